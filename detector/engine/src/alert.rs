@@ -1,0 +1,234 @@
+//! An alert: what a rule says, with its evidence. Its id is a pure function of what it says.
+
+pub mod json_v1;
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use crate::access::{Access, DecryptStatus, Method};
+use crate::ids::{SecretRef, Text};
+use crate::limits::{ALERT_ACCESSES, ALERT_SECRETS};
+use crate::observation::{Head, Outcome};
+use crate::rule::RuleMeta;
+use crate::time::EventTime;
+
+/// Identity of an alert: 32 hexadecimal digits.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AlertId(pub Text);
+
+/// One event that an alert rests on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evidence {
+    /// The record.
+    pub head: Arc<Head>,
+    /// The secret it is about.
+    pub secret: Option<SecretRef>,
+    /// The access; `None` for changes and other records.
+    pub access: Option<Arc<Access>>,
+}
+
+impl Evidence {
+    /// Evidence of an access.
+    #[must_use]
+    pub fn access(access: Access) -> Self {
+        Self { head: access.head.clone(), secret: Some(access.secret.clone()), access: Some(Arc::new(access)) }
+    }
+
+    /// What the event is about, the same for all its copies.
+    #[must_use]
+    pub fn fact_key(&self) -> Text {
+        match &self.access {
+            Some(access) => access.fact_key(),
+            None => self.head.event_key().clone(),
+        }
+    }
+
+    /// Whether this tells more than another about the same: an access whose key use has been settled.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.access.as_ref().is_some_and(|a| a.decrypt.status != DecryptStatus::Pending)
+    }
+
+    fn order(&self) -> impl Ord + '_ {
+        let access = self.access.as_ref();
+        (self.head.time, &self.head.event_id, &self.secret, access.map(|a| (&a.decrypt, a.method)), &self.head.object)
+    }
+}
+
+/// When and over what a window fired.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Firing {
+    /// Fields of the group and their values.
+    pub group: Vec<(Text, Text)>,
+    /// Number of the bucket: event time divided by the suppression time.
+    pub bucket: i64,
+    /// The window reaches from after this time …
+    pub start: EventTime,
+    /// … up to and including this one.
+    pub end: EventTime,
+    /// What the rule counts, in this window.
+    pub count: u64,
+}
+
+/// What a rule says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Alert {
+    /// Identity.
+    pub id: AlertId,
+    /// The rule.
+    pub rule: Arc<RuleMeta>,
+    /// Time of the event, or the end of the window.
+    pub time: EventTime,
+    /// The window; `None` for an alert about a single event.
+    pub firing: Option<Firing>,
+    /// One sentence that a person can act on.
+    pub summary: String,
+    /// Account of the trail, where the evidence has only one.
+    pub account: Option<Text>,
+    /// Region, where the evidence has only one.
+    pub region: Option<Text>,
+    /// Principal, where the evidence has only one.
+    pub principal: Option<Text>,
+    /// The first secrets, by name or ARN.
+    pub secrets: Vec<Text>,
+    /// How many distinct secrets there are.
+    pub secrets_total: usize,
+    /// The first accesses, in the order of the ledger.
+    pub accesses: Vec<Arc<Access>>,
+    /// How many accesses there are.
+    pub accesses_total: usize,
+}
+
+/// A hash of texts as 32 hexadecimal digits (SHA-256, first half). The length of each part counts, so that parts cannot
+/// run into each other.
+#[must_use]
+pub fn digest(parts: &[&str]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part.as_bytes());
+    }
+    hash.finalize().iter().take(16).fold(String::new(), |mut hex, byte| {
+        // Writing to a string cannot fail.
+        write!(hex, "{byte:02x}").ok();
+        hex
+    })
+}
+
+impl Alert {
+    /// The identity of an alert about a single event.
+    #[must_use]
+    pub fn single_id(rule: &RuleMeta, event_key: &str) -> AlertId {
+        AlertId(digest(&["event", &rule.id, event_key]).into())
+    }
+
+    /// The identity of an alert of a window.
+    #[must_use]
+    pub fn window_id(rule: &RuleMeta, group: &[(Text, Text)], bucket: i64) -> AlertId {
+        let bucket = bucket.to_string();
+        let mut parts = vec!["window", &rule.id, &bucket];
+        parts.extend(group.iter().flat_map(|(field, value)| [&**field, &**value]));
+        AlertId(digest(&parts).into())
+    }
+
+    /// Makes the alert of a rule from its evidence, which must not be empty, in any order.
+    #[must_use]
+    pub fn new(id: AlertId, rule: Arc<RuleMeta>, firing: Option<Firing>, mut evidence: Vec<Evidence>) -> Self {
+        evidence.sort_by(|a, b| a.order().cmp(&b.order()));
+        evidence.dedup_by(|a, b| a.order() == b.order());
+        let time = firing.as_ref().map(|f| f.end).or_else(|| evidence.first().map(|e| e.head.time)).unwrap_or(EventTime(0));
+        let one = |of: fn(&Evidence) -> Option<&Text>| {
+            let values: BTreeSet<Option<&Text>> = evidence.iter().map(of).collect();
+            values.first().filter(|_| values.len() == 1).copied().flatten().cloned()
+        };
+        let named = |e: &Evidence| e.secret.as_ref().filter(|s| s.name.is_some()).map(|s| (s.key(), s.arn.clone().or_else(|| s.name.clone())));
+        let mut keys = std::collections::HashMap::new();
+        let mut order = Vec::new();
+        for (key, name) in evidence.iter().filter_map(named) {
+            // One secret may come by its name here and by its ARN there; the ARN tells more.
+            let known = keys.entry(key.clone()).or_insert_with(|| {
+                order.push(key);
+                None::<Text>
+            });
+            if known.as_ref().is_none_or(|k| !k.starts_with("arn:")) {
+                *known = name;
+            }
+        }
+        let secrets = order.iter().take(ALERT_SECRETS).filter_map(|key| keys.get(key).cloned().flatten()).collect();
+        let accesses: Vec<_> = evidence.iter().filter_map(|e| e.access.clone()).collect();
+        Self {
+            summary: summary(&rule, firing.as_ref(), &evidence, order.len()),
+            account: one(|e| Some(&e.head.account)),
+            region: one(|e| Some(&e.head.region)),
+            principal: one(|e| e.head.principal.id.as_ref()),
+            secrets,
+            secrets_total: order.len(),
+            accesses_total: accesses.len(),
+            accesses: accesses.into_iter().take(ALERT_ACCESSES).collect(),
+            id,
+            rule,
+            time,
+            firing,
+        }
+    }
+}
+
+/// Who did what to which secret, from where and when: enough to act on without opening anything.
+fn summary(rule: &RuleMeta, firing: Option<&Firing>, evidence: &[Evidence], secrets: usize) -> String {
+    let Some(first) = evidence.first() else { return rule.title.clone() };
+    let head = &first.head;
+    let who = |e: &Evidence| e.head.principal.id.clone().unwrap_or_else(|| "an unnamed principal".into());
+    let principals: BTreeSet<Text> = evidence.iter().map(who).collect();
+    let subject = match principals.len() {
+        1 => who(first).to_string(),
+        n => format!("{n} principals"),
+    };
+    let places: BTreeSet<&Text> = evidence.iter().map(|e| &e.head.region).collect();
+    let region = if places.len() == 1 { head.region.to_string() } else { format!("{} regions", places.len()) };
+    let sources: BTreeSet<&str> = evidence.iter().filter_map(|e| e.head.source.ip.as_deref()).collect();
+    let source = match sources.first() {
+        Some(ip) if sources.len() == 1 => (*ip).to_owned(),
+        Some(_) => format!("{} sources", sources.len()),
+        None => "an unknown source".to_owned(),
+    };
+    let object = match (&first.secret, secrets) {
+        (_, 2..) => format!("{secrets} secrets"),
+        (Some(secret), _) => secret.label(),
+        (None, _) => String::new(),
+    };
+    let verbs: BTreeSet<&str> = evidence.iter().map(verb).collect();
+    let done = match verbs.first() {
+        Some(verb) if verbs.len() == 1 && !verb.is_empty() => (*verb).to_owned(),
+        _ if verbs.len() > 1 => "read or tried to read".to_owned(),
+        _ => format!("called {}", head.api),
+    };
+    let how = if first.access.is_some() { format!(" ({})", head.api) } else { String::new() };
+    let space = if object.is_empty() { "" } else { " " };
+    match firing {
+        Some(firing) if firing.count > 1 || evidence.len() > 1 => {
+            let from = evidence.iter().map(|e| e.head.time).min().unwrap_or(firing.start);
+            format!("{subject} {done}{space}{object}, {} calls from {source} in {region} between {from} and {}", evidence.len(), firing.end)
+        }
+        _ => {
+            let event = if first.access.is_none() { format!(", event {}", head.event_id) } else { String::new() };
+            format!("{subject} {done}{space}{object}{how} from {source} in {region} at {}{event}", head.time)
+        }
+    }
+}
+
+/// What was done; an empty word where only the name of the API tells.
+fn verb(evidence: &Evidence) -> &'static str {
+    match (&evidence.access, evidence.head.outcome) {
+        (None, _) => "",
+        (Some(_), Outcome::Denied) => "was denied reading",
+        (Some(_), Outcome::Failed) => "failed to read",
+        (Some(access), Outcome::Success) => match access.method {
+            Method::DirectDecrypt => "decrypted, calling KMS directly,",
+            Method::DecryptOnly => "used the key of",
+            _ => "read",
+        },
+    }
+}

@@ -1,0 +1,246 @@
+//! A whole record with every field, for rules: borrowed from the bytes, made only for records that a rule asks for.
+//!
+//! Field names are looked up as Sigma engines do: the whole name first, then segment by segment at the dots, through every
+//! element of an array (`resources.ARN`) or one of them (`resources[0].ARN`).
+
+use std::borrow::Cow;
+use std::fmt;
+
+use rsigma_eval::EventValue;
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+
+/// A JSON value.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Node<'a> {
+    /// `null`.
+    Null,
+    /// A boolean.
+    Bool(bool),
+    /// A whole number.
+    Int(i64),
+    /// Any other number.
+    Float(f64),
+    /// A string.
+    Str(Cow<'a, str>),
+    /// An array.
+    List(Vec<Node<'a>>),
+    /// An object, in the order of the text.
+    Map(Vec<(Cow<'a, str>, Node<'a>)>),
+}
+
+impl<'a> Node<'a> {
+    /// Parses a record.
+    ///
+    /// # Errors
+    ///
+    /// The text is not one JSON value.
+    pub fn parse(text: &'a str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(text)
+    }
+
+    /// The value of a key of this object.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&Self> {
+        match self {
+            Self::Map(entries) => entries.iter().find(|(k, _)| k == key).map(|(_, v)| v),
+            _ => None,
+        }
+    }
+
+    /// Looks a field up by its Sigma name. `None` when it is absent; several values through an array are one list.
+    #[must_use]
+    pub fn field(&self, path: &str) -> Option<Cow<'_, Node<'a>>> {
+        if let Some(value) = self.get(path) {
+            return Some(Cow::Borrowed(value));
+        }
+        if !path.contains(['.', '[']) {
+            return None;
+        }
+        let mut found = Vec::new();
+        self.collect(path, &mut found);
+        match found.as_slice() {
+            [] => None,
+            [one] => Some(Cow::Borrowed(one)),
+            many => Some(Cow::Owned(Self::List(many.iter().map(|n| (*n).clone()).collect()))),
+        }
+    }
+
+    fn collect<'n>(&'n self, path: &str, found: &mut Vec<&'n Self>) {
+        let (segment, rest) = path.split_once('.').map_or((path, None), |(s, r)| (s, Some(r)));
+        let (name, index) = indexed(segment);
+        let go_on = |node: &'n Self, found: &mut Vec<&'n Self>| match rest {
+            Some(rest) => node.collect(rest, found),
+            None => found.push(node),
+        };
+        match self {
+            Self::List(items) => items.iter().for_each(|item| item.collect(path, found)),
+            Self::Map(_) => match (self.get(name), index) {
+                (Some(Self::List(items)), Some(index)) => {
+                    let at = usize::try_from(index).ok().or_else(|| items.len().checked_add_signed(isize::try_from(index).ok()?));
+                    if let Some(item) = at.and_then(|at| items.get(at)) {
+                        go_on(item, found);
+                    }
+                }
+                (Some(node), None) => go_on(node, found),
+                _ => {}
+            },
+            _ => {}
+        }
+    }
+
+    /// Whether any string in it, at any depth, satisfies the predicate.
+    #[must_use]
+    pub fn any_string(&self, predicate: &dyn Fn(&str) -> bool) -> bool {
+        match self {
+            Self::Str(text) => predicate(text),
+            Self::List(items) => items.iter().any(|item| item.any_string(predicate)),
+            Self::Map(entries) => entries.iter().any(|(_, value)| value.any_string(predicate)),
+            _ => false,
+        }
+    }
+
+    /// Adds every string in it, at any depth.
+    pub fn strings<'n>(&'n self, out: &mut Vec<Cow<'n, str>>) {
+        match self {
+            Self::Str(text) => out.push(Cow::Borrowed(text)),
+            Self::List(items) => items.iter().for_each(|item| item.strings(out)),
+            Self::Map(entries) => entries.iter().for_each(|(_, value)| value.strings(out)),
+            _ => {}
+        }
+    }
+
+    /// The value in the terms of the Sigma engine.
+    #[must_use]
+    pub fn to_event_value(&self) -> EventValue<'_> {
+        match self {
+            Self::Null => EventValue::Null,
+            Self::Bool(value) => EventValue::Bool(*value),
+            Self::Int(value) => EventValue::Int(*value),
+            Self::Float(value) => EventValue::Float(*value),
+            Self::Str(text) => EventValue::Str(Cow::Borrowed(text)),
+            Self::List(items) => EventValue::Array(items.iter().map(Self::to_event_value).collect()),
+            Self::Map(entries) => EventValue::Map(
+                entries.iter().map(|(k, v)| (Cow::Borrowed(k.as_ref()), v.to_event_value())).collect(),
+            ),
+        }
+    }
+
+    /// The same value, kept apart from the bytes.
+    #[must_use]
+    pub fn into_owned(self) -> Node<'static> {
+        match self {
+            Self::Null => Node::Null,
+            Self::Bool(value) => Node::Bool(value),
+            Self::Int(value) => Node::Int(value),
+            Self::Float(value) => Node::Float(value),
+            Self::Str(text) => Node::Str(Cow::Owned(text.into_owned())),
+            Self::List(items) => Node::List(items.into_iter().map(Node::into_owned).collect()),
+            Self::Map(entries) => {
+                Node::Map(entries.into_iter().map(|(k, v)| (Cow::Owned(k.into_owned()), v.into_owned())).collect())
+            }
+        }
+    }
+}
+
+/// A scalar in the terms of the Sigma engine, as the text that groups and counts compare.
+///
+/// `None` for null, arrays and objects: an event with such a value does not count.
+#[must_use]
+pub fn scalar_text(value: &EventValue<'_>) -> Option<String> {
+    value.as_str().map(Cow::into_owned)
+}
+
+/// `name[2]` → name and index; a segment without a well-formed index is all name.
+fn indexed(segment: &str) -> (&str, Option<i64>) {
+    let parsed = segment.strip_suffix(']').and_then(|s| s.split_once('[')).and_then(|(n, i)| Some((n, i.parse().ok()?)));
+    parsed.map_or((segment, None), |(name, index)| (name, Some(index)))
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Node<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Any;
+        impl<'de> Visitor<'de> for Any {
+            type Value = Node<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("any value")
+            }
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(Node::Str(Cow::Borrowed(text)))
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Node::Str(Cow::Owned(text.to_owned())))
+            }
+            fn visit_bool<E>(self, value: bool) -> Result<Self::Value, E> {
+                Ok(Node::Bool(value))
+            }
+            fn visit_i64<E>(self, value: i64) -> Result<Self::Value, E> {
+                Ok(Node::Int(value))
+            }
+            fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
+                Ok(i64::try_from(value).map_or(Node::Float(value as f64), Node::Int))
+            }
+            fn visit_f64<E>(self, value: f64) -> Result<Self::Value, E> {
+                Ok(Node::Float(value))
+            }
+            fn visit_unit<E>(self) -> Result<Self::Value, E> {
+                Ok(Node::Null)
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+                let mut items = Vec::new();
+                while let Some(item) = seq.next_element()? {
+                    items.push(item);
+                }
+                Ok(Node::List(items))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut entries = Vec::new();
+                while let Some((Key(key), value)) = map.next_entry()? {
+                    entries.push((key, value));
+                }
+                Ok(Node::Map(entries))
+            }
+        }
+        deserializer.deserialize_any(Any)
+    }
+}
+
+/// A key, borrowed wherever it has no escapes.
+struct Key<'a>(Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Key<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Any;
+        impl<'de> Visitor<'de> for Any {
+            type Value = Key<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a key")
+            }
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(Key(Cow::Borrowed(text)))
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Key(Cow::Owned(text.to_owned())))
+            }
+        }
+        deserializer.deserialize_str(Any)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rsigma_eval::{Event, JsonEvent};
+
+    #[test]
+    fn fields_are_found_where_the_sigma_engine_finds_them() {
+        let text = r#"{"a":{"b":[{"c":1},{"c":"two"},{"d":null}],"e":{}},"f.g":true,"h":[[{"i":2.5}],{"i":-7}],"n":null}"#;
+        let node = Node::parse(text).unwrap();
+        let value: serde_json::Value = serde_json::from_str(text).unwrap();
+        let event = JsonEvent::borrow(&value);
+        let paths = ["a", "a.b", "a.b.c", "a.b.d", "a.b[1].c", "a.b[-1].d", "a.b[9].c", "a.e", "a.e.x", "f.g", "h.i", "n", "n.x", "zz", "a.b[x]"];
+        for path in paths {
+            let mine = node.field(path);
+            assert_eq!(mine.as_ref().map(|n| n.to_event_value()), event.get_field(path), "{path}");
+        }
+    }
+}

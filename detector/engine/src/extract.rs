@@ -1,0 +1,402 @@
+//! A record to an observation: one table of services and APIs, and what each of them calls its secret.
+//!
+//! Sources: AWS Secrets Manager and Systems Manager API references; KMS developer guide, "Logging AWS KMS API calls";
+//! IAM user guide, "Troubleshoot access denied error messages".
+
+use std::sync::Arc;
+
+use crate::document::Node;
+use crate::ids::{Arn, Home, SecretRef, Store, Text};
+use crate::observation::{
+    Ask, Head, Interner, KeyUse, Kept, Observation, Outcome, SecretChange, SecretRead, Source, SourceKind,
+};
+use crate::principal::Principal;
+use crate::time::EventTime;
+use crate::wire::{Record, RequestParameters, Scalar, UserIdentity};
+
+/// `SecretVersionId` of the Decrypt by which Secrets Manager checks that a caller may use a key. Not a read.
+const KEY_VALIDATION: &str = "RequestToValidateKeyAccess";
+
+/// The object that a record came in.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// Path or key.
+    pub object: Text,
+    /// Time of delivery, where its name tells.
+    pub delivered: Option<EventTime>,
+}
+
+/// Why a record that looked like ours gives no observation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum NotOurs {
+    /// Another API, or a key use for something else.
+    Other,
+    /// A key use that only checks access to the key.
+    KeyValidation,
+    /// `eventTime` is missing or is not a time.
+    NoTime,
+}
+
+/// Raw fields that the loaded rules ask for beside the typed ones.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Their names.
+    pub fields: Vec<Text>,
+    /// Whether the whole record is searched.
+    pub whole: bool,
+}
+
+/// Makes the observation of a record. `text` is the record's own JSON, for raw fields.
+///
+/// # Errors
+///
+/// [`NotOurs`] when there is none, and why.
+pub fn extract(
+    record: &Record<'_>,
+    text: &str,
+    origin: &Origin,
+    wanted: &Wanted,
+    interner: &mut Interner,
+) -> Result<Observation, NotOurs> {
+    let source = record.event_source.get().unwrap_or_default();
+    let api = record.event_name.get().unwrap_or_default();
+    let role = role(source, api).ok_or(NotOurs::Other)?;
+    if record.event_type.get().is_some_and(|t| t.starts_with("AwsVpce")) {
+        return Err(NotOurs::Other);
+    }
+    let mut facts = Facts { record, identity: record.user_identity(), params: record.request_parameters(), interner };
+    // The cheap tests come before the head is built: most Decrypts are for something else.
+    if role == Role::KeyUse {
+        facts.is_key_use()?;
+    }
+    let head = head(record, text, origin, wanted, facts.interner)?;
+    Ok(match role {
+        Role::Read(store) => Observation::Read(facts.read(Arc::new(head), store, api)),
+        Role::KeyUse => Observation::KeyUse(facts.key_use(head)),
+        Role::Change { decrypts } => Observation::Change(facts.change(Arc::new(head), source, decrypts)),
+    })
+}
+
+/// What kind of observation a call may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// A read from this store.
+    Read(Store),
+    /// A KMS `Decrypt`.
+    KeyUse,
+    /// A change.
+    Change {
+        /// Whether the call decrypts the secret itself.
+        decrypts: bool,
+    },
+}
+
+/// The table of what concerns us, by `eventSource` and `eventName`. `decrypts` marks changes that decrypt the secret themselves
+/// (Secrets Manager user guide, "Secret encryption and decryption").
+#[must_use]
+pub fn role(source: &str, api: &str) -> Option<Role> {
+    let change = |decrypts| Some(Role::Change { decrypts });
+    match (source.split('.').next().unwrap_or_default(), api) {
+        ("secretsmanager", "GetSecretValue" | "BatchGetSecretValue") => Some(Role::Read(Store::SecretsManager)),
+        ("ssm", "GetParameter" | "GetParameters" | "GetParametersByPath" | "GetParameterHistory") => {
+            Some(Role::Read(Store::Ssm))
+        }
+        ("kms", "Decrypt") => Some(Role::KeyUse),
+        ("secretsmanager", "PutSecretValue" | "UpdateSecret" | "ReplicateSecretToRegions" | "CreateSecret") => change(true),
+        (
+            "secretsmanager",
+            "PutResourcePolicy" | "DeleteResourcePolicy" | "UpdateSecretVersionStage" | "RemoveRegionsFromReplication"
+            | "StopReplicationToReplica" | "RotateSecret" | "CancelRotateSecret" | "DeleteSecret" | "RestoreSecret"
+            | "TagResource" | "UntagResource",
+        )
+        | ("ssm", "PutParameter" | "DeleteParameter" | "DeleteParameters" | "LabelParameterVersion" | "PutResourcePolicy" | "DeleteResourcePolicy")
+        | ("kms", "PutKeyPolicy" | "DisableKey" | "ScheduleKeyDeletion")
+        | (
+            "cloudtrail",
+            "PutEventSelectors" | "StopLogging" | "DeleteTrail" | "UpdateTrail" | "StopEventDataStoreIngestion"
+            | "DeleteEventDataStore",
+        ) => change(false),
+        _ => None,
+    }
+}
+
+struct Facts<'r, 'a> {
+    record: &'r Record<'a>,
+    identity: UserIdentity<'a>,
+    params: RequestParameters<'a>,
+    interner: &'r mut Interner,
+}
+
+impl Facts<'_, '_> {
+    fn read(&mut self, head: Arc<Head>, store: Store, api: &str) -> SecretRead {
+        let identity = self.identity.clone();
+        let home = home(self.record, &identity);
+        let message = self.record.error_message.get();
+        let ask = if head.outcome == Outcome::Success {
+            self.ask(store, api, home)
+        } else {
+            let typed = self.targets(store, home);
+            Ask::Named(if typed.is_empty() { vec![denied_target(message, store, home)] } else { typed })
+        };
+        let decrypts = head.outcome == Outcome::Success
+            && (store == Store::SecretsManager || self.params.with_decryption.is_true());
+        let denied_by_kms = head.denied_by.as_deref() == Some(KMS_KEY);
+        SecretRead { head, ask, decrypts, denied_by_kms }
+    }
+
+    fn ask(&mut self, store: Store, api: &str, home: Home<'_>) -> Ask {
+        let named = self.targets(store, home);
+        match api {
+            "BatchGetSecretValue" if named.is_empty() => Ask::BatchFilters,
+            "BatchGetSecretValue" => Ask::Batch(named),
+            "GetParametersByPath" => Ask::Path {
+                path: SecretRef::path(self.params.path.get().unwrap_or("/"), home),
+                recursive: self.params.recursive.is_true(),
+            },
+            _ => match (api, <[SecretRef; 1]>::try_from(named)) {
+                ("GetParameterHistory", Ok([one])) => Ask::History(one),
+                (_, Ok(one)) => Ask::Named(one.into()),
+                (_, Err(many)) if many.is_empty() => Ask::Named(vec![SecretRef::unnamed(store, home)]),
+                (_, Err(many)) => Ask::Named(many),
+            },
+        }
+    }
+
+    /// The secrets that the request names, as the caller typed them, without repetitions.
+    fn targets(&mut self, store: Store, home: Home<'_>) -> Vec<SecretRef> {
+        let params = &self.params;
+        let mut targets: Vec<SecretRef> = match store {
+            Store::SecretsManager => {
+                let list = params.secret_id_list();
+                let ids = params.secret_id.get().into_iter().chain(list.iter());
+                let stage = params.version_stage.get().map(Text::from);
+                let version = params.version_id.get().map(Text::from);
+                let versioned = |s| SecretRef { version_id: version.clone(), version_stage: stage.clone(), ..s };
+                ids.map(|id| versioned(SecretRef::secret(id, home))).collect()
+            }
+            Store::Ssm => {
+                let names = params.names();
+                params.name.get().into_iter().chain(names.iter()).map(|name| SecretRef::parameter(name, home)).collect()
+            }
+        };
+        if targets.is_empty() && store == Store::Ssm {
+            let resources = self.record.resources();
+            targets = resources.iter().filter_map(|r| r.arn.get()).map(|arn| SecretRef::parameter(arn, home)).collect();
+        }
+        let mut seen = std::collections::HashSet::new();
+        targets.retain(|t| seen.insert((t.key(), t.version_id.clone(), t.version_stage.clone())));
+        for target in &mut targets {
+            self.share(target);
+        }
+        targets
+    }
+
+    fn share(&mut self, secret: &mut SecretRef) {
+        let mut one = |text: &mut Text| *text = self.interner.text(text);
+        one(&mut secret.account);
+        one(&mut secret.region);
+        [&mut secret.name, &mut secret.arn, &mut secret.version_id, &mut secret.version_stage]
+            .into_iter()
+            .flatten()
+            .for_each(one);
+    }
+
+    fn is_key_use(&self) -> Result<(), NotOurs> {
+        let context = self.params.encryption_context();
+        let names_secret = context.secret_arn.get().is_some() || context.parameter_arn.get().is_some();
+        if context.secret_version_id.get() == Some(KEY_VALIDATION) {
+            return Err(NotOurs::KeyValidation);
+        }
+        // A denied Decrypt has no context; it is ours when a store of secrets made it for the caller.
+        let for_store = || {
+            let via = &self.identity.invoked_by;
+            let store = via.get().is_some_and(|v| v.starts_with("secretsmanager.") || v.starts_with("ssm.") || v == "AWS Internal");
+            store && outcome(&self.record.error_code).0 != Outcome::Success
+        };
+        let dry_run = self.record.error_code.get() == Some("DryRunOperationException");
+        if !dry_run && (names_secret || for_store()) { Ok(()) } else { Err(NotOurs::Other) }
+    }
+
+    fn key_use(&mut self, mut head: Head) -> KeyUse {
+        let identity = self.identity.clone();
+        let home = home(self.record, &identity);
+        let context = self.params.encryption_context();
+        let secret = context.secret_arn.get().map(|arn| SecretRef::secret(arn, home));
+        let mut secret = secret.or_else(|| context.parameter_arn.get().map(|arn| SecretRef::parameter(arn, home)));
+        if let Some(secret) = &mut secret {
+            self.share(secret);
+        }
+        let resources = self.record.resources();
+        let is_key = |arn: &&str| Arn::parse(arn).is_some_and(|a| a.service == "kms");
+        let key_arn = resources.iter().filter_map(|r| r.arn.get()).find(is_key);
+        let denied = denial(self.record.error_message.get()).and_then(|d| d.resource);
+        let direct = head.principal.via.is_none()
+            && !matches!(head.source.kind, SourceKind::Service | SourceKind::Internal)
+            && head.principal.kind != crate::principal::PrincipalKind::Service;
+        // The endpoint on a KMS event is AWS's own, never the caller's.
+        if head.source.vpc_endpoint.is_some() {
+            head.source = self.interner.source(Source { vpc_endpoint: None, ..(*head.source).clone() });
+        }
+        KeyUse {
+            secret,
+            version_id: context.secret_version_id.get().map(|v| self.interner.text(v)),
+            key_arn: key_arn.or(denied.filter(is_key)).map(|arn| self.interner.text(arn)),
+            direct,
+            head: Arc::new(head),
+        }
+    }
+
+    fn change(&mut self, head: Arc<Head>, source: &str, decrypts: bool) -> SecretChange {
+        let identity = self.identity.clone();
+        let home = home(self.record, &identity);
+        let store = match source.split('.').next() {
+            Some("secretsmanager") => Some(Store::SecretsManager),
+            Some("ssm") => Some(Store::Ssm),
+            _ => None,
+        };
+        let secret = store.and_then(|store| {
+            let typed = self.targets(store, home).into_iter().next();
+            let by_arn = self.params.old_arn.get().or(self.params.resource_arn.get());
+            let other = by_arn.or(self.params.name.get()).map(|id| match store {
+                Store::SecretsManager => SecretRef::secret(id, home),
+                Store::Ssm => SecretRef::parameter(id, home),
+            });
+            let denied = || Some(denied_target(self.record.error_message.get(), store, home)).filter(|s| s.name.is_some());
+            typed.or(other).or_else(denied)
+        });
+        SecretChange { head, secret, decrypts }
+    }
+}
+
+/// Builds what every observation has.
+///
+/// # Errors
+///
+/// [`NotOurs::NoTime`] when `eventTime` cannot be read.
+pub fn head(
+    record: &Record<'_>,
+    text: &str,
+    origin: &Origin,
+    wanted: &Wanted,
+    interner: &mut Interner,
+) -> Result<Head, NotOurs> {
+    let time = record.event_time.get().and_then(EventTime::parse).ok_or(NotOurs::NoTime)?;
+    let addendum = record.addendum();
+    let original = addendum.original_event_id.get().filter(|_| addendum.reason.get() == Some("UPDATED_DATA"));
+    let event_id = original.or(record.event_id.get()).map_or_else(|| Text::from(crate::alert::digest(&[text])), Text::from);
+    let (outcome, denied) = outcome(&record.error_code);
+    let denied_by = denied.then(|| denied_by(record.error_message.get())).flatten();
+    let shared = |scalar: &Scalar<'_>, interner: &mut Interner| scalar.get().map(|t| interner.text(t));
+    let source = Source {
+        ip: shared(&record.source_ip_address, interner),
+        kind: SourceKind::of(record.source_ip_address.get()),
+        user_agent: shared(&record.user_agent, interner),
+        vpc_endpoint: shared(&record.vpc_endpoint_id, interner),
+    };
+    let identity = record.user_identity();
+    let home = home(record, &identity);
+    Ok(Head {
+        event_id,
+        shared_id: record.shared_event_id.get().map(Text::from),
+        updated: original.is_some(),
+        time,
+        api: interner.text(record.event_name.get().unwrap_or_default()),
+        account: interner.text(home.account),
+        region: interner.text(home.region),
+        principal: interner.principal(Principal::of(record)),
+        source: interner.source(source),
+        outcome,
+        denied_by: denied_by.map(|d| interner.text(&d)),
+        error_code: shared(&record.error_code, interner),
+        object: origin.object.clone(),
+        delivered: origin.delivered.unwrap_or(time),
+        kept: kept(text, wanted),
+    })
+}
+
+/// The raw fields that rules ask for. The text has been parsed before, so it parses again.
+fn kept(text: &str, wanted: &Wanted) -> Kept {
+    if wanted.fields.is_empty() && !wanted.whole {
+        return Kept::default();
+    }
+    let Ok(node) = Node::parse(text) else { return Kept::default() };
+    let value = |name: &Text| Some((name.clone(), node.field(name)?.into_owned().into_owned()));
+    let fields = wanted.fields.iter().filter_map(value).collect();
+    Kept { fields, whole: wanted.whole.then(|| Box::new(node.into_owned())) }
+}
+
+/// What bare names are relative to: the account whose trail it is (the caller's where it is missing), and the region.
+fn home<'a>(record: &'a Record<'_>, identity: &'a UserIdentity<'_>) -> Home<'a> {
+    let region = record.aws_region.get().unwrap_or_default();
+    let partition = match region.split_once('-') {
+        Some(("cn", _)) => "aws-cn",
+        Some(("us", rest)) if rest.starts_with("gov-") => "aws-us-gov",
+        _ => "aws",
+    };
+    let account = record.recipient_account_id.get().or(identity.account_id.get()).unwrap_or_default();
+    Home { partition, account, region }
+}
+
+/// The outcome by `errorCode`, and whether it is a denial.
+fn outcome(error_code: &Scalar<'_>) -> (Outcome, bool) {
+    match error_code.get() {
+        None => (Outcome::Success, false),
+        Some(code) if code.contains("AccessDenied") || code.ends_with("UnauthorizedOperation") || code.ends_with("NotAuthorized") => {
+            (Outcome::Denied, true)
+        }
+        Some(_) => (Outcome::Failed, false),
+    }
+}
+
+const KMS_KEY: &str = "kms_key";
+
+/// Which gate an access-denied message names.
+fn denied_by(message: Option<&str>) -> Option<String> {
+    let message = message?;
+    if message.contains("Access to KMS is not allowed") {
+        return Some(KMS_KEY.to_owned());
+    }
+    let gate = denial(Some(message))?.gate?;
+    let known = [
+        ("identity-based policy", "identity_policy"),
+        ("resource-based policy", "resource_policy"),
+        ("service control policy", "service_control_policy"),
+        ("permissions boundary", "permissions_boundary"),
+        ("session policy", "session_policy"),
+        ("VPC endpoint policy", "vpc_endpoint_policy"),
+    ];
+    let name = known.iter().find(|(words, _)| gate.contains(words)).map(|(_, name)| (*name).to_owned());
+    Some(name.unwrap_or_else(|| gate.replace([' ', '-'], "_").to_lowercase()))
+}
+
+struct Denial<'a> {
+    resource: Option<&'a str>,
+    gate: Option<&'a str>,
+}
+
+/// Reads `… is not authorized to perform: ACTION on resource: RESOURCE because no GATE allows …` and
+/// `… with an explicit deny in a GATE`.
+fn denial(message: Option<&str>) -> Option<Denial<'_>> {
+    let (_, rest) = message?.split_once("is not authorized to perform: ")?;
+    let resource = rest.split_once(" on resource: ").map(|(_, r)| r.split_ascii_whitespace().next().unwrap_or_default());
+    let missing = || Some(rest.split_once("because no ")?.1.split_once(" allows")?.0);
+    let explicit = || {
+        let gate = rest.split_once("with an explicit deny in ")?.1;
+        Some(gate.strip_prefix("an ").or(gate.strip_prefix("a ")).unwrap_or(gate).trim_end_matches('.'))
+    };
+    let resource = resource.map(|r| r.trim_matches(['"', '\'', '.', ','])).filter(|r| !r.is_empty());
+    Some(Denial { resource, gate: missing().or_else(explicit) })
+}
+
+/// The secret that an access-denied message names. Wildcards (`…:*`) name none.
+fn denied_target(message: Option<&str>, store: Store, home: Home<'_>) -> SecretRef {
+    let resource = denial(message).and_then(|d| d.resource).filter(|r| !r.ends_with('*'));
+    let Some(resource) = resource else { return SecretRef::unnamed(store, home) };
+    match (store, Arn::parse(resource)) {
+        (Store::SecretsManager, None) => SecretRef::secret(resource, home),
+        (Store::SecretsManager, Some(arn)) if arn.service == "secretsmanager" => SecretRef::secret(resource, home),
+        (Store::Ssm, None) => SecretRef::parameter(resource, home),
+        (Store::Ssm, Some(arn)) if arn.resource.starts_with("parameter") => SecretRef::parameter(resource, home),
+        _ => SecretRef::unnamed(store, home),
+    }
+}

@@ -1,0 +1,200 @@
+//! Bytes as they are stored to bytes of JSON: gzip (any number of members) is recognised by its magic number and inflated
+//! within limits, everything else passes through. The only file that names a raw decoder.
+//!
+//! A small object in memory is inflated in one go with libdeflate, which is twice as fast; everything else is streamed in
+//! pieces of bounded size. What was read before a fault has been handed on, so that a truncated object is not lost whole.
+
+use std::io::{self, Read};
+
+use flate2::read::MultiGzDecoder;
+use libdeflater::Decompressor;
+use memchr::memmem;
+
+use crate::limits::{MAX_INFLATE_RATIO, MAX_INFLATED_BYTES, STREAM_CHUNK_BYTES, WHOLE_OBJECT_BYTES};
+
+const GZIP_MAGIC: [u8; 3] = [0x1f, 0x8b, 0x08];
+const UTF8_BOM: &[u8] = &[0xef, 0xbb, 0xbf];
+
+/// Why the rest of an object could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The reader or the gzip stream failed: a truncated or damaged object, a disk fault.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// The object inflates beyond the limits, as a gzip bomb does.
+    #[error(
+        "the gzip data inflates beyond {limit} bytes (limit: {} bytes, or {MAX_INFLATE_RATIO} times the compressed size)",
+        MAX_INFLATED_BYTES
+    )]
+    Bomb {
+        /// The limit in bytes that applied to this object.
+        limit: u64,
+    },
+    /// The text is UTF-16, which CloudTrail never writes.
+    #[error("the text is encoded as UTF-16; convert it to UTF-8")]
+    Utf16,
+}
+
+/// Buffers and decoder that are kept from one object to the next.
+pub struct Scratch {
+    inflater: Decompressor,
+    out: Vec<u8>,
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self { inflater: Decompressor::new(), out: Vec::new() }
+    }
+}
+
+/// Gives the JSON bytes of an object in memory to `sink`, piece by piece, and says how many there were.
+///
+/// # Errors
+///
+/// [`ReadError`] says why the rest could not be read; the pieces before it have been given to `sink`.
+pub fn inflate(bytes: &[u8], scratch: &mut Scratch, sink: &mut dyn FnMut(&[u8])) -> Result<u64, ReadError> {
+    if let Some(size) = whole_size(bytes) {
+        scratch.out.resize(size, 0);
+        if scratch.inflater.gzip_decompress(bytes, &mut scratch.out).is_ok_and(|n| n == size) {
+            let text = without_bom(&scratch.out)?;
+            sink(text);
+            return Ok(size as u64);
+        }
+    }
+    if bytes.starts_with(&GZIP_MAGIC) {
+        return inflate_stream(bytes, sink);
+    }
+    sink(without_bom(bytes)?);
+    Ok(bytes.len() as u64)
+}
+
+/// Like [`inflate`], for objects that are too large to be held in memory, and for standard input.
+///
+/// # Errors
+///
+/// See [`inflate`].
+pub fn inflate_stream(mut reader: impl Read, sink: &mut dyn FnMut(&[u8])) -> Result<u64, ReadError> {
+    let mut head = Vec::with_capacity(GZIP_MAGIC.len());
+    reader.by_ref().take(GZIP_MAGIC.len() as u64).read_to_end(&mut head)?;
+    let gzip = head == GZIP_MAGIC;
+    let compressed = Counted { inner: io::Cursor::new(head).chain(reader), count: 0 };
+    if gzip { pump(MultiGzDecoder::new(compressed), |d| Some(d.get_ref().count), sink) } else { pump(compressed, |_| None, sink) }
+}
+
+/// Reads to the end in pieces. `taken` says how many compressed bytes were used, or `None` where nothing is inflated.
+fn pump<R: Read>(mut reader: R, taken: impl Fn(&R) -> Option<u64>, sink: &mut dyn FnMut(&[u8])) -> Result<u64, ReadError> {
+    let mut buffer = vec![0; STREAM_CHUNK_BYTES];
+    let mut total = 0_u64;
+    loop {
+        let (filled, fault) = fill(&mut reader, &mut buffer);
+        let piece = buffer.get(..filled).unwrap_or_default();
+        sink(if total == 0 { without_bom(piece)? } else { piece });
+        total += filled as u64;
+        if let Some(taken) = taken(&reader) {
+            let limit = MAX_INFLATED_BYTES.max(taken.saturating_mul(MAX_INFLATE_RATIO));
+            if total > limit {
+                return Err(ReadError::Bomb { limit });
+            }
+        }
+        match fault {
+            Some(error) => return Err(error.into()),
+            None if filled < buffer.len() => return Ok(total),
+            None => {}
+        }
+    }
+}
+
+/// Fills the buffer as far as the reader goes; a fault comes with what was read before it.
+fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> (usize, Option<io::Error>) {
+    let mut filled = 0;
+    while let Some(space) = buffer.get_mut(filled..).filter(|s| !s.is_empty()) {
+        match reader.read(space) {
+            Ok(0) => break,
+            Ok(n) => filled += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return (filled, Some(error)),
+        }
+    }
+    (filled, None)
+}
+
+/// Inflated size of a gzip object that is small and certainly has one member only; `None` sends it to the stream.
+///
+/// The size stands in the last four bytes (RFC 1952 §2.3.1). libdeflate stops silently after the first member, so a
+/// second magic number anywhere, even one that is chance, rules the short way out.
+fn whole_size(bytes: &[u8]) -> Option<usize> {
+    let body = bytes.strip_prefix(&GZIP_MAGIC)?;
+    let size = usize::try_from(u32::from_le_bytes(*body.last_chunk::<4>()?)).ok()?;
+    let plausible = (1..=WHOLE_OBJECT_BYTES).contains(&size);
+    (plausible && memmem::find(body, &GZIP_MAGIC).is_none()).then_some(size)
+}
+
+fn without_bom(text: &[u8]) -> Result<&[u8], ReadError> {
+    if text.starts_with(&[0xff, 0xfe]) || text.starts_with(&[0xfe, 0xff]) {
+        return Err(ReadError::Utf16);
+    }
+    Ok(text.strip_prefix(UTF8_BOM).unwrap_or(text))
+}
+
+struct Counted<R> {
+    inner: R,
+    count: u64,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buffer)?;
+        self.count += n as u64;
+        Ok(n)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flate2::{Compression, write::GzEncoder};
+    use std::io::Write;
+
+    fn gzip(text: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(text).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn read(bytes: &[u8]) -> (Vec<u8>, Result<u64, ReadError>) {
+        let mut out = Vec::new();
+        let result = inflate(bytes, &mut Scratch::default(), &mut |piece| out.extend_from_slice(piece));
+        let mut streamed = Vec::new();
+        let other = inflate_stream(bytes, &mut |piece| streamed.extend_from_slice(piece));
+        assert_eq!(out, streamed, "both ways give the same bytes");
+        assert_eq!(result.is_ok(), other.is_ok());
+        (out, result)
+    }
+
+    #[test]
+    fn reads_plain_text_and_every_member() {
+        assert_eq!(read(b"{}").0, b"{}");
+        assert_eq!(read(b"\xef\xbb\xbf{}").0, b"{}");
+        assert_eq!(read(&gzip(b"\xef\xbb\xbf{}")).0, b"{}");
+        assert_eq!(read(b"").0, b"");
+        let members = [gzip(b"one "), gzip(b"two "), gzip(b"one ")].concat();
+        assert_eq!(read(&members).0, b"one two one ");
+    }
+
+    #[test]
+    fn keeps_what_came_before_a_cut() {
+        let text: Vec<u8> = (0..40_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+        let whole = gzip(&text);
+        let (out, result) = read(&whole[..whole.len() / 2]);
+        assert!(matches!(result, Err(ReadError::Io(_))));
+        assert!(!out.is_empty() && text.starts_with(&out));
+    }
+
+    #[test]
+    fn refuses_a_bomb_and_utf_16() {
+        let bomb = gzip(&vec![b' '; usize::try_from(MAX_INFLATED_BYTES).unwrap() + (4 << 20)]);
+        let result = inflate(&bomb, &mut Scratch::default(), &mut |_| {});
+        assert!(matches!(result, Err(ReadError::Bomb { limit: MAX_INFLATED_BYTES })));
+        assert!(matches!(read(b"\xff\xfe{\0}\0").1, Err(ReadError::Utf16)));
+    }
+}

@@ -1,0 +1,44 @@
+//! Text that came from a log, made harmless for where it is shown.
+
+use std::borrow::Cow;
+
+/// For a terminal: one line, without control characters, escape sequences, and marks that turn the direction of text.
+#[must_use]
+pub fn line(text: &str) -> Cow<'_, str> {
+    if text.chars().any(is_harmful) {
+        Cow::Owned(text.chars().map(|c| if is_harmful(c) { '\u{fffd}' } else { c }).collect())
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
+/// For a cell of a table program: like [`line`], and never the beginning of a formula (CWE-1236).
+#[must_use]
+pub fn cell(text: &str) -> Cow<'_, str> {
+    let text = line(text);
+    if text.trim_start().starts_with(['=', '+', '-', '@', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}']) {
+        Cow::Owned(format!("'{text}"))
+    } else {
+        text
+    }
+}
+
+fn is_harmful(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_harmful_is_left() {
+        assert_eq!(line("a\u{1b}[31mb\r\nc\u{202e}d"), "a\u{fffd}[31mb\u{fffd}\u{fffd}c\u{fffd}d");
+        assert_eq!(line("Zoë 東京"), "Zoë 東京");
+        assert_eq!(cell("=cmd()"), "'=cmd()");
+        assert_eq!(cell(" @SUM(A1)"), "' @SUM(A1)");
+        assert_eq!(cell("\t=1"), "\u{fffd}=1");
+        assert_eq!(cell("10.0.0.1"), "10.0.0.1");
+    }
+}

@@ -1,0 +1,270 @@
+//! What a record says that concerns us: a secret read, a key use, or a change to who can read.
+
+use std::collections::HashSet;
+use std::hash::Hash;
+use std::sync::Arc;
+
+use crate::document::Node;
+use crate::ids::{SecretRef, Text};
+use crate::principal::Principal;
+use crate::time::EventTime;
+
+/// How a call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Outcome {
+    /// No `errorCode`.
+    Success,
+    /// The caller was not allowed to.
+    Denied,
+    /// Any other error.
+    Failed,
+}
+
+impl Outcome {
+    /// The name in JSON and rules.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Denied => "denied",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// What `sourceIPAddress` holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SourceKind {
+    /// An IPv4 or IPv6 address.
+    Ip,
+    /// The name of an AWS service.
+    Service,
+    /// The words `AWS Internal`.
+    Internal,
+    /// Anything else, or nothing.
+    Unknown,
+}
+
+impl SourceKind {
+    /// The name in JSON and rules.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ip => "ip",
+            Self::Service => "service",
+            Self::Internal => "internal",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// Reads `sourceIPAddress`.
+    #[must_use]
+    pub fn of(address: Option<&str>) -> Self {
+        match address {
+            Some(text) if text.parse::<std::net::IpAddr>().is_ok() => Self::Ip,
+            Some("AWS Internal") => Self::Internal,
+            Some(text) if text.ends_with(".amazonaws.com") || text.ends_with(".amazonaws.com.cn") => Self::Service,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// Where a call came from.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Source {
+    /// `sourceIPAddress`.
+    pub ip: Option<Text>,
+    /// What the address is.
+    pub kind: SourceKind,
+    /// `userAgent`.
+    pub user_agent: Option<Text>,
+    /// `vpcEndpointId` of the API call. `None` on KMS events, where the endpoint is AWS's own.
+    pub vpc_endpoint: Option<Text>,
+}
+
+/// Raw fields of a record that the loaded rules ask for.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Kept {
+    /// Field name as the rules write it, and its value. Absent fields are not listed.
+    pub fields: Vec<(Text, Node<'static>)>,
+    /// The whole record, when a rule searches it for keywords.
+    pub whole: Option<Box<Node<'static>>>,
+}
+
+/// What every observation has.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Head {
+    /// `eventID`; of an addendum that updates an event, `addendum.originalEventID`. A hash of the record where it has none.
+    pub event_id: Text,
+    /// `sharedEventID`.
+    pub shared_id: Option<Text>,
+    /// Whether the record is an `UPDATED_DATA` addendum to the event, which replaces it.
+    pub updated: bool,
+    /// `eventTime`.
+    pub time: EventTime,
+    /// `eventName`.
+    pub api: Text,
+    /// `recipientAccountId`.
+    pub account: Text,
+    /// `awsRegion`.
+    pub region: Text,
+    /// Who called.
+    pub principal: Arc<Principal>,
+    /// From where.
+    pub source: Arc<Source>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What denied it: `identity_policy`, `resource_policy`, `service_control_policy`, `permissions_boundary`,
+    /// `session_policy`, `vpc_endpoint_policy`, `kms_key`, or other words of the message. `None` unless it was denied and
+    /// the message says so.
+    pub denied_by: Option<Text>,
+    /// `errorCode`.
+    pub error_code: Option<Text>,
+    /// Path or key of the object it came in.
+    pub object: Text,
+    /// When the object was delivered; the event's own time where the name of the object does not tell.
+    pub delivered: EventTime,
+    /// Raw fields for rules.
+    pub kept: Kept,
+}
+
+impl Head {
+    /// The event behind the record: the same for redeliveries, updates, and the copies of several accounts.
+    #[must_use]
+    pub fn event_key(&self) -> &Text {
+        self.shared_id.as_ref().unwrap_or(&self.event_id)
+    }
+
+    /// Of two records of one event, the one to keep compares greater: updates, then the richer identity, then by name.
+    #[must_use]
+    pub fn preference(&self) -> (bool, u8, std::cmp::Reverse<(&str, &str)>) {
+        (self.updated, self.principal.richness(), std::cmp::Reverse((&self.event_id, &self.object)))
+    }
+}
+
+/// What a secret read asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Ask {
+    /// These secrets, each by name: `GetSecretValue`, `GetParameter`, `GetParameters`, and every denied or failed read.
+    Named(Vec<SecretRef>),
+    /// These secrets in one batch; each also has a `GetSecretValue` of its own.
+    Batch(Vec<SecretRef>),
+    /// Whatever the filters of a batch match.
+    BatchFilters,
+    /// Every parameter under this path.
+    Path {
+        /// The path as a resource.
+        path: SecretRef,
+        /// Whether parameters below the next level count.
+        recursive: bool,
+    },
+    /// All versions of this parameter.
+    History(SecretRef),
+}
+
+/// An API call that asks for secret values.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SecretRead {
+    /// What every observation has.
+    pub head: Arc<Head>,
+    /// What was asked for.
+    pub ask: Ask,
+    /// Whether the values are encrypted and were asked for decrypted, so that a key use must follow.
+    pub decrypts: bool,
+    /// Whether KMS denied the read that the secret's own policies allowed.
+    pub denied_by_kms: bool,
+}
+
+/// A KMS `Decrypt` for a secret.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KeyUse {
+    /// What every observation has.
+    pub head: Arc<Head>,
+    /// The secret of the encryption context; `None` on denied calls, which are logged without one.
+    pub secret: Option<SecretRef>,
+    /// `SecretVersionId` of the encryption context.
+    pub version_id: Option<Text>,
+    /// ARN of the key.
+    pub key_arn: Option<Text>,
+    /// Whether someone called KMS without a service in between.
+    pub direct: bool,
+}
+
+/// A call that changes who can read, or whether we can see it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SecretChange {
+    /// What every observation has.
+    pub head: Arc<Head>,
+    /// The secret it is about; `None` for trails, keys and denied calls.
+    pub secret: Option<SecretRef>,
+    /// Whether the call itself decrypts the secret, so that key uses beside it are not reads.
+    pub decrypts: bool,
+}
+
+/// A record that concerns us.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Observation {
+    /// Somebody asked for secret values.
+    Read(SecretRead),
+    /// A key was used for a secret.
+    KeyUse(KeyUse),
+    /// Something about secrets, keys or trails was changed.
+    Change(SecretChange),
+}
+
+impl Observation {
+    /// What every observation has.
+    #[must_use]
+    pub fn head(&self) -> &Arc<Head> {
+        match self {
+            Self::Read(read) => &read.head,
+            Self::KeyUse(key_use) => &key_use.head,
+            Self::Change(change) => &change.head,
+        }
+    }
+}
+
+/// Gives equal values one home, so that a million records do not hold a million copies of a user agent.
+#[derive(Debug, Default)]
+pub struct Interner {
+    texts: HashSet<Text>,
+    principals: HashSet<Arc<Principal>>,
+    sources: HashSet<Arc<Source>>,
+}
+
+/// Values kept before the interner forgets and starts anew: sharing is a saving, not a promise.
+const INTERNED: usize = 50_000;
+
+impl Interner {
+    /// The shared form of a text.
+    pub fn text(&mut self, text: &str) -> Text {
+        if let Some(known) = self.texts.get(text) {
+            return known.clone();
+        }
+        shared(&mut self.texts, text.into())
+    }
+
+    /// The shared form of a principal.
+    pub fn principal(&mut self, principal: Principal) -> Arc<Principal> {
+        if let Some(known) = self.principals.get(&principal) {
+            return known.clone();
+        }
+        shared(&mut self.principals, Arc::new(principal))
+    }
+
+    /// The shared form of a source.
+    pub fn source(&mut self, source: Source) -> Arc<Source> {
+        if let Some(known) = self.sources.get(&source) {
+            return known.clone();
+        }
+        shared(&mut self.sources, Arc::new(source))
+    }
+}
+
+fn shared<T: Clone + Eq + Hash>(known: &mut HashSet<T>, value: T) -> T {
+    if known.len() >= INTERNED {
+        known.clear();
+    }
+    known.insert(value.clone());
+    value
+}

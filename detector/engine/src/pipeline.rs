@@ -1,0 +1,354 @@
+//! The one path of both faces: a batch of what was harvested, a store, and the time, to alerts and accesses.
+//!
+//! Order of work: write facts and loose ends, settle what is due, read the windows that were touched, create alerts. Every
+//! step may be repeated. A rule is asked twice about a read: at sight, so that an alert need not wait for the key use, and
+//! when its key use is settled, with everything known. Alerts of both are one, because their id is.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use crate::access::{Access, Decrypt, DecryptStatus, Method};
+use crate::alert::{Alert, AlertId, Evidence};
+use crate::correlate::{self, Row, Scene};
+use crate::ids::Text;
+use crate::limits::{HORIZON_SECS, SETTLE_MARGIN_SECS};
+use crate::observation::{self, Observation, SecretRead};
+use crate::policy::Policy;
+use crate::report::Report;
+use crate::rule::event::OwnEvent;
+use crate::rule::{Ask, Hits, RuleSet, Target};
+use crate::scan::{Harvest, Selection};
+use crate::state::{CoverageMark, LooseEnd, LooseEndId, SceneKey, StateError, StateStore, WindowKey, WindowRange};
+use crate::time::EventTime;
+use crate::window;
+
+/// What the path is set to.
+pub struct Pipeline<'a> {
+    /// Rules.
+    pub rules: &'a RuleSet,
+    /// Access policy; without one, rules about `expected.*` match nothing.
+    pub policy: Option<&'a Policy>,
+    /// Accesses, changes and records outside of it raise no alerts and are not listed.
+    pub selection: &'a Selection,
+    /// Seconds after the delivery of a loose end during which its other half may still arrive.
+    pub horizon_secs: i64,
+}
+
+/// What a batch came to.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Alerts that were created now, by time and id.
+    pub alerts: Vec<Alert>,
+    /// Accesses that were settled now, in the order of the ledger.
+    pub accesses: Vec<Access>,
+    /// Counts, on top of those of the harvest.
+    pub report: Report,
+}
+
+/// Alerts on their way: evidence by rule and event, and the windows that facts have touched.
+#[derive(Default)]
+struct Drafts {
+    singles: BTreeMap<AlertId, (usize, Vec<Evidence>)>,
+    facts: Vec<(usize, WindowKey, crate::state::Fact)>,
+}
+
+impl<'a> Pipeline<'a> {
+    /// A path with the default horizon.
+    #[must_use]
+    pub fn new(rules: &'a RuleSet, policy: Option<&'a Policy>, selection: &'a Selection) -> Self {
+        Self { rules, policy, selection, horizon_secs: HORIZON_SECS }
+    }
+
+    /// Takes a batch, which may be empty, and does everything that is due at `now`.
+    ///
+    /// # Errors
+    ///
+    /// The store failed. Running the same batch again completes the work and changes nothing twice.
+    pub async fn run<S: StateStore>(&self, store: &S, harvest: Harvest, now: EventTime) -> Result<Outcome, StateError> {
+        let mut outcome = Outcome::default();
+        let mut drafts = Drafts::default();
+        let observations = distinct(harvest.observations, &mut outcome.report);
+        drafts.add(self.rules, harvest.hits);
+        for observation in &observations {
+            self.at_sight(observation, &mut drafts);
+        }
+        let coverage = harvest.coverage.into_iter().collect();
+        store.mark_coverage(coverage).await?;
+        store.put_loose_ends(observations.into_iter().filter(may_pair).map(LooseEnd::new).collect()).await?;
+        let due = store.due_loose_ends(now.plus(-self.horizon_secs)).await?;
+        let settled = self.settle(store, &due, true, &mut outcome.report).await?;
+        for access in settled {
+            self.judge(&access, Ask { target: Target::Access, settled: true, counts: true }, &mut drafts);
+            outcome.report.count_access(&access);
+            outcome.accesses.push(access);
+        }
+        outcome.accesses.sort_by(|a, b| a.ledger_order().cmp(&b.ledger_order()));
+        outcome.alerts = self.create(store, drafts).await?;
+        outcome.alerts.iter().for_each(|alert| outcome.report.count_alert(alert));
+        // Only now: a crash before this line settles the same ends again, with the same result.
+        store.close_loose_ends(&due.iter().map(LooseEnd::id).collect::<Vec<_>>()).await?;
+        Ok(outcome)
+    }
+
+    /// Accesses whose horizon is not over, as they look now. Nothing is written and no rule is asked.
+    ///
+    /// # Errors
+    ///
+    /// The store failed.
+    pub async fn pending<S: StateStore>(&self, store: &S) -> Result<Outcome, StateError> {
+        let mut outcome = Outcome::default();
+        let open = store.due_loose_ends(EventTime(i64::MAX)).await?;
+        let mut ignored = Report::default();
+        let rows = self.settle(store, &open, false, &mut ignored).await?;
+        outcome.accesses = rows.into_iter().filter(|access| access.method != Method::DecryptOnly).collect();
+        outcome.accesses.iter().for_each(|access| outcome.report.count_access(access));
+        outcome.accesses.sort_by(|a, b| a.ledger_order().cmp(&b.ledger_order()));
+        Ok(outcome)
+    }
+
+    fn at_sight(&self, observation: &Observation, drafts: &mut Drafts) {
+        match observation {
+            Observation::Read(read) => {
+                let counts = matches!(read.ask, observation::Ask::Named(_));
+                for access in seen(read) {
+                    self.judge(&access, Ask { target: Target::Access, settled: false, counts }, drafts);
+                }
+            }
+            Observation::KeyUse(key_use) if key_use.direct => {
+                if let Some(secret) = &key_use.secret {
+                    let row = correlate::alone(key_use, secret, Method::DirectDecrypt);
+                    self.judge(&row.access, Ask { target: Target::Access, settled: true, counts: true }, drafts);
+                }
+            }
+            Observation::KeyUse(_) => {}
+            Observation::Change(change) if self.selection.contains(change.head.time) => {
+                let event = OwnEvent::change(&change.head, change.secret.as_ref());
+                let evidence = Evidence { head: change.head.clone(), secret: change.secret.clone(), access: None };
+                let ask = Ask { target: Target::Change, settled: true, counts: true };
+                drafts.add(self.rules, self.rules.hits(ask, &event, &evidence));
+            }
+            Observation::Change(_) => {}
+        }
+    }
+
+    fn judge(&self, access: &Access, ask: Ask, drafts: &mut Drafts) {
+        if self.rules.is_empty() || !self.selection.contains(access.head.time) {
+            return;
+        }
+        let expected = self.policy.map(|policy| policy.judge(access));
+        let event = OwnEvent::access(access, expected);
+        let evidence = Evidence::access(access.clone());
+        drafts.add(self.rules, self.rules.hits(ask, &event, &evidence));
+    }
+
+    /// Joins the loose ends with everything around them. With `finally`, what is missing is absent or unknown; without,
+    /// it is pending.
+    async fn settle<S: StateStore>(&self, store: &S, due: &[LooseEnd], finally: bool, report: &mut Report) -> Result<Vec<Access>, StateError> {
+        let due_ids: HashSet<LooseEndId> = due.iter().map(LooseEnd::id).collect();
+        let scenes = scenes_of(due);
+        let mut rows: Vec<Row> = Vec::new();
+        let around = store.loose_ends_in(&scenes).await?;
+        let shared: Vec<Text> = around.iter().flatten().filter_map(|end| end.observation.head().shared_id.clone()).collect();
+        let twins = store.loose_ends_sharing(&shared).await?;
+        let best = best_copies(&around, &twins);
+        let is_best = |end: &&LooseEnd| best.get(&copy_key(end)) == Some(&end.id());
+        report.duplicates += due.iter().filter(|end| !is_best(end)).count() as u64;
+        for end in due.iter().filter(is_best) {
+            match &end.observation {
+                Observation::Read(_) => report.reads += 1,
+                Observation::KeyUse(_) => report.key_uses += 1,
+                Observation::Change(_) => report.changes += 1,
+            }
+        }
+        for ends in &around {
+            let paired = correlate::correlate(scene(ends.iter().filter(is_best)));
+            report.explained += paired.explained.iter().filter(|h| due_ids.contains(&LooseEndId::key_use(h))).count() as u64;
+            rows.extend(paired.rows.into_iter().filter(|row| {
+                let is_due = |id: Option<LooseEndId>| id.is_some_and(|id| due_ids.contains(&id));
+                is_due(row.read.as_deref().map(LooseEndId::read)) || is_due(row.key_use.as_deref().map(LooseEndId::key_use))
+            }));
+        }
+        rows.retain(|row| self.selection.contains(row.access.head.time));
+        report.late += rows.iter().filter(|row| self.is_late(row)).count() as u64;
+        if finally {
+            self.decide_absence(store, &mut rows).await?;
+        }
+        Ok(rows.into_iter().map(|row| row.access).collect())
+    }
+
+    fn is_late(&self, row: &Row) -> bool {
+        let halves = row.read.as_ref().zip(row.key_use.as_ref());
+        halves.is_some_and(|(read, key_use)| read.delivered.distance(key_use.delivered) > self.horizon_secs)
+    }
+
+    async fn decide_absence<S: StateStore>(&self, store: &S, rows: &mut [Row]) -> Result<(), StateError> {
+        let open: Vec<&mut Row> = rows.iter_mut().filter(|row| row.access.decrypt.status == DecryptStatus::Pending).collect();
+        let head = |row: &Row| row.access.head.clone();
+        let marks: Vec<CoverageMark> = open
+            .iter()
+            .flat_map(|row| {
+                let head = head(row);
+                CoverageMark::at(head.account.clone(), head.region.clone(), head.time).around()
+            })
+            .collect();
+        let covered = store.covered(&marks).await?;
+        for (row, covered) in open.into_iter().zip(covered.chunks(3)) {
+            let proven = row.absence_proves && covered.contains(&true);
+            row.access.decrypt = Decrypt::only(if proven { DecryptStatus::Absent } else { DecryptStatus::Unknown });
+        }
+        Ok(())
+    }
+
+    /// Writes facts, reads the windows they touched, and creates what fires.
+    async fn create<S: StateStore>(&self, store: &S, drafts: Drafts) -> Result<Vec<Alert>, StateError> {
+        let touched = touched(&drafts.facts, self.rules);
+        store.put_facts(drafts.facts.into_iter().map(|(_, key, fact)| (key, fact)).collect()).await?;
+        let mut alerts: BTreeMap<AlertId, Alert> = BTreeMap::new();
+        for (id, (rule, evidence)) in drafts.singles {
+            if let Some(detection) = self.rules.detections.get(rule) {
+                alerts.insert(id.clone(), Alert::new(id, detection.meta.clone(), None, most_telling(evidence)));
+            }
+        }
+        let ranges: Vec<WindowRange> = touched.iter().map(|t| t.range.clone()).collect();
+        for (touch, facts) in touched.iter().zip(store.facts(&ranges).await?) {
+            let Some(window) = self.rules.windows.get(touch.window) else { continue };
+            for (firing, facts) in window::evaluate(window, &touch.range.key.group, &facts, touch.ends) {
+                let id = Alert::window_id(&window.meta, &firing.group, firing.bucket);
+                let evidence = facts.into_iter().map(|fact| fact.evidence.clone()).collect();
+                alerts.insert(id.clone(), Alert::new(id, window.meta.clone(), Some(firing), most_telling(evidence)));
+            }
+        }
+        let mut alerts: Vec<Alert> = alerts.into_values().collect();
+        alerts.sort_by(|a, b| (a.time, &a.id).cmp(&(b.time, &b.id)));
+        let created = store.create_alerts(alerts.clone()).await?;
+        Ok(alerts.into_iter().zip(created).filter(|(_, created)| *created).map(|(alert, _)| alert).collect())
+    }
+}
+
+impl Drafts {
+    fn add(&mut self, rules: &RuleSet, hits: Hits) {
+        for (rule, evidence) in hits.singles {
+            if let Some(detection) = rules.detections.get(rule) {
+                let id = Alert::single_id(&detection.meta, evidence.head.event_key());
+                self.singles.entry(id).or_insert_with(|| (rule, Vec::new())).1.push(evidence);
+            }
+        }
+        let alerting = hits.facts.into_iter().filter(|(window, ..)| rules.windows.get(*window).is_some_and(|w| w.alerts));
+        self.facts.extend(alerting);
+    }
+}
+
+/// A group and the times that facts have touched in it.
+struct Touched {
+    window: usize,
+    range: WindowRange,
+    ends: (EventTime, EventTime),
+}
+
+/// A late fact re-opens every window that holds it: those that end up to one span after it.
+fn touched(facts: &[(usize, WindowKey, crate::state::Fact)], rules: &RuleSet) -> Vec<Touched> {
+    let mut spans: HashMap<(usize, &WindowKey), (EventTime, EventTime)> = HashMap::new();
+    for (window, key, fact) in facts {
+        let span = spans.entry((*window, key)).or_insert((fact.time, fact.time));
+        *span = (span.0.min(fact.time), span.1.max(fact.time));
+    }
+    let mut touched: Vec<Touched> = spans
+        .into_iter()
+        .filter_map(|((window, key), (first, last))| {
+            let span_secs = rules.windows.get(window)?.span_secs;
+            let ends = (first, last.plus(span_secs));
+            let range = WindowRange { key: key.clone(), from: first.plus(-span_secs), to: ends.1 };
+            Some(Touched { window, range, ends })
+        })
+        .collect();
+    touched.sort_by(|a, b| (a.window, &a.range.key).cmp(&(b.window, &b.range.key)));
+    touched
+}
+
+/// Of what was said of one event at sight and once it was settled, the settled one is told.
+fn most_telling(evidence: Vec<Evidence>) -> Vec<Evidence> {
+    let settled: HashSet<Text> = evidence.iter().filter(|e| e.is_settled()).map(|e| e.head.event_key().clone()).collect();
+    evidence.into_iter().filter(|e| e.access.is_none() || e.is_settled() || !settled.contains(e.head.event_key())).collect()
+}
+
+/// The accesses of a read as far as its own record tells. A batch tells through the reads that it causes.
+fn seen(read: &SecretRead) -> Vec<Access> {
+    let (method, secrets) = match &read.ask {
+        observation::Ask::Named(secrets) => (Method::Api, secrets.as_slice()),
+        observation::Ask::Path { path, .. } => (Method::ByPath, std::slice::from_ref(path)),
+        observation::Ask::History(secret) => (Method::History, std::slice::from_ref(secret)),
+        observation::Ask::Batch(_) | observation::Ask::BatchFilters => return Vec::new(),
+    };
+    secrets.iter().map(|secret| correlate::row(read, method, secret.clone(), None).access).collect()
+}
+
+/// One of each event; copies for other accounts and updates stay beside it.
+fn distinct(observations: Vec<Observation>, report: &mut Report) -> Vec<Observation> {
+    let before = observations.len();
+    let mut best: HashMap<LooseEndId, Observation> = HashMap::with_capacity(before);
+    for observation in observations {
+        let id = LooseEndId::of(&observation);
+        match best.get_mut(&id) {
+            Some(known) if known.head().preference() >= observation.head().preference() => {}
+            Some(known) => *known = observation,
+            None => {
+                best.insert(id, observation);
+            }
+        }
+    }
+    report.duplicates += (before - best.len()) as u64;
+    let mut distinct: Vec<Observation> = best.into_values().collect();
+    distinct.sort_by(|a, b| (a.head().time, &a.head().event_id).cmp(&(b.head().time, &b.head().event_id)));
+    distinct
+}
+
+/// Whether anything else may need the observation to be understood.
+fn may_pair(observation: &Observation) -> bool {
+    match observation {
+        Observation::Change(change) => change.decrypts && change.head.outcome == observation::Outcome::Success,
+        Observation::Read(_) | Observation::KeyUse(_) => true,
+    }
+}
+
+/// What copies of one event have in common.
+fn copy_key(end: &LooseEnd) -> (u8, Text) {
+    (end.id().kind(), end.observation.head().event_key().clone())
+}
+
+/// Of the copies of each event, the one to keep.
+fn best_copies(around: &[Vec<LooseEnd>], twins: &[LooseEnd]) -> HashMap<(u8, Text), LooseEndId> {
+    let mut best: HashMap<(u8, Text), &LooseEnd> = HashMap::new();
+    for end in around.iter().flatten().chain(twins) {
+        let known = best.entry(copy_key(end)).or_insert(end);
+        if end.observation.head().preference() > known.observation.head().preference() {
+            *known = end;
+        }
+    }
+    best.into_iter().map(|(key, end)| (key, end.id())).collect()
+}
+
+/// For each scene of the loose ends, the time that could matter for them.
+fn scenes_of(due: &[LooseEnd]) -> Vec<(SceneKey, EventTime, EventTime)> {
+    let mut spans: BTreeMap<&SceneKey, (EventTime, EventTime)> = BTreeMap::new();
+    for end in due {
+        let time = end.observation.head().time;
+        let span = spans.entry(&end.scene).or_insert((time, time));
+        *span = (span.0.min(time), span.1.max(time));
+    }
+    let widen = |(key, (from, to)): (&SceneKey, (EventTime, EventTime))| {
+        (key.clone(), from.plus(-SETTLE_MARGIN_SECS), to.plus(SETTLE_MARGIN_SECS))
+    };
+    spans.into_iter().map(widen).collect()
+}
+
+fn scene<'e>(ends: impl Iterator<Item = &'e LooseEnd>) -> Scene {
+    let mut scene = Scene::default();
+    for end in ends {
+        match &end.observation {
+            Observation::Read(read) => scene.reads.push(Arc::new(read.clone())),
+            Observation::KeyUse(key_use) => scene.key_uses.push(Arc::new(key_use.clone())),
+            Observation::Change(change) => scene.changes.push(Arc::new(change.clone())),
+        }
+    }
+    scene
+}

@@ -1,0 +1,155 @@
+//! What happened to everything that was read, in counts: what both faces print.
+
+use std::collections::BTreeMap;
+
+use crate::access::{Access, DecryptStatus};
+use crate::alert::Alert;
+use crate::rule::Level;
+
+/// Why an object was not read for events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SkippedObject {
+    /// `CloudTrail-Digest`.
+    Digest,
+    /// `CloudTrail-Insight`.
+    Insight,
+    /// `CloudTrail-NetworkActivity`.
+    NetworkActivity,
+    /// `CloudTrail-Aggregated`.
+    Aggregated,
+    /// Logs of another service in an `AWSLogs` tree.
+    OtherService,
+    /// The name does not end as a log's does.
+    NotALog,
+    /// It has no bytes.
+    Empty,
+    /// It is JSON without CloudTrail records.
+    NoRecords,
+}
+
+/// Why a record was not used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SkippedRecord {
+    /// Not JSON, or not the JSON of a record.
+    Malformed,
+    /// Longer than [`crate::limits::MAX_RECORD_BYTES`].
+    TooLarge,
+    /// The object ends in the middle of it.
+    Truncated,
+    /// `eventTime` is missing or is not a time.
+    NoTime,
+}
+
+impl SkippedObject {
+    /// Words for the report.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Digest => "digest",
+            Self::Insight => "insight",
+            Self::NetworkActivity => "network activity",
+            Self::Aggregated => "aggregated",
+            Self::OtherService => "other service",
+            Self::NotALog => "not a log file",
+            Self::Empty => "empty",
+            Self::NoRecords => "no CloudTrail records",
+        }
+    }
+}
+
+impl SkippedRecord {
+    /// Words for the report.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::TooLarge => "too large",
+            Self::Truncated => "truncated",
+            Self::NoTime => "without a time",
+        }
+    }
+}
+
+/// Counts of one object or of many.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Objects read.
+    pub objects: u64,
+    /// Objects that could not be read, or not to their end.
+    pub objects_failed: u64,
+    /// Objects passed over, by reason.
+    pub objects_skipped: BTreeMap<SkippedObject, u64>,
+    /// Bytes of JSON.
+    pub bytes: u64,
+    /// Records.
+    pub records: u64,
+    /// Records that could not be used, by reason.
+    pub records_skipped: BTreeMap<SkippedRecord, u64>,
+    /// Records that had bytes that are not UTF-8; they were read with replacement characters.
+    pub records_repaired: u64,
+    /// Key uses that only check access to a key.
+    pub key_validations: u64,
+    /// Records that came again, as redeliveries or as copies in another account.
+    pub duplicates: u64,
+    /// Distinct secret reads.
+    pub reads: u64,
+    /// Distinct key uses.
+    pub key_uses: u64,
+    /// Distinct changes.
+    pub changes: u64,
+    /// Key uses that a change of the same secret explains.
+    pub explained: u64,
+    /// Pairs of which one half came after the horizon of the other.
+    pub late: u64,
+    /// Accesses, by what is known of their key use.
+    pub accesses: BTreeMap<DecryptStatus, u64>,
+    /// Alerts, by level.
+    pub alerts: BTreeMap<Level, u64>,
+}
+
+impl Report {
+    /// Counts an object that is passed over.
+    pub fn skip_object(&mut self, reason: SkippedObject) {
+        *self.objects_skipped.entry(reason).or_default() += 1;
+    }
+
+    /// Counts a record that cannot be used.
+    pub fn skip_record(&mut self, reason: SkippedRecord) {
+        *self.records_skipped.entry(reason).or_default() += 1;
+    }
+
+    /// Counts an access.
+    pub fn count_access(&mut self, access: &Access) {
+        *self.accesses.entry(access.decrypt.status).or_default() += 1;
+    }
+
+    /// Counts an alert.
+    pub fn count_alert(&mut self, alert: &Alert) {
+        *self.alerts.entry(alert.rule.level).or_default() += 1;
+    }
+
+    /// Adds the counts of another report.
+    pub fn add(&mut self, other: &Self) {
+        fn merge<K: Ord + Copy>(into: &mut BTreeMap<K, u64>, from: &BTreeMap<K, u64>) {
+            for (key, count) in from {
+                *into.entry(*key).or_default() += count;
+            }
+        }
+        self.objects += other.objects;
+        self.objects_failed += other.objects_failed;
+        self.bytes += other.bytes;
+        self.records += other.records;
+        self.records_repaired += other.records_repaired;
+        self.key_validations += other.key_validations;
+        self.duplicates += other.duplicates;
+        self.reads += other.reads;
+        self.key_uses += other.key_uses;
+        self.changes += other.changes;
+        self.explained += other.explained;
+        self.late += other.late;
+        merge(&mut self.objects_skipped, &other.objects_skipped);
+        merge(&mut self.records_skipped, &other.records_skipped);
+        merge(&mut self.accesses, &other.accesses);
+        merge(&mut self.alerts, &other.alerts);
+    }
+}

@@ -1,0 +1,303 @@
+//! Rules: what to look for, in standard Sigma files, behind our own types. The Sigma engine parses and matches single
+//! events; windows, joins and alerts are ours.
+
+pub mod event;
+pub mod examples;
+pub mod fields;
+pub mod load;
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use rsigma_eval::{CompiledRule, Event, compiler::eval_condition};
+use rsigma_parser::ConditionExpr;
+
+use crate::alert::Evidence;
+use crate::document::scalar_text;
+use crate::extract::Wanted;
+use crate::ids::Text;
+use crate::state::{Fact, WindowKey};
+
+/// How serious a rule's alerts are, in Sigma's words, from the least to the most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Level {
+    /// For the record.
+    Informational,
+    /// Worth a look in bulk.
+    Low,
+    /// Worth a look; also the level of rules that name none.
+    Medium,
+    /// Look today.
+    High,
+    /// Look now.
+    Critical,
+}
+
+impl Level {
+    /// Every level, from the least to the most.
+    pub const ALL: [Self; 5] = [Self::Informational, Self::Low, Self::Medium, Self::High, Self::Critical];
+
+    /// The name in rules and JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Informational => "informational",
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Level {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known = Self::ALL.into_iter().find(|l| l.as_str() == text);
+        known.ok_or_else(|| format!("`{text}` is not a level; use informational, low, medium, high or critical"))
+    }
+}
+
+/// What a rule says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuleMeta {
+    /// `id`; the name or title where it has none.
+    pub id: String,
+    /// `title`.
+    pub title: String,
+    /// `level`.
+    pub level: Level,
+    /// `tags`.
+    pub tags: Vec<String>,
+    /// `falsepositives`.
+    pub false_positives: Vec<String>,
+    /// `references`.
+    pub references: Vec<String>,
+    /// File that it came from.
+    pub file: String,
+}
+
+/// What kind of event a rule sees, by its `logsource`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// `category: secret_access`.
+    Access,
+    /// `category: secret_change`.
+    Change,
+    /// `service: cloudtrail`: the record as it is.
+    Record,
+}
+
+/// A rule about single events.
+#[derive(Debug)]
+pub struct Detection {
+    /// What the rule says of itself.
+    pub meta: Arc<RuleMeta>,
+    /// What it sees.
+    pub target: Target,
+    /// Whether it raises alerts of its own: not when it only feeds a correlation.
+    pub alerts: bool,
+    /// Whether it asks for what is known only once the key use has been found or given up.
+    pub late: bool,
+    compiled: CompiledRule,
+    /// `eventSource` values of which a matching record must have one; `None` when it may have any.
+    sources: Option<Vec<String>>,
+    /// Windows that it feeds: index of the window, and which of its rules this is.
+    feeds: Vec<(usize, usize)>,
+}
+
+/// A rule about many events: a Sigma correlation, or the suppression of a rule about single events.
+#[derive(Debug)]
+pub struct Window {
+    /// What the rule says of itself.
+    pub meta: Arc<RuleMeta>,
+    /// Whether it raises alerts: not when it belongs to a rule that only feeds a correlation.
+    pub alerts: bool,
+    /// When it fires.
+    pub condition: WindowCondition,
+    /// Length in seconds.
+    pub span_secs: i64,
+    /// At most one alert for each group in each bucket of this many seconds.
+    pub suppress_secs: i64,
+    /// Names of the group's fields in alerts.
+    group: Vec<Text>,
+    members: Vec<Member>,
+}
+
+/// What a window reads from the events of one of its rules.
+#[derive(Debug)]
+struct Member {
+    group: Vec<String>,
+    value: Vec<String>,
+    /// Whether an event without a group field still counts, in a group of its own.
+    lenient: bool,
+}
+
+/// When a window fires. Every condition stays true when facts are added.
+#[derive(Debug, Clone, PartialEq)]
+pub enum WindowCondition {
+    /// At least so many facts.
+    Events(u64),
+    /// At least so many distinct values.
+    Values(u64),
+    /// So many of the rules have a fact.
+    Rules(u64),
+    /// The expression over the rules holds.
+    Expression(ConditionExpr, Vec<String>),
+    /// Every rule has a fact, in this order; facts of one second have any order.
+    Ordered(u64),
+}
+
+/// Rules that have been read and checked.
+#[derive(Debug, Default)]
+pub struct RuleSet {
+    /// Rules about single events.
+    pub detections: Vec<Detection>,
+    /// Rules about many events.
+    pub windows: Vec<Window>,
+    /// What is worth knowing about rules that loaded nevertheless.
+    pub warnings: Vec<String>,
+    wanted: Wanted,
+}
+
+/// Where rules have hit: alerts of single events, and facts for windows.
+#[derive(Debug, Default)]
+pub struct Hits {
+    /// Index of the rule, and the event.
+    pub singles: Vec<(usize, Evidence)>,
+    /// Index of the window, its group, and the fact.
+    pub facts: Vec<(usize, WindowKey, Fact)>,
+}
+
+impl Hits {
+    /// Takes over the hits of another.
+    pub fn append(&mut self, mut other: Self) {
+        self.singles.append(&mut other.singles);
+        self.facts.append(&mut other.facts);
+    }
+
+    /// Whether nothing hit.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.singles.is_empty() && self.facts.is_empty()
+    }
+}
+
+/// Which rules to ask about an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ask {
+    /// What kind of event it is.
+    pub target: Target,
+    /// Whether its key use has been settled.
+    pub settled: bool,
+    /// Whether it counts in windows.
+    pub counts: bool,
+}
+
+impl RuleSet {
+    /// Raw record fields that the rules about accesses and changes ask for.
+    #[must_use]
+    pub fn wanted(&self) -> &Wanted {
+        &self.wanted
+    }
+
+    /// The number of rules that can raise alerts.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.detections.iter().filter(|d| d.alerts).count() + self.windows.iter().filter(|w| w.alerts).count()
+    }
+
+    /// Whether there are no rules.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.detections.is_empty() && self.windows.is_empty()
+    }
+
+    /// Whether a rule sees events of this kind.
+    #[must_use]
+    pub fn sees(&self, target: Target) -> bool {
+        self.detections.iter().any(|d| d.target == target)
+    }
+
+    /// `eventSource` values that rules about records ask for; `None` when one of them may match any record.
+    #[must_use]
+    pub fn record_sources(&self) -> Option<Vec<String>> {
+        let mut all = Vec::new();
+        for detection in self.detections.iter().filter(|d| d.target == Target::Record) {
+            all.extend(detection.sources.as_ref()?.iter().cloned());
+        }
+        all.sort();
+        all.dedup();
+        Some(all)
+    }
+
+    /// Whether any rule of the kind matches an event.
+    #[must_use]
+    pub fn any_hit(&self, ask: Ask, event: &impl Event) -> bool {
+        self.matching(ask, event).next().is_some()
+    }
+
+    fn matching<'s, E: Event>(&'s self, ask: Ask, event: &'s E) -> impl Iterator<Item = (usize, &'s Detection)> {
+        let source = event.get_field("eventSource").and_then(|v| scalar_text(&v));
+        self.detections.iter().enumerate().filter(move |(_, detection)| {
+            let asked = detection.target == ask.target && (ask.settled || !detection.late);
+            asked && detection.may_match(source.as_deref()) && detection.matches(event)
+        })
+    }
+
+    /// Asks every rule of the kind about an event.
+    #[must_use]
+    pub fn hits(&self, ask: Ask, event: &impl Event, evidence: &Evidence) -> Hits {
+        let mut hits = Hits::default();
+        for (index, detection) in self.matching(ask, event) {
+            if detection.alerts {
+                hits.singles.push((index, evidence.clone()));
+            }
+            for (window, slot) in detection.feeds.iter().filter(|_| ask.counts) {
+                if let Some((key, fact)) = self.windows.get(*window).and_then(|w| w.fact(*slot, event, evidence)) {
+                    hits.facts.push((*window, key, fact));
+                }
+            }
+        }
+        hits
+    }
+}
+
+impl Detection {
+    fn may_match(&self, source: Option<&str>) -> bool {
+        match (&self.sources, source) {
+            (Some(sources), Some(source)) => sources.iter().any(|s| s.eq_ignore_ascii_case(source)),
+            _ => true,
+        }
+    }
+
+    fn matches(&self, event: &impl Event) -> bool {
+        let holds = |condition| eval_condition(condition, &self.compiled.detections, event, &mut Vec::new());
+        self.compiled.conditions.iter().any(holds)
+    }
+}
+
+impl Window {
+    /// The fact that an event is for this window; `None` when it lacks a field of the group or the value.
+    fn fact(&self, slot: usize, event: &impl Event, evidence: &Evidence) -> Option<(WindowKey, Fact)> {
+        let member = self.members.get(slot)?;
+        let text = |field: &String| event.get_field(field).and_then(|v| scalar_text(&v));
+        let mut group = Vec::new();
+        for (name, field) in self.group.iter().zip(&member.group) {
+            let value = text(field).or_else(|| member.lenient.then(String::new))?;
+            group.push((name.clone(), Text::from(value)));
+        }
+        let values = member.value.iter().map(text).collect::<Option<Vec<_>>>()?;
+        let value = (!values.is_empty()).then(|| values.join("\n").into());
+        let key = WindowKey { rule: self.meta.id.as_str().into(), group };
+        Some((key, Fact { slot, key: evidence.fact_key(), time: evidence.head.time, value, evidence: evidence.clone() }))
+    }
+}

@@ -1,0 +1,114 @@
+//! Our events in the terms of the Sigma engine: accesses and changes by their own fields, records by CloudTrail's.
+
+use std::borrow::Cow;
+use std::sync::OnceLock;
+
+use rsigma_eval::{Event, EventValue};
+use serde_json::Value;
+
+use crate::access::Access;
+use crate::document::Node;
+use crate::ids::SecretRef;
+use crate::observation::Head;
+use crate::policy::Expected;
+use crate::rule::fields::{self, Subject};
+
+/// An access or a change: derived fields, and the raw fields that were kept because rules ask for them.
+#[derive(Debug)]
+pub struct OwnEvent<'a> {
+    subject: Subject<'a>,
+}
+
+impl<'a> OwnEvent<'a> {
+    /// An access, with what the policy says about it, if there is one.
+    #[must_use]
+    pub fn access(access: &'a Access, expected: Option<Expected>) -> Self {
+        Self { subject: Subject { head: &access.head, secret: Some(&access.secret), access: Some(access), expected } }
+    }
+
+    /// A change.
+    #[must_use]
+    pub fn change(head: &'a Head, secret: Option<&'a SecretRef>) -> Self {
+        Self { subject: Subject { head, secret, access: None, expected: None } }
+    }
+}
+
+impl Event for OwnEvent<'_> {
+    fn get_field(&self, path: &str) -> Option<EventValue<'_>> {
+        if let Some(value) = fields::derived(&self.subject, path) {
+            return value;
+        }
+        let kept = &self.subject.head.kept;
+        kept.fields.iter().find(|(name, _)| &**name == path).map(|(_, node)| node.to_event_value())
+    }
+
+    fn any_string_value(&self, predicate: &dyn Fn(&str) -> bool) -> bool {
+        self.subject.head.kept.whole.as_ref().is_some_and(|node| node.any_string(predicate))
+    }
+
+    fn all_string_values(&self) -> Vec<Cow<'_, str>> {
+        let mut all = Vec::new();
+        if let Some(node) = &self.subject.head.kept.whole {
+            node.strings(&mut all);
+        }
+        all
+    }
+
+    fn to_json(&self) -> Value {
+        Value::Null
+    }
+}
+
+/// A record as it is, parsed when a rule first asks for a field.
+pub struct RecordEvent<'a> {
+    text: &'a str,
+    node: OnceLock<Node<'a>>,
+}
+
+impl<'a> RecordEvent<'a> {
+    /// Wraps the JSON of a record. Text that does not parse has no fields.
+    #[must_use]
+    pub fn new(text: &'a str) -> Self {
+        Self { text, node: OnceLock::new() }
+    }
+
+    fn node(&self) -> &Node<'a> {
+        self.node.get_or_init(|| Node::parse(self.text).unwrap_or(Node::Null))
+    }
+}
+
+impl Event for RecordEvent<'_> {
+    fn get_field(&self, path: &str) -> Option<EventValue<'_>> {
+        match self.node().field(path)? {
+            Cow::Borrowed(node) => Some(node.to_event_value()),
+            Cow::Owned(Node::List(items)) => Some(EventValue::Array(items.into_iter().map(owned_value).collect())),
+            Cow::Owned(node) => Some(owned_value(node)),
+        }
+    }
+
+    fn any_string_value(&self, predicate: &dyn Fn(&str) -> bool) -> bool {
+        self.node().any_string(predicate)
+    }
+
+    fn all_string_values(&self) -> Vec<Cow<'_, str>> {
+        let mut all = Vec::new();
+        self.node().strings(&mut all);
+        all
+    }
+
+    fn to_json(&self) -> Value {
+        serde_json::from_str(self.text).unwrap_or(Value::Null)
+    }
+}
+
+fn owned_value(node: Node<'_>) -> EventValue<'_> {
+    match node {
+        Node::Null => EventValue::Null,
+        Node::Bool(value) => EventValue::Bool(value),
+        Node::Int(value) => EventValue::Int(value),
+        Node::Float(value) => EventValue::Float(value),
+        Node::Str(text) => EventValue::Str(text),
+        Node::List(items) => EventValue::Array(items.into_iter().map(owned_value).collect()),
+        Node::Map(entries) => EventValue::Map(entries.into_iter().map(|(k, v)| (k, owned_value(v))).collect()),
+    }
+}

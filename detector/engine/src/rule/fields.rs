@@ -1,0 +1,148 @@
+//! The fields that rules may use beside CloudTrail's own: one table for the lookup, the load-time check and the docs.
+
+use std::borrow::Cow;
+
+use rsigma_eval::EventValue;
+
+use crate::access::Access;
+use crate::ids::SecretRef;
+use crate::observation::Head;
+use crate::policy::{Expected, Verdict};
+use crate::rule::Target;
+
+/// What a rule looks at.
+#[derive(Debug)]
+pub struct Subject<'a> {
+    /// The record behind it.
+    pub head: &'a Head,
+    /// The secret it is about.
+    pub secret: Option<&'a SecretRef>,
+    /// The access; `None` for a change.
+    pub access: Option<&'a Access>,
+    /// What the policy says; `None` without a policy.
+    pub expected: Option<Expected>,
+}
+
+/// A field: its name, whether it is known only once the key use is settled, whether only accesses have it, its meaning.
+#[derive(Debug)]
+pub struct Field {
+    /// Name in rules.
+    pub name: &'static str,
+    /// What it holds.
+    pub meaning: &'static str,
+    /// Whether only accesses have it.
+    pub access_only: bool,
+    get: for<'a> fn(&Subject<'a>) -> Option<Cow<'a, str>>,
+}
+
+macro_rules! fields {
+    ($($name:literal $only:literal $meaning:literal $get:expr;)*) => {
+        /// Every derived field.
+        pub const DERIVED: &[Field] = &[$(Field { name: $name, meaning: $meaning, access_only: $only, get: $get }),*];
+    };
+}
+
+fn opt(text: Option<&crate::ids::Text>) -> Option<Cow<'_, str>> {
+    text.map(|t| Cow::Borrowed(&**t))
+}
+
+fn word(text: &'static str) -> Option<Cow<'static, str>> {
+    Some(Cow::Borrowed(text))
+}
+
+fn verdict(expected: Option<Expected>, of: fn(&Expected) -> Verdict) -> Option<Cow<'static, str>> {
+    expected.map(|e| Cow::Borrowed(of(&e).as_str()))
+}
+
+fn yes(value: bool) -> Option<Cow<'static, str>> {
+    word(if value { "true" } else { "false" })
+}
+
+fields! {
+    "secret.store" false "`secretsmanager` or `ssm`" |s| word(s.secret?.store.as_str());
+    "secret.arn" false "full ARN; absent while only the name is known" |s| opt(s.secret?.arn.as_ref());
+    "secret.name" false "name without suffix, version or label; the path of GetParametersByPath" |s| opt(s.secret?.name.as_ref());
+    "secret.account" false "account that owns the secret" |s| Some(Cow::Borrowed(&*s.secret?.account));
+    "secret.region" false "region of the secret" |s| Some(Cow::Borrowed(&*s.secret?.region));
+    "secret.version_id" false "version that was asked for" |s| opt(s.secret?.version_id.as_ref());
+    "secret.version_stage" false "staging label or parameter label that was asked for" |s| opt(s.secret?.version_stage.as_ref());
+    "principal.arn" false "stable identity: role, user, root or service; sessions of a role are folded into it" |s| opt(s.head.principal.id.as_ref());
+    "principal.type" false "`userIdentity.type`" |s| opt(s.head.principal.identity_type.as_ref());
+    "principal.kind" false "`human`, `workload`, `service`, `root` or `unknown`" |s| word(s.head.principal.kind.as_str());
+    "principal.account" false "account of the caller" |s| opt(s.head.principal.account.as_ref());
+    "principal.name" false "name of the role, user or service" |s| opt(s.head.principal.name.as_ref());
+    "principal.session" false "name of the role session" |s| opt(s.head.principal.session.as_ref());
+    "principal.via" false "service that called for the principal (`userIdentity.invokedBy`)" |s| opt(s.head.principal.via.as_ref());
+    "principal.console" false "`true` for calls made in the AWS console" |s| yes(s.head.principal.console);
+    "actor.arn" false "full session ARN (`userIdentity.arn`)" |s| opt(s.head.principal.actor.as_ref());
+    "source.ip" false "`sourceIPAddress`" |s| opt(s.head.source.ip.as_ref());
+    "source.kind" false "`ip`, `service`, `internal` or `unknown`" |s| word(s.head.source.kind.as_str());
+    "source.user_agent" false "`userAgent`" |s| opt(s.head.source.user_agent.as_ref());
+    "source.vpc_endpoint" false "`vpcEndpointId` of the API call" |s| opt(s.head.source.vpc_endpoint.as_ref());
+    "access.api" false "`eventName`" |s| Some(Cow::Borrowed(&*s.head.api));
+    "access.outcome" false "`success`, `denied` or `failed`" |s| word(s.head.outcome.as_str());
+    "access.denied_by" false "the gate that denied: `identity_policy`, `resource_policy`, `kms_key` …" |s| opt(s.head.denied_by.as_ref());
+    "access.method" true "`api`, `batch`, `by_path`, `history`, `direct_decrypt` or `decrypt_only`" |s| word(s.access?.method.as_str());
+    "access.cross_account" true "`true` when the caller's account is not the secret's or the trail's" |s| yes(s.access?.cross_account());
+    "decrypt.status" true "`paired`, `absent`, `unknown` or `not_expected`; rules that ask for it wait for the horizon" |s| word(s.access?.decrypt.status.as_str());
+    "decrypt.key_arn" true "ARN of the key that decrypted the secret" |s| opt(s.access?.decrypt.key_arn.as_ref());
+    "expected.principal" true "whether the access policy names the principal for the secret: `yes`, `no`, `undeclared`" |s| verdict(s.expected, |e| e.principal);
+    "expected.region" true "whether the grants for secret and principal allow the region" |s| verdict(s.expected, |e| e.region);
+    "expected.source" true "whether they allow the source" |s| verdict(s.expected, |e| e.source);
+    "expected.key" true "whether they allow the key; waits for the horizon" |s| verdict(s.expected, |e| e.key);
+    "expected.account_region" true "whether any grant for the secret's account mentions the region" |s| verdict(s.expected, |e| e.account_region);
+}
+
+/// Top-level keys of a CloudTrail record (user guide, "CloudTrail record contents").
+const RECORD: &[&str] = &[
+    "eventVersion", "userIdentity", "eventTime", "eventSource", "eventName", "awsRegion", "sourceIPAddress", "userAgent",
+    "errorCode", "errorMessage", "requestParameters", "responseElements", "additionalEventData", "requestID", "eventID",
+    "eventType", "apiVersion", "managementEvent", "readOnly", "resources", "recipientAccountId", "serviceEventDetails",
+    "sharedEventID", "vpcEndpointId", "vpcEndpointAccountId", "eventCategory", "addendum", "sessionCredentialFromConsole",
+    "eventContext", "edgeDeviceDetails", "tlsDetails", "insightDetails",
+];
+
+/// Looks a derived field up. `None` when there is no such field; `Some(None)` when this event lacks it.
+#[must_use]
+pub fn derived<'a>(subject: &Subject<'a>, name: &str) -> Option<Option<EventValue<'a>>> {
+    let field = DERIVED.iter().find(|f| f.name == name)?;
+    Some((field.get)(subject).map(EventValue::Str))
+}
+
+/// Whether a field waits for the horizon.
+#[must_use]
+pub fn is_late(name: &str) -> bool {
+    name.starts_with("decrypt.") || name == "expected.key"
+}
+
+/// Whether a field is one of CloudTrail's own, by its first segment.
+#[must_use]
+pub fn is_raw(name: &str) -> bool {
+    let first = name.split(['.', '[']).next().unwrap_or_default();
+    RECORD.contains(&first)
+}
+
+/// Checks the name of a field.
+///
+/// # Errors
+///
+/// What to write instead.
+pub fn check(name: &str, target: Target) -> Result<(), String> {
+    let known = DERIVED.iter().find(|f| f.name == name);
+    match (known, target) {
+        (_, Target::Record) => Ok(()),
+        (Some(field), Target::Change) if field.access_only => {
+            Err("secret changes do not have it; use `category: secret_access`".to_owned())
+        }
+        (Some(_), _) => Ok(()),
+        (None, _) if is_raw(name) => Ok(()),
+        (None, _) => {
+            let names = DERIVED.iter().map(|f| f.name).chain(RECORD.iter().copied());
+            let nearest = names.map(|n| (strsim::damerau_levenshtein(n, name), n)).min().filter(|(d, n)| *d <= n.len() / 2);
+            Err(match nearest {
+                Some((_, nearest)) => format!("did you mean `{nearest}`?"),
+                None => "rules/README.md lists the fields".to_owned(),
+            })
+        }
+    }
+}

@@ -1,0 +1,593 @@
+//! Sigma files to rules. Strict: what would never match, or could take back an alert, is refused with file, line, field
+//! and remedy.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+use std::sync::Arc;
+
+use rsigma_eval::{CompiledRule, Engine, compile_rule};
+use rsigma_parser::{
+    ConditionExpr, ConditionOperator, CorrelationCondition, CorrelationRule, CorrelationType, Detection as Selection,
+    FilterRule, FilterRuleTarget, Modifier, Quantifier, SelectorPattern, SigmaRule, SigmaString, SigmaValue, WindowMode,
+    parse_sigma_yaml,
+};
+use serde::Deserialize;
+
+use crate::extract::Wanted;
+use crate::ids::Text;
+use crate::rule::{Detection, Level, Member, RuleMeta, RuleSet, Target, Window, WindowCondition, fields};
+
+/// Group of a suppressed rule that names none.
+const DEFAULT_GROUP: [&str; 2] = ["principal.arn", "secret.name"];
+
+/// Why a rule cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LoadError {
+    /// File it is in.
+    pub file: String,
+    /// Line, from 1.
+    pub line: usize,
+    /// Key or field that is at fault.
+    pub field: String,
+    /// What is wrong and how to mend it.
+    pub message: String,
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: {}: {}", self.file, self.line, self.field, self.message)
+    }
+}
+
+/// Our block in a rule; other tools ignore it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+struct Block {
+    suppress: Option<String>,
+    group_by: Vec<String>,
+    #[serde(rename = "times_usual")]
+    times_usual: Option<f64>,
+    examples: Vec<ExampleFile>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ExampleFile {
+    name: String,
+    fires: bool,
+    #[serde(default)]
+    policy: Option<yaml_serde::Value>,
+    events: Vec<yaml_serde::Value>,
+}
+
+/// Records on which a rule must fire, or must not.
+#[derive(Debug, Clone)]
+pub struct Example {
+    /// Id of the rule.
+    pub rule: String,
+    /// Name of the example.
+    pub name: String,
+    /// Whether the rule must fire.
+    pub fires: bool,
+    /// Access policy of the example, as YAML.
+    pub policy: Option<String>,
+    /// Records as JSON, with only the fields that matter.
+    pub events: Vec<String>,
+}
+
+/// A file and its text.
+struct Source<'a> {
+    file: &'a str,
+    text: &'a str,
+}
+
+impl Source<'_> {
+    /// An error at the first line that holds `needle`; at `or` where none does.
+    fn error(&self, needle: &str, or: &str, field: &str, message: impl Into<String>) -> LoadError {
+        let at = |word: &str| self.text.lines().position(|line| !word.is_empty() && line.contains(word));
+        let line = at(needle).or_else(|| at(or)).map_or(1, |index| index + 1);
+        LoadError { file: self.file.to_owned(), line, field: field.to_owned(), message: message.into() }
+    }
+}
+
+#[derive(Default)]
+struct Loader<'a> {
+    rules: Vec<(usize, SigmaRule, CompiledRule)>,
+    correlations: Vec<(usize, CorrelationRule)>,
+    filters: Vec<(usize, FilterRule)>,
+    sources: Vec<Source<'a>>,
+    errors: Vec<LoadError>,
+}
+
+/// Loads rules from Sigma files, given as pairs of name and text, with their examples.
+///
+/// # Errors
+///
+/// Everything that is wrong, in the order of the files.
+pub fn load<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<(RuleSet, Vec<Example>), Vec<LoadError>> {
+    let mut loader = Loader::default();
+    for (file, text) in files {
+        loader.read(Source { file, text });
+    }
+    loader.apply_filters();
+    let mut set = RuleSet::default();
+    let mut examples = Vec::new();
+    let mut names: HashMap<String, Vec<usize>> = HashMap::new();
+    let mut fields = BTreeSet::new();
+    // For each rule that a correlation names, whether one of them lets it raise alerts of its own.
+    let mut generated = HashMap::new();
+    for (source, rule, compiled) in std::mem::take(&mut loader.rules) {
+        let index = set.detections.len();
+        match loader.detection(source, &rule, compiled, &mut set, &mut fields) {
+            Ok(()) => {
+                for name in rule.id.iter().chain(&rule.name) {
+                    names.entry(name.clone()).or_default().push(index);
+                }
+                let id = set.detections.get(index).map(|d| d.meta.id.clone()).unwrap_or_default();
+                loader.examples(source, id, &rule.custom_attributes, &mut examples);
+            }
+            Err(error) => loader.errors.push(error),
+        }
+    }
+    for (source, rule) in std::mem::take(&mut loader.correlations) {
+        match loader.correlation(source, &rule, &names, &mut set, &mut fields, &mut generated) {
+            Ok(window) => {
+                loader.examples(source, window.meta.id.clone(), &rule.custom_attributes, &mut examples);
+                set.windows.push(window);
+            }
+            Err(error) => loader.errors.push(error),
+        }
+    }
+    for (detection, generate) in &generated {
+        if let Some(detection) = set.detections.get_mut(*detection).filter(|_| !generate) {
+            detection.alerts = false;
+            for (window, _) in &detection.feeds {
+                if let Some(own) = set.windows.get_mut(*window).filter(|w| Arc::ptr_eq(&w.meta, &detection.meta)) {
+                    own.alerts = false;
+                }
+            }
+        }
+    }
+    loader.check_ids(&set);
+    let raw = fields.into_iter().filter(|f| fields::is_raw(f));
+    set.wanted = Wanted { fields: raw.map(Text::from).collect(), whole: set.wanted.whole };
+    if loader.errors.is_empty() { Ok((set, examples)) } else { Err(loader.errors) }
+}
+
+impl<'a> Loader<'a> {
+    fn read(&mut self, source: Source<'a>) {
+        let parsed = match parse_sigma_yaml(source.text) {
+            Ok(parsed) => parsed,
+            Err(error) => {
+                let text = error.to_string();
+                self.errors.push(parse_error(&source, &text));
+                return;
+            }
+        };
+        self.errors.extend(parsed.errors.iter().map(|text| parse_error(&source, text)));
+        if parsed.is_empty() && parsed.errors.is_empty() {
+            self.errors.push(source.error("", "", "file", "holds no Sigma rule; remove it or write one"));
+        }
+        let at = self.sources.len();
+        for rule in parsed.rules {
+            match compile_rule(&rule) {
+                Ok(compiled) => self.rules.push((at, rule, compiled)),
+                Err(error) => {
+                    let text = error.to_string();
+                    self.errors.push(source.error(&quoted(&text), &rule.title, "detection", format!("{text}; see the Sigma specification, rules")));
+                }
+            }
+        }
+        self.correlations.extend(parsed.correlations.into_iter().map(|c| (at, c)));
+        self.filters.extend(parsed.filters.into_iter().map(|f| (at, f)));
+        self.sources.push(source);
+    }
+
+    /// Lets the Sigma engine weave each filter into the rules that it names.
+    fn apply_filters(&mut self) {
+        if self.filters.is_empty() {
+            return;
+        }
+        let mut engine = Engine::new();
+        engine.extend_compiled_rules(self.rules.iter().map(|(_, _, compiled)| compiled.clone()));
+        for (at, mut filter) in std::mem::take(&mut self.filters) {
+            if let FilterRuleTarget::Specific(names) = &mut filter.rules {
+                for name in names {
+                    let known = self.rules.iter().find(|(_, rule, _)| rule.id.as_ref() == Some(name) || rule.name.as_ref() == Some(name) || rule.title == *name);
+                    match known {
+                        Some((_, rule, _)) => *name = rule.id.clone().unwrap_or_else(|| rule.title.clone()),
+                        None => self.errors.extend(self.sources.get(at).map(|s| {
+                            s.error(name, &filter.title, "filter.rules", format!("`{name}` is no loaded rule; name one by id or name"))
+                        })),
+                    }
+                }
+            }
+            if let Err(error) = engine.apply_filter(&filter) {
+                self.errors.extend(self.sources.get(at).map(|s| s.error(&filter.title, "", "filter", error.to_string())));
+            }
+            let named: Vec<_> = filter.detection.named.values().cloned().collect();
+            for (_, rule, _) in &mut self.rules {
+                // The filter's fields must be read too; the condition stays the compiled one.
+                let concerned = match &filter.rules {
+                    FilterRuleTarget::Any => true,
+                    FilterRuleTarget::Specific(names) => names.iter().any(|n| rule.id.as_ref() == Some(n) || rule.title == *n),
+                };
+                if concerned {
+                    let count = rule.detection.named.len();
+                    rule.detection.named.extend(named.iter().enumerate().map(|(i, d)| (format!("__filter_fields_{}", count + i), d.clone())));
+                }
+            }
+        }
+        for ((_, _, compiled), filtered) in self.rules.iter_mut().zip(engine.rules()) {
+            *compiled = filtered.clone();
+        }
+    }
+
+    fn source(&self, index: usize) -> &Source<'a> {
+        // The index was taken when the file was read.
+        self.sources.get(index).unwrap_or(const { &Source { file: "", text: "" } })
+    }
+
+    fn detection(&self, at: usize, rule: &SigmaRule, compiled: CompiledRule, set: &mut RuleSet, fields: &mut BTreeSet<String>) -> Result<(), LoadError> {
+        let source = self.source(at);
+        let target = target(rule).map_err(|message| source.error("logsource:", &rule.title, "logsource", message))?;
+        let mut uses = Uses::default();
+        rule.detection.named.values().for_each(|s| uses.selection(s));
+        for field in &uses.fields {
+            fields::check(field, target).map_err(|remedy| {
+                source.error(field, &rule.title, field, format!("there is no such field; {remedy}"))
+            })?;
+        }
+        for placeholder in &uses.placeholders {
+            set.warnings.push(format!("{}: `{placeholder}` uses `|expand`, for which no values are given; it matches nothing", source.file));
+        }
+        if target != Target::Record {
+            fields.extend(uses.fields.iter().cloned());
+            set.wanted.whole |= uses.keywords;
+        }
+        let block = self.block(at, &rule.title, &rule.custom_attributes)?;
+        let meta = Arc::new(RuleMeta {
+            id: rule.id.clone().or_else(|| rule.name.clone()).unwrap_or_else(|| rule.title.clone()),
+            title: rule.title.clone(),
+            level: level(rule.level),
+            tags: rule.tags.clone(),
+            false_positives: rule.falsepositives.clone(),
+            references: rule.references.clone(),
+            file: source.file.to_owned(),
+        });
+        let suppress = block.suppress.as_deref().map(|s| self.span(at, s, "secretrail.suppress")).transpose()?;
+        let mut detection = Detection {
+            meta: meta.clone(),
+            target,
+            alerts: suppress.is_none(),
+            late: uses.fields.iter().any(|f| fields::is_late(f)),
+            compiled,
+            sources: needed_sources(rule),
+            feeds: Vec::new(),
+        };
+        if let Some(span_secs) = suppress {
+            // At most one alert a group and bucket is a window that one fact fills.
+            let group: Vec<String> = match block.group_by.as_slice() {
+                [] => DEFAULT_GROUP.map(str::to_owned).to_vec(),
+                named => named.to_vec(),
+            };
+            for field in &group {
+                fields::check(field, target).map_err(|remedy| source.error(field, "group-by", field, remedy))?;
+            }
+            detection.late |= group.iter().any(|f| fields::is_late(f));
+            fields.extend(group.iter().filter(|_| target != Target::Record).cloned());
+            detection.feeds.push((set.windows.len(), 0));
+            set.windows.push(Window {
+                meta,
+                alerts: true,
+                condition: WindowCondition::Events(1),
+                span_secs,
+                suppress_secs: span_secs,
+                group: group.iter().map(|g| g.as_str().into()).collect(),
+                members: vec![Member { group, value: Vec::new(), lenient: true }],
+            });
+        }
+        set.detections.push(detection);
+        Ok(())
+    }
+
+    fn correlation(&self, at: usize, rule: &CorrelationRule, names: &HashMap<String, Vec<usize>>, set: &mut RuleSet, fields: &mut BTreeSet<String>, generated: &mut HashMap<usize, bool>) -> Result<Window, LoadError> {
+        let source = self.source(at);
+        let fault = |needle: &str, field: &str, message: String| source.error(needle, &rule.title, field, message);
+        if rule.window != WindowMode::Sliding {
+            return Err(fault("window", "correlation.window", "only sliding windows are supported; remove it".into()));
+        }
+        if rule.rules.is_empty() {
+            return Err(fault("correlation:", "correlation.rules", "names no rule; list ids or names".into()));
+        }
+        if rule.group_by.is_empty() {
+            return Err(fault("correlation:", "correlation.group-by", "is missing; name at least one field, as in `principal.arn`".into()));
+        }
+        let span_secs = i64::try_from(rule.timespan.seconds).unwrap_or(i64::MAX / 4);
+        if span_secs == 0 {
+            return Err(fault("timespan", "correlation.timespan", "must be longer than nothing, as in `10m`".into()));
+        }
+        let (condition, value) = condition(rule).map_err(|(field, message)| fault(field.rsplit('.').next().unwrap_or(field), field, message))?;
+        let index = set.windows.len();
+        let mut members = Vec::new();
+        for (slot, name) in rule.rules.iter().enumerate() {
+            let [detection_index] = names.get(name).map(Vec::as_slice).unwrap_or_default() else {
+                let message = if rule.id.as_deref() == Some(name) || self.correlations.iter().any(|(_, c)| c.id.as_ref() == Some(name) || c.name.as_ref() == Some(name)) {
+                    format!("`{name}` is a correlation; correlations of correlations are not supported, name rules about single events")
+                } else {
+                    format!("`{name}` is not exactly one loaded rule; name it by its id or name, and load its file too")
+                };
+                return Err(fault(name, "correlation.rules", message));
+            };
+            let alias = |field: &String| {
+                let mapped = rule.aliases.iter().find(|a| a.alias == *field).and_then(|a| a.mapping.get(name));
+                mapped.unwrap_or(field).clone()
+            };
+            let member = Member { group: rule.group_by.iter().map(alias).collect(), value: value.clone(), lenient: false };
+            let detection_index = *detection_index;
+            let Some(detection) = set.detections.get_mut(detection_index) else { continue };
+            for field in member.group.iter().chain(&member.value) {
+                fields::check(field, detection.target).map_err(|remedy| fault(field, field, format!("`{name}` has no such field; {remedy}")))?;
+                detection.late |= fields::is_late(field);
+                if detection.target != Target::Record {
+                    fields.insert(field.clone());
+                }
+            }
+            *generated.entry(detection_index).or_default() |= rule.generate;
+            detection.feeds.push((index, slot));
+            members.push(member);
+        }
+        let block = self.block(at, &rule.title, &rule.custom_attributes)?;
+        let suppress = block.suppress.as_deref().map(|s| self.span(at, s, "secretrail.suppress")).transpose()?;
+        let meta = Arc::new(RuleMeta {
+            id: rule.id.clone().or_else(|| rule.name.clone()).unwrap_or_else(|| rule.title.clone()),
+            title: rule.title.clone(),
+            level: level(rule.level),
+            tags: rule.tags.clone(),
+            false_positives: rule.falsepositives.clone(),
+            references: rule.references.clone(),
+            file: source.file.to_owned(),
+        });
+        let group = rule.group_by.iter().map(|g| g.as_str().into()).collect();
+        Ok(Window { meta, alerts: true, condition, span_secs, suppress_secs: suppress.unwrap_or(span_secs), group, members })
+    }
+
+    fn block(&self, at: usize, title: &str, attributes: &HashMap<String, yaml_serde::Value>) -> Result<Block, LoadError> {
+        let source = self.source(at);
+        let Some(value) = attributes.get("secretrail") else { return Ok(Block::default()) };
+        let block: Block = yaml_serde::from_value(value.clone()).map_err(|error| {
+            let text = error.to_string();
+            let known = "known keys are suppress, group-by and examples";
+            source.error(&quoted(&text), "secretrail:", "secretrail", format!("{text}; {known}"))
+        })?;
+        if block.times_usual.is_some() {
+            let message = "relative spikes are not supported by this version; remove it and use `condition: {gte: …}`";
+            return Err(source.error("times_usual", title, "secretrail.times_usual", message));
+        }
+        Ok(block)
+    }
+
+    fn span(&self, at: usize, text: &str, field: &str) -> Result<i64, LoadError> {
+        let parsed = rsigma_parser::Timespan::parse(text).ok().and_then(|t| i64::try_from(t.seconds).ok()).filter(|s| *s > 0);
+        parsed.ok_or_else(|| {
+            self.source(at).error(text, "suppress", field, format!("`{text}` is not a timespan; write a number and s, m, h or d, as in `1h`"))
+        })
+    }
+
+    fn examples(&mut self, at: usize, rule: String, attributes: &HashMap<String, yaml_serde::Value>, out: &mut Vec<Example>) {
+        let Ok(block) = self.block(at, "", attributes) else { return };
+        for example in block.examples {
+            let events = example.events.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>();
+            let policy = example.policy.as_ref().map(yaml_serde::to_string).transpose();
+            match (events, policy) {
+                (Ok(events), Ok(policy)) => {
+                    out.push(Example { rule: rule.clone(), name: example.name, fires: example.fires, policy, events });
+                }
+                (Err(error), _) => self.errors.push(self.source(at).error(&example.name, "examples:", "secretrail.examples", format!("{error}; events are records"))),
+                (_, Err(error)) => self.errors.push(self.source(at).error(&example.name, "examples:", "secretrail.examples", error.to_string())),
+            }
+        }
+    }
+
+    fn check_ids(&mut self, set: &RuleSet) {
+        let mut seen: HashMap<&str, &str> = HashMap::new();
+        let suppressed = |w: &&Window| set.detections.iter().any(|d| Arc::ptr_eq(&d.meta, &w.meta));
+        let metas = set.detections.iter().map(|d| &d.meta).chain(set.windows.iter().filter(|w| !suppressed(w)).map(|w| &w.meta));
+        for meta in metas {
+            if let Some(other) = seen.insert(&meta.id, &meta.file) {
+                let source = self.sources.iter().find(|s| s.file == meta.file).unwrap_or(const { &Source { file: "", text: "" } });
+                self.errors.push(source.error(&meta.id, "id:", "id", format!("`{}` is also the id of a rule in {other}; every rule needs its own, a new UUID", meta.id)));
+            }
+        }
+    }
+}
+
+/// What a detection asks for.
+#[derive(Default)]
+struct Uses {
+    fields: BTreeSet<String>,
+    placeholders: Vec<String>,
+    keywords: bool,
+}
+
+impl Uses {
+    fn selection(&mut self, selection: &Selection) {
+        match selection {
+            Selection::AllOf(items) => {
+                for item in items {
+                    match &item.field.name {
+                        Some(name) => {
+                            self.fields.insert(name.clone());
+                        }
+                        None => self.keywords = true,
+                    }
+                    let texts = || item.values.iter().filter_map(plain);
+                    if item.field.has_modifier(Modifier::FieldRef) {
+                        self.fields.extend(texts());
+                    }
+                    if item.field.has_modifier(Modifier::Expand) {
+                        self.placeholders.extend(item.field.name.clone());
+                    }
+                }
+            }
+            Selection::AnyOf(many) | Selection::And(many) => many.iter().for_each(|s| self.selection(s)),
+            Selection::Keywords(_) => self.keywords = true,
+            Selection::ArrayMatch { field, .. } => {
+                self.fields.insert(field.clone());
+            }
+            Selection::Conditional { named, .. } => named.values().for_each(|s| self.selection(s)),
+        }
+    }
+}
+
+/// The text of a value without wildcards.
+fn plain(value: &SigmaValue) -> Option<String> {
+    match value {
+        SigmaValue::String(text) => plain_text(text),
+        _ => None,
+    }
+}
+
+fn plain_text(text: &SigmaString) -> Option<String> {
+    text.as_plain()
+}
+
+fn target(rule: &SigmaRule) -> Result<Target, String> {
+    let logsource = &rule.logsource;
+    let product = logsource.product.as_deref();
+    match (product, logsource.service.as_deref(), logsource.category.as_deref()) {
+        (Some("aws") | None, None, Some("secret_access")) => Ok(Target::Access),
+        (Some("aws") | None, None, Some("secret_change")) => Ok(Target::Change),
+        (Some("aws"), Some("cloudtrail") | None, None) => Ok(Target::Record),
+        _ => Err("is not one that this engine reads; use `product: aws` with `category: secret_access`, \
+                  `category: secret_change` or `service: cloudtrail`"
+            .to_owned()),
+    }
+}
+
+fn level(level: Option<rsigma_parser::Level>) -> Level {
+    level.and_then(|l| l.as_str().parse().ok()).unwrap_or(Level::Medium)
+}
+
+/// The condition of a correlation and the fields whose values it counts. Errors hold field and message.
+fn condition(rule: &CorrelationRule) -> Result<(WindowCondition, Vec<String>), (&'static str, String)> {
+    let (predicates, field) = match &rule.condition {
+        CorrelationCondition::Threshold { predicates, field, .. } => (predicates.as_slice(), field.clone()),
+        CorrelationCondition::Extended(expr) => {
+            if let CorrelationType::Temporal = rule.correlation_type {
+                return match has_not(expr) {
+                    true => Err(("correlation.condition", "`not` could take an alert back when a late record arrives; remove it".into())),
+                    false => Ok((WindowCondition::Expression(expr.clone(), rule.rules.clone()), Vec::new())),
+                };
+            }
+            return Err(("correlation.condition", "an expression needs `type: temporal`; use `gte: …`".into()));
+        }
+    };
+    let mut least = 1;
+    for (operator, count) in predicates {
+        let bound = match operator {
+            ConditionOperator::Gte => *count,
+            ConditionOperator::Gt => count.saturating_add(1),
+            _ => {
+                let message = "`lt`, `lte`, `eq` and `neq` could take an alert back when a late record arrives; use `gte` or `gt`";
+                return Err(("correlation.condition", message.into()));
+            }
+        };
+        least = least.max(bound);
+    }
+    let rules = rule.rules.len() as u64;
+    let all = if least <= 1 { rules } else { least.min(rules) };
+    match (rule.correlation_type, field) {
+        (CorrelationType::EventCount, _) => Ok((WindowCondition::Events(least), Vec::new())),
+        (CorrelationType::ValueCount, Some(fields)) => Ok((WindowCondition::Values(least), fields)),
+        (CorrelationType::ValueCount, None) => Err(("correlation.condition", "`value_count` needs `field:`, whose values it counts".into())),
+        (CorrelationType::Temporal, _) => Ok((WindowCondition::Rules(all), Vec::new())),
+        (CorrelationType::TemporalOrdered, _) => Ok((WindowCondition::Ordered(rules), Vec::new())),
+        (other, _) => {
+            let known = "use event_count, value_count, temporal or temporal_ordered";
+            Err(("correlation.type", format!("`{}` is not supported; {known}", other.as_str())))
+        }
+    }
+}
+
+fn has_not(expr: &ConditionExpr) -> bool {
+    match expr {
+        ConditionExpr::Not(_) => true,
+        ConditionExpr::And(parts) | ConditionExpr::Or(parts) => parts.iter().any(has_not),
+        ConditionExpr::Identifier(_) | ConditionExpr::Selector { .. } => false,
+    }
+}
+
+/// `eventSource` values of which a matching record must have one; `None` when the rule does not say.
+fn needed_sources(rule: &SigmaRule) -> Option<Vec<String>> {
+    let mut all = Vec::new();
+    for condition in &rule.detection.conditions {
+        all.extend(needed_by(condition, rule)?);
+    }
+    (!all.is_empty()).then_some(all)
+}
+
+fn needed_by(expr: &ConditionExpr, rule: &SigmaRule) -> Option<Vec<String>> {
+    let named = |name: &str| needed_in(rule.detection.named.get(name)?);
+    match expr {
+        ConditionExpr::And(parts) => parts.iter().find_map(|p| needed_by(p, rule)),
+        ConditionExpr::Or(parts) => union(parts.iter().map(|p| needed_by(p, rule))),
+        ConditionExpr::Not(_) => None,
+        ConditionExpr::Identifier(name) => named(name),
+        ConditionExpr::Selector { quantifier, pattern } => {
+            let fits = |name: &&String| match pattern {
+                SelectorPattern::Them => !name.starts_with('_'),
+                SelectorPattern::Pattern(pattern) => crate::glob::Glob::new(pattern).matches(name),
+            };
+            let mut needed = rule.detection.named.keys().filter(fits).map(|n| named(n));
+            match quantifier {
+                Quantifier::All => needed.find_map(|n| n),
+                Quantifier::Any | Quantifier::Count(_) => union(needed),
+            }
+        }
+    }
+}
+
+fn needed_in(selection: &Selection) -> Option<Vec<String>> {
+    match selection {
+        Selection::AllOf(items) => items.iter().find_map(|item| {
+            let source = item.field.name.as_deref() == Some("eventSource") && item.field.modifiers.is_empty();
+            if source { item.values.iter().map(plain).collect::<Option<Vec<_>>>().filter(|v| !v.is_empty()) } else { None }
+        }),
+        Selection::AnyOf(many) => union(many.iter().map(needed_in)),
+        Selection::And(many) => many.iter().find_map(needed_in),
+        Selection::Keywords(_) | Selection::ArrayMatch { .. } | Selection::Conditional { .. } => None,
+    }
+}
+
+fn union(parts: impl Iterator<Item = Option<Vec<String>>>) -> Option<Vec<String>> {
+    let mut all = Vec::new();
+    for part in parts {
+        all.extend(part?);
+    }
+    (!all.is_empty()).then_some(all)
+}
+
+/// The first word in quotes or backticks of a message, to find its line by.
+fn quoted(message: &str) -> String {
+    let quote = |c: char| matches!(c, '`' | '\'' | '"');
+    message.split(quote).nth(1).unwrap_or_default().to_owned()
+}
+
+/// An error of the parser, with the line that it names or that holds the word it quotes.
+fn parse_error(source: &Source<'_>, text: &str) -> LoadError {
+    let line = text.split("line ").nth(1).and_then(|rest| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok());
+    let word = quoted(text);
+    let unknown = text.rsplit(": ").next().unwrap_or_default();
+    let (field, remedy) = match text {
+        t if t.contains("odifier") => ("detection", "the specification lists the modifiers (contains, startswith, re, cidr, exists …)"),
+        t if t.contains("orrelation") => ("correlation", "use type, rules, group-by, timespan and condition as in the Sigma correlation specification"),
+        t if t.contains("timespan") || t.contains("timeframe") => ("correlation.timespan", "write a number and s, m, h or d, as in `10m`"),
+        t if t.contains("ondition") => ("condition", "combine names of selections with and, or, not, `1 of x*`, `all of x*`"),
+        t if t.contains("issing required field") => (word.as_str(), "add it"),
+        t if t.contains("tab") || t.contains("YAML") => ("yaml", "indent with spaces, and quote text that holds `: ` or begins with a special character"),
+        _ => ("rule", "see the Sigma specification"),
+    };
+    let found = source.error(&word, unknown, field, format!("{text}; {remedy}"));
+    LoadError { line: line.unwrap_or(found.line), ..found }
+}

@@ -1,0 +1,322 @@
+//! Bytes of an object to a harvest: observations, hits of rules about records, and coverage marks.
+//!
+//! Only what can matter is parsed. Each unit is searched for its `eventSource` first; a record of a service that no part
+//! of the engine and no loaded rule asks for costs no more than that.
+
+use std::collections::HashSet;
+use std::io::Read;
+
+use memchr::memmem::Finder;
+
+use crate::alert::Evidence;
+use crate::extract::{self, NotOurs, Origin, Role};
+use crate::gunzip::{self, ReadError, Scratch};
+use crate::ids::Text;
+use crate::observation::{Interner, Observation};
+use crate::report::{Report, SkippedRecord};
+use crate::rule::event::RecordEvent;
+use crate::rule::{Ask, Hits, RuleSet, Target};
+use crate::split::{BadPiece, Piece, Splitter};
+use crate::state::CoverageMark;
+use crate::time::EventTime;
+use crate::wire::{LookupEvent, Presence, Record};
+
+/// Which part of the logs is asked for.
+#[derive(Debug, Clone, Default)]
+pub struct Selection {
+    /// First event time.
+    pub from: Option<EventTime>,
+    /// First event time after the selection.
+    pub to: Option<EventTime>,
+    /// `recipientAccountId`s; empty for all. Applies to objects outside an `AWSLogs` tree.
+    pub accounts: Vec<String>,
+    /// `awsRegion`s; empty for all. Applies to objects outside an `AWSLogs` tree.
+    pub regions: Vec<String>,
+}
+
+impl Selection {
+    /// Whether an event time is asked for.
+    #[must_use]
+    pub fn contains(&self, time: EventTime) -> bool {
+        self.from.is_none_or(|from| time >= from) && self.to.is_none_or(|to| time < to)
+    }
+
+    /// Whether an event time is asked for, or close enough to be the other half of one that is.
+    #[must_use]
+    pub fn is_near(&self, time: EventTime) -> bool {
+        let margin = crate::limits::SETTLE_MARGIN_SECS;
+        self.from.is_none_or(|from| time >= from.plus(-margin)) && self.to.is_none_or(|to| time < to.plus(margin))
+    }
+}
+
+/// What was found in one object or in many.
+#[derive(Debug, Default)]
+pub struct Harvest {
+    /// Reads, key uses and changes.
+    pub observations: Vec<Observation>,
+    /// Hits of rules about records.
+    pub hits: Hits,
+    /// Where and when KMS events were seen.
+    pub coverage: HashSet<CoverageMark>,
+    /// Counts.
+    pub report: Report,
+}
+
+impl Harvest {
+    /// Takes over what another has.
+    pub fn append(&mut self, mut other: Self) {
+        self.observations.append(&mut other.observations);
+        self.hits.append(other.hits);
+        self.coverage.extend(other.coverage);
+        self.report.add(&other.report);
+    }
+}
+
+/// Where the bytes of an object are.
+pub enum Input<'a> {
+    /// All in memory, as they are stored.
+    Bytes(&'a [u8]),
+    /// To be read; for large objects and standard input.
+    Stream(&'a mut dyn Read),
+}
+
+/// Reads objects, one after the other, with buffers that are kept. One for each thread.
+pub struct Scanner<'r> {
+    scratch: Scratch,
+    sieve: Sieve<'r>,
+}
+
+/// The scanner without its decoder, so that both can be used at once.
+struct Sieve<'r> {
+    rules: &'r RuleSet,
+    selection: &'r Selection,
+    /// `eventSource` values that rules about records ask for; `None` for any.
+    sources: Option<Vec<String>>,
+    /// Whether rules ask for records themselves.
+    matches_records: bool,
+    /// Whether rules ask for changes; those of trails and keys are read for them alone.
+    matches_changes: bool,
+    interner: Interner,
+    event_source: Finder<'static>,
+    event_name: Finder<'static>,
+    marks: [Finder<'static>; 3],
+}
+
+/// What the splitter's units are given to.
+struct Sink<'s, 'r> {
+    scanner: &'s mut Sieve<'r>,
+    origin: &'s Origin,
+    in_tree: bool,
+    harvest: &'s mut Harvest,
+}
+
+/// What the services of a unit's `eventSource` fields call for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Interest {
+    /// It has no such field: it may be a lookup event.
+    Unnamed,
+    None,
+    /// A KMS event: at least a coverage mark.
+    Kms,
+    Full,
+}
+
+impl<'r> Scanner<'r> {
+    /// A scanner for these rules and this part of the logs.
+    #[must_use]
+    pub fn new(rules: &'r RuleSet, selection: &'r Selection) -> Self {
+        // What a key use for a secret has, or a denied one instead.
+        let marks = [&b"\"SecretARN\""[..], b"\"PARAMETER_ARN\"", b"\"errorCode\""];
+        let sieve = Sieve {
+            rules,
+            selection,
+            sources: rules.record_sources(),
+            matches_records: rules.sees(Target::Record),
+            matches_changes: rules.sees(Target::Change),
+            interner: Interner::default(),
+            event_source: Finder::new(b"\"eventSource\""),
+            event_name: Finder::new(b"\"eventName\""),
+            marks: marks.map(Finder::new),
+        };
+        Self { scratch: Scratch::default(), sieve }
+    }
+
+    /// Reads one object to its end and adds what it holds to the harvest. `in_tree` says that its place in an `AWSLogs`
+    /// tree has already decided on account and region.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`] says why the rest could not be read; what came before it is in the harvest.
+    pub fn read(&mut self, input: Input<'_>, origin: &Origin, in_tree: bool, harvest: &mut Harvest) -> Result<(), ReadError> {
+        let mut sink = Sink { scanner: &mut self.sieve, origin, in_tree, harvest };
+        let mut splitter = Splitter::default();
+        let mut feed = |bytes: &[u8]| splitter.feed(bytes, &mut |piece| sink.piece(piece));
+        let read = match input {
+            Input::Bytes(bytes) => gunzip::inflate(bytes, &mut self.scratch, &mut feed),
+            Input::Stream(reader) => gunzip::inflate_stream(reader, &mut feed),
+        };
+        splitter.finish(&mut |piece| sink.piece(piece));
+        let bytes = read?;
+        harvest.report.bytes += bytes;
+        Ok(())
+    }
+}
+
+impl Sink<'_, '_> {
+    fn piece(&mut self, piece: Piece<'_>) {
+        match piece {
+            Piece::Unit(unit) => self.unit(unit),
+            Piece::Bad(bad) => self.harvest.report.skip_record(match bad {
+                BadPiece::NotAnObject => SkippedRecord::Malformed,
+                BadPiece::TooLarge => SkippedRecord::TooLarge,
+                BadPiece::Truncated => SkippedRecord::Truncated,
+            }),
+        }
+    }
+
+    fn unit(&mut self, unit: &[u8]) {
+        match self.scanner.interest(unit) {
+            Interest::None => self.harvest.report.records += 1,
+            Interest::Unnamed => self.lookup_event(unit),
+            interest => {
+                self.harvest.report.records += 1;
+                match std::str::from_utf8(unit) {
+                    Ok(text) => self.record(text, interest),
+                    Err(_) => {
+                        self.harvest.report.records_repaired += 1;
+                        self.record(&String::from_utf8_lossy(unit), interest);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A record in a string, as `aws cloudtrail lookup-events` prints it.
+    fn lookup_event(&mut self, unit: &[u8]) {
+        let text = String::from_utf8_lossy(unit);
+        let event = serde_json::from_str::<LookupEvent<'_>>(&text);
+        let inner = event.as_ref().ok().and_then(|e| e.cloud_trail_event.get());
+        match inner {
+            Some(record) => {
+                self.harvest.report.records += 1;
+                match self.scanner.interest(record.as_bytes()) {
+                    Interest::None => {}
+                    Interest::Unnamed => self.harvest.report.skip_record(SkippedRecord::Malformed),
+                    interest => self.record(record, interest),
+                }
+            }
+            None => self.harvest.report.skip_record(SkippedRecord::Malformed),
+        }
+    }
+
+    fn record(&mut self, text: &str, interest: Interest) {
+        if interest == Interest::Kms {
+            return self.presence(text);
+        }
+        let Ok(record) = serde_json::from_str::<Record<'_>>(text) else {
+            return self.harvest.report.skip_record(SkippedRecord::Malformed);
+        };
+        if !self.is_selected(&record) {
+            return;
+        }
+        if record.event_source.get().is_some_and(|s| s.starts_with("kms.")) {
+            self.mark(record.recipient_account_id.get(), record.aws_region.get(), record.event_time.get());
+        }
+        let scanner = &mut *self.scanner;
+        match extract::extract(&record, text, self.origin, scanner.rules.wanted(), &mut scanner.interner) {
+            Ok(observation) if scanner.selection.is_near(observation.head().time) => {
+                self.harvest.observations.push(observation);
+            }
+            Ok(_) | Err(NotOurs::Other) => {}
+            Err(NotOurs::KeyValidation) => self.harvest.report.key_validations += 1,
+            Err(NotOurs::NoTime) => self.harvest.report.skip_record(SkippedRecord::NoTime),
+        }
+        if scanner.matches_records {
+            self.match_record(&record, text);
+        }
+    }
+
+    fn match_record(&mut self, record: &Record<'_>, text: &str) {
+        let scanner = &mut *self.scanner;
+        let event = RecordEvent::new(text);
+        let ask = Ask { target: Target::Record, settled: true, counts: true };
+        if !scanner.rules.any_hit(ask, &event) {
+            return;
+        }
+        // The head is built only for records that a rule hits; one without a time was counted above.
+        let Ok(head) = extract::head(record, text, self.origin, &extract::Wanted::default(), &mut scanner.interner) else { return };
+        if scanner.selection.contains(head.time) {
+            let evidence = Evidence { head: head.into(), secret: None, access: None };
+            self.harvest.hits.append(scanner.rules.hits(ask, &event, &evidence));
+        }
+    }
+
+    /// A KMS record that is not a key use for a secret proves at least that KMS events are logged.
+    fn presence(&mut self, text: &str) {
+        match serde_json::from_str::<Presence<'_>>(text) {
+            Ok(seen) if seen.event_source.get().is_some_and(|s| s.starts_with("kms.")) => {
+                self.mark(seen.recipient_account_id.get(), seen.aws_region.get(), seen.event_time.get());
+            }
+            Ok(_) => {}
+            Err(_) => self.harvest.report.skip_record(SkippedRecord::Malformed),
+        }
+    }
+
+    fn mark(&mut self, account: Option<&str>, region: Option<&str>, time: Option<&str>) {
+        if let (Some(account), Some(region), Some(time)) = (account, region, time.and_then(EventTime::parse)) {
+            let interner = &mut self.scanner.interner;
+            let mark = CoverageMark::at(interner.text(account), interner.text(region), time);
+            self.harvest.coverage.insert(mark);
+        }
+    }
+
+    fn is_selected(&self, record: &Record<'_>) -> bool {
+        let Selection { accounts, regions, .. } = self.scanner.selection;
+        let listed = |list: &[String], value: Option<&str>| list.is_empty() || value.is_some_and(|v| list.iter().any(|l| l == v));
+        self.in_tree
+            || (listed(accounts, record.recipient_account_id.get()) && listed(regions, record.aws_region.get()))
+    }
+}
+
+impl Sieve<'_> {
+    /// Looks at every `"eventSource": "…"` of a unit. Nested ones only make it more interesting, never less.
+    fn interest(&self, unit: &[u8]) -> Interest {
+        let services = values_of(unit, &self.event_source);
+        services.map(|service| self.service(service, unit)).max().unwrap_or(Interest::Unnamed)
+    }
+
+    fn service(&self, service: &[u8], unit: &[u8]) -> Interest {
+        let asked = match &self.sources {
+            None => self.matches_records,
+            Some(sources) => sources.iter().any(|s| service.eq_ignore_ascii_case(s.as_bytes())),
+        };
+        if asked {
+            return Interest::Full;
+        }
+        let Ok(service) = std::str::from_utf8(service) else { return Interest::None };
+        let least = if service.starts_with("kms.") { Interest::Kms } else { Interest::None };
+        let called = values_of(unit, &self.event_name).filter_map(|name| extract::role(service, std::str::from_utf8(name).ok()?));
+        let interest = called.map(|role| match role {
+            Role::Read(_) => Interest::Full,
+            Role::KeyUse if self.marks.iter().any(|mark| mark.find(unit).is_some()) => Interest::Full,
+            Role::Change { decrypts } if decrypts || self.matches_changes => Interest::Full,
+            Role::KeyUse | Role::Change { .. } => Interest::None,
+        });
+        interest.max().unwrap_or(least).max(least)
+    }
+}
+
+/// The values of a key, wherever it stands, as far as they are strings without escapes.
+fn values_of<'u>(unit: &'u [u8], key: &Finder<'_>) -> impl Iterator<Item = &'u [u8]> {
+    key.find_iter(unit).filter_map(|at| {
+        let rest = unit.get(at + key.needle().len()..)?.trim_ascii_start();
+        let value = rest.strip_prefix(b":")?.trim_ascii_start().strip_prefix(b"\"")?;
+        value.get(..memchr::memchr(b'"', value)?)
+    })
+}
+
+/// The shared form of an object's name.
+#[must_use]
+pub fn origin(object: &str) -> Origin {
+    Origin { object: Text::from(object), delivered: crate::object::parse(object).delivered }
+}

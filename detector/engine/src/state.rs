@@ -1,0 +1,200 @@
+//! What must be remembered between batches, behind one trait. Every store passes one suite of tests ([`contract`]).
+//!
+//! All writes are idempotent: the same batch may be written any number of times, by any number of writers.
+
+#[cfg(any(test, feature = "testkit"))]
+pub mod contract;
+pub mod memory;
+
+use std::future::Future;
+
+use crate::alert::{Alert, AlertId, Evidence};
+use crate::ids::Text;
+use crate::limits::COVERAGE_BUCKET_SECS;
+use crate::observation::{Head, Observation};
+use crate::time::EventTime;
+
+/// The group of a window rule.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WindowKey {
+    /// Id of the rule.
+    pub rule: Text,
+    /// Fields and values of the group.
+    pub group: Vec<(Text, Text)>,
+}
+
+/// One match counted by a window rule.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fact {
+    /// Which of the rules of the window matched.
+    pub slot: usize,
+    /// What the fact is about: event and secret. The same in every copy.
+    pub key: Text,
+    /// Event time.
+    pub time: EventTime,
+    /// What is counted, for rules that count distinct values.
+    pub value: Option<Text>,
+    /// The event.
+    pub evidence: Evidence,
+}
+
+/// A part of a window: all facts of a group between two times, both included.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WindowRange {
+    /// The group.
+    pub key: WindowKey,
+    /// First event time.
+    pub from: EventTime,
+    /// Last event time.
+    pub to: EventTime,
+}
+
+/// What one actor did in one region: reads and key uses in it may belong together.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SceneKey {
+    /// [`crate::principal::Principal::actor_key`]; empty where the record names nobody.
+    pub actor: Text,
+    /// `awsRegion`.
+    pub region: Text,
+}
+
+/// A read, key use or change that waits for its other half, or that others may need to find theirs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LooseEnd {
+    /// Where its other half would be.
+    pub scene: SceneKey,
+    /// The observation.
+    pub observation: Observation,
+}
+
+impl LooseEnd {
+    /// Puts an observation into its scene.
+    #[must_use]
+    pub fn new(observation: Observation) -> Self {
+        let head = observation.head();
+        let actor = head.principal.actor_key().unwrap_or_else(|| "".into());
+        Self { scene: SceneKey { actor, region: head.region.clone() }, observation }
+    }
+
+    /// Identity: the same event is the same loose end, however often it is delivered.
+    #[must_use]
+    pub fn id(&self) -> LooseEndId {
+        LooseEndId::of(&self.observation)
+    }
+}
+
+/// Identity of a loose end.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LooseEndId {
+    kind: u8,
+    updated: bool,
+    event_id: Text,
+}
+
+impl LooseEndId {
+    /// The identity of an observation.
+    #[must_use]
+    pub fn of(observation: &Observation) -> Self {
+        match observation {
+            Observation::Read(read) => Self::read(&read.head),
+            Observation::KeyUse(key_use) => Self::key_use(&key_use.head),
+            Observation::Change(change) => Self::new(2, &change.head),
+        }
+    }
+
+    /// The identity of a read.
+    #[must_use]
+    pub fn read(head: &Head) -> Self {
+        Self::new(0, head)
+    }
+
+    /// The identity of a key use.
+    #[must_use]
+    pub fn key_use(head: &Head) -> Self {
+        Self::new(1, head)
+    }
+
+    /// Read, key use or change.
+    #[must_use]
+    pub fn kind(&self) -> u8 {
+        self.kind
+    }
+
+    fn new(kind: u8, head: &Head) -> Self {
+        Self { kind, updated: head.updated, event_id: head.event_id.clone() }
+    }
+}
+
+/// An hour in which KMS events of an account and region were seen.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CoverageMark {
+    /// `recipientAccountId`.
+    pub account: Text,
+    /// `awsRegion`.
+    pub region: Text,
+    /// Event time divided by [`COVERAGE_BUCKET_SECS`].
+    pub bucket: i64,
+}
+
+impl CoverageMark {
+    /// The mark of an event.
+    #[must_use]
+    pub fn at(account: Text, region: Text, time: EventTime) -> Self {
+        Self { account, region, bucket: time.0.div_euclid(COVERAGE_BUCKET_SECS) }
+    }
+
+    /// This mark and its neighbours: one of them is enough to prove coverage.
+    #[must_use]
+    pub fn around(&self) -> [Self; 3] {
+        [-1, 0, 1].map(|step| Self { bucket: self.bucket.saturating_add(step), ..self.clone() })
+    }
+}
+
+/// Why a store could not do its work. Nothing is half done that a retry would not complete.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct StateError {
+    /// Whether the same call may succeed later.
+    pub retry: bool,
+    /// What went wrong, naming the store and the call.
+    pub message: String,
+}
+
+/// What the pipeline asks of a store. Reads see every write that has returned.
+pub trait StateStore: Sync {
+    /// Adds facts to windows. A fact that is there stays, and takes over the evidence that tells more.
+    fn put_facts(&self, facts: Vec<(WindowKey, Fact)>) -> impl Future<Output = Result<(), StateError>> + Send;
+
+    /// The facts of each range, in any order.
+    fn facts(&self, ranges: &[WindowRange]) -> impl Future<Output = Result<Vec<Vec<Fact>>, StateError>> + Send;
+
+    /// Adds loose ends that are not there yet. One that was closed stays closed.
+    fn put_loose_ends(&self, ends: Vec<LooseEnd>) -> impl Future<Output = Result<(), StateError>> + Send;
+
+    /// Open loose ends that were delivered up to and including this time, in any order.
+    fn due_loose_ends(&self, delivered: EventTime) -> impl Future<Output = Result<Vec<LooseEnd>, StateError>> + Send;
+
+    /// For each scene, every loose end, open or closed, with an event time in the range, both ends included.
+    fn loose_ends_in(&self, scenes: &[(SceneKey, EventTime, EventTime)]) -> impl Future<Output = Result<Vec<Vec<LooseEnd>>, StateError>> + Send;
+
+    /// Every loose end with one of these `sharedEventID`s: the copies of an event in other accounts.
+    fn loose_ends_sharing(&self, shared_ids: &[Text]) -> impl Future<Output = Result<Vec<LooseEnd>, StateError>> + Send;
+
+    /// Closes loose ends: they are not due any more, but are still found by scene. What is not there is passed over.
+    fn close_loose_ends(&self, ids: &[LooseEndId]) -> impl Future<Output = Result<(), StateError>> + Send;
+
+    /// Remembers that KMS events were seen.
+    fn mark_coverage(&self, marks: Vec<CoverageMark>) -> impl Future<Output = Result<(), StateError>> + Send;
+
+    /// For each mark, whether it was remembered.
+    fn covered(&self, marks: &[CoverageMark]) -> impl Future<Output = Result<Vec<bool>, StateError>> + Send;
+
+    /// Creates alerts that are not there yet, and says for each whether it was created now.
+    fn create_alerts(&self, alerts: Vec<Alert>) -> impl Future<Output = Result<Vec<bool>, StateError>> + Send;
+
+    /// Alerts that were created and not yet marked as published, in any order.
+    fn unpublished(&self) -> impl Future<Output = Result<Vec<Alert>, StateError>> + Send;
+
+    /// Marks alerts as published. Marking twice, or what is not there, does nothing.
+    fn mark_published(&self, ids: &[AlertId]) -> impl Future<Output = Result<(), StateError>> + Send;
+}

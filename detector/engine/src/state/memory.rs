@@ -1,0 +1,152 @@
+//! The store of a replay and of tests: maps in memory, gone when it is dropped.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::{CoverageMark, Fact, LooseEnd, LooseEndId, SceneKey, StateError, StateStore, WindowKey, WindowRange};
+use crate::alert::{Alert, AlertId};
+use crate::ids::Text;
+use crate::time::EventTime;
+
+type FactId = (EventTime, usize, Text, Option<Text>);
+
+#[derive(Default)]
+struct Tables {
+    facts: HashMap<WindowKey, BTreeMap<FactId, Fact>>,
+    scenes: HashMap<SceneKey, BTreeMap<(EventTime, LooseEndId), LooseEnd>>,
+    open: HashMap<LooseEndId, (SceneKey, EventTime)>,
+    known: BTreeSet<LooseEndId>,
+    shared: HashMap<Text, Vec<LooseEnd>>,
+    coverage: BTreeSet<CoverageMark>,
+    alerts: HashMap<AlertId, (Alert, bool)>,
+}
+
+/// Keeps everything in memory.
+#[derive(Default)]
+pub struct MemoryStore {
+    tables: Mutex<Tables>,
+}
+
+impl MemoryStore {
+    fn tables(&self) -> MutexGuard<'_, Tables> {
+        // A writer that panicked left maps that are still maps.
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl StateStore for MemoryStore {
+    async fn put_facts(&self, facts: Vec<(WindowKey, Fact)>) -> Result<(), StateError> {
+        let mut tables = self.tables();
+        for (key, fact) in facts {
+            let id = (fact.time, fact.slot, fact.key.clone(), fact.value.clone());
+            let window = tables.facts.entry(key).or_default();
+            match window.get_mut(&id) {
+                Some(known) if !known.evidence.is_settled() => *known = fact,
+                Some(_) => {}
+                None => {
+                    window.insert(id, fact);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn facts(&self, ranges: &[WindowRange]) -> Result<Vec<Vec<Fact>>, StateError> {
+        let tables = self.tables();
+        let read = |range: &WindowRange| {
+            let facts = tables.facts.get(&range.key).into_iter().flatten();
+            facts.filter(|(id, _)| (range.from..=range.to).contains(&id.0)).map(|(_, fact)| fact.clone()).collect()
+        };
+        Ok(ranges.iter().map(read).collect())
+    }
+
+    async fn put_loose_ends(&self, ends: Vec<LooseEnd>) -> Result<(), StateError> {
+        let mut tables = self.tables();
+        for end in ends {
+            let id = end.id();
+            if !tables.known.insert(id.clone()) {
+                continue;
+            }
+            let head = end.observation.head();
+            let (time, delivered) = (head.time, head.delivered);
+            if let Some(shared) = head.shared_id.clone() {
+                tables.shared.entry(shared).or_default().push(end.clone());
+            }
+            tables.open.insert(id.clone(), (end.scene.clone(), delivered));
+            tables.scenes.entry(end.scene.clone()).or_default().insert((time, id), end);
+        }
+        Ok(())
+    }
+
+    async fn due_loose_ends(&self, delivered: EventTime) -> Result<Vec<LooseEnd>, StateError> {
+        let tables = self.tables();
+        let mut due = Vec::new();
+        for scene in tables.scenes.values() {
+            for ((_, id), end) in scene {
+                if tables.open.get(id).is_some_and(|(_, at)| *at <= delivered) {
+                    due.push(end.clone());
+                }
+            }
+        }
+        Ok(due)
+    }
+
+    async fn loose_ends_in(&self, scenes: &[(SceneKey, EventTime, EventTime)]) -> Result<Vec<Vec<LooseEnd>>, StateError> {
+        let tables = self.tables();
+        let read = |(scene, from, to): &(SceneKey, EventTime, EventTime)| {
+            let ends = tables.scenes.get(scene).into_iter().flatten();
+            ends.filter(|((time, _), _)| (from..=to).contains(&time)).map(|(_, end)| end.clone()).collect()
+        };
+        Ok(scenes.iter().map(read).collect())
+    }
+
+    async fn loose_ends_sharing(&self, shared_ids: &[Text]) -> Result<Vec<LooseEnd>, StateError> {
+        let tables = self.tables();
+        Ok(shared_ids.iter().filter_map(|id| tables.shared.get(id)).flatten().cloned().collect())
+    }
+
+    async fn close_loose_ends(&self, ids: &[LooseEndId]) -> Result<(), StateError> {
+        let mut tables = self.tables();
+        for id in ids {
+            tables.open.remove(id);
+        }
+        Ok(())
+    }
+
+    async fn mark_coverage(&self, marks: Vec<CoverageMark>) -> Result<(), StateError> {
+        self.tables().coverage.extend(marks);
+        Ok(())
+    }
+
+    async fn covered(&self, marks: &[CoverageMark]) -> Result<Vec<bool>, StateError> {
+        let tables = self.tables();
+        Ok(marks.iter().map(|mark| tables.coverage.contains(mark)).collect())
+    }
+
+    async fn create_alerts(&self, alerts: Vec<Alert>) -> Result<Vec<bool>, StateError> {
+        let mut tables = self.tables();
+        let mut created = Vec::with_capacity(alerts.len());
+        for alert in alerts {
+            let new = !tables.alerts.contains_key(&alert.id);
+            if new {
+                tables.alerts.insert(alert.id.clone(), (alert, false));
+            }
+            created.push(new);
+        }
+        Ok(created)
+    }
+
+    async fn unpublished(&self) -> Result<Vec<Alert>, StateError> {
+        Ok(self.tables().alerts.values().filter(|(_, published)| !published).map(|(alert, _)| alert.clone()).collect())
+    }
+
+    async fn mark_published(&self, ids: &[AlertId]) -> Result<(), StateError> {
+        let mut tables = self.tables();
+        for id in ids {
+            if let Some((_, published)) = tables.alerts.get_mut(id) {
+                *published = true;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,64 @@
+//! Event times: whole seconds in UTC, read and written as RFC 3339. The engine never asks what time it is.
+
+use std::fmt;
+
+use chrono::{DateTime, NaiveDate, Utc};
+
+/// Seconds since 1970-01-01T00:00:00Z. CloudTrail writes whole seconds (`eventTime`, when the request completed).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EventTime(pub i64);
+
+impl EventTime {
+    /// Reads RFC 3339 (`2026-03-02T10:00:00Z`, fractions and offsets allowed) and the basic form `20260302T100000Z`.
+    ///
+    /// `None` for anything else.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        if let Ok(time) = DateTime::parse_from_rfc3339(text) {
+            return Some(Self(time.timestamp()));
+        }
+        chrono::NaiveDateTime::parse_from_str(text, "%Y%m%dT%H%M%SZ").ok().map(|t| Self(t.and_utc().timestamp()))
+    }
+
+    /// The first second of a calendar day in UTC; `None` when there is no such day.
+    #[must_use]
+    pub fn from_date(year: i32, month: u32, day: u32) -> Option<Self> {
+        Some(Self(NaiveDate::from_ymd_opt(year, month, day)?.and_hms_opt(0, 0, 0)?.and_utc().timestamp()))
+    }
+
+    /// This time moved by `secs` seconds, staying at the ends of the range instead of wrapping.
+    #[must_use]
+    pub fn plus(self, secs: i64) -> Self {
+        Self(self.0.saturating_add(secs))
+    }
+
+    /// Distance to another time in seconds, never negative.
+    #[must_use]
+    pub fn distance(self, other: Self) -> i64 {
+        self.0.saturating_sub(other.0).saturating_abs()
+    }
+}
+
+impl fmt::Display for EventTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match DateTime::<Utc>::from_timestamp(self.0, 0) {
+            Some(time) => write!(f, "{}", time.format("%Y-%m-%dT%H:%M:%SZ")),
+            None => write!(f, "@{}", self.0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_both_forms_and_prints_the_extended_one() {
+        for text in ["2026-03-02T10:00:00Z", "20260302T100000Z", "2026-03-02T11:00:00+01:00", "2026-03-02T10:00:00.9Z"]
+        {
+            assert_eq!(EventTime::parse(text).unwrap().to_string(), "2026-03-02T10:00:00Z", "{text}");
+        }
+        assert_eq!(EventTime::parse("yesterday"), None);
+        assert_eq!(EventTime::from_date(2026, 2, 30), None);
+    }
+}
