@@ -1,1 +1,174 @@
-//! x
+//! The offline face: arguments to settings, settings to a run. [`run`] is the whole command without its process, so that
+//! tests can call it.
+
+pub mod args;
+pub mod exit;
+pub mod load;
+pub mod output;
+pub mod read;
+pub mod settings;
+pub mod summary;
+pub mod walk;
+
+use std::ffi::OsString;
+use std::io::{self, Read, Write};
+use std::time::Instant;
+
+use clap::Parser;
+use secretrail_engine::access::Access;
+use secretrail_engine::alert::Alert;
+use secretrail_engine::pipeline::Pipeline;
+use secretrail_engine::policy::Policy;
+use secretrail_engine::report::Report;
+use secretrail_engine::rule::RuleSet;
+use secretrail_engine::state::memory::MemoryStore;
+use secretrail_engine::time::EventTime;
+
+use crate::args::{Cli, Command};
+use crate::output::Out;
+use crate::settings::Settings;
+use crate::walk::Problem;
+
+/// What the command has from its process.
+pub struct Host {
+    /// Standard input.
+    pub stdin: Box<dyn Read + Send>,
+    /// Standard output: data only.
+    pub stdout: Box<dyn Write>,
+    /// Standard error: everything else.
+    pub stderr: Box<dyn Write>,
+    /// Whether standard output is a terminal.
+    pub stdout_is_terminal: bool,
+    /// Whether standard error is a terminal.
+    pub stderr_is_terminal: bool,
+    /// Whether `NO_COLOR` is set.
+    pub no_color: bool,
+    /// The time now.
+    pub now: EventTime,
+}
+
+/// Why a run ends before its end.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// Rules or policy.
+    #[error("{0}")]
+    Rules(String),
+    /// Arguments that clap cannot judge.
+    #[error("{0}")]
+    Usage(String),
+    /// The output.
+    #[error("cannot write {name}: {error}")]
+    Output {
+        /// Where to.
+        name: String,
+        /// Why not.
+        error: io::Error,
+    },
+    /// A fault of ours.
+    #[error("internal error: {0}")]
+    Internal(String),
+}
+
+/// Runs the command and gives its exit code.
+pub fn run(args: impl IntoIterator<Item = OsString>, host: &mut Host) -> u8 {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) if error.use_stderr() => {
+            say(host, &error.render().to_string());
+            return exit::USAGE;
+        }
+        Err(help) => {
+            // Nobody is left to be told that help could not be printed.
+            host.stdout.write_all(help.render().to_string().as_bytes()).ok();
+            return exit::DONE;
+        }
+    };
+    match execute(cli.command, host) {
+        Ok(code) => code,
+        Err(Failure::Output { error, .. }) if error.kind() == io::ErrorKind::BrokenPipe => exit::DONE,
+        Err(failure) => {
+            say(host, &format!("secretrail: {failure}\n"));
+            match failure {
+                Failure::Rules(_) => exit::RULES,
+                Failure::Usage(_) => exit::USAGE,
+                Failure::Output { .. } | Failure::Internal(_) => exit::OUTPUT,
+            }
+        }
+    }
+}
+
+/// Standard error may be closed, and then nobody wants to know.
+fn say(host: &mut Host, text: &str) {
+    host.stderr.write_all(text.as_bytes()).and_then(|()| host.stderr.flush()).ok();
+}
+
+/// What a run found.
+struct Found {
+    alerts: Vec<Alert>,
+    accesses: Vec<Access>,
+    report: Report,
+    problems: Vec<Problem>,
+}
+
+fn execute(command: Command, host: &mut Host) -> Result<u8, Failure> {
+    let started = Instant::now();
+    match command {
+        Command::Replay(args) => {
+            let settings = Settings::new(&args.input, &args.output, host)?;
+            let (rules, warnings) = load::rules(&args.rules)?;
+            warnings.iter().for_each(|warning| say(host, &format!("secretrail: warning: {warning}\n")));
+            let policy = args.policy.as_deref().map(load::policy).transpose()?;
+            let mut out = Out::open(&settings, host)?;
+            let mut found = find(&settings, &rules, policy.as_ref(), host)?;
+            found.alerts.retain(|alert| alert.rule.level >= args.min_level);
+            found.report.alerts.retain(|level, _| *level >= args.min_level);
+            out.alerts(&found.alerts)?;
+            out.finish(host)?;
+            let failing = args.fail_on.is_some_and(|level| found.alerts.iter().any(|alert| alert.rule.level >= level));
+            Ok(close(&settings, &found, started, Some(rules.len()), host).max(if failing { exit::FINDINGS } else { exit::DONE }))
+        }
+        Command::Accesses(args) => {
+            let settings = Settings::new(&args.input, &args.output, host)?;
+            let mut out = Out::open(&settings, host)?;
+            let found = find(&settings, &RuleSet::default(), None, host)?;
+            out.accesses(&found.accesses)?;
+            out.finish(host)?;
+            Ok(close(&settings, &found, started, None, host))
+        }
+    }
+}
+
+/// Reads everything and takes it through the pipeline as one batch.
+fn find(settings: &Settings, rules: &RuleSet, policy: Option<&Policy>, host: &mut Host) -> Result<Found, Failure> {
+    let objects = walk::walk(&settings.paths, &settings.selection);
+    let progress = settings.progress(objects.objects.iter().map(|o| o.bytes).sum());
+    let mut reading = read::read(&objects.objects, rules, &settings.selection, settings.threads, &mut *host.stdin, &progress);
+    progress.finish_and_clear();
+    let mut report = objects.report;
+    report.add(&std::mem::take(&mut reading.harvest.report));
+    let mut problems = objects.problems;
+    problems.extend(reading.problems);
+    let pipeline = Pipeline::new(rules, policy, &settings.selection);
+    let store = MemoryStore::default();
+    // Logs from the future come from a wrong clock: then they are the only clock there is.
+    let newest = reading.harvest.observations.iter().map(|o| o.head().delivered).max().unwrap_or(host.now);
+    let now = if newest > host.now { newest.plus(pipeline.horizon_secs) } else { host.now };
+    let internal = |error: secretrail_engine::state::StateError| Failure::Internal(error.to_string());
+    let mut outcome = pollster::block_on(pipeline.run(&store, reading.harvest, now)).map_err(internal)?;
+    report.add(&outcome.report);
+    let pending = pollster::block_on(pipeline.pending(&store)).map_err(internal)?;
+    report.add(&pending.report);
+    outcome.accesses.extend(pending.accesses);
+    outcome.accesses.sort_by(|a, b| a.ledger_order().cmp(&b.ledger_order()));
+    Ok(Found { alerts: outcome.alerts, accesses: outcome.accesses, report, problems })
+}
+
+/// Says what could not be read and what was, and gives the exit code of the input.
+fn close(settings: &Settings, found: &Found, started: Instant, rules: Option<usize>, host: &mut Host) -> u8 {
+    let text = summary::problems(&found.problems);
+    say(host, &text);
+    if !settings.quiet {
+        say(host, &summary::closing(&found.report, settings.threads, started.elapsed(), rules));
+    }
+    if found.problems.is_empty() { exit::DONE } else { exit::INPUT }
+}

@@ -1,1 +1,21 @@
-fn main(){}
+//! The `secretrail` command: the process around [`secretrail_cli::run`].
+
+use std::io::{self, IsTerminal};
+use std::process::ExitCode;
+
+use secretrail_cli::{Host, run};
+use secretrail_engine::time::EventTime;
+
+fn main() -> ExitCode {
+    let mut host = Host {
+        stdin: Box::new(io::stdin()),
+        stdout: Box::new(io::stdout()),
+        stderr: Box::new(io::stderr()),
+        stdout_is_terminal: io::stdout().is_terminal(),
+        stderr_is_terminal: io::stderr().is_terminal(),
+        no_color: std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty()),
+        now: EventTime(chrono::Utc::now().timestamp()),
+    };
+    secretrail_cli::output::remove_partial_on_interrupt();
+    ExitCode::from(run(std::env::args_os(), &mut host))
+}

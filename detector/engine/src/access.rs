@@ -4,7 +4,7 @@ pub mod json_v1;
 
 use std::sync::Arc;
 
-use crate::ids::{SecretRef, Text};
+use crate::ids::{SecretKey, SecretRef, Text};
 use crate::observation::Head;
 
 /// By which kind of call the secret was reached.
@@ -98,6 +98,8 @@ pub struct Access {
     pub method: Method,
     /// The secret; its ARN comes from the key use where the read named it otherwise.
     pub secret: SecretRef,
+    /// What the request called it, which is known before the key use is.
+    pub asked: SecretKey,
     /// The key use.
     pub decrypt: Decrypt,
 }
@@ -111,10 +113,10 @@ impl Access {
         elsewhere(&self.head.account) || elsewhere(&self.secret.account)
     }
 
-    /// What the access is about, the same for every copy of its event: event and secret.
+    /// What the access is about, the same for every copy of its event and whatever becomes known later: event and secret.
     #[must_use]
     pub fn fact_key(&self) -> Text {
-        format!("{}\n{}", self.head.event_key(), self.secret.key().to_text()).into()
+        format!("{}\n{}", self.head.event_key(), self.asked.to_text()).into()
     }
 
     /// The order of the ledger: time, event id, secret, key use.

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::access::{Access, Decrypt, DecryptStatus, Method};
-use crate::ids::{SecretKey, SecretRef};
+use crate::ids::{Arn, Home, SecretKey, SecretRef, Store};
 use crate::limits::PAIRING_TOLERANCE_SECS;
 use crate::observation::{Ask, Head, KeyUse, Outcome, SecretChange, SecretRead};
 use crate::time::EventTime;
@@ -134,13 +134,12 @@ impl<'s> Join<'s> {
             match &read.ask {
                 Ask::Named(secrets) => {
                     for (target, secret) in secrets.iter().enumerate() {
-                        let uses = self.uses_near(&secret.key(), read.head.time);
-                        let fitting = uses.filter(|u| self.fits(*u, secret));
+                        let fitting = self.uses_near(secret, read.head.time).filter(|u| self.fits(*u, secret));
                         candidates.extend(fitting.map(|u| self.candidate(index, target, u, false)));
                     }
                 }
                 Ask::History(secret) => {
-                    let uses = self.uses_near(&secret.key(), read.head.time);
+                    let uses = self.uses_near(secret, read.head.time);
                     candidates.extend(uses.map(|u| self.candidate(index, 0, u, true)));
                 }
                 Ask::Path { path, recursive } => {
@@ -199,7 +198,7 @@ impl<'s> Join<'s> {
                 Ask::Batch(secrets) if read.decrypts => {
                     for (target, secret) in secrets.iter().enumerate() {
                         if self.claimed.get(index).and_then(|c| c.get(target)) == Some(&false) {
-                            let uses = self.uses_near(&secret.key(), read.head.time).filter(|u| self.fits(*u, secret));
+                            let uses = self.uses_near(secret, read.head.time).filter(|u| self.fits(*u, secret));
                             candidates.extend(uses.map(|u| self.candidate(index, target, u, false)));
                         }
                     }
@@ -207,7 +206,7 @@ impl<'s> Join<'s> {
                 Ask::BatchFilters if read.decrypts => {
                     let uses = self.all_near(read.head.time).filter(|u| {
                         let secret = self.scene.key_uses.get(*u).and_then(|k| k.secret.as_ref());
-                        secret.is_some_and(|s| s.store == crate::ids::Store::SecretsManager)
+                        secret.is_some_and(|s| s.store == Store::SecretsManager)
                     });
                     candidates.extend(uses.map(|u| self.candidate(index, 0, u, true)));
                 }
@@ -267,13 +266,16 @@ impl<'s> Join<'s> {
         Candidate { distance, unspecific, earlier: read_time.min(use_time), read_id, use_id, read, target, key_use }
     }
 
-    /// Key uses for a secret within the tolerance.
-    fn uses_near(&self, secret: &SecretKey, time: EventTime) -> impl Iterator<Item = usize> + use<'_, 's> {
-        let all = self.uses_of.get(secret).map(Vec::as_slice).unwrap_or_default();
-        let time_of = |index: &usize| self.scene.key_uses.get(*index).map_or(EventTime(0), |k| k.head.time);
-        let start = all.partition_point(|u| time_of(u) < time.plus(-PAIRING_TOLERANCE_SECS));
-        let end = all.partition_point(|u| time_of(u) <= time.plus(PAIRING_TOLERANCE_SECS));
-        all.get(start..end).unwrap_or_default().iter().copied()
+    /// Key uses within the tolerance for what a reference may mean.
+    fn uses_near(&self, secret: &SecretRef, time: EventTime) -> impl Iterator<Item = usize> + use<'_, 's> {
+        let keys: Vec<SecretKey> = secret.keys().collect();
+        keys.into_iter().flat_map(move |key| {
+            let all = self.uses_of.get(&key).map(Vec::as_slice).unwrap_or_default();
+            let time_of = |index: &usize| self.scene.key_uses.get(*index).map_or(EventTime(0), |k| k.head.time);
+            let start = all.partition_point(|u| time_of(u) < time.plus(-PAIRING_TOLERANCE_SECS));
+            let end = all.partition_point(|u| time_of(u) <= time.plus(PAIRING_TOLERANCE_SECS));
+            all.get(start..end).unwrap_or_default().iter().copied()
+        })
     }
 
     /// Reads within the tolerance.
@@ -299,7 +301,7 @@ impl<'s> Join<'s> {
                 (Some(asked), Some(used)) => asked == used,
                 _ => true,
             };
-            version && k.secret.as_ref().is_some_and(|s| s.agrees_with(secret))
+            version && k.secret.as_ref().is_some_and(|s| secret.is_completed_by(s))
         })
     }
 
@@ -342,18 +344,20 @@ impl<'s> Join<'s> {
             Ask::BatchFilters if many.is_empty() && children() => return,
             Ask::BatchFilters => {
                 let head = &read.head;
-                let home = crate::ids::Home { partition: "aws", account: &head.account, region: &head.region };
-                (Method::Batch, SecretRef::unnamed(crate::ids::Store::SecretsManager, home))
+                let partition = head.principal.actor.as_deref().and_then(Arn::parse).map_or("aws", |arn| arn.partition);
+                let home = Home { partition, account: &head.account, region: &head.region };
+                (Method::Batch, SecretRef::unnamed(Store::SecretsManager, home))
             }
             Ask::Path { path, .. } => (Method::ByPath, path.clone()),
             Ask::History(secret) => (Method::History, secret.clone()),
         };
         if many.is_empty() {
-            rows.push(row(read, method, asked.clone(), None));
+            rows.push(row(read, method, asked.clone(), asked.key(), None));
         }
         for key_use in many.iter().filter_map(|u| self.scene.key_uses.get(*u)) {
             let secret = key_use.secret.clone().unwrap_or_else(|| asked.clone());
-            rows.push(row(read, method, secret, Some(key_use)));
+            let key = secret.key();
+            rows.push(row(read, method, secret, key, Some(key_use)));
         }
     }
 
@@ -364,9 +368,9 @@ impl<'s> Join<'s> {
             }
             let key_use = self.taken.get(index).and_then(|t| t.get(target)).copied().flatten();
             let key_use = key_use.and_then(|u| self.scene.key_uses.get(u));
-            let arn = key_use.and_then(|k| k.secret.as_ref()).and_then(|s| s.arn.clone());
-            let secret = SecretRef { arn: secret.arn.clone().or(arn), ..secret.clone() };
-            rows.push(row(read, method, secret, key_use));
+            let full = key_use.and_then(|k| k.secret.as_ref());
+            let known = full.map_or_else(|| secret.clone(), |full| secret.completed(full));
+            rows.push(row(read, method, known, secret.key(), key_use));
         }
     }
 
@@ -414,13 +418,13 @@ fn is_plain(key_use: &KeyUse) -> bool {
 pub fn alone(key_use: &KeyUse, secret: &SecretRef, method: Method) -> Row {
     let decrypt = Decrypt { key_arn: key_use.key_arn.clone(), ..Decrypt::only(DecryptStatus::NotExpected) };
     let secret = SecretRef { version_id: key_use.version_id.clone(), ..secret.clone() };
-    let access = Access { head: key_use.head.clone(), method, secret, decrypt };
+    let access = Access { head: key_use.head.clone(), method, asked: secret.key(), secret, decrypt };
     Row { access, read: None, key_use: Some(key_use.head.clone()), absence_proves: false }
 }
 
-/// The access of a read and the key use behind it, if one was found.
+/// The access of a read and the key use behind it, if one was found. `asked` is what the request called the secret.
 #[must_use]
-pub fn row(read: &SecretRead, method: Method, secret: SecretRef, key_use: Option<&Arc<KeyUse>>) -> Row {
+pub fn row(read: &SecretRead, method: Method, secret: SecretRef, asked: SecretKey, key_use: Option<&Arc<KeyUse>>) -> Row {
     let decrypt = match key_use {
         Some(key_use) => Decrypt {
             status: DecryptStatus::Paired,
@@ -432,9 +436,9 @@ pub fn row(read: &SecretRead, method: Method, secret: SecretRef, key_use: Option
         None => Decrypt::only(DecryptStatus::NotExpected),
     };
     // Only a single read of Secrets Manager always decrypts: a batch may reuse a data key, a parameter may be plain text.
-    let absence_proves = method == Method::Api && secret.store == crate::ids::Store::SecretsManager;
+    let absence_proves = method == Method::Api && secret.store == Store::SecretsManager;
     Row {
-        access: Access { head: read.head.clone(), method, secret, decrypt },
+        access: Access { head: read.head.clone(), method, secret, asked, decrypt },
         read: Some(read.head.clone()),
         key_use: key_use.map(|k| k.head.clone()),
         absence_proves,

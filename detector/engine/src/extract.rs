@@ -193,9 +193,10 @@ impl Facts<'_, '_> {
 
     fn share(&mut self, secret: &mut SecretRef) {
         let mut one = |text: &mut Text| *text = self.interner.text(text);
+        one(&mut secret.partition);
         one(&mut secret.account);
         one(&mut secret.region);
-        [&mut secret.name, &mut secret.arn, &mut secret.version_id, &mut secret.version_stage]
+        [&mut secret.name, &mut secret.arn, &mut secret.partial_name, &mut secret.version_id, &mut secret.version_stage]
             .into_iter()
             .flatten()
             .for_each(one);
@@ -328,11 +329,13 @@ fn kept(text: &str, wanted: &Wanted) -> Kept {
 /// What bare names are relative to: the account whose trail it is (the caller's where it is missing), and the region.
 fn home<'a>(record: &'a Record<'_>, identity: &'a UserIdentity<'_>) -> Home<'a> {
     let region = record.aws_region.get().unwrap_or_default();
-    let partition = match region.split_once('-') {
+    // The caller and the secret are in one partition; the names of regions only hint at it.
+    let by_region = || match region.split_once('-') {
         Some(("cn", _)) => "aws-cn",
         Some(("us", rest)) if rest.starts_with("gov-") => "aws-us-gov",
         _ => "aws",
     };
+    let partition = identity.arn.get().and_then(Arn::parse).map_or_else(by_region, |arn| arn.partition);
     let account = record.recipient_account_id.get().or(identity.account_id.get()).unwrap_or_default();
     Home { partition, account, region }
 }

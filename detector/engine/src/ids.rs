@@ -79,6 +79,8 @@ impl fmt::Display for Store {
 pub struct SecretRef {
     /// Which service keeps it.
     pub store: Store,
+    /// Partition of its ARN, as in `aws` or `aws-cn`.
+    pub partition: Text,
     /// Account that owns it.
     pub account: Text,
     /// Region of the secret.
@@ -87,6 +89,8 @@ pub struct SecretRef {
     pub name: Option<Text>,
     /// Full ARN; `None` while only a name or a partial ARN is known.
     pub arn: Option<Text>,
+    /// The name, if the ARN that was typed turns out to lack its suffix: `…:secret:my-secret` ends as a full ARN does.
+    pub partial_name: Option<Text>,
     /// Version that was asked for: a UUID for secrets, a number for parameters.
     pub version_id: Option<Text>,
     /// Staging label (`AWSPREVIOUS`) or parameter label that was asked for.
@@ -119,10 +123,12 @@ impl SecretRef {
     pub fn unnamed(store: Store, home: Home<'_>) -> Self {
         Self {
             store,
+            partition: home.partition.into(),
             account: home.account.into(),
             region: home.region.into(),
             name: None,
             arn: None,
+            partial_name: None,
             version_id: None,
             version_stage: None,
         }
@@ -130,7 +136,8 @@ impl SecretRef {
 
     /// Reads `secretId`: a friendly name, a full ARN, or an ARN without its suffix.
     ///
-    /// An ARN that ends in a hyphen and six letters or digits is taken as full, as Secrets Manager itself does.
+    /// An ARN that ends in a hyphen and six letters or digits is taken as full, as Secrets Manager itself does, until a
+    /// key use shows otherwise.
     #[must_use]
     pub fn secret(id: &str, home: Home<'_>) -> Self {
         let arn = Arn::parse(id).filter(|a| a.service == "secretsmanager");
@@ -140,10 +147,12 @@ impl SecretRef {
         let bare = without_suffix(name);
         Self {
             store: Store::SecretsManager,
+            partition: arn.partition.into(),
             account: arn.account.into(),
             region: arn.region.into(),
             name: Some(bare.unwrap_or(name).into()),
             arn: bare.map(|_| id.into()),
+            partial_name: bare.map(|_| name.into()),
             version_id: None,
             version_stage: None,
         }
@@ -170,9 +179,11 @@ impl SecretRef {
         let name = one_name(bare);
         Self {
             store: Store::Ssm,
+            partition: partition.into(),
             account: account.into(),
             region: region.into(),
             arn: Some(format!("arn:{partition}:ssm:{region}:{account}:parameter/{}", name.trim_start_matches('/')).into()),
+            partial_name: None,
             name: Some(name.into()),
             version_id: selector.filter(|_| is_version).map(Into::into),
             version_stage: selector.filter(|_| !is_version).map(Into::into),
@@ -199,18 +210,31 @@ impl SecretRef {
         }
     }
 
-    /// Whether another reference may mean this secret: same identity, and no contradiction between full ARNs.
+    /// The identities that it may turn out to have.
+    pub fn keys(&self) -> impl Iterator<Item = SecretKey> {
+        let partial = self.partial_name.clone().map(|name| SecretKey { name: Some(name), ..self.key() });
+        std::iter::once(self.key()).chain(partial)
+    }
+
+    /// Whether a full reference, as encryption contexts have it, may be to this secret: the same ARN, or a name or partial
+    /// ARN that it completes.
+    #[must_use]
+    pub fn is_completed_by(&self, full: &Self) -> bool {
+        let same_place = self.store == full.store && self.account == full.account && self.region == full.region;
+        let same_arn = self.name == full.name && (self.arn.is_none() || full.arn.is_none() || self.arn == full.arn);
+        same_place && (same_arn || (self.partial_name.is_some() && self.partial_name == full.name))
+    }
+
+    /// Whether another reference may be to this secret, whichever of the two tells more.
     #[must_use]
     pub fn agrees_with(&self, other: &Self) -> bool {
-        let arns_agree = match (&self.arn, &other.arn) {
-            (Some(a), Some(b)) => a == b,
-            _ => true,
-        };
-        arns_agree
-            && self.store == other.store
-            && self.name == other.name
-            && self.account == other.account
-            && self.region == other.region
+        self.is_completed_by(other) || other.is_completed_by(self)
+    }
+
+    /// This reference with what a full one adds, keeping the version that was asked for.
+    #[must_use]
+    pub fn completed(&self, full: &Self) -> Self {
+        Self { name: full.name.clone(), arn: full.arn.clone().or_else(|| self.arn.clone()), partial_name: None, ..self.clone() }
     }
 
     /// A short text for people: the name, or the place where it is not known.
@@ -276,6 +300,11 @@ mod tests {
         assert_eq!(SecretRef::secret("my-secret", HOME).name.as_deref(), Some("my-secret"));
         let full = SecretRef::secret("arn:aws:secretsmanager:eu-west-1:111122223333:secret:my-secret-AbC123", HOME);
         assert_eq!(full.name.as_deref(), Some("my-secret"));
+        let partial = SecretRef::secret("arn:aws:secretsmanager:eu-west-1:111122223333:secret:my-secret", HOME);
+        assert!(partial.is_completed_by(&full) && partial.keys().any(|k| k == full.key()));
+        assert_eq!(partial.completed(&full).name, full.name);
+        let other = SecretRef::secret("arn:aws:secretsmanager:eu-west-1:111122223333:secret:my-secreX-AbC123", HOME);
+        assert!(!partial.agrees_with(&other));
     }
 
     #[test]

@@ -279,7 +279,7 @@ fn seen(read: &SecretRead) -> Vec<Access> {
         observation::Ask::History(secret) => (Method::History, std::slice::from_ref(secret)),
         observation::Ask::Batch(_) | observation::Ask::BatchFilters => return Vec::new(),
     };
-    secrets.iter().map(|secret| correlate::row(read, method, secret.clone(), None).access).collect()
+    secrets.iter().map(|secret| correlate::row(read, method, secret.clone(), secret.key(), None).access).collect()
 }
 
 /// One of each event; copies for other accounts and updates stay beside it.

@@ -290,16 +290,10 @@ fn subjects(secret: &SecretRef) -> Vec<String> {
     let Some(name) = &secret.name else { return Vec::new() };
     let mut subjects: Vec<String> = secret.arn.iter().map(ToString::to_string).collect();
     if secret.store == Store::SecretsManager {
-        let partition = match secret.region.split_once('-') {
-            Some(("cn", _)) => "aws-cn",
-            Some(("us", rest)) if rest.starts_with("gov-") => "aws-us-gov",
-            _ => "aws",
-        };
-        let bare = format!("arn:{partition}:secretsmanager:{}:{}:secret:{name}", secret.region, secret.account);
-        if secret.arn.is_none() {
-            subjects.push(format!("{bare}-{}", UNKNOWN.to_string().repeat(6)));
-        }
-        subjects.push(bare);
+        let bare = |name: &str| format!("arn:{}:secretsmanager:{}:{}:secret:{name}", secret.partition, secret.region, secret.account);
+        let unfinished = secret.partial_name.as_deref().or(secret.arn.is_none().then_some(&**name));
+        subjects.extend(unfinished.map(|name| format!("{}-{}", bare(name), UNKNOWN.to_string().repeat(6))));
+        subjects.push(bare(name));
     }
     subjects
 }

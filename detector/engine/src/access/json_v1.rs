@@ -81,7 +81,7 @@ struct DecryptV1<'a> {
 
 impl<'a> From<&'a Access> for AccessV1<'a> {
     fn from(access: &'a Access) -> Self {
-        let Access { head, method, secret, decrypt } = access;
+        let Access { head, method, secret, decrypt, .. } = access;
         let principal = &head.principal;
         Self {
             schema: SCHEMA,

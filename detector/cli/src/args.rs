@@ -1,0 +1,150 @@
+//! What the user typed: clap only, nothing is looked up here.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use secretrail_engine::rule::Level;
+use secretrail_engine::time::EventTime;
+
+/// Who read which AWS secret, with whose key, and whether they should have.
+#[derive(Debug, Parser)]
+#[command(name = "secretrail", version, max_term_width = 100, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 findings at or above --fail-on, 2 rule or policy error, \
+3 input error (what could be read is still reported), 64 usage, 74 the output could not be written.";
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Replay CloudTrail logs through the rules and print the alerts.
+    #[command(after_help = EXIT_CODES)]
+    Replay(Replay),
+    /// Print the ledger: every access to a secret, with the evidence of its decryption.
+    #[command(after_help = EXIT_CODES)]
+    Accesses(Accesses),
+}
+
+/// Arguments of `replay`.
+#[derive(Debug, Args)]
+pub struct Replay {
+    /// What to read.
+    #[command(flatten)]
+    pub input: Input,
+    /// Sigma file or folder; may be given several times. Replaces the built-in pack.
+    #[arg(short, long, value_name = "RULES", help_heading = "Rules")]
+    pub rules: Vec<PathBuf>,
+    /// Access policy: who is expected to read what.
+    #[arg(long, value_name = "FILE", help_heading = "Rules")]
+    pub policy: Option<PathBuf>,
+    /// Leave out alerts below this level.
+    #[arg(long, value_name = "LEVEL", default_value = "informational", help_heading = "Rules")]
+    pub min_level: Level,
+    /// Exit with 1 when there are alerts at or above this level.
+    #[arg(long, value_name = "LEVEL", help_heading = "Rules")]
+    pub fail_on: Option<Level>,
+    /// How to print.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// Arguments of `accesses`.
+#[derive(Debug, Args)]
+pub struct Accesses {
+    /// What to read.
+    #[command(flatten)]
+    pub input: Input,
+    /// How to print.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// What to read.
+#[derive(Debug, Args)]
+pub struct Input {
+    /// Log files or folders (.json, .jsonl, .ndjson, .gz, at any depth); `-` for standard input.
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// First event time: RFC 3339 (2026-03-02T10:00:00Z) or a date (2026-03-02), in UTC.
+    #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Selection")]
+    pub from: Option<EventTime>,
+    /// First event time after the selection, in the same forms. Deliveries up to a day later are read.
+    #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Selection")]
+    pub to: Option<EventTime>,
+    /// Only the last 30d, 12h, 90m or 2w.
+    #[arg(long, value_name = "AGE", value_parser = age, conflicts_with_all = ["from", "to"], help_heading = "Selection")]
+    pub since: Option<i64>,
+    /// Only these account ids; folders of others in an AWSLogs tree are not opened.
+    #[arg(long, value_name = "ACCOUNT", value_delimiter = ',', help_heading = "Selection")]
+    pub account: Vec<String>,
+    /// Only these regions; folders of others in an AWSLogs tree are not opened.
+    #[arg(long, value_name = "REGION", value_delimiter = ',', help_heading = "Selection")]
+    pub region: Vec<String>,
+    /// Files read at the same time; all processors by default.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub threads: Option<u16>,
+}
+
+/// How to print.
+#[derive(Debug, Args)]
+pub struct Output {
+    /// Form of the output.
+    #[arg(short, long, value_enum, default_value_t = Format::Table, help_heading = "Output")]
+    pub format: Format,
+    /// Write to a file, which appears only when it is complete.
+    #[arg(short, long, value_name = "FILE", help_heading = "Output")]
+    pub output: Option<PathBuf>,
+    /// Print neither the progress bar nor the closing summary.
+    #[arg(short, long, help_heading = "Output")]
+    pub quiet: bool,
+    /// When to use colours.
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = Color::Auto, help_heading = "Output")]
+    pub color: Color,
+}
+
+/// Forms of the output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Table,
+    /// One JSON object a line, for programs.
+    Jsonl,
+    /// For spreadsheets; text that would be a formula is quoted.
+    Csv,
+}
+
+/// When to use colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless `NO_COLOR` is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+fn time(text: &str) -> Result<EventTime, String> {
+    let date = || chrono::NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?.and_hms_opt(0, 0, 0);
+    let parsed = EventTime::parse(text).or_else(|| date().map(|d| EventTime(d.and_utc().timestamp())));
+    parsed.ok_or_else(|| "write 2026-03-02T10:00:00Z or 2026-03-02".to_owned())
+}
+
+fn age(text: &str) -> Result<i64, String> {
+    let remedy = || "write a number and s, m, h, d or w, as in 30d".to_owned();
+    let unit = text.chars().next_back().ok_or_else(remedy)?;
+    let secs = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3_600,
+        'd' => 86_400,
+        'w' => 604_800,
+        _ => return Err(remedy()),
+    };
+    let number: i64 = text.strip_suffix(unit).and_then(|n| n.parse().ok()).filter(|n| *n >= 0).ok_or_else(remedy)?;
+    number.checked_mul(secs).ok_or_else(remedy)
+}

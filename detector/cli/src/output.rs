@@ -1,0 +1,169 @@
+//! Where results go and in which form. A file appears only when it is complete: until then it has another name.
+
+pub mod csv;
+pub mod table;
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use secretrail_engine::access::Access;
+use secretrail_engine::access::json_v1::AccessV1;
+use secretrail_engine::alert::Alert;
+use secretrail_engine::alert::json_v1::AlertV1;
+use tempfile::NamedTempFile;
+
+use crate::args::Format;
+use crate::settings::Settings;
+use crate::{Failure, Host};
+
+/// The file that is not complete yet, so that an interrupted run can take it away.
+static PARTIAL: Mutex<Option<PathBuf>> = Mutex::new(None);
+
+/// Exit code of a run that was interrupted, as shells know it.
+const INTERRUPTED: i32 = 130;
+
+/// On Ctrl-C or a request to end, removes the incomplete output and ends.
+pub fn remove_partial_on_interrupt() {
+    let end = || {
+        if let Some(path) = PARTIAL.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            // What cannot be removed keeps a name that says what it is.
+            std::fs::remove_file(path).ok();
+        }
+        #[expect(clippy::exit, reason = "the process was asked to end")]
+        std::process::exit(INTERRUPTED);
+    };
+    // Without a handler the run still ends, and the incomplete file stays under its own name.
+    ctrlc::set_handler(end).ok();
+}
+
+/// An output that was opened.
+pub struct Out<'s> {
+    settings: &'s Settings,
+    target: Target,
+    buffer: Vec<u8>,
+}
+
+enum Target {
+    /// Standard output, at the end.
+    Stdout,
+    /// A device or pipe: there is nothing to protect.
+    Device(BufWriter<File>, PathBuf),
+    /// A file under another name.
+    Partial(BufWriter<NamedTempFile>, PathBuf),
+}
+
+/// Bytes gathered before they are passed on.
+const BUFFER: usize = 64 * 1024;
+
+impl<'s> Out<'s> {
+    /// Opens the output before anything is read, so that a wrong path is known at once.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Output`] when the file cannot be made.
+    pub fn open(settings: &'s Settings, _host: &Host) -> Result<Self, Failure> {
+        let target = match &settings.output {
+            None => Target::Stdout,
+            Some(path) => open_file(path).map_err(|error| failure(path, error))?,
+        };
+        Ok(Self { settings, target, buffer: Vec::with_capacity(BUFFER) })
+    }
+
+    /// Writes alerts.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Output`].
+    pub fn alerts(&mut self, alerts: &[Alert]) -> Result<(), Failure> {
+        match self.settings.format {
+            Format::Jsonl => self.lines(alerts.iter().map(|alert| serde_json::to_string(&AlertV1::from(alert)))),
+            Format::Csv => self.text(csv::alerts(alerts)),
+            Format::Table => self.text(Ok(table::alerts(alerts, self.settings))),
+        }
+    }
+
+    /// Writes accesses.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Output`].
+    pub fn accesses(&mut self, accesses: &[Access]) -> Result<(), Failure> {
+        match self.settings.format {
+            Format::Jsonl => self.lines(accesses.iter().map(|access| serde_json::to_string(&AccessV1::from(access)))),
+            Format::Csv => self.text(csv::accesses(accesses)),
+            Format::Table => self.text(Ok(table::accesses(accesses))),
+        }
+    }
+
+    fn lines(&mut self, lines: impl Iterator<Item = serde_json::Result<String>>) -> Result<(), Failure> {
+        for line in lines {
+            let line = line.map_err(|error| Failure::Internal(error.to_string()))?;
+            self.write(line.as_bytes())?;
+            self.write(b"\n")?;
+        }
+        Ok(())
+    }
+
+    fn text(&mut self, text: Result<String, String>) -> Result<(), Failure> {
+        self.write(text.map_err(Failure::Internal)?.as_bytes())
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        let written = match &mut self.target {
+            Target::Stdout => {
+                self.buffer.extend_from_slice(bytes);
+                return Ok(());
+            }
+            Target::Device(file, path) => (file.write_all(bytes), path),
+            Target::Partial(file, path) => (file.write_all(bytes), path),
+        };
+        written.0.map_err(|error| failure(written.1, error))
+    }
+
+    /// Completes the output: only now does a file have its name.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Output`]; an incomplete file has been removed.
+    pub fn finish(self, host: &mut Host) -> Result<(), Failure> {
+        match self.target {
+            Target::Stdout => {
+                let written = host.stdout.write_all(&self.buffer).and_then(|()| host.stdout.flush());
+                written.map_err(|error| failure(Path::new("standard output"), error))
+            }
+            Target::Device(mut file, path) => file.flush().map_err(|error| failure(&path, error)),
+            Target::Partial(file, path) => {
+                let complete = file.into_inner().map_err(io::IntoInnerError::into_error).and_then(|file| {
+                    file.as_file().sync_all()?;
+                    file.persist(&path).map_err(|error| error.error)
+                });
+                *PARTIAL.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                complete.map(|_| ()).map_err(|error| failure(&path, error))
+            }
+        }
+    }
+}
+
+fn open_file(path: &Path) -> io::Result<Target> {
+    let is_special = std::fs::metadata(path).is_ok_and(|meta| !meta.is_file());
+    if is_special {
+        let file = File::options().write(true).open(path)?;
+        return Ok(Target::Device(BufWriter::with_capacity(BUFFER, file), path.to_owned()));
+    }
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = path.file_name().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?.to_string_lossy();
+    let prefix = format!(".{name}.");
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(&prefix).suffix(".partial");
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let file = builder.tempfile_in(folder)?;
+    *PARTIAL.lock().unwrap_or_else(PoisonError::into_inner) = Some(file.path().to_owned());
+    Ok(Target::Partial(BufWriter::with_capacity(BUFFER, file), path.to_owned()))
+}
+
+fn failure(path: &Path, error: io::Error) -> Failure {
+    Failure::Output { name: path.display().to_string(), error }
+}

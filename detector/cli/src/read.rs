@@ -1,0 +1,106 @@
+//! Objects to one harvest, on several threads. What a thread finds does not depend on the others; the order in which
+//! they finish changes nothing after the pipeline has sorted.
+
+use std::fs::File;
+use std::io::Read;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use indicatif::ProgressBar;
+use secretrail_engine::extract::Origin;
+use secretrail_engine::report::SkippedObject;
+use secretrail_engine::rule::RuleSet;
+use secretrail_engine::scan::{Harvest, Input, Scanner, Selection};
+
+use crate::walk::{Object, Place, Problem};
+
+/// Files beyond this size in bytes are streamed instead of being read in one go.
+const WHOLE_FILE_BYTES: u64 = 16 * 1024 * 1024;
+
+/// What was read.
+#[derive(Debug, Default)]
+pub struct Reading {
+    /// What the objects hold.
+    pub harvest: Harvest,
+    /// What could not be read, in the order of names.
+    pub problems: Vec<Problem>,
+}
+
+/// What the threads share.
+struct Work<'w> {
+    objects: &'w [Object],
+    next: AtomicUsize,
+    stdin: Mutex<&'w mut (dyn Read + Send)>,
+    progress: &'w ProgressBar,
+}
+
+/// Reads every object.
+pub fn read(objects: &[Object], rules: &RuleSet, selection: &Selection, threads: usize, stdin: &mut (dyn Read + Send), progress: &ProgressBar) -> Reading {
+    let work = Work { objects, next: AtomicUsize::new(0), stdin: Mutex::new(stdin), progress };
+    let parts: Vec<Reading> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads.min(objects.len()).max(1)).map(|_| scope.spawn(|| work.run(rules, selection))).collect();
+        // A worker that panicked is a bug; its panic goes on here.
+        workers.into_iter().map(|w| w.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+    });
+    let mut all = Reading::default();
+    for part in parts {
+        all.harvest.append(part.harvest);
+        all.problems.extend(part.problems);
+    }
+    all.problems.sort();
+    all
+}
+
+impl Work<'_> {
+    fn run(&self, rules: &RuleSet, selection: &Selection) -> Reading {
+        let mut scanner = Scanner::new(rules, selection);
+        let mut buffer = Vec::new();
+        let mut out = Reading::default();
+        while let Some(object) = self.objects.get(self.next.fetch_add(1, Ordering::Relaxed)) {
+            let before = out.harvest.report.clone();
+            let result = self.object(object, &mut scanner, &mut buffer, &mut out.harvest);
+            let report = &mut out.harvest.report;
+            let units = report.records - before.records;
+            let mut problem = |message| out.problems.push(Problem { name: object.name.clone(), message });
+            if let Err(message) = result {
+                report.objects_failed += 1;
+                problem(message);
+            } else if units > 0 || (report.bytes > before.bytes && report.records_skipped == before.records_skipped) {
+                report.objects += 1;
+                let cut = |r: &secretrail_engine::report::Report| r.records_skipped.get(&secretrail_engine::report::SkippedRecord::Truncated).copied();
+                if cut(report) > cut(&before) {
+                    problem("ends in the middle of a record; the records before it were read".to_owned());
+                }
+            } else if object.explicit {
+                report.objects_failed += 1;
+                problem("holds no CloudTrail records".to_owned());
+            } else {
+                let reason = if report.bytes == before.bytes { SkippedObject::Empty } else { SkippedObject::NoRecords };
+                report.records_skipped = before.records_skipped;
+                report.skip_object(reason);
+            }
+            self.progress.inc(object.bytes);
+        }
+        out
+    }
+
+    fn object(&self, object: &Object, scanner: &mut Scanner<'_>, buffer: &mut Vec<u8>, harvest: &mut Harvest) -> Result<(), String> {
+        let origin = Origin { object: object.name.as_str().into(), delivered: object.delivered };
+        let mut read = |input: Input<'_>| scanner.read(input, &origin, object.in_tree, harvest).map_err(|e| e.to_string());
+        match &object.place {
+            Place::Stdin => {
+                let mut stdin = self.stdin.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                read(Input::Stream(&mut **stdin))
+            }
+            Place::File(path) => {
+                let mut file = File::open(path).map_err(|error| error.to_string())?;
+                if object.bytes > WHOLE_FILE_BYTES || !file.metadata().is_ok_and(|m| m.is_file()) {
+                    return read(Input::Stream(&mut file));
+                }
+                buffer.clear();
+                file.read_to_end(buffer).map_err(|error| error.to_string())?;
+                read(Input::Bytes(buffer))
+            }
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! What the user typed and what the process is, to what to do. The only place that looks at terminals.
+
+use std::path::PathBuf;
+
+use anstyle::{AnsiColor, Style};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use secretrail_engine::rule::Level;
+use secretrail_engine::scan::Selection;
+
+use crate::args::{Color, Format, Input, Output};
+use crate::{Failure, Host};
+
+/// Everything that a run needs to know.
+#[derive(Debug)]
+pub struct Settings {
+    /// Files, folders and `-`.
+    pub paths: Vec<PathBuf>,
+    /// Which part of the logs.
+    pub selection: Selection,
+    /// Files read at the same time.
+    pub threads: usize,
+    /// Form of the output.
+    pub format: Format,
+    /// File to write; standard output without one.
+    pub output: Option<PathBuf>,
+    /// No progress bar and no summary.
+    pub quiet: bool,
+    /// Whether the output is coloured.
+    pub color: bool,
+    show_progress: bool,
+}
+
+impl Settings {
+    /// Resolves the arguments.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Usage`] when they contradict each other.
+    pub fn new(input: &Input, output: &Output, host: &Host) -> Result<Self, Failure> {
+        let from = input.from.or_else(|| input.since.map(|secs| host.now.plus(secs.saturating_neg())));
+        if let Some((from, to)) = from.zip(input.to).filter(|(from, to)| from >= to) {
+            return Err(Failure::Usage(format!("--from {from} is not before --to {to}; swap them")));
+        }
+        if input.paths.iter().filter(|p| p.as_os_str() == "-").count() > 1 {
+            return Err(Failure::Usage("`-` was given twice; standard input can be read only once".to_owned()));
+        }
+        if let Some(url) = input.paths.iter().find(|p| p.to_string_lossy().starts_with("s3:")) {
+            let message = "s3:// is not read by this version; copy the objects to a folder (aws s3 sync) and name that";
+            return Err(Failure::Usage(format!("{}: {message}", url.display())));
+        }
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let color = match output.color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => output.output.is_none() && host.stdout_is_terminal && !host.no_color,
+        };
+        Ok(Self {
+            paths: input.paths.clone(),
+            selection: Selection { from, to: input.to, accounts: input.account.clone(), regions: input.region.clone() },
+            threads: input.threads.map_or(processors, usize::from),
+            format: output.format,
+            output: output.output.clone(),
+            quiet: output.quiet,
+            color,
+            show_progress: !output.quiet && host.stderr_is_terminal,
+        })
+    }
+
+    /// A bar over the bytes to read, with the time that is left; hidden where standard error is no terminal.
+    #[must_use]
+    pub fn progress(&self, bytes: u64) -> ProgressBar {
+        if !self.show_progress {
+            return ProgressBar::hidden();
+        }
+        let bar = ProgressBar::with_draw_target(Some(bytes), ProgressDrawTarget::stderr());
+        let template = "{bar:30} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec}, {eta} left";
+        bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar
+    }
+
+    /// The style of a level.
+    #[must_use]
+    pub fn level_style(&self, level: Level) -> Style {
+        let style = Style::new().bold();
+        match level {
+            _ if !self.color => Style::new(),
+            Level::Critical => style.fg_color(Some(AnsiColor::BrightRed.into())),
+            Level::High => style.fg_color(Some(AnsiColor::Red.into())),
+            Level::Medium => style.fg_color(Some(AnsiColor::Yellow.into())),
+            Level::Low => style.fg_color(Some(AnsiColor::Cyan.into())),
+            Level::Informational => style,
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Paths to the objects to read: files as they are, folders to any depth in the order of their names. In an `AWSLogs`
+//! tree, folders and files that cannot hold what was asked for are not opened.
+
+use std::path::{Path, PathBuf};
+
+use secretrail_engine::object::{self, ObjectKind, ObjectPath};
+use secretrail_engine::report::{Report, SkippedObject};
+use secretrail_engine::scan::Selection;
+use secretrail_engine::time::EventTime;
+use walkdir::WalkDir;
+
+/// Seconds after the last event time asked for up to which deliveries are read. Most come within ten minutes.
+const LATE_DELIVERY_SECS: i64 = 86_400;
+
+/// Seconds that a delivery stamp, cut to the minute, may lie before an event of its object.
+const STAMP_SLACK_SECS: i64 = 300;
+
+/// An object to read.
+#[derive(Debug)]
+pub struct Object {
+    /// Where it is.
+    pub place: Place,
+    /// Name in the ledger: the path as it was typed, with `/` and without bytes that are not UTF-8.
+    pub name: String,
+    /// Size in bytes as it is stored; 0 for standard input.
+    pub bytes: u64,
+    /// Whether its place in an `AWSLogs` tree has decided on account and region.
+    pub in_tree: bool,
+    /// Time of delivery, from its name.
+    pub delivered: Option<EventTime>,
+    /// Whether the user named it, so that it must hold records.
+    pub explicit: bool,
+}
+
+/// Where an object is.
+#[derive(Debug)]
+pub enum Place {
+    /// A file.
+    File(PathBuf),
+    /// Standard input.
+    Stdin,
+}
+
+/// Something that could not be read.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Problem {
+    /// What.
+    pub name: String,
+    /// Why, and what to do.
+    pub message: String,
+}
+
+/// What the paths came to.
+#[derive(Debug, Default)]
+pub struct Objects {
+    /// To be read.
+    pub objects: Vec<Object>,
+    /// Objects that were passed over, by reason.
+    pub report: Report,
+    /// Paths that could not be opened.
+    pub problems: Vec<Problem>,
+}
+
+/// Finds the objects under the paths.
+#[must_use]
+pub fn walk(paths: &[PathBuf], selection: &Selection) -> Objects {
+    let mut found = Objects::default();
+    for path in paths {
+        if path.as_os_str() == "-" {
+            let name = "standard input".to_owned();
+            found.objects.push(Object { place: Place::Stdin, name, bytes: 0, in_tree: false, delivered: None, explicit: true });
+            continue;
+        }
+        match std::fs::metadata(path) {
+            Ok(meta) if meta.is_dir() => folder(path, selection, &mut found),
+            Ok(meta) => {
+                let key = key(&canonical(path));
+                let parsed = object::parse(&key);
+                found.objects.push(Object {
+                    place: Place::File(path.clone()),
+                    name: self::key(path),
+                    bytes: meta.len(),
+                    in_tree: parsed.account.is_some(),
+                    delivered: parsed.delivered,
+                    explicit: true,
+                });
+            }
+            Err(error) => found.problems.push(Problem { name: key(path), message: error.to_string() }),
+        }
+    }
+    found
+}
+
+fn folder(root: &Path, selection: &Selection, found: &mut Objects) {
+    // The tree above the folder counts too: `cd AWSLogs && secretrail replay .`
+    let base = canonical(root);
+    let key_of = |path: &Path| key(&base.join(path.strip_prefix(root).unwrap_or(path)));
+    let before = found.objects.len() as u64 + found.report.objects_skipped.values().sum::<u64>();
+    let entries = WalkDir::new(root).follow_links(true).sort_by_file_name().into_iter();
+    let wanted = |entry: &walkdir::DirEntry| !entry.file_type().is_dir() || may_hold(&object::parse(&key_of(entry.path())), selection);
+    for entry in entries.filter_entry(wanted) {
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(error) => {
+                let name = error.path().map_or_else(|| key(root), key);
+                let message = error.io_error().map_or_else(|| error.to_string(), ToString::to_string);
+                found.problems.push(Problem { name, message });
+                continue;
+            }
+        };
+        if entry.file_type().is_dir() {
+            continue;
+        }
+        let full = key_of(entry.path());
+        let parsed = object::parse(&full);
+        let bytes = entry.metadata().map_or(0, |meta| meta.len());
+        match skip(&parsed, entry.path(), bytes) {
+            Some(reason) => found.report.skip_object(reason),
+            None if !may_hold(&parsed, selection) => {}
+            None => found.objects.push(Object {
+                name: key(entry.path()),
+                place: Place::File(entry.into_path()),
+                bytes,
+                in_tree: parsed.account.is_some(),
+                delivered: parsed.delivered,
+                explicit: false,
+            }),
+        }
+    }
+    let now = found.objects.len() as u64 + found.report.objects_skipped.values().sum::<u64>();
+    if now == before && found.problems.is_empty() {
+        let message = "no log files for this selection in the folder; logs end in .json, .jsonl, .ndjson or .gz";
+        found.problems.push(Problem { name: key(root), message: message.to_owned() });
+    }
+}
+
+fn skip(path: &ObjectPath<'_>, file: &Path, bytes: u64) -> Option<SkippedObject> {
+    let by_kind = match path.kind {
+        ObjectKind::Events => None,
+        ObjectKind::Digest => Some(SkippedObject::Digest),
+        ObjectKind::Insight => Some(SkippedObject::Insight),
+        ObjectKind::NetworkActivity => Some(SkippedObject::NetworkActivity),
+        ObjectKind::Aggregated => Some(SkippedObject::Aggregated),
+        ObjectKind::OtherService => Some(SkippedObject::OtherService),
+    };
+    let is_log = || file.extension().is_some_and(|e| ["json", "jsonl", "ndjson", "gz"].iter().any(|known| e.eq_ignore_ascii_case(known)));
+    by_kind.or_else(|| (!is_log()).then_some(SkippedObject::NotALog)).or_else(|| (bytes == 0).then_some(SkippedObject::Empty))
+}
+
+/// Whether an object or folder may hold what is asked for. Its day and stamp are those of delivery: records are older.
+fn may_hold(path: &ObjectPath<'_>, selection: &Selection) -> bool {
+    let listed = |list: &[String], value: Option<&str>| list.is_empty() || value.is_none_or(|v| list.iter().any(|l| l == v));
+    let day_fits = path.days.is_none_or(|(start, end)| {
+        selection.from.is_none_or(|from| end > from) && selection.to.is_none_or(|to| start < to.plus(LATE_DELIVERY_SECS))
+    });
+    let stamp_fits = path.delivered.filter(|_| path.account.is_some()).is_none_or(|at| {
+        selection.from.is_none_or(|from| at.plus(STAMP_SLACK_SECS) >= from)
+            && selection.to.is_none_or(|to| at < to.plus(LATE_DELIVERY_SECS))
+    });
+    let place_fits = path.account.is_none()
+        || (listed(&selection.accounts, path.account) && listed(&selection.regions, path.region));
+    day_fits && stamp_fits && place_fits
+}
+
+fn canonical(path: &Path) -> PathBuf {
+    // Only to see the tree above; a path that cannot be resolved is taken as it is.
+    std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+}
+
+fn key(path: &Path) -> String {
+    path.to_string_lossy().replace('\\', "/")
+}
