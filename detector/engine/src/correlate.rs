@@ -5,8 +5,9 @@
 //! that means absent or unknown is for the caller to say.
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
 use std::sync::Arc;
+
+use ahash::HashMap;
 
 use crate::access::{Access, Decrypt, DecryptStatus, Method};
 use crate::ids::{Arn, Home, SecretKey, SecretRef, Store};
@@ -107,7 +108,7 @@ impl<'s> Join<'s> {
             Ask::Named(secrets) | Ask::Batch(secrets) => secrets.len(),
             _ => 0,
         };
-        let mut uses_of: HashMap<SecretKey, Vec<usize>> = HashMap::new();
+        let mut uses_of: HashMap<SecretKey, Vec<usize>> = HashMap::default();
         for (index, key_use) in scene.key_uses.iter().enumerate() {
             if let (Some(secret), true) = (&key_use.secret, is_plain(key_use)) {
                 uses_of.entry(secret.key()).or_default().push(index);
@@ -219,7 +220,7 @@ impl<'s> Join<'s> {
     /// A read that KMS denied and the denied Decrypt: neither names a secret, so the second must do.
     fn match_denied(&mut self) {
         let denied_uses = |k: &KeyUse| k.head.outcome != Outcome::Success && !k.direct;
-        let mut free: HashMap<EventTime, Vec<usize>> = HashMap::new();
+        let mut free: HashMap<EventTime, Vec<usize>> = HashMap::default();
         for (index, key_use) in self.scene.key_uses.iter().enumerate().rev() {
             if denied_uses(key_use) {
                 free.entry(key_use.head.time).or_default().push(index);

@@ -64,16 +64,17 @@ pub fn extract(
     if record.event_type.get().is_some_and(|t| t.starts_with("AwsVpce")) {
         return Err(NotOurs::Other);
     }
-    let mut facts = Facts { record, identity: record.user_identity(), params: record.request_parameters(), interner };
+    let identity = record.user_identity();
+    let mut facts = Facts { record, identity: &identity, params: record.request_parameters(), interner };
     // The cheap tests come before the head is built: most Decrypts are for something else.
     if role == Role::KeyUse {
         facts.is_key_use()?;
     }
-    let head = head(record, text, origin, wanted, facts.interner)?;
+    let head = head_of(record, &identity, text, origin, wanted, facts.interner)?;
     Ok(match role {
-        Role::Read(store) => Observation::Read(facts.read(Arc::new(head), store, api)),
-        Role::KeyUse => Observation::KeyUse(facts.key_use(head)),
-        Role::Change { decrypts } => Observation::Change(facts.change(Arc::new(head), source, decrypts)),
+        Role::Read(store) => Observation::Read(Arc::new(facts.read(Arc::new(head), store, api))),
+        Role::KeyUse => Observation::KeyUse(Arc::new(facts.key_use(head))),
+        Role::Change { decrypts } => Observation::Change(Arc::new(facts.change(Arc::new(head), source, decrypts))),
     })
 }
 
@@ -122,15 +123,14 @@ pub fn role(source: &str, api: &str) -> Option<Role> {
 
 struct Facts<'r, 'a> {
     record: &'r Record<'a>,
-    identity: UserIdentity<'a>,
+    identity: &'r UserIdentity<'a>,
     params: RequestParameters<'a>,
     interner: &'r mut Interner,
 }
 
 impl Facts<'_, '_> {
     fn read(&mut self, head: Arc<Head>, store: Store, api: &str) -> SecretRead {
-        let identity = self.identity.clone();
-        let home = home(self.record, &identity);
+        let home = home(self.record, self.identity);
         let message = self.record.error_message.get();
         let ask = if head.outcome == Outcome::Success {
             self.ask(store, api, home)
@@ -219,8 +219,7 @@ impl Facts<'_, '_> {
     }
 
     fn key_use(&mut self, mut head: Head) -> KeyUse {
-        let identity = self.identity.clone();
-        let home = home(self.record, &identity);
+        let home = home(self.record, self.identity);
         let context = self.params.encryption_context();
         let secret = context.secret_arn.get().map(|arn| SecretRef::secret(arn, home));
         let mut secret = secret.or_else(|| context.parameter_arn.get().map(|arn| SecretRef::parameter(arn, home)));
@@ -248,8 +247,7 @@ impl Facts<'_, '_> {
     }
 
     fn change(&mut self, head: Arc<Head>, source: &str, decrypts: bool) -> SecretChange {
-        let identity = self.identity.clone();
-        let home = home(self.record, &identity);
+        let home = home(self.record, self.identity);
         let store = match source.split('.').next() {
             Some("secretsmanager") => Some(Store::SecretsManager),
             Some("ssm") => Some(Store::Ssm),
@@ -281,6 +279,17 @@ pub fn head(
     wanted: &Wanted,
     interner: &mut Interner,
 ) -> Result<Head, NotOurs> {
+    head_of(record, &record.user_identity(), text, origin, wanted, interner)
+}
+
+fn head_of(
+    record: &Record<'_>,
+    identity: &UserIdentity<'_>,
+    text: &str,
+    origin: &Origin,
+    wanted: &Wanted,
+    interner: &mut Interner,
+) -> Result<Head, NotOurs> {
     let time = record.event_time.get().and_then(EventTime::parse).ok_or(NotOurs::NoTime)?;
     let addendum = record.addendum();
     let original = addendum.original_event_id.get().filter(|_| addendum.reason.get() == Some("UPDATED_DATA"));
@@ -294,8 +303,7 @@ pub fn head(
         user_agent: shared(&record.user_agent, interner),
         vpc_endpoint: shared(&record.vpc_endpoint_id, interner),
     };
-    let identity = record.user_identity();
-    let home = home(record, &identity);
+    let home = home(record, identity);
     Ok(Head {
         event_id,
         shared_id: record.shared_event_id.get().map(Text::from),
@@ -304,7 +312,7 @@ pub fn head(
         api: interner.text(record.event_name.get().unwrap_or_default()),
         account: interner.text(home.account),
         region: interner.text(home.region),
-        principal: interner.principal(Principal::of(record)),
+        principal: interner.principal(Principal::of(record, identity)),
         source: interner.source(source),
         outcome,
         denied_by: denied_by.map(|d| interner.text(&d)),

@@ -54,10 +54,13 @@ impl Default for Scratch {
 /// [`ReadError`] says why the rest could not be read; the pieces before it have been given to `sink`.
 pub fn inflate(bytes: &[u8], scratch: &mut Scratch, sink: &mut dyn FnMut(&[u8])) -> Result<u64, ReadError> {
     if let Some(size) = whole_size(bytes) {
-        scratch.out.resize(size, 0);
-        if scratch.inflater.gzip_decompress(bytes, &mut scratch.out).is_ok_and(|n| n == size) {
-            let text = without_bom(&scratch.out)?;
-            sink(text);
+        // Only ever grown: clearing a megabyte for each object would cost as much as a tenth of inflating it.
+        if scratch.out.len() < size {
+            scratch.out.resize(size, 0);
+        }
+        let out = scratch.out.get_mut(..size).unwrap_or_default();
+        if scratch.inflater.gzip_decompress(bytes, out).is_ok_and(|n| n == size) {
+            sink(without_bom(out)?);
             return Ok(size as u64);
         }
     }

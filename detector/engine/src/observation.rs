@@ -1,8 +1,9 @@
 //! What a record says that concerns us: a secret read, a key use, or a change to who can read.
 
-use std::collections::HashSet;
 use std::hash::Hash;
 use std::sync::Arc;
+
+use ahash::HashSet;
 
 use crate::document::Node;
 use crate::ids::{SecretRef, Text};
@@ -205,11 +206,11 @@ pub struct SecretChange {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Observation {
     /// Somebody asked for secret values.
-    Read(SecretRead),
+    Read(Arc<SecretRead>),
     /// A key was used for a secret.
-    KeyUse(KeyUse),
+    KeyUse(Arc<KeyUse>),
     /// Something about secrets, keys or trails was changed.
-    Change(SecretChange),
+    Change(Arc<SecretChange>),
 }
 
 impl Observation {

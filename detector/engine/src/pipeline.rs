@@ -4,8 +4,9 @@
 //! step may be repeated. A rule is asked twice about a read: at sight, so that an alert need not wait for the key use, and
 //! when its key use is settled, with everything known. Alerts of both are one, because their id is.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
+use std::collections::BTreeMap;
+
+use ahash::{HashMap, HashSet};
 
 use crate::access::{Access, Decrypt, DecryptStatus, Method};
 use crate::alert::{Alert, AlertId, Evidence};
@@ -151,7 +152,7 @@ impl<'a> Pipeline<'a> {
         let shared: Vec<Text> = around.iter().flatten().filter_map(|end| end.observation.head().shared_id.clone()).collect();
         let twins = store.loose_ends_sharing(&shared).await?;
         let best = best_copies(&around, &twins);
-        let is_best = |end: &&LooseEnd| best.get(&copy_key(end)) == Some(&end.id());
+        let is_best = |end: &&LooseEnd| best.as_ref().is_none_or(|best| best.get(&copy_key(end)) == Some(&end.id()));
         report.duplicates += due.iter().filter(|end| !is_best(end)).count() as u64;
         for end in due.iter().filter(is_best) {
             match &end.observation {
@@ -247,7 +248,7 @@ struct Touched {
 
 /// A late fact re-opens every window that holds it: those that end up to one span after it.
 fn touched(facts: &[(usize, WindowKey, crate::state::Fact)], rules: &RuleSet) -> Vec<Touched> {
-    let mut spans: HashMap<(usize, &WindowKey), (EventTime, EventTime)> = HashMap::new();
+    let mut spans: HashMap<(usize, &WindowKey), (EventTime, EventTime)> = HashMap::default();
     for (window, key, fact) in facts {
         let span = spans.entry((*window, key)).or_insert((fact.time, fact.time));
         *span = (span.0.min(fact.time), span.1.max(fact.time));
@@ -285,7 +286,7 @@ fn seen(read: &SecretRead) -> Vec<Access> {
 /// One of each event; copies for other accounts and updates stay beside it.
 fn distinct(observations: Vec<Observation>, report: &mut Report) -> Vec<Observation> {
     let before = observations.len();
-    let mut best: HashMap<LooseEndId, Observation> = HashMap::with_capacity(before);
+    let mut best: HashMap<LooseEndId, Observation> = HashMap::default();
     for observation in observations {
         let id = LooseEndId::of(&observation);
         match best.get_mut(&id) {
@@ -315,21 +316,25 @@ fn copy_key(end: &LooseEnd) -> (u8, Text) {
     (end.id().kind(), end.observation.head().event_key().clone())
 }
 
-/// Of the copies of each event, the one to keep.
-fn best_copies(around: &[Vec<LooseEnd>], twins: &[LooseEnd]) -> HashMap<(u8, Text), LooseEndId> {
-    let mut best: HashMap<(u8, Text), &LooseEnd> = HashMap::new();
+/// Of the copies of each event, the one to keep; `None` when there are no copies.
+fn best_copies(around: &[Vec<LooseEnd>], twins: &[LooseEnd]) -> Option<HashMap<(u8, Text), LooseEndId>> {
+    let has_copies = |end: &LooseEnd| end.observation.head().shared_id.is_some() || end.observation.head().updated;
+    if twins.is_empty() && !around.iter().flatten().any(has_copies) {
+        return None;
+    }
+    let mut best: HashMap<(u8, Text), &LooseEnd> = HashMap::default();
     for end in around.iter().flatten().chain(twins) {
         let known = best.entry(copy_key(end)).or_insert(end);
         if end.observation.head().preference() > known.observation.head().preference() {
             *known = end;
         }
     }
-    best.into_iter().map(|(key, end)| (key, end.id())).collect()
+    Some(best.into_iter().map(|(key, end)| (key, end.id())).collect())
 }
 
 /// For each scene of the loose ends, the time that could matter for them.
 fn scenes_of(due: &[LooseEnd]) -> Vec<(SceneKey, EventTime, EventTime)> {
-    let mut spans: BTreeMap<&SceneKey, (EventTime, EventTime)> = BTreeMap::new();
+    let mut spans: HashMap<&SceneKey, (EventTime, EventTime)> = HashMap::default();
     for end in due {
         let time = end.observation.head().time;
         let span = spans.entry(&end.scene).or_insert((time, time));
@@ -338,16 +343,18 @@ fn scenes_of(due: &[LooseEnd]) -> Vec<(SceneKey, EventTime, EventTime)> {
     let widen = |(key, (from, to)): (&SceneKey, (EventTime, EventTime))| {
         (key.clone(), from.plus(-SETTLE_MARGIN_SECS), to.plus(SETTLE_MARGIN_SECS))
     };
-    spans.into_iter().map(widen).collect()
+    let mut scenes: Vec<_> = spans.into_iter().map(widen).collect();
+    scenes.sort();
+    scenes
 }
 
 fn scene<'e>(ends: impl Iterator<Item = &'e LooseEnd>) -> Scene {
     let mut scene = Scene::default();
     for end in ends {
         match &end.observation {
-            Observation::Read(read) => scene.reads.push(Arc::new(read.clone())),
-            Observation::KeyUse(key_use) => scene.key_uses.push(Arc::new(key_use.clone())),
-            Observation::Change(change) => scene.changes.push(Arc::new(change.clone())),
+            Observation::Read(read) => scene.reads.push(read.clone()),
+            Observation::KeyUse(key_use) => scene.key_uses.push(key_use.clone()),
+            Observation::Change(change) => scene.changes.push(change.clone()),
         }
     }
     scene

@@ -63,10 +63,9 @@ pub struct Principal {
 }
 
 impl Principal {
-    /// Reads the identity of a record.
+    /// Reads the identity of a record, its `userIdentity`.
     #[must_use]
-    pub fn of(record: &wire::Record<'_>) -> Self {
-        let identity = record.user_identity();
+    pub fn of(record: &wire::Record<'_>, identity: &wire::UserIdentity<'_>) -> Self {
         let text = |scalar: &wire::Scalar<'_>| scalar.get().map(Text::from);
         let console = record.session_credential_from_console.is_true();
         let account = text(&identity.account_id).or_else(|| text(&record.recipient_account_id));
@@ -83,7 +82,7 @@ impl Principal {
             access_key_id: text(&identity.access_key_id),
             principal_id: text(&identity.principal_id),
         };
-        principal.fold(&identity);
+        principal.fold(identity);
         if console && principal.kind != PrincipalKind::Root {
             principal.kind = PrincipalKind::Human;
         }
@@ -194,7 +193,8 @@ mod tests {
 
     fn principal(identity: &str) -> Principal {
         let record = format!(r#"{{"userIdentity":{identity},"recipientAccountId":"111122223333"}}"#);
-        Principal::of(&serde_json::from_str(&record).unwrap())
+        let record = serde_json::from_str::<wire::Record<'_>>(&record).unwrap();
+        Principal::of(&record, &record.user_identity())
     }
 
     fn check(identity: &str, id: Option<&str>, kind: PrincipalKind) -> Principal {

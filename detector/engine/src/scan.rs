@@ -3,9 +3,9 @@
 //! Only what can matter is parsed. Each unit is searched for its `eventSource` first; a record of a service that no part
 //! of the engine and no loaded rule asks for costs no more than that.
 
-use std::collections::HashSet;
 use std::io::Read;
 
+use ahash::HashSet;
 use memchr::memmem::Finder;
 
 use crate::alert::Evidence;
@@ -99,7 +99,10 @@ struct Sieve<'r> {
     interner: Interner,
     event_source: Finder<'static>,
     event_name: Finder<'static>,
+    response: Finder<'static>,
     marks: [Finder<'static>; 3],
+    /// Hour, region and account of the last coverage mark, as a record has them.
+    last_mark: Option<[Finder<'static>; 3]>,
 }
 
 /// What the splitter's units are given to.
@@ -136,7 +139,9 @@ impl<'r> Scanner<'r> {
             interner: Interner::default(),
             event_source: Finder::new(b"\"eventSource\""),
             event_name: Finder::new(b"\"eventName\""),
+            response: Finder::new(b"\"responseElements\""),
             marks: marks.map(Finder::new),
+            last_mark: None,
         };
         Self { scratch: Scratch::default(), sieve }
     }
@@ -165,7 +170,7 @@ impl<'r> Scanner<'r> {
 impl Sink<'_, '_> {
     fn piece(&mut self, piece: Piece<'_>) {
         match piece {
-            Piece::Unit(unit) => self.unit(unit),
+            Piece::Unit { bytes, after_first } => self.unit(bytes, after_first),
             Piece::Bad(bad) => self.harvest.report.skip_record(match bad {
                 BadPiece::NotAnObject => SkippedRecord::Malformed,
                 BadPiece::TooLarge => SkippedRecord::TooLarge,
@@ -174,8 +179,8 @@ impl Sink<'_, '_> {
         }
     }
 
-    fn unit(&mut self, unit: &[u8]) {
-        match self.scanner.interest(unit) {
+    fn unit(&mut self, unit: &[u8], after_first: usize) {
+        match self.scanner.interest(unit, after_first) {
             Interest::None => self.harvest.report.records += 1,
             Interest::Unnamed => self.lookup_event(unit),
             interest => {
@@ -199,7 +204,7 @@ impl Sink<'_, '_> {
         match inner {
             Some(record) => {
                 self.harvest.report.records += 1;
-                match self.scanner.interest(record.as_bytes()) {
+                match self.scanner.interest(record.as_bytes(), 0) {
                     Interest::None => {}
                     Interest::Unnamed => self.harvest.report.skip_record(SkippedRecord::Malformed),
                     interest => self.record(record, interest),
@@ -253,6 +258,11 @@ impl Sink<'_, '_> {
 
     /// A KMS record that is not a key use for a secret proves at least that KMS events are logged.
     fn presence(&mut self, text: &str) {
+        // Most come in the same hour from the same place as the one before. A record that only mentions these three may be
+        // passed over wrongly, and then a verdict is more careful than it need be.
+        if self.scanner.last_mark.as_ref().is_some_and(|last| last.iter().all(|part| part.find(text.as_bytes()).is_some())) {
+            return;
+        }
         match serde_json::from_str::<Presence<'_>>(text) {
             Ok(seen) if seen.event_source.get().is_some_and(|s| s.starts_with("kms.")) => {
                 self.mark(seen.recipient_account_id.get(), seen.aws_region.get(), seen.event_time.get());
@@ -266,6 +276,9 @@ impl Sink<'_, '_> {
         if let (Some(account), Some(region), Some(time)) = (account, region, time.and_then(EventTime::parse)) {
             let interner = &mut self.scanner.interner;
             let mark = CoverageMark::at(interner.text(account), interner.text(region), time);
+            let hour = time.to_string();
+            let parts = [hour.get(..14).unwrap_or(&hour), region, account].map(|part| format!("\"{part}"));
+            self.scanner.last_mark = Some(parts.map(|part| Finder::new(part.as_bytes()).into_owned()));
             self.harvest.coverage.insert(mark);
         }
     }
@@ -279,13 +292,20 @@ impl Sink<'_, '_> {
 }
 
 impl Sieve<'_> {
-    /// Looks at every `"eventSource": "…"` of a unit. Nested ones only make it more interesting, never less.
-    fn interest(&self, unit: &[u8]) -> Interest {
+    /// What a unit is worth. In the order of AWS, `eventTime`, `eventSource` and `eventName` follow the first object,
+    /// `userIdentity`. In any other order every `"eventSource": "…"` is looked at: nested ones only make the unit more
+    /// interesting, never less.
+    fn interest(&self, unit: &[u8], after_first: usize) -> Interest {
+        if let Some((service, rest)) = in_aws_order(unit, after_first) {
+            // What matters stands before the response.
+            return self.service(service, || self.response.find(rest).and_then(|end| rest.get(..end)).unwrap_or(rest));
+        }
         let services = values_of(unit, &self.event_source);
-        services.map(|service| self.service(service, unit)).max().unwrap_or(Interest::Unnamed)
+        services.map(|service| self.service(service, || unit)).max().unwrap_or(Interest::Unnamed)
     }
 
-    fn service(&self, service: &[u8], unit: &[u8]) -> Interest {
+    /// `unit` gives the part of the record in which `eventName`, `errorCode` and `requestParameters` stand.
+    fn service<'u>(&self, service: &[u8], unit: impl FnOnce() -> &'u [u8]) -> Interest {
         let asked = match &self.sources {
             None => self.matches_records,
             Some(sources) => sources.iter().any(|s| service.eq_ignore_ascii_case(s.as_bytes())),
@@ -294,7 +314,12 @@ impl Sieve<'_> {
             return Interest::Full;
         }
         let Ok(service) = std::str::from_utf8(service) else { return Interest::None };
-        let least = if service.starts_with("kms.") { Interest::Kms } else { Interest::None };
+        let least = match service.split('.').next() {
+            Some("kms") => Interest::Kms,
+            Some("secretsmanager" | "ssm" | "cloudtrail") => Interest::None,
+            _ => return Interest::None,
+        };
+        let unit = unit();
         let called = values_of(unit, &self.event_name).filter_map(|name| extract::role(service, std::str::from_utf8(name).ok()?));
         let interest = called.map(|role| match role {
             Role::Read(_) => Interest::Full,
@@ -304,6 +329,16 @@ impl Sieve<'_> {
         });
         interest.max().unwrap_or(least).max(least)
     }
+}
+
+/// The service of a record as AWS writes it, and what follows; `None` in any other layout.
+fn in_aws_order(unit: &[u8], after_first: usize) -> Option<(&[u8], &[u8])> {
+    if after_first == 0 {
+        return None;
+    }
+    let time = unit.get(after_first..)?.strip_prefix(b",\"eventTime\":\"")?;
+    let rest = time.get("2026-03-02T10:00:00Z".len()..)?.strip_prefix(b"\",\"eventSource\":\"")?;
+    Some((rest.get(..memchr::memchr(b'"', rest)?)?, rest))
 }
 
 /// The values of a key, wherever it stands, as far as they are strings without escapes.

@@ -13,7 +13,13 @@ use crate::limits::MAX_RECORD_BYTES;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Piece<'a> {
     /// A whole JSON object, from its opening to its closing brace.
-    Unit(&'a [u8]),
+    Unit {
+        /// Its bytes.
+        bytes: &'a [u8],
+        /// Offset of the first byte after the first object or array in it: what stands there is its own, not nested. 0 when
+        /// there is none.
+        after_first: usize,
+    },
     /// Something that is not one; it was passed over.
     Bad(BadPiece),
 }
@@ -51,6 +57,8 @@ pub struct Splitter {
     escape_next: bool,
     /// Bytes of the current unit that came with earlier pieces.
     carry: Vec<u8>,
+    /// Offset in the current unit of the first byte after the first object or array in it; 0 before it has been seen.
+    after_first: usize,
     /// The current unit is too long and its bytes are no longer kept.
     oversize: bool,
     /// Something other than white space and commas was seen since the last unit.
@@ -79,6 +87,7 @@ impl Splitter {
             in_string: false,
             escape_next: false,
             carry: Vec::new(),
+            after_first: 0,
             oversize: false,
             dirty: false,
             tail: Vec::new(),
@@ -90,17 +99,14 @@ impl Splitter {
     pub fn feed(&mut self, bytes: &[u8], sink: &mut dyn FnMut(Piece<'_>)) {
         let mut walk = Walk { bytes, unit_start: 0, gap_start: 0, block: 0 };
         let (blocks, rest) = bytes.as_chunks::<64>();
-        for block in blocks {
-            self.block(&Masks::of(block), &mut walk, sink);
-            walk.block += 64;
-        }
+        self.whole_blocks(blocks, &mut walk, sink);
         if !rest.is_empty() {
             let mut last = [b' '; 64];
             if let Some(space) = last.get_mut(..rest.len()) {
                 space.copy_from_slice(rest);
             }
             let escape_next = self.escape_next;
-            self.block(&Masks::of(&last), &mut walk, sink);
+            self.block(&Masks::of(&last), &last, &mut walk, sink);
             // The padding must not swallow an escape that belongs to the next piece.
             self.escape_next = ends_in_escape(rest, escape_next);
         }
@@ -126,23 +132,80 @@ impl Splitter {
         *self = Self::with_limit(self.max_record);
     }
 
-    fn block(&mut self, masks: &Masks, walk: &mut Walk<'_>, sink: &mut dyn FnMut(Piece<'_>)) {
-        let escaped = self.escaped(masks.backslash);
-        let strings = prefix_xor(masks.quote & !escaped) ^ if self.in_string { u64::MAX } else { 0 };
-        if masks.newline & strings != 0 {
-            return self.broken_string(masks, escaped, walk, sink);
-        }
-        self.in_string = strings >> 63 == 1;
-        let opens = masks.open & !strings;
-        let closes = masks.close & !strings;
-        // Deep inside a unit nothing can happen but a change of depth. At depth 1 of a top-level object an array of records
-        // may begin.
-        let deep = self.base + if self.base == 0 { 2 } else { 1 };
-        if masks.newline == 0 && self.place == Place::Unit && self.depth >= deep + closes.count_ones() as usize {
-            self.depth = (self.depth + opens.count_ones() as usize).saturating_sub(closes.count_ones() as usize);
+    /// Every block of 64 bytes, with the widest registers that this processor has.
+    fn whole_blocks(&mut self, blocks: &[[u8; 64]], walk: &mut Walk<'_>, sink: &mut dyn FnMut(Piece<'_>)) {
+        #[cfg(target_arch = "x86_64")]
+        if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("popcnt") {
+            #[expect(unsafe_code, reason = "the processor has just been asked for the two features that the function needs; \
+                measured: see the commit")]
+            // SAFETY: the only condition for calling it is that the processor has these features.
+            unsafe {
+                self.blocks_avx2(blocks, walk, sink);
+            }
             return;
         }
-        let mut bits = opens | closes | masks.newline;
+        self.blocks(blocks, walk, sink, Masks::of);
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,popcnt")]
+    fn blocks_avx2(&mut self, blocks: &[[u8; 64]], walk: &mut Walk<'_>, sink: &mut dyn FnMut(Piece<'_>)) {
+        self.blocks(blocks, walk, sink, |block| avx2::masks(block));
+    }
+
+    #[inline(always)]
+    fn blocks(&mut self, blocks: &[[u8; 64]], walk: &mut Walk<'_>, sink: &mut dyn FnMut(Piece<'_>), masks: impl Fn(&[u8; 64]) -> Masks) {
+        for block in blocks {
+            self.block(&masks(block), block, walk, sink);
+            walk.block += 64;
+        }
+    }
+
+    #[inline(always)]
+    fn block(&mut self, masks: &Masks, block: &[u8; 64], walk: &mut Walk<'_>, sink: &mut dyn FnMut(Piece<'_>)) {
+        if masks.rare || self.escape_next {
+            return self.rare_block(masks, &Rare::of(block), walk, sink);
+        }
+        if masks.open | masks.close == 0 {
+            self.in_string ^= masks.quote.count_ones() % 2 == 1;
+            return;
+        }
+        let strings = prefix_xor(masks.quote) ^ if self.in_string { u64::MAX } else { 0 };
+        self.in_string = strings >> 63 == 1;
+        let (opens, closes) = (masks.open & !strings, masks.close & !strings);
+        if self.is_deep(closes) {
+            self.depth = (self.depth + opens.count_ones() as usize).saturating_sub(closes.count_ones() as usize);
+        } else {
+            self.events(opens | closes, walk, sink);
+        }
+    }
+
+    /// A block with backslashes or line breaks.
+    #[inline(never)]
+    fn rare_block(&mut self, masks: &Masks, rare: &Rare, walk: &mut Walk<'_>, sink: &mut dyn FnMut(Piece<'_>)) {
+        let escaped = self.escaped(rare.backslash);
+        let strings = prefix_xor(masks.quote & !escaped) ^ if self.in_string { u64::MAX } else { 0 };
+        if rare.newline & strings != 0 {
+            return self.broken_string(masks, rare, escaped, walk, sink);
+        }
+        self.in_string = strings >> 63 == 1;
+        let (opens, closes) = (masks.open & !strings, masks.close & !strings);
+        if rare.newline == 0 && self.is_deep(closes) {
+            self.depth = (self.depth + opens.count_ones() as usize).saturating_sub(closes.count_ones() as usize);
+        } else {
+            self.events(opens | closes | rare.newline, walk, sink);
+        }
+    }
+
+    /// Whether nothing can happen in a block but a change of depth: no unit ends, its first object does not end, and no array
+    /// of records begins, as it may at depth 1 of a top-level object.
+    #[inline(always)]
+    fn is_deep(&self, closes: u64) -> bool {
+        let deep = self.base + if self.base == 0 || self.after_first == 0 { 2 } else { 1 };
+        self.place == Place::Unit && self.depth >= deep + closes.count_ones() as usize
+    }
+
+    fn events(&mut self, mut bits: u64, walk: &mut Walk<'_>, sink: &mut dyn FnMut(Piece<'_>)) {
         while bits != 0 {
             let at = walk.block + bits.trailing_zeros() as usize;
             bits &= bits - 1;
@@ -151,12 +214,12 @@ impl Splitter {
     }
 
     /// A block with a raw line break inside a string, which JSON forbids: the string ends at the line break.
-    fn broken_string(&mut self, masks: &Masks, escaped: u64, walk: &mut Walk<'_>, sink: &mut dyn FnMut(Piece<'_>)) {
+    fn broken_string(&mut self, masks: &Masks, rare: &Rare, escaped: u64, walk: &mut Walk<'_>, sink: &mut dyn FnMut(Piece<'_>)) {
         for bit in 0..64 {
             let here = 1_u64 << bit;
             if masks.quote & !escaped & here != 0 {
                 self.in_string = !self.in_string;
-            } else if masks.newline & here != 0 {
+            } else if rare.newline & here != 0 {
                 self.in_string = false;
                 self.event(walk.block + bit, walk, sink);
             } else if (masks.open | masks.close) & here != 0 && !self.in_string {
@@ -219,6 +282,7 @@ impl Splitter {
         }
         self.place = Place::Unit;
         self.carry.clear();
+        self.after_first = 0;
         self.oversize = false;
         walk.unit_start = at;
     }
@@ -232,16 +296,21 @@ impl Splitter {
         match self.place {
             Place::Unit if self.depth == self.base => {
                 let here = walk.bytes.get(walk.unit_start..=at).unwrap_or_default();
+                let after_first = self.after_first;
                 if self.carry.is_empty() && !self.oversize && here.len() <= self.max_record {
-                    sink(Piece::Unit(here));
+                    sink(Piece::Unit { bytes: here, after_first });
                 } else {
                     self.keep(here);
-                    sink(if self.oversize { Piece::Bad(BadPiece::TooLarge) } else { Piece::Unit(&self.carry) });
+                    let whole = Piece::Unit { bytes: &self.carry, after_first };
+                    sink(if self.oversize { Piece::Bad(BadPiece::TooLarge) } else { whole });
                 }
                 self.carry.clear();
                 self.oversize = false;
                 self.place = Place::Between;
                 walk.gap_start = at + 1;
+            }
+            Place::Unit if self.depth == self.base + 1 && self.after_first == 0 => {
+                self.after_first = self.carry.len() + at + 1 - walk.unit_start;
             }
             Place::Between if self.depth < self.base => {
                 self.look_at_gap(walk.bytes.get(walk.gap_start..at).unwrap_or_default());
@@ -308,28 +377,109 @@ struct Walk<'a> {
 /// One bit a byte of a block, lowest first.
 struct Masks {
     quote: u64,
-    backslash: u64,
     open: u64,
     close: u64,
+    /// Whether there are backslashes or line breaks.
+    rare: bool,
+}
+
+/// One bit a byte of a block, for what most blocks do not have.
+struct Rare {
+    backslash: u64,
     newline: u64,
 }
 
+// Brackets and braces differ by one bit: `[` | 0x20 is `{`, `]` | 0x20 is `}`.
+const FOLD: u8 = 0x20;
+
 impl Masks {
     fn of(block: &[u8; 64]) -> Self {
-        let mut masks = Self { quote: 0, backslash: 0, open: 0, close: 0, newline: 0 };
+        let mut masks = Self { quote: 0, open: 0, close: 0, rare: false };
+        let mut rare = u8x16::splat(0);
         let (lanes, _) = block.as_chunks::<16>();
         for (index, lane) in lanes.iter().enumerate() {
             let bytes = u8x16::new(*lane);
             let shift = index * 16;
-            // Brackets and braces differ by one bit: `[` | 0x20 is `{`, `]` | 0x20 is `}`.
-            let folded = bytes | u8x16::splat(0x20);
+            let folded = bytes | u8x16::splat(FOLD);
             masks.quote |= bits(bytes.simd_eq(u8x16::splat(b'"'))) << shift;
-            masks.backslash |= bits(bytes.simd_eq(u8x16::splat(b'\\'))) << shift;
             masks.open |= bits(folded.simd_eq(u8x16::splat(b'{'))) << shift;
             masks.close |= bits(folded.simd_eq(u8x16::splat(b'}'))) << shift;
-            masks.newline |= bits(bytes.simd_eq(u8x16::splat(b'\n'))) << shift;
+            rare |= bytes.simd_eq(u8x16::splat(b'\\')) | bytes.simd_eq(u8x16::splat(b'\n'));
         }
+        masks.rare = bits(rare) != 0;
         masks
+    }
+}
+
+impl Rare {
+    fn of(block: &[u8; 64]) -> Self {
+        let mut rare = Self { backslash: 0, newline: 0 };
+        let (lanes, _) = block.as_chunks::<16>();
+        for (index, lane) in lanes.iter().enumerate() {
+            let bytes = u8x16::new(*lane);
+            rare.backslash |= bits(bytes.simd_eq(u8x16::splat(b'\\'))) << (index * 16);
+            rare.newline |= bits(bytes.simd_eq(u8x16::splat(b'\n'))) << (index * 16);
+        }
+        rare
+    }
+}
+
+/// The same masks with registers of 32 bytes.
+#[cfg(target_arch = "x86_64")]
+mod avx2 {
+    use std::arch::x86_64::{
+        __m256i, _mm256_cmpeq_epi8, _mm256_movemask_epi8, _mm256_loadu_si256, _mm256_or_si256, _mm256_set1_epi8,
+        _mm256_testz_si256,
+    };
+
+    use super::{FOLD, Masks};
+
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    pub(super) fn masks(block: &[u8; 64]) -> Masks {
+        let (lanes, _) = block.as_chunks::<32>();
+        let [low, high] = lanes else { return Masks::of(block) };
+        let (low, high) = (load(low), load(high));
+        let fold = splat(FOLD);
+        let (low_folded, high_folded) = (_mm256_or_si256(low, fold), _mm256_or_si256(high, fold));
+        let escapes = _mm256_or_si256(equal(low, b'\\'), equal(high, b'\\'));
+        let breaks = _mm256_or_si256(equal(low, b'\n'), equal(high, b'\n'));
+        let rare = _mm256_or_si256(escapes, breaks);
+        Masks {
+            quote: bits(equal(low, b'"'), equal(high, b'"')),
+            open: bits(equal(low_folded, b'{'), equal(high_folded, b'{')),
+            close: bits(equal(low_folded, b'}'), equal(high_folded, b'}')),
+            rare: _mm256_testz_si256(rare, rare) == 0,
+        }
+    }
+
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn load(bytes: &[u8; 32]) -> __m256i {
+        #[expect(unsafe_code, reason = "the safe way, four words, compiles to ten instructions instead of one")]
+        // SAFETY: the pointer is to 32 readable bytes, and this load asks for no alignment.
+        unsafe {
+            _mm256_loadu_si256(bytes.as_ptr().cast())
+        }
+    }
+
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn splat(byte: u8) -> __m256i {
+        _mm256_set1_epi8(byte.cast_signed())
+    }
+
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn equal(bytes: __m256i, byte: u8) -> __m256i {
+        _mm256_cmpeq_epi8(bytes, splat(byte))
+    }
+
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn bits(low: __m256i, high: __m256i) -> u64 {
+        let word = |lane| u64::from(_mm256_movemask_epi8(lane).cast_unsigned());
+        word(low) | word(high) << 32
     }
 }
 
@@ -360,7 +510,11 @@ mod tests {
         let mut found = Vec::new();
         let mut splitter = Splitter::with_limit(limit);
         let mut sink = |p: Piece<'_>| match p {
-            Piece::Unit(u) => found.push(String::from_utf8_lossy(u).into_owned()),
+            Piece::Unit { bytes, after_first } => {
+                let rest = &bytes[after_first..];
+                assert!(after_first == 0 || [b',', b'}', b' ', b'\n'].contains(&rest[0]), "{:?}", String::from_utf8_lossy(bytes));
+                found.push(String::from_utf8_lossy(bytes).into_owned());
+            }
             Piece::Bad(b) => found.push(format!("{b:?}")),
         };
         for chunk in text.as_bytes().chunks(piece.max(1)) {
@@ -373,6 +527,22 @@ mod tests {
     fn check(text: &str, expected: &[&str]) {
         for piece in [1, 2, 3, 7, 63, 64, 65, 1 << 20] {
             assert_eq!(split(text, piece, 1 << 20), expected, "in pieces of {piece}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn both_widths_give_the_same_masks(bytes in proptest::collection::vec(proptest::sample::select(b"\"\\\n{}[]a\x80;".to_vec()), 64)) {
+            let block: [u8; 64] = bytes.try_into().unwrap();
+            let narrow = Masks::of(&block);
+            #[cfg(target_arch = "x86_64")]
+            if std::arch::is_x86_feature_detected!("avx2") {
+                #[expect(unsafe_code, reason = "the processor has the feature")]
+                let wide = unsafe { avx2::masks(&block) };
+                prop_assert_eq!((wide.quote, wide.open, wide.close, wide.rare), (narrow.quote, narrow.open, narrow.close, narrow.rare));
+            }
+            let rare = Rare::of(&block);
+            prop_assert_eq!(rare.backslash | rare.newline != 0, narrow.rare);
         }
     }
 

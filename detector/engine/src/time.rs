@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, Timelike, Utc};
 
 /// Seconds since 1970-01-01T00:00:00Z. CloudTrail writes whole seconds (`eventTime`, when the request completed).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,7 +42,10 @@ impl EventTime {
 impl fmt::Display for EventTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match DateTime::<Utc>::from_timestamp(self.0, 0) {
-            Some(time) => write!(f, "{}", time.format("%Y-%m-%dT%H:%M:%SZ")),
+            Some(time) => {
+                let (y, mo, d) = (time.year(), time.month(), time.day());
+                write!(f, "{y:04}-{mo:02}-{d:02}T{:02}:{:02}:{:02}Z", time.hour(), time.minute(), time.second())
+            }
             None => write!(f, "@{}", self.0),
         }
     }

@@ -1,7 +1,9 @@
 //! The store of a replay and of tests: maps in memory, gone when it is dropped.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use ahash::{HashMap, HashSet};
 
 use super::{CoverageMark, Fact, LooseEnd, LooseEndId, SceneKey, StateError, StateStore, WindowKey, WindowRange};
 use crate::alert::{Alert, AlertId};
@@ -14,8 +16,8 @@ type FactId = (EventTime, usize, Text, Option<Text>);
 struct Tables {
     facts: HashMap<WindowKey, BTreeMap<FactId, Fact>>,
     scenes: HashMap<SceneKey, BTreeMap<(EventTime, LooseEndId), LooseEnd>>,
-    open: HashMap<LooseEndId, (SceneKey, EventTime)>,
-    known: BTreeSet<LooseEndId>,
+    open: HashMap<LooseEndId, EventTime>,
+    known: HashSet<LooseEndId>,
     shared: HashMap<Text, Vec<LooseEnd>>,
     coverage: BTreeSet<CoverageMark>,
     alerts: HashMap<AlertId, (Alert, bool)>,
@@ -72,7 +74,7 @@ impl StateStore for MemoryStore {
             if let Some(shared) = head.shared_id.clone() {
                 tables.shared.entry(shared).or_default().push(end.clone());
             }
-            tables.open.insert(id.clone(), (end.scene.clone(), delivered));
+            tables.open.insert(id.clone(), delivered);
             tables.scenes.entry(end.scene.clone()).or_default().insert((time, id), end);
         }
         Ok(())
@@ -83,7 +85,7 @@ impl StateStore for MemoryStore {
         let mut due = Vec::new();
         for scene in tables.scenes.values() {
             for ((_, id), end) in scene {
-                if tables.open.get(id).is_some_and(|(_, at)| *at <= delivered) {
+                if tables.open.get(id).is_some_and(|at| *at <= delivered) {
                     due.push(end.clone());
                 }
             }
