@@ -15,6 +15,7 @@ use serde::Deserialize;
 
 use crate::extract::Wanted;
 use crate::ids::Text;
+use crate::time::EventTime;
 use crate::rule::{Detection, Level, Member, RuleMeta, RuleSet, Target, Window, WindowCondition, fields};
 
 /// Group of a suppressed rule that names none.
@@ -57,8 +58,17 @@ struct ExampleFile {
     fires: bool,
     #[serde(default)]
     policy: Option<yaml_serde::Value>,
+    /// How often the events happen; `{n}` in their text is the number, from 0.
+    #[serde(default)]
+    repeat: Option<u32>,
+    /// Time between repetitions.
+    #[serde(default)]
+    every: Option<String>,
     events: Vec<yaml_serde::Value>,
 }
+
+/// Most repetitions of an example's events.
+const MAX_REPEAT: u32 = 10_000;
 
 /// Records on which a rule must fire, or must not.
 #[derive(Debug, Clone)]
@@ -377,7 +387,16 @@ impl<'a> Loader<'a> {
     fn examples(&mut self, at: usize, rule: String, attributes: &HashMap<String, yaml_serde::Value>, out: &mut Vec<Example>) {
         let Ok(block) = self.block(at, "", attributes) else { return };
         for example in block.examples {
-            let events = example.events.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>();
+            let every = match example.every.as_deref().map(|e| self.span(at, e, "secretrail.examples.every")).transpose() {
+                Ok(every) => every.unwrap_or(0),
+                Err(error) => {
+                    self.errors.push(error);
+                    continue;
+                }
+            };
+            let times = 0..example.repeat.unwrap_or(1).min(MAX_REPEAT);
+            let repeated = times.flat_map(|n| example.events.iter().map(move |event| repetition(event, n, every)));
+            let events = repeated.collect::<Result<Vec<_>, _>>();
             let policy = example.policy.as_ref().map(yaml_serde::to_string).transpose();
             match (events, policy) {
                 (Ok(events), Ok(policy)) => {
@@ -400,6 +419,17 @@ impl<'a> Loader<'a> {
             }
         }
     }
+}
+
+/// The `n`th repetition of an example's event, as JSON.
+fn repetition(event: &yaml_serde::Value, n: u32, every: i64) -> Result<String, serde_json::Error> {
+    let mut event = event.clone();
+    if let Some(time) = event.get_mut("eventTime") {
+        if let Some(first) = time.as_str().and_then(EventTime::parse) {
+            *time = first.plus(every.saturating_mul(n.into())).to_string().into();
+        }
+    }
+    Ok(serde_json::to_string(&event)?.replace("{n}", &n.to_string()))
 }
 
 /// What a detection asks for.
