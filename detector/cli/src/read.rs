@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use indicatif::ProgressBar;
 use secretrail_engine::extract::Origin;
-use secretrail_engine::report::SkippedObject;
+use secretrail_engine::limits::MAX_RECORD_BYTES;
+use secretrail_engine::report::{SkippedObject, SkippedRecord};
 use secretrail_engine::rule::RuleSet;
 use secretrail_engine::scan::{Harvest, Input, Scanner, Selection};
 
@@ -51,6 +52,17 @@ pub fn read(objects: &[Object], rules: &RuleSet, selection: &Selection, threads:
     all
 }
 
+fn passed_over(reason: SkippedRecord, count: u64) -> String {
+    let why = match reason {
+        SkippedRecord::Malformed => "is not JSON of a record".to_owned(),
+        SkippedRecord::TooLarge => format!("is longer than the limit of {MAX_RECORD_BYTES} bytes"),
+        SkippedRecord::Truncated => "is cut off".to_owned(),
+        SkippedRecord::NoTime => "has no readable eventTime".to_owned(),
+    };
+    let rest = "was passed over; the others were read";
+    if count == 1 { format!("1 record {why} and {rest}") } else { format!("{count} times, a record {why} and {rest}") }
+}
+
 impl Work<'_> {
     fn run(&self, rules: &RuleSet, selection: &Selection) -> Reading {
         let mut scanner = Scanner::new(rules, selection);
@@ -67,9 +79,11 @@ impl Work<'_> {
                 problem(message);
             } else if units > 0 || (report.bytes > before.bytes && report.records_skipped == before.records_skipped) {
                 report.objects += 1;
-                let cut = |r: &secretrail_engine::report::Report| r.records_skipped.get(&secretrail_engine::report::SkippedRecord::Truncated).copied();
-                if cut(report) > cut(&before) {
-                    problem("ends in the middle of a record; the records before it were read".to_owned());
+                for (reason, count) in &report.records_skipped {
+                    let more = count - before.records_skipped.get(reason).copied().unwrap_or(0);
+                    if more > 0 {
+                        problem(passed_over(*reason, more));
+                    }
                 }
             } else if object.explicit {
                 report.objects_failed += 1;

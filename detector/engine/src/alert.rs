@@ -202,6 +202,7 @@ fn summary(rule: &RuleMeta, firing: Option<&Firing>, evidence: &[Evidence], secr
     let verbs: BTreeSet<&str> = evidence.iter().map(verb).collect();
     let done = match verbs.first() {
         Some(verb) if verbs.len() == 1 && !verb.is_empty() => (*verb).to_owned(),
+        _ if verbs.len() > 1 && evidence.iter().all(|e| e.head.outcome == Outcome::Success) => "read".to_owned(),
         _ if verbs.len() > 1 => "read or tried to read".to_owned(),
         _ => format!("called {}", head.api),
     };

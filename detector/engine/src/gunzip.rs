@@ -18,9 +18,12 @@ const UTF8_BOM: &[u8] = &[0xef, 0xbb, 0xbf];
 /// Why the rest of an object could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// The reader or the gzip stream failed: a truncated or damaged object, a disk fault.
+    /// The reader failed.
     #[error("{0}")]
     Io(#[from] io::Error),
+    /// The gzip stream is cut off or damaged.
+    #[error("the gzip data is cut off or damaged ({0}); the records before that were read")]
+    Gzip(io::Error),
     /// The object inflates beyond the limits, as a gzip bomb does.
     #[error(
         "the gzip data inflates beyond {limit} bytes (limit: {} bytes, or {MAX_INFLATE_RATIO} times the compressed size)",
@@ -47,12 +50,12 @@ impl Default for Scratch {
     }
 }
 
-/// Gives the JSON bytes of an object in memory to `sink`, piece by piece, and says how many there were.
+/// Gives the JSON bytes of an object in memory to `sink`, piece by piece.
 ///
 /// # Errors
 ///
 /// [`ReadError`] says why the rest could not be read; the pieces before it have been given to `sink`.
-pub fn inflate(bytes: &[u8], scratch: &mut Scratch, sink: &mut dyn FnMut(&[u8])) -> Result<u64, ReadError> {
+pub fn inflate(bytes: &[u8], scratch: &mut Scratch, sink: &mut dyn FnMut(&[u8])) -> Result<(), ReadError> {
     if let Some(size) = whole_size(bytes) {
         // Only ever grown: clearing a megabyte for each object would cost as much as a tenth of inflating it.
         if scratch.out.len() < size {
@@ -61,14 +64,14 @@ pub fn inflate(bytes: &[u8], scratch: &mut Scratch, sink: &mut dyn FnMut(&[u8]))
         let out = scratch.out.get_mut(..size).unwrap_or_default();
         if scratch.inflater.gzip_decompress(bytes, out).is_ok_and(|n| n == size) {
             sink(without_bom(out)?);
-            return Ok(size as u64);
+            return Ok(());
         }
     }
     if bytes.starts_with(&GZIP_MAGIC) {
         return inflate_stream(bytes, sink);
     }
     sink(without_bom(bytes)?);
-    Ok(bytes.len() as u64)
+    Ok(())
 }
 
 /// Like [`inflate`], for objects that are too large to be held in memory, and for standard input.
@@ -76,7 +79,7 @@ pub fn inflate(bytes: &[u8], scratch: &mut Scratch, sink: &mut dyn FnMut(&[u8]))
 /// # Errors
 ///
 /// See [`inflate`].
-pub fn inflate_stream(mut reader: impl Read, sink: &mut dyn FnMut(&[u8])) -> Result<u64, ReadError> {
+pub fn inflate_stream(mut reader: impl Read, sink: &mut dyn FnMut(&[u8])) -> Result<(), ReadError> {
     let mut head = Vec::with_capacity(GZIP_MAGIC.len());
     reader.by_ref().take(GZIP_MAGIC.len() as u64).read_to_end(&mut head)?;
     let gzip = head == GZIP_MAGIC;
@@ -85,7 +88,7 @@ pub fn inflate_stream(mut reader: impl Read, sink: &mut dyn FnMut(&[u8])) -> Res
 }
 
 /// Reads to the end in pieces. `taken` says how many compressed bytes were used, or `None` where nothing is inflated.
-fn pump<R: Read>(mut reader: R, taken: impl Fn(&R) -> Option<u64>, sink: &mut dyn FnMut(&[u8])) -> Result<u64, ReadError> {
+fn pump<R: Read>(mut reader: R, taken: impl Fn(&R) -> Option<u64>, sink: &mut dyn FnMut(&[u8])) -> Result<(), ReadError> {
     let mut buffer = vec![0; STREAM_CHUNK_BYTES];
     let mut total = 0_u64;
     loop {
@@ -93,6 +96,7 @@ fn pump<R: Read>(mut reader: R, taken: impl Fn(&R) -> Option<u64>, sink: &mut dy
         let piece = buffer.get(..filled).unwrap_or_default();
         sink(if total == 0 { without_bom(piece)? } else { piece });
         total += filled as u64;
+        let is_gzip = taken(&reader).is_some();
         if let Some(taken) = taken(&reader) {
             let limit = MAX_INFLATED_BYTES.max(taken.saturating_mul(MAX_INFLATE_RATIO));
             if total > limit {
@@ -100,8 +104,9 @@ fn pump<R: Read>(mut reader: R, taken: impl Fn(&R) -> Option<u64>, sink: &mut dy
             }
         }
         match fault {
+            Some(error) if is_gzip => return Err(ReadError::Gzip(error)),
             Some(error) => return Err(error.into()),
-            None if filled < buffer.len() => return Ok(total),
+            None if filled < buffer.len() => return Ok(()),
             None => {}
         }
     }
@@ -164,7 +169,7 @@ mod tests {
         encoder.finish().unwrap()
     }
 
-    fn read(bytes: &[u8]) -> (Vec<u8>, Result<u64, ReadError>) {
+    fn read(bytes: &[u8]) -> (Vec<u8>, Result<(), ReadError>) {
         let mut out = Vec::new();
         let result = inflate(bytes, &mut Scratch::default(), &mut |piece| out.extend_from_slice(piece));
         let mut streamed = Vec::new();
@@ -189,7 +194,7 @@ mod tests {
         let text: Vec<u8> = (0..40_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
         let whole = gzip(&text);
         let (out, result) = read(&whole[..whole.len() / 2]);
-        assert!(matches!(result, Err(ReadError::Io(_))));
+        assert!(matches!(result, Err(ReadError::Gzip(_))));
         assert!(!out.is_empty() && text.starts_with(&out));
     }
 

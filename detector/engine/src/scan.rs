@@ -155,15 +155,16 @@ impl<'r> Scanner<'r> {
     pub fn read(&mut self, input: Input<'_>, origin: &Origin, in_tree: bool, harvest: &mut Harvest) -> Result<(), ReadError> {
         let mut sink = Sink { scanner: &mut self.sieve, origin, in_tree, harvest };
         let mut splitter = Splitter::default();
-        let mut feed = |bytes: &[u8]| splitter.feed(bytes, &mut |piece| sink.piece(piece));
+        let mut feed = |bytes: &[u8]| {
+            sink.harvest.report.bytes += bytes.len() as u64;
+            splitter.feed(bytes, &mut |piece| sink.piece(piece));
+        };
         let read = match input {
             Input::Bytes(bytes) => gunzip::inflate(bytes, &mut self.scratch, &mut feed),
             Input::Stream(reader) => gunzip::inflate_stream(reader, &mut feed),
         };
         splitter.finish(&mut |piece| sink.piece(piece));
-        let bytes = read?;
-        harvest.report.bytes += bytes;
-        Ok(())
+        read
     }
 }
 
