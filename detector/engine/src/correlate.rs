@@ -129,7 +129,7 @@ impl<'s> Join<'s> {
     fn match_nearest(&mut self) {
         let mut candidates = Vec::new();
         for (index, read) in self.scene.reads.iter().enumerate() {
-            if !read.decrypts {
+            if !read.decrypts || self.is_pass_through(index) {
                 continue;
             }
             match &read.ask {

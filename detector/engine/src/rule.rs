@@ -5,6 +5,7 @@ pub mod event;
 pub mod examples;
 pub mod fields;
 pub mod load;
+mod needs;
 
 use std::fmt;
 use std::str::FromStr;

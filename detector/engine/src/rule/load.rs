@@ -7,15 +7,15 @@ use std::sync::Arc;
 
 use rsigma_eval::{CompiledRule, Engine, compile_rule};
 use rsigma_parser::{
-    ConditionExpr, ConditionOperator, CorrelationCondition, CorrelationRule, CorrelationType, Detection as Selection,
-    FilterRule, FilterRuleTarget, Modifier, Quantifier, SelectorPattern, SigmaRule, SigmaString, SigmaValue, WindowMode,
-    parse_sigma_yaml,
+    ConditionExpr, ConditionOperator, CorrelationCondition, CorrelationRule, CorrelationType, FilterRule, FilterRuleTarget,
+    SigmaRule, WindowMode, parse_sigma_yaml,
 };
 use serde::Deserialize;
 
 use crate::extract::Wanted;
 use crate::ids::Text;
 use crate::time::EventTime;
+use crate::rule::needs::{Uses, needed_sources};
 use crate::rule::{Detection, Level, Member, RuleMeta, RuleSet, Target, Window, WindowCondition, fields};
 
 /// Group of a suppressed rule that names none.
@@ -432,56 +432,6 @@ fn repetition(event: &yaml_serde::Value, n: u32, every: i64) -> Result<String, s
     Ok(serde_json::to_string(&event)?.replace("{n}", &n.to_string()))
 }
 
-/// What a detection asks for.
-#[derive(Default)]
-struct Uses {
-    fields: BTreeSet<String>,
-    placeholders: Vec<String>,
-    keywords: bool,
-}
-
-impl Uses {
-    fn selection(&mut self, selection: &Selection) {
-        match selection {
-            Selection::AllOf(items) => {
-                for item in items {
-                    match &item.field.name {
-                        Some(name) => {
-                            self.fields.insert(name.clone());
-                        }
-                        None => self.keywords = true,
-                    }
-                    let texts = || item.values.iter().filter_map(plain);
-                    if item.field.has_modifier(Modifier::FieldRef) {
-                        self.fields.extend(texts());
-                    }
-                    if item.field.has_modifier(Modifier::Expand) {
-                        self.placeholders.extend(item.field.name.clone());
-                    }
-                }
-            }
-            Selection::AnyOf(many) | Selection::And(many) => many.iter().for_each(|s| self.selection(s)),
-            Selection::Keywords(_) => self.keywords = true,
-            Selection::ArrayMatch { field, .. } => {
-                self.fields.insert(field.clone());
-            }
-            Selection::Conditional { named, .. } => named.values().for_each(|s| self.selection(s)),
-        }
-    }
-}
-
-/// The text of a value without wildcards.
-fn plain(value: &SigmaValue) -> Option<String> {
-    match value {
-        SigmaValue::String(text) => plain_text(text),
-        _ => None,
-    }
-}
-
-fn plain_text(text: &SigmaString) -> Option<String> {
-    text.as_plain()
-}
-
 fn target(rule: &SigmaRule) -> Result<Target, String> {
     let logsource = &rule.logsource;
     let product = logsource.product.as_deref();
@@ -546,56 +496,6 @@ fn has_not(expr: &ConditionExpr) -> bool {
         ConditionExpr::And(parts) | ConditionExpr::Or(parts) => parts.iter().any(has_not),
         ConditionExpr::Identifier(_) | ConditionExpr::Selector { .. } => false,
     }
-}
-
-/// `eventSource` values of which a matching record must have one; `None` when the rule does not say.
-fn needed_sources(rule: &SigmaRule) -> Option<Vec<String>> {
-    let mut all = Vec::new();
-    for condition in &rule.detection.conditions {
-        all.extend(needed_by(condition, rule)?);
-    }
-    (!all.is_empty()).then_some(all)
-}
-
-fn needed_by(expr: &ConditionExpr, rule: &SigmaRule) -> Option<Vec<String>> {
-    let named = |name: &str| needed_in(rule.detection.named.get(name)?);
-    match expr {
-        ConditionExpr::And(parts) => parts.iter().find_map(|p| needed_by(p, rule)),
-        ConditionExpr::Or(parts) => union(parts.iter().map(|p| needed_by(p, rule))),
-        ConditionExpr::Not(_) => None,
-        ConditionExpr::Identifier(name) => named(name),
-        ConditionExpr::Selector { quantifier, pattern } => {
-            let fits = |name: &&String| match pattern {
-                SelectorPattern::Them => !name.starts_with('_'),
-                SelectorPattern::Pattern(pattern) => crate::glob::Glob::new(pattern).matches(name),
-            };
-            let mut needed = rule.detection.named.keys().filter(fits).map(|n| named(n));
-            match quantifier {
-                Quantifier::All => needed.find_map(|n| n),
-                Quantifier::Any | Quantifier::Count(_) => union(needed),
-            }
-        }
-    }
-}
-
-fn needed_in(selection: &Selection) -> Option<Vec<String>> {
-    match selection {
-        Selection::AllOf(items) => items.iter().find_map(|item| {
-            let source = item.field.name.as_deref() == Some("eventSource") && item.field.modifiers.is_empty();
-            if source { item.values.iter().map(plain).collect::<Option<Vec<_>>>().filter(|v| !v.is_empty()) } else { None }
-        }),
-        Selection::AnyOf(many) => union(many.iter().map(needed_in)),
-        Selection::And(many) => many.iter().find_map(needed_in),
-        Selection::Keywords(_) | Selection::ArrayMatch { .. } | Selection::Conditional { .. } => None,
-    }
-}
-
-fn union(parts: impl Iterator<Item = Option<Vec<String>>>) -> Option<Vec<String>> {
-    let mut all = Vec::new();
-    for part in parts {
-        all.extend(part?);
-    }
-    (!all.is_empty()).then_some(all)
 }
 
 /// The first word in quotes or backticks of a message, to find its line by.

@@ -1,1 +1,148 @@
-//! The suite that every state store must pass.
+//! The suite that every state store must pass. A store's own tests call [`run`] with a function that makes an empty store.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::{CoverageMark, Fact, LooseEnd, StateStore, WindowKey, WindowRange};
+use crate::alert::{Alert, Evidence};
+use crate::extract::{Wanted, extract};
+use crate::ids::Text;
+use crate::observation::{Interner, Observation};
+use crate::rule::{Level, RuleMeta};
+use crate::scan::origin;
+use crate::time::EventTime;
+use crate::wire::Record;
+
+/// Runs the whole suite.
+///
+/// # Panics
+///
+/// On the first promise that the store breaks.
+pub async fn run<S: StateStore>(empty: impl Fn() -> S) {
+    facts_are_kept_once_and_read_by_range(&empty()).await;
+    loose_ends_are_due_until_they_are_closed(&empty()).await;
+    copies_are_found_by_shared_id(&empty()).await;
+    coverage_is_remembered(&empty()).await;
+    alerts_are_created_once_and_published_once(&empty()).await;
+    nothing_is_asked_for_in_vain(&empty()).await;
+}
+
+fn read(event_id: &str, secs: i64, actor: &str, shared: Option<&str>) -> Observation {
+    let shared = shared.map(|id| format!(r#""sharedEventID":"{id}","#)).unwrap_or_default();
+    let text = format!(
+        r#"{{"eventTime":"{}","eventID":"{event_id}",{shared}"eventSource":"secretsmanager.amazonaws.com",
+        "eventName":"GetSecretValue","awsRegion":"eu-west-1","recipientAccountId":"111122223333",
+        "userIdentity":{{"type":"IAMUser","arn":"arn:aws:iam::111122223333:user/{actor}"}},
+        "requestParameters":{{"secretId":"prod/db"}}}}"#,
+        EventTime(secs)
+    );
+    let record: Record<'_> = serde_json::from_str(&text).expect("the record is JSON");
+    extract(&record, &text, &origin("contract"), &Wanted::default(), &mut Interner::default()).expect("it is a read")
+}
+
+fn end(event_id: &str, secs: i64, actor: &str) -> LooseEnd {
+    LooseEnd::new(read(event_id, secs, actor, None))
+}
+
+fn ids(ends: &[LooseEnd]) -> BTreeSet<Text> {
+    ends.iter().map(|end| end.observation.head().event_id.clone()).collect()
+}
+
+fn set(ids: &[&str]) -> BTreeSet<Text> {
+    ids.iter().map(|id| Text::from(*id)).collect()
+}
+
+fn fact(event_id: &str, secs: i64, value: &str) -> Fact {
+    let head = read(event_id, secs, "ann", None).head().clone();
+    let evidence = Evidence { head, secret: None, access: None };
+    Fact { slot: 0, key: event_id.into(), time: EventTime(secs), value: Some(value.into()), evidence }
+}
+
+fn window(name: &str) -> WindowKey {
+    WindowKey { rule: "rule".into(), group: vec![("principal.arn".into(), name.into())] }
+}
+
+fn alert(event_id: &str) -> Alert {
+    let meta = RuleMeta {
+        id: "rule".into(),
+        title: "title".into(),
+        level: Level::High,
+        tags: Vec::new(),
+        false_positives: Vec::new(),
+        references: Vec::new(),
+        file: "rule.yml".into(),
+    };
+    let id = Alert::single_id(&meta, event_id);
+    Alert::new(id, Arc::new(meta), None, vec![fact(event_id, 100, "x").evidence])
+}
+
+async fn facts_are_kept_once_and_read_by_range<S: StateStore>(store: &S) {
+    let put = |key: &str, facts: Vec<Fact>| store.put_facts(facts.into_iter().map(|f| (window(key), f)).collect());
+    put("ann", vec![fact("e1", 100, "x"), fact("e2", 110, "y"), fact("e1", 100, "x")]).await.expect("put");
+    put("ann", vec![fact("e2", 110, "y"), fact("e3", 120, "x")]).await.expect("put again");
+    put("bob", vec![fact("e4", 110, "z")]).await.expect("put another group");
+    let range = |key: &str, from, to| WindowRange { key: window(key), from: EventTime(from), to: EventTime(to) };
+    let ranges = [range("ann", 100, 120), range("ann", 101, 119), range("bob", 0, 1_000), range("nobody", 0, 1_000)];
+    let found = store.facts(&ranges).await.expect("facts");
+    let keys: Vec<BTreeSet<Text>> = found.iter().map(|f| f.iter().map(|f| f.key.clone()).collect()).collect();
+    assert_eq!(keys, [set(&["e1", "e2", "e3"]), set(&["e2"]), set(&["e4"]), set(&[])]);
+    assert_eq!(found.first().map(Vec::len), Some(3), "the same fact is kept once");
+}
+
+async fn loose_ends_are_due_until_they_are_closed<S: StateStore>(store: &S) {
+    let ends = vec![end("e1", 100, "ann"), end("e2", 200, "ann"), end("e3", 150, "bob")];
+    store.put_loose_ends(ends.clone()).await.expect("put");
+    store.put_loose_ends(ends.clone()).await.expect("put again");
+    let due = |at| store.due_loose_ends(EventTime(at));
+    assert_eq!(ids(&due(99).await.expect("due")), set(&[]));
+    assert_eq!(ids(&due(150).await.expect("due")), set(&["e1", "e3"]));
+    assert_eq!(due(1_000).await.expect("due").len(), 3);
+    let first: Vec<_> = ends.iter().take(1).map(LooseEnd::id).collect();
+    store.close_loose_ends(&first).await.expect("close");
+    store.close_loose_ends(&first).await.expect("close again");
+    store.put_loose_ends(ends.clone()).await.expect("redelivery");
+    assert_eq!(ids(&due(1_000).await.expect("due")), set(&["e2", "e3"]), "what was closed stays closed");
+    let scene = ends.first().map(|e| e.scene.clone()).expect("there is one");
+    let around = |from, to| [(scene.clone(), EventTime(from), EventTime(to))];
+    let found = store.loose_ends_in(&around(100, 200)).await.expect("scene");
+    assert_eq!(found.iter().map(|f| ids(f)).collect::<Vec<_>>(), [set(&["e1", "e2"])], "closed ones are still found");
+    let found = store.loose_ends_in(&around(101, 200)).await.expect("scene");
+    assert_eq!(found.iter().map(|f| ids(f)).collect::<Vec<_>>(), [set(&["e2"])]);
+}
+
+async fn copies_are_found_by_shared_id<S: StateStore>(store: &S) {
+    let twin = |event, actor| LooseEnd::new(read(event, 100, actor, Some("s1")));
+    store.put_loose_ends(vec![twin("e1", "ann"), twin("e2", "bob"), end("e3", 100, "ann")]).await.expect("put");
+    let found = store.loose_ends_sharing(&["s1".into(), "s2".into()]).await.expect("sharing");
+    assert_eq!(ids(&found), set(&["e1", "e2"]));
+}
+
+async fn coverage_is_remembered<S: StateStore>(store: &S) {
+    let mark = |region: &str, secs| CoverageMark::at("111122223333".into(), region.into(), EventTime(secs));
+    store.mark_coverage(vec![mark("eu-west-1", 100), mark("eu-west-1", 200)]).await.expect("mark");
+    let asked = [mark("eu-west-1", 300), mark("eu-west-1", 7_300), mark("us-east-1", 100)];
+    assert_eq!(store.covered(&asked).await.expect("covered"), [true, false, false]);
+}
+
+async fn alerts_are_created_once_and_published_once<S: StateStore>(store: &S) {
+    let (one, two) = (alert("e1"), alert("e2"));
+    assert_eq!(store.create_alerts(vec![one.clone()]).await.expect("create"), [true]);
+    assert_eq!(store.create_alerts(vec![two.clone(), one.clone(), two.clone()]).await.expect("create"), [true, false, false]);
+    let waiting = |alerts: Vec<Alert>| alerts.into_iter().map(|a| a.id).collect::<BTreeSet<_>>();
+    assert_eq!(waiting(store.unpublished().await.expect("outbox")).len(), 2);
+    store.mark_published(std::slice::from_ref(&one.id)).await.expect("publish");
+    store.mark_published(std::slice::from_ref(&one.id)).await.expect("publish again");
+    assert_eq!(waiting(store.unpublished().await.expect("outbox")), BTreeSet::from([two.id.clone()]));
+    assert_eq!(store.create_alerts(vec![one]).await.expect("create"), [false], "a published alert is not created again");
+    assert_eq!(waiting(store.unpublished().await.expect("outbox")), BTreeSet::from([two.id]));
+}
+
+async fn nothing_is_asked_for_in_vain<S: StateStore>(store: &S) {
+    store.put_facts(Vec::new()).await.expect("no facts");
+    store.put_loose_ends(Vec::new()).await.expect("no ends");
+    store.close_loose_ends(&[end("never", 0, "ann").id()]).await.expect("close what is not there");
+    store.mark_published(&[alert("never").id]).await.expect("publish what is not there");
+    assert!(store.facts(&[]).await.expect("no ranges").is_empty());
+    assert!(store.due_loose_ends(EventTime(i64::MAX)).await.expect("due").is_empty());
+    assert!(store.create_alerts(Vec::new()).await.expect("no alerts").is_empty());
+}

@@ -152,3 +152,14 @@ impl StateStore for MemoryStore {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::contract;
+
+    #[test]
+    fn keeps_the_contract() {
+        pollster::block_on(contract::run(MemoryStore::default));
+    }
+}

@@ -1,0 +1,108 @@
+//! What a rule needs to be asked: the fields it reads, and the services whose records it can match.
+
+use std::collections::BTreeSet;
+
+use rsigma_parser::{
+    ConditionExpr, Detection as Selection, Modifier, Quantifier, SelectorPattern, SigmaRule, SigmaValue,
+};
+
+/// What a detection asks for.
+#[derive(Debug, Default)]
+pub(super) struct Uses {
+    /// Fields that it reads, those of `|fieldref` too.
+    pub(super) fields: BTreeSet<String>,
+    /// Fields with `|expand`.
+    pub(super) placeholders: Vec<String>,
+    /// Whether it searches the whole record.
+    pub(super) keywords: bool,
+}
+
+impl Uses {
+    /// Adds what a selection asks for.
+    pub(super) fn selection(&mut self, selection: &Selection) {
+        match selection {
+            Selection::AllOf(items) => {
+                for item in items {
+                    match &item.field.name {
+                        Some(name) => {
+                            self.fields.insert(name.clone());
+                        }
+                        None => self.keywords = true,
+                    }
+                    let texts = || item.values.iter().filter_map(plain);
+                    if item.field.has_modifier(Modifier::FieldRef) {
+                        self.fields.extend(texts());
+                    }
+                    if item.field.has_modifier(Modifier::Expand) {
+                        self.placeholders.extend(item.field.name.clone());
+                    }
+                }
+            }
+            Selection::AnyOf(many) | Selection::And(many) => many.iter().for_each(|s| self.selection(s)),
+            Selection::Keywords(_) => self.keywords = true,
+            Selection::ArrayMatch { field, .. } => {
+                self.fields.insert(field.clone());
+            }
+            Selection::Conditional { named, .. } => named.values().for_each(|s| self.selection(s)),
+        }
+    }
+}
+
+/// `eventSource` values of which a matching record must have one; `None` when the rule does not say.
+pub(super) fn needed_sources(rule: &SigmaRule) -> Option<Vec<String>> {
+    let mut all = Vec::new();
+    for condition in &rule.detection.conditions {
+        all.extend(needed_by(condition, rule)?);
+    }
+    (!all.is_empty()).then_some(all)
+}
+
+fn needed_by(expr: &ConditionExpr, rule: &SigmaRule) -> Option<Vec<String>> {
+    let named = |name: &str| needed_in(rule.detection.named.get(name)?);
+    match expr {
+        ConditionExpr::And(parts) => parts.iter().find_map(|p| needed_by(p, rule)),
+        ConditionExpr::Or(parts) => union(parts.iter().map(|p| needed_by(p, rule))),
+        ConditionExpr::Not(_) => None,
+        ConditionExpr::Identifier(name) => named(name),
+        ConditionExpr::Selector { quantifier, pattern } => {
+            let fits = |name: &&String| match pattern {
+                SelectorPattern::Them => !name.starts_with('_'),
+                SelectorPattern::Pattern(pattern) => crate::glob::Glob::new(pattern).matches(name),
+            };
+            let mut needed = rule.detection.named.keys().filter(fits).map(|n| named(n));
+            match quantifier {
+                Quantifier::All => needed.find_map(|n| n),
+                Quantifier::Any | Quantifier::Count(_) => union(needed),
+            }
+        }
+    }
+}
+
+fn needed_in(selection: &Selection) -> Option<Vec<String>> {
+    match selection {
+        Selection::AllOf(items) => items.iter().find_map(|item| {
+            let source = item.field.name.as_deref() == Some("eventSource") && item.field.modifiers.is_empty();
+            if source { item.values.iter().map(plain).collect::<Option<Vec<_>>>().filter(|v| !v.is_empty()) } else { None }
+        }),
+        Selection::AnyOf(many) => union(many.iter().map(needed_in)),
+        Selection::And(many) => many.iter().find_map(needed_in),
+        Selection::Keywords(_) | Selection::ArrayMatch { .. } | Selection::Conditional { .. } => None,
+    }
+}
+
+fn union(parts: impl Iterator<Item = Option<Vec<String>>>) -> Option<Vec<String>> {
+    let mut all = Vec::new();
+    for part in parts {
+        all.extend(part?);
+    }
+    (!all.is_empty()).then_some(all)
+}
+
+/// The text of a value without wildcards.
+fn plain(value: &SigmaValue) -> Option<String> {
+    match value {
+        SigmaValue::String(text) => text.as_plain(),
+        _ => None,
+    }
+}
+

@@ -1,0 +1,40 @@
+//! The first command of the README.
+
+use e2e::secretrail;
+
+const LOGS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/logs");
+const POLICY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/access-policy.yaml");
+
+#[test]
+fn the_replay_tells_the_five_stories_and_nothing_else() {
+    let printed = secretrail(&["replay", LOGS, "--policy", POLICY, "-f", "csv"]);
+    assert_eq!(printed.code, 0, "{}", printed.stderr);
+    let mut told: Vec<String> = printed.stdout.lines().skip(1).map(|line| line.split(',').skip(1).take(3).collect::<Vec<_>>().join(",")).collect();
+    told.sort();
+    let role = |name: &str| format!("arn:aws:iam::111122223333:role/{name}");
+    let user = |name: &str| format!("arn:aws:iam::111122223333:user/{name}");
+    let unexpected = "high,Secret Read By A Principal That The Access Policy Does Not Name";
+    let mut expected = vec![
+        format!("{unexpected},{}", role("search-app")),
+        format!("high,Secret Read In A Region That Is Not Expected,{}", role("search-app")),
+        format!("{unexpected},{}", user("jo.backup")),
+        format!("high,Many Different Secrets Read By One Principal,{}", user("jo.backup")),
+        format!("low,Access To A Secret Denied,{}", role("web-frontend")),
+        format!("high,Many Different Secrets Denied To One Principal,{}", role("web-frontend")),
+        format!("{unexpected},{}", role("web-frontend")),
+        format!("{unexpected},{}", user("kim.dev")),
+        format!("critical,Secret Decrypted By Calling KMS Directly,{}", user("kim.dev")),
+        format!("{unexpected},arn:aws:iam::999988887777:role/vendor-sync"),
+        "high,Secret Read From Another Account,arn:aws:iam::999988887777:role/vendor-sync".to_owned(),
+    ];
+    expected.sort();
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn every_read_of_the_example_has_its_decrypt() {
+    let printed = secretrail(&["accesses", LOGS]);
+    assert_eq!(printed.code, 0);
+    assert!(printed.stderr.contains("135 paired, 0 absent, 0 unknown, 0 pending, 11 not expected"), "{}", printed.stderr);
+    assert!(printed.stderr.contains("skipped files  1 digest"), "{}", printed.stderr);
+}

@@ -1,0 +1,221 @@
+//! The law: shuffling, repeating, delaying or splitting the input changes neither the ledger nor the set of alert ids.
+
+use std::collections::BTreeSet;
+
+use e2e::{
+    ACCOUNT, REGION, afterwards, alert_ids, at, decrypt_parameter, decrypt_secret, harvest, ledger, parameter_arn, read, record, role, run, secret_arn,
+    secretrail, write_gz,
+};
+use proptest::prelude::*;
+use proptest::sample::Index;
+use proptest::strategy::ValueTree;
+use secretrail_engine::pipeline::{Outcome, Pipeline};
+use secretrail_engine::policy::Policy;
+use secretrail_engine::rule::RuleSet;
+use secretrail_engine::rule::load::load;
+use secretrail_engine::scan::Selection;
+use secretrail_engine::state::memory::MemoryStore;
+use serde_json::{Value, json};
+
+/// The pack, with thresholds that small inputs reach, and rules about order, records and changes.
+fn rules() -> RuleSet {
+    let small = |text: &str| text.replace("gte: 100", "gte: 3").replace("gte: 20", "gte: 3").replace("gte: 5", "gte: 3");
+    let mut files: Vec<(String, String)> = secretrail_cli::load::pack().into_iter().map(|(name, text)| (name, small(&text))).collect();
+    files.push(("own.yml".to_owned(), OWN.to_owned()));
+    load(files.iter().map(|(name, text)| (name.as_str(), text.as_str()))).expect("the rules load").0
+}
+
+const OWN: &str = "
+title: Denied Then Read
+id: own-1
+correlation:
+  type: temporal_ordered
+  rules: [secret_access_denied, secret_read]
+  group-by: [principal.arn]
+  timespan: 10s
+generate: true
+---
+title: Read By Key
+id: own-2
+logsource: {product: aws, category: secret_access}
+detection:
+  selection:
+    decrypt.key_arn|contains: key
+    access.method|contains: a
+  condition: selection
+---
+title: Put
+id: own-3
+logsource: {product: aws, category: secret_change}
+detection:
+  selection: {eventName: PutSecretValue}
+  condition: selection
+---
+title: Any Read Call
+id: own-4
+name: own_record
+logsource: {product: aws, service: cloudtrail}
+detection:
+  selection:
+    eventSource: [secretsmanager.amazonaws.com, ssm.amazonaws.com]
+    eventName|startswith: Get
+  condition: selection
+---
+title: Calls
+id: own-5
+correlation:
+  type: event_count
+  rules: [own_record]
+  group-by: [userIdentity.arn]
+  timespan: 20s
+  condition: {gte: 4}
+";
+
+const POLICY: &str = "
+version: 1
+grants:
+  - secrets: ['arn:aws:secretsmanager:*:111122223333:secret:s0']
+    principals: ['arn:aws:iam::111122223333:role/app0']
+    regions: [eu-central-1]
+    keys: ['arn:aws:kms:*:111122223333:key/other']
+";
+
+/// Any record that concerns the engine, from a world small enough for them to meet.
+fn a_record() -> impl Strategy<Value = Value> {
+    (0_usize..12, 0_u8..2, 0_u8..3, 0_i64..40, any::<u32>()).prop_map(|(kind, who, what, secs, id)| {
+        let (id, who, name) = (format!("e{id}"), format!("app{who}"), format!("s{what}"));
+        let path = format!("/p/{name}");
+        let sm = |api: &str, params: Value| record(&id, &role(&who), secs, "secretsmanager", api, params);
+        let ssm = |api: &str, params: Value| record(&id, &role(&who), secs, "ssm", api, params);
+        match kind {
+            0 => read(&id, &who, secs, &name),
+            1 => read(&id, &who, secs, &secret_arn(&name)),
+            2 | 3 => decrypt_secret(&id, &who, secs, &name),
+            4 => ssm("GetParameters", json!({"names": [path, "/p/s0"], "withDecryption": true})),
+            5 => decrypt_parameter(&id, &who, secs, &path),
+            6 => ssm("GetParametersByPath", json!({"path": "/p", "withDecryption": true})),
+            7 => sm("BatchGetSecretValue", json!({"secretIdList": ["s0", name]})),
+            8 => sm("PutSecretValue", json!({"secretId": name})),
+            9 => {
+                let mut denied = sm("GetSecretValue", Value::Null);
+                denied["errorCode"] = json!("AccessDenied");
+                denied["errorMessage"] = json!(format!("User: u is not authorized to perform: secretsmanager:GetSecretValue on resource: {name} because no identity-based policy allows the x action"));
+                denied
+            }
+            10 => {
+                let mut copy = read(&format!("{id}-copy"), &who, secs, &secret_arn(&name));
+                copy["sharedEventID"] = json!(format!("shared-{what}-{secs}"));
+                if secs % 2 == 0 {
+                    copy["userIdentity"] = json!({"type": "AWSAccount", "accountId": "999988887777", "principalId": format!("AROA{who}:s")});
+                }
+                copy
+            }
+            _ => record(&id, &role(&who), secs, "kms", "Decrypt", json!({"encryptionContext": {"PARAMETER_ARN": parameter_arn(&path)}})),
+        }
+    })
+}
+
+/// Runs batches against one store, each delivered twice, and settles at the end.
+fn in_batches(batches: &[Vec<Value>], rules: &RuleSet, policy: &Policy) -> (BTreeSet<String>, BTreeSet<String>) {
+    let selection = Selection::default();
+    let pipeline = Pipeline::new(rules, Some(policy), &selection);
+    let store = MemoryStore::default();
+    let mut outcomes: Vec<Outcome> = Vec::new();
+    for (index, batch) in batches.iter().enumerate() {
+        for _ in 0..2 {
+            let now = at(100 + i64::try_from(index).unwrap());
+            outcomes.push(pollster::block_on(pipeline.run(&store, harvest(batch, rules), now)).unwrap());
+        }
+    }
+    for _ in 0..2 {
+        outcomes.push(pollster::block_on(pipeline.run(&store, Default::default(), afterwards())).unwrap());
+    }
+    let accesses: Vec<_> = outcomes.iter().flat_map(|o| o.accesses.clone()).collect();
+    (ledger(&accesses), alert_ids(&outcomes))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn order_repetition_and_split_change_nothing(
+        records in proptest::collection::vec(a_record(), 1..25),
+        order in proptest::collection::vec(any::<Index>(), 40),
+        cuts in proptest::collection::vec(any::<Index>(), 0..6),
+    ) {
+        let rules = rules();
+        let policy: Policy = POLICY.parse().unwrap();
+        let whole = run(&records, &rules, Some(&policy));
+        let (rows, ids) = (ledger(&whole.accesses), alert_ids(std::slice::from_ref(&whole)));
+        prop_assert_eq!(whole.accesses.len(), rows.len(), "no row is told twice");
+
+        // Every record once in a new order, and some of them again.
+        let mut mixed = records.clone();
+        for (index, swap) in order.iter().take(records.len()).enumerate() {
+            mixed.swap(index, swap.index(records.len()));
+        }
+        mixed.extend(order.iter().skip(records.len()).map(|i| i.get(&records).clone()));
+        let again = run(&mixed, &rules, Some(&policy));
+        prop_assert_eq!(&ledger(&again.accesses), &rows);
+        prop_assert_eq!(&alert_ids(std::slice::from_ref(&again)), &ids);
+
+        // In several deliveries, some of them late, each of them twice.
+        let mut ends: Vec<usize> = cuts.iter().map(|c| c.index(mixed.len())).collect();
+        ends.extend([0, mixed.len()]);
+        ends.sort_unstable();
+        let batches: Vec<Vec<Value>> = ends.windows(2).map(|w| mixed[w[0]..w[1]].to_vec()).collect();
+        let (split_rows, split_ids) = in_batches(&batches, &rules, &policy);
+        prop_assert_eq!(split_rows, rows);
+        prop_assert_eq!(split_ids, ids);
+    }
+
+    #[test]
+    fn more_facts_never_take_an_alert_of_sight_away(
+        records in proptest::collection::vec(a_record(), 2..25),
+        cut in any::<Index>(),
+    ) {
+        // Without absence, which is decided once: what a part of the input raises at sight, the whole raises too.
+        let rules = rules();
+        let at_sight = |records: &[Value]| {
+            let selection = Selection::default();
+            let pipeline = Pipeline::new(&rules, None, &selection);
+            alert_ids(&[pollster::block_on(pipeline.run(&MemoryStore::default(), harvest(records, &rules), at(0))).unwrap()])
+        };
+        let part = at_sight(&records[..cut.index(records.len())]);
+        prop_assert!(part.is_subset(&at_sight(&records)));
+    }
+}
+
+#[test]
+fn files_and_threads_change_nothing() {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let records: Vec<Value> = (0..400).map(|_| a_record().new_tree(&mut runner).unwrap().current()).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, parts: Vec<Vec<&Value>>| {
+        for (index, part) in parts.iter().enumerate() {
+            let stamp = format!("{:02}{:02}", 10 + index / 60, index % 60);
+            let file = format!("{name}/AWSLogs/{ACCOUNT}/CloudTrail/{REGION}/2026/03/02/{ACCOUNT}_CloudTrail_{REGION}_20260302T{stamp}Z_x{index}.json.gz");
+            write_gz(&folder.path().join(file), json!({"Records": part}).to_string().as_bytes());
+        }
+        folder.path().join(name).to_string_lossy().into_owned()
+    };
+    let one = write("one", vec![records.iter().collect()]);
+    let many = write("many", records.chunks(7).map(|c| c.iter().rev().collect()).collect());
+    let print = |path: &str, command: &str, threads: &str| {
+        let printed = secretrail(&[command, path, "-f", "jsonl", "-q", "--threads", threads]);
+        assert_eq!((printed.code, printed.stderr.as_str()), (0, ""));
+        let lines = printed.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let without_file = |mut line: Value| {
+            line["object"] = Value::Null;
+            line["accesses"] = Value::Null;
+            line.to_string()
+        };
+        (printed.stdout.clone(), lines.map(without_file).collect::<Vec<_>>())
+    };
+    for command in ["accesses", "replay"] {
+        let (bytes, lines) = print(&many, command, "1");
+        assert!(lines.len() > 3, "{command}: {}", lines.len());
+        assert_eq!(print(&many, command, "4").0, bytes, "{command}: the same bytes on four threads");
+        assert_eq!(print(&one, command, "2").1, lines, "{command}: the same from one file");
+    }
+}

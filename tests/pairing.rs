@@ -1,0 +1,51 @@
+//! The pairing against one that is too simple to be wrong: of all pairs that are left, take the best, again and again.
+
+use std::collections::BTreeSet;
+
+use e2e::{decrypt_secret, read, run};
+use proptest::prelude::*;
+use secretrail_engine::limits::PAIRING_TOLERANCE_SECS;
+use secretrail_engine::rule::RuleSet;
+
+/// Who, which secret, when.
+type Event = (u8, u8, i64);
+
+fn brute_force(reads: &[Event], uses: &[Event]) -> BTreeSet<(usize, usize)> {
+    let mut pairs = BTreeSet::new();
+    let (mut reads_left, mut uses_left): (BTreeSet<usize>, BTreeSet<usize>) = ((0..reads.len()).collect(), (0..uses.len()).collect());
+    loop {
+        let fits = |r: usize, u: usize| reads[r].0 == uses[u].0 && reads[r].1 == uses[u].1 && (reads[r].2 - uses[u].2).abs() <= PAIRING_TOLERANCE_SECS;
+        let all = reads_left.iter().flat_map(|r| uses_left.iter().map(move |u| (*r, *u))).filter(|(r, u)| fits(*r, *u));
+        let worth = |(r, u): &(usize, usize)| ((reads[*r].2 - uses[*u].2).abs(), reads[*r].2.min(uses[*u].2), read_id(*r), use_id(*u));
+        let Some((r, u)) = all.min_by_key(worth) else { return pairs };
+        pairs.insert((r, u));
+        reads_left.remove(&r);
+        uses_left.remove(&u);
+    }
+}
+
+fn read_id(index: usize) -> String {
+    format!("r{index:03}")
+}
+
+fn use_id(index: usize) -> String {
+    format!("k{index:03}")
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn the_fast_pairing_is_the_simple_one(
+        reads in proptest::collection::vec((0_u8..2, 0_u8..2, 0_i64..25), 0..14),
+        uses in proptest::collection::vec((0_u8..2, 0_u8..2, 0_i64..25), 0..14),
+    ) {
+        let mut records: Vec<_> = reads.iter().enumerate().map(|(i, (who, what, secs))| read(&read_id(i), &format!("app{who}"), *secs, &format!("s{what}"))).collect();
+        records.extend(uses.iter().enumerate().map(|(i, (who, what, secs))| decrypt_secret(&use_id(i), &format!("app{who}"), *secs, &format!("s{what}"))));
+        let rows = run(&records, &RuleSet::default(), None).accesses;
+        let number = |id: &str| id[1..].parse::<usize>().unwrap();
+        let pairs: BTreeSet<_> = rows.iter().filter_map(|r| Some((number(&r.head.event_id), number(r.decrypt.event_id.as_deref()?)))).collect();
+        prop_assert_eq!(pairs, brute_force(&reads, &uses));
+        prop_assert_eq!(rows.len(), reads.len() + uses.len() - rows.iter().filter(|r| r.decrypt.event_id.is_some()).count());
+    }
+}
