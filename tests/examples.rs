@@ -9,7 +9,12 @@ const POLICY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/access-polic
 fn the_replay_tells_the_five_stories_and_nothing_else() {
     let printed = secretrail(&["replay", LOGS, "--policy", POLICY, "-f", "csv"]);
     assert_eq!(printed.code, 0, "{}", printed.stderr);
-    let mut told: Vec<String> = printed.stdout.lines().skip(1).map(|line| line.split(',').skip(1).take(3).collect::<Vec<_>>().join(",")).collect();
+    let mut told: Vec<String> = printed
+        .stdout
+        .lines()
+        .skip(1)
+        .map(|line| line.split(',').skip(1).take(3).collect::<Vec<_>>().join(","))
+        .collect();
     told.sort();
     let role = |name: &str| format!("arn:aws:iam::111122223333:role/{name}");
     let user = |name: &str| format!("arn:aws:iam::111122223333:user/{name}");
@@ -35,6 +40,10 @@ fn the_replay_tells_the_five_stories_and_nothing_else() {
 fn every_read_of_the_example_has_its_decrypt() {
     let printed = secretrail(&["accesses", LOGS]);
     assert_eq!(printed.code, 0);
-    assert!(printed.stderr.contains("135 paired, 0 absent, 0 unknown, 0 pending, 11 not expected"), "{}", printed.stderr);
+    assert!(
+        printed.stderr.contains("135 paired, 0 absent, 0 unknown, 0 pending, 11 not expected"),
+        "{}",
+        printed.stderr
+    );
     assert!(printed.stderr.contains("skipped files  1 digest"), "{}", printed.stderr);
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use e2e::{
-    ACCOUNT, REGION, afterwards, alert_ids, at, decrypt_parameter, decrypt_secret, harvest, ledger, parameter_arn, read, record, role, run, secret_arn,
-    secretrail, write_gz,
+    ACCOUNT, REGION, afterwards, alert_ids, at, decrypt_parameter, decrypt_secret, harvest, ledger, parameter_arn,
+    read, record, role, run, secret_arn, secretrail, write_gz,
 };
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -19,8 +19,10 @@ use serde_json::{Value, json};
 
 /// The pack, with thresholds that small inputs reach, and rules about order, records and changes.
 fn rules() -> RuleSet {
-    let small = |text: &str| text.replace("gte: 100", "gte: 3").replace("gte: 20", "gte: 3").replace("gte: 5", "gte: 3");
-    let mut files: Vec<(String, String)> = secretrail_cli::load::pack().into_iter().map(|(name, text)| (name, small(&text))).collect();
+    let small =
+        |text: &str| text.replace("gte: 100", "gte: 3").replace("gte: 20", "gte: 3").replace("gte: 5", "gte: 3");
+    let mut files: Vec<(String, String)> =
+        secretrail_cli::load::pack().into_iter().map(|(name, text)| (name, small(&text))).collect();
     files.push(("own.yml".to_owned(), OWN.to_owned()));
     load(files.iter().map(|(name, text)| (name.as_str(), text.as_str()))).expect("the rules load").0
 }
@@ -194,7 +196,9 @@ fn files_and_threads_change_nothing() {
     let write = |name: &str, parts: Vec<Vec<&Value>>| {
         for (index, part) in parts.iter().enumerate() {
             let stamp = format!("{:02}{:02}", 10 + index / 60, index % 60);
-            let file = format!("{name}/AWSLogs/{ACCOUNT}/CloudTrail/{REGION}/2026/03/02/{ACCOUNT}_CloudTrail_{REGION}_20260302T{stamp}Z_x{index}.json.gz");
+            let file = format!(
+                "{name}/AWSLogs/{ACCOUNT}/CloudTrail/{REGION}/2026/03/02/{ACCOUNT}_CloudTrail_{REGION}_20260302T{stamp}Z_x{index}.json.gz"
+            );
             write_gz(&folder.path().join(file), json!({"Records": part}).to_string().as_bytes());
         }
         folder.path().join(name).to_string_lossy().into_owned()

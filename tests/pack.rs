@@ -15,7 +15,11 @@ fn every_example_holds_and_every_alerting_rule_has_both_kinds() {
     let alerting = rules.detections.iter().filter(|d| d.alerts).map(|d| &d.meta);
     for meta in alerting.chain(rules.windows.iter().map(|w| &w.meta)) {
         for fires in [true, false] {
-            assert!(all.iter().any(|e| e.rule == meta.id && e.fires == fires), "{}: no example with fires: {fires}", meta.file);
+            assert!(
+                all.iter().any(|e| e.rule == meta.id && e.fires == fires),
+                "{}: no example with fires: {fires}",
+                meta.file
+            );
         }
         assert!(!meta.false_positives.is_empty() && !meta.references.is_empty(), "{}", meta.file);
         assert!(meta.tags.iter().any(|t| t.starts_with("attack.t")), "{}", meta.file);

@@ -6,7 +6,9 @@ use secretrail_engine::rule::load::load;
 use serde_json::{Value, json};
 
 fn rule(logsource: &str, detection: &str) -> String {
-    format!("title: t\nid: a\nlogsource:\n  product: aws\n  {logsource}\ndetection:\n{detection}\n  condition: selection\n")
+    format!(
+        "title: t\nid: a\nlogsource:\n  product: aws\n  {logsource}\ndetection:\n{detection}\n  condition: selection\n"
+    )
 }
 
 fn access(selection: &str) -> String {
@@ -35,37 +37,99 @@ fn faults_name_file_line_field_and_remedy() {
     };
     check(&access("secret.nam: x"), "r.yml:8: secret.nam: there is no such field; did you mean `secret.name`?");
     check(&access("secret.name|containz: x"), "r.yml:8: detection: Unknown modifier 'containz'; the specification");
-    check(&rule("category: process_creation", "  selection: {a: b}"), "r.yml:3: logsource: is not one that this engine reads");
-    check(&rule("category: secret_change", "  selection: {access.method: api}"), "r.yml:7: access.method: there is no such field; secret changes do not have it");
+    check(
+        &rule("category: process_creation", "  selection: {a: b}"),
+        "r.yml:3: logsource: is not one that this engine reads",
+    );
+    check(
+        &rule("category: secret_change", "  selection: {access.method: api}"),
+        "r.yml:7: access.method: there is no such field; secret changes do not have it",
+    );
     check("title: t\n\tid: a\n", "r.yml:2: ");
     check("title: t\n", "r.yml:1: ");
     check("", "r.yml:1: ");
     check("# nothing\n", "r.yml:1: ");
     check(&access("secret.name|re: '('"), "r.yml:");
     check(&correlation("  type: event_count\n  group-by: [principal.arn]\n  timespan: 5m\n"), "r.yml:");
-    check(&correlation("  type: event_count\n  group-by: [principal.arn]\n  timespan: 5m\n  condition: {lt: 3}\n"), "r.yml:18: correlation.condition: `lt`, `lte`, `eq` and `neq` could take an alert back");
-    check(&correlation("  type: value_count\n  group-by: [principal.arn]\n  timespan: 5m\n  condition: {gte: 3}\n"), "r.yml:18: correlation.condition: `value_count` needs `field:`");
-    check(&correlation("  type: value_sum\n  group-by: [principal.arn]\n  timespan: 5m\n  condition: {gte: 3, field: x}\n"), "r.yml:15: correlation.type: `value_sum` is not supported");
-    check(&correlation("  type: value_summ\n  group-by: [principal.arn]\n  timespan: 5m\n  condition: {gte: 3}\n"), "r.yml:15: correlation: ");
-    check(&correlation("  type: event_count\n  timespan: 5m\n  condition: {gte: 3}\n"), "r.yml:13: correlation.group-by: is missing");
-    check(&correlation("  type: event_count\n  group-by: [principal.arnn]\n  timespan: 5m\n  condition: {gte: 3}\n"), "r.yml:16: principal.arnn: `base` has no such field; did you mean `principal.arn`?");
-    check(&correlation("  type: event_count\n  group-by: [principal.arn]\n  timespan: 5m\n  condition: {gte: 3}\n").replace("[base]", "[nobody]"), "r.yml:14: correlation.rules: `nobody` is not exactly one loaded rule");
-    check(&correlation("  type: event_count\n  group-by: [principal.arn]\n  timespan: 5m\n  condition: {gte: 3}\n").replace("[base]", "[c]"), "r.yml:");
-    check(&format!("{}secretrail:\n  suppres: 1h\n", access("access.outcome: denied")), "r.yml:11: secretrail: unknown field `suppres`");
-    check(&format!("{}secretrail:\n  suppress: soon\n", access("access.outcome: denied")), "r.yml:11: secretrail.suppress: `soon` is not a timespan");
-    check(&format!("{}secretrail:\n  times_usual: 5\n", access("access.outcome: denied")), "r.yml:11: secretrail.times_usual: relative spikes are not supported");
-    check(&format!("{}---\n{}", access("access.outcome: denied"), access("access.outcome: failed")), "r.yml:2: id: `a` is also the id of a rule in r.yml");
+    check(
+        &correlation("  type: event_count\n  group-by: [principal.arn]\n  timespan: 5m\n  condition: {lt: 3}\n"),
+        "r.yml:19: correlation.condition: `lt`, `lte`, `eq` and `neq` could take an alert back",
+    );
+    check(
+        &correlation("  type: value_count\n  group-by: [principal.arn]\n  timespan: 5m\n  condition: {gte: 3}\n"),
+        "r.yml:19: correlation.condition: `value_count` needs `field:`",
+    );
+    check(
+        &correlation(
+            "  type: value_sum\n  group-by: [principal.arn]\n  timespan: 5m\n  condition: {gte: 3, field: x}\n",
+        ),
+        "r.yml:16: correlation.type: `value_sum` is not supported",
+    );
+    check(
+        &correlation("  type: value_summ\n  group-by: [principal.arn]\n  timespan: 5m\n  condition: {gte: 3}\n"),
+        "r.yml:16: correlation: ",
+    );
+    check(
+        &correlation("  type: event_count\n  timespan: 5m\n  condition: {gte: 3}\n"),
+        "r.yml:14: correlation.group-by: is missing",
+    );
+    check(
+        &correlation("  type: event_count\n  group-by: [principal.arnn]\n  timespan: 5m\n  condition: {gte: 3}\n"),
+        "r.yml:17: principal.arnn: `base` has no such field; did you mean `principal.arn`?",
+    );
+    check(
+        &correlation("  type: event_count\n  group-by: [principal.arn]\n  timespan: 5m\n  condition: {gte: 3}\n")
+            .replace("[base]", "[nobody]"),
+        "r.yml:15: correlation.rules: `nobody` is not exactly one loaded rule",
+    );
+    check(
+        &correlation("  type: event_count\n  group-by: [principal.arn]\n  timespan: 5m\n  condition: {gte: 3}\n")
+            .replace("[base]", "[c]"),
+        "r.yml:",
+    );
+    check(
+        &format!("{}secretrail:\n  suppres: 1h\n", access("access.outcome: denied")),
+        "r.yml:11: secretrail: unknown field `suppres`",
+    );
+    check(
+        &format!("{}secretrail:\n  suppress: soon\n", access("access.outcome: denied")),
+        "r.yml:11: secretrail.suppress: `soon` is not a timespan",
+    );
+    check(
+        &format!("{}secretrail:\n  times_usual: 5\n", access("access.outcome: denied")),
+        "r.yml:11: secretrail.times_usual: relative spikes are not supported",
+    );
+    check(
+        &format!("{}---\n{}", access("access.outcome: denied"), access("access.outcome: failed")),
+        "r.yml:2: id: `a` is also the id of a rule in r.yml",
+    );
     check(&access("access.outcome: denied").replace("condition: selection", "condition: selektion"), "r.yml:");
 }
 
 #[test]
 fn absent_fields_are_null_and_booleans_are_words() {
     let records = [read("r", "app", 0, "prod/db")];
-    for matching in ["errorCode: null", "secret.arn: null", "access.cross_account: false", "access.cross_account: 'false'", "requestParameters.secretId: PROD/DB",
-                     "errorCode|exists: false", "secret.name|endswith: [x, /db]", "secret.name|re: ^prod/", "source.ip|cidr: 10.0.0.0/8", "principal.name|cased: app"] {
+    for matching in [
+        "errorCode: null",
+        "secret.arn: null",
+        "access.cross_account: false",
+        "access.cross_account: 'false'",
+        "requestParameters.secretId: PROD/DB",
+        "errorCode|exists: false",
+        "secret.name|endswith: [x, /db]",
+        "secret.name|re: ^prod/",
+        "source.ip|cidr: 10.0.0.0/8",
+        "principal.name|cased: app",
+    ] {
         assert_eq!(fires(&access(matching), &records), 1, "{matching}");
     }
-    for other in ["eventName: null", "secret.name|cased: PROD/DB", "source.ip|cidr: 192.0.2.0/24", "expected.principal: 'no'", "errorCode|exists: true"] {
+    for other in [
+        "eventName: null",
+        "secret.name|cased: PROD/DB",
+        "source.ip|cidr: 192.0.2.0/24",
+        "expected.principal: 'no'",
+        "errorCode|exists: true",
+    ] {
         assert_eq!(fires(&access(other), &records), 0, "{other}");
     }
     let keywords = rule("category: secret_access", "  selection: [PROD/d*]");
@@ -74,8 +138,11 @@ fn absent_fields_are_null_and_booleans_are_words() {
 
 #[test]
 fn rules_about_records_see_every_service_and_are_one_alert_an_event() {
-    let text = rule("service: cloudtrail", "  selection: {eventSource: s3.amazonaws.com, requestParameters.keys.name: b}");
-    let call = |id: &str, name: &str| record(id, &role("app"), 0, "s3", "PutThing", json!({"keys": [{"name": "a"}, {"name": name}]}));
+    let text =
+        rule("service: cloudtrail", "  selection: {eventSource: s3.amazonaws.com, requestParameters.keys.name: b}");
+    let call = |id: &str, name: &str| {
+        record(id, &role("app"), 0, "s3", "PutThing", json!({"keys": [{"name": "a"}, {"name": name}]}))
+    };
     assert_eq!(fires(&text, &[call("e1", "b"), call("e1", "b"), call("e2", "c")]), 1);
     let any_service = rule("service: cloudtrail", "  selection: {eventName: PutThing}");
     assert_eq!(fires(&any_service, &[call("e1", "b"), call("e2", "c")]), 2);
@@ -92,8 +159,11 @@ fn rules_that_ask_for_the_key_wait_until_it_is_known() {
 
 #[test]
 fn windows_are_half_open_and_one_alert_a_bucket() {
-    let text = correlation("  type: event_count\n  group-by: [principal.arn]\n  timespan: 10s\n  condition: {gte: 3}\n");
-    let reads = |times: &[i64]| -> Vec<Value> { times.iter().enumerate().map(|(i, t)| read(&format!("r{i}"), "app", *t, "x")).collect() };
+    let text =
+        correlation("  type: event_count\n  group-by: [principal.arn]\n  timespan: 10s\n  condition: {gte: 3}\n");
+    let reads = |times: &[i64]| -> Vec<Value> {
+        times.iter().enumerate().map(|(i, t)| read(&format!("r{i}"), "app", *t, "x")).collect()
+    };
     assert_eq!(fires(&text, &reads(&[0, 4, 9])), 1);
     assert_eq!(fires(&text, &reads(&[0, 4, 10])), 0, "(t - 10 s, t] leaves out what is ten seconds old");
     assert_eq!(fires(&text, &reads(&[0, 1, 2, 3, 4, 5])), 1);
@@ -103,12 +173,17 @@ fn windows_are_half_open_and_one_alert_a_bucket() {
     let outcome = run(&reads(&[0, 1, 2, 12, 13, 14, 15]), &rules(&suppressed), None);
     let [alert] = outcome.alerts.as_slice() else { panic!("{:?}", outcome.alerts) };
     let firing = alert.firing.as_ref().unwrap();
-    assert_eq!((firing.count, firing.start, firing.end), (4, at(5), at(15)), "the fullest window of the bucket is told");
+    assert_eq!(
+        (firing.count, firing.start, firing.end),
+        (4, at(5), at(15)),
+        "the fullest window of the bucket is told"
+    );
 }
 
 #[test]
 fn what_lacks_a_field_of_the_group_does_not_count() {
-    let text = correlation("  type: event_count\n  group-by: [source.vpc_endpoint]\n  timespan: 10s\n  condition: {gte: 1}\n");
+    let text =
+        correlation("  type: event_count\n  group-by: [source.vpc_endpoint]\n  timespan: 10s\n  condition: {gte: 1}\n");
     assert_eq!(fires(&text, &[read("r", "app", 0, "x")]), 0);
     let mut inside = read("r", "app", 0, "x");
     inside["vpcEndpointId"] = json!("vpce-1");
@@ -118,8 +193,13 @@ fn what_lacks_a_field_of_the_group_does_not_count() {
 #[test]
 fn order_matters_only_where_the_rule_says_so() {
     let text = |kind: &str| {
-        let base = |id: &str, name: &str| access(&format!("secret.name: {name}")).replace("id: a", &format!("id: {id}"));
-        format!("{}---\n{}---\ntitle: c\nid: c\ncorrelation:\n  type: {kind}\n  rules: [first, second]\n  group-by: [principal.arn]\n  timespan: 10s\n", base("first", "x"), base("second", "y"))
+        let base =
+            |id: &str, name: &str| access(&format!("secret.name: {name}")).replace("id: a", &format!("id: {id}"));
+        format!(
+            "{}---\n{}---\ntitle: c\nid: c\ncorrelation:\n  type: {kind}\n  rules: [first, second]\n  group-by: [principal.arn]\n  timespan: 10s\n",
+            base("first", "x"),
+            base("second", "y")
+        )
     };
     let reads = |x: i64, y: i64| [read("r1", "app", x, "x"), read("r2", "app", y, "y")];
     assert_eq!(fires(&text("temporal"), &reads(5, 0)), 1);

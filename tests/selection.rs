@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use e2e::{ACCOUNT, REGION, Printed, decrypt_secret, read, secretrail, secretrail_with, write_gz};
+use e2e::{ACCOUNT, Printed, REGION, decrypt_secret, read, secretrail, secretrail_with, write_gz};
 use serde_json::{Value, json};
 
 fn events(printed: &Printed) -> Vec<String> {
@@ -42,8 +42,17 @@ fn every_form_of_input_gives_the_same() {
         fs::write(&plain, &form).unwrap();
         let zipped = folder.path().join("zipped.json.gz");
         write_gz(&zipped, form.as_bytes());
-        for printed in [accesses(&[text(&plain)], &[]), accesses(&[text(&zipped)], &[]), secretrail_with(&["accesses", "-", "-q", "-f", "jsonl"], form.as_bytes())] {
-            assert_eq!((events(&printed), printed.code), (vec!["r1".to_owned(), "r2".to_owned()], 0), "{form}\n{}", printed.stderr);
+        for printed in [
+            accesses(&[text(&plain)], &[]),
+            accesses(&[text(&zipped)], &[]),
+            secretrail_with(&["accesses", "-", "-q", "-f", "jsonl"], form.as_bytes()),
+        ] {
+            assert_eq!(
+                (events(&printed), printed.code),
+                (vec!["r1".to_owned(), "r2".to_owned()], 0),
+                "{form}\n{}",
+                printed.stderr
+            );
         }
     }
 }
@@ -52,7 +61,9 @@ fn every_form_of_input_gives_the_same() {
 fn a_tree_is_pruned_by_date_account_and_region() {
     let folder = tempfile::tempdir().unwrap();
     let put = |account: &str, region: &str, kind: &str, day: u32, id: &str| {
-        let file = format!("AWSLogs/{account}/{kind}/{region}/2026/03/{day:02}/{account}_{kind}_{region}_202603{day:02}T1005Z_{id}.json.gz");
+        let file = format!(
+            "AWSLogs/{account}/{kind}/{region}/2026/03/{day:02}/{account}_{kind}_{region}_202603{day:02}T1005Z_{id}.json.gz"
+        );
         let mut row = read(id, "app", 0, "x");
         row["eventTime"] = json!(format!("2026-03-{day:02}T10:00:00Z"));
         write_gz(&folder.path().join(file), json!({"Records": [row]}).to_string().as_bytes());
@@ -62,12 +73,19 @@ fn a_tree_is_pruned_by_date_account_and_region() {
     }
     put(ACCOUNT, "us-east-1", "CloudTrail", 5, "elsewhere");
     put("222233334444", REGION, "CloudTrail", 5, "other");
-    for kind in ["CloudTrail-Digest", "CloudTrail-Insight", "CloudTrail-NetworkActivity", "CloudTrail-Aggregated", "Config"] {
+    for kind in
+        ["CloudTrail-Digest", "CloudTrail-Insight", "CloudTrail-NetworkActivity", "CloudTrail-Aggregated", "Config"]
+    {
         put(ACCOUNT, REGION, kind, 5, "never");
     }
     let check = |more: &[&str], expected: &[&str]| {
         let printed = accesses(&[text(folder.path())], more);
-        assert_eq!((events(&printed), printed.code), (expected.iter().map(|e| (*e).to_owned()).collect(), 0), "{more:?} {}", printed.stderr);
+        assert_eq!(
+            (events(&printed), printed.code),
+            (expected.iter().map(|e| (*e).to_owned()).collect(), 0),
+            "{more:?} {}",
+            printed.stderr
+        );
     };
     check(&[], &["home-1", "elsewhere", "home-5", "other", "home-9"]);
     check(&["--from", "2026-03-05", "--to", "2026-03-06"], &["elsewhere", "home-5", "other"]);
@@ -76,10 +94,20 @@ fn a_tree_is_pruned_by_date_account_and_region() {
     check(&["--account", "222233334444"], &["other"]);
     check(&["--account", ACCOUNT, "--region", REGION, "--to", "2026-03-02"], &["home-1"]);
     // Folders outside the selection are not even opened: what is broken in them costs nothing.
-    fs::write(folder.path().join(format!("AWSLogs/{ACCOUNT}/CloudTrail/{REGION}/2026/03/09/broken.json.gz")), b"\x1f\x8b\x08broken").unwrap();
+    fs::write(
+        folder.path().join(format!("AWSLogs/{ACCOUNT}/CloudTrail/{REGION}/2026/03/09/broken.json.gz")),
+        b"\x1f\x8b\x08broken",
+    )
+    .unwrap();
     check(&["--to", "2026-03-06"], &["home-1", "elsewhere", "home-5", "other"]);
     let printed = secretrail(&["accesses", text(folder.path())]);
-    assert!(printed.stderr.contains("skipped files  1 digest, 1 insight, 1 network activity, 1 aggregated, 1 other service"), "{}", printed.stderr);
+    assert!(
+        printed
+            .stderr
+            .contains("skipped files  1 digest, 1 insight, 1 network activity, 1 aggregated, 1 other service"),
+        "{}",
+        printed.stderr
+    );
     assert!(printed.stderr.contains("broken.json.gz: the gzip data is cut off or damaged"), "{}", printed.stderr);
     assert_eq!(printed.code, 3);
 }
@@ -116,7 +144,14 @@ fn what_cannot_be_read_is_named_and_costs_nothing_else() {
     put("other.json", br#"{"name":"package","version":"1"}"#);
     put("empty.json", b"");
     put("notes.txt", b"notes");
-    put("bad.json", format!(r#"{{"Records":[{{"eventSource":"secretsmanager.amazonaws.com","eventName":"GetSecretValue",}},{}]}}"#, one.replace("kept", "beside")).as_bytes());
+    put(
+        "bad.json",
+        format!(
+            r#"{{"Records":[{{"eventSource":"secretsmanager.amazonaws.com","eventName":"GetSecretValue",}},{}]}}"#,
+            one.replace("kept", "beside")
+        )
+        .as_bytes(),
+    );
     let name = |end: &[u8]| [b"name-".as_slice(), end].concat();
     #[cfg(unix)]
     {
@@ -125,8 +160,17 @@ fn what_cannot_be_read_is_named_and_costs_nothing_else() {
         fs::write(odd, json!([read("odd", "app", 0, "x")]).to_string()).unwrap();
     }
     let printed = secretrail(&["accesses", text(folder.path()), "-f", "jsonl"]);
-    assert_eq!((events(&printed), printed.code), (["beside", "good", "kept", "odd"].map(str::to_owned).to_vec(), 3), "{}", printed.stderr);
-    for words in ["half.json: 1 record is cut off", "bad.json: 1 record is not JSON of a record", "1 not a log file, 1 empty, 2 no CloudTrail records"] {
+    assert_eq!(
+        (events(&printed), printed.code),
+        (["beside", "good", "kept", "odd"].map(str::to_owned).to_vec(), 3),
+        "{}",
+        printed.stderr
+    );
+    for words in [
+        "half.json: 1 record is cut off",
+        "bad.json: 1 record is not JSON of a record",
+        "1 not a log file, 1 empty, 2 no CloudTrail records",
+    ] {
         assert!(printed.stderr.contains(words), "{words}: {}", printed.stderr);
     }
 }
@@ -152,7 +196,11 @@ fn each_fault_has_its_words_and_its_exit_code() {
     check(&["accesses", "/no/such/folder"], 3, "/no/such/folder: No such file or directory");
     check(&["accesses", text(&empty)], 3, "no log files for this selection");
     check(&["accesses"], 64, "<PATH>");
-    check(&["accesses", good, "--from", "yesterday"], 64, "'yesterday' for '--from <TIME>': write 2026-03-02T10:00:00Z or 2026-03-02");
+    check(
+        &["accesses", good, "--from", "yesterday"],
+        64,
+        "'yesterday' for '--from <TIME>': write 2026-03-02T10:00:00Z or 2026-03-02",
+    );
     check(&["accesses", good, "--since", "5 parsecs"], 64, "write a number and s, m, h, d or w");
     check(&["accesses", good, "--from", "2026-03-02", "--to", "2026-03-01"], 64, "swap them");
     check(&["accesses", good, "--threads", "0"], 64, "--threads");

@@ -125,7 +125,11 @@ fn execute(command: Command, host: &mut Host) -> Result<u8, Failure> {
             out.alerts(&found.alerts)?;
             out.finish(host)?;
             let failing = args.fail_on.is_some_and(|level| found.alerts.iter().any(|alert| alert.rule.level >= level));
-            Ok(close(&settings, &found, started, Some(rules.len()), host).max(if failing { exit::FINDINGS } else { exit::DONE }))
+            Ok(close(&settings, &found, started, Some(rules.len()), host).max(if failing {
+                exit::FINDINGS
+            } else {
+                exit::DONE
+            }))
         }
         Command::Accesses(args) => {
             let settings = Settings::new(&args.input, &args.output, host)?;
@@ -144,7 +148,8 @@ fn execute(command: Command, host: &mut Host) -> Result<u8, Failure> {
 fn find(settings: &Settings, rules: &RuleSet, policy: Option<&Policy>, host: &mut Host) -> Result<Found, Failure> {
     let objects = walk::walk(&settings.paths, &settings.selection);
     let progress = settings.progress(objects.objects.iter().map(|o| o.bytes).sum());
-    let mut reading = read::read(&objects.objects, rules, &settings.selection, settings.threads, &mut *host.stdin, &progress);
+    let mut reading =
+        read::read(&objects.objects, rules, &settings.selection, settings.threads, &mut *host.stdin, &progress);
     progress.finish_and_clear();
     let mut report = objects.report;
     report.add(&std::mem::take(&mut reading.harvest.report));

@@ -42,11 +42,15 @@ fn from_disk(paths: &[PathBuf]) -> Result<Vec<(String, String)>, Failure> {
                 continue;
             }
             let name = entry.path().display().to_string();
-            let text = std::fs::read_to_string(entry.path()).map_err(|error| Failure::Rules(format!("{name}: {error}")))?;
+            let text =
+                std::fs::read_to_string(entry.path()).map_err(|error| Failure::Rules(format!("{name}: {error}")))?;
             files.push((name, text));
         }
         if files.len() == before {
-            return Err(Failure::Rules(format!("{}: holds no rules; Sigma files end in .yml or .yaml", path.display())));
+            return Err(Failure::Rules(format!(
+                "{}: holds no rules; Sigma files end in .yml or .yaml",
+                path.display()
+            )));
         }
     }
     Ok(files)

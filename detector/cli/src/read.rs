@@ -36,10 +36,18 @@ struct Work<'w> {
 }
 
 /// Reads every object.
-pub fn read(objects: &[Object], rules: &RuleSet, selection: &Selection, threads: usize, stdin: &mut (dyn Read + Send), progress: &ProgressBar) -> Reading {
+pub fn read(
+    objects: &[Object],
+    rules: &RuleSet,
+    selection: &Selection,
+    threads: usize,
+    stdin: &mut (dyn Read + Send),
+    progress: &ProgressBar,
+) -> Reading {
     let work = Work { objects, next: AtomicUsize::new(0), stdin: Mutex::new(stdin), progress };
     let parts: Vec<Reading> = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads.min(objects.len()).max(1)).map(|_| scope.spawn(|| work.run(rules, selection))).collect();
+        let workers: Vec<_> =
+            (0..threads.min(objects.len()).max(1)).map(|_| scope.spawn(|| work.run(rules, selection))).collect();
         // A worker that panicked is a bug; its panic goes on here.
         workers.into_iter().map(|w| w.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
     });
@@ -98,9 +106,16 @@ impl Work<'_> {
         out
     }
 
-    fn object(&self, object: &Object, scanner: &mut Scanner<'_>, buffer: &mut Vec<u8>, harvest: &mut Harvest) -> Result<(), String> {
+    fn object(
+        &self,
+        object: &Object,
+        scanner: &mut Scanner<'_>,
+        buffer: &mut Vec<u8>,
+        harvest: &mut Harvest,
+    ) -> Result<(), String> {
         let origin = Origin { object: object.name.as_str().into(), delivered: object.delivered };
-        let mut read = |input: Input<'_>| scanner.read(input, &origin, object.in_tree, harvest).map_err(|e| e.to_string());
+        let mut read =
+            |input: Input<'_>| scanner.read(input, &origin, object.in_tree, harvest).map_err(|e| e.to_string());
         match &object.place {
             Place::Stdin => {
                 let mut stdin = self.stdin.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

@@ -68,9 +68,15 @@ pub fn closing(report: &Report, threads: usize, elapsed: Duration, rules: Option
     format!("secretrail: {}\n", lines.join("\n  "))
 }
 
-fn push_counts<K: Ord>(lines: &mut Vec<String>, title: &str, counts: &BTreeMap<K, u64>, name: impl Fn(&K) -> &'static str) {
+fn push_counts<K: Ord>(
+    lines: &mut Vec<String>,
+    title: &str,
+    counts: &BTreeMap<K, u64>,
+    name: impl Fn(&K) -> &'static str,
+) {
     if !counts.is_empty() {
-        let counts: Vec<String> = counts.iter().map(|(reason, count)| format!("{} {}", number(*count), name(reason))).collect();
+        let counts: Vec<String> =
+            counts.iter().map(|(reason, count)| format!("{} {}", number(*count), name(reason))).collect();
         lines.push(format!("{title} {}", counts.join(", ")));
     }
 }

@@ -68,7 +68,14 @@ pub fn walk(paths: &[PathBuf], selection: &Selection) -> Objects {
     for path in paths {
         if path.as_os_str() == "-" {
             let name = "standard input".to_owned();
-            found.objects.push(Object { place: Place::Stdin, name, bytes: 0, in_tree: false, delivered: None, explicit: true });
+            found.objects.push(Object {
+                place: Place::Stdin,
+                name,
+                bytes: 0,
+                in_tree: false,
+                delivered: None,
+                explicit: true,
+            });
             continue;
         }
         match std::fs::metadata(path) {
@@ -97,7 +104,9 @@ fn folder(root: &Path, selection: &Selection, found: &mut Objects) {
     let key_of = |path: &Path| key(&base.join(path.strip_prefix(root).unwrap_or(path)));
     let before = found.objects.len() as u64 + found.report.objects_skipped.values().sum::<u64>();
     let entries = WalkDir::new(root).follow_links(true).sort_by_file_name().into_iter();
-    let wanted = |entry: &walkdir::DirEntry| !entry.file_type().is_dir() || may_hold(&object::parse(&key_of(entry.path())), selection);
+    let wanted = |entry: &walkdir::DirEntry| {
+        !entry.file_type().is_dir() || may_hold(&object::parse(&key_of(entry.path())), selection)
+    };
     for entry in entries.filter_entry(wanted) {
         let entry = match entry {
             Ok(entry) => entry,
@@ -143,15 +152,22 @@ fn skip(path: &ObjectPath<'_>, file: &Path, bytes: u64) -> Option<SkippedObject>
         ObjectKind::Aggregated => Some(SkippedObject::Aggregated),
         ObjectKind::OtherService => Some(SkippedObject::OtherService),
     };
-    let is_log = || file.extension().is_some_and(|e| ["json", "jsonl", "ndjson", "gz"].iter().any(|known| e.eq_ignore_ascii_case(known)));
-    by_kind.or_else(|| (!is_log()).then_some(SkippedObject::NotALog)).or_else(|| (bytes == 0).then_some(SkippedObject::Empty))
+    let is_log = || {
+        file.extension()
+            .is_some_and(|e| ["json", "jsonl", "ndjson", "gz"].iter().any(|known| e.eq_ignore_ascii_case(known)))
+    };
+    by_kind
+        .or_else(|| (!is_log()).then_some(SkippedObject::NotALog))
+        .or_else(|| (bytes == 0).then_some(SkippedObject::Empty))
 }
 
 /// Whether an object or folder may hold what is asked for. Its day and stamp are those of delivery: records are older.
 fn may_hold(path: &ObjectPath<'_>, selection: &Selection) -> bool {
-    let listed = |list: &[String], value: Option<&str>| list.is_empty() || value.is_none_or(|v| list.iter().any(|l| l == v));
+    let listed =
+        |list: &[String], value: Option<&str>| list.is_empty() || value.is_none_or(|v| list.iter().any(|l| l == v));
     let day_fits = path.days.is_none_or(|(start, end)| {
-        selection.from.is_none_or(|from| end > from) && selection.to.is_none_or(|to| start < to.plus(LATE_DELIVERY_SECS))
+        selection.from.is_none_or(|from| end > from)
+            && selection.to.is_none_or(|to| start < to.plus(LATE_DELIVERY_SECS))
     });
     let stamp_fits = path.delivered.filter(|_| path.account.is_some()).is_none_or(|at| {
         selection.from.is_none_or(|from| at.plus(STAMP_SLACK_SECS) >= from)

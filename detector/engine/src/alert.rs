@@ -139,12 +139,15 @@ impl Alert {
     pub fn new(id: AlertId, rule: Arc<RuleMeta>, firing: Option<Firing>, mut evidence: Vec<Evidence>) -> Self {
         evidence.sort_by(|a, b| a.order().cmp(&b.order()));
         evidence.dedup_by(|a, b| a.order() == b.order());
-        let time = firing.as_ref().map(|f| f.end).or_else(|| evidence.first().map(|e| e.head.time)).unwrap_or(EventTime(0));
+        let time =
+            firing.as_ref().map(|f| f.end).or_else(|| evidence.first().map(|e| e.head.time)).unwrap_or(EventTime(0));
         let one = |of: fn(&Evidence) -> Option<&Text>| {
             let values: BTreeSet<Option<&Text>> = evidence.iter().map(of).collect();
             values.first().filter(|_| values.len() == 1).copied().flatten().cloned()
         };
-        let named = |e: &Evidence| e.secret.as_ref().filter(|s| s.name.is_some()).map(|s| (s.key(), s.arn.clone().or_else(|| s.name.clone())));
+        let named = |e: &Evidence| {
+            e.secret.as_ref().filter(|s| s.name.is_some()).map(|s| (s.key(), s.arn.clone().or_else(|| s.name.clone())))
+        };
         let mut keys = std::collections::HashMap::new();
         let mut order = Vec::new();
         for (key, name) in evidence.iter().filter_map(named) {
@@ -211,7 +214,11 @@ fn summary(rule: &RuleMeta, firing: Option<&Firing>, evidence: &[Evidence], secr
     match firing {
         Some(firing) if firing.count > 1 || evidence.len() > 1 => {
             let from = evidence.iter().map(|e| e.head.time).min().unwrap_or(firing.start);
-            format!("{subject} {done}{space}{object}, {} calls from {source} in {region} between {from} and {}", evidence.len(), firing.end)
+            format!(
+                "{subject} {done}{space}{object}, {} calls from {source} in {region} between {from} and {}",
+                evidence.len(),
+                firing.end
+            )
         }
         _ => {
             let event = if first.access.is_none() { format!(", event {}", head.event_id) } else { String::new() };

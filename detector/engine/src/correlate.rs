@@ -308,13 +308,15 @@ impl<'s> Join<'s> {
 
     fn is_under(&self, key_use: usize, path: &SecretRef, recursive: bool) -> bool {
         let secret = self.scene.key_uses.get(key_use).and_then(|k| k.secret.as_ref());
-        let Some(secret) = secret.filter(|s| s.store == path.store && s.account == path.account && s.region == path.region)
+        let Some(secret) =
+            secret.filter(|s| s.store == path.store && s.account == path.account && s.region == path.region)
         else {
             return false;
         };
         let name = secret.name.as_deref().unwrap_or_default().trim_start_matches('/');
         let folder = path.name.as_deref().unwrap_or_default().trim_matches('/');
-        let below = if folder.is_empty() { Some(name) } else { name.strip_prefix(folder).and_then(|r| r.strip_prefix('/')) };
+        let below =
+            if folder.is_empty() { Some(name) } else { name.strip_prefix(folder).and_then(|r| r.strip_prefix('/')) };
         below.is_some_and(|rest| recursive || !rest.contains('/'))
     }
 
@@ -362,7 +364,14 @@ impl<'s> Join<'s> {
         }
     }
 
-    fn named_rows(&self, index: usize, read: &Arc<SecretRead>, secrets: &[SecretRef], method: Method, rows: &mut Vec<Row>) {
+    fn named_rows(
+        &self,
+        index: usize,
+        read: &Arc<SecretRead>,
+        secrets: &[SecretRef],
+        method: Method,
+        rows: &mut Vec<Row>,
+    ) {
         for (target, secret) in secrets.iter().enumerate() {
             if self.claimed.get(index).and_then(|c| c.get(target)) == Some(&true) {
                 continue;
@@ -378,7 +387,8 @@ impl<'s> Join<'s> {
     /// A `GetSecretValue` that Parameter Store made for a `GetParameter` of the same secret: one read, told twice.
     fn is_pass_through(&self, index: usize) -> bool {
         let Some(read) = self.scene.reads.get(index) else { return false };
-        let (Ask::Named(secrets), Some(_), "GetSecretValue") = (&read.ask, &read.head.principal.via, &*read.head.api) else {
+        let (Ask::Named(secrets), Some(_), "GetSecretValue") = (&read.ask, &read.head.principal.via, &*read.head.api)
+        else {
             return false;
         };
         let [secret] = secrets.as_slice() else { return false };
@@ -425,7 +435,13 @@ pub fn alone(key_use: &KeyUse, secret: &SecretRef, method: Method) -> Row {
 
 /// The access of a read and the key use behind it, if one was found. `asked` is what the request called the secret.
 #[must_use]
-pub fn row(read: &SecretRead, method: Method, secret: SecretRef, asked: SecretKey, key_use: Option<&Arc<KeyUse>>) -> Row {
+pub fn row(
+    read: &SecretRead,
+    method: Method,
+    secret: SecretRef,
+    asked: SecretKey,
+    key_use: Option<&Arc<KeyUse>>,
+) -> Row {
     let decrypt = match key_use {
         Some(key_use) => Decrypt {
             status: DecryptStatus::Paired,

@@ -76,7 +76,9 @@ impl<'a> Node<'a> {
             Self::List(items) => items.iter().for_each(|item| item.collect(path, found)),
             Self::Map(_) => match (self.get(name), index) {
                 (Some(Self::List(items)), Some(index)) => {
-                    let at = usize::try_from(index).ok().or_else(|| items.len().checked_add_signed(isize::try_from(index).ok()?));
+                    let at = usize::try_from(index)
+                        .ok()
+                        .or_else(|| items.len().checked_add_signed(isize::try_from(index).ok()?));
                     if let Some(item) = at.and_then(|at| items.get(at)) {
                         go_on(item, found);
                     }
@@ -119,9 +121,9 @@ impl<'a> Node<'a> {
             Self::Float(value) => EventValue::Float(*value),
             Self::Str(text) => EventValue::Str(Cow::Borrowed(text)),
             Self::List(items) => EventValue::Array(items.iter().map(Self::to_event_value).collect()),
-            Self::Map(entries) => EventValue::Map(
-                entries.iter().map(|(k, v)| (Cow::Borrowed(k.as_ref()), v.to_event_value())).collect(),
-            ),
+            Self::Map(entries) => {
+                EventValue::Map(entries.iter().map(|(k, v)| (Cow::Borrowed(k.as_ref()), v.to_event_value())).collect())
+            }
         }
     }
 
@@ -152,7 +154,8 @@ pub fn scalar_text(value: &EventValue<'_>) -> Option<String> {
 
 /// `name[2]` → name and index; a segment without a well-formed index is all name.
 fn indexed(segment: &str) -> (&str, Option<i64>) {
-    let parsed = segment.strip_suffix(']').and_then(|s| s.split_once('[')).and_then(|(n, i)| Some((n, i.parse().ok()?)));
+    let parsed =
+        segment.strip_suffix(']').and_then(|s| s.split_once('[')).and_then(|(n, i)| Some((n, i.parse().ok()?)));
     parsed.map_or((segment, None), |(name, index)| (name, Some(index)))
 }
 
@@ -233,11 +236,28 @@ mod tests {
 
     #[test]
     fn fields_are_found_where_the_sigma_engine_finds_them() {
-        let text = r#"{"a":{"b":[{"c":1},{"c":"two"},{"d":null}],"e":{}},"f.g":true,"h":[[{"i":2.5}],{"i":-7}],"n":null}"#;
+        let text =
+            r#"{"a":{"b":[{"c":1},{"c":"two"},{"d":null}],"e":{}},"f.g":true,"h":[[{"i":2.5}],{"i":-7}],"n":null}"#;
         let node = Node::parse(text).unwrap();
         let value: serde_json::Value = serde_json::from_str(text).unwrap();
         let event = JsonEvent::borrow(&value);
-        let paths = ["a", "a.b", "a.b.c", "a.b.d", "a.b[1].c", "a.b[-1].d", "a.b[9].c", "a.e", "a.e.x", "f.g", "h.i", "n", "n.x", "zz", "a.b[x]"];
+        let paths = [
+            "a",
+            "a.b",
+            "a.b.c",
+            "a.b.d",
+            "a.b[1].c",
+            "a.b[-1].d",
+            "a.b[9].c",
+            "a.e",
+            "a.e.x",
+            "f.g",
+            "h.i",
+            "n",
+            "n.x",
+            "zz",
+            "a.b[x]",
+        ];
         for path in paths {
             let mine = node.field(path);
             assert_eq!(mine.as_ref().map(|n| n.to_event_value()), event.get_field(path), "{path}");

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::document::Node;
 use crate::ids::{Arn, Home, SecretRef, Store, Text};
 use crate::observation::{
-    Ask, Head, Interner, KeyUse, Kept, Observation, Outcome, SecretChange, SecretRead, Source, SourceKind,
+    Ask, Head, Interner, Kept, KeyUse, Observation, Outcome, SecretChange, SecretRead, Source, SourceKind,
 };
 use crate::principal::Principal;
 use crate::time::EventTime;
@@ -103,18 +103,40 @@ pub fn role(source: &str, api: &str) -> Option<Role> {
             Some(Role::Read(Store::Ssm))
         }
         ("kms", "Decrypt") => Some(Role::KeyUse),
-        ("secretsmanager", "PutSecretValue" | "UpdateSecret" | "ReplicateSecretToRegions" | "CreateSecret") => change(true),
+        ("secretsmanager", "PutSecretValue" | "UpdateSecret" | "ReplicateSecretToRegions" | "CreateSecret") => {
+            change(true)
+        }
         (
             "secretsmanager",
-            "PutResourcePolicy" | "DeleteResourcePolicy" | "UpdateSecretVersionStage" | "RemoveRegionsFromReplication"
-            | "StopReplicationToReplica" | "RotateSecret" | "CancelRotateSecret" | "DeleteSecret" | "RestoreSecret"
-            | "TagResource" | "UntagResource",
+            "PutResourcePolicy"
+            | "DeleteResourcePolicy"
+            | "UpdateSecretVersionStage"
+            | "RemoveRegionsFromReplication"
+            | "StopReplicationToReplica"
+            | "RotateSecret"
+            | "CancelRotateSecret"
+            | "DeleteSecret"
+            | "RestoreSecret"
+            | "TagResource"
+            | "UntagResource",
         )
-        | ("ssm", "PutParameter" | "DeleteParameter" | "DeleteParameters" | "LabelParameterVersion" | "PutResourcePolicy" | "DeleteResourcePolicy")
+        | (
+            "ssm",
+            "PutParameter"
+            | "DeleteParameter"
+            | "DeleteParameters"
+            | "LabelParameterVersion"
+            | "PutResourcePolicy"
+            | "DeleteResourcePolicy",
+        )
         | ("kms", "PutKeyPolicy" | "DisableKey" | "ScheduleKeyDeletion")
         | (
             "cloudtrail",
-            "PutEventSelectors" | "StopLogging" | "DeleteTrail" | "UpdateTrail" | "StopEventDataStoreIngestion"
+            "PutEventSelectors"
+            | "StopLogging"
+            | "DeleteTrail"
+            | "UpdateTrail"
+            | "StopEventDataStoreIngestion"
             | "DeleteEventDataStore",
         ) => change(false),
         _ => None,
@@ -196,10 +218,16 @@ impl Facts<'_, '_> {
         one(&mut secret.partition);
         one(&mut secret.account);
         one(&mut secret.region);
-        [&mut secret.name, &mut secret.arn, &mut secret.partial_name, &mut secret.version_id, &mut secret.version_stage]
-            .into_iter()
-            .flatten()
-            .for_each(one);
+        [
+            &mut secret.name,
+            &mut secret.arn,
+            &mut secret.partial_name,
+            &mut secret.version_id,
+            &mut secret.version_stage,
+        ]
+        .into_iter()
+        .flatten()
+        .for_each(one);
     }
 
     fn is_key_use(&self) -> Result<(), NotOurs> {
@@ -211,7 +239,9 @@ impl Facts<'_, '_> {
         // A denied Decrypt has no context; it is ours when a store of secrets made it for the caller.
         let for_store = || {
             let via = &self.identity.invoked_by;
-            let store = via.get().is_some_and(|v| v.starts_with("secretsmanager.") || v.starts_with("ssm.") || v == "AWS Internal");
+            let store = via
+                .get()
+                .is_some_and(|v| v.starts_with("secretsmanager.") || v.starts_with("ssm.") || v == "AWS Internal");
             store && outcome(&self.record.error_code).0 != Outcome::Success
         };
         let dry_run = self.record.error_code.get() == Some("DryRunOperationException");
@@ -260,7 +290,8 @@ impl Facts<'_, '_> {
                 Store::SecretsManager => SecretRef::secret(id, home),
                 Store::Ssm => SecretRef::parameter(id, home),
             });
-            let denied = || Some(denied_target(self.record.error_message.get(), store, home)).filter(|s| s.name.is_some());
+            let denied =
+                || Some(denied_target(self.record.error_message.get(), store, home)).filter(|s| s.name.is_some());
             typed.or(other).or_else(denied)
         });
         SecretChange { head, secret, decrypts }
@@ -293,7 +324,8 @@ fn head_of(
     let time = record.event_time.get().and_then(EventTime::parse).ok_or(NotOurs::NoTime)?;
     let addendum = record.addendum();
     let original = addendum.original_event_id.get().filter(|_| addendum.reason.get() == Some("UPDATED_DATA"));
-    let event_id = original.or(record.event_id.get()).map_or_else(|| Text::from(crate::alert::digest(&[text])), Text::from);
+    let event_id =
+        original.or(record.event_id.get()).map_or_else(|| Text::from(crate::alert::digest(&[text])), Text::from);
     let (outcome, denied) = outcome(&record.error_code);
     let denied_by = denied.then(|| denied_by(record.error_message.get())).flatten();
     let shared = |scalar: &Scalar<'_>, interner: &mut Interner| scalar.get().map(|t| interner.text(t));
@@ -352,7 +384,11 @@ fn home<'a>(record: &'a Record<'_>, identity: &'a UserIdentity<'_>) -> Home<'a> 
 fn outcome(error_code: &Scalar<'_>) -> (Outcome, bool) {
     match error_code.get() {
         None => (Outcome::Success, false),
-        Some(code) if code.contains("AccessDenied") || code.ends_with("UnauthorizedOperation") || code.ends_with("NotAuthorized") => {
+        Some(code)
+            if code.contains("AccessDenied")
+                || code.ends_with("UnauthorizedOperation")
+                || code.ends_with("NotAuthorized") =>
+        {
             (Outcome::Denied, true)
         }
         Some(_) => (Outcome::Failed, false),
@@ -389,7 +425,8 @@ struct Denial<'a> {
 /// `… with an explicit deny in a GATE`.
 fn denial(message: Option<&str>) -> Option<Denial<'_>> {
     let (_, rest) = message?.split_once("is not authorized to perform: ")?;
-    let resource = rest.split_once(" on resource: ").map(|(_, r)| r.split_ascii_whitespace().next().unwrap_or_default());
+    let resource =
+        rest.split_once(" on resource: ").map(|(_, r)| r.split_ascii_whitespace().next().unwrap_or_default());
     let missing = || Some(rest.split_once("because no ")?.1.split_once(" allows")?.0);
     let explicit = || {
         let gate = rest.split_once("with an explicit deny in ")?.1;

@@ -84,11 +84,19 @@ pub fn inflate_stream(mut reader: impl Read, sink: &mut dyn FnMut(&[u8])) -> Res
     reader.by_ref().take(GZIP_MAGIC.len() as u64).read_to_end(&mut head)?;
     let gzip = head == GZIP_MAGIC;
     let compressed = Counted { inner: io::Cursor::new(head).chain(reader), count: 0 };
-    if gzip { pump(MultiGzDecoder::new(compressed), |d| Some(d.get_ref().count), sink) } else { pump(compressed, |_| None, sink) }
+    if gzip {
+        pump(MultiGzDecoder::new(compressed), |d| Some(d.get_ref().count), sink)
+    } else {
+        pump(compressed, |_| None, sink)
+    }
 }
 
 /// Reads to the end in pieces. `taken` says how many compressed bytes were used, or `None` where nothing is inflated.
-fn pump<R: Read>(mut reader: R, taken: impl Fn(&R) -> Option<u64>, sink: &mut dyn FnMut(&[u8])) -> Result<(), ReadError> {
+fn pump<R: Read>(
+    mut reader: R,
+    taken: impl Fn(&R) -> Option<u64>,
+    sink: &mut dyn FnMut(&[u8]),
+) -> Result<(), ReadError> {
     let mut buffer = vec![0; STREAM_CHUNK_BYTES];
     let mut total = 0_u64;
     loop {

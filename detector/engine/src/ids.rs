@@ -182,7 +182,9 @@ impl SecretRef {
             partition: partition.into(),
             account: account.into(),
             region: region.into(),
-            arn: Some(format!("arn:{partition}:ssm:{region}:{account}:parameter/{}", name.trim_start_matches('/')).into()),
+            arn: Some(
+                format!("arn:{partition}:ssm:{region}:{account}:parameter/{}", name.trim_start_matches('/')).into(),
+            ),
             partial_name: None,
             name: Some(name.into()),
             version_id: selector.filter(|_| is_version).map(Into::into),
@@ -234,7 +236,12 @@ impl SecretRef {
     /// This reference with what a full one adds, keeping the version that was asked for.
     #[must_use]
     pub fn completed(&self, full: &Self) -> Self {
-        Self { name: full.name.clone(), arn: full.arn.clone().or_else(|| self.arn.clone()), partial_name: None, ..self.clone() }
+        Self {
+            name: full.name.clone(),
+            arn: full.arn.clone().or_else(|| self.arn.clone()),
+            partial_name: None,
+            ..self.clone()
+        }
     }
 
     /// A short text for people: the name, or the place where it is not known.
@@ -309,7 +316,8 @@ mod tests {
 
     #[test]
     fn other_partitions_and_regions_are_read_alike() {
-        for (partition, region) in [("aws-cn", "cn-north-1"), ("aws-us-gov", "us-gov-west-1"), ("aws-new", "xx-moon-9")] {
+        for (partition, region) in [("aws-cn", "cn-north-1"), ("aws-us-gov", "us-gov-west-1"), ("aws-new", "xx-moon-9")]
+        {
             let home = Home { partition, account: "111122223333", region };
             let arn = format!("arn:{partition}:ssm:{region}:111122223333:parameter/a/b");
             let by_name = SecretRef::parameter("/a/b", home);

@@ -96,11 +96,19 @@ mod tests {
 
     #[test]
     fn reads_every_layout() {
-        for prefix in ["AWSLogs", "some/prefix/AWSLogs", "/mnt/AWSLogs/o-abcdefghij", "o-abcdefghij/AWSLogs/o-abcdefghij"] {
+        for prefix in
+            ["AWSLogs", "some/prefix/AWSLogs", "/mnt/AWSLogs/o-abcdefghij", "o-abcdefghij/AWSLogs/o-abcdefghij"]
+        {
             let key = format!("{prefix}/111122223333/CloudTrail/eu-west-1/2026/03/02/{FILE}");
             let path = parse(&key);
-            assert_eq!((path.kind, path.account, path.region), (ObjectKind::Events, Some("111122223333"), Some("eu-west-1")));
-            assert_eq!(path.days, Some((EventTime::from_date(2026, 3, 2).unwrap(), EventTime::from_date(2026, 3, 3).unwrap())));
+            assert_eq!(
+                (path.kind, path.account, path.region),
+                (ObjectKind::Events, Some("111122223333"), Some("eu-west-1"))
+            );
+            assert_eq!(
+                path.days,
+                Some((EventTime::from_date(2026, 3, 2).unwrap(), EventTime::from_date(2026, 3, 3).unwrap()))
+            );
             assert_eq!(path.delivered, EventTime::parse("2026-03-02T10:05:00Z"));
         }
     }
@@ -109,7 +117,10 @@ mod tests {
     fn reads_folders_on_the_way() {
         let span = |key| parse(key).days.map(|(a, b)| (a.to_string(), b.to_string()));
         assert_eq!(parse("AWSLogs/111122223333").account, Some("111122223333"));
-        assert_eq!(span("AWSLogs/111122223333/CloudTrail/eu-west-1/2026/12"), Some(("2026-12-01T00:00:00Z".into(), "2027-01-01T00:00:00Z".into())));
+        assert_eq!(
+            span("AWSLogs/111122223333/CloudTrail/eu-west-1/2026/12"),
+            Some(("2026-12-01T00:00:00Z".into(), "2027-01-01T00:00:00Z".into()))
+        );
         assert_eq!(span("AWSLogs/111122223333/CloudTrail/eu-west-1"), None);
     }
 

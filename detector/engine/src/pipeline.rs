@@ -144,12 +144,19 @@ impl<'a> Pipeline<'a> {
 
     /// Joins the loose ends with everything around them. With `finally`, what is missing is absent or unknown; without,
     /// it is pending.
-    async fn settle<S: StateStore>(&self, store: &S, due: &[LooseEnd], finally: bool, report: &mut Report) -> Result<Vec<Access>, StateError> {
+    async fn settle<S: StateStore>(
+        &self,
+        store: &S,
+        due: &[LooseEnd],
+        finally: bool,
+        report: &mut Report,
+    ) -> Result<Vec<Access>, StateError> {
         let due_ids: HashSet<LooseEndId> = due.iter().map(LooseEnd::id).collect();
         let scenes = scenes_of(due);
         let mut rows: Vec<Row> = Vec::new();
         let around = store.loose_ends_in(&scenes).await?;
-        let shared: Vec<Text> = around.iter().flatten().filter_map(|end| end.observation.head().shared_id.clone()).collect();
+        let shared: Vec<Text> =
+            around.iter().flatten().filter_map(|end| end.observation.head().shared_id.clone()).collect();
         let twins = store.loose_ends_sharing(&shared).await?;
         let best = best_copies(&around, &twins);
         let is_best = |end: &&LooseEnd| best.as_ref().is_none_or(|best| best.get(&copy_key(end)) == Some(&end.id()));
@@ -163,10 +170,12 @@ impl<'a> Pipeline<'a> {
         }
         for ends in &around {
             let paired = correlate::correlate(scene(ends.iter().filter(is_best)));
-            report.explained += paired.explained.iter().filter(|h| due_ids.contains(&LooseEndId::key_use(h))).count() as u64;
+            report.explained +=
+                paired.explained.iter().filter(|h| due_ids.contains(&LooseEndId::key_use(h))).count() as u64;
             rows.extend(paired.rows.into_iter().filter(|row| {
                 let is_due = |id: Option<LooseEndId>| id.is_some_and(|id| due_ids.contains(&id));
-                is_due(row.read.as_deref().map(LooseEndId::read)) || is_due(row.key_use.as_deref().map(LooseEndId::key_use))
+                is_due(row.read.as_deref().map(LooseEndId::read))
+                    || is_due(row.key_use.as_deref().map(LooseEndId::key_use))
             }));
         }
         rows.retain(|row| self.selection.contains(row.access.head.time));
@@ -183,7 +192,8 @@ impl<'a> Pipeline<'a> {
     }
 
     async fn decide_absence<S: StateStore>(&self, store: &S, rows: &mut [Row]) -> Result<(), StateError> {
-        let open: Vec<&mut Row> = rows.iter_mut().filter(|row| row.access.decrypt.status == DecryptStatus::Pending).collect();
+        let open: Vec<&mut Row> =
+            rows.iter_mut().filter(|row| row.access.decrypt.status == DecryptStatus::Pending).collect();
         let head = |row: &Row| row.access.head.clone();
         let marks: Vec<CoverageMark> = open
             .iter()
@@ -234,7 +244,8 @@ impl Drafts {
                 self.singles.entry(id).or_insert_with(|| (rule, Vec::new())).1.push(evidence);
             }
         }
-        let alerting = hits.facts.into_iter().filter(|(window, ..)| rules.windows.get(*window).is_some_and(|w| w.alerts));
+        let alerting =
+            hits.facts.into_iter().filter(|(window, ..)| rules.windows.get(*window).is_some_and(|w| w.alerts));
         self.facts.extend(alerting);
     }
 }
@@ -268,8 +279,12 @@ fn touched(facts: &[(usize, WindowKey, crate::state::Fact)], rules: &RuleSet) ->
 
 /// Of what was said of one event at sight and once it was settled, the settled one is told.
 fn most_telling(evidence: Vec<Evidence>) -> Vec<Evidence> {
-    let settled: HashSet<Text> = evidence.iter().filter(|e| e.is_settled()).map(|e| e.head.event_key().clone()).collect();
-    evidence.into_iter().filter(|e| e.access.is_none() || e.is_settled() || !settled.contains(e.head.event_key())).collect()
+    let settled: HashSet<Text> =
+        evidence.iter().filter(|e| e.is_settled()).map(|e| e.head.event_key().clone()).collect();
+    evidence
+        .into_iter()
+        .filter(|e| e.access.is_none() || e.is_settled() || !settled.contains(e.head.event_key()))
+        .collect()
 }
 
 /// The accesses of a read as far as its own record tells. A batch tells through the reads that it causes.

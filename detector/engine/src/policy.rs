@@ -193,7 +193,8 @@ fn source(text: &str) -> Result<SourcePattern, (String, String)> {
     if text.starts_with("vpce-") || text.contains(".amazonaws.com") || text == "AWS Internal" || text == "*" {
         return Ok(SourcePattern::Name(Glob::new(text)));
     }
-    let forms = "a CIDR (10.0.0.0/8, 2001:db8::/32), an address, vpce-…, or a service such as cloudformation.amazonaws.com";
+    let forms =
+        "a CIDR (10.0.0.0/8, 2001:db8::/32), an address, vpce-…, or a service such as cloudformation.amazonaws.com";
     Err((text.to_owned(), format!("`{text}` is not a source; write {forms}")))
 }
 
@@ -282,7 +283,11 @@ fn yes_or_no(allowed: bool) -> Verdict {
 
 /// One grant that allows is enough; what one grant cannot tell stays undeclared unless another allows.
 fn over(granted: &[&Grant], judge: impl Fn(&Grant) -> Verdict) -> Verdict {
-    granted.iter().map(|g| judge(g)).min_by_key(|v| [Verdict::Yes, Verdict::Undeclared, Verdict::No].iter().position(|o| o == v)).unwrap_or(Verdict::Undeclared)
+    granted
+        .iter()
+        .map(|g| judge(g))
+        .min_by_key(|v| [Verdict::Yes, Verdict::Undeclared, Verdict::No].iter().position(|o| o == v))
+        .unwrap_or(Verdict::Undeclared)
 }
 
 /// The ARNs by which a grant may mean a secret: the full one, the one without suffix, and one with a suffix unknown.
@@ -290,7 +295,9 @@ fn subjects(secret: &SecretRef) -> Vec<String> {
     let Some(name) = &secret.name else { return Vec::new() };
     let mut subjects: Vec<String> = secret.arn.iter().map(ToString::to_string).collect();
     if secret.store == Store::SecretsManager {
-        let bare = |name: &str| format!("arn:{}:secretsmanager:{}:{}:secret:{name}", secret.partition, secret.region, secret.account);
+        let bare = |name: &str| {
+            format!("arn:{}:secretsmanager:{}:{}:secret:{name}", secret.partition, secret.region, secret.account)
+        };
         let unfinished = secret.partial_name.as_deref().or(secret.arn.is_none().then_some(&**name));
         subjects.extend(unfinished.map(|name| format!("{}-{}", bare(name), UNKNOWN.to_string().repeat(6))));
         subjects.push(bare(name));
@@ -300,9 +307,14 @@ fn subjects(secret: &SecretRef) -> Vec<String> {
 
 /// The line of the `nth` grant's word, from 1; of the first such word when the grants cannot be told apart.
 fn line_of(text: &str, word: &str, nth: usize) -> Option<usize> {
-    let grant_starts = text.lines().enumerate().filter(|(_, line)| line.trim_start().starts_with("- ") && line.contains(':') && !line.contains("arn:"));
+    let grant_starts = text
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| line.trim_start().starts_with("- ") && line.contains(':') && !line.contains("arn:"));
     let start = grant_starts.map(|(index, _)| index).nth(nth).unwrap_or(0);
-    let found = |from: usize| text.lines().enumerate().skip(from).find(|(_, line)| line.contains(word)).map(|(index, _)| index + 1);
+    let found = |from: usize| {
+        text.lines().enumerate().skip(from).find(|(_, line)| line.contains(word)).map(|(index, _)| index + 1)
+    };
     found(start).or_else(|| found(0))
 }
 
@@ -314,9 +326,18 @@ mod tests {
     fn faults_name_line_and_remedy() {
         let cases = [
             ("version: 2\ngrants: []\n", "line 1: version 2 is not known; write `version: 1`"),
-            ("version: 1\ngrants:\n  - secrets: [prod/db]\n    principals: [\"*\"]\n", "line 3: grant 1: `prod/db` is not the ARN"),
-            ("version: 1\ngrants:\n  - secrets: [\"*\"]\n    principals: []\n", "line 4: grant 1: `principals` is empty"),
-            ("version: 1\ngrants:\n  - secrets: [\"*\"]\n    principals: [\"*\"]\n    sources: [10.0.0.0/99]\n", "line 5: grant 1: `10.0.0.0/99` is not a source"),
+            (
+                "version: 1\ngrants:\n  - secrets: [prod/db]\n    principals: [\"*\"]\n",
+                "line 3: grant 1: `prod/db` is not the ARN",
+            ),
+            (
+                "version: 1\ngrants:\n  - secrets: [\"*\"]\n    principals: []\n",
+                "line 4: grant 1: `principals` is empty",
+            ),
+            (
+                "version: 1\ngrants:\n  - secrets: [\"*\"]\n    principals: [\"*\"]\n    sources: [10.0.0.0/99]\n",
+                "line 5: grant 1: `10.0.0.0/99` is not a source",
+            ),
             ("version: 1\ngrants:\n  - secret: [\"*\"]\n", "line 3: "),
             ("version: 1\ngrants: [\n", "line "),
         ];

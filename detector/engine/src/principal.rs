@@ -207,9 +207,14 @@ mod tests {
     fn sessions_of_a_workload_fold_into_the_role_with_its_path() {
         let session = "arn:aws:sts::111122223333:assumed-role/app/i-0abc";
         let issuer = r#"{"type":"Role","arn":"arn:aws:iam::111122223333:role/team/app","accountId":"111122223333","userName":"app"}"#;
-        let with = format!(r#"{{"type":"AssumedRole","arn":"{session}","principalId":"AROA1:i-0abc","accountId":"111122223333","sessionContext":{{"sessionIssuer":{issuer}}}}}"#);
+        let with = format!(
+            r#"{{"type":"AssumedRole","arn":"{session}","principalId":"AROA1:i-0abc","accountId":"111122223333","sessionContext":{{"sessionIssuer":{issuer}}}}}"#
+        );
         let p = check(&with, Some("arn:aws:iam::111122223333:role/team/app"), PrincipalKind::Workload);
-        assert_eq!((p.name.as_deref(), p.session.as_deref(), p.actor.as_deref()), (Some("app"), Some("i-0abc"), Some(session)));
+        assert_eq!(
+            (p.name.as_deref(), p.session.as_deref(), p.actor.as_deref()),
+            (Some("app"), Some("i-0abc"), Some(session))
+        );
         for empty in [r#"{"sessionIssuer":{}}"#, "{}", "null", "[]"] {
             let without = format!(r#"{{"type":"AssumedRole","arn":"{session}","sessionContext":{empty}}}"#);
             check(&without, Some("arn:aws:iam::111122223333:role/app"), PrincipalKind::Workload);
@@ -219,20 +224,50 @@ mod tests {
     #[test]
     fn a_person_behind_single_sign_on_keeps_the_name() {
         let role = "arn:aws:iam::111122223333:role/aws-reserved/sso.amazonaws.com/eu-west-1/AWSReservedSSO_Admin_0123456789abcdef";
-        let identity = format!(r#"{{"type":"AssumedRole","arn":"arn:aws:sts::111122223333:assumed-role/AWSReservedSSO_Admin_0123456789abcdef/ann@example.com","sessionContext":{{"sessionIssuer":{{"arn":"{role}"}}}}}}"#);
+        let identity = format!(
+            r#"{{"type":"AssumedRole","arn":"arn:aws:sts::111122223333:assumed-role/AWSReservedSSO_Admin_0123456789abcdef/ann@example.com","sessionContext":{{"sessionIssuer":{{"arn":"{role}"}}}}}}"#
+        );
         check(&identity, Some(&format!("{role}/ann@example.com")), PrincipalKind::Human);
     }
 
     #[test]
     fn the_other_types_keep_what_they_have() {
-        check(r#"{"type":"IAMUser","arn":"arn:aws:iam::111122223333:user/ann","userName":"ann"}"#, Some("arn:aws:iam::111122223333:user/ann"), PrincipalKind::Human);
-        check(r#"{"type":"IAMUser","principalId":"AIDA1","accountId":"111122223333","accessKeyId":""}"#, Some("111122223333:AIDA1"), PrincipalKind::Human);
-        check(r#"{"type":"Root","accountId":"111122223333"}"#, Some("arn:aws:iam::111122223333:root"), PrincipalKind::Root);
-        check(r#"{"type":"AWSService","invokedBy":"rds.amazonaws.com"}"#, Some("rds.amazonaws.com"), PrincipalKind::Service);
-        check(r#"{"accountId":"111122223333","invokedBy":"secretsmanager.amazonaws.com"}"#, Some("secretsmanager.amazonaws.com"), PrincipalKind::Service);
-        let outsider = check(r#"{"type":"AWSAccount","accountId":"999988887777","principalId":"AROA9:job"}"#, Some("999988887777:AROA9"), PrincipalKind::Unknown);
+        check(
+            r#"{"type":"IAMUser","arn":"arn:aws:iam::111122223333:user/ann","userName":"ann"}"#,
+            Some("arn:aws:iam::111122223333:user/ann"),
+            PrincipalKind::Human,
+        );
+        check(
+            r#"{"type":"IAMUser","principalId":"AIDA1","accountId":"111122223333","accessKeyId":""}"#,
+            Some("111122223333:AIDA1"),
+            PrincipalKind::Human,
+        );
+        check(
+            r#"{"type":"Root","accountId":"111122223333"}"#,
+            Some("arn:aws:iam::111122223333:root"),
+            PrincipalKind::Root,
+        );
+        check(
+            r#"{"type":"AWSService","invokedBy":"rds.amazonaws.com"}"#,
+            Some("rds.amazonaws.com"),
+            PrincipalKind::Service,
+        );
+        check(
+            r#"{"accountId":"111122223333","invokedBy":"secretsmanager.amazonaws.com"}"#,
+            Some("secretsmanager.amazonaws.com"),
+            PrincipalKind::Service,
+        );
+        let outsider = check(
+            r#"{"type":"AWSAccount","accountId":"999988887777","principalId":"AROA9:job"}"#,
+            Some("999988887777:AROA9"),
+            PrincipalKind::Unknown,
+        );
         assert_eq!(outsider.actor_key().as_deref(), Some("999988887777/AROA9:job"));
-        check(r#"{"type":"AWSAccount","principalId":"","accountId":"anonymous"}"#, Some("anonymous"), PrincipalKind::Unknown);
+        check(
+            r#"{"type":"AWSAccount","principalId":"","accountId":"anonymous"}"#,
+            Some("anonymous"),
+            PrincipalKind::Unknown,
+        );
         check("null", Some("111122223333"), PrincipalKind::Unknown);
     }
 }

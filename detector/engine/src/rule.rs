@@ -299,6 +299,9 @@ impl Window {
         let values = member.value.iter().map(text).collect::<Option<Vec<_>>>()?;
         let value = (!values.is_empty()).then(|| values.join("\n").into());
         let key = WindowKey { rule: self.meta.id.as_str().into(), group };
-        Some((key, Fact { slot, key: evidence.fact_key(), time: evidence.head.time, value, evidence: evidence.clone() }))
+        Some((
+            key,
+            Fact { slot, key: evidence.fact_key(), time: evidence.head.time, value, evidence: evidence.clone() },
+        ))
     }
 }

@@ -152,7 +152,13 @@ impl<'r> Scanner<'r> {
     /// # Errors
     ///
     /// [`ReadError`] says why the rest could not be read; what came before it is in the harvest.
-    pub fn read(&mut self, input: Input<'_>, origin: &Origin, in_tree: bool, harvest: &mut Harvest) -> Result<(), ReadError> {
+    pub fn read(
+        &mut self,
+        input: Input<'_>,
+        origin: &Origin,
+        in_tree: bool,
+        harvest: &mut Harvest,
+    ) -> Result<(), ReadError> {
         let mut sink = Sink { scanner: &mut self.sieve, origin, in_tree, harvest };
         let mut splitter = Splitter::default();
         let mut feed = |bytes: &[u8]| {
@@ -250,7 +256,10 @@ impl Sink<'_, '_> {
             return;
         }
         // The head is built only for records that a rule hits; one without a time was counted above.
-        let Ok(head) = extract::head(record, text, self.origin, &extract::Wanted::default(), &mut scanner.interner) else { return };
+        let Ok(head) = extract::head(record, text, self.origin, &extract::Wanted::default(), &mut scanner.interner)
+        else {
+            return;
+        };
         if scanner.selection.contains(head.time) {
             let evidence = Evidence { head: head.into(), secret: None, access: None };
             self.harvest.hits.append(scanner.rules.hits(ask, &event, &evidence));
@@ -261,7 +270,12 @@ impl Sink<'_, '_> {
     fn presence(&mut self, text: &str) {
         // Most come in the same hour from the same place as the one before. A record that only mentions these three may be
         // passed over wrongly, and then a verdict is more careful than it need be.
-        if self.scanner.last_mark.as_ref().is_some_and(|last| last.iter().all(|part| part.find(text.as_bytes()).is_some())) {
+        if self
+            .scanner
+            .last_mark
+            .as_ref()
+            .is_some_and(|last| last.iter().all(|part| part.find(text.as_bytes()).is_some()))
+        {
             return;
         }
         match serde_json::from_str::<Presence<'_>>(text) {
@@ -286,7 +300,9 @@ impl Sink<'_, '_> {
 
     fn is_selected(&self, record: &Record<'_>) -> bool {
         let Selection { accounts, regions, .. } = self.scanner.selection;
-        let listed = |list: &[String], value: Option<&str>| list.is_empty() || value.is_some_and(|v| list.iter().any(|l| l == v));
+        let listed = |list: &[String], value: Option<&str>| {
+            list.is_empty() || value.is_some_and(|v| list.iter().any(|l| l == v))
+        };
         self.in_tree
             || (listed(accounts, record.recipient_account_id.get()) && listed(regions, record.aws_region.get()))
     }
@@ -321,7 +337,8 @@ impl Sieve<'_> {
             _ => return Interest::None,
         };
         let unit = unit();
-        let called = values_of(unit, &self.event_name).filter_map(|name| extract::role(service, std::str::from_utf8(name).ok()?));
+        let called = values_of(unit, &self.event_name)
+            .filter_map(|name| extract::role(service, std::str::from_utf8(name).ok()?));
         let interest = called.map(|role| match role {
             Role::Read(_) => Interest::Full,
             Role::KeyUse if self.marks.iter().any(|mark| mark.find(unit).is_some()) => Interest::Full,

@@ -136,8 +136,11 @@ impl Splitter {
     fn whole_blocks(&mut self, blocks: &[[u8; 64]], walk: &mut Walk<'_>, sink: &mut dyn FnMut(Piece<'_>)) {
         #[cfg(target_arch = "x86_64")]
         if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("popcnt") {
-            #[expect(unsafe_code, reason = "the processor has just been asked for the two features that the function needs; \
-                measured: see the commit")]
+            #[expect(
+                unsafe_code,
+                reason = "the processor has just been asked for the two features that the function needs; \
+                measured: see the commit"
+            )]
             // SAFETY: the only condition for calling it is that the processor has these features.
             unsafe {
                 self.blocks_avx2(blocks, walk, sink);
@@ -154,7 +157,13 @@ impl Splitter {
     }
 
     #[inline(always)]
-    fn blocks(&mut self, blocks: &[[u8; 64]], walk: &mut Walk<'_>, sink: &mut dyn FnMut(Piece<'_>), masks: impl Fn(&[u8; 64]) -> Masks) {
+    fn blocks(
+        &mut self,
+        blocks: &[[u8; 64]],
+        walk: &mut Walk<'_>,
+        sink: &mut dyn FnMut(Piece<'_>),
+        masks: impl Fn(&[u8; 64]) -> Masks,
+    ) {
         for block in blocks {
             self.block(&masks(block), block, walk, sink);
             walk.block += 64;
@@ -214,7 +223,14 @@ impl Splitter {
     }
 
     /// A block with a raw line break inside a string, which JSON forbids: the string ends at the line break.
-    fn broken_string(&mut self, masks: &Masks, rare: &Rare, escaped: u64, walk: &mut Walk<'_>, sink: &mut dyn FnMut(Piece<'_>)) {
+    fn broken_string(
+        &mut self,
+        masks: &Masks,
+        rare: &Rare,
+        escaped: u64,
+        walk: &mut Walk<'_>,
+        sink: &mut dyn FnMut(Piece<'_>),
+    ) {
         for bit in 0..64 {
             let here = 1_u64 << bit;
             if masks.quote & !escaped & here != 0 {
@@ -260,7 +276,11 @@ impl Splitter {
                     self.look_at_gap(walk.bytes.get(walk.gap_start..at).unwrap_or_default());
                     self.base = 1;
                     walk.gap_start = at + 1;
-                } else if self.depth == 1 && self.base == 0 && self.place != Place::Between && self.names_records(at, walk) {
+                } else if self.depth == 1
+                    && self.base == 0
+                    && self.place != Place::Between
+                    && self.names_records(at, walk)
+                {
                     self.place = Place::Between;
                     self.base = 2;
                     self.carry.clear();
@@ -428,7 +448,7 @@ impl Rare {
 #[cfg(target_arch = "x86_64")]
 mod avx2 {
     use std::arch::x86_64::{
-        __m256i, _mm256_cmpeq_epi8, _mm256_movemask_epi8, _mm256_loadu_si256, _mm256_or_si256, _mm256_set1_epi8,
+        __m256i, _mm256_cmpeq_epi8, _mm256_loadu_si256, _mm256_movemask_epi8, _mm256_or_si256, _mm256_set1_epi8,
         _mm256_testz_si256,
     };
 
@@ -500,7 +520,6 @@ fn ends_in_escape(bytes: &[u8], escape_before: bool) -> bool {
     if run == bytes.len() && escape_before { run % 2 == 0 } else { run % 2 == 1 }
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -512,7 +531,11 @@ mod tests {
         let mut sink = |p: Piece<'_>| match p {
             Piece::Unit { bytes, after_first } => {
                 let rest = &bytes[after_first..];
-                assert!(after_first == 0 || [b',', b'}', b' ', b'\n'].contains(&rest[0]), "{:?}", String::from_utf8_lossy(bytes));
+                assert!(
+                    after_first == 0 || [b',', b'}', b' ', b'\n'].contains(&rest[0]),
+                    "{:?}",
+                    String::from_utf8_lossy(bytes)
+                );
                 found.push(String::from_utf8_lossy(bytes).into_owned());
             }
             Piece::Bad(b) => found.push(format!("{b:?}")),

@@ -175,10 +175,14 @@ pub trait StateStore: Sync {
     fn due_loose_ends(&self, delivered: EventTime) -> impl Future<Output = Result<Vec<LooseEnd>, StateError>> + Send;
 
     /// For each scene, every loose end, open or closed, with an event time in the range, both ends included.
-    fn loose_ends_in(&self, scenes: &[(SceneKey, EventTime, EventTime)]) -> impl Future<Output = Result<Vec<Vec<LooseEnd>>, StateError>> + Send;
+    fn loose_ends_in(
+        &self,
+        scenes: &[(SceneKey, EventTime, EventTime)],
+    ) -> impl Future<Output = Result<Vec<Vec<LooseEnd>>, StateError>> + Send;
 
     /// Every loose end with one of these `sharedEventID`s: the copies of an event in other accounts.
-    fn loose_ends_sharing(&self, shared_ids: &[Text]) -> impl Future<Output = Result<Vec<LooseEnd>, StateError>> + Send;
+    fn loose_ends_sharing(&self, shared_ids: &[Text])
+    -> impl Future<Output = Result<Vec<LooseEnd>, StateError>> + Send;
 
     /// Closes loose ends: they are not due any more, but are still found by scene. What is not there is passed over.
     fn close_loose_ends(&self, ids: &[LooseEndId]) -> impl Future<Output = Result<(), StateError>> + Send;

@@ -18,7 +18,12 @@ use crate::time::EventTime;
 ///
 /// The facts must be all those of the group from `span` before the first end on.
 #[must_use]
-pub fn evaluate<'f>(window: &Window, group: &[(Text, Text)], facts: &'f [Fact], ends: (EventTime, EventTime)) -> Vec<(Firing, Vec<&'f Fact>)> {
+pub fn evaluate<'f>(
+    window: &Window,
+    group: &[(Text, Text)],
+    facts: &'f [Fact],
+    ends: (EventTime, EventTime),
+) -> Vec<(Firing, Vec<&'f Fact>)> {
     let mut sorted: Vec<&Fact> = facts.iter().collect();
     sorted.sort_by(|a, b| (a.time, &a.key, a.slot, &a.value).cmp(&(b.time, &b.key, b.slot, &b.value)));
     let mut best: HashMap<i64, (u64, usize, usize)> = HashMap::new();
@@ -26,7 +31,8 @@ pub fn evaluate<'f>(window: &Window, group: &[(Text, Text)], facts: &'f [Fact], 
     let mut start = 0;
     for (index, fact) in sorted.iter().enumerate() {
         tally.add(fact);
-        while let Some(old) = sorted.get(start).filter(|old| old.time.0 <= fact.time.0.saturating_sub(window.span_secs)) {
+        while let Some(old) = sorted.get(start).filter(|old| old.time.0 <= fact.time.0.saturating_sub(window.span_secs))
+        {
             tally.remove(old);
             start += 1;
         }

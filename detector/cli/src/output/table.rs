@@ -31,7 +31,12 @@ fn alert(alert: &Alert, settings: &Settings, out: &mut String) -> std::fmt::Resu
     let style = settings.level_style(alert.rule.level);
     let level = alert.rule.level.as_str().to_uppercase();
     let indent = " ".repeat(LEVEL);
-    writeln!(out, "{style}{level:<LEVEL$}{style:#}{}  {style}{}{style:#}", alert.time, neutral::line(&alert.rule.title))?;
+    writeln!(
+        out,
+        "{style}{level:<LEVEL$}{style:#}{}  {style}{}{style:#}",
+        alert.time,
+        neutral::line(&alert.rule.title)
+    )?;
     writeln!(out, "{indent}{}", neutral::line(&alert.summary))?;
     if alert.secrets_total > 1 {
         let named: Vec<_> = alert.secrets.iter().take(SECRETS).map(|s| neutral::line(short(s))).collect();

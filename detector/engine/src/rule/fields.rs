@@ -95,11 +95,38 @@ fields! {
 
 /// Top-level keys of a CloudTrail record (user guide, "CloudTrail record contents").
 const RECORD: &[&str] = &[
-    "eventVersion", "userIdentity", "eventTime", "eventSource", "eventName", "awsRegion", "sourceIPAddress", "userAgent",
-    "errorCode", "errorMessage", "requestParameters", "responseElements", "additionalEventData", "requestID", "eventID",
-    "eventType", "apiVersion", "managementEvent", "readOnly", "resources", "recipientAccountId", "serviceEventDetails",
-    "sharedEventID", "vpcEndpointId", "vpcEndpointAccountId", "eventCategory", "addendum", "sessionCredentialFromConsole",
-    "eventContext", "edgeDeviceDetails", "tlsDetails", "insightDetails",
+    "eventVersion",
+    "userIdentity",
+    "eventTime",
+    "eventSource",
+    "eventName",
+    "awsRegion",
+    "sourceIPAddress",
+    "userAgent",
+    "errorCode",
+    "errorMessage",
+    "requestParameters",
+    "responseElements",
+    "additionalEventData",
+    "requestID",
+    "eventID",
+    "eventType",
+    "apiVersion",
+    "managementEvent",
+    "readOnly",
+    "resources",
+    "recipientAccountId",
+    "serviceEventDetails",
+    "sharedEventID",
+    "vpcEndpointId",
+    "vpcEndpointAccountId",
+    "eventCategory",
+    "addendum",
+    "sessionCredentialFromConsole",
+    "eventContext",
+    "edgeDeviceDetails",
+    "tlsDetails",
+    "insightDetails",
 ];
 
 /// Looks a derived field up. `None` when there is no such field; `Some(None)` when this event lacks it.
@@ -138,7 +165,8 @@ pub fn check(name: &str, target: Target) -> Result<(), String> {
         (None, _) if is_raw(name) => Ok(()),
         (None, _) => {
             let names = DERIVED.iter().map(|f| f.name).chain(RECORD.iter().copied());
-            let nearest = names.map(|n| (strsim::damerau_levenshtein(n, name), n)).min().filter(|(d, n)| *d <= n.len() / 2);
+            let nearest =
+                names.map(|n| (strsim::damerau_levenshtein(n, name), n)).min().filter(|(d, n)| *d <= n.len() / 2);
             Err(match nearest {
                 Some((_, nearest)) => format!("did you mean `{nearest}`?"),
                 None => "rules/README.md lists the fields".to_owned(),

@@ -7,16 +7,16 @@ use std::sync::Arc;
 
 use rsigma_eval::{CompiledRule, Engine, compile_rule};
 use rsigma_parser::{
-    ConditionExpr, ConditionOperator, CorrelationCondition, CorrelationRule, CorrelationType, FilterRule, FilterRuleTarget,
-    SigmaRule, WindowMode, parse_sigma_yaml,
+    ConditionExpr, ConditionOperator, CorrelationCondition, CorrelationRule, CorrelationType, FilterRule,
+    FilterRuleTarget, SigmaRule, WindowMode, parse_sigma_yaml,
 };
 use serde::Deserialize;
 
 use crate::extract::Wanted;
 use crate::ids::Text;
-use crate::time::EventTime;
 use crate::rule::needs::{Uses, needed_sources};
 use crate::rule::{Detection, Level, Member, RuleMeta, RuleSet, Target, Window, WindowCondition, fields};
+use crate::time::EventTime;
 
 /// Group of a suppressed rule that names none.
 const DEFAULT_GROUP: [&str; 2] = ["principal.arn", "secret.name"];
@@ -92,10 +92,15 @@ struct Source<'a> {
 }
 
 impl Source<'_> {
-    /// An error at the first line that holds `needle`; at `or` where none does.
-    fn error(&self, needle: &str, or: &str, field: &str, message: impl Into<String>) -> LoadError {
-        let at = |word: &str| self.text.lines().position(|line| !word.is_empty() && line.contains(word));
-        let line = at(needle).or_else(|| at(or)).map_or(1, |index| index + 1);
+    /// An error at the first line that holds `needle`, from the one that holds `from` on: files hold several rules, and the
+    /// title tells which. At the line of `from` where nothing does.
+    fn error(&self, needle: &str, from: &str, field: &str, message: impl Into<String>) -> LoadError {
+        let at = |word: &str, start: usize| {
+            let mut lines = self.text.lines().enumerate().skip(start);
+            lines.find(|(_, line)| !word.is_empty() && line.contains(word)).map(|(index, _)| index)
+        };
+        let start = at(from, 0).unwrap_or(0);
+        let line = at(needle, start).or_else(|| at(needle, 0)).unwrap_or(start) + 1;
         LoadError { file: self.file.to_owned(), line, field: field.to_owned(), message: message.into() }
     }
 }
@@ -114,7 +119,9 @@ struct Loader<'a> {
 /// # Errors
 ///
 /// Everything that is wrong, in the order of the files.
-pub fn load<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<(RuleSet, Vec<Example>), Vec<LoadError>> {
+pub fn load<'a>(
+    files: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> Result<(RuleSet, Vec<Example>), Vec<LoadError>> {
     let mut loader = Loader::default();
     for (file, text) in files {
         loader.read(Source { file, text });
@@ -184,7 +191,12 @@ impl<'a> Loader<'a> {
                 Ok(compiled) => self.rules.push((at, rule, compiled)),
                 Err(error) => {
                     let text = error.to_string();
-                    self.errors.push(source.error(&quoted(&text), &rule.title, "detection", format!("{text}; see the Sigma specification, rules")));
+                    self.errors.push(source.error(
+                        &quoted(&text),
+                        &rule.title,
+                        "detection",
+                        format!("{text}; see the Sigma specification, rules"),
+                    ));
                 }
             }
         }
@@ -203,28 +215,40 @@ impl<'a> Loader<'a> {
         for (at, mut filter) in std::mem::take(&mut self.filters) {
             if let FilterRuleTarget::Specific(names) = &mut filter.rules {
                 for name in names {
-                    let known = self.rules.iter().find(|(_, rule, _)| rule.id.as_ref() == Some(name) || rule.name.as_ref() == Some(name) || rule.title == *name);
+                    let known = self.rules.iter().find(|(_, rule, _)| {
+                        rule.id.as_ref() == Some(name) || rule.name.as_ref() == Some(name) || rule.title == *name
+                    });
                     match known {
                         Some((_, rule, _)) => *name = rule.id.clone().unwrap_or_else(|| rule.title.clone()),
                         None => self.errors.extend(self.sources.get(at).map(|s| {
-                            s.error(name, &filter.title, "filter.rules", format!("`{name}` is no loaded rule; name one by id or name"))
+                            s.error(
+                                name,
+                                &filter.title,
+                                "filter.rules",
+                                format!("`{name}` is no loaded rule; name one by id or name"),
+                            )
                         })),
                     }
                 }
             }
             if let Err(error) = engine.apply_filter(&filter) {
-                self.errors.extend(self.sources.get(at).map(|s| s.error(&filter.title, "", "filter", error.to_string())));
+                self.errors
+                    .extend(self.sources.get(at).map(|s| s.error(&filter.title, "", "filter", error.to_string())));
             }
             let named: Vec<_> = filter.detection.named.values().cloned().collect();
             for (_, rule, _) in &mut self.rules {
                 // The filter's fields must be read too; the condition stays the compiled one.
                 let concerned = match &filter.rules {
                     FilterRuleTarget::Any => true,
-                    FilterRuleTarget::Specific(names) => names.iter().any(|n| rule.id.as_ref() == Some(n) || rule.title == *n),
+                    FilterRuleTarget::Specific(names) => {
+                        names.iter().any(|n| rule.id.as_ref() == Some(n) || rule.title == *n)
+                    }
                 };
                 if concerned {
                     let count = rule.detection.named.len();
-                    rule.detection.named.extend(named.iter().enumerate().map(|(i, d)| (format!("__filter_fields_{}", count + i), d.clone())));
+                    rule.detection.named.extend(
+                        named.iter().enumerate().map(|(i, d)| (format!("__filter_fields_{}", count + i), d.clone())),
+                    );
                 }
             }
         }
@@ -238,7 +262,14 @@ impl<'a> Loader<'a> {
         self.sources.get(index).unwrap_or(const { &Source { file: "", text: "" } })
     }
 
-    fn detection(&self, at: usize, rule: &SigmaRule, compiled: CompiledRule, set: &mut RuleSet, fields: &mut BTreeSet<String>) -> Result<(), LoadError> {
+    fn detection(
+        &self,
+        at: usize,
+        rule: &SigmaRule,
+        compiled: CompiledRule,
+        set: &mut RuleSet,
+        fields: &mut BTreeSet<String>,
+    ) -> Result<(), LoadError> {
         let source = self.source(at);
         let target = target(rule).map_err(|message| source.error("logsource:", &rule.title, "logsource", message))?;
         let mut uses = Uses::default();
@@ -249,7 +280,10 @@ impl<'a> Loader<'a> {
             })?;
         }
         for placeholder in &uses.placeholders {
-            set.warnings.push(format!("{}: `{placeholder}` uses `|expand`, for which no values are given; it matches nothing", source.file));
+            set.warnings.push(format!(
+                "{}: `{placeholder}` uses `|expand`, for which no values are given; it matches nothing",
+                source.file
+            ));
         }
         if target != Target::Record {
             fields.extend(uses.fields.iter().cloned());
@@ -301,9 +335,19 @@ impl<'a> Loader<'a> {
         Ok(())
     }
 
-    fn correlation(&self, at: usize, rule: &CorrelationRule, names: &HashMap<String, Vec<usize>>, set: &mut RuleSet, fields: &mut BTreeSet<String>, generated: &mut HashMap<usize, bool>) -> Result<Window, LoadError> {
+    fn correlation(
+        &self,
+        at: usize,
+        rule: &CorrelationRule,
+        names: &HashMap<String, Vec<usize>>,
+        set: &mut RuleSet,
+        fields: &mut BTreeSet<String>,
+        generated: &mut HashMap<usize, bool>,
+    ) -> Result<Window, LoadError> {
         let source = self.source(at);
-        let fault = |needle: &str, field: &str, message: String| source.error(needle, &rule.title, field, message);
+        let fault = |needle: &str, field: &str, message: String| {
+            source.error(needle, &format!("title: {}", rule.title), field, message)
+        };
         if rule.window != WindowMode::Sliding {
             return Err(fault("window", "correlation.window", "only sliding windows are supported; remove it".into()));
         }
@@ -311,19 +355,31 @@ impl<'a> Loader<'a> {
             return Err(fault("correlation:", "correlation.rules", "names no rule; list ids or names".into()));
         }
         if rule.group_by.is_empty() {
-            return Err(fault("correlation:", "correlation.group-by", "is missing; name at least one field, as in `principal.arn`".into()));
+            return Err(fault(
+                "correlation:",
+                "correlation.group-by",
+                "is missing; name at least one field, as in `principal.arn`".into(),
+            ));
         }
         let span_secs = i64::try_from(rule.timespan.seconds).unwrap_or(i64::MAX / 4);
         if span_secs == 0 {
             return Err(fault("timespan", "correlation.timespan", "must be longer than nothing, as in `10m`".into()));
         }
-        let (condition, value) = condition(rule).map_err(|(field, message)| fault(field.rsplit('.').next().unwrap_or(field), field, message))?;
+        let (condition, value) = condition(rule)
+            .map_err(|(field, message)| fault(field.rsplit('.').next().unwrap_or(field), field, message))?;
         let index = set.windows.len();
         let mut members = Vec::new();
         for (slot, name) in rule.rules.iter().enumerate() {
             let [detection_index] = names.get(name).map(Vec::as_slice).unwrap_or_default() else {
-                let message = if rule.id.as_deref() == Some(name) || self.correlations.iter().any(|(_, c)| c.id.as_ref() == Some(name) || c.name.as_ref() == Some(name)) {
-                    format!("`{name}` is a correlation; correlations of correlations are not supported, name rules about single events")
+                let message = if rule.id.as_deref() == Some(name)
+                    || self
+                        .correlations
+                        .iter()
+                        .any(|(_, c)| c.id.as_ref() == Some(name) || c.name.as_ref() == Some(name))
+                {
+                    format!(
+                        "`{name}` is a correlation; correlations of correlations are not supported, name rules about single events"
+                    )
                 } else {
                     format!("`{name}` is not exactly one loaded rule; name it by its id or name, and load its file too")
                 };
@@ -333,11 +389,13 @@ impl<'a> Loader<'a> {
                 let mapped = rule.aliases.iter().find(|a| a.alias == *field).and_then(|a| a.mapping.get(name));
                 mapped.unwrap_or(field).clone()
             };
-            let member = Member { group: rule.group_by.iter().map(alias).collect(), value: value.clone(), lenient: false };
+            let member =
+                Member { group: rule.group_by.iter().map(alias).collect(), value: value.clone(), lenient: false };
             let detection_index = *detection_index;
             let Some(detection) = set.detections.get_mut(detection_index) else { continue };
             for field in member.group.iter().chain(&member.value) {
-                fields::check(field, detection.target).map_err(|remedy| fault(field, field, format!("`{name}` has no such field; {remedy}")))?;
+                fields::check(field, detection.target)
+                    .map_err(|remedy| fault(field, field, format!("`{name}` has no such field; {remedy}")))?;
                 detection.late |= fields::is_late(field);
                 if detection.target != Target::Record {
                     fields.insert(field.clone());
@@ -359,10 +417,23 @@ impl<'a> Loader<'a> {
             file: source.file.to_owned(),
         });
         let group = rule.group_by.iter().map(|g| g.as_str().into()).collect();
-        Ok(Window { meta, alerts: true, condition, span_secs, suppress_secs: suppress.unwrap_or(span_secs), group, members })
+        Ok(Window {
+            meta,
+            alerts: true,
+            condition,
+            span_secs,
+            suppress_secs: suppress.unwrap_or(span_secs),
+            group,
+            members,
+        })
     }
 
-    fn block(&self, at: usize, title: &str, attributes: &HashMap<String, yaml_serde::Value>) -> Result<Block, LoadError> {
+    fn block(
+        &self,
+        at: usize,
+        title: &str,
+        attributes: &HashMap<String, yaml_serde::Value>,
+    ) -> Result<Block, LoadError> {
         let source = self.source(at);
         let Some(value) = attributes.get("secretrail") else { return Ok(Block::default()) };
         let block: Block = yaml_serde::from_value(value.clone()).map_err(|error| {
@@ -378,22 +449,35 @@ impl<'a> Loader<'a> {
     }
 
     fn span(&self, at: usize, text: &str, field: &str) -> Result<i64, LoadError> {
-        let parsed = rsigma_parser::Timespan::parse(text).ok().and_then(|t| i64::try_from(t.seconds).ok()).filter(|s| *s > 0);
+        let parsed =
+            rsigma_parser::Timespan::parse(text).ok().and_then(|t| i64::try_from(t.seconds).ok()).filter(|s| *s > 0);
         parsed.ok_or_else(|| {
-            self.source(at).error(text, "suppress", field, format!("`{text}` is not a timespan; write a number and s, m, h or d, as in `1h`"))
+            self.source(at).error(
+                text,
+                "suppress",
+                field,
+                format!("`{text}` is not a timespan; write a number and s, m, h or d, as in `1h`"),
+            )
         })
     }
 
-    fn examples(&mut self, at: usize, rule: String, attributes: &HashMap<String, yaml_serde::Value>, out: &mut Vec<Example>) {
+    fn examples(
+        &mut self,
+        at: usize,
+        rule: String,
+        attributes: &HashMap<String, yaml_serde::Value>,
+        out: &mut Vec<Example>,
+    ) {
         let Ok(block) = self.block(at, "", attributes) else { return };
         for example in block.examples {
-            let every = match example.every.as_deref().map(|e| self.span(at, e, "secretrail.examples.every")).transpose() {
-                Ok(every) => every.unwrap_or(0),
-                Err(error) => {
-                    self.errors.push(error);
-                    continue;
-                }
-            };
+            let every =
+                match example.every.as_deref().map(|e| self.span(at, e, "secretrail.examples.every")).transpose() {
+                    Ok(every) => every.unwrap_or(0),
+                    Err(error) => {
+                        self.errors.push(error);
+                        continue;
+                    }
+                };
             let times = 0..example.repeat.unwrap_or(1).min(MAX_REPEAT);
             let repeated = times.flat_map(|n| example.events.iter().map(move |event| repetition(event, n, every)));
             let events = repeated.collect::<Result<Vec<_>, _>>();
@@ -402,8 +486,18 @@ impl<'a> Loader<'a> {
                 (Ok(events), Ok(policy)) => {
                     out.push(Example { rule: rule.clone(), name: example.name, fires: example.fires, policy, events });
                 }
-                (Err(error), _) => self.errors.push(self.source(at).error(&example.name, "examples:", "secretrail.examples", format!("{error}; events are records"))),
-                (_, Err(error)) => self.errors.push(self.source(at).error(&example.name, "examples:", "secretrail.examples", error.to_string())),
+                (Err(error), _) => self.errors.push(self.source(at).error(
+                    &example.name,
+                    "examples:",
+                    "secretrail.examples",
+                    format!("{error}; events are records"),
+                )),
+                (_, Err(error)) => self.errors.push(self.source(at).error(
+                    &example.name,
+                    "examples:",
+                    "secretrail.examples",
+                    error.to_string(),
+                )),
             }
         }
     }
@@ -411,11 +505,24 @@ impl<'a> Loader<'a> {
     fn check_ids(&mut self, set: &RuleSet) {
         let mut seen: HashMap<&str, &str> = HashMap::new();
         let suppressed = |w: &&Window| set.detections.iter().any(|d| Arc::ptr_eq(&d.meta, &w.meta));
-        let metas = set.detections.iter().map(|d| &d.meta).chain(set.windows.iter().filter(|w| !suppressed(w)).map(|w| &w.meta));
+        let metas = set
+            .detections
+            .iter()
+            .map(|d| &d.meta)
+            .chain(set.windows.iter().filter(|w| !suppressed(w)).map(|w| &w.meta));
         for meta in metas {
             if let Some(other) = seen.insert(&meta.id, &meta.file) {
-                let source = self.sources.iter().find(|s| s.file == meta.file).unwrap_or(const { &Source { file: "", text: "" } });
-                self.errors.push(source.error(&meta.id, "id:", "id", format!("`{}` is also the id of a rule in {other}; every rule needs its own, a new UUID", meta.id)));
+                let source = self
+                    .sources
+                    .iter()
+                    .find(|s| s.file == meta.file)
+                    .unwrap_or(const { &Source { file: "", text: "" } });
+                self.errors.push(source.error(
+                    &meta.id,
+                    "id:",
+                    "id",
+                    format!("`{}` is also the id of a rule in {other}; every rule needs its own, a new UUID", meta.id),
+                ));
             }
         }
     }
@@ -456,7 +563,10 @@ fn condition(rule: &CorrelationRule) -> Result<(WindowCondition, Vec<String>), (
         CorrelationCondition::Extended(expr) => {
             if let CorrelationType::Temporal = rule.correlation_type {
                 return match has_not(expr) {
-                    true => Err(("correlation.condition", "`not` could take an alert back when a late record arrives; remove it".into())),
+                    true => Err((
+                        "correlation.condition",
+                        "`not` could take an alert back when a late record arrives; remove it".into(),
+                    )),
                     false => Ok((WindowCondition::Expression(expr.clone(), rule.rules.clone()), Vec::new())),
                 };
             }
@@ -480,7 +590,9 @@ fn condition(rule: &CorrelationRule) -> Result<(WindowCondition, Vec<String>), (
     match (rule.correlation_type, field) {
         (CorrelationType::EventCount, _) => Ok((WindowCondition::Events(least), Vec::new())),
         (CorrelationType::ValueCount, Some(fields)) => Ok((WindowCondition::Values(least), fields)),
-        (CorrelationType::ValueCount, None) => Err(("correlation.condition", "`value_count` needs `field:`, whose values it counts".into())),
+        (CorrelationType::ValueCount, None) => {
+            Err(("correlation.condition", "`value_count` needs `field:`, whose values it counts".into()))
+        }
         (CorrelationType::Temporal, _) => Ok((WindowCondition::Rules(all), Vec::new())),
         (CorrelationType::TemporalOrdered, _) => Ok((WindowCondition::Ordered(rules), Vec::new())),
         (other, _) => {
@@ -506,16 +618,28 @@ fn quoted(message: &str) -> String {
 
 /// An error of the parser, with the line that it names or that holds the word it quotes.
 fn parse_error(source: &Source<'_>, text: &str) -> LoadError {
-    let line = text.split("line ").nth(1).and_then(|rest| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok());
+    let line =
+        text.split("line ").nth(1).and_then(|rest| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok());
     let word = quoted(text);
     let unknown = text.rsplit(": ").next().unwrap_or_default();
     let (field, remedy) = match text {
-        t if t.contains("odifier") => ("detection", "the specification lists the modifiers (contains, startswith, re, cidr, exists …)"),
-        t if t.contains("orrelation") => ("correlation", "use type, rules, group-by, timespan and condition as in the Sigma correlation specification"),
-        t if t.contains("timespan") || t.contains("timeframe") => ("correlation.timespan", "write a number and s, m, h or d, as in `10m`"),
-        t if t.contains("ondition") => ("condition", "combine names of selections with and, or, not, `1 of x*`, `all of x*`"),
+        t if t.contains("odifier") => {
+            ("detection", "the specification lists the modifiers (contains, startswith, re, cidr, exists …)")
+        }
+        t if t.contains("orrelation") => (
+            "correlation",
+            "use type, rules, group-by, timespan and condition as in the Sigma correlation specification",
+        ),
+        t if t.contains("timespan") || t.contains("timeframe") => {
+            ("correlation.timespan", "write a number and s, m, h or d, as in `10m`")
+        }
+        t if t.contains("ondition") => {
+            ("condition", "combine names of selections with and, or, not, `1 of x*`, `all of x*`")
+        }
         t if t.contains("issing required field") => (word.as_str(), "add it"),
-        t if t.contains("tab") || t.contains("YAML") => ("yaml", "indent with spaces, and quote text that holds `: ` or begins with a special character"),
+        t if t.contains("tab") || t.contains("YAML") => {
+            ("yaml", "indent with spaces, and quote text that holds `: ` or begins with a special character")
+        }
         _ => ("rule", "see the Sigma specification"),
     };
     let found = source.error(&word, unknown, field, format!("{text}; {remedy}"));

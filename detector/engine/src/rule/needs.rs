@@ -82,7 +82,11 @@ fn needed_in(selection: &Selection) -> Option<Vec<String>> {
     match selection {
         Selection::AllOf(items) => items.iter().find_map(|item| {
             let source = item.field.name.as_deref() == Some("eventSource") && item.field.modifiers.is_empty();
-            if source { item.values.iter().map(plain).collect::<Option<Vec<_>>>().filter(|v| !v.is_empty()) } else { None }
+            if source {
+                item.values.iter().map(plain).collect::<Option<Vec<_>>>().filter(|v| !v.is_empty())
+            } else {
+                None
+            }
         }),
         Selection::AnyOf(many) => union(many.iter().map(needed_in)),
         Selection::And(many) => many.iter().find_map(needed_in),
@@ -105,4 +109,3 @@ fn plain(value: &SigmaValue) -> Option<String> {
         _ => None,
     }
 }
-

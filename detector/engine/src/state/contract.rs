@@ -127,13 +127,20 @@ async fn coverage_is_remembered<S: StateStore>(store: &S) {
 async fn alerts_are_created_once_and_published_once<S: StateStore>(store: &S) {
     let (one, two) = (alert("e1"), alert("e2"));
     assert_eq!(store.create_alerts(vec![one.clone()]).await.expect("create"), [true]);
-    assert_eq!(store.create_alerts(vec![two.clone(), one.clone(), two.clone()]).await.expect("create"), [true, false, false]);
+    assert_eq!(
+        store.create_alerts(vec![two.clone(), one.clone(), two.clone()]).await.expect("create"),
+        [true, false, false]
+    );
     let waiting = |alerts: Vec<Alert>| alerts.into_iter().map(|a| a.id).collect::<BTreeSet<_>>();
     assert_eq!(waiting(store.unpublished().await.expect("outbox")).len(), 2);
     store.mark_published(std::slice::from_ref(&one.id)).await.expect("publish");
     store.mark_published(std::slice::from_ref(&one.id)).await.expect("publish again");
     assert_eq!(waiting(store.unpublished().await.expect("outbox")), BTreeSet::from([two.id.clone()]));
-    assert_eq!(store.create_alerts(vec![one]).await.expect("create"), [false], "a published alert is not created again");
+    assert_eq!(
+        store.create_alerts(vec![one]).await.expect("create"),
+        [false],
+        "a published alert is not created again"
+    );
     assert_eq!(waiting(store.unpublished().await.expect("outbox")), BTreeSet::from([two.id]));
 }
 

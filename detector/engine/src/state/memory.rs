@@ -93,7 +93,10 @@ impl StateStore for MemoryStore {
         Ok(due)
     }
 
-    async fn loose_ends_in(&self, scenes: &[(SceneKey, EventTime, EventTime)]) -> Result<Vec<Vec<LooseEnd>>, StateError> {
+    async fn loose_ends_in(
+        &self,
+        scenes: &[(SceneKey, EventTime, EventTime)],
+    ) -> Result<Vec<Vec<LooseEnd>>, StateError> {
         let tables = self.tables();
         let read = |(scene, from, to): &(SceneKey, EventTime, EventTime)| {
             let ends = tables.scenes.get(scene).into_iter().flatten();
