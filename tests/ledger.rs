@@ -168,7 +168,7 @@ fn a_batch_counts_each_secret_once() {
     );
     check(&[list, decrypt_secret("k", "app", 0, "y")], &["b batch success x unknown -", "b batch success y paired k"]);
     let filters = batch(json!({"filters": [{"key": "tag-key", "values": ["!none"]}]}));
-    check(&[filters.clone()], &["b batch success ? unknown -"]);
+    check(std::slice::from_ref(&filters), &["b batch success ? unknown -"]);
     check(&[filters.clone(), child, decrypt_secret("k", "app", 0, "x")], &["c batch success x paired k"]);
     check(&[filters, decrypt_secret("k", "app", 0, "x")], &["b batch success x paired k"]);
 }

@@ -1,5 +1,12 @@
 //! End-to-end tests: everything that spans crates, in one binary.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "a test that panics is a test that fails"
+)]
+
 mod cases; // records in tests/cases, with the ledger and alerts they must give
 mod examples; // the example logs of the README
 mod invariance; // order, repetition, delay and split of the input change nothing

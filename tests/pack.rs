@@ -25,3 +25,20 @@ fn every_example_holds_and_every_alerting_rule_has_both_kinds() {
         assert!(meta.tags.iter().any(|t| t.starts_with("attack.t")), "{}", meta.file);
     }
 }
+
+#[test]
+fn the_readme_lists_every_rule_and_every_field() {
+    let readme = include_str!("../rules/README.md");
+    for (file, text) in secretrail_cli::load::pack() {
+        let name = file.trim_start_matches("rules/");
+        let title = text.lines().find_map(|l| l.strip_prefix("title: ")).unwrap();
+        let level = text.lines().find_map(|l| l.strip_prefix("level: ")).unwrap();
+        let row = format!("| [{name}]({name}) | {title} | {level} |");
+        assert!(readme.contains(&row), "rules/README.md lacks the row\n{row}");
+    }
+    for field in secretrail_engine::rule::fields::DERIVED {
+        let only = if field.access_only { "yes" } else { "" };
+        let row = format!("| `{}` | {} | {only} |", field.name, field.meaning);
+        assert!(readme.contains(&row), "rules/README.md lacks the row\n{row}");
+    }
+}

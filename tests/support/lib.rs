@@ -1,5 +1,12 @@
 //! Invented records, and short ways to send them through the path.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "a test that panics is a test that fails"
+)]
+
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;

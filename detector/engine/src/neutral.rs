@@ -12,7 +12,7 @@ pub fn line(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// For a cell of a table program: like [`line`], and never the beginning of a formula (CWE-1236).
+/// For a cell of a table program: like [`line()`], and never the beginning of a formula (CWE-1236).
 #[must_use]
 pub fn cell(text: &str) -> Cow<'_, str> {
     let text = line(text);

@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::str::FromStr;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use ipnet::IpNet;
 use serde::Deserialize;
 
 use crate::access::{Access, Method};
 use crate::glob::{Glob, UNKNOWN};
-use crate::ids::{SecretKey, SecretRef, Store};
+use crate::ids::{SecretKey, SecretRef, Store, Text};
 use crate::observation::SourceKind;
 
 /// Whether the policy expects something.
@@ -95,12 +95,15 @@ enum SourcePattern {
     Name(Glob),
 }
 
+/// Indices of the grants that cover a secret.
+type Covering = Arc<[usize]>;
+
 /// A policy that was read and checked.
 #[derive(Debug)]
 pub struct Policy {
     grants: Vec<Grant>,
     /// Which grants cover a secret; policies are large and secrets are few. Keyed by identity and full ARN.
-    covering: Mutex<HashMap<(SecretKey, Option<crate::ids::Text>), std::sync::Arc<[usize]>>>,
+    covering: Mutex<HashMap<(SecretKey, Option<Text>), Covering>>,
 }
 
 impl FromStr for Policy {
@@ -263,7 +266,7 @@ impl Policy {
         verdict
     }
 
-    fn covering(&self, secret: &SecretRef) -> std::sync::Arc<[usize]> {
+    fn covering(&self, secret: &SecretRef) -> Covering {
         let key = (secret.key(), secret.arn.clone());
         let mut known = self.covering.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(found) = known.get(&key) {
@@ -271,7 +274,7 @@ impl Policy {
         }
         let subjects = subjects(secret);
         let covers = |(index, grant): (usize, &Grant)| grant.covers(&subjects).then_some(index);
-        let found: std::sync::Arc<[usize]> = self.grants.iter().enumerate().filter_map(covers).collect();
+        let found: Covering = self.grants.iter().enumerate().filter_map(covers).collect();
         known.insert(key, found.clone());
         found
     }

@@ -1,6 +1,7 @@
 //! Rules: what to look for, in standard Sigma files, behind our own types. The Sigma engine parses and matches single
 //! events; windows, joins and alerts are ours.
 
+mod correlation;
 pub mod event;
 pub mod examples;
 pub mod fields;

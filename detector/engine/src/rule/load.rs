@@ -6,10 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use rsigma_eval::{CompiledRule, Engine, compile_rule};
-use rsigma_parser::{
-    ConditionExpr, ConditionOperator, CorrelationCondition, CorrelationRule, CorrelationType, FilterRule,
-    FilterRuleTarget, SigmaRule, WindowMode, parse_sigma_yaml,
-};
+use rsigma_parser::{CorrelationRule, FilterRule, FilterRuleTarget, SigmaRule, parse_sigma_yaml};
 use serde::Deserialize;
 
 use crate::extract::Wanted;
@@ -43,8 +40,8 @@ impl fmt::Display for LoadError {
 /// Our block in a rule; other tools ignore it.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
-struct Block {
-    suppress: Option<String>,
+pub(super) struct Block {
+    pub(super) suppress: Option<String>,
     group_by: Vec<String>,
     #[serde(rename = "times_usual")]
     times_usual: Option<f64>,
@@ -86,15 +83,15 @@ pub struct Example {
 }
 
 /// A file and its text.
-struct Source<'a> {
-    file: &'a str,
+pub(super) struct Source<'a> {
+    pub(super) file: &'a str,
     text: &'a str,
 }
 
 impl Source<'_> {
     /// An error at the first line that holds `needle`, from the one that holds `from` on: files hold several rules, and the
     /// title tells which. At the line of `from` where nothing does.
-    fn error(&self, needle: &str, from: &str, field: &str, message: impl Into<String>) -> LoadError {
+    pub(super) fn error(&self, needle: &str, from: &str, field: &str, message: impl Into<String>) -> LoadError {
         let at = |word: &str, start: usize| {
             let mut lines = self.text.lines().enumerate().skip(start);
             lines.find(|(_, line)| !word.is_empty() && line.contains(word)).map(|(index, _)| index)
@@ -105,8 +102,9 @@ impl Source<'_> {
     }
 }
 
+/// What was read, file by file.
 #[derive(Default)]
-struct Loader<'a> {
+pub(super) struct Loader<'a> {
     rules: Vec<(usize, SigmaRule, CompiledRule)>,
     correlations: Vec<(usize, CorrelationRule)>,
     filters: Vec<(usize, FilterRule)>,
@@ -127,36 +125,65 @@ pub fn load<'a>(
         loader.read(Source { file, text });
     }
     loader.apply_filters();
-    let mut set = RuleSet::default();
+    let mut build = Build::default();
     let mut examples = Vec::new();
-    let mut names: HashMap<String, Vec<usize>> = HashMap::new();
-    let mut fields = BTreeSet::new();
-    // For each rule that a correlation names, whether one of them lets it raise alerts of its own.
-    let mut generated = HashMap::new();
     for (source, rule, compiled) in std::mem::take(&mut loader.rules) {
-        let index = set.detections.len();
-        match loader.detection(source, &rule, compiled, &mut set, &mut fields) {
-            Ok(()) => {
-                for name in rule.id.iter().chain(&rule.name) {
-                    names.entry(name.clone()).or_default().push(index);
-                }
-                let id = set.detections.get(index).map(|d| d.meta.id.clone()).unwrap_or_default();
+        let index = build.set.detections.len();
+        match loader.detection(source, &rule, compiled, &mut build) {
+            Ok(id) => {
+                build.name(index, &rule);
                 loader.examples(source, id, &rule.custom_attributes, &mut examples);
             }
             Err(error) => loader.errors.push(error),
         }
     }
-    for (source, rule) in std::mem::take(&mut loader.correlations) {
-        match loader.correlation(source, &rule, &names, &mut set, &mut fields, &mut generated) {
+    let correlations = std::mem::take(&mut loader.correlations);
+    for (source, rule) in &correlations {
+        match loader.correlation(*source, rule, &correlations, &mut build) {
             Ok(window) => {
-                loader.examples(source, window.meta.id.clone(), &rule.custom_attributes, &mut examples);
-                set.windows.push(window);
+                loader.examples(*source, window.meta.id.clone(), &rule.custom_attributes, &mut examples);
+                build.set.windows.push(window);
             }
             Err(error) => loader.errors.push(error),
         }
     }
-    for (detection, generate) in &generated {
-        if let Some(detection) = set.detections.get_mut(*detection).filter(|_| !generate) {
+    let set = build.finish();
+    loader.check_ids(&set);
+    if loader.errors.is_empty() { Ok((set, examples)) } else { Err(loader.errors) }
+}
+
+/// A set in the making.
+#[derive(Default)]
+pub(super) struct Build {
+    pub(super) set: RuleSet,
+    /// Fields that rules about accesses and changes read.
+    pub(super) fields: BTreeSet<String>,
+    /// Rules about single events by id, name and title.
+    names: HashMap<String, Vec<usize>>,
+    /// For each rule that a correlation names, whether one of them lets it raise alerts of its own.
+    pub(super) generated: HashMap<usize, bool>,
+}
+
+impl Build {
+    fn name(&mut self, index: usize, rule: &SigmaRule) {
+        let names: BTreeSet<&String> = rule.id.iter().chain(&rule.name).chain([&rule.title]).collect();
+        for name in names {
+            self.names.entry(name.clone()).or_default().push(index);
+        }
+    }
+
+    /// The one rule of that id, name or title.
+    pub(super) fn named(&self, name: &str) -> Option<usize> {
+        match self.names.get(name)?.as_slice() {
+            [one] => Some(*one),
+            _ => None,
+        }
+    }
+
+    fn finish(self) -> RuleSet {
+        let mut set = self.set;
+        for (detection, _) in self.generated.iter().filter(|(_, generate)| !**generate) {
+            let Some(detection) = set.detections.get_mut(*detection) else { continue };
             detection.alerts = false;
             for (window, _) in &detection.feeds {
                 if let Some(own) = set.windows.get_mut(*window).filter(|w| Arc::ptr_eq(&w.meta, &detection.meta)) {
@@ -164,12 +191,27 @@ pub fn load<'a>(
                 }
             }
         }
+        let raw = self.fields.into_iter().filter(|f| fields::is_raw(f));
+        set.wanted = Wanted { fields: raw.map(Text::from).collect(), whole: set.wanted.whole };
+        set
     }
-    loader.check_ids(&set);
-    let raw = fields.into_iter().filter(|f| fields::is_raw(f));
-    set.wanted = Wanted { fields: raw.map(Text::from).collect(), whole: set.wanted.whole };
-    if loader.errors.is_empty() { Ok((set, examples)) } else { Err(loader.errors) }
 }
+
+/// What a rule says of itself; rules about one event and about many have the same fields in types of their own.
+macro_rules! meta {
+    ($rule:expr, $file:expr) => {
+        Arc::new(RuleMeta {
+            id: $rule.id.clone().or_else(|| $rule.name.clone()).unwrap_or_else(|| $rule.title.clone()),
+            title: $rule.title.clone(),
+            level: crate::rule::load::level($rule.level),
+            tags: $rule.tags.clone(),
+            false_positives: $rule.falsepositives.clone(),
+            references: $rule.references.clone(),
+            file: $file.to_owned(),
+        })
+    };
+}
+pub(super) use meta;
 
 impl<'a> Loader<'a> {
     fn read(&mut self, source: Source<'a>) {
@@ -257,19 +299,20 @@ impl<'a> Loader<'a> {
         }
     }
 
-    fn source(&self, index: usize) -> &Source<'a> {
+    pub(super) fn source(&self, index: usize) -> &Source<'a> {
         // The index was taken when the file was read.
         self.sources.get(index).unwrap_or(const { &Source { file: "", text: "" } })
     }
 
+    /// Adds a rule about single events and gives its id.
     fn detection(
         &self,
         at: usize,
         rule: &SigmaRule,
         compiled: CompiledRule,
-        set: &mut RuleSet,
-        fields: &mut BTreeSet<String>,
-    ) -> Result<(), LoadError> {
+        build: &mut Build,
+    ) -> Result<String, LoadError> {
+        let Build { set, fields, .. } = build;
         let source = self.source(at);
         let target = target(rule).map_err(|message| source.error("logsource:", &rule.title, "logsource", message))?;
         let mut uses = Uses::default();
@@ -290,15 +333,8 @@ impl<'a> Loader<'a> {
             set.wanted.whole |= uses.keywords;
         }
         let block = self.block(at, &rule.title, &rule.custom_attributes)?;
-        let meta = Arc::new(RuleMeta {
-            id: rule.id.clone().or_else(|| rule.name.clone()).unwrap_or_else(|| rule.title.clone()),
-            title: rule.title.clone(),
-            level: level(rule.level),
-            tags: rule.tags.clone(),
-            false_positives: rule.falsepositives.clone(),
-            references: rule.references.clone(),
-            file: source.file.to_owned(),
-        });
+        let meta = meta!(rule, source.file);
+        let id = meta.id.clone();
         let suppress = block.suppress.as_deref().map(|s| self.span(at, s, "secretrail.suppress")).transpose()?;
         let mut detection = Detection {
             meta: meta.clone(),
@@ -332,103 +368,10 @@ impl<'a> Loader<'a> {
             });
         }
         set.detections.push(detection);
-        Ok(())
+        Ok(id)
     }
 
-    fn correlation(
-        &self,
-        at: usize,
-        rule: &CorrelationRule,
-        names: &HashMap<String, Vec<usize>>,
-        set: &mut RuleSet,
-        fields: &mut BTreeSet<String>,
-        generated: &mut HashMap<usize, bool>,
-    ) -> Result<Window, LoadError> {
-        let source = self.source(at);
-        let fault = |needle: &str, field: &str, message: String| {
-            source.error(needle, &format!("title: {}", rule.title), field, message)
-        };
-        if rule.window != WindowMode::Sliding {
-            return Err(fault("window", "correlation.window", "only sliding windows are supported; remove it".into()));
-        }
-        if rule.rules.is_empty() {
-            return Err(fault("correlation:", "correlation.rules", "names no rule; list ids or names".into()));
-        }
-        if rule.group_by.is_empty() {
-            return Err(fault(
-                "correlation:",
-                "correlation.group-by",
-                "is missing; name at least one field, as in `principal.arn`".into(),
-            ));
-        }
-        let span_secs = i64::try_from(rule.timespan.seconds).unwrap_or(i64::MAX / 4);
-        if span_secs == 0 {
-            return Err(fault("timespan", "correlation.timespan", "must be longer than nothing, as in `10m`".into()));
-        }
-        let (condition, value) = condition(rule)
-            .map_err(|(field, message)| fault(field.rsplit('.').next().unwrap_or(field), field, message))?;
-        let index = set.windows.len();
-        let mut members = Vec::new();
-        for (slot, name) in rule.rules.iter().enumerate() {
-            let [detection_index] = names.get(name).map(Vec::as_slice).unwrap_or_default() else {
-                let message = if rule.id.as_deref() == Some(name)
-                    || self
-                        .correlations
-                        .iter()
-                        .any(|(_, c)| c.id.as_ref() == Some(name) || c.name.as_ref() == Some(name))
-                {
-                    format!(
-                        "`{name}` is a correlation; correlations of correlations are not supported, name rules about single events"
-                    )
-                } else {
-                    format!("`{name}` is not exactly one loaded rule; name it by its id or name, and load its file too")
-                };
-                return Err(fault(name, "correlation.rules", message));
-            };
-            let alias = |field: &String| {
-                let mapped = rule.aliases.iter().find(|a| a.alias == *field).and_then(|a| a.mapping.get(name));
-                mapped.unwrap_or(field).clone()
-            };
-            let member =
-                Member { group: rule.group_by.iter().map(alias).collect(), value: value.clone(), lenient: false };
-            let detection_index = *detection_index;
-            let Some(detection) = set.detections.get_mut(detection_index) else { continue };
-            for field in member.group.iter().chain(&member.value) {
-                fields::check(field, detection.target)
-                    .map_err(|remedy| fault(field, field, format!("`{name}` has no such field; {remedy}")))?;
-                detection.late |= fields::is_late(field);
-                if detection.target != Target::Record {
-                    fields.insert(field.clone());
-                }
-            }
-            *generated.entry(detection_index).or_default() |= rule.generate;
-            detection.feeds.push((index, slot));
-            members.push(member);
-        }
-        let block = self.block(at, &rule.title, &rule.custom_attributes)?;
-        let suppress = block.suppress.as_deref().map(|s| self.span(at, s, "secretrail.suppress")).transpose()?;
-        let meta = Arc::new(RuleMeta {
-            id: rule.id.clone().or_else(|| rule.name.clone()).unwrap_or_else(|| rule.title.clone()),
-            title: rule.title.clone(),
-            level: level(rule.level),
-            tags: rule.tags.clone(),
-            false_positives: rule.falsepositives.clone(),
-            references: rule.references.clone(),
-            file: source.file.to_owned(),
-        });
-        let group = rule.group_by.iter().map(|g| g.as_str().into()).collect();
-        Ok(Window {
-            meta,
-            alerts: true,
-            condition,
-            span_secs,
-            suppress_secs: suppress.unwrap_or(span_secs),
-            group,
-            members,
-        })
-    }
-
-    fn block(
+    pub(super) fn block(
         &self,
         at: usize,
         title: &str,
@@ -448,7 +391,7 @@ impl<'a> Loader<'a> {
         Ok(block)
     }
 
-    fn span(&self, at: usize, text: &str, field: &str) -> Result<i64, LoadError> {
+    pub(super) fn span(&self, at: usize, text: &str, field: &str) -> Result<i64, LoadError> {
         let parsed =
             rsigma_parser::Timespan::parse(text).ok().and_then(|t| i64::try_from(t.seconds).ok()).filter(|s| *s > 0);
         parsed.ok_or_else(|| {
@@ -531,10 +474,10 @@ impl<'a> Loader<'a> {
 /// The `n`th repetition of an example's event, as JSON.
 fn repetition(event: &yaml_serde::Value, n: u32, every: i64) -> Result<String, serde_json::Error> {
     let mut event = event.clone();
-    if let Some(time) = event.get_mut("eventTime") {
-        if let Some(first) = time.as_str().and_then(EventTime::parse) {
-            *time = first.plus(every.saturating_mul(n.into())).to_string().into();
-        }
+    if let Some(time) = event.get_mut("eventTime")
+        && let Some(first) = time.as_str().and_then(EventTime::parse)
+    {
+        *time = first.plus(every.saturating_mul(n.into())).to_string().into();
     }
     Ok(serde_json::to_string(&event)?.replace("{n}", &n.to_string()))
 }
@@ -552,62 +495,8 @@ fn target(rule: &SigmaRule) -> Result<Target, String> {
     }
 }
 
-fn level(level: Option<rsigma_parser::Level>) -> Level {
+pub(super) fn level(level: Option<rsigma_parser::Level>) -> Level {
     level.and_then(|l| l.as_str().parse().ok()).unwrap_or(Level::Medium)
-}
-
-/// The condition of a correlation and the fields whose values it counts. Errors hold field and message.
-fn condition(rule: &CorrelationRule) -> Result<(WindowCondition, Vec<String>), (&'static str, String)> {
-    let (predicates, field) = match &rule.condition {
-        CorrelationCondition::Threshold { predicates, field, .. } => (predicates.as_slice(), field.clone()),
-        CorrelationCondition::Extended(expr) => {
-            if let CorrelationType::Temporal = rule.correlation_type {
-                return match has_not(expr) {
-                    true => Err((
-                        "correlation.condition",
-                        "`not` could take an alert back when a late record arrives; remove it".into(),
-                    )),
-                    false => Ok((WindowCondition::Expression(expr.clone(), rule.rules.clone()), Vec::new())),
-                };
-            }
-            return Err(("correlation.condition", "an expression needs `type: temporal`; use `gte: …`".into()));
-        }
-    };
-    let mut least = 1;
-    for (operator, count) in predicates {
-        let bound = match operator {
-            ConditionOperator::Gte => *count,
-            ConditionOperator::Gt => count.saturating_add(1),
-            _ => {
-                let message = "`lt`, `lte`, `eq` and `neq` could take an alert back when a late record arrives; use `gte` or `gt`";
-                return Err(("correlation.condition", message.into()));
-            }
-        };
-        least = least.max(bound);
-    }
-    let rules = rule.rules.len() as u64;
-    let all = if least <= 1 { rules } else { least.min(rules) };
-    match (rule.correlation_type, field) {
-        (CorrelationType::EventCount, _) => Ok((WindowCondition::Events(least), Vec::new())),
-        (CorrelationType::ValueCount, Some(fields)) => Ok((WindowCondition::Values(least), fields)),
-        (CorrelationType::ValueCount, None) => {
-            Err(("correlation.condition", "`value_count` needs `field:`, whose values it counts".into()))
-        }
-        (CorrelationType::Temporal, _) => Ok((WindowCondition::Rules(all), Vec::new())),
-        (CorrelationType::TemporalOrdered, _) => Ok((WindowCondition::Ordered(rules), Vec::new())),
-        (other, _) => {
-            let known = "use event_count, value_count, temporal or temporal_ordered";
-            Err(("correlation.type", format!("`{}` is not supported; {known}", other.as_str())))
-        }
-    }
-}
-
-fn has_not(expr: &ConditionExpr) -> bool {
-    match expr {
-        ConditionExpr::Not(_) => true,
-        ConditionExpr::And(parts) | ConditionExpr::Or(parts) => parts.iter().any(has_not),
-        ConditionExpr::Identifier(_) | ConditionExpr::Selector { .. } => false,
-    }
 }
 
 /// The first word in quotes or backticks of a message, to find its line by.

@@ -1,0 +1,113 @@
+//! The real executable: what only a process can show.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+const LOGS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/examples/logs");
+
+fn secretrail() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_secretrail"));
+    command.env_clear();
+    command
+}
+
+/// Names in a folder, without the dot files of outputs that are not complete when `complete` is set.
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(folder)
+        .expect("folder")
+        .map(|e| e.expect("entry").file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn data_goes_to_standard_output_and_the_rest_to_standard_error() {
+    let run = secretrail().args(["replay", LOGS, "-f", "jsonl"]).output().expect("runs");
+    assert_eq!(run.status.code(), Some(0));
+    let out = String::from_utf8(run.stdout).expect("UTF-8");
+    assert!(out.lines().count() > 3 && out.lines().all(|l| l.starts_with(r#"{"schema":"secretrail.alert/1","#)));
+    assert!(String::from_utf8_lossy(&run.stderr).contains("secret reads   122"));
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let mut child = secretrail()
+        .args(["accesses", LOGS, "-f", "jsonl", "-q"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("runs");
+    drop(child.stdout.take());
+    let mut said = String::new();
+    child.stderr.take().expect("piped").read_to_string(&mut said).expect("reads");
+    assert_eq!((child.wait().expect("ends").code(), said.as_str()), (Some(0), ""));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_said_and_leaves_no_file() {
+    let run = secretrail().args(["accesses", LOGS, "-o", "/dev/full", "-q"]).output().expect("runs");
+    assert_eq!(run.status.code(), Some(74));
+    assert!(String::from_utf8_lossy(&run.stderr).contains("cannot write /dev/full: No space left on device"));
+    let run = secretrail()
+        .args(["accesses", LOGS, "-q"])
+        .stdout(fs::File::options().write(true).open("/dev/full").expect("opens"))
+        .output()
+        .expect("runs");
+    assert_eq!(run.status.code(), Some(74));
+}
+
+/// A run that waits for its standard input, with its output opened.
+fn waiting(folder: &Path) -> (std::process::Child, PathBuf) {
+    let out = folder.join("out.jsonl");
+    let mut command = secretrail();
+    command.args(["accesses", "-", "-f", "jsonl", "-o"]).arg(&out);
+    let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("runs");
+    let stdin = child.stdin.as_mut().expect("piped");
+    stdin.write_all(br#"{"Records":["#).and_then(|()| stdin.flush()).expect("writes");
+    for _ in 0..500 {
+        if names(folder).iter().any(|n| n.ends_with(".partial")) {
+            return (child, out);
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    child.kill().and_then(|()| child.wait()).expect("ends");
+    panic!("no output was opened: {:?}", names(folder));
+}
+
+#[cfg(unix)]
+fn signal(child: &std::process::Child, name: &str) {
+    let sent = Command::new("kill").args([name, &child.id().to_string()]).status().expect("kill runs");
+    assert!(sent.success());
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_run_leaves_nothing_and_a_killed_one_nothing_that_looks_whole() {
+    let folder = tempfile::tempdir().expect("folder");
+    let (mut child, out) = waiting(folder.path());
+    signal(&child, "-INT");
+    assert_eq!(child.wait().expect("ends").code(), Some(130));
+    assert_eq!(names(folder.path()), Vec::<String>::new());
+    let (mut child, _) = waiting(folder.path());
+    signal(&child, "-KILL");
+    assert_eq!(child.wait().expect("ends").code(), None);
+    assert!(!out.exists());
+    assert!(names(folder.path()).iter().all(|n| n.starts_with('.') && n.ends_with(".partial")));
+}
+
+#[test]
+fn help_and_version_work_and_name_the_exit_codes() {
+    let help = secretrail().args(["replay", "--help"]).output().expect("runs");
+    let text = String::from_utf8(help.stdout).expect("UTF-8");
+    assert_eq!(help.status.code(), Some(0));
+    for words in ["--policy", "--from", "--fail-on", "64 usage", "RFC 3339"] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    assert_eq!(secretrail().arg("--version").output().expect("runs").status.code(), Some(0));
+    assert_eq!(secretrail().arg("--nonsense").output().expect("runs").status.code(), Some(64));
+}
