@@ -12,7 +12,7 @@ use crate::observation::{
 };
 use crate::principal::Principal;
 use crate::time::EventTime;
-use crate::wire::{Record, RequestParameters, Scalar, UserIdentity};
+use crate::wire::{Record, Scalar};
 
 /// `SecretVersionId` of the Decrypt by which Secrets Manager checks that a caller may use a key. Not a read.
 const KEY_VALIDATION: &str = "RequestToValidateKeyAccess";
@@ -64,13 +64,12 @@ pub fn extract(
     if record.event_type.get().is_some_and(|t| t.starts_with("AwsVpce")) {
         return Err(NotOurs::Other);
     }
-    let identity = record.user_identity();
-    let mut facts = Facts { record, identity: &identity, params: record.request_parameters(), interner };
+    let mut facts = Facts { record, interner };
     // The cheap tests come before the head is built: most Decrypts are for something else.
     if role == Role::KeyUse {
         facts.is_key_use()?;
     }
-    let head = head_of(record, &identity, text, origin, wanted, facts.interner)?;
+    let head = self::head(record, text, origin, wanted, facts.interner)?;
     Ok(match role {
         Role::Read(store) => Observation::Read(Arc::new(facts.read(Arc::new(head), store, api))),
         Role::KeyUse => Observation::KeyUse(Arc::new(facts.key_use(head))),
@@ -145,14 +144,12 @@ pub fn role(source: &str, api: &str) -> Option<Role> {
 
 struct Facts<'r, 'a> {
     record: &'r Record<'a>,
-    identity: &'r UserIdentity<'a>,
-    params: RequestParameters<'a>,
     interner: &'r mut Interner,
 }
 
 impl Facts<'_, '_> {
     fn read(&mut self, head: Arc<Head>, store: Store, api: &str) -> SecretRead {
-        let home = home(self.record, self.identity);
+        let home = home(self.record);
         let message = self.record.error_message.get();
         let ask = if head.outcome == Outcome::Success {
             self.ask(store, api, home)
@@ -161,7 +158,7 @@ impl Facts<'_, '_> {
             Ask::Named(if typed.is_empty() { vec![denied_target(message, store, home)] } else { typed })
         };
         let decrypts = head.outcome == Outcome::Success
-            && (store == Store::SecretsManager || self.params.with_decryption.is_true());
+            && (store == Store::SecretsManager || self.record.request_parameters.with_decryption.is_true());
         let denied_by_kms = head.denied_by.as_deref() == Some(KMS_KEY);
         SecretRead { head, ask, decrypts, denied_by_kms }
     }
@@ -172,8 +169,8 @@ impl Facts<'_, '_> {
             "BatchGetSecretValue" if named.is_empty() => Ask::BatchFilters,
             "BatchGetSecretValue" => Ask::Batch(named),
             "GetParametersByPath" => Ask::Path {
-                path: SecretRef::path(self.params.path.get().unwrap_or("/"), home),
-                recursive: self.params.recursive.is_true(),
+                path: SecretRef::path(self.record.request_parameters.path.get().unwrap_or("/"), home),
+                recursive: self.record.request_parameters.recursive.is_true(),
             },
             _ => match (api, <[SecretRef; 1]>::try_from(named)) {
                 ("GetParameterHistory", Ok([one])) => Ask::History(one),
@@ -186,23 +183,29 @@ impl Facts<'_, '_> {
 
     /// The secrets that the request names, as the caller typed them, without repetitions.
     fn targets(&mut self, store: Store, home: Home<'_>) -> Vec<SecretRef> {
-        let params = &self.params;
+        let params = &self.record.request_parameters;
         let mut targets: Vec<SecretRef> = match store {
             Store::SecretsManager => {
-                let list = params.secret_id_list();
-                let ids = params.secret_id.get().into_iter().chain(list.iter());
+                let list = &params.secret_id_list;
+                let ids = params.secret_id.get().into_iter().chain(list.texts());
                 let stage = params.version_stage.get().map(Text::from);
                 let version = params.version_id.get().map(Text::from);
                 let versioned = |s| SecretRef { version_id: version.clone(), version_stage: stage.clone(), ..s };
                 ids.map(|id| versioned(SecretRef::secret(id, home))).collect()
             }
             Store::Ssm => {
-                let names = params.names();
-                params.name.get().into_iter().chain(names.iter()).map(|name| SecretRef::parameter(name, home)).collect()
+                let names = &params.names;
+                params
+                    .name
+                    .get()
+                    .into_iter()
+                    .chain(names.texts())
+                    .map(|name| SecretRef::parameter(name, home))
+                    .collect()
             }
         };
         if targets.is_empty() && store == Store::Ssm {
-            let resources = self.record.resources();
+            let resources = &self.record.resources.0;
             targets = resources.iter().filter_map(|r| r.arn.get()).map(|arn| SecretRef::parameter(arn, home)).collect();
         }
         let mut seen = std::collections::HashSet::new();
@@ -231,14 +234,14 @@ impl Facts<'_, '_> {
     }
 
     fn is_key_use(&self) -> Result<(), NotOurs> {
-        let context = self.params.encryption_context();
+        let context = &self.record.request_parameters.encryption_context;
         let names_secret = context.secret_arn.get().is_some() || context.parameter_arn.get().is_some();
         if context.secret_version_id.get() == Some(KEY_VALIDATION) {
             return Err(NotOurs::KeyValidation);
         }
         // A denied Decrypt has no context; it is ours when a store of secrets made it for the caller.
         let for_store = || {
-            let via = &self.identity.invoked_by;
+            let via = &self.record.user_identity.invoked_by;
             let store = via
                 .get()
                 .is_some_and(|v| v.starts_with("secretsmanager.") || v.starts_with("ssm.") || v == "AWS Internal");
@@ -249,14 +252,14 @@ impl Facts<'_, '_> {
     }
 
     fn key_use(&mut self, mut head: Head) -> KeyUse {
-        let home = home(self.record, self.identity);
-        let context = self.params.encryption_context();
+        let home = home(self.record);
+        let context = &self.record.request_parameters.encryption_context;
         let secret = context.secret_arn.get().map(|arn| SecretRef::secret(arn, home));
         let mut secret = secret.or_else(|| context.parameter_arn.get().map(|arn| SecretRef::parameter(arn, home)));
         if let Some(secret) = &mut secret {
             self.share(secret);
         }
-        let resources = self.record.resources();
+        let resources = &self.record.resources.0;
         let is_key = |arn: &&str| Arn::parse(arn).is_some_and(|a| a.service == "kms");
         let key_arn = resources.iter().filter_map(|r| r.arn.get()).find(is_key);
         let denied = denial(self.record.error_message.get()).and_then(|d| d.resource);
@@ -277,7 +280,7 @@ impl Facts<'_, '_> {
     }
 
     fn change(&mut self, head: Arc<Head>, source: &str, decrypts: bool) -> SecretChange {
-        let home = home(self.record, self.identity);
+        let home = home(self.record);
         let store = match source.split('.').next() {
             Some("secretsmanager") => Some(Store::SecretsManager),
             Some("ssm") => Some(Store::Ssm),
@@ -285,8 +288,9 @@ impl Facts<'_, '_> {
         };
         let secret = store.and_then(|store| {
             let typed = self.targets(store, home).into_iter().next();
-            let by_arn = self.params.old_arn.get().or(self.params.resource_arn.get());
-            let other = by_arn.or(self.params.name.get()).map(|id| match store {
+            let by_arn =
+                self.record.request_parameters.old_arn.get().or(self.record.request_parameters.resource_arn.get());
+            let other = by_arn.or(self.record.request_parameters.name.get()).map(|id| match store {
                 Store::SecretsManager => SecretRef::secret(id, home),
                 Store::Ssm => SecretRef::parameter(id, home),
             });
@@ -310,19 +314,8 @@ pub fn head(
     wanted: &Wanted,
     interner: &mut Interner,
 ) -> Result<Head, NotOurs> {
-    head_of(record, &record.user_identity(), text, origin, wanted, interner)
-}
-
-fn head_of(
-    record: &Record<'_>,
-    identity: &UserIdentity<'_>,
-    text: &str,
-    origin: &Origin,
-    wanted: &Wanted,
-    interner: &mut Interner,
-) -> Result<Head, NotOurs> {
     let time = record.event_time.get().and_then(EventTime::parse).ok_or(NotOurs::NoTime)?;
-    let addendum = record.addendum();
+    let addendum = &record.addendum;
     let original = addendum.original_event_id.get().filter(|_| addendum.reason.get() == Some("UPDATED_DATA"));
     let event_id =
         original.or(record.event_id.get()).map_or_else(|| Text::from(crate::alert::digest(&[text])), Text::from);
@@ -335,7 +328,7 @@ fn head_of(
         user_agent: shared(&record.user_agent, interner),
         vpc_endpoint: shared(&record.vpc_endpoint_id, interner),
     };
-    let home = home(record, identity);
+    let home = home(record);
     Ok(Head {
         event_id,
         shared_id: record.shared_event_id.get().map(Text::from),
@@ -344,7 +337,7 @@ fn head_of(
         api: interner.text(record.event_name.get().unwrap_or_default()),
         account: interner.text(home.account),
         region: interner.text(home.region),
-        principal: interner.principal(Principal::of(record, identity)),
+        principal: interner.principal(Principal::of(record)),
         source: interner.source(source),
         outcome,
         denied_by: denied_by.map(|d| interner.text(&d)),
@@ -367,7 +360,8 @@ fn kept(text: &str, wanted: &Wanted) -> Kept {
 }
 
 /// What bare names are relative to: the account whose trail it is (the caller's where it is missing), and the region.
-fn home<'a>(record: &'a Record<'_>, identity: &'a UserIdentity<'_>) -> Home<'a> {
+fn home<'a>(record: &'a Record<'_>) -> Home<'a> {
+    let identity = &record.user_identity;
     let region = record.aws_region.get().unwrap_or_default();
     // The caller and the secret are in one partition; the names of regions only hint at it.
     let by_region = || match region.split_once('-') {

@@ -151,10 +151,12 @@ impl<'a> Pipeline<'a> {
         finally: bool,
         report: &mut Report,
     ) -> Result<Vec<Access>, StateError> {
-        let due_ids: HashSet<LooseEndId> = due.iter().map(LooseEnd::id).collect();
-        let scenes = scenes_of(due);
         let mut rows: Vec<Row> = Vec::new();
-        let around = store.loose_ends_in(&scenes).await?;
+        let around = store.loose_ends_in(&scenes_of(due)).await?;
+        // What is due is part of what is around it; in a replay it is all of it, and need not be looked for.
+        let all_due = around.iter().map(Vec::len).sum::<usize>() == due.len();
+        let due_ids: HashSet<LooseEndId> = due.iter().filter(|_| !all_due).map(LooseEnd::id).collect();
+        let is_due = |id: LooseEndId| all_due || due_ids.contains(&id);
         let shared: Vec<Text> =
             around.iter().flatten().filter_map(|end| end.observation.head().shared_id.clone()).collect();
         let twins = store.loose_ends_sharing(&shared).await?;
@@ -170,12 +172,11 @@ impl<'a> Pipeline<'a> {
         }
         for ends in &around {
             let paired = correlate::correlate(scene(ends.iter().filter(is_best)));
-            report.explained +=
-                paired.explained.iter().filter(|h| due_ids.contains(&LooseEndId::key_use(h))).count() as u64;
+            report.explained += paired.explained.iter().filter(|h| is_due(LooseEndId::key_use(h))).count() as u64;
             rows.extend(paired.rows.into_iter().filter(|row| {
-                let is_due = |id: Option<LooseEndId>| id.is_some_and(|id| due_ids.contains(&id));
-                is_due(row.read.as_deref().map(LooseEndId::read))
-                    || is_due(row.key_use.as_deref().map(LooseEndId::key_use))
+                all_due
+                    || row.read.as_deref().map(LooseEndId::read).is_some_and(is_due)
+                    || row.key_use.as_deref().map(LooseEndId::key_use).is_some_and(is_due)
             }));
         }
         rows.retain(|row| self.selection.contains(row.access.head.time));
@@ -313,9 +314,7 @@ fn distinct(observations: Vec<Observation>, report: &mut Report) -> Vec<Observat
         }
     }
     report.duplicates += (before - best.len()) as u64;
-    let mut distinct: Vec<Observation> = best.into_values().collect();
-    distinct.sort_by(|a, b| (a.head().time, &a.head().event_id).cmp(&(b.head().time, &b.head().event_id)));
-    distinct
+    best.into_values().collect()
 }
 
 /// Whether anything else may need the observation to be understood.

@@ -63,9 +63,10 @@ pub struct Principal {
 }
 
 impl Principal {
-    /// Reads the identity of a record, its `userIdentity`.
+    /// Reads the identity of a record.
     #[must_use]
-    pub fn of(record: &wire::Record<'_>, identity: &wire::UserIdentity<'_>) -> Self {
+    pub fn of(record: &wire::Record<'_>) -> Self {
+        let identity = &record.user_identity.0;
         let text = |scalar: &wire::Scalar<'_>| scalar.get().map(Text::from);
         let console = record.session_credential_from_console.is_true();
         let account = text(&identity.account_id).or_else(|| text(&record.recipient_account_id));
@@ -119,7 +120,7 @@ impl Principal {
             }
             Some("AWSService") => self.fold_service(),
             Some("IdentityCenterUser") => {
-                let person = identity.on_behalf_of();
+                let person = &identity.on_behalf_of;
                 let id = person.identity_store_arn.get().zip(person.user_id.get());
                 self.id = id.map(|(store, user)| format!("{store}/{user}").into()).or_else(|| self.without_arn());
                 self.kind = PrincipalKind::Human;
@@ -194,7 +195,7 @@ mod tests {
     fn principal(identity: &str) -> Principal {
         let record = format!(r#"{{"userIdentity":{identity},"recipientAccountId":"111122223333"}}"#);
         let record = serde_json::from_str::<wire::Record<'_>>(&record).unwrap();
-        Principal::of(&record, &record.user_identity())
+        Principal::of(&record)
     }
 
     fn check(identity: &str, id: Option<&str>, kind: PrincipalKind) -> Principal {

@@ -190,6 +190,7 @@ impl Sink<'_, '_> {
         match self.scanner.interest(unit, after_first) {
             Interest::None => self.harvest.report.records += 1,
             Interest::Unnamed => self.lookup_event(unit),
+            Interest::Kms if self.scanner.is_marked(unit) => self.harvest.report.records += 1,
             interest => {
                 self.harvest.report.records += 1;
                 match std::str::from_utf8(unit) {
@@ -268,16 +269,6 @@ impl Sink<'_, '_> {
 
     /// A KMS record that is not a key use for a secret proves at least that KMS events are logged.
     fn presence(&mut self, text: &str) {
-        // Most come in the same hour from the same place as the one before. A record that only mentions these three may be
-        // passed over wrongly, and then a verdict is more careful than it need be.
-        if self
-            .scanner
-            .last_mark
-            .as_ref()
-            .is_some_and(|last| last.iter().all(|part| part.find(text.as_bytes()).is_some()))
-        {
-            return;
-        }
         match serde_json::from_str::<Presence<'_>>(text) {
             Ok(seen) if seen.event_source.get().is_some_and(|s| s.starts_with("kms.")) => {
                 self.mark(seen.recipient_account_id.get(), seen.aws_region.get(), seen.event_time.get());
@@ -319,6 +310,12 @@ impl Sieve<'_> {
         }
         let services = values_of(unit, &self.event_source);
         services.map(|service| self.service(service, || unit)).max().unwrap_or(Interest::Unnamed)
+    }
+
+    /// Whether a KMS record is of the hour and place of the last mark, as most are. One that only mentions these may be passed
+    /// over wrongly; then a verdict is more careful than it need be.
+    fn is_marked(&self, unit: &[u8]) -> bool {
+        self.last_mark.as_ref().is_some_and(|last| last.iter().all(|part| part.find(unit).is_some()))
     }
 
     /// `unit` gives the part of the record in which `eventName`, `errorCode` and `requestParameters` stand.

@@ -5,9 +5,10 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 
+use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
 
 /// A scalar as text: strings as they are, numbers and booleans as written. Null, arrays and objects are `None`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -69,20 +70,102 @@ impl<'de: 'a, 'a> Deserialize<'de> for Scalar<'a> {
     }
 }
 
-/// A list of texts; a single scalar counts as a list of one, everything else as an empty one.
-#[derive(Debug, Clone, Default)]
-pub struct Scalars<'a>(pub Vec<Scalar<'a>>);
+/// A list; anything else is an empty one.
+#[derive(Debug, Clone)]
+pub struct List<T>(pub Vec<T>);
 
-impl<'a> Scalars<'a> {
+impl<T> Default for List<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl List<Scalar<'_>> {
     /// The texts that are there.
-    pub fn iter(&self) -> impl Iterator<Item = &str> {
+    pub fn texts(&self) -> impl Iterator<Item = &str> {
         self.0.iter().filter_map(Scalar::get)
     }
 }
 
-/// Reads a value that may be of another type than documented: then it is as if it were missing.
-fn lenient<'a, T: Deserialize<'a> + Default>(raw: Option<&'a RawValue>) -> T {
-    raw.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default()
+/// An object; anything else is an empty one.
+#[derive(Debug, Clone, Default)]
+pub struct Object<T>(pub T);
+
+impl<T> std::ops::Deref for Object<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+/// Reads what may be of another type than documented, without reading it twice.
+struct Lenient<T>(PhantomData<T>);
+
+macro_rules! other_types_are_empty {
+    () => {
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("any value")
+        }
+        fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
+            Ok(Self::Value::default())
+        }
+        fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+            Ok(Self::Value::default())
+        }
+        fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
+            Ok(Self::Value::default())
+        }
+        fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
+            Ok(Self::Value::default())
+        }
+        fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+            Ok(Self::Value::default())
+        }
+        fn visit_unit<E>(self) -> Result<Self::Value, E> {
+            Ok(Self::Value::default())
+        }
+    };
+}
+
+impl<'de, T: Deserialize<'de> + Default> Visitor<'de> for Lenient<Object<T>> {
+    type Value = Object<T>;
+    other_types_are_empty!();
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Object::default())
+    }
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Lenient<List<T>> {
+    type Value = List<T>;
+    other_types_are_empty!();
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = seq.next_element()? {
+            items.push(item);
+        }
+        Ok(List(items))
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(List::default())
+    }
+}
+
+impl<'de, T: Deserialize<'de> + Default> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Lenient::<Self>(PhantomData))
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for List<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Lenient::<Self>(PhantomData))
+    }
 }
 
 macro_rules! wire {
@@ -95,15 +178,15 @@ macro_rules! wire {
     };
 }
 
-/// One CloudTrail record, with the parts that no one may need left unread.
-#[derive(Debug, serde::Deserialize)]
+/// One CloudTrail record.
+#[derive(Debug, Default, serde::Deserialize)]
 pub struct Record<'a> {
     /// `eventVersion`.
     #[serde(borrow, default, rename = "eventVersion")]
     pub event_version: Scalar<'a>,
     /// `userIdentity`.
     #[serde(borrow, default, rename = "userIdentity")]
-    user_identity: Option<&'a RawValue>,
+    pub user_identity: Object<UserIdentity<'a>>,
     /// `eventTime`: RFC 3339, UTC, when the request completed.
     #[serde(borrow, default, rename = "eventTime")]
     pub event_time: Scalar<'a>,
@@ -128,14 +211,15 @@ pub struct Record<'a> {
     /// `errorMessage`; cut at 1 KB.
     #[serde(borrow, default, rename = "errorMessage")]
     pub error_message: Scalar<'a>,
+    /// `requestParameters`, as far as reads, key uses and secret changes need them.
     #[serde(borrow, default, rename = "requestParameters")]
-    request_parameters: Option<&'a RawValue>,
-    #[serde(borrow, default, rename = "additionalEventData")]
-    additional_event_data: Option<&'a RawValue>,
+    pub request_parameters: Object<RequestParameters<'a>>,
+    /// `resources[]`.
     #[serde(borrow, default)]
-    resources: Option<&'a RawValue>,
+    pub resources: List<Object<Resource<'a>>>,
+    /// `addendum`: set when the record replaces or delays an earlier one.
     #[serde(borrow, default)]
-    addendum: Option<&'a RawValue>,
+    pub addendum: Object<Addendum<'a>>,
     /// `eventID`: a UUID; the same in redeliveries.
     #[serde(borrow, default, rename = "eventID")]
     pub event_id: Scalar<'a>,
@@ -154,38 +238,6 @@ pub struct Record<'a> {
     /// `sessionCredentialFromConsole`: the string `true` for calls made in the console.
     #[serde(borrow, default, rename = "sessionCredentialFromConsole")]
     pub session_credential_from_console: Scalar<'a>,
-}
-
-impl<'a> Record<'a> {
-    /// `userIdentity`.
-    #[must_use]
-    pub fn user_identity(&self) -> UserIdentity<'a> {
-        lenient(self.user_identity)
-    }
-
-    /// `requestParameters`, as far as reads, key uses and secret changes need them.
-    #[must_use]
-    pub fn request_parameters(&self) -> RequestParameters<'a> {
-        lenient(self.request_parameters)
-    }
-
-    /// `additionalEventData`.
-    #[must_use]
-    pub fn additional_event_data(&self) -> AdditionalEventData<'a> {
-        lenient(self.additional_event_data)
-    }
-
-    /// `resources[]`.
-    #[must_use]
-    pub fn resources(&self) -> Vec<Resource<'a>> {
-        lenient(self.resources)
-    }
-
-    /// `addendum`: set when the record replaces or delays an earlier one.
-    #[must_use]
-    pub fn addendum(&self) -> Addendum<'a> {
-        lenient(self.addendum)
-    }
 }
 
 /// The few fields by which a KMS record proves that KMS events are logged at a place and time.
@@ -232,30 +284,28 @@ pub struct UserIdentity<'a> {
     /// `identityProvider` of web identity users.
     #[serde(borrow, default, rename = "identityProvider")]
     pub identity_provider: Scalar<'a>,
+    /// `sessionContext`.
     #[serde(borrow, default, rename = "sessionContext")]
-    session_context: Option<&'a RawValue>,
+    pub session_context: Object<SessionContext<'a>>,
+    /// `onBehalfOf`: the person behind an IAM Identity Center call.
     #[serde(borrow, default, rename = "onBehalfOf")]
-    on_behalf_of: Option<&'a RawValue>,
+    pub on_behalf_of: Object<OnBehalfOf<'a>>,
 }
 
 impl<'a> UserIdentity<'a> {
     /// `sessionContext.sessionIssuer`: the role behind a session; often an empty object.
     #[must_use]
-    pub fn session_issuer(&self) -> SessionIssuer<'a> {
-        lenient(lenient::<SessionContext<'a>>(self.session_context).session_issuer)
-    }
-
-    /// `onBehalfOf`: the person behind an IAM Identity Center call.
-    #[must_use]
-    pub fn on_behalf_of(&self) -> OnBehalfOf<'a> {
-        lenient(self.on_behalf_of)
+    pub fn session_issuer(&self) -> &SessionIssuer<'a> {
+        &self.session_context.session_issuer
     }
 }
 
-#[derive(Debug, Default, serde::Deserialize)]
-struct SessionContext<'a> {
+/// `userIdentity.sessionContext`.
+#[derive(Debug, Clone, Default, serde::Deserialize)]
+pub struct SessionContext<'a> {
+    /// `sessionIssuer`.
     #[serde(borrow, default, rename = "sessionIssuer")]
-    session_issuer: Option<&'a RawValue>,
+    pub session_issuer: Object<SessionIssuer<'a>>,
 }
 
 wire! {
@@ -304,18 +354,8 @@ wire! {
     }
 }
 
-wire! {
-    /// `additionalEventData` of service events, which have no request parameters.
-    AdditionalEventData {
-        /// `ARN` of the secret.
-        arn: "ARN",
-        /// `SecretId`.
-        secret_id: "SecretId",
-    }
-}
-
 /// `requestParameters` of the calls that concern us, all in one: no two of them give one name two meanings.
-#[derive(Debug, Default, serde::Deserialize)]
+#[derive(Debug, Clone, Default, serde::Deserialize)]
 pub struct RequestParameters<'a> {
     /// `secretId`: name, ARN, or ARN without its suffix, as the caller typed it.
     #[serde(borrow, default, rename = "secretId")]
@@ -329,16 +369,15 @@ pub struct RequestParameters<'a> {
     /// `versionStage`.
     #[serde(borrow, default, rename = "versionStage")]
     pub version_stage: Scalar<'a>,
+    /// `secretIdList` of `BatchGetSecretValue`.
     #[serde(borrow, default, rename = "secretIdList")]
-    secret_id_list: Option<&'a RawValue>,
-    /// `filters` of `BatchGetSecretValue`.
-    #[serde(borrow, default)]
-    pub filters: Option<&'a RawValue>,
+    pub secret_id_list: List<Scalar<'a>>,
     /// `name` of a parameter, or of a secret to create, or of a trail.
     #[serde(borrow, default)]
     pub name: Scalar<'a>,
+    /// `names` of `GetParameters`.
     #[serde(borrow, default)]
-    names: Option<&'a RawValue>,
+    pub names: List<Scalar<'a>>,
     /// `path` of `GetParametersByPath`.
     #[serde(borrow, default)]
     pub path: Scalar<'a>,
@@ -351,28 +390,9 @@ pub struct RequestParameters<'a> {
     /// `resourceArn` of policies on parameters.
     #[serde(borrow, default, rename = "resourceArn")]
     pub resource_arn: Scalar<'a>,
-    #[serde(borrow, default, rename = "encryptionContext")]
-    encryption_context: Option<&'a RawValue>,
-}
-
-impl<'a> RequestParameters<'a> {
-    /// `secretIdList` of `BatchGetSecretValue`.
-    #[must_use]
-    pub fn secret_id_list(&self) -> Scalars<'a> {
-        Scalars(lenient(self.secret_id_list))
-    }
-
-    /// `names` of `GetParameters`.
-    #[must_use]
-    pub fn names(&self) -> Scalars<'a> {
-        Scalars(lenient(self.names))
-    }
-
     /// `encryptionContext` of a KMS call.
-    #[must_use]
-    pub fn encryption_context(&self) -> EncryptionContext<'a> {
-        lenient(self.encryption_context)
-    }
+    #[serde(borrow, default, rename = "encryptionContext")]
+    pub encryption_context: Object<EncryptionContext<'a>>,
 }
 
 wire! {

@@ -1,9 +1,10 @@
 //! The store of a replay and of tests: maps in memory, gone when it is dropped.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use ahash::{HashMap, HashSet};
+use ahash::HashMap;
 
 use super::{CoverageMark, Fact, LooseEnd, LooseEndId, SceneKey, StateError, StateStore, WindowKey, WindowRange};
 use crate::alert::{Alert, AlertId};
@@ -15,9 +16,11 @@ type FactId = (EventTime, usize, Text, Option<Text>);
 #[derive(Default)]
 struct Tables {
     facts: HashMap<WindowKey, BTreeMap<FactId, Fact>>,
-    scenes: HashMap<SceneKey, BTreeMap<(EventTime, LooseEndId), LooseEnd>>,
-    open: HashMap<LooseEndId, EventTime>,
-    known: HashSet<LooseEndId>,
+    /// Loose ends by scene, each with whether it is open.
+    scenes: Vec<Vec<(LooseEnd, bool)>>,
+    scene_of: HashMap<SceneKey, usize>,
+    /// Scene and place in it.
+    known: HashMap<LooseEndId, (usize, usize)>,
     shared: HashMap<Text, Vec<LooseEnd>>,
     coverage: BTreeSet<CoverageMark>,
     alerts: HashMap<AlertId, (Alert, bool)>,
@@ -64,33 +67,31 @@ impl StateStore for MemoryStore {
 
     async fn put_loose_ends(&self, ends: Vec<LooseEnd>) -> Result<(), StateError> {
         let mut tables = self.tables();
+        let Tables { scenes, scene_of, known, shared, .. } = &mut *tables;
         for end in ends {
-            let id = end.id();
-            if !tables.known.insert(id.clone()) {
-                continue;
+            let Entry::Vacant(place) = known.entry(end.id()) else { continue };
+            let index = match scene_of.get(&end.scene) {
+                Some(index) => *index,
+                None => {
+                    scenes.push(Vec::new());
+                    *scene_of.entry(end.scene.clone()).or_insert(scenes.len() - 1)
+                }
+            };
+            if let Some(id) = end.observation.head().shared_id.clone() {
+                shared.entry(id).or_default().push(end.clone());
             }
-            let head = end.observation.head();
-            let (time, delivered) = (head.time, head.delivered);
-            if let Some(shared) = head.shared_id.clone() {
-                tables.shared.entry(shared).or_default().push(end.clone());
+            if let Some(scene) = scenes.get_mut(index) {
+                place.insert((index, scene.len()));
+                scene.push((end, true));
             }
-            tables.open.insert(id.clone(), delivered);
-            tables.scenes.entry(end.scene.clone()).or_default().insert((time, id), end);
         }
         Ok(())
     }
 
     async fn due_loose_ends(&self, delivered: EventTime) -> Result<Vec<LooseEnd>, StateError> {
         let tables = self.tables();
-        let mut due = Vec::new();
-        for scene in tables.scenes.values() {
-            for ((_, id), end) in scene {
-                if tables.open.get(id).is_some_and(|at| *at <= delivered) {
-                    due.push(end.clone());
-                }
-            }
-        }
-        Ok(due)
+        let is_due = |(end, open): &&(LooseEnd, bool)| *open && end.observation.head().delivered <= delivered;
+        Ok(tables.scenes.iter().flatten().filter(is_due).map(|(end, _)| end.clone()).collect())
     }
 
     async fn loose_ends_in(
@@ -99,8 +100,9 @@ impl StateStore for MemoryStore {
     ) -> Result<Vec<Vec<LooseEnd>>, StateError> {
         let tables = self.tables();
         let read = |(scene, from, to): &(SceneKey, EventTime, EventTime)| {
-            let ends = tables.scenes.get(scene).into_iter().flatten();
-            ends.filter(|((time, _), _)| (from..=to).contains(&time)).map(|(_, end)| end.clone()).collect()
+            let ends = tables.scene_of.get(scene).and_then(|index| tables.scenes.get(*index)).into_iter().flatten();
+            let near = |(end, _): &&(LooseEnd, bool)| (*from..=*to).contains(&end.observation.head().time);
+            ends.filter(near).map(|(end, _)| end.clone()).collect()
         };
         Ok(scenes.iter().map(read).collect())
     }
@@ -113,7 +115,11 @@ impl StateStore for MemoryStore {
     async fn close_loose_ends(&self, ids: &[LooseEndId]) -> Result<(), StateError> {
         let mut tables = self.tables();
         for id in ids {
-            tables.open.remove(id);
+            let place = tables.known.get(id).copied();
+            let end = place.and_then(|(scene, index)| tables.scenes.get_mut(scene)?.get_mut(index));
+            if let Some((_, open)) = end {
+                *open = false;
+            }
         }
         Ok(())
     }
