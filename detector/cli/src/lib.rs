@@ -147,7 +147,7 @@ fn execute(command: Command, host: &mut Host) -> Result<u8, Failure> {
 /// Reads everything and takes it through the pipeline as one batch.
 fn find(settings: &Settings, rules: &RuleSet, policy: Option<&Policy>, host: &mut Host) -> Result<Found, Failure> {
     let objects = walk::walk(&settings.paths, &settings.selection);
-    let progress = settings.progress(objects.objects.iter().map(|o| o.bytes).sum());
+    let progress = settings.progress(objects.objects.len());
     let mut reading =
         read::read(&objects.objects, rules, &settings.selection, settings.threads, &mut *host.stdin, &progress);
     progress.finish_and_clear();

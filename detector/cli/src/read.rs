@@ -101,7 +101,7 @@ impl Work<'_> {
                 report.records_skipped = before.records_skipped;
                 report.skip_object(reason);
             }
-            self.progress.inc(object.bytes);
+            self.progress.inc(1);
         }
         out
     }
@@ -123,7 +123,8 @@ impl Work<'_> {
             }
             Place::File(path) => {
                 let mut file = File::open(path).map_err(|error| error.to_string())?;
-                if object.bytes > WHOLE_FILE_BYTES || !file.metadata().is_ok_and(|m| m.is_file()) {
+                let meta = file.metadata().map_err(|error| error.to_string())?;
+                if meta.len() > WHOLE_FILE_BYTES || !meta.is_file() {
                     return read(Input::Stream(&mut file));
                 }
                 buffer.clear();

@@ -66,14 +66,14 @@ impl Settings {
         })
     }
 
-    /// A bar over the bytes to read, with the time that is left; hidden where standard error is no terminal.
+    /// A bar over the files to read, with the time that is left; hidden where standard error is no terminal.
     #[must_use]
-    pub fn progress(&self, bytes: u64) -> ProgressBar {
+    pub fn progress(&self, objects: usize) -> ProgressBar {
         if !self.show_progress {
             return ProgressBar::hidden();
         }
-        let bar = ProgressBar::with_draw_target(Some(bytes), ProgressDrawTarget::stderr());
-        let template = "{bar:30} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec}, {eta} left";
+        let bar = ProgressBar::with_draw_target(Some(objects as u64), ProgressDrawTarget::stderr());
+        let template = "{bar:30} {human_pos}/{human_len} files {per_sec}, {eta} left";
         bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar
     }

@@ -22,8 +22,6 @@ pub struct Object {
     pub place: Place,
     /// Name in the ledger: the path as it was typed, with `/` and without bytes that are not UTF-8.
     pub name: String,
-    /// Size in bytes as it is stored; 0 for standard input.
-    pub bytes: u64,
     /// Whether its place in an `AWSLogs` tree has decided on account and region.
     pub in_tree: bool,
     /// Time of delivery, from its name.
@@ -68,25 +66,17 @@ pub fn walk(paths: &[PathBuf], selection: &Selection) -> Objects {
     for path in paths {
         if path.as_os_str() == "-" {
             let name = "standard input".to_owned();
-            found.objects.push(Object {
-                place: Place::Stdin,
-                name,
-                bytes: 0,
-                in_tree: false,
-                delivered: None,
-                explicit: true,
-            });
+            found.objects.push(Object { place: Place::Stdin, name, in_tree: false, delivered: None, explicit: true });
             continue;
         }
         match std::fs::metadata(path) {
             Ok(meta) if meta.is_dir() => folder(path, selection, &mut found),
-            Ok(meta) => {
+            Ok(_) => {
                 let key = key(&canonical(path));
                 let parsed = object::parse(&key);
                 found.objects.push(Object {
                     place: Place::File(path.clone()),
                     name: self::key(path),
-                    bytes: meta.len(),
                     in_tree: parsed.account.is_some(),
                     delivered: parsed.delivered,
                     explicit: true,
@@ -122,14 +112,12 @@ fn folder(root: &Path, selection: &Selection, found: &mut Objects) {
         }
         let full = key_of(entry.path());
         let parsed = object::parse(&full);
-        let bytes = entry.metadata().map_or(0, |meta| meta.len());
-        match skip(&parsed, entry.path(), bytes) {
+        match skip(&parsed, entry.path()) {
             Some(reason) => found.report.skip_object(reason),
             None if !may_hold(&parsed, selection) => {}
             None => found.objects.push(Object {
                 name: key(entry.path()),
                 place: Place::File(entry.into_path()),
-                bytes,
                 in_tree: parsed.account.is_some(),
                 delivered: parsed.delivered,
                 explicit: false,
@@ -143,7 +131,7 @@ fn folder(root: &Path, selection: &Selection, found: &mut Objects) {
     }
 }
 
-fn skip(path: &ObjectPath<'_>, file: &Path, bytes: u64) -> Option<SkippedObject> {
+fn skip(path: &ObjectPath<'_>, file: &Path) -> Option<SkippedObject> {
     let by_kind = match path.kind {
         ObjectKind::Events => None,
         ObjectKind::Digest => Some(SkippedObject::Digest),
@@ -156,9 +144,7 @@ fn skip(path: &ObjectPath<'_>, file: &Path, bytes: u64) -> Option<SkippedObject>
         file.extension()
             .is_some_and(|e| ["json", "jsonl", "ndjson", "gz"].iter().any(|known| e.eq_ignore_ascii_case(known)))
     };
-    by_kind
-        .or_else(|| (!is_log()).then_some(SkippedObject::NotALog))
-        .or_else(|| (bytes == 0).then_some(SkippedObject::Empty))
+    by_kind.or_else(|| (!is_log()).then_some(SkippedObject::NotALog))
 }
 
 /// Whether an object or folder may hold what is asked for. Its day and stamp are those of delivery: records are older.

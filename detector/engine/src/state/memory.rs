@@ -46,7 +46,7 @@ impl StateStore for MemoryStore {
             let id = (fact.time, fact.slot, fact.key.clone(), fact.value.clone());
             let window = tables.facts.entry(key).or_default();
             match window.get_mut(&id) {
-                Some(known) if !known.evidence.is_settled() => *known = fact,
+                Some(known) if fact.evidence.tells_more_than(&known.evidence) => *known = fact,
                 Some(_) => {}
                 None => {
                     window.insert(id, fact);
