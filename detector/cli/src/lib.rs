@@ -158,7 +158,8 @@ fn find(settings: &Settings, rules: &RuleSet, policy: Option<&Policy>, host: &mu
     let pipeline = Pipeline::new(rules, policy, &settings.selection);
     let store = MemoryStore::default();
     // Logs from the future come from a wrong clock: then they are the only clock there is.
-    let newest = reading.harvest.observations.iter().map(|o| o.head().delivered).max().unwrap_or(host.now);
+    let newest =
+        reading.harvest.observations.iter().map(|end| end.observation.head().delivered).max().unwrap_or(host.now);
     let now = if newest > host.now { newest.plus(pipeline.horizon_secs) } else { host.now };
     let internal = |error: secretrail_engine::state::StateError| Failure::Internal(error.to_string());
     let mut outcome = pollster::block_on(pipeline.run(&store, reading.harvest, now)).map_err(internal)?;

@@ -70,12 +70,12 @@ impl<'a> Pipeline<'a> {
         let mut drafts = Drafts::default();
         let observations = distinct(harvest.observations, &mut outcome.report);
         drafts.add(self.rules, harvest.hits);
-        for observation in &observations {
-            self.at_sight(observation, &mut drafts);
+        for observation in observations.iter().filter(|_| !self.rules.is_empty()) {
+            self.at_sight(&observation.observation, &mut drafts);
         }
         let coverage = harvest.coverage.into_iter().collect();
         store.mark_coverage(coverage).await?;
-        store.put_loose_ends(observations.into_iter().filter(may_pair).map(LooseEnd::new).collect()).await?;
+        store.put_loose_ends(observations.into_iter().filter(may_pair).collect()).await?;
         let due = store.due_loose_ends(now.plus(-self.horizon_secs)).await?;
         let settled = self.settle(store, &due, true, &mut outcome.report).await?;
         for access in settled {
@@ -87,7 +87,7 @@ impl<'a> Pipeline<'a> {
         outcome.alerts = self.create(store, drafts).await?;
         outcome.alerts.iter().for_each(|alert| outcome.report.count_alert(alert));
         // Only now: a crash before this line settles the same ends again, with the same result.
-        store.close_loose_ends(&due.iter().map(LooseEnd::id).collect::<Vec<_>>()).await?;
+        store.close_loose_ends(&due.iter().map(|end| end.id.clone()).collect::<Vec<_>>()).await?;
         Ok(outcome)
     }
 
@@ -155,13 +155,13 @@ impl<'a> Pipeline<'a> {
         let around = store.loose_ends_in(&scenes_of(due)).await?;
         // What is due is part of what is around it; in a replay it is all of it, and need not be looked for.
         let all_due = around.iter().map(Vec::len).sum::<usize>() == due.len();
-        let due_ids: HashSet<LooseEndId> = due.iter().filter(|_| !all_due).map(LooseEnd::id).collect();
+        let due_ids: HashSet<LooseEndId> = due.iter().filter(|_| !all_due).map(|end| end.id.clone()).collect();
         let is_due = |id: LooseEndId| all_due || due_ids.contains(&id);
         let shared: Vec<Text> =
             around.iter().flatten().filter_map(|end| end.observation.head().shared_id.clone()).collect();
         let twins = store.loose_ends_sharing(&shared).await?;
         let best = best_copies(&around, &twins);
-        let is_best = |end: &&LooseEnd| best.as_ref().is_none_or(|best| best.get(&copy_key(end)) == Some(&end.id()));
+        let is_best = |end: &&LooseEnd| best.as_ref().is_none_or(|best| best.get(&copy_key(end)) == Some(&end.id));
         report.duplicates += due.iter().filter(|end| !is_best(end)).count() as u64;
         for end in due.iter().filter(is_best) {
             match &end.observation {
@@ -300,26 +300,19 @@ fn seen(read: &SecretRead) -> Vec<Access> {
 }
 
 /// One of each event; copies for other accounts and updates stay beside it.
-fn distinct(observations: Vec<Observation>, report: &mut Report) -> Vec<Observation> {
+fn distinct(mut observations: Vec<LooseEnd>, report: &mut Report) -> Vec<LooseEnd> {
     let before = observations.len();
-    let mut best: HashMap<LooseEndId, Observation> = HashMap::default();
-    for observation in observations {
-        let id = LooseEndId::of(&observation);
-        match best.get_mut(&id) {
-            Some(known) if known.head().preference() >= observation.head().preference() => {}
-            Some(known) => *known = observation,
-            None => {
-                best.insert(id, observation);
-            }
-        }
-    }
-    report.duplicates += (before - best.len()) as u64;
-    best.into_values().collect()
+    let preferred =
+        |a: &LooseEnd, b: &LooseEnd| b.observation.head().preference().cmp(&a.observation.head().preference());
+    observations.sort_unstable_by(|a, b| a.id.cmp(&b.id).then_with(|| preferred(a, b)));
+    observations.dedup_by(|later, kept| later.id == kept.id);
+    report.duplicates += (before - observations.len()) as u64;
+    observations
 }
 
 /// Whether anything else may need the observation to be understood.
-fn may_pair(observation: &Observation) -> bool {
-    match observation {
+fn may_pair(end: &LooseEnd) -> bool {
+    match &end.observation {
         Observation::Change(change) => change.decrypts && change.head.outcome == observation::Outcome::Success,
         Observation::Read(_) | Observation::KeyUse(_) => true,
     }
@@ -327,7 +320,7 @@ fn may_pair(observation: &Observation) -> bool {
 
 /// What copies of one event have in common.
 fn copy_key(end: &LooseEnd) -> (u8, Text) {
-    (end.id().kind(), end.observation.head().event_key().clone())
+    (end.id.kind(), end.observation.head().event_key().clone())
 }
 
 /// Of the copies of each event, the one to keep; `None` when there are no copies.
@@ -343,7 +336,7 @@ fn best_copies(around: &[Vec<LooseEnd>], twins: &[LooseEnd]) -> Option<HashMap<(
             *known = end;
         }
     }
-    Some(best.into_iter().map(|(key, end)| (key, end.id())).collect())
+    Some(best.into_iter().map(|(key, end)| (key, end.id.clone())).collect())
 }
 
 /// For each scene of the loose ends, the time that could matter for them.

@@ -12,12 +12,12 @@ use crate::alert::Evidence;
 use crate::extract::{self, NotOurs, Origin, Role};
 use crate::gunzip::{self, ReadError, Scratch};
 use crate::ids::Text;
-use crate::observation::{Interner, Observation};
+use crate::observation::Interner;
 use crate::report::{Report, SkippedRecord};
 use crate::rule::event::RecordEvent;
 use crate::rule::{Ask, Hits, RuleSet, Target};
 use crate::split::{BadPiece, Piece, Splitter};
-use crate::state::CoverageMark;
+use crate::state::{CoverageMark, LooseEnd};
 use crate::time::EventTime;
 use crate::wire::{LookupEvent, Presence, Record};
 
@@ -53,7 +53,7 @@ impl Selection {
 #[derive(Debug, Default)]
 pub struct Harvest {
     /// Reads, key uses and changes.
-    pub observations: Vec<Observation>,
+    pub observations: Vec<LooseEnd>,
     /// Hits of rules about records.
     pub hits: Hits,
     /// Where and when KMS events were seen.
@@ -238,7 +238,7 @@ impl Sink<'_, '_> {
         let scanner = &mut *self.scanner;
         match extract::extract(&record, text, self.origin, scanner.rules.wanted(), &mut scanner.interner) {
             Ok(observation) if scanner.selection.is_near(observation.head().time) => {
-                self.harvest.observations.push(observation);
+                self.harvest.observations.push(LooseEnd::new(observation));
             }
             Ok(_) | Err(NotOurs::Other) => {}
             Err(NotOurs::KeyValidation) => self.harvest.report.key_validations += 1,

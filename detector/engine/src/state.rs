@@ -7,6 +7,7 @@ pub mod contract;
 pub mod memory;
 
 use std::future::Future;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::alert::{Alert, AlertId, Evidence};
 use crate::ids::Text;
@@ -50,17 +51,41 @@ pub struct WindowRange {
 }
 
 /// What one actor did in one region: reads and key uses in it may belong together.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SceneKey {
+    fingerprint: u64,
     /// [`crate::principal::Principal::actor_key`]; empty where the record names nobody.
     pub actor: Text,
     /// `awsRegion`.
     pub region: Text,
 }
 
+impl SceneKey {
+    /// The scene of an actor in a region.
+    #[must_use]
+    pub fn new(actor: Text, region: Text) -> Self {
+        Self { fingerprint: fingerprint(&(&actor, &region)), actor, region }
+    }
+}
+
+impl Hash for SceneKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.fingerprint);
+    }
+}
+
+/// A number that stands for a value in maps; made where the value is made, so that maps need not follow it into memory.
+fn fingerprint(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}
+
 /// A read, key use or change that waits for its other half, or that others may need to find theirs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LooseEnd {
+    /// Identity: the same event is the same loose end, however often it is delivered.
+    pub id: LooseEndId,
     /// Where its other half would be.
     pub scene: SceneKey,
     /// The observation.
@@ -73,19 +98,14 @@ impl LooseEnd {
     pub fn new(observation: Observation) -> Self {
         let head = observation.head();
         let actor = head.principal.actor_key().unwrap_or_else(|| "".into());
-        Self { scene: SceneKey { actor, region: head.region.clone() }, observation }
-    }
-
-    /// Identity: the same event is the same loose end, however often it is delivered.
-    #[must_use]
-    pub fn id(&self) -> LooseEndId {
-        LooseEndId::of(&self.observation)
+        Self { id: LooseEndId::of(&observation), scene: SceneKey::new(actor, head.region.clone()), observation }
     }
 }
 
 /// Identity of a loose end.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LooseEndId {
+    fingerprint: u64,
     kind: u8,
     updated: bool,
     event_id: Text,
@@ -121,7 +141,14 @@ impl LooseEndId {
     }
 
     fn new(kind: u8, head: &Head) -> Self {
-        Self { kind, updated: head.updated, event_id: head.event_id.clone() }
+        let (updated, event_id) = (head.updated, head.event_id.clone());
+        Self { fingerprint: fingerprint(&(kind, updated, &event_id)), kind, updated, event_id }
+    }
+}
+
+impl Hash for LooseEndId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.fingerprint);
     }
 }
 

@@ -97,7 +97,7 @@ async fn loose_ends_are_due_until_they_are_closed<S: StateStore>(store: &S) {
     assert_eq!(ids(&due(99).await.expect("due")), set(&[]));
     assert_eq!(ids(&due(150).await.expect("due")), set(&["e1", "e3"]));
     assert_eq!(due(1_000).await.expect("due").len(), 3);
-    let first: Vec<_> = ends.iter().take(1).map(LooseEnd::id).collect();
+    let first: Vec<_> = ends.iter().take(1).map(|end| end.id.clone()).collect();
     store.close_loose_ends(&first).await.expect("close");
     store.close_loose_ends(&first).await.expect("close again");
     store.put_loose_ends(ends.clone()).await.expect("redelivery");
@@ -147,7 +147,7 @@ async fn alerts_are_created_once_and_published_once<S: StateStore>(store: &S) {
 async fn nothing_is_asked_for_in_vain<S: StateStore>(store: &S) {
     store.put_facts(Vec::new()).await.expect("no facts");
     store.put_loose_ends(Vec::new()).await.expect("no ends");
-    store.close_loose_ends(&[end("never", 0, "ann").id()]).await.expect("close what is not there");
+    store.close_loose_ends(&[end("never", 0, "ann").id]).await.expect("close what is not there");
     store.mark_published(&[alert("never").id]).await.expect("publish what is not there");
     assert!(store.facts(&[]).await.expect("no ranges").is_empty());
     assert!(store.due_loose_ends(EventTime(i64::MAX)).await.expect("due").is_empty());

@@ -69,7 +69,7 @@ impl StateStore for MemoryStore {
         let mut tables = self.tables();
         let Tables { scenes, scene_of, known, shared, .. } = &mut *tables;
         for end in ends {
-            let Entry::Vacant(place) = known.entry(end.id()) else { continue };
+            let Entry::Vacant(place) = known.entry(end.id.clone()) else { continue };
             let index = match scene_of.get(&end.scene) {
                 Some(index) => *index,
                 None => {
