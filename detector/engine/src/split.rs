@@ -5,9 +5,12 @@
 //! looks at 64 bytes at a time. It does not parse: a unit is an object by its braces only. A broken unit does not cost
 //! the ones after it wherever a line break lets the splitter find its feet again.
 
-use wide::u8x16;
+mod simd;
 
 use crate::limits::MAX_RECORD_BYTES;
+#[cfg(target_arch = "x86_64")]
+use simd::Registers;
+use simd::{Masks, Rare, prefix_xor};
 
 /// What the splitter found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,7 +109,7 @@ impl Splitter {
                 space.copy_from_slice(rest);
             }
             let escape_next = self.escape_next;
-            self.block(&Masks::of(&last), &last, &mut walk, sink);
+            self.block(&Masks::of(&last), prefix_xor, &last, &mut walk, sink);
             // The padding must not swallow an escape that belongs to the next piece.
             self.escape_next = ends_in_escape(rest, escape_next);
         }
@@ -133,27 +136,29 @@ impl Splitter {
     }
 
     /// Every block of 64 bytes, with the widest registers that this processor has.
+    #[cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "measured: see the commit"))]
     fn whole_blocks(&mut self, blocks: &[[u8; 64]], walk: &mut Walk<'_>, sink: &mut dyn FnMut(Piece<'_>)) {
         #[cfg(target_arch = "x86_64")]
-        if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("popcnt") {
-            #[expect(
-                unsafe_code,
-                reason = "the processor has just been asked for the two features that the function needs; \
-                measured: see the commit"
-            )]
-            // SAFETY: the only condition for calling it is that the processor has these features.
-            unsafe {
-                self.blocks_avx2(blocks, walk, sink);
-            }
-            return;
+        match Registers::of_this_processor() {
+            // SAFETY: the processor has just said that it has the features that the function needs.
+            Registers::Bits512 => return unsafe { self.blocks_512(blocks, walk, sink) },
+            // SAFETY: as above.
+            Registers::Bits256 => return unsafe { self.blocks_256(blocks, walk, sink) },
+            Registers::Bits128 => {}
         }
-        self.blocks(blocks, walk, sink, Masks::of);
+        self.blocks(blocks, walk, sink, (Masks::of, prefix_xor));
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512bw,pclmulqdq,popcnt,bmi1")]
+    fn blocks_512(&mut self, blocks: &[[u8; 64]], walk: &mut Walk<'_>, sink: &mut dyn FnMut(Piece<'_>)) {
+        self.blocks(blocks, walk, sink, (|block| simd::masks_512(block), |bits| simd::prefix_xor_clmul(bits)));
     }
 
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,popcnt")]
-    fn blocks_avx2(&mut self, blocks: &[[u8; 64]], walk: &mut Walk<'_>, sink: &mut dyn FnMut(Piece<'_>)) {
-        self.blocks(blocks, walk, sink, |block| avx2::masks(block));
+    fn blocks_256(&mut self, blocks: &[[u8; 64]], walk: &mut Walk<'_>, sink: &mut dyn FnMut(Piece<'_>)) {
+        self.blocks(blocks, walk, sink, (|block| simd::masks_256(block), prefix_xor));
     }
 
     #[inline(always)]
@@ -162,16 +167,23 @@ impl Splitter {
         blocks: &[[u8; 64]],
         walk: &mut Walk<'_>,
         sink: &mut dyn FnMut(Piece<'_>),
-        masks: impl Fn(&[u8; 64]) -> Masks,
+        (masks, prefix): (impl Fn(&[u8; 64]) -> Masks, impl Fn(u64) -> u64),
     ) {
         for block in blocks {
-            self.block(&masks(block), block, walk, sink);
+            self.block(&masks(block), &prefix, block, walk, sink);
             walk.block += 64;
         }
     }
 
     #[inline(always)]
-    fn block(&mut self, masks: &Masks, block: &[u8; 64], walk: &mut Walk<'_>, sink: &mut dyn FnMut(Piece<'_>)) {
+    fn block(
+        &mut self,
+        masks: &Masks,
+        prefix: impl Fn(u64) -> u64,
+        block: &[u8; 64],
+        walk: &mut Walk<'_>,
+        sink: &mut dyn FnMut(Piece<'_>),
+    ) {
         if masks.rare || self.escape_next {
             return self.rare_block(masks, &Rare::of(block), walk, sink);
         }
@@ -179,7 +191,7 @@ impl Splitter {
             self.in_string ^= masks.quote.count_ones() % 2 == 1;
             return;
         }
-        let strings = prefix_xor(masks.quote) ^ if self.in_string { u64::MAX } else { 0 };
+        let strings = prefix(masks.quote) ^ if self.in_string { u64::MAX } else { 0 };
         self.in_string = strings >> 63 == 1;
         let (opens, closes) = (masks.open & !strings, masks.close & !strings);
         if self.is_deep(closes) {
@@ -394,127 +406,6 @@ struct Walk<'a> {
     block: usize,
 }
 
-/// One bit a byte of a block, lowest first.
-struct Masks {
-    quote: u64,
-    open: u64,
-    close: u64,
-    /// Whether there are backslashes or line breaks.
-    rare: bool,
-}
-
-/// One bit a byte of a block, for what most blocks do not have.
-struct Rare {
-    backslash: u64,
-    newline: u64,
-}
-
-// Brackets and braces differ by one bit: `[` | 0x20 is `{`, `]` | 0x20 is `}`.
-const FOLD: u8 = 0x20;
-
-impl Masks {
-    fn of(block: &[u8; 64]) -> Self {
-        let mut masks = Self { quote: 0, open: 0, close: 0, rare: false };
-        let mut rare = u8x16::splat(0);
-        let (lanes, _) = block.as_chunks::<16>();
-        for (index, lane) in lanes.iter().enumerate() {
-            let bytes = u8x16::new(*lane);
-            let shift = index * 16;
-            let folded = bytes | u8x16::splat(FOLD);
-            masks.quote |= bits(bytes.simd_eq(u8x16::splat(b'"'))) << shift;
-            masks.open |= bits(folded.simd_eq(u8x16::splat(b'{'))) << shift;
-            masks.close |= bits(folded.simd_eq(u8x16::splat(b'}'))) << shift;
-            rare |= bytes.simd_eq(u8x16::splat(b'\\')) | bytes.simd_eq(u8x16::splat(b'\n'));
-        }
-        masks.rare = bits(rare) != 0;
-        masks
-    }
-}
-
-impl Rare {
-    fn of(block: &[u8; 64]) -> Self {
-        let mut rare = Self { backslash: 0, newline: 0 };
-        let (lanes, _) = block.as_chunks::<16>();
-        for (index, lane) in lanes.iter().enumerate() {
-            let bytes = u8x16::new(*lane);
-            rare.backslash |= bits(bytes.simd_eq(u8x16::splat(b'\\'))) << (index * 16);
-            rare.newline |= bits(bytes.simd_eq(u8x16::splat(b'\n'))) << (index * 16);
-        }
-        rare
-    }
-}
-
-/// The same masks with registers of 32 bytes.
-#[cfg(target_arch = "x86_64")]
-mod avx2 {
-    use std::arch::x86_64::{
-        __m256i, _mm256_cmpeq_epi8, _mm256_loadu_si256, _mm256_movemask_epi8, _mm256_or_si256, _mm256_set1_epi8,
-        _mm256_testz_si256,
-    };
-
-    use super::{FOLD, Masks};
-
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    pub(super) fn masks(block: &[u8; 64]) -> Masks {
-        let (lanes, _) = block.as_chunks::<32>();
-        let [low, high] = lanes else { return Masks::of(block) };
-        let (low, high) = (load(low), load(high));
-        let fold = splat(FOLD);
-        let (low_folded, high_folded) = (_mm256_or_si256(low, fold), _mm256_or_si256(high, fold));
-        let escapes = _mm256_or_si256(equal(low, b'\\'), equal(high, b'\\'));
-        let breaks = _mm256_or_si256(equal(low, b'\n'), equal(high, b'\n'));
-        let rare = _mm256_or_si256(escapes, breaks);
-        Masks {
-            quote: bits(equal(low, b'"'), equal(high, b'"')),
-            open: bits(equal(low_folded, b'{'), equal(high_folded, b'{')),
-            close: bits(equal(low_folded, b'}'), equal(high_folded, b'}')),
-            rare: _mm256_testz_si256(rare, rare) == 0,
-        }
-    }
-
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    fn load(bytes: &[u8; 32]) -> __m256i {
-        #[expect(unsafe_code, reason = "the safe way, four words, compiles to ten instructions instead of one")]
-        // SAFETY: the pointer is to 32 readable bytes, and this load asks for no alignment.
-        unsafe {
-            _mm256_loadu_si256(bytes.as_ptr().cast())
-        }
-    }
-
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    fn splat(byte: u8) -> __m256i {
-        _mm256_set1_epi8(byte.cast_signed())
-    }
-
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    fn equal(bytes: __m256i, byte: u8) -> __m256i {
-        _mm256_cmpeq_epi8(bytes, splat(byte))
-    }
-
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    fn bits(low: __m256i, high: __m256i) -> u64 {
-        let word = |lane| u64::from(_mm256_movemask_epi8(lane).cast_unsigned());
-        word(low) | word(high) << 32
-    }
-}
-
-fn bits(lane: u8x16) -> u64 {
-    u64::from(lane.to_bitmask())
-}
-
-/// Each bit becomes the parity of itself and all lower ones: ones between an opening and a closing quote.
-fn prefix_xor(mut bits: u64) -> u64 {
-    for shift in [1, 2, 4, 8, 16, 32] {
-        bits ^= bits << shift;
-    }
-    bits
-}
-
 fn ends_in_escape(bytes: &[u8], escape_before: bool) -> bool {
     let run = bytes.iter().rev().take_while(|b| **b == b'\\').count();
     if run == bytes.len() && escape_before { run % 2 == 0 } else { run % 2 == 1 }
@@ -550,22 +441,6 @@ mod tests {
     fn check(text: &str, expected: &[&str]) {
         for piece in [1, 2, 3, 7, 63, 64, 65, 1 << 20] {
             assert_eq!(split(text, piece, 1 << 20), expected, "in pieces of {piece}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn both_widths_give_the_same_masks(bytes in proptest::collection::vec(proptest::sample::select(b"\"\\\n{}[]a\x80;".to_vec()), 64)) {
-            let block: [u8; 64] = bytes.try_into().unwrap();
-            let narrow = Masks::of(&block);
-            #[cfg(target_arch = "x86_64")]
-            if std::arch::is_x86_feature_detected!("avx2") {
-                #[expect(unsafe_code, reason = "the processor has the feature")]
-                let wide = unsafe { avx2::masks(&block) };
-                prop_assert_eq!((wide.quote, wide.open, wide.close, wide.rare), (narrow.quote, narrow.open, narrow.close, narrow.rare));
-            }
-            let rare = Rare::of(&block);
-            prop_assert_eq!(rare.backslash | rare.newline != 0, narrow.rare);
         }
     }
 
