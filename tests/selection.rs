@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use e2e::{ACCOUNT, Printed, REGION, decrypt_secret, read, secretrail, secretrail_with, write_gz};
+use e2e::{ACCOUNT, Printed, REGION, afterwards, decrypt_secret, read, secretrail, secretrail_with, write_gz};
+use secretrail_engine::time::EventTime;
 use serde_json::{Value, json};
 
 fn events(printed: &Printed) -> Vec<String> {
@@ -252,4 +253,25 @@ fn text_from_logs_is_harmless_in_tables_and_cells() {
     for cell in ["'=1+1", "'@SUM(A1)", "'=cmd|", "'-2+3"] {
         assert!(cells.contains(cell), "{cell}: {cells}");
     }
+}
+
+#[test]
+fn what_is_younger_than_the_horizon_is_pending_and_nothing_is_told_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let put = |minutes_ago: i64, rows: &[Value]| {
+        let stamp = EventTime(afterwards().0 - 60 * minutes_ago).to_string();
+        let digits: String = stamp.chars().filter(char::is_ascii_digit).take(12).collect();
+        let name = format!("{ACCOUNT}_CloudTrail_{REGION}_{}T{}Z_x.json.gz", &digits[..8], &digits[8..]);
+        write_gz(&folder.path().join(name), json!({"Records": rows}).to_string().as_bytes());
+    };
+    put(20, &[read("old", "app", 0, "x")]);
+    put(
+        5,
+        &[decrypt_secret("k", "app", 0, "x"), read("young", "app", 60, "y"), decrypt_secret("alone", "app", 120, "z")],
+    );
+    let printed = accesses(&[text(folder.path())], &[]);
+    assert_eq!(events(&printed), ["old", "young"], "{}", printed.stdout);
+    let status =
+        |line: &str| serde_json::from_str::<Value>(line).unwrap()["decrypt"]["status"].as_str().unwrap().to_owned();
+    assert_eq!(printed.stdout.lines().map(status).collect::<Vec<_>>(), ["paired", "pending"]);
 }

@@ -136,13 +136,15 @@ fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> (usize, Option<io::Error>)
 
 /// Inflated size of a gzip object that is small and certainly has one member only; `None` sends it to the stream.
 ///
-/// The size stands in the last four bytes (RFC 1952 §2.3.1). libdeflate stops silently after the first member, so a
-/// second magic number anywhere, even one that is chance, rules the short way out.
+/// The size stands in the last four bytes (RFC 1952 §2.3.1). libdeflate stops silently after the first member, so anything
+/// that could be the head of a second one, even by chance, rules the short way out.
 fn whole_size(bytes: &[u8]) -> Option<usize> {
     let body = bytes.strip_prefix(&GZIP_MAGIC)?;
     let size = usize::try_from(u32::from_le_bytes(*body.last_chunk::<4>()?)).ok()?;
+    // The reserved bits of a member's flags are zero; that leaves one chance in eight of those that are chance.
+    let is_head = |at: usize| body.get(at + GZIP_MAGIC.len()).is_some_and(|flags| flags & 0xe0 == 0);
     let plausible = (1..=WHOLE_OBJECT_BYTES).contains(&size);
-    (plausible && memmem::find(body, &GZIP_MAGIC).is_none()).then_some(size)
+    (plausible && !memmem::find_iter(body, &GZIP_MAGIC).any(is_head)).then_some(size)
 }
 
 fn without_bom(text: &[u8]) -> Result<&[u8], ReadError> {

@@ -174,9 +174,10 @@ impl<'a> Pipeline<'a> {
             let paired = correlate::correlate(scene(ends.iter().filter(is_best)));
             report.explained += paired.explained.iter().filter(|h| is_due(LooseEndId::key_use(h))).count() as u64;
             rows.extend(paired.rows.into_iter().filter(|row| {
-                all_due
-                    || row.read.as_deref().map(LooseEndId::read).is_some_and(is_due)
-                    || row.key_use.as_deref().map(LooseEndId::key_use).is_some_and(is_due)
+                let ids = [row.read.as_deref().map(LooseEndId::read), row.key_use.as_deref().map(LooseEndId::key_use)];
+                let mut ids = ids.into_iter().flatten();
+                // A row of which one half was settled before has been told, and is told again only to be completed.
+                all_due || if finally { ids.any(is_due) } else { ids.all(is_due) }
             }));
         }
         rows.retain(|row| self.selection.contains(row.access.head.time));
