@@ -218,3 +218,70 @@ fn a_sigma_filter_is_woven_into_the_rules_it_names() {
     let errors = load([("r.yml", text.replace("[base]", "[nobody]").as_str())]).err().unwrap_or_default();
     assert!(errors[0].to_string().contains("`nobody` is no loaded rule"), "{}", errors[0]);
 }
+
+#[test]
+fn rules_about_changes_see_secrets_keys_and_trails() {
+    let text =
+        |api: &str| rule("category: secret_change", &format!("  selection: {{eventName: {api}, principal.name: app}}"));
+    let call = |service: &str, api: &str, params: Value| record("e", &role("app"), 0, service, api, params);
+    for (service, api, params) in [
+        ("secretsmanager", "PutResourcePolicy", json!({"secretId": "x", "resourcePolicy": "{}"})),
+        ("secretsmanager", "DeleteSecret", json!({"secretId": "x", "forceDeleteWithoutRecovery": true})),
+        ("ssm", "PutParameter", json!({"name": "/x"})),
+        ("kms", "PutKeyPolicy", json!({"keyId": "k"})),
+        ("cloudtrail", "StopLogging", json!({"name": "main"})),
+        ("cloudtrail", "PutEventSelectors", json!({"trailName": "main"})),
+    ] {
+        assert_eq!(fires(&text(api), &[call(service, api, params)]), 1, "{api}");
+    }
+    let named = rule(
+        "category: secret_change",
+        "  selection: {secret.name: prod/x, requestParameters.forceDeleteWithoutRecovery: true}",
+    );
+    let delete =
+        call("secretsmanager", "DeleteSecret", json!({"secretId": "prod/x", "forceDeleteWithoutRecovery": true}));
+    assert_eq!(fires(&named, &[delete]), 1);
+    assert_eq!(fires(&text("DescribeKey"), &[call("kms", "DescribeKey", json!({}))]), 0, "that changes nothing");
+}
+
+#[test]
+fn the_access_policy_is_judged_grant_by_grant() {
+    let policy = |more: &str| {
+        let text = format!(
+            "version: 1\ngrants:\n  - secrets: ['arn:aws:secretsmanager:*:111122223333:secret:prod/*']\n    principals: ['arn:aws:iam::111122223333:role/app*']\n{more}"
+        );
+        text.parse::<secretrail_engine::policy::Policy>().unwrap()
+    };
+    let check = |more: &str, records: &[Value], field: &str, verdict: &str| {
+        for other in ["yes", "no", "undeclared"] {
+            let alerts =
+                run(records, &rules(&access(&format!("{field}: '{other}'"))), Some(&policy(more))).alerts.len();
+            assert_eq!(alerts == 1, other == verdict, "{field} is not {verdict} for {more}");
+        }
+    };
+    let by_name = [read("r", "app1", 0, "prod/db")];
+    check("", &by_name, "expected.principal", "yes");
+    check("", &[read("r", "other", 0, "prod/db")], "expected.principal", "no");
+    check("", &[read("r", "other", 0, "test/db")], "expected.principal", "undeclared");
+    check("    regions: [eu-*]\n", &by_name, "expected.region", "yes");
+    check("    regions: [us-east-1]\n", &by_name, "expected.region", "no");
+    check("    regions: [us-east-1]\n", &[read("r", "app1", 0, "test/db")], "expected.region", "undeclared");
+    check("    regions: [us-east-1]\n", &[read("r", "app1", 0, "test/db")], "expected.account_region", "no");
+    check("    sources: [10.0.0.0/24, '2001:db8::/32']\n", &by_name, "expected.source", "yes");
+    check("    sources: [192.0.2.0/24, vpce-1]\n", &by_name, "expected.source", "no");
+    let mut inside = by_name.clone();
+    inside[0]["vpcEndpointId"] = json!("vpce-1");
+    check("    sources: [192.0.2.0/24, vpce-1]\n", &inside, "expected.source", "yes");
+    let with_key = [by_name[0].clone(), decrypt_secret("k", "app1", 0, "prod/db")];
+    check("    keys: ['arn:aws:kms:*:*:key/k']\n", &with_key, "expected.key", "yes");
+    check("    keys: ['arn:aws:kms:*:*:key/other']\n", &with_key, "expected.key", "no");
+    check("    keys: ['arn:aws:kms:*:*:key/other']\n", &by_name, "expected.key", "undeclared");
+    // One grant that allows is enough, and a secret is covered whatever it is called.
+    let second = "    regions: [us-east-1]\n  - secrets: ['arn:aws:secretsmanager:*:*:secret:prod/db-AbC123']\n    principals: ['arn:aws:sts::*:assumed-role/app1/s']\n    regions: [eu-west-1]\n";
+    check(second, &by_name, "expected.region", "yes");
+    assert_eq!(
+        run(&by_name, &rules(&access("expected.principal|exists: true")), None).alerts.len(),
+        0,
+        "without a policy there is no verdict"
+    );
+}

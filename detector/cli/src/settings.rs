@@ -73,7 +73,7 @@ impl Settings {
             return ProgressBar::hidden();
         }
         let bar = ProgressBar::with_draw_target(Some(objects as u64), ProgressDrawTarget::stderr());
-        let template = "{bar:30} {human_pos}/{human_len} files {per_sec}, {eta} left";
+        let template = "{bar:30} {human_pos}/{human_len} files, {eta} left";
         bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar
     }

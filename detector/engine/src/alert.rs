@@ -221,11 +221,11 @@ fn summary(rule: &RuleMeta, firing: Option<&Firing>, evidence: &[Evidence], secr
     match firing {
         Some(firing) if firing.count > 1 || evidence.len() > 1 => {
             let from = evidence.iter().map(|e| e.head.time).min().unwrap_or(firing.start);
-            format!(
-                "{subject} {done}{space}{object}, {} calls from {source} in {region} between {from} and {}",
-                evidence.len(),
-                firing.end
-            )
+            // Ten parameters in one call are ten accesses and one call.
+            let calls: BTreeSet<&Text> = evidence.iter().map(|e| e.head.event_key()).collect();
+            let calls = if calls.len() == 1 { "1 call".to_owned() } else { format!("{} calls", calls.len()) };
+            let until = firing.end;
+            format!("{subject} {done}{space}{object}, {calls} from {source} in {region} between {from} and {until}")
         }
         _ => {
             let event = if first.access.is_none() { format!(", event {}", head.event_id) } else { String::new() };
