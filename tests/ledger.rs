@@ -1,6 +1,6 @@
 //! One small situation each: what the ledger says about it.
 
-use e2e::{decrypt, decrypt_parameter, decrypt_secret, parameter_arn, read, record, role, run, secret_arn};
+use e2e::{at, decrypt, decrypt_parameter, decrypt_secret, parameter_arn, read, record, role, run, secret_arn};
 use secretrail_engine::access::Access;
 use secretrail_engine::rule::RuleSet;
 use serde_json::{Value, json};
@@ -102,6 +102,21 @@ fn a_missing_decrypt_is_absent_only_where_kms_events_are_seen() {
     check(&[read("r", "app", 0, "prod/db"), kms], &["r api success prod/db absent -"]);
     let kms = record("x", &role("app"), 4 * 3600, "kms", "GenerateDataKey", json!({}));
     check(&[read("r", "app", 0, "prod/db"), kms], &["r api success prod/db unknown -"]);
+}
+
+#[test]
+fn a_session_opened_in_another_hour_proves_the_hour_of_its_event() {
+    let hour = 3600;
+    let kms = |id: &str, secs: i64| {
+        let mut record = record(id, &role("app"), secs, "kms", "GenerateDataKey", json!({}));
+        // The session is of the first hour, whenever it is used.
+        record["userIdentity"]["sessionContext"]["attributes"] = json!({"creationDate": at(1).to_string()});
+        record
+    };
+    let late_read = read("r", "app", 5 * hour, "prod/db");
+    for records in [[kms("x", 0), kms("y", 5 * hour)], [kms("y", 5 * hour), kms("x", 0)]] {
+        check(&[records.as_slice(), std::slice::from_ref(&late_read)].concat(), &["r api success prod/db absent -"]);
+    }
 }
 
 #[test]

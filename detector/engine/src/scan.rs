@@ -101,7 +101,7 @@ struct Sieve<'r> {
     event_name: Finder<'static>,
     response: Finder<'static>,
     marks: [Finder<'static>; 3],
-    /// Hour, region and account of the last coverage mark, as a record has them.
+    /// Hour, region and account of the last coverage mark of this object, with their keys, as a record has them.
     last_mark: Option<[Finder<'static>; 3]>,
 }
 
@@ -159,6 +159,8 @@ impl<'r> Scanner<'r> {
         in_tree: bool,
         harvest: &mut Harvest,
     ) -> Result<(), ReadError> {
+        // The marks before are in whatever harvest they were made for.
+        self.sieve.last_mark = None;
         let mut sink = Sink { scanner: &mut self.sieve, origin, in_tree, harvest };
         let mut splitter = Splitter::default();
         let mut feed = |bytes: &[u8]| {
@@ -282,8 +284,13 @@ impl Sink<'_, '_> {
         if let (Some(account), Some(region), Some(time)) = (account, region, time.and_then(EventTime::parse)) {
             let interner = &mut self.scanner.interner;
             let mark = CoverageMark::at(interner.text(account), interner.text(region), time);
+            // With their keys: the session's `creationDate` may be of another hour, and accounts stand in many places.
             let hour = time.to_string();
-            let parts = [hour.get(..14).unwrap_or(&hour), region, account].map(|part| format!("\"{part}"));
+            let parts = [
+                format!("\"eventTime\":\"{}", hour.get(..14).unwrap_or(&hour)),
+                format!("\"awsRegion\":\"{region}\""),
+                format!("\"recipientAccountId\":\"{account}\""),
+            ];
             self.scanner.last_mark = Some(parts.map(|part| Finder::new(part.as_bytes()).into_owned()));
             self.harvest.coverage.insert(mark);
         }
@@ -312,8 +319,7 @@ impl Sieve<'_> {
         services.map(|service| self.service(service, || unit)).max().unwrap_or(Interest::Unnamed)
     }
 
-    /// Whether a KMS record is of the hour and place of the last mark, as most are. One that only mentions these may be passed
-    /// over wrongly; then a verdict is more careful than it need be.
+    /// Whether a KMS record is of the hour and place of the last mark, as most are.
     fn is_marked(&self, unit: &[u8]) -> bool {
         self.last_mark.as_ref().is_some_and(|last| last.iter().all(|part| part.find(unit).is_some()))
     }
