@@ -118,7 +118,7 @@ fn execute(command: Command, host: &mut Host) -> Result<u8, Failure> {
             let (rules, warnings) = load::rules(&args.rules)?;
             warnings.iter().for_each(|warning| say(host, &format!("secretrail: warning: {warning}\n")));
             let policy = args.policy.as_deref().map(load::policy).transpose()?;
-            let mut out = Out::open(&settings, host)?;
+            let mut out = Out::open(&settings)?;
             let mut found = find(&settings, &rules, policy.as_ref(), host)?;
             found.alerts.retain(|alert| alert.rule.level >= args.min_level);
             found.report.alerts.retain(|level, _| *level >= args.min_level);
@@ -133,7 +133,7 @@ fn execute(command: Command, host: &mut Host) -> Result<u8, Failure> {
         }
         Command::Accesses(args) => {
             let settings = Settings::new(&args.input, &args.output, host)?;
-            let mut out = Out::open(&settings, host)?;
+            let mut out = Out::open(&settings)?;
             let found = find(&settings, &RuleSet::default(), None, host)?;
             out.accesses(&found.accesses)?;
             out.finish(host)?;

@@ -66,7 +66,7 @@ impl<'s> Out<'s> {
     /// # Errors
     ///
     /// [`Failure::Output`] when the file cannot be made.
-    pub fn open(settings: &'s Settings, _host: &Host) -> Result<Self, Failure> {
+    pub fn open(settings: &'s Settings) -> Result<Self, Failure> {
         let target = match &settings.output {
             None => Target::Stdout,
             Some(path) => open_file(path).map_err(|error| failure(path, error))?,

@@ -70,13 +70,10 @@ impl StateStore for MemoryStore {
         let Tables { scenes, scene_of, known, shared, .. } = &mut *tables;
         for end in ends {
             let Entry::Vacant(place) = known.entry(end.id.clone()) else { continue };
-            let index = match scene_of.get(&end.scene) {
-                Some(index) => *index,
-                None => {
-                    scenes.push(Vec::new());
-                    *scene_of.entry(end.scene.clone()).or_insert(scenes.len() - 1)
-                }
-            };
+            let index = *scene_of.entry(end.scene.clone()).or_insert_with(|| {
+                scenes.push(Vec::new());
+                scenes.len() - 1
+            });
             if let Some(id) = end.observation.head().shared_id.clone() {
                 shared.entry(id).or_default().push(end.clone());
             }
