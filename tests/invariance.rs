@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use e2e::{
     ACCOUNT, REGION, afterwards, alert_ids, at, decrypt_parameter, decrypt_secret, harvest, ledger, parameter_arn,
-    read, record, role, run, secret_arn, secretrail, write_gz,
+    read, record, role, run, run_on, secret_arn, secretrail, write_gz,
 };
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -157,7 +157,7 @@ proptest! {
             mixed.swap(index, swap.index(records.len()));
         }
         mixed.extend(order.iter().skip(records.len()).map(|i| i.get(&records).clone()));
-        let again = run(&mixed, &rules, Some(&policy));
+        let again = run_on(3, &mixed, &rules, Some(&policy));
         prop_assert_eq!(&ledger(&again.accesses), &rows);
         prop_assert_eq!(&alert_ids(std::slice::from_ref(&again)), &ids);
 

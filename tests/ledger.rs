@@ -18,7 +18,7 @@ fn check(records: &[Value], expected: &[&str]) {
             a.decrypt.status.as_str()
         )
     };
-    let mut lines: Vec<String> = run(records, &RuleSet::default(), None).accesses.iter().map(line).collect();
+    let mut lines: Vec<String> = run(records, &RuleSet::default(), None).accesses.iter().map(|a| line(a)).collect();
     lines.sort();
     assert_eq!(lines, expected);
 }

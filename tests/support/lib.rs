@@ -10,6 +10,7 @@
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 
 use secretrail_cli::Host;
 use secretrail_engine::access::Access;
@@ -111,17 +112,23 @@ pub fn afterwards() -> EventTime {
 /// Takes records through the path as one batch, long after their time.
 #[must_use]
 pub fn run(records: &[Value], rules: &RuleSet, policy: Option<&Policy>) -> Outcome {
+    run_on(1, records, rules, policy)
+}
+
+/// Like [`run`], on several threads.
+#[must_use]
+pub fn run_on(threads: usize, records: &[Value], rules: &RuleSet, policy: Option<&Policy>) -> Outcome {
     let selection = Selection::default();
-    let pipeline = Pipeline::new(rules, policy, &selection);
+    let pipeline = Pipeline { threads, ..Pipeline::new(rules, policy, &selection) };
     let batch = harvest(records, rules);
     pollster::block_on(pipeline.run(&MemoryStore::default(), batch, afterwards())).expect("memory does not fail")
 }
 
 /// The ledger as lines of JSON, without the names of files.
 #[must_use]
-pub fn ledger(accesses: &[Access]) -> BTreeSet<String> {
-    let line = |access: &Access| {
-        let mut value = serde_json::to_value(AccessV1::from(access)).expect("an access is JSON");
+pub fn ledger(accesses: &[Arc<Access>]) -> BTreeSet<String> {
+    let line = |access: &Arc<Access>| {
+        let mut value = serde_json::to_value(AccessV1::from(&**access)).expect("an access is JSON");
         value["object"] = Value::Null;
         value.to_string()
     };
@@ -170,7 +177,7 @@ pub fn secretrail_with(args: &[&str], stdin: &[u8]) -> Printed {
 }
 
 #[derive(Clone, Default)]
-struct Shared(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+struct Shared(Arc<std::sync::Mutex<Vec<u8>>>);
 
 impl Shared {
     fn text(&self) -> String {

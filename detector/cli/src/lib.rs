@@ -12,6 +12,7 @@ pub mod walk;
 
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
+use std::sync::Arc;
 use std::time::Instant;
 
 use clap::Parser;
@@ -105,7 +106,7 @@ fn say(host: &mut Host, text: &str) {
 /// What a run found.
 struct Found {
     alerts: Vec<Alert>,
-    accesses: Vec<Access>,
+    accesses: Vec<Arc<Access>>,
     report: Report,
     problems: Vec<Problem>,
 }
@@ -155,7 +156,8 @@ fn find(settings: &Settings, rules: &RuleSet, policy: Option<&Policy>, host: &mu
     report.add(&std::mem::take(&mut reading.harvest.report));
     let mut problems = objects.problems;
     problems.extend(reading.problems);
-    let pipeline = Pipeline::new(rules, policy, &settings.selection);
+    let threads = settings.threads;
+    let pipeline = Pipeline { threads, ..Pipeline::new(rules, policy, &settings.selection) };
     let store = MemoryStore::default();
     // Logs from the future come from a wrong clock: then they are the only clock there is.
     let newest =
@@ -166,8 +168,10 @@ fn find(settings: &Settings, rules: &RuleSet, policy: Option<&Policy>, host: &mu
     report.add(&outcome.report);
     let pending = pollster::block_on(pipeline.pending(&store)).map_err(internal)?;
     report.add(&pending.report);
-    outcome.accesses.extend(pending.accesses);
-    outcome.accesses.sort_by(|a, b| a.ledger_order().cmp(&b.ledger_order()));
+    if !pending.accesses.is_empty() {
+        outcome.accesses.extend(pending.accesses);
+        outcome.accesses.sort_by(|a, b| a.ledger_order().cmp(&b.ledger_order()));
+    }
     // The process is about to end: giving millions of pieces of memory back one by one would only delay it.
     std::mem::forget(store);
     Ok(Found { alerts: outcome.alerts, accesses: outcome.accesses, report, problems })

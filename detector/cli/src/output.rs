@@ -6,12 +6,13 @@ pub mod table;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use secretrail_engine::access::Access;
 use secretrail_engine::access::json_v1::AccessV1;
 use secretrail_engine::alert::Alert;
 use secretrail_engine::alert::json_v1::AlertV1;
+use secretrail_engine::parallel;
 use tempfile::NamedTempFile;
 
 use crate::args::Format;
@@ -55,7 +56,7 @@ enum Target {
 }
 
 /// Lines that a thread makes at a time.
-const LINES: usize = 4_096;
+const LINES: usize = 512;
 
 /// Bytes gathered before they are passed on.
 const BUFFER: usize = 64 * 1024;
@@ -92,9 +93,9 @@ impl<'s> Out<'s> {
     /// # Errors
     ///
     /// [`Failure::Output`].
-    pub fn accesses(&mut self, accesses: &[Access]) -> Result<(), Failure> {
+    pub fn accesses(&mut self, accesses: &[Arc<Access>]) -> Result<(), Failure> {
         match self.settings.format {
-            Format::Jsonl => self.lines(accesses, |access, out| serde_json::to_writer(out, &AccessV1::from(access))),
+            Format::Jsonl => self.lines(accesses, |access, out| serde_json::to_writer(out, &AccessV1::from(&**access))),
             Format::Csv => self.text(csv::accesses(accesses)),
             Format::Table => self.text(Ok(table::accesses(accesses))),
         }
@@ -115,11 +116,7 @@ impl<'s> Out<'s> {
             serde_json::Result::Ok(bytes)
         };
         for block in items.chunks(LINES * self.settings.threads) {
-            let parts: Vec<_> = std::thread::scope(|scope| {
-                let workers: Vec<_> = block.chunks(LINES).map(|part| scope.spawn(|| make(part))).collect();
-                workers.into_iter().map(|w| w.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
-            });
-            for part in parts {
+            for part in parallel::blocks(self.settings.threads, block, LINES, make) {
                 self.write(&part.map_err(|error| Failure::Internal(error.to_string()))?)?;
             }
         }

@@ -33,8 +33,8 @@ pub struct Evidence {
 impl Evidence {
     /// Evidence of an access.
     #[must_use]
-    pub fn access(access: Access) -> Self {
-        Self { head: access.head.clone(), secret: Some(access.secret.clone()), access: Some(Arc::new(access)) }
+    pub fn access(access: Arc<Access>) -> Self {
+        Self { head: access.head.clone(), secret: Some(access.secret.clone()), access: Some(access) }
     }
 
     /// What the event is about, the same for all its copies.

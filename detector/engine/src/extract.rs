@@ -183,54 +183,30 @@ impl Facts<'_, '_> {
 
     /// The secrets that the request names, as the caller typed them, without repetitions.
     fn targets(&mut self, store: Store, home: Home<'_>) -> Vec<SecretRef> {
-        let params = &self.record.request_parameters;
+        let Self { record, interner } = self;
+        let params = &record.request_parameters;
         let mut targets: Vec<SecretRef> = match store {
             Store::SecretsManager => {
-                let list = &params.secret_id_list;
-                let ids = params.secret_id.get().into_iter().chain(list.texts());
-                let stage = params.version_stage.get().map(Text::from);
-                let version = params.version_id.get().map(Text::from);
+                let ids = params.secret_id.get().into_iter().chain(params.secret_id_list.texts());
+                let stage = params.version_stage.get().map(|stage| interner.text(stage));
+                let version = params.version_id.get().map(|version| interner.text(version));
                 let versioned = |s| SecretRef { version_id: version.clone(), version_stage: stage.clone(), ..s };
-                ids.map(|id| versioned(SecretRef::secret(id, home))).collect()
+                ids.map(|id| versioned(interner.secret(store, id, home))).collect()
             }
             Store::Ssm => {
-                let names = &params.names;
-                params
-                    .name
-                    .get()
-                    .into_iter()
-                    .chain(names.texts())
-                    .map(|name| SecretRef::parameter(name, home))
-                    .collect()
+                let names = params.name.get().into_iter().chain(params.names.texts());
+                names.map(|name| interner.secret(store, name, home)).collect()
             }
         };
         if targets.is_empty() && store == Store::Ssm {
-            let resources = &self.record.resources.0;
-            targets = resources.iter().filter_map(|r| r.arn.get()).map(|arn| SecretRef::parameter(arn, home)).collect();
+            let arns = record.resources.0.iter().filter_map(|r| r.arn.get());
+            targets = arns.map(|arn| interner.secret(store, arn, home)).collect();
         }
-        let mut seen = std::collections::HashSet::new();
-        targets.retain(|t| seen.insert((t.key(), t.version_id.clone(), t.version_stage.clone())));
-        for target in &mut targets {
-            self.share(target);
+        if targets.len() > 1 {
+            let mut seen = std::collections::HashSet::new();
+            targets.retain(|t| seen.insert((t.key(), t.version_id.clone(), t.version_stage.clone())));
         }
         targets
-    }
-
-    fn share(&mut self, secret: &mut SecretRef) {
-        let mut one = |text: &mut Text| *text = self.interner.text(text);
-        one(&mut secret.partition);
-        one(&mut secret.account);
-        one(&mut secret.region);
-        [
-            &mut secret.name,
-            &mut secret.arn,
-            &mut secret.partial_name,
-            &mut secret.version_id,
-            &mut secret.version_stage,
-        ]
-        .into_iter()
-        .flatten()
-        .for_each(one);
     }
 
     fn is_key_use(&self) -> Result<(), NotOurs> {
@@ -254,11 +230,9 @@ impl Facts<'_, '_> {
     fn key_use(&mut self, mut head: Head) -> KeyUse {
         let home = home(self.record);
         let context = &self.record.request_parameters.encryption_context;
-        let secret = context.secret_arn.get().map(|arn| SecretRef::secret(arn, home));
-        let mut secret = secret.or_else(|| context.parameter_arn.get().map(|arn| SecretRef::parameter(arn, home)));
-        if let Some(secret) = &mut secret {
-            self.share(secret);
-        }
+        let named = context.secret_arn.get().map(|arn| (Store::SecretsManager, arn));
+        let named = named.or_else(|| Some((Store::Ssm, context.parameter_arn.get()?)));
+        let secret = named.map(|(store, arn)| self.interner.secret(store, arn, home));
         let resources = &self.record.resources.0;
         let is_key = |arn: &&str| Arn::parse(arn).is_some_and(|a| a.service == "kms");
         let key_arn = resources.iter().filter_map(|r| r.arn.get()).find(is_key);
@@ -290,10 +264,8 @@ impl Facts<'_, '_> {
             let typed = self.targets(store, home).into_iter().next();
             let by_arn =
                 self.record.request_parameters.old_arn.get().or(self.record.request_parameters.resource_arn.get());
-            let other = by_arn.or(self.record.request_parameters.name.get()).map(|id| match store {
-                Store::SecretsManager => SecretRef::secret(id, home),
-                Store::Ssm => SecretRef::parameter(id, home),
-            });
+            let named = by_arn.or(self.record.request_parameters.name.get());
+            let other = named.map(|id| self.interner.secret(store, id, home));
             let denied =
                 || Some(denied_target(self.record.error_message.get(), store, home)).filter(|s| s.name.is_some());
             typed.or(other).or_else(denied)

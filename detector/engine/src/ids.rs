@@ -200,6 +200,13 @@ impl SecretRef {
         Self { name: Some(name), arn: Some(arn.into()), ..Self::unnamed(Store::Ssm, home) }
     }
 
+    /// Every text in it, to be replaced by a shared copy.
+    pub(crate) fn texts(&mut self) -> impl Iterator<Item = &mut Text> {
+        let Self { partition, account, region, name, arn, partial_name, version_id, version_stage, .. } = self;
+        let optional = [name, arn, partial_name, version_id, version_stage].into_iter().flatten();
+        [partition, account, region].into_iter().chain(optional)
+    }
+
     /// The identity under which other records may mean the same secret.
     #[must_use]
     pub fn key(&self) -> SecretKey {

@@ -4,6 +4,7 @@
 //! in the order of the path, and imports point back along it.
 
 pub mod limits;
+pub mod parallel;
 pub mod time;
 
 pub mod object;

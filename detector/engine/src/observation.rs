@@ -3,10 +3,10 @@
 use std::hash::Hash;
 use std::sync::Arc;
 
-use ahash::HashSet;
+use ahash::{HashMap, HashSet};
 
 use crate::document::Node;
-use crate::ids::{SecretRef, Text};
+use crate::ids::{Home, SecretRef, Store, Text};
 use crate::principal::Principal;
 use crate::time::EventTime;
 
@@ -231,6 +231,9 @@ pub struct Interner {
     texts: HashSet<Text>,
     principals: HashSet<Arc<Principal>>,
     sources: HashSet<Arc<Source>>,
+    /// By what a record called them; the account, region and partition of that record decide with it.
+    secrets: HashMap<Text, ([Text; 3], SecretRef)>,
+    parameters: HashMap<Text, ([Text; 3], SecretRef)>,
 }
 
 /// Values kept before the interner forgets and starts anew: sharing is a saving, not a promise.
@@ -243,6 +246,34 @@ impl Interner {
             return known.clone();
         }
         shared(&mut self.texts, text.into())
+    }
+
+    /// What a record calls a secret, as [`SecretRef::secret`] or [`SecretRef::parameter`] reads it.
+    pub fn secret(&mut self, store: Store, id: &str, home: Home<'_>) -> SecretRef {
+        let place = [home.account, home.region, home.partition];
+        let known = match store {
+            Store::SecretsManager => &self.secrets,
+            Store::Ssm => &self.parameters,
+        };
+        if let Some((_, secret)) = known.get(id).filter(|(known, _)| known.iter().map(|t| &**t).eq(place)) {
+            return secret.clone();
+        }
+        let mut secret = match store {
+            Store::SecretsManager => SecretRef::secret(id, home),
+            Store::Ssm => SecretRef::parameter(id, home),
+        };
+        secret.texts().for_each(|text| *text = self.text(text));
+        let entry = (place.map(|text| self.text(text)), secret.clone());
+        let id = self.text(id);
+        let known = match store {
+            Store::SecretsManager => &mut self.secrets,
+            Store::Ssm => &mut self.parameters,
+        };
+        if known.len() >= INTERNED {
+            known.clear();
+        }
+        known.insert(id, entry);
+        secret
     }
 
     /// The shared form of a principal.

@@ -5,6 +5,7 @@
 //! when its key use is settled, with everything known. Alerts of both are one, because their id is.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use ahash::{HashMap, HashSet};
 
@@ -14,6 +15,7 @@ use crate::correlate::{self, Row, Scene};
 use crate::ids::Text;
 use crate::limits::{HORIZON_SECS, SETTLE_MARGIN_SECS};
 use crate::observation::{self, Observation, SecretRead};
+use crate::parallel;
 use crate::policy::Policy;
 use crate::report::Report;
 use crate::rule::event::OwnEvent;
@@ -33,6 +35,8 @@ pub struct Pipeline<'a> {
     pub selection: &'a Selection,
     /// Seconds after the delivery of a loose end during which its other half may still arrive.
     pub horizon_secs: i64,
+    /// Threads to work on; the result is the same for any number.
+    pub threads: usize,
 }
 
 /// What a batch came to.
@@ -41,7 +45,7 @@ pub struct Outcome {
     /// Alerts that were created now, by time and id.
     pub alerts: Vec<Alert>,
     /// Accesses that were settled now, in the order of the ledger.
-    pub accesses: Vec<Access>,
+    pub accesses: Vec<Arc<Access>>,
     /// Counts, on top of those of the harvest.
     pub report: Report,
 }
@@ -57,7 +61,7 @@ impl<'a> Pipeline<'a> {
     /// A path with the default horizon.
     #[must_use]
     pub fn new(rules: &'a RuleSet, policy: Option<&'a Policy>, selection: &'a Selection) -> Self {
-        Self { rules, policy, selection, horizon_secs: HORIZON_SECS }
+        Self { rules, policy, selection, horizon_secs: HORIZON_SECS, threads: 1 }
     }
 
     /// Takes a batch, which may be empty, and does everything that is due at `now`.
@@ -75,15 +79,13 @@ impl<'a> Pipeline<'a> {
         }
         let coverage = harvest.coverage.into_iter().collect();
         store.mark_coverage(coverage).await?;
-        store.put_loose_ends(observations.into_iter().filter(may_pair).collect()).await?;
+        store.put_loose_ends(observations.into_iter().filter(may_pair).map(Arc::new).collect()).await?;
         let due = store.due_loose_ends(now.plus(-self.horizon_secs)).await?;
-        let settled = self.settle(store, &due, true, &mut outcome.report).await?;
-        for access in settled {
-            self.judge(&access, Ask { target: Target::Access, settled: true, counts: true }, &mut drafts);
-            outcome.report.count_access(&access);
-            outcome.accesses.push(access);
+        outcome.accesses = self.settle(store, &due, true, &mut outcome.report).await?;
+        for access in &outcome.accesses {
+            self.judge(access, Ask { target: Target::Access, settled: true, counts: true }, &mut drafts);
+            outcome.report.count_access(access);
         }
-        outcome.accesses.sort_by(|a, b| a.ledger_order().cmp(&b.ledger_order()));
         outcome.alerts = self.create(store, drafts).await?;
         outcome.alerts.iter().for_each(|alert| outcome.report.count_alert(alert));
         // Only now: a crash before this line settles the same ends again, with the same result.
@@ -100,10 +102,9 @@ impl<'a> Pipeline<'a> {
         let mut outcome = Outcome::default();
         let open = store.due_loose_ends(EventTime(i64::MAX)).await?;
         let mut ignored = Report::default();
-        let rows = self.settle(store, &open, false, &mut ignored).await?;
-        outcome.accesses = rows.into_iter().filter(|access| access.method != Method::DecryptOnly).collect();
+        outcome.accesses = self.settle(store, &open, false, &mut ignored).await?;
+        outcome.accesses.retain(|access| access.method != Method::DecryptOnly);
         outcome.accesses.iter().for_each(|access| outcome.report.count_access(access));
-        outcome.accesses.sort_by(|a, b| a.ledger_order().cmp(&b.ledger_order()));
         Ok(outcome)
     }
 
@@ -112,13 +113,17 @@ impl<'a> Pipeline<'a> {
             Observation::Read(read) => {
                 let counts = matches!(read.ask, observation::Ask::Named(_));
                 for access in seen(read) {
-                    self.judge(&access, Ask { target: Target::Access, settled: false, counts }, drafts);
+                    self.judge(&Arc::new(access), Ask { target: Target::Access, settled: false, counts }, drafts);
                 }
             }
             Observation::KeyUse(key_use) if key_use.direct => {
                 if let Some(secret) = &key_use.secret {
                     let row = correlate::alone(key_use, secret, Method::DirectDecrypt);
-                    self.judge(&row.access, Ask { target: Target::Access, settled: true, counts: true }, drafts);
+                    self.judge(
+                        &Arc::new(row.access),
+                        Ask { target: Target::Access, settled: true, counts: true },
+                        drafts,
+                    );
                 }
             }
             Observation::KeyUse(_) => {}
@@ -132,7 +137,7 @@ impl<'a> Pipeline<'a> {
         }
     }
 
-    fn judge(&self, access: &Access, ask: Ask, drafts: &mut Drafts) {
+    fn judge(&self, access: &Arc<Access>, ask: Ask, drafts: &mut Drafts) {
         if self.rules.is_empty() || !self.selection.contains(access.head.time) {
             return;
         }
@@ -142,50 +147,62 @@ impl<'a> Pipeline<'a> {
         drafts.add(self.rules, self.rules.hits(ask, &event, &evidence));
     }
 
-    /// Joins the loose ends with everything around them. With `finally`, what is missing is absent or unknown; without,
-    /// it is pending.
+    /// Joins the loose ends with everything around them, to accesses in the order of the ledger. With `finally`, what is
+    /// missing is absent or unknown; without, it is pending.
     async fn settle<S: StateStore>(
         &self,
         store: &S,
-        due: &[LooseEnd],
+        due: &[Arc<LooseEnd>],
         finally: bool,
         report: &mut Report,
-    ) -> Result<Vec<Access>, StateError> {
-        let mut rows: Vec<Row> = Vec::new();
+    ) -> Result<Vec<Arc<Access>>, StateError> {
         let around = store.loose_ends_in(&scenes_of(due)).await?;
         // What is due is part of what is around it; in a replay it is all of it, and need not be looked for.
         let all_due = around.iter().map(Vec::len).sum::<usize>() == due.len();
         let due_ids: HashSet<LooseEndId> = due.iter().filter(|_| !all_due).map(|end| end.id.clone()).collect();
         let is_due = |id: LooseEndId| all_due || due_ids.contains(&id);
-        let shared: Vec<Text> =
-            around.iter().flatten().filter_map(|end| end.observation.head().shared_id.clone()).collect();
+        let copied = parallel::map(self.threads, &around, |ends| Copied::of(ends));
+        let shared: Vec<Text> = copied.iter().flat_map(|copied| copied.shared.iter().cloned()).collect();
         let twins = store.loose_ends_sharing(&shared).await?;
-        let best = best_copies(&around, &twins);
-        let is_best = |end: &&LooseEnd| best.as_ref().is_none_or(|best| best.get(&copy_key(end)) == Some(&end.id));
+        let has_copies = !twins.is_empty() || copied.iter().any(|copied| copied.any);
+        let best = has_copies.then(|| best_copies(&around, &twins));
+        let is_best = |end: &LooseEnd| best.as_ref().is_none_or(|best| best.get(&copy_key(end)) == Some(&end.id));
         report.duplicates += due.iter().filter(|end| !is_best(end)).count() as u64;
-        for end in due.iter().filter(is_best) {
+        for end in due.iter().filter(|end| is_best(end)) {
             match &end.observation {
                 Observation::Read(_) => report.reads += 1,
                 Observation::KeyUse(_) => report.key_uses += 1,
                 Observation::Change(_) => report.changes += 1,
             }
         }
-        for ends in &around {
-            let paired = correlate::correlate(scene(ends.iter().filter(is_best)));
-            report.explained += paired.explained.iter().filter(|h| is_due(LooseEndId::key_use(h))).count() as u64;
-            rows.extend(paired.rows.into_iter().filter(|row| {
+        let scenes = parallel::map(self.threads, &around, |ends| {
+            let paired = correlate::correlate(scene(ends.iter().map(|end| &**end).filter(|end| is_best(end))));
+            let explained = paired.explained.iter().filter(|h| is_due(LooseEndId::key_use(h))).count() as u64;
+            let mut rows = paired.rows;
+            rows.retain(|row| {
                 let ids = [row.read.as_deref().map(LooseEndId::read), row.key_use.as_deref().map(LooseEndId::key_use)];
                 let mut ids = ids.into_iter().flatten();
                 // A row of which one half was settled before has been told, and is told again only to be completed.
-                all_due || if finally { ids.any(is_due) } else { ids.all(is_due) }
-            }));
+                let told_now = all_due || if finally { ids.any(is_due) } else { ids.all(is_due) };
+                told_now && self.selection.contains(row.access.head.time)
+            });
+            let late = rows.iter().filter(|row| self.is_late(row)).count() as u64;
+            (rows, explained, late)
+        });
+        let mut rows: Vec<Row> = Vec::with_capacity(due.len());
+        for (of_scene, explained, late) in scenes {
+            report.explained += explained;
+            report.late += late;
+            rows.extend(of_scene);
         }
-        rows.retain(|row| self.selection.contains(row.access.head.time));
-        report.late += rows.iter().filter(|row| self.is_late(row)).count() as u64;
         if finally {
             self.decide_absence(store, &mut rows).await?;
         }
-        Ok(rows.into_iter().map(|row| row.access).collect())
+        let mut accesses: Vec<_> = rows.into_iter().map(|row| (row.access.head.time, Arc::new(row.access))).collect();
+        accesses.sort_unstable_by(|(a_time, a), (b_time, b)| {
+            a_time.cmp(b_time).then_with(|| a.ledger_order().cmp(&b.ledger_order()))
+        });
+        Ok(accesses.into_iter().map(|(_, access)| access).collect())
     }
 
     fn is_late(&self, row: &Row) -> bool {
@@ -324,12 +341,24 @@ fn copy_key(end: &LooseEnd) -> (u8, Text) {
     (end.id.kind(), end.observation.head().event_key().clone())
 }
 
-/// Of the copies of each event, the one to keep; `None` when there are no copies.
-fn best_copies(around: &[Vec<LooseEnd>], twins: &[LooseEnd]) -> Option<HashMap<(u8, Text), LooseEndId>> {
-    let has_copies = |end: &LooseEnd| end.observation.head().shared_id.is_some() || end.observation.head().updated;
-    if twins.is_empty() && !around.iter().flatten().any(has_copies) {
-        return None;
+/// What is copied in a scene.
+struct Copied {
+    /// `sharedEventID`s.
+    shared: Vec<Text>,
+    /// Whether there are copies of events at all, shared or updated.
+    any: bool,
+}
+
+impl Copied {
+    fn of(ends: &[Arc<LooseEnd>]) -> Self {
+        let shared: Vec<Text> = ends.iter().filter_map(|end| end.observation.head().shared_id.clone()).collect();
+        let any = !shared.is_empty() || ends.iter().any(|end| end.observation.head().updated);
+        Self { shared, any }
     }
+}
+
+/// Of the copies of each event, the one to keep.
+fn best_copies(around: &[Vec<Arc<LooseEnd>>], twins: &[Arc<LooseEnd>]) -> HashMap<(u8, Text), LooseEndId> {
     let mut best: HashMap<(u8, Text), &LooseEnd> = HashMap::default();
     for end in around.iter().flatten().chain(twins) {
         let known = best.entry(copy_key(end)).or_insert(end);
@@ -337,11 +366,11 @@ fn best_copies(around: &[Vec<LooseEnd>], twins: &[LooseEnd]) -> Option<HashMap<(
             *known = end;
         }
     }
-    Some(best.into_iter().map(|(key, end)| (key, end.id.clone())).collect())
+    best.into_iter().map(|(key, end)| (key, end.id.clone())).collect()
 }
 
 /// For each scene of the loose ends, the time that could matter for them.
-fn scenes_of(due: &[LooseEnd]) -> Vec<(SceneKey, EventTime, EventTime)> {
+fn scenes_of(due: &[Arc<LooseEnd>]) -> Vec<(SceneKey, EventTime, EventTime)> {
     let mut spans: HashMap<&SceneKey, (EventTime, EventTime)> = HashMap::default();
     for end in due {
         let time = end.observation.head().time;

@@ -2,6 +2,8 @@
 //!
 //! Source: AWS CloudTrail user guide, "CloudTrail userIdentity element".
 
+use std::hash::{Hash, Hasher};
+
 use crate::ids::{Arn, Text};
 use crate::wire;
 
@@ -35,7 +37,7 @@ impl PrincipalKind {
 }
 
 /// Who called.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Principal {
     /// Stable identity: role ARN with its path (and the session name for people behind `AWSReservedSSO_*` roles), user ARN,
     /// root ARN, service name, or `account:principal id` where the record has no ARN. `None` when it names nobody.
@@ -60,6 +62,13 @@ pub struct Principal {
     pub access_key_id: Option<Text>,
     /// `userIdentity.principalId`.
     pub principal_id: Option<Text>,
+}
+
+impl Hash for Principal {
+    /// Session and key tell nearly all principals apart; hashing eleven fields for each record would cost more than the rest.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (&self.actor, &self.access_key_id).hash(state);
+    }
 }
 
 impl Principal {

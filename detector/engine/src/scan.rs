@@ -101,8 +101,37 @@ struct Sieve<'r> {
     event_name: Finder<'static>,
     response: Finder<'static>,
     marks: [Finder<'static>; 3],
-    /// Hour, region and account of the last coverage mark of this object, with their keys, as a record has them.
-    last_mark: Option<[Finder<'static>; 3]>,
+    /// The last coverage mark of this object.
+    last_mark: Option<LastMark>,
+}
+
+/// A coverage mark as a record has it. With the keys: the session's `creationDate` may be of another hour, and accounts
+/// stand in many places.
+struct LastMark {
+    mark: CoverageMark,
+    event_time: String,
+    region: Finder<'static>,
+    account: Finder<'static>,
+}
+
+impl LastMark {
+    fn new(mark: CoverageMark, time: EventTime) -> Self {
+        let hour = time.to_string();
+        let key = |name: &str, value: &str| Finder::new(&format!("\"{name}\":\"{value}\"")).into_owned();
+        Self {
+            event_time: format!("\"eventTime\":\"{}", hour.get(..14).unwrap_or(&hour)),
+            region: key("awsRegion", &mark.region),
+            account: key("recipientAccountId", &mark.account),
+            mark,
+        }
+    }
+
+    fn is_on(&self, unit: &[u8], after_first: usize) -> bool {
+        // AWS writes the time right after the identity; a search for it would go through all of that first.
+        let in_aws_order = || unit.get(after_first..)?.strip_prefix(b",")?.strip_prefix(self.event_time.as_bytes());
+        let same_hour = in_aws_order().is_some() || memchr::memmem::find(unit, self.event_time.as_bytes()).is_some();
+        same_hour && self.region.find(unit).is_some() && self.account.find(unit).is_some()
+    }
 }
 
 /// What the splitter's units are given to.
@@ -192,7 +221,9 @@ impl Sink<'_, '_> {
         match self.scanner.interest(unit, after_first) {
             Interest::None => self.harvest.report.records += 1,
             Interest::Unnamed => self.lookup_event(unit),
-            Interest::Kms if self.scanner.is_marked(unit) => self.harvest.report.records += 1,
+            Interest::Kms if self.scanner.last_mark.as_ref().is_some_and(|mark| mark.is_on(unit, after_first)) => {
+                self.harvest.report.records += 1;
+            }
             interest => {
                 self.harvest.report.records += 1;
                 match std::str::from_utf8(unit) {
@@ -284,15 +315,10 @@ impl Sink<'_, '_> {
         if let (Some(account), Some(region), Some(time)) = (account, region, time.and_then(EventTime::parse)) {
             let interner = &mut self.scanner.interner;
             let mark = CoverageMark::at(interner.text(account), interner.text(region), time);
-            // With their keys: the session's `creationDate` may be of another hour, and accounts stand in many places.
-            let hour = time.to_string();
-            let parts = [
-                format!("\"eventTime\":\"{}", hour.get(..14).unwrap_or(&hour)),
-                format!("\"awsRegion\":\"{region}\""),
-                format!("\"recipientAccountId\":\"{account}\""),
-            ];
-            self.scanner.last_mark = Some(parts.map(|part| Finder::new(part.as_bytes()).into_owned()));
-            self.harvest.coverage.insert(mark);
+            if self.scanner.last_mark.as_ref().is_none_or(|last| last.mark != mark) {
+                self.scanner.last_mark = Some(LastMark::new(mark.clone(), time));
+                self.harvest.coverage.insert(mark);
+            }
         }
     }
 
@@ -317,11 +343,6 @@ impl Sieve<'_> {
         }
         let services = values_of(unit, &self.event_source);
         services.map(|service| self.service(service, || unit)).max().unwrap_or(Interest::Unnamed)
-    }
-
-    /// Whether a KMS record is of the hour and place of the last mark, as most are.
-    fn is_marked(&self, unit: &[u8]) -> bool {
-        self.last_mark.as_ref().is_some_and(|last| last.iter().all(|part| part.find(unit).is_some()))
     }
 
     /// `unit` gives the part of the record in which `eventName`, `errorCode` and `requestParameters` stand.

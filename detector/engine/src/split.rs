@@ -79,6 +79,16 @@ impl Default for Splitter {
 
 const TAIL: usize = 64;
 
+/// Blocks that are looked at together.
+const GROUP: usize = 4;
+
+/// Brackets and braces of a block outside strings, one bit a byte.
+#[derive(Debug, Clone, Copy, Default)]
+struct Brackets {
+    opens: u64,
+    closes: u64,
+}
+
 impl Splitter {
     /// A splitter that refuses units longer than `max_record` bytes.
     #[must_use]
@@ -169,8 +179,56 @@ impl Splitter {
         sink: &mut dyn FnMut(Piece<'_>),
         (masks, prefix): (impl Fn(&[u8; 64]) -> Masks, impl Fn(u64) -> u64),
     ) {
-        for block in blocks {
+        let (groups, rest) = blocks.as_chunks::<GROUP>();
+        for group in groups {
+            self.group(group, walk, sink, (&masks, &prefix));
+        }
+        for block in rest {
             self.block(&masks(block), &prefix, block, walk, sink);
+            walk.block += 64;
+        }
+    }
+
+    /// Several blocks without a branch between them: in most, nothing happens but a change of depth, and a processor that
+    /// need not guess at every block goes through them twice as fast.
+    #[inline(always)]
+    fn group(
+        &mut self,
+        group: &[[u8; 64]; GROUP],
+        walk: &mut Walk<'_>,
+        sink: &mut dyn FnMut(Piece<'_>),
+        (masks, prefix): (impl Fn(&[u8; 64]) -> Masks, impl Fn(u64) -> u64),
+    ) {
+        let mut brackets = [Brackets::default(); GROUP];
+        let mut carried = if self.in_string { u64::MAX } else { 0 };
+        let mut rare = self.escape_next;
+        // Below zero where brackets do not match; then no block is passed over.
+        let (mut depth, mut lowest) = (self.depth.cast_signed(), isize::MAX);
+        for (block, brackets) in group.iter().zip(&mut brackets) {
+            let masks = masks(block);
+            rare |= masks.rare;
+            let strings = prefix(masks.quote) ^ carried;
+            carried = if strings >> 63 == 1 { u64::MAX } else { 0 };
+            *brackets = Brackets { opens: masks.open & !strings, closes: masks.close & !strings };
+            depth -= brackets.closes.count_ones() as isize;
+            lowest = lowest.min(depth);
+            depth += brackets.opens.count_ones() as isize;
+        }
+        if rare {
+            for block in group {
+                self.block(&masks(block), &prefix, block, walk, sink);
+                walk.block += 64;
+            }
+            return;
+        }
+        self.in_string = carried != 0;
+        if self.place == Place::Unit && lowest >= self.deep().cast_signed() {
+            self.depth = depth.cast_unsigned();
+            walk.block += 64 * GROUP;
+            return;
+        }
+        for brackets in brackets {
+            self.brackets(brackets, walk, sink);
             walk.block += 64;
         }
     }
@@ -187,17 +245,29 @@ impl Splitter {
         if masks.rare || self.escape_next {
             return self.rare_block(masks, &Rare::of(block), walk, sink);
         }
-        if masks.open | masks.close == 0 {
-            self.in_string ^= masks.quote.count_ones() % 2 == 1;
-            return;
-        }
         let strings = prefix(masks.quote) ^ if self.in_string { u64::MAX } else { 0 };
         self.in_string = strings >> 63 == 1;
-        let (opens, closes) = (masks.open & !strings, masks.close & !strings);
+        self.brackets(Brackets { opens: masks.open & !strings, closes: masks.close & !strings }, walk, sink);
+    }
+
+    /// The brackets of a block, one by one where something may happen.
+    #[inline(always)]
+    fn brackets(&mut self, brackets: Brackets, walk: &mut Walk<'_>, sink: &mut dyn FnMut(Piece<'_>)) {
+        let Brackets { opens, closes } = brackets;
         if self.is_deep(closes) {
             self.depth = (self.depth + opens.count_ones() as usize).saturating_sub(closes.count_ones() as usize);
-        } else {
-            self.events(opens | closes, walk, sink);
+            return;
+        }
+        let mut bits = opens | closes;
+        while bits != 0 {
+            let bit = bits & bits.wrapping_neg();
+            bits ^= bit;
+            // Nothing but the depth changes deep inside a unit.
+            if self.place == Place::Unit && self.depth > self.deep() {
+                if opens & bit != 0 { self.depth += 1 } else { self.depth -= 1 }
+            } else {
+                self.event(walk.block + bit.trailing_zeros() as usize, walk, sink);
+            }
         }
     }
 
@@ -218,12 +288,17 @@ impl Splitter {
         }
     }
 
-    /// Whether nothing can happen in a block but a change of depth: no unit ends, its first object does not end, and no array
-    /// of records begins, as it may at depth 1 of a top-level object.
+    /// Whether nothing can happen in a block but a change of depth.
     #[inline(always)]
     fn is_deep(&self, closes: u64) -> bool {
-        let deep = self.base + if self.base == 0 || self.after_first == 0 { 2 } else { 1 };
-        self.place == Place::Unit && self.depth >= deep + closes.count_ones() as usize
+        self.place == Place::Unit && self.depth >= self.deep() + closes.count_ones() as usize
+    }
+
+    /// The depth down to which a closing bracket in a unit is of no importance: no unit ends, its first object does not end,
+    /// and no array of records begins, as it may at depth 1 of a top-level object.
+    #[inline(always)]
+    fn deep(&self) -> usize {
+        self.base + if self.base == 0 || self.after_first == 0 { 2 } else { 1 }
     }
 
     fn events(&mut self, mut bits: u64, walk: &mut Walk<'_>, sink: &mut dyn FnMut(Piece<'_>)) {
@@ -485,7 +560,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_cut_into_pieces_does_not_matter(values in proptest::collection::vec("[a-z\"\\\\{}\\[\\],:é]{0,80}", 0..8), piece in 1_usize..200) {
+        fn the_cut_into_pieces_does_not_matter(values in proptest::collection::vec("[a-z\"\\\\{}\\[\\],:é]{0,300}", 0..8), piece in 1_usize..4_000) {
             let units: Vec<String> = values.iter().map(|v| serde_json::json!({"k": v, "n": [{"x": v}]}).to_string()).collect();
             let text = format!("{{\"Records\":[{}]}}", units.join(","));
             prop_assert_eq!(split(&text, piece, 1 << 20), units);

@@ -7,7 +7,8 @@ pub mod contract;
 pub mod memory;
 
 use std::future::Future;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
 use crate::alert::{Alert, AlertId, Evidence};
 use crate::ids::Text;
@@ -76,9 +77,7 @@ impl Hash for SceneKey {
 
 /// A number that stands for a value in maps; made where the value is made, so that maps need not follow it into memory.
 fn fingerprint(value: &impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    value.hash(&mut hasher);
-    hasher.finish()
+    ahash::RandomState::with_seeds(1, 2, 3, 4).hash_one(value)
 }
 
 /// A read, key use or change that waits for its other half, or that others may need to find theirs.
@@ -196,20 +195,25 @@ pub trait StateStore: Sync {
     fn facts(&self, ranges: &[WindowRange]) -> impl Future<Output = Result<Vec<Vec<Fact>>, StateError>> + Send;
 
     /// Adds loose ends that are not there yet. One that was closed stays closed.
-    fn put_loose_ends(&self, ends: Vec<LooseEnd>) -> impl Future<Output = Result<(), StateError>> + Send;
+    fn put_loose_ends(&self, ends: Vec<Arc<LooseEnd>>) -> impl Future<Output = Result<(), StateError>> + Send;
 
     /// Open loose ends that were delivered up to and including this time, in any order.
-    fn due_loose_ends(&self, delivered: EventTime) -> impl Future<Output = Result<Vec<LooseEnd>, StateError>> + Send;
+    fn due_loose_ends(
+        &self,
+        delivered: EventTime,
+    ) -> impl Future<Output = Result<Vec<Arc<LooseEnd>>, StateError>> + Send;
 
     /// For each scene, every loose end, open or closed, with an event time in the range, both ends included.
     fn loose_ends_in(
         &self,
         scenes: &[(SceneKey, EventTime, EventTime)],
-    ) -> impl Future<Output = Result<Vec<Vec<LooseEnd>>, StateError>> + Send;
+    ) -> impl Future<Output = Result<Vec<Vec<Arc<LooseEnd>>>, StateError>> + Send;
 
     /// Every loose end with one of these `sharedEventID`s: the copies of an event in other accounts.
-    fn loose_ends_sharing(&self, shared_ids: &[Text])
-    -> impl Future<Output = Result<Vec<LooseEnd>, StateError>> + Send;
+    fn loose_ends_sharing(
+        &self,
+        shared_ids: &[Text],
+    ) -> impl Future<Output = Result<Vec<Arc<LooseEnd>>, StateError>> + Send;
 
     /// Closes loose ends: they are not due any more, but are still found by scene. What is not there is passed over.
     fn close_loose_ends(&self, ids: &[LooseEndId]) -> impl Future<Output = Result<(), StateError>> + Send;

@@ -1,5 +1,7 @@
 //! Comma-separated values: a header, then a row for each. Every cell is neutralised, so that no spreadsheet runs it.
 
+use std::sync::Arc;
+
 use csv::Writer;
 use secretrail_engine::access::Access;
 use secretrail_engine::alert::Alert;
@@ -63,8 +65,8 @@ const ALERT: &[&str] = &[
 /// # Errors
 ///
 /// A fault of ours; writing to memory does not fail.
-pub fn accesses(accesses: &[Access]) -> Result<String, String> {
-    rows(ACCESS, accesses.iter().map(access))
+pub fn accesses(accesses: &[Arc<Access>]) -> Result<String, String> {
+    rows(ACCESS, accesses.iter().map(|a| access(a)))
 }
 
 /// Alerts.

@@ -1,6 +1,7 @@
 //! For people at a terminal: alerts as short paragraphs, accesses as columns. Text from logs is neutralised.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use secretrail_engine::access::Access;
 use secretrail_engine::alert::Alert;
@@ -52,9 +53,9 @@ fn alert(alert: &Alert, settings: &Settings, out: &mut String) -> std::fmt::Resu
 
 /// Accesses, one a line, columns as wide as they need to be.
 #[must_use]
-pub fn accesses(accesses: &[Access]) -> String {
+pub fn accesses(accesses: &[Arc<Access>]) -> String {
     let header = ["TIME", "OUTCOME", "PRINCIPAL", "SECRET", "API", "SOURCE", "REGION", "DECRYPT"];
-    let rows: Vec<[String; 8]> = accesses.iter().map(row).collect();
+    let rows: Vec<[String; 8]> = accesses.iter().map(|access| row(access)).collect();
     let mut widths = header.map(UnicodeWidthStr::width);
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {

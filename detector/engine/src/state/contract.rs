@@ -40,11 +40,11 @@ fn read(event_id: &str, secs: i64, actor: &str, shared: Option<&str>) -> Observa
     extract(&record, &text, &origin("contract"), &Wanted::default(), &mut Interner::default()).expect("it is a read")
 }
 
-fn end(event_id: &str, secs: i64, actor: &str) -> LooseEnd {
-    LooseEnd::new(read(event_id, secs, actor, None))
+fn end(event_id: &str, secs: i64, actor: &str) -> Arc<LooseEnd> {
+    Arc::new(LooseEnd::new(read(event_id, secs, actor, None)))
 }
 
-fn ids(ends: &[LooseEnd]) -> BTreeSet<Text> {
+fn ids(ends: &[Arc<LooseEnd>]) -> BTreeSet<Text> {
     ends.iter().map(|end| end.observation.head().event_id.clone()).collect()
 }
 
@@ -111,7 +111,7 @@ async fn loose_ends_are_due_until_they_are_closed<S: StateStore>(store: &S) {
 }
 
 async fn copies_are_found_by_shared_id<S: StateStore>(store: &S) {
-    let twin = |event, actor| LooseEnd::new(read(event, 100, actor, Some("s1")));
+    let twin = |event, actor| Arc::new(LooseEnd::new(read(event, 100, actor, Some("s1"))));
     store.put_loose_ends(vec![twin("e1", "ann"), twin("e2", "bob"), end("e3", 100, "ann")]).await.expect("put");
     let found = store.loose_ends_sharing(&["s1".into(), "s2".into()]).await.expect("sharing");
     assert_eq!(ids(&found), set(&["e1", "e2"]));
@@ -147,7 +147,7 @@ async fn alerts_are_created_once_and_published_once<S: StateStore>(store: &S) {
 async fn nothing_is_asked_for_in_vain<S: StateStore>(store: &S) {
     store.put_facts(Vec::new()).await.expect("no facts");
     store.put_loose_ends(Vec::new()).await.expect("no ends");
-    store.close_loose_ends(&[end("never", 0, "ann").id]).await.expect("close what is not there");
+    store.close_loose_ends(&[end("never", 0, "ann").id.clone()]).await.expect("close what is not there");
     store.mark_published(&[alert("never").id]).await.expect("publish what is not there");
     assert!(store.facts(&[]).await.expect("no ranges").is_empty());
     assert!(store.due_loose_ends(EventTime(i64::MAX)).await.expect("due").is_empty());

@@ -2,7 +2,7 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ahash::HashMap;
 
@@ -17,11 +17,11 @@ type FactId = (EventTime, usize, Text, Option<Text>);
 struct Tables {
     facts: HashMap<WindowKey, BTreeMap<FactId, Fact>>,
     /// Loose ends by scene, each with whether it is open.
-    scenes: Vec<Vec<(LooseEnd, bool)>>,
+    scenes: Vec<Vec<(Arc<LooseEnd>, bool)>>,
     scene_of: HashMap<SceneKey, usize>,
     /// Scene and place in it.
     known: HashMap<LooseEndId, (usize, usize)>,
-    shared: HashMap<Text, Vec<LooseEnd>>,
+    shared: HashMap<Text, Vec<Arc<LooseEnd>>>,
     coverage: BTreeSet<CoverageMark>,
     alerts: HashMap<AlertId, (Alert, bool)>,
 }
@@ -65,7 +65,7 @@ impl StateStore for MemoryStore {
         Ok(ranges.iter().map(read).collect())
     }
 
-    async fn put_loose_ends(&self, ends: Vec<LooseEnd>) -> Result<(), StateError> {
+    async fn put_loose_ends(&self, ends: Vec<Arc<LooseEnd>>) -> Result<(), StateError> {
         let mut tables = self.tables();
         let Tables { scenes, scene_of, known, shared, .. } = &mut *tables;
         for end in ends {
@@ -85,26 +85,26 @@ impl StateStore for MemoryStore {
         Ok(())
     }
 
-    async fn due_loose_ends(&self, delivered: EventTime) -> Result<Vec<LooseEnd>, StateError> {
+    async fn due_loose_ends(&self, delivered: EventTime) -> Result<Vec<Arc<LooseEnd>>, StateError> {
         let tables = self.tables();
-        let is_due = |(end, open): &&(LooseEnd, bool)| *open && end.observation.head().delivered <= delivered;
+        let is_due = |(end, open): &&(Arc<LooseEnd>, bool)| *open && end.observation.head().delivered <= delivered;
         Ok(tables.scenes.iter().flatten().filter(is_due).map(|(end, _)| end.clone()).collect())
     }
 
     async fn loose_ends_in(
         &self,
         scenes: &[(SceneKey, EventTime, EventTime)],
-    ) -> Result<Vec<Vec<LooseEnd>>, StateError> {
+    ) -> Result<Vec<Vec<Arc<LooseEnd>>>, StateError> {
         let tables = self.tables();
         let read = |(scene, from, to): &(SceneKey, EventTime, EventTime)| {
             let ends = tables.scene_of.get(scene).and_then(|index| tables.scenes.get(*index)).into_iter().flatten();
-            let near = |(end, _): &&(LooseEnd, bool)| (*from..=*to).contains(&end.observation.head().time);
+            let near = |(end, _): &&(Arc<LooseEnd>, bool)| (*from..=*to).contains(&end.observation.head().time);
             ends.filter(near).map(|(end, _)| end.clone()).collect()
         };
         Ok(scenes.iter().map(read).collect())
     }
 
-    async fn loose_ends_sharing(&self, shared_ids: &[Text]) -> Result<Vec<LooseEnd>, StateError> {
+    async fn loose_ends_sharing(&self, shared_ids: &[Text]) -> Result<Vec<Arc<LooseEnd>>, StateError> {
         let tables = self.tables();
         Ok(shared_ids.iter().filter_map(|id| tables.shared.get(id)).flatten().cloned().collect())
     }
