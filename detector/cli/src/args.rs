@@ -27,6 +27,136 @@ pub enum Command {
     /// Print the ledger: every access to a secret, with the evidence of its decryption.
     #[command(after_help = EXIT_CODES)]
     Accesses(Accesses),
+    /// Propose an access policy from history, for a person to review.
+    #[command(after_help = EXIT_CODES)]
+    Baseline(Baseline),
+    /// Work on rules: run their examples, lint, list, explain.
+    #[command(subcommand)]
+    Rules(RulesCommand),
+}
+
+/// Arguments of `baseline`.
+#[derive(Debug, Args)]
+pub struct Baseline {
+    /// What to read.
+    #[command(flatten)]
+    pub input: Input,
+    /// Keep the grants and the text of this policy, and propose only what it does not expect yet.
+    #[arg(long, value_name = "FILE", help_heading = "Learning")]
+    pub merge: Option<PathBuf>,
+    /// Leave out pairs of principal and secret with fewer reads.
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Learning")]
+    pub min_reads: u64,
+    /// Leave out pairs that were read on fewer days.
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Learning")]
+    pub min_days: usize,
+    /// Write to a file, which appears only when it is complete.
+    #[arg(short, long, value_name = "FILE", help_heading = "Output")]
+    pub output: Option<PathBuf>,
+    /// Print neither the progress bar nor the closing summary.
+    #[arg(short, long, help_heading = "Output")]
+    pub quiet: bool,
+}
+
+/// Work on rules.
+#[derive(Debug, Subcommand)]
+pub enum RulesCommand {
+    /// Run the examples that rules carry.
+    #[command(after_help = "Exit codes: 0 every example holds, 1 some do not, 2 a rule cannot be used, 64 usage.")]
+    Test(RulesTest),
+    /// Check rules for faults and style.
+    #[command(after_help = "Exit codes: 0 clean, or hints only; 1 warnings; 2 errors; 64 usage.")]
+    Lint(RulesLint),
+    /// List rules.
+    List(RulesList),
+    /// Say, selection by selection, why a rule does or does not fire for the records in a file.
+    Explain(RulesExplain),
+    /// List the fields that a rule may use beside CloudTrail's own.
+    Fields(RulesFields),
+}
+
+/// Which rules.
+#[derive(Debug, Args)]
+pub struct RuleFiles {
+    /// Sigma file or folder; may be given several times. Replaces the built-in pack.
+    #[arg(short, long, visible_alias = "path", value_name = "RULES")]
+    pub rules: Vec<PathBuf>,
+    /// Values of the placeholders of rules with `|expand`: YAML, a name with a value or a list of values.
+    #[arg(long, value_name = "FILE")]
+    pub vars: Option<PathBuf>,
+}
+
+/// Arguments of `rules test`.
+#[derive(Debug, Args)]
+pub struct RulesTest {
+    /// Which rules.
+    #[command(flatten)]
+    pub files: RuleFiles,
+    /// Only the rule of this id, title or file name; may be given several times.
+    #[arg(long, value_name = "RULE")]
+    pub rule: Vec<String>,
+    /// Print only what fails.
+    #[arg(long)]
+    pub show_failures_only: bool,
+    /// Also write the results as JUnit XML.
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
+}
+
+/// Arguments of `rules lint`.
+#[derive(Debug, Args)]
+pub struct RulesLint {
+    /// Which rules.
+    #[command(flatten)]
+    pub files: RuleFiles,
+}
+
+/// Arguments of `rules list`.
+#[derive(Debug, Args)]
+pub struct RulesList {
+    /// Which rules.
+    #[command(flatten)]
+    pub files: RuleFiles,
+    /// Form of the output.
+    #[arg(short, long, value_enum, default_value_t = ListFormat::Table)]
+    pub format: ListFormat,
+}
+
+/// Arguments of `rules explain`.
+#[derive(Debug, Args)]
+pub struct RulesExplain {
+    /// Id, title or file name of the rule.
+    #[arg(value_name = "RULE")]
+    pub rule: String,
+    /// File with CloudTrail records, in any form that `replay` reads; `-` for standard input.
+    #[arg(value_name = "EVENT-FILE")]
+    pub events: PathBuf,
+    /// Which rules.
+    #[command(flatten)]
+    pub files: RuleFiles,
+    /// Access policy: who is expected to read what.
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    /// Count secrets that no grant covers as unexpected.
+    #[arg(long, requires = "policy")]
+    pub strict: bool,
+}
+
+/// Arguments of `rules fields`.
+#[derive(Debug, Args)]
+pub struct RulesFields {
+    /// Form of the output.
+    #[arg(short, long, value_enum, default_value_t = ListFormat::Table)]
+    pub format: ListFormat,
+}
+
+/// Forms of lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ListFormat {
+    /// For people.
+    Table,
+    /// One JSON array.
+    Json,
 }
 
 /// Arguments of `replay`.
@@ -38,9 +168,24 @@ pub struct Replay {
     /// Sigma file or folder; may be given several times. Replaces the built-in pack.
     #[arg(short, long, value_name = "RULES", help_heading = "Rules")]
     pub rules: Vec<PathBuf>,
+    /// Values of the placeholders of rules with `|expand`: YAML, a name with a value or a list of values.
+    #[arg(long, value_name = "FILE", help_heading = "Rules")]
+    pub vars: Option<PathBuf>,
     /// Access policy: who is expected to read what.
     #[arg(long, value_name = "FILE", help_heading = "Rules")]
     pub policy: Option<PathBuf>,
+    /// Count secrets that no grant of the policy covers as unexpected.
+    #[arg(long, requires = "policy", help_heading = "Rules")]
+    pub strict: bool,
+    /// How long `seen.*` remembers: 90d, 12w.
+    #[arg(long, value_name = "AGE", value_parser = age, help_heading = "Rules")]
+    pub memory: Option<i64>,
+    /// How far the logs of an account must go back before `seen.*` calls anything new; 7d by default.
+    #[arg(long, value_name = "AGE", value_parser = age, help_heading = "Rules")]
+    pub learning: Option<i64>,
+    /// Instead of alerts, print for each rule those gained, lost and kept when these rules replace the others.
+    #[arg(long, value_name = "RULES", help_heading = "Rules")]
+    pub compare: Vec<PathBuf>,
     /// Leave out alerts below this level.
     #[arg(long, value_name = "LEVEL", default_value = "informational", help_heading = "Rules")]
     pub min_level: Level,

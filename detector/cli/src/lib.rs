@@ -2,10 +2,13 @@
 //! tests can call it.
 
 pub mod args;
+pub mod baseline;
+pub mod compare;
 pub mod exit;
 pub mod load;
 pub mod output;
 pub mod read;
+pub mod rules;
 pub mod settings;
 pub mod summary;
 pub mod walk;
@@ -54,6 +57,9 @@ pub enum Failure {
     /// Rules or policy.
     #[error("{0}")]
     Rules(String),
+    /// Input without which there is nothing to do.
+    #[error("{0}")]
+    Input(String),
     /// Arguments that clap cannot judge.
     #[error("{0}")]
     Usage(String),
@@ -91,6 +97,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, host: &mut Host) -> u8 {
             say(host, &format!("secretrail: {failure}\n"));
             match failure {
                 Failure::Rules(_) => exit::RULES,
+                Failure::Input(_) => exit::INPUT,
                 Failure::Usage(_) => exit::USAGE,
                 Failure::Output { .. } | Failure::Internal(_) => exit::OUTPUT,
             }
@@ -101,6 +108,12 @@ pub fn run(args: impl IntoIterator<Item = OsString>, host: &mut Host) -> u8 {
 /// Standard error may be closed, and then nobody wants to know.
 fn say(host: &mut Host, text: &str) {
     host.stderr.write_all(text.as_bytes()).and_then(|()| host.stderr.flush()).ok();
+}
+
+/// Data to standard output.
+fn print(host: &mut Host, text: &str) -> Result<(), Failure> {
+    let written = host.stdout.write_all(text.as_bytes()).and_then(|()| host.stdout.flush());
+    written.map_err(|error| Failure::Output { name: "standard output".to_owned(), error })
 }
 
 /// What a run found.
@@ -114,24 +127,9 @@ struct Found {
 fn execute(command: Command, host: &mut Host) -> Result<u8, Failure> {
     let started = Instant::now();
     match command {
-        Command::Replay(args) => {
-            let settings = Settings::new(&args.input, &args.output, host)?;
-            let (rules, warnings) = load::rules(&args.rules)?;
-            warnings.iter().for_each(|warning| say(host, &format!("secretrail: warning: {warning}\n")));
-            let policy = args.policy.as_deref().map(load::policy).transpose()?;
-            let mut out = Out::open(&settings)?;
-            let mut found = find(&settings, &rules, policy.as_ref(), host)?;
-            found.alerts.retain(|alert| alert.rule.level >= args.min_level);
-            found.report.alerts.retain(|level, _| *level >= args.min_level);
-            out.alerts(&found.alerts)?;
-            out.finish(host)?;
-            let failing = args.fail_on.is_some_and(|level| found.alerts.iter().any(|alert| alert.rule.level >= level));
-            Ok(close(&settings, &found, started, Some(rules.len()), host).max(if failing {
-                exit::FINDINGS
-            } else {
-                exit::DONE
-            }))
-        }
+        Command::Replay(args) => replay(&args, started, host),
+        Command::Baseline(args) => baseline::run(&args, host),
+        Command::Rules(command) => rules::run(&command, host),
         Command::Accesses(args) => {
             let settings = Settings::new(&args.input, &args.output, host)?;
             let mut out = Out::open(&settings)?;
@@ -143,6 +141,45 @@ fn execute(command: Command, host: &mut Host) -> Result<u8, Failure> {
             Ok(code)
         }
     }
+}
+
+fn replay(args: &args::Replay, started: Instant, host: &mut Host) -> Result<u8, Failure> {
+    let mut settings = Settings::new(&args.input, &args.output, host)?;
+    settings.memory.memory_secs = args.memory.unwrap_or(settings.memory.memory_secs);
+    settings.memory.learning_secs = args.learning.unwrap_or(settings.memory.learning_secs);
+    if !args.compare.is_empty() && settings.paths.iter().any(|path| path.as_os_str() == "-") {
+        let message =
+            "--compare reads the logs twice, and standard input can be read only once; write it to a file first";
+        return Err(Failure::Usage(message.to_owned()));
+    }
+    let load = |paths: &[std::path::PathBuf], host: &mut Host| {
+        let (rules, _) = load::rules(paths, args.vars.as_deref())?;
+        rules.warnings.iter().for_each(|warning| say(host, &format!("secretrail: warning: {warning}\n")));
+        Ok::<_, Failure>(rules)
+    };
+    let rules = load(&args.rules, host)?;
+    let other = if args.compare.is_empty() { None } else { Some(load(&args.compare, host)?) };
+    let policy = args.policy.as_deref().map(|path| load::policy(path, args.strict)).transpose()?;
+    let mut out = Out::open(&settings)?;
+    let alerts_of = |rules: &RuleSet, host: &mut Host| {
+        let mut found = find(&settings, rules, policy.as_ref(), host)?;
+        found.alerts.retain(|alert| alert.rule.level >= args.min_level);
+        found.report.alerts.retain(|level, _| *level >= args.min_level);
+        Ok::<_, Failure>(found)
+    };
+    let mut found = alerts_of(&rules, host)?;
+    let mut in_force = rules.len();
+    if let Some(other) = &other {
+        let after = alerts_of(other, host)?;
+        out.raw(&compare::render(&found.alerts, &after.alerts, settings.format)?)?;
+        (found, in_force) = (after, other.len());
+    } else {
+        out.alerts(&found.alerts)?;
+    }
+    out.finish(host)?;
+    let failing = args.fail_on.is_some_and(|level| found.alerts.iter().any(|alert| alert.rule.level >= level));
+    let code = close(&settings, &found, started, Some(in_force), host);
+    Ok(code.max(if failing { exit::FINDINGS } else { exit::DONE }))
 }
 
 /// Reads everything and takes it through the pipeline as one batch.
@@ -157,7 +194,7 @@ fn find(settings: &Settings, rules: &RuleSet, policy: Option<&Policy>, host: &mu
     let mut problems = objects.problems;
     problems.extend(reading.problems);
     let threads = settings.threads;
-    let pipeline = Pipeline { threads, ..Pipeline::new(rules, policy, &settings.selection) };
+    let pipeline = Pipeline { threads, memory: settings.memory, ..Pipeline::new(rules, policy, &settings.selection) };
     let store = MemoryStore::default();
     // Logs from the future come from a wrong clock: then they are the only clock there is.
     let newest =

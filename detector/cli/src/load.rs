@@ -5,24 +5,43 @@ use std::path::{Path, PathBuf};
 use include_dir::{Dir, include_dir};
 use secretrail_engine::policy::Policy;
 use secretrail_engine::rule::RuleSet;
-use secretrail_engine::rule::load::{LoadError, load};
+use secretrail_engine::rule::load::{self, Example, LoadError, Vars, load_with};
 use walkdir::WalkDir;
 
 use crate::Failure;
 
 static PACK: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../rules");
 
-/// Loads rules from files and folders; the built-in pack when none are named. With them come warnings.
+/// Loads rules from files and folders; the built-in pack when none are named. With them come their examples.
 ///
 /// # Errors
 ///
 /// [`Failure::Rules`] lists everything that is wrong.
-pub fn rules(paths: &[PathBuf]) -> Result<(RuleSet, Vec<String>), Failure> {
-    let files = if paths.is_empty() { pack() } else { from_disk(paths)? };
-    let loaded = load(files.iter().map(|(name, text)| (name.as_str(), text.as_str())));
-    let (rules, _) = loaded.map_err(|errors| Failure::Rules(list(&errors)))?;
-    let warnings = rules.warnings.clone();
-    Ok((rules, warnings))
+pub fn rules(paths: &[PathBuf], vars: Option<&Path>) -> Result<(RuleSet, Vec<Example>), Failure> {
+    let (files, vars) = (files(paths)?, self::vars(vars)?);
+    let loaded = load_with(files.iter().map(|(name, text)| (name.as_str(), text.as_str())), &vars);
+    loaded.map_err(|errors| Failure::Rules(list(&errors)))
+}
+
+/// The files that rules are read from, by name: those on disk, or the built-in pack when none are named.
+///
+/// # Errors
+///
+/// [`Failure::Rules`] when one cannot be read.
+pub fn files(paths: &[PathBuf]) -> Result<Vec<(String, String)>, Failure> {
+    if paths.is_empty() { Ok(pack()) } else { from_disk(paths) }
+}
+
+/// Values of placeholders.
+///
+/// # Errors
+///
+/// [`Failure::Rules`] with the name of the file and the remedy.
+pub fn vars(path: Option<&Path>) -> Result<Vars, Failure> {
+    let Some(path) = path else { return Ok(Vars::new()) };
+    let failure = |message: String| Failure::Rules(format!("{}: {message}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|error| failure(error.to_string()))?;
+    load::vars(&text).map_err(failure)
 }
 
 /// The files of the built-in pack, by name.
@@ -56,15 +75,25 @@ fn from_disk(paths: &[PathBuf]) -> Result<Vec<(String, String)>, Failure> {
     Ok(files)
 }
 
-/// Loads an access policy.
+/// Loads an access policy; with `strict`, what it does not speak of counts as unexpected.
 ///
 /// # Errors
 ///
 /// [`Failure::Rules`] with the name of the file, the line and the remedy.
-pub fn policy(path: &Path) -> Result<Policy, Failure> {
+pub fn policy(path: &Path, strict: bool) -> Result<Policy, Failure> {
+    policy_text(path).map(|(policy, _)| policy.strict(strict))
+}
+
+/// Loads an access policy, and its text.
+///
+/// # Errors
+///
+/// See [`policy`].
+pub fn policy_text(path: &Path) -> Result<(Policy, String), Failure> {
     let name = path.display();
     let text = std::fs::read_to_string(path).map_err(|error| Failure::Rules(format!("{name}: {error}")))?;
-    text.parse().map_err(|error| Failure::Rules(format!("{name}: {error}")))
+    let policy = text.parse().map_err(|error| Failure::Rules(format!("{name}: {error}")))?;
+    Ok((policy, text))
 }
 
 fn is_rule(path: &Path) -> bool {

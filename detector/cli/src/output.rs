@@ -101,6 +101,15 @@ impl<'s> Out<'s> {
         }
     }
 
+    /// Writes text as it is.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Output`].
+    pub fn raw(&mut self, text: &str) -> Result<(), Failure> {
+        self.write(text.as_bytes())
+    }
+
     /// One line of JSON for each item, made on as many threads as there are and written in order.
     fn lines<T: Sync>(
         &mut self,
@@ -150,8 +159,33 @@ impl<'s> Out<'s> {
                 let written = host.stdout.write_all(&self.buffer).and_then(|()| host.stdout.flush());
                 written.map_err(|error| failure(Path::new("standard output"), error))
             }
-            Target::Device(mut file, path) => file.flush().map_err(|error| failure(&path, error)),
-            Target::Partial(file, path) => {
+            target => target.complete(),
+        }
+    }
+}
+
+/// Writes a file beside the output; it appears only when it is complete.
+///
+/// # Errors
+///
+/// [`Failure::Output`]; no file was left.
+pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let mut target = open_file(path).map_err(|error| failure(path, error))?;
+    let written = match &mut target {
+        Target::Stdout => Ok(()),
+        Target::Device(file, _) => file.write_all(bytes),
+        Target::Partial(file, _) => file.write_all(bytes),
+    };
+    written.map_err(|error| failure(path, error))?;
+    target.complete()
+}
+
+impl Target {
+    fn complete(self) -> Result<(), Failure> {
+        match self {
+            Self::Stdout => Ok(()),
+            Self::Device(mut file, path) => file.flush().map_err(|error| failure(&path, error)),
+            Self::Partial(file, path) => {
                 let complete = file.into_inner().map_err(io::IntoInnerError::into_error).and_then(|file| {
                     file.as_file().sync_all()?;
                     file.persist(&path).map_err(|error| error.error)

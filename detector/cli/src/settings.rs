@@ -6,6 +6,7 @@ use anstyle::{AnsiColor, Style};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use secretrail_engine::rule::Level;
 use secretrail_engine::scan::Selection;
+use secretrail_engine::seen::Memory;
 
 use crate::args::{Color, Format, Input, Output};
 use crate::{Failure, Host};
@@ -23,6 +24,8 @@ pub struct Settings {
     pub format: Format,
     /// File to write; standard output without one.
     pub output: Option<PathBuf>,
+    /// How long `seen.*` remembers.
+    pub memory: Memory,
     /// No progress bar and no summary.
     pub quiet: bool,
     /// Whether the output is coloured.
@@ -60,6 +63,7 @@ impl Settings {
             threads: input.threads.map_or(processors, usize::from),
             format: output.format,
             output: output.output.clone(),
+            memory: Memory::default(),
             quiet: output.quiet,
             color,
             show_progress: !output.quiet && host.stderr_is_terminal,

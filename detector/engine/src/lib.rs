@@ -28,6 +28,10 @@ pub mod correlate;
 pub mod glob;
 pub mod policy;
 
+pub mod baseline;
+
+pub mod seen;
+
 pub mod alert;
 pub mod rule;
 pub mod state;

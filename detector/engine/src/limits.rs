@@ -46,3 +46,11 @@ pub const ALERT_SECRETS: usize = 100;
 ///
 /// Chains of equally near candidates longer than this are cut; it is twelve times the tolerance.
 pub const SETTLE_MARGIN_SECS: i64 = 12 * PAIRING_TOLERANCE_SECS;
+
+/// Default time in seconds after which a principal or region that was seen once is new again: 90 days, as long as
+/// CloudTrail's own event history.
+pub const SEEN_MEMORY_SECS: i64 = 90 * 86_400;
+
+/// Default time in seconds that an account's logs must go back before anything is called new: a week, because many jobs
+/// run once a week.
+pub const SEEN_LEARNING_SECS: i64 = 7 * 86_400;

@@ -13,7 +13,7 @@ use crate::access::{Access, Decrypt, DecryptStatus, Method};
 use crate::alert::{Alert, AlertId, Evidence};
 use crate::correlate::{self, Row, Scene};
 use crate::ids::Text;
-use crate::limits::{HORIZON_SECS, SETTLE_MARGIN_SECS};
+use crate::limits::{COVERAGE_BUCKET_SECS, HORIZON_SECS, SETTLE_MARGIN_SECS};
 use crate::observation::{self, Observation, SecretRead};
 use crate::parallel;
 use crate::policy::Policy;
@@ -21,6 +21,7 @@ use crate::report::Report;
 use crate::rule::event::OwnEvent;
 use crate::rule::{Ask, Hits, RuleSet, Target};
 use crate::scan::{Harvest, Selection};
+use crate::seen::{self, Memory, Seen, Span};
 use crate::state::{CoverageMark, LooseEnd, LooseEndId, SceneKey, StateError, StateStore, WindowKey, WindowRange};
 use crate::time::EventTime;
 use crate::window;
@@ -35,6 +36,8 @@ pub struct Pipeline<'a> {
     pub selection: &'a Selection,
     /// Seconds after the delivery of a loose end during which its other half may still arrive.
     pub horizon_secs: i64,
+    /// How long to remember who read what.
+    pub memory: Memory,
     /// Threads to work on; the result is the same for any number.
     pub threads: usize,
 }
@@ -61,7 +64,7 @@ impl<'a> Pipeline<'a> {
     /// A path with the default horizon.
     #[must_use]
     pub fn new(rules: &'a RuleSet, policy: Option<&'a Policy>, selection: &'a Selection) -> Self {
-        Self { rules, policy, selection, horizon_secs: HORIZON_SECS, threads: 1 }
+        Self { rules, policy, selection, horizon_secs: HORIZON_SECS, memory: Memory::default(), threads: 1 }
     }
 
     /// Takes a batch, which may be empty, and does everything that is due at `now`.
@@ -77,17 +80,25 @@ impl<'a> Pipeline<'a> {
         for observation in observations.iter().filter(|_| !self.rules.is_empty()) {
             self.at_sight(&observation.observation, &mut drafts);
         }
-        let coverage = harvest.coverage.into_iter().collect();
-        store.mark_coverage(coverage).await?;
+        if self.rules.asks_for_seen() {
+            store.put_seen(since(&observations, &harvest.coverage)).await?;
+        }
+        store.mark_coverage(harvest.coverage.into_iter().collect()).await?;
         store.put_loose_ends(observations.into_iter().filter(may_pair).map(Arc::new).collect()).await?;
         let due = store.due_loose_ends(now.plus(-self.horizon_secs)).await?;
         outcome.accesses = self.settle(store, &due, true, &mut outcome.report).await?;
+        let mut seen = self.seen_before(store, &outcome.accesses).await?;
         for access in &outcome.accesses {
-            self.judge(access, Ask { target: Target::Access, settled: true, counts: true }, &mut drafts);
+            let ask = Ask { target: Target::Access, settled: true, counts: true };
+            self.judge(access, ask, seen.as_mut().map(|judge| judge.judge(access)), &mut drafts);
             outcome.report.count_access(access);
         }
         outcome.alerts = self.create(store, drafts).await?;
         outcome.alerts.iter().for_each(|alert| outcome.report.count_alert(alert));
+        // Only now: what is remembered earlier would no longer be new to the retry after a crash.
+        if let Some(judge) = seen {
+            store.put_seen(judge.into_added()).await?;
+        }
         // Only now: a crash before this line settles the same ends again, with the same result.
         store.close_loose_ends(&due.iter().map(|end| end.id.clone()).collect::<Vec<_>>()).await?;
         Ok(outcome)
@@ -113,17 +124,14 @@ impl<'a> Pipeline<'a> {
             Observation::Read(read) => {
                 let counts = matches!(read.ask, observation::Ask::Named(_));
                 for access in seen(read) {
-                    self.judge(&Arc::new(access), Ask { target: Target::Access, settled: false, counts }, drafts);
+                    self.judge(&Arc::new(access), Ask { target: Target::Access, settled: false, counts }, None, drafts);
                 }
             }
             Observation::KeyUse(key_use) if key_use.direct => {
                 if let Some(secret) = &key_use.secret {
                     let row = correlate::alone(key_use, secret, Method::DirectDecrypt);
-                    self.judge(
-                        &Arc::new(row.access),
-                        Ask { target: Target::Access, settled: true, counts: true },
-                        drafts,
-                    );
+                    let ask = Ask { target: Target::Access, settled: true, counts: true };
+                    self.judge(&Arc::new(row.access), ask, None, drafts);
                 }
             }
             Observation::KeyUse(_) => {}
@@ -137,12 +145,27 @@ impl<'a> Pipeline<'a> {
         }
     }
 
-    fn judge(&self, access: &Arc<Access>, ask: Ask, drafts: &mut Drafts) {
+    /// What was seen before these accesses; `None` when no rule asks.
+    async fn seen_before<S: StateStore>(
+        &self,
+        store: &S,
+        accesses: &[Arc<Access>],
+    ) -> Result<Option<seen::Judge>, StateError> {
+        if !self.rules.asks_for_seen() {
+            return Ok(None);
+        }
+        let keys = seen::needed(accesses.iter().map(|access| &**access));
+        let known = store.seen(&keys).await?;
+        let known = keys.into_iter().zip(known).filter_map(|(key, span)| Some((key, span?)));
+        Ok(Some(seen::Judge::new(self.memory, known)))
+    }
+
+    fn judge(&self, access: &Arc<Access>, ask: Ask, seen: Option<Seen>, drafts: &mut Drafts) {
         if self.rules.is_empty() || !self.selection.contains(access.head.time) {
             return;
         }
         let expected = self.policy.map(|policy| policy.judge(access));
-        let event = OwnEvent::access(access, expected);
+        let event = OwnEvent::access(access, expected, seen);
         let evidence = Evidence::access(access.clone());
         drafts.add(self.rules, self.rules.hits(ask, &event, &evidence));
     }
@@ -315,6 +338,20 @@ fn seen(read: &SecretRead) -> Vec<Access> {
         observation::Ask::Batch(_) | observation::Ask::BatchFilters => return Vec::new(),
     };
     secrets.iter().map(|secret| correlate::row(read, method, secret.clone(), secret.key(), None).access).collect()
+}
+
+/// Since when there are logs of each account.
+pub(crate) fn since(observations: &[LooseEnd], coverage: &HashSet<CoverageMark>) -> Vec<(Text, Span)> {
+    let heads = observations.iter().map(|end| end.observation.head());
+    let times = heads.map(|head| (&head.account, head.time));
+    let hours =
+        coverage.iter().map(|mark| (&mark.account, EventTime(mark.bucket.saturating_mul(COVERAGE_BUCKET_SECS))));
+    let mut spans: HashMap<&Text, Span> = HashMap::default();
+    for (account, time) in times.chain(hours) {
+        let span = spans.entry(account).or_insert(Span::at(time));
+        *span = span.merged(Span::at(time));
+    }
+    spans.into_iter().map(|(account, span)| (seen::since_key(account), span)).collect()
 }
 
 /// One of each event; copies for other accounts and updates stay beside it.

@@ -37,7 +37,7 @@ impl Verdict {
 }
 
 /// What the policy says about an access.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Expected {
     /// Whether a grant that covers the secret names the principal.
     pub principal: Verdict,
@@ -49,6 +49,8 @@ pub struct Expected {
     pub key: Verdict,
     /// Whether any grant for the secret's account mentions the region at all.
     pub account_region: Verdict,
+    /// `usual_per_hour` of the grants that cover secret and principal, the highest; `None` when none has one.
+    pub usual_per_hour: Option<f64>,
 }
 
 /// Why a policy cannot be used.
@@ -86,6 +88,7 @@ struct Grant {
     regions: Option<Vec<Glob>>,
     sources: Option<Vec<SourcePattern>>,
     keys: Option<Vec<Glob>>,
+    usual_per_hour: Option<f64>,
 }
 
 #[derive(Debug)]
@@ -102,8 +105,10 @@ type Covering = Arc<[usize]>;
 #[derive(Debug)]
 pub struct Policy {
     grants: Vec<Grant>,
-    /// Which grants cover a secret; policies are large and secrets are few. Keyed by identity and full ARN.
-    covering: Mutex<HashMap<(SecretKey, Option<Text>), Covering>>,
+    /// Which grants cover a secret; policies are large and secrets are few. Keyed by identity, full ARN, and whether it is
+    /// a path of which the content is not known.
+    covering: Mutex<HashMap<(SecretKey, Option<Text>, bool), Covering>>,
+    strict: bool,
 }
 
 impl FromStr for Policy {
@@ -124,7 +129,7 @@ impl FromStr for Policy {
                 message: format!("grant {}: {message}", index + 1),
             })
         });
-        Ok(Self { grants: grants.collect::<Result<_, _>>()?, covering: Mutex::default() })
+        Ok(Self { grants: grants.collect::<Result<_, _>>()?, covering: Mutex::default(), strict: false })
     }
 }
 
@@ -154,6 +159,7 @@ impl Grant {
             regions: file.regions.as_deref().map(globs),
             sources: sources.transpose()?,
             keys: file.keys.as_deref().map(globs),
+            usual_per_hour: file.usual_per_hour,
         })
     }
 
@@ -214,16 +220,24 @@ impl Policy {
         self.grants.is_empty()
     }
 
+    /// With `strict`, a secret that no grant covers is expected to be read by nobody: `expected.principal` is `no` where it
+    /// would be `undeclared`. Regions, sources and keys are still judged over the grants that there are.
+    #[must_use]
+    pub fn strict(self, strict: bool) -> Self {
+        Self { strict, ..self }
+    }
+
     /// Judges an access.
     #[must_use]
     pub fn judge(&self, access: &Access) -> Expected {
-        let covering = self.covering(&access.secret);
+        let folder = access.method == Method::ByPath && access.decrypt.key_arn.is_none();
+        let covering = self.covering(&access.secret, folder);
         let granted: Vec<&Grant> =
             covering.iter().filter_map(|i| self.grants.get(*i)).filter(|g| g.names(access)).collect();
         let principal = match (covering.is_empty(), granted.is_empty()) {
-            (true, _) => Verdict::Undeclared,
-            (false, true) => Verdict::No,
-            (false, false) => Verdict::Yes,
+            (true, _) if !self.strict => Verdict::Undeclared,
+            (_, true) => Verdict::No,
+            (_, false) => Verdict::Yes,
         };
         let source = &access.head.source;
         let ip = source.ip.as_deref().and_then(|ip| ip.parse::<IpAddr>().ok());
@@ -251,6 +265,7 @@ impl Policy {
             }),
             key: over(&granted, |g| listed(&g.keys, access.decrypt.key_arn.as_deref())),
             account_region: self.account_region(access),
+            usual_per_hour: granted.iter().filter_map(|g| g.usual_per_hour).max_by(f64::total_cmp),
         }
     }
 
@@ -266,13 +281,19 @@ impl Policy {
         verdict
     }
 
-    fn covering(&self, secret: &SecretRef) -> Covering {
-        let key = (secret.key(), secret.arn.clone());
+    fn covering(&self, secret: &SecretRef, folder: bool) -> Covering {
+        let key = (secret.key(), secret.arn.clone(), folder);
         let mut known = self.covering.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(found) = known.get(&key) {
             return found.clone();
         }
-        let subjects = subjects(secret);
+        let mut subjects = subjects(secret);
+        if folder {
+            // Whoever may read everything below a path may ask for the path.
+            let below: Vec<String> =
+                subjects.iter().map(|subject| format!("{}/", subject.trim_end_matches('/'))).collect();
+            subjects.extend(below);
+        }
         let covers = |(index, grant): (usize, &Grant)| grant.covers(&subjects).then_some(index);
         let found: Covering = self.grants.iter().enumerate().filter_map(covers).collect();
         known.insert(key, found.clone());

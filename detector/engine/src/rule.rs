@@ -4,7 +4,9 @@
 mod correlation;
 pub mod event;
 pub mod examples;
+pub mod explain;
 pub mod fields;
+pub mod lint;
 pub mod load;
 mod needs;
 
@@ -129,10 +131,16 @@ pub struct Window {
     pub span_secs: i64,
     /// At most one alert for each group in each bucket of this many seconds.
     pub suppress_secs: i64,
+    /// Fires at so many times the usual rate of the access policy, if that is more than the condition asks for. Events
+    /// without a usual rate do not count.
+    pub times_usual: Option<f64>,
     /// Names of the group's fields in alerts.
     group: Vec<Text>,
     members: Vec<Member>,
 }
+
+/// The field that holds the usual rate.
+const USUAL: &str = "expected.usual_per_hour";
 
 /// What a window reads from the events of one of its rules.
 #[derive(Debug)]
@@ -168,6 +176,7 @@ pub struct RuleSet {
     /// What is worth knowing about rules that loaded nevertheless.
     pub warnings: Vec<String>,
     wanted: Wanted,
+    asks_for_seen: bool,
 }
 
 /// Where rules have hit: alerts of single events, and facts for windows.
@@ -211,10 +220,22 @@ impl RuleSet {
         &self.wanted
     }
 
+    /// Whether a rule asks for `seen.*`, so that it must be remembered.
+    #[must_use]
+    pub fn asks_for_seen(&self) -> bool {
+        self.asks_for_seen
+    }
+
     /// The number of rules that can raise alerts.
     #[must_use]
     pub fn len(&self) -> usize {
         self.detections.iter().filter(|d| d.alerts).count() + self.windows.iter().filter(|w| w.alerts).count()
+    }
+
+    /// What the rules that can raise alerts say of themselves.
+    pub fn alerting(&self) -> impl Iterator<Item = &Arc<RuleMeta>> {
+        let single = self.detections.iter().filter(|d| d.alerts).map(|d| &d.meta);
+        single.chain(self.windows.iter().filter(|w| w.alerts).map(|w| &w.meta))
     }
 
     /// Whether there are no rules.
@@ -299,10 +320,21 @@ impl Window {
         }
         let values = member.value.iter().map(text).collect::<Option<Vec<_>>>()?;
         let value = (!values.is_empty()).then(|| values.join("\n").into());
+        let least = match self.times_usual {
+            None => None,
+            Some(times) => Some(self.too_many(times, text(&USUAL.to_owned())?.parse().ok()?)),
+        };
         let key = WindowKey { rule: self.meta.id.as_str().into(), group };
         Some((
             key,
-            Fact { slot, key: evidence.fact_key(), time: evidence.head.time, value, evidence: evidence.clone() },
+            Fact { slot, key: evidence.fact_key(), time: evidence.head.time, value, least, evidence: evidence.clone() },
         ))
+    }
+
+    /// The count in a window that is `times` the usual rate.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count beyond u64 is never reached")]
+    #[expect(clippy::cast_precision_loss, reason = "spans are far below 2^52 seconds")]
+    fn too_many(&self, times: f64, usual_per_hour: f64) -> u64 {
+        (times * usual_per_hour * self.span_secs as f64 / 3_600.0).ceil() as u64
     }
 }

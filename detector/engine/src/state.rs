@@ -14,6 +14,7 @@ use crate::alert::{Alert, AlertId, Evidence};
 use crate::ids::Text;
 use crate::limits::COVERAGE_BUCKET_SECS;
 use crate::observation::{Head, Observation};
+use crate::seen::Span;
 use crate::time::EventTime;
 
 /// The group of a window rule.
@@ -36,6 +37,8 @@ pub struct Fact {
     pub time: EventTime,
     /// What is counted, for rules that count distinct values.
     pub value: Option<Text>,
+    /// For rules about relative rates: the count that is too many for this principal and secret.
+    pub least: Option<u64>,
     /// The event.
     pub evidence: Evidence,
 }
@@ -223,6 +226,12 @@ pub trait StateStore: Sync {
 
     /// For each mark, whether it was remembered.
     fn covered(&self, marks: &[CoverageMark]) -> impl Future<Output = Result<Vec<bool>, StateError>> + Send;
+
+    /// For each key, what was remembered under it.
+    fn seen(&self, keys: &[Text]) -> impl Future<Output = Result<Vec<Option<Span>>, StateError>> + Send;
+
+    /// Widens what is remembered under each key.
+    fn put_seen(&self, spans: Vec<(Text, Span)>) -> impl Future<Output = Result<(), StateError>> + Send;
 
     /// Creates alerts that are not there yet, and says for each whether it was created now.
     fn create_alerts(&self, alerts: Vec<Alert>) -> impl Future<Output = Result<Vec<bool>, StateError>> + Send;

@@ -41,7 +41,7 @@ pub fn evaluate<'f>(
         if !last_of_second || fact.time < ends.0 || fact.time > ends.1 {
             continue;
         }
-        if let Some(count) = tally.meets(&window.condition) {
+        if let Some(count) = tally.meets(&window.condition).filter(|count| *count >= fact.least.unwrap_or(0)) {
             let bucket = fact.time.0.div_euclid(window.suppress_secs);
             let entry = best.entry(bucket).or_insert((count, start, index));
             if count > entry.0 {

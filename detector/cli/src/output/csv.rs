@@ -78,11 +78,19 @@ pub fn alerts(alerts: &[Alert]) -> Result<String, String> {
     rows(ALERT, alerts.iter().map(alert))
 }
 
-fn rows(header: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Result<String, String> {
+/// A header and rows, every cell made harmless.
+///
+/// # Errors
+///
+/// A fault of ours; writing to memory does not fail.
+pub fn rows<H: AsRef<[&'static str]>, R: AsRef<[String]>>(
+    header: H,
+    rows: impl Iterator<Item = R>,
+) -> Result<String, String> {
     let mut writer = Writer::from_writer(Vec::new());
-    writer.write_record(header).map_err(|error| error.to_string())?;
+    writer.write_record(header.as_ref()).map_err(|error| error.to_string())?;
     for row in rows {
-        let cells = row.iter().map(|cell| neutral::cell(cell).into_owned());
+        let cells = row.as_ref().iter().map(|cell| neutral::cell(cell).into_owned());
         writer.write_record(cells).map_err(|error| error.to_string())?;
     }
     let bytes = writer.into_inner().map_err(|error| error.to_string())?;

@@ -1,5 +1,6 @@
 //! For people at a terminal: alerts as short paragraphs, accesses as columns. Text from logs is neutralised.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -51,19 +52,27 @@ fn alert(alert: &Alert, settings: &Settings, out: &mut String) -> std::fmt::Resu
     writeln!(out, "{indent}alert {id}, rule {}\n", neutral::line(&alert.rule.id))
 }
 
-/// Accesses, one a line, columns as wide as they need to be.
+/// Accesses, one a line.
 #[must_use]
 pub fn accesses(accesses: &[Arc<Access>]) -> String {
-    let header = ["TIME", "OUTCOME", "PRINCIPAL", "SECRET", "API", "SOURCE", "REGION", "DECRYPT"];
     let rows: Vec<[String; 8]> = accesses.iter().map(|access| row(access)).collect();
-    let mut widths = header.map(UnicodeWidthStr::width);
+    columns(["TIME", "OUTCOME", "PRINCIPAL", "SECRET", "API", "SOURCE", "REGION", "DECRYPT"], &rows)
+}
+
+/// Rows under a header, columns as wide as they need to be. Every cell is made harmless.
+#[must_use]
+pub fn columns<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> String {
+    let header = header.map(str::to_owned);
+    let rows: Vec<[Cow<'_, str>; N]> =
+        std::iter::once(&header).chain(rows).map(|row| row.each_ref().map(|cell| neutral::line(cell))).collect();
+    let mut widths = [0; N];
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.width());
         }
     }
     let mut text = String::new();
-    for row in std::iter::once(&header.map(str::to_owned)).chain(&rows) {
+    for row in &rows {
         let mut line = String::new();
         for (cell, width) in row.iter().zip(widths) {
             line.push_str(cell);
@@ -77,17 +86,16 @@ pub fn accesses(accesses: &[Arc<Access>]) -> String {
 
 fn row(access: &Access) -> [String; 8] {
     let head = &access.head;
-    let clean = |text: &str| neutral::line(text).into_owned();
-    let principal = head.principal.id.as_deref().map_or_else(|| "-".to_owned(), |id| clean(principal(id).as_str()));
+    let principal = head.principal.id.as_deref().map_or_else(|| "-".to_owned(), principal);
     let denied = head.denied_by.as_deref().map(|gate| format!(" by {gate}")).unwrap_or_default();
     [
         head.time.to_string(),
-        clean(&format!("{}{denied}", head.outcome.as_str())),
+        format!("{}{denied}", head.outcome.as_str()),
         principal,
-        clean(&access.secret.label()),
-        clean(&format!("{} ({})", head.api, access.method.as_str())),
-        clean(head.source.ip.as_deref().unwrap_or("-")),
-        clean(&head.region),
+        access.secret.label(),
+        format!("{} ({})", head.api, access.method.as_str()),
+        head.source.ip.as_deref().unwrap_or("-").to_owned(),
+        head.region.to_string(),
         access.decrypt.status.as_str().to_owned(),
     ]
 }

@@ -56,6 +56,15 @@ impl Loader<'_> {
             members.push(member);
         }
         let block = self.block(at, &rule.title, &rule.custom_attributes)?;
+        if block.times_usual.is_some() {
+            let by = |field: &str| rule.group_by.iter().any(|group| group == field);
+            let by_pair = by("principal.arn") && (by("secret.name") || by("secret.arn"));
+            if rule.correlation_type != CorrelationType::EventCount || !by_pair {
+                let message = "compares the reads of one secret by one principal; use `type: event_count` and \
+                               `group-by: [principal.arn, secret.name]`";
+                return Err(fault("times_usual", "secretrail.times_usual", message.to_owned()));
+            }
+        }
         let suppress = block.suppress.as_deref().map(|s| self.span(at, s, "secretrail.suppress")).transpose()?;
         let span_secs = i64::try_from(rule.timespan.seconds).unwrap_or(i64::MAX / 4);
         Ok(Window {
@@ -64,6 +73,7 @@ impl Loader<'_> {
             condition,
             span_secs,
             suppress_secs: suppress.unwrap_or(span_secs),
+            times_usual: block.times_usual,
             group: rule.group_by.iter().map(|g| g.as_str().into()).collect(),
             members,
         })
@@ -96,6 +106,7 @@ fn feed(
     for field in member.group.iter().chain(&member.value) {
         fields::check(field, rule.target).map_err(|remedy| (field.clone(), remedy))?;
         rule.late |= fields::is_late(field);
+        build.set.asks_for_seen |= fields::is_seen(field);
         if rule.target != Target::Record {
             build.fields.insert(field.clone());
         }

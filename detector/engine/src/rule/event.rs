@@ -12,6 +12,7 @@ use crate::ids::SecretRef;
 use crate::observation::Head;
 use crate::policy::Expected;
 use crate::rule::fields::{self, Subject};
+use crate::seen::Seen;
 
 /// An access or a change: derived fields, and the raw fields that were kept because rules ask for them.
 #[derive(Debug)]
@@ -20,16 +21,17 @@ pub struct OwnEvent<'a> {
 }
 
 impl<'a> OwnEvent<'a> {
-    /// An access, with what the policy says about it, if there is one.
+    /// An access, with what the policy says about it, if there is one, and what is new about it, once that is known.
     #[must_use]
-    pub fn access(access: &'a Access, expected: Option<Expected>) -> Self {
-        Self { subject: Subject { head: &access.head, secret: Some(&access.secret), access: Some(access), expected } }
+    pub fn access(access: &'a Access, expected: Option<Expected>, seen: Option<Seen>) -> Self {
+        let secret = Some(&access.secret);
+        Self { subject: Subject { head: &access.head, secret, access: Some(access), expected, seen } }
     }
 
     /// A change.
     #[must_use]
     pub fn change(head: &'a Head, secret: Option<&'a SecretRef>) -> Self {
-        Self { subject: Subject { head, secret, access: None, expected: None } }
+        Self { subject: Subject { head, secret, access: None, expected: None, seen: None } }
     }
 }
 

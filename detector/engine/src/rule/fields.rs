@@ -9,6 +9,7 @@ use crate::ids::SecretRef;
 use crate::observation::Head;
 use crate::policy::{Expected, Verdict};
 use crate::rule::Target;
+use crate::seen::{Novelty, Seen};
 
 /// What a rule looks at.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub struct Subject<'a> {
     pub access: Option<&'a Access>,
     /// What the policy says; `None` without a policy.
     pub expected: Option<Expected>,
+    /// What is new about it; `None` until it is settled.
+    pub seen: Option<Seen>,
 }
 
 /// A field: its name, whether it is known only once the key use is settled, whether only accesses have it, its meaning.
@@ -52,6 +55,10 @@ fn word(text: &'static str) -> Option<Cow<'static, str>> {
 
 fn verdict(expected: Option<Expected>, of: fn(&Expected) -> Verdict) -> Option<Cow<'static, str>> {
     expected.map(|e| Cow::Borrowed(of(&e).as_str()))
+}
+
+fn novelty(seen: Option<Seen>, of: fn(&Seen) -> Novelty) -> Option<Cow<'static, str>> {
+    seen.map(|s| Cow::Borrowed(of(&s).as_str()))
 }
 
 fn yes(value: bool) -> Option<Cow<'static, str>> {
@@ -91,6 +98,10 @@ fields! {
     "expected.source" true "whether they allow the source" |s| verdict(s.expected, |e| e.source);
     "expected.key" true "whether they allow the key; waits for the horizon" |s| verdict(s.expected, |e| e.key);
     "expected.account_region" true "whether any grant for the secret's account mentions the region" |s| verdict(s.expected, |e| e.account_region);
+    "expected.usual_per_hour" true "`usual_per_hour` of those grants, the highest; absent where none has one" |s| Some(s.expected?.usual_per_hour?.to_string().into());
+    "seen.principal_secret" true "`first` when the principal has not read the secret within the memory, `known` when it has, `unknown` while the account's logs are too young to tell; waits for the horizon" |s| novelty(s.seen, |s| s.principal_secret);
+    "seen.principal" true "the same for the principal and any secret" |s| novelty(s.seen, |s| s.principal);
+    "seen.region" true "the same for the region, among the reads of the secret's account" |s| novelty(s.seen, |s| s.region);
 }
 
 /// Top-level keys of a CloudTrail record (user guide, "CloudTrail record contents").
@@ -139,7 +150,13 @@ pub fn derived<'a>(subject: &Subject<'a>, name: &str) -> Option<Option<EventValu
 /// Whether a field waits for the horizon.
 #[must_use]
 pub fn is_late(name: &str) -> bool {
-    name.starts_with("decrypt.") || name == "expected.key"
+    name.starts_with("decrypt.") || name == "expected.key" || is_seen(name)
+}
+
+/// Whether a field asks for the memory of what was seen before.
+#[must_use]
+pub fn is_seen(name: &str) -> bool {
+    name.starts_with("seen.")
 }
 
 /// Whether a field is one of CloudTrail's own, by its first segment.

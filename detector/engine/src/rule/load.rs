@@ -1,12 +1,16 @@
 //! Sigma files to rules. Strict: what would never match, or could take back an alert, is refused with file, line, field
 //! and remedy.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
-use rsigma_eval::{CompiledRule, Engine, compile_rule};
-use rsigma_parser::{CorrelationRule, FilterRule, FilterRuleTarget, SigmaRule, parse_sigma_yaml};
+use rsigma_eval::pipeline::Transformation;
+use rsigma_eval::{CompiledRule, Engine, PipelineState, compile_rule};
+use rsigma_parser::{
+    CorrelationRule, Detection as Selection, FilterRule, FilterRuleTarget, Modifier, SigmaRule, SigmaValue,
+    parse_sigma_yaml,
+};
 use serde::Deserialize;
 
 use crate::extract::Wanted;
@@ -44,7 +48,7 @@ pub(super) struct Block {
     pub(super) suppress: Option<String>,
     group_by: Vec<String>,
     #[serde(rename = "times_usual")]
-    times_usual: Option<f64>,
+    pub(super) times_usual: Option<f64>,
     examples: Vec<ExampleFile>,
 }
 
@@ -112,6 +116,37 @@ pub(super) struct Loader<'a> {
     errors: Vec<LoadError>,
 }
 
+/// Values of the placeholders that rules with `|expand` name between percent signs.
+pub type Vars = BTreeMap<String, Vec<String>>;
+
+/// Reads placeholder values: a YAML mapping of names to a value or a list of values, by itself or under `vars:` as in a
+/// Sigma processing pipeline.
+///
+/// # Errors
+///
+/// What is wrong and how to mend it.
+pub fn vars(text: &str) -> Result<Vars, String> {
+    let remedy = "write names with a value or a list of values, as in `approved_regions: [eu-west-1]`";
+    let read: yaml_serde::Value = yaml_serde::from_str(text).map_err(|error| format!("{error}; {remedy}"))?;
+    let map = read.get("vars").unwrap_or(&read).as_mapping().ok_or_else(|| format!("is not a mapping; {remedy}"))?;
+    let word = |value: &yaml_serde::Value| match value {
+        yaml_serde::Value::String(text) => Some(text.clone()),
+        yaml_serde::Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    };
+    let mut vars = Vars::new();
+    for (name, value) in map {
+        let values = match value {
+            yaml_serde::Value::Sequence(items) => items.iter().map(word).collect::<Option<Vec<_>>>(),
+            one => word(one).map(|one| vec![one]),
+        };
+        let named = word(name).zip(values.filter(|values| !values.is_empty()));
+        let (name, values) = named.ok_or_else(|| format!("{name:?} has no usable value; {remedy}"))?;
+        vars.insert(name, values);
+    }
+    Ok(vars)
+}
+
 /// Loads rules from Sigma files, given as pairs of name and text, with their examples.
 ///
 /// # Errors
@@ -120,12 +155,26 @@ pub(super) struct Loader<'a> {
 pub fn load<'a>(
     files: impl IntoIterator<Item = (&'a str, &'a str)>,
 ) -> Result<(RuleSet, Vec<Example>), Vec<LoadError>> {
+    load_with(files, &Vars::new())
+}
+
+/// Like [`load`], with values for `|expand`.
+///
+/// # Errors
+///
+/// Everything that is wrong, in the order of the files.
+pub fn load_with<'a>(
+    files: impl IntoIterator<Item = (&'a str, &'a str)>,
+    vars: &Vars,
+) -> Result<(RuleSet, Vec<Example>), Vec<LoadError>> {
     let mut loader = Loader::default();
     for (file, text) in files {
-        loader.read(Source { file, text });
+        loader.read(Source { file, text }, vars);
     }
+    let warnings = loader.drop_copies();
     loader.apply_filters();
     let mut build = Build::default();
+    build.set.warnings = warnings;
     let mut examples = Vec::new();
     for (source, rule, compiled) in std::mem::take(&mut loader.rules) {
         let index = build.set.detections.len();
@@ -214,7 +263,7 @@ macro_rules! meta {
 pub(super) use meta;
 
 impl<'a> Loader<'a> {
-    fn read(&mut self, source: Source<'a>) {
+    fn read(&mut self, source: Source<'a>, vars: &Vars) {
         let parsed = match parse_sigma_yaml(source.text) {
             Ok(parsed) => parsed,
             Err(error) => {
@@ -228,7 +277,16 @@ impl<'a> Loader<'a> {
             self.errors.push(source.error("", "", "file", "holds no Sigma rule; remove it or write one"));
         }
         let at = self.sources.len();
-        for rule in parsed.rules {
+        for mut rule in parsed.rules {
+            if let Err(missing) = expand(&mut rule, vars) {
+                self.errors.push(source.error(
+                    &format!("%{missing}%"),
+                    &rule.title,
+                    "detection",
+                    format!("`|expand` asks for `%{missing}%`, which has no value; give it one in the file of --vars"),
+                ));
+                continue;
+            }
             match compile_rule(&rule) {
                 Ok(compiled) => self.rules.push((at, rule, compiled)),
                 Err(error) => {
@@ -245,6 +303,33 @@ impl<'a> Loader<'a> {
         self.correlations.extend(parsed.correlations.into_iter().map(|c| (at, c)));
         self.filters.extend(parsed.filters.into_iter().map(|f| (at, f)));
         self.sources.push(source);
+    }
+
+    /// Collections repeat a rule in the file of each correlation that needs it. One of those is enough; rules that only
+    /// share an id are left, and refused later.
+    fn drop_copies(&mut self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let mut kept: Vec<(usize, SigmaRule, CompiledRule)> = Vec::new();
+        for (at, rule, compiled) in std::mem::take(&mut self.rules) {
+            let same = |known: &SigmaRule| {
+                known.id.is_some()
+                    && (&known.id, &known.title, &known.level) == (&rule.id, &rule.title, &rule.level)
+                    && format!("{:?}", (&known.logsource, &known.detection.conditions))
+                        == format!("{:?}", (&rule.logsource, &rule.detection.conditions))
+                    && known.detection.named == rule.detection.named
+            };
+            match kept.iter().find(|(_, known, _)| same(known)) {
+                Some((first, ..)) => warnings.push(format!(
+                    "{}: `{}` is a copy of the rule in {}, and is read once",
+                    self.source(at).file,
+                    rule.title,
+                    self.source(*first).file
+                )),
+                None => kept.push((at, rule, compiled)),
+            }
+        }
+        self.rules = kept;
+        warnings
     }
 
     /// Lets the Sigma engine weave each filter into the rules that it names.
@@ -322,17 +407,16 @@ impl<'a> Loader<'a> {
                 source.error(field, &rule.title, field, format!("there is no such field; {remedy}"))
             })?;
         }
-        for placeholder in &uses.placeholders {
-            set.warnings.push(format!(
-                "{}: `{placeholder}` uses `|expand`, for which no values are given; it matches nothing",
-                source.file
-            ));
-        }
         if target != Target::Record {
             fields.extend(uses.fields.iter().cloned());
             set.wanted.whole |= uses.keywords;
         }
         let block = self.block(at, &rule.title, &rule.custom_attributes)?;
+        if block.times_usual.is_some() {
+            let message = "works on an event_count only; write a correlation";
+            return Err(source.error("times_usual", &rule.title, "secretrail.times_usual", message));
+        }
+        set.asks_for_seen |= uses.fields.iter().any(|field| fields::is_seen(field));
         let meta = meta!(rule, source.file);
         let id = meta.id.clone();
         let suppress = block.suppress.as_deref().map(|s| self.span(at, s, "secretrail.suppress")).transpose()?;
@@ -363,6 +447,7 @@ impl<'a> Loader<'a> {
                 condition: WindowCondition::Events(1),
                 span_secs,
                 suppress_secs: span_secs,
+                times_usual: None,
                 group: group.iter().map(|g| g.as_str().into()).collect(),
                 members: vec![Member { group, value: Vec::new(), lenient: true }],
             });
@@ -381,11 +466,12 @@ impl<'a> Loader<'a> {
         let Some(value) = attributes.get("secretrail") else { return Ok(Block::default()) };
         let block: Block = yaml_serde::from_value(value.clone()).map_err(|error| {
             let text = error.to_string();
-            let known = "known keys are suppress, group-by and examples";
+            let known = "known keys are suppress, group-by, times_usual and examples";
             source.error(&quoted(&text), "secretrail:", "secretrail", format!("{text}; {known}"))
         })?;
-        if block.times_usual.is_some() {
-            let message = "relative spikes are not supported by this version; remove it and use `condition: {gte: …}`";
+        if block.times_usual.is_some_and(|times| !times.is_finite() || times <= 0.0) {
+            let message =
+                "is not a number of times; write how often the usual rate is too often, as in `times_usual: 5`";
             return Err(source.error("times_usual", title, "secretrail.times_usual", message));
         }
         Ok(block)
@@ -471,6 +557,56 @@ impl<'a> Loader<'a> {
     }
 }
 
+/// Puts the values of `|expand` placeholders into a rule. The error is the name of one that has none.
+fn expand(rule: &mut SigmaRule, vars: &Vars) -> Result<(), String> {
+    let mut named: Vec<&mut Selection> = rule.detection.named.values_mut().collect();
+    if !named.iter().any(|selection| has_expand(selection)) {
+        return Ok(());
+    }
+    let mut state = PipelineState::new(vars.iter().map(|(name, values)| (name.clone(), values.clone())).collect());
+    // The only transformation that is asked for, and it cannot fail; were it to, its placeholder would be left and named.
+    Transformation::ValuePlaceholders.apply(rule, &mut state, &[], &[], false).ok();
+    named = rule.detection.named.values_mut().collect();
+    named.into_iter().try_for_each(without_expand)
+}
+
+fn has_expand(selection: &Selection) -> bool {
+    match selection {
+        Selection::AllOf(items) => items.iter().any(|item| item.field.has_modifier(Modifier::Expand)),
+        Selection::AnyOf(many) | Selection::And(many) => many.iter().any(has_expand),
+        Selection::ArrayMatch { body, .. } => has_expand(body),
+        Selection::Conditional { named, .. } => named.values().any(has_expand),
+        Selection::Keywords(_) => false,
+    }
+}
+
+/// Takes the modifier away where every placeholder has its value.
+fn without_expand(selection: &mut Selection) -> Result<(), String> {
+    match selection {
+        Selection::AllOf(items) => {
+            items.iter_mut().filter(|i| i.field.has_modifier(Modifier::Expand)).try_for_each(|i| {
+                let texts = i.values.iter().filter_map(|value| match value {
+                    SigmaValue::String(text) => Some(text.original.as_str()),
+                    _ => None,
+                });
+                let left =
+                    texts.filter_map(|text| text.split('%').nth(1).filter(|_| text.matches('%').count() > 1)).next();
+                match left {
+                    Some(name) => Err(name.to_owned()),
+                    None => {
+                        i.field.modifiers.retain(|m| *m != Modifier::Expand);
+                        Ok(())
+                    }
+                }
+            })
+        }
+        Selection::AnyOf(many) | Selection::And(many) => many.iter_mut().try_for_each(without_expand),
+        Selection::ArrayMatch { body, .. } => without_expand(body),
+        Selection::Conditional { named, .. } => named.values_mut().try_for_each(without_expand),
+        Selection::Keywords(_) => Ok(()),
+    }
+}
+
 /// The `n`th repetition of an example's event, as JSON.
 fn repetition(event: &yaml_serde::Value, n: u32, every: i64) -> Result<String, serde_json::Error> {
     let mut event = event.clone();
@@ -482,7 +618,7 @@ fn repetition(event: &yaml_serde::Value, n: u32, every: i64) -> Result<String, s
     Ok(serde_json::to_string(&event)?.replace("{n}", &n.to_string()))
 }
 
-fn target(rule: &SigmaRule) -> Result<Target, String> {
+pub(super) fn target(rule: &SigmaRule) -> Result<Target, String> {
     let logsource = &rule.logsource;
     let product = logsource.product.as_deref();
     match (product, logsource.service.as_deref(), logsource.category.as_deref()) {

@@ -11,8 +11,6 @@ use rsigma_parser::{
 pub(super) struct Uses {
     /// Fields that it reads, those of `|fieldref` too.
     pub(super) fields: BTreeSet<String>,
-    /// Fields with `|expand`.
-    pub(super) placeholders: Vec<String>,
     /// Whether it searches the whole record.
     pub(super) keywords: bool,
 }
@@ -32,9 +30,6 @@ impl Uses {
                     let texts = || item.values.iter().filter_map(plain);
                     if item.field.has_modifier(Modifier::FieldRef) {
                         self.fields.extend(texts());
-                    }
-                    if item.field.has_modifier(Modifier::Expand) {
-                        self.placeholders.extend(item.field.name.clone());
                     }
                 }
             }

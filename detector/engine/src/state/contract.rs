@@ -10,6 +10,7 @@ use crate::ids::Text;
 use crate::observation::{Interner, Observation};
 use crate::rule::{Level, RuleMeta};
 use crate::scan::origin;
+use crate::seen::Span;
 use crate::time::EventTime;
 use crate::wire::Record;
 
@@ -23,6 +24,7 @@ pub async fn run<S: StateStore>(empty: impl Fn() -> S) {
     loose_ends_are_due_until_they_are_closed(&empty()).await;
     copies_are_found_by_shared_id(&empty()).await;
     coverage_is_remembered(&empty()).await;
+    what_was_seen_only_widens(&empty()).await;
     alerts_are_created_once_and_published_once(&empty()).await;
     nothing_is_asked_for_in_vain(&empty()).await;
 }
@@ -55,7 +57,7 @@ fn set(ids: &[&str]) -> BTreeSet<Text> {
 fn fact(event_id: &str, secs: i64, value: &str) -> Fact {
     let head = read(event_id, secs, "ann", None).head().clone();
     let evidence = Evidence { head, secret: None, access: None };
-    Fact { slot: 0, key: event_id.into(), time: EventTime(secs), value: Some(value.into()), evidence }
+    Fact { slot: 0, key: event_id.into(), time: EventTime(secs), value: Some(value.into()), least: None, evidence }
 }
 
 fn window(name: &str) -> WindowKey {
@@ -122,6 +124,18 @@ async fn coverage_is_remembered<S: StateStore>(store: &S) {
     store.mark_coverage(vec![mark("eu-west-1", 100), mark("eu-west-1", 200)]).await.expect("mark");
     let asked = [mark("eu-west-1", 300), mark("eu-west-1", 7_300), mark("us-east-1", 100)];
     assert_eq!(store.covered(&asked).await.expect("covered"), [true, false, false]);
+}
+
+async fn what_was_seen_only_widens<S: StateStore>(store: &S) {
+    let span = |first: i64, last: i64| Span { first: EventTime(first), last: EventTime(last) };
+    let key = |name: &str| Text::from(name);
+    for spans in [vec![(key("a"), span(50, 60)), (key("b"), span(1, 1))], vec![(key("a"), span(40, 45))], vec![]] {
+        for _ in 0..2 {
+            store.put_seen(spans.clone()).await.expect("remember");
+        }
+    }
+    let found = store.seen(&[key("b"), key("never"), key("a")]).await.expect("look up");
+    assert_eq!(found, [Some(span(1, 1)), None, Some(span(40, 60))]);
 }
 
 async fn alerts_are_created_once_and_published_once<S: StateStore>(store: &S) {

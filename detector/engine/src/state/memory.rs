@@ -9,6 +9,7 @@ use ahash::HashMap;
 use super::{CoverageMark, Fact, LooseEnd, LooseEndId, SceneKey, StateError, StateStore, WindowKey, WindowRange};
 use crate::alert::{Alert, AlertId};
 use crate::ids::Text;
+use crate::seen::Span;
 use crate::time::EventTime;
 
 type FactId = (EventTime, usize, Text, Option<Text>);
@@ -23,6 +24,7 @@ struct Tables {
     known: HashMap<LooseEndId, (usize, usize)>,
     shared: HashMap<Text, Vec<Arc<LooseEnd>>>,
     coverage: BTreeSet<CoverageMark>,
+    seen: HashMap<Text, Span>,
     alerts: HashMap<AlertId, (Alert, bool)>,
 }
 
@@ -129,6 +131,20 @@ impl StateStore for MemoryStore {
     async fn covered(&self, marks: &[CoverageMark]) -> Result<Vec<bool>, StateError> {
         let tables = self.tables();
         Ok(marks.iter().map(|mark| tables.coverage.contains(mark)).collect())
+    }
+
+    async fn seen(&self, keys: &[Text]) -> Result<Vec<Option<Span>>, StateError> {
+        let tables = self.tables();
+        Ok(keys.iter().map(|key| tables.seen.get(key).copied()).collect())
+    }
+
+    async fn put_seen(&self, spans: Vec<(Text, Span)>) -> Result<(), StateError> {
+        let mut tables = self.tables();
+        for (key, span) in spans {
+            let known = tables.seen.entry(key).or_insert(span);
+            *known = known.merged(span);
+        }
+        Ok(())
     }
 
     async fn create_alerts(&self, alerts: Vec<Alert>) -> Result<Vec<bool>, StateError> {
