@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use e2e::{
-    ACCOUNT, REGION, afterwards, alert_ids, at, decrypt_parameter, decrypt_secret, harvest, ledger, parameter_arn,
-    read, record, role, run, run_on, secret_arn, secretrail, write_gz,
+    ACCOUNT, MEMORY, REGION, afterwards, alert_ids, at, decrypt_parameter, decrypt_secret, harvest, ledger,
+    parameter_arn, read, record, role, run, run_on, secret_arn, secretrail, write_gz,
 };
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -71,6 +71,28 @@ correlation:
   group-by: [userIdentity.arn]
   timespan: 20s
   condition: {gte: 4}
+---
+title: New
+id: own-6
+logsource: {product: aws, category: secret_access}
+detection:
+  selection:
+    seen.principal_secret: first
+  other:
+    seen.principal: [first, known]
+    seen.region: unknown
+  condition: selection or other
+---
+title: Above The Usual
+id: own-7
+correlation:
+  type: event_count
+  rules: [secret_read]
+  group-by: [principal.arn, secret.name]
+  timespan: 20s
+  condition: {gte: 2}
+secretrail:
+  times_usual: 600
 ";
 
 const POLICY: &str = "
@@ -80,6 +102,7 @@ grants:
     principals: ['arn:aws:iam::111122223333:role/app0']
     regions: [eu-central-1]
     keys: ['arn:aws:kms:*:111122223333:key/other']
+    usual_per_hour: 1
 ";
 
 /// Any record that concerns the engine, from a world small enough for them to meet.
@@ -120,7 +143,7 @@ fn a_record() -> impl Strategy<Value = Value> {
 /// Runs batches against one store, each delivered twice, and settles at the end.
 fn in_batches(batches: &[Vec<Value>], rules: &RuleSet, policy: &Policy) -> (BTreeSet<String>, BTreeSet<String>) {
     let selection = Selection::default();
-    let pipeline = Pipeline::new(rules, Some(policy), &selection);
+    let pipeline = Pipeline { memory: MEMORY, ..Pipeline::new(rules, Some(policy), &selection) };
     let store = MemoryStore::default();
     let mut outcomes: Vec<Outcome> = Vec::new();
     for (index, batch) in batches.iter().enumerate() {

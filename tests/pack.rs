@@ -26,19 +26,39 @@ fn every_example_holds_and_every_alerting_rule_has_both_kinds() {
     }
 }
 
+/// The tables of rules/README.md are made from the rule files and from the fields of the engine.
+/// `UPDATE_DOCS=1 cargo test -p e2e pack` writes them.
 #[test]
-fn the_readme_lists_every_rule_and_every_field() {
-    let readme = include_str!("../rules/README.md");
-    for (file, text) in secretrail_cli::load::pack() {
-        let name = file.trim_start_matches("rules/");
-        let title = text.lines().find_map(|l| l.strip_prefix("title: ")).unwrap();
-        let level = text.lines().find_map(|l| l.strip_prefix("level: ")).unwrap();
-        let row = format!("| [{name}]({name}) | {title} | {level} |");
-        assert!(readme.contains(&row), "rules/README.md lacks the row\n{row}");
+fn the_readme_is_what_the_files_say() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../rules/README.md");
+    let written = std::fs::read_to_string(path).unwrap();
+    let files = secretrail_cli::load::pack();
+    let (rules, _) = load(files.iter().map(|(n, t)| (n.as_str(), t.as_str()))).unwrap();
+    let mut metas: Vec<_> = rules.alerting().collect();
+    metas.sort_by_key(|meta| (&meta.file, std::cmp::Reverse(meta.level)));
+    let mut table = "| file | title | level | ATT&CK |\n| --- | --- | --- | --- |\n".to_owned();
+    for meta in metas {
+        let name = meta.file.trim_start_matches("rules/");
+        let techniques = meta.tags.iter().filter_map(|t| t.strip_prefix("attack.t")).map(|t| format!("T{t}"));
+        let techniques = techniques.collect::<Vec<_>>().join(", ");
+        table += &format!("| [{name}]({name}) | {} | {} | {techniques} |\n", meta.title, meta.level);
     }
+    let mut fields = "| field | meaning | only accesses |\n| --- | --- | --- |\n".to_owned();
     for field in secretrail_engine::rule::fields::DERIVED {
         let only = if field.access_only { "yes" } else { "" };
-        let row = format!("| `{}` | {} | {only} |", field.name, field.meaning);
-        assert!(readme.contains(&row), "rules/README.md lacks the row\n{row}");
+        fields += &format!("| `{}` | {} | {only} |\n", field.name, field.meaning);
     }
+    let made = between(&between(&written, "rules", &table), "fields", &fields);
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(path, &made).unwrap();
+    }
+    assert_eq!(written, made, "rules/README.md is out of date: UPDATE_DOCS=1 cargo test -p e2e pack");
+}
+
+/// The text with what stands between the marks of that name replaced.
+fn between(text: &str, name: &str, with: &str) -> String {
+    let (start, end) = (format!("<!-- {name} -->\n"), format!("<!-- end of {name} -->"));
+    let (before, rest) = text.split_once(&start).unwrap_or_else(|| panic!("rules/README.md lacks {start}"));
+    let (_, after) = rest.split_once(&end).unwrap_or_else(|| panic!("rules/README.md lacks {end}"));
+    format!("{before}{start}\n{with}\n{end}{after}")
 }

@@ -1,8 +1,11 @@
 //! Rule files: what is refused and in which words, and how groups, windows and fields behave.
 
 use e2e::{at, decrypt_secret, read, record, role, run};
+use secretrail_engine::policy::Policy;
 use secretrail_engine::rule::RuleSet;
-use secretrail_engine::rule::load::load;
+use secretrail_engine::rule::lint::{Severity, lint};
+use secretrail_engine::rule::load::{load, load_with};
+use secretrail_engine::rule::vars;
 use serde_json::{Value, json};
 
 fn rule(logsource: &str, detection: &str) -> String {
@@ -97,7 +100,30 @@ fn faults_name_file_line_field_and_remedy() {
     );
     check(
         &format!("{}secretrail:\n  times_usual: 5\n", access("access.outcome: denied")),
-        "r.yml:11: secretrail.times_usual: relative spikes are not supported",
+        "r.yml:11: secretrail.times_usual: works on an event_count only; write a correlation",
+    );
+    let spike = |group: &str| {
+        let body = format!("  type: event_count\n  group-by: [{group}]\n  timespan: 5m\n  condition: {{gte: 3}}\n");
+        correlation(&body) + "secretrail:\n  times_usual: 5\n"
+    };
+    check(
+        &spike("principal.arn"),
+        "r.yml:21: secretrail.times_usual: compares the reads of one secret by one principal",
+    );
+    check(
+        &spike("principal.arn, secret.name").replace("times_usual: 5", "times_usual: -1"),
+        "r.yml:21: secretrail.times_usual: is not a number of times",
+    );
+    check(
+        &access("source.ip|expand: '%networks%'"),
+        "r.yml:8: detection: `|expand` asks for `%networks%`, which has no value",
+    );
+    let cycle = "---\ntitle: d\nid: d\ncorrelation:\n  type: temporal\n  rules: [c, base]\n  group-by: [principal.arn]\n  timespan: 5m\n";
+    check(
+        &(correlation("  type: temporal\n  group-by: [principal.arn]\n  timespan: 5m\n")
+            .replace("[base]", "[base, d]")
+            + cycle),
+        "r.yml:13: correlation.rules: `d` is a correlation; correlations of correlations are not supported",
     );
     check(
         &format!("{}---\n{}", access("access.outcome: denied"), access("access.outcome: failed")),
@@ -283,5 +309,132 @@ fn the_access_policy_is_judged_grant_by_grant() {
         run(&by_name, &rules(&access("expected.principal|exists: true")), None).alerts.len(),
         0,
         "without a policy there is no verdict"
+    );
+}
+
+#[test]
+fn placeholders_take_their_values_from_a_file() {
+    let text = access("source.ip|expand: '%networks%'\n    secret.name|expand: 'prod/%name%'");
+    let fires = |file: &str| {
+        let rules =
+            load_with([("r.yml", text.as_str())], &vars::read(file).unwrap()).unwrap_or_else(|e| panic!("{}", e[0])).0;
+        run(&[read("r", "app", 0, "prod/db")], &rules, None).alerts.len()
+    };
+    assert_eq!(fires("networks: [10.0.0.1, 10.0.0.2]\nname: db"), 1);
+    assert_eq!(fires("vars:\n  networks: 10.0.0.9\n  name: db"), 0);
+    assert_eq!(fires("networks: [10.0.0.*]\nname: [a, db]"), 1, "values may hold wildcards");
+    for (file, word) in
+        [("- a", "is not a mapping"), ("a: []", "has no usable value"), ("a: {b: c}", "has no usable value")]
+    {
+        assert!(vars::read(file).unwrap_err().contains(word), "{file}");
+    }
+}
+
+#[test]
+fn a_copy_of_a_rule_is_read_once_and_told() {
+    let rule = access("access.outcome: success");
+    let other =
+        correlation("  type: event_count\n  group-by: [principal.arn]\n  timespan: 5m\n  condition: {gte: 1}\n");
+    let with_copy = other.replace("id: a", "id: b");
+    let copy = with_copy.split("---\n").next().unwrap().to_owned();
+    let (rules, _) = load([("a.yml", rule.as_str()), ("b.yml", &copy), ("c.yml", &with_copy)])
+        .unwrap_or_else(|e| panic!("{}", e[0]));
+    assert_eq!(rules.warnings, ["c.yml: `t` is a copy of the rule in b.yml, and is read once"]);
+    assert_eq!(run(&[read("r", "app", 0, "x")], &rules, None).alerts.len(), 2);
+}
+
+#[test]
+fn a_strict_policy_expects_nothing_that_it_does_not_speak_of() {
+    let policy: Policy = "version: 1\ngrants: []".parse().unwrap();
+    let text = access("expected.principal: 'no'");
+    let reads = [read("r", "app", 0, "x")];
+    assert_eq!(run(&reads, &rules(&text), Some(&policy)).alerts.len(), 0);
+    assert_eq!(run(&reads, &rules(&text), Some(&policy.strict(true))).alerts.len(), 1);
+}
+
+/// Rules about records match exactly what the Sigma engine matches by itself on the same JSON.
+#[test]
+fn matches_are_those_of_the_sigma_engine() {
+    let mut records = vec![read("r", "app", 0, "prod/db"), decrypt_secret("k", "app", 0, "prod/db")];
+    let mut odd = read("o", "ops", 1, "Prod/Key");
+    odd["errorCode"] = json!("AccessDenied");
+    odd["requestParameters"] = Value::Null;
+    odd["sourceIPAddress"] = json!("2001:db8::7");
+    odd["userAgent"] = json!("ops");
+    odd["additionalEventData"] = json!({"list": ["a", "b"], "empty": [], "n": 7, "f": 1.5, "flag": false, "void": null,
+        "rows": [{"k": "x", "v": ["1", "2"]}, {"k": "y", "v": []}]});
+    records.push(odd);
+    let field = "additionalEventData";
+    let selections = [
+        "errorCode: null".to_owned(),
+        "errorCode|exists: false".to_owned(),
+        "errorCode|exists: true".to_owned(),
+        "requestParameters: null".to_owned(),
+        "requestParameters.secretId|contains|all: [prod, db]".to_owned(),
+        "requestParameters.secretId|startswith: PROD".to_owned(),
+        "requestParameters.secretId|cased|startswith: PROD".to_owned(),
+        "requestParameters.secretId|re: ^prod/.b$".to_owned(),
+        "requestParameters.secretId|re|i: ^PROD/.b$".to_owned(),
+        "sourceIPAddress|cidr: [192.0.2.0/24, '2001:db8::/32']".to_owned(),
+        "sourceIPAddress|cidr: 10.0.0.0/8".to_owned(),
+        "userAgent|fieldref: userIdentity.sessionContext.sessionIssuer.userName".to_owned(),
+        "eventName: ['Get*', Dec?ypt]".to_owned(),
+        "eventName|endswith: [Value, Nothing]".to_owned(),
+        "eventName|neq: Decrypt".to_owned(),
+        format!("{field}.list: b"),
+        format!("{field}.list|contains|all: [a, b]"),
+        format!("{field}.empty: null"),
+        format!("{field}.void: null"),
+        format!("{field}.n|gte: 7"),
+        format!("{field}.n|lt: 7"),
+        format!("{field}.f: 1.5"),
+        format!("{field}.flag: false"),
+        format!("{field}.rows.k: y"),
+        format!("{field}.rows.v: '2'"),
+        format!("{field}.rows.v|startswith: '1'"),
+        "resources.ARN|contains: key/k".to_owned(),
+    ];
+    let conditions =
+        ["selection_a", "1 of selection_*", "all of them", "selection_a and not selection_b", "not 1 of selection_*"];
+    let mut matched = 0;
+    for (n, selection) in selections.iter().enumerate() {
+        let other = &selections[(n * 7 + 3) % selections.len()];
+        for condition in conditions {
+            let text = format!(
+                "title: t\nid: a\nlogsource: {{product: aws, service: cloudtrail}}\ndetection:\n  selection_a:\n    {selection}\n  selection_b:\n    {other}\n  condition: {condition}\n"
+            );
+            let ours = rules(&text);
+            let mut theirs = rsigma_eval::Engine::new();
+            theirs.add_collection(&rsigma_parser::parse_sigma_yaml(&text).unwrap()).unwrap();
+            for record in &records {
+                let here = run(std::slice::from_ref(record), &ours, None).alerts.len();
+                let there = theirs.evaluate(&rsigma_eval::JsonEvent::borrow(record)).len();
+                assert_eq!(here, there, "{}\n{text}", record["eventID"]);
+                matched += here;
+            }
+        }
+    }
+    assert!(matched > 100, "{matched} matches");
+}
+
+#[test]
+fn lint_names_what_the_loader_lets_pass() {
+    let check = |text: &str, severity: Severity, check: &str, words: &str| {
+        let found = lint(&[("r.yml", text)], &vars::Vars::new());
+        let hit = found.iter().any(|f| f.severity == severity && f.check == check && f.message.contains(words));
+        assert!(hit, "{check}: {found:?}");
+    };
+    let record = |selection: &str| rule("service: cloudtrail", &format!("  selection:\n    {selection}"));
+    check(&record("evntName: x"), Severity::Warning, "no_such_field", "did you mean `eventName`?");
+    check(&record("secret.name: x"), Severity::Warning, "no_such_field", "use `category: secret_access`");
+    let spare = access("access.outcome: success").replace("  condition", "  spare:\n    secret.name: x\n  condition");
+    check(&spare, Severity::Warning, "unreachable_selection", "`spare`");
+    check(&access("access.outcome: success"), Severity::Info, "no_example", "one that fires and one that stays quiet");
+    check(&access("access.outcom: success"), Severity::Error, "load", "did you mean `access.outcome`?");
+    check(
+        &access("access.outcome: success").replace("id: a", "id: a\nlevel: urgent"),
+        Severity::Error,
+        "invalid_level",
+        "urgent",
     );
 }

@@ -19,6 +19,7 @@ use secretrail_engine::pipeline::{Outcome, Pipeline};
 use secretrail_engine::policy::Policy;
 use secretrail_engine::rule::RuleSet;
 use secretrail_engine::scan::{Harvest, Input, Scanner, Selection, origin};
+use secretrail_engine::seen::Memory;
 use secretrail_engine::state::memory::MemoryStore;
 use secretrail_engine::time::EventTime;
 use serde_json::{Value, json};
@@ -103,6 +104,9 @@ pub fn harvest(records: &[Value], rules: &RuleSet) -> Harvest {
     harvest
 }
 
+/// A memory short enough for small worlds.
+pub const MEMORY: Memory = Memory { memory_secs: 20, learning_secs: 5 };
+
 /// Long after everything.
 #[must_use]
 pub fn afterwards() -> EventTime {
@@ -119,7 +123,7 @@ pub fn run(records: &[Value], rules: &RuleSet, policy: Option<&Policy>) -> Outco
 #[must_use]
 pub fn run_on(threads: usize, records: &[Value], rules: &RuleSet, policy: Option<&Policy>) -> Outcome {
     let selection = Selection::default();
-    let pipeline = Pipeline { threads, ..Pipeline::new(rules, policy, &selection) };
+    let pipeline = Pipeline { threads, memory: MEMORY, ..Pipeline::new(rules, policy, &selection) };
     let batch = harvest(records, rules);
     pollster::block_on(pipeline.run(&MemoryStore::default(), batch, afterwards())).expect("memory does not fail")
 }

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use include_dir::{Dir, include_dir};
 use secretrail_engine::policy::Policy;
 use secretrail_engine::rule::RuleSet;
-use secretrail_engine::rule::load::{self, Example, LoadError, Vars, load_with};
+use secretrail_engine::rule::examples::Example;
+use secretrail_engine::rule::load::{LoadError, load_with};
+use secretrail_engine::rule::vars::{self, Vars};
 use walkdir::WalkDir;
 
 use crate::Failure;
@@ -41,7 +43,7 @@ pub fn vars(path: Option<&Path>) -> Result<Vars, Failure> {
     let Some(path) = path else { return Ok(Vars::new()) };
     let failure = |message: String| Failure::Rules(format!("{}: {message}", path.display()));
     let text = std::fs::read_to_string(path).map_err(|error| failure(error.to_string()))?;
-    load::vars(&text).map_err(failure)
+    vars::read(&text).map_err(failure)
 }
 
 /// The files of the built-in pack, by name.

@@ -6,11 +6,11 @@ use std::io::Read as _;
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use secretrail_engine::neutral;
 use secretrail_engine::policy::Policy;
+use secretrail_engine::rule::examples::{self, Example};
 use secretrail_engine::rule::explain::{Explanation, explain, is_named};
 use secretrail_engine::rule::fields::DERIVED;
 use secretrail_engine::rule::lint::{Severity, lint};
-use secretrail_engine::rule::load::Example;
-use secretrail_engine::rule::{RuleMeta, RuleSet, examples};
+use secretrail_engine::rule::{RuleMeta, RuleSet};
 
 use crate::args::{ListFormat, RulesCommand, RulesExplain, RulesFields, RulesLint, RulesList, RulesTest};
 use crate::output::{self, table};

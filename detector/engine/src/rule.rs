@@ -9,6 +9,7 @@ pub mod fields;
 pub mod lint;
 pub mod load;
 mod needs;
+pub mod vars;
 
 use std::fmt;
 use std::str::FromStr;
@@ -68,6 +69,12 @@ impl FromStr for Level {
         let known = Self::ALL.into_iter().find(|l| l.as_str() == text);
         known.ok_or_else(|| format!("`{text}` is not a level; use informational, low, medium, high or critical"))
     }
+}
+
+/// The seconds of a timespan as Sigma writes it, as in `10m`; `None` for anything else, and for nothing.
+fn timespan_secs(text: &str) -> Option<i64> {
+    let parsed = rsigma_parser::Timespan::parse(text).ok()?;
+    i64::try_from(parsed.seconds).ok().filter(|secs| *secs > 0)
 }
 
 /// What a rule says of itself.

@@ -107,7 +107,7 @@ fn left_out(proposal: &Proposal, out: &mut String) {
 
 /// JSON's strings are YAML's double-quoted ones.
 fn quoted(text: &str) -> String {
-    serde_json::Value::from(neutral::line(text)).to_string()
+    serde_json::json!(neutral::line(text)).to_string()
 }
 
 fn line(out: &mut String, text: &str) {

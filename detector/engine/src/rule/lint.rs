@@ -9,8 +9,9 @@ use rsigma_parser::{ConditionExpr, Quantifier, SelectorPattern, SigmaRule, parse
 use crate::glob::Glob;
 use crate::rule::Target;
 use crate::rule::fields;
-use crate::rule::load::{LoadError, Vars, load_with, target};
+use crate::rule::load::{LoadError, load_with, target};
 use crate::rule::needs::Uses;
+use crate::rule::vars::Vars;
 
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

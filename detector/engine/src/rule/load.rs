@@ -1,23 +1,20 @@
 //! Sigma files to rules. Strict: what would never match, or could take back an alert, is refused with file, line, field
 //! and remedy.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
-use rsigma_eval::pipeline::Transformation;
-use rsigma_eval::{CompiledRule, Engine, PipelineState, compile_rule};
-use rsigma_parser::{
-    CorrelationRule, Detection as Selection, FilterRule, FilterRuleTarget, Modifier, SigmaRule, SigmaValue,
-    parse_sigma_yaml,
-};
+use rsigma_eval::{CompiledRule, Engine, compile_rule};
+use rsigma_parser::{CorrelationRule, FilterRule, FilterRuleTarget, SigmaRule, parse_sigma_yaml};
 use serde::Deserialize;
 
 use crate::extract::Wanted;
 use crate::ids::Text;
+use crate::rule::examples::{Example, ExampleFile};
 use crate::rule::needs::{Uses, needed_sources};
+use crate::rule::vars::{Vars, expand};
 use crate::rule::{Detection, Level, Member, RuleMeta, RuleSet, Target, Window, WindowCondition, fields};
-use crate::time::EventTime;
 
 /// Group of a suppressed rule that names none.
 const DEFAULT_GROUP: [&str; 2] = ["principal.arn", "secret.name"];
@@ -52,40 +49,6 @@ pub(super) struct Block {
     examples: Vec<ExampleFile>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ExampleFile {
-    name: String,
-    fires: bool,
-    #[serde(default)]
-    policy: Option<yaml_serde::Value>,
-    /// How often the events happen; `{n}` in their text is the number, from 0.
-    #[serde(default)]
-    repeat: Option<u32>,
-    /// Time between repetitions.
-    #[serde(default)]
-    every: Option<String>,
-    events: Vec<yaml_serde::Value>,
-}
-
-/// Most repetitions of an example's events.
-const MAX_REPEAT: u32 = 10_000;
-
-/// Records on which a rule must fire, or must not.
-#[derive(Debug, Clone)]
-pub struct Example {
-    /// Id of the rule.
-    pub rule: String,
-    /// Name of the example.
-    pub name: String,
-    /// Whether the rule must fire.
-    pub fires: bool,
-    /// Access policy of the example, as YAML.
-    pub policy: Option<String>,
-    /// Records as JSON, with only the fields that matter.
-    pub events: Vec<String>,
-}
-
 /// A file and its text.
 pub(super) struct Source<'a> {
     pub(super) file: &'a str,
@@ -114,37 +77,6 @@ pub(super) struct Loader<'a> {
     filters: Vec<(usize, FilterRule)>,
     sources: Vec<Source<'a>>,
     errors: Vec<LoadError>,
-}
-
-/// Values of the placeholders that rules with `|expand` name between percent signs.
-pub type Vars = BTreeMap<String, Vec<String>>;
-
-/// Reads placeholder values: a YAML mapping of names to a value or a list of values, by itself or under `vars:` as in a
-/// Sigma processing pipeline.
-///
-/// # Errors
-///
-/// What is wrong and how to mend it.
-pub fn vars(text: &str) -> Result<Vars, String> {
-    let remedy = "write names with a value or a list of values, as in `approved_regions: [eu-west-1]`";
-    let read: yaml_serde::Value = yaml_serde::from_str(text).map_err(|error| format!("{error}; {remedy}"))?;
-    let map = read.get("vars").unwrap_or(&read).as_mapping().ok_or_else(|| format!("is not a mapping; {remedy}"))?;
-    let word = |value: &yaml_serde::Value| match value {
-        yaml_serde::Value::String(text) => Some(text.clone()),
-        yaml_serde::Value::Number(number) => Some(number.to_string()),
-        _ => None,
-    };
-    let mut vars = Vars::new();
-    for (name, value) in map {
-        let values = match value {
-            yaml_serde::Value::Sequence(items) => items.iter().map(word).collect::<Option<Vec<_>>>(),
-            one => word(one).map(|one| vec![one]),
-        };
-        let named = word(name).zip(values.filter(|values| !values.is_empty()));
-        let (name, values) = named.ok_or_else(|| format!("{name:?} has no usable value; {remedy}"))?;
-        vars.insert(name, values);
-    }
-    Ok(vars)
 }
 
 /// Loads rules from Sigma files, given as pairs of name and text, with their examples.
@@ -478,9 +410,7 @@ impl<'a> Loader<'a> {
     }
 
     pub(super) fn span(&self, at: usize, text: &str, field: &str) -> Result<i64, LoadError> {
-        let parsed =
-            rsigma_parser::Timespan::parse(text).ok().and_then(|t| i64::try_from(t.seconds).ok()).filter(|s| *s > 0);
-        parsed.ok_or_else(|| {
+        super::timespan_secs(text).ok_or_else(|| {
             self.source(at).error(
                 text,
                 "suppress",
@@ -499,33 +429,13 @@ impl<'a> Loader<'a> {
     ) {
         let Ok(block) = self.block(at, "", attributes) else { return };
         for example in block.examples {
-            let every =
-                match example.every.as_deref().map(|e| self.span(at, e, "secretrail.examples.every")).transpose() {
-                    Ok(every) => every.unwrap_or(0),
-                    Err(error) => {
-                        self.errors.push(error);
-                        continue;
-                    }
-                };
-            let times = 0..example.repeat.unwrap_or(1).min(MAX_REPEAT);
-            let repeated = times.flat_map(|n| example.events.iter().map(move |event| repetition(event, n, every)));
-            let events = repeated.collect::<Result<Vec<_>, _>>();
-            let policy = example.policy.as_ref().map(yaml_serde::to_string).transpose();
-            match (events, policy) {
-                (Ok(events), Ok(policy)) => {
-                    out.push(Example { rule: rule.clone(), name: example.name, fires: example.fires, policy, events });
-                }
-                (Err(error), _) => self.errors.push(self.source(at).error(
+            match example.read(&rule) {
+                Ok(example) => out.push(example),
+                Err(fault) => self.errors.push(self.source(at).error(
                     &example.name,
                     "examples:",
                     "secretrail.examples",
-                    format!("{error}; events are records"),
-                )),
-                (_, Err(error)) => self.errors.push(self.source(at).error(
-                    &example.name,
-                    "examples:",
-                    "secretrail.examples",
-                    error.to_string(),
+                    format!("`{}`: {fault}", example.name),
                 )),
             }
         }
@@ -555,67 +465,6 @@ impl<'a> Loader<'a> {
             }
         }
     }
-}
-
-/// Puts the values of `|expand` placeholders into a rule. The error is the name of one that has none.
-fn expand(rule: &mut SigmaRule, vars: &Vars) -> Result<(), String> {
-    let mut named: Vec<&mut Selection> = rule.detection.named.values_mut().collect();
-    if !named.iter().any(|selection| has_expand(selection)) {
-        return Ok(());
-    }
-    let mut state = PipelineState::new(vars.iter().map(|(name, values)| (name.clone(), values.clone())).collect());
-    // The only transformation that is asked for, and it cannot fail; were it to, its placeholder would be left and named.
-    Transformation::ValuePlaceholders.apply(rule, &mut state, &[], &[], false).ok();
-    named = rule.detection.named.values_mut().collect();
-    named.into_iter().try_for_each(without_expand)
-}
-
-fn has_expand(selection: &Selection) -> bool {
-    match selection {
-        Selection::AllOf(items) => items.iter().any(|item| item.field.has_modifier(Modifier::Expand)),
-        Selection::AnyOf(many) | Selection::And(many) => many.iter().any(has_expand),
-        Selection::ArrayMatch { body, .. } => has_expand(body),
-        Selection::Conditional { named, .. } => named.values().any(has_expand),
-        Selection::Keywords(_) => false,
-    }
-}
-
-/// Takes the modifier away where every placeholder has its value.
-fn without_expand(selection: &mut Selection) -> Result<(), String> {
-    match selection {
-        Selection::AllOf(items) => {
-            items.iter_mut().filter(|i| i.field.has_modifier(Modifier::Expand)).try_for_each(|i| {
-                let texts = i.values.iter().filter_map(|value| match value {
-                    SigmaValue::String(text) => Some(text.original.as_str()),
-                    _ => None,
-                });
-                let left =
-                    texts.filter_map(|text| text.split('%').nth(1).filter(|_| text.matches('%').count() > 1)).next();
-                match left {
-                    Some(name) => Err(name.to_owned()),
-                    None => {
-                        i.field.modifiers.retain(|m| *m != Modifier::Expand);
-                        Ok(())
-                    }
-                }
-            })
-        }
-        Selection::AnyOf(many) | Selection::And(many) => many.iter_mut().try_for_each(without_expand),
-        Selection::ArrayMatch { body, .. } => without_expand(body),
-        Selection::Conditional { named, .. } => named.values_mut().try_for_each(without_expand),
-        Selection::Keywords(_) => Ok(()),
-    }
-}
-
-/// The `n`th repetition of an example's event, as JSON.
-fn repetition(event: &yaml_serde::Value, n: u32, every: i64) -> Result<String, serde_json::Error> {
-    let mut event = event.clone();
-    if let Some(time) = event.get_mut("eventTime")
-        && let Some(first) = time.as_str().and_then(EventTime::parse)
-    {
-        *time = first.plus(every.saturating_mul(n.into())).to_string().into();
-    }
-    Ok(serde_json::to_string(&event)?.replace("{n}", &n.to_string()))
 }
 
 pub(super) fn target(rule: &SigmaRule) -> Result<Target, String> {
