@@ -7,13 +7,15 @@
     reason = "a test that panics is a test that fails"
 )]
 
+mod baseline; // history to a proposed access policy
 mod cases; // records in tests/cases, with the ledger and alerts they must give
 mod examples; // the example logs of the README
 mod invariance; // order, repetition, delay and split of the input change nothing
 mod ledger; // one small situation each: what the ledger says about it
-mod mutation;
+mod mutation; // every line of every condition in the pack matters
 mod pack; // every rule of the pack: examples, shape
 mod pairing; // the pairing against one that is too simple to be wrong
 mod rules; // rule files: what is refused, how groups and windows behave
 mod selection; // formats of input, time, place, exit codes
 mod tidy; // the house rules that a compiler does not check
+mod workshop; // the commands for people who write rules

@@ -237,20 +237,24 @@ impl<'a> Loader<'a> {
         self.sources.push(source);
     }
 
-    /// Collections repeat a rule in the file of each correlation that needs it. One of those is enough; rules that only
-    /// share an id are left, and refused later.
+    /// Collections repeat a rule in the file of each correlation that needs it. One of those is enough; other rules that share
+    /// an id are left, and refused later.
     fn drop_copies(&mut self) -> Vec<String> {
         let mut warnings = Vec::new();
         let mut kept: Vec<(usize, SigmaRule, CompiledRule)> = Vec::new();
         for (at, rule, compiled) in std::mem::take(&mut self.rules) {
-            let same = |known: &SigmaRule| {
+            let names = |name: &String| [&rule.id, &rule.name].contains(&&Some(name.clone())) || *name == rule.title;
+            let needed_in =
+                |file: usize| self.correlations.iter().any(|(at, c)| *at == file && c.rules.iter().any(names));
+            let same = |(file, known, _): &&(usize, SigmaRule, CompiledRule)| {
                 known.id.is_some()
+                    && (needed_in(at) || needed_in(*file))
                     && (&known.id, &known.title, &known.level) == (&rule.id, &rule.title, &rule.level)
                     && format!("{:?}", (&known.logsource, &known.detection.conditions))
                         == format!("{:?}", (&rule.logsource, &rule.detection.conditions))
                     && known.detection.named == rule.detection.named
             };
-            match kept.iter().find(|(_, known, _)| same(known)) {
+            match kept.iter().find(same) {
                 Some((first, ..)) => warnings.push(format!(
                     "{}: `{}` is a copy of the rule in {}, and is read once",
                     self.source(at).file,

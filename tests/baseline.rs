@@ -1,0 +1,185 @@
+//! History to a proposed access policy: what is learned, what is left out, and that the result is quiet on its own history.
+
+use e2e::{ACCOUNT, decrypt, decrypt_secret, read, record, role, run, secret_arn, secretrail, write_gz};
+use secretrail_engine::baseline::{LeftOut, Options, Proposal, propose};
+use secretrail_engine::policy::Policy;
+use secretrail_engine::rule::RuleSet;
+use secretrail_engine::rule::load::load;
+use serde_json::{Value, json};
+
+const DAY: i64 = 86_400;
+
+fn learn(records: &[Value], earlier: Option<&Policy>) -> Proposal {
+    propose(&run(records, &RuleSet::default(), None).accesses, earlier, Options::default())
+}
+
+fn left_out(proposal: &Proposal, why: LeftOut) -> u64 {
+    proposal.left_out.iter().filter(|o| o.why == why).map(|o| o.accesses).sum()
+}
+
+/// Three siblings that read their application's secrets on three days, with their Decrypts.
+fn history() -> Vec<Value> {
+    let mut records = Vec::new();
+    for day in 0..3 {
+        for (r, who) in ["pay-app", "pay-worker", "pay-task"].into_iter().enumerate() {
+            for (s, secret) in ["prod/pay/a", "prod/pay/b", "prod/pay/c"].into_iter().enumerate() {
+                let at = day * DAY + i64::try_from(r * 600 + s * 60).unwrap();
+                records.push(read(&format!("r{day}{r}{s}"), who, at, secret));
+                records.push(decrypt_secret(&format!("k{day}{r}{s}"), who, at, secret));
+            }
+        }
+    }
+    records
+}
+
+#[test]
+fn siblings_fold_into_one_grant_with_its_evidence() {
+    let proposal = learn(&history(), None);
+    let [grant] = proposal.grants.as_slice() else { panic!("{:?}", proposal.grants) };
+    assert_eq!(grant.principals, [format!("arn:aws:iam::{ACCOUNT}:role/pay-*")]);
+    assert_eq!(grant.secrets, [format!("arn:aws:secretsmanager:*:{ACCOUNT}:secret:prod/pay/*")]);
+    assert_eq!(grant.regions, ["eu-west-1"]);
+    assert_eq!(grant.keys, [format!("arn:aws:kms:*:{ACCOUNT}:key/*")]);
+    assert_eq!(grant.sources, ["10.0.0.1/32"], "all that were seen share one network");
+    assert_eq!((grant.reads, grant.days, grant.usual_per_hour), (27, 3, 1));
+    assert_eq!((grant.seen_principals, grant.seen_secrets), (3, 3));
+    assert!(proposal.left_out.is_empty());
+}
+
+#[test]
+fn a_role_that_reads_elsewhere_is_no_sibling() {
+    let mut records = history();
+    for (n, secret) in ["prod/ops/x", "prod/ops/y", "prod/ops/z"].into_iter().enumerate() {
+        records.push(read(&format!("o{n}"), "pay-ops", i64::try_from(n).unwrap(), secret));
+    }
+    let proposal = learn(&records, None);
+    let exact = |who: &str| format!("arn:aws:iam::{ACCOUNT}:role/{who}");
+    let principals: Vec<_> = proposal.grants.iter().flat_map(|g| g.principals.clone()).collect();
+    assert_eq!(principals, ["pay-app", "pay-ops", "pay-task", "pay-worker"].map(exact));
+}
+
+#[test]
+fn what_looks_like_an_attack_is_left_out_and_told() {
+    let mut records = history();
+    for n in 0..25 {
+        records.push(read(&format!("bulk{n}"), "thief", n * 5, &format!("prod/x{n}/y")));
+    }
+    // The same, but every day, is a job.
+    for day in 0..2 {
+        for n in 0..25 {
+            records.push(read(&format!("job{day}-{n}"), "ci", day * DAY + n * 5, &format!("prod/x{n}/y")));
+        }
+    }
+    let mut denied = read("d", "prober", 5, "prod/pay/a");
+    denied["errorCode"] = json!("AccessDenied");
+    records.push(denied);
+    let direct = record(
+        "direct",
+        &role("thief"),
+        9,
+        "kms",
+        "Decrypt",
+        json!({"encryptionContext": {"SecretARN": secret_arn("prod/pay/a")}}),
+    );
+    records.push(direct);
+    let mut root = read("root", "x", 5, "prod/pay/a");
+    root["userIdentity"] = json!({"type": "Root", "arn": format!("arn:aws:iam::{ACCOUNT}:root"), "accountId": ACCOUNT});
+    records.push(root);
+    records.push(decrypt(
+        "alone",
+        "lonely",
+        500,
+        json!({"SecretARN": secret_arn("prod/pay/b"), "SecretVersionId": "v1"}),
+    ));
+    records.push(read("wild", "app", 700, "*"));
+    let proposal = learn(&records, None);
+    let counts = [
+        (LeftOut::BulkRead, 25),
+        (LeftOut::Denied, 1),
+        (LeftOut::DirectDecrypt, 1),
+        (LeftOut::Root, 1),
+        (LeftOut::NoRead, 1),
+        (LeftOut::Unnamed, 1),
+    ];
+    for (why, count) in counts {
+        assert_eq!(left_out(&proposal, why), count, "{}", why.as_str());
+    }
+    let text = proposal.to_yaml(None).unwrap();
+    assert!(
+        text.contains("read in bulk, once: 25 accesses to 25 secrets by arn:aws:iam::111122223333:role/thief"),
+        "{text}"
+    );
+    let granted = |who: &str| proposal.grants.iter().any(|g| g.principals.iter().any(|p| p.ends_with(who)));
+    assert!(granted("role/ci") && !granted("role/thief"));
+}
+
+#[test]
+fn rare_pairs_are_left_out_when_asked() {
+    let mut records = history();
+    records.push(read("once", "pay-app", 7, "prod/pay/a"));
+    records.push(read("rare", "other", 7, "prod/pay/a"));
+    let accesses = run(&records, &RuleSet::default(), None).accesses;
+    let proposal = propose(&accesses, None, Options { min_reads: 2, min_days: 2 });
+    assert_eq!(left_out(&proposal, LeftOut::Rare), 1);
+}
+
+#[test]
+fn the_result_is_quiet_on_its_own_history() {
+    let files = secretrail_cli::load::pack();
+    let (pack, _) = load(files.iter().map(|(n, t)| (n.as_str(), t.as_str()))).unwrap();
+    let records = history();
+    let loud = run(&records, &pack, Some(&"version: 1\ngrants: []".parse().unwrap()));
+    assert!(!loud.alerts.is_empty());
+    let policy: Policy = learn(&records, None).to_yaml(None).unwrap().parse().unwrap();
+    let quiet = run(&records, &pack, Some(&policy));
+    assert_eq!(quiet.alerts.iter().map(|a| &a.summary).collect::<Vec<_>>(), Vec::<&String>::new());
+}
+
+#[test]
+fn an_earlier_policy_keeps_its_text_and_is_only_added_to() {
+    let mut records = history();
+    let earlier = format!(
+        "# Written by hand.\nversion: 1\ngrants:\n  - secrets: [\"arn:aws:secretsmanager:*:{ACCOUNT}:secret:prod/pay/*\"]\n    principals: [\"arn:aws:iam::{ACCOUNT}:role/pay-*\"]  # ticket 7\n"
+    );
+    let policy: Policy = earlier.parse().unwrap();
+    let same = learn(&records, Some(&policy));
+    assert_eq!((same.grants.len(), same.expected, same.learned), (0, 27, 0));
+    records.push(read("new", "search", 5, "prod/search/key"));
+    let more = learn(&records, Some(&policy));
+    assert_eq!((more.grants.len(), more.expected, more.learned), (1, 27, 1));
+    let text = more.to_yaml(Some(&earlier)).unwrap();
+    assert!(text.starts_with(earlier.trim_end()), "{text}");
+    assert_eq!(text.parse::<Policy>().unwrap().len(), 2);
+    let flow = "grants: []\nversion: 1\n";
+    assert!(more.to_yaml(Some(flow)).unwrap_err().contains("write `grants:` last"));
+}
+
+#[test]
+fn hostile_names_stay_text() {
+    let name = "x\", \"*\"]\n  - secrets: [\"*\u{1b}[31m";
+    let records = [read("r", "app", 0, name), read("s", "#: {", 5, "prod/a")];
+    let proposal = learn(&records, None);
+    let text = proposal.to_yaml(None).unwrap();
+    assert!(!text.contains('\u{1b}'));
+    assert!(text.lines().all(|l| !l.starts_with("  - secrets: [\"*")), "{text}");
+    let policy: Policy = text.parse().unwrap();
+    assert_eq!(policy.len(), proposal.grants.len());
+}
+
+#[test]
+fn the_command_writes_a_policy_that_replay_reads() {
+    let folder = tempfile::tempdir().unwrap();
+    let logs = folder.path().join("logs.json.gz");
+    write_gz(&logs, json!({"Records": history()}).to_string().as_bytes());
+    let (logs, policy) = (logs.to_str().unwrap(), folder.path().join("policy.yaml"));
+    let policy = policy.to_str().unwrap();
+    let learned = secretrail(&["baseline", logs, "-o", policy]);
+    assert_eq!((learned.code, learned.stdout.as_str()), (0, ""), "{}", learned.stderr);
+    assert!(learned.stderr.contains("grants         1 from 27 accesses"), "{}", learned.stderr);
+    let replayed = secretrail(&["replay", logs, "--policy", policy, "--strict", "-q", "-f", "jsonl"]);
+    assert_eq!((replayed.code, replayed.stdout.as_str()), (0, ""));
+    let merged = secretrail(&["baseline", logs, "--merge", policy, "-q"]);
+    assert_eq!(merged.stdout.parse::<Policy>().unwrap().len(), 1);
+    let missing = secretrail(&["baseline", logs, "--merge", "nowhere.yaml"]);
+    assert_eq!(missing.code, 2, "{}", missing.stderr);
+}

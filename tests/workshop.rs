@@ -1,0 +1,215 @@
+//! The commands for people who write rules: `rules test`, `lint`, `list`, `explain`, `fields`, and `replay --compare`.
+
+use std::path::{Path, PathBuf};
+
+use e2e::{decrypt_secret, read, secretrail, secretrail_with};
+use serde_json::{Value, json};
+
+const RULE: &str = "title: Denied Or Dear
+id: 5f0b0a3e-5f0e-4c37-9d0a-8f3a51c1e0aa
+logsource: {product: aws, category: secret_access}
+detection:
+  dear:
+    secret.name|startswith: prod/
+    access.outcome: success
+  granted:
+    expected.principal: 'yes'
+  condition: dear and not granted
+level: high
+secretrail:
+  examples:
+    - name: a read of something dear
+      fires: true
+      events:
+        - {eventSource: secretsmanager.amazonaws.com, eventName: GetSecretValue, eventTime: '2026-03-02T10:00:00Z', requestParameters: {secretId: prod/db}}
+    - name: a read of something cheap & <odd>
+      fires: false
+      events:
+        - {eventSource: secretsmanager.amazonaws.com, eventName: GetSecretValue, eventTime: '2026-03-02T10:00:00Z', requestParameters: {secretId: test/db}}
+";
+
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn write(&self, name: &str, text: &str) -> String {
+        let path = self.path(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        Path::new(self.0.path()).join(name)
+    }
+}
+
+#[test]
+fn test_runs_examples_and_says_what_decided() {
+    let folder = Folder::new();
+    let good = folder.write("good.yml", RULE);
+    let junit = folder.path("junit.xml");
+    let run = secretrail(&["rules", "test", "--path", &good, "--junit", junit.to_str().unwrap()]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(
+        run.stdout.contains("[PASS] Denied Or Dear: a read of something dear (fires)\n       dear, not granted"),
+        "{}",
+        run.stdout
+    );
+    assert!(run.stdout.contains("2 examples of 1 rules: 2 passed, 0 failed"), "{}", run.stdout);
+    let xml = std::fs::read_to_string(&junit).unwrap();
+    assert!(
+        xml.contains("tests=\"2\" skipped=\"0\" failures=\"0\"") && xml.contains("cheap &amp; &lt;odd&gt;"),
+        "{xml}"
+    );
+
+    let bad = folder.write("bad.yml", &RULE.replace("test/db", "prod/other"));
+    let run = secretrail(&[
+        "rules",
+        "test",
+        "-r",
+        &bad,
+        "--show-failures-only",
+        "--rule",
+        "bad",
+        "--junit",
+        junit.to_str().unwrap(),
+    ]);
+    assert_eq!(run.code, 1);
+    assert!(run.stdout.starts_with("[FAIL] Denied Or Dear: a read of something cheap"), "{}", run.stdout);
+    assert!(run.stdout.contains("the rule should stay quiet, and fires"), "{}", run.stdout);
+    assert!(std::fs::read_to_string(&junit).unwrap().contains("failures=\"1\""));
+
+    let unknown = secretrail(&["rules", "test", "--rule", "nothing"]);
+    assert_eq!(unknown.code, 64, "{}", unknown.stderr);
+    let pack = secretrail(&["rules", "test"]);
+    assert_eq!(pack.code, 0, "{}", pack.stdout);
+}
+
+#[test]
+fn lint_has_an_exit_code_for_each_severity() {
+    let folder = Folder::new();
+    let check = |text: &str, code: u8, words: &str| {
+        let file = folder.write("r.yml", text);
+        let run = secretrail(&["rules", "lint", "-r", &file]);
+        assert_eq!(run.code, code, "{}{}", run.stdout, run.stderr);
+        assert!(run.stdout.contains(words), "{}", run.stdout);
+    };
+    let pack = secretrail(&["rules", "lint"]);
+    assert_eq!((pack.code, pack.stdout.as_str()), (0, ""), "the pack is clean, hints too");
+    check(RULE, 0, "missing_author");
+    check(
+        &RULE.replace("  condition", "  spare:\n    secret.name: x\n  condition"),
+        1,
+        "r.yml:10: warning: no condition asks for the selection `spare`",
+    );
+    check(
+        &RULE.replace("secret.name", "secret.nmae"),
+        2,
+        "r.yml:6: error: secret.nmae: there is no such field; did you mean `secret.name`?",
+    );
+    check(&RULE.replace("startswith", "beginswith"), 2, "error: detection: Unknown modifier 'beginswith'");
+    check(&format!("{RULE}---\n{RULE}"), 2, "is also the id of a rule in");
+    check("title: x\n\tid: y\n", 2, "r.yml:2: error");
+}
+
+#[test]
+fn a_rule_that_cannot_be_used_ends_the_replay_before_it_reads() {
+    let folder = Folder::new();
+    let duplicate = format!("{RULE}---\n{}", RULE.replace("success", "denied"));
+    for (text, words) in [
+        (RULE.replace("secret.name", "secret.nmae"), "did you mean `secret.name`?"),
+        (RULE.replace("startswith", "beginswith"), "Unknown modifier"),
+        (duplicate, "is also the id of a rule in"),
+        ("title: x\n\tid: y\n".to_owned(), "indent with spaces"),
+    ] {
+        let file = folder.write("r.yml", &text);
+        let run = secretrail(&["replay", "nowhere", "-r", &file]);
+        assert_eq!(run.code, 2, "{}", run.stderr);
+        assert!(run.stderr.contains(words) && run.stderr.contains("r.yml:"), "{}", run.stderr);
+    }
+}
+
+#[test]
+fn list_and_fields_are_tables_or_json() {
+    let run = secretrail(&["rules", "list"]);
+    assert!(run.stdout.starts_with("LEVEL "), "{}", run.stdout);
+    assert!(run.stdout.contains("critical") && run.stdout.contains("(feeds another)"));
+    let rules: Value = serde_json::from_str(&secretrail(&["rules", "list", "-f", "json"]).stdout).unwrap();
+    assert!(rules.as_array().unwrap().iter().any(|r| r["file"] == "rules/bulk-read.yml" && r["alerts"] == true));
+    let fields: Value = serde_json::from_str(&secretrail(&["rules", "fields", "-f", "json"]).stdout).unwrap();
+    assert!(fields.as_array().unwrap().iter().any(|f| f["name"] == "seen.principal_secret"));
+    assert!(secretrail(&["rules", "fields"]).stdout.contains("expected.usual_per_hour"));
+}
+
+#[test]
+fn explain_goes_selection_by_selection() {
+    let folder = Folder::new();
+    let rule = folder.write("dear.yml", RULE);
+    let events = json!([read("r", "app", 0, "prod/\u{1b}[31mdb"), decrypt_secret("k", "app", 0, "other")]).to_string();
+    let run = secretrail_with(&["rules", "explain", "dear", "-", "-r", &rule], events.as_bytes());
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let expected = "2026-03-02T10:00:00Z GetSecretValue prod/\u{fffd}[31mdb (r): matched\n  yes all of these\n  yes   selection dear\n  yes     secret.name starts with prod/\n  yes     access.outcome is success\n  yes   not this\n  no      selection granted\n  no        expected.principal is yes; it is absent\n";
+    assert!(run.stdout.starts_with("Denied Or Dear: fires\n\n"), "{}", run.stdout);
+    assert!(run.stdout.contains(expected), "{}", run.stdout);
+    let events = json!([read("r", "app", 0, "test/db")]).to_string();
+    let run = secretrail_with(&["rules", "explain", "Denied Or Dear", "-", "-r", &rule], events.as_bytes());
+    assert!(
+        run.stdout.contains("stays quiet")
+            && run.stdout.contains("no      secret.name starts with prod/; it is \"test/db\""),
+        "{}",
+        run.stdout
+    );
+    let many: Vec<Value> = (0..3).map(|n| read(&format!("r{n}"), "app", n, &format!("s{n}"))).collect();
+    let run = secretrail_with(&["rules", "explain", "bulk-read", "-"], json!(many).to_string().as_bytes());
+    assert!(run.stdout.contains("no  principal.arn=arn:aws:iam::111122223333:role/app: 3 in all, never enough within one window; asks for 20 different values within 600 s"), "{}", run.stdout);
+    let batch = json!([e2e::record(
+        "b",
+        &e2e::role("app"),
+        0,
+        "secretsmanager",
+        "BatchGetSecretValue",
+        json!({"filters": [{"key": "name", "values": [""]}]})
+    )]);
+    let run = secretrail_with(&["rules", "explain", "batch-catch-all.yml", "-"], batch.to_string().as_bytes());
+    assert!(run.stdout.contains("fires"), "{}", run.stdout);
+    for (args, code) in
+        [(["rules", "explain", "nothing", "-"], 64), (["rules", "explain", "bulk-read", "nowhere.json"], 3)]
+    {
+        let run = secretrail_with(&args, events.as_bytes());
+        assert_eq!(run.code, code, "{}", run.stderr);
+    }
+    assert_eq!(secretrail_with(&["rules", "explain", "bulk-read", "-"], b"nothing").code, 3);
+}
+
+#[test]
+fn compare_shows_what_a_change_of_rules_does() {
+    let folder = Folder::new();
+    let before = folder.write("before.yml", RULE);
+    let after = folder.write("after.yml", &RULE.replace("prod/\n", "prod/pay\n"));
+    let more = folder.write(
+        "more.yml",
+        &RULE.replace("Denied Or Dear", "Test").replace("5f0b0a3e", "6f0b0a3e").replace("prod/\n", "test/\n"),
+    );
+    let events = json!([read("a", "app", 0, "prod/pay"), read("b", "app", 5, "prod/x"), read("c", "app", 9, "test/x")]);
+    let logs = folder.write("logs.json", &events.to_string());
+    let run = secretrail(&["replay", &logs, "-r", &before, "--compare", &after, "--compare", &more, "-q"]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let rows: Vec<Vec<&str>> = run.stdout.lines().take(3).map(|l| l.split_whitespace().collect()).collect();
+    assert_eq!(rows[0], ["KEPT", "GAINED", "LOST", "LEVEL", "RULE"]);
+    assert_eq!(rows[1], ["1", "0", "1", "high", "Denied", "Or", "Dear"]);
+    assert_eq!(rows[2], ["0", "1", "0", "high", "Test"]);
+    assert!(run.stdout.contains("lost: Denied Or Dear\n") && run.stdout.contains("gained: Test\n"), "{}", run.stdout);
+    let lines = secretrail(&["replay", &logs, "-r", &before, "--compare", &after, "-q", "-f", "jsonl"]).stdout;
+    let line: Value = serde_json::from_str(lines.trim()).unwrap();
+    assert_eq!((&line["kept"], line["lost"].as_array().unwrap().len()), (&json!(1), 1));
+    assert!(
+        secretrail(&["replay", &logs, "-r", &before, "--compare", &after, "-q", "-f", "csv"])
+            .stdout
+            .contains("Denied Or Dear,high,1,0,1")
+    );
+    assert_eq!(secretrail(&["replay", "-", "-r", &before, "--compare", &after]).code, 64);
+    assert_eq!(secretrail(&["replay", &logs, "--strict"]).code, 64, "strict without a policy means nothing");
+}
