@@ -52,22 +52,13 @@ fn grant(
 ) -> Option<Grant> {
     let here = || group.pairs.iter().filter(|(_, t, _)| (&t.partition, &t.account) == (partition, account));
     let all = || here().map(|(_, _, pair)| *pair);
-    let mut secrets = Vec::new();
-    let mut folded_secrets = false;
-    for store in [Store::SecretsManager, Store::Ssm] {
-        let read: BTreeSet<&str> = here().filter(|(_, t, _)| t.store == store).map(|(_, t, _)| &*t.name).collect();
-        let Some(known) = known.get(&(partition, account, store)).filter(|_| !read.is_empty()) else { continue };
-        let prefix = match store {
-            Store::SecretsManager => format!("arn:{partition}:secretsmanager:*:{account}:secret:"),
-            Store::Ssm => format!("arn:{partition}:ssm:*:{account}:parameter"),
-        };
-        for pattern in names(&read, known) {
-            folded_secrets |= pattern.ends_with('*');
-            // A parameter at the root has no slash in its name, and one in its ARN.
-            let slash = if store == Store::Ssm && !pattern.starts_with('/') { "/" } else { "" };
-            secrets.push(format!("{prefix}{slash}{pattern}"));
-        }
-    }
+    let patterns = patterns(here().map(|(_, target, _)| *target), (partition, account), group.folded, known);
+    let folded_secrets = patterns.iter().any(|(_, pattern)| pattern.ends_with('*'));
+    let secrets = patterns.into_iter().map(|(store, pattern)| match store {
+        Store::SecretsManager => format!("arn:{partition}:secretsmanager:*:{account}:secret:{pattern}"),
+        // A parameter at the root has no slash in its name, and one in its ARN.
+        Store::Ssm => format!("arn:{partition}:ssm:*:{account}:parameter/{}", pattern.trim_start_matches('/')),
+    });
     let reads = all().map(|p| p.reads).sum();
     let seen_regions: BTreeSet<&Text> = all().flat_map(|p| &p.regions).collect();
     // Who reads in several regions will read in the account's others too.
@@ -81,7 +72,7 @@ fn grant(
     let days: BTreeSet<&i64> = all().flat_map(|p| &p.days).collect();
     Some(Grant {
         principals: group.patterns.clone(),
-        secrets,
+        secrets: secrets.collect(),
         regions: regions.iter().map(ToString::to_string).collect(),
         sources: if told { nets } else { Vec::new() },
         keys: if enough { keys(all().flat_map(|p| &p.keys).collect(), folded_secrets) } else { Vec::new() },
@@ -155,9 +146,37 @@ fn topic(name: &str) -> &str {
     }
 }
 
-/// Names, and patterns for folders of which enough was read: at least three things in it, and half of all that anybody
-/// reads there. The widest such folder is taken.
-fn names(read: &BTreeSet<&str>, known: &BTreeSet<&str>) -> Vec<String> {
+/// Names and patterns of both stores. A folder that is a pattern in one of them is one in the other too, if nobody else
+/// reads there: applications call their folders alike.
+fn patterns<'p>(
+    targets: impl Iterator<Item = &'p Target>,
+    (partition, account): (&'p Text, &'p Text),
+    siblings: bool,
+    known: &BTreeMap<Place<'p>, BTreeSet<&'p str>>,
+) -> Vec<(Store, String)> {
+    let mut read: BTreeMap<Store, BTreeSet<&str>> = BTreeMap::new();
+    for target in targets {
+        read.entry(target.store).or_default().insert(&target.name);
+    }
+    let none = BTreeSet::new();
+    let known = |store: Store| known.get(&(partition, account, store)).unwrap_or(&none);
+    let mut alike: BTreeSet<String> = BTreeSet::new();
+    for (store, read) in &read {
+        let folders = names(read, known(*store), siblings, &none).into_iter();
+        alike.extend(folders.filter_map(|p| Some(p.strip_suffix('*')?.trim_start_matches('/').to_owned())));
+    }
+    let alike: BTreeSet<&str> = alike.iter().map(String::as_str).collect();
+    let of_store = |(store, read): (&Store, &BTreeSet<&str>)| {
+        let store = *store;
+        names(read, known(store), siblings, &alike).into_iter().map(move |pattern| (store, pattern))
+    };
+    read.iter().flat_map(of_store).collect()
+}
+
+/// Names, and patterns for folders of which enough was read: three things in it and half of all that anybody reads there;
+/// two, where siblings read all there is; one, where the folder is known from the other store. The widest such folder is
+/// taken.
+fn names(read: &BTreeSet<&str>, known: &BTreeSet<&str>, siblings: bool, alike: &BTreeSet<&str>) -> Vec<String> {
     let mut folders: BTreeSet<&str> = BTreeSet::new();
     for name in read {
         folders.extend(parents(name));
@@ -169,12 +188,14 @@ fn names(read: &BTreeSet<&str>, known: &BTreeSet<&str>) -> Vec<String> {
             continue;
         }
         let below = |all: &BTreeSet<&'_ str>| all.iter().filter(|n| n.starts_with(folder)).count();
-        let child = |name: &&&str| {
-            let rest = name.get(folder.len()..).unwrap_or_default();
-            rest.split('/').next().unwrap_or_default().to_owned()
+        let inside = read.iter().filter_map(|n| n.strip_prefix(folder)?.split('/').next());
+        let children = inside.collect::<BTreeSet<&str>>().len();
+        let enough = match below(read) == below(known) {
+            true if alike.contains(folder.trim_start_matches('/')) => 1,
+            true if siblings => SIBLINGS - 1,
+            _ => SIBLINGS,
         };
-        let children: BTreeSet<String> = read.iter().filter(|n| n.starts_with(folder)).map(|n| child(&n)).collect();
-        if children.len() >= SIBLINGS && below(read) * 2 >= below(known) {
+        if children >= enough && below(read) * 2 >= below(known) {
             patterns.push(format!("{folder}*"));
         }
     }
@@ -252,7 +273,7 @@ mod tests {
         let check = |read: &[&str], more: &[&str], expected: &[&str]| {
             let read: BTreeSet<&str> = read.iter().copied().collect();
             let known: BTreeSet<&str> = read.iter().chain(more).copied().collect();
-            assert_eq!(names(&read, &known), expected);
+            assert_eq!(names(&read, &known, false, &BTreeSet::new()), expected);
         };
         check(&["prod/pay/a", "prod/pay/b"], &[], &["prod/pay/a", "prod/pay/b"]);
         check(&["prod/pay/a", "prod/pay/b", "prod/pay/c"], &[], &["prod/pay/*"]);
@@ -262,6 +283,11 @@ mod tests {
         check(&["/p/a/1", "/p/a/2", "/p/b/1", "x"], &[], &["/p/a/1", "/p/a/2", "/p/b/1", "x"]);
         check(&["key-1", "key-2", "key-3"], &[], &["key-*"]);
         check(&["alone", "other"], &[], &["alone", "other"]);
+        let (two, alike): (BTreeSet<&str>, _) = (["/p/a/1", "/p/a/2"].into(), ["p/a/"].into());
+        assert_eq!(names(&two, &two, true, &BTreeSet::new()), ["/p/a/*"], "siblings, and nobody else");
+        let (one, more): (BTreeSet<&str>, BTreeSet<&str>) = (["/p/a/1"].into(), ["/p/a/1", "/p/a/2"].into());
+        assert_eq!(names(&one, &one, false, &alike), ["/p/a/*"], "known from the other store");
+        assert_eq!(names(&one, &more, true, &alike), ["/p/a/1"], "somebody else reads there too");
     }
 
     #[test]
