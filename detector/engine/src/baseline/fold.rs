@@ -14,11 +14,27 @@ const SIBLINGS: usize = 3;
 /// Keys that are listed one by one; of more than these, the account's keys are granted.
 const LISTED_KEYS: usize = 3;
 
+/// Groups of roles that must follow a naming convention before it stands for those of which little was seen.
+const CONVENTION_GROUPS: usize = 10;
+
 /// Principals whose pairs make one grant, and the pattern for them.
 struct Group<'p> {
     patterns: Vec<String>,
     folded: bool,
+    /// The folder of the group by convention.
+    folder: Option<String>,
     pairs: Vec<(&'p Text, &'p Target, &'p Pair)>,
+}
+
+/// That roles `a-b-…` read `a/b/…`, if the history shows it: at least ten such groups, and four roles of five.
+#[derive(Default)]
+struct Convention {
+    /// Names of roles without their last part, with their folders.
+    folders: BTreeMap<String, String>,
+    /// Stores in which it is followed.
+    stores: BTreeSet<Store>,
+    /// Whether four of five such groups with enough reads read in several regions.
+    everywhere: bool,
 }
 
 /// The secrets of one account and store.
@@ -32,12 +48,13 @@ pub(super) fn grants(pairs: &Pairs) -> Vec<Grant> {
         known.entry((&target.partition, &target.account, target.store)).or_default().insert(&target.name);
         regions.entry(&target.account).or_default().extend(&pair.regions);
     }
+    let convention = Convention::of(pairs);
     let mut grants = Vec::new();
-    for group in groups(pairs) {
+    for group in groups(pairs, &convention) {
         let accounts: BTreeSet<(&Text, &Text)> =
             group.pairs.iter().map(|(_, t, _)| (&t.partition, &t.account)).collect();
         for account in accounts {
-            grants.extend(grant(&group, account, &known, &regions));
+            grants.extend(grant(&group, account, &known, &regions, &convention));
         }
     }
     grants.sort_by(|a, b| (&a.principals, &a.secrets).cmp(&(&b.principals, &b.secrets)));
@@ -49,10 +66,14 @@ fn grant(
     (partition, account): (&Text, &Text),
     known: &BTreeMap<Place<'_>, BTreeSet<&str>>,
     regions: &BTreeMap<&Text, BTreeSet<&Text>>,
+    convention: &Convention,
 ) -> Option<Grant> {
     let here = || group.pairs.iter().filter(|(_, t, _)| (&t.partition, &t.account) == (partition, account));
     let all = || here().map(|(_, _, pair)| *pair);
-    let patterns = patterns(here().map(|(_, target, _)| *target), (partition, account), group.folded, known);
+    let patterns = match &group.folder {
+        Some(folder) => convention.stores.iter().map(|store| (*store, format!("{folder}/*"))).collect(),
+        None => patterns(here().map(|(_, target, _)| *target), (partition, account), group.folded, known),
+    };
     let folded_secrets = patterns.iter().any(|(_, pattern)| pattern.ends_with('*'));
     let secrets = patterns.into_iter().map(|(store, pattern)| match store {
         Store::SecretsManager => format!("arn:{partition}:secretsmanager:*:{account}:secret:{pattern}"),
@@ -62,7 +83,7 @@ fn grant(
     let reads = all().map(|p| p.reads).sum();
     let seen_regions: BTreeSet<&Text> = all().flat_map(|p| &p.regions).collect();
     // Who reads in several regions will read in the account's others too.
-    let wide = seen_regions.len() > 1;
+    let wide = seen_regions.len() > 1 || (group.folder.is_some() && convention.everywhere);
     let regions = if wide { regions.get(account).unwrap_or(&seen_regions) } else { &seen_regions };
     let principals: BTreeSet<&Text> = here().map(|(principal, ..)| *principal).collect();
     let enough = reads >= ENOUGH_READS;
@@ -85,8 +106,74 @@ fn grant(
     })
 }
 
+impl Convention {
+    fn of(pairs: &Pairs) -> Self {
+        let mut found = Self::default();
+        let (mut following, mut roles) = (0, 0);
+        let mut groups: BTreeMap<(&Text, &str), (u64, BTreeSet<&Text>)> = BTreeMap::new();
+        for (principal, targets) in pairs {
+            let Some(stem) = stem_name(principal) else { continue };
+            roles += 1;
+            let Some(folder) = folder_of(stem, targets.keys()) else { continue };
+            following += 1;
+            found.folders.insert(stem.to_owned(), folder.to_owned());
+            found.stores.extend(targets.keys().map(|t| t.store));
+            for (target, pair) in targets {
+                let (reads, regions) = groups.entry((&target.account, stem)).or_default();
+                *reads += pair.reads;
+                regions.extend(&pair.regions);
+            }
+        }
+        if found.folders.len() < CONVENTION_GROUPS || following * 5 < roles * 4 {
+            return Self::default();
+        }
+        let known = || groups.values().filter(|(reads, _)| *reads >= ENOUGH_READS);
+        let several = known().filter(|(_, regions)| regions.len() > 1).count();
+        found.everywhere = several > 0 && several * 5 >= known().count() * 4;
+        found
+    }
+
+    /// The folder of roles that all follow the convention.
+    fn folder(&self, principals: &[&Text], pairs: &Pairs) -> Option<String> {
+        let stem = stem_name(principals.first()?)?;
+        let follows = |p: &&Text| pairs.get(*p).is_some_and(|targets| folder_of(stem, targets.keys()).is_some());
+        self.folders.get(stem).filter(|_| principals.iter().all(follows)).cloned()
+    }
+}
+
+/// The folder that all targets lie in, if it is called as the roles are: `prod/payments` for `prod-payments`.
+fn folder_of<'t>(stem: &str, targets: impl Iterator<Item = &'t Target>) -> Option<&'t str> {
+    let mut folder = None;
+    for target in targets {
+        let path = target.name.trim_start_matches('/');
+        // What is read by path is the folder itself.
+        let mine = [path.trim_end_matches('/'), topic(&target.name)];
+        folder = Some(mine.into_iter().find(|f| f.contains('/') && f.split('/').eq_joined(stem))?);
+    }
+    folder
+}
+
+/// Whether parts are a text when they are joined by hyphens.
+trait Joined {
+    fn eq_joined(self, text: &str) -> bool;
+}
+
+impl<'a, I: Iterator<Item = &'a str>> Joined for I {
+    fn eq_joined(self, text: &str) -> bool {
+        let mut rest = Some(text);
+        for part in self {
+            let Some(after) = rest.and_then(|rest| rest.strip_prefix(part)) else { return false };
+            rest = if after.is_empty() { None } else { after.strip_prefix('-') };
+            if rest.is_none() && !after.is_empty() {
+                return false;
+            }
+        }
+        rest.is_none()
+    }
+}
+
 /// Principals by themselves, and roles that are siblings by name and read from the same folders as one.
-fn groups(pairs: &Pairs) -> Vec<Group<'_>> {
+fn groups<'p>(pairs: &'p Pairs, convention: &Convention) -> Vec<Group<'p>> {
     let mut by_stem: BTreeMap<String, Vec<&Text>> = BTreeMap::new();
     for principal in pairs.keys() {
         by_stem.entry(stem(principal).unwrap_or_else(|| principal.to_string())).or_default().push(principal);
@@ -98,27 +185,34 @@ fn groups(pairs: &Pairs) -> Vec<Group<'_>> {
                 |p: &Text| pairs.get_key_value(p).into_iter().flat_map(|(p, t)| t.iter().map(move |(t, a)| (p, t, a)));
             principals.iter().flat_map(|p| of(p)).collect()
         };
-        if principals.len() > 1 && are_siblings(&principals, pairs) {
-            groups.push(Group { patterns: vec![format!("{stem}*")], folded: true, pairs: all(&principals) });
+        let folder = convention.folder(&principals, pairs);
+        if folder.is_some() || (principals.len() > 1 && are_siblings(&principals, pairs)) {
+            groups.push(Group { patterns: vec![format!("{stem}*")], folded: true, folder, pairs: all(&principals) });
         } else {
             for principal in principals {
-                groups.push(Group { patterns: vec![principal.to_string()], folded: false, pairs: all(&[principal]) });
+                let (patterns, pairs) = (vec![principal.to_string()], all(&[principal]));
+                groups.push(Group { patterns, folded: false, folder: None, pairs });
             }
         }
     }
     groups
 }
 
-/// `…:role/prod-payments-app` to `…:role/prod-payments-`; roles only, and not those of people or of services.
-fn stem(principal: &str) -> Option<String> {
+/// `prod-payments` of `…:role/prod-payments-app`; roles only, and not those of people or of services.
+fn stem_name(principal: &str) -> Option<&str> {
     let resource = Arn::parse(principal).filter(|arn| arn.service == "iam")?.resource;
-    let name = resource.strip_prefix("role/")?.rsplit('/').next()?;
     if resource.contains("AWSReservedSSO_") || resource.contains("aws-service-role/") {
         return None;
     }
-    let (stem, _) = name.rsplit_once('-')?;
-    let cut = principal.len().checked_sub(name.len() - stem.len() - 1)?;
-    (!stem.is_empty()).then(|| principal.get(..cut).map(str::to_owned)).flatten()
+    let (stem, _) = resource.strip_prefix("role/")?.rsplit('/').next()?.rsplit_once('-')?;
+    Some(stem).filter(|stem| !stem.is_empty())
+}
+
+/// `…:role/prod-payments-` of `…:role/prod-payments-app`.
+fn stem(principal: &str) -> Option<String> {
+    let name = stem_name(principal)?;
+    let (before, _) = principal.rsplit_once(name)?;
+    Some(format!("{before}{name}-"))
 }
 
 /// Whether every one of them reads mostly from folders that others of them read from too.
@@ -288,6 +382,21 @@ mod tests {
         let (one, more): (BTreeSet<&str>, BTreeSet<&str>) = (["/p/a/1"].into(), ["/p/a/1", "/p/a/2"].into());
         assert_eq!(names(&one, &one, false, &alike), ["/p/a/*"], "known from the other store");
         assert_eq!(names(&one, &more, true, &alike), ["/p/a/1"], "somebody else reads there too");
+    }
+
+    #[test]
+    fn folders_are_called_as_roles_are() {
+        for (path, stem, is) in [
+            ("a/b", "a-b", true),
+            ("a/b-c", "a-b-c", true),
+            ("a/b", "a-bc", false),
+            ("a/b", "a", false),
+            ("a", "a-b", false),
+        ] {
+            assert_eq!(path.split('/').eq_joined(stem), is, "{path} {stem}");
+        }
+        assert_eq!(stem("arn:aws:iam::1:role/x/prod-pay-app").as_deref(), Some("arn:aws:iam::1:role/x/prod-pay-"));
+        assert_eq!(stem("arn:aws:iam::1:user/a-b"), None);
     }
 
     #[test]
