@@ -101,13 +101,15 @@ enum SourcePattern {
 /// Indices of the grants that cover a secret.
 type Covering = Arc<[usize]>;
 
+/// Identity, full ARN, and whether it is a path of which the content is not known.
+type Covered = (SecretKey, Option<Text>, bool);
+
 /// A policy that was read and checked.
 #[derive(Debug)]
 pub struct Policy {
     grants: Vec<Grant>,
-    /// Which grants cover a secret; policies are large and secrets are few. Keyed by identity, full ARN, and whether it is
-    /// a path of which the content is not known.
-    covering: Mutex<HashMap<(SecretKey, Option<Text>, bool), Covering>>,
+    /// Which grants cover a secret; policies are large and secrets are few.
+    covering: Mutex<HashMap<Covered, Covering>>,
     strict: bool,
 }
 
