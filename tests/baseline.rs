@@ -111,6 +111,20 @@ fn what_looks_like_an_attack_is_left_out_and_told() {
     );
     let granted = |who: &str| proposal.grants.iter().any(|g| g.principals.iter().any(|p| p.ends_with(who)));
     assert!(granted("role/ci") && !granted("role/thief"));
+    assert!(!text.contains("Look twice"), "nobody who is granted something did anything else: {text}");
+    denied_later(records);
+}
+
+fn denied_later(mut records: Vec<Value>) {
+    let mut denied = read("d2", "ci", 50, "prod/pay/a");
+    denied["errorCode"] = json!("AccessDenied");
+    let mut vendor = read("v", "vendor", 60, &secret_arn("prod/pay/a"));
+    vendor["userIdentity"]["arn"] = json!("arn:aws:sts::999988887777:assumed-role/vendor/s");
+    vendor["userIdentity"]["sessionContext"] = json!({});
+    records.extend([denied, vendor]);
+    let text = learn(&records, None).to_yaml(None).unwrap();
+    assert!(text.contains("# Look twice: other accesses of its principals were left out: denied\n"), "{text}");
+    assert!(text.contains("# Look twice: reads from another account; on one day only\n"), "{text}");
 }
 
 #[test]

@@ -76,8 +76,11 @@ fn row(id: &str, change: &Change<'_>) -> [String; 6] {
 }
 
 fn text(changes: &BTreeMap<&str, Change<'_>>) -> String {
-    let rows: Vec<[String; 5]> = changes
-        .iter()
+    // What changed comes first.
+    let mut sorted: Vec<_> = changes.iter().collect();
+    sorted.sort_by_key(|(_, c)| (std::cmp::Reverse(c.gained.len() + c.lost.len()), c.meta.map(|m| &m.title)));
+    let rows: Vec<[String; 5]> = sorted
+        .into_iter()
         .map(|(id, change)| {
             let [_, title, level, kept, gained, lost] = row(id, change);
             [kept, gained, lost, level, title]

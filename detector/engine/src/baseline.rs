@@ -11,6 +11,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::access::{Access, Method};
+use crate::glob::Glob;
 use crate::ids::{Store, Text};
 use crate::observation::{Outcome, SourceKind};
 use crate::policy::{Policy, Verdict};
@@ -119,6 +120,8 @@ pub struct Grant {
     pub seen_principals: usize,
     /// Secrets that were seen.
     pub seen_secrets: usize,
+    /// Why to look twice at it.
+    pub doubts: Vec<String>,
 }
 
 /// A proposed policy.
@@ -216,7 +219,28 @@ pub fn propose(accesses: &[Arc<Access>], earlier: Option<&Policy>, options: Opti
     };
     proposal.left_out = omissions.into_iter().map(omission).collect();
     proposal.left_out.sort_by(|a, b| (a.why, b.accesses, &a.principal).cmp(&(b.why, a.accesses, &b.principal)));
+    for grant in &mut proposal.grants {
+        grant.doubts = doubts(grant, &proposal.left_out);
+    }
     proposal
+}
+
+/// What a reviewer should know before granting.
+fn doubts(grant: &Grant, left_out: &[Omission]) -> Vec<String> {
+    let patterns: Vec<Glob> = grant.principals.iter().map(|p| Glob::new(p)).collect();
+    let meant = |omission: &&Omission| patterns.iter().any(|p| p.matches(&omission.principal));
+    let reasons: BTreeSet<&str> = left_out.iter().filter(meant).map(|o| o.why.as_str()).collect();
+    let account = |arn: &String| arn.split(':').nth(4).unwrap_or_default().to_owned();
+    let owner = grant.secrets.first().map(account);
+    let mut doubts = Vec::new();
+    if grant.principals.iter().any(|p| p.starts_with("arn:") && Some(account(p)) != owner) {
+        doubts.push("reads from another account".to_owned());
+    }
+    if grant.days == 1 {
+        doubts.push("on one day only".to_owned());
+    }
+    doubts.extend(reasons.iter().map(|why| format!("other accesses of its principals were left out: {why}")));
+    doubts
 }
 
 impl Proposal {

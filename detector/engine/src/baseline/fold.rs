@@ -101,6 +101,7 @@ fn grant(
         reads,
         days: days.len(),
         last: all().filter_map(|p| p.last).max().unwrap_or(EventTime(0)),
+        doubts: Vec::new(),
         seen_principals: principals.len(),
         seen_secrets: here().map(|(_, t, _)| (t.store, &t.name)).collect::<BTreeSet<_>>().len(),
     })

@@ -56,6 +56,9 @@ fn grant(grant: &Grant, out: &mut String) {
             grant.last
         ),
     );
+    if !grant.doubts.is_empty() {
+        line(out, &neutral::line(&format!("  # Look twice: {}", grant.doubts.join("; "))));
+    }
     let lists = [
         ("secrets", &grant.secrets),
         ("principals", &grant.principals),
