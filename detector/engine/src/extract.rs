@@ -8,9 +8,8 @@ use std::sync::Arc;
 use crate::document::Node;
 use crate::ids::{Arn, Home, SecretRef, Store, Text};
 use crate::observation::{
-    Ask, Head, Interner, Kept, KeyUse, Observation, Outcome, SecretChange, SecretRead, Source, SourceKind,
+    Ask, Head, Interner, Kept, KeyUse, Observation, Outcome, SecretChange, SecretRead, SourceKind,
 };
-use crate::principal::Principal;
 use crate::time::EventTime;
 use crate::wire::{Record, Scalar};
 
@@ -227,7 +226,7 @@ impl Facts<'_, '_> {
         if !dry_run && (names_secret || for_store()) { Ok(()) } else { Err(NotOurs::Other) }
     }
 
-    fn key_use(&mut self, mut head: Head) -> KeyUse {
+    fn key_use(&mut self, head: Head) -> KeyUse {
         let home = home(self.record);
         let context = &self.record.request_parameters.encryption_context;
         let named = context.secret_arn.get().map(|arn| (Store::SecretsManager, arn));
@@ -240,10 +239,6 @@ impl Facts<'_, '_> {
         let direct = head.principal.via.is_none()
             && !matches!(head.source.kind, SourceKind::Service | SourceKind::Internal)
             && head.principal.kind != crate::principal::PrincipalKind::Service;
-        // The endpoint on a KMS event is AWS's own, never the caller's.
-        if head.source.vpc_endpoint.is_some() {
-            head.source = self.interner.source(Source { vpc_endpoint: None, ..(*head.source).clone() });
-        }
         KeyUse {
             secret,
             version_id: context.secret_version_id.get().map(|v| self.interner.text(v)),
@@ -294,12 +289,9 @@ pub fn head(
     let (outcome, denied) = outcome(&record.error_code);
     let denied_by = denied.then(|| denied_by(record.error_message.get())).flatten();
     let shared = |scalar: &Scalar<'_>, interner: &mut Interner| scalar.get().map(|t| interner.text(t));
-    let source = Source {
-        ip: shared(&record.source_ip_address, interner),
-        kind: SourceKind::of(record.source_ip_address.get()),
-        user_agent: shared(&record.user_agent, interner),
-        vpc_endpoint: shared(&record.vpc_endpoint_id, interner),
-    };
+    // The endpoint on a Decrypt is AWS's own, never the caller's.
+    let of_caller = record.event_name.get() != Some("Decrypt");
+    let endpoint = record.vpc_endpoint_id.get().filter(|_| of_caller);
     let home = home(record);
     Ok(Head {
         event_id,
@@ -309,8 +301,9 @@ pub fn head(
         api: interner.text(record.event_name.get().unwrap_or_default()),
         account: interner.text(home.account),
         region: interner.text(home.region),
-        principal: interner.principal(Principal::of(record)),
-        source: interner.source(source),
+        principal: interner.principal(record),
+        access_key_id: record.user_identity.access_key_id.get().map(Text::from),
+        source: interner.source(record.source_ip_address.get(), record.user_agent.get(), endpoint),
         outcome,
         denied_by: denied_by.map(|d| interner.text(&d)),
         error_code: shared(&record.error_code, interner),

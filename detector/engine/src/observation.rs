@@ -3,12 +3,13 @@
 use std::hash::Hash;
 use std::sync::Arc;
 
-use ahash::{HashMap, HashSet};
+use ahash::{HashMap, HashSet, RandomState};
 
 use crate::document::Node;
 use crate::ids::{Home, SecretRef, Store, Text};
 use crate::principal::Principal;
 use crate::time::EventTime;
+use crate::wire::Record;
 
 /// How a call ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -111,6 +112,8 @@ pub struct Head {
     pub region: Text,
     /// Who called.
     pub principal: Arc<Principal>,
+    /// `userIdentity.accessKeyId`; differs between a read and its Decrypt.
+    pub access_key_id: Option<Text>,
     /// From where.
     pub source: Arc<Source>,
     /// How it ended.
@@ -136,10 +139,17 @@ impl Head {
         self.shared_id.as_ref().unwrap_or(&self.event_id)
     }
 
+    /// How much of the caller this copy of an event tells; the higher one is kept.
+    #[must_use]
+    pub fn richness(&self) -> u8 {
+        let Principal { actor, name, .. } = &*self.principal;
+        u8::from(actor.is_some()) * 4 + u8::from(self.access_key_id.is_some()) * 2 + u8::from(name.is_some())
+    }
+
     /// Of two records of one event, the one to keep compares greater: updates, then the richer identity, then by name.
     #[must_use]
     pub fn preference(&self) -> (bool, u8, std::cmp::Reverse<(&str, &str)>) {
-        (self.updated, self.principal.richness(), std::cmp::Reverse((&self.event_id, &self.object)))
+        (self.updated, self.richness(), std::cmp::Reverse((&self.event_id, &self.object)))
     }
 }
 
@@ -225,12 +235,17 @@ impl Observation {
     }
 }
 
+/// The texts that a principal was made of.
+type Told = [Option<Text>; 14];
+
 /// Gives equal values one home, so that a million records do not hold a million copies of a user agent.
 #[derive(Debug, Default)]
 pub struct Interner {
     texts: HashSet<Text>,
-    principals: HashSet<Arc<Principal>>,
-    sources: HashSet<Arc<Source>>,
+    /// By a hash of what a record tells of them, with that.
+    principals: HashMap<u64, (Told, Arc<Principal>)>,
+    sources: HashMap<u64, Arc<Source>>,
+    hasher: RandomState,
     /// By what a record called them; the account, region and partition of that record decide with it.
     secrets: HashMap<Text, ([Text; 3], SecretRef)>,
     parameters: HashMap<Text, ([Text; 3], SecretRef)>,
@@ -276,20 +291,43 @@ impl Interner {
         secret
     }
 
-    /// The shared form of a principal.
-    pub fn principal(&mut self, principal: Principal) -> Arc<Principal> {
-        if let Some(known) = self.principals.get(&principal) {
-            return known.clone();
+    /// The shared form of a record's principal. Most records repeat one that is known, and then nothing is made.
+    pub fn principal(&mut self, record: &Record<'_>) -> Arc<Principal> {
+        let told = Principal::told_by(record);
+        let hash = self.hasher.hash_one(told);
+        let known = self.principals.get(&hash);
+        if let Some((_, principal)) = known.filter(|(known, _)| known.iter().map(Option::as_deref).eq(told)) {
+            return principal.clone();
         }
-        shared(&mut self.principals, Arc::new(principal))
+        let mut principal = Principal::of(record);
+        principal.texts().for_each(|text| *text = self.text(text));
+        let principal = Arc::new(principal);
+        let told = told.map(|text| text.map(|text| self.text(text)));
+        if self.principals.len() >= INTERNED {
+            self.principals.clear();
+        }
+        self.principals.insert(hash, (told, principal.clone()));
+        principal
     }
 
     /// The shared form of a source.
-    pub fn source(&mut self, source: Source) -> Arc<Source> {
-        if let Some(known) = self.sources.get(&source) {
+    pub fn source(&mut self, ip: Option<&str>, user_agent: Option<&str>, vpc_endpoint: Option<&str>) -> Arc<Source> {
+        let hash = self.hasher.hash_one((ip, user_agent, vpc_endpoint));
+        let same = |known: &&Arc<Source>| {
+            let known = (known.ip.as_deref(), known.user_agent.as_deref(), known.vpc_endpoint.as_deref());
+            known == (ip, user_agent, vpc_endpoint)
+        };
+        if let Some(known) = self.sources.get(&hash).filter(same) {
             return known.clone();
         }
-        shared(&mut self.sources, Arc::new(source))
+        let mut text = |text: Option<&str>| text.map(|text| self.text(text));
+        let (kind, ip) = (SourceKind::of(ip), text(ip));
+        let source = Arc::new(Source { ip, kind, user_agent: text(user_agent), vpc_endpoint: text(vpc_endpoint) });
+        if self.sources.len() >= INTERNED {
+            self.sources.clear();
+        }
+        self.sources.insert(hash, source.clone());
+        source
     }
 }
 

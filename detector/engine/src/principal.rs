@@ -2,8 +2,6 @@
 //!
 //! Source: AWS CloudTrail user guide, "CloudTrail userIdentity element".
 
-use std::hash::{Hash, Hasher};
-
 use crate::ids::{Arn, Text};
 use crate::wire;
 
@@ -37,7 +35,7 @@ impl PrincipalKind {
 }
 
 /// Who called.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Principal {
     /// Stable identity: role ARN with its path (and the session name for people behind `AWSReservedSSO_*` roles), user ARN,
     /// root ARN, service name, or `account:principal id` where the record has no ARN. `None` when it names nobody.
@@ -58,17 +56,8 @@ pub struct Principal {
     pub via: Option<Text>,
     /// Whether the session was opened in the AWS console (`sessionCredentialFromConsole`).
     pub console: bool,
-    /// `userIdentity.accessKeyId`; differs between a read and its Decrypt.
-    pub access_key_id: Option<Text>,
     /// `userIdentity.principalId`.
     pub principal_id: Option<Text>,
-}
-
-impl Hash for Principal {
-    /// Session and key tell nearly all principals apart; hashing eleven fields for each record would cost more than the rest.
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        (&self.actor, &self.access_key_id).hash(state);
-    }
 }
 
 impl Principal {
@@ -89,7 +78,6 @@ impl Principal {
             session: None,
             via: text(&identity.invoked_by),
             console,
-            access_key_id: text(&identity.access_key_id),
             principal_id: text(&identity.principal_id),
         };
         principal.fold(identity);
@@ -106,10 +94,32 @@ impl Principal {
         self.actor.clone().or_else(without_arn).or_else(|| self.id.clone())
     }
 
-    /// How much of the caller this copy of an event tells; the higher one is kept.
-    #[must_use]
-    pub fn richness(&self) -> u8 {
-        u8::from(self.actor.is_some()) * 4 + u8::from(self.access_key_id.is_some()) * 2 + u8::from(self.name.is_some())
+    /// Every text in it, to be replaced by a shared copy.
+    pub(crate) fn texts(&mut self) -> impl Iterator<Item = &mut Text> {
+        let Self { id, actor, identity_type, account, name, session, via, principal_id, .. } = self;
+        [id, actor, identity_type, account, name, session, via, principal_id].into_iter().flatten()
+    }
+
+    /// Everything in a record that [`Principal::of`] looks at: equal texts make equal principals.
+    pub(crate) fn told_by<'r>(record: &'r wire::Record<'_>) -> [Option<&'r str>; 14] {
+        let identity = &record.user_identity.0;
+        let (issuer, person) = (identity.session_issuer(), &identity.on_behalf_of);
+        [
+            identity.arn.get(),
+            identity.principal_id.get(),
+            identity.kind.get(),
+            identity.account_id.get(),
+            identity.user_name.get(),
+            identity.invoked_by.get(),
+            identity.identity_provider.get(),
+            issuer.arn.get(),
+            issuer.user_name.get(),
+            issuer.kind.get(),
+            person.user_id.get(),
+            person.identity_store_arn.get(),
+            record.recipient_account_id.get(),
+            record.session_credential_from_console.get(),
+        ]
     }
 
     fn fold(&mut self, identity: &wire::UserIdentity<'_>) {

@@ -123,7 +123,7 @@ fn access(access: &Access) -> Vec<String> {
         or_empty(principal.account.as_ref()),
         or_empty(principal.via.as_ref()),
         principal.console.to_string(),
-        or_empty(principal.access_key_id.as_ref()),
+        or_empty(head.access_key_id.as_ref()),
         or_empty(head.source.ip.as_ref()),
         head.source.kind.as_str().to_owned(),
         or_empty(head.source.user_agent.as_ref()),

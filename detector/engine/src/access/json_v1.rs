@@ -106,7 +106,7 @@ impl<'a> From<&'a Access> for AccessV1<'a> {
                 account: principal.account.as_deref(),
                 via: principal.via.as_deref(),
                 console: principal.console,
-                access_key_id: principal.access_key_id.as_deref(),
+                access_key_id: access.head.access_key_id.as_deref(),
             },
             source: SourceV1 {
                 ip: head.source.ip.as_deref(),
