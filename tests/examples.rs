@@ -27,6 +27,7 @@ fn the_replay_tells_the_five_stories_and_nothing_else() {
         format!("{unexpected},{}", user("jo.backup")),
         format!("high,Many Different Secrets Read By One Principal,{}", user("jo.backup")),
         format!("medium,Secret Read By A Person,{}", user("jo.backup")),
+        format!("low,Secrets Listed And Then Read,{}", user("jo.backup")),
         format!("low,Access To A Secret Denied,{}", role("web-frontend")),
         format!("high,Many Different Secrets Denied To One Principal,{}", role("web-frontend")),
         format!("{unexpected},{}", role("web-frontend")),

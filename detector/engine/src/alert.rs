@@ -204,18 +204,12 @@ fn summary(rule: &RuleMeta, firing: Option<&Firing>, evidence: &[Evidence], secr
         Some(_) => format!("{} sources", sources.len()),
         None => "an unknown source".to_owned(),
     };
-    let object = match (&first.secret, secrets) {
+    let object = match (evidence.iter().find_map(|e| e.secret.as_ref()), secrets) {
         (_, 2..) => format!("{secrets} secrets"),
         (Some(secret), _) => secret.label(),
         (None, _) => String::new(),
     };
-    let verbs: BTreeSet<&str> = evidence.iter().map(verb).collect();
-    let done = match verbs.first() {
-        Some(verb) if verbs.len() == 1 && !verb.is_empty() => (*verb).to_owned(),
-        _ if verbs.len() > 1 && evidence.iter().all(|e| e.head.outcome == Outcome::Success) => "read".to_owned(),
-        _ if verbs.len() > 1 => "read or tried to read".to_owned(),
-        _ => format!("called {}", head.api),
-    };
+    let done = done(evidence);
     let how = if first.access.is_some() { format!(" ({})", head.api) } else { String::new() };
     let space = if object.is_empty() { "" } else { " " };
     match firing {
@@ -234,16 +228,31 @@ fn summary(rule: &RuleMeta, firing: Option<&Firing>, evidence: &[Evidence], secr
     }
 }
 
-/// What was done; an empty word where only the name of the API tells.
+/// What was done, in the order in which it was: calls that are no accesses by their names, then what happened to secrets.
+fn done(evidence: &[Evidence]) -> String {
+    let mut calls: Vec<String> = Vec::new();
+    for call in evidence.iter().filter(|e| e.access.is_none()).map(|e| format!("called {}", e.head.api)) {
+        if !calls.contains(&call) {
+            calls.push(call);
+        }
+    }
+    let accesses = || evidence.iter().filter(|e| e.access.is_some());
+    let verbs: BTreeSet<&str> = accesses().map(verb).collect();
+    let verb = match verbs.len() {
+        0 | 1 => verbs.first().copied(),
+        _ if accesses().all(|e| e.head.outcome == Outcome::Success) => Some("read"),
+        _ => Some("read or tried to read"),
+    };
+    calls.extend(verb.map(str::to_owned));
+    calls.join(" and ")
+}
+
 fn verb(evidence: &Evidence) -> &'static str {
-    match (&evidence.access, evidence.head.outcome) {
-        (None, _) => "",
-        (Some(_), Outcome::Denied) => "was denied reading",
-        (Some(_), Outcome::Failed) => "failed to read",
-        (Some(access), Outcome::Success) => match access.method {
-            Method::DirectDecrypt => "decrypted, calling KMS directly,",
-            Method::DecryptOnly => "used the key of",
-            _ => "read",
-        },
+    match (evidence.access.as_ref().map(|access| access.method), evidence.head.outcome) {
+        (_, Outcome::Denied) => "was denied reading",
+        (_, Outcome::Failed) => "failed to read",
+        (Some(Method::DirectDecrypt), Outcome::Success) => "decrypted, calling KMS directly,",
+        (Some(Method::DecryptOnly), Outcome::Success) => "used the key of",
+        (_, Outcome::Success) => "read",
     }
 }
