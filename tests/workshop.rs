@@ -213,3 +213,31 @@ fn compare_shows_what_a_change_of_rules_does() {
     assert_eq!(secretrail(&["replay", "-", "-r", &before, "--compare", &after]).code, 64);
     assert_eq!(secretrail(&["replay", &logs, "--strict"]).code, 64, "strict without a policy means nothing");
 }
+
+#[test]
+fn each_file_of_the_pack_can_be_worked_on_alone() {
+    for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../rules")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|e| e != "yml") {
+            continue;
+        }
+        let path = path.to_str().unwrap();
+        let tested = secretrail(&["rules", "test", "--path", path, "--show-failures-only"]);
+        assert_eq!(tested.code, 0, "{}{}", tested.stdout, tested.stderr);
+        assert!(!tested.stdout.contains("\n0 examples"), "{path}: {}", tested.stdout);
+        let linted = secretrail(&["rules", "lint", "-r", path]);
+        assert_eq!(
+            (linted.code, linted.stdout.as_str(), linted.stderr.as_str()),
+            (0, "", "1 files: 0 errors, 0 warnings, 0 hints\n")
+        );
+    }
+    let listed =
+        secretrail(&["rules", "list", "-r", concat!(env!("CARGO_MANIFEST_DIR"), "/../rules/denied-probing.yml")]);
+    assert_eq!(listed.stdout.lines().count(), 2, "what it needs is not listed: {}", listed.stdout);
+    // A correlation of one's own may name rules of the pack, which then raise nothing by themselves.
+    let folder = Folder::new();
+    let own = folder.write("own.yml", "title: Twice\nid: 7f0b0a3e-5f0e-4c37-9d0a-8f3a51c1e0aa\ncorrelation: {type: event_count, rules: [secret_read], group-by: [principal.arn], timespan: 5m, condition: {gte: 2}}\n");
+    let logs = folder.write("logs.json", &json!([read("a", "app", 0, "x"), read("b", "app", 5, "y")]).to_string());
+    let replayed = secretrail(&["replay", &logs, "-r", &own, "-q", "-f", "csv"]);
+    assert_eq!((replayed.code, replayed.stdout.lines().count()), (0, 2), "{}{}", replayed.stdout, replayed.stderr);
+}

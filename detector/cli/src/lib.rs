@@ -153,7 +153,7 @@ fn replay(args: &args::Replay, started: Instant, host: &mut Host) -> Result<u8, 
         return Err(Failure::Usage(message.to_owned()));
     }
     let load = |paths: &[std::path::PathBuf], host: &mut Host| {
-        let (rules, _) = load::rules(paths, args.vars.as_deref())?;
+        let rules = load::Rules::open(paths, args.vars.as_deref())?.set;
         rules.warnings.iter().for_each(|warning| say(host, &format!("secretrail: warning: {warning}\n")));
         Ok::<_, Failure>(rules)
     };

@@ -1,28 +1,69 @@
 //! Rule files and the access policy from disk, and the pack that the binary carries.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use include_dir::{Dir, include_dir};
 use secretrail_engine::policy::Policy;
-use secretrail_engine::rule::RuleSet;
 use secretrail_engine::rule::examples::Example;
-use secretrail_engine::rule::load::{LoadError, load_with};
+use secretrail_engine::rule::load::{LoadError, defines, load_with, unresolved};
 use secretrail_engine::rule::vars::{self, Vars};
+use secretrail_engine::rule::{RuleMeta, RuleSet};
 use walkdir::WalkDir;
 
 use crate::Failure;
 
 static PACK: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../rules");
 
-/// Loads rules from files and folders; the built-in pack when none are named. With them come their examples.
-///
-/// # Errors
-///
-/// [`Failure::Rules`] lists everything that is wrong.
-pub fn rules(paths: &[PathBuf], vars: Option<&Path>) -> Result<(RuleSet, Vec<Example>), Failure> {
-    let (files, vars) = (files(paths)?, self::vars(vars)?);
-    let loaded = load_with(files.iter().map(|(name, text)| (name.as_str(), text.as_str())), &vars);
-    loaded.map_err(|errors| Failure::Rules(list(&errors)))
+/// Rules from files and folders, or the built-in pack when none are named, with what they need from that pack: rules about
+/// single events that a correlation names and that are not in the files. Those raise no alerts of their own.
+pub struct Rules {
+    /// Every rule.
+    pub set: RuleSet,
+    /// Examples of the rules that were named, not of those they need.
+    pub examples: Vec<Example>,
+    /// Files of the pack that are there only because a correlation names a rule in them.
+    needed: BTreeSet<String>,
+}
+
+impl Rules {
+    /// Loads them.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Rules`] lists everything that is wrong.
+    pub fn open(paths: &[PathBuf], vars: Option<&Path>) -> Result<Self, Failure> {
+        let (mut files, vars) = (files(paths)?, self::vars(vars)?);
+        let needed = add_needed(&mut files);
+        let loaded = load_with(files.iter().map(|(name, text)| (name.as_str(), text.as_str())), &vars);
+        let (rules, mut examples) = loaded.map_err(|errors| Failure::Rules(list(&errors)))?;
+        let is_needed = |meta: &RuleMeta| needed.contains(&meta.file);
+        let metas = rules.detections.iter().map(|d| &d.meta).chain(rules.windows.iter().map(|w| &w.meta));
+        let hidden: BTreeSet<&str> = metas.filter(|meta| is_needed(meta)).map(|meta| meta.id.as_str()).collect();
+        examples.retain(|example| !hidden.contains(example.rule.as_str()));
+        Ok(Self { set: rules, examples, needed })
+    }
+
+    /// Whether a rule was named, and is not only needed by another.
+    #[must_use]
+    pub fn holds(&self, meta: &RuleMeta) -> bool {
+        !self.needed.contains(&meta.file)
+    }
+}
+
+/// Adds the files of the pack that hold rules which correlations in the files name. Gives their names.
+pub fn add_needed(files: &mut Vec<(String, String)>) -> BTreeSet<String> {
+    let wanted = unresolved(files);
+    let needed: Vec<_> = pack().into_iter().filter(|(_, text)| defines(text, &wanted)).map(only_single).collect();
+    let names = needed.iter().map(|(name, _)| name.clone()).collect();
+    files.extend(needed);
+    names
+}
+
+/// The rules about single events of a file: its correlations may need more, and nobody asked for them.
+fn only_single((name, text): (String, String)) -> (String, String) {
+    let single = text.split("\n---\n").filter(|rule| !rule.contains("\ncorrelation:"));
+    (format!("{name} (built in)"), single.collect::<Vec<_>>().join("\n---\n"))
 }
 
 /// The files that rules are read from, by name: those on disk, or the built-in pack when none are named.

@@ -13,6 +13,7 @@ use secretrail_engine::rule::lint::{Severity, lint};
 use secretrail_engine::rule::{RuleMeta, RuleSet};
 
 use crate::args::{ListFormat, RulesCommand, RulesExplain, RulesFields, RulesLint, RulesList, RulesTest};
+use crate::load::Rules;
 use crate::output::{self, table};
 use crate::{Failure, Host, exit, load, print, say};
 
@@ -40,8 +41,9 @@ struct Tried<'e> {
 }
 
 fn test(args: &RulesTest, host: &mut Host) -> Result<u8, Failure> {
-    let (rules, all) = load::rules(&args.files.rules, args.files.vars.as_deref())?;
-    let metas = metas(&rules);
+    let loaded = Rules::open(&args.files.rules, args.files.vars.as_deref())?;
+    let (rules, all) = (&loaded.set, &loaded.examples);
+    let metas = metas(&loaded);
     for name in &args.rule {
         if !metas.iter().any(|meta| is_named(meta, name)) {
             return Err(Failure::Usage(format!("there is no rule `{name}`; `secretrail rules list` shows them")));
@@ -49,9 +51,9 @@ fn test(args: &RulesTest, host: &mut Host) -> Result<u8, Failure> {
     }
     let asked = |meta: &RuleMeta| args.rule.is_empty() || args.rule.iter().any(|name| is_named(meta, name));
     let mut tried = Vec::new();
-    for example in &all {
+    for example in all {
         let Some(meta) = metas.iter().find(|meta| meta.id == example.rule).filter(|meta| asked(meta)) else { continue };
-        tried.push(try_example(&rules, meta, example));
+        tried.push(try_example(rules, meta, example));
     }
     let mut text = String::new();
     for one in tried.iter().filter(|one| !args.show_failures_only || one.result.is_err()) {
@@ -139,9 +141,12 @@ fn junit(tried: &[Tried<'_>]) -> Result<String, Failure> {
 }
 
 fn lint_files(args: &RulesLint, host: &mut Host) -> Result<u8, Failure> {
-    let (files, vars) = (load::files(&args.files.rules)?, load::vars(args.files.vars.as_deref())?);
+    let (mut files, vars) = (load::files(&args.files.rules)?, load::vars(args.files.vars.as_deref())?);
+    let named = files.len();
+    let needed = load::add_needed(&mut files);
     let borrowed: Vec<(&str, &str)> = files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
-    let findings = lint(&borrowed, &vars);
+    let mut findings = lint(&borrowed, &vars);
+    findings.retain(|finding| !needed.contains(&finding.file));
     let mut text = String::new();
     for finding in &findings {
         writeln!(text, "{}", neutral::line(&finding.to_string())).ok();
@@ -149,7 +154,7 @@ fn lint_files(args: &RulesLint, host: &mut Host) -> Result<u8, Failure> {
     let count = |severity| findings.iter().filter(|f| f.severity == severity).count();
     let (errors, warnings, infos) = (count(Severity::Error), count(Severity::Warning), count(Severity::Info));
     print(host, &text)?;
-    say(host, &format!("{} files: {errors} errors, {warnings} warnings, {infos} hints\n", files.len()));
+    say(host, &format!("{named} files: {errors} errors, {warnings} warnings, {infos} hints\n"));
     Ok(match (errors, warnings) {
         (0, 0) => exit::DONE,
         (0, _) => exit::FINDINGS,
@@ -158,10 +163,10 @@ fn lint_files(args: &RulesLint, host: &mut Host) -> Result<u8, Failure> {
 }
 
 fn list(args: &RulesList, host: &mut Host) -> Result<u8, Failure> {
-    let (rules, _) = load::rules(&args.files.rules, args.files.vars.as_deref())?;
-    let mut metas = metas(&rules);
+    let loaded = Rules::open(&args.files.rules, args.files.vars.as_deref())?;
+    let mut metas = metas(&loaded);
     metas.sort_by(|a, b| (&a.file, &a.title).cmp(&(&b.file, &b.title)));
-    let feeds = |meta: &RuleMeta| !rules.alerting().any(|m| m.id == meta.id);
+    let feeds = |meta: &RuleMeta| !loaded.set.alerting().any(|m| m.id == meta.id);
     let text = match args.format {
         ListFormat::Table => {
             let rows: Vec<[String; 4]> = metas
@@ -189,7 +194,7 @@ fn list(args: &RulesList, host: &mut Host) -> Result<u8, Failure> {
 }
 
 fn explain_rule(args: &RulesExplain, host: &mut Host) -> Result<u8, Failure> {
-    let (rules, _) = load::rules(&args.files.rules, args.files.vars.as_deref())?;
+    let loaded = Rules::open(&args.files.rules, args.files.vars.as_deref())?;
     let policy = args.policy.as_deref().map(|path| load::policy(path, args.strict)).transpose()?;
     let mut bytes = Vec::new();
     let read = match args.events.as_os_str() == "-" {
@@ -198,7 +203,7 @@ fn explain_rule(args: &RulesExplain, host: &mut Host) -> Result<u8, Failure> {
     };
     let name = args.events.display().to_string();
     read.map_err(|error| Failure::Input(format!("{name}: {error}")))?;
-    let explanation = pollster::block_on(explain(&rules, &args.rule, &bytes, policy.as_ref()));
+    let explanation = pollster::block_on(explain(&loaded.set, &args.rule, &bytes, policy.as_ref()));
     let explanation = match explanation {
         Ok(explanation) => explanation,
         Err(trouble @ secretrail_engine::rule::explain::Trouble::NoSuchRule(_)) => {
@@ -263,11 +268,12 @@ fn pretty(rows: &[serde_json::Value]) -> Result<String, Failure> {
     Ok(text + "\n")
 }
 
-/// Every rule once: a suppressed rule is a detection and a window of the same name.
-fn metas(rules: &RuleSet) -> Vec<&RuleMeta> {
+/// Every rule that was named, once: a suppressed rule is a detection and a window of the same name.
+fn metas(loaded: &Rules) -> Vec<&RuleMeta> {
+    let rules = &loaded.set;
     let mut metas: Vec<&RuleMeta> = Vec::new();
     for meta in rules.detections.iter().map(|d| &*d.meta).chain(rules.windows.iter().map(|w| &*w.meta)) {
-        if !metas.iter().any(|known| known.id == meta.id) {
+        if loaded.holds(meta) && !metas.iter().any(|known| known.id == meta.id) {
             metas.push(meta);
         }
     }

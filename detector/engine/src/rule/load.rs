@@ -133,6 +133,29 @@ pub fn load_with<'a>(
     if loader.errors.is_empty() { Ok((set, examples)) } else { Err(loader.errors) }
 }
 
+/// Names by which correlations in the files mean rules that are not in the files.
+#[must_use]
+pub fn unresolved(files: &[(String, String)]) -> BTreeSet<String> {
+    let parsed: Vec<_> = files.iter().filter_map(|(_, text)| parse_sigma_yaml(text).ok()).collect();
+    let defined: BTreeSet<&String> = parsed.iter().flat_map(|p| &p.rules).flat_map(names).collect();
+    let correlations = || parsed.iter().flat_map(|p| &p.correlations);
+    let own: BTreeSet<&String> = correlations().flat_map(|c| c.id.iter().chain(&c.name)).collect();
+    let named = correlations().flat_map(|c| &c.rules);
+    named.filter(|name| !defined.contains(name) && !own.contains(name)).cloned().collect()
+}
+
+/// Whether a file holds a rule about single events of one of these names.
+#[must_use]
+pub fn defines(text: &str, wanted: &BTreeSet<String>) -> bool {
+    let parsed = parse_sigma_yaml(text).ok();
+    parsed.is_some_and(|p| p.rules.iter().flat_map(names).any(|name| wanted.contains(name)))
+}
+
+/// Id, name and title.
+fn names(rule: &SigmaRule) -> impl Iterator<Item = &String> {
+    rule.id.iter().chain(&rule.name).chain([&rule.title])
+}
+
 /// A set in the making.
 #[derive(Default)]
 pub(super) struct Build {
@@ -147,7 +170,7 @@ pub(super) struct Build {
 
 impl Build {
     fn name(&mut self, index: usize, rule: &SigmaRule) {
-        let names: BTreeSet<&String> = rule.id.iter().chain(&rule.name).chain([&rule.title]).collect();
+        let names: BTreeSet<&String> = names(rule).collect();
         for name in names {
             self.names.entry(name.clone()).or_default().push(index);
         }
