@@ -10,7 +10,7 @@ use std::sync::Arc;
 use ahash::HashMap;
 
 use crate::access::{Access, Decrypt, DecryptStatus, Method};
-use crate::ids::{Arn, Home, SecretKey, SecretRef, Store};
+use crate::ids::{Arn, Home, SecretKey, SecretPlace, SecretRef, Store};
 use crate::limits::PAIRING_TOLERANCE_SECS;
 use crate::observation::{Ask, Head, KeyUse, Outcome, SecretChange, SecretRead};
 use crate::time::EventTime;
@@ -86,7 +86,7 @@ struct Join<'s> {
     batch: Vec<Option<usize>>,
     /// For each batch, which of its secrets have a read of their own.
     claimed: Vec<Vec<bool>>,
-    uses_of: HashMap<SecretKey, Vec<usize>>,
+    uses_of: HashMap<SecretPlace<'s>, Vec<usize>>,
 }
 
 /// Sorts first what should be paired first.
@@ -108,10 +108,10 @@ impl<'s> Join<'s> {
             Ask::Named(secrets) | Ask::Batch(secrets) => secrets.len(),
             _ => 0,
         };
-        let mut uses_of: HashMap<SecretKey, Vec<usize>> = HashMap::default();
+        let mut uses_of: HashMap<SecretPlace<'s>, Vec<usize>> = HashMap::default();
         for (index, key_use) in scene.key_uses.iter().enumerate() {
             if let (Some(secret), true) = (&key_use.secret, is_plain(key_use)) {
-                uses_of.entry(secret.key()).or_default().push(index);
+                uses_of.entry(secret.place()).or_default().push(index);
             }
         }
         Self {
@@ -268,9 +268,8 @@ impl<'s> Join<'s> {
     }
 
     /// Key uses within the tolerance for what a reference may mean.
-    fn uses_near(&self, secret: &SecretRef, time: EventTime) -> impl Iterator<Item = usize> + use<'_, 's> {
-        let keys: Vec<SecretKey> = secret.keys().collect();
-        keys.into_iter().flat_map(move |key| {
+    fn uses_near<'t>(&'t self, secret: &'t SecretRef, time: EventTime) -> impl Iterator<Item = usize> + use<'t, 's> {
+        secret.places().flat_map(move |key| {
             let all = self.uses_of.get(&key).map(Vec::as_slice).unwrap_or_default();
             let time_of = |index: &usize| self.scene.key_uses.get(*index).map_or(EventTime(0), |k| k.head.time);
             let start = all.partition_point(|u| time_of(u) < time.plus(-PAIRING_TOLERANCE_SECS));

@@ -105,6 +105,9 @@ pub struct SecretKey {
     name: Option<Text>,
 }
 
+/// [`SecretKey`] without its own copies: store, account, region, name.
+pub(crate) type SecretPlace<'a> = (Store, &'a str, &'a str, Option<&'a str>);
+
 /// Where a record was made: what a bare name is relative to.
 #[derive(Debug, Clone, Copy)]
 pub struct Home<'a> {
@@ -218,10 +221,16 @@ impl SecretRef {
         }
     }
 
-    /// The identities that it may turn out to have.
-    pub fn keys(&self) -> impl Iterator<Item = SecretKey> {
-        let partial = self.partial_name.clone().map(|name| SecretKey { name: Some(name), ..self.key() });
-        std::iter::once(self.key()).chain(partial)
+    /// The identities that it may turn out to have, borrowed.
+    pub(crate) fn places(&self) -> impl Iterator<Item = SecretPlace<'_>> {
+        let of = |name| (self.store, &*self.account, &*self.region, name);
+        let partial = self.partial_name.as_deref().map(|name| of(Some(name)));
+        std::iter::once(of(self.name.as_deref())).chain(partial)
+    }
+
+    /// What a [`SecretKey`] holds, borrowed.
+    pub(crate) fn place(&self) -> SecretPlace<'_> {
+        (self.store, &*self.account, &*self.region, self.name.as_deref())
     }
 
     /// Whether a full reference, as encryption contexts have it, may be to this secret: the same ARN, or a name or partial
@@ -314,7 +323,7 @@ mod tests {
         let full = SecretRef::secret("arn:aws:secretsmanager:eu-west-1:111122223333:secret:my-secret-AbC123", HOME);
         assert_eq!(full.name.as_deref(), Some("my-secret"));
         let partial = SecretRef::secret("arn:aws:secretsmanager:eu-west-1:111122223333:secret:my-secret", HOME);
-        assert!(partial.is_completed_by(&full) && partial.keys().any(|k| k == full.key()));
+        assert!(partial.is_completed_by(&full) && partial.places().any(|k| k == full.place()));
         assert_eq!(partial.completed(&full).name, full.name);
         let other = SecretRef::secret("arn:aws:secretsmanager:eu-west-1:111122223333:secret:my-secreX-AbC123", HOME);
         assert!(!partial.agrees_with(&other));

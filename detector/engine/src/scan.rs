@@ -105,32 +105,35 @@ struct Sieve<'r> {
     last_mark: Option<LastMark>,
 }
 
-/// A coverage mark as a record has it. With the keys: the session's `creationDate` may be of another hour, and accounts
-/// stand in many places.
+/// A coverage mark as a record has it.
 struct LastMark {
     mark: CoverageMark,
-    event_time: String,
-    region: Finder<'static>,
+    /// `eventTime` up to the hour.
+    hour: String,
+    /// What follows `eventName`.
+    region: String,
+    /// With its key: accounts stand in many places.
     account: Finder<'static>,
 }
 
+/// Bytes at the end of a record in which AWS writes `recipientAccountId`.
+const ENDING: usize = 512;
+
 impl LastMark {
     fn new(mark: CoverageMark, time: EventTime) -> Self {
-        let hour = time.to_string();
-        let key = |name: &str, value: &str| Finder::new(&format!("\"{name}\":\"{value}\"")).into_owned();
-        Self {
-            event_time: format!("\"eventTime\":\"{}", hour.get(..14).unwrap_or(&hour)),
-            region: key("awsRegion", &mark.region),
-            account: key("recipientAccountId", &mark.account),
-            mark,
-        }
+        let mut hour = time.to_string();
+        hour.truncate("2026-03-02T10:".len());
+        let account = Finder::new(&format!("\"recipientAccountId\":\"{}\"", mark.account)).into_owned();
+        Self { hour, region: format!("\",\"awsRegion\":\"{}\"", mark.region), account, mark }
     }
 
+    /// Whether a record is of the same hour and place. `false` in any other order than that of AWS: then it is parsed.
     fn is_on(&self, unit: &[u8], after_first: usize) -> bool {
-        // AWS writes the time right after the identity; a search for it would go through all of that first.
-        let in_aws_order = || unit.get(after_first..)?.strip_prefix(b",")?.strip_prefix(self.event_time.as_bytes());
-        let same_hour = in_aws_order().is_some() || memchr::memmem::find(unit, self.event_time.as_bytes()).is_some();
-        same_hour && self.region.find(unit).is_some() && self.account.find(unit).is_some()
+        Front::of(unit, after_first).is_some_and(|front| {
+            front.time.starts_with(self.hour.as_bytes())
+                && front.rest.starts_with(self.region.as_bytes())
+                && self.account.find(unit.get(unit.len().saturating_sub(ENDING)..).unwrap_or(unit)).is_some()
+        })
     }
 }
 
@@ -337,16 +340,20 @@ impl Sieve<'_> {
     /// `userIdentity`. In any other order every `"eventSource": "…"` is looked at: nested ones only make the unit more
     /// interesting, never less.
     fn interest(&self, unit: &[u8], after_first: usize) -> Interest {
-        if let Some((service, rest)) = in_aws_order(unit, after_first) {
+        if let Some(Front { service, name, rest, .. }) = Front::of(unit, after_first) {
             // What matters stands before the response.
-            return self.service(service, || self.response.find(rest).and_then(|end| rest.get(..end)).unwrap_or(rest));
+            let asked = || self.response.find(rest).and_then(|end| rest.get(..end)).unwrap_or(rest);
+            return self.service(service, |service| self.called(service, name, asked));
         }
+        let names = || values_of(unit, &self.event_name);
+        let called = |service: &str| names().map(|name| self.called(service, name, || unit)).max();
         let services = values_of(unit, &self.event_source);
-        services.map(|service| self.service(service, || unit)).max().unwrap_or(Interest::Unnamed)
+        let services = services.map(|service| self.service(service, |s| called(s).unwrap_or(Interest::None)));
+        services.max().unwrap_or(Interest::Unnamed)
     }
 
-    /// `unit` gives the part of the record in which `eventName`, `errorCode` and `requestParameters` stand.
-    fn service<'u>(&self, service: &[u8], unit: impl FnOnce() -> &'u [u8]) -> Interest {
+    /// What a record of a service is worth; `called` says what its call is worth.
+    fn service(&self, service: &[u8], called: impl FnOnce(&str) -> Interest) -> Interest {
         let asked = match &self.sources {
             None => self.matches_records,
             Some(sources) => sources.iter().any(|s| service.eq_ignore_ascii_case(s.as_bytes())),
@@ -364,28 +371,49 @@ impl Sieve<'_> {
         let Some((_, least)) = ours.into_iter().find(|(name, _)| service.starts_with(name)) else {
             return Interest::None;
         };
-        let Ok(service) = std::str::from_utf8(service) else { return Interest::None };
-        let unit = unit();
-        let called = values_of(unit, &self.event_name)
-            .filter_map(|name| extract::role(service, std::str::from_utf8(name).ok()?));
-        let interest = called.map(|role| match role {
-            Role::Read(_) => Interest::Full,
-            Role::KeyUse if self.marks.iter().any(|mark| mark.find(unit).is_some()) => Interest::Full,
-            Role::Change { decrypts } if decrypts || self.matches_changes => Interest::Full,
-            Role::KeyUse | Role::Change { .. } => Interest::None,
-        });
-        interest.max().unwrap_or(least).max(least)
+        std::str::from_utf8(service).map_or(Interest::None, |service| called(service).max(least))
+    }
+
+    /// What a call is worth. `asked` gives the part of the record in which `errorCode` and `requestParameters` stand.
+    fn called<'u>(&self, service: &str, name: &[u8], asked: impl FnOnce() -> &'u [u8]) -> Interest {
+        match std::str::from_utf8(name).ok().and_then(|name| extract::role(service, name)) {
+            Some(Role::Read(_)) => Interest::Full,
+            Some(Role::Change { decrypts }) if decrypts || self.matches_changes => Interest::Full,
+            Some(Role::KeyUse) => {
+                let asked = asked();
+                let marked = self.marks.iter().any(|mark| mark.find(asked).is_some());
+                if marked { Interest::Full } else { Interest::None }
+            }
+            _ => Interest::None,
+        }
     }
 }
 
-/// The service of a record as AWS writes it, and what follows; `None` in any other layout.
-fn in_aws_order(unit: &[u8], after_first: usize) -> Option<(&[u8], &[u8])> {
-    if after_first == 0 {
-        return None;
+/// The fields that AWS writes right after `userIdentity`.
+struct Front<'u> {
+    /// Value of `eventTime`.
+    time: &'u [u8],
+    /// Value of `eventSource`.
+    service: &'u [u8],
+    /// Value of `eventName`.
+    name: &'u [u8],
+    /// What follows, from the closing quote of `eventName` on.
+    rest: &'u [u8],
+}
+
+impl<'u> Front<'u> {
+    /// `None` in any other layout.
+    fn of(unit: &'u [u8], after_first: usize) -> Option<Self> {
+        if after_first == 0 {
+            return None;
+        }
+        let value = |rest: &'u [u8]| rest.split_at_checked(memchr::memchr(b'"', rest)?);
+        let rest = unit.get(after_first..)?.strip_prefix(b",\"eventTime\":\"")?;
+        let (time, rest) = rest.split_at_checked("2026-03-02T10:00:00Z".len())?;
+        let (service, rest) = value(rest.strip_prefix(b"\",\"eventSource\":\"")?)?;
+        let (name, rest) = value(rest.strip_prefix(b"\",\"eventName\":\"")?)?;
+        Some(Self { time, service, name, rest })
     }
-    let time = unit.get(after_first..)?.strip_prefix(b",\"eventTime\":\"")?;
-    let rest = time.get("2026-03-02T10:00:00Z".len()..)?.strip_prefix(b"\",\"eventSource\":\"")?;
-    Some((rest.get(..memchr::memchr(b'"', rest)?)?, rest))
 }
 
 /// The values of a key, wherever it stands, as far as they are strings without escapes.
