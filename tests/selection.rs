@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use e2e::{ACCOUNT, Printed, REGION, afterwards, decrypt_secret, read, secretrail, secretrail_with, write_gz};
+use e2e::{
+    ACCOUNT, Printed, REGION, afterwards, decrypt_secret, read, record, role, secretrail, secretrail_with, write_gz,
+};
 use secretrail_engine::time::EventTime;
 use serde_json::{Value, json};
 
@@ -274,4 +276,72 @@ fn what_is_younger_than_the_horizon_is_pending_and_nothing_is_told_twice() {
     let status =
         |line: &str| serde_json::from_str::<Value>(line).unwrap()["decrypt"]["status"].as_str().unwrap().to_owned();
     assert_eq!(printed.stdout.lines().map(status).collect::<Vec<_>>(), ["paired", "pending"]);
+}
+
+#[test]
+fn an_analyst_asks_by_who_what_from_where_and_how() {
+    let folder = tempfile::tempdir().unwrap();
+    let logs = folder.path().join("logs.json");
+    let mut refused = read("denied", "web", 2, "prod/db");
+    refused["errorCode"] = json!("AccessDenied");
+    refused["requestParameters"] = serde_json::Value::Null;
+    refused["errorMessage"] = json!(
+        "User: u is not authorized to perform: secretsmanager:GetSecretValue on resource: prod/db because no identity-based policy allows the x action"
+    );
+    let mut outside = read("outside", "app", 4, "prod/key");
+    outside["sourceIPAddress"] = json!("2001:db8::7");
+    outside["userIdentity"]["accessKeyId"] = json!("ASIAOTHER");
+    let batch = record(
+        "batch",
+        &role("app"),
+        60,
+        "secretsmanager",
+        "BatchGetSecretValue",
+        json!({"secretIdList": ["prod/db"]}),
+    );
+    let records = [
+        read("read", "app", 0, "prod/db"),
+        decrypt_secret("use", "app", 0, "prod/db"),
+        refused,
+        outside,
+        batch,
+        read("child", "app", 60, "prod/db"),
+    ];
+    std::fs::write(&logs, json!(records).to_string()).unwrap();
+    let logs = logs.to_str().unwrap();
+    let check = |args: &[&str], expected: &[&str]| {
+        let all = [&["accesses", logs, "-q", "-f", "jsonl"], args].concat();
+        let printed = secretrail(&all);
+        assert_eq!(printed.code, 0, "{}", printed.stderr);
+        let lines = printed.stdout.lines().map(|l| serde_json::from_str::<serde_json::Value>(l).unwrap());
+        let ids: Vec<String> = lines.map(|l| l["event_id"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(ids, expected, "{args:?}");
+    };
+    check(&[], &["read", "denied", "outside", "child"]);
+    check(&["--principal", "web"], &["denied"]);
+    check(&["--principal", "arn:aws:iam::*:role/app"], &["read", "outside", "child"]);
+    check(&["--principal", "*:assumed-role/web/*", "--principal", "nobody"], &["denied"]);
+    check(&["--secret", "prod/k*"], &["outside"]);
+    check(&["--secret", "arn:aws:secretsmanager:*:secret:prod/db"], &["read", "denied", "child"]);
+    check(&["--source", "2001:db8::/32"], &["outside"]);
+    check(&["--source", "10.0.0.1", "--outcome", "success"], &["read", "child"]);
+    check(&["--outcome", "denied,failed"], &["denied"]);
+    check(&["--method", "batch"], &["child"]);
+    check(&["--access-key", "ASIAOTHER"], &["outside"]);
+    check(&["--principal", "web", "--outcome", "success"], &[]);
+    for (flag, value) in [("--outcome", "good"), ("--method", "magic"), ("--source", "home")] {
+        let printed = secretrail(&["accesses", logs, flag, value]);
+        assert_eq!(printed.code, 64);
+        assert!(
+            printed.stderr.contains(value) && printed.stderr.contains("use") || printed.stderr.contains("write"),
+            "{}",
+            printed.stderr
+        );
+    }
+    let alerts = |args: &[&str]| {
+        let printed = secretrail(&[&["replay", logs, "-q", "-f", "csv"], args].concat());
+        printed.stdout.lines().skip(1).count()
+    };
+    assert_eq!(alerts(&["--principal", "nobody"]), 0);
+    assert_eq!(alerts(&["--outcome", "denied"]), 1);
 }

@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use secretrail_engine::access::Method;
+use secretrail_engine::observation::Outcome;
+use secretrail_engine::policy::SourcePattern;
 use secretrail_engine::rule::Level;
 use secretrail_engine::time::EventTime;
 
@@ -229,6 +232,24 @@ pub struct Input {
     /// Only these regions; folders of others in an AWSLogs tree are not opened.
     #[arg(long, value_name = "REGION", value_delimiter = ',', help_heading = "Selection")]
     pub region: Vec<String>,
+    /// Only these principals: ARN, session ARN, or name of the role or user; `*` and `?` stand for any text and character.
+    #[arg(long, value_name = "GLOB", help_heading = "Selection")]
+    pub principal: Vec<String>,
+    /// Only these secrets: name, or ARN with or without its suffix; with `*` and `?`.
+    #[arg(long, value_name = "GLOB", help_heading = "Selection")]
+    pub secret: Vec<String>,
+    /// Only calls from these networks (10.0.0.0/8), addresses, VPC endpoints (vpce-…) or services.
+    #[arg(long, value_name = "CIDR", help_heading = "Selection")]
+    pub source: Vec<SourcePattern>,
+    /// Only calls that ended so: success, denied, failed.
+    #[arg(long, value_name = "OUTCOME", value_delimiter = ',', help_heading = "Selection")]
+    pub outcome: Vec<Outcome>,
+    /// Only secrets that were reached so: api, batch, by_path, history, direct_decrypt, decrypt_only.
+    #[arg(long, value_name = "METHOD", value_delimiter = ',', help_heading = "Selection")]
+    pub method: Vec<Method>,
+    /// Only calls with these access keys.
+    #[arg(long, value_name = "KEY", value_delimiter = ',', help_heading = "Selection")]
+    pub access_key: Vec<String>,
     /// Files read at the same time; all processors by default.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub threads: Option<u16>,

@@ -4,9 +4,12 @@ use std::path::PathBuf;
 
 use anstyle::{AnsiColor, Style};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use secretrail_engine::filter::Filter;
+use secretrail_engine::glob::Glob;
 use secretrail_engine::rule::Level;
 use secretrail_engine::scan::Selection;
 use secretrail_engine::seen::Memory;
+use secretrail_engine::time::EventTime;
 
 use crate::args::{Color, Format, Input, Output};
 use crate::{Failure, Host};
@@ -59,7 +62,7 @@ impl Settings {
         };
         Ok(Self {
             paths: input.paths.clone(),
-            selection: Selection { from, to: input.to, accounts: input.account.clone(), regions: input.region.clone() },
+            selection: selection(input, from),
             threads: input.threads.map_or(processors, usize::from),
             format: output.format,
             output: output.output.clone(),
@@ -95,4 +98,17 @@ impl Settings {
             Level::Informational => style,
         }
     }
+}
+
+fn selection(input: &Input, from: Option<EventTime>) -> Selection {
+    let globs = |list: &[String]| list.iter().map(|pattern| Glob::new(pattern)).collect();
+    let filter = Filter {
+        principals: globs(&input.principal),
+        secrets: globs(&input.secret),
+        sources: input.source.clone(),
+        outcomes: input.outcome.clone(),
+        methods: input.method.clone(),
+        access_keys: input.access_key.clone(),
+    };
+    Selection { from, to: input.to, accounts: input.account.clone(), regions: input.region.clone(), filter }
 }

@@ -29,6 +29,7 @@ pub mod glob;
 pub mod policy;
 
 pub mod baseline;
+pub mod filter;
 
 pub mod seen;
 

@@ -90,9 +90,11 @@ impl<'a> Pipeline<'a> {
         let mut seen = self.seen_before(store, &outcome.accesses).await?;
         for access in &outcome.accesses {
             let ask = Ask { target: Target::Access, settled: true, counts: true };
+            // What is not asked for is remembered all the same.
             self.judge(access, ask, seen.as_mut().map(|judge| judge.judge(access)), &mut drafts);
-            outcome.report.count_access(access);
         }
+        outcome.accesses.retain(|access| self.selection.takes(access));
+        outcome.accesses.iter().for_each(|access| outcome.report.count_access(access));
         outcome.alerts = self.create(store, drafts).await?;
         outcome.alerts.iter().for_each(|alert| outcome.report.count_alert(alert));
         // Only now: what is remembered earlier would no longer be new to the retry after a crash.
@@ -114,13 +116,15 @@ impl<'a> Pipeline<'a> {
         let open = store.due_loose_ends(EventTime(i64::MAX)).await?;
         let mut ignored = Report::default();
         outcome.accesses = self.settle(store, &open, false, &mut ignored).await?;
-        outcome.accesses.retain(|access| access.method != Method::DecryptOnly);
+        outcome.accesses.retain(|access| access.method != Method::DecryptOnly && self.selection.takes(access));
         outcome.accesses.iter().for_each(|access| outcome.report.count_access(access));
         Ok(outcome)
     }
 
     fn at_sight(&self, observation: &Observation, drafts: &mut Drafts) {
         match observation {
+            // A batch is known for one only when it is settled; who asks for methods waits for that.
+            Observation::Read(_) if !self.selection.filter.methods.is_empty() => {}
             Observation::Read(read) => {
                 let counts = matches!(read.ask, observation::Ask::Named(_));
                 for access in seen(read) {
@@ -135,7 +139,7 @@ impl<'a> Pipeline<'a> {
                 }
             }
             Observation::KeyUse(_) => {}
-            Observation::Change(change) if self.selection.contains(change.head.time) => {
+            Observation::Change(change) if self.selection.takes_other(&change.head, change.secret.as_ref()) => {
                 let event = OwnEvent::change(&change.head, change.secret.as_ref());
                 let evidence = Evidence { head: change.head.clone(), secret: change.secret.clone(), access: None };
                 let ask = Ask { target: Target::Change, settled: true, counts: true };
@@ -161,7 +165,7 @@ impl<'a> Pipeline<'a> {
     }
 
     fn judge(&self, access: &Arc<Access>, ask: Ask, seen: Option<Seen>, drafts: &mut Drafts) {
-        if self.rules.is_empty() || !self.selection.contains(access.head.time) {
+        if self.rules.is_empty() || !self.selection.takes(access) {
             return;
         }
         let expected = self.policy.map(|policy| policy.judge(access));
@@ -206,10 +210,10 @@ impl<'a> Pipeline<'a> {
                 let ids = [row.read.as_deref().map(LooseEndId::read), row.key_use.as_deref().map(LooseEndId::key_use)];
                 let mut ids = ids.into_iter().flatten();
                 // A row of which one half was settled before has been told, and is told again only to be completed.
-                let told_now = all_due || if finally { ids.any(is_due) } else { ids.all(is_due) };
-                told_now && self.selection.contains(row.access.head.time)
+                all_due || if finally { ids.any(is_due) } else { ids.all(is_due) }
             });
-            let late = rows.iter().filter(|row| self.is_late(row)).count() as u64;
+            let asked = |row: &&Row| self.selection.takes(&row.access);
+            let late = rows.iter().filter(asked).filter(|row| self.is_late(row)).count() as u64;
             (rows, explained, late)
         });
         let mut rows: Vec<Row> = Vec::with_capacity(due.len());

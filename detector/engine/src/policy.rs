@@ -11,7 +11,7 @@ use serde::Deserialize;
 use crate::access::{Access, Method};
 use crate::glob::{Glob, UNKNOWN};
 use crate::ids::{SecretKey, SecretRef, Store, Text};
-use crate::observation::SourceKind;
+use crate::observation::{Source, SourceKind};
 
 /// Whether the policy expects something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -91,11 +91,45 @@ struct Grant {
     usual_per_hour: Option<f64>,
 }
 
-#[derive(Debug)]
-enum SourcePattern {
+/// Where calls may come from.
+#[derive(Debug, Clone)]
+pub enum SourcePattern {
+    /// A network.
     Net(IpNet),
     /// A VPC endpoint id or the name of a service.
     Name(Glob),
+}
+
+impl SourcePattern {
+    /// Whether a source is meant: by its address, its service, or the endpoint that it came through.
+    #[must_use]
+    pub fn matches(&self, source: &Source) -> bool {
+        match self {
+            Self::Net(net) => {
+                source.ip.as_deref().and_then(|ip| ip.parse().ok()).is_some_and(|ip| net.contains::<&IpAddr>(&ip))
+            }
+            Self::Name(name) => [&source.ip, &source.vpc_endpoint].into_iter().flatten().any(|s| name.matches(s)),
+        }
+    }
+}
+
+impl FromStr for SourcePattern {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(net) = text.parse::<IpNet>() {
+            return Ok(Self::Net(net));
+        }
+        if let Ok(address) = text.parse::<IpAddr>() {
+            return Ok(Self::Net(address.into()));
+        }
+        if text.starts_with("vpce-") || text.contains(".amazonaws.com") || text == "AWS Internal" || text == "*" {
+            return Ok(Self::Name(Glob::new(text)));
+        }
+        let forms =
+            "a CIDR (10.0.0.0/8, 2001:db8::/32), an address, vpce-…, or a service such as cloudformation.amazonaws.com";
+        Err(format!("`{text}` is not a source; write {forms}"))
+    }
 }
 
 /// Indices of the grants that cover a secret.
@@ -154,7 +188,10 @@ impl Grant {
             return Err(("usual_per_hour".into(), format!("`usual_per_hour: {usual}` is not a rate; write 0 or more")));
         }
         let globs = |list: &[String]| list.iter().map(|p| Glob::new(p)).collect::<Vec<_>>();
-        let sources = file.sources.as_deref().map(|s| s.iter().map(|s| source(s)).collect::<Result<_, _>>());
+        let sources = file
+            .sources
+            .as_deref()
+            .map(|s| s.iter().map(|s| s.parse().map_err(|message| (s.clone(), message))).collect::<Result<_, _>>());
         Ok(Self {
             secrets: globs(&file.secrets),
             principals: globs(&file.principals),
@@ -194,21 +231,6 @@ impl Grant {
     }
 }
 
-fn source(text: &str) -> Result<SourcePattern, (String, String)> {
-    if let Ok(net) = text.parse::<IpNet>() {
-        return Ok(SourcePattern::Net(net));
-    }
-    if let Ok(address) = text.parse::<IpAddr>() {
-        return Ok(SourcePattern::Net(address.into()));
-    }
-    if text.starts_with("vpce-") || text.contains(".amazonaws.com") || text == "AWS Internal" || text == "*" {
-        return Ok(SourcePattern::Name(Glob::new(text)));
-    }
-    let forms =
-        "a CIDR (10.0.0.0/8, 2001:db8::/32), an address, vpce-…, or a service such as cloudformation.amazonaws.com";
-    Err((text.to_owned(), format!("`{text}` is not a source; write {forms}")))
-}
-
 impl Policy {
     /// The number of grants.
     #[must_use]
@@ -242,14 +264,6 @@ impl Policy {
             (_, false) => Verdict::Yes,
         };
         let source = &access.head.source;
-        let ip = source.ip.as_deref().and_then(|ip| ip.parse::<IpAddr>().ok());
-        let from = |pattern: &SourcePattern| match pattern {
-            SourcePattern::Net(net) => ip.is_some_and(|ip| net.contains(&ip)),
-            SourcePattern::Name(name) => {
-                source.ip.as_deref().is_some_and(|s| name.matches(s))
-                    || source.vpc_endpoint.as_deref().is_some_and(|v| name.matches(v))
-            }
-        };
         // The source of a key use that a service made is that service: it says nothing about the caller.
         let source_told = access.method != Method::DecryptOnly && source.kind != SourceKind::Internal;
         let listed = |list: &Option<Vec<Glob>>, subject: Option<&str>| match (list, subject) {
@@ -263,7 +277,7 @@ impl Policy {
             source: over(&granted, |g| match &g.sources {
                 None => Verdict::Yes,
                 Some(_) if !source_told => Verdict::Undeclared,
-                Some(list) => yes_or_no(list.iter().any(from)),
+                Some(list) => yes_or_no(list.iter().any(|pattern| pattern.matches(source))),
             }),
             key: over(&granted, |g| listed(&g.keys, access.decrypt.key_arn.as_deref())),
             account_region: self.account_region(access),
@@ -317,7 +331,7 @@ fn over(granted: &[&Grant], judge: impl Fn(&Grant) -> Verdict) -> Verdict {
 }
 
 /// The ARNs by which a grant may mean a secret: the full one, the one without suffix, and one with a suffix unknown.
-fn subjects(secret: &SecretRef) -> Vec<String> {
+pub(crate) fn subjects(secret: &SecretRef) -> Vec<String> {
     let Some(name) = &secret.name else { return Vec::new() };
     let mut subjects: Vec<String> = secret.arn.iter().map(ToString::to_string).collect();
     if secret.store == Store::SecretsManager {

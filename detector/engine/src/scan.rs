@@ -8,11 +8,13 @@ use std::io::Read;
 use ahash::HashSet;
 use memchr::memmem::Finder;
 
+use crate::access::Access;
 use crate::alert::Evidence;
 use crate::extract::{self, NotOurs, Origin, Role};
+use crate::filter::Filter;
 use crate::gunzip::{self, ReadError, Scratch};
-use crate::ids::Text;
-use crate::observation::Interner;
+use crate::ids::{SecretRef, Text};
+use crate::observation::{Head, Interner};
 use crate::report::{Report, SkippedRecord};
 use crate::rule::event::RecordEvent;
 use crate::rule::{Ask, Hits, RuleSet, Target};
@@ -32,6 +34,8 @@ pub struct Selection {
     pub accounts: Vec<String>,
     /// `awsRegion`s; empty for all. Applies to objects outside an `AWSLogs` tree.
     pub regions: Vec<String>,
+    /// By whom, what, from where, and how it ended.
+    pub filter: Filter,
 }
 
 impl Selection {
@@ -39,6 +43,18 @@ impl Selection {
     #[must_use]
     pub fn contains(&self, time: EventTime) -> bool {
         self.from.is_none_or(|from| time >= from) && self.to.is_none_or(|to| time < to)
+    }
+
+    /// Whether an access is asked for.
+    #[must_use]
+    pub fn takes(&self, access: &Access) -> bool {
+        self.contains(access.head.time) && self.filter.takes(access)
+    }
+
+    /// Whether a change or a record is asked for.
+    #[must_use]
+    pub fn takes_other(&self, head: &Head, secret: Option<&SecretRef>) -> bool {
+        self.contains(head.time) && self.filter.takes_other(head, secret)
     }
 
     /// Whether an event time is asked for, or close enough to be the other half of one that is.
@@ -297,7 +313,7 @@ impl Sink<'_, '_> {
         else {
             return;
         };
-        if scanner.selection.contains(head.time) {
+        if scanner.selection.takes_other(&head, None) {
             let evidence = Evidence { head: head.into(), secret: None, access: None };
             self.harvest.hits.append(scanner.rules.hits(ask, &event, &evidence));
         }

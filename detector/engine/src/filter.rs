@@ -1,0 +1,95 @@
+//! What an analyst asks for: accesses, changes and records by who, what, from where, and how it ended.
+
+use std::str::FromStr;
+
+use crate::access::{Access, Method};
+use crate::glob::Glob;
+use crate::ids::SecretRef;
+use crate::observation::{Head, Outcome};
+use crate::policy::{SourcePattern, subjects};
+
+/// Every list may be empty, which asks for all; of a list, one is enough; all lists must agree.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Principals by ARN, session ARN, or the name of the role, user or service.
+    pub principals: Vec<Glob>,
+    /// Secrets by name or ARN, with or without its suffix.
+    pub secrets: Vec<Glob>,
+    /// Networks, VPC endpoints, and services.
+    pub sources: Vec<SourcePattern>,
+    /// How the call ended.
+    pub outcomes: Vec<Outcome>,
+    /// How the secret was reached; what has no method is not asked for.
+    pub methods: Vec<Method>,
+    /// `userIdentity.accessKeyId`s. The Decrypt behind a read has another one; the read's own counts.
+    pub access_keys: Vec<String>,
+}
+
+impl Filter {
+    /// Whether everything is asked for.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let Self { principals, secrets, sources, outcomes, methods, access_keys } = self;
+        principals.is_empty()
+            && secrets.is_empty()
+            && sources.is_empty()
+            && outcomes.is_empty()
+            && methods.is_empty()
+            && access_keys.is_empty()
+    }
+
+    /// Whether an access is asked for.
+    #[must_use]
+    pub fn takes(&self, access: &Access) -> bool {
+        let method = self.methods.is_empty() || self.methods.contains(&access.method);
+        method && self.takes_event(&access.head, Some(&access.secret))
+    }
+
+    /// Whether a change or a record is asked for, as far as it has no method.
+    #[must_use]
+    pub fn takes_other(&self, head: &Head, secret: Option<&SecretRef>) -> bool {
+        self.methods.is_empty() && self.takes_event(head, secret)
+    }
+
+    fn takes_event(&self, head: &Head, secret: Option<&SecretRef>) -> bool {
+        let principal = &head.principal;
+        let names = || [&principal.id, &principal.actor, &principal.name].into_iter().flatten();
+        let named = |glob: &Glob| secret.is_some_and(|secret| is_called(secret, glob));
+        let key = head.access_key_id.as_deref();
+        any(&self.principals, |glob| names().any(|name| glob.matches(name)))
+            && any(&self.secrets, named)
+            && any(&self.sources, |source| source.matches(&head.source))
+            && any(&self.outcomes, |outcome| head.outcome == *outcome)
+            && any(&self.access_keys, |wanted| key == Some(wanted))
+    }
+}
+
+fn any<T>(wanted: &[T], is: impl Fn(&T) -> bool) -> bool {
+    wanted.is_empty() || wanted.iter().any(is)
+}
+
+fn is_called(secret: &SecretRef, glob: &Glob) -> bool {
+    secret.name.as_deref().is_some_and(|name| glob.matches(name))
+        || subjects(secret).iter().any(|subject| glob.matches(subject))
+}
+
+impl FromStr for Outcome {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let all = [Self::Success, Self::Denied, Self::Failed];
+        let known = all.into_iter().find(|outcome| outcome.as_str() == text);
+        known.ok_or_else(|| format!("`{text}` is not an outcome; use success, denied or failed"))
+    }
+}
+
+impl FromStr for Method {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let all = [Self::Api, Self::Batch, Self::ByPath, Self::History, Self::DirectDecrypt, Self::DecryptOnly];
+        let known = all.into_iter().find(|method| method.as_str() == text);
+        let words = all.map(Self::as_str).join(", ");
+        known.ok_or_else(|| format!("`{text}` is not a method; use one of {words}"))
+    }
+}
