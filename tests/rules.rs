@@ -447,3 +447,36 @@ fn lint_names_what_the_loader_lets_pass() {
         "urgent",
     );
 }
+
+#[test]
+fn only_the_calls_that_rules_ask_for_are_looked_at_in_any_order_of_fields() {
+    let text = rule(
+        "service: cloudtrail",
+        "  selection:\n    eventSource: [S3.amazonaws.com, ec2.amazonaws.com]\n    eventName: [getthing, RunInstances]",
+    );
+    let call = |id: &str, service: &str, api: &str| {
+        record(id, &role("app"), 0, service, api, json!({"a": {"eventName": "GetThing"}}))
+    };
+    let in_aws_order = |id: &str, service: &str, api: &str| {
+        format!(
+            r#"{{"eventVersion":"1.11","userIdentity":{{"type":"IAMUser"}},"eventTime":"2026-03-02T10:00:00Z","eventSource":"{service}.amazonaws.com","eventName":"{api}","awsRegion":"eu-west-1","requestParameters":null,"eventID":"{id}"}}"#
+        )
+    };
+    for (service, api, matches) in [
+        ("s3", "GetThing", true),
+        ("s3", "PutThing", false),
+        ("ec2", "RunInstances", true),
+        ("ec2", "StopInstances", false),
+        ("kms", "GetThing", false),
+    ] {
+        assert_eq!(fires(&text, &[call("e", service, api)]) == 1, matches, "{service} {api}");
+        let ordered: Value = serde_json::from_str(&in_aws_order("e", service, api)).unwrap();
+        assert_eq!(fires(&text, &[ordered]) == 1, matches, "{service} {api}");
+        let folder = tempfile::tempdir().unwrap();
+        let (rules, logs) = (folder.path().join("r.yml"), folder.path().join("l.json"));
+        std::fs::write(&rules, &text).unwrap();
+        std::fs::write(&logs, in_aws_order("e", service, api)).unwrap();
+        let args = ["replay", logs.to_str().unwrap(), "-r", rules.to_str().unwrap(), "-q", "-f", "csv"];
+        assert_eq!(e2e::secretrail(&args).stdout.lines().count() == 2, matches, "{service} {api} in the order of AWS");
+    }
+}

@@ -241,3 +241,38 @@ fn each_file_of_the_pack_can_be_worked_on_alone() {
     let replayed = secretrail(&["replay", &logs, "-r", &own, "-q", "-f", "csv"]);
     assert_eq!((replayed.code, replayed.stdout.lines().count()), (0, 2), "{}{}", replayed.stdout, replayed.stderr);
 }
+
+#[test]
+fn summary_is_one_screen() {
+    const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
+    let (logs, policy) = (format!("{EXAMPLES}/logs"), format!("{EXAMPLES}/access-policy.yaml"));
+    let run = secretrail(&["summary", &logs, "--policy", &policy, "--top", "3", "-q"]);
+    assert_eq!((run.code, run.stderr.as_str()), (0, ""));
+    let lines: Vec<&str> = run.stdout.lines().collect();
+    assert!(lines.len() <= 45 && lines.iter().all(|l| l.chars().count() <= 120), "{}", run.stdout);
+    for words in [
+        "137 reads of 29 secrets by 11 principals, 9 denied, 0 failed",
+        "2026-03-02T08:00:00Z to 2026-03-02T11:51:00Z, 1 account, 2 regions",
+        "24     0       24       2026-03-02T09:30:07Z  111122223333 role/ci-terraform\n",
+        "and 8 more",
+        "1      9       10       2026-03-02T11:20:50Z  111122223333 role/web-frontend",
+        "1       critical  2026-03-02T11:31:09Z  Secret Decrypted By Calling KMS Directly",
+    ] {
+        assert!(run.stdout.contains(words), "{words}\n{}", run.stdout);
+    }
+    // New after more than a week, and two days with nothing between.
+    let folder = Folder::new();
+    let day = 86_400;
+    let records =
+        json!([read("a", "app", 0, "x\u{1b}[31m"), read("b", "app", 9 * day, "y"), read("c", "app", 9 * day + 5, "y")]);
+    let logs = folder.write("logs.json", &records.to_string());
+    let run = secretrail(&["summary", &logs, "-q"]);
+    assert!(run.stdout.contains("FIRST READ            PRINCIPAL              SECRET\n2026-03-11T10:00:00Z  111122223333 role/app  111122223333 y\n"), "{}", run.stdout);
+    assert!(run.stdout.contains("reads  ▄········█  a mark is a day, the highest 2"), "{}", run.stdout);
+    assert!(!run.stdout.contains('\u{1b}'));
+    let nothing = folder.write(
+        "none.json",
+        &json!([e2e::record("z", &e2e::role("a"), 0, "s3", "ListBuckets", Value::Null)]).to_string(),
+    );
+    assert_eq!(secretrail(&["summary", &nothing, "-q"]).stdout, "no accesses to secrets in these logs\n");
+}

@@ -30,12 +30,44 @@ pub enum Command {
     /// Print the ledger: every access to a secret, with the evidence of its decryption.
     #[command(after_help = EXIT_CODES)]
     Accesses(Accesses),
+    /// One screen: who read what, what was denied, what is new, and the alerts.
+    #[command(after_help = EXIT_CODES)]
+    Summary(Summary),
     /// Propose an access policy from history, for a person to review.
     #[command(after_help = EXIT_CODES)]
     Baseline(Baseline),
     /// Work on rules: run their examples, lint, list, explain.
     #[command(subcommand)]
     Rules(RulesCommand),
+}
+
+/// Arguments of `summary`.
+#[derive(Debug, Args)]
+pub struct Summary {
+    /// What to read.
+    #[command(flatten)]
+    pub input: Input,
+    /// Sigma file or folder; may be given several times. Replaces the built-in pack.
+    #[arg(short, long, value_name = "RULES", help_heading = "Rules")]
+    pub rules: Vec<PathBuf>,
+    /// Values of the placeholders of rules with `|expand`: YAML, a name with a value or a list of values.
+    #[arg(long, value_name = "FILE", help_heading = "Rules")]
+    pub vars: Option<PathBuf>,
+    /// Access policy: who is expected to read what.
+    #[arg(long, value_name = "FILE", help_heading = "Rules")]
+    pub policy: Option<PathBuf>,
+    /// Count secrets that no grant of the policy covers as unexpected.
+    #[arg(long, requires = "policy", help_heading = "Rules")]
+    pub strict: bool,
+    /// Lines of each list.
+    #[arg(long, value_name = "N", default_value_t = 5, help_heading = "Output")]
+    pub top: usize,
+    /// Write to a file, which appears only when it is complete.
+    #[arg(short, long, value_name = "FILE", help_heading = "Output")]
+    pub output: Option<PathBuf>,
+    /// Print neither the progress bar nor the closing summary.
+    #[arg(short, long, help_heading = "Output")]
+    pub quiet: bool,
 }
 
 /// Arguments of `baseline`.

@@ -3,6 +3,7 @@
 
 pub mod args;
 pub mod baseline;
+pub mod closing;
 pub mod compare;
 pub mod exit;
 pub mod load;
@@ -128,6 +129,7 @@ fn execute(command: Command, host: &mut Host) -> Result<u8, Failure> {
     let started = Instant::now();
     match command {
         Command::Replay(args) => replay(&args, started, host),
+        Command::Summary(args) => summary::run(&args, host),
         Command::Baseline(args) => baseline::run(&args, host),
         Command::Rules(command) => rules::run(&command, host),
         Command::Accesses(args) => {
@@ -216,10 +218,10 @@ fn find(settings: &Settings, rules: &RuleSet, policy: Option<&Policy>, host: &mu
 
 /// Says what could not be read and what was, and gives the exit code of the input.
 fn close(settings: &Settings, found: &Found, started: Instant, rules: Option<usize>, host: &mut Host) -> u8 {
-    let text = summary::problems(&found.problems);
+    let text = closing::problems(&found.problems);
     say(host, &text);
     if !settings.quiet {
-        say(host, &summary::closing(&found.report, settings.threads, started.elapsed(), rules));
+        say(host, &closing::words(&found.report, settings.threads, started.elapsed(), rules));
     }
     if found.problems.is_empty() { exit::DONE } else { exit::INPUT }
 }

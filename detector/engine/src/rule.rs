@@ -8,7 +8,7 @@ pub mod explain;
 pub mod fields;
 pub mod lint;
 pub mod load;
-mod needs;
+pub mod needs;
 pub mod vars;
 
 use std::fmt;
@@ -22,6 +22,7 @@ use crate::alert::Evidence;
 use crate::document::scalar_text;
 use crate::extract::Wanted;
 use crate::ids::Text;
+use crate::rule::needs::NeededCalls;
 use crate::state::{Fact, WindowKey};
 
 /// How serious a rule's alerts are, in Sigma's words, from the least to the most.
@@ -119,8 +120,8 @@ pub struct Detection {
     /// Whether it asks for what is known only once the key use has been found or given up.
     pub late: bool,
     compiled: CompiledRule,
-    /// `eventSource` values of which a matching record must have one; `None` when it may have any.
-    sources: Option<Vec<String>>,
+    /// Calls of which a matching record must be one; `None` when it may be any.
+    calls: Option<Vec<NeededCalls>>,
     /// Windows that it feeds: index of the window, and which of its rules this is.
     feeds: Vec<(usize, usize)>,
 }
@@ -257,15 +258,24 @@ impl RuleSet {
         self.detections.iter().any(|d| d.target == target)
     }
 
-    /// `eventSource` values that rules about records ask for; `None` when one of them may match any record.
+    /// Calls that rules about records ask for; `None` when one of them may match any record.
     #[must_use]
-    pub fn record_sources(&self) -> Option<Vec<String>> {
-        let mut all = Vec::new();
+    pub fn record_calls(&self) -> Option<Vec<NeededCalls>> {
+        let mut all: Vec<NeededCalls> = Vec::new();
         for detection in self.detections.iter().filter(|d| d.target == Target::Record) {
-            all.extend(detection.sources.as_ref()?.iter().cloned());
+            for calls in detection.calls.as_ref()? {
+                match all.iter_mut().find(|known| known.source.eq_ignore_ascii_case(&calls.source)) {
+                    None => all.push(calls.clone()),
+                    Some(known) => {
+                        known.names = known.names.take().zip(calls.names.as_ref()).map(|(known, more)| {
+                            let new = |name: &&String| !known.contains(name);
+                            let new: Vec<String> = more.iter().filter(new).cloned().collect();
+                            [known, new].concat()
+                        });
+                    }
+                }
+            }
         }
-        all.sort();
-        all.dedup();
         Some(all)
     }
 
@@ -303,8 +313,8 @@ impl RuleSet {
 
 impl Detection {
     fn may_match(&self, source: Option<&str>) -> bool {
-        match (&self.sources, source) {
-            (Some(sources), Some(source)) => sources.iter().any(|s| s.eq_ignore_ascii_case(source)),
+        match (&self.calls, source) {
+            (Some(calls), Some(source)) => calls.iter().any(|c| c.source.eq_ignore_ascii_case(source)),
             _ => true,
         }
     }

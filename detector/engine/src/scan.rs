@@ -17,6 +17,7 @@ use crate::ids::{SecretRef, Text};
 use crate::observation::{Head, Interner};
 use crate::report::{Report, SkippedRecord};
 use crate::rule::event::RecordEvent;
+use crate::rule::needs::NeededCalls;
 use crate::rule::{Ask, Hits, RuleSet, Target};
 use crate::split::{BadPiece, Piece, Splitter};
 use crate::state::{CoverageMark, LooseEnd};
@@ -106,8 +107,8 @@ pub struct Scanner<'r> {
 struct Sieve<'r> {
     rules: &'r RuleSet,
     selection: &'r Selection,
-    /// `eventSource` values that rules about records ask for; `None` for any.
-    sources: Option<Vec<String>>,
+    /// Calls that rules about records ask for; `None` for any.
+    calls: Option<Vec<NeededCalls>>,
     /// Whether rules ask for records themselves.
     matches_records: bool,
     /// Whether rules ask for changes; those of trails and keys are read for them alone.
@@ -181,7 +182,7 @@ impl<'r> Scanner<'r> {
         let sieve = Sieve {
             rules,
             selection,
-            sources: rules.record_sources(),
+            calls: rules.record_calls(),
             matches_records: rules.sees(Target::Record),
             matches_changes: rules.sees(Target::Change),
             interner: Interner::default(),
@@ -359,22 +360,16 @@ impl Sieve<'_> {
         if let Some(Front { service, name, rest, .. }) = Front::of(unit, after_first) {
             // What matters stands before the response.
             let asked = || self.response.find(rest).and_then(|end| rest.get(..end)).unwrap_or(rest);
-            return self.service(service, |service| self.called(service, name, asked));
+            return self.service(service, &[name], asked);
         }
-        let names = || values_of(unit, &self.event_name);
-        let called = |service: &str| names().map(|name| self.called(service, name, || unit)).max();
+        let names: Vec<&[u8]> = values_of(unit, &self.event_name).collect();
         let services = values_of(unit, &self.event_source);
-        let services = services.map(|service| self.service(service, |s| called(s).unwrap_or(Interest::None)));
-        services.max().unwrap_or(Interest::Unnamed)
+        services.map(|service| self.service(service, &names, || unit)).max().unwrap_or(Interest::Unnamed)
     }
 
-    /// What a record of a service is worth; `called` says what its call is worth.
-    fn service(&self, service: &[u8], called: impl FnOnce(&str) -> Interest) -> Interest {
-        let asked = match &self.sources {
-            None => self.matches_records,
-            Some(sources) => sources.iter().any(|s| service.eq_ignore_ascii_case(s.as_bytes())),
-        };
-        if asked {
+    /// What a record of a service is worth whose call may be any of these.
+    fn service<'u>(&self, service: &[u8], names: &[&[u8]], asked: impl Fn() -> &'u [u8]) -> Interest {
+        if self.is_asked_for(service, names) {
             return Interest::Full;
         }
         // Nine records of ten end here, so the names are compared as bytes.
@@ -387,11 +382,22 @@ impl Sieve<'_> {
         let Some((_, least)) = ours.into_iter().find(|(name, _)| service.starts_with(name)) else {
             return Interest::None;
         };
-        std::str::from_utf8(service).map_or(Interest::None, |service| called(service).max(least))
+        let Ok(service) = std::str::from_utf8(service) else { return Interest::None };
+        names.iter().map(|name| self.called(service, name, &asked)).max().unwrap_or(least).max(least)
+    }
+
+    /// Whether a rule about records asks for such a call.
+    fn is_asked_for(&self, service: &[u8], names: &[&[u8]]) -> bool {
+        let Some(calls) = &self.calls else { return self.matches_records };
+        let named = |wanted: &String| names.iter().any(|name| name.eq_ignore_ascii_case(wanted.as_bytes()));
+        calls.iter().any(|calls| {
+            service.eq_ignore_ascii_case(calls.source.as_bytes())
+                && calls.names.as_ref().is_none_or(|wanted| wanted.iter().any(named))
+        })
     }
 
     /// What a call is worth. `asked` gives the part of the record in which `errorCode` and `requestParameters` stand.
-    fn called<'u>(&self, service: &str, name: &[u8], asked: impl FnOnce() -> &'u [u8]) -> Interest {
+    fn called<'u>(&self, service: &str, name: &[u8], asked: impl Fn() -> &'u [u8]) -> Interest {
         match std::str::from_utf8(name).ok().and_then(|name| extract::role(service, name)) {
             Some(Role::Read(_)) => Interest::Full,
             Some(Role::Change { decrypts }) if decrypts || self.matches_changes => Interest::Full,

@@ -101,7 +101,8 @@ fn row(access: &Access) -> [String; 8] {
 }
 
 /// An ARN as `account resource`; anything else as it is.
-fn principal(id: &str) -> String {
+#[must_use]
+pub fn principal(id: &str) -> String {
     Arn::parse(id).map_or_else(|| id.to_owned(), |arn| format!("{} {}", arn.account, arn.resource))
 }
 

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use crate::extract::Wanted;
 use crate::ids::Text;
 use crate::rule::examples::{Example, ExampleFile};
-use crate::rule::needs::{Uses, needed_sources};
+use crate::rule::needs::{Uses, needed_calls};
 use crate::rule::vars::{Vars, expand};
 use crate::rule::{Detection, Level, Member, RuleMeta, RuleSet, Target, Window, WindowCondition, fields};
 
@@ -385,7 +385,7 @@ impl<'a> Loader<'a> {
             alerts: suppress.is_none(),
             late: uses.fields.iter().any(|f| fields::is_late(f)),
             compiled,
-            sources: needed_sources(rule),
+            calls: needed_calls(rule),
             feeds: Vec::new(),
         };
         if let Some(span_secs) = suppress {

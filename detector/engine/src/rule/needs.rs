@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use rsigma_parser::{
-    ConditionExpr, Detection as Selection, Modifier, Quantifier, SelectorPattern, SigmaRule, SigmaValue,
+    ConditionExpr, Detection as Selection, DetectionItem, Modifier, Quantifier, SelectorPattern, SigmaRule, SigmaValue,
 };
 
 /// What a detection asks for.
@@ -43,8 +43,17 @@ impl Uses {
     }
 }
 
-/// `eventSource` values of which a matching record must have one; `None` when the rule does not say.
-pub(super) fn needed_sources(rule: &SigmaRule) -> Option<Vec<String>> {
+/// Calls of which a matching record must be one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NeededCalls {
+    /// `eventSource`, without regard to case.
+    pub source: String,
+    /// `eventName`s, without regard to case; `None` for any.
+    pub names: Option<Vec<String>>,
+}
+
+/// The calls that a matching record must be one of; `None` when the rule does not say.
+pub(super) fn needed_calls(rule: &SigmaRule) -> Option<Vec<NeededCalls>> {
     let mut all = Vec::new();
     for condition in &rule.detection.conditions {
         all.extend(needed_by(condition, rule)?);
@@ -52,7 +61,7 @@ pub(super) fn needed_sources(rule: &SigmaRule) -> Option<Vec<String>> {
     (!all.is_empty()).then_some(all)
 }
 
-fn needed_by(expr: &ConditionExpr, rule: &SigmaRule) -> Option<Vec<String>> {
+fn needed_by(expr: &ConditionExpr, rule: &SigmaRule) -> Option<Vec<NeededCalls>> {
     let named = |name: &str| needed_in(rule.detection.named.get(name)?);
     match expr {
         ConditionExpr::And(parts) => parts.iter().find_map(|p| needed_by(p, rule)),
@@ -73,23 +82,27 @@ fn needed_by(expr: &ConditionExpr, rule: &SigmaRule) -> Option<Vec<String>> {
     }
 }
 
-fn needed_in(selection: &Selection) -> Option<Vec<String>> {
+fn needed_in(selection: &Selection) -> Option<Vec<NeededCalls>> {
     match selection {
-        Selection::AllOf(items) => items.iter().find_map(|item| {
-            let source = item.field.name.as_deref() == Some("eventSource") && item.field.modifiers.is_empty();
-            if source {
-                item.values.iter().map(plain).collect::<Option<Vec<_>>>().filter(|v| !v.is_empty())
-            } else {
-                None
-            }
-        }),
+        Selection::AllOf(items) => {
+            let plain_values = |field: &str| {
+                let is = |item: &&DetectionItem| {
+                    item.field.name.as_deref() == Some(field) && item.field.modifiers.is_empty()
+                };
+                let values = items.iter().find(is)?.values.iter().map(plain).collect::<Option<Vec<_>>>();
+                values.filter(|v| !v.is_empty())
+            };
+            let names = plain_values("eventName");
+            let sources = plain_values("eventSource")?;
+            Some(sources.into_iter().map(|source| NeededCalls { source, names: names.clone() }).collect())
+        }
         Selection::AnyOf(many) => union(many.iter().map(needed_in)),
         Selection::And(many) => many.iter().find_map(needed_in),
         Selection::Keywords(_) | Selection::ArrayMatch { .. } | Selection::Conditional { .. } => None,
     }
 }
 
-fn union(parts: impl Iterator<Item = Option<Vec<String>>>) -> Option<Vec<String>> {
+fn union(parts: impl Iterator<Item = Option<Vec<NeededCalls>>>) -> Option<Vec<NeededCalls>> {
     let mut all = Vec::new();
     for part in parts {
         all.extend(part?);
