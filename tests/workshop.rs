@@ -276,3 +276,19 @@ fn summary_is_one_screen() {
     );
     assert_eq!(secretrail(&["summary", &nothing, "-q"]).stdout, "no accesses to secrets in these logs\n");
 }
+
+#[test]
+fn shells_and_man_know_the_commands() {
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let run = secretrail(&["completions", shell]);
+        assert!(run.code == 0 && run.stdout.contains("baseline") && run.stdout.contains("min-level"), "{shell}");
+    }
+    let run = secretrail(&["man"]);
+    assert!(
+        run.code == 0 && run.stdout.contains(".TH secretrail 1") && run.stdout.contains("fail\\-on"),
+        "{}",
+        run.stdout
+    );
+    let wrong = secretrail(&["accesess", "x"]);
+    assert!(wrong.code == 64 && wrong.stderr.contains("'accesses'"), "{}", wrong.stderr);
+}

@@ -39,6 +39,13 @@ pub enum Command {
     /// Work on rules: run their examples, lint, list, explain.
     #[command(subcommand)]
     Rules(RulesCommand),
+    /// Print the completions of a shell: `secretrail completions bash > /etc/bash_completion.d/secretrail`.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page: `secretrail man | man -l -`.
+    Man,
 }
 
 /// Arguments of `summary`.
@@ -68,6 +75,9 @@ pub struct Summary {
     /// Print neither the progress bar nor the closing summary.
     #[arg(short, long, help_heading = "Output")]
     pub quiet: bool,
+    /// Print no progress bar.
+    #[arg(long, help_heading = "Output")]
+    pub no_progress: bool,
 }
 
 /// Arguments of `baseline`.
@@ -91,6 +101,9 @@ pub struct Baseline {
     /// Print neither the progress bar nor the closing summary.
     #[arg(short, long, help_heading = "Output")]
     pub quiet: bool,
+    /// Print no progress bar.
+    #[arg(long, help_heading = "Output")]
+    pub no_progress: bool,
 }
 
 /// Work on rules.
@@ -299,6 +312,9 @@ pub struct Output {
     /// Print neither the progress bar nor the closing summary.
     #[arg(short, long, help_heading = "Output")]
     pub quiet: bool,
+    /// Print no progress bar.
+    #[arg(long, help_heading = "Output")]
+    pub no_progress: bool,
     /// When to use colours.
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = Color::Auto, help_heading = "Output")]
     pub color: Color,

@@ -18,8 +18,13 @@ use crate::{Failure, Host, close, find, load, say};
 /// [`Failure`].
 pub fn run(args: &args::Baseline, host: &mut Host) -> Result<u8, Failure> {
     let started = std::time::Instant::now();
-    let output =
-        args::Output { format: Format::Table, output: args.output.clone(), quiet: args.quiet, color: Color::Never };
+    let output = args::Output {
+        format: Format::Table,
+        output: args.output.clone(),
+        quiet: args.quiet,
+        no_progress: args.no_progress,
+        color: Color::Never,
+    };
     let settings = Settings::new(&args.input, &output, host)?;
     let earlier = args.merge.as_deref().map(load::policy_text).transpose()?;
     let mut out = Out::open(&settings)?;

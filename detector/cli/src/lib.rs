@@ -19,7 +19,7 @@ use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::time::Instant;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use secretrail_engine::access::Access;
 use secretrail_engine::alert::Alert;
 use secretrail_engine::pipeline::Pipeline;
@@ -132,6 +132,12 @@ fn execute(command: Command, host: &mut Host) -> Result<u8, Failure> {
         Command::Summary(args) => summary::run(&args, host),
         Command::Baseline(args) => baseline::run(&args, host),
         Command::Rules(command) => rules::run(&command, host),
+        Command::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "secretrail", &mut text);
+            print(host, &String::from_utf8_lossy(&text)).map(|()| exit::DONE)
+        }
+        Command::Man => print(host, &manual()?).map(|()| exit::DONE),
         Command::Accesses(args) => {
             let settings = Settings::new(&args.input, &args.output, host)?;
             let mut out = Out::open(&settings)?;
@@ -143,6 +149,19 @@ fn execute(command: Command, host: &mut Host) -> Result<u8, Failure> {
             Ok(code)
         }
     }
+}
+
+/// The manual page: the command, then each of its subcommands.
+fn manual() -> Result<String, Failure> {
+    let mut page = Vec::new();
+    let mut command = Cli::command();
+    command.build();
+    let write = |command: &clap::Command, page: &mut Vec<u8>| clap_mangen::Man::new(command.clone()).render(page);
+    let all = std::iter::once(&command).chain(command.get_subcommands().filter(|c| c.get_name() != "help"));
+    for command in all {
+        write(command, &mut page).map_err(|error| Failure::Internal(error.to_string()))?;
+    }
+    Ok(String::from_utf8_lossy(&page).into_owned())
 }
 
 fn replay(args: &args::Replay, started: Instant, host: &mut Host) -> Result<u8, Failure> {
@@ -187,7 +206,7 @@ fn replay(args: &args::Replay, started: Instant, host: &mut Host) -> Result<u8, 
 /// Reads everything and takes it through the pipeline as one batch.
 fn find(settings: &Settings, rules: &RuleSet, policy: Option<&Policy>, host: &mut Host) -> Result<Found, Failure> {
     let objects = walk::walk(&settings.paths, &settings.selection);
-    let progress = settings.progress(objects.objects.len());
+    let progress = settings.progress(&objects.objects);
     let mut reading =
         read::read(&objects.objects, rules, &settings.selection, settings.threads, &mut *host.stdin, &progress);
     progress.finish_and_clear();

@@ -101,7 +101,6 @@ impl Work<'_> {
                 report.records_skipped = before.records_skipped;
                 report.skip_object(reason);
             }
-            self.progress.inc(1);
         }
         out
     }
@@ -125,11 +124,14 @@ impl Work<'_> {
                 let mut file = File::open(path).map_err(|error| error.to_string())?;
                 let meta = file.metadata().map_err(|error| error.to_string())?;
                 if meta.len() > WHOLE_FILE_BYTES || !meta.is_file() {
-                    return read(Input::Stream(&mut file));
+                    read(Input::Stream(&mut self.progress.wrap_read(&mut file)))
+                } else {
+                    buffer.clear();
+                    file.read_to_end(buffer).map_err(|error| error.to_string())?;
+                    let result = read(Input::Bytes(buffer));
+                    self.progress.inc(meta.len());
+                    result
                 }
-                buffer.clear();
-                file.read_to_end(buffer).map_err(|error| error.to_string())?;
-                read(Input::Bytes(buffer))
             }
         }
     }

@@ -12,6 +12,7 @@ use secretrail_engine::seen::Memory;
 use secretrail_engine::time::EventTime;
 
 use crate::args::{Color, Format, Input, Output};
+use crate::walk::{Object, Place};
 use crate::{Failure, Host};
 
 /// Everything that a run needs to know.
@@ -69,18 +70,24 @@ impl Settings {
             memory: Memory::default(),
             quiet: output.quiet,
             color,
-            show_progress: !output.quiet && host.stderr_is_terminal,
+            show_progress: !output.quiet && !output.no_progress && host.stderr_is_terminal,
         })
     }
 
-    /// A bar over the files to read, with the time that is left; hidden where standard error is no terminal.
+    /// A bar over the bytes to read as they are stored, with the time that is left; hidden where standard error is no
+    /// terminal.
     #[must_use]
-    pub fn progress(&self, objects: usize) -> ProgressBar {
+    pub fn progress(&self, objects: &[Object]) -> ProgressBar {
         if !self.show_progress {
             return ProgressBar::hidden();
         }
-        let bar = ProgressBar::with_draw_target(Some(objects as u64), ProgressDrawTarget::stderr());
-        let template = "{bar:30} {human_pos}/{human_len} files, {eta} left";
+        // What cannot be asked for its size counts as empty; standard input has none.
+        let size = |object: &Object| match &object.place {
+            Place::File(path) => std::fs::metadata(path).map_or(0, |meta| meta.len()),
+            Place::Stdin => 0,
+        };
+        let bar = ProgressBar::with_draw_target(Some(objects.iter().map(size).sum()), ProgressDrawTarget::stderr());
+        let template = "{bar:30} {bytes} of {total_bytes}, {eta} left";
         bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar
     }

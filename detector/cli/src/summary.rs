@@ -30,8 +30,13 @@ const MARKS: usize = 60;
 /// [`Failure`].
 pub fn run(args: &args::Summary, host: &mut Host) -> Result<u8, Failure> {
     let started = Instant::now();
-    let output =
-        args::Output { format: Format::Table, output: args.output.clone(), quiet: args.quiet, color: Color::Never };
+    let output = args::Output {
+        format: Format::Table,
+        output: args.output.clone(),
+        quiet: args.quiet,
+        no_progress: args.no_progress,
+        color: Color::Never,
+    };
     let settings = Settings::new(&args.input, &output, host)?;
     let rules = load::Rules::open(&args.rules, args.vars.as_deref())?.set;
     rules.warnings.iter().for_each(|warning| say(host, &format!("secretrail: warning: {warning}\n")));
