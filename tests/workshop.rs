@@ -292,3 +292,64 @@ fn shells_and_man_know_the_commands() {
     let wrong = secretrail(&["accesess", "x"]);
     assert!(wrong.code == 64 && wrong.stderr.contains("'accesses'"), "{}", wrong.stderr);
 }
+
+#[test]
+fn gaps_say_what_the_logs_cannot_show() {
+    let folder = Folder::new();
+    let file = |minute: i64, records: Vec<Value>| {
+        let stamp = e2e::at(minute * 60).to_string().replace(['-', ':'], "");
+        let account = e2e::ACCOUNT;
+        let name = format!(
+            "AWSLogs/{account}/CloudTrail/eu-west-1/2026/03/02/{account}_CloudTrail_eu-west-1_{}Z_abc.json.gz",
+            &stamp[..13]
+        );
+        e2e::write_gz(&folder.path(&name), json!({"Records": records}).to_string().as_bytes());
+    };
+    // Every five minutes for five hours, but for one; KMS events in the first hour only.
+    for n in (0..60).filter(|n| !(30..42).contains(n)) {
+        let at = n * 300 - 60;
+        let mut records = vec![read(&format!("r{n}"), "app", at, "prod/db")];
+        if n < 12 && n != 5 {
+            records.push(decrypt_secret(&format!("k{n}"), "app", at, "prod/db"));
+        }
+        if n == 7 {
+            records.push(decrypt_secret("alone", "other", at, "prod/key"));
+        }
+        if n == 50 {
+            records.push(e2e::record(
+                "stop",
+                &e2e::role("ops"),
+                at,
+                "cloudtrail",
+                "StopLogging",
+                json!({"name": "main"}),
+            ));
+        }
+        file(n * 5, records);
+    }
+    let logs = folder.path("AWSLogs");
+    let run = secretrail(&["gaps", logs.to_str().unwrap(), "-q", "-f", "jsonl"]);
+    assert_eq!((run.code, run.stderr.as_str()), (0, ""));
+    let lines: Vec<Value> = run.stdout.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let told: Vec<String> = lines
+        .iter()
+        .map(|l| {
+            format!("{} {} {}", l["kind"].as_str().unwrap(), l["from"].as_str().unwrap(), l["to"].as_str().unwrap())
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            // KMS events of the hour before still prove that they are logged.
+            "records 2026-03-02T10:00:00Z 2026-03-02T12:00:00Z",
+            "kms_events 2026-03-02T12:00:00Z 2026-03-02T15:00:00Z",
+            "deliveries 2026-03-02T12:25:00Z 2026-03-02T13:30:00Z",
+            "trail_changed 2026-03-02T14:09:00Z 2026-03-02T14:09:00Z",
+        ],
+        "{}",
+        run.stdout
+    );
+    let table = secretrail(&["gaps", logs.to_str().unwrap(), "-q"]).stdout;
+    assert!(table.contains("no log file for 65 minutes; usually 5 or less"), "{table}");
+    assert!(table.contains("1 Decrypts lack their read"), "{table}");
+}

@@ -33,6 +33,9 @@ pub enum Command {
     /// One screen: who read what, what was denied, what is new, and the alerts.
     #[command(after_help = EXIT_CODES)]
     Summary(Summary),
+    /// What the logs cannot show: missing deliveries, KMS events and records, and trails that were blinded.
+    #[command(after_help = EXIT_CODES)]
+    Gaps(Gaps),
     /// Propose an access policy from history, for a person to review.
     #[command(after_help = EXIT_CODES)]
     Baseline(Baseline),
@@ -46,6 +49,17 @@ pub enum Command {
     },
     /// Print the manual page: `secretrail man | man -l -`.
     Man,
+}
+
+/// Arguments of `gaps`.
+#[derive(Debug, Args)]
+pub struct Gaps {
+    /// What to read.
+    #[command(flatten)]
+    pub input: Input,
+    /// How to print.
+    #[command(flatten)]
+    pub output: Output,
 }
 
 /// Arguments of `summary`.

@@ -6,6 +6,7 @@ pub mod baseline;
 pub mod closing;
 pub mod compare;
 pub mod exit;
+pub mod gaps;
 pub mod load;
 pub mod output;
 pub mod read;
@@ -19,6 +20,7 @@ use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::time::Instant;
 
+use ahash::HashSet;
 use clap::{CommandFactory, Parser};
 use secretrail_engine::access::Access;
 use secretrail_engine::alert::Alert;
@@ -26,13 +28,14 @@ use secretrail_engine::pipeline::Pipeline;
 use secretrail_engine::policy::Policy;
 use secretrail_engine::report::Report;
 use secretrail_engine::rule::RuleSet;
+use secretrail_engine::state::CoverageMark;
 use secretrail_engine::state::memory::MemoryStore;
 use secretrail_engine::time::EventTime;
 
 use crate::args::{Cli, Command};
 use crate::output::Out;
 use crate::settings::Settings;
-use crate::walk::Problem;
+use crate::walk::{Object, Problem};
 
 /// What the command has from its process.
 pub struct Host {
@@ -123,12 +126,16 @@ struct Found {
     accesses: Vec<Arc<Access>>,
     report: Report,
     problems: Vec<Problem>,
+    objects: Vec<Object>,
+    /// Where KMS events were seen.
+    coverage: HashSet<CoverageMark>,
 }
 
 fn execute(command: Command, host: &mut Host) -> Result<u8, Failure> {
     let started = Instant::now();
     match command {
         Command::Replay(args) => replay(&args, started, host),
+        Command::Gaps(args) => gaps::run(&args, host),
         Command::Summary(args) => summary::run(&args, host),
         Command::Baseline(args) => baseline::run(&args, host),
         Command::Rules(command) => rules::run(&command, host),
@@ -215,6 +222,7 @@ fn find(settings: &Settings, rules: &RuleSet, policy: Option<&Policy>, host: &mu
     let mut problems = objects.problems;
     problems.extend(reading.problems);
     let threads = settings.threads;
+    let coverage = reading.harvest.coverage.clone();
     let pipeline = Pipeline { threads, memory: settings.memory, ..Pipeline::new(rules, policy, &settings.selection) };
     let store = MemoryStore::default();
     // Logs from the future come from a wrong clock: then they are the only clock there is.
@@ -232,7 +240,14 @@ fn find(settings: &Settings, rules: &RuleSet, policy: Option<&Policy>, host: &mu
     }
     // The process is about to end: giving millions of pieces of memory back one by one would only delay it.
     std::mem::forget(store);
-    Ok(Found { alerts: outcome.alerts, accesses: outcome.accesses, report, problems })
+    Ok(Found {
+        alerts: outcome.alerts,
+        accesses: outcome.accesses,
+        report,
+        problems,
+        objects: objects.objects,
+        coverage,
+    })
 }
 
 /// Says what could not be read and what was, and gives the exit code of the input.

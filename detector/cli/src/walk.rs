@@ -24,6 +24,8 @@ pub struct Object {
     pub name: String,
     /// Whether its place in an `AWSLogs` tree has decided on account and region.
     pub in_tree: bool,
+    /// Account and region of that place.
+    pub home: Option<(String, String)>,
     /// Time of delivery, from its name.
     pub delivered: Option<EventTime>,
     /// Whether the user named it, so that it must hold records.
@@ -66,7 +68,8 @@ pub fn walk(paths: &[PathBuf], selection: &Selection) -> Objects {
     for path in paths {
         if path.as_os_str() == "-" {
             let name = "standard input".to_owned();
-            found.objects.push(Object { place: Place::Stdin, name, in_tree: false, delivered: None, explicit: true });
+            let place = Place::Stdin;
+            found.objects.push(Object { place, name, in_tree: false, home: None, delivered: None, explicit: true });
             continue;
         }
         match std::fs::metadata(path) {
@@ -78,6 +81,7 @@ pub fn walk(paths: &[PathBuf], selection: &Selection) -> Objects {
                     place: Place::File(path.clone()),
                     name: self::key(path),
                     in_tree: parsed.account.is_some(),
+                    home: home(&parsed),
                     delivered: parsed.delivered,
                     explicit: true,
                 });
@@ -119,6 +123,7 @@ fn folder(root: &Path, selection: &Selection, found: &mut Objects) {
                 name: key(entry.path()),
                 place: Place::File(entry.into_path()),
                 in_tree: parsed.account.is_some(),
+                home: home(&parsed),
                 delivered: parsed.delivered,
                 explicit: false,
             }),
@@ -129,6 +134,10 @@ fn folder(root: &Path, selection: &Selection, found: &mut Objects) {
         let message = "no log files for this selection in the folder; logs end in .json, .jsonl, .ndjson or .gz";
         found.problems.push(Problem { name: key(root), message: message.to_owned() });
     }
+}
+
+fn home(path: &ObjectPath<'_>) -> Option<(String, String)> {
+    Some((path.account?.to_owned(), path.region?.to_owned()))
 }
 
 fn skip(path: &ObjectPath<'_>, file: &Path) -> Option<SkippedObject> {

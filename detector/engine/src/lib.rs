@@ -38,6 +38,7 @@ pub mod rule;
 pub mod state;
 pub mod window;
 
+pub mod gaps;
 pub mod report;
 pub mod scan;
 
