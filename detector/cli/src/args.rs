@@ -68,30 +68,18 @@ pub struct Summary {
     /// What to read.
     #[command(flatten)]
     pub input: Input,
-    /// Sigma file or folder; may be given several times. Replaces the built-in pack.
-    #[arg(short, long, value_name = "RULES", help_heading = "Rules")]
-    pub rules: Vec<PathBuf>,
-    /// Values of the placeholders of rules with `|expand`: YAML, a name with a value or a list of values.
-    #[arg(long, value_name = "FILE", help_heading = "Rules")]
-    pub vars: Option<PathBuf>,
-    /// Access policy: who is expected to read what.
-    #[arg(long, value_name = "FILE", help_heading = "Rules")]
-    pub policy: Option<PathBuf>,
-    /// Count secrets that no grant of the policy covers as unexpected.
-    #[arg(long, requires = "policy", help_heading = "Rules")]
-    pub strict: bool,
+    /// Which rules.
+    #[command(flatten)]
+    pub files: RuleFiles,
+    /// Who is expected to read what.
+    #[command(flatten)]
+    pub policy: PolicyFile,
     /// Lines of each list.
     #[arg(long, value_name = "N", default_value_t = 5, help_heading = "Output")]
     pub top: usize,
-    /// Write to a file, which appears only when it is complete.
-    #[arg(short, long, value_name = "FILE", help_heading = "Output")]
-    pub output: Option<PathBuf>,
-    /// Print neither the progress bar nor the closing summary.
-    #[arg(short, long, help_heading = "Output")]
-    pub quiet: bool,
-    /// Print no progress bar.
-    #[arg(long, help_heading = "Output")]
-    pub no_progress: bool,
+    /// Where to, and how loudly.
+    #[command(flatten)]
+    pub destination: Destination,
 }
 
 /// Arguments of `baseline`.
@@ -109,15 +97,9 @@ pub struct Baseline {
     /// Leave out pairs that were read on fewer days.
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Learning")]
     pub min_days: usize,
-    /// Write to a file, which appears only when it is complete.
-    #[arg(short, long, value_name = "FILE", help_heading = "Output")]
-    pub output: Option<PathBuf>,
-    /// Print neither the progress bar nor the closing summary.
-    #[arg(short, long, help_heading = "Output")]
-    pub quiet: bool,
-    /// Print no progress bar.
-    #[arg(long, help_heading = "Output")]
-    pub no_progress: bool,
+    /// Where to, and how loudly.
+    #[command(flatten)]
+    pub destination: Destination,
 }
 
 /// Work on rules.
@@ -138,14 +120,25 @@ pub enum RulesCommand {
 }
 
 /// Which rules.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct RuleFiles {
     /// Sigma file or folder; may be given several times. Replaces the built-in pack.
-    #[arg(short, long, visible_alias = "path", value_name = "RULES")]
+    #[arg(short, long, alias = "path", value_name = "RULES", help_heading = "Rules")]
     pub rules: Vec<PathBuf>,
     /// Values of the placeholders of rules with `|expand`: YAML, a name with a value or a list of values.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Rules")]
     pub vars: Option<PathBuf>,
+}
+
+/// Who is expected to read what.
+#[derive(Debug, Args)]
+pub struct PolicyFile {
+    /// Access policy: who is expected to read what.
+    #[arg(long, value_name = "FILE", help_heading = "Rules")]
+    pub policy: Option<PathBuf>,
+    /// Count secrets that no grant of the policy covers as unexpected.
+    #[arg(long, requires = "policy", help_heading = "Rules")]
+    pub strict: bool,
 }
 
 /// Arguments of `rules test`.
@@ -196,12 +189,9 @@ pub struct RulesExplain {
     /// Which rules.
     #[command(flatten)]
     pub files: RuleFiles,
-    /// Access policy: who is expected to read what.
-    #[arg(long, value_name = "FILE")]
-    pub policy: Option<PathBuf>,
-    /// Count secrets that no grant covers as unexpected.
-    #[arg(long, requires = "policy")]
-    pub strict: bool,
+    /// Who is expected to read what.
+    #[command(flatten)]
+    pub policy: PolicyFile,
 }
 
 /// Arguments of `rules fields`.
@@ -227,18 +217,12 @@ pub struct Replay {
     /// What to read.
     #[command(flatten)]
     pub input: Input,
-    /// Sigma file or folder; may be given several times. Replaces the built-in pack.
-    #[arg(short, long, value_name = "RULES", help_heading = "Rules")]
-    pub rules: Vec<PathBuf>,
-    /// Values of the placeholders of rules with `|expand`: YAML, a name with a value or a list of values.
-    #[arg(long, value_name = "FILE", help_heading = "Rules")]
-    pub vars: Option<PathBuf>,
-    /// Access policy: who is expected to read what.
-    #[arg(long, value_name = "FILE", help_heading = "Rules")]
-    pub policy: Option<PathBuf>,
-    /// Count secrets that no grant of the policy covers as unexpected.
-    #[arg(long, requires = "policy", help_heading = "Rules")]
-    pub strict: bool,
+    /// Which rules.
+    #[command(flatten)]
+    pub files: RuleFiles,
+    /// Who is expected to read what.
+    #[command(flatten)]
+    pub policy: PolicyFile,
     /// How long `seen.*` remembers: 90d, 12w.
     #[arg(long, value_name = "AGE", value_parser = age, help_heading = "Rules")]
     pub memory: Option<i64>,
@@ -320,6 +304,17 @@ pub struct Output {
     /// Form of the output.
     #[arg(short, long, value_enum, default_value_t = Format::Table, help_heading = "Output")]
     pub format: Format,
+    /// Where to, and how loudly.
+    #[command(flatten)]
+    pub destination: Destination,
+    /// When to use colours.
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = Color::Auto, help_heading = "Output")]
+    pub color: Color,
+}
+
+/// Where the output goes, and how loudly.
+#[derive(Debug, Args)]
+pub struct Destination {
     /// Write to a file, which appears only when it is complete.
     #[arg(short, long, value_name = "FILE", help_heading = "Output")]
     pub output: Option<PathBuf>,
@@ -329,9 +324,6 @@ pub struct Output {
     /// Print no progress bar.
     #[arg(long, help_heading = "Output")]
     pub no_progress: bool,
-    /// When to use colours.
-    #[arg(long, value_enum, value_name = "WHEN", default_value_t = Color::Auto, help_heading = "Output")]
-    pub color: Color,
 }
 
 /// Forms of the output.

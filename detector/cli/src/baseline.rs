@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use secretrail_engine::baseline::{LeftOut, Options, Proposal, propose};
 use secretrail_engine::rule::RuleSet;
 
-use crate::args::{self, Color, Format};
+use crate::args;
 use crate::output::Out;
 use crate::settings::Settings;
 use crate::{Failure, Host, close, find, load, say};
@@ -18,14 +18,7 @@ use crate::{Failure, Host, close, find, load, say};
 /// [`Failure`].
 pub fn run(args: &args::Baseline, host: &mut Host) -> Result<u8, Failure> {
     let started = std::time::Instant::now();
-    let output = args::Output {
-        format: Format::Table,
-        output: args.output.clone(),
-        quiet: args.quiet,
-        no_progress: args.no_progress,
-        color: Color::Never,
-    };
-    let settings = Settings::new(&args.input, &output, host)?;
+    let settings = Settings::plain(&args.input, &args.destination, host)?;
     let earlier = args.merge.as_deref().map(load::policy_text).transpose()?;
     let mut out = Out::open(&settings)?;
     let found = find(&settings, &RuleSet::default(), None, host)?;

@@ -180,14 +180,15 @@ fn replay(args: &args::Replay, started: Instant, host: &mut Host) -> Result<u8, 
             "--compare reads the logs twice, and standard input can be read only once; write it to a file first";
         return Err(Failure::Usage(message.to_owned()));
     }
-    let load = |paths: &[std::path::PathBuf], host: &mut Host| {
-        let rules = load::Rules::open(paths, args.vars.as_deref())?.set;
+    let load = |rules: &[std::path::PathBuf], host: &mut Host| {
+        let files = args::RuleFiles { rules: rules.to_vec(), vars: args.files.vars.clone() };
+        let rules = load::Rules::open(&files)?.set;
         rules.warnings.iter().for_each(|warning| say(host, &format!("secretrail: warning: {warning}\n")));
         Ok::<_, Failure>(rules)
     };
-    let rules = load(&args.rules, host)?;
+    let rules = load(&args.files.rules, host)?;
     let other = if args.compare.is_empty() { None } else { Some(load(&args.compare, host)?) };
-    let policy = args.policy.as_deref().map(|path| load::policy(path, args.strict)).transpose()?;
+    let policy = load::policy(&args.policy)?;
     let mut out = Out::open(&settings)?;
     let alerts_of = |rules: &RuleSet, host: &mut Host| {
         let mut found = find(&settings, rules, policy.as_ref(), host)?;

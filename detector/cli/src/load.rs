@@ -12,6 +12,7 @@ use secretrail_engine::rule::{RuleMeta, RuleSet};
 use walkdir::WalkDir;
 
 use crate::Failure;
+use crate::args::{PolicyFile, RuleFiles};
 
 static PACK: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../rules");
 
@@ -32,8 +33,8 @@ impl Rules {
     /// # Errors
     ///
     /// [`Failure::Rules`] lists everything that is wrong.
-    pub fn open(paths: &[PathBuf], vars: Option<&Path>) -> Result<Self, Failure> {
-        let (mut files, vars) = (files(paths)?, self::vars(vars)?);
+    pub fn open(named: &RuleFiles) -> Result<Self, Failure> {
+        let (mut files, vars) = (files(&named.rules)?, vars(named.vars.as_deref())?);
         let needed = add_needed(&mut files);
         let loaded = load_with(files.iter().map(|(name, text)| (name.as_str(), text.as_str())), &vars);
         let (rules, mut examples) = loaded.map_err(|errors| Failure::Rules(list(&errors)))?;
@@ -118,13 +119,14 @@ fn from_disk(paths: &[PathBuf]) -> Result<Vec<(String, String)>, Failure> {
     Ok(files)
 }
 
-/// Loads an access policy; with `strict`, what it does not speak of counts as unexpected.
+/// Loads the access policy, if one is named.
 ///
 /// # Errors
 ///
 /// [`Failure::Rules`] with the name of the file, the line and the remedy.
-pub fn policy(path: &Path, strict: bool) -> Result<Policy, Failure> {
-    policy_text(path).map(|(policy, _)| policy.strict(strict))
+pub fn policy(named: &PolicyFile) -> Result<Option<Policy>, Failure> {
+    let read = |path: &PathBuf| policy_text(path).map(|(policy, _)| policy.strict(named.strict));
+    named.policy.as_ref().map(read).transpose()
 }
 
 /// Loads an access policy, and its text.

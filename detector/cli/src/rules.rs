@@ -41,7 +41,7 @@ struct Tried<'e> {
 }
 
 fn test(args: &RulesTest, host: &mut Host) -> Result<u8, Failure> {
-    let loaded = Rules::open(&args.files.rules, args.files.vars.as_deref())?;
+    let loaded = Rules::open(&args.files)?;
     let (rules, all) = (&loaded.set, &loaded.examples);
     let metas = metas(&loaded);
     for name in &args.rule {
@@ -163,7 +163,7 @@ fn lint_files(args: &RulesLint, host: &mut Host) -> Result<u8, Failure> {
 }
 
 fn list(args: &RulesList, host: &mut Host) -> Result<u8, Failure> {
-    let loaded = Rules::open(&args.files.rules, args.files.vars.as_deref())?;
+    let loaded = Rules::open(&args.files)?;
     let mut metas = metas(&loaded);
     metas.sort_by(|a, b| (&a.file, &a.title).cmp(&(&b.file, &b.title)));
     let feeds = |meta: &RuleMeta| !loaded.set.alerting().any(|m| m.id == meta.id);
@@ -194,8 +194,8 @@ fn list(args: &RulesList, host: &mut Host) -> Result<u8, Failure> {
 }
 
 fn explain_rule(args: &RulesExplain, host: &mut Host) -> Result<u8, Failure> {
-    let loaded = Rules::open(&args.files.rules, args.files.vars.as_deref())?;
-    let policy = args.policy.as_deref().map(|path| load::policy(path, args.strict)).transpose()?;
+    let loaded = Rules::open(&args.files)?;
+    let policy = load::policy(&args.policy)?;
     let mut bytes = Vec::new();
     let read = match args.events.as_os_str() == "-" {
         true => host.stdin.read_to_end(&mut bytes),

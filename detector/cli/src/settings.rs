@@ -11,7 +11,7 @@ use secretrail_engine::scan::Selection;
 use secretrail_engine::seen::Memory;
 use secretrail_engine::time::EventTime;
 
-use crate::args::{Color, Format, Input, Output};
+use crate::args::{Color, Destination, Format, Input, Output};
 use crate::walk::{Object, Place};
 use crate::{Failure, Host};
 
@@ -44,6 +44,21 @@ impl Settings {
     ///
     /// [`Failure::Usage`] when they contradict each other.
     pub fn new(input: &Input, output: &Output, host: &Host) -> Result<Self, Failure> {
+        let settings = Self::plain(input, &output.destination, host)?;
+        let color = match output.color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => settings.output.is_none() && host.stdout_is_terminal && !host.no_color,
+        };
+        Ok(Self { format: output.format, color, ..settings })
+    }
+
+    /// Resolves the arguments of commands with one form of output, without colours.
+    ///
+    /// # Errors
+    ///
+    /// See [`Self::new`].
+    pub fn plain(input: &Input, destination: &Destination, host: &Host) -> Result<Self, Failure> {
         let from = input.from.or_else(|| input.since.map(|secs| host.now.plus(secs.saturating_neg())));
         if let Some((from, to)) = from.zip(input.to).filter(|(from, to)| from >= to) {
             return Err(Failure::Usage(format!("--from {from} is not before --to {to}; swap them")));
@@ -56,21 +71,16 @@ impl Settings {
             return Err(Failure::Usage(format!("{}: {message}", url.display())));
         }
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        let color = match output.color {
-            Color::Always => true,
-            Color::Never => false,
-            Color::Auto => output.output.is_none() && host.stdout_is_terminal && !host.no_color,
-        };
         Ok(Self {
             paths: input.paths.clone(),
             selection: selection(input, from),
             threads: input.threads.map_or(processors, usize::from),
-            format: output.format,
-            output: output.output.clone(),
+            format: Format::Table,
+            output: destination.output.clone(),
             memory: Memory::default(),
-            quiet: output.quiet,
-            color,
-            show_progress: !output.quiet && !output.no_progress && host.stderr_is_terminal,
+            quiet: destination.quiet,
+            color: false,
+            show_progress: !destination.quiet && !destination.no_progress && host.stderr_is_terminal,
         })
     }
 

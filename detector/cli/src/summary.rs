@@ -12,7 +12,7 @@ use secretrail_engine::rule::Level;
 use secretrail_engine::seen::{Judge, Memory, Novelty, Span, since_key};
 use secretrail_engine::time::EventTime;
 
-use crate::args::{self, Color, Format};
+use crate::args;
 use crate::closing::number;
 use crate::output::{Out, table};
 use crate::settings::Settings;
@@ -30,17 +30,10 @@ const MARKS: usize = 60;
 /// [`Failure`].
 pub fn run(args: &args::Summary, host: &mut Host) -> Result<u8, Failure> {
     let started = Instant::now();
-    let output = args::Output {
-        format: Format::Table,
-        output: args.output.clone(),
-        quiet: args.quiet,
-        no_progress: args.no_progress,
-        color: Color::Never,
-    };
-    let settings = Settings::new(&args.input, &output, host)?;
-    let rules = load::Rules::open(&args.rules, args.vars.as_deref())?.set;
+    let settings = Settings::plain(&args.input, &args.destination, host)?;
+    let rules = load::Rules::open(&args.files)?.set;
     rules.warnings.iter().for_each(|warning| say(host, &format!("secretrail: warning: {warning}\n")));
-    let policy = args.policy.as_deref().map(|path| load::policy(path, args.strict)).transpose()?;
+    let policy = load::policy(&args.policy)?;
     let mut out = Out::open(&settings)?;
     let found = find(&settings, &rules, policy.as_ref(), host)?;
     out.raw(&text(&found.accesses, &found.alerts, args.top))?;
