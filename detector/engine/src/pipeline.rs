@@ -22,7 +22,9 @@ use crate::rule::event::OwnEvent;
 use crate::rule::{Ask, Hits, RuleSet, Target};
 use crate::scan::{Harvest, Selection};
 use crate::seen::{self, Memory, Seen, Span};
-use crate::state::{CoverageMark, LooseEnd, LooseEndId, SceneKey, StateError, StateStore, WindowKey, WindowRange};
+use crate::state::{
+    CoverageMark, Fact, LooseEnd, LooseEndId, SceneKey, StateError, StateStore, WindowKey, WindowRange,
+};
 use crate::time::EventTime;
 use crate::window;
 
@@ -53,11 +55,18 @@ pub struct Outcome {
     pub report: Report,
 }
 
-/// Alerts on their way: evidence by rule and event, and the windows that facts have touched.
+/// Facts that are gathered before they are written.
+const FACTS: usize = 16_384;
+
+/// Windows that are read at a time.
+const WINDOWS: usize = 256;
+
+/// Alerts on their way: evidence by rule and event, facts that are not written yet, and what facts have touched.
 #[derive(Default)]
 struct Drafts {
     singles: BTreeMap<AlertId, (usize, Vec<Evidence>)>,
-    facts: Vec<(usize, WindowKey, crate::state::Fact)>,
+    facts: Vec<(WindowKey, Fact)>,
+    touched: HashMap<(usize, WindowKey), (EventTime, EventTime)>,
 }
 
 impl<'a> Pipeline<'a> {
@@ -79,6 +88,7 @@ impl<'a> Pipeline<'a> {
         drafts.add(self.rules, harvest.hits);
         for observation in observations.iter().filter(|_| !self.rules.is_empty()) {
             self.at_sight(&observation.observation, &mut drafts);
+            drafts.write(store, FACTS).await?;
         }
         if self.rules.asks_for_seen() {
             store.put_seen(since(&observations, &harvest.coverage)).await?;
@@ -92,6 +102,7 @@ impl<'a> Pipeline<'a> {
             let ask = Ask { target: Target::Access, settled: true, counts: true };
             // What is not asked for is remembered all the same.
             self.judge(access, ask, seen.as_mut().map(|judge| judge.judge(access)), &mut drafts);
+            drafts.write(store, FACTS).await?;
         }
         outcome.accesses.retain(|access| self.selection.takes(access));
         outcome.accesses.iter().for_each(|access| outcome.report.count_access(access));
@@ -256,23 +267,26 @@ impl<'a> Pipeline<'a> {
         Ok(())
     }
 
-    /// Writes facts, reads the windows they touched, and creates what fires.
-    async fn create<S: StateStore>(&self, store: &S, drafts: Drafts) -> Result<Vec<Alert>, StateError> {
-        let touched = touched(&drafts.facts, self.rules);
-        store.put_facts(drafts.facts.into_iter().map(|(_, key, fact)| (key, fact)).collect()).await?;
+    /// Writes the last facts, reads the windows that facts have touched, and creates what fires.
+    async fn create<S: StateStore>(&self, store: &S, mut drafts: Drafts) -> Result<Vec<Alert>, StateError> {
+        drafts.write(store, 0).await?;
+        let touched = touched(drafts.touched, self.rules);
         let mut alerts: BTreeMap<AlertId, Alert> = BTreeMap::new();
         for (id, (rule, evidence)) in drafts.singles {
             if let Some(detection) = self.rules.detections.get(rule) {
                 alerts.insert(id.clone(), Alert::new(id, detection.meta.clone(), None, most_telling(evidence)));
             }
         }
-        let ranges: Vec<WindowRange> = touched.iter().map(|t| t.range.clone()).collect();
-        for (touch, facts) in touched.iter().zip(store.facts(&ranges).await?) {
-            let Some(window) = self.rules.windows.get(touch.window) else { continue };
-            for (firing, facts) in window::evaluate(window, &touch.range.key.group, &facts, touch.ends) {
-                let id = Alert::window_id(&window.meta, &firing.group, firing.bucket);
-                let evidence = facts.into_iter().map(|fact| fact.evidence.clone()).collect();
-                alerts.insert(id.clone(), Alert::new(id, window.meta.clone(), Some(firing), most_telling(evidence)));
+        for touched in touched.chunks(WINDOWS) {
+            let ranges: Vec<WindowRange> = touched.iter().map(|t| t.range.clone()).collect();
+            for (touch, facts) in touched.iter().zip(store.facts(&ranges).await?) {
+                let Some(window) = self.rules.windows.get(touch.window) else { continue };
+                for (firing, facts) in window::evaluate(window, &touch.range.key.group, &facts, touch.ends) {
+                    let id = Alert::window_id(&window.meta, &firing.group, firing.bucket);
+                    let evidence = facts.into_iter().map(|fact| fact.evidence.clone()).collect();
+                    let evidence = most_telling(evidence);
+                    alerts.insert(id.clone(), Alert::new(id, window.meta.clone(), Some(firing), evidence));
+                }
             }
         }
         let mut alerts: Vec<Alert> = alerts.into_values().collect();
@@ -290,9 +304,22 @@ impl Drafts {
                 self.singles.entry(id).or_insert_with(|| (rule, Vec::new())).1.push(evidence);
             }
         }
-        let alerting =
-            hits.facts.into_iter().filter(|(window, ..)| rules.windows.get(*window).is_some_and(|w| w.alerts));
-        self.facts.extend(alerting);
+        for (window, key, fact) in hits.facts {
+            if rules.windows.get(window).is_some_and(|w| w.alerts) {
+                let span = self.touched.entry((window, key.clone())).or_insert((fact.time, fact.time));
+                *span = (span.0.min(fact.time), span.1.max(fact.time));
+                self.facts.push((key, fact));
+            }
+        }
+    }
+
+    /// Writes the facts when there are more than so many. What is said of a read at sight gives way in the store to what is
+    /// said of it once it is settled, so that both need not be held.
+    async fn write<S: StateStore>(&mut self, store: &S, more_than: usize) -> Result<(), StateError> {
+        if self.facts.len() > more_than {
+            store.put_facts(std::mem::take(&mut self.facts)).await?;
+        }
+        Ok(())
     }
 }
 
@@ -304,18 +331,13 @@ struct Touched {
 }
 
 /// A late fact re-opens every window that holds it: those that end up to one span after it.
-fn touched(facts: &[(usize, WindowKey, crate::state::Fact)], rules: &RuleSet) -> Vec<Touched> {
-    let mut spans: HashMap<(usize, &WindowKey), (EventTime, EventTime)> = HashMap::default();
-    for (window, key, fact) in facts {
-        let span = spans.entry((*window, key)).or_insert((fact.time, fact.time));
-        *span = (span.0.min(fact.time), span.1.max(fact.time));
-    }
+fn touched(spans: HashMap<(usize, WindowKey), (EventTime, EventTime)>, rules: &RuleSet) -> Vec<Touched> {
     let mut touched: Vec<Touched> = spans
         .into_iter()
         .filter_map(|((window, key), (first, last))| {
             let span_secs = rules.windows.get(window)?.span_secs;
             let ends = (first, last.plus(span_secs));
-            let range = WindowRange { key: key.clone(), from: first.plus(-span_secs), to: ends.1 };
+            let range = WindowRange { key, from: first.plus(-span_secs), to: ends.1 };
             Some(Touched { window, range, ends })
         })
         .collect();
