@@ -345,3 +345,24 @@ fn an_analyst_asks_by_who_what_from_where_and_how() {
     assert_eq!(alerts(&["--principal", "nobody"]), 0);
     assert_eq!(alerts(&["--outcome", "denied"]), 1);
 }
+
+#[test]
+fn json_is_one_array_of_what_jsonl_has_a_line_of() {
+    let folder = tempfile::tempdir().unwrap();
+    for count in [0, 1, 3, 1_500] {
+        let records: Vec<Value> = (0..count).map(|n| read(&format!("r{n:05}"), "app", n, "prod/db")).collect();
+        let logs = folder.path().join("logs.json");
+        fs::write(
+            &logs,
+            json!([records, vec![record("z", &role("app"), 0, "s3", "ListBuckets", Value::Null)]].concat()).to_string(),
+        )
+        .unwrap();
+        for command in ["accesses", "replay", "gaps"] {
+            let print = |format: &str| secretrail(&[command, text(&logs), "-q", "--threads", "2", "-f", format]).stdout;
+            let array: Vec<Value> =
+                serde_json::from_str(&print("json")).unwrap_or_else(|e| panic!("{command} {count}: {e}"));
+            let lines: Vec<Value> = print("jsonl").lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+            assert_eq!(array, lines, "{command}");
+        }
+    }
+}

@@ -331,6 +331,8 @@ pub struct Destination {
 pub enum Format {
     /// For people.
     Table,
+    /// One JSON array, with an object on each line.
+    Json,
     /// One JSON object a line, for programs.
     Jsonl,
     /// For spreadsheets; text that would be a formula is quoted.

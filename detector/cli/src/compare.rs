@@ -9,7 +9,7 @@ use secretrail_engine::rule::RuleMeta;
 
 use crate::Failure;
 use crate::args::Format;
-use crate::output::{csv, table};
+use crate::output::{Out, csv, table};
 
 /// Alerts that are shown one by one, of each kind.
 const SHOWN: usize = 20;
@@ -23,31 +23,29 @@ struct Change<'a> {
     lost: Vec<&'a Alert>,
 }
 
-/// The comparison in a form of output.
+/// Writes the comparison in the form of output that is asked for.
 ///
 /// # Errors
 ///
-/// [`Failure::Internal`] when it cannot be written down.
-pub fn render(before: &[Alert], after: &[Alert], format: Format) -> Result<String, Failure> {
+/// [`Failure::Output`].
+pub fn write(before: &[Alert], after: &[Alert], format: Format, out: &mut Out<'_>) -> Result<(), Failure> {
     let changes = changes(before, after);
-    let internal = |error: String| Failure::Internal(error);
     match format {
-        Format::Table => Ok(text(&changes)),
-        Format::Jsonl => {
-            let mut out = String::new();
-            for (id, change) in &changes {
-                let ids = |alerts: &[&Alert]| alerts.iter().map(|a| a.id.0.to_string()).collect::<Vec<_>>();
+        Format::Table => out.raw(&text(&changes)),
+        Format::Json | Format::Jsonl => {
+            let ids = |alerts: &[&Alert]| alerts.iter().map(|a| a.id.0.to_string()).collect::<Vec<_>>();
+            let value = |(id, change): (&&str, &Change<'_>)| {
                 let rule =
                     change.meta.map(|m| serde_json::json!({"id": id, "title": m.title, "level": m.level.as_str()}));
-                let line = serde_json::json!({"schema": "secretrail.comparison/1", "rule": rule, "kept": change.kept.len(),
-                    "gained": ids(&change.gained), "lost": ids(&change.lost)});
-                writeln!(out, "{line}").ok();
-            }
-            Ok(out)
+                serde_json::json!({"schema": "secretrail.comparison/1", "rule": rule, "kept": change.kept.len(),
+                    "gained": ids(&change.gained), "lost": ids(&change.lost)})
+            };
+            out.values(&changes.iter().map(value).collect::<Vec<_>>())
         }
         Format::Csv => {
             let header = ["rule_id", "title", "level", "kept", "gained", "lost"];
-            csv::rows(header, changes.iter().map(|(id, change)| row(id, change))).map_err(internal)
+            let rows = csv::rows(header, changes.iter().map(|(id, change)| row(id, change)));
+            out.raw(&rows.map_err(Failure::Internal)?)
         }
     }
 }

@@ -1,6 +1,5 @@
 //! The `gaps` command: whether the logs can be trusted, by account, region and time.
 
-use std::fmt::Write as _;
 use std::time::Instant;
 
 use secretrail_engine::alert::Alert;
@@ -38,7 +37,7 @@ pub fn run(args: &args::Gaps, host: &mut Host) -> Result<u8, Failure> {
     let mut out = Out::open(&settings)?;
     let found = find(&settings, &pack, None, host)?;
     let lines = lines(&found);
-    out.raw(&render(&lines, settings.format)?)?;
+    write(&lines, settings.format, &mut out)?;
     out.finish(host)?;
     Ok(close(&settings, &found, started, None, host))
 }
@@ -86,39 +85,29 @@ fn blinded_line(alert: &Alert) -> Line {
     }
 }
 
-fn render(lines: &[Line], format: Format) -> Result<String, Failure> {
+fn write(lines: &[Line], format: Format, out: &mut Out<'_>) -> Result<(), Failure> {
     match format {
-        Format::Table if lines.is_empty() => Ok("no gaps\n".to_owned()),
-        Format::Table => Ok(table::columns(
-            ["ACCOUNT", "REGION", "FROM", "TO", "MISSING"],
-            &lines
+        Format::Table if lines.is_empty() => out.raw("no gaps\n"),
+        Format::Table => {
+            let rows: Vec<[String; 5]> = lines
                 .iter()
-                .map(|line| {
-                    [
-                        line.account.clone(),
-                        line.region.clone(),
-                        line.from.to_string(),
-                        line.to.to_string(),
-                        line.what.clone(),
-                    ]
-                })
-                .collect::<Vec<_>>(),
-        )),
-        Format::Jsonl => {
-            let mut out = String::new();
-            for line in lines {
-                let json = serde_json::json!({"schema": "secretrail.gap/1", "account": line.account, "region": line.region,
-                    "from": line.from.to_string(), "to": line.to.to_string(), "kind": line.kind, "what": line.what});
-                writeln!(out, "{json}").ok();
-            }
-            Ok(out)
+                .map(|l| [l.account.clone(), l.region.clone(), l.from.to_string(), l.to.to_string(), l.what.clone()])
+                .collect();
+            out.raw(&table::columns(["ACCOUNT", "REGION", "FROM", "TO", "MISSING"], &rows))
+        }
+        Format::Json | Format::Jsonl => {
+            let value = |line: &Line| {
+                serde_json::json!({"schema": "secretrail.gap/1", "account": line.account, "region": line.region,
+                    "from": line.from.to_string(), "to": line.to.to_string(), "kind": line.kind, "what": line.what})
+            };
+            out.values(&lines.iter().map(value).collect::<Vec<_>>())
         }
         Format::Csv => {
-            let rows = lines.iter().map(|line| {
-                [&line.account, &line.region, &line.from.to_string(), &line.to.to_string(), line.kind, &line.what]
-                    .map(str::to_owned)
-            });
-            csv::rows(["account", "region", "from", "to", "kind", "what"], rows).map_err(Failure::Internal)
+            let row = |l: &Line| {
+                [&l.account, &l.region, &l.from.to_string(), &l.to.to_string(), l.kind, &l.what].map(str::to_owned)
+            };
+            let header = ["account", "region", "from", "to", "kind", "what"];
+            out.raw(&csv::rows(header, lines.iter().map(row)).map_err(Failure::Internal)?)
         }
     }
 }

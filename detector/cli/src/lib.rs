@@ -200,7 +200,7 @@ fn replay(args: &args::Replay, started: Instant, host: &mut Host) -> Result<u8, 
     let mut in_force = rules.len();
     if let Some(other) = &other {
         let after = alerts_of(other, host)?;
-        out.raw(&compare::render(&found.alerts, &after.alerts, settings.format)?)?;
+        compare::write(&found.alerts, &after.alerts, settings.format, &mut out)?;
         (found, in_force) = (after, other.len());
     } else {
         out.alerts(&found.alerts)?;

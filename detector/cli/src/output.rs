@@ -82,7 +82,9 @@ impl<'s> Out<'s> {
     /// [`Failure::Output`].
     pub fn alerts(&mut self, alerts: &[Alert]) -> Result<(), Failure> {
         match self.settings.format {
-            Format::Jsonl => self.lines(alerts, |alert, out| serde_json::to_writer(out, &AlertV1::from(alert))),
+            Format::Json | Format::Jsonl => {
+                self.lines(alerts, |alert, out| serde_json::to_writer(out, &AlertV1::from(alert)))
+            }
             Format::Csv => self.text(csv::alerts(alerts)),
             Format::Table => self.text(Ok(table::alerts(alerts, self.settings))),
         }
@@ -95,7 +97,9 @@ impl<'s> Out<'s> {
     /// [`Failure::Output`].
     pub fn accesses(&mut self, accesses: &[Arc<Access>]) -> Result<(), Failure> {
         match self.settings.format {
-            Format::Jsonl => self.lines(accesses, |access, out| serde_json::to_writer(out, &AccessV1::from(&**access))),
+            Format::Json | Format::Jsonl => {
+                self.lines(accesses, |access, out| serde_json::to_writer(out, &AccessV1::from(&**access)))
+            }
             Format::Csv => self.text(csv::accesses(accesses)),
             Format::Table => self.text(Ok(table::accesses(accesses))),
         }
@@ -110,24 +114,49 @@ impl<'s> Out<'s> {
         self.write(text.as_bytes())
     }
 
-    /// One line of JSON for each item, made on as many threads as there are and written in order.
+    /// One line of JSON for each value.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Output`].
+    pub fn values(&mut self, values: &[serde_json::Value]) -> Result<(), Failure> {
+        self.lines(values, |value, out| serde_json::to_writer(out, value))
+    }
+
+    /// One line of JSON for each item, made on as many threads as there are and written in order; all in one array, if that
+    /// is asked for.
     fn lines<T: Sync>(
         &mut self,
         items: &[T],
         line: impl Fn(&T, &mut Vec<u8>) -> serde_json::Result<()> + Sync,
     ) -> Result<(), Failure> {
+        let array = self.settings.format == Format::Json;
+        let end: &[u8] = if array { b",\n" } else { b"\n" };
         let make = |items: &[T]| {
             let mut bytes = Vec::new();
             for item in items {
                 line(item, &mut bytes)?;
-                bytes.push(b'\n');
+                bytes.extend_from_slice(end);
             }
             serde_json::Result::Ok(bytes)
         };
+        if array {
+            self.write(b"[\n")?;
+        }
+        let mut left = items.len();
         for block in items.chunks(LINES * self.settings.threads) {
-            for part in parallel::blocks(self.settings.threads, block, LINES, make) {
-                self.write(&part.map_err(|error| Failure::Internal(error.to_string()))?)?;
+            left -= block.len();
+            let parts = parallel::blocks(self.settings.threads, block, LINES, make);
+            let last = parts.len().saturating_sub(1);
+            for (index, part) in parts.into_iter().enumerate() {
+                let part = part.map_err(|error| Failure::Internal(error.to_string()))?;
+                // No comma after the last one.
+                let cut = if array && left == 0 && index == last { end.len() } else { 0 };
+                self.write(part.get(..part.len().saturating_sub(cut)).unwrap_or_default())?;
             }
+        }
+        if array {
+            self.write(if items.is_empty() { b"]\n" } else { b"\n]\n" })?;
         }
         Ok(())
     }
