@@ -306,9 +306,12 @@ impl Drafts {
         }
         for (window, key, fact) in hits.facts {
             if rules.windows.get(window).is_some_and(|w| w.alerts) {
-                let span = self.touched.entry((window, key.clone())).or_insert((fact.time, fact.time));
-                *span = (span.0.min(fact.time), span.1.max(fact.time));
-                self.facts.push((key, fact));
+                let place = (window, key);
+                match self.touched.get_mut(&place) {
+                    Some(span) => *span = (span.0.min(fact.time), span.1.max(fact.time)),
+                    None => drop(self.touched.insert(place.clone(), (fact.time, fact.time))),
+                }
+                self.facts.push((place.1, fact));
             }
         }
     }
