@@ -149,28 +149,14 @@ fn folder_of<'t>(stem: &str, targets: impl Iterator<Item = &'t Target>) -> Optio
         let path = target.name.trim_start_matches('/');
         // What is read by path is the folder itself.
         let mine = [path.trim_end_matches('/'), topic(&target.name)];
-        folder = Some(mine.into_iter().find(|f| f.contains('/') && f.split('/').eq_joined(stem))?);
+        folder = Some(mine.into_iter().find(|f| f.contains('/') && is_called(f, stem))?);
     }
     folder
 }
 
-/// Whether parts are a text when they are joined by hyphens.
-trait Joined {
-    fn eq_joined(self, text: &str) -> bool;
-}
-
-impl<'a, I: Iterator<Item = &'a str>> Joined for I {
-    fn eq_joined(self, text: &str) -> bool {
-        let mut rest = Some(text);
-        for part in self {
-            let Some(after) = rest.and_then(|rest| rest.strip_prefix(part)) else { return false };
-            rest = if after.is_empty() { None } else { after.strip_prefix('-') };
-            if rest.is_none() && !after.is_empty() {
-                return false;
-            }
-        }
-        rest.is_none()
-    }
+/// Whether a folder is called as roles are: `prod/payments` and `prod-payments`.
+fn is_called(folder: &str, stem: &str) -> bool {
+    folder.replace('/', "-") == stem
 }
 
 /// Principals by themselves, and roles that are siblings by name and read from the same folders as one.
@@ -211,9 +197,9 @@ fn stem_name(principal: &str) -> Option<&str> {
 
 /// `…:role/prod-payments-` of `…:role/prod-payments-app`.
 fn stem(principal: &str) -> Option<String> {
-    let name = stem_name(principal)?;
-    let (before, _) = principal.rsplit_once(name)?;
-    Some(format!("{before}{name}-"))
+    stem_name(principal)?;
+    let (before, _) = principal.rsplit_once('-')?;
+    Some(format!("{before}-"))
 }
 
 /// Whether every one of them reads mostly from folders that others of them read from too.
@@ -394,9 +380,10 @@ mod tests {
             ("a/b", "a", false),
             ("a", "a-b", false),
         ] {
-            assert_eq!(path.split('/').eq_joined(stem), is, "{path} {stem}");
+            assert_eq!(is_called(path, stem), is, "{path} {stem}");
         }
         assert_eq!(stem("arn:aws:iam::1:role/x/prod-pay-app").as_deref(), Some("arn:aws:iam::1:role/x/prod-pay-"));
+        assert_eq!(stem("arn:aws:iam::1:role/app-app").as_deref(), Some("arn:aws:iam::1:role/app-"));
         assert_eq!(stem("arn:aws:iam::1:user/a-b"), None);
     }
 
