@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use include_dir::{Dir, include_dir};
 use secretrail_engine::policy::Policy;
@@ -13,6 +14,9 @@ use walkdir::WalkDir;
 
 use crate::Failure;
 use crate::args::{PolicyFile, RuleFiles};
+
+/// Names and texts of files.
+type Files = Vec<(String, String)>;
 
 static PACK: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../rules");
 
@@ -34,13 +38,11 @@ impl Rules {
     ///
     /// [`Failure::Rules`] lists everything that is wrong.
     pub fn open(named: &RuleFiles) -> Result<Self, Failure> {
-        let (mut files, vars) = (files(&named.rules)?, vars(named.vars.as_deref())?);
-        let needed = add_needed(&mut files);
+        let ((files, needed), vars) = (files(&named.rules)?, vars(named.vars.as_deref())?);
         let loaded = load_with(files.iter().map(|(name, text)| (name.as_str(), text.as_str())), &vars);
         let (rules, mut examples) = loaded.map_err(|errors| Failure::Rules(list(&errors)))?;
-        let is_needed = |meta: &RuleMeta| needed.contains(&meta.file);
-        let metas = rules.detections.iter().map(|d| &d.meta).chain(rules.windows.iter().map(|w| &w.meta));
-        let hidden: BTreeSet<&str> = metas.filter(|meta| is_needed(meta)).map(|meta| meta.id.as_str()).collect();
+        let is_needed = |meta: &&Arc<RuleMeta>| needed.contains(&meta.file);
+        let hidden: BTreeSet<&str> = rules.metas().filter(is_needed).map(|meta| meta.id.as_str()).collect();
         examples.retain(|example| !hidden.contains(example.rule.as_str()));
         Ok(Self { set: rules, examples, needed })
     }
@@ -52,28 +54,31 @@ impl Rules {
     }
 }
 
-/// Adds the files of the pack that hold rules which correlations in the files name. Gives their names.
-pub fn add_needed(files: &mut Vec<(String, String)>) -> BTreeSet<String> {
-    let wanted = unresolved(files);
-    let needed: Vec<_> = pack().into_iter().filter(|(_, text)| defines(text, &wanted)).map(only_single).collect();
-    let names = needed.iter().map(|(name, _)| name.clone()).collect();
-    files.extend(needed);
-    names
-}
-
 /// The rules about single events of a file: its correlations may need more, and nobody asked for them.
 fn only_single((name, text): (String, String)) -> (String, String) {
     let single = text.split("\n---\n").filter(|rule| !rule.contains("\ncorrelation:"));
     (format!("{name} (built in)"), single.collect::<Vec<_>>().join("\n---\n"))
 }
 
-/// The files that rules are read from, by name: those on disk, or the built-in pack when none are named.
+/// The files that rules are read from, by name: the built-in pack when none are named; otherwise those on disk, and the files
+/// of the pack that hold rules which their correlations name. The names of the latter come with them.
 ///
 /// # Errors
 ///
 /// [`Failure::Rules`] when one cannot be read.
-pub fn files(paths: &[PathBuf]) -> Result<Vec<(String, String)>, Failure> {
-    if paths.is_empty() { Ok(pack()) } else { from_disk(paths) }
+pub fn files(paths: &[PathBuf]) -> Result<(Files, BTreeSet<String>), Failure> {
+    if paths.is_empty() {
+        return Ok((pack(), BTreeSet::new()));
+    }
+    let mut files = from_disk(paths)?;
+    let wanted = unresolved(&files);
+    if wanted.is_empty() {
+        return Ok((files, BTreeSet::new()));
+    }
+    let needed: Files = pack().into_iter().filter(|(_, text)| defines(text, &wanted)).map(only_single).collect();
+    let names = needed.iter().map(|(name, _)| name.clone()).collect();
+    files.extend(needed);
+    Ok((files, names))
 }
 
 /// Values of placeholders.

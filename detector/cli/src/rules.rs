@@ -141,9 +141,8 @@ fn junit(tried: &[Tried<'_>]) -> Result<String, Failure> {
 }
 
 fn lint_files(args: &RulesLint, host: &mut Host) -> Result<u8, Failure> {
-    let (mut files, vars) = (load::files(&args.files.rules)?, load::vars(args.files.vars.as_deref())?);
-    let named = files.len();
-    let needed = load::add_needed(&mut files);
+    let ((files, needed), vars) = (load::files(&args.files.rules)?, load::vars(args.files.vars.as_deref())?);
+    let named = files.len() - needed.len();
     let borrowed: Vec<(&str, &str)> = files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
     let mut findings = lint(&borrowed, &vars);
     findings.retain(|finding| !needed.contains(&finding.file));
@@ -270,9 +269,8 @@ fn pretty(rows: &[serde_json::Value]) -> Result<String, Failure> {
 
 /// Every rule that was named, once: a suppressed rule is a detection and a window of the same name.
 fn metas(loaded: &Rules) -> Vec<&RuleMeta> {
-    let rules = &loaded.set;
     let mut metas: Vec<&RuleMeta> = Vec::new();
-    for meta in rules.detections.iter().map(|d| &*d.meta).chain(rules.windows.iter().map(|w| &*w.meta)) {
+    for meta in loaded.set.metas() {
         if loaded.holds(meta) && !metas.iter().any(|known| known.id == meta.id) {
             metas.push(meta);
         }

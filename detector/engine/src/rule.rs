@@ -240,6 +240,11 @@ impl RuleSet {
         self.detections.iter().filter(|d| d.alerts).count() + self.windows.iter().filter(|w| w.alerts).count()
     }
 
+    /// What every rule says of itself. A rule about single events that is suppressed is there twice.
+    pub fn metas(&self) -> impl Iterator<Item = &Arc<RuleMeta>> {
+        self.detections.iter().map(|d| &d.meta).chain(self.windows.iter().map(|w| &w.meta))
+    }
+
     /// What the rules that can raise alerts say of themselves.
     pub fn alerting(&self) -> impl Iterator<Item = &Arc<RuleMeta>> {
         let single = self.detections.iter().filter(|d| d.alerts).map(|d| &d.meta);

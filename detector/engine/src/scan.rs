@@ -259,19 +259,14 @@ impl Sink<'_, '_> {
 
     /// A record in a string, as `aws cloudtrail lookup-events` prints it.
     fn lookup_event(&mut self, unit: &[u8]) {
-        let text = String::from_utf8_lossy(unit);
-        let event = serde_json::from_str::<LookupEvent<'_>>(&text);
-        let inner = event.as_ref().ok().and_then(|e| e.cloud_trail_event.get());
-        match inner {
-            Some(record) => {
-                self.harvest.report.records += 1;
-                match self.scanner.interest(record.as_bytes(), 0) {
-                    Interest::None => {}
-                    Interest::Unnamed => self.harvest.report.skip_record(SkippedRecord::Malformed),
-                    interest => self.record(record, interest),
-                }
-            }
-            None => self.harvest.report.skip_record(SkippedRecord::Malformed),
+        let Some(record) = looked_up(unit) else {
+            return self.harvest.report.skip_record(SkippedRecord::Malformed);
+        };
+        self.harvest.report.records += 1;
+        match self.scanner.interest(record.as_bytes(), 0) {
+            Interest::None => {}
+            Interest::Unnamed => self.harvest.report.skip_record(SkippedRecord::Malformed),
+            interest => self.record(&record, interest),
         }
     }
 
@@ -445,6 +440,31 @@ fn values_of<'u>(unit: &'u [u8], key: &Finder<'_>) -> impl Iterator<Item = &'u [
         let value = rest.strip_prefix(b":")?.trim_ascii_start().strip_prefix(b"\"")?;
         value.get(..memchr::memchr(b'"', value)?)
     })
+}
+
+/// The record that `aws cloudtrail lookup-events` puts into a string; `None` for anything else.
+fn looked_up(unit: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(unit);
+    let event = serde_json::from_str::<LookupEvent<'_>>(&text).ok()?;
+    event.cloud_trail_event.get().map(ToOwned::to_owned)
+}
+
+/// Every record of an object as it is, in any form that [`Scanner::read`] takes.
+///
+/// # Errors
+///
+/// See [`Scanner::read`].
+pub fn records(bytes: &[u8]) -> Result<Vec<String>, ReadError> {
+    let mut records = Vec::new();
+    let mut keep = |piece: Piece<'_>| {
+        if let Piece::Unit { bytes, .. } = piece {
+            records.push(looked_up(bytes).unwrap_or_else(|| String::from_utf8_lossy(bytes).into_owned()));
+        }
+    };
+    let mut splitter = Splitter::default();
+    gunzip::inflate(bytes, &mut Scratch::default(), &mut |bytes| splitter.feed(bytes, &mut keep))?;
+    splitter.finish(&mut keep);
+    Ok(records)
 }
 
 /// The shared form of an object's name.

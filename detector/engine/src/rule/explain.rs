@@ -10,14 +10,13 @@ use crate::access::Access;
 use crate::alert::Evidence;
 use crate::extract::{self, Wanted};
 use crate::limits::HORIZON_SECS;
-use crate::observation::{Interner, Observation};
+use crate::observation::{Interner, Observation, SecretChange};
 use crate::pipeline::{self, Pipeline};
 use crate::policy::Policy;
 use crate::rule::event::{OwnEvent, RecordEvent};
 use crate::rule::{Detection, RuleMeta, RuleSet, Target, Window, WindowCondition};
-use crate::scan::{Harvest, Input, Scanner, Selection, origin};
+use crate::scan::{self, Harvest, Input, Scanner, Selection, origin};
 use crate::seen::{self, Memory};
-use crate::split::{Piece, Splitter};
 use crate::state::memory::MemoryStore;
 use crate::state::{Fact, WindowKey};
 use crate::time::EventTime;
@@ -114,7 +113,7 @@ pub async fn explain(
     }
     let detection = rules.detections.iter().find(|d| is_named(&d.meta, name));
     let detection = detection.ok_or_else(|| Trouble::NoSuchRule(name.to_owned()))?;
-    let events = world.traces(detection).into_iter().map(|(trace, _)| trace).collect::<Vec<_>>();
+    let events: Vec<EventTrace> = world.traces(detection, None).into_iter().map(|(trace, _)| trace).collect();
     Ok(Explanation {
         rule: detection.meta.clone(),
         fires: detection.alerts && events.iter().any(|e| e.matched),
@@ -133,8 +132,8 @@ pub fn is_named(meta: &RuleMeta, name: &str) -> bool {
 
 /// Everything that rules can look at.
 struct World<'a> {
-    accesses: Vec<(Arc<Access>, Option<seen::Seen>)>,
-    changes: Vec<Observation>,
+    accesses: Vec<(Arc<Access>, seen::Seen)>,
+    changes: Vec<Arc<SecretChange>>,
     records: Vec<String>,
     policy: Option<&'a Policy>,
 }
@@ -149,18 +148,14 @@ impl<'a> World<'a> {
         if harvest.report.records == 0 {
             return Err(Trouble::Unreadable("there are no CloudTrail records in it".to_owned()));
         }
-        let mut records = Vec::new();
-        let mut splitter = Splitter::default();
-        let mut keep = |piece: Piece<'_>| {
-            if let Piece::Unit { bytes, .. } = piece {
-                records.push(String::from_utf8_lossy(bytes).into_owned());
-            }
-        };
-        splitter.feed(text, &mut keep);
-        splitter.finish(&mut keep);
+        let records = scan::records(text).map_err(|error| unreadable(&error))?;
         let since = pipeline::since(&harvest.observations, &harvest.coverage);
         let observations = || harvest.observations.iter().map(|end| &end.observation);
-        let changes = observations().filter(|o| matches!(o, Observation::Change(_))).cloned().collect();
+        let change = |observation: &Observation| match observation {
+            Observation::Change(change) => Some(change.clone()),
+            _ => None,
+        };
+        let changes = observations().filter_map(change).collect();
         let newest = observations().map(|o| o.head().time).max().unwrap_or(EventTime(0));
         let quiet = RuleSet::default();
         let pipeline = Pipeline::new(&quiet, policy, &selection);
@@ -169,46 +164,34 @@ impl<'a> World<'a> {
         let mut judge = seen::Judge::new(Memory::default(), since);
         let accesses = outcome.accesses.into_iter().map(|access| {
             let seen = judge.judge(&access);
-            (access, Some(seen))
+            (access, seen)
         });
         Ok(Self { accesses: accesses.collect(), changes, records, policy })
     }
 
-    /// What a rule makes of everything that it sees, with the evidence that a match would be.
-    fn traces(&self, detection: &Detection) -> Vec<(EventTrace, Option<Evidence>)> {
+    /// What a rule makes of everything that it sees, and what each match adds to a window in one of its slots.
+    fn traces(&self, detection: &Detection, into: Option<(&Window, usize)>) -> Vec<(EventTrace, Counted)> {
+        let look = Look { detection, into };
         match detection.target {
-            Target::Access => self
-                .accesses
-                .iter()
-                .map(|(access, seen)| {
-                    let event = OwnEvent::access(access, self.policy.map(|p| p.judge(access)), *seen);
-                    let evidence = Evidence::access(access.clone());
-                    (trace(detection, &event, label(&evidence)), Some(evidence))
-                })
-                .collect(),
-            Target::Change => self
-                .changes
-                .iter()
-                .filter_map(|observation| match observation {
-                    Observation::Change(change) => {
-                        let event = OwnEvent::change(&change.head, change.secret.as_ref());
-                        let evidence =
-                            Evidence { head: change.head.clone(), secret: change.secret.clone(), access: None };
-                        Some((trace(detection, &event, label(&evidence)), Some(evidence)))
-                    }
-                    _ => None,
-                })
-                .collect(),
-            Target::Record => self
-                .records
-                .iter()
-                .map(|text| {
-                    let event = RecordEvent::new(text);
-                    let evidence = record_evidence(text);
-                    let label = evidence.as_ref().map_or_else(|| "a record without a time".to_owned(), label);
-                    (trace(detection, &event, label), evidence)
-                })
-                .collect(),
+            Target::Access => {
+                let of = |(access, seen): &(Arc<Access>, seen::Seen)| {
+                    let event = OwnEvent::access(access, self.policy.map(|p| p.judge(access)), Some(*seen));
+                    look.at(&event, Some(&Evidence::access(access.clone())))
+                };
+                self.accesses.iter().map(of).collect()
+            }
+            Target::Change => {
+                let of = |change: &Arc<SecretChange>| {
+                    let event = OwnEvent::change(&change.head, change.secret.as_ref());
+                    let evidence = Evidence { head: change.head.clone(), secret: change.secret.clone(), access: None };
+                    look.at(&event, Some(&evidence))
+                };
+                self.changes.iter().map(of).collect()
+            }
+            Target::Record => {
+                let of = |text: &String| look.at(&RecordEvent::new(text), record_evidence(text).as_ref());
+                self.records.iter().map(of).collect()
+            }
         }
     }
 
@@ -219,12 +202,11 @@ impl<'a> World<'a> {
         for detection in &rules.detections {
             for (_, slot) in detection.feeds.iter().filter(|(fed, _)| *fed == index) {
                 let own = Arc::ptr_eq(&detection.meta, &window.meta);
-                for (mut trace, evidence) in self.traces(detection) {
+                for (mut trace, counted) in self.traces(detection, Some((window, *slot))) {
                     if !own {
                         trace.rule.clone_from(&detection.meta.title);
                     }
-                    let fact = evidence.filter(|_| trace.matched).and_then(|e| self.fact(detection, window, *slot, &e));
-                    if let Some((key, fact)) = fact {
+                    if let Some((key, fact)) = counted {
                         groups.entry(key).or_default().push(fact);
                     }
                     events.push(trace);
@@ -239,24 +221,24 @@ impl<'a> World<'a> {
             groups,
         }
     }
+}
 
-    fn fact(&self, of: &Detection, window: &Window, slot: usize, evidence: &Evidence) -> Option<(WindowKey, Fact)> {
-        match (of.target, &evidence.access) {
-            (Target::Access, Some(access)) => {
-                let seen = self.accesses.iter().find(|(a, _)| Arc::ptr_eq(a, access)).and_then(|(_, seen)| *seen);
-                let event = OwnEvent::access(access, self.policy.map(|p| p.judge(access)), seen);
-                window.fact(slot, &event, evidence)
-            }
-            (Target::Change, _) => {
-                window.fact(slot, &OwnEvent::change(&evidence.head, evidence.secret.as_ref()), evidence)
-            }
-            _ => {
-                let id = &*evidence.head.event_id;
-                let text =
-                    self.records.iter().find(|text| record_evidence(text).is_some_and(|e| &*e.head.event_id == id));
-                window.fact(slot, &RecordEvent::new(text?), evidence)
-            }
-        }
+/// What a match adds to a window.
+type Counted = Option<(WindowKey, Fact)>;
+
+/// A rule that looks at events, and the window that it feeds.
+struct Look<'l> {
+    detection: &'l Detection,
+    into: Option<(&'l Window, usize)>,
+}
+
+impl Look<'_> {
+    fn at(&self, event: &impl Event, evidence: Option<&Evidence>) -> (EventTrace, Counted) {
+        let label = evidence.map_or_else(|| "a record without a time".to_owned(), label);
+        let trace = trace(self.detection, event, label);
+        let into = self.into.filter(|_| trace.matched).zip(evidence);
+        let counted = into.and_then(|((window, slot), evidence)| window.fact(slot, event, evidence));
+        (trace, counted)
     }
 }
 
