@@ -270,6 +270,21 @@ impl SecretRef {
 }
 
 impl SecretKey {
+    /// A reference to it that says no more than it does.
+    pub(crate) fn to_ref(&self, partition: &Text) -> SecretRef {
+        SecretRef {
+            store: self.store,
+            partition: partition.clone(),
+            account: self.account.clone(),
+            region: self.region.clone(),
+            name: self.name.clone(),
+            arn: None,
+            partial_name: None,
+            version_id: None,
+            version_stage: None,
+        }
+    }
+
     /// The identity as text, for keys of state: parts joined by a line feed, which no part contains.
     #[must_use]
     pub fn to_text(&self) -> String {

@@ -54,3 +54,7 @@ pub const SEEN_MEMORY_SECS: i64 = 90 * 86_400;
 /// Default time in seconds that an account's logs must go back before anything is called new: a week, because many jobs
 /// run once a week.
 pub const SEEN_LEARNING_SECS: i64 = 7 * 86_400;
+
+/// Parts of the memory in which the last time of something is remembered: 90 for a memory of 90 days, so that a store
+/// writes once a day what is seen all day long.
+pub const SEEN_GRAINS: i64 = 90;

@@ -1,14 +1,18 @@
 //! The one path of both faces: a batch of what was harvested, a store, and the time, to alerts and accesses.
 //!
-//! Order of work: write facts and loose ends, settle what is due, read the windows that were touched, create alerts. Every
-//! step may be repeated. A rule is asked twice about a read: at sight, so that an alert need not wait for the key use, and
+//! Order of work: write facts and loose ends, settle what is due, read the windows that were touched, create alerts. A
+//! replay does all of it at once ([`Pipeline::run`]); online, each batch does the first part ([`Pipeline::ingest`]) and a
+//! sweep the rest ([`Pipeline::sweep`]). Every step may be repeated. A rule is asked twice about a read: at sight, so that an alert need not wait for the key use, and
 //! when its key use is settled, with everything known. Alerts of both are one, because their id is.
+
+mod drafts;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ahash::{HashMap, HashSet};
 
+use self::drafts::{Drafts, Touched, most_telling, touched};
 use crate::access::{Access, Decrypt, DecryptStatus, Method};
 use crate::alert::{Alert, AlertId, Evidence};
 use crate::correlate::{self, Row, Scene};
@@ -19,12 +23,10 @@ use crate::parallel;
 use crate::policy::Policy;
 use crate::report::Report;
 use crate::rule::event::OwnEvent;
-use crate::rule::{Ask, Hits, RuleSet, Target};
+use crate::rule::{Ask, RuleSet, Target, Window};
 use crate::scan::{Harvest, Selection};
-use crate::seen::{self, Memory, Seen, Span};
-use crate::state::{
-    CoverageMark, Fact, LooseEnd, LooseEndId, SceneKey, StateError, StateStore, WindowKey, WindowRange,
-};
+use crate::seen::{self, Memory, Seen};
+use crate::state::{CoverageMark, Due, LooseEnd, LooseEndId, SceneKey, StateError, StateStore, WindowRange};
 use crate::time::EventTime;
 use crate::window;
 
@@ -61,14 +63,6 @@ const FACTS: usize = 16_384;
 /// Windows that are read at a time.
 const WINDOWS: usize = 256;
 
-/// Alerts on their way: evidence by rule and event, facts that are not written yet, and what facts have touched.
-#[derive(Default)]
-struct Drafts {
-    singles: BTreeMap<AlertId, (usize, Vec<Evidence>)>,
-    facts: Vec<(WindowKey, Fact)>,
-    touched: HashMap<(usize, WindowKey), (EventTime, EventTime)>,
-}
-
 impl<'a> Pipeline<'a> {
     /// A path with the default horizon.
     #[must_use]
@@ -76,7 +70,7 @@ impl<'a> Pipeline<'a> {
         Self { rules, policy, selection, horizon_secs: HORIZON_SECS, memory: Memory::default(), threads: 1 }
     }
 
-    /// Takes a batch, which may be empty, and does everything that is due at `now`.
+    /// Takes a whole history in one go: everything that was delivered up to the horizon before `now` is settled.
     ///
     /// # Errors
     ///
@@ -84,37 +78,97 @@ impl<'a> Pipeline<'a> {
     pub async fn run<S: StateStore>(&self, store: &S, harvest: Harvest, now: EventTime) -> Result<Outcome, StateError> {
         let mut outcome = Outcome::default();
         let mut drafts = Drafts::default();
-        let observations = distinct(harvest.observations, &mut outcome.report);
+        self.take_in(store, harvest, None, &mut drafts, &mut outcome.report).await?;
+        self.settle_due(store, now, usize::MAX, drafts, &mut outcome).await?;
+        Ok(outcome)
+    }
+
+    /// Takes a batch that arrived `now`: alerts at sight, and loose ends that a later [`Self::sweep`] settles.
+    ///
+    /// # Errors
+    ///
+    /// The store failed. Running the same batch again completes the work and changes nothing twice.
+    pub async fn ingest<S: StateStore>(
+        &self,
+        store: &S,
+        harvest: Harvest,
+        now: EventTime,
+    ) -> Result<Outcome, StateError> {
+        let mut outcome = Outcome::default();
+        let mut drafts = Drafts::default();
+        self.take_in(store, harvest, Some(now), &mut drafts, &mut outcome.report).await?;
+        self.create(store, drafts, now, &mut outcome).await?;
+        Ok(outcome)
+    }
+
+    /// Settles about `most` of the loose ends whose horizon is over at `now`, those that have waited longest, and says
+    /// whether there was anything to settle.
+    ///
+    /// # Errors
+    ///
+    /// The store failed. The next sweep does the work again and changes nothing twice.
+    pub async fn sweep<S: StateStore>(
+        &self,
+        store: &S,
+        now: EventTime,
+        most: usize,
+    ) -> Result<(Outcome, bool), StateError> {
+        let mut outcome = Outcome::default();
+        let some = self.settle_due(store, now, most, Drafts::default(), &mut outcome).await?;
+        Ok((outcome, some))
+    }
+
+    /// Writes down what a batch holds, and asks the rules that need no settling. Without a time of arrival, everything is
+    /// here, and is settled next.
+    async fn take_in<S: StateStore>(
+        &self,
+        store: &S,
+        harvest: Harvest,
+        arrived: Option<EventTime>,
+        drafts: &mut Drafts,
+        report: &mut Report,
+    ) -> Result<(), StateError> {
+        let observations = distinct(harvest.observations, report);
         drafts.add(self.rules, harvest.hits);
         for observation in observations.iter().filter(|_| !self.rules.is_empty()) {
-            self.at_sight(&observation.observation, &mut drafts);
+            self.at_sight(&observation.observation, drafts);
             drafts.write(store, FACTS).await?;
         }
         if self.rules.asks_for_seen() {
-            store.put_seen(since(&observations, &harvest.coverage)).await?;
+            let mut times = since(&observations, &harvest.coverage);
+            if arrived.is_some() {
+                times.extend(remembered_at_sight(&observations));
+            }
+            store.put_seen(seen::condensed(times, self.memory), self.memory).await?;
         }
         store.mark_coverage(harvest.coverage.into_iter().collect()).await?;
-        store.put_loose_ends(observations.into_iter().filter(may_pair).map(Arc::new).collect()).await?;
-        let due = store.due_loose_ends(now.plus(-self.horizon_secs)).await?;
-        outcome.accesses = self.settle(store, &due, true, &mut outcome.report).await?;
-        let mut seen = self.seen_before(store, &outcome.accesses).await?;
+        let ends = observations.into_iter().filter(may_pair).map(Arc::new).collect();
+        store.put_loose_ends(ends, arrived.unwrap_or(EventTime(i64::MIN))).await
+    }
+
+    /// Settles what is due, asks the rules about it, and creates the alerts of this and of the drafts.
+    async fn settle_due<S: StateStore>(
+        &self,
+        store: &S,
+        now: EventTime,
+        most: usize,
+        mut drafts: Drafts,
+        outcome: &mut Outcome,
+    ) -> Result<bool, StateError> {
+        let Due { ends, receipt } = store.due_loose_ends(now.plus(-self.horizon_secs), most).await?;
+        outcome.accesses = self.settle(store, &ends, true, &mut outcome.report).await?;
+        let seen = self.seen_before(store, &outcome.accesses).await?;
         for access in &outcome.accesses {
             let ask = Ask { target: Target::Access, settled: true, counts: true };
-            // What is not asked for is remembered all the same.
-            self.judge(access, ask, seen.as_mut().map(|judge| judge.judge(access)), &mut drafts);
+            self.judge(access, ask, seen.as_ref().map(|judge| judge.judge(access)), &mut drafts);
             drafts.write(store, FACTS).await?;
         }
         outcome.accesses.retain(|access| self.selection.takes(access));
         outcome.accesses.iter().for_each(|access| outcome.report.count_access(access));
-        outcome.alerts = self.create(store, drafts).await?;
-        outcome.alerts.iter().for_each(|alert| outcome.report.count_alert(alert));
-        // Only now: what is remembered earlier would no longer be new to the retry after a crash.
-        if let Some(judge) = seen {
-            store.put_seen(judge.into_added()).await?;
-        }
+        self.create(store, drafts, now, outcome).await?;
         // Only now: a crash before this line settles the same ends again, with the same result.
-        store.close_loose_ends(&due.iter().map(|end| end.id.clone()).collect::<Vec<_>>()).await?;
-        Ok(outcome)
+        store.close_loose_ends(receipt).await?;
+        Ok(!ends.is_empty())
     }
 
     /// Accesses whose horizon is not over, as they look now. Nothing is written and no rule is asked.
@@ -124,9 +178,9 @@ impl<'a> Pipeline<'a> {
     /// The store failed.
     pub async fn pending<S: StateStore>(&self, store: &S) -> Result<Outcome, StateError> {
         let mut outcome = Outcome::default();
-        let open = store.due_loose_ends(EventTime(i64::MAX)).await?;
+        let open = store.due_loose_ends(EventTime(i64::MAX), usize::MAX).await?;
         let mut ignored = Report::default();
-        outcome.accesses = self.settle(store, &open, false, &mut ignored).await?;
+        outcome.accesses = self.settle(store, &open.ends, false, &mut ignored).await?;
         outcome.accesses.retain(|access| access.method != Method::DecryptOnly && self.selection.takes(access));
         outcome.accesses.iter().for_each(|access| outcome.report.count_access(access));
         Ok(outcome)
@@ -160,7 +214,8 @@ impl<'a> Pipeline<'a> {
         }
     }
 
-    /// What was seen before these accesses; `None` when no rule asks.
+    /// Remembers these accesses, whether or not they are asked for, and gives all that is known of their kind; `None`
+    /// when no rule asks. What is remembered before it is judged is not known by that: only what was earlier counts.
     async fn seen_before<S: StateStore>(
         &self,
         store: &S,
@@ -169,10 +224,11 @@ impl<'a> Pipeline<'a> {
         if !self.rules.asks_for_seen() {
             return Ok(None);
         }
+        let times = accesses.iter().flat_map(|access| seen::remembered(access));
+        store.put_seen(seen::condensed(times, self.memory), self.memory).await?;
         let keys = seen::needed(accesses.iter().map(|access| &**access));
         let known = store.seen(&keys).await?;
-        let known = keys.into_iter().zip(known).filter_map(|(key, span)| Some((key, span?)));
-        Ok(Some(seen::Judge::new(self.memory, known)))
+        Ok(Some(seen::Judge::new(self.memory, keys.into_iter().zip(known))))
     }
 
     fn judge(&self, access: &Arc<Access>, ask: Ask, seen: Option<Seen>, drafts: &mut Drafts) {
@@ -268,94 +324,57 @@ impl<'a> Pipeline<'a> {
     }
 
     /// Writes the last facts, reads the windows that facts have touched, and creates what fires.
-    async fn create<S: StateStore>(&self, store: &S, mut drafts: Drafts) -> Result<Vec<Alert>, StateError> {
+    async fn create<S: StateStore>(
+        &self,
+        store: &S,
+        mut drafts: Drafts,
+        now: EventTime,
+        outcome: &mut Outcome,
+    ) -> Result<(), StateError> {
         drafts.write(store, 0).await?;
-        let touched = touched(drafts.touched, self.rules);
         let mut alerts: BTreeMap<AlertId, Alert> = BTreeMap::new();
         for (id, (rule, evidence)) in drafts.singles {
             if let Some(detection) = self.rules.detections.get(rule) {
                 alerts.insert(id.clone(), Alert::new(id, detection.meta.clone(), None, most_telling(evidence)));
             }
         }
-        for touched in touched.chunks(WINDOWS) {
-            let ranges: Vec<WindowRange> = touched.iter().map(|t| t.range.clone()).collect();
-            for (touch, facts) in touched.iter().zip(store.facts(&ranges).await?) {
-                let Some(window) = self.rules.windows.get(touch.window) else { continue };
-                for (firing, facts) in window::evaluate(window, &touch.range.key.group, &facts, touch.ends) {
-                    let id = Alert::window_id(&window.meta, &firing.group, firing.bucket);
-                    let evidence = facts.into_iter().map(|fact| fact.evidence.clone()).collect();
-                    let evidence = most_telling(evidence);
-                    alerts.insert(id.clone(), Alert::new(id, window.meta.clone(), Some(firing), evidence));
-                }
-            }
+        let (lone, shared): (Vec<_>, Vec<_>) = touched(drafts.touched, self.rules)
+            .into_iter()
+            .partition(|touched| self.rules.windows.get(touched.window).is_some_and(Window::is_filled_by_one));
+        for touched in lone.chunks(WINDOWS) {
+            self.evaluate(&drafts.lone, touched, &mut alerts).await?;
+        }
+        for touched in shared.chunks(WINDOWS) {
+            self.evaluate(store, touched, &mut alerts).await?;
         }
         let mut alerts: Vec<Alert> = alerts.into_values().collect();
         alerts.sort_by(|a, b| (a.time, &a.id).cmp(&(b.time, &b.id)));
-        let created = store.create_alerts(alerts.clone()).await?;
-        Ok(alerts.into_iter().zip(created).filter(|(_, created)| *created).map(|(alert, _)| alert).collect())
-    }
-}
-
-impl Drafts {
-    fn add(&mut self, rules: &RuleSet, hits: Hits) {
-        for (rule, evidence) in hits.singles {
-            if let Some(detection) = rules.detections.get(rule) {
-                let id = Alert::single_id(&detection.meta, evidence.head.event_key());
-                self.singles.entry(id).or_insert_with(|| (rule, Vec::new())).1.push(evidence);
-            }
-        }
-        for (window, key, fact) in hits.facts {
-            if rules.windows.get(window).is_some_and(|w| w.alerts) {
-                let place = (window, key);
-                match self.touched.get_mut(&place) {
-                    Some(span) => *span = (span.0.min(fact.time), span.1.max(fact.time)),
-                    None => drop(self.touched.insert(place.clone(), (fact.time, fact.time))),
-                }
-                self.facts.push((place.1, fact));
-            }
-        }
+        let created = store.create_alerts(alerts.clone(), now).await?;
+        outcome.alerts =
+            alerts.into_iter().zip(created).filter(|(_, created)| *created).map(|(alert, _)| alert).collect();
+        outcome.alerts.iter().for_each(|alert| outcome.report.count_alert(alert));
+        Ok(())
     }
 
-    /// Writes the facts when there are more than so many. What is said of a read at sight gives way in the store to what is
-    /// said of it once it is settled, so that both need not be held.
-    async fn write<S: StateStore>(&mut self, store: &S, more_than: usize) -> Result<(), StateError> {
-        if self.facts.len() > more_than {
-            store.put_facts(std::mem::take(&mut self.facts)).await?;
+    /// Reads windows, and adds the alerts of those that fire.
+    async fn evaluate<S: StateStore>(
+        &self,
+        store: &S,
+        touched: &[Touched],
+        alerts: &mut BTreeMap<AlertId, Alert>,
+    ) -> Result<(), StateError> {
+        let ranges: Vec<WindowRange> = touched.iter().map(|t| t.range.clone()).collect();
+        for (touch, facts) in touched.iter().zip(store.facts(&ranges).await?) {
+            let Some(window) = self.rules.windows.get(touch.window) else { continue };
+            for (firing, facts) in window::evaluate(window, &touch.range.key.group, &facts, touch.ends) {
+                let id = Alert::window_id(&window.meta, &firing.group, firing.bucket);
+                let evidence = facts.into_iter().map(|fact| fact.evidence.clone()).collect();
+                let evidence = most_telling(evidence);
+                alerts.insert(id.clone(), Alert::new(id, window.meta.clone(), Some(firing), evidence));
+            }
         }
         Ok(())
     }
-}
-
-/// A group and the times that facts have touched in it.
-struct Touched {
-    window: usize,
-    range: WindowRange,
-    ends: (EventTime, EventTime),
-}
-
-/// A late fact re-opens every window that holds it: those that end up to one span after it.
-fn touched(spans: HashMap<(usize, WindowKey), (EventTime, EventTime)>, rules: &RuleSet) -> Vec<Touched> {
-    let mut touched: Vec<Touched> = spans
-        .into_iter()
-        .filter_map(|((window, key), (first, last))| {
-            let span_secs = rules.windows.get(window)?.span_secs;
-            let ends = (first, last.plus(span_secs));
-            let range = WindowRange { key, from: first.plus(-span_secs), to: ends.1 };
-            Some(Touched { window, range, ends })
-        })
-        .collect();
-    touched.sort_by(|a, b| (a.window, &a.range.key).cmp(&(b.window, &b.range.key)));
-    touched
-}
-
-/// Of what was said of one event at sight and once it was settled, the settled one is told.
-fn most_telling(evidence: Vec<Evidence>) -> Vec<Evidence> {
-    let settled: HashSet<Text> =
-        evidence.iter().filter(|e| e.is_settled()).map(|e| e.head.event_key().clone()).collect();
-    evidence
-        .into_iter()
-        .filter(|e| e.access.is_none() || e.is_settled() || !settled.contains(e.head.event_key()))
-        .collect()
 }
 
 /// The accesses of a read as far as its own record tells. A batch tells through the reads that it causes.
@@ -369,18 +388,27 @@ fn seen(read: &SecretRead) -> Vec<Access> {
     secrets.iter().map(|secret| correlate::row(read, method, secret.clone(), secret.key(), None).access).collect()
 }
 
-/// Since when there are logs of each account.
-pub(crate) fn since(observations: &[LooseEnd], coverage: &HashSet<CoverageMark>) -> Vec<(Text, Span)> {
+/// What can be remembered of reads before their key uses are known, so that whatever is settled first is judged by it.
+fn remembered_at_sight(observations: &[LooseEnd]) -> impl Iterator<Item = (Text, EventTime)> {
+    let named = observations.iter().filter_map(|end| match &end.observation {
+        Observation::Read(read) if matches!(read.ask, observation::Ask::Named(_)) => Some(read),
+        _ => None,
+    });
+    named.flat_map(|read| seen(read)).flat_map(|access| seen::remembered(&access))
+}
+
+/// Times from which on there are logs of each account.
+pub(crate) fn since(observations: &[LooseEnd], coverage: &HashSet<CoverageMark>) -> Vec<(Text, EventTime)> {
     let heads = observations.iter().map(|end| end.observation.head());
     let times = heads.map(|head| (&head.account, head.time));
     let hours =
         coverage.iter().map(|mark| (&mark.account, EventTime(mark.bucket.saturating_mul(COVERAGE_BUCKET_SECS))));
-    let mut spans: HashMap<&Text, Span> = HashMap::default();
+    let mut earliest: HashMap<&Text, EventTime> = HashMap::default();
     for (account, time) in times.chain(hours) {
-        let span = spans.entry(account).or_insert(Span::at(time));
-        *span = span.merged(Span::at(time));
+        let known = earliest.entry(account).or_insert(time);
+        *known = (*known).min(time);
     }
-    spans.into_iter().map(|(account, span)| (seen::since_key(account), span)).collect()
+    earliest.into_iter().map(|(account, time)| (seen::since_key(account), time)).collect()
 }
 
 /// One of each event; copies for other accounts and updates stay beside it.

@@ -331,6 +331,16 @@ impl Detection {
 }
 
 impl Window {
+    /// Whether any one fact makes the window fire, so that no other needs to be known.
+    #[must_use]
+    pub fn is_filled_by_one(&self) -> bool {
+        self.times_usual.is_none()
+            && matches!(
+                self.condition,
+                WindowCondition::Events(0 | 1) | WindowCondition::Values(0 | 1) | WindowCondition::Rules(0 | 1)
+            )
+    }
+
     /// The fact that an event is for this window; `None` when it lacks a field of the group or the value.
     fn fact(&self, slot: usize, event: &impl Event, evidence: &Evidence) -> Option<(WindowKey, Fact)> {
         let member = self.members.get(slot)?;

@@ -1,14 +1,15 @@
 //! What has been seen before: whether a principal is new to a secret, new to all secrets, or a region new to an account.
 //!
-//! Judged once, when an access is settled, in the order of event times. Only successful reads are remembered. An access is
-//! `first` when nothing of its kind was seen in the memory before it and the logs of the account go back far enough to
-//! say so; when they do not, that is `unknown`, so that the first days of a log raise nothing.
+//! Judged once, when an access is settled, by what is remembered at that time. Only successful reads are remembered, with
+//! their times, so that it does not matter in which order they came. An access is `first` when nothing of its kind was seen
+//! in the memory before it and the logs of the account go back far enough to say so; when they do not, that is `unknown`,
+//! so that the first days of a log raise nothing.
 
 use ahash::{HashMap, HashMapExt};
 
 use crate::access::Access;
 use crate::ids::Text;
-use crate::limits::{SEEN_LEARNING_SECS, SEEN_MEMORY_SECS};
+use crate::limits::{SEEN_GRAINS, SEEN_LEARNING_SECS, SEEN_MEMORY_SECS};
 use crate::observation::Outcome;
 use crate::time::EventTime;
 
@@ -46,26 +47,44 @@ pub struct Seen {
     pub region: Novelty,
 }
 
-/// First and last event time of something. Merging two is the same in any order and any number of times.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Span {
-    /// First event time.
-    pub first: EventTime,
-    /// Last event time.
-    pub last: EventTime,
-}
+/// When something was seen: the first event time of each grain of the memory in which it was. Adding times gives the same
+/// in any order and any number of times.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Times(Vec<EventTime>);
 
-impl Span {
-    /// A span of one moment.
-    #[must_use]
-    pub fn at(time: EventTime) -> Self {
-        Self { first: time, last: time }
+impl Times {
+    /// Adds a time.
+    pub fn add(&mut self, time: EventTime, grain_secs: i64) {
+        let grain = |time: EventTime| time.0.div_euclid(grain_secs);
+        let place = self.0.partition_point(|known| grain(*known) < grain(time));
+        match self.0.get_mut(place).filter(|known| grain(**known) == grain(time)) {
+            Some(known) => *known = (*known).min(time),
+            None => self.0.insert(place, time),
+        }
     }
 
-    /// The span over both.
+    /// The first time ever.
     #[must_use]
-    pub fn merged(self, other: Self) -> Self {
-        Self { first: self.first.min(other.first), last: self.last.max(other.last) }
+    pub fn first(&self) -> Option<EventTime> {
+        self.0.first().copied()
+    }
+
+    /// Every time, in order.
+    pub fn iter(&self) -> impl Iterator<Item = EventTime> + '_ {
+        self.0.iter().copied()
+    }
+
+    /// Forgets all but the first time ever and the latest so many.
+    pub fn keep(&mut self, latest: usize) {
+        let end = self.0.len().saturating_sub(latest).max(1).min(self.0.len());
+        self.0.drain(self.0.len().min(1)..end);
+    }
+
+    /// Whether any is before a time, and not before the grain of another.
+    fn any_between(&self, oldest: EventTime, before: EventTime, grain_secs: i64) -> bool {
+        let grain = |time: EventTime| time.0.div_euclid(grain_secs);
+        let place = self.0.partition_point(|known| grain(*known) < grain(oldest));
+        self.0.get(place).is_some_and(|known| *known < before)
     }
 }
 
@@ -76,6 +95,15 @@ pub struct Memory {
     pub memory_secs: i64,
     /// Nothing is new in the first so many seconds of an account's logs.
     pub learning_secs: i64,
+}
+
+impl Memory {
+    /// The unit in seconds in which times are remembered and forgotten, so that what is seen all the time need not be
+    /// written down each time: a day, of the default memory.
+    #[must_use]
+    pub fn grain_secs(&self) -> i64 {
+        (self.memory_secs / SEEN_GRAINS).max(1)
+    }
 }
 
 impl Default for Memory {
@@ -111,58 +139,71 @@ pub fn needed<'a>(accesses: impl Iterator<Item = &'a Access>) -> Vec<Text> {
     all
 }
 
-/// What was known before a batch, and what the batch adds.
+/// What is to be remembered of an access: its keys at its time. Nothing unless it succeeded.
+pub fn remembered(access: &Access) -> impl Iterator<Item = (Text, EventTime)> + use<> {
+    let time = access.head.time;
+    let keys = if access.head.outcome == Outcome::Success { keys(access) } else { [None, None, None] };
+    keys.into_iter().flatten().map(move |key| (key, time))
+}
+
+/// The earliest time of each grain for each key, in place of all of them.
+#[must_use]
+pub fn condensed(times: impl IntoIterator<Item = (Text, EventTime)>, memory: Memory) -> Vec<(Text, EventTime)> {
+    let mut known: HashMap<Text, Times> = HashMap::new();
+    for (key, time) in times {
+        known.entry(key).or_default().add(time, memory.grain_secs());
+    }
+    known.into_iter().flat_map(|(key, times)| times.0.into_iter().map(move |time| (key.clone(), time))).collect()
+}
+
+/// Judges by what is remembered.
 #[derive(Debug)]
 pub struct Judge {
     memory: Memory,
-    known: HashMap<Text, Span>,
-    added: HashMap<Text, Span>,
+    known: HashMap<Text, Times>,
 }
 
 impl Judge {
     /// Starts from what a store remembers.
     #[must_use]
-    pub fn new(memory: Memory, known: impl IntoIterator<Item = (Text, Span)>) -> Self {
-        Self { memory, known: known.into_iter().collect(), added: HashMap::new() }
+    pub fn new(memory: Memory, known: impl IntoIterator<Item = (Text, Times)>) -> Self {
+        Self { memory, known: known.into_iter().collect() }
     }
 
-    /// Judges an access and remembers it. Accesses come in the order of event times; those of one second do not make each
-    /// other known, so that the result does not depend on their order.
-    pub fn judge(&mut self, access: &Access) -> Seen {
+    /// Remembers all the accesses, and the times since when there are logs.
+    #[must_use]
+    pub fn of<'a>(
+        memory: Memory,
+        since: impl IntoIterator<Item = (Text, EventTime)>,
+        accesses: impl IntoIterator<Item = &'a Access>,
+    ) -> Self {
+        let mut known: HashMap<Text, Times> = HashMap::new();
+        for (key, time) in since.into_iter().chain(accesses.into_iter().flat_map(remembered)) {
+            known.entry(key).or_default().add(time, memory.grain_secs());
+        }
+        Self { memory, known }
+    }
+
+    /// Judges an access by what was seen before its time. Accesses of one second do not make each other known.
+    #[must_use]
+    pub fn judge(&self, access: &Access) -> Seen {
         let time = access.head.time;
-        let since = self.known.get(&since_key(&access.head.account)).map(|span| span.first);
-        let keys = keys(access);
-        let [principal_secret, principal, region] = keys.each_ref().map(|key| match key {
-            Some(key) => self.novelty(key, since, time),
+        let since = self.known.get(&since_key(&access.head.account)).and_then(Times::first);
+        let [principal_secret, principal, region] = keys(access).map(|key| match key {
+            Some(key) => self.novelty(&key, since, time),
             None => Novelty::Unknown,
         });
-        if access.head.outcome == Outcome::Success {
-            for key in keys.into_iter().flatten() {
-                let span = Span::at(time);
-                let known = self.known.entry(key.clone()).or_insert(span);
-                *known = known.merged(span);
-                let added = self.added.entry(key).or_insert(span);
-                *added = added.merged(span);
-            }
-        }
         Seen { principal_secret, principal, region }
     }
 
     fn novelty(&self, key: &Text, since: Option<EventTime>, time: EventTime) -> Novelty {
         let oldest = time.plus(-self.memory.memory_secs);
-        let before = self.known.get(key).filter(|span| span.first < time && span.last >= oldest);
-        if before.is_some() {
+        if self.known.get(key).is_some_and(|times| times.any_between(oldest, time, self.memory.grain_secs())) {
             Novelty::Known
         } else if since.is_some_and(|since| since <= time.plus(-self.memory.learning_secs)) {
             Novelty::First
         } else {
             Novelty::Unknown
         }
-    }
-
-    /// What is to be remembered.
-    #[must_use]
-    pub fn into_added(self) -> Vec<(Text, Span)> {
-        self.added.into_iter().collect()
     }
 }

@@ -4,8 +4,11 @@
 
 #[cfg(any(test, feature = "testkit"))]
 pub mod contract;
+pub mod item_v1;
 pub mod memory;
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::future::Future;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -14,7 +17,7 @@ use crate::alert::{Alert, AlertId, Evidence};
 use crate::ids::Text;
 use crate::limits::COVERAGE_BUCKET_SECS;
 use crate::observation::{Head, Observation};
-use crate::seen::Span;
+use crate::seen::{Memory, Times};
 use crate::time::EventTime;
 
 /// The group of a window rule.
@@ -41,6 +44,41 @@ pub struct Fact {
     pub least: Option<u64>,
     /// The event.
     pub evidence: Evidence,
+}
+
+impl Fact {
+    fn id(&self) -> FactId {
+        (self.time, self.slot, self.key.clone(), self.value.clone())
+    }
+}
+
+/// What makes two facts the same.
+type FactId = (EventTime, usize, Text, Option<Text>);
+
+/// Facts of one group, each once, with the evidence that tells most.
+#[derive(Debug, Default)]
+pub struct FactSet {
+    facts: BTreeMap<FactId, Fact>,
+}
+
+impl FactSet {
+    /// Adds a fact. The result is the same in any order and any number of times.
+    pub fn add(&mut self, fact: Fact) {
+        match self.facts.entry(fact.id()) {
+            Entry::Occupied(mut known) if fact.evidence.tells_more_than(&known.get().evidence) => {
+                known.insert(fact);
+            }
+            Entry::Occupied(_) => {}
+            Entry::Vacant(place) => {
+                place.insert(fact);
+            }
+        }
+    }
+
+    /// The facts between two times, both included, in the order of their times.
+    pub fn between(&self, from: EventTime, to: EventTime) -> impl Iterator<Item = &Fact> {
+        self.facts.values().filter(move |fact| (from..=to).contains(&fact.time))
+    }
 }
 
 /// A part of a window: all facts of a group between two times, both included.
@@ -142,9 +180,20 @@ impl LooseEndId {
         self.kind
     }
 
-    fn new(kind: u8, head: &Head) -> Self {
-        let (updated, event_id) = (head.updated, head.event_id.clone());
+    /// What it is made of: kind, event id, and whether it is an update. Unlike its order, the same on every machine.
+    #[must_use]
+    pub fn parts(&self) -> (u8, &str, bool) {
+        (self.kind, &self.event_id, self.updated)
+    }
+
+    /// The identity with these parts.
+    #[must_use]
+    pub fn from_parts(kind: u8, event_id: Text, updated: bool) -> Self {
         Self { fingerprint: fingerprint(&(kind, updated, &event_id)), kind, updated, event_id }
+    }
+
+    fn new(kind: u8, head: &Head) -> Self {
+        Self::from_parts(kind, head.event_id.clone(), head.updated)
     }
 }
 
@@ -189,22 +238,41 @@ pub struct StateError {
     pub message: String,
 }
 
+/// Loose ends that are due, and what to close them with.
+#[derive(Debug)]
+pub struct Due<R> {
+    /// The loose ends, each once.
+    pub ends: Vec<Arc<LooseEnd>>,
+    /// For [`StateStore::close_loose_ends`].
+    pub receipt: R,
+}
+
 /// What the pipeline asks of a store. Reads see every write that has returned.
 pub trait StateStore: Sync {
+    /// What a store needs to know to close the loose ends that it gave.
+    type Receipt: Send;
+
     /// Adds facts to windows. A fact that is there stays, and takes over the evidence that tells more.
     fn put_facts(&self, facts: Vec<(WindowKey, Fact)>) -> impl Future<Output = Result<(), StateError>> + Send;
 
     /// The facts of each range, in any order.
     fn facts(&self, ranges: &[WindowRange]) -> impl Future<Output = Result<Vec<Vec<Fact>>, StateError>> + Send;
 
-    /// Adds loose ends that are not there yet. One that was closed stays closed.
-    fn put_loose_ends(&self, ends: Vec<Arc<LooseEnd>>) -> impl Future<Output = Result<(), StateError>> + Send;
+    /// Adds loose ends that are not there yet. One that was closed stays closed. They wait from `arrived` on, or from
+    /// their delivery if that is later: what comes late gives its other half as much time as what came in time.
+    fn put_loose_ends(
+        &self,
+        ends: Vec<Arc<LooseEnd>>,
+        arrived: EventTime,
+    ) -> impl Future<Output = Result<(), StateError>> + Send;
 
-    /// Open loose ends that were delivered up to and including this time, in any order.
+    /// Open loose ends that have waited since `since` or longer, in any order. A store may give a part of them, about as
+    /// many as `most`, those that have waited longest; nothing is given only when nothing is due.
     fn due_loose_ends(
         &self,
-        delivered: EventTime,
-    ) -> impl Future<Output = Result<Vec<Arc<LooseEnd>>, StateError>> + Send;
+        since: EventTime,
+        most: usize,
+    ) -> impl Future<Output = Result<Due<Self::Receipt>, StateError>> + Send;
 
     /// For each scene, every loose end, open or closed, with an event time in the range, both ends included.
     fn loose_ends_in(
@@ -218,8 +286,9 @@ pub trait StateStore: Sync {
         shared_ids: &[Text],
     ) -> impl Future<Output = Result<Vec<Arc<LooseEnd>>, StateError>> + Send;
 
-    /// Closes loose ends: they are not due any more, but are still found by scene. What is not there is passed over.
-    fn close_loose_ends(&self, ids: &[LooseEndId]) -> impl Future<Output = Result<(), StateError>> + Send;
+    /// Closes the loose ends of a receipt: they are not due any more, but are still found by scene. Closing twice does
+    /// nothing.
+    fn close_loose_ends(&self, receipt: Self::Receipt) -> impl Future<Output = Result<(), StateError>> + Send;
 
     /// Remembers that KMS events were seen.
     fn mark_coverage(&self, marks: Vec<CoverageMark>) -> impl Future<Output = Result<(), StateError>> + Send;
@@ -227,17 +296,32 @@ pub trait StateStore: Sync {
     /// For each mark, whether it was remembered.
     fn covered(&self, marks: &[CoverageMark]) -> impl Future<Output = Result<Vec<bool>, StateError>> + Send;
 
-    /// For each key, what was remembered under it.
-    fn seen(&self, keys: &[Text]) -> impl Future<Output = Result<Vec<Option<Span>>, StateError>> + Send;
+    /// For each key, the times that were remembered under it; none for a key that never was.
+    fn seen(&self, keys: &[Text]) -> impl Future<Output = Result<Vec<Times>, StateError>> + Send;
 
-    /// Widens what is remembered under each key.
-    fn put_seen(&self, spans: Vec<(Text, Span)>) -> impl Future<Output = Result<(), StateError>> + Send;
+    /// Remembers times under keys. A store may forget what is older than the memory asks for, but not the first time of
+    /// a key.
+    fn put_seen(
+        &self,
+        times: Vec<(Text, EventTime)>,
+        memory: Memory,
+    ) -> impl Future<Output = Result<(), StateError>> + Send;
 
-    /// Creates alerts that are not there yet, and says for each whether it was created now.
-    fn create_alerts(&self, alerts: Vec<Alert>) -> impl Future<Output = Result<Vec<bool>, StateError>> + Send;
+    /// Creates alerts that are not there yet, and says for each whether it was created now. Of several writers at once,
+    /// one is told so.
+    fn create_alerts(
+        &self,
+        alerts: Vec<Alert>,
+        now: EventTime,
+    ) -> impl Future<Output = Result<Vec<bool>, StateError>> + Send;
 
-    /// Alerts that were created and not yet marked as published, in any order.
-    fn unpublished(&self) -> impl Future<Output = Result<Vec<Alert>, StateError>> + Send;
+    /// Alerts that were created before a time and not yet marked as published, in any order. A store may give a part of
+    /// them, about as many as `most`; nothing is given only when there are none.
+    fn unpublished(
+        &self,
+        created_before: EventTime,
+        most: usize,
+    ) -> impl Future<Output = Result<Vec<Alert>, StateError>> + Send;
 
     /// Marks alerts as published. Marking twice, or what is not there, does nothing.
     fn mark_published(&self, ids: &[AlertId]) -> impl Future<Output = Result<(), StateError>> + Send;

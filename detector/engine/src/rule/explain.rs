@@ -161,7 +161,7 @@ impl<'a> World<'a> {
         let pipeline = Pipeline::new(&quiet, policy, &selection);
         let now = newest.plus(2 * HORIZON_SECS);
         let outcome = pipeline.run(&MemoryStore::default(), harvest, now).await.map_err(|error| unreadable(&error))?;
-        let mut judge = seen::Judge::new(Memory::default(), since);
+        let judge = seen::Judge::of(Memory::default(), since, outcome.accesses.iter().map(|access| &**access));
         let accesses = outcome.accesses.into_iter().map(|access| {
             let seen = judge.judge(&access);
             (access, seen)

@@ -10,9 +10,12 @@ use crate::ids::Text;
 use crate::observation::{Interner, Observation};
 use crate::rule::{Level, RuleMeta};
 use crate::scan::origin;
-use crate::seen::Span;
+use crate::seen::Memory;
 use crate::time::EventTime;
 use crate::wire::Record;
+
+/// Before everything.
+const LONG_AGO: EventTime = EventTime(i64::MIN);
 
 /// Runs the whole suite.
 ///
@@ -22,9 +25,10 @@ use crate::wire::Record;
 pub async fn run<S: StateStore>(empty: impl Fn() -> S) {
     facts_are_kept_once_and_read_by_range(&empty()).await;
     loose_ends_are_due_until_they_are_closed(&empty()).await;
+    late_loose_ends_wait_as_long_as_others(&empty()).await;
     copies_are_found_by_shared_id(&empty()).await;
     coverage_is_remembered(&empty()).await;
-    what_was_seen_only_widens(&empty()).await;
+    what_was_seen_is_remembered_by_grain(&empty()).await;
     alerts_are_created_once_and_published_once(&empty()).await;
     nothing_is_asked_for_in_vain(&empty()).await;
 }
@@ -44,6 +48,11 @@ fn read(event_id: &str, secs: i64, actor: &str, shared: Option<&str>) -> Observa
 
 fn end(event_id: &str, secs: i64, actor: &str) -> Arc<LooseEnd> {
     Arc::new(LooseEnd::new(read(event_id, secs, actor, None)))
+}
+
+/// Everything that has waited since a time, however little a store gives at once.
+async fn due<S: StateStore>(store: &S, since: i64) -> Vec<Arc<LooseEnd>> {
+    store.due_loose_ends(EventTime(since), usize::MAX).await.expect("due").ends
 }
 
 fn ids(ends: &[Arc<LooseEnd>]) -> BTreeSet<Text> {
@@ -93,17 +102,18 @@ async fn facts_are_kept_once_and_read_by_range<S: StateStore>(store: &S) {
 
 async fn loose_ends_are_due_until_they_are_closed<S: StateStore>(store: &S) {
     let ends = vec![end("e1", 100, "ann"), end("e2", 200, "ann"), end("e3", 150, "bob")];
-    store.put_loose_ends(ends.clone()).await.expect("put");
-    store.put_loose_ends(ends.clone()).await.expect("put again");
-    let due = |at| store.due_loose_ends(EventTime(at));
-    assert_eq!(ids(&due(99).await.expect("due")), set(&[]));
-    assert_eq!(ids(&due(150).await.expect("due")), set(&["e1", "e3"]));
-    assert_eq!(due(1_000).await.expect("due").len(), 3);
-    let first: Vec<_> = ends.iter().take(1).map(|end| end.id.clone()).collect();
-    store.close_loose_ends(&first).await.expect("close");
-    store.close_loose_ends(&first).await.expect("close again");
-    store.put_loose_ends(ends.clone()).await.expect("redelivery");
-    assert_eq!(ids(&due(1_000).await.expect("due")), set(&["e2", "e3"]), "what was closed stays closed");
+    let put = || store.put_loose_ends(ends.clone(), LONG_AGO);
+    put().await.expect("put");
+    put().await.expect("put again");
+    assert_eq!(ids(&due(store, 99).await), set(&[]));
+    assert_eq!(ids(&due(store, 150).await), set(&["e1", "e3"]));
+    assert_eq!(due(store, 1_000).await.len(), 3);
+    for attempt in ["close", "close again"] {
+        let first = store.due_loose_ends(EventTime(100), 10).await.expect("due");
+        store.close_loose_ends(first.receipt).await.expect(attempt);
+    }
+    put().await.expect("redelivery");
+    assert_eq!(ids(&due(store, 1_000).await), set(&["e2", "e3"]), "what was closed stays closed");
     let scene = ends.first().map(|e| e.scene.clone()).expect("there is one");
     let around = |from, to| [(scene.clone(), EventTime(from), EventTime(to))];
     let found = store.loose_ends_in(&around(100, 200)).await.expect("scene");
@@ -112,9 +122,18 @@ async fn loose_ends_are_due_until_they_are_closed<S: StateStore>(store: &S) {
     assert_eq!(found.iter().map(|f| ids(f)).collect::<Vec<_>>(), [set(&["e2"])]);
 }
 
+async fn late_loose_ends_wait_as_long_as_others<S: StateStore>(store: &S) {
+    store.put_loose_ends(vec![end("e1", 100, "ann")], EventTime(500)).await.expect("put");
+    store.put_loose_ends(vec![end("e2", 700, "ann")], EventTime(500)).await.expect("put");
+    assert_eq!(ids(&due(store, 499).await), set(&[]));
+    assert_eq!(ids(&due(store, 699).await), set(&["e1"]));
+    assert_eq!(ids(&due(store, 700).await), set(&["e1", "e2"]));
+}
+
 async fn copies_are_found_by_shared_id<S: StateStore>(store: &S) {
     let twin = |event, actor| Arc::new(LooseEnd::new(read(event, 100, actor, Some("s1"))));
-    store.put_loose_ends(vec![twin("e1", "ann"), twin("e2", "bob"), end("e3", 100, "ann")]).await.expect("put");
+    let ends = vec![twin("e1", "ann"), twin("e2", "bob"), end("e3", 100, "ann")];
+    store.put_loose_ends(ends, LONG_AGO).await.expect("put");
     let found = store.loose_ends_sharing(&["s1".into(), "s2".into()]).await.expect("sharing");
     assert_eq!(ids(&found), set(&["e1", "e2"]));
 }
@@ -126,44 +145,52 @@ async fn coverage_is_remembered<S: StateStore>(store: &S) {
     assert_eq!(store.covered(&asked).await.expect("covered"), [true, false, false]);
 }
 
-async fn what_was_seen_only_widens<S: StateStore>(store: &S) {
-    let span = |first: i64, last: i64| Span { first: EventTime(first), last: EventTime(last) };
-    let key = |name: &str| Text::from(name);
-    for spans in [vec![(key("a"), span(50, 60)), (key("b"), span(1, 1))], vec![(key("a"), span(40, 45))], vec![]] {
+async fn what_was_seen_is_remembered_by_grain<S: StateStore>(store: &S) {
+    let memory = Memory { memory_secs: 900, learning_secs: 0 };
+    let put = async |times: &[(&str, i64)]| {
+        let times: Vec<_> = times.iter().map(|(key, time)| (Text::from(*key), EventTime(*time))).collect();
         for _ in 0..2 {
-            store.put_seen(spans.clone()).await.expect("remember");
+            store.put_seen(times.clone(), memory).await.expect("remember");
         }
-    }
-    let found = store.seen(&[key("b"), key("never"), key("a")]).await.expect("look up");
-    assert_eq!(found, [Some(span(1, 1)), None, Some(span(40, 60))]);
+    };
+    put(&[("a", 55), ("b", 1), ("a", 77)]).await;
+    put(&[("a", 51), ("a", 59)]).await;
+    put(&[]).await;
+    let found = store.seen(&["b".into(), "never".into(), "a".into()]).await.expect("look up");
+    let found: Vec<Vec<i64>> = found.iter().map(|times| times.iter().map(|t| t.0).collect()).collect();
+    assert_eq!(found, [vec![1], vec![], vec![51, 77]]);
 }
 
 async fn alerts_are_created_once_and_published_once<S: StateStore>(store: &S) {
     let (one, two) = (alert("e1"), alert("e2"));
-    assert_eq!(store.create_alerts(vec![one.clone()]).await.expect("create"), [true]);
-    assert_eq!(
-        store.create_alerts(vec![two.clone(), one.clone(), two.clone()]).await.expect("create"),
-        [true, false, false]
-    );
-    let waiting = |alerts: Vec<Alert>| alerts.into_iter().map(|a| a.id).collect::<BTreeSet<_>>();
-    assert_eq!(waiting(store.unpublished().await.expect("outbox")).len(), 2);
-    store.mark_published(std::slice::from_ref(&one.id)).await.expect("publish");
-    store.mark_published(std::slice::from_ref(&one.id)).await.expect("publish again");
-    assert_eq!(waiting(store.unpublished().await.expect("outbox")), BTreeSet::from([two.id.clone()]));
-    assert_eq!(
-        store.create_alerts(vec![one]).await.expect("create"),
-        [false],
-        "a published alert is not created again"
-    );
-    assert_eq!(waiting(store.unpublished().await.expect("outbox")), BTreeSet::from([two.id]));
+    let create = |alerts: Vec<Alert>, at| store.create_alerts(alerts, EventTime(at));
+    let waiting = async |before| {
+        let alerts = store.unpublished(EventTime(before), 10).await.expect("outbox");
+        alerts.into_iter().map(|a| a.id).collect::<BTreeSet<_>>()
+    };
+    assert_eq!(create(vec![one.clone()], 10).await.expect("create"), [true]);
+    assert_eq!(create(vec![two.clone(), one.clone(), two.clone()], 20).await.expect("create"), [true, false, false]);
+    assert_eq!(waiting(10).await, BTreeSet::new());
+    assert_eq!(waiting(20).await, BTreeSet::from([one.id.clone()]), "created when it was created first");
+    assert_eq!(store.unpublished(EventTime(20), 10).await.expect("outbox"), vec![one.clone()], "as it was created");
+    assert_eq!(waiting(21).await.len(), 2);
+    for attempt in ["publish", "publish again"] {
+        store.mark_published(std::slice::from_ref(&one.id)).await.expect(attempt);
+    }
+    assert_eq!(waiting(100).await, BTreeSet::from([two.id.clone()]));
+    assert_eq!(create(vec![one], 30).await.expect("create"), [false], "a published alert is not created again");
+    assert_eq!(waiting(100).await, BTreeSet::from([two.id]));
 }
 
 async fn nothing_is_asked_for_in_vain<S: StateStore>(store: &S) {
     store.put_facts(Vec::new()).await.expect("no facts");
-    store.put_loose_ends(Vec::new()).await.expect("no ends");
-    store.close_loose_ends(&[end("never", 0, "ann").id.clone()]).await.expect("close what is not there");
+    store.put_loose_ends(Vec::new(), LONG_AGO).await.expect("no ends");
+    let nothing = store.due_loose_ends(EventTime(i64::MAX), 10).await.expect("due");
+    assert!(nothing.ends.is_empty());
+    store.close_loose_ends(nothing.receipt).await.expect("close nothing");
     store.mark_published(&[alert("never").id]).await.expect("publish what is not there");
+    store.mark_coverage(Vec::new()).await.expect("no marks");
+    store.put_seen(Vec::new(), Memory::default()).await.expect("nothing seen");
     assert!(store.facts(&[]).await.expect("no ranges").is_empty());
-    assert!(store.due_loose_ends(EventTime(i64::MAX)).await.expect("due").is_empty());
-    assert!(store.create_alerts(Vec::new()).await.expect("no alerts").is_empty());
+    assert!(store.create_alerts(Vec::new(), LONG_AGO).await.expect("no alerts").is_empty());
 }

@@ -1,31 +1,35 @@
 //! The store of a replay and of tests: maps in memory, gone when it is dropped.
 
+use std::collections::BTreeSet;
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ahash::HashMap;
 
-use super::{CoverageMark, Fact, LooseEnd, LooseEndId, SceneKey, StateError, StateStore, WindowKey, WindowRange};
+use super::{
+    CoverageMark, Due, Fact, FactSet, LooseEnd, LooseEndId, SceneKey, StateError, StateStore, WindowKey, WindowRange,
+};
 use crate::alert::{Alert, AlertId};
 use crate::ids::Text;
-use crate::seen::Span;
+use crate::seen::{Memory, Times};
 use crate::time::EventTime;
 
-type FactId = (EventTime, usize, Text, Option<Text>);
+/// A loose end, since when it waits, and whether it is open.
+type Waiting = (Arc<LooseEnd>, EventTime, bool);
 
 #[derive(Default)]
 struct Tables {
-    facts: HashMap<WindowKey, BTreeMap<FactId, Fact>>,
-    /// Loose ends by scene, each with whether it is open.
-    scenes: Vec<Vec<(Arc<LooseEnd>, bool)>>,
+    facts: HashMap<WindowKey, FactSet>,
+    /// Loose ends by scene.
+    scenes: Vec<Vec<Waiting>>,
     scene_of: HashMap<SceneKey, usize>,
     /// Scene and place in it.
     known: HashMap<LooseEndId, (usize, usize)>,
     shared: HashMap<Text, Vec<Arc<LooseEnd>>>,
     coverage: BTreeSet<CoverageMark>,
-    seen: HashMap<Text, Span>,
-    alerts: HashMap<AlertId, (Alert, bool)>,
+    seen: HashMap<Text, Times>,
+    /// Each with when it was created, and whether it was published.
+    alerts: HashMap<AlertId, (Alert, EventTime, bool)>,
 }
 
 /// Keeps everything in memory.
@@ -41,33 +45,31 @@ impl MemoryStore {
     }
 }
 
+impl MemoryStore {
+    /// Adds one fact.
+    pub(crate) fn add_fact(&self, key: WindowKey, fact: Fact) {
+        self.tables().facts.entry(key).or_default().add(fact);
+    }
+}
+
 impl StateStore for MemoryStore {
+    type Receipt = Vec<LooseEndId>;
+
     async fn put_facts(&self, facts: Vec<(WindowKey, Fact)>) -> Result<(), StateError> {
-        let mut tables = self.tables();
-        for (key, fact) in facts {
-            let id = (fact.time, fact.slot, fact.key.clone(), fact.value.clone());
-            let window = tables.facts.entry(key).or_default();
-            match window.get_mut(&id) {
-                Some(known) if fact.evidence.tells_more_than(&known.evidence) => *known = fact,
-                Some(_) => {}
-                None => {
-                    window.insert(id, fact);
-                }
-            }
-        }
+        facts.into_iter().for_each(|(key, fact)| self.add_fact(key, fact));
         Ok(())
     }
 
     async fn facts(&self, ranges: &[WindowRange]) -> Result<Vec<Vec<Fact>>, StateError> {
         let tables = self.tables();
         let read = |range: &WindowRange| {
-            let facts = tables.facts.get(&range.key).into_iter().flatten();
-            facts.filter(|(id, _)| (range.from..=range.to).contains(&id.0)).map(|(_, fact)| fact.clone()).collect()
+            let set = tables.facts.get(&range.key).into_iter();
+            set.flat_map(|set| set.between(range.from, range.to)).cloned().collect()
         };
         Ok(ranges.iter().map(read).collect())
     }
 
-    async fn put_loose_ends(&self, ends: Vec<Arc<LooseEnd>>) -> Result<(), StateError> {
+    async fn put_loose_ends(&self, ends: Vec<Arc<LooseEnd>>, arrived: EventTime) -> Result<(), StateError> {
         let mut tables = self.tables();
         let Tables { scenes, scene_of, known, shared, .. } = &mut *tables;
         for end in ends {
@@ -81,16 +83,23 @@ impl StateStore for MemoryStore {
             }
             if let Some(scene) = scenes.get_mut(index) {
                 place.insert((index, scene.len()));
-                scene.push((end, true));
+                let waits_from = end.observation.head().delivered.max(arrived);
+                scene.push((end, waits_from, true));
             }
         }
         Ok(())
     }
 
-    async fn due_loose_ends(&self, delivered: EventTime) -> Result<Vec<Arc<LooseEnd>>, StateError> {
+    async fn due_loose_ends(&self, since: EventTime, most: usize) -> Result<Due<Self::Receipt>, StateError> {
         let tables = self.tables();
-        let is_due = |(end, open): &&(Arc<LooseEnd>, bool)| *open && end.observation.head().delivered <= delivered;
-        Ok(tables.scenes.iter().flatten().filter(is_due).map(|(end, _)| end.clone()).collect())
+        let is_due = |(_, waits_from, open): &&Waiting| *open && *waits_from <= since;
+        let mut due: Vec<&Waiting> = tables.scenes.iter().flatten().filter(is_due).collect();
+        if due.len() > most {
+            due.sort_by_key(|(_, waits_from, _)| *waits_from);
+            due.truncate(most);
+        }
+        let ends: Vec<_> = due.into_iter().map(|(end, _, _)| end.clone()).collect();
+        Ok(Due { receipt: ends.iter().map(|end| end.id.clone()).collect(), ends })
     }
 
     async fn loose_ends_in(
@@ -100,8 +109,8 @@ impl StateStore for MemoryStore {
         let tables = self.tables();
         let read = |(scene, from, to): &(SceneKey, EventTime, EventTime)| {
             let ends = tables.scene_of.get(scene).and_then(|index| tables.scenes.get(*index)).into_iter().flatten();
-            let near = |(end, _): &&(Arc<LooseEnd>, bool)| (*from..=*to).contains(&end.observation.head().time);
-            ends.filter(near).map(|(end, _)| end.clone()).collect()
+            let near = |(end, _, _): &&Waiting| (*from..=*to).contains(&end.observation.head().time);
+            ends.filter(near).map(|(end, _, _)| end.clone()).collect()
         };
         Ok(scenes.iter().map(read).collect())
     }
@@ -111,12 +120,12 @@ impl StateStore for MemoryStore {
         Ok(shared_ids.iter().filter_map(|id| tables.shared.get(id)).flatten().cloned().collect())
     }
 
-    async fn close_loose_ends(&self, ids: &[LooseEndId]) -> Result<(), StateError> {
+    async fn close_loose_ends(&self, receipt: Self::Receipt) -> Result<(), StateError> {
         let mut tables = self.tables();
-        for id in ids {
-            let place = tables.known.get(id).copied();
+        for id in receipt {
+            let place = tables.known.get(&id).copied();
             let end = place.and_then(|(scene, index)| tables.scenes.get_mut(scene)?.get_mut(index));
-            if let Some((_, open)) = end {
+            if let Some((_, _, open)) = end {
                 *open = false;
             }
         }
@@ -133,41 +142,42 @@ impl StateStore for MemoryStore {
         Ok(marks.iter().map(|mark| tables.coverage.contains(mark)).collect())
     }
 
-    async fn seen(&self, keys: &[Text]) -> Result<Vec<Option<Span>>, StateError> {
+    async fn seen(&self, keys: &[Text]) -> Result<Vec<Times>, StateError> {
         let tables = self.tables();
-        Ok(keys.iter().map(|key| tables.seen.get(key).copied()).collect())
+        Ok(keys.iter().map(|key| tables.seen.get(key).cloned().unwrap_or_default()).collect())
     }
 
-    async fn put_seen(&self, spans: Vec<(Text, Span)>) -> Result<(), StateError> {
+    async fn put_seen(&self, times: Vec<(Text, EventTime)>, memory: Memory) -> Result<(), StateError> {
         let mut tables = self.tables();
-        for (key, span) in spans {
-            let known = tables.seen.entry(key).or_insert(span);
-            *known = known.merged(span);
+        for (key, time) in times {
+            tables.seen.entry(key).or_default().add(time, memory.grain_secs());
         }
         Ok(())
     }
 
-    async fn create_alerts(&self, alerts: Vec<Alert>) -> Result<Vec<bool>, StateError> {
+    async fn create_alerts(&self, alerts: Vec<Alert>, now: EventTime) -> Result<Vec<bool>, StateError> {
         let mut tables = self.tables();
         let mut created = Vec::with_capacity(alerts.len());
         for alert in alerts {
             let new = !tables.alerts.contains_key(&alert.id);
             if new {
-                tables.alerts.insert(alert.id.clone(), (alert, false));
+                tables.alerts.insert(alert.id.clone(), (alert, now, false));
             }
             created.push(new);
         }
         Ok(created)
     }
 
-    async fn unpublished(&self) -> Result<Vec<Alert>, StateError> {
-        Ok(self.tables().alerts.values().filter(|(_, published)| !published).map(|(alert, _)| alert.clone()).collect())
+    async fn unpublished(&self, created_before: EventTime, _most: usize) -> Result<Vec<Alert>, StateError> {
+        let tables = self.tables();
+        let waiting = tables.alerts.values().filter(|(_, created, published)| !published && *created < created_before);
+        Ok(waiting.map(|(alert, _, _)| alert.clone()).collect())
     }
 
     async fn mark_published(&self, ids: &[AlertId]) -> Result<(), StateError> {
         let mut tables = self.tables();
         for id in ids {
-            if let Some((_, published)) = tables.alerts.get_mut(id) {
+            if let Some((_, _, published)) = tables.alerts.get_mut(id) {
                 *published = true;
             }
         }

@@ -1,0 +1,89 @@
+//! What rules have hit, on its way to alerts.
+
+use std::collections::BTreeMap;
+
+use ahash::{HashMap, HashSet};
+
+use crate::alert::{Alert, AlertId, Evidence};
+use crate::ids::Text;
+use crate::rule::{Hits, RuleSet};
+use crate::state::memory::MemoryStore;
+use crate::state::{Fact, StateError, StateStore, WindowKey, WindowRange};
+use crate::time::EventTime;
+
+/// Alerts on their way: evidence by rule and event, facts that are not written yet, and what facts have touched.
+#[derive(Default)]
+pub(super) struct Drafts {
+    pub(super) singles: BTreeMap<AlertId, (usize, Vec<Evidence>)>,
+    facts: Vec<(WindowKey, Fact)>,
+    /// Facts of windows that one of them fills: whatever else is in such a window, it fires, so that they need not be
+    /// written down or read back.
+    pub(super) lone: MemoryStore,
+    pub(super) touched: HashMap<(usize, WindowKey), (EventTime, EventTime)>,
+}
+
+impl Drafts {
+    pub(super) fn add(&mut self, rules: &RuleSet, hits: Hits) {
+        for (rule, evidence) in hits.singles {
+            if let Some(detection) = rules.detections.get(rule) {
+                let id = Alert::single_id(&detection.meta, evidence.head.event_key());
+                self.singles.entry(id).or_insert_with(|| (rule, Vec::new())).1.push(evidence);
+            }
+        }
+        for (window, key, fact) in hits.facts {
+            if let Some(rule) = rules.windows.get(window).filter(|w| w.alerts) {
+                let place = (window, key);
+                match self.touched.get_mut(&place) {
+                    Some(span) => *span = (span.0.min(fact.time), span.1.max(fact.time)),
+                    None => drop(self.touched.insert(place.clone(), (fact.time, fact.time))),
+                }
+                if rule.is_filled_by_one() {
+                    self.lone.add_fact(place.1, fact);
+                } else {
+                    self.facts.push((place.1, fact));
+                }
+            }
+        }
+    }
+
+    /// Writes the facts when there are more than so many. What is said of a read at sight gives way in the store to what is
+    /// said of it once it is settled, so that both need not be held.
+    pub(super) async fn write<S: StateStore>(&mut self, store: &S, more_than: usize) -> Result<(), StateError> {
+        if self.facts.len() > more_than {
+            store.put_facts(std::mem::take(&mut self.facts)).await?;
+        }
+        Ok(())
+    }
+}
+
+/// A group and the times that facts have touched in it.
+pub(super) struct Touched {
+    pub(super) window: usize,
+    pub(super) range: WindowRange,
+    pub(super) ends: (EventTime, EventTime),
+}
+
+/// A late fact re-opens every window that holds it: those that end up to one span after it.
+pub(super) fn touched(spans: HashMap<(usize, WindowKey), (EventTime, EventTime)>, rules: &RuleSet) -> Vec<Touched> {
+    let mut touched: Vec<Touched> = spans
+        .into_iter()
+        .filter_map(|((window, key), (first, last))| {
+            let span_secs = rules.windows.get(window)?.span_secs;
+            let ends = (first, last.plus(span_secs));
+            let range = WindowRange { key, from: first.plus(-span_secs), to: ends.1 };
+            Some(Touched { window, range, ends })
+        })
+        .collect();
+    touched.sort_by(|a, b| (a.window, &a.range.key).cmp(&(b.window, &b.range.key)));
+    touched
+}
+
+/// Of what was said of one event at sight and once it was settled, the settled one is told.
+pub(super) fn most_telling(evidence: Vec<Evidence>) -> Vec<Evidence> {
+    let settled: HashSet<Text> =
+        evidence.iter().filter(|e| e.is_settled()).map(|e| e.head.event_key().clone()).collect();
+    evidence
+        .into_iter()
+        .filter(|e| e.access.is_none() || e.is_settled() || !settled.contains(e.head.event_key()))
+        .collect()
+}

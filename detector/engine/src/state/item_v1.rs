@@ -1,0 +1,389 @@
+//! The form in which a store outside memory keeps loose ends, facts and alerts: JSON, deflated. Version 1.
+//!
+//! What many things have in common (callers, sources, secrets, records) is written once and referred to by its index. Equal
+//! content gives equal bytes, whose digest names the item: writing it again changes nothing.
+
+mod read;
+mod write;
+
+use std::io::Write;
+use std::sync::Arc;
+
+use flate2::Compression;
+use flate2::write::ZlibEncoder;
+use serde::{Deserialize, Deserializer, Serialize};
+
+use self::read::Reader;
+use self::write::Writer;
+use super::{Fact, LooseEnd};
+use crate::alert::{Alert, digest};
+use crate::document::Node;
+use crate::ids::Text;
+
+/// Version of this form, written into every item.
+pub const VERSION: u32 = 1;
+
+/// Size in bytes beyond which items are split: DynamoDB takes 400 KB, names included.
+pub const MAX_ITEM_BYTES: usize = 300 * 1024;
+
+/// Bytes that an item may inflate to; a larger one is not ours.
+const MAX_INFLATED_BYTES: u64 = 256 * 1024 * 1024;
+
+/// An item in its stored form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Packed {
+    /// Digest of the content: 32 hexadecimal digits.
+    pub digest: String,
+    /// The content.
+    pub bytes: Vec<u8>,
+}
+
+/// Why a stored item could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error("a stored item is not readable: {0}; it was written by another version, or by somebody else")]
+pub struct ItemError(String);
+
+/// What is stored: tables of what is shared, and the things themselves. Empty ones are left out.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct PackV1 {
+    v: u32,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    principals: Vec<PrincipalV1>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    sources: Vec<SourceV1>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    secrets: Vec<SecretV1>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    heads: Vec<HeadV1>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    accesses: Vec<AccessV1>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    ends: Vec<EndV1>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    facts: Vec<FactV1>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    alert: Option<AlertV1>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct PrincipalV1 {
+    id: Option<Text>,
+    actor: Option<Text>,
+    #[serde(rename = "type")]
+    identity_type: Option<Text>,
+    kind: Text,
+    account: Option<Text>,
+    name: Option<Text>,
+    session: Option<Text>,
+    via: Option<Text>,
+    console: bool,
+    principal_id: Option<Text>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct SourceV1 {
+    ip: Option<Text>,
+    kind: Text,
+    user_agent: Option<Text>,
+    vpc_endpoint: Option<Text>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct SecretV1 {
+    store: Text,
+    partition: Text,
+    account: Text,
+    region: Text,
+    name: Option<Text>,
+    arn: Option<Text>,
+    partial_name: Option<Text>,
+    version_id: Option<Text>,
+    version_stage: Option<Text>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct HeadV1 {
+    event_id: Text,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    shared_id: Option<Text>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    updated: bool,
+    /// Seconds since 1970 in UTC, like every time here.
+    time: i64,
+    api: Text,
+    account: Text,
+    region: Text,
+    principal: usize,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    access_key_id: Option<Text>,
+    source: usize,
+    outcome: Text,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    denied_by: Option<Text>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    error_code: Option<Text>,
+    object: Text,
+    delivered: i64,
+    /// Field names and values that rules ask for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    fields: Vec<(Text, ValueV1)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    whole: Option<ValueV1>,
+}
+
+/// Any JSON value.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+struct ValueV1(Node<'static>);
+
+impl<'de> Deserialize<'de> for ValueV1 {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Node::deserialize(deserializer).map(|node| Self(node.into_owned()))
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct AccessV1 {
+    head: usize,
+    method: Text,
+    secret: usize,
+    /// The secret as it was asked for.
+    asked: usize,
+    status: Text,
+    decrypt: Option<Text>,
+    key_arn: Option<Text>,
+    delta_secs: Option<i64>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum EndV1 {
+    Read { head: usize, ask: AskV1, decrypts: bool, denied_by_kms: bool },
+    KeyUse { head: usize, secret: Option<usize>, version_id: Option<Text>, key_arn: Option<Text>, direct: bool },
+    Change { head: usize, secret: Option<usize>, decrypts: bool },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum AskV1 {
+    Named(Vec<usize>),
+    Batch(Vec<usize>),
+    BatchFilters,
+    Path { path: usize, recursive: bool },
+    History(usize),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct FactV1 {
+    slot: usize,
+    key: Text,
+    time: i64,
+    value: Option<Text>,
+    least: Option<u64>,
+    head: usize,
+    secret: Option<usize>,
+    access: Option<usize>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct AlertV1 {
+    id: Text,
+    rule: RuleV1,
+    time: i64,
+    firing: Option<FiringV1>,
+    summary: String,
+    account: Option<Text>,
+    region: Option<Text>,
+    principal: Option<Text>,
+    secrets: Vec<Text>,
+    secrets_total: usize,
+    accesses: Vec<usize>,
+    accesses_total: usize,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct RuleV1 {
+    id: String,
+    title: String,
+    level: Text,
+    tags: Vec<String>,
+    false_positives: Vec<String>,
+    references: Vec<String>,
+    file: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct FiringV1 {
+    group: Vec<(Text, Text)>,
+    bucket: i64,
+    start: i64,
+    end: i64,
+    count: u64,
+}
+
+/// Packs loose ends, in as many items as they need.
+#[must_use]
+pub fn pack_ends(ends: &[Arc<LooseEnd>]) -> Vec<Packed> {
+    let mut sorted = ends.to_vec();
+    sorted.sort_by(|a, b| a.id.parts().cmp(&b.id.parts()));
+    let mut items = Vec::new();
+    split(&sorted, &mut items, &|ends, whole| {
+        let mut writer = Writer::new(whole);
+        for end in ends {
+            let end = writer.end(&end.observation);
+            writer.pack.ends.push(end);
+        }
+        writer.pack
+    });
+    items
+}
+
+/// Reads what [`pack_ends`] wrote.
+///
+/// # Errors
+///
+/// The item was not written by it.
+pub fn unpack_ends(bytes: &[u8]) -> Result<Vec<Arc<LooseEnd>>, ItemError> {
+    let reader = Reader::new(bytes)?;
+    reader.pack.ends.iter().map(|end| Ok(Arc::new(LooseEnd::new(reader.observation(end)?)))).collect()
+}
+
+/// Packs facts, in as many items as they need.
+#[must_use]
+pub fn pack_facts(mut facts: Vec<Fact>) -> Vec<Packed> {
+    facts.sort_by_key(Fact::id);
+    let mut items = Vec::new();
+    split(&facts, &mut items, &|facts, whole| {
+        let mut writer = Writer::new(whole);
+        for fact in facts {
+            let fact = writer.fact(fact);
+            writer.pack.facts.push(fact);
+        }
+        writer.pack
+    });
+    items
+}
+
+/// Reads what [`pack_facts`] wrote.
+///
+/// # Errors
+///
+/// The item was not written by it.
+pub fn unpack_facts(bytes: &[u8]) -> Result<Vec<Fact>, ItemError> {
+    let reader = Reader::new(bytes)?;
+    reader.pack.facts.iter().map(|fact| reader.fact(fact)).collect()
+}
+
+/// Packs an alert.
+#[must_use]
+pub fn pack_alert(alert: &Alert) -> Packed {
+    let mut writer = Writer::new(false);
+    let alert = writer.alert(alert);
+    writer.pack.alert = Some(alert);
+    deflate(writer.pack)
+}
+
+/// Reads what [`pack_alert`] wrote.
+///
+/// # Errors
+///
+/// The item was not written by it.
+pub fn unpack_alert(bytes: &[u8]) -> Result<Alert, ItemError> {
+    let reader = Reader::new(bytes)?;
+    let alert = reader.pack.alert.as_ref().ok_or_else(|| ItemError("it holds no alert".to_owned()))?;
+    reader.alert(alert)
+}
+
+/// Packs things, halving them until every item is small enough. One thing alone that is too large is kept without the raw
+/// fields of its record, which only rules about those fields need.
+fn split<T>(things: &[T], items: &mut Vec<Packed>, pack: &dyn Fn(&[T], bool) -> PackV1) {
+    if things.is_empty() {
+        return;
+    }
+    let packed = deflate(pack(things, true));
+    if packed.bytes.len() <= MAX_ITEM_BYTES {
+        items.push(packed);
+    } else if let (1, _) | (_, None) = (things.len(), things.split_at_checked(things.len() / 2)) {
+        items.push(deflate(pack(things, false)));
+    } else if let Some((first, rest)) = things.split_at_checked(things.len() / 2) {
+        split(first, items, pack);
+        split(rest, items, pack);
+    }
+}
+
+fn deflate(mut pack: PackV1) -> Packed {
+    pack.v = VERSION;
+    // Neither step can fail: every map has text for keys, and the bytes go to memory.
+    let text = serde_json::to_string(&pack).unwrap_or_default();
+    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::new(3));
+    let bytes = encoder.write_all(text.as_bytes()).and_then(|()| encoder.finish()).unwrap_or_default();
+    Packed { digest: digest(&[&text]), bytes }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::extract::{Wanted, extract};
+    use crate::observation::{Interner, Kept};
+    use crate::scan::origin;
+    use crate::wire::Record;
+
+    fn end(event_id: &str, field: &str) -> Arc<LooseEnd> {
+        let text = format!(
+            r#"{{"eventTime":"2026-03-02T10:00:00Z","eventID":"{event_id}","eventSource":"secretsmanager.amazonaws.com",
+            "eventName":"GetSecretValue","awsRegion":"eu-west-1","recipientAccountId":"111122223333","x":{field},
+            "userIdentity":{{"type":"IAMUser","arn":"arn:aws:iam::111122223333:user/ann"}},
+            "requestParameters":{{"secretId":"prod/db"}}}}"#
+        );
+        let record: Record<'_> = serde_json::from_str(&text).unwrap();
+        let wanted = Wanted { fields: vec!["x".into()], whole: true };
+        let read = extract(&record, &text, &origin("a.json"), &wanted, &mut Interner::default()).unwrap();
+        Arc::new(LooseEnd::new(read))
+    }
+
+    #[test]
+    fn what_is_unpacked_is_what_was_packed() {
+        let field = r#"{"a":[1,-2.5,null,true,"\u0000\"ü"],"b":{}}"#;
+        let ends = vec![end("e2", field), end("e1", field)];
+        let packed = pack_ends(&ends);
+        let [one] = packed.as_slice() else { panic!("one item") };
+        let back = unpack_ends(&one.bytes).unwrap();
+        assert_eq!(back, [ends[1].clone(), ends[0].clone()]);
+        assert_eq!(pack_ends(&back), packed, "the same whatever the order");
+    }
+
+    #[test]
+    fn large_sets_are_split_and_a_large_record_loses_its_raw_fields() {
+        let noise = |seed: u64, bytes: usize| {
+            let mut state = seed;
+            let step = move || {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                char::from(b'a' + u8::try_from((state >> 33) % 26).unwrap())
+            };
+            format!("\"{}\"", std::iter::repeat_with(step).take(bytes).collect::<String>())
+        };
+        let ends: Vec<_> = (0..40).map(|i| end(&format!("e{i:02}"), &noise(i, 20_000))).collect();
+        let packed = pack_ends(&ends);
+        assert!(packed.len() > 1 && packed.iter().all(|item| item.bytes.len() <= MAX_ITEM_BYTES));
+        let back: Vec<_> = packed.iter().flat_map(|item| unpack_ends(&item.bytes).unwrap()).collect();
+        assert!(back == ends, "nothing is lost");
+
+        let packed = pack_ends(&[end("e1", &noise(1, 1_000_000))]);
+        let back = unpack_ends(&packed[0].bytes).unwrap();
+        assert_eq!((packed.len(), back[0].observation.head().kept.clone()), (1, Kept::default()));
+    }
+
+    #[test]
+    fn other_versions_and_other_bytes_are_refused() {
+        let pack = |text: &str| {
+            let mut encoder = ZlibEncoder::new(Vec::new(), Compression::fast());
+            encoder.write_all(text.as_bytes()).unwrap();
+            unpack_ends(&encoder.finish().unwrap()).unwrap_err().to_string()
+        };
+        assert!(pack(r#"{"v":2}"#).contains("version 2"));
+        assert!(
+            pack(r#"{"v":1,"ends":[{"change":{"head":7,"secret":null,"decrypts":true}}]}"#).contains("entry 7 of 0")
+        );
+        assert!(unpack_facts(b"not zlib").is_err());
+    }
+}
