@@ -139,7 +139,7 @@ fn rare_pairs_are_left_out_when_asked() {
 
 #[test]
 fn the_result_is_quiet_on_its_own_history() {
-    let files = secretrail_cli::load::pack();
+    let files = secretrail_pack::files();
     let (pack, _) = load(files.iter().map(|(n, t)| (n.as_str(), t.as_str()))).unwrap();
     let records = history();
     let loud = run(&records, &pack, Some(&"version: 1\ngrants: []".parse().unwrap()));

@@ -31,7 +31,7 @@ fn rules_with(takes: impl Fn(&str) -> bool) -> RuleSet {
     let small =
         |text: &str| text.replace("gte: 100", "gte: 3").replace("gte: 20", "gte: 3").replace("gte: 5", "gte: 3");
     let mut files: Vec<(String, String)> =
-        secretrail_cli::load::pack().into_iter().map(|(name, text)| (name, small(&text))).collect();
+        secretrail_pack::files().into_iter().map(|(name, text)| (name, small(&text))).collect();
     files.extend(OWN.split("---\n").enumerate().map(|(index, text)| (format!("own-{index}.yml"), text.to_owned())));
     files.retain(|(_, text)| takes(text));
     load(files.iter().map(|(name, text)| (name.as_str(), text.as_str()))).expect("the rules load").0

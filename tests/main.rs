@@ -16,6 +16,7 @@ mod mutation; // every line of every condition in the pack matters
 mod pack; // every rule of the pack: examples, shape
 mod pairing; // the pairing against one that is too simple to be wrong
 mod rules; // rule files: what is refused, how groups and windows behave
-mod selection; // formats of input, time, place, exit codes
+mod selection;
+mod state; // formats of input, time, place, exit codes
 mod tidy; // the house rules that a compiler does not check
 mod workshop; // the commands for people who write rules

@@ -10,7 +10,7 @@ const LINE: &str = "  times_usual:";
 
 #[test]
 fn no_condition_can_be_left_out() {
-    let files = secretrail_cli::load::pack();
+    let files = secretrail_pack::files();
     let mut survivors = Vec::new();
     let mut mutants = 0;
     for (index, (file, text)) in files.iter().enumerate() {

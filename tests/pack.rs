@@ -5,7 +5,7 @@ use secretrail_engine::rule::load::load;
 
 #[test]
 fn every_example_holds_and_every_alerting_rule_has_both_kinds() {
-    let files = secretrail_cli::load::pack();
+    let files = secretrail_pack::files();
     assert!(files.len() >= 10, "{} files", files.len());
     let (rules, all) = load(files.iter().map(|(n, t)| (n.as_str(), t.as_str()))).expect("the pack loads");
     for example in &all {
@@ -32,7 +32,7 @@ fn every_example_holds_and_every_alerting_rule_has_both_kinds() {
 fn the_readme_is_what_the_files_say() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../rules/README.md");
     let written = std::fs::read_to_string(path).unwrap();
-    let files = secretrail_cli::load::pack();
+    let files = secretrail_pack::files();
     let (rules, _) = load(files.iter().map(|(n, t)| (n.as_str(), t.as_str()))).unwrap();
     let mut metas: Vec<_> = rules.alerting().collect();
     metas.sort_by_key(|meta| (&meta.file, std::cmp::Reverse(meta.level)));

@@ -7,6 +7,9 @@
     reason = "a test that panics is a test that fails"
 )]
 
+pub mod cloud;
+pub mod local;
+
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;

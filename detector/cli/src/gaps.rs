@@ -33,7 +33,7 @@ struct Line {
 pub fn run(args: &args::Gaps, host: &mut Host) -> Result<u8, Failure> {
     let started = Instant::now();
     let settings = Settings::new(&args.input, &args.output, host)?;
-    let pack = load::Rules::open(&args::RuleFiles::default())?.set;
+    let pack = load::rules(&args::RuleFiles::default())?.set;
     let mut out = Out::open(&settings)?;
     let found = find(&settings, &pack, None, host)?;
     let lines = lines(&found);

@@ -182,7 +182,7 @@ fn replay(args: &args::Replay, started: Instant, host: &mut Host) -> Result<u8, 
     }
     let load = |rules: &[std::path::PathBuf], host: &mut Host| {
         let files = args::RuleFiles { rules: rules.to_vec(), vars: args.files.vars.clone() };
-        let rules = load::Rules::open(&files)?.set;
+        let rules = load::rules(&files)?.set;
         rules.warnings.iter().for_each(|warning| say(host, &format!("secretrail: warning: {warning}\n")));
         Ok::<_, Failure>(rules)
     };

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use indicatif::ProgressBar;
 use secretrail_engine::extract::Origin;
 use secretrail_engine::limits::MAX_RECORD_BYTES;
-use secretrail_engine::report::{SkippedObject, SkippedRecord};
+use secretrail_engine::report::SkippedRecord;
 use secretrail_engine::rule::RuleSet;
 use secretrail_engine::scan::{Harvest, Input, Scanner, Selection};
 
@@ -80,26 +80,29 @@ impl Work<'_> {
             let before = out.harvest.report.clone();
             let result = self.object(object, &mut scanner, &mut buffer, &mut out.harvest);
             let report = &mut out.harvest.report;
-            let units = report.records - before.records;
             let mut problem = |message| out.problems.push(Problem { name: object.name.clone(), message });
             if let Err(message) = result {
                 report.objects_failed += 1;
                 problem(message);
-            } else if units > 0 || (report.bytes > before.bytes && report.records_skipped == before.records_skipped) {
-                report.objects += 1;
-                for (reason, count) in &report.records_skipped {
-                    let more = count - before.records_skipped.get(reason).copied().unwrap_or(0);
-                    if more > 0 {
-                        problem(passed_over(*reason, more));
+                continue;
+            }
+            match report.count_object(&before) {
+                None => {
+                    for (reason, count) in &report.records_skipped {
+                        let more = count - before.records_skipped.get(reason).copied().unwrap_or(0);
+                        if more > 0 {
+                            problem(passed_over(*reason, more));
+                        }
                     }
                 }
-            } else if object.explicit {
-                report.objects_failed += 1;
-                problem("holds no CloudTrail records".to_owned());
-            } else {
-                let reason = if report.bytes == before.bytes { SkippedObject::Empty } else { SkippedObject::NoRecords };
-                report.records_skipped = before.records_skipped;
-                report.skip_object(reason);
+                Some(_) if object.explicit => {
+                    report.objects_failed += 1;
+                    problem("holds no CloudTrail records".to_owned());
+                }
+                Some(reason) => {
+                    report.records_skipped = before.records_skipped;
+                    report.skip_object(reason);
+                }
             }
         }
         out

@@ -11,9 +11,9 @@ use secretrail_engine::rule::explain::{Explanation, explain, is_named};
 use secretrail_engine::rule::fields::DERIVED;
 use secretrail_engine::rule::lint::{Severity, lint};
 use secretrail_engine::rule::{RuleMeta, RuleSet};
+use secretrail_pack::{Rules, complete};
 
 use crate::args::{ListFormat, RulesCommand, RulesExplain, RulesFields, RulesLint, RulesList, RulesTest};
-use crate::load::Rules;
 use crate::output::{self, table};
 use crate::{Failure, Host, exit, load, print, say};
 
@@ -41,7 +41,7 @@ struct Tried<'e> {
 }
 
 fn test(args: &RulesTest, host: &mut Host) -> Result<u8, Failure> {
-    let loaded = Rules::open(&args.files)?;
+    let loaded = load::rules(&args.files)?;
     let (rules, all) = (&loaded.set, &loaded.examples);
     let metas = metas(&loaded);
     for name in &args.rule {
@@ -141,7 +141,8 @@ fn junit(tried: &[Tried<'_>]) -> Result<String, Failure> {
 }
 
 fn lint_files(args: &RulesLint, host: &mut Host) -> Result<u8, Failure> {
-    let ((files, needed), vars) = (load::files(&args.files.rules)?, load::vars(args.files.vars.as_deref())?);
+    let (files, needed) = complete(load::files(&args.files.rules)?);
+    let vars = load::vars(args.files.vars.as_deref())?;
     let named = files.len() - needed.len();
     let borrowed: Vec<(&str, &str)> = files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
     let mut findings = lint(&borrowed, &vars);
@@ -162,7 +163,7 @@ fn lint_files(args: &RulesLint, host: &mut Host) -> Result<u8, Failure> {
 }
 
 fn list(args: &RulesList, host: &mut Host) -> Result<u8, Failure> {
-    let loaded = Rules::open(&args.files)?;
+    let loaded = load::rules(&args.files)?;
     let mut metas = metas(&loaded);
     metas.sort_by(|a, b| (&a.file, &a.title).cmp(&(&b.file, &b.title)));
     let feeds = |meta: &RuleMeta| !loaded.set.alerting().any(|m| m.id == meta.id);
@@ -193,7 +194,7 @@ fn list(args: &RulesList, host: &mut Host) -> Result<u8, Failure> {
 }
 
 fn explain_rule(args: &RulesExplain, host: &mut Host) -> Result<u8, Failure> {
-    let loaded = Rules::open(&args.files)?;
+    let loaded = load::rules(&args.files)?;
     let policy = load::policy(&args.policy)?;
     let mut bytes = Vec::new();
     let read = match args.events.as_os_str() == "-" {

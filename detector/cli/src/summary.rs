@@ -31,7 +31,7 @@ const MARKS: usize = 60;
 pub fn run(args: &args::Summary, host: &mut Host) -> Result<u8, Failure> {
     let started = Instant::now();
     let settings = Settings::plain(&args.input, &args.destination, host)?;
-    let rules = load::Rules::open(&args.files)?.set;
+    let rules = load::rules(&args.files)?.set;
     rules.warnings.iter().for_each(|warning| say(host, &format!("secretrail: warning: {warning}\n")));
     let policy = load::policy(&args.policy)?;
     let mut out = Out::open(&settings)?;

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use secretrail_engine::object::{self, ObjectKind, ObjectPath};
+use secretrail_engine::object::{self, ObjectPath};
 use secretrail_engine::report::{Report, SkippedObject};
 use secretrail_engine::scan::Selection;
 use secretrail_engine::time::EventTime;
@@ -116,7 +116,7 @@ fn folder(root: &Path, selection: &Selection, found: &mut Objects) {
         }
         let full = key_of(entry.path());
         let parsed = object::parse(&full);
-        match skip(&parsed, entry.path()) {
+        match SkippedObject::by_name(&parsed, &full) {
             Some(reason) => found.report.skip_object(reason),
             None if !may_hold(&parsed, selection) => {}
             None => found.objects.push(Object {
@@ -138,22 +138,6 @@ fn folder(root: &Path, selection: &Selection, found: &mut Objects) {
 
 fn home(path: &ObjectPath<'_>) -> Option<(String, String)> {
     Some((path.account?.to_owned(), path.region?.to_owned()))
-}
-
-fn skip(path: &ObjectPath<'_>, file: &Path) -> Option<SkippedObject> {
-    let by_kind = match path.kind {
-        ObjectKind::Events => None,
-        ObjectKind::Digest => Some(SkippedObject::Digest),
-        ObjectKind::Insight => Some(SkippedObject::Insight),
-        ObjectKind::NetworkActivity => Some(SkippedObject::NetworkActivity),
-        ObjectKind::Aggregated => Some(SkippedObject::Aggregated),
-        ObjectKind::OtherService => Some(SkippedObject::OtherService),
-    };
-    let is_log = || {
-        file.extension()
-            .is_some_and(|e| ["json", "jsonl", "ndjson", "gz"].iter().any(|known| e.eq_ignore_ascii_case(known)))
-    };
-    by_kind.or_else(|| (!is_log()).then_some(SkippedObject::NotALog))
 }
 
 /// Whether an object or folder may hold what is asked for. Its day and stamp are those of delivery: records are older.

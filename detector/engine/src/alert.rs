@@ -1,6 +1,9 @@
 //! An alert: what a rule says, with its evidence. Its id is a pure function of what it says.
 
+pub mod chat;
 pub mod json_v1;
+pub mod ocsf;
+pub mod text;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -139,6 +142,33 @@ impl Alert {
         let mut parts = vec!["window", &rule.id, &bucket];
         parts.extend(group.iter().flat_map(|(field, value)| [&**field, &**value]));
         AlertId(digest(&parts).into())
+    }
+
+    /// The same alert in fewer bytes: so many accesses and secrets, and no text longer than so many characters. The totals
+    /// stay.
+    #[must_use]
+    pub fn shortened(&self, accesses: usize, secrets: usize, chars: usize) -> Self {
+        let short = |text: &str| -> String {
+            match text.char_indices().nth(chars) {
+                Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+                None => text.to_owned(),
+            }
+        };
+        let short_text = |text: &Option<Text>| text.as_deref().map(|text| Text::from(short(text)));
+        let group = |(field, value): &(Text, Text)| (field.clone(), Text::from(short(value)));
+        Self {
+            firing: self
+                .firing
+                .as_ref()
+                .map(|firing| Firing { group: firing.group.iter().map(group).collect(), ..firing.clone() }),
+            summary: short(&self.summary),
+            account: short_text(&self.account),
+            region: short_text(&self.region),
+            principal: short_text(&self.principal),
+            secrets: self.secrets.iter().take(secrets).map(|secret| short(secret).into()).collect(),
+            accesses: self.accesses.iter().take(accesses).cloned().collect(),
+            ..self.clone()
+        }
     }
 
     /// Makes the alert of a rule from its evidence, which must not be empty, in any order.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::access::{Access, DecryptStatus};
 use crate::alert::Alert;
+use crate::object::{ObjectKind, ObjectPath};
 use crate::rule::Level;
 
 /// Why an object was not read for events.
@@ -41,6 +42,24 @@ pub enum SkippedRecord {
 }
 
 impl SkippedObject {
+    /// Why an object with this path and name is not to be read for events; `None` when it is.
+    #[must_use]
+    pub fn by_name(path: &ObjectPath<'_>, name: &str) -> Option<Self> {
+        let by_kind = match path.kind {
+            ObjectKind::Events => None,
+            ObjectKind::Digest => Some(Self::Digest),
+            ObjectKind::Insight => Some(Self::Insight),
+            ObjectKind::NetworkActivity => Some(Self::NetworkActivity),
+            ObjectKind::Aggregated => Some(Self::Aggregated),
+            ObjectKind::OtherService => Some(Self::OtherService),
+        };
+        let is_log = || {
+            let ending = name.rsplit('/').next().and_then(|file| file.rsplit_once('.')).map(|(_, ending)| ending);
+            ending.is_some_and(|e| ["json", "jsonl", "ndjson", "gz"].iter().any(|known| e.eq_ignore_ascii_case(known)))
+        };
+        by_kind.or_else(|| (!is_log()).then_some(Self::NotALog))
+    }
+
     /// Words for the report.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -111,6 +130,17 @@ impl Report {
     /// Counts an object that is passed over.
     pub fn skip_object(&mut self, reason: SkippedObject) {
         *self.objects_skipped.entry(reason).or_default() += 1;
+    }
+
+    /// Counts an object that was read to its end, by what was counted before it; gives the reason when it held nothing, and
+    /// then leaves the counting to the caller.
+    pub fn count_object(&mut self, before: &Self) -> Option<SkippedObject> {
+        let has_bytes = self.bytes > before.bytes;
+        if self.records > before.records || (has_bytes && self.records_skipped == before.records_skipped) {
+            self.objects += 1;
+            return None;
+        }
+        Some(if has_bytes { SkippedObject::NoRecords } else { SkippedObject::Empty })
     }
 
     /// Counts a record that cannot be used.

@@ -73,7 +73,8 @@ impl FromStr for Level {
 }
 
 /// The seconds of a timespan as Sigma writes it, as in `10m`; `None` for anything else, and for nothing.
-fn timespan_secs(text: &str) -> Option<i64> {
+#[must_use]
+pub fn timespan_secs(text: &str) -> Option<i64> {
     let parsed = rsigma_parser::Timespan::parse(text).ok()?;
     i64::try_from(parsed.seconds).ok().filter(|secs| *secs > 0)
 }

@@ -40,6 +40,25 @@ pub struct AlertV1<'a> {
     accesses_total: usize,
     false_positives: &'a [String],
     references: &'a [String],
+    /// `true` where accesses, secrets or texts were left out or cut to keep within a limit; the key is missing otherwise.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    cut: bool,
+}
+
+/// The alert as JSON of at most so many bytes, with fewer accesses, then fewer secrets, then shorter texts where it is too
+/// long. What a rule file says of itself is never cut.
+#[must_use]
+pub fn within(alert: &Alert, max_bytes: usize) -> String {
+    // Cannot fail: every key is text.
+    let write = |alert: &Alert, cut| serde_json::to_string(&AlertV1 { cut, ..alert.into() }).unwrap_or_default();
+    let whole = write(alert, false);
+    let steps = [(3, 100, usize::MAX), (1, 20, usize::MAX), (0, 20, 2_000), (0, 5, 200)];
+    let shorter =
+        steps.iter().map(|(accesses, secrets, chars)| write(&alert.shortened(*accesses, *secrets, *chars), true));
+    std::iter::once(whole)
+        .chain(shorter)
+        .reduce(|kept, next| if kept.len() <= max_bytes { kept } else { next })
+        .unwrap_or_default()
 }
 
 #[derive(Debug, Serialize)]
@@ -78,6 +97,7 @@ impl<'a> From<&'a Alert> for AlertV1<'a> {
             accesses_total: alert.accesses_total,
             false_positives: &rule.false_positives,
             references: &rule.references,
+            cut: false,
         }
     }
 }

@@ -6,10 +6,11 @@
 mod read;
 mod write;
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::sync::Arc;
 
 use flate2::Compression;
+use flate2::read::ZlibDecoder;
 use flate2::write::ZlibEncoder;
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -313,11 +314,29 @@ fn split<T>(things: &[T], items: &mut Vec<Packed>, pack: &dyn Fn(&[T], bool) -> 
 
 fn deflate(mut pack: PackV1) -> Packed {
     pack.v = VERSION;
-    // Neither step can fail: every map has text for keys, and the bytes go to memory.
+    // Cannot fail: every key is text.
     let text = serde_json::to_string(&pack).unwrap_or_default();
+    Packed { digest: digest(&[&text]), bytes: squeezed(text.as_bytes()) }
+}
+
+/// Bytes deflated, for items that are not of this module.
+#[must_use]
+pub fn squeezed(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = ZlibEncoder::new(Vec::new(), Compression::new(3));
-    let bytes = encoder.write_all(text.as_bytes()).and_then(|()| encoder.finish()).unwrap_or_default();
-    Packed { digest: digest(&[&text]), bytes }
+    // Cannot fail: the bytes go to memory.
+    encoder.write_all(bytes).and_then(|()| encoder.finish()).unwrap_or_default()
+}
+
+/// Reads what [`squeezed`] wrote.
+///
+/// # Errors
+///
+/// The bytes were not written by it, or are far too many.
+pub fn unsqueezed(bytes: &[u8]) -> Result<Vec<u8>, ItemError> {
+    let mut text = Vec::new();
+    let mut decoder = ZlibDecoder::new(bytes).take(MAX_INFLATED_BYTES);
+    decoder.read_to_end(&mut text).map_err(|error| ItemError(error.to_string()))?;
+    Ok(text)
 }
 
 #[cfg(test)]

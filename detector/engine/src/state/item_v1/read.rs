@@ -1,13 +1,10 @@
 //! From the stored form back to the domain.
 
-use std::io::Read;
 use std::sync::Arc;
 
-use flate2::read::ZlibDecoder;
-
 use super::{
-    AccessV1, AlertV1, AskV1, EndV1, FactV1, HeadV1, ItemError, MAX_INFLATED_BYTES, PackV1, PrincipalV1, SecretV1,
-    SourceV1, VERSION,
+    AccessV1, AlertV1, AskV1, EndV1, FactV1, HeadV1, ItemError, PackV1, PrincipalV1, SecretV1, SourceV1, VERSION,
+    unsqueezed,
 };
 use crate::access::{Access, Decrypt, DecryptStatus, Method};
 use crate::alert::{Alert, AlertId, Evidence, Firing};
@@ -28,10 +25,8 @@ pub(super) struct Reader {
 
 impl Reader {
     pub(super) fn new(bytes: &[u8]) -> Result<Self, ItemError> {
-        let mut text = Vec::new();
-        let mut decoder = ZlibDecoder::new(bytes).take(MAX_INFLATED_BYTES);
-        decoder.read_to_end(&mut text).map_err(|error| ItemError(error.to_string()))?;
-        let mut pack: PackV1 = serde_json::from_slice(&text).map_err(|error| ItemError(error.to_string()))?;
+        let mut pack: PackV1 =
+            serde_json::from_slice(&unsqueezed(bytes)?).map_err(|error| ItemError(error.to_string()))?;
         if pack.v != VERSION {
             return Err(ItemError(format!("it is of version {}, this is version {VERSION}", pack.v)));
         }

@@ -1,0 +1,184 @@
+//! Objects in S3: whole, as they were when their notification was sent, and never larger than a limit.
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::operation::get_object::GetObjectOutput;
+
+use crate::retry::{Failed, Retry};
+
+/// Where an object is, and which version of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ObjectRef<'a> {
+    /// Bucket.
+    pub bucket: &'a str,
+    /// Key, decoded.
+    pub key: &'a str,
+    /// Version id, in buckets that keep versions.
+    pub version_id: Option<&'a str>,
+    /// ETag, without quotes.
+    pub etag: Option<&'a str>,
+    /// Size in bytes, as the notification or a listing says.
+    pub size: Option<u64>,
+}
+
+/// Why there are no bytes.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// There is no such bucket, key or version.
+    #[error("there is no such object: {0}")]
+    Missing(String),
+    /// We may not read it.
+    #[error(
+        "access denied; the function's role needs s3:GetObject on it, and kms:Decrypt where the bucket has a key: {0}"
+    )]
+    Denied(String),
+    /// It is too large; nothing was read.
+    #[error("it has {size} bytes, more than the limit of {limit}")]
+    TooLarge {
+        /// Its size.
+        size: u64,
+        /// The most that is read.
+        limit: u64,
+    },
+    /// Anything else, or the same again and again.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl FetchError {
+    /// One word for counts and logs.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Missing(_) => "missing",
+            Self::Denied(_) => "denied",
+            Self::TooLarge { .. } => "too_large",
+            Self::Failed(_) => "failed",
+        }
+    }
+}
+
+/// An object in a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Key.
+    pub key: String,
+    /// ETag, without quotes.
+    pub etag: String,
+    /// Size in bytes.
+    pub size: u64,
+}
+
+/// Reads objects.
+#[derive(Debug, Clone)]
+pub struct S3Source {
+    client: Client,
+    retry: Retry,
+    max_bytes: u64,
+}
+
+impl S3Source {
+    /// A source that refuses objects of more than so many bytes as they are stored.
+    #[must_use]
+    pub fn new(client: Client, retry: Retry, max_bytes: u64) -> Self {
+        Self { client, retry, max_bytes }
+    }
+
+    /// The bytes of an object. A body that breaks off is asked for again: the SDK does not do that.
+    ///
+    /// # Errors
+    ///
+    /// See [`FetchError`].
+    pub async fn fetch(&self, object: ObjectRef<'_>) -> Result<Vec<u8>, FetchError> {
+        self.check(object.size)?;
+        let mut pinned = object.version_id.is_none().then_some(object.etag).flatten();
+        let mut failed = 0;
+        loop {
+            let answer = self
+                .client
+                .get_object()
+                .bucket(object.bucket)
+                .key(object.key)
+                .set_version_id(object.version_id.map(str::to_owned))
+                .set_if_match(pinned.map(str::to_owned))
+                .send()
+                .await;
+            let why = match answer {
+                Ok(answer) => {
+                    self.check(answer.content_length.and_then(|length| u64::try_from(length).ok()))?;
+                    match body(answer).await {
+                        Ok(bytes) => return Ok(bytes),
+                        Err(why) => why,
+                    }
+                }
+                Err(error) => {
+                    let why = Failed::of(&error);
+                    match why.status {
+                        Some(404) => return Err(FetchError::Missing(why.message)),
+                        Some(403) => return Err(FetchError::Denied(why.message)),
+                        // It was written again. What it holds now is read; reading it twice changes nothing.
+                        Some(412) if pinned.is_some() => {
+                            pinned = None;
+                            continue;
+                        }
+                        _ if !why.retry => return Err(FetchError::Failed(why.message)),
+                        _ => why.message,
+                    }
+                }
+            };
+            failed += 1;
+            if !self.retry.again(failed) {
+                return Err(FetchError::Failed(why));
+            }
+            self.retry.wait(failed).await;
+        }
+    }
+
+    fn check(&self, size: Option<u64>) -> Result<(), FetchError> {
+        match size {
+            Some(size) if size > self.max_bytes => Err(FetchError::TooLarge { size, limit: self.max_bytes }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The objects with a prefix, in the order of their keys.
+    ///
+    /// # Errors
+    ///
+    /// The listing failed; the message tells why.
+    pub async fn list(&self, bucket: &str, prefix: &str) -> Result<Vec<Listed>, FetchError> {
+        let mut found = Vec::new();
+        let mut token = None;
+        loop {
+            let request = self.client.list_objects_v2().bucket(bucket).prefix(prefix).set_continuation_token(token);
+            let page = request.send().await.map_err(|error| {
+                let why = Failed::of(&error);
+                match why.status {
+                    Some(404) => FetchError::Missing(why.message),
+                    Some(403) => FetchError::Denied(why.message),
+                    _ => FetchError::Failed(why.message),
+                }
+            })?;
+            found.extend(page.contents.unwrap_or_default().into_iter().filter_map(|object| {
+                let etag = object.e_tag.unwrap_or_default().trim_matches('"').to_owned();
+                let size = object.size.and_then(|size| u64::try_from(size).ok()).unwrap_or(0);
+                Some(Listed { key: object.key?, etag, size })
+            }));
+            token = page.next_continuation_token;
+            if token.is_none() {
+                return Ok(found);
+            }
+        }
+    }
+}
+
+/// The whole body, or why it is not whole.
+async fn body(answer: GetObjectOutput) -> Result<Vec<u8>, String> {
+    let promised = answer.content_length.and_then(|length| usize::try_from(length).ok());
+    let bytes = answer.body.collect().await.map_err(|error| format!("its body broke off: {error}"))?.to_vec();
+    match promised {
+        Some(promised) if promised != bytes.len() => {
+            Err(format!("its body broke off after {} of {promised} bytes", bytes.len()))
+        }
+        _ => Ok(bytes),
+    }
+}

@@ -1,0 +1,184 @@
+//! What the function says: one JSON line for each thing that happened, and for each invocation one line of metrics in
+//! CloudWatch's embedded metric format. Names of objects, ids and counts only: nothing that a request or a record held.
+//!
+//! Source: Amazon CloudWatch user guide, "Specification: Embedded metric format", checked 2026-11.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+
+use secretrail_engine::report::Report;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+/// Where metrics go.
+pub const NAMESPACE: &str = "Secretrail";
+
+/// Values that one metric may have in one line.
+const VALUES: usize = 100;
+
+/// How bad a line is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// As it should be.
+    Info,
+    /// To be looked at.
+    Warn,
+    /// Something was not done.
+    Error,
+}
+
+/// Writes a line of the log.
+pub fn log(severity: Severity, message: &str, fields: Value) {
+    let mut line = Map::new();
+    line.insert("level".to_owned(), json!(severity));
+    line.insert("message".to_owned(), json!(message));
+    if let Value::Object(fields) = fields {
+        line.extend(fields);
+    }
+    print(&Value::Object(line));
+}
+
+/// Nobody can be told that standard output is gone.
+fn print(line: &Value) {
+    let mut text = line.to_string();
+    text.push('\n');
+    std::io::stdout().lock().write_all(text.as_bytes()).ok();
+}
+
+/// Names and units of everything that is measured. The template and the README take their names from here.
+pub const METRICS: [(&str, &str); 20] = [
+    ("Objects", "Count"),
+    ("ObjectsSkipped", "Count"),
+    ("ObjectsFailed", "Count"),
+    ("ObjectsKnown", "Count"),
+    ("Records", "Count"),
+    ("RecordsSkipped", "Count"),
+    ("Observations", "Count"),
+    ("Reads", "Count"),
+    ("Pairs", "Count"),
+    ("Late", "Count"),
+    ("Alerts", "Count"),
+    ("AlertsPublished", "Count"),
+    ("PublishFailures", "Count"),
+    ("MessagesHandedBack", "Count"),
+    ("MessagesNotUnderstood", "Count"),
+    ("StateCalls", "Count"),
+    ("RulesRejected", "Count"),
+    ("DeliveryLag", "Seconds"),
+    ("Duration", "Milliseconds"),
+    ("MinutesSinceLastObject", "None"),
+];
+
+/// What one invocation measured.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    values: BTreeMap<&'static str, Vec<f64>>,
+}
+
+impl Metrics {
+    /// Adds to a count.
+    #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+    pub fn add(&mut self, name: &'static str, count: u64) {
+        let values = self.values.entry(name).or_default();
+        match values.first_mut() {
+            Some(sum) => *sum += count as f64,
+            None => values.push(count as f64),
+        }
+    }
+
+    /// Adds a value of its own.
+    pub fn record(&mut self, name: &'static str, value: f64) {
+        let values = self.values.entry(name).or_default();
+        if values.len() < VALUES {
+            values.push(value);
+        }
+    }
+
+    /// The count of a metric, for tests and logs.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<f64> {
+        self.values.get(name).and_then(|values| values.first()).copied()
+    }
+
+    /// Takes over what a report of the engine counted.
+    pub fn count(&mut self, report: &Report) {
+        let skipped = report.records_skipped.values().sum();
+        let paired = report.accesses.get(&secretrail_engine::access::DecryptStatus::Paired).copied().unwrap_or(0);
+        for (name, count) in [
+            ("Objects", report.objects),
+            ("ObjectsSkipped", report.objects_skipped.values().sum()),
+            ("ObjectsFailed", report.objects_failed),
+            ("Records", report.records),
+            ("RecordsSkipped", skipped),
+            ("Reads", report.reads),
+            ("Pairs", paired),
+            ("Late", report.late),
+            ("Alerts", report.alerts.values().sum()),
+        ] {
+            if count > 0 {
+                self.add(name, count);
+            }
+        }
+    }
+
+    /// The line of metrics. `timestamp` is in milliseconds since 1970.
+    #[must_use]
+    pub fn line(&self, function: &str, timestamp: i64) -> Value {
+        let known = METRICS.iter().filter(|(name, _)| self.values.contains_key(name));
+        let metrics: Vec<Value> = known.map(|(name, unit)| json!({"Name": name, "Unit": unit})).collect();
+        let mut line = Map::new();
+        let directive = json!({"Namespace": NAMESPACE, "Dimensions": [["FunctionName"]], "Metrics": metrics});
+        line.insert("_aws".to_owned(), json!({"Timestamp": timestamp, "CloudWatchMetrics": [directive]}));
+        line.insert("FunctionName".to_owned(), json!(function));
+        for (name, values) in &self.values {
+            let value = if let [one] = values.as_slice() { json!(one) } else { json!(values) };
+            line.insert((*name).to_owned(), value);
+        }
+        Value::Object(line)
+    }
+
+    /// Writes the line of metrics.
+    pub fn print(&self, function: &str, timestamp: i64) {
+        print(&self.line(function, timestamp));
+    }
+}
+
+/// What was passed over, by reason.
+#[must_use]
+pub fn skipped(report: &Report) -> Value {
+    let objects = report.objects_skipped.iter().map(|(reason, count)| (reason.as_str(), *count));
+    let records = report.records_skipped.iter().map(|(reason, count)| (reason.as_str(), *count));
+    json!(objects.chain(records).collect::<BTreeMap<_, _>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metrics_are_in_the_embedded_format() {
+        let mut metrics = Metrics::default();
+        metrics.add("Objects", 2);
+        metrics.add("Objects", 1);
+        metrics.record("DeliveryLag", 10.0);
+        metrics.record("DeliveryLag", 20.5);
+        assert_eq!(
+            metrics.line("f", 7),
+            json!({
+            "_aws": {"Timestamp": 7, "CloudWatchMetrics": [{"Namespace": "Secretrail", "Dimensions": [["FunctionName"]],
+                "Metrics": [{"Name": "Objects", "Unit": "Count"}, {"Name": "DeliveryLag", "Unit": "Seconds"}]}]},
+            "FunctionName": "f", "Objects": 3.0, "DeliveryLag": [10.0, 20.5]})
+        );
+    }
+
+    #[test]
+    fn every_metric_that_is_used_is_declared() {
+        let source = [include_str!("handler.rs"), include_str!("telemetry.rs")].concat();
+        for call in ["metrics.add(\"", "metrics.record(\""] {
+            for used in source.split(call).skip(1).filter_map(|rest| rest.split('"').next()) {
+                assert!(METRICS.iter().any(|(name, _)| *name == used), "{used}");
+            }
+        }
+    }
+}
