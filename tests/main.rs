@@ -12,7 +12,8 @@ mod cases; // records in tests/cases, with the ledger and alerts they must give
 mod examples; // the example logs of the README
 mod invariance; // order, repetition, delay and split of the input change nothing
 mod ledger; // one small situation each: what the ledger says about it
-mod mutation; // every line of every condition in the pack matters
+mod mutation;
+mod online; // every line of every condition in the pack matters
 mod pack; // every rule of the pack: examples, shape
 mod pairing; // the pairing against one that is too simple to be wrong
 mod rules; // rule files: what is refused, how groups and windows behave

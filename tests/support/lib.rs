@@ -8,7 +8,11 @@
 )]
 
 pub mod cloud;
+pub mod deployment;
+pub mod function;
+pub mod http;
 pub mod local;
+pub mod proxy;
 
 use std::collections::BTreeSet;
 use std::io::Write;

@@ -1,6 +1,7 @@
 //! Settings from the environment. Everything that is wrong with them is told at once.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use secretrail_aws::dynamodb::Retention;
 use secretrail_aws::sns::{Destination, Format};
@@ -40,8 +41,11 @@ pub const PARALLEL: &str = "SECRETRAIL_PARALLEL";
 /// Path style.
 pub const PATH_STYLE: &str = "SECRETRAIL_S3_PATH_STYLE";
 
+/// Longest time for one try of a call.
+pub const CALL_TIMEOUT: &str = "SECRETRAIL_CALL_TIMEOUT";
+
 /// Every setting.
-pub const SETTINGS: [Setting; 10] = [
+pub const SETTINGS: [Setting; 11] = [
     Setting { name: TABLE, default: None, help: "name of the DynamoDB table that holds the state" },
     Setting {
         name: TOPICS,
@@ -63,6 +67,7 @@ pub const SETTINGS: [Setting; 10] = [
     Setting { name: LEARNING, default: Some("7d"), help: "how long logs must go back before anything is called new" },
     Setting { name: MAX_OBJECT_BYTES, default: Some("67108864"), help: "objects with more bytes are not read" },
     Setting { name: PARALLEL, default: Some("4"), help: "objects that are read at the same time" },
+    Setting { name: CALL_TIMEOUT, default: Some("5s"), help: "how long one try of a call to AWS may take" },
     Setting { name: PATH_STYLE, default: Some("false"), help: "whether S3 is addressed by path, as stand-ins want it" },
 ];
 
@@ -103,6 +108,8 @@ pub struct Config {
     pub parallel: usize,
     /// Whether S3 is addressed by path.
     pub path_style: bool,
+    /// Longest time for one try of a call to AWS, before it is tried again.
+    pub call_timeout: Duration,
 }
 
 impl Config {
@@ -130,6 +137,7 @@ impl Config {
         let horizon_secs = span(HORIZON, HORIZON_SECS);
         let memory =
             Memory { memory_secs: span(MEMORY, SEEN_MEMORY_SECS), learning_secs: span(LEARNING, SEEN_LEARNING_SECS) };
+        let call_timeout = Duration::from_secs(span(CALL_TIMEOUT, 5).unsigned_abs());
         let mut number = |name: &str, least: u64| {
             value(name).parse::<u64>().ok().filter(|number| *number >= least).unwrap_or_else(|| {
                 faults.push(format!("{name} is `{}`; write a number of at least {least}", value(name)));
@@ -165,7 +173,18 @@ impl Config {
             return Err(format!("{} faults in the settings:\n{}", faults.len(), faults.join("\n")));
         }
         let table = value(TABLE);
-        Ok(Self { table, destinations, rules, policy, horizon_secs, memory, max_object_bytes, parallel, path_style })
+        Ok(Self {
+            table,
+            destinations,
+            rules,
+            policy,
+            horizon_secs,
+            memory,
+            max_object_bytes,
+            parallel,
+            path_style,
+            call_timeout,
+        })
     }
 
     /// How long state is kept.

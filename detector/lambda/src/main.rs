@@ -15,9 +15,8 @@ use secretrail_lambda::handler::Context;
 use secretrail_lambda::telemetry::{Severity, log};
 use serde_json::{Value, json};
 
-/// Longest time to connect to a service, and longest time for one try of a call, before it is tried again.
+/// Longest time to connect to a service.
 const CONNECT: Duration = Duration::from_secs(2);
-const ATTEMPT: Duration = Duration::from_secs(5);
 
 fn now() -> EventTime {
     let secs = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
@@ -46,7 +45,8 @@ fn fail(why: &str) -> ExitCode {
 }
 
 async fn run(config: Config) -> Result<(), lambda_runtime::Error> {
-    let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).operation_attempt_timeout(ATTEMPT).build();
+    let timeouts =
+        TimeoutConfig::builder().connect_timeout(CONNECT).operation_attempt_timeout(config.call_timeout).build();
     let aws =
         aws_config::defaults(BehaviorVersion::latest()).retry_config(RetryConfig::standard()).timeout_config(timeouts);
     let aws = Box::pin(aws.load()).await;

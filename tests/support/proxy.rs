@@ -1,0 +1,173 @@
+//! A proxy between a function and what stands in for AWS, which knows every call and can spoil each of them.
+
+use std::io::Write;
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::http::{Exchange, send};
+
+/// A call of the function.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    /// Its place among all calls since the plan was made.
+    pub index: usize,
+    /// `dynamodb`, `s3` or `sns`.
+    pub service: &'static str,
+    /// As in `PutItem`, `GetObject` or `PublishBatch`.
+    pub operation: String,
+}
+
+/// What happens to a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing.
+    None,
+    /// It fails with this status before anything is done.
+    Refused(u16),
+    /// It is throttled before anything is done.
+    Throttled,
+    /// It is done, and the answer is lost.
+    AnswerLost,
+    /// Nothing is done, and no answer comes for so many milliseconds.
+    Hangs(u64),
+    /// It is done, and half of the answer's body comes.
+    Truncated,
+}
+
+/// Decides what happens to a call.
+pub type Plan = Box<dyn FnMut(&Call) -> Fault + Send>;
+
+struct Shared {
+    upstream: String,
+    dynamodb: String,
+    plan: Mutex<Plan>,
+    calls: Mutex<Vec<Call>>,
+    closed: AtomicBool,
+}
+
+/// The proxy. It listens on a free loopback port until it is dropped.
+pub struct Proxy {
+    /// Where functions find it.
+    pub url: String,
+    shared: Arc<Shared>,
+}
+
+impl Proxy {
+    /// A proxy that spoils nothing yet.
+    #[must_use]
+    pub fn start(upstream: &str, dynamodb: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port can be had");
+        let url = format!("http://{}", listener.local_addr().expect("it has an address"));
+        let shared = Arc::new(Shared {
+            upstream: upstream.to_owned(),
+            dynamodb: dynamodb.to_owned(),
+            plan: Mutex::new(Box::new(|_| Fault::None)),
+            calls: Mutex::default(),
+            closed: AtomicBool::new(false),
+        });
+        let serving = shared.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                if serving.closed.load(Ordering::Relaxed) {
+                    return;
+                }
+                let serving = serving.clone();
+                // A function that is killed leaves its connections broken, and nobody misses them.
+                std::thread::spawn(move || serving.serve(stream).ok());
+            }
+        });
+        Self { url, shared }
+    }
+
+    /// Makes a new plan, counts from the beginning, and gives the calls that were made under the old one.
+    pub fn plan(&self, plan: impl FnMut(&Call) -> Fault + Send + 'static) -> Vec<Call> {
+        *self.shared.plan.lock().expect("no plan panicked") = Box::new(plan);
+        std::mem::take(&mut *self.shared.calls.lock().expect("nothing panicked"))
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.shared.closed.store(true, Ordering::Relaxed);
+        // Wakes the listener, so that it sees that it is closed.
+        TcpStream::connect(self.url.trim_start_matches("http://")).ok();
+    }
+}
+
+impl Shared {
+    fn serve(&self, mut stream: TcpStream) -> std::io::Result<()> {
+        stream.set_nodelay(true)?;
+        let Some(request) = Exchange::read(&mut stream)? else { return Ok(()) };
+        let (service, operation) = named(&request);
+        let call = {
+            let mut calls = self.calls.lock().expect("nothing panicked");
+            let call = Call { index: calls.len(), service, operation };
+            calls.push(call.clone());
+            call
+        };
+        let fault = (self.plan.lock().expect("no plan panicked"))(&call);
+        let upstream = if service == "dynamodb" { &self.dynamodb } else { &self.upstream };
+        match fault {
+            Fault::None => stream.write_all(&send(upstream, &request)?.bytes()),
+            Fault::Refused(status) => stream.write_all(&failure(service, status, "InternalServerError").bytes()),
+            Fault::Throttled => {
+                let (status, code) = match service {
+                    "dynamodb" => (400, "ProvisionedThroughputExceededException"),
+                    "s3" => (503, "SlowDown"),
+                    _ => (400, "Throttling"),
+                };
+                stream.write_all(&failure(service, status, code).bytes())
+            }
+            Fault::AnswerLost => send(upstream, &request).map(drop),
+            Fault::Hangs(ms) => {
+                std::thread::sleep(Duration::from_millis(ms));
+                Ok(())
+            }
+            Fault::Truncated => {
+                let answer = send(upstream, &request)?;
+                let bytes = answer.bytes();
+                let kept = bytes.len() - answer.body.len().div_ceil(2);
+                stream.write_all(bytes.get(..kept).unwrap_or_default())
+            }
+        }
+    }
+}
+
+/// Service and operation of a request.
+fn named(request: &Exchange) -> (&'static str, String) {
+    let target = request.header("x-amz-target").unwrap_or_default();
+    if let Some(operation) = target.strip_prefix("DynamoDB_20120810.") {
+        return ("dynamodb", operation.to_owned());
+    }
+    let form = request.text();
+    let action = form.split('&').find_map(|pair| pair.strip_prefix("Action="));
+    if let Some(action) = action.filter(|_| request.start.starts_with("POST / ")) {
+        return ("sns", action.to_owned());
+    }
+    let method = request.start.split(' ').next().unwrap_or_default();
+    let list = request.start.contains("list-type=2");
+    ("s3", if list { "ListObjectsV2".to_owned() } else { format!("{}Object", capital(method)) })
+}
+
+fn capital(word: &str) -> String {
+    let mut letters = word.chars();
+    letters.next().into_iter().chain(letters.flat_map(char::to_lowercase)).collect()
+}
+
+fn failure(service: &str, status: u16, code: &str) -> Exchange {
+    let body = match service {
+        "dynamodb" => format!(r#"{{"__type":"com.amazonaws.dynamodb.v20120810#{code}","message":"spoiled"}}"#),
+        "s3" => format!("<Error><Code>{code}</Code><Message>spoiled</Message></Error>"),
+        _ => format!(
+            "<ErrorResponse><Error><Type>Receiver</Type><Code>{code}</Code><Message>spoiled</Message></Error></ErrorResponse>"
+        ),
+    };
+    let kind = if service == "dynamodb" { "application/x-amz-json-1.0" } else { "text/xml" };
+    Exchange {
+        start: format!("HTTP/1.1 {status} Spoiled"),
+        headers: vec![("content-type".to_owned(), kind.to_owned())],
+        body: body.into_bytes(),
+    }
+}
