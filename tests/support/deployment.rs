@@ -112,6 +112,7 @@ impl Deployment {
             ("SECRETRAIL_S3_PATH_STYLE", "true".to_owned()),
             ("SECRETRAIL_HORIZON", "1s".to_owned()),
             ("SECRETRAIL_CALL_TIMEOUT", "1s".to_owned()),
+            ("SECRETRAIL_LEASE", "1s".to_owned()),
         ]
     }
 

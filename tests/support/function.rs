@@ -31,7 +31,7 @@ type Event = (String, Duration);
 pub struct Function {
     child: Arc<Mutex<Child>>,
     events: Sender<Event>,
-    answers: Receiver<Ended>,
+    answers: Mutex<Receiver<Ended>>,
     /// From the start of the process to its first question for an event.
     pub init: Duration,
 }
@@ -79,7 +79,7 @@ impl Function {
         let until = started + Duration::from_secs(20);
         loop {
             match is_ready.recv_timeout(Duration::from_millis(20)) {
-                Ok(()) => return Ok(Self { child, events, answers, init: started.elapsed() }),
+                Ok(()) => return Ok(Self { child, events, answers: Mutex::new(answers), init: started.elapsed() }),
                 Err(RecvTimeoutError::Timeout) if Instant::now() < until => {
                     let ended = child.lock().map(|mut child| child.try_wait()).ok().and_then(Result::ok).flatten();
                     if ended.is_some() {
@@ -94,13 +94,14 @@ impl Function {
     /// Sends an event and waits for what becomes of it.
     #[must_use]
     pub fn invoke(&self, event: &Value, time: Duration) -> Ended {
-        while self.answers.try_recv().is_ok() {}
+        let answers = self.answers.lock().expect("nothing panicked");
+        while answers.try_recv().is_ok() {}
         if self.events.send((event.to_string(), time)).is_err() {
             return Ended::Died;
         }
         let until = Instant::now() + time + Duration::from_secs(30);
         while Instant::now() < until {
-            match self.answers.recv_timeout(Duration::from_millis(20)) {
+            match answers.recv_timeout(Duration::from_millis(20)) {
                 Ok(ended) => return ended,
                 Err(RecvTimeoutError::Disconnected) => return Ended::Died,
                 Err(RecvTimeoutError::Timeout) if !self.is_alive() => return Ended::Died,

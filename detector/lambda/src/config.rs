@@ -44,8 +44,11 @@ pub const PATH_STYLE: &str = "SECRETRAIL_S3_PATH_STYLE";
 /// Longest time for one try of a call.
 pub const CALL_TIMEOUT: &str = "SECRETRAIL_CALL_TIMEOUT";
 
+/// Time for which an alert is left to whoever created it.
+pub const LEASE: &str = "SECRETRAIL_LEASE";
+
 /// Every setting.
-pub const SETTINGS: [Setting; 11] = [
+pub const SETTINGS: [Setting; 12] = [
     Setting { name: TABLE, default: None, help: "name of the DynamoDB table that holds the state" },
     Setting {
         name: TOPICS,
@@ -68,6 +71,11 @@ pub const SETTINGS: [Setting; 11] = [
     Setting { name: MAX_OBJECT_BYTES, default: Some("67108864"), help: "objects with more bytes are not read" },
     Setting { name: PARALLEL, default: Some("4"), help: "objects that are read at the same time" },
     Setting { name: CALL_TIMEOUT, default: Some("5s"), help: "how long one try of a call to AWS may take" },
+    Setting {
+        name: LEASE,
+        default: Some("60s"),
+        help: "how long an alert is left to the invocation that created it before the sweep publishes it",
+    },
     Setting { name: PATH_STYLE, default: Some("false"), help: "whether S3 is addressed by path, as stand-ins want it" },
 ];
 
@@ -110,6 +118,8 @@ pub struct Config {
     pub path_style: bool,
     /// Longest time for one try of a call to AWS, before it is tried again.
     pub call_timeout: Duration,
+    /// Seconds for which an alert is left to the invocation that created it; after that the sweep publishes it.
+    pub lease_secs: i64,
 }
 
 impl Config {
@@ -137,6 +147,7 @@ impl Config {
         let horizon_secs = span(HORIZON, HORIZON_SECS);
         let memory =
             Memory { memory_secs: span(MEMORY, SEEN_MEMORY_SECS), learning_secs: span(LEARNING, SEEN_LEARNING_SECS) };
+        let lease_secs = span(LEASE, 60);
         let call_timeout = Duration::from_secs(span(CALL_TIMEOUT, 5).unsigned_abs());
         let mut number = |name: &str, least: u64| {
             value(name).parse::<u64>().ok().filter(|number| *number >= least).unwrap_or_else(|| {
@@ -184,6 +195,7 @@ impl Config {
             parallel,
             path_style,
             call_timeout,
+            lease_secs,
         })
     }
 

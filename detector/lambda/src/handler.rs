@@ -30,9 +30,6 @@ const RESERVE: Duration = Duration::from_secs(5);
 /// Before the end of an invocation: what is under way is given up and handed back.
 const LAST_MOMENT: Duration = Duration::from_millis(1_500);
 
-/// Seconds for which an alert is left to the invocation that created it; after that the sweep publishes it.
-const LEASE_SECS: i64 = 60;
-
 /// Loose ends that a sweep settles at a time, and alerts that it publishes at a time.
 const AT_A_TIME: usize = 2_000;
 const ALERTS_AT_A_TIME: usize = 100;
@@ -346,7 +343,7 @@ impl Context {
             }
         }
         while is_time() {
-            let before = (self.clock)().plus(-LEASE_SECS);
+            let before = (self.clock)().plus(-self.config.lease_secs);
             let waiting = self.store.unpublished(before, ALERTS_AT_A_TIME).await.map_err(fault)?;
             if waiting.is_empty() || self.publish(&waiting, metrics).await == 0 {
                 break;
