@@ -9,7 +9,7 @@ use std::time::Duration;
 use e2e::deployment::{Cloud, Deployment};
 use e2e::function::{Ended, Function};
 use e2e::proxy::{Call, Fault, Proxy};
-use e2e::{at, decrypt_secret, read, record, role, secretrail, write_gz};
+use e2e::{decrypt_secret, denied, read, secretrail, write_gz};
 use serde_json::{Value, json};
 
 const BOOTSTRAP: &str = env!("CARGO_BIN_EXE_bootstrap-under-test");
@@ -33,18 +33,22 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let denied = |id: &str, name: &str, secs| {
-            let mut denied = record(id, &role("thief"), secs, "secretsmanager", "GetSecretValue", Value::Null);
-            denied["errorCode"] = json!("AccessDenied");
-            denied["errorMessage"] = json!(format!(
-                "User: u is not authorized to perform: secretsmanager:GetSecretValue on resource: {name} because no identity-based policy allows the x action"
-            ));
-            denied
-        };
         let parts = [
-            vec![read("r1", "thief", 0, "prod/db"), read("r2", "app", 1, "prod/db"), denied("n1", "prod/a", 3)],
-            vec![decrypt_secret("d2", "app", 1, "prod/db"), denied("n2", "prod/b", 4), denied("n3", "prod/c", 5)],
-            vec![decrypt_secret("d1", "thief", 0, "prod/db"), denied("n4", "prod/d", 6), denied("n5", "prod/e", 7)],
+            vec![
+                read("r1", "thief", 0, "prod/db"),
+                read("r2", "app", 1, "prod/db"),
+                denied("n1", "thief", 3, "prod/a"),
+            ],
+            vec![
+                decrypt_secret("d2", "app", 1, "prod/db"),
+                denied("n2", "thief", 4, "prod/b"),
+                denied("n3", "thief", 5, "prod/c"),
+            ],
+            vec![
+                decrypt_secret("d1", "thief", 0, "prod/db"),
+                denied("n4", "thief", 6, "prod/d"),
+                denied("n5", "thief", 7, "prod/e"),
+            ],
         ];
         let folder = tempfile::tempdir().unwrap();
         let mut objects = Vec::new();
@@ -61,7 +65,7 @@ impl World {
         std::fs::write(&policy, POLICY).unwrap();
         let logs = folder.path().join("logs").to_string_lossy().into_owned();
         let printed = secretrail(&["replay", &logs, "-f", "jsonl", "-q", "--policy", &policy]);
-        assert_eq!(printed.code, 0, "{} {}", printed.stderr, at(0));
+        assert_eq!(printed.code, 0, "{}", printed.stderr);
         let id = |line: &str| serde_json::from_str::<Value>(line).unwrap()["id"].as_str().unwrap().to_owned();
         let expected: BTreeSet<String> = printed.stdout.lines().map(id).collect();
         assert!(expected.len() >= 4, "{}", printed.stdout);

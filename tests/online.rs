@@ -1,12 +1,14 @@
 //! The real function on stand-ins for AWS: the same alerts as the replay, in other orders and batches.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use e2e::deployment::{Cloud, Deployment};
 use e2e::function::{Ended, Function};
-use e2e::secretrail;
+use e2e::proxy::{Fault, Proxy};
+use e2e::{decrypt_secret, denied, read, secretrail};
 use serde_json::{Value, json};
 
 const BOOTSTRAP: &str = env!("CARGO_BIN_EXE_bootstrap-under-test");
@@ -121,5 +123,226 @@ fn every_world_gives_the_alerts_of_the_replay_in_any_order() {
                 }
             }
         }
+    }
+}
+
+/// One deployment with the records of a theft in an object, and what the function needs to work on it.
+struct Shop {
+    cloud: Cloud,
+    deployment: Deployment,
+    proxy: Proxy,
+}
+
+const KEY: &str = "AWSLogs/111122223333/CloudTrail/eu-west-1/2026/03/02/111122223333_CloudTrail_eu-west-1_20260302T1005Z_a+b =c.json.gz";
+
+/// An object with a direct decryption, which the pack alerts about at sight.
+fn theft(id: &str) -> Vec<u8> {
+    let mut decrypt = decrypt_secret(id, "thief", 0, "prod/db");
+    decrypt["userIdentity"].as_object_mut().unwrap().remove("invokedBy");
+    decrypt["sourceIPAddress"] = json!("198.51.100.7");
+    packed(&json!({"Records": [decrypt]}).to_string())
+}
+
+fn packed(text: &str) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(text.as_bytes()).unwrap();
+    encoder.finish().unwrap()
+}
+
+impl Shop {
+    fn open() -> Self {
+        let cloud = Cloud::start();
+        let deployment = cloud.deploy();
+        let proxy = Proxy::start(&cloud.stack.url, &cloud.dynamodb.url);
+        Self { cloud, deployment, proxy }
+    }
+
+    fn start(&self, more: &[(&'static str, &str)]) -> Function {
+        let mut settings = self.deployment.settings(&self.proxy.url);
+        settings.retain(|(name, _)| more.iter().all(|(other, _)| other != name));
+        settings.extend(more.iter().map(|(name, value)| (*name, (*value).to_owned())));
+        Function::start(BOOTSTRAP, &settings).unwrap()
+    }
+
+    fn put(&self, key: &str, bytes: &[u8]) -> Value {
+        self.deployment.put(key, bytes);
+        self.deployment.message(key, &[key])
+    }
+}
+
+fn back(answer: &Value) -> Vec<&str> {
+    answer["batchItemFailures"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| item["itemIdentifier"].as_str().unwrap())
+        .collect()
+}
+
+fn has(log: &[Value], message: &str, part: &str) -> bool {
+    log.iter().any(|line| line["message"] == message && line.to_string().contains(part))
+}
+
+fn metric(log: &[Value], name: &str) -> f64 {
+    log.iter().filter_map(|line| line[name].as_f64()).sum()
+}
+
+#[test]
+fn what_is_bad_comes_back_and_what_is_good_beside_it_goes_through() {
+    let shop = Shop::open();
+    let function = shop.start(&[("SECRETRAIL_MAX_OBJECT_BYTES", "4000")]);
+    let whole = theft("e1");
+    let two = packed(
+        &json!({"Records": [
+        serde_json::from_str::<Value>(&String::from_utf8(unpacked(&theft("e2"))).unwrap()).unwrap()["Records"][0],
+        read("r1", "app", 0, "x".repeat(3_000).as_str())]})
+        .to_string(),
+    );
+    let mut noise = Vec::new();
+    let mut state = 1_u32;
+    noise.resize_with(6_000, || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    });
+    let message = |id: &str, body: &str| json!({"eventSource": "aws:sqs", "messageId": id, "body": body});
+    let answer = answered(
+        &function,
+        &batch(vec![
+            shop.put(KEY, &whole),
+            shop.put("cut.json.gz", &two[..two.len() - 9]),
+            shop.put("large.json.gz", &noise),
+            shop.put("broken.json.gz", b"not gzip and not JSON"),
+            shop.deployment.message("missing", &["missing.json.gz"]),
+            message("garbage", "{"),
+            message("strange", "{\"hello\":1}"),
+            message("test", "{\"Event\":\"s3:TestEvent\"}"),
+            shop.deployment.message("digest", &[&KEY.replace("/CloudTrail/", "/CloudTrail-Digest/")]),
+            shop.put("note.txt", b"hello"),
+        ]),
+    );
+    assert_eq!(back(&answer), ["cut.json.gz", "garbage", "large.json.gz", "missing", "strange"]);
+    let log = function.log();
+    for part in ["more than the limit of 4000", "there is no such object", "cut.json.gz"] {
+        assert!(has(&log, "object", part), "{part}: {log:?}");
+    }
+    assert!(has(&log, "message not understood", "not JSON") && has(&log, "message not understood", "hello"));
+    assert_eq!((metric(&log, "MessagesHandedBack"), metric(&log, "ObjectsSkipped")), (5.0, 3.0));
+    // What stood before the cut is told all the same.
+    assert_eq!(shop.deployment.published().len(), 1, "both thefts are of one principal in one hour");
+    assert!(!log.iter().any(|line| line.to_string().contains("prod/db")), "no secret is named in the log");
+    // The objects that are done cost nothing when they come again.
+    let before = shop.proxy.plan(|_| Fault::None).len();
+    assert_eq!(back(&answered(&function, &batch(vec![shop.deployment.message("again", &[KEY])]))), Vec::<&str>::new());
+    let calls = shop.proxy.plan(|_| Fault::None);
+    assert!(before > 3 && calls.len() == 1, "{calls:?}");
+    let Ended::Error(error) = function.invoke(&json!({"what": "is this"}), ENOUGH) else { panic!("an error is told") };
+    assert!(error.to_string().contains("it has the fields what"), "{error}");
+}
+
+fn unpacked(bytes: &[u8]) -> Vec<u8> {
+    let mut text = Vec::new();
+    std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(bytes), &mut text).unwrap();
+    text
+}
+
+#[test]
+fn access_denied_no_table_no_topic_and_no_time_hand_back_or_wait() {
+    let shop = Shop::open();
+    let message = shop.put(KEY, &theft("e1"));
+    let function = shop.start(&[]);
+    shop.proxy.plan(|call| if call.service == "s3" { Fault::Refused(403) } else { Fault::None });
+    assert_eq!(back(&answered(&function, &batch(vec![message.clone()]))), [KEY]);
+    assert!(has(&function.log(), "object", "the function's role needs s3:GetObject"));
+    shop.proxy.plan(|_| Fault::None);
+
+    let Ended::Answer(answer) = function.invoke(&batch(vec![message.clone()]), Duration::from_secs(3)) else {
+        panic!()
+    };
+    assert_eq!(back(&answer), [KEY], "nothing is begun that cannot be finished");
+    assert!(has(&function.log(), "object", "there was no time for it"));
+
+    let without_table = shop.start(&[("SECRETRAIL_TABLE", "no-such-table")]);
+    assert_eq!(back(&answered(&without_table, &batch(vec![message.clone()]))), [KEY]);
+    assert!(has(&without_table.log(), "batch not done", "no-such-table"));
+
+    let topic = shop.deployment.topic.replace(":run", ":no-such-topic-run");
+    let without_topic = shop.start(&[("SECRETRAIL_TOPICS", &topic)]);
+    assert_eq!(back(&answered(&without_topic, &batch(vec![message.clone()]))), Vec::<&str>::new());
+    assert!(has(&without_topic.log(), "alert not published, it stays in the outbox", "no-such-topic"));
+    assert_eq!(shop.deployment.published().len(), 0);
+    // Once the setting is right, the sweep publishes what waits.
+    sweep(&function);
+    assert_eq!(shop.deployment.published().len(), 1);
+    assert_eq!(metric(&function.log(), "MinutesSinceLastObject"), 0.0);
+}
+
+#[test]
+fn rules_in_s3_are_read_again_when_they_change_and_refused_when_they_are_bad() {
+    let shop = Shop::open();
+    let rule = |title: &str, level: &str| {
+        format!(
+            "title: {title}\nid: own-1\nlevel: {level}\nlogsource: {{product: aws, category: secret_access}}\n\
+             detection:\n  direct:\n    access.method: direct_decrypt\n  condition: direct\n"
+        )
+    };
+    let place = format!("s3://{}/rules/", shop.deployment.bucket);
+    let settings = [("SECRETRAIL_RULES", place.as_str())];
+    let message = shop.put(KEY, &theft("e1"));
+
+    let empty = shop.start(&settings);
+    let Ended::Error(error) = empty.invoke(&batch(vec![message.clone()]), ENOUGH) else { panic!("there are no rules") };
+    assert!(error.to_string().contains("holds no rules") && error.to_string().contains("none kept"), "{error}");
+
+    shop.deployment.put("rules/own.yml", rule("Mine", "low").as_bytes());
+    let function = shop.start(&settings);
+    assert_eq!(back(&answered(&function, &batch(vec![message.clone()]))), Vec::<&str>::new());
+    let told = shop.deployment.published();
+    assert_eq!(told.values().next().unwrap()[0]["rule"]["title"], "Mine");
+
+    // Another process finds bad rules, and takes those that the table keeps.
+    shop.deployment.put("rules/own.yml", rule("Mine", "loud").as_bytes());
+    let other = shop.start(&settings);
+    assert_eq!(back(&answered(&other, &batch(vec![shop.put("second.json.gz", &theft("e2"))]))), Vec::<&str>::new());
+    let log = other.log();
+    assert!(has(&log, "rules refused, those kept in the table are used", "loud"), "{log:?}");
+    assert_eq!(metric(&log, "RulesRejected"), 1.0);
+    assert_eq!(shop.deployment.published().len(), 1);
+}
+
+#[test]
+fn topics_get_their_own_form_and_levels_and_fifo_topics_their_ids() {
+    let shop = Shop::open();
+    let (chat, ocsf, fifo) = (shop.cloud.deploy(), shop.cloud.deploy(), shop.cloud.deploy_fifo());
+    let quiet = shop.cloud.deploy();
+    let topics = format!(
+        "{}?format=chat {}?format=ocsf&min-level=medium {} {}?min-level=critical {}",
+        chat.topic, ocsf.topic, fifo.topic, quiet.topic, shop.deployment.topic
+    );
+    let function = shop.start(&[("SECRETRAIL_TOPICS", &topics)]);
+    let denied = json!({"Records": [denied("n1", "app", 1, "prod/db")]}).to_string();
+    let messages = vec![shop.put(KEY, &theft("e1")), shop.put("denied.json.gz", &packed(&denied))];
+    assert_eq!(back(&answered(&function, &batch(messages))), Vec::<&str>::new());
+    let standard = shop.deployment.published();
+    assert!(standard.values().all(|bodies| bodies[0]["schema"] == "secretrail.alert/1"));
+    let levels: BTreeMap<&str, &String> =
+        standard.iter().map(|(id, bodies)| (bodies[0]["rule"]["level"].as_str().unwrap(), id)).collect();
+    assert_eq!(levels.keys().collect::<Vec<_>>(), [&"critical", &"low"]);
+    let id = levels["critical"];
+    let told = chat.published();
+    assert_eq!((&told[id][0]["source"], &told[id][0]["version"]), (&json!("custom"), &json!("1.0")));
+    assert!(told[id][0]["content"]["description"].as_str().unwrap().contains("prod/db"));
+    let findings = ocsf.published();
+    assert_eq!(findings.len(), 1, "low is below medium");
+    let finding = &findings[id][0];
+    assert_eq!((&finding["class_uid"], &finding["type_uid"]), (&json!(2004), &json!(200_401)));
+    assert_eq!(fifo.published().len(), 2);
+    assert_eq!(quiet.published().keys().collect::<Vec<_>>(), [id]);
+}
+
+#[test]
+fn every_fault_of_the_settings_is_told_at_the_start() {
+    let Err(printed) = Function::start(BOOTSTRAP, &[("SECRETRAIL_HORIZON", "soon".to_owned())]) else { panic!() };
+    for part in ["SECRETRAIL_TABLE is not set", "SECRETRAIL_TOPICS is not set", "`soon`"] {
+        assert!(printed.contains(part), "{part}: {printed}");
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Source: AWS Lambda developer guide, "Using the Lambda runtime API", checked 2026-11.
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -32,6 +32,7 @@ pub struct Function {
     child: Arc<Mutex<Child>>,
     events: Sender<Event>,
     answers: Mutex<Receiver<Ended>>,
+    printed: Arc<Mutex<String>>,
     /// From the start of the process to its first question for an event.
     pub init: Duration,
 }
@@ -69,21 +70,28 @@ impl Function {
         let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().map_err(|error| error.to_string())?;
         let child = Arc::new(Mutex::new(child));
         let output = child.lock().ok().and_then(|mut child| child.stdout.take());
-        let printed = std::thread::spawn(move || {
-            let mut text = String::new();
-            if let Some(mut output) = output {
-                std::io::Read::read_to_string(&mut output, &mut text).ok();
+        let printed = Arc::new(Mutex::new(String::new()));
+        let log = printed.clone();
+        let reader = std::thread::spawn(move || {
+            for line in output.map(BufReader::new).into_iter().flat_map(BufRead::lines).map_while(Result::ok) {
+                if let Ok(mut log) = log.lock() {
+                    log.push_str(&line);
+                    log.push('\n');
+                }
             }
-            text
         });
         let until = started + Duration::from_secs(20);
         loop {
             match is_ready.recv_timeout(Duration::from_millis(20)) {
-                Ok(()) => return Ok(Self { child, events, answers: Mutex::new(answers), init: started.elapsed() }),
+                Ok(()) => {
+                    let (init, answers) = (started.elapsed(), Mutex::new(answers));
+                    return Ok(Self { child, events, answers, printed, init });
+                }
                 Err(RecvTimeoutError::Timeout) if Instant::now() < until => {
                     let ended = child.lock().map(|mut child| child.try_wait()).ok().and_then(Result::ok).flatten();
                     if ended.is_some() {
-                        return Err(printed.join().unwrap_or_default());
+                        reader.join().ok();
+                        return Err(printed.lock().map(|text| text.clone()).unwrap_or_default());
                     }
                 }
                 Err(_) => return Err("it does not ask for an event".to_owned()),
@@ -109,6 +117,15 @@ impl Function {
             }
         }
         Ended::Died
+    }
+
+    /// The lines that it has printed so far.
+    #[must_use]
+    pub fn log(&self) -> Vec<Value> {
+        // The answer may be here before the last line.
+        std::thread::sleep(Duration::from_millis(50));
+        let text = self.printed.lock().map(|text| text.clone()).unwrap_or_default();
+        text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("not JSON: {line}"))).collect()
     }
 
     fn is_alive(&self) -> bool {

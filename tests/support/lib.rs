@@ -88,6 +88,18 @@ pub fn decrypt(id: &str, who: &str, secs: i64, context: Value) -> Value {
     record
 }
 
+/// A read that was denied.
+#[must_use]
+pub fn denied(id: &str, who: &str, secs: i64, name: &str) -> Value {
+    let mut record = record(id, &role(who), secs, "secretsmanager", "GetSecretValue", Value::Null);
+    record["errorCode"] = json!("AccessDenied");
+    record["errorMessage"] = json!(format!(
+        "User: u is not authorized to perform: secretsmanager:GetSecretValue on resource: {name} because no \
+         identity-based policy allows the secretsmanager:GetSecretValue action"
+    ));
+    record
+}
+
 /// The Decrypt of a secret.
 #[must_use]
 pub fn decrypt_secret(id: &str, who: &str, secs: i64, name: &str) -> Value {
