@@ -36,7 +36,7 @@ impl Cloud {
     /// Starts them.
     #[must_use]
     pub fn start() -> Self {
-        Self { stack: Server::stack(None), dynamodb: Server::dynamodb(), names: AtomicUsize::new(0) }
+        Self { stack: Server::stack(), dynamodb: Server::dynamodb(), names: AtomicUsize::new(0) }
     }
 
     /// Makes a deployment of its own.
@@ -157,14 +157,19 @@ pub fn sqs(url: &str, operation: &str, input: &Value) -> Value {
     serde_json::from_str(&answer).unwrap_or(Value::Null)
 }
 
-/// Calls SNS, or any other service with forms.
+/// Calls SNS.
 pub fn sns(url: &str, form: &str) -> String {
+    self::form(url, "sns", form, "2010-03-31")
+}
+
+/// Calls a service that takes forms.
+pub fn form(url: &str, service: &str, form: &str, version: &str) -> String {
     let headers = vec![
         ("host".to_owned(), "localhost".to_owned()),
         ("content-type".to_owned(), "application/x-www-form-urlencoded".to_owned()),
-        authorization("sns"),
+        authorization(service),
     ];
-    let body = format!("{form}&Version=2010-03-31").into_bytes();
+    let body = format!("{form}&Version={version}").into_bytes();
     must(url, &Exchange { start: "POST / HTTP/1.1".to_owned(), headers, body }).text()
 }
 

@@ -133,7 +133,6 @@ impl Function {
     }
 
     /// What kills the process at once, from any thread.
-    #[must_use]
     pub fn killer(&self) -> impl Fn() + Send + Sync + use<> {
         let child = self.child.clone();
         move || {

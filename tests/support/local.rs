@@ -107,19 +107,30 @@ impl Server {
         server
     }
 
-    /// The whole stack. Functions that run on it find it under [`Server::url`], unless another is named.
+    /// The whole stack.
     #[must_use]
-    pub fn stack(endpoint_of_functions: Option<&str>) -> Self {
+    pub fn stack() -> Self {
+        Self::stack_with(&[])
+    }
+
+    /// The whole stack, which lets functions do what their roles allow and nothing else.
+    #[must_use]
+    pub fn strict_stack() -> Self {
+        Self::stack_with(&[("AUTH", "true")])
+    }
+
+    fn stack_with(more: &[(&str, &str)]) -> Self {
         let port = free_port();
         let mut command = Command::new(ministack().join("bin/ministack"));
         let url = format!("http://127.0.0.1:{port}");
         command.envs([
-            ("AWS_ENDPOINT_URL", endpoint_of_functions.unwrap_or(&url)),
+            ("AWS_ENDPOINT_URL", url.as_str()),
             ("BIND_HOST", "127.0.0.1"),
             ("GATEWAY_PORT", &port.to_string()),
             ("MINISTACK_HOST", "127.0.0.1"),
             ("SFTP_ENABLED", "0"),
         ]);
+        command.envs(more.iter().copied());
         let mut server = Self::start(command, port, "ministack");
         server.wait("GET /_ministack/health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", "HTTP/1.1 200");
         server

@@ -3,6 +3,7 @@
 //! | item | `pk` | `sk` |
 //! |---|---|---|
 //! | facts of a window | `window#` digest of rule and group | slot of event time `#` digest of the content |
+//! | rules of a window that have facts | `slots#` rule | hour `#` slot |
 //! | loose ends of a scene | `scene#` digest of actor and region | slot `#end#` digest of the content |
 //! | closed loose ends of a scene | the same | slot `#shut#` digest of the content |
 //! | copies in other accounts | `shared#` sharedEventID | digest of the content |
@@ -92,6 +93,8 @@ pub struct DynamoStore {
     /// [`Retention::facts_secs`], which follows the rules.
     facts_secs: AtomicI64,
     clock: Clock,
+    /// Rules of windows, hours and slots that this process has noted.
+    slots: Mutex<HashSet<(Text, String, usize)>>,
     /// Coverage that this process has written.
     covered: Mutex<HashSet<CoverageMark>>,
     /// Times under keys that are known to be there: the grain of the memory, and the first time in it.
@@ -114,6 +117,7 @@ impl DynamoStore {
             facts_secs: AtomicI64::new(retention.facts_secs),
             retention,
             clock,
+            slots: Mutex::default(),
             covered: Mutex::default(),
             seen: Mutex::default(),
         }
@@ -168,6 +172,11 @@ impl DynamoStore {
 /// Event time in sort keys. Times before 1970 come from broken clocks and share the first slot.
 fn slot(time: EventTime) -> String {
     format!("{:010}", time.0.max(0).div_euclid(SLOT_SECS))
+}
+
+/// The hour of an event time in sort keys.
+fn hour(time: EventTime) -> String {
+    format!("{:08}", time.0.max(0).div_euclid(3_600))
 }
 
 fn window_partition(key: &WindowKey) -> String {
@@ -253,7 +262,9 @@ impl StateStore for DynamoStore {
 
     async fn put_facts(&self, facts: Vec<(WindowKey, Fact)>) -> Result<(), StateError> {
         let mut windows: HashMap<(WindowKey, String), Vec<Fact>> = HashMap::new();
+        let mut slots: HashSet<(Text, String, usize)> = HashSet::new();
         for (key, fact) in facts {
+            slots.insert((key.rule.clone(), hour(fact.time), fact.slot));
             windows.entry((key, slot(fact.time))).or_default().push(fact);
         }
         let secs = self.facts_secs.load(Ordering::Relaxed);
@@ -263,7 +274,16 @@ impl StateStore for DynamoStore {
                 move |packed: Packed| (Key::new(&pk, format!("{slot}#{}", packed.digest)), self.packed(packed, secs));
             item_v1::pack_facts(facts).into_iter().map(item)
         });
-        self.table.put(items).await
+        {
+            let known = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+            slots.retain(|slot| !known.contains(slot));
+        }
+        let marks = slots.iter().map(|(rule, hour, slot)| {
+            (Key::new(format!("slots#{rule}"), format!("{hour}#{slot}")), HashMap::from([self.expiry(secs)]))
+        });
+        self.table.put(items.chain(marks)).await?;
+        remember(&self.slots, slots);
+        Ok(())
     }
 
     async fn facts(&self, ranges: &[WindowRange]) -> Result<Vec<Vec<Fact>>, StateError> {
@@ -280,6 +300,17 @@ impl StateStore for DynamoStore {
             all.push(set.between(range.from, range.to).cloned().collect());
         }
         Ok(all)
+    }
+
+    async fn slots(&self, windows: &[(Text, EventTime, EventTime)]) -> Result<Vec<BTreeSet<usize>>, StateError> {
+        let range = |(rule, from, to): &(Text, EventTime, EventTime)| Range {
+            pk: format!("slots#{rule}"),
+            from: format!("{}#", hour(*from)),
+            to: format!("{}#~", hour(*to)),
+        };
+        let items = self.table.query_all(windows.iter().map(range).collect()).await?;
+        let slot = |item: &Attributes| text_of(item, table::SK)?.rsplit_once('#')?.1.parse().ok();
+        Ok(items.iter().map(|items| items.iter().filter_map(slot).collect()).collect())
     }
 
     async fn put_loose_ends(&self, ends: Vec<Arc<LooseEnd>>, arrived: EventTime) -> Result<(), StateError> {

@@ -7,7 +7,7 @@
 
 mod drafts;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ahash::{HashMap, HashSet};
@@ -344,6 +344,7 @@ impl<'a> Pipeline<'a> {
         for touched in lone.chunks(WINDOWS) {
             self.evaluate(&drafts.lone, touched, &mut alerts).await?;
         }
+        let shared = self.that_may_fire(store, shared).await?;
         for touched in shared.chunks(WINDOWS) {
             self.evaluate(store, touched, &mut alerts).await?;
         }
@@ -354,6 +355,32 @@ impl<'a> Pipeline<'a> {
             alerts.into_iter().zip(created).filter(|(_, created)| *created).map(|(alert, _)| alert).collect();
         outcome.alerts.iter().for_each(|alert| outcome.report.count_alert(alert));
         Ok(())
+    }
+
+    /// Leaves out the windows that need facts of several rules, one of which has none at all. Facts are written before, by
+    /// this batch and by others: whoever comes last sees that all are there.
+    async fn that_may_fire<S: StateStore>(
+        &self,
+        store: &S,
+        mut touched: Vec<Touched>,
+    ) -> Result<Vec<Touched>, StateError> {
+        let mut spans: BTreeMap<usize, (Text, EventTime, EventTime)> = BTreeMap::new();
+        for touch in &touched {
+            let needs_many = |window: &Window| !window::may_fire(window, &BTreeSet::from([0]));
+            if self.rules.windows.get(touch.window).is_some_and(needs_many) {
+                let Touched { range, .. } = touch;
+                let span = spans.entry(touch.window).or_insert((range.key.rule.clone(), range.from, range.to));
+                (span.1, span.2) = (span.1.min(range.from), span.2.max(range.to));
+            }
+        }
+        let asked: Vec<_> = spans.values().cloned().collect();
+        let slots: BTreeMap<usize, BTreeSet<usize>> = spans.into_keys().zip(store.slots(&asked).await?).collect();
+        let may_fire = |touch: &Touched| match (slots.get(&touch.window), self.rules.windows.get(touch.window)) {
+            (Some(slots), Some(window)) => window::may_fire(window, slots),
+            _ => true,
+        };
+        touched.retain(may_fire);
+        Ok(touched)
     }
 
     /// Reads windows, and adds the alerts of those that fire.
@@ -388,12 +415,14 @@ fn seen(read: &SecretRead) -> Vec<Access> {
     secrets.iter().map(|secret| correlate::row(read, method, secret.clone(), secret.key(), None).access).collect()
 }
 
-/// What can be remembered of reads before their key uses are known, so that whatever is settled first is judged by it.
+/// What can be remembered of reads before their key uses are known, so that whatever is settled first is judged by it. Of an
+/// event that may have copies, the best one tells who it was.
 fn remembered_at_sight(observations: &[LooseEnd]) -> impl Iterator<Item = (Text, EventTime)> {
     let named = observations.iter().filter_map(|end| match &end.observation {
         Observation::Read(read) if matches!(read.ask, observation::Ask::Named(_)) => Some(read),
         _ => None,
     });
+    let named = named.filter(|read| read.head.shared_id.is_none() && !read.head.updated);
     named.flat_map(|read| seen(read)).flat_map(|access| seen::remembered(&access))
 }
 

@@ -7,8 +7,8 @@ pub mod contract;
 pub mod item_v1;
 pub mod memory;
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -257,6 +257,13 @@ pub trait StateStore: Sync {
 
     /// The facts of each range, in any order.
     fn facts(&self, ranges: &[WindowRange]) -> impl Future<Output = Result<Vec<Vec<Fact>>, StateError>> + Send;
+
+    /// For each window, which of its rules have facts in any group between two times, or near them: more may be told than
+    /// there are, never fewer. Whoever knows that a rule has none need not read the groups of the others.
+    fn slots(
+        &self,
+        windows: &[(Text, EventTime, EventTime)],
+    ) -> impl Future<Output = Result<Vec<BTreeSet<usize>>, StateError>> + Send;
 
     /// Adds loose ends that are not there yet. One that was closed stays closed. They wait from `arrived` on, or from
     /// their delivery if that is later: what comes late gives its other half as much time as what came in time.

@@ -4,7 +4,7 @@
 //! the highest count is told, the earliest of equals. The result is a function of the set of facts, and more facts never
 //! take a bucket away.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
 use rsigma_parser::{ConditionExpr, Quantifier, SelectorPattern};
 
@@ -59,6 +59,19 @@ pub fn evaluate<'f>(
         .collect();
     firings.sort_by_key(|(firing, _)| firing.bucket);
     firings
+}
+
+/// Whether a window can fire in any group when these of its rules have facts and the others have none.
+#[must_use]
+pub fn may_fire(window: &Window, slots: &BTreeSet<usize>) -> bool {
+    match &window.condition {
+        WindowCondition::Events(_) | WindowCondition::Values(_) => true,
+        WindowCondition::Rules(least) | WindowCondition::Ordered(least) => slots.len() as u64 >= *least,
+        WindowCondition::Expression(expr, names) => {
+            let present = slots.iter().filter_map(|slot| names.get(*slot)).map(String::as_str).collect();
+            holds(expr, &present, names)
+        }
+    }
 }
 
 /// What is in the window now.

@@ -376,6 +376,11 @@ fn scan(bytes: &[u8], name: &str, active: &Active) -> (Harvest, Fate) {
                 let details = format!("{} records, {skipped} skipped", report.records);
                 Fate::Done { state: ObjectState::Processed, details }
             }
+            // Where CloudTrail writes, something else is a file that was damaged.
+            Some(SkippedObject::NoRecords) if in_tree => {
+                report.objects_failed += 1;
+                Fate::Poison { reason: "it holds no CloudTrail records".to_owned() }
+            }
             Some(reason) => {
                 report.records_skipped.clear();
                 report.skip_object(reason);

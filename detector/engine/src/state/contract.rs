@@ -98,6 +98,11 @@ async fn facts_are_kept_once_and_read_by_range<S: StateStore>(store: &S) {
     let keys: Vec<BTreeSet<Text>> = found.iter().map(|f| f.iter().map(|f| f.key.clone()).collect()).collect();
     assert_eq!(keys, [set(&["e1", "e2", "e3"]), set(&["e2"]), set(&["e4"]), set(&[])]);
     assert_eq!(found.first().map(Vec::len), Some(3), "the same fact is kept once");
+    let asked = [("rule", 100, 120), ("another rule", 0, 1_000)];
+    let asked = asked.map(|(rule, from, to)| (Text::from(rule), EventTime(from), EventTime(to)));
+    assert_eq!(store.slots(&asked).await.expect("slots"), [BTreeSet::from([0]), BTreeSet::new()]);
+    put("ann", vec![Fact { slot: 2, ..fact("e5", 115, "x") }]).await.expect("put another slot");
+    assert_eq!(store.slots(&asked).await.expect("slots").first(), Some(&BTreeSet::from([0, 2])));
 }
 
 async fn loose_ends_are_due_until_they_are_closed<S: StateStore>(store: &S) {

@@ -20,6 +20,8 @@ type Waiting = (Arc<LooseEnd>, EventTime, bool);
 #[derive(Default)]
 struct Tables {
     facts: HashMap<WindowKey, FactSet>,
+    /// Rules of each window that have facts at any time.
+    slots: HashMap<Text, BTreeSet<usize>>,
     /// Loose ends by scene.
     scenes: Vec<Vec<Waiting>>,
     scene_of: HashMap<SceneKey, usize>,
@@ -48,7 +50,12 @@ impl MemoryStore {
 impl MemoryStore {
     /// Adds one fact.
     pub(crate) fn add_fact(&self, key: WindowKey, fact: Fact) {
-        self.tables().facts.entry(key).or_default().add(fact);
+        let mut tables = self.tables();
+        match tables.slots.get_mut(&key.rule) {
+            Some(slots) => drop(slots.insert(fact.slot)),
+            None => drop(tables.slots.insert(key.rule.clone(), BTreeSet::from([fact.slot]))),
+        }
+        tables.facts.entry(key).or_default().add(fact);
     }
 }
 
@@ -67,6 +74,12 @@ impl StateStore for MemoryStore {
             set.flat_map(|set| set.between(range.from, range.to)).cloned().collect()
         };
         Ok(ranges.iter().map(read).collect())
+    }
+
+    async fn slots(&self, windows: &[(Text, EventTime, EventTime)]) -> Result<Vec<BTreeSet<usize>>, StateError> {
+        let tables = self.tables();
+        let of = |(rule, _, _): &(Text, EventTime, EventTime)| tables.slots.get(rule).cloned().unwrap_or_default();
+        Ok(windows.iter().map(of).collect())
     }
 
     async fn put_loose_ends(&self, ends: Vec<Arc<LooseEnd>>, arrived: EventTime) -> Result<(), StateError> {

@@ -1,0 +1,315 @@
+//! The template itself, deployed to a stand-in: files in, alerts out, and what cannot be read in the dead-letter queue.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use e2e::cloud::{LOCAL_ACCOUNT, LOCAL_REGION};
+use e2e::decrypt_secret;
+use e2e::deployment::{s3, sns, sqs};
+use e2e::local::Server;
+use secretrail_lambda::config::{HORIZON, LEARNING, MEMORY, SETTINGS, Setting};
+use secretrail_lambda::telemetry::METRICS;
+use serde_json::{Value, json};
+
+const BOOTSTRAP: &str = env!("CARGO_BIN_EXE_bootstrap-under-test");
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn template() -> String {
+    std::fs::read_to_string(root().join("infra/template.yaml")).unwrap()
+}
+
+/// The function, packed as for a deployment.
+fn package() -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let zip = folder.path().join("bootstrap.zip");
+    let packed = Command::new("python3").arg(root().join("infra/zip.py")).arg(BOOTSTRAP).arg(&zip).status().unwrap();
+    assert!(packed.success());
+    std::fs::read(zip).unwrap()
+}
+
+fn percent(text: &str) -> String {
+    let keep = |b: u8| b.is_ascii_alphanumeric() || b"-_.~".contains(&b);
+    text.bytes().map(|b| if keep(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+}
+
+struct Stack {
+    server: Server,
+    outputs: BTreeMap<String, String>,
+}
+
+impl Stack {
+    /// Deploys a template with these parameters, on a server with an empty bucket `logs`.
+    fn deploy(server: Server, template: &str, parameters: &[(&str, &str)]) -> Self {
+        s3(&server.url, "PUT", "/logs", Vec::new());
+        s3(&server.url, "PUT", "/logs?notification", BY_EVENTBRIDGE.as_bytes().to_vec());
+        s3(&server.url, "PUT", "/artifacts", Vec::new());
+        s3(&server.url, "PUT", "/artifacts/bootstrap.zip", package());
+        // `sam deploy` uploads the package. The stand-in is addressed by path; takes a number from a parameter for text where
+        // it compares; and six minutes are long for a test.
+        let body = template
+            .replace("CodeUri: ../target/lambda/bootstrap.zip", "CodeUri: s3://artifacts/bootstrap.zip")
+            .replace("MaximumConcurrency: !Ref MaxConcurrency", "MaximumConcurrency: 10")
+            // AWS knows no such action: PublishBatch is allowed by Publish.
+            .replace("Action: sns:Publish\n", "Action: [sns:Publish, sns:PublishBatch]\n")
+            .replace("VisibilityTimeout: 360", "VisibilityTimeout: 1")
+            .replace("        Variables:\n", "        Variables:\n          SECRETRAIL_S3_PATH_STYLE: \"true\"\n");
+        let mut form = format!(
+            "Action=CreateStack&StackName=secretrail&TemplateBody={}&Capabilities.member.1=CAPABILITY_IAM\
+             &Capabilities.member.2=CAPABILITY_AUTO_EXPAND",
+            percent(&body)
+        );
+        let always = [("TrailBucket", "logs"), ("BatchWindowSeconds", "0")];
+        for (index, (name, value)) in always.iter().chain(parameters).enumerate() {
+            let parameter = format!("&Parameters.member.{}", index + 1);
+            form.push_str(&format!("{parameter}.ParameterKey={name}{parameter}.ParameterValue={}", percent(value)));
+        }
+        cloudformation(&server.url, &form);
+        let described = stack_is(&server.url, "CREATE_COMPLETE");
+        let value = |rest: &str| Some(rest.split_once("<OutputValue>")?.1.split_once('<')?.0.to_owned());
+        let outputs = described.split("<OutputKey>").skip(1);
+        let outputs = outputs.filter_map(|rest| Some((rest.split_once('<')?.0.to_owned(), value(rest)?))).collect();
+        Self { server, outputs }
+    }
+
+    /// A queue that hears the alerts.
+    fn listen(&self) -> String {
+        let url = &self.server.url;
+        let policy = json!({"Statement": [{"Effect": "Allow", "Principal": "*", "Action": "sqs:*", "Resource": "*"}]});
+        let attributes = json!({"Policy": policy.to_string()});
+        let queue = sqs(url, "CreateQueue", &json!({"QueueName": "heard", "Attributes": attributes}));
+        sns(
+            url,
+            &format!(
+                "Action=Subscribe&TopicArn={}&Protocol=sqs&Endpoint=arn:aws:sqs:{LOCAL_REGION}:{LOCAL_ACCOUNT}:heard\
+                 &Attributes.entry.1.key=RawMessageDelivery&Attributes.entry.1.value=true",
+                self.outputs["AlertTopic"]
+            ),
+        );
+        queue["QueueUrl"].as_str().unwrap().to_owned()
+    }
+
+    /// The first so many messages of a queue.
+    fn receive(&self, queue: &str, count: usize, patience: Duration) -> Vec<Value> {
+        let mut found = Vec::new();
+        let until = Instant::now() + patience;
+        while found.len() < count && Instant::now() < until {
+            let answer =
+                sqs(&self.server.url, "ReceiveMessage", &json!({"QueueUrl": queue, "MaxNumberOfMessages": 10}));
+            for message in answer["Messages"].as_array().cloned().unwrap_or_default() {
+                let receipt = json!({"QueueUrl": queue, "ReceiptHandle": message["ReceiptHandle"]});
+                sqs(&self.server.url, "DeleteMessage", &receipt);
+                found.push(serde_json::from_str(message["Body"].as_str().unwrap()).unwrap());
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        found
+    }
+}
+
+fn cloudformation(url: &str, form: &str) -> String {
+    e2e::deployment::form(url, "cloudformation", form, "2010-05-15")
+}
+
+fn theft(id: &str) -> Vec<u8> {
+    let mut decrypt = decrypt_secret(id, "thief", 0, "prod/db");
+    decrypt["userIdentity"].as_object_mut().unwrap().remove("invokedBy");
+    decrypt["sourceIPAddress"] = json!("198.51.100.7");
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(json!({"Records": [decrypt]}).to_string().as_bytes()).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn key(name: &str) -> String {
+    format!(
+        "AWSLogs/111122223333/CloudTrail/eu-west-1/2026/03/02/111122223333_CloudTrail_eu-west-1_20260302T1005Z_{name}.json.gz"
+    )
+}
+
+const BY_EVENTBRIDGE: &str = "<NotificationConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">\
+    <EventBridgeConfiguration></EventBridgeConfiguration></NotificationConfiguration>";
+
+/// Waits until the stack has a status; gives its description.
+fn stack_is(url: &str, status: &str) -> String {
+    let until = Instant::now() + Duration::from_secs(120);
+    loop {
+        let described = cloudformation(url, "Action=DescribeStacks&StackName=secretrail");
+        if described.contains(&format!("<StackStatus>{status}")) {
+            return described;
+        }
+        assert!(
+            !described.contains("ROLLBACK") && !described.contains("_FAILED") && Instant::now() < until,
+            "{described}"
+        );
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn files_become_alerts_by_eventbridge_and_what_cannot_be_read_ends_in_the_dead_letter_queue() {
+    let stack = Stack::deploy(Server::stack(), &template(), &[]);
+    let (url, heard) = (&stack.server.url, stack.listen());
+    let notification = || s3(url, "GET", "/logs?notification", Vec::new()).text();
+    let before = notification();
+    let started = Instant::now();
+    s3(url, "PUT", &format!("/logs/{}", key("a")), theft("e1"));
+    let alerts = stack.receive(&heard, 1, Duration::from_secs(30));
+    assert_eq!(alerts.len(), 1, "{}", stack.server.log());
+    assert_eq!(alerts[0]["schema"], "secretrail.alert/1");
+    println!("from the object to its alert: {:?}", started.elapsed());
+
+    s3(url, "PUT", &format!("/logs/{}", key("poison")), b"neither gzip nor JSON".to_vec());
+    let dead = stack.receive(&stack.outputs["DeadLetterQueue"], 1, Duration::from_secs(60));
+    assert_eq!(dead.len(), 1, "{}", stack.server.log());
+    assert_eq!(dead[0]["detail"]["object"]["key"], key("poison"));
+
+    // Whoever deletes the stack finds the bucket as it was.
+    cloudformation(url, "Action=DeleteStack&StackName=secretrail");
+    let until = Instant::now() + Duration::from_secs(30);
+    while cloudformation(url, "Action=ListStacks").contains("<StackStatus>DELETE_IN_PROGRESS") && Instant::now() < until
+    {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(notification(), before);
+    assert_eq!(s3(url, "GET", &format!("/logs/{}", key("a")), Vec::new()).body, theft("e1"));
+}
+
+#[test]
+fn files_become_alerts_by_a_topic_that_is_there_already() {
+    let server = Server::stack();
+    sns(&server.url, "Action=CreateTopic&Name=trail");
+    let topic = format!("arn:aws:sns:{LOCAL_REGION}:{LOCAL_ACCOUNT}:trail");
+    let stack = Stack::deploy(server, &template(), &[("Trigger", "SNS"), ("TriggerTopicArn", &topic)]);
+    let (url, heard) = (&stack.server.url, stack.listen());
+    // What a trail itself publishes.
+    s3(url, "PUT", &format!("/logs/{}", key("a")), theft("e1"));
+    let message = json!({"s3Bucket": "logs", "s3ObjectKey": [key("a")]}).to_string();
+    sns(url, &format!("Action=Publish&TopicArn={topic}&Message={}", percent(&message)));
+    assert_eq!(stack.receive(&heard, 1, Duration::from_secs(30)).len(), 1, "{}", stack.server.log());
+}
+
+/// The template with a statement of the role that allows nothing.
+fn without(template: &str, sid: &str) -> String {
+    let (before, after) = template.split_once(&format!("Sid: {sid}\n")).unwrap_or_else(|| panic!("no statement {sid}"));
+    let (effect, rest) = after.split_once("Action:").unwrap();
+    let (_, rest) = rest.split_once('\n').unwrap();
+    format!("{before}Sid: {sid}\n{effect}Action: sts:GetCallerIdentity\n{rest}")
+}
+
+#[test]
+fn every_statement_of_the_role_is_needed() {
+    let rule = "title: Mine\nid: own-1\nlogsource: {product: aws, category: secret_access}\ndetection:\n  \
+        stranger:\n    expected.principal: 'no'\n  condition: stranger\n";
+    let policy = "version: 1\ngrants:\n  - secrets: ['arn:aws:secretsmanager:*:111122223333:secret:prod/*']\n    \
+        principals: ['arn:aws:iam::111122223333:role/app']\n";
+    let parameters = [("RulesBucket", "config"), ("RulesPrefix", "rules/"), ("PolicyKey", "access-policy.yaml")];
+    let alerts = |template: &str, patience: u64| {
+        let server = Server::strict_stack();
+        s3(&server.url, "PUT", "/config", Vec::new());
+        s3(&server.url, "PUT", "/config/rules/own.yml", rule.into());
+        s3(&server.url, "PUT", "/config/access-policy.yaml", policy.into());
+        let stack = Stack::deploy(server, template, &parameters);
+        let heard = stack.listen();
+        s3(&stack.server.url, "PUT", &format!("/logs/{}", key("a")), theft("e1"));
+        let found = stack.receive(&heard, 1, Duration::from_secs(patience));
+        (found.len(), stack.server.log())
+    };
+    let (found, log) = alerts(&template(), 30);
+    assert_eq!(found, 1, "{log}");
+    let template = template();
+    let role = template.split_once("  Role:\n").unwrap().1.split_once("  Detector:\n").unwrap().0;
+    let all: Vec<&str> =
+        role.lines().filter_map(|line| line.trim().trim_start_matches("- ").strip_prefix("Sid: ")).collect();
+    // What cannot be shown here, and why. (On AWS, the default policy of a topic lets its own account publish all the same.)
+    let beside = BTreeMap::from([
+        ("PublishMore", "as Publish, for topics that this stack does not make"),
+        ("ReadQueue", "the stand-in polls the queue whatever the role says"),
+        ("WriteLog", "the stand-in keeps the log whatever the role says"),
+        ("DecryptFiles", "the stand-in asks no key"),
+        ("UseKey", "the stand-in asks no key"),
+    ]);
+    let shown: Vec<&str> = all.iter().copied().filter(|sid| !beside.contains_key(sid)).collect();
+    assert_eq!(all.len(), shown.len() + beside.len(), "{all:?}");
+    let next = std::sync::atomic::AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while let Some(sid) = shown.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
+                    assert_eq!(alerts(&without(&template, sid), 6).0, 0, "{sid} is not needed");
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn names_and_numbers_agree() {
+    let template = template();
+    let number = |name: &str| -> u64 {
+        let value = template.split_once(&format!(" {name}: ")).unwrap_or_else(|| panic!("no {name}")).1;
+        value.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap()
+    };
+    assert_eq!(number("VisibilityTimeout"), 6 * number("Timeout"), "as Lambda asks for");
+    assert_eq!(number("maxReceiveCount"), 5, "as Lambda asks for, at least");
+    assert!(number("BatchSize") <= 10, "beyond ten, a batching window is asked for");
+    assert!(template.contains("FunctionResponseTypes: [ReportBatchItemFailures]"));
+    let named = |text: &str, prefix: &str| -> BTreeSet<String> {
+        let word =
+            |rest: &str| rest.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).next().unwrap().to_owned();
+        text.split(prefix)
+            .skip(1)
+            .map(|rest| format!("{prefix}{}", word(rest)))
+            .filter(|name| name.len() > prefix.len())
+            .collect()
+    };
+    let known: BTreeSet<String> = SETTINGS.iter().map(|setting| setting.name.to_owned()).collect();
+    let set = named(&template, "SECRETRAIL_");
+    assert!(set.is_subset(&known), "{set:?}");
+    let must: BTreeSet<String> = SETTINGS.iter().filter(|s| s.default.is_none()).map(|s| s.name.to_owned()).collect();
+    assert!(must.is_subset(&set), "{must:?}");
+    // What a parameter does not say is what the function takes when nothing is said.
+    for (parameter, setting) in [("Horizon", HORIZON), ("Memory", MEMORY), ("Learning", LEARNING)] {
+        let default = SETTINGS.iter().find(|s| s.name == setting).and_then(|s| s.default).unwrap();
+        assert!(
+            template.contains(&format!("  {parameter}:\n    Type: String\n    Default: {default}\n")),
+            "{parameter}"
+        );
+    }
+    let readme = std::fs::read_to_string(root().join("infra/README.md")).unwrap();
+    for Setting { name, default, .. } in SETTINGS {
+        let row =
+            readme.lines().find(|line| line.contains(&format!("`{name}`"))).unwrap_or_else(|| panic!("README: {name}"));
+        let told = default.filter(|default| !default.is_empty());
+        assert!(told.is_none_or(|default| row.contains(&format!("`{default}`"))), "README: {row}");
+    }
+    let metrics: BTreeSet<&str> = METRICS.iter().map(|(name, _)| *name).collect();
+    for metric in &metrics {
+        assert!(readme.contains(&format!("`{metric}`")), "README: {metric}");
+    }
+    let ours = template.split("Namespace: Secretrail\n").skip(1);
+    for name in ours.filter_map(|rest| rest.split_once("MetricName: ")?.1.lines().next()) {
+        assert!(metrics.contains(name), "{name}");
+    }
+    let alarms = named(&template, "  Alarm").into_iter().filter(|name| {
+        name != "  Alarms"
+            && !name.contains("ByEmail")
+            && !name.contains("Topic")
+            && !name.contains("Actions")
+            && !name.contains("Description")
+    });
+    for alarm in alarms {
+        assert!(readme.contains(&format!("`{}`", alarm.trim())), "README: {alarm}");
+    }
+    for parameter in template.split_once("\nParameters:\n").unwrap().1.split_once("\nRules:\n").unwrap().0.lines() {
+        if let Some(name) =
+            parameter.strip_prefix("  ").and_then(|line| line.strip_suffix(':')).filter(|line| !line.starts_with(' '))
+        {
+            assert!(readme.contains(&format!("`{name}`")), "README: {name}");
+        }
+    }
+}
