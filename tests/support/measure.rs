@@ -65,7 +65,8 @@ fn by_service(calls: &[Call]) -> String {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     calls.iter().for_each(|call| *counts.entry(format!("{} {}", call.service, call.operation)).or_default() += 1);
     let state = calls.iter().filter(|call| call.service == "dynamodb").count();
-    format!("{state} of DynamoDB: {counts:?}")
+    let written = calls.iter().filter(|call| call.operation.contains("Write")).map(|call| call.bytes).sum::<usize>();
+    format!("{state} of DynamoDB, {written} bytes written: {counts:?}")
 }
 
 fn main() {
@@ -143,7 +144,7 @@ fn main() {
         function.peak_bytes() / 1_000_000
     );
 
-    let rule = "title: Each\nid: each\nlogsource: {product: aws, category: secret_access}\ndetection:\n  any:\n    access.outcome: success\n  condition: any\n";
+    let rule = "title: Each\nid: each\nlogsource: {product: aws, category: secret_access}\ndetection:\n  every:\n    access.outcome: success\n  condition: every\n";
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("each.yml"), rule).unwrap();
     let deployment = cloud.deploy();

@@ -17,6 +17,8 @@ pub struct Call {
     pub service: &'static str,
     /// As in `PutItem`, `GetObject` or `PublishBatch`.
     pub operation: String,
+    /// Bytes of its body.
+    pub bytes: usize,
 }
 
 /// What happens to a call.
@@ -103,7 +105,7 @@ impl Shared {
         let (service, operation) = named(&request);
         let call = {
             let mut calls = self.calls.lock().expect("nothing panicked");
-            let call = Call { index: calls.len(), service, operation };
+            let call = Call { index: calls.len(), service, operation, bytes: request.body.len() };
             calls.push(call.clone());
             call
         };

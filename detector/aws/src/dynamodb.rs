@@ -2,7 +2,7 @@
 //!
 //! | item | `pk` | `sk` |
 //! |---|---|---|
-//! | facts of a window | `window#` digest of rule and group | slot of event time `#` digest of the content |
+//! | facts of a window | `window#` digest of rule and the group's first field | slot of event time `#` digest of the content |
 //! | rules of a window that have facts | `slots#` rule | hour `#` slot |
 //! | loose ends of a scene | `scene#` digest of actor and region | slot `#end#` digest of the content |
 //! | closed loose ends of a scene | the same | slot `#shut#` digest of the content |
@@ -179,9 +179,10 @@ fn hour(time: EventTime) -> String {
     format!("{:08}", time.0.max(0).div_euclid(3_600))
 }
 
+/// Groups that share their first field share a partition: what one principal does with a hundred secrets is one read.
 fn window_partition(key: &WindowKey) -> String {
-    let mut parts: Vec<&str> = vec![&key.rule];
-    parts.extend(key.group.iter().flat_map(|(field, value)| [&**field, &**value]));
+    let first = key.group.first().map(|(field, value)| [&**field, &**value]);
+    let parts: Vec<&str> = std::iter::once(&*key.rule).chain(first.into_iter().flatten()).collect();
     format!("window#{}", digest(&parts))
 }
 
@@ -261,15 +262,14 @@ impl StateStore for DynamoStore {
     type Receipt = Receipt;
 
     async fn put_facts(&self, facts: Vec<(WindowKey, Fact)>) -> Result<(), StateError> {
-        let mut windows: HashMap<(WindowKey, String), Vec<Fact>> = HashMap::new();
+        let mut windows: HashMap<(String, String), Vec<(item_v1::Group, Fact)>> = HashMap::new();
         let mut slots: HashSet<(Text, String, usize)> = HashSet::new();
         for (key, fact) in facts {
             slots.insert((key.rule.clone(), hour(fact.time), fact.slot));
-            windows.entry((key, slot(fact.time))).or_default().push(fact);
+            windows.entry((window_partition(&key), slot(fact.time))).or_default().push((key.group, fact));
         }
         let secs = self.facts_secs.load(Ordering::Relaxed);
-        let items = windows.into_iter().flat_map(|((key, slot), facts)| {
-            let pk = window_partition(&key);
+        let items = windows.into_iter().flat_map(|((pk, slot), facts)| {
             let item =
                 move |packed: Packed| (Key::new(&pk, format!("{slot}#{}", packed.digest)), self.packed(packed, secs));
             item_v1::pack_facts(facts).into_iter().map(item)
@@ -287,19 +287,33 @@ impl StateStore for DynamoStore {
     }
 
     async fn facts(&self, ranges: &[WindowRange]) -> Result<Vec<Vec<Fact>>, StateError> {
-        let range = |range: &WindowRange| Range {
-            pk: window_partition(&range.key),
-            from: format!("{}#", slot(range.from)),
-            to: format!("{}#~", slot(range.to)),
-        };
-        let items = self.table.query_all(ranges.iter().map(range).collect()).await?;
-        let mut all = Vec::with_capacity(ranges.len());
-        for (range, items) in ranges.iter().zip(items) {
-            let mut set = FactSet::default();
-            self.contents(&items, item_v1::unpack_facts)?.into_iter().for_each(|fact| set.add(fact));
-            all.push(set.between(range.from, range.to).cloned().collect());
+        let mut spans: BTreeMap<String, (EventTime, EventTime)> = BTreeMap::new();
+        for range in ranges {
+            let span = spans.entry(window_partition(&range.key)).or_insert((range.from, range.to));
+            *span = (span.0.min(range.from), span.1.max(range.to));
         }
-        Ok(all)
+        let range = |(pk, (from, to)): (&String, &(EventTime, EventTime))| Range {
+            pk: pk.clone(),
+            from: format!("{}#", slot(*from)),
+            to: format!("{}#~", slot(*to)),
+        };
+        let items = self.table.query_all(spans.iter().map(range).collect()).await?;
+        let asked: HashSet<(String, &item_v1::Group)> =
+            ranges.iter().map(|range| (window_partition(&range.key), &range.key.group)).collect();
+        let mut sets: HashMap<(String, item_v1::Group), FactSet> = HashMap::new();
+        for (pk, items) in spans.into_keys().zip(items) {
+            for (group, fact) in self.contents(&items, item_v1::unpack_facts)? {
+                // Other groups of the partition are none of ours.
+                if asked.contains(&(pk.clone(), &group)) {
+                    sets.entry((pk.clone(), group)).or_default().add(fact);
+                }
+            }
+        }
+        let read = |range: &WindowRange| {
+            let set = sets.get(&(window_partition(&range.key), range.key.group.clone())).into_iter();
+            set.flat_map(|set| set.between(range.from, range.to)).cloned().collect()
+        };
+        Ok(ranges.iter().map(read).collect())
     }
 
     async fn slots(&self, windows: &[(Text, EventTime, EventTime)]) -> Result<Vec<BTreeSet<usize>>, StateError> {

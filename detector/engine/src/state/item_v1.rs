@@ -30,6 +30,9 @@ pub const MAX_ITEM_BYTES: usize = 300 * 1024;
 /// Bytes that an item may inflate to; a larger one is not ours.
 const MAX_INFLATED_BYTES: u64 = 256 * 1024 * 1024;
 
+/// Fields of a window's group and their values.
+pub type Group = Vec<(Text, Text)>;
+
 /// An item in its stored form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Packed {
@@ -60,6 +63,9 @@ struct PackV1 {
     accesses: Vec<AccessV1>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     ends: Vec<EndV1>,
+    /// Groups of the facts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    groups: Vec<Group>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     facts: Vec<FactV1>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -176,6 +182,7 @@ enum AskV1 {
 
 #[derive(Debug, Serialize, Deserialize)]
 struct FactV1 {
+    group: usize,
     slot: usize,
     key: Text,
     time: i64,
@@ -249,15 +256,15 @@ pub fn unpack_ends(bytes: &[u8]) -> Result<Vec<Arc<LooseEnd>>, ItemError> {
     reader.pack.ends.iter().map(|end| Ok(Arc::new(LooseEnd::new(reader.observation(end)?)))).collect()
 }
 
-/// Packs facts, in as many items as they need.
+/// Packs facts of one window, each with its group, in as many items as they need.
 #[must_use]
-pub fn pack_facts(mut facts: Vec<Fact>) -> Vec<Packed> {
-    facts.sort_by_key(Fact::id);
+pub fn pack_facts(mut facts: Vec<(Group, Fact)>) -> Vec<Packed> {
+    facts.sort_by_cached_key(|(group, fact)| (group.clone(), fact.id()));
     let mut items = Vec::new();
     split(&facts, &mut items, &|facts, whole| {
         let mut writer = Writer::new(whole);
-        for fact in facts {
-            let fact = writer.fact(fact);
+        for (group, fact) in facts {
+            let fact = writer.fact(group, fact);
             writer.pack.facts.push(fact);
         }
         writer.pack
@@ -270,7 +277,7 @@ pub fn pack_facts(mut facts: Vec<Fact>) -> Vec<Packed> {
 /// # Errors
 ///
 /// The item was not written by it.
-pub fn unpack_facts(bytes: &[u8]) -> Result<Vec<Fact>, ItemError> {
+pub fn unpack_facts(bytes: &[u8]) -> Result<Vec<(Group, Fact)>, ItemError> {
     let reader = Reader::new(bytes)?;
     reader.pack.facts.iter().map(|fact| reader.fact(fact)).collect()
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    AccessV1, AlertV1, AskV1, EndV1, FactV1, HeadV1, ItemError, PackV1, PrincipalV1, SecretV1, SourceV1, VERSION,
-    unsqueezed,
+    AccessV1, AlertV1, AskV1, EndV1, FactV1, Group, HeadV1, ItemError, PackV1, PrincipalV1, SecretV1, SourceV1,
+    VERSION, unsqueezed,
 };
 use crate::access::{Access, Decrypt, DecryptStatus, Method};
 use crate::alert::{Alert, AlertId, Evidence, Firing};
@@ -113,16 +113,12 @@ impl Reader {
         })
     }
 
-    pub(super) fn fact(&self, fact: &FactV1) -> Result<Fact, ItemError> {
+    pub(super) fn fact(&self, fact: &FactV1) -> Result<(Group, Fact), ItemError> {
         let access = fact.access.map(|index| at(&self.accesses, index)).transpose()?;
-        Ok(Fact {
-            slot: fact.slot,
-            key: fact.key.clone(),
-            time: EventTime(fact.time),
-            value: fact.value.clone(),
-            least: fact.least,
-            evidence: Evidence { head: self.head(fact.head)?, secret: self.some_secret(fact.secret)?, access },
-        })
+        let evidence = Evidence { head: self.head(fact.head)?, secret: self.some_secret(fact.secret)?, access };
+        let (key, value, time) = (fact.key.clone(), fact.value.clone(), EventTime(fact.time));
+        let fact_of = Fact { slot: fact.slot, key, time, value, least: fact.least, evidence };
+        Ok((at(&self.pack.groups, fact.group)?, fact_of))
     }
 
     pub(super) fn alert(&self, alert: &AlertV1) -> Result<Alert, ItemError> {

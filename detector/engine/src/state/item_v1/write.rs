@@ -5,7 +5,8 @@ use std::sync::Arc;
 use ahash::HashMap;
 
 use super::{
-    AccessV1, AlertV1, AskV1, EndV1, FactV1, FiringV1, HeadV1, PackV1, PrincipalV1, RuleV1, SecretV1, SourceV1, ValueV1,
+    AccessV1, AlertV1, AskV1, EndV1, FactV1, FiringV1, Group, HeadV1, PackV1, PrincipalV1, RuleV1, SecretV1, SourceV1,
+    ValueV1,
 };
 use crate::access::Access;
 use crate::alert::{Alert, Evidence};
@@ -168,9 +169,14 @@ impl Writer {
         }
     }
 
-    pub(super) fn fact(&mut self, fact: &Fact) -> FactV1 {
+    pub(super) fn fact(&mut self, group: &Group, fact: &Fact) -> FactV1 {
         let Evidence { head, secret, access } = &fact.evidence;
+        // They come sorted by group.
+        if self.pack.groups.last() != Some(group) {
+            self.pack.groups.push(group.clone());
+        }
         FactV1 {
+            group: self.pack.groups.len() - 1,
             slot: fact.slot,
             key: fact.key.clone(),
             time: fact.time.0,

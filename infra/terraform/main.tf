@@ -1,0 +1,317 @@
+# The resources of ../template.yaml for users of Terraform. A test keeps the two equal.
+
+terraform {
+  required_version = ">= 1.5"
+  required_providers {
+    aws = {
+      source  = "hashicorp/aws"
+      version = ">= 5.60"
+    }
+  }
+}
+
+data "aws_caller_identity" "here" {}
+data "aws_partition" "here" {}
+data "aws_region" "here" {}
+
+locals {
+  own_queue  = var.trigger != "Queue"
+  has_key    = var.key_arn != ""
+  key        = local.has_key ? var.key_arn : null
+  has_rules  = var.rules_bucket != "" && var.rules_prefix != ""
+  has_policy = var.rules_bucket != "" && var.policy_key != ""
+  partition  = data.aws_partition.here.partition
+  place      = "${data.aws_region.here.name}:${data.aws_caller_identity.here.account_id}"
+  function   = "${var.name}-detector"
+  queue_arn  = local.own_queue ? aws_sqs_queue.files[0].arn : var.trigger_queue_arn
+}
+
+resource "aws_dynamodb_table" "table" {
+  name                        = "${var.name}-state"
+  billing_mode                = "PAY_PER_REQUEST"
+  hash_key                    = "pk"
+  range_key                   = "sk"
+  deletion_protection_enabled = true
+
+  attribute {
+    name = "pk"
+    type = "S"
+  }
+
+  attribute {
+    name = "sk"
+    type = "S"
+  }
+
+  ttl {
+    attribute_name = "ttl"
+    enabled        = true
+  }
+
+  point_in_time_recovery {
+    enabled = true
+  }
+
+  server_side_encryption {
+    enabled     = true
+    kms_key_arn = local.key
+  }
+}
+
+resource "aws_sqs_queue" "dead_letters" {
+  name                      = "${var.name}-dead-letters"
+  message_retention_seconds = 1209600
+  sqs_managed_sse_enabled   = local.has_key ? null : true
+  kms_master_key_id         = local.key
+}
+
+resource "aws_sqs_queue" "files" {
+  count                      = local.own_queue ? 1 : 0
+  name                       = "${var.name}-files"
+  message_retention_seconds  = 1209600
+  visibility_timeout_seconds = 360
+  sqs_managed_sse_enabled    = local.has_key ? null : true
+  kms_master_key_id          = local.key
+  redrive_policy             = jsonencode({ deadLetterTargetArn = aws_sqs_queue.dead_letters.arn, maxReceiveCount = 5 })
+}
+
+resource "aws_sqs_queue_policy" "files_policy" {
+  count     = local.own_queue ? 1 : 0
+  queue_url = aws_sqs_queue.files[0].id
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [
+      {
+        Sid       = "Notify"
+        Effect    = "Allow"
+        Principal = { Service = var.trigger == "EventBridge" ? "events.amazonaws.com" : "sns.amazonaws.com" }
+        Action    = "sqs:SendMessage"
+        Resource  = aws_sqs_queue.files[0].arn
+        Condition = { ArnEquals = { "aws:SourceArn" = var.trigger == "EventBridge" ? aws_cloudwatch_event_rule.new_files[0].arn : var.trigger_topic_arn } }
+      },
+      {
+        Sid       = "OnlyEncrypted"
+        Effect    = "Deny"
+        Principal = "*"
+        Action    = "sqs:*"
+        Resource  = aws_sqs_queue.files[0].arn
+        Condition = { Bool = { "aws:SecureTransport" = "false" } }
+      },
+    ]
+  })
+}
+
+resource "aws_cloudwatch_event_rule" "new_files" {
+  count       = var.trigger == "EventBridge" ? 1 : 0
+  name        = "${var.name}-new-files"
+  description = "New files of the trail, to Secretrail."
+  event_pattern = jsonencode({
+    source      = ["aws.s3"]
+    detail-type = ["Object Created"]
+    detail = {
+      bucket = { name = [var.trail_bucket] }
+      object = { key = [{ prefix = "${var.trail_prefix}AWSLogs/" }] }
+    }
+  })
+}
+
+resource "aws_cloudwatch_event_target" "new_files" {
+  count = var.trigger == "EventBridge" ? 1 : 0
+  rule  = aws_cloudwatch_event_rule.new_files[0].name
+  arn   = aws_sqs_queue.files[0].arn
+}
+
+resource "aws_sns_topic_subscription" "notifications" {
+  count     = var.trigger == "SNS" ? 1 : 0
+  topic_arn = var.trigger_topic_arn
+  protocol  = "sqs"
+  endpoint  = aws_sqs_queue.files[0].arn
+}
+
+resource "aws_sns_topic" "alerts" {
+  name              = var.alert_fifo ? "${var.name}-alerts.fifo" : "${var.name}-alerts"
+  fifo_topic        = var.alert_fifo
+  kms_master_key_id = local.has_key ? var.key_arn : "alias/aws/sns"
+}
+
+resource "aws_sns_topic_subscription" "alerts_by_email" {
+  count     = var.alert_email != "" && !var.alert_fifo ? 1 : 0
+  topic_arn = aws_sns_topic.alerts.arn
+  protocol  = "email"
+  endpoint  = var.alert_email
+}
+
+resource "aws_sns_topic" "alarms" {
+  name              = "${var.name}-alarms"
+  kms_master_key_id = local.key
+}
+
+resource "aws_sns_topic_subscription" "alarms_by_email" {
+  count     = var.alert_email != "" ? 1 : 0
+  topic_arn = aws_sns_topic.alarms.arn
+  protocol  = "email"
+  endpoint  = var.alert_email
+}
+
+resource "aws_cloudwatch_log_group" "log" {
+  name              = "/aws/lambda/${local.function}"
+  retention_in_days = var.log_retention_days
+  kms_key_id        = local.key
+  skip_destroy      = true
+}
+
+resource "aws_iam_role" "role" {
+  name_prefix = "${var.name}-"
+  assume_role_policy = jsonencode({
+    Version   = "2012-10-17"
+    Statement = [{ Effect = "Allow", Principal = { Service = "lambda.amazonaws.com" }, Action = "sts:AssumeRole" }]
+  })
+}
+
+resource "aws_iam_role_policy" "role" {
+  name = "detector"
+  role = aws_iam_role.role.id
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = concat(
+      [
+        {
+          Sid      = "ReadFiles"
+          Effect   = "Allow"
+          Action   = ["s3:GetObject", "s3:GetObjectVersion"]
+          Resource = "arn:${local.partition}:s3:::${var.trail_bucket}/${var.trail_prefix}AWSLogs/*/CloudTrail/*"
+        },
+        {
+          Sid      = "ReadQueue"
+          Effect   = "Allow"
+          Action   = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"]
+          Resource = local.queue_arn
+        },
+        {
+          Sid      = "KeepState"
+          Effect   = "Allow"
+          Action   = ["dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:PutItem", "dynamodb:Query"]
+          Resource = aws_dynamodb_table.table.arn
+        },
+        {
+          Sid      = "Publish"
+          Effect   = "Allow"
+          Action   = "sns:Publish"
+          Resource = aws_sns_topic.alerts.arn
+        },
+        {
+          Sid      = "WriteLog"
+          Effect   = "Allow"
+          Action   = ["logs:CreateLogStream", "logs:PutLogEvents"]
+          Resource = "arn:${local.partition}:logs:${local.place}:log-group:/aws/lambda/${local.function}:*"
+        },
+      ],
+      var.more_topics == "" ? [] : [{
+        Sid      = "PublishMore"
+        Effect   = "Allow"
+        Action   = "sns:Publish"
+        Resource = "arn:${local.partition}:sns:${local.place}:secretrail-*"
+      }],
+      var.trail_key_arn == "" ? [] : [{
+        Sid      = "DecryptFiles"
+        Effect   = "Allow"
+        Action   = "kms:Decrypt"
+        Resource = var.trail_key_arn
+      }],
+      !local.has_key ? [] : [{
+        Sid      = "UseKey"
+        Effect   = "Allow"
+        Action   = ["kms:Decrypt", "kms:GenerateDataKey"]
+        Resource = var.key_arn
+      }],
+      !local.has_rules ? [] : [{
+        Sid      = "ReadRules"
+        Effect   = "Allow"
+        Action   = "s3:GetObject"
+        Resource = "arn:${local.partition}:s3:::${var.rules_bucket}/${var.rules_prefix}*"
+      }],
+      !local.has_policy ? [] : [{
+        Sid      = "ReadPolicy"
+        Effect   = "Allow"
+        Action   = "s3:GetObject"
+        Resource = "arn:${local.partition}:s3:::${var.rules_bucket}/${var.policy_key}"
+      }],
+      !(local.has_rules || local.has_policy) ? [] : [{
+        Sid       = "ListRules"
+        Effect    = "Allow"
+        Action    = "s3:ListBucket"
+        Resource  = "arn:${local.partition}:s3:::${var.rules_bucket}"
+        Condition = { StringLike = { "s3:prefix" = compact([local.has_rules ? "${var.rules_prefix}*" : "", local.has_policy ? var.policy_key : ""]) } }
+      }],
+    )
+  })
+}
+
+resource "aws_lambda_function" "detector" {
+  function_name    = local.function
+  description      = "Reads new CloudTrail files, and alerts about who read which secret."
+  filename         = var.package
+  source_code_hash = filebase64sha256(var.package)
+  handler          = "bootstrap"
+  runtime          = "provided.al2023"
+  architectures    = [var.architecture]
+  memory_size      = var.memory_size
+  timeout          = 60
+  role             = aws_iam_role.role.arn
+  kms_key_arn      = local.key
+
+  logging_config {
+    log_format = "Text"
+    log_group  = aws_cloudwatch_log_group.log.name
+  }
+
+  environment {
+    variables = {
+      SECRETRAIL_TABLE    = aws_dynamodb_table.table.name
+      SECRETRAIL_TOPICS   = trimspace("${aws_sns_topic.alerts.arn} ${var.more_topics}")
+      SECRETRAIL_RULES    = local.has_rules ? "s3://${var.rules_bucket}/${var.rules_prefix}" : ""
+      SECRETRAIL_POLICY   = local.has_policy ? "s3://${var.rules_bucket}/${var.policy_key}" : ""
+      SECRETRAIL_HORIZON  = var.horizon
+      SECRETRAIL_MEMORY   = var.memory
+      SECRETRAIL_LEARNING = var.learning
+    }
+  }
+}
+
+resource "aws_lambda_event_source_mapping" "from_queue" {
+  event_source_arn                   = local.queue_arn
+  function_name                      = aws_lambda_function.detector.arn
+  batch_size                         = 10
+  maximum_batching_window_in_seconds = var.batch_window_seconds
+  function_response_types            = ["ReportBatchItemFailures"]
+
+  scaling_config {
+    maximum_concurrency = var.max_concurrency
+  }
+
+  depends_on = [aws_iam_role_policy.role]
+}
+
+resource "aws_cloudwatch_event_rule" "every_minute" {
+  name                = "${var.name}-every-minute"
+  description         = "Settles what has waited long enough, and publishes what nobody else has."
+  schedule_expression = "rate(1 minute)"
+}
+
+resource "aws_cloudwatch_event_target" "every_minute" {
+  rule  = aws_cloudwatch_event_rule.every_minute.name
+  arn   = aws_lambda_function.detector.arn
+  input = jsonencode({ secretrail = "sweep" })
+
+  retry_policy {
+    maximum_event_age_in_seconds = 60
+    maximum_retry_attempts       = 0
+  }
+}
+
+resource "aws_lambda_permission" "may_sweep" {
+  action        = "lambda:InvokeFunction"
+  function_name = aws_lambda_function.detector.function_name
+  principal     = "events.amazonaws.com"
+  source_arn    = aws_cloudwatch_event_rule.every_minute.arn
+}
