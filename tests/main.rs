@@ -11,6 +11,7 @@ mod baseline; // history to a proposed access policy
 mod cases; // records in tests/cases, with the ledger and alerts they must give
 mod examples; // the example logs of the README
 mod faults; // whatever fails between the function and AWS, no alert is lost
+mod formats; // what is published and stored, frozen
 mod infra; // the template, deployed to a stand-in
 mod invariance; // order, repetition, delay and split of the input change nothing
 mod ledger; // one small situation each: what the ledger says about it

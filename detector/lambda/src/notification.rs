@@ -236,7 +236,7 @@ mod tests {
             removed.to_string(),
             json!({"source": "aws.s3", "detail-type": "Object Deleted"}).to_string(),
         ] {
-            assert_eq!(keys(&queue(&[body.clone()])), [Ok(vec![])], "{body}");
+            assert_eq!(keys(&queue(std::slice::from_ref(&body))), [Ok(vec![])], "{body}");
         }
     }
 
