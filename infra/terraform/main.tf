@@ -20,6 +20,7 @@ locals {
   key        = local.has_key ? var.key_arn : null
   has_rules  = var.rules_bucket != "" && var.rules_prefix != ""
   has_policy = var.rules_bucket != "" && var.policy_key != ""
+  has_vars   = var.rules_bucket != "" && var.vars_key != ""
   partition  = data.aws_partition.here.partition
   place      = "${data.aws_region.here.name}:${data.aws_caller_identity.here.account_id}"
   function   = "${var.name}-detector"
@@ -236,12 +237,18 @@ resource "aws_iam_role_policy" "role" {
         Action   = "s3:GetObject"
         Resource = "arn:${local.partition}:s3:::${var.rules_bucket}/${var.policy_key}"
       }],
-      !(local.has_rules || local.has_policy) ? [] : [{
+      !local.has_vars ? [] : [{
+        Sid      = "ReadVars"
+        Effect   = "Allow"
+        Action   = "s3:GetObject"
+        Resource = "arn:${local.partition}:s3:::${var.rules_bucket}/${var.vars_key}"
+      }],
+      !(local.has_rules || local.has_policy || local.has_vars) ? [] : [{
         Sid       = "ListRules"
         Effect    = "Allow"
         Action    = "s3:ListBucket"
         Resource  = "arn:${local.partition}:s3:::${var.rules_bucket}"
-        Condition = { StringLike = { "s3:prefix" = compact([local.has_rules ? "${var.rules_prefix}*" : "", local.has_policy ? var.policy_key : ""]) } }
+        Condition = { StringLike = { "s3:prefix" = compact([local.has_rules ? "${var.rules_prefix}*" : "", local.has_policy ? var.policy_key : "", local.has_vars ? var.vars_key : ""]) } }
       }],
     )
   })
@@ -271,6 +278,8 @@ resource "aws_lambda_function" "detector" {
       SECRETRAIL_TOPICS   = trimspace("${aws_sns_topic.alerts.arn} ${var.more_topics}")
       SECRETRAIL_RULES    = local.has_rules ? "s3://${var.rules_bucket}/${var.rules_prefix}" : ""
       SECRETRAIL_POLICY   = local.has_policy ? "s3://${var.rules_bucket}/${var.policy_key}" : ""
+      SECRETRAIL_STRICT   = tostring(var.strict)
+      SECRETRAIL_VARS     = local.has_vars ? "s3://${var.rules_bucket}/${var.vars_key}" : ""
       SECRETRAIL_HORIZON  = var.horizon
       SECRETRAIL_MEMORY   = var.memory
       SECRETRAIL_LEARNING = var.learning

@@ -91,6 +91,18 @@ variable "policy_key" {
   default     = ""
 }
 
+variable "strict" {
+  description = "Whether secrets that the access policy does not speak of count as unexpected."
+  type        = bool
+  default     = false
+}
+
+variable "vars_key" {
+  description = "Key of a file in that bucket with values for rules with |expand; empty for none."
+  type        = string
+  default     = ""
+}
+
 variable "key_arn" {
   description = "ARN of a KMS key for queue, table, topic and log; empty for keys of AWS."
   type        = string

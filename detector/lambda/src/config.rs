@@ -47,8 +47,13 @@ pub const CALL_TIMEOUT: &str = "SECRETRAIL_CALL_TIMEOUT";
 /// Time for which an alert is left to whoever created it.
 pub const LEASE: &str = "SECRETRAIL_LEASE";
 
+/// Whether secrets that the policy does not speak of count as unexpected.
+pub const STRICT: &str = "SECRETRAIL_STRICT";
+/// Values of placeholders in rules.
+pub const VARS: &str = "SECRETRAIL_VARS";
+
 /// Every setting.
-pub const SETTINGS: [Setting; 12] = [
+pub const SETTINGS: [Setting; 14] = [
     Setting { name: TABLE, default: None, help: "name of the DynamoDB table that holds the state" },
     Setting {
         name: TOPICS,
@@ -64,6 +69,16 @@ pub const SETTINGS: [Setting; 12] = [
         name: POLICY,
         default: Some(""),
         help: "s3://bucket/key or a file of the package; empty for no access policy",
+    },
+    Setting {
+        name: STRICT,
+        default: Some("false"),
+        help: "whether secrets that the policy does not speak of are unexpected",
+    },
+    Setting {
+        name: VARS,
+        default: Some(""),
+        help: "s3://bucket/key or a file of the package with values for rules with |expand; empty for none",
     },
     Setting { name: HORIZON, default: Some("15m"), help: "how long the other half of a read may still arrive" },
     Setting { name: MEMORY, default: Some("90d"), help: "how long it is remembered who read what" },
@@ -106,6 +121,10 @@ pub struct Config {
     pub rules: Place,
     /// Access policy.
     pub policy: Place,
+    /// Whether secrets that the policy does not speak of are unexpected.
+    pub strict: bool,
+    /// Values of placeholders in rules.
+    pub vars: Place,
     /// Seconds in which the other half of a read may arrive.
     pub horizon_secs: i64,
     /// Memory of who read what.
@@ -157,21 +176,22 @@ impl Config {
         };
         let max_object_bytes = number(MAX_OBJECT_BYTES, 1);
         let parallel = usize::try_from(number(PARALLEL, 1)).unwrap_or(1);
-        let path_style = match value(PATH_STYLE).as_str() {
+        let mut flag = |name: &str| match value(name).as_str() {
             "true" => true,
             "false" => false,
             other => {
-                faults.push(format!("{PATH_STYLE} is `{other}`; write true or false"));
+                faults.push(format!("{name} is `{other}`; write true or false"));
                 false
             }
         };
+        let (path_style, strict) = (flag(PATH_STYLE), flag(STRICT));
         let mut place = |name: &str| {
             Place::read(&value(name)).unwrap_or_else(|why| {
                 faults.push(format!("{name} is `{}`; {why}", value(name)));
                 Place::None
             })
         };
-        let (rules, policy) = (place(RULES), place(POLICY));
+        let (rules, policy, vars) = (place(RULES), place(POLICY), place(VARS));
         let topics = value(TOPICS);
         let mut destinations = Vec::new();
         for topic in topics.split_whitespace() {
@@ -189,6 +209,8 @@ impl Config {
             destinations,
             rules,
             policy,
+            strict,
+            vars,
             horizon_secs,
             memory,
             max_object_bytes,

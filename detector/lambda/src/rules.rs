@@ -9,7 +9,7 @@ use secretrail_aws::dynamodb::DynamoStore;
 use secretrail_aws::s3::{Listed, ObjectRef, S3Source};
 use secretrail_engine::policy::Policy;
 use secretrail_engine::rule::RuleSet;
-use secretrail_engine::rule::vars::Vars;
+use secretrail_engine::rule::vars;
 use secretrail_engine::state::item_v1;
 use secretrail_engine::time::EventTime;
 use secretrail_pack::{Files, Rules, complete, is_rule};
@@ -43,12 +43,15 @@ struct Source {
     version: String,
     rules: Files,
     policy: Option<String>,
+    vars: Option<String>,
 }
 
 /// Knows where rules are.
 pub struct RuleSource {
     rules: Place,
     policy: Place,
+    strict: bool,
+    vars: Place,
     s3: S3Source,
     state: Mutex<State>,
 }
@@ -65,7 +68,8 @@ impl RuleSource {
     /// A source by the settings.
     #[must_use]
     pub fn new(config: &Config, s3: S3Source) -> Self {
-        Self { rules: config.rules.clone(), policy: config.policy.clone(), s3, state: Mutex::default() }
+        let Config { rules, policy, strict, vars, .. } = config.clone();
+        Self { rules, policy, strict, vars, s3, state: Mutex::default() }
     }
 
     /// The set in force, and whether a newer one was refused.
@@ -96,7 +100,7 @@ impl RuleSource {
                 log(Severity::Error, "rules refused, the last good ones stay", json!({"why": why}));
                 (known, true)
             }
-            (Err(why), None) => match kept(store).await {
+            (Err(why), None) => match kept(store, self.strict).await {
                 Ok(kept) => {
                     log(Severity::Error, "rules refused, those kept in the table are used", json!({"why": why}));
                     (Arc::new(kept), true)
@@ -116,24 +120,16 @@ impl RuleSource {
 
     /// What is in the package is there as long as the process.
     fn may_change(&self) -> bool {
-        [&self.rules, &self.policy].iter().any(|place| matches!(place, Place::S3 { .. }))
+        [&self.rules, &self.policy, &self.vars].iter().any(|place| matches!(place, Place::S3 { .. }))
     }
 
     /// The set as it is now; `None` when it is the one that is known.
     async fn look(&self, known: Option<&Active>) -> Result<Option<(Active, Source)>, String> {
-        let objects = match &self.rules {
-            Place::S3 { bucket, key } => self.listed(bucket, key).await?,
-            Place::None | Place::Path(_) => Vec::new(),
-        };
-        let policies = match &self.policy {
-            Place::S3 { bucket, key } => self.listed(bucket, key).await?,
-            Place::None | Place::Path(_) => Vec::new(),
-        };
-        let policies = policies.into_iter().filter(|object| self.policy.is_at(&object.key)).collect::<Vec<_>>();
-        let rules = objects.into_iter().filter(|object| is_rule(&object.key)).collect::<Vec<_>>();
-        let version: Vec<String> =
-            rules.iter().chain(&policies).map(|object| format!("{}={}", object.key, object.etag)).collect();
-        let version = version.join(" ");
+        let rules =
+            self.rules.listed(&self.s3).await?.into_iter().filter(|object| is_rule(&object.key)).collect::<Vec<_>>();
+        let (policy, vars) = (self.policy.object(&self.s3).await?, self.vars.object(&self.s3).await?);
+        let all = rules.iter().chain(&policy).chain(&vars);
+        let version = all.map(|object| format!("{}={}", object.key, object.etag)).collect::<Vec<_>>().join(" ");
         if known.is_some_and(|known| known.version == version) {
             return Ok(None);
         }
@@ -145,20 +141,24 @@ impl RuleSource {
             }
             Place::S3 { bucket, .. } => self.texts(bucket, &rules).await?,
         };
-        let policy = match &self.policy {
-            Place::None => None,
-            Place::Path(path) => Some(std::fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?),
-            Place::S3 { bucket, key } => {
-                let text = self.texts(bucket, &policies).await?.pop().map(|(_, text)| text);
-                Some(text.ok_or_else(|| format!("s3://{bucket}/{key} is not there"))?)
-            }
-        };
-        let source = Source { version, rules: files, policy };
-        Ok(Some((load(&source)?, source)))
+        let policy = self.text(&self.policy, policy).await?;
+        let vars = self.text(&self.vars, vars).await?;
+        let source = Source { version, rules: files, policy, vars };
+        Ok(Some((load(&source, self.strict)?, source)))
     }
 
-    async fn listed(&self, bucket: &str, prefix: &str) -> Result<Vec<Listed>, String> {
-        self.s3.list(bucket, prefix).await.map_err(|error| format!("s3://{bucket}/{prefix}: {error}"))
+    /// The text at a place; `None` at no place.
+    async fn text(&self, place: &Place, object: Option<Listed>) -> Result<Option<String>, String> {
+        match (place, object) {
+            (Place::None, _) => Ok(None),
+            (Place::Path(path), _) => {
+                std::fs::read_to_string(path).map(Some).map_err(|error| format!("{path}: {error}"))
+            }
+            (Place::S3 { bucket, .. }, Some(object)) => {
+                Ok(self.texts(bucket, std::slice::from_ref(&object)).await?.pop().map(|(_, text)| text))
+            }
+            (Place::S3 { bucket, key }, None) => Err(format!("s3://{bucket}/{key} is not there")),
+        }
     }
 
     async fn texts(&self, bucket: &str, objects: &[Listed]) -> Result<Files, String> {
@@ -180,8 +180,16 @@ impl RuleSource {
 }
 
 impl Place {
-    fn is_at(&self, wanted: &str) -> bool {
-        matches!(self, Self::S3 { key, .. } if key == wanted)
+    /// The objects with its key as a prefix, if it is in a bucket.
+    async fn listed(&self, s3: &S3Source) -> Result<Vec<Listed>, String> {
+        let Self::S3 { bucket, key } = self else { return Ok(Vec::new()) };
+        s3.list(bucket, key).await.map_err(|error| format!("s3://{bucket}/{key}: {error}"))
+    }
+
+    /// The object with its key, if it is in a bucket.
+    async fn object(&self, s3: &S3Source) -> Result<Option<Listed>, String> {
+        let is_it = |object: &Listed| matches!(self, Self::S3 { key, .. } if *key == object.key);
+        Ok(self.listed(s3).await?.into_iter().find(is_it))
     }
 }
 
@@ -207,10 +215,11 @@ fn from_package(folder: &Path) -> Result<Files, String> {
     Ok(files)
 }
 
-fn load(source: &Source) -> Result<Active, String> {
-    let rules = Rules::load(complete(source.rules.clone()), &Vars::new())?.set;
+fn load(source: &Source, strict: bool) -> Result<Active, String> {
+    let vars = source.vars.as_deref().map(vars::read).transpose().map_err(|error| format!("placeholders: {error}"))?;
+    let rules = Rules::load(complete(source.rules.clone()), &vars.unwrap_or_default())?.set;
     let policy = source.policy.as_deref().map(str::parse::<Policy>).transpose();
-    let policy = policy.map_err(|error| format!("access policy: {error}"))?;
+    let policy = policy.map_err(|error| format!("access policy: {error}"))?.map(|policy| policy.strict(strict));
     rules.warnings.iter().for_each(|warning| log(Severity::Warn, "rule", json!({"why": warning})));
     Ok(Active { rules, policy, version: source.version.clone() })
 }
@@ -228,9 +237,9 @@ async fn keep(store: &DynamoStore, source: &Source) {
     }
 }
 
-async fn kept(store: &DynamoStore) -> Result<Active, String> {
+async fn kept(store: &DynamoStore, strict: bool) -> Result<Active, String> {
     let bytes = store.kept(KEPT).await.map_err(|error| error.to_string())?.ok_or("the table has none")?;
     let text = item_v1::unsqueezed(&bytes).map_err(|error| error.to_string())?;
     let source: Source = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
-    load(&source)
+    load(&source, strict)
 }

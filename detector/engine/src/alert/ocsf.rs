@@ -170,6 +170,8 @@ struct Analytic<'a> {
 
 #[derive(Debug, Serialize)]
 struct Attack {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sub_technique: Option<Technique>,
     technique: Technique,
     version: &'static str,
 }
@@ -228,7 +230,7 @@ pub fn detection_finding(alert: &Alert) -> String {
         evidences: alert.accesses.iter().map(|access| Evidence::of(access)).collect(),
         finding_info: FindingInfo {
             analytic: Analytic { name: &rule.title, kind: "Rule", type_id: 1, uid: &rule.id },
-            attacks: techniques.map(|uid| Attack { technique: Technique { uid }, version: "17.1" }).collect(),
+            attacks: techniques.map(Attack::of).collect(),
             created_time: ms(alert.time.0),
             desc: &alert.summary,
             first_seen_time: ms(earliest.unwrap_or(alert.time).0),
@@ -267,6 +269,15 @@ fn severity(level: Level) -> (&'static str, u8) {
         Level::Medium => ("Medium", 3),
         Level::High => ("High", 4),
         Level::Critical => ("Critical", 5),
+    }
+}
+
+impl Attack {
+    /// `T1555.006` is a part of `T1555`.
+    fn of(uid: String) -> Self {
+        let whole = uid.split('.').next().unwrap_or_default().to_owned();
+        let sub_technique = uid.contains('.').then_some(Technique { uid });
+        Self { sub_technique, technique: Technique { uid: whole }, version: "17.1" }
     }
 }
 
