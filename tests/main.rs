@@ -19,6 +19,7 @@ mod mutation;
 mod online; // every line of every condition in the pack matters
 mod pack; // every rule of the pack: examples, shape
 mod pairing; // the pairing against one that is too simple to be wrong
+mod remote; // logs in S3
 mod rules; // rule files: what is refused, how groups and windows behave
 mod selection;
 mod state; // formats of input, time, place, exit codes

@@ -27,7 +27,7 @@ fn worlds() -> Vec<(PathBuf, Option<PathBuf>)> {
     all
 }
 
-fn files(folder: &Path, found: &mut Vec<PathBuf>) {
+pub(crate) fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     let mut entries: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
     entries.sort();
     for path in entries {
@@ -252,7 +252,7 @@ fn access_denied_no_table_no_topic_and_no_time_hand_back_or_wait() {
     let function = shop.start(&[]);
     shop.proxy.plan(|call| if call.service == "s3" { Fault::Refused(403) } else { Fault::None });
     assert_eq!(back(&answered(&function, &batch(vec![message.clone()]))), [KEY]);
-    assert!(has(&function.log(), "object", "the function's role needs s3:GetObject"));
+    assert!(has(&function.log(), "object", "reading needs s3:GetObject"));
     shop.proxy.plan(|_| Fault::None);
 
     let Ended::Answer(answer) = function.invoke(&batch(vec![message.clone()]), Duration::from_secs(3)) else {

@@ -6,6 +6,8 @@ pub mod retry;
 
 pub mod s3;
 
+#[cfg(feature = "state")]
 pub mod dynamodb;
 
+#[cfg(feature = "alerts")]
 pub mod sns;

@@ -4,7 +4,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 
 /// A retry policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,8 +2,13 @@
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
+use aws_sdk_s3::types::RequestPayer;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use crate::retry::{Failed, Retry};
+
+/// Folders that are listed at the same time.
+const LISTINGS: usize = 16;
 
 /// Where an object is, and which version of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +33,7 @@ pub enum FetchError {
     Missing(String),
     /// We may not read it.
     #[error(
-        "access denied; the function's role needs s3:GetObject on it, and kms:Decrypt where the bucket has a key: {0}"
+        "access denied; reading needs s3:GetObject on it (for a listing s3:ListBucket), and kms:Decrypt where it has a key: {0}"
     )]
     Denied(String),
     /// It is too large; nothing was read.
@@ -45,6 +50,17 @@ pub enum FetchError {
 }
 
 impl FetchError {
+    fn of(status: Option<u16>, message: String) -> Self {
+        match status {
+            Some(404) => Self::Missing(message),
+            Some(403) => Self::Denied(message),
+            Some(301 | 400) if message.contains("egion") || message.contains("PermanentRedirect") => {
+                Self::Failed(format!("the bucket is in another region; name that region: {message}"))
+            }
+            _ => Self::Failed(message),
+        }
+    }
+
     /// One word for counts and logs.
     #[must_use]
     pub fn reason(&self) -> &'static str {
@@ -74,13 +90,20 @@ pub struct S3Source {
     client: Client,
     retry: Retry,
     max_bytes: u64,
+    payer: Option<RequestPayer>,
 }
 
 impl S3Source {
+    /// The same source, paying for requests to buckets whose owner asks for that.
+    #[must_use]
+    pub fn paying(self) -> Self {
+        Self { payer: Some(RequestPayer::Requester), ..self }
+    }
+
     /// A source that refuses objects of more than so many bytes as they are stored.
     #[must_use]
     pub fn new(client: Client, retry: Retry, max_bytes: u64) -> Self {
-        Self { client, retry, max_bytes }
+        Self { client, retry, max_bytes, payer: None }
     }
 
     /// The bytes of an object. A body that breaks off is asked for again: the SDK does not do that.
@@ -100,6 +123,7 @@ impl S3Source {
                 .key(object.key)
                 .set_version_id(object.version_id.map(str::to_owned))
                 .set_if_match(pinned.map(str::to_owned))
+                .set_request_payer(self.payer.clone())
                 .send()
                 .await;
             let why = match answer {
@@ -113,14 +137,12 @@ impl S3Source {
                 Err(error) => {
                     let why = Failed::of(&error);
                     match why.status {
-                        Some(404) => return Err(FetchError::Missing(why.message)),
-                        Some(403) => return Err(FetchError::Denied(why.message)),
                         // It was written again. What it holds now is read; reading it twice changes nothing.
                         Some(412) if pinned.is_some() => {
                             pinned = None;
                             continue;
                         }
-                        _ if !why.retry => return Err(FetchError::Failed(why.message)),
+                        _ if !why.retry => return Err(FetchError::of(why.status, why.message)),
                         _ => why.message,
                     }
                 }
@@ -146,26 +168,70 @@ impl S3Source {
     ///
     /// The listing failed; the message tells why.
     pub async fn list(&self, bucket: &str, prefix: &str) -> Result<Vec<Listed>, FetchError> {
+        self.page_through(bucket, prefix, None).await.map(|(objects, _)| objects)
+    }
+
+    /// The objects below a prefix, in the order of their keys, folder by folder: a folder that is not to be opened is not
+    /// listed, so that a week of five years costs a week.
+    ///
+    /// # Errors
+    ///
+    /// A listing failed; the message tells why.
+    pub async fn list_below(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        opens: impl Fn(&str) -> bool,
+    ) -> Result<Vec<Listed>, FetchError> {
         let mut found = Vec::new();
+        let mut folders = vec![prefix.to_owned()];
+        while !folders.is_empty() {
+            let level: Vec<(Vec<Listed>, Vec<String>)> = stream::iter(folders)
+                .map(|folder| async move { self.page_through(bucket, &folder, Some("/")).await })
+                .buffer_unordered(LISTINGS)
+                .try_collect()
+                .await?;
+            folders = Vec::new();
+            for (objects, below) in level {
+                found.extend(objects);
+                folders.extend(below.into_iter().filter(|folder| opens(folder)));
+            }
+        }
+        found.sort_by(|a, b| a.key.cmp(&b.key));
+        Ok(found)
+    }
+
+    /// Every object with a prefix, or up to the delimiter, and then what is beyond it.
+    async fn page_through(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        delimiter: Option<&str>,
+    ) -> Result<(Vec<Listed>, Vec<String>), FetchError> {
+        let (mut found, mut below) = (Vec::new(), Vec::new());
         let mut token = None;
         loop {
-            let request = self.client.list_objects_v2().bucket(bucket).prefix(prefix).set_continuation_token(token);
+            let request = self
+                .client
+                .list_objects_v2()
+                .bucket(bucket)
+                .prefix(prefix)
+                .set_delimiter(delimiter.map(str::to_owned))
+                .set_request_payer(self.payer.clone())
+                .set_continuation_token(token);
             let page = request.send().await.map_err(|error| {
                 let why = Failed::of(&error);
-                match why.status {
-                    Some(404) => FetchError::Missing(why.message),
-                    Some(403) => FetchError::Denied(why.message),
-                    _ => FetchError::Failed(why.message),
-                }
+                FetchError::of(why.status, why.message)
             })?;
             found.extend(page.contents.unwrap_or_default().into_iter().filter_map(|object| {
                 let etag = object.e_tag.unwrap_or_default().trim_matches('"').to_owned();
                 let size = object.size.and_then(|size| u64::try_from(size).ok()).unwrap_or(0);
                 Some(Listed { key: object.key?, etag, size })
             }));
+            below.extend(page.common_prefixes.unwrap_or_default().into_iter().filter_map(|folder| folder.prefix));
             token = page.next_continuation_token;
             if token.is_none() {
-                return Ok(found);
+                return Ok((found, below));
             }
         }
     }

@@ -257,7 +257,7 @@ pub struct Accesses {
 /// What to read.
 #[derive(Debug, Args)]
 pub struct Input {
-    /// Log files or folders (.json, .jsonl, .ndjson, .gz, at any depth); `-` for standard input.
+    /// Log files or folders (.json, .jsonl, .ndjson, .gz, at any depth), s3://bucket/prefix, or `-` for standard input.
     #[arg(required = true, value_name = "PATH")]
     pub paths: Vec<PathBuf>,
     /// First event time: RFC 3339 (2026-03-02T10:00:00Z) or a date (2026-03-02), in UTC.
@@ -293,9 +293,30 @@ pub struct Input {
     /// Only calls with these access keys.
     #[arg(long, value_name = "KEY", value_delimiter = ',', help_heading = "Selection")]
     pub access_key: Vec<String>,
+    /// How to reach S3.
+    #[command(flatten)]
+    pub aws: Aws,
     /// Files read at the same time; all processors by default.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub threads: Option<u16>,
+}
+
+/// How to reach S3, beside what the AWS configuration says.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "S3")]
+pub struct Aws {
+    /// Profile of the AWS configuration.
+    #[arg(long, value_name = "NAME")]
+    pub profile: Option<String>,
+    /// Region of the bucket, if not that of the profile.
+    #[arg(long = "aws-region", value_name = "REGION")]
+    pub aws_region: Option<String>,
+    /// Where S3 is, for stand-ins and private endpoints.
+    #[arg(long, value_name = "URL")]
+    pub endpoint_url: Option<String>,
+    /// Pay for requests to a bucket whose owner asks for that.
+    #[arg(long)]
+    pub requester_pays: bool,
 }
 
 /// How to print.

@@ -10,6 +10,7 @@ pub mod gaps;
 pub mod load;
 pub mod output;
 pub mod read;
+pub mod remote;
 pub mod rules;
 pub mod settings;
 pub mod summary;
@@ -213,10 +214,17 @@ fn replay(args: &args::Replay, started: Instant, host: &mut Host) -> Result<u8, 
 
 /// Reads everything and takes it through the pipeline as one batch.
 fn find(settings: &Settings, rules: &RuleSet, policy: Option<&Policy>, host: &mut Host) -> Result<Found, Failure> {
-    let objects = walk::walk(&settings.paths, &settings.selection);
+    let needs_s3 = settings.paths.iter().any(|path| walk::bucket_and_prefix(path).is_some());
+    let client = if needs_s3 { Some(remote::Client::new(&settings.aws).map_err(Failure::Input)?) } else { None };
+    let none = || "no path in S3 was named".to_owned();
+    let list = |bucket: &str, prefix: &str, opens: Option<&walk::Opens<'_>>| {
+        client.as_ref().ok_or_else(none)?.list(bucket, prefix, opens)
+    };
+    let fetch = |object: &walk::Remote| client.as_ref().ok_or_else(none)?.fetch(object);
+    let objects = walk::walk(&settings.paths, &settings.selection, &list);
     let progress = settings.progress(&objects.objects);
-    let mut reading =
-        read::read(&objects.objects, rules, &settings.selection, settings.threads, &mut *host.stdin, &progress);
+    let sources = read::Sources { stdin: &mut *host.stdin, fetch: &fetch };
+    let mut reading = read::read(&objects.objects, rules, &settings.selection, settings.threads, sources, &progress);
     progress.finish_and_clear();
     let mut report = objects.report;
     report.add(&std::mem::take(&mut reading.harvest.report));

@@ -9,14 +9,21 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use indicatif::ProgressBar;
 use secretrail_engine::extract::Origin;
 use secretrail_engine::limits::MAX_RECORD_BYTES;
-use secretrail_engine::report::SkippedRecord;
+use secretrail_engine::report::{Report, SkippedObject, SkippedRecord};
 use secretrail_engine::rule::RuleSet;
 use secretrail_engine::scan::{Harvest, Input, Scanner, Selection};
 
-use crate::walk::{Object, Place, Problem};
+use crate::walk::{Object, Place, Problem, Remote};
 
 /// Files beyond this size in bytes are streamed instead of being read in one go.
 const WHOLE_FILE_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Readers for each thread that was asked for, when objects come from S3, and the most of them: each holds an object.
+const WAITING: usize = 8;
+const MOST_WAITING: usize = 32;
+
+/// Gives the bytes of an object in S3, or why not.
+pub type Fetch<'f> = dyn Fn(&Remote) -> Result<Vec<u8>, String> + Sync + 'f;
 
 /// What was read.
 #[derive(Debug, Default)]
@@ -32,7 +39,16 @@ struct Work<'w> {
     objects: &'w [Object],
     next: AtomicUsize,
     stdin: Mutex<&'w mut (dyn Read + Send)>,
+    fetch: &'w Fetch<'w>,
     progress: &'w ProgressBar,
+}
+
+/// Where objects come from that are not on this machine.
+pub struct Sources<'s> {
+    /// Standard input.
+    pub stdin: &'s mut (dyn Read + Send),
+    /// S3.
+    pub fetch: &'s Fetch<'s>,
 }
 
 /// Reads every object.
@@ -41,10 +57,14 @@ pub fn read(
     rules: &RuleSet,
     selection: &Selection,
     threads: usize,
-    stdin: &mut (dyn Read + Send),
+    sources: Sources<'_>,
     progress: &ProgressBar,
 ) -> Reading {
-    let work = Work { objects, next: AtomicUsize::new(0), stdin: Mutex::new(stdin), progress };
+    let Sources { stdin, fetch } = sources;
+    // Whoever waits for S3 leaves its processor to the others, so that downloads and parsing overlap.
+    let remote = objects.iter().any(|object| matches!(object.place, Place::S3(_)));
+    let threads = if remote { threads.saturating_mul(WAITING).min(MOST_WAITING) } else { threads };
+    let work = Work { objects, next: AtomicUsize::new(0), stdin: Mutex::new(stdin), fetch, progress };
     let parts: Vec<Reading> = std::thread::scope(|scope| {
         let workers: Vec<_> =
             (0..threads.min(objects.len()).max(1)).map(|_| scope.spawn(|| work.run(rules, selection))).collect();
@@ -86,6 +106,8 @@ impl Work<'_> {
                 problem(message);
                 continue;
             }
+            let cut = |report: &Report| report.records_skipped.get(&SkippedRecord::Truncated).copied().unwrap_or(0);
+            let is_cut = cut(report) > cut(&before);
             match report.count_object(&before) {
                 None => {
                     for (reason, count) in &report.records_skipped {
@@ -95,7 +117,10 @@ impl Work<'_> {
                         }
                     }
                 }
-                Some(_) if object.explicit => {
+                // Where CloudTrail writes, something else is a file that was damaged; and so is what ends in the middle.
+                Some(reason)
+                    if object.explicit || (reason == SkippedObject::NoRecords && (object.in_tree || is_cut)) =>
+                {
                     report.objects_failed += 1;
                     problem("holds no CloudTrail records".to_owned());
                 }
@@ -122,6 +147,12 @@ impl Work<'_> {
             Place::Stdin => {
                 let mut stdin = self.stdin.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                 read(Input::Stream(&mut **stdin))
+            }
+            Place::S3(remote) => {
+                let bytes = (self.fetch)(remote)?;
+                let result = read(Input::Bytes(&bytes));
+                self.progress.inc(remote.size);
+                result
             }
             Place::File(path) => {
                 let mut file = File::open(path).map_err(|error| error.to_string())?;

@@ -11,15 +11,17 @@ use secretrail_engine::scan::Selection;
 use secretrail_engine::seen::Memory;
 use secretrail_engine::time::EventTime;
 
-use crate::args::{Color, Destination, Format, Input, Output};
+use crate::args::{Aws, Color, Destination, Format, Input, Output};
 use crate::walk::{Object, Place};
 use crate::{Failure, Host};
 
 /// Everything that a run needs to know.
 #[derive(Debug)]
 pub struct Settings {
-    /// Files, folders and `-`.
+    /// Files, folders, `s3://…` and `-`.
     pub paths: Vec<PathBuf>,
+    /// How to reach S3.
+    pub aws: Aws,
     /// Which part of the logs.
     pub selection: Selection,
     /// Files read at the same time.
@@ -66,13 +68,10 @@ impl Settings {
         if input.paths.iter().filter(|p| p.as_os_str() == "-").count() > 1 {
             return Err(Failure::Usage("`-` was given twice; standard input can be read only once".to_owned()));
         }
-        if let Some(url) = input.paths.iter().find(|p| p.to_string_lossy().starts_with("s3:")) {
-            let message = "s3:// is not read by this version; copy the objects to a folder (aws s3 sync) and name that";
-            return Err(Failure::Usage(format!("{}: {message}", url.display())));
-        }
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Self {
             paths: input.paths.clone(),
+            aws: input.aws.clone(),
             selection: selection(input, from),
             threads: input.threads.map_or(processors, usize::from),
             format: Format::Table,
@@ -94,6 +93,7 @@ impl Settings {
         // What cannot be asked for its size counts as empty; standard input has none.
         let size = |object: &Object| match &object.place {
             Place::File(path) => std::fs::metadata(path).map_or(0, |meta| meta.len()),
+            Place::S3(object) => object.size,
             Place::Stdin => 0,
         };
         let bar = ProgressBar::with_draw_target(Some(objects.iter().map(size).sum()), ProgressDrawTarget::stderr());

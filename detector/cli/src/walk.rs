@@ -1,9 +1,9 @@
-//! Paths to the objects to read: files as they are, folders to any depth in the order of their names. In an `AWSLogs`
+//! Paths to the objects to read: files as they are, folders and prefixes in S3 to any depth in the order of their names. In an `AWSLogs`
 //! tree, folders and files that cannot hold what was asked for are not opened.
 
 use std::path::{Path, PathBuf};
 
-use secretrail_engine::object::{self, ObjectPath};
+use secretrail_engine::object::{self, ObjectKind, ObjectPath};
 use secretrail_engine::report::{Report, SkippedObject};
 use secretrail_engine::scan::Selection;
 use secretrail_engine::time::EventTime;
@@ -37,9 +37,30 @@ pub struct Object {
 pub enum Place {
     /// A file.
     File(PathBuf),
+    /// An object in S3.
+    S3(Remote),
     /// Standard input.
     Stdin,
 }
+
+/// An object in S3, as a listing has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remote {
+    /// Bucket.
+    pub bucket: String,
+    /// Key.
+    pub key: String,
+    /// ETag, without quotes.
+    pub etag: String,
+    /// Size in bytes.
+    pub size: u64,
+}
+
+/// Says which folders are to be opened.
+pub type Opens<'o> = dyn Fn(&str) -> bool + Sync + 'o;
+
+/// Lists what is below a prefix: bucket, prefix, and which folders are to be opened; without that, all at once.
+pub type List<'l> = dyn Fn(&str, &str, Option<&Opens<'_>>) -> Result<Vec<Remote>, String> + 'l;
 
 /// Something that could not be read.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,13 +84,17 @@ pub struct Objects {
 
 /// Finds the objects under the paths.
 #[must_use]
-pub fn walk(paths: &[PathBuf], selection: &Selection) -> Objects {
+pub fn walk(paths: &[PathBuf], selection: &Selection, list: &List<'_>) -> Objects {
     let mut found = Objects::default();
     for path in paths {
         if path.as_os_str() == "-" {
             let name = "standard input".to_owned();
             let place = Place::Stdin;
             found.objects.push(Object { place, name, in_tree: false, home: None, delivered: None, explicit: true });
+            continue;
+        }
+        if let Some((bucket, prefix)) = bucket_and_prefix(path) {
+            remote(&bucket, &prefix, selection, list, &mut found);
             continue;
         }
         match std::fs::metadata(path) {
@@ -133,6 +158,57 @@ fn folder(root: &Path, selection: &Selection, found: &mut Objects) {
     if now == before && found.problems.is_empty() {
         let message = "no log files for this selection in the folder; logs end in .json, .jsonl, .ndjson or .gz";
         found.problems.push(Problem { name: key(root), message: message.to_owned() });
+    }
+}
+
+/// `s3://bucket/prefix`; `None` for any other path.
+#[must_use]
+pub fn bucket_and_prefix(path: &Path) -> Option<(String, String)> {
+    let rest = path.to_str()?.strip_prefix("s3://")?;
+    let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+    Some((bucket.to_owned(), prefix.to_owned()))
+}
+
+fn remote(bucket: &str, prefix: &str, selection: &Selection, list: &List<'_>, found: &mut Objects) {
+    let name = |key: &str| format!("s3://{bucket}/{key}");
+    let mut problem = |message: String| found.problems.push(Problem { name: name(prefix), message });
+    if bucket.is_empty() {
+        return problem("names no bucket; write s3://bucket/prefix".to_owned());
+    }
+    // What holds no events, and what is of another account, region or day, is not opened.
+    let opens = |folder: &str| {
+        let parsed = object::parse(folder);
+        parsed.kind == ObjectKind::Events && may_hold(&parsed, selection)
+    };
+    // Folder by folder costs a request for each day; all at once, one for a thousand objects.
+    let Selection { from, to, accounts, regions, .. } = selection;
+    let everything = from.is_none() && to.is_none() && accounts.is_empty() && regions.is_empty();
+    let opens: Option<&Opens<'_>> = if everything { None } else { Some(&opens) };
+    let objects = match list(bucket, prefix, opens) {
+        Ok(objects) => objects,
+        Err(message) => return problem(message),
+    };
+    let before = found.objects.len() as u64 + found.report.objects_skipped.values().sum::<u64>();
+    for object in objects {
+        let parsed = object::parse(&object.key);
+        let explicit = object.key == prefix;
+        match SkippedObject::by_name(&parsed, &object.key) {
+            Some(reason) if !explicit => found.report.skip_object(reason),
+            None if !may_hold(&parsed, selection) => {}
+            _ => found.objects.push(Object {
+                name: name(&object.key),
+                in_tree: parsed.account.is_some(),
+                home: home(&parsed),
+                delivered: parsed.delivered,
+                explicit,
+                place: Place::S3(object.clone()),
+            }),
+        }
+    }
+    let now = found.objects.len() as u64 + found.report.objects_skipped.values().sum::<u64>();
+    if now == before {
+        let message = "no log files for this selection below the prefix; logs end in .json, .jsonl, .ndjson or .gz";
+        found.problems.push(Problem { name: name(prefix), message: message.to_owned() });
     }
 }
 

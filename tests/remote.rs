@@ -1,0 +1,123 @@
+//! Logs in S3: the same result as from a folder, no more requests than the question needs, and clear words when it fails.
+
+use std::path::Path;
+use std::process::Command;
+
+use e2e::cloud::LOCAL_REGION;
+use e2e::deployment::Cloud;
+use e2e::proxy::{Fault, Proxy};
+use e2e::secretrail;
+use serde_json::{Value, json};
+
+const SECRETRAIL: &str = env!("CARGO_BIN_EXE_secretrail-under-test");
+
+struct Printed {
+    stdout: String,
+    stderr: String,
+    code: Option<i32>,
+}
+
+fn run(url: &str, args: &[&str]) -> Printed {
+    let output = Command::new(SECRETRAIL)
+        .args(args)
+        .args(["--endpoint-url", url])
+        .env_clear()
+        .envs([("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test"), ("AWS_REGION", LOCAL_REGION)])
+        .output()
+        .unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Printed { stdout: text(output.stdout), stderr: text(output.stderr), code: output.status.code() }
+}
+
+/// Without the names of objects, which differ.
+fn lines(text: &str) -> Vec<Value> {
+    let line = |line: &str| {
+        let mut value: Value = serde_json::from_str(line).unwrap();
+        value["object"] = Value::Null;
+        value["accesses"].as_array_mut().into_iter().flatten().for_each(|access| access["object"] = Value::Null);
+        value
+    };
+    text.lines().map(line).collect()
+}
+
+#[test]
+fn a_bucket_gives_what_a_folder_gives() {
+    let cloud = Cloud::start();
+    let deployment = cloud.deploy();
+    let logs = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/logs");
+    let mut files = Vec::new();
+    crate::online::files(&logs, &mut files);
+    for file in &files {
+        let key = file.strip_prefix(&logs).unwrap().to_string_lossy().into_owned();
+        deployment.put(&format!("trail/{key}"), &std::fs::read(file).unwrap());
+    }
+    for command in ["accesses", "replay"] {
+        let bucket = format!("s3://{}/trail/", deployment.bucket);
+        let remote = run(&cloud.stack.url, &[command, &bucket, "-f", "jsonl", "-q"]);
+        let local = secretrail(&[command, logs.to_str().unwrap(), "-f", "jsonl", "-q"]);
+        assert_eq!((remote.code, remote.stderr.as_str()), (Some(0), ""));
+        assert_eq!(lines(&remote.stdout), lines(&local.stdout), "{command}");
+        assert!(remote.stdout.contains(&format!("s3://{}/trail/AWSLogs/", deployment.bucket)));
+    }
+}
+
+#[test]
+fn a_day_of_a_month_costs_a_day() {
+    let cloud = Cloud::start();
+    let deployment = cloud.deploy();
+    let proxy = Proxy::start(&cloud.stack.url, &cloud.dynamodb.url);
+    let records = json!({"Records": []}).to_string();
+    for account in ["111122223333", "444455556666"] {
+        for day in 1..=28 {
+            for kind in ["CloudTrail", "CloudTrail-Digest"] {
+                deployment.put(
+                    &format!("AWSLogs/{account}/{kind}/eu-west-1/2026/02/{day:02}/{account}_{kind}_eu-west-1_202602{day:02}T1005Z_x.json.gz"),
+                    records.as_bytes(),
+                );
+            }
+        }
+    }
+    let bucket = format!("s3://{}", deployment.bucket);
+    let args =
+        ["accesses", &bucket, "--account", "111122223333", "--from", "2026-02-10", "--to", "2026-02-11", "-f", "jsonl"];
+    let printed = run(&proxy.url, &args);
+    assert_eq!(printed.code, Some(0), "{}", printed.stderr);
+    let calls = proxy.plan(|_| Fault::None);
+    let count = |operation: &str| calls.iter().filter(|call| call.operation == operation).count();
+    // The bucket, AWSLogs, the account, CloudTrail, the region, the year, the month, and the day with the one after it.
+    assert_eq!((count("ListObjectsV2"), count("GetObject")), (9, 2), "{calls:?}");
+    // Without a selection, one listing is enough, and what holds no events is passed over by its name.
+    let printed = run(&proxy.url, &["accesses", &bucket, "-f", "jsonl"]);
+    assert!(printed.stderr.contains("56 digest"), "{}", printed.stderr);
+    let calls = proxy.plan(|_| Fault::None);
+    let count = |operation: &str| calls.iter().filter(|call| call.operation == operation).count();
+    assert_eq!((count("ListObjectsV2"), count("GetObject")), (1, 56));
+}
+
+#[test]
+fn what_cannot_be_read_is_named_and_the_rest_is_read() {
+    let cloud = Cloud::start();
+    let deployment = cloud.deploy();
+    let proxy = Proxy::start(&cloud.stack.url, &cloud.dynamodb.url);
+    let missing = run(&cloud.stack.url, &["accesses", "s3://no-such-bucket/logs/", "-q"]);
+    assert_eq!(missing.code, Some(3), "{}", missing.stderr);
+    assert!(
+        missing.stderr.contains("s3://no-such-bucket/logs/") && missing.stderr.contains("no such object"),
+        "{}",
+        missing.stderr
+    );
+    let nobody = run(&cloud.stack.url, &["accesses", "s3:///logs/", "-q"]);
+    assert!(nobody.code == Some(3) && nobody.stderr.contains("names no bucket"), "{}", nobody.stderr);
+    let empty = run(&cloud.stack.url, &["accesses", &format!("s3://{}/nothing/", deployment.bucket), "-q"]);
+    assert!(empty.code == Some(3) && empty.stderr.contains("no log files"), "{}", empty.stderr);
+
+    let read = json!({"Records": [e2e::read("r1", "app", 0, "prod/db")]}).to_string();
+    deployment.put("a.json", read.as_bytes());
+    deployment.put("b.json", b"{\"Records\":[{");
+    let bucket = format!("s3://{}/", deployment.bucket);
+    // The first bodies break off, and are asked for again.
+    proxy.plan(|call| if call.index < 3 && call.operation == "GetObject" { Fault::Truncated } else { Fault::None });
+    let printed = run(&proxy.url, &["accesses", &bucket, "-f", "jsonl", "-q"]);
+    assert_eq!((printed.code, printed.stdout.lines().count()), (Some(3), 1), "{}", printed.stderr);
+    assert!(printed.stderr.contains("/b.json"), "{}", printed.stderr);
+}
