@@ -6,6 +6,36 @@ const LOGS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/logs");
 const POLICY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/access-policy.yaml");
 
 #[test]
+fn findings_are_the_alerts() {
+    let print = |format: &str| secretrail(&["replay", LOGS, "--policy", POLICY, "-q", "-f", format]).stdout;
+    let lines =
+        |text: &str| text.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<serde_json::Value>>();
+    let (alerts, findings) = (lines(&print("jsonl")), lines(&print("ocsf")));
+    assert_eq!(alerts.len(), findings.len());
+    for (alert, finding) in alerts.iter().zip(&findings) {
+        let severity = finding["severity"].as_str().unwrap().to_lowercase();
+        assert_eq!(
+            (&finding["finding_info"]["uid"], severity.as_str()),
+            (&alert["id"], alert["rule"]["level"].as_str().unwrap())
+        );
+        // Required by class 2004 of OCSF 1.5.0.
+        for field in [
+            "activity_id",
+            "category_uid",
+            "class_uid",
+            "finding_info",
+            "metadata",
+            "severity_id",
+            "time",
+            "type_uid",
+            "cloud",
+        ] {
+            assert!(!finding[field].is_null(), "{field}");
+        }
+    }
+}
+
+#[test]
 fn the_replay_tells_the_five_stories_and_nothing_else() {
     let printed = secretrail(&["replay", LOGS, "--policy", POLICY, "-f", "csv"]);
     assert_eq!(printed.code, 0, "{}", printed.stderr);

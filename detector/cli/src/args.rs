@@ -358,6 +358,8 @@ pub enum Format {
     Jsonl,
     /// For spreadsheets; text that would be a formula is quoted.
     Csv,
+    /// OCSF Detection Findings (class 2004, version 1.5.0), one on each line; alerts only.
+    Ocsf,
 }
 
 /// When to use colours.

@@ -9,7 +9,7 @@ use secretrail_engine::rule::RuleMeta;
 
 use crate::Failure;
 use crate::args::Format;
-use crate::output::{Out, csv, table};
+use crate::output::{self, Out, csv, table};
 
 /// Alerts that are shown one by one, of each kind.
 const SHOWN: usize = 20;
@@ -42,6 +42,7 @@ pub fn write(before: &[Alert], after: &[Alert], format: Format, out: &mut Out<'_
             };
             out.values(&changes.iter().map(value).collect::<Vec<_>>())
         }
+        Format::Ocsf => Err(output::alerts_only()),
         Format::Csv => {
             let header = ["rule_id", "title", "level", "kept", "gained", "lost"];
             let rows = csv::rows(header, changes.iter().map(|(id, change)| row(id, change)));

@@ -7,7 +7,7 @@ use secretrail_engine::gaps::{self, Gap, Missing};
 use secretrail_engine::time::EventTime;
 
 use crate::args::{self, Format};
-use crate::output::{Out, csv, table};
+use crate::output::{self, Out, csv, table};
 use crate::settings::Settings;
 use crate::{Failure, Found, Host, close, find, load};
 
@@ -33,6 +33,7 @@ struct Line {
 pub fn run(args: &args::Gaps, host: &mut Host) -> Result<u8, Failure> {
     let started = Instant::now();
     let settings = Settings::new(&args.input, &args.output, host)?;
+    settings.must_not_be_ocsf()?;
     let pack = load::rules(&args::RuleFiles::default())?.set;
     let mut out = Out::open(&settings)?;
     let found = find(&settings, &pack, None, host)?;
@@ -102,6 +103,7 @@ fn write(lines: &[Line], format: Format, out: &mut Out<'_>) -> Result<(), Failur
             };
             out.values(&lines.iter().map(value).collect::<Vec<_>>())
         }
+        Format::Ocsf => Err(output::alerts_only()),
         Format::Csv => {
             let row = |l: &Line| {
                 [&l.account, &l.region, &l.from.to_string(), &l.to.to_string(), l.kind, &l.what].map(str::to_owned)

@@ -148,6 +148,7 @@ fn execute(command: Command, host: &mut Host) -> Result<u8, Failure> {
         Command::Man => print(host, &manual()?).map(|()| exit::DONE),
         Command::Accesses(args) => {
             let settings = Settings::new(&args.input, &args.output, host)?;
+            settings.must_not_be_ocsf()?;
             let mut out = Out::open(&settings)?;
             let found = find(&settings, &RuleSet::default(), None, host)?;
             out.accesses(&found.accesses)?;
@@ -180,6 +181,9 @@ fn replay(args: &args::Replay, started: Instant, host: &mut Host) -> Result<u8, 
         let message =
             "--compare reads the logs twice, and standard input can be read only once; write it to a file first";
         return Err(Failure::Usage(message.to_owned()));
+    }
+    if !args.compare.is_empty() {
+        settings.must_not_be_ocsf()?;
     }
     let load = |rules: &[std::path::PathBuf], host: &mut Host| {
         let files = args::RuleFiles { rules: rules.to_vec(), vars: args.files.vars.clone() };

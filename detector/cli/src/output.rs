@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use secretrail_engine::access::Access;
 use secretrail_engine::access::json_v1::AccessV1;
-use secretrail_engine::alert::Alert;
 use secretrail_engine::alert::json_v1::AlertV1;
+use secretrail_engine::alert::{Alert, ocsf};
 use secretrail_engine::parallel;
 use tempfile::NamedTempFile;
 
@@ -86,6 +86,10 @@ impl<'s> Out<'s> {
                 self.lines(alerts, |alert, out| serde_json::to_writer(out, &AlertV1::from(alert)))
             }
             Format::Csv => self.text(csv::alerts(alerts)),
+            Format::Ocsf => self.lines(alerts, |alert, out| {
+                out.extend_from_slice(ocsf::detection_finding(alert).as_bytes());
+                Ok(())
+            }),
             Format::Table => self.text(Ok(table::alerts(alerts, self.settings))),
         }
     }
@@ -101,6 +105,7 @@ impl<'s> Out<'s> {
                 self.lines(accesses, |access, out| serde_json::to_writer(out, &AccessV1::from(&**access)))
             }
             Format::Csv => self.text(csv::accesses(accesses)),
+            Format::Ocsf => Err(alerts_only()),
             Format::Table => self.text(Ok(table::accesses(accesses))),
         }
     }
@@ -191,6 +196,14 @@ impl<'s> Out<'s> {
             target => target.complete(),
         }
     }
+}
+
+/// OCSF has a class for findings; what else there is has other forms.
+#[must_use]
+pub fn alerts_only() -> Failure {
+    Failure::Usage(
+        "ocsf is a form of alerts: use it with replay and without --compare, or choose another -f".to_owned(),
+    )
 }
 
 /// Writes a file beside the output; it appears only when it is complete.

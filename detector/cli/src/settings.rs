@@ -12,6 +12,7 @@ use secretrail_engine::seen::Memory;
 use secretrail_engine::time::EventTime;
 
 use crate::args::{Aws, Color, Destination, Format, Input, Output};
+use crate::output;
 use crate::walk::{Object, Place};
 use crate::{Failure, Host};
 
@@ -81,6 +82,15 @@ impl Settings {
             color: false,
             show_progress: !destination.quiet && !destination.no_progress && host.stderr_is_terminal,
         })
+    }
+
+    /// Says at once that the output asked for is a form of alerts only.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Usage`].
+    pub fn must_not_be_ocsf(&self) -> Result<(), Failure> {
+        if self.format == Format::Ocsf { Err(output::alerts_only()) } else { Ok(()) }
     }
 
     /// A bar over the bytes to read as they are stored, with the time that is left; hidden where standard error is no
