@@ -83,3 +83,27 @@ fn every_read_of_the_example_has_its_decrypt() {
     );
     assert!(printed.stderr.contains("skipped files  1 digest"), "{}", printed.stderr);
 }
+
+#[test]
+fn explain_shows_what_is_behind_an_alert() {
+    let alerts = secretrail(&["replay", LOGS, "--policy", POLICY, "-q", "-f", "jsonl"]).stdout;
+    let alerts: Vec<serde_json::Value> = alerts.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for alert in &alerts {
+        let id = alert["id"].as_str().unwrap();
+        let printed = secretrail(&["explain", &id[..12], LOGS, "--policy", POLICY, "-q"]);
+        assert_eq!(printed.code, 0, "{}", printed.stderr);
+        assert!(printed.stdout.contains(alert["summary"].as_str().unwrap()) && printed.stdout.contains(id));
+        for access in alert["accesses"].as_array().unwrap() {
+            for event in [&access["event_id"], &access["decrypt"]["event_id"]].iter().filter_map(|id| id.as_str()) {
+                assert!(printed.stdout.contains(&format!("\"eventID\": \"{event}\"")), "{event} of {id}");
+            }
+        }
+        assert!(printed.stdout.contains("look next:\n"), "{}", printed.stdout);
+    }
+    let none = secretrail(&["explain", "ffffffffffff", LOGS, "-q"]);
+    assert!(none.code == 3 && none.stderr.contains("not among the"), "{}", none.stderr);
+    let all = secretrail(&["explain", "", LOGS, "-q"]);
+    assert!(all.code == 64 && all.stderr.contains("give more of the id"), "{}", all.stderr);
+    let stdin = secretrail(&["explain", "ab", "-", "-q"]);
+    assert!(stdin.code == 64 && stdin.stderr.contains("reads the logs twice"), "{}", stdin.stderr);
+}

@@ -36,6 +36,9 @@ pub enum Command {
     /// What the logs cannot show: missing deliveries, KMS events and records, and trails that were blinded.
     #[command(after_help = EXIT_CODES)]
     Gaps(Gaps),
+    /// One alert with everything behind it: what was counted, the raw records, and where to look next.
+    #[command(after_help = EXIT_CODES)]
+    Explain(Explain),
     /// Propose an access policy from history, for a person to review.
     #[command(after_help = EXIT_CODES)]
     Baseline(Baseline),
@@ -77,6 +80,26 @@ pub struct Summary {
     /// Lines of each list.
     #[arg(long, value_name = "N", default_value_t = 5, help_heading = "Output")]
     pub top: usize,
+    /// Where to, and how loudly.
+    #[command(flatten)]
+    pub destination: Destination,
+}
+
+/// Arguments of `explain`.
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// Id of the alert, or its first characters.
+    #[arg(value_name = "ALERT-ID")]
+    pub alert: String,
+    /// What to read.
+    #[command(flatten)]
+    pub input: Input,
+    /// Which rules: those that raised the alert.
+    #[command(flatten)]
+    pub files: RuleFiles,
+    /// Who is expected to read what.
+    #[command(flatten)]
+    pub policy: PolicyFile,
     /// Where to, and how loudly.
     #[command(flatten)]
     pub destination: Destination,

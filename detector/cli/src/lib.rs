@@ -6,6 +6,7 @@ pub mod baseline;
 pub mod closing;
 pub mod compare;
 pub mod exit;
+pub mod explain;
 pub mod gaps;
 pub mod load;
 pub mod output;
@@ -35,6 +36,7 @@ use secretrail_engine::time::EventTime;
 
 use crate::args::{Cli, Command};
 use crate::output::Out;
+use crate::remote::Reach;
 use crate::settings::Settings;
 use crate::walk::{Object, Problem};
 
@@ -138,6 +140,7 @@ fn execute(command: Command, host: &mut Host) -> Result<u8, Failure> {
         Command::Replay(args) => replay(&args, started, host),
         Command::Gaps(args) => gaps::run(&args, host),
         Command::Summary(args) => summary::run(&args, host),
+        Command::Explain(args) => explain::run(&args, host),
         Command::Baseline(args) => baseline::run(&args, host),
         Command::Rules(command) => rules::run(&command, host),
         Command::Completions { shell } => {
@@ -218,14 +221,10 @@ fn replay(args: &args::Replay, started: Instant, host: &mut Host) -> Result<u8, 
 
 /// Reads everything and takes it through the pipeline as one batch.
 fn find(settings: &Settings, rules: &RuleSet, policy: Option<&Policy>, host: &mut Host) -> Result<Found, Failure> {
-    let needs_s3 = settings.paths.iter().any(|path| walk::bucket_and_prefix(path).is_some());
-    let client = if needs_s3 { Some(remote::Client::new(&settings.aws).map_err(Failure::Input)?) } else { None };
-    let none = || "no path in S3 was named".to_owned();
-    let list = |bucket: &str, prefix: &str, opens: Option<&walk::Opens<'_>>| {
-        client.as_ref().ok_or_else(none)?.list(bucket, prefix, opens)
-    };
-    let fetch = |object: &walk::Remote| client.as_ref().ok_or_else(none)?.fetch(object);
-    let objects = walk::walk(&settings.paths, &settings.selection, &list);
+    let reach = Reach::new(settings)?;
+    let fetch = |object: &walk::Remote| reach.fetch(object);
+    let objects =
+        walk::walk(&settings.paths, &settings.selection, &|bucket, prefix, opens| reach.list(bucket, prefix, opens));
     let progress = settings.progress(&objects.objects);
     let sources = read::Sources { stdin: &mut *host.stdin, fetch: &fetch };
     let mut reading = read::read(&objects.objects, rules, &settings.selection, settings.threads, sources, &progress);

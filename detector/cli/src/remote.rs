@@ -1,12 +1,52 @@
 //! S3, behind the feature of that name: a runtime of its own, and calls that wait.
 
+use crate::Failure;
 use crate::args::Aws;
-use crate::walk::{Opens, Remote};
+use crate::settings::Settings;
+use crate::walk::{Opens, Remote, bucket_and_prefix};
 
 #[cfg(feature = "s3")]
 pub use self::with_sdk::Client;
 #[cfg(not(feature = "s3"))]
 pub use self::without_sdk::Client;
+
+/// S3 as far as a run needs it: nothing where no path is there.
+pub struct Reach(Option<Client>);
+
+impl Reach {
+    /// A client, if a path asks for one.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Input`] when there is none to be had.
+    pub fn new(settings: &Settings) -> Result<Self, Failure> {
+        let is_needed = settings.paths.iter().any(|path| bucket_and_prefix(path).is_some());
+        let client = is_needed.then(|| Client::new(&settings.aws)).transpose();
+        client.map(Self).map_err(Failure::Input)
+    }
+
+    fn client(&self) -> Result<&Client, String> {
+        self.0.as_ref().ok_or_else(|| "no path in S3 was named".to_owned())
+    }
+
+    /// See [`Client::list`].
+    ///
+    /// # Errors
+    ///
+    /// Why the bucket could not be listed.
+    pub fn list(&self, bucket: &str, prefix: &str, opens: Option<&Opens<'_>>) -> Result<Vec<Remote>, String> {
+        self.client()?.list(bucket, prefix, opens)
+    }
+
+    /// See [`Client::fetch`].
+    ///
+    /// # Errors
+    ///
+    /// Why it could not be read.
+    pub fn fetch(&self, object: &Remote) -> Result<Vec<u8>, String> {
+        self.client()?.fetch(object)
+    }
+}
 
 #[cfg(feature = "s3")]
 mod with_sdk {

@@ -455,9 +455,20 @@ fn looked_up(unit: &[u8]) -> Option<String> {
 ///
 /// See [`Scanner::read`].
 pub fn records(bytes: &[u8]) -> Result<Vec<String>, ReadError> {
+    records_with(bytes, |_| true)
+}
+
+/// The records of an object whose bytes are wanted, as they are.
+///
+/// # Errors
+///
+/// See [`Scanner::read`].
+pub fn records_with(bytes: &[u8], wanted: impl Fn(&[u8]) -> bool) -> Result<Vec<String>, ReadError> {
     let mut records = Vec::new();
     let mut keep = |piece: Piece<'_>| {
-        if let Piece::Unit { bytes, .. } = piece {
+        if let Piece::Unit { bytes, .. } = piece
+            && wanted(bytes)
+        {
             records.push(looked_up(bytes).unwrap_or_else(|| String::from_utf8_lossy(bytes).into_owned()));
         }
     };

@@ -1,0 +1,146 @@
+//! `explain`: one alert with everything behind it. The logs are read twice: once for the alerts, once for the raw records.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::time::Instant;
+
+use secretrail_engine::alert::{Alert, text};
+use secretrail_engine::scan::records_with;
+use secretrail_engine::{neutral, parallel};
+use serde_json::Value;
+
+use crate::output::Out;
+use crate::remote::Reach;
+use crate::settings::Settings;
+use crate::walk::{Object, Place};
+use crate::{Failure, Host, args, close, find, load};
+
+/// Seconds around an alert in which to look next.
+const AROUND: i64 = 3_600;
+
+/// Runs the command and gives its exit code.
+///
+/// # Errors
+///
+/// [`Failure`].
+pub fn run(args: &args::Explain, host: &mut Host) -> Result<u8, Failure> {
+    let started = Instant::now();
+    let settings = Settings::plain(&args.input, &args.destination, host)?;
+    if settings.paths.iter().any(|path| path.as_os_str() == "-") {
+        let message =
+            "explain reads the logs twice, and standard input can be read only once; write it to a file first";
+        return Err(Failure::Usage(message.to_owned()));
+    }
+    let rules = load::rules(&args.files)?.set;
+    let policy = load::policy(&args.policy)?;
+    let mut out = Out::open(&settings)?;
+    let found = find(&settings, &rules, policy.as_ref(), host)?;
+    let alert = one(&found.alerts, &args.alert)?;
+    let reach = Reach::new(&settings)?;
+    let ids = events(alert);
+    let records = parallel::map(settings.threads, &found.objects, |object| raw(object, &ids, &reach));
+    let records: Vec<(String, String)> = records.into_iter().flatten().collect();
+    out.raw(&told(alert, &args.input, &records))?;
+    out.finish(host)?;
+    Ok(close(&settings, &found, started, Some(rules.len()), host))
+}
+
+/// The alert that is meant.
+fn one<'a>(alerts: &'a [Alert], id: &str) -> Result<&'a Alert, Failure> {
+    let mut fitting = alerts.iter().filter(|alert| alert.id.0.starts_with(id));
+    match (fitting.next(), fitting.count()) {
+        (Some(alert), 0) => Ok(alert),
+        (Some(_), more) => Err(Failure::Usage(format!("{id}: {} alerts begin so; give more of the id", more + 1))),
+        (None, _) => {
+            let count = alerts.len();
+            let message = format!(
+                "{id}: not among the {count} alerts of these logs; rules, policy and logs must be those that raised it"
+            );
+            Err(Failure::Input(message))
+        }
+    }
+}
+
+/// Ids of the events that the alert shows: its accesses and their key uses, or the event that its summary names.
+fn events(alert: &Alert) -> BTreeSet<String> {
+    let accesses = alert.accesses.iter();
+    let ids = accesses.flat_map(|access| [Some(&access.head.event_id), access.decrypt.event_id.as_ref()]);
+    let named = alert.summary.rsplit_once(", event ").map(|(_, id)| id.to_owned());
+    ids.flatten().map(|id| id.to_string()).chain(named.filter(|_| alert.accesses.is_empty())).collect()
+}
+
+/// The records of an object with these event ids, with the name of the object. What cannot be read was told before.
+fn raw(object: &Object, ids: &BTreeSet<String>, reach: &Reach) -> Vec<(String, String)> {
+    let bytes = match &object.place {
+        Place::File(path) => std::fs::read(path).unwrap_or_default(),
+        Place::S3(remote) => reach.fetch(remote).unwrap_or_default(),
+        Place::Stdin => Vec::new(),
+    };
+    let finders: Vec<memchr::memmem::Finder<'_>> = ids.iter().map(memchr::memmem::Finder::new).collect();
+    let wanted = |unit: &[u8]| finders.iter().any(|finder| finder.find(unit).is_some());
+    // An id may stand elsewhere in a record: only its own `eventID` counts.
+    let is_one = |record: &String| {
+        let value: Option<Value> = serde_json::from_str(record).ok();
+        value.and_then(|v| Some(ids.contains(v.get("eventID")?.as_str()?))).unwrap_or(false)
+    };
+    let records = records_with(&bytes, wanted).unwrap_or_default();
+    records.into_iter().filter(is_one).map(|record| (object.name.clone(), record)).collect()
+}
+
+fn told(alert: &Alert, input: &args::Input, records: &[(String, String)]) -> String {
+    let mut text = text::body(alert);
+    writeln!(text, "rule file  {}", neutral::line(&alert.rule.file)).ok();
+    text.push_str("\nrecords:\n");
+    for (object, record) in records {
+        writeln!(text, "  {}", neutral::line(object)).ok();
+        let pretty = serde_json::from_str::<Value>(record).map(|value| format!("{value:#}"));
+        for line in pretty.unwrap_or_else(|_| record.clone()).lines() {
+            writeln!(text, "    {}", neutral::line(line)).ok();
+        }
+    }
+    if records.is_empty() {
+        text.push_str("  none found by their event ids\n");
+    }
+    text.push_str("\nlook next:\n");
+    let paths: Vec<String> = input.paths.iter().map(|path| quoted(&path.to_string_lossy())).collect();
+    let span = format!("--from {} --to {}", alert.time.plus(-AROUND), alert.time.plus(AROUND));
+    for (why, option) in next(alert) {
+        writeln!(text, "  # {why}\n  secretrail accesses {} {option} {span}", paths.join(" ")).ok();
+    }
+    text
+}
+
+/// What an analyst may want to see beside the alert: what it is for, and the option that selects it.
+fn next(alert: &Alert) -> Vec<(&'static str, String)> {
+    let mut all = Vec::new();
+    if let Some(principal) = &alert.principal {
+        all.push((
+            "everything that this principal read around that time",
+            format!("--principal {}", quoted(principal)),
+        ));
+    }
+    let keys: BTreeSet<&str> =
+        alert.accesses.iter().filter_map(|access| access.head.access_key_id.as_deref()).collect();
+    if let (Some(key), 1) = (keys.first(), keys.len()) {
+        all.push(("everything that was read with this access key", format!("--access-key {}", quoted(key))));
+    }
+    let sources: BTreeSet<&str> = alert.accesses.iter().filter_map(|access| access.head.source.ip.as_deref()).collect();
+    if let (Some(source), 1) = (sources.first(), sources.len()) {
+        all.push(("who else came from there", format!("--source {}", quoted(source))));
+    }
+    if let ([secret], 1) = (alert.secrets.as_slice(), alert.secrets_total) {
+        all.push(("who else read this secret", format!("--secret {}", quoted(secret))));
+    }
+    all
+}
+
+/// For a shell: in single quotes, whatever it holds.
+fn quoted(text: &str) -> String {
+    let text = neutral::line(text);
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@=+,".contains(c);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        text.into_owned()
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
+}
