@@ -82,7 +82,14 @@ impl World {
     }
 
     fn start(&self, deployment: &Deployment, endpoint: &str) -> Function {
+        self.start_with(deployment, endpoint, "1s")
+    }
+
+    /// A function that leaves alerts to others for so long.
+    fn start_with(&self, deployment: &Deployment, endpoint: &str, lease: &str) -> Function {
         let mut settings = deployment.settings(endpoint);
+        settings.retain(|(name, _)| *name != "SECRETRAIL_LEASE");
+        settings.push(("SECRETRAIL_LEASE", lease.to_owned()));
         settings.push(("SECRETRAIL_POLICY", self.policy.clone()));
         Function::start(BOOTSTRAP, &settings).unwrap()
     }
@@ -311,7 +318,7 @@ fn eight_workers_get_everything_three_times_in_any_order() {
         for place in (1..all.len()).rev() {
             all.swap(place, dice.roll(place as u64 + 1) as usize);
         }
-        let functions: Vec<Function> = (0..8).map(|_| world.start(&deployment, &proxy.url)).collect();
+        let functions: Vec<Function> = (0..8).map(|_| world.start_with(&deployment, &proxy.url, "60s")).collect();
         let next = AtomicUsize::new(0);
         std::thread::scope(|scope| {
             for function in &functions {

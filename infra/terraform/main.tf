@@ -53,8 +53,9 @@ resource "aws_dynamodb_table" "table" {
     enabled = true
   }
 
+  # Without a key of one's own, the table is encrypted with a key that DynamoDB owns, which costs nothing.
   server_side_encryption {
-    enabled     = true
+    enabled     = local.has_key
     kms_key_arn = local.key
   }
 }
@@ -222,7 +223,7 @@ resource "aws_iam_role_policy" "role" {
       !local.has_key ? [] : [{
         Sid      = "UseKey"
         Effect   = "Allow"
-        Action   = ["kms:Decrypt", "kms:GenerateDataKey"]
+        Action   = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey"]
         Resource = var.key_arn
       }],
       !local.has_rules ? [] : [{
