@@ -193,6 +193,21 @@ fn files_become_alerts_by_a_topic_that_is_there_already() {
     assert_eq!(stack.receive(&heard, 1, Duration::from_secs(30)).len(), 1, "{}", stack.server.log());
 }
 
+#[test]
+fn files_become_alerts_by_a_queue_that_is_there_already() {
+    let server = Server::stack();
+    let queue = sqs(&server.url, "CreateQueue", &json!({"QueueName": "mine"}))["QueueUrl"].as_str().unwrap().to_owned();
+    let arn = format!("arn:aws:sqs:{LOCAL_REGION}:{LOCAL_ACCOUNT}:mine");
+    let stack = Stack::deploy(server, &template(), &[("Trigger", "Queue"), ("TriggerQueueArn", &arn)]);
+    let (url, heard) = (&stack.server.url, stack.listen());
+    s3(url, "PUT", &format!("/logs/{}", key("a")), theft("e1"));
+    let object = json!({"bucket": {"name": "logs"}, "object": {"key": key("a")}});
+    let message =
+        json!({"Records": [{"eventSource": "aws:s3", "eventName": "ObjectCreated:Put", "s3": object}]}).to_string();
+    sqs(url, "SendMessage", &json!({"QueueUrl": queue, "MessageBody": message}));
+    assert_eq!(stack.receive(&heard, 1, Duration::from_secs(30)).len(), 1, "{}", stack.server.log());
+}
+
 /// The template with a statement of the role that allows nothing.
 fn without(template: &str, sid: &str) -> String {
     let (before, after) = template.split_once(&format!("Sid: {sid}\n")).unwrap_or_else(|| panic!("no statement {sid}"));

@@ -227,6 +227,8 @@ fn what_is_bad_comes_back_and_what_is_good_beside_it_goes_through() {
     }
     assert!(has(&log, "message not understood", "not JSON") && has(&log, "message not understood", "hello"));
     assert_eq!((metric(&log, "MessagesHandedBack"), metric(&log, "ObjectsSkipped")), (5.0, 3.0));
+    let told = log.iter().find_map(|line| line.get("SkippedByReason")).expect("what was passed over is told by reason");
+    assert_eq!((&told["digest"], &told["not a log file"]), (&json!(1), &json!(1)));
     // What stood before the cut is told all the same.
     assert_eq!(shop.deployment.published().len(), 1, "both thefts are of one principal in one hour");
     assert!(!log.iter().any(|line| line.to_string().contains("prod/db")), "no secret is named in the log");

@@ -122,7 +122,7 @@ fn main() {
     }
 
     let deployment = cloud.deploy();
-    let mut records = noise(11_000);
+    let mut records = noise(27_000);
     records.extend(reads(100, 20));
     let bytes = packed(&records);
     let function = start(&deployment, &cloud.stack.url, &[]);

@@ -74,6 +74,8 @@ pub const METRICS: [(&str, &str); 20] = [
 #[derive(Debug, Default)]
 pub struct Metrics {
     values: BTreeMap<&'static str, Vec<f64>>,
+    /// What was passed over, by reason: told beside the metrics, where a query of the log finds it.
+    skipped: BTreeMap<&'static str, u64>,
 }
 
 impl Metrics {
@@ -104,6 +106,9 @@ impl Metrics {
     /// Takes over what a report of the engine counted.
     pub fn count(&mut self, report: &Report) {
         let skipped = report.records_skipped.values().sum();
+        for (reason, count) in reasons(report) {
+            *self.skipped.entry(reason).or_default() += count;
+        }
         let paired = report.accesses.get(&secretrail_engine::access::DecryptStatus::Paired).copied().unwrap_or(0);
         for (name, count) in [
             ("Objects", report.objects),
@@ -131,6 +136,9 @@ impl Metrics {
         let directive = json!({"Namespace": NAMESPACE, "Dimensions": [["FunctionName"]], "Metrics": metrics});
         line.insert("_aws".to_owned(), json!({"Timestamp": timestamp, "CloudWatchMetrics": [directive]}));
         line.insert("FunctionName".to_owned(), json!(function));
+        if !self.skipped.is_empty() {
+            line.insert("SkippedByReason".to_owned(), json!(self.skipped));
+        }
         for (name, values) in &self.values {
             let value = if let [one] = values.as_slice() { json!(one) } else { json!(values) };
             line.insert((*name).to_owned(), value);
@@ -147,9 +155,13 @@ impl Metrics {
 /// What was passed over, by reason.
 #[must_use]
 pub fn skipped(report: &Report) -> Value {
+    json!(reasons(report).collect::<BTreeMap<_, _>>())
+}
+
+fn reasons(report: &Report) -> impl Iterator<Item = (&'static str, u64)> + '_ {
     let objects = report.objects_skipped.iter().map(|(reason, count)| (reason.as_str(), *count));
     let records = report.records_skipped.iter().map(|(reason, count)| (reason.as_str(), *count));
-    json!(objects.chain(records).collect::<BTreeMap<_, _>>())
+    objects.chain(records)
 }
 
 #[cfg(test)]
