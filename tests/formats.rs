@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use e2e::{decrypt_secret, denied, harvest, read, run, secret_arn};
+use e2e::{decrypt_secret, denied, direct_decrypt, harvest, read, run, secret_arn};
 use secretrail_aws::sns::{Format, Message};
 use secretrail_engine::alert::{Alert, chat, json_v1, ocsf, text};
 use secretrail_engine::rule::RuleSet;
@@ -35,10 +35,7 @@ fn rules() -> RuleSet {
 
 /// An alert about one event, and one about many.
 fn alerts() -> Vec<Alert> {
-    let mut direct = decrypt_secret("e1", "thief", 0, "prod/db");
-    direct["userIdentity"].as_object_mut().unwrap().remove("invokedBy");
-    direct["sourceIPAddress"] = json!("198.51.100.7");
-    let mut records = vec![direct];
+    let mut records = vec![direct_decrypt("e1", "thief", 0, "prod/db")];
     records.extend((0..6).map(|i| denied(&format!("n{i}"), "prober", 60 + i, &format!("prod/s{i}"))));
     let mut alerts = run(&records, &rules(), None).alerts;
     alerts.retain(|alert| {

@@ -1,15 +1,14 @@
 //! The template itself, deployed to a stand-in: files in, alerts out, and what cannot be read in the dead-letter queue.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use e2e::cloud::{LOCAL_ACCOUNT, LOCAL_REGION};
-use e2e::decrypt_secret;
 use e2e::deployment::{s3, sns, sqs};
 use e2e::local::Server;
+use e2e::theft;
 use secretrail_lambda::config::{HORIZON, LEARNING, MEMORY, SETTINGS, Setting};
 use secretrail_lambda::telemetry::METRICS;
 use serde_json::{Value, json};
@@ -114,15 +113,6 @@ impl Stack {
 
 fn cloudformation(url: &str, form: &str) -> String {
     e2e::deployment::form(url, "cloudformation", form, "2010-05-15")
-}
-
-fn theft(id: &str) -> Vec<u8> {
-    let mut decrypt = decrypt_secret(id, "thief", 0, "prod/db");
-    decrypt["userIdentity"].as_object_mut().unwrap().remove("invokedBy");
-    decrypt["sourceIPAddress"] = json!("198.51.100.7");
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    encoder.write_all(json!({"Records": [decrypt]}).to_string().as_bytes()).unwrap();
-    encoder.finish().unwrap()
 }
 
 fn key(name: &str) -> String {

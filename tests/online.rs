@@ -1,14 +1,13 @@
 //! The real function on stand-ins for AWS: the same alerts as the replay, in other orders and batches.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use e2e::deployment::{Cloud, Deployment};
 use e2e::function::{Ended, Function};
 use e2e::proxy::{Fault, Proxy};
-use e2e::{decrypt_secret, denied, read, secretrail};
+use e2e::{denied, direct_decrypt, packed, read, secretrail, theft};
 use serde_json::{Value, json};
 
 const BOOTSTRAP: &str = env!("CARGO_BIN_EXE_bootstrap-under-test");
@@ -135,20 +134,6 @@ struct Shop {
 
 const KEY: &str = "AWSLogs/111122223333/CloudTrail/eu-west-1/2026/03/02/111122223333_CloudTrail_eu-west-1_20260302T1005Z_a+b =c.json.gz";
 
-/// An object with a direct decryption, which the pack alerts about at sight.
-fn theft(id: &str) -> Vec<u8> {
-    let mut decrypt = decrypt_secret(id, "thief", 0, "prod/db");
-    decrypt["userIdentity"].as_object_mut().unwrap().remove("invokedBy");
-    decrypt["sourceIPAddress"] = json!("198.51.100.7");
-    packed(&json!({"Records": [decrypt]}).to_string())
-}
-
-fn packed(text: &str) -> Vec<u8> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    encoder.write_all(text.as_bytes()).unwrap();
-    encoder.finish().unwrap()
-}
-
 impl Shop {
     fn open() -> Self {
         let cloud = Cloud::start();
@@ -192,12 +177,8 @@ fn what_is_bad_comes_back_and_what_is_good_beside_it_goes_through() {
     let shop = Shop::open();
     let function = shop.start(&[("SECRETRAIL_MAX_OBJECT_BYTES", "4000")]);
     let whole = theft("e1");
-    let two = packed(
-        &json!({"Records": [
-        serde_json::from_str::<Value>(&String::from_utf8(unpacked(&theft("e2"))).unwrap()).unwrap()["Records"][0],
-        read("r1", "app", 0, "x".repeat(3_000).as_str())]})
-        .to_string(),
-    );
+    let two = [direct_decrypt("e2", "thief", 0, "prod/db"), read("r1", "app", 0, &"x".repeat(3_000))];
+    let two = packed(json!({"Records": two}).to_string().as_bytes());
     let mut noise = Vec::new();
     let mut state = 1_u32;
     noise.resize_with(6_000, || {
@@ -239,12 +220,6 @@ fn what_is_bad_comes_back_and_what_is_good_beside_it_goes_through() {
     assert!(before > 3 && calls.len() == 1, "{calls:?}");
     let Ended::Error(error) = function.invoke(&json!({"what": "is this"}), ENOUGH) else { panic!("an error is told") };
     assert!(error.to_string().contains("it has the fields what"), "{error}");
-}
-
-fn unpacked(bytes: &[u8]) -> Vec<u8> {
-    let mut text = Vec::new();
-    std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(bytes), &mut text).unwrap();
-    text
 }
 
 #[test]
@@ -322,7 +297,7 @@ fn topics_get_their_own_form_and_levels_and_fifo_topics_their_ids() {
     );
     let function = shop.start(&[("SECRETRAIL_TOPICS", &topics)]);
     let denied = json!({"Records": [denied("n1", "app", 1, "prod/db")]}).to_string();
-    let messages = vec![shop.put(KEY, &theft("e1")), shop.put("denied.json.gz", &packed(&denied))];
+    let messages = vec![shop.put(KEY, &theft("e1")), shop.put("denied.json.gz", &packed(denied.as_bytes()))];
     assert_eq!(back(&answered(&function, &batch(messages))), Vec::<&str>::new());
     let standard = shop.deployment.published();
     assert!(standard.values().all(|bodies| bodies[0]["schema"] == "secretrail.alert/1"));

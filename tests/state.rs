@@ -13,7 +13,7 @@ use proptest::test_runner::TestRunner;
 use secretrail_aws::dynamodb::DynamoStore;
 use secretrail_engine::alert::{Alert, Evidence};
 use secretrail_engine::ids::Text;
-use secretrail_engine::rule::{Level, RuleMeta, RuleSet};
+use secretrail_engine::rule::RuleSet;
 use secretrail_engine::seen::Memory;
 use secretrail_engine::state::memory::MemoryStore;
 use secretrail_engine::state::{CoverageMark, Fact, LooseEnd, StateStore, WindowKey, WindowRange, contract};
@@ -96,7 +96,7 @@ fn evidence(secs: u32) -> Evidence {
 }
 
 fn window(group: u8) -> WindowKey {
-    WindowKey { rule: "rule".into(), group: vec![("principal.arn".into(), format!("p{group}").into())] }
+    contract::window(&format!("p{group}"))
 }
 
 fn fact((group, secs, value): (u8, u32, u8)) -> (WindowKey, Fact) {
@@ -106,17 +106,7 @@ fn fact((group, secs, value): (u8, u32, u8)) -> (WindowKey, Fact) {
 }
 
 fn alert(number: u8) -> Alert {
-    let meta = RuleMeta {
-        id: "rule".into(),
-        title: "title".into(),
-        level: Level::High,
-        tags: Vec::new(),
-        false_positives: Vec::new(),
-        references: Vec::new(),
-        file: "rule.yml".into(),
-    };
-    let id = Alert::single_id(&meta, &number.to_string());
-    Alert::new(id, Arc::new(meta), None, vec![evidence(number.into())])
+    contract::alert(&number.to_string())
 }
 
 fn mark(number: u8) -> CoverageMark {

@@ -106,6 +106,21 @@ pub fn decrypt_secret(id: &str, who: &str, secs: i64, name: &str) -> Value {
     decrypt(id, who, secs, json!({"SecretARN": secret_arn(name), "SecretVersionId": "v1"}))
 }
 
+/// A Decrypt of a secret without a service in between, which the pack alerts about at sight.
+#[must_use]
+pub fn direct_decrypt(id: &str, who: &str, secs: i64, name: &str) -> Value {
+    let mut decrypt = decrypt_secret(id, who, secs, name);
+    decrypt["userIdentity"].as_object_mut().expect("an identity is an object").remove("invokedBy");
+    decrypt["sourceIPAddress"] = json!("198.51.100.7");
+    decrypt
+}
+
+/// A log object with nothing but a theft in it.
+#[must_use]
+pub fn theft(id: &str) -> Vec<u8> {
+    packed(json!({"Records": [direct_decrypt(id, "thief", 0, "prod/db")]}).to_string().as_bytes())
+}
+
 /// The Decrypt of a parameter.
 #[must_use]
 pub fn decrypt_parameter(id: &str, who: &str, secs: i64, name: &str) -> Value {
@@ -222,7 +237,13 @@ impl Write for Shared {
 /// Writes a gzip file, and the folders above it.
 pub fn write_gz(path: &Path, text: &[u8]) {
     std::fs::create_dir_all(path.parent().expect("a file is in a folder")).expect("folders are made");
-    let file = std::fs::File::create(path).expect("a file is made");
-    let mut encoder = flate2::write::GzEncoder::new(file, flate2::Compression::fast());
-    encoder.write_all(text).and_then(|()| encoder.finish().map(drop)).expect("a file is written");
+    std::fs::write(path, packed(text)).expect("a file is written");
+}
+
+/// Bytes as gzip.
+#[must_use]
+pub fn packed(text: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(text).expect("memory takes everything");
+    encoder.finish().expect("memory takes everything")
 }

@@ -222,29 +222,22 @@ fn remember<T: Hash + Eq>(known: &Mutex<HashSet<T>>, things: impl IntoIterator<I
     known.extend(things);
 }
 
-/// Loose ends of one scene in one slot, as a sweep finds them.
-#[derive(Default)]
-struct Group {
-    /// Digests of the items that are due.
-    due: BTreeSet<String>,
-}
-
 impl DynamoStore {
-    /// The open loose ends of the items that are due in these groups, and what closes them.
+    /// The open loose ends of the items that are due, by partition, slot and digest, and what closes them.
     async fn open(
         &self,
-        groups: BTreeMap<(String, String), Group>,
+        groups: BTreeMap<(String, String), BTreeSet<String>>,
     ) -> Result<(Vec<Arc<LooseEnd>>, BTreeMap<(String, String), BTreeSet<String>>), StateError> {
         let range =
             |(pk, slot): &(String, String)| Range { pk: pk.clone(), from: format!("{slot}#"), to: format!("{slot}#~") };
         let items = self.table.query_all(groups.keys().map(range).collect()).await?;
         let (mut open, mut shut) = (Vec::new(), BTreeMap::new());
-        for ((place, group), items) in groups.into_iter().zip(items) {
+        for ((place, digests), items) in groups.into_iter().zip(items) {
             let closed: HashSet<&String> =
                 items.iter().filter_map(|item| item.get("shut").and_then(|set| set.as_ss().ok())).flatten().collect();
             let is_due = |item: &&Attributes| {
                 let digest = text_of(item, table::SK).and_then(|sk| sk.rsplit_once("#end#")).map(|(_, digest)| digest);
-                digest.is_some_and(|digest| group.due.contains(digest))
+                digest.is_some_and(|digest| digests.contains(digest))
             };
             let due: Vec<Attributes> = items.iter().filter(is_due).cloned().collect();
             let mut ends = self.contents(&due, item_v1::unpack_ends)?;
@@ -382,8 +375,9 @@ impl StateStore for DynamoStore {
                 for reference in references.filter_map(|reference| reference.as_s().ok()) {
                     let mut parts = reference.split(' ');
                     if let (Some(pk), Some(slot), Some(digest)) = (parts.next(), parts.next(), parts.next()) {
-                        let group: &mut Group = groups.entry((pk.to_owned(), slot.to_owned())).or_default();
-                        group.due.insert(digest.to_owned());
+                        let digests: &mut BTreeSet<String> =
+                            groups.entry((pk.to_owned(), slot.to_owned())).or_default();
+                        digests.insert(digest.to_owned());
                         count += parts.next().and_then(|n| n.parse().ok()).unwrap_or(1);
                     }
                 }

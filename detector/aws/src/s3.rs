@@ -60,17 +60,6 @@ impl FetchError {
             _ => Self::Failed(message),
         }
     }
-
-    /// One word for counts and logs.
-    #[must_use]
-    pub fn reason(&self) -> &'static str {
-        match self {
-            Self::Missing(_) => "missing",
-            Self::Denied(_) => "denied",
-            Self::TooLarge { .. } => "too_large",
-            Self::Failed(_) => "failed",
-        }
-    }
 }
 
 /// An object in a listing.

@@ -36,9 +36,8 @@ pub fn run(args: &args::Explain, host: &mut Host) -> Result<u8, Failure> {
     let mut out = Out::open(&settings)?;
     let found = find(&settings, &rules, policy.as_ref(), host)?;
     let alert = one(&found.alerts, &args.alert)?;
-    let reach = Reach::new(&settings)?;
     let ids = events(alert);
-    let records = parallel::map(settings.threads, &found.objects, |object| raw(object, &ids, &reach));
+    let records = parallel::map(settings.threads, &found.objects, |object| raw(object, &ids, &found.reach));
     let records: Vec<(String, String)> = records.into_iter().flatten().collect();
     out.raw(&told(alert, &args.input, &records))?;
     out.finish(host)?;

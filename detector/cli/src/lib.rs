@@ -132,6 +132,8 @@ struct Found {
     objects: Vec<Object>,
     /// Where KMS events were seen.
     coverage: HashSet<CoverageMark>,
+    /// What the objects were read through.
+    reach: Reach,
 }
 
 fn execute(command: Command, host: &mut Host) -> Result<u8, Failure> {
@@ -259,6 +261,7 @@ fn find(settings: &Settings, rules: &RuleSet, policy: Option<&Policy>, host: &mu
         problems,
         objects: objects.objects,
         coverage,
+        reach,
     })
 }
 

@@ -222,7 +222,6 @@ impl Context {
         let outcome = pipeline.ingest(&self.store, harvest, now).await.map_err(|error| error.to_string())?;
         self.finish(outcome, metrics).await;
         // The objects themselves last: whoever finds them noted need not look at them again.
-        let notes: Vec<_> = notes.iter().map(|(key, state, details)| (key, *state, details.clone())).collect();
         self.store.note_objects(&notes).await.map_err(|error| error.to_string())?;
         Ok(failed)
     }
@@ -295,9 +294,9 @@ impl Context {
     }
 
     /// Counts what came of a batch and publishes its alerts. What cannot be published stays in the outbox.
-    async fn finish(&self, outcome: Outcome, metrics: &mut Metrics) -> usize {
+    async fn finish(&self, outcome: Outcome, metrics: &mut Metrics) {
         metrics.count(&outcome.report);
-        self.publish(&outcome.alerts, metrics).await
+        self.publish(&outcome.alerts, metrics).await;
     }
 
     /// Publishes alerts and takes them out of the outbox; gives how many went through.

@@ -79,9 +79,9 @@ impl DynamoStore {
     /// # Errors
     ///
     /// The table could not be written.
-    pub async fn note_objects(&self, objects: &[(&ObjectKey, ObjectState, String)]) -> Result<(), StateError> {
+    pub async fn note_objects(&self, objects: &[(ObjectKey, ObjectState, String)]) -> Result<(), StateError> {
         let Retention { alerts_secs, .. } = self.retention;
-        let item = |(object, state, details): &(&ObjectKey, ObjectState, String)| -> (Key, Attributes) {
+        let item = |(object, state, details): &(ObjectKey, ObjectState, String)| -> (Key, Attributes) {
             let attributes = [
                 ("bucket".to_owned(), text(&object.bucket)),
                 ("key".to_owned(), text(&object.key)),

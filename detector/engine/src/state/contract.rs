@@ -69,11 +69,15 @@ fn fact(event_id: &str, secs: i64, value: &str) -> Fact {
     Fact { slot: 0, key: event_id.into(), time: EventTime(secs), value: Some(value.into()), least: None, evidence }
 }
 
-fn window(name: &str) -> WindowKey {
+/// A group of a window, for tests of stores.
+#[must_use]
+pub fn window(name: &str) -> WindowKey {
     WindowKey { rule: "rule".into(), group: vec![("principal.arn".into(), name.into())] }
 }
 
-fn alert(event_id: &str) -> Alert {
+/// An alert about an event, for tests of stores.
+#[must_use]
+pub fn alert(event_id: &str) -> Alert {
     let meta = RuleMeta {
         id: "rule".into(),
         title: "title".into(),
