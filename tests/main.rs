@@ -15,13 +15,14 @@ mod formats; // what is published and stored, frozen
 mod infra; // the template, deployed to a stand-in
 mod invariance; // order, repetition, delay and split of the input change nothing
 mod ledger; // one small situation each: what the ledger says about it
-mod mutation;
-mod online; // every line of every condition in the pack matters
+mod mutation; // every line of every condition in the pack matters
+mod online; // the function, fed as AWS feeds it
 mod pack; // every rule of the pack: examples, shape
 mod pairing; // the pairing against one that is too simple to be wrong
 mod remote; // logs in S3
+mod report; // the report in a browser, the ledger in DuckDB, hostile text in every form
 mod rules; // rule files: what is refused, how groups and windows behave
-mod selection;
-mod state; // formats of input, time, place, exit codes
+mod selection; // formats of input, time, place, exit codes
+mod state; // the stores: one contract for all
 mod tidy; // the house rules that a compiler does not check
 mod workshop; // the commands for people who write rules

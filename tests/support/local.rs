@@ -68,14 +68,60 @@ fn dynoxide() -> PathBuf {
 
 /// The virtual environment with MiniStack in it.
 fn ministack() -> PathBuf {
-    once(&format!("ministack-{MINISTACK}"), |place| {
+    let packages = [format!("ministack=={MINISTACK}"), format!("aws-sam-translator=={TRANSLATOR}")];
+    python(&format!("ministack-{MINISTACK}"), &packages, "MiniStack (S3, SQS, SNS, Lambda and DynamoDB for tests)")
+}
+
+/// Chromium for tests, as npm has it, and what drives it.
+const CHROMIUM: &str = "153.0.0";
+const CHROMIUM_SHA256: &str = "20e5656fcdcf4118ede85edfb9d6bb9cc1bbb7ffb8b75622fffbcf36a835c3c0";
+const PLAYWRIGHT: &str = "1.65.2";
+const BROTLI: &str = "1.2.1";
+/// Reads Parquet.
+const DUCKDB: &str = "2.0.1";
+
+/// A virtual environment of Python with packages in it.
+fn python(name: &str, packages: &[String], what: &str) -> PathBuf {
+    once(name, |place| {
         let remedy = "install Python 3 with venv and pip, with access to pypi.org";
         must(Command::new("python3").args(["-m", "venv"]).arg(place), "a Python virtual environment", remedy);
         let mut pip = Command::new(place.join("bin/pip"));
-        pip.args(["install", "--quiet", "--disable-pip-version-check"]);
-        pip.args([format!("ministack=={MINISTACK}"), format!("aws-sam-translator=={TRANSLATOR}")]);
-        must(&mut pip, "MiniStack (S3, SQS, SNS, Lambda and DynamoDB for tests)", remedy);
+        pip.args(["install", "--quiet", "--disable-pip-version-check"]).args(packages);
+        must(&mut pip, what, remedy);
     })
+}
+
+/// A Python that has `DuckDB`.
+#[must_use]
+pub fn duckdb() -> PathBuf {
+    python(&format!("duckdb-{DUCKDB}"), &[format!("duckdb=={DUCKDB}")], "DuckDB (reads Parquet)").join("bin/python")
+}
+
+/// A Python that drives a browser, the browser, and the folder of its libraries.
+#[must_use]
+pub fn browser() -> (PathBuf, PathBuf, PathBuf) {
+    let packages = [format!("playwright=={PLAYWRIGHT}"), format!("brotli=={BROTLI}")];
+    let name = format!("playwright-{PLAYWRIGHT}");
+    let python = python(&name, &packages, "Playwright (drives a browser)").join("bin/python");
+    let chromium = once(&format!("chromium-{CHROMIUM}"), |place| {
+        let script = "import brotli, hashlib, io, os, sys, tarfile, urllib.request\n\
+            url, digest, place = sys.argv[1:]\n\
+            data = urllib.request.urlopen(url, timeout=120).read()\n\
+            if hashlib.sha256(data).hexdigest() != digest: sys.exit('the download has another SHA-256 than ' + digest)\n\
+            package = tarfile.open(fileobj=io.BytesIO(data))\n\
+            part = lambda name: brotli.decompress(package.extractfile('package/bin/' + name).read())\n\
+            os.makedirs(place, exist_ok=True)\n\
+            open(place + '/chromium', 'wb').write(part('chromium.br'))\n\
+            os.chmod(place + '/chromium', 0o755)\n\
+            for name in 'al2023.tar.br', 'swiftshader.tar.br', 'fonts.tar.br':\n\
+            \u{20}tarfile.open(fileobj=io.BytesIO(part(name))).extractall(place, filter='data')\n";
+        let url = format!("https://registry.npmjs.org/@sparticuz/chromium/-/chromium-{CHROMIUM}.tgz");
+        let mut install = Command::new(&python);
+        install.args(["-c", script, &url, CHROMIUM_SHA256]).arg(place);
+        let remedy = "run on x86_64 Linux, with access to registry.npmjs.org";
+        must(&mut install, "Chromium (opens the report)", remedy);
+    });
+    (python, chromium.join("chromium"), chromium.join("lib"))
 }
 
 /// A port that was free a moment ago.

@@ -381,8 +381,12 @@ pub enum Format {
     Jsonl,
     /// For spreadsheets; text that would be a formula is quoted.
     Csv,
-    /// OCSF Detection Findings (class 2004, version 1.5.0), one on each line; alerts only.
+    /// OCSF Detection Findings (class 2004, version 1.5.0), one on each line; for replay only.
     Ocsf,
+    /// A report in one file, for a browser without a network; for replay only.
+    Html,
+    /// Apache Parquet, for DuckDB and Athena; for accesses only.
+    Parquet,
 }
 
 /// When to use colours.

@@ -68,6 +68,15 @@ pub fn words(report: &Report, threads: usize, elapsed: Duration, rules: Option<u
     format!("secretrail: {}\n", lines.join("\n  "))
 }
 
+/// Everything that was passed over, with its reason.
+#[must_use]
+pub fn passed_over(report: &Report) -> Vec<(u64, String)> {
+    let objects = report.objects_skipped.iter().map(|(reason, count)| (*count, format!("files: {}", reason.as_str())));
+    let records =
+        report.records_skipped.iter().map(|(reason, count)| (*count, format!("records: {}", reason.as_str())));
+    objects.chain(records).collect()
+}
+
 fn push_counts<K: Ord>(
     lines: &mut Vec<String>,
     title: &str,

@@ -42,7 +42,7 @@ pub fn write(before: &[Alert], after: &[Alert], format: Format, out: &mut Out<'_
             };
             out.values(&changes.iter().map(value).collect::<Vec<_>>())
         }
-        Format::Ocsf => Err(output::alerts_only()),
+        Format::Ocsf | Format::Html | Format::Parquet => Err(output::only_rows("--compare")),
         Format::Csv => {
             let header = ["rule_id", "title", "level", "kept", "gained", "lost"];
             let rows = csv::rows(header, changes.iter().map(|(id, change)| row(id, change)));

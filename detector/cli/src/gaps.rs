@@ -16,13 +16,20 @@ const BLINDED: [&str; 3] =
     ["rules/trail-without-kms.yml", "rules/trail-without-reads.yml", "rules/logging-stopped.yml"];
 
 /// One line of the output.
-struct Line {
-    account: String,
-    region: String,
-    from: EventTime,
-    to: EventTime,
-    kind: &'static str,
-    what: String,
+#[derive(Debug)]
+pub struct Line {
+    /// Account.
+    pub account: String,
+    /// Region.
+    pub region: String,
+    /// Start.
+    pub from: EventTime,
+    /// End.
+    pub to: EventTime,
+    /// Which kind of thing is missing.
+    pub kind: &'static str,
+    /// What is missing, for people.
+    pub what: String,
 }
 
 /// Runs the command and gives its exit code.
@@ -33,7 +40,7 @@ struct Line {
 pub fn run(args: &args::Gaps, host: &mut Host) -> Result<u8, Failure> {
     let started = Instant::now();
     let settings = Settings::new(&args.input, &args.output, host)?;
-    settings.must_not_be_ocsf()?;
+    settings.must_be_rows("gaps")?;
     let pack = load::rules(&args::RuleFiles::default())?.set;
     let mut out = Out::open(&settings)?;
     let found = find(&settings, &pack, None, host)?;
@@ -43,7 +50,9 @@ pub fn run(args: &args::Gaps, host: &mut Host) -> Result<u8, Failure> {
     Ok(close(&settings, &found, started, None, host))
 }
 
-fn lines(found: &Found) -> Vec<Line> {
+/// What a run over logs could not see, by account, region and time.
+#[must_use]
+pub(crate) fn lines(found: &Found) -> Vec<Line> {
     let deliveries = found.objects.iter().filter_map(|object| {
         let (account, region) = object.home.as_ref()?;
         Some((account.as_str().into(), region.as_str().into(), object.delivered?))
@@ -103,7 +112,7 @@ fn write(lines: &[Line], format: Format, out: &mut Out<'_>) -> Result<(), Failur
             };
             out.values(&lines.iter().map(value).collect::<Vec<_>>())
         }
-        Format::Ocsf => Err(output::alerts_only()),
+        Format::Ocsf | Format::Html | Format::Parquet => Err(output::only_rows("gaps")),
         Format::Csv => {
             let row = |l: &Line| {
                 [&l.account, &l.region, &l.from.to_string(), &l.to.to_string(), l.kind, &l.what].map(str::to_owned)

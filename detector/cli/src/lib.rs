@@ -12,6 +12,7 @@ pub mod load;
 pub mod output;
 pub mod read;
 pub mod remote;
+pub mod report;
 pub mod rules;
 pub mod settings;
 pub mod summary;
@@ -153,7 +154,9 @@ fn execute(command: Command, host: &mut Host) -> Result<u8, Failure> {
         Command::Man => print(host, &manual()?).map(|()| exit::DONE),
         Command::Accesses(args) => {
             let settings = Settings::new(&args.input, &args.output, host)?;
-            settings.must_not_be_ocsf()?;
+            if settings.format != args::Format::Parquet {
+                settings.must_be_rows("accesses")?;
+            }
             let mut out = Out::open(&settings)?;
             let found = find(&settings, &RuleSet::default(), None, host)?;
             out.accesses(&found.accesses)?;
@@ -188,7 +191,10 @@ fn replay(args: &args::Replay, started: Instant, host: &mut Host) -> Result<u8, 
         return Err(Failure::Usage(message.to_owned()));
     }
     if !args.compare.is_empty() {
-        settings.must_not_be_ocsf()?;
+        settings.must_be_rows("--compare")?;
+    }
+    if settings.format == args::Format::Parquet {
+        return Err(output::only_rows("replay"));
     }
     let load = |rules: &[std::path::PathBuf], host: &mut Host| {
         let files = args::RuleFiles { rules: rules.to_vec(), vars: args.files.vars.clone() };
@@ -212,6 +218,16 @@ fn replay(args: &args::Replay, started: Instant, host: &mut Host) -> Result<u8, 
         let after = alerts_of(other, host)?;
         compare::write(&found.alerts, &after.alerts, settings.format, &mut out)?;
         (found, in_force) = (after, other.len());
+    } else if settings.format == args::Format::Html {
+        let about = report::About {
+            paths: settings.paths.iter().map(|path| path.to_string_lossy().into_owned()).collect(),
+            rules: in_force,
+            policy: policy.is_some(),
+            memory: settings.memory,
+            now: host.now,
+            found: &found,
+        };
+        out.raw(&report::page(&about)?)?;
     } else {
         out.alerts(&found.alerts)?;
     }

@@ -1,6 +1,8 @@
 //! Where results go and in which form. A file appears only when it is complete: until then it has another name.
 
+pub mod columns;
 pub mod csv;
+pub mod parquet;
 pub mod table;
 
 use std::fs::File;
@@ -90,6 +92,8 @@ impl<'s> Out<'s> {
                 out.extend_from_slice(ocsf::detection_finding(alert).as_bytes());
                 Ok(())
             }),
+            // The report needs more than alerts: whoever runs the replay writes it.
+            Format::Html | Format::Parquet => Err(only_rows("alerts")),
             Format::Table => self.text(Ok(table::alerts(alerts, self.settings))),
         }
     }
@@ -105,7 +109,15 @@ impl<'s> Out<'s> {
                 self.lines(accesses, |access, out| serde_json::to_writer(out, &AccessV1::from(&**access)))
             }
             Format::Csv => self.text(csv::accesses(accesses)),
-            Format::Ocsf => Err(alerts_only()),
+            Format::Parquet => {
+                let name = self.name();
+                let written = parquet::accesses(accesses, &mut Sink(self));
+                written.map_err(|failure| match failure {
+                    Failure::Output { error, .. } => Failure::Output { name, error },
+                    other => other,
+                })
+            }
+            Format::Ocsf | Format::Html => Err(only_rows("accesses")),
             Format::Table => self.text(Ok(table::accesses(accesses))),
         }
     }
@@ -170,6 +182,14 @@ impl<'s> Out<'s> {
         self.write(text.map_err(Failure::Internal)?.as_bytes())
     }
 
+    /// Where the output goes, for messages.
+    fn name(&self) -> String {
+        match &self.target {
+            Target::Stdout => "standard output".to_owned(),
+            Target::Device(_, path) | Target::Partial(_, path) => path.display().to_string(),
+        }
+    }
+
     fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         let written = match &mut self.target {
             Target::Stdout => {
@@ -198,12 +218,29 @@ impl<'s> Out<'s> {
     }
 }
 
-/// OCSF has a class for findings; what else there is has other forms.
+/// An output for writers that know nothing of it.
+struct Sink<'o, 's>(&'o mut Out<'s>);
+
+impl Write for Sink<'_, '_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.0.write(bytes) {
+            Ok(()) => Ok(bytes.len()),
+            Err(Failure::Output { error, .. }) => Err(error),
+            Err(other) => Err(io::Error::other(other)),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Some forms of output are of alerts alone, or of the ledger alone.
 #[must_use]
-pub fn alerts_only() -> Failure {
-    Failure::Usage(
-        "ocsf is a form of alerts: use it with replay and without --compare, or choose another -f".to_owned(),
-    )
+pub fn only_rows(what: &str) -> Failure {
+    Failure::Usage(format!(
+        "{what} has no such form; ocsf and html are for replay, parquet is for accesses: choose -f table, json, jsonl or csv"
+    ))
 }
 
 /// Writes a file beside the output; it appears only when it is complete.

@@ -84,13 +84,16 @@ impl Settings {
         })
     }
 
-    /// Says at once that the output asked for is a form of alerts only.
+    /// Says at once that the output asked for is not one of rows, for commands that have no other.
     ///
     /// # Errors
     ///
     /// [`Failure::Usage`].
-    pub fn must_not_be_ocsf(&self) -> Result<(), Failure> {
-        if self.format == Format::Ocsf { Err(output::alerts_only()) } else { Ok(()) }
+    pub fn must_be_rows(&self, what: &str) -> Result<(), Failure> {
+        match self.format {
+            Format::Table | Format::Json | Format::Jsonl | Format::Csv => Ok(()),
+            Format::Ocsf | Format::Html | Format::Parquet => Err(output::only_rows(what)),
+        }
     }
 
     /// A bar over the bytes to read as they are stored, with the time that is left; hidden where standard error is no

@@ -7,40 +7,7 @@ use secretrail_engine::access::Access;
 use secretrail_engine::alert::Alert;
 use secretrail_engine::neutral;
 
-const ACCESS: &[&str] = &[
-    "time",
-    "event_id",
-    "api",
-    "method",
-    "account",
-    "region",
-    "secret.store",
-    "secret.arn",
-    "secret.name",
-    "secret.version_id",
-    "secret.version_stage",
-    "principal.arn",
-    "principal.actor",
-    "principal.type",
-    "principal.kind",
-    "principal.account",
-    "principal.via",
-    "principal.console",
-    "principal.access_key_id",
-    "source.ip",
-    "source.kind",
-    "source.user_agent",
-    "source.vpc_endpoint",
-    "outcome",
-    "denied_by",
-    "error_code",
-    "cross_account",
-    "decrypt.status",
-    "decrypt.event_id",
-    "decrypt.key_arn",
-    "decrypt.delta_secs",
-    "object",
-];
+use super::columns::{ACCESS, Cell, Column};
 
 const ALERT: &[&str] = &[
     "time",
@@ -66,7 +33,8 @@ const ALERT: &[&str] = &[
 ///
 /// A fault of ours; writing to memory does not fail.
 pub fn accesses(accesses: &[Arc<Access>]) -> Result<String, String> {
-    rows(ACCESS, accesses.iter().map(|a| access(a)))
+    let header: Vec<&'static str> = ACCESS.iter().map(|(name, _)| *name).collect();
+    rows(header, accesses.iter().map(|a| access(a)))
 }
 
 /// Alerts.
@@ -102,42 +70,13 @@ fn or_empty<T: ToString + ?Sized>(value: Option<&T>) -> String {
 }
 
 fn access(access: &Access) -> Vec<String> {
-    let Access { head, method, secret, decrypt, .. } = access;
-    let principal = &head.principal;
-    vec![
-        head.time.to_string(),
-        head.event_id.to_string(),
-        head.api.to_string(),
-        method.as_str().to_owned(),
-        head.account.to_string(),
-        head.region.to_string(),
-        secret.store.to_string(),
-        or_empty(secret.arn.as_ref()),
-        or_empty(secret.name.as_ref()),
-        or_empty(secret.version_id.as_ref()),
-        or_empty(secret.version_stage.as_ref()),
-        or_empty(principal.id.as_ref()),
-        or_empty(principal.actor.as_ref()),
-        or_empty(principal.identity_type.as_ref()),
-        principal.kind.as_str().to_owned(),
-        or_empty(principal.account.as_ref()),
-        or_empty(principal.via.as_ref()),
-        principal.console.to_string(),
-        or_empty(head.access_key_id.as_ref()),
-        or_empty(head.source.ip.as_ref()),
-        head.source.kind.as_str().to_owned(),
-        or_empty(head.source.user_agent.as_ref()),
-        or_empty(head.source.vpc_endpoint.as_ref()),
-        head.outcome.as_str().to_owned(),
-        or_empty(head.denied_by.as_ref()),
-        or_empty(head.error_code.as_ref()),
-        access.cross_account().to_string(),
-        decrypt.status.as_str().to_owned(),
-        or_empty(decrypt.event_id.as_ref()),
-        or_empty(decrypt.key_arn.as_ref()),
-        or_empty(decrypt.delta_secs.as_ref()),
-        head.object.to_string(),
-    ]
+    let cell = |(_, of): &Column| match of(access) {
+        Cell::Time(time) => time.to_string(),
+        Cell::Text(text) => or_empty(text),
+        Cell::Flag(flag) => flag.to_string(),
+        Cell::Number(number) => or_empty(number.as_ref()),
+    };
+    ACCESS.iter().map(cell).collect()
 }
 
 fn alert(alert: &Alert) -> Vec<String> {
