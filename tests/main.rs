@@ -13,6 +13,7 @@ mod examples; // the example logs of the README
 mod faults; // whatever fails between the function and AWS, no alert is lost
 mod formats; // what is published and stored, frozen
 mod infra; // the template, deployed to a stand-in
+mod integrity; // chains of digests: what was altered, what is missing
 mod invariance; // order, repetition, delay and split of the input change nothing
 mod ledger; // one small situation each: what the ledger says about it
 mod mutation; // every line of every condition in the pack matters

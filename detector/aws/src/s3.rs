@@ -1,5 +1,7 @@
 //! Objects in S3: whole, as they were when their notification was sent, and never larger than a limit.
 
+use std::collections::HashMap;
+
 use aws_sdk_s3::Client;
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::types::RequestPayer;
@@ -101,6 +103,18 @@ impl S3Source {
     ///
     /// See [`FetchError`].
     pub async fn fetch(&self, object: ObjectRef<'_>) -> Result<Vec<u8>, FetchError> {
+        self.fetch_with_metadata(object).await.map(|(bytes, _)| bytes)
+    }
+
+    /// The bytes of an object, and its metadata (`x-amz-meta-…`, by what follows).
+    ///
+    /// # Errors
+    ///
+    /// See [`FetchError`].
+    pub async fn fetch_with_metadata(
+        &self,
+        object: ObjectRef<'_>,
+    ) -> Result<(Vec<u8>, HashMap<String, String>), FetchError> {
         self.check(object.size)?;
         let mut pinned = object.version_id.is_none().then_some(object.etag).flatten();
         let mut failed = 0;
@@ -116,10 +130,11 @@ impl S3Source {
                 .send()
                 .await;
             let why = match answer {
-                Ok(answer) => {
+                Ok(mut answer) => {
+                    let metadata = answer.metadata.take().unwrap_or_default();
                     self.check(answer.content_length.and_then(|length| u64::try_from(length).ok()))?;
                     match body(answer).await {
-                        Ok(bytes) => return Ok(bytes),
+                        Ok(bytes) => return Ok((bytes, metadata)),
                         Err(why) => why,
                     }
                 }

@@ -36,6 +36,11 @@ pub enum Command {
     /// What the logs cannot show: missing deliveries, KMS events and records, and trails that were blinded.
     #[command(after_help = EXIT_CODES)]
     Gaps(Gaps),
+    /// Whether digests and logs are what CloudTrail wrote: intact, altered, missing or unproven.
+    #[command(
+        after_help = "Exit codes: 0 nothing is altered or missing, 1 something is, 3 input error, 64 usage, 74 output."
+    )]
+    Verify(Verify),
     /// One alert with everything behind it: what was counted, the raw records, and where to look next.
     #[command(after_help = EXIT_CODES)]
     Explain(Explain),
@@ -60,6 +65,26 @@ pub struct Gaps {
     /// What to read.
     #[command(flatten)]
     pub input: Input,
+    /// How to print.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// Arguments of `verify`.
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// What to read: digests and logs together.
+    #[command(flatten)]
+    pub input: Input,
+    /// Public keys of CloudTrail, as `aws cloudtrail list-public-keys` prints them.
+    #[arg(long, value_name = "FILE", help_heading = "Keys")]
+    pub public_keys: Option<PathBuf>,
+    /// Ask CloudTrail for its public keys, for digests on this machine too; those in S3 always do without --public-keys.
+    #[arg(long, conflicts_with = "public_keys", help_heading = "Keys")]
+    pub fetch_keys: bool,
+    /// List what is intact, too.
+    #[arg(long, help_heading = "Output")]
+    pub all: bool,
     /// How to print.
     #[command(flatten)]
     pub output: Output,

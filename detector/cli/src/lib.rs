@@ -16,6 +16,7 @@ pub mod report;
 pub mod rules;
 pub mod settings;
 pub mod summary;
+pub mod verify;
 pub mod walk;
 
 use std::ffi::OsString;
@@ -142,6 +143,7 @@ fn execute(command: Command, host: &mut Host) -> Result<u8, Failure> {
     match command {
         Command::Replay(args) => replay(&args, started, host),
         Command::Gaps(args) => gaps::run(&args, host),
+        Command::Verify(args) => verify::run(&args, host),
         Command::Summary(args) => summary::run(&args, host),
         Command::Explain(args) => explain::run(&args, host),
         Command::Baseline(args) => baseline::run(&args, host),
@@ -239,10 +241,14 @@ fn replay(args: &args::Replay, started: Instant, host: &mut Host) -> Result<u8, 
 
 /// Reads everything and takes it through the pipeline as one batch.
 fn find(settings: &Settings, rules: &RuleSet, policy: Option<&Policy>, host: &mut Host) -> Result<Found, Failure> {
-    let reach = Reach::new(settings)?;
+    let reach = Reach::new(settings, false)?;
     let fetch = |object: &walk::Remote| reach.fetch(object);
-    let objects =
-        walk::walk(&settings.paths, &settings.selection, &|bucket, prefix, opens| reach.list(bucket, prefix, opens));
+    let objects = walk::walk(
+        &settings.paths,
+        &settings.selection,
+        &|bucket, prefix, opens| reach.list(bucket, prefix, opens),
+        false,
+    );
     let progress = settings.progress(&objects.objects);
     let sources = read::Sources { stdin: &mut *host.stdin, fetch: &fetch };
     let mut reading = read::read(&objects.objects, rules, &settings.selection, settings.threads, sources, &progress);

@@ -1,5 +1,7 @@
 //! S3, behind the feature of that name: a runtime of its own, and calls that wait.
 
+use secretrail_engine::time::EventTime;
+
 use crate::Failure;
 use crate::args::Aws;
 use crate::settings::Settings;
@@ -10,17 +12,20 @@ pub use self::with_sdk::Client;
 #[cfg(not(feature = "s3"))]
 pub use self::without_sdk::Client;
 
+/// Fingerprint and PKCS #1 in DER.
+pub type PublicKey = (String, Vec<u8>);
+
 /// S3 as far as a run needs it: nothing where no path is there.
 pub struct Reach(Option<Client>);
 
 impl Reach {
-    /// A client, if a path asks for one.
+    /// A client, if a path asks for one, or anything else does.
     ///
     /// # Errors
     ///
     /// [`Failure::Input`] when there is none to be had.
-    pub fn new(settings: &Settings) -> Result<Self, Failure> {
-        let is_needed = settings.paths.iter().any(|path| bucket_and_prefix(path).is_some());
+    pub fn new(settings: &Settings, needed: bool) -> Result<Self, Failure> {
+        let is_needed = needed || settings.paths.iter().any(|path| bucket_and_prefix(path).is_some());
         let client = is_needed.then(|| Client::new(&settings.aws)).transpose();
         client.map(Self).map_err(Failure::Input)
     }
@@ -44,19 +49,46 @@ impl Reach {
     ///
     /// Why it could not be read.
     pub fn fetch(&self, object: &Remote) -> Result<Vec<u8>, String> {
+        self.fetch_signed(object).map(|(bytes, _)| bytes)
+    }
+
+    /// See [`Client::fetch`].
+    ///
+    /// # Errors
+    ///
+    /// Why it could not be read.
+    pub fn fetch_signed(&self, object: &Remote) -> Result<(Vec<u8>, Option<String>), String> {
         self.client()?.fetch(object)
+    }
+
+    /// Whether there is a client.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// See [`Client::public_keys`].
+    ///
+    /// # Errors
+    ///
+    /// Why they could not be listed.
+    pub fn public_keys(&self, region: &str, from: EventTime, to: EventTime) -> Result<Vec<PublicKey>, String> {
+        self.client()?.public_keys(region, from, to)
     }
 }
 
 #[cfg(feature = "s3")]
 mod with_sdk {
-    use aws_config::{BehaviorVersion, Region};
+    use std::collections::HashMap;
+
+    use aws_config::{BehaviorVersion, Region, SdkConfig};
     use aws_sdk_s3::config::Builder;
+    use aws_sdk_s3::error::DisplayErrorContext;
     use secretrail_aws::retry::Retry;
     use secretrail_aws::s3::{ObjectRef, S3Source};
     use tokio::runtime::{Builder as RuntimeBuilder, Runtime};
 
-    use super::{Aws, Opens, Remote};
+    use super::{Aws, EventTime, Opens, PublicKey, Remote};
 
     /// Bytes of the largest object that is read: CloudTrail writes 50 MB at most, other tools join files.
     const MAX_OBJECT_BYTES: u64 = 1024 * 1024 * 1024;
@@ -65,6 +97,7 @@ mod with_sdk {
     pub struct Client {
         runtime: Runtime,
         source: S3Source,
+        config: SdkConfig,
     }
 
     impl Client {
@@ -91,9 +124,10 @@ mod with_sdk {
             let by_path = config.endpoint_url().is_some();
             // Without any region, that of the global endpoint; a bucket elsewhere answers where it is.
             let region = config.region().cloned().unwrap_or(Region::from_static("us-east-1"));
-            let config = Builder::from(&config).force_path_style(by_path).region(region).build();
-            let source = S3Source::new(aws_sdk_s3::Client::from_conf(config), Retry::default(), MAX_OBJECT_BYTES);
-            Ok(Self { runtime, source: if aws.requester_pays { source.paying() } else { source } })
+            let of_s3 = Builder::from(&config).force_path_style(by_path).region(region).build();
+            let source = S3Source::new(aws_sdk_s3::Client::from_conf(of_s3), Retry::default(), MAX_OBJECT_BYTES);
+            let source = if aws.requester_pays { source.paying() } else { source };
+            Ok(Self { runtime, source, config })
         }
 
         /// The objects below a prefix, without folders that are not to be opened, or all at once.
@@ -115,23 +149,43 @@ mod with_sdk {
             Ok(listed.map_err(|error| error.to_string())?.into_iter().map(remote).collect())
         }
 
-        /// The bytes of an object, as it was listed.
+        /// The keys that CloudTrail signs digests with in a region, between two times.
+        ///
+        /// # Errors
+        ///
+        /// Why they could not be listed.
+        pub fn public_keys(&self, region: &str, from: EventTime, to: EventTime) -> Result<Vec<PublicKey>, String> {
+            let config = aws_sdk_cloudtrail::config::Builder::from(&self.config).region(Region::new(region.to_owned()));
+            let client = aws_sdk_cloudtrail::Client::from_conf(config.build());
+            let list = async {
+                let time = |time: EventTime| aws_sdk_cloudtrail::primitives::DateTime::from_secs(time.0);
+                let pages = client.list_public_keys().start_time(time(from)).end_time(time(to)).into_paginator();
+                let keys = pages.items().send().try_collect().await;
+                keys.map_err(|error| format!("cloudtrail:ListPublicKeys: {}", DisplayErrorContext(error)))
+            };
+            let key = |key: aws_sdk_cloudtrail::types::PublicKey| Some((key.fingerprint?, key.value?.into_inner()));
+            Ok(self.runtime.block_on(list)?.into_iter().filter_map(key).collect())
+        }
+
+        /// The bytes of an object, as it was listed, and the signature that CloudTrail put into its metadata.
         ///
         /// # Errors
         ///
         /// Why it could not be read.
-        pub fn fetch(&self, object: &Remote) -> Result<Vec<u8>, String> {
+        pub fn fetch(&self, object: &Remote) -> Result<(Vec<u8>, Option<String>), String> {
             let Remote { bucket, key, etag, size } = object;
             let etag = Some(etag.as_str()).filter(|etag| !etag.is_empty());
             let place = ObjectRef { bucket, key, version_id: None, etag, size: Some(*size) };
-            self.runtime.block_on(self.source.fetch(place)).map_err(|error| error.to_string())
+            let fetched = self.runtime.block_on(self.source.fetch_with_metadata(place));
+            let signature = |mut metadata: HashMap<String, String>| metadata.remove("signature");
+            fetched.map(|(bytes, metadata)| (bytes, signature(metadata))).map_err(|error| error.to_string())
         }
     }
 }
 
 #[cfg(not(feature = "s3"))]
 mod without_sdk {
-    use super::{Aws, Opens, Remote};
+    use super::{Aws, EventTime, Opens, PublicKey, Remote};
 
     /// Says that there is no S3 in this build.
     pub struct Client;
@@ -162,7 +216,16 @@ mod without_sdk {
         /// # Errors
         ///
         /// Always.
-        pub fn fetch(&self, _: &Remote) -> Result<Vec<u8>, String> {
+        pub fn fetch(&self, _: &Remote) -> Result<(Vec<u8>, Option<String>), String> {
+            Err(MISSING.to_owned())
+        }
+
+        /// Never called.
+        ///
+        /// # Errors
+        ///
+        /// Always.
+        pub fn public_keys(&self, _: &str, _: EventTime, _: EventTime) -> Result<Vec<PublicKey>, String> {
             Err(MISSING.to_owned())
         }
     }

@@ -82,9 +82,10 @@ pub struct Objects {
     pub problems: Vec<Problem>,
 }
 
-/// Finds the objects under the paths.
+/// Finds the objects under the paths: logs, and digests where they are asked for.
 #[must_use]
-pub fn walk(paths: &[PathBuf], selection: &Selection, list: &List<'_>) -> Objects {
+pub fn walk(paths: &[PathBuf], selection: &Selection, list: &List<'_>, digests: bool) -> Objects {
+    let looking = Looking { selection, digests };
     let mut found = Objects::default();
     for path in paths {
         if path.as_os_str() == "-" {
@@ -94,11 +95,11 @@ pub fn walk(paths: &[PathBuf], selection: &Selection, list: &List<'_>) -> Object
             continue;
         }
         if let Some((bucket, prefix)) = bucket_and_prefix(path) {
-            remote(&bucket, &prefix, selection, list, &mut found);
+            remote(&bucket, &prefix, looking, list, &mut found);
             continue;
         }
         match std::fs::metadata(path) {
-            Ok(meta) if meta.is_dir() => folder(path, selection, &mut found),
+            Ok(meta) if meta.is_dir() => folder(path, looking, &mut found),
             Ok(_) => {
                 let key = key(&canonical(path));
                 let parsed = object::parse(&key);
@@ -117,7 +118,22 @@ pub fn walk(paths: &[PathBuf], selection: &Selection, list: &List<'_>) -> Object
     found
 }
 
-fn folder(root: &Path, selection: &Selection, found: &mut Objects) {
+/// What is looked for.
+#[derive(Clone, Copy)]
+struct Looking<'s> {
+    selection: &'s Selection,
+    digests: bool,
+}
+
+impl Looking<'_> {
+    /// Why an object is passed over by its name; `None` when it is not.
+    fn skips(self, path: &ObjectPath<'_>, name: &str) -> Option<SkippedObject> {
+        SkippedObject::by_name(path, name).filter(|reason| !(self.digests && *reason == SkippedObject::Digest))
+    }
+}
+
+fn folder(root: &Path, looking: Looking<'_>, found: &mut Objects) {
+    let selection = looking.selection;
     // The tree above the folder counts too: `cd AWSLogs && secretrail replay .`
     let base = canonical(root);
     let key_of = |path: &Path| key(&base.join(path.strip_prefix(root).unwrap_or(path)));
@@ -141,7 +157,7 @@ fn folder(root: &Path, selection: &Selection, found: &mut Objects) {
         }
         let full = key_of(entry.path());
         let parsed = object::parse(&full);
-        match SkippedObject::by_name(&parsed, &full) {
+        match looking.skips(&parsed, &full) {
             Some(reason) => found.report.skip_object(reason),
             None if !may_hold(&parsed, selection) => {}
             None => found.objects.push(Object {
@@ -169,7 +185,8 @@ pub fn bucket_and_prefix(path: &Path) -> Option<(String, String)> {
     Some((bucket.to_owned(), prefix.to_owned()))
 }
 
-fn remote(bucket: &str, prefix: &str, selection: &Selection, list: &List<'_>, found: &mut Objects) {
+fn remote(bucket: &str, prefix: &str, looking: Looking<'_>, list: &List<'_>, found: &mut Objects) {
+    let selection = looking.selection;
     let name = |key: &str| format!("s3://{bucket}/{key}");
     let mut problem = |message: String| found.problems.push(Problem { name: name(prefix), message });
     if bucket.is_empty() {
@@ -178,7 +195,8 @@ fn remote(bucket: &str, prefix: &str, selection: &Selection, list: &List<'_>, fo
     // What holds no events, and what is of another account, region or day, is not opened.
     let opens = |folder: &str| {
         let parsed = object::parse(folder);
-        parsed.kind == ObjectKind::Events && may_hold(&parsed, selection)
+        let holds = parsed.kind == ObjectKind::Events || (looking.digests && parsed.kind == ObjectKind::Digest);
+        holds && may_hold(&parsed, selection)
     };
     // Folder by folder costs a request for each day; all at once, one for a thousand objects.
     let Selection { from, to, accounts, regions, .. } = selection;
@@ -192,7 +210,7 @@ fn remote(bucket: &str, prefix: &str, selection: &Selection, list: &List<'_>, fo
     for object in objects {
         let parsed = object::parse(&object.key);
         let explicit = object.key == prefix;
-        match SkippedObject::by_name(&parsed, &object.key) {
+        match looking.skips(&parsed, &object.key) {
             Some(reason) if !explicit => found.report.skip_object(reason),
             None if !may_hold(&parsed, selection) => {}
             _ => found.objects.push(Object {
@@ -216,8 +234,8 @@ fn home(path: &ObjectPath<'_>) -> Option<(String, String)> {
     Some((path.account?.to_owned(), path.region?.to_owned()))
 }
 
-/// Whether an object or folder may hold what is asked for. Its day and stamp are those of delivery: records are older.
-fn may_hold(path: &ObjectPath<'_>, selection: &Selection) -> bool {
+/// Whether an object or folder may hold what is asked for, so that it is opened. Its day and stamp are those of delivery: records are older.
+pub(crate) fn may_hold(path: &ObjectPath<'_>, selection: &Selection) -> bool {
     let listed =
         |list: &[String], value: Option<&str>| list.is_empty() || value.is_none_or(|v| list.iter().any(|l| l == v));
     let day_fits = path.days.is_none_or(|(start, end)| {
@@ -231,6 +249,12 @@ fn may_hold(path: &ObjectPath<'_>, selection: &Selection) -> bool {
     let place_fits = path.account.is_none()
         || (listed(&selection.accounts, path.account) && listed(&selection.regions, path.region));
     day_fits && stamp_fits && place_fits
+}
+
+/// The whole path of a file, as a key.
+#[must_use]
+pub fn tree_path(path: &Path) -> String {
+    key(&canonical(path))
 }
 
 fn canonical(path: &Path) -> PathBuf {
