@@ -114,3 +114,27 @@ fn hostile_text_in_every_field_breaks_no_message() {
         }
     }
 }
+
+#[test]
+fn ocsf_findings_are_those_of_the_schema() {
+    let logs = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/logs");
+    let policy = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/access-policy.yaml");
+    let printed = e2e::secretrail(&["replay", logs, "--policy", policy, "-f", "ocsf", "-q"]);
+    let validated = |findings: &str| -> Value {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/support/ocsf.py");
+        let mut python = std::process::Command::new(e2e::local::ocsf());
+        let (input, output) = (std::process::Stdio::piped(), std::process::Stdio::piped());
+        let mut child = python.arg(script).stdin(input).stdout(output).spawn().unwrap();
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), findings.as_bytes()).unwrap();
+        serde_json::from_slice(&child.wait_with_output().unwrap().stdout).unwrap()
+    };
+    let result = validated(&printed.stdout);
+    assert_eq!((&result["wrong"], &result["count"]), (&json!([]), &json!(printed.stdout.lines().count())));
+    assert!(result["users"].as_u64() > Some(10));
+    // The check can fail: a level that is none, and a field that is none.
+    for (right, wrong) in [("\"severity_id\":4", "\"severity_id\":44"), ("\"first_seen_time\"", "\"first_time\"")] {
+        assert!(printed.stdout.contains(right));
+        let result = validated(&printed.stdout.replace(right, wrong));
+        assert_ne!(result["wrong"], json!([]), "{wrong}");
+    }
+}

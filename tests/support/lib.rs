@@ -207,6 +207,7 @@ pub fn secretrail_with(args: &[&str], stdin: &[u8]) -> Printed {
         stdout_is_terminal: false,
         stderr_is_terminal: false,
         no_color: false,
+        config: None,
         now: afterwards(),
     };
     let args = std::iter::once("secretrail").chain(args.iter().copied()).map(Into::into);

@@ -77,6 +77,8 @@ const CHROMIUM: &str = "153.0.0";
 const CHROMIUM_SHA256: &str = "20e5656fcdcf4118ede85edfb9d6bb9cc1bbb7ffb8b75622fffbcf36a835c3c0";
 const PLAYWRIGHT: &str = "1.65.2";
 const BROTLI: &str = "1.2.1";
+/// Models of OCSF.
+const OCSF: &str = "0.10.0";
 /// Reads Parquet.
 const DUCKDB: &str = "2.0.1";
 
@@ -95,6 +97,13 @@ fn python(name: &str, packages: &[String], what: &str) -> PathBuf {
 #[must_use]
 pub fn duckdb() -> PathBuf {
     python(&format!("duckdb-{DUCKDB}"), &[format!("duckdb=={DUCKDB}")], "DuckDB (reads Parquet)").join("bin/python")
+}
+
+/// A Python that has the models of OCSF.
+#[must_use]
+pub fn ocsf() -> PathBuf {
+    python(&format!("ocsf-{OCSF}"), &[format!("py-ocsf-models=={OCSF}")], "py-ocsf-models (validates findings)")
+        .join("bin/python")
 }
 
 /// A Python that drives a browser, the browser, and the folder of its libraries.

@@ -5,6 +5,7 @@ pub mod args;
 pub mod baseline;
 pub mod closing;
 pub mod compare;
+pub mod config;
 pub mod exit;
 pub mod explain;
 pub mod gaps;
@@ -56,6 +57,8 @@ pub struct Host {
     pub stderr_is_terminal: bool,
     /// Whether `NO_COLOR` is set.
     pub no_color: bool,
+    /// Where defaults of options are.
+    pub config: Option<config::Source>,
     /// The time now.
     pub now: EventTime,
 }
@@ -87,6 +90,13 @@ pub enum Failure {
 
 /// Runs the command and gives its exit code.
 pub fn run(args: impl IntoIterator<Item = OsString>, host: &mut Host) -> u8 {
+    let args = match config::with_defaults(&Cli::command(), args.into_iter().collect(), host.config.as_ref()) {
+        Ok(args) => args,
+        Err(failure) => {
+            say(host, &format!("secretrail: {failure}\n"));
+            return exit::USAGE;
+        }
+    };
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => {

@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
+use secretrail_cli::config::Source;
 use secretrail_cli::{Host, run};
 use secretrail_engine::time::EventTime;
 
@@ -14,6 +15,7 @@ fn main() -> ExitCode {
         stdout_is_terminal: io::stdout().is_terminal(),
         stderr_is_terminal: io::stderr().is_terminal(),
         no_color: std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty()),
+        config: Source::of(|name| std::env::var_os(name)),
         now: EventTime(chrono::Utc::now().timestamp()),
     };
     secretrail_cli::output::remove_partial_on_interrupt();

@@ -111,3 +111,53 @@ fn help_and_version_work_and_name_the_exit_codes() {
     assert_eq!(secretrail().arg("--version").output().expect("runs").status.code(), Some(0));
     assert_eq!(secretrail().arg("--nonsense").output().expect("runs").status.code(), Some(64));
 }
+
+#[test]
+fn a_file_gives_defaults_and_what_is_typed_goes_before_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("secretrail.toml");
+    let printed = |text: &str, args: &[&str]| {
+        std::fs::write(&config, text).unwrap();
+        let output = secretrail().env("SECRETRAIL_CONFIG", &config).args(args).output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (text(output.stdout), text(output.stderr), output.status.code())
+    };
+    let (out, err, code) = printed("quiet = true\n[accesses]\nformat = \"jsonl\"\nthreads = 1\n", &["accesses", LOGS]);
+    assert_eq!((out.starts_with("{\"schema\""), err.as_str(), code), (true, "", Some(0)));
+    let (out, ..) = printed("[accesses]\nformat = \"jsonl\"\n", &["accesses", LOGS, "-q", "--format", "csv"]);
+    assert!(out.starts_with("time,"), "{out}");
+    // Another command, and an option that another one excludes.
+    let text = "since = \"1h\"\nquiet = true\n[accesses]\nformat = \"csv\"\n[replay]\npolicy = \"nowhere.yaml\"\n";
+    let (out, err, code) = printed(text, &["accesses", LOGS, "--from", "2026-03-02", "-f", "jsonl"]);
+    assert!(code == Some(0) && err.is_empty() && out.contains("prod/"), "{out}{err}");
+    let (_, err, code) = printed(text, &["replay", LOGS]);
+    assert!(code == Some(2) && err.contains("nowhere.yaml"), "{err}");
+    // Lists, and flags that need others of the file.
+    let text = "principal = [\"*search-app*\", \"*nobody*\"]\nquiet = true";
+    let (out, ..) = printed(text, &["accesses", LOGS, "-f", "csv"]);
+    assert!(out.lines().count() > 1 && out.lines().skip(1).all(|line| line.contains("search-app")), "{out}");
+    for (text, said) in [
+        ("qiet = true", "`qiet` is no option; did you mean `quiet`?"),
+        ("[acceses]", "`acceses` is no command; did you mean `accesses`?"),
+        ("[accesses]\npolicy = \"p\"", "`policy` is no option"),
+        ("quiet = \"yes\"", "`quiet` is true or false"),
+        ("format = true", "`format` takes a text or a number"),
+        ("quiet = ", "secretrail.toml: TOML parse error at line 1"),
+    ] {
+        let (_, err, code) = printed(text, &["accesses", LOGS]);
+        assert!(code == Some(64) && err.contains(said), "{text}: {err}");
+    }
+    std::fs::remove_file(&config).unwrap();
+    let missing = secretrail().env("SECRETRAIL_CONFIG", &config).args(["accesses", LOGS]).output().unwrap();
+    assert_eq!(missing.status.code(), Some(64));
+    // What lies in the working directory is evidence, and decides nothing.
+    std::fs::write(folder.path().join("secretrail.toml"), "format = \"csv\"").unwrap();
+    let here =
+        secretrail().current_dir(folder.path()).env("HOME", folder.path()).args(["accesses", LOGS, "-q"]).output();
+    assert!(here.unwrap().stdout.starts_with(b"TIME"));
+    let home = folder.path().join(".config/secretrail");
+    std::fs::create_dir_all(&home).unwrap();
+    std::fs::write(home.join("secretrail.toml"), "format = \"csv\"").unwrap();
+    let usual = secretrail().env("HOME", folder.path()).args(["accesses", LOGS, "-q"]).output();
+    assert!(usual.unwrap().stdout.starts_with(b"time,"));
+}
