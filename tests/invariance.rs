@@ -9,11 +9,12 @@ use e2e::{
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::strategy::ValueTree;
+use secretrail_engine::part::{self, Extracted, Header, PartReader};
 use secretrail_engine::pipeline::{Outcome, Pipeline};
 use secretrail_engine::policy::Policy;
 use secretrail_engine::rule::RuleSet;
 use secretrail_engine::rule::load::load;
-use secretrail_engine::scan::Selection;
+use secretrail_engine::scan::{Harvest, Input, Scanner, Selection, origin};
 use secretrail_engine::state::memory::MemoryStore;
 use serde_json::{Value, json};
 
@@ -219,6 +220,52 @@ proptest! {
         let (few_rows, few_ids) = in_batches(&batches, &rules, &policy, 3);
         prop_assert_eq!(few_rows, rows);
         prop_assert_eq!(few_ids, whole);
+    }
+
+    #[test]
+    fn a_detour_through_parts_changes_nothing(
+        records in proptest::collection::vec(a_record(), 1..25),
+        places in proptest::collection::vec((any::<Index>(), any::<Index>()), 40),
+    ) {
+        let rules = rules();
+        let policy: Policy = POLICY.parse().unwrap();
+        let whole = run(&records, &rules, Some(&policy));
+        // Every record in some object, some of them in two; every object in some part, and one part twice.
+        let mut objects: Vec<Vec<Value>> = vec![Vec::new(); 5];
+        for (index, (object, again)) in places.iter().enumerate() {
+            let record = if index < records.len() { records[index].clone() } else { again.get(&records).clone() };
+            objects[object.index(5)].push(record);
+        }
+        let selection = Selection::default();
+        let header = Header::new(&rules, &selection);
+        let mut scanner = Scanner::new(&rules, &selection).keeping();
+        let mut parts: Vec<Vec<Extracted>> = vec![Vec::new(); 3];
+        for (index, records) in objects.iter().enumerate() {
+            let (mut found, origin) = (Harvest::default(), origin(&format!("{index}.json")));
+            let text = json!({"Records": records}).to_string();
+            scanner.read(Input::Bytes(text.as_bytes()), &origin, false, &mut found).unwrap();
+            let fate = found.report.settle(Ok(()), false, false);
+            parts[places[index].1.index(3)].push(Extracted::of(&origin, String::new(), false, &fate, &mut found));
+        }
+        let mut bytes: Vec<Vec<u8>> = parts.into_iter().map(|part| part::write(&header, part)).collect();
+        bytes.push(bytes[0].clone());
+        bytes.rotate_left(places[0].0.index(4));
+        let mut harvest = Harvest::default();
+        let mut scanner = Scanner::new(&rules, &selection);
+        for bytes in bytes {
+            let source = std::io::BufReader::new(flate2::bufread::MultiGzDecoder::new(bytes.as_slice()));
+            let mut part = PartReader::new(source).unwrap().unwrap();
+            let origins: Vec<_> = part.entries.iter().map(|entry| origin(&entry.name)).collect();
+            part.entries.iter().for_each(|entry| harvest.coverage.extend(entry.marks()));
+            while let Some((of, _, record)) = part.next_record().unwrap() {
+                scanner.record(record, &origins[of], false, &mut harvest);
+            }
+        }
+        let pipeline = Pipeline { memory: MEMORY, ..Pipeline::new(&rules, Some(&policy), &selection) };
+        let store = MemoryStore::default();
+        let again = pollster::block_on(pipeline.run(&store, harvest, afterwards())).unwrap();
+        prop_assert_eq!(ledger(&again.accesses), ledger(&whole.accesses));
+        prop_assert_eq!(alert_ids(&[again]), alert_ids(&[whole]));
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod mutation; // every line of every condition in the pack matters
 mod online; // the function, fed as AWS feeds it
 mod pack; // every rule of the pack: examples, shape
 mod pairing; // the pairing against one that is too simple to be wrong
+mod parts; // observation parts and checkpoints in place of logs
 mod remote; // logs in S3
 mod report; // the report in a browser, the ledger in DuckDB, hostile text in every form
 mod rules; // rule files: what is refused, how groups and windows behave

@@ -207,7 +207,7 @@ fn each_fault_has_its_words_and_its_exit_code() {
     check(&["accesses", good, "--since", "5 parsecs"], 64, "write a number and s, m, h, d or w");
     check(&["accesses", good, "--from", "2026-03-02", "--to", "2026-03-01"], 64, "swap them");
     check(&["accesses", good, "--threads", "0"], 64, "--threads");
-    check(&["accesses", good, "-f", "ocsf"], 64, "ocsf is a form of alerts");
+    check(&["accesses", good, "-f", "ocsf"], 64, "ocsf and html are for replay");
     check(&["accesses", "s3:///prefix"], 3, "names no bucket; write s3://bucket/prefix");
     check(&["replay", good, "-r", text(&rule)], 2, "bad.yml:4: secret.nam: there is no such field");
     check(&["replay", good, "-r", "/no/rules"], 2, "/no/rules");

@@ -159,6 +159,19 @@ impl S3Source {
         }
     }
 
+    /// Writes an object. The SDK repeats what fails for a moment.
+    ///
+    /// # Errors
+    ///
+    /// See [`FetchError`].
+    pub async fn put(&self, bucket: &str, key: &str, bytes: Vec<u8>) -> Result<(), FetchError> {
+        let sent = self.client.put_object().bucket(bucket).key(key).body(bytes.into()).send().await;
+        sent.map(|_| ()).map_err(|error| {
+            let why = Failed::of(&error);
+            FetchError::of(why.status, why.message)
+        })
+    }
+
     fn check(&self, size: Option<u64>) -> Result<(), FetchError> {
         match size {
             Some(size) if size > self.max_bytes => Err(FetchError::TooLarge { size, limit: self.max_bytes }),

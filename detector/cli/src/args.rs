@@ -44,6 +44,9 @@ pub enum Command {
     /// One alert with everything behind it: what was counted, the raw records, and where to look next.
     #[command(after_help = EXIT_CODES)]
     Explain(Explain),
+    /// Keep what concerns secrets, a hundredth of the bytes, as observation parts that every command reads in place of the logs.
+    #[command(after_help = EXIT_CODES)]
+    Extract(Extract),
     /// Propose an access policy from history, for a person to review.
     #[command(after_help = EXIT_CODES)]
     Baseline(Baseline),
@@ -128,6 +131,32 @@ pub struct Explain {
     /// Where to, and how loudly.
     #[command(flatten)]
     pub destination: Destination,
+}
+
+/// Arguments of `extract`.
+#[derive(Debug, Args)]
+pub struct Extract {
+    /// What to read.
+    #[command(flatten)]
+    pub input: Input,
+    /// Which rules the records are kept for: those that the replay will use.
+    #[command(flatten)]
+    pub files: RuleFiles,
+    /// Folder or s3://bucket/prefix for the parts; what is there already is not made again.
+    #[arg(short, long, value_name = "DIR", help_heading = "Output")]
+    pub output: PathBuf,
+    /// Bytes of logs, as they are stored, for one part.
+    #[arg(long, value_name = "BYTES", value_parser = bytes, default_value = "64M", help_heading = "Output")]
+    pub part_size: u64,
+    /// Make parts again that are there: after objects that could not be read.
+    #[arg(long, help_heading = "Output")]
+    pub force: bool,
+    /// Print neither the progress bar nor the closing summary.
+    #[arg(short, long, help_heading = "Output")]
+    pub quiet: bool,
+    /// Print no progress bar.
+    #[arg(long, help_heading = "Output")]
+    pub no_progress: bool,
 }
 
 /// Arguments of `baseline`.
@@ -341,6 +370,9 @@ pub struct Input {
     /// Only calls with these access keys.
     #[arg(long, value_name = "KEY", value_delimiter = ',', help_heading = "Selection")]
     pub access_key: Vec<String>,
+    /// Note in this file what was read, and go on from there after an interruption; it is removed when everything was read.
+    #[arg(long, value_name = "FILE")]
+    pub checkpoint: Option<PathBuf>,
     /// How to reach S3.
     #[command(flatten)]
     pub aws: Aws,
@@ -429,6 +461,19 @@ fn time(text: &str) -> Result<EventTime, String> {
     let date = || chrono::NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?.and_hms_opt(0, 0, 0);
     let parsed = EventTime::parse(text).or_else(|| date().map(|d| EventTime(d.and_utc().timestamp())));
     parsed.ok_or_else(|| "write 2026-03-02T10:00:00Z or 2026-03-02".to_owned())
+}
+
+fn bytes(text: &str) -> Result<u64, String> {
+    let (number, unit) = match text.strip_suffix(['K', 'M', 'G']) {
+        Some(number) if text.ends_with('K') => (number, 1 << 10),
+        Some(number) if text.ends_with('M') => (number, 1 << 20),
+        Some(number) => (number, 1 << 30),
+        None => (text, 1),
+    };
+    let number: Option<u64> = number.parse().ok().filter(|number| *number > 0);
+    number
+        .and_then(|number| number.checked_mul(unit))
+        .ok_or_else(|| "write a number of bytes, as in 64M or 1G".to_owned())
 }
 
 fn age(text: &str) -> Result<i64, String> {

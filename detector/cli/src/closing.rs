@@ -17,9 +17,16 @@ pub fn problems(problems: &[Problem]) -> String {
     problems.iter().map(line).collect()
 }
 
-/// What a run came to.
+/// Why parts cannot be used, one line for each, the first without its mark.
 #[must_use]
-pub fn words(report: &Report, threads: usize, elapsed: Duration, rules: Option<usize>) -> String {
+pub fn refused(refused: &[Problem]) -> String {
+    let line = |p: &Problem| format!("{}: {}", neutral::line(&p.name), neutral::line(&p.message));
+    refused.iter().map(line).collect::<Vec<_>>().join("\nsecretrail: ")
+}
+
+/// What was read, and what was passed over.
+#[must_use]
+pub fn read(report: &Report, threads: usize, elapsed: Duration) -> Vec<String> {
     let secs = elapsed.as_secs_f64();
     #[expect(clippy::cast_precision_loss, reason = "a speed for people has three digits")]
     let bytes = report.bytes as f64;
@@ -40,6 +47,13 @@ pub fn words(report: &Report, threads: usize, elapsed: Duration, rules: Option<u
     };
     lines.push(format!("records        {}{repaired}", number(report.records)));
     push_counts(&mut lines, "skipped records", &report.records_skipped, |reason| reason.as_str());
+    lines
+}
+
+/// What a run came to.
+#[must_use]
+pub fn words(report: &Report, threads: usize, elapsed: Duration, rules: Option<usize>) -> String {
+    let mut lines = read(report, threads, elapsed);
     lines.push(format!("secret reads   {}", number(report.reads)));
     lines.push(format!(
         "key uses       {} ({} explained by changes, {} key checks left out)",
@@ -65,6 +79,12 @@ pub fn words(report: &Report, threads: usize, elapsed: Duration, rules: Option<u
         let counts = if counts.is_empty() { "none".to_owned() } else { counts.join(", ") };
         lines.push(format!("alerts         {counts} ({rules} rules)"));
     }
+    said(&lines)
+}
+
+/// Lines as they are printed.
+#[must_use]
+pub fn said(lines: &[String]) -> String {
     format!("secretrail: {}\n", lines.join("\n  "))
 }
 

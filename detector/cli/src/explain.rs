@@ -2,9 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::io::BufReader;
 use std::time::Instant;
 
+use flate2::bufread::MultiGzDecoder;
 use secretrail_engine::alert::{Alert, text};
+use secretrail_engine::part::{PartError, PartReader};
 use secretrail_engine::scan::records_with;
 use secretrail_engine::{neutral, parallel};
 use serde_json::Value;
@@ -38,7 +41,8 @@ pub fn run(args: &args::Explain, host: &mut Host) -> Result<u8, Failure> {
     let alert = one(&found.alerts, &args.alert)?;
     let ids = events(alert);
     let records = parallel::map(settings.threads, &found.objects, |object| raw(object, &ids, &found.reach));
-    let records: Vec<(String, String)> = records.into_iter().flatten().collect();
+    let mut records: Vec<(String, String)> = records.into_iter().flatten().collect();
+    records.sort_by_cached_key(|(object, record)| (time(record), object.clone(), record.clone()));
     out.raw(&told(alert, &args.input, &records))?;
     out.finish(host)?;
     Ok(close(&settings, &found, started, Some(rules.len()), host))
@@ -75,15 +79,41 @@ fn raw(object: &Object, ids: &BTreeSet<String>, reach: &Reach) -> Vec<(String, S
         Place::S3(remote) => reach.fetch(remote).unwrap_or_default(),
         Place::Stdin => Vec::new(),
     };
+    if object.is_part {
+        return in_parts(&bytes, ids).unwrap_or_default();
+    }
     let finders: Vec<memchr::memmem::Finder<'_>> = ids.iter().map(memchr::memmem::Finder::new).collect();
     let wanted = |unit: &[u8]| finders.iter().any(|finder| finder.find(unit).is_some());
-    // An id may stand elsewhere in a record: only its own `eventID` counts.
-    let is_one = |record: &String| {
-        let value: Option<Value> = serde_json::from_str(record).ok();
-        value.and_then(|v| Some(ids.contains(v.get("eventID")?.as_str()?))).unwrap_or(false)
-    };
     let records = records_with(&bytes, wanted).unwrap_or_default();
-    records.into_iter().filter(is_one).map(|record| (object.name.clone(), record)).collect()
+    records.into_iter().filter(|record| is_one(record, ids)).map(|record| (object.name.clone(), record)).collect()
+}
+
+/// `eventTime` as it is written, which sorts as it should.
+fn time(record: &str) -> Option<String> {
+    let value: Value = serde_json::from_str(record).ok()?;
+    value.get("eventTime")?.as_str().map(str::to_owned)
+}
+
+/// Whether a record is one of these events. An id may stand elsewhere in it: only its own `eventID` counts.
+fn is_one(record: &str, ids: &BTreeSet<String>) -> bool {
+    let value: Option<Value> = serde_json::from_str(record).ok();
+    value.and_then(|v| Some(ids.contains(v.get("eventID")?.as_str()?))).unwrap_or(false)
+}
+
+/// The records of parts with these event ids, with the names of the objects that they came from.
+fn in_parts(bytes: &[u8], ids: &BTreeSet<String>) -> Result<Vec<(String, String)>, PartError> {
+    let mut found = Vec::new();
+    let mut next = PartReader::new(BufReader::new(MultiGzDecoder::new(bytes)))?;
+    while let Some(mut part) = next {
+        let names: Vec<String> = part.entries.iter().map(|entry| entry.name.to_string()).collect();
+        while let Some((of, _, record)) = part.next_record()? {
+            if is_one(record, ids) {
+                found.push((names.get(of).cloned().unwrap_or_default(), record.to_owned()));
+            }
+        }
+        next = part.next_part()?;
+    }
+    Ok(found)
 }
 
 fn told(alert: &Alert, input: &args::Input, records: &[(String, String)]) -> String {

@@ -53,11 +53,8 @@ pub fn run(args: &args::Gaps, host: &mut Host) -> Result<u8, Failure> {
 /// What a run over logs could not see, by account, region and time.
 #[must_use]
 pub(crate) fn lines(found: &Found) -> Vec<Line> {
-    let deliveries = found.objects.iter().filter_map(|object| {
-        let (account, region) = object.home.as_ref()?;
-        Some((account.as_str().into(), region.as_str().into(), object.delivered?))
-    });
-    let gaps = gaps::find(deliveries, found.accesses.iter().map(|access| &**access), &found.coverage);
+    let gaps =
+        gaps::find(found.deliveries.iter().cloned(), found.accesses.iter().map(|access| &**access), &found.coverage);
     let blinded = found.alerts.iter().filter(|alert| BLINDED.contains(&alert.rule.file.as_str()));
     let mut lines: Vec<Line> = gaps.iter().map(line).chain(blinded.map(blinded_line)).collect();
     lines.sort_by(|a, b| (&a.account, &a.region, a.from, a.kind).cmp(&(&b.account, &b.region, b.from, b.kind)));

@@ -3,11 +3,13 @@
 
 pub mod args;
 pub mod baseline;
+pub mod checkpoint;
 pub mod closing;
 pub mod compare;
 pub mod config;
 pub mod exit;
 pub mod explain;
+pub mod extract;
 pub mod gaps;
 pub mod load;
 pub mod output;
@@ -29,6 +31,7 @@ use ahash::HashSet;
 use clap::{CommandFactory, Parser};
 use secretrail_engine::access::Access;
 use secretrail_engine::alert::Alert;
+use secretrail_engine::gaps::Delivery;
 use secretrail_engine::pipeline::Pipeline;
 use secretrail_engine::policy::Policy;
 use secretrail_engine::report::Report;
@@ -38,6 +41,7 @@ use secretrail_engine::state::memory::MemoryStore;
 use secretrail_engine::time::EventTime;
 
 use crate::args::{Cli, Command};
+use crate::checkpoint::Checkpoint;
 use crate::output::Out;
 use crate::remote::Reach;
 use crate::settings::Settings;
@@ -142,6 +146,8 @@ struct Found {
     report: Report,
     problems: Vec<Problem>,
     objects: Vec<Object>,
+    /// Places and times of delivery of all objects of which they are known.
+    deliveries: Vec<Delivery>,
     /// Where KMS events were seen.
     coverage: HashSet<CoverageMark>,
     /// What the objects were read through.
@@ -155,6 +161,7 @@ fn execute(command: Command, host: &mut Host) -> Result<u8, Failure> {
         Command::Gaps(args) => gaps::run(&args, host),
         Command::Verify(args) => verify::run(&args, host),
         Command::Summary(args) => summary::run(&args, host),
+        Command::Extract(args) => extract::run(&args, host),
         Command::Explain(args) => explain::run(&args, host),
         Command::Baseline(args) => baseline::run(&args, host),
         Command::Rules(command) => rules::run(&command, host),
@@ -260,13 +267,39 @@ fn find(settings: &Settings, rules: &RuleSet, policy: Option<&Policy>, host: &mu
         false,
     );
     let progress = settings.progress(&objects.objects);
+    let checkpoint = settings.checkpoint.as_deref();
+    let checkpoint = checkpoint.map(|path| Checkpoint::open(path, rules, &settings.selection)).transpose()?;
+    if let Some(checkpoint) = checkpoint.as_ref().filter(|checkpoint| !checkpoint.is_empty() && !settings.quiet) {
+        let (count, name) = (closing::number(checkpoint.len() as u64), checkpoint.name());
+        say(host, &format!("secretrail: {count} files were read by an earlier run, as {name} says\n"));
+    }
+    let task = read::Task {
+        objects: &objects.objects,
+        rules,
+        selection: &settings.selection,
+        threads: settings.threads,
+        checkpoint: checkpoint.as_ref(),
+    };
     let sources = read::Sources { stdin: &mut *host.stdin, fetch: &fetch };
-    let mut reading = read::read(&objects.objects, rules, &settings.selection, settings.threads, sources, &progress);
+    let mut reading = read::read(&task, sources, &progress);
     progress.finish_and_clear();
+    if !reading.refused.is_empty() {
+        return Err(Failure::Rules(closing::refused(&reading.refused)));
+    }
+    let everything = reading.problems.is_empty() && objects.problems.is_empty();
+    if let Some(message) = checkpoint.and_then(|checkpoint| checkpoint.close(everything)) {
+        say(host, &format!("secretrail: {message}\n"));
+    }
     let mut report = objects.report;
     report.add(&std::mem::take(&mut reading.harvest.report));
     let mut problems = objects.problems;
     problems.extend(reading.problems);
+    let of = |object: &Object| {
+        let (account, region) = object.home.as_ref()?;
+        Some((account.as_str().into(), region.as_str().into(), object.delivered?))
+    };
+    let mut deliveries = std::mem::take(&mut reading.deliveries);
+    deliveries.extend(objects.objects.iter().filter_map(of));
     let threads = settings.threads;
     let coverage = reading.harvest.coverage.clone();
     let pipeline = Pipeline { threads, memory: settings.memory, ..Pipeline::new(rules, policy, &settings.selection) };
@@ -291,6 +324,7 @@ fn find(settings: &Settings, rules: &RuleSet, policy: Option<&Policy>, host: &mu
         accesses: outcome.accesses,
         report,
         problems,
+        deliveries,
         objects: objects.objects,
         coverage,
         reach,

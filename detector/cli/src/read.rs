@@ -2,18 +2,25 @@
 //! they finish changes nothing after the pipeline has sorted.
 
 use std::fs::File;
-use std::io::Read;
-use std::sync::Mutex;
+use std::io::{BufReader, Read};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
+use ahash::{HashSet, RandomState};
+use flate2::bufread::MultiGzDecoder;
 use indicatif::ProgressBar;
 use secretrail_engine::extract::Origin;
+use secretrail_engine::gaps::Delivery;
 use secretrail_engine::limits::MAX_RECORD_BYTES;
-use secretrail_engine::report::{Report, SkippedObject, SkippedRecord};
+use secretrail_engine::object;
+use secretrail_engine::part::{Entry, Extracted, PartReader};
+use secretrail_engine::report::{Fate, SkippedRecord};
 use secretrail_engine::rule::RuleSet;
 use secretrail_engine::scan::{Harvest, Input, Scanner, Selection};
+use secretrail_engine::time::EventTime;
 
-use crate::walk::{Object, Place, Problem, Remote};
+use crate::checkpoint::Checkpoint;
+use crate::walk::{self, Object, Place, Problem, Remote};
 
 /// Files beyond this size in bytes are streamed instead of being read in one go.
 const WHOLE_FILE_BYTES: u64 = 16 * 1024 * 1024;
@@ -32,15 +39,36 @@ pub struct Reading {
     pub harvest: Harvest,
     /// What could not be read, in the order of names.
     pub problems: Vec<Problem>,
+    /// Places and times of delivery of the objects in parts.
+    pub deliveries: Vec<Delivery>,
+    /// Parts that cannot stand for their logs in this run.
+    pub refused: Vec<Problem>,
+}
+
+/// What is read, for whom.
+pub struct Task<'t> {
+    /// Objects.
+    pub objects: &'t [Object],
+    /// Rules.
+    pub rules: &'t RuleSet,
+    /// Which part of the logs.
+    pub selection: &'t Selection,
+    /// Threads.
+    pub threads: usize,
+    /// Where to note what was read, so that it need not be read again.
+    pub checkpoint: Option<&'t Checkpoint>,
 }
 
 /// What the threads share.
 struct Work<'w> {
-    objects: &'w [Object],
+    task: &'w Task<'w>,
     next: AtomicUsize,
     stdin: Mutex<&'w mut (dyn Read + Send)>,
     fetch: &'w Fetch<'w>,
     progress: &'w ProgressBar,
+    /// Hashes of the objects in parts that were read: two parts may hold one object.
+    known: Mutex<HashSet<u64>>,
+    hasher: RandomState,
 }
 
 /// Where objects come from that are not on this machine.
@@ -51,33 +79,52 @@ pub struct Sources<'s> {
     pub fetch: &'s Fetch<'s>,
 }
 
-/// Reads every object.
-pub fn read(
-    objects: &[Object],
-    rules: &RuleSet,
-    selection: &Selection,
-    threads: usize,
-    sources: Sources<'_>,
-    progress: &ProgressBar,
-) -> Reading {
-    let Sources { stdin, fetch } = sources;
-    // Whoever waits for S3 leaves its processor to the others, so that downloads and parsing overlap.
+/// Threads that read: whoever waits for S3 leaves its processor to the others, so that downloads and parsing overlap.
+#[must_use]
+pub fn readers(threads: usize, objects: &[Object]) -> usize {
     let remote = objects.iter().any(|object| matches!(object.place, Place::S3(_)));
-    let threads = if remote { threads.saturating_mul(WAITING).min(MOST_WAITING) } else { threads };
-    let work = Work { objects, next: AtomicUsize::new(0), stdin: Mutex::new(stdin), fetch, progress };
-    let parts: Vec<Reading> = std::thread::scope(|scope| {
-        let workers: Vec<_> =
-            (0..threads.min(objects.len()).max(1)).map(|_| scope.spawn(|| work.run(rules, selection))).collect();
+    if remote { threads.saturating_mul(WAITING).min(MOST_WAITING) } else { threads }
+}
+
+/// Reads every object.
+pub fn read(task: &Task<'_>, sources: Sources<'_>, progress: &ProgressBar) -> Reading {
+    let Sources { stdin, fetch } = sources;
+    let threads = readers(task.threads, task.objects);
+    let hasher = RandomState::new();
+    let (next, known) = (AtomicUsize::new(0), Mutex::default());
+    let work = Work { task, next, stdin: Mutex::new(stdin), fetch, progress, known, hasher };
+    let mut parts: Vec<Reading> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads.min(task.objects.len()).max(1)).map(|_| scope.spawn(|| work.run())).collect();
         // A worker that panicked is a bug; its panic goes on here.
         workers.into_iter().map(|w| w.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
     });
+    if let Some(checkpoint) = task.checkpoint {
+        parts.push(work.noted(checkpoint));
+    }
     let mut all = Reading::default();
     for part in parts {
         all.harvest.append(part.harvest);
         all.problems.extend(part.problems);
+        all.deliveries.extend(part.deliveries);
+        all.refused.extend(part.refused);
     }
     all.problems.sort();
+    all.refused.sort();
     all
+}
+
+/// What of an object was not read: itself, or records of it.
+pub fn untold<'a>(
+    name: &str,
+    fate: &Fate,
+    skipped: impl IntoIterator<Item = (&'a SkippedRecord, &'a u64)>,
+) -> Vec<Problem> {
+    let problem = |message| Problem { name: name.to_owned(), message };
+    match fate {
+        Fate::Failed(message) => vec![problem(message.clone())],
+        Fate::PassedOver(_) => Vec::new(),
+        Fate::Read => skipped.into_iter().map(|(reason, count)| problem(passed_over(*reason, *count))).collect(),
+    }
 }
 
 fn passed_over(reason: SkippedRecord, count: u64) -> String {
@@ -92,78 +139,185 @@ fn passed_over(reason: SkippedRecord, count: u64) -> String {
 }
 
 impl Work<'_> {
-    fn run(&self, rules: &RuleSet, selection: &Selection) -> Reading {
+    fn run(&self) -> Reading {
+        let Task { objects, rules, selection, checkpoint, .. } = self.task;
         let mut scanner = Scanner::new(rules, selection);
-        let mut buffer = Vec::new();
+        if checkpoint.is_some() {
+            scanner = scanner.keeping();
+        }
+        let mut reader = Reader::new(scanner, self.fetch, self.progress);
         let mut out = Reading::default();
-        while let Some(object) = self.objects.get(self.next.fetch_add(1, Ordering::Relaxed)) {
-            let before = out.harvest.report.clone();
-            let result = self.object(object, &mut scanner, &mut buffer, &mut out.harvest);
-            let report = &mut out.harvest.report;
-            let mut problem = |message| out.problems.push(Problem { name: object.name.clone(), message });
-            if let Err(message) = result {
-                report.objects_failed += 1;
-                problem(message);
+        let mut read = Vec::new();
+        while let Some(object) = objects.get(self.next.fetch_add(1, Ordering::Relaxed)) {
+            if object.is_part {
+                self.part(object, &mut reader.scanner, &mut out);
                 continue;
             }
-            let cut = |report: &Report| report.records_skipped.get(&SkippedRecord::Truncated).copied().unwrap_or(0);
-            let is_cut = cut(report) > cut(&before);
-            match report.count_object(&before) {
-                None => {
-                    for (reason, count) in &report.records_skipped {
-                        let more = count - before.records_skipped.get(reason).copied().unwrap_or(0);
-                        if more > 0 {
-                            problem(passed_over(*reason, more));
-                        }
-                    }
-                }
-                // Where CloudTrail writes, something else is a file that was damaged; and so is what ends in the middle.
-                Some(reason)
-                    if object.explicit || (reason == SkippedObject::NoRecords && (object.in_tree || is_cut)) =>
-                {
-                    report.objects_failed += 1;
-                    problem("holds no CloudTrail records".to_owned());
-                }
-                Some(reason) => {
-                    report.records_skipped = before.records_skipped;
-                    report.skip_object(reason);
-                }
+            if checkpoint.is_some_and(|checkpoint| checkpoint.has(&object.name, &object.tag())) {
+                self.progress.inc(object.size());
+                continue;
             }
+            let mut harvest = Harvest::default();
+            let origin = origin(object);
+            let result = self.object(object, &origin, &mut reader, &mut harvest);
+            let fate = harvest.report.settle(result, object.in_tree, object.explicit);
+            out.problems.extend(untold(&object.name, &fate, &harvest.report.records_skipped));
+            if let Some(checkpoint) = checkpoint.filter(|_| !matches!(fate, Fate::Failed(_))) {
+                read.push(Extracted::of(&origin, object.tag(), object.in_tree, &fate, &mut harvest));
+                checkpoint.note(&mut read, false);
+            }
+            out.harvest.append(harvest);
+        }
+        if let Some(checkpoint) = checkpoint {
+            checkpoint.note(&mut read, true);
         }
         out
+    }
+
+    /// What an earlier run has noted.
+    fn noted(&self, checkpoint: &Checkpoint) -> Reading {
+        let mut out = Reading::default();
+        let Task { rules, selection, .. } = self.task;
+        let mut scanner = Scanner::new(rules, selection);
+        match checkpoint.earlier() {
+            Ok(Some(file)) => self.parts(checkpoint.name(), BufReader::new(file), &mut scanner, &mut out),
+            Ok(None) => {}
+            Err(message) => out.refused.push(Problem { name: checkpoint.name().to_owned(), message }),
+        }
+        out
+    }
+
+    fn part(&self, object: &Object, scanner: &mut Scanner<'_>, out: &mut Reading) {
+        let bytes: Result<Box<dyn std::io::BufRead>, String> = match &object.place {
+            Place::File(path) => {
+                File::open(path).map(|file| Box::new(BufReader::new(file)) as _).map_err(|error| error.to_string())
+            }
+            Place::S3(remote) => (self.fetch)(remote).map(|bytes| Box::new(std::io::Cursor::new(bytes)) as _),
+            Place::Stdin => Err("standard input is no part".to_owned()),
+        };
+        match bytes {
+            Ok(bytes) => self.parts(&object.name, bytes, scanner, out),
+            Err(message) => {
+                out.harvest.report.objects_failed += 1;
+                out.problems.push(Problem { name: object.name.clone(), message });
+            }
+        }
+        self.progress.inc(object.size());
+    }
+
+    /// Reads parts that follow each other.
+    fn parts(&self, name: &str, bytes: impl std::io::BufRead, scanner: &mut Scanner<'_>, out: &mut Reading) {
+        let Task { rules, selection, .. } = self.task;
+        let problem = |message: String| Problem { name: name.to_owned(), message };
+        let read = || -> Result<(), String> {
+            let text = |error: secretrail_engine::part::PartError| error.to_string();
+            let mut next = PartReader::new(BufReader::new(MultiGzDecoder::new(bytes))).map_err(text)?;
+            while let Some(mut part) = next {
+                if let Some(message) = part.header.lacks(rules, selection) {
+                    out.refused.push(problem(message));
+                    return Ok(());
+                }
+                let origins: Vec<Option<Origin>> = part.entries.iter().map(|entry| self.entry(entry, out)).collect();
+                let in_tree: Vec<bool> = part.entries.iter().map(|entry| entry.in_tree).collect();
+                while let Some((of, _, record)) = part.next_record().map_err(text)? {
+                    if let (Some(Some(origin)), Some(in_tree)) = (origins.get(of), in_tree.get(of)) {
+                        scanner.record(record, origin, *in_tree, &mut out.harvest);
+                    }
+                }
+                next = part.next_part().map_err(text)?;
+            }
+            Ok(())
+        };
+        if let Err(message) = read() {
+            out.harvest.report.objects_failed += 1;
+            out.problems.push(problem(message));
+        }
+    }
+
+    /// Takes an object of a part over; `None` when it is not asked for, or was in another part.
+    fn entry(&self, entry: &Entry, out: &mut Reading) -> Option<Origin> {
+        let parsed = object::parse(&entry.name);
+        if !walk::may_hold(&parsed, self.task.selection) {
+            return None;
+        }
+        let hash = self.hasher.hash_one((&entry.name, &entry.tag));
+        if !self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(hash) {
+            return None;
+        }
+        out.harvest.report.add(&entry.report());
+        out.harvest.coverage.extend(entry.marks());
+        out.problems.extend(untold(&entry.name, &entry.fate, &entry.skipped));
+        let delivered = entry.delivered.map(EventTime);
+        if let (Some(account), Some(region), Some(time)) = (parsed.account, parsed.region, delivered) {
+            out.deliveries.push((account.into(), region.into(), time));
+        }
+        Some(Origin { object: entry.name.clone(), delivered })
     }
 
     fn object(
         &self,
         object: &Object,
-        scanner: &mut Scanner<'_>,
-        buffer: &mut Vec<u8>,
+        origin: &Origin,
+        reader: &mut Reader<'_>,
         harvest: &mut Harvest,
     ) -> Result<(), String> {
-        let origin = Origin { object: object.name.as_str().into(), delivered: object.delivered };
+        if matches!(object.place, Place::Stdin) {
+            let mut stdin = self.stdin.lock().unwrap_or_else(PoisonError::into_inner);
+            let input = Input::Stream(&mut **stdin);
+            return reader.scanner.read(input, origin, object.in_tree, harvest).map_err(|error| error.to_string());
+        }
+        reader.read(object, origin, harvest)
+    }
+}
+
+/// Where the records of an object come from.
+#[must_use]
+pub fn origin(object: &Object) -> Origin {
+    Origin { object: object.name.as_str().into(), delivered: object.delivered }
+}
+
+/// Reads files and objects in S3, one after the other, with buffers that are kept. One for each thread.
+pub struct Reader<'r> {
+    scanner: Scanner<'r>,
+    fetch: &'r Fetch<'r>,
+    progress: &'r ProgressBar,
+    buffer: Vec<u8>,
+}
+
+impl<'r> Reader<'r> {
+    /// A reader.
+    #[must_use]
+    pub fn new(scanner: Scanner<'r>, fetch: &'r Fetch<'r>, progress: &'r ProgressBar) -> Self {
+        Self { scanner, fetch, progress, buffer: Vec::new() }
+    }
+
+    /// Reads an object to its end.
+    ///
+    /// # Errors
+    ///
+    /// Why it could not be read, or not whole; what came before is in the harvest.
+    pub fn read(&mut self, object: &Object, origin: &Origin, harvest: &mut Harvest) -> Result<(), String> {
+        let Self { scanner, fetch, progress, buffer } = self;
         let mut read =
-            |input: Input<'_>| scanner.read(input, &origin, object.in_tree, harvest).map_err(|e| e.to_string());
+            |input: Input<'_>| scanner.read(input, origin, object.in_tree, harvest).map_err(|error| error.to_string());
         match &object.place {
-            Place::Stdin => {
-                let mut stdin = self.stdin.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                read(Input::Stream(&mut **stdin))
-            }
+            Place::Stdin => Err("standard input is read elsewhere".to_owned()),
             Place::S3(remote) => {
-                let bytes = (self.fetch)(remote)?;
+                let bytes = fetch(remote)?;
                 let result = read(Input::Bytes(&bytes));
-                self.progress.inc(remote.size);
+                progress.inc(remote.size);
                 result
             }
             Place::File(path) => {
                 let mut file = File::open(path).map_err(|error| error.to_string())?;
                 let meta = file.metadata().map_err(|error| error.to_string())?;
                 if meta.len() > WHOLE_FILE_BYTES || !meta.is_file() {
-                    read(Input::Stream(&mut self.progress.wrap_read(&mut file)))
+                    read(Input::Stream(&mut progress.wrap_read(&mut file)))
                 } else {
                     buffer.clear();
                     file.read_to_end(buffer).map_err(|error| error.to_string())?;
                     let result = read(Input::Bytes(buffer));
-                    self.progress.inc(meta.len());
+                    progress.inc(meta.len());
                     result
                 }
             }

@@ -61,6 +61,15 @@ impl Reach {
         self.client()?.fetch(object)
     }
 
+    /// See [`Client::put`].
+    ///
+    /// # Errors
+    ///
+    /// Why it could not be written.
+    pub fn put(&self, bucket: &str, key: &str, bytes: Vec<u8>) -> Result<(), String> {
+        self.client()?.put(bucket, key, bytes)
+    }
+
     /// Whether there is a client.
     #[must_use]
     pub fn is_open(&self) -> bool {
@@ -149,6 +158,15 @@ mod with_sdk {
             Ok(listed.map_err(|error| error.to_string())?.into_iter().map(remote).collect())
         }
 
+        /// Writes an object.
+        ///
+        /// # Errors
+        ///
+        /// Why it could not be written.
+        pub fn put(&self, bucket: &str, key: &str, bytes: Vec<u8>) -> Result<(), String> {
+            self.runtime.block_on(self.source.put(bucket, key, bytes)).map_err(|error| error.to_string())
+        }
+
         /// The keys that CloudTrail signs digests with in a region, between two times.
         ///
         /// # Errors
@@ -217,6 +235,15 @@ mod without_sdk {
         ///
         /// Always.
         pub fn fetch(&self, _: &Remote) -> Result<(Vec<u8>, Option<String>), String> {
+            Err(MISSING.to_owned())
+        }
+
+        /// Never called.
+        ///
+        /// # Errors
+        ///
+        /// Always.
+        pub fn put(&self, _: &str, _: &str, _: Vec<u8>) -> Result<(), String> {
             Err(MISSING.to_owned())
         }
 

@@ -13,7 +13,7 @@ use secretrail_engine::time::EventTime;
 
 use crate::args::{Aws, Color, Destination, Format, Input, Output};
 use crate::output;
-use crate::walk::{Object, Place};
+use crate::walk::Object;
 use crate::{Failure, Host};
 
 /// Everything that a run needs to know.
@@ -31,6 +31,8 @@ pub struct Settings {
     pub format: Format,
     /// File to write; standard output without one.
     pub output: Option<PathBuf>,
+    /// Where to note what was read.
+    pub checkpoint: Option<PathBuf>,
     /// How long `seen.*` remembers.
     pub memory: Memory,
     /// No progress bar and no summary.
@@ -77,6 +79,7 @@ impl Settings {
             threads: input.threads.map_or(processors, usize::from),
             format: Format::Table,
             output: destination.output.clone(),
+            checkpoint: input.checkpoint.clone(),
             memory: Memory::default(),
             quiet: destination.quiet,
             color: false,
@@ -103,13 +106,8 @@ impl Settings {
         if !self.show_progress {
             return ProgressBar::hidden();
         }
-        // What cannot be asked for its size counts as empty; standard input has none.
-        let size = |object: &Object| match &object.place {
-            Place::File(path) => std::fs::metadata(path).map_or(0, |meta| meta.len()),
-            Place::S3(object) => object.size,
-            Place::Stdin => 0,
-        };
-        let bar = ProgressBar::with_draw_target(Some(objects.iter().map(size).sum()), ProgressDrawTarget::stderr());
+        let bar =
+            ProgressBar::with_draw_target(Some(objects.iter().map(Object::size).sum()), ProgressDrawTarget::stderr());
         let template = "{bar:30} {bytes} of {total_bytes}, {eta} left";
         bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use secretrail_engine::object::{self, ObjectKind, ObjectPath};
+use secretrail_engine::part;
 use secretrail_engine::report::{Report, SkippedObject};
 use secretrail_engine::scan::Selection;
 use secretrail_engine::time::EventTime;
@@ -30,6 +31,29 @@ pub struct Object {
     pub delivered: Option<EventTime>,
     /// Whether the user named it, so that it must hold records.
     pub explicit: bool,
+    /// Whether it holds observation parts, by its name.
+    pub is_part: bool,
+}
+
+impl Object {
+    /// Size in bytes as it is stored; 0 where that is not known.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        match &self.place {
+            Place::File(path) => std::fs::metadata(path).map_or(0, |meta| meta.len()),
+            Place::S3(remote) => remote.size,
+            Place::Stdin => 0,
+        }
+    }
+
+    /// What tells its versions apart: the ETag in S3, the size of a file.
+    #[must_use]
+    pub fn tag(&self) -> String {
+        match &self.place {
+            Place::S3(remote) if !remote.etag.is_empty() => remote.etag.clone(),
+            _ => self.size().to_string(),
+        }
+    }
 }
 
 /// Where an object is.
@@ -91,7 +115,15 @@ pub fn walk(paths: &[PathBuf], selection: &Selection, list: &List<'_>, digests: 
         if path.as_os_str() == "-" {
             let name = "standard input".to_owned();
             let place = Place::Stdin;
-            found.objects.push(Object { place, name, in_tree: false, home: None, delivered: None, explicit: true });
+            found.objects.push(Object {
+                place,
+                name,
+                in_tree: false,
+                home: None,
+                delivered: None,
+                explicit: true,
+                is_part: false,
+            });
             continue;
         }
         if let Some((bucket, prefix)) = bucket_and_prefix(path) {
@@ -110,6 +142,7 @@ pub fn walk(paths: &[PathBuf], selection: &Selection, list: &List<'_>, digests: 
                     home: home(&parsed),
                     delivered: parsed.delivered,
                     explicit: true,
+                    is_part: part::is_part(&key),
                 });
             }
             Err(error) => found.problems.push(Problem { name: key(path), message: error.to_string() }),
@@ -167,6 +200,7 @@ fn folder(root: &Path, looking: Looking<'_>, found: &mut Objects) {
                 home: home(&parsed),
                 delivered: parsed.delivered,
                 explicit: false,
+                is_part: part::is_part(&full),
             }),
         }
     }
@@ -219,6 +253,7 @@ fn remote(bucket: &str, prefix: &str, looking: Looking<'_>, list: &List<'_>, fou
                 home: home(&parsed),
                 delivered: parsed.delivered,
                 explicit,
+                is_part: part::is_part(&object.key),
                 place: Place::S3(object.clone()),
             }),
         }

@@ -42,6 +42,8 @@ pub mod gaps;
 pub mod report;
 pub mod scan;
 
+pub mod part;
+
 pub mod pipeline;
 
 pub mod neutral;

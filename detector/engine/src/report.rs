@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::access::{Access, DecryptStatus};
 use crate::alert::Alert;
 use crate::object::{ObjectKind, ObjectPath};
 use crate::rule::Level;
 
 /// Why an object was not read for events.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum SkippedObject {
     /// `CloudTrail-Digest`.
     Digest,
@@ -29,7 +32,8 @@ pub enum SkippedObject {
 }
 
 /// Why a record was not used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum SkippedRecord {
     /// Not JSON, or not the JSON of a record.
     Malformed,
@@ -39,6 +43,18 @@ pub enum SkippedRecord {
     Truncated,
     /// `eventTime` is missing or is not a time.
     NoTime,
+}
+
+/// What became of an object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fate {
+    /// It was read.
+    Read,
+    /// It was passed over, and why.
+    PassedOver(SkippedObject),
+    /// It could not be read, and why.
+    Failed(String),
 }
 
 impl SkippedObject {
@@ -132,15 +148,30 @@ impl Report {
         *self.objects_skipped.entry(reason).or_default() += 1;
     }
 
-    /// Counts an object that was read to its end, by what was counted before it; gives the reason when it held nothing, and
-    /// then leaves the counting to the caller.
-    pub fn count_object(&mut self, before: &Self) -> Option<SkippedObject> {
-        let has_bytes = self.bytes > before.bytes;
-        if self.records > before.records || (has_bytes && self.records_skipped == before.records_skipped) {
-            self.objects += 1;
-            return None;
+    /// Decides what became of an object of which this is the report, and counts it. `explicit` says that the user named it,
+    /// `in_tree` that it is where CloudTrail writes: then it must hold records.
+    pub fn settle(&mut self, result: Result<(), String>, in_tree: bool, explicit: bool) -> Fate {
+        let has_bytes = self.bytes > 0;
+        let is_cut = self.records_skipped.contains_key(&SkippedRecord::Truncated);
+        let fate = match result {
+            Err(message) => Fate::Failed(message),
+            Ok(()) if self.records > 0 || (has_bytes && self.records_skipped.is_empty()) => Fate::Read,
+            // Where CloudTrail writes, something else is a file that was damaged; and so is what ends in the middle.
+            Ok(()) if explicit || (has_bytes && (in_tree || is_cut)) => {
+                Fate::Failed("holds no CloudTrail records".to_owned())
+            }
+            Ok(()) if has_bytes => Fate::PassedOver(SkippedObject::NoRecords),
+            Ok(()) => Fate::PassedOver(SkippedObject::Empty),
+        };
+        match &fate {
+            Fate::Read => self.objects += 1,
+            Fate::Failed(_) => self.objects_failed += 1,
+            Fate::PassedOver(reason) => {
+                self.records_skipped.clear();
+                self.skip_object(*reason);
+            }
         }
-        Some(if has_bytes { SkippedObject::NoRecords } else { SkippedObject::Empty })
+        fate
     }
 
     /// Counts a record that cannot be used.

@@ -285,6 +285,17 @@ impl RuleSet {
         Some(all)
     }
 
+    /// The rules about records that ask for other calls than these; `None` are all calls.
+    pub fn needing_beyond<'r>(&'r self, calls: Option<&'r [NeededCalls]>) -> impl Iterator<Item = &'r RuleMeta> {
+        let records = self.detections.iter().filter(|detection| detection.target == Target::Record);
+        let lacks = move |needed: &Option<Vec<NeededCalls>>| match (needed, calls) {
+            (_, None) => false,
+            (None, Some(_)) => true,
+            (Some(needed), Some(calls)) => !needed.iter().all(|needed| needed.are_in(calls)),
+        };
+        records.filter(move |detection| lacks(&detection.calls)).map(|detection| &*detection.meta)
+    }
+
     /// Whether any rule of the kind matches an event.
     #[must_use]
     pub fn any_hit(&self, ask: Ask, event: &impl Event) -> bool {

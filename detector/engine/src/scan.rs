@@ -75,6 +75,8 @@ pub struct Harvest {
     pub hits: Hits,
     /// Where and when KMS events were seen.
     pub coverage: HashSet<CoverageMark>,
+    /// Records that concern us, as they were, with their event times; only of a scanner that keeps them.
+    pub kept: Vec<(EventTime, String)>,
     /// Counts.
     pub report: Report,
 }
@@ -85,6 +87,7 @@ impl Harvest {
         self.observations.append(&mut other.observations);
         self.hits.append(other.hits);
         self.coverage.extend(other.coverage);
+        self.kept.append(&mut other.kept);
         self.report.add(&other.report);
     }
 }
@@ -113,6 +116,8 @@ struct Sieve<'r> {
     matches_records: bool,
     /// Whether rules ask for changes; those of trails and keys are read for them alone.
     matches_changes: bool,
+    /// Whether records that concern us are kept as they are.
+    keeps: bool,
     interner: Interner,
     event_source: Finder<'static>,
     event_name: Finder<'static>,
@@ -185,6 +190,7 @@ impl<'r> Scanner<'r> {
             calls: rules.record_calls(),
             matches_records: rules.sees(Target::Record),
             matches_changes: rules.sees(Target::Change),
+            keeps: false,
             interner: Interner::default(),
             event_source: Finder::new(b"\"eventSource\""),
             event_name: Finder::new(b"\"eventName\""),
@@ -193,6 +199,22 @@ impl<'r> Scanner<'r> {
             last_mark: None,
         };
         Self { scratch: Scratch::default(), sieve }
+    }
+
+    /// The same scanner, which also keeps every record that concerns us, and all changes, whatever the rules ask for.
+    #[must_use]
+    pub fn keeping(mut self) -> Self {
+        self.sieve.keeps = true;
+        self.sieve.matches_changes = true;
+        self
+    }
+
+    /// Reads one record of an object, as it was kept.
+    pub fn record(&mut self, text: &str, origin: &Origin, in_tree: bool, harvest: &mut Harvest) {
+        // Where KMS events were seen was kept with the object, and so were its counts.
+        let before = std::mem::take(&mut harvest.report);
+        Sink { scanner: &mut self.sieve, origin, in_tree, harvest }.record(text, Interest::Full);
+        harvest.report = before;
     }
 
     /// Reads one object to its end and adds what it holds to the harvest. `in_tree` says that its place in an `AWSLogs`
@@ -284,13 +306,18 @@ impl Sink<'_, '_> {
             self.mark(record.recipient_account_id.get(), record.aws_region.get(), record.event_time.get());
         }
         let scanner = &mut *self.scanner;
+        let mut is_kept = scanner.keeps && scanner.is_asked_for_by(&record);
         match extract::extract(&record, text, self.origin, scanner.rules.wanted(), &mut scanner.interner) {
             Ok(observation) if scanner.selection.is_near(observation.head().time) => {
                 self.harvest.observations.push(LooseEnd::new(observation));
+                is_kept = scanner.keeps;
             }
             Ok(_) | Err(NotOurs::Other) => {}
             Err(NotOurs::KeyValidation) => self.harvest.report.key_validations += 1,
             Err(NotOurs::NoTime) => self.harvest.report.skip_record(SkippedRecord::NoTime),
+        }
+        if let Some(time) = record.event_time.get().and_then(EventTime::parse).filter(|_| is_kept) {
+            self.harvest.kept.push((time, text.to_owned()));
         }
         if scanner.matches_records {
             self.match_record(&record, text);
@@ -379,6 +406,13 @@ impl Sieve<'_> {
         };
         let Ok(service) = std::str::from_utf8(service) else { return Interest::None };
         names.iter().map(|name| self.called(service, name, &asked)).max().unwrap_or(least).max(least)
+    }
+
+    /// Whether a rule about records asks for the call of a record.
+    fn is_asked_for_by(&self, record: &Record<'_>) -> bool {
+        let source = record.event_source.get().unwrap_or_default();
+        let name = record.event_name.get().unwrap_or_default();
+        self.is_asked_for(source.as_bytes(), &[name.as_bytes()])
     }
 
     /// Whether a rule about records asks for such a call.

@@ -14,7 +14,7 @@ use secretrail_aws::sns::SnsSink;
 use secretrail_engine::alert::Alert;
 use secretrail_engine::object;
 use secretrail_engine::pipeline::{Outcome, Pipeline};
-use secretrail_engine::report::{Report, SkippedObject};
+use secretrail_engine::report::{self, Report, SkippedObject};
 use secretrail_engine::scan::{Harvest, Input, Scanner, Selection, origin};
 use secretrail_engine::state::StateStore;
 use serde_json::{Value, json};
@@ -364,28 +364,16 @@ fn scan(bytes: &[u8], name: &str, active: &Active) -> (Harvest, Fate) {
     let in_tree = object::parse(name).account.is_some();
     let read = scanner.read(Input::Bytes(bytes), &origin(name), in_tree, &mut harvest);
     let report = &mut harvest.report;
-    let fate = match read {
-        Err(error) => {
-            report.objects_failed += 1;
-            Fate::Poison { reason: error.to_string() }
+    let fate = match report.settle(read.map_err(|error| error.to_string()), in_tree, false) {
+        report::Fate::Failed(reason) => Fate::Poison { reason },
+        report::Fate::Read => {
+            let skipped: u64 = report.records_skipped.values().sum();
+            let details = format!("{} records, {skipped} skipped", report.records);
+            Fate::Done { state: ObjectState::Processed, details }
         }
-        Ok(()) => match report.count_object(&Report::default()) {
-            None => {
-                let skipped: u64 = report.records_skipped.values().sum();
-                let details = format!("{} records, {skipped} skipped", report.records);
-                Fate::Done { state: ObjectState::Processed, details }
-            }
-            // Where CloudTrail writes, something else is a file that was damaged.
-            Some(SkippedObject::NoRecords) if in_tree => {
-                report.objects_failed += 1;
-                Fate::Poison { reason: "it holds no CloudTrail records".to_owned() }
-            }
-            Some(reason) => {
-                report.records_skipped.clear();
-                report.skip_object(reason);
-                Fate::Done { state: ObjectState::Skipped, details: reason.as_str().to_owned() }
-            }
-        },
+        report::Fate::PassedOver(reason) => {
+            Fate::Done { state: ObjectState::Skipped, details: reason.as_str().to_owned() }
+        }
     };
     (harvest, fate)
 }

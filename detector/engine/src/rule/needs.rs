@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use rsigma_parser::{
     ConditionExpr, Detection as Selection, DetectionItem, Modifier, Quantifier, SelectorPattern, SigmaRule, SigmaValue,
 };
+use serde::{Deserialize, Serialize};
 
 /// What a detection asks for.
 #[derive(Debug, Default)]
@@ -44,12 +45,25 @@ impl Uses {
 }
 
 /// Calls of which a matching record must be one.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct NeededCalls {
     /// `eventSource`, without regard to case.
     pub source: String,
     /// `eventName`s, without regard to case; `None` for any.
     pub names: Option<Vec<String>>,
+}
+
+impl NeededCalls {
+    /// Whether all these calls are among others.
+    #[must_use]
+    pub fn are_in(&self, others: &[Self]) -> bool {
+        let same = |a: &str, b: &str| a.eq_ignore_ascii_case(b);
+        others.iter().filter(|other| same(&other.source, &self.source)).any(|other| match (&self.names, &other.names) {
+            (_, None) => true,
+            (None, Some(_)) => false,
+            (Some(ours), Some(theirs)) => ours.iter().all(|our| theirs.iter().any(|their| same(our, their))),
+        })
+    }
 }
 
 /// The calls that a matching record must be one of; `None` when the rule does not say.

@@ -1,0 +1,206 @@
+//! The `extract` command: logs to observation parts. The same logs, rules and selection give the same parts under the same
+//! names, so that an interrupted run goes on where it was.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::Instant;
+
+use secretrail_engine::alert::digest;
+use secretrail_engine::parallel;
+use secretrail_engine::part::{self, Extracted, Header};
+use secretrail_engine::report::Report;
+use secretrail_engine::rule::RuleSet;
+use secretrail_engine::scan::{Harvest, Scanner, Selection};
+
+use crate::closing::{self, number};
+use crate::read::{self, Reader, origin};
+use crate::remote::Reach;
+use crate::settings::Settings;
+use crate::walk::{self, Object, Problem};
+use crate::{Failure, Host, args, exit, load, output, say};
+
+/// Where parts go.
+enum Place {
+    Folder(PathBuf),
+    Bucket(String, String),
+}
+
+impl Place {
+    fn of(path: &Path) -> Self {
+        match walk::bucket_and_prefix(path) {
+            Some((bucket, prefix)) => Self::Bucket(bucket, with_slash(prefix)),
+            None => Self::Folder(path.to_owned()),
+        }
+    }
+
+    /// Names of the parts that are there.
+    fn parts(&self, reach: &Reach) -> Result<BTreeSet<String>, Failure> {
+        let input = |name: &str, error: String| Failure::Input(format!("{name}: {error}"));
+        let names: Vec<String> = match self {
+            Self::Folder(path) => {
+                let name = path.display().to_string();
+                std::fs::create_dir_all(path).map_err(|error| Failure::Output { name: name.clone(), error })?;
+                let entries = std::fs::read_dir(path).map_err(|error| input(&name, error.to_string()))?;
+                entries.filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned())).collect()
+            }
+            Self::Bucket(bucket, prefix) => {
+                let listed = reach.list(bucket, prefix, None);
+                let listed = listed.map_err(|error| input(&format!("s3://{bucket}/{prefix}"), error))?;
+                listed.into_iter().filter_map(|object| object.key.strip_prefix(prefix).map(str::to_owned)).collect()
+            }
+        };
+        Ok(names.into_iter().filter(|name| part::is_part(name)).collect())
+    }
+
+    fn put(&self, name: &str, bytes: Vec<u8>, reach: &Reach) -> Result<(), String> {
+        match self {
+            Self::Folder(path) => output::write_file(&path.join(name), &bytes).map_err(|failure| failure.to_string()),
+            Self::Bucket(bucket, prefix) => reach.put(bucket, &format!("{prefix}{name}"), bytes),
+        }
+    }
+}
+
+fn with_slash(prefix: String) -> String {
+    if prefix.is_empty() || prefix.ends_with('/') { prefix } else { format!("{prefix}/") }
+}
+
+/// What a batch came to.
+struct Done {
+    report: Report,
+    problems: Vec<Problem>,
+    /// Bytes of the part; `None` when it was there.
+    written: Option<u64>,
+}
+
+/// Runs the command and gives its exit code.
+///
+/// # Errors
+///
+/// [`Failure`].
+pub fn run(args: &args::Extract, host: &mut Host) -> Result<u8, Failure> {
+    let started = Instant::now();
+    let destination = args::Destination { output: None, quiet: args.quiet, no_progress: args.no_progress };
+    let settings = Settings::plain(&args.input, &destination, host)?;
+    if settings.paths.iter().any(|path| path.as_os_str() == "-") {
+        let message = "extract reads files and S3, not standard input: a part names the objects that it came from";
+        return Err(Failure::Usage(message.to_owned()));
+    }
+    let rules = load::rules(&args.files)?.set;
+    let place = Place::of(&args.output);
+    let reach = Reach::new(&settings, matches!(place, Place::Bucket(..)))?;
+    let mut there = place.parts(&reach)?;
+    if args.force {
+        there.clear();
+    }
+    let list = |bucket: &str, prefix: &str, opens: Option<&walk::Opens<'_>>| reach.list(bucket, prefix, opens);
+    let mut found = walk::walk(&settings.paths, &settings.selection, &list, false);
+    found.objects.retain(|object| !object.is_part);
+    let header = Header::new(&rules, &settings.selection);
+    let sizes: Vec<u64> = found.objects.iter().map(Object::size).collect();
+    let progress = settings.progress(&found.objects);
+    let batches = batches(&found.objects, &sizes, args.part_size);
+    let job =
+        Job { header: &header, rules: &rules, selection: &settings.selection, reach: &reach, progress: &progress };
+    let first_failure = Mutex::new(None::<String>);
+    let threads = read::readers(settings.threads, &found.objects);
+    let done = parallel::blocks(threads, &batches, 1, |batches| {
+        let one = |batch: &&[&Object]| {
+            let name = job.name(batch);
+            if there.contains(&name) {
+                progress.inc(batch.iter().map(|object| object.size()).sum());
+                return Done { report: Report::default(), problems: Vec::new(), written: None };
+            }
+            let (bytes, report, problems) = job.extract(batch);
+            let length = bytes.len() as u64;
+            if let Err(message) = place.put(&name, bytes, &reach) {
+                first_failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get_or_insert(message);
+            }
+            Done { report, problems, written: Some(length) }
+        };
+        batches.iter().map(|batch| one(&batch.as_slice())).collect::<Vec<_>>()
+    });
+    progress.finish_and_clear();
+    if let Some(message) = first_failure.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
+        let name = args.output.display().to_string();
+        return Err(Failure::Output { name, error: std::io::Error::other(message) });
+    }
+    let mut report = found.report;
+    let mut problems = found.problems;
+    let (mut bytes, mut written, mut kept) = (0, 0_u64, 0_u64);
+    for done in done.into_iter().flatten() {
+        report.add(&done.report);
+        problems.extend(done.problems);
+        match done.written {
+            Some(length) => (bytes, written) = (bytes + length, written + 1),
+            None => kept += 1,
+        }
+    }
+    problems.sort();
+    say(host, &closing::problems(&problems));
+    if !settings.quiet {
+        let mut lines = closing::read(&report, settings.threads, started.elapsed());
+        let share = report.bytes.checked_div(bytes).map(|times| format!(", one byte for {}", number(times)));
+        let share = share.unwrap_or_default();
+        let (bytes, kept) = (number(bytes), number(kept));
+        lines.push(format!("parts          {} written ({bytes} bytes{share}), {kept} were there", number(written)));
+        say(host, &closing::said(&lines));
+    }
+    Ok(if problems.is_empty() { exit::DONE } else { exit::INPUT })
+}
+
+/// Objects by their time of delivery, in batches of about so many bytes.
+fn batches<'o>(objects: &'o [Object], sizes: &[u64], most: u64) -> Vec<Vec<&'o Object>> {
+    let mut sorted: Vec<(&Object, u64)> = objects.iter().zip(sizes.iter().copied()).collect();
+    sorted.sort_by(|(a, _), (b, _)| (a.delivered, &a.name).cmp(&(b.delivered, &b.name)));
+    let mut batches: Vec<Vec<&Object>> = Vec::new();
+    let mut bytes = 0;
+    for (object, size) in sorted {
+        match batches.last_mut() {
+            Some(batch) if bytes + size <= most => batch.push(object),
+            _ => {
+                batches.push(vec![object]);
+                bytes = 0;
+            }
+        }
+        bytes += size;
+    }
+    batches
+}
+
+/// What all batches have in common.
+struct Job<'j> {
+    header: &'j Header,
+    rules: &'j RuleSet,
+    selection: &'j Selection,
+    reach: &'j Reach,
+    progress: &'j indicatif::ProgressBar,
+}
+
+impl Job<'_> {
+    /// The name of the part of a batch: by what it is made of, and for what.
+    fn name(&self, batch: &[&Object]) -> String {
+        // Cannot fail: every key is text.
+        let mut parts = vec![part::SCHEMA.to_owned(), serde_json::to_string(self.header).unwrap_or_default()];
+        parts.extend(batch.iter().flat_map(|object| [object.name.clone(), object.tag()]));
+        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+        format!("part-{}{}", digest(&parts), part::ENDING)
+    }
+
+    fn extract(&self, batch: &[&Object]) -> (Vec<u8>, Report, Vec<Problem>) {
+        let scanner = Scanner::new(self.rules, self.selection).keeping();
+        let (mut report, mut problems) = (Report::default(), Vec::new());
+        let fetch = |remote: &walk::Remote| self.reach.fetch(remote);
+        let mut reader = Reader::new(scanner, &fetch, self.progress);
+        let mut one = |object: &&Object| {
+            let (mut harvest, origin) = (Harvest::default(), origin(object));
+            let result = reader.read(object, &origin, &mut harvest);
+            let fate = harvest.report.settle(result, object.in_tree, object.explicit);
+            problems.extend(read::untold(&object.name, &fate, &harvest.report.records_skipped));
+            report.add(&harvest.report);
+            Extracted::of(&origin, object.tag(), object.in_tree, &fate, &mut harvest)
+        };
+        let objects = batch.iter().map(&mut one).collect();
+        (part::write(self.header, objects), report, problems)
+    }
+}
