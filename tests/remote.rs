@@ -121,3 +121,63 @@ fn what_cannot_be_read_is_named_and_the_rest_is_read() {
     assert_eq!((printed.code, printed.stdout.lines().count()), (Some(3), 1), "{}", printed.stderr);
     assert!(printed.stderr.contains("/b.json"), "{}", printed.stderr);
 }
+
+#[test]
+fn an_interrupted_run_over_a_bucket_asks_only_for_what_is_missing() {
+    let cloud = Cloud::start();
+    let deployment = cloud.deploy();
+    let proxy = Proxy::start(&cloud.stack.url, &cloud.dynamodb.url);
+    for index in 0..30 {
+        let read = e2e::read(&format!("r{index}"), "app", i64::from(index), "prod/db");
+        deployment.put(&format!("logs/{index:02}.json"), json!({"Records": [read]}).to_string().as_bytes());
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoint = folder.path().join("checkpoint");
+    let bucket = format!("s3://{}/logs/", deployment.bucket);
+    let args = ["accesses", &bucket, "-f", "jsonl", "-q", "--checkpoint", checkpoint.to_str().unwrap()];
+    // From the eleventh object on, S3 refuses.
+    let mut asked = 0;
+    proxy.plan(move |call| {
+        asked += usize::from(call.operation == "GetObject");
+        if asked > 10 { Fault::Refused(403) } else { Fault::None }
+    });
+    let first = run(&proxy.url, &args);
+    assert_eq!(
+        (first.code, first.stdout.lines().count(), checkpoint.exists()),
+        (Some(3), 10, true),
+        "{}",
+        first.stderr
+    );
+    proxy.plan(|_| Fault::None);
+    let second = run(&proxy.url, &args);
+    let calls = proxy.plan(|_| Fault::None);
+    let asked = calls.iter().filter(|call| call.operation == "GetObject").count();
+    assert_eq!((second.code, second.stdout.lines().count(), asked), (Some(0), 30, 20), "{}", second.stderr);
+    assert!(!checkpoint.exists());
+    let whole = run(&cloud.stack.url, &["accesses", &bucket, "-f", "jsonl", "-q"]);
+    assert_eq!(second.stdout, whole.stdout);
+}
+
+#[test]
+fn parts_may_lie_in_a_bucket_too() {
+    let cloud = Cloud::start();
+    let deployment = cloud.deploy();
+    let logs = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/logs");
+    let mut files = Vec::new();
+    crate::online::files(&logs, &mut files);
+    for file in &files {
+        let key = file.strip_prefix(&logs).unwrap().to_string_lossy().into_owned();
+        deployment.put(&format!("trail/{key}"), &std::fs::read(file).unwrap());
+    }
+    let [trail, parts] = ["trail/", "job/parts"].map(|prefix| format!("s3://{}/{prefix}", deployment.bucket));
+    let extract = ["extract", trail.as_str(), "-o", parts.as_str(), "--part-size", "4K"];
+    let made = run(&cloud.stack.url, &extract);
+    assert_eq!(made.code, Some(0), "{}", made.stderr);
+    let again = run(&cloud.stack.url, &extract);
+    assert!(again.stderr.contains(" 0 written"), "{}", again.stderr);
+    for command in ["accesses", "replay", "gaps"] {
+        let of = |path: &str| run(&cloud.stack.url, &[command, path, "-f", "jsonl", "-q"]);
+        let (logs, parts) = (of(&trail), of(&parts));
+        assert_eq!((parts.stdout, parts.stderr, parts.code), (logs.stdout, logs.stderr, Some(0)), "{command}");
+    }
+}
