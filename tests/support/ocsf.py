@@ -10,7 +10,7 @@ import sys
 from py_ocsf_models.events.findings.detection_finding import DetectionFinding
 from py_ocsf_models.objects.user import User
 
-# In version 1.5.0 of the schema: objects/evidences.json and events/findings/detection_finding.json.
+# In the schema's repository: objects/evidences.json and events/findings/detection_finding.json.
 KNOWN = ("evidences.actor.user.", "evidences.src_endpoint.ip", "is_alert", "unmapped.")
 
 
