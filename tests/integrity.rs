@@ -4,12 +4,11 @@ use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::LazyLock;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use e2e::cloud::{LOCAL_REGION, config, runtime};
+use e2e::cloud::{config, runtime};
 use e2e::deployment::Cloud;
 use e2e::http::Exchange;
 use e2e::{Printed, packed, secretrail, write_gz};
@@ -20,6 +19,8 @@ use rsa::rand_core::{TryCryptoRng, TryRng};
 use rsa::signature::{SignatureEncoding, Signer};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+
+use crate::with_endpoint;
 
 const ACCOUNT: &str = "111122223333";
 const REGION: &str = "eu-west-1";
@@ -300,19 +301,6 @@ fn key_server() -> String {
     url
 }
 
-fn binary(args: &[&str], url: &str) -> Printed {
-    let output = Command::new(env!("CARGO_BIN_EXE_secretrail-under-test"))
-        .args(args)
-        .args(["--endpoint-url", url])
-        .env_clear()
-        .envs([("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test"), ("AWS_REGION", LOCAL_REGION)])
-        .output()
-        .unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    let code = output.status.code().and_then(|code| u8::try_from(code).ok()).unwrap();
-    Printed { stdout: text(output.stdout), stderr: text(output.stderr), code }
-}
-
 #[test]
 fn cloudtrail_is_asked_for_its_keys() {
     let folder = tempfile::tempdir().unwrap();
@@ -320,7 +308,7 @@ fn cloudtrail_is_asked_for_its_keys() {
         write_gz(&folder.path().join(&object.key), &object.text);
     }
     let args = ["verify", folder.path().to_str().unwrap(), "-f", "jsonl", "--fetch-keys"];
-    let printed = binary(&args, &key_server());
+    let printed = with_endpoint(&key_server(), &args);
     assert_eq!((findings(&printed.stdout), printed.code), (set(&NEWEST), 0), "{}", printed.stderr);
 }
 
@@ -348,7 +336,7 @@ fn in_s3_the_newest_digest_is_proven_too() {
     objects.iter().for_each(&put);
     let bucket = format!("s3://{}/logs/", deployment.bucket);
     let args = ["verify", &bucket, "--public-keys", keys.to_str().unwrap(), "-f", "jsonl"];
-    let printed = binary(&args, &cloud.stack.url);
+    let printed = with_endpoint(&cloud.stack.url, &args);
     assert_eq!((printed.stdout.as_str(), printed.code), ("", 0), "{}", printed.stderr);
     assert!(printed.stderr.contains("digests 3 intact, 0 altered, 0 missing, 0 unproven"), "{}", printed.stderr);
     // The newest digest, rewritten without a log: only its signature can tell.
@@ -357,7 +345,7 @@ fn in_s3_the_newest_digest_is_proven_too() {
     digest["logFiles"].as_array_mut().unwrap().pop();
     objects[last].text = digest.to_string().into_bytes();
     put(&objects[last]);
-    let printed = binary(&args, &cloud.stack.url);
+    let printed = with_endpoint(&cloud.stack.url, &args);
     let altered = findings(&printed.stdout).into_iter().filter(|(verdict, ..)| verdict == "altered").collect();
     assert_eq!((altered, printed.code), (set(&[("altered", "digest", "20260302T030000Z")]), 1), "{}", printed.stdout);
 }

@@ -1,33 +1,15 @@
 //! Logs in S3: the same result as from a folder, no more requests than the question needs, and clear words when it fails.
 
 use std::path::Path;
-use std::process::Command;
 
-use e2e::cloud::LOCAL_REGION;
-use e2e::deployment::Cloud;
+use e2e::deployment::{Cloud, Deployment};
 use e2e::proxy::{Fault, Proxy};
 use e2e::secretrail;
 use serde_json::{Value, json};
 
-const SECRETRAIL: &str = env!("CARGO_BIN_EXE_secretrail-under-test");
+use crate::with_endpoint;
 
-struct Printed {
-    stdout: String,
-    stderr: String,
-    code: Option<i32>,
-}
-
-fn run(url: &str, args: &[&str]) -> Printed {
-    let output = Command::new(SECRETRAIL)
-        .args(args)
-        .args(["--endpoint-url", url])
-        .env_clear()
-        .envs([("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test"), ("AWS_REGION", LOCAL_REGION)])
-        .output()
-        .unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    Printed { stdout: text(output.stdout), stderr: text(output.stderr), code: output.status.code() }
-}
+const LOGS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/logs");
 
 /// Without the names of objects, which differ.
 fn lines(text: &str) -> Vec<Value> {
@@ -40,22 +22,26 @@ fn lines(text: &str) -> Vec<Value> {
     text.lines().map(line).collect()
 }
 
+/// The example logs below `trail/`.
+fn put_logs(deployment: &Deployment) {
+    let mut files = Vec::new();
+    crate::online::files(Path::new(LOGS), &mut files);
+    for file in &files {
+        let key = file.strip_prefix(LOGS).unwrap().to_string_lossy();
+        deployment.put(&format!("trail/{key}"), &std::fs::read(file).unwrap());
+    }
+}
+
 #[test]
 fn a_bucket_gives_what_a_folder_gives() {
     let cloud = Cloud::start();
     let deployment = cloud.deploy();
-    let logs = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/logs");
-    let mut files = Vec::new();
-    crate::online::files(&logs, &mut files);
-    for file in &files {
-        let key = file.strip_prefix(&logs).unwrap().to_string_lossy().into_owned();
-        deployment.put(&format!("trail/{key}"), &std::fs::read(file).unwrap());
-    }
+    put_logs(&deployment);
     for command in ["accesses", "replay"] {
         let bucket = format!("s3://{}/trail/", deployment.bucket);
-        let remote = run(&cloud.stack.url, &[command, &bucket, "-f", "jsonl", "-q"]);
-        let local = secretrail(&[command, logs.to_str().unwrap(), "-f", "jsonl", "-q"]);
-        assert_eq!((remote.code, remote.stderr.as_str()), (Some(0), ""));
+        let remote = with_endpoint(&cloud.stack.url, &[command, &bucket, "-f", "jsonl", "-q"]);
+        let local = secretrail(&[command, LOGS, "-f", "jsonl", "-q"]);
+        assert_eq!((remote.code, remote.stderr.as_str()), (0, ""));
         assert_eq!(lines(&remote.stdout), lines(&local.stdout), "{command}");
         assert!(remote.stdout.contains(&format!("s3://{}/trail/AWSLogs/", deployment.bucket)));
     }
@@ -80,14 +66,14 @@ fn a_day_of_a_month_costs_a_day() {
     let bucket = format!("s3://{}", deployment.bucket);
     let args =
         ["accesses", &bucket, "--account", "111122223333", "--from", "2026-02-10", "--to", "2026-02-11", "-f", "jsonl"];
-    let printed = run(&proxy.url, &args);
-    assert_eq!(printed.code, Some(0), "{}", printed.stderr);
+    let printed = with_endpoint(&proxy.url, &args);
+    assert_eq!(printed.code, 0, "{}", printed.stderr);
     let calls = proxy.plan(|_| Fault::None);
     let count = |operation: &str| calls.iter().filter(|call| call.operation == operation).count();
     // The bucket, AWSLogs, the account, CloudTrail, the region, the year, the month, and the day with the one after it.
     assert_eq!((count("ListObjectsV2"), count("GetObject")), (9, 2), "{calls:?}");
     // Without a selection, one listing is enough, and what holds no events is passed over by its name.
-    let printed = run(&proxy.url, &["accesses", &bucket, "-f", "jsonl"]);
+    let printed = with_endpoint(&proxy.url, &["accesses", &bucket, "-f", "jsonl"]);
     assert!(printed.stderr.contains("56 digest"), "{}", printed.stderr);
     let calls = proxy.plan(|_| Fault::None);
     let count = |operation: &str| calls.iter().filter(|call| call.operation == operation).count();
@@ -99,17 +85,17 @@ fn what_cannot_be_read_is_named_and_the_rest_is_read() {
     let cloud = Cloud::start();
     let deployment = cloud.deploy();
     let proxy = Proxy::start(&cloud.stack.url, &cloud.dynamodb.url);
-    let missing = run(&cloud.stack.url, &["accesses", "s3://no-such-bucket/logs/", "-q"]);
-    assert_eq!(missing.code, Some(3), "{}", missing.stderr);
+    let missing = with_endpoint(&cloud.stack.url, &["accesses", "s3://no-such-bucket/logs/", "-q"]);
+    assert_eq!(missing.code, 3, "{}", missing.stderr);
     assert!(
         missing.stderr.contains("s3://no-such-bucket/logs/") && missing.stderr.contains("no such object"),
         "{}",
         missing.stderr
     );
-    let nobody = run(&cloud.stack.url, &["accesses", "s3:///logs/", "-q"]);
-    assert!(nobody.code == Some(3) && nobody.stderr.contains("names no bucket"), "{}", nobody.stderr);
-    let empty = run(&cloud.stack.url, &["accesses", &format!("s3://{}/nothing/", deployment.bucket), "-q"]);
-    assert!(empty.code == Some(3) && empty.stderr.contains("no log files"), "{}", empty.stderr);
+    let nobody = with_endpoint(&cloud.stack.url, &["accesses", "s3:///logs/", "-q"]);
+    assert!(nobody.code == 3 && nobody.stderr.contains("names no bucket"), "{}", nobody.stderr);
+    let empty = with_endpoint(&cloud.stack.url, &["accesses", &format!("s3://{}/nothing/", deployment.bucket), "-q"]);
+    assert!(empty.code == 3 && empty.stderr.contains("no log files"), "{}", empty.stderr);
 
     let read = json!({"Records": [e2e::read("r1", "app", 0, "prod/db")]}).to_string();
     deployment.put("a.json", read.as_bytes());
@@ -117,8 +103,8 @@ fn what_cannot_be_read_is_named_and_the_rest_is_read() {
     let bucket = format!("s3://{}/", deployment.bucket);
     // The first bodies break off, and are asked for again.
     proxy.plan(|call| if call.index < 3 && call.operation == "GetObject" { Fault::Truncated } else { Fault::None });
-    let printed = run(&proxy.url, &["accesses", &bucket, "-f", "jsonl", "-q"]);
-    assert_eq!((printed.code, printed.stdout.lines().count()), (Some(3), 1), "{}", printed.stderr);
+    let printed = with_endpoint(&proxy.url, &["accesses", &bucket, "-f", "jsonl", "-q"]);
+    assert_eq!((printed.code, printed.stdout.lines().count()), (3, 1), "{}", printed.stderr);
     assert!(printed.stderr.contains("/b.json"), "{}", printed.stderr);
 }
 
@@ -141,20 +127,15 @@ fn an_interrupted_run_over_a_bucket_asks_only_for_what_is_missing() {
         asked += usize::from(call.operation == "GetObject");
         if asked > 10 { Fault::Refused(403) } else { Fault::None }
     });
-    let first = run(&proxy.url, &args);
-    assert_eq!(
-        (first.code, first.stdout.lines().count(), checkpoint.exists()),
-        (Some(3), 10, true),
-        "{}",
-        first.stderr
-    );
+    let first = with_endpoint(&proxy.url, &args);
+    assert_eq!((first.code, first.stdout.lines().count(), checkpoint.exists()), (3, 10, true), "{}", first.stderr);
     proxy.plan(|_| Fault::None);
-    let second = run(&proxy.url, &args);
+    let second = with_endpoint(&proxy.url, &args);
     let calls = proxy.plan(|_| Fault::None);
     let asked = calls.iter().filter(|call| call.operation == "GetObject").count();
-    assert_eq!((second.code, second.stdout.lines().count(), asked), (Some(0), 30, 20), "{}", second.stderr);
+    assert_eq!((second.code, second.stdout.lines().count(), asked), (0, 30, 20), "{}", second.stderr);
     assert!(!checkpoint.exists());
-    let whole = run(&cloud.stack.url, &["accesses", &bucket, "-f", "jsonl", "-q"]);
+    let whole = with_endpoint(&cloud.stack.url, &["accesses", &bucket, "-f", "jsonl", "-q"]);
     assert_eq!(second.stdout, whole.stdout);
 }
 
@@ -162,22 +143,16 @@ fn an_interrupted_run_over_a_bucket_asks_only_for_what_is_missing() {
 fn parts_may_lie_in_a_bucket_too() {
     let cloud = Cloud::start();
     let deployment = cloud.deploy();
-    let logs = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/logs");
-    let mut files = Vec::new();
-    crate::online::files(&logs, &mut files);
-    for file in &files {
-        let key = file.strip_prefix(&logs).unwrap().to_string_lossy().into_owned();
-        deployment.put(&format!("trail/{key}"), &std::fs::read(file).unwrap());
-    }
+    put_logs(&deployment);
     let [trail, parts] = ["trail/", "job/parts"].map(|prefix| format!("s3://{}/{prefix}", deployment.bucket));
     let extract = ["extract", trail.as_str(), "-o", parts.as_str(), "--part-size", "4K"];
-    let made = run(&cloud.stack.url, &extract);
-    assert_eq!(made.code, Some(0), "{}", made.stderr);
-    let again = run(&cloud.stack.url, &extract);
+    let made = with_endpoint(&cloud.stack.url, &extract);
+    assert_eq!(made.code, 0, "{}", made.stderr);
+    let again = with_endpoint(&cloud.stack.url, &extract);
     assert!(again.stderr.contains(" 0 written"), "{}", again.stderr);
     for command in ["accesses", "replay", "gaps"] {
-        let of = |path: &str| run(&cloud.stack.url, &[command, path, "-f", "jsonl", "-q"]);
+        let of = |path: &str| with_endpoint(&cloud.stack.url, &[command, path, "-f", "jsonl", "-q"]);
         let (logs, parts) = (of(&trail), of(&parts));
-        assert_eq!((parts.stdout, parts.stderr, parts.code), (logs.stdout, logs.stderr, Some(0)), "{command}");
+        assert_eq!((parts.stdout, parts.stderr, parts.code), (logs.stdout, logs.stderr, 0), "{command}");
     }
 }

@@ -55,13 +55,14 @@ fn fault(path: &Path, message: &str) -> Failure {
 ///
 /// [`Failure::Usage`]: the file cannot be read, or says something that no command has.
 pub fn with_defaults(
-    command: &Command,
+    command: impl FnOnce() -> Command,
     args: Vec<OsString>,
     source: Option<&Source>,
 ) -> Result<Vec<OsString>, Failure> {
     let Some((path, text)) = source.map(Source::read).transpose()?.flatten() else { return Ok(args) };
     let table: Table = text.parse().map_err(|error: toml::de::Error| fault(path, &error.to_string()))?;
-    known(command, &table, path)?;
+    let command = command();
+    known(&command, &table, path)?;
     // Only to see which command it is and what was typed; whatever is wrong is told when everything is together.
     let Ok(typed) = command.clone().ignore_errors(true).try_get_matches_from(&args) else { return Ok(args) };
     let Some((name, matches)) = typed.subcommand() else { return Ok(args) };

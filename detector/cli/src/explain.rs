@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::output::Out;
 use crate::remote::Reach;
 use crate::settings::Settings;
-use crate::walk::{Object, Place};
+use crate::walk::Object;
 use crate::{Failure, Host, args, close, find, load};
 
 /// Seconds around an alert in which to look next.
@@ -29,7 +29,7 @@ const AROUND: i64 = 3_600;
 pub fn run(args: &args::Explain, host: &mut Host) -> Result<u8, Failure> {
     let started = Instant::now();
     let settings = Settings::plain(&args.input, &args.destination, host)?;
-    if settings.paths.iter().any(|path| path.as_os_str() == "-") {
+    if settings.reads_stdin() {
         let message =
             "explain reads the logs twice, and standard input can be read only once; write it to a file first";
         return Err(Failure::Usage(message.to_owned()));
@@ -74,11 +74,7 @@ fn events(alert: &Alert) -> BTreeSet<String> {
 
 /// The records of an object with these event ids, with the name of the object. What cannot be read was told before.
 fn raw(object: &Object, ids: &BTreeSet<String>, reach: &Reach) -> Vec<(String, String)> {
-    let bytes = match &object.place {
-        Place::File(path) => std::fs::read(path).unwrap_or_default(),
-        Place::S3(remote) => reach.fetch(remote).unwrap_or_default(),
-        Place::Stdin => Vec::new(),
-    };
+    let (bytes, _) = reach.bytes(&object.place).unwrap_or_default();
     if object.is_part {
         return in_parts(&bytes, ids).unwrap_or_default();
     }

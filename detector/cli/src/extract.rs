@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::time::Instant;
 
 use secretrail_engine::alert::digest;
@@ -82,7 +81,7 @@ pub fn run(args: &args::Extract, host: &mut Host) -> Result<u8, Failure> {
     let started = Instant::now();
     let destination = args::Destination { output: None, quiet: args.quiet, no_progress: args.no_progress };
     let settings = Settings::plain(&args.input, &destination, host)?;
-    if settings.paths.iter().any(|path| path.as_os_str() == "-") {
+    if settings.reads_stdin() {
         let message = "extract reads files and S3, not standard input: a part names the objects that it came from";
         return Err(Failure::Usage(message.to_owned()));
     }
@@ -93,8 +92,7 @@ pub fn run(args: &args::Extract, host: &mut Host) -> Result<u8, Failure> {
     if args.force {
         there.clear();
     }
-    let list = |bucket: &str, prefix: &str, opens: Option<&walk::Opens<'_>>| reach.list(bucket, prefix, opens);
-    let mut found = walk::walk(&settings.paths, &settings.selection, &list, false);
+    let mut found = reach.walk(&settings, false);
     found.objects.retain(|object| !object.is_part);
     let header = Header::new(&rules, &settings.selection);
     let sizes: Vec<u64> = found.objects.iter().map(Object::size).collect();
@@ -102,33 +100,26 @@ pub fn run(args: &args::Extract, host: &mut Host) -> Result<u8, Failure> {
     let batches = batches(&found.objects, &sizes, args.part_size);
     let job =
         Job { header: &header, rules: &rules, selection: &settings.selection, reach: &reach, progress: &progress };
-    let first_failure = Mutex::new(None::<String>);
     let threads = read::readers(settings.threads, &found.objects);
-    let done = parallel::blocks(threads, &batches, 1, |batches| {
-        let one = |batch: &&[&Object]| {
-            let name = job.name(batch);
-            if there.contains(&name) {
-                progress.inc(batch.iter().map(|object| object.size()).sum());
-                return Done { report: Report::default(), problems: Vec::new(), written: None };
-            }
-            let (bytes, report, problems) = job.extract(batch);
-            let length = bytes.len() as u64;
-            if let Err(message) = place.put(&name, bytes, &reach) {
-                first_failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get_or_insert(message);
-            }
-            Done { report, problems, written: Some(length) }
-        };
-        batches.iter().map(|batch| one(&batch.as_slice())).collect::<Vec<_>>()
+    let done = parallel::map(threads, &batches, |batch| {
+        let name = job.name(batch);
+        if there.contains(&name) {
+            progress.inc(batch.iter().map(|object| object.size()).sum());
+            return Ok(Done { report: Report::default(), problems: Vec::new(), written: None });
+        }
+        let (bytes, report, problems) = job.extract(batch);
+        let written = Some(bytes.len() as u64);
+        place.put(&name, bytes, &reach).map(|()| Done { report, problems, written })
     });
     progress.finish_and_clear();
-    if let Some(message) = first_failure.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
-        let name = args.output.display().to_string();
-        return Err(Failure::Output { name, error: std::io::Error::other(message) });
-    }
     let mut report = found.report;
     let mut problems = found.problems;
     let (mut bytes, mut written, mut kept) = (0, 0_u64, 0_u64);
-    for done in done.into_iter().flatten() {
+    for done in done {
+        let done = done.map_err(|message| Failure::Output {
+            name: args.output.display().to_string(),
+            error: std::io::Error::other(message),
+        })?;
         report.add(&done.report);
         problems.extend(done.problems);
         match done.written {

@@ -94,7 +94,7 @@ pub enum Failure {
 
 /// Runs the command and gives its exit code.
 pub fn run(args: impl IntoIterator<Item = OsString>, host: &mut Host) -> u8 {
-    let args = match config::with_defaults(&Cli::command(), args.into_iter().collect(), host.config.as_ref()) {
+    let args = match config::with_defaults(Cli::command, args.into_iter().collect(), host.config.as_ref()) {
         Ok(args) => args,
         Err(failure) => {
             say(host, &format!("secretrail: {failure}\n"));
@@ -204,7 +204,7 @@ fn replay(args: &args::Replay, started: Instant, host: &mut Host) -> Result<u8, 
     let mut settings = Settings::new(&args.input, &args.output, host)?;
     settings.memory.memory_secs = args.memory.unwrap_or(settings.memory.memory_secs);
     settings.memory.learning_secs = args.learning.unwrap_or(settings.memory.learning_secs);
-    if !args.compare.is_empty() && settings.paths.iter().any(|path| path.as_os_str() == "-") {
+    if !args.compare.is_empty() && settings.reads_stdin() {
         let message =
             "--compare reads the logs twice, and standard input can be read only once; write it to a file first";
         return Err(Failure::Usage(message.to_owned()));
@@ -260,12 +260,7 @@ fn replay(args: &args::Replay, started: Instant, host: &mut Host) -> Result<u8, 
 fn find(settings: &Settings, rules: &RuleSet, policy: Option<&Policy>, host: &mut Host) -> Result<Found, Failure> {
     let reach = Reach::new(settings, false)?;
     let fetch = |object: &walk::Remote| reach.fetch(object);
-    let objects = walk::walk(
-        &settings.paths,
-        &settings.selection,
-        &|bucket, prefix, opens| reach.list(bucket, prefix, opens),
-        false,
-    );
+    let objects = reach.walk(settings, false);
     let progress = settings.progress(&objects.objects);
     let checkpoint = settings.checkpoint.as_deref();
     let checkpoint = checkpoint.map(|path| Checkpoint::open(path, rules, &settings.selection)).transpose()?;

@@ -5,7 +5,7 @@ use secretrail_engine::time::EventTime;
 use crate::Failure;
 use crate::args::Aws;
 use crate::settings::Settings;
-use crate::walk::{Opens, Remote, bucket_and_prefix};
+use crate::walk::{self, Objects, Opens, Place, Remote, bucket_and_prefix};
 
 #[cfg(feature = "s3")]
 pub use self::with_sdk::Client;
@@ -34,6 +34,26 @@ impl Reach {
         self.0.as_ref().ok_or_else(|| "no path in S3 was named".to_owned())
     }
 
+    /// Finds the objects under the paths of a run: logs, and digests where they are asked for.
+    #[must_use]
+    pub fn walk(&self, settings: &Settings, digests: bool) -> Objects {
+        let list = |bucket: &str, prefix: &str, opens: Option<&Opens<'_>>| self.list(bucket, prefix, opens);
+        walk::walk(&settings.paths, &settings.selection, &list, digests)
+    }
+
+    /// The bytes of an object as they are stored, and the signature of a digest where its metadata is at hand: in S3.
+    ///
+    /// # Errors
+    ///
+    /// Why it could not be read.
+    pub fn bytes(&self, place: &Place) -> Result<(Vec<u8>, Option<String>), String> {
+        match place {
+            Place::File(path) => std::fs::read(path).map(|bytes| (bytes, None)).map_err(|error| error.to_string()),
+            Place::S3(remote) => self.client()?.fetch(remote),
+            Place::Stdin => Err("standard input is read elsewhere".to_owned()),
+        }
+    }
+
     /// See [`Client::list`].
     ///
     /// # Errors
@@ -49,16 +69,7 @@ impl Reach {
     ///
     /// Why it could not be read.
     pub fn fetch(&self, object: &Remote) -> Result<Vec<u8>, String> {
-        self.fetch_signed(object).map(|(bytes, _)| bytes)
-    }
-
-    /// See [`Client::fetch`].
-    ///
-    /// # Errors
-    ///
-    /// Why it could not be read.
-    pub fn fetch_signed(&self, object: &Remote) -> Result<(Vec<u8>, Option<String>), String> {
-        self.client()?.fetch(object)
+        self.client()?.fetch(object).map(|(bytes, _)| bytes)
     }
 
     /// See [`Client::put`].

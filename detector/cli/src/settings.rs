@@ -87,6 +87,12 @@ impl Settings {
         })
     }
 
+    /// Whether standard input is among the paths.
+    #[must_use]
+    pub fn reads_stdin(&self) -> bool {
+        self.paths.iter().any(|path| path.as_os_str() == "-")
+    }
+
     /// Says at once that the output asked for is not one of rows, for commands that have no other.
     ///
     /// # Errors

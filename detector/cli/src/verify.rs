@@ -36,7 +36,7 @@ pub fn run(args: &args::Verify, host: &mut Host) -> Result<u8, Failure> {
     let started = Instant::now();
     let settings = Settings::new(&args.input, &args.output, host)?;
     settings.must_be_rows("verify")?;
-    if settings.paths.iter().any(|path| path.as_os_str() == "-") {
+    if settings.reads_stdin() {
         return Err(Failure::Usage("verify reads trees of digests and logs, not standard input".to_owned()));
     }
     let reach = Reach::new(&settings, args.fetch_keys)?;
@@ -45,13 +45,12 @@ pub fn run(args: &args::Verify, host: &mut Host) -> Result<u8, Failure> {
         None => Keys::default(),
     };
     let mut out = Out::open(&settings)?;
-    let list = |bucket: &str, prefix: &str, opens: Option<&walk::Opens<'_>>| reach.list(bucket, prefix, opens);
-    let mut found = walk::walk(&settings.paths, &settings.selection, &list, true);
+    let mut found = reach.walk(&settings, true);
     // CloudTrail vouches for what it wrote, where it wrote it.
     found.objects.retain(|object| object.in_tree);
     let progress = settings.progress(&found.objects);
     let read = parallel::map(settings.threads, &found.objects, |object| {
-        let result = bytes(object, &reach).map(|(bytes, signature)| {
+        let result = reach.bytes(&object.place).map(|(bytes, signature)| {
             progress.inc(bytes.len() as u64);
             content(object, &bytes, signature)
         });
@@ -118,15 +117,6 @@ enum Content {
     Log(String),
     /// No digest, although it stands where one should.
     Spoiled(String),
-}
-
-/// The bytes of an object, and its signature where its metadata is at hand.
-fn bytes(object: &Object, reach: &Reach) -> Result<(Vec<u8>, Option<String>), String> {
-    match &object.place {
-        Place::File(path) => std::fs::read(path).map(|bytes| (bytes, None)).map_err(|error| error.to_string()),
-        Place::S3(remote) => reach.fetch_signed(remote),
-        Place::Stdin => Err("standard input has no name".to_owned()),
-    }
 }
 
 fn content(object: &Object, bytes: &[u8], signature: Option<String>) -> Content {
