@@ -254,10 +254,13 @@ impl S3Source {
     }
 }
 
-/// The whole body, or why it is not whole.
-async fn body(answer: GetObjectOutput) -> Result<Vec<u8>, String> {
+/// The whole body, or why it is not whole. Piece by piece into one buffer: `AggregatedBytes::to_vec` copies byte by byte.
+async fn body(mut answer: GetObjectOutput) -> Result<Vec<u8>, String> {
     let promised = answer.content_length.and_then(|length| usize::try_from(length).ok());
-    let bytes = answer.body.collect().await.map_err(|error| format!("its body broke off: {error}"))?.to_vec();
+    let mut bytes = Vec::with_capacity(promised.unwrap_or_default());
+    while let Some(piece) = answer.body.next().await {
+        bytes.extend_from_slice(&piece.map_err(|error| format!("its body broke off: {error}"))?);
+    }
     match promised {
         Some(promised) if promised != bytes.len() => {
             Err(format!("its body broke off after {} of {promised} bytes", bytes.len()))
