@@ -1,10 +1,14 @@
 //! Logs in S3: the same result as from a folder, no more requests than the question needs, and clear words when it fails.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
+use e2e::cloud::{config, runtime};
 use e2e::deployment::{Cloud, Deployment};
 use e2e::proxy::{Fault, Proxy};
 use e2e::secretrail;
+use secretrail_aws::retry::Retry;
+use secretrail_aws::s3::{ObjectRef, S3Source};
 use serde_json::{Value, json};
 
 use crate::with_endpoint;
@@ -106,6 +110,22 @@ fn what_cannot_be_read_is_named_and_the_rest_is_read() {
     let printed = with_endpoint(&proxy.url, &["accesses", &bucket, "-f", "jsonl", "-q"]);
     assert_eq!((printed.code, printed.stdout.lines().count()), (3, 1), "{}", printed.stderr);
     assert!(printed.stderr.contains("/b.json"), "{}", printed.stderr);
+}
+
+#[test]
+fn a_body_that_stalls_is_asked_for_again() {
+    let cloud = Cloud::start();
+    let deployment = cloud.deploy();
+    let proxy = Proxy::start(&cloud.stack.url, &cloud.dynamodb.url);
+    deployment.put("a.json", b"0123456789");
+    proxy.plan(|call| if call.index < 2 { Fault::Stalls(5_000) } else { Fault::None });
+    let builder = aws_sdk_s3::config::Builder::from(&config(&proxy.url)).force_path_style(true);
+    let source = S3Source::new(builder, Retry::default(), 1_000).stalled_after(Duration::from_millis(100));
+    let object = ObjectRef { bucket: &deployment.bucket, key: "a.json", version_id: None, etag: None, size: None };
+    let started = Instant::now();
+    assert_eq!(runtime().block_on(source.fetch(object)).unwrap(), b"0123456789");
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    assert_eq!(proxy.plan(|_| Fault::None).len(), 3);
 }
 
 #[test]

@@ -36,6 +36,8 @@ pub enum Fault {
     Hangs(u64),
     /// It is done, and half of the answer's body comes.
     Truncated,
+    /// It is done, and after half of the answer's body nothing more comes for so many milliseconds.
+    Stalls(u64),
 }
 
 /// Decides what happens to a call.
@@ -127,14 +129,22 @@ impl Shared {
                 std::thread::sleep(Duration::from_millis(ms));
                 Ok(())
             }
-            Fault::Truncated => {
-                let answer = send(upstream, &request)?;
-                let bytes = answer.bytes();
-                let kept = bytes.len() - answer.body.len().div_ceil(2);
-                stream.write_all(bytes.get(..kept).unwrap_or_default())
+            Fault::Truncated => half(upstream, &request, &mut stream),
+            Fault::Stalls(ms) => {
+                half(upstream, &request, &mut stream)?;
+                std::thread::sleep(Duration::from_millis(ms));
+                Ok(())
             }
         }
     }
+}
+
+/// Answers with half of the body.
+fn half(upstream: &str, request: &Exchange, stream: &mut TcpStream) -> std::io::Result<()> {
+    let answer = send(upstream, request)?;
+    let bytes = answer.bytes();
+    let kept = bytes.len() - answer.body.len().div_ceil(2);
+    stream.write_all(bytes.get(..kept).unwrap_or_default())
 }
 
 /// Service and operation of a request.

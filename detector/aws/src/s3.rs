@@ -1,13 +1,18 @@
 //! Objects in S3: whole, as they were when their notification was sent, and never larger than a limit.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use aws_sdk_s3::Client;
+use aws_sdk_s3::config::{Builder, ResponseChecksumValidation, StalledStreamProtectionConfig};
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::types::RequestPayer;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use crate::retry::{Failed, Retry};
+
+/// How long a body may give nothing before it is asked for again.
+const STALLED: Duration = Duration::from_secs(20);
 
 /// Folders that are listed at the same time.
 const LISTINGS: usize = 16;
@@ -81,6 +86,7 @@ pub struct S3Source {
     client: Client,
     retry: Retry,
     max_bytes: u64,
+    stalled: Duration,
     payer: Option<RequestPayer>,
 }
 
@@ -91,13 +97,29 @@ impl S3Source {
         Self { payer: Some(RequestPayer::Requester), ..self }
     }
 
-    /// A source that refuses objects of more than so many bytes as they are stored.
+    /// A source that refuses objects of more than so many bytes as they are stored. Downloads are watched here and not
+    /// by the SDK, whose watch for stalls and whose second checksum cost a tenth of a replay: gzip has a checksum of its own,
+    /// and a body that is too short or gives nothing is asked for again.
     #[must_use]
-    pub fn new(client: Client, retry: Retry, max_bytes: u64) -> Self {
-        Self { client, retry, max_bytes, payer: None }
+    pub fn new(config: Builder, retry: Retry, max_bytes: u64) -> Self {
+        let watched = StalledStreamProtectionConfig::enabled().download_enabled(false).build();
+        let client = Client::from_conf(
+            config
+                .stalled_stream_protection(watched)
+                .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+                .build(),
+        );
+        Self { client, retry, max_bytes, stalled: STALLED, payer: None }
     }
 
-    /// The bytes of an object. A body that breaks off is asked for again: the SDK does not do that.
+    /// The same source, with another time that a body may give nothing; 20 seconds without this.
+    #[must_use]
+    pub fn stalled_after(self, stalled: Duration) -> Self {
+        Self { stalled, ..self }
+    }
+
+    /// The bytes of an object. A body that breaks off or stalls is asked for again: the SDK does not do
+    /// that.
     ///
     /// # Errors
     ///
@@ -133,7 +155,7 @@ impl S3Source {
                 Ok(mut answer) => {
                     let metadata = answer.metadata.take().unwrap_or_default();
                     self.check(answer.content_length.and_then(|length| u64::try_from(length).ok()))?;
-                    match body(answer).await {
+                    match body(answer, self.stalled).await {
                         Ok(bytes) => return Ok((bytes, metadata)),
                         Err(why) => why,
                     }
@@ -255,10 +277,11 @@ impl S3Source {
 }
 
 /// The whole body, or why it is not whole. Piece by piece into one buffer: `AggregatedBytes::to_vec` copies byte by byte.
-async fn body(mut answer: GetObjectOutput) -> Result<Vec<u8>, String> {
+async fn body(mut answer: GetObjectOutput, stalled: Duration) -> Result<Vec<u8>, String> {
     let promised = answer.content_length.and_then(|length| usize::try_from(length).ok());
     let mut bytes = Vec::with_capacity(promised.unwrap_or_default());
-    while let Some(piece) = answer.body.next().await {
+    let nothing = |_| format!("its body gave nothing for {stalled:?}");
+    while let Some(piece) = tokio::time::timeout(stalled, answer.body.next()).await.map_err(nothing)? {
         bytes.extend_from_slice(&piece.map_err(|error| format!("its body broke off: {error}"))?);
     }
     match promised {

@@ -144,8 +144,8 @@ mod with_sdk {
             let by_path = config.endpoint_url().is_some();
             // Without any region, that of the global endpoint; a bucket elsewhere answers where it is.
             let region = config.region().cloned().unwrap_or(Region::from_static("us-east-1"));
-            let of_s3 = Builder::from(&config).force_path_style(by_path).region(region).build();
-            let source = S3Source::new(aws_sdk_s3::Client::from_conf(of_s3), Retry::default(), MAX_OBJECT_BYTES);
+            let of_s3 = Builder::from(&config).force_path_style(by_path).region(region);
+            let source = S3Source::new(of_s3, Retry::default(), MAX_OBJECT_BYTES);
             let source = if aws.requester_pays { source.paying() } else { source };
             Ok(Self { runtime, source, config })
         }

@@ -66,8 +66,8 @@ impl Context {
     /// Clients for these settings. Nothing is called yet.
     #[must_use]
     pub fn new(config: Config, aws: &SdkConfig, retry: Retry, clock: Clock, function: String) -> Self {
-        let s3_config = aws_sdk_s3::config::Builder::from(aws).force_path_style(config.path_style).build();
-        let s3 = S3Source::new(aws_sdk_s3::Client::from_conf(s3_config), retry, config.max_object_bytes);
+        let s3_config = aws_sdk_s3::config::Builder::from(aws).force_path_style(config.path_style);
+        let s3 = S3Source::new(s3_config, retry, config.max_object_bytes);
         let table = aws_sdk_dynamodb::Client::new(aws);
         let store = DynamoStore::new(table, config.table.clone(), config.retention(), retry, clock.clone());
         let sink = SnsSink::new(aws_sdk_sns::Client::new(aws), retry, config.destinations.clone());
