@@ -6,27 +6,28 @@
 //! when its key use is settled, with everything known. Alerts of both are one, because their id is.
 
 mod drafts;
+mod settle;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ahash::{HashMap, HashSet};
 
-use self::drafts::{Drafts, Touched, most_telling, touched};
-use crate::access::{Access, Decrypt, DecryptStatus, Method};
+use self::drafts::{Drafts, Singles, Touched, most_telling, touched};
+use crate::access::{Access, Method};
 use crate::alert::{Alert, AlertId, Evidence};
-use crate::correlate::{self, Row, Scene};
+use crate::correlate;
 use crate::ids::Text;
-use crate::limits::{COVERAGE_BUCKET_SECS, HORIZON_SECS, SETTLE_MARGIN_SECS};
+use crate::limits::{COVERAGE_BUCKET_SECS, HORIZON_SECS};
 use crate::observation::{self, Observation, SecretRead};
-use crate::parallel;
 use crate::policy::Policy;
 use crate::report::Report;
 use crate::rule::event::OwnEvent;
 use crate::rule::{Ask, RuleSet, Target, Window};
 use crate::scan::{Harvest, Selection};
 use crate::seen::{self, Memory, Seen};
-use crate::state::{CoverageMark, Due, LooseEnd, LooseEndId, SceneKey, StateError, StateStore, WindowRange};
+use crate::state::memory::MemoryStore;
+use crate::state::{CoverageMark, Due, LooseEnd, StateError, StateStore, WindowRange};
 use crate::time::EventTime;
 use crate::window;
 
@@ -128,6 +129,19 @@ impl<'a> Pipeline<'a> {
         drafts: &mut Drafts,
         report: &mut Report,
     ) -> Result<(), StateError> {
+        let ends = self.look_at(store, harvest, arrived, drafts, report).await?;
+        store.put_loose_ends(ends, arrived.unwrap_or(EventTime(i64::MIN))).await
+    }
+
+    /// The same, but the loose ends are given and not written down.
+    async fn look_at<S: StateStore>(
+        &self,
+        store: &S,
+        harvest: Harvest,
+        arrived: Option<EventTime>,
+        drafts: &mut Drafts,
+        report: &mut Report,
+    ) -> Result<Vec<Arc<LooseEnd>>, StateError> {
         let observations = distinct(harvest.observations, report);
         drafts.add(self.rules, harvest.hits);
         for observation in observations.iter().filter(|_| !self.rules.is_empty()) {
@@ -142,8 +156,7 @@ impl<'a> Pipeline<'a> {
             store.put_seen(seen::condensed(times, self.memory), self.memory).await?;
         }
         store.mark_coverage(harvest.coverage.into_iter().collect()).await?;
-        let ends = observations.into_iter().filter(may_pair).map(Arc::new).collect();
-        store.put_loose_ends(ends, arrived.unwrap_or(EventTime(i64::MIN))).await
+        Ok(observations.into_iter().filter(may_pair).map(Arc::new).collect())
     }
 
     /// Settles what is due, asks the rules about it, and creates the alerts of this and of the drafts.
@@ -156,19 +169,32 @@ impl<'a> Pipeline<'a> {
         outcome: &mut Outcome,
     ) -> Result<bool, StateError> {
         let Due { ends, receipt } = store.due_loose_ends(now.plus(-self.horizon_secs), most).await?;
-        outcome.accesses = self.settle(store, &ends, true, &mut outcome.report).await?;
-        let seen = self.seen_before(store, &outcome.accesses).await?;
-        for access in &outcome.accesses {
-            let ask = Ask { target: Target::Access, settled: true, counts: true };
-            self.judge(access, ask, seen.as_ref().map(|judge| judge.judge(access)), &mut drafts);
-            drafts.write(store, FACTS).await?;
-        }
-        outcome.accesses.retain(|access| self.selection.takes(access));
-        outcome.accesses.iter().for_each(|access| outcome.report.count_access(access));
+        let settled = self.settle(store, &ends, true, &mut outcome.report).await?;
+        self.judge_settled(store, settled, &mut drafts, outcome).await?;
         self.create(store, drafts, now, outcome).await?;
         // Only now: a crash before this line settles the same ends again, with the same result.
         store.close_loose_ends(receipt).await?;
         Ok(!ends.is_empty())
+    }
+
+    /// Asks the rules about accesses that are settled, and lists those that are asked for.
+    async fn judge_settled<S: StateStore>(
+        &self,
+        store: &S,
+        mut accesses: Vec<Arc<Access>>,
+        drafts: &mut Drafts,
+        outcome: &mut Outcome,
+    ) -> Result<(), StateError> {
+        let seen = self.seen_before(store, &accesses).await?;
+        for access in &accesses {
+            let ask = Ask { target: Target::Access, settled: true, counts: true };
+            self.judge(access, ask, seen.as_ref().map(|judge| judge.judge(access)), drafts);
+            drafts.write(store, FACTS).await?;
+        }
+        accesses.retain(|access| self.selection.takes(access));
+        accesses.iter().for_each(|access| outcome.report.count_access(access));
+        outcome.accesses = accesses;
+        Ok(())
     }
 
     /// Accesses whose horizon is not over, as they look now. Nothing is written and no rule is asked.
@@ -241,88 +267,6 @@ impl<'a> Pipeline<'a> {
         drafts.add(self.rules, self.rules.hits(ask, &event, &evidence));
     }
 
-    /// Joins the loose ends with everything around them, to accesses in the order of the ledger. With `finally`, what is
-    /// missing is absent or unknown; without, it is pending.
-    async fn settle<S: StateStore>(
-        &self,
-        store: &S,
-        due: &[Arc<LooseEnd>],
-        finally: bool,
-        report: &mut Report,
-    ) -> Result<Vec<Arc<Access>>, StateError> {
-        let around = store.loose_ends_in(&scenes_of(due)).await?;
-        // What is due is part of what is around it; in a replay it is all of it, and need not be looked for.
-        let all_due = around.iter().map(Vec::len).sum::<usize>() == due.len();
-        let due_ids: HashSet<LooseEndId> = due.iter().filter(|_| !all_due).map(|end| end.id.clone()).collect();
-        let is_due = |id: LooseEndId| all_due || due_ids.contains(&id);
-        let copied = parallel::map(self.threads, &around, |ends| Copied::of(ends));
-        let shared: Vec<Text> = copied.iter().flat_map(|copied| copied.shared.iter().cloned()).collect();
-        let twins = store.loose_ends_sharing(&shared).await?;
-        let has_copies = !twins.is_empty() || copied.iter().any(|copied| copied.any);
-        let best = has_copies.then(|| best_copies(&around, &twins));
-        let is_best = |end: &LooseEnd| best.as_ref().is_none_or(|best| best.get(&copy_key(end)) == Some(&end.id));
-        report.duplicates += due.iter().filter(|end| !is_best(end)).count() as u64;
-        for end in due.iter().filter(|end| is_best(end)) {
-            match &end.observation {
-                Observation::Read(_) => report.reads += 1,
-                Observation::KeyUse(_) => report.key_uses += 1,
-                Observation::Change(_) => report.changes += 1,
-            }
-        }
-        let scenes = parallel::map(self.threads, &around, |ends| {
-            let paired = correlate::correlate(scene(ends.iter().map(|end| &**end).filter(|end| is_best(end))));
-            let explained = paired.explained.iter().filter(|h| is_due(LooseEndId::key_use(h))).count() as u64;
-            let mut rows = paired.rows;
-            rows.retain(|row| {
-                let ids = [row.read.as_deref().map(LooseEndId::read), row.key_use.as_deref().map(LooseEndId::key_use)];
-                let mut ids = ids.into_iter().flatten();
-                // A row of which one half was settled before has been told, and is told again only to be completed.
-                all_due || if finally { ids.any(is_due) } else { ids.all(is_due) }
-            });
-            let asked = |row: &&Row| self.selection.takes(&row.access);
-            let late = rows.iter().filter(asked).filter(|row| self.is_late(row)).count() as u64;
-            (rows, explained, late)
-        });
-        let mut rows: Vec<Row> = Vec::with_capacity(due.len());
-        for (of_scene, explained, late) in scenes {
-            report.explained += explained;
-            report.late += late;
-            rows.extend(of_scene);
-        }
-        if finally {
-            self.decide_absence(store, &mut rows).await?;
-        }
-        let mut accesses: Vec<_> = rows.into_iter().map(|row| (row.access.head.time, Arc::new(row.access))).collect();
-        accesses.sort_unstable_by(|(a_time, a), (b_time, b)| {
-            a_time.cmp(b_time).then_with(|| a.ledger_order().cmp(&b.ledger_order()))
-        });
-        Ok(accesses.into_iter().map(|(_, access)| access).collect())
-    }
-
-    fn is_late(&self, row: &Row) -> bool {
-        let halves = row.read.as_ref().zip(row.key_use.as_ref());
-        halves.is_some_and(|(read, key_use)| read.delivered.distance(key_use.delivered) > self.horizon_secs)
-    }
-
-    async fn decide_absence<S: StateStore>(&self, store: &S, rows: &mut [Row]) -> Result<(), StateError> {
-        let open: Vec<&mut Row> =
-            rows.iter_mut().filter(|row| row.access.decrypt.status == DecryptStatus::Pending).collect();
-        let head = |row: &Row| row.access.head.clone();
-        let marks: Vec<CoverageMark> = open
-            .iter()
-            .flat_map(|row| {
-                let head = head(row);
-                CoverageMark::at(head.account.clone(), head.region.clone(), head.time).around()
-            })
-            .collect();
-        let covered = store.covered(&marks).await?;
-        for (row, covered) in open.into_iter().zip(covered.chunks(3)) {
-            let proven = row.absence_proves && covered.contains(&true);
-            row.access.decrypt = Decrypt::only(if proven { DecryptStatus::Absent } else { DecryptStatus::Unknown });
-        }
-        Ok(())
-    }
-
     /// Writes the last facts, reads the windows that facts have touched, and creates what fires.
     async fn create<S: StateStore>(
         &self,
@@ -333,27 +277,44 @@ impl<'a> Pipeline<'a> {
     ) -> Result<(), StateError> {
         drafts.write(store, 0).await?;
         let mut alerts: BTreeMap<AlertId, Alert> = BTreeMap::new();
-        for (id, (rule, evidence)) in drafts.singles {
-            if let Some(detection) = self.rules.detections.get(rule) {
-                alerts.insert(id.clone(), Alert::new(id, detection.meta.clone(), None, most_telling(evidence)));
-            }
-        }
-        let (lone, shared): (Vec<_>, Vec<_>) = touched(drafts.touched, self.rules)
-            .into_iter()
-            .partition(|touched| self.rules.windows.get(touched.window).is_some_and(Window::is_filled_by_one));
-        for touched in lone.chunks(WINDOWS) {
-            self.evaluate(&drafts.lone, touched, &mut alerts).await?;
-        }
-        let shared = self.that_may_fire(store, shared).await?;
-        for touched in shared.chunks(WINDOWS) {
-            self.evaluate(store, touched, &mut alerts).await?;
-        }
+        self.single_alerts(drafts.singles, &mut alerts);
+        self.window_alerts(store, &drafts.lone, touched(drafts.touched, self.rules), &mut alerts).await?;
         let mut alerts: Vec<Alert> = alerts.into_values().collect();
         alerts.sort_by(|a, b| (a.time, &a.id).cmp(&(b.time, &b.id)));
         let created = store.create_alerts(alerts.clone(), now).await?;
         outcome.alerts =
             alerts.into_iter().zip(created).filter(|(_, created)| *created).map(|(alert, _)| alert).collect();
         outcome.alerts.iter().for_each(|alert| outcome.report.count_alert(alert));
+        Ok(())
+    }
+
+    /// Alerts about single events.
+    fn single_alerts(&self, singles: Singles, alerts: &mut BTreeMap<AlertId, Alert>) {
+        for (id, (rule, evidence)) in singles {
+            if let Some(detection) = self.rules.detections.get(rule) {
+                alerts.insert(id.clone(), Alert::new(id, detection.meta.clone(), None, most_telling(evidence)));
+            }
+        }
+    }
+
+    /// Alerts of windows: those that one fact fills from their own store, and the others.
+    async fn window_alerts<S: StateStore>(
+        &self,
+        store: &S,
+        own: &MemoryStore,
+        touched: Vec<Touched>,
+        alerts: &mut BTreeMap<AlertId, Alert>,
+    ) -> Result<(), StateError> {
+        let (lone, shared): (Vec<_>, Vec<_>) = touched
+            .into_iter()
+            .partition(|touched| self.rules.windows.get(touched.window).is_some_and(Window::is_filled_by_one));
+        for touched in lone.chunks(WINDOWS) {
+            self.evaluate(own, touched, alerts).await?;
+        }
+        let shared = self.that_may_fire(store, shared).await?;
+        for touched in shared.chunks(WINDOWS) {
+            self.evaluate(store, touched, alerts).await?;
+        }
         Ok(())
     }
 
@@ -457,65 +418,4 @@ fn may_pair(end: &LooseEnd) -> bool {
         Observation::Change(change) => change.decrypts && change.head.outcome == observation::Outcome::Success,
         Observation::Read(_) | Observation::KeyUse(_) => true,
     }
-}
-
-/// What copies of one event have in common.
-fn copy_key(end: &LooseEnd) -> (u8, Text) {
-    (end.id.kind(), end.observation.head().event_key().clone())
-}
-
-/// What is copied in a scene.
-struct Copied {
-    /// `sharedEventID`s.
-    shared: Vec<Text>,
-    /// Whether there are copies of events at all, shared or updated.
-    any: bool,
-}
-
-impl Copied {
-    fn of(ends: &[Arc<LooseEnd>]) -> Self {
-        let shared: Vec<Text> = ends.iter().filter_map(|end| end.observation.head().shared_id.clone()).collect();
-        let any = !shared.is_empty() || ends.iter().any(|end| end.observation.head().updated);
-        Self { shared, any }
-    }
-}
-
-/// Of the copies of each event, the one to keep.
-fn best_copies(around: &[Vec<Arc<LooseEnd>>], twins: &[Arc<LooseEnd>]) -> HashMap<(u8, Text), LooseEndId> {
-    let mut best: HashMap<(u8, Text), &LooseEnd> = HashMap::default();
-    for end in around.iter().flatten().chain(twins) {
-        let known = best.entry(copy_key(end)).or_insert(end);
-        if end.observation.head().preference() > known.observation.head().preference() {
-            *known = end;
-        }
-    }
-    best.into_iter().map(|(key, end)| (key, end.id.clone())).collect()
-}
-
-/// For each scene of the loose ends, the time that could matter for them.
-fn scenes_of(due: &[Arc<LooseEnd>]) -> Vec<(SceneKey, EventTime, EventTime)> {
-    let mut spans: HashMap<&SceneKey, (EventTime, EventTime)> = HashMap::default();
-    for end in due {
-        let time = end.observation.head().time;
-        let span = spans.entry(&end.scene).or_insert((time, time));
-        *span = (span.0.min(time), span.1.max(time));
-    }
-    let widen = |(key, (from, to)): (&SceneKey, (EventTime, EventTime))| {
-        (key.clone(), from.plus(-SETTLE_MARGIN_SECS), to.plus(SETTLE_MARGIN_SECS))
-    };
-    let mut scenes: Vec<_> = spans.into_iter().map(widen).collect();
-    scenes.sort();
-    scenes
-}
-
-fn scene<'e>(ends: impl Iterator<Item = &'e LooseEnd>) -> Scene {
-    let mut scene = Scene::default();
-    for end in ends {
-        match &end.observation {
-            Observation::Read(read) => scene.reads.push(read.clone()),
-            Observation::KeyUse(key_use) => scene.key_uses.push(key_use.clone()),
-            Observation::Change(change) => scene.changes.push(change.clone()),
-        }
-    }
-    scene
 }

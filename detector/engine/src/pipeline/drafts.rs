@@ -11,10 +11,13 @@ use crate::state::memory::MemoryStore;
 use crate::state::{Fact, StateError, StateStore, WindowKey, WindowRange};
 use crate::time::EventTime;
 
+/// Evidence of alerts about single events, each with the number of its rule.
+pub(super) type Singles = BTreeMap<AlertId, (usize, Vec<Evidence>)>;
+
 /// Alerts on their way: evidence by rule and event, facts that are not written yet, and what facts have touched.
 #[derive(Default)]
 pub(super) struct Drafts {
-    pub(super) singles: BTreeMap<AlertId, (usize, Vec<Evidence>)>,
+    pub(super) singles: Singles,
     facts: Vec<(WindowKey, Fact)>,
     /// Facts of windows that one of them fills: whatever else is in such a window, it fires, so that they need not be
     /// written down or read back.

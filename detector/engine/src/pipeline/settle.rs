@@ -1,0 +1,161 @@
+//! Loose ends to accesses: of copies the best, joined within their scenes, and what is missing decided.
+
+use std::sync::Arc;
+
+use ahash::{HashMap, HashSet};
+
+use super::Pipeline;
+use crate::access::{Access, Decrypt, DecryptStatus};
+use crate::correlate::{self, Row, Scene};
+use crate::ids::Text;
+use crate::limits::SETTLE_MARGIN_SECS;
+use crate::observation::Observation;
+use crate::parallel;
+use crate::report::Report;
+use crate::state::{CoverageMark, LooseEnd, LooseEndId, SceneKey, StateError, StateStore};
+use crate::time::EventTime;
+
+impl Pipeline<'_> {
+    /// Joins the loose ends with everything around them, to accesses in the order of the ledger. With `finally`, what is
+    /// missing is absent or unknown; without, it is pending.
+    pub(super) async fn settle<S: StateStore>(
+        &self,
+        store: &S,
+        due: &[Arc<LooseEnd>],
+        finally: bool,
+        report: &mut Report,
+    ) -> Result<Vec<Arc<Access>>, StateError> {
+        let around = store.loose_ends_in(&scenes_of(due)).await?;
+        // What is due is part of what is around it; in a replay it is all of it, and need not be looked for.
+        let all_due = around.iter().map(Vec::len).sum::<usize>() == due.len();
+        let due_ids: HashSet<LooseEndId> = due.iter().filter(|_| !all_due).map(|end| end.id.clone()).collect();
+        let is_due = |id: LooseEndId| all_due || due_ids.contains(&id);
+        let copied = parallel::map(self.threads, &around, |ends| Copied::of(ends));
+        let shared: Vec<Text> = copied.iter().flat_map(|copied| copied.shared.iter().cloned()).collect();
+        let twins = store.loose_ends_sharing(&shared).await?;
+        let has_copies = !twins.is_empty() || copied.iter().any(|copied| copied.any);
+        let best = has_copies.then(|| best_copies(&around, &twins));
+        let is_best = |end: &LooseEnd| best.as_ref().is_none_or(|best| best.get(&copy_key(end)) == Some(&end.id));
+        report.duplicates += due.iter().filter(|end| !is_best(end)).count() as u64;
+        for end in due.iter().filter(|end| is_best(end)) {
+            match &end.observation {
+                Observation::Read(_) => report.reads += 1,
+                Observation::KeyUse(_) => report.key_uses += 1,
+                Observation::Change(_) => report.changes += 1,
+            }
+        }
+        let scenes = parallel::map(self.threads, &around, |ends| {
+            let paired = correlate::correlate(scene(ends.iter().map(|end| &**end).filter(|end| is_best(end))));
+            let explained = paired.explained.iter().filter(|h| is_due(LooseEndId::key_use(h))).count() as u64;
+            let mut rows = paired.rows;
+            rows.retain(|row| {
+                let ids = [row.read.as_deref().map(LooseEndId::read), row.key_use.as_deref().map(LooseEndId::key_use)];
+                let mut ids = ids.into_iter().flatten();
+                // A row of which one half was settled before has been told, and is told again only to be completed.
+                all_due || if finally { ids.any(is_due) } else { ids.all(is_due) }
+            });
+            let asked = |row: &&Row| self.selection.takes(&row.access);
+            let late = rows.iter().filter(asked).filter(|row| self.is_late(row)).count() as u64;
+            (rows, explained, late)
+        });
+        let mut rows: Vec<Row> = Vec::with_capacity(due.len());
+        for (of_scene, explained, late) in scenes {
+            report.explained += explained;
+            report.late += late;
+            rows.extend(of_scene);
+        }
+        if finally {
+            self.decide_absence(store, &mut rows).await?;
+        }
+        let mut accesses: Vec<_> = rows.into_iter().map(|row| (row.access.head.time, Arc::new(row.access))).collect();
+        accesses.sort_unstable_by(|(a_time, a), (b_time, b)| {
+            a_time.cmp(b_time).then_with(|| a.ledger_order().cmp(&b.ledger_order()))
+        });
+        Ok(accesses.into_iter().map(|(_, access)| access).collect())
+    }
+
+    fn is_late(&self, row: &Row) -> bool {
+        let halves = row.read.as_ref().zip(row.key_use.as_ref());
+        halves.is_some_and(|(read, key_use)| read.delivered.distance(key_use.delivered) > self.horizon_secs)
+    }
+
+    pub(super) async fn decide_absence<S: StateStore>(&self, store: &S, rows: &mut [Row]) -> Result<(), StateError> {
+        let open: Vec<&mut Row> =
+            rows.iter_mut().filter(|row| row.access.decrypt.status == DecryptStatus::Pending).collect();
+        let head = |row: &Row| row.access.head.clone();
+        let marks: Vec<CoverageMark> = open
+            .iter()
+            .flat_map(|row| {
+                let head = head(row);
+                CoverageMark::at(head.account.clone(), head.region.clone(), head.time).around()
+            })
+            .collect();
+        let covered = store.covered(&marks).await?;
+        for (row, covered) in open.into_iter().zip(covered.chunks(3)) {
+            let proven = row.absence_proves && covered.contains(&true);
+            row.access.decrypt = Decrypt::only(if proven { DecryptStatus::Absent } else { DecryptStatus::Unknown });
+        }
+        Ok(())
+    }
+}
+
+/// What copies of one event have in common.
+fn copy_key(end: &LooseEnd) -> (u8, Text) {
+    (end.id.kind(), end.observation.head().event_key().clone())
+}
+
+/// What is copied in a scene.
+struct Copied {
+    /// `sharedEventID`s.
+    shared: Vec<Text>,
+    /// Whether there are copies of events at all, shared or updated.
+    any: bool,
+}
+
+impl Copied {
+    fn of(ends: &[Arc<LooseEnd>]) -> Self {
+        let shared: Vec<Text> = ends.iter().filter_map(|end| end.observation.head().shared_id.clone()).collect();
+        let any = !shared.is_empty() || ends.iter().any(|end| end.observation.head().updated);
+        Self { shared, any }
+    }
+}
+
+/// Of the copies of each event, the one to keep.
+fn best_copies(around: &[Vec<Arc<LooseEnd>>], twins: &[Arc<LooseEnd>]) -> HashMap<(u8, Text), LooseEndId> {
+    let mut best: HashMap<(u8, Text), &LooseEnd> = HashMap::default();
+    for end in around.iter().flatten().chain(twins) {
+        let known = best.entry(copy_key(end)).or_insert(end);
+        if end.observation.head().preference() > known.observation.head().preference() {
+            *known = end;
+        }
+    }
+    best.into_iter().map(|(key, end)| (key, end.id.clone())).collect()
+}
+
+/// For each scene of the loose ends, the time that could matter for them.
+fn scenes_of(due: &[Arc<LooseEnd>]) -> Vec<(SceneKey, EventTime, EventTime)> {
+    let mut spans: HashMap<&SceneKey, (EventTime, EventTime)> = HashMap::default();
+    for end in due {
+        let time = end.observation.head().time;
+        let span = spans.entry(&end.scene).or_insert((time, time));
+        *span = (span.0.min(time), span.1.max(time));
+    }
+    let widen = |(key, (from, to)): (&SceneKey, (EventTime, EventTime))| {
+        (key.clone(), from.plus(-SETTLE_MARGIN_SECS), to.plus(SETTLE_MARGIN_SECS))
+    };
+    let mut scenes: Vec<_> = spans.into_iter().map(widen).collect();
+    scenes.sort();
+    scenes
+}
+
+fn scene<'e>(ends: impl Iterator<Item = &'e LooseEnd>) -> Scene {
+    let mut scene = Scene::default();
+    for end in ends {
+        match &end.observation {
+            Observation::Read(read) => scene.reads.push(read.clone()),
+            Observation::KeyUse(key_use) => scene.key_uses.push(key_use.clone()),
+            Observation::Change(change) => scene.changes.push(change.clone()),
+        }
+    }
+    scene
+}
