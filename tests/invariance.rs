@@ -9,13 +9,18 @@ use e2e::{
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::strategy::ValueTree;
+use secretrail_engine::access::json_v1::AccessV1;
+use secretrail_engine::alert::Alert;
 use secretrail_engine::part::{self, Extracted, Header, PartReader};
+use secretrail_engine::pipeline::history::History;
 use secretrail_engine::pipeline::{Outcome, Pipeline};
 use secretrail_engine::policy::Policy;
+use secretrail_engine::report::Report;
 use secretrail_engine::rule::RuleSet;
 use secretrail_engine::rule::load::load;
 use secretrail_engine::scan::{Harvest, Input, Scanner, Selection, origin};
 use secretrail_engine::state::memory::MemoryStore;
+use secretrail_engine::time::EventTime;
 use serde_json::{Value, json};
 
 /// The pack, with thresholds that small inputs reach, and rules about order, records and changes.
@@ -269,6 +274,32 @@ proptest! {
     }
 
     #[test]
+    fn a_history_in_slices_is_the_history(
+        records in proptest::collection::vec(a_record(), 1..40),
+        cuts in proptest::collection::vec(0_i64..45, 0..8),
+        stretch in prop_oneof![Just(1_i64), Just(3), Just(40)],
+        pause in 0_i64..60,
+    ) {
+        let rules = rules();
+        let policy: Policy = POLICY.parse().unwrap();
+        let selection = Selection::default();
+        let pipeline = Pipeline { memory: MEMORY, threads: 2, ..Pipeline::new(&rules, Some(&policy), &selection) };
+        // Longer than what is joined as one, at times; and at times so recent that some of it is pending.
+        let later = |record: &Value| {
+            let mut record = record.clone();
+            let time = EventTime::parse(record["eventTime"].as_str().unwrap()).unwrap();
+            record["eventTime"] = json!(at((time.0 - at(0).0) * stretch).to_string());
+            record
+        };
+        let records: Vec<Value> = records.iter().map(later).collect();
+        let now = at(pause * stretch).plus(pipeline.horizon_secs);
+        let whole = in_one(&pipeline, harvest(&records, &rules), now);
+        let mut cuts: Vec<EventTime> = cuts.into_iter().map(|cut| at(cut * stretch)).collect();
+        cuts.sort_unstable();
+        prop_assert_eq!(in_slices(&pipeline, &records, &cuts, now), whole);
+    }
+
+    #[test]
     fn more_facts_never_take_an_alert_of_sight_away(
         records in proptest::collection::vec(a_record(), 2..25),
         cut in any::<Index>(),
@@ -283,6 +314,75 @@ proptest! {
         let part = at_sight(&records[..cut.index(records.len())]);
         prop_assert!(part.is_subset(&at_sight(&records)));
     }
+}
+
+/// Accesses, alerts and counts, in order.
+type Told = (Vec<String>, Vec<Alert>, Report);
+
+fn told(outcome: &mut Outcome) -> Told {
+    // Beside a row there may be others that differ in nothing that is told.
+    let line = |access: &std::sync::Arc<_>| serde_json::to_string(&AccessV1::from(&**access)).unwrap();
+    let accesses = outcome.accesses.iter().map(line).collect();
+    (accesses, std::mem::take(&mut outcome.alerts), std::mem::take(&mut outcome.report))
+}
+
+/// With everything held, as a replay of logs does.
+fn in_one(pipeline: &Pipeline<'_>, harvest: Harvest, now: EventTime) -> Told {
+    let store = MemoryStore::default();
+    let mut outcome = pollster::block_on(pipeline.run(&store, harvest, now)).unwrap();
+    let mut pending = pollster::block_on(pipeline.pending(&store)).unwrap();
+    outcome.report.add(&pending.report);
+    outcome.accesses.append(&mut pending.accesses);
+    outcome.accesses.sort_by(|a, b| a.ledger_order().cmp(&b.ledger_order()));
+    told(&mut outcome)
+}
+
+/// In slices that end before these times, each record in its own.
+fn in_slices(pipeline: &Pipeline<'_>, records: &[Value], cuts: &[EventTime], now: EventTime) -> Told {
+    let time = |record: &Value| EventTime::parse(record["eventTime"].as_str().unwrap()).unwrap();
+    let mut history = History::new(pipeline, now);
+    let coverage = harvest(records, pipeline.rules).coverage;
+    pollster::block_on(history.mark(coverage)).unwrap();
+    let mut all = Told::default();
+    let mut add = |mut outcome: Outcome| {
+        let (mut accesses, mut alerts, report) = told(&mut outcome);
+        all.0.append(&mut accesses);
+        all.1.append(&mut alerts);
+        all.2.add(&report);
+    };
+    let mut from = EventTime(i64::MIN);
+    for upto in cuts.iter().copied().chain([EventTime(i64::MAX - 1)]) {
+        let slice: Vec<Value> =
+            records.iter().filter(|record| time(record) >= from && time(record) < upto).cloned().collect();
+        let mut slice = harvest(&slice, pipeline.rules);
+        // What the reader counts is not told again.
+        slice.report = Report::default();
+        add(pollster::block_on(history.advance(slice, upto)).unwrap());
+        from = upto;
+    }
+    add(pollster::block_on(history.finish()).unwrap());
+    all
+}
+
+#[test]
+fn what_never_pauses_is_cut_and_nothing_is_lost_or_told_twice() {
+    let rules = rules();
+    let selection = Selection::default();
+    let pipeline = Pipeline { memory: MEMORY, ..Pipeline::new(&rules, None, &selection) };
+    let mut records = Vec::new();
+    for secs in 0..2_000 {
+        let name = format!("s{}", secs % 3);
+        records.push(read(&format!("r{secs}"), "app", secs, &name));
+        // Some come later, some never.
+        if secs % 5 != 0 {
+            records.push(decrypt_secret(&format!("d{secs}"), "app", secs + i64::from(secs % 7 == 0), &name));
+        }
+    }
+    let whole = in_one(&pipeline, harvest(&records, &rules), afterwards());
+    let cuts: Vec<EventTime> = (1..50).map(|cut| at(cut * 41)).collect();
+    let slices = in_slices(&pipeline, &records, &cuts, afterwards());
+    assert_eq!(slices.0.len(), 2_000);
+    assert_eq!(slices, whole);
 }
 
 #[test]

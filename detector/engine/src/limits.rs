@@ -47,6 +47,12 @@ pub const ALERT_SECRETS: usize = 100;
 /// Chains of equally near candidates longer than this are cut; it is twelve times the tolerance.
 pub const SETTLE_MARGIN_SECS: i64 = 12 * PAIRING_TOLERANCE_SECS;
 
+/// Longest time in seconds in which what one actor does, without a pause longer than the tolerance, is joined as one when a
+/// history is taken in slices.
+///
+/// What goes on for longer is cut, with [`SETTLE_MARGIN_SECS`] on both sides of the cut.
+pub const SCENE_SECS: i64 = 10 * SETTLE_MARGIN_SECS;
+
 /// Default time in seconds after which a principal or region that was seen once is new again: 90 days, as long as
 /// CloudTrail's own event history.
 pub const SEEN_MEMORY_SECS: i64 = 90 * 86_400;

@@ -6,6 +6,7 @@
 //! when its key use is settled, with everything known. Alerts of both are one, because their id is.
 
 mod drafts;
+pub mod history;
 mod settle;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::access::{Access, DecryptStatus};
 use crate::alert::Alert;
 use crate::object::{ObjectKind, ObjectPath};
+use crate::observation::Observation;
 use crate::rule::Level;
 
 /// Why an object was not read for events.
@@ -177,6 +178,17 @@ impl Report {
     /// Counts a record that cannot be used.
     pub fn skip_record(&mut self, reason: SkippedRecord) {
         *self.records_skipped.entry(reason).or_default() += 1;
+    }
+
+    /// Counts an observation, or a copy of one that tells less than another.
+    pub fn count_observation(&mut self, observation: &Observation, is_best: bool) {
+        let count = match observation {
+            _ if !is_best => &mut self.duplicates,
+            Observation::Read(_) => &mut self.reads,
+            Observation::KeyUse(_) => &mut self.key_uses,
+            Observation::Change(_) => &mut self.changes,
+        };
+        *count += 1;
     }
 
     /// Counts an access.

@@ -80,6 +80,13 @@ impl Times {
         self.0.drain(self.0.len().min(1)..end);
     }
 
+    /// Forgets the grains before that of a time, and says whether any are left.
+    pub(crate) fn forget(&mut self, before: EventTime, grain_secs: i64) -> bool {
+        let grain = |time: EventTime| time.0.div_euclid(grain_secs);
+        self.0.drain(..self.0.partition_point(|known| grain(*known) < grain(before)));
+        !self.0.is_empty()
+    }
+
     /// Whether any is before a time, and not before the grain of another.
     fn any_between(&self, oldest: EventTime, before: EventTime, grain_secs: i64) -> bool {
         let grain = |time: EventTime| time.0.div_euclid(grain_secs);
@@ -112,10 +119,18 @@ impl Default for Memory {
     }
 }
 
+/// How the keys of accounts begin.
+const SINCE: &str = "since\n";
+
 /// The key under which a store remembers since when it has logs of an account.
 #[must_use]
 pub fn since_key(account: &str) -> Text {
-    format!("since\n{account}").into()
+    format!("{SINCE}{account}").into()
+}
+
+/// Whether a key is one of [`since_key`].
+pub(crate) fn is_since_key(key: &str) -> bool {
+    key.starts_with(SINCE)
 }
 
 /// The keys of an access: principal and secret, principal, region. `None` where the record names nobody or no secret.

@@ -75,6 +75,14 @@ impl FactSet {
         }
     }
 
+    /// Forgets facts before a time, and says whether any are left.
+    pub(crate) fn forget(&mut self, before: EventTime) -> bool {
+        while let Some(first) = self.facts.first_entry().filter(|first| first.key().0 < before) {
+            first.remove();
+        }
+        !self.facts.is_empty()
+    }
+
     /// The facts between two times, both included, in the order of their times.
     pub fn between(&self, from: EventTime, to: EventTime) -> impl Iterator<Item = &Fact> {
         self.facts.values().filter(move |fact| (from..=to).contains(&fact.time))
@@ -228,6 +236,31 @@ impl CoverageMark {
     }
 }
 
+/// Hours of one place, as ranges: three years without a gap are one.
+#[derive(Debug, Default)]
+pub struct Hours(BTreeMap<i64, i64>);
+
+impl Hours {
+    /// Adds an hour.
+    pub fn add(&mut self, hour: i64) {
+        if self.contains(hour) {
+            return;
+        }
+        let end = self.0.remove(&hour.saturating_add(1)).unwrap_or(hour);
+        let before = self.0.range_mut(..hour).next_back().filter(|(_, end)| **end == hour.saturating_sub(1));
+        match before {
+            Some((_, last)) => *last = end,
+            None => drop(self.0.insert(hour, end)),
+        }
+    }
+
+    /// Whether an hour was added.
+    #[must_use]
+    pub fn contains(&self, hour: i64) -> bool {
+        self.0.range(..=hour).next_back().is_some_and(|(_, end)| *end >= hour)
+    }
+}
+
 /// Why a store could not do its work. Nothing is half done that a retry would not complete.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
@@ -332,4 +365,18 @@ pub trait StateStore: Sync {
 
     /// Marks alerts as published. Marking twice, or what is not there, does nothing.
     fn mark_published(&self, ids: &[AlertId]) -> impl Future<Output = Result<(), StateError>> + Send;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hours_are_those_that_were_added_in_any_order() {
+        let added = [5, 3, 4, 9, -1, 3, 0, 8, 7];
+        let mut hours = Hours::default();
+        added.iter().for_each(|hour| hours.add(*hour));
+        assert_eq!((-3..12).filter(|hour| hours.contains(*hour)).collect::<Vec<_>>(), [-1, 0, 3, 4, 5, 7, 8, 9]);
+        assert_eq!(hours.0.into_iter().collect::<Vec<_>>(), [(-1, 0), (3, 5), (7, 9)]);
+    }
 }

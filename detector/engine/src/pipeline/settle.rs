@@ -36,14 +36,7 @@ impl Pipeline<'_> {
         let has_copies = !twins.is_empty() || copied.iter().any(|copied| copied.any);
         let best = has_copies.then(|| best_copies(&around, &twins));
         let is_best = |end: &LooseEnd| best.as_ref().is_none_or(|best| best.get(&copy_key(end)) == Some(&end.id));
-        report.duplicates += due.iter().filter(|end| !is_best(end)).count() as u64;
-        for end in due.iter().filter(|end| is_best(end)) {
-            match &end.observation {
-                Observation::Read(_) => report.reads += 1,
-                Observation::KeyUse(_) => report.key_uses += 1,
-                Observation::Change(_) => report.changes += 1,
-            }
-        }
+        due.iter().for_each(|end| report.count_observation(&end.observation, is_best(end)));
         let scenes = parallel::map(self.threads, &around, |ends| {
             let paired = correlate::correlate(scene(ends.iter().map(|end| &**end).filter(|end| is_best(end))));
             let explained = paired.explained.iter().filter(|h| is_due(LooseEndId::key_use(h))).count() as u64;
@@ -54,8 +47,7 @@ impl Pipeline<'_> {
                 // A row of which one half was settled before has been told, and is told again only to be completed.
                 all_due || if finally { ids.any(is_due) } else { ids.all(is_due) }
             });
-            let asked = |row: &&Row| self.selection.takes(&row.access);
-            let late = rows.iter().filter(asked).filter(|row| self.is_late(row)).count() as u64;
+            let late = self.late(&rows);
             (rows, explained, late)
         });
         let mut rows: Vec<Row> = Vec::with_capacity(due.len());
@@ -74,9 +66,13 @@ impl Pipeline<'_> {
         Ok(accesses.into_iter().map(|(_, access)| access).collect())
     }
 
-    fn is_late(&self, row: &Row) -> bool {
-        let halves = row.read.as_ref().zip(row.key_use.as_ref());
-        halves.is_some_and(|(read, key_use)| read.delivered.distance(key_use.delivered) > self.horizon_secs)
+    /// How many of the rows that are asked for have a half that came after the horizon.
+    pub(super) fn late(&self, rows: &[Row]) -> u64 {
+        let is_late = |row: &&Row| {
+            let halves = row.read.as_ref().zip(row.key_use.as_ref());
+            halves.is_some_and(|(read, key_use)| read.delivered.distance(key_use.delivered) > self.horizon_secs)
+        };
+        rows.iter().filter(|row| self.selection.takes(&row.access)).filter(is_late).count() as u64
     }
 
     pub(super) async fn decide_absence<S: StateStore>(&self, store: &S, rows: &mut [Row]) -> Result<(), StateError> {
@@ -100,8 +96,14 @@ impl Pipeline<'_> {
 }
 
 /// What copies of one event have in common.
-fn copy_key(end: &LooseEnd) -> (u8, Text) {
+pub(super) fn copy_key(end: &LooseEnd) -> (u8, Text) {
     (end.id.kind(), end.observation.head().event_key().clone())
+}
+
+/// Whether there may be copies of the event beside an original that does not know of them.
+pub(super) fn has_copies(end: &LooseEnd) -> bool {
+    let head = end.observation.head();
+    head.shared_id.is_some() || head.updated
 }
 
 /// What is copied in a scene.
@@ -115,7 +117,7 @@ struct Copied {
 impl Copied {
     fn of(ends: &[Arc<LooseEnd>]) -> Self {
         let shared: Vec<Text> = ends.iter().filter_map(|end| end.observation.head().shared_id.clone()).collect();
-        let any = !shared.is_empty() || ends.iter().any(|end| end.observation.head().updated);
+        let any = ends.iter().any(|end| has_copies(end));
         Self { shared, any }
     }
 }
@@ -148,7 +150,7 @@ fn scenes_of(due: &[Arc<LooseEnd>]) -> Vec<(SceneKey, EventTime, EventTime)> {
     scenes
 }
 
-fn scene<'e>(ends: impl Iterator<Item = &'e LooseEnd>) -> Scene {
+pub(super) fn scene<'e>(ends: impl Iterator<Item = &'e LooseEnd>) -> Scene {
     let mut scene = Scene::default();
     for end in ends {
         match &end.observation {

@@ -7,11 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ahash::HashMap;
 
 use super::{
-    CoverageMark, Due, Fact, FactSet, LooseEnd, LooseEndId, SceneKey, StateError, StateStore, WindowKey, WindowRange,
+    CoverageMark, Due, Fact, FactSet, Hours, LooseEnd, LooseEndId, SceneKey, StateError, StateStore, WindowKey,
+    WindowRange,
 };
 use crate::alert::{Alert, AlertId};
 use crate::ids::Text;
-use crate::seen::{Memory, Times};
+use crate::seen::{self, Memory, Times};
 use crate::time::EventTime;
 
 /// A loose end, since when it waits, and whether it is open.
@@ -28,7 +29,8 @@ struct Tables {
     /// Scene and place in it.
     known: HashMap<LooseEndId, (usize, usize)>,
     shared: HashMap<Text, Vec<Arc<LooseEnd>>>,
-    coverage: BTreeSet<CoverageMark>,
+    /// Account, region, and hours.
+    coverage: HashMap<(Text, Text), Hours>,
     seen: HashMap<Text, Times>,
     /// Each with when it was created, and whether it was published.
     alerts: HashMap<AlertId, (Alert, EventTime, bool)>,
@@ -56,6 +58,18 @@ impl MemoryStore {
             None => drop(tables.slots.insert(key.rule.clone(), BTreeSet::from([fact.slot]))),
         }
         tables.facts.entry(key).or_default().add(fact);
+    }
+
+    /// Forgets the facts of each rule before a time.
+    pub(crate) fn forget_facts(&self, oldest: &HashMap<Text, EventTime>) {
+        let is_kept =
+            |key: &WindowKey, set: &mut FactSet| oldest.get(&key.rule).is_none_or(|oldest| set.forget(*oldest));
+        self.tables().facts.retain(is_kept);
+    }
+
+    /// Forgets what was last seen before a time; since when there are logs is not forgotten.
+    pub(crate) fn forget_seen(&self, oldest: EventTime, memory: Memory) {
+        self.tables().seen.retain(|key, times| seen::is_since_key(key) || times.forget(oldest, memory.grain_secs()));
     }
 }
 
@@ -146,13 +160,19 @@ impl StateStore for MemoryStore {
     }
 
     async fn mark_coverage(&self, marks: Vec<CoverageMark>) -> Result<(), StateError> {
-        self.tables().coverage.extend(marks);
+        let mut tables = self.tables();
+        for CoverageMark { account, region, bucket } in marks {
+            tables.coverage.entry((account, region)).or_default().add(bucket);
+        }
         Ok(())
     }
 
     async fn covered(&self, marks: &[CoverageMark]) -> Result<Vec<bool>, StateError> {
         let tables = self.tables();
-        Ok(marks.iter().map(|mark| tables.coverage.contains(mark)).collect())
+        let is_covered = |CoverageMark { account, region, bucket }: &CoverageMark| {
+            tables.coverage.get(&(account.clone(), region.clone())).is_some_and(|hours| hours.contains(*bucket))
+        };
+        Ok(marks.iter().map(is_covered).collect())
     }
 
     async fn seen(&self, keys: &[Text]) -> Result<Vec<Times>, StateError> {
