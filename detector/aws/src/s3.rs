@@ -137,6 +137,24 @@ impl S3Source {
         &self,
         object: ObjectRef<'_>,
     ) -> Result<(Vec<u8>, HashMap<String, String>), FetchError> {
+        self.get(object, None).await
+    }
+
+    /// Some of the bytes of an object, from an offset on; fewer at its end.
+    ///
+    /// # Errors
+    ///
+    /// See [`FetchError`].
+    pub async fn fetch_piece(&self, object: ObjectRef<'_>, offset: u64, length: u64) -> Result<Vec<u8>, FetchError> {
+        let range = format!("bytes={offset}-{}", offset.saturating_add(length).saturating_sub(1));
+        self.get(object, Some(range)).await.map(|(bytes, _)| bytes)
+    }
+
+    async fn get(
+        &self,
+        object: ObjectRef<'_>,
+        range: Option<String>,
+    ) -> Result<(Vec<u8>, HashMap<String, String>), FetchError> {
         self.check(object.size)?;
         let mut pinned = object.version_id.is_none().then_some(object.etag).flatten();
         let mut failed = 0;
@@ -148,6 +166,7 @@ impl S3Source {
                 .key(object.key)
                 .set_version_id(object.version_id.map(str::to_owned))
                 .set_if_match(pinned.map(str::to_owned))
+                .set_range(range.clone())
                 .set_request_payer(self.payer.clone())
                 .send()
                 .await;
@@ -164,7 +183,7 @@ impl S3Source {
                     let why = Failed::of(&error);
                     match why.status {
                         // It was written again. What it holds now is read; reading it twice changes nothing.
-                        Some(412) if pinned.is_some() => {
+                        Some(412) if pinned.is_some() && range.is_none() => {
                             pinned = None;
                             continue;
                         }

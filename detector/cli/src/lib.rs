@@ -14,7 +14,9 @@ pub mod gaps;
 pub mod load;
 pub mod output;
 pub mod read;
+pub mod reduce;
 pub mod remote;
+pub mod replay;
 pub mod report;
 pub mod rules;
 pub mod settings;
@@ -45,7 +47,7 @@ use crate::checkpoint::Checkpoint;
 use crate::output::Out;
 use crate::remote::Reach;
 use crate::settings::Settings;
-use crate::walk::{Object, Problem};
+use crate::walk::{Object, Objects, Problem};
 
 /// What the command has from its process.
 pub struct Host {
@@ -154,10 +156,41 @@ struct Found {
     reach: Reach,
 }
 
+impl Found {
+    /// Nothing, in these objects.
+    fn nothing(objects: Vec<Object>, reach: Reach) -> Self {
+        Self {
+            alerts: Vec::new(),
+            accesses: Vec::new(),
+            report: Report::default(),
+            problems: Vec::new(),
+            objects,
+            deliveries: Vec::new(),
+            coverage: HashSet::default(),
+            reach,
+        }
+    }
+}
+
+/// What is to be read, and through what.
+struct Opened {
+    reach: Reach,
+    objects: Objects,
+}
+
+impl Opened {
+    /// Finds the objects under the paths.
+    fn new(settings: &Settings) -> Result<Self, Failure> {
+        let reach = Reach::new(settings, false)?;
+        let objects = reach.walk(settings, false);
+        Ok(Self { reach, objects })
+    }
+}
+
 fn execute(command: Command, host: &mut Host) -> Result<u8, Failure> {
     let started = Instant::now();
     match command {
-        Command::Replay(args) => replay(&args, started, host),
+        Command::Replay(args) => replay::run(&args, host),
         Command::Gaps(args) => gaps::run(&args, host),
         Command::Verify(args) => verify::run(&args, host),
         Command::Summary(args) => summary::run(&args, host),
@@ -177,8 +210,17 @@ fn execute(command: Command, host: &mut Host) -> Result<u8, Failure> {
                 settings.must_be_rows("accesses")?;
             }
             let mut out = Out::open(&settings)?;
-            let found = find(&settings, &RuleSet::default(), None, host)?;
-            out.accesses(&found.accesses)?;
+            let (rules, opened) = (RuleSet::default(), Opened::new(&settings)?);
+            let found = if reduce::fits(&opened, &settings) {
+                reduce::run(opened, &settings, &rules, None, host.now, &mut |outcome| {
+                    out.accesses(&outcome.accesses)?;
+                    out.pass_on(host)
+                })?
+            } else {
+                let found = find_in(opened, &settings, &rules, None, host)?;
+                out.accesses(&found.accesses)?;
+                found
+            };
             out.finish(host)?;
             let code = close(&settings, &found, started, None, host);
             std::mem::forget(found);
@@ -200,67 +242,20 @@ fn manual() -> Result<String, Failure> {
     Ok(String::from_utf8_lossy(&page).into_owned())
 }
 
-fn replay(args: &args::Replay, started: Instant, host: &mut Host) -> Result<u8, Failure> {
-    let mut settings = Settings::new(&args.input, &args.output, host)?;
-    settings.memory.memory_secs = args.memory.unwrap_or(settings.memory.memory_secs);
-    settings.memory.learning_secs = args.learning.unwrap_or(settings.memory.learning_secs);
-    if !args.compare.is_empty() && settings.reads_stdin() {
-        let message =
-            "--compare reads the logs twice, and standard input can be read only once; write it to a file first";
-        return Err(Failure::Usage(message.to_owned()));
-    }
-    if !args.compare.is_empty() {
-        settings.must_be_rows("--compare")?;
-    }
-    if settings.format == args::Format::Parquet {
-        return Err(output::only_rows("replay"));
-    }
-    let load = |rules: &[std::path::PathBuf], host: &mut Host| {
-        let files = args::RuleFiles { rules: rules.to_vec(), vars: args.files.vars.clone() };
-        let rules = load::rules(&files)?.set;
-        rules.warnings.iter().for_each(|warning| say(host, &format!("secretrail: warning: {warning}\n")));
-        Ok::<_, Failure>(rules)
-    };
-    let rules = load(&args.files.rules, host)?;
-    let other = if args.compare.is_empty() { None } else { Some(load(&args.compare, host)?) };
-    let policy = load::policy(&args.policy)?;
-    let mut out = Out::open(&settings)?;
-    let alerts_of = |rules: &RuleSet, host: &mut Host| {
-        let mut found = find(&settings, rules, policy.as_ref(), host)?;
-        found.alerts.retain(|alert| alert.rule.level >= args.min_level);
-        found.report.alerts.retain(|level, _| *level >= args.min_level);
-        Ok::<_, Failure>(found)
-    };
-    let mut found = alerts_of(&rules, host)?;
-    let mut in_force = rules.len();
-    if let Some(other) = &other {
-        let after = alerts_of(other, host)?;
-        compare::write(&found.alerts, &after.alerts, settings.format, &mut out)?;
-        (found, in_force) = (after, other.len());
-    } else if settings.format == args::Format::Html {
-        let about = report::About {
-            paths: settings.paths.iter().map(|path| path.to_string_lossy().into_owned()).collect(),
-            rules: in_force,
-            policy: policy.is_some(),
-            memory: settings.memory,
-            now: host.now,
-            found: &found,
-        };
-        out.raw(&report::page(&about)?)?;
-    } else {
-        out.alerts(&found.alerts)?;
-    }
-    out.finish(host)?;
-    let failing = args.fail_on.is_some_and(|level| found.alerts.iter().any(|alert| alert.rule.level >= level));
-    let code = close(&settings, &found, started, Some(in_force), host);
-    Ok(code.max(if failing { exit::FINDINGS } else { exit::DONE }))
-}
-
 /// Reads everything and takes it through the pipeline as one batch.
 fn find(settings: &Settings, rules: &RuleSet, policy: Option<&Policy>, host: &mut Host) -> Result<Found, Failure> {
-    let reach = Reach::new(settings, false)?;
+    find_in(Opened::new(settings)?, settings, rules, policy, host)
+}
+
+fn find_in(
+    opened: Opened,
+    settings: &Settings,
+    rules: &RuleSet,
+    policy: Option<&Policy>,
+    host: &mut Host,
+) -> Result<Found, Failure> {
+    let Opened { reach, objects } = opened;
     let fetch = |object: &walk::Remote| reach.fetch(object);
-    let objects = reach.walk(settings, false);
     let progress = settings.progress(&objects.objects);
     let checkpoint = settings.checkpoint.as_deref();
     let checkpoint = checkpoint.map(|path| Checkpoint::open(path, rules, &settings.selection)).transpose()?;

@@ -46,6 +46,8 @@ pub struct Out<'s> {
     settings: &'s Settings,
     target: Target,
     buffer: Vec<u8>,
+    /// Whether the header of a table of values was written.
+    headed: bool,
 }
 
 enum Target {
@@ -74,7 +76,7 @@ impl<'s> Out<'s> {
             None => Target::Stdout,
             Some(path) => open_file(path).map_err(|error| failure(path, error))?,
         };
-        Ok(Self { settings, target, buffer: Vec::with_capacity(BUFFER) })
+        Ok(Self { settings, target, buffer: Vec::with_capacity(BUFFER), headed: false })
     }
 
     /// Writes alerts.
@@ -87,7 +89,7 @@ impl<'s> Out<'s> {
             Format::Json | Format::Jsonl => {
                 self.lines(alerts, |alert, out| serde_json::to_writer(out, &AlertV1::from(alert)))
             }
-            Format::Csv => self.text(csv::alerts(alerts)),
+            Format::Csv => self.rows(csv::alerts(alerts)),
             Format::Ocsf => self.lines(alerts, |alert, out| {
                 out.extend_from_slice(ocsf::detection_finding(alert).as_bytes());
                 Ok(())
@@ -108,7 +110,7 @@ impl<'s> Out<'s> {
             Format::Json | Format::Jsonl => {
                 self.lines(accesses, |access, out| serde_json::to_writer(out, &AccessV1::from(&**access)))
             }
-            Format::Csv => self.text(csv::accesses(accesses)),
+            Format::Csv => self.rows(csv::accesses(accesses)),
             Format::Parquet => {
                 let name = self.name();
                 let written = parquet::accesses(accesses, &mut Sink(self));
@@ -178,6 +180,14 @@ impl<'s> Out<'s> {
         Ok(())
     }
 
+    /// Values with their header, which is written once.
+    fn rows(&mut self, text: Result<String, String>) -> Result<(), Failure> {
+        let text = text.map_err(Failure::Internal)?;
+        let start = if self.headed { text.find('\n').map_or(0, |end| end + 1) } else { 0 };
+        self.headed = true;
+        self.raw(text.get(start..).unwrap_or_default())
+    }
+
     fn text(&mut self, text: Result<String, String>) -> Result<(), Failure> {
         self.write(text.map_err(Failure::Internal)?.as_bytes())
     }
@@ -200,6 +210,20 @@ impl<'s> Out<'s> {
             Target::Partial(file, path) => (file.write_all(bytes), path),
         };
         written.0.map_err(|error| failure(written.1, error))
+    }
+
+    /// Passes on what was written to standard output so far, so that it need not be held.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Output`].
+    pub fn pass_on(&mut self, host: &mut Host) -> Result<(), Failure> {
+        if self.buffer.len() >= BUFFER {
+            let written = host.stdout.write_all(&self.buffer);
+            self.buffer.clear();
+            return written.map_err(|error| failure(Path::new("standard output"), error));
+        }
+        Ok(())
     }
 
     /// Completes the output: only now does a file have its name.

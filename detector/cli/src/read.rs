@@ -66,7 +66,13 @@ struct Work<'w> {
     stdin: Mutex<&'w mut (dyn Read + Send)>,
     fetch: &'w Fetch<'w>,
     progress: &'w ProgressBar,
-    /// Hashes of the objects in parts that were read: two parts may hold one object.
+    known: Known<'w>,
+}
+
+/// Objects in parts that were read: two parts may hold one object.
+pub struct Known<'s> {
+    selection: &'s Selection,
+    /// Their hashes.
     known: Mutex<HashSet<u64>>,
     hasher: RandomState,
 }
@@ -90,9 +96,8 @@ pub fn readers(threads: usize, objects: &[Object]) -> usize {
 pub fn read(task: &Task<'_>, sources: Sources<'_>, progress: &ProgressBar) -> Reading {
     let Sources { stdin, fetch } = sources;
     let threads = readers(task.threads, task.objects);
-    let hasher = RandomState::new();
-    let (next, known) = (AtomicUsize::new(0), Mutex::default());
-    let work = Work { task, next, stdin: Mutex::new(stdin), fetch, progress, known, hasher };
+    let (next, known) = (AtomicUsize::new(0), Known::new(task.selection));
+    let work = Work { task, next, stdin: Mutex::new(stdin), fetch, progress, known };
     let mut parts: Vec<Reading> = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads.min(task.objects.len()).max(1)).map(|_| scope.spawn(|| work.run())).collect();
         // A worker that panicked is a bug; its panic goes on here.
@@ -136,6 +141,35 @@ fn passed_over(reason: SkippedRecord, count: u64) -> String {
     };
     let rest = "was passed over; the others were read";
     if count == 1 { format!("1 record {why} and {rest}") } else { format!("{count} times, a record {why} and {rest}") }
+}
+
+impl<'s> Known<'s> {
+    /// Knows nothing yet.
+    #[must_use]
+    pub fn new(selection: &'s Selection) -> Self {
+        Self { selection, known: Mutex::default(), hasher: RandomState::new() }
+    }
+
+    /// Takes an object of a part over; `None` when it is not asked for, or was in another part.
+    #[must_use]
+    pub fn take(&self, entry: &Entry, out: &mut Reading) -> Option<Origin> {
+        let parsed = object::parse(&entry.name);
+        if !walk::may_hold(&parsed, self.selection) {
+            return None;
+        }
+        let hash = self.hasher.hash_one((&entry.name, &entry.tag));
+        if !self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(hash) {
+            return None;
+        }
+        out.harvest.report.add(&entry.report());
+        out.harvest.coverage.extend(entry.marks());
+        out.problems.extend(untold(&entry.name, &entry.fate, &entry.skipped));
+        let delivered = entry.delivered.map(EventTime);
+        if let (Some(account), Some(region), Some(time)) = (parsed.account, parsed.region, delivered) {
+            out.deliveries.push((account.into(), region.into(), time));
+        }
+        Some(Origin { object: entry.name.clone(), delivered })
+    }
 }
 
 impl Work<'_> {
@@ -217,7 +251,8 @@ impl Work<'_> {
                     out.refused.push(problem(message));
                     return Ok(());
                 }
-                let origins: Vec<Option<Origin>> = part.entries.iter().map(|entry| self.entry(entry, out)).collect();
+                let origins: Vec<Option<Origin>> =
+                    part.entries.iter().map(|entry| self.known.take(entry, out)).collect();
                 let in_tree: Vec<bool> = part.entries.iter().map(|entry| entry.in_tree).collect();
                 while let Some((of, _, record)) = part.next_record().map_err(text)? {
                     if let (Some(Some(origin)), Some(in_tree)) = (origins.get(of), in_tree.get(of)) {
@@ -232,26 +267,6 @@ impl Work<'_> {
             out.harvest.report.objects_failed += 1;
             out.problems.push(problem(message));
         }
-    }
-
-    /// Takes an object of a part over; `None` when it is not asked for, or was in another part.
-    fn entry(&self, entry: &Entry, out: &mut Reading) -> Option<Origin> {
-        let parsed = object::parse(&entry.name);
-        if !walk::may_hold(&parsed, self.task.selection) {
-            return None;
-        }
-        let hash = self.hasher.hash_one((&entry.name, &entry.tag));
-        if !self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(hash) {
-            return None;
-        }
-        out.harvest.report.add(&entry.report());
-        out.harvest.coverage.extend(entry.marks());
-        out.problems.extend(untold(&entry.name, &entry.fate, &entry.skipped));
-        let delivered = entry.delivered.map(EventTime);
-        if let (Some(account), Some(region), Some(time)) = (parsed.account, parsed.region, delivered) {
-            out.deliveries.push((account.into(), region.into(), time));
-        }
-        Some(Origin { object: entry.name.clone(), delivered })
     }
 
     fn object(

@@ -1,5 +1,8 @@
 //! S3, behind the feature of that name: a runtime of its own, and calls that wait.
 
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+
 use secretrail_engine::time::EventTime;
 
 use crate::Failure;
@@ -50,6 +53,27 @@ impl Reach {
         match place {
             Place::File(path) => std::fs::read(path).map(|bytes| (bytes, None)).map_err(|error| error.to_string()),
             Place::S3(remote) => self.client()?.fetch(remote),
+            Place::Stdin => Err("standard input is read elsewhere".to_owned()),
+        }
+    }
+
+    /// Some of the bytes of an object as they are stored, from an offset on; fewer at its end.
+    ///
+    /// # Errors
+    ///
+    /// Why they could not be read.
+    pub fn piece(&self, place: &Place, offset: u64, length: u64) -> Result<Vec<u8>, String> {
+        match place {
+            Place::File(path) => {
+                let read = || {
+                    let mut file = File::open(path)?;
+                    file.seek(SeekFrom::Start(offset))?;
+                    let mut bytes = Vec::new();
+                    file.take(length).read_to_end(&mut bytes).map(|_| bytes)
+                };
+                read().map_err(|error| error.to_string())
+            }
+            Place::S3(remote) => self.client()?.piece(remote, offset, length),
             Place::Stdin => Err("standard input is read elsewhere".to_owned()),
         }
     }
@@ -169,6 +193,16 @@ mod with_sdk {
             Ok(listed.map_err(|error| error.to_string())?.into_iter().map(remote).collect())
         }
 
+        /// Some of the bytes of an object, as it was listed.
+        ///
+        /// # Errors
+        ///
+        /// Why they could not be read.
+        pub fn piece(&self, object: &Remote, offset: u64, length: u64) -> Result<Vec<u8>, String> {
+            let fetched = self.runtime.block_on(self.source.fetch_piece(listed(object), offset, length));
+            fetched.map_err(|error| error.to_string())
+        }
+
         /// Writes an object.
         ///
         /// # Errors
@@ -202,13 +236,17 @@ mod with_sdk {
         ///
         /// Why it could not be read.
         pub fn fetch(&self, object: &Remote) -> Result<(Vec<u8>, Option<String>), String> {
-            let Remote { bucket, key, etag, size } = object;
-            let etag = Some(etag.as_str()).filter(|etag| !etag.is_empty());
-            let place = ObjectRef { bucket, key, version_id: None, etag, size: Some(*size) };
-            let fetched = self.runtime.block_on(self.source.fetch_with_metadata(place));
+            let fetched = self.runtime.block_on(self.source.fetch_with_metadata(listed(object)));
             let signature = |mut metadata: HashMap<String, String>| metadata.remove("signature");
             fetched.map(|(bytes, metadata)| (bytes, signature(metadata))).map_err(|error| error.to_string())
         }
+    }
+
+    /// The version of an object that was listed.
+    fn listed(object: &Remote) -> ObjectRef<'_> {
+        let Remote { bucket, key, etag, size } = object;
+        let etag = Some(etag.as_str()).filter(|etag| !etag.is_empty());
+        ObjectRef { bucket, key, version_id: None, etag, size: Some(*size) }
     }
 }
 
@@ -246,6 +284,15 @@ mod without_sdk {
         ///
         /// Always.
         pub fn fetch(&self, _: &Remote) -> Result<(Vec<u8>, Option<String>), String> {
+            Err(MISSING.to_owned())
+        }
+
+        /// Never called.
+        ///
+        /// # Errors
+        ///
+        /// Always.
+        pub fn piece(&self, _: &Remote, _: u64, _: u64) -> Result<Vec<u8>, String> {
             Err(MISSING.to_owned())
         }
 

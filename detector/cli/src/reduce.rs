@@ -1,0 +1,330 @@
+//! Parts to results in the order of event times, so that what is held does not grow with the history. Each part is opened
+//! when its time comes and read once; its head is read before, for what it says of the logs that it came from.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::io::{self, BufRead, BufReader, Read};
+
+use ahash::HashMap;
+use flate2::bufread::MultiGzDecoder;
+use indicatif::ProgressBar;
+use secretrail_engine::extract::Origin;
+use secretrail_engine::parallel;
+use secretrail_engine::part::{Entry, PartError, PartReader};
+use secretrail_engine::pipeline::history::History;
+use secretrail_engine::pipeline::{Outcome, Pipeline};
+use secretrail_engine::policy::Policy;
+use secretrail_engine::rule::RuleSet;
+use secretrail_engine::scan::{Harvest, Scanner};
+use secretrail_engine::state::StateError;
+use secretrail_engine::time::EventTime;
+
+use crate::args::Format;
+use crate::read::{Known, Reading, readers};
+use crate::remote::Reach;
+use crate::settings::Settings;
+use crate::walk::{Object, Problem};
+use crate::{Failure, Found, Opened, closing};
+
+/// Bytes of a part that are fetched at a time, and held while it is open.
+const PIECE: u64 = 256 * 1024;
+
+/// Why a part of parts cannot be read in order.
+const SEVERAL: &str =
+    "holds more than one part, and only the first was read; give each part a file of its own, or choose -f json";
+
+const UNSORTED: &str = "its records are not in the order of their times; extract it again";
+
+/// Records that are taken in at a time.
+const SLICE: usize = 16_384;
+
+/// Heads of parts that are read before they are taken in.
+const HEADS: usize = 256;
+
+/// Whether a run can be done so: everything is parts, and the form of the output needs not all of it at once.
+#[must_use]
+pub(crate) fn fits(opened: &Opened, settings: &Settings) -> bool {
+    let objects = &opened.objects.objects;
+    settings.checkpoint.is_none()
+        && matches!(settings.format, Format::Jsonl | Format::Ocsf | Format::Csv)
+        && !objects.is_empty()
+        && objects.iter().all(|object| object.is_part)
+}
+
+/// Reads the parts, and gives what they come to slice by slice, in order. What is found at the end has everything else.
+///
+/// # Errors
+///
+/// [`Failure`]: the parts cannot stand for their logs, or `emit` failed.
+pub(crate) fn run(
+    opened: Opened,
+    settings: &Settings,
+    rules: &RuleSet,
+    policy: Option<&Policy>,
+    now: EventTime,
+    emit: &mut dyn FnMut(Outcome) -> Result<(), Failure>,
+) -> Result<Found, Failure> {
+    let Opened { reach, objects } = opened;
+    let internal = |error: StateError| Failure::Internal(error.to_string());
+    let progress = settings.progress(&objects.objects);
+    let task = Task { settings, rules, reach: &reach, progress: &progress, quiet: ProgressBar::hidden() };
+    let (heads, mut reading, newest) = task.heads(&objects.objects);
+    if !reading.refused.is_empty() {
+        return Err(Failure::Rules(closing::refused(&reading.refused)));
+    }
+    let mut report = objects.report;
+    report.add(&std::mem::take(&mut reading.harvest.report));
+    let pipeline = Pipeline {
+        threads: settings.threads,
+        memory: settings.memory,
+        ..Pipeline::new(rules, policy, &settings.selection)
+    };
+    // Logs from the future come from a wrong clock: then they are the only clock there is.
+    let now = newest.filter(|newest| *newest > now).map_or(now, |newest| newest.plus(pipeline.horizon_secs));
+    let mut history = History::new(&pipeline, now);
+    pollster::block_on(history.mark(std::mem::take(&mut reading.harvest.coverage))).map_err(internal)?;
+    let mut give = |outcome: Outcome| {
+        report.add(&outcome.report);
+        emit(outcome)
+    };
+    let mut merge = Merge::new(&task, heads);
+    let mut slice = Harvest::default();
+    let mut taken = 0;
+    let mut last = EventTime(i64::MIN);
+    while let Some(time) = merge.next_time() {
+        if taken >= SLICE && time > last {
+            give(pollster::block_on(history.advance(std::mem::take(&mut slice), time)).map_err(internal)?)?;
+            taken = 0;
+        }
+        merge.take(&mut slice);
+        (taken, last) = (taken + 1, time);
+    }
+    give(pollster::block_on(history.advance(slice, last.plus(1))).map_err(internal)?)?;
+    give(pollster::block_on(history.finish()).map_err(internal)?)?;
+    progress.finish_and_clear();
+    report.objects_failed += merge.problems.len() as u64;
+    let mut problems = objects.problems;
+    problems.extend(reading.problems);
+    problems.extend(merge.problems);
+    Ok(Found { report, problems, ..Found::nothing(objects.objects, reach) })
+}
+
+/// What a part says of itself before it is opened.
+struct Head<'o> {
+    object: &'o Object,
+    /// Time of its first record.
+    from: EventTime,
+    /// Which of its objects are taken from it; `None` for all.
+    taken: Option<Vec<bool>>,
+}
+
+struct Task<'t> {
+    settings: &'t Settings,
+    rules: &'t RuleSet,
+    reach: &'t Reach,
+    progress: &'t ProgressBar,
+    /// Heads are small.
+    quiet: ProgressBar,
+}
+
+type Part<'t> = PartReader<BufReader<MultiGzDecoder<Pieces<'t>>>>;
+
+impl<'t> Task<'t> {
+    fn open(&self, object: &'t Object, progress: &'t ProgressBar) -> Result<Option<Part<'t>>, PartError> {
+        let (reach, size) = (self.reach, object.size());
+        let pieces = Pieces { reach, object, size, offset: 0, piece: Vec::new(), read: 0, progress };
+        PartReader::new(BufReader::new(MultiGzDecoder::new(pieces)))
+    }
+
+    /// Reads the heads of all parts. Parts without records need not be opened again. Gives the parts that begin latest
+    /// first, what their heads say, and the newest time in them.
+    fn heads(&self, objects: &'t [Object]) -> (Vec<Head<'t>>, Reading, Option<EventTime>) {
+        let known = Known::new(&self.settings.selection);
+        let (mut heads, mut reading, mut newest) = (Vec::new(), Reading::default(), None);
+        let threads = readers(self.settings.threads, objects);
+        for some in objects.chunks(HEADS) {
+            let read = parallel::map(threads, some, |object| match self.open(object, &self.quiet) {
+                Ok(part) => Ok(part.map(|part| (part.header, part.entries))),
+                Err(error) => Err(error.to_string()),
+            });
+            for (object, head) in some.iter().zip(read) {
+                let problem = |message: String| Problem { name: object.name.clone(), message };
+                let (header, entries) = match head {
+                    Ok(Some(head)) => head,
+                    Ok(None) => continue,
+                    Err(message) => {
+                        reading.harvest.report.objects_failed += 1;
+                        reading.problems.push(problem(message));
+                        continue;
+                    }
+                };
+                if let Some(message) = header.lacks(self.rules, &self.settings.selection) {
+                    reading.refused.push(problem(message));
+                    continue;
+                }
+                let taken: Vec<bool> = entries.iter().map(|entry| known.take(entry, &mut reading).is_some()).collect();
+                // This run says nothing about gaps in deliveries.
+                reading.deliveries.clear();
+                let last = header.span.map(|(_, last)| last);
+                newest = newest.max(entries.iter().filter_map(|entry| entry.delivered.or(last)).max().map(EventTime));
+                if let Some((from, _)) = header.span {
+                    let taken = taken.contains(&false).then_some(taken);
+                    heads.push(Head { object, from: EventTime(from), taken });
+                }
+            }
+        }
+        heads.sort_by(|a, b| (b.from, &b.object.name).cmp(&(a.from, &a.object.name)));
+        reading.refused.sort();
+        (heads, reading, newest)
+    }
+}
+
+/// A part from its first record to its last.
+struct OpenPart<'t> {
+    reader: Part<'t>,
+    name: &'t str,
+    /// Where the records of each object come from, and whether its place has decided on account and region.
+    origins: Vec<Option<(Origin, bool)>>,
+    /// The next record: its object, its time, and its text.
+    of: usize,
+    time: EventTime,
+    text: String,
+}
+
+/// Parts, merged by time.
+struct Merge<'t> {
+    task: &'t Task<'t>,
+    scanner: Scanner<'t>,
+    /// Those that begin latest first.
+    waiting: Vec<Head<'t>>,
+    /// Times of the next records, and whose they are.
+    open: BinaryHeap<Reverse<(EventTime, usize)>>,
+    parts: HashMap<usize, OpenPart<'t>>,
+    opened: usize,
+    problems: Vec<Problem>,
+}
+
+impl<'t> Merge<'t> {
+    fn new(task: &'t Task<'t>, waiting: Vec<Head<'t>>) -> Self {
+        Self {
+            task,
+            scanner: Scanner::new(task.rules, &task.settings.selection),
+            waiting,
+            open: BinaryHeap::new(),
+            parts: HashMap::default(),
+            opened: 0,
+            problems: Vec::new(),
+        }
+    }
+
+    /// The time of the next record; `None` at the end.
+    fn next_time(&mut self) -> Option<EventTime> {
+        loop {
+            let next = self.open.peek().map(|Reverse((time, _))| *time);
+            match self.waiting.pop_if(|head| next.is_none_or(|next| head.from <= next)) {
+                Some(head) => self.start(head),
+                None => return next,
+            }
+        }
+    }
+
+    fn start(&mut self, head: Head<'t>) {
+        let reader = match self.task.open(head.object, self.task.progress) {
+            Ok(Some(reader)) => reader,
+            Ok(None) => return,
+            Err(error) => return self.fail(&head.object.name, error.to_string()),
+        };
+        let is_taken = |index: usize| head.taken.as_ref().is_none_or(|taken| taken.get(index) == Some(&true));
+        let origin = |(index, entry): (usize, &Entry)| {
+            is_taken(index).then(|| {
+                let origin = Origin { object: entry.name.clone(), delivered: entry.delivered.map(EventTime) };
+                (origin, entry.in_tree)
+            })
+        };
+        let origins = reader.entries.iter().enumerate().map(origin).collect();
+        let part = OpenPart { reader, name: &head.object.name, origins, of: 0, time: head.from, text: String::new() };
+        self.go_on(self.opened, part);
+        self.opened += 1;
+    }
+
+    /// Takes the next record in.
+    fn take(&mut self, slice: &mut Harvest) {
+        let Some(Reverse((_, number))) = self.open.pop() else { return };
+        let Some(part) = self.parts.remove(&number) else { return };
+        if let Some(Some((origin, in_tree))) = part.origins.get(part.of) {
+            self.scanner.record(&part.text, origin, *in_tree, slice);
+        }
+        self.go_on(number, part);
+    }
+
+    /// Reads the next record of a part, or lets the part go.
+    fn go_on(&mut self, number: usize, mut part: OpenPart<'t>) {
+        let (name, before) = (part.name, part.time);
+        match part.next() {
+            Ok(true) if part.time < before => self.fail(name, UNSORTED.to_owned()),
+            Ok(true) => {
+                self.open.push(Reverse((part.time, number)));
+                self.parts.insert(number, part);
+            }
+            Ok(false) => match part.reader.next_part() {
+                Ok(None) => {}
+                Ok(Some(_)) => self.fail(name, SEVERAL.to_owned()),
+                Err(error) => self.fail(name, error.to_string()),
+            },
+            Err(error) => self.fail(name, error.to_string()),
+        }
+    }
+
+    fn fail(&mut self, name: &str, message: String) {
+        self.problems.push(Problem { name: name.to_owned(), message });
+    }
+}
+
+impl OpenPart<'_> {
+    fn next(&mut self) -> Result<bool, PartError> {
+        let Some((of, time, text)) = self.reader.next_record()? else { return Ok(false) };
+        (self.of, self.time) = (of, time);
+        self.text.clear();
+        self.text.push_str(text);
+        Ok(true)
+    }
+}
+
+/// The bytes of an object, a piece at a time: nothing is open between two pieces, however many parts are.
+struct Pieces<'r> {
+    reach: &'r Reach,
+    object: &'r Object,
+    size: u64,
+    offset: u64,
+    piece: Vec<u8>,
+    read: usize,
+    progress: &'r ProgressBar,
+}
+
+impl BufRead for Pieces<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.read >= self.piece.len() && self.offset < self.size {
+            let length = PIECE.min(self.size - self.offset);
+            self.piece = self.reach.piece(&self.object.place, self.offset, length).map_err(io::Error::other)?;
+            if self.piece.is_empty() {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            self.offset += self.piece.len() as u64;
+            self.read = 0;
+            self.progress.inc(self.piece.len() as u64);
+        }
+        Ok(self.piece.get(self.read..).unwrap_or_default())
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.read += amount;
+    }
+}
+
+impl Read for Pieces<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.fill_buf()?.read(buffer)?;
+        self.consume(read);
+        Ok(read)
+    }
+}
