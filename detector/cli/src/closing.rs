@@ -17,11 +17,18 @@ pub fn problems(problems: &[Problem]) -> String {
     problems.iter().map(line).collect()
 }
 
-/// Why parts cannot be used, one line for each, the first without its mark.
+/// Why parts cannot be used, one line for each reason, the first without its mark.
 #[must_use]
 pub fn refused(refused: &[Problem]) -> String {
-    let line = |p: &Problem| format!("{}: {}", neutral::line(&p.name), neutral::line(&p.message));
-    refused.iter().map(line).collect::<Vec<_>>().join("\nsecretrail: ")
+    let mut reasons: BTreeMap<&str, (&str, usize)> = BTreeMap::new();
+    for Problem { name, message } in refused {
+        reasons.entry(message).or_insert((name, 0)).1 += 1;
+    }
+    let line = |(message, (name, count)): (&str, (&str, usize))| {
+        let more = if count > 1 { format!(" and {} more", number(count as u64 - 1)) } else { String::new() };
+        format!("{}{more}: {}", neutral::line(name), neutral::line(message))
+    };
+    reasons.into_iter().map(line).collect::<Vec<_>>().join("\nsecretrail: ")
 }
 
 /// What was read, and what was passed over.

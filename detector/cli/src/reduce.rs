@@ -4,6 +4,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io::{self, BufRead, BufReader, Read};
+use std::sync::mpsc;
 
 use ahash::HashMap;
 use flate2::bufread::MultiGzDecoder;
@@ -87,26 +88,25 @@ pub(crate) fn run(
         report.add(&outcome.report);
         emit(outcome)
     };
-    let mut merge = Merge::new(&task, heads);
-    let mut slice = Harvest::default();
-    let mut taken = 0;
-    let mut last = EventTime(i64::MIN);
-    while let Some(time) = merge.next_time() {
-        if taken >= SLICE && time > last {
-            give(pollster::block_on(history.advance(std::mem::take(&mut slice), time)).map_err(internal)?)?;
-            taken = 0;
+    let merge = Merge::new(&task, heads);
+    // Reading is half of the work; one slice is made while the one before it is taken in.
+    let problems = std::thread::scope(|scope| {
+        let (sender, slices) = mpsc::sync_channel(1);
+        let reader = scope.spawn(move || merge.slices(&sender));
+        for (slice, upto) in slices {
+            give(pollster::block_on(history.advance(slice, upto)).map_err(internal)?)?;
         }
-        merge.take(&mut slice);
-        (taken, last) = (taken + 1, time);
-    }
-    give(pollster::block_on(history.advance(slice, last.plus(1))).map_err(internal)?)?;
+        // A reader that panicked is a bug; its panic goes on here.
+        Ok::<_, Failure>(reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })?;
     give(pollster::block_on(history.finish()).map_err(internal)?)?;
     progress.finish_and_clear();
-    report.objects_failed += merge.problems.len() as u64;
-    let mut problems = objects.problems;
-    problems.extend(reading.problems);
-    problems.extend(merge.problems);
-    Ok(Found { report, problems, ..Found::nothing(objects.objects, reach) })
+    report.objects_failed += problems.len() as u64;
+    let mut all = objects.problems;
+    all.extend(reading.problems);
+    all.extend(problems);
+    all.sort();
+    Ok(Found { report, problems: all, ..Found::nothing(objects.objects, reach) })
 }
 
 /// What a part says of itself before it is opened.
@@ -215,6 +215,25 @@ impl<'t> Merge<'t> {
             opened: 0,
             problems: Vec::new(),
         }
+    }
+
+    /// Reads everything, and sends it in slices, each with the time before which it is complete. Gives what could not be
+    /// read.
+    fn slices(mut self, sender: &mpsc::SyncSender<(Harvest, EventTime)>) -> Vec<Problem> {
+        let (mut slice, mut taken, mut last) = (Harvest::default(), 0, EventTime(i64::MIN));
+        while let Some(time) = self.next_time() {
+            if taken >= SLICE && time > last {
+                if sender.send((std::mem::take(&mut slice), time)).is_err() {
+                    // Nobody wants more: the run has failed.
+                    return self.problems;
+                }
+                taken = 0;
+            }
+            self.take(&mut slice);
+            (taken, last) = (taken + 1, time);
+        }
+        sender.send((slice, last.plus(1))).ok();
+        self.problems
     }
 
     /// The time of the next record; `None` at the end.
