@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use secretrail_engine::alert::digest;
 use secretrail_engine::parallel;
 use secretrail_engine::part::{self, Extracted, Header};
 use secretrail_engine::report::Report;
@@ -98,8 +97,7 @@ pub fn run(args: &args::Extract, host: &mut Host) -> Result<u8, Failure> {
     let sizes: Vec<u64> = found.objects.iter().map(Object::size).collect();
     let progress = settings.progress(&found.objects);
     let batches = batches(&found.objects, &sizes, args.part_size);
-    let job =
-        Job { header: &header, rules: &rules, selection: &settings.selection, reach: &reach, progress: &progress };
+    let job = Job { header: &header, selection: &settings.selection, reach: &reach, progress: &progress };
     let threads = read::readers(settings.threads, &found.objects);
     let done = parallel::map(threads, &batches, |batch| {
         let name = job.name(batch);
@@ -162,7 +160,6 @@ fn batches<'o>(objects: &'o [Object], sizes: &[u64], most: u64) -> Vec<Vec<&'o O
 /// What all batches have in common.
 struct Job<'j> {
     header: &'j Header,
-    rules: &'j RuleSet,
     selection: &'j Selection,
     reach: &'j Reach,
     progress: &'j indicatif::ProgressBar,
@@ -171,15 +168,12 @@ struct Job<'j> {
 impl Job<'_> {
     /// The name of the part of a batch: by what it is made of, and for what.
     fn name(&self, batch: &[&Object]) -> String {
-        // Cannot fail: every key is text.
-        let mut parts = vec![part::SCHEMA.to_owned(), serde_json::to_string(self.header).unwrap_or_default()];
-        parts.extend(batch.iter().flat_map(|object| [object.name.clone(), object.tag()]));
-        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-        format!("part-{}{}", digest(&parts), part::ENDING)
+        part::name(self.header, batch.iter().map(|object| (object.name.clone(), object.tag())))
     }
 
     fn extract(&self, batch: &[&Object]) -> (Vec<u8>, Report, Vec<Problem>) {
-        let scanner = Scanner::new(self.rules, self.selection).keeping();
+        let none = RuleSet::default();
+        let scanner = Scanner::new(&none, self.selection).keeping(self.header.calls.clone());
         let (mut report, mut problems) = (Report::default(), Vec::new());
         let fetch = |remote: &walk::Remote| self.reach.fetch(remote);
         let mut reader = Reader::new(scanner, &fetch, self.progress);

@@ -177,7 +177,7 @@ impl Work<'_> {
         let Task { objects, rules, selection, checkpoint, .. } = self.task;
         let mut scanner = Scanner::new(rules, selection);
         if checkpoint.is_some() {
-            scanner = scanner.keeping();
+            scanner = scanner.keeping(rules.record_calls());
         }
         let mut reader = Reader::new(scanner, self.fetch, self.progress);
         let mut out = Reading::default();

@@ -40,7 +40,7 @@ const UNSORTED: &str = "its records are not in the order of their times; extract
 const SLICE: usize = 16_384;
 
 /// Heads of parts that are read before they are taken in.
-const HEADS: usize = 256;
+const HEADS: usize = 32;
 
 /// Whether a run can be done so: everything is parts, and the form of the output needs not all of it at once.
 #[must_use]

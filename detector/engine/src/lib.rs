@@ -44,6 +44,8 @@ pub mod scan;
 
 pub mod part;
 
+pub mod manifest;
+
 pub mod pipeline;
 
 pub mod neutral;

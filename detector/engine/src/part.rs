@@ -14,6 +14,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde::{Deserialize, Serialize};
 
+use crate::alert::digest;
 use crate::extract::Origin;
 use crate::ids::Text;
 use crate::report::{Fate, Report, SkippedRecord};
@@ -36,6 +37,16 @@ const MAX_LINE_BYTES: u64 = 256 * 1024 * 1024;
 #[must_use]
 pub fn is_part(name: &str) -> bool {
     name.ends_with(ENDING)
+}
+
+/// The name of the part that is made of these objects, each with what tells its versions apart, for this purpose.
+#[must_use]
+pub fn name(header: &Header, objects: impl Iterator<Item = (String, String)>) -> String {
+    // Cannot fail: every key is text.
+    let mut parts = vec![SCHEMA.to_owned(), serde_json::to_string(&header.purpose()).unwrap_or_default()];
+    parts.extend(objects.flat_map(|(name, tag)| [name, tag]));
+    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+    format!("part-{}{ENDING}", digest(&parts))
 }
 
 /// What a part was made for.
@@ -79,6 +90,18 @@ impl Header {
     #[must_use]
     pub fn purpose(&self) -> Self {
         Self { span: None, ..self.clone() }
+    }
+
+    /// The part of the logs that was asked for.
+    #[must_use]
+    pub fn selection(&self) -> Selection {
+        Selection {
+            from: self.from.map(EventTime),
+            to: self.to.map(EventTime),
+            accounts: self.accounts.clone(),
+            regions: self.regions.clone(),
+            ..Selection::default()
+        }
     }
 
     /// Why the part cannot stand for its logs in a run with these rules and this selection; `None` when it can.

@@ -201,11 +201,14 @@ impl<'r> Scanner<'r> {
         Self { scratch: Scratch::default(), sieve }
     }
 
-    /// The same scanner, which also keeps every record that concerns us, and all changes, whatever the rules ask for.
+    /// The same scanner, which also keeps every record that concerns us: reads, key uses, all changes, and these calls, or
+    /// all of them.
     #[must_use]
-    pub fn keeping(mut self) -> Self {
+    pub fn keeping(mut self, calls: Option<Vec<NeededCalls>>) -> Self {
         self.sieve.keeps = true;
         self.sieve.matches_changes = true;
+        self.sieve.matches_records |= calls.is_none();
+        self.sieve.calls = calls;
         self
     }
 

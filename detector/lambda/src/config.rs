@@ -52,8 +52,16 @@ pub const STRICT: &str = "SECRETRAIL_STRICT";
 /// Values of placeholders in rules.
 pub const VARS: &str = "SECRETRAIL_VARS";
 
+/// What the function does.
+pub const MODE: &str = "SECRETRAIL_MODE";
+
 /// Every setting.
-pub const SETTINGS: [Setting; 14] = [
+pub const SETTINGS: [Setting; 15] = [
+    Setting {
+        name: MODE,
+        default: Some("alerts"),
+        help: "alerts, or extract: batches of a job, without table and topics",
+    },
     Setting { name: TABLE, default: None, help: "name of the DynamoDB table that holds the state" },
     Setting {
         name: TOPICS,
@@ -94,6 +102,25 @@ pub const SETTINGS: [Setting; 14] = [
     Setting { name: PATH_STYLE, default: Some("false"), help: "whether S3 is addressed by path, as stand-ins want it" },
 ];
 
+/// What the function does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Alerts about new files.
+    Alerts,
+    /// Observation parts of the batches of a job.
+    Extract,
+}
+
+impl Mode {
+    fn read(value: Option<String>) -> Result<Self, String> {
+        match value.as_deref().map(str::trim) {
+            None | Some("" | "alerts") => Ok(Self::Alerts),
+            Some("extract") => Ok(Self::Extract),
+            Some(other) => Err(format!("{MODE} is `{other}`; write alerts or extract")),
+        }
+    }
+}
+
 /// Where files are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
@@ -113,6 +140,8 @@ pub enum Place {
 /// What the function is set to.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
+    /// What the function does.
+    pub mode: Mode,
     /// Name of the table.
     pub table: String,
     /// Topics.
@@ -150,9 +179,14 @@ impl Config {
     pub fn read(get: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
         let mut faults = Vec::new();
         let mut values: BTreeMap<&str, String> = BTreeMap::new();
+        let mode = Mode::read(get(MODE)).unwrap_or_else(|fault| {
+            faults.push(fault);
+            Mode::Alerts
+        });
         for Setting { name, default, help } in SETTINGS {
             match get(name).filter(|value| !value.trim().is_empty()).or_else(|| default.map(str::to_owned)) {
                 Some(value) => drop(values.insert(name, value.trim().to_owned())),
+                None if mode == Mode::Extract => {}
                 None => faults.push(format!("{name} is not set; set it to the {help}")),
             }
         }
@@ -205,6 +239,7 @@ impl Config {
         }
         let table = value(TABLE);
         Ok(Self {
+            mode,
             table,
             destinations,
             rules,
@@ -296,12 +331,14 @@ mod tests {
             (HORIZON, "soon"),
             (PARALLEL, "0"),
             (PATH_STYLE, "yes"),
+            (MODE, "both"),
             (RULES, "https://example.com/rules"),
             (POLICY, "s3://bucket"),
         ])
         .unwrap_err();
         for part in [
-            "9 faults",
+            "10 faults",
+            "SECRETRAIL_MODE is `both`",
             "SECRETRAIL_TABLE is not set",
             "`xml` is no format",
             "`my-topic`; write the ARN",
@@ -314,6 +351,12 @@ mod tests {
         ] {
             assert!(faults.contains(part), "{part}: {faults}");
         }
+    }
+
+    #[test]
+    fn whoever_extracts_needs_no_table_and_no_topics() {
+        let config = read(&[(MODE, "extract"), (PARALLEL, "16")]).unwrap();
+        assert_eq!((config.mode, config.parallel), (Mode::Extract, 16));
     }
 
     #[test]

@@ -10,7 +10,8 @@ use aws_config::timeout::TimeoutConfig;
 use lambda_runtime::{LambdaEvent, service_fn};
 use secretrail_aws::retry::Retry;
 use secretrail_engine::time::EventTime;
-use secretrail_lambda::config::Config;
+use secretrail_lambda::config::{Config, Mode};
+use secretrail_lambda::extract::Extractor;
 use secretrail_lambda::handler::Context;
 use secretrail_lambda::telemetry::{Severity, log};
 use serde_json::{Value, json};
@@ -50,6 +51,14 @@ async fn run(config: Config) -> Result<(), lambda_runtime::Error> {
     let aws =
         aws_config::defaults(BehaviorVersion::latest()).retry_config(RetryConfig::standard()).timeout_config(timeouts);
     let aws = Box::pin(aws.load()).await;
+    if config.mode == Mode::Extract {
+        let extractor = Arc::new(Extractor::new(&config, &aws, Retry::default()));
+        let handle = |event: LambdaEvent<Value>| {
+            let extractor = extractor.clone();
+            async move { Box::pin(extractor.handle(&event.payload)).await }
+        };
+        return Box::pin(lambda_runtime::run(service_fn(handle))).await;
+    }
     let function = std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|_| "secretrail".to_owned());
     let context = Arc::new(Context::new(config, &aws, Retry::default(), Arc::new(now), function));
     let handle = |event: LambdaEvent<Value>| {

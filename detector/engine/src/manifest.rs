@@ -1,0 +1,234 @@
+//! The plan of an extraction on many machines: which objects go into which part. `secretrail.manifest/1`.
+//!
+//! JSON lines: a head, then a line for each batch. A batch is one invocation and one part, and the name of the part is
+//! made of what goes into it: whoever runs a batch again writes the same part again, and whoever edits a batch is found out.
+//! Frozen; a change makes a `/2`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::part::{self, Header};
+
+/// Name and version of this form.
+pub const SCHEMA: &str = "secretrail.manifest/1";
+
+/// The name of a manifest, beside its parts.
+pub const NAME: &str = "manifest.jsonl";
+
+/// Most objects of a batch: each costs a request, however small it is.
+pub const MOST_OBJECTS: usize = 2_000;
+
+/// What all batches have in common.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    schema: String,
+    /// What the parts are made for.
+    pub header: Header,
+    /// How many batches follow.
+    pub batches: u64,
+    /// Objects in all of them.
+    pub objects: u64,
+    /// Bytes of the objects as they are stored.
+    pub bytes: u64,
+}
+
+/// An object in S3, as it was listed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Item {
+    /// Bucket.
+    pub bucket: String,
+    /// Key.
+    pub key: String,
+    /// ETag, without quotes.
+    pub etag: String,
+    /// Size in bytes.
+    pub size: u64,
+}
+
+impl Item {
+    /// Its name in the ledger.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("s3://{}/{}", self.bucket, self.key)
+    }
+}
+
+/// One invocation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Batch {
+    /// The name of its part.
+    pub part: String,
+    /// Its objects.
+    pub objects: Vec<Item>,
+}
+
+/// Why a manifest cannot be used.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum ManifestError {
+    /// It is something else.
+    #[error("is not a manifest that this version reads ({0}); it reads {SCHEMA}")]
+    Foreign(String),
+    /// It was changed since it was planned.
+    #[error("line {line}: {why}; it was edited or cut off: plan again")]
+    Edited {
+        /// Which line, the first is 1.
+        line: usize,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+impl Head {
+    /// Reads the first line of a manifest.
+    ///
+    /// # Errors
+    ///
+    /// See [`ManifestError`].
+    pub fn read(line: &str) -> Result<Self, ManifestError> {
+        let head: Self = serde_json::from_str(line).map_err(|error| ManifestError::Foreign(error.to_string()))?;
+        if head.schema == SCHEMA { Ok(head) } else { Err(ManifestError::Foreign(head.schema)) }
+    }
+}
+
+impl Batch {
+    /// A batch of these objects.
+    #[must_use]
+    pub fn new(header: &Header, objects: Vec<Item>) -> Self {
+        Self { part: Self::part_of(header, &objects), objects }
+    }
+
+    fn part_of(header: &Header, objects: &[Item]) -> String {
+        part::name(header, objects.iter().map(|item| (item.name(), item.etag.clone())))
+    }
+
+    /// Reads a line of a manifest.
+    ///
+    /// # Errors
+    ///
+    /// See [`ManifestError`].
+    pub fn read(head: &Head, number: usize, line: &str) -> Result<Self, ManifestError> {
+        let edited = |why: String| ManifestError::Edited { line: number, why };
+        let batch: Self = serde_json::from_str(line).map_err(|error| edited(error.to_string()))?;
+        if Self::part_of(&head.header, &batch.objects) == batch.part {
+            Ok(batch)
+        } else {
+            Err(edited(format!("its objects do not make {}", batch.part)))
+        }
+    }
+
+    /// Bytes of its objects as they are stored.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.objects.iter().map(|item| item.size).sum()
+    }
+}
+
+/// A plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Manifest {
+    /// What all batches have in common.
+    pub head: Head,
+    /// The batches.
+    pub batches: Vec<Batch>,
+}
+
+/// Where a line is in the text of a manifest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Line {
+    /// Bytes before it.
+    pub offset: usize,
+    /// Its bytes, without the line break.
+    pub length: usize,
+}
+
+impl Manifest {
+    /// A plan of these batches.
+    #[must_use]
+    pub fn new(header: Header, batches: Vec<Batch>) -> Self {
+        let objects = batches.iter().map(|batch| batch.objects.len() as u64).sum();
+        let bytes = batches.iter().map(Batch::bytes).sum();
+        let head = Head { schema: SCHEMA.to_owned(), header, batches: batches.len() as u64, objects, bytes };
+        Self { head, batches }
+    }
+
+    /// Its text, and where in it the head and each batch are.
+    #[must_use]
+    pub fn write(&self) -> (String, Line, Vec<Line>) {
+        let mut text = String::new();
+        // Cannot fail: every key is text.
+        let mut line = |json: serde_json::Result<String>| {
+            let json = json.unwrap_or_default();
+            let place = Line { offset: text.len(), length: json.len() };
+            text.push_str(&json);
+            text.push('\n');
+            place
+        };
+        let head = line(serde_json::to_string(&self.head));
+        let batches = self.batches.iter().map(|batch| line(serde_json::to_string(batch))).collect();
+        (text, head, batches)
+    }
+
+    /// Reads the text of a manifest, and makes sure that it is as it was planned.
+    ///
+    /// # Errors
+    ///
+    /// See [`ManifestError`].
+    pub fn read(text: &str) -> Result<Self, ManifestError> {
+        let mut lines = text.lines();
+        let head = Head::read(lines.next().unwrap_or_default())?;
+        let batches = lines.enumerate().map(|(index, line)| Batch::read(&head, index + 2, line));
+        let manifest = Self::new(head.header.clone(), batches.collect::<Result<_, _>>()?);
+        if manifest.head == head {
+            return Ok(manifest);
+        }
+        let Head { batches, objects, bytes, .. } = manifest.head;
+        let found = format!("{batches} batches with {objects} objects of {bytes} bytes follow");
+        let why = format!("it promises {} with {} of {}, and {found}", head.batches, head.objects, head.bytes);
+        Err(ManifestError::Edited { line: 1, why })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rule::RuleSet;
+    use crate::scan::Selection;
+
+    fn manifest() -> Manifest {
+        let header = Header::new(&RuleSet::default(), &Selection::default());
+        let item = |key: &str, size| Item { bucket: "b".to_owned(), key: key.to_owned(), etag: "e".to_owned(), size };
+        let batches = vec![
+            Batch::new(&header, vec![item("one", 1), item("two", 2)]),
+            Batch::new(&header, vec![item("three", 3)]),
+        ];
+        Manifest::new(header, batches)
+    }
+
+    #[test]
+    fn what_is_read_is_what_was_written_and_each_line_is_where_it_is_said_to_be() {
+        let manifest = manifest();
+        let (text, head, batches) = manifest.write();
+        assert_eq!(Manifest::read(&text), Ok(manifest.clone()));
+        let line = |line: &Line| text.get(line.offset..line.offset + line.length).unwrap();
+        assert_eq!(Head::read(line(&head)), Ok(manifest.head.clone()));
+        for (place, batch) in batches.iter().zip(&manifest.batches) {
+            assert_eq!(Batch::read(&manifest.head, 2, line(place)).as_ref(), Ok(batch));
+        }
+        assert_eq!((manifest.head.objects, manifest.head.bytes), (3, 6));
+    }
+
+    #[test]
+    fn what_was_edited_is_found_out() {
+        let (text, ..) = manifest().write();
+        let lines: Vec<&str> = text.lines().collect();
+        let edited = |text: &str| match Manifest::read(text) {
+            Err(ManifestError::Edited { line, .. }) => line,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(edited(&text.replace("\"two\"", "\"2\"")), 2, "an object");
+        assert_eq!(edited(&text.replace("\"size\":3", "\"size\":4")), 1, "a size");
+        assert_eq!(edited(&lines.iter().take(2).copied().collect::<Vec<_>>().join("\n")), 1, "a batch less");
+        assert_eq!(edited(text.get(..text.len() - 9).unwrap()), 3, "cut off");
+        assert!(matches!(Manifest::read("{\"Records\":[]}"), Err(ManifestError::Foreign(_))));
+        assert!(matches!(Manifest::read(""), Err(ManifestError::Foreign(_))));
+    }
+}
