@@ -1,5 +1,7 @@
 //! What the user typed: clap only, nothing is looked up here.
 
+pub mod fleet;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -47,6 +49,9 @@ pub enum Command {
     /// Keep what concerns secrets, a hundredth of the bytes, as observation parts that every command reads in place of the logs.
     #[command(after_help = EXIT_CODES)]
     Extract(Extract),
+    /// Extract years of an organisation on many machines: Step Functions and Lambda, where the logs are.
+    #[command(subcommand)]
+    Fleet(fleet::FleetCommand),
     /// Propose an access policy from history, for a person to review.
     #[command(after_help = EXIT_CODES)]
     Baseline(Baseline),

@@ -27,7 +27,7 @@ enum Place {
 impl Place {
     fn of(path: &Path) -> Self {
         match walk::bucket_and_prefix(path) {
-            Some((bucket, prefix)) => Self::Bucket(bucket, with_slash(prefix)),
+            Some((bucket, prefix)) => Self::Bucket(bucket, walk::with_slash(prefix)),
             None => Self::Folder(path.to_owned()),
         }
     }
@@ -57,10 +57,6 @@ impl Place {
             Self::Bucket(bucket, prefix) => reach.put(bucket, &format!("{prefix}{name}"), bytes),
         }
     }
-}
-
-fn with_slash(prefix: String) -> String {
-    if prefix.is_empty() || prefix.ends_with('/') { prefix } else { format!("{prefix}/") }
 }
 
 /// What a batch came to.
@@ -94,9 +90,8 @@ pub fn run(args: &args::Extract, host: &mut Host) -> Result<u8, Failure> {
     let mut found = reach.walk(&settings, false);
     found.objects.retain(|object| !object.is_part);
     let header = Header::new(&rules, &settings.selection);
-    let sizes: Vec<u64> = found.objects.iter().map(Object::size).collect();
     let progress = settings.progress(&found.objects);
-    let batches = batches(&found.objects, &sizes, args.part_size);
+    let batches = batches(&found.objects, args.part_size, usize::MAX);
     let job = Job { header: &header, selection: &settings.selection, reach: &reach, progress: &progress };
     let threads = read::readers(settings.threads, &found.objects);
     let done = parallel::map(threads, &batches, |batch| {
@@ -138,15 +133,15 @@ pub fn run(args: &args::Extract, host: &mut Host) -> Result<u8, Failure> {
     Ok(if problems.is_empty() { exit::DONE } else { exit::INPUT })
 }
 
-/// Objects by their time of delivery, in batches of about so many bytes.
-fn batches<'o>(objects: &'o [Object], sizes: &[u64], most: u64) -> Vec<Vec<&'o Object>> {
-    let mut sorted: Vec<(&Object, u64)> = objects.iter().zip(sizes.iter().copied()).collect();
+/// Objects by their time of delivery, in batches of about so many bytes, and no more than so many objects.
+pub(crate) fn batches(objects: &[Object], most_bytes: u64, most: usize) -> Vec<Vec<&Object>> {
+    let mut sorted: Vec<(&Object, u64)> = objects.iter().map(|object| (object, object.size())).collect();
     sorted.sort_by(|(a, _), (b, _)| (a.delivered, &a.name).cmp(&(b.delivered, &b.name)));
     let mut batches: Vec<Vec<&Object>> = Vec::new();
     let mut bytes = 0;
     for (object, size) in sorted {
         match batches.last_mut() {
-            Some(batch) if bytes + size <= most => batch.push(object),
+            Some(batch) if bytes + size <= most_bytes && batch.len() < most => batch.push(object),
             _ => {
                 batches.push(vec![object]);
                 bytes = 0;

@@ -10,6 +10,7 @@ pub mod config;
 pub mod exit;
 pub mod explain;
 pub mod extract;
+pub mod fleet;
 pub mod gaps;
 pub mod load;
 pub mod output;
@@ -195,6 +196,7 @@ fn execute(command: Command, host: &mut Host) -> Result<u8, Failure> {
         Command::Verify(args) => verify::run(&args, host),
         Command::Summary(args) => summary::run(&args, host),
         Command::Extract(args) => extract::run(&args, host),
+        Command::Fleet(command) => fleet::run(&command, host),
         Command::Explain(args) => explain::run(&args, host),
         Command::Baseline(args) => baseline::run(&args, host),
         Command::Rules(command) => rules::run(&command, host),

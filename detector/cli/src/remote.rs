@@ -3,10 +3,12 @@
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 
+use secretrail_engine::neutral;
 use secretrail_engine::time::EventTime;
 
 use crate::Failure;
 use crate::args::Aws;
+use crate::fleet::job;
 use crate::settings::Settings;
 use crate::walk::{self, Objects, Opens, Place, Remote, bucket_and_prefix};
 
@@ -17,6 +19,46 @@ pub use self::without_sdk::Client;
 
 /// Fingerprint and PKCS #1 in DER.
 pub type PublicKey = (String, Vec<u8>);
+
+/// How an execution stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// It is under way.
+    Runs,
+    /// It came to its end.
+    Succeeded,
+    /// It did not.
+    Failed,
+}
+
+/// How far an execution is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress {
+    /// How it stands.
+    pub state: State,
+    /// Items that are done.
+    pub done: u64,
+    /// Items that failed, with all their retries.
+    pub failed: u64,
+    /// All items; 0 before they were counted.
+    pub all: u64,
+    /// Why it failed.
+    pub why: Option<String>,
+}
+
+impl Progress {
+    /// In words.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let state = match self.state {
+            State::Runs => "running",
+            State::Succeeded => "ended",
+            State::Failed => "failed",
+        };
+        let why = self.why.as_ref().map(|why| format!(": {}", neutral::line(why))).unwrap_or_default();
+        format!("{state}, {} of {} items done, {} failed{why}", self.done, self.all, self.failed)
+    }
+}
 
 /// S3 as far as a run needs it: nothing where no path is there.
 pub struct Reach(Option<Client>);
@@ -33,15 +75,45 @@ impl Reach {
         client.map(Self).map_err(Failure::Input)
     }
 
+    /// A client for these settings.
+    ///
+    /// # Errors
+    ///
+    /// There is none to be had.
+    pub fn to(aws: &Aws) -> Result<Self, String> {
+        Client::new(aws).map(|client| Self(Some(client)))
+    }
+
+    /// See [`Client::start`].
+    ///
+    /// # Errors
+    ///
+    /// Why it could not be started.
+    pub fn start(&self, machine: &str, name: &str, input: &str) -> Result<String, String> {
+        self.client()?.start(machine, name, input)
+    }
+
+    /// See [`Client::execution`].
+    ///
+    /// # Errors
+    ///
+    /// Why it could not be looked up.
+    pub fn execution(&self, arn: &str) -> Result<Progress, String> {
+        self.client()?.execution(arn)
+    }
+
     fn client(&self) -> Result<&Client, String> {
         self.0.as_ref().ok_or_else(|| "no path in S3 was named".to_owned())
     }
 
-    /// Finds the objects under the paths of a run: logs, and digests where they are asked for.
+    /// Finds the objects under the paths of a run: logs, and digests where they are asked for. What is missing of a job is
+    /// among the problems.
     #[must_use]
     pub fn walk(&self, settings: &Settings, digests: bool) -> Objects {
         let list = |bucket: &str, prefix: &str, opens: Option<&Opens<'_>>| self.list(bucket, prefix, opens);
-        walk::walk(&settings.paths, &settings.selection, &list, digests)
+        let mut objects = walk::walk(&settings.paths, &settings.selection, &list, digests);
+        job::check(&mut objects, self);
+        objects
     }
 
     /// The bytes of an object as they are stored, and the signature of a digest where its metadata is at hand: in S3.
@@ -132,7 +204,7 @@ mod with_sdk {
     use secretrail_aws::s3::{ObjectRef, S3Source};
     use tokio::runtime::{Builder as RuntimeBuilder, Runtime};
 
-    use super::{Aws, EventTime, Opens, PublicKey, Remote};
+    use super::{Aws, EventTime, Opens, Progress, PublicKey, Remote, State};
 
     /// Bytes of the largest object that is read: CloudTrail writes 50 MB at most, other tools join files.
     const MAX_OBJECT_BYTES: u64 = 1024 * 1024 * 1024;
@@ -230,6 +302,61 @@ mod with_sdk {
             Ok(self.runtime.block_on(list)?.into_iter().filter_map(key).collect())
         }
 
+        /// Starts an execution of a state machine, and gives its ARN.
+        ///
+        /// # Errors
+        ///
+        /// Why it could not be started.
+        pub fn start(&self, machine: &str, name: &str, input: &str) -> Result<String, String> {
+            let client = aws_sdk_sfn::Client::new(&self.config);
+            let started = client.start_execution().state_machine_arn(machine).name(name).input(input).send();
+            let started = self.runtime.block_on(started);
+            let started = started.map_err(|error| format!("{machine}: {}", DisplayErrorContext(error)))?;
+            Ok(started.execution_arn)
+        }
+
+        /// How far an execution is.
+        ///
+        /// # Errors
+        ///
+        /// Why it could not be looked up.
+        pub fn execution(&self, arn: &str) -> Result<Progress, String> {
+            use aws_sdk_sfn::types::ExecutionStatus;
+
+            let client = aws_sdk_sfn::Client::new(&self.config);
+            let look = async {
+                let told = client.describe_execution().execution_arn(arn).send().await;
+                let told = told.map_err(|error| format!("{arn}: {}", DisplayErrorContext(error)))?;
+                // An execution that has not come to its map has no run of it yet.
+                let runs = client.list_map_runs().execution_arn(arn).send().await;
+                let runs = runs.map_err(|error| format!("{arn}: {}", DisplayErrorContext(error)))?.map_runs;
+                let counts = match runs.first() {
+                    Some(run) => {
+                        let run = client.describe_map_run().map_run_arn(&run.map_run_arn).send().await;
+                        run.map_err(|error| format!("{arn}: {}", DisplayErrorContext(error)))?.item_counts
+                    }
+                    None => None,
+                };
+                Ok::<_, String>((told, counts))
+            };
+            let (told, counts) = self.runtime.block_on(look)?;
+            let state = match told.status {
+                ExecutionStatus::Running | ExecutionStatus::PendingRedrive => State::Runs,
+                ExecutionStatus::Succeeded => State::Succeeded,
+                _ => State::Failed,
+            };
+            let why: Vec<String> = [told.error, told.cause].into_iter().flatten().collect();
+            let of = |count: Option<i64>| count.and_then(|count| u64::try_from(count).ok()).unwrap_or(0);
+            let counts = counts.as_ref();
+            Ok(Progress {
+                state,
+                done: of(counts.map(|counts| counts.succeeded)),
+                failed: of(counts.map(|counts| counts.failed)),
+                all: of(counts.map(|counts| counts.total)),
+                why: (!why.is_empty()).then(|| why.join(": ")),
+            })
+        }
+
         /// The bytes of an object, as it was listed, and the signature that CloudTrail put into its metadata.
         ///
         /// # Errors
@@ -252,7 +379,7 @@ mod with_sdk {
 
 #[cfg(not(feature = "s3"))]
 mod without_sdk {
-    use super::{Aws, EventTime, Opens, PublicKey, Remote};
+    use super::{Aws, EventTime, Opens, Progress, PublicKey, Remote};
 
     /// Says that there is no S3 in this build.
     pub struct Client;
@@ -293,6 +420,24 @@ mod without_sdk {
         ///
         /// Always.
         pub fn piece(&self, _: &Remote, _: u64, _: u64) -> Result<Vec<u8>, String> {
+            Err(MISSING.to_owned())
+        }
+
+        /// Never called.
+        ///
+        /// # Errors
+        ///
+        /// Always.
+        pub fn start(&self, _: &str, _: &str, _: &str) -> Result<String, String> {
+            Err(MISSING.to_owned())
+        }
+
+        /// Never called.
+        ///
+        /// # Errors
+        ///
+        /// Always.
+        pub fn execution(&self, _: &str) -> Result<Progress, String> {
             Err(MISSING.to_owned())
         }
 

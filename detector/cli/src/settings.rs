@@ -16,6 +16,18 @@ use crate::output;
 use crate::walk::Object;
 use crate::{Failure, Host};
 
+/// A bar over the parts of a job; hidden where nobody looks.
+#[must_use]
+pub fn parts_bar(parts: u64, is_shown: bool) -> ProgressBar {
+    if !is_shown {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::with_draw_target(Some(parts), ProgressDrawTarget::stderr());
+    let template = "{bar:30} {pos} of {len} parts, {msg}, {per_sec}, {eta} left";
+    bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar
+}
+
 /// Everything that a run needs to know.
 #[derive(Debug)]
 pub struct Settings {

@@ -265,6 +265,12 @@ fn remote(bucket: &str, prefix: &str, looking: Looking<'_>, list: &List<'_>, fou
     }
 }
 
+/// A prefix that ends where a folder does.
+#[must_use]
+pub fn with_slash(prefix: String) -> String {
+    if prefix.is_empty() || prefix.ends_with('/') { prefix } else { format!("{prefix}/") }
+}
+
 fn home(path: &ObjectPath<'_>) -> Option<(String, String)> {
     Some((path.account?.to_owned(), path.region?.to_owned()))
 }

@@ -1,0 +1,235 @@
+//! The `fleet` commands: an extraction planned here, done by Step Functions and Lambda where the logs are, and checked here.
+
+pub(crate) mod job;
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use indicatif::ProgressBar;
+use secretrail_engine::alert::digest;
+use secretrail_engine::manifest::{self, Batch, Item, Manifest};
+use secretrail_engine::part::Header;
+use secretrail_engine::time::EventTime;
+
+use self::job::JobPlace;
+use crate::args::fleet::{FleetCommand, Job, Plan, Run};
+use crate::args::{self, Aws};
+use crate::closing::{self, number};
+use crate::remote::{Progress, Reach, State};
+use crate::settings::{self, Settings};
+use crate::{Failure, Host, exit, extract, load, print, say};
+
+/// Batches of one execution: what its children give back, nothing each, has to fit into 256 KB.
+const MOST_ITEMS: usize = 50_000;
+
+/// Time between two looks at a job.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// What the estimate assumes of an invocation: seconds to start, bytes as stored in a second, seconds for a request of which
+/// so many are under way, and gigabytes of memory. Measured and explained in `infra/README.md`.
+mod assumed {
+    pub(super) const START_SECS: f64 = 0.5;
+    pub(super) const BYTES_A_SEC: f64 = 40e6;
+    pub(super) const OBJECT_SECS: f64 = 0.04 / 16.0;
+    pub(super) const MEMORY_GB: f64 = 1.769;
+}
+
+/// Prices in dollars, us-east-1, as published in 2026-11.
+mod price {
+    pub(super) const LAMBDA_GB_SEC: f64 = 0.000_016_666_7;
+    pub(super) const LAMBDA_REQUEST: f64 = 0.2e-6;
+    pub(super) const S3_GET: f64 = 0.4e-6;
+    pub(super) const S3_PUT: f64 = 5e-6;
+    /// State transitions of the child execution of a batch, without retries.
+    pub(super) const CHILD: f64 = 3.0 * 25e-6;
+}
+
+/// Runs the command and gives its exit code.
+///
+/// # Errors
+///
+/// [`Failure`].
+pub fn run(command: &FleetCommand, host: &mut Host) -> Result<u8, Failure> {
+    match command {
+        FleetCommand::Plan(args) => plan(args, host),
+        FleetCommand::Run(args) | FleetCommand::Resume(args) => start(args, host),
+        FleetCommand::Status(args) => status(args, host),
+    }
+}
+
+fn plan(args: &Plan, host: &mut Host) -> Result<u8, Failure> {
+    let destination = args::Destination { output: None, quiet: args.quiet, no_progress: true };
+    let settings = Settings::plain(&args.input, &destination, host)?;
+    let place = JobPlace::of(&args.output)?;
+    let rules = load::rules(&args.files)?.set;
+    let reach = Reach::new(&settings, true)?;
+    let mut found = reach.walk(&settings, false);
+    found.objects.retain(|object| !object.is_part);
+    if let Some(local) = found.objects.iter().find(|object| job::remote(object).is_none()) {
+        let message = format!("{}: a fleet reads logs in S3; `secretrail extract` reads what is here", local.name);
+        return Err(Failure::Usage(message));
+    }
+    let header = Header::new(&rules, &settings.selection);
+    let item = |remote: &crate::walk::Remote| Item {
+        bucket: remote.bucket.clone(),
+        key: remote.key.clone(),
+        etag: remote.etag.clone(),
+        size: remote.size,
+    };
+    let batches = extract::batches(&found.objects, args.part_size, manifest::MOST_OBJECTS);
+    let batch = |objects: Vec<&crate::walk::Object>| {
+        Batch::new(&header, objects.into_iter().filter_map(job::remote).map(item).collect())
+    };
+    let manifest = Manifest::new(header.clone(), batches.into_iter().map(batch).collect());
+    say(host, &closing::problems(&found.problems));
+    if manifest.batches.is_empty() {
+        return Ok(exit::INPUT);
+    }
+    place.put(&reach, manifest::NAME, manifest.write().0)?;
+    if !args.quiet {
+        print(host, &estimate(&manifest, &place, args.concurrency))?;
+    }
+    Ok(if found.problems.is_empty() { exit::DONE } else { exit::INPUT })
+}
+
+fn estimate(manifest: &Manifest, place: &JobPlace, concurrency: u64) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "an estimate has two digits")]
+    let float = |number: u64| number as f64;
+    let head = &manifest.head;
+    let (invocations, objects) = (float(head.batches), float(head.objects));
+    let secs = |bytes: f64, objects: f64, invocations: f64| {
+        invocations * assumed::START_SECS + bytes / assumed::BYTES_A_SEC + objects * assumed::OBJECT_SECS
+    };
+    let all = secs(float(head.bytes), objects, invocations);
+    let of_batch = |batch: &Batch| secs(float(batch.bytes()), float(batch.objects.len() as u64), 1.0);
+    let longest = manifest.batches.iter().map(of_batch).fold(0.0, f64::max);
+    let minutes = (all / float(concurrency.min(head.batches))).max(longest) / 60.0;
+    let cost = all * assumed::MEMORY_GB * price::LAMBDA_GB_SEC
+        + invocations * (price::LAMBDA_REQUEST + price::CHILD + price::S3_PUT + 2.0 * price::S3_GET)
+        + objects * price::S3_GET;
+    let mut text = String::new();
+    let bytes = float(head.bytes) / 1e6;
+    writeln!(text, "manifest       {}", place.name(manifest::NAME)).ok();
+    writeln!(text, "objects        {}, {bytes:.1} MB as they are stored", number(head.objects)).ok();
+    writeln!(text, "invocations    {}, the longest about {longest:.0} s", number(head.batches)).ok();
+    writeln!(text, "time           about {minutes:.1} minutes with {} at a time", number(concurrency)).ok();
+    writeln!(text, "cost           about {cost:.2} dollars (us-east-1, without KMS and transfer)").ok();
+    writeln!(text, "next           secretrail fleet run {} --state-machine ARN", place.name("")).ok();
+    text
+}
+
+/// A client for a job.
+fn reach(aws: &Aws) -> Result<Reach, Failure> {
+    Reach::to(aws).map_err(Failure::Input)
+}
+
+fn start(args: &Run, host: &mut Host) -> Result<u8, Failure> {
+    let Job { job, aws, quiet, no_progress } = &args.job;
+    let (place, reach) = (JobPlace::of(job)?, reach(aws)?);
+    let manifest = place.manifest(&reach)?;
+    let there = place.there(&reach)?;
+    let mut last = match place.execution(&reach, &there)? {
+        Some(arn) => {
+            let progress = reach.execution(&arn).map_err(Failure::Input)?;
+            (progress.state == State::Runs).then_some((arn, progress))
+        }
+        None => None,
+    };
+    let mut missing = job::missing(&manifest, &there);
+    let bar = settings::parts_bar(missing.len() as u64, !quiet && !no_progress && host.stderr_is_terminal);
+    if let Some((arn, progress)) = &mut last {
+        say(host, &format!("secretrail: {arn} is under way; watching it\n"));
+        *progress = watch(&reach, arn, &bar).map_err(Failure::Input)?;
+        missing = job::missing(&manifest, &place.there(&reach)?);
+    }
+    // Each batch once: what fails again needs somebody to look at it.
+    for (number, some) in missing.chunks(MOST_ITEMS).enumerate() {
+        let items = items(&manifest, some, &place);
+        let name = format!("items-{}.csv", digest(&[&items]));
+        let run = format!("secretrail-{}-{number}-{}", stamp(host.now), name.get(6..14).unwrap_or_default());
+        let ask = serde_json::json!({"bucket": place.bucket, "prefix": place.prefix,
+            "items": format!("{}{name}", place.prefix)});
+        place.put(&reach, &name, items)?;
+        let arn = reach.start(&args.state_machine, &run, &ask.to_string()).map_err(Failure::Input)?;
+        place.put_execution(&reach, &arn)?;
+        let progress = watch(&reach, &arn, &bar).map_err(Failure::Input)?;
+        last = Some((arn, progress));
+    }
+    bar.finish_and_clear();
+    told(&place, &manifest, &reach, last.as_ref().map(|(arn, progress)| (arn.as_str(), progress)), *quiet, host)
+}
+
+/// Letters that names of executions may have.
+fn stamp(now: EventTime) -> String {
+    now.to_string().replace([':', '-'], "")
+}
+
+/// The rows that the state machine maps over.
+fn items(manifest: &Manifest, missing: &[&Batch], place: &JobPlace) -> String {
+    let (_, head, lines) = manifest.write();
+    let parts: std::collections::BTreeSet<&str> = missing.iter().map(|batch| batch.part.as_str()).collect();
+    let mut text = "manifest,head,offset,length,part\n".to_owned();
+    for (batch, line) in manifest.batches.iter().zip(lines).filter(|(batch, _)| parts.contains(&*batch.part)) {
+        // A key with a comma or a quote is quoted.
+        let key = format!("\"{}{}\"", place.prefix.replace('"', "\"\""), manifest::NAME);
+        writeln!(text, "{key},{},{},{},{}", head.length, line.offset, line.length, batch.part).ok();
+    }
+    text
+}
+
+/// Waits until an execution is over.
+fn watch(reach: &Reach, arn: &str, bar: &ProgressBar) -> Result<Progress, String> {
+    let before = bar.position();
+    loop {
+        let progress = reach.execution(arn)?;
+        bar.set_position(before + progress.done);
+        bar.set_message(format!("{} failed", progress.failed));
+        if progress.state != State::Runs {
+            return Ok(progress);
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
+fn status(args: &Job, host: &mut Host) -> Result<u8, Failure> {
+    let (place, reach) = (JobPlace::of(&args.job)?, reach(&args.aws)?);
+    let manifest = place.manifest(&reach)?;
+    let there = place.there(&reach)?;
+    let arn = place.execution(&reach, &there)?;
+    let progress = arn.as_ref().map(|arn| reach.execution(arn)).transpose().map_err(Failure::Input)?;
+    told(&place, &manifest, &reach, arn.as_deref().zip(progress.as_ref()), args.quiet, host)
+}
+
+/// Says how far a job is, and names what is missing.
+fn told(
+    place: &JobPlace,
+    manifest: &Manifest,
+    reach: &Reach,
+    execution: Option<(&str, &Progress)>,
+    quiet: bool,
+    host: &mut Host,
+) -> Result<u8, Failure> {
+    let there = place.there(reach)?;
+    let missing = job::missing(manifest, &there);
+    let runs = execution.is_some_and(|(_, progress)| progress.state == State::Runs);
+    let bytes: u64 = missing.iter().map(|batch| batch.bytes()).sum();
+    let mut text = String::new();
+    if let Some((arn, progress)) = execution {
+        writeln!(text, "execution      {arn}").ok();
+        writeln!(text, "state          {}", progress.words()).ok();
+    }
+    let done = manifest.head.batches - missing.len() as u64;
+    let share = manifest.head.bytes.saturating_sub(bytes).saturating_mul(100).checked_div(manifest.head.bytes);
+    let share = share.unwrap_or(100);
+    writeln!(text, "parts          {} of {}, {share} % of the bytes", number(done), number(manifest.head.batches)).ok();
+    if missing.is_empty() {
+        writeln!(text, "next           secretrail replay {}", place.name("")).ok();
+    }
+    if !quiet {
+        print(host, &text)?;
+    }
+    if !runs {
+        say(host, &closing::problems(&job::told(&place.name(""), &missing)));
+    }
+    Ok(if missing.is_empty() { exit::DONE } else { exit::INPUT })
+}
