@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 const BOOTSTRAP: &str = env!("CARGO_BIN_EXE_bootstrap-under-test");
 
-fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
@@ -37,14 +37,14 @@ fn percent(text: &str) -> String {
     text.bytes().map(|b| if keep(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
 }
 
-struct Stack {
-    server: Server,
-    outputs: BTreeMap<String, String>,
+pub(crate) struct Stack {
+    pub(crate) server: Server,
+    pub(crate) outputs: BTreeMap<String, String>,
 }
 
 impl Stack {
     /// Deploys a template with these parameters, on a server with an empty bucket `logs`.
-    fn deploy(server: Server, template: &str, parameters: &[(&str, &str)]) -> Self {
+    pub(crate) fn deploy(server: Server, template: &str, parameters: &[(&str, &str)]) -> Self {
         s3(&server.url, "PUT", "/logs", Vec::new());
         s3(&server.url, "PUT", "/logs?notification", BY_EVENTBRIDGE.as_bytes().to_vec());
         s3(&server.url, "PUT", "/artifacts", Vec::new());
@@ -64,7 +64,8 @@ impl Stack {
             percent(&body)
         );
         let always = [("TrailBucket", "logs"), ("BatchWindowSeconds", "0")];
-        for (index, (name, value)) in always.iter().chain(parameters).enumerate() {
+        let declared = |(name, _): &&(&str, &str)| template.contains(&format!("\n  {name}:\n"));
+        for (index, (name, value)) in always.iter().filter(declared).chain(parameters).enumerate() {
             let parameter = format!("&Parameters.member.{}", index + 1);
             form.push_str(&format!("{parameter}.ParameterKey={name}{parameter}.ParameterValue={}", percent(value)));
         }

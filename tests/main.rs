@@ -30,6 +30,7 @@ mod baseline; // history to a proposed access policy
 mod cases; // records in tests/cases, with the ledger and alerts they must give
 mod examples; // the example logs of the README
 mod faults; // whatever fails between the function and AWS, no alert is lost
+mod fleet; // an extraction on many machines: planned, run, broken, resumed, replayed
 mod formats; // what is published and stored, frozen
 mod infra; // the template, deployed to a stand-in
 mod integrity; // chains of digests: what was altered, what is missing

@@ -173,6 +173,13 @@ pub fn form(url: &str, service: &str, form: &str, version: &str) -> String {
     must(url, &Exchange { start: "POST / HTTP/1.1".to_owned(), headers, body }).text()
 }
 
+/// Calls a function, and gives its answer.
+pub fn invoke(url: &str, function: &str, event: &Value) -> String {
+    let headers = vec![("host".to_owned(), "localhost".to_owned()), authorization("lambda")];
+    let start = format!("POST /2015-03-31/functions/{function}/invocations HTTP/1.1");
+    must(url, &Exchange { start, headers, body: event.to_string().into_bytes() }).text()
+}
+
 /// Calls S3.
 pub fn s3(url: &str, method: &str, path: &str, body: Vec<u8>) -> Exchange {
     let path = path.replace('%', "%25").replace(' ', "%20").replace('+', "%2B");

@@ -1,0 +1,323 @@
+//! A job of the fleet on a stand-in, from its plan to its replay: the same ledger and alerts as without it, and clear words
+//! about everything that can go wrong.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use e2e::cloud::LOCAL_REGION;
+use e2e::deployment::{invoke, s3};
+use e2e::local::Server;
+use e2e::proxy::{Fault, Proxy};
+use e2e::{ACCOUNT, Printed, REGION, at, decrypt_secret, denied, direct_decrypt, packed, read, record, role};
+use secretrail_engine::part::ENDING;
+use serde_json::{Value, json};
+
+use crate::infra::{Stack, root};
+use crate::with_endpoint;
+
+/// A fleet on a stand-in. Its function reaches S3 through a proxy.
+struct Fleet {
+    proxy: Proxy,
+    stack: Stack,
+}
+
+impl Fleet {
+    fn deploy() -> Self {
+        let server = Server::stack();
+        let proxy = Proxy::start(&server.url, &server.url);
+        s3(&server.url, "PUT", "/work", Vec::new());
+        // Nobody waits minutes for a test.
+        let template = std::fs::read_to_string(root().join("infra/fleet.yaml")).unwrap();
+        let template = template
+            .replace("\"IntervalSeconds\": 2", "\"IntervalSeconds\": 1")
+            .replace("\"MaxAttempts\": 6", "\"MaxAttempts\": 2")
+            .replace(
+                "        Variables:\n",
+                &format!("        Variables:\n          AWS_ENDPOINT_URL_S3: {}\n", proxy.url),
+            );
+        let parameters = [
+            ("LogsBucket", "logs"),
+            ("JobBucket", "work"),
+            ("JobPrefix", "jobs/"),
+            ("MaxConcurrency", "4"),
+            ("ToleratedFailurePercentage", "50"),
+        ];
+        Self { stack: Stack::deploy(server, &template, &parameters), proxy }
+    }
+
+    fn run(&self, args: &[&str]) -> Printed {
+        with_endpoint(&self.stack.server.url, args)
+    }
+
+    fn machine(&self) -> &str {
+        &self.stack.outputs["StateMachine"]
+    }
+
+    fn put(&self, key: &str, bytes: Vec<u8>) {
+        s3(&self.stack.server.url, "PUT", &format!("/{key}"), bytes);
+    }
+
+    /// Plans a job of forty objects; gives its place, and how it is run.
+    fn small(&self) -> (&'static str, [String; 5]) {
+        for index in 0..40 {
+            self.put(&key(index), object(index));
+        }
+        let job = "s3://work/jobs/one/";
+        let planned = self.run(&["fleet", "plan", "s3://logs/AWSLogs/", "-o", job, "--part-size", "2K"]);
+        assert_eq!(planned.code, 0, "{}", planned.stderr);
+        (job, ["fleet", "run", job, "--state-machine", self.machine()].map(str::to_owned))
+    }
+
+    /// Calls the function.
+    fn invoke(&self, event: &Value) -> String {
+        invoke(&self.stack.server.url, "secretrail-extractor", event)
+    }
+
+    /// Keys of the parts below a prefix, in order.
+    fn parts(&self, prefix: &str) -> Vec<String> {
+        let listed =
+            s3(&self.stack.server.url, "GET", &format!("/work?list-type=2&prefix={prefix}"), Vec::new()).text();
+        let keys = listed.split("<Key>").skip(1).map(|rest| rest.split_once('<').unwrap().0.to_owned());
+        keys.filter(|key| key.ends_with(ENDING)).collect()
+    }
+}
+
+/// The key of an object of a day, in a tree.
+fn key(index: usize) -> String {
+    let (day, minute) = (2 + index / 500, index % 500);
+    let (hour, minute) = (minute / 60, minute % 60);
+    format!(
+        "logs/AWSLogs/{ACCOUNT}/CloudTrail/{REGION}/2026/03/{day:02}/{ACCOUNT}_CloudTrail_{REGION}_202603{day:02}T{hour:02}{minute:02}Z_x{index:04}.json.gz"
+    )
+}
+
+/// Objects of four days: reads whose key uses are in other objects, denials, thefts, and what concerns nobody.
+fn object(index: usize) -> Vec<u8> {
+    let secs = |offset: i64| {
+        (i64::try_from(index).unwrap() / 500 * 86_400) + i64::try_from(index % 500).unwrap() * 60 - 36_000 + offset
+    };
+    let (who, name) = (format!("app{}", index % 7), format!("prod/s{}", index % 11));
+    let mut records = vec![
+        read(&format!("r{index}"), &who, secs(0), &name),
+        record(&format!("n{index}"), &role("noise"), secs(3), "s3", "ListObjects", json!({"bucketName": "b"})),
+    ];
+    if index >= 3 {
+        // The key use of a read three objects before, whose time it has.
+        let before = index - 3;
+        let time = (i64::try_from(before).unwrap() / 500 * 86_400) + i64::try_from(before % 500).unwrap() * 60 - 36_000;
+        records.push(decrypt_secret(
+            &format!("d{before}"),
+            &format!("app{}", before % 7),
+            time,
+            &format!("prod/s{}", before % 11),
+        ));
+    }
+    if index.is_multiple_of(97) {
+        records.push(direct_decrypt(&format!("t{index}"), "thief", secs(5), "prod/s1"));
+    }
+    if index % 50 < 6 {
+        records.push(denied(&format!("x{index}"), "prober", secs(7), &format!("prod/s{}", index % 50)));
+    }
+    packed(json!({"Records": records}).to_string().as_bytes())
+}
+
+/// Lines in order.
+fn sorted(text: &str) -> Vec<&str> {
+    let mut lines: Vec<&str> = text.lines().collect();
+    lines.sort_unstable();
+    lines
+}
+
+#[test]
+fn two_thousand_objects_on_many_machines_give_what_one_machine_gives() {
+    let fleet = Fleet::deploy();
+    for index in 0..1_999 {
+        fleet.put(&key(index), object(index));
+    }
+    let poison = packed(b"{\"Records\":[");
+    fleet.put(&key(1_999), poison[..poison.len() / 2].to_vec());
+    let plan = ["fleet", "plan", "s3://logs/AWSLogs/", "-o", "s3://work/jobs/one/manifest.jsonl", "--part-size", "16K"];
+    let planned = fleet.run(&plan);
+    assert_eq!(planned.code, 0, "{}", planned.stderr);
+    assert!(
+        planned.stdout.contains("objects        2,000") && planned.stdout.contains("dollars"),
+        "{}",
+        planned.stdout
+    );
+    // One in twenty fails at first: its part cannot be written.
+    let mut refused = BTreeSet::new();
+    let mut writes = 0;
+    fleet.proxy.plan(move |call| {
+        writes += usize::from(call.operation == "PutObject");
+        let fails = call.operation == "PutObject" && writes % 20 == 7 && refused.insert(writes);
+        if fails { Fault::Refused(403) } else { Fault::None }
+    });
+    let job = "s3://work/jobs/one/";
+    let ran = fleet.run(&["fleet", "run", job, "--state-machine", fleet.machine()]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{}\n{}", ran.stdout, fleet.stack.server.log());
+    let calls = fleet.proxy.plan(|_| Fault::None);
+    let writes = calls.iter().filter(|call| call.operation == "PutObject").count();
+    let parts = fleet.parts("jobs/one/");
+    assert!(parts.len() > 40 && writes >= parts.len() + parts.len() / 20, "{} parts, {writes} writes", parts.len());
+    let status = fleet.run(&["fleet", "status", job]);
+    assert!(status.code == 0 && status.stdout.contains("100 % of the bytes"), "{}{}", status.stdout, status.stderr);
+    // The same ledger and alerts, and the same words about what could not be read.
+    for command in ["accesses", "replay"] {
+        let of = |path: &str| fleet.run(&[command, path, "-f", "jsonl", "-q"]);
+        let (logs, parts) = (of("s3://logs/AWSLogs/"), of(job));
+        assert!(logs.stdout.lines().count() > 40, "{}", logs.stdout.lines().count());
+        assert!(sorted(&parts.stdout) == sorted(&logs.stdout), "{command}");
+        assert_eq!((parts.code, &parts.stderr), (3, &logs.stderr), "{command}");
+        assert!(parts.stderr.contains(&key(1_999)), "{}", parts.stderr);
+    }
+    // The same batch gives the same bytes, whoever extracts it; and two jobs with days in common are one history.
+    let whole = |key: &str| s3(&fleet.stack.server.url, "GET", &format!("/work/{key}"), Vec::new()).body;
+    let first = whole(&parts[0]);
+    s3(&fleet.stack.server.url, "DELETE", &format!("/work/{}", parts[0]), Vec::new());
+    let incomplete = fleet.run(&["replay", job, "-f", "jsonl", "-q"]);
+    let name = parts[0].rsplit('/').next().unwrap();
+    assert!(
+        incomplete.code == 3 && incomplete.stderr.contains(&format!("{name}: is missing")),
+        "{}",
+        incomplete.stderr
+    );
+    let status = fleet.run(&["fleet", "status", job]);
+    assert!(
+        status.code == 3 && status.stderr.contains(name) && status.stderr.contains("fleet resume"),
+        "{}",
+        status.stderr
+    );
+    let resumed = fleet.run(&["fleet", "resume", job, "--state-machine", fleet.machine()]);
+    assert_eq!(resumed.code, 0, "{}{}", resumed.stdout, resumed.stderr);
+    assert!(whole(&parts[0]) == first, "the same bytes");
+    let two = "s3://work/jobs/two/";
+    let days = ["--from", "2026-03-03", "--to", "2026-03-05"];
+    let planned =
+        fleet.run(&[&["fleet", "plan", "s3://logs/AWSLogs/", "-o", two, "--part-size", "24K"], &days[..]].concat());
+    assert_eq!(planned.code, 0, "{}", planned.stderr);
+    let ran = fleet.run(&["fleet", "run", two, "--state-machine", fleet.machine(), "-q"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, ""), "{}", ran.stderr);
+    let replay = |paths: &[&str]| fleet.run(&[&["replay", "-f", "jsonl", "-q"], paths, &days[..]].concat());
+    let (one, both, twice) = (replay(&["s3://logs/AWSLogs/"]), replay(&[two, job]), replay(&[job, two, two]));
+    assert!(one.stdout.lines().count() > 10);
+    assert!(sorted(&one.stdout) == sorted(&both.stdout) && both.stdout == twice.stdout);
+}
+
+#[test]
+fn what_goes_wrong_with_a_job_is_said_and_can_be_mended() {
+    let fleet = Fleet::deploy();
+    let url = &fleet.stack.server.url;
+    let nothing = fleet.run(&["fleet", "status", "s3://work/jobs/none/"]);
+    assert!(nothing.code == 3 && nothing.stderr.contains("no such object"), "{}", nothing.stderr);
+    let (job, run) = fleet.small();
+    let run: Vec<&str> = run.iter().map(String::as_str).collect();
+    let local = fleet.run(&["fleet", "plan", env!("CARGO_MANIFEST_DIR"), "-o", job]);
+    assert!(local.code == 64 && local.stderr.contains("secretrail extract"), "{}", local.stderr);
+    // Parts cannot be written: every batch fails, the execution is stopped, and what is missing is named.
+    fleet.proxy.plan(|call| if call.operation == "PutObject" { Fault::Refused(403) } else { Fault::None });
+    let failed = fleet.run(&run);
+    assert!(failed.code == 3 && failed.stdout.contains("state          failed"), "{}{}", failed.stdout, failed.stderr);
+    assert!(
+        failed.stderr.contains("is missing") && failed.stderr.contains("more parts are missing"),
+        "{}",
+        failed.stderr
+    );
+    assert!(failed.stderr.contains(&key(0)), "{}", failed.stderr);
+    // A run that is killed goes on without us; the next one watches it.
+    fleet.proxy.plan(|call| if call.operation == "PutObject" { Fault::Hangs(4_000) } else { Fault::None });
+    let mut killed = Command::new(env!("CARGO_BIN_EXE_secretrail-under-test"))
+        .args(&run)
+        .args(["--endpoint-url", url])
+        .env_clear()
+        .envs([("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test"), ("AWS_REGION", LOCAL_REGION)])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let until = Instant::now() + Duration::from_secs(30);
+    let before = fleet.run(&["fleet", "status", job]).stdout;
+    while fleet.run(&["fleet", "status", job]).stdout.lines().next() == before.lines().next() && Instant::now() < until
+    {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    fleet.proxy.plan(|_| Fault::None);
+    let watched = fleet.run(&run);
+    assert!(watched.stderr.contains("is under way; watching it"), "{}", watched.stderr);
+    assert_eq!(watched.code, 0, "{}{}", watched.stdout, watched.stderr);
+    let again = fleet.run(&run);
+    assert!(again.code == 0 && again.stdout.contains("replay s3://work/jobs/one/"), "{}{}", again.stdout, again.stderr);
+}
+
+#[test]
+fn what_was_changed_behind_a_job_is_found_out() {
+    let fleet = Fleet::deploy();
+    let url = &fleet.stack.server.url;
+    let (job, run) = fleet.small();
+    let run: Vec<&str> = run.iter().map(String::as_str).collect();
+    let ran = fleet.run(&run);
+    assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
+    // A part that was cut off in S3.
+    let parts = fleet.parts("jobs/one/");
+    let whole = s3(url, "GET", &format!("/work/{}", parts[1]), Vec::new()).body;
+    fleet.put(&format!("work/{}", parts[1]), whole[..whole.len() - 9].to_vec());
+    let cut = fleet.run(&["replay", job, "-f", "jsonl", "-q"]);
+    assert!(
+        cut.code == 3 && cut.stderr.contains(&parts[1]) && cut.stderr.contains("cut off or damaged"),
+        "{}",
+        cut.stderr
+    );
+    fleet.put(&format!("work/{}", parts[1]), whole);
+
+    // Rules that ask for what was left out, by name.
+    let folder = tempfile::tempdir().unwrap();
+    let rule = folder.path().join("rule.yml");
+    let text = "title: Bucket Deleted\nid: 0b1d6c0e-6a55-4c8b-9c47-0d0f6a1d2f11\nlevel: low\nlogsource: {product: aws, service: cloudtrail}\n\
+         detection:\n  selection: {eventSource: s3.amazonaws.com, eventName: DeleteBucket}\n  condition: selection\n";
+    std::fs::write(&rule, text).unwrap();
+    let refused = fleet.run(&["replay", job, "-f", "jsonl", "-r", rule.to_str().unwrap()]);
+    assert!(refused.code == 2 && refused.stderr.contains("\"Bucket Deleted\""), "{}", refused.stderr);
+
+    // A manifest that was edited by hand: for the replay, for the run, and for the function itself.
+    let manifest = s3(url, "GET", "/work/jobs/one/manifest.jsonl", Vec::new()).text();
+    let edited = manifest.replacen(&key(1)["logs/".len()..], &key(2)["logs/".len()..], 1);
+    assert_ne!(edited, manifest);
+    fleet.put("work/jobs/one/manifest.jsonl", edited.into_bytes());
+    for args in [&run[..], &["replay", job, "-q"], &["fleet", "status", job]] {
+        let printed = fleet.run(args);
+        assert!(
+            printed.code == 3 && printed.stderr.contains("it was edited or cut off: plan again"),
+            "{args:?}: {}",
+            printed.stderr
+        );
+    }
+    let line = manifest.lines().nth(1).unwrap();
+    let item = json!({"manifest": "jobs/one/manifest.jsonl", "head": manifest.lines().next().unwrap().len().to_string(),
+        "offset": (manifest.lines().next().unwrap().len() + 1).to_string(), "length": line.len().to_string(),
+        "part": serde_json::from_str::<Value>(line).unwrap()["part"]});
+    let event = json!({"bucket": "work", "prefix": "jobs/one/", "item": item});
+    let answer = fleet.invoke(&event);
+    assert!(answer.contains("edited or cut off"), "{answer}");
+    fleet.put("work/jobs/one/manifest.jsonl", manifest.into_bytes());
+    let answer = fleet.invoke(&event);
+    assert!(answer.contains("bytes_out") && !answer.contains("errorMessage"), "{answer}");
+    let answer = fleet.invoke(&json!({"Records": []}));
+    assert!(answer.contains("secretrail fleet run"), "{answer}");
+}
+
+#[test]
+fn the_fleet_has_settings_that_the_function_knows() {
+    let template = std::fs::read_to_string(Path::new(&root()).join("infra/fleet.yaml")).unwrap();
+    let known: BTreeSet<&str> = secretrail_lambda::config::SETTINGS.iter().map(|setting| setting.name).collect();
+    let set: BTreeSet<&str> = template
+        .lines()
+        .filter_map(|line| line.trim().split_once(':'))
+        .map(|(name, _)| name)
+        .filter(|name| name.starts_with("SECRETRAIL_"))
+        .collect();
+    assert!(set.len() > 2 && set.is_subset(&known), "{set:?}");
+    assert_eq!(at(0).to_string(), "2026-03-02T10:00:00Z", "objects are delivered when their events happen");
+}
