@@ -3,10 +3,9 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use e2e::cloud::LOCAL_REGION;
 use e2e::deployment::{invoke, s3};
 use e2e::local::Server;
 use e2e::proxy::{Fault, Proxy};
@@ -15,7 +14,7 @@ use secretrail_engine::part::ENDING;
 use serde_json::{Value, json};
 
 use crate::infra::{Stack, root};
-use crate::with_endpoint;
+use crate::{command, with_endpoint};
 
 /// A fleet on a stand-in. Its function reaches S3 through a proxy.
 struct Fleet {
@@ -227,15 +226,7 @@ fn what_goes_wrong_with_a_job_is_said_and_can_be_mended() {
     assert!(failed.stderr.contains(&key(0)), "{}", failed.stderr);
     // A run that is killed goes on without us; the next one watches it.
     fleet.proxy.plan(|call| if call.operation == "PutObject" { Fault::Hangs(4_000) } else { Fault::None });
-    let mut killed = Command::new(env!("CARGO_BIN_EXE_secretrail-under-test"))
-        .args(&run)
-        .args(["--endpoint-url", url])
-        .env_clear()
-        .envs([("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test"), ("AWS_REGION", LOCAL_REGION)])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut killed = command(url, &run).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let until = Instant::now() + Duration::from_secs(30);
     let before = fleet.run(&["fleet", "status", job]).stdout;
     while fleet.run(&["fleet", "status", job]).stdout.lines().next() == before.lines().next() && Instant::now() < until

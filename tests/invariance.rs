@@ -343,7 +343,7 @@ fn in_slices(pipeline: &Pipeline<'_>, records: &[Value], cuts: &[EventTime], now
     let time = |record: &Value| EventTime::parse(record["eventTime"].as_str().unwrap()).unwrap();
     let mut history = History::new(pipeline, now);
     let coverage = harvest(records, pipeline.rules).coverage;
-    pollster::block_on(history.mark(coverage)).unwrap();
+    pollster::block_on(history.mark(coverage, None)).unwrap();
     let mut all = Told::default();
     let mut add = |mut outcome: Outcome| {
         let (mut accesses, mut alerts, report) = told(&mut outcome);

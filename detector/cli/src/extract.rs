@@ -13,7 +13,7 @@ use secretrail_engine::scan::{Harvest, Scanner, Selection};
 
 use crate::closing::{self, number};
 use crate::read::{self, Reader, origin};
-use crate::remote::Reach;
+use crate::remote::{Prefix, Reach};
 use crate::settings::Settings;
 use crate::walk::{self, Object, Problem};
 use crate::{Failure, Host, args, exit, load, output, say};
@@ -21,40 +21,33 @@ use crate::{Failure, Host, args, exit, load, output, say};
 /// Where parts go.
 enum Place {
     Folder(PathBuf),
-    Bucket(String, String),
+    Bucket(Prefix),
 }
 
 impl Place {
     fn of(path: &Path) -> Self {
-        match walk::bucket_and_prefix(path) {
-            Some((bucket, prefix)) => Self::Bucket(bucket, walk::with_slash(prefix)),
-            None => Self::Folder(path.to_owned()),
-        }
+        Prefix::of(path).map_or_else(|| Self::Folder(path.to_owned()), Self::Bucket)
     }
 
     /// Names of the parts that are there.
     fn parts(&self, reach: &Reach) -> Result<BTreeSet<String>, Failure> {
-        let input = |name: &str, error: String| Failure::Input(format!("{name}: {error}"));
-        let names: Vec<String> = match self {
+        let mut names: BTreeSet<String> = match self {
             Self::Folder(path) => {
                 let name = path.display().to_string();
                 std::fs::create_dir_all(path).map_err(|error| Failure::Output { name: name.clone(), error })?;
-                let entries = std::fs::read_dir(path).map_err(|error| input(&name, error.to_string()))?;
+                let entries = std::fs::read_dir(path).map_err(|error| Failure::Input(format!("{name}: {error}")))?;
                 entries.filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned())).collect()
             }
-            Self::Bucket(bucket, prefix) => {
-                let listed = reach.list(bucket, prefix, None);
-                let listed = listed.map_err(|error| input(&format!("s3://{bucket}/{prefix}"), error))?;
-                listed.into_iter().filter_map(|object| object.key.strip_prefix(prefix).map(str::to_owned)).collect()
-            }
+            Self::Bucket(prefix) => prefix.there(reach)?,
         };
-        Ok(names.into_iter().filter(|name| part::is_part(name)).collect())
+        names.retain(|name| part::is_part(name));
+        Ok(names)
     }
 
     fn put(&self, name: &str, bytes: Vec<u8>, reach: &Reach) -> Result<(), String> {
         match self {
             Self::Folder(path) => output::write_file(&path.join(name), &bytes).map_err(|failure| failure.to_string()),
-            Self::Bucket(bucket, prefix) => reach.put(bucket, &format!("{prefix}{name}"), bytes),
+            Self::Bucket(prefix) => prefix.put(reach, name, bytes),
         }
     }
 }

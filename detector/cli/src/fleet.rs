@@ -2,12 +2,13 @@
 
 pub(crate) mod job;
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use indicatif::ProgressBar;
 use secretrail_engine::alert::digest;
-use secretrail_engine::manifest::{self, Batch, Item, Manifest};
+use secretrail_engine::manifest::{self, Batch, Line, Manifest};
 use secretrail_engine::part::Header;
 use secretrail_engine::time::EventTime;
 
@@ -17,6 +18,7 @@ use crate::args::{self, Aws};
 use crate::closing::{self, number};
 use crate::remote::{Progress, Reach, State};
 use crate::settings::{self, Settings};
+use crate::walk::Object;
 use crate::{Failure, Host, exit, extract, load, print, say};
 
 /// Batches of one execution: what its children give back, nothing each, has to fit into 256 KB.
@@ -26,7 +28,7 @@ const MOST_ITEMS: usize = 50_000;
 const LOOK: Duration = Duration::from_secs(2);
 
 /// What the estimate assumes of an invocation: seconds to start, bytes as stored in a second, seconds for a request of which
-/// so many are under way, and gigabytes of memory. Measured and explained in `infra/README.md`.
+/// so many are under way, and gigabytes of memory. Assumptions, nothing of it was measured on AWS.
 mod assumed {
     pub(super) const START_SECS: f64 = 0.5;
     pub(super) const BYTES_A_SEC: f64 = 40e6;
@@ -34,7 +36,7 @@ mod assumed {
     pub(super) const MEMORY_GB: f64 = 1.769;
 }
 
-/// Prices in dollars, us-east-1, as published in 2026-11.
+/// Prices in dollars, us-east-1, as we know them: an estimate, to be checked against AWS.
 mod price {
     pub(super) const LAMBDA_GB_SEC: f64 = 0.000_016_666_7;
     pub(super) const LAMBDA_REQUEST: f64 = 0.2e-6;
@@ -70,16 +72,9 @@ fn plan(args: &Plan, host: &mut Host) -> Result<u8, Failure> {
         return Err(Failure::Usage(message));
     }
     let header = Header::new(&rules, &settings.selection);
-    let item = |remote: &crate::walk::Remote| Item {
-        bucket: remote.bucket.clone(),
-        key: remote.key.clone(),
-        etag: remote.etag.clone(),
-        size: remote.size,
-    };
     let batches = extract::batches(&found.objects, args.part_size, manifest::MOST_OBJECTS);
-    let batch = |objects: Vec<&crate::walk::Object>| {
-        Batch::new(&header, objects.into_iter().filter_map(job::remote).map(item).collect())
-    };
+    let batch =
+        |objects: Vec<&Object>| Batch::new(&header, objects.into_iter().filter_map(job::remote).cloned().collect());
     let manifest = Manifest::new(header.clone(), batches.into_iter().map(batch).collect());
     say(host, &closing::problems(&found.problems));
     if manifest.batches.is_empty() {
@@ -109,12 +104,12 @@ fn estimate(manifest: &Manifest, place: &JobPlace, concurrency: u64) -> String {
         + objects * price::S3_GET;
     let mut text = String::new();
     let bytes = float(head.bytes) / 1e6;
-    writeln!(text, "manifest       {}", place.name(manifest::NAME)).ok();
+    writeln!(text, "manifest       {}", place.0.name(manifest::NAME)).ok();
     writeln!(text, "objects        {}, {bytes:.1} MB as they are stored", number(head.objects)).ok();
     writeln!(text, "invocations    {}, the longest about {longest:.0} s", number(head.batches)).ok();
     writeln!(text, "time           about {minutes:.1} minutes with {} at a time", number(concurrency)).ok();
     writeln!(text, "cost           about {cost:.2} dollars (us-east-1, without KMS and transfer)").ok();
-    writeln!(text, "next           secretrail fleet run {} --state-machine ARN", place.name("")).ok();
+    writeln!(text, "next           secretrail fleet run {} --state-machine ARN", place.0.name("")).ok();
     text
 }
 
@@ -127,7 +122,7 @@ fn start(args: &Run, host: &mut Host) -> Result<u8, Failure> {
     let Job { job, aws, quiet, no_progress } = &args.job;
     let (place, reach) = (JobPlace::of(job)?, reach(aws)?);
     let manifest = place.manifest(&reach)?;
-    let there = place.there(&reach)?;
+    let there = place.0.there(&reach)?;
     let mut last = match place.execution(&reach, &there)? {
         Some(arn) => {
             let progress = reach.execution(&arn).map_err(Failure::Input)?;
@@ -140,15 +135,14 @@ fn start(args: &Run, host: &mut Host) -> Result<u8, Failure> {
     if let Some((arn, progress)) = &mut last {
         say(host, &format!("secretrail: {arn} is under way; watching it\n"));
         *progress = watch(&reach, arn, &bar).map_err(Failure::Input)?;
-        missing = job::missing(&manifest, &place.there(&reach)?);
+        missing = job::missing(&manifest, &place.0.there(&reach)?);
     }
     // Each batch once: what fails again needs somebody to look at it.
-    for (number, some) in missing.chunks(MOST_ITEMS).enumerate() {
-        let items = items(&manifest, some, &place);
+    for (number, rows) in rows(&manifest, &missing, &place).chunks(MOST_ITEMS).enumerate() {
+        let items = format!("manifest,head,offset,length,part\n{}", rows.concat());
         let name = format!("items-{}.csv", digest(&[&items]));
         let run = format!("secretrail-{}-{number}-{}", stamp(host.now), name.get(6..14).unwrap_or_default());
-        let ask = serde_json::json!({"bucket": place.bucket, "prefix": place.prefix,
-            "items": format!("{}{name}", place.prefix)});
+        let ask = serde_json::json!({"bucket": place.0.bucket, "prefix": place.0.prefix, "items": place.0.key(&name)});
         place.put(&reach, &name, items)?;
         let arn = reach.start(&args.state_machine, &run, &ask.to_string()).map_err(Failure::Input)?;
         place.put_execution(&reach, &arn)?;
@@ -164,17 +158,17 @@ fn stamp(now: EventTime) -> String {
     now.to_string().replace([':', '-'], "")
 }
 
-/// The rows that the state machine maps over.
-fn items(manifest: &Manifest, missing: &[&Batch], place: &JobPlace) -> String {
+/// The rows that the state machine maps over: where in the manifest each missing batch is.
+fn rows(manifest: &Manifest, missing: &[&Batch], place: &JobPlace) -> Vec<String> {
     let (_, head, lines) = manifest.write();
-    let parts: std::collections::BTreeSet<&str> = missing.iter().map(|batch| batch.part.as_str()).collect();
-    let mut text = "manifest,head,offset,length,part\n".to_owned();
-    for (batch, line) in manifest.batches.iter().zip(lines).filter(|(batch, _)| parts.contains(&*batch.part)) {
-        // A key with a comma or a quote is quoted.
-        let key = format!("\"{}{}\"", place.prefix.replace('"', "\"\""), manifest::NAME);
-        writeln!(text, "{key},{},{},{},{}", head.length, line.offset, line.length, batch.part).ok();
-    }
-    text
+    let missing: BTreeSet<&str> = missing.iter().map(|batch| batch.part.as_str()).collect();
+    // A key with a comma or a quote is quoted.
+    let key = place.0.key(manifest::NAME).replace('"', "\"\"");
+    let all = manifest.batches.iter().zip(lines).filter(|(batch, _)| missing.contains(&*batch.part));
+    let row = |(batch, line): (&Batch, Line)| {
+        format!("\"{key}\",{},{},{},{}\n", head.length, line.offset, line.length, batch.part)
+    };
+    all.map(row).collect()
 }
 
 /// Waits until an execution is over.
@@ -194,7 +188,7 @@ fn watch(reach: &Reach, arn: &str, bar: &ProgressBar) -> Result<Progress, String
 fn status(args: &Job, host: &mut Host) -> Result<u8, Failure> {
     let (place, reach) = (JobPlace::of(&args.job)?, reach(&args.aws)?);
     let manifest = place.manifest(&reach)?;
-    let there = place.there(&reach)?;
+    let there = place.0.there(&reach)?;
     let arn = place.execution(&reach, &there)?;
     let progress = arn.as_ref().map(|arn| reach.execution(arn)).transpose().map_err(Failure::Input)?;
     told(&place, &manifest, &reach, arn.as_deref().zip(progress.as_ref()), args.quiet, host)
@@ -209,7 +203,7 @@ fn told(
     quiet: bool,
     host: &mut Host,
 ) -> Result<u8, Failure> {
-    let there = place.there(reach)?;
+    let there = place.0.there(reach)?;
     let missing = job::missing(manifest, &there);
     let runs = execution.is_some_and(|(_, progress)| progress.state == State::Runs);
     let bytes: u64 = missing.iter().map(|batch| batch.bytes()).sum();
@@ -223,13 +217,13 @@ fn told(
     let share = share.unwrap_or(100);
     writeln!(text, "parts          {} of {}, {share} % of the bytes", number(done), number(manifest.head.batches)).ok();
     if missing.is_empty() {
-        writeln!(text, "next           secretrail replay {}", place.name("")).ok();
+        writeln!(text, "next           secretrail replay {}", place.0.name("")).ok();
     }
     if !quiet {
         print(host, &text)?;
     }
     if !runs {
-        say(host, &closing::problems(&job::told(&place.name(""), &missing)));
+        say(host, &closing::problems(&job::told(&place.0.name(""), &missing)));
     }
     Ok(if missing.is_empty() { exit::DONE } else { exit::INPUT })
 }

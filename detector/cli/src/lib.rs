@@ -292,14 +292,11 @@ fn find_in(
     };
     let mut deliveries = std::mem::take(&mut reading.deliveries);
     deliveries.extend(objects.objects.iter().filter_map(of));
-    let threads = settings.threads;
     let coverage = reading.harvest.coverage.clone();
-    let pipeline = Pipeline { threads, memory: settings.memory, ..Pipeline::new(rules, policy, &settings.selection) };
+    let pipeline = pipeline(settings, rules, policy);
     let store = MemoryStore::default();
-    // Logs from the future come from a wrong clock: then they are the only clock there is.
-    let newest =
-        reading.harvest.observations.iter().map(|end| end.observation.head().delivered).max().unwrap_or(host.now);
-    let now = if newest > host.now { newest.plus(pipeline.horizon_secs) } else { host.now };
+    let newest = reading.harvest.observations.iter().map(|end| end.observation.head().delivered).max();
+    let now = pipeline.time(host.now, newest);
     let internal = |error: secretrail_engine::state::StateError| Failure::Internal(error.to_string());
     let mut outcome = pollster::block_on(pipeline.run(&store, reading.harvest, now)).map_err(internal)?;
     report.add(&outcome.report);
@@ -321,6 +318,12 @@ fn find_in(
         coverage,
         reach,
     })
+}
+
+/// The path as this run is set.
+fn pipeline<'a>(settings: &'a Settings, rules: &'a RuleSet, policy: Option<&'a Policy>) -> Pipeline<'a> {
+    let Settings { threads, memory, selection, .. } = settings;
+    Pipeline { threads: *threads, memory: *memory, ..Pipeline::new(rules, policy, selection) }
 }
 
 /// Says what could not be read and what was, and gives the exit code of the input.

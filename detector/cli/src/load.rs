@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use secretrail_engine::policy::Policy;
+use secretrail_engine::rule::RuleSet;
 use secretrail_engine::rule::vars::{self, Vars};
 use secretrail_pack::{Files, Rules, complete, is_rule};
 use walkdir::WalkDir;
 
-use crate::Failure;
 use crate::args::{PolicyFile, RuleFiles};
+use crate::{Failure, Host, say};
 
 /// Rules from files and folders, or the built-in pack when none are named.
 ///
@@ -18,6 +19,17 @@ use crate::args::{PolicyFile, RuleFiles};
 pub fn rules(named: &RuleFiles) -> Result<Rules, Failure> {
     let (files, vars) = (files(&named.rules)?, vars(named.vars.as_deref())?);
     Rules::load(complete(files), &vars).map_err(Failure::Rules)
+}
+
+/// The same rules, with their warnings on standard error.
+///
+/// # Errors
+///
+/// See [`rules`].
+pub fn rules_with_warnings(named: &RuleFiles, host: &mut Host) -> Result<RuleSet, Failure> {
+    let rules = rules(named)?.set;
+    rules.warnings.iter().for_each(|warning| say(host, &format!("secretrail: warning: {warning}\n")));
+    Ok(rules)
 }
 
 /// The files that are named, by name; none when none are.

@@ -17,7 +17,6 @@ use secretrail_engine::part::{Entry, Extracted, PartReader};
 use secretrail_engine::report::{Fate, SkippedRecord};
 use secretrail_engine::rule::RuleSet;
 use secretrail_engine::scan::{Harvest, Input, Scanner, Selection};
-use secretrail_engine::time::EventTime;
 
 use crate::checkpoint::Checkpoint;
 use crate::walk::{self, Object, Place, Problem, Remote};
@@ -164,11 +163,11 @@ impl<'s> Known<'s> {
         out.harvest.report.add(&entry.report());
         out.harvest.coverage.extend(entry.marks());
         out.problems.extend(untold(&entry.name, &entry.fate, &entry.skipped));
-        let delivered = entry.delivered.map(EventTime);
-        if let (Some(account), Some(region), Some(time)) = (parsed.account, parsed.region, delivered) {
+        let origin = entry.origin();
+        if let (Some(account), Some(region), Some(time)) = (parsed.account, parsed.region, origin.delivered) {
             out.deliveries.push((account.into(), region.into(), time));
         }
-        Some(Origin { object: entry.name.clone(), delivered })
+        Some(origin)
     }
 }
 

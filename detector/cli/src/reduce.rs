@@ -11,9 +11,9 @@ use flate2::bufread::MultiGzDecoder;
 use indicatif::ProgressBar;
 use secretrail_engine::extract::Origin;
 use secretrail_engine::parallel;
-use secretrail_engine::part::{Entry, PartError, PartReader};
+use secretrail_engine::part::{Entry, Header, PartError, PartReader};
+use secretrail_engine::pipeline::Outcome;
 use secretrail_engine::pipeline::history::History;
-use secretrail_engine::pipeline::{Outcome, Pipeline};
 use secretrail_engine::policy::Policy;
 use secretrail_engine::rule::RuleSet;
 use secretrail_engine::scan::{Harvest, Scanner};
@@ -25,7 +25,7 @@ use crate::read::{Known, Reading, readers};
 use crate::remote::Reach;
 use crate::settings::Settings;
 use crate::walk::{Object, Problem};
-use crate::{Failure, Found, Opened, closing};
+use crate::{Failure, Found, Opened, closing, pipeline};
 
 /// Bytes of a part that are fetched at a time, and held while it is open.
 const PIECE: u64 = 256 * 1024;
@@ -69,21 +69,14 @@ pub(crate) fn run(
     let internal = |error: StateError| Failure::Internal(error.to_string());
     let progress = settings.progress(&objects.objects);
     let task = Task { settings, rules, reach: &reach, progress: &progress, quiet: ProgressBar::hidden() };
-    let (heads, mut reading, newest) = task.heads(&objects.objects);
+    let pipeline = pipeline(settings, rules, policy);
+    let mut history = History::new(&pipeline, now);
+    let (heads, mut reading) = task.heads(&objects.objects, &mut history).map_err(internal)?;
     if !reading.refused.is_empty() {
         return Err(Failure::Rules(closing::refused(&reading.refused)));
     }
     let mut report = objects.report;
     report.add(&std::mem::take(&mut reading.harvest.report));
-    let pipeline = Pipeline {
-        threads: settings.threads,
-        memory: settings.memory,
-        ..Pipeline::new(rules, policy, &settings.selection)
-    };
-    // Logs from the future come from a wrong clock: then they are the only clock there is.
-    let now = newest.filter(|newest| *newest > now).map_or(now, |newest| newest.plus(pipeline.horizon_secs));
-    let mut history = History::new(&pipeline, now);
-    pollster::block_on(history.mark(std::mem::take(&mut reading.harvest.coverage))).map_err(internal)?;
     let mut give = |outcome: Outcome| {
         report.add(&outcome.report);
         emit(outcome)
@@ -136,47 +129,67 @@ impl<'t> Task<'t> {
         PartReader::new(BufReader::new(MultiGzDecoder::new(pieces)))
     }
 
-    /// Reads the heads of all parts. Parts without records need not be opened again. Gives the parts that begin latest
-    /// first, what their heads say, and the newest time in them.
-    fn heads(&self, objects: &'t [Object]) -> (Vec<Head<'t>>, Reading, Option<EventTime>) {
+    /// Reads the heads of all parts, tells the history what they say of it, and gives the parts that begin latest first.
+    /// Parts without records need not be opened again.
+    fn heads(
+        &self,
+        objects: &'t [Object],
+        history: &mut History<'_, '_>,
+    ) -> Result<(Vec<Head<'t>>, Reading), StateError> {
         let known = Known::new(&self.settings.selection);
-        let (mut heads, mut reading, mut newest) = (Vec::new(), Reading::default(), None);
+        let (mut heads, mut reading) = (Vec::new(), Reading::default());
         let threads = readers(self.settings.threads, objects);
         for some in objects.chunks(HEADS) {
-            let read = parallel::map(threads, some, |object| match self.open(object, &self.quiet) {
-                Ok(part) => Ok(part.map(|part| (part.header, part.entries))),
-                Err(error) => Err(error.to_string()),
+            let read = parallel::map(threads, some, |object| {
+                let part = self.open(object, &self.quiet).map_err(|error| error.to_string())?;
+                Ok(part.map(|part| (part.header, part.entries)))
             });
-            for (object, head) in some.iter().zip(read) {
-                let problem = |message: String| Problem { name: object.name.clone(), message };
-                let (header, entries) = match head {
-                    Ok(Some(head)) => head,
-                    Ok(None) => continue,
+            let mut newest = None;
+            for (object, read) in some.iter().zip(read) {
+                match read {
+                    Ok(Some((header, entries))) => {
+                        newest = newest.max(latest(&header, &entries));
+                        heads.extend(self.head(object, &header, &entries, &known, &mut reading));
+                    }
+                    Ok(None) => {}
                     Err(message) => {
                         reading.harvest.report.objects_failed += 1;
-                        reading.problems.push(problem(message));
-                        continue;
+                        reading.problems.push(Problem { name: object.name.clone(), message });
                     }
-                };
-                if let Some(message) = header.lacks(self.rules, &self.settings.selection) {
-                    reading.refused.push(problem(message));
-                    continue;
-                }
-                let taken: Vec<bool> = entries.iter().map(|entry| known.take(entry, &mut reading).is_some()).collect();
-                // This run says nothing about gaps in deliveries.
-                reading.deliveries.clear();
-                let last = header.span.map(|(_, last)| last);
-                newest = newest.max(entries.iter().filter_map(|entry| entry.delivered.or(last)).max().map(EventTime));
-                if let Some((from, _)) = header.span {
-                    let taken = taken.contains(&false).then_some(taken);
-                    heads.push(Head { object, from: EventTime(from), taken });
                 }
             }
+            pollster::block_on(history.mark(std::mem::take(&mut reading.harvest.coverage), newest))?;
+            // This run says nothing about gaps in deliveries.
+            reading.deliveries.clear();
         }
         heads.sort_by(|a, b| (b.from, &b.object.name).cmp(&(a.from, &a.object.name)));
         reading.refused.sort();
-        (heads, reading, newest)
+        Ok((heads, reading))
     }
+
+    /// Takes the objects of a part over; `None` when it cannot stand for its logs, or has no records.
+    fn head(
+        &self,
+        object: &'t Object,
+        header: &Header,
+        entries: &[Entry],
+        known: &Known<'_>,
+        reading: &mut Reading,
+    ) -> Option<Head<'t>> {
+        if let Some(message) = header.lacks(self.rules, &self.settings.selection) {
+            reading.refused.push(Problem { name: object.name.clone(), message });
+            return None;
+        }
+        let taken: Vec<bool> = entries.iter().map(|entry| known.take(entry, reading).is_some()).collect();
+        let (from, _) = header.span?;
+        Some(Head { object, from: EventTime(from), taken: taken.contains(&false).then_some(taken) })
+    }
+}
+
+/// The latest delivery of a part; its last record, for objects that do not tell.
+fn latest(header: &Header, entries: &[Entry]) -> Option<EventTime> {
+    let last = header.span.map(|(_, last)| last);
+    entries.iter().filter_map(|entry| entry.delivered.or(last)).max().map(EventTime)
 }
 
 /// A part from its first record to its last.
@@ -254,12 +267,7 @@ impl<'t> Merge<'t> {
             Err(error) => return self.fail(&head.object.name, error.to_string()),
         };
         let is_taken = |index: usize| head.taken.as_ref().is_none_or(|taken| taken.get(index) == Some(&true));
-        let origin = |(index, entry): (usize, &Entry)| {
-            is_taken(index).then(|| {
-                let origin = Origin { object: entry.name.clone(), delivered: entry.delivered.map(EventTime) };
-                (origin, entry.in_tree)
-            })
-        };
+        let origin = |(index, entry): (usize, &Entry)| is_taken(index).then(|| (entry.origin(), entry.in_tree));
         let origins = reader.entries.iter().enumerate().map(origin).collect();
         let part = OpenPart { reader, name: &head.object.name, origins, of: 0, time: head.from, text: String::new() };
         self.go_on(self.opened, part);

@@ -1,7 +1,9 @@
 //! S3, behind the feature of that name: a runtime of its own, and calls that wait.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
 
 use secretrail_engine::neutral;
 use secretrail_engine::time::EventTime;
@@ -57,6 +59,58 @@ impl Progress {
         };
         let why = self.why.as_ref().map(|why| format!(": {}", neutral::line(why))).unwrap_or_default();
         format!("{state}, {} of {} items done, {} failed{why}", self.done, self.all, self.failed)
+    }
+}
+
+/// A folder in S3 that a command writes to.
+pub struct Prefix {
+    /// Bucket.
+    pub bucket: String,
+    /// With its slash; empty for none.
+    pub prefix: String,
+}
+
+impl Prefix {
+    /// `s3://bucket/prefix/`, with or without the last slash; `None` for any other path.
+    #[must_use]
+    pub fn of(path: &Path) -> Option<Self> {
+        let (bucket, mut prefix) = bucket_and_prefix(path)?;
+        if !prefix.is_empty() && !prefix.ends_with('/') {
+            prefix.push('/');
+        }
+        Some(Self { bucket, prefix })
+    }
+
+    /// The key of an object in it.
+    #[must_use]
+    pub fn key(&self, object: &str) -> String {
+        format!("{}{object}", self.prefix)
+    }
+
+    /// The name of an object in it.
+    #[must_use]
+    pub fn name(&self, object: &str) -> String {
+        format!("s3://{}/{}", self.bucket, self.key(object))
+    }
+
+    /// The objects in it, without its prefix.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Input`]: it could not be listed.
+    pub fn there(&self, reach: &Reach) -> Result<BTreeSet<String>, Failure> {
+        let listed = reach.list(&self.bucket, &self.prefix, None);
+        let listed = listed.map_err(|error| Failure::Input(format!("{}: {error}", self.name(""))))?;
+        Ok(listed.into_iter().filter_map(|object| object.key.strip_prefix(&self.prefix).map(str::to_owned)).collect())
+    }
+
+    /// Writes an object into it.
+    ///
+    /// # Errors
+    ///
+    /// Why it could not be written.
+    pub fn put(&self, reach: &Reach, object: &str, bytes: Vec<u8>) -> Result<(), String> {
+        reach.put(&self.bucket, &self.key(object), bytes)
     }
 }
 

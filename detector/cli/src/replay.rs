@@ -1,6 +1,5 @@
 //! The `replay` command: logs to alerts, or to what a change of rules would do to them.
 
-use std::path::PathBuf;
 use std::time::Instant;
 
 use secretrail_engine::alert::Alert;
@@ -10,7 +9,7 @@ use secretrail_engine::rule::RuleSet;
 use crate::args::{self, Format};
 use crate::output::{self, Out};
 use crate::settings::Settings;
-use crate::{Failure, Found, Host, Opened, close, compare, exit, find, find_in, load, reduce, report, say};
+use crate::{Failure, Found, Host, Opened, close, compare, exit, find, find_in, load, reduce, report};
 
 /// Runs the command and gives its exit code.
 ///
@@ -33,8 +32,13 @@ pub fn run(args: &args::Replay, host: &mut Host) -> Result<u8, Failure> {
     if settings.format == Format::Parquet {
         return Err(output::only_rows("replay"));
     }
-    let rules = rules(args, &args.files.rules, host)?;
-    let other = if args.compare.is_empty() { None } else { Some(self::rules(args, &args.compare, host)?) };
+    let rules = load::rules_with_warnings(&args.files, host)?;
+    let other = if args.compare.is_empty() {
+        None
+    } else {
+        let files = args::RuleFiles { rules: args.compare.clone(), vars: args.files.vars.clone() };
+        Some(load::rules_with_warnings(&files, host)?)
+    };
     let policy = load::policy(&args.policy)?;
     let mut out = Out::open(&settings)?;
     let (mut found, mut in_force) = (alerts(args, &settings, &rules, policy.as_ref(), &mut out, host)?, rules.len());
@@ -91,11 +95,4 @@ fn alerts(
 
 fn is_asked_for(args: &args::Replay, alert: &Alert) -> bool {
     alert.rule.level >= args.min_level
-}
-
-fn rules(args: &args::Replay, files: &[PathBuf], host: &mut Host) -> Result<RuleSet, Failure> {
-    let files = args::RuleFiles { rules: files.to_vec(), vars: args.files.vars.clone() };
-    let rules = load::rules(&files)?.set;
-    rules.warnings.iter().for_each(|warning| say(host, &format!("secretrail: warning: {warning}\n")));
-    Ok(rules)
 }

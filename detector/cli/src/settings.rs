@@ -19,11 +19,15 @@ use crate::{Failure, Host};
 /// A bar over the parts of a job; hidden where nobody looks.
 #[must_use]
 pub fn parts_bar(parts: u64, is_shown: bool) -> ProgressBar {
-    if !is_shown {
-        return ProgressBar::hidden();
+    if is_shown {
+        bar(parts, "{bar:30} {pos} of {len} parts, {msg}, {per_sec}, {eta} left")
+    } else {
+        ProgressBar::hidden()
     }
-    let bar = ProgressBar::with_draw_target(Some(parts), ProgressDrawTarget::stderr());
-    let template = "{bar:30} {pos} of {len} parts, {msg}, {per_sec}, {eta} left";
+}
+
+fn bar(length: u64, template: &str) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr());
     bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
     bar
 }
@@ -124,11 +128,7 @@ impl Settings {
         if !self.show_progress {
             return ProgressBar::hidden();
         }
-        let bar =
-            ProgressBar::with_draw_target(Some(objects.iter().map(Object::size).sum()), ProgressDrawTarget::stderr());
-        let template = "{bar:30} {bytes} of {total_bytes}, {eta} left";
-        bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
-        bar
+        bar(objects.iter().map(Object::size).sum(), "{bar:30} {bytes} of {total_bytes}, {eta} left")
     }
 
     /// The style of a level.

@@ -16,7 +16,7 @@ use crate::args;
 use crate::closing::number;
 use crate::output::{Out, table};
 use crate::settings::Settings;
-use crate::{Failure, Host, close, find, load, say};
+use crate::{Failure, Host, close, find, load};
 
 const DAY: i64 = 86_400;
 
@@ -31,8 +31,7 @@ const MARKS: usize = 60;
 pub fn run(args: &args::Summary, host: &mut Host) -> Result<u8, Failure> {
     let started = Instant::now();
     let settings = Settings::plain(&args.input, &args.destination, host)?;
-    let rules = load::rules(&args.files)?.set;
-    rules.warnings.iter().for_each(|warning| say(host, &format!("secretrail: warning: {warning}\n")));
+    let rules = load::rules_with_warnings(&args.files, host)?;
     let policy = load::policy(&args.policy)?;
     let mut out = Out::open(&settings)?;
     let found = find(&settings, &rules, policy.as_ref(), host)?;

@@ -68,17 +68,7 @@ pub enum Place {
 }
 
 /// An object in S3, as a listing has it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Remote {
-    /// Bucket.
-    pub bucket: String,
-    /// Key.
-    pub key: String,
-    /// ETag, without quotes.
-    pub etag: String,
-    /// Size in bytes.
-    pub size: u64,
-}
+pub type Remote = secretrail_engine::manifest::Item;
 
 /// Says which folders are to be opened.
 pub type Opens<'o> = dyn Fn(&str) -> bool + Sync + 'o;
@@ -263,12 +253,6 @@ fn remote(bucket: &str, prefix: &str, looking: Looking<'_>, list: &List<'_>, fou
         let message = "no log files for this selection below the prefix; logs end in .json, .jsonl, .ndjson or .gz";
         found.problems.push(Problem { name: name(prefix), message: message.to_owned() });
     }
-}
-
-/// A prefix that ends where a folder does.
-#[must_use]
-pub fn with_slash(prefix: String) -> String {
-    if prefix.is_empty() || prefix.ends_with('/') { prefix } else { format!("{prefix}/") }
 }
 
 fn home(path: &ObjectPath<'_>) -> Option<(String, String)> {

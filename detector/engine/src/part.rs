@@ -183,6 +183,12 @@ impl Entry {
         report
     }
 
+    /// Where its records come from.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        Origin { object: self.name.clone(), delivered: self.delivered.map(EventTime) }
+    }
+
     /// Where KMS events were seen.
     pub fn marks(&self) -> impl Iterator<Item = CoverageMark> + '_ {
         self.coverage.iter().flat_map(|(account, region, hours)| {

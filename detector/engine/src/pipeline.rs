@@ -72,6 +72,13 @@ impl<'a> Pipeline<'a> {
         Self { rules, policy, selection, horizon_secs: HORIZON_SECS, memory: Memory::default(), threads: 1 }
     }
 
+    /// The time to settle at, by the clock and the latest delivery. Logs from the future come from a wrong clock: then they
+    /// are the only clock there is.
+    #[must_use]
+    pub fn time(&self, clock: EventTime, newest: Option<EventTime>) -> EventTime {
+        newest.filter(|newest| *newest > clock).map_or(clock, |newest| newest.plus(self.horizon_secs))
+    }
+
     /// Takes a whole history in one go: everything that was delivered up to the horizon before `now` is settled.
     ///
     /// # Errors
@@ -80,7 +87,8 @@ impl<'a> Pipeline<'a> {
     pub async fn run<S: StateStore>(&self, store: &S, harvest: Harvest, now: EventTime) -> Result<Outcome, StateError> {
         let mut outcome = Outcome::default();
         let mut drafts = Drafts::default();
-        self.take_in(store, harvest, None, &mut drafts, &mut outcome.report).await?;
+        let ends = self.look_at(store, harvest, None, &mut drafts, &mut outcome.report).await?;
+        store.put_loose_ends(ends, EventTime(i64::MIN)).await?;
         self.settle_due(store, now, usize::MAX, drafts, &mut outcome).await?;
         Ok(outcome)
     }
@@ -98,7 +106,8 @@ impl<'a> Pipeline<'a> {
     ) -> Result<Outcome, StateError> {
         let mut outcome = Outcome::default();
         let mut drafts = Drafts::default();
-        self.take_in(store, harvest, Some(now), &mut drafts, &mut outcome.report).await?;
+        let ends = self.look_at(store, harvest, Some(now), &mut drafts, &mut outcome.report).await?;
+        store.put_loose_ends(ends, now).await?;
         self.create(store, drafts, now, &mut outcome).await?;
         Ok(outcome)
     }
@@ -120,21 +129,8 @@ impl<'a> Pipeline<'a> {
         Ok((outcome, some))
     }
 
-    /// Writes down what a batch holds, and asks the rules that need no settling. Without a time of arrival, everything is
-    /// here, and is settled next.
-    async fn take_in<S: StateStore>(
-        &self,
-        store: &S,
-        harvest: Harvest,
-        arrived: Option<EventTime>,
-        drafts: &mut Drafts,
-        report: &mut Report,
-    ) -> Result<(), StateError> {
-        let ends = self.look_at(store, harvest, arrived, drafts, report).await?;
-        store.put_loose_ends(ends, arrived.unwrap_or(EventTime(i64::MIN))).await
-    }
-
-    /// The same, but the loose ends are given and not written down.
+    /// Writes down what a batch holds, except its loose ends, which are given, and asks the rules that need no settling. Without
+    /// a time of arrival, everything is here, and is settled next.
     async fn look_at<S: StateStore>(
         &self,
         store: &S,

@@ -8,8 +8,8 @@ use secretrail_engine::manifest::{self, Batch, Manifest, ManifestError};
 
 use crate::Failure;
 use crate::closing::number;
-use crate::remote::Reach;
-use crate::walk::{Object, Objects, Place, Problem, Remote, bucket_and_prefix, with_slash};
+use crate::remote::{Prefix, Reach};
+use crate::walk::{Object, Objects, Place, Problem, Remote};
 
 /// Missing parts that are named one by one.
 const NAMED: usize = 10;
@@ -18,52 +18,34 @@ const NAMED: usize = 10;
 const EXECUTION: &str = "execution.arn";
 
 /// Where a job is.
-pub(crate) struct JobPlace {
-    pub(crate) bucket: String,
-    /// With its slash; empty for none.
-    pub(crate) prefix: String,
-}
+pub(crate) struct JobPlace(pub(crate) Prefix);
 
 impl JobPlace {
     /// A job at `s3://bucket/prefix/`, or the manifest in it.
     pub(crate) fn of(path: &Path) -> Result<Self, Failure> {
-        let name = path.display();
-        let (bucket, prefix) = bucket_and_prefix(path)
-            .filter(|(bucket, _)| !bucket.is_empty())
-            .ok_or_else(|| Failure::Usage(format!("{name}: a job is in S3; write s3://bucket/prefix/")))?;
-        let prefix = prefix.strip_suffix(manifest::NAME).map(str::to_owned).unwrap_or(prefix);
-        Ok(Self { bucket, prefix: with_slash(prefix) })
-    }
-
-    /// The name of an object of the job.
-    pub(crate) fn name(&self, object: &str) -> String {
-        format!("s3://{}/{}{object}", self.bucket, self.prefix)
+        let is_manifest = path.file_name().is_some_and(|name| name == manifest::NAME);
+        let folder = path.to_str().filter(|_| is_manifest).and_then(|path| path.strip_suffix(manifest::NAME));
+        let prefix = Prefix::of(folder.map_or(path, Path::new)).filter(|prefix| !prefix.bucket.is_empty());
+        let told = || Failure::Usage(format!("{}: a job is in S3; write s3://bucket/prefix/", path.display()));
+        prefix.map(Self).ok_or_else(told)
     }
 
     pub(crate) fn put(&self, reach: &Reach, object: &str, text: String) -> Result<(), Failure> {
-        let put = reach.put(&self.bucket, &format!("{}{object}", self.prefix), text.into_bytes());
-        put.map_err(|message| Failure::Output { name: self.name(object), error: std::io::Error::other(message) })
+        let put = self.0.put(reach, object, text.into_bytes());
+        put.map_err(|message| Failure::Output { name: self.0.name(object), error: std::io::Error::other(message) })
     }
 
     /// The text of an object, as it is now.
     fn text(&self, reach: &Reach, object: &str) -> Result<String, Failure> {
-        let failure = |message: String| Failure::Input(format!("{}: {message}", self.name(object)));
-        let key = format!("{}{object}", self.prefix);
-        let remote = Remote { bucket: self.bucket.clone(), key, etag: String::new(), size: 0 };
+        let failure = |message: String| Failure::Input(format!("{}: {message}", self.0.name(object)));
+        let remote = Remote { bucket: self.0.bucket.clone(), key: self.0.key(object), etag: String::new(), size: 0 };
         let bytes = reach.fetch(&remote).map_err(failure)?;
         String::from_utf8(bytes).map_err(|error| failure(error.to_string()))
     }
 
     pub(crate) fn manifest(&self, reach: &Reach) -> Result<Manifest, Failure> {
         let text = self.text(reach, manifest::NAME)?;
-        Manifest::read(&text).map_err(|error| Failure::Input(format!("{}: {error}", self.name(manifest::NAME))))
-    }
-
-    /// Names of the objects of the job, without its prefix.
-    pub(crate) fn there(&self, reach: &Reach) -> Result<BTreeSet<String>, Failure> {
-        let listed = reach.list(&self.bucket, &self.prefix, None);
-        let listed = listed.map_err(|error| Failure::Input(format!("{}: {error}", self.name(""))))?;
-        Ok(listed.into_iter().filter_map(|object| object.key.strip_prefix(&self.prefix).map(str::to_owned)).collect())
+        Manifest::read(&text).map_err(|error| Failure::Input(format!("{}: {error}", self.0.name(manifest::NAME))))
     }
 
     /// The last execution that was started; `None` before the first.
@@ -137,7 +119,7 @@ fn file_name(name: &str) -> &str {
     name.rsplit('/').next().unwrap_or(name)
 }
 
-/// Whether a place is in S3.
+/// The object in S3; `None` for any other.
 pub(crate) fn remote(object: &Object) -> Option<&Remote> {
     match &object.place {
         Place::S3(remote) => Some(remote),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use ahash::{HashMap, HashSet};
 
 use super::drafts::{Drafts, Touched};
-use super::settle::{copy_key, has_copies, scene};
+use super::settle::{copy_key, has_copies, keep_best, scene};
 use super::{Outcome, Pipeline, since};
 use crate::access::Access;
 use crate::alert::{Alert, AlertId};
@@ -27,7 +27,9 @@ use crate::time::EventTime;
 /// A history that is taken in slice by slice.
 pub struct History<'p, 'a> {
     pipeline: &'p Pipeline<'a>,
-    now: EventTime,
+    clock: EventTime,
+    /// The latest delivery, as far as it is known.
+    newest: Option<EventTime>,
     store: MemoryStore,
     drafts: Drafts,
     scenes: HashMap<SceneKey, Open>,
@@ -41,12 +43,13 @@ pub struct History<'p, 'a> {
 }
 
 impl<'p, 'a> History<'p, 'a> {
-    /// A history that ends `now`: what was delivered within the horizon before it stays pending.
+    /// A history that ends now, by this clock: what was delivered within the horizon before it stays pending.
     #[must_use]
-    pub fn new(pipeline: &'p Pipeline<'a>, now: EventTime) -> Self {
+    pub fn new(pipeline: &'p Pipeline<'a>, clock: EventTime) -> Self {
         Self {
             pipeline,
-            now,
+            clock,
+            newest: None,
             store: MemoryStore::default(),
             drafts: Drafts::default(),
             scenes: HashMap::default(),
@@ -57,12 +60,14 @@ impl<'p, 'a> History<'p, 'a> {
         }
     }
 
-    /// Remembers where KMS events were seen, in all of the history: before the first slice.
+    /// Remembers where KMS events were seen, and the latest delivery, in all of the history: before the first slice, in
+    /// as many calls as it takes.
     ///
     /// # Errors
     ///
     /// None: memory does not fail.
-    pub async fn mark(&mut self, coverage: HashSet<CoverageMark>) -> Result<(), StateError> {
+    pub async fn mark(&mut self, coverage: HashSet<CoverageMark>, newest: Option<EventTime>) -> Result<(), StateError> {
+        self.newest = self.newest.max(newest);
         if self.pipeline.rules.asks_for_seen() {
             self.store.put_seen(since(&[], &coverage), self.pipeline.memory).await?;
         }
@@ -80,10 +85,7 @@ impl<'p, 'a> History<'p, 'a> {
         let ends = self.pipeline.look_at(&self.store, slice, None, &mut self.drafts, &mut outcome.report).await?;
         for end in ends {
             if has_copies(&end) {
-                let best = self.best.entry(copy_key(&end)).or_insert_with(|| end.clone());
-                if end.observation.head().preference() > best.observation.head().preference() {
-                    *best = end.clone();
-                }
+                keep_best(&mut self.best, end.clone());
             }
             self.scenes.entry(end.scene.clone()).or_insert_with(Open::new).ends.push(end);
         }
@@ -143,7 +145,7 @@ impl<'p, 'a> History<'p, 'a> {
     }
 
     fn due(&self) -> EventTime {
-        self.now.plus(-self.pipeline.horizon_secs)
+        self.pipeline.time(self.clock, self.newest).plus(-self.pipeline.horizon_secs)
     }
 
     /// Joins what is complete.

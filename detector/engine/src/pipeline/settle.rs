@@ -1,5 +1,7 @@
 //! Loose ends to accesses: of copies the best, joined within their scenes, and what is missing decided.
 
+use std::collections::hash_map::Entry;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use ahash::{HashMap, HashSet};
@@ -122,15 +124,25 @@ impl Copied {
     }
 }
 
+/// Keeps a copy of an event unless a better one is known.
+pub(super) fn keep_best<E: Deref<Target = LooseEnd>>(best: &mut HashMap<(u8, Text), E>, end: E) {
+    match best.entry(copy_key(&end)) {
+        Entry::Occupied(mut known)
+            if end.observation.head().preference() > known.get().observation.head().preference() =>
+        {
+            known.insert(end);
+        }
+        Entry::Occupied(_) => {}
+        Entry::Vacant(place) => {
+            place.insert(end);
+        }
+    }
+}
+
 /// Of the copies of each event, the one to keep.
 fn best_copies(around: &[Vec<Arc<LooseEnd>>], twins: &[Arc<LooseEnd>]) -> HashMap<(u8, Text), LooseEndId> {
     let mut best: HashMap<(u8, Text), &LooseEnd> = HashMap::default();
-    for end in around.iter().flatten().chain(twins) {
-        let known = best.entry(copy_key(end)).or_insert(end);
-        if end.observation.head().preference() > known.observation.head().preference() {
-            *known = end;
-        }
-    }
+    around.iter().flatten().chain(twins).for_each(|end| keep_best(&mut best, &**end));
     best.into_iter().map(|(key, end)| (key, end.id.clone())).collect()
 }
 
