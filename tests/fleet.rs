@@ -241,6 +241,15 @@ fn what_goes_wrong_with_a_job_is_said_and_can_be_mended() {
     assert_eq!(watched.code, 0, "{}{}", watched.stdout, watched.stderr);
     let again = fleet.run(&run);
     assert!(again.code == 0 && again.stdout.contains("replay s3://work/jobs/one/"), "{}{}", again.stdout, again.stderr);
+    // Long afterwards the execution is forgotten, and the parts are there.
+    let key = "work/jobs/one/execution.arn";
+    let arn = s3(url, "GET", &format!("/{key}"), Vec::new()).text();
+    fleet.put(key, arn.trim().replace("secretrail-2", "secretrail-1").into_bytes());
+    for args in [&["fleet", "status", job][..], &run] {
+        let printed = fleet.run(args);
+        let all_there = printed.stdout.starts_with("parts") && printed.stdout.contains("100 % of the bytes");
+        assert!(printed.code == 0 && all_there, "{args:?}: {}{}", printed.stdout, printed.stderr);
+    }
 }
 
 #[test]

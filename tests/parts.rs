@@ -1,6 +1,7 @@
 //! Observation parts in place of the logs they were made of: the same bytes out of every command, and clear words about
 //! parts that cannot stand for their logs. And checkpoints, which are parts.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -155,6 +156,40 @@ fn parts_that_cannot_stand_for_their_logs_are_refused() {
     write_gz(part, b"{\"schema\":\"secretrail.observations/9\"}\n");
     let other = secretrail(&["accesses", path, "-q"]);
     assert!(other.code == 3 && other.stderr.contains("it reads secretrail.observations/1"), "{}", other.stderr);
+}
+
+#[test]
+fn parts_that_cannot_be_read_in_the_order_of_times_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let parts = folder.path().join("parts");
+    extract(LOGS, &parts, &["--part-size", "4K"]);
+    let path = parts.to_str().unwrap();
+    let whole = secretrail(&["accesses", path, "-f", "jsonl", "-q"]);
+    // Two parts in one file, as `cat` makes them.
+    let [first, second] = [0, 1].map(|index| files(&parts)[index].clone());
+    let bytes = std::fs::read(&first).unwrap();
+    std::fs::write(&first, [bytes.clone(), std::fs::read(&second).unwrap()].concat()).unwrap();
+    std::fs::remove_file(&second).unwrap();
+    let several = secretrail(&["accesses", path, "-f", "jsonl", "-q"]);
+    let name = first.file_name().unwrap().to_str().unwrap();
+    assert!(several.code == 3 && several.stderr.contains(name), "{}", several.stderr);
+    assert!(several.stderr.contains("holds more than one part") && several.stderr.contains("-f json"));
+    assert!(several.stdout.lines().count() < whole.stdout.lines().count(), "and what was not read is not made up");
+    // The form that it names takes them all.
+    let rows = |printed: &Printed| printed.stdout.matches("\"outcome\"").count();
+    let all = secretrail(&["accesses", path, "-f", "json", "-q"]);
+    assert_eq!((all.code, rows(&all)), (0, rows(&whole)), "{}", all.stderr);
+    // Records in another order than that of their times.
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(&bytes[..]).read_to_string(&mut text).unwrap();
+    let mut lines: Vec<&str> = text.lines().collect();
+    let is_record = |line: &&str| line.starts_with("{\"of\"");
+    let (start, end) = (lines.iter().position(is_record).unwrap(), lines.iter().rposition(is_record).unwrap());
+    assert!(end > start);
+    lines[start..=end].reverse();
+    write_gz(&first, (lines.join("\n") + "\n").as_bytes());
+    let unsorted = secretrail(&["accesses", path, "-f", "jsonl", "-q"]);
+    assert!(unsorted.code == 3 && unsorted.stderr.contains("order of their times"), "{}", unsorted.stderr);
 }
 
 /// Gzip that breaks off.

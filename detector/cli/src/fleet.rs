@@ -126,7 +126,7 @@ fn start(args: &Run, host: &mut Host) -> Result<u8, Failure> {
     let mut last = match place.execution(&reach, &there)? {
         Some(arn) => {
             let progress = reach.execution(&arn).map_err(Failure::Input)?;
-            (progress.state == State::Runs).then_some((arn, progress))
+            progress.filter(|progress| progress.state == State::Runs).map(|progress| (arn, progress))
         }
         None => None,
     };
@@ -175,7 +175,7 @@ fn rows(manifest: &Manifest, missing: &[&Batch], place: &JobPlace) -> Vec<String
 fn watch(reach: &Reach, arn: &str, bar: &ProgressBar) -> Result<Progress, String> {
     let before = bar.position();
     loop {
-        let progress = reach.execution(arn)?;
+        let progress = reach.execution(arn)?.ok_or_else(|| format!("{arn}: there is no such execution any more"))?;
         bar.set_position(before + progress.done);
         bar.set_message(format!("{} failed", progress.failed));
         if progress.state != State::Runs {
@@ -190,7 +190,8 @@ fn status(args: &Job, host: &mut Host) -> Result<u8, Failure> {
     let manifest = place.manifest(&reach)?;
     let there = place.0.there(&reach)?;
     let arn = place.execution(&reach, &there)?;
-    let progress = arn.as_ref().map(|arn| reach.execution(arn)).transpose().map_err(Failure::Input)?;
+    let look = |arn: &String| reach.execution(arn).transpose();
+    let progress = arn.as_ref().and_then(look).transpose().map_err(Failure::Input)?;
     told(&place, &manifest, &reach, arn.as_deref().zip(progress.as_ref()), args.quiet, host)
 }
 

@@ -152,7 +152,7 @@ impl Reach {
     /// # Errors
     ///
     /// Why it could not be looked up.
-    pub fn execution(&self, arn: &str) -> Result<Progress, String> {
+    pub fn execution(&self, arn: &str) -> Result<Option<Progress>, String> {
         self.client()?.execution(arn)
     }
 
@@ -254,6 +254,7 @@ mod with_sdk {
     use aws_config::{BehaviorVersion, Region, SdkConfig};
     use aws_sdk_s3::config::Builder;
     use aws_sdk_s3::error::DisplayErrorContext;
+    use aws_sdk_sfn::types::ExecutionStatus;
     use secretrail_aws::retry::Retry;
     use secretrail_aws::s3::{ObjectRef, S3Source};
     use tokio::runtime::{Builder as RuntimeBuilder, Runtime};
@@ -369,18 +370,22 @@ mod with_sdk {
             Ok(started.execution_arn)
         }
 
-        /// How far an execution is.
+        /// How far an execution is; `None` when it is not known any more: Step Functions forgets executions 90 days after
+        /// their end (AWS, "Quotas for state executions").
         ///
         /// # Errors
         ///
         /// Why it could not be looked up.
-        pub fn execution(&self, arn: &str) -> Result<Progress, String> {
-            use aws_sdk_sfn::types::ExecutionStatus;
-
+        pub fn execution(&self, arn: &str) -> Result<Option<Progress>, String> {
             let client = aws_sdk_sfn::Client::new(&self.config);
             let look = async {
-                let told = client.describe_execution().execution_arn(arn).send().await;
-                let told = told.map_err(|error| format!("{arn}: {}", DisplayErrorContext(error)))?;
+                let told = match client.describe_execution().execution_arn(arn).send().await {
+                    Ok(told) => told,
+                    Err(error) if error.as_service_error().is_some_and(|e| e.is_execution_does_not_exist()) => {
+                        return Ok(None);
+                    }
+                    Err(error) => return Err(format!("{arn}: {}", DisplayErrorContext(error))),
+                };
                 // An execution that has not come to its map has no run of it yet.
                 let runs = client.list_map_runs().execution_arn(arn).send().await;
                 let runs = runs.map_err(|error| format!("{arn}: {}", DisplayErrorContext(error)))?.map_runs;
@@ -391,9 +396,9 @@ mod with_sdk {
                     }
                     None => None,
                 };
-                Ok::<_, String>((told, counts))
+                Ok(Some((told, counts)))
             };
-            let (told, counts) = self.runtime.block_on(look)?;
+            let Some((told, counts)) = self.runtime.block_on(look)? else { return Ok(None) };
             let state = match told.status {
                 ExecutionStatus::Running | ExecutionStatus::PendingRedrive => State::Runs,
                 ExecutionStatus::Succeeded => State::Succeeded,
@@ -402,13 +407,13 @@ mod with_sdk {
             let why: Vec<String> = [told.error, told.cause].into_iter().flatten().collect();
             let of = |count: Option<i64>| count.and_then(|count| u64::try_from(count).ok()).unwrap_or(0);
             let counts = counts.as_ref();
-            Ok(Progress {
+            Ok(Some(Progress {
                 state,
                 done: of(counts.map(|counts| counts.succeeded)),
                 failed: of(counts.map(|counts| counts.failed)),
                 all: of(counts.map(|counts| counts.total)),
                 why: (!why.is_empty()).then(|| why.join(": ")),
-            })
+            }))
         }
 
         /// The bytes of an object, as it was listed, and the signature that CloudTrail put into its metadata.
@@ -491,7 +496,7 @@ mod without_sdk {
         /// # Errors
         ///
         /// Always.
-        pub fn execution(&self, _: &str) -> Result<Progress, String> {
+        pub fn execution(&self, _: &str) -> Result<Option<Progress>, String> {
             Err(MISSING.to_owned())
         }
 
