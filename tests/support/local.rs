@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use tempfile::TempDir;
+
 /// DynamoDB alone; starts in milliseconds.
 const DYNOXIDE: &str = "1.2.1";
 const DYNOXIDE_SHA256: &str = "80e1ed33e33ec33c7bdcb1779ea09678e5c6f87c5c225f44c2037d2b2ea71164";
@@ -148,6 +150,8 @@ pub struct Server {
     pub url: String,
     port: u16,
     log: PathBuf,
+    /// What it leaves behind goes with it.
+    _scratch: TempDir,
 }
 
 impl Server {
@@ -195,10 +199,12 @@ impl Server {
         let log = folder().join(format!("{name}-{port}.log"));
         let output = File::create(&log).expect("a log file can be made");
         let errors = output.try_clone().expect("it can be shared");
+        let scratch = TempDir::new().expect("a folder can be made");
+        command.env("TMPDIR", scratch.path());
         // A group of its own, so that what it starts is stopped with it.
         let child = command.process_group(0).stdin(Stdio::null()).stdout(output).stderr(errors).spawn();
         let child = child.unwrap_or_else(|error| panic!("{name} does not start: {error}"));
-        Self { child, url: format!("http://127.0.0.1:{port}"), port, log }
+        Self { child, url: format!("http://127.0.0.1:{port}"), port, log, _scratch: scratch }
     }
 
     fn wait(&mut self, request: &str, expected: &str) {
