@@ -25,6 +25,10 @@ pub enum Method {
 }
 
 impl Method {
+    /// Every method.
+    pub const ALL: [Self; 6] =
+        [Self::Api, Self::Batch, Self::ByPath, Self::History, Self::DirectDecrypt, Self::DecryptOnly];
+
     /// The name in JSON and rules.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -55,6 +59,9 @@ pub enum DecryptStatus {
 }
 
 impl DecryptStatus {
+    /// Every status.
+    pub const ALL: [Self; 5] = [Self::Paired, Self::Absent, Self::Unknown, Self::Pending, Self::NotExpected];
+
     /// The name in JSON and rules.
     #[must_use]
     pub fn as_str(self) -> &'static str {

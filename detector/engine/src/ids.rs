@@ -56,6 +56,9 @@ pub enum Store {
 }
 
 impl Store {
+    /// Both stores.
+    pub const ALL: [Self; 2] = [Self::SecretsManager, Self::Ssm];
+
     /// The name in JSON and rules.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -13,6 +13,7 @@ pub mod gunzip;
 pub mod split;
 
 pub mod ids;
+mod named;
 pub mod wire;
 
 pub mod principal;

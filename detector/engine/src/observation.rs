@@ -23,6 +23,9 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Every outcome.
+    pub const ALL: [Self; 3] = [Self::Success, Self::Denied, Self::Failed];
+
     /// The name in JSON and rules.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -48,6 +51,9 @@ pub enum SourceKind {
 }
 
 impl SourceKind {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::Ip, Self::Service, Self::Internal, Self::Unknown];
+
     /// The name in JSON and rules.
     #[must_use]
     pub fn as_str(self) -> &'static str {

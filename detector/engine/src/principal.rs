@@ -21,6 +21,9 @@ pub enum PrincipalKind {
 }
 
 impl PrincipalKind {
+    /// Every kind.
+    pub const ALL: [Self; 5] = [Self::Human, Self::Workload, Self::Service, Self::Root, Self::Unknown];
+
     /// The name in JSON and rules.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -22,6 +22,7 @@ use crate::alert::Evidence;
 use crate::document::scalar_text;
 use crate::extract::Wanted;
 use crate::ids::Text;
+use crate::named::named;
 use crate::rule::needs::NeededCalls;
 use crate::state::{Fact, WindowKey};
 
@@ -67,8 +68,8 @@ impl FromStr for Level {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let known = Self::ALL.into_iter().find(|l| l.as_str() == text);
-        known.ok_or_else(|| format!("`{text}` is not a level; use informational, low, medium, high or critical"))
+        named(&Self::ALL, Self::as_str, text)
+            .ok_or_else(|| format!("`{text}` is not a level; use informational, low, medium, high or critical"))
     }
 }
 

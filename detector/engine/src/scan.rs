@@ -492,15 +492,13 @@ fn looked_up(unit: &[u8]) -> Option<String> {
 ///
 /// See [`Scanner::read`].
 pub fn records(bytes: &[u8]) -> Result<Vec<String>, ReadError> {
-    records_with(bytes, |_| true)
+    let (records, read) = records_with(bytes, |_| true);
+    read.map(|()| records)
 }
 
-/// The records of an object whose bytes are wanted, as they are.
-///
-/// # Errors
-///
-/// See [`Scanner::read`].
-pub fn records_with(bytes: &[u8], wanted: impl Fn(&[u8]) -> bool) -> Result<Vec<String>, ReadError> {
+/// The records of an object whose bytes are wanted, as they are, up to where it cannot be read further, and why not: see
+/// [`Scanner::read`].
+pub fn records_with(bytes: &[u8], wanted: impl Fn(&[u8]) -> bool) -> (Vec<String>, Result<(), ReadError>) {
     let mut records = Vec::new();
     let mut keep = |piece: Piece<'_>| {
         if let Piece::Unit { bytes, .. } = piece
@@ -510,9 +508,9 @@ pub fn records_with(bytes: &[u8], wanted: impl Fn(&[u8]) -> bool) -> Result<Vec<
         }
     };
     let mut splitter = Splitter::default();
-    gunzip::inflate(bytes, &mut Scratch::default(), &mut |bytes| splitter.feed(bytes, &mut keep))?;
+    let read = gunzip::inflate(bytes, &mut Scratch::default(), &mut |bytes| splitter.feed(bytes, &mut keep));
     splitter.finish(&mut keep);
-    Ok(records)
+    (records, read)
 }
 
 /// The shared form of an object's name.

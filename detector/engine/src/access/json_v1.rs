@@ -1,81 +1,89 @@
 //! The published form of an access: `secretrail.access/1`. Frozen; a change makes a `/2`.
 //!
 //! Every key is always there; what is not known is `null`. Times are RFC 3339 in UTC. The same mirror serves JSON lines
-//! and CSV, where the objects become columns joined by dots.
+//! and CSV, where the objects become columns joined by dots. What was written can be read back.
 
-use serde::Serialize;
+use std::borrow::Cow;
+use std::sync::Arc;
 
-use super::Access;
+use serde::{Deserialize, Serialize};
+
+use super::{Access, Decrypt, DecryptStatus, Method};
+use crate::ids::{Home, SecretRef, Store, Text};
+use crate::named::named;
+use crate::observation::{Head, Kept, Outcome, Source, SourceKind};
+use crate::principal::{Principal, PrincipalKind};
+use crate::time::EventTime;
 
 /// Name and version of this form.
 pub const SCHEMA: &str = "secretrail.access/1";
 
 /// One line of the ledger.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct AccessV1<'a> {
-    schema: &'static str,
+    schema: Cow<'a, str>,
     /// Event time.
-    time: String,
+    time: Cow<'a, str>,
     /// `eventID` of the read; of the Decrypt where there is no read.
-    event_id: &'a str,
+    event_id: Cow<'a, str>,
     /// `eventName`.
-    api: &'a str,
+    api: Cow<'a, str>,
     /// `api`, `batch`, `by_path`, `history`, `direct_decrypt` or `decrypt_only`.
-    method: &'static str,
+    method: Cow<'a, str>,
     /// `recipientAccountId`.
-    account: &'a str,
+    account: Cow<'a, str>,
     /// `awsRegion`.
-    region: &'a str,
+    region: Cow<'a, str>,
     secret: SecretV1<'a>,
     principal: PrincipalV1<'a>,
     source: SourceV1<'a>,
     /// `success`, `denied` or `failed`.
-    outcome: &'static str,
+    outcome: Cow<'a, str>,
     /// The gate that denied it, as in `identity_policy` or `kms_key`.
-    denied_by: Option<&'a str>,
+    denied_by: Option<Cow<'a, str>>,
     /// `errorCode`.
-    error_code: Option<&'a str>,
+    error_code: Option<Cow<'a, str>>,
     /// Whether the caller's account is not the secret's or the trail's.
     cross_account: bool,
     decrypt: DecryptV1<'a>,
     /// Path or key of the log object.
-    object: &'a str,
+    object: Cow<'a, str>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct SecretV1<'a> {
-    store: &'static str,
-    arn: Option<&'a str>,
-    name: Option<&'a str>,
-    version_id: Option<&'a str>,
-    version_stage: Option<&'a str>,
+    store: Cow<'a, str>,
+    arn: Option<Cow<'a, str>>,
+    name: Option<Cow<'a, str>>,
+    version_id: Option<Cow<'a, str>>,
+    version_stage: Option<Cow<'a, str>>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct PrincipalV1<'a> {
-    arn: Option<&'a str>,
-    actor: Option<&'a str>,
-    r#type: Option<&'a str>,
-    kind: &'static str,
-    account: Option<&'a str>,
-    via: Option<&'a str>,
+    arn: Option<Cow<'a, str>>,
+    actor: Option<Cow<'a, str>>,
+    r#type: Option<Cow<'a, str>>,
+    kind: Cow<'a, str>,
+    account: Option<Cow<'a, str>>,
+    via: Option<Cow<'a, str>>,
     console: bool,
-    access_key_id: Option<&'a str>,
+    access_key_id: Option<Cow<'a, str>>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct SourceV1<'a> {
-    ip: Option<&'a str>,
-    kind: &'static str,
-    user_agent: Option<&'a str>,
-    vpc_endpoint: Option<&'a str>,
+    ip: Option<Cow<'a, str>>,
+    kind: Cow<'a, str>,
+    user_agent: Option<Cow<'a, str>>,
+    vpc_endpoint: Option<Cow<'a, str>>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct DecryptV1<'a> {
-    status: &'static str,
-    event_id: Option<&'a str>,
-    key_arn: Option<&'a str>,
+    status: Cow<'a, str>,
+    event_id: Option<Cow<'a, str>>,
+    key_arn: Option<Cow<'a, str>>,
     delta_secs: Option<i64>,
 }
 
@@ -84,47 +92,151 @@ impl<'a> From<&'a Access> for AccessV1<'a> {
         let Access { head, method, secret, decrypt, .. } = access;
         let principal = &head.principal;
         Self {
-            schema: SCHEMA,
-            time: head.time.to_string(),
-            event_id: &head.event_id,
-            api: &head.api,
-            method: method.as_str(),
-            account: &head.account,
-            region: &head.region,
+            schema: SCHEMA.into(),
+            time: head.time.to_string().into(),
+            event_id: (&*head.event_id).into(),
+            api: (&*head.api).into(),
+            method: method.as_str().into(),
+            account: (&*head.account).into(),
+            region: (&*head.region).into(),
             secret: SecretV1 {
-                store: secret.store.as_str(),
-                arn: secret.arn.as_deref(),
-                name: secret.name.as_deref(),
-                version_id: secret.version_id.as_deref(),
-                version_stage: secret.version_stage.as_deref(),
+                store: secret.store.as_str().into(),
+                arn: secret.arn.as_deref().map(Cow::Borrowed),
+                name: secret.name.as_deref().map(Cow::Borrowed),
+                version_id: secret.version_id.as_deref().map(Cow::Borrowed),
+                version_stage: secret.version_stage.as_deref().map(Cow::Borrowed),
             },
             principal: PrincipalV1 {
-                arn: principal.id.as_deref(),
-                actor: principal.actor.as_deref(),
-                r#type: principal.identity_type.as_deref(),
-                kind: principal.kind.as_str(),
-                account: principal.account.as_deref(),
-                via: principal.via.as_deref(),
+                arn: principal.id.as_deref().map(Cow::Borrowed),
+                actor: principal.actor.as_deref().map(Cow::Borrowed),
+                r#type: principal.identity_type.as_deref().map(Cow::Borrowed),
+                kind: principal.kind.as_str().into(),
+                account: principal.account.as_deref().map(Cow::Borrowed),
+                via: principal.via.as_deref().map(Cow::Borrowed),
                 console: principal.console,
-                access_key_id: access.head.access_key_id.as_deref(),
+                access_key_id: access.head.access_key_id.as_deref().map(Cow::Borrowed),
             },
             source: SourceV1 {
-                ip: head.source.ip.as_deref(),
-                kind: head.source.kind.as_str(),
-                user_agent: head.source.user_agent.as_deref(),
-                vpc_endpoint: head.source.vpc_endpoint.as_deref(),
+                ip: head.source.ip.as_deref().map(Cow::Borrowed),
+                kind: head.source.kind.as_str().into(),
+                user_agent: head.source.user_agent.as_deref().map(Cow::Borrowed),
+                vpc_endpoint: head.source.vpc_endpoint.as_deref().map(Cow::Borrowed),
             },
-            outcome: head.outcome.as_str(),
-            denied_by: head.denied_by.as_deref(),
-            error_code: head.error_code.as_deref(),
+            outcome: head.outcome.as_str().into(),
+            denied_by: head.denied_by.as_deref().map(Cow::Borrowed),
+            error_code: head.error_code.as_deref().map(Cow::Borrowed),
             cross_account: access.cross_account(),
             decrypt: DecryptV1 {
-                status: decrypt.status.as_str(),
-                event_id: decrypt.event_id.as_deref(),
-                key_arn: decrypt.key_arn.as_deref(),
+                status: decrypt.status.as_str().into(),
+                event_id: decrypt.event_id.as_deref().map(Cow::Borrowed),
+                key_arn: decrypt.key_arn.as_deref().map(Cow::Borrowed),
                 delta_secs: decrypt.delta_secs,
             },
-            object: &head.object,
+            object: (&*head.object).into(),
         }
+    }
+}
+
+/// Why something that looks like one of our forms is none.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}; it was changed, or written by another version")]
+pub struct Foreign(pub(crate) String);
+
+/// The value of a closed set by its name.
+pub(crate) fn known<T: Copy>(all: &[T], name: impl Fn(T) -> &'static str, text: &str) -> Result<T, Foreign> {
+    named(all, name, text).ok_or_else(|| Foreign(format!("`{text}` is not known")))
+}
+
+/// A time as every form has it.
+pub(crate) fn time(text: &str) -> Result<EventTime, Foreign> {
+    EventTime::parse(text).ok_or_else(|| Foreign(format!("`{text}` is not a time")))
+}
+
+fn some(text: &Option<Cow<'_, str>>) -> Option<Text> {
+    text.as_deref().map(Text::from)
+}
+
+impl AccessV1<'_> {
+    /// The access again. What this form does not tell is not known: raw fields, when the object was delivered, and the owner
+    /// of a secret without an ARN, which is taken to be the account of the trail.
+    ///
+    /// # Errors
+    ///
+    /// It is of another form, or has been changed.
+    pub fn read(&self) -> Result<Access, Foreign> {
+        if self.schema != SCHEMA {
+            return Err(Foreign(format!("`{}` is not {SCHEMA}", self.schema)));
+        }
+        let secret = self.secret()?;
+        let decrypt = &self.decrypt;
+        Ok(Access {
+            head: Arc::new(self.head()?),
+            method: known(&Method::ALL, Method::as_str, &self.method)?,
+            asked: secret.key(),
+            secret,
+            decrypt: Decrypt {
+                status: known(&DecryptStatus::ALL, DecryptStatus::as_str, &decrypt.status)?,
+                event_id: some(&decrypt.event_id),
+                key_arn: some(&decrypt.key_arn),
+                delta_secs: decrypt.delta_secs,
+            },
+        })
+    }
+
+    fn secret(&self) -> Result<SecretRef, Foreign> {
+        let SecretV1 { store, arn, name, version_id, version_stage } = &self.secret;
+        let store = known(&Store::ALL, Store::as_str, store)?;
+        let home = Home { partition: "aws", account: &self.account, region: &self.region };
+        let of_arn = match (store, arn) {
+            (Store::SecretsManager, Some(arn)) => SecretRef::secret(arn, home),
+            (Store::Ssm, Some(arn)) => SecretRef::parameter(arn, home),
+            (_, None) => SecretRef::unnamed(store, home),
+        };
+        Ok(SecretRef {
+            name: some(name),
+            arn: some(arn),
+            partial_name: None,
+            version_id: some(version_id),
+            version_stage: some(version_stage),
+            ..of_arn
+        })
+    }
+
+    fn head(&self) -> Result<Head, Foreign> {
+        let (principal, source, time) = (&self.principal, &self.source, time(&self.time)?);
+        Ok(Head {
+            event_id: (&*self.event_id).into(),
+            shared_id: None,
+            updated: false,
+            time,
+            api: (&*self.api).into(),
+            account: (&*self.account).into(),
+            region: (&*self.region).into(),
+            principal: Arc::new(Principal {
+                id: some(&principal.arn),
+                actor: some(&principal.actor),
+                identity_type: some(&principal.r#type),
+                kind: known(&PrincipalKind::ALL, PrincipalKind::as_str, &principal.kind)?,
+                account: some(&principal.account),
+                name: None,
+                session: None,
+                via: some(&principal.via),
+                console: principal.console,
+                principal_id: None,
+            }),
+            access_key_id: some(&principal.access_key_id),
+            source: Arc::new(Source {
+                ip: some(&source.ip),
+                kind: known(&SourceKind::ALL, SourceKind::as_str, &source.kind)?,
+                user_agent: some(&source.user_agent),
+                vpc_endpoint: some(&source.vpc_endpoint),
+            }),
+            outcome: known(&Outcome::ALL, Outcome::as_str, &self.outcome)?,
+            denied_by: some(&self.denied_by),
+            error_code: some(&self.error_code),
+            object: (&*self.object).into(),
+            delivered: time,
+            kept: Kept::default(),
+        })
     }
 }

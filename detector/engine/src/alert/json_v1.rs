@@ -1,47 +1,52 @@
 //! The published form of an alert: `secretrail.alert/1`. Frozen; a change makes a `/2`.
 //!
-//! Every key is always there. `window`, `group` and `count` are `null` for alerts about a single event.
+//! Every key is always there. `window`, `group` and `count` are `null` for alerts about a single event. What was written can be read back.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::Alert;
-use crate::access::json_v1::AccessV1;
+use super::{Alert, AlertId, Firing};
+use crate::access::json_v1::{AccessV1, Foreign, known, time};
+use crate::ids::Text;
+use crate::rule::{Level, RuleMeta};
 
 /// Name and version of this form.
 pub const SCHEMA: &str = "secretrail.alert/1";
 
 /// One alert.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct AlertV1<'a> {
-    schema: &'static str,
+    schema: Cow<'a, str>,
     /// 32 hexadecimal digits; the same for the same facts, wherever and however often they are seen.
-    id: &'a str,
+    id: Cow<'a, str>,
     rule: RuleV1<'a>,
     /// Time of the event, or the end of the window.
     time: String,
     window: Option<WindowV1>,
     /// Fields that the rule groups by, and their values.
-    group: Option<BTreeMap<&'a str, &'a str>>,
+    group: Option<BTreeMap<Cow<'a, str>, Cow<'a, str>>>,
     /// What the rule counts in the window.
     count: Option<u64>,
     /// One sentence that a person can act on.
-    summary: &'a str,
+    summary: Cow<'a, str>,
     /// `null` when the evidence comes from several.
-    account: Option<&'a str>,
-    region: Option<&'a str>,
-    principal: Option<&'a str>,
+    account: Option<Cow<'a, str>>,
+    region: Option<Cow<'a, str>>,
+    principal: Option<Cow<'a, str>>,
     /// The first hundred, ARNs where they are known.
-    secrets: Vec<&'a str>,
+    secrets: Vec<Cow<'a, str>>,
     secrets_total: usize,
     /// The first ten, in the form of the ledger.
     accesses: Vec<AccessV1<'a>>,
     accesses_total: usize,
-    false_positives: &'a [String],
-    references: &'a [String],
+    false_positives: Cow<'a, [String]>,
+    references: Cow<'a, [String]>,
     /// `true` where accesses, secrets or texts were left out or cut to keep within a limit; the key is missing otherwise.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     cut: bool,
 }
 
@@ -61,15 +66,15 @@ pub fn within(alert: &Alert, max_bytes: usize) -> String {
         .unwrap_or_default()
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct RuleV1<'a> {
-    id: &'a str,
-    title: &'a str,
-    level: &'static str,
-    tags: &'a [String],
+    id: Cow<'a, str>,
+    title: Cow<'a, str>,
+    level: Cow<'a, str>,
+    tags: Cow<'a, [String]>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct WindowV1 {
     start: String,
     end: String,
@@ -80,24 +85,100 @@ impl<'a> From<&'a Alert> for AlertV1<'a> {
         let firing = alert.firing.as_ref();
         let rule = &*alert.rule;
         Self {
-            schema: SCHEMA,
-            id: &alert.id.0,
-            rule: RuleV1 { id: &rule.id, title: &rule.title, level: rule.level.as_str(), tags: &rule.tags },
+            schema: SCHEMA.into(),
+            id: (&*alert.id.0).into(),
+            rule: RuleV1 {
+                id: (&*rule.id).into(),
+                title: (&*rule.title).into(),
+                level: rule.level.as_str().into(),
+                tags: (&*rule.tags).into(),
+            },
             time: alert.time.to_string(),
             window: firing.map(|f| WindowV1 { start: f.start.to_string(), end: f.end.to_string() }),
-            group: firing.map(|f| f.group.iter().map(|(field, value)| (&**field, &**value)).collect()),
+            group: firing
+                .map(|f| f.group.iter().map(|(field, value)| ((&**field).into(), (&**value).into())).collect()),
             count: firing.map(|f| f.count),
-            summary: &alert.summary,
-            account: alert.account.as_deref(),
-            region: alert.region.as_deref(),
-            principal: alert.principal.as_deref(),
-            secrets: alert.secrets.iter().map(|s| &**s).collect(),
+            summary: (&*alert.summary).into(),
+            account: alert.account.as_deref().map(Cow::Borrowed),
+            region: alert.region.as_deref().map(Cow::Borrowed),
+            principal: alert.principal.as_deref().map(Cow::Borrowed),
+            secrets: alert.secrets.iter().map(|s| Cow::Borrowed(&**s)).collect(),
             secrets_total: alert.secrets_total,
             accesses: alert.accesses.iter().map(|a| AccessV1::from(&**a)).collect(),
             accesses_total: alert.accesses_total,
-            false_positives: &rule.false_positives,
-            references: &rule.references,
+            false_positives: (&*rule.false_positives).into(),
+            references: (&*rule.references).into(),
             cut: false,
         }
+    }
+}
+
+/// Reads an alert that was written in this form. What the form does not tell is not known: the file of the rule, the bucket
+/// of the window, and what [`AccessV1::read`] says.
+///
+/// # Errors
+///
+/// It is of another form, or has been changed.
+pub fn read(value: Value) -> Result<Alert, Foreign> {
+    let alert: AlertV1<'_> = serde_json::from_value(value).map_err(|error| Foreign(format!("no alert: {error}")))?;
+    if alert.schema != SCHEMA {
+        return Err(Foreign(format!("`{}` is not {SCHEMA}", alert.schema)));
+    }
+    if alert.id.len() != 32 || !alert.id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(Foreign("its id is not 32 hexadecimal digits".to_owned()));
+    }
+    let texts = |list: &[Cow<'_, str>]| list.iter().map(|text| Text::from(&**text)).collect();
+    let some = |text: &Option<Cow<'_, str>>| text.as_deref().map(Text::from);
+    Ok(Alert {
+        id: AlertId((&*alert.id).into()),
+        rule: Arc::new(RuleMeta {
+            id: alert.rule.id.to_string(),
+            title: alert.rule.title.to_string(),
+            level: known(&Level::ALL, Level::as_str, &alert.rule.level)?,
+            tags: alert.rule.tags.to_vec(),
+            false_positives: alert.false_positives.to_vec(),
+            references: alert.references.to_vec(),
+            file: String::new(),
+        }),
+        time: time(&alert.time)?,
+        firing: alert.firing()?,
+        summary: alert.summary.to_string(),
+        account: some(&alert.account),
+        region: some(&alert.region),
+        principal: some(&alert.principal),
+        secrets: texts(&alert.secrets),
+        secrets_total: alert.secrets_total,
+        accesses: alert.accesses.iter().map(|access| access.read().map(Arc::new)).collect::<Result<_, _>>()?,
+        accesses_total: alert.accesses_total,
+    })
+}
+
+impl AlertV1<'_> {
+    fn firing(&self) -> Result<Option<Firing>, Foreign> {
+        let Some(((window, group), count)) = self.window.as_ref().zip(self.group.as_ref()).zip(self.count) else {
+            return Ok(None);
+        };
+        let group = group.iter().map(|(field, value)| ((&**field).into(), (&**value).into())).collect();
+        Ok(Some(Firing { group, bucket: 0, start: time(&window.start)?, end: time(&window.end)?, count }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_changed_is_refused() {
+        let told = |text: &str| read(serde_json::from_str(text).unwrap()).unwrap_err().to_string();
+        assert!(told("{}").contains("no alert"));
+        let alert = r#"{"schema":"secretrail.alert/1","id":"0123456789abcdef0123456789abcdef","rule":{"id":"r","title":"t",
+            "level":"high","tags":[]},"time":"2026-03-02T10:00:00Z","window":null,"group":null,"count":null,"summary":"s",
+            "account":null,"region":null,"principal":null,"secrets":[],"secrets_total":0,"accesses":[],"accesses_total":0,
+            "false_positives":[],"references":[]}"#;
+        assert_eq!(read(serde_json::from_str(alert).unwrap()).unwrap().rule.level, Level::High);
+        assert!(told(&alert.replace("alert/1", "alert/2")).contains("`secretrail.alert/2` is not secretrail.alert/1"));
+        assert!(told(&alert.replace("89abcdef0", "89abcdef\\u001b")).contains("32 hexadecimal digits"));
+        assert!(told(&alert.replace("\"high\"", "\"huge\"")).contains("`huge` is not known"));
+        assert!(told(&alert.replace("T10:00:00Z", "")).contains("`2026-03-02` is not a time"));
     }
 }

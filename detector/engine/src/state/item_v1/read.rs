@@ -9,6 +9,7 @@ use super::{
 use crate::access::{Access, Decrypt, DecryptStatus, Method};
 use crate::alert::{Alert, AlertId, Evidence, Firing};
 use crate::ids::{SecretRef, Store};
+use crate::named::named;
 use crate::observation::{Ask, Head, Kept, KeyUse, Observation, Outcome, SecretChange, SecretRead, Source, SourceKind};
 use crate::principal::{Principal, PrincipalKind};
 use crate::rule::{Level, RuleMeta};
@@ -56,22 +57,13 @@ impl Reader {
     }
 
     fn access(&self, access: AccessV1) -> Result<Arc<Access>, ItemError> {
-        let methods =
-            [Method::Api, Method::Batch, Method::ByPath, Method::History, Method::DirectDecrypt, Method::DecryptOnly];
-        let statuses = [
-            DecryptStatus::Paired,
-            DecryptStatus::Absent,
-            DecryptStatus::Unknown,
-            DecryptStatus::Pending,
-            DecryptStatus::NotExpected,
-        ];
         Ok(Arc::new(Access {
             head: self.head(access.head)?,
-            method: named(&methods, Method::as_str, &access.method)?,
+            method: known(&Method::ALL, Method::as_str, &access.method)?,
             secret: self.secret(access.secret)?,
             asked: self.secret(access.asked)?.key(),
             decrypt: Decrypt {
-                status: named(&statuses, DecryptStatus::as_str, &access.status)?,
+                status: known(&DecryptStatus::ALL, DecryptStatus::as_str, &access.status)?,
                 event_id: access.decrypt,
                 key_arn: access.key_arn,
                 delta_secs: access.delta_secs,
@@ -128,7 +120,7 @@ impl Reader {
             rule: Arc::new(RuleMeta {
                 id: rule.id.clone(),
                 title: rule.title.clone(),
-                level: named(&Level::ALL, Level::as_str, &rule.level)?,
+                level: known(&Level::ALL, Level::as_str, &rule.level)?,
                 tags: rule.tags.clone(),
                 false_positives: rule.false_positives.clone(),
                 references: rule.references.clone(),
@@ -159,21 +151,13 @@ fn at<T: Clone>(table: &[T], index: usize) -> Result<T, ItemError> {
 }
 
 /// The value of a closed set by its name.
-fn named<T: Copy>(all: &[T], name: impl Fn(T) -> &'static str, text: &str) -> Result<T, ItemError> {
-    let known = all.iter().copied().find(|value| name(*value) == text);
-    known.ok_or_else(|| ItemError(format!("`{text}` is not known")))
+fn known<T: Copy>(all: &[T], name: impl Fn(T) -> &'static str, text: &str) -> Result<T, ItemError> {
+    named(all, name, text).ok_or_else(|| ItemError(format!("`{text}` is not known")))
 }
 
 fn principal(p: PrincipalV1) -> Result<Arc<Principal>, ItemError> {
-    let kinds = [
-        PrincipalKind::Human,
-        PrincipalKind::Workload,
-        PrincipalKind::Service,
-        PrincipalKind::Root,
-        PrincipalKind::Unknown,
-    ];
     Ok(Arc::new(Principal {
-        kind: named(&kinds, PrincipalKind::as_str, &p.kind)?,
+        kind: known(&PrincipalKind::ALL, PrincipalKind::as_str, &p.kind)?,
         id: p.id,
         actor: p.actor,
         identity_type: p.identity_type,
@@ -187,14 +171,13 @@ fn principal(p: PrincipalV1) -> Result<Arc<Principal>, ItemError> {
 }
 
 fn source(s: SourceV1) -> Result<Arc<Source>, ItemError> {
-    let kinds = [SourceKind::Ip, SourceKind::Service, SourceKind::Internal, SourceKind::Unknown];
-    let kind = named(&kinds, SourceKind::as_str, &s.kind)?;
+    let kind = known(&SourceKind::ALL, SourceKind::as_str, &s.kind)?;
     Ok(Arc::new(Source { ip: s.ip, kind, user_agent: s.user_agent, vpc_endpoint: s.vpc_endpoint }))
 }
 
 fn secret(s: SecretV1) -> Result<SecretRef, ItemError> {
     Ok(SecretRef {
-        store: named(&[Store::SecretsManager, Store::Ssm], Store::as_str, &s.store)?,
+        store: known(&Store::ALL, Store::as_str, &s.store)?,
         partition: s.partition,
         account: s.account,
         region: s.region,
@@ -218,7 +201,7 @@ fn head(h: HeadV1, principals: &[Arc<Principal>], sources: &[Arc<Source>]) -> Re
         principal: at(principals, h.principal)?,
         access_key_id: h.access_key_id,
         source: at(sources, h.source)?,
-        outcome: named(&[Outcome::Success, Outcome::Denied, Outcome::Failed], Outcome::as_str, &h.outcome)?,
+        outcome: known(&Outcome::ALL, Outcome::as_str, &h.outcome)?,
         denied_by: h.denied_by,
         error_code: h.error_code,
         object: h.object,
