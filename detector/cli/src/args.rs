@@ -44,6 +44,9 @@ pub enum Command {
     )]
     Verify(Verify),
     /// One alert with everything behind it: what was counted, the raw records, and where to look next.
+    ///
+    /// A path may also be a file of alerts, as `replay -f jsonl` writes them, or `-` for alerts on standard input. Then the
+    /// alert is what stands there, rules and policy of that time are not needed, and logs are only searched for its records.
     #[command(after_help = EXIT_CODES)]
     Explain(Explain),
     /// Keep what concerns secrets, a hundredth of the bytes, as observation parts that every command reads in place of the logs.

@@ -1,22 +1,30 @@
-//! `explain`: one alert with everything behind it. The logs are read twice: once for the alerts, once for the raw records.
+//! `explain`: one alert with everything behind it. It comes from a file of alerts, or from the logs, which are then read
+//! twice: once for the alerts, once for the raw records.
+
+mod written;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::BufReader;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 use flate2::bufread::MultiGzDecoder;
 use secretrail_engine::alert::{Alert, text};
 use secretrail_engine::part::{PartError, PartReader};
+use secretrail_engine::rule::{RuleMeta, RuleSet};
 use secretrail_engine::scan::records_with;
 use secretrail_engine::{neutral, parallel};
 use serde_json::Value;
 
+use self::written::Paths;
 use crate::output::Out;
+use crate::read::readers;
 use crate::remote::Reach;
 use crate::settings::Settings;
-use crate::walk::Object;
-use crate::{Failure, Host, args, close, find, load};
+use crate::walk::{Object, Problem};
+use crate::{Failure, Host, Opened, args, close, closing, exit, find, load, say};
 
 /// Seconds around an alert in which to look next.
 const AROUND: i64 = 3_600;
@@ -28,24 +36,56 @@ const AROUND: i64 = 3_600;
 /// [`Failure`].
 pub fn run(args: &args::Explain, host: &mut Host) -> Result<u8, Failure> {
     let started = Instant::now();
-    let settings = Settings::plain(&args.input, &args.destination, host)?;
-    if settings.reads_stdin() {
-        let message =
-            "explain reads the logs twice, and standard input can be read only once; write it to a file first";
-        return Err(Failure::Usage(message.to_owned()));
-    }
+    let mut settings = Settings::plain(&args.input, &args.destination, host)?;
     let rules = load::rules(&args.files)?.set;
+    let paths = Paths::sort(&settings.paths, &mut *host.stdin)?;
+    settings.paths = paths.logs;
+    if let Some(alerts) = paths.alerts {
+        return from_file(&alerts, args, settings, &rules, host);
+    }
     let policy = load::policy(&args.policy)?;
     let mut out = Out::open(&settings)?;
     let found = find(&settings, &rules, policy.as_ref(), host)?;
-    let alert = one(&found.alerts, &args.alert)?;
-    let ids = events(alert);
-    let records = parallel::map(settings.threads, &found.objects, |object| raw(object, &ids, &found.reach));
-    let mut records: Vec<(String, String)> = records.into_iter().flatten().collect();
-    records.sort_by_cached_key(|(object, record)| (time(record), object.clone(), record.clone()));
-    out.raw(&told(alert, &args.input, &records))?;
+    let alert = match one(&found.alerts, &args.alert) {
+        Ok(alert) => alert,
+        Err(failure) => {
+            // What could not be read may be why.
+            say(host, &closing::problems(&found.problems));
+            return Err(failure);
+        }
+    };
+    // What cannot be read was told by the first reading.
+    let (records, _) = records(alert, &found.objects, settings.threads, &found.reach);
+    out.raw(&told(alert, &settings.paths, &records))?;
     out.finish(host)?;
     Ok(close(&settings, &found, started, Some(rules.len()), host))
+}
+
+/// Explains an alert that was written before. Logs are searched for its records only: neither rules nor policy need be those
+/// of that time.
+fn from_file(
+    alerts: &[Alert],
+    args: &args::Explain,
+    mut settings: Settings,
+    rules: &RuleSet,
+    host: &mut Host,
+) -> Result<u8, Failure> {
+    let mut alert = one(alerts, &args.alert)?.clone();
+    let known = rules.metas().find(|meta| meta.id == alert.rule.id);
+    let file = known.map_or_else(|| "not among the rules in use; name it with -r".to_owned(), |meta| meta.file.clone());
+    alert.rule = Arc::new(RuleMeta { file, ..RuleMeta::clone(&alert.rule) });
+    let first = alert.accesses.first().map_or(alert.time, |access| access.head.time);
+    settings.selection.from.get_or_insert(first.plus(-AROUND));
+    settings.selection.to.get_or_insert(alert.time.plus(AROUND));
+    let mut out = Out::open(&settings)?;
+    let Opened { reach, objects } = Opened::new(&settings)?;
+    let (records, mut problems) = records(&alert, &objects.objects, settings.threads, &reach);
+    problems.extend(objects.problems);
+    problems.sort();
+    out.raw(&told(&alert, &settings.paths, &records))?;
+    out.finish(host)?;
+    say(host, &closing::problems(&problems));
+    Ok(if problems.is_empty() { exit::DONE } else { exit::INPUT })
 }
 
 /// The alert that is meant.
@@ -57,7 +97,7 @@ fn one<'a>(alerts: &'a [Alert], id: &str) -> Result<&'a Alert, Failure> {
         (None, _) => {
             let count = alerts.len();
             let message = format!(
-                "{id}: not among the {count} alerts of these logs; rules, policy and logs must be those that raised it"
+                "{id}: not among the {count} alerts of these files; with logs, rules and policy must be those that raised it"
             );
             Err(Failure::Input(message))
         }
@@ -72,16 +112,35 @@ fn events(alert: &Alert) -> BTreeSet<String> {
     ids.flatten().map(|id| id.to_string()).chain(named.filter(|_| alert.accesses.is_empty())).collect()
 }
 
-/// The records of an object with these event ids, with the name of the object. What cannot be read was told before.
-fn raw(object: &Object, ids: &BTreeSet<String>, reach: &Reach) -> Vec<(String, String)> {
-    let (bytes, _) = reach.bytes(&object.place).unwrap_or_default();
+/// The records of an alert in these objects, by time, each with the name of its object; and what could not be read.
+fn records(alert: &Alert, objects: &[Object], threads: usize, reach: &Reach) -> (Vec<(String, String)>, Vec<Problem>) {
+    let ids = events(alert);
+    let (mut records, mut problems) = (Vec::new(), Vec::new());
+    let found = parallel::map(readers(threads, objects), objects, |object| raw(object, &ids, reach));
+    for (object, (found, read)) in objects.iter().zip(found) {
+        records.extend(found);
+        problems.extend(read.err().map(|message| Problem { name: object.name.clone(), message }));
+    }
+    records.sort_by_cached_key(|(object, record)| (time(record), object.clone(), record.clone()));
+    (records, problems)
+}
+
+/// The records of an object with these event ids, with the name of the object, up to where it cannot be read further.
+fn raw(object: &Object, ids: &BTreeSet<String>, reach: &Reach) -> (Vec<(String, String)>, Result<(), String>) {
+    let bytes = match reach.bytes(&object.place) {
+        Ok((bytes, _)) => bytes,
+        Err(message) => return (Vec::new(), Err(message)),
+    };
     if object.is_part {
-        return in_parts(&bytes, ids).unwrap_or_default();
+        let mut found = Vec::new();
+        let read = in_parts(&bytes, ids, &mut found);
+        return (found, read.map_err(|error| error.to_string()));
     }
     let finders: Vec<memchr::memmem::Finder<'_>> = ids.iter().map(memchr::memmem::Finder::new).collect();
     let wanted = |unit: &[u8]| finders.iter().any(|finder| finder.find(unit).is_some());
-    let records = records_with(&bytes, wanted).unwrap_or_default();
-    records.into_iter().filter(|record| is_one(record, ids)).map(|record| (object.name.clone(), record)).collect()
+    let (records, read) = records_with(&bytes, wanted);
+    let records = records.into_iter().filter(|record| is_one(record, ids));
+    (records.map(|record| (object.name.clone(), record)).collect(), read.map_err(|error| error.to_string()))
 }
 
 /// `eventTime` as it is written, which sorts as it should.
@@ -97,8 +156,7 @@ fn is_one(record: &str, ids: &BTreeSet<String>) -> bool {
 }
 
 /// The records of parts with these event ids, with the names of the objects that they came from.
-fn in_parts(bytes: &[u8], ids: &BTreeSet<String>) -> Result<Vec<(String, String)>, PartError> {
-    let mut found = Vec::new();
+fn in_parts(bytes: &[u8], ids: &BTreeSet<String>, found: &mut Vec<(String, String)>) -> Result<(), PartError> {
     let mut next = PartReader::new(BufReader::new(MultiGzDecoder::new(bytes)))?;
     while let Some(mut part) = next {
         let names: Vec<String> = part.entries.iter().map(|entry| entry.name.to_string()).collect();
@@ -109,10 +167,10 @@ fn in_parts(bytes: &[u8], ids: &BTreeSet<String>) -> Result<Vec<(String, String)
         }
         next = part.next_part()?;
     }
-    Ok(found)
+    Ok(())
 }
 
-fn told(alert: &Alert, input: &args::Input, records: &[(String, String)]) -> String {
+fn told(alert: &Alert, logs: &[PathBuf], records: &[(String, String)]) -> String {
     let mut text = text::body(alert);
     writeln!(text, "rule file  {}", neutral::line(&alert.rule.file)).ok();
     text.push_str("\nrecords:\n");
@@ -123,11 +181,20 @@ fn told(alert: &Alert, input: &args::Input, records: &[(String, String)]) -> Str
             writeln!(text, "    {}", neutral::line(line)).ok();
         }
     }
-    if records.is_empty() {
+    if logs.is_empty() {
+        for access in &alert.accesses {
+            let (event, object) = (neutral::line(&access.head.event_id), neutral::line(&access.head.object));
+            writeln!(text, "  event {event} in {object}").ok();
+        }
+        text.push_str("  name the logs beside the alerts to see them\n");
+    } else if records.is_empty() {
         text.push_str("  none found by their event ids\n");
     }
     text.push_str("\nlook next:\n");
-    let paths: Vec<String> = input.paths.iter().map(|path| quoted(&path.to_string_lossy())).collect();
+    let mut paths: Vec<String> = logs.iter().map(|path| quoted(&path.to_string_lossy())).collect();
+    if paths.is_empty() {
+        paths.push("LOGS".to_owned());
+    }
     let span = format!("--from {} --to {}", alert.time.plus(-AROUND), alert.time.plus(AROUND));
     for (why, option) in next(alert) {
         writeln!(text, "  # {why}\n  secretrail accesses {} {option} {span}", paths.join(" ")).ok();

@@ -13,7 +13,7 @@ use secretrail_engine::time::EventTime;
 
 use crate::args::{Aws, Color, Destination, Format, Input, Output};
 use crate::output;
-use crate::walk::Object;
+use crate::walk::{Object, is_stdin};
 use crate::{Failure, Host};
 
 /// A bar over the parts of a job; hidden where nobody looks.
@@ -84,7 +84,7 @@ impl Settings {
         if let Some((from, to)) = from.zip(input.to).filter(|(from, to)| from >= to) {
             return Err(Failure::Usage(format!("--from {from} is not before --to {to}; swap them")));
         }
-        if input.paths.iter().filter(|p| p.as_os_str() == "-").count() > 1 {
+        if input.paths.iter().filter(|path| is_stdin(path)).count() > 1 {
             return Err(Failure::Usage("`-` was given twice; standard input can be read only once".to_owned()));
         }
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
@@ -106,7 +106,7 @@ impl Settings {
     /// Whether standard input is among the paths.
     #[must_use]
     pub fn reads_stdin(&self) -> bool {
-        self.paths.iter().any(|path| path.as_os_str() == "-")
+        self.paths.iter().any(|path| is_stdin(path))
     }
 
     /// Says at once that the output asked for is not one of rows, for commands that have no other.

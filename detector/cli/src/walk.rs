@@ -96,13 +96,19 @@ pub struct Objects {
     pub problems: Vec<Problem>,
 }
 
+/// Whether a path stands for standard input.
+#[must_use]
+pub fn is_stdin(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
 /// Finds the objects under the paths: logs, and digests where they are asked for.
 #[must_use]
 pub fn walk(paths: &[PathBuf], selection: &Selection, list: &List<'_>, digests: bool) -> Objects {
     let looking = Looking { selection, digests };
     let mut found = Objects::default();
     for path in paths {
-        if path.as_os_str() == "-" {
+        if is_stdin(path) {
             let name = "standard input".to_owned();
             let place = Place::Stdin;
             found.objects.push(Object {
