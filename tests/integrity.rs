@@ -255,6 +255,39 @@ fn a_chain_that_starts_anew_is_told_from_one_that_is_whole() {
 }
 
 #[test]
+fn what_stands_in_a_digest_is_harmless_wherever_it_is_shown() {
+    let text = "\u{1b}]0;pwned\u{7}=cmd()<script>\u{202e}\u{2066}";
+    let mut objects = trail(2, &[]);
+    let digest = position(&objects, "20260302T010000Z", "CloudTrail-Digest");
+    let mut value: Value = serde_json::from_slice(&objects[digest].text).unwrap();
+    value["digestPublicKeyFingerprint"] = json!(text);
+    value["logFiles"][0]["s3Object"] = json!(text.repeat(20_000));
+    value["logFiles"][1]["hashValue"] = json!(text);
+    value["logFiles"][1]["hashAlgorithm"] = json!(text);
+    objects[digest].text = value.to_string().into_bytes();
+    let spoiled = position(&objects, "20260302T020000Z", "CloudTrail-Digest");
+    let mut other = objects[spoiled].clone();
+    other.key = other.key.replace("_main_", &format!("_{text}_").replace('/', ""));
+    other.text = format!("{{\"awsAccountId\": {text:?}}}").into_bytes();
+    objects.push(other);
+    let folder = tempfile::tempdir().unwrap();
+    for object in &objects {
+        write_gz(&folder.path().join(&object.key), &object.text);
+    }
+    let (path, keys) = (folder.path().to_str().unwrap(), keys(folder.path()));
+    for form in ["table", "csv", "json", "jsonl"] {
+        let printed = secretrail(&["verify", path, "-f", form, "--all", "--public-keys", keys.to_str().unwrap()]);
+        let shown = printed.stdout + &printed.stderr;
+        assert!(!shown.contains(['\u{1b}', '\u{7}']), "{form} passes on escapes");
+        // JSON keeps text; what shows it has to know how.
+        assert!(form.starts_with("json") || !shown.contains(['\u{202e}', '\u{2066}']), "{form} turns text");
+        assert!(form != "csv" || !shown.lines().flat_map(|line| line.split(',')).any(|cell| cell.starts_with('=')));
+        assert_eq!(printed.code, 1, "{form}: {shown}");
+        assert!(shown.contains("altered") && shown.contains("pwned"), "{form}: {shown}");
+    }
+}
+
+#[test]
 fn without_the_key_nothing_is_proven_and_the_remedy_is_said() {
     let folder = tempfile::tempdir().unwrap();
     for object in trail(3, &[]) {

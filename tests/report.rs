@@ -62,6 +62,14 @@ fn an_analyst_brushes_filters_and_finds_the_story() {
     assert_eq!(counts("clicked").1, of);
     assert!(seen["chip"].as_str().unwrap().contains(principal) && seen["row"].as_str().unwrap().contains("Decrypt"));
     assert_eq!(seen["injected"], "undefined");
+    // On paper: dark on white, everything open, and a chart that is not wider than the paper. Afterwards as before.
+    let print = &seen["print"];
+    assert_eq!(
+        (&print["theme"], &print["closed"], &print["ink"]),
+        (&json!("light"), &json!(0), &json!("rgb(27, 35, 48)"))
+    );
+    assert!(print["evidence"].as_u64() > Some(20) && print["chart"].as_u64() < Some(700), "{print}");
+    assert!(seen["printed"][0] == seen["printed"][1] && seen["printed"][0][0] == "", "{}", seen["printed"]);
     for (name, width) in seen["overflow"].as_object().unwrap() {
         assert!(name.starts_with(&width.to_string()), "no sideways scrolling at {name}: {width}");
     }
@@ -91,6 +99,9 @@ const HOSTILE: [&str; 6] = [
     "abc\u{202e}gpj.exe\u{2066}",
     "' onmouseover='window.pwned=1",
 ];
+
+/// What no terminal may be given.
+const HARMFUL: [char; 4] = ['\u{1b}', '\u{7}', '\u{202e}', '\u{2066}'];
 
 /// A file with such texts in every field of a record, and a user agent of a megabyte.
 fn hostile(folder: &Path) -> String {
@@ -148,6 +159,76 @@ fn no_form_of_output_passes_on_what_could_do_harm() {
                 _ => {}
             }
         }
+    }
+}
+
+#[test]
+fn an_alert_is_explained_without_what_could_do_harm() {
+    let folder = tempfile::tempdir().unwrap();
+    let logs = hostile(folder.path());
+    let alerts = secretrail(&["replay", &logs, "-f", "jsonl", "-q"]).stdout;
+    let file = folder.path().join("alerts.jsonl");
+    std::fs::write(&file, &alerts).unwrap();
+    let ids =
+        alerts.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["id"].as_str().unwrap().to_owned());
+    let ids: Vec<String> = ids.collect();
+    assert!(ids.len() >= HOSTILE.len(), "{alerts}");
+    let mut told = String::new();
+    for id in &ids {
+        for source in [&logs, file.to_str().unwrap()] {
+            let printed = secretrail(&["explain", id, source]);
+            assert_eq!(printed.code, 0, "{}", printed.stderr);
+            let text = printed.stdout + &printed.stderr;
+            assert!(!text.contains(HARMFUL), "{id} in {source}: {text:?}");
+            told.push_str(&text);
+        }
+    }
+    assert!(told.contains("<script>window.pwned=1</script>"), "it is shown, as text");
+}
+
+#[test]
+fn parquet_holds_hostile_text_as_it_was_and_in_its_columns() {
+    let folder = tempfile::tempdir().unwrap();
+    let logs = hostile(folder.path());
+    let table = folder.path().join("ledger.parquet");
+    let printed = secretrail(&["accesses", &logs, "-f", "parquet", "-q", "-o", table.to_str().unwrap()]);
+    assert_eq!((printed.code, printed.stderr.as_str()), (0, ""));
+    let script = "import duckdb, json, sys\n\
+        print(json.dumps(duckdb.sql(f\"select event_id, secret_name, principal_arn, source_ip, source_user_agent from '{sys.argv[1]}' order by all\").fetchall()))";
+    let output = Command::new(local::duckdb()).args(["-c", script, table.to_str().unwrap()]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let read: Vec<Vec<Value>> = serde_json::from_slice(&output.stdout).unwrap();
+    let lines = secretrail(&["accesses", &logs, "-f", "jsonl", "-q"]).stdout;
+    let row = |line: &str| {
+        let row: Value = serde_json::from_str(line).unwrap();
+        ["/event_id", "/secret/name", "/principal/arn", "/source/ip", "/source/user_agent"]
+            .map(|path| row.pointer(path).cloned().unwrap_or_default())
+            .to_vec()
+    };
+    let in_order = |mut rows: Vec<Vec<Value>>| {
+        rows.sort_by_key(|row| row[0].to_string());
+        rows
+    };
+    let (read, rows) = (in_order(read), in_order(lines.lines().map(row).collect()));
+    assert!(
+        rows.len() >= HOSTILE.len() && rows.iter().any(|row| row[4].as_str().is_some_and(|agent| agent.len() > 9_999))
+    );
+    assert!(read == rows, "{} and {} rows", read.len(), rows.len());
+}
+
+#[test]
+fn names_of_files_are_harmless_too() {
+    let folder = tempfile::tempdir().unwrap();
+    for text in HOSTILE {
+        let name = text.replace('/', "\u{2215}");
+        std::fs::write(folder.path().join(format!("{name}.json")), "{\"Records\":[{\"eventTi").unwrap();
+    }
+    let path = folder.path().to_str().unwrap();
+    for args in [&["accesses"][..], &["replay"], &["gaps"], &["summary"], &["verify"], &["explain", "0123456789"]] {
+        let printed = secretrail(&[args, &[path]].concat());
+        let text = printed.stdout + &printed.stderr;
+        assert!(!text.contains(HARMFUL), "{args:?}: {text:?}");
+        assert!(args == ["verify"] || text.contains("pwned"), "{args:?} names them: {text}");
     }
 }
 

@@ -101,6 +101,18 @@ with sync_playwright() as playwright:
             name = f"{width}-{scheme}"
             seen["overflow"][name] = other.evaluate("document.documentElement.scrollWidth")
             other.screenshot(path=os.path.join(screenshots, f"report-{name}.png"))
+            if name == "1280-dark":
+                look = """() => ({theme: document.documentElement.dataset.theme || "", chart: document.querySelector("#timeline canvas").clientWidth,
+                    closed: document.querySelectorAll("#alerts details:not([open])").length, evidence: document.querySelectorAll("#alerts tbody tr").length})"""
+                before = other.evaluate(look)
+                other.evaluate("dispatchEvent(new Event('beforeprint'))")
+                other.emulate_media(media="print", color_scheme="dark")
+                seen["print"] = other.evaluate(look)
+                seen["print"]["ink"] = other.evaluate("getComputedStyle(document.body).color")
+                other.emulate_media(media="screen", color_scheme="dark")
+                other.evaluate("dispatchEvent(new Event('afterprint'))")
+                after = other.evaluate(look)
+                seen["printed"] = [[look["theme"], look["chart"]] for look in (before, after)]
             other.close()
     browser.close()
 print(json.dumps(seen))

@@ -106,10 +106,13 @@ function chips() {
 
 /* ---- timeline ---- */
 const STEPS = [1, 5, 15, 60, 300, 900, 1800, 3600, 3 * 3600, 6 * 3600, 12 * 3600, 86400, 2 * 86400, 7 * 86400, 14 * 86400, 30 * 86400, 91 * 86400, 365 * 86400];
-let plots = [], bins = null;
+/** Width of the charts on paper: A4 and Letter have this much, in pixels of CSS, between usual margins. */
+const PAPER = 680;
+let plots = [], bins = null, printing = null;
+const wide = () => (printing ? PAPER : $("timeline").clientWidth);
 function binned() {
   const [from, to] = state.range || ALL;
-  const most = Math.max(20, Math.min(120, Math.floor($("timeline").clientWidth / 9)));
+  const most = Math.max(20, Math.min(120, Math.floor(wide() / 9)));
   const step = STEPS.find((s) => (to - from) / s <= most) || STEPS[STEPS.length - 1];
   const start = Math.floor(from / step) * step, count = Math.max(1, Math.ceil((to - start) / step));
   const x = [], total = new Array(count).fill(0), bad = new Array(count).fill(0);
@@ -126,7 +129,7 @@ function timeline() {
   plots.forEach((plot) => plot.destroy());
   plots = [];
   bins = binned();
-  const width = $("timeline").clientWidth;
+  const width = wide();
   if (!width) return;
   const axis = { stroke: color("soft"), grid: { stroke: color("line"), width: 1 }, ticks: { stroke: color("line"), width: 1 } };
   const utc = (secs) => uPlot.tzDate(new Date(secs * 1000), "UTC");
@@ -186,9 +189,9 @@ $("timeline").addEventListener("keydown", (event) => {
 /* ---- alerts ---- */
 function lazy(summary, make, open) {
   const details = h("details", { open }, h("summary", {}, ...summary));
-  const once = () => { if (details.open && !details.dataset.made) { details.dataset.made = "yes"; details.append(...make()); } };
-  details.addEventListener("toggle", once);
-  if (open) once();
+  details.make = () => { if (details.open && !details.dataset.made) { details.dataset.made = "yes"; details.append(...make()); } };
+  details.addEventListener("toggle", details.make);
+  if (open) details.make();
   return details;
 }
 /** The first of a list, and a button for the rest. */
@@ -360,7 +363,27 @@ const label = () => { $("theme").textContent = isDark() ? "Light" : "Dark"; $("t
 $("theme").addEventListener("click", () => { root.dataset.theme = isDark() ? "light" : "dark"; label(); timeline(); });
 prefersDark.addEventListener("change", () => { label(); timeline(); });
 const resized = calmly(timeline);
-new ResizeObserver(() => { if (plots[0] && $("timeline").clientWidth !== plots[0].width) resized(); }).observe($("timeline"));
-addEventListener("beforeprint", () => document.querySelectorAll("#alerts details").forEach((d) => { d.open = true; d.dispatchEvent(new Event("toggle")); d.querySelectorAll("details").forEach((e) => { e.open = true; e.dispatchEvent(new Event("toggle")); }); }));
+new ResizeObserver(() => { if (!printing && plots[0] && wide() !== plots[0].width) resized(); }).observe($("timeline"));
+/** Opens what is closed, and what is in it. */
+function unfold(place) {
+  for (const details of place.querySelectorAll("details:not([open])")) {
+    details.open = true;
+    details.make();
+    unfold(details);
+  }
+}
+// Paper is white, has a width of its own, and nobody opens anything on it.
+addEventListener("beforeprint", () => {
+  printing = { theme: root.dataset.theme };
+  root.dataset.theme = "light";
+  unfold($("alerts"));
+  timeline();
+});
+addEventListener("afterprint", () => {
+  if (!printing) return;
+  if (printing.theme) root.dataset.theme = printing.theme; else delete root.dataset.theme;
+  printing = null;
+  timeline();
+});
 label(); about(); gaps(); apply();
 })();
