@@ -1,10 +1,11 @@
 //! The `fleet` commands: an extraction planned here, done by Step Functions and Lambda where the logs are, and checked here.
 
 pub(crate) mod job;
+pub(crate) mod progress;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
 use secretrail_engine::alert::digest;
@@ -13,10 +14,11 @@ use secretrail_engine::part::Header;
 use secretrail_engine::time::EventTime;
 
 use self::job::JobPlace;
+use self::progress::{Progress, State};
 use crate::args::fleet::{FleetCommand, Job, Plan, Run};
 use crate::args::{self, Aws};
 use crate::closing::{self, number};
-use crate::remote::{Progress, Reach, State};
+use crate::remote::Reach;
 use crate::settings::{self, Settings};
 use crate::walk::Object;
 use crate::{Failure, Host, exit, extract, load, print, say};
@@ -24,8 +26,9 @@ use crate::{Failure, Host, exit, extract, load, print, say};
 /// Batches of one execution: what its children give back, nothing each, has to fit into 256 KB.
 const MOST_ITEMS: usize = 50_000;
 
-/// Time between two looks at a job.
+/// Time between two looks at a job, and between two lines about it where there is no bar.
 const LOOK: Duration = Duration::from_secs(2);
+const LINE: Duration = Duration::from_secs(60);
 
 /// What the estimate assumes of an invocation: seconds to start, bytes as stored in a second, seconds for a request of which
 /// so many are under way, and gigabytes of memory. Assumptions, nothing of it was measured on AWS.
@@ -134,7 +137,7 @@ fn start(args: &Run, host: &mut Host) -> Result<u8, Failure> {
     let bar = settings::parts_bar(missing.len() as u64, !quiet && !no_progress && host.stderr_is_terminal);
     if let Some((arn, progress)) = &mut last {
         say(host, &format!("secretrail: {arn} is under way; watching it\n"));
-        *progress = watch(&reach, arn, &bar).map_err(Failure::Input)?;
+        *progress = watch(&reach, arn, &bar, *quiet, host)?;
         missing = job::missing(&manifest, &place.0.there(&reach)?);
     }
     // Each batch once: what fails again needs somebody to look at it.
@@ -146,7 +149,7 @@ fn start(args: &Run, host: &mut Host) -> Result<u8, Failure> {
         place.put(&reach, &name, items)?;
         let arn = reach.start(&args.state_machine, &run, &ask.to_string()).map_err(Failure::Input)?;
         place.put_execution(&reach, &arn)?;
-        let progress = watch(&reach, &arn, &bar).map_err(Failure::Input)?;
+        let progress = watch(&reach, &arn, &bar, *quiet, host)?;
         last = Some((arn, progress));
     }
     bar.finish_and_clear();
@@ -171,11 +174,20 @@ fn rows(manifest: &Manifest, missing: &[&Batch], place: &JobPlace) -> Vec<String
     all.map(row).collect()
 }
 
-/// Waits until an execution is over.
-fn watch(reach: &Reach, arn: &str, bar: &ProgressBar) -> Result<Progress, String> {
+/// Waits until an execution is over, and says how far it is: with a bar, or now and then in a line.
+fn watch(reach: &Reach, arn: &str, bar: &ProgressBar, quiet: bool, host: &mut Host) -> Result<Progress, Failure> {
     let before = bar.position();
+    let (began, mut told) = (Instant::now(), Instant::now());
     loop {
-        let progress = reach.execution(arn)?.ok_or_else(|| format!("{arn}: there is no such execution any more"))?;
+        let progress = reach.execution(arn).map_err(Failure::Input)?;
+        let gone = || Failure::Input(format!("{arn}: there is no such execution any more"));
+        let progress = progress.ok_or_else(gone)?;
+        if bar.is_hidden() && !quiet && told.elapsed() >= LINE {
+            let now = host.now.plus(i64::try_from(began.elapsed().as_secs()).unwrap_or(i64::MAX));
+            let pace = progress.pace(now).map(|pace| format!("; {pace}")).unwrap_or_default();
+            say(host, &format!("secretrail: {}{pace}\n", progress.words()));
+            told = Instant::now();
+        }
         bar.set_position(before + progress.done);
         bar.set_message(format!("{} failed", progress.failed));
         if progress.state != State::Runs {
@@ -212,6 +224,9 @@ fn told(
     if let Some((arn, progress)) = execution {
         writeln!(text, "execution      {arn}").ok();
         writeln!(text, "state          {}", progress.words()).ok();
+        if let Some(pace) = progress.pace(host.now) {
+            writeln!(text, "pace           {pace}").ok();
+        }
     }
     let done = manifest.head.batches - missing.len() as u64;
     let share = manifest.head.bytes.saturating_sub(bytes).saturating_mul(100).checked_div(manifest.head.bytes);

@@ -5,12 +5,12 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
-use secretrail_engine::neutral;
 use secretrail_engine::time::EventTime;
 
 use crate::Failure;
 use crate::args::Aws;
 use crate::fleet::job;
+use crate::fleet::progress::Progress;
 use crate::settings::Settings;
 use crate::walk::{self, Objects, Opens, Place, Remote, bucket_and_prefix};
 
@@ -21,46 +21,6 @@ pub use self::without_sdk::Client;
 
 /// Fingerprint and PKCS #1 in DER.
 pub type PublicKey = (String, Vec<u8>);
-
-/// How an execution stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
-    /// It is under way.
-    Runs,
-    /// It came to its end.
-    Succeeded,
-    /// It did not.
-    Failed,
-}
-
-/// How far an execution is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Progress {
-    /// How it stands.
-    pub state: State,
-    /// Items that are done.
-    pub done: u64,
-    /// Items that failed, with all their retries.
-    pub failed: u64,
-    /// All items; 0 before they were counted.
-    pub all: u64,
-    /// Why it failed.
-    pub why: Option<String>,
-}
-
-impl Progress {
-    /// In words.
-    #[must_use]
-    pub fn words(&self) -> String {
-        let state = match self.state {
-            State::Runs => "running",
-            State::Succeeded => "ended",
-            State::Failed => "failed",
-        };
-        let why = self.why.as_ref().map(|why| format!(": {}", neutral::line(why))).unwrap_or_default();
-        format!("{state}, {} of {} items done, {} failed{why}", self.done, self.all, self.failed)
-    }
-}
 
 /// A folder in S3 that a command writes to.
 pub struct Prefix {
@@ -259,7 +219,8 @@ mod with_sdk {
     use secretrail_aws::s3::{ObjectRef, S3Source};
     use tokio::runtime::{Builder as RuntimeBuilder, Runtime};
 
-    use super::{Aws, EventTime, Opens, Progress, PublicKey, Remote, State};
+    use super::{Aws, EventTime, Opens, Progress, PublicKey, Remote};
+    use crate::fleet::progress::State;
 
     /// Bytes of the largest object that is read: CloudTrail writes 50 MB at most, other tools join files.
     const MAX_OBJECT_BYTES: u64 = 1024 * 1024 * 1024;
@@ -268,6 +229,7 @@ mod with_sdk {
     pub struct Client {
         runtime: Runtime,
         source: S3Source,
+        machines: aws_sdk_sfn::Client,
         config: SdkConfig,
     }
 
@@ -298,7 +260,8 @@ mod with_sdk {
             let of_s3 = Builder::from(&config).force_path_style(by_path).region(region);
             let source = S3Source::new(of_s3, Retry::default(), MAX_OBJECT_BYTES);
             let source = if aws.requester_pays { source.paying() } else { source };
-            Ok(Self { runtime, source, config })
+            let machines = aws_sdk_sfn::Client::new(&config);
+            Ok(Self { runtime, source, machines, config })
         }
 
         /// The objects below a prefix, without folders that are not to be opened, or all at once.
@@ -363,8 +326,7 @@ mod with_sdk {
         ///
         /// Why it could not be started.
         pub fn start(&self, machine: &str, name: &str, input: &str) -> Result<String, String> {
-            let client = aws_sdk_sfn::Client::new(&self.config);
-            let started = client.start_execution().state_machine_arn(machine).name(name).input(input).send();
+            let started = self.machines.start_execution().state_machine_arn(machine).name(name).input(input).send();
             let started = self.runtime.block_on(started);
             let started = started.map_err(|error| format!("{machine}: {}", DisplayErrorContext(error)))?;
             Ok(started.execution_arn)
@@ -377,7 +339,7 @@ mod with_sdk {
         ///
         /// Why it could not be looked up.
         pub fn execution(&self, arn: &str) -> Result<Option<Progress>, String> {
-            let client = aws_sdk_sfn::Client::new(&self.config);
+            let client = &self.machines;
             let look = async {
                 let told = match client.describe_execution().execution_arn(arn).send().await {
                     Ok(told) => told,
@@ -409,6 +371,7 @@ mod with_sdk {
             let counts = counts.as_ref();
             Ok(Some(Progress {
                 state,
+                started: EventTime(told.start_date.secs()),
                 done: of(counts.map(|counts| counts.succeeded)),
                 failed: of(counts.map(|counts| counts.failed)),
                 all: of(counts.map(|counts| counts.total)),
