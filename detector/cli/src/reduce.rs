@@ -27,8 +27,12 @@ use crate::settings::Settings;
 use crate::walk::{Object, Problem};
 use crate::{Failure, Found, Opened, closing, pipeline};
 
-/// Bytes of a part that are fetched at a time, and held while it is open.
+/// Bytes of a part that are fetched at a time, and held while it is open: at most and at least.
 const PIECE: u64 = 256 * 1024;
+const LEAST_PIECE: u64 = 16 * 1024;
+
+/// Bytes of all parts that are open at once. The parts of a thousand accounts are: their times overlap.
+const PIECES: u64 = 128 * 1024 * 1024;
 
 /// Why a part of parts cannot be read in order.
 const SEVERAL: &str =
@@ -68,7 +72,8 @@ pub(crate) fn run(
     let Opened { reach, objects } = opened;
     let internal = |error: StateError| Failure::Internal(error.to_string());
     let progress = settings.progress(&objects.objects);
-    let task = Task { settings, rules, reach: &reach, progress: &progress, quiet: ProgressBar::hidden() };
+    let mut task =
+        Task { settings, rules, reach: &reach, progress: &progress, quiet: ProgressBar::hidden(), piece: PIECE };
     let pipeline = pipeline(settings, rules, policy);
     let mut history = History::new(&pipeline, now);
     let (heads, mut reading) = task.heads(&objects.objects, &mut history).map_err(internal)?;
@@ -81,6 +86,7 @@ pub(crate) fn run(
         report.add(&outcome.report);
         emit(outcome)
     };
+    task.piece = piece(heads.iter().map(|head| (head.from, head.last)));
     let merge = Merge::new(&task, heads);
     // Reading is half of the work; one slice is made while the one before it is taken in.
     let problems = std::thread::scope(|scope| {
@@ -102,11 +108,29 @@ pub(crate) fn run(
     Ok(Found { report, problems: all, ..Found::nothing(objects.objects, reach) })
 }
 
+/// How much of a part to fetch at a time, by the first and last times of all.
+fn piece(spans: impl Iterator<Item = (EventTime, EventTime)>) -> u64 {
+    let (mut starts, mut ends): (Vec<EventTime>, Vec<EventTime>) = spans.unzip();
+    starts.sort_unstable();
+    ends.sort_unstable();
+    let mut ended = ends.iter().peekable();
+    let (mut open, mut most) = (0_u64, 1);
+    for start in starts {
+        while ended.next_if(|end| **end < start).is_some() {
+            open -= 1;
+        }
+        open += 1;
+        most = most.max(open);
+    }
+    (PIECES / most).clamp(LEAST_PIECE, PIECE)
+}
+
 /// What a part says of itself before it is opened.
 struct Head<'o> {
     object: &'o Object,
-    /// Time of its first record.
+    /// Time of its first record, and of its last.
     from: EventTime,
+    last: EventTime,
     /// Which of its objects are taken from it; `None` for all.
     taken: Option<Vec<bool>>,
 }
@@ -118,14 +142,16 @@ struct Task<'t> {
     progress: &'t ProgressBar,
     /// Heads are small.
     quiet: ProgressBar,
+    /// Bytes of a part that are fetched at a time.
+    piece: u64,
 }
 
 type Part<'t> = PartReader<BufReader<MultiGzDecoder<Pieces<'t>>>>;
 
 impl<'t> Task<'t> {
     fn open(&self, object: &'t Object, progress: &'t ProgressBar) -> Result<Option<Part<'t>>, PartError> {
-        let (reach, size) = (self.reach, object.size());
-        let pieces = Pieces { reach, object, size, offset: 0, piece: Vec::new(), read: 0, progress };
+        let (reach, size, most) = (self.reach, object.size(), self.piece);
+        let pieces = Pieces { reach, object, size, most, offset: 0, piece: Vec::new(), read: 0, progress };
         PartReader::new(BufReader::new(MultiGzDecoder::new(pieces)))
     }
 
@@ -167,7 +193,8 @@ impl<'t> Task<'t> {
         Ok((heads, reading))
     }
 
-    /// Takes the objects of a part over; `None` when it cannot stand for its logs, or has no records.
+    /// Takes the objects of a part over; `None` when it cannot stand for its logs, or has no records of objects that are
+    /// taken.
     fn head(
         &self,
         object: &'t Object,
@@ -181,8 +208,9 @@ impl<'t> Task<'t> {
             return None;
         }
         let taken: Vec<bool> = entries.iter().map(|entry| known.take(entry, reading).is_some()).collect();
-        let (from, _) = header.span?;
-        Some(Head { object, from: EventTime(from), taken: taken.contains(&false).then_some(taken) })
+        let (from, last) = header.span.filter(|_| taken.contains(&true))?;
+        let (from, last) = (EventTime(from), EventTime(last));
+        Some(Head { object, from, last, taken: taken.contains(&false).then_some(taken) })
     }
 }
 
@@ -261,14 +289,15 @@ impl<'t> Merge<'t> {
     }
 
     fn start(&mut self, head: Head<'t>) {
-        let reader = match self.task.open(head.object, self.task.progress) {
+        let mut reader = match self.task.open(head.object, self.task.progress) {
             Ok(Some(reader)) => reader,
             Ok(None) => return,
             Err(error) => return self.fail(&head.object.name, error.to_string()),
         };
         let is_taken = |index: usize| head.taken.as_ref().is_none_or(|taken| taken.get(index) == Some(&true));
         let origin = |(index, entry): (usize, &Entry)| is_taken(index).then(|| (entry.origin(), entry.in_tree));
-        let origins = reader.entries.iter().enumerate().map(origin).collect();
+        let entries = std::mem::take(&mut reader.entries);
+        let origins = entries.iter().enumerate().map(origin).collect();
         let part = OpenPart { reader, name: &head.object.name, origins, of: 0, time: head.from, text: String::new() };
         self.go_on(self.opened, part);
         self.opened += 1;
@@ -322,6 +351,8 @@ struct Pieces<'r> {
     reach: &'r Reach,
     object: &'r Object,
     size: u64,
+    /// Bytes of a piece.
+    most: u64,
     offset: u64,
     piece: Vec<u8>,
     read: usize,
@@ -331,7 +362,7 @@ struct Pieces<'r> {
 impl BufRead for Pieces<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.read >= self.piece.len() && self.offset < self.size {
-            let length = PIECE.min(self.size - self.offset);
+            let length = self.most.min(self.size - self.offset);
             self.piece = self.reach.piece(&self.object.place, self.offset, length).map_err(io::Error::other)?;
             if self.piece.is_empty() {
                 return Err(io::ErrorKind::UnexpectedEof.into());
@@ -353,5 +384,20 @@ impl Read for Pieces<'_> {
         let read = self.fill_buf()?.read(buffer)?;
         self.consume(read);
         Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_more_parts_are_open_at_once_the_less_is_held_of_each() {
+        let spans = |count: i64, every: i64| (0..count).map(move |n| (EventTime(n * every), EventTime(n * every + 99)));
+        assert_eq!(piece(spans(0, 1)), PIECE);
+        assert_eq!(piece(spans(100_000, 100)), PIECE, "one after the other");
+        assert_eq!(piece(spans(2_048, 0)), PIECES / 2_048);
+        assert_eq!(piece(spans(100_000, 1)), PIECE, "a hundred at a time");
+        assert_eq!(piece(spans(1_000_000, 0)), LEAST_PIECE);
     }
 }

@@ -312,8 +312,9 @@ pub struct PartReader<R> {
     line: Vec<u8>,
     /// What it was made for.
     pub header: Header,
-    /// Its objects.
+    /// Its objects; whoever has no more need of them may take them away.
     pub entries: Vec<Entry>,
+    objects: usize,
     read: usize,
     /// A line that was read and not given yet.
     held: bool,
@@ -327,9 +328,8 @@ impl<R: BufRead> PartReader<R> {
     ///
     /// See [`PartError`].
     pub fn new(source: R) -> Result<Option<Self>, PartError> {
-        let header = Header::default();
-        let mut reader =
-            Self { source, line: Vec::new(), header, entries: Vec::new(), read: 0, held: false, ended: false };
+        let (line, header, entries) = (Vec::new(), Header::default(), Vec::new());
+        let mut reader = Self { source, line, header, entries, objects: 0, read: 0, held: false, ended: false };
         Ok(reader.open()?.then_some(reader))
     }
 
@@ -351,7 +351,7 @@ impl<R: BufRead> PartReader<R> {
         if self.header.schema != SCHEMA {
             return Err(PartError::Foreign(self.header.schema.clone()));
         }
-        (self.entries, self.read, self.ended) = (Vec::new(), 0, false);
+        (self.entries, self.objects, self.read, self.ended) = (Vec::new(), 0, 0, false);
         loop {
             if !self.next_line()? {
                 return Err(PartError::Broken("it has no end".to_owned()));
@@ -361,7 +361,10 @@ impl<R: BufRead> PartReader<R> {
                 return Ok(true);
             }
             match serde_json::from_slice(&self.line).map_err(|error| PartError::Broken(error.to_string()))? {
-                LineIn::Object(entry) => self.entries.push(*entry),
+                LineIn::Object(entry) => {
+                    self.entries.push(*entry);
+                    self.objects += 1;
+                }
                 LineIn::End(end) => return self.close(end).map(|()| true),
             }
         }
@@ -389,15 +392,15 @@ impl<R: BufRead> PartReader<R> {
         self.read += 1;
         let not_one = || PartError::Broken("a line is not a record".to_owned());
         let (of, time, record) = record_line(&self.line).ok_or_else(not_one)?;
-        if of >= self.entries.len() {
-            return Err(PartError::Broken(format!("a record of object {of} of {}", self.entries.len())));
+        if of >= self.objects {
+            return Err(PartError::Broken(format!("a record of object {of} of {}", self.objects)));
         }
         Ok(Some((of, EventTime(time), record)))
     }
 
     fn close(&mut self, end: End) -> Result<(), PartError> {
         self.ended = true;
-        let read = End { objects: self.entries.len(), records: self.read };
+        let read = End { objects: self.objects, records: self.read };
         if end == read { Ok(()) } else { Err(PartError::Broken(format!("it should hold {end:?} and holds {read:?}"))) }
     }
 
