@@ -21,10 +21,11 @@ use crate::correlate;
 use crate::ids::Text;
 use crate::limits::{COVERAGE_BUCKET_SECS, HORIZON_SECS};
 use crate::observation::{self, Observation, SecretRead};
+use crate::parallel;
 use crate::policy::Policy;
 use crate::report::Report;
 use crate::rule::event::OwnEvent;
-use crate::rule::{Ask, RuleSet, Target, Window};
+use crate::rule::{Ask, Hits, RuleSet, Target, Window};
 use crate::scan::{Harvest, Selection};
 use crate::seen::{self, Memory, Seen};
 use crate::state::memory::MemoryStore;
@@ -58,6 +59,9 @@ pub struct Outcome {
     /// Counts, on top of those of the harvest.
     pub report: Report,
 }
+
+/// Events that rules are asked about on several threads, before what hits is taken over in order.
+const ASKED: usize = 4_096;
 
 /// Facts that are gathered before they are written.
 const FACTS: usize = 16_384;
@@ -141,10 +145,7 @@ impl<'a> Pipeline<'a> {
     ) -> Result<Vec<Arc<LooseEnd>>, StateError> {
         let observations = distinct(harvest.observations, report);
         drafts.add(self.rules, harvest.hits);
-        for observation in observations.iter().filter(|_| !self.rules.is_empty()) {
-            self.at_sight(&observation.observation, drafts);
-            drafts.write(store, FACTS).await?;
-        }
+        self.ask(store, &observations, drafts, |end| self.at_sight(&end.observation)).await?;
         if self.rules.asks_for_seen() {
             let mut times = since(&observations, &harvest.coverage);
             if arrived.is_some() {
@@ -183,11 +184,9 @@ impl<'a> Pipeline<'a> {
         outcome: &mut Outcome,
     ) -> Result<(), StateError> {
         let seen = self.seen_before(store, &accesses).await?;
-        for access in &accesses {
-            let ask = Ask { target: Target::Access, settled: true, counts: true };
-            self.judge(access, ask, seen.as_ref().map(|judge| judge.judge(access)), drafts);
-            drafts.write(store, FACTS).await?;
-        }
+        let ask = Ask { target: Target::Access, settled: true, counts: true };
+        let judge = |access: &Arc<Access>| self.judge(access, ask, seen.as_ref().map(|judge| judge.judge(access)));
+        self.ask(store, &accesses, drafts, judge).await?;
         accesses.retain(|access| self.selection.takes(access));
         accesses.iter().for_each(|access| outcome.report.count_access(access));
         outcome.accesses = accesses;
@@ -209,31 +208,49 @@ impl<'a> Pipeline<'a> {
         Ok(outcome)
     }
 
-    fn at_sight(&self, observation: &Observation, drafts: &mut Drafts) {
+    /// Asks the rules about many things, on several threads, and takes over what hits in their order.
+    async fn ask<S: StateStore, T: Sync>(
+        &self,
+        store: &S,
+        things: &[T],
+        drafts: &mut Drafts,
+        hits: impl Fn(&T) -> Hits + Sync,
+    ) -> Result<(), StateError> {
+        if self.rules.is_empty() {
+            return Ok(());
+        }
+        for things in things.chunks(ASKED) {
+            for hits in parallel::map(self.threads, things, &hits) {
+                drafts.add(self.rules, hits);
+            }
+            drafts.write(store, FACTS).await?;
+        }
+        Ok(())
+    }
+
+    fn at_sight(&self, observation: &Observation) -> Hits {
         match observation {
             // A batch is known for one only when it is settled; who asks for methods waits for that.
-            Observation::Read(_) if !self.selection.filter.methods.is_empty() => {}
+            Observation::Read(_) if !self.selection.filter.methods.is_empty() => Hits::default(),
             Observation::Read(read) => {
                 let counts = matches!(read.ask, observation::Ask::Named(_));
-                for access in seen(read) {
-                    self.judge(&Arc::new(access), Ask { target: Target::Access, settled: false, counts }, None, drafts);
-                }
+                let ask = Ask { target: Target::Access, settled: false, counts };
+                let mut hits = Hits::default();
+                seen(read).into_iter().for_each(|access| hits.append(self.judge(&Arc::new(access), ask, None)));
+                hits
             }
-            Observation::KeyUse(key_use) if key_use.direct => {
-                if let Some(secret) = &key_use.secret {
-                    let row = correlate::alone(key_use, secret, Method::DirectDecrypt);
-                    let ask = Ask { target: Target::Access, settled: true, counts: true };
-                    self.judge(&Arc::new(row.access), ask, None, drafts);
-                }
+            Observation::KeyUse(key_use) => {
+                let Some(secret) = key_use.secret.as_ref().filter(|_| key_use.direct) else { return Hits::default() };
+                let row = correlate::alone(key_use, secret, Method::DirectDecrypt);
+                let ask = Ask { target: Target::Access, settled: true, counts: true };
+                self.judge(&Arc::new(row.access), ask, None)
             }
-            Observation::KeyUse(_) => {}
             Observation::Change(change) if self.selection.takes_other(&change.head, change.secret.as_ref()) => {
                 let event = OwnEvent::change(&change.head, change.secret.as_ref());
                 let evidence = Evidence { head: change.head.clone(), secret: change.secret.clone(), access: None };
-                let ask = Ask { target: Target::Change, settled: true, counts: true };
-                drafts.add(self.rules, self.rules.hits(ask, &event, &evidence));
+                self.rules.hits(Ask { target: Target::Change, settled: true, counts: true }, &event, &evidence)
             }
-            Observation::Change(_) => {}
+            Observation::Change(_) => Hits::default(),
         }
     }
 
@@ -254,14 +271,14 @@ impl<'a> Pipeline<'a> {
         Ok(Some(seen::Judge::new(self.memory, keys.into_iter().zip(known))))
     }
 
-    fn judge(&self, access: &Arc<Access>, ask: Ask, seen: Option<Seen>, drafts: &mut Drafts) {
-        if self.rules.is_empty() || !self.selection.takes(access) {
-            return;
+    fn judge(&self, access: &Arc<Access>, ask: Ask, seen: Option<Seen>) -> Hits {
+        if !self.selection.takes(access) {
+            return Hits::default();
         }
         let expected = self.policy.map(|policy| policy.judge(access));
         let event = OwnEvent::access(access, expected, seen);
         let evidence = Evidence::access(access.clone());
-        drafts.add(self.rules, self.rules.hits(ask, &event, &evidence));
+        self.rules.hits(ask, &event, &evidence)
     }
 
     /// Writes the last facts, reads the windows that facts have touched, and creates what fires.

@@ -5,7 +5,7 @@
 //! in the memory before it and the logs of the account go back far enough to say so; when they do not, that is `unknown`,
 //! so that the first days of a log raise nothing.
 
-use ahash::{HashMap, HashMapExt};
+use ahash::{HashMap, HashSet};
 
 use crate::access::Access;
 use crate::ids::Text;
@@ -148,9 +148,9 @@ fn keys(access: &Access) -> [Option<Text>; 3] {
 #[must_use]
 pub fn needed<'a>(accesses: impl Iterator<Item = &'a Access>) -> Vec<Text> {
     let of = |a: &Access| keys(a).into_iter().flatten().chain([since_key(&a.head.account)]);
-    let mut all: Vec<Text> = accesses.flat_map(of).collect();
+    let distinct: HashSet<Text> = accesses.flat_map(of).collect();
+    let mut all: Vec<Text> = distinct.into_iter().collect();
     all.sort_unstable();
-    all.dedup();
     all
 }
 
@@ -164,7 +164,7 @@ pub fn remembered(access: &Access) -> impl Iterator<Item = (Text, EventTime)> + 
 /// The earliest time of each grain for each key, in place of all of them.
 #[must_use]
 pub fn condensed(times: impl IntoIterator<Item = (Text, EventTime)>, memory: Memory) -> Vec<(Text, EventTime)> {
-    let mut known: HashMap<Text, Times> = HashMap::new();
+    let mut known: HashMap<Text, Times> = HashMap::default();
     for (key, time) in times {
         known.entry(key).or_default().add(time, memory.grain_secs());
     }
@@ -192,7 +192,7 @@ impl Judge {
         since: impl IntoIterator<Item = (Text, EventTime)>,
         accesses: impl IntoIterator<Item = &'a Access>,
     ) -> Self {
-        let mut known: HashMap<Text, Times> = HashMap::new();
+        let mut known: HashMap<Text, Times> = HashMap::default();
         for (key, time) in since.into_iter().chain(accesses.into_iter().flat_map(remembered)) {
             known.entry(key).or_default().add(time, memory.grain_secs());
         }

@@ -4,8 +4,9 @@
 //! the highest count is told, the earliest of equals. The result is a function of the set of facts, and more facts never
 //! take a bucket away.
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
+use ahash::{HashMap, HashSet};
 use rsigma_parser::{ConditionExpr, Quantifier, SelectorPattern};
 
 use crate::alert::Firing;
@@ -24,9 +25,12 @@ pub fn evaluate<'f>(
     facts: &'f [Fact],
     ends: (EventTime, EventTime),
 ) -> Vec<(Firing, Vec<&'f Fact>)> {
+    if (facts.len() as u64) < window.condition.least() {
+        return Vec::new();
+    }
     let mut sorted: Vec<&Fact> = facts.iter().collect();
     sorted.sort_by(|a, b| (a.time, &a.key, a.slot, &a.value).cmp(&(b.time, &b.key, b.slot, &b.value)));
-    let mut best: HashMap<i64, (u64, usize, usize)> = HashMap::new();
+    let mut best: HashMap<i64, (u64, usize, usize)> = HashMap::default();
     let mut tally = Tally::default();
     let mut start = 0;
     for (index, fact) in sorted.iter().enumerate() {
