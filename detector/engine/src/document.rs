@@ -5,10 +5,36 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::OnceLock;
 
 use rsigma_eval::EventValue;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
+
+/// The text of a record, parsed when somebody first asks for a field, and then once for all.
+pub struct Document<'a> {
+    text: &'a str,
+    node: OnceLock<Node<'a>>,
+}
+
+impl<'a> Document<'a> {
+    /// The JSON of a record. Text that does not parse has no fields.
+    #[must_use]
+    pub fn new(text: &'a str) -> Self {
+        Self { text, node: OnceLock::new() }
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn text(&self) -> &'a str {
+        self.text
+    }
+
+    /// Its fields.
+    pub fn node(&self) -> &Node<'a> {
+        self.node.get_or_init(|| Node::parse(self.text).unwrap_or(Node::Null))
+    }
+}
 
 /// A JSON value.
 #[derive(Debug, Clone, PartialEq)]

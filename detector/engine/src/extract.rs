@@ -3,9 +3,10 @@
 //! Sources: AWS Secrets Manager and Systems Manager API references; KMS developer guide, "Logging AWS KMS API calls";
 //! IAM user guide, "Troubleshoot access denied error messages".
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::document::Node;
+use crate::document::Document;
 use crate::ids::{Arn, Home, SecretRef, Store, Text};
 use crate::observation::{
     Ask, Head, Interner, Kept, KeyUse, Observation, Outcome, SecretChange, SecretRead, SourceKind,
@@ -39,20 +40,29 @@ pub enum NotOurs {
 /// Raw fields that the loaded rules ask for beside the typed ones.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Wanted {
+    /// Of reads and key uses.
+    pub of_accesses: RawFields,
+    /// Of changes.
+    pub of_changes: RawFields,
+}
+
+/// Raw fields of one kind of record.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RawFields {
     /// Their names.
-    pub fields: Vec<Text>,
+    pub names: BTreeSet<Text>,
     /// Whether the whole record is searched.
     pub whole: bool,
 }
 
-/// Makes the observation of a record. `text` is the record's own JSON, for raw fields.
+/// Makes the observation of a record. The document is the record's own, for raw fields.
 ///
 /// # Errors
 ///
 /// [`NotOurs`] when there is none, and why.
 pub fn extract(
     record: &Record<'_>,
-    text: &str,
+    document: &Document<'_>,
     origin: &Origin,
     wanted: &Wanted,
     interner: &mut Interner,
@@ -68,7 +78,11 @@ pub fn extract(
     if role == Role::KeyUse {
         facts.is_key_use()?;
     }
-    let head = self::head(record, text, origin, wanted, facts.interner)?;
+    let wanted = match role {
+        Role::Read(_) | Role::KeyUse => &wanted.of_accesses,
+        Role::Change { .. } => &wanted.of_changes,
+    };
+    let head = self::head(record, document, origin, wanted, facts.interner)?;
     Ok(match role {
         Role::Read(store) => Observation::Read(Arc::new(facts.read(Arc::new(head), store, api))),
         Role::KeyUse => Observation::KeyUse(Arc::new(facts.key_use(head))),
@@ -276,16 +290,17 @@ impl Facts<'_, '_> {
 /// [`NotOurs::NoTime`] when `eventTime` cannot be read.
 pub fn head(
     record: &Record<'_>,
-    text: &str,
+    document: &Document<'_>,
     origin: &Origin,
-    wanted: &Wanted,
+    wanted: &RawFields,
     interner: &mut Interner,
 ) -> Result<Head, NotOurs> {
     let time = record.event_time.get().and_then(EventTime::parse).ok_or(NotOurs::NoTime)?;
     let addendum = &record.addendum;
     let original = addendum.original_event_id.get().filter(|_| addendum.reason.get() == Some("UPDATED_DATA"));
-    let event_id =
-        original.or(record.event_id.get()).map_or_else(|| Text::from(crate::alert::digest(&[text])), Text::from);
+    let event_id = original
+        .or(record.event_id.get())
+        .map_or_else(|| Text::from(crate::alert::digest(&[document.text()])), Text::from);
     let (outcome, denied) = outcome(&record.error_code);
     let denied_by = denied.then(|| denied_by(record.error_message.get())).flatten();
     let shared = |scalar: &Scalar<'_>, interner: &mut Interner| scalar.get().map(|t| interner.text(t));
@@ -309,19 +324,21 @@ pub fn head(
         error_code: shared(&record.error_code, interner),
         object: origin.object.clone(),
         delivered: origin.delivered.unwrap_or(time),
-        kept: kept(text, wanted),
+        kept: kept(document, wanted),
     })
 }
 
-/// The raw fields that rules ask for. The text has been parsed before, so it parses again.
-fn kept(text: &str, wanted: &Wanted) -> Kept {
-    if wanted.fields.is_empty() && !wanted.whole {
-        return Kept::default();
-    }
-    let Ok(node) = Node::parse(text) else { return Kept::default() };
-    let value = |name: &Text| Some((name.clone(), node.field(name)?.into_owned().into_owned()));
-    let fields = wanted.fields.iter().filter_map(value).collect();
-    Kept { fields, whole: wanted.whole.then(|| Box::new(node.into_owned())) }
+/// The raw fields that rules ask for. A record without the last key of a name is not parsed for it.
+fn kept(document: &Document<'_>, wanted: &RawFields) -> Kept {
+    let text = document.text();
+    let is_escaped = text.contains('\\');
+    let may_have = |name: &Text| {
+        let key = name.rsplit('.').next().and_then(|last| last.split('[').next()).unwrap_or(name);
+        is_escaped || text.contains(key)
+    };
+    let value = |name: &Text| Some((name.clone(), document.node().field(name)?.into_owned().into_owned()));
+    let fields = wanted.names.iter().filter(|name| may_have(name)).filter_map(value).collect();
+    Kept { fields, whole: wanted.whole.then(|| Box::new(document.node().clone().into_owned())) }
 }
 
 /// What bare names are relative to: the account whose trail it is (the caller's where it is missing), and the region.
@@ -405,5 +422,35 @@ fn denied_target(message: Option<&str>, store: Store, home: Home<'_>) -> SecretR
         (Store::Ssm, None) => SecretRef::parameter(resource, home),
         (Store::Ssm, Some(arn)) if arn.resource.starts_with("parameter") => SecretRef::parameter(resource, home),
         _ => SecretRef::unnamed(store, home),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_is_what_the_record_has() {
+        let texts = [
+            r#"{"a":{"b":[{"c":1},{"c":"two"}],"d/e":3},"f":null}"#,
+            r#"{"\u0061":{"b":[{"\u0063":1}]},"x":"c"}"#,
+            r#"{"a":{"d\/e":4}}"#,
+            r#"{"x":"a.b.c"}"#,
+            "{}",
+            "no JSON with a, b and c",
+        ];
+        let names = ["a.b.c", "a.b[1].c", "a.b[0]", "a.d/e", "f", "g", "a"];
+        let wanted = RawFields { names: names.into_iter().map(Text::from).collect(), whole: false };
+        let mut found = 0;
+        for text in texts {
+            let document = Document::new(text);
+            let kept = kept(&document, &wanted);
+            for name in names {
+                let value = document.node().field(name).map(|node| node.into_owned().into_owned());
+                found += usize::from(value.is_some());
+                assert_eq!(kept.fields.iter().find(|(n, _)| &**n == name).map(|(_, v)| v), value.as_ref(), "{name}");
+            }
+        }
+        assert!(found > 8, "{found}");
     }
 }

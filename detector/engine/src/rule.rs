@@ -11,6 +11,7 @@ pub mod load;
 pub mod needs;
 pub mod vars;
 
+use std::cell::OnceCell;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use rsigma_parser::ConditionExpr;
 
 use crate::alert::Evidence;
 use crate::document::scalar_text;
-use crate::extract::Wanted;
+use crate::extract::{RawFields, Wanted};
 use crate::ids::Text;
 use crate::named::named;
 use crate::rule::needs::NeededCalls;
@@ -133,6 +134,8 @@ pub struct Detection {
 pub struct Window {
     /// What the rule says of itself.
     pub meta: Arc<RuleMeta>,
+    /// Its id, which every fact of it has.
+    id: Text,
     /// Whether it raises alerts: not when it belongs to a rule that only feeds a correlation.
     pub alerts: bool,
     /// When it fires.
@@ -176,6 +179,16 @@ pub enum WindowCondition {
     Ordered(u64),
 }
 
+impl WindowCondition {
+    /// Facts that it needs at least.
+    pub(crate) fn least(&self) -> u64 {
+        match self {
+            Self::Events(least) | Self::Values(least) | Self::Rules(least) | Self::Ordered(least) => *least,
+            Self::Expression(..) => 0,
+        }
+    }
+}
+
 /// Rules that have been read and checked.
 #[derive(Debug, Default)]
 pub struct RuleSet {
@@ -187,6 +200,24 @@ pub struct RuleSet {
     pub warnings: Vec<String>,
     wanted: Wanted,
     asks_for_seen: bool,
+}
+
+impl Wanted {
+    /// What rules about such events ask for; nothing of records, which they see whole.
+    fn of(&mut self, target: Target) -> Option<&mut RawFields> {
+        match target {
+            Target::Access => Some(&mut self.of_accesses),
+            Target::Change => Some(&mut self.of_changes),
+            Target::Record => None,
+        }
+    }
+
+    /// Notes a field that rules about such events ask for, if it is kept from the record.
+    fn take(&mut self, target: Target, field: &str) {
+        if let Some(wanted) = self.of(target).filter(|_| fields::is_kept(field)) {
+            wanted.names.insert(field.into());
+        }
+    }
 }
 
 /// Where rules have hit: alerts of single events, and facts for windows.
@@ -315,14 +346,16 @@ impl RuleSet {
     #[must_use]
     pub fn hits(&self, ask: Ask, event: &impl Event, evidence: &Evidence) -> Hits {
         let mut hits = Hits::default();
+        // Many windows have a fact about one event.
+        let about = OnceCell::new();
         for (index, detection) in self.matching(ask, event) {
             if detection.alerts {
                 hits.singles.push((index, evidence.clone()));
             }
             for (window, slot) in detection.feeds.iter().filter(|_| ask.counts) {
-                if let Some((key, fact)) = self.windows.get(*window).and_then(|w| w.fact(*slot, event, evidence)) {
-                    hits.facts.push((*window, key, fact));
-                }
+                let about = || about.get_or_init(|| evidence.fact_key()).clone();
+                let fact = self.windows.get(*window).and_then(|window| window.fact(*slot, event, evidence, about));
+                hits.facts.extend(fact.map(|(key, fact)| (*window, key, fact)));
             }
         }
         hits
@@ -355,25 +388,28 @@ impl Window {
     }
 
     /// The fact that an event is for this window; `None` when it lacks a field of the group or the value.
-    fn fact(&self, slot: usize, event: &impl Event, evidence: &Evidence) -> Option<(WindowKey, Fact)> {
+    fn fact(
+        &self,
+        slot: usize,
+        event: &impl Event,
+        evidence: &Evidence,
+        about: impl FnOnce() -> Text,
+    ) -> Option<(WindowKey, Fact)> {
         let member = self.members.get(slot)?;
-        let text = |field: &String| event.get_field(field).and_then(|v| scalar_text(&v));
-        let mut group = Vec::new();
+        let text = |field: &str| event.get_field(field).and_then(|v| scalar_text(&v));
+        let mut group = Vec::with_capacity(self.group.len());
         for (name, field) in self.group.iter().zip(&member.group) {
             let value = text(field).or_else(|| member.lenient.then(String::new))?;
             group.push((name.clone(), Text::from(value)));
         }
-        let values = member.value.iter().map(text).collect::<Option<Vec<_>>>()?;
+        let values = member.value.iter().map(|field| text(field)).collect::<Option<Vec<_>>>()?;
         let value = (!values.is_empty()).then(|| values.join("\n").into());
         let least = match self.times_usual {
             None => None,
-            Some(times) => Some(self.too_many(times, text(&USUAL.to_owned())?.parse().ok()?)),
+            Some(times) => Some(self.too_many(times, text(USUAL)?.parse().ok()?)),
         };
-        let key = WindowKey { rule: self.meta.id.as_str().into(), group };
-        Some((
-            key,
-            Fact { slot, key: evidence.fact_key(), time: evidence.head.time, value, least, evidence: evidence.clone() },
-        ))
+        let key = WindowKey { rule: self.id.clone(), group };
+        Some((key, Fact { slot, key: about(), time: evidence.head.time, value, least, evidence: evidence.clone() }))
     }
 
     /// The count in a window that is `times` the usual rate.

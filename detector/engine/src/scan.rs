@@ -10,7 +10,8 @@ use memchr::memmem::Finder;
 
 use crate::access::Access;
 use crate::alert::Evidence;
-use crate::extract::{self, NotOurs, Origin, Role};
+use crate::document::Document;
+use crate::extract::{self, NotOurs, Origin, RawFields, Role};
 use crate::filter::Filter;
 use crate::gunzip::{self, ReadError, Scratch};
 use crate::ids::{SecretRef, Text};
@@ -309,8 +310,10 @@ impl Sink<'_, '_> {
             self.mark(record.recipient_account_id.get(), record.aws_region.get(), record.event_time.get());
         }
         let scanner = &mut *self.scanner;
-        let mut is_kept = scanner.keeps && scanner.is_asked_for_by(&record);
-        match extract::extract(&record, text, self.origin, scanner.rules.wanted(), &mut scanner.interner) {
+        let is_asked_for = scanner.is_asked_for_by(&record);
+        let mut is_kept = scanner.keeps && is_asked_for;
+        let document = Document::new(text);
+        match extract::extract(&record, &document, self.origin, scanner.rules.wanted(), &mut scanner.interner) {
             Ok(observation) if scanner.selection.is_near(observation.head().time) => {
                 self.harvest.observations.push(LooseEnd::new(observation));
                 is_kept = scanner.keeps;
@@ -322,23 +325,21 @@ impl Sink<'_, '_> {
         if let Some(time) = record.event_time.get().and_then(EventTime::parse).filter(|_| is_kept) {
             self.harvest.kept.push((time, text.to_owned()));
         }
-        if scanner.matches_records {
-            self.match_record(&record, text);
+        if scanner.matches_records && is_asked_for {
+            self.match_record(&record, &document);
         }
     }
 
-    fn match_record(&mut self, record: &Record<'_>, text: &str) {
+    fn match_record(&mut self, record: &Record<'_>, document: &Document<'_>) {
         let scanner = &mut *self.scanner;
-        let event = RecordEvent::new(text);
+        let event = RecordEvent(document);
         let ask = Ask { target: Target::Record, settled: true, counts: true };
         if !scanner.rules.any_hit(ask, &event) {
             return;
         }
         // The head is built only for records that a rule hits; one without a time was counted above.
-        let Ok(head) = extract::head(record, text, self.origin, &extract::Wanted::default(), &mut scanner.interner)
-        else {
-            return;
-        };
+        let none = RawFields::default();
+        let Ok(head) = extract::head(record, document, self.origin, &none, &mut scanner.interner) else { return };
         if scanner.selection.takes_other(&head, None) {
             let evidence = Evidence { head: head.into(), secret: None, access: None };
             self.harvest.hits.append(scanner.rules.hits(ask, &event, &evidence));

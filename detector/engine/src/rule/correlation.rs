@@ -7,7 +7,7 @@ use rsigma_parser::{
 };
 
 use crate::rule::load::{Build, LoadError, Loader, meta};
-use crate::rule::{Member, RuleMeta, Target, Window, WindowCondition, fields};
+use crate::rule::{Member, RuleMeta, Window, WindowCondition, fields};
 
 impl Loader<'_> {
     /// The window of a correlation; the rules that it names feed it from now on.
@@ -67,8 +67,10 @@ impl Loader<'_> {
         }
         let suppress = block.suppress.as_deref().map(|s| self.span(at, s, "secretrail.suppress")).transpose()?;
         let span_secs = i64::try_from(rule.timespan.seconds).unwrap_or(i64::MAX / 4);
+        let meta: Arc<RuleMeta> = meta!(rule, self.source(at).file);
         Ok(Window {
-            meta: meta!(rule, self.source(at).file),
+            id: meta.id.as_str().into(),
+            meta,
             alerts: true,
             condition,
             span_secs,
@@ -107,9 +109,7 @@ fn feed(
         fields::check(field, rule.target).map_err(|remedy| (field.clone(), remedy))?;
         rule.late |= fields::is_late(field);
         build.set.asks_for_seen |= fields::is_seen(field);
-        if rule.target != Target::Record {
-            build.fields.insert(field.clone());
-        }
+        build.set.wanted.take(rule.target, field);
     }
     *build.generated.entry(detection).or_default() |= generate;
     rule.feeds.push((window, slot));

@@ -1,13 +1,12 @@
 //! Our events in the terms of the Sigma engine: accesses and changes by their own fields, records by CloudTrail's.
 
 use std::borrow::Cow;
-use std::sync::OnceLock;
 
 use rsigma_eval::{Event, EventValue};
 use serde_json::Value;
 
 use crate::access::Access;
-use crate::document::Node;
+use crate::document::{Document, Node};
 use crate::ids::SecretRef;
 use crate::observation::Head;
 use crate::policy::Expected;
@@ -40,6 +39,9 @@ impl Event for OwnEvent<'_> {
         if let Some(value) = fields::derived(&self.subject, path) {
             return value;
         }
+        if let Some(value) = fields::held(self.subject.head, path) {
+            return Some(value);
+        }
         let kept = &self.subject.head.kept;
         kept.fields.iter().find(|(name, _)| &**name == path).map(|(_, node)| node.to_event_value())
     }
@@ -61,27 +63,12 @@ impl Event for OwnEvent<'_> {
     }
 }
 
-/// A record as it is, parsed when a rule first asks for a field.
-pub struct RecordEvent<'a> {
-    text: &'a str,
-    node: OnceLock<Node<'a>>,
-}
+/// A record as it is.
+pub struct RecordEvent<'d, 'a>(pub &'d Document<'a>);
 
-impl<'a> RecordEvent<'a> {
-    /// Wraps the JSON of a record. Text that does not parse has no fields.
-    #[must_use]
-    pub fn new(text: &'a str) -> Self {
-        Self { text, node: OnceLock::new() }
-    }
-
-    fn node(&self) -> &Node<'a> {
-        self.node.get_or_init(|| Node::parse(self.text).unwrap_or(Node::Null))
-    }
-}
-
-impl Event for RecordEvent<'_> {
+impl Event for RecordEvent<'_, '_> {
     fn get_field(&self, path: &str) -> Option<EventValue<'_>> {
-        match self.node().field(path)? {
+        match self.0.node().field(path)? {
             Cow::Borrowed(node) => Some(node.to_event_value()),
             Cow::Owned(Node::List(items)) => Some(EventValue::Array(items.into_iter().map(owned_value).collect())),
             Cow::Owned(node) => Some(owned_value(node)),
@@ -89,17 +76,17 @@ impl Event for RecordEvent<'_> {
     }
 
     fn any_string_value(&self, predicate: &dyn Fn(&str) -> bool) -> bool {
-        self.node().any_string(predicate)
+        self.0.node().any_string(predicate)
     }
 
     fn all_string_values(&self) -> Vec<Cow<'_, str>> {
         let mut all = Vec::new();
-        self.node().strings(&mut all);
+        self.0.node().strings(&mut all);
         all
     }
 
     fn to_json(&self) -> Value {
-        serde_json::from_str(self.text).unwrap_or(Value::Null)
+        serde_json::from_str(self.0.text()).unwrap_or(Value::Null)
     }
 }
 

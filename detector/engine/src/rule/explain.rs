@@ -8,7 +8,8 @@ use rsigma_eval::{Event, result::MatcherKind};
 
 use crate::access::Access;
 use crate::alert::Evidence;
-use crate::extract::{self, Wanted};
+use crate::document::Document;
+use crate::extract::{self, RawFields};
 use crate::limits::HORIZON_SECS;
 use crate::observation::{Interner, Observation, SecretChange};
 use crate::pipeline::{self, Pipeline};
@@ -189,7 +190,10 @@ impl<'a> World<'a> {
                 self.changes.iter().map(of).collect()
             }
             Target::Record => {
-                let of = |text: &String| look.at(&RecordEvent::new(text), record_evidence(text).as_ref());
+                let of = |text: &String| {
+                    let document = Document::new(text);
+                    look.at(&RecordEvent(&document), record_evidence(&document).as_ref())
+                };
                 self.records.iter().map(of).collect()
             }
         }
@@ -237,14 +241,16 @@ impl Look<'_> {
         let label = evidence.map_or_else(|| "a record without a time".to_owned(), label);
         let trace = trace(self.detection, event, label);
         let into = self.into.filter(|_| trace.matched).zip(evidence);
-        let counted = into.and_then(|((window, slot), evidence)| window.fact(slot, event, evidence));
+        let counted =
+            into.and_then(|((window, slot), evidence)| window.fact(slot, event, evidence, || evidence.fact_key()));
         (trace, counted)
     }
 }
 
-fn record_evidence(text: &str) -> Option<Evidence> {
-    let record = serde_json::from_str(text).ok()?;
-    let head = extract::head(&record, text, &origin("events"), &Wanted::default(), &mut Interner::default()).ok()?;
+fn record_evidence(document: &Document<'_>) -> Option<Evidence> {
+    let record = serde_json::from_str(document.text()).ok()?;
+    let none = RawFields::default();
+    let head = extract::head(&record, document, &origin("events"), &none, &mut Interner::default()).ok()?;
     Some(Evidence { head: head.into(), secret: None, access: None })
 }
 

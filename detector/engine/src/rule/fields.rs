@@ -140,6 +140,20 @@ const RECORD: &[&str] = &[
     "insightDetails",
 ];
 
+/// Fields of CloudTrail that every observation holds as they are, so that its record need not be asked for them.
+const HELD: [&str; 2] = ["awsRegion", "eventName"];
+
+/// Looks up a field of CloudTrail that an observation holds. `None` when it does not, or its record lacks it.
+#[must_use]
+pub fn held<'a>(head: &'a Head, name: &str) -> Option<EventValue<'a>> {
+    let value = match name {
+        "awsRegion" => &head.region,
+        "eventName" => &head.api,
+        _ => return None,
+    };
+    (!value.is_empty()).then(|| EventValue::Str(Cow::Borrowed(value)))
+}
+
 /// Looks a derived field up. `None` when there is no such field; `Some(None)` when this event lacks it.
 #[must_use]
 pub fn derived<'a>(subject: &Subject<'a>, name: &str) -> Option<Option<EventValue<'a>>> {
@@ -164,6 +178,12 @@ pub fn is_seen(name: &str) -> bool {
 pub fn is_raw(name: &str) -> bool {
     let first = name.split(['.', '[']).next().unwrap_or_default();
     RECORD.contains(&first)
+}
+
+/// Whether a field must be kept from the record for rules that ask for it.
+#[must_use]
+pub fn is_kept(name: &str) -> bool {
+    is_raw(name) && !HELD.contains(&name)
 }
 
 /// Checks the name of a field.

@@ -9,8 +9,6 @@ use rsigma_eval::{CompiledRule, Engine, compile_rule};
 use rsigma_parser::{CorrelationRule, FilterRule, FilterRuleTarget, SigmaRule, parse_sigma_yaml};
 use serde::Deserialize;
 
-use crate::extract::Wanted;
-use crate::ids::Text;
 use crate::rule::examples::{Example, ExampleFile};
 use crate::rule::needs::{Uses, needed_calls};
 use crate::rule::vars::{Vars, expand};
@@ -160,8 +158,6 @@ fn names(rule: &SigmaRule) -> impl Iterator<Item = &String> {
 #[derive(Default)]
 pub(super) struct Build {
     pub(super) set: RuleSet,
-    /// Fields that rules about accesses and changes read.
-    pub(super) fields: BTreeSet<String>,
     /// Rules about single events by id, name and title.
     names: HashMap<String, Vec<usize>>,
     /// For each rule that a correlation names, whether one of them lets it raise alerts of its own.
@@ -195,8 +191,6 @@ impl Build {
                 }
             }
         }
-        let raw = self.fields.into_iter().filter(|f| fields::is_raw(f));
-        set.wanted = Wanted { fields: raw.map(Text::from).collect(), whole: set.wanted.whole };
         set
     }
 }
@@ -356,7 +350,7 @@ impl<'a> Loader<'a> {
         compiled: CompiledRule,
         build: &mut Build,
     ) -> Result<String, LoadError> {
-        let Build { set, fields, .. } = build;
+        let Build { set, .. } = build;
         let source = self.source(at);
         let target = target(rule).map_err(|message| source.error("logsource:", &rule.title, "logsource", message))?;
         let mut uses = Uses::default();
@@ -366,9 +360,9 @@ impl<'a> Loader<'a> {
                 source.error(field, &rule.title, field, format!("there is no such field; {remedy}"))
             })?;
         }
-        if target != Target::Record {
-            fields.extend(uses.fields.iter().cloned());
-            set.wanted.whole |= uses.keywords;
+        uses.fields.iter().for_each(|field| set.wanted.take(target, field));
+        if let Some(wanted) = set.wanted.of(target) {
+            wanted.whole |= uses.keywords;
         }
         let block = self.block(at, &rule.title, &rule.custom_attributes)?;
         if block.times_usual.is_some() {
@@ -398,9 +392,10 @@ impl<'a> Loader<'a> {
                 fields::check(field, target).map_err(|remedy| source.error(field, "group-by", field, remedy))?;
             }
             detection.late |= group.iter().any(|f| fields::is_late(f));
-            fields.extend(group.iter().filter(|_| target != Target::Record).cloned());
+            group.iter().for_each(|field| set.wanted.take(target, field));
             detection.feeds.push((set.windows.len(), 0));
             set.windows.push(Window {
+                id: meta.id.as_str().into(),
                 meta,
                 alerts: true,
                 condition: WindowCondition::Events(1),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{CoverageMark, Fact, LooseEnd, StateStore, WindowKey, WindowRange};
 use crate::alert::{Alert, Evidence};
+use crate::document::Document;
 use crate::extract::{Wanted, extract};
 use crate::ids::Text;
 use crate::observation::{Interner, Observation};
@@ -43,7 +44,8 @@ fn read(event_id: &str, secs: i64, actor: &str, shared: Option<&str>) -> Observa
         EventTime(secs)
     );
     let record: Record<'_> = serde_json::from_str(&text).expect("the record is JSON");
-    extract(&record, &text, &origin("contract"), &Wanted::default(), &mut Interner::default()).expect("it is a read")
+    extract(&record, &Document::new(&text), &origin("contract"), &Wanted::default(), &mut Interner::default())
+        .expect("it is a read")
 }
 
 fn end(event_id: &str, secs: i64, actor: &str) -> Arc<LooseEnd> {

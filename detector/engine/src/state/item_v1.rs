@@ -349,7 +349,8 @@ pub fn unsqueezed(bytes: &[u8]) -> Result<Vec<u8>, ItemError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::extract::{Wanted, extract};
+    use crate::document::Document;
+    use crate::extract::{RawFields, Wanted, extract};
     use crate::observation::{Interner, Kept};
     use crate::scan::origin;
     use crate::wire::Record;
@@ -362,8 +363,10 @@ mod tests {
             "requestParameters":{{"secretId":"prod/db"}}}}"#
         );
         let record: Record<'_> = serde_json::from_str(&text).unwrap();
-        let wanted = Wanted { fields: vec!["x".into()], whole: true };
-        let read = extract(&record, &text, &origin("a.json"), &wanted, &mut Interner::default()).unwrap();
+        let of_accesses = RawFields { names: ["x".into()].into(), whole: true };
+        let wanted = Wanted { of_accesses, ..Wanted::default() };
+        let read =
+            extract(&record, &Document::new(&text), &origin("a.json"), &wanted, &mut Interner::default()).unwrap();
         Arc::new(LooseEnd::new(read))
     }
 
