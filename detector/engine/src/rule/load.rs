@@ -418,7 +418,7 @@ impl<'a> Loader<'a> {
     ) -> Result<Block, LoadError> {
         let source = self.source(at);
         let Some(value) = attributes.get("secretrail") else { return Ok(Block::default()) };
-        let block: Block = yaml_serde::from_value(value.clone()).map_err(|error| {
+        let block = Block::deserialize(value).map_err(|error: yaml_serde::Error| {
             let text = error.to_string();
             let known = "known keys are suppress, group-by, times_usual and examples";
             source.error(&quoted(&text), "secretrail:", "secretrail", format!("{text}; {known}"))
