@@ -135,9 +135,11 @@ fn start(args: &Run, host: &mut Host) -> Result<u8, Failure> {
     };
     let mut missing = job::missing(&manifest, &there);
     let bar = settings::parts_bar(missing.len() as u64, !quiet && !no_progress && host.stderr_is_terminal);
+    let began = Instant::now();
+    let mut lines = Lines { reach: &reach, bar: &bar, quiet: *quiet, began, told: began };
     if let Some((arn, progress)) = &mut last {
         say(host, &format!("secretrail: {arn} is under way; watching it\n"));
-        *progress = watch(&reach, arn, &bar, *quiet, host)?;
+        *progress = watch(arn, &mut lines, host)?;
         missing = job::missing(&manifest, &place.0.there(&reach)?);
     }
     // Each batch once: what fails again needs somebody to look at it.
@@ -149,7 +151,7 @@ fn start(args: &Run, host: &mut Host) -> Result<u8, Failure> {
         place.put(&reach, &name, items)?;
         let arn = reach.start(&args.state_machine, &run, &ask.to_string()).map_err(Failure::Input)?;
         place.put_execution(&reach, &arn)?;
-        let progress = watch(&reach, &arn, &bar, *quiet, host)?;
+        let progress = watch(&arn, &mut lines, host)?;
         last = Some((arn, progress));
     }
     bar.finish_and_clear();
@@ -174,19 +176,29 @@ fn rows(manifest: &Manifest, missing: &[&Batch], place: &JobPlace) -> Vec<String
     all.map(row).collect()
 }
 
-/// Waits until an execution is over, and says how far it is: with a bar, or now and then in a line.
-fn watch(reach: &Reach, arn: &str, bar: &ProgressBar, quiet: bool, host: &mut Host) -> Result<Progress, Failure> {
+/// How a run is watched: with a bar, or where nobody looks with a line now and then.
+struct Lines<'l> {
+    reach: &'l Reach,
+    bar: &'l ProgressBar,
+    quiet: bool,
+    /// When it began, and when the last line was.
+    began: Instant,
+    told: Instant,
+}
+
+/// Waits until an execution is over.
+fn watch(arn: &str, lines: &mut Lines<'_>, host: &mut Host) -> Result<Progress, Failure> {
+    let Lines { reach, bar, .. } = *lines;
     let before = bar.position();
-    let (began, mut told) = (Instant::now(), Instant::now());
     loop {
         let progress = reach.execution(arn).map_err(Failure::Input)?;
         let gone = || Failure::Input(format!("{arn}: there is no such execution any more"));
         let progress = progress.ok_or_else(gone)?;
-        if bar.is_hidden() && !quiet && told.elapsed() >= LINE {
-            let now = host.now.plus(i64::try_from(began.elapsed().as_secs()).unwrap_or(i64::MAX));
+        if bar.is_hidden() && !lines.quiet && lines.told.elapsed() >= LINE {
+            let now = host.now.plus(i64::try_from(lines.began.elapsed().as_secs()).unwrap_or(i64::MAX));
             let pace = progress.pace(now).map(|pace| format!("; {pace}")).unwrap_or_default();
             say(host, &format!("secretrail: {}{pace}\n", progress.words()));
-            told = Instant::now();
+            lines.told = Instant::now();
         }
         bar.set_position(before + progress.done);
         bar.set_message(format!("{} failed", progress.failed));

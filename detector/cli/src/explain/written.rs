@@ -1,11 +1,12 @@
 //! Alerts that were written before, by a replay or for SNS, among the paths of `explain`.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
-use secretrail_engine::alert::{Alert, json_v1};
+use secretrail_engine::alert::{Alert, AlertId, json_v1};
 use secretrail_engine::gunzip::{self, Scratch};
 use serde_json::{Deserializer, Value};
 
@@ -30,7 +31,7 @@ impl Paths {
     ///
     /// [`Failure::Input`]: such a file cannot be read to its end. [`Failure::Usage`]: standard input holds no alerts.
     pub(super) fn sort(paths: &[PathBuf], stdin: &mut dyn Read) -> Result<Self, Failure> {
-        let (mut alerts, mut logs) = (None, Vec::new());
+        let (mut alerts, mut logs): (Option<BTreeMap<AlertId, Alert>>, _) = (None, Vec::new());
         for path in paths {
             let bytes = if is_stdin(path) {
                 Some(piped(stdin)?)
@@ -44,7 +45,7 @@ impl Paths {
                 None => logs.push(path.clone()),
             }
         }
-        Ok(Self { alerts, logs })
+        Ok(Self { alerts: alerts.map(|alerts| alerts.into_values().collect()), logs })
     }
 }
 
@@ -85,7 +86,7 @@ fn begins_with_alert(head: &[u8]) -> bool {
 }
 
 /// Reads alerts; of copies of one, that which shows most.
-fn read(path: &Path, bytes: &[u8], alerts: &mut Vec<Alert>) -> Result<(), Failure> {
+fn read(path: &Path, bytes: &[u8], alerts: &mut BTreeMap<AlertId, Alert>) -> Result<(), Failure> {
     let failed = |message: String| Failure::Input(format!("{}: {message}", path.display()));
     let mut text = Vec::new();
     let inflated = gunzip::inflate(bytes, &mut Scratch::default(), &mut |piece| text.extend_from_slice(piece));
@@ -99,10 +100,9 @@ fn read(path: &Path, bytes: &[u8], alerts: &mut Vec<Alert>) -> Result<(), Failur
     }
     for value in values {
         let alert = json_v1::read(value).map_err(|error| failed(error.to_string()))?;
-        match alerts.iter_mut().find(|known| known.id == alert.id) {
-            Some(known) if known.accesses.len() < alert.accesses.len() => *known = alert,
-            Some(_) => {}
-            None => alerts.push(alert),
+        let shows_less = |known: &Alert| known.accesses.len() < alert.accesses.len();
+        if alerts.get(&alert.id).is_none_or(shows_less) {
+            alerts.insert(alert.id.clone(), alert);
         }
     }
     Ok(())
