@@ -76,7 +76,13 @@ fn stored_items_are_read_as_they_were_written() {
     let mut back = item_v1::unpack_ends(&stored("loose-ends.v1.json")).unwrap();
     back.sort_by_key(|end| ends.iter().position(|known| known.id == end.id));
     assert_eq!(back, ends);
-    assert_eq!(item_v1::unpack_alert(&stored("alert-item.v1.json")).unwrap().id, alert.id);
+    assert_eq!(&item_v1::unpack_alert(&stored("alert-item.v1.json")).unwrap(), alert);
+    // An item from before `events` was there.
+    let bytes = item_v1::unsqueezed(&stored("alert-item.v1.json")).unwrap();
+    let mut before: Value = serde_json::from_slice(&bytes).unwrap();
+    assert!(before["alert"].as_object_mut().unwrap().remove("events").is_some());
+    let before = item_v1::unpack_alert(&item_v1::squeezed(before.to_string().as_bytes())).unwrap();
+    assert_eq!((before.id, before.events), (alert.id.clone(), Vec::new()));
 }
 
 #[test]

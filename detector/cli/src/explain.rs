@@ -104,12 +104,14 @@ fn one<'a>(alerts: &'a [Alert], id: &str) -> Result<&'a Alert, Failure> {
     }
 }
 
-/// Ids of the events that the alert shows: its accesses and their key uses, or the event that its summary names.
+/// Ids of the events behind the alert: its accesses and their key uses, and others as far as it knows them, or the one that
+/// its summary names.
 fn events(alert: &Alert) -> BTreeSet<String> {
     let accesses = alert.accesses.iter();
     let ids = accesses.flat_map(|access| [Some(&access.head.event_id), access.decrypt.event_id.as_ref()]);
     let named = alert.summary.rsplit_once(", event ").map(|(_, id)| id.to_owned());
-    ids.flatten().map(|id| id.to_string()).chain(named.filter(|_| alert.accesses.is_empty())).collect()
+    let ids = ids.flatten().chain(&alert.events).map(|id| id.to_string());
+    ids.chain(named.filter(|_| alert.accesses.is_empty())).collect()
 }
 
 /// The records of an alert in these objects, by time, each with the name of its object; and what could not be read.

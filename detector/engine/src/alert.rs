@@ -110,6 +110,9 @@ pub struct Alert {
     pub accesses: Vec<Arc<Access>>,
     /// How many accesses there are.
     pub accesses_total: usize,
+    /// `eventID`s of the first events that it rests on, accesses or not. In none of the published forms: empty for an alert
+    /// that was read from one.
+    pub events: Vec<Text>,
 }
 
 /// A hash of texts as 32 hexadecimal digits (SHA-256, first half). The length of each part counts, so that parts cannot
@@ -207,6 +210,7 @@ impl Alert {
             secrets,
             secrets_total: order.len(),
             accesses_total: accesses.len(),
+            events: evidence.iter().take(ALERT_ACCESSES).map(|e| e.head.event_id.clone()).collect(),
             accesses: accesses.into_iter().take(ALERT_ACCESSES).collect(),
             id,
             rule,

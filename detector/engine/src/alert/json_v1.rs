@@ -150,6 +150,7 @@ pub fn read(value: Value) -> Result<Alert, Foreign> {
         secrets_total: alert.secrets_total,
         accesses: alert.accesses.iter().map(|access| access.read().map(Arc::new)).collect::<Result<_, _>>()?,
         accesses_total: alert.accesses_total,
+        events: Vec::new(),
     })
 }
 

@@ -207,6 +207,9 @@ struct AlertV1 {
     secrets_total: usize,
     accesses: Vec<usize>,
     accesses_total: usize,
+    /// Missing in items of versions that did not know it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    events: Vec<Text>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -142,6 +142,7 @@ impl Reader {
             secrets_total: alert.secrets_total,
             accesses: alert.accesses.iter().map(|index| at(&self.accesses, *index)).collect::<Result<_, _>>()?,
             accesses_total: alert.accesses_total,
+            events: alert.events.clone(),
         })
     }
 }

@@ -217,6 +217,7 @@ impl Writer {
             secrets_total: alert.secrets_total,
             accesses: alert.accesses.iter().map(|access| self.access(access)).collect(),
             accesses_total: alert.accesses_total,
+            events: alert.events.clone(),
         }
     }
 }
