@@ -158,13 +158,7 @@ fn an_alert_is_explained_from_the_file_that_a_replay_wrote() {
     }
     // Rules of today that do not know it; an id that is not there; a file that was cut off; logs that cannot be read.
     let id = &text.split_once("\"id\":\"").unwrap().1[..32];
-    let rule = path("rule.yml");
-    std::fs::write(
-        &rule,
-        "title: Other\nid: 0b1d6c0e-6a55-4c8b-9c47-0d0f6a1d2f11\nlevel: low\nlogsource: {product: aws, service: cloudtrail}\n\
-         detection:\n  selection: {eventName: DeleteBucket}\n  condition: selection\n",
-    )
-    .unwrap();
+    let rule = e2e::bucket_rule(folder.path());
     let other = secretrail(&["explain", id, &lines, "-r", &rule, "-q"]);
     assert!(other.code == 0 && other.stdout.contains("name it with -r"), "{}{}", other.stdout, other.stderr);
     let none = secretrail(&["explain", "ffffffffffff", &lines, "-q"]);

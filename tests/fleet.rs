@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use e2e::deployment::{invoke, s3};
 use e2e::local::Server;
 use e2e::proxy::{Fault, Proxy};
-use e2e::{ACCOUNT, Printed, REGION, at, decrypt_secret, denied, direct_decrypt, packed, read, record, role};
+use e2e::{
+    ACCOUNT, Printed, REGION, at, bucket_rule, decrypt_secret, denied, direct_decrypt, packed, read, record, role,
+};
 use secretrail_engine::part::ENDING;
 use serde_json::{Value, json};
 
@@ -274,11 +276,8 @@ fn what_was_changed_behind_a_job_is_found_out() {
 
     // Rules that ask for what was left out, by name.
     let folder = tempfile::tempdir().unwrap();
-    let rule = folder.path().join("rule.yml");
-    let text = "title: Bucket Deleted\nid: 0b1d6c0e-6a55-4c8b-9c47-0d0f6a1d2f11\nlevel: low\nlogsource: {product: aws, service: cloudtrail}\n\
-         detection:\n  selection: {eventSource: s3.amazonaws.com, eventName: DeleteBucket}\n  condition: selection\n";
-    std::fs::write(&rule, text).unwrap();
-    let refused = fleet.run(&["replay", job, "-f", "jsonl", "-r", rule.to_str().unwrap()]);
+    let rule = bucket_rule(folder.path());
+    let refused = fleet.run(&["replay", job, "-f", "jsonl", "-r", &rule]);
     assert!(refused.code == 2 && refused.stderr.contains("\"Bucket Deleted\""), "{}", refused.stderr);
 
     // A manifest that was edited by hand: for the replay, for the run, and for the function itself.

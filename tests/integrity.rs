@@ -19,6 +19,7 @@ use rsa::rand_core::{TryCryptoRng, TryRng};
 use rsa::signature::{SignatureEncoding, Signer};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use tempfile::TempDir;
 
 use crate::with_endpoint;
 
@@ -119,13 +120,19 @@ fn trail(hours: i64, starts: &[i64]) -> Vec<Made> {
     objects
 }
 
-/// What a tree with these objects is told to be: verdict, kind and the end of the name, without what is intact.
-fn verified(objects: &[Made], more: &[&str]) -> (BTreeSet<(String, String, String)>, Printed) {
+/// A folder with these objects, and the file of the public keys in it.
+fn copied(objects: &[Made]) -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     for object in objects {
         write_gz(&folder.path().join(&object.key), &object.text);
     }
     let keys = keys(folder.path());
+    (folder, keys)
+}
+
+/// What a tree with these objects is told to be: verdict, kind and the end of the name, without what is intact.
+fn verified(objects: &[Made], more: &[&str]) -> (BTreeSet<(String, String, String)>, Printed) {
+    let (folder, keys) = copied(objects);
     let path = folder.path().to_str().unwrap();
     let printed =
         secretrail(&[&["verify", path, "-f", "jsonl", "--public-keys", keys.to_str().unwrap()], more].concat());
@@ -270,11 +277,8 @@ fn what_stands_in_a_digest_is_harmless_wherever_it_is_shown() {
     other.key = other.key.replace("_main_", &format!("_{text}_").replace('/', ""));
     other.text = format!("{{\"awsAccountId\": {text:?}}}").into_bytes();
     objects.push(other);
-    let folder = tempfile::tempdir().unwrap();
-    for object in &objects {
-        write_gz(&folder.path().join(&object.key), &object.text);
-    }
-    let (path, keys) = (folder.path().to_str().unwrap(), keys(folder.path()));
+    let (folder, keys) = copied(&objects);
+    let path = folder.path().to_str().unwrap();
     for form in ["table", "csv", "json", "jsonl"] {
         let printed = secretrail(&["verify", path, "-f", form, "--all", "--public-keys", keys.to_str().unwrap()]);
         let shown = printed.stdout + &printed.stderr;

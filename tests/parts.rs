@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use e2e::{Printed, read, secretrail, write_gz};
+use e2e::{Printed, bucket_rule, read, secretrail, write_gz};
 use serde_json::{Value, json};
 
 const LOGS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/logs");
@@ -132,14 +132,8 @@ fn parts_that_cannot_stand_for_their_logs_are_refused() {
     let later = secretrail(&["replay", path, "--from", "2026-03-02T10:30:00Z", "-q"]);
     assert_eq!((later.code, later.stderr.as_str()), (0, ""));
     // A rule about records that nobody has asked for before.
-    let rule = folder.path().join("rule.yml");
-    std::fs::write(
-        &rule,
-        "title: Bucket Deleted\nid: 0b1d6c0e-6a55-4c8b-9c47-0d0f6a1d2f11\nlevel: low\nlogsource: {product: aws, service: cloudtrail}\n\
-         detection:\n  selection: {eventSource: s3.amazonaws.com, eventName: DeleteBucket}\n  condition: selection\n",
-    )
-    .unwrap();
-    let replay = ["replay", path, "--from", "2026-03-02T10:00:00Z", "-r", rule.to_str().unwrap()];
+    let rule = bucket_rule(folder.path());
+    let replay = ["replay", path, "--from", "2026-03-02T10:00:00Z", "-r", &rule];
     let refused = secretrail(&replay);
     assert_eq!(refused.code, 2);
     assert!(

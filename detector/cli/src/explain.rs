@@ -24,7 +24,7 @@ use crate::read::readers;
 use crate::remote::Reach;
 use crate::settings::Settings;
 use crate::walk::{Object, Problem};
-use crate::{Failure, Host, Opened, args, close, closing, exit, find, load, say};
+use crate::{Failure, Host, Opened, args, close, closing, find, input_code, load, say};
 
 /// Seconds around an alert in which to look next.
 const AROUND: i64 = 3_600;
@@ -84,8 +84,7 @@ fn from_file(
     problems.sort();
     out.raw(&told(&alert, &settings.paths, &records))?;
     out.finish(host)?;
-    say(host, &closing::problems(&problems));
-    Ok(if problems.is_empty() { exit::DONE } else { exit::INPUT })
+    Ok(input_code(&problems, host))
 }
 
 /// The alert that is meant.

@@ -16,7 +16,7 @@ use crate::read::{self, Reader, origin};
 use crate::remote::{Prefix, Reach};
 use crate::settings::Settings;
 use crate::walk::{self, Object, Problem};
-use crate::{Failure, Host, args, exit, load, output, say};
+use crate::{Failure, Host, args, input_code, load, output, say};
 
 /// Where parts go.
 enum Place {
@@ -114,7 +114,7 @@ pub fn run(args: &args::Extract, host: &mut Host) -> Result<u8, Failure> {
         }
     }
     problems.sort();
-    say(host, &closing::problems(&problems));
+    let code = input_code(&problems, host);
     if !settings.quiet {
         let mut lines = closing::read(&report, settings.threads, started.elapsed());
         let share = report.bytes.checked_div(bytes).map(|times| format!(", one byte for {}", number(times)));
@@ -123,7 +123,7 @@ pub fn run(args: &args::Extract, host: &mut Host) -> Result<u8, Failure> {
         lines.push(format!("parts          {} written ({bytes} bytes{share}), {kept} were there", number(written)));
         say(host, &closing::said(&lines));
     }
-    Ok(if problems.is_empty() { exit::DONE } else { exit::INPUT })
+    Ok(code)
 }
 
 /// Objects by their time of delivery, in batches of about so many bytes, and no more than so many objects.

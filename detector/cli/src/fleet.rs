@@ -21,7 +21,7 @@ use crate::closing::{self, number};
 use crate::remote::Reach;
 use crate::settings::{self, Settings};
 use crate::walk::Object;
-use crate::{Failure, Host, exit, extract, load, print, say};
+use crate::{Failure, Host, exit, extract, input_code, load, print, say};
 
 /// Batches of one execution: what its children give back, nothing each, has to fit into 256 KB.
 const MOST_ITEMS: usize = 50_000;
@@ -79,7 +79,7 @@ fn plan(args: &Plan, host: &mut Host) -> Result<u8, Failure> {
     let batch =
         |objects: Vec<&Object>| Batch::new(&header, objects.into_iter().filter_map(job::remote).cloned().collect());
     let manifest = Manifest::new(header.clone(), batches.into_iter().map(batch).collect());
-    say(host, &closing::problems(&found.problems));
+    let code = input_code(&found.problems, host);
     if manifest.batches.is_empty() {
         return Ok(exit::INPUT);
     }
@@ -87,7 +87,7 @@ fn plan(args: &Plan, host: &mut Host) -> Result<u8, Failure> {
     if !args.quiet {
         print(host, &estimate(&manifest, &place, args.concurrency))?;
     }
-    Ok(if found.problems.is_empty() { exit::DONE } else { exit::INPUT })
+    Ok(code)
 }
 
 fn estimate(manifest: &Manifest, place: &JobPlace, concurrency: u64) -> String {

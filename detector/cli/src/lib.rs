@@ -328,10 +328,15 @@ fn pipeline<'a>(settings: &'a Settings, rules: &'a RuleSet, policy: Option<&'a P
 
 /// Says what could not be read and what was, and gives the exit code of the input.
 fn close(settings: &Settings, found: &Found, started: Instant, rules: Option<usize>, host: &mut Host) -> u8 {
-    let text = closing::problems(&found.problems);
-    say(host, &text);
+    let code = input_code(&found.problems, host);
     if !settings.quiet {
         say(host, &closing::words(&found.report, settings.threads, started.elapsed(), rules));
     }
-    if found.problems.is_empty() { exit::DONE } else { exit::INPUT }
+    code
+}
+
+/// Says what could not be read, and gives the exit code of the input.
+fn input_code(problems: &[Problem], host: &mut Host) -> u8 {
+    say(host, &closing::problems(problems));
+    if problems.is_empty() { exit::DONE } else { exit::INPUT }
 }

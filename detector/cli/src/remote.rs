@@ -210,6 +210,7 @@ impl Reach {
 #[cfg(feature = "s3")]
 mod with_sdk {
     use std::collections::HashMap;
+    use std::sync::OnceLock;
 
     use aws_config::{BehaviorVersion, Region, SdkConfig};
     use aws_sdk_s3::config::Builder;
@@ -229,7 +230,8 @@ mod with_sdk {
     pub struct Client {
         runtime: Runtime,
         source: S3Source,
-        machines: aws_sdk_sfn::Client,
+        /// For a fleet only.
+        machines: OnceLock<aws_sdk_sfn::Client>,
         config: SdkConfig,
     }
 
@@ -260,8 +262,7 @@ mod with_sdk {
             let of_s3 = Builder::from(&config).force_path_style(by_path).region(region);
             let source = S3Source::new(of_s3, Retry::default(), MAX_OBJECT_BYTES);
             let source = if aws.requester_pays { source.paying() } else { source };
-            let machines = aws_sdk_sfn::Client::new(&config);
-            Ok(Self { runtime, source, machines, config })
+            Ok(Self { runtime, source, machines: OnceLock::new(), config })
         }
 
         /// The objects below a prefix, without folders that are not to be opened, or all at once.
@@ -320,13 +321,17 @@ mod with_sdk {
             Ok(self.runtime.block_on(list)?.into_iter().filter_map(key).collect())
         }
 
+        fn machines(&self) -> &aws_sdk_sfn::Client {
+            self.machines.get_or_init(|| aws_sdk_sfn::Client::new(&self.config))
+        }
+
         /// Starts an execution of a state machine, and gives its ARN.
         ///
         /// # Errors
         ///
         /// Why it could not be started.
         pub fn start(&self, machine: &str, name: &str, input: &str) -> Result<String, String> {
-            let started = self.machines.start_execution().state_machine_arn(machine).name(name).input(input).send();
+            let started = self.machines().start_execution().state_machine_arn(machine).name(name).input(input).send();
             let started = self.runtime.block_on(started);
             let started = started.map_err(|error| format!("{machine}: {}", DisplayErrorContext(error)))?;
             Ok(started.execution_arn)
@@ -339,7 +344,7 @@ mod with_sdk {
         ///
         /// Why it could not be looked up.
         pub fn execution(&self, arn: &str) -> Result<Option<Progress>, String> {
-            let client = &self.machines;
+            let client = self.machines();
             let look = async {
                 let told = match client.describe_execution().execution_arn(arn).send().await {
                     Ok(told) => told,

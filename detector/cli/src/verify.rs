@@ -17,12 +17,12 @@ use sha2::{Digest, Sha256};
 use self::chain::{Evidence, Finding, Verdict, tree_key};
 use self::digest::{DigestFile, Keys};
 use crate::args::{self, Format};
-use crate::closing::{self, number};
+use crate::closing::number;
 use crate::output::{self, Out, csv, table};
 use crate::remote::Reach;
 use crate::settings::Settings;
 use crate::walk::{self, Object, Place, Problem};
-use crate::{Failure, Host, exit, say};
+use crate::{Failure, Host, exit, input_code, say};
 
 /// Name and version of the form of its lines.
 const SCHEMA: &str = "secretrail.verification/1";
@@ -77,12 +77,11 @@ pub fn run(args: &args::Verify, host: &mut Host) -> Result<u8, Failure> {
     let findings = chain::judge(&evidence, &keys, &settings.selection);
     write(&findings, args.all, settings.format, &mut out)?;
     out.finish(host)?;
-    say(host, &closing::problems(&problems));
+    let code = input_code(&problems, host);
     if !settings.quiet {
         say(host, &words(&findings, &evidence, &keys, started));
     }
     let bad = findings.iter().any(|f| matches!(f.verdict, Verdict::Altered | Verdict::Missing));
-    let code = if problems.is_empty() { exit::DONE } else { exit::INPUT };
     Ok(code.max(if bad { exit::FINDINGS } else { exit::DONE }))
 }
 

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use flate2::bufread::MultiGzDecoder;
 use secretrail_engine::alert::{Alert, AlertId, json_v1};
 use secretrail_engine::gunzip::{self, Scratch};
 use serde_json::{Deserializer, Value};
@@ -68,12 +67,9 @@ fn is_alerts(path: &Path) -> bool {
         return false;
     }
     let Ok(file) = File::open(path) else { return false };
-    let mut head = Vec::new();
-    BufReader::new(file).take(HEAD).read_to_end(&mut head).ok();
     let mut text = Vec::new();
-    if MultiGzDecoder::new(&*head).take(HEAD).read_to_end(&mut text).is_err() && text.is_empty() {
-        return begins_with_alert(&head);
-    }
+    // It breaks off, and what comes before that is all that is asked for.
+    gunzip::inflate_stream(file.take(HEAD), &mut |piece| text.extend_from_slice(piece)).ok();
     begins_with_alert(&text)
 }
 

@@ -101,35 +101,35 @@ impl<'a> From<&'a Access> for AccessV1<'a> {
             region: (&*head.region).into(),
             secret: SecretV1 {
                 store: secret.store.as_str().into(),
-                arn: secret.arn.as_deref().map(Cow::Borrowed),
-                name: secret.name.as_deref().map(Cow::Borrowed),
-                version_id: secret.version_id.as_deref().map(Cow::Borrowed),
-                version_stage: secret.version_stage.as_deref().map(Cow::Borrowed),
+                arn: lent(&secret.arn),
+                name: lent(&secret.name),
+                version_id: lent(&secret.version_id),
+                version_stage: lent(&secret.version_stage),
             },
             principal: PrincipalV1 {
-                arn: principal.id.as_deref().map(Cow::Borrowed),
-                actor: principal.actor.as_deref().map(Cow::Borrowed),
-                r#type: principal.identity_type.as_deref().map(Cow::Borrowed),
+                arn: lent(&principal.id),
+                actor: lent(&principal.actor),
+                r#type: lent(&principal.identity_type),
                 kind: principal.kind.as_str().into(),
-                account: principal.account.as_deref().map(Cow::Borrowed),
-                via: principal.via.as_deref().map(Cow::Borrowed),
+                account: lent(&principal.account),
+                via: lent(&principal.via),
                 console: principal.console,
-                access_key_id: access.head.access_key_id.as_deref().map(Cow::Borrowed),
+                access_key_id: lent(&access.head.access_key_id),
             },
             source: SourceV1 {
-                ip: head.source.ip.as_deref().map(Cow::Borrowed),
+                ip: lent(&head.source.ip),
                 kind: head.source.kind.as_str().into(),
-                user_agent: head.source.user_agent.as_deref().map(Cow::Borrowed),
-                vpc_endpoint: head.source.vpc_endpoint.as_deref().map(Cow::Borrowed),
+                user_agent: lent(&head.source.user_agent),
+                vpc_endpoint: lent(&head.source.vpc_endpoint),
             },
             outcome: head.outcome.as_str().into(),
-            denied_by: head.denied_by.as_deref().map(Cow::Borrowed),
-            error_code: head.error_code.as_deref().map(Cow::Borrowed),
+            denied_by: lent(&head.denied_by),
+            error_code: lent(&head.error_code),
             cross_account: access.cross_account(),
             decrypt: DecryptV1 {
                 status: decrypt.status.as_str().into(),
-                event_id: decrypt.event_id.as_deref().map(Cow::Borrowed),
-                key_arn: decrypt.key_arn.as_deref().map(Cow::Borrowed),
+                event_id: lent(&decrypt.event_id),
+                key_arn: lent(&decrypt.key_arn),
                 delta_secs: decrypt.delta_secs,
             },
             object: (&*head.object).into(),
@@ -152,8 +152,17 @@ pub(crate) fn time(text: &str) -> Result<EventTime, Foreign> {
     EventTime::parse(text).ok_or_else(|| Foreign(format!("`{text}` is not a time")))
 }
 
-fn some(text: &Option<Cow<'_, str>>) -> Option<Text> {
+/// Whether something is of the form that is expected.
+pub(crate) fn is_of(schema: &str, expected: &str) -> Result<(), Foreign> {
+    if schema == expected { Ok(()) } else { Err(Foreign(format!("`{schema}` is not {expected}"))) }
+}
+
+pub(crate) fn some(text: &Option<Cow<'_, str>>) -> Option<Text> {
     text.as_deref().map(Text::from)
+}
+
+pub(crate) fn lent(text: &Option<Text>) -> Option<Cow<'_, str>> {
+    text.as_deref().map(Cow::Borrowed)
 }
 
 impl AccessV1<'_> {
@@ -164,9 +173,7 @@ impl AccessV1<'_> {
     ///
     /// It is of another form, or has been changed.
     pub fn read(&self) -> Result<Access, Foreign> {
-        if self.schema != SCHEMA {
-            return Err(Foreign(format!("`{}` is not {SCHEMA}", self.schema)));
-        }
+        is_of(&self.schema, SCHEMA)?;
         let secret = self.secret()?;
         let decrypt = &self.decrypt;
         Ok(Access {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Alert, AlertId, Firing};
-use crate::access::json_v1::{AccessV1, Foreign, known, time};
+use crate::access::json_v1::{AccessV1, Foreign, is_of, known, lent, some, time};
 use crate::ids::Text;
 use crate::rule::{Level, RuleMeta};
 
@@ -99,9 +99,9 @@ impl<'a> From<&'a Alert> for AlertV1<'a> {
                 .map(|f| f.group.iter().map(|(field, value)| ((&**field).into(), (&**value).into())).collect()),
             count: firing.map(|f| f.count),
             summary: (&*alert.summary).into(),
-            account: alert.account.as_deref().map(Cow::Borrowed),
-            region: alert.region.as_deref().map(Cow::Borrowed),
-            principal: alert.principal.as_deref().map(Cow::Borrowed),
+            account: lent(&alert.account),
+            region: lent(&alert.region),
+            principal: lent(&alert.principal),
             secrets: alert.secrets.iter().map(|s| Cow::Borrowed(&**s)).collect(),
             secrets_total: alert.secrets_total,
             accesses: alert.accesses.iter().map(|a| AccessV1::from(&**a)).collect(),
@@ -121,14 +121,11 @@ impl<'a> From<&'a Alert> for AlertV1<'a> {
 /// It is of another form, or has been changed.
 pub fn read(value: Value) -> Result<Alert, Foreign> {
     let alert: AlertV1<'_> = serde_json::from_value(value).map_err(|error| Foreign(format!("no alert: {error}")))?;
-    if alert.schema != SCHEMA {
-        return Err(Foreign(format!("`{}` is not {SCHEMA}", alert.schema)));
-    }
+    is_of(&alert.schema, SCHEMA)?;
     if alert.id.len() != 32 || !alert.id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Err(Foreign("its id is not 32 hexadecimal digits".to_owned()));
     }
     let texts = |list: &[Cow<'_, str>]| list.iter().map(|text| Text::from(&**text)).collect();
-    let some = |text: &Option<Cow<'_, str>>| text.as_deref().map(Text::from);
     Ok(Alert {
         id: AlertId((&*alert.id).into()),
         rule: Arc::new(RuleMeta {

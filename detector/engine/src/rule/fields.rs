@@ -141,17 +141,15 @@ const RECORD: &[&str] = &[
 ];
 
 /// Fields of CloudTrail that every observation holds as they are, so that its record need not be asked for them.
-const HELD: [&str; 2] = ["awsRegion", "eventName"];
+const HELD: [(&str, Get); 2] = [("awsRegion", |head| &head.region), ("eventName", |head| &head.api)];
+
+type Get = fn(&Head) -> &str;
 
 /// Looks up a field of CloudTrail that an observation holds. `None` when it does not, or its record lacks it.
 #[must_use]
 pub fn held<'a>(head: &'a Head, name: &str) -> Option<EventValue<'a>> {
-    let value = match name {
-        "awsRegion" => &head.region,
-        "eventName" => &head.api,
-        _ => return None,
-    };
-    (!value.is_empty()).then(|| EventValue::Str(Cow::Borrowed(value)))
+    let (_, get) = HELD.into_iter().find(|(held, _)| *held == name)?;
+    Some(get(head)).filter(|value| !value.is_empty()).map(|value| EventValue::Str(Cow::Borrowed(value)))
 }
 
 /// Looks a derived field up. `None` when there is no such field; `Some(None)` when this event lacks it.
@@ -183,7 +181,7 @@ pub fn is_raw(name: &str) -> bool {
 /// Whether a field must be kept from the record for rules that ask for it.
 #[must_use]
 pub fn is_kept(name: &str) -> bool {
-    is_raw(name) && !HELD.contains(&name)
+    is_raw(name) && !HELD.iter().any(|(held, _)| *held == name)
 }
 
 /// Checks the name of a field.
