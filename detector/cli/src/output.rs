@@ -59,8 +59,8 @@ enum Target {
     Partial(BufWriter<NamedTempFile>, PathBuf),
 }
 
-/// Lines that a thread makes at a time.
-const LINES: usize = 512;
+/// Lines that a thread makes at a time: what they come to stays in its own cache.
+const LINES: usize = 128;
 
 /// Bytes gathered before they are passed on.
 const BUFFER: usize = 64 * 1024;
@@ -150,32 +150,21 @@ impl<'s> Out<'s> {
         line: impl Fn(&T, &mut Vec<u8>) -> serde_json::Result<()> + Sync,
     ) -> Result<(), Failure> {
         let array = self.settings.format == Format::Json;
-        let end: &[u8] = if array { b",\n" } else { b"\n" };
-        let make = |items: &[T]| {
-            let mut bytes = Vec::new();
-            for item in items {
-                line(item, &mut bytes)?;
-                bytes.extend_from_slice(end);
+        let make = |first: usize, items: &[T], bytes: &mut Vec<u8>| {
+            for (index, item) in items.iter().enumerate() {
+                if array {
+                    bytes.extend_from_slice(if first + index == 0 { b"[\n" } else { b",\n" });
+                }
+                line(item, bytes).map_err(|error| Failure::Internal(error.to_string()))?;
+                if !array {
+                    bytes.push(b'\n');
+                }
             }
-            serde_json::Result::Ok(bytes)
+            Ok(())
         };
+        parallel::in_order(self.settings.threads, items, LINES, make, |bytes| self.write(bytes))?;
         if array {
-            self.write(b"[\n")?;
-        }
-        let mut left = items.len();
-        for block in items.chunks(LINES * self.settings.threads) {
-            left -= block.len();
-            let parts = parallel::blocks(self.settings.threads, block, LINES, make);
-            let last = parts.len().saturating_sub(1);
-            for (index, part) in parts.into_iter().enumerate() {
-                let part = part.map_err(|error| Failure::Internal(error.to_string()))?;
-                // No comma after the last one.
-                let cut = if array && left == 0 && index == last { end.len() } else { 0 };
-                self.write(part.get(..part.len().saturating_sub(cut)).unwrap_or_default())?;
-            }
-        }
-        if array {
-            self.write(if items.is_empty() { b"]\n" } else { b"\n]\n" })?;
+            self.write(if items.is_empty() { b"[\n]\n" } else { b"\n]\n" })?;
         }
         Ok(())
     }
