@@ -43,6 +43,7 @@ fn the_engine_knows_nothing_of_the_world() {
         "ahash",
         "chrono",
         "flate2",
+        "hashbrown",
         "ipnet",
         "libdeflater",
         "memchr",

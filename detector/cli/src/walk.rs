@@ -8,7 +8,7 @@ use secretrail_engine::part;
 use secretrail_engine::report::{Report, SkippedObject};
 use secretrail_engine::scan::Selection;
 use secretrail_engine::time::EventTime;
-use walkdir::WalkDir;
+use walkdir::{DirEntry, WalkDir};
 
 /// Seconds after the last event time asked for up to which deliveries are read. Most come within ten minutes.
 const LATE_DELIVERY_SECS: i64 = 86_400;
@@ -164,12 +164,15 @@ impl Looking<'_> {
 fn folder(root: &Path, looking: Looking<'_>, found: &mut Objects) {
     let selection = looking.selection;
     // The tree above the folder counts too: `cd AWSLogs && secretrail replay .`
-    let base = canonical(root);
-    let key_of = |path: &Path| key(&base.join(path.strip_prefix(root).unwrap_or(path)));
+    let (typed, whole) = (key(root), key(&canonical(root)));
+    let whole_of = |name: &str| {
+        let below = name.strip_prefix(&*typed).unwrap_or(name).trim_start_matches('/');
+        if below.is_empty() { whole.clone() } else { [whole.trim_end_matches('/'), "/", below].concat() }
+    };
     let before = found.objects.len() as u64 + found.report.objects_skipped.values().sum::<u64>();
-    let entries = WalkDir::new(root).follow_links(true).sort_by_file_name().into_iter();
-    let wanted = |entry: &walkdir::DirEntry| {
-        !entry.file_type().is_dir() || may_hold(&object::parse(&key_of(entry.path())), selection)
+    let entries = WalkDir::new(root).follow_links(true).sort_by(by_name).into_iter();
+    let wanted = |entry: &DirEntry| {
+        !entry.file_type().is_dir() || may_hold(&object::parse(&whole_of(&key(entry.path()))), selection)
     };
     for entry in entries.filter_entry(wanted) {
         let entry = match entry {
@@ -184,13 +187,14 @@ fn folder(root: &Path, looking: Looking<'_>, found: &mut Objects) {
         if entry.file_type().is_dir() {
             continue;
         }
-        let full = key_of(entry.path());
+        let name = key(entry.path());
+        let full = whole_of(&name);
         let parsed = object::parse(&full);
         match looking.skips(&parsed, &full) {
             Some(reason) => found.report.skip_object(reason),
             None if !may_hold(&parsed, selection) => {}
             None => found.objects.push(Object {
-                name: key(entry.path()),
+                name,
                 place: Place::File(entry.into_path()),
                 in_tree: parsed.account.is_some(),
                 home: home(&parsed),
@@ -205,6 +209,11 @@ fn folder(root: &Path, looking: Looking<'_>, found: &mut Objects) {
         let message = "no log files for this selection in the folder; logs end in .json, .jsonl, .ndjson or .gz";
         found.problems.push(Problem { name: key(root), message: message.to_owned() });
     }
+}
+
+/// The order of names, for entries of one folder: of their whole paths only the names differ, and need not be looked for.
+fn by_name(a: &DirEntry, b: &DirEntry) -> std::cmp::Ordering {
+    a.path().as_os_str().cmp(b.path().as_os_str())
 }
 
 /// `s3://bucket/prefix`; `None` for any other path.

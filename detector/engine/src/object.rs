@@ -85,7 +85,10 @@ fn days(segments: &[&str]) -> Option<(EventTime, EventTime)> {
 
 fn delivered(file: &str) -> Option<EventTime> {
     let stamp = file.split('_').find(|part| part.len() == 14 && part.ends_with('Z') && part.get(8..9) == Some("T"))?;
-    EventTime::parse(&format!("{}00Z", stamp.get(..13)?))
+    let number = |from, to| stamp.get(from..to).filter(|n| n.bytes().all(|b| b.is_ascii_digit()))?.parse::<u32>().ok();
+    let day = EventTime::from_date(i32::try_from(number(0, 4)?).ok()?, number(4, 6)?, number(6, 8)?)?;
+    let (hour, minute) = (number(9, 11).filter(|h| *h < 24)?, number(11, 13).filter(|m| *m < 60)?);
+    Some(day.plus(i64::from(hour * 3_600 + minute * 60)))
 }
 
 #[cfg(test)]
@@ -110,6 +113,9 @@ mod tests {
                 Some((EventTime::from_date(2026, 3, 2).unwrap(), EventTime::from_date(2026, 3, 3).unwrap()))
             );
             assert_eq!(path.delivered, EventTime::parse("2026-03-02T10:05:00Z"));
+        }
+        for no_stamp in ["20260302T2405Z", "20260302T1060Z", "20260230T1005Z", "2026030aT1005Z", "20260302T+105Z"] {
+            assert_eq!(parse(&FILE.replace("20260302T1005Z", no_stamp)).delivered, None, "{no_stamp}");
         }
     }
 

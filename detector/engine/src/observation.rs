@@ -1,9 +1,9 @@
 //! What a record says that concerns us: a secret read, a key use, or a change to who can read.
 
-use std::hash::Hash;
 use std::sync::Arc;
 
-use ahash::{HashMap, HashSet, RandomState};
+use ahash::RandomState;
+use hashbrown::HashTable;
 
 use crate::document::Node;
 use crate::ids::{Home, SecretRef, Store, Text};
@@ -241,106 +241,107 @@ impl Observation {
     }
 }
 
-/// The texts that a principal was made of.
-type Told = [Option<Text>; 14];
-
 /// Gives equal values one home, so that a million records do not hold a million copies of a user agent.
 #[derive(Debug, Default)]
 pub struct Interner {
-    texts: HashSet<Text>,
-    /// By a hash of what a record tells of them, with that.
-    principals: HashMap<u64, (Told, Arc<Principal>)>,
-    sources: HashMap<u64, Arc<Source>>,
+    texts: Shelf<Text>,
+    principals: Shelf<Arc<Principal>>,
+    sources: Shelf<Arc<Source>>,
+    secrets: Shelf<Arc<Called>>,
     hasher: RandomState,
-    /// By what a record called them; the account, region and partition of that record decide with it.
-    secrets: HashMap<Text, ([Text; 3], SecretRef)>,
-    parameters: HashMap<Text, ([Text; 3], SecretRef)>,
 }
+
+/// What a record called a secret, where, and what that means.
+#[derive(Debug)]
+struct Called {
+    store: Store,
+    id: Text,
+    /// Account, region and partition of the record.
+    place: [Text; 3],
+    secret: SecretRef,
+}
+
+/// Values beside their hashes, so that few others are followed into memory when one is looked for, and none when the table
+/// grows.
+#[derive(Debug)]
+struct Shelf<T>(HashTable<(u64, T)>);
 
 /// Values kept before the interner forgets and starts anew: sharing is a saving, not a promise.
 const INTERNED: usize = 50_000;
 
+impl<T> Default for Shelf<T> {
+    fn default() -> Self {
+        Self(HashTable::new())
+    }
+}
+
+impl<T: Clone> Shelf<T> {
+    fn find(&self, hash: u64, is: impl Fn(&T) -> bool) -> Option<&T> {
+        self.0.find(hash, |(known, value)| *known == hash && is(value)).map(|(_, value)| value)
+    }
+
+    fn keep(&mut self, hash: u64, value: T) -> T {
+        if self.0.len() >= INTERNED {
+            self.0.clear();
+        }
+        self.0.insert_unique(hash, (hash, value.clone()), |(hash, _)| *hash);
+        value
+    }
+}
+
 impl Interner {
     /// The shared form of a text.
     pub fn text(&mut self, text: &str) -> Text {
-        if let Some(known) = self.texts.get(text) {
+        let hash = self.hasher.hash_one(text);
+        if let Some(known) = self.texts.find(hash, |known| **known == *text) {
             return known.clone();
         }
-        shared(&mut self.texts, text.into())
+        self.texts.keep(hash, text.into())
     }
 
     /// What a record calls a secret, as [`SecretRef::secret`] or [`SecretRef::parameter`] reads it.
     pub fn secret(&mut self, store: Store, id: &str, home: Home<'_>) -> SecretRef {
         let place = [home.account, home.region, home.partition];
-        let known = match store {
-            Store::SecretsManager => &self.secrets,
-            Store::Ssm => &self.parameters,
+        let hash = self.hasher.hash_one((store, id, place));
+        let same = |known: &Arc<Called>| {
+            known.store == store && *known.id == *id && known.place.iter().map(|text| &**text).eq(place)
         };
-        if let Some((_, secret)) = known.get(id).filter(|(known, _)| known.iter().map(|t| &**t).eq(place)) {
-            return secret.clone();
+        if let Some(known) = self.secrets.find(hash, same) {
+            return known.secret.clone();
         }
         let mut secret = match store {
             Store::SecretsManager => SecretRef::secret(id, home),
             Store::Ssm => SecretRef::parameter(id, home),
         };
         secret.texts().for_each(|text| *text = self.text(text));
-        let entry = (place.map(|text| self.text(text)), secret.clone());
-        let id = self.text(id);
-        let known = match store {
-            Store::SecretsManager => &mut self.secrets,
-            Store::Ssm => &mut self.parameters,
-        };
-        if known.len() >= INTERNED {
-            known.clear();
-        }
-        known.insert(id, entry);
-        secret
+        let called = Called { store, id: self.text(id), place: place.map(|text| self.text(text)), secret };
+        self.secrets.keep(hash, Arc::new(called)).secret.clone()
     }
 
     /// The shared form of a record's principal. Most records repeat one that is known, and then nothing is made.
     pub fn principal(&mut self, record: &Record<'_>) -> Arc<Principal> {
-        let told = Principal::told_by(record);
-        let hash = self.hasher.hash_one(told);
-        let known = self.principals.get(&hash);
-        if let Some((_, principal)) = known.filter(|(known, _)| known.iter().map(Option::as_deref).eq(told)) {
-            return principal.clone();
+        let told = Principal::of(record);
+        let hash = self.hasher.hash_one(&told);
+        if let Some(known) = self.principals.find(hash, |known| known.is(&told)) {
+            return known.clone();
         }
-        let mut principal = Principal::of(record);
-        principal.texts().for_each(|text| *text = self.text(text));
-        let principal = Arc::new(principal);
-        let told = told.map(|text| text.map(|text| self.text(text)));
-        if self.principals.len() >= INTERNED {
-            self.principals.clear();
-        }
-        self.principals.insert(hash, (told, principal.clone()));
-        principal
+        let principal = Arc::new(told.owned(|text| self.text(text)));
+        self.principals.keep(hash, principal)
     }
 
     /// The shared form of a source.
     pub fn source(&mut self, ip: Option<&str>, user_agent: Option<&str>, vpc_endpoint: Option<&str>) -> Arc<Source> {
         let hash = self.hasher.hash_one((ip, user_agent, vpc_endpoint));
-        let same = |known: &&Arc<Source>| {
+        let same = |known: &Arc<Source>| {
             let known = (known.ip.as_deref(), known.user_agent.as_deref(), known.vpc_endpoint.as_deref());
             known == (ip, user_agent, vpc_endpoint)
         };
-        if let Some(known) = self.sources.get(&hash).filter(same) {
+        if let Some(known) = self.sources.find(hash, same) {
             return known.clone();
         }
         let mut text = |text: Option<&str>| text.map(|text| self.text(text));
         let (kind, ip) = (SourceKind::of(ip), text(ip));
-        let source = Arc::new(Source { ip, kind, user_agent: text(user_agent), vpc_endpoint: text(vpc_endpoint) });
-        if self.sources.len() >= INTERNED {
-            self.sources.clear();
-        }
-        self.sources.insert(hash, source.clone());
-        source
+        let source = Source { ip, kind, user_agent: text(user_agent), vpc_endpoint: text(vpc_endpoint) };
+        self.sources.keep(hash, Arc::new(source))
     }
-}
-
-fn shared<T: Clone + Eq + Hash>(known: &mut HashSet<T>, value: T) -> T {
-    if known.len() >= INTERNED {
-        known.clear();
-    }
-    known.insert(value.clone());
-    value
 }

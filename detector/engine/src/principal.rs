@@ -2,6 +2,8 @@
 //!
 //! Source: AWS CloudTrail user guide, "CloudTrail userIdentity element".
 
+use std::borrow::Cow;
+
 use crate::ids::{Arn, Text};
 use crate::wire;
 
@@ -37,38 +39,60 @@ impl PrincipalKind {
     }
 }
 
-/// Who called.
+/// Who called. While its record is being read its texts may be the record's own.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Principal {
+pub struct Principal<T = Text> {
     /// Stable identity: role ARN with its path (and the session name for people behind `AWSReservedSSO_*` roles), user ARN,
     /// root ARN, service name, or `account:principal id` where the record has no ARN. `None` when it names nobody.
-    pub id: Option<Text>,
+    pub id: Option<T>,
     /// `userIdentity.arn`: the full session.
-    pub actor: Option<Text>,
+    pub actor: Option<T>,
     /// `userIdentity.type`.
-    pub identity_type: Option<Text>,
+    pub identity_type: Option<T>,
     /// What kind of caller it is.
     pub kind: PrincipalKind,
     /// `userIdentity.accountId`, or the account of the trail where it is missing.
-    pub account: Option<Text>,
+    pub account: Option<T>,
     /// Name of the role, user or service.
-    pub name: Option<Text>,
+    pub name: Option<T>,
     /// Name of the role session.
-    pub session: Option<Text>,
+    pub session: Option<T>,
     /// `userIdentity.invokedBy`: the service that called on the principal's behalf.
-    pub via: Option<Text>,
+    pub via: Option<T>,
     /// Whether the session was opened in the AWS console (`sessionCredentialFromConsole`).
     pub console: bool,
     /// `userIdentity.principalId`.
-    pub principal_id: Option<Text>,
+    pub principal_id: Option<T>,
 }
 
 impl Principal {
+    /// What must be equal in a read and its key use: the full session, or account and principal id where there is none.
+    #[must_use]
+    pub fn actor_key(&self) -> Option<Text> {
+        let without_arn = || Some(format!("{}/{}", self.account.as_deref()?, self.principal_id.as_deref()?).into());
+        self.actor.clone().or_else(without_arn).or_else(|| self.id.clone())
+    }
+}
+
+impl<T: AsRef<str>> Principal<T> {
+    /// Whether both say the same.
+    pub(crate) fn is<U: AsRef<str>>(&self, other: &Principal<U>) -> bool {
+        (self.kind, self.console) == (other.kind, other.console)
+            && self.texts().map(|text| text.map(AsRef::as_ref)) == other.texts().map(|text| text.map(AsRef::as_ref))
+    }
+
+    fn texts(&self) -> [Option<&T>; 8] {
+        let Self { id, actor, identity_type, account, name, session, via, principal_id, .. } = self;
+        [id, actor, identity_type, account, name, session, via, principal_id].map(Option::as_ref)
+    }
+}
+
+impl<'r> Principal<Cow<'r, str>> {
     /// Reads the identity of a record.
     #[must_use]
-    pub fn of(record: &wire::Record<'_>) -> Self {
+    pub fn of(record: &'r wire::Record<'_>) -> Self {
         let identity = &record.user_identity.0;
-        let text = |scalar: &wire::Scalar<'_>| scalar.get().map(Text::from);
+        let text = |scalar: &'r wire::Scalar<'_>| scalar.get().map(Cow::Borrowed);
         let console = record.session_credential_from_console.is_true();
         let account = text(&identity.account_id).or_else(|| text(&record.recipient_account_id));
         let mut principal = Self {
@@ -90,54 +114,37 @@ impl Principal {
         principal
     }
 
-    /// What must be equal in a read and its key use: the full session, or account and principal id where there is none.
-    #[must_use]
-    pub fn actor_key(&self) -> Option<Text> {
-        let without_arn = || Some(format!("{}/{}", self.account.as_deref()?, self.principal_id.as_deref()?).into());
-        self.actor.clone().or_else(without_arn).or_else(|| self.id.clone())
+    /// The same with texts of its own; those that are not of one session alone are shared.
+    pub(crate) fn owned(&self, mut shared: impl FnMut(&str) -> Text) -> Principal {
+        let mut text = |text: &Option<Cow<'_, str>>| text.as_deref().map(&mut shared);
+        let own = |text: &Option<Cow<'_, str>>| text.as_deref().map(Text::from);
+        Principal {
+            id: text(&self.id),
+            actor: text(&self.actor),
+            identity_type: text(&self.identity_type),
+            kind: self.kind,
+            account: text(&self.account),
+            name: text(&self.name),
+            session: own(&self.session),
+            via: text(&self.via),
+            console: self.console,
+            principal_id: own(&self.principal_id),
+        }
     }
 
-    /// Every text in it, to be replaced by a shared copy.
-    pub(crate) fn texts(&mut self) -> impl Iterator<Item = &mut Text> {
-        let Self { id, actor, identity_type, account, name, session, via, principal_id, .. } = self;
-        [id, actor, identity_type, account, name, session, via, principal_id].into_iter().flatten()
-    }
-
-    /// Everything in a record that [`Principal::of`] looks at: equal texts make equal principals.
-    pub(crate) fn told_by<'r>(record: &'r wire::Record<'_>) -> [Option<&'r str>; 14] {
-        let identity = &record.user_identity.0;
-        let (issuer, person) = (identity.session_issuer(), &identity.on_behalf_of);
-        [
-            identity.arn.get(),
-            identity.principal_id.get(),
-            identity.kind.get(),
-            identity.account_id.get(),
-            identity.user_name.get(),
-            identity.invoked_by.get(),
-            identity.identity_provider.get(),
-            issuer.arn.get(),
-            issuer.user_name.get(),
-            issuer.kind.get(),
-            person.user_id.get(),
-            person.identity_store_arn.get(),
-            record.recipient_account_id.get(),
-            record.session_credential_from_console.get(),
-        ]
-    }
-
-    fn fold(&mut self, identity: &wire::UserIdentity<'_>) {
+    fn fold(&mut self, identity: &'r wire::UserIdentity<'_>) {
         match identity.kind.get() {
             Some("AssumedRole" | "Role") => self.fold_role(identity),
             Some("FederatedUser") => {
                 let issuer = identity.session_issuer();
-                self.id = issuer.arn.get().map(Text::from).or_else(|| self.actor.clone());
-                self.session = last_segment(self.actor.as_deref());
+                self.id = issuer.arn.get().map(Cow::Borrowed).or_else(|| self.actor.clone());
+                self.session = identity.arn.get().map(last_segment);
                 self.kind = PrincipalKind::Human;
             }
             Some("Root") => {
-                let root = |account: &Text| format!("arn:aws:iam::{account}:root").into();
+                let root = |account: &Cow<'_, str>| format!("arn:aws:iam::{account}:root").into();
                 self.id = self.actor.clone().or_else(|| self.account.as_ref().map(root));
-                self.name = self.name.take().or_else(|| Some("root".into()));
+                self.name = self.name.take().or(Some("root".into()));
                 self.kind = PrincipalKind::Root;
             }
             Some("AWSService") => self.fold_service(),
@@ -149,7 +156,7 @@ impl Principal {
             }
             Some("SAMLUser" | "WebIdentityUser" | "IAMUser") => {
                 self.id = self.actor.clone().or_else(|| self.without_arn());
-                self.name = self.name.take().or_else(|| last_segment(self.actor.as_deref()));
+                self.name = self.name.take().or_else(|| identity.arn.get().map(last_segment));
                 self.kind = PrincipalKind::Human;
             }
             None if self.via.is_some() && self.actor.is_none() => self.fold_service(),
@@ -157,31 +164,34 @@ impl Principal {
         }
     }
 
-    fn fold_role(&mut self, identity: &wire::UserIdentity<'_>) {
+    fn fold_role(&mut self, identity: &'r wire::UserIdentity<'_>) {
         let issuer = identity.session_issuer();
-        let assumed = self.actor.as_deref().and_then(assumed_role);
-        self.session = assumed.map(|(_, _, session)| session.into()).or_else(|| {
-            self.principal_id.as_deref().and_then(|id| id.split_once(':')).map(|(_, session)| session.into())
-        });
+        let assumed = identity.arn.get().and_then(assumed_role);
+        let named = || identity.principal_id.get()?.split_once(':').map(|(_, session)| session);
+        let session = assumed.map(|(_, _, session)| session).or_else(named);
         // The session's ARN lacks the path of the role; the issuer has it, where it is not empty.
         let from_session = || {
             let (arn, role, _) = assumed?;
-            Some(Text::from(format!("arn:{}:iam::{}:role/{role}", arn.partition, arn.account)))
+            Some(Cow::Owned(format!("arn:{}:iam::{}:role/{role}", arn.partition, arn.account)))
         };
-        let role = issuer.arn.get().map(Text::from).or_else(from_session).or_else(|| self.actor.clone());
-        let name = last_segment(role.as_deref());
+        let by_issuer = issuer.arn.get();
+        let role = by_issuer.map(Cow::Borrowed).or_else(from_session).or_else(|| self.actor.clone());
+        // The last segment of an ARN that was made of the session's is the name in it.
+        let name = by_issuer.map(last_segment).or(assumed.map(|(_, role, _)| last_segment(role)));
+        let name = name.or_else(|| identity.arn.get().map(last_segment));
         let by_sso = name.as_deref().is_some_and(|n| n.starts_with("AWSReservedSSO_"));
         self.kind = match (&role, by_sso) {
             (_, true) => PrincipalKind::Human,
             (Some(arn), _) if arn.contains(":role/aws-service-role/") => PrincipalKind::Service,
             _ => PrincipalKind::Workload,
         };
-        self.id = match (&role, &self.session) {
+        self.id = match (role, session) {
             (Some(role), Some(person)) if by_sso => Some(format!("{role}/{person}").into()),
-            (Some(_), _) => role,
+            (Some(role), _) => Some(role),
             (None, _) => self.without_arn(),
         };
-        self.name = name.or_else(|| issuer.user_name.get().map(Text::from)).or_else(|| self.name.take());
+        self.name = name.or_else(|| issuer.user_name.get().map(Cow::Borrowed)).or_else(|| self.name.take());
+        self.session = session.map(Cow::Borrowed);
     }
 
     fn fold_service(&mut self) {
@@ -191,11 +201,11 @@ impl Principal {
     }
 
     /// `account:principal id` without the session; `anonymous` callers have an empty principal id.
-    fn without_arn(&self) -> Option<Text> {
+    fn without_arn(&self) -> Option<Cow<'r, str>> {
         let account = self.account.as_deref()?;
         let id = self.principal_id.as_deref().unwrap_or_default();
         let stable = id.split_once(':').map_or(id, |(role, _)| role);
-        Some(if stable.is_empty() { account.into() } else { format!("{account}:{stable}").into() })
+        Some(if stable.is_empty() { account.to_owned() } else { format!("{account}:{stable}") }.into())
     }
 }
 
@@ -206,8 +216,8 @@ fn assumed_role(actor: &str) -> Option<(Arn<'_>, &str, &str)> {
     Some((arn, role, session))
 }
 
-fn last_segment(text: Option<&str>) -> Option<Text> {
-    text?.rsplit('/').next().map(Text::from)
+fn last_segment(text: &str) -> Cow<'_, str> {
+    Cow::Borrowed(text.rsplit('/').next().unwrap_or(text))
 }
 
 #[cfg(test)]
@@ -217,7 +227,7 @@ mod tests {
     fn principal(identity: &str) -> Principal {
         let record = format!(r#"{{"userIdentity":{identity},"recipientAccountId":"111122223333"}}"#);
         let record = serde_json::from_str::<wire::Record<'_>>(&record).unwrap();
-        Principal::of(&record)
+        Principal::of(&record).owned(|text| text.into())
     }
 
     fn check(identity: &str, id: Option<&str>, kind: PrincipalKind) -> Principal {
