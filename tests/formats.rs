@@ -62,7 +62,7 @@ fn stored_items_are_read_as_they_were_written() {
     // A field that a rule of the pack asks for.
     first["userIdentity"]["sessionContext"]["ec2RoleDelivery"] = json!("2.0");
     let records = [first, decrypt_secret("d1", "app", 0, "prod/db"), denied("n1", "app", 1, &secret_arn("prod/x"))];
-    let ends: Vec<_> = harvest(&records, &rules()).observations.into_iter().map(std::sync::Arc::new).collect();
+    let ends: Vec<_> = harvest(&records, &rules()).observations;
     let text = |bytes: &[u8]| pretty(&String::from_utf8(item_v1::unsqueezed(bytes).unwrap()).unwrap());
     let packed = item_v1::pack_ends(&ends);
     golden("loose-ends.v1.json", &text(&packed[0].bytes));

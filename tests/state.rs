@@ -88,7 +88,7 @@ fn end(id: u8, secs: u32, is_read: bool) -> Arc<LooseEnd> {
         record["sharedEventID"] = json!(format!("shared{}", secs % 4));
     }
     let found = harvest(&[record], &RuleSet::default()).observations;
-    Arc::new(found.into_iter().next().unwrap())
+    found.into_iter().next().unwrap()
 }
 
 fn evidence(secs: u32) -> Evidence {

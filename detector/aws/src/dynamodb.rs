@@ -406,7 +406,7 @@ impl StateStore for DynamoStore {
         let mut all = Vec::with_capacity(scenes.len());
         for ((_, from, to), items) in scenes.iter().zip(items) {
             let mut ends = self.contents(&items, item_v1::unpack_ends)?;
-            ends.retain(|end| (*from..=*to).contains(&end.observation.head().time));
+            ends.retain(|end| (*from..=*to).contains(&end.time));
             all.push(distinct(ends));
         }
         Ok(all)

@@ -295,7 +295,7 @@ fn find_in(
     let coverage = reading.harvest.coverage.clone();
     let pipeline = pipeline(settings, rules, policy);
     let store = MemoryStore::default();
-    let newest = reading.harvest.observations.iter().map(|end| end.observation.head().delivered).max();
+    let newest = reading.harvest.observations.iter().map(|end| end.delivered).max();
     let now = pipeline.time(host.now, newest);
     let internal = |error: secretrail_engine::state::StateError| Failure::Internal(error.to_string());
     let mut outcome = pollster::block_on(pipeline.run(&store, reading.harvest, now)).map_err(internal)?;

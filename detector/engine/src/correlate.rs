@@ -30,7 +30,7 @@ pub struct Scene {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row {
     /// The access.
-    pub access: Access,
+    pub access: Arc<Access>,
     /// The read.
     pub read: Option<Arc<Head>>,
     /// The key use.
@@ -428,7 +428,7 @@ fn is_plain(key_use: &KeyUse) -> bool {
 pub fn alone(key_use: &KeyUse, secret: &SecretRef, method: Method) -> Row {
     let decrypt = Decrypt { key_arn: key_use.key_arn.clone(), ..Decrypt::only(DecryptStatus::NotExpected) };
     let secret = SecretRef { version_id: key_use.version_id.clone(), ..secret.clone() };
-    let access = Access { head: key_use.head.clone(), method, asked: secret.key(), secret, decrypt };
+    let access = Arc::new(Access { head: key_use.head.clone(), method, asked: secret.key(), secret, decrypt });
     Row { access, read: None, key_use: Some(key_use.head.clone()), absence_proves: false }
 }
 
@@ -454,7 +454,7 @@ pub fn row(
     // Only a single read of Secrets Manager always decrypts: a batch may reuse a data key, a parameter may be plain text.
     let absence_proves = method == Method::Api && secret.store == Store::SecretsManager;
     Row {
-        access: Access { head: read.head.clone(), method, secret, asked, decrypt },
+        access: Arc::new(Access { head: read.head.clone(), method, secret, asked, decrypt }),
         read: Some(read.head.clone()),
         key_use: key_use.map(|k| k.head.clone()),
         absence_proves,

@@ -143,7 +143,7 @@ impl<'a> Pipeline<'a> {
         drafts: &mut Drafts,
         report: &mut Report,
     ) -> Result<Vec<Arc<LooseEnd>>, StateError> {
-        let observations = distinct(harvest.observations, report);
+        let mut observations = distinct(harvest.observations, report);
         drafts.add(self.rules, harvest.hits);
         self.ask(store, &observations, drafts, |end| self.at_sight(&end.observation)).await?;
         if self.rules.asks_for_seen() {
@@ -154,7 +154,8 @@ impl<'a> Pipeline<'a> {
             store.put_seen(seen::condensed(times, self.memory), self.memory).await?;
         }
         store.mark_coverage(harvest.coverage.into_iter().collect()).await?;
-        Ok(observations.into_iter().filter(may_pair).map(Arc::new).collect())
+        observations.retain(may_pair);
+        Ok(observations)
     }
 
     /// Settles what is due, asks the rules about it, and creates the alerts of this and of the drafts.
@@ -236,14 +237,14 @@ impl<'a> Pipeline<'a> {
                 let counts = matches!(read.ask, observation::Ask::Named(_));
                 let ask = Ask { target: Target::Access, settled: false, counts };
                 let mut hits = Hits::default();
-                seen(read).into_iter().for_each(|access| hits.append(self.judge(&Arc::new(access), ask, None)));
+                seen(read).iter().for_each(|access| hits.append(self.judge(access, ask, None)));
                 hits
             }
             Observation::KeyUse(key_use) => {
                 let Some(secret) = key_use.secret.as_ref().filter(|_| key_use.direct) else { return Hits::default() };
                 let row = correlate::alone(key_use, secret, Method::DirectDecrypt);
                 let ask = Ask { target: Target::Access, settled: true, counts: true };
-                self.judge(&Arc::new(row.access), ask, None)
+                self.judge(&row.access, ask, None)
             }
             Observation::Change(change) if self.selection.takes_other(&change.head, change.secret.as_ref()) => {
                 let event = OwnEvent::change(&change.head, change.secret.as_ref());
@@ -380,7 +381,7 @@ impl<'a> Pipeline<'a> {
 }
 
 /// The accesses of a read as far as its own record tells. A batch tells through the reads that it causes.
-fn seen(read: &SecretRead) -> Vec<Access> {
+fn seen(read: &SecretRead) -> Vec<Arc<Access>> {
     let (method, secrets) = match &read.ask {
         observation::Ask::Named(secrets) => (Method::Api, secrets.as_slice()),
         observation::Ask::Path { path, .. } => (Method::ByPath, std::slice::from_ref(path)),
@@ -392,7 +393,7 @@ fn seen(read: &SecretRead) -> Vec<Access> {
 
 /// What can be remembered of reads before their key uses are known, so that whatever is settled first is judged by it. Of an
 /// event that may have copies, the best one tells who it was.
-fn remembered_at_sight(observations: &[LooseEnd]) -> impl Iterator<Item = (Text, EventTime)> {
+fn remembered_at_sight(observations: &[Arc<LooseEnd>]) -> impl Iterator<Item = (Text, EventTime)> {
     let named = observations.iter().filter_map(|end| match &end.observation {
         Observation::Read(read) if matches!(read.ask, observation::Ask::Named(_)) => Some(read),
         _ => None,
@@ -402,7 +403,7 @@ fn remembered_at_sight(observations: &[LooseEnd]) -> impl Iterator<Item = (Text,
 }
 
 /// Times from which on there are logs of each account.
-pub(crate) fn since(observations: &[LooseEnd], coverage: &HashSet<CoverageMark>) -> Vec<(Text, EventTime)> {
+pub(crate) fn since(observations: &[Arc<LooseEnd>], coverage: &HashSet<CoverageMark>) -> Vec<(Text, EventTime)> {
     let heads = observations.iter().map(|end| end.observation.head());
     let times = heads.map(|head| (&head.account, head.time));
     let hours =
@@ -416,18 +417,22 @@ pub(crate) fn since(observations: &[LooseEnd], coverage: &HashSet<CoverageMark>)
 }
 
 /// One of each event; copies for other accounts and updates stay beside it.
-fn distinct(mut observations: Vec<LooseEnd>, report: &mut Report) -> Vec<LooseEnd> {
+fn distinct(observations: Vec<Arc<LooseEnd>>, report: &mut Report) -> Vec<Arc<LooseEnd>> {
     let before = observations.len();
+    // What decides nearly always stands beside the pointer.
+    let mut observations: Vec<_> = observations.into_iter().map(|end| (end.id.fingerprint(), end)).collect();
     let preferred =
         |a: &LooseEnd, b: &LooseEnd| b.observation.head().preference().cmp(&a.observation.head().preference());
-    observations.sort_unstable_by(|a, b| a.id.cmp(&b.id).then_with(|| preferred(a, b)));
-    observations.dedup_by(|later, kept| later.id == kept.id);
+    observations.sort_unstable_by(|(a_print, a), (b_print, b)| {
+        a_print.cmp(b_print).then_with(|| a.id.cmp(&b.id)).then_with(|| preferred(a, b))
+    });
+    observations.dedup_by(|(later_print, later), (kept_print, kept)| later_print == kept_print && later.id == kept.id);
     report.duplicates += (before - observations.len()) as u64;
-    observations
+    observations.into_iter().map(|(_, end)| end).collect()
 }
 
 /// Whether anything else may need the observation to be understood.
-fn may_pair(end: &LooseEnd) -> bool {
+fn may_pair(end: &Arc<LooseEnd>) -> bool {
     match &end.observation {
         Observation::Change(change) => change.decrypts && change.head.outcome == observation::Outcome::Success,
         Observation::Read(_) | Observation::KeyUse(_) => true,

@@ -4,6 +4,7 @@
 //! of the engine and no loaded rule asks for costs no more than that.
 
 use std::io::Read;
+use std::sync::Arc;
 
 use ahash::HashSet;
 use memchr::memmem::Finder;
@@ -71,7 +72,7 @@ impl Selection {
 #[derive(Debug, Default)]
 pub struct Harvest {
     /// Reads, key uses and changes.
-    pub observations: Vec<LooseEnd>,
+    pub observations: Vec<Arc<LooseEnd>>,
     /// Hits of rules about records.
     pub hits: Hits,
     /// Where and when KMS events were seen.
@@ -315,7 +316,7 @@ impl Sink<'_, '_> {
         let document = Document::new(text);
         match extract::extract(&record, &document, self.origin, scanner.rules.wanted(), &mut scanner.interner) {
             Ok(observation) if scanner.selection.is_near(observation.head().time) => {
-                self.harvest.observations.push(LooseEnd::new(observation));
+                self.harvest.observations.push(Arc::new(LooseEnd::new(observation)));
                 is_kept = scanner.keeps;
             }
             Ok(_) | Err(NotOurs::Other) => {}

@@ -136,6 +136,13 @@ pub struct LooseEnd {
     pub id: LooseEndId,
     /// Where its other half would be.
     pub scene: SceneKey,
+    /// Event time. This and what follows is what everybody asks of it first; it stands here so that a million of them need
+    /// not be followed into memory for it.
+    pub time: EventTime,
+    /// When its object was delivered.
+    pub delivered: EventTime,
+    /// Whether there may be copies of its event: it is shared with another account, or was updated.
+    pub may_have_copies: bool,
     /// The observation.
     pub observation: Observation,
 }
@@ -146,7 +153,14 @@ impl LooseEnd {
     pub fn new(observation: Observation) -> Self {
         let head = observation.head();
         let actor = head.principal.actor_key().unwrap_or_else(|| "".into());
-        Self { id: LooseEndId::of(&observation), scene: SceneKey::new(actor, head.region.clone()), observation }
+        Self {
+            id: LooseEndId::of(&observation),
+            scene: SceneKey::new(actor, head.region.clone()),
+            time: head.time,
+            delivered: head.delivered,
+            may_have_copies: head.shared_id.is_some() || head.updated,
+            observation,
+        }
     }
 }
 
@@ -180,6 +194,11 @@ impl LooseEndId {
     #[must_use]
     pub fn key_use(head: &Head) -> Self {
         Self::new(1, head)
+    }
+
+    /// A number that is the same for the same identity, and seldom for another.
+    pub(crate) fn fingerprint(&self) -> u64 {
+        self.fingerprint
     }
 
     /// Read, key use or change.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use ahash::{HashMap, HashSet};
 
 use super::drafts::{Drafts, Touched};
-use super::settle::{copy_key, has_copies, keep_best, scene};
+use super::settle::{copy_key, keep_best, scene};
 use super::{Outcome, Pipeline, since};
 use crate::access::Access;
 use crate::alert::{Alert, AlertId};
@@ -84,7 +84,7 @@ impl<'p, 'a> History<'p, 'a> {
         let mut outcome = Outcome::default();
         let ends = self.pipeline.look_at(&self.store, slice, None, &mut self.drafts, &mut outcome.report).await?;
         for end in ends {
-            if has_copies(&end) {
+            if end.may_have_copies {
                 keep_best(&mut self.best, end.clone());
             }
             self.scenes.entry(end.scene.clone()).or_insert_with(Open::new).ends.push(end);
@@ -94,7 +94,7 @@ impl<'p, 'a> History<'p, 'a> {
         self.scenes.retain(|_, open| !open.ends.is_empty());
         self.settle(&pieces, &mut outcome.report).await?;
         let before = self.scenes.values().filter_map(Open::first).min().unwrap_or(upto).min(upto);
-        self.best.retain(|_, end| end.observation.head().time >= before);
+        self.best.retain(|_, end| end.time >= before);
         self.tell(before, &mut outcome).await?;
         Ok(outcome)
     }
@@ -110,7 +110,7 @@ impl<'p, 'a> History<'p, 'a> {
         // What is left is near a loose end that is not due. What was told of it, and of its copies, is not due again.
         let (mut left, mut closed, mut told) = (Vec::new(), Vec::new(), HashMap::default());
         for (scene, open) in std::mem::take(&mut self.scenes) {
-            closed.extend(open.ends.iter().filter(|end| time(end) < open.told).map(|end| end.id.clone()));
+            closed.extend(open.ends.iter().filter(|end| end.time < open.told).map(|end| end.id.clone()));
             left.extend(open.ends);
             told.insert(scene, open.told);
         }
@@ -120,7 +120,7 @@ impl<'p, 'a> History<'p, 'a> {
             left.push(copy);
         }
         self.store.put_loose_ends(left, EventTime(i64::MIN)).await?;
-        self.store.close_loose_ends(closed).await?;
+        self.store.close(&closed);
         let Due { ends, receipt } = self.store.due_loose_ends(self.due(), usize::MAX).await?;
         let mut outcome = Outcome::default();
         let mut settled = self.pipeline.settle(&self.store, &ends, true, &mut outcome.report).await?;
@@ -157,7 +157,7 @@ impl<'p, 'a> History<'p, 'a> {
             piece
                 .ends
                 .iter()
-                .filter(|end| piece.owns(time(end)))
+                .filter(|end| piece.owns(end.time))
                 .for_each(|end| report.count_observation(&end.observation, is_best(end)));
             let paired = correlate::correlate(scene(piece.ends.iter().map(|end| &**end).filter(|end| is_best(end))));
             report.explained += paired.explained.iter().filter(|head| piece.owns(head.time)).count() as u64;
@@ -172,7 +172,7 @@ impl<'p, 'a> History<'p, 'a> {
             report.add(&counts);
         }
         self.pipeline.decide_absence(&self.store, &mut rows).await?;
-        self.waiting.extend(rows.into_iter().map(|row| Arc::new(row.access)));
+        self.waiting.extend(rows.into_iter().map(|row| row.access));
         Ok(())
     }
 
@@ -249,10 +249,6 @@ fn over(before: EventTime, bucket_secs: i64) -> EventTime {
     EventTime(before.0.div_euclid(bucket_secs).saturating_mul(bucket_secs))
 }
 
-fn time(end: &LooseEnd) -> EventTime {
-    end.observation.head().time
-}
-
 /// What is open of a scene.
 struct Open {
     ends: Vec<Arc<LooseEnd>>,
@@ -280,22 +276,22 @@ impl Open {
 
     /// The earliest time that was not told.
     fn first(&self) -> Option<EventTime> {
-        self.ends.iter().map(|end| time(end)).filter(|time| *time >= self.told).min()
+        self.ends.iter().map(|end| end.time).filter(|time| *time >= self.told).min()
     }
 
     /// What is complete when everything before `upto` is here. Ends that are further apart than the tolerance have nothing
     /// to do with each other; where they follow each other for too long, they are cut, with a margin on both sides.
     fn pieces(&mut self, upto: EventTime, due: EventTime) -> Vec<Piece> {
-        self.ends.sort_by_key(|end| time(end));
+        self.ends.sort_by_key(|end| end.time);
         let mut pieces = Vec::new();
         loop {
-            let first = self.ends.partition_point(|end| time(end) < self.told);
-            let Some(from) = self.ends.get(first).map(|end| time(end)) else {
+            let first = self.ends.partition_point(|end| end.time < self.told);
+            let Some(from) = self.ends.get(first).map(|end| end.time) else {
                 self.ends.clear();
                 return pieces;
             };
             let mut last = from;
-            let mut rest = self.ends.iter().skip(first).map(|end| time(end));
+            let mut rest = self.ends.iter().skip(first).map(|end| end.time);
             let after = rest.find(|time| {
                 let goes_on = *time <= last.plus(PAIRING_TOLERANCE_SECS) && time.distance(from) <= SCENE_SECS;
                 last = if goes_on { *time } else { last };
@@ -308,14 +304,14 @@ impl Open {
             } else {
                 (last.plus(1), last.plus(PAIRING_TOLERANCE_SECS), last.plus(1))
             };
-            let near = self.ends.partition_point(|end| time(end) <= needed);
+            let near = self.ends.partition_point(|end| end.time <= needed);
             let ends: Vec<_> = self.ends.iter().take(near).cloned().collect();
-            if needed >= upto || ends.iter().any(|end| end.observation.head().delivered > due) {
+            if needed >= upto || ends.iter().any(|end| end.delivered > due) {
                 return pieces;
             }
             pieces.push(Piece { ends, from, to });
             self.told = to;
-            self.ends.drain(..self.ends.partition_point(|end| time(end) < held));
+            self.ends.drain(..self.ends.partition_point(|end| end.time < held));
         }
     }
 }

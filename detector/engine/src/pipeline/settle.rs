@@ -61,7 +61,7 @@ impl Pipeline<'_> {
         if finally {
             self.decide_absence(store, &mut rows).await?;
         }
-        let mut accesses: Vec<_> = rows.into_iter().map(|row| (row.access.head.time, Arc::new(row.access))).collect();
+        let mut accesses: Vec<_> = rows.into_iter().map(|row| (row.access.head.time, row.access)).collect();
         accesses.sort_unstable_by(|(a_time, a), (b_time, b)| {
             a_time.cmp(b_time).then_with(|| a.ledger_order().cmp(&b.ledger_order()))
         });
@@ -91,7 +91,8 @@ impl Pipeline<'_> {
         let covered = store.covered(&marks).await?;
         for (row, covered) in open.into_iter().zip(covered.chunks(3)) {
             let proven = row.absence_proves && covered.contains(&true);
-            row.access.decrypt = Decrypt::only(if proven { DecryptStatus::Absent } else { DecryptStatus::Unknown });
+            Arc::make_mut(&mut row.access).decrypt =
+                Decrypt::only(if proven { DecryptStatus::Absent } else { DecryptStatus::Unknown });
         }
         Ok(())
     }
@@ -100,12 +101,6 @@ impl Pipeline<'_> {
 /// What copies of one event have in common.
 pub(super) fn copy_key(end: &LooseEnd) -> (u8, Text) {
     (end.id.kind(), end.observation.head().event_key().clone())
-}
-
-/// Whether there may be copies of the event beside an original that does not know of them.
-pub(super) fn has_copies(end: &LooseEnd) -> bool {
-    let head = end.observation.head();
-    head.shared_id.is_some() || head.updated
 }
 
 /// What is copied in a scene.
@@ -118,8 +113,9 @@ struct Copied {
 
 impl Copied {
     fn of(ends: &[Arc<LooseEnd>]) -> Self {
-        let shared: Vec<Text> = ends.iter().filter_map(|end| end.observation.head().shared_id.clone()).collect();
-        let any = ends.iter().any(|end| has_copies(end));
+        let copied = ends.iter().filter(|end| end.may_have_copies);
+        let shared: Vec<Text> = copied.clone().filter_map(|end| end.observation.head().shared_id.clone()).collect();
+        let any = copied.count() > 0;
         Self { shared, any }
     }
 }
@@ -149,10 +145,11 @@ fn best_copies(around: &[Vec<Arc<LooseEnd>>], twins: &[Arc<LooseEnd>]) -> HashMa
 /// For each scene of the loose ends, the time that could matter for them.
 fn scenes_of(due: &[Arc<LooseEnd>]) -> Vec<(SceneKey, EventTime, EventTime)> {
     let mut spans: HashMap<&SceneKey, (EventTime, EventTime)> = HashMap::default();
-    for end in due {
-        let time = end.observation.head().time;
-        let span = spans.entry(&end.scene).or_insert((time, time));
-        *span = (span.0.min(time), span.1.max(time));
+    // A store gives the ends of a scene together, as far as it can.
+    for ends in due.chunk_by(|a, b| a.scene == b.scene) {
+        let Some(first) = ends.first() else { continue };
+        let span = spans.entry(&first.scene).or_insert((first.time, first.time));
+        *span = ends.iter().fold(*span, |(from, to), end| (from.min(end.time), to.max(end.time)));
     }
     let widen = |(key, (from, to)): (&SceneKey, (EventTime, EventTime))| {
         (key.clone(), from.plus(-SETTLE_MARGIN_SECS), to.plus(SETTLE_MARGIN_SECS))

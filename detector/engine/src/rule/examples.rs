@@ -104,7 +104,7 @@ pub async fn run(rules: &RuleSet, example: &Example) -> Result<(), Fault> {
     if let Some((reason, count)) = harvest.report.records_skipped.iter().next() {
         return Err(Fault::Broken(format!("{count} of its events cannot be read: {}", reason.as_str())));
     }
-    let newest = harvest.observations.iter().map(|end| end.observation.head().time).max().unwrap_or(EventTime(0));
+    let newest = harvest.observations.iter().map(|end| end.time).max().unwrap_or(EventTime(0));
     let pipeline = Pipeline::new(rules, policy.as_ref(), &selection);
     let now = newest.plus(2 * HORIZON_SECS);
     let outcome = pipeline.run(&MemoryStore::default(), harvest, now).await.map_err(|e| broken(&e))?;

@@ -48,7 +48,7 @@ fn read(event_id: &str, secs: i64, actor: &str, shared: Option<&str>) -> Observa
         .expect("it is a read")
 }
 
-fn end(event_id: &str, secs: i64, actor: &str) -> Arc<LooseEnd> {
+pub(super) fn end(event_id: &str, secs: i64, actor: &str) -> Arc<LooseEnd> {
     Arc::new(LooseEnd::new(read(event_id, secs, actor, None)))
 }
 

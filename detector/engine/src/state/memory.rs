@@ -1,10 +1,11 @@
 //! The store of a replay and of tests: maps in memory, gone when it is dropped.
 
 use std::collections::BTreeSet;
-use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ahash::HashMap;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
 use super::{
     CoverageMark, Due, Fact, FactSet, Hours, LooseEnd, LooseEndId, SceneKey, StateError, StateStore, WindowKey,
@@ -23,17 +24,76 @@ struct Tables {
     facts: HashMap<WindowKey, FactSet>,
     /// Rules of each window that have facts at any time.
     slots: HashMap<Text, BTreeSet<usize>>,
-    /// Loose ends by scene.
-    scenes: Vec<Vec<Waiting>>,
-    scene_of: HashMap<SceneKey, usize>,
-    /// Scene and place in it.
-    known: HashMap<LooseEndId, (usize, usize)>,
+    loose: Loose,
     shared: HashMap<Text, Vec<Arc<LooseEnd>>>,
     /// Account, region, and hours.
     coverage: HashMap<(Text, Text), Hours>,
     seen: HashMap<Text, Times>,
     /// Each with when it was created, and whether it was published.
     alerts: HashMap<AlertId, (Alert, EventTime, bool)>,
+}
+
+/// Loose ends by scene. The tables hold fingerprints and places instead of keys: a replay has every loose end in its
+/// hands already, and a key of its own for each would cost more than all the rest.
+#[derive(Default)]
+struct Loose {
+    scenes: Vec<Vec<Waiting>>,
+    /// Fingerprint and place of each scene.
+    scene_of: HashTable<(u64, usize)>,
+    /// Fingerprint of each loose end, its scene, and its place in that.
+    known: HashTable<(u64, Place)>,
+}
+
+/// Scene, and place in it.
+type Place = (usize, usize);
+
+impl Loose {
+    /// Where a loose end is.
+    fn place(&self, id: &LooseEndId) -> Option<Place> {
+        let is =
+            |(fingerprint, place): &(u64, Place)| *fingerprint == id.fingerprint && is_at(&self.scenes, *place, id);
+        self.known.find(id.fingerprint, is).map(|(_, place)| *place)
+    }
+
+    fn scene(&self, key: &SceneKey) -> Option<&Vec<Waiting>> {
+        let is =
+            |(fingerprint, scene): &(u64, usize)| *fingerprint == key.fingerprint && is_of(&self.scenes, *scene, key);
+        self.scene_of.find(key.fingerprint, is).and_then(|(_, scene)| self.scenes.get(*scene))
+    }
+
+    /// Adds a loose end unless it is there, and says whether it was added.
+    fn add(&mut self, end: &Arc<LooseEnd>, arrived: EventTime) -> bool {
+        let Self { scenes, scene_of, known } = self;
+        let (id, key) = (&end.id, &end.scene);
+        let is = |(fingerprint, place): &(u64, Place)| *fingerprint == id.fingerprint && is_at(scenes, *place, id);
+        let Entry::Vacant(vacant) = known.entry(id.fingerprint, is, |(fingerprint, _)| *fingerprint) else {
+            return false;
+        };
+        let is = |(fingerprint, scene): &(u64, usize)| *fingerprint == key.fingerprint && is_of(scenes, *scene, key);
+        let new = (key.fingerprint, scenes.len());
+        let (_, scene) = *scene_of.entry(key.fingerprint, is, |(fingerprint, _)| *fingerprint).or_insert(new).get();
+        if scene == scenes.len() {
+            scenes.push(Vec::new());
+        }
+        let Some(ends) = scenes.get_mut(scene) else { return false };
+        vacant.insert((id.fingerprint, (scene, ends.len())));
+        ends.push((end.clone(), end.delivered.max(arrived), true));
+        true
+    }
+
+    fn close(&mut self, place: Place) {
+        if let Some((_, _, open)) = self.scenes.get_mut(place.0).and_then(|ends| ends.get_mut(place.1)) {
+            *open = false;
+        }
+    }
+}
+
+fn is_at(scenes: &[Vec<Waiting>], (scene, index): Place, id: &LooseEndId) -> bool {
+    scenes.get(scene).and_then(|ends| ends.get(index)).is_some_and(|(end, _, _)| end.id == *id)
+}
+
+fn is_of(scenes: &[Vec<Waiting>], scene: usize, key: &SceneKey) -> bool {
+    scenes.get(scene).and_then(|ends| ends.first()).is_some_and(|(end, _, _)| end.scene == *key)
 }
 
 /// Keeps everything in memory.
@@ -60,6 +120,16 @@ impl MemoryStore {
         tables.facts.entry(key).or_default().add(fact);
     }
 
+    /// Closes loose ends.
+    pub(crate) fn close(&self, ids: &[LooseEndId]) {
+        let mut tables = self.tables();
+        for id in ids {
+            if let Some(place) = tables.loose.place(id) {
+                tables.loose.close(place);
+            }
+        }
+    }
+
     /// Forgets the facts of each rule before a time.
     pub(crate) fn forget_facts(&self, oldest: &HashMap<Text, EventTime>) {
         let is_kept =
@@ -74,7 +144,7 @@ impl MemoryStore {
 }
 
 impl StateStore for MemoryStore {
-    type Receipt = Vec<LooseEndId>;
+    type Receipt = Vec<Place>;
 
     async fn put_facts(&self, facts: Vec<(WindowKey, Fact)>) -> Result<(), StateError> {
         facts.into_iter().for_each(|(key, fact)| self.add_fact(key, fact));
@@ -96,22 +166,18 @@ impl StateStore for MemoryStore {
         Ok(windows.iter().map(of).collect())
     }
 
-    async fn put_loose_ends(&self, ends: Vec<Arc<LooseEnd>>, arrived: EventTime) -> Result<(), StateError> {
+    async fn put_loose_ends(&self, mut ends: Vec<Arc<LooseEnd>>, arrived: EventTime) -> Result<(), StateError> {
+        // Those of one scene after each other: it is looked for in memory once.
+        ends.sort_by_cached_key(|end| end.scene.fingerprint);
         let mut tables = self.tables();
-        let Tables { scenes, scene_of, known, shared, .. } = &mut *tables;
+        let Tables { loose, shared, .. } = &mut *tables;
+        loose.known.reserve(ends.len(), |(fingerprint, _)| *fingerprint);
         for end in ends {
-            let Entry::Vacant(place) = known.entry(end.id.clone()) else { continue };
-            let index = *scene_of.entry(end.scene.clone()).or_insert_with(|| {
-                scenes.push(Vec::new());
-                scenes.len() - 1
-            });
-            if let Some(id) = end.observation.head().shared_id.clone() {
-                shared.entry(id).or_default().push(end.clone());
-            }
-            if let Some(scene) = scenes.get_mut(index) {
-                place.insert((index, scene.len()));
-                let waits_from = end.observation.head().delivered.max(arrived);
-                scene.push((end, waits_from, true));
+            if loose.add(&end, arrived)
+                && end.may_have_copies
+                && let Some(id) = end.observation.head().shared_id.clone()
+            {
+                shared.entry(id).or_default().push(end);
             }
         }
         Ok(())
@@ -119,14 +185,17 @@ impl StateStore for MemoryStore {
 
     async fn due_loose_ends(&self, since: EventTime, most: usize) -> Result<Due<Self::Receipt>, StateError> {
         let tables = self.tables();
-        let is_due = |(_, waits_from, open): &&Waiting| *open && *waits_from <= since;
-        let mut due: Vec<&Waiting> = tables.scenes.iter().flatten().filter(is_due).collect();
+        let mut due: Vec<(&Waiting, Place)> = Vec::new();
+        for (scene, ends) in tables.loose.scenes.iter().enumerate() {
+            let placed = ends.iter().enumerate().map(|(index, end)| (end, (scene, index)));
+            due.extend(placed.filter(|((_, waits_from, open), _)| *open && *waits_from <= since));
+        }
         if due.len() > most {
-            due.sort_by_key(|(_, waits_from, _)| *waits_from);
+            due.sort_by_key(|((_, waits_from, _), _)| *waits_from);
             due.truncate(most);
         }
-        let ends: Vec<_> = due.into_iter().map(|(end, _, _)| end.clone()).collect();
-        Ok(Due { receipt: ends.iter().map(|end| end.id.clone()).collect(), ends })
+        let (ends, receipt) = due.into_iter().map(|((end, _, _), place)| (end.clone(), place)).unzip();
+        Ok(Due { ends, receipt })
     }
 
     async fn loose_ends_in(
@@ -135,8 +204,8 @@ impl StateStore for MemoryStore {
     ) -> Result<Vec<Vec<Arc<LooseEnd>>>, StateError> {
         let tables = self.tables();
         let read = |(scene, from, to): &(SceneKey, EventTime, EventTime)| {
-            let ends = tables.scene_of.get(scene).and_then(|index| tables.scenes.get(*index)).into_iter().flatten();
-            let near = |(end, _, _): &&Waiting| (*from..=*to).contains(&end.observation.head().time);
+            let ends = tables.loose.scene(scene).into_iter().flatten();
+            let near = |(end, _, _): &&Waiting| (*from..=*to).contains(&end.time);
             ends.filter(near).map(|(end, _, _)| end.clone()).collect()
         };
         Ok(scenes.iter().map(read).collect())
@@ -149,13 +218,7 @@ impl StateStore for MemoryStore {
 
     async fn close_loose_ends(&self, receipt: Self::Receipt) -> Result<(), StateError> {
         let mut tables = self.tables();
-        for id in receipt {
-            let place = tables.known.get(&id).copied();
-            let end = place.and_then(|(scene, index)| tables.scenes.get_mut(scene)?.get_mut(index));
-            if let Some((_, _, open)) = end {
-                *open = false;
-            }
-        }
+        receipt.into_iter().for_each(|place| tables.loose.close(place));
         Ok(())
     }
 
@@ -226,5 +289,29 @@ mod tests {
     #[test]
     fn keeps_the_contract() {
         pollster::block_on(contract::run(MemoryStore::default));
+    }
+
+    #[test]
+    fn loose_ends_with_one_fingerprint_are_told_apart() {
+        let ends: Vec<Arc<LooseEnd>> = [("e1", "ann"), ("e2", "ann"), ("e3", "bob")]
+            .into_iter()
+            .map(|(id, actor)| {
+                let mut end = (*contract::end(id, 100, actor)).clone();
+                (end.id.fingerprint, end.scene.fingerprint) = (7, 7);
+                Arc::new(end)
+            })
+            .collect();
+        pollster::block_on(async {
+            let store = MemoryStore::default();
+            for _ in 0..2 {
+                store.put_loose_ends(ends.clone(), EventTime(0)).await.unwrap();
+            }
+            let due = async || store.due_loose_ends(EventTime(100), 10).await.unwrap().ends;
+            assert_eq!(due().await, ends);
+            let scenes = [1, 2].map(|index| (ends[index].scene.clone(), EventTime(100), EventTime(100)));
+            assert_eq!(store.loose_ends_in(&scenes).await.unwrap(), [ends[..2].to_vec(), ends[2..].to_vec()]);
+            store.close(&[ends[1].id.clone()]);
+            assert_eq!(due().await, [ends[0].clone(), ends[2].clone()]);
+        });
     }
 }
