@@ -3,9 +3,14 @@
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
+use mimalloc::MiMalloc;
 use secretrail_cli::config::Source;
 use secretrail_cli::{Host, run};
 use secretrail_engine::time::EventTime;
+
+/// Two threads that keep millions of small pieces: the system's allocator asks the kernel for each page of them.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     let mut host = Host {

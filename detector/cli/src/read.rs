@@ -9,9 +9,11 @@ use std::sync::{Mutex, PoisonError};
 use ahash::{HashSet, RandomState};
 use flate2::bufread::MultiGzDecoder;
 use indicatif::ProgressBar;
+use memmap2::MmapMut;
 use secretrail_engine::extract::Origin;
 use secretrail_engine::gaps::Delivery;
-use secretrail_engine::limits::MAX_RECORD_BYTES;
+use secretrail_engine::gunzip::Room;
+use secretrail_engine::limits::{MAX_RECORD_BYTES, WHOLE_OBJECT_BYTES};
 use secretrail_engine::object;
 use secretrail_engine::part::{Entry, Extracted, PartReader};
 use secretrail_engine::report::{Fate, SkippedRecord};
@@ -298,10 +300,24 @@ pub struct Reader<'r> {
     buffer: Vec<u8>,
 }
 
+/// Memory for any object that is inflated in one go: what no object needs of it is never touched. In large pages, where
+/// there are such, it is ready sooner and found faster. `None` where there is none to be had in this way.
+fn room() -> Option<Room> {
+    let room = MmapMut::map_anon(WHOLE_OBJECT_BYTES).ok()?;
+    #[cfg(target_os = "linux")]
+    // Small pages do as well.
+    room.advise(memmap2::Advice::HugePage).ok();
+    Some(Box::new(room))
+}
+
 impl<'r> Reader<'r> {
     /// A reader.
     #[must_use]
     pub fn new(scanner: Scanner<'r>, fetch: &'r Fetch<'r>, progress: &'r ProgressBar) -> Self {
+        let scanner = match room() {
+            Some(room) => scanner.inflating_into(room),
+            None => scanner,
+        };
         Self { scanner, fetch, progress, buffer: Vec::new() }
     }
 

@@ -330,6 +330,9 @@ pub fn head(
 
 /// The raw fields that rules ask for. A record without the last key of a name is not parsed for it.
 fn kept(document: &Document<'_>, wanted: &RawFields) -> Kept {
+    if wanted.names.is_empty() && !wanted.whole {
+        return Kept::default();
+    }
     let text = document.text();
     let is_escaped = text.contains('\\');
     let may_have = |name: &Text| {

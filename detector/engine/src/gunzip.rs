@@ -38,15 +38,26 @@ pub enum ReadError {
     Utf16,
 }
 
+/// Memory that objects are inflated into.
+pub type Room = Box<dyn AsMut<[u8]> + Send>;
+
 /// Buffers and decoder that are kept from one object to the next.
 pub struct Scratch {
     inflater: Decompressor,
-    out: Vec<u8>,
+    room: Room,
 }
 
 impl Default for Scratch {
     fn default() -> Self {
-        Self { inflater: Decompressor::new(), out: Vec::new() }
+        Self::with_room(Box::new([]))
+    }
+}
+
+impl Scratch {
+    /// A scratch that begins with this memory, and takes more when an object needs it.
+    #[must_use]
+    pub fn with_room(room: Room) -> Self {
+        Self { inflater: Decompressor::new(), room }
     }
 }
 
@@ -57,12 +68,13 @@ impl Default for Scratch {
 /// [`ReadError`] says why the rest could not be read; the pieces before it have been given to `sink`.
 pub fn inflate(bytes: &[u8], scratch: &mut Scratch, sink: &mut dyn FnMut(&[u8])) -> Result<(), ReadError> {
     if let Some(size) = whole_size(bytes) {
+        let Scratch { inflater, room } = scratch;
         // Only ever grown: clearing a megabyte for each object would cost as much as a tenth of inflating it.
-        if scratch.out.len() < size {
-            scratch.out.resize(size, 0);
+        if (**room).as_mut().len() < size {
+            *room = Box::new(vec![0; size]);
         }
-        let out = scratch.out.get_mut(..size).unwrap_or_default();
-        if scratch.inflater.gzip_decompress(bytes, out).is_ok_and(|n| n == size) {
+        let out = (**room).as_mut().get_mut(..size).unwrap_or_default();
+        if inflater.gzip_decompress(bytes, out).is_ok_and(|n| n == size) {
             sink(without_bom(out)?);
             return Ok(());
         }

@@ -3,18 +3,21 @@
 //! Only what can matter is parsed. Each unit is searched for its `eventSource` first; a record of a service that no part
 //! of the engine and no loaded rule asks for costs no more than that.
 
+mod unparsed;
+
 use std::io::Read;
 use std::sync::Arc;
 
 use ahash::HashSet;
 use memchr::memmem::Finder;
 
+use self::unparsed::{Front, LastMark, Marks, after, values_of};
 use crate::access::Access;
 use crate::alert::Evidence;
 use crate::document::Document;
 use crate::extract::{self, NotOurs, Origin, RawFields, Role};
 use crate::filter::Filter;
-use crate::gunzip::{self, ReadError, Scratch};
+use crate::gunzip::{self, ReadError, Room, Scratch};
 use crate::ids::{SecretRef, Text};
 use crate::observation::{Head, Interner};
 use crate::report::{Report, SkippedRecord};
@@ -123,42 +126,9 @@ struct Sieve<'r> {
     interner: Interner,
     event_source: Finder<'static>,
     event_name: Finder<'static>,
-    response: Finder<'static>,
-    marks: [Finder<'static>; 3],
+    marks: Marks,
     /// The last coverage mark of this object.
     last_mark: Option<LastMark>,
-}
-
-/// A coverage mark as a record has it.
-struct LastMark {
-    mark: CoverageMark,
-    /// `eventTime` up to the hour.
-    hour: String,
-    /// What follows `eventName`.
-    region: String,
-    /// With its key: accounts stand in many places.
-    account: Finder<'static>,
-}
-
-/// Bytes at the end of a record in which AWS writes `recipientAccountId`.
-const ENDING: usize = 512;
-
-impl LastMark {
-    fn new(mark: CoverageMark, time: EventTime) -> Self {
-        let mut hour = time.to_string();
-        hour.truncate("2026-03-02T10:".len());
-        let account = Finder::new(&format!("\"recipientAccountId\":\"{}\"", mark.account)).into_owned();
-        Self { hour, region: format!("\",\"awsRegion\":\"{}\"", mark.region), account, mark }
-    }
-
-    /// Whether a record is of the same hour and place. `false` in any other order than that of AWS: then it is parsed.
-    fn is_on(&self, unit: &[u8], after_first: usize) -> bool {
-        Front::of(unit, after_first).is_some_and(|front| {
-            front.time.starts_with(self.hour.as_bytes())
-                && front.rest.starts_with(self.region.as_bytes())
-                && self.account.find(unit.get(unit.len().saturating_sub(ENDING)..).unwrap_or(unit)).is_some()
-        })
-    }
 }
 
 /// What the splitter's units are given to.
@@ -184,8 +154,6 @@ impl<'r> Scanner<'r> {
     /// A scanner for these rules and this part of the logs.
     #[must_use]
     pub fn new(rules: &'r RuleSet, selection: &'r Selection) -> Self {
-        // What a key use for a secret has, or a denied one instead.
-        let marks = [&b"\"SecretARN\""[..], b"\"PARAMETER_ARN\"", b"\"errorCode\""];
         let sieve = Sieve {
             rules,
             selection,
@@ -196,8 +164,7 @@ impl<'r> Scanner<'r> {
             interner: Interner::default(),
             event_source: Finder::new(b"\"eventSource\""),
             event_name: Finder::new(b"\"eventName\""),
-            response: Finder::new(b"\"responseElements\""),
-            marks: marks.map(Finder::new),
+            marks: Marks::new(),
             last_mark: None,
         };
         Self { scratch: Scratch::default(), sieve }
@@ -211,6 +178,13 @@ impl<'r> Scanner<'r> {
         self.sieve.matches_changes = true;
         self.sieve.matches_records |= calls.is_none();
         self.sieve.calls = calls;
+        self
+    }
+
+    /// The same scanner, which inflates into this memory.
+    #[must_use]
+    pub fn inflating_into(mut self, room: Room) -> Self {
+        self.scratch = Scratch::with_room(room);
         self
     }
 
@@ -273,7 +247,7 @@ impl Sink<'_, '_> {
             }
             interest => {
                 self.harvest.report.records += 1;
-                match std::str::from_utf8(unit) {
+                match simdutf8::basic::from_utf8(unit) {
                     Ok(text) => self.record(text, interest),
                     Err(_) => {
                         self.harvest.report.records_repaired += 1;
@@ -323,7 +297,7 @@ impl Sink<'_, '_> {
             Err(NotOurs::KeyValidation) => self.harvest.report.key_validations += 1,
             Err(NotOurs::NoTime) => self.harvest.report.skip_record(SkippedRecord::NoTime),
         }
-        if let Some(time) = record.event_time.get().and_then(EventTime::parse).filter(|_| is_kept) {
+        if is_kept && let Some(time) = record.event_time.get().and_then(EventTime::parse) {
             self.harvest.kept.push((time, text.to_owned()));
         }
         if scanner.matches_records && is_asked_for {
@@ -359,6 +333,9 @@ impl Sink<'_, '_> {
     }
 
     fn mark(&mut self, account: Option<&str>, region: Option<&str>, time: Option<&str>) {
+        if self.scanner.last_mark.as_ref().is_some_and(|last| last.is_at(account, region, time)) {
+            return;
+        }
         if let (Some(account), Some(region), Some(time)) = (account, region, time.and_then(EventTime::parse)) {
             let interner = &mut self.scanner.interner;
             let mark = CoverageMark::at(interner.text(account), interner.text(region), time);
@@ -386,31 +363,33 @@ impl Sieve<'_> {
     fn interest(&self, unit: &[u8], after_first: usize) -> Interest {
         if let Some(Front { service, name, rest, .. }) = Front::of(unit, after_first) {
             // What matters stands before the response.
-            let asked = || self.response.find(rest).and_then(|end| rest.get(..end)).unwrap_or(rest);
-            return self.service(service, &[name], asked);
+            return self.service(service, &[name], || self.marks.are_asked_for(rest));
         }
         let names: Vec<&[u8]> = values_of(unit, &self.event_name).collect();
         let services = values_of(unit, &self.event_source);
-        services.map(|service| self.service(service, &names, || unit)).max().unwrap_or(Interest::Unnamed)
+        services
+            .map(|service| self.service(service, &names, || self.marks.are_in(unit)))
+            .max()
+            .unwrap_or(Interest::Unnamed)
     }
 
     /// What a record of a service is worth whose call may be any of these.
-    fn service<'u>(&self, service: &[u8], names: &[&[u8]], asked: impl Fn() -> &'u [u8]) -> Interest {
+    fn service(&self, service: &[u8], names: &[&[u8]], is_marked: impl Fn() -> bool) -> Interest {
         if self.is_asked_for(service, names) {
             return Interest::Full;
         }
         // Nine records of ten end here, so the names are compared as bytes.
-        let ours: [(&[u8], Interest); 4] = [
-            (b"kms.", Interest::Kms),
-            (b"secretsmanager.", Interest::None),
-            (b"ssm.", Interest::None),
-            (b"cloudtrail.", Interest::None),
-        ];
-        let Some((_, least)) = ours.into_iter().find(|(name, _)| service.starts_with(name)) else {
+        let is_kms = after(service, b"kms.").is_some();
+        let is_ours = is_kms
+            || after(service, b"ssm.").is_some()
+            || after(service, b"secretsmanager.").is_some()
+            || after(service, b"cloudtrail.").is_some();
+        if !is_ours {
             return Interest::None;
-        };
+        }
+        let least = if is_kms { Interest::Kms } else { Interest::None };
         let Ok(service) = std::str::from_utf8(service) else { return Interest::None };
-        names.iter().map(|name| self.called(service, name, &asked)).max().unwrap_or(least).max(least)
+        names.iter().map(|name| self.called(service, name, &is_marked)).max().unwrap_or(least).max(least)
     }
 
     /// Whether a rule about records asks for the call of a record.
@@ -430,55 +409,15 @@ impl Sieve<'_> {
         })
     }
 
-    /// What a call is worth. `asked` gives the part of the record in which `errorCode` and `requestParameters` stand.
-    fn called<'u>(&self, service: &str, name: &[u8], asked: impl Fn() -> &'u [u8]) -> Interest {
+    /// What a call is worth. `is_marked` says whether a record may be a key use for a secret.
+    fn called(&self, service: &str, name: &[u8], is_marked: impl Fn() -> bool) -> Interest {
         match std::str::from_utf8(name).ok().and_then(|name| extract::role(service, name)) {
             Some(Role::Read(_)) => Interest::Full,
             Some(Role::Change { decrypts }) if decrypts || self.matches_changes => Interest::Full,
-            Some(Role::KeyUse) => {
-                let asked = asked();
-                let marked = self.marks.iter().any(|mark| mark.find(asked).is_some());
-                if marked { Interest::Full } else { Interest::None }
-            }
+            Some(Role::KeyUse) if is_marked() => Interest::Full,
             _ => Interest::None,
         }
     }
-}
-
-/// The fields that AWS writes right after `userIdentity`.
-struct Front<'u> {
-    /// Value of `eventTime`.
-    time: &'u [u8],
-    /// Value of `eventSource`.
-    service: &'u [u8],
-    /// Value of `eventName`.
-    name: &'u [u8],
-    /// What follows, from the closing quote of `eventName` on.
-    rest: &'u [u8],
-}
-
-impl<'u> Front<'u> {
-    /// `None` in any other layout.
-    fn of(unit: &'u [u8], after_first: usize) -> Option<Self> {
-        if after_first == 0 {
-            return None;
-        }
-        let value = |rest: &'u [u8]| rest.split_at_checked(memchr::memchr(b'"', rest)?);
-        let rest = unit.get(after_first..)?.strip_prefix(b",\"eventTime\":\"")?;
-        let (time, rest) = rest.split_at_checked("2026-03-02T10:00:00Z".len())?;
-        let (service, rest) = value(rest.strip_prefix(b"\",\"eventSource\":\"")?)?;
-        let (name, rest) = value(rest.strip_prefix(b"\",\"eventName\":\"")?)?;
-        Some(Self { time, service, name, rest })
-    }
-}
-
-/// The values of a key, wherever it stands, as far as they are strings without escapes.
-fn values_of<'u>(unit: &'u [u8], key: &Finder<'_>) -> impl Iterator<Item = &'u [u8]> {
-    key.find_iter(unit).filter_map(|at| {
-        let rest = unit.get(at + key.needle().len()..)?.trim_ascii_start();
-        let value = rest.strip_prefix(b":")?.trim_ascii_start().strip_prefix(b"\"")?;
-        value.get(..memchr::memchr(b'"', value)?)
-    })
 }
 
 /// The record that `aws cloudtrail lookup-events` puts into a string; `None` for anything else.

@@ -1,0 +1,148 @@
+//! What the bytes of a record tell before it is parsed. AWS always writes its fields in one order; in any other, nothing is
+//! told, and the record is looked at more closely.
+
+use aho_corasick::Span;
+use aho_corasick::packed::Searcher;
+use memchr::memmem::Finder;
+
+use crate::state::CoverageMark;
+use crate::time::EventTime;
+
+/// Bytes of a time as AWS writes it: `2026-03-02T10:00:00Z`.
+const TIME: usize = 20;
+
+/// Bytes at the end of a record in which AWS writes `recipientAccountId`.
+const ENDING: usize = 512;
+
+/// A coverage mark as a record has it.
+pub(super) struct LastMark {
+    pub(super) mark: CoverageMark,
+    /// `eventTime` up to the hour.
+    hour: String,
+    /// What follows `eventName`.
+    region: String,
+    /// With its key: accounts stand in many places.
+    account: Finder<'static>,
+}
+
+impl LastMark {
+    pub(super) fn new(mark: CoverageMark, time: EventTime) -> Self {
+        let mut hour = time.to_string();
+        hour.truncate("2026-03-02T10:".len());
+        let account = Finder::new(&format!("\"recipientAccountId\":\"{}\"", mark.account)).into_owned();
+        Self { hour, region: format!("\",\"awsRegion\":\"{}\"", mark.region), account, mark }
+    }
+
+    /// Whether this is the same hour and place, as a record writes them.
+    pub(super) fn is_at(&self, account: Option<&str>, region: Option<&str>, time: Option<&str>) -> bool {
+        account == Some(&*self.mark.account)
+            && region == Some(&*self.mark.region)
+            // In any other form the hour may be of another zone.
+            && time.is_some_and(|time| time.len() == TIME && time.ends_with('Z') && time.starts_with(&self.hour))
+    }
+
+    /// Whether a record is of the same hour and place. `false` in any other order than that of AWS: then it is parsed.
+    pub(super) fn is_on(&self, unit: &[u8], after_first: usize) -> bool {
+        Front::of(unit, after_first).is_some_and(|front| {
+            front.time.starts_with(self.hour.as_bytes())
+                && front.rest.starts_with(self.region.as_bytes())
+                && self.account.find(unit.get(unit.len().saturating_sub(ENDING)..).unwrap_or(unit)).is_some()
+        })
+    }
+}
+
+/// What a key use for a secret has, or a denied one instead; and what follows behind both.
+const MARKS: [&str; 4] = ["\"SecretARN\"", "\"PARAMETER_ARN\"", "\"errorCode\"", RESPONSE];
+const RESPONSE: &str = "\"responseElements\"";
+
+/// Looks for what a key use for a secret has. Without a searcher, as on processors that it does not know, whatever may be
+/// one is parsed to see whether it is.
+pub(super) struct Marks(Option<Searcher>);
+
+impl Marks {
+    pub(super) fn new() -> Self {
+        Self(Searcher::new(MARKS))
+    }
+
+    /// Whether there is a mark before the response.
+    pub(super) fn are_asked_for(&self, rest: &[u8]) -> bool {
+        self.0.as_ref().is_none_or(|marks| marks.find(rest).is_some_and(|found| is_mark(rest, found.span())))
+    }
+
+    /// Whether there is a mark anywhere.
+    pub(super) fn are_in(&self, unit: &[u8]) -> bool {
+        self.0.as_ref().is_none_or(|marks| marks.find_iter(unit).any(|found| is_mark(unit, found.span())))
+    }
+}
+
+fn is_mark(text: &[u8], found: Span) -> bool {
+    text.get(found.range()) != Some(RESPONSE.as_bytes())
+}
+
+/// The fields that AWS writes right after `userIdentity`.
+pub(super) struct Front<'u> {
+    /// Value of `eventTime`.
+    time: &'u [u8; TIME],
+    /// Value of `eventSource`.
+    pub(super) service: &'u [u8],
+    /// Value of `eventName`.
+    pub(super) name: &'u [u8],
+    /// What follows, from the closing quote of `eventName` on.
+    pub(super) rest: &'u [u8],
+}
+
+impl<'u> Front<'u> {
+    /// `None` in any other layout.
+    pub(super) fn of(unit: &'u [u8], after_first: usize) -> Option<Self> {
+        if after_first == 0 {
+            return None;
+        }
+        let value = |rest: &'u [u8]| rest.split_at_checked(memchr::memchr(b'"', rest)?);
+        let rest = after(unit.get(after_first..)?, b",\"eventTime\":\"")?;
+        let (time, rest) = rest.split_first_chunk::<TIME>()?;
+        let (service, rest) = value(after(rest, b"\",\"eventSource\":\"")?)?;
+        let (name, rest) = value(after(rest, b"\",\"eventName\":\"")?)?;
+        Some(Self { time, service, name, rest })
+    }
+}
+
+/// The values of a key, wherever it stands, as far as they are strings without escapes.
+pub(super) fn values_of<'u>(unit: &'u [u8], key: &Finder<'_>) -> impl Iterator<Item = &'u [u8]> {
+    key.find_iter(unit).filter_map(|at| {
+        let rest = unit.get(at + key.needle().len()..)?.trim_ascii_start();
+        let value = rest.strip_prefix(b":")?.trim_ascii_start().strip_prefix(b"\"")?;
+        value.get(..memchr::memchr(b'"', value)?)
+    })
+}
+
+/// What follows a prefix. Its length is known where it is compared, and so no function is called for it.
+pub(super) fn after<'u, const N: usize>(bytes: &'u [u8], prefix: &[u8; N]) -> Option<&'u [u8]> {
+    bytes.split_first_chunk::<N>().filter(|(first, _)| *first == prefix).map(|(_, rest)| rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_hour_of_another_zone_is_another_hour() {
+        let time = EventTime::parse("2026-03-02T10:20:00Z").unwrap();
+        let last = LastMark::new(CoverageMark::at("111122223333".into(), "eu-west-1".into(), time), time);
+        let is_at = |account, time| last.is_at(Some(account), Some("eu-west-1"), Some(time));
+        assert!(is_at("111122223333", "2026-03-02T10:59:59Z"));
+        assert!(!is_at("111122223333", "2026-03-02T11:00:00Z"));
+        assert!(!is_at("444455556666", "2026-03-02T10:59:59Z"));
+        assert!(!is_at("111122223333", "2026-03-02T10:59:59+02:00"));
+        assert!(!is_at("111122223333", "2026-03-02T10:59:59.5Z"));
+    }
+
+    #[test]
+    fn a_mark_counts_where_it_stands() {
+        let marks = Marks::new();
+        let asked = br#""requestParameters":{"encryptionContext":{"SecretARN":"x"}},"responseElements":null"#;
+        let other = br#""requestParameters":{"encryptionContext":{"app":"x"}},"responseElements":{"errorCode":1}"#;
+        assert!(marks.are_asked_for(asked) && marks.are_in(asked));
+        assert!(!marks.are_asked_for(other) && marks.are_in(other));
+        assert!(!marks.are_in(br#""requestParameters":null,"responseElements":null"#));
+    }
+}
