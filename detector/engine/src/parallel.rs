@@ -7,12 +7,18 @@ use std::sync::{Condvar, Mutex, PoisonError};
 /// Times that a thread comes back for more, so that none is left with all the long ones.
 const ROUNDS: usize = 16;
 
+/// `work` on so many threads, one of which is the caller's own.
+fn on(threads: usize, work: impl Fn() + Copy + Send) {
+    std::thread::scope(|scope| {
+        for _ in 1..threads {
+            scope.spawn(work);
+        }
+        work();
+    });
+}
+
 /// `f` of every block of up to `block` items, in order. With one thread, or one block, on the caller's own.
-///
-/// # Panics
-///
-/// With what `f` panics with.
-pub fn blocks<T: Sync, R: Send>(threads: usize, items: &[T], block: usize, f: impl Fn(&[T]) -> R + Sync) -> Vec<R> {
+fn blocks<T: Sync, R: Send>(threads: usize, items: &[T], block: usize, f: impl Fn(&[T]) -> R + Sync) -> Vec<R> {
     let parts: Vec<&[T]> = items.chunks(block.max(1)).collect();
     if threads <= 1 || parts.len() <= 1 {
         return parts.into_iter().map(f).collect();
@@ -28,12 +34,7 @@ pub fn blocks<T: Sync, R: Send>(threads: usize, items: &[T], block: usize, f: im
         }
         done.lock().unwrap_or_else(PoisonError::into_inner).append(&mut mine);
     };
-    std::thread::scope(|scope| {
-        for _ in 1..threads.min(parts.len()) {
-            scope.spawn(work);
-        }
-        work();
-    });
+    on(threads.min(parts.len()), work);
     let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
     done.sort_unstable_by_key(|(index, _)| *index);
     done.into_iter().map(|(_, result)| result).collect()
@@ -88,12 +89,7 @@ pub fn in_order<T: Sync, E: Send>(
             }
         }
     };
-    std::thread::scope(|scope| {
-        for _ in 1..threads.min(parts.len()) {
-            scope.spawn(work);
-        }
-        work();
-    });
+    on(threads.min(parts.len()), work);
     turn.into_inner().unwrap_or_else(PoisonError::into_inner).result
 }
 

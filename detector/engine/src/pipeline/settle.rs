@@ -32,11 +32,10 @@ impl Pipeline<'_> {
         let all_due = around.iter().map(Vec::len).sum::<usize>() == due.len();
         let due_ids: HashSet<LooseEndId> = due.iter().filter(|_| !all_due).map(|end| end.id.clone()).collect();
         let is_due = |id: LooseEndId| all_due || due_ids.contains(&id);
-        let copied = parallel::map(self.threads, &around, |ends| Copied::of(ends));
-        let shared: Vec<Text> = copied.iter().flat_map(|copied| copied.shared.iter().cloned()).collect();
+        let copied: Vec<&Arc<LooseEnd>> = around.iter().flatten().filter(|end| end.may_have_copies).collect();
+        let shared: Vec<Text> = copied.iter().filter_map(|end| end.observation.head().shared_id.clone()).collect();
         let twins = store.loose_ends_sharing(&shared).await?;
-        let has_copies = !twins.is_empty() || copied.iter().any(|copied| copied.any);
-        let best = has_copies.then(|| best_copies(&around, &twins));
+        let best = (!copied.is_empty() || !twins.is_empty()).then(|| best_copies(&around, &twins));
         let is_best = |end: &LooseEnd| best.as_ref().is_none_or(|best| best.get(&copy_key(end)) == Some(&end.id));
         due.iter().for_each(|end| report.count_observation(&end.observation, is_best(end)));
         let scenes = parallel::map(self.threads, &around, |ends| {
@@ -101,23 +100,6 @@ impl Pipeline<'_> {
 /// What copies of one event have in common.
 pub(super) fn copy_key(end: &LooseEnd) -> (u8, Text) {
     (end.id.kind(), end.observation.head().event_key().clone())
-}
-
-/// What is copied in a scene.
-struct Copied {
-    /// `sharedEventID`s.
-    shared: Vec<Text>,
-    /// Whether there are copies of events at all, shared or updated.
-    any: bool,
-}
-
-impl Copied {
-    fn of(ends: &[Arc<LooseEnd>]) -> Self {
-        let copied = ends.iter().filter(|end| end.may_have_copies);
-        let shared: Vec<Text> = copied.clone().filter_map(|end| end.observation.head().shared_id.clone()).collect();
-        let any = copied.count() > 0;
-        Self { shared, any }
-    }
 }
 
 /// Keeps a copy of an event unless a better one is known.
