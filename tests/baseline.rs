@@ -1,6 +1,8 @@
 //! History to a proposed access policy: what is learned, what is left out, and that the result is quiet on its own history.
 
-use e2e::{ACCOUNT, decrypt, decrypt_secret, read, record, role, run, secret_arn, secretrail, write_gz};
+use e2e::{
+    ACCOUNT, decrypt, decrypt_secret, read, record, role, run, secret_arn, secretrail, write_gz,
+};
 use secretrail_engine::baseline::{LeftOut, Options, Proposal, propose};
 use secretrail_engine::policy::Policy;
 use secretrail_engine::rule::RuleSet;
@@ -10,19 +12,34 @@ use serde_json::{Value, json};
 const DAY: i64 = 86_400;
 
 fn learn(records: &[Value], earlier: Option<&Policy>) -> Proposal {
-    propose(&run(records, &RuleSet::default(), None).accesses, earlier, Options::default())
+    propose(
+        &run(records, &RuleSet::default(), None).accesses,
+        earlier,
+        Options::default(),
+    )
 }
 
 fn left_out(proposal: &Proposal, why: LeftOut) -> u64 {
-    proposal.left_out.iter().filter(|o| o.why == why).map(|o| o.accesses).sum()
+    proposal
+        .left_out
+        .iter()
+        .filter(|o| o.why == why)
+        .map(|o| o.accesses)
+        .sum()
 }
 
 /// Three siblings that read their application's secrets on three days, with their Decrypts.
 fn history() -> Vec<Value> {
     let mut records = Vec::new();
     for day in 0..3 {
-        for (r, who) in ["pay-app", "pay-worker", "pay-task"].into_iter().enumerate() {
-            for (s, secret) in ["prod/pay/a", "prod/pay/b", "prod/pay/c"].into_iter().enumerate() {
+        for (r, who) in ["pay-app", "pay-worker", "pay-task"]
+            .into_iter()
+            .enumerate()
+        {
+            for (s, secret) in ["prod/pay/a", "prod/pay/b", "prod/pay/c"]
+                .into_iter()
+                .enumerate()
+            {
                 let at = day * DAY + i64::try_from(r * 600 + s * 60).unwrap();
                 records.push(read(&format!("r{day}{r}{s}"), who, at, secret));
                 records.push(decrypt_secret(&format!("k{day}{r}{s}"), who, at, secret));
@@ -35,12 +52,26 @@ fn history() -> Vec<Value> {
 #[test]
 fn siblings_fold_into_one_grant_with_its_evidence() {
     let proposal = learn(&history(), None);
-    let [grant] = proposal.grants.as_slice() else { panic!("{:?}", proposal.grants) };
-    assert_eq!(grant.principals, [format!("arn:aws:iam::{ACCOUNT}:role/pay-*")]);
-    assert_eq!(grant.secrets, [format!("arn:aws:secretsmanager:*:{ACCOUNT}:secret:prod/pay/*")]);
+    let [grant] = proposal.grants.as_slice() else {
+        panic!("{:?}", proposal.grants)
+    };
+    assert_eq!(
+        grant.principals,
+        [format!("arn:aws:iam::{ACCOUNT}:role/pay-*")]
+    );
+    assert_eq!(
+        grant.secrets,
+        [format!(
+            "arn:aws:secretsmanager:*:{ACCOUNT}:secret:prod/pay/*"
+        )]
+    );
     assert_eq!(grant.regions, ["eu-west-1"]);
     assert_eq!(grant.keys, [format!("arn:aws:kms:*:{ACCOUNT}:key/*")]);
-    assert_eq!(grant.sources, ["10.0.0.1/32"], "all that were seen share one network");
+    assert_eq!(
+        grant.sources,
+        ["10.0.0.1/32"],
+        "all that were seen share one network"
+    );
     assert_eq!((grant.reads, grant.days, grant.usual_per_hour), (27, 3, 1));
     assert_eq!((grant.seen_principals, grant.seen_secrets), (3, 3));
     assert!(proposal.left_out.is_empty());
@@ -49,25 +80,50 @@ fn siblings_fold_into_one_grant_with_its_evidence() {
 #[test]
 fn a_role_that_reads_elsewhere_is_no_sibling() {
     let mut records = history();
-    for (n, secret) in ["prod/ops/x", "prod/ops/y", "prod/ops/z"].into_iter().enumerate() {
-        records.push(read(&format!("o{n}"), "pay-ops", i64::try_from(n).unwrap(), secret));
+    for (n, secret) in ["prod/ops/x", "prod/ops/y", "prod/ops/z"]
+        .into_iter()
+        .enumerate()
+    {
+        records.push(read(
+            &format!("o{n}"),
+            "pay-ops",
+            i64::try_from(n).unwrap(),
+            secret,
+        ));
     }
     let proposal = learn(&records, None);
     let exact = |who: &str| format!("arn:aws:iam::{ACCOUNT}:role/{who}");
-    let principals: Vec<_> = proposal.grants.iter().flat_map(|g| g.principals.clone()).collect();
-    assert_eq!(principals, ["pay-app", "pay-ops", "pay-task", "pay-worker"].map(exact));
+    let principals: Vec<_> = proposal
+        .grants
+        .iter()
+        .flat_map(|g| g.principals.clone())
+        .collect();
+    assert_eq!(
+        principals,
+        ["pay-app", "pay-ops", "pay-task", "pay-worker"].map(exact)
+    );
 }
 
 #[test]
 fn what_looks_like_an_attack_is_left_out_and_told() {
     let mut records = history();
     for n in 0..25 {
-        records.push(read(&format!("bulk{n}"), "thief", n * 5, &format!("prod/x{n}/y")));
+        records.push(read(
+            &format!("bulk{n}"),
+            "thief",
+            n * 5,
+            &format!("prod/x{n}/y"),
+        ));
     }
     // The same, but every day, is a job.
     for day in 0..2 {
         for n in 0..25 {
-            records.push(read(&format!("job{day}-{n}"), "ci", day * DAY + n * 5, &format!("prod/x{n}/y")));
+            records.push(read(
+                &format!("job{day}-{n}"),
+                "ci",
+                day * DAY + n * 5,
+                &format!("prod/x{n}/y"),
+            ));
         }
     }
     let mut denied = read("d", "prober", 5, "prod/pay/a");
@@ -106,12 +162,22 @@ fn what_looks_like_an_attack_is_left_out_and_told() {
     }
     let text = proposal.to_yaml(None).unwrap();
     assert!(
-        text.contains("read in bulk, once: 25 accesses to 25 secrets by arn:aws:iam::111122223333:role/thief"),
+        text.contains(
+            "read in bulk, once: 25 accesses to 25 secrets by arn:aws:iam::111122223333:role/thief"
+        ),
         "{text}"
     );
-    let granted = |who: &str| proposal.grants.iter().any(|g| g.principals.iter().any(|p| p.ends_with(who)));
+    let granted = |who: &str| {
+        proposal
+            .grants
+            .iter()
+            .any(|g| g.principals.iter().any(|p| p.ends_with(who)))
+    };
     assert!(granted("role/ci") && !granted("role/thief"));
-    assert!(!text.contains("Look twice"), "nobody who is granted something did anything else: {text}");
+    assert!(
+        !text.contains("Look twice"),
+        "nobody who is granted something did anything else: {text}"
+    );
     denied_later(records);
 }
 
@@ -123,8 +189,14 @@ fn denied_later(mut records: Vec<Value>) {
     vendor["userIdentity"]["sessionContext"] = json!({});
     records.extend([denied, vendor]);
     let text = learn(&records, None).to_yaml(None).unwrap();
-    assert!(text.contains("# Look twice: other accesses of its principals were left out: denied\n"), "{text}");
-    assert!(text.contains("# Look twice: reads from another account; on one day only\n"), "{text}");
+    assert!(
+        text.contains("# Look twice: other accesses of its principals were left out: denied\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains("# Look twice: reads from another account; on one day only\n"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -133,7 +205,14 @@ fn rare_pairs_are_left_out_when_asked() {
     records.push(read("once", "pay-app", 7, "prod/pay/a"));
     records.push(read("rare", "other", 7, "prod/pay/a"));
     let accesses = run(&records, &RuleSet::default(), None).accesses;
-    let proposal = propose(&accesses, None, Options { min_reads: 2, min_days: 2 });
+    let proposal = propose(
+        &accesses,
+        None,
+        Options {
+            min_reads: 2,
+            min_days: 2,
+        },
+    );
     assert_eq!(left_out(&proposal, LeftOut::Rare), 1);
 }
 
@@ -142,11 +221,22 @@ fn the_result_is_quiet_on_its_own_history() {
     let files = secretrail_pack::files();
     let (pack, _) = load(files.iter().map(|(n, t)| (n.as_str(), t.as_str()))).unwrap();
     let records = history();
-    let loud = run(&records, &pack, Some(&"version: 1\ngrants: []".parse().unwrap()));
+    let loud = run(
+        &records,
+        &pack,
+        Some(&"version: 1\ngrants: []".parse().unwrap()),
+    );
     assert!(!loud.alerts.is_empty());
-    let policy: Policy = learn(&records, None).to_yaml(None).unwrap().parse().unwrap();
+    let policy: Policy = learn(&records, None)
+        .to_yaml(None)
+        .unwrap()
+        .parse()
+        .unwrap();
     let quiet = run(&records, &pack, Some(&policy));
-    assert_eq!(quiet.alerts.iter().map(|a| &a.summary).collect::<Vec<_>>(), Vec::<&String>::new());
+    assert_eq!(
+        quiet.alerts.iter().map(|a| &a.summary).collect::<Vec<_>>(),
+        Vec::<&String>::new()
+    );
 }
 
 #[test]
@@ -165,7 +255,11 @@ fn an_earlier_policy_keeps_its_text_and_is_only_added_to() {
     assert!(text.starts_with(earlier.trim_end()), "{text}");
     assert_eq!(text.parse::<Policy>().unwrap().len(), 2);
     let flow = "grants: []\nversion: 1\n";
-    assert!(more.to_yaml(Some(flow)).unwrap_err().contains("write `grants:` last"));
+    assert!(
+        more.to_yaml(Some(flow))
+            .unwrap_err()
+            .contains("write `grants:` last")
+    );
 }
 
 #[test]
@@ -175,7 +269,10 @@ fn hostile_names_stay_text() {
     let proposal = learn(&records, None);
     let text = proposal.to_yaml(None).unwrap();
     assert!(!text.contains('\u{1b}'));
-    assert!(text.lines().all(|l| !l.starts_with("  - secrets: [\"*")), "{text}");
+    assert!(
+        text.lines().all(|l| !l.starts_with("  - secrets: [\"*")),
+        "{text}"
+    );
     let policy: Policy = text.parse().unwrap();
     assert_eq!(policy.len(), proposal.grants.len());
 }
@@ -188,9 +285,20 @@ fn the_command_writes_a_policy_that_replay_reads() {
     let (logs, policy) = (logs.to_str().unwrap(), folder.path().join("policy.yaml"));
     let policy = policy.to_str().unwrap();
     let learned = secretrail(&["baseline", logs, "-o", policy]);
-    assert_eq!((learned.code, learned.stdout.as_str()), (0, ""), "{}", learned.stderr);
-    assert!(learned.stderr.contains("grants         1 from 27 accesses"), "{}", learned.stderr);
-    let replayed = secretrail(&["replay", logs, "--policy", policy, "--strict", "-q", "-f", "jsonl"]);
+    assert_eq!(
+        (learned.code, learned.stdout.as_str()),
+        (0, ""),
+        "{}",
+        learned.stderr
+    );
+    assert!(
+        learned.stderr.contains("grants         1 from 27 accesses"),
+        "{}",
+        learned.stderr
+    );
+    let replayed = secretrail(&[
+        "replay", logs, "--policy", policy, "--strict", "-q", "-f", "jsonl",
+    ]);
     assert_eq!((replayed.code, replayed.stdout.as_str()), (0, ""));
     let merged = secretrail(&["baseline", logs, "--merge", policy, "-q"]);
     assert_eq!(merged.stdout.parse::<Policy>().unwrap().len(), 1);

@@ -8,8 +8,11 @@ use serde_json::Value;
 
 fn cases() -> Vec<PathBuf> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/cases");
-    let mut cases: Vec<PathBuf> =
-        fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).filter(|p| p.is_dir()).collect();
+    let mut cases: Vec<PathBuf> = fs::read_dir(folder)
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .filter(|p| p.is_dir())
+        .collect();
     cases.sort();
     cases
 }
@@ -23,16 +26,29 @@ fn lines(case: &Path, command: &str) -> Vec<Value> {
         args.extend(["--policy", policy.to_str().unwrap()]);
     }
     let printed = secretrail(&args);
-    assert_eq!((printed.code, printed.stderr.as_str()), (0, ""), "{}", case.display());
+    assert_eq!(
+        (printed.code, printed.stderr.as_str()),
+        (0, ""),
+        "{}",
+        case.display()
+    );
     let base = format!("{}/", case.display());
-    printed.stdout.lines().map(|line| serde_json::from_str(&line.replace(&base, "")).unwrap()).collect()
+    printed
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str(&line.replace(&base, "")).unwrap())
+        .collect()
 }
 
 #[test]
 fn every_case_gives_its_ledger_and_its_alerts() {
     assert!(!cases().is_empty());
     for case in cases() {
-        assert!(case.join("case.md").exists(), "{}: says why it is there", case.display());
+        assert!(
+            case.join("case.md").exists(),
+            "{}: says why it is there",
+            case.display()
+        );
         for (command, file) in [("accesses", "ledger.jsonl"), ("replay", "alerts.jsonl")] {
             let found = lines(&case, command);
             let path = case.join(file);
@@ -40,9 +56,15 @@ fn every_case_gives_its_ledger_and_its_alerts() {
                 // A new case: what it gives is written down, to be read by a person before it is committed.
                 let text: String = found.iter().map(|line| format!("{line}\n")).collect();
                 fs::write(&path, text).unwrap();
-                panic!("{} did not exist; it has been written: read it", path.display());
+                panic!(
+                    "{} did not exist; it has been written: read it",
+                    path.display()
+                );
             };
-            let expected: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+            let expected: Vec<Value> = text
+                .lines()
+                .map(|line| serde_json::from_str(line).unwrap())
+                .collect();
             assert_eq!(found, expected, "{}", path.display());
         }
     }

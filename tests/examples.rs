@@ -11,9 +11,13 @@ const LISTED: &str = "Secrets Listed And Then Read";
 
 #[test]
 fn findings_are_the_alerts() {
-    let print = |format: &str| secretrail(&["replay", LOGS, "--policy", POLICY, "-q", "-f", format]).stdout;
-    let lines =
-        |text: &str| text.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<serde_json::Value>>();
+    let print =
+        |format: &str| secretrail(&["replay", LOGS, "--policy", POLICY, "-q", "-f", format]).stdout;
+    let lines = |text: &str| {
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect::<Vec<serde_json::Value>>()
+    };
     let (alerts, findings) = (lines(&print("jsonl")), lines(&print("ocsf")));
     assert_eq!(alerts.len(), findings.len());
     for (alert, finding) in alerts.iter().zip(&findings) {
@@ -47,7 +51,13 @@ fn the_replay_tells_the_five_stories_and_nothing_else() {
         .stdout
         .lines()
         .skip(1)
-        .map(|line| line.split(',').skip(1).take(3).collect::<Vec<_>>().join(","))
+        .map(|line| {
+            line.split(',')
+                .skip(1)
+                .take(3)
+                .collect::<Vec<_>>()
+                .join(",")
+        })
         .collect();
     told.sort();
     let role = |name: &str| format!("arn:aws:iam::111122223333:role/{name}");
@@ -55,22 +65,44 @@ fn the_replay_tells_the_five_stories_and_nothing_else() {
     let unexpected = "high,Secret Read By A Principal That The Access Policy Does Not Name";
     let mut expected = vec![
         format!("{unexpected},{}", role("search-app")),
-        format!("high,Secret Read In A Region That Is Not Expected,{}", role("search-app")),
-        format!("medium,Secret Read From A Source That Is Not Expected,{}", role("search-app")),
-        format!("critical,Instance Credentials Read A Secret From Outside,{}", role("search-app")),
+        format!(
+            "high,Secret Read In A Region That Is Not Expected,{}",
+            role("search-app")
+        ),
+        format!(
+            "medium,Secret Read From A Source That Is Not Expected,{}",
+            role("search-app")
+        ),
+        format!(
+            "critical,Instance Credentials Read A Secret From Outside,{}",
+            role("search-app")
+        ),
         format!("{unexpected},{}", user("jo.backup")),
-        format!("high,Many Different Secrets Read By One Principal,{}", user("jo.backup")),
+        format!(
+            "high,Many Different Secrets Read By One Principal,{}",
+            user("jo.backup")
+        ),
         format!("medium,Secret Read By A Person,{}", user("jo.backup")),
         format!("low,Secrets Listed And Then Read,{}", user("jo.backup")),
         format!("low,Access To A Secret Denied,{}", role("web-frontend")),
-        format!("high,Many Different Secrets Denied To One Principal,{}", role("web-frontend")),
+        format!(
+            "high,Many Different Secrets Denied To One Principal,{}",
+            role("web-frontend")
+        ),
         format!("{unexpected},{}", role("web-frontend")),
-        format!("medium,Secret Read After Another Was Denied,{}", role("web-frontend")),
+        format!(
+            "medium,Secret Read After Another Was Denied,{}",
+            role("web-frontend")
+        ),
         format!("{unexpected},{}", user("kim.dev")),
         format!("medium,Secret Read By A Person,{}", user("kim.dev")),
-        format!("critical,Secret Decrypted By Calling KMS Directly,{}", user("kim.dev")),
+        format!(
+            "critical,Secret Decrypted By Calling KMS Directly,{}",
+            user("kim.dev")
+        ),
         format!("{unexpected},arn:aws:iam::999988887777:role/vendor-sync"),
-        "high,Secret Read From Another Account,arn:aws:iam::999988887777:role/vendor-sync".to_owned(),
+        "high,Secret Read From Another Account,arn:aws:iam::999988887777:role/vendor-sync"
+            .to_owned(),
     ];
     expected.sort();
     assert_eq!(told, expected);
@@ -81,39 +113,80 @@ fn every_read_of_the_example_has_its_decrypt() {
     let printed = secretrail(&["accesses", LOGS]);
     assert_eq!(printed.code, 0);
     assert!(
-        printed.stderr.contains("135 paired, 0 absent, 0 unknown, 0 pending, 11 not expected"),
+        printed
+            .stderr
+            .contains("135 paired, 0 absent, 0 unknown, 0 pending, 11 not expected"),
         "{}",
         printed.stderr
     );
-    assert!(printed.stderr.contains("skipped files  1 digest"), "{}", printed.stderr);
+    assert!(
+        printed.stderr.contains("skipped files  1 digest"),
+        "{}",
+        printed.stderr
+    );
 }
 
 #[test]
 fn explain_shows_what_is_behind_an_alert() {
     let alerts = secretrail(&["replay", LOGS, "--policy", POLICY, "-q", "-f", "jsonl"]).stdout;
-    let alerts: Vec<serde_json::Value> = alerts.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let alerts: Vec<serde_json::Value> = alerts
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
     for alert in &alerts {
         let id = alert["id"].as_str().unwrap();
         let printed = secretrail(&["explain", &id[..12], LOGS, "--policy", POLICY, "-q"]);
         assert_eq!(printed.code, 0, "{}", printed.stderr);
-        assert!(printed.stdout.contains(alert["summary"].as_str().unwrap()) && printed.stdout.contains(id));
+        assert!(
+            printed.stdout.contains(alert["summary"].as_str().unwrap())
+                && printed.stdout.contains(id)
+        );
         for access in alert["accesses"].as_array().unwrap() {
-            for event in [&access["event_id"], &access["decrypt"]["event_id"]].iter().filter_map(|id| id.as_str()) {
-                assert!(printed.stdout.contains(&format!("\"eventID\": \"{event}\"")), "{event} of {id}");
+            for event in [&access["event_id"], &access["decrypt"]["event_id"]]
+                .iter()
+                .filter_map(|id| id.as_str())
+            {
+                assert!(
+                    printed
+                        .stdout
+                        .contains(&format!("\"eventID\": \"{event}\"")),
+                    "{event} of {id}"
+                );
             }
         }
-        assert!(printed.stdout.contains("look next:\n"), "{}", printed.stdout);
+        assert!(
+            printed.stdout.contains("look next:\n"),
+            "{}",
+            printed.stdout
+        );
         // What is no access is shown too.
         let is_listing = alert["rule"]["title"] == LISTED;
-        assert_eq!(printed.stdout.contains("\"eventName\": \"ListSecrets\""), is_listing, "{}", printed.stdout);
+        assert_eq!(
+            printed.stdout.contains("\"eventName\": \"ListSecrets\""),
+            is_listing,
+            "{}",
+            printed.stdout
+        );
     }
     assert!(alerts.iter().any(|alert| alert["rule"]["title"] == LISTED));
     let none = secretrail(&["explain", "ffffffffffff", LOGS, "-q"]);
-    assert!(none.code == 3 && none.stderr.contains("not among the"), "{}", none.stderr);
+    assert!(
+        none.code == 3 && none.stderr.contains("not among the"),
+        "{}",
+        none.stderr
+    );
     let all = secretrail(&["explain", "", LOGS, "-q"]);
-    assert!(all.code == 64 && all.stderr.contains("give more of the id"), "{}", all.stderr);
+    assert!(
+        all.code == 64 && all.stderr.contains("give more of the id"),
+        "{}",
+        all.stderr
+    );
     let stdin = secretrail(&["explain", "ab", "-", "-q"]);
-    assert!(stdin.code == 64 && stdin.stderr.contains("write them to a file first"), "{}", stdin.stderr);
+    assert!(
+        stdin.code == 64 && stdin.stderr.contains("write them to a file first"),
+        "{}",
+        stdin.stderr
+    );
 }
 
 #[test]
@@ -122,7 +195,13 @@ fn an_alert_is_explained_from_the_file_that_a_replay_wrote() {
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let (lines, array, packed) = (path("alerts.jsonl"), path("alerts.json"), path("alerts.gz"));
     for (form, file) in [("jsonl", &lines), ("json", &array)] {
-        assert_eq!(secretrail(&["replay", LOGS, "--policy", POLICY, "-q", "-f", form, "-o", file]).code, 0);
+        assert_eq!(
+            secretrail(&[
+                "replay", LOGS, "--policy", POLICY, "-q", "-f", form, "-o", file
+            ])
+            .code,
+            0
+        );
     }
     // The fields of a group have no order in JSON.
     let in_order = |text: &str| {
@@ -137,7 +216,10 @@ fn an_alert_is_explained_from_the_file_that_a_replay_wrote() {
     for line in text.lines() {
         // What was written is read back whole.
         let alert = json_v1::read(serde_json::from_str(line).unwrap()).unwrap();
-        assert_eq!(serde_json::to_string(&json_v1::AlertV1::from(&alert)).unwrap(), line);
+        assert_eq!(
+            serde_json::to_string(&json_v1::AlertV1::from(&alert)).unwrap(),
+            line
+        );
         let id = &alert.id.0;
         let from_logs = secretrail(&["explain", id, LOGS, "--policy", POLICY, "-q"]).stdout;
         // No policy: the alert is what it was. Beside the logs, its records are found there.
@@ -145,28 +227,64 @@ fn an_alert_is_explained_from_the_file_that_a_replay_wrote() {
             let both = secretrail(&["explain", id, file, LOGS, "-q"]);
             assert_eq!((both.code, both.stderr.as_str()), (0, ""), "{file}");
             // A published alert names its accesses and no other events.
-            assert!(alert.rule.title == LISTED || in_order(&both.stdout) == in_order(&from_logs), "{file}");
+            assert!(
+                alert.rule.title == LISTED || in_order(&both.stdout) == in_order(&from_logs),
+                "{file}"
+            );
         }
         let alone = secretrail_with(&["explain", &id[..10], "-", "-q"], text.as_bytes());
         let before = from_logs.split("\nrecords:").next().unwrap();
         let shown = alone.stdout.split("\nrecords:").next().unwrap();
-        assert!(alone.code == 0 && in_order(shown) == in_order(before), "{}{}", alone.stdout, alone.stderr);
-        assert!(alone.stdout.contains("name the logs beside the alerts"), "{}", alone.stdout);
+        assert!(
+            alone.code == 0 && in_order(shown) == in_order(before),
+            "{}{}",
+            alone.stdout,
+            alone.stderr
+        );
+        assert!(
+            alone.stdout.contains("name the logs beside the alerts"),
+            "{}",
+            alone.stdout
+        );
         for access in &alert.accesses {
-            assert!(alone.stdout.contains(&format!("event {} in {}", access.head.event_id, access.head.object)));
+            assert!(alone.stdout.contains(&format!(
+                "event {} in {}",
+                access.head.event_id, access.head.object
+            )));
         }
     }
     // Rules of today that do not know it; an id that is not there; a file that was cut off; logs that cannot be read.
     let id = &text.split_once("\"id\":\"").unwrap().1[..32];
     let rule = e2e::bucket_rule(folder.path());
     let other = secretrail(&["explain", id, &lines, "-r", &rule, "-q"]);
-    assert!(other.code == 0 && other.stdout.contains("name it with -r"), "{}{}", other.stdout, other.stderr);
+    assert!(
+        other.code == 0 && other.stdout.contains("name it with -r"),
+        "{}{}",
+        other.stdout,
+        other.stderr
+    );
     let none = secretrail(&["explain", "ffffffffffff", &lines, "-q"]);
-    assert!(none.code == 3 && none.stderr.contains("not among the 17 alerts"), "{}", none.stderr);
+    assert!(
+        none.code == 3 && none.stderr.contains("not among the 17 alerts"),
+        "{}",
+        none.stderr
+    );
     std::fs::write(&array, &text[..text.len() - 40]).unwrap();
     let cut = secretrail(&["explain", id, &array, "-q"]);
-    assert!(cut.code == 3 && cut.stderr.contains("alerts.json: EOF"), "{}", cut.stderr);
+    assert!(
+        cut.code == 3 && cut.stderr.contains("alerts.json: EOF"),
+        "{}",
+        cut.stderr
+    );
     let nowhere = secretrail(&["explain", id, &lines, "/nowhere", "-q"]);
-    assert!(nowhere.code == 3 && nowhere.stderr.contains("/nowhere"), "{}", nowhere.stderr);
-    assert!(nowhere.stdout.contains("none found by their event ids"), "{}", nowhere.stdout);
+    assert!(
+        nowhere.code == 3 && nowhere.stderr.contains("/nowhere"),
+        "{}",
+        nowhere.stderr
+    );
+    assert!(
+        nowhere.stdout.contains("none found by their event ids"),
+        "{}",
+        nowhere.stdout
+    );
 }

@@ -61,22 +61,40 @@ impl World {
             write_gz(&path, json!({"Records": part}).to_string().as_bytes());
             objects.push((key, std::fs::read(&path).unwrap()));
         }
-        let policy = folder.path().join("access-policy.yaml").to_string_lossy().into_owned();
+        let policy = folder
+            .path()
+            .join("access-policy.yaml")
+            .to_string_lossy()
+            .into_owned();
         std::fs::write(&policy, POLICY).unwrap();
         let logs = folder.path().join("logs").to_string_lossy().into_owned();
         let printed = secretrail(&["replay", &logs, "-f", "jsonl", "-q", "--policy", &policy]);
         assert_eq!(printed.code, 0, "{}", printed.stderr);
-        let id = |line: &str| serde_json::from_str::<Value>(line).unwrap()["id"].as_str().unwrap().to_owned();
+        let id = |line: &str| {
+            serde_json::from_str::<Value>(line).unwrap()["id"]
+                .as_str()
+                .unwrap()
+                .to_owned()
+        };
         let expected: BTreeSet<String> = printed.stdout.lines().map(id).collect();
         assert!(expected.len() >= 4, "{}", printed.stdout);
-        Self { objects, policy, expected, _folder: folder }
+        Self {
+            objects,
+            policy,
+            expected,
+            _folder: folder,
+        }
     }
 
     /// A deployment with the objects in its bucket, and the messages about them.
     fn deploy(&self, cloud: &Cloud) -> (Deployment, Vec<Value>) {
         let deployment = cloud.deploy();
-        self.objects.iter().for_each(|(key, bytes)| deployment.put(key, bytes));
-        let message = |(index, (key, _)): (usize, &(String, Vec<u8>))| deployment.message(&format!("m{index}"), &[key]);
+        self.objects
+            .iter()
+            .for_each(|(key, bytes)| deployment.put(key, bytes));
+        let message = |(index, (key, _)): (usize, &(String, Vec<u8>))| {
+            deployment.message(&format!("m{index}"), &[key])
+        };
         let messages = self.objects.iter().enumerate().map(message).collect();
         (deployment, messages)
     }
@@ -96,9 +114,17 @@ impl World {
 
     /// Every alert was published, and none more often than allowed.
     fn check(&self, published: &BTreeMap<String, Vec<Value>>, most: usize, what: &str) {
-        assert_eq!(published.keys().cloned().collect::<BTreeSet<_>>(), self.expected, "{what}");
+        assert_eq!(
+            published.keys().cloned().collect::<BTreeSet<_>>(),
+            self.expected,
+            "{what}"
+        );
         for (id, bodies) in published {
-            assert!(bodies.len() <= most, "{what}: {id} was published {} times", bodies.len());
+            assert!(
+                bodies.len() <= most,
+                "{what}: {id} was published {} times",
+                bodies.len()
+            );
         }
     }
 }
@@ -141,7 +167,10 @@ fn settle(
         // The horizon and the lease of the tests are a second, told in whole seconds.
         std::thread::sleep(Duration::from_millis(2_050));
         for _ in 0..30 {
-            match function.get_or_insert_with(start).invoke(&json!({"secretrail": "sweep"}), TIME) {
+            match function
+                .get_or_insert_with(start)
+                .invoke(&json!({"secretrail": "sweep"}), TIME)
+            {
                 Ended::Answer(_) => break,
                 Ended::Error(_) => {}
                 Ended::Died => *function = None,
@@ -195,11 +224,28 @@ fn any_one_call_may_fail_lose_its_answer_or_hang() {
     let (published, calls) = run(&world, &cloud, &proxy, |_| Fault::None);
     world.check(&published, 1, "nothing spoiled");
     let operations: BTreeSet<&str> = calls.iter().map(|call| call.operation.as_str()).collect();
-    for operation in ["GetObject", "BatchGetItem", "BatchWriteItem", "TransactWriteItems", "Query", "PublishBatch"] {
-        assert!(operations.contains(operation), "{operation} is not on the happy path: {operations:?}");
+    for operation in [
+        "GetObject",
+        "BatchGetItem",
+        "BatchWriteItem",
+        "TransactWriteItems",
+        "Query",
+        "PublishBatch",
+    ] {
+        assert!(
+            operations.contains(operation),
+            "{operation} is not on the happy path: {operations:?}"
+        );
     }
-    let faults = [Fault::Refused(500), Fault::AnswerLost, Fault::Hangs(1_500), Fault::Truncated];
-    let mut plans: Vec<(usize, Fault)> = (0..calls.len()).flat_map(|i| faults.map(|fault| (i, fault))).collect();
+    let faults = [
+        Fault::Refused(500),
+        Fault::AnswerLost,
+        Fault::Hangs(1_500),
+        Fault::Truncated,
+    ];
+    let mut plans: Vec<(usize, Fault)> = (0..calls.len())
+        .flat_map(|i| faults.map(|fault| (i, fault)))
+        .collect();
     plans.retain(|(i, fault)| *fault != Fault::Truncated || calls[*i].operation == "GetObject");
     side_by_side(&cloud, &plans, |&(place, fault), proxy| {
         let spoiled = Arc::new(Mutex::new(String::new()));
@@ -214,8 +260,16 @@ fn any_one_call_may_fail_lose_its_answer_or_hang() {
         let (published, _) = run(&world, &cloud, proxy, spoil);
         let operation = spoiled.lock().unwrap().clone();
         // A publication whose answer is lost has gone out, and goes out again.
-        let most = if operation == "PublishBatch" && fault == Fault::AnswerLost { 2 } else { 1 };
-        world.check(&published, most, &format!("{fault:?} of call {place}, {operation}"));
+        let most = if operation == "PublishBatch" && fault == Fault::AnswerLost {
+            2
+        } else {
+            1
+        };
+        world.check(
+            &published,
+            most,
+            &format!("{fault:?} of call {place}, {operation}"),
+        );
     });
 }
 
@@ -224,7 +278,10 @@ struct Dice(u64);
 
 impl Dice {
     fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % sides
     }
 }
@@ -244,8 +301,18 @@ fn a_topic_that_is_down_for_a_while_gets_every_alert_once() {
     });
     deliver(&messages, &mut function, &start);
     std::thread::sleep(Duration::from_millis(2_050));
-    assert!(matches!(function.as_ref().unwrap().invoke(&json!({"secretrail": "sweep"}), TIME), Ended::Answer(_)));
-    assert_eq!(deployment.published().len(), 0, "the messages are acknowledged, and the alerts wait in the outbox");
+    assert!(matches!(
+        function
+            .as_ref()
+            .unwrap()
+            .invoke(&json!({"secretrail": "sweep"}), TIME),
+        Ended::Answer(_)
+    ));
+    assert_eq!(
+        deployment.published().len(),
+        0,
+        "the messages are acknowledged, and the alerts wait in the outbox"
+    );
     down.store(false, Ordering::Relaxed);
     let published = settle(&world, &deployment, &mut function, &start);
     world.check(&published, 1, "after the topic came back");
@@ -257,9 +324,18 @@ fn storms_of_throttling_pass() {
     let seeds: Vec<u64> = (0..8).collect();
     side_by_side(&cloud, &seeds, |seed, proxy| {
         let mut dice = Dice(*seed);
-        let (published, calls) =
-            run(&world, &cloud, proxy, move |_| if dice.roll(3) == 0 { Fault::Throttled } else { Fault::None });
-        world.check(&published, 1, &format!("storm {seed} over {} calls", calls.len()));
+        let (published, calls) = run(&world, &cloud, proxy, move |_| {
+            if dice.roll(3) == 0 {
+                Fault::Throttled
+            } else {
+                Fault::None
+            }
+        });
+        world.check(
+            &published,
+            1,
+            &format!("storm {seed} over {} calls", calls.len()),
+        );
     });
 }
 
@@ -273,8 +349,9 @@ fn a_function_that_is_killed_anywhere_loses_nothing() {
         let start = || world.start(&deployment, &proxy.url);
         let mut function = Some(start());
         // Up to two kills, each at any call and before or after it is done.
-        let deaths: Vec<(usize, bool)> =
-            (0..=dice.roll(2)).map(|_| (dice.roll(30) as usize, dice.roll(2) == 0)).collect();
+        let deaths: Vec<(usize, bool)> = (0..=dice.roll(2))
+            .map(|_| (dice.roll(30) as usize, dice.roll(2) == 0))
+            .collect();
         let told = format!("seed {seed}, killed at {deaths:?}");
         let kill: Arc<Mutex<Box<dyn Fn() + Send + Sync>>> = Arc::new(Mutex::new(Box::new(|| {})));
         let excused = Arc::new(AtomicUsize::new(0));
@@ -293,7 +370,11 @@ fn a_function_that_is_killed_anywhere_loses_nothing() {
             is_out = false;
             killing.lock().unwrap()();
             // A killed function does not hear the answer, whether or not there is one.
-            if *before { Fault::Refused(500) } else { Fault::AnswerLost }
+            if *before {
+                Fault::Refused(500)
+            } else {
+                Fault::AnswerLost
+            }
         });
         let start = || {
             let function = start();
@@ -318,7 +399,9 @@ fn eight_workers_get_everything_three_times_in_any_order() {
         for place in (1..all.len()).rev() {
             all.swap(place, dice.roll(place as u64 + 1) as usize);
         }
-        let functions: Vec<Function> = (0..8).map(|_| world.start_with(&deployment, &proxy.url, "60s")).collect();
+        let functions: Vec<Function> = (0..8)
+            .map(|_| world.start_with(&deployment, &proxy.url, "60s"))
+            .collect();
         let next = AtomicUsize::new(0);
         std::thread::scope(|scope| {
             for function in &functions {
@@ -336,7 +419,10 @@ fn eight_workers_get_everything_three_times_in_any_order() {
         std::thread::scope(|scope| {
             for function in &functions {
                 scope.spawn(|| {
-                    assert!(matches!(function.invoke(&json!({"secretrail": "sweep"}), TIME), Ended::Answer(_)))
+                    assert!(matches!(
+                        function.invoke(&json!({"secretrail": "sweep"}), TIME),
+                        Ended::Answer(_)
+                    ))
                 });
             }
         });

@@ -10,7 +10,8 @@ use e2e::deployment::{invoke, s3};
 use e2e::local::Server;
 use e2e::proxy::{Fault, Proxy};
 use e2e::{
-    ACCOUNT, Printed, REGION, at, bucket_rule, decrypt_secret, denied, direct_decrypt, packed, read, record, role,
+    ACCOUNT, Printed, REGION, at, bucket_rule, decrypt_secret, denied, direct_decrypt, packed,
+    read, record, role,
 };
 use secretrail_engine::part::ENDING;
 use serde_json::{Value, json};
@@ -36,7 +37,10 @@ impl Fleet {
             .replace("\"MaxAttempts\": 6", "\"MaxAttempts\": 2")
             .replace(
                 "        Variables:\n",
-                &format!("        Variables:\n          AWS_ENDPOINT_URL_S3: {}\n", proxy.url),
+                &format!(
+                    "        Variables:\n          AWS_ENDPOINT_URL_S3: {}\n",
+                    proxy.url
+                ),
             );
         let parameters = [
             ("LogsBucket", "logs"),
@@ -45,7 +49,10 @@ impl Fleet {
             ("MaxConcurrency", "4"),
             ("ToleratedFailurePercentage", "50"),
         ];
-        Self { stack: Stack::deploy(server, &template, &parameters), proxy }
+        Self {
+            stack: Stack::deploy(server, &template, &parameters),
+            proxy,
+        }
     }
 
     fn run(&self, args: &[&str]) -> Printed {
@@ -66,9 +73,20 @@ impl Fleet {
             self.put(&key(index), object(index));
         }
         let job = "s3://work/jobs/one/";
-        let planned = self.run(&["fleet", "plan", "s3://logs/AWSLogs/", "-o", job, "--part-size", "2K"]);
+        let planned = self.run(&[
+            "fleet",
+            "plan",
+            "s3://logs/AWSLogs/",
+            "-o",
+            job,
+            "--part-size",
+            "2K",
+        ]);
         assert_eq!(planned.code, 0, "{}", planned.stderr);
-        (job, ["fleet", "run", job, "--state-machine", self.machine()].map(str::to_owned))
+        (
+            job,
+            ["fleet", "run", job, "--state-machine", self.machine()].map(str::to_owned),
+        )
     }
 
     /// Calls the function.
@@ -78,9 +96,17 @@ impl Fleet {
 
     /// Keys of the parts below a prefix, in order.
     fn parts(&self, prefix: &str) -> Vec<String> {
-        let listed =
-            s3(&self.stack.server.url, "GET", &format!("/work?list-type=2&prefix={prefix}"), Vec::new()).text();
-        let keys = listed.split("<Key>").skip(1).map(|rest| rest.split_once('<').unwrap().0.to_owned());
+        let listed = s3(
+            &self.stack.server.url,
+            "GET",
+            &format!("/work?list-type=2&prefix={prefix}"),
+            Vec::new(),
+        )
+        .text();
+        let keys = listed
+            .split("<Key>")
+            .skip(1)
+            .map(|rest| rest.split_once('<').unwrap().0.to_owned());
         keys.filter(|key| key.ends_with(ENDING)).collect()
     }
 }
@@ -97,17 +123,28 @@ fn key(index: usize) -> String {
 /// Objects of four days: reads whose key uses are in other objects, denials, thefts, and what concerns nobody.
 fn object(index: usize) -> Vec<u8> {
     let secs = |offset: i64| {
-        (i64::try_from(index).unwrap() / 500 * 86_400) + i64::try_from(index % 500).unwrap() * 60 - 36_000 + offset
+        (i64::try_from(index).unwrap() / 500 * 86_400) + i64::try_from(index % 500).unwrap() * 60
+            - 36_000
+            + offset
     };
     let (who, name) = (format!("app{}", index % 7), format!("prod/s{}", index % 11));
     let mut records = vec![
         read(&format!("r{index}"), &who, secs(0), &name),
-        record(&format!("n{index}"), &role("noise"), secs(3), "s3", "ListObjects", json!({"bucketName": "b"})),
+        record(
+            &format!("n{index}"),
+            &role("noise"),
+            secs(3),
+            "s3",
+            "ListObjects",
+            json!({"bucketName": "b"}),
+        ),
     ];
     if index >= 3 {
         // The key use of a read three objects before, whose time it has.
         let before = index - 3;
-        let time = (i64::try_from(before).unwrap() / 500 * 86_400) + i64::try_from(before % 500).unwrap() * 60 - 36_000;
+        let time = (i64::try_from(before).unwrap() / 500 * 86_400)
+            + i64::try_from(before % 500).unwrap() * 60
+            - 36_000;
         records.push(decrypt_secret(
             &format!("d{before}"),
             &format!("app{}", before % 7),
@@ -116,10 +153,20 @@ fn object(index: usize) -> Vec<u8> {
         ));
     }
     if index.is_multiple_of(97) {
-        records.push(direct_decrypt(&format!("t{index}"), "thief", secs(5), "prod/s1"));
+        records.push(direct_decrypt(
+            &format!("t{index}"),
+            "thief",
+            secs(5),
+            "prod/s1",
+        ));
     }
     if index % 50 < 6 {
-        records.push(denied(&format!("x{index}"), "prober", secs(7), &format!("prod/s{}", index % 50)));
+        records.push(denied(
+            &format!("x{index}"),
+            "prober",
+            secs(7),
+            &format!("prod/s{}", index % 50),
+        ));
     }
     packed(json!({"Records": records}).to_string().as_bytes())
 }
@@ -139,7 +186,15 @@ fn two_thousand_objects_on_many_machines_give_what_one_machine_gives() {
     }
     let poison = packed(b"{\"Records\":[");
     fleet.put(&key(1_999), poison[..poison.len() / 2].to_vec());
-    let plan = ["fleet", "plan", "s3://logs/AWSLogs/", "-o", "s3://work/jobs/one/manifest.jsonl", "--part-size", "16K"];
+    let plan = [
+        "fleet",
+        "plan",
+        "s3://logs/AWSLogs/",
+        "-o",
+        "s3://work/jobs/one/manifest.jsonl",
+        "--part-size",
+        "16K",
+    ];
     let planned = fleet.run(&plan);
     assert_eq!(planned.code, 0, "{}", planned.stderr);
     assert!(
@@ -153,30 +208,69 @@ fn two_thousand_objects_on_many_machines_give_what_one_machine_gives() {
     fleet.proxy.plan(move |call| {
         writes += usize::from(call.operation == "PutObject");
         let fails = call.operation == "PutObject" && writes % 20 == 7 && refused.insert(writes);
-        if fails { Fault::Refused(403) } else { Fault::None }
+        if fails {
+            Fault::Refused(403)
+        } else {
+            Fault::None
+        }
     });
     let job = "s3://work/jobs/one/";
     let ran = fleet.run(&["fleet", "run", job, "--state-machine", fleet.machine()]);
-    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{}\n{}", ran.stdout, fleet.stack.server.log());
+    assert_eq!(
+        (ran.code, ran.stderr.as_str()),
+        (0, ""),
+        "{}\n{}",
+        ran.stdout,
+        fleet.stack.server.log()
+    );
     let calls = fleet.proxy.plan(|_| Fault::None);
-    let writes = calls.iter().filter(|call| call.operation == "PutObject").count();
+    let writes = calls
+        .iter()
+        .filter(|call| call.operation == "PutObject")
+        .count();
     let parts = fleet.parts("jobs/one/");
-    assert!(parts.len() > 40 && writes >= parts.len() + parts.len() / 20, "{} parts, {writes} writes", parts.len());
+    assert!(
+        parts.len() > 40 && writes >= parts.len() + parts.len() / 20,
+        "{} parts, {writes} writes",
+        parts.len()
+    );
     let status = fleet.run(&["fleet", "status", job]);
-    assert!(status.code == 0 && status.stdout.contains("100 % of the bytes"), "{}{}", status.stdout, status.stderr);
+    assert!(
+        status.code == 0 && status.stdout.contains("100 % of the bytes"),
+        "{}{}",
+        status.stdout,
+        status.stderr
+    );
     // The same ledger and alerts, and the same words about what could not be read.
     for command in ["accesses", "replay"] {
         let of = |path: &str| fleet.run(&[command, path, "-f", "jsonl", "-q"]);
         let (logs, parts) = (of("s3://logs/AWSLogs/"), of(job));
-        assert!(logs.stdout.lines().count() > 40, "{}", logs.stdout.lines().count());
+        assert!(
+            logs.stdout.lines().count() > 40,
+            "{}",
+            logs.stdout.lines().count()
+        );
         assert!(sorted(&parts.stdout) == sorted(&logs.stdout), "{command}");
         assert_eq!((parts.code, &parts.stderr), (3, &logs.stderr), "{command}");
         assert!(parts.stderr.contains(&key(1_999)), "{}", parts.stderr);
     }
     // The same batch gives the same bytes, whoever extracts it; and two jobs with days in common are one history.
-    let whole = |key: &str| s3(&fleet.stack.server.url, "GET", &format!("/work/{key}"), Vec::new()).body;
+    let whole = |key: &str| {
+        s3(
+            &fleet.stack.server.url,
+            "GET",
+            &format!("/work/{key}"),
+            Vec::new(),
+        )
+        .body
+    };
     let first = whole(&parts[0]);
-    s3(&fleet.stack.server.url, "DELETE", &format!("/work/{}", parts[0]), Vec::new());
+    s3(
+        &fleet.stack.server.url,
+        "DELETE",
+        &format!("/work/{}", parts[0]),
+        Vec::new(),
+    );
     let incomplete = fleet.run(&["replay", job, "-f", "jsonl", "-q"]);
     let name = parts[0].rsplit('/').next().unwrap();
     assert!(
@@ -195,13 +289,38 @@ fn two_thousand_objects_on_many_machines_give_what_one_machine_gives() {
     assert!(whole(&parts[0]) == first, "the same bytes");
     let two = "s3://work/jobs/two/";
     let days = ["--from", "2026-03-03", "--to", "2026-03-05"];
-    let planned =
-        fleet.run(&[&["fleet", "plan", "s3://logs/AWSLogs/", "-o", two, "--part-size", "24K"], &days[..]].concat());
+    let planned = fleet.run(
+        &[
+            &[
+                "fleet",
+                "plan",
+                "s3://logs/AWSLogs/",
+                "-o",
+                two,
+                "--part-size",
+                "24K",
+            ],
+            &days[..],
+        ]
+        .concat(),
+    );
     assert_eq!(planned.code, 0, "{}", planned.stderr);
-    let ran = fleet.run(&["fleet", "run", two, "--state-machine", fleet.machine(), "-q"]);
+    let ran = fleet.run(&[
+        "fleet",
+        "run",
+        two,
+        "--state-machine",
+        fleet.machine(),
+        "-q",
+    ]);
     assert_eq!((ran.code, ran.stdout.as_str()), (0, ""), "{}", ran.stderr);
-    let replay = |paths: &[&str]| fleet.run(&[&["replay", "-f", "jsonl", "-q"], paths, &days[..]].concat());
-    let (one, both, twice) = (replay(&["s3://logs/AWSLogs/"]), replay(&[two, job]), replay(&[job, two, two]));
+    let replay =
+        |paths: &[&str]| fleet.run(&[&["replay", "-f", "jsonl", "-q"], paths, &days[..]].concat());
+    let (one, both, twice) = (
+        replay(&["s3://logs/AWSLogs/"]),
+        replay(&[two, job]),
+        replay(&[job, two, two]),
+    );
     assert!(one.stdout.lines().count() > 10);
     assert!(sorted(&one.stdout) == sorted(&both.stdout) && both.stdout == twice.stdout);
 }
@@ -211,15 +330,34 @@ fn what_goes_wrong_with_a_job_is_said_and_can_be_mended() {
     let fleet = Fleet::deploy();
     let url = &fleet.stack.server.url;
     let nothing = fleet.run(&["fleet", "status", "s3://work/jobs/none/"]);
-    assert!(nothing.code == 3 && nothing.stderr.contains("no such object"), "{}", nothing.stderr);
+    assert!(
+        nothing.code == 3 && nothing.stderr.contains("no such object"),
+        "{}",
+        nothing.stderr
+    );
     let (job, run) = fleet.small();
     let run: Vec<&str> = run.iter().map(String::as_str).collect();
     let local = fleet.run(&["fleet", "plan", env!("CARGO_MANIFEST_DIR"), "-o", job]);
-    assert!(local.code == 64 && local.stderr.contains("secretrail extract"), "{}", local.stderr);
+    assert!(
+        local.code == 64 && local.stderr.contains("secretrail extract"),
+        "{}",
+        local.stderr
+    );
     // Parts cannot be written: every batch fails, the execution is stopped, and what is missing is named.
-    fleet.proxy.plan(|call| if call.operation == "PutObject" { Fault::Refused(403) } else { Fault::None });
+    fleet.proxy.plan(|call| {
+        if call.operation == "PutObject" {
+            Fault::Refused(403)
+        } else {
+            Fault::None
+        }
+    });
     let failed = fleet.run(&run);
-    assert!(failed.code == 3 && failed.stdout.contains("state          failed"), "{}{}", failed.stdout, failed.stderr);
+    assert!(
+        failed.code == 3 && failed.stdout.contains("state          failed"),
+        "{}{}",
+        failed.stdout,
+        failed.stderr
+    );
     assert!(
         failed.stderr.contains("is missing") && failed.stderr.contains("more parts are missing"),
         "{}",
@@ -227,11 +365,22 @@ fn what_goes_wrong_with_a_job_is_said_and_can_be_mended() {
     );
     assert!(failed.stderr.contains(&key(0)), "{}", failed.stderr);
     // A run that is killed goes on without us; the next one watches it.
-    fleet.proxy.plan(|call| if call.operation == "PutObject" { Fault::Hangs(4_000) } else { Fault::None });
-    let mut killed = command(url, &run).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    fleet.proxy.plan(|call| {
+        if call.operation == "PutObject" {
+            Fault::Hangs(4_000)
+        } else {
+            Fault::None
+        }
+    });
+    let mut killed = command(url, &run)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
     let until = Instant::now() + Duration::from_secs(30);
     let before = fleet.run(&["fleet", "status", job]).stdout;
-    while fleet.run(&["fleet", "status", job]).stdout.lines().next() == before.lines().next() && Instant::now() < until
+    while fleet.run(&["fleet", "status", job]).stdout.lines().next() == before.lines().next()
+        && Instant::now() < until
     {
         std::thread::sleep(Duration::from_millis(50));
     }
@@ -239,18 +388,38 @@ fn what_goes_wrong_with_a_job_is_said_and_can_be_mended() {
     killed.wait().unwrap();
     fleet.proxy.plan(|_| Fault::None);
     let watched = fleet.run(&run);
-    assert!(watched.stderr.contains("is under way; watching it"), "{}", watched.stderr);
+    assert!(
+        watched.stderr.contains("is under way; watching it"),
+        "{}",
+        watched.stderr
+    );
     assert_eq!(watched.code, 0, "{}{}", watched.stdout, watched.stderr);
     let again = fleet.run(&run);
-    assert!(again.code == 0 && again.stdout.contains("replay s3://work/jobs/one/"), "{}{}", again.stdout, again.stderr);
+    assert!(
+        again.code == 0 && again.stdout.contains("replay s3://work/jobs/one/"),
+        "{}{}",
+        again.stdout,
+        again.stderr
+    );
     // Long afterwards the execution is forgotten, and the parts are there.
     let key = "work/jobs/one/execution.arn";
     let arn = s3(url, "GET", &format!("/{key}"), Vec::new()).text();
-    fleet.put(key, arn.trim().replace("secretrail-2", "secretrail-1").into_bytes());
+    fleet.put(
+        key,
+        arn.trim()
+            .replace("secretrail-2", "secretrail-1")
+            .into_bytes(),
+    );
     for args in [&["fleet", "status", job][..], &run] {
         let printed = fleet.run(args);
-        let all_there = printed.stdout.starts_with("parts") && printed.stdout.contains("100 % of the bytes");
-        assert!(printed.code == 0 && all_there, "{args:?}: {}{}", printed.stdout, printed.stderr);
+        let all_there =
+            printed.stdout.starts_with("parts") && printed.stdout.contains("100 % of the bytes");
+        assert!(
+            printed.code == 0 && all_there,
+            "{args:?}: {}{}",
+            printed.stdout,
+            printed.stderr
+        );
     }
 }
 
@@ -265,10 +434,15 @@ fn what_was_changed_behind_a_job_is_found_out() {
     // A part that was cut off in S3.
     let parts = fleet.parts("jobs/one/");
     let whole = s3(url, "GET", &format!("/work/{}", parts[1]), Vec::new()).body;
-    fleet.put(&format!("work/{}", parts[1]), whole[..whole.len() - 9].to_vec());
+    fleet.put(
+        &format!("work/{}", parts[1]),
+        whole[..whole.len() - 9].to_vec(),
+    );
     let cut = fleet.run(&["replay", job, "-f", "jsonl", "-q"]);
     assert!(
-        cut.code == 3 && cut.stderr.contains(&parts[1]) && cut.stderr.contains("cut off or damaged"),
+        cut.code == 3
+            && cut.stderr.contains(&parts[1])
+            && cut.stderr.contains("cut off or damaged"),
         "{}",
         cut.stderr
     );
@@ -278,7 +452,11 @@ fn what_was_changed_behind_a_job_is_found_out() {
     let folder = tempfile::tempdir().unwrap();
     let rule = bucket_rule(folder.path());
     let refused = fleet.run(&["replay", job, "-f", "jsonl", "-r", &rule]);
-    assert!(refused.code == 2 && refused.stderr.contains("\"Bucket Deleted\""), "{}", refused.stderr);
+    assert!(
+        refused.code == 2 && refused.stderr.contains("\"Bucket Deleted\""),
+        "{}",
+        refused.stderr
+    );
 
     // A manifest that was edited by hand: for the replay, for the run, and for the function itself.
     let manifest = s3(url, "GET", "/work/jobs/one/manifest.jsonl", Vec::new()).text();
@@ -288,7 +466,10 @@ fn what_was_changed_behind_a_job_is_found_out() {
     for args in [&run[..], &["replay", job, "-q"], &["fleet", "status", job]] {
         let printed = fleet.run(args);
         assert!(
-            printed.code == 3 && printed.stderr.contains("it was edited or cut off: plan again"),
+            printed.code == 3
+                && printed
+                    .stderr
+                    .contains("it was edited or cut off: plan again"),
             "{args:?}: {}",
             printed.stderr
         );
@@ -302,7 +483,10 @@ fn what_was_changed_behind_a_job_is_found_out() {
     assert!(answer.contains("edited or cut off"), "{answer}");
     fleet.put("work/jobs/one/manifest.jsonl", manifest.into_bytes());
     let answer = fleet.invoke(&event);
-    assert!(answer.contains("bytes_out") && !answer.contains("errorMessage"), "{answer}");
+    assert!(
+        answer.contains("bytes_out") && !answer.contains("errorMessage"),
+        "{answer}"
+    );
     let answer = fleet.invoke(&json!({"Records": []}));
     assert!(answer.contains("secretrail fleet run"), "{answer}");
 }
@@ -310,7 +494,10 @@ fn what_was_changed_behind_a_job_is_found_out() {
 #[test]
 fn the_fleet_has_settings_that_the_function_knows() {
     let template = std::fs::read_to_string(Path::new(&root()).join("infra/fleet.yaml")).unwrap();
-    let known: BTreeSet<&str> = secretrail_lambda::config::SETTINGS.iter().map(|setting| setting.name).collect();
+    let known: BTreeSet<&str> = secretrail_lambda::config::SETTINGS
+        .iter()
+        .map(|setting| setting.name)
+        .collect();
     let set: BTreeSet<&str> = template
         .lines()
         .filter_map(|line| line.trim().split_once(':'))
@@ -318,5 +505,9 @@ fn the_fleet_has_settings_that_the_function_knows() {
         .filter(|name| name.starts_with("SECRETRAIL_"))
         .collect();
     assert!(set.len() > 2 && set.is_subset(&known), "{set:?}");
-    assert_eq!(at(0).to_string(), "2026-03-02T10:00:00Z", "objects are delivered when their events happen");
+    assert_eq!(
+        at(0).to_string(),
+        "2026-03-02T10:00:00Z",
+        "objects are delivered when their events happen"
+    );
 }

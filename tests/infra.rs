@@ -27,14 +27,27 @@ fn template() -> String {
 fn package() -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let zip = folder.path().join("bootstrap.zip");
-    let packed = Command::new("python3").arg(root().join("infra/zip.py")).arg(BOOTSTRAP).arg(&zip).status().unwrap();
+    let packed = Command::new("python3")
+        .arg(root().join("infra/zip.py"))
+        .arg(BOOTSTRAP)
+        .arg(&zip)
+        .status()
+        .unwrap();
     assert!(packed.success());
     std::fs::read(zip).unwrap()
 }
 
 fn percent(text: &str) -> String {
     let keep = |b: u8| b.is_ascii_alphanumeric() || b"-_.~".contains(&b);
-    text.bytes().map(|b| if keep(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+    text.bytes()
+        .map(|b| {
+            if keep(b) {
+                char::from(b).to_string()
+            } else {
+                format!("%{b:02X}")
+            }
+        })
+        .collect()
 }
 
 pub(crate) struct Stack {
@@ -46,18 +59,35 @@ impl Stack {
     /// Deploys a template with these parameters, on a server with an empty bucket `logs`.
     pub(crate) fn deploy(server: Server, template: &str, parameters: &[(&str, &str)]) -> Self {
         s3(&server.url, "PUT", "/logs", Vec::new());
-        s3(&server.url, "PUT", "/logs?notification", BY_EVENTBRIDGE.as_bytes().to_vec());
+        s3(
+            &server.url,
+            "PUT",
+            "/logs?notification",
+            BY_EVENTBRIDGE.as_bytes().to_vec(),
+        );
         s3(&server.url, "PUT", "/artifacts", Vec::new());
         s3(&server.url, "PUT", "/artifacts/bootstrap.zip", package());
         // `sam deploy` uploads the package. The stand-in is addressed by path; takes a number from a parameter for text where
         // it compares; and six minutes are long for a test.
         let body = template
-            .replace("CodeUri: ../target/lambda/bootstrap.zip", "CodeUri: s3://artifacts/bootstrap.zip")
-            .replace("MaximumConcurrency: !Ref MaxConcurrency", "MaximumConcurrency: 10")
+            .replace(
+                "CodeUri: ../target/lambda/bootstrap.zip",
+                "CodeUri: s3://artifacts/bootstrap.zip",
+            )
+            .replace(
+                "MaximumConcurrency: !Ref MaxConcurrency",
+                "MaximumConcurrency: 10",
+            )
             // AWS knows no such action: PublishBatch is allowed by Publish.
-            .replace("Action: sns:Publish\n", "Action: [sns:Publish, sns:PublishBatch]\n")
+            .replace(
+                "Action: sns:Publish\n",
+                "Action: [sns:Publish, sns:PublishBatch]\n",
+            )
             .replace("VisibilityTimeout: 360", "VisibilityTimeout: 1")
-            .replace("        Variables:\n", "        Variables:\n          SECRETRAIL_S3_PATH_STYLE: \"true\"\n");
+            .replace(
+                "        Variables:\n",
+                "        Variables:\n          SECRETRAIL_S3_PATH_STYLE: \"true\"\n",
+            );
         let mut form = format!(
             "Action=CreateStack&StackName=secretrail&TemplateBody={}&Capabilities.member.1=CAPABILITY_IAM\
              &Capabilities.member.2=CAPABILITY_AUTO_EXPAND",
@@ -67,13 +97,26 @@ impl Stack {
         let declared = |(name, _): &&(&str, &str)| template.contains(&format!("\n  {name}:\n"));
         for (index, (name, value)) in always.iter().filter(declared).chain(parameters).enumerate() {
             let parameter = format!("&Parameters.member.{}", index + 1);
-            form.push_str(&format!("{parameter}.ParameterKey={name}{parameter}.ParameterValue={}", percent(value)));
+            form.push_str(&format!(
+                "{parameter}.ParameterKey={name}{parameter}.ParameterValue={}",
+                percent(value)
+            ));
         }
         cloudformation(&server.url, &form);
         let described = stack_is(&server.url, "CREATE_COMPLETE");
-        let value = |rest: &str| Some(rest.split_once("<OutputValue>")?.1.split_once('<')?.0.to_owned());
+        let value = |rest: &str| {
+            Some(
+                rest.split_once("<OutputValue>")?
+                    .1
+                    .split_once('<')?
+                    .0
+                    .to_owned(),
+            )
+        };
         let outputs = described.split("<OutputKey>").skip(1);
-        let outputs = outputs.filter_map(|rest| Some((rest.split_once('<')?.0.to_owned(), value(rest)?))).collect();
+        let outputs = outputs
+            .filter_map(|rest| Some((rest.split_once('<')?.0.to_owned(), value(rest)?)))
+            .collect();
         Self { server, outputs }
     }
 
@@ -82,7 +125,11 @@ impl Stack {
         let url = &self.server.url;
         let policy = json!({"Statement": [{"Effect": "Allow", "Principal": "*", "Action": "sqs:*", "Resource": "*"}]});
         let attributes = json!({"Policy": policy.to_string()});
-        let queue = sqs(url, "CreateQueue", &json!({"QueueName": "heard", "Attributes": attributes}));
+        let queue = sqs(
+            url,
+            "CreateQueue",
+            &json!({"QueueName": "heard", "Attributes": attributes}),
+        );
         sns(
             url,
             &format!(
@@ -99,8 +146,11 @@ impl Stack {
         let mut found = Vec::new();
         let until = Instant::now() + patience;
         while found.len() < count && Instant::now() < until {
-            let answer =
-                sqs(&self.server.url, "ReceiveMessage", &json!({"QueueUrl": queue, "MaxNumberOfMessages": 10}));
+            let answer = sqs(
+                &self.server.url,
+                "ReceiveMessage",
+                &json!({"QueueUrl": queue, "MaxNumberOfMessages": 10}),
+            );
             for message in answer["Messages"].as_array().cloned().unwrap_or_default() {
                 let receipt = json!({"QueueUrl": queue, "ReceiptHandle": message["ReceiptHandle"]});
                 sqs(&self.server.url, "DeleteMessage", &receipt);
@@ -134,7 +184,9 @@ fn stack_is(url: &str, status: &str) -> String {
             return described;
         }
         assert!(
-            !described.contains("ROLLBACK") && !described.contains("_FAILED") && Instant::now() < until,
+            !described.contains("ROLLBACK")
+                && !described.contains("_FAILED")
+                && Instant::now() < until,
             "{described}"
         );
         std::thread::sleep(Duration::from_millis(100));
@@ -152,22 +204,39 @@ fn files_become_alerts_by_eventbridge_and_what_cannot_be_read_ends_in_the_dead_l
     let alerts = stack.receive(&heard, 1, Duration::from_secs(30));
     assert_eq!(alerts.len(), 1, "{}", stack.server.log());
     assert_eq!(alerts[0]["schema"], "secretrail.alert/1");
-    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    assert!(
+        started.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        started.elapsed()
+    );
 
-    s3(url, "PUT", &format!("/logs/{}", key("poison")), b"neither gzip nor JSON".to_vec());
-    let dead = stack.receive(&stack.outputs["DeadLetterQueue"], 1, Duration::from_secs(60));
+    s3(
+        url,
+        "PUT",
+        &format!("/logs/{}", key("poison")),
+        b"neither gzip nor JSON".to_vec(),
+    );
+    let dead = stack.receive(
+        &stack.outputs["DeadLetterQueue"],
+        1,
+        Duration::from_secs(60),
+    );
     assert_eq!(dead.len(), 1, "{}", stack.server.log());
     assert_eq!(dead[0]["detail"]["object"]["key"], key("poison"));
 
     // Whoever deletes the stack finds the bucket as it was.
     cloudformation(url, "Action=DeleteStack&StackName=secretrail");
     let until = Instant::now() + Duration::from_secs(30);
-    while cloudformation(url, "Action=ListStacks").contains("<StackStatus>DELETE_IN_PROGRESS") && Instant::now() < until
+    while cloudformation(url, "Action=ListStacks").contains("<StackStatus>DELETE_IN_PROGRESS")
+        && Instant::now() < until
     {
         std::thread::sleep(Duration::from_millis(100));
     }
     assert_eq!(notification(), before);
-    assert_eq!(s3(url, "GET", &format!("/logs/{}", key("a")), Vec::new()).body, theft("e1"));
+    assert_eq!(
+        s3(url, "GET", &format!("/logs/{}", key("a")), Vec::new()).body,
+        theft("e1")
+    );
 }
 
 #[test]
@@ -175,33 +244,66 @@ fn files_become_alerts_by_a_topic_that_is_there_already() {
     let server = Server::stack();
     sns(&server.url, "Action=CreateTopic&Name=trail");
     let topic = format!("arn:aws:sns:{LOCAL_REGION}:{LOCAL_ACCOUNT}:trail");
-    let stack = Stack::deploy(server, &template(), &[("Trigger", "SNS"), ("TriggerTopicArn", &topic)]);
+    let stack = Stack::deploy(
+        server,
+        &template(),
+        &[("Trigger", "SNS"), ("TriggerTopicArn", &topic)],
+    );
     let (url, heard) = (&stack.server.url, stack.listen());
     // What a trail itself publishes.
     s3(url, "PUT", &format!("/logs/{}", key("a")), theft("e1"));
     let message = json!({"s3Bucket": "logs", "s3ObjectKey": [key("a")]}).to_string();
-    sns(url, &format!("Action=Publish&TopicArn={topic}&Message={}", percent(&message)));
-    assert_eq!(stack.receive(&heard, 1, Duration::from_secs(30)).len(), 1, "{}", stack.server.log());
+    sns(
+        url,
+        &format!(
+            "Action=Publish&TopicArn={topic}&Message={}",
+            percent(&message)
+        ),
+    );
+    assert_eq!(
+        stack.receive(&heard, 1, Duration::from_secs(30)).len(),
+        1,
+        "{}",
+        stack.server.log()
+    );
 }
 
 #[test]
 fn files_become_alerts_by_a_queue_that_is_there_already() {
     let server = Server::stack();
-    let queue = sqs(&server.url, "CreateQueue", &json!({"QueueName": "mine"}))["QueueUrl"].as_str().unwrap().to_owned();
+    let queue = sqs(&server.url, "CreateQueue", &json!({"QueueName": "mine"}))["QueueUrl"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let arn = format!("arn:aws:sqs:{LOCAL_REGION}:{LOCAL_ACCOUNT}:mine");
-    let stack = Stack::deploy(server, &template(), &[("Trigger", "Queue"), ("TriggerQueueArn", &arn)]);
+    let stack = Stack::deploy(
+        server,
+        &template(),
+        &[("Trigger", "Queue"), ("TriggerQueueArn", &arn)],
+    );
     let (url, heard) = (&stack.server.url, stack.listen());
     s3(url, "PUT", &format!("/logs/{}", key("a")), theft("e1"));
     let object = json!({"bucket": {"name": "logs"}, "object": {"key": key("a")}});
     let message =
         json!({"Records": [{"eventSource": "aws:s3", "eventName": "ObjectCreated:Put", "s3": object}]}).to_string();
-    sqs(url, "SendMessage", &json!({"QueueUrl": queue, "MessageBody": message}));
-    assert_eq!(stack.receive(&heard, 1, Duration::from_secs(30)).len(), 1, "{}", stack.server.log());
+    sqs(
+        url,
+        "SendMessage",
+        &json!({"QueueUrl": queue, "MessageBody": message}),
+    );
+    assert_eq!(
+        stack.receive(&heard, 1, Duration::from_secs(30)).len(),
+        1,
+        "{}",
+        stack.server.log()
+    );
 }
 
 /// The template with a statement of the role that allows nothing.
 fn without(template: &str, sid: &str) -> String {
-    let (before, after) = template.split_once(&format!("Sid: {sid}\n")).unwrap_or_else(|| panic!("no statement {sid}"));
+    let (before, after) = template
+        .split_once(&format!("Sid: {sid}\n"))
+        .unwrap_or_else(|| panic!("no statement {sid}"));
     let (effect, rest) = after.split_once("Action:").unwrap();
     let (_, rest) = rest.split_once('\n').unwrap();
     format!("{before}Sid: {sid}\n{effect}Action: sts:GetCallerIdentity\n{rest}")
@@ -223,36 +325,78 @@ fn every_statement_of_the_role_is_needed() {
         let server = Server::strict_stack();
         s3(&server.url, "PUT", "/config", Vec::new());
         s3(&server.url, "PUT", "/config/rules/own.yml", rule.into());
-        s3(&server.url, "PUT", "/config/access-policy.yaml", policy.into());
-        s3(&server.url, "PUT", "/config/vars.yaml", "readers: [GetSecretValue, Decrypt]".into());
+        s3(
+            &server.url,
+            "PUT",
+            "/config/access-policy.yaml",
+            policy.into(),
+        );
+        s3(
+            &server.url,
+            "PUT",
+            "/config/vars.yaml",
+            "readers: [GetSecretValue, Decrypt]".into(),
+        );
         let stack = Stack::deploy(server, template, &parameters);
         let heard = stack.listen();
-        s3(&stack.server.url, "PUT", &format!("/logs/{}", key("a")), theft("e1"));
+        s3(
+            &stack.server.url,
+            "PUT",
+            &format!("/logs/{}", key("a")),
+            theft("e1"),
+        );
         let found = stack.receive(&heard, 1, Duration::from_secs(patience));
         (found.len(), stack.server.log())
     };
     let (found, log) = alerts(&template(), 30);
     assert_eq!(found, 1, "{log}");
     let template = template();
-    let role = template.split_once("  Role:\n").unwrap().1.split_once("  Detector:\n").unwrap().0;
-    let all: Vec<&str> =
-        role.lines().filter_map(|line| line.trim().trim_start_matches("- ").strip_prefix("Sid: ")).collect();
+    let role = template
+        .split_once("  Role:\n")
+        .unwrap()
+        .1
+        .split_once("  Detector:\n")
+        .unwrap()
+        .0;
+    let all: Vec<&str> = role
+        .lines()
+        .filter_map(|line| line.trim().trim_start_matches("- ").strip_prefix("Sid: "))
+        .collect();
     // What cannot be shown here, and why. (On AWS, the default policy of a topic lets its own account publish all the same.)
     let beside = BTreeMap::from([
-        ("PublishMore", "as Publish, for topics that this stack does not make"),
-        ("ReadQueue", "the stand-in polls the queue whatever the role says"),
-        ("WriteLog", "the stand-in keeps the log whatever the role says"),
+        (
+            "PublishMore",
+            "as Publish, for topics that this stack does not make",
+        ),
+        (
+            "ReadQueue",
+            "the stand-in polls the queue whatever the role says",
+        ),
+        (
+            "WriteLog",
+            "the stand-in keeps the log whatever the role says",
+        ),
         ("DecryptFiles", "the stand-in asks no key"),
         ("UseKey", "the stand-in asks no key"),
     ]);
-    let shown: Vec<&str> = all.iter().copied().filter(|sid| !beside.contains_key(sid)).collect();
+    let shown: Vec<&str> = all
+        .iter()
+        .copied()
+        .filter(|sid| !beside.contains_key(sid))
+        .collect();
     assert_eq!(all.len(), shown.len() + beside.len(), "{all:?}");
     let next = std::sync::atomic::AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for _ in 0..3 {
             scope.spawn(|| {
-                while let Some(sid) = shown.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
-                    assert_eq!(alerts(&without(&template, sid), 6).0, 0, "{sid} is not needed");
+                while let Some(sid) =
+                    shown.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
+                {
+                    assert_eq!(
+                        alerts(&without(&template, sid), 6).0,
+                        0,
+                        "{sid} is not needed"
+                    );
                 }
             });
         }
@@ -263,41 +407,82 @@ fn every_statement_of_the_role_is_needed() {
 fn names_and_numbers_agree() {
     let template = template();
     let number = |name: &str| -> u64 {
-        let value = template.split_once(&format!(" {name}: ")).unwrap_or_else(|| panic!("no {name}")).1;
-        value.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap()
+        let value = template
+            .split_once(&format!(" {name}: "))
+            .unwrap_or_else(|| panic!("no {name}"))
+            .1;
+        value
+            .split(|c: char| !c.is_ascii_digit())
+            .next()
+            .unwrap()
+            .parse()
+            .unwrap()
     };
-    assert_eq!(number("VisibilityTimeout"), 6 * number("Timeout"), "as Lambda asks for");
+    assert_eq!(
+        number("VisibilityTimeout"),
+        6 * number("Timeout"),
+        "as Lambda asks for"
+    );
     assert_eq!(number("maxReceiveCount"), 5, "as Lambda asks for, at least");
-    assert!(number("BatchSize") <= 10, "beyond ten, a batching window is asked for");
+    assert!(
+        number("BatchSize") <= 10,
+        "beyond ten, a batching window is asked for"
+    );
     assert!(template.contains("FunctionResponseTypes: [ReportBatchItemFailures]"));
     let named = |text: &str, prefix: &str| -> BTreeSet<String> {
-        let word =
-            |rest: &str| rest.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).next().unwrap().to_owned();
+        let word = |rest: &str| {
+            rest.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+                .next()
+                .unwrap()
+                .to_owned()
+        };
         text.split(prefix)
             .skip(1)
             .map(|rest| format!("{prefix}{}", word(rest)))
             .filter(|name| name.len() > prefix.len())
             .collect()
     };
-    let known: BTreeSet<String> = SETTINGS.iter().map(|setting| setting.name.to_owned()).collect();
+    let known: BTreeSet<String> = SETTINGS
+        .iter()
+        .map(|setting| setting.name.to_owned())
+        .collect();
     let set = named(&template, "SECRETRAIL_");
     assert!(set.is_subset(&known), "{set:?}");
-    let must: BTreeSet<String> = SETTINGS.iter().filter(|s| s.default.is_none()).map(|s| s.name.to_owned()).collect();
+    let must: BTreeSet<String> = SETTINGS
+        .iter()
+        .filter(|s| s.default.is_none())
+        .map(|s| s.name.to_owned())
+        .collect();
     assert!(must.is_subset(&set), "{must:?}");
     // What a parameter does not say is what the function takes when nothing is said.
-    for (parameter, setting) in [("Horizon", HORIZON), ("Memory", MEMORY), ("Learning", LEARNING)] {
-        let default = SETTINGS.iter().find(|s| s.name == setting).and_then(|s| s.default).unwrap();
+    for (parameter, setting) in [
+        ("Horizon", HORIZON),
+        ("Memory", MEMORY),
+        ("Learning", LEARNING),
+    ] {
+        let default = SETTINGS
+            .iter()
+            .find(|s| s.name == setting)
+            .and_then(|s| s.default)
+            .unwrap();
         assert!(
-            template.contains(&format!("  {parameter}:\n    Type: String\n    Default: {default}\n")),
+            template.contains(&format!(
+                "  {parameter}:\n    Type: String\n    Default: {default}\n"
+            )),
             "{parameter}"
         );
     }
     let readme = std::fs::read_to_string(root().join("infra/README.md")).unwrap();
     for Setting { name, default, .. } in SETTINGS {
-        let row =
-            readme.lines().find(|line| line.contains(&format!("`{name}`"))).unwrap_or_else(|| panic!("README: {name}"));
+        let row = readme
+            .lines()
+            .find(|line| line.contains(&format!("`{name}`")))
+            .unwrap_or_else(|| panic!("README: {name}"));
         let told = default.filter(|default| !default.is_empty());
-        assert!(told.is_none_or(|default| row.contains(&format!("`{default}`"))), "README: {row}");
+        assert!(
+            told.is_none_or(|default| row.contains(&format!("`{default}`"))),
+            "README: {row}"
+        );
     }
     let metrics: BTreeSet<&str> = METRICS.iter().map(|(name, _)| *name).collect();
     for metric in &metrics {
@@ -307,14 +492,27 @@ fn names_and_numbers_agree() {
     for name in ours.filter_map(|rest| rest.split_once("MetricName: ")?.1.lines().next()) {
         assert!(metrics.contains(name), "{name}");
     }
-    let alarms = template.lines().filter_map(|line| line.strip_prefix("  ")?.strip_suffix(':'));
-    for alarm in alarms.filter(|name| name.starts_with("Alarm") && !name.starts_with("Alarms") && *name != "AlarmTopic")
-    {
+    let alarms = template
+        .lines()
+        .filter_map(|line| line.strip_prefix("  ")?.strip_suffix(':'));
+    for alarm in alarms.filter(|name| {
+        name.starts_with("Alarm") && !name.starts_with("Alarms") && *name != "AlarmTopic"
+    }) {
         assert!(readme.contains(&format!("`{alarm}`")), "README: {alarm}");
     }
-    for parameter in template.split_once("\nParameters:\n").unwrap().1.split_once("\nRules:\n").unwrap().0.lines() {
-        if let Some(name) =
-            parameter.strip_prefix("  ").and_then(|line| line.strip_suffix(':')).filter(|line| !line.starts_with(' '))
+    for parameter in template
+        .split_once("\nParameters:\n")
+        .unwrap()
+        .1
+        .split_once("\nRules:\n")
+        .unwrap()
+        .0
+        .lines()
+    {
+        if let Some(name) = parameter
+            .strip_prefix("  ")
+            .and_then(|line| line.strip_suffix(':'))
+            .filter(|line| !line.starts_with(' '))
         {
             assert!(readme.contains(&format!("`{name}`")), "README: {name}");
         }
@@ -349,17 +547,28 @@ fn terraform_makes_the_same_things() {
         ("AWS::Logs::LogGroup", "aws_cloudwatch_log_group"),
         ("AWS::IAM::Role", "aws_iam_role"),
         ("AWS::Serverless::Function", "aws_lambda_function"),
-        ("AWS::Lambda::EventSourceMapping", "aws_lambda_event_source_mapping"),
+        (
+            "AWS::Lambda::EventSourceMapping",
+            "aws_lambda_event_source_mapping",
+        ),
         ("AWS::Lambda::Permission", "aws_lambda_permission"),
         ("AWS::CloudWatch::Alarm", "aws_cloudwatch_metric_alarm"),
         ("AWS::CloudWatch::Dashboard", "aws_cloudwatch_dashboard"),
     ]);
-    let resources = template.split_once("\nResources:\n").unwrap().1.split_once("\nOutputs:\n").unwrap().0;
+    let resources = template
+        .split_once("\nResources:\n")
+        .unwrap()
+        .1
+        .split_once("\nOutputs:\n")
+        .unwrap()
+        .0;
     let mut expected: BTreeSet<(String, String)> = BTreeSet::new();
     let mut name = "";
     for line in resources.lines() {
-        if let Some(found) =
-            line.strip_prefix("  ").and_then(|l| l.strip_suffix(':')).filter(|l| !l.starts_with([' ', '#']))
+        if let Some(found) = line
+            .strip_prefix("  ")
+            .and_then(|l| l.strip_suffix(':'))
+            .filter(|l| !l.starts_with([' ', '#']))
         {
             name = found;
         } else if let Some(kind) = line.strip_prefix("    Type: ") {
@@ -376,8 +585,16 @@ fn terraform_makes_the_same_things() {
     assert_eq!(made, expected);
 
     // Where there is a terraform, it may say whether this is its language. Without the provider it cannot say more.
-    if let Ok(output) = Command::new("terraform").args(["fmt", "-check", "-diff"]).current_dir(&folder).output() {
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    if let Ok(output) = Command::new("terraform")
+        .args(["fmt", "-check", "-diff"])
+        .current_dir(&folder)
+        .output()
+    {
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stdout)
+        );
     }
 }
 
@@ -396,23 +613,49 @@ fn terraform_allows_and_sets_the_same() {
         };
         text.split(before).skip(1).map(word).collect()
     };
-    let sids = |text: &str| -> BTreeSet<String> { words(text, "Sid:").union(&words(text, "Sid ")).cloned().collect() };
+    let sids = |text: &str| -> BTreeSet<String> {
+        words(text, "Sid:")
+            .union(&words(text, "Sid "))
+            .cloned()
+            .collect()
+    };
     assert_eq!(sids(&terraform), sids(&template));
     let variables = |text: &str| words(text, " SECRETRAIL_");
     assert_eq!(variables(&terraform), variables(&template));
     let actions = |text: &str| -> BTreeSet<String> {
         let service = |word: &&str| {
-            ["s3:", "sqs:", "sns:", "dynamodb:", "logs:", "kms:", "lambda:"].iter().any(|s| word.starts_with(s))
+            [
+                "s3:",
+                "sqs:",
+                "sns:",
+                "dynamodb:",
+                "logs:",
+                "kms:",
+                "lambda:",
+            ]
+            .iter()
+            .any(|s| word.starts_with(s))
         };
         let split = |c: char| !c.is_ascii_alphanumeric() && c != ':' && c != '*';
         let known = |word: &&str| {
-            word.split_once(':')
-                .is_some_and(|(_, action)| action.starts_with(|c: char| c.is_ascii_uppercase() || c == '*'))
+            word.split_once(':').is_some_and(|(_, action)| {
+                action.starts_with(|c: char| c.is_ascii_uppercase() || c == '*')
+            })
         };
-        text.split(split).filter(service).filter(known).map(str::to_owned).collect()
+        text.split(split)
+            .filter(service)
+            .filter(known)
+            .map(str::to_owned)
+            .collect()
     };
     assert_eq!(actions(&terraform), actions(&template));
-    let parameters = template.split_once("\nParameters:\n").unwrap().1.split_once("\nRules:\n").unwrap().0;
+    let parameters = template
+        .split_once("\nParameters:\n")
+        .unwrap()
+        .1
+        .split_once("\nRules:\n")
+        .unwrap()
+        .0;
     let parameters: BTreeSet<String> = parameters
         .lines()
         .filter_map(|line| line.strip_prefix("  ")?.strip_suffix(':'))
@@ -430,9 +673,15 @@ fn terraform_allows_and_sets_the_same() {
         ("Timeout: 60", "timeout          = 60"),
         ("BatchSize: 10", "batch_size                         = 10"),
         ("maxReceiveCount: 5", "maxReceiveCount = 5"),
-        ("MessageRetentionPeriod: 1209600", "message_retention_seconds = 1209600"),
+        (
+            "MessageRetentionPeriod: 1209600",
+            "message_retention_seconds = 1209600",
+        ),
         ("rate(1 minute)", "rate(1 minute)"),
     ] {
-        assert!(template.contains(ours) && terraform.contains(theirs), "{ours}");
+        assert!(
+            template.contains(ours) && terraform.contains(theirs),
+            "{ours}"
+        );
     }
 }

@@ -57,14 +57,19 @@ impl TryRng for Numbers {
 
 impl TryCryptoRng for Numbers {}
 
-static KEY: LazyLock<PrivateKey> = LazyLock::new(|| PrivateKey::new(&mut Numbers(7), 2048).unwrap());
+static KEY: LazyLock<PrivateKey> =
+    LazyLock::new(|| PrivateKey::new(&mut Numbers(7), 2048).unwrap());
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn der() -> Vec<u8> {
-    KEY.to_public_key().to_pkcs1_der().unwrap().as_bytes().to_vec()
+    KEY.to_public_key()
+        .to_pkcs1_der()
+        .unwrap()
+        .as_bytes()
+        .to_vec()
 }
 
 /// An object of the trail: key, text before it is packed, and the signature of a digest.
@@ -93,7 +98,10 @@ fn trail(hours: i64, starts: &[i64]) -> Vec<Made> {
             .to_vec();
         let time = |hour: i64| format!("2026-03-02T{hour:02}:00:00Z");
         let end = time(hour + 1);
-        let name = format!("{ACCOUNT}_CloudTrail-Digest_{REGION}_main_{REGION}_20260302T{:02}0000Z.json.gz", hour + 1);
+        let name = format!(
+            "{ACCOUNT}_CloudTrail-Digest_{REGION}_main_{REGION}_20260302T{:02}0000Z.json.gz",
+            hour + 1
+        );
         let key = format!("logs/AWSLogs/{ACCOUNT}/CloudTrail-Digest/{REGION}/2026/03/02/{name}");
         let previous = before.take().filter(|_| !starts.contains(&hour));
         let of = |value: &dyn Fn(&Made) -> String| previous.as_ref().map(value);
@@ -109,10 +117,20 @@ fn trail(hours: i64, starts: &[i64]) -> Vec<Made> {
                 "hashValue": hex(&Sha256::digest(&log.text)), "hashAlgorithm": "SHA-256"})).collect::<Vec<_>>(),
         })
         .to_string();
-        let last = previous.as_ref().and_then(|p| p.signature.clone()).unwrap_or_else(|| "null".to_owned());
-        let signed = format!("{end}\n{BUCKET}/{key}\n{}\n{last}", hex(&Sha256::digest(text.as_bytes())));
+        let last = previous
+            .as_ref()
+            .and_then(|p| p.signature.clone())
+            .unwrap_or_else(|| "null".to_owned());
+        let signed = format!(
+            "{end}\n{BUCKET}/{key}\n{}\n{last}",
+            hex(&Sha256::digest(text.as_bytes()))
+        );
         let signature = hex(&signer.sign(signed.as_bytes()).to_bytes());
-        let digest = Made { key, text: text.into_bytes(), signature: Some(signature) };
+        let digest = Made {
+            key,
+            text: text.into_bytes(),
+            signature: Some(signature),
+        };
         objects.extend(logs);
         objects.push(digest.clone());
         before = Some(digest);
@@ -134,8 +152,20 @@ fn copied(objects: &[Made]) -> (TempDir, PathBuf) {
 fn verified(objects: &[Made], more: &[&str]) -> (BTreeSet<(String, String, String)>, Printed) {
     let (folder, keys) = copied(objects);
     let path = folder.path().to_str().unwrap();
-    let printed =
-        secretrail(&[&["verify", path, "-f", "jsonl", "--public-keys", keys.to_str().unwrap()], more].concat());
+    let printed = secretrail(
+        &[
+            &[
+                "verify",
+                path,
+                "-f",
+                "jsonl",
+                "--public-keys",
+                keys.to_str().unwrap(),
+            ],
+            more,
+        ]
+        .concat(),
+    );
     (findings(&printed.stdout), printed)
 }
 
@@ -145,9 +175,16 @@ fn findings(lines: &str) -> BTreeSet<(String, String, String)> {
         assert_eq!(value["schema"], "secretrail.verification/1");
         let text = |key: &str| value[key].as_str().unwrap().to_owned();
         // The stamp tells which.
-        let stamp =
-            text("object").split('_').find(|part| part.contains("T") && part.starts_with("2026")).unwrap().to_owned();
-        (text("verdict"), text("kind"), stamp.trim_end_matches(".json.gz").to_owned())
+        let stamp = text("object")
+            .split('_')
+            .find(|part| part.contains("T") && part.starts_with("2026"))
+            .unwrap()
+            .to_owned();
+        (
+            text("verdict"),
+            text("kind"),
+            stamp.trim_end_matches(".json.gz").to_owned(),
+        )
     };
     lines.lines().map(finding).collect()
 }
@@ -160,7 +197,10 @@ fn keys(folder: &Path) -> PathBuf {
 }
 
 fn set(expected: &[(&str, &str, &str)]) -> BTreeSet<(String, String, String)> {
-    expected.iter().map(|(a, b, c)| ((*a).to_owned(), (*b).to_owned(), (*c).to_owned())).collect()
+    expected
+        .iter()
+        .map(|(a, b, c)| ((*a).to_owned(), (*b).to_owned(), (*c).to_owned()))
+        .collect()
 }
 
 /// The newest digest: its signature is in the metadata of its object, which no copy on disk has.
@@ -178,16 +218,36 @@ const BEFORE: [(&str, &str, &str); 3] = [
 ];
 
 fn position(objects: &[Made], stamp: &str, kind: &str) -> usize {
-    objects.iter().position(|o| o.key.contains(&format!("/{kind}/")) && o.key.contains(&format!("_{stamp}"))).unwrap()
+    objects
+        .iter()
+        .position(|o| o.key.contains(&format!("/{kind}/")) && o.key.contains(&format!("_{stamp}")))
+        .unwrap()
 }
 
 #[test]
 fn a_whole_chain_is_intact_but_for_what_a_copy_cannot_prove() {
     let objects = trail(6, &[]);
     let (found, printed) = verified(&objects, &[]);
-    assert_eq!((found, printed.code), (set(&NEWEST), 0), "{}", printed.stderr);
-    assert!(printed.stderr.contains("digests 5 intact, 0 altered, 0 missing, 1 unproven"), "{}", printed.stderr);
-    assert!(printed.stderr.contains("logs    10 intact, 0 altered, 0 missing, 2 unproven"), "{}", printed.stderr);
+    assert_eq!(
+        (found, printed.code),
+        (set(&NEWEST), 0),
+        "{}",
+        printed.stderr
+    );
+    assert!(
+        printed
+            .stderr
+            .contains("digests 5 intact, 0 altered, 0 missing, 1 unproven"),
+        "{}",
+        printed.stderr
+    );
+    assert!(
+        printed
+            .stderr
+            .contains("logs    10 intact, 0 altered, 0 missing, 2 unproven"),
+        "{}",
+        printed.stderr
+    );
     let (all, _) = verified(&objects, &["--all"]);
     assert_eq!(all.len(), objects.len());
 }
@@ -205,20 +265,37 @@ fn one_byte_of_a_log_or_of_a_digest_is_seen() {
     // A digest in which one log's hash was changed, together with the log.
     let mut objects = trail(6, &[]);
     let digest = position(&objects, "20260302T030000Z", "CloudTrail-Digest");
-    let at = objects[digest].text.windows(9).position(|w| w == b"hashValue").unwrap() + 14;
-    objects[digest].text[at] = if objects[digest].text[at] == b'0' { b'1' } else { b'0' };
+    let at = objects[digest]
+        .text
+        .windows(9)
+        .position(|w| w == b"hashValue")
+        .unwrap()
+        + 14;
+    objects[digest].text[at] = if objects[digest].text[at] == b'0' {
+        b'1'
+    } else {
+        b'0'
+    };
     let (found, printed) = verified(&objects, &[]);
     let altered = [
         ("altered", "digest", "20260302T030000Z"),
         ("unproven", "log", "20260302T0210Z"),
         ("unproven", "log", "20260302T0240Z"),
     ];
-    assert_eq!((found, printed.code), (set(&[&NEWEST[..], &altered].concat()), 1));
+    assert_eq!(
+        (found, printed.code),
+        (set(&[&NEWEST[..], &altered].concat()), 1)
+    );
 
     // A digest that is none any more: the signature of the one before it stood in it.
     objects[digest].text = b"{}".to_vec();
     let (found, printed) = verified(&objects, &[]);
-    assert_eq!((found, printed.code), (set(&[&NEWEST[..], &altered, &BEFORE].concat()), 1), "{}", printed.stdout);
+    assert_eq!(
+        (found, printed.code),
+        (set(&[&NEWEST[..], &altered, &BEFORE].concat()), 1),
+        "{}",
+        printed.stdout
+    );
 }
 
 #[test]
@@ -226,7 +303,13 @@ fn what_is_missing_and_what_was_added_is_named() {
     let mut objects = trail(6, &[]);
     objects.remove(position(&objects, "20260302T0340Z", "CloudTrail"));
     let (found, printed) = verified(&objects, &[]);
-    assert_eq!((found, printed.code), (set(&[&NEWEST[..], &[("missing", "log", "20260302T0340Z")]].concat()), 1));
+    assert_eq!(
+        (found, printed.code),
+        (
+            set(&[&NEWEST[..], &[("missing", "log", "20260302T0340Z")]].concat()),
+            1
+        )
+    );
 
     let mut objects = trail(6, &[]);
     objects.remove(position(&objects, "20260302T030000Z", "CloudTrail-Digest"));
@@ -236,15 +319,30 @@ fn what_is_missing_and_what_was_added_is_named() {
         ("unproven", "log", "20260302T0210Z"),
         ("unproven", "log", "20260302T0240Z"),
     ];
-    assert_eq!((found, printed.code), (set(&[&NEWEST[..], &expected, &BEFORE].concat()), 1));
+    assert_eq!(
+        (found, printed.code),
+        (set(&[&NEWEST[..], &expected, &BEFORE].concat()), 1)
+    );
 
     let mut objects = trail(6, &[]);
     let mut added = objects[position(&objects, "20260302T0340Z", "CloudTrail")].clone();
     added.key = added.key.replace("T0340Z", "T0345Z");
     objects.push(added);
     let (found, printed) = verified(&objects, &[]);
-    assert_eq!((found, printed.code), (set(&[&NEWEST[..], &[("unproven", "log", "20260302T0345Z")]].concat()), 0));
-    assert!(printed.stdout.contains("no digest lists it: CloudTrail may not have written it"), "{}", printed.stdout);
+    assert_eq!(
+        (found, printed.code),
+        (
+            set(&[&NEWEST[..], &[("unproven", "log", "20260302T0345Z")]].concat()),
+            0
+        )
+    );
+    assert!(
+        printed
+            .stdout
+            .contains("no digest lists it: CloudTrail may not have written it"),
+        "{}",
+        printed.stdout
+    );
 }
 
 #[test]
@@ -257,8 +355,19 @@ fn a_chain_that_starts_anew_is_told_from_one_that_is_whole() {
         ("unproven", "log", "20260302T0210Z"),
         ("unproven", "log", "20260302T0240Z"),
     ];
-    assert_eq!((found, printed.code), (set(&[&NEWEST[..], &expected].concat()), 0), "{}", printed.stdout);
-    assert!(printed.stdout.contains("the chain starts anew at 2026-03-02T03:00:00Z"), "{}", printed.stdout);
+    assert_eq!(
+        (found, printed.code),
+        (set(&[&NEWEST[..], &expected].concat()), 0),
+        "{}",
+        printed.stdout
+    );
+    assert!(
+        printed
+            .stdout
+            .contains("the chain starts anew at 2026-03-02T03:00:00Z"),
+        "{}",
+        printed.stdout
+    );
 }
 
 #[test]
@@ -274,20 +383,45 @@ fn what_stands_in_a_digest_is_harmless_wherever_it_is_shown() {
     objects[digest].text = value.to_string().into_bytes();
     let spoiled = position(&objects, "20260302T020000Z", "CloudTrail-Digest");
     let mut other = objects[spoiled].clone();
-    other.key = other.key.replace("_main_", &format!("_{text}_").replace('/', ""));
+    other.key = other
+        .key
+        .replace("_main_", &format!("_{text}_").replace('/', ""));
     other.text = format!("{{\"awsAccountId\": {text:?}}}").into_bytes();
     objects.push(other);
     let (folder, keys) = copied(&objects);
     let path = folder.path().to_str().unwrap();
     for form in ["table", "csv", "json", "jsonl"] {
-        let printed = secretrail(&["verify", path, "-f", form, "--all", "--public-keys", keys.to_str().unwrap()]);
+        let printed = secretrail(&[
+            "verify",
+            path,
+            "-f",
+            form,
+            "--all",
+            "--public-keys",
+            keys.to_str().unwrap(),
+        ]);
         let shown = printed.stdout + &printed.stderr;
-        assert!(!shown.contains(['\u{1b}', '\u{7}']), "{form} passes on escapes");
+        assert!(
+            !shown.contains(['\u{1b}', '\u{7}']),
+            "{form} passes on escapes"
+        );
         // JSON keeps text; what shows it has to know how.
-        assert!(form.starts_with("json") || !shown.contains(['\u{202e}', '\u{2066}']), "{form} turns text");
-        assert!(form != "csv" || !shown.lines().flat_map(|line| line.split(',')).any(|cell| cell.starts_with('=')));
+        assert!(
+            form.starts_with("json") || !shown.contains(['\u{202e}', '\u{2066}']),
+            "{form} turns text"
+        );
+        assert!(
+            form != "csv"
+                || !shown
+                    .lines()
+                    .flat_map(|line| line.split(','))
+                    .any(|cell| cell.starts_with('='))
+        );
         assert_eq!(printed.code, 1, "{form}: {shown}");
-        assert!(shown.contains("altered") && shown.contains("pwned"), "{form}: {shown}");
+        assert!(
+            shown.contains("altered") && shown.contains("pwned"),
+            "{form}: {shown}"
+        );
     }
 }
 
@@ -299,17 +433,37 @@ fn without_the_key_nothing_is_proven_and_the_remedy_is_said() {
     }
     let path = folder.path().to_str().unwrap();
     let printed = secretrail(&["verify", path, "-f", "jsonl"]);
-    assert!(findings(&printed.stdout).iter().all(|(verdict, ..)| verdict == "unproven"));
+    assert!(
+        findings(&printed.stdout)
+            .iter()
+            .all(|(verdict, ..)| verdict == "unproven")
+    );
     assert_eq!(printed.code, 0);
-    assert!(printed.stderr.contains("list-public-keys"), "{}", printed.stderr);
+    assert!(
+        printed.stderr.contains("list-public-keys"),
+        "{}",
+        printed.stderr
+    );
     let wrong = folder.path().join("wrong.json");
     std::fs::write(&wrong, "[]").unwrap();
     let printed = secretrail(&["verify", path, "--public-keys", wrong.to_str().unwrap()]);
-    assert!(printed.code == 64 && printed.stderr.contains("PublicKeyList"), "{}", printed.stderr);
+    assert!(
+        printed.code == 64 && printed.stderr.contains("PublicKeyList"),
+        "{}",
+        printed.stderr
+    );
     // A week of months: the digest before the first one asked for is not missing.
     let keys = keys(folder.path());
-    let args =
-        ["verify", path, "--from", "2026-03-02T01:30:00Z", "-f", "jsonl", "--public-keys", keys.to_str().unwrap()];
+    let args = [
+        "verify",
+        path,
+        "--from",
+        "2026-03-02T01:30:00Z",
+        "-f",
+        "jsonl",
+        "--public-keys",
+        keys.to_str().unwrap(),
+    ];
     let printed = secretrail(&args);
     assert!(!printed.stdout.contains("missing"), "{}", printed.stdout);
 }
@@ -321,16 +475,31 @@ fn key_server() -> String {
     std::thread::spawn(move || {
         for stream in listener.incoming().take(4) {
             let mut stream = stream.unwrap();
-            let Some(request) = Exchange::read(&mut stream).unwrap() else { continue };
-            assert!(request.header("x-amz-target").unwrap().ends_with("ListPublicKeys"), "{request:?}");
+            let Some(request) = Exchange::read(&mut stream).unwrap() else {
+                continue;
+            };
+            assert!(
+                request
+                    .header("x-amz-target")
+                    .unwrap()
+                    .ends_with("ListPublicKeys"),
+                "{request:?}"
+            );
             let key = json!({"Value": STANDARD.encode(der()), "Fingerprint": FINGERPRINT});
             let body = json!({"PublicKeyList": [key]}).to_string().into_bytes();
             let headers = vec![
-                ("content-type".to_owned(), "application/x-amz-json-1.1".to_owned()),
+                (
+                    "content-type".to_owned(),
+                    "application/x-amz-json-1.1".to_owned(),
+                ),
                 ("content-length".to_owned(), body.len().to_string()),
                 ("connection".to_owned(), "close".to_owned()),
             ];
-            let answer = Exchange { start: "HTTP/1.1 200 OK".to_owned(), headers, body };
+            let answer = Exchange {
+                start: "HTTP/1.1 200 OK".to_owned(),
+                headers,
+                body,
+            };
             std::io::Write::write_all(&mut stream, &answer.bytes()).unwrap();
             stream.read_to_end(&mut Vec::new()).ok();
         }
@@ -344,9 +513,20 @@ fn cloudtrail_is_asked_for_its_keys() {
     for object in trail(6, &[]) {
         write_gz(&folder.path().join(&object.key), &object.text);
     }
-    let args = ["verify", folder.path().to_str().unwrap(), "-f", "jsonl", "--fetch-keys"];
+    let args = [
+        "verify",
+        folder.path().to_str().unwrap(),
+        "-f",
+        "jsonl",
+        "--fetch-keys",
+    ];
     let printed = with_endpoint(&key_server(), &args);
-    assert_eq!((findings(&printed.stdout), printed.code), (set(&NEWEST), 0), "{}", printed.stderr);
+    assert_eq!(
+        (findings(&printed.stdout), printed.code),
+        (set(&NEWEST), 0),
+        "{}",
+        printed.stderr
+    );
 }
 
 #[test]
@@ -356,15 +536,21 @@ fn in_s3_the_newest_digest_is_proven_too() {
     let folder = tempfile::tempdir().unwrap();
     let keys = keys(folder.path());
     let client = aws_sdk_s3::Client::from_conf(
-        aws_sdk_s3::config::Builder::from(&config(&cloud.stack.url)).force_path_style(true).build(),
+        aws_sdk_s3::config::Builder::from(&config(&cloud.stack.url))
+            .force_path_style(true)
+            .build(),
     );
     let put = |object: &Made| {
         let body = packed(&object.text);
-        let request = client.put_object().bucket(&deployment.bucket).key(&object.key).body(body.into());
+        let request = client
+            .put_object()
+            .bucket(&deployment.bucket)
+            .key(&object.key)
+            .body(body.into());
         let request = match &object.signature {
-            Some(signature) => {
-                request.metadata("signature", signature).metadata("signature-algorithm", "SHA256withRSA")
-            }
+            Some(signature) => request
+                .metadata("signature", signature)
+                .metadata("signature-algorithm", "SHA256withRSA"),
             None => request,
         };
         runtime().block_on(request.send()).unwrap();
@@ -372,10 +558,28 @@ fn in_s3_the_newest_digest_is_proven_too() {
     let mut objects = trail(3, &[]);
     objects.iter().for_each(&put);
     let bucket = format!("s3://{}/logs/", deployment.bucket);
-    let args = ["verify", &bucket, "--public-keys", keys.to_str().unwrap(), "-f", "jsonl"];
+    let args = [
+        "verify",
+        &bucket,
+        "--public-keys",
+        keys.to_str().unwrap(),
+        "-f",
+        "jsonl",
+    ];
     let printed = with_endpoint(&cloud.stack.url, &args);
-    assert_eq!((printed.stdout.as_str(), printed.code), ("", 0), "{}", printed.stderr);
-    assert!(printed.stderr.contains("digests 3 intact, 0 altered, 0 missing, 0 unproven"), "{}", printed.stderr);
+    assert_eq!(
+        (printed.stdout.as_str(), printed.code),
+        ("", 0),
+        "{}",
+        printed.stderr
+    );
+    assert!(
+        printed
+            .stderr
+            .contains("digests 3 intact, 0 altered, 0 missing, 0 unproven"),
+        "{}",
+        printed.stderr
+    );
     // The newest digest, rewritten without a log: only its signature can tell.
     let last = objects.len() - 1;
     let mut digest: Value = serde_json::from_slice(&objects[last].text).unwrap();
@@ -383,6 +587,14 @@ fn in_s3_the_newest_digest_is_proven_too() {
     objects[last].text = digest.to_string().into_bytes();
     put(&objects[last]);
     let printed = with_endpoint(&cloud.stack.url, &args);
-    let altered = findings(&printed.stdout).into_iter().filter(|(verdict, ..)| verdict == "altered").collect();
-    assert_eq!((altered, printed.code), (set(&[("altered", "digest", "20260302T030000Z")]), 1), "{}", printed.stdout);
+    let altered = findings(&printed.stdout)
+        .into_iter()
+        .filter(|(verdict, ..)| verdict == "altered")
+        .collect();
+    assert_eq!(
+        (altered, printed.code),
+        (set(&[("altered", "digest", "20260302T030000Z")]), 1),
+        "{}",
+        printed.stdout
+    );
 }

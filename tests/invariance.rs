@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use e2e::{
-    ACCOUNT, MEMORY, REGION, afterwards, alert_ids, at, decrypt_parameter, decrypt_secret, harvest, ledger,
-    parameter_arn, read, record, role, run, run_on, secret_arn, secretrail, write_gz,
+    ACCOUNT, MEMORY, REGION, afterwards, alert_ids, at, decrypt_parameter, decrypt_secret, harvest,
+    ledger, parameter_arn, read, record, role, run, run_on, secret_arn, secretrail, write_gz,
 };
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -34,13 +34,28 @@ fn rules_without_seen() -> RuleSet {
 }
 
 fn rules_with(takes: impl Fn(&str) -> bool) -> RuleSet {
-    let small =
-        |text: &str| text.replace("gte: 100", "gte: 3").replace("gte: 20", "gte: 3").replace("gte: 5", "gte: 3");
-    let mut files: Vec<(String, String)> =
-        secretrail_pack::files().into_iter().map(|(name, text)| (name, small(&text))).collect();
-    files.extend(OWN.split("---\n").enumerate().map(|(index, text)| (format!("own-{index}.yml"), text.to_owned())));
+    let small = |text: &str| {
+        text.replace("gte: 100", "gte: 3")
+            .replace("gte: 20", "gte: 3")
+            .replace("gte: 5", "gte: 3")
+    };
+    let mut files: Vec<(String, String)> = secretrail_pack::files()
+        .into_iter()
+        .map(|(name, text)| (name, small(&text)))
+        .collect();
+    files.extend(
+        OWN.split("---\n")
+            .enumerate()
+            .map(|(index, text)| (format!("own-{index}.yml"), text.to_owned())),
+    );
     files.retain(|(_, text)| takes(text));
-    load(files.iter().map(|(name, text)| (name.as_str(), text.as_str()))).expect("the rules load").0
+    load(
+        files
+            .iter()
+            .map(|(name, text)| (name.as_str(), text.as_str())),
+    )
+    .expect("the rules load")
+    .0
 }
 
 const OWN: &str = "
@@ -164,17 +179,23 @@ fn in_batches(
     at_a_time: usize,
 ) -> (BTreeSet<String>, BTreeSet<String>) {
     let selection = Selection::default();
-    let pipeline = Pipeline { memory: MEMORY, ..Pipeline::new(rules, Some(policy), &selection) };
+    let pipeline = Pipeline {
+        memory: MEMORY,
+        ..Pipeline::new(rules, Some(policy), &selection)
+    };
     let store = MemoryStore::default();
     let mut outcomes: Vec<Outcome> = Vec::new();
     for (index, batch) in batches.iter().enumerate() {
         for _ in 0..2 {
             let now = at(100 + i64::try_from(index).unwrap());
-            outcomes.push(pollster::block_on(pipeline.ingest(&store, harvest(batch, rules), now)).unwrap());
+            outcomes.push(
+                pollster::block_on(pipeline.ingest(&store, harvest(batch, rules), now)).unwrap(),
+            );
         }
     }
     loop {
-        let (outcome, some) = pollster::block_on(pipeline.sweep(&store, afterwards(), at_a_time)).unwrap();
+        let (outcome, some) =
+            pollster::block_on(pipeline.sweep(&store, afterwards(), at_a_time)).unwrap();
         outcomes.push(outcome);
         if !some {
             break;
@@ -322,9 +343,14 @@ type Told = (Vec<String>, Vec<Alert>, Report);
 
 fn told(outcome: &mut Outcome) -> Told {
     // Beside a row there may be others that differ in nothing that is told.
-    let line = |access: &std::sync::Arc<_>| serde_json::to_string(&AccessV1::from(&**access)).unwrap();
+    let line =
+        |access: &std::sync::Arc<_>| serde_json::to_string(&AccessV1::from(&**access)).unwrap();
     let accesses = outcome.accesses.iter().map(line).collect();
-    (accesses, std::mem::take(&mut outcome.alerts), std::mem::take(&mut outcome.report))
+    (
+        accesses,
+        std::mem::take(&mut outcome.alerts),
+        std::mem::take(&mut outcome.report),
+    )
 }
 
 /// With everything held, as a replay of logs does.
@@ -334,12 +360,19 @@ fn in_one(pipeline: &Pipeline<'_>, harvest: Harvest, now: EventTime) -> Told {
     let mut pending = pollster::block_on(pipeline.pending(&store)).unwrap();
     outcome.report.add(&pending.report);
     outcome.accesses.append(&mut pending.accesses);
-    outcome.accesses.sort_by(|a, b| a.ledger_order().cmp(&b.ledger_order()));
+    outcome
+        .accesses
+        .sort_by(|a, b| a.ledger_order().cmp(&b.ledger_order()));
     told(&mut outcome)
 }
 
 /// In slices that end before these times, each record in its own.
-fn in_slices(pipeline: &Pipeline<'_>, records: &[Value], cuts: &[EventTime], now: EventTime) -> Told {
+fn in_slices(
+    pipeline: &Pipeline<'_>,
+    records: &[Value],
+    cuts: &[EventTime],
+    now: EventTime,
+) -> Told {
     let time = |record: &Value| EventTime::parse(record["eventTime"].as_str().unwrap()).unwrap();
     let mut history = History::new(pipeline, now);
     let coverage = harvest(records, pipeline.rules).coverage;
@@ -353,8 +386,11 @@ fn in_slices(pipeline: &Pipeline<'_>, records: &[Value], cuts: &[EventTime], now
     };
     let mut from = EventTime(i64::MIN);
     for upto in cuts.iter().copied().chain([EventTime(i64::MAX - 1)]) {
-        let slice: Vec<Value> =
-            records.iter().filter(|record| time(record) >= from && time(record) < upto).cloned().collect();
+        let slice: Vec<Value> = records
+            .iter()
+            .filter(|record| time(record) >= from && time(record) < upto)
+            .cloned()
+            .collect();
         let mut slice = harvest(&slice, pipeline.rules);
         // What the reader counts is not told again.
         slice.report = Report::default();
@@ -369,14 +405,22 @@ fn in_slices(pipeline: &Pipeline<'_>, records: &[Value], cuts: &[EventTime], now
 fn what_never_pauses_is_cut_and_nothing_is_lost_or_told_twice() {
     let rules = rules();
     let selection = Selection::default();
-    let pipeline = Pipeline { memory: MEMORY, ..Pipeline::new(&rules, None, &selection) };
+    let pipeline = Pipeline {
+        memory: MEMORY,
+        ..Pipeline::new(&rules, None, &selection)
+    };
     let mut records = Vec::new();
     for secs in 0..2_000 {
         let name = format!("s{}", secs % 3);
         records.push(read(&format!("r{secs}"), "app", secs, &name));
         // Some come later, some never.
         if secs % 5 != 0 {
-            records.push(decrypt_secret(&format!("d{secs}"), "app", secs + i64::from(secs % 7 == 0), &name));
+            records.push(decrypt_secret(
+                &format!("d{secs}"),
+                "app",
+                secs + i64::from(secs % 7 == 0),
+                &name,
+            ));
         }
     }
     let whole = in_one(&pipeline, harvest(&records, &rules), afterwards());
@@ -389,7 +433,9 @@ fn what_never_pauses_is_cut_and_nothing_is_lost_or_told_twice() {
 #[test]
 fn files_and_threads_change_nothing() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
-    let records: Vec<Value> = (0..400).map(|_| a_record().new_tree(&mut runner).unwrap().current()).collect();
+    let records: Vec<Value> = (0..400)
+        .map(|_| a_record().new_tree(&mut runner).unwrap().current())
+        .collect();
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, parts: Vec<Vec<&Value>>| {
         for (index, part) in parts.iter().enumerate() {
@@ -397,27 +443,50 @@ fn files_and_threads_change_nothing() {
             let file = format!(
                 "{name}/AWSLogs/{ACCOUNT}/CloudTrail/{REGION}/2026/03/02/{ACCOUNT}_CloudTrail_{REGION}_20260302T{stamp}Z_x{index}.json.gz"
             );
-            write_gz(&folder.path().join(file), json!({"Records": part}).to_string().as_bytes());
+            write_gz(
+                &folder.path().join(file),
+                json!({"Records": part}).to_string().as_bytes(),
+            );
         }
         folder.path().join(name).to_string_lossy().into_owned()
     };
     let one = write("one", vec![records.iter().collect()]);
-    let many = write("many", records.chunks(7).map(|c| c.iter().rev().collect()).collect());
+    let many = write(
+        "many",
+        records
+            .chunks(7)
+            .map(|c| c.iter().rev().collect())
+            .collect(),
+    );
     let print = |path: &str, command: &str, threads: &str| {
         let printed = secretrail(&[command, path, "-f", "jsonl", "-q", "--threads", threads]);
         assert_eq!((printed.code, printed.stderr.as_str()), (0, ""));
-        let lines = printed.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let lines = printed
+            .stdout
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap());
         let without_file = |mut line: Value| {
             line["object"] = Value::Null;
             line["accesses"] = Value::Null;
             line.to_string()
         };
-        (printed.stdout.clone(), lines.map(without_file).collect::<Vec<_>>())
+        (
+            printed.stdout.clone(),
+            lines.map(without_file).collect::<Vec<_>>(),
+        )
     };
     for command in ["accesses", "replay"] {
         let (bytes, lines) = print(&many, command, "1");
         assert!(lines.len() > 3, "{command}: {}", lines.len());
-        assert_eq!(print(&many, command, "4").0, bytes, "{command}: the same bytes on four threads");
-        assert_eq!(print(&one, command, "2").1, lines, "{command}: the same from one file");
+        assert_eq!(
+            print(&many, command, "4").0,
+            bytes,
+            "{command}: the same bytes on four threads"
+        );
+        assert_eq!(
+            print(&one, command, "2").1,
+            lines,
+            "{command}: the same from one file"
+        );
     }
 }

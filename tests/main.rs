@@ -16,7 +16,11 @@ use e2e::cloud::LOCAL_REGION;
 fn command(url: &str, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_secretrail-under-test"));
     command.args(args).args(["--endpoint-url", url]).env_clear();
-    command.envs([("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test"), ("AWS_REGION", LOCAL_REGION)]);
+    command.envs([
+        ("AWS_ACCESS_KEY_ID", "test"),
+        ("AWS_SECRET_ACCESS_KEY", "test"),
+        ("AWS_REGION", LOCAL_REGION),
+    ]);
     command
 }
 
@@ -24,8 +28,16 @@ fn command(url: &str, args: &[&str]) -> Command {
 fn with_endpoint(url: &str, args: &[&str]) -> Printed {
     let output = command(url, args).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    let code = output.status.code().and_then(|code| u8::try_from(code).ok()).unwrap();
-    Printed { stdout: text(output.stdout), stderr: text(output.stderr), code }
+    let code = output
+        .status
+        .code()
+        .and_then(|code| u8::try_from(code).ok())
+        .unwrap();
+    Printed {
+        stdout: text(output.stdout),
+        stderr: text(output.stderr),
+        code,
+    }
 }
 
 mod baseline; // history to a proposed access policy

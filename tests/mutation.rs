@@ -26,7 +26,11 @@ fn no_condition_can_be_left_out() {
         }
     }
     assert!(mutants > 200, "{mutants} conditions");
-    assert!(survivors.is_empty(), "examples hold without these lines:\n{}", survivors.join("\n"));
+    assert!(
+        survivors.is_empty(),
+        "examples hold without these lines:\n{}",
+        survivors.join("\n")
+    );
 }
 
 /// First and last line, with what is nested below, of every condition.
@@ -40,7 +44,10 @@ fn conditions(text: &str) -> Vec<(usize, usize)> {
             inside = BLOCKS.iter().any(|block| line.starts_with(block));
         }
         if (inside && depth(line) > 0) || line.starts_with(LINE) {
-            let below = lines[index + 1..].iter().take_while(|l| depth(l) > depth(line)).count();
+            let below = lines[index + 1..]
+                .iter()
+                .take_while(|l| depth(l) > depth(line))
+                .count();
             found.push((index, index + 1 + below));
         }
     }
@@ -49,15 +56,30 @@ fn conditions(text: &str) -> Vec<(usize, usize)> {
 
 /// Whether the rules load and the examples hold of every rule in the original text, and of those that build on one.
 fn all_hold(files: &[(String, String)], original: &str) -> bool {
-    let Ok((rules, all)) = load(files.iter().map(|(n, t)| (n.as_str(), t.as_str()))) else { return false };
-    let words = |key: &str| -> Vec<&str> { original.lines().filter_map(|l| l.strip_prefix(key)).collect() };
+    let Ok((rules, all)) = load(files.iter().map(|(n, t)| (n.as_str(), t.as_str()))) else {
+        return false;
+    };
+    let words = |key: &str| -> Vec<&str> {
+        original
+            .lines()
+            .filter_map(|l| l.strip_prefix(key))
+            .collect()
+    };
     let (ids, names) = (words("id: "), words("name: "));
-    let builds_on = |text: &str| names.iter().any(|name| text.contains(&format!("    - {name}\n")));
+    let builds_on = |text: &str| {
+        names
+            .iter()
+            .any(|name| text.contains(&format!("    - {name}\n")))
+    };
     let dependent: Vec<&str> = files
         .iter()
         .filter(|(_, text)| builds_on(text))
         .flat_map(|(_, text)| text.lines().filter_map(|l| l.strip_prefix("id: ")))
         .collect();
-    let concerned = all.iter().filter(|e| ids.contains(&e.rule.as_str()) || dependent.contains(&e.rule.as_str()));
-    concerned.into_iter().all(|example| pollster::block_on(examples::run(&rules, example)).is_ok())
+    let concerned = all
+        .iter()
+        .filter(|e| ids.contains(&e.rule.as_str()) || dependent.contains(&e.rule.as_str()));
+    concerned
+        .into_iter()
+        .all(|example| pollster::block_on(examples::run(&rules, example)).is_ok())
 }

@@ -16,8 +16,14 @@ const ENOUGH: Duration = Duration::from_secs(60);
 /// Inputs of the replay: a folder of logs, and the policy beside it.
 fn worlds() -> Vec<(PathBuf, Option<PathBuf>)> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut all = vec![(here.join("examples/logs"), Some(here.join("examples/access-policy.yaml")))];
-    let mut cases: Vec<PathBuf> = std::fs::read_dir(here.join("cases")).unwrap().map(|e| e.unwrap().path()).collect();
+    let mut all = vec![(
+        here.join("examples/logs"),
+        Some(here.join("examples/access-policy.yaml")),
+    )];
+    let mut cases: Vec<PathBuf> = std::fs::read_dir(here.join("cases"))
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .collect();
     cases.sort();
     for case in cases.into_iter().filter(|path| path.is_dir()) {
         let policy = case.join("access-policy.yaml");
@@ -27,10 +33,17 @@ fn worlds() -> Vec<(PathBuf, Option<PathBuf>)> {
 }
 
 pub(crate) fn files(folder: &Path, found: &mut Vec<PathBuf>) {
-    let mut entries: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
+    let mut entries: Vec<PathBuf> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .collect();
     entries.sort();
     for path in entries {
-        if path.is_dir() { files(&path, found) } else { found.push(path) }
+        if path.is_dir() {
+            files(&path, found)
+        } else {
+            found.push(path)
+        }
     }
 }
 
@@ -42,16 +55,27 @@ fn replayed(logs: &Path, policy: Option<&Path>) -> BTreeMap<String, Value> {
     }
     let printed = secretrail(&args);
     assert_eq!(printed.code, 0, "{}", printed.stderr);
-    let alerts = printed.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    alerts.map(|alert| (alert["id"].as_str().unwrap().to_owned(), alert)).collect()
+    let alerts = printed
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap());
+    alerts
+        .map(|alert| (alert["id"].as_str().unwrap().to_owned(), alert))
+        .collect()
 }
 
 /// Puts files into the bucket; gives their keys.
 fn upload(deployment: &Deployment, logs: &Path) -> Vec<String> {
     let mut all = Vec::new();
     files(logs, &mut all);
-    let key = |path: &PathBuf| path.strip_prefix(logs).unwrap().to_string_lossy().into_owned();
-    all.iter().for_each(|path| deployment.put(&key(path), &std::fs::read(path).unwrap()));
+    let key = |path: &PathBuf| {
+        path.strip_prefix(logs)
+            .unwrap()
+            .to_string_lossy()
+            .into_owned()
+    };
+    all.iter()
+        .for_each(|path| deployment.put(&key(path), &std::fs::read(path).unwrap()));
     all.iter().map(key).collect()
 }
 
@@ -74,8 +98,18 @@ fn sweep(function: &Function) {
 
 /// What an alert rests on, whatever was known of the key uses when it was told.
 fn evidence(alert: &Value) -> Vec<(String, String)> {
-    let access = |a: &Value| (a["event_id"].as_str().unwrap().to_owned(), a["secret"]["name"].to_string());
-    let mut all: Vec<_> = alert["accesses"].as_array().unwrap().iter().map(access).collect();
+    let access = |a: &Value| {
+        (
+            a["event_id"].as_str().unwrap().to_owned(),
+            a["secret"]["name"].to_string(),
+        )
+    };
+    let mut all: Vec<_> = alert["accesses"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(access)
+        .collect();
     all.sort();
     all.dedup();
     all
@@ -101,7 +135,10 @@ fn every_world_gives_the_alerts_of_the_replay_in_any_order() {
             }
             let function = Function::start(BOOTSTRAP, &settings).unwrap();
             for chunk in keys.chunks(size.min(keys.len().max(1))) {
-                let messages = chunk.iter().enumerate().map(|(i, key)| deployment.message(&format!("m{i}"), &[key]));
+                let messages = chunk
+                    .iter()
+                    .enumerate()
+                    .map(|(i, key)| deployment.message(&format!("m{i}"), &[key]));
                 let answer = answered(&function, &batch(messages.collect()));
                 assert_eq!(answer, json!({"batchItemFailures": []}));
             }
@@ -114,11 +151,22 @@ fn every_world_gives_the_alerts_of_the_replay_in_any_order() {
                 "{name} round {round}"
             );
             for (id, bodies) in &published {
-                let [body] = bodies.as_slice() else { panic!("{id} was published {} times", bodies.len()) };
+                let [body] = bodies.as_slice() else {
+                    panic!("{id} was published {} times", bodies.len())
+                };
                 let whole = &expected[id];
-                assert_eq!((&body["rule"], &body["schema"]), (&whole["rule"], &whole["schema"]), "{name} {id}");
+                assert_eq!(
+                    (&body["rule"], &body["schema"]),
+                    (&whole["rule"], &whole["schema"]),
+                    "{name} {id}"
+                );
                 if body["window"].is_null() || size == usize::MAX {
-                    assert_eq!(evidence(body), evidence(whole), "{name} round {round} {id} {}", body["summary"]);
+                    assert_eq!(
+                        evidence(body),
+                        evidence(whole),
+                        "{name} round {round} {id} {}",
+                        body["summary"]
+                    );
                 }
             }
         }
@@ -139,13 +187,20 @@ impl Shop {
         let cloud = Cloud::start();
         let deployment = cloud.deploy();
         let proxy = Proxy::start(&cloud.stack.url, &cloud.dynamodb.url);
-        Self { cloud, deployment, proxy }
+        Self {
+            cloud,
+            deployment,
+            proxy,
+        }
     }
 
     fn start(&self, more: &[(&'static str, &str)]) -> Function {
         let mut settings = self.deployment.settings(&self.proxy.url);
         settings.retain(|(name, _)| more.iter().all(|(other, _)| other != name));
-        settings.extend(more.iter().map(|(name, value)| (*name, (*value).to_owned())));
+        settings.extend(
+            more.iter()
+                .map(|(name, value)| (*name, (*value).to_owned())),
+        );
         Function::start(BOOTSTRAP, &settings).unwrap()
     }
 
@@ -165,7 +220,8 @@ fn back(answer: &Value) -> Vec<&str> {
 }
 
 fn has(log: &[Value], message: &str, part: &str) -> bool {
-    log.iter().any(|line| line["message"] == message && line.to_string().contains(part))
+    log.iter()
+        .any(|line| line["message"] == message && line.to_string().contains(part))
 }
 
 fn metric(log: &[Value], name: &str) -> f64 {
@@ -177,7 +233,10 @@ fn what_is_bad_comes_back_and_what_is_good_beside_it_goes_through() {
     let shop = Shop::open();
     let function = shop.start(&[("SECRETRAIL_MAX_OBJECT_BYTES", "4000")]);
     let whole = theft("e1");
-    let two = [direct_decrypt("e2", "thief", 0, "prod/db"), read("r1", "app", 0, &"x".repeat(3_000))];
+    let two = [
+        direct_decrypt("e2", "thief", 0, "prod/db"),
+        read("r1", "app", 0, &"x".repeat(3_000)),
+    ];
     let two = packed(json!({"Records": two}).to_string().as_bytes());
     let mut noise = Vec::new();
     let mut state = 1_u32;
@@ -185,7 +244,8 @@ fn what_is_bad_comes_back_and_what_is_good_beside_it_goes_through() {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         (state >> 24) as u8
     });
-    let message = |id: &str, body: &str| json!({"eventSource": "aws:sqs", "messageId": id, "body": body});
+    let message =
+        |id: &str, body: &str| json!({"eventSource": "aws:sqs", "messageId": id, "body": body});
     let answer = answered(
         &function,
         &batch(vec![
@@ -197,29 +257,78 @@ fn what_is_bad_comes_back_and_what_is_good_beside_it_goes_through() {
             message("garbage", "{"),
             message("strange", "{\"hello\":1}"),
             message("test", "{\"Event\":\"s3:TestEvent\"}"),
-            shop.deployment.message("digest", &[&KEY.replace("/CloudTrail/", "/CloudTrail-Digest/")]),
+            shop.deployment.message(
+                "digest",
+                &[&KEY.replace("/CloudTrail/", "/CloudTrail-Digest/")],
+            ),
             shop.put("note.txt", b"hello"),
         ]),
     );
-    assert_eq!(back(&answer), ["cut.json.gz", "garbage", "large.json.gz", "missing", "strange"]);
+    assert_eq!(
+        back(&answer),
+        [
+            "cut.json.gz",
+            "garbage",
+            "large.json.gz",
+            "missing",
+            "strange"
+        ]
+    );
     let log = function.log();
-    for part in ["more than the limit of 4000", "there is no such object", "cut.json.gz"] {
+    for part in [
+        "more than the limit of 4000",
+        "there is no such object",
+        "cut.json.gz",
+    ] {
         assert!(has(&log, "object", part), "{part}: {log:?}");
     }
-    assert!(has(&log, "message not understood", "not JSON") && has(&log, "message not understood", "hello"));
-    assert_eq!((metric(&log, "MessagesHandedBack"), metric(&log, "ObjectsSkipped")), (5.0, 3.0));
-    let told = log.iter().find_map(|line| line.get("SkippedByReason")).expect("what was passed over is told by reason");
-    assert_eq!((&told["digest"], &told["not a log file"]), (&json!(1), &json!(1)));
+    assert!(
+        has(&log, "message not understood", "not JSON")
+            && has(&log, "message not understood", "hello")
+    );
+    assert_eq!(
+        (
+            metric(&log, "MessagesHandedBack"),
+            metric(&log, "ObjectsSkipped")
+        ),
+        (5.0, 3.0)
+    );
+    let told = log
+        .iter()
+        .find_map(|line| line.get("SkippedByReason"))
+        .expect("what was passed over is told by reason");
+    assert_eq!(
+        (&told["digest"], &told["not a log file"]),
+        (&json!(1), &json!(1))
+    );
     // What stood before the cut is told all the same.
-    assert_eq!(shop.deployment.published().len(), 1, "both thefts are of one principal in one hour");
-    assert!(!log.iter().any(|line| line.to_string().contains("prod/db")), "no secret is named in the log");
+    assert_eq!(
+        shop.deployment.published().len(),
+        1,
+        "both thefts are of one principal in one hour"
+    );
+    assert!(
+        !log.iter().any(|line| line.to_string().contains("prod/db")),
+        "no secret is named in the log"
+    );
     // The objects that are done cost nothing when they come again.
     let before = shop.proxy.plan(|_| Fault::None).len();
-    assert_eq!(back(&answered(&function, &batch(vec![shop.deployment.message("again", &[KEY])]))), Vec::<&str>::new());
+    assert_eq!(
+        back(&answered(
+            &function,
+            &batch(vec![shop.deployment.message("again", &[KEY])])
+        )),
+        Vec::<&str>::new()
+    );
     let calls = shop.proxy.plan(|_| Fault::None);
     assert!(before > 3 && calls.len() == 1, "{calls:?}");
-    let Ended::Error(error) = function.invoke(&json!({"what": "is this"}), ENOUGH) else { panic!("an error is told") };
-    assert!(error.to_string().contains("it has the fields what"), "{error}");
+    let Ended::Error(error) = function.invoke(&json!({"what": "is this"}), ENOUGH) else {
+        panic!("an error is told")
+    };
+    assert!(
+        error.to_string().contains("it has the fields what"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -227,25 +336,50 @@ fn access_denied_no_table_no_topic_and_no_time_hand_back_or_wait() {
     let shop = Shop::open();
     let message = shop.put(KEY, &theft("e1"));
     let function = shop.start(&[]);
-    shop.proxy.plan(|call| if call.service == "s3" { Fault::Refused(403) } else { Fault::None });
-    assert_eq!(back(&answered(&function, &batch(vec![message.clone()]))), [KEY]);
+    shop.proxy.plan(|call| {
+        if call.service == "s3" {
+            Fault::Refused(403)
+        } else {
+            Fault::None
+        }
+    });
+    assert_eq!(
+        back(&answered(&function, &batch(vec![message.clone()]))),
+        [KEY]
+    );
     assert!(has(&function.log(), "object", "reading needs s3:GetObject"));
     shop.proxy.plan(|_| Fault::None);
 
-    let Ended::Answer(answer) = function.invoke(&batch(vec![message.clone()]), Duration::from_secs(3)) else {
+    let Ended::Answer(answer) =
+        function.invoke(&batch(vec![message.clone()]), Duration::from_secs(3))
+    else {
         panic!()
     };
-    assert_eq!(back(&answer), [KEY], "nothing is begun that cannot be finished");
+    assert_eq!(
+        back(&answer),
+        [KEY],
+        "nothing is begun that cannot be finished"
+    );
     assert!(has(&function.log(), "object", "there was no time for it"));
 
     let without_table = shop.start(&[("SECRETRAIL_TABLE", "no-such-table")]);
-    assert_eq!(back(&answered(&without_table, &batch(vec![message.clone()]))), [KEY]);
+    assert_eq!(
+        back(&answered(&without_table, &batch(vec![message.clone()]))),
+        [KEY]
+    );
     assert!(has(&without_table.log(), "batch not done", "no-such-table"));
 
     let topic = shop.deployment.topic.replace(":run", ":no-such-topic-run");
     let without_topic = shop.start(&[("SECRETRAIL_TOPICS", &topic)]);
-    assert_eq!(back(&answered(&without_topic, &batch(vec![message.clone()]))), Vec::<&str>::new());
-    assert!(has(&without_topic.log(), "alert not published, it stays in the outbox", "no-such-topic"));
+    assert_eq!(
+        back(&answered(&without_topic, &batch(vec![message.clone()]))),
+        Vec::<&str>::new()
+    );
+    assert!(has(
+        &without_topic.log(),
+        "alert not published, it stays in the outbox",
+        "no-such-topic"
+    ));
     assert_eq!(shop.deployment.published().len(), 0);
     // Once the setting is right, the sweep publishes what waits.
     sweep(&function);
@@ -267,21 +401,44 @@ fn rules_in_s3_are_read_again_when_they_change_and_refused_when_they_are_bad() {
     let message = shop.put(KEY, &theft("e1"));
 
     let empty = shop.start(&settings);
-    let Ended::Error(error) = empty.invoke(&batch(vec![message.clone()]), ENOUGH) else { panic!("there are no rules") };
-    assert!(error.to_string().contains("holds no rules") && error.to_string().contains("none kept"), "{error}");
+    let Ended::Error(error) = empty.invoke(&batch(vec![message.clone()]), ENOUGH) else {
+        panic!("there are no rules")
+    };
+    assert!(
+        error.to_string().contains("holds no rules") && error.to_string().contains("none kept"),
+        "{error}"
+    );
 
-    shop.deployment.put("rules/own.yml", rule("Mine", "low").as_bytes());
+    shop.deployment
+        .put("rules/own.yml", rule("Mine", "low").as_bytes());
     let function = shop.start(&settings);
-    assert_eq!(back(&answered(&function, &batch(vec![message.clone()]))), Vec::<&str>::new());
+    assert_eq!(
+        back(&answered(&function, &batch(vec![message.clone()]))),
+        Vec::<&str>::new()
+    );
     let told = shop.deployment.published();
     assert_eq!(told.values().next().unwrap()[0]["rule"]["title"], "Mine");
 
     // Another process finds bad rules, and takes those that the table keeps.
-    shop.deployment.put("rules/own.yml", rule("Mine", "loud").as_bytes());
+    shop.deployment
+        .put("rules/own.yml", rule("Mine", "loud").as_bytes());
     let other = shop.start(&settings);
-    assert_eq!(back(&answered(&other, &batch(vec![shop.put("second.json.gz", &theft("e2"))]))), Vec::<&str>::new());
+    assert_eq!(
+        back(&answered(
+            &other,
+            &batch(vec![shop.put("second.json.gz", &theft("e2"))])
+        )),
+        Vec::<&str>::new()
+    );
     let log = other.log();
-    assert!(has(&log, "rules refused, those kept in the table are used", "loud"), "{log:?}");
+    assert!(
+        has(
+            &log,
+            "rules refused, those kept in the table are used",
+            "loud"
+        ),
+        "{log:?}"
+    );
     assert_eq!(metric(&log, "RulesRejected"), 1.0);
     assert_eq!(shop.deployment.published().len(), 1);
 }
@@ -289,7 +446,11 @@ fn rules_in_s3_are_read_again_when_they_change_and_refused_when_they_are_bad() {
 #[test]
 fn topics_get_their_own_form_and_levels_and_fifo_topics_their_ids() {
     let shop = Shop::open();
-    let (chat, ocsf, fifo) = (shop.cloud.deploy(), shop.cloud.deploy(), shop.cloud.deploy_fifo());
+    let (chat, ocsf, fifo) = (
+        shop.cloud.deploy(),
+        shop.cloud.deploy(),
+        shop.cloud.deploy_fifo(),
+    );
     let quiet = shop.cloud.deploy();
     let topics = format!(
         "{}?format=chat {}?format=ocsf&min-level=medium {} {}?min-level=critical {}",
@@ -297,29 +458,59 @@ fn topics_get_their_own_form_and_levels_and_fifo_topics_their_ids() {
     );
     let function = shop.start(&[("SECRETRAIL_TOPICS", &topics)]);
     let denied = json!({"Records": [denied("n1", "app", 1, "prod/db")]}).to_string();
-    let messages = vec![shop.put(KEY, &theft("e1")), shop.put("denied.json.gz", &packed(denied.as_bytes()))];
-    assert_eq!(back(&answered(&function, &batch(messages))), Vec::<&str>::new());
+    let messages = vec![
+        shop.put(KEY, &theft("e1")),
+        shop.put("denied.json.gz", &packed(denied.as_bytes())),
+    ];
+    assert_eq!(
+        back(&answered(&function, &batch(messages))),
+        Vec::<&str>::new()
+    );
     let standard = shop.deployment.published();
-    assert!(standard.values().all(|bodies| bodies[0]["schema"] == "secretrail.alert/1"));
-    let levels: BTreeMap<&str, &String> =
-        standard.iter().map(|(id, bodies)| (bodies[0]["rule"]["level"].as_str().unwrap(), id)).collect();
+    assert!(
+        standard
+            .values()
+            .all(|bodies| bodies[0]["schema"] == "secretrail.alert/1")
+    );
+    let levels: BTreeMap<&str, &String> = standard
+        .iter()
+        .map(|(id, bodies)| (bodies[0]["rule"]["level"].as_str().unwrap(), id))
+        .collect();
     assert_eq!(levels.keys().collect::<Vec<_>>(), [&"critical", &"low"]);
     let id = levels["critical"];
     let told = chat.published();
-    assert_eq!((&told[id][0]["source"], &told[id][0]["version"]), (&json!("custom"), &json!("1.0")));
-    assert!(told[id][0]["content"]["description"].as_str().unwrap().contains("prod/db"));
+    assert_eq!(
+        (&told[id][0]["source"], &told[id][0]["version"]),
+        (&json!("custom"), &json!("1.0"))
+    );
+    assert!(
+        told[id][0]["content"]["description"]
+            .as_str()
+            .unwrap()
+            .contains("prod/db")
+    );
     let findings = ocsf.published();
     assert_eq!(findings.len(), 1, "low is below medium");
     let finding = &findings[id][0];
-    assert_eq!((&finding["class_uid"], &finding["type_uid"]), (&json!(2004), &json!(200_401)));
+    assert_eq!(
+        (&finding["class_uid"], &finding["type_uid"]),
+        (&json!(2004), &json!(200_401))
+    );
     assert_eq!(fifo.published().len(), 2);
     assert_eq!(quiet.published().keys().collect::<Vec<_>>(), [id]);
 }
 
 #[test]
 fn every_fault_of_the_settings_is_told_at_the_start() {
-    let Err(printed) = Function::start(BOOTSTRAP, &[("SECRETRAIL_HORIZON", "soon".to_owned())]) else { panic!() };
-    for part in ["SECRETRAIL_TABLE is not set", "SECRETRAIL_TOPICS is not set", "`soon`"] {
+    let Err(printed) = Function::start(BOOTSTRAP, &[("SECRETRAIL_HORIZON", "soon".to_owned())])
+    else {
+        panic!()
+    };
+    for part in [
+        "SECRETRAIL_TABLE is not set",
+        "SECRETRAIL_TOPICS is not set",
+        "`soon`",
+    ] {
         assert!(printed.contains(part), "{part}: {printed}");
     }
 }

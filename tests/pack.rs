@@ -7,12 +7,17 @@ use secretrail_engine::rule::load::load;
 fn every_example_holds_and_every_alerting_rule_has_both_kinds() {
     let files = secretrail_pack::files();
     assert!(files.len() >= 10, "{} files", files.len());
-    let (rules, all) = load(files.iter().map(|(n, t)| (n.as_str(), t.as_str()))).expect("the pack loads");
+    let (rules, all) =
+        load(files.iter().map(|(n, t)| (n.as_str(), t.as_str()))).expect("the pack loads");
     for example in &all {
         let result = pollster::block_on(examples::run(&rules, example));
         assert_eq!(result, Ok(()), "{}: {}", example.rule, example.name);
     }
-    let alerting = rules.detections.iter().filter(|d| d.alerts).map(|d| &d.meta);
+    let alerting = rules
+        .detections
+        .iter()
+        .filter(|d| d.alerts)
+        .map(|d| &d.meta);
     for meta in alerting.chain(rules.windows.iter().map(|w| &w.meta)) {
         for fires in [true, false] {
             assert!(
@@ -21,8 +26,16 @@ fn every_example_holds_and_every_alerting_rule_has_both_kinds() {
                 meta.file
             );
         }
-        assert!(!meta.false_positives.is_empty() && !meta.references.is_empty(), "{}", meta.file);
-        assert!(meta.tags.iter().any(|t| t.starts_with("attack.t")), "{}", meta.file);
+        assert!(
+            !meta.false_positives.is_empty() && !meta.references.is_empty(),
+            "{}",
+            meta.file
+        );
+        assert!(
+            meta.tags.iter().any(|t| t.starts_with("attack.t")),
+            "{}",
+            meta.file
+        );
     }
 }
 
@@ -39,9 +52,16 @@ fn the_readme_is_what_the_files_say() {
     let mut table = "| file | title | level | ATT&CK |\n| --- | --- | --- | --- |\n".to_owned();
     for meta in metas {
         let name = meta.file.trim_start_matches("rules/");
-        let techniques = meta.tags.iter().filter_map(|t| t.strip_prefix("attack.t")).map(|t| format!("T{t}"));
+        let techniques = meta
+            .tags
+            .iter()
+            .filter_map(|t| t.strip_prefix("attack.t"))
+            .map(|t| format!("T{t}"));
         let techniques = techniques.collect::<Vec<_>>().join(", ");
-        table += &format!("| [{name}]({name}) | {} | {} | {techniques} |\n", meta.title, meta.level);
+        table += &format!(
+            "| [{name}]({name}) | {} | {} | {techniques} |\n",
+            meta.title, meta.level
+        );
     }
     let mut fields = "| field | meaning | only accesses |\n| --- | --- | --- |\n".to_owned();
     for field in secretrail_engine::rule::fields::DERIVED {
@@ -52,13 +72,23 @@ fn the_readme_is_what_the_files_say() {
     if std::env::var_os("UPDATE_DOCS").is_some() {
         return std::fs::write(path, &made).unwrap();
     }
-    assert_eq!(written, made, "rules/README.md is out of date: UPDATE_DOCS=1 cargo test -p e2e pack");
+    assert_eq!(
+        written, made,
+        "rules/README.md is out of date: UPDATE_DOCS=1 cargo test -p e2e pack"
+    );
 }
 
 /// The text with what stands between the marks of that name replaced.
 fn between(text: &str, name: &str, with: &str) -> String {
-    let (start, end) = (format!("<!-- {name} -->\n"), format!("<!-- end of {name} -->"));
-    let (before, rest) = text.split_once(&start).unwrap_or_else(|| panic!("rules/README.md lacks {start}"));
-    let (_, after) = rest.split_once(&end).unwrap_or_else(|| panic!("rules/README.md lacks {end}"));
+    let (start, end) = (
+        format!("<!-- {name} -->\n"),
+        format!("<!-- end of {name} -->"),
+    );
+    let (before, rest) = text
+        .split_once(&start)
+        .unwrap_or_else(|| panic!("rules/README.md lacks {start}"));
+    let (_, after) = rest
+        .split_once(&end)
+        .unwrap_or_else(|| panic!("rules/README.md lacks {end}"));
     format!("{before}{start}\n{with}\n{end}{after}")
 }

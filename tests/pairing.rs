@@ -20,11 +20,21 @@ fn brute_force(reads: &[Event], uses: &[Event]) -> BTreeSet<(usize, usize)> {
                 && reads[r].1 == uses[u].1
                 && (reads[r].2 - uses[u].2).abs() <= PAIRING_TOLERANCE_SECS
         };
-        let all = reads_left.iter().flat_map(|r| uses_left.iter().map(move |u| (*r, *u))).filter(|(r, u)| fits(*r, *u));
+        let all = reads_left
+            .iter()
+            .flat_map(|r| uses_left.iter().map(move |u| (*r, *u)))
+            .filter(|(r, u)| fits(*r, *u));
         let worth = |(r, u): &(usize, usize)| {
-            ((reads[*r].2 - uses[*u].2).abs(), reads[*r].2.min(uses[*u].2), read_id(*r), use_id(*u))
+            (
+                (reads[*r].2 - uses[*u].2).abs(),
+                reads[*r].2.min(uses[*u].2),
+                read_id(*r),
+                use_id(*u),
+            )
         };
-        let Some((r, u)) = all.min_by_key(worth) else { return pairs };
+        let Some((r, u)) = all.min_by_key(worth) else {
+            return pairs;
+        };
         pairs.insert((r, u));
         reads_left.remove(&r);
         uses_left.remove(&u);

@@ -13,7 +13,19 @@ const POLICY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/access-polic
 
 fn report(logs: &str, more: &[&str], folder: &Path) -> PathBuf {
     let page = folder.join("report.html");
-    let args = [&["replay", logs, "-f", "html", "-q", "-o", page.to_str().unwrap()], more].concat();
+    let args = [
+        &[
+            "replay",
+            logs,
+            "-f",
+            "html",
+            "-q",
+            "-o",
+            page.to_str().unwrap(),
+        ],
+        more,
+    ]
+    .concat();
     let printed = secretrail(&args);
     assert_eq!((printed.code, printed.stderr.as_str()), (0, ""));
     page
@@ -23,10 +35,20 @@ fn browsed(page: &Path, story: &str, screenshots: &Path) -> Value {
     let (python, chromium, libraries) = local::browser();
     let output = Command::new(python)
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("support/browser.py"))
-        .args([chromium.as_path(), &libraries, page, Path::new(story), screenshots])
+        .args([
+            chromium.as_path(),
+            &libraries,
+            page,
+            Path::new(story),
+            screenshots,
+        ])
         .output()
         .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
@@ -43,24 +65,64 @@ fn an_analyst_brushes_filters_and_finds_the_story() {
     };
     let all = (replay.stdout.lines().count(), ledger.stdout.lines().count());
     assert_eq!((counts("all"), counts("unbrushed")), (all, all));
-    assert_eq!((&seen["requests"], &seen["errors"]), (&json!(["report.html"]), &json!([])));
+    assert_eq!(
+        (&seen["requests"], &seen["errors"]),
+        (&json!(["report.html"]), &json!([]))
+    );
     // The right half: fewer, and exactly those of the ledger from then on.
     let from = seen["from"].as_str().unwrap();
-    let time = |line: &str| serde_json::from_str::<Value>(line).unwrap()["time"].as_str().unwrap().to_owned();
-    let later = ledger.stdout.lines().filter(|line| time(line).as_str() >= from).count();
-    assert!(from > "2026" && counts("brushed").1 == later && later > 0 && later < all.1, "{from} {seen:#}");
+    let time = |line: &str| {
+        serde_json::from_str::<Value>(line).unwrap()["time"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    let later = ledger
+        .stdout
+        .lines()
+        .filter(|line| time(line).as_str() >= from)
+        .count();
+    assert!(
+        from > "2026" && counts("brushed").1 == later && later > 0 && later < all.1,
+        "{from} {seen:#}"
+    );
     let moved: Vec<String> = serde_json::from_value(seen["moved"].clone()).unwrap();
     assert!(!moved[0].is_empty() && moved[1] < moved[0], "{moved:?}");
     // The story of the stolen credentials.
     let stories = seen["stories"].to_string();
-    assert!(stories.contains("role/search-app read prod/payments/stripe-key"), "{stories}");
-    assert!(counts("searched").0 > 0 && counts("searched").0 < all.0 && seen["evidence"].as_u64() > Some(0));
-    let denied = ledger.stdout.lines().filter(|line| line.contains("\"outcome\":\"denied\"")).count();
-    assert_eq!((counts("denied").1, &seen["denied_outcomes"]), (denied, &json!(["denied"])));
-    let principal = seen["principal"].as_str().unwrap().strip_prefix("Show only ").unwrap();
-    let of = ledger.stdout.lines().filter(|line| line.contains(&format!("\"arn\":\"{principal}\""))).count();
+    assert!(
+        stories.contains("role/search-app read prod/payments/stripe-key"),
+        "{stories}"
+    );
+    assert!(
+        counts("searched").0 > 0
+            && counts("searched").0 < all.0
+            && seen["evidence"].as_u64() > Some(0)
+    );
+    let denied = ledger
+        .stdout
+        .lines()
+        .filter(|line| line.contains("\"outcome\":\"denied\""))
+        .count();
+    assert_eq!(
+        (counts("denied").1, &seen["denied_outcomes"]),
+        (denied, &json!(["denied"]))
+    );
+    let principal = seen["principal"]
+        .as_str()
+        .unwrap()
+        .strip_prefix("Show only ")
+        .unwrap();
+    let of = ledger
+        .stdout
+        .lines()
+        .filter(|line| line.contains(&format!("\"arn\":\"{principal}\"")))
+        .count();
     assert_eq!(counts("clicked").1, of);
-    assert!(seen["chip"].as_str().unwrap().contains(principal) && seen["row"].as_str().unwrap().contains("Decrypt"));
+    assert!(
+        seen["chip"].as_str().unwrap().contains(principal)
+            && seen["row"].as_str().unwrap().contains("Decrypt")
+    );
     assert_eq!(seen["injected"], "undefined");
     // On paper: dark on white, everything open, and a chart that is not wider than the paper. Afterwards as before.
     let print = &seen["print"];
@@ -68,10 +130,20 @@ fn an_analyst_brushes_filters_and_finds_the_story() {
         (&print["theme"], &print["closed"], &print["ink"]),
         (&json!("light"), &json!(0), &json!("rgb(27, 35, 48)"))
     );
-    assert!(print["evidence"].as_u64() > Some(20) && print["chart"].as_u64() < Some(700), "{print}");
-    assert!(seen["printed"][0] == seen["printed"][1] && seen["printed"][0][0] == "", "{}", seen["printed"]);
+    assert!(
+        print["evidence"].as_u64() > Some(20) && print["chart"].as_u64() < Some(700),
+        "{print}"
+    );
+    assert!(
+        seen["printed"][0] == seen["printed"][1] && seen["printed"][0][0] == "",
+        "{}",
+        seen["printed"]
+    );
     for (name, width) in seen["overflow"].as_object().unwrap() {
-        assert!(name.starts_with(&width.to_string()), "no sideways scrolling at {name}: {width}");
+        assert!(
+            name.starts_with(&width.to_string()),
+            "no sideways scrolling at {name}: {width}"
+        );
     }
 }
 
@@ -80,13 +152,26 @@ fn nothing_from_a_log_runs_in_the_report() {
     let folder = tempfile::tempdir().unwrap();
     let page = report(&hostile(folder.path()), &[], folder.path());
     let text = std::fs::read_to_string(&page).unwrap();
-    assert_eq!(text.matches("</script>").count(), 2, "no text ends a script");
+    assert_eq!(
+        text.matches("</script>").count(),
+        2,
+        "no text ends a script"
+    );
     assert!(!text.contains("<img"));
     let seen = browsed(&page, "pwned", folder.path());
-    assert_eq!((&seen["pwned"], &seen["scripts"]), (&json!("undefined"), &json!(2)));
-    assert_eq!((&seen["errors"], &seen["requests"]), (&json!([]), &json!(["report.html"])));
+    assert_eq!(
+        (&seen["pwned"], &seen["scripts"]),
+        (&json!("undefined"), &json!(2))
+    );
+    assert_eq!(
+        (&seen["errors"], &seen["requests"]),
+        (&json!([]), &json!(["report.html"]))
+    );
     let shown = seen["text"].as_str().unwrap();
-    assert!(shown.contains("<script>window.pwned=1</script>"), "it is shown as text");
+    assert!(
+        shown.contains("<script>window.pwned=1</script>"),
+        "it is shown as text"
+    );
     assert!(!shown.contains('\u{202e}') && !shown.contains('\u{1b}'));
 }
 
@@ -110,19 +195,32 @@ fn hostile(folder: &Path) -> String {
         let mut read = e2e::read(&format!("{text}{index}"), "app", 0, &format!("prod/{text}"));
         read["userAgent"] = json!(if index == 0 { &long } else { *text });
         read["sourceIPAddress"] = json!(text);
-        read["userIdentity"]["arn"] = json!(format!("arn:aws:sts::111122223333:assumed-role/{text}/{text}"));
+        read["userIdentity"]["arn"] = json!(format!(
+            "arn:aws:sts::111122223333:assumed-role/{text}/{text}"
+        ));
         read["userIdentity"]["accessKeyId"] = json!(text);
         read["userIdentity"]["sessionContext"]["sessionIssuer"]["arn"] =
             json!(format!("arn:aws:iam::111122223333:role/{text}"));
-        let mut denied = e2e::denied(&format!("{text}d{index}"), "app", 1, &format!("prod/{text}"));
+        let mut denied = e2e::denied(
+            &format!("{text}d{index}"),
+            "app",
+            1,
+            &format!("prod/{text}"),
+        );
         denied["errorCode"] = json!(format!("AccessDenied{text}"));
-        denied["errorMessage"] = json!(format!("not authorized to perform: x on resource: {text} because no {text}"));
+        denied["errorMessage"] = json!(format!(
+            "not authorized to perform: x on resource: {text} because no {text}"
+        ));
         denied["userAgent"] = json!(text);
         let direct = e2e::direct_decrypt(&format!("{text}k{index}"), text, 2, text);
         [read, denied, direct]
     });
     let path = folder.join("hostile.json");
-    std::fs::write(&path, json!({"Records": records.collect::<Vec<_>>()}).to_string()).unwrap();
+    std::fs::write(
+        &path,
+        json!({"Records": records.collect::<Vec<_>>()}).to_string(),
+    )
+    .unwrap();
     path.to_str().unwrap().to_owned()
 }
 
@@ -137,24 +235,48 @@ fn no_form_of_output_passes_on_what_could_do_harm() {
             _ => &[""],
         };
         for form in forms {
-            let args = [vec![command, &logs], if form.is_empty() { vec![] } else { vec!["-f", form] }].concat();
+            let args = [
+                vec![command, &logs],
+                if form.is_empty() {
+                    vec![]
+                } else {
+                    vec!["-f", form]
+                },
+            ]
+            .concat();
             let printed = secretrail(&args);
             assert_eq!(printed.code, 0, "{command} {form}: {}", printed.stderr);
             let text = printed.stdout + &printed.stderr;
-            assert!(!text.contains('\u{1b}') && !text.contains('\u{7}'), "{command} {form} passes on escapes");
+            assert!(
+                !text.contains('\u{1b}') && !text.contains('\u{7}'),
+                "{command} {form} passes on escapes"
+            );
             if ["table", "csv", ""].contains(form) {
-                assert!(!text.contains('\u{202e}') && !text.contains('\u{2066}'), "{command} {form} turns text");
+                assert!(
+                    !text.contains('\u{202e}') && !text.contains('\u{2066}'),
+                    "{command} {form} turns text"
+                );
             }
             match *form {
                 "csv" => {
                     // Read back as a spreadsheet would: no cell begins a formula.
-                    let mut cells = text.lines().flat_map(|line| line.split(',')).map(|cell| cell.trim_matches('"'));
-                    assert!(cells.all(|cell| !cell.starts_with(['=', '@', '+'])), "{command}: a formula");
+                    let mut cells = text
+                        .lines()
+                        .flat_map(|line| line.split(','))
+                        .map(|cell| cell.trim_matches('"'));
+                    assert!(
+                        cells.all(|cell| !cell.starts_with(['=', '@', '+'])),
+                        "{command}: a formula"
+                    );
                 }
                 "json" => assert!(serde_json::from_str::<Value>(&printed_json(&text)).is_ok()),
                 "jsonl" | "ocsf" => {
                     let lines = text.lines().filter(|line| line.starts_with('{'));
-                    assert!(lines.into_iter().all(|line| serde_json::from_str::<Value>(line).is_ok()));
+                    assert!(
+                        lines
+                            .into_iter()
+                            .all(|line| serde_json::from_str::<Value>(line).is_ok())
+                    );
                 }
                 _ => {}
             }
@@ -169,8 +291,12 @@ fn an_alert_is_explained_without_what_could_do_harm() {
     let alerts = secretrail(&["replay", &logs, "-f", "jsonl", "-q"]).stdout;
     let file = folder.path().join("alerts.jsonl");
     std::fs::write(&file, &alerts).unwrap();
-    let ids =
-        alerts.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["id"].as_str().unwrap().to_owned());
+    let ids = alerts.lines().map(|line| {
+        serde_json::from_str::<Value>(line).unwrap()["id"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    });
     let ids: Vec<String> = ids.collect();
     assert!(ids.len() >= HOSTILE.len(), "{alerts}");
     let mut told = String::new();
@@ -183,7 +309,10 @@ fn an_alert_is_explained_without_what_could_do_harm() {
             told.push_str(&text);
         }
     }
-    assert!(told.contains("<script>window.pwned=1</script>"), "it is shown, as text");
+    assert!(
+        told.contains("<script>window.pwned=1</script>"),
+        "it is shown, as text"
+    );
 }
 
 #[test]
@@ -191,19 +320,40 @@ fn parquet_holds_hostile_text_as_it_was_and_in_its_columns() {
     let folder = tempfile::tempdir().unwrap();
     let logs = hostile(folder.path());
     let table = folder.path().join("ledger.parquet");
-    let printed = secretrail(&["accesses", &logs, "-f", "parquet", "-q", "-o", table.to_str().unwrap()]);
+    let printed = secretrail(&[
+        "accesses",
+        &logs,
+        "-f",
+        "parquet",
+        "-q",
+        "-o",
+        table.to_str().unwrap(),
+    ]);
     assert_eq!((printed.code, printed.stderr.as_str()), (0, ""));
     let script = "import duckdb, json, sys\n\
         print(json.dumps(duckdb.sql(f\"select event_id, secret_name, principal_arn, source_ip, source_user_agent from '{sys.argv[1]}' order by all\").fetchall()))";
-    let output = Command::new(local::duckdb()).args(["-c", script, table.to_str().unwrap()]).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let output = Command::new(local::duckdb())
+        .args(["-c", script, table.to_str().unwrap()])
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let read: Vec<Vec<Value>> = serde_json::from_slice(&output.stdout).unwrap();
     let lines = secretrail(&["accesses", &logs, "-f", "jsonl", "-q"]).stdout;
     let row = |line: &str| {
         let row: Value = serde_json::from_str(line).unwrap();
-        ["/event_id", "/secret/name", "/principal/arn", "/source/ip", "/source/user_agent"]
-            .map(|path| row.pointer(path).cloned().unwrap_or_default())
-            .to_vec()
+        [
+            "/event_id",
+            "/secret/name",
+            "/principal/arn",
+            "/source/ip",
+            "/source/user_agent",
+        ]
+        .map(|path| row.pointer(path).cloned().unwrap_or_default())
+        .to_vec()
     };
     let in_order = |mut rows: Vec<Vec<Value>>| {
         rows.sort_by_key(|row| row[0].to_string());
@@ -211,7 +361,10 @@ fn parquet_holds_hostile_text_as_it_was_and_in_its_columns() {
     };
     let (read, rows) = (in_order(read), in_order(lines.lines().map(row).collect()));
     assert!(
-        rows.len() >= HOSTILE.len() && rows.iter().any(|row| row[4].as_str().is_some_and(|agent| agent.len() > 9_999))
+        rows.len() >= HOSTILE.len()
+            && rows
+                .iter()
+                .any(|row| row[4].as_str().is_some_and(|agent| agent.len() > 9_999))
     );
     assert!(read == rows, "{} and {} rows", read.len(), rows.len());
 }
@@ -221,20 +374,36 @@ fn names_of_files_are_harmless_too() {
     let folder = tempfile::tempdir().unwrap();
     for text in HOSTILE {
         let name = text.replace('/', "\u{2215}");
-        std::fs::write(folder.path().join(format!("{name}.json")), "{\"Records\":[{\"eventTi").unwrap();
+        std::fs::write(
+            folder.path().join(format!("{name}.json")),
+            "{\"Records\":[{\"eventTi",
+        )
+        .unwrap();
     }
     let path = folder.path().to_str().unwrap();
-    for args in [&["accesses"][..], &["replay"], &["gaps"], &["summary"], &["verify"], &["explain", "0123456789"]] {
+    for args in [
+        &["accesses"][..],
+        &["replay"],
+        &["gaps"],
+        &["summary"],
+        &["verify"],
+        &["explain", "0123456789"],
+    ] {
         let printed = secretrail(&[args, &[path]].concat());
         let text = printed.stdout + &printed.stderr;
         assert!(!text.contains(HARMFUL), "{args:?}: {text:?}");
-        assert!(args == ["verify"] || text.contains("pwned"), "{args:?} names them: {text}");
+        assert!(
+            args == ["verify"] || text.contains("pwned"),
+            "{args:?} names them: {text}"
+        );
     }
 }
 
 /// The array in a text, without the closing words.
 fn printed_json(text: &str) -> String {
-    text.split_once("secretrail: read").map_or(text, |(array, _)| array).to_owned()
+    text.split_once("secretrail: read")
+        .map_or(text, |(array, _)| array)
+        .to_owned()
 }
 
 #[test]
@@ -262,14 +431,24 @@ same = of(f"""select outcome, decrypt.status, count(*), count(distinct secret.ar
     principal: 'STRUCT(arn VARCHAR)', source: 'STRUCT(vpc_endpoint VARCHAR)'}}) group by all order by all""")
 print(json.dumps({"rows": rows, "same": same, "kinds": kinds, "meta": [m for m in meta if m[0] == "schema"]}))
 "#;
-    let output = Command::new(local::duckdb()).args(["-c", script, &table, &lines]).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let output = Command::new(local::duckdb())
+        .args(["-c", script, &table, &lines])
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let read: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert!(read["rows"].as_array().unwrap().len() > 2);
     assert_eq!(read["rows"], read["same"]);
     assert_eq!(read["kinds"]["time"], "TIMESTAMP WITH TIME ZONE");
     assert_eq!(
-        (&read["kinds"]["cross_account"], &read["kinds"]["decrypt_delta_secs"]),
+        (
+            &read["kinds"]["cross_account"],
+            &read["kinds"]["decrypt_delta_secs"]
+        ),
         (&json!("BOOLEAN"), &json!("BIGINT"))
     );
     assert_eq!(read["meta"], json!([["schema", "secretrail.access/1"]]));
@@ -288,12 +467,27 @@ fn what_is_embedded_is_what_was_published() {
     // uPlot 1.6.32 as npm has it.
     let vendor = Path::new(env!("CARGO_MANIFEST_DIR")).join("../detector/cli/src/report/vendor");
     for (name, digest) in [
-        ("uPlot.iife.min.js", "19c8d4c6ad88929a79f4ae49d6f7161566dfd0ba3d15cc495e974f787eb78f1f"),
-        ("uPlot.min.css", "df630c6a8d6f8eeaff264b50f73ce5b114f646ffd9a0bb74f049b0a00135fa04"),
-        ("LICENSE", "8f989229699b4fe2f1a0432d0e9edc338a8a911e250e2d1b01ecd770a5f5b1bd"),
+        (
+            "uPlot.iife.min.js",
+            "19c8d4c6ad88929a79f4ae49d6f7161566dfd0ba3d15cc495e974f787eb78f1f",
+        ),
+        (
+            "uPlot.min.css",
+            "df630c6a8d6f8eeaff264b50f73ce5b114f646ffd9a0bb74f049b0a00135fa04",
+        ),
+        (
+            "LICENSE",
+            "8f989229699b4fe2f1a0432d0e9edc338a8a911e250e2d1b01ecd770a5f5b1bd",
+        ),
     ] {
         let hash = Sha256::digest(std::fs::read(vendor.join(name)).unwrap());
-        assert_eq!(hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>(), digest, "{name}");
+        assert_eq!(
+            hash.iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect::<String>(),
+            digest,
+            "{name}"
+        );
     }
 }
 
@@ -307,6 +501,10 @@ fn forms_that_a_command_does_not_have_are_refused_with_those_it_has() {
     ] {
         let printed = secretrail(&args);
         assert_eq!(printed.code, 64, "{args:?}");
-        assert!(printed.stderr.contains("choose -f table"), "{}", printed.stderr);
+        assert!(
+            printed.stderr.contains("choose -f table"),
+            "{}",
+            printed.stderr
+        );
     }
 }

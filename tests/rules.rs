@@ -15,11 +15,16 @@ fn rule(logsource: &str, detection: &str) -> String {
 }
 
 fn access(selection: &str) -> String {
-    rule("category: secret_access", &format!("  selection:\n    {selection}"))
+    rule(
+        "category: secret_access",
+        &format!("  selection:\n    {selection}"),
+    )
 }
 
 fn rules(text: &str) -> RuleSet {
-    load([("r.yml", text)]).unwrap_or_else(|e| panic!("{}", e[0])).0
+    load([("r.yml", text)])
+        .unwrap_or_else(|e| panic!("{}", e[0]))
+        .0
 }
 
 fn fires(text: &str, records: &[Value]) -> usize {
@@ -35,12 +40,18 @@ fn correlation(body: &str) -> String {
 fn check_fault(text: &str, expected: &str) {
     let errors = load([("r.yml", text)]).err().unwrap_or_default();
     let all: Vec<String> = errors.iter().map(ToString::to_string).collect();
-    assert!(all.iter().any(|e| e.starts_with(expected)), "{all:?}\nfor\n{text}");
+    assert!(
+        all.iter().any(|e| e.starts_with(expected)),
+        "{all:?}\nfor\n{text}"
+    );
 }
 
 #[test]
 fn faults_name_file_line_field_and_remedy() {
-    check_fault(&access("secret.nam: x"), "r.yml:8: secret.nam: there is no such field; did you mean `secret.name`?");
+    check_fault(
+        &access("secret.nam: x"),
+        "r.yml:8: secret.nam: there is no such field; did you mean `secret.name`?",
+    );
     check_fault(
         &access("secret.name|containz: x"),
         "r.yml:8: detection: Unknown modifier 'containz'; the specification",
@@ -50,7 +61,10 @@ fn faults_name_file_line_field_and_remedy() {
         "r.yml:3: logsource: is not one that this engine reads",
     );
     check_fault(
-        &rule("category: secret_change", "  selection: {access.method: api}"),
+        &rule(
+            "category: secret_change",
+            "  selection: {access.method: api}",
+        ),
         "r.yml:7: access.method: there is no such field; secret changes do not have it",
     );
     check_fault("title: t\n\tid: a\n", "r.yml:2: ");
@@ -62,13 +76,20 @@ fn faults_name_file_line_field_and_remedy() {
 
 #[test]
 fn faults_of_correlations_name_them_too() {
-    check_fault(&correlation("  type: event_count\n  group-by: [principal.arn]\n  timespan: 5m\n"), "r.yml:");
     check_fault(
-        &correlation("  type: event_count\n  group-by: [principal.arn]\n  timespan: 5m\n  condition: {lt: 3}\n"),
+        &correlation("  type: event_count\n  group-by: [principal.arn]\n  timespan: 5m\n"),
+        "r.yml:",
+    );
+    check_fault(
+        &correlation(
+            "  type: event_count\n  group-by: [principal.arn]\n  timespan: 5m\n  condition: {lt: 3}\n",
+        ),
         "r.yml:19: correlation.condition: `lt`, `lte`, `eq` and `neq` could take an alert back",
     );
     check_fault(
-        &correlation("  type: value_count\n  group-by: [principal.arn]\n  timespan: 5m\n  condition: {gte: 3}\n"),
+        &correlation(
+            "  type: value_count\n  group-by: [principal.arn]\n  timespan: 5m\n  condition: {gte: 3}\n",
+        ),
         "r.yml:19: correlation.condition: `value_count` needs `field:`",
     );
     check_fault(
@@ -78,7 +99,9 @@ fn faults_of_correlations_name_them_too() {
         "r.yml:16: correlation.type: `value_sum` is not supported",
     );
     check_fault(
-        &correlation("  type: value_summ\n  group-by: [principal.arn]\n  timespan: 5m\n  condition: {gte: 3}\n"),
+        &correlation(
+            "  type: value_summ\n  group-by: [principal.arn]\n  timespan: 5m\n  condition: {gte: 3}\n",
+        ),
         "r.yml:16: correlation: ",
     );
     check_fault(
@@ -86,7 +109,9 @@ fn faults_of_correlations_name_them_too() {
         "r.yml:14: correlation.group-by: is missing",
     );
     check_fault(
-        &correlation("  type: event_count\n  group-by: [principal.arnn]\n  timespan: 5m\n  condition: {gte: 3}\n"),
+        &correlation(
+            "  type: event_count\n  group-by: [principal.arnn]\n  timespan: 5m\n  condition: {gte: 3}\n",
+        ),
         "r.yml:17: principal.arnn: `base` has no such field; did you mean `principal.arn`?",
     );
     check_fault(
@@ -100,19 +125,30 @@ fn faults_of_correlations_name_them_too() {
         "r.yml:",
     );
     check_fault(
-        &format!("{}secretrail:\n  suppres: 1h\n", access("access.outcome: denied")),
+        &format!(
+            "{}secretrail:\n  suppres: 1h\n",
+            access("access.outcome: denied")
+        ),
         "r.yml:11: secretrail: unknown field `suppres`",
     );
     check_fault(
-        &format!("{}secretrail:\n  suppress: soon\n", access("access.outcome: denied")),
+        &format!(
+            "{}secretrail:\n  suppress: soon\n",
+            access("access.outcome: denied")
+        ),
         "r.yml:11: secretrail.suppress: `soon` is not a timespan",
     );
     check_fault(
-        &format!("{}secretrail:\n  times_usual: 5\n", access("access.outcome: denied")),
+        &format!(
+            "{}secretrail:\n  times_usual: 5\n",
+            access("access.outcome: denied")
+        ),
         "r.yml:11: secretrail.times_usual: works on an event_count only; write a correlation",
     );
     let spike = |group: &str| {
-        let body = format!("  type: event_count\n  group-by: [{group}]\n  timespan: 5m\n  condition: {{gte: 3}}\n");
+        let body = format!(
+            "  type: event_count\n  group-by: [{group}]\n  timespan: 5m\n  condition: {{gte: 3}}\n"
+        );
         correlation(&body) + "secretrail:\n  times_usual: 5\n"
     };
     check_fault(
@@ -135,10 +171,17 @@ fn faults_of_correlations_name_them_too() {
         "r.yml:13: correlation.rules: `d` is a correlation; correlations of correlations are not supported",
     );
     check_fault(
-        &format!("{}---\n{}", access("access.outcome: denied"), access("access.outcome: failed")),
+        &format!(
+            "{}---\n{}",
+            access("access.outcome: denied"),
+            access("access.outcome: failed")
+        ),
         "r.yml:2: id: `a` is also the id of a rule in r.yml",
     );
-    check_fault(&access("access.outcome: denied").replace("condition: selection", "condition: selektion"), "r.yml:");
+    check_fault(
+        &access("access.outcome: denied").replace("condition: selection", "condition: selektion"),
+        "r.yml:",
+    );
 }
 
 #[test]
@@ -168,17 +211,33 @@ fn absent_fields_are_null_and_booleans_are_words() {
         assert_eq!(fires(&access(other), &records), 0, "{other}");
     }
     let keywords = rule("category: secret_access", "  selection: [PROD/d*]");
-    assert_eq!(fires(&keywords, &records), 1, "a keyword is looked for in the whole record");
+    assert_eq!(
+        fires(&keywords, &records),
+        1,
+        "a keyword is looked for in the whole record"
+    );
 }
 
 #[test]
 fn rules_about_records_see_every_service_and_are_one_alert_an_event() {
-    let text =
-        rule("service: cloudtrail", "  selection: {eventSource: s3.amazonaws.com, requestParameters.keys.name: b}");
+    let text = rule(
+        "service: cloudtrail",
+        "  selection: {eventSource: s3.amazonaws.com, requestParameters.keys.name: b}",
+    );
     let call = |id: &str, name: &str| {
-        record(id, &role("app"), 0, "s3", "PutThing", json!({"keys": [{"name": "a"}, {"name": name}]}))
+        record(
+            id,
+            &role("app"),
+            0,
+            "s3",
+            "PutThing",
+            json!({"keys": [{"name": "a"}, {"name": name}]}),
+        )
     };
-    assert_eq!(fires(&text, &[call("e1", "b"), call("e1", "b"), call("e2", "c")]), 1);
+    assert_eq!(
+        fires(&text, &[call("e1", "b"), call("e1", "b"), call("e2", "c")]),
+        1
+    );
     let any_service = rule("service: cloudtrail", "  selection: {eventName: PutThing}");
     assert_eq!(fires(&any_service, &[call("e1", "b"), call("e2", "c")]), 2);
 }
@@ -187,26 +246,47 @@ fn rules_about_records_see_every_service_and_are_one_alert_an_event() {
 fn rules_that_ask_for_the_key_wait_until_it_is_known() {
     let text = access("decrypt.status: paired");
     assert_eq!(fires(&text, &[read("r", "app", 0, "x")]), 0);
-    let outcome = run(&[read("r", "app", 0, "x"), decrypt_secret("k", "app", 0, "x")], &rules(&text), None);
-    let [alert] = outcome.alerts.as_slice() else { panic!("{:?}", outcome.alerts) };
+    let outcome = run(
+        &[read("r", "app", 0, "x"), decrypt_secret("k", "app", 0, "x")],
+        &rules(&text),
+        None,
+    );
+    let [alert] = outcome.alerts.as_slice() else {
+        panic!("{:?}", outcome.alerts)
+    };
     assert_eq!(alert.accesses[0].decrypt.event_id.as_deref(), Some("k"));
 }
 
 #[test]
 fn windows_are_half_open_and_one_alert_a_bucket() {
-    let text =
-        correlation("  type: event_count\n  group-by: [principal.arn]\n  timespan: 10s\n  condition: {gte: 3}\n");
+    let text = correlation(
+        "  type: event_count\n  group-by: [principal.arn]\n  timespan: 10s\n  condition: {gte: 3}\n",
+    );
     let reads = |times: &[i64]| -> Vec<Value> {
-        times.iter().enumerate().map(|(i, t)| read(&format!("r{i}"), "app", *t, "x")).collect()
+        times
+            .iter()
+            .enumerate()
+            .map(|(i, t)| read(&format!("r{i}"), "app", *t, "x"))
+            .collect()
     };
     assert_eq!(fires(&text, &reads(&[0, 4, 9])), 1);
-    assert_eq!(fires(&text, &reads(&[0, 4, 10])), 0, "(t - 10 s, t] leaves out what is ten seconds old");
+    assert_eq!(
+        fires(&text, &reads(&[0, 4, 10])),
+        0,
+        "(t - 10 s, t] leaves out what is ten seconds old"
+    );
     assert_eq!(fires(&text, &reads(&[0, 1, 2, 3, 4, 5])), 1);
     assert_eq!(fires(&text, &reads(&[0, 1, 2, 12, 13, 14])), 2);
     assert_eq!(fires(&text, &reads(&[0, 1])), 0);
     let suppressed = format!("{text}secretrail:\n  suppress: 1h\n");
-    let outcome = run(&reads(&[0, 1, 2, 12, 13, 14, 15]), &rules(&suppressed), None);
-    let [alert] = outcome.alerts.as_slice() else { panic!("{:?}", outcome.alerts) };
+    let outcome = run(
+        &reads(&[0, 1, 2, 12, 13, 14, 15]),
+        &rules(&suppressed),
+        None,
+    );
+    let [alert] = outcome.alerts.as_slice() else {
+        panic!("{:?}", outcome.alerts)
+    };
     let firing = alert.firing.as_ref().unwrap();
     assert_eq!(
         (firing.count, firing.start, firing.end),
@@ -217,8 +297,9 @@ fn windows_are_half_open_and_one_alert_a_bucket() {
 
 #[test]
 fn what_lacks_a_field_of_the_group_does_not_count() {
-    let text =
-        correlation("  type: event_count\n  group-by: [source.vpc_endpoint]\n  timespan: 10s\n  condition: {gte: 1}\n");
+    let text = correlation(
+        "  type: event_count\n  group-by: [source.vpc_endpoint]\n  timespan: 10s\n  condition: {gte: 1}\n",
+    );
     assert_eq!(fires(&text, &[read("r", "app", 0, "x")]), 0);
     let mut inside = read("r", "app", 0, "x");
     inside["vpcEndpointId"] = json!("vpce-1");
@@ -228,8 +309,9 @@ fn what_lacks_a_field_of_the_group_does_not_count() {
 #[test]
 fn order_matters_only_where_the_rule_says_so() {
     let text = |kind: &str| {
-        let base =
-            |id: &str, name: &str| access(&format!("secret.name: {name}")).replace("id: a", &format!("id: {id}"));
+        let base = |id: &str, name: &str| {
+            access(&format!("secret.name: {name}")).replace("id: a", &format!("id: {id}"))
+        };
         format!(
             "{}---\n{}---\ntitle: c\nid: c\ncorrelation:\n  type: {kind}\n  rules: [first, second]\n  group-by: [principal.arn]\n  timespan: 10s\n",
             base("first", "x"),
@@ -241,7 +323,11 @@ fn order_matters_only_where_the_rule_says_so() {
     assert_eq!(fires(&text("temporal"), &reads(0, 11)), 0);
     assert_eq!(fires(&text("temporal_ordered"), &reads(5, 0)), 0);
     assert_eq!(fires(&text("temporal_ordered"), &reads(0, 5)), 1);
-    assert_eq!(fires(&text("temporal_ordered"), &reads(5, 5)), 1, "events of one second have any order");
+    assert_eq!(
+        fires(&text("temporal_ordered"), &reads(5, 5)),
+        1,
+        "events of one second have any order"
+    );
 }
 
 #[test]
@@ -249,23 +335,56 @@ fn a_sigma_filter_is_woven_into_the_rules_it_names() {
     let base = access("access.outcome: success").replace("id: a", "id: a\nname: base");
     let filter = "---\ntitle: f\nid: f\nlogsource:\n  product: aws\n  category: secret_access\nfilter:\n  rules: [base]\n  selection:\n    secret.name|startswith: test/\n  condition: not selection\n";
     let text = format!("{base}{filter}");
-    assert_eq!(fires(&text, &[read("r1", "app", 0, "test/x"), read("r2", "app", 0, "prod/x")]), 1);
-    let errors = load([("r.yml", text.replace("[base]", "[nobody]").as_str())]).err().unwrap_or_default();
-    assert!(errors[0].to_string().contains("`nobody` is no loaded rule"), "{}", errors[0]);
+    assert_eq!(
+        fires(
+            &text,
+            &[
+                read("r1", "app", 0, "test/x"),
+                read("r2", "app", 0, "prod/x")
+            ]
+        ),
+        1
+    );
+    let errors = load([("r.yml", text.replace("[base]", "[nobody]").as_str())])
+        .err()
+        .unwrap_or_default();
+    assert!(
+        errors[0].to_string().contains("`nobody` is no loaded rule"),
+        "{}",
+        errors[0]
+    );
 }
 
 #[test]
 fn rules_about_changes_see_secrets_keys_and_trails() {
-    let text =
-        |api: &str| rule("category: secret_change", &format!("  selection: {{eventName: {api}, principal.name: app}}"));
-    let call = |service: &str, api: &str, params: Value| record("e", &role("app"), 0, service, api, params);
+    let text = |api: &str| {
+        rule(
+            "category: secret_change",
+            &format!("  selection: {{eventName: {api}, principal.name: app}}"),
+        )
+    };
+    let call = |service: &str, api: &str, params: Value| {
+        record("e", &role("app"), 0, service, api, params)
+    };
     for (service, api, params) in [
-        ("secretsmanager", "PutResourcePolicy", json!({"secretId": "x", "resourcePolicy": "{}"})),
-        ("secretsmanager", "DeleteSecret", json!({"secretId": "x", "forceDeleteWithoutRecovery": true})),
+        (
+            "secretsmanager",
+            "PutResourcePolicy",
+            json!({"secretId": "x", "resourcePolicy": "{}"}),
+        ),
+        (
+            "secretsmanager",
+            "DeleteSecret",
+            json!({"secretId": "x", "forceDeleteWithoutRecovery": true}),
+        ),
         ("ssm", "PutParameter", json!({"name": "/x"})),
         ("kms", "PutKeyPolicy", json!({"keyId": "k"})),
         ("cloudtrail", "StopLogging", json!({"name": "main"})),
-        ("cloudtrail", "PutEventSelectors", json!({"trailName": "main"})),
+        (
+            "cloudtrail",
+            "PutEventSelectors",
+            json!({"trailName": "main"}),
+        ),
     ] {
         assert_eq!(fires(&text(api), &[call(service, api, params)]), 1, "{api}");
     }
@@ -273,10 +392,20 @@ fn rules_about_changes_see_secrets_keys_and_trails() {
         "category: secret_change",
         "  selection: {secret.name: prod/x, requestParameters.forceDeleteWithoutRecovery: true}",
     );
-    let delete =
-        call("secretsmanager", "DeleteSecret", json!({"secretId": "prod/x", "forceDeleteWithoutRecovery": true}));
+    let delete = call(
+        "secretsmanager",
+        "DeleteSecret",
+        json!({"secretId": "prod/x", "forceDeleteWithoutRecovery": true}),
+    );
     assert_eq!(fires(&named, &[delete]), 1);
-    assert_eq!(fires(&text("DescribeKey"), &[call("kms", "DescribeKey", json!({}))]), 0, "that changes nothing");
+    assert_eq!(
+        fires(
+            &text("DescribeKey"),
+            &[call("kms", "DescribeKey", json!({}))]
+        ),
+        0,
+        "that changes nothing"
+    );
 }
 
 #[test]
@@ -289,33 +418,106 @@ fn the_access_policy_is_judged_grant_by_grant() {
     };
     let check = |more: &str, records: &[Value], field: &str, verdict: &str| {
         for other in ["yes", "no", "undeclared"] {
-            let alerts =
-                run(records, &rules(&access(&format!("{field}: '{other}'"))), Some(&policy(more))).alerts.len();
-            assert_eq!(alerts == 1, other == verdict, "{field} is not {verdict} for {more}");
+            let alerts = run(
+                records,
+                &rules(&access(&format!("{field}: '{other}'"))),
+                Some(&policy(more)),
+            )
+            .alerts
+            .len();
+            assert_eq!(
+                alerts == 1,
+                other == verdict,
+                "{field} is not {verdict} for {more}"
+            );
         }
     };
     let by_name = [read("r", "app1", 0, "prod/db")];
     check("", &by_name, "expected.principal", "yes");
-    check("", &[read("r", "other", 0, "prod/db")], "expected.principal", "no");
-    check("", &[read("r", "other", 0, "test/db")], "expected.principal", "undeclared");
+    check(
+        "",
+        &[read("r", "other", 0, "prod/db")],
+        "expected.principal",
+        "no",
+    );
+    check(
+        "",
+        &[read("r", "other", 0, "test/db")],
+        "expected.principal",
+        "undeclared",
+    );
     check("    regions: [eu-*]\n", &by_name, "expected.region", "yes");
-    check("    regions: [us-east-1]\n", &by_name, "expected.region", "no");
-    check("    regions: [us-east-1]\n", &[read("r", "app1", 0, "test/db")], "expected.region", "undeclared");
-    check("    regions: [us-east-1]\n", &[read("r", "app1", 0, "test/db")], "expected.account_region", "no");
-    check("    sources: [10.0.0.0/24, '2001:db8::/32']\n", &by_name, "expected.source", "yes");
-    check("    sources: [192.0.2.0/24, vpce-1]\n", &by_name, "expected.source", "no");
+    check(
+        "    regions: [us-east-1]\n",
+        &by_name,
+        "expected.region",
+        "no",
+    );
+    check(
+        "    regions: [us-east-1]\n",
+        &[read("r", "app1", 0, "test/db")],
+        "expected.region",
+        "undeclared",
+    );
+    check(
+        "    regions: [us-east-1]\n",
+        &[read("r", "app1", 0, "test/db")],
+        "expected.account_region",
+        "no",
+    );
+    check(
+        "    sources: [10.0.0.0/24, '2001:db8::/32']\n",
+        &by_name,
+        "expected.source",
+        "yes",
+    );
+    check(
+        "    sources: [192.0.2.0/24, vpce-1]\n",
+        &by_name,
+        "expected.source",
+        "no",
+    );
     let mut inside = by_name.clone();
     inside[0]["vpcEndpointId"] = json!("vpce-1");
-    check("    sources: [192.0.2.0/24, vpce-1]\n", &inside, "expected.source", "yes");
-    let with_key = [by_name[0].clone(), decrypt_secret("k", "app1", 0, "prod/db")];
-    check("    keys: ['arn:aws:kms:*:*:key/k']\n", &with_key, "expected.key", "yes");
-    check("    keys: ['arn:aws:kms:*:*:key/other']\n", &with_key, "expected.key", "no");
-    check("    keys: ['arn:aws:kms:*:*:key/other']\n", &by_name, "expected.key", "undeclared");
+    check(
+        "    sources: [192.0.2.0/24, vpce-1]\n",
+        &inside,
+        "expected.source",
+        "yes",
+    );
+    let with_key = [
+        by_name[0].clone(),
+        decrypt_secret("k", "app1", 0, "prod/db"),
+    ];
+    check(
+        "    keys: ['arn:aws:kms:*:*:key/k']\n",
+        &with_key,
+        "expected.key",
+        "yes",
+    );
+    check(
+        "    keys: ['arn:aws:kms:*:*:key/other']\n",
+        &with_key,
+        "expected.key",
+        "no",
+    );
+    check(
+        "    keys: ['arn:aws:kms:*:*:key/other']\n",
+        &by_name,
+        "expected.key",
+        "undeclared",
+    );
     // One grant that allows is enough, and a secret is covered whatever it is called.
     let second = "    regions: [us-east-1]\n  - secrets: ['arn:aws:secretsmanager:*:*:secret:prod/db-AbC123']\n    principals: ['arn:aws:sts::*:assumed-role/app1/s']\n    regions: [eu-west-1]\n";
     check(second, &by_name, "expected.region", "yes");
     assert_eq!(
-        run(&by_name, &rules(&access("expected.principal|exists: true")), None).alerts.len(),
+        run(
+            &by_name,
+            &rules(&access("expected.principal|exists: true")),
+            None
+        )
+        .alerts
+        .len(),
         0,
         "without a policy there is no verdict"
     );
@@ -325,16 +527,25 @@ fn the_access_policy_is_judged_grant_by_grant() {
 fn placeholders_take_their_values_from_a_file() {
     let text = access("source.ip|expand: '%networks%'\n    secret.name|expand: 'prod/%name%'");
     let fires = |file: &str| {
-        let rules =
-            load_with([("r.yml", text.as_str())], &vars::read(file).unwrap()).unwrap_or_else(|e| panic!("{}", e[0])).0;
-        run(&[read("r", "app", 0, "prod/db")], &rules, None).alerts.len()
+        let rules = load_with([("r.yml", text.as_str())], &vars::read(file).unwrap())
+            .unwrap_or_else(|e| panic!("{}", e[0]))
+            .0;
+        run(&[read("r", "app", 0, "prod/db")], &rules, None)
+            .alerts
+            .len()
     };
     assert_eq!(fires("networks: [10.0.0.1, 10.0.0.2]\nname: db"), 1);
     assert_eq!(fires("vars:\n  networks: 10.0.0.9\n  name: db"), 0);
-    assert_eq!(fires("networks: [10.0.0.*]\nname: [a, db]"), 1, "values may hold wildcards");
-    for (file, word) in
-        [("- a", "is not a mapping"), ("a: []", "has no usable value"), ("a: {b: c}", "has no usable value")]
-    {
+    assert_eq!(
+        fires("networks: [10.0.0.*]\nname: [a, db]"),
+        1,
+        "values may hold wildcards"
+    );
+    for (file, word) in [
+        ("- a", "is not a mapping"),
+        ("a: []", "has no usable value"),
+        ("a: {b: c}", "has no usable value"),
+    ] {
         assert!(vars::read(file).unwrap_err().contains(word), "{file}");
     }
 }
@@ -342,14 +553,25 @@ fn placeholders_take_their_values_from_a_file() {
 #[test]
 fn a_copy_of_a_rule_is_read_once_and_told() {
     let rule = access("access.outcome: success");
-    let other =
-        correlation("  type: event_count\n  group-by: [principal.arn]\n  timespan: 5m\n  condition: {gte: 1}\n");
+    let other = correlation(
+        "  type: event_count\n  group-by: [principal.arn]\n  timespan: 5m\n  condition: {gte: 1}\n",
+    );
     let with_copy = other.replace("id: a", "id: b");
     let copy = with_copy.split("---\n").next().unwrap().to_owned();
-    let (rules, _) = load([("a.yml", rule.as_str()), ("b.yml", &copy), ("c.yml", &with_copy)])
-        .unwrap_or_else(|e| panic!("{}", e[0]));
-    assert_eq!(rules.warnings, ["c.yml: `t` is a copy of the rule in b.yml, and is read once"]);
-    assert_eq!(run(&[read("r", "app", 0, "x")], &rules, None).alerts.len(), 2);
+    let (rules, _) = load([
+        ("a.yml", rule.as_str()),
+        ("b.yml", &copy),
+        ("c.yml", &with_copy),
+    ])
+    .unwrap_or_else(|e| panic!("{}", e[0]));
+    assert_eq!(
+        rules.warnings,
+        ["c.yml: `t` is a copy of the rule in b.yml, and is read once"]
+    );
+    assert_eq!(
+        run(&[read("r", "app", 0, "x")], &rules, None).alerts.len(),
+        2
+    );
 }
 
 #[test]
@@ -358,13 +580,21 @@ fn a_strict_policy_expects_nothing_that_it_does_not_speak_of() {
     let text = access("expected.principal: 'no'");
     let reads = [read("r", "app", 0, "x")];
     assert_eq!(run(&reads, &rules(&text), Some(&policy)).alerts.len(), 0);
-    assert_eq!(run(&reads, &rules(&text), Some(&policy.strict(true))).alerts.len(), 1);
+    assert_eq!(
+        run(&reads, &rules(&text), Some(&policy.strict(true)))
+            .alerts
+            .len(),
+        1
+    );
 }
 
 /// Rules about records match exactly what the Sigma engine matches by itself on the same JSON.
 #[test]
 fn matches_are_those_of_the_sigma_engine() {
-    let mut records = vec![read("r", "app", 0, "prod/db"), decrypt_secret("k", "app", 0, "prod/db")];
+    let mut records = vec![
+        read("r", "app", 0, "prod/db"),
+        decrypt_secret("k", "app", 0, "prod/db"),
+    ];
     let mut odd = read("o", "ops", 1, "Prod/Key");
     odd["errorCode"] = json!("AccessDenied");
     odd["requestParameters"] = Value::Null;
@@ -403,8 +633,13 @@ fn matches_are_those_of_the_sigma_engine() {
         format!("{field}.rows.v|startswith: '1'"),
         "resources.ARN|contains: key/k".to_owned(),
     ];
-    let conditions =
-        ["selection_a", "1 of selection_*", "all of them", "selection_a and not selection_b", "not 1 of selection_*"];
+    let conditions = [
+        "selection_a",
+        "1 of selection_*",
+        "all of them",
+        "selection_a and not selection_b",
+        "not 1 of selection_*",
+    ];
     let mut matched = 0;
     for (n, selection) in selections.iter().enumerate() {
         let other = &selections[(n * 7 + 3) % selections.len()];
@@ -414,10 +649,14 @@ fn matches_are_those_of_the_sigma_engine() {
             );
             let ours = rules(&text);
             let mut theirs = rsigma_eval::Engine::new();
-            theirs.add_collection(&rsigma_parser::parse_sigma_yaml(&text).unwrap()).unwrap();
+            theirs
+                .add_collection(&rsigma_parser::parse_sigma_yaml(&text).unwrap())
+                .unwrap();
             for record in &records {
                 let here = run(std::slice::from_ref(record), &ours, None).alerts.len();
-                let there = theirs.evaluate(&rsigma_eval::JsonEvent::borrow(record)).len();
+                let there = theirs
+                    .evaluate(&rsigma_eval::JsonEvent::borrow(record))
+                    .len();
                 assert_eq!(here, there, "{}\n{text}", record["eventID"]);
                 matched += here;
             }
@@ -430,16 +669,49 @@ fn matches_are_those_of_the_sigma_engine() {
 fn lint_names_what_the_loader_lets_pass() {
     let check = |text: &str, severity: Severity, check: &str, words: &str| {
         let found = lint(&[("r.yml", text)], &vars::Vars::new());
-        let hit = found.iter().any(|f| f.severity == severity && f.check == check && f.message.contains(words));
+        let hit = found
+            .iter()
+            .any(|f| f.severity == severity && f.check == check && f.message.contains(words));
         assert!(hit, "{check}: {found:?}");
     };
-    let record = |selection: &str| rule("service: cloudtrail", &format!("  selection:\n    {selection}"));
-    check(&record("evntName: x"), Severity::Warning, "no_such_field", "did you mean `eventName`?");
-    check(&record("secret.name: x"), Severity::Warning, "no_such_field", "use `category: secret_access`");
-    let spare = access("access.outcome: success").replace("  condition", "  spare:\n    secret.name: x\n  condition");
-    check(&spare, Severity::Warning, "unreachable_selection", "`spare`");
-    check(&access("access.outcome: success"), Severity::Info, "no_example", "one that fires and one that stays quiet");
-    check(&access("access.outcom: success"), Severity::Error, "load", "did you mean `access.outcome`?");
+    let record = |selection: &str| {
+        rule(
+            "service: cloudtrail",
+            &format!("  selection:\n    {selection}"),
+        )
+    };
+    check(
+        &record("evntName: x"),
+        Severity::Warning,
+        "no_such_field",
+        "did you mean `eventName`?",
+    );
+    check(
+        &record("secret.name: x"),
+        Severity::Warning,
+        "no_such_field",
+        "use `category: secret_access`",
+    );
+    let spare = access("access.outcome: success")
+        .replace("  condition", "  spare:\n    secret.name: x\n  condition");
+    check(
+        &spare,
+        Severity::Warning,
+        "unreachable_selection",
+        "`spare`",
+    );
+    check(
+        &access("access.outcome: success"),
+        Severity::Info,
+        "no_example",
+        "one that fires and one that stays quiet",
+    );
+    check(
+        &access("access.outcom: success"),
+        Severity::Error,
+        "load",
+        "did you mean `access.outcome`?",
+    );
     check(
         &access("access.outcome: success").replace("id: a", "id: a\nlevel: urgent"),
         Severity::Error,
@@ -455,7 +727,14 @@ fn only_the_calls_that_rules_ask_for_are_looked_at_in_any_order_of_fields() {
         "  selection:\n    eventSource: [S3.amazonaws.com, ec2.amazonaws.com]\n    eventName: [getthing, RunInstances]",
     );
     let call = |id: &str, service: &str, api: &str| {
-        record(id, &role("app"), 0, service, api, json!({"a": {"eventName": "GetThing"}}))
+        record(
+            id,
+            &role("app"),
+            0,
+            service,
+            api,
+            json!({"a": {"eventName": "GetThing"}}),
+        )
     };
     let in_aws_order = |id: &str, service: &str, api: &str| {
         format!(
@@ -469,14 +748,30 @@ fn only_the_calls_that_rules_ask_for_are_looked_at_in_any_order_of_fields() {
         ("ec2", "StopInstances", false),
         ("kms", "GetThing", false),
     ] {
-        assert_eq!(fires(&text, &[call("e", service, api)]) == 1, matches, "{service} {api}");
+        assert_eq!(
+            fires(&text, &[call("e", service, api)]) == 1,
+            matches,
+            "{service} {api}"
+        );
         let ordered: Value = serde_json::from_str(&in_aws_order("e", service, api)).unwrap();
         assert_eq!(fires(&text, &[ordered]) == 1, matches, "{service} {api}");
         let folder = tempfile::tempdir().unwrap();
         let (rules, logs) = (folder.path().join("r.yml"), folder.path().join("l.json"));
         std::fs::write(&rules, &text).unwrap();
         std::fs::write(&logs, in_aws_order("e", service, api)).unwrap();
-        let args = ["replay", logs.to_str().unwrap(), "-r", rules.to_str().unwrap(), "-q", "-f", "csv"];
-        assert_eq!(e2e::secretrail(&args).stdout.lines().count() == 2, matches, "{service} {api} in the order of AWS");
+        let args = [
+            "replay",
+            logs.to_str().unwrap(),
+            "-r",
+            rules.to_str().unwrap(),
+            "-q",
+            "-f",
+            "csv",
+        ];
+        assert_eq!(
+            e2e::secretrail(&args).stdout.lines().count() == 2,
+            matches,
+            "{service} {api} in the order of AWS"
+        );
     }
 }

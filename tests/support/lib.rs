@@ -52,7 +52,14 @@ pub fn role(name: &str) -> Value {
 
 /// A record with an identity.
 #[must_use]
-pub fn record(id: &str, identity: &Value, secs: i64, service: &str, api: &str, params: Value) -> Value {
+pub fn record(
+    id: &str,
+    identity: &Value,
+    secs: i64,
+    service: &str,
+    api: &str,
+    params: Value,
+) -> Value {
     json!({"eventVersion": "1.11", "userIdentity": identity, "eventTime": at(secs).to_string(),
            "eventSource": format!("{service}.amazonaws.com"), "eventName": api, "awsRegion": REGION,
            "sourceIPAddress": "10.0.0.1", "userAgent": "test", "requestParameters": params, "eventID": id,
@@ -74,7 +81,14 @@ pub fn parameter_arn(name: &str) -> String {
 /// A read of a secret by whatever it is called.
 #[must_use]
 pub fn read(id: &str, who: &str, secs: i64, secret_id: &str) -> Value {
-    record(id, &role(who), secs, "secretsmanager", "GetSecretValue", json!({"secretId": secret_id}))
+    record(
+        id,
+        &role(who),
+        secs,
+        "secretsmanager",
+        "GetSecretValue",
+        json!({"secretId": secret_id}),
+    )
 }
 
 /// The Decrypt that a store makes for a caller.
@@ -82,16 +96,31 @@ pub fn read(id: &str, who: &str, secs: i64, secret_id: &str) -> Value {
 pub fn decrypt(id: &str, who: &str, secs: i64, context: Value) -> Value {
     let mut identity = role(who);
     identity["invokedBy"] = json!("secretsmanager.amazonaws.com");
-    let mut record = record(id, &identity, secs, "kms", "Decrypt", json!({"encryptionContext": context}));
+    let mut record = record(
+        id,
+        &identity,
+        secs,
+        "kms",
+        "Decrypt",
+        json!({"encryptionContext": context}),
+    );
     record["sourceIPAddress"] = json!("secretsmanager.amazonaws.com");
-    record["resources"] = json!([{"type": "AWS::KMS::Key", "ARN": format!("arn:aws:kms:{REGION}:{ACCOUNT}:key/k")}]);
+    record["resources"] =
+        json!([{"type": "AWS::KMS::Key", "ARN": format!("arn:aws:kms:{REGION}:{ACCOUNT}:key/k")}]);
     record
 }
 
 /// A read that was denied.
 #[must_use]
 pub fn denied(id: &str, who: &str, secs: i64, name: &str) -> Value {
-    let mut record = record(id, &role(who), secs, "secretsmanager", "GetSecretValue", Value::Null);
+    let mut record = record(
+        id,
+        &role(who),
+        secs,
+        "secretsmanager",
+        "GetSecretValue",
+        Value::Null,
+    );
     record["errorCode"] = json!("AccessDenied");
     record["errorMessage"] = json!(format!(
         "User: u is not authorized to perform: secretsmanager:GetSecretValue on resource: {name} because no \
@@ -103,14 +132,22 @@ pub fn denied(id: &str, who: &str, secs: i64, name: &str) -> Value {
 /// The Decrypt of a secret.
 #[must_use]
 pub fn decrypt_secret(id: &str, who: &str, secs: i64, name: &str) -> Value {
-    decrypt(id, who, secs, json!({"SecretARN": secret_arn(name), "SecretVersionId": "v1"}))
+    decrypt(
+        id,
+        who,
+        secs,
+        json!({"SecretARN": secret_arn(name), "SecretVersionId": "v1"}),
+    )
 }
 
 /// A Decrypt of a secret without a service in between, which the pack alerts about at sight.
 #[must_use]
 pub fn direct_decrypt(id: &str, who: &str, secs: i64, name: &str) -> Value {
     let mut decrypt = decrypt_secret(id, who, secs, name);
-    decrypt["userIdentity"].as_object_mut().expect("an identity is an object").remove("invokedBy");
+    decrypt["userIdentity"]
+        .as_object_mut()
+        .expect("an identity is an object")
+        .remove("invokedBy");
     decrypt["sourceIPAddress"] = json!("198.51.100.7");
     decrypt
 }
@@ -118,7 +155,11 @@ pub fn direct_decrypt(id: &str, who: &str, secs: i64, name: &str) -> Value {
 /// A log object with nothing but a theft in it.
 #[must_use]
 pub fn theft(id: &str) -> Vec<u8> {
-    packed(json!({"Records": [direct_decrypt(id, "thief", 0, "prod/db")]}).to_string().as_bytes())
+    packed(
+        json!({"Records": [direct_decrypt(id, "thief", 0, "prod/db")]})
+            .to_string()
+            .as_bytes(),
+    )
 }
 
 /// The Decrypt of a parameter.
@@ -134,12 +175,22 @@ pub fn harvest(records: &[Value], rules: &RuleSet) -> Harvest {
     let mut harvest = Harvest::default();
     let text = json!({"Records": records}).to_string();
     let mut scanner = Scanner::new(rules, &selection);
-    scanner.read(Input::Bytes(text.as_bytes()), &origin("test.json"), false, &mut harvest).expect("text is read");
+    scanner
+        .read(
+            Input::Bytes(text.as_bytes()),
+            &origin("test.json"),
+            false,
+            &mut harvest,
+        )
+        .expect("text is read");
     harvest
 }
 
 /// A memory short enough for small worlds.
-pub const MEMORY: Memory = Memory { memory_secs: 20, learning_secs: 5 };
+pub const MEMORY: Memory = Memory {
+    memory_secs: 20,
+    learning_secs: 5,
+};
 
 /// Long after everything.
 #[must_use]
@@ -155,11 +206,21 @@ pub fn run(records: &[Value], rules: &RuleSet, policy: Option<&Policy>) -> Outco
 
 /// Like [`run`], on several threads.
 #[must_use]
-pub fn run_on(threads: usize, records: &[Value], rules: &RuleSet, policy: Option<&Policy>) -> Outcome {
+pub fn run_on(
+    threads: usize,
+    records: &[Value],
+    rules: &RuleSet,
+    policy: Option<&Policy>,
+) -> Outcome {
     let selection = Selection::default();
-    let pipeline = Pipeline { threads, memory: MEMORY, ..Pipeline::new(rules, policy, &selection) };
+    let pipeline = Pipeline {
+        threads,
+        memory: MEMORY,
+        ..Pipeline::new(rules, policy, &selection)
+    };
     let batch = harvest(records, rules);
-    pollster::block_on(pipeline.run(&MemoryStore::default(), batch, afterwards())).expect("memory does not fail")
+    pollster::block_on(pipeline.run(&MemoryStore::default(), batch, afterwards()))
+        .expect("memory does not fail")
 }
 
 /// The ledger as lines of JSON, without the names of files.
@@ -176,7 +237,11 @@ pub fn ledger(accesses: &[Arc<Access>]) -> BTreeSet<String> {
 /// The ids of alerts.
 #[must_use]
 pub fn alert_ids(outcomes: &[Outcome]) -> BTreeSet<String> {
-    outcomes.iter().flat_map(|o| &o.alerts).map(|alert| alert.id.0.to_string()).collect()
+    outcomes
+        .iter()
+        .flat_map(|o| &o.alerts)
+        .map(|alert| alert.id.0.to_string())
+        .collect()
 }
 
 /// What the command printed, and how it ended.
@@ -210,9 +275,15 @@ pub fn secretrail_with(args: &[&str], stdin: &[u8]) -> Printed {
         config: None,
         now: afterwards(),
     };
-    let args = std::iter::once("secretrail").chain(args.iter().copied()).map(Into::into);
+    let args = std::iter::once("secretrail")
+        .chain(args.iter().copied())
+        .map(Into::into);
     let code = secretrail_cli::run(args, &mut host);
-    Printed { stdout: out.text(), stderr: err.text(), code }
+    Printed {
+        stdout: out.text(),
+        stderr: err.text(),
+        code,
+    }
 }
 
 #[derive(Clone, Default)]
@@ -226,7 +297,10 @@ impl Shared {
 
 impl Write for Shared {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().expect("no writer panicked").extend_from_slice(bytes);
+        self.0
+            .lock()
+            .expect("no writer panicked")
+            .extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
@@ -237,7 +311,8 @@ impl Write for Shared {
 
 /// Writes a gzip file, and the folders above it.
 pub fn write_gz(path: &Path, text: &[u8]) {
-    std::fs::create_dir_all(path.parent().expect("a file is in a folder")).expect("folders are made");
+    std::fs::create_dir_all(path.parent().expect("a file is in a folder"))
+        .expect("folders are made");
     std::fs::write(path, packed(text)).expect("a file is written");
 }
 

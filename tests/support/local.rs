@@ -36,7 +36,9 @@ fn must(command: &mut Command, what: &str, remedy: &str) {
         Ok(output) => String::from_utf8_lossy(&output.stderr).into_owned(),
         Err(error) => error.to_string(),
     };
-    panic!("the end-to-end tests need {what}, and it could not be installed: {failure}\nremedy: {remedy}");
+    panic!(
+        "the end-to-end tests need {what}, and it could not be installed: {failure}\nremedy: {remedy}"
+    );
 }
 
 /// Installs something once, whichever process comes first.
@@ -70,8 +72,15 @@ fn dynoxide() -> PathBuf {
 
 /// The virtual environment with MiniStack in it.
 fn ministack() -> PathBuf {
-    let packages = [format!("ministack=={MINISTACK}"), format!("aws-sam-translator=={TRANSLATOR}")];
-    python(&format!("ministack-{MINISTACK}"), &packages, "MiniStack (S3, SQS, SNS, Lambda and DynamoDB for tests)")
+    let packages = [
+        format!("ministack=={MINISTACK}"),
+        format!("aws-sam-translator=={TRANSLATOR}"),
+    ];
+    python(
+        &format!("ministack-{MINISTACK}"),
+        &packages,
+        "MiniStack (S3, SQS, SNS, Lambda and DynamoDB for tests)",
+    )
 }
 
 /// Chromium for tests, as npm has it, and what drives it.
@@ -88,9 +97,14 @@ const DUCKDB: &str = "2.0.1";
 fn python(name: &str, packages: &[String], what: &str) -> PathBuf {
     once(name, |place| {
         let remedy = "install Python 3 with venv and pip, with access to pypi.org";
-        must(Command::new("python3").args(["-m", "venv"]).arg(place), "a Python virtual environment", remedy);
+        must(
+            Command::new("python3").args(["-m", "venv"]).arg(place),
+            "a Python virtual environment",
+            remedy,
+        );
         let mut pip = Command::new(place.join("bin/pip"));
-        pip.args(["install", "--quiet", "--disable-pip-version-check"]).args(packages);
+        pip.args(["install", "--quiet", "--disable-pip-version-check"])
+            .args(packages);
         must(&mut pip, what, remedy);
     })
 }
@@ -98,20 +112,32 @@ fn python(name: &str, packages: &[String], what: &str) -> PathBuf {
 /// A Python that has `DuckDB`.
 #[must_use]
 pub fn duckdb() -> PathBuf {
-    python(&format!("duckdb-{DUCKDB}"), &[format!("duckdb=={DUCKDB}")], "DuckDB (reads Parquet)").join("bin/python")
+    python(
+        &format!("duckdb-{DUCKDB}"),
+        &[format!("duckdb=={DUCKDB}")],
+        "DuckDB (reads Parquet)",
+    )
+    .join("bin/python")
 }
 
 /// A Python that has the models of OCSF.
 #[must_use]
 pub fn ocsf() -> PathBuf {
-    python(&format!("ocsf-{OCSF}"), &[format!("py-ocsf-models=={OCSF}")], "py-ocsf-models (validates findings)")
-        .join("bin/python")
+    python(
+        &format!("ocsf-{OCSF}"),
+        &[format!("py-ocsf-models=={OCSF}")],
+        "py-ocsf-models (validates findings)",
+    )
+    .join("bin/python")
 }
 
 /// A Python that drives a browser, the browser, and the folder of its libraries.
 #[must_use]
 pub fn browser() -> (PathBuf, PathBuf, PathBuf) {
-    let packages = [format!("playwright=={PLAYWRIGHT}"), format!("brotli=={BROTLI}")];
+    let packages = [
+        format!("playwright=={PLAYWRIGHT}"),
+        format!("brotli=={BROTLI}"),
+    ];
     let name = format!("playwright-{PLAYWRIGHT}");
     let python = python(&name, &packages, "Playwright (drives a browser)").join("bin/python");
     let chromium = once(&format!("chromium-{CHROMIUM}"), |place| {
@@ -126,9 +152,12 @@ pub fn browser() -> (PathBuf, PathBuf, PathBuf) {
             os.chmod(place + '/chromium', 0o755)\n\
             for name in 'al2023.tar.br', 'swiftshader.tar.br', 'fonts.tar.br':\n\
             \u{20}tarfile.open(fileobj=io.BytesIO(part(name))).extractall(place, filter='data')\n";
-        let url = format!("https://registry.npmjs.org/@sparticuz/chromium/-/chromium-{CHROMIUM}.tgz");
+        let url =
+            format!("https://registry.npmjs.org/@sparticuz/chromium/-/chromium-{CHROMIUM}.tgz");
         let mut install = Command::new(&python);
-        install.args(["-c", script, &url, CHROMIUM_SHA256]).arg(place);
+        install
+            .args(["-c", script, &url, CHROMIUM_SHA256])
+            .arg(place);
         let remedy = "run on x86_64 Linux, with access to registry.npmjs.org";
         must(&mut install, "Chromium (opens the report)", remedy);
     });
@@ -162,7 +191,10 @@ impl Server {
         let mut command = Command::new(dynoxide());
         command.args(["serve", "--port", &port.to_string()]);
         let mut server = Self::start(command, port, "dynoxide");
-        server.wait("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n", "HTTP/1.1 ");
+        server.wait(
+            "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+            "HTTP/1.1 ",
+        );
         server
     }
 
@@ -191,7 +223,10 @@ impl Server {
         ]);
         command.envs(more.iter().copied());
         let mut server = Self::start(command, port, "ministack");
-        server.wait("GET /_ministack/health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", "HTTP/1.1 200");
+        server.wait(
+            "GET /_ministack/health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
+            "HTTP/1.1 200",
+        );
         server
     }
 
@@ -202,20 +237,38 @@ impl Server {
         let scratch = TempDir::new().expect("a folder can be made");
         command.env("TMPDIR", scratch.path());
         // A group of its own, so that what it starts is stopped with it.
-        let child = command.process_group(0).stdin(Stdio::null()).stdout(output).stderr(errors).spawn();
+        let child = command
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(output)
+            .stderr(errors)
+            .spawn();
         let child = child.unwrap_or_else(|error| panic!("{name} does not start: {error}"));
-        Self { child, url: format!("http://127.0.0.1:{port}"), port, log, _scratch: scratch }
+        Self {
+            child,
+            url: format!("http://127.0.0.1:{port}"),
+            port,
+            log,
+            _scratch: scratch,
+        }
     }
 
     fn wait(&mut self, request: &str, expected: &str) {
         let until = Instant::now() + PATIENCE;
         while Instant::now() < until {
-            if self.ask(request).is_some_and(|answer| answer.starts_with(expected)) {
+            if self
+                .ask(request)
+                .is_some_and(|answer| answer.starts_with(expected))
+            {
                 return;
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        panic!("no answer from {} in {PATIENCE:?}; its log:\n{}", self.url, self.log());
+        panic!(
+            "no answer from {} in {PATIENCE:?}; its log:\n{}",
+            self.url,
+            self.log()
+        );
     }
 
     fn ask(&self, request: &str) -> Option<String> {
@@ -238,7 +291,11 @@ impl Drop for Server {
     fn drop(&mut self) {
         let group = format!("-{}", self.child.id());
         // Whatever cannot be stopped is gone already.
-        Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status().ok();
+        Command::new("kill")
+            .args(["-KILL", "--", &group])
+            .stderr(Stdio::null())
+            .status()
+            .ok();
         self.child.wait().ok();
         if !std::thread::panicking() {
             std::fs::remove_file(&self.log).ok();

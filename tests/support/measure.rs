@@ -24,7 +24,9 @@ const TIME: Duration = Duration::from_secs(300);
 
 fn packed(records: &[Value]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-    encoder.write_all(json!({"Records": records}).to_string().as_bytes()).unwrap();
+    encoder
+        .write_all(json!({"Records": records}).to_string().as_bytes())
+        .unwrap();
     encoder.finish().unwrap()
 }
 
@@ -49,8 +51,15 @@ fn noise(count: usize) -> Vec<Value> {
 /// Reads by five principals of so many secrets, each with its key use.
 fn reads(count: usize, secrets: usize) -> Vec<Value> {
     let pair = |i: usize| {
-        let (who, name, secs) = (format!("app{}", i % 5), format!("s{}", i % secrets), (i % 300) as i64);
-        [read(&format!("r{i}"), &who, secs, &secret_arn(&name)), decrypt_secret(&format!("d{i}"), &who, secs, &name)]
+        let (who, name, secs) = (
+            format!("app{}", i % 5),
+            format!("s{}", i % secrets),
+            (i % 300) as i64,
+        );
+        [
+            read(&format!("r{i}"), &who, secs, &secret_arn(&name)),
+            decrypt_secret(&format!("d{i}"), &who, secs, &name),
+        ]
     };
     (0..count).flat_map(pair).collect()
 }
@@ -63,9 +72,20 @@ fn key(name: &str) -> String {
 
 fn by_service(calls: &[Call]) -> String {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-    calls.iter().for_each(|call| *counts.entry(format!("{} {}", call.service, call.operation)).or_default() += 1);
-    let state = calls.iter().filter(|call| call.service == "dynamodb").count();
-    let written = calls.iter().filter(|call| call.operation.contains("Write")).map(|call| call.bytes).sum::<usize>();
+    calls.iter().for_each(|call| {
+        *counts
+            .entry(format!("{} {}", call.service, call.operation))
+            .or_default() += 1
+    });
+    let state = calls
+        .iter()
+        .filter(|call| call.service == "dynamodb")
+        .count();
+    let written = calls
+        .iter()
+        .filter(|call| call.operation.contains("Write"))
+        .map(|call| call.bytes)
+        .sum::<usize>();
     format!("{state} of DynamoDB, {written} bytes written: {counts:?}")
 }
 
@@ -73,23 +93,37 @@ fn main() {
     let binary = std::env::args().nth(1).expect("the binary to measure");
     let cloud = Cloud::start();
     let proxy = Proxy::start(&cloud.stack.url, &cloud.dynamodb.url);
-    let start = |deployment: &e2e::deployment::Deployment, endpoint: &str, more: &[(&'static str, String)]| {
+    let start = |deployment: &e2e::deployment::Deployment,
+                 endpoint: &str,
+                 more: &[(&'static str, String)]| {
         let mut settings = deployment.settings(endpoint);
         settings.push((
             "AWS_ENDPOINT_URL_DYNAMODB",
-            if endpoint == proxy.url { proxy.url.clone() } else { cloud.dynamodb.url.clone() },
+            if endpoint == proxy.url {
+                proxy.url.clone()
+            } else {
+                cloud.dynamodb.url.clone()
+            },
         ));
         settings.extend(more.iter().cloned());
         Function::start(&binary, &settings).unwrap()
     };
-    let mut inits: Vec<Duration> = (0..20).map(|_| start(&cloud.deploy(), &cloud.stack.url, &[]).init).collect();
+    let mut inits: Vec<Duration> = (0..20)
+        .map(|_| start(&cloud.deploy(), &cloud.stack.url, &[]).init)
+        .collect();
     inits.sort();
-    println!("init to the first poll: median {:?}, slowest {:?}", inits[10], inits[19]);
+    println!(
+        "init to the first poll: median {:?}, slowest {:?}",
+        inits[10], inits[19]
+    );
 
     for (name, records) in [
         ("no observation", noise(1_000)),
         ("100 reads by 5 principals of 20 secrets", reads(100, 20)),
-        ("10,000 reads by 5 principals of 100 secrets", reads(10_000, 100)),
+        (
+            "10,000 reads by 5 principals of 100 secrets",
+            reads(10_000, 100),
+        ),
     ] {
         let deployment = cloud.deploy();
         let function = start(&deployment, &proxy.url, &[]);
@@ -98,14 +132,23 @@ fn main() {
         for round in ["cold", "warm"] {
             let mut records = records.clone();
             records.iter_mut().for_each(|record| {
-                record["eventID"] = json!(format!("{}-{round}", record["eventID"].as_str().unwrap()))
+                record["eventID"] =
+                    json!(format!("{}-{round}", record["eventID"].as_str().unwrap()))
             });
             let (key, bytes) = (key(&format!("{}{round}", records.len())), packed(&records));
             deployment.put(&key, &bytes);
             proxy.plan(|_| Fault::None);
             let started = Instant::now();
-            let ended = function.invoke(&json!({"Records": [deployment.message("m", &[&key])]}), TIME);
-            assert_eq!(ended, Ended::Answer(json!({"batchItemFailures": []})), "{:?}", function.log());
+            let ended = function.invoke(
+                &json!({"Records": [deployment.message("m", &[&key])]}),
+                TIME,
+            );
+            assert_eq!(
+                ended,
+                Ended::Answer(json!({"batchItemFailures": []})),
+                "{:?}",
+                function.log()
+            );
             told.push(format!(
                 "  {round}: {:?}, {} bytes of gzip, {}",
                 started.elapsed(),
@@ -117,8 +160,16 @@ fn main() {
         let started = Instant::now();
         let ended = function.invoke(&json!({"secretrail": "sweep"}), TIME);
         assert!(matches!(ended, Ended::Answer(_)), "{ended:?}");
-        told.push(format!("  sweep: {:?}, {}", started.elapsed(), by_service(&proxy.plan(|_| Fault::None))));
-        println!("{name}, peak {} MB\n{}", function.peak_bytes() / 1_000_000, told.join("\n"));
+        told.push(format!(
+            "  sweep: {:?}, {}",
+            started.elapsed(),
+            by_service(&proxy.plan(|_| Fault::None))
+        ));
+        println!(
+            "{name}, peak {} MB\n{}",
+            function.peak_bytes() / 1_000_000,
+            told.join("\n")
+        );
     }
 
     let deployment = cloud.deploy();
@@ -131,7 +182,10 @@ fn main() {
         let key = key(&format!("large{round}"));
         deployment.put(&key, &bytes);
         let started = Instant::now();
-        let ended = function.invoke(&json!({"Records": [deployment.message("m", &[&key])]}), TIME);
+        let ended = function.invoke(
+            &json!({"Records": [deployment.message("m", &[&key])]}),
+            TIME,
+        );
         assert_eq!(ended, Ended::Answer(json!({"batchItemFailures": []})));
         times.push(started.elapsed());
     }
@@ -148,13 +202,25 @@ fn main() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("each.yml"), rule).unwrap();
     let deployment = cloud.deploy();
-    let function =
-        start(&deployment, &cloud.stack.url, &[("SECRETRAIL_RULES", folder.path().to_string_lossy().into_owned())]);
+    let function = start(
+        &deployment,
+        &cloud.stack.url,
+        &[(
+            "SECRETRAIL_RULES",
+            folder.path().to_string_lossy().into_owned(),
+        )],
+    );
     deployment.put(&key("alerts"), &packed(&reads(1_000, 100)));
     let started = Instant::now();
-    let ended = function.invoke(&json!({"Records": [deployment.message("m", &[&key("alerts")])]}), TIME);
+    let ended = function.invoke(
+        &json!({"Records": [deployment.message("m", &[&key("alerts")])]}),
+        TIME,
+    );
     assert_eq!(ended, Ended::Answer(json!({"batchItemFailures": []})));
     let took = started.elapsed();
     assert_eq!(deployment.published().len(), 1_000);
-    println!("1,000 alerts in {took:?}: {:.0} a second", 1_000.0 / took.as_secs_f64());
+    println!(
+        "1,000 alerts in {took:?}: {:.0} a second",
+        1_000.0 / took.as_secs_f64()
+    );
 }

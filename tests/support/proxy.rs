@@ -63,7 +63,10 @@ impl Proxy {
     #[must_use]
     pub fn start(upstream: &str, dynamodb: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port can be had");
-        let url = format!("http://{}", listener.local_addr().expect("it has an address"));
+        let url = format!(
+            "http://{}",
+            listener.local_addr().expect("it has an address")
+        );
         let shared = Arc::new(Shared {
             upstream: upstream.to_owned(),
             dynamodb: dynamodb.to_owned(),
@@ -103,19 +106,32 @@ impl Drop for Proxy {
 impl Shared {
     fn serve(&self, mut stream: TcpStream) -> std::io::Result<()> {
         stream.set_nodelay(true)?;
-        let Some(request) = Exchange::read(&mut stream)? else { return Ok(()) };
+        let Some(request) = Exchange::read(&mut stream)? else {
+            return Ok(());
+        };
         let (service, operation) = named(&request);
         let call = {
             let mut calls = self.calls.lock().expect("nothing panicked");
-            let call = Call { index: calls.len(), service, operation, bytes: request.body.len() };
+            let call = Call {
+                index: calls.len(),
+                service,
+                operation,
+                bytes: request.body.len(),
+            };
             calls.push(call.clone());
             call
         };
         let fault = (self.plan.lock().expect("no plan panicked"))(&call);
-        let upstream = if service == "dynamodb" { &self.dynamodb } else { &self.upstream };
+        let upstream = if service == "dynamodb" {
+            &self.dynamodb
+        } else {
+            &self.upstream
+        };
         match fault {
             Fault::None => stream.write_all(&send(upstream, &request)?.bytes()),
-            Fault::Refused(status) => stream.write_all(&failure(service, status, "InternalServerError").bytes()),
+            Fault::Refused(status) => {
+                stream.write_all(&failure(service, status, "InternalServerError").bytes())
+            }
             Fault::Throttled => {
                 let (status, code) = match service {
                     "dynamodb" => (400, "ProvisionedThroughputExceededException"),
@@ -154,29 +170,48 @@ fn named(request: &Exchange) -> (&'static str, String) {
         return ("dynamodb", operation.to_owned());
     }
     let form = request.text();
-    let action = form.split('&').find_map(|pair| pair.strip_prefix("Action="));
+    let action = form
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("Action="));
     if let Some(action) = action.filter(|_| request.start.starts_with("POST / ")) {
         return ("sns", action.to_owned());
     }
     let method = request.start.split(' ').next().unwrap_or_default();
     let list = request.start.contains("list-type=2");
-    ("s3", if list { "ListObjectsV2".to_owned() } else { format!("{}Object", capital(method)) })
+    (
+        "s3",
+        if list {
+            "ListObjectsV2".to_owned()
+        } else {
+            format!("{}Object", capital(method))
+        },
+    )
 }
 
 fn capital(word: &str) -> String {
     let mut letters = word.chars();
-    letters.next().into_iter().chain(letters.flat_map(char::to_lowercase)).collect()
+    letters
+        .next()
+        .into_iter()
+        .chain(letters.flat_map(char::to_lowercase))
+        .collect()
 }
 
 fn failure(service: &str, status: u16, code: &str) -> Exchange {
     let body = match service {
-        "dynamodb" => format!(r#"{{"__type":"com.amazonaws.dynamodb.v20120810#{code}","message":"spoiled"}}"#),
+        "dynamodb" => {
+            format!(r#"{{"__type":"com.amazonaws.dynamodb.v20120810#{code}","message":"spoiled"}}"#)
+        }
         "s3" => format!("<Error><Code>{code}</Code><Message>spoiled</Message></Error>"),
         _ => format!(
             "<ErrorResponse><Error><Type>Receiver</Type><Code>{code}</Code><Message>spoiled</Message></Error></ErrorResponse>"
         ),
     };
-    let kind = if service == "dynamodb" { "application/x-amz-json-1.0" } else { "text/xml" };
+    let kind = if service == "dynamodb" {
+        "application/x-amz-json-1.0"
+    } else {
+        "text/xml"
+    };
     Exchange {
         start: format!("HTTP/1.1 {status} Spoiled"),
         headers: vec![("content-type".to_owned(), kind.to_owned())],

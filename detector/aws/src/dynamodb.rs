@@ -38,7 +38,8 @@ use secretrail_engine::limits::SEEN_GRAINS;
 use secretrail_engine::seen::{Memory, Times};
 use secretrail_engine::state::item_v1::{self, ItemError, Packed};
 use secretrail_engine::state::{
-    CoverageMark, Due, Fact, FactSet, LooseEnd, LooseEndId, SceneKey, StateError, StateStore, WindowKey, WindowRange,
+    CoverageMark, Due, Fact, FactSet, LooseEnd, LooseEndId, SceneKey, StateError, StateStore,
+    WindowKey, WindowRange,
 };
 use secretrail_engine::time::EventTime;
 
@@ -79,7 +80,12 @@ impl Default for Retention {
     /// CloudTrail delivers again for 30 days when it could not reach the bucket.
     fn default() -> Self {
         let day = 86_400;
-        Self { facts_secs: 7 * day, ends_secs: 2 * day, alerts_secs: 45 * day, seen_secs: 100 * day }
+        Self {
+            facts_secs: 7 * day,
+            ends_secs: 2 * day,
+            alerts_secs: 45 * day,
+            seen_secs: 100 * day,
+        }
     }
 }
 
@@ -111,7 +117,13 @@ pub struct Receipt {
 impl DynamoStore {
     /// A store in a table that exists.
     #[must_use]
-    pub fn new(client: Client, table: String, retention: Retention, retry: Retry, clock: Clock) -> Self {
+    pub fn new(
+        client: Client,
+        table: String,
+        retention: Retention,
+        retry: Retry,
+        clock: Clock,
+    ) -> Self {
         Self {
             table: Table::new(client, table, retry),
             facts_secs: AtomicI64::new(retention.facts_secs),
@@ -149,8 +161,13 @@ impl DynamoStore {
     }
 
     fn unreadable(&self, item: &Attributes, error: &ItemError) -> StateError {
-        let key = Key::of(item).map(|key| format!("{} {}", key.pk, key.sk)).unwrap_or_default();
-        StateError { retry: false, message: format!("item {key} of table {}: {error}", self.table.name()) }
+        let key = Key::of(item)
+            .map(|key| format!("{} {}", key.pk, key.sk))
+            .unwrap_or_default();
+        StateError {
+            retry: false,
+            message: format!("item {key} of table {}: {error}", self.table.name()),
+        }
     }
 
     /// What the items hold.
@@ -182,7 +199,9 @@ fn hour(time: EventTime) -> String {
 /// Groups that share their first field share a partition: what one principal does with a hundred secrets is one read.
 fn window_partition(key: &WindowKey) -> String {
     let first = key.group.first().map(|(field, value)| [&**field, &**value]);
-    let parts: Vec<&str> = std::iter::once(&*key.rule).chain(first.into_iter().flatten()).collect();
+    let parts: Vec<&str> = std::iter::once(&*key.rule)
+        .chain(first.into_iter().flatten())
+        .collect();
     format!("window#{}", digest(&parts))
 }
 
@@ -191,7 +210,10 @@ fn scene_partition(scene: &SceneKey) -> String {
 }
 
 fn coverage_key(mark: &CoverageMark) -> Key {
-    Key::new(format!("coverage#{}#{}", mark.account, mark.region), mark.bucket.to_string())
+    Key::new(
+        format!("coverage#{}#{}", mark.account, mark.region),
+        mark.bucket.to_string(),
+    )
 }
 
 /// An identity as text in sets.
@@ -205,7 +227,11 @@ fn distinct(ends: Vec<Arc<LooseEnd>>) -> Vec<Arc<LooseEnd>> {
     let mut best: HashMap<LooseEndId, Arc<LooseEnd>> = HashMap::with_capacity(ends.len());
     for end in ends {
         match best.get_mut(&end.id) {
-            Some(known) if end.observation.head().preference() > known.observation.head().preference() => *known = end,
+            Some(known)
+                if end.observation.head().preference() > known.observation.head().preference() =>
+            {
+                *known = end
+            }
             Some(_) => {}
             None => drop(best.insert(end.id.clone(), end)),
         }
@@ -227,16 +253,33 @@ impl DynamoStore {
     async fn open(
         &self,
         groups: BTreeMap<(String, String), BTreeSet<String>>,
-    ) -> Result<(Vec<Arc<LooseEnd>>, BTreeMap<(String, String), BTreeSet<String>>), StateError> {
-        let range =
-            |(pk, slot): &(String, String)| Range { pk: pk.clone(), from: format!("{slot}#"), to: format!("{slot}#~") };
-        let items = self.table.query_all(groups.keys().map(range).collect()).await?;
+    ) -> Result<
+        (
+            Vec<Arc<LooseEnd>>,
+            BTreeMap<(String, String), BTreeSet<String>>,
+        ),
+        StateError,
+    > {
+        let range = |(pk, slot): &(String, String)| Range {
+            pk: pk.clone(),
+            from: format!("{slot}#"),
+            to: format!("{slot}#~"),
+        };
+        let items = self
+            .table
+            .query_all(groups.keys().map(range).collect())
+            .await?;
         let (mut open, mut shut) = (Vec::new(), BTreeMap::new());
         for ((place, digests), items) in groups.into_iter().zip(items) {
-            let closed: HashSet<&String> =
-                items.iter().filter_map(|item| item.get("shut").and_then(|set| set.as_ss().ok())).flatten().collect();
+            let closed: HashSet<&String> = items
+                .iter()
+                .filter_map(|item| item.get("shut").and_then(|set| set.as_ss().ok()))
+                .flatten()
+                .collect();
             let is_due = |item: &&Attributes| {
-                let digest = text_of(item, table::SK).and_then(|sk| sk.rsplit_once("#end#")).map(|(_, digest)| digest);
+                let digest = text_of(item, table::SK)
+                    .and_then(|sk| sk.rsplit_once("#end#"))
+                    .map(|(_, digest)| digest);
                 digest.is_some_and(|digest| digests.contains(digest))
             };
             let due: Vec<Attributes> = items.iter().filter(is_due).cloned().collect();
@@ -259,12 +302,19 @@ impl StateStore for DynamoStore {
         let mut slots: HashSet<(Text, String, usize)> = HashSet::new();
         for (key, fact) in facts {
             slots.insert((key.rule.clone(), hour(fact.time), fact.slot));
-            windows.entry((window_partition(&key), slot(fact.time))).or_default().push((key.group, fact));
+            windows
+                .entry((window_partition(&key), slot(fact.time)))
+                .or_default()
+                .push((key.group, fact));
         }
         let secs = self.facts_secs.load(Ordering::Relaxed);
         let items = windows.into_iter().flat_map(|((pk, slot), facts)| {
-            let item =
-                move |packed: Packed| (Key::new(&pk, format!("{slot}#{}", packed.digest)), self.packed(packed, secs));
+            let item = move |packed: Packed| {
+                (
+                    Key::new(&pk, format!("{slot}#{}", packed.digest)),
+                    self.packed(packed, secs),
+                )
+            };
             item_v1::pack_facts(facts).into_iter().map(item)
         });
         {
@@ -272,7 +322,10 @@ impl StateStore for DynamoStore {
             slots.retain(|slot| !known.contains(slot));
         }
         let marks = slots.iter().map(|(rule, hour, slot)| {
-            (Key::new(format!("slots#{rule}"), format!("{hour}#{slot}")), HashMap::from([self.expiry(secs)]))
+            (
+                Key::new(format!("slots#{rule}"), format!("{hour}#{slot}")),
+                HashMap::from([self.expiry(secs)]),
+            )
         });
         self.table.put(items.chain(marks)).await?;
         remember(&self.slots, slots);
@@ -282,7 +335,9 @@ impl StateStore for DynamoStore {
     async fn facts(&self, ranges: &[WindowRange]) -> Result<Vec<Vec<Fact>>, StateError> {
         let mut spans: BTreeMap<String, (EventTime, EventTime)> = BTreeMap::new();
         for range in ranges {
-            let span = spans.entry(window_partition(&range.key)).or_insert((range.from, range.to));
+            let span = spans
+                .entry(window_partition(&range.key))
+                .or_insert((range.from, range.to));
             *span = (span.0.min(range.from), span.1.max(range.to));
         }
         let range = |(pk, (from, to)): (&String, &(EventTime, EventTime))| Range {
@@ -290,9 +345,14 @@ impl StateStore for DynamoStore {
             from: format!("{}#", slot(*from)),
             to: format!("{}#~", slot(*to)),
         };
-        let items = self.table.query_all(spans.iter().map(range).collect()).await?;
-        let asked: HashSet<(String, &item_v1::Group)> =
-            ranges.iter().map(|range| (window_partition(&range.key), &range.key.group)).collect();
+        let items = self
+            .table
+            .query_all(spans.iter().map(range).collect())
+            .await?;
+        let asked: HashSet<(String, &item_v1::Group)> = ranges
+            .iter()
+            .map(|range| (window_partition(&range.key), &range.key.group))
+            .collect();
         let mut sets: HashMap<(String, item_v1::Group), FactSet> = HashMap::new();
         for (pk, items) in spans.into_keys().zip(items) {
             for (group, fact) in self.contents(&items, item_v1::unpack_facts)? {
@@ -303,24 +363,41 @@ impl StateStore for DynamoStore {
             }
         }
         let read = |range: &WindowRange| {
-            let set = sets.get(&(window_partition(&range.key), range.key.group.clone())).into_iter();
-            set.flat_map(|set| set.between(range.from, range.to)).cloned().collect()
+            let set = sets
+                .get(&(window_partition(&range.key), range.key.group.clone()))
+                .into_iter();
+            set.flat_map(|set| set.between(range.from, range.to))
+                .cloned()
+                .collect()
         };
         Ok(ranges.iter().map(read).collect())
     }
 
-    async fn slots(&self, windows: &[(Text, EventTime, EventTime)]) -> Result<Vec<BTreeSet<usize>>, StateError> {
+    async fn slots(
+        &self,
+        windows: &[(Text, EventTime, EventTime)],
+    ) -> Result<Vec<BTreeSet<usize>>, StateError> {
         let range = |(rule, from, to): &(Text, EventTime, EventTime)| Range {
             pk: format!("slots#{rule}"),
             from: format!("{}#", hour(*from)),
             to: format!("{}#~", hour(*to)),
         };
-        let items = self.table.query_all(windows.iter().map(range).collect()).await?;
+        let items = self
+            .table
+            .query_all(windows.iter().map(range).collect())
+            .await?;
         let slot = |item: &Attributes| text_of(item, table::SK)?.rsplit_once('#')?.1.parse().ok();
-        Ok(items.iter().map(|items| items.iter().filter_map(slot).collect()).collect())
+        Ok(items
+            .iter()
+            .map(|items| items.iter().filter_map(slot).collect())
+            .collect())
     }
 
-    async fn put_loose_ends(&self, ends: Vec<Arc<LooseEnd>>, arrived: EventTime) -> Result<(), StateError> {
+    async fn put_loose_ends(
+        &self,
+        ends: Vec<Arc<LooseEnd>>,
+        arrived: EventTime,
+    ) -> Result<(), StateError> {
         let mut scenes: BTreeMap<(EventTime, String, String), Vec<Arc<LooseEnd>>> = BTreeMap::new();
         let mut shared: BTreeMap<Text, Vec<Arc<LooseEnd>>> = BTreeMap::new();
         for end in ends {
@@ -328,7 +405,11 @@ impl StateStore for DynamoStore {
             if let Some(id) = &head.shared_id {
                 shared.entry(id.clone()).or_default().push(end.clone());
             }
-            let place = (head.delivered.max(arrived), scene_partition(&end.scene), slot(head.time));
+            let place = (
+                head.delivered.max(arrived),
+                scene_partition(&end.scene),
+                slot(head.time),
+            );
             scenes.entry(place).or_default().push(end);
         }
         let secs = self.retention.ends_secs;
@@ -338,43 +419,72 @@ impl StateStore for DynamoStore {
             for packed in item_v1::pack_ends(&ends) {
                 let reference = format!("{pk} {slot} {} {}", packed.digest, ends.len());
                 references.entry(waits_from).or_default().push(reference);
-                items.push((Key::new(&pk, format!("{slot}#end#{}", packed.digest)), self.packed(packed, secs)));
+                items.push((
+                    Key::new(&pk, format!("{slot}#end#{}", packed.digest)),
+                    self.packed(packed, secs),
+                ));
             }
         }
         for (id, ends) in shared {
             let packed = item_v1::pack_ends(&ends).into_iter();
             let pk = format!("shared#{id}");
-            items.extend(packed.map(|packed| (Key::new(&pk, &packed.digest), self.packed(packed, secs))));
+            items.extend(
+                packed.map(|packed| (Key::new(&pk, &packed.digest), self.packed(packed, secs))),
+            );
         }
         self.table.put(items).await?;
         // Only now, so that nothing refers to what is not there.
         let due = references.into_iter().flat_map(|(waits_from, references)| {
             let item = |references: &[String]| {
                 let parts: Vec<&str> = references.iter().map(String::as_str).collect();
-                let key = Key::new(DUE, format!("{:012}#{}", waits_from.0.max(0), digest(&parts)));
-                let list = AttributeValue::L(references.iter().map(|reference| text(reference)).collect());
-                (key, HashMap::from([("references".to_owned(), list), self.expiry(secs)]))
+                let key = Key::new(
+                    DUE,
+                    format!("{:012}#{}", waits_from.0.max(0), digest(&parts)),
+                );
+                let list =
+                    AttributeValue::L(references.iter().map(|reference| text(reference)).collect());
+                (
+                    key,
+                    HashMap::from([("references".to_owned(), list), self.expiry(secs)]),
+                )
             };
             references.chunks(REFERENCES).map(item).collect::<Vec<_>>()
         });
         self.table.put(due).await
     }
 
-    async fn due_loose_ends(&self, since: EventTime, most: usize) -> Result<Due<Receipt>, StateError> {
+    async fn due_loose_ends(
+        &self,
+        since: EventTime,
+        most: usize,
+    ) -> Result<Due<Receipt>, StateError> {
         let to = format!("{:012}#~", since.0.clamp(0, 999_999_999_999));
         loop {
-            let range = Range { pk: DUE.to_owned(), from: "0".to_owned(), to: to.clone() };
+            let range = Range {
+                pk: DUE.to_owned(),
+                from: "0".to_owned(),
+                to: to.clone(),
+            };
             // An item refers to at least one loose end.
-            let items = self.table.query(range, most.div_ceil(REFERENCES).clamp(1, 100)).await?;
+            let items = self
+                .table
+                .query(range, most.div_ceil(REFERENCES).clamp(1, 100))
+                .await?;
             let (mut groups, mut receipt, mut count) = (BTreeMap::new(), Receipt::default(), 0);
             for item in &items {
                 if count >= most {
                     break;
                 }
-                let references = item.get("references").and_then(|list| list.as_l().ok()).into_iter().flatten();
+                let references = item
+                    .get("references")
+                    .and_then(|list| list.as_l().ok())
+                    .into_iter()
+                    .flatten();
                 for reference in references.filter_map(|reference| reference.as_s().ok()) {
                     let mut parts = reference.split(' ');
-                    if let (Some(pk), Some(slot), Some(digest)) = (parts.next(), parts.next(), parts.next()) {
+                    if let (Some(pk), Some(slot), Some(digest)) =
+                        (parts.next(), parts.next(), parts.next())
+                    {
                         let digests: &mut BTreeSet<String> =
                             groups.entry((pk.to_owned(), slot.to_owned())).or_default();
                         digests.insert(digest.to_owned());
@@ -402,7 +512,10 @@ impl StateStore for DynamoStore {
             from: format!("{}#end#", slot(*from)),
             to: format!("{}#end#~", slot(*to)),
         };
-        let items = self.table.query_all(scenes.iter().map(range).collect()).await?;
+        let items = self
+            .table
+            .query_all(scenes.iter().map(range).collect())
+            .await?;
         let mut all = Vec::with_capacity(scenes.len());
         for ((_, from, to), items) in scenes.iter().zip(items) {
             let mut ends = self.contents(&items, item_v1::unpack_ends)?;
@@ -412,11 +525,23 @@ impl StateStore for DynamoStore {
         Ok(all)
     }
 
-    async fn loose_ends_sharing(&self, shared_ids: &[Text]) -> Result<Vec<Arc<LooseEnd>>, StateError> {
+    async fn loose_ends_sharing(
+        &self,
+        shared_ids: &[Text],
+    ) -> Result<Vec<Arc<LooseEnd>>, StateError> {
         let ids: BTreeSet<&Text> = shared_ids.iter().collect();
-        let range = |id: &Text| Range { pk: format!("shared#{id}"), from: "0".to_owned(), to: "~".to_owned() };
-        let items = self.table.query_all(ids.into_iter().map(range).collect()).await?;
-        Ok(distinct(self.contents(&items.concat(), item_v1::unpack_ends)?))
+        let range = |id: &Text| Range {
+            pk: format!("shared#{id}"),
+            from: "0".to_owned(),
+            to: "~".to_owned(),
+        };
+        let items = self
+            .table
+            .query_all(ids.into_iter().map(range).collect())
+            .await?;
+        Ok(distinct(
+            self.contents(&items.concat(), item_v1::unpack_ends)?,
+        ))
     }
 
     async fn close_loose_ends(&self, receipt: Receipt) -> Result<(), StateError> {
@@ -426,7 +551,10 @@ impl StateStore for DynamoStore {
                 let parts: Vec<&str> = ids.iter().map(String::as_str).collect();
                 let key = Key::new(&pk, format!("{slot}#shut#{}", digest(&parts)));
                 let set = ("shut".to_owned(), AttributeValue::Ss(ids.to_vec()));
-                (key, HashMap::from([set, self.expiry(self.retention.ends_secs)]))
+                (
+                    key,
+                    HashMap::from([set, self.expiry(self.retention.ends_secs)]),
+                )
             };
             shut.chunks(SHUT).map(item).collect::<Vec<_>>()
         });
@@ -438,32 +566,58 @@ impl StateStore for DynamoStore {
     async fn mark_coverage(&self, marks: Vec<CoverageMark>) -> Result<(), StateError> {
         let new: Vec<CoverageMark> = {
             let known = self.covered.lock().unwrap_or_else(PoisonError::into_inner);
-            marks.into_iter().filter(|mark| !known.contains(mark)).collect()
+            marks
+                .into_iter()
+                .filter(|mark| !known.contains(mark))
+                .collect()
         };
-        let item = |mark| (coverage_key(mark), HashMap::from([self.expiry(self.retention.ends_secs)]));
+        let item = |mark| {
+            (
+                coverage_key(mark),
+                HashMap::from([self.expiry(self.retention.ends_secs)]),
+            )
+        };
         self.table.put(new.iter().map(item)).await?;
         remember(&self.covered, new);
         Ok(())
     }
 
     async fn covered(&self, marks: &[CoverageMark]) -> Result<Vec<bool>, StateError> {
-        let found = self.table.get(marks.iter().map(coverage_key), Some("pk, sk")).await?;
-        Ok(marks.iter().map(|mark| found.contains_key(&coverage_key(mark))).collect())
+        let found = self
+            .table
+            .get(marks.iter().map(coverage_key), Some("pk, sk"))
+            .await?;
+        Ok(marks
+            .iter()
+            .map(|mark| found.contains_key(&coverage_key(mark)))
+            .collect())
     }
 
     async fn seen(&self, keys: &[Text]) -> Result<Vec<Times>, StateError> {
         self.seen_times(keys).await
     }
 
-    async fn put_seen(&self, times: Vec<(Text, EventTime)>, memory: Memory) -> Result<(), StateError> {
+    async fn put_seen(
+        &self,
+        times: Vec<(Text, EventTime)>,
+        memory: Memory,
+    ) -> Result<(), StateError> {
         self.remember_seen(times, memory).await
     }
 
-    async fn create_alerts(&self, alerts: Vec<Alert>, now: EventTime) -> Result<Vec<bool>, StateError> {
+    async fn create_alerts(
+        &self,
+        alerts: Vec<Alert>,
+        now: EventTime,
+    ) -> Result<Vec<bool>, StateError> {
         self.create(alerts, now).await
     }
 
-    async fn unpublished(&self, created_before: EventTime, most: usize) -> Result<Vec<Alert>, StateError> {
+    async fn unpublished(
+        &self,
+        created_before: EventTime,
+        most: usize,
+    ) -> Result<Vec<Alert>, StateError> {
         self.waiting(created_before, most).await
     }
 

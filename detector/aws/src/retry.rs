@@ -19,7 +19,11 @@ pub struct Retry {
 
 impl Default for Retry {
     fn default() -> Self {
-        Self { attempts: 8, base: Duration::from_millis(50), cap: Duration::from_secs(2) }
+        Self {
+            attempts: 8,
+            base: Duration::from_millis(50),
+            cap: Duration::from_secs(2),
+        }
     }
 }
 
@@ -33,7 +37,10 @@ impl Retry {
     /// Waits before the next try: a random time up to a limit that doubles, so that those who were turned away together do
     /// not come back together.
     pub async fn wait(&self, failed: u32) {
-        let limit = self.base.saturating_mul(1 << failed.saturating_sub(1).min(16)).min(self.cap);
+        let limit = self
+            .base
+            .saturating_mul(1 << failed.saturating_sub(1).min(16))
+            .min(self.cap);
         tokio::time::sleep(limit.mul_f64(fastrand::f64())).await;
     }
 }
@@ -58,21 +65,37 @@ impl Failed {
         E: ProvideErrorMetadata + Error + 'static,
     {
         let code = error.code().map(str::to_owned);
-        let status = error.raw_response().map(|response| response.status().as_u16());
+        let status = error
+            .raw_response()
+            .map(|response| response.status().as_u16());
         let retry = match error {
             SdkError::ConstructionFailure(_) => false,
             SdkError::ServiceError(_) => {
-                status.is_none_or(|status| status >= 500 || status == 429) || code.as_deref().is_some_and(passes)
+                status.is_none_or(|status| status >= 500 || status == 429)
+                    || code.as_deref().is_some_and(passes)
             }
             _ => true,
         };
-        Self { code, status, retry, message: DisplayErrorContext(error).to_string() }
+        Self {
+            code,
+            status,
+            retry,
+            message: DisplayErrorContext(error).to_string(),
+        }
     }
 }
 
 /// Codes of client errors that pass by themselves.
 fn passes(code: &str) -> bool {
-    ["Throttl", "Throughput", "LimitExceeded", "SlowDown", "Timeout", "TransactionConflict", "TransactionInProgress"]
-        .iter()
-        .any(|part| code.contains(part))
+    [
+        "Throttl",
+        "Throughput",
+        "LimitExceeded",
+        "SlowDown",
+        "Timeout",
+        "TransactionConflict",
+        "TransactionInProgress",
+    ]
+    .iter()
+    .any(|part| code.contains(part))
 }

@@ -61,8 +61,12 @@ impl FetchError {
         match status {
             Some(404) => Self::Missing(message),
             Some(403) => Self::Denied(message),
-            Some(301 | 400) if message.contains("egion") || message.contains("PermanentRedirect") => {
-                Self::Failed(format!("the bucket is in another region; name that region: {message}"))
+            Some(301 | 400)
+                if message.contains("egion") || message.contains("PermanentRedirect") =>
+            {
+                Self::Failed(format!(
+                    "the bucket is in another region; name that region: {message}"
+                ))
             }
             _ => Self::Failed(message),
         }
@@ -94,7 +98,10 @@ impl S3Source {
     /// The same source, paying for requests to buckets whose owner asks for that.
     #[must_use]
     pub fn paying(self) -> Self {
-        Self { payer: Some(RequestPayer::Requester), ..self }
+        Self {
+            payer: Some(RequestPayer::Requester),
+            ..self
+        }
     }
 
     /// A source that refuses objects of more than so many bytes as they are stored. Downloads are watched here and not
@@ -102,14 +109,22 @@ impl S3Source {
     /// and a body that is too short or gives nothing is asked for again.
     #[must_use]
     pub fn new(config: Builder, retry: Retry, max_bytes: u64) -> Self {
-        let watched = StalledStreamProtectionConfig::enabled().download_enabled(false).build();
+        let watched = StalledStreamProtectionConfig::enabled()
+            .download_enabled(false)
+            .build();
         let client = Client::from_conf(
             config
                 .stalled_stream_protection(watched)
                 .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
                 .build(),
         );
-        Self { client, retry, max_bytes, stalled: STALLED, payer: None }
+        Self {
+            client,
+            retry,
+            max_bytes,
+            stalled: STALLED,
+            payer: None,
+        }
     }
 
     /// The same source, with another time that a body may give nothing; 20 seconds without this.
@@ -125,7 +140,9 @@ impl S3Source {
     ///
     /// See [`FetchError`].
     pub async fn fetch(&self, object: ObjectRef<'_>) -> Result<Vec<u8>, FetchError> {
-        self.fetch_with_metadata(object).await.map(|(bytes, _)| bytes)
+        self.fetch_with_metadata(object)
+            .await
+            .map(|(bytes, _)| bytes)
     }
 
     /// The bytes of an object, and its metadata (`x-amz-meta-…`, by what follows).
@@ -145,8 +162,16 @@ impl S3Source {
     /// # Errors
     ///
     /// See [`FetchError`].
-    pub async fn fetch_piece(&self, object: ObjectRef<'_>, offset: u64, length: u64) -> Result<Vec<u8>, FetchError> {
-        let range = format!("bytes={offset}-{}", offset.saturating_add(length).saturating_sub(1));
+    pub async fn fetch_piece(
+        &self,
+        object: ObjectRef<'_>,
+        offset: u64,
+        length: u64,
+    ) -> Result<Vec<u8>, FetchError> {
+        let range = format!(
+            "bytes={offset}-{}",
+            offset.saturating_add(length).saturating_sub(1)
+        );
         self.get(object, Some(range)).await.map(|(bytes, _)| bytes)
     }
 
@@ -173,7 +198,11 @@ impl S3Source {
             let why = match answer {
                 Ok(mut answer) => {
                     let metadata = answer.metadata.take().unwrap_or_default();
-                    self.check(answer.content_length.and_then(|length| u64::try_from(length).ok()))?;
+                    self.check(
+                        answer
+                            .content_length
+                            .and_then(|length| u64::try_from(length).ok()),
+                    )?;
                     match body(answer, self.stalled).await {
                         Ok(bytes) => return Ok((bytes, metadata)),
                         Err(why) => why,
@@ -206,7 +235,14 @@ impl S3Source {
     ///
     /// See [`FetchError`].
     pub async fn put(&self, bucket: &str, key: &str, bytes: Vec<u8>) -> Result<(), FetchError> {
-        let sent = self.client.put_object().bucket(bucket).key(key).body(bytes.into()).send().await;
+        let sent = self
+            .client
+            .put_object()
+            .bucket(bucket)
+            .key(key)
+            .body(bytes.into())
+            .send()
+            .await;
         sent.map(|_| ()).map_err(|error| {
             let why = Failed::of(&error);
             FetchError::of(why.status, why.message)
@@ -215,7 +251,10 @@ impl S3Source {
 
     fn check(&self, size: Option<u64>) -> Result<(), FetchError> {
         match size {
-            Some(size) if size > self.max_bytes => Err(FetchError::TooLarge { size, limit: self.max_bytes }),
+            Some(size) if size > self.max_bytes => Err(FetchError::TooLarge {
+                size,
+                limit: self.max_bytes,
+            }),
             _ => Ok(()),
         }
     }
@@ -226,7 +265,9 @@ impl S3Source {
     ///
     /// The listing failed; the message tells why.
     pub async fn list(&self, bucket: &str, prefix: &str) -> Result<Vec<Listed>, FetchError> {
-        self.page_through(bucket, prefix, None).await.map(|(objects, _)| objects)
+        self.page_through(bucket, prefix, None)
+            .await
+            .map(|(objects, _)| objects)
     }
 
     /// The objects below a prefix, in the order of their keys, folder by folder: a folder that is not to be opened is not
@@ -281,12 +322,33 @@ impl S3Source {
                 let why = Failed::of(&error);
                 FetchError::of(why.status, why.message)
             })?;
-            found.extend(page.contents.unwrap_or_default().into_iter().filter_map(|object| {
-                let etag = object.e_tag.unwrap_or_default().trim_matches('"').to_owned();
-                let size = object.size.and_then(|size| u64::try_from(size).ok()).unwrap_or(0);
-                Some(Listed { key: object.key?, etag, size })
-            }));
-            below.extend(page.common_prefixes.unwrap_or_default().into_iter().filter_map(|folder| folder.prefix));
+            found.extend(
+                page.contents
+                    .unwrap_or_default()
+                    .into_iter()
+                    .filter_map(|object| {
+                        let etag = object
+                            .e_tag
+                            .unwrap_or_default()
+                            .trim_matches('"')
+                            .to_owned();
+                        let size = object
+                            .size
+                            .and_then(|size| u64::try_from(size).ok())
+                            .unwrap_or(0);
+                        Some(Listed {
+                            key: object.key?,
+                            etag,
+                            size,
+                        })
+                    }),
+            );
+            below.extend(
+                page.common_prefixes
+                    .unwrap_or_default()
+                    .into_iter()
+                    .filter_map(|folder| folder.prefix),
+            );
             token = page.next_continuation_token;
             if token.is_none() {
                 return Ok((found, below));
@@ -297,16 +359,22 @@ impl S3Source {
 
 /// The whole body, or why it is not whole. Piece by piece into one buffer: `AggregatedBytes::to_vec` copies byte by byte.
 async fn body(mut answer: GetObjectOutput, stalled: Duration) -> Result<Vec<u8>, String> {
-    let promised = answer.content_length.and_then(|length| usize::try_from(length).ok());
+    let promised = answer
+        .content_length
+        .and_then(|length| usize::try_from(length).ok());
     let mut bytes = Vec::with_capacity(promised.unwrap_or_default());
     let nothing = |_| format!("its body gave nothing for {stalled:?}");
-    while let Some(piece) = tokio::time::timeout(stalled, answer.body.next()).await.map_err(nothing)? {
+    while let Some(piece) = tokio::time::timeout(stalled, answer.body.next())
+        .await
+        .map_err(nothing)?
+    {
         bytes.extend_from_slice(&piece.map_err(|error| format!("its body broke off: {error}"))?);
     }
     match promised {
-        Some(promised) if promised != bytes.len() => {
-            Err(format!("its body broke off after {} of {promised} bytes", bytes.len()))
-        }
+        Some(promised) if promised != bytes.len() => Err(format!(
+            "its body broke off after {} of {promised} bytes",
+            bytes.len()
+        )),
         _ => Ok(bytes),
     }
 }

@@ -95,7 +95,11 @@ impl Message {
             Format::Chat => chat::notification(&alert.shortened(0, 20, 2_000)),
             Format::Ocsf => {
                 let whole = ocsf::detection_finding(alert);
-                if whole.len() <= BODY_BYTES { whole } else { ocsf::detection_finding(&alert.shortened(0, 5, 200)) }
+                if whole.len() <= BODY_BYTES {
+                    whole
+                } else {
+                    ocsf::detection_finding(&alert.shortened(0, 5, 200))
+                }
             }
         };
         let mut email = text::body(alert);
@@ -103,22 +107,40 @@ impl Message {
             email.truncate(email.floor_char_boundary(TEXT_BYTES));
             email.push_str("\n(cut)\n");
         }
-        let bodies = Bodies { default: &body, email: &email, sms: &subject };
+        let bodies = Bodies {
+            default: &body,
+            email: &email,
+            sms: &subject,
+        };
         // Cannot fail: every key is text.
         let body = serde_json::to_string(&bodies).unwrap_or_default();
-        Self { body, subject, attributes: attributes(alert) }
+        Self {
+            body,
+            subject,
+            attributes: attributes(alert),
+        }
     }
 
     fn bytes(&self) -> usize {
-        let attributes = self.attributes.iter().map(|(name, value)| name.len() + value.len() + "String".len());
+        let attributes = self
+            .attributes
+            .iter()
+            .map(|(name, value)| name.len() + value.len() + "String".len());
         self.body.len() + self.subject.len() + attributes.sum::<usize>()
     }
 }
 
 /// What subscriptions filter by.
 fn attributes(alert: &Alert) -> BTreeMap<&'static str, String> {
-    let stores: BTreeSet<&str> = alert.accesses.iter().map(|access| access.secret.store.as_str()).collect();
-    let store = stores.first().filter(|_| stores.len() == 1).map(|store| (*store).to_owned());
+    let stores: BTreeSet<&str> = alert
+        .accesses
+        .iter()
+        .map(|access| access.secret.store.as_str())
+        .collect();
+    let store = stores
+        .first()
+        .filter(|_| stores.len() == 1)
+        .map(|store| (*store).to_owned());
     let all = [
         ("schema", Some(json_v1::SCHEMA.to_owned())),
         ("severity", Some(alert.rule.level.to_string())),
@@ -127,12 +149,17 @@ fn attributes(alert: &Alert) -> BTreeMap<&'static str, String> {
         ("region", alert.region.as_deref().map(plain)),
         ("secret_store", store),
     ];
-    all.into_iter().filter_map(|(name, value)| Some((name, value.filter(|value| !value.is_empty())?))).collect()
+    all.into_iter()
+        .filter_map(|(name, value)| Some((name, value.filter(|value| !value.is_empty())?)))
+        .collect()
 }
 
 /// Printable ASCII, not long.
 fn plain(text: &str) -> String {
-    text.chars().take(SHORT).map(|c| if c.is_ascii_graphic() { c } else { '_' }).collect()
+    text.chars()
+        .take(SHORT)
+        .map(|c| if c.is_ascii_graphic() { c } else { '_' })
+        .collect()
 }
 
 /// Publishes alerts.
@@ -147,7 +174,11 @@ impl SnsSink {
     /// A sink to these topics.
     #[must_use]
     pub fn new(client: Client, retry: Retry, destinations: Vec<Destination>) -> Self {
-        Self { client, retry, destinations }
+        Self {
+            client,
+            retry,
+            destinations,
+        }
     }
 
     /// Publishes each alert to every topic that takes its level; for each, whether all of them have it, or why not. An
@@ -157,8 +188,9 @@ impl SnsSink {
         for destination in &self.destinations {
             let taken = |(_, alert): &(usize, &Alert)| alert.rule.level >= destination.min_level;
             let messages = alerts.iter().enumerate().filter(taken);
-            let mut messages: Vec<_> =
-                messages.map(|(index, alert)| (index, alert, Message::of(alert, destination.format))).collect();
+            let mut messages: Vec<_> = messages
+                .map(|(index, alert)| (index, alert, Message::of(alert, destination.format)))
+                .collect();
             while !messages.is_empty() {
                 let mut bytes = 0;
                 let fits = messages.iter().take(BATCH).take_while(|(_, _, message)| {
@@ -196,9 +228,16 @@ impl SnsSink {
         while !left.is_empty() {
             let mut entries: Vec<_> = left.values().map(|(_, entry)| entry.clone()).collect();
             entries.sort_by(|a, b| a.id.len().cmp(&b.id.len()).then_with(|| a.id.cmp(&b.id)));
-            let request = self.client.publish_batch().topic_arn(&destination.topic_arn);
+            let request = self
+                .client
+                .publish_batch()
+                .topic_arn(&destination.topic_arn);
             let mut why_left: HashMap<String, String> = HashMap::new();
-            match request.set_publish_batch_request_entries(Some(entries)).send().await {
+            match request
+                .set_publish_batch_request_entries(Some(entries))
+                .send()
+                .await
+            {
                 Ok(answer) => {
                     for done in answer.successful.unwrap_or_default() {
                         left.remove(&done.id.unwrap_or_default());
@@ -215,14 +254,22 @@ impl SnsSink {
                 Err(error) => {
                     let why = Failed::of(&error);
                     if !why.retry {
-                        given_up.extend(left.drain().map(|(_, (index, _))| (index, why.message.clone())));
+                        given_up.extend(
+                            left.drain()
+                                .map(|(_, (index, _))| (index, why.message.clone())),
+                        );
                     }
                     why_left.extend(left.keys().map(|id| (id.clone(), why.message.clone())));
                 }
             }
             failed += 1;
             if !left.is_empty() && !self.retry.again(failed) {
-                let why = |id: &String| why_left.get(id).cloned().unwrap_or_else(|| "the topic did not say".to_owned());
+                let why = |id: &String| {
+                    why_left
+                        .get(id)
+                        .cloned()
+                        .unwrap_or_else(|| "the topic did not say".to_owned())
+                };
                 given_up.extend(left.drain().map(|(id, (index, _))| (index, why(&id))));
             } else if !left.is_empty() {
                 self.retry.wait(failed).await;
@@ -238,10 +285,18 @@ fn entry(
     message: &Message,
     index: usize,
 ) -> Result<PublishBatchRequestEntry, String> {
-    let attribute = |value: &String| MessageAttributeValue::builder().data_type("String").string_value(value).build();
+    let attribute = |value: &String| {
+        MessageAttributeValue::builder()
+            .data_type("String")
+            .string_value(value)
+            .build()
+    };
     let mut attributes = HashMap::new();
     for (name, value) in &message.attributes {
-        attributes.insert((*name).to_owned(), attribute(value).map_err(|error| error.to_string())?);
+        attributes.insert(
+            (*name).to_owned(),
+            attribute(value).map_err(|error| error.to_string())?,
+        );
     }
     let fifo = destination.is_fifo();
     PublishBatchRequestEntry::builder()

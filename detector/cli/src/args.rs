@@ -191,7 +191,9 @@ pub struct Baseline {
 #[derive(Debug, Subcommand)]
 pub enum RulesCommand {
     /// Run the examples that rules carry.
-    #[command(after_help = "Exit codes: 0 every example holds, 1 some do not, 2 a rule cannot be used, 64 usage.")]
+    #[command(
+        after_help = "Exit codes: 0 every example holds, 1 some do not, 2 a rule cannot be used, 64 usage."
+    )]
     Test(RulesTest),
     /// Check rules for faults and style.
     #[command(after_help = "Exit codes: 0 clean, or hints only; 1 warnings; 2 errors; 64 usage.")]
@@ -208,7 +210,13 @@ pub enum RulesCommand {
 #[derive(Debug, Default, Args)]
 pub struct RuleFiles {
     /// Sigma file or folder; may be given several times. Replaces the built-in pack.
-    #[arg(short, long, alias = "path", value_name = "RULES", help_heading = "Rules")]
+    #[arg(
+        short,
+        long,
+        alias = "path",
+        value_name = "RULES",
+        help_heading = "Rules"
+    )]
     pub rules: Vec<PathBuf>,
     /// Values of the placeholders of rules with `|expand`: YAML, a name with a value or a list of values.
     #[arg(long, value_name = "FILE", help_heading = "Rules")]
@@ -318,7 +326,12 @@ pub struct Replay {
     #[arg(long, value_name = "RULES", help_heading = "Rules")]
     pub compare: Vec<PathBuf>,
     /// Leave out alerts below this level.
-    #[arg(long, value_name = "LEVEL", default_value = "informational", help_heading = "Rules")]
+    #[arg(
+        long,
+        value_name = "LEVEL",
+        default_value = "informational",
+        help_heading = "Rules"
+    )]
     pub min_level: Level,
     /// Exit with 1 when there are alerts at or above this level.
     #[arg(long, value_name = "LEVEL", help_heading = "Rules")]
@@ -355,10 +368,20 @@ pub struct Input {
     #[arg(long, value_name = "AGE", value_parser = age, conflicts_with_all = ["from", "to"], help_heading = "Selection")]
     pub since: Option<i64>,
     /// Only these account ids; folders of others in an AWSLogs tree are not opened.
-    #[arg(long, value_name = "ACCOUNT", value_delimiter = ',', help_heading = "Selection")]
+    #[arg(
+        long,
+        value_name = "ACCOUNT",
+        value_delimiter = ',',
+        help_heading = "Selection"
+    )]
     pub account: Vec<String>,
     /// Only these regions; folders of others in an AWSLogs tree are not opened.
-    #[arg(long, value_name = "REGION", value_delimiter = ',', help_heading = "Selection")]
+    #[arg(
+        long,
+        value_name = "REGION",
+        value_delimiter = ',',
+        help_heading = "Selection"
+    )]
     pub region: Vec<String>,
     /// Only these principals: ARN, session ARN, or name of the role or user; `*` and `?` stand for any text and character.
     #[arg(long, value_name = "GLOB", help_heading = "Selection")]
@@ -370,13 +393,28 @@ pub struct Input {
     #[arg(long, value_name = "CIDR", help_heading = "Selection")]
     pub source: Vec<SourcePattern>,
     /// Only calls that ended so: success, denied, failed.
-    #[arg(long, value_name = "OUTCOME", value_delimiter = ',', help_heading = "Selection")]
+    #[arg(
+        long,
+        value_name = "OUTCOME",
+        value_delimiter = ',',
+        help_heading = "Selection"
+    )]
     pub outcome: Vec<Outcome>,
     /// Only secrets that were reached so: api, batch, by_path, history, direct_decrypt, decrypt_only.
-    #[arg(long, value_name = "METHOD", value_delimiter = ',', help_heading = "Selection")]
+    #[arg(
+        long,
+        value_name = "METHOD",
+        value_delimiter = ',',
+        help_heading = "Selection"
+    )]
     pub method: Vec<Method>,
     /// Only calls with these access keys.
-    #[arg(long, value_name = "KEY", value_delimiter = ',', help_heading = "Selection")]
+    #[arg(
+        long,
+        value_name = "KEY",
+        value_delimiter = ',',
+        help_heading = "Selection"
+    )]
     pub access_key: Vec<String>,
     /// Note in this file what was read, and go on from there after an interruption; it is removed when everything was read.
     #[arg(long, value_name = "FILE")]
@@ -466,8 +504,13 @@ pub enum Color {
 }
 
 fn time(text: &str) -> Result<EventTime, String> {
-    let date = || chrono::NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?.and_hms_opt(0, 0, 0);
-    let parsed = EventTime::parse(text).or_else(|| date().map(|d| EventTime(d.and_utc().timestamp())));
+    let date = || {
+        chrono::NaiveDate::parse_from_str(text, "%Y-%m-%d")
+            .ok()?
+            .and_hms_opt(0, 0, 0)
+    };
+    let parsed =
+        EventTime::parse(text).or_else(|| date().map(|d| EventTime(d.and_utc().timestamp())));
     parsed.ok_or_else(|| "write 2026-03-02T10:00:00Z or 2026-03-02".to_owned())
 }
 
@@ -495,6 +538,10 @@ fn age(text: &str) -> Result<i64, String> {
         'w' => 604_800,
         _ => return Err(remedy()),
     };
-    let number: i64 = text.strip_suffix(unit).and_then(|n| n.parse().ok()).filter(|n| *n >= 0).ok_or_else(remedy)?;
+    let number: i64 = text
+        .strip_suffix(unit)
+        .and_then(|n| n.parse().ok())
+        .filter(|n| *n >= 0)
+        .ok_or_else(remedy)?;
     number.checked_mul(secs).ok_or_else(remedy)
 }

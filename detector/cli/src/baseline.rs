@@ -22,9 +22,20 @@ pub fn run(args: &args::Baseline, host: &mut Host) -> Result<u8, Failure> {
     let earlier = args.merge.as_deref().map(load::policy_text).transpose()?;
     let mut out = Out::open(&settings)?;
     let found = find(&settings, &RuleSet::default(), None, host)?;
-    let options = Options { min_reads: args.min_reads, min_days: args.min_days };
-    let proposal = propose(&found.accesses, earlier.as_ref().map(|(policy, _)| policy), options);
-    let name = args.merge.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+    let options = Options {
+        min_reads: args.min_reads,
+        min_days: args.min_days,
+    };
+    let proposal = propose(
+        &found.accesses,
+        earlier.as_ref().map(|(policy, _)| policy),
+        options,
+    );
+    let name = args
+        .merge
+        .as_ref()
+        .map(|path| path.display().to_string())
+        .unwrap_or_default();
     let text = proposal.to_yaml(earlier.as_ref().map(|(_, text)| text.as_str()));
     let text = text.map_err(|message| Failure::Rules(format!("{name}: {message}")))?;
     out.raw(&text)?;
@@ -42,7 +53,13 @@ fn summary(proposal: &Proposal) -> String {
         0 => String::new(),
         n => format!(", {n} accesses were expected already"),
     };
-    writeln!(text, "  grants         {} from {} accesses{expected}", proposal.grants.len(), proposal.learned).ok();
+    writeln!(
+        text,
+        "  grants         {} from {} accesses{expected}",
+        proposal.grants.len(),
+        proposal.learned
+    )
+    .ok();
     let mut by_reason: BTreeMap<LeftOut, (u64, usize)> = BTreeMap::new();
     for omission in &proposal.left_out {
         let entry = by_reason.entry(omission.why).or_default();
@@ -50,7 +67,12 @@ fn summary(proposal: &Proposal) -> String {
         entry.1 += 1;
     }
     for (why, (accesses, principals)) in by_reason {
-        writeln!(text, "  left out       {accesses} {} (principals: {principals})", why.as_str()).ok();
+        writeln!(
+            text,
+            "  left out       {accesses} {} (principals: {principals})",
+            why.as_str()
+        )
+        .ok();
     }
     text
 }

@@ -41,11 +41,18 @@ impl Checkpoint {
         let name = path.display().to_string();
         let failure = |message: String| Failure::Usage(format!("--checkpoint {name}: {message}"));
         let header = Header::new(rules, selection);
-        let options = File::options().read(true).write(true).create(true).truncate(false).open(path);
+        let options = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path);
         let mut file = options.map_err(|error| failure(error.to_string()))?;
         let mut known = HashSet::default();
         let earlier = noted(&file, &mut known, &header).map_err(failure)?;
-        file.set_len(earlier).and_then(|()| file.seek(SeekFrom::End(0))).map_err(|error| failure(error.to_string()))?;
+        file.set_len(earlier)
+            .and_then(|()| file.seek(SeekFrom::End(0)))
+            .map_err(|error| failure(error.to_string()))?;
         Ok(Self {
             path: path.to_owned(),
             name,
@@ -113,33 +120,58 @@ impl Checkpoint {
             // A file that stays is read again and changes nothing.
             std::fs::remove_file(&self.path).ok();
         }
-        let failed = self.failed.into_inner().unwrap_or_else(PoisonError::into_inner);
-        failed.map(|error| format!("--checkpoint {}: {error}; what was read since is not noted", self.name))
+        let failed = self
+            .failed
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        failed.map(|error| {
+            format!(
+                "--checkpoint {}: {error}; what was read since is not noted",
+                self.name
+            )
+        })
     }
 }
 
 /// Reads what is noted, and gives its length in bytes: up to the end of the last whole part.
-fn noted(file: &File, known: &mut HashSet<(String, String)>, header: &Header) -> Result<u64, String> {
+fn noted(
+    file: &File,
+    known: &mut HashSet<(String, String)>,
+    header: &Header,
+) -> Result<u64, String> {
     let mut whole = 0;
     let mut source = BufReader::new(file);
     loop {
-        if source.fill_buf().map_err(|error| error.to_string())?.is_empty() {
+        if source
+            .fill_buf()
+            .map_err(|error| error.to_string())?
+            .is_empty()
+        {
             return Ok(whole);
         }
         match one(&mut source) {
             Ok((theirs, found)) if theirs == *header => known.extend(found),
             Ok(_) => {
-                return Err("was made by a run with another selection or other rules; name another file".to_owned());
+                return Err(
+                    "was made by a run with another selection or other rules; name another file"
+                        .to_owned(),
+                );
             }
             Err(PartError::Foreign(_)) if whole == 0 => {
                 return Err("is something else; name a file that is not there yet".to_owned());
             }
             // A run was killed while it wrote.
             Err(error) => {
-                return if whole == 0 && source_is_foreign(file) { Err(error.to_string()) } else { Ok(whole) };
+                return if whole == 0 && source_is_foreign(file) {
+                    Err(error.to_string())
+                } else {
+                    Ok(whole)
+                };
             }
         }
-        whole = source.stream_position().map_err(|error| error.to_string())?;
+        whole = source
+            .stream_position()
+            .map_err(|error| error.to_string())?;
     }
 }
 
@@ -148,7 +180,11 @@ fn one(source: impl BufRead) -> Result<(Header, Vec<(String, String)>), PartErro
     let broken = || PartError::Broken("it is empty".to_owned());
     let mut reader = PartReader::new(BufReader::new(GzDecoder::new(source)))?.ok_or_else(broken)?;
     while reader.next_record()?.is_some() {}
-    let found = reader.entries.iter().map(|entry| (entry.name.to_string(), entry.tag.clone())).collect();
+    let found = reader
+        .entries
+        .iter()
+        .map(|entry| (entry.name.to_string(), entry.tag.clone()))
+        .collect();
     let header = reader.header.purpose();
     // Up to the end of the compressed bytes, so that what follows begins where this ends.
     reader.next_part().map(|_| (header, found))
@@ -157,6 +193,8 @@ fn one(source: impl BufRead) -> Result<(Header, Vec<(String, String)>), PartErro
 /// Whether the file does not even begin as gzip does.
 fn source_is_foreign(mut file: &File) -> bool {
     let mut magic = [0; 2];
-    let read = file.seek(SeekFrom::Start(0)).and_then(|_| std::io::Read::read(&mut file, &mut magic));
+    let read = file
+        .seek(SeekFrom::Start(0))
+        .and_then(|_| std::io::Read::read(&mut file, &mut magic));
     read.is_ok_and(|read| read > 0) && magic != [0x1f, 0x8b]
 }

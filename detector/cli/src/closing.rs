@@ -13,7 +13,13 @@ use crate::walk::Problem;
 /// One line for each thing that could not be read.
 #[must_use]
 pub fn problems(problems: &[Problem]) -> String {
-    let line = |p: &Problem| format!("secretrail: {}: {}\n", neutral::line(&p.name), neutral::line(&p.message));
+    let line = |p: &Problem| {
+        format!(
+            "secretrail: {}: {}\n",
+            neutral::line(&p.name),
+            neutral::line(&p.message)
+        )
+    };
     problems.iter().map(line).collect()
 }
 
@@ -25,17 +31,28 @@ pub fn refused(refused: &[Problem]) -> String {
         reasons.entry(message).or_insert((name, 0)).1 += 1;
     }
     let line = |(message, (name, count)): (&str, (&str, usize))| {
-        let more = if count > 1 { format!(" and {} more", number(count as u64 - 1)) } else { String::new() };
+        let more = if count > 1 {
+            format!(" and {} more", number(count as u64 - 1))
+        } else {
+            String::new()
+        };
         format!("{}{more}: {}", neutral::line(name), neutral::line(message))
     };
-    reasons.into_iter().map(line).collect::<Vec<_>>().join("\nsecretrail: ")
+    reasons
+        .into_iter()
+        .map(line)
+        .collect::<Vec<_>>()
+        .join("\nsecretrail: ")
 }
 
 /// What was read, and what was passed over.
 #[must_use]
 pub fn read(report: &Report, threads: usize, elapsed: Duration) -> Vec<String> {
     let secs = elapsed.as_secs_f64();
-    #[expect(clippy::cast_precision_loss, reason = "a speed for people has three digits")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a speed for people has three digits"
+    )]
     let bytes = report.bytes as f64;
     let speed = bytes / 1e6 / secs.max(1e-3);
     let mut lines = vec![format!(
@@ -46,14 +63,30 @@ pub fn read(report: &Report, threads: usize, elapsed: Duration) -> Vec<String> {
     if report.objects_failed > 0 {
         lines.push(format!("failed files   {}", number(report.objects_failed)));
     }
-    push_counts(&mut lines, "skipped files ", &report.objects_skipped, |reason| reason.as_str());
+    push_counts(
+        &mut lines,
+        "skipped files ",
+        &report.objects_skipped,
+        |reason| reason.as_str(),
+    );
     let repaired = if report.records_repaired > 0 {
-        format!(", {} with bytes that are not UTF-8", number(report.records_repaired))
+        format!(
+            ", {} with bytes that are not UTF-8",
+            number(report.records_repaired)
+        )
     } else {
         String::new()
     };
-    lines.push(format!("records        {}{repaired}", number(report.records)));
-    push_counts(&mut lines, "skipped records", &report.records_skipped, |reason| reason.as_str());
+    lines.push(format!(
+        "records        {}{repaired}",
+        number(report.records)
+    ));
+    push_counts(
+        &mut lines,
+        "skipped records",
+        &report.records_skipped,
+        |reason| reason.as_str(),
+    );
     lines
 }
 
@@ -68,7 +101,11 @@ pub fn words(report: &Report, threads: usize, elapsed: Duration, rules: Option<u
         number(report.explained),
         number(report.key_validations)
     ));
-    lines.push(format!("came again     {}, {} late", number(report.duplicates), number(report.late)));
+    lines.push(format!(
+        "came again     {}, {} late",
+        number(report.duplicates),
+        number(report.late)
+    ));
     let total: u64 = report.accesses.values().sum();
     let of = |status: DecryptStatus| number(report.accesses.get(&status).copied().unwrap_or(0));
     lines.push(format!(
@@ -81,9 +118,18 @@ pub fn words(report: &Report, threads: usize, elapsed: Duration, rules: Option<u
         of(DecryptStatus::NotExpected)
     ));
     if let Some(rules) = rules {
-        let levels = Level::ALL.iter().rev().filter_map(|level| Some((*level, *report.alerts.get(level)?)));
-        let counts: Vec<String> = levels.map(|(level, count)| format!("{} {level}", number(count))).collect();
-        let counts = if counts.is_empty() { "none".to_owned() } else { counts.join(", ") };
+        let levels = Level::ALL
+            .iter()
+            .rev()
+            .filter_map(|level| Some((*level, *report.alerts.get(level)?)));
+        let counts: Vec<String> = levels
+            .map(|(level, count)| format!("{} {level}", number(count)))
+            .collect();
+        let counts = if counts.is_empty() {
+            "none".to_owned()
+        } else {
+            counts.join(", ")
+        };
         lines.push(format!("alerts         {counts} ({rules} rules)"));
     }
     said(&lines)
@@ -98,9 +144,14 @@ pub fn said(lines: &[String]) -> String {
 /// Everything that was passed over, with its reason.
 #[must_use]
 pub fn passed_over(report: &Report) -> Vec<(u64, String)> {
-    let objects = report.objects_skipped.iter().map(|(reason, count)| (*count, format!("files: {}", reason.as_str())));
-    let records =
-        report.records_skipped.iter().map(|(reason, count)| (*count, format!("records: {}", reason.as_str())));
+    let objects = report
+        .objects_skipped
+        .iter()
+        .map(|(reason, count)| (*count, format!("files: {}", reason.as_str())));
+    let records = report
+        .records_skipped
+        .iter()
+        .map(|(reason, count)| (*count, format!("records: {}", reason.as_str())));
     objects.chain(records).collect()
 }
 
@@ -111,8 +162,10 @@ fn push_counts<K: Ord>(
     name: impl Fn(&K) -> &'static str,
 ) {
     if !counts.is_empty() {
-        let counts: Vec<String> =
-            counts.iter().map(|(reason, count)| format!("{} {}", number(*count), name(reason))).collect();
+        let counts: Vec<String> = counts
+            .iter()
+            .map(|(reason, count)| format!("{} {}", number(*count), name(reason)))
+            .collect();
         lines.push(format!("{title} {}", counts.join(", ")));
     }
 }

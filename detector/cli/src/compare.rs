@@ -28,15 +28,26 @@ struct Change<'a> {
 /// # Errors
 ///
 /// [`Failure::Output`].
-pub fn write(before: &[Alert], after: &[Alert], format: Format, out: &mut Out<'_>) -> Result<(), Failure> {
+pub fn write(
+    before: &[Alert],
+    after: &[Alert],
+    format: Format,
+    out: &mut Out<'_>,
+) -> Result<(), Failure> {
     let changes = changes(before, after);
     match format {
         Format::Table => out.raw(&text(&changes)),
         Format::Json | Format::Jsonl => {
-            let ids = |alerts: &[&Alert]| alerts.iter().map(|a| a.id.0.to_string()).collect::<Vec<_>>();
+            let ids = |alerts: &[&Alert]| {
+                alerts
+                    .iter()
+                    .map(|a| a.id.0.to_string())
+                    .collect::<Vec<_>>()
+            };
             let value = |(id, change): (&&str, &Change<'_>)| {
-                let rule =
-                    change.meta.map(|m| serde_json::json!({"id": id, "title": m.title, "level": m.level.as_str()}));
+                let rule = change.meta.map(
+                    |m| serde_json::json!({"id": id, "title": m.title, "level": m.level.as_str()}),
+                );
                 serde_json::json!({"schema": "secretrail.comparison/1", "rule": rule, "kept": change.kept.len(),
                     "gained": ids(&change.gained), "lost": ids(&change.lost)})
             };
@@ -58,7 +69,11 @@ fn changes<'a>(before: &'a [Alert], after: &'a [Alert]) -> BTreeMap<&'a str, Cha
     for alert in after {
         let change = changes.entry(&alert.rule.id).or_default();
         change.meta = Some(&alert.rule);
-        if old.contains(&alert.id) { change.kept.push(alert) } else { change.gained.push(alert) }
+        if old.contains(&alert.id) {
+            change.kept.push(alert)
+        } else {
+            change.gained.push(alert)
+        }
     }
     for alert in before.iter().filter(|a| !new.contains(&a.id)) {
         let change = changes.entry(&alert.rule.id).or_default();
@@ -69,15 +84,29 @@ fn changes<'a>(before: &'a [Alert], after: &'a [Alert]) -> BTreeMap<&'a str, Cha
 }
 
 fn row(id: &str, change: &Change<'_>) -> [String; 6] {
-    let (title, level) = change.meta.map_or(("", ""), |m| (m.title.as_str(), m.level.as_str()));
+    let (title, level) = change
+        .meta
+        .map_or(("", ""), |m| (m.title.as_str(), m.level.as_str()));
     let count = |alerts: &[&Alert]| alerts.len().to_string();
-    [id.to_owned(), title.to_owned(), level.to_owned(), count(&change.kept), count(&change.gained), count(&change.lost)]
+    [
+        id.to_owned(),
+        title.to_owned(),
+        level.to_owned(),
+        count(&change.kept),
+        count(&change.gained),
+        count(&change.lost),
+    ]
 }
 
 fn text(changes: &BTreeMap<&str, Change<'_>>) -> String {
     // What changed comes first.
     let mut sorted: Vec<_> = changes.iter().collect();
-    sorted.sort_by_key(|(_, c)| (std::cmp::Reverse(c.gained.len() + c.lost.len()), c.meta.map(|m| &m.title)));
+    sorted.sort_by_key(|(_, c)| {
+        (
+            std::cmp::Reverse(c.gained.len() + c.lost.len()),
+            c.meta.map(|m| &m.title),
+        )
+    });
     let rows: Vec<[String; 5]> = sorted
         .into_iter()
         .map(|(id, change)| {
@@ -86,12 +115,27 @@ fn text(changes: &BTreeMap<&str, Change<'_>>) -> String {
         })
         .collect();
     let mut out = table::columns(["KEPT", "GAINED", "LOST", "LEVEL", "RULE"], &rows);
-    let gained = changes.values().flat_map(|change| change.gained.iter().copied());
-    let lost = changes.values().flat_map(|change| change.lost.iter().copied());
-    for (mark, all) in [("gained", gained.collect::<Vec<&Alert>>()), ("lost", lost.collect())] {
+    let gained = changes
+        .values()
+        .flat_map(|change| change.gained.iter().copied());
+    let lost = changes
+        .values()
+        .flat_map(|change| change.lost.iter().copied());
+    for (mark, all) in [
+        ("gained", gained.collect::<Vec<&Alert>>()),
+        ("lost", lost.collect()),
+    ] {
         for alert in all.iter().take(SHOWN) {
-            let (title, summary) = (neutral::line(&alert.rule.title), neutral::line(&alert.summary));
-            write!(out, "\n{mark}: {title}\n  {summary}\n  alert {}\n", alert.id.0).ok();
+            let (title, summary) = (
+                neutral::line(&alert.rule.title),
+                neutral::line(&alert.summary),
+            );
+            write!(
+                out,
+                "\n{mark}: {title}\n  {summary}\n  alert {}\n",
+                alert.id.0
+            )
+            .ok();
         }
         if let Some(more) = all.len().checked_sub(SHOWN).filter(|more| *more > 0) {
             write!(out, "\n{mark}: {more} more; -f jsonl lists them all\n").ok();

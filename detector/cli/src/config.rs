@@ -27,10 +27,17 @@ impl Source {
     /// `~/.config`. `None` where there is no home.
     #[must_use]
     pub fn of(variable: impl Fn(&str) -> Option<OsString>) -> Option<Self> {
-        let set = |name: &str| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        let usual = || set("XDG_CONFIG_HOME").or_else(|| set("HOME").map(|home| home.join(".config")));
+        let set = |name: &str| {
+            variable(name)
+                .filter(|value| !value.is_empty())
+                .map(PathBuf::from)
+        };
+        let usual =
+            || set("XDG_CONFIG_HOME").or_else(|| set("HOME").map(|home| home.join(".config")));
         let file = |folder: PathBuf| Self::Usual(folder.join("secretrail/secretrail.toml"));
-        set("SECRETRAIL_CONFIG").map(Self::Named).or_else(|| usual().map(file))
+        set("SECRETRAIL_CONFIG")
+            .map(Self::Named)
+            .or_else(|| usual().map(file))
     }
 
     fn read(&self) -> Result<Option<(&Path, String)>, Failure> {
@@ -39,7 +46,9 @@ impl Source {
         };
         match (std::fs::read_to_string(path), self) {
             (Ok(text), _) => Ok(Some((path, text))),
-            (Err(error), Self::Usual(_)) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            (Err(error), Self::Usual(_)) if error.kind() == std::io::ErrorKind::NotFound => {
+                Ok(None)
+            }
             (Err(error), _) => Err(fault(path, &error.to_string())),
         }
     }
@@ -59,25 +68,44 @@ pub fn with_defaults(
     args: Vec<OsString>,
     source: Option<&Source>,
 ) -> Result<Vec<OsString>, Failure> {
-    let Some((path, text)) = source.map(Source::read).transpose()?.flatten() else { return Ok(args) };
-    let table: Table = text.parse().map_err(|error: toml::de::Error| fault(path, &error.to_string()))?;
+    let Some((path, text)) = source.map(Source::read).transpose()?.flatten() else {
+        return Ok(args);
+    };
+    let table: Table = text
+        .parse()
+        .map_err(|error: toml::de::Error| fault(path, &error.to_string()))?;
     let command = command();
     known(&command, &table, path)?;
     // Only to see which command it is and what was typed; whatever is wrong is told when everything is together.
-    let Ok(typed) = command.clone().ignore_errors(true).try_get_matches_from(&args) else { return Ok(args) };
-    let Some((name, matches)) = typed.subcommand() else { return Ok(args) };
-    let Some(command) = command.find_subcommand(name) else { return Ok(args) };
+    let Ok(typed) = command
+        .clone()
+        .ignore_errors(true)
+        .try_get_matches_from(&args)
+    else {
+        return Ok(args);
+    };
+    let Some((name, matches)) = typed.subcommand() else {
+        return Ok(args);
+    };
+    let Some(command) = command.find_subcommand(name) else {
+        return Ok(args);
+    };
     let mut more = Vec::new();
     let own = table.get(name).and_then(Value::as_table);
     for arg in command.get_arguments() {
         let Some(long) = arg.get_long() else { continue };
-        let value = own.and_then(|own| own.get(long)).or_else(|| table.get(long).filter(|value| !value.is_table()));
+        let value = own
+            .and_then(|own| own.get(long))
+            .or_else(|| table.get(long).filter(|value| !value.is_table()));
         if let Some(value) = value.filter(|_| is_open(command, arg, matches)) {
             more.extend(typed_as(arg, long, value).map_err(|message| fault(path, &message))?);
         }
     }
     // Before everything that follows `--`.
-    let end = args.iter().position(|arg| arg == OsStr::new("--")).unwrap_or(args.len());
+    let end = args
+        .iter()
+        .position(|arg| arg == OsStr::new("--"))
+        .unwrap_or(args.len());
     let (before, after) = args.split_at_checked(end).unwrap_or((&args, &[]));
     Ok([before, &more, after].concat())
 }
@@ -86,10 +114,16 @@ pub fn with_defaults(
 fn is_open(command: &Command, arg: &Arg, matches: &ArgMatches) -> bool {
     let was_typed = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
     !was_typed(arg.get_id().as_str())
-        && !command.get_arg_conflicts_with(arg).iter().any(|other| was_typed(other.get_id().as_str()))
+        && !command
+            .get_arg_conflicts_with(arg)
+            .iter()
+            .any(|other| was_typed(other.get_id().as_str()))
         && !command.get_arguments().any(|other| {
             was_typed(other.get_id().as_str())
-                && command.get_arg_conflicts_with(other).iter().any(|conflict| conflict.get_id() == arg.get_id())
+                && command
+                    .get_arg_conflicts_with(other)
+                    .iter()
+                    .any(|conflict| conflict.get_id() == arg.get_id())
         })
 }
 
@@ -100,12 +134,18 @@ fn typed_as(arg: &Arg, long: &str, value: &Value) -> Result<Vec<OsString>, Strin
         Value::String(text) => Ok(OsString::from(format!("--{long}={text}"))),
         Value::Integer(number) => Ok(OsString::from(format!("--{long}={number}"))),
         Value::Datetime(time) => Ok(OsString::from(format!("--{long}={time}"))),
-        _ => Err(format!("`{long}` takes a text or a number, not {}", value.type_str())),
+        _ => Err(format!(
+            "`{long}` takes a text or a number, not {}",
+            value.type_str()
+        )),
     };
     match value {
         Value::Boolean(true) if !takes_value => Ok(vec![OsString::from(format!("--{long}"))]),
         Value::Boolean(false) if !takes_value => Ok(Vec::new()),
-        _ if !takes_value => Err(format!("`{long}` is true or false, not {}", value.type_str())),
+        _ if !takes_value => Err(format!(
+            "`{long}` is true or false, not {}",
+            value.type_str()
+        )),
         Value::Array(values) => values.iter().map(one).collect(),
         value => one(value).map(|option| vec![option]),
     }
@@ -114,28 +154,49 @@ fn typed_as(arg: &Arg, long: &str, value: &Value) -> Result<Vec<OsString>, Strin
 /// Refuses what no command has: tables that are no commands, and options that are none of theirs.
 fn known(command: &Command, table: &Table, path: &Path) -> Result<(), Failure> {
     let options = |command: &Command| -> BTreeSet<String> {
-        command.get_arguments().filter_map(|arg| arg.get_long()).map(str::to_owned).collect()
+        command
+            .get_arguments()
+            .filter_map(|arg| arg.get_long())
+            .map(str::to_owned)
+            .collect()
     };
     let all: BTreeSet<String> = command.get_subcommands().flat_map(options).collect();
-    let commands: BTreeSet<String> = command.get_subcommands().map(|command| command.get_name().to_owned()).collect();
+    let commands: BTreeSet<String> = command
+        .get_subcommands()
+        .map(|command| command.get_name().to_owned())
+        .collect();
     for (key, value) in table {
         let Some(own) = value.as_table() else {
             must_be_one(key, &all, "option", path)?;
             continue;
         };
         must_be_one(key, &commands, "command", path)?;
-        let options = command.find_subcommand(key).map(options).unwrap_or_default();
-        own.keys().try_for_each(|key| must_be_one(key, &options, "option", path))?;
+        let options = command
+            .find_subcommand(key)
+            .map(options)
+            .unwrap_or_default();
+        own.keys()
+            .try_for_each(|key| must_be_one(key, &options, "option", path))?;
     }
     Ok(())
 }
 
-fn must_be_one(key: &str, known: &BTreeSet<String>, what: &str, path: &Path) -> Result<(), Failure> {
+fn must_be_one(
+    key: &str,
+    known: &BTreeSet<String>,
+    what: &str,
+    path: &Path,
+) -> Result<(), Failure> {
     if known.contains(key) {
         return Ok(());
     }
-    let close = known.iter().map(|known| (strsim::damerau_levenshtein(known, key), known)).min();
+    let close = known
+        .iter()
+        .map(|known| (strsim::damerau_levenshtein(known, key), known))
+        .min();
     let tip = close.filter(|(distance, known)| *distance <= known.len() / 2);
-    let tip = tip.map(|(_, known)| format!("; did you mean `{known}`?")).unwrap_or_default();
+    let tip = tip
+        .map(|(_, known)| format!("; did you mean `{known}`?"))
+        .unwrap_or_default();
     Err(fault(path, &format!("`{key}` is no {what}{tip}")))
 }

@@ -72,9 +72,18 @@ fn from_file(
 ) -> Result<u8, Failure> {
     let mut alert = one(alerts, &args.alert)?.clone();
     let known = rules.metas().find(|meta| meta.id == alert.rule.id);
-    let file = known.map_or_else(|| "not among the rules in use; name it with -r".to_owned(), |meta| meta.file.clone());
-    alert.rule = Arc::new(RuleMeta { file, ..RuleMeta::clone(&alert.rule) });
-    let first = alert.accesses.first().map_or(alert.time, |access| access.head.time);
+    let file = known.map_or_else(
+        || "not among the rules in use; name it with -r".to_owned(),
+        |meta| meta.file.clone(),
+    );
+    alert.rule = Arc::new(RuleMeta {
+        file,
+        ..RuleMeta::clone(&alert.rule)
+    });
+    let first = alert
+        .accesses
+        .first()
+        .map_or(alert.time, |access| access.head.time);
     settings.selection.from.get_or_insert(first.plus(-AROUND));
     settings.selection.to.get_or_insert(alert.time.plus(AROUND));
     let mut out = Out::open(&settings)?;
@@ -92,7 +101,10 @@ fn one<'a>(alerts: &'a [Alert], id: &str) -> Result<&'a Alert, Failure> {
     let mut fitting = alerts.iter().filter(|alert| alert.id.0.starts_with(id));
     match (fitting.next(), fitting.count()) {
         (Some(alert), 0) => Ok(alert),
-        (Some(_), more) => Err(Failure::Usage(format!("{id}: {} alerts begin so; give more of the id", more + 1))),
+        (Some(_), more) => Err(Failure::Usage(format!(
+            "{id}: {} alerts begin so; give more of the id",
+            more + 1
+        ))),
         (None, _) => {
             let count = alerts.len();
             let message = format!(
@@ -107,27 +119,50 @@ fn one<'a>(alerts: &'a [Alert], id: &str) -> Result<&'a Alert, Failure> {
 /// its summary names.
 fn events(alert: &Alert) -> BTreeSet<String> {
     let accesses = alert.accesses.iter();
-    let ids = accesses.flat_map(|access| [Some(&access.head.event_id), access.decrypt.event_id.as_ref()]);
-    let named = alert.summary.rsplit_once(", event ").map(|(_, id)| id.to_owned());
+    let ids = accesses.flat_map(|access| {
+        [
+            Some(&access.head.event_id),
+            access.decrypt.event_id.as_ref(),
+        ]
+    });
+    let named = alert
+        .summary
+        .rsplit_once(", event ")
+        .map(|(_, id)| id.to_owned());
     let ids = ids.flatten().chain(&alert.events).map(|id| id.to_string());
-    ids.chain(named.filter(|_| alert.accesses.is_empty())).collect()
+    ids.chain(named.filter(|_| alert.accesses.is_empty()))
+        .collect()
 }
 
 /// The records of an alert in these objects, by time, each with the name of its object; and what could not be read.
-fn records(alert: &Alert, objects: &[Object], threads: usize, reach: &Reach) -> (Vec<(String, String)>, Vec<Problem>) {
+fn records(
+    alert: &Alert,
+    objects: &[Object],
+    threads: usize,
+    reach: &Reach,
+) -> (Vec<(String, String)>, Vec<Problem>) {
     let ids = events(alert);
     let (mut records, mut problems) = (Vec::new(), Vec::new());
-    let found = parallel::map(readers(threads, objects), objects, |object| raw(object, &ids, reach));
+    let found = parallel::map(readers(threads, objects), objects, |object| {
+        raw(object, &ids, reach)
+    });
     for (object, (found, read)) in objects.iter().zip(found) {
         records.extend(found);
-        problems.extend(read.err().map(|message| Problem { name: object.name.clone(), message }));
+        problems.extend(read.err().map(|message| Problem {
+            name: object.name.clone(),
+            message,
+        }));
     }
     records.sort_by_cached_key(|(object, record)| (time(record), object.clone(), record.clone()));
     (records, problems)
 }
 
 /// The records of an object with these event ids, with the name of the object, up to where it cannot be read further.
-fn raw(object: &Object, ids: &BTreeSet<String>, reach: &Reach) -> (Vec<(String, String)>, Result<(), String>) {
+fn raw(
+    object: &Object,
+    ids: &BTreeSet<String>,
+    reach: &Reach,
+) -> (Vec<(String, String)>, Result<(), String>) {
     let bytes = match reach.bytes(&object.place) {
         Ok((bytes, _)) => bytes,
         Err(message) => return (Vec::new(), Err(message)),
@@ -137,11 +172,17 @@ fn raw(object: &Object, ids: &BTreeSet<String>, reach: &Reach) -> (Vec<(String, 
         let read = in_parts(&bytes, ids, &mut found);
         return (found, read.map_err(|error| error.to_string()));
     }
-    let finders: Vec<memchr::memmem::Finder<'_>> = ids.iter().map(memchr::memmem::Finder::new).collect();
+    let finders: Vec<memchr::memmem::Finder<'_>> =
+        ids.iter().map(memchr::memmem::Finder::new).collect();
     let wanted = |unit: &[u8]| finders.iter().any(|finder| finder.find(unit).is_some());
     let (records, read) = records_with(&bytes, wanted);
     let records = records.into_iter().filter(|record| is_one(record, ids));
-    (records.map(|record| (object.name.clone(), record)).collect(), read.map_err(|error| error.to_string()))
+    (
+        records
+            .map(|record| (object.name.clone(), record))
+            .collect(),
+        read.map_err(|error| error.to_string()),
+    )
 }
 
 /// `eventTime` as it is written, which sorts as it should.
@@ -153,17 +194,30 @@ fn time(record: &str) -> Option<String> {
 /// Whether a record is one of these events. An id may stand elsewhere in it: only its own `eventID` counts.
 fn is_one(record: &str, ids: &BTreeSet<String>) -> bool {
     let value: Option<Value> = serde_json::from_str(record).ok();
-    value.and_then(|v| Some(ids.contains(v.get("eventID")?.as_str()?))).unwrap_or(false)
+    value
+        .and_then(|v| Some(ids.contains(v.get("eventID")?.as_str()?)))
+        .unwrap_or(false)
 }
 
 /// The records of parts with these event ids, with the names of the objects that they came from.
-fn in_parts(bytes: &[u8], ids: &BTreeSet<String>, found: &mut Vec<(String, String)>) -> Result<(), PartError> {
+fn in_parts(
+    bytes: &[u8],
+    ids: &BTreeSet<String>,
+    found: &mut Vec<(String, String)>,
+) -> Result<(), PartError> {
     let mut next = PartReader::new(BufReader::new(MultiGzDecoder::new(bytes)))?;
     while let Some(mut part) = next {
-        let names: Vec<String> = part.entries.iter().map(|entry| entry.name.to_string()).collect();
+        let names: Vec<String> = part
+            .entries
+            .iter()
+            .map(|entry| entry.name.to_string())
+            .collect();
         while let Some((of, _, record)) = part.next_record()? {
             if is_one(record, ids) {
-                found.push((names.get(of).cloned().unwrap_or_default(), record.to_owned()));
+                found.push((
+                    names.get(of).cloned().unwrap_or_default(),
+                    record.to_owned(),
+                ));
             }
         }
         next = part.next_part()?;
@@ -184,7 +238,10 @@ fn told(alert: &Alert, logs: &[PathBuf], records: &[(String, String)]) -> String
     }
     if logs.is_empty() {
         for access in &alert.accesses {
-            let (event, object) = (neutral::line(&access.head.event_id), neutral::line(&access.head.object));
+            let (event, object) = (
+                neutral::line(&access.head.event_id),
+                neutral::line(&access.head.object),
+            );
             writeln!(text, "  event {event} in {object}").ok();
         }
         text.push_str("  name the logs beside the alerts to see them\n");
@@ -192,13 +249,25 @@ fn told(alert: &Alert, logs: &[PathBuf], records: &[(String, String)]) -> String
         text.push_str("  none found by their event ids\n");
     }
     text.push_str("\nlook next:\n");
-    let mut paths: Vec<String> = logs.iter().map(|path| quoted(&path.to_string_lossy())).collect();
+    let mut paths: Vec<String> = logs
+        .iter()
+        .map(|path| quoted(&path.to_string_lossy()))
+        .collect();
     if paths.is_empty() {
         paths.push("LOGS".to_owned());
     }
-    let span = format!("--from {} --to {}", alert.time.plus(-AROUND), alert.time.plus(AROUND));
+    let span = format!(
+        "--from {} --to {}",
+        alert.time.plus(-AROUND),
+        alert.time.plus(AROUND)
+    );
     for (why, option) in next(alert) {
-        writeln!(text, "  # {why}\n  secretrail accesses {} {option} {span}", paths.join(" ")).ok();
+        writeln!(
+            text,
+            "  # {why}\n  secretrail accesses {} {option} {span}",
+            paths.join(" ")
+        )
+        .ok();
     }
     text
 }
@@ -212,17 +281,33 @@ fn next(alert: &Alert) -> Vec<(&'static str, String)> {
             format!("--principal {}", quoted(principal)),
         ));
     }
-    let keys: BTreeSet<&str> =
-        alert.accesses.iter().filter_map(|access| access.head.access_key_id.as_deref()).collect();
+    let keys: BTreeSet<&str> = alert
+        .accesses
+        .iter()
+        .filter_map(|access| access.head.access_key_id.as_deref())
+        .collect();
     if let (Some(key), 1) = (keys.first(), keys.len()) {
-        all.push(("everything that was read with this access key", format!("--access-key {}", quoted(key))));
+        all.push((
+            "everything that was read with this access key",
+            format!("--access-key {}", quoted(key)),
+        ));
     }
-    let sources: BTreeSet<&str> = alert.accesses.iter().filter_map(|access| access.head.source.ip.as_deref()).collect();
+    let sources: BTreeSet<&str> = alert
+        .accesses
+        .iter()
+        .filter_map(|access| access.head.source.ip.as_deref())
+        .collect();
     if let (Some(source), 1) = (sources.first(), sources.len()) {
-        all.push(("who else came from there", format!("--source {}", quoted(source))));
+        all.push((
+            "who else came from there",
+            format!("--source {}", quoted(source)),
+        ));
     }
     if let ([secret], 1) = (alert.secrets.as_slice(), alert.secrets_total) {
-        all.push(("who else read this secret", format!("--secret {}", quoted(secret))));
+        all.push((
+            "who else read this secret",
+            format!("--secret {}", quoted(secret)),
+        ));
     }
     all
 }

@@ -34,9 +34,17 @@ impl Place {
         let mut names: BTreeSet<String> = match self {
             Self::Folder(path) => {
                 let name = path.display().to_string();
-                std::fs::create_dir_all(path).map_err(|error| Failure::Output { name: name.clone(), error })?;
-                let entries = std::fs::read_dir(path).map_err(|error| Failure::Input(format!("{name}: {error}")))?;
-                entries.filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned())).collect()
+                std::fs::create_dir_all(path).map_err(|error| Failure::Output {
+                    name: name.clone(),
+                    error,
+                })?;
+                let entries = std::fs::read_dir(path)
+                    .map_err(|error| Failure::Input(format!("{name}: {error}")))?;
+                entries
+                    .filter_map(|entry| {
+                        Some(entry.ok()?.file_name().to_string_lossy().into_owned())
+                    })
+                    .collect()
             }
             Self::Bucket(prefix) => prefix.there(reach)?,
         };
@@ -46,7 +54,9 @@ impl Place {
 
     fn put(&self, name: &str, bytes: Vec<u8>, reach: &Reach) -> Result<(), String> {
         match self {
-            Self::Folder(path) => output::write_file(&path.join(name), &bytes).map_err(|failure| failure.to_string()),
+            Self::Folder(path) => {
+                output::write_file(&path.join(name), &bytes).map_err(|failure| failure.to_string())
+            }
             Self::Bucket(prefix) => prefix.put(reach, name, bytes),
         }
     }
@@ -67,7 +77,11 @@ struct Done {
 /// [`Failure`].
 pub fn run(args: &args::Extract, host: &mut Host) -> Result<u8, Failure> {
     let started = Instant::now();
-    let destination = args::Destination { output: None, quiet: args.quiet, no_progress: args.no_progress };
+    let destination = args::Destination {
+        output: None,
+        quiet: args.quiet,
+        no_progress: args.no_progress,
+    };
     let settings = Settings::plain(&args.input, &destination, host)?;
     if settings.reads_stdin() {
         let message = "extract reads files and S3, not standard input: a part names the objects that it came from";
@@ -85,17 +99,30 @@ pub fn run(args: &args::Extract, host: &mut Host) -> Result<u8, Failure> {
     let header = Header::new(&rules, &settings.selection);
     let progress = settings.progress(&found.objects);
     let batches = batches(&found.objects, args.part_size, usize::MAX);
-    let job = Job { header: &header, selection: &settings.selection, reach: &reach, progress: &progress };
+    let job = Job {
+        header: &header,
+        selection: &settings.selection,
+        reach: &reach,
+        progress: &progress,
+    };
     let threads = read::readers(settings.threads, &found.objects);
     let done = parallel::map(threads, &batches, |batch| {
         let name = job.name(batch);
         if there.contains(&name) {
             progress.inc(batch.iter().map(|object| object.size()).sum());
-            return Ok(Done { report: Report::default(), problems: Vec::new(), written: None });
+            return Ok(Done {
+                report: Report::default(),
+                problems: Vec::new(),
+                written: None,
+            });
         }
         let (bytes, report, problems) = job.extract(batch);
         let written = Some(bytes.len() as u64);
-        place.put(&name, bytes, &reach).map(|()| Done { report, problems, written })
+        place.put(&name, bytes, &reach).map(|()| Done {
+            report,
+            problems,
+            written,
+        })
     });
     progress.finish_and_clear();
     let mut report = found.report;
@@ -117,10 +144,16 @@ pub fn run(args: &args::Extract, host: &mut Host) -> Result<u8, Failure> {
     let code = input_code(&problems, host);
     if !settings.quiet {
         let mut lines = closing::read(&report, settings.threads, started.elapsed());
-        let share = report.bytes.checked_div(bytes).map(|times| format!(", one byte for {}", number(times)));
+        let share = report
+            .bytes
+            .checked_div(bytes)
+            .map(|times| format!(", one byte for {}", number(times)));
         let share = share.unwrap_or_default();
         let (bytes, kept) = (number(bytes), number(kept));
-        lines.push(format!("parts          {} written ({bytes} bytes{share}), {kept} were there", number(written)));
+        lines.push(format!(
+            "parts          {} written ({bytes} bytes{share}), {kept} were there",
+            number(written)
+        ));
         say(host, &closing::said(&lines));
     }
     Ok(code)
@@ -128,7 +161,10 @@ pub fn run(args: &args::Extract, host: &mut Host) -> Result<u8, Failure> {
 
 /// Objects by their time of delivery, in batches of about so many bytes, and no more than so many objects.
 pub(crate) fn batches(objects: &[Object], most_bytes: u64, most: usize) -> Vec<Vec<&Object>> {
-    let mut sorted: Vec<(&Object, u64)> = objects.iter().map(|object| (object, object.size())).collect();
+    let mut sorted: Vec<(&Object, u64)> = objects
+        .iter()
+        .map(|object| (object, object.size()))
+        .collect();
     sorted.sort_by(|(a, _), (b, _)| (a.delivered, &a.name).cmp(&(b.delivered, &b.name)));
     let mut batches: Vec<Vec<&Object>> = Vec::new();
     let mut bytes = 0;
@@ -156,7 +192,12 @@ struct Job<'j> {
 impl Job<'_> {
     /// The name of the part of a batch: by what it is made of, and for what.
     fn name(&self, batch: &[&Object]) -> String {
-        part::name(self.header, batch.iter().map(|object| (object.name.clone(), object.tag())))
+        part::name(
+            self.header,
+            batch
+                .iter()
+                .map(|object| (object.name.clone(), object.tag())),
+        )
     }
 
     fn extract(&self, batch: &[&Object]) -> (Vec<u8>, Report, Vec<Problem>) {
@@ -168,8 +209,14 @@ impl Job<'_> {
         let mut one = |object: &&Object| {
             let (mut harvest, origin) = (Harvest::default(), origin(object));
             let result = reader.read(object, &origin, &mut harvest);
-            let fate = harvest.report.settle(result, object.in_tree, object.explicit);
-            problems.extend(read::untold(&object.name, &fate, &harvest.report.records_skipped));
+            let fate = harvest
+                .report
+                .settle(result, object.in_tree, object.explicit);
+            problems.extend(read::untold(
+                &object.name,
+                &fate,
+                &harvest.report.records_skipped,
+            ));
             report.add(&harvest.report);
             Extracted::of(&origin, object.tag(), object.in_tree, &fate, &mut harvest)
         };

@@ -63,21 +63,40 @@ pub fn run(command: &FleetCommand, host: &mut Host) -> Result<u8, Failure> {
 }
 
 fn plan(args: &Plan, host: &mut Host) -> Result<u8, Failure> {
-    let destination = args::Destination { output: None, quiet: args.quiet, no_progress: true };
+    let destination = args::Destination {
+        output: None,
+        quiet: args.quiet,
+        no_progress: true,
+    };
     let settings = Settings::plain(&args.input, &destination, host)?;
     let place = JobPlace::of(&args.output)?;
     let rules = load::rules(&args.files)?.set;
     let reach = Reach::new(&settings, true)?;
     let mut found = reach.walk(&settings, false);
     found.objects.retain(|object| !object.is_part);
-    if let Some(local) = found.objects.iter().find(|object| job::remote(object).is_none()) {
-        let message = format!("{}: a fleet reads logs in S3; `secretrail extract` reads what is here", local.name);
+    if let Some(local) = found
+        .objects
+        .iter()
+        .find(|object| job::remote(object).is_none())
+    {
+        let message = format!(
+            "{}: a fleet reads logs in S3; `secretrail extract` reads what is here",
+            local.name
+        );
         return Err(Failure::Usage(message));
     }
     let header = Header::new(&rules, &settings.selection);
     let batches = extract::batches(&found.objects, args.part_size, manifest::MOST_OBJECTS);
-    let batch =
-        |objects: Vec<&Object>| Batch::new(&header, objects.into_iter().filter_map(job::remote).cloned().collect());
+    let batch = |objects: Vec<&Object>| {
+        Batch::new(
+            &header,
+            objects
+                .into_iter()
+                .filter_map(job::remote)
+                .cloned()
+                .collect(),
+        )
+    };
     let manifest = Manifest::new(header.clone(), batches.into_iter().map(batch).collect());
     let code = input_code(&found.problems, host);
     if manifest.batches.is_empty() {
@@ -96,23 +115,51 @@ fn estimate(manifest: &Manifest, place: &JobPlace, concurrency: u64) -> String {
     let head = &manifest.head;
     let (invocations, objects) = (float(head.batches), float(head.objects));
     let secs = |bytes: f64, objects: f64, invocations: f64| {
-        invocations * assumed::START_SECS + bytes / assumed::BYTES_A_SEC + objects * assumed::OBJECT_SECS
+        invocations * assumed::START_SECS
+            + bytes / assumed::BYTES_A_SEC
+            + objects * assumed::OBJECT_SECS
     };
     let all = secs(float(head.bytes), objects, invocations);
-    let of_batch = |batch: &Batch| secs(float(batch.bytes()), float(batch.objects.len() as u64), 1.0);
+    let of_batch =
+        |batch: &Batch| secs(float(batch.bytes()), float(batch.objects.len() as u64), 1.0);
     let longest = manifest.batches.iter().map(of_batch).fold(0.0, f64::max);
     let minutes = (all / float(concurrency.min(head.batches))).max(longest) / 60.0;
     let cost = all * assumed::MEMORY_GB * price::LAMBDA_GB_SEC
-        + invocations * (price::LAMBDA_REQUEST + price::CHILD + price::S3_PUT + 2.0 * price::S3_GET)
+        + invocations
+            * (price::LAMBDA_REQUEST + price::CHILD + price::S3_PUT + 2.0 * price::S3_GET)
         + objects * price::S3_GET;
     let mut text = String::new();
     let bytes = float(head.bytes) / 1e6;
     writeln!(text, "manifest       {}", place.0.name(manifest::NAME)).ok();
-    writeln!(text, "objects        {}, {bytes:.1} MB as they are stored", number(head.objects)).ok();
-    writeln!(text, "invocations    {}, the longest about {longest:.0} s", number(head.batches)).ok();
-    writeln!(text, "time           about {minutes:.1} minutes with {} at a time", number(concurrency)).ok();
-    writeln!(text, "cost           about {cost:.2} dollars (us-east-1, without KMS and transfer)").ok();
-    writeln!(text, "next           secretrail fleet run {} --state-machine ARN", place.0.name("")).ok();
+    writeln!(
+        text,
+        "objects        {}, {bytes:.1} MB as they are stored",
+        number(head.objects)
+    )
+    .ok();
+    writeln!(
+        text,
+        "invocations    {}, the longest about {longest:.0} s",
+        number(head.batches)
+    )
+    .ok();
+    writeln!(
+        text,
+        "time           about {minutes:.1} minutes with {} at a time",
+        number(concurrency)
+    )
+    .ok();
+    writeln!(
+        text,
+        "cost           about {cost:.2} dollars (us-east-1, without KMS and transfer)"
+    )
+    .ok();
+    writeln!(
+        text,
+        "next           secretrail fleet run {} --state-machine ARN",
+        place.0.name("")
+    )
+    .ok();
     text
 }
 
@@ -122,40 +169,76 @@ fn reach(aws: &Aws) -> Result<Reach, Failure> {
 }
 
 fn start(args: &Run, host: &mut Host) -> Result<u8, Failure> {
-    let Job { job, aws, quiet, no_progress } = &args.job;
+    let Job {
+        job,
+        aws,
+        quiet,
+        no_progress,
+    } = &args.job;
     let (place, reach) = (JobPlace::of(job)?, reach(aws)?);
     let manifest = place.manifest(&reach)?;
     let there = place.0.there(&reach)?;
     let mut last = match place.execution(&reach, &there)? {
         Some(arn) => {
             let progress = reach.execution(&arn).map_err(Failure::Input)?;
-            progress.filter(|progress| progress.state == State::Runs).map(|progress| (arn, progress))
+            progress
+                .filter(|progress| progress.state == State::Runs)
+                .map(|progress| (arn, progress))
         }
         None => None,
     };
     let mut missing = job::missing(&manifest, &there);
-    let bar = settings::parts_bar(missing.len() as u64, !quiet && !no_progress && host.stderr_is_terminal);
+    let bar = settings::parts_bar(
+        missing.len() as u64,
+        !quiet && !no_progress && host.stderr_is_terminal,
+    );
     let began = Instant::now();
-    let mut lines = Lines { reach: &reach, bar: &bar, quiet: *quiet, began, told: began };
+    let mut lines = Lines {
+        reach: &reach,
+        bar: &bar,
+        quiet: *quiet,
+        began,
+        told: began,
+    };
     if let Some((arn, progress)) = &mut last {
-        say(host, &format!("secretrail: {arn} is under way; watching it\n"));
+        say(
+            host,
+            &format!("secretrail: {arn} is under way; watching it\n"),
+        );
         *progress = watch(arn, &mut lines, host)?;
         missing = job::missing(&manifest, &place.0.there(&reach)?);
     }
     // Each batch once: what fails again needs somebody to look at it.
-    for (number, rows) in rows(&manifest, &missing, &place).chunks(MOST_ITEMS).enumerate() {
+    for (number, rows) in rows(&manifest, &missing, &place)
+        .chunks(MOST_ITEMS)
+        .enumerate()
+    {
         let items = format!("manifest,head,offset,length,part\n{}", rows.concat());
         let name = format!("items-{}.csv", digest(&[&items]));
-        let run = format!("secretrail-{}-{number}-{}", stamp(host.now), name.get(6..14).unwrap_or_default());
+        let run = format!(
+            "secretrail-{}-{number}-{}",
+            stamp(host.now),
+            name.get(6..14).unwrap_or_default()
+        );
         let ask = serde_json::json!({"bucket": place.0.bucket, "prefix": place.0.prefix, "items": place.0.key(&name)});
         place.put(&reach, &name, items)?;
-        let arn = reach.start(&args.state_machine, &run, &ask.to_string()).map_err(Failure::Input)?;
+        let arn = reach
+            .start(&args.state_machine, &run, &ask.to_string())
+            .map_err(Failure::Input)?;
         place.put_execution(&reach, &arn)?;
         let progress = watch(&arn, &mut lines, host)?;
         last = Some((arn, progress));
     }
     bar.finish_and_clear();
-    told(&place, &manifest, &reach, last.as_ref().map(|(arn, progress)| (arn.as_str(), progress)), *quiet, host)
+    told(
+        &place,
+        &manifest,
+        &reach,
+        last.as_ref()
+            .map(|(arn, progress)| (arn.as_str(), progress)),
+        *quiet,
+        host,
+    )
 }
 
 /// Letters that names of executions may have.
@@ -169,9 +252,16 @@ fn rows(manifest: &Manifest, missing: &[&Batch], place: &JobPlace) -> Vec<String
     let missing: BTreeSet<&str> = missing.iter().map(|batch| batch.part.as_str()).collect();
     // A key with a comma or a quote is quoted.
     let key = place.0.key(manifest::NAME).replace('"', "\"\"");
-    let all = manifest.batches.iter().zip(lines).filter(|(batch, _)| missing.contains(&*batch.part));
+    let all = manifest
+        .batches
+        .iter()
+        .zip(lines)
+        .filter(|(batch, _)| missing.contains(&*batch.part));
     let row = |(batch, line): (&Batch, Line)| {
-        format!("\"{key}\",{},{},{},{}\n", head.length, line.offset, line.length, batch.part)
+        format!(
+            "\"{key}\",{},{},{},{}\n",
+            head.length, line.offset, line.length, batch.part
+        )
     };
     all.map(row).collect()
 }
@@ -195,8 +285,13 @@ fn watch(arn: &str, lines: &mut Lines<'_>, host: &mut Host) -> Result<Progress, 
         let gone = || Failure::Input(format!("{arn}: there is no such execution any more"));
         let progress = progress.ok_or_else(gone)?;
         if bar.is_hidden() && !lines.quiet && lines.told.elapsed() >= LINE {
-            let now = host.now.plus(i64::try_from(lines.began.elapsed().as_secs()).unwrap_or(i64::MAX));
-            let pace = progress.pace(now).map(|pace| format!("; {pace}")).unwrap_or_default();
+            let now = host
+                .now
+                .plus(i64::try_from(lines.began.elapsed().as_secs()).unwrap_or(i64::MAX));
+            let pace = progress
+                .pace(now)
+                .map(|pace| format!("; {pace}"))
+                .unwrap_or_default();
             say(host, &format!("secretrail: {}{pace}\n", progress.words()));
             lines.told = Instant::now();
         }
@@ -215,8 +310,19 @@ fn status(args: &Job, host: &mut Host) -> Result<u8, Failure> {
     let there = place.0.there(&reach)?;
     let arn = place.execution(&reach, &there)?;
     let look = |arn: &String| reach.execution(arn).transpose();
-    let progress = arn.as_ref().and_then(look).transpose().map_err(Failure::Input)?;
-    told(&place, &manifest, &reach, arn.as_deref().zip(progress.as_ref()), args.quiet, host)
+    let progress = arn
+        .as_ref()
+        .and_then(look)
+        .transpose()
+        .map_err(Failure::Input)?;
+    told(
+        &place,
+        &manifest,
+        &reach,
+        arn.as_deref().zip(progress.as_ref()),
+        args.quiet,
+        host,
+    )
 }
 
 /// Says how far a job is, and names what is missing.
@@ -241,17 +347,40 @@ fn told(
         }
     }
     let done = manifest.head.batches - missing.len() as u64;
-    let share = manifest.head.bytes.saturating_sub(bytes).saturating_mul(100).checked_div(manifest.head.bytes);
+    let share = manifest
+        .head
+        .bytes
+        .saturating_sub(bytes)
+        .saturating_mul(100)
+        .checked_div(manifest.head.bytes);
     let share = share.unwrap_or(100);
-    writeln!(text, "parts          {} of {}, {share} % of the bytes", number(done), number(manifest.head.batches)).ok();
+    writeln!(
+        text,
+        "parts          {} of {}, {share} % of the bytes",
+        number(done),
+        number(manifest.head.batches)
+    )
+    .ok();
     if missing.is_empty() {
-        writeln!(text, "next           secretrail replay {}", place.0.name("")).ok();
+        writeln!(
+            text,
+            "next           secretrail replay {}",
+            place.0.name("")
+        )
+        .ok();
     }
     if !quiet {
         print(host, &text)?;
     }
     if !runs {
-        say(host, &closing::problems(&job::told(&place.0.name(""), &missing)));
+        say(
+            host,
+            &closing::problems(&job::told(&place.0.name(""), &missing)),
+        );
     }
-    Ok(if missing.is_empty() { exit::DONE } else { exit::INPUT })
+    Ok(if missing.is_empty() {
+        exit::DONE
+    } else {
+        exit::INPUT
+    })
 }

@@ -12,8 +12,11 @@ use crate::settings::Settings;
 use crate::{Failure, Found, Host, close, find, load};
 
 /// Rules of the pack that tell of blinded trails.
-const BLINDED: [&str; 3] =
-    ["rules/trail-without-kms.yml", "rules/trail-without-reads.yml", "rules/logging-stopped.yml"];
+const BLINDED: [&str; 3] = [
+    "rules/trail-without-kms.yml",
+    "rules/trail-without-reads.yml",
+    "rules/logging-stopped.yml",
+];
 
 /// One line of the output.
 #[derive(Debug)]
@@ -53,11 +56,23 @@ pub fn run(args: &args::Gaps, host: &mut Host) -> Result<u8, Failure> {
 /// What a run over logs could not see, by account, region and time.
 #[must_use]
 pub(crate) fn lines(found: &Found) -> Vec<Line> {
-    let gaps =
-        gaps::find(found.deliveries.iter().cloned(), found.accesses.iter().map(|access| &**access), &found.coverage);
-    let blinded = found.alerts.iter().filter(|alert| BLINDED.contains(&alert.rule.file.as_str()));
-    let mut lines: Vec<Line> = gaps.iter().map(line).chain(blinded.map(blinded_line)).collect();
-    lines.sort_by(|a, b| (&a.account, &a.region, a.from, a.kind).cmp(&(&b.account, &b.region, b.from, b.kind)));
+    let gaps = gaps::find(
+        found.deliveries.iter().cloned(),
+        found.accesses.iter().map(|access| &**access),
+        &found.coverage,
+    );
+    let blinded = found
+        .alerts
+        .iter()
+        .filter(|alert| BLINDED.contains(&alert.rule.file.as_str()));
+    let mut lines: Vec<Line> = gaps
+        .iter()
+        .map(line)
+        .chain(blinded.map(blinded_line))
+        .collect();
+    lines.sort_by(|a, b| {
+        (&a.account, &a.region, a.from, a.kind).cmp(&(&b.account, &b.region, b.from, b.kind))
+    });
     lines
 }
 
@@ -67,20 +82,33 @@ fn line(gap: &Gap) -> Line {
         Missing::Deliveries { usual_secs } => {
             let length = minutes(gap.to.0.saturating_sub(gap.from.0));
             let usual = minutes(usual_secs);
-            ("deliveries", format!("no log file for {length} minutes; usually {usual} or less"))
+            (
+                "deliveries",
+                format!("no log file for {length} minutes; usually {usual} or less"),
+            )
         }
-        Missing::KmsEvents { reads } => {
-            ("kms_events", format!("{reads} reads, and no KMS event is logged: their Decrypts cannot be seen"))
-        }
-        Missing::Records { decrypts, reads } => {
-            ("records", format!("{decrypts} reads lack their Decrypt, {reads} Decrypts lack their read"))
-        }
+        Missing::KmsEvents { reads } => (
+            "kms_events",
+            format!("{reads} reads, and no KMS event is logged: their Decrypts cannot be seen"),
+        ),
+        Missing::Records { decrypts, reads } => (
+            "records",
+            format!("{decrypts} reads lack their Decrypt, {reads} Decrypts lack their read"),
+        ),
     };
-    Line { account: gap.account.to_string(), region: gap.region.to_string(), from: gap.from, to: gap.to, kind, what }
+    Line {
+        account: gap.account.to_string(),
+        region: gap.region.to_string(),
+        from: gap.from,
+        to: gap.to,
+        kind,
+        what,
+    }
 }
 
 fn blinded_line(alert: &Alert) -> Line {
-    let text = |text: &Option<secretrail_engine::ids::Text>| text.as_deref().unwrap_or("-").to_owned();
+    let text =
+        |text: &Option<secretrail_engine::ids::Text>| text.as_deref().unwrap_or("-").to_owned();
     let (account, region) = (text(&alert.account), text(&alert.region));
     Line {
         account,
@@ -98,9 +126,20 @@ fn write(lines: &[Line], format: Format, out: &mut Out<'_>) -> Result<(), Failur
         Format::Table => {
             let rows: Vec<[String; 5]> = lines
                 .iter()
-                .map(|l| [l.account.clone(), l.region.clone(), l.from.to_string(), l.to.to_string(), l.what.clone()])
+                .map(|l| {
+                    [
+                        l.account.clone(),
+                        l.region.clone(),
+                        l.from.to_string(),
+                        l.to.to_string(),
+                        l.what.clone(),
+                    ]
+                })
                 .collect();
-            out.raw(&table::columns(["ACCOUNT", "REGION", "FROM", "TO", "MISSING"], &rows))
+            out.raw(&table::columns(
+                ["ACCOUNT", "REGION", "FROM", "TO", "MISSING"],
+                &rows,
+            ))
         }
         Format::Json | Format::Jsonl => {
             let value = |line: &Line| {
@@ -112,7 +151,15 @@ fn write(lines: &[Line], format: Format, out: &mut Out<'_>) -> Result<(), Failur
         Format::Ocsf | Format::Html | Format::Parquet => Err(output::only_rows("gaps")),
         Format::Csv => {
             let row = |l: &Line| {
-                [&l.account, &l.region, &l.from.to_string(), &l.to.to_string(), l.kind, &l.what].map(str::to_owned)
+                [
+                    &l.account,
+                    &l.region,
+                    &l.from.to_string(),
+                    &l.to.to_string(),
+                    l.kind,
+                    &l.what,
+                ]
+                .map(str::to_owned)
             };
             let header = ["account", "region", "from", "to", "kind", "what"];
             out.raw(&csv::rows(header, lines.iter().map(row)).map_err(Failure::Internal)?)

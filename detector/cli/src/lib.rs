@@ -97,7 +97,11 @@ pub enum Failure {
 
 /// Runs the command and gives its exit code.
 pub fn run(args: impl IntoIterator<Item = OsString>, host: &mut Host) -> u8 {
-    let args = match config::with_defaults(Cli::command, args.into_iter().collect(), host.config.as_ref()) {
+    let args = match config::with_defaults(
+        Cli::command,
+        args.into_iter().collect(),
+        host.config.as_ref(),
+    ) {
         Ok(args) => args,
         Err(failure) => {
             say(host, &format!("secretrail: {failure}\n"));
@@ -112,13 +116,17 @@ pub fn run(args: impl IntoIterator<Item = OsString>, host: &mut Host) -> u8 {
         }
         Err(help) => {
             // Nobody is left to be told that help could not be printed.
-            host.stdout.write_all(help.render().to_string().as_bytes()).ok();
+            host.stdout
+                .write_all(help.render().to_string().as_bytes())
+                .ok();
             return exit::DONE;
         }
     };
     match execute(cli.command, host) {
         Ok(code) => code,
-        Err(Failure::Output { error, .. }) if error.kind() == io::ErrorKind::BrokenPipe => exit::DONE,
+        Err(Failure::Output { error, .. }) if error.kind() == io::ErrorKind::BrokenPipe => {
+            exit::DONE
+        }
         Err(failure) => {
             say(host, &format!("secretrail: {failure}\n"));
             match failure {
@@ -133,13 +141,22 @@ pub fn run(args: impl IntoIterator<Item = OsString>, host: &mut Host) -> u8 {
 
 /// Standard error may be closed, and then nobody wants to know.
 fn say(host: &mut Host, text: &str) {
-    host.stderr.write_all(text.as_bytes()).and_then(|()| host.stderr.flush()).ok();
+    host.stderr
+        .write_all(text.as_bytes())
+        .and_then(|()| host.stderr.flush())
+        .ok();
 }
 
 /// Data to standard output.
 fn print(host: &mut Host, text: &str) -> Result<(), Failure> {
-    let written = host.stdout.write_all(text.as_bytes()).and_then(|()| host.stdout.flush());
-    written.map_err(|error| Failure::Output { name: "standard output".to_owned(), error })
+    let written = host
+        .stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| host.stdout.flush());
+    written.map_err(|error| Failure::Output {
+        name: "standard output".to_owned(),
+        error,
+    })
 }
 
 /// What a run found.
@@ -236,8 +253,11 @@ fn manual() -> Result<String, Failure> {
     let mut page = Vec::new();
     let mut command = Cli::command();
     command.build();
-    let write = |command: &clap::Command, page: &mut Vec<u8>| clap_mangen::Man::new(command.clone()).render(page);
-    let all = std::iter::once(&command).chain(command.get_subcommands().filter(|c| c.get_name() != "help"));
+    let write = |command: &clap::Command, page: &mut Vec<u8>| {
+        clap_mangen::Man::new(command.clone()).render(page)
+    };
+    let all = std::iter::once(&command)
+        .chain(command.get_subcommands().filter(|c| c.get_name() != "help"));
     for command in all {
         write(command, &mut page).map_err(|error| Failure::Internal(error.to_string()))?;
     }
@@ -245,7 +265,12 @@ fn manual() -> Result<String, Failure> {
 }
 
 /// Reads everything and takes it through the pipeline as one batch.
-fn find(settings: &Settings, rules: &RuleSet, policy: Option<&Policy>, host: &mut Host) -> Result<Found, Failure> {
+fn find(
+    settings: &Settings,
+    rules: &RuleSet,
+    policy: Option<&Policy>,
+    host: &mut Host,
+) -> Result<Found, Failure> {
     find_in(Opened::new(settings)?, settings, rules, policy, host)
 }
 
@@ -260,10 +285,18 @@ fn find_in(
     let fetch = |object: &walk::Remote| reach.fetch(object);
     let progress = settings.progress(&objects.objects);
     let checkpoint = settings.checkpoint.as_deref();
-    let checkpoint = checkpoint.map(|path| Checkpoint::open(path, rules, &settings.selection)).transpose()?;
-    if let Some(checkpoint) = checkpoint.as_ref().filter(|checkpoint| !checkpoint.is_empty() && !settings.quiet) {
+    let checkpoint = checkpoint
+        .map(|path| Checkpoint::open(path, rules, &settings.selection))
+        .transpose()?;
+    if let Some(checkpoint) = checkpoint
+        .as_ref()
+        .filter(|checkpoint| !checkpoint.is_empty() && !settings.quiet)
+    {
         let (count, name) = (closing::number(checkpoint.len() as u64), checkpoint.name());
-        say(host, &format!("secretrail: {count} files were read by an earlier run, as {name} says\n"));
+        say(
+            host,
+            &format!("secretrail: {count} files were read by an earlier run, as {name} says\n"),
+        );
     }
     let task = read::Task {
         objects: &objects.objects,
@@ -272,7 +305,10 @@ fn find_in(
         threads: settings.threads,
         checkpoint: checkpoint.as_ref(),
     };
-    let sources = read::Sources { stdin: &mut *host.stdin, fetch: &fetch };
+    let sources = read::Sources {
+        stdin: &mut *host.stdin,
+        fetch: &fetch,
+    };
     let mut reading = read::read(&task, sources, &progress);
     progress.finish_and_clear();
     if !reading.refused.is_empty() {
@@ -288,23 +324,36 @@ fn find_in(
     problems.extend(reading.problems);
     let of = |object: &Object| {
         let (account, region) = object.home.as_ref()?;
-        Some((account.as_str().into(), region.as_str().into(), object.delivered?))
+        Some((
+            account.as_str().into(),
+            region.as_str().into(),
+            object.delivered?,
+        ))
     };
     let mut deliveries = std::mem::take(&mut reading.deliveries);
     deliveries.extend(objects.objects.iter().filter_map(of));
     let coverage = reading.harvest.coverage.clone();
     let pipeline = pipeline(settings, rules, policy);
     let store = MemoryStore::default();
-    let newest = reading.harvest.observations.iter().map(|end| end.delivered).max();
+    let newest = reading
+        .harvest
+        .observations
+        .iter()
+        .map(|end| end.delivered)
+        .max();
     let now = pipeline.time(host.now, newest);
-    let internal = |error: secretrail_engine::state::StateError| Failure::Internal(error.to_string());
-    let mut outcome = pollster::block_on(pipeline.run(&store, reading.harvest, now)).map_err(internal)?;
+    let internal =
+        |error: secretrail_engine::state::StateError| Failure::Internal(error.to_string());
+    let mut outcome =
+        pollster::block_on(pipeline.run(&store, reading.harvest, now)).map_err(internal)?;
     report.add(&outcome.report);
     let pending = pollster::block_on(pipeline.pending(&store)).map_err(internal)?;
     report.add(&pending.report);
     if !pending.accesses.is_empty() {
         outcome.accesses.extend(pending.accesses);
-        outcome.accesses.sort_by(|a, b| a.ledger_order().cmp(&b.ledger_order()));
+        outcome
+            .accesses
+            .sort_by(|a, b| a.ledger_order().cmp(&b.ledger_order()));
     }
     // The process is about to end: giving millions of pieces of memory back one by one would only delay it.
     std::mem::forget(store);
@@ -321,16 +370,38 @@ fn find_in(
 }
 
 /// The path as this run is set.
-fn pipeline<'a>(settings: &'a Settings, rules: &'a RuleSet, policy: Option<&'a Policy>) -> Pipeline<'a> {
-    let Settings { threads, memory, selection, .. } = settings;
-    Pipeline { threads: *threads, memory: *memory, ..Pipeline::new(rules, policy, selection) }
+fn pipeline<'a>(
+    settings: &'a Settings,
+    rules: &'a RuleSet,
+    policy: Option<&'a Policy>,
+) -> Pipeline<'a> {
+    let Settings {
+        threads,
+        memory,
+        selection,
+        ..
+    } = settings;
+    Pipeline {
+        threads: *threads,
+        memory: *memory,
+        ..Pipeline::new(rules, policy, selection)
+    }
 }
 
 /// Says what could not be read and what was, and gives the exit code of the input.
-fn close(settings: &Settings, found: &Found, started: Instant, rules: Option<usize>, host: &mut Host) -> u8 {
+fn close(
+    settings: &Settings,
+    found: &Found,
+    started: Instant,
+    rules: Option<usize>,
+    host: &mut Host,
+) -> u8 {
     let code = input_code(&found.problems, host);
     if !settings.quiet {
-        say(host, &closing::words(&found.report, settings.threads, started.elapsed(), rules));
+        say(
+            host,
+            &closing::words(&found.report, settings.threads, started.elapsed(), rules),
+        );
     }
     code
 }
@@ -338,5 +409,9 @@ fn close(settings: &Settings, found: &Found, started: Instant, rules: Option<usi
 /// Says what could not be read, and gives the exit code of the input.
 fn input_code(problems: &[Problem], host: &mut Host) -> u8 {
     say(host, &closing::problems(problems));
-    if problems.is_empty() { exit::DONE } else { exit::INPUT }
+    if problems.is_empty() {
+        exit::DONE
+    } else {
+        exit::INPUT
+    }
 }

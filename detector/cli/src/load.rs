@@ -28,7 +28,10 @@ pub fn rules(named: &RuleFiles) -> Result<Rules, Failure> {
 /// See [`rules`].
 pub fn rules_with_warnings(named: &RuleFiles, host: &mut Host) -> Result<RuleSet, Failure> {
     let rules = rules(named)?.set;
-    rules.warnings.iter().for_each(|warning| say(host, &format!("secretrail: warning: {warning}\n")));
+    rules
+        .warnings
+        .iter()
+        .for_each(|warning| say(host, &format!("secretrail: warning: {warning}\n")));
     Ok(rules)
 }
 
@@ -38,7 +41,11 @@ pub fn rules_with_warnings(named: &RuleFiles, host: &mut Host) -> Result<RuleSet
 ///
 /// [`Failure::Rules`] when one cannot be read.
 pub fn files(paths: &[PathBuf]) -> Result<Files, Failure> {
-    if paths.is_empty() { Ok(Files::new()) } else { from_disk(paths) }
+    if paths.is_empty() {
+        Ok(Files::new())
+    } else {
+        from_disk(paths)
+    }
 }
 
 /// Values of placeholders.
@@ -47,7 +54,9 @@ pub fn files(paths: &[PathBuf]) -> Result<Files, Failure> {
 ///
 /// [`Failure::Rules`] with the name of the file and the remedy.
 pub fn vars(path: Option<&Path>) -> Result<Vars, Failure> {
-    let Some(path) = path else { return Ok(Vars::new()) };
+    let Some(path) = path else {
+        return Ok(Vars::new());
+    };
     let failure = |message: String| Failure::Rules(format!("{}: {message}", path.display()));
     let text = std::fs::read_to_string(path).map_err(|error| failure(error.to_string()))?;
     vars::read(&text).map_err(failure)
@@ -58,13 +67,16 @@ fn from_disk(paths: &[PathBuf]) -> Result<Files, Failure> {
     for path in paths {
         let before = files.len();
         for entry in WalkDir::new(path).follow_links(true).sort_by_file_name() {
-            let entry = entry.map_err(|error| Failure::Rules(format!("{}: {error}", path.display())))?;
-            if entry.file_type().is_dir() || (entry.depth() > 0 && !is_rule(&entry.path().to_string_lossy())) {
+            let entry =
+                entry.map_err(|error| Failure::Rules(format!("{}: {error}", path.display())))?;
+            if entry.file_type().is_dir()
+                || (entry.depth() > 0 && !is_rule(&entry.path().to_string_lossy()))
+            {
                 continue;
             }
             let name = entry.path().display().to_string();
-            let text =
-                std::fs::read_to_string(entry.path()).map_err(|error| Failure::Rules(format!("{name}: {error}")))?;
+            let text = std::fs::read_to_string(entry.path())
+                .map_err(|error| Failure::Rules(format!("{name}: {error}")))?;
             files.push((name, text));
         }
         if files.len() == before {
@@ -94,7 +106,10 @@ pub fn policy(named: &PolicyFile) -> Result<Option<Policy>, Failure> {
 /// See [`policy`].
 pub fn policy_text(path: &Path) -> Result<(Policy, String), Failure> {
     let name = path.display();
-    let text = std::fs::read_to_string(path).map_err(|error| Failure::Rules(format!("{name}: {error}")))?;
-    let policy = text.parse().map_err(|error| Failure::Rules(format!("{name}: {error}")))?;
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Failure::Rules(format!("{name}: {error}")))?;
+    let policy = text
+        .parse()
+        .map_err(|error| Failure::Rules(format!("{name}: {error}")))?;
     Ok((policy, text))
 }

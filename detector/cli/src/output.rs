@@ -30,7 +30,11 @@ const INTERRUPTED: i32 = 130;
 /// On Ctrl-C or a request to end, removes the incomplete output and ends.
 pub fn remove_partial_on_interrupt() {
     let end = || {
-        if let Some(path) = PARTIAL.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        if let Some(path) = PARTIAL
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+        {
             // What cannot be removed keeps a name that says what it is.
             std::fs::remove_file(path).ok();
         }
@@ -76,7 +80,12 @@ impl<'s> Out<'s> {
             None => Target::Stdout,
             Some(path) => open_file(path).map_err(|error| failure(path, error))?,
         };
-        Ok(Self { settings, target, buffer: Vec::with_capacity(BUFFER), headed: false })
+        Ok(Self {
+            settings,
+            target,
+            buffer: Vec::with_capacity(BUFFER),
+            headed: false,
+        })
     }
 
     /// Writes alerts.
@@ -86,9 +95,9 @@ impl<'s> Out<'s> {
     /// [`Failure::Output`].
     pub fn alerts(&mut self, alerts: &[Alert]) -> Result<(), Failure> {
         match self.settings.format {
-            Format::Json | Format::Jsonl => {
-                self.lines(alerts, |alert, out| serde_json::to_writer(out, &AlertV1::from(alert)))
-            }
+            Format::Json | Format::Jsonl => self.lines(alerts, |alert, out| {
+                serde_json::to_writer(out, &AlertV1::from(alert))
+            }),
             Format::Csv => self.rows(csv::alerts(alerts)),
             Format::Ocsf => self.lines(alerts, |alert, out| {
                 out.extend_from_slice(ocsf::detection_finding(alert).as_bytes());
@@ -107,9 +116,9 @@ impl<'s> Out<'s> {
     /// [`Failure::Output`].
     pub fn accesses(&mut self, accesses: &[Arc<Access>]) -> Result<(), Failure> {
         match self.settings.format {
-            Format::Json | Format::Jsonl => {
-                self.lines(accesses, |access, out| serde_json::to_writer(out, &AccessV1::from(&**access)))
-            }
+            Format::Json | Format::Jsonl => self.lines(accesses, |access, out| {
+                serde_json::to_writer(out, &AccessV1::from(&**access))
+            }),
             Format::Csv => self.rows(csv::accesses(accesses)),
             Format::Parquet => {
                 let name = self.name();
@@ -162,9 +171,15 @@ impl<'s> Out<'s> {
             }
             Ok(())
         };
-        parallel::in_order(self.settings.threads, items, LINES, make, |bytes| self.write(bytes))?;
+        parallel::in_order(self.settings.threads, items, LINES, make, |bytes| {
+            self.write(bytes)
+        })?;
         if array {
-            self.write(if items.is_empty() { b"[\n]\n" } else { b"\n]\n" })?;
+            self.write(if items.is_empty() {
+                b"[\n]\n"
+            } else {
+                b"\n]\n"
+            })?;
         }
         Ok(())
     }
@@ -172,7 +187,11 @@ impl<'s> Out<'s> {
     /// Values with their header, which is written once.
     fn rows(&mut self, text: Result<String, String>) -> Result<(), Failure> {
         let text = text.map_err(Failure::Internal)?;
-        let start = if self.headed { text.find('\n').map_or(0, |end| end + 1) } else { 0 };
+        let start = if self.headed {
+            text.find('\n').map_or(0, |end| end + 1)
+        } else {
+            0
+        };
         self.headed = true;
         self.raw(text.get(start..).unwrap_or_default())
     }
@@ -223,7 +242,10 @@ impl<'s> Out<'s> {
     pub fn finish(self, host: &mut Host) -> Result<(), Failure> {
         match self.target {
             Target::Stdout => {
-                let written = host.stdout.write_all(&self.buffer).and_then(|()| host.stdout.flush());
+                let written = host
+                    .stdout
+                    .write_all(&self.buffer)
+                    .and_then(|()| host.stdout.flush());
                 written.map_err(|error| failure(Path::new("standard output"), error))
             }
             target => target.complete(),
@@ -278,10 +300,13 @@ impl Target {
             Self::Stdout => Ok(()),
             Self::Device(mut file, path) => file.flush().map_err(|error| failure(&path, error)),
             Self::Partial(file, path) => {
-                let complete = file.into_inner().map_err(io::IntoInnerError::into_error).and_then(|file| {
-                    file.as_file().sync_all()?;
-                    file.persist(&path).map_err(|error| error.error)
-                });
+                let complete = file
+                    .into_inner()
+                    .map_err(io::IntoInnerError::into_error)
+                    .and_then(|file| {
+                        file.as_file().sync_all()?;
+                        file.persist(&path).map_err(|error| error.error)
+                    });
                 *PARTIAL.lock().unwrap_or_else(PoisonError::into_inner) = None;
                 complete.map(|_| ()).map_err(|error| failure(&path, error))
             }
@@ -293,10 +318,19 @@ fn open_file(path: &Path) -> io::Result<Target> {
     let is_special = std::fs::metadata(path).is_ok_and(|meta| !meta.is_file());
     if is_special {
         let file = File::options().write(true).open(path)?;
-        return Ok(Target::Device(BufWriter::with_capacity(BUFFER, file), path.to_owned()));
+        return Ok(Target::Device(
+            BufWriter::with_capacity(BUFFER, file),
+            path.to_owned(),
+        ));
     }
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let name = path.file_name().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?.to_string_lossy();
+    let folder = path
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let name = path
+        .file_name()
+        .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?
+        .to_string_lossy();
     let prefix = format!(".{name}.");
     let mut builder = tempfile::Builder::new();
     builder.prefix(&prefix).suffix(".partial");
@@ -304,9 +338,15 @@ fn open_file(path: &Path) -> io::Result<Target> {
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     let file = builder.tempfile_in(folder)?;
     *PARTIAL.lock().unwrap_or_else(PoisonError::into_inner) = Some(file.path().to_owned());
-    Ok(Target::Partial(BufWriter::with_capacity(BUFFER, file), path.to_owned()))
+    Ok(Target::Partial(
+        BufWriter::with_capacity(BUFFER, file),
+        path.to_owned(),
+    ))
 }
 
 fn failure(path: &Path, error: io::Error) -> Failure {
-    Failure::Output { name: path.display().to_string(), error }
+    Failure::Output {
+        name: path.display().to_string(),
+        error,
+    }
 }

@@ -89,8 +89,14 @@ pub struct Sources<'s> {
 /// Threads that read: whoever waits for S3 leaves its processor to the others, so that downloads and parsing overlap.
 #[must_use]
 pub fn readers(threads: usize, objects: &[Object]) -> usize {
-    let remote = objects.iter().any(|object| matches!(object.place, Place::S3(_)));
-    if remote { threads.saturating_mul(WAITING).min(MOST_WAITING) } else { threads }
+    let remote = objects
+        .iter()
+        .any(|object| matches!(object.place, Place::S3(_)));
+    if remote {
+        threads.saturating_mul(WAITING).min(MOST_WAITING)
+    } else {
+        threads
+    }
 }
 
 /// Reads every object.
@@ -98,11 +104,26 @@ pub fn read(task: &Task<'_>, sources: Sources<'_>, progress: &ProgressBar) -> Re
     let Sources { stdin, fetch } = sources;
     let threads = readers(task.threads, task.objects);
     let (next, known) = (AtomicUsize::new(0), Known::new(task.selection));
-    let work = Work { task, next, stdin: Mutex::new(stdin), fetch, progress, known };
+    let work = Work {
+        task,
+        next,
+        stdin: Mutex::new(stdin),
+        fetch,
+        progress,
+        known,
+    };
     let mut parts: Vec<Reading> = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads.min(task.objects.len()).max(1)).map(|_| scope.spawn(|| work.run())).collect();
+        let workers: Vec<_> = (0..threads.min(task.objects.len()).max(1))
+            .map(|_| scope.spawn(|| work.run()))
+            .collect();
         // A worker that panicked is a bug; its panic goes on here.
-        workers.into_iter().map(|w| w.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+        workers
+            .into_iter()
+            .map(|w| {
+                w.join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            })
+            .collect()
     });
     if let Some(checkpoint) = task.checkpoint {
         parts.push(work.noted(checkpoint));
@@ -125,11 +146,17 @@ pub fn untold<'a>(
     fate: &Fate,
     skipped: impl IntoIterator<Item = (&'a SkippedRecord, &'a u64)>,
 ) -> Vec<Problem> {
-    let problem = |message| Problem { name: name.to_owned(), message };
+    let problem = |message| Problem {
+        name: name.to_owned(),
+        message,
+    };
     match fate {
         Fate::Failed(message) => vec![problem(message.clone())],
         Fate::PassedOver(_) => Vec::new(),
-        Fate::Read => skipped.into_iter().map(|(reason, count)| problem(passed_over(*reason, *count))).collect(),
+        Fate::Read => skipped
+            .into_iter()
+            .map(|(reason, count)| problem(passed_over(*reason, *count)))
+            .collect(),
     }
 }
 
@@ -141,14 +168,22 @@ fn passed_over(reason: SkippedRecord, count: u64) -> String {
         SkippedRecord::NoTime => "has no readable eventTime".to_owned(),
     };
     let rest = "was passed over; the others were read";
-    if count == 1 { format!("1 record {why} and {rest}") } else { format!("{count} times, a record {why} and {rest}") }
+    if count == 1 {
+        format!("1 record {why} and {rest}")
+    } else {
+        format!("{count} times, a record {why} and {rest}")
+    }
 }
 
 impl<'s> Known<'s> {
     /// Knows nothing yet.
     #[must_use]
     pub fn new(selection: &'s Selection) -> Self {
-        Self { selection, known: Mutex::default(), hasher: RandomState::new() }
+        Self {
+            selection,
+            known: Mutex::default(),
+            hasher: RandomState::new(),
+        }
     }
 
     /// Takes an object of a part over; `None` when it is not asked for, or was in another part.
@@ -159,14 +194,22 @@ impl<'s> Known<'s> {
             return None;
         }
         let hash = self.hasher.hash_one((&entry.name, &entry.tag));
-        if !self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(hash) {
+        if !self
+            .known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(hash)
+        {
             return None;
         }
         out.harvest.report.add(&entry.report());
         out.harvest.coverage.extend(entry.marks());
-        out.problems.extend(untold(&entry.name, &entry.fate, &entry.skipped));
+        out.problems
+            .extend(untold(&entry.name, &entry.fate, &entry.skipped));
         let origin = entry.origin();
-        if let (Some(account), Some(region), Some(time)) = (parsed.account, parsed.region, origin.delivered) {
+        if let (Some(account), Some(region), Some(time)) =
+            (parsed.account, parsed.region, origin.delivered)
+        {
             out.deliveries.push((account.into(), region.into(), time));
         }
         Some(origin)
@@ -175,7 +218,13 @@ impl<'s> Known<'s> {
 
 impl Work<'_> {
     fn run(&self) -> Reading {
-        let Task { objects, rules, selection, checkpoint, .. } = self.task;
+        let Task {
+            objects,
+            rules,
+            selection,
+            checkpoint,
+            ..
+        } = self.task;
         let mut scanner = Scanner::new(rules, selection);
         if checkpoint.is_some() {
             scanner = scanner.keeping(rules.record_calls());
@@ -195,10 +244,19 @@ impl Work<'_> {
             let mut harvest = Harvest::default();
             let origin = origin(object);
             let result = self.object(object, &origin, &mut reader, &mut harvest);
-            let fate = harvest.report.settle(result, object.in_tree, object.explicit);
-            out.problems.extend(untold(&object.name, &fate, &harvest.report.records_skipped));
+            let fate = harvest
+                .report
+                .settle(result, object.in_tree, object.explicit);
+            out.problems
+                .extend(untold(&object.name, &fate, &harvest.report.records_skipped));
             if let Some(checkpoint) = checkpoint.filter(|_| !matches!(fate, Fate::Failed(_))) {
-                read.push(Extracted::of(&origin, object.tag(), object.in_tree, &fate, &mut harvest));
+                read.push(Extracted::of(
+                    &origin,
+                    object.tag(),
+                    object.in_tree,
+                    &fate,
+                    &mut harvest,
+                ));
                 checkpoint.note(&mut read, false);
             }
             out.harvest.append(harvest);
@@ -212,51 +270,82 @@ impl Work<'_> {
     /// What an earlier run has noted.
     fn noted(&self, checkpoint: &Checkpoint) -> Reading {
         let mut out = Reading::default();
-        let Task { rules, selection, .. } = self.task;
+        let Task {
+            rules, selection, ..
+        } = self.task;
         let mut scanner = Scanner::new(rules, selection);
         match checkpoint.earlier() {
-            Ok(Some(file)) => self.parts(checkpoint.name(), BufReader::new(file), &mut scanner, &mut out),
+            Ok(Some(file)) => self.parts(
+                checkpoint.name(),
+                BufReader::new(file),
+                &mut scanner,
+                &mut out,
+            ),
             Ok(None) => {}
-            Err(message) => out.refused.push(Problem { name: checkpoint.name().to_owned(), message }),
+            Err(message) => out.refused.push(Problem {
+                name: checkpoint.name().to_owned(),
+                message,
+            }),
         }
         out
     }
 
     fn part(&self, object: &Object, scanner: &mut Scanner<'_>, out: &mut Reading) {
         let bytes: Result<Box<dyn std::io::BufRead>, String> = match &object.place {
-            Place::File(path) => {
-                File::open(path).map(|file| Box::new(BufReader::new(file)) as _).map_err(|error| error.to_string())
+            Place::File(path) => File::open(path)
+                .map(|file| Box::new(BufReader::new(file)) as _)
+                .map_err(|error| error.to_string()),
+            Place::S3(remote) => {
+                (self.fetch)(remote).map(|bytes| Box::new(std::io::Cursor::new(bytes)) as _)
             }
-            Place::S3(remote) => (self.fetch)(remote).map(|bytes| Box::new(std::io::Cursor::new(bytes)) as _),
             Place::Stdin => Err("standard input is no part".to_owned()),
         };
         match bytes {
             Ok(bytes) => self.parts(&object.name, bytes, scanner, out),
             Err(message) => {
                 out.harvest.report.objects_failed += 1;
-                out.problems.push(Problem { name: object.name.clone(), message });
+                out.problems.push(Problem {
+                    name: object.name.clone(),
+                    message,
+                });
             }
         }
         self.progress.inc(object.size());
     }
 
     /// Reads parts that follow each other.
-    fn parts(&self, name: &str, bytes: impl std::io::BufRead, scanner: &mut Scanner<'_>, out: &mut Reading) {
-        let Task { rules, selection, .. } = self.task;
-        let problem = |message: String| Problem { name: name.to_owned(), message };
+    fn parts(
+        &self,
+        name: &str,
+        bytes: impl std::io::BufRead,
+        scanner: &mut Scanner<'_>,
+        out: &mut Reading,
+    ) {
+        let Task {
+            rules, selection, ..
+        } = self.task;
+        let problem = |message: String| Problem {
+            name: name.to_owned(),
+            message,
+        };
         let read = || -> Result<(), String> {
             let text = |error: secretrail_engine::part::PartError| error.to_string();
-            let mut next = PartReader::new(BufReader::new(MultiGzDecoder::new(bytes))).map_err(text)?;
+            let mut next =
+                PartReader::new(BufReader::new(MultiGzDecoder::new(bytes))).map_err(text)?;
             while let Some(mut part) = next {
                 if let Some(message) = part.header.lacks(rules, selection) {
                     out.refused.push(problem(message));
                     return Ok(());
                 }
-                let origins: Vec<Option<Origin>> =
-                    part.entries.iter().map(|entry| self.known.take(entry, out)).collect();
+                let origins: Vec<Option<Origin>> = part
+                    .entries
+                    .iter()
+                    .map(|entry| self.known.take(entry, out))
+                    .collect();
                 let in_tree: Vec<bool> = part.entries.iter().map(|entry| entry.in_tree).collect();
                 while let Some((of, _, record)) = part.next_record().map_err(text)? {
-                    if let (Some(Some(origin)), Some(in_tree)) = (origins.get(of), in_tree.get(of)) {
+                    if let (Some(Some(origin)), Some(in_tree)) = (origins.get(of), in_tree.get(of))
+                    {
                         scanner.record(record, origin, *in_tree, &mut out.harvest);
                     }
                 }
@@ -280,7 +369,10 @@ impl Work<'_> {
         if matches!(object.place, Place::Stdin) {
             let mut stdin = self.stdin.lock().unwrap_or_else(PoisonError::into_inner);
             let input = Input::Stream(&mut **stdin);
-            return reader.scanner.read(input, origin, object.in_tree, harvest).map_err(|error| error.to_string());
+            return reader
+                .scanner
+                .read(input, origin, object.in_tree, harvest)
+                .map_err(|error| error.to_string());
         }
         reader.read(object, origin, harvest)
     }
@@ -289,7 +381,10 @@ impl Work<'_> {
 /// Where the records of an object come from.
 #[must_use]
 pub fn origin(object: &Object) -> Origin {
-    Origin { object: object.name.as_str().into(), delivered: object.delivered }
+    Origin {
+        object: object.name.as_str().into(),
+        delivered: object.delivered,
+    }
 }
 
 /// Reads files and objects in S3, one after the other, with buffers that are kept. One for each thread.
@@ -318,7 +413,12 @@ impl<'r> Reader<'r> {
             Some(room) => scanner.inflating_into(room),
             None => scanner,
         };
-        Self { scanner, fetch, progress, buffer: Vec::new() }
+        Self {
+            scanner,
+            fetch,
+            progress,
+            buffer: Vec::new(),
+        }
     }
 
     /// Reads an object to its end.
@@ -326,10 +426,23 @@ impl<'r> Reader<'r> {
     /// # Errors
     ///
     /// Why it could not be read, or not whole; what came before is in the harvest.
-    pub fn read(&mut self, object: &Object, origin: &Origin, harvest: &mut Harvest) -> Result<(), String> {
-        let Self { scanner, fetch, progress, buffer } = self;
-        let mut read =
-            |input: Input<'_>| scanner.read(input, origin, object.in_tree, harvest).map_err(|error| error.to_string());
+    pub fn read(
+        &mut self,
+        object: &Object,
+        origin: &Origin,
+        harvest: &mut Harvest,
+    ) -> Result<(), String> {
+        let Self {
+            scanner,
+            fetch,
+            progress,
+            buffer,
+        } = self;
+        let mut read = |input: Input<'_>| {
+            scanner
+                .read(input, origin, object.in_tree, harvest)
+                .map_err(|error| error.to_string())
+        };
         match &object.place {
             Place::Stdin => Err("standard input is read elsewhere".to_owned()),
             Place::S3(remote) => {
@@ -345,7 +458,8 @@ impl<'r> Reader<'r> {
                     read(Input::Stream(&mut progress.wrap_read(&mut file)))
                 } else {
                     buffer.clear();
-                    file.read_to_end(buffer).map_err(|error| error.to_string())?;
+                    file.read_to_end(buffer)
+                        .map_err(|error| error.to_string())?;
                     let result = read(Input::Bytes(buffer));
                     progress.inc(meta.len());
                     result

@@ -35,8 +35,7 @@ const LEAST_PIECE: u64 = 16 * 1024;
 const PIECES: u64 = 128 * 1024 * 1024;
 
 /// Why a part of parts cannot be read in order.
-const SEVERAL: &str =
-    "holds more than one part, and only the first was read; give each part a file of its own, or choose -f json";
+const SEVERAL: &str = "holds more than one part, and only the first was read; give each part a file of its own, or choose -f json";
 
 const UNSORTED: &str = "its records are not in the order of their times; extract it again";
 
@@ -72,11 +71,19 @@ pub(crate) fn run(
     let Opened { reach, objects } = opened;
     let internal = |error: StateError| Failure::Internal(error.to_string());
     let progress = settings.progress(&objects.objects);
-    let mut task =
-        Task { settings, rules, reach: &reach, progress: &progress, quiet: ProgressBar::hidden(), piece: PIECE };
+    let mut task = Task {
+        settings,
+        rules,
+        reach: &reach,
+        progress: &progress,
+        quiet: ProgressBar::hidden(),
+        piece: PIECE,
+    };
     let pipeline = pipeline(settings, rules, policy);
     let mut history = History::new(&pipeline, now);
-    let (heads, mut reading) = task.heads(&objects.objects, &mut history).map_err(internal)?;
+    let (heads, mut reading) = task
+        .heads(&objects.objects, &mut history)
+        .map_err(internal)?;
     if !reading.refused.is_empty() {
         return Err(Failure::Rules(closing::refused(&reading.refused)));
     }
@@ -96,7 +103,11 @@ pub(crate) fn run(
             give(pollster::block_on(history.advance(slice, upto)).map_err(internal)?)?;
         }
         // A reader that panicked is a bug; its panic goes on here.
-        Ok::<_, Failure>(reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        Ok::<_, Failure>(
+            reader
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+        )
     })?;
     give(pollster::block_on(history.finish()).map_err(internal)?)?;
     progress.finish_and_clear();
@@ -105,7 +116,11 @@ pub(crate) fn run(
     all.extend(reading.problems);
     all.extend(problems);
     all.sort();
-    Ok(Found { report, problems: all, ..Found::nothing(objects.objects, reach) })
+    Ok(Found {
+        report,
+        problems: all,
+        ..Found::nothing(objects.objects, reach)
+    })
 }
 
 /// How much of a part to fetch at a time, by the first and last times of all.
@@ -149,9 +164,22 @@ struct Task<'t> {
 type Part<'t> = PartReader<BufReader<MultiGzDecoder<Pieces<'t>>>>;
 
 impl<'t> Task<'t> {
-    fn open(&self, object: &'t Object, progress: &'t ProgressBar) -> Result<Option<Part<'t>>, PartError> {
+    fn open(
+        &self,
+        object: &'t Object,
+        progress: &'t ProgressBar,
+    ) -> Result<Option<Part<'t>>, PartError> {
         let (reach, size, most) = (self.reach, object.size(), self.piece);
-        let pieces = Pieces { reach, object, size, most, offset: 0, piece: Vec::new(), read: 0, progress };
+        let pieces = Pieces {
+            reach,
+            object,
+            size,
+            most,
+            offset: 0,
+            piece: Vec::new(),
+            read: 0,
+            progress,
+        };
         PartReader::new(BufReader::new(MultiGzDecoder::new(pieces)))
     }
 
@@ -167,7 +195,9 @@ impl<'t> Task<'t> {
         let threads = readers(self.settings.threads, objects);
         for some in objects.chunks(HEADS) {
             let read = parallel::map(threads, some, |object| {
-                let part = self.open(object, &self.quiet).map_err(|error| error.to_string())?;
+                let part = self
+                    .open(object, &self.quiet)
+                    .map_err(|error| error.to_string())?;
                 Ok(part.map(|part| (part.header, part.entries)))
             });
             let mut newest = None;
@@ -180,11 +210,16 @@ impl<'t> Task<'t> {
                     Ok(None) => {}
                     Err(message) => {
                         reading.harvest.report.objects_failed += 1;
-                        reading.problems.push(Problem { name: object.name.clone(), message });
+                        reading.problems.push(Problem {
+                            name: object.name.clone(),
+                            message,
+                        });
                     }
                 }
             }
-            pollster::block_on(history.mark(std::mem::take(&mut reading.harvest.coverage), newest))?;
+            pollster::block_on(
+                history.mark(std::mem::take(&mut reading.harvest.coverage), newest),
+            )?;
             // This run says nothing about gaps in deliveries.
             reading.deliveries.clear();
         }
@@ -204,20 +239,35 @@ impl<'t> Task<'t> {
         reading: &mut Reading,
     ) -> Option<Head<'t>> {
         if let Some(message) = header.lacks(self.rules, &self.settings.selection) {
-            reading.refused.push(Problem { name: object.name.clone(), message });
+            reading.refused.push(Problem {
+                name: object.name.clone(),
+                message,
+            });
             return None;
         }
-        let taken: Vec<bool> = entries.iter().map(|entry| known.take(entry, reading).is_some()).collect();
+        let taken: Vec<bool> = entries
+            .iter()
+            .map(|entry| known.take(entry, reading).is_some())
+            .collect();
         let (from, last) = header.span.filter(|_| taken.contains(&true))?;
         let (from, last) = (EventTime(from), EventTime(last));
-        Some(Head { object, from, last, taken: taken.contains(&false).then_some(taken) })
+        Some(Head {
+            object,
+            from,
+            last,
+            taken: taken.contains(&false).then_some(taken),
+        })
     }
 }
 
 /// The latest delivery of a part; its last record, for objects that do not tell.
 fn latest(header: &Header, entries: &[Entry]) -> Option<EventTime> {
     let last = header.span.map(|(_, last)| last);
-    entries.iter().filter_map(|entry| entry.delivered.or(last)).max().map(EventTime)
+    entries
+        .iter()
+        .filter_map(|entry| entry.delivered.or(last))
+        .max()
+        .map(EventTime)
 }
 
 /// A part from its first record to its last.
@@ -281,7 +331,10 @@ impl<'t> Merge<'t> {
     fn next_time(&mut self) -> Option<EventTime> {
         loop {
             let next = self.open.peek().map(|Reverse((time, _))| *time);
-            match self.waiting.pop_if(|head| next.is_none_or(|next| head.from <= next)) {
+            match self
+                .waiting
+                .pop_if(|head| next.is_none_or(|next| head.from <= next))
+            {
                 Some(head) => self.start(head),
                 None => return next,
             }
@@ -294,19 +347,36 @@ impl<'t> Merge<'t> {
             Ok(None) => return,
             Err(error) => return self.fail(&head.object.name, error.to_string()),
         };
-        let is_taken = |index: usize| head.taken.as_ref().is_none_or(|taken| taken.get(index) == Some(&true));
-        let origin = |(index, entry): (usize, &Entry)| is_taken(index).then(|| (entry.origin(), entry.in_tree));
+        let is_taken = |index: usize| {
+            head.taken
+                .as_ref()
+                .is_none_or(|taken| taken.get(index) == Some(&true))
+        };
+        let origin = |(index, entry): (usize, &Entry)| {
+            is_taken(index).then(|| (entry.origin(), entry.in_tree))
+        };
         let entries = std::mem::take(&mut reader.entries);
         let origins = entries.iter().enumerate().map(origin).collect();
-        let part = OpenPart { reader, name: &head.object.name, origins, of: 0, time: head.from, text: String::new() };
+        let part = OpenPart {
+            reader,
+            name: &head.object.name,
+            origins,
+            of: 0,
+            time: head.from,
+            text: String::new(),
+        };
         self.go_on(self.opened, part);
         self.opened += 1;
     }
 
     /// Takes the next record in.
     fn take(&mut self, slice: &mut Harvest) {
-        let Some(Reverse((_, number))) = self.open.pop() else { return };
-        let Some(part) = self.parts.remove(&number) else { return };
+        let Some(Reverse((_, number))) = self.open.pop() else {
+            return;
+        };
+        let Some(part) = self.parts.remove(&number) else {
+            return;
+        };
         if let Some(Some((origin, in_tree))) = part.origins.get(part.of) {
             self.scanner.record(&part.text, origin, *in_tree, slice);
         }
@@ -332,13 +402,18 @@ impl<'t> Merge<'t> {
     }
 
     fn fail(&mut self, name: &str, message: String) {
-        self.problems.push(Problem { name: name.to_owned(), message });
+        self.problems.push(Problem {
+            name: name.to_owned(),
+            message,
+        });
     }
 }
 
 impl OpenPart<'_> {
     fn next(&mut self) -> Result<bool, PartError> {
-        let Some((of, time, text)) = self.reader.next_record()? else { return Ok(false) };
+        let Some((of, time, text)) = self.reader.next_record()? else {
+            return Ok(false);
+        };
         (self.of, self.time) = (of, time);
         self.text.clear();
         self.text.push_str(text);
@@ -363,7 +438,10 @@ impl BufRead for Pieces<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.read >= self.piece.len() && self.offset < self.size {
             let length = self.most.min(self.size - self.offset);
-            self.piece = self.reach.piece(&self.object.place, self.offset, length).map_err(io::Error::other)?;
+            self.piece = self
+                .reach
+                .piece(&self.object.place, self.offset, length)
+                .map_err(io::Error::other)?;
             if self.piece.is_empty() {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
@@ -393,7 +471,9 @@ mod tests {
 
     #[test]
     fn the_more_parts_are_open_at_once_the_less_is_held_of_each() {
-        let spans = |count: i64, every: i64| (0..count).map(move |n| (EventTime(n * every), EventTime(n * every + 99)));
+        let spans = |count: i64, every: i64| {
+            (0..count).map(move |n| (EventTime(n * every), EventTime(n * every + 99)))
+        };
         assert_eq!(piece(spans(0, 1)), PIECE);
         assert_eq!(piece(spans(100_000, 100)), PIECE, "one after the other");
         assert_eq!(piece(spans(2_048, 0)), PIECES / 2_048);

@@ -60,8 +60,12 @@ impl Prefix {
     /// [`Failure::Input`]: it could not be listed.
     pub fn there(&self, reach: &Reach) -> Result<BTreeSet<String>, Failure> {
         let listed = reach.list(&self.bucket, &self.prefix, None);
-        let listed = listed.map_err(|error| Failure::Input(format!("{}: {error}", self.name(""))))?;
-        Ok(listed.into_iter().filter_map(|object| object.key.strip_prefix(&self.prefix).map(str::to_owned)).collect())
+        let listed =
+            listed.map_err(|error| Failure::Input(format!("{}: {error}", self.name(""))))?;
+        Ok(listed
+            .into_iter()
+            .filter_map(|object| object.key.strip_prefix(&self.prefix).map(str::to_owned))
+            .collect())
     }
 
     /// Writes an object into it.
@@ -84,7 +88,11 @@ impl Reach {
     ///
     /// [`Failure::Input`] when there is none to be had.
     pub fn new(settings: &Settings, needed: bool) -> Result<Self, Failure> {
-        let is_needed = needed || settings.paths.iter().any(|path| bucket_and_prefix(path).is_some());
+        let is_needed = needed
+            || settings
+                .paths
+                .iter()
+                .any(|path| bucket_and_prefix(path).is_some());
         let client = is_needed.then(|| Client::new(&settings.aws)).transpose();
         client.map(Self).map_err(Failure::Input)
     }
@@ -117,14 +125,18 @@ impl Reach {
     }
 
     fn client(&self) -> Result<&Client, String> {
-        self.0.as_ref().ok_or_else(|| "no path in S3 was named".to_owned())
+        self.0
+            .as_ref()
+            .ok_or_else(|| "no path in S3 was named".to_owned())
     }
 
     /// Finds the objects under the paths of a run: logs, and digests where they are asked for. What is missing of a job is
     /// among the problems.
     #[must_use]
     pub fn walk(&self, settings: &Settings, digests: bool) -> Objects {
-        let list = |bucket: &str, prefix: &str, opens: Option<&Opens<'_>>| self.list(bucket, prefix, opens);
+        let list = |bucket: &str, prefix: &str, opens: Option<&Opens<'_>>| {
+            self.list(bucket, prefix, opens)
+        };
         let mut objects = walk::walk(&settings.paths, &settings.selection, &list, digests);
         job::check(&mut objects, self);
         objects
@@ -137,7 +149,9 @@ impl Reach {
     /// Why it could not be read.
     pub fn bytes(&self, place: &Place) -> Result<(Vec<u8>, Option<String>), String> {
         match place {
-            Place::File(path) => std::fs::read(path).map(|bytes| (bytes, None)).map_err(|error| error.to_string()),
+            Place::File(path) => std::fs::read(path)
+                .map(|bytes| (bytes, None))
+                .map_err(|error| error.to_string()),
             Place::S3(remote) => self.client()?.fetch(remote),
             Place::Stdin => Err("standard input is read elsewhere".to_owned()),
         }
@@ -169,7 +183,12 @@ impl Reach {
     /// # Errors
     ///
     /// Why the bucket could not be listed.
-    pub fn list(&self, bucket: &str, prefix: &str, opens: Option<&Opens<'_>>) -> Result<Vec<Remote>, String> {
+    pub fn list(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        opens: Option<&Opens<'_>>,
+    ) -> Result<Vec<Remote>, String> {
         self.client()?.list(bucket, prefix, opens)
     }
 
@@ -202,7 +221,12 @@ impl Reach {
     /// # Errors
     ///
     /// Why they could not be listed.
-    pub fn public_keys(&self, region: &str, from: EventTime, to: EventTime) -> Result<Vec<PublicKey>, String> {
+    pub fn public_keys(
+        &self,
+        region: &str,
+        from: EventTime,
+        to: EventTime,
+    ) -> Result<Vec<PublicKey>, String> {
         self.client()?.public_keys(region, from, to)
     }
 }
@@ -242,7 +266,10 @@ mod with_sdk {
         ///
         /// There is no runtime to be had.
         pub fn new(aws: &Aws) -> Result<Self, String> {
-            let runtime = RuntimeBuilder::new_multi_thread().worker_threads(2).enable_all().build();
+            let runtime = RuntimeBuilder::new_multi_thread()
+                .worker_threads(2)
+                .enable_all()
+                .build();
             let runtime = runtime.map_err(|error| format!("no runtime for S3: {error}"))?;
             let mut loader = aws_config::defaults(BehaviorVersion::latest());
             if let Some(profile) = &aws.profile {
@@ -258,11 +285,25 @@ mod with_sdk {
             // Stand-ins and private endpoints have no host for each bucket.
             let by_path = config.endpoint_url().is_some();
             // Without any region, that of the global endpoint; a bucket elsewhere answers where it is.
-            let region = config.region().cloned().unwrap_or(Region::from_static("us-east-1"));
-            let of_s3 = Builder::from(&config).force_path_style(by_path).region(region);
+            let region = config
+                .region()
+                .cloned()
+                .unwrap_or(Region::from_static("us-east-1"));
+            let of_s3 = Builder::from(&config)
+                .force_path_style(by_path)
+                .region(region);
             let source = S3Source::new(of_s3, Retry::default(), MAX_OBJECT_BYTES);
-            let source = if aws.requester_pays { source.paying() } else { source };
-            Ok(Self { runtime, source, machines: OnceLock::new(), config })
+            let source = if aws.requester_pays {
+                source.paying()
+            } else {
+                source
+            };
+            Ok(Self {
+                runtime,
+                source,
+                machines: OnceLock::new(),
+                config,
+            })
         }
 
         /// The objects below a prefix, without folders that are not to be opened, or all at once.
@@ -270,9 +311,16 @@ mod with_sdk {
         /// # Errors
         ///
         /// Why the bucket could not be listed.
-        pub fn list(&self, bucket: &str, prefix: &str, opens: Option<&Opens<'_>>) -> Result<Vec<Remote>, String> {
+        pub fn list(
+            &self,
+            bucket: &str,
+            prefix: &str,
+            opens: Option<&Opens<'_>>,
+        ) -> Result<Vec<Remote>, String> {
             let listed = match opens {
-                Some(opens) => self.runtime.block_on(self.source.list_below(bucket, prefix, opens)),
+                Some(opens) => self
+                    .runtime
+                    .block_on(self.source.list_below(bucket, prefix, opens)),
                 None => self.runtime.block_on(self.source.list(bucket, prefix)),
             };
             let remote = |listed: secretrail_aws::s3::Listed| Remote {
@@ -281,7 +329,11 @@ mod with_sdk {
                 etag: listed.etag,
                 size: listed.size,
             };
-            Ok(listed.map_err(|error| error.to_string())?.into_iter().map(remote).collect())
+            Ok(listed
+                .map_err(|error| error.to_string())?
+                .into_iter()
+                .map(remote)
+                .collect())
         }
 
         /// Some of the bytes of an object, as it was listed.
@@ -290,7 +342,9 @@ mod with_sdk {
         ///
         /// Why they could not be read.
         pub fn piece(&self, object: &Remote, offset: u64, length: u64) -> Result<Vec<u8>, String> {
-            let fetched = self.runtime.block_on(self.source.fetch_piece(listed(object), offset, length));
+            let fetched =
+                self.runtime
+                    .block_on(self.source.fetch_piece(listed(object), offset, length));
             fetched.map_err(|error| error.to_string())
         }
 
@@ -300,7 +354,9 @@ mod with_sdk {
         ///
         /// Why it could not be written.
         pub fn put(&self, bucket: &str, key: &str, bytes: Vec<u8>) -> Result<(), String> {
-            self.runtime.block_on(self.source.put(bucket, key, bytes)).map_err(|error| error.to_string())
+            self.runtime
+                .block_on(self.source.put(bucket, key, bytes))
+                .map_err(|error| error.to_string())
         }
 
         /// The keys that CloudTrail signs digests with in a region, between two times.
@@ -308,21 +364,42 @@ mod with_sdk {
         /// # Errors
         ///
         /// Why they could not be listed.
-        pub fn public_keys(&self, region: &str, from: EventTime, to: EventTime) -> Result<Vec<PublicKey>, String> {
-            let config = aws_sdk_cloudtrail::config::Builder::from(&self.config).region(Region::new(region.to_owned()));
+        pub fn public_keys(
+            &self,
+            region: &str,
+            from: EventTime,
+            to: EventTime,
+        ) -> Result<Vec<PublicKey>, String> {
+            let config = aws_sdk_cloudtrail::config::Builder::from(&self.config)
+                .region(Region::new(region.to_owned()));
             let client = aws_sdk_cloudtrail::Client::from_conf(config.build());
             let list = async {
-                let time = |time: EventTime| aws_sdk_cloudtrail::primitives::DateTime::from_secs(time.0);
-                let pages = client.list_public_keys().start_time(time(from)).end_time(time(to)).into_paginator();
+                let time =
+                    |time: EventTime| aws_sdk_cloudtrail::primitives::DateTime::from_secs(time.0);
+                let pages = client
+                    .list_public_keys()
+                    .start_time(time(from))
+                    .end_time(time(to))
+                    .into_paginator();
                 let keys = pages.items().send().try_collect().await;
-                keys.map_err(|error| format!("cloudtrail:ListPublicKeys: {}", DisplayErrorContext(error)))
+                keys.map_err(|error| {
+                    format!("cloudtrail:ListPublicKeys: {}", DisplayErrorContext(error))
+                })
             };
-            let key = |key: aws_sdk_cloudtrail::types::PublicKey| Some((key.fingerprint?, key.value?.into_inner()));
-            Ok(self.runtime.block_on(list)?.into_iter().filter_map(key).collect())
+            let key = |key: aws_sdk_cloudtrail::types::PublicKey| {
+                Some((key.fingerprint?, key.value?.into_inner()))
+            };
+            Ok(self
+                .runtime
+                .block_on(list)?
+                .into_iter()
+                .filter_map(key)
+                .collect())
         }
 
         fn machines(&self) -> &aws_sdk_sfn::Client {
-            self.machines.get_or_init(|| aws_sdk_sfn::Client::new(&self.config))
+            self.machines
+                .get_or_init(|| aws_sdk_sfn::Client::new(&self.config))
         }
 
         /// Starts an execution of a state machine, and gives its ARN.
@@ -331,9 +408,16 @@ mod with_sdk {
         ///
         /// Why it could not be started.
         pub fn start(&self, machine: &str, name: &str, input: &str) -> Result<String, String> {
-            let started = self.machines().start_execution().state_machine_arn(machine).name(name).input(input).send();
+            let started = self
+                .machines()
+                .start_execution()
+                .state_machine_arn(machine)
+                .name(name)
+                .input(input)
+                .send();
             let started = self.runtime.block_on(started);
-            let started = started.map_err(|error| format!("{machine}: {}", DisplayErrorContext(error)))?;
+            let started =
+                started.map_err(|error| format!("{machine}: {}", DisplayErrorContext(error)))?;
             Ok(started.execution_arn)
         }
 
@@ -348,31 +432,48 @@ mod with_sdk {
             let look = async {
                 let told = match client.describe_execution().execution_arn(arn).send().await {
                     Ok(told) => told,
-                    Err(error) if error.as_service_error().is_some_and(|e| e.is_execution_does_not_exist()) => {
+                    Err(error)
+                        if error
+                            .as_service_error()
+                            .is_some_and(|e| e.is_execution_does_not_exist()) =>
+                    {
                         return Ok(None);
                     }
                     Err(error) => return Err(format!("{arn}: {}", DisplayErrorContext(error))),
                 };
                 // An execution that has not come to its map has no run of it yet.
                 let runs = client.list_map_runs().execution_arn(arn).send().await;
-                let runs = runs.map_err(|error| format!("{arn}: {}", DisplayErrorContext(error)))?.map_runs;
+                let runs = runs
+                    .map_err(|error| format!("{arn}: {}", DisplayErrorContext(error)))?
+                    .map_runs;
                 let counts = match runs.first() {
                     Some(run) => {
-                        let run = client.describe_map_run().map_run_arn(&run.map_run_arn).send().await;
-                        run.map_err(|error| format!("{arn}: {}", DisplayErrorContext(error)))?.item_counts
+                        let run = client
+                            .describe_map_run()
+                            .map_run_arn(&run.map_run_arn)
+                            .send()
+                            .await;
+                        run.map_err(|error| format!("{arn}: {}", DisplayErrorContext(error)))?
+                            .item_counts
                     }
                     None => None,
                 };
                 Ok(Some((told, counts)))
             };
-            let Some((told, counts)) = self.runtime.block_on(look)? else { return Ok(None) };
+            let Some((told, counts)) = self.runtime.block_on(look)? else {
+                return Ok(None);
+            };
             let state = match told.status {
                 ExecutionStatus::Running | ExecutionStatus::PendingRedrive => State::Runs,
                 ExecutionStatus::Succeeded => State::Succeeded,
                 _ => State::Failed,
             };
             let why: Vec<String> = [told.error, told.cause].into_iter().flatten().collect();
-            let of = |count: Option<i64>| count.and_then(|count| u64::try_from(count).ok()).unwrap_or(0);
+            let of = |count: Option<i64>| {
+                count
+                    .and_then(|count| u64::try_from(count).ok())
+                    .unwrap_or(0)
+            };
             let counts = counts.as_ref();
             Ok(Some(Progress {
                 state,
@@ -390,17 +491,32 @@ mod with_sdk {
         ///
         /// Why it could not be read.
         pub fn fetch(&self, object: &Remote) -> Result<(Vec<u8>, Option<String>), String> {
-            let fetched = self.runtime.block_on(self.source.fetch_with_metadata(listed(object)));
+            let fetched = self
+                .runtime
+                .block_on(self.source.fetch_with_metadata(listed(object)));
             let signature = |mut metadata: HashMap<String, String>| metadata.remove("signature");
-            fetched.map(|(bytes, metadata)| (bytes, signature(metadata))).map_err(|error| error.to_string())
+            fetched
+                .map(|(bytes, metadata)| (bytes, signature(metadata)))
+                .map_err(|error| error.to_string())
         }
     }
 
     /// The version of an object that was listed.
     fn listed(object: &Remote) -> ObjectRef<'_> {
-        let Remote { bucket, key, etag, size } = object;
+        let Remote {
+            bucket,
+            key,
+            etag,
+            size,
+        } = object;
         let etag = Some(etag.as_str()).filter(|etag| !etag.is_empty());
-        ObjectRef { bucket, key, version_id: None, etag, size: Some(*size) }
+        ObjectRef {
+            bucket,
+            key,
+            version_id: None,
+            etag,
+            size: Some(*size),
+        }
     }
 }
 
@@ -411,7 +527,8 @@ mod without_sdk {
     /// Says that there is no S3 in this build.
     pub struct Client;
 
-    const MISSING: &str = "this build has no S3; install it with the feature `s3`, or copy the objects to a folder";
+    const MISSING: &str =
+        "this build has no S3; install it with the feature `s3`, or copy the objects to a folder";
 
     impl Client {
         /// A client that reads nothing.
@@ -482,7 +599,12 @@ mod without_sdk {
         /// # Errors
         ///
         /// Always.
-        pub fn public_keys(&self, _: &str, _: EventTime, _: EventTime) -> Result<Vec<PublicKey>, String> {
+        pub fn public_keys(
+            &self,
+            _: &str,
+            _: EventTime,
+            _: EventTime,
+        ) -> Result<Vec<PublicKey>, String> {
             Err(MISSING.to_owned())
         }
     }

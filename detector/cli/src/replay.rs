@@ -9,7 +9,9 @@ use secretrail_engine::rule::RuleSet;
 use crate::args::{self, Format};
 use crate::output::{self, Out};
 use crate::settings::Settings;
-use crate::{Failure, Found, Host, Opened, close, compare, exit, find, find_in, load, reduce, report};
+use crate::{
+    Failure, Found, Host, Opened, close, compare, exit, find, find_in, load, reduce, report,
+};
 
 /// Runs the command and gives its exit code.
 ///
@@ -22,8 +24,7 @@ pub fn run(args: &args::Replay, host: &mut Host) -> Result<u8, Failure> {
     settings.memory.memory_secs = args.memory.unwrap_or(settings.memory.memory_secs);
     settings.memory.learning_secs = args.learning.unwrap_or(settings.memory.learning_secs);
     if !args.compare.is_empty() && settings.reads_stdin() {
-        let message =
-            "--compare reads the logs twice, and standard input can be read only once; write it to a file first";
+        let message = "--compare reads the logs twice, and standard input can be read only once; write it to a file first";
         return Err(Failure::Usage(message.to_owned()));
     }
     if !args.compare.is_empty() {
@@ -36,12 +37,18 @@ pub fn run(args: &args::Replay, host: &mut Host) -> Result<u8, Failure> {
     let other = if args.compare.is_empty() {
         None
     } else {
-        let files = args::RuleFiles { rules: args.compare.clone(), vars: args.files.vars.clone() };
+        let files = args::RuleFiles {
+            rules: args.compare.clone(),
+            vars: args.files.vars.clone(),
+        };
         Some(load::rules_with_warnings(&files, host)?)
     };
     let policy = load::policy(&args.policy)?;
     let mut out = Out::open(&settings)?;
-    let (mut found, mut in_force) = (alerts(args, &settings, &rules, policy.as_ref(), &mut out, host)?, rules.len());
+    let (mut found, mut in_force) = (
+        alerts(args, &settings, &rules, policy.as_ref(), &mut out, host)?,
+        rules.len(),
+    );
     if let Some(other) = &other {
         let mut after = find(&settings, other, policy.as_ref(), host)?;
         after.alerts.retain(|alert| is_asked_for(args, alert));
@@ -49,8 +56,13 @@ pub fn run(args: &args::Replay, host: &mut Host) -> Result<u8, Failure> {
         (found, in_force) = (after, other.len());
     }
     out.finish(host)?;
-    found.report.alerts.retain(|level, _| *level >= args.min_level);
-    let failing = args.fail_on.is_some_and(|fail_on| found.report.alerts.keys().any(|level| *level >= fail_on));
+    found
+        .report
+        .alerts
+        .retain(|level, _| *level >= args.min_level);
+    let failing = args
+        .fail_on
+        .is_some_and(|fail_on| found.report.alerts.keys().any(|level| *level >= fail_on));
     let code = close(&settings, &found, started, Some(in_force), host);
     Ok(code.max(if failing { exit::FINDINGS } else { exit::DONE }))
 }
@@ -66,11 +78,18 @@ fn alerts(
 ) -> Result<Found, Failure> {
     let opened = Opened::new(settings)?;
     if args.compare.is_empty() && reduce::fits(&opened, settings) {
-        return reduce::run(opened, settings, rules, policy, host.now, &mut |mut outcome| {
-            outcome.alerts.retain(|alert| is_asked_for(args, alert));
-            out.alerts(&outcome.alerts)?;
-            out.pass_on(host)
-        });
+        return reduce::run(
+            opened,
+            settings,
+            rules,
+            policy,
+            host.now,
+            &mut |mut outcome| {
+                outcome.alerts.retain(|alert| is_asked_for(args, alert));
+                out.alerts(&outcome.alerts)?;
+                out.pass_on(host)
+            },
+        );
     }
     let mut found = find_in(opened, settings, rules, policy, host)?;
     found.alerts.retain(|alert| is_asked_for(args, alert));
@@ -82,7 +101,11 @@ fn alerts(
         return Ok(found);
     }
     let about = report::About {
-        paths: settings.paths.iter().map(|path| path.to_string_lossy().into_owned()).collect(),
+        paths: settings
+            .paths
+            .iter()
+            .map(|path| path.to_string_lossy().into_owned())
+            .collect(),
         rules: rules.len(),
         policy: policy.is_some(),
         memory: settings.memory,

@@ -20,9 +20,15 @@ use sha2::{Digest, Sha256};
 use crate::{Failure, Found, closing, gaps};
 
 const PAGE: &str = include_str!("report/page.html");
-const STYLES: [&str; 2] = [include_str!("report/vendor/uPlot.min.css"), include_str!("report/page.css")];
-const SCRIPTS: [&str; 3] =
-    [include_str!("report/before.js"), include_str!("report/vendor/uPlot.iife.min.js"), include_str!("report/page.js")];
+const STYLES: [&str; 2] = [
+    include_str!("report/vendor/uPlot.min.css"),
+    include_str!("report/page.css"),
+];
+const SCRIPTS: [&str; 3] = [
+    include_str!("report/before.js"),
+    include_str!("report/vendor/uPlot.iife.min.js"),
+    include_str!("report/page.js"),
+];
 
 /// Characters of a text beyond which it is cut: CloudTrail cuts at 1 KB, and other texts are names.
 const MAX_CHARS: usize = 1024;
@@ -49,7 +55,8 @@ pub(crate) struct About<'a> {
 ///
 /// [`Failure::Internal`]: a fault of ours.
 pub(crate) fn page(about: &About<'_>) -> Result<String, Failure> {
-    let data = serde_json::to_string(&Data::of(about)).map_err(|error| Failure::Internal(error.to_string()))?;
+    let data = serde_json::to_string(&Data::of(about))
+        .map_err(|error| Failure::Internal(error.to_string()))?;
     // Inside of a script element, only `<` can end it; U+2028 and U+2029 have been made harmless.
     let data = data.replace('<', "\\u003c");
     let (style, script) = (STYLES.concat(), SCRIPTS.concat());
@@ -60,11 +67,15 @@ pub(crate) fn page(about: &About<'_>) -> Result<String, Failure> {
     );
     let mut page = String::with_capacity(PAGE.len() + data.len() + style.len() + script.len());
     let mut rest = PAGE;
-    for (mark, text) in
-        [("<!--CSP-->", &csp), ("<!--STYLE-->", &style), ("<!--DATA-->", &data), ("<!--SCRIPT-->", &script)]
-    {
-        let (before, after) =
-            rest.split_once(mark).ok_or_else(|| Failure::Internal(format!("no {mark} in the page")))?;
+    for (mark, text) in [
+        ("<!--CSP-->", &csp),
+        ("<!--STYLE-->", &style),
+        ("<!--DATA-->", &data),
+        ("<!--SCRIPT-->", &script),
+    ] {
+        let (before, after) = rest
+            .split_once(mark)
+            .ok_or_else(|| Failure::Internal(format!("no {mark} in the page")))?;
         page.push_str(before);
         page.push_str(text);
         rest = after;
@@ -75,7 +86,10 @@ pub(crate) fn page(about: &About<'_>) -> Result<String, Failure> {
 
 /// The source expression that allows exactly this text.
 fn allowed(text: &str) -> String {
-    format!("'sha256-{}'", STANDARD.encode(Sha256::digest(text.as_bytes())))
+    format!(
+        "'sha256-{}'",
+        STANDARD.encode(Sha256::digest(text.as_bytes()))
+    )
 }
 
 #[derive(Serialize)]
@@ -198,7 +212,9 @@ struct Texts<'t> {
 
 impl<'t> Texts<'t> {
     fn index(&mut self, text: Option<&'t str>) -> i32 {
-        let Some(text) = text.filter(|text| !text.is_empty()) else { return -1 };
+        let Some(text) = text.filter(|text| !text.is_empty()) else {
+            return -1;
+        };
         *self.known.entry(text).or_insert_with(|| {
             self.all.push(harmless(text));
             i32::try_from(self.all.len() - 1).unwrap_or(-1)
@@ -208,8 +224,16 @@ impl<'t> Texts<'t> {
 
 impl Data {
     fn of(about: &About<'_>) -> Self {
-        let Found { accesses, alerts, report, problems, .. } = about.found;
-        let since = accesses.iter().map(|access| (since_key(&access.head.account), access.head.time));
+        let Found {
+            accesses,
+            alerts,
+            report,
+            problems,
+            ..
+        } = about.found;
+        let since = accesses
+            .iter()
+            .map(|access| (since_key(&access.head.account), access.head.time));
         let judge = Judge::of(about.memory, since, accesses.iter().map(|access| &**access));
         let mut texts = Texts::default();
         let mut columns = Columns::default();
@@ -218,9 +242,15 @@ impl Data {
         let mut learned = false;
         for (row, access) in accesses.iter().enumerate() {
             let novelty = judge.judge(access).principal_secret;
-            let since = *earliest.entry(&access.head.account).or_insert(access.head.time);
+            let since = *earliest
+                .entry(&access.head.account)
+                .or_insert(access.head.time);
             learned |= access.head.time.0.saturating_sub(since.0) >= about.memory.learning_secs;
-            columns.push(access, novelty == Novelty::First && access.head.outcome == Outcome::Success, &mut texts);
+            columns.push(
+                access,
+                novelty == Novelty::First && access.head.outcome == Outcome::Success,
+                &mut texts,
+            );
             rows.entry(access.fact_key()).or_insert(row);
         }
         let mut rules = Vec::new();
@@ -231,7 +261,11 @@ impl Data {
                 rules.push(Rule::of(&alert.rule));
                 rules.len() - 1
             });
-            let rows = alert.accesses.iter().filter_map(|access| rows.get(&access.fact_key()).copied()).collect();
+            let rows = alert
+                .accesses
+                .iter()
+                .filter_map(|access| rows.get(&access.fact_key()).copied())
+                .collect();
             shown.push(AlertRow::of(alert, rule, rows));
         }
         Self {
@@ -252,16 +286,28 @@ impl Data {
             gaps: gaps::lines(about.found).iter().map(GapRow::of).collect(),
             unread: problems
                 .iter()
-                .map(|problem| Unread { name: harmless(&problem.name), message: harmless(&problem.message) })
+                .map(|problem| Unread {
+                    name: harmless(&problem.name),
+                    message: harmless(&problem.message),
+                })
                 .collect(),
-            passed: closing::passed_over(report).into_iter().map(|(count, reason)| Passed { count, reason }).collect(),
+            passed: closing::passed_over(report)
+                .into_iter()
+                .map(|(count, reason)| Passed { count, reason })
+                .collect(),
         }
     }
 }
 
 impl Columns {
     fn push<'a>(&mut self, access: &'a Access, first: bool, texts: &mut Texts<'a>) {
-        let Access { head, secret, decrypt, method, .. } = access;
+        let Access {
+            head,
+            secret,
+            decrypt,
+            method,
+            ..
+        } = access;
         let principal = &head.principal;
         self.time.push(head.time.0);
         self.event.push(harmless(&head.event_id));
@@ -275,7 +321,8 @@ impl Columns {
         self.actor.push(texts.index(principal.actor.as_deref()));
         self.key.push(texts.index(head.access_key_id.as_deref()));
         self.ip.push(texts.index(head.source.ip.as_deref()));
-        self.agent.push(texts.index(head.source.user_agent.as_deref()));
+        self.agent
+            .push(texts.index(head.source.user_agent.as_deref()));
         self.outcome.push(match head.outcome {
             Outcome::Success => 0,
             Outcome::Denied => 1,
@@ -290,7 +337,8 @@ impl Columns {
             DecryptStatus::Pending => 3,
             DecryptStatus::NotExpected => 4,
         });
-        self.decrypted.push(decrypt.event_id.as_deref().map(harmless));
+        self.decrypted
+            .push(decrypt.event_id.as_deref().map(harmless));
         self.kms.push(texts.index(decrypt.key_arn.as_deref()));
         self.object.push(texts.index(Some(&head.object)));
         self.first.push(u8::from(first));
@@ -322,7 +370,11 @@ impl AlertRow {
             count: alert.firing.as_ref().map(|firing| firing.count),
             summary: harmless(&alert.summary),
             principal: alert.principal.as_deref().map(harmless),
-            secrets: alert.secrets.iter().map(|secret| harmless(secret)).collect(),
+            secrets: alert
+                .secrets
+                .iter()
+                .map(|secret| harmless(secret))
+                .collect(),
             secrets_total: alert.secrets_total,
             rows,
             accesses_total: alert.accesses_total,
@@ -332,7 +384,20 @@ impl AlertRow {
 
 impl GapRow {
     fn of(line: &gaps::Line) -> Self {
-        let gaps::Line { account, region, from, to, what, .. } = line;
-        Self { from: from.0, to: to.0, account: harmless(account), region: harmless(region), what: harmless(what) }
+        let gaps::Line {
+            account,
+            region,
+            from,
+            to,
+            what,
+            ..
+        } = line;
+        Self {
+            from: from.0,
+            to: to.0,
+            account: harmless(account),
+            region: harmless(region),
+            what: harmless(what),
+        }
     }
 }

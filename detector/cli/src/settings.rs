@@ -20,7 +20,10 @@ use crate::{Failure, Host};
 #[must_use]
 pub fn parts_bar(parts: u64, is_shown: bool) -> ProgressBar {
     if is_shown {
-        bar(parts, "{bar:30} {pos} of {len} parts, {msg}, {per_sec}, {eta} left")
+        bar(
+            parts,
+            "{bar:30} {pos} of {len} parts, {msg}, {per_sec}, {eta} left",
+        )
     } else {
         ProgressBar::hidden()
     }
@@ -28,7 +31,9 @@ pub fn parts_bar(parts: u64, is_shown: bool) -> ProgressBar {
 
 fn bar(length: u64, template: &str) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr());
-    bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.set_style(
+        ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
+    );
     bar
 }
 
@@ -71,7 +76,11 @@ impl Settings {
             Color::Never => false,
             Color::Auto => settings.output.is_none() && host.stdout_is_terminal && !host.no_color,
         };
-        Ok(Self { format: output.format, color, ..settings })
+        Ok(Self {
+            format: output.format,
+            color,
+            ..settings
+        })
     }
 
     /// Resolves the arguments of commands with one form of output, without colours.
@@ -80,12 +89,18 @@ impl Settings {
     ///
     /// See [`Self::new`].
     pub fn plain(input: &Input, destination: &Destination, host: &Host) -> Result<Self, Failure> {
-        let from = input.from.or_else(|| input.since.map(|secs| host.now.plus(secs.saturating_neg())));
+        let from = input
+            .from
+            .or_else(|| input.since.map(|secs| host.now.plus(secs.saturating_neg())));
         if let Some((from, to)) = from.zip(input.to).filter(|(from, to)| from >= to) {
-            return Err(Failure::Usage(format!("--from {from} is not before --to {to}; swap them")));
+            return Err(Failure::Usage(format!(
+                "--from {from} is not before --to {to}; swap them"
+            )));
         }
         if input.paths.iter().filter(|path| is_stdin(path)).count() > 1 {
-            return Err(Failure::Usage("`-` was given twice; standard input can be read only once".to_owned()));
+            return Err(Failure::Usage(
+                "`-` was given twice; standard input can be read only once".to_owned(),
+            ));
         }
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Self {
@@ -99,7 +114,9 @@ impl Settings {
             memory: Memory::default(),
             quiet: destination.quiet,
             color: false,
-            show_progress: !destination.quiet && !destination.no_progress && host.stderr_is_terminal,
+            show_progress: !destination.quiet
+                && !destination.no_progress
+                && host.stderr_is_terminal,
         })
     }
 
@@ -128,7 +145,10 @@ impl Settings {
         if !self.show_progress {
             return ProgressBar::hidden();
         }
-        bar(objects.iter().map(Object::size).sum(), "{bar:30} {bytes} of {total_bytes}, {eta} left")
+        bar(
+            objects.iter().map(Object::size).sum(),
+            "{bar:30} {bytes} of {total_bytes}, {eta} left",
+        )
     }
 
     /// The style of a level.
@@ -156,5 +176,11 @@ fn selection(input: &Input, from: Option<EventTime>) -> Selection {
         methods: input.method.clone(),
         access_keys: input.access_key.clone(),
     };
-    Selection { from, to: input.to, accounts: input.account.clone(), regions: input.region.clone(), filter }
+    Selection {
+        from,
+        to: input.to,
+        accounts: input.account.clone(),
+        regions: input.region.clone(),
+        filter,
+    }
 }

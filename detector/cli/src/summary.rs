@@ -54,11 +54,22 @@ fn text(accesses: &[Arc<Access>], alerts: &[Alert], top: usize) -> String {
     let (Some(first), Some(last)) = (accesses.first(), accesses.last()) else {
         return "no accesses to secrets in these logs\n".to_owned();
     };
-    let count = |outcome| accesses.iter().filter(|a| a.head.outcome == outcome).count() as u64;
-    let places: BTreeSet<_> = accesses.iter().map(|a| (&a.secret.account, &a.secret.region)).collect();
+    let count = |outcome| {
+        accesses
+            .iter()
+            .filter(|a| a.head.outcome == outcome)
+            .count() as u64
+    };
+    let places: BTreeSet<_> = accesses
+        .iter()
+        .map(|a| (&a.secret.account, &a.secret.region))
+        .collect();
     let accounts: BTreeSet<_> = places.iter().map(|(account, _)| account).collect();
     let regions: BTreeSet<_> = places.iter().map(|(_, region)| region).collect();
-    let (principals, secrets) = (tally(accesses, principal, secret), tally(accesses, secret, principal));
+    let (principals, secrets) = (
+        tally(accesses, principal, secret),
+        tally(accesses, secret, principal),
+    );
     writeln!(
         out,
         "{} reads of {} secrets by {} principals, {} denied, {} failed",
@@ -69,19 +80,46 @@ fn text(accesses: &[Arc<Access>], alerts: &[Alert], top: usize) -> String {
         number(count(Outcome::Failed))
     )
     .ok();
-    let (accounts, regions) = (plural(accounts.len(), "account"), plural(regions.len(), "region"));
-    writeln!(out, "{} to {}, {accounts}, {regions}\n", first.head.time, last.head.time).ok();
+    let (accounts, regions) = (
+        plural(accounts.len(), "account"),
+        plural(regions.len(), "region"),
+    );
+    writeln!(
+        out,
+        "{} to {}, {accounts}, {regions}\n",
+        first.head.time, last.head.time
+    )
+    .ok();
     days(accesses, &mut out);
-    rank("PRINCIPAL", "SECRETS", &principals, top, |t| t.reads, &mut out);
+    rank(
+        "PRINCIPAL",
+        "SECRETS",
+        &principals,
+        top,
+        |t| t.reads,
+        &mut out,
+    );
     rank("SECRET", "PRINCIPALS", &secrets, top, |t| t.reads, &mut out);
-    rank("MOST DENIED", "SECRETS", &principals, top, |t| t.denied, &mut out);
+    rank(
+        "MOST DENIED",
+        "SECRETS",
+        &principals,
+        top,
+        |t| t.denied,
+        &mut out,
+    );
     new_pairs(accesses, top, &mut out);
     by_rule(alerts, &mut out);
     out
 }
 
 fn principal(access: &Access) -> String {
-    access.head.principal.id.as_deref().map_or_else(|| "an unnamed principal".to_owned(), table::principal)
+    access
+        .head
+        .principal
+        .id
+        .as_deref()
+        .map_or_else(|| "an unnamed principal".to_owned(), table::principal)
 }
 
 fn secret(access: &Access) -> String {
@@ -90,7 +128,11 @@ fn secret(access: &Access) -> String {
 }
 
 fn plural(n: usize, word: &str) -> String {
-    format!("{} {word}{}", number(n as u64), if n == 1 { "" } else { "s" })
+    format!(
+        "{} {word}{}",
+        number(n as u64),
+        if n == 1 { "" } else { "s" }
+    )
 }
 
 fn tally(
@@ -128,11 +170,20 @@ fn rank(
         .map(|(name, tally)| {
             let last = tally.last.map(|time| time.to_string()).unwrap_or_default();
             let others = number(tally.others.len() as u64);
-            [number(tally.reads), number(tally.denied), others, last, (*name).clone()]
+            [
+                number(tally.reads),
+                number(tally.denied),
+                others,
+                last,
+                (*name).clone(),
+            ]
         })
         .collect();
     if !rows.is_empty() {
-        out.push_str(&table::columns(["READS", "DENIED", others, "LAST", title], &rows));
+        out.push_str(&table::columns(
+            ["READS", "DENIED", others, "LAST", title],
+            &rows,
+        ));
         more(ranked.len(), top, out);
     }
 }
@@ -147,7 +198,9 @@ fn more(all: usize, top: usize, out: &mut String) {
 /// A mark for each day, as high as its reads; longer histories have several days to a mark.
 fn days(accesses: &[Arc<Access>], out: &mut String) {
     let day = |a: &Arc<Access>| a.head.time.0.div_euclid(DAY);
-    let (Some(first), Some(last)) = (accesses.first().map(day), accesses.last().map(day)) else { return };
+    let (Some(first), Some(last)) = (accesses.first().map(day), accesses.last().map(day)) else {
+        return;
+    };
     let all = usize::try_from(last.saturating_sub(first)).unwrap_or(0) + 1;
     let days_a_mark = all.div_ceil(MARKS);
     let mut marks = vec![(0_u64, 0_u64); all.div_ceil(days_a_mark)];
@@ -161,11 +214,23 @@ fn days(accesses: &[Arc<Access>], out: &mut String) {
             }
         }
     }
-    let unit = if days_a_mark == 1 { "day".to_owned() } else { format!("{days_a_mark} days") };
-    for (name, of) in [("reads", (|m| m.0) as fn(&(u64, u64)) -> u64), ("denied", |m| m.1)] {
+    let unit = if days_a_mark == 1 {
+        "day".to_owned()
+    } else {
+        format!("{days_a_mark} days")
+    };
+    for (name, of) in [
+        ("reads", (|m| m.0) as fn(&(u64, u64)) -> u64),
+        ("denied", |m| m.1),
+    ] {
         let most = marks.iter().map(of).max().unwrap_or(0);
         let line: String = marks.iter().map(|mark| bar(of(mark), most)).collect();
-        writeln!(out, "{name:<7}{line}  a mark is a {unit}, the highest {}", number(most)).ok();
+        writeln!(
+            out,
+            "{name:<7}{line}  a mark is a {unit}, the highest {}",
+            number(most)
+        )
+        .ok();
     }
     out.push('\n');
 }
@@ -173,21 +238,36 @@ fn days(accesses: &[Arc<Access>], out: &mut String) {
 fn bar(count: u64, most: u64) -> char {
     const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let height = (count * 8).div_ceil(most.max(1));
-    height.checked_sub(1).and_then(|index| BARS.get(usize::try_from(index).ok()?)).copied().unwrap_or('·')
+    height
+        .checked_sub(1)
+        .and_then(|index| BARS.get(usize::try_from(index).ok()?))
+        .copied()
+        .unwrap_or('·')
 }
 
 /// Pairs of principal and secret that are new in logs that go back long enough to say so, newest first.
 fn new_pairs(accesses: &[Arc<Access>], top: usize, out: &mut String) {
-    let since = accesses.iter().map(|a| (since_key(&a.head.account), a.head.time));
+    let since = accesses
+        .iter()
+        .map(|a| (since_key(&a.head.account), a.head.time));
     let judge = Judge::of(Memory::default(), since, accesses.iter().map(|a| &**a));
     let news: Vec<&Arc<Access>> = accesses
         .iter()
-        .filter(|a| judge.judge(a).principal_secret == Novelty::First && a.head.outcome == Outcome::Success)
+        .filter(|a| {
+            judge.judge(a).principal_secret == Novelty::First && a.head.outcome == Outcome::Success
+        })
         .collect();
-    let rows: Vec<[String; 3]> =
-        news.iter().rev().take(top).map(|a| [a.head.time.to_string(), principal(a), secret(a)]).collect();
+    let rows: Vec<[String; 3]> = news
+        .iter()
+        .rev()
+        .take(top)
+        .map(|a| [a.head.time.to_string(), principal(a), secret(a)])
+        .collect();
     if !rows.is_empty() {
-        out.push_str(&table::columns(["FIRST READ", "PRINCIPAL", "SECRET"], &rows));
+        out.push_str(&table::columns(
+            ["FIRST READ", "PRINCIPAL", "SECRET"],
+            &rows,
+        ));
         more(news.len(), top, out);
     }
 }
@@ -195,13 +275,20 @@ fn new_pairs(accesses: &[Arc<Access>], top: usize, out: &mut String) {
 fn by_rule(alerts: &[Alert], out: &mut String) {
     let mut rules: BTreeMap<(std::cmp::Reverse<Level>, &str), (u64, EventTime)> = BTreeMap::new();
     for alert in alerts {
-        let entry = rules.entry((std::cmp::Reverse(alert.rule.level), &alert.rule.title)).or_insert((0, alert.time));
+        let entry = rules
+            .entry((std::cmp::Reverse(alert.rule.level), &alert.rule.title))
+            .or_insert((0, alert.time));
         *entry = (entry.0 + 1, entry.1.max(alert.time));
     }
     let rows: Vec<[String; 4]> = rules
         .iter()
         .map(|((level, title), (count, last))| {
-            [number(*count), level.0.as_str().to_owned(), last.to_string(), (*title).to_owned()]
+            [
+                number(*count),
+                level.0.as_str().to_owned(),
+                last.to_string(),
+                (*title).to_owned(),
+            ]
         })
         .collect();
     if rows.is_empty() {

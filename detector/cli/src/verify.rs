@@ -37,7 +37,9 @@ pub fn run(args: &args::Verify, host: &mut Host) -> Result<u8, Failure> {
     let settings = Settings::new(&args.input, &args.output, host)?;
     settings.must_be_rows("verify")?;
     if settings.reads_stdin() {
-        return Err(Failure::Usage("verify reads trees of digests and logs, not standard input".to_owned()));
+        return Err(Failure::Usage(
+            "verify reads trees of digests and logs, not standard input".to_owned(),
+        ));
     }
     let reach = Reach::new(&settings, args.fetch_keys)?;
     let mut keys = match &args.public_keys {
@@ -65,7 +67,10 @@ pub fn run(args: &args::Verify, host: &mut Host) -> Result<u8, Failure> {
             Ok(Content::Spoiled(why)) => drop(evidence.spoiled.insert(key, why)),
             Ok(Content::Log(hash)) => drop(evidence.logs.insert(key, hash)),
             Err(message) => {
-                problems.push(Problem { name: object.name.clone(), message });
+                problems.push(Problem {
+                    name: object.name.clone(),
+                    message,
+                });
                 evidence.unread.insert(key);
             }
         }
@@ -81,12 +86,15 @@ pub fn run(args: &args::Verify, host: &mut Host) -> Result<u8, Failure> {
     if !settings.quiet {
         say(host, &words(&findings, &evidence, &keys, started));
     }
-    let bad = findings.iter().any(|f| matches!(f.verdict, Verdict::Altered | Verdict::Missing));
+    let bad = findings
+        .iter()
+        .any(|f| matches!(f.verdict, Verdict::Altered | Verdict::Missing));
     Ok(code.max(if bad { exit::FINDINGS } else { exit::DONE }))
 }
 
 fn keys_from(path: &Path) -> Result<Keys, Failure> {
-    let failure = |message: String| Failure::Usage(format!("--public-keys {}: {message}", path.display()));
+    let failure =
+        |message: String| Failure::Usage(format!("--public-keys {}: {message}", path.display()));
     let text = std::fs::read_to_string(path).map_err(|error| failure(error.to_string()))?;
     Keys::read(&text).map_err(failure)
 }
@@ -95,18 +103,27 @@ fn keys_from(path: &Path) -> Result<Keys, Failure> {
 fn fetch_keys(evidence: &Evidence, reach: &Reach, keys: &mut Keys, problems: &mut Vec<Problem>) {
     let mut spans: BTreeMap<String, (EventTime, EventTime)> = BTreeMap::new();
     for (key, read) in &evidence.digests {
-        if let (Some((_, region)), Some(start), Some(end)) = (chain::place(key), read.file.start(), read.file.end()) {
+        if let (Some((_, region)), Some(start), Some(end)) =
+            (chain::place(key), read.file.start(), read.file.end())
+        {
             let span = spans.entry(region).or_insert((start, end));
             *span = (span.0.min(start), span.1.max(end));
         }
     }
     for (region, (start, end)) in spans.into_iter().filter(|_| reach.is_open()) {
-        let added = reach
-            .public_keys(&region, start, end)
-            .and_then(|listed| listed.iter().try_for_each(|(fingerprint, der)| keys.add(fingerprint, der)));
+        let added = reach.public_keys(&region, start, end).and_then(|listed| {
+            listed
+                .iter()
+                .try_for_each(|(fingerprint, der)| keys.add(fingerprint, der))
+        });
         if let Err(message) = added {
-            let message = format!("{message}; save `aws cloudtrail list-public-keys` and name it with --public-keys");
-            problems.push(Problem { name: format!("public keys of {region}"), message });
+            let message = format!(
+                "{message}; save `aws cloudtrail list-public-keys` and name it with --public-keys"
+            );
+            problems.push(Problem {
+                name: format!("public keys of {region}"),
+                message,
+            });
         }
     }
 }
@@ -136,7 +153,11 @@ fn content(object: &Object, bytes: &[u8], signature: Option<String>) -> Content 
         (Err(_), false) => Content::Log(hex(&Sha256::digest(bytes))),
         (Err(error), true) => Content::Spoiled(error.to_string()),
         (Ok(()), true) => match serde_json::from_slice::<DigestFile>(&text) {
-            Ok(file) => Content::Digest(Box::new(chain::Read { file, hash, signature })),
+            Ok(file) => Content::Digest(Box::new(chain::Read {
+                file,
+                hash,
+                signature,
+            })),
             Err(error) => Content::Spoiled(format!("it is not a digest: {error}")),
         },
     }
@@ -155,12 +176,22 @@ fn tree_key_of(object: &Object) -> String {
     }
 }
 
-fn write(findings: &[Finding], all: bool, format: Format, out: &mut Out<'_>) -> Result<(), Failure> {
-    let shown: Vec<&Finding> = findings.iter().filter(|f| all || f.verdict != Verdict::Intact).collect();
+fn write(
+    findings: &[Finding],
+    all: bool,
+    format: Format,
+    out: &mut Out<'_>,
+) -> Result<(), Failure> {
+    let shown: Vec<&Finding> = findings
+        .iter()
+        .filter(|f| all || f.verdict != Verdict::Intact)
+        .collect();
     let kind = |finding: &Finding| if finding.digest { "digest" } else { "log" };
     let row = |f: &&Finding| [f.verdict.as_str(), kind(f), &f.key, &f.why].map(str::to_owned);
     match format {
-        Format::Table if shown.is_empty() && !findings.is_empty() => out.raw("everything is intact\n"),
+        Format::Table if shown.is_empty() && !findings.is_empty() => {
+            out.raw("everything is intact\n")
+        }
         Format::Table if shown.is_empty() => out.raw("nothing to verify\n"),
         Format::Table => {
             let rows: Vec<_> = shown.iter().map(row).collect();
@@ -170,16 +201,20 @@ fn write(findings: &[Finding], all: bool, format: Format, out: &mut Out<'_>) -> 
             let value = |f: &&Finding| serde_json::json!({"schema": SCHEMA, "verdict": f.verdict.as_str(), "kind": kind(f), "object": f.key, "why": f.why});
             out.values(&shown.iter().map(value).collect::<Vec<_>>())
         }
-        Format::Csv => {
-            out.raw(&csv::rows(["verdict", "kind", "object", "why"], shown.iter().map(row)).map_err(Failure::Internal)?)
-        }
+        Format::Csv => out.raw(
+            &csv::rows(["verdict", "kind", "object", "why"], shown.iter().map(row))
+                .map_err(Failure::Internal)?,
+        ),
         Format::Ocsf | Format::Html | Format::Parquet => Err(output::only_rows("verify")),
     }
 }
 
 fn words(findings: &[Finding], evidence: &Evidence, keys: &Keys, started: Instant) -> String {
     let count = |digest: bool, verdict: Verdict| {
-        findings.iter().filter(|f| f.digest == digest && f.verdict == verdict).count() as u64
+        findings
+            .iter()
+            .filter(|f| f.digest == digest && f.verdict == verdict)
+            .count() as u64
     };
     let line = |name: &str, digest: bool| {
         let of = |verdict: Verdict| number(count(digest, verdict));
@@ -192,7 +227,11 @@ fn words(findings: &[Finding], evidence: &Evidence, keys: &Keys, started: Instan
         )
     };
     let restarted = number(count(true, Verdict::Restarted));
-    let places: HashSet<_> = evidence.digests.keys().filter_map(|key| chain::place(key)).collect();
+    let places: HashSet<_> = evidence
+        .digests
+        .keys()
+        .filter_map(|key| chain::place(key))
+        .collect();
     let mut text = format!(
         "secretrail: verified {} digests and {} logs of {} accounts and regions in {:.2} s\n{}{}  chains  {restarted} restarted\n",
         number(evidence.digests.len() as u64),

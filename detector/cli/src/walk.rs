@@ -141,7 +141,10 @@ pub fn walk(paths: &[PathBuf], selection: &Selection, list: &List<'_>, digests: 
                     is_part: part::is_part(&key),
                 });
             }
-            Err(error) => found.problems.push(Problem { name: key(path), message: error.to_string() }),
+            Err(error) => found.problems.push(Problem {
+                name: key(path),
+                message: error.to_string(),
+            }),
         }
     }
     found
@@ -157,7 +160,8 @@ struct Looking<'s> {
 impl Looking<'_> {
     /// Why an object is passed over by its name; `None` when it is not.
     fn skips(self, path: &ObjectPath<'_>, name: &str) -> Option<SkippedObject> {
-        SkippedObject::by_name(path, name).filter(|reason| !(self.digests && *reason == SkippedObject::Digest))
+        SkippedObject::by_name(path, name)
+            .filter(|reason| !(self.digests && *reason == SkippedObject::Digest))
     }
 }
 
@@ -166,20 +170,33 @@ fn folder(root: &Path, looking: Looking<'_>, found: &mut Objects) {
     // The tree above the folder counts too: `cd AWSLogs && secretrail replay .`
     let (typed, whole) = (key(root), key(&canonical(root)));
     let whole_of = |name: &str| {
-        let below = name.strip_prefix(&*typed).unwrap_or(name).trim_start_matches('/');
-        if below.is_empty() { whole.clone() } else { [whole.trim_end_matches('/'), "/", below].concat() }
+        let below = name
+            .strip_prefix(&*typed)
+            .unwrap_or(name)
+            .trim_start_matches('/');
+        if below.is_empty() {
+            whole.clone()
+        } else {
+            [whole.trim_end_matches('/'), "/", below].concat()
+        }
     };
     let before = found.objects.len() as u64 + found.report.objects_skipped.values().sum::<u64>();
-    let entries = WalkDir::new(root).follow_links(true).sort_by(by_name).into_iter();
+    let entries = WalkDir::new(root)
+        .follow_links(true)
+        .sort_by(by_name)
+        .into_iter();
     let wanted = |entry: &DirEntry| {
-        !entry.file_type().is_dir() || may_hold(&object::parse(&whole_of(&key(entry.path()))), selection)
+        !entry.file_type().is_dir()
+            || may_hold(&object::parse(&whole_of(&key(entry.path()))), selection)
     };
     for entry in entries.filter_entry(wanted) {
         let entry = match entry {
             Ok(entry) => entry,
             Err(error) => {
                 let name = error.path().map_or_else(|| key(root), key);
-                let message = error.io_error().map_or_else(|| error.to_string(), ToString::to_string);
+                let message = error
+                    .io_error()
+                    .map_or_else(|| error.to_string(), ToString::to_string);
                 found.problems.push(Problem { name, message });
                 continue;
             }
@@ -207,7 +224,10 @@ fn folder(root: &Path, looking: Looking<'_>, found: &mut Objects) {
     let now = found.objects.len() as u64 + found.report.objects_skipped.values().sum::<u64>();
     if now == before && found.problems.is_empty() {
         let message = "no log files for this selection in the folder; logs end in .json, .jsonl, .ndjson or .gz";
-        found.problems.push(Problem { name: key(root), message: message.to_owned() });
+        found.problems.push(Problem {
+            name: key(root),
+            message: message.to_owned(),
+        });
     }
 }
 
@@ -227,18 +247,30 @@ pub fn bucket_and_prefix(path: &Path) -> Option<(String, String)> {
 fn remote(bucket: &str, prefix: &str, looking: Looking<'_>, list: &List<'_>, found: &mut Objects) {
     let selection = looking.selection;
     let name = |key: &str| format!("s3://{bucket}/{key}");
-    let mut problem = |message: String| found.problems.push(Problem { name: name(prefix), message });
+    let mut problem = |message: String| {
+        found.problems.push(Problem {
+            name: name(prefix),
+            message,
+        })
+    };
     if bucket.is_empty() {
         return problem("names no bucket; write s3://bucket/prefix".to_owned());
     }
     // What holds no events, and what is of another account, region or day, is not opened.
     let opens = |folder: &str| {
         let parsed = object::parse(folder);
-        let holds = parsed.kind == ObjectKind::Events || (looking.digests && parsed.kind == ObjectKind::Digest);
+        let holds = parsed.kind == ObjectKind::Events
+            || (looking.digests && parsed.kind == ObjectKind::Digest);
         holds && may_hold(&parsed, selection)
     };
     // Folder by folder costs a request for each day; all at once, one for a thousand objects.
-    let Selection { from, to, accounts, regions, .. } = selection;
+    let Selection {
+        from,
+        to,
+        accounts,
+        regions,
+        ..
+    } = selection;
     let everything = from.is_none() && to.is_none() && accounts.is_empty() && regions.is_empty();
     let opens: Option<&Opens<'_>> = if everything { None } else { Some(&opens) };
     let objects = match list(bucket, prefix, opens) {
@@ -266,7 +298,10 @@ fn remote(bucket: &str, prefix: &str, looking: Looking<'_>, list: &List<'_>, fou
     let now = found.objects.len() as u64 + found.report.objects_skipped.values().sum::<u64>();
     if now == before {
         let message = "no log files for this selection below the prefix; logs end in .json, .jsonl, .ndjson or .gz";
-        found.problems.push(Problem { name: name(prefix), message: message.to_owned() });
+        found.problems.push(Problem {
+            name: name(prefix),
+            message: message.to_owned(),
+        });
     }
 }
 
@@ -276,16 +311,26 @@ fn home(path: &ObjectPath<'_>) -> Option<(String, String)> {
 
 /// Whether an object or folder may hold what is asked for, so that it is opened. Its day and stamp are those of delivery: records are older.
 pub(crate) fn may_hold(path: &ObjectPath<'_>, selection: &Selection) -> bool {
-    let listed =
-        |list: &[String], value: Option<&str>| list.is_empty() || value.is_none_or(|v| list.iter().any(|l| l == v));
+    let listed = |list: &[String], value: Option<&str>| {
+        list.is_empty() || value.is_none_or(|v| list.iter().any(|l| l == v))
+    };
     let day_fits = path.days.is_none_or(|(start, end)| {
         selection.from.is_none_or(|from| end > from)
-            && selection.to.is_none_or(|to| start < to.plus(LATE_DELIVERY_SECS))
+            && selection
+                .to
+                .is_none_or(|to| start < to.plus(LATE_DELIVERY_SECS))
     });
-    let stamp_fits = path.delivered.filter(|_| path.account.is_some()).is_none_or(|at| {
-        selection.from.is_none_or(|from| at.plus(STAMP_SLACK_SECS) >= from)
-            && selection.to.is_none_or(|to| at < to.plus(LATE_DELIVERY_SECS))
-    });
+    let stamp_fits = path
+        .delivered
+        .filter(|_| path.account.is_some())
+        .is_none_or(|at| {
+            selection
+                .from
+                .is_none_or(|from| at.plus(STAMP_SLACK_SECS) >= from)
+                && selection
+                    .to
+                    .is_none_or(|to| at < to.plus(LATE_DELIVERY_SECS))
+        });
     let place_fits = path.account.is_none()
         || (listed(&selection.accounts, path.account) && listed(&selection.regions, path.region));
     day_fits && stamp_fits && place_fits

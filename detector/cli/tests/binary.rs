@@ -26,10 +26,18 @@ fn names(folder: &Path) -> Vec<String> {
 
 #[test]
 fn data_goes_to_standard_output_and_the_rest_to_standard_error() {
-    let run = secretrail().args(["replay", LOGS, "-f", "jsonl"]).output().expect("runs");
+    let run = secretrail()
+        .args(["replay", LOGS, "-f", "jsonl"])
+        .output()
+        .expect("runs");
     assert_eq!(run.status.code(), Some(0));
     let out = String::from_utf8(run.stdout).expect("UTF-8");
-    assert!(out.lines().count() > 3 && out.lines().all(|l| l.starts_with(r#"{"schema":"secretrail.alert/1","#)));
+    assert!(
+        out.lines().count() > 3
+            && out
+                .lines()
+                .all(|l| l.starts_with(r#"{"schema":"secretrail.alert/1","#))
+    );
     assert!(String::from_utf8_lossy(&run.stderr).contains("secret reads   122"));
 }
 
@@ -43,19 +51,38 @@ fn a_reader_that_goes_away_is_no_failure() {
         .expect("runs");
     drop(child.stdout.take());
     let mut said = String::new();
-    child.stderr.take().expect("piped").read_to_string(&mut said).expect("reads");
-    assert_eq!((child.wait().expect("ends").code(), said.as_str()), (Some(0), ""));
+    child
+        .stderr
+        .take()
+        .expect("piped")
+        .read_to_string(&mut said)
+        .expect("reads");
+    assert_eq!(
+        (child.wait().expect("ends").code(), said.as_str()),
+        (Some(0), "")
+    );
 }
 
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_is_said_and_leaves_no_file() {
-    let run = secretrail().args(["accesses", LOGS, "-o", "/dev/full", "-q"]).output().expect("runs");
+    let run = secretrail()
+        .args(["accesses", LOGS, "-o", "/dev/full", "-q"])
+        .output()
+        .expect("runs");
     assert_eq!(run.status.code(), Some(74));
-    assert!(String::from_utf8_lossy(&run.stderr).contains("cannot write /dev/full: No space left on device"));
+    assert!(
+        String::from_utf8_lossy(&run.stderr)
+            .contains("cannot write /dev/full: No space left on device")
+    );
     let run = secretrail()
         .args(["accesses", LOGS, "-q"])
-        .stdout(fs::File::options().write(true).open("/dev/full").expect("opens"))
+        .stdout(
+            fs::File::options()
+                .write(true)
+                .open("/dev/full")
+                .expect("opens"),
+        )
         .output()
         .expect("runs");
     assert_eq!(run.status.code(), Some(74));
@@ -65,10 +92,19 @@ fn a_full_disk_is_said_and_leaves_no_file() {
 fn waiting(folder: &Path) -> (std::process::Child, PathBuf) {
     let out = folder.join("out.jsonl");
     let mut command = secretrail();
-    command.args(["accesses", "-", "-f", "jsonl", "-o"]).arg(&out);
-    let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("runs");
+    command
+        .args(["accesses", "-", "-f", "jsonl", "-o"])
+        .arg(&out);
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("runs");
     let stdin = child.stdin.as_mut().expect("piped");
-    stdin.write_all(br#"{"Records":["#).and_then(|()| stdin.flush()).expect("writes");
+    stdin
+        .write_all(br#"{"Records":["#)
+        .and_then(|()| stdin.flush())
+        .expect("writes");
     for _ in 0..500 {
         if names(folder).iter().any(|n| n.ends_with(".partial")) {
             return (child, out);
@@ -81,7 +117,10 @@ fn waiting(folder: &Path) -> (std::process::Child, PathBuf) {
 
 #[cfg(unix)]
 fn signal(child: &std::process::Child, name: &str) {
-    let sent = Command::new("kill").args([name, &child.id().to_string()]).status().expect("kill runs");
+    let sent = Command::new("kill")
+        .args([name, &child.id().to_string()])
+        .status()
+        .expect("kill runs");
     assert!(sent.success());
 }
 
@@ -97,19 +136,42 @@ fn an_interrupted_run_leaves_nothing_and_a_killed_one_nothing_that_looks_whole()
     signal(&child, "-KILL");
     assert_eq!(child.wait().expect("ends").code(), None);
     assert!(!out.exists());
-    assert!(names(folder.path()).iter().all(|n| n.starts_with('.') && n.ends_with(".partial")));
+    assert!(
+        names(folder.path())
+            .iter()
+            .all(|n| n.starts_with('.') && n.ends_with(".partial"))
+    );
 }
 
 #[test]
 fn help_and_version_work_and_name_the_exit_codes() {
-    let help = secretrail().args(["replay", "--help"]).output().expect("runs");
+    let help = secretrail()
+        .args(["replay", "--help"])
+        .output()
+        .expect("runs");
     let text = String::from_utf8(help.stdout).expect("UTF-8");
     assert_eq!(help.status.code(), Some(0));
     for words in ["--policy", "--from", "--fail-on", "64 usage", "RFC 3339"] {
         assert!(text.contains(words), "{words}: {text}");
     }
-    assert_eq!(secretrail().arg("--version").output().expect("runs").status.code(), Some(0));
-    assert_eq!(secretrail().arg("--nonsense").output().expect("runs").status.code(), Some(64));
+    assert_eq!(
+        secretrail()
+            .arg("--version")
+            .output()
+            .expect("runs")
+            .status
+            .code(),
+        Some(0)
+    );
+    assert_eq!(
+        secretrail()
+            .arg("--nonsense")
+            .output()
+            .expect("runs")
+            .status
+            .code(),
+        Some(64)
+    );
 }
 
 #[test]
@@ -118,27 +180,56 @@ fn a_file_gives_defaults_and_what_is_typed_goes_before_it() {
     let config = folder.path().join("secretrail.toml");
     let printed = |text: &str, args: &[&str]| {
         std::fs::write(&config, text).unwrap();
-        let output = secretrail().env("SECRETRAIL_CONFIG", &config).args(args).output().unwrap();
+        let output = secretrail()
+            .env("SECRETRAIL_CONFIG", &config)
+            .args(args)
+            .output()
+            .unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        (text(output.stdout), text(output.stderr), output.status.code())
+        (
+            text(output.stdout),
+            text(output.stderr),
+            output.status.code(),
+        )
     };
-    let (out, err, code) = printed("quiet = true\n[accesses]\nformat = \"jsonl\"\nthreads = 1\n", &["accesses", LOGS]);
-    assert_eq!((out.starts_with("{\"schema\""), err.as_str(), code), (true, "", Some(0)));
-    let (out, ..) = printed("[accesses]\nformat = \"jsonl\"\n", &["accesses", LOGS, "-q", "--format", "csv"]);
+    let (out, err, code) = printed(
+        "quiet = true\n[accesses]\nformat = \"jsonl\"\nthreads = 1\n",
+        &["accesses", LOGS],
+    );
+    assert_eq!(
+        (out.starts_with("{\"schema\""), err.as_str(), code),
+        (true, "", Some(0))
+    );
+    let (out, ..) = printed(
+        "[accesses]\nformat = \"jsonl\"\n",
+        &["accesses", LOGS, "-q", "--format", "csv"],
+    );
     assert!(out.starts_with("time,"), "{out}");
     // Another command, and an option that another one excludes.
     let text = "since = \"1h\"\nquiet = true\n[accesses]\nformat = \"csv\"\n[replay]\npolicy = \"nowhere.yaml\"\n";
-    let (out, err, code) = printed(text, &["accesses", LOGS, "--from", "2026-03-02", "-f", "jsonl"]);
-    assert!(code == Some(0) && err.is_empty() && out.contains("prod/"), "{out}{err}");
+    let (out, err, code) = printed(
+        text,
+        &["accesses", LOGS, "--from", "2026-03-02", "-f", "jsonl"],
+    );
+    assert!(
+        code == Some(0) && err.is_empty() && out.contains("prod/"),
+        "{out}{err}"
+    );
     let (_, err, code) = printed(text, &["replay", LOGS]);
     assert!(code == Some(2) && err.contains("nowhere.yaml"), "{err}");
     // Lists, and flags that need others of the file.
     let text = "principal = [\"*search-app*\", \"*nobody*\"]\nquiet = true";
     let (out, ..) = printed(text, &["accesses", LOGS, "-f", "csv"]);
-    assert!(out.lines().count() > 1 && out.lines().skip(1).all(|line| line.contains("search-app")), "{out}");
+    assert!(
+        out.lines().count() > 1 && out.lines().skip(1).all(|line| line.contains("search-app")),
+        "{out}"
+    );
     for (text, said) in [
         ("qiet = true", "`qiet` is no option; did you mean `quiet`?"),
-        ("[acceses]", "`acceses` is no command; did you mean `accesses`?"),
+        (
+            "[acceses]",
+            "`acceses` is no command; did you mean `accesses`?",
+        ),
         ("[accesses]\npolicy = \"p\"", "`policy` is no option"),
         ("quiet = \"yes\"", "`quiet` is true or false"),
         ("format = true", "`format` takes a text or a number"),
@@ -148,16 +239,26 @@ fn a_file_gives_defaults_and_what_is_typed_goes_before_it() {
         assert!(code == Some(64) && err.contains(said), "{text}: {err}");
     }
     std::fs::remove_file(&config).unwrap();
-    let missing = secretrail().env("SECRETRAIL_CONFIG", &config).args(["accesses", LOGS]).output().unwrap();
+    let missing = secretrail()
+        .env("SECRETRAIL_CONFIG", &config)
+        .args(["accesses", LOGS])
+        .output()
+        .unwrap();
     assert_eq!(missing.status.code(), Some(64));
     // What lies in the working directory is evidence, and decides nothing.
     std::fs::write(folder.path().join("secretrail.toml"), "format = \"csv\"").unwrap();
-    let here =
-        secretrail().current_dir(folder.path()).env("HOME", folder.path()).args(["accesses", LOGS, "-q"]).output();
+    let here = secretrail()
+        .current_dir(folder.path())
+        .env("HOME", folder.path())
+        .args(["accesses", LOGS, "-q"])
+        .output();
     assert!(here.unwrap().stdout.starts_with(b"TIME"));
     let home = folder.path().join(".config/secretrail");
     std::fs::create_dir_all(&home).unwrap();
     std::fs::write(home.join("secretrail.toml"), "format = \"csv\"").unwrap();
-    let usual = secretrail().env("HOME", folder.path()).args(["accesses", LOGS, "-q"]).output();
+    let usual = secretrail()
+        .env("HOME", folder.path())
+        .args(["accesses", LOGS, "-q"])
+        .output();
     assert!(usual.unwrap().stdout.starts_with(b"time,"));
 }

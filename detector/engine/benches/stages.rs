@@ -25,24 +25,44 @@ fn object() -> String {
         let comma = if n == 0 { "" } else { "," };
         let time = EventTime(1_772_445_600 + i64::try_from(n / 10).unwrap_or(0));
         let (source, api, params) = match n % 100 {
-            0 => ("secretsmanager", "GetSecretValue", format!(r#"{{"secretId":"prod/app{}/db"}}"#, n % 700)),
+            0 => (
+                "secretsmanager",
+                "GetSecretValue",
+                format!(r#"{{"secretId":"prod/app{}/db"}}"#, n % 700),
+            ),
             1 => {
-                let arn =
-                    format!("arn:aws:secretsmanager:eu-west-1:111122223333:secret:prod/app{}/db-AbC123", (n - 1) % 700);
-                ("kms", "Decrypt", format!(r#"{{"encryptionContext":{{"SecretARN":"{arn}","SecretVersionId":"v"}}}}"#))
+                let arn = format!(
+                    "arn:aws:secretsmanager:eu-west-1:111122223333:secret:prod/app{}/db-AbC123",
+                    (n - 1) % 700
+                );
+                (
+                    "kms",
+                    "Decrypt",
+                    format!(
+                        r#"{{"encryptionContext":{{"SecretARN":"{arn}","SecretVersionId":"v"}}}}"#
+                    ),
+                )
             }
             2..9 => (
                 "kms",
                 "Decrypt",
-                format!(r#"{{"encryptionContext":{{"aws:s3:arn":"arn:aws:s3:::data/{n}.parquet"}}}}"#),
+                format!(
+                    r#"{{"encryptionContext":{{"aws:s3:arn":"arn:aws:s3:::data/{n}.parquet"}}}}"#
+                ),
             ),
             _ => (
                 "ec2",
                 "DescribeInstances",
-                format!(r#"{{"instancesSet":{{"items":[{{"instanceId":"i-{n:017x}"}}]}},"filterSet":{{}}}}"#),
+                format!(
+                    r#"{{"instancesSet":{{"items":[{{"instanceId":"i-{n:017x}"}}]}},"filterSet":{{}}}}"#
+                ),
             ),
         };
-        let via = if api == "Decrypt" { r#","invokedBy":"secretsmanager.amazonaws.com""# } else { "" };
+        let via = if api == "Decrypt" {
+            r#","invokedBy":"secretsmanager.amazonaws.com""#
+        } else {
+            ""
+        };
         let identity = format!(
             r#"{{"type":"AssumedRole","principalId":"AROAEXAMPLE{0}:s","arn":"arn:aws:sts::111122223333:assumed-role/app{0}/s","accountId":"111122223333","accessKeyId":"ASIAEXAMPLE{n:08}","sessionContext":{{"sessionIssuer":{{"type":"Role","principalId":"AROAEXAMPLE{0}","arn":"arn:aws:iam::111122223333:role/app{0}","accountId":"111122223333","userName":"app{0}"}},"webIdFederationData":{{}},"attributes":{{"creationDate":"2026-03-02T08:00:00Z","mfaAuthenticated":"false"}}}}{via}}}"#,
             n % 7
@@ -70,22 +90,30 @@ detection: {selection: {access.outcome: success}, condition: selection}
 fn stages(criterion: &mut Criterion) {
     let text = object();
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-    let gzip = encoder.write_all(text.as_bytes()).and_then(|()| encoder.finish()).expect("memory does not fail");
+    let gzip = encoder
+        .write_all(text.as_bytes())
+        .and_then(|()| encoder.finish())
+        .expect("memory does not fail");
     let selection = Selection::default();
     let none = RuleSet::default();
     let (rules, _) = load([("rules.yml", RULES)]).expect("the rules load");
     let scan = |rules: &RuleSet| {
         let mut harvest = Harvest::default();
-        let read =
-            Scanner::new(rules, &selection).read(Input::Bytes(text.as_bytes()), &origin("o"), false, &mut harvest);
+        let read = Scanner::new(rules, &selection).read(
+            Input::Bytes(text.as_bytes()),
+            &origin("o"),
+            false,
+            &mut harvest,
+        );
         assert!(read.is_ok());
         harvest
     };
     let mut group = criterion.benchmark_group("stages");
     group.throughput(Throughput::Bytes(text.len() as u64));
     let mut scratch = Scratch::default();
-    group
-        .bench_function("decode", |b| b.iter(|| inflate(&gzip, &mut scratch, &mut |bytes| _ = black_box(bytes.len()))));
+    group.bench_function("decode", |b| {
+        b.iter(|| inflate(&gzip, &mut scratch, &mut |bytes| _ = black_box(bytes.len())))
+    });
     group.bench_function("split", |b| {
         b.iter(|| {
             let mut units = 0_usize;
@@ -93,14 +121,22 @@ fn stages(criterion: &mut Criterion) {
             units
         });
     });
-    group.bench_function("scan and extract", |b| b.iter(|| scan(&none).observations.len()));
+    group.bench_function("scan and extract", |b| {
+        b.iter(|| scan(&none).observations.len())
+    });
     group.throughput(Throughput::Elements(scan(&none).observations.len() as u64));
     let run = |rules: &RuleSet, harvest: Harvest| {
         let pipeline = Pipeline::new(rules, None, &selection);
-        let outcome = pollster::block_on(pipeline.run(&MemoryStore::default(), harvest, EventTime(2_000_000_000)));
+        let outcome = pollster::block_on(pipeline.run(
+            &MemoryStore::default(),
+            harvest,
+            EventTime(2_000_000_000),
+        ));
         outcome.map_or(0, |o| o.accesses.len() + o.alerts.len())
     };
-    group.bench_function("correlate", |b| b.iter_batched(|| scan(&none), |h| run(&none, h), BatchSize::LargeInput));
+    group.bench_function("correlate", |b| {
+        b.iter_batched(|| scan(&none), |h| run(&none, h), BatchSize::LargeInput)
+    });
     group.bench_function("correlate and rules", |b| {
         b.iter_batched(|| scan(&rules), |h| run(&rules, h), BatchSize::LargeInput)
     });

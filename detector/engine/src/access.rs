@@ -26,8 +26,14 @@ pub enum Method {
 
 impl Method {
     /// Every method.
-    pub const ALL: [Self; 6] =
-        [Self::Api, Self::Batch, Self::ByPath, Self::History, Self::DirectDecrypt, Self::DecryptOnly];
+    pub const ALL: [Self; 6] = [
+        Self::Api,
+        Self::Batch,
+        Self::ByPath,
+        Self::History,
+        Self::DirectDecrypt,
+        Self::DecryptOnly,
+    ];
 
     /// The name in JSON and rules.
     #[must_use]
@@ -60,7 +66,13 @@ pub enum DecryptStatus {
 
 impl DecryptStatus {
     /// Every status.
-    pub const ALL: [Self; 5] = [Self::Paired, Self::Absent, Self::Unknown, Self::Pending, Self::NotExpected];
+    pub const ALL: [Self; 5] = [
+        Self::Paired,
+        Self::Absent,
+        Self::Unknown,
+        Self::Pending,
+        Self::NotExpected,
+    ];
 
     /// The name in JSON and rules.
     #[must_use]
@@ -92,7 +104,12 @@ impl Decrypt {
     /// Evidence with nothing but a status.
     #[must_use]
     pub fn only(status: DecryptStatus) -> Self {
-        Self { status, event_id: None, key_arn: None, delta_secs: None }
+        Self {
+            status,
+            event_id: None,
+            key_arn: None,
+            delta_secs: None,
+        }
     }
 }
 
@@ -116,7 +133,9 @@ impl Access {
     #[must_use]
     pub fn cross_account(&self) -> bool {
         let caller = self.head.principal.account.as_deref();
-        let elsewhere = |account: &Text| !account.is_empty() && caller.is_some_and(|caller| caller != &**account);
+        let elsewhere = |account: &Text| {
+            !account.is_empty() && caller.is_some_and(|caller| caller != &**account)
+        };
         elsewhere(&self.head.account) || elsewhere(&self.secret.account)
     }
 
@@ -129,6 +148,12 @@ impl Access {
     /// The order of the ledger: time, event id, secret, key use.
     #[must_use]
     pub fn ledger_order(&self) -> impl Ord + '_ {
-        (self.head.time, &self.head.event_id, &self.secret, &self.decrypt, self.method)
+        (
+            self.head.time,
+            &self.head.event_id,
+            &self.secret,
+            &self.decrypt,
+            self.method,
+        )
     }
 }

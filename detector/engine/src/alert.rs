@@ -37,7 +37,11 @@ impl Evidence {
     /// Evidence of an access.
     #[must_use]
     pub fn access(access: Arc<Access>) -> Self {
-        Self { head: access.head.clone(), secret: Some(access.secret.clone()), access: Some(access) }
+        Self {
+            head: access.head.clone(),
+            secret: Some(access.secret.clone()),
+            access: Some(access),
+        }
     }
 
     /// What the event is about, the same for all its copies.
@@ -53,18 +57,29 @@ impl Evidence {
     #[must_use]
     pub fn tells_more_than(&self, other: &Self) -> bool {
         let worth = |e: &Self| (e.is_settled(), e.head.updated, e.head.richness());
-        worth(self).cmp(&worth(other)).then_with(|| other.order().cmp(&self.order())).is_gt()
+        worth(self)
+            .cmp(&worth(other))
+            .then_with(|| other.order().cmp(&self.order()))
+            .is_gt()
     }
 
     /// Whether the key use of the access has been settled.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        self.access.as_ref().is_some_and(|a| a.decrypt.status != DecryptStatus::Pending)
+        self.access
+            .as_ref()
+            .is_some_and(|a| a.decrypt.status != DecryptStatus::Pending)
     }
 
     fn order(&self) -> impl Ord + '_ {
         let access = self.access.as_ref();
-        (self.head.time, &self.head.event_id, &self.secret, access.map(|a| (&a.decrypt, a.method)), &self.head.object)
+        (
+            self.head.time,
+            &self.head.event_id,
+            &self.secret,
+            access.map(|a| (&a.decrypt, a.method)),
+            &self.head.object,
+        )
     }
 }
 
@@ -124,11 +139,14 @@ pub fn digest(parts: &[&str]) -> String {
         hash.update((part.len() as u64).to_le_bytes());
         hash.update(part.as_bytes());
     }
-    hash.finalize().iter().take(16).fold(String::new(), |mut hex, byte| {
-        // Writing to a string cannot fail.
-        write!(hex, "{byte:02x}").ok();
-        hex
-    })
+    hash.finalize()
+        .iter()
+        .take(16)
+        .fold(String::new(), |mut hex, byte| {
+            // Writing to a string cannot fail.
+            write!(hex, "{byte:02x}").ok();
+            hex
+        })
 }
 
 impl Alert {
@@ -160,15 +178,20 @@ impl Alert {
         let short_text = |text: &Option<Text>| text.as_deref().map(|text| Text::from(short(text)));
         let group = |(field, value): &(Text, Text)| (field.clone(), Text::from(short(value)));
         Self {
-            firing: self
-                .firing
-                .as_ref()
-                .map(|firing| Firing { group: firing.group.iter().map(group).collect(), ..firing.clone() }),
+            firing: self.firing.as_ref().map(|firing| Firing {
+                group: firing.group.iter().map(group).collect(),
+                ..firing.clone()
+            }),
             summary: short(&self.summary),
             account: short_text(&self.account),
             region: short_text(&self.region),
             principal: short_text(&self.principal),
-            secrets: self.secrets.iter().take(secrets).map(|secret| short(secret).into()).collect(),
+            secrets: self
+                .secrets
+                .iter()
+                .take(secrets)
+                .map(|secret| short(secret).into())
+                .collect(),
             accesses: self.accesses.iter().take(accesses).cloned().collect(),
             ..self.clone()
         }
@@ -176,17 +199,33 @@ impl Alert {
 
     /// Makes the alert of a rule from its evidence, which must not be empty, in any order.
     #[must_use]
-    pub fn new(id: AlertId, rule: Arc<RuleMeta>, firing: Option<Firing>, mut evidence: Vec<Evidence>) -> Self {
+    pub fn new(
+        id: AlertId,
+        rule: Arc<RuleMeta>,
+        firing: Option<Firing>,
+        mut evidence: Vec<Evidence>,
+    ) -> Self {
         evidence.sort_by(|a, b| a.order().cmp(&b.order()));
         evidence.dedup_by(|a, b| a.order() == b.order());
-        let time =
-            firing.as_ref().map(|f| f.end).or_else(|| evidence.first().map(|e| e.head.time)).unwrap_or(EventTime(0));
+        let time = firing
+            .as_ref()
+            .map(|f| f.end)
+            .or_else(|| evidence.first().map(|e| e.head.time))
+            .unwrap_or(EventTime(0));
         let one = |of: fn(&Evidence) -> Option<&Text>| {
             let values: BTreeSet<Option<&Text>> = evidence.iter().map(of).collect();
-            values.first().filter(|_| values.len() == 1).copied().flatten().cloned()
+            values
+                .first()
+                .filter(|_| values.len() == 1)
+                .copied()
+                .flatten()
+                .cloned()
         };
         let named = |e: &Evidence| {
-            e.secret.as_ref().filter(|s| s.name.is_some()).map(|s| (s.key(), s.arn.clone().or_else(|| s.name.clone())))
+            e.secret
+                .as_ref()
+                .filter(|s| s.name.is_some())
+                .map(|s| (s.key(), s.arn.clone().or_else(|| s.name.clone())))
         };
         let mut keys = std::collections::HashMap::new();
         let mut order = Vec::new();
@@ -200,7 +239,11 @@ impl Alert {
                 *known = name;
             }
         }
-        let secrets = order.iter().take(ALERT_SECRETS).filter_map(|key| keys.get(key).cloned().flatten()).collect();
+        let secrets = order
+            .iter()
+            .take(ALERT_SECRETS)
+            .filter_map(|key| keys.get(key).cloned().flatten())
+            .collect();
         let accesses: Vec<_> = evidence.iter().filter_map(|e| e.access.clone()).collect();
         Self {
             summary: summary(&rule, firing.as_ref(), &evidence, order.len()),
@@ -210,7 +253,11 @@ impl Alert {
             secrets,
             secrets_total: order.len(),
             accesses_total: accesses.len(),
-            events: evidence.iter().take(ALERT_ACCESSES).map(|e| e.head.event_id.clone()).collect(),
+            events: evidence
+                .iter()
+                .take(ALERT_ACCESSES)
+                .map(|e| e.head.event_id.clone())
+                .collect(),
             accesses: accesses.into_iter().take(ALERT_ACCESSES).collect(),
             id,
             rule,
@@ -221,18 +268,38 @@ impl Alert {
 }
 
 /// Who did what to which secret, from where and when: enough to act on without opening anything.
-fn summary(rule: &RuleMeta, firing: Option<&Firing>, evidence: &[Evidence], secrets: usize) -> String {
-    let Some(first) = evidence.first() else { return rule.title.clone() };
+fn summary(
+    rule: &RuleMeta,
+    firing: Option<&Firing>,
+    evidence: &[Evidence],
+    secrets: usize,
+) -> String {
+    let Some(first) = evidence.first() else {
+        return rule.title.clone();
+    };
     let head = &first.head;
-    let who = |e: &Evidence| e.head.principal.id.clone().unwrap_or_else(|| "an unnamed principal".into());
+    let who = |e: &Evidence| {
+        e.head
+            .principal
+            .id
+            .clone()
+            .unwrap_or_else(|| "an unnamed principal".into())
+    };
     let principals: BTreeSet<Text> = evidence.iter().map(who).collect();
     let subject = match principals.len() {
         1 => who(first).to_string(),
         n => format!("{n} principals"),
     };
     let places: BTreeSet<&Text> = evidence.iter().map(|e| &e.head.region).collect();
-    let region = if places.len() == 1 { head.region.to_string() } else { format!("{} regions", places.len()) };
-    let sources: BTreeSet<&str> = evidence.iter().filter_map(|e| e.head.source.ip.as_deref()).collect();
+    let region = if places.len() == 1 {
+        head.region.to_string()
+    } else {
+        format!("{} regions", places.len())
+    };
+    let sources: BTreeSet<&str> = evidence
+        .iter()
+        .filter_map(|e| e.head.source.ip.as_deref())
+        .collect();
     let source = match sources.first() {
         Some(ip) if sources.len() == 1 => (*ip).to_owned(),
         Some(_) => format!("{} sources", sources.len()),
@@ -244,20 +311,41 @@ fn summary(rule: &RuleMeta, firing: Option<&Firing>, evidence: &[Evidence], secr
         (None, _) => String::new(),
     };
     let done = done(evidence);
-    let how = if first.access.is_some() { format!(" ({})", head.api) } else { String::new() };
+    let how = if first.access.is_some() {
+        format!(" ({})", head.api)
+    } else {
+        String::new()
+    };
     let space = if object.is_empty() { "" } else { " " };
     match firing {
         Some(firing) if firing.count > 1 || evidence.len() > 1 => {
-            let from = evidence.iter().map(|e| e.head.time).min().unwrap_or(firing.start);
+            let from = evidence
+                .iter()
+                .map(|e| e.head.time)
+                .min()
+                .unwrap_or(firing.start);
             // Ten parameters in one call are ten accesses and one call.
             let calls: BTreeSet<&Text> = evidence.iter().map(|e| e.head.event_key()).collect();
-            let calls = if calls.len() == 1 { "1 call".to_owned() } else { format!("{} calls", calls.len()) };
+            let calls = if calls.len() == 1 {
+                "1 call".to_owned()
+            } else {
+                format!("{} calls", calls.len())
+            };
             let until = firing.end;
-            format!("{subject} {done}{space}{object}, {calls} from {source} in {region} between {from} and {until}")
+            format!(
+                "{subject} {done}{space}{object}, {calls} from {source} in {region} between {from} and {until}"
+            )
         }
         _ => {
-            let event = if first.access.is_none() { format!(", event {}", head.event_id) } else { String::new() };
-            format!("{subject} {done}{space}{object}{how} from {source} in {region} at {}{event}", head.time)
+            let event = if first.access.is_none() {
+                format!(", event {}", head.event_id)
+            } else {
+                String::new()
+            };
+            format!(
+                "{subject} {done}{space}{object}{how} from {source} in {region} at {}{event}",
+                head.time
+            )
         }
     }
 }
@@ -265,7 +353,11 @@ fn summary(rule: &RuleMeta, firing: Option<&Firing>, evidence: &[Evidence], secr
 /// What was done, in the order in which it was: calls that are no accesses by their names, then what happened to secrets.
 fn done(evidence: &[Evidence]) -> String {
     let mut calls: Vec<String> = Vec::new();
-    for call in evidence.iter().filter(|e| e.access.is_none()).map(|e| format!("called {}", e.head.api)) {
+    for call in evidence
+        .iter()
+        .filter(|e| e.access.is_none())
+        .map(|e| format!("called {}", e.head.api))
+    {
         if !calls.contains(&call) {
             calls.push(call);
         }
@@ -282,7 +374,10 @@ fn done(evidence: &[Evidence]) -> String {
 }
 
 fn verb(evidence: &Evidence) -> &'static str {
-    match (evidence.access.as_ref().map(|access| access.method), evidence.head.outcome) {
+    match (
+        evidence.access.as_ref().map(|access| access.method),
+        evidence.head.outcome,
+    ) {
         (_, Outcome::Denied) => "was denied reading",
         (_, Outcome::Failed) => "failed to read",
         (Some(Method::DirectDecrypt), Outcome::Success) => "decrypted, calling KMS directly,",

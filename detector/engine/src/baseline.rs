@@ -38,7 +38,10 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { min_reads: 1, min_days: 1 }
+        Self {
+            min_reads: 1,
+            min_days: 1,
+        }
     }
 }
 
@@ -173,12 +176,21 @@ type Pairs = BTreeMap<Text, BTreeMap<Target, Pair>>;
 #[must_use]
 pub fn propose(accesses: &[Arc<Access>], earlier: Option<&Policy>, options: Options) -> Proposal {
     let mut proposal = Proposal::default();
-    let mut omissions: BTreeMap<(LeftOut, Text), (u64, BTreeSet<Target>, EventTime)> = BTreeMap::new();
+    let mut omissions: BTreeMap<(LeftOut, Text), (u64, BTreeSet<Target>, EventTime)> =
+        BTreeMap::new();
     let times = accesses.iter().map(|a| a.head.time);
     proposal.span = times.clone().min().zip(times.max());
     let mut leave = |why, access: &Access| {
-        let principal = access.head.principal.id.clone().unwrap_or_else(|| "an unnamed principal".into());
-        let entry = omissions.entry((why, principal)).or_insert((0, BTreeSet::new(), access.head.time));
+        let principal = access
+            .head
+            .principal
+            .id
+            .clone()
+            .unwrap_or_else(|| "an unnamed principal".into());
+        let entry =
+            omissions
+                .entry((why, principal))
+                .or_insert((0, BTreeSet::new(), access.head.time));
         entry.0 += 1;
         entry.1.extend(target(access));
         entry.2 = entry.2.min(access.head.time);
@@ -203,22 +215,36 @@ pub fn propose(accesses: &[Arc<Access>], earlier: Option<&Policy>, options: Opti
             continue;
         }
         let mut pair = Pair::default();
-        reads.iter().filter(|a| !in_bulk(a)).for_each(|a| pair.add(a));
+        reads
+            .iter()
+            .filter(|a| !in_bulk(a))
+            .for_each(|a| pair.add(a));
         if pair.reads < options.min_reads || pair.days.len() < options.min_days {
             reads.iter().for_each(|a| leave(LeftOut::Rare, a));
             continue;
         }
-        reads.iter().filter(in_bulk).for_each(|a| leave(LeftOut::BulkRead, a));
+        reads
+            .iter()
+            .filter(in_bulk)
+            .for_each(|a| leave(LeftOut::BulkRead, a));
         proposal.learned += pair.reads;
         pairs.entry(principal).or_default().insert(target, pair);
     }
     proposal.grants = fold::grants(&pairs);
     let omission = |((why, principal), (accesses, secrets, first))| {
         let secrets: BTreeSet<Target> = secrets;
-        Omission { why, principal, accesses, secrets: secrets.len(), first }
+        Omission {
+            why,
+            principal,
+            accesses,
+            secrets: secrets.len(),
+            first,
+        }
     };
     proposal.left_out = omissions.into_iter().map(omission).collect();
-    proposal.left_out.sort_by(|a, b| (a.why, b.accesses, &a.principal).cmp(&(b.why, a.accesses, &b.principal)));
+    proposal
+        .left_out
+        .sort_by(|a, b| (a.why, b.accesses, &a.principal).cmp(&(b.why, a.accesses, &b.principal)));
     for grant in &mut proposal.grants {
         grant.doubts = doubts(grant, &proposal.left_out);
     }
@@ -229,17 +255,29 @@ pub fn propose(accesses: &[Arc<Access>], earlier: Option<&Policy>, options: Opti
 fn doubts(grant: &Grant, left_out: &[Omission]) -> Vec<String> {
     let patterns: Vec<Glob> = grant.principals.iter().map(|p| Glob::new(p)).collect();
     let meant = |omission: &&Omission| patterns.iter().any(|p| p.matches(&omission.principal));
-    let reasons: BTreeSet<&str> = left_out.iter().filter(meant).map(|o| o.why.as_str()).collect();
+    let reasons: BTreeSet<&str> = left_out
+        .iter()
+        .filter(meant)
+        .map(|o| o.why.as_str())
+        .collect();
     let account = |arn: &String| arn.split(':').nth(4).unwrap_or_default().to_owned();
     let owner = grant.secrets.first().map(account);
     let mut doubts = Vec::new();
-    if grant.principals.iter().any(|p| p.starts_with("arn:") && Some(account(p)) != owner) {
+    if grant
+        .principals
+        .iter()
+        .any(|p| p.starts_with("arn:") && Some(account(p)) != owner)
+    {
         doubts.push("reads from another account".to_owned());
     }
     if grant.days == 1 {
         doubts.push("on one day only".to_owned());
     }
-    doubts.extend(reasons.iter().map(|why| format!("other accesses of its principals were left out: {why}")));
+    doubts.extend(
+        reasons
+            .iter()
+            .map(|why| format!("other accesses of its principals were left out: {why}")),
+    );
     doubts
 }
 
@@ -269,7 +307,9 @@ impl Pair {
         } else if let Some(ip) = &head.source.ip {
             match (head.source.kind, ip.parse()) {
                 (_, Ok(address)) => drop(self.sources.insert(Origin::Address(address))),
-                (SourceKind::Service | SourceKind::Internal, _) => drop(self.sources.insert(Origin::Name(ip.clone()))),
+                (SourceKind::Service | SourceKind::Internal, _) => {
+                    drop(self.sources.insert(Origin::Name(ip.clone())))
+                }
                 _ => {}
             }
         }
@@ -304,13 +344,20 @@ fn usable(access: &Access) -> Result<(Text, Target), LeftOut> {
     }
     let plain = |text: &Text| !text.contains(['*', '?']) && !text.is_empty();
     let principal = access.head.principal.id.clone().filter(plain);
-    principal.zip(target(access).filter(|t| plain(&t.name))).ok_or(LeftOut::Unnamed)
+    principal
+        .zip(target(access).filter(|t| plain(&t.name)))
+        .ok_or(LeftOut::Unnamed)
 }
 
 fn target(access: &Access) -> Option<Target> {
     let secret = &access.secret;
     let name = secret.name.clone()?;
-    Some(Target { partition: secret.partition.clone(), account: secret.account.clone(), store: secret.store, name })
+    Some(Target {
+        partition: secret.partition.clone(),
+        account: secret.account.clone(),
+        store: secret.store,
+        name,
+    })
 }
 
 /// Event ids of reads in bulk by principals that did so on one day only. What happens every day is a job.
@@ -330,7 +377,10 @@ fn bulk_reads(accesses: &[Arc<Access>]) -> BTreeSet<Text> {
         let mut window: BTreeMap<&Target, usize> = BTreeMap::new();
         for (end, (time, target, _)) in reads.iter().enumerate() {
             *window.entry(target).or_default() += 1;
-            while let Some((_, old, _)) = reads.get(start).filter(|(old, ..)| old.0 <= time.0 - BULK_SECS) {
+            while let Some((_, old, _)) = reads
+                .get(start)
+                .filter(|(old, ..)| old.0 <= time.0 - BULK_SECS)
+            {
                 if let Some(count) = window.get_mut(old) {
                     *count -= 1;
                     if *count == 0 {
@@ -340,10 +390,19 @@ fn bulk_reads(accesses: &[Arc<Access>]) -> BTreeSet<Text> {
                 start += 1;
             }
             if window.len() >= BULK_SECRETS {
-                hit.iter_mut().take(end + 1).skip(start).for_each(|h| *h = true);
+                hit.iter_mut()
+                    .take(end + 1)
+                    .skip(start)
+                    .for_each(|h| *h = true);
             }
         }
-        let hits = || reads.iter().zip(&hit).filter(|(_, hit)| **hit).map(|(read, _)| read);
+        let hits = || {
+            reads
+                .iter()
+                .zip(&hit)
+                .filter(|(_, hit)| **hit)
+                .map(|(read, _)| read)
+        };
         let days: BTreeSet<i64> = hits().map(|(time, ..)| time.0.div_euclid(86_400)).collect();
         if days.len() == 1 {
             bulk.extend(hits().map(|(_, _, event)| event.clone()));

@@ -135,7 +135,9 @@ impl<'s> Join<'s> {
             match &read.ask {
                 Ask::Named(secrets) => {
                     for (target, secret) in secrets.iter().enumerate() {
-                        let fitting = self.uses_near(secret, read.head.time).filter(|u| self.fits(*u, secret));
+                        let fitting = self
+                            .uses_near(secret, read.head.time)
+                            .filter(|u| self.fits(*u, secret));
                         candidates.extend(fitting.map(|u| self.candidate(index, target, u, false)));
                     }
                 }
@@ -144,7 +146,9 @@ impl<'s> Join<'s> {
                     candidates.extend(uses.map(|u| self.candidate(index, 0, u, true)));
                 }
                 Ask::Path { path, recursive } => {
-                    let uses = self.all_near(read.head.time).filter(|u| self.is_under(*u, path, *recursive));
+                    let uses = self
+                        .all_near(read.head.time)
+                        .filter(|u| self.is_under(*u, path, *recursive));
                     candidates.extend(uses.map(|u| self.candidate(index, 0, u, true)));
                 }
                 Ask::Batch(_) | Ask::BatchFilters => {}
@@ -163,8 +167,12 @@ impl<'s> Join<'s> {
                 _ => continue,
             };
             for (child, read) in self.reads_near(batch.head.time) {
-                let Ask::Named(secrets) = &read.ask else { continue };
-                let [secret] = secrets.as_slice() else { continue };
+                let Ask::Named(secrets) = &read.ask else {
+                    continue;
+                };
+                let [secret] = secrets.as_slice() else {
+                    continue;
+                };
                 if &*read.head.api != "GetSecretValue" {
                     continue;
                 }
@@ -199,8 +207,11 @@ impl<'s> Join<'s> {
                 Ask::Batch(secrets) if read.decrypts => {
                     for (target, secret) in secrets.iter().enumerate() {
                         if self.claimed.get(index).and_then(|c| c.get(target)) == Some(&false) {
-                            let uses = self.uses_near(secret, read.head.time).filter(|u| self.fits(*u, secret));
-                            candidates.extend(uses.map(|u| self.candidate(index, target, u, false)));
+                            let uses = self
+                                .uses_near(secret, read.head.time)
+                                .filter(|u| self.fits(*u, secret));
+                            candidates
+                                .extend(uses.map(|u| self.candidate(index, target, u, false)));
                         }
                     }
                 }
@@ -231,15 +242,30 @@ impl<'s> Join<'s> {
                 continue;
             }
             if let Some(key_use) = free.get_mut(&read.head.time).and_then(Vec::pop) {
-                self.give(key_use, Taker { read: index, target: 0 }, false);
+                self.give(
+                    key_use,
+                    Taker {
+                        read: index,
+                        target: 0,
+                    },
+                    false,
+                );
             }
         }
     }
 
     fn take(&mut self, mut candidates: Vec<Candidate<'s>>) {
         candidates.sort_unstable();
-        for Candidate { read, target, key_use, unspecific, .. } in candidates {
-            let slot_free = unspecific || self.taken.get(read).and_then(|t| t.get(target)) == Some(&None);
+        for Candidate {
+            read,
+            target,
+            key_use,
+            unspecific,
+            ..
+        } in candidates
+        {
+            let slot_free =
+                unspecific || self.taken.get(read).and_then(|t| t.get(target)) == Some(&None);
             if slot_free && self.taker.get(key_use) == Some(&None) {
                 self.give(key_use, Taker { read, target }, unspecific);
             }
@@ -254,24 +280,57 @@ impl<'s> Join<'s> {
             if let Some(many) = self.many.get_mut(taker.read) {
                 many.push(key_use);
             }
-        } else if let Some(slot) = self.taken.get_mut(taker.read).and_then(|t| t.get_mut(taker.target)) {
+        } else if let Some(slot) = self
+            .taken
+            .get_mut(taker.read)
+            .and_then(|t| t.get_mut(taker.target))
+        {
             *slot = Some(key_use);
         }
     }
 
-    fn candidate(&self, read: usize, target: usize, key_use: usize, unspecific: bool) -> Candidate<'s> {
-        let head = |h: Option<&'s Arc<Head>>| h.map_or((EventTime(0), ""), |h| (h.time, &*h.event_id));
+    fn candidate(
+        &self,
+        read: usize,
+        target: usize,
+        key_use: usize,
+        unspecific: bool,
+    ) -> Candidate<'s> {
+        let head =
+            |h: Option<&'s Arc<Head>>| h.map_or((EventTime(0), ""), |h| (h.time, &*h.event_id));
         let (read_time, read_id) = head(self.scene.reads.get(read).map(|r| &r.head));
         let (use_time, use_id) = head(self.scene.key_uses.get(key_use).map(|k| &k.head));
         let distance = read_time.distance(use_time);
-        Candidate { distance, unspecific, earlier: read_time.min(use_time), read_id, use_id, read, target, key_use }
+        Candidate {
+            distance,
+            unspecific,
+            earlier: read_time.min(use_time),
+            read_id,
+            use_id,
+            read,
+            target,
+            key_use,
+        }
     }
 
     /// Key uses within the tolerance for what a reference may mean.
-    fn uses_near<'t>(&'t self, secret: &'t SecretRef, time: EventTime) -> impl Iterator<Item = usize> + use<'t, 's> {
+    fn uses_near<'t>(
+        &'t self,
+        secret: &'t SecretRef,
+        time: EventTime,
+    ) -> impl Iterator<Item = usize> + use<'t, 's> {
         secret.places().flat_map(move |key| {
-            let all = self.uses_of.get(&key).map(Vec::as_slice).unwrap_or_default();
-            let time_of = |index: &usize| self.scene.key_uses.get(*index).map_or(EventTime(0), |k| k.head.time);
+            let all = self
+                .uses_of
+                .get(&key)
+                .map(Vec::as_slice)
+                .unwrap_or_default();
+            let time_of = |index: &usize| {
+                self.scene
+                    .key_uses
+                    .get(*index)
+                    .map_or(EventTime(0), |k| k.head.time)
+            };
             let start = all.partition_point(|u| time_of(u) < time.plus(-PAIRING_TOLERANCE_SECS));
             let end = all.partition_point(|u| time_of(u) <= time.plus(PAIRING_TOLERANCE_SECS));
             all.get(start..end).unwrap_or_default().iter().copied()
@@ -279,11 +338,17 @@ impl<'s> Join<'s> {
     }
 
     /// Reads within the tolerance.
-    fn reads_near(&self, time: EventTime) -> impl Iterator<Item = (usize, &'s Arc<SecretRead>)> + use<'s> {
+    fn reads_near(
+        &self,
+        time: EventTime,
+    ) -> impl Iterator<Item = (usize, &'s Arc<SecretRead>)> + use<'s> {
         let all = &self.scene.reads;
         let start = all.partition_point(|r| r.head.time < time.plus(-PAIRING_TOLERANCE_SECS));
         let end = all.partition_point(|r| r.head.time <= time.plus(PAIRING_TOLERANCE_SECS));
-        all.iter().enumerate().skip(start).take(end.saturating_sub(start))
+        all.iter()
+            .enumerate()
+            .skip(start)
+            .take(end.saturating_sub(start))
     }
 
     /// Key uses for any secret within the tolerance.
@@ -291,7 +356,10 @@ impl<'s> Join<'s> {
         let all = &self.scene.key_uses;
         let start = all.partition_point(|k| k.head.time < time.plus(-PAIRING_TOLERANCE_SECS));
         let end = all.partition_point(|k| k.head.time <= time.plus(PAIRING_TOLERANCE_SECS));
-        (start..end).filter(|u| all.get(*u).is_some_and(|k| is_plain(k) && k.secret.is_some()))
+        (start..end).filter(|u| {
+            all.get(*u)
+                .is_some_and(|k| is_plain(k) && k.secret.is_some())
+        })
     }
 
     /// Whether a key use agrees with the ARN and the version that a read names.
@@ -306,16 +374,27 @@ impl<'s> Join<'s> {
     }
 
     fn is_under(&self, key_use: usize, path: &SecretRef, recursive: bool) -> bool {
-        let secret = self.scene.key_uses.get(key_use).and_then(|k| k.secret.as_ref());
-        let Some(secret) =
-            secret.filter(|s| s.store == path.store && s.account == path.account && s.region == path.region)
-        else {
+        let secret = self
+            .scene
+            .key_uses
+            .get(key_use)
+            .and_then(|k| k.secret.as_ref());
+        let Some(secret) = secret.filter(|s| {
+            s.store == path.store && s.account == path.account && s.region == path.region
+        }) else {
             return false;
         };
-        let name = secret.name.as_deref().unwrap_or_default().trim_start_matches('/');
+        let name = secret
+            .name
+            .as_deref()
+            .unwrap_or_default()
+            .trim_start_matches('/');
         let folder = path.name.as_deref().unwrap_or_default().trim_matches('/');
-        let below =
-            if folder.is_empty() { Some(name) } else { name.strip_prefix(folder).and_then(|r| r.strip_prefix('/')) };
+        let below = if folder.is_empty() {
+            Some(name)
+        } else {
+            name.strip_prefix(folder).and_then(|r| r.strip_prefix('/'))
+        };
         below.is_some_and(|rest| recursive || !rest.contains('/'))
     }
 
@@ -340,15 +419,35 @@ impl<'s> Join<'s> {
         let (method, asked) = match &read.ask {
             Ask::Named(secrets) => {
                 let batched = self.batch.get(index).is_some_and(Option::is_some);
-                return self.named_rows(index, read, secrets, if batched { Method::Batch } else { Method::Api }, rows);
+                return self.named_rows(
+                    index,
+                    read,
+                    secrets,
+                    if batched { Method::Batch } else { Method::Api },
+                    rows,
+                );
             }
-            Ask::Batch(secrets) => return self.named_rows(index, read, secrets, Method::Batch, rows),
+            Ask::Batch(secrets) => {
+                return self.named_rows(index, read, secrets, Method::Batch, rows);
+            }
             Ask::BatchFilters if many.is_empty() && children() => return,
             Ask::BatchFilters => {
                 let head = &read.head;
-                let partition = head.principal.actor.as_deref().and_then(Arn::parse).map_or("aws", |arn| arn.partition);
-                let home = Home { partition, account: &head.account, region: &head.region };
-                (Method::Batch, SecretRef::unnamed(Store::SecretsManager, home))
+                let partition = head
+                    .principal
+                    .actor
+                    .as_deref()
+                    .and_then(Arn::parse)
+                    .map_or("aws", |arn| arn.partition);
+                let home = Home {
+                    partition,
+                    account: &head.account,
+                    region: &head.region,
+                };
+                (
+                    Method::Batch,
+                    SecretRef::unnamed(Store::SecretsManager, home),
+                )
             }
             Ask::Path { path, .. } => (Method::ByPath, path.clone()),
             Ask::History(secret) => (Method::History, secret.clone()),
@@ -375,7 +474,12 @@ impl<'s> Join<'s> {
             if self.claimed.get(index).and_then(|c| c.get(target)) == Some(&true) {
                 continue;
             }
-            let key_use = self.taken.get(index).and_then(|t| t.get(target)).copied().flatten();
+            let key_use = self
+                .taken
+                .get(index)
+                .and_then(|t| t.get(target))
+                .copied()
+                .flatten();
             let key_use = key_use.and_then(|u| self.scene.key_uses.get(u));
             let full = key_use.and_then(|k| k.secret.as_ref());
             let known = full.map_or_else(|| secret.clone(), |full| secret.completed(full));
@@ -385,12 +489,17 @@ impl<'s> Join<'s> {
 
     /// A `GetSecretValue` that Parameter Store made for a `GetParameter` of the same secret: one read, told twice.
     fn is_pass_through(&self, index: usize) -> bool {
-        let Some(read) = self.scene.reads.get(index) else { return false };
-        let (Ask::Named(secrets), Some(_), "GetSecretValue") = (&read.ask, &read.head.principal.via, &*read.head.api)
+        let Some(read) = self.scene.reads.get(index) else {
+            return false;
+        };
+        let (Ask::Named(secrets), Some(_), "GetSecretValue") =
+            (&read.ask, &read.head.principal.via, &*read.head.api)
         else {
             return false;
         };
-        let [secret] = secrets.as_slice() else { return false };
+        let [secret] = secrets.as_slice() else {
+            return false;
+        };
         self.reads_near(read.head.time).any(|(_, other)| {
             let refers = match &other.ask {
                 Ask::Named(named) => named.iter().any(|s| s.agrees_with(secret)),
@@ -401,19 +510,29 @@ impl<'s> Join<'s> {
     }
 
     fn row_alone(&self, key_use: &Arc<KeyUse>, paired: &mut Paired) {
-        let Some(secret) = &key_use.secret else { return };
+        let Some(secret) = &key_use.secret else {
+            return;
+        };
         if !key_use.direct && self.is_explained(key_use, secret) {
             paired.explained.push(key_use.head.clone());
             return;
         }
-        let method = if key_use.direct { Method::DirectDecrypt } else { Method::DecryptOnly };
+        let method = if key_use.direct {
+            Method::DirectDecrypt
+        } else {
+            Method::DecryptOnly
+        };
         paired.rows.push(alone(key_use, secret, method));
     }
 
     fn is_explained(&self, key_use: &KeyUse, secret: &SecretRef) -> bool {
         self.scene.changes.iter().any(|change| {
             let near = change.head.time.distance(key_use.head.time) <= PAIRING_TOLERANCE_SECS;
-            near && change.decrypts && change.secret.as_ref().is_some_and(|s| s.agrees_with(secret))
+            near && change.decrypts
+                && change
+                    .secret
+                    .as_ref()
+                    .is_some_and(|s| s.agrees_with(secret))
         })
     }
 }
@@ -426,10 +545,27 @@ fn is_plain(key_use: &KeyUse) -> bool {
 /// The access of a key use that stands for itself.
 #[must_use]
 pub fn alone(key_use: &KeyUse, secret: &SecretRef, method: Method) -> Row {
-    let decrypt = Decrypt { key_arn: key_use.key_arn.clone(), ..Decrypt::only(DecryptStatus::NotExpected) };
-    let secret = SecretRef { version_id: key_use.version_id.clone(), ..secret.clone() };
-    let access = Arc::new(Access { head: key_use.head.clone(), method, asked: secret.key(), secret, decrypt });
-    Row { access, read: None, key_use: Some(key_use.head.clone()), absence_proves: false }
+    let decrypt = Decrypt {
+        key_arn: key_use.key_arn.clone(),
+        ..Decrypt::only(DecryptStatus::NotExpected)
+    };
+    let secret = SecretRef {
+        version_id: key_use.version_id.clone(),
+        ..secret.clone()
+    };
+    let access = Arc::new(Access {
+        head: key_use.head.clone(),
+        method,
+        asked: secret.key(),
+        secret,
+        decrypt,
+    });
+    Row {
+        access,
+        read: None,
+        key_use: Some(key_use.head.clone()),
+        absence_proves: false,
+    }
 }
 
 /// The access of a read and the key use behind it, if one was found. `asked` is what the request called the secret.
@@ -454,7 +590,13 @@ pub fn row(
     // Only a single read of Secrets Manager always decrypts: a batch may reuse a data key, a parameter may be plain text.
     let absence_proves = method == Method::Api && secret.store == Store::SecretsManager;
     Row {
-        access: Arc::new(Access { head: read.head.clone(), method, secret, asked, decrypt }),
+        access: Arc::new(Access {
+            head: read.head.clone(),
+            method,
+            secret,
+            asked,
+            decrypt,
+        }),
         read: Some(read.head.clone()),
         key_use: key_use.map(|k| k.head.clone()),
         absence_proves,

@@ -21,7 +21,10 @@ impl<'a> Document<'a> {
     /// The JSON of a record. Text that does not parse has no fields.
     #[must_use]
     pub fn new(text: &'a str) -> Self {
-        Self { text, node: OnceLock::new() }
+        Self {
+            text,
+            node: OnceLock::new(),
+        }
     }
 
     /// The text.
@@ -32,7 +35,8 @@ impl<'a> Document<'a> {
 
     /// Its fields.
     pub fn node(&self) -> &Node<'a> {
-        self.node.get_or_init(|| Node::parse(self.text).unwrap_or(Node::Null))
+        self.node
+            .get_or_init(|| Node::parse(self.text).unwrap_or(Node::Null))
     }
 }
 
@@ -88,12 +92,16 @@ impl<'a> Node<'a> {
         match found.as_slice() {
             [] => None,
             [one] => Some(Cow::Borrowed(one)),
-            many => Some(Cow::Owned(Self::List(many.iter().map(|n| (*n).clone()).collect()))),
+            many => Some(Cow::Owned(Self::List(
+                many.iter().map(|n| (*n).clone()).collect(),
+            ))),
         }
     }
 
     fn collect<'n>(&'n self, path: &str, found: &mut Vec<&'n Self>) {
-        let (segment, rest) = path.split_once('.').map_or((path, None), |(s, r)| (s, Some(r)));
+        let (segment, rest) = path
+            .split_once('.')
+            .map_or((path, None), |(s, r)| (s, Some(r)));
         let (name, index) = indexed(segment);
         let go_on = |node: &'n Self, found: &mut Vec<&'n Self>| match rest {
             Some(rest) => node.collect(rest, found),
@@ -147,10 +155,15 @@ impl<'a> Node<'a> {
             Self::Int(value) => EventValue::Int(*value),
             Self::Float(value) => EventValue::Float(*value),
             Self::Str(text) => EventValue::Str(Cow::Borrowed(text)),
-            Self::List(items) => EventValue::Array(items.iter().map(Self::to_event_value).collect()),
-            Self::Map(entries) => {
-                EventValue::Map(entries.iter().map(|(k, v)| (Cow::Borrowed(k.as_ref()), v.to_event_value())).collect())
+            Self::List(items) => {
+                EventValue::Array(items.iter().map(Self::to_event_value).collect())
             }
+            Self::Map(entries) => EventValue::Map(
+                entries
+                    .iter()
+                    .map(|(k, v)| (Cow::Borrowed(k.as_ref()), v.to_event_value()))
+                    .collect(),
+            ),
         }
     }
 
@@ -164,9 +177,12 @@ impl<'a> Node<'a> {
             Self::Float(value) => Node::Float(value),
             Self::Str(text) => Node::Str(Cow::Owned(text.into_owned())),
             Self::List(items) => Node::List(items.into_iter().map(Node::into_owned).collect()),
-            Self::Map(entries) => {
-                Node::Map(entries.into_iter().map(|(k, v)| (Cow::Owned(k.into_owned()), v.into_owned())).collect())
-            }
+            Self::Map(entries) => Node::Map(
+                entries
+                    .into_iter()
+                    .map(|(k, v)| (Cow::Owned(k.into_owned()), v.into_owned()))
+                    .collect(),
+            ),
         }
     }
 }
@@ -181,8 +197,10 @@ pub fn scalar_text(value: &EventValue<'_>) -> Option<String> {
 
 /// `name[2]` → name and index; a segment without a well-formed index is all name.
 fn indexed(segment: &str) -> (&str, Option<i64>) {
-    let parsed =
-        segment.strip_suffix(']').and_then(|s| s.split_once('[')).and_then(|(n, i)| Some((n, i.parse().ok()?)));
+    let parsed = segment
+        .strip_suffix(']')
+        .and_then(|s| s.split_once('['))
+        .and_then(|(n, i)| Some((n, i.parse().ok()?)));
     parsed.map_or((segment, None), |(name, index)| (name, Some(index)))
 }
 
@@ -243,7 +261,9 @@ impl Serialize for Node<'_> {
             Self::Float(value) => serializer.serialize_f64(*value),
             Self::Str(text) => serializer.serialize_str(text),
             Self::List(items) => serializer.collect_seq(items),
-            Self::Map(entries) => serializer.collect_map(entries.iter().map(|(key, value)| (key, value))),
+            Self::Map(entries) => {
+                serializer.collect_map(entries.iter().map(|(key, value)| (key, value)))
+            }
         }
     }
 }
@@ -277,8 +297,7 @@ mod tests {
 
     #[test]
     fn fields_are_found_where_the_sigma_engine_finds_them() {
-        let text =
-            r#"{"a":{"b":[{"c":1},{"c":"two"},{"d":null}],"e":{}},"f.g":true,"h":[[{"i":2.5}],{"i":-7}],"n":null}"#;
+        let text = r#"{"a":{"b":[{"c":1},{"c":"two"},{"d":null}],"e":{}},"f.g":true,"h":[[{"i":2.5}],{"i":-7}],"n":null}"#;
         let node = Node::parse(text).unwrap();
         let value: serde_json::Value = serde_json::from_str(text).unwrap();
         let event = JsonEvent::borrow(&value);
@@ -301,7 +320,11 @@ mod tests {
         ];
         for path in paths {
             let mine = node.field(path);
-            assert_eq!(mine.as_ref().map(|n| n.to_event_value()), event.get_field(path), "{path}");
+            assert_eq!(
+                mine.as_ref().map(|n| n.to_event_value()),
+                event.get_field(path),
+                "{path}"
+            );
         }
     }
 }

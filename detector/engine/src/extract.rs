@@ -70,7 +70,11 @@ pub fn extract(
     let source = record.event_source.get().unwrap_or_default();
     let api = record.event_name.get().unwrap_or_default();
     let role = role(source, api).ok_or(NotOurs::Other)?;
-    if record.event_type.get().is_some_and(|t| t.starts_with("AwsVpce")) {
+    if record
+        .event_type
+        .get()
+        .is_some_and(|t| t.starts_with("AwsVpce"))
+    {
         return Err(NotOurs::Other);
     }
     let mut facts = Facts { record, interner };
@@ -86,7 +90,9 @@ pub fn extract(
     Ok(match role {
         Role::Read(store) => Observation::Read(Arc::new(facts.read(Arc::new(head), store, api))),
         Role::KeyUse => Observation::KeyUse(Arc::new(facts.key_use(head))),
-        Role::Change { decrypts } => Observation::Change(Arc::new(facts.change(Arc::new(head), source, decrypts))),
+        Role::Change { decrypts } => {
+            Observation::Change(Arc::new(facts.change(Arc::new(head), source, decrypts)))
+        }
     })
 }
 
@@ -110,14 +116,18 @@ pub enum Role {
 pub fn role(source: &str, api: &str) -> Option<Role> {
     let change = |decrypts| Some(Role::Change { decrypts });
     match (source.split('.').next().unwrap_or_default(), api) {
-        ("secretsmanager", "GetSecretValue" | "BatchGetSecretValue") => Some(Role::Read(Store::SecretsManager)),
-        ("ssm", "GetParameter" | "GetParameters" | "GetParametersByPath" | "GetParameterHistory") => {
-            Some(Role::Read(Store::Ssm))
+        ("secretsmanager", "GetSecretValue" | "BatchGetSecretValue") => {
+            Some(Role::Read(Store::SecretsManager))
         }
+        (
+            "ssm",
+            "GetParameter" | "GetParameters" | "GetParametersByPath" | "GetParameterHistory",
+        ) => Some(Role::Read(Store::Ssm)),
         ("kms", "Decrypt") => Some(Role::KeyUse),
-        ("secretsmanager", "PutSecretValue" | "UpdateSecret" | "ReplicateSecretToRegions" | "CreateSecret") => {
-            change(true)
-        }
+        (
+            "secretsmanager",
+            "PutSecretValue" | "UpdateSecret" | "ReplicateSecretToRegions" | "CreateSecret",
+        ) => change(true),
         (
             "secretsmanager",
             "PutResourcePolicy"
@@ -168,12 +178,22 @@ impl Facts<'_, '_> {
             self.ask(store, api, home)
         } else {
             let typed = self.targets(store, home);
-            Ask::Named(if typed.is_empty() { vec![denied_target(message, store, home)] } else { typed })
+            Ask::Named(if typed.is_empty() {
+                vec![denied_target(message, store, home)]
+            } else {
+                typed
+            })
         };
         let decrypts = head.outcome == Outcome::Success
-            && (store == Store::SecretsManager || self.record.request_parameters.with_decryption.is_true());
+            && (store == Store::SecretsManager
+                || self.record.request_parameters.with_decryption.is_true());
         let denied_by_kms = head.denied_by.as_deref() == Some(KMS_KEY);
-        SecretRead { head, ask, decrypts, denied_by_kms }
+        SecretRead {
+            head,
+            ask,
+            decrypts,
+            denied_by_kms,
+        }
     }
 
     fn ask(&mut self, store: Store, api: &str, home: Home<'_>) -> Ask {
@@ -182,13 +202,18 @@ impl Facts<'_, '_> {
             "BatchGetSecretValue" if named.is_empty() => Ask::BatchFilters,
             "BatchGetSecretValue" => Ask::Batch(named),
             "GetParametersByPath" => Ask::Path {
-                path: SecretRef::path(self.record.request_parameters.path.get().unwrap_or("/"), home),
+                path: SecretRef::path(
+                    self.record.request_parameters.path.get().unwrap_or("/"),
+                    home,
+                ),
                 recursive: self.record.request_parameters.recursive.is_true(),
             },
             _ => match (api, <[SecretRef; 1]>::try_from(named)) {
                 ("GetParameterHistory", Ok([one])) => Ask::History(one),
                 (_, Ok(one)) => Ask::Named(one.into()),
-                (_, Err(many)) if many.is_empty() => Ask::Named(vec![SecretRef::unnamed(store, home)]),
+                (_, Err(many)) if many.is_empty() => {
+                    Ask::Named(vec![SecretRef::unnamed(store, home)])
+                }
                 (_, Err(many)) => Ask::Named(many),
             },
         }
@@ -200,15 +225,29 @@ impl Facts<'_, '_> {
         let params = &record.request_parameters;
         let mut targets: Vec<SecretRef> = match store {
             Store::SecretsManager => {
-                let ids = params.secret_id.get().into_iter().chain(params.secret_id_list.texts());
+                let ids = params
+                    .secret_id
+                    .get()
+                    .into_iter()
+                    .chain(params.secret_id_list.texts());
                 let stage = params.version_stage.get().map(|stage| interner.text(stage));
-                let version = params.version_id.get().map(|version| interner.text(version));
-                let versioned = |s| SecretRef { version_id: version.clone(), version_stage: stage.clone(), ..s };
-                ids.map(|id| versioned(interner.secret(store, id, home))).collect()
+                let version = params
+                    .version_id
+                    .get()
+                    .map(|version| interner.text(version));
+                let versioned = |s| SecretRef {
+                    version_id: version.clone(),
+                    version_stage: stage.clone(),
+                    ..s
+                };
+                ids.map(|id| versioned(interner.secret(store, id, home)))
+                    .collect()
             }
             Store::Ssm => {
                 let names = params.name.get().into_iter().chain(params.names.texts());
-                names.map(|name| interner.secret(store, name, home)).collect()
+                names
+                    .map(|name| interner.secret(store, name, home))
+                    .collect()
             }
         };
         if targets.is_empty() && store == Store::Ssm {
@@ -217,33 +256,42 @@ impl Facts<'_, '_> {
         }
         if targets.len() > 1 {
             let mut seen = std::collections::HashSet::new();
-            targets.retain(|t| seen.insert((t.key(), t.version_id.clone(), t.version_stage.clone())));
+            targets
+                .retain(|t| seen.insert((t.key(), t.version_id.clone(), t.version_stage.clone())));
         }
         targets
     }
 
     fn is_key_use(&self) -> Result<(), NotOurs> {
         let context = &self.record.request_parameters.encryption_context;
-        let names_secret = context.secret_arn.get().is_some() || context.parameter_arn.get().is_some();
+        let names_secret =
+            context.secret_arn.get().is_some() || context.parameter_arn.get().is_some();
         if context.secret_version_id.get() == Some(KEY_VALIDATION) {
             return Err(NotOurs::KeyValidation);
         }
         // A denied Decrypt has no context; it is ours when a store of secrets made it for the caller.
         let for_store = || {
             let via = &self.record.user_identity.invoked_by;
-            let store = via
-                .get()
-                .is_some_and(|v| v.starts_with("secretsmanager.") || v.starts_with("ssm.") || v == "AWS Internal");
+            let store = via.get().is_some_and(|v| {
+                v.starts_with("secretsmanager.") || v.starts_with("ssm.") || v == "AWS Internal"
+            });
             store && outcome(&self.record.error_code).0 != Outcome::Success
         };
         let dry_run = self.record.error_code.get() == Some("DryRunOperationException");
-        if !dry_run && (names_secret || for_store()) { Ok(()) } else { Err(NotOurs::Other) }
+        if !dry_run && (names_secret || for_store()) {
+            Ok(())
+        } else {
+            Err(NotOurs::Other)
+        }
     }
 
     fn key_use(&mut self, head: Head) -> KeyUse {
         let home = home(self.record);
         let context = &self.record.request_parameters.encryption_context;
-        let named = context.secret_arn.get().map(|arn| (Store::SecretsManager, arn));
+        let named = context
+            .secret_arn
+            .get()
+            .map(|arn| (Store::SecretsManager, arn));
         let named = named.or_else(|| Some((Store::Ssm, context.parameter_arn.get()?)));
         let secret = named.map(|(store, arn)| self.interner.secret(store, arn, home));
         let resources = &self.record.resources.0;
@@ -255,8 +303,13 @@ impl Facts<'_, '_> {
             && head.principal.kind != crate::principal::PrincipalKind::Service;
         KeyUse {
             secret,
-            version_id: context.secret_version_id.get().map(|v| self.interner.text(v)),
-            key_arn: key_arn.or(denied.filter(is_key)).map(|arn| self.interner.text(arn)),
+            version_id: context
+                .secret_version_id
+                .get()
+                .map(|v| self.interner.text(v)),
+            key_arn: key_arn
+                .or(denied.filter(is_key))
+                .map(|arn| self.interner.text(arn)),
             direct,
             head: Arc::new(head),
         }
@@ -271,15 +324,24 @@ impl Facts<'_, '_> {
         };
         let secret = store.and_then(|store| {
             let typed = self.targets(store, home).into_iter().next();
-            let by_arn =
-                self.record.request_parameters.old_arn.get().or(self.record.request_parameters.resource_arn.get());
+            let by_arn = self.record.request_parameters.old_arn.get().or(self
+                .record
+                .request_parameters
+                .resource_arn
+                .get());
             let named = by_arn.or(self.record.request_parameters.name.get());
             let other = named.map(|id| self.interner.secret(store, id, home));
-            let denied =
-                || Some(denied_target(self.record.error_message.get(), store, home)).filter(|s| s.name.is_some());
+            let denied = || {
+                Some(denied_target(self.record.error_message.get(), store, home))
+                    .filter(|s| s.name.is_some())
+            };
             typed.or(other).or_else(denied)
         });
-        SecretChange { head, secret, decrypts }
+        SecretChange {
+            head,
+            secret,
+            decrypts,
+        }
     }
 }
 
@@ -295,15 +357,26 @@ pub fn head(
     wanted: &RawFields,
     interner: &mut Interner,
 ) -> Result<Head, NotOurs> {
-    let time = record.event_time.get().and_then(EventTime::parse).ok_or(NotOurs::NoTime)?;
+    let time = record
+        .event_time
+        .get()
+        .and_then(EventTime::parse)
+        .ok_or(NotOurs::NoTime)?;
     let addendum = &record.addendum;
-    let original = addendum.original_event_id.get().filter(|_| addendum.reason.get() == Some("UPDATED_DATA"));
-    let event_id = original
-        .or(record.event_id.get())
-        .map_or_else(|| Text::from(crate::alert::digest(&[document.text()])), Text::from);
+    let original = addendum
+        .original_event_id
+        .get()
+        .filter(|_| addendum.reason.get() == Some("UPDATED_DATA"));
+    let event_id = original.or(record.event_id.get()).map_or_else(
+        || Text::from(crate::alert::digest(&[document.text()])),
+        Text::from,
+    );
     let (outcome, denied) = outcome(&record.error_code);
-    let denied_by = denied.then(|| denied_by(record.error_message.get())).flatten();
-    let shared = |scalar: &Scalar<'_>, interner: &mut Interner| scalar.get().map(|t| interner.text(t));
+    let denied_by = denied
+        .then(|| denied_by(record.error_message.get()))
+        .flatten();
+    let shared =
+        |scalar: &Scalar<'_>, interner: &mut Interner| scalar.get().map(|t| interner.text(t));
     // The endpoint on a Decrypt is AWS's own, never the caller's.
     let of_caller = record.event_name.get() != Some("Decrypt");
     let endpoint = record.vpc_endpoint_id.get().filter(|_| of_caller);
@@ -318,7 +391,11 @@ pub fn head(
         region: interner.text(home.region),
         principal: interner.principal(record),
         access_key_id: record.user_identity.access_key_id.get().map(Text::from),
-        source: interner.source(record.source_ip_address.get(), record.user_agent.get(), endpoint),
+        source: interner.source(
+            record.source_ip_address.get(),
+            record.user_agent.get(),
+            endpoint,
+        ),
         outcome,
         denied_by: denied_by.map(|d| interner.text(&d)),
         error_code: shared(&record.error_code, interner),
@@ -336,12 +413,31 @@ fn kept(document: &Document<'_>, wanted: &RawFields) -> Kept {
     let text = document.text();
     let is_escaped = text.contains('\\');
     let may_have = |name: &Text| {
-        let key = name.rsplit('.').next().and_then(|last| last.split('[').next()).unwrap_or(name);
+        let key = name
+            .rsplit('.')
+            .next()
+            .and_then(|last| last.split('[').next())
+            .unwrap_or(name);
         is_escaped || text.contains(key)
     };
-    let value = |name: &Text| Some((name.clone(), document.node().field(name)?.into_owned().into_owned()));
-    let fields = wanted.names.iter().filter(|name| may_have(name)).filter_map(value).collect();
-    Kept { fields, whole: wanted.whole.then(|| Box::new(document.node().clone().into_owned())) }
+    let value = |name: &Text| {
+        Some((
+            name.clone(),
+            document.node().field(name)?.into_owned().into_owned(),
+        ))
+    };
+    let fields = wanted
+        .names
+        .iter()
+        .filter(|name| may_have(name))
+        .filter_map(value)
+        .collect();
+    Kept {
+        fields,
+        whole: wanted
+            .whole
+            .then(|| Box::new(document.node().clone().into_owned())),
+    }
 }
 
 /// What bare names are relative to: the account whose trail it is (the caller's where it is missing), and the region.
@@ -354,9 +450,21 @@ fn home<'a>(record: &'a Record<'_>) -> Home<'a> {
         Some(("us", rest)) if rest.starts_with("gov-") => "aws-us-gov",
         _ => "aws",
     };
-    let partition = identity.arn.get().and_then(Arn::parse).map_or_else(by_region, |arn| arn.partition);
-    let account = record.recipient_account_id.get().or(identity.account_id.get()).unwrap_or_default();
-    Home { partition, account, region }
+    let partition = identity
+        .arn
+        .get()
+        .and_then(Arn::parse)
+        .map_or_else(by_region, |arn| arn.partition);
+    let account = record
+        .recipient_account_id
+        .get()
+        .or(identity.account_id.get())
+        .unwrap_or_default();
+    Home {
+        partition,
+        account,
+        region,
+    }
 }
 
 /// The outcome by `errorCode`, and whether it is a denial.
@@ -391,7 +499,10 @@ fn denied_by(message: Option<&str>) -> Option<String> {
         ("session policy", "session_policy"),
         ("VPC endpoint policy", "vpc_endpoint_policy"),
     ];
-    let name = known.iter().find(|(words, _)| gate.contains(words)).map(|(_, name)| (*name).to_owned());
+    let name = known
+        .iter()
+        .find(|(words, _)| gate.contains(words))
+        .map(|(_, name)| (*name).to_owned());
     Some(name.unwrap_or_else(|| gate.replace([' ', '-'], "_").to_lowercase()))
 }
 
@@ -404,26 +515,45 @@ struct Denial<'a> {
 /// `… with an explicit deny in a GATE`.
 fn denial(message: Option<&str>) -> Option<Denial<'_>> {
     let (_, rest) = message?.split_once("is not authorized to perform: ")?;
-    let resource =
-        rest.split_once(" on resource: ").map(|(_, r)| r.split_ascii_whitespace().next().unwrap_or_default());
+    let resource = rest
+        .split_once(" on resource: ")
+        .map(|(_, r)| r.split_ascii_whitespace().next().unwrap_or_default());
     let missing = || Some(rest.split_once("because no ")?.1.split_once(" allows")?.0);
     let explicit = || {
         let gate = rest.split_once("with an explicit deny in ")?.1;
-        Some(gate.strip_prefix("an ").or(gate.strip_prefix("a ")).unwrap_or(gate).trim_end_matches('.'))
+        Some(
+            gate.strip_prefix("an ")
+                .or(gate.strip_prefix("a "))
+                .unwrap_or(gate)
+                .trim_end_matches('.'),
+        )
     };
-    let resource = resource.map(|r| r.trim_matches(['"', '\'', '.', ','])).filter(|r| !r.is_empty());
-    Some(Denial { resource, gate: missing().or_else(explicit) })
+    let resource = resource
+        .map(|r| r.trim_matches(['"', '\'', '.', ',']))
+        .filter(|r| !r.is_empty());
+    Some(Denial {
+        resource,
+        gate: missing().or_else(explicit),
+    })
 }
 
 /// The secret that an access-denied message names. Wildcards (`…:*`) name none.
 fn denied_target(message: Option<&str>, store: Store, home: Home<'_>) -> SecretRef {
-    let resource = denial(message).and_then(|d| d.resource).filter(|r| !r.ends_with('*'));
-    let Some(resource) = resource else { return SecretRef::unnamed(store, home) };
+    let resource = denial(message)
+        .and_then(|d| d.resource)
+        .filter(|r| !r.ends_with('*'));
+    let Some(resource) = resource else {
+        return SecretRef::unnamed(store, home);
+    };
     match (store, Arn::parse(resource)) {
         (Store::SecretsManager, None) => SecretRef::secret(resource, home),
-        (Store::SecretsManager, Some(arn)) if arn.service == "secretsmanager" => SecretRef::secret(resource, home),
+        (Store::SecretsManager, Some(arn)) if arn.service == "secretsmanager" => {
+            SecretRef::secret(resource, home)
+        }
         (Store::Ssm, None) => SecretRef::parameter(resource, home),
-        (Store::Ssm, Some(arn)) if arn.resource.starts_with("parameter") => SecretRef::parameter(resource, home),
+        (Store::Ssm, Some(arn)) if arn.resource.starts_with("parameter") => {
+            SecretRef::parameter(resource, home)
+        }
         _ => SecretRef::unnamed(store, home),
     }
 }
@@ -443,15 +573,28 @@ mod tests {
             "no JSON with a, b and c",
         ];
         let names = ["a.b.c", "a.b[1].c", "a.b[0]", "a.d/e", "f", "g", "a"];
-        let wanted = RawFields { names: names.into_iter().map(Text::from).collect(), whole: false };
+        let wanted = RawFields {
+            names: names.into_iter().map(Text::from).collect(),
+            whole: false,
+        };
         let mut found = 0;
         for text in texts {
             let document = Document::new(text);
             let kept = kept(&document, &wanted);
             for name in names {
-                let value = document.node().field(name).map(|node| node.into_owned().into_owned());
+                let value = document
+                    .node()
+                    .field(name)
+                    .map(|node| node.into_owned().into_owned());
                 found += usize::from(value.is_some());
-                assert_eq!(kept.fields.iter().find(|(n, _)| &**n == name).map(|(_, v)| v), value.as_ref(), "{name}");
+                assert_eq!(
+                    kept.fields
+                        .iter()
+                        .find(|(n, _)| &**n == name)
+                        .map(|(_, v)| v),
+                    value.as_ref(),
+                    "{name}"
+                );
             }
         }
         assert!(found > 8, "{found}");

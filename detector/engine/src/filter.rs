@@ -29,7 +29,14 @@ impl Filter {
     /// Whether everything is asked for.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        let Self { principals, secrets, sources, outcomes, methods, access_keys } = self;
+        let Self {
+            principals,
+            secrets,
+            sources,
+            outcomes,
+            methods,
+            access_keys,
+        } = self;
         principals.is_empty()
             && secrets.is_empty()
             && sources.is_empty()
@@ -53,11 +60,16 @@ impl Filter {
 
     fn takes_event(&self, head: &Head, secret: Option<&SecretRef>) -> bool {
         let principal = &head.principal;
-        let names = || [&principal.id, &principal.actor, &principal.name].into_iter().flatten();
+        let names = || {
+            [&principal.id, &principal.actor, &principal.name]
+                .into_iter()
+                .flatten()
+        };
         let named = |glob: &Glob| secret.is_some_and(|secret| is_called(secret, glob));
         let key = head.access_key_id.as_deref();
-        any(&self.principals, |glob| names().any(|name| glob.matches(name)))
-            && any(&self.secrets, named)
+        any(&self.principals, |glob| {
+            names().any(|name| glob.matches(name))
+        }) && any(&self.secrets, named)
             && any(&self.sources, |source| source.matches(&head.source))
             && any(&self.outcomes, |outcome| head.outcome == *outcome)
             && any(&self.access_keys, |wanted| key == Some(wanted))
@@ -69,7 +81,10 @@ fn any<T>(wanted: &[T], is: impl Fn(&T) -> bool) -> bool {
 }
 
 fn is_called(secret: &SecretRef, glob: &Glob) -> bool {
-    secret.name.as_deref().is_some_and(|name| glob.matches(name))
+    secret
+        .name
+        .as_deref()
+        .is_some_and(|name| glob.matches(name))
         || subjects(secret).iter().any(|subject| glob.matches(subject))
 }
 
@@ -87,7 +102,14 @@ impl FromStr for Method {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let all = [Self::Api, Self::Batch, Self::ByPath, Self::History, Self::DirectDecrypt, Self::DecryptOnly];
+        let all = [
+            Self::Api,
+            Self::Batch,
+            Self::ByPath,
+            Self::History,
+            Self::DirectDecrypt,
+            Self::DecryptOnly,
+        ];
         let known = all.into_iter().find(|method| method.as_str() == text);
         let words = all.map(Self::as_str).join(", ");
         known.ok_or_else(|| format!("`{text}` is not a method; use one of {words}"))

@@ -78,7 +78,8 @@ pub fn find<'a>(
             (Method::DecryptOnly, _) => lost.entry(hour).or_default().1 += 1,
             (_, DecryptStatus::Absent) => lost.entry(hour).or_default().0 += 1,
             (_, DecryptStatus::Unknown)
-                if head.outcome == Outcome::Success && !mark.around().iter().any(|m| coverage.contains(m)) =>
+                if head.outcome == Outcome::Success
+                    && !mark.around().iter().any(|m| coverage.contains(m)) =>
             {
                 uncovered.entry(hour).or_default().0 += 1;
             }
@@ -86,7 +87,10 @@ pub fn find<'a>(
         }
     }
     gaps.extend(merged(uncovered, |(reads, _)| Missing::KmsEvents { reads }));
-    gaps.extend(merged(lost, |(decrypts, reads)| Missing::Records { decrypts, reads }));
+    gaps.extend(merged(lost, |(decrypts, reads)| Missing::Records {
+        decrypts,
+        reads,
+    }));
     gaps.sort();
     gaps
 }
@@ -100,16 +104,29 @@ fn missed_deliveries(deliveries: impl IntoIterator<Item = Delivery>) -> Vec<Gap>
         stamps.entry((account, region)).or_default().insert(time);
     }
     let mut gaps = Vec::new();
-    for ((account, region), stamps) in stamps.into_iter().filter(|(_, stamps)| stamps.len() >= ENOUGH_FILES) {
+    for ((account, region), stamps) in stamps
+        .into_iter()
+        .filter(|(_, stamps)| stamps.len() >= ENOUGH_FILES)
+    {
         let stamps: Vec<EventTime> = stamps.into_iter().collect();
         let pairs = || stamps.iter().zip(stamps.iter().skip(1));
         let mut intervals: Vec<i64> = pairs().map(|(a, b)| b.0 - a.0).collect();
         intervals.sort_unstable();
-        let usual_secs = intervals.get(intervals.len() * 19 / 20).or(intervals.last()).copied().unwrap_or(0);
+        let usual_secs = intervals
+            .get(intervals.len() * 19 / 20)
+            .or(intervals.last())
+            .copied()
+            .unwrap_or(0);
         let long = (usual_secs.saturating_mul(TIMES_USUAL)).max(SHORTEST_SECS);
         for (from, to) in pairs().filter(|(a, b)| b.0 - a.0 > long) {
             let missing = Missing::Deliveries { usual_secs };
-            gaps.push(Gap { account: account.clone(), region: region.clone(), from: *from, to: *to, missing });
+            gaps.push(Gap {
+                account: account.clone(),
+                region: region.clone(),
+                from: *from,
+                to: *to,
+                missing,
+            });
         }
     }
     gaps
@@ -128,21 +145,35 @@ fn merged(hours: Hours, missing: fn((u64, u64)) -> Missing) -> impl Iterator<Ite
     let mut all: Vec<Stretch> = Vec::new();
     for ((account, region, hour), counts) in hours {
         match all.last_mut() {
-            Some(last) if (&last.account, &last.region, last.hours.1) == (&account, &region, hour) => {
+            Some(last)
+                if (&last.account, &last.region, last.hours.1) == (&account, &region, hour) =>
+            {
                 last.hours.1 = hour + 1;
                 last.counts = (last.counts.0 + counts.0, last.counts.1 + counts.1);
             }
-            _ => all.push(Stretch { account, region, hours: (hour, hour + 1), counts }),
+            _ => all.push(Stretch {
+                account,
+                region,
+                hours: (hour, hour + 1),
+                counts,
+            }),
         }
     }
     let time = |hour: i64| EventTime(hour.saturating_mul(COVERAGE_BUCKET_SECS));
-    all.into_iter().map(move |Stretch { account, region, hours: (from, to), counts }| Gap {
-        account,
-        region,
-        from: time(from),
-        to: time(to),
-        missing: missing(counts),
-    })
+    all.into_iter().map(
+        move |Stretch {
+                  account,
+                  region,
+                  hours: (from, to),
+                  counts,
+              }| Gap {
+            account,
+            region,
+            from: time(from),
+            to: time(to),
+            missing: missing(counts),
+        },
+    )
 }
 
 #[cfg(test)]

@@ -40,7 +40,9 @@ impl Glob {
                     p += 1;
                     s = next_char(subject, s);
                 }
-                (Some(a), Some(b)) if a == b || (*b == UNKNOWN as u8 && a.is_ascii_alphanumeric()) => {
+                (Some(a), Some(b))
+                    if a == b || (*b == UNKNOWN as u8 && a.is_ascii_alphanumeric()) =>
+                {
                     p += 1;
                     s += 1;
                 }
@@ -84,12 +86,28 @@ mod tests {
             ("?", "", false),
             ("*x*y*", "1x2y3", true),
             ("prod/*", "Prod/db", false),
-            ("secret:db-AbC123", "secret:db-\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}", true),
-            ("secret:db-??????", "secret:db-\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}", true),
-            ("secret:db", "secret:db-\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}", false),
+            (
+                "secret:db-AbC123",
+                "secret:db-\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}",
+                true,
+            ),
+            (
+                "secret:db-??????",
+                "secret:db-\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}",
+                true,
+            ),
+            (
+                "secret:db",
+                "secret:db-\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}",
+                false,
+            ),
         ];
         for (pattern, subject, expected) in cases {
-            assert_eq!(Glob::new(pattern).matches(subject), expected, "{pattern} on {subject:?}");
+            assert_eq!(
+                Glob::new(pattern).matches(subject),
+                expected,
+                "{pattern} on {subject:?}"
+            );
         }
     }
 }

@@ -10,7 +10,9 @@ use flate2::read::MultiGzDecoder;
 use libdeflater::Decompressor;
 use memchr::memmem;
 
-use crate::limits::{MAX_INFLATE_RATIO, MAX_INFLATED_BYTES, STREAM_CHUNK_BYTES, WHOLE_OBJECT_BYTES};
+use crate::limits::{
+    MAX_INFLATE_RATIO, MAX_INFLATED_BYTES, STREAM_CHUNK_BYTES, WHOLE_OBJECT_BYTES,
+};
 
 const GZIP_MAGIC: [u8; 3] = [0x1f, 0x8b, 0x08];
 const UTF8_BOM: &[u8] = &[0xef, 0xbb, 0xbf];
@@ -57,7 +59,10 @@ impl Scratch {
     /// A scratch that begins with this memory, and takes more when an object needs it.
     #[must_use]
     pub fn with_room(room: Room) -> Self {
-        Self { inflater: Decompressor::new(), room }
+        Self {
+            inflater: Decompressor::new(),
+            room,
+        }
     }
 }
 
@@ -66,7 +71,11 @@ impl Scratch {
 /// # Errors
 ///
 /// [`ReadError`] says why the rest could not be read; the pieces before it have been given to `sink`.
-pub fn inflate(bytes: &[u8], scratch: &mut Scratch, sink: &mut dyn FnMut(&[u8])) -> Result<(), ReadError> {
+pub fn inflate(
+    bytes: &[u8],
+    scratch: &mut Scratch,
+    sink: &mut dyn FnMut(&[u8]),
+) -> Result<(), ReadError> {
     if let Some(size) = whole_size(bytes) {
         let Scratch { inflater, room } = scratch;
         // Only ever grown: clearing a megabyte for each object would cost as much as a tenth of inflating it.
@@ -74,7 +83,10 @@ pub fn inflate(bytes: &[u8], scratch: &mut Scratch, sink: &mut dyn FnMut(&[u8]))
             *room = Box::new(vec![0; size]);
         }
         let out = (**room).as_mut().get_mut(..size).unwrap_or_default();
-        if inflater.gzip_decompress(bytes, out).is_ok_and(|n| n == size) {
+        if inflater
+            .gzip_decompress(bytes, out)
+            .is_ok_and(|n| n == size)
+        {
             sink(without_bom(out)?);
             return Ok(());
         }
@@ -93,11 +105,21 @@ pub fn inflate(bytes: &[u8], scratch: &mut Scratch, sink: &mut dyn FnMut(&[u8]))
 /// See [`inflate`].
 pub fn inflate_stream(mut reader: impl Read, sink: &mut dyn FnMut(&[u8])) -> Result<(), ReadError> {
     let mut head = Vec::with_capacity(GZIP_MAGIC.len());
-    reader.by_ref().take(GZIP_MAGIC.len() as u64).read_to_end(&mut head)?;
+    reader
+        .by_ref()
+        .take(GZIP_MAGIC.len() as u64)
+        .read_to_end(&mut head)?;
     let gzip = head == GZIP_MAGIC;
-    let compressed = Counted { inner: io::Cursor::new(head).chain(reader), count: 0 };
+    let compressed = Counted {
+        inner: io::Cursor::new(head).chain(reader),
+        count: 0,
+    };
     if gzip {
-        pump(MultiGzDecoder::new(compressed), |d| Some(d.get_ref().count), sink)
+        pump(
+            MultiGzDecoder::new(compressed),
+            |d| Some(d.get_ref().count),
+            sink,
+        )
     } else {
         pump(compressed, |_| None, sink)
     }
@@ -114,7 +136,11 @@ fn pump<R: Read>(
     loop {
         let (filled, fault) = fill(&mut reader, &mut buffer);
         let piece = buffer.get(..filled).unwrap_or_default();
-        sink(if total == 0 { without_bom(piece)? } else { piece });
+        sink(if total == 0 {
+            without_bom(piece)?
+        } else {
+            piece
+        });
         total += filled as u64;
         let is_gzip = taken(&reader).is_some();
         if let Some(taken) = taken(&reader) {
@@ -154,7 +180,10 @@ fn whole_size(bytes: &[u8]) -> Option<usize> {
     let body = bytes.strip_prefix(&GZIP_MAGIC)?;
     let size = usize::try_from(u32::from_le_bytes(*body.last_chunk::<4>()?)).ok()?;
     // The reserved bits of a member's flags are zero; that leaves one chance in eight of those that are chance.
-    let is_head = |at: usize| body.get(at + GZIP_MAGIC.len()).is_some_and(|flags| flags & 0xe0 == 0);
+    let is_head = |at: usize| {
+        body.get(at + GZIP_MAGIC.len())
+            .is_some_and(|flags| flags & 0xe0 == 0)
+    };
     let plausible = (1..=WHOLE_OBJECT_BYTES).contains(&size);
     (plausible && !memmem::find_iter(body, &GZIP_MAGIC).any(is_head)).then_some(size)
 }
@@ -193,7 +222,9 @@ mod tests {
 
     fn read(bytes: &[u8]) -> (Vec<u8>, Result<(), ReadError>) {
         let mut out = Vec::new();
-        let result = inflate(bytes, &mut Scratch::default(), &mut |piece| out.extend_from_slice(piece));
+        let result = inflate(bytes, &mut Scratch::default(), &mut |piece| {
+            out.extend_from_slice(piece)
+        });
         let mut streamed = Vec::new();
         let other = inflate_stream(bytes, &mut |piece| streamed.extend_from_slice(piece));
         assert_eq!(out, streamed, "both ways give the same bytes");
@@ -213,7 +244,9 @@ mod tests {
 
     #[test]
     fn keeps_what_came_before_a_cut() {
-        let text: Vec<u8> = (0..40_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+        let text: Vec<u8> = (0..40_000_u32)
+            .flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes())
+            .collect();
         let whole = gzip(&text);
         let (out, result) = read(&whole[..whole.len() / 2]);
         assert!(matches!(result, Err(ReadError::Gzip(_))));
@@ -222,9 +255,18 @@ mod tests {
 
     #[test]
     fn refuses_a_bomb_and_utf_16() {
-        let bomb = gzip(&vec![b' '; usize::try_from(MAX_INFLATED_BYTES).unwrap() + (4 << 20)]);
+        let bomb = gzip(&vec![
+            b' ';
+            usize::try_from(MAX_INFLATED_BYTES).unwrap()
+                + (4 << 20)
+        ]);
         let result = inflate(&bomb, &mut Scratch::default(), &mut |_| {});
-        assert!(matches!(result, Err(ReadError::Bomb { limit: MAX_INFLATED_BYTES })));
+        assert!(matches!(
+            result,
+            Err(ReadError::Bomb {
+                limit: MAX_INFLATED_BYTES
+            })
+        ));
         assert!(matches!(read(b"\xff\xfe{\0}\0").1, Err(ReadError::Utf16)));
     }
 }

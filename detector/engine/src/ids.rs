@@ -42,7 +42,13 @@ impl<'a> Arn<'a> {
             Some(part)
         };
         let (partition, service, region, account) = (next()?, next()?, next()?, next()?);
-        Some(Self { partition, service, region, account, resource: rest })
+        Some(Self {
+            partition,
+            service,
+            region,
+            account,
+            resource: rest,
+        })
     }
 }
 
@@ -146,8 +152,12 @@ impl SecretRef {
     #[must_use]
     pub fn secret(id: &str, home: Home<'_>) -> Self {
         let arn = Arn::parse(id).filter(|a| a.service == "secretsmanager");
-        let Some((arn, name)) = arn.and_then(|a| Some((a, a.resource.strip_prefix("secret:")?))) else {
-            return Self { name: Some(id.into()), ..Self::unnamed(Store::SecretsManager, home) };
+        let Some((arn, name)) = arn.and_then(|a| Some((a, a.resource.strip_prefix("secret:")?)))
+        else {
+            return Self {
+                name: Some(id.into()),
+                ..Self::unnamed(Store::SecretsManager, home)
+            };
         };
         let bare = without_suffix(name);
         Self {
@@ -170,7 +180,12 @@ impl SecretRef {
             return Self::secret(secret, home);
         }
         let (arn, rest) = match Arn::parse(name).filter(|a| a.service == "ssm") {
-            Some(arn) => (Some(arn), arn.resource.strip_prefix("parameter").unwrap_or(arn.resource)),
+            Some(arn) => (
+                Some(arn),
+                arn.resource
+                    .strip_prefix("parameter")
+                    .unwrap_or(arn.resource),
+            ),
             None => (None, name),
         };
         let (bare, selector) = match rest.split_once(':') {
@@ -188,7 +203,11 @@ impl SecretRef {
             account: account.into(),
             region: region.into(),
             arn: Some(
-                format!("arn:{partition}:ssm:{region}:{account}:parameter/{}", name.trim_start_matches('/')).into(),
+                format!(
+                    "arn:{partition}:ssm:{region}:{account}:parameter/{}",
+                    name.trim_start_matches('/')
+                )
+                .into(),
             ),
             partial_name: None,
             name: Some(name.into()),
@@ -200,16 +219,39 @@ impl SecretRef {
     /// The path of `GetParametersByPath`, as the resource that IAM sees: `…:parameter/<path>`.
     #[must_use]
     pub fn path(path: &str, home: Home<'_>) -> Self {
-        let Home { partition, account, region } = home;
+        let Home {
+            partition,
+            account,
+            region,
+        } = home;
         let name: Text = path.into();
-        let arn = format!("arn:{partition}:ssm:{region}:{account}:parameter/{}", path.trim_start_matches('/'));
-        Self { name: Some(name), arn: Some(arn.into()), ..Self::unnamed(Store::Ssm, home) }
+        let arn = format!(
+            "arn:{partition}:ssm:{region}:{account}:parameter/{}",
+            path.trim_start_matches('/')
+        );
+        Self {
+            name: Some(name),
+            arn: Some(arn.into()),
+            ..Self::unnamed(Store::Ssm, home)
+        }
     }
 
     /// Every text in it, to be replaced by a shared copy.
     pub(crate) fn texts(&mut self) -> impl Iterator<Item = &mut Text> {
-        let Self { partition, account, region, name, arn, partial_name, version_id, version_stage, .. } = self;
-        let optional = [name, arn, partial_name, version_id, version_stage].into_iter().flatten();
+        let Self {
+            partition,
+            account,
+            region,
+            name,
+            arn,
+            partial_name,
+            version_id,
+            version_stage,
+            ..
+        } = self;
+        let optional = [name, arn, partial_name, version_id, version_stage]
+            .into_iter()
+            .flatten();
         [partition, account, region].into_iter().chain(optional)
     }
 
@@ -233,15 +275,22 @@ impl SecretRef {
 
     /// What a [`SecretKey`] holds, borrowed.
     pub(crate) fn place(&self) -> SecretPlace<'_> {
-        (self.store, &*self.account, &*self.region, self.name.as_deref())
+        (
+            self.store,
+            &*self.account,
+            &*self.region,
+            self.name.as_deref(),
+        )
     }
 
     /// Whether a full reference, as encryption contexts have it, may be to this secret: the same ARN, or a name or partial
     /// ARN that it completes.
     #[must_use]
     pub fn is_completed_by(&self, full: &Self) -> bool {
-        let same_place = self.store == full.store && self.account == full.account && self.region == full.region;
-        let same_arn = self.name == full.name && (self.arn.is_none() || full.arn.is_none() || self.arn == full.arn);
+        let same_place =
+            self.store == full.store && self.account == full.account && self.region == full.region;
+        let same_arn = self.name == full.name
+            && (self.arn.is_none() || full.arn.is_none() || self.arn == full.arn);
         same_place && (same_arn || (self.partial_name.is_some() && self.partial_name == full.name))
     }
 
@@ -316,42 +365,75 @@ fn without_suffix(name: &str) -> Option<&str> {
 mod tests {
     use super::*;
 
-    const HOME: Home<'_> = Home { partition: "aws", account: "111122223333", region: "eu-west-1" };
+    const HOME: Home<'_> = Home {
+        partition: "aws",
+        account: "111122223333",
+        region: "eu-west-1",
+    };
 
     #[test]
     fn every_spelling_of_a_secret_is_one_identity() {
         let arn = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:prod/db!x-AbC123";
         let full = SecretRef::secret(arn, HOME);
-        assert_eq!((full.name.as_deref(), full.arn.as_deref()), (Some("prod/db!x"), Some(arn)));
+        assert_eq!(
+            (full.name.as_deref(), full.arn.as_deref()),
+            (Some("prod/db!x"), Some(arn))
+        );
         for spelling in ["prod/db!x", arn.strip_suffix("-AbC123").unwrap()] {
             let other = SecretRef::secret(spelling, HOME);
-            assert_eq!((other.key(), other.arn.clone()), (full.key(), None), "{spelling}");
+            assert_eq!(
+                (other.key(), other.arn.clone()),
+                (full.key(), None),
+                "{spelling}"
+            );
             assert!(other.agrees_with(&full));
         }
         let reference = SecretRef::parameter("/aws/reference/secretsmanager/prod/db!x", HOME);
         assert_eq!(reference.key(), full.key());
         let recreated = SecretRef::secret(&arn.replace("AbC123", "ZZZ999"), HOME);
         assert_eq!(recreated.key(), full.key());
-        assert!(!recreated.agrees_with(&full), "deleted and created again under its old name");
+        assert!(
+            !recreated.agrees_with(&full),
+            "deleted and created again under its old name"
+        );
     }
 
     #[test]
     fn a_name_keeps_what_looks_like_a_suffix() {
-        assert_eq!(SecretRef::secret("my-secret", HOME).name.as_deref(), Some("my-secret"));
-        let full = SecretRef::secret("arn:aws:secretsmanager:eu-west-1:111122223333:secret:my-secret-AbC123", HOME);
+        assert_eq!(
+            SecretRef::secret("my-secret", HOME).name.as_deref(),
+            Some("my-secret")
+        );
+        let full = SecretRef::secret(
+            "arn:aws:secretsmanager:eu-west-1:111122223333:secret:my-secret-AbC123",
+            HOME,
+        );
         assert_eq!(full.name.as_deref(), Some("my-secret"));
-        let partial = SecretRef::secret("arn:aws:secretsmanager:eu-west-1:111122223333:secret:my-secret", HOME);
+        let partial = SecretRef::secret(
+            "arn:aws:secretsmanager:eu-west-1:111122223333:secret:my-secret",
+            HOME,
+        );
         assert!(partial.is_completed_by(&full) && partial.places().any(|k| k == full.place()));
         assert_eq!(partial.completed(&full).name, full.name);
-        let other = SecretRef::secret("arn:aws:secretsmanager:eu-west-1:111122223333:secret:my-secreX-AbC123", HOME);
+        let other = SecretRef::secret(
+            "arn:aws:secretsmanager:eu-west-1:111122223333:secret:my-secreX-AbC123",
+            HOME,
+        );
         assert!(!partial.agrees_with(&other));
     }
 
     #[test]
     fn other_partitions_and_regions_are_read_alike() {
-        for (partition, region) in [("aws-cn", "cn-north-1"), ("aws-us-gov", "us-gov-west-1"), ("aws-new", "xx-moon-9")]
-        {
-            let home = Home { partition, account: "111122223333", region };
+        for (partition, region) in [
+            ("aws-cn", "cn-north-1"),
+            ("aws-us-gov", "us-gov-west-1"),
+            ("aws-new", "xx-moon-9"),
+        ] {
+            let home = Home {
+                partition,
+                account: "111122223333",
+                region,
+            };
             let arn = format!("arn:{partition}:ssm:{region}:111122223333:parameter/a/b");
             let by_name = SecretRef::parameter("/a/b", home);
             assert_eq!(by_name.arn.as_deref(), Some(arn.as_str()));
@@ -362,15 +444,38 @@ mod tests {
     #[test]
     fn every_spelling_of_a_parameter_is_one_identity() {
         let plain = SecretRef::parameter("token", HOME);
-        assert_eq!(plain.arn.as_deref(), Some("arn:aws:ssm:eu-west-1:111122223333:parameter/token"));
-        let spellings =
-            ["token:3", "token:live", "/token", "arn:aws:ssm:eu-west-1:111122223333:parameter/token", "token:"];
+        assert_eq!(
+            plain.arn.as_deref(),
+            Some("arn:aws:ssm:eu-west-1:111122223333:parameter/token")
+        );
+        let spellings = [
+            "token:3",
+            "token:live",
+            "/token",
+            "arn:aws:ssm:eu-west-1:111122223333:parameter/token",
+            "token:",
+        ];
         for spelling in spellings {
-            assert_eq!(SecretRef::parameter(spelling, HOME).key(), plain.key(), "{spelling}");
+            assert_eq!(
+                SecretRef::parameter(spelling, HOME).key(),
+                plain.key(),
+                "{spelling}"
+            );
         }
-        assert_eq!(SecretRef::parameter("token:3", HOME).version_id.as_deref(), Some("3"));
-        assert_eq!(SecretRef::parameter("token:live", HOME).version_stage.as_deref(), Some("live"));
+        assert_eq!(
+            SecretRef::parameter("token:3", HOME).version_id.as_deref(),
+            Some("3")
+        );
+        assert_eq!(
+            SecretRef::parameter("token:live", HOME)
+                .version_stage
+                .as_deref(),
+            Some("live")
+        );
         let deep = SecretRef::parameter("arn:aws:ssm:eu-west-1:111122223333:parameter/a/b:2", HOME);
-        assert_eq!((deep.name.as_deref(), deep.version_id.as_deref()), (Some("/a/b"), Some("2")));
+        assert_eq!(
+            (deep.name.as_deref(), deep.version_id.as_deref()),
+            (Some("/a/b"), Some("2"))
+        );
     }
 }

@@ -84,8 +84,13 @@ impl Head {
     ///
     /// See [`ManifestError`].
     pub fn read(line: &str) -> Result<Self, ManifestError> {
-        let head: Self = serde_json::from_str(line).map_err(|error| ManifestError::Foreign(error.to_string()))?;
-        if head.schema == SCHEMA { Ok(head) } else { Err(ManifestError::Foreign(head.schema)) }
+        let head: Self = serde_json::from_str(line)
+            .map_err(|error| ManifestError::Foreign(error.to_string()))?;
+        if head.schema == SCHEMA {
+            Ok(head)
+        } else {
+            Err(ManifestError::Foreign(head.schema))
+        }
     }
 }
 
@@ -93,11 +98,17 @@ impl Batch {
     /// A batch of these objects.
     #[must_use]
     pub fn new(header: &Header, objects: Vec<Item>) -> Self {
-        Self { part: Self::part_of(header, &objects), objects }
+        Self {
+            part: Self::part_of(header, &objects),
+            objects,
+        }
     }
 
     fn part_of(header: &Header, objects: &[Item]) -> String {
-        part::name(header, objects.iter().map(|item| (item.name(), item.etag.clone())))
+        part::name(
+            header,
+            objects.iter().map(|item| (item.name(), item.etag.clone())),
+        )
     }
 
     /// Reads a line of a manifest.
@@ -146,7 +157,13 @@ impl Manifest {
     pub fn new(header: Header, batches: Vec<Batch>) -> Self {
         let objects = batches.iter().map(|batch| batch.objects.len() as u64).sum();
         let bytes = batches.iter().map(Batch::bytes).sum();
-        let head = Head { schema: SCHEMA.to_owned(), header, batches: batches.len() as u64, objects, bytes };
+        let head = Head {
+            schema: SCHEMA.to_owned(),
+            header,
+            batches: batches.len() as u64,
+            objects,
+            bytes,
+        };
         Self { head, batches }
     }
 
@@ -157,13 +174,20 @@ impl Manifest {
         // Cannot fail: every key is text.
         let mut line = |json: serde_json::Result<String>| {
             let json = json.unwrap_or_default();
-            let place = Line { offset: text.len(), length: json.len() };
+            let place = Line {
+                offset: text.len(),
+                length: json.len(),
+            };
             text.push_str(&json);
             text.push('\n');
             place
         };
         let head = line(serde_json::to_string(&self.head));
-        let batches = self.batches.iter().map(|batch| line(serde_json::to_string(batch))).collect();
+        let batches = self
+            .batches
+            .iter()
+            .map(|batch| line(serde_json::to_string(batch)))
+            .collect();
         (text, head, batches)
     }
 
@@ -175,14 +199,24 @@ impl Manifest {
     pub fn read(text: &str) -> Result<Self, ManifestError> {
         let mut lines = text.lines();
         let head = Head::read(lines.next().unwrap_or_default())?;
-        let batches = lines.enumerate().map(|(index, line)| Batch::read(&head, index + 2, line));
+        let batches = lines
+            .enumerate()
+            .map(|(index, line)| Batch::read(&head, index + 2, line));
         let manifest = Self::new(head.header.clone(), batches.collect::<Result<_, _>>()?);
         if manifest.head == head {
             return Ok(manifest);
         }
-        let Head { batches, objects, bytes, .. } = manifest.head;
+        let Head {
+            batches,
+            objects,
+            bytes,
+            ..
+        } = manifest.head;
         let found = format!("{batches} batches with {objects} objects of {bytes} bytes follow");
-        let why = format!("it promises {} with {} of {}, and {found}", head.batches, head.objects, head.bytes);
+        let why = format!(
+            "it promises {} with {} of {}, and {found}",
+            head.batches, head.objects, head.bytes
+        );
         Err(ManifestError::Edited { line: 1, why })
     }
 }
@@ -195,7 +229,12 @@ mod tests {
 
     fn manifest() -> Manifest {
         let header = Header::new(&RuleSet::default(), &Selection::default());
-        let item = |key: &str, size| Item { bucket: "b".to_owned(), key: key.to_owned(), etag: "e".to_owned(), size };
+        let item = |key: &str, size| Item {
+            bucket: "b".to_owned(),
+            key: key.to_owned(),
+            etag: "e".to_owned(),
+            size,
+        };
         let batches = vec![
             Batch::new(&header, vec![item("one", 1), item("two", 2)]),
             Batch::new(&header, vec![item("three", 3)]),
@@ -211,7 +250,10 @@ mod tests {
         let line = |line: &Line| text.get(line.offset..line.offset + line.length).unwrap();
         assert_eq!(Head::read(line(&head)), Ok(manifest.head.clone()));
         for (place, batch) in batches.iter().zip(&manifest.batches) {
-            assert_eq!(Batch::read(&manifest.head, 2, line(place)).as_ref(), Ok(batch));
+            assert_eq!(
+                Batch::read(&manifest.head, 2, line(place)).as_ref(),
+                Ok(batch)
+            );
         }
         assert_eq!((manifest.head.objects, manifest.head.bytes), (3, 6));
     }
@@ -225,10 +267,21 @@ mod tests {
             other => panic!("{other:?}"),
         };
         assert_eq!(edited(&text.replace("\"two\"", "\"2\"")), 2, "an object");
-        assert_eq!(edited(&text.replace("\"size\":3", "\"size\":4")), 1, "a size");
-        assert_eq!(edited(&lines.iter().take(2).copied().collect::<Vec<_>>().join("\n")), 1, "a batch less");
+        assert_eq!(
+            edited(&text.replace("\"size\":3", "\"size\":4")),
+            1,
+            "a size"
+        );
+        assert_eq!(
+            edited(&lines.iter().take(2).copied().collect::<Vec<_>>().join("\n")),
+            1,
+            "a batch less"
+        );
         assert_eq!(edited(text.get(..text.len() - 9).unwrap()), 3, "cut off");
-        assert!(matches!(Manifest::read("{\"Records\":[]}"), Err(ManifestError::Foreign(_))));
+        assert!(matches!(
+            Manifest::read("{\"Records\":[]}"),
+            Err(ManifestError::Foreign(_))
+        ));
         assert!(matches!(Manifest::read(""), Err(ManifestError::Foreign(_))));
     }
 }

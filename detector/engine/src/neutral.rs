@@ -6,7 +6,11 @@ use std::borrow::Cow;
 #[must_use]
 pub fn line(text: &str) -> Cow<'_, str> {
     if text.chars().any(is_harmful) {
-        Cow::Owned(text.chars().map(|c| if is_harmful(c) { '\u{fffd}' } else { c }).collect())
+        Cow::Owned(
+            text.chars()
+                .map(|c| if is_harmful(c) { '\u{fffd}' } else { c })
+                .collect(),
+        )
     } else {
         Cow::Borrowed(text)
     }
@@ -16,7 +20,9 @@ pub fn line(text: &str) -> Cow<'_, str> {
 #[must_use]
 pub fn cell(text: &str) -> Cow<'_, str> {
     let text = line(text);
-    if text.trim_start().starts_with(['=', '+', '-', '@', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}']) {
+    if text.trim_start().starts_with([
+        '=', '+', '-', '@', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}',
+    ]) {
         Cow::Owned(format!("'{text}"))
     } else {
         text
@@ -34,7 +40,10 @@ mod tests {
 
     #[test]
     fn nothing_harmful_is_left() {
-        assert_eq!(line("a\u{1b}[31mb\r\nc\u{202e}d"), "a\u{fffd}[31mb\u{fffd}\u{fffd}c\u{fffd}d");
+        assert_eq!(
+            line("a\u{1b}[31mb\r\nc\u{202e}d"),
+            "a\u{fffd}[31mb\u{fffd}\u{fffd}c\u{fffd}d"
+        );
         assert_eq!(line("Zoë 東京"), "Zoë 東京");
         assert_eq!(cell("=cmd()"), "'=cmd()");
         assert_eq!(cell(" @SUM(A1)"), "' @SUM(A1)");

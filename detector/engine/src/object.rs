@@ -41,15 +41,30 @@ pub struct ObjectPath<'a> {
 /// Reads a key or path with `/` between its segments. Never fails: what is not recognised is `None`.
 #[must_use]
 pub fn parse(key: &str) -> ObjectPath<'_> {
-    let mut path = ObjectPath { kind: ObjectKind::Events, account: None, region: None, days: None, delivered: None };
+    let mut path = ObjectPath {
+        kind: ObjectKind::Events,
+        account: None,
+        region: None,
+        days: None,
+        delivered: None,
+    };
     path.delivered = key.rsplit('/').next().and_then(delivered);
     let segments: Vec<&str> = key.split('/').filter(|s| !s.is_empty()).collect();
-    let Some(root) = segments.iter().rposition(|s| *s == "AWSLogs") else { return path };
-    let mut rest = segments.get(root + 1..).unwrap_or_default().iter().copied().peekable();
+    let Some(root) = segments.iter().rposition(|s| *s == "AWSLogs") else {
+        return path;
+    };
+    let mut rest = segments
+        .get(root + 1..)
+        .unwrap_or_default()
+        .iter()
+        .copied()
+        .peekable();
     if rest.peek().is_some_and(|s| s.starts_with("o-")) {
         rest.next();
     }
-    path.account = rest.next().filter(|s| s.len() == 12 && s.bytes().all(|b| b.is_ascii_digit()));
+    path.account = rest
+        .next()
+        .filter(|s| s.len() == 12 && s.bytes().all(|b| b.is_ascii_digit()));
     if path.account.is_none() {
         return path;
     }
@@ -69,7 +84,11 @@ pub fn parse(key: &str) -> ObjectPath<'_> {
 /// The span of `YYYY`, `YYYY/MM` or `YYYY/MM/DD`.
 fn days(segments: &[&str]) -> Option<(EventTime, EventTime)> {
     let number = |index: usize, width: usize| {
-        segments.get(index).filter(|s| s.len() == width && s.bytes().all(|b| b.is_ascii_digit()))?.parse::<u32>().ok()
+        segments
+            .get(index)
+            .filter(|s| s.len() == width && s.bytes().all(|b| b.is_ascii_digit()))?
+            .parse::<u32>()
+            .ok()
     };
     let year = i32::try_from(number(0, 4)?).ok()?;
     match (number(1, 2), number(2, 2)) {
@@ -77,17 +96,41 @@ fn days(segments: &[&str]) -> Option<(EventTime, EventTime)> {
             let start = EventTime::from_date(year, month, day)?;
             Some((start, start.plus(86_400)))
         }
-        (Some(12), None) => Some((EventTime::from_date(year, 12, 1)?, EventTime::from_date(year + 1, 1, 1)?)),
-        (Some(month), None) => Some((EventTime::from_date(year, month, 1)?, EventTime::from_date(year, month + 1, 1)?)),
-        _ => Some((EventTime::from_date(year, 1, 1)?, EventTime::from_date(year + 1, 1, 1)?)),
+        (Some(12), None) => Some((
+            EventTime::from_date(year, 12, 1)?,
+            EventTime::from_date(year + 1, 1, 1)?,
+        )),
+        (Some(month), None) => Some((
+            EventTime::from_date(year, month, 1)?,
+            EventTime::from_date(year, month + 1, 1)?,
+        )),
+        _ => Some((
+            EventTime::from_date(year, 1, 1)?,
+            EventTime::from_date(year + 1, 1, 1)?,
+        )),
     }
 }
 
 fn delivered(file: &str) -> Option<EventTime> {
-    let stamp = file.split('_').find(|part| part.len() == 14 && part.ends_with('Z') && part.get(8..9) == Some("T"))?;
-    let number = |from, to| stamp.get(from..to).filter(|n| n.bytes().all(|b| b.is_ascii_digit()))?.parse::<u32>().ok();
-    let day = EventTime::from_date(i32::try_from(number(0, 4)?).ok()?, number(4, 6)?, number(6, 8)?)?;
-    let (hour, minute) = (number(9, 11).filter(|h| *h < 24)?, number(11, 13).filter(|m| *m < 60)?);
+    let stamp = file
+        .split('_')
+        .find(|part| part.len() == 14 && part.ends_with('Z') && part.get(8..9) == Some("T"))?;
+    let number = |from, to| {
+        stamp
+            .get(from..to)
+            .filter(|n| n.bytes().all(|b| b.is_ascii_digit()))?
+            .parse::<u32>()
+            .ok()
+    };
+    let day = EventTime::from_date(
+        i32::try_from(number(0, 4)?).ok()?,
+        number(4, 6)?,
+        number(6, 8)?,
+    )?;
+    let (hour, minute) = (
+        number(9, 11).filter(|h| *h < 24)?,
+        number(11, 13).filter(|m| *m < 60)?,
+    );
     Some(day.plus(i64::from(hour * 3_600 + minute * 60)))
 }
 
@@ -99,9 +142,12 @@ mod tests {
 
     #[test]
     fn reads_every_layout() {
-        for prefix in
-            ["AWSLogs", "some/prefix/AWSLogs", "/mnt/AWSLogs/o-abcdefghij", "o-abcdefghij/AWSLogs/o-abcdefghij"]
-        {
+        for prefix in [
+            "AWSLogs",
+            "some/prefix/AWSLogs",
+            "/mnt/AWSLogs/o-abcdefghij",
+            "o-abcdefghij/AWSLogs/o-abcdefghij",
+        ] {
             let key = format!("{prefix}/111122223333/CloudTrail/eu-west-1/2026/03/02/{FILE}");
             let path = parse(&key);
             assert_eq!(
@@ -110,12 +156,25 @@ mod tests {
             );
             assert_eq!(
                 path.days,
-                Some((EventTime::from_date(2026, 3, 2).unwrap(), EventTime::from_date(2026, 3, 3).unwrap()))
+                Some((
+                    EventTime::from_date(2026, 3, 2).unwrap(),
+                    EventTime::from_date(2026, 3, 3).unwrap()
+                ))
             );
             assert_eq!(path.delivered, EventTime::parse("2026-03-02T10:05:00Z"));
         }
-        for no_stamp in ["20260302T2405Z", "20260302T1060Z", "20260230T1005Z", "2026030aT1005Z", "20260302T+105Z"] {
-            assert_eq!(parse(&FILE.replace("20260302T1005Z", no_stamp)).delivered, None, "{no_stamp}");
+        for no_stamp in [
+            "20260302T2405Z",
+            "20260302T1060Z",
+            "20260230T1005Z",
+            "2026030aT1005Z",
+            "20260302T+105Z",
+        ] {
+            assert_eq!(
+                parse(&FILE.replace("20260302T1005Z", no_stamp)).delivered,
+                None,
+                "{no_stamp}"
+            );
         }
     }
 
@@ -132,12 +191,23 @@ mod tests {
 
     #[test]
     fn compares_whole_segments() {
-        let kind = |segment| parse(&format!("AWSLogs/111122223333/{segment}/eu-west-1/2026/03/02/{FILE}")).kind;
+        let kind = |segment| {
+            parse(&format!(
+                "AWSLogs/111122223333/{segment}/eu-west-1/2026/03/02/{FILE}"
+            ))
+            .kind
+        };
         assert_eq!(kind("CloudTrail-Digest"), ObjectKind::Digest);
         assert_eq!(kind("CloudTrail-Insight"), ObjectKind::Insight);
-        assert_eq!(kind("CloudTrail-NetworkActivity"), ObjectKind::NetworkActivity);
+        assert_eq!(
+            kind("CloudTrail-NetworkActivity"),
+            ObjectKind::NetworkActivity
+        );
         assert_eq!(kind("CloudTrail-Aggregated"), ObjectKind::Aggregated);
         assert_eq!(kind("Config"), ObjectKind::OtherService);
-        assert_eq!(parse("my-CloudTrail-Digest-copies/events.json").kind, ObjectKind::Events);
+        assert_eq!(
+            parse("my-CloudTrail-Digest-copies/events.json").kind,
+            ObjectKind::Events
+        );
     }
 }

@@ -71,7 +71,11 @@ impl SourceKind {
         match address {
             Some(text) if text.parse::<std::net::IpAddr>().is_ok() => Self::Ip,
             Some("AWS Internal") => Self::Internal,
-            Some(text) if text.ends_with(".amazonaws.com") || text.ends_with(".amazonaws.com.cn") => Self::Service,
+            Some(text)
+                if text.ends_with(".amazonaws.com") || text.ends_with(".amazonaws.com.cn") =>
+            {
+                Self::Service
+            }
             _ => Self::Unknown,
         }
     }
@@ -149,13 +153,19 @@ impl Head {
     #[must_use]
     pub fn richness(&self) -> u8 {
         let Principal { actor, name, .. } = &*self.principal;
-        u8::from(actor.is_some()) * 4 + u8::from(self.access_key_id.is_some()) * 2 + u8::from(name.is_some())
+        u8::from(actor.is_some()) * 4
+            + u8::from(self.access_key_id.is_some()) * 2
+            + u8::from(name.is_some())
     }
 
     /// Of two records of one event, the one to keep compares greater: updates, then the richer identity, then by name.
     #[must_use]
     pub fn preference(&self) -> (bool, u8, std::cmp::Reverse<(&str, &str)>) {
-        (self.updated, self.richness(), std::cmp::Reverse((&self.event_id, &self.object)))
+        (
+            self.updated,
+            self.richness(),
+            std::cmp::Reverse((&self.event_id, &self.object)),
+        )
     }
 }
 
@@ -277,14 +287,17 @@ impl<T> Default for Shelf<T> {
 
 impl<T: Clone> Shelf<T> {
     fn find(&self, hash: u64, is: impl Fn(&T) -> bool) -> Option<&T> {
-        self.0.find(hash, |(known, value)| *known == hash && is(value)).map(|(_, value)| value)
+        self.0
+            .find(hash, |(known, value)| *known == hash && is(value))
+            .map(|(_, value)| value)
     }
 
     fn keep(&mut self, hash: u64, value: T) -> T {
         if self.0.len() >= INTERNED {
             self.0.clear();
         }
-        self.0.insert_unique(hash, (hash, value.clone()), |(hash, _)| *hash);
+        self.0
+            .insert_unique(hash, (hash, value.clone()), |(hash, _)| *hash);
         value
     }
 }
@@ -304,7 +317,9 @@ impl Interner {
         let place = [home.account, home.region, home.partition];
         let hash = self.hasher.hash_one((store, id, place));
         let same = |known: &Arc<Called>| {
-            known.store == store && *known.id == *id && known.place.iter().map(|text| &**text).eq(place)
+            known.store == store
+                && *known.id == *id
+                && known.place.iter().map(|text| &**text).eq(place)
         };
         if let Some(known) = self.secrets.find(hash, same) {
             return known.secret.clone();
@@ -314,7 +329,12 @@ impl Interner {
             Store::Ssm => SecretRef::parameter(id, home),
         };
         secret.texts().for_each(|text| *text = self.text(text));
-        let called = Called { store, id: self.text(id), place: place.map(|text| self.text(text)), secret };
+        let called = Called {
+            store,
+            id: self.text(id),
+            place: place.map(|text| self.text(text)),
+            secret,
+        };
         self.secrets.keep(hash, Arc::new(called)).secret.clone()
     }
 
@@ -330,10 +350,19 @@ impl Interner {
     }
 
     /// The shared form of a source.
-    pub fn source(&mut self, ip: Option<&str>, user_agent: Option<&str>, vpc_endpoint: Option<&str>) -> Arc<Source> {
+    pub fn source(
+        &mut self,
+        ip: Option<&str>,
+        user_agent: Option<&str>,
+        vpc_endpoint: Option<&str>,
+    ) -> Arc<Source> {
         let hash = self.hasher.hash_one((ip, user_agent, vpc_endpoint));
         let same = |known: &Arc<Source>| {
-            let known = (known.ip.as_deref(), known.user_agent.as_deref(), known.vpc_endpoint.as_deref());
+            let known = (
+                known.ip.as_deref(),
+                known.user_agent.as_deref(),
+                known.vpc_endpoint.as_deref(),
+            );
             known == (ip, user_agent, vpc_endpoint)
         };
         if let Some(known) = self.sources.find(hash, same) {
@@ -341,7 +370,12 @@ impl Interner {
         }
         let mut text = |text: Option<&str>| text.map(|text| self.text(text));
         let (kind, ip) = (SourceKind::of(ip), text(ip));
-        let source = Source { ip, kind, user_agent: text(user_agent), vpc_endpoint: text(vpc_endpoint) };
+        let source = Source {
+            ip,
+            kind,
+            user_agent: text(user_agent),
+            vpc_endpoint: text(vpc_endpoint),
+        };
         self.sources.keep(hash, Arc::new(source))
     }
 }

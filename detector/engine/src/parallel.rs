@@ -18,7 +18,12 @@ fn on(threads: usize, work: impl Fn() + Copy + Send) {
 }
 
 /// `f` of every block of up to `block` items, in order. With one thread, or one block, on the caller's own.
-fn blocks<T: Sync, R: Send>(threads: usize, items: &[T], block: usize, f: impl Fn(&[T]) -> R + Sync) -> Vec<R> {
+fn blocks<T: Sync, R: Send>(
+    threads: usize,
+    items: &[T],
+    block: usize,
+    f: impl Fn(&[T]) -> R + Sync,
+) -> Vec<R> {
     let parts: Vec<&[T]> = items.chunks(block.max(1)).collect();
     if threads <= 1 || parts.len() <= 1 {
         return parts.into_iter().map(f).collect();
@@ -32,7 +37,9 @@ fn blocks<T: Sync, R: Send>(threads: usize, items: &[T], block: usize, f: impl F
             let Some(part) = parts.get(index) else { break };
             mine.push((index, f(part)));
         }
-        done.lock().unwrap_or_else(PoisonError::into_inner).append(&mut mine);
+        done.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .append(&mut mine);
     };
     on(threads.min(parts.len()), work);
     let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -60,7 +67,12 @@ pub fn in_order<T: Sync, E: Send>(
     let block = block.max(1);
     let parts: Vec<&[T]> = items.chunks(block).collect();
     let next = AtomicUsize::new(0);
-    let turn = Mutex::new(Turn { now: 0, take, result: Ok(()), stopped: false });
+    let turn = Mutex::new(Turn {
+        now: 0,
+        take,
+        result: Ok(()),
+        stopped: false,
+    });
     let over = Condvar::new();
     let work = || {
         let mut bytes = Vec::new();
@@ -71,7 +83,9 @@ pub fn in_order<T: Sync, E: Send>(
             let made = catch_unwind(AssertUnwindSafe(|| make(index * block, part, &mut bytes)));
             let turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
             let waits = |turn: &mut Turn<_, _>| turn.now != index && !turn.stopped;
-            let mut turn = over.wait_while(turn, waits).unwrap_or_else(PoisonError::into_inner);
+            let mut turn = over
+                .wait_while(turn, waits)
+                .unwrap_or_else(PoisonError::into_inner);
             if turn.stopped {
                 break;
             }
@@ -90,7 +104,9 @@ pub fn in_order<T: Sync, E: Send>(
         }
     };
     on(threads.min(parts.len()), work);
-    turn.into_inner().unwrap_or_else(PoisonError::into_inner).result
+    turn.into_inner()
+        .unwrap_or_else(PoisonError::into_inner)
+        .result
 }
 
 /// Whose bytes are taken next.
@@ -110,7 +126,12 @@ struct Turn<F, E> {
 /// With what `f` panics with.
 pub fn map<T: Sync, R: Send>(threads: usize, items: &[T], f: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let block = items.len().div_ceil(threads.max(1) * ROUNDS);
-    blocks(threads, items, block, |part| part.iter().map(&f).collect::<Vec<R>>()).into_iter().flatten().collect()
+    blocks(threads, items, block, |part| {
+        part.iter().map(&f).collect::<Vec<R>>()
+    })
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 #[cfg(test)]
@@ -121,8 +142,14 @@ mod tests {
     fn results_stand_in_the_order_of_the_items() {
         let items: Vec<u32> = (0..1_000).collect();
         for threads in [1, 2, 7] {
-            assert_eq!(map(threads, &items, |n| n * 2), items.iter().map(|n| n * 2).collect::<Vec<_>>());
-            assert_eq!(blocks(threads, &items, 300, <[u32]>::len), [300, 300, 300, 100]);
+            assert_eq!(
+                map(threads, &items, |n| n * 2),
+                items.iter().map(|n| n * 2).collect::<Vec<_>>()
+            );
+            assert_eq!(
+                blocks(threads, &items, 300, <[u32]>::len),
+                [300, 300, 300, 100]
+            );
             assert_eq!(map(threads, &[0_u32; 0], |n| *n), Vec::<u32>::new());
         }
     }
@@ -130,11 +157,18 @@ mod tests {
     #[test]
     fn nobody_waits_for_a_thread_that_panics() {
         for threads in [1, 2, 7] {
-            let bad =
-                |first: usize, _: &[u8], _: &mut Vec<u8>| if first == 21 { panic!("bad") } else { Ok::<_, ()>(()) };
+            let bad = |first: usize, _: &[u8], _: &mut Vec<u8>| {
+                if first == 21 {
+                    panic!("bad")
+                } else {
+                    Ok::<_, ()>(())
+                }
+            };
             assert!(catch_unwind(|| in_order(threads, &[0; 200], 7, bad, |_| Ok(()))).is_err());
             let fine = |_: usize, _: &[u8], _: &mut Vec<u8>| Ok::<_, ()>(());
-            assert!(catch_unwind(|| in_order(threads, &[0; 200], 7, fine, |_| panic!("bad"))).is_err());
+            assert!(
+                catch_unwind(|| in_order(threads, &[0; 200], 7, fine, |_| panic!("bad"))).is_err()
+            );
         }
     }
 
@@ -145,7 +179,11 @@ mod tests {
             let mut taken = Vec::new();
             let make = |first: usize, items: &[u8], bytes: &mut Vec<u8>| {
                 bytes.extend_from_slice(items);
-                if (first..first + items.len()).contains(&bad) { Err(bad) } else { Ok(()) }
+                if (first..first + items.len()).contains(&bad) {
+                    Err(bad)
+                } else {
+                    Ok(())
+                }
             };
             let result = in_order(threads, &items, 7, make, |bytes| {
                 taken.extend_from_slice(bytes);
@@ -156,7 +194,10 @@ mod tests {
         for threads in [1, 2, 7] {
             assert_eq!(told(threads, 500), (items.clone(), Ok(())));
             assert_eq!(told(threads, 100), (items[..98].to_vec(), Err(100)));
-            assert_eq!(in_order(threads, &[0_u8; 0], 7, |_, _, _| Err(()), |_| Err(())), Ok(()));
+            assert_eq!(
+                in_order(threads, &[0_u8; 0], 7, |_, _, _| Err(()), |_| Err(())),
+                Ok(())
+            );
         }
     }
 }

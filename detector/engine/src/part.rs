@@ -43,7 +43,10 @@ pub fn is_part(name: &str) -> bool {
 #[must_use]
 pub fn name(header: &Header, objects: impl Iterator<Item = (String, String)>) -> String {
     // Cannot fail: every key is text.
-    let mut parts = vec![SCHEMA.to_owned(), serde_json::to_string(&header.purpose()).unwrap_or_default()];
+    let mut parts = vec![
+        SCHEMA.to_owned(),
+        serde_json::to_string(&header.purpose()).unwrap_or_default(),
+    ];
     parts.extend(objects.flat_map(|(name, tag)| [name, tag]));
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
     format!("part-{}{ENDING}", digest(&parts))
@@ -74,7 +77,10 @@ impl Header {
         Self {
             schema: SCHEMA.to_owned(),
             calls: rules.record_calls().map(|mut calls| {
-                calls.iter_mut().filter_map(|calls| calls.names.as_mut()).for_each(|names| names.sort());
+                calls
+                    .iter_mut()
+                    .filter_map(|calls| calls.names.as_mut())
+                    .for_each(|names| names.sort());
                 calls.sort();
                 calls
             }),
@@ -89,7 +95,10 @@ impl Header {
     /// The header without what its records decide: equal for parts of one run.
     #[must_use]
     pub fn purpose(&self) -> Self {
-        Self { span: None, ..self.clone() }
+        Self {
+            span: None,
+            ..self.clone()
+        }
     }
 
     /// The part of the logs that was asked for.
@@ -109,7 +118,11 @@ impl Header {
     pub fn lacks(&self, rules: &RuleSet, selection: &Selection) -> Option<String> {
         let needs: Vec<&RuleMeta> = rules.needing_beyond(self.calls.as_deref()).collect();
         if let Some(first) = needs.first() {
-            let more = if needs.len() > 1 { format!(" and {} more", needs.len() - 1) } else { String::new() };
+            let more = if needs.len() > 1 {
+                format!(" and {} more", needs.len() - 1)
+            } else {
+                String::new()
+            };
             return Some(format!(
                 "the rule \"{}\" ({}){more} asks for records that were left out when the logs were extracted; extract again with \
                  these rules",
@@ -119,10 +132,12 @@ impl Header {
         let earlier = |ours: Option<i64>, theirs: Option<EventTime>| {
             ours.is_some_and(|ours| theirs.is_none_or(|theirs| theirs.0 < ours))
         };
-        let later =
-            |ours: Option<i64>, theirs: Option<EventTime>| ours.is_some_and(|ours| theirs.is_none_or(|t| t.0 > ours));
+        let later = |ours: Option<i64>, theirs: Option<EventTime>| {
+            ours.is_some_and(|ours| theirs.is_none_or(|t| t.0 > ours))
+        };
         let within = |ours: &[String], theirs: &[String]| {
-            ours.is_empty() || (!theirs.is_empty() && theirs.iter().all(|their| ours.contains(their)))
+            ours.is_empty()
+                || (!theirs.is_empty() && theirs.iter().all(|their| ours.contains(their)))
         };
         let fits = !earlier(self.from, selection.from)
             && !later(self.to, selection.to)
@@ -186,13 +201,20 @@ impl Entry {
     /// Where its records come from.
     #[must_use]
     pub fn origin(&self) -> Origin {
-        Origin { object: self.name.clone(), delivered: self.delivered.map(EventTime) }
+        Origin {
+            object: self.name.clone(),
+            delivered: self.delivered.map(EventTime),
+        }
     }
 
     /// Where KMS events were seen.
     pub fn marks(&self) -> impl Iterator<Item = CoverageMark> + '_ {
         self.coverage.iter().flat_map(|(account, region, hours)| {
-            hours.iter().map(|hour| CoverageMark { account: account.clone(), region: region.clone(), bucket: *hour })
+            hours.iter().map(|hour| CoverageMark {
+                account: account.clone(),
+                region: region.clone(),
+                bucket: *hour,
+            })
         })
     }
 
@@ -201,9 +223,15 @@ impl Entry {
     pub fn coverage(marks: impl IntoIterator<Item = CoverageMark>) -> Vec<(Text, Text, Vec<i64>)> {
         let mut places: BTreeMap<(Text, Text), BTreeSet<i64>> = BTreeMap::new();
         for mark in marks {
-            places.entry((mark.account, mark.region)).or_default().insert(mark.bucket);
+            places
+                .entry((mark.account, mark.region))
+                .or_default()
+                .insert(mark.bucket);
         }
-        places.into_iter().map(|((account, region), hours)| (account, region, hours.into_iter().collect())).collect()
+        places
+            .into_iter()
+            .map(|((account, region), hours)| (account, region, hours.into_iter().collect()))
+            .collect()
     }
 }
 
@@ -219,7 +247,13 @@ pub struct Extracted {
 impl Extracted {
     /// What one object came to. The records are taken out of its harvest, which was made by a scanner that keeps them.
     #[must_use]
-    pub fn of(origin: &Origin, tag: String, in_tree: bool, fate: &Fate, harvest: &mut Harvest) -> Self {
+    pub fn of(
+        origin: &Origin,
+        tag: String,
+        in_tree: bool,
+        fate: &Fate,
+        harvest: &mut Harvest,
+    ) -> Self {
         let report = &harvest.report;
         let entry = Entry {
             name: origin.object.clone(),
@@ -234,7 +268,10 @@ impl Extracted {
             skipped: report.records_skipped.clone(),
             coverage: Entry::coverage(harvest.coverage.iter().cloned()),
         };
-        Self { entry, records: std::mem::take(&mut harvest.kept) }
+        Self {
+            entry,
+            records: std::mem::take(&mut harvest.kept),
+        }
     }
 }
 
@@ -263,7 +300,11 @@ const RECORD: &str = "{\"of\":";
 
 /// Object, time and text of a line with a record. The text is as it was written: whoever reads it sees whether it is JSON.
 fn record_line(line: &[u8]) -> Option<(usize, i64, &str)> {
-    let rest = std::str::from_utf8(line).ok()?.trim_end().strip_prefix(RECORD)?.strip_suffix('}')?;
+    let rest = std::str::from_utf8(line)
+        .ok()?
+        .trim_end()
+        .strip_prefix(RECORD)?
+        .strip_suffix('}')?;
     let (of, rest) = rest.split_once(",\"time\":")?;
     let (time, record) = rest.split_once(",\"record\":")?;
     Some((of.parse().ok()?, time.parse().ok()?, record))
@@ -275,23 +316,47 @@ pub fn write(header: &Header, mut objects: Vec<Extracted>) -> Vec<u8> {
     objects.sort_by(|a, b| a.entry.name.cmp(&b.entry.name));
     let mut records: Vec<(EventTime, usize, String)> = Vec::new();
     for (index, object) in objects.iter_mut().enumerate() {
-        records.extend(std::mem::take(&mut object.records).into_iter().map(|(time, text)| (time, index, text)));
+        records.extend(
+            std::mem::take(&mut object.records)
+                .into_iter()
+                .map(|(time, text)| (time, index, text)),
+        );
     }
     records.sort();
-    let span = records.first().zip(records.last()).map(|(first, last)| (first.0.0, last.0.0));
+    let span = records
+        .first()
+        .zip(records.last())
+        .map(|(first, last)| (first.0.0, last.0.0));
     let mut out = GzEncoder::new(Vec::new(), Compression::new(6));
     // Cannot fail: the bytes go to memory, and every key is text.
-    let mut line =
-        |text: String| out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n")).unwrap_or_default();
+    let mut line = |text: String| {
+        out.write_all(text.as_bytes())
+            .and_then(|()| out.write_all(b"\n"))
+            .unwrap_or_default()
+    };
     let json = |line: &LineOut<'_>| serde_json::to_string(line).unwrap_or_default();
-    line(serde_json::to_string(&Header { span, ..header.clone() }).unwrap_or_default());
-    objects.iter().for_each(|object| line(json(&LineOut::Object(&object.entry))));
+    line(
+        serde_json::to_string(&Header {
+            span,
+            ..header.clone()
+        })
+        .unwrap_or_default(),
+    );
+    objects
+        .iter()
+        .for_each(|object| line(json(&LineOut::Object(&object.entry))));
     for (time, index, text) in &records {
         // A line break in JSON is white space: inside a string it would be escaped.
         let text = text.replace(['\n', '\r'], " ");
-        line(format!("{RECORD}{index},\"time\":{},\"record\":{text}}}", time.0));
+        line(format!(
+            "{RECORD}{index},\"time\":{},\"record\":{text}}}",
+            time.0
+        ));
     }
-    line(json(&LineOut::End(End { objects: objects.len(), records: records.len() })));
+    line(json(&LineOut::End(End {
+        objects: objects.len(),
+        records: records.len(),
+    })));
     out.finish().unwrap_or_default()
 }
 
@@ -329,7 +394,16 @@ impl<R: BufRead> PartReader<R> {
     /// See [`PartError`].
     pub fn new(source: R) -> Result<Option<Self>, PartError> {
         let (line, header, entries) = (Vec::new(), Header::default(), Vec::new());
-        let mut reader = Self { source, line, header, entries, objects: 0, read: 0, held: false, ended: false };
+        let mut reader = Self {
+            source,
+            line,
+            header,
+            entries,
+            objects: 0,
+            read: 0,
+            held: false,
+            ended: false,
+        };
         Ok(reader.open()?.then_some(reader))
     }
 
@@ -360,7 +434,9 @@ impl<R: BufRead> PartReader<R> {
                 self.held = true;
                 return Ok(true);
             }
-            match serde_json::from_slice(&self.line).map_err(|error| PartError::Broken(error.to_string()))? {
+            match serde_json::from_slice(&self.line)
+                .map_err(|error| PartError::Broken(error.to_string()))?
+            {
                 LineIn::Object(entry) => {
                     self.entries.push(*entry);
                     self.objects += 1;
@@ -383,7 +459,8 @@ impl<R: BufRead> PartReader<R> {
             return Err(PartError::Broken("it has no end".to_owned()));
         }
         if !self.line.starts_with(RECORD.as_bytes()) {
-            let line = serde_json::from_slice(&self.line).map_err(|error| PartError::Broken(error.to_string()))?;
+            let line = serde_json::from_slice(&self.line)
+                .map_err(|error| PartError::Broken(error.to_string()))?;
             let LineIn::End(end) = line else {
                 return Err(PartError::Broken("an object follows a record".to_owned()));
             };
@@ -393,20 +470,34 @@ impl<R: BufRead> PartReader<R> {
         let not_one = || PartError::Broken("a line is not a record".to_owned());
         let (of, time, record) = record_line(&self.line).ok_or_else(not_one)?;
         if of >= self.objects {
-            return Err(PartError::Broken(format!("a record of object {of} of {}", self.objects)));
+            return Err(PartError::Broken(format!(
+                "a record of object {of} of {}",
+                self.objects
+            )));
         }
         Ok(Some((of, EventTime(time), record)))
     }
 
     fn close(&mut self, end: End) -> Result<(), PartError> {
         self.ended = true;
-        let read = End { objects: self.objects, records: self.read };
-        if end == read { Ok(()) } else { Err(PartError::Broken(format!("it should hold {end:?} and holds {read:?}"))) }
+        let read = End {
+            objects: self.objects,
+            records: self.read,
+        };
+        if end == read {
+            Ok(())
+        } else {
+            Err(PartError::Broken(format!(
+                "it should hold {end:?} and holds {read:?}"
+            )))
+        }
     }
 
     fn next_line(&mut self) -> Result<bool, PartError> {
         self.line.clear();
-        let read = (&mut self.source).take(MAX_LINE_BYTES).read_until(b'\n', &mut self.line);
+        let read = (&mut self.source)
+            .take(MAX_LINE_BYTES)
+            .read_until(b'\n', &mut self.line);
         read.map_err(|error| PartError::Broken(error.to_string()))?;
         Ok(!self.line.is_empty())
     }
@@ -436,7 +527,10 @@ mod tests {
         };
         Extracted {
             entry,
-            records: records.iter().map(|(time, text)| (EventTime(*time), (*text).to_owned())).collect(),
+            records: records
+                .iter()
+                .map(|(time, text)| (EventTime(*time), (*text).to_owned()))
+                .collect(),
         }
     }
 
@@ -444,7 +538,10 @@ mod tests {
         let mut found = Vec::new();
         let mut part = PartReader::new(BufReader::new(MultiGzDecoder::new(bytes)))?;
         while let Some(mut reader) = part {
-            found.push(format!("{:?}", reader.entries.iter().map(|e| &*e.name).collect::<Vec<_>>()));
+            found.push(format!(
+                "{:?}",
+                reader.entries.iter().map(|e| &*e.name).collect::<Vec<_>>()
+            ));
             while let Some((of, time, text)) = reader.next_record()? {
                 found.push(format!("{of} {} {text}", time.0));
             }
@@ -455,14 +552,32 @@ mod tests {
 
     #[test]
     fn what_is_read_is_what_was_written_by_time() {
-        let header = Header { schema: SCHEMA.to_owned(), ..Header::default() };
-        let (b, a) = (object("b", &[(5, "{\"x\":\n1}"), (1, "{}")]), object("a", &[(3, "{\"of\":9}")]));
+        let header = Header {
+            schema: SCHEMA.to_owned(),
+            ..Header::default()
+        };
+        let (b, a) = (
+            object("b", &[(5, "{\"x\":\n1}"), (1, "{}")]),
+            object("a", &[(3, "{\"of\":9}")]),
+        );
         let part = write(&header, vec![b.clone(), a.clone()]);
-        assert_eq!(part, write(&header, vec![a, b]), "equal content, equal bytes");
-        let expected = [r#"["a", "b"]"#, "1 1 {}", "0 3 {\"of\":9}", "1 5 {\"x\": 1}"];
+        assert_eq!(
+            part,
+            write(&header, vec![a, b]),
+            "equal content, equal bytes"
+        );
+        let expected = [
+            r#"["a", "b"]"#,
+            "1 1 {}",
+            "0 3 {\"of\":9}",
+            "1 5 {\"x\": 1}",
+        ];
         assert_eq!(read(&part).unwrap(), expected);
         let both = [part.clone(), write(&header, Vec::new()), part.clone()].concat();
-        assert_eq!(read(&both).unwrap(), [&expected[..], &["[]"], &expected].concat());
+        assert_eq!(
+            read(&both).unwrap(),
+            [&expected[..], &["[]"], &expected].concat()
+        );
         for cut in 0..part.len() {
             let cut_off = read(&part[..cut]);
             assert!(cut == 0 || cut_off.is_err(), "{cut} of {}", part.len());

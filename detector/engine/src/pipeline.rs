@@ -73,14 +73,23 @@ impl<'a> Pipeline<'a> {
     /// A path with the default horizon.
     #[must_use]
     pub fn new(rules: &'a RuleSet, policy: Option<&'a Policy>, selection: &'a Selection) -> Self {
-        Self { rules, policy, selection, horizon_secs: HORIZON_SECS, memory: Memory::default(), threads: 1 }
+        Self {
+            rules,
+            policy,
+            selection,
+            horizon_secs: HORIZON_SECS,
+            memory: Memory::default(),
+            threads: 1,
+        }
     }
 
     /// The time to settle at, by the clock and the latest delivery. Logs from the future come from a wrong clock: then they
     /// are the only clock there is.
     #[must_use]
     pub fn time(&self, clock: EventTime, newest: Option<EventTime>) -> EventTime {
-        newest.filter(|newest| *newest > clock).map_or(clock, |newest| newest.plus(self.horizon_secs))
+        newest
+            .filter(|newest| *newest > clock)
+            .map_or(clock, |newest| newest.plus(self.horizon_secs))
     }
 
     /// Takes a whole history in one go: everything that was delivered up to the horizon before `now` is settled.
@@ -88,12 +97,20 @@ impl<'a> Pipeline<'a> {
     /// # Errors
     ///
     /// The store failed. Running the same batch again completes the work and changes nothing twice.
-    pub async fn run<S: StateStore>(&self, store: &S, harvest: Harvest, now: EventTime) -> Result<Outcome, StateError> {
+    pub async fn run<S: StateStore>(
+        &self,
+        store: &S,
+        harvest: Harvest,
+        now: EventTime,
+    ) -> Result<Outcome, StateError> {
         let mut outcome = Outcome::default();
         let mut drafts = Drafts::default();
-        let ends = self.look_at(store, harvest, None, &mut drafts, &mut outcome.report).await?;
+        let ends = self
+            .look_at(store, harvest, None, &mut drafts, &mut outcome.report)
+            .await?;
         store.put_loose_ends(ends, EventTime(i64::MIN)).await?;
-        self.settle_due(store, now, usize::MAX, drafts, &mut outcome).await?;
+        self.settle_due(store, now, usize::MAX, drafts, &mut outcome)
+            .await?;
         Ok(outcome)
     }
 
@@ -110,7 +127,9 @@ impl<'a> Pipeline<'a> {
     ) -> Result<Outcome, StateError> {
         let mut outcome = Outcome::default();
         let mut drafts = Drafts::default();
-        let ends = self.look_at(store, harvest, Some(now), &mut drafts, &mut outcome.report).await?;
+        let ends = self
+            .look_at(store, harvest, Some(now), &mut drafts, &mut outcome.report)
+            .await?;
         store.put_loose_ends(ends, now).await?;
         self.create(store, drafts, now, &mut outcome).await?;
         Ok(outcome)
@@ -129,7 +148,9 @@ impl<'a> Pipeline<'a> {
         most: usize,
     ) -> Result<(Outcome, bool), StateError> {
         let mut outcome = Outcome::default();
-        let some = self.settle_due(store, now, most, Drafts::default(), &mut outcome).await?;
+        let some = self
+            .settle_due(store, now, most, Drafts::default(), &mut outcome)
+            .await?;
         Ok((outcome, some))
     }
 
@@ -145,15 +166,22 @@ impl<'a> Pipeline<'a> {
     ) -> Result<Vec<Arc<LooseEnd>>, StateError> {
         let mut observations = distinct(harvest.observations, report);
         drafts.add(self.rules, harvest.hits);
-        self.ask(store, &observations, drafts, |end| self.at_sight(&end.observation)).await?;
+        self.ask(store, &observations, drafts, |end| {
+            self.at_sight(&end.observation)
+        })
+        .await?;
         if self.rules.asks_for_seen() {
             let mut times = since(&observations, &harvest.coverage);
             if arrived.is_some() {
                 times.extend(remembered_at_sight(&observations));
             }
-            store.put_seen(seen::condensed(times, self.memory), self.memory).await?;
+            store
+                .put_seen(seen::condensed(times, self.memory), self.memory)
+                .await?;
         }
-        store.mark_coverage(harvest.coverage.into_iter().collect()).await?;
+        store
+            .mark_coverage(harvest.coverage.into_iter().collect())
+            .await?;
         observations.retain(may_pair);
         Ok(observations)
     }
@@ -167,9 +195,12 @@ impl<'a> Pipeline<'a> {
         mut drafts: Drafts,
         outcome: &mut Outcome,
     ) -> Result<bool, StateError> {
-        let Due { ends, receipt } = store.due_loose_ends(now.plus(-self.horizon_secs), most).await?;
+        let Due { ends, receipt } = store
+            .due_loose_ends(now.plus(-self.horizon_secs), most)
+            .await?;
         let settled = self.settle(store, &ends, true, &mut outcome.report).await?;
-        self.judge_settled(store, settled, &mut drafts, outcome).await?;
+        self.judge_settled(store, settled, &mut drafts, outcome)
+            .await?;
         self.create(store, drafts, now, outcome).await?;
         // Only now: a crash before this line settles the same ends again, with the same result.
         store.close_loose_ends(receipt).await?;
@@ -185,11 +216,19 @@ impl<'a> Pipeline<'a> {
         outcome: &mut Outcome,
     ) -> Result<(), StateError> {
         let seen = self.seen_before(store, &accesses).await?;
-        let ask = Ask { target: Target::Access, settled: true, counts: true };
-        let judge = |access: &Arc<Access>| self.judge(access, ask, seen.as_ref().map(|judge| judge.judge(access)));
+        let ask = Ask {
+            target: Target::Access,
+            settled: true,
+            counts: true,
+        };
+        let judge = |access: &Arc<Access>| {
+            self.judge(access, ask, seen.as_ref().map(|judge| judge.judge(access)))
+        };
         self.ask(store, &accesses, drafts, judge).await?;
         accesses.retain(|access| self.selection.takes(access));
-        accesses.iter().for_each(|access| outcome.report.count_access(access));
+        accesses
+            .iter()
+            .for_each(|access| outcome.report.count_access(access));
         outcome.accesses = accesses;
         Ok(())
     }
@@ -201,11 +240,18 @@ impl<'a> Pipeline<'a> {
     /// The store failed.
     pub async fn pending<S: StateStore>(&self, store: &S) -> Result<Outcome, StateError> {
         let mut outcome = Outcome::default();
-        let open = store.due_loose_ends(EventTime(i64::MAX), usize::MAX).await?;
+        let open = store
+            .due_loose_ends(EventTime(i64::MAX), usize::MAX)
+            .await?;
         let mut ignored = Report::default();
         outcome.accesses = self.settle(store, &open.ends, false, &mut ignored).await?;
-        outcome.accesses.retain(|access| access.method != Method::DecryptOnly && self.selection.takes(access));
-        outcome.accesses.iter().for_each(|access| outcome.report.count_access(access));
+        outcome
+            .accesses
+            .retain(|access| access.method != Method::DecryptOnly && self.selection.takes(access));
+        outcome
+            .accesses
+            .iter()
+            .for_each(|access| outcome.report.count_access(access));
         Ok(outcome)
     }
 
@@ -235,21 +281,49 @@ impl<'a> Pipeline<'a> {
             Observation::Read(_) if !self.selection.filter.methods.is_empty() => Hits::default(),
             Observation::Read(read) => {
                 let counts = matches!(read.ask, observation::Ask::Named(_));
-                let ask = Ask { target: Target::Access, settled: false, counts };
+                let ask = Ask {
+                    target: Target::Access,
+                    settled: false,
+                    counts,
+                };
                 let mut hits = Hits::default();
-                seen(read).iter().for_each(|access| hits.append(self.judge(access, ask, None)));
+                seen(read)
+                    .iter()
+                    .for_each(|access| hits.append(self.judge(access, ask, None)));
                 hits
             }
             Observation::KeyUse(key_use) => {
-                let Some(secret) = key_use.secret.as_ref().filter(|_| key_use.direct) else { return Hits::default() };
+                let Some(secret) = key_use.secret.as_ref().filter(|_| key_use.direct) else {
+                    return Hits::default();
+                };
                 let row = correlate::alone(key_use, secret, Method::DirectDecrypt);
-                let ask = Ask { target: Target::Access, settled: true, counts: true };
+                let ask = Ask {
+                    target: Target::Access,
+                    settled: true,
+                    counts: true,
+                };
                 self.judge(&row.access, ask, None)
             }
-            Observation::Change(change) if self.selection.takes_other(&change.head, change.secret.as_ref()) => {
+            Observation::Change(change)
+                if self
+                    .selection
+                    .takes_other(&change.head, change.secret.as_ref()) =>
+            {
                 let event = OwnEvent::change(&change.head, change.secret.as_ref());
-                let evidence = Evidence { head: change.head.clone(), secret: change.secret.clone(), access: None };
-                self.rules.hits(Ask { target: Target::Change, settled: true, counts: true }, &event, &evidence)
+                let evidence = Evidence {
+                    head: change.head.clone(),
+                    secret: change.secret.clone(),
+                    access: None,
+                };
+                self.rules.hits(
+                    Ask {
+                        target: Target::Change,
+                        settled: true,
+                        counts: true,
+                    },
+                    &event,
+                    &evidence,
+                )
             }
             Observation::Change(_) => Hits::default(),
         }
@@ -266,10 +340,15 @@ impl<'a> Pipeline<'a> {
             return Ok(None);
         }
         let times = accesses.iter().flat_map(|access| seen::remembered(access));
-        store.put_seen(seen::condensed(times, self.memory), self.memory).await?;
+        store
+            .put_seen(seen::condensed(times, self.memory), self.memory)
+            .await?;
         let keys = seen::needed(accesses.iter().map(|access| &**access));
         let known = store.seen(&keys).await?;
-        Ok(Some(seen::Judge::new(self.memory, keys.into_iter().zip(known))))
+        Ok(Some(seen::Judge::new(
+            self.memory,
+            keys.into_iter().zip(known),
+        )))
     }
 
     fn judge(&self, access: &Arc<Access>, ask: Ask, seen: Option<Seen>) -> Hits {
@@ -293,13 +372,26 @@ impl<'a> Pipeline<'a> {
         drafts.write(store, 0).await?;
         let mut alerts: BTreeMap<AlertId, Alert> = BTreeMap::new();
         self.single_alerts(drafts.singles, &mut alerts);
-        self.window_alerts(store, &drafts.lone, touched(drafts.touched, self.rules), &mut alerts).await?;
+        self.window_alerts(
+            store,
+            &drafts.lone,
+            touched(drafts.touched, self.rules),
+            &mut alerts,
+        )
+        .await?;
         let mut alerts: Vec<Alert> = alerts.into_values().collect();
         alerts.sort_by(|a, b| (a.time, &a.id).cmp(&(b.time, &b.id)));
         let created = store.create_alerts(alerts.clone(), now).await?;
-        outcome.alerts =
-            alerts.into_iter().zip(created).filter(|(_, created)| *created).map(|(alert, _)| alert).collect();
-        outcome.alerts.iter().for_each(|alert| outcome.report.count_alert(alert));
+        outcome.alerts = alerts
+            .into_iter()
+            .zip(created)
+            .filter(|(_, created)| *created)
+            .map(|(alert, _)| alert)
+            .collect();
+        outcome
+            .alerts
+            .iter()
+            .for_each(|alert| outcome.report.count_alert(alert));
         Ok(())
     }
 
@@ -307,7 +399,10 @@ impl<'a> Pipeline<'a> {
     fn single_alerts(&self, singles: Singles, alerts: &mut BTreeMap<AlertId, Alert>) {
         for (id, (rule, evidence)) in singles {
             if let Some(detection) = self.rules.detections.get(rule) {
-                alerts.insert(id.clone(), Alert::new(id, detection.meta.clone(), None, most_telling(evidence)));
+                alerts.insert(
+                    id.clone(),
+                    Alert::new(id, detection.meta.clone(), None, most_telling(evidence)),
+                );
             }
         }
     }
@@ -320,9 +415,12 @@ impl<'a> Pipeline<'a> {
         touched: Vec<Touched>,
         alerts: &mut BTreeMap<AlertId, Alert>,
     ) -> Result<(), StateError> {
-        let (lone, shared): (Vec<_>, Vec<_>) = touched
-            .into_iter()
-            .partition(|touched| self.rules.windows.get(touched.window).is_some_and(Window::is_filled_by_one));
+        let (lone, shared): (Vec<_>, Vec<_>) = touched.into_iter().partition(|touched| {
+            self.rules
+                .windows
+                .get(touched.window)
+                .is_some_and(Window::is_filled_by_one)
+        });
         for touched in lone.chunks(WINDOWS) {
             self.evaluate(own, touched, alerts).await?;
         }
@@ -345,13 +443,21 @@ impl<'a> Pipeline<'a> {
             let needs_many = |window: &Window| !window::may_fire(window, &BTreeSet::from([0]));
             if self.rules.windows.get(touch.window).is_some_and(needs_many) {
                 let Touched { range, .. } = touch;
-                let span = spans.entry(touch.window).or_insert((range.key.rule.clone(), range.from, range.to));
+                let span = spans.entry(touch.window).or_insert((
+                    range.key.rule.clone(),
+                    range.from,
+                    range.to,
+                ));
                 (span.1, span.2) = (span.1.min(range.from), span.2.max(range.to));
             }
         }
         let asked: Vec<_> = spans.values().cloned().collect();
-        let slots: BTreeMap<usize, BTreeSet<usize>> = spans.into_keys().zip(store.slots(&asked).await?).collect();
-        let may_fire = |touch: &Touched| match (slots.get(&touch.window), self.rules.windows.get(touch.window)) {
+        let slots: BTreeMap<usize, BTreeSet<usize>> =
+            spans.into_keys().zip(store.slots(&asked).await?).collect();
+        let may_fire = |touch: &Touched| match (
+            slots.get(&touch.window),
+            self.rules.windows.get(touch.window),
+        ) {
             (Some(slots), Some(window)) => window::may_fire(window, slots),
             _ => true,
         };
@@ -368,12 +474,22 @@ impl<'a> Pipeline<'a> {
     ) -> Result<(), StateError> {
         let ranges: Vec<WindowRange> = touched.iter().map(|t| t.range.clone()).collect();
         for (touch, facts) in touched.iter().zip(store.facts(&ranges).await?) {
-            let Some(window) = self.rules.windows.get(touch.window) else { continue };
-            for (firing, facts) in window::evaluate(window, &touch.range.key.group, &facts, touch.ends) {
+            let Some(window) = self.rules.windows.get(touch.window) else {
+                continue;
+            };
+            for (firing, facts) in
+                window::evaluate(window, &touch.range.key.group, &facts, touch.ends)
+            {
                 let id = Alert::window_id(&window.meta, &firing.group, firing.bucket);
-                let evidence = facts.into_iter().map(|fact| fact.evidence.clone()).collect();
+                let evidence = facts
+                    .into_iter()
+                    .map(|fact| fact.evidence.clone())
+                    .collect();
                 let evidence = most_telling(evidence);
-                alerts.insert(id.clone(), Alert::new(id, window.meta.clone(), Some(firing), evidence));
+                alerts.insert(
+                    id.clone(),
+                    Alert::new(id, window.meta.clone(), Some(firing), evidence),
+                );
             }
         }
         Ok(())
@@ -388,45 +504,74 @@ fn seen(read: &SecretRead) -> Vec<Arc<Access>> {
         observation::Ask::History(secret) => (Method::History, std::slice::from_ref(secret)),
         observation::Ask::Batch(_) | observation::Ask::BatchFilters => return Vec::new(),
     };
-    secrets.iter().map(|secret| correlate::row(read, method, secret.clone(), secret.key(), None).access).collect()
+    secrets
+        .iter()
+        .map(|secret| correlate::row(read, method, secret.clone(), secret.key(), None).access)
+        .collect()
 }
 
 /// What can be remembered of reads before their key uses are known, so that whatever is settled first is judged by it. Of an
 /// event that may have copies, the best one tells who it was.
 fn remembered_at_sight(observations: &[Arc<LooseEnd>]) -> impl Iterator<Item = (Text, EventTime)> {
-    let named = observations.iter().filter_map(|end| match &end.observation {
-        Observation::Read(read) if matches!(read.ask, observation::Ask::Named(_)) => Some(read),
-        _ => None,
-    });
+    let named = observations
+        .iter()
+        .filter_map(|end| match &end.observation {
+            Observation::Read(read) if matches!(read.ask, observation::Ask::Named(_)) => Some(read),
+            _ => None,
+        });
     let named = named.filter(|read| read.head.shared_id.is_none() && !read.head.updated);
-    named.flat_map(|read| seen(read)).flat_map(|access| seen::remembered(&access))
+    named
+        .flat_map(|read| seen(read))
+        .flat_map(|access| seen::remembered(&access))
 }
 
 /// Times from which on there are logs of each account.
-pub(crate) fn since(observations: &[Arc<LooseEnd>], coverage: &HashSet<CoverageMark>) -> Vec<(Text, EventTime)> {
+pub(crate) fn since(
+    observations: &[Arc<LooseEnd>],
+    coverage: &HashSet<CoverageMark>,
+) -> Vec<(Text, EventTime)> {
     let heads = observations.iter().map(|end| end.observation.head());
     let times = heads.map(|head| (&head.account, head.time));
-    let hours =
-        coverage.iter().map(|mark| (&mark.account, EventTime(mark.bucket.saturating_mul(COVERAGE_BUCKET_SECS))));
+    let hours = coverage.iter().map(|mark| {
+        (
+            &mark.account,
+            EventTime(mark.bucket.saturating_mul(COVERAGE_BUCKET_SECS)),
+        )
+    });
     let mut earliest: HashMap<&Text, EventTime> = HashMap::default();
     for (account, time) in times.chain(hours) {
         let known = earliest.entry(account).or_insert(time);
         *known = (*known).min(time);
     }
-    earliest.into_iter().map(|(account, time)| (seen::since_key(account), time)).collect()
+    earliest
+        .into_iter()
+        .map(|(account, time)| (seen::since_key(account), time))
+        .collect()
 }
 
 /// One of each event; copies for other accounts and updates stay beside it.
 fn distinct(observations: Vec<Arc<LooseEnd>>, report: &mut Report) -> Vec<Arc<LooseEnd>> {
     let before = observations.len();
     // What decides nearly always stands beside the pointer.
-    let mut observations: Vec<_> = observations.into_iter().map(|end| (end.id.fingerprint(), end)).collect();
-    let preferred =
-        |a: &LooseEnd, b: &LooseEnd| b.observation.head().preference().cmp(&a.observation.head().preference());
+    let mut observations: Vec<_> = observations
+        .into_iter()
+        .map(|end| (end.id.fingerprint(), end))
+        .collect();
+    let preferred = |a: &LooseEnd, b: &LooseEnd| {
+        b.observation
+            .head()
+            .preference()
+            .cmp(&a.observation.head().preference())
+    };
     observations.sort_unstable_by(|(a_print, a), (b_print, b)| {
-        a_print.cmp(b_print).then_with(|| a.id.cmp(&b.id)).then_with(|| preferred(a, b))
+        a_print
+            .cmp(b_print)
+            .then_with(|| a.id.cmp(&b.id))
+            .then_with(|| preferred(a, b))
     });
-    observations.dedup_by(|(later_print, later), (kept_print, kept)| later_print == kept_print && later.id == kept.id);
+    observations.dedup_by(|(later_print, later), (kept_print, kept)| {
+        later_print == kept_print && later.id == kept.id
+    });
     report.duplicates += (before - observations.len()) as u64;
     observations.into_iter().map(|(_, end)| end).collect()
 }
@@ -434,7 +579,9 @@ fn distinct(observations: Vec<Arc<LooseEnd>>, report: &mut Report) -> Vec<Arc<Lo
 /// Whether anything else may need the observation to be understood.
 fn may_pair(end: &Arc<LooseEnd>) -> bool {
     match &end.observation {
-        Observation::Change(change) => change.decrypts && change.head.outcome == observation::Outcome::Success,
+        Observation::Change(change) => {
+            change.decrypts && change.head.outcome == observation::Outcome::Success
+        }
         Observation::Read(_) | Observation::KeyUse(_) => true,
     }
 }

@@ -105,10 +105,15 @@ impl SourcePattern {
     #[must_use]
     pub fn matches(&self, source: &Source) -> bool {
         match self {
-            Self::Net(net) => {
-                source.ip.as_deref().and_then(|ip| ip.parse().ok()).is_some_and(|ip| net.contains::<&IpAddr>(&ip))
-            }
-            Self::Name(name) => [&source.ip, &source.vpc_endpoint].into_iter().flatten().any(|s| name.matches(s)),
+            Self::Net(net) => source
+                .ip
+                .as_deref()
+                .and_then(|ip| ip.parse().ok())
+                .is_some_and(|ip| net.contains::<&IpAddr>(&ip)),
+            Self::Name(name) => [&source.ip, &source.vpc_endpoint]
+                .into_iter()
+                .flatten()
+                .any(|s| name.matches(s)),
         }
     }
 }
@@ -123,11 +128,14 @@ impl FromStr for SourcePattern {
         if let Ok(address) = text.parse::<IpAddr>() {
             return Ok(Self::Net(address.into()));
         }
-        if text.starts_with("vpce-") || text.contains(".amazonaws.com") || text == "AWS Internal" || text == "*" {
+        if text.starts_with("vpce-")
+            || text.contains(".amazonaws.com")
+            || text == "AWS Internal"
+            || text == "*"
+        {
             return Ok(Self::Name(Glob::new(text)));
         }
-        let forms =
-            "a CIDR (10.0.0.0/8, 2001:db8::/32), an address, vpce-…, or a service such as cloudformation.amazonaws.com";
+        let forms = "a CIDR (10.0.0.0/8, 2001:db8::/32), an address, vpce-…, or a service such as cloudformation.amazonaws.com";
         Err(format!("`{text}` is not a source; write {forms}"))
     }
 }
@@ -157,7 +165,10 @@ impl FromStr for Policy {
         })?;
         if file.version != 1 {
             let message = format!("version {} is not known; write `version: 1`", file.version);
-            return Err(PolicyError { line: line_of(text, "version:", 0), message });
+            return Err(PolicyError {
+                line: line_of(text, "version:", 0),
+                message,
+            });
         }
         let grants = file.grants.into_iter().enumerate().map(|(index, grant)| {
             Grant::check(grant).map_err(|(word, message)| PolicyError {
@@ -165,7 +176,11 @@ impl FromStr for Policy {
                 message: format!("grant {}: {message}", index + 1),
             })
         });
-        Ok(Self { grants: grants.collect::<Result<_, _>>()?, covering: Mutex::default(), strict: false })
+        Ok(Self {
+            grants: grants.collect::<Result<_, _>>()?,
+            covering: Mutex::default(),
+            strict: false,
+        })
     }
 }
 
@@ -173,25 +188,36 @@ impl Grant {
     /// Errors hold the word to look for in the text, and what is wrong.
     fn check(file: GrantFile) -> Result<Self, (String, String)> {
         let not_empty = |name: &str, list: &[String]| match list {
-            [] => Err((format!("{name}:"), format!("`{name}` is empty; name at least one, or `\"*\"`"))),
+            [] => Err((
+                format!("{name}:"),
+                format!("`{name}` is empty; name at least one, or `\"*\"`"),
+            )),
             _ => Ok(()),
         };
         not_empty("secrets", &file.secrets)?;
         not_empty("principals", &file.principals)?;
         for secret in &file.secrets {
             if secret != "*" && !secret.starts_with("arn:") {
-                let remedy = "write an ARN, as in arn:aws:secretsmanager:*:111122223333:secret:prod/*";
-                return Err((secret.clone(), format!("`{secret}` is not the ARN of a secret or parameter; {remedy}")));
+                let remedy =
+                    "write an ARN, as in arn:aws:secretsmanager:*:111122223333:secret:prod/*";
+                return Err((
+                    secret.clone(),
+                    format!("`{secret}` is not the ARN of a secret or parameter; {remedy}"),
+                ));
             }
         }
         if let Some(usual) = file.usual_per_hour.filter(|u| !u.is_finite() || *u < 0.0) {
-            return Err(("usual_per_hour".into(), format!("`usual_per_hour: {usual}` is not a rate; write 0 or more")));
+            return Err((
+                "usual_per_hour".into(),
+                format!("`usual_per_hour: {usual}` is not a rate; write 0 or more"),
+            ));
         }
         let globs = |list: &[String]| list.iter().map(|p| Glob::new(p)).collect::<Vec<_>>();
-        let sources = file
-            .sources
-            .as_deref()
-            .map(|s| s.iter().map(|s| s.parse().map_err(|message| (s.clone(), message))).collect::<Result<_, _>>());
+        let sources = file.sources.as_deref().map(|s| {
+            s.iter()
+                .map(|s| s.parse().map_err(|message| (s.clone(), message)))
+                .collect::<Result<_, _>>()
+        });
         Ok(Self {
             secrets: globs(&file.secrets),
             principals: globs(&file.principals),
@@ -203,12 +229,18 @@ impl Grant {
     }
 
     fn covers(&self, subjects: &[String]) -> bool {
-        self.secrets.iter().any(|pattern| subjects.iter().any(|subject| pattern.matches(subject)))
+        self.secrets
+            .iter()
+            .any(|pattern| subjects.iter().any(|subject| pattern.matches(subject)))
     }
 
     fn names(&self, access: &Access) -> bool {
         let principal = &access.head.principal;
-        let any = |subject: &str| self.principals.iter().any(|pattern| pattern.matches(subject));
+        let any = |subject: &str| {
+            self.principals
+                .iter()
+                .any(|pattern| pattern.matches(subject))
+        };
         principal.id.as_deref().is_some_and(any) || principal.actor.as_deref().is_some_and(any)
     }
 
@@ -217,12 +249,16 @@ impl Grant {
         let mut speaks = false;
         for pattern in &self.secrets {
             let mut parts = pattern.as_str().split(':').skip(3);
-            let (in_region, in_account) = (parts.next().unwrap_or("*"), parts.next().unwrap_or("*"));
+            let (in_region, in_account) =
+                (parts.next().unwrap_or("*"), parts.next().unwrap_or("*"));
             if !Glob::new(in_account).matches(account) {
                 continue;
             }
             speaks = true;
-            let declared = self.regions.as_ref().is_none_or(|list| list.iter().any(|r| r.matches(region)));
+            let declared = self
+                .regions
+                .as_ref()
+                .is_none_or(|list| list.iter().any(|r| r.matches(region)));
             if declared && Glob::new(in_region).matches(region) {
                 return Some(true);
             }
@@ -256,8 +292,11 @@ impl Policy {
     pub fn judge(&self, access: &Access) -> Expected {
         let folder = access.method == Method::ByPath && access.decrypt.key_arn.is_none();
         let covering = self.covering(&access.secret, folder);
-        let granted: Vec<&Grant> =
-            covering.iter().filter_map(|i| self.grants.get(*i)).filter(|g| g.names(access)).collect();
+        let granted: Vec<&Grant> = covering
+            .iter()
+            .filter_map(|i| self.grants.get(*i))
+            .filter(|g| g.names(access))
+            .collect();
         let principal = match (covering.is_empty(), granted.is_empty()) {
             (true, _) if !self.strict => Verdict::Undeclared,
             (_, true) => Verdict::No,
@@ -265,7 +304,8 @@ impl Policy {
         };
         let source = &access.head.source;
         // The source of a key use that a service made is that service: it says nothing about the caller.
-        let source_told = access.method != Method::DecryptOnly && source.kind != SourceKind::Internal;
+        let source_told =
+            access.method != Method::DecryptOnly && source.kind != SourceKind::Internal;
         let listed = |list: &Option<Vec<Glob>>, subject: Option<&str>| match (list, subject) {
             (None, _) => Verdict::Yes,
             (Some(_), None) => Verdict::Undeclared,
@@ -279,16 +319,25 @@ impl Policy {
                 Some(_) if !source_told => Verdict::Undeclared,
                 Some(list) => yes_or_no(list.iter().any(|pattern| pattern.matches(source))),
             }),
-            key: over(&granted, |g| listed(&g.keys, access.decrypt.key_arn.as_deref())),
+            key: over(&granted, |g| {
+                listed(&g.keys, access.decrypt.key_arn.as_deref())
+            }),
             account_region: self.account_region(access),
-            usual_per_hour: granted.iter().filter_map(|g| g.usual_per_hour).max_by(f64::total_cmp),
+            usual_per_hour: granted
+                .iter()
+                .filter_map(|g| g.usual_per_hour)
+                .max_by(f64::total_cmp),
         }
     }
 
     fn account_region(&self, access: &Access) -> Verdict {
         let (account, region) = (&access.secret.account, &access.head.region);
         let mut verdict = Verdict::Undeclared;
-        for mentioned in self.grants.iter().filter_map(|g| g.mentions(account, region)) {
+        for mentioned in self
+            .grants
+            .iter()
+            .filter_map(|g| g.mentions(account, region))
+        {
             if mentioned {
                 return Verdict::Yes;
             }
@@ -299,15 +348,20 @@ impl Policy {
 
     fn covering(&self, secret: &SecretRef, folder: bool) -> Covering {
         let key = (secret.key(), secret.arn.clone(), folder);
-        let mut known = self.covering.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut known = self
+            .covering
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(found) = known.get(&key) {
             return found.clone();
         }
         let mut subjects = subjects(secret);
         if folder {
             // Whoever may read everything below a path may ask for the path.
-            let below: Vec<String> =
-                subjects.iter().map(|subject| format!("{}/", subject.trim_end_matches('/'))).collect();
+            let below: Vec<String> = subjects
+                .iter()
+                .map(|subject| format!("{}/", subject.trim_end_matches('/')))
+                .collect();
             subjects.extend(below);
         }
         let covers = |(index, grant): (usize, &Grant)| grant.covers(&subjects).then_some(index);
@@ -326,20 +380,34 @@ fn over(granted: &[&Grant], judge: impl Fn(&Grant) -> Verdict) -> Verdict {
     granted
         .iter()
         .map(|g| judge(g))
-        .min_by_key(|v| [Verdict::Yes, Verdict::Undeclared, Verdict::No].iter().position(|o| o == v))
+        .min_by_key(|v| {
+            [Verdict::Yes, Verdict::Undeclared, Verdict::No]
+                .iter()
+                .position(|o| o == v)
+        })
         .unwrap_or(Verdict::Undeclared)
 }
 
 /// The ARNs by which a grant may mean a secret: the full one, the one without suffix, and one with a suffix unknown.
 pub(crate) fn subjects(secret: &SecretRef) -> Vec<String> {
-    let Some(name) = &secret.name else { return Vec::new() };
+    let Some(name) = &secret.name else {
+        return Vec::new();
+    };
     let mut subjects: Vec<String> = secret.arn.iter().map(ToString::to_string).collect();
     if secret.store == Store::SecretsManager {
         let bare = |name: &str| {
-            format!("arn:{}:secretsmanager:{}:{}:secret:{name}", secret.partition, secret.region, secret.account)
+            format!(
+                "arn:{}:secretsmanager:{}:{}:secret:{name}",
+                secret.partition, secret.region, secret.account
+            )
         };
-        let unfinished = secret.partial_name.as_deref().or(secret.arn.is_none().then_some(&**name));
-        subjects.extend(unfinished.map(|name| format!("{}-{}", bare(name), UNKNOWN.to_string().repeat(6))));
+        let unfinished = secret
+            .partial_name
+            .as_deref()
+            .or(secret.arn.is_none().then_some(&**name));
+        subjects.extend(
+            unfinished.map(|name| format!("{}-{}", bare(name), UNKNOWN.to_string().repeat(6))),
+        );
         subjects.push(bare(name));
     }
     subjects
@@ -347,13 +415,16 @@ pub(crate) fn subjects(secret: &SecretRef) -> Vec<String> {
 
 /// The line of the `nth` grant's word, from 1; of the first such word when the grants cannot be told apart.
 fn line_of(text: &str, word: &str, nth: usize) -> Option<usize> {
-    let grant_starts = text
-        .lines()
-        .enumerate()
-        .filter(|(_, line)| line.trim_start().starts_with("- ") && line.contains(':') && !line.contains("arn:"));
+    let grant_starts = text.lines().enumerate().filter(|(_, line)| {
+        line.trim_start().starts_with("- ") && line.contains(':') && !line.contains("arn:")
+    });
     let start = grant_starts.map(|(index, _)| index).nth(nth).unwrap_or(0);
     let found = |from: usize| {
-        text.lines().enumerate().skip(from).find(|(_, line)| line.contains(word)).map(|(index, _)| index + 1)
+        text.lines()
+            .enumerate()
+            .skip(from)
+            .find(|(_, line)| line.contains(word))
+            .map(|(index, _)| index + 1)
     };
     found(start).or_else(|| found(0))
 }
@@ -365,7 +436,10 @@ mod tests {
     #[test]
     fn faults_name_line_and_remedy() {
         let cases = [
-            ("version: 2\ngrants: []\n", "line 1: version 2 is not known; write `version: 1`"),
+            (
+                "version: 2\ngrants: []\n",
+                "line 1: version 2 is not known; write `version: 1`",
+            ),
             (
                 "version: 1\ngrants:\n  - secrets: [prod/db]\n    principals: [\"*\"]\n",
                 "line 3: grant 1: `prod/db` is not the ARN",

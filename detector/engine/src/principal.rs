@@ -24,7 +24,13 @@ pub enum PrincipalKind {
 
 impl PrincipalKind {
     /// Every kind.
-    pub const ALL: [Self; 5] = [Self::Human, Self::Workload, Self::Service, Self::Root, Self::Unknown];
+    pub const ALL: [Self; 5] = [
+        Self::Human,
+        Self::Workload,
+        Self::Service,
+        Self::Root,
+        Self::Unknown,
+    ];
 
     /// The name in JSON and rules.
     #[must_use]
@@ -69,8 +75,20 @@ impl Principal {
     /// What must be equal in a read and its key use: the full session, or account and principal id where there is none.
     #[must_use]
     pub fn actor_key(&self) -> Option<Text> {
-        let without_arn = || Some(format!("{}/{}", self.account.as_deref()?, self.principal_id.as_deref()?).into());
-        self.actor.clone().or_else(without_arn).or_else(|| self.id.clone())
+        let without_arn = || {
+            Some(
+                format!(
+                    "{}/{}",
+                    self.account.as_deref()?,
+                    self.principal_id.as_deref()?
+                )
+                .into(),
+            )
+        };
+        self.actor
+            .clone()
+            .or_else(without_arn)
+            .or_else(|| self.id.clone())
     }
 }
 
@@ -78,12 +96,33 @@ impl<T: AsRef<str>> Principal<T> {
     /// Whether both say the same.
     pub(crate) fn is<U: AsRef<str>>(&self, other: &Principal<U>) -> bool {
         (self.kind, self.console) == (other.kind, other.console)
-            && self.texts().map(|text| text.map(AsRef::as_ref)) == other.texts().map(|text| text.map(AsRef::as_ref))
+            && self.texts().map(|text| text.map(AsRef::as_ref))
+                == other.texts().map(|text| text.map(AsRef::as_ref))
     }
 
     fn texts(&self) -> [Option<&T>; 8] {
-        let Self { id, actor, identity_type, account, name, session, via, principal_id, .. } = self;
-        [id, actor, identity_type, account, name, session, via, principal_id].map(Option::as_ref)
+        let Self {
+            id,
+            actor,
+            identity_type,
+            account,
+            name,
+            session,
+            via,
+            principal_id,
+            ..
+        } = self;
+        [
+            id,
+            actor,
+            identity_type,
+            account,
+            name,
+            session,
+            via,
+            principal_id,
+        ]
+        .map(Option::as_ref)
     }
 }
 
@@ -137,13 +176,20 @@ impl<'r> Principal<Cow<'r, str>> {
             Some("AssumedRole" | "Role") => self.fold_role(identity),
             Some("FederatedUser") => {
                 let issuer = identity.session_issuer();
-                self.id = issuer.arn.get().map(Cow::Borrowed).or_else(|| self.actor.clone());
+                self.id = issuer
+                    .arn
+                    .get()
+                    .map(Cow::Borrowed)
+                    .or_else(|| self.actor.clone());
                 self.session = identity.arn.get().map(last_segment);
                 self.kind = PrincipalKind::Human;
             }
             Some("Root") => {
                 let root = |account: &Cow<'_, str>| format!("arn:aws:iam::{account}:root").into();
-                self.id = self.actor.clone().or_else(|| self.account.as_ref().map(root));
+                self.id = self
+                    .actor
+                    .clone()
+                    .or_else(|| self.account.as_ref().map(root));
                 self.name = self.name.take().or(Some("root".into()));
                 self.kind = PrincipalKind::Root;
             }
@@ -151,12 +197,17 @@ impl<'r> Principal<Cow<'r, str>> {
             Some("IdentityCenterUser") => {
                 let person = &identity.on_behalf_of;
                 let id = person.identity_store_arn.get().zip(person.user_id.get());
-                self.id = id.map(|(store, user)| format!("{store}/{user}").into()).or_else(|| self.without_arn());
+                self.id = id
+                    .map(|(store, user)| format!("{store}/{user}").into())
+                    .or_else(|| self.without_arn());
                 self.kind = PrincipalKind::Human;
             }
             Some("SAMLUser" | "WebIdentityUser" | "IAMUser") => {
                 self.id = self.actor.clone().or_else(|| self.without_arn());
-                self.name = self.name.take().or_else(|| identity.arn.get().map(last_segment));
+                self.name = self
+                    .name
+                    .take()
+                    .or_else(|| identity.arn.get().map(last_segment));
                 self.kind = PrincipalKind::Human;
             }
             None if self.via.is_some() && self.actor.is_none() => self.fold_service(),
@@ -167,19 +218,35 @@ impl<'r> Principal<Cow<'r, str>> {
     fn fold_role(&mut self, identity: &'r wire::UserIdentity<'_>) {
         let issuer = identity.session_issuer();
         let assumed = identity.arn.get().and_then(assumed_role);
-        let named = || identity.principal_id.get()?.split_once(':').map(|(_, session)| session);
+        let named = || {
+            identity
+                .principal_id
+                .get()?
+                .split_once(':')
+                .map(|(_, session)| session)
+        };
         let session = assumed.map(|(_, _, session)| session).or_else(named);
         // The session's ARN lacks the path of the role; the issuer has it, where it is not empty.
         let from_session = || {
             let (arn, role, _) = assumed?;
-            Some(Cow::Owned(format!("arn:{}:iam::{}:role/{role}", arn.partition, arn.account)))
+            Some(Cow::Owned(format!(
+                "arn:{}:iam::{}:role/{role}",
+                arn.partition, arn.account
+            )))
         };
         let by_issuer = issuer.arn.get();
-        let role = by_issuer.map(Cow::Borrowed).or_else(from_session).or_else(|| self.actor.clone());
+        let role = by_issuer
+            .map(Cow::Borrowed)
+            .or_else(from_session)
+            .or_else(|| self.actor.clone());
         // The last segment of an ARN that was made of the session's is the name in it.
-        let name = by_issuer.map(last_segment).or(assumed.map(|(_, role, _)| last_segment(role)));
+        let name = by_issuer
+            .map(last_segment)
+            .or(assumed.map(|(_, role, _)| last_segment(role)));
         let name = name.or_else(|| identity.arn.get().map(last_segment));
-        let by_sso = name.as_deref().is_some_and(|n| n.starts_with("AWSReservedSSO_"));
+        let by_sso = name
+            .as_deref()
+            .is_some_and(|n| n.starts_with("AWSReservedSSO_"));
         self.kind = match (&role, by_sso) {
             (_, true) => PrincipalKind::Human,
             (Some(arn), _) if arn.contains(":role/aws-service-role/") => PrincipalKind::Service,
@@ -190,7 +257,9 @@ impl<'r> Principal<Cow<'r, str>> {
             (Some(role), _) => Some(role),
             (None, _) => self.without_arn(),
         };
-        self.name = name.or_else(|| issuer.user_name.get().map(Cow::Borrowed)).or_else(|| self.name.take());
+        self.name = name
+            .or_else(|| issuer.user_name.get().map(Cow::Borrowed))
+            .or_else(|| self.name.take());
         self.session = session.map(Cow::Borrowed);
     }
 
@@ -205,14 +274,24 @@ impl<'r> Principal<Cow<'r, str>> {
         let account = self.account.as_deref()?;
         let id = self.principal_id.as_deref().unwrap_or_default();
         let stable = id.split_once(':').map_or(id, |(role, _)| role);
-        Some(if stable.is_empty() { account.to_owned() } else { format!("{account}:{stable}") }.into())
+        Some(
+            if stable.is_empty() {
+                account.to_owned()
+            } else {
+                format!("{account}:{stable}")
+            }
+            .into(),
+        )
     }
 }
 
 /// `arn:…:sts::account:assumed-role/Role/Session` → ARN, role name, session name.
 fn assumed_role(actor: &str) -> Option<(Arn<'_>, &str, &str)> {
     let arn = Arn::parse(actor)?;
-    let (role, session) = arn.resource.strip_prefix("assumed-role/")?.split_once('/')?;
+    let (role, session) = arn
+        .resource
+        .strip_prefix("assumed-role/")?
+        .split_once('/')?;
     Some((arn, role, session))
 }
 
@@ -225,14 +304,19 @@ mod tests {
     use super::*;
 
     fn principal(identity: &str) -> Principal {
-        let record = format!(r#"{{"userIdentity":{identity},"recipientAccountId":"111122223333"}}"#);
+        let record =
+            format!(r#"{{"userIdentity":{identity},"recipientAccountId":"111122223333"}}"#);
         let record = serde_json::from_str::<wire::Record<'_>>(&record).unwrap();
         Principal::of(&record).owned(|text| text.into())
     }
 
     fn check(identity: &str, id: Option<&str>, kind: PrincipalKind) -> Principal {
         let principal = principal(identity);
-        assert_eq!((principal.id.as_deref(), principal.kind), (id, kind), "{identity}");
+        assert_eq!(
+            (principal.id.as_deref(), principal.kind),
+            (id, kind),
+            "{identity}"
+        );
         principal
     }
 
@@ -243,14 +327,23 @@ mod tests {
         let with = format!(
             r#"{{"type":"AssumedRole","arn":"{session}","principalId":"AROA1:i-0abc","accountId":"111122223333","sessionContext":{{"sessionIssuer":{issuer}}}}}"#
         );
-        let p = check(&with, Some("arn:aws:iam::111122223333:role/team/app"), PrincipalKind::Workload);
+        let p = check(
+            &with,
+            Some("arn:aws:iam::111122223333:role/team/app"),
+            PrincipalKind::Workload,
+        );
         assert_eq!(
             (p.name.as_deref(), p.session.as_deref(), p.actor.as_deref()),
             (Some("app"), Some("i-0abc"), Some(session))
         );
         for empty in [r#"{"sessionIssuer":{}}"#, "{}", "null", "[]"] {
-            let without = format!(r#"{{"type":"AssumedRole","arn":"{session}","sessionContext":{empty}}}"#);
-            check(&without, Some("arn:aws:iam::111122223333:role/app"), PrincipalKind::Workload);
+            let without =
+                format!(r#"{{"type":"AssumedRole","arn":"{session}","sessionContext":{empty}}}"#);
+            check(
+                &without,
+                Some("arn:aws:iam::111122223333:role/app"),
+                PrincipalKind::Workload,
+            );
         }
     }
 
@@ -260,7 +353,11 @@ mod tests {
         let identity = format!(
             r#"{{"type":"AssumedRole","arn":"arn:aws:sts::111122223333:assumed-role/AWSReservedSSO_Admin_0123456789abcdef/ann@example.com","sessionContext":{{"sessionIssuer":{{"arn":"{role}"}}}}}}"#
         );
-        check(&identity, Some(&format!("{role}/ann@example.com")), PrincipalKind::Human);
+        check(
+            &identity,
+            Some(&format!("{role}/ann@example.com")),
+            PrincipalKind::Human,
+        );
     }
 
     #[test]
@@ -295,7 +392,10 @@ mod tests {
             Some("999988887777:AROA9"),
             PrincipalKind::Unknown,
         );
-        assert_eq!(outsider.actor_key().as_deref(), Some("999988887777/AROA9:job"));
+        assert_eq!(
+            outsider.actor_key().as_deref(),
+            Some("999988887777/AROA9:job")
+        );
         check(
             r#"{"type":"AWSAccount","principalId":"","accountId":"anonymous"}"#,
             Some("anonymous"),

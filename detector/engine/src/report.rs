@@ -71,8 +71,16 @@ impl SkippedObject {
             ObjectKind::OtherService => Some(Self::OtherService),
         };
         let is_log = || {
-            let ending = name.rsplit('/').next().and_then(|file| file.rsplit_once('.')).map(|(_, ending)| ending);
-            ending.is_some_and(|e| ["json", "jsonl", "ndjson", "gz"].iter().any(|known| e.eq_ignore_ascii_case(known)))
+            let ending = name
+                .rsplit('/')
+                .next()
+                .and_then(|file| file.rsplit_once('.'))
+                .map(|(_, ending)| ending);
+            ending.is_some_and(|e| {
+                ["json", "jsonl", "ndjson", "gz"]
+                    .iter()
+                    .any(|known| e.eq_ignore_ascii_case(known))
+            })
         };
         by_kind.or_else(|| (!is_log()).then_some(Self::NotALog))
     }
@@ -156,7 +164,9 @@ impl Report {
         let is_cut = self.records_skipped.contains_key(&SkippedRecord::Truncated);
         let fate = match result {
             Err(message) => Fate::Failed(message),
-            Ok(()) if self.records > 0 || (has_bytes && self.records_skipped.is_empty()) => Fate::Read,
+            Ok(()) if self.records > 0 || (has_bytes && self.records_skipped.is_empty()) => {
+                Fate::Read
+            }
             // Where CloudTrail writes, something else is a file that was damaged; and so is what ends in the middle.
             Ok(()) if explicit || (has_bytes && (in_tree || is_cut)) => {
                 Fate::Failed("holds no CloudTrail records".to_owned())

@@ -44,7 +44,13 @@ pub enum Level {
 
 impl Level {
     /// Every level, from the least to the most.
-    pub const ALL: [Self; 5] = [Self::Informational, Self::Low, Self::Medium, Self::High, Self::Critical];
+    pub const ALL: [Self; 5] = [
+        Self::Informational,
+        Self::Low,
+        Self::Medium,
+        Self::High,
+        Self::Critical,
+    ];
 
     /// The name in rules and JSON.
     #[must_use]
@@ -69,8 +75,9 @@ impl FromStr for Level {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        named(&Self::ALL, Self::as_str, text)
-            .ok_or_else(|| format!("`{text}` is not a level; use informational, low, medium, high or critical"))
+        named(&Self::ALL, Self::as_str, text).ok_or_else(|| {
+            format!("`{text}` is not a level; use informational, low, medium, high or critical")
+        })
     }
 }
 
@@ -183,7 +190,10 @@ impl WindowCondition {
     /// Facts that it needs at least.
     pub(crate) fn least(&self) -> u64 {
         match self {
-            Self::Events(least) | Self::Values(least) | Self::Rules(least) | Self::Ordered(least) => *least,
+            Self::Events(least)
+            | Self::Values(least)
+            | Self::Rules(least)
+            | Self::Ordered(least) => *least,
             Self::Expression(..) => 0,
         }
     }
@@ -270,12 +280,16 @@ impl RuleSet {
     /// The number of rules that can raise alerts.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.detections.iter().filter(|d| d.alerts).count() + self.windows.iter().filter(|w| w.alerts).count()
+        self.detections.iter().filter(|d| d.alerts).count()
+            + self.windows.iter().filter(|w| w.alerts).count()
     }
 
     /// What every rule says of itself. A rule about single events that is suppressed is there twice.
     pub fn metas(&self) -> impl Iterator<Item = &Arc<RuleMeta>> {
-        self.detections.iter().map(|d| &d.meta).chain(self.windows.iter().map(|w| &w.meta))
+        self.detections
+            .iter()
+            .map(|d| &d.meta)
+            .chain(self.windows.iter().map(|w| &w.meta))
     }
 
     /// What the rules that can raise alerts say of themselves.
@@ -300,16 +314,29 @@ impl RuleSet {
     #[must_use]
     pub fn record_calls(&self) -> Option<Vec<NeededCalls>> {
         let mut all: Vec<NeededCalls> = Vec::new();
-        for detection in self.detections.iter().filter(|d| d.target == Target::Record) {
+        for detection in self
+            .detections
+            .iter()
+            .filter(|d| d.target == Target::Record)
+        {
             for calls in detection.calls.as_ref()? {
-                match all.iter_mut().find(|known| known.source.eq_ignore_ascii_case(&calls.source)) {
+                match all
+                    .iter_mut()
+                    .find(|known| known.source.eq_ignore_ascii_case(&calls.source))
+                {
                     None => all.push(calls.clone()),
                     Some(known) => {
-                        known.names = known.names.take().zip(calls.names.as_ref()).map(|(known, more)| {
-                            let new = |name: &&String| !known.contains(name);
-                            let new: Vec<String> = more.iter().filter(new).cloned().collect();
-                            [known, new].concat()
-                        });
+                        known.names =
+                            known
+                                .names
+                                .take()
+                                .zip(calls.names.as_ref())
+                                .map(|(known, more)| {
+                                    let new = |name: &&String| !known.contains(name);
+                                    let new: Vec<String> =
+                                        more.iter().filter(new).cloned().collect();
+                                    [known, new].concat()
+                                });
                     }
                 }
             }
@@ -318,14 +345,22 @@ impl RuleSet {
     }
 
     /// The rules about records that ask for other calls than these; `None` are all calls.
-    pub fn needing_beyond<'r>(&'r self, calls: Option<&'r [NeededCalls]>) -> impl Iterator<Item = &'r RuleMeta> {
-        let records = self.detections.iter().filter(|detection| detection.target == Target::Record);
+    pub fn needing_beyond<'r>(
+        &'r self,
+        calls: Option<&'r [NeededCalls]>,
+    ) -> impl Iterator<Item = &'r RuleMeta> {
+        let records = self
+            .detections
+            .iter()
+            .filter(|detection| detection.target == Target::Record);
         let lacks = move |needed: &Option<Vec<NeededCalls>>| match (needed, calls) {
             (_, None) => false,
             (None, Some(_)) => true,
             (Some(needed), Some(calls)) => !needed.iter().all(|needed| needed.are_in(calls)),
         };
-        records.filter(move |detection| lacks(&detection.calls)).map(|detection| &*detection.meta)
+        records
+            .filter(move |detection| lacks(&detection.calls))
+            .map(|detection| &*detection.meta)
     }
 
     /// Whether any rule of the kind matches an event.
@@ -334,12 +369,19 @@ impl RuleSet {
         self.matching(ask, event).next().is_some()
     }
 
-    fn matching<'s, E: Event>(&'s self, ask: Ask, event: &'s E) -> impl Iterator<Item = (usize, &'s Detection)> {
+    fn matching<'s, E: Event>(
+        &'s self,
+        ask: Ask,
+        event: &'s E,
+    ) -> impl Iterator<Item = (usize, &'s Detection)> {
         let source = event.get_field("eventSource").and_then(|v| scalar_text(&v));
-        self.detections.iter().enumerate().filter(move |(_, detection)| {
-            let asked = detection.target == ask.target && (ask.settled || !detection.late);
-            asked && detection.may_match(source.as_deref()) && detection.matches(event)
-        })
+        self.detections
+            .iter()
+            .enumerate()
+            .filter(move |(_, detection)| {
+                let asked = detection.target == ask.target && (ask.settled || !detection.late);
+                asked && detection.may_match(source.as_deref()) && detection.matches(event)
+            })
     }
 
     /// Asks every rule of the kind about an event.
@@ -354,8 +396,12 @@ impl RuleSet {
             }
             for (window, slot) in detection.feeds.iter().filter(|_| ask.counts) {
                 let about = || about.get_or_init(|| evidence.fact_key()).clone();
-                let fact = self.windows.get(*window).and_then(|window| window.fact(*slot, event, evidence, about));
-                hits.facts.extend(fact.map(|(key, fact)| (*window, key, fact)));
+                let fact = self
+                    .windows
+                    .get(*window)
+                    .and_then(|window| window.fact(*slot, event, evidence, about));
+                hits.facts
+                    .extend(fact.map(|(key, fact)| (*window, key, fact)));
             }
         }
         hits
@@ -365,13 +411,17 @@ impl RuleSet {
 impl Detection {
     fn may_match(&self, source: Option<&str>) -> bool {
         match (&self.calls, source) {
-            (Some(calls), Some(source)) => calls.iter().any(|c| c.source.eq_ignore_ascii_case(source)),
+            (Some(calls), Some(source)) => {
+                calls.iter().any(|c| c.source.eq_ignore_ascii_case(source))
+            }
             _ => true,
         }
     }
 
     fn matches(&self, event: &impl Event) -> bool {
-        let holds = |condition| eval_condition(condition, &self.compiled.detections, event, &mut Vec::new());
+        let holds = |condition| {
+            eval_condition(condition, &self.compiled.detections, event, &mut Vec::new())
+        };
         self.compiled.conditions.iter().any(holds)
     }
 }
@@ -383,7 +433,9 @@ impl Window {
         self.times_usual.is_none()
             && matches!(
                 self.condition,
-                WindowCondition::Events(0 | 1) | WindowCondition::Values(0 | 1) | WindowCondition::Rules(0 | 1)
+                WindowCondition::Events(0 | 1)
+                    | WindowCondition::Values(0 | 1)
+                    | WindowCondition::Rules(0 | 1)
             )
     }
 
@@ -402,19 +454,43 @@ impl Window {
             let value = text(field).or_else(|| member.lenient.then(String::new))?;
             group.push((name.clone(), Text::from(value)));
         }
-        let values = member.value.iter().map(|field| text(field)).collect::<Option<Vec<_>>>()?;
+        let values = member
+            .value
+            .iter()
+            .map(|field| text(field))
+            .collect::<Option<Vec<_>>>()?;
         let value = (!values.is_empty()).then(|| values.join("\n").into());
         let least = match self.times_usual {
             None => None,
             Some(times) => Some(self.too_many(times, text(USUAL)?.parse().ok()?)),
         };
-        let key = WindowKey { rule: self.id.clone(), group };
-        Some((key, Fact { slot, key: about(), time: evidence.head.time, value, least, evidence: evidence.clone() }))
+        let key = WindowKey {
+            rule: self.id.clone(),
+            group,
+        };
+        Some((
+            key,
+            Fact {
+                slot,
+                key: about(),
+                time: evidence.head.time,
+                value,
+                least,
+                evidence: evidence.clone(),
+            },
+        ))
     }
 
     /// The count in a window that is `times` the usual rate.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count beyond u64 is never reached")]
-    #[expect(clippy::cast_precision_loss, reason = "spans are far below 2^52 seconds")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a count beyond u64 is never reached"
+    )]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "spans are far below 2^52 seconds"
+    )]
     fn too_many(&self, times: f64, usual_per_hour: f64) -> u64 {
         (times * usual_per_hour * self.span_secs as f64 / 3_600.0).ceil() as u64
     }

@@ -67,7 +67,8 @@ impl Selection {
     #[must_use]
     pub fn is_near(&self, time: EventTime) -> bool {
         let margin = crate::limits::SETTLE_MARGIN_SECS;
-        self.from.is_none_or(|from| time >= from.plus(-margin)) && self.to.is_none_or(|to| time < to.plus(margin))
+        self.from.is_none_or(|from| time >= from.plus(-margin))
+            && self.to.is_none_or(|to| time < to.plus(margin))
     }
 }
 
@@ -167,7 +168,10 @@ impl<'r> Scanner<'r> {
             marks: Marks::new(),
             last_mark: None,
         };
-        Self { scratch: Scratch::default(), sieve }
+        Self {
+            scratch: Scratch::default(),
+            sieve,
+        }
     }
 
     /// The same scanner, which also keeps every record that concerns us: reads, key uses, all changes, and these calls, or
@@ -192,7 +196,13 @@ impl<'r> Scanner<'r> {
     pub fn record(&mut self, text: &str, origin: &Origin, in_tree: bool, harvest: &mut Harvest) {
         // Where KMS events were seen was kept with the object, and so were its counts.
         let before = std::mem::take(&mut harvest.report);
-        Sink { scanner: &mut self.sieve, origin, in_tree, harvest }.record(text, Interest::Full);
+        Sink {
+            scanner: &mut self.sieve,
+            origin,
+            in_tree,
+            harvest,
+        }
+        .record(text, Interest::Full);
         harvest.report = before;
     }
 
@@ -211,7 +221,12 @@ impl<'r> Scanner<'r> {
     ) -> Result<(), ReadError> {
         // The marks before are in whatever harvest they were made for.
         self.sieve.last_mark = None;
-        let mut sink = Sink { scanner: &mut self.sieve, origin, in_tree, harvest };
+        let mut sink = Sink {
+            scanner: &mut self.sieve,
+            origin,
+            in_tree,
+            harvest,
+        };
         let mut splitter = Splitter::default();
         let mut feed = |bytes: &[u8]| {
             sink.harvest.report.bytes += bytes.len() as u64;
@@ -242,7 +257,13 @@ impl Sink<'_, '_> {
         match self.scanner.interest(unit, after_first) {
             Interest::None => self.harvest.report.records += 1,
             Interest::Unnamed => self.lookup_event(unit),
-            Interest::Kms if self.scanner.last_mark.as_ref().is_some_and(|mark| mark.is_on(unit, after_first)) => {
+            Interest::Kms
+                if self
+                    .scanner
+                    .last_mark
+                    .as_ref()
+                    .is_some_and(|mark| mark.is_on(unit, after_first)) =>
+            {
                 self.harvest.report.records += 1;
             }
             interest => {
@@ -281,16 +302,32 @@ impl Sink<'_, '_> {
         if !self.is_selected(&record) {
             return;
         }
-        if record.event_source.get().is_some_and(|s| s.starts_with("kms.")) {
-            self.mark(record.recipient_account_id.get(), record.aws_region.get(), record.event_time.get());
+        if record
+            .event_source
+            .get()
+            .is_some_and(|s| s.starts_with("kms."))
+        {
+            self.mark(
+                record.recipient_account_id.get(),
+                record.aws_region.get(),
+                record.event_time.get(),
+            );
         }
         let scanner = &mut *self.scanner;
         let is_asked_for = scanner.is_asked_for_by(&record);
         let mut is_kept = scanner.keeps && is_asked_for;
         let document = Document::new(text);
-        match extract::extract(&record, &document, self.origin, scanner.rules.wanted(), &mut scanner.interner) {
+        match extract::extract(
+            &record,
+            &document,
+            self.origin,
+            scanner.rules.wanted(),
+            &mut scanner.interner,
+        ) {
             Ok(observation) if scanner.selection.is_near(observation.head().time) => {
-                self.harvest.observations.push(Arc::new(LooseEnd::new(observation)));
+                self.harvest
+                    .observations
+                    .push(Arc::new(LooseEnd::new(observation)));
                 is_kept = scanner.keeps;
             }
             Ok(_) | Err(NotOurs::Other) => {}
@@ -308,24 +345,46 @@ impl Sink<'_, '_> {
     fn match_record(&mut self, record: &Record<'_>, document: &Document<'_>) {
         let scanner = &mut *self.scanner;
         let event = RecordEvent(document);
-        let ask = Ask { target: Target::Record, settled: true, counts: true };
+        let ask = Ask {
+            target: Target::Record,
+            settled: true,
+            counts: true,
+        };
         if !scanner.rules.any_hit(ask, &event) {
             return;
         }
         // The head is built only for records that a rule hits; one without a time was counted above.
         let none = RawFields::default();
-        let Ok(head) = extract::head(record, document, self.origin, &none, &mut scanner.interner) else { return };
+        let Ok(head) = extract::head(record, document, self.origin, &none, &mut scanner.interner)
+        else {
+            return;
+        };
         if scanner.selection.takes_other(&head, None) {
-            let evidence = Evidence { head: head.into(), secret: None, access: None };
-            self.harvest.hits.append(scanner.rules.hits(ask, &event, &evidence));
+            let evidence = Evidence {
+                head: head.into(),
+                secret: None,
+                access: None,
+            };
+            self.harvest
+                .hits
+                .append(scanner.rules.hits(ask, &event, &evidence));
         }
     }
 
     /// A KMS record that is not a key use for a secret proves at least that KMS events are logged.
     fn presence(&mut self, text: &str) {
         match serde_json::from_str::<Presence<'_>>(text) {
-            Ok(seen) if seen.event_source.get().is_some_and(|s| s.starts_with("kms.")) => {
-                self.mark(seen.recipient_account_id.get(), seen.aws_region.get(), seen.event_time.get());
+            Ok(seen)
+                if seen
+                    .event_source
+                    .get()
+                    .is_some_and(|s| s.starts_with("kms.")) =>
+            {
+                self.mark(
+                    seen.recipient_account_id.get(),
+                    seen.aws_region.get(),
+                    seen.event_time.get(),
+                );
             }
             Ok(_) => {}
             Err(_) => self.harvest.report.skip_record(SkippedRecord::Malformed),
@@ -333,13 +392,25 @@ impl Sink<'_, '_> {
     }
 
     fn mark(&mut self, account: Option<&str>, region: Option<&str>, time: Option<&str>) {
-        if self.scanner.last_mark.as_ref().is_some_and(|last| last.is_at(account, region, time)) {
+        if self
+            .scanner
+            .last_mark
+            .as_ref()
+            .is_some_and(|last| last.is_at(account, region, time))
+        {
             return;
         }
-        if let (Some(account), Some(region), Some(time)) = (account, region, time.and_then(EventTime::parse)) {
+        if let (Some(account), Some(region), Some(time)) =
+            (account, region, time.and_then(EventTime::parse))
+        {
             let interner = &mut self.scanner.interner;
             let mark = CoverageMark::at(interner.text(account), interner.text(region), time);
-            if self.scanner.last_mark.as_ref().is_none_or(|last| last.mark != mark) {
+            if self
+                .scanner
+                .last_mark
+                .as_ref()
+                .is_none_or(|last| last.mark != mark)
+            {
                 self.scanner.last_mark = Some(LastMark::new(mark.clone(), time));
                 self.harvest.coverage.insert(mark);
             }
@@ -347,12 +418,15 @@ impl Sink<'_, '_> {
     }
 
     fn is_selected(&self, record: &Record<'_>) -> bool {
-        let Selection { accounts, regions, .. } = self.scanner.selection;
+        let Selection {
+            accounts, regions, ..
+        } = self.scanner.selection;
         let listed = |list: &[String], value: Option<&str>| {
             list.is_empty() || value.is_some_and(|v| list.iter().any(|l| l == v))
         };
         self.in_tree
-            || (listed(accounts, record.recipient_account_id.get()) && listed(regions, record.aws_region.get()))
+            || (listed(accounts, record.recipient_account_id.get())
+                && listed(regions, record.aws_region.get()))
     }
 }
 
@@ -361,7 +435,13 @@ impl Sieve<'_> {
     /// `userIdentity`. In any other order every `"eventSource": "…"` is looked at: nested ones only make the unit more
     /// interesting, never less.
     fn interest(&self, unit: &[u8], after_first: usize) -> Interest {
-        if let Some(Front { service, name, rest, .. }) = Front::of(unit, after_first) {
+        if let Some(Front {
+            service,
+            name,
+            rest,
+            ..
+        }) = Front::of(unit, after_first)
+        {
             // What matters stands before the response.
             return self.service(service, &[name], || self.marks.are_asked_for(rest));
         }
@@ -387,9 +467,20 @@ impl Sieve<'_> {
         if !is_ours {
             return Interest::None;
         }
-        let least = if is_kms { Interest::Kms } else { Interest::None };
-        let Ok(service) = std::str::from_utf8(service) else { return Interest::None };
-        names.iter().map(|name| self.called(service, name, &is_marked)).max().unwrap_or(least).max(least)
+        let least = if is_kms {
+            Interest::Kms
+        } else {
+            Interest::None
+        };
+        let Ok(service) = std::str::from_utf8(service) else {
+            return Interest::None;
+        };
+        names
+            .iter()
+            .map(|name| self.called(service, name, &is_marked))
+            .max()
+            .unwrap_or(least)
+            .max(least)
     }
 
     /// Whether a rule about records asks for the call of a record.
@@ -401,17 +492,29 @@ impl Sieve<'_> {
 
     /// Whether a rule about records asks for such a call.
     fn is_asked_for(&self, service: &[u8], names: &[&[u8]]) -> bool {
-        let Some(calls) = &self.calls else { return self.matches_records };
-        let named = |wanted: &String| names.iter().any(|name| name.eq_ignore_ascii_case(wanted.as_bytes()));
+        let Some(calls) = &self.calls else {
+            return self.matches_records;
+        };
+        let named = |wanted: &String| {
+            names
+                .iter()
+                .any(|name| name.eq_ignore_ascii_case(wanted.as_bytes()))
+        };
         calls.iter().any(|calls| {
             service.eq_ignore_ascii_case(calls.source.as_bytes())
-                && calls.names.as_ref().is_none_or(|wanted| wanted.iter().any(named))
+                && calls
+                    .names
+                    .as_ref()
+                    .is_none_or(|wanted| wanted.iter().any(named))
         })
     }
 
     /// What a call is worth. `is_marked` says whether a record may be a key use for a secret.
     fn called(&self, service: &str, name: &[u8], is_marked: impl Fn() -> bool) -> Interest {
-        match std::str::from_utf8(name).ok().and_then(|name| extract::role(service, name)) {
+        match std::str::from_utf8(name)
+            .ok()
+            .and_then(|name| extract::role(service, name))
+        {
             Some(Role::Read(_)) => Interest::Full,
             Some(Role::Change { decrypts }) if decrypts || self.matches_changes => Interest::Full,
             Some(Role::KeyUse) if is_marked() => Interest::Full,
@@ -439,17 +542,24 @@ pub fn records(bytes: &[u8]) -> Result<Vec<String>, ReadError> {
 
 /// The records of an object whose bytes are wanted, as they are, up to where it cannot be read further, and why not: see
 /// [`Scanner::read`].
-pub fn records_with(bytes: &[u8], wanted: impl Fn(&[u8]) -> bool) -> (Vec<String>, Result<(), ReadError>) {
+pub fn records_with(
+    bytes: &[u8],
+    wanted: impl Fn(&[u8]) -> bool,
+) -> (Vec<String>, Result<(), ReadError>) {
     let mut records = Vec::new();
     let mut keep = |piece: Piece<'_>| {
         if let Piece::Unit { bytes, .. } = piece
             && wanted(bytes)
         {
-            records.push(looked_up(bytes).unwrap_or_else(|| String::from_utf8_lossy(bytes).into_owned()));
+            records.push(
+                looked_up(bytes).unwrap_or_else(|| String::from_utf8_lossy(bytes).into_owned()),
+            );
         }
     };
     let mut splitter = Splitter::default();
-    let read = gunzip::inflate(bytes, &mut Scratch::default(), &mut |bytes| splitter.feed(bytes, &mut keep));
+    let read = gunzip::inflate(bytes, &mut Scratch::default(), &mut |bytes| {
+        splitter.feed(bytes, &mut keep)
+    });
     splitter.finish(&mut keep);
     (records, read)
 }
@@ -457,5 +567,8 @@ pub fn records_with(bytes: &[u8], wanted: impl Fn(&[u8]) -> bool) -> (Vec<String
 /// The shared form of an object's name.
 #[must_use]
 pub fn origin(object: &str) -> Origin {
-    Origin { object: Text::from(object), delivered: crate::object::parse(object).delivered }
+    Origin {
+        object: Text::from(object),
+        delivered: crate::object::parse(object).delivered,
+    }
 }

@@ -57,7 +57,11 @@ impl Times {
     pub fn add(&mut self, time: EventTime, grain_secs: i64) {
         let grain = |time: EventTime| time.0.div_euclid(grain_secs);
         let place = self.0.partition_point(|known| grain(*known) < grain(time));
-        match self.0.get_mut(place).filter(|known| grain(**known) == grain(time)) {
+        match self
+            .0
+            .get_mut(place)
+            .filter(|known| grain(**known) == grain(time))
+        {
             Some(known) => *known = (*known).min(time),
             None => self.0.insert(place, time),
         }
@@ -83,14 +87,20 @@ impl Times {
     /// Forgets the grains before that of a time, and says whether any are left.
     pub(crate) fn forget(&mut self, before: EventTime, grain_secs: i64) -> bool {
         let grain = |time: EventTime| time.0.div_euclid(grain_secs);
-        self.0.drain(..self.0.partition_point(|known| grain(*known) < grain(before)));
+        self.0.drain(
+            ..self
+                .0
+                .partition_point(|known| grain(*known) < grain(before)),
+        );
         !self.0.is_empty()
     }
 
     /// Whether any is before a time, and not before the grain of another.
     fn any_between(&self, oldest: EventTime, before: EventTime, grain_secs: i64) -> bool {
         let grain = |time: EventTime| time.0.div_euclid(grain_secs);
-        let place = self.0.partition_point(|known| grain(*known) < grain(oldest));
+        let place = self
+            .0
+            .partition_point(|known| grain(*known) < grain(oldest));
         self.0.get(place).is_some_and(|known| *known < before)
     }
 }
@@ -115,7 +125,10 @@ impl Memory {
 
 impl Default for Memory {
     fn default() -> Self {
-        Self { memory_secs: SEEN_MEMORY_SECS, learning_secs: SEEN_LEARNING_SECS }
+        Self {
+            memory_secs: SEEN_MEMORY_SECS,
+            learning_secs: SEEN_LEARNING_SECS,
+        }
     }
 }
 
@@ -138,16 +151,29 @@ fn keys(access: &Access) -> [Option<Text>; 3] {
     let principal = access.head.principal.id.as_deref();
     let named = access.secret.name.is_some();
     [
-        principal.filter(|_| named).map(|p| format!("pair\n{p}\n{}", access.secret.key().to_text()).into()),
+        principal
+            .filter(|_| named)
+            .map(|p| format!("pair\n{p}\n{}", access.secret.key().to_text()).into()),
         principal.map(|p| format!("principal\n{p}").into()),
-        Some(format!("region\n{}\n{}", access.secret.account, access.secret.region).into()),
+        Some(
+            format!(
+                "region\n{}\n{}",
+                access.secret.account, access.secret.region
+            )
+            .into(),
+        ),
     ]
 }
 
 /// Every key that is needed to judge the accesses.
 #[must_use]
 pub fn needed<'a>(accesses: impl Iterator<Item = &'a Access>) -> Vec<Text> {
-    let of = |a: &Access| keys(a).into_iter().flatten().chain([since_key(&a.head.account)]);
+    let of = |a: &Access| {
+        keys(a)
+            .into_iter()
+            .flatten()
+            .chain([since_key(&a.head.account)])
+    };
     let distinct: HashSet<Text> = accesses.flat_map(of).collect();
     let mut all: Vec<Text> = distinct.into_iter().collect();
     all.sort_unstable();
@@ -157,18 +183,28 @@ pub fn needed<'a>(accesses: impl Iterator<Item = &'a Access>) -> Vec<Text> {
 /// What is to be remembered of an access: its keys at its time. Nothing unless it succeeded.
 pub fn remembered(access: &Access) -> impl Iterator<Item = (Text, EventTime)> + use<> {
     let time = access.head.time;
-    let keys = if access.head.outcome == Outcome::Success { keys(access) } else { [None, None, None] };
+    let keys = if access.head.outcome == Outcome::Success {
+        keys(access)
+    } else {
+        [None, None, None]
+    };
     keys.into_iter().flatten().map(move |key| (key, time))
 }
 
 /// The earliest time of each grain for each key, in place of all of them.
 #[must_use]
-pub fn condensed(times: impl IntoIterator<Item = (Text, EventTime)>, memory: Memory) -> Vec<(Text, EventTime)> {
+pub fn condensed(
+    times: impl IntoIterator<Item = (Text, EventTime)>,
+    memory: Memory,
+) -> Vec<(Text, EventTime)> {
     let mut known: HashMap<Text, Times> = HashMap::default();
     for (key, time) in times {
         known.entry(key).or_default().add(time, memory.grain_secs());
     }
-    known.into_iter().flat_map(|(key, times)| times.0.into_iter().map(move |time| (key.clone(), time))).collect()
+    known
+        .into_iter()
+        .flat_map(|(key, times)| times.0.into_iter().map(move |time| (key.clone(), time)))
+        .collect()
 }
 
 /// Judges by what is remembered.
@@ -182,7 +218,10 @@ impl Judge {
     /// Starts from what a store remembers.
     #[must_use]
     pub fn new(memory: Memory, known: impl IntoIterator<Item = (Text, Times)>) -> Self {
-        Self { memory, known: known.into_iter().collect() }
+        Self {
+            memory,
+            known: known.into_iter().collect(),
+        }
     }
 
     /// Remembers all the accesses, and the times since when there are logs.
@@ -193,7 +232,10 @@ impl Judge {
         accesses: impl IntoIterator<Item = &'a Access>,
     ) -> Self {
         let mut known: HashMap<Text, Times> = HashMap::default();
-        for (key, time) in since.into_iter().chain(accesses.into_iter().flat_map(remembered)) {
+        for (key, time) in since
+            .into_iter()
+            .chain(accesses.into_iter().flat_map(remembered))
+        {
             known.entry(key).or_default().add(time, memory.grain_secs());
         }
         Self { memory, known }
@@ -203,17 +245,28 @@ impl Judge {
     #[must_use]
     pub fn judge(&self, access: &Access) -> Seen {
         let time = access.head.time;
-        let since = self.known.get(&since_key(&access.head.account)).and_then(Times::first);
+        let since = self
+            .known
+            .get(&since_key(&access.head.account))
+            .and_then(Times::first);
         let [principal_secret, principal, region] = keys(access).map(|key| match key {
             Some(key) => self.novelty(&key, since, time),
             None => Novelty::Unknown,
         });
-        Seen { principal_secret, principal, region }
+        Seen {
+            principal_secret,
+            principal,
+            region,
+        }
     }
 
     fn novelty(&self, key: &Text, since: Option<EventTime>, time: EventTime) -> Novelty {
         let oldest = time.plus(-self.memory.memory_secs);
-        if self.known.get(key).is_some_and(|times| times.any_between(oldest, time, self.memory.grain_secs())) {
+        if self
+            .known
+            .get(key)
+            .is_some_and(|times| times.any_between(oldest, time, self.memory.grain_secs()))
+        {
             Novelty::Known
         } else if since.is_some_and(|since| since <= time.plus(-self.memory.learning_secs)) {
             Novelty::First

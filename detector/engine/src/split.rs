@@ -110,7 +110,12 @@ impl Splitter {
 
     /// Takes the next bytes and gives each unit that ends in them to `sink`.
     pub fn feed(&mut self, bytes: &[u8], sink: &mut dyn FnMut(Piece<'_>)) {
-        let mut walk = Walk { bytes, unit_start: 0, gap_start: 0, block: 0 };
+        let mut walk = Walk {
+            bytes,
+            unit_start: 0,
+            gap_start: 0,
+            block: 0,
+        };
         let (blocks, rest) = bytes.as_chunks::<64>();
         self.whole_blocks(blocks, &mut walk, sink);
         if !rest.is_empty() {
@@ -128,7 +133,11 @@ impl Splitter {
             Place::Between => self.look_at_gap(bytes.get(walk.gap_start..).unwrap_or_default()),
             Place::Envelope => {}
         }
-        self.tail.extend_from_slice(bytes.get(bytes.len().saturating_sub(TAIL)..).unwrap_or_default());
+        self.tail.extend_from_slice(
+            bytes
+                .get(bytes.len().saturating_sub(TAIL)..)
+                .unwrap_or_default(),
+        );
         let surplus = self.tail.len().saturating_sub(TAIL);
         self.tail.drain(..surplus);
     }
@@ -146,8 +155,16 @@ impl Splitter {
     }
 
     /// Every block of 64 bytes, with the widest registers that this processor has.
-    #[cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "measured: see the commit"))]
-    fn whole_blocks(&mut self, blocks: &[[u8; 64]], walk: &mut Walk<'_>, sink: &mut dyn FnMut(Piece<'_>)) {
+    #[cfg_attr(
+        target_arch = "x86_64",
+        expect(unsafe_code, reason = "measured: see the commit")
+    )]
+    fn whole_blocks(
+        &mut self,
+        blocks: &[[u8; 64]],
+        walk: &mut Walk<'_>,
+        sink: &mut dyn FnMut(Piece<'_>),
+    ) {
         #[cfg(target_arch = "x86_64")]
         match Registers::of_this_processor() {
             // SAFETY: the processor has just said that it has the features that the function needs.
@@ -161,14 +178,37 @@ impl Splitter {
 
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f,avx512bw,pclmulqdq,popcnt,bmi1")]
-    fn blocks_512(&mut self, blocks: &[[u8; 64]], walk: &mut Walk<'_>, sink: &mut dyn FnMut(Piece<'_>)) {
-        self.blocks(blocks, walk, sink, (|block| simd::masks_512(block), |bits| simd::prefix_xor_clmul(bits)));
+    fn blocks_512(
+        &mut self,
+        blocks: &[[u8; 64]],
+        walk: &mut Walk<'_>,
+        sink: &mut dyn FnMut(Piece<'_>),
+    ) {
+        self.blocks(
+            blocks,
+            walk,
+            sink,
+            (
+                |block| simd::masks_512(block),
+                |bits| simd::prefix_xor_clmul(bits),
+            ),
+        );
     }
 
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,popcnt")]
-    fn blocks_256(&mut self, blocks: &[[u8; 64]], walk: &mut Walk<'_>, sink: &mut dyn FnMut(Piece<'_>)) {
-        self.blocks(blocks, walk, sink, (|block| simd::masks_256(block), prefix_xor));
+    fn blocks_256(
+        &mut self,
+        blocks: &[[u8; 64]],
+        walk: &mut Walk<'_>,
+        sink: &mut dyn FnMut(Piece<'_>),
+    ) {
+        self.blocks(
+            blocks,
+            walk,
+            sink,
+            (|block| simd::masks_256(block), prefix_xor),
+        );
     }
 
     #[inline(always)]
@@ -209,7 +249,10 @@ impl Splitter {
             rare |= masks.rare;
             let strings = prefix(masks.quote) ^ carried;
             carried = if strings >> 63 == 1 { u64::MAX } else { 0 };
-            *brackets = Brackets { opens: masks.open & !strings, closes: masks.close & !strings };
+            *brackets = Brackets {
+                opens: masks.open & !strings,
+                closes: masks.close & !strings,
+            };
             depth -= brackets.closes.count_ones() as isize;
             lowest = lowest.min(depth);
             depth += brackets.opens.count_ones() as isize;
@@ -247,15 +290,28 @@ impl Splitter {
         }
         let strings = prefix(masks.quote) ^ if self.in_string { u64::MAX } else { 0 };
         self.in_string = strings >> 63 == 1;
-        self.brackets(Brackets { opens: masks.open & !strings, closes: masks.close & !strings }, walk, sink);
+        self.brackets(
+            Brackets {
+                opens: masks.open & !strings,
+                closes: masks.close & !strings,
+            },
+            walk,
+            sink,
+        );
     }
 
     /// The brackets of a block, one by one where something may happen.
     #[inline(always)]
-    fn brackets(&mut self, brackets: Brackets, walk: &mut Walk<'_>, sink: &mut dyn FnMut(Piece<'_>)) {
+    fn brackets(
+        &mut self,
+        brackets: Brackets,
+        walk: &mut Walk<'_>,
+        sink: &mut dyn FnMut(Piece<'_>),
+    ) {
         let Brackets { opens, closes } = brackets;
         if self.is_deep(closes) {
-            self.depth = (self.depth + opens.count_ones() as usize).saturating_sub(closes.count_ones() as usize);
+            self.depth = (self.depth + opens.count_ones() as usize)
+                .saturating_sub(closes.count_ones() as usize);
             return;
         }
         let mut bits = opens | closes;
@@ -264,7 +320,11 @@ impl Splitter {
             bits ^= bit;
             // Nothing but the depth changes deep inside a unit.
             if self.place == Place::Unit && self.depth > self.deep() {
-                if opens & bit != 0 { self.depth += 1 } else { self.depth -= 1 }
+                if opens & bit != 0 {
+                    self.depth += 1
+                } else {
+                    self.depth -= 1
+                }
             } else {
                 self.event(walk.block + bit.trailing_zeros() as usize, walk, sink);
             }
@@ -273,16 +333,24 @@ impl Splitter {
 
     /// A block with backslashes or line breaks.
     #[inline(never)]
-    fn rare_block(&mut self, masks: &Masks, rare: &Rare, walk: &mut Walk<'_>, sink: &mut dyn FnMut(Piece<'_>)) {
+    fn rare_block(
+        &mut self,
+        masks: &Masks,
+        rare: &Rare,
+        walk: &mut Walk<'_>,
+        sink: &mut dyn FnMut(Piece<'_>),
+    ) {
         let escaped = self.escaped(rare.backslash);
-        let strings = prefix_xor(masks.quote & !escaped) ^ if self.in_string { u64::MAX } else { 0 };
+        let strings =
+            prefix_xor(masks.quote & !escaped) ^ if self.in_string { u64::MAX } else { 0 };
         if rare.newline & strings != 0 {
             return self.broken_string(masks, rare, escaped, walk, sink);
         }
         self.in_string = strings >> 63 == 1;
         let (opens, closes) = (masks.open & !strings, masks.close & !strings);
         if rare.newline == 0 && self.is_deep(closes) {
-            self.depth = (self.depth + opens.count_ones() as usize).saturating_sub(closes.count_ones() as usize);
+            self.depth = (self.depth + opens.count_ones() as usize)
+                .saturating_sub(closes.count_ones() as usize);
         } else {
             self.events(opens | closes | rare.newline, walk, sink);
         }
@@ -298,7 +366,12 @@ impl Splitter {
     /// and no array of records begins, as it may at depth 1 of a top-level object.
     #[inline(always)]
     fn deep(&self) -> usize {
-        self.base + if self.base == 0 || self.after_first == 0 { 2 } else { 1 }
+        self.base
+            + if self.base == 0 || self.after_first == 0 {
+                2
+            } else {
+                1
+            }
     }
 
     fn events(&mut self, mut bits: u64, walk: &mut Walk<'_>, sink: &mut dyn FnMut(Piece<'_>)) {
@@ -405,11 +478,21 @@ impl Splitter {
                 let here = walk.bytes.get(walk.unit_start..=at).unwrap_or_default();
                 let after_first = self.after_first;
                 if self.carry.is_empty() && !self.oversize && here.len() <= self.max_record {
-                    sink(Piece::Unit { bytes: here, after_first });
+                    sink(Piece::Unit {
+                        bytes: here,
+                        after_first,
+                    });
                 } else {
                     self.keep(here);
-                    let whole = Piece::Unit { bytes: &self.carry, after_first };
-                    sink(if self.oversize { Piece::Bad(BadPiece::TooLarge) } else { whole });
+                    let whole = Piece::Unit {
+                        bytes: &self.carry,
+                        after_first,
+                    };
+                    sink(if self.oversize {
+                        Piece::Bad(BadPiece::TooLarge)
+                    } else {
+                        whole
+                    });
                 }
                 self.carry.clear();
                 self.oversize = false;
@@ -425,7 +508,11 @@ impl Splitter {
                     sink(Piece::Bad(BadPiece::NotAnObject));
                 }
                 // The end of an array of records: back in the envelope, or at the top after a bare array.
-                self.place = if self.base == 2 { Place::Envelope } else { Place::Between };
+                self.place = if self.base == 2 {
+                    Place::Envelope
+                } else {
+                    Place::Between
+                };
                 self.base = 0;
                 walk.gap_start = at + 1;
             }
@@ -439,8 +526,15 @@ impl Splitter {
 
     /// A line that begins with `{"` while a unit is open: the unit before it was cut off, and this is the next one.
     fn line_break(&mut self, at: usize, walk: &mut Walk<'_>, sink: &mut dyn FnMut(Piece<'_>)) {
-        if self.place == Place::Unit && self.depth > self.base && walk.bytes.get(at + 1..at + 3) == Some(b"{\"") {
-            sink(Piece::Bad(if self.oversize { BadPiece::TooLarge } else { BadPiece::Truncated }));
+        if self.place == Place::Unit
+            && self.depth > self.base
+            && walk.bytes.get(at + 1..at + 3) == Some(b"{\"")
+        {
+            sink(Piece::Bad(if self.oversize {
+                BadPiece::TooLarge
+            } else {
+                BadPiece::Truncated
+            }));
             self.depth = self.base;
             self.place = Place::Between;
             self.carry.clear();
@@ -452,9 +546,15 @@ impl Splitter {
     /// Whether the bracket at `at` opens the value of a key that holds records.
     fn names_records(&self, at: usize, walk: &Walk<'_>) -> bool {
         let mut before = self.tail.clone();
-        before.extend_from_slice(walk.bytes.get(at.saturating_sub(TAIL)..at).unwrap_or_default());
+        before.extend_from_slice(
+            walk.bytes
+                .get(at.saturating_sub(TAIL)..at)
+                .unwrap_or_default(),
+        );
         let text = before.trim_ascii_end();
-        let Some(text) = text.strip_suffix(b":") else { return false };
+        let Some(text) = text.strip_suffix(b":") else {
+            return false;
+        };
         let text = text.trim_ascii_end();
         text.ends_with(b"\"Records\"") || text.ends_with(b"\"Events\"")
     }
@@ -483,7 +583,11 @@ struct Walk<'a> {
 
 fn ends_in_escape(bytes: &[u8], escape_before: bool) -> bool {
     let run = bytes.iter().rev().take_while(|b| **b == b'\\').count();
-    if run == bytes.len() && escape_before { run % 2 == 0 } else { run % 2 == 1 }
+    if run == bytes.len() && escape_before {
+        run % 2 == 0
+    } else {
+        run % 2 == 1
+    }
 }
 
 #[cfg(test)]
@@ -515,7 +619,11 @@ mod tests {
 
     fn check(text: &str, expected: &[&str]) {
         for piece in [1, 2, 3, 7, 63, 64, 65, 1 << 20] {
-            assert_eq!(split(text, piece, 1 << 20), expected, "in pieces of {piece}");
+            assert_eq!(
+                split(text, piece, 1 << 20),
+                expected,
+                "in pieces of {piece}"
+            );
         }
     }
 
@@ -523,13 +631,22 @@ mod tests {
     fn finds_units_in_every_envelope() {
         let two = [r#"{"a":1}"#, r#"{"b":{"c":[{}]}}"#];
         check(r#"{"Records":[{"a":1},{"b":{"c":[{}]}}]}"#, &two);
-        check("{ \"Records\" : [ {\"a\":1} ,\n {\"b\":{\"c\":[{}]}} ] }\n", &two);
-        check(r#"{"NextToken":"x","Events":[{"a":1},{"b":{"c":[{}]}}],"more":{"d":[1]}}"#, &two);
+        check(
+            "{ \"Records\" : [ {\"a\":1} ,\n {\"b\":{\"c\":[{}]}} ] }\n",
+            &two,
+        );
+        check(
+            r#"{"NextToken":"x","Events":[{"a":1},{"b":{"c":[{}]}}],"more":{"d":[1]}}"#,
+            &two,
+        );
         check(r#"[{"a":1},{"b":{"c":[{}]}}]"#, &two);
         check("{\"a\":1}\n{\"b\":{\"c\":[{}]}}\n", &two);
         check(r#"{"Records":[]}"#, &[]);
         check("", &[]);
-        check("{\"Records\":[{\"a\":1}]}\n{\"Records\":[{\"b\":{\"c\":[{}]}}]}", &two);
+        check(
+            "{\"Records\":[{\"a\":1}]}\n{\"Records\":[{\"b\":{\"c\":[{}]}}]}",
+            &two,
+        );
     }
 
     #[test]
@@ -537,23 +654,38 @@ mod tests {
         let nested = r#"{"requestParameters":{"items":[{"x":1},{"eventVersion":"1"},{"eventVersion":"2"}]}}"#;
         check(&format!(r#"{{"Records":[{nested}]}}"#), &[nested]);
         let quoted = r#"{"a":"}],{\"Records\":[{\\\"b\\\":\"","c":"\\"}"#;
-        check(&format!(r#"{{"Records":[{quoted},{{}}]}}"#), &[quoted, "{}"]);
+        check(
+            &format!(r#"{{"Records":[{quoted},{{}}]}}"#),
+            &[quoted, "{}"],
+        );
     }
 
     #[test]
     fn names_what_is_not_a_unit() {
-        check(r#"{"Records":[1,{"a":1},"x",{}]}"#, &["NotAnObject", r#"{"a":1}"#, "NotAnObject", "{}"]);
+        check(
+            r#"{"Records":[1,{"a":1},"x",{}]}"#,
+            &["NotAnObject", r#"{"a":1}"#, "NotAnObject", "{}"],
+        );
         check("not json at all", &["NotAnObject"]);
         check(r#"{"Records":[{"a":1},{"b":"#, &[r#"{"a":1}"#, "Truncated"]);
         check(r#"{"Records":[{"a":1},"#, &[r#"{"a":1}"#, "Truncated"]);
-        assert_eq!(split(r#"{"Records":[{"a":"0123456789"},{"b":1}]}"#, 5, 12), ["TooLarge", r#"{"b":1}"#]);
-        assert_eq!(split(r#"{"Records":[{"a":"0123456789"},{"b":1}]}"#, 500, 12), ["TooLarge", r#"{"b":1}"#]);
+        assert_eq!(
+            split(r#"{"Records":[{"a":"0123456789"},{"b":1}]}"#, 5, 12),
+            ["TooLarge", r#"{"b":1}"#]
+        );
+        assert_eq!(
+            split(r#"{"Records":[{"a":"0123456789"},{"b":1}]}"#, 500, 12),
+            ["TooLarge", r#"{"b":1}"#]
+        );
     }
 
     #[test]
     fn a_cut_line_does_not_cost_the_next_one() {
         let expected = ["Truncated", r#"{"b":2}"#];
-        for text in ["{\"a\":\"cut in a str\n{\"b\":2}\n", "{\"a\":{\"x\":1\n{\"b\":2}\n"] {
+        for text in [
+            "{\"a\":\"cut in a str\n{\"b\":2}\n",
+            "{\"a\":{\"x\":1\n{\"b\":2}\n",
+        ] {
             assert_eq!(split(text, 1 << 20, 1 << 20), expected, "{text}");
         }
     }

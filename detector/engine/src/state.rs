@@ -77,7 +77,11 @@ impl FactSet {
 
     /// Forgets facts before a time, and says whether any are left.
     pub(crate) fn forget(&mut self, before: EventTime) -> bool {
-        while let Some(first) = self.facts.first_entry().filter(|first| first.key().0 < before) {
+        while let Some(first) = self
+            .facts
+            .first_entry()
+            .filter(|first| first.key().0 < before)
+        {
             first.remove();
         }
         !self.facts.is_empty()
@@ -85,7 +89,9 @@ impl FactSet {
 
     /// The facts between two times, both included, in the order of their times.
     pub fn between(&self, from: EventTime, to: EventTime) -> impl Iterator<Item = &Fact> {
-        self.facts.values().filter(move |fact| (from..=to).contains(&fact.time))
+        self.facts
+            .values()
+            .filter(move |fact| (from..=to).contains(&fact.time))
     }
 }
 
@@ -114,7 +120,11 @@ impl SceneKey {
     /// The scene of an actor in a region.
     #[must_use]
     pub fn new(actor: Text, region: Text) -> Self {
-        Self { fingerprint: fingerprint(&(&actor, &region)), actor, region }
+        Self {
+            fingerprint: fingerprint(&(&actor, &region)),
+            actor,
+            region,
+        }
     }
 }
 
@@ -216,7 +226,12 @@ impl LooseEndId {
     /// The identity with these parts.
     #[must_use]
     pub fn from_parts(kind: u8, event_id: Text, updated: bool) -> Self {
-        Self { fingerprint: fingerprint(&(kind, updated, &event_id)), kind, updated, event_id }
+        Self {
+            fingerprint: fingerprint(&(kind, updated, &event_id)),
+            kind,
+            updated,
+            event_id,
+        }
     }
 
     fn new(kind: u8, head: &Head) -> Self {
@@ -245,13 +260,20 @@ impl CoverageMark {
     /// The mark of an event.
     #[must_use]
     pub fn at(account: Text, region: Text, time: EventTime) -> Self {
-        Self { account, region, bucket: time.0.div_euclid(COVERAGE_BUCKET_SECS) }
+        Self {
+            account,
+            region,
+            bucket: time.0.div_euclid(COVERAGE_BUCKET_SECS),
+        }
     }
 
     /// This mark and its neighbours: one of them is enough to prove coverage.
     #[must_use]
     pub fn around(&self) -> [Self; 3] {
-        [-1, 0, 1].map(|step| Self { bucket: self.bucket.saturating_add(step), ..self.clone() })
+        [-1, 0, 1].map(|step| Self {
+            bucket: self.bucket.saturating_add(step),
+            ..self.clone()
+        })
     }
 }
 
@@ -266,7 +288,11 @@ impl Hours {
             return;
         }
         let end = self.0.remove(&hour.saturating_add(1)).unwrap_or(hour);
-        let before = self.0.range_mut(..hour).next_back().filter(|(_, end)| **end == hour.saturating_sub(1));
+        let before = self
+            .0
+            .range_mut(..hour)
+            .next_back()
+            .filter(|(_, end)| **end == hour.saturating_sub(1));
         match before {
             Some((_, last)) => *last = end,
             None => drop(self.0.insert(hour, end)),
@@ -276,7 +302,10 @@ impl Hours {
     /// Whether an hour was added.
     #[must_use]
     pub fn contains(&self, hour: i64) -> bool {
-        self.0.range(..=hour).next_back().is_some_and(|(_, end)| *end >= hour)
+        self.0
+            .range(..=hour)
+            .next_back()
+            .is_some_and(|(_, end)| *end >= hour)
     }
 }
 
@@ -305,10 +334,16 @@ pub trait StateStore: Sync {
     type Receipt: Send;
 
     /// Adds facts to windows. A fact that is there stays, and takes over the evidence that tells more.
-    fn put_facts(&self, facts: Vec<(WindowKey, Fact)>) -> impl Future<Output = Result<(), StateError>> + Send;
+    fn put_facts(
+        &self,
+        facts: Vec<(WindowKey, Fact)>,
+    ) -> impl Future<Output = Result<(), StateError>> + Send;
 
     /// The facts of each range, in any order.
-    fn facts(&self, ranges: &[WindowRange]) -> impl Future<Output = Result<Vec<Vec<Fact>>, StateError>> + Send;
+    fn facts(
+        &self,
+        ranges: &[WindowRange],
+    ) -> impl Future<Output = Result<Vec<Vec<Fact>>, StateError>> + Send;
 
     /// For each window, which of its rules have facts in any group between two times, or near them: more may be told than
     /// there are, never fewer. Whoever knows that a rule has none need not read the groups of the others.
@@ -347,13 +382,22 @@ pub trait StateStore: Sync {
 
     /// Closes the loose ends of a receipt: they are not due any more, but are still found by scene. Closing twice does
     /// nothing.
-    fn close_loose_ends(&self, receipt: Self::Receipt) -> impl Future<Output = Result<(), StateError>> + Send;
+    fn close_loose_ends(
+        &self,
+        receipt: Self::Receipt,
+    ) -> impl Future<Output = Result<(), StateError>> + Send;
 
     /// Remembers that KMS events were seen.
-    fn mark_coverage(&self, marks: Vec<CoverageMark>) -> impl Future<Output = Result<(), StateError>> + Send;
+    fn mark_coverage(
+        &self,
+        marks: Vec<CoverageMark>,
+    ) -> impl Future<Output = Result<(), StateError>> + Send;
 
     /// For each mark, whether it was remembered.
-    fn covered(&self, marks: &[CoverageMark]) -> impl Future<Output = Result<Vec<bool>, StateError>> + Send;
+    fn covered(
+        &self,
+        marks: &[CoverageMark],
+    ) -> impl Future<Output = Result<Vec<bool>, StateError>> + Send;
 
     /// For each key, the times that were remembered under it; none for a key that never was.
     fn seen(&self, keys: &[Text]) -> impl Future<Output = Result<Vec<Times>, StateError>> + Send;
@@ -383,7 +427,10 @@ pub trait StateStore: Sync {
     ) -> impl Future<Output = Result<Vec<Alert>, StateError>> + Send;
 
     /// Marks alerts as published. Marking twice, or what is not there, does nothing.
-    fn mark_published(&self, ids: &[AlertId]) -> impl Future<Output = Result<(), StateError>> + Send;
+    fn mark_published(
+        &self,
+        ids: &[AlertId],
+    ) -> impl Future<Output = Result<(), StateError>> + Send;
 }
 
 #[cfg(test)]
@@ -395,7 +442,15 @@ mod tests {
         let added = [5, 3, 4, 9, -1, 3, 0, 8, 7];
         let mut hours = Hours::default();
         added.iter().for_each(|hour| hours.add(*hour));
-        assert_eq!((-3..12).filter(|hour| hours.contains(*hour)).collect::<Vec<_>>(), [-1, 0, 3, 4, 5, 7, 8, 9]);
-        assert_eq!(hours.0.into_iter().collect::<Vec<_>>(), [(-1, 0), (3, 5), (7, 9)]);
+        assert_eq!(
+            (-3..12)
+                .filter(|hour| hours.contains(*hour))
+                .collect::<Vec<_>>(),
+            [-1, 0, 3, 4, 5, 7, 8, 9]
+        );
+        assert_eq!(
+            hours.0.into_iter().collect::<Vec<_>>(),
+            [(-1, 0), (3, 5), (7, 9)]
+        );
     }
 }

@@ -17,13 +17,20 @@ impl EventTime {
         if let Ok(time) = DateTime::parse_from_rfc3339(text) {
             return Some(Self(time.timestamp()));
         }
-        chrono::NaiveDateTime::parse_from_str(text, "%Y%m%dT%H%M%SZ").ok().map(|t| Self(t.and_utc().timestamp()))
+        chrono::NaiveDateTime::parse_from_str(text, "%Y%m%dT%H%M%SZ")
+            .ok()
+            .map(|t| Self(t.and_utc().timestamp()))
     }
 
     /// The first second of a calendar day in UTC; `None` when there is no such day.
     #[must_use]
     pub fn from_date(year: i32, month: u32, day: u32) -> Option<Self> {
-        Some(Self(NaiveDate::from_ymd_opt(year, month, day)?.and_hms_opt(0, 0, 0)?.and_utc().timestamp()))
+        Some(Self(
+            NaiveDate::from_ymd_opt(year, month, day)?
+                .and_hms_opt(0, 0, 0)?
+                .and_utc()
+                .timestamp(),
+        ))
     }
 
     /// This time moved by `secs` seconds, staying at the ends of the range instead of wrapping.
@@ -44,7 +51,13 @@ impl fmt::Display for EventTime {
         match DateTime::<Utc>::from_timestamp(self.0, 0) {
             Some(time) => {
                 let (y, mo, d) = (time.year(), time.month(), time.day());
-                write!(f, "{y:04}-{mo:02}-{d:02}T{:02}:{:02}:{:02}Z", time.hour(), time.minute(), time.second())
+                write!(
+                    f,
+                    "{y:04}-{mo:02}-{d:02}T{:02}:{:02}:{:02}Z",
+                    time.hour(),
+                    time.minute(),
+                    time.second()
+                )
             }
             None => write!(f, "@{}", self.0),
         }
@@ -57,9 +70,17 @@ mod tests {
 
     #[test]
     fn reads_both_forms_and_prints_the_extended_one() {
-        for text in ["2026-03-02T10:00:00Z", "20260302T100000Z", "2026-03-02T11:00:00+01:00", "2026-03-02T10:00:00.9Z"]
-        {
-            assert_eq!(EventTime::parse(text).unwrap().to_string(), "2026-03-02T10:00:00Z", "{text}");
+        for text in [
+            "2026-03-02T10:00:00Z",
+            "20260302T100000Z",
+            "2026-03-02T11:00:00+01:00",
+            "2026-03-02T10:00:00.9Z",
+        ] {
+            assert_eq!(
+                EventTime::parse(text).unwrap().to_string(),
+                "2026-03-02T10:00:00Z",
+                "{text}"
+            );
         }
         assert_eq!(EventTime::parse("yesterday"), None);
         assert_eq!(EventTime::from_date(2026, 2, 30), None);

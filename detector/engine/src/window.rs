@@ -29,23 +29,32 @@ pub fn evaluate<'f>(
         return Vec::new();
     }
     let mut sorted: Vec<&Fact> = facts.iter().collect();
-    sorted.sort_by(|a, b| (a.time, &a.key, a.slot, &a.value).cmp(&(b.time, &b.key, b.slot, &b.value)));
+    sorted.sort_by(|a, b| {
+        (a.time, &a.key, a.slot, &a.value).cmp(&(b.time, &b.key, b.slot, &b.value))
+    });
     let mut best: HashMap<i64, (u64, usize, usize)> = HashMap::default();
     let mut tally = Tally::default();
     let mut start = 0;
     for (index, fact) in sorted.iter().enumerate() {
         tally.add(fact);
-        while let Some(old) = sorted.get(start).filter(|old| old.time.0 <= fact.time.0.saturating_sub(window.span_secs))
+        while let Some(old) = sorted
+            .get(start)
+            .filter(|old| old.time.0 <= fact.time.0.saturating_sub(window.span_secs))
         {
             tally.remove(old);
             start += 1;
         }
         // Facts of one second are seen together.
-        let last_of_second = sorted.get(index + 1).is_none_or(|next| next.time != fact.time);
+        let last_of_second = sorted
+            .get(index + 1)
+            .is_none_or(|next| next.time != fact.time);
         if !last_of_second || fact.time < ends.0 || fact.time > ends.1 {
             continue;
         }
-        if let Some(count) = tally.meets(&window.condition).filter(|count| *count >= fact.least.unwrap_or(0)) {
+        if let Some(count) = tally
+            .meets(&window.condition)
+            .filter(|count| *count >= fact.least.unwrap_or(0))
+        {
             let bucket = fact.time.0.div_euclid(window.suppress_secs);
             let entry = best.entry(bucket).or_insert((count, start, index));
             if count > entry.0 {
@@ -57,7 +66,13 @@ pub fn evaluate<'f>(
         .into_iter()
         .filter_map(|(bucket, (count, start, index))| {
             let end = sorted.get(index)?.time;
-            let firing = Firing { group: group.to_vec(), bucket, start: end.plus(-window.span_secs), end, count };
+            let firing = Firing {
+                group: group.to_vec(),
+                bucket,
+                start: end.plus(-window.span_secs),
+                end,
+                count,
+            };
             Some((firing, sorted.get(start..=index)?.to_vec()))
         })
         .collect();
@@ -70,9 +85,15 @@ pub fn evaluate<'f>(
 pub fn may_fire(window: &Window, slots: &BTreeSet<usize>) -> bool {
     match &window.condition {
         WindowCondition::Events(_) | WindowCondition::Values(_) => true,
-        WindowCondition::Rules(least) | WindowCondition::Ordered(least) => slots.len() as u64 >= *least,
+        WindowCondition::Rules(least) | WindowCondition::Ordered(least) => {
+            slots.len() as u64 >= *least
+        }
         WindowCondition::Expression(expr, names) => {
-            let present = slots.iter().filter_map(|slot| names.get(*slot)).map(String::as_str).collect();
+            let present = slots
+                .iter()
+                .filter_map(|slot| names.get(*slot))
+                .map(String::as_str)
+                .collect();
             holds(expr, &present, names)
         }
     }
@@ -92,7 +113,10 @@ impl<'f> Tally<'f> {
         if let Some(value) = &fact.value {
             *self.values.entry(value).or_default() += 1;
         }
-        self.slots.entry(fact.slot).or_default().push_back(fact.time);
+        self.slots
+            .entry(fact.slot)
+            .or_default()
+            .push_back(fact.time);
     }
 
     fn remove(&mut self, fact: &'f Fact) {
@@ -116,8 +140,12 @@ impl<'f> Tally<'f> {
             WindowCondition::Values(least) => enough(self.values.len(), *least),
             WindowCondition::Rules(least) => enough(self.slots.len(), *least),
             WindowCondition::Expression(expr, names) => {
-                let present: HashSet<&str> =
-                    self.slots.keys().filter_map(|slot| names.get(*slot)).map(String::as_str).collect();
+                let present: HashSet<&str> = self
+                    .slots
+                    .keys()
+                    .filter_map(|slot| names.get(*slot))
+                    .map(String::as_str)
+                    .collect();
                 holds(expr, &present, names).then_some(self.slots.len() as u64)
             }
             WindowCondition::Ordered(rules) => self.in_order(*rules).then_some(*rules),
@@ -128,7 +156,11 @@ impl<'f> Tally<'f> {
     fn in_order(&self, rules: u64) -> bool {
         let mut earliest = EventTime(i64::MIN);
         for slot in 0..usize::try_from(rules).unwrap_or(usize::MAX) {
-            match self.slots.get(&slot).and_then(|times| times.iter().find(|t| **t >= earliest)) {
+            match self
+                .slots
+                .get(&slot)
+                .and_then(|times| times.iter().find(|t| **t >= earliest))
+            {
                 Some(time) => earliest = *time,
                 None => return false,
             }
@@ -153,7 +185,10 @@ fn holds(expr: &ConditionExpr, present: &HashSet<&str>, names: &[String]) -> boo
         // Refused when the rule was loaded.
         ConditionExpr::Not(_) => false,
         ConditionExpr::Identifier(name) => present.contains(name.as_str()),
-        ConditionExpr::Selector { quantifier, pattern } => {
+        ConditionExpr::Selector {
+            quantifier,
+            pattern,
+        } => {
             let fits = |name: &&String| match pattern {
                 SelectorPattern::Them => true,
                 SelectorPattern::Pattern(pattern) => crate::glob::Glob::new(pattern).matches(name),

@@ -43,7 +43,11 @@ impl<'de: 'a, 'a> Deserialize<'de> for Scalar<'a> {
                 Ok(Scalar(Some(Cow::Owned(text.to_owned()))))
             }
             fn visit_bool<E>(self, value: bool) -> Result<Self::Value, E> {
-                Ok(Scalar(Some(Cow::Borrowed(if value { "true" } else { "false" }))))
+                Ok(Scalar(Some(Cow::Borrowed(if value {
+                    "true"
+                } else {
+                    "false"
+                }))))
             }
             fn visit_i64<E>(self, value: i64) -> Result<Self::Value, E> {
                 Ok(Scalar(Some(Cow::Owned(value.to_string()))))

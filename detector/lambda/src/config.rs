@@ -62,7 +62,11 @@ pub const SETTINGS: [Setting; 15] = [
         default: Some("alerts"),
         help: "alerts, or extract: batches of a job, without table and topics",
     },
-    Setting { name: TABLE, default: None, help: "name of the DynamoDB table that holds the state" },
+    Setting {
+        name: TABLE,
+        default: None,
+        help: "name of the DynamoDB table that holds the state",
+    },
     Setting {
         name: TOPICS,
         default: None,
@@ -88,18 +92,46 @@ pub const SETTINGS: [Setting; 15] = [
         default: Some(""),
         help: "s3://bucket/key or a file of the package with values for rules with |expand; empty for none",
     },
-    Setting { name: HORIZON, default: Some("15m"), help: "how long the other half of a read may still arrive" },
-    Setting { name: MEMORY, default: Some("90d"), help: "how long it is remembered who read what" },
-    Setting { name: LEARNING, default: Some("7d"), help: "how long logs must go back before anything is called new" },
-    Setting { name: MAX_OBJECT_BYTES, default: Some("67108864"), help: "objects with more bytes are not read" },
-    Setting { name: PARALLEL, default: Some("4"), help: "objects that are read at the same time" },
-    Setting { name: CALL_TIMEOUT, default: Some("5s"), help: "how long one try of a call to AWS may take" },
+    Setting {
+        name: HORIZON,
+        default: Some("15m"),
+        help: "how long the other half of a read may still arrive",
+    },
+    Setting {
+        name: MEMORY,
+        default: Some("90d"),
+        help: "how long it is remembered who read what",
+    },
+    Setting {
+        name: LEARNING,
+        default: Some("7d"),
+        help: "how long logs must go back before anything is called new",
+    },
+    Setting {
+        name: MAX_OBJECT_BYTES,
+        default: Some("67108864"),
+        help: "objects with more bytes are not read",
+    },
+    Setting {
+        name: PARALLEL,
+        default: Some("4"),
+        help: "objects that are read at the same time",
+    },
+    Setting {
+        name: CALL_TIMEOUT,
+        default: Some("5s"),
+        help: "how long one try of a call to AWS may take",
+    },
     Setting {
         name: LEASE,
         default: Some("60s"),
         help: "how long an alert is left to the invocation that created it before the sweep publishes it",
     },
-    Setting { name: PATH_STYLE, default: Some("false"), help: "whether S3 is addressed by path, as stand-ins want it" },
+    Setting {
+        name: PATH_STYLE,
+        default: Some("false"),
+        help: "whether S3 is addressed by path, as stand-ins want it",
+    },
 ];
 
 /// What the function does.
@@ -183,8 +215,16 @@ impl Config {
             faults.push(fault);
             Mode::Alerts
         });
-        for Setting { name, default, help } in SETTINGS {
-            match get(name).filter(|value| !value.trim().is_empty()).or_else(|| default.map(str::to_owned)) {
+        for Setting {
+            name,
+            default,
+            help,
+        } in SETTINGS
+        {
+            match get(name)
+                .filter(|value| !value.trim().is_empty())
+                .or_else(|| default.map(str::to_owned))
+            {
                 Some(value) => drop(values.insert(name, value.trim().to_owned())),
                 None if mode == Mode::Extract => {}
                 None => faults.push(format!("{name} is not set; set it to the {help}")),
@@ -193,20 +233,32 @@ impl Config {
         let value = |name: &str| values.get(name).cloned().unwrap_or_default();
         let mut span = |name: &str, default: i64| {
             timespan_secs(&value(name)).unwrap_or_else(|| {
-                faults.push(format!("{name} is `{}`; write a time span such as 15m, 12h or 90d", value(name)));
+                faults.push(format!(
+                    "{name} is `{}`; write a time span such as 15m, 12h or 90d",
+                    value(name)
+                ));
                 default
             })
         };
         let horizon_secs = span(HORIZON, HORIZON_SECS);
-        let memory =
-            Memory { memory_secs: span(MEMORY, SEEN_MEMORY_SECS), learning_secs: span(LEARNING, SEEN_LEARNING_SECS) };
+        let memory = Memory {
+            memory_secs: span(MEMORY, SEEN_MEMORY_SECS),
+            learning_secs: span(LEARNING, SEEN_LEARNING_SECS),
+        };
         let lease_secs = span(LEASE, 60);
         let call_timeout = Duration::from_secs(span(CALL_TIMEOUT, 5).unsigned_abs());
         let mut number = |name: &str, least: u64| {
-            value(name).parse::<u64>().ok().filter(|number| *number >= least).unwrap_or_else(|| {
-                faults.push(format!("{name} is `{}`; write a number of at least {least}", value(name)));
-                least
-            })
+            value(name)
+                .parse::<u64>()
+                .ok()
+                .filter(|number| *number >= least)
+                .unwrap_or_else(|| {
+                    faults.push(format!(
+                        "{name} is `{}`; write a number of at least {least}",
+                        value(name)
+                    ));
+                    least
+                })
         };
         let max_object_bytes = number(MAX_OBJECT_BYTES, 1);
         let parallel = usize::try_from(number(PARALLEL, 1)).unwrap_or(1);
@@ -235,7 +287,11 @@ impl Config {
             }
         }
         if !faults.is_empty() {
-            return Err(format!("{} faults in the settings:\n{}", faults.len(), faults.join("\n")));
+            return Err(format!(
+                "{} faults in the settings:\n{}",
+                faults.len(),
+                faults.join("\n")
+            ));
         }
         let table = value(TABLE);
         Ok(Self {
@@ -270,7 +326,10 @@ impl Config {
     /// How long facts are kept with these rules: the longest window, and as long again as late deliveries count.
     #[must_use]
     pub fn facts_secs(&self, rules: &RuleSet) -> i64 {
-        let stored = rules.windows.iter().filter(|window| !window.is_filled_by_one());
+        let stored = rules
+            .windows
+            .iter()
+            .filter(|window| !window.is_filled_by_one());
         let longest = stored.map(|window| window.span_secs).max().unwrap_or(0);
         longest.saturating_add(Retention::default().facts_secs)
     }
@@ -280,12 +339,15 @@ impl Place {
     fn read(text: &str) -> Result<Self, String> {
         match text.strip_prefix("s3://") {
             None if text.is_empty() => Ok(Self::None),
-            None if text.contains("://") => Err("write s3://bucket/key, or a path in the package".to_owned()),
+            None if text.contains("://") => {
+                Err("write s3://bucket/key, or a path in the package".to_owned())
+            }
             None => Ok(Self::Path(text.to_owned())),
             Some(rest) => match rest.split_once('/') {
-                Some((bucket, key)) if !bucket.is_empty() && !key.is_empty() => {
-                    Ok(Self::S3 { bucket: bucket.to_owned(), key: key.to_owned() })
-                }
+                Some((bucket, key)) if !bucket.is_empty() && !key.is_empty() => Ok(Self::S3 {
+                    bucket: bucket.to_owned(),
+                    key: key.to_owned(),
+                }),
                 _ => Err("write s3://bucket/key".to_owned()),
             },
         }
@@ -295,21 +357,32 @@ impl Place {
 /// `arn:…[?format=…][&min-level=…]`
 fn destination(text: &str) -> Result<Destination, String> {
     let (arn, options) = text.split_once('?').unwrap_or((text, ""));
-    let is_topic = arn.starts_with("arn:") && arn.split(':').nth(2) == Some("sns") && arn.split(':').count() == 6;
+    let is_topic = arn.starts_with("arn:")
+        && arn.split(':').nth(2) == Some("sns")
+        && arn.split(':').count() == 6;
     if !is_topic {
         return Err("write the ARN of an SNS topic: arn:aws:sns:REGION:ACCOUNT:NAME".to_owned());
     }
-    let mut destination =
-        Destination { topic_arn: arn.to_owned(), min_level: Level::Informational, format: Format::Standard };
+    let mut destination = Destination {
+        topic_arn: arn.to_owned(),
+        min_level: Level::Informational,
+        format: Format::Standard,
+    };
     for option in options.split('&').filter(|option| !option.is_empty()) {
         match option.split_once('=') {
             Some(("format", name)) => {
-                let known = Format::ALL.into_iter().find(|format| format.as_str() == name);
-                destination.format =
-                    known.ok_or_else(|| format!("`{name}` is no format; use standard, chat or ocsf"))?;
+                let known = Format::ALL
+                    .into_iter()
+                    .find(|format| format.as_str() == name);
+                destination.format = known
+                    .ok_or_else(|| format!("`{name}` is no format; use standard, chat or ocsf"))?;
             }
             Some(("min-level", level)) => destination.min_level = level.parse()?,
-            _ => return Err(format!("`{option}` is not known; use format=… or min-level=…")),
+            _ => {
+                return Err(format!(
+                    "`{option}` is not known; use format=… or min-level=…"
+                ));
+            }
         }
     }
     Ok(destination)
@@ -362,9 +435,23 @@ mod tests {
     #[test]
     fn topics_have_forms_and_levels() {
         let arn = "arn:aws:sns:eu-west-1:111122223333:alerts.fifo";
-        let config = read(&[(TABLE, "state"), (TOPICS, &format!("{arn}?min-level=high&format=ocsf {arn}"))]).unwrap();
-        let all: Vec<_> = config.destinations.iter().map(|d| (d.min_level, d.format)).collect();
-        assert_eq!(all, [(Level::High, Format::Ocsf), (Level::Informational, Format::Standard)]);
+        let config = read(&[
+            (TABLE, "state"),
+            (TOPICS, &format!("{arn}?min-level=high&format=ocsf {arn}")),
+        ])
+        .unwrap();
+        let all: Vec<_> = config
+            .destinations
+            .iter()
+            .map(|d| (d.min_level, d.format))
+            .collect();
+        assert_eq!(
+            all,
+            [
+                (Level::High, Format::Ocsf),
+                (Level::Informational, Format::Standard)
+            ]
+        );
         assert_eq!((config.horizon_secs, config.parallel), (900, 4));
     }
 }

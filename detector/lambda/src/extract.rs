@@ -57,7 +57,10 @@ impl Extractor {
     #[must_use]
     pub fn new(config: &Config, aws: &SdkConfig, retry: Retry) -> Self {
         let s3 = aws_sdk_s3::config::Builder::from(aws).force_path_style(config.path_style);
-        Self { s3: S3Source::new(s3, retry, config.max_object_bytes), parallel: config.parallel }
+        Self {
+            s3: S3Source::new(s3, retry, config.max_object_bytes),
+            parallel: config.parallel,
+        }
     }
 
     /// Extracts a batch, and tells what it came to.
@@ -69,15 +72,22 @@ impl Extractor {
         let answer = self.extract(event).await;
         match &answer {
             Ok(told) => log(Severity::Info, "part written", told.clone()),
-            Err(why) => log(Severity::Error, "part not written", json!({"why": why, "event": event})),
+            Err(why) => log(
+                Severity::Error,
+                "part not written",
+                json!({"why": why, "event": event}),
+            ),
         }
         answer
     }
 
     async fn extract(&self, event: &Value) -> Result<Value, String> {
         let form = "this function extracts batches of a job: `secretrail fleet run` starts one";
-        let Invocation { bucket, prefix, item } =
-            Invocation::deserialize(event).map_err(|error| format!("{form} ({error})"))?;
+        let Invocation {
+            bucket,
+            prefix,
+            item,
+        } = Invocation::deserialize(event).map_err(|error| format!("{form} ({error})"))?;
         let (head, batch) = self.batch(&bucket, &item).await?;
         if batch.part != item.part {
             return Err(format!(
@@ -94,38 +104,63 @@ impl Extractor {
             .await?;
         let objects = extracted.len();
         let records: usize = extracted.iter().map(|object| object.records.len()).sum();
-        let failed = extracted.iter().filter(|object| matches!(object.entry.fate, Fate::Failed(_))).count();
-        let written = tokio::task::spawn_blocking(move || part::write(&head.header, extracted)).await;
+        let failed = extracted
+            .iter()
+            .filter(|object| matches!(object.entry.fate, Fate::Failed(_)))
+            .count();
+        let written =
+            tokio::task::spawn_blocking(move || part::write(&head.header, extracted)).await;
         let bytes = written.map_err(|error| format!("the part broke the writer: {error}"))?;
         let bytes_out = bytes.len();
         let key = format!("{prefix}{}", item.part);
-        self.s3.put(&bucket, &key, bytes).await.map_err(|error| format!("s3://{bucket}/{key}: {error}"))?;
-        Ok(json!({"part": item.part, "objects": objects, "failed": failed, "records": records, "bytes_in": bytes_in,
-            "bytes_out": bytes_out}))
+        self.s3
+            .put(&bucket, &key, bytes)
+            .await
+            .map_err(|error| format!("s3://{bucket}/{key}: {error}"))?;
+        Ok(
+            json!({"part": item.part, "objects": objects, "failed": failed, "records": records, "bytes_in": bytes_in,
+            "bytes_out": bytes_out}),
+        )
     }
 
     /// The head of the manifest, and one of its batches.
     async fn batch(&self, bucket: &str, item: &Row) -> Result<(Head, Batch), String> {
         let key = item.manifest.as_str();
-        let place = ObjectRef { bucket, key, version_id: None, etag: None, size: None };
-        let number = |text: &str| text.parse::<u64>().map_err(|error| format!("`{text}` is no number: {error}"));
+        let place = ObjectRef {
+            bucket,
+            key,
+            version_id: None,
+            etag: None,
+            size: None,
+        };
+        let number = |text: &str| {
+            text.parse::<u64>()
+                .map_err(|error| format!("`{text}` is no number: {error}"))
+        };
         let line = async |offset: u64, length: &str| {
             let bytes = self.s3.fetch_piece(place, offset, number(length)?).await;
             let bytes = bytes.map_err(|error| format!("s3://{bucket}/{key}: {error}"))?;
             String::from_utf8(bytes).map_err(|error| format!("s3://{bucket}/{key}: {error}"))
         };
-        let fault = |error: secretrail_engine::manifest::ManifestError| format!("s3://{bucket}/{key}: {error}");
+        let fault = |error: secretrail_engine::manifest::ManifestError| {
+            format!("s3://{bucket}/{key}: {error}")
+        };
         let head = Head::read(&line(0, &item.head).await?).map_err(fault)?;
         let batch = line(number(&item.offset)?, &item.length).await?;
         // Which line it is, nobody has counted; its part says it as well.
-        let batch =
-            Batch::read(&head, 0, &batch).map_err(|error| format!("{}: the batch of {}", fault(error), item.part))?;
+        let batch = Batch::read(&head, 0, &batch)
+            .map_err(|error| format!("{}: the batch of {}", fault(error), item.part))?;
         Ok((head, batch))
     }
 
     /// What one object came to. What will never be read is noted in the part; what may be read later fails the batch.
     async fn object(&self, item: Item, head: Arc<Head>) -> Result<Extracted, String> {
-        let Item { bucket, key, etag, size } = &item;
+        let Item {
+            bucket,
+            key,
+            etag,
+            size,
+        } = &item;
         let place = ObjectRef {
             bucket,
             key,
@@ -135,7 +170,9 @@ impl Extractor {
         };
         let bytes = match self.s3.fetch(place).await {
             Ok(bytes) => Ok(bytes),
-            Err(error @ (FetchError::Missing(_) | FetchError::TooLarge { .. })) => Err(error.to_string()),
+            Err(error @ (FetchError::Missing(_) | FetchError::TooLarge { .. })) => {
+                Err(error.to_string())
+            }
             Err(error) => return Err(format!("{}: {error}", item.name())),
         };
         let name = item.name();
@@ -151,9 +188,14 @@ fn scan(item: &Item, bytes: Result<Vec<u8>, String>, head: &Head) -> Extracted {
     let mut scanner = Scanner::new(&none, &selection).keeping(head.header.calls.clone());
     let mut harvest = Harvest::default();
     let in_tree = path.account.is_some();
-    let origin = Origin { object: item.name().as_str().into(), delivered: path.delivered };
+    let origin = Origin {
+        object: item.name().as_str().into(),
+        delivered: path.delivered,
+    };
     let read = bytes.and_then(|bytes| {
-        scanner.read(Input::Bytes(&bytes), &origin, in_tree, &mut harvest).map_err(|error| error.to_string())
+        scanner
+            .read(Input::Bytes(&bytes), &origin, in_tree, &mut harvest)
+            .map_err(|error| error.to_string())
     });
     let fate = harvest.report.settle(read, in_tree, false);
     Extracted::of(&origin, item.etag.clone(), in_tree, &fate, &mut harvest)

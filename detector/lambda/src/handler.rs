@@ -65,14 +65,38 @@ struct Reading {
 impl Context {
     /// Clients for these settings. Nothing is called yet.
     #[must_use]
-    pub fn new(config: Config, aws: &SdkConfig, retry: Retry, clock: Clock, function: String) -> Self {
+    pub fn new(
+        config: Config,
+        aws: &SdkConfig,
+        retry: Retry,
+        clock: Clock,
+        function: String,
+    ) -> Self {
         let s3_config = aws_sdk_s3::config::Builder::from(aws).force_path_style(config.path_style);
         let s3 = S3Source::new(s3_config, retry, config.max_object_bytes);
         let table = aws_sdk_dynamodb::Client::new(aws);
-        let store = DynamoStore::new(table, config.table.clone(), config.retention(), retry, clock.clone());
-        let sink = SnsSink::new(aws_sdk_sns::Client::new(aws), retry, config.destinations.clone());
+        let store = DynamoStore::new(
+            table,
+            config.table.clone(),
+            config.retention(),
+            retry,
+            clock.clone(),
+        );
+        let sink = SnsSink::new(
+            aws_sdk_sns::Client::new(aws),
+            retry,
+            config.destinations.clone(),
+        );
         let rules = RuleSource::new(&config, s3.clone());
-        Self { config, s3, store, sink, rules, clock, function }
+        Self {
+            config,
+            s3,
+            store,
+            sink,
+            rules,
+            clock,
+            function,
+        }
     }
 
     /// Handles an event. `until` is when the invocation ends, whether it is done or not.
@@ -94,15 +118,25 @@ impl Context {
         answer
     }
 
-    async fn answer(&self, event: &Value, until: Instant, metrics: &mut Metrics) -> Result<Value, String> {
-        let invocation = notification::read(event).inspect_err(|_| metrics.add("MessagesNotUnderstood", 1))?;
+    async fn answer(
+        &self,
+        event: &Value,
+        until: Instant,
+        metrics: &mut Metrics,
+    ) -> Result<Value, String> {
+        let invocation =
+            notification::read(event).inspect_err(|_| metrics.add("MessagesNotUnderstood", 1))?;
         let (active, refused) = self.rules.current(&self.store, (self.clock)()).await?;
-        self.store.keep_facts_for(self.config.facts_secs(&active.rules));
+        self.store
+            .keep_facts_for(self.config.facts_secs(&active.rules));
         metrics.add("RulesRejected", u64::from(refused));
         match invocation {
             Invocation::Queue(messages) => {
                 let back = self.queue(messages, &active, until, metrics).await;
-                let items: Vec<Value> = back.iter().map(|id| json!({"itemIdentifier": id})).collect();
+                let items: Vec<Value> = back
+                    .iter()
+                    .map(|id| json!({"itemIdentifier": id}))
+                    .collect();
                 metrics.add("MessagesHandedBack", back.len() as u64);
                 Ok(json!({"batchItemFailures": items}))
             }
@@ -117,7 +151,10 @@ impl Context {
                     )),
                 }
             }
-            Invocation::Sweep => self.sweep(&active, until, metrics).await.map(|()| Value::Null),
+            Invocation::Sweep => self
+                .sweep(&active, until, metrics)
+                .await
+                .map(|()| Value::Null),
         }
     }
 
@@ -135,7 +172,11 @@ impl Context {
             match &message.objects {
                 Ok(objects) => wanted.extend(objects.iter().cloned()),
                 Err(why) => {
-                    log(Severity::Error, "message not understood", json!({"message_id": message.id, "why": why}));
+                    log(
+                        Severity::Error,
+                        "message not understood",
+                        json!({"message_id": message.id, "why": why}),
+                    );
                     metrics.add("MessagesNotUnderstood", 1);
                     back.insert(message.id.clone());
                 }
@@ -143,7 +184,12 @@ impl Context {
         }
         let failed = self.objects(wanted, active, until, metrics).await;
         for message in messages {
-            if message.objects.iter().flatten().any(|object| failed.contains_key(object)) {
+            if message
+                .objects
+                .iter()
+                .flatten()
+                .any(|object| failed.contains_key(object))
+            {
                 back.insert(message.id);
             }
         }
@@ -162,16 +208,33 @@ impl Context {
         objects.dedup();
         let all = objects.clone();
         let work = Box::pin(self.work(objects, active, until, metrics));
-        match tokio::time::timeout_at((until - LAST_MOMENT.min(until - Instant::now())).into(), work).await {
+        match tokio::time::timeout_at(
+            (until - LAST_MOMENT.min(until - Instant::now())).into(),
+            work,
+        )
+        .await
+        {
             Ok(Ok(failed)) => failed,
             Ok(Err(why)) => {
-                log(Severity::Error, "batch not done", json!({"objects": all.len(), "why": why}));
-                all.into_iter().map(|object| (object, why.clone())).collect()
+                log(
+                    Severity::Error,
+                    "batch not done",
+                    json!({"objects": all.len(), "why": why}),
+                );
+                all.into_iter()
+                    .map(|object| (object, why.clone()))
+                    .collect()
             }
             Err(_) => {
                 let why = "the time of the invocation is over";
-                log(Severity::Error, "batch not done", json!({"objects": all.len(), "why": why}));
-                all.into_iter().map(|object| (object, why.to_owned())).collect()
+                log(
+                    Severity::Error,
+                    "batch not done",
+                    json!({"objects": all.len(), "why": why}),
+                );
+                all.into_iter()
+                    .map(|object| (object, why.to_owned()))
+                    .collect()
             }
         }
     }
@@ -185,10 +248,21 @@ impl Context {
     ) -> Result<BTreeMap<Delivered, String>, String> {
         let mut failed = BTreeMap::new();
         let keys: Vec<_> = objects.iter().map(|object| &object.key).collect();
-        let done = self.store.are_done(&keys).await.map_err(|error| error.to_string())?;
-        metrics.add("ObjectsKnown", done.iter().filter(|done| **done).count() as u64);
-        let wanted: Vec<Delivered> =
-            objects.into_iter().zip(done).filter(|(_, done)| !done).map(|(object, _)| object).collect();
+        let done = self
+            .store
+            .are_done(&keys)
+            .await
+            .map_err(|error| error.to_string())?;
+        metrics.add(
+            "ObjectsKnown",
+            done.iter().filter(|done| **done).count() as u64,
+        );
+        let wanted: Vec<Delivered> = objects
+            .into_iter()
+            .zip(done)
+            .filter(|(_, done)| !done)
+            .map(|(object, _)| object)
+            .collect();
         let readings: Vec<Reading> = stream::iter(wanted)
             .map(|object| self.read(object, active, until))
             .buffer_unordered(self.config.parallel)
@@ -203,7 +277,11 @@ impl Context {
                     None
                 }
                 Fate::Poison { reason } => {
-                    notes.push((reading.delivered.key.clone(), ObjectState::Failed, reason.clone()));
+                    notes.push((
+                        reading.delivered.key.clone(),
+                        ObjectState::Failed,
+                        reason.clone(),
+                    ));
                     Some(reason.clone())
                 }
                 Fate::HandedBack => Some("there was no time for it".to_owned()),
@@ -219,10 +297,16 @@ impl Context {
         let selection = Selection::default();
         let pipeline = self.pipeline(active, &selection);
         let now = (self.clock)();
-        let outcome = pipeline.ingest(&self.store, harvest, now).await.map_err(|error| error.to_string())?;
+        let outcome = pipeline
+            .ingest(&self.store, harvest, now)
+            .await
+            .map_err(|error| error.to_string())?;
         self.finish(outcome, metrics).await;
         // The objects themselves last: whoever finds them noted need not look at them again.
-        self.store.note_objects(&notes).await.map_err(|error| error.to_string())?;
+        self.store
+            .note_objects(&notes)
+            .await
+            .map_err(|error| error.to_string())?;
         Ok(failed)
     }
 
@@ -243,11 +327,22 @@ impl Context {
         };
         if let Some(reason) = skip {
             harvest.report.skip_object(reason);
-            let fate = Fate::Done { state: ObjectState::Skipped, details: reason.as_str().to_owned() };
-            return Reading { delivered, harvest, fate };
+            let fate = Fate::Done {
+                state: ObjectState::Skipped,
+                details: reason.as_str().to_owned(),
+            };
+            return Reading {
+                delivered,
+                harvest,
+                fate,
+            };
         }
         if until.saturating_duration_since(Instant::now()) < RESERVE {
-            return Reading { delivered, harvest, fate: Fate::HandedBack };
+            return Reading {
+                delivered,
+                harvest,
+                fate: Fate::HandedBack,
+            };
         }
         let place = ObjectRef {
             bucket: &delivered.key.bucket,
@@ -260,28 +355,53 @@ impl Context {
             Ok(bytes) => bytes,
             Err(error) => {
                 harvest.report.objects_failed += 1;
-                return Reading { delivered, harvest, fate: Fate::Poison { reason: error.to_string() } };
+                return Reading {
+                    delivered,
+                    harvest,
+                    fate: Fate::Poison {
+                        reason: error.to_string(),
+                    },
+                };
             }
         };
         let (active, name) = (active.clone(), key.clone());
         let scanned = tokio::task::spawn_blocking(move || scan(&bytes, &name, &active)).await;
         let (harvest, fate) = scanned.unwrap_or_else(|error| {
-            (Harvest::default(), Fate::Poison { reason: format!("it broke the reader: {error}") })
+            (
+                Harvest::default(),
+                Fate::Poison {
+                    reason: format!("it broke the reader: {error}"),
+                },
+            )
         });
-        Reading { delivered, harvest, fate }
+        Reading {
+            delivered,
+            harvest,
+            fate,
+        }
     }
 
     /// One line for each object.
     fn tell(&self, reading: &Reading, metrics: &mut Metrics) {
-        let Reading { delivered, harvest, fate } = reading;
-        let lag = object::parse(&delivered.key.key).delivered.map(|at| (self.clock)().0.saturating_sub(at.0));
+        let Reading {
+            delivered,
+            harvest,
+            fate,
+        } = reading;
+        let lag = object::parse(&delivered.key.key)
+            .delivered
+            .map(|at| (self.clock)().0.saturating_sub(at.0));
         if let Some(lag) = lag.and_then(|lag| i32::try_from(lag).ok()) {
             metrics.record("DeliveryLag", lag.into());
         }
         let (severity, state, why) = match fate {
             Fate::Done { state, .. } => (Severity::Info, state.as_str(), None),
             Fate::Poison { reason } => (Severity::Error, "failed", Some(reason.as_str())),
-            Fate::HandedBack => (Severity::Warn, "handed back", Some("there was no time for it")),
+            Fate::HandedBack => (
+                Severity::Warn,
+                "handed back",
+                Some("there was no time for it"),
+            ),
         };
         let Report { records, bytes, .. } = harvest.report;
         log(
@@ -316,26 +436,42 @@ impl Context {
                 }
                 Err(why) => {
                     let told = json!({"alert_id": id, "rule_id": alert.rule.id, "severity": level, "why": why});
-                    log(Severity::Error, "alert not published, it stays in the outbox", told);
+                    log(
+                        Severity::Error,
+                        "alert not published, it stays in the outbox",
+                        told,
+                    );
                     metrics.add("PublishFailures", 1);
                 }
             }
         }
         metrics.add("AlertsPublished", published.len() as u64);
         if let Err(error) = self.store.mark_published(&published).await {
-            log(Severity::Error, "alerts published but still in the outbox", json!({"why": error.to_string()}));
+            log(
+                Severity::Error,
+                "alerts published but still in the outbox",
+                json!({"why": error.to_string()}),
+            );
         }
         published.len()
     }
 
     /// Settles what has waited long enough, and publishes what nobody else has, for as long as there is time.
-    async fn sweep(&self, active: &Active, until: Instant, metrics: &mut Metrics) -> Result<(), String> {
+    async fn sweep(
+        &self,
+        active: &Active,
+        until: Instant,
+        metrics: &mut Metrics,
+    ) -> Result<(), String> {
         let selection = Selection::default();
         let pipeline = self.pipeline(active, &selection);
         let is_time = || until.saturating_duration_since(Instant::now()) >= RESERVE;
         let fault = |error: secretrail_engine::state::StateError| error.to_string();
         while is_time() {
-            let (outcome, some) = pipeline.sweep(&self.store, (self.clock)(), AT_A_TIME).await.map_err(fault)?;
+            let (outcome, some) = pipeline
+                .sweep(&self.store, (self.clock)(), AT_A_TIME)
+                .await
+                .map_err(fault)?;
             self.finish(outcome, metrics).await;
             if !some {
                 break;
@@ -343,14 +479,21 @@ impl Context {
         }
         while is_time() {
             let before = (self.clock)().plus(-self.config.lease_secs);
-            let waiting = self.store.unpublished(before, ALERTS_AT_A_TIME).await.map_err(fault)?;
+            let waiting = self
+                .store
+                .unpublished(before, ALERTS_AT_A_TIME)
+                .await
+                .map_err(fault)?;
             if waiting.is_empty() || self.publish(&waiting, metrics).await == 0 {
                 break;
             }
         }
         if let Some(last) = self.store.last_object().await.map_err(fault)? {
             let minutes = (self.clock)().0.saturating_sub(last.0).max(0) / 60;
-            metrics.record("MinutesSinceLastObject", i32::try_from(minutes).unwrap_or(i32::MAX).into());
+            metrics.record(
+                "MinutesSinceLastObject",
+                i32::try_from(minutes).unwrap_or(i32::MAX).into(),
+            );
         }
         Ok(())
     }
@@ -369,11 +512,15 @@ fn scan(bytes: &[u8], name: &str, active: &Active) -> (Harvest, Fate) {
         report::Fate::Read => {
             let skipped: u64 = report.records_skipped.values().sum();
             let details = format!("{} records, {skipped} skipped", report.records);
-            Fate::Done { state: ObjectState::Processed, details }
+            Fate::Done {
+                state: ObjectState::Processed,
+                details,
+            }
         }
-        report::Fate::PassedOver(reason) => {
-            Fate::Done { state: ObjectState::Skipped, details: reason.as_str().to_owned() }
-        }
+        report::Fate::PassedOver(reason) => Fate::Done {
+            state: ObjectState::Skipped,
+            details: reason.as_str().to_owned(),
+        },
     };
     (harvest, fate)
 }

@@ -20,12 +20,17 @@ use serde_json::{Value, json};
 const CONNECT: Duration = Duration::from_secs(2);
 
 fn now() -> EventTime {
-    let secs = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+    let secs = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |time| time.as_secs());
     EventTime(i64::try_from(secs).unwrap_or(i64::MAX))
 }
 
 fn main() -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("no runtime: {error}")),
     };
@@ -41,15 +46,22 @@ fn main() -> ExitCode {
 
 /// Lambda shows the log and starts the function again.
 fn fail(why: &str) -> ExitCode {
-    log(Severity::Error, "the function cannot start", json!({"why": why}));
+    log(
+        Severity::Error,
+        "the function cannot start",
+        json!({"why": why}),
+    );
     ExitCode::FAILURE
 }
 
 async fn run(config: Config) -> Result<(), lambda_runtime::Error> {
-    let timeouts =
-        TimeoutConfig::builder().connect_timeout(CONNECT).operation_attempt_timeout(config.call_timeout).build();
-    let aws =
-        aws_config::defaults(BehaviorVersion::latest()).retry_config(RetryConfig::standard()).timeout_config(timeouts);
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(CONNECT)
+        .operation_attempt_timeout(config.call_timeout)
+        .build();
+    let aws = aws_config::defaults(BehaviorVersion::latest())
+        .retry_config(RetryConfig::standard())
+        .timeout_config(timeouts);
     let aws = Box::pin(aws.load()).await;
     if config.mode == Mode::Extract {
         let extractor = Arc::new(Extractor::new(&config, &aws, Retry::default()));
@@ -59,12 +71,23 @@ async fn run(config: Config) -> Result<(), lambda_runtime::Error> {
         };
         return Box::pin(lambda_runtime::run(service_fn(handle))).await;
     }
-    let function = std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|_| "secretrail".to_owned());
-    let context = Arc::new(Context::new(config, &aws, Retry::default(), Arc::new(now), function));
+    let function =
+        std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|_| "secretrail".to_owned());
+    let context = Arc::new(Context::new(
+        config,
+        &aws,
+        Retry::default(),
+        Arc::new(now),
+        function,
+    ));
     let handle = |event: LambdaEvent<Value>| {
         let context = context.clone();
         async move {
-            let left = event.context.deadline().duration_since(SystemTime::now()).unwrap_or_default();
+            let left = event
+                .context
+                .deadline()
+                .duration_since(SystemTime::now())
+                .unwrap_or_default();
             Box::pin(context.handle(&event.payload, Instant::now() + left)).await
         }
     };

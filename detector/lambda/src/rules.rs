@@ -68,8 +68,21 @@ impl RuleSource {
     /// A source by the settings.
     #[must_use]
     pub fn new(config: &Config, s3: S3Source) -> Self {
-        let Config { rules, policy, strict, vars, .. } = config.clone();
-        Self { rules, policy, strict, vars, s3, state: Mutex::default() }
+        let Config {
+            rules,
+            policy,
+            strict,
+            vars,
+            ..
+        } = config.clone();
+        Self {
+            rules,
+            policy,
+            strict,
+            vars,
+            s3,
+            state: Mutex::default(),
+        }
     }
 
     /// The set in force, and whether a newer one was refused.
@@ -77,11 +90,21 @@ impl RuleSource {
     /// # Errors
     ///
     /// There is none: what was found does not load, and nothing was kept.
-    pub async fn current(&self, store: &DynamoStore, now: EventTime) -> Result<(Arc<Active>, bool), String> {
+    pub async fn current(
+        &self,
+        store: &DynamoStore,
+        now: EventTime,
+    ) -> Result<(Arc<Active>, bool), String> {
         let known = {
             let state = self.state();
-            let is_recent = state.looked.is_some_and(|looked| now.0.saturating_sub(looked.0) < LOOK_SECS);
-            if let Some(active) = state.active.clone().filter(|_| is_recent || !self.may_change()) {
+            let is_recent = state
+                .looked
+                .is_some_and(|looked| now.0.saturating_sub(looked.0) < LOOK_SECS);
+            if let Some(active) = state
+                .active
+                .clone()
+                .filter(|_| is_recent || !self.may_change())
+            {
                 return Ok((active, state.refused));
             }
             state.active.clone()
@@ -90,26 +113,46 @@ impl RuleSource {
             (Ok(None), Some(known)) => (known, false),
             (Ok(None), None) => return Err("there are no rules".to_owned()),
             (Ok(Some((active, source))), _) => {
-                log(Severity::Info, "rules loaded", json!({"rules": active.rules.len(), "version": active.version}));
+                log(
+                    Severity::Info,
+                    "rules loaded",
+                    json!({"rules": active.rules.len(), "version": active.version}),
+                );
                 if self.may_change() {
                     keep(store, &source).await;
                 }
                 (Arc::new(active), false)
             }
             (Err(why), Some(known)) => {
-                log(Severity::Error, "rules refused, the last good ones stay", json!({"why": why}));
+                log(
+                    Severity::Error,
+                    "rules refused, the last good ones stay",
+                    json!({"why": why}),
+                );
                 (known, true)
             }
             (Err(why), None) => match kept(store, self.strict).await {
                 Ok(kept) => {
-                    log(Severity::Error, "rules refused, those kept in the table are used", json!({"why": why}));
+                    log(
+                        Severity::Error,
+                        "rules refused, those kept in the table are used",
+                        json!({"why": why}),
+                    );
                     (Arc::new(kept), true)
                 }
-                Err(none) => return Err(format!("{why}\nand there are none kept from before: {none}")),
+                Err(none) => {
+                    return Err(format!(
+                        "{why}\nand there are none kept from before: {none}"
+                    ));
+                }
             },
         };
         let mut state = self.state();
-        *state = State { active: Some(active.clone()), looked: Some(now), refused };
+        *state = State {
+            active: Some(active.clone()),
+            looked: Some(now),
+            refused,
+        };
         Ok((active, refused))
     }
 
@@ -120,16 +163,29 @@ impl RuleSource {
 
     /// What is in the package is there as long as the process.
     fn may_change(&self) -> bool {
-        [&self.rules, &self.policy, &self.vars].iter().any(|place| matches!(place, Place::S3 { .. }))
+        [&self.rules, &self.policy, &self.vars]
+            .iter()
+            .any(|place| matches!(place, Place::S3 { .. }))
     }
 
     /// The set as it is now; `None` when it is the one that is known.
     async fn look(&self, known: Option<&Active>) -> Result<Option<(Active, Source)>, String> {
-        let rules =
-            self.rules.listed(&self.s3).await?.into_iter().filter(|object| is_rule(&object.key)).collect::<Vec<_>>();
-        let (policy, vars) = (self.policy.object(&self.s3).await?, self.vars.object(&self.s3).await?);
+        let rules = self
+            .rules
+            .listed(&self.s3)
+            .await?
+            .into_iter()
+            .filter(|object| is_rule(&object.key))
+            .collect::<Vec<_>>();
+        let (policy, vars) = (
+            self.policy.object(&self.s3).await?,
+            self.vars.object(&self.s3).await?,
+        );
         let all = rules.iter().chain(&policy).chain(&vars);
-        let version = all.map(|object| format!("{}={}", object.key, object.etag)).collect::<Vec<_>>().join(" ");
+        let version = all
+            .map(|object| format!("{}={}", object.key, object.etag))
+            .collect::<Vec<_>>()
+            .join(" ");
         if known.is_some_and(|known| known.version == version) {
             return Ok(None);
         }
@@ -137,13 +193,20 @@ impl RuleSource {
             Place::None => Files::new(),
             Place::Path(path) => from_package(Path::new(path))?,
             Place::S3 { bucket, key } if rules.is_empty() => {
-                return Err(format!("s3://{bucket}/{key} holds no rules; Sigma files end in .yml or .yaml"));
+                return Err(format!(
+                    "s3://{bucket}/{key} holds no rules; Sigma files end in .yml or .yaml"
+                ));
             }
             Place::S3 { bucket, .. } => self.texts(bucket, &rules).await?,
         };
         let policy = self.text(&self.policy, policy).await?;
         let vars = self.text(&self.vars, vars).await?;
-        let source = Source { version, rules: files, policy, vars };
+        let source = Source {
+            version,
+            rules: files,
+            policy,
+            vars,
+        };
         Ok(Some((load(&source, self.strict)?, source)))
     }
 
@@ -151,12 +214,14 @@ impl RuleSource {
     async fn text(&self, place: &Place, object: Option<Listed>) -> Result<Option<String>, String> {
         match (place, object) {
             (Place::None, _) => Ok(None),
-            (Place::Path(path), _) => {
-                std::fs::read_to_string(path).map(Some).map_err(|error| format!("{path}: {error}"))
-            }
-            (Place::S3 { bucket, .. }, Some(object)) => {
-                Ok(self.texts(bucket, std::slice::from_ref(&object)).await?.pop().map(|(_, text)| text))
-            }
+            (Place::Path(path), _) => std::fs::read_to_string(path)
+                .map(Some)
+                .map_err(|error| format!("{path}: {error}")),
+            (Place::S3 { bucket, .. }, Some(object)) => Ok(self
+                .texts(bucket, std::slice::from_ref(&object))
+                .await?
+                .pop()
+                .map(|(_, text)| text)),
             (Place::S3 { bucket, key }, None) => Err(format!("s3://{bucket}/{key} is not there")),
         }
     }
@@ -172,8 +237,15 @@ impl RuleSource {
                 etag: Some(&object.etag),
                 size: Some(object.size),
             };
-            let bytes = self.s3.fetch(place).await.map_err(|error| format!("{name}: {error}"))?;
-            files.push((name.clone(), String::from_utf8(bytes).map_err(|_| format!("{name}: is not UTF-8"))?));
+            let bytes = self
+                .s3
+                .fetch(place)
+                .await
+                .map_err(|error| format!("{name}: {error}"))?;
+            files.push((
+                name.clone(),
+                String::from_utf8(bytes).map_err(|_| format!("{name}: is not UTF-8"))?,
+            ));
         }
         Ok(files)
     }
@@ -182,8 +254,12 @@ impl RuleSource {
 impl Place {
     /// The objects with its key as a prefix, if it is in a bucket.
     async fn listed(&self, s3: &S3Source) -> Result<Vec<Listed>, String> {
-        let Self::S3 { bucket, key } = self else { return Ok(Vec::new()) };
-        s3.list(bucket, key).await.map_err(|error| format!("s3://{bucket}/{key}: {error}"))
+        let Self::S3 { bucket, key } = self else {
+            return Ok(Vec::new());
+        };
+        s3.list(bucket, key)
+            .await
+            .map_err(|error| format!("s3://{bucket}/{key}: {error}"))
     }
 
     /// The object with its key, if it is in a bucket.
@@ -210,35 +286,69 @@ fn from_package(folder: &Path) -> Result<Files, String> {
     }
     files.sort();
     if files.is_empty() {
-        return Err(format!("{}: holds no rules; Sigma files end in .yml or .yaml", folder.display()));
+        return Err(format!(
+            "{}: holds no rules; Sigma files end in .yml or .yaml",
+            folder.display()
+        ));
     }
     Ok(files)
 }
 
 fn load(source: &Source, strict: bool) -> Result<Active, String> {
-    let vars = source.vars.as_deref().map(vars::read).transpose().map_err(|error| format!("placeholders: {error}"))?;
+    let vars = source
+        .vars
+        .as_deref()
+        .map(vars::read)
+        .transpose()
+        .map_err(|error| format!("placeholders: {error}"))?;
     let rules = Rules::load(complete(source.rules.clone()), &vars.unwrap_or_default())?.set;
-    let policy = source.policy.as_deref().map(str::parse::<Policy>).transpose();
-    let policy = policy.map_err(|error| format!("access policy: {error}"))?.map(|policy| policy.strict(strict));
-    rules.warnings.iter().for_each(|warning| log(Severity::Warn, "rule", json!({"why": warning})));
-    Ok(Active { rules, policy, version: source.version.clone() })
+    let policy = source
+        .policy
+        .as_deref()
+        .map(str::parse::<Policy>)
+        .transpose();
+    let policy = policy
+        .map_err(|error| format!("access policy: {error}"))?
+        .map(|policy| policy.strict(strict));
+    rules
+        .warnings
+        .iter()
+        .for_each(|warning| log(Severity::Warn, "rule", json!({"why": warning})));
+    Ok(Active {
+        rules,
+        policy,
+        version: source.version.clone(),
+    })
 }
 
 /// Keeps a set that loaded. When that fails, the next set that loads is kept.
 async fn keep(store: &DynamoStore, source: &Source) {
     let packed = serde_json::to_vec(source).map(|text| item_v1::squeezed(&text));
     let kept = match packed {
-        Ok(bytes) if bytes.len() <= item_v1::MAX_ITEM_BYTES => store.keep(KEPT, bytes).await.map_err(|e| e.to_string()),
-        Ok(bytes) => Err(format!("they have {} bytes, more than an item takes", bytes.len())),
+        Ok(bytes) if bytes.len() <= item_v1::MAX_ITEM_BYTES => {
+            store.keep(KEPT, bytes).await.map_err(|e| e.to_string())
+        }
+        Ok(bytes) => Err(format!(
+            "they have {} bytes, more than an item takes",
+            bytes.len()
+        )),
         Err(error) => Err(error.to_string()),
     };
     if let Err(why) = kept {
-        log(Severity::Warn, "rules not kept in the table", json!({"why": why}));
+        log(
+            Severity::Warn,
+            "rules not kept in the table",
+            json!({"why": why}),
+        );
     }
 }
 
 async fn kept(store: &DynamoStore, strict: bool) -> Result<Active, String> {
-    let bytes = store.kept(KEPT).await.map_err(|error| error.to_string())?.ok_or("the table has none")?;
+    let bytes = store
+        .kept(KEPT)
+        .await
+        .map_err(|error| error.to_string())?
+        .ok_or("the table has none")?;
     let text = item_v1::unsqueezed(&bytes).map_err(|error| error.to_string())?;
     let source: Source = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
     load(&source, strict)

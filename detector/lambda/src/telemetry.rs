@@ -100,7 +100,10 @@ impl Metrics {
     /// The count of a metric, for tests and logs.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<f64> {
-        self.values.get(name).and_then(|values| values.first()).copied()
+        self.values
+            .get(name)
+            .and_then(|values| values.first())
+            .copied()
     }
 
     /// Takes over what a report of the engine counted.
@@ -109,7 +112,11 @@ impl Metrics {
         for (reason, count) in reasons(report) {
             *self.skipped.entry(reason).or_default() += count;
         }
-        let paired = report.accesses.get(&secretrail_engine::access::DecryptStatus::Paired).copied().unwrap_or(0);
+        let paired = report
+            .accesses
+            .get(&secretrail_engine::access::DecryptStatus::Paired)
+            .copied()
+            .unwrap_or(0);
         for (name, count) in [
             ("Objects", report.objects),
             ("ObjectsSkipped", report.objects_skipped.values().sum()),
@@ -130,17 +137,29 @@ impl Metrics {
     /// The line of metrics. `timestamp` is in milliseconds since 1970.
     #[must_use]
     pub fn line(&self, function: &str, timestamp: i64) -> Value {
-        let known = METRICS.iter().filter(|(name, _)| self.values.contains_key(name));
-        let metrics: Vec<Value> = known.map(|(name, unit)| json!({"Name": name, "Unit": unit})).collect();
+        let known = METRICS
+            .iter()
+            .filter(|(name, _)| self.values.contains_key(name));
+        let metrics: Vec<Value> = known
+            .map(|(name, unit)| json!({"Name": name, "Unit": unit}))
+            .collect();
         let mut line = Map::new();
-        let directive = json!({"Namespace": NAMESPACE, "Dimensions": [["FunctionName"]], "Metrics": metrics});
-        line.insert("_aws".to_owned(), json!({"Timestamp": timestamp, "CloudWatchMetrics": [directive]}));
+        let directive =
+            json!({"Namespace": NAMESPACE, "Dimensions": [["FunctionName"]], "Metrics": metrics});
+        line.insert(
+            "_aws".to_owned(),
+            json!({"Timestamp": timestamp, "CloudWatchMetrics": [directive]}),
+        );
         line.insert("FunctionName".to_owned(), json!(function));
         if !self.skipped.is_empty() {
             line.insert("SkippedByReason".to_owned(), json!(self.skipped));
         }
         for (name, values) in &self.values {
-            let value = if let [one] = values.as_slice() { json!(one) } else { json!(values) };
+            let value = if let [one] = values.as_slice() {
+                json!(one)
+            } else {
+                json!(values)
+            };
             line.insert((*name).to_owned(), value);
         }
         Value::Object(line)
@@ -159,8 +178,14 @@ pub fn skipped(report: &Report) -> Value {
 }
 
 fn reasons(report: &Report) -> impl Iterator<Item = (&'static str, u64)> + '_ {
-    let objects = report.objects_skipped.iter().map(|(reason, count)| (reason.as_str(), *count));
-    let records = report.records_skipped.iter().map(|(reason, count)| (reason.as_str(), *count));
+    let objects = report
+        .objects_skipped
+        .iter()
+        .map(|(reason, count)| (reason.as_str(), *count));
+    let records = report
+        .records_skipped
+        .iter()
+        .map(|(reason, count)| (reason.as_str(), *count));
     objects.chain(records)
 }
 
@@ -188,7 +213,11 @@ mod tests {
     fn every_metric_that_is_used_is_declared() {
         let source = [include_str!("handler.rs"), include_str!("telemetry.rs")].concat();
         for call in ["metrics.add(\"", "metrics.record(\""] {
-            for used in source.split(call).skip(1).filter_map(|rest| rest.split('"').next()) {
+            for used in source
+                .split(call)
+                .skip(1)
+                .filter_map(|rest| rest.split('"').next())
+            {
                 assert!(METRICS.iter().any(|(name, _)| *name == used), "{used}");
             }
         }

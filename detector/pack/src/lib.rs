@@ -18,8 +18,17 @@ static PACK: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../rules");
 /// The files of the pack, by name.
 #[must_use]
 pub fn files() -> Files {
-    let files = PACK.files().filter(|f| f.path().to_str().is_some_and(is_rule));
-    files.filter_map(|f| Some((format!("rules/{}", f.path().display()), f.contents_utf8()?.to_owned()))).collect()
+    let files = PACK
+        .files()
+        .filter(|f| f.path().to_str().is_some_and(is_rule));
+    files
+        .filter_map(|f| {
+            Some((
+                format!("rules/{}", f.path().display()),
+                f.contents_utf8()?.to_owned(),
+            ))
+        })
+        .collect()
 }
 
 /// Whether a file with this name holds rules.
@@ -46,12 +55,25 @@ impl Rules {
     ///
     /// Everything that is wrong, in a text of several lines.
     pub fn load((files, needed): (Files, BTreeSet<String>), vars: &Vars) -> Result<Self, String> {
-        let loaded = load_with(files.iter().map(|(name, text)| (name.as_str(), text.as_str())), vars);
+        let loaded = load_with(
+            files
+                .iter()
+                .map(|(name, text)| (name.as_str(), text.as_str())),
+            vars,
+        );
         let (rules, mut examples) = loaded.map_err(|errors| list(&errors))?;
         let is_needed = |meta: &&Arc<RuleMeta>| needed.contains(&meta.file);
-        let hidden: BTreeSet<&str> = rules.metas().filter(is_needed).map(|meta| meta.id.as_str()).collect();
+        let hidden: BTreeSet<&str> = rules
+            .metas()
+            .filter(is_needed)
+            .map(|meta| meta.id.as_str())
+            .collect();
         examples.retain(|example| !hidden.contains(example.rule.as_str()));
-        Ok(Self { set: rules, examples, needed })
+        Ok(Self {
+            set: rules,
+            examples,
+            needed,
+        })
     }
 
     /// Whether a rule was named, and is not only needed by another.
@@ -72,7 +94,11 @@ pub fn complete(mut own: Files) -> (Files, BTreeSet<String>) {
     if wanted.is_empty() {
         return (own, BTreeSet::new());
     }
-    let needed: Files = files().into_iter().filter(|(_, text)| defines(text, &wanted)).map(only_single).collect();
+    let needed: Files = files()
+        .into_iter()
+        .filter(|(_, text)| defines(text, &wanted))
+        .map(only_single)
+        .collect();
     let names = needed.iter().map(|(name, _)| name.clone()).collect();
     own.extend(needed);
     (own, names)
@@ -80,8 +106,13 @@ pub fn complete(mut own: Files) -> (Files, BTreeSet<String>) {
 
 /// The rules about single events of a file: its correlations may need more, and nobody asked for them.
 fn only_single((name, text): (String, String)) -> (String, String) {
-    let single = text.split("\n---\n").filter(|rule| !rule.contains("\ncorrelation:"));
-    (format!("{name} (built in)"), single.collect::<Vec<_>>().join("\n---\n"))
+    let single = text
+        .split("\n---\n")
+        .filter(|rule| !rule.contains("\ncorrelation:"));
+    (
+        format!("{name} (built in)"),
+        single.collect::<Vec<_>>().join("\n---\n"),
+    )
 }
 
 fn list(errors: &[LoadError]) -> String {
@@ -89,6 +120,8 @@ fn list(errors: &[LoadError]) -> String {
         1 => "a rule cannot be used\n".to_owned(),
         n => format!("{n} faults in the rules\n"),
     };
-    errors.iter().for_each(|error| text.push_str(&format!("  {error}\n")));
+    errors
+        .iter()
+        .for_each(|error| text.push_str(&format!("  {error}\n")));
     text.trim_end().to_owned()
 }

@@ -7,7 +7,9 @@ use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::builders::PutBuilder;
 use aws_sdk_dynamodb::types::error::TransactionCanceledException;
-use aws_sdk_dynamodb::types::{CancellationReason, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
+use aws_sdk_dynamodb::types::{
+    CancellationReason, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
+};
 use secretrail_engine::alert::{Alert, AlertId};
 use secretrail_engine::state::StateError;
 use secretrail_engine::state::item_v1::{self, Packed};
@@ -41,13 +43,20 @@ struct New {
 }
 
 impl DynamoStore {
-    pub(super) async fn create(&self, alerts: Vec<Alert>, now: EventTime) -> Result<Vec<bool>, StateError> {
+    pub(super) async fn create(
+        &self,
+        alerts: Vec<Alert>,
+        now: EventTime,
+    ) -> Result<Vec<bool>, StateError> {
         let mut created = vec![false; alerts.len()];
         let mut places: HashMap<AlertId, usize> = HashMap::new();
         for (index, alert) in alerts.iter().enumerate() {
             places.entry(alert.id.clone()).or_insert(index);
         }
-        let known = self.table.get(places.keys().map(alert_key), Some("pk, sk")).await?;
+        let known = self
+            .table
+            .get(places.keys().map(alert_key), Some("pk, sk"))
+            .await?;
         // Whoever finds this in the item knows that it was written by this call, and not by another before it.
         let attempt = format!("{:032x}", fastrand::u128(..));
         let mut new: Vec<New> = Vec::new();
@@ -79,16 +88,26 @@ impl DynamoStore {
             self.expiry(self.retention.alerts_secs),
         ]);
         let mut note = outbox_key(&alert.id.0).attributes();
-        note.extend([(CREATED.to_owned(), number(now.0)), self.expiry(self.retention.alerts_secs)]);
+        note.extend([
+            (CREATED.to_owned(), number(now.0)),
+            self.expiry(self.retention.alerts_secs),
+        ]);
         New { index, item, note }
     }
 
     /// Creates alerts of which others may create some at the same time; gives the places of those that were created here.
-    async fn create_some(&self, mut new: Vec<New>, attempt: &str) -> Result<Vec<usize>, StateError> {
+    async fn create_some(
+        &self,
+        mut new: Vec<New>,
+        attempt: &str,
+    ) -> Result<Vec<usize>, StateError> {
         let mut ours = Vec::new();
         let mut failed = 0;
         while !new.is_empty() {
-            let writes = new.iter().flat_map(|new| [self.once(&new.item), self.always(&new.note)]).flatten();
+            let writes = new
+                .iter()
+                .flat_map(|new| [self.once(&new.item), self.always(&new.note)])
+                .flatten();
             let Err(error) = self.table.transact(writes.collect()).await else {
                 ours.extend(new.iter().map(|new| new.index));
                 break;
@@ -100,7 +119,10 @@ impl DynamoStore {
                 let why = Failed::of(&error);
                 let retry = why.retry || canceled(&error).is_some();
                 if !retry || !self.table.retry().again(failed) {
-                    return Err(StateError { retry, ..self.table.failed("TransactWriteItems", &why) });
+                    return Err(StateError {
+                        retry,
+                        ..self.table.failed("TransactWriteItems", &why)
+                    });
                 }
                 self.table.retry().wait(failed).await;
                 continue;
@@ -128,17 +150,33 @@ impl DynamoStore {
     }
 
     fn always(&self, item: &Attributes) -> Option<TransactWriteItem> {
-        Some(TransactWriteItem::builder().put(self.put_item(item).build().ok()?).build())
+        Some(
+            TransactWriteItem::builder()
+                .put(self.put_item(item).build().ok()?)
+                .build(),
+        )
     }
 
     fn put_item(&self, item: &Attributes) -> PutBuilder {
-        Put::builder().table_name(self.table.name()).set_item(Some(item.clone()))
+        Put::builder()
+            .table_name(self.table.name())
+            .set_item(Some(item.clone()))
     }
 
-    pub(super) async fn waiting(&self, created_before: EventTime, most: usize) -> Result<Vec<Alert>, StateError> {
-        let range = Range { pk: OUTBOX.to_owned(), from: "0".to_owned(), to: "~".to_owned() };
+    pub(super) async fn waiting(
+        &self,
+        created_before: EventTime,
+        most: usize,
+    ) -> Result<Vec<Alert>, StateError> {
+        let range = Range {
+            pk: OUTBOX.to_owned(),
+            from: "0".to_owned(),
+            to: "~".to_owned(),
+        };
         let notes = self.table.query(range, usize::MAX).await?;
-        let waits = |note: &&Attributes| number_of(note, CREATED).is_some_and(|created| created < created_before.0);
+        let waits = |note: &&Attributes| {
+            number_of(note, CREATED).is_some_and(|created| created < created_before.0)
+        };
         let ids: Vec<AlertId> = notes
             .iter()
             .filter(waits)
@@ -150,7 +188,8 @@ impl DynamoStore {
         let mut alerts = Vec::with_capacity(ids.len());
         for item in items.values() {
             let bytes = bytes_of(item, CONTENT).unwrap_or_default();
-            alerts.push(item_v1::unpack_alert(bytes).map_err(|error| self.unreadable(item, &error))?);
+            alerts
+                .push(item_v1::unpack_alert(bytes).map_err(|error| self.unreadable(item, &error))?);
         }
         // The item expires with its note, or a moment before it.
         let lost = ids.iter().filter(|id| !items.contains_key(&alert_key(id)));
@@ -159,7 +198,9 @@ impl DynamoStore {
     }
 
     pub(super) async fn take_out(&self, ids: &[AlertId]) -> Result<(), StateError> {
-        self.table.delete(ids.iter().map(|id| outbox_key(&id.0))).await
+        self.table
+            .delete(ids.iter().map(|id| outbox_key(&id.0)))
+            .await
     }
 }
 
@@ -172,9 +213,16 @@ fn canceled(error: &SdkError<TransactWriteItemsError>) -> Option<&TransactionCan
 
 /// Of the alerts of a transaction, two writes each, those that were there already, and by which attempt.
 fn already_there(error: &SdkError<TransactWriteItemsError>) -> HashMap<usize, Option<String>> {
-    let reasons = canceled(error).map(TransactionCanceledException::cancellation_reasons).unwrap_or_default();
+    let reasons = canceled(error)
+        .map(TransactionCanceledException::cancellation_reasons)
+        .unwrap_or_default();
     let exists = |(index, reason): (usize, &CancellationReason)| {
-        let by = || reason.item().and_then(|item| text_of(item, ATTEMPT)).map(str::to_owned);
+        let by = || {
+            reason
+                .item()
+                .and_then(|item| text_of(item, ATTEMPT))
+                .map(str::to_owned)
+        };
         (reason.code() == Some("ConditionalCheckFailed")).then(|| (index / 2, by()))
     };
     reasons.iter().enumerate().filter_map(exists).collect()

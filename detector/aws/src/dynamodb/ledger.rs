@@ -46,7 +46,13 @@ impl ObjectState {
 }
 
 fn object_key(object: &ObjectKey) -> Key {
-    Key::new(format!("object#{}", digest(&[&object.bucket, &object.key, &object.version])), "-")
+    Key::new(
+        format!(
+            "object#{}",
+            digest(&[&object.bucket, &object.key, &object.version])
+        ),
+        "-",
+    )
 }
 
 fn last_object() -> Key {
@@ -66,9 +72,14 @@ impl DynamoStore {
     pub async fn are_done(&self, objects: &[&ObjectKey]) -> Result<Vec<bool>, StateError> {
         // Without a version nobody can say that it is the same object.
         let asked = objects.iter().filter(|object| !object.version.is_empty());
-        let items = self.table.get(asked.map(|object| object_key(object)), None).await?;
+        let items = self
+            .table
+            .get(asked.map(|object| object_key(object)), None)
+            .await?;
         let done = |object: &&ObjectKey| {
-            let state = items.get(&object_key(object)).and_then(|item| text_of(item, "state"));
+            let state = items
+                .get(&object_key(object))
+                .and_then(|item| text_of(item, "state"));
             state.is_some_and(|state| state != ObjectState::Failed.as_str())
         };
         Ok(objects.iter().map(done).collect())
@@ -79,18 +90,22 @@ impl DynamoStore {
     /// # Errors
     ///
     /// The table could not be written.
-    pub async fn note_objects(&self, objects: &[(ObjectKey, ObjectState, String)]) -> Result<(), StateError> {
+    pub async fn note_objects(
+        &self,
+        objects: &[(ObjectKey, ObjectState, String)],
+    ) -> Result<(), StateError> {
         let Retention { alerts_secs, .. } = self.retention;
-        let item = |(object, state, details): &(ObjectKey, ObjectState, String)| -> (Key, Attributes) {
-            let attributes = [
-                ("bucket".to_owned(), text(&object.bucket)),
-                ("key".to_owned(), text(&object.key)),
-                ("state".to_owned(), text(state.as_str())),
-                ("details".to_owned(), text(details)),
-                self.expiry(alerts_secs),
-            ];
-            (object_key(object), HashMap::from(attributes))
-        };
+        let item =
+            |(object, state, details): &(ObjectKey, ObjectState, String)| -> (Key, Attributes) {
+                let attributes = [
+                    ("bucket".to_owned(), text(&object.bucket)),
+                    ("key".to_owned(), text(&object.key)),
+                    ("state".to_owned(), text(state.as_str())),
+                    ("details".to_owned(), text(details)),
+                    self.expiry(alerts_secs),
+                ];
+                (object_key(object), HashMap::from(attributes))
+            };
         let last = HashMap::from([("at".to_owned(), number((self.clock)().0))]);
         let last = (!objects.is_empty()).then(|| (last_object(), last));
         self.table.put(objects.iter().map(item).chain(last)).await
@@ -103,7 +118,10 @@ impl DynamoStore {
     /// The table could not be read.
     pub async fn last_object(&self) -> Result<Option<EventTime>, StateError> {
         let items = self.table.get([last_object()], None).await?;
-        Ok(items.get(&last_object()).and_then(|item| number_of(item, "at")).map(EventTime))
+        Ok(items
+            .get(&last_object())
+            .and_then(|item| number_of(item, "at"))
+            .map(EventTime))
     }
 
     /// Keeps bytes under a name, in place of what was there. At most about 300 KB.
@@ -123,6 +141,9 @@ impl DynamoStore {
     /// The table could not be read.
     pub async fn kept(&self, name: &str) -> Result<Option<Vec<u8>>, StateError> {
         let items = self.table.get([kept_key(name)], None).await?;
-        Ok(items.get(&kept_key(name)).and_then(|item| bytes_of(item, CONTENT)).map(<[u8]>::to_vec))
+        Ok(items
+            .get(&kept_key(name))
+            .and_then(|item| bytes_of(item, CONTENT))
+            .map(<[u8]>::to_vec))
     }
 }

@@ -26,7 +26,10 @@ fn seen_key(key: &str) -> Key {
 
 /// The times of an item: seconds since 1970, separated by spaces.
 fn times_of(item: &Attributes) -> Times {
-    let times = text_of(item, TIMES).unwrap_or_default().split(' ').filter_map(|time| time.parse().ok());
+    let times = text_of(item, TIMES)
+        .unwrap_or_default()
+        .split(' ')
+        .filter_map(|time| time.parse().ok());
     let mut all = Times::default();
     // They were condensed when they were written.
     times.for_each(|time| all.add(EventTime(time), 1));
@@ -34,22 +37,38 @@ fn times_of(item: &Attributes) -> Times {
 }
 
 fn written(times: &Times) -> String {
-    times.iter().map(|time| time.0.to_string()).collect::<Vec<_>>().join(" ")
+    times
+        .iter()
+        .map(|time| time.0.to_string())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 impl DynamoStore {
     pub(super) async fn seen_times(&self, keys: &[Text]) -> Result<Vec<Times>, StateError> {
-        let items = self.table.get(keys.iter().map(|key| seen_key(key)), None).await?;
-        Ok(keys.iter().map(|key| items.get(&seen_key(key)).map(times_of).unwrap_or_default()).collect())
+        let items = self
+            .table
+            .get(keys.iter().map(|key| seen_key(key)), None)
+            .await?;
+        Ok(keys
+            .iter()
+            .map(|key| items.get(&seen_key(key)).map(times_of).unwrap_or_default())
+            .collect())
     }
 
-    pub(super) async fn remember_seen(&self, times: Vec<(Text, EventTime)>, memory: Memory) -> Result<(), StateError> {
+    pub(super) async fn remember_seen(
+        &self,
+        times: Vec<(Text, EventTime)>,
+        memory: Memory,
+    ) -> Result<(), StateError> {
         let grain = |time: EventTime| time.0.div_euclid(memory.grain_secs());
         let mut new: HashMap<Text, Vec<EventTime>> = HashMap::new();
         {
             let known = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
             for (key, time) in times {
-                let is_there = known.get(&(key.clone(), grain(time))).is_some_and(|first| *first <= time);
+                let is_there = known
+                    .get(&(key.clone(), grain(time)))
+                    .is_some_and(|first| *first <= time);
                 if !is_there {
                     new.entry(key).or_default().push(time);
                 }
@@ -63,9 +82,13 @@ impl DynamoStore {
                 if let Err(error) = self.table.transact(writes.to_vec()).await {
                     failed += 1;
                     let why = Failed::of(&error);
-                    let retry = why.retry || why.code.as_deref() == Some("TransactionCanceledException");
+                    let retry =
+                        why.retry || why.code.as_deref() == Some("TransactionCanceledException");
                     if !retry || !self.table.retry().again(failed) {
-                        return Err(StateError { retry, ..self.table.failed("TransactWriteItems", &why) });
+                        return Err(StateError {
+                            retry,
+                            ..self.table.failed("TransactWriteItems", &why)
+                        });
                     }
                 }
             }
@@ -78,8 +101,9 @@ impl DynamoStore {
         if known.len() > REMEMBERED {
             known.clear();
         }
-        for (key, time) in
-            new.into_iter().flat_map(|(key, times)| times.into_iter().map(move |time| (key.clone(), time)))
+        for (key, time) in new
+            .into_iter()
+            .flat_map(|(key, times)| times.into_iter().map(move |time| (key.clone(), time)))
         {
             let first = known.entry((key, grain(time))).or_insert(time);
             *first = (*first).min(time);
@@ -93,27 +117,41 @@ impl DynamoStore {
         new: &HashMap<Text, Vec<EventTime>>,
         memory: Memory,
     ) -> Result<Vec<TransactWriteItem>, StateError> {
-        let items = self.table.get(new.keys().map(|key| seen_key(key)), None).await?;
+        let items = self
+            .table
+            .get(new.keys().map(|key| seen_key(key)), None)
+            .await?;
         let write = |(key, times): (&Text, &Vec<EventTime>)| {
             let item = items.get(&seen_key(key));
             let mut after = item.map(times_of).unwrap_or_default();
-            times.iter().for_each(|time| after.add(*time, memory.grain_secs()));
+            times
+                .iter()
+                .for_each(|time| after.add(*time, memory.grain_secs()));
             after.keep(grains_kept());
             let (before, after) = (item.and_then(|item| text_of(item, TIMES)), written(&after));
-            (before != Some(&*after)).then(|| self.on_condition(key, before, &after)).flatten()
+            (before != Some(&*after))
+                .then(|| self.on_condition(key, before, &after))
+                .flatten()
         };
         Ok(new.iter().filter_map(write).collect())
     }
 
     /// A write that goes through only if the item is as it was read.
-    fn on_condition(&self, key: &Text, before: Option<&str>, after: &str) -> Option<TransactWriteItem> {
+    fn on_condition(
+        &self,
+        key: &Text,
+        before: Option<&str>,
+        after: &str,
+    ) -> Option<TransactWriteItem> {
         let mut item = seen_key(key).attributes();
         item.extend([
             ("key".to_owned(), text(key)),
             (TIMES.to_owned(), text(after)),
             self.expiry(self.retention.seen_secs),
         ]);
-        let put = Put::builder().table_name(self.table.name()).set_item(Some(item));
+        let put = Put::builder()
+            .table_name(self.table.name())
+            .set_item(Some(item));
         let put = match before {
             None => put.condition_expression("attribute_not_exists(pk)"),
             Some(before) => put

@@ -39,11 +39,17 @@ pub(crate) struct Key {
 
 impl Key {
     pub(crate) fn new(pk: impl Into<String>, sk: impl Into<String>) -> Self {
-        Self { pk: pk.into(), sk: sk.into() }
+        Self {
+            pk: pk.into(),
+            sk: sk.into(),
+        }
     }
 
     pub(crate) fn attributes(&self) -> Attributes {
-        HashMap::from([(PK.to_owned(), text(&self.pk)), (SK.to_owned(), text(&self.sk))])
+        HashMap::from([
+            (PK.to_owned(), text(&self.pk)),
+            (SK.to_owned(), text(&self.sk)),
+        ])
     }
 
     /// The key of an item.
@@ -65,15 +71,21 @@ pub(crate) fn bytes(bytes: Vec<u8>) -> AttributeValue {
 }
 
 pub(crate) fn text_of<'i>(item: &'i Attributes, name: &str) -> Option<&'i str> {
-    item.get(name).and_then(|value| value.as_s().ok()).map(String::as_str)
+    item.get(name)
+        .and_then(|value| value.as_s().ok())
+        .map(String::as_str)
 }
 
 pub(crate) fn number_of(item: &Attributes, name: &str) -> Option<i64> {
-    item.get(name).and_then(|value| value.as_n().ok()).and_then(|text| text.parse().ok())
+    item.get(name)
+        .and_then(|value| value.as_n().ok())
+        .and_then(|text| text.parse().ok())
 }
 
 pub(crate) fn bytes_of<'i>(item: &'i Attributes, name: &str) -> Option<&'i [u8]> {
-    item.get(name).and_then(|value| value.as_b().ok()).map(AsRef::as_ref)
+    item.get(name)
+        .and_then(|value| value.as_b().ok())
+        .map(AsRef::as_ref)
 }
 
 /// What to do to an item, whatever is there.
@@ -94,7 +106,12 @@ pub(crate) struct Table {
 
 impl Table {
     pub(crate) fn new(client: Client, name: String, retry: Retry) -> Self {
-        Self { client, name, retry, calls: AtomicU64::new(0) }
+        Self {
+            client,
+            name,
+            retry,
+            calls: AtomicU64::new(0),
+        }
     }
 
     /// Calls made so far, each try counted once; what the SDK repeats by itself is not.
@@ -103,7 +120,10 @@ impl Table {
     }
 
     pub(crate) fn failed(&self, call: &str, failed: &Failed) -> StateError {
-        StateError { retry: failed.retry, message: format!("{call} on table {}: {}", self.name, failed.message) }
+        StateError {
+            retry: failed.retry,
+            message: format!("{call} on table {}: {}", self.name, failed.message),
+        }
     }
 
     fn called(&self) {
@@ -111,7 +131,10 @@ impl Table {
     }
 
     /// Puts items, replacing what has their keys. Of two with one key the later is put.
-    pub(crate) async fn put(&self, items: impl IntoIterator<Item = (Key, Attributes)>) -> Result<(), StateError> {
+    pub(crate) async fn put(
+        &self,
+        items: impl IntoIterator<Item = (Key, Attributes)>,
+    ) -> Result<(), StateError> {
         let put = |(key, mut item): (Key, Attributes)| {
             item.extend(key.attributes());
             (key, Write::Put(item))
@@ -120,12 +143,19 @@ impl Table {
     }
 
     /// Deletes items; what is not there is passed over.
-    pub(crate) async fn delete(&self, keys: impl IntoIterator<Item = Key>) -> Result<(), StateError> {
-        self.write(keys.into_iter().map(|key| (key, Write::Delete)).collect()).await
+    pub(crate) async fn delete(
+        &self,
+        keys: impl IntoIterator<Item = Key>,
+    ) -> Result<(), StateError> {
+        self.write(keys.into_iter().map(|key| (key, Write::Delete)).collect())
+            .await
     }
 
     async fn write(&self, writes: BTreeMap<Key, Write>) -> Result<(), StateError> {
-        let requests: Vec<WriteRequest> = writes.into_iter().map(|(key, write)| write.request(&key)).collect();
+        let requests: Vec<WriteRequest> = writes
+            .into_iter()
+            .map(|(key, write)| write.request(&key))
+            .collect();
         stream::iter(chunks(requests, WRITES))
             .map(|chunk| self.write_some(chunk))
             .buffer_unordered(AT_ONCE)
@@ -137,10 +167,17 @@ impl Table {
         let mut failed = 0;
         loop {
             self.called();
-            let sent = self.client.batch_write_item().request_items(&self.name, requests.clone()).send().await;
+            let sent = self
+                .client
+                .batch_write_item()
+                .request_items(&self.name, requests.clone())
+                .send()
+                .await;
             match sent {
                 Ok(answer) => {
-                    let left = answer.unprocessed_items.and_then(|mut left| left.remove(&self.name));
+                    let left = answer
+                        .unprocessed_items
+                        .and_then(|mut left| left.remove(&self.name));
                     requests = left.unwrap_or_default();
                     if requests.is_empty() {
                         return Ok(());
@@ -156,8 +193,14 @@ impl Table {
             failed += 1;
             if !self.retry.again(failed) {
                 let left = requests.len();
-                let message = format!("BatchWriteItem on table {}: {left} items left unprocessed", self.name);
-                return Err(StateError { retry: true, message });
+                let message = format!(
+                    "BatchWriteItem on table {}: {left} items left unprocessed",
+                    self.name
+                );
+                return Err(StateError {
+                    retry: true,
+                    message,
+                });
             }
             self.retry.wait(failed).await;
         }
@@ -178,10 +221,18 @@ impl Table {
             .buffer_unordered(AT_ONCE)
             .try_collect()
             .await?;
-        Ok(parts.into_iter().flatten().filter_map(|item| Some((Key::of(&item)?, item))).collect())
+        Ok(parts
+            .into_iter()
+            .flatten()
+            .filter_map(|item| Some((Key::of(&item)?, item)))
+            .collect())
     }
 
-    async fn get_some(&self, mut asked: Vec<Attributes>, only: Option<&str>) -> Result<Vec<Attributes>, StateError> {
+    async fn get_some(
+        &self,
+        mut asked: Vec<Attributes>,
+        only: Option<&str>,
+    ) -> Result<Vec<Attributes>, StateError> {
         let mut found = Vec::new();
         let mut failed = 0;
         loop {
@@ -191,12 +242,28 @@ impl Table {
                 .set_projection_expression(only.map(str::to_owned))
                 .build();
             // Cannot fail: the keys are set.
-            let request = request.map_err(|error| StateError { retry: false, message: error.to_string() })?;
+            let request = request.map_err(|error| StateError {
+                retry: false,
+                message: error.to_string(),
+            })?;
             self.called();
-            match self.client.batch_get_item().request_items(&self.name, request).send().await {
+            match self
+                .client
+                .batch_get_item()
+                .request_items(&self.name, request)
+                .send()
+                .await
+            {
                 Ok(answer) => {
-                    found.extend(answer.responses.and_then(|mut all| all.remove(&self.name)).unwrap_or_default());
-                    let left = answer.unprocessed_keys.and_then(|mut left| left.remove(&self.name));
+                    found.extend(
+                        answer
+                            .responses
+                            .and_then(|mut all| all.remove(&self.name))
+                            .unwrap_or_default(),
+                    );
+                    let left = answer
+                        .unprocessed_keys
+                        .and_then(|mut left| left.remove(&self.name));
                     asked = left.map(|left| left.keys).unwrap_or_default();
                     if asked.is_empty() {
                         return Ok(found);
@@ -211,8 +278,15 @@ impl Table {
             }
             failed += 1;
             if !self.retry.again(failed) {
-                let message = format!("BatchGetItem on table {}: {} keys left unprocessed", self.name, asked.len());
-                return Err(StateError { retry: true, message });
+                let message = format!(
+                    "BatchGetItem on table {}: {} keys left unprocessed",
+                    self.name,
+                    asked.len()
+                );
+                return Err(StateError {
+                    retry: true,
+                    message,
+                });
             }
             self.retry.wait(failed).await;
         }
@@ -220,12 +294,23 @@ impl Table {
 
     /// For each range, the items of the partition with sort keys in it, both ends included, as they are after every write
     /// that has returned.
-    pub(crate) async fn query_all(&self, ranges: Vec<Range>) -> Result<Vec<Vec<Attributes>>, StateError> {
-        stream::iter(ranges).map(|range| self.query(range, usize::MAX)).buffered(AT_ONCE).try_collect().await
+    pub(crate) async fn query_all(
+        &self,
+        ranges: Vec<Range>,
+    ) -> Result<Vec<Vec<Attributes>>, StateError> {
+        stream::iter(ranges)
+            .map(|range| self.query(range, usize::MAX))
+            .buffered(AT_ONCE)
+            .try_collect()
+            .await
     }
 
     /// The first items of a range; at least `most`, if there are so many.
-    pub(crate) async fn query(&self, range: Range, most: usize) -> Result<Vec<Attributes>, StateError> {
+    pub(crate) async fn query(
+        &self,
+        range: Range,
+        most: usize,
+    ) -> Result<Vec<Attributes>, StateError> {
         let mut found = Vec::new();
         let mut start = None;
         loop {
@@ -258,7 +343,12 @@ impl Table {
         writes: Vec<TransactWriteItem>,
     ) -> Result<(), SdkError<TransactWriteItemsError>> {
         self.called();
-        self.client.transact_write_items().set_transact_items(Some(writes)).send().await.map(drop)
+        self.client
+            .transact_write_items()
+            .set_transact_items(Some(writes))
+            .send()
+            .await
+            .map(drop)
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -293,11 +383,21 @@ impl Write {
         let builder = WriteRequest::builder();
         // The builders fail only without what is set here.
         match self {
-            Self::Put(item) => {
-                builder.set_put_request(PutRequest::builder().set_item(Some(item.clone())).build().ok()).build()
-            }
+            Self::Put(item) => builder
+                .set_put_request(
+                    PutRequest::builder()
+                        .set_item(Some(item.clone()))
+                        .build()
+                        .ok(),
+                )
+                .build(),
             Self::Delete => builder
-                .set_delete_request(DeleteRequest::builder().set_key(Some(key.attributes())).build().ok())
+                .set_delete_request(
+                    DeleteRequest::builder()
+                        .set_key(Some(key.attributes()))
+                        .build()
+                        .ok(),
+                )
                 .build(),
         }
     }

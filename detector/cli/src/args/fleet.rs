@@ -23,8 +23,7 @@ pub enum FleetCommand {
     Resume(Run),
 }
 
-const EXIT_CODES: &str =
-    "Exit codes: 0 done, 2 rule error, 3 input error or the job is incomplete, 64 usage, 74 output.";
+const EXIT_CODES: &str = "Exit codes: 0 done, 2 rule error, 3 input error or the job is incomplete, 64 usage, 74 output.";
 
 /// Arguments of `fleet plan`.
 #[derive(Debug, Args)]

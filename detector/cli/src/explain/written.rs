@@ -35,7 +35,10 @@ impl Paths {
             let bytes = if is_stdin(path) {
                 Some(piped(stdin)?)
             } else if is_alerts(path) {
-                Some(std::fs::read(path).map_err(|error| Failure::Input(format!("{}: {error}", path.display())))?)
+                Some(
+                    std::fs::read(path)
+                        .map_err(|error| Failure::Input(format!("{}: {error}", path.display())))?,
+                )
             } else {
                 None
             };
@@ -44,7 +47,10 @@ impl Paths {
                 None => logs.push(path.clone()),
             }
         }
-        Ok(Self { alerts: alerts.map(|alerts| alerts.into_values().collect()), logs })
+        Ok(Self {
+            alerts: alerts.map(|alerts| alerts.into_values().collect()),
+            logs,
+        })
     }
 }
 
@@ -66,7 +72,9 @@ fn is_alerts(path: &Path) -> bool {
     if !path.is_file() {
         return false;
     }
-    let Ok(file) = File::open(path) else { return false };
+    let Ok(file) = File::open(path) else {
+        return false;
+    };
     let mut text = Vec::new();
     // It breaks off, and what comes before that is all that is asked for.
     gunzip::inflate_stream(file.take(HEAD), &mut |piece| text.extend_from_slice(piece)).ok();
@@ -77,7 +85,9 @@ fn is_alerts(path: &Path) -> bool {
 fn begins_with_alert(head: &[u8]) -> bool {
     let text = String::from_utf8_lossy(head);
     let text = text.trim_start_matches(['\u{feff}', '[', '{', ' ', '\t', '\r', '\n']);
-    let value = text.strip_prefix("\"schema\"").and_then(|rest| rest.trim_start().strip_prefix(':'));
+    let value = text
+        .strip_prefix("\"schema\"")
+        .and_then(|rest| rest.trim_start().strip_prefix(':'));
     value.is_some_and(|value| value.trim_start().starts_with("\"secretrail.alert/"))
 }
 
@@ -85,7 +95,9 @@ fn begins_with_alert(head: &[u8]) -> bool {
 fn read(path: &Path, bytes: &[u8], alerts: &mut BTreeMap<AlertId, Alert>) -> Result<(), Failure> {
     let failed = |message: String| Failure::Input(format!("{}: {message}", path.display()));
     let mut text = Vec::new();
-    let inflated = gunzip::inflate(bytes, &mut Scratch::default(), &mut |piece| text.extend_from_slice(piece));
+    let inflated = gunzip::inflate(bytes, &mut Scratch::default(), &mut |piece| {
+        text.extend_from_slice(piece)
+    });
     inflated.map_err(|error| failed(error.to_string()))?;
     let mut values = Vec::new();
     for value in Deserializer::from_slice(&text).into_iter() {

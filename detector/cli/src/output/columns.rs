@@ -30,27 +30,53 @@ pub const ACCESS: &[Column] = &[
     ("secret.store", |a| text(a.secret.store.as_str())),
     ("secret.arn", |a| Cell::Text(a.secret.arn.as_deref())),
     ("secret.name", |a| Cell::Text(a.secret.name.as_deref())),
-    ("secret.version_id", |a| Cell::Text(a.secret.version_id.as_deref())),
-    ("secret.version_stage", |a| Cell::Text(a.secret.version_stage.as_deref())),
-    ("principal.arn", |a| Cell::Text(a.head.principal.id.as_deref())),
-    ("principal.actor", |a| Cell::Text(a.head.principal.actor.as_deref())),
-    ("principal.type", |a| Cell::Text(a.head.principal.identity_type.as_deref())),
+    ("secret.version_id", |a| {
+        Cell::Text(a.secret.version_id.as_deref())
+    }),
+    ("secret.version_stage", |a| {
+        Cell::Text(a.secret.version_stage.as_deref())
+    }),
+    ("principal.arn", |a| {
+        Cell::Text(a.head.principal.id.as_deref())
+    }),
+    ("principal.actor", |a| {
+        Cell::Text(a.head.principal.actor.as_deref())
+    }),
+    ("principal.type", |a| {
+        Cell::Text(a.head.principal.identity_type.as_deref())
+    }),
     ("principal.kind", |a| text(a.head.principal.kind.as_str())),
-    ("principal.account", |a| Cell::Text(a.head.principal.account.as_deref())),
-    ("principal.via", |a| Cell::Text(a.head.principal.via.as_deref())),
-    ("principal.console", |a| Cell::Flag(a.head.principal.console)),
-    ("principal.access_key_id", |a| Cell::Text(a.head.access_key_id.as_deref())),
+    ("principal.account", |a| {
+        Cell::Text(a.head.principal.account.as_deref())
+    }),
+    ("principal.via", |a| {
+        Cell::Text(a.head.principal.via.as_deref())
+    }),
+    ("principal.console", |a| {
+        Cell::Flag(a.head.principal.console)
+    }),
+    ("principal.access_key_id", |a| {
+        Cell::Text(a.head.access_key_id.as_deref())
+    }),
     ("source.ip", |a| Cell::Text(a.head.source.ip.as_deref())),
     ("source.kind", |a| text(a.head.source.kind.as_str())),
-    ("source.user_agent", |a| Cell::Text(a.head.source.user_agent.as_deref())),
-    ("source.vpc_endpoint", |a| Cell::Text(a.head.source.vpc_endpoint.as_deref())),
+    ("source.user_agent", |a| {
+        Cell::Text(a.head.source.user_agent.as_deref())
+    }),
+    ("source.vpc_endpoint", |a| {
+        Cell::Text(a.head.source.vpc_endpoint.as_deref())
+    }),
     ("outcome", |a| text(a.head.outcome.as_str())),
     ("denied_by", |a| Cell::Text(a.head.denied_by.as_deref())),
     ("error_code", |a| Cell::Text(a.head.error_code.as_deref())),
     ("cross_account", |a| Cell::Flag(a.cross_account())),
     ("decrypt.status", |a| text(a.decrypt.status.as_str())),
-    ("decrypt.event_id", |a| Cell::Text(a.decrypt.event_id.as_deref())),
-    ("decrypt.key_arn", |a| Cell::Text(a.decrypt.key_arn.as_deref())),
+    ("decrypt.event_id", |a| {
+        Cell::Text(a.decrypt.event_id.as_deref())
+    }),
+    ("decrypt.key_arn", |a| {
+        Cell::Text(a.decrypt.key_arn.as_deref())
+    }),
     ("decrypt.delta_secs", |a| Cell::Number(a.decrypt.delta_secs)),
     ("object", |a| text(&a.head.object)),
 ];

@@ -56,10 +56,17 @@ pub fn rows<H: AsRef<[&'static str]>, R: AsRef<[String]>>(
     rows: impl Iterator<Item = R>,
 ) -> Result<String, String> {
     let mut writer = Writer::from_writer(Vec::new());
-    writer.write_record(header.as_ref()).map_err(|error| error.to_string())?;
+    writer
+        .write_record(header.as_ref())
+        .map_err(|error| error.to_string())?;
     for row in rows {
-        let cells = row.as_ref().iter().map(|cell| neutral::cell(cell).into_owned());
-        writer.write_record(cells).map_err(|error| error.to_string())?;
+        let cells = row
+            .as_ref()
+            .iter()
+            .map(|cell| neutral::cell(cell).into_owned());
+        writer
+            .write_record(cells)
+            .map_err(|error| error.to_string())?;
     }
     let bytes = writer.into_inner().map_err(|error| error.to_string())?;
     String::from_utf8(bytes).map_err(|error| error.to_string())

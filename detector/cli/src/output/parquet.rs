@@ -35,7 +35,10 @@ pub fn accesses(accesses: &[Arc<Access>], out: &mut (impl Write + Send)) -> Resu
 
     let failure = |error: ParquetError| match error {
         ParquetError::External(error) => match error.downcast::<std::io::Error>() {
-            Ok(error) => Failure::Output { name: "parquet".to_owned(), error: *error },
+            Ok(error) => Failure::Output {
+                name: "parquet".to_owned(),
+                error: *error,
+            },
             Err(error) => Failure::Internal(error.to_string()),
         },
         error => Failure::Internal(error.to_string()),
@@ -44,7 +47,10 @@ pub fn accesses(accesses: &[Arc<Access>], out: &mut (impl Write + Send)) -> Resu
     // Every column has a value of one kind; a ledger without rows has the kinds of the columns that are not text by name.
     let field = |(name, _): &Column| {
         let (kind, nullable) = match *name {
-            "time" => (DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), false),
+            "time" => (
+                DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+                false,
+            ),
             "cross_account" | "principal.console" => (DataType::Boolean, false),
             "decrypt.delta_secs" => (DataType::Int64, true),
             _ => (DataType::Utf8, true),
@@ -57,7 +63,8 @@ pub fn accesses(accesses: &[Arc<Access>], out: &mut (impl Write + Send)) -> Resu
         .set_compression(Compression::SNAPPY)
         .set_key_value_metadata(Some(vec![metadata]))
         .build();
-    let mut writer = ArrowWriter::try_new(out, schema.clone(), Some(properties)).map_err(failure)?;
+    let mut writer =
+        ArrowWriter::try_new(out, schema.clone(), Some(properties)).map_err(failure)?;
     for rows in accesses.chunks(ROWS) {
         let column = |(_, of): &Column, kind: &DataType| -> arrow_array::ArrayRef {
             use arrow_array::{BooleanArray, Int64Array, StringArray, TimestampMicrosecondArray};
@@ -68,11 +75,15 @@ pub fn accesses(accesses: &[Arc<Access>], out: &mut (impl Write + Send)) -> Resu
                         Cell::Time(time) => time.0.checked_mul(1_000_000).unwrap_or_default(),
                         _ => 0,
                     });
-                    Arc::new(TimestampMicrosecondArray::from_iter_values(micros).with_timezone("UTC"))
+                    Arc::new(
+                        TimestampMicrosecondArray::from_iter_values(micros).with_timezone("UTC"),
+                    )
                 }
-                DataType::Boolean => {
-                    Arc::new(cells.map(|cell| Some(matches!(cell, Cell::Flag(true)))).collect::<BooleanArray>())
-                }
+                DataType::Boolean => Arc::new(
+                    cells
+                        .map(|cell| Some(matches!(cell, Cell::Flag(true))))
+                        .collect::<BooleanArray>(),
+                ),
                 DataType::Int64 => Arc::new(
                     cells
                         .map(|cell| match cell {
@@ -91,7 +102,11 @@ pub fn accesses(accesses: &[Arc<Access>], out: &mut (impl Write + Send)) -> Resu
                 ),
             }
         };
-        let arrays = ACCESS.iter().zip(schema.fields()).map(|(of, field)| column(of, field.data_type())).collect();
+        let arrays = ACCESS
+            .iter()
+            .zip(schema.fields())
+            .map(|(of, field)| column(of, field.data_type()))
+            .collect();
         let batch = RecordBatch::try_new(schema.clone(), arrays).map_err(internal)?;
         writer.write(&batch).map_err(failure)?;
         writer.flush().map_err(failure)?;
@@ -106,5 +121,8 @@ pub fn accesses(accesses: &[Arc<Access>], out: &mut (impl Write + Send)) -> Resu
 /// Always.
 #[cfg(not(feature = "parquet"))]
 pub fn accesses(_: &[Arc<Access>], _: &mut (impl Write + Send)) -> Result<(), Failure> {
-    Err(Failure::Usage("this build has no Parquet; install it with the feature `parquet`, or choose -f csv".to_owned()))
+    Err(Failure::Usage(
+        "this build has no Parquet; install it with the feature `parquet`, or choose -f csv"
+            .to_owned(),
+    ))
 }

@@ -41,7 +41,12 @@ fn alert(alert: &Alert, settings: &Settings, out: &mut String) -> std::fmt::Resu
     )?;
     writeln!(out, "{indent}{}", neutral::line(&alert.summary))?;
     if alert.secrets_total > 1 {
-        let named: Vec<_> = alert.secrets.iter().take(SECRETS).map(|s| neutral::line(short(s))).collect();
+        let named: Vec<_> = alert
+            .secrets
+            .iter()
+            .take(SECRETS)
+            .map(|s| neutral::line(short(s)))
+            .collect();
         let more = match alert.secrets_total.saturating_sub(named.len()) {
             0 => String::new(),
             n => format!(" and {n} more"),
@@ -49,22 +54,40 @@ fn alert(alert: &Alert, settings: &Settings, out: &mut String) -> std::fmt::Resu
         writeln!(out, "{indent}secrets: {}{more}", named.join(", "))?;
     }
     let id = &alert.id.0;
-    writeln!(out, "{indent}alert {id}, rule {}\n", neutral::line(&alert.rule.id))
+    writeln!(
+        out,
+        "{indent}alert {id}, rule {}\n",
+        neutral::line(&alert.rule.id)
+    )
 }
 
 /// Accesses, one a line.
 #[must_use]
 pub fn accesses(accesses: &[Arc<Access>]) -> String {
     let rows: Vec<[String; 8]> = accesses.iter().map(|access| row(access)).collect();
-    columns(["TIME", "OUTCOME", "PRINCIPAL", "SECRET", "API", "SOURCE", "REGION", "DECRYPT"], &rows)
+    columns(
+        [
+            "TIME",
+            "OUTCOME",
+            "PRINCIPAL",
+            "SECRET",
+            "API",
+            "SOURCE",
+            "REGION",
+            "DECRYPT",
+        ],
+        &rows,
+    )
 }
 
 /// Rows under a header, columns as wide as they need to be. Every cell is made harmless.
 #[must_use]
 pub fn columns<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> String {
     let header = header.map(str::to_owned);
-    let rows: Vec<[Cow<'_, str>; N]> =
-        std::iter::once(&header).chain(rows).map(|row| row.each_ref().map(|cell| neutral::line(cell))).collect();
+    let rows: Vec<[Cow<'_, str>; N]> = std::iter::once(&header)
+        .chain(rows)
+        .map(|row| row.each_ref().map(|cell| neutral::line(cell)))
+        .collect();
     let mut widths = [0; N];
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
@@ -86,8 +109,16 @@ pub fn columns<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> Strin
 
 fn row(access: &Access) -> [String; 8] {
     let head = &access.head;
-    let principal = head.principal.id.as_deref().map_or_else(|| "-".to_owned(), principal);
-    let denied = head.denied_by.as_deref().map(|gate| format!(" by {gate}")).unwrap_or_default();
+    let principal = head
+        .principal
+        .id
+        .as_deref()
+        .map_or_else(|| "-".to_owned(), principal);
+    let denied = head
+        .denied_by
+        .as_deref()
+        .map(|gate| format!(" by {gate}"))
+        .unwrap_or_default();
     [
         head.time.to_string(),
         format!("{}{denied}", head.outcome.as_str()),
@@ -103,11 +134,17 @@ fn row(access: &Access) -> [String; 8] {
 /// An ARN as `account resource`; anything else as it is.
 #[must_use]
 pub fn principal(id: &str) -> String {
-    Arn::parse(id).map_or_else(|| id.to_owned(), |arn| format!("{} {}", arn.account, arn.resource))
+    Arn::parse(id).map_or_else(
+        || id.to_owned(),
+        |arn| format!("{} {}", arn.account, arn.resource),
+    )
 }
 
 /// The name in the ARN of a secret or parameter.
 fn short(secret: &str) -> &str {
     let resource = Arn::parse(secret).map_or(secret, |arn| arn.resource);
-    resource.strip_prefix("secret:").or(resource.strip_prefix("parameter")).unwrap_or(resource)
+    resource
+        .strip_prefix("secret:")
+        .or(resource.strip_prefix("parameter"))
+        .unwrap_or(resource)
 }

@@ -56,7 +56,13 @@ impl DigestFile {
     /// a digest before it, the last is `null`.
     #[must_use]
     pub fn signed_text(&self, hash: &str) -> String {
-        let Self { digest_end_time, digest_s3_bucket, digest_s3_object, previous_digest_signature, .. } = self;
+        let Self {
+            digest_end_time,
+            digest_s3_bucket,
+            digest_s3_object,
+            previous_digest_signature,
+            ..
+        } = self;
         let previous = previous_digest_signature.as_deref().unwrap_or("null");
         format!("{digest_end_time}\n{digest_s3_bucket}/{digest_s3_object}\n{hash}\n{previous}")
     }
@@ -106,7 +112,9 @@ impl Keys {
         })?;
         let mut keys = Self::default();
         for key in listed.keys {
-            let der = STANDARD.decode(&key.value).map_err(|error| format!("key {}: {error}", key.fingerprint))?;
+            let der = STANDARD
+                .decode(&key.value)
+                .map_err(|error| format!("key {}: {error}", key.fingerprint))?;
             keys.add(&key.fingerprint, &der)?;
         }
         Ok(keys)
@@ -118,8 +126,10 @@ impl Keys {
     ///
     /// It is not an RSA public key.
     pub fn add(&mut self, fingerprint: &str, der: &[u8]) -> Result<(), String> {
-        let key = PublicKey::from_pkcs1_der(der).map_err(|error| format!("key {fingerprint}: {error}"))?;
-        self.0.insert(fingerprint.to_ascii_lowercase(), VerifyingKey::new(key));
+        let key = PublicKey::from_pkcs1_der(der)
+            .map_err(|error| format!("key {fingerprint}: {error}"))?;
+        self.0
+            .insert(fingerprint.to_ascii_lowercase(), VerifyingKey::new(key));
         Ok(())
     }
 
@@ -133,7 +143,8 @@ impl Keys {
     #[must_use]
     pub fn signed(&self, fingerprint: &str, text: &str, signature: &str) -> Option<bool> {
         let key = self.0.get(&fingerprint.to_ascii_lowercase())?;
-        let signature = unhex(signature).and_then(|bytes| Signature::try_from(bytes.as_slice()).ok());
+        let signature =
+            unhex(signature).and_then(|bytes| Signature::try_from(bytes.as_slice()).ok());
         Some(signature.is_some_and(|signature| key.verify(text.as_bytes(), &signature).is_ok()))
     }
 }

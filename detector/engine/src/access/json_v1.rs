@@ -89,7 +89,13 @@ struct DecryptV1<'a> {
 
 impl<'a> From<&'a Access> for AccessV1<'a> {
     fn from(access: &'a Access) -> Self {
-        let Access { head, method, secret, decrypt, .. } = access;
+        let Access {
+            head,
+            method,
+            secret,
+            decrypt,
+            ..
+        } = access;
         let principal = &head.principal;
         Self {
             schema: SCHEMA.into(),
@@ -143,7 +149,11 @@ impl<'a> From<&'a Access> for AccessV1<'a> {
 pub struct Foreign(pub(crate) String);
 
 /// The value of a closed set by its name.
-pub(crate) fn known<T: Copy>(all: &[T], name: impl Fn(T) -> &'static str, text: &str) -> Result<T, Foreign> {
+pub(crate) fn known<T: Copy>(
+    all: &[T],
+    name: impl Fn(T) -> &'static str,
+    text: &str,
+) -> Result<T, Foreign> {
     named(all, name, text).ok_or_else(|| Foreign(format!("`{text}` is not known")))
 }
 
@@ -154,7 +164,11 @@ pub(crate) fn time(text: &str) -> Result<EventTime, Foreign> {
 
 /// Whether something is of the form that is expected.
 pub(crate) fn is_of(schema: &str, expected: &str) -> Result<(), Foreign> {
-    if schema == expected { Ok(()) } else { Err(Foreign(format!("`{schema}` is not {expected}"))) }
+    if schema == expected {
+        Ok(())
+    } else {
+        Err(Foreign(format!("`{schema}` is not {expected}")))
+    }
 }
 
 pub(crate) fn some(text: &Option<Cow<'_, str>>) -> Option<Text> {
@@ -191,9 +205,19 @@ impl AccessV1<'_> {
     }
 
     fn secret(&self) -> Result<SecretRef, Foreign> {
-        let SecretV1 { store, arn, name, version_id, version_stage } = &self.secret;
+        let SecretV1 {
+            store,
+            arn,
+            name,
+            version_id,
+            version_stage,
+        } = &self.secret;
         let store = known(&Store::ALL, Store::as_str, store)?;
-        let home = Home { partition: "aws", account: &self.account, region: &self.region };
+        let home = Home {
+            partition: "aws",
+            account: &self.account,
+            region: &self.region,
+        };
         let of_arn = match (store, arn) {
             (Store::SecretsManager, Some(arn)) => SecretRef::secret(arn, home),
             (Store::Ssm, Some(arn)) => SecretRef::parameter(arn, home),

@@ -50,11 +50,20 @@ struct Metadata {
 #[must_use]
 pub fn notification(alert: &Alert) -> String {
     let rule = &*alert.rule;
-    let named: Vec<String> = alert.secrets.iter().take(SECRETS).map(|secret| plain(secret)).collect();
+    let named: Vec<String> = alert
+        .secrets
+        .iter()
+        .take(SECRETS)
+        .map(|secret| plain(secret))
+        .collect();
     let more = alert.secrets_total.saturating_sub(named.len());
     let mut description = format!("{}.", plain(&alert.summary));
     if !named.is_empty() {
-        let rest = if more == 0 { String::new() } else { format!(", and {more} more") };
+        let rest = if more == 0 {
+            String::new()
+        } else {
+            format!(", and {more} more")
+        };
         description.push_str(&format!("\n*Secrets:* {}{rest}", named.join(", ")));
     }
     let context = [
@@ -64,7 +73,10 @@ pub fn notification(alert: &Alert) -> String {
         ("region", alert.region.as_deref().map(plain)),
         ("principal", alert.principal.as_deref().map(plain)),
         ("time", Some(alert.time.to_string())),
-        ("count", alert.firing.as_ref().map(|firing| firing.count.to_string())),
+        (
+            "count",
+            alert.firing.as_ref().map(|firing| firing.count.to_string()),
+        ),
     ];
     let notification = Notification {
         version: "1.0",
@@ -74,12 +86,20 @@ pub fn notification(alert: &Alert) -> String {
             text_type: "client-markdown",
             title: format!("{}: {}", rule.level, plain(&rule.title)),
             description,
-            next_steps: rule.false_positives.iter().map(|text| format!("Harmless if: {}", plain(text))).collect(),
+            next_steps: rule
+                .false_positives
+                .iter()
+                .map(|text| format!("Harmless if: {}", plain(text)))
+                .collect(),
             keywords: vec!["secretrail".to_owned(), rule.level.to_string()],
         },
         metadata: Metadata {
             // What one rule says of one principal is one thread.
-            thread_id: format!("{}/{}", rule.id, super::digest(&[alert.principal.as_deref().unwrap_or_default()])),
+            thread_id: format!(
+                "{}/{}",
+                rule.id,
+                super::digest(&[alert.principal.as_deref().unwrap_or_default()])
+            ),
             summary: plain(&alert.summary),
             event_type: "secretrail.alert",
             related_resources: alert
@@ -89,7 +109,10 @@ pub fn notification(alert: &Alert) -> String {
                 .filter(|s| s.starts_with("arn:"))
                 .map(|s| line(s))
                 .collect(),
-            additional_context: context.into_iter().filter_map(|(name, value)| Some((name, value?))).collect(),
+            additional_context: context
+                .into_iter()
+                .filter_map(|(name, value)| Some((name, value?)))
+                .collect(),
         },
     };
     // Cannot fail: every key is text.

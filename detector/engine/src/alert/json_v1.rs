@@ -55,11 +55,23 @@ pub struct AlertV1<'a> {
 #[must_use]
 pub fn within(alert: &Alert, max_bytes: usize) -> String {
     // Cannot fail: every key is text.
-    let write = |alert: &Alert, cut| serde_json::to_string(&AlertV1 { cut, ..alert.into() }).unwrap_or_default();
+    let write = |alert: &Alert, cut| {
+        serde_json::to_string(&AlertV1 {
+            cut,
+            ..alert.into()
+        })
+        .unwrap_or_default()
+    };
     let whole = write(alert, false);
-    let steps = [(3, 100, usize::MAX), (1, 20, usize::MAX), (0, 20, 2_000), (0, 5, 200)];
-    let shorter =
-        steps.iter().map(|(accesses, secrets, chars)| write(&alert.shortened(*accesses, *secrets, *chars), true));
+    let steps = [
+        (3, 100, usize::MAX),
+        (1, 20, usize::MAX),
+        (0, 20, 2_000),
+        (0, 5, 200),
+    ];
+    let shorter = steps.iter().map(|(accesses, secrets, chars)| {
+        write(&alert.shortened(*accesses, *secrets, *chars), true)
+    });
     std::iter::once(whole)
         .chain(shorter)
         .reduce(|kept, next| if kept.len() <= max_bytes { kept } else { next })
@@ -94,9 +106,16 @@ impl<'a> From<&'a Alert> for AlertV1<'a> {
                 tags: (&*rule.tags).into(),
             },
             time: alert.time.to_string(),
-            window: firing.map(|f| WindowV1 { start: f.start.to_string(), end: f.end.to_string() }),
-            group: firing
-                .map(|f| f.group.iter().map(|(field, value)| ((&**field).into(), (&**value).into())).collect()),
+            window: firing.map(|f| WindowV1 {
+                start: f.start.to_string(),
+                end: f.end.to_string(),
+            }),
+            group: firing.map(|f| {
+                f.group
+                    .iter()
+                    .map(|(field, value)| ((&**field).into(), (&**value).into()))
+                    .collect()
+            }),
             count: firing.map(|f| f.count),
             summary: (&*alert.summary).into(),
             account: lent(&alert.account),
@@ -104,7 +123,11 @@ impl<'a> From<&'a Alert> for AlertV1<'a> {
             principal: lent(&alert.principal),
             secrets: alert.secrets.iter().map(|s| Cow::Borrowed(&**s)).collect(),
             secrets_total: alert.secrets_total,
-            accesses: alert.accesses.iter().map(|a| AccessV1::from(&**a)).collect(),
+            accesses: alert
+                .accesses
+                .iter()
+                .map(|a| AccessV1::from(&**a))
+                .collect(),
             accesses_total: alert.accesses_total,
             false_positives: (&*rule.false_positives).into(),
             references: (&*rule.references).into(),
@@ -120,7 +143,8 @@ impl<'a> From<&'a Alert> for AlertV1<'a> {
 ///
 /// It is of another form, or has been changed.
 pub fn read(value: Value) -> Result<Alert, Foreign> {
-    let alert: AlertV1<'_> = serde_json::from_value(value).map_err(|error| Foreign(format!("no alert: {error}")))?;
+    let alert: AlertV1<'_> =
+        serde_json::from_value(value).map_err(|error| Foreign(format!("no alert: {error}")))?;
     is_of(&alert.schema, SCHEMA)?;
     if alert.id.len() != 32 || !alert.id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Err(Foreign("its id is not 32 hexadecimal digits".to_owned()));
@@ -145,7 +169,11 @@ pub fn read(value: Value) -> Result<Alert, Foreign> {
         principal: some(&alert.principal),
         secrets: texts(&alert.secrets),
         secrets_total: alert.secrets_total,
-        accesses: alert.accesses.iter().map(|access| access.read().map(Arc::new)).collect::<Result<_, _>>()?,
+        accesses: alert
+            .accesses
+            .iter()
+            .map(|access| access.read().map(Arc::new))
+            .collect::<Result<_, _>>()?,
         accesses_total: alert.accesses_total,
         events: Vec::new(),
     })
@@ -153,11 +181,25 @@ pub fn read(value: Value) -> Result<Alert, Foreign> {
 
 impl AlertV1<'_> {
     fn firing(&self) -> Result<Option<Firing>, Foreign> {
-        let Some(((window, group), count)) = self.window.as_ref().zip(self.group.as_ref()).zip(self.count) else {
+        let Some(((window, group), count)) = self
+            .window
+            .as_ref()
+            .zip(self.group.as_ref())
+            .zip(self.count)
+        else {
             return Ok(None);
         };
-        let group = group.iter().map(|(field, value)| ((&**field).into(), (&**value).into())).collect();
-        Ok(Some(Firing { group, bucket: 0, start: time(&window.start)?, end: time(&window.end)?, count }))
+        let group = group
+            .iter()
+            .map(|(field, value)| ((&**field).into(), (&**value).into()))
+            .collect();
+        Ok(Some(Firing {
+            group,
+            bucket: 0,
+            start: time(&window.start)?,
+            end: time(&window.end)?,
+            count,
+        }))
     }
 }
 
@@ -167,15 +209,30 @@ mod tests {
 
     #[test]
     fn what_was_changed_is_refused() {
-        let told = |text: &str| read(serde_json::from_str(text).unwrap()).unwrap_err().to_string();
+        let told = |text: &str| {
+            read(serde_json::from_str(text).unwrap())
+                .unwrap_err()
+                .to_string()
+        };
         assert!(told("{}").contains("no alert"));
         let alert = r#"{"schema":"secretrail.alert/1","id":"0123456789abcdef0123456789abcdef","rule":{"id":"r","title":"t",
             "level":"high","tags":[]},"time":"2026-03-02T10:00:00Z","window":null,"group":null,"count":null,"summary":"s",
             "account":null,"region":null,"principal":null,"secrets":[],"secrets_total":0,"accesses":[],"accesses_total":0,
             "false_positives":[],"references":[]}"#;
-        assert_eq!(read(serde_json::from_str(alert).unwrap()).unwrap().rule.level, Level::High);
-        assert!(told(&alert.replace("alert/1", "alert/2")).contains("`secretrail.alert/2` is not secretrail.alert/1"));
-        assert!(told(&alert.replace("89abcdef0", "89abcdef\\u001b")).contains("32 hexadecimal digits"));
+        assert_eq!(
+            read(serde_json::from_str(alert).unwrap())
+                .unwrap()
+                .rule
+                .level,
+            Level::High
+        );
+        assert!(
+            told(&alert.replace("alert/1", "alert/2"))
+                .contains("`secretrail.alert/2` is not secretrail.alert/1")
+        );
+        assert!(
+            told(&alert.replace("89abcdef0", "89abcdef\\u001b")).contains("32 hexadecimal digits")
+        );
         assert!(told(&alert.replace("\"high\"", "\"huge\"")).contains("`huge` is not known"));
         assert!(told(&alert.replace("T10:00:00Z", "")).contains("`2026-03-02` is not a time"));
     }

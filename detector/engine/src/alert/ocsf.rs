@@ -227,9 +227,18 @@ pub fn detection_finding(alert: &Alert) -> String {
         },
         count: firing.map(|firing| firing.count),
         end_time: firing.map(|firing| ms(firing.end.0)),
-        evidences: alert.accesses.iter().map(|access| Evidence::of(access)).collect(),
+        evidences: alert
+            .accesses
+            .iter()
+            .map(|access| Evidence::of(access))
+            .collect(),
         finding_info: FindingInfo {
-            analytic: Analytic { name: &rule.title, kind: "Rule", type_id: 1, uid: &rule.id },
+            analytic: Analytic {
+                name: &rule.title,
+                kind: "Rule",
+                type_id: 1,
+                uid: &rule.id,
+            },
             attacks: techniques.map(Attack::of).collect(),
             created_time: ms(alert.time.0),
             desc: &alert.summary,
@@ -242,7 +251,11 @@ pub fn detection_finding(alert: &Alert) -> String {
         is_alert: true,
         message: &alert.summary,
         metadata: Metadata {
-            product: Product { name: "Secretrail", vendor_name: "Secretrail", version: env!("CARGO_PKG_VERSION") },
+            product: Product {
+                name: "Secretrail",
+                vendor_name: "Secretrail",
+                version: env!("CARGO_PKG_VERSION"),
+            },
             profiles: ["cloud"],
             uid: &alert.id.0,
             version: VERSION,
@@ -256,7 +269,10 @@ pub fn detection_finding(alert: &Alert) -> String {
         time: ms(alert.time.0),
         type_name: "Detection Finding: Create",
         type_uid: 200_401,
-        unmapped: Unmapped { secrets_total: alert.secrets_total, accesses_total: alert.accesses_total },
+        unmapped: Unmapped {
+            secrets_total: alert.secrets_total,
+            accesses_total: alert.accesses_total,
+        },
     };
     // Cannot fail: every key is text.
     serde_json::to_string(&finding).unwrap_or_default()
@@ -277,13 +293,21 @@ impl Attack {
     fn of(uid: String) -> Self {
         let whole = uid.split('.').next().unwrap_or_default().to_owned();
         let sub_technique = uid.contains('.').then_some(Technique { uid });
-        Self { sub_technique, technique: Technique { uid: whole }, version: "17.1" }
+        Self {
+            sub_technique,
+            technique: Technique { uid: whole },
+            version: "17.1",
+        }
     }
 }
 
 impl<'a> Account<'a> {
     fn of(uid: &'a str) -> Self {
-        Self { uid, kind: "AWS Account", type_id: 10 }
+        Self {
+            uid,
+            kind: "AWS Account",
+            type_id: 10,
+        }
     }
 }
 
@@ -294,7 +318,12 @@ impl<'a> Resource<'a> {
             Some(arn) if arn.contains(":ssm:") => "AWS::SSM::Parameter",
             _ => "AWS::SecretsManager::Secret",
         };
-        Self { kind, name: Some(&**secret).filter(|_| arn.is_none()), region: None, uid: arn }
+        Self {
+            kind,
+            name: Some(&**secret).filter(|_| arn.is_none()),
+            region: None,
+            uid: arn,
+        }
     }
 }
 
@@ -312,7 +341,11 @@ impl<'a> Evidence<'a> {
         let source = &*head.source;
         let is_address = source.kind == crate::observation::SourceKind::Ip;
         let secret = &access.secret;
-        let service = if head.api.starts_with("Decrypt") { "kms" } else { secret.store.as_str() };
+        let service = if head.api.starts_with("Decrypt") {
+            "kms"
+        } else {
+            secret.store.as_str()
+        };
         let resource = Resource {
             kind: match secret.store {
                 crate::ids::Store::SecretsManager => "AWS::SecretsManager::Secret",
@@ -337,10 +370,13 @@ impl<'a> Evidence<'a> {
             },
             api: Api {
                 operation: &head.api,
-                request: Request { uid: &head.event_id },
+                request: Request {
+                    uid: &head.event_id,
+                },
                 response: Response {
                     error: head.error_code.as_deref(),
-                    message: Some(head.outcome.as_str()).filter(|_| head.outcome != Outcome::Success),
+                    message: Some(head.outcome.as_str())
+                        .filter(|_| head.outcome != Outcome::Success),
                 },
                 service: Named { name: service },
             },

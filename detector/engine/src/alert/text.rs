@@ -21,11 +21,26 @@ pub const SUBJECT: usize = 99;
 pub fn subject(alert: &Alert) -> String {
     let place = [alert.account.as_deref(), alert.region.as_deref()];
     let place = place.into_iter().flatten().collect::<Vec<_>>().join(" ");
-    let place = if place.is_empty() { String::new() } else { format!(" ({place})") };
-    let ascii = |text: &str| -> String {
-        text.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).collect()
+    let place = if place.is_empty() {
+        String::new()
+    } else {
+        format!(" ({place})")
     };
-    let (start, place) = (ascii(&format!("{}: {}", alert.rule.level, alert.rule.title)), ascii(&place));
+    let ascii = |text: &str| -> String {
+        text.chars()
+            .map(|c| {
+                if c.is_ascii_graphic() || c == ' ' {
+                    c
+                } else {
+                    '?'
+                }
+            })
+            .collect()
+    };
+    let (start, place) = (
+        ascii(&format!("{}: {}", alert.rule.level, alert.rule.title)),
+        ascii(&place),
+    );
     let room = SUBJECT.saturating_sub(place.len());
     if start.len() <= room {
         return start + &place;
@@ -55,17 +70,40 @@ pub fn body(alert: &Alert) -> String {
 
 fn write(alert: &Alert, out: &mut String) -> std::fmt::Result {
     let rule = &*alert.rule;
-    writeln!(out, "{} ({})\n\n{}.\n", line(&rule.title), rule.level, line(&alert.summary))?;
+    writeln!(
+        out,
+        "{} ({})\n\n{}.\n",
+        line(&rule.title),
+        rule.level,
+        line(&alert.summary)
+    )?;
     match &alert.firing {
-        Some(firing) if firing.count > 1 => {
-            writeln!(out, "window     {} to {}, {} counted", firing.start, firing.end, firing.count)?
-        }
+        Some(firing) if firing.count > 1 => writeln!(
+            out,
+            "window     {} to {}, {} counted",
+            firing.start, firing.end, firing.count
+        )?,
         _ => writeln!(out, "time       {}", alert.time)?,
     }
-    for (name, value) in [("account", &alert.account), ("region", &alert.region), ("principal", &alert.principal)] {
-        writeln!(out, "{name:<11}{}", value.as_deref().map_or_else(|| "several or not told".to_owned(), line))?;
+    for (name, value) in [
+        ("account", &alert.account),
+        ("region", &alert.region),
+        ("principal", &alert.principal),
+    ] {
+        writeln!(
+            out,
+            "{name:<11}{}",
+            value
+                .as_deref()
+                .map_or_else(|| "several or not told".to_owned(), line)
+        )?;
     }
-    for (field, value) in alert.firing.iter().flat_map(|firing| &firing.group).filter(|(_, value)| !value.is_empty()) {
+    for (field, value) in alert
+        .firing
+        .iter()
+        .flat_map(|firing| &firing.group)
+        .filter(|(_, value)| !value.is_empty())
+    {
         writeln!(out, "{:<11}{} = {}", "group", line(field), line(value))?;
     }
     if !alert.secrets.is_empty() {
@@ -82,10 +120,15 @@ fn write(alert: &Alert, out: &mut String) -> std::fmt::Result {
         }
         rest(alert.accesses_total, alert.accesses.len(), out)?;
     }
-    for (heading, lines) in [("may be harmless when it is", &rule.false_positives), ("read more", &rule.references)] {
+    for (heading, lines) in [
+        ("may be harmless when it is", &rule.false_positives),
+        ("read more", &rule.references),
+    ] {
         if !lines.is_empty() {
             writeln!(out, "\n{heading}:")?;
-            lines.iter().try_for_each(|text| writeln!(out, "  {}", line(text)))?;
+            lines
+                .iter()
+                .try_for_each(|text| writeln!(out, "  {}", line(text)))?;
         }
     }
     writeln!(out, "\nalert {}, rule {}", alert.id.0, line(&rule.id))
@@ -100,8 +143,16 @@ fn rest(total: usize, shown: usize, out: &mut String) -> std::fmt::Result {
 
 fn write_access(access: &Access, out: &mut String) -> std::fmt::Result {
     let head = &access.head;
-    let from = head.source.ip.as_deref().map_or_else(|| "an unknown source".to_owned(), line);
-    let denied = head.denied_by.as_deref().map(|by| format!(" by {}", line(by))).unwrap_or_default();
+    let from = head
+        .source
+        .ip
+        .as_deref()
+        .map_or_else(|| "an unknown source".to_owned(), line);
+    let denied = head
+        .denied_by
+        .as_deref()
+        .map(|by| format!(" by {}", line(by)))
+        .unwrap_or_default();
     writeln!(
         out,
         "  {} {} {}{denied}: {}",
@@ -111,7 +162,12 @@ fn write_access(access: &Access, out: &mut String) -> std::fmt::Result {
         line(&access.secret.label())
     )?;
     writeln!(out, "    from {from}, event {}", line(&head.event_id))?;
-    let key = access.decrypt.key_arn.as_deref().map(|key| format!(" with {}", line(key))).unwrap_or_default();
+    let key = access
+        .decrypt
+        .key_arn
+        .as_deref()
+        .map(|key| format!(" with {}", line(key)))
+        .unwrap_or_default();
     let told = match access.decrypt.status {
         DecryptStatus::Paired => format!("decrypted{key}"),
         DecryptStatus::Absent => "no decryption, although the logs would show it".to_owned(),

@@ -45,14 +45,23 @@ pub(super) fn grants(pairs: &Pairs) -> Vec<Grant> {
     let mut known: BTreeMap<Place<'_>, BTreeSet<&str>> = BTreeMap::new();
     let mut regions: BTreeMap<&Text, BTreeSet<&Text>> = BTreeMap::new();
     for (target, pair) in pairs.values().flatten() {
-        known.entry((&target.partition, &target.account, target.store)).or_default().insert(&target.name);
-        regions.entry(&target.account).or_default().extend(&pair.regions);
+        known
+            .entry((&target.partition, &target.account, target.store))
+            .or_default()
+            .insert(&target.name);
+        regions
+            .entry(&target.account)
+            .or_default()
+            .extend(&pair.regions);
     }
     let convention = Convention::of(pairs);
     let mut grants = Vec::new();
     for group in groups(pairs, &convention) {
-        let accounts: BTreeSet<(&Text, &Text)> =
-            group.pairs.iter().map(|(_, t, _)| (&t.partition, &t.account)).collect();
+        let accounts: BTreeSet<(&Text, &Text)> = group
+            .pairs
+            .iter()
+            .map(|(_, t, _)| (&t.partition, &t.account))
+            .collect();
         for account in accounts {
             grants.extend(grant(&group, account, &known, &regions, &convention));
         }
@@ -68,26 +77,53 @@ fn grant(
     regions: &BTreeMap<&Text, BTreeSet<&Text>>,
     convention: &Convention,
 ) -> Option<Grant> {
-    let here = || group.pairs.iter().filter(|(_, t, _)| (&t.partition, &t.account) == (partition, account));
+    let here = || {
+        group
+            .pairs
+            .iter()
+            .filter(|(_, t, _)| (&t.partition, &t.account) == (partition, account))
+    };
     let all = || here().map(|(_, _, pair)| *pair);
     let patterns = match &group.folder {
-        Some(folder) => convention.stores.iter().map(|store| (*store, format!("{folder}/*"))).collect(),
-        None => patterns(here().map(|(_, target, _)| *target), (partition, account), group.folded, known),
+        Some(folder) => convention
+            .stores
+            .iter()
+            .map(|store| (*store, format!("{folder}/*")))
+            .collect(),
+        None => patterns(
+            here().map(|(_, target, _)| *target),
+            (partition, account),
+            group.folded,
+            known,
+        ),
     };
     let folded_secrets = patterns.iter().any(|(_, pattern)| pattern.ends_with('*'));
     let secrets = patterns.into_iter().map(|(store, pattern)| match store {
-        Store::SecretsManager => format!("arn:{partition}:secretsmanager:*:{account}:secret:{pattern}"),
+        Store::SecretsManager => {
+            format!("arn:{partition}:secretsmanager:*:{account}:secret:{pattern}")
+        }
         // A parameter at the root has no slash in its name, and one in its ARN.
-        Store::Ssm => format!("arn:{partition}:ssm:*:{account}:parameter/{}", pattern.trim_start_matches('/')),
+        Store::Ssm => format!(
+            "arn:{partition}:ssm:*:{account}:parameter/{}",
+            pattern.trim_start_matches('/')
+        ),
     });
     let reads = all().map(|p| p.reads).sum();
     let seen_regions: BTreeSet<&Text> = all().flat_map(|p| &p.regions).collect();
     // Who reads in several regions will read in the account's others too.
     let wide = seen_regions.len() > 1 || (group.folder.is_some() && convention.everywhere);
-    let regions = if wide { regions.get(account).unwrap_or(&seen_regions) } else { &seen_regions };
+    let regions = if wide {
+        regions.get(account).unwrap_or(&seen_regions)
+    } else {
+        &seen_regions
+    };
     let principals: BTreeSet<&Text> = here().map(|(principal, ..)| *principal).collect();
     let enough = reads >= ENOUGH_READS;
-    let nets = if enough { networks(all().flat_map(|p| &p.sources)) } else { Vec::new() };
+    let nets = if enough {
+        networks(all().flat_map(|p| &p.sources))
+    } else {
+        Vec::new()
+    };
     // Siblings that were not seen yet may have networks of their own, unless all that were seen share one.
     let told = !group.folded || nets.len() == 1;
     let days: BTreeSet<&i64> = all().flat_map(|p| &p.days).collect();
@@ -96,14 +132,21 @@ fn grant(
         secrets: secrets.collect(),
         regions: regions.iter().map(ToString::to_string).collect(),
         sources: if told { nets } else { Vec::new() },
-        keys: if enough { keys(all().flat_map(|p| &p.keys).collect(), folded_secrets) } else { Vec::new() },
+        keys: if enough {
+            keys(all().flat_map(|p| &p.keys).collect(), folded_secrets)
+        } else {
+            Vec::new()
+        },
         usual_per_hour: all().map(Pair::usual_per_hour).max()?,
         reads,
         days: days.len(),
         last: all().filter_map(|p| p.last).max().unwrap_or(EventTime(0)),
         doubts: Vec::new(),
         seen_principals: principals.len(),
-        seen_secrets: here().map(|(_, t, _)| (t.store, &t.name)).collect::<BTreeSet<_>>().len(),
+        seen_secrets: here()
+            .map(|(_, t, _)| (t.store, &t.name))
+            .collect::<BTreeSet<_>>()
+            .len(),
     })
 }
 
@@ -113,9 +156,13 @@ impl Convention {
         let (mut following, mut roles) = (0, 0);
         let mut groups: BTreeMap<(&Text, &str), (u64, BTreeSet<&Text>)> = BTreeMap::new();
         for (principal, targets) in pairs {
-            let Some(stem) = stem_name(principal) else { continue };
+            let Some(stem) = stem_name(principal) else {
+                continue;
+            };
             roles += 1;
-            let Some(folder) = folder_of(stem, targets.keys()) else { continue };
+            let Some(folder) = folder_of(stem, targets.keys()) else {
+                continue;
+            };
             following += 1;
             found.folders.insert(stem.to_owned(), folder.to_owned());
             found.stores.extend(targets.keys().map(|t| t.store));
@@ -137,8 +184,15 @@ impl Convention {
     /// The folder of roles that all follow the convention.
     fn folder(&self, principals: &[&Text], pairs: &Pairs) -> Option<String> {
         let stem = stem_name(principals.first()?)?;
-        let follows = |p: &&Text| pairs.get(*p).is_some_and(|targets| folder_of(stem, targets.keys()).is_some());
-        self.folders.get(stem).filter(|_| principals.iter().all(follows)).cloned()
+        let follows = |p: &&Text| {
+            pairs
+                .get(*p)
+                .is_some_and(|targets| folder_of(stem, targets.keys()).is_some())
+        };
+        self.folders
+            .get(stem)
+            .filter(|_| principals.iter().all(follows))
+            .cloned()
     }
 }
 
@@ -149,7 +203,10 @@ fn folder_of<'t>(stem: &str, targets: impl Iterator<Item = &'t Target>) -> Optio
         let path = target.name.trim_start_matches('/');
         // What is read by path is the folder itself.
         let mine = [path.trim_end_matches('/'), topic(&target.name)];
-        folder = Some(mine.into_iter().find(|f| f.contains('/') && is_called(f, stem))?);
+        folder = Some(
+            mine.into_iter()
+                .find(|f| f.contains('/') && is_called(f, stem))?,
+        );
     }
     folder
 }
@@ -163,22 +220,39 @@ fn is_called(folder: &str, stem: &str) -> bool {
 fn groups<'p>(pairs: &'p Pairs, convention: &Convention) -> Vec<Group<'p>> {
     let mut by_stem: BTreeMap<String, Vec<&Text>> = BTreeMap::new();
     for principal in pairs.keys() {
-        by_stem.entry(stem(principal).unwrap_or_else(|| principal.to_string())).or_default().push(principal);
+        by_stem
+            .entry(stem(principal).unwrap_or_else(|| principal.to_string()))
+            .or_default()
+            .push(principal);
     }
     let mut groups = Vec::new();
     for (stem, principals) in by_stem {
         let all = |principals: &[&'_ Text]| -> Vec<_> {
-            let of =
-                |p: &Text| pairs.get_key_value(p).into_iter().flat_map(|(p, t)| t.iter().map(move |(t, a)| (p, t, a)));
+            let of = |p: &Text| {
+                pairs
+                    .get_key_value(p)
+                    .into_iter()
+                    .flat_map(|(p, t)| t.iter().map(move |(t, a)| (p, t, a)))
+            };
             principals.iter().flat_map(|p| of(p)).collect()
         };
         let folder = convention.folder(&principals, pairs);
         if folder.is_some() || (principals.len() > 1 && are_siblings(&principals, pairs)) {
-            groups.push(Group { patterns: vec![format!("{stem}*")], folded: true, folder, pairs: all(&principals) });
+            groups.push(Group {
+                patterns: vec![format!("{stem}*")],
+                folded: true,
+                folder,
+                pairs: all(&principals),
+            });
         } else {
             for principal in principals {
                 let (patterns, pairs) = (vec![principal.to_string()], all(&[principal]));
-                groups.push(Group { patterns, folded: false, folder: None, pairs });
+                groups.push(Group {
+                    patterns,
+                    folded: false,
+                    folder: None,
+                    pairs,
+                });
             }
         }
     }
@@ -187,11 +261,17 @@ fn groups<'p>(pairs: &'p Pairs, convention: &Convention) -> Vec<Group<'p>> {
 
 /// `prod-payments` of `…:role/prod-payments-app`; roles only, and not those of people or of services.
 fn stem_name(principal: &str) -> Option<&str> {
-    let resource = Arn::parse(principal).filter(|arn| arn.service == "iam")?.resource;
+    let resource = Arn::parse(principal)
+        .filter(|arn| arn.service == "iam")?
+        .resource;
     if resource.contains("AWSReservedSSO_") || resource.contains("aws-service-role/") {
         return None;
     }
-    let (stem, _) = resource.strip_prefix("role/")?.rsplit('/').next()?.rsplit_once('-')?;
+    let (stem, _) = resource
+        .strip_prefix("role/")?
+        .rsplit('/')
+        .next()?
+        .rsplit_once('-')?;
     Some(stem).filter(|stem| !stem.is_empty())
 }
 
@@ -206,13 +286,22 @@ fn stem(principal: &str) -> Option<String> {
 fn are_siblings(principals: &[&Text], pairs: &Pairs) -> bool {
     let folders = |principal: &Text| -> BTreeSet<(&Text, Store, &str)> {
         let targets = pairs.get(principal).into_iter().flat_map(|p| p.keys());
-        targets.map(|t| (&t.account, t.store, topic(&t.name))).collect()
+        targets
+            .map(|t| (&t.account, t.store, topic(&t.name)))
+            .collect()
     };
     let all: Vec<_> = principals.iter().map(|p| folders(p)).collect();
     all.iter().enumerate().all(|(index, mine)| {
-        let others: BTreeSet<_> =
-            all.iter().enumerate().filter(|(other, _)| *other != index).flat_map(|(_, f)| f.iter().copied()).collect();
-        let (shared, total) = (mine.intersection(&others).count(), mine.union(&others).count());
+        let others: BTreeSet<_> = all
+            .iter()
+            .enumerate()
+            .filter(|(other, _)| *other != index)
+            .flat_map(|(_, f)| f.iter().copied())
+            .collect();
+        let (shared, total) = (
+            mine.intersection(&others).count(),
+            mine.union(&others).count(),
+        );
         shared > 0 && shared * 2 >= total
     })
 }
@@ -221,7 +310,11 @@ fn are_siblings(principals: &[&Text], pairs: &Pairs) -> bool {
 /// hyphen.
 fn topic(name: &str) -> &str {
     let path = name.strip_prefix('/').unwrap_or(name);
-    match path.match_indices('/').nth(1).or_else(|| path.match_indices('/').next()) {
+    match path
+        .match_indices('/')
+        .nth(1)
+        .or_else(|| path.match_indices('/').next())
+    {
         Some((end, _)) => path.get(..end).unwrap_or(path),
         None => path.rsplit_once('-').map_or(path, |(stem, _)| stem),
     }
@@ -244,12 +337,16 @@ fn patterns<'p>(
     let mut alike: BTreeSet<String> = BTreeSet::new();
     for (store, read) in &read {
         let folders = names(read, known(*store), siblings, &none).into_iter();
-        alike.extend(folders.filter_map(|p| Some(p.strip_suffix('*')?.trim_start_matches('/').to_owned())));
+        alike.extend(
+            folders.filter_map(|p| Some(p.strip_suffix('*')?.trim_start_matches('/').to_owned())),
+        );
     }
     let alike: BTreeSet<&str> = alike.iter().map(String::as_str).collect();
     let of_store = |(store, read): (&Store, &BTreeSet<&str>)| {
         let store = *store;
-        names(read, known(store), siblings, &alike).into_iter().map(move |pattern| (store, pattern))
+        names(read, known(store), siblings, &alike)
+            .into_iter()
+            .map(move |pattern| (store, pattern))
     };
     read.iter().flat_map(of_store).collect()
 }
@@ -257,7 +354,12 @@ fn patterns<'p>(
 /// Names, and patterns for folders of which enough was read: three things in it and half of all that anybody reads there;
 /// two, where siblings read all there is; one, where the folder is known from the other store. The widest such folder is
 /// taken.
-fn names(read: &BTreeSet<&str>, known: &BTreeSet<&str>, siblings: bool, alike: &BTreeSet<&str>) -> Vec<String> {
+fn names(
+    read: &BTreeSet<&str>,
+    known: &BTreeSet<&str>,
+    siblings: bool,
+    alike: &BTreeSet<&str>,
+) -> Vec<String> {
     let mut folders: BTreeSet<&str> = BTreeSet::new();
     for name in read {
         folders.extend(parents(name));
@@ -265,11 +367,16 @@ fn names(read: &BTreeSet<&str>, known: &BTreeSet<&str>, siblings: bool, alike: &
     let mut patterns: Vec<String> = Vec::new();
     // Shorter folders come before those in them.
     for folder in folders {
-        if patterns.iter().any(|p| folder.starts_with(p.trim_end_matches('*'))) {
+        if patterns
+            .iter()
+            .any(|p| folder.starts_with(p.trim_end_matches('*')))
+        {
             continue;
         }
         let below = |all: &BTreeSet<&'_ str>| all.iter().filter(|n| n.starts_with(folder)).count();
-        let inside = read.iter().filter_map(|n| n.strip_prefix(folder)?.split('/').next());
+        let inside = read
+            .iter()
+            .filter_map(|n| n.strip_prefix(folder)?.split('/').next());
         let children = inside.collect::<BTreeSet<&str>>().len();
         let enough = match below(read) == below(known) {
             true if alike.contains(folder.trim_start_matches('/')) => 1,
@@ -281,8 +388,16 @@ fn names(read: &BTreeSet<&str>, known: &BTreeSet<&str>, siblings: bool, alike: &
         }
     }
     // Of a path that was read, what is below it is covered, and so is the path.
-    let covered = |name: &&&str| patterns.iter().any(|p| format!("{name}/").starts_with(p.trim_end_matches('*')));
-    let rest: Vec<String> = read.iter().filter(|n| !covered(n)).map(ToString::to_string).collect();
+    let covered = |name: &&&str| {
+        patterns
+            .iter()
+            .any(|p| format!("{name}/").starts_with(p.trim_end_matches('*')))
+    };
+    let rest: Vec<String> = read
+        .iter()
+        .filter(|n| !covered(n))
+        .map(ToString::to_string)
+        .collect();
     patterns.extend(rest);
     patterns.sort();
     patterns
@@ -290,10 +405,17 @@ fn names(read: &BTreeSet<&str>, known: &BTreeSet<&str>, siblings: bool, alike: &
 
 /// Every folder on the way to a name, with its slash; of a flat name, the part up to its last hyphen.
 fn parents(name: &str) -> Vec<&str> {
-    let path: Vec<&str> =
-        name.match_indices('/').filter(|(at, _)| *at > 0).filter_map(|(at, _)| name.get(..=at)).collect();
+    let path: Vec<&str> = name
+        .match_indices('/')
+        .filter(|(at, _)| *at > 0)
+        .filter_map(|(at, _)| name.get(..=at))
+        .collect();
     match path.is_empty() {
-        true => name.rfind('-').and_then(|at| name.get(..=at)).into_iter().collect(),
+        true => name
+            .rfind('-')
+            .and_then(|at| name.get(..=at))
+            .into_iter()
+            .collect(),
         false => path,
     }
 }
@@ -310,7 +432,9 @@ fn networks<'o>(origins: impl Iterator<Item = &'o Origin>) -> Vec<String> {
                     IpAddr::V4(v4) => Ipv4Net::new(*v4, 24).map(|n| IpNet::V4(n.trunc())),
                     IpAddr::V6(v6) => Ipv6Net::new(*v6, 64).map(|n| IpNet::V6(n.trunc())),
                 };
-                nets.entry(net.unwrap_or_else(|_| IpNet::from(*address))).or_default().insert(*address);
+                nets.entry(net.unwrap_or_else(|_| IpNet::from(*address)))
+                    .or_default()
+                    .insert(*address);
             }
         }
     }
@@ -323,7 +447,9 @@ fn networks<'o>(origins: impl Iterator<Item = &'o Origin>) -> Vec<String> {
         *wide.entry(net.trunc()).or_default() += 1;
     }
     for (net, addresses) in &nets {
-        let wider = private_16(net).map(|w| w.trunc()).filter(|w| wide.get(w).is_some_and(|n| *n >= SIBLINGS));
+        let wider = private_16(net)
+            .map(|w| w.trunc())
+            .filter(|w| wide.get(w).is_some_and(|n| *n >= SIBLINGS));
         names.insert(match (wider, addresses.first()) {
             (Some(wider), _) => wider.to_string(),
             (None, Some(IpAddr::V4(one))) if addresses.len() == 1 => format!("{one}/32"),
@@ -342,7 +468,11 @@ fn keys(seen: BTreeSet<&Text>, folded: bool) -> Vec<String> {
         let arn = Arn::parse(key)?;
         Some(format!("arn:{}:kms:*:{}:key/*", arn.partition, arn.account))
     };
-    seen.iter().filter_map(of_account).collect::<BTreeSet<_>>().into_iter().collect()
+    seen.iter()
+        .filter_map(of_account)
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .collect()
 }
 
 #[cfg(test)]
@@ -356,19 +486,48 @@ mod tests {
             let known: BTreeSet<&str> = read.iter().chain(more).copied().collect();
             assert_eq!(names(&read, &known, false, &BTreeSet::new()), expected);
         };
-        check(&["prod/pay/a", "prod/pay/b"], &[], &["prod/pay/a", "prod/pay/b"]);
-        check(&["prod/pay/a", "prod/pay/b", "prod/pay/c"], &[], &["prod/pay/*"]);
+        check(
+            &["prod/pay/a", "prod/pay/b"],
+            &[],
+            &["prod/pay/a", "prod/pay/b"],
+        );
+        check(
+            &["prod/pay/a", "prod/pay/b", "prod/pay/c"],
+            &[],
+            &["prod/pay/*"],
+        );
         let others = ["prod/pay/w", "prod/pay/x", "prod/pay/y", "prod/pay/z"];
-        check(&["prod/pay/a", "prod/pay/b", "prod/pay/c"], &others, &["prod/pay/a", "prod/pay/b", "prod/pay/c"]);
+        check(
+            &["prod/pay/a", "prod/pay/b", "prod/pay/c"],
+            &others,
+            &["prod/pay/a", "prod/pay/b", "prod/pay/c"],
+        );
         check(&["prod/a/1", "prod/b/1", "prod/c/1"], &[], &["prod/*"]);
-        check(&["/p/a/1", "/p/a/2", "/p/b/1", "x"], &[], &["/p/a/1", "/p/a/2", "/p/b/1", "x"]);
+        check(
+            &["/p/a/1", "/p/a/2", "/p/b/1", "x"],
+            &[],
+            &["/p/a/1", "/p/a/2", "/p/b/1", "x"],
+        );
         check(&["key-1", "key-2", "key-3"], &[], &["key-*"]);
         check(&["alone", "other"], &[], &["alone", "other"]);
         let (two, alike): (BTreeSet<&str>, _) = (["/p/a/1", "/p/a/2"].into(), ["p/a/"].into());
-        assert_eq!(names(&two, &two, true, &BTreeSet::new()), ["/p/a/*"], "siblings, and nobody else");
-        let (one, more): (BTreeSet<&str>, BTreeSet<&str>) = (["/p/a/1"].into(), ["/p/a/1", "/p/a/2"].into());
-        assert_eq!(names(&one, &one, false, &alike), ["/p/a/*"], "known from the other store");
-        assert_eq!(names(&one, &more, true, &alike), ["/p/a/1"], "somebody else reads there too");
+        assert_eq!(
+            names(&two, &two, true, &BTreeSet::new()),
+            ["/p/a/*"],
+            "siblings, and nobody else"
+        );
+        let (one, more): (BTreeSet<&str>, BTreeSet<&str>) =
+            (["/p/a/1"].into(), ["/p/a/1", "/p/a/2"].into());
+        assert_eq!(
+            names(&one, &one, false, &alike),
+            ["/p/a/*"],
+            "known from the other store"
+        );
+        assert_eq!(
+            names(&one, &more, true, &alike),
+            ["/p/a/1"],
+            "somebody else reads there too"
+        );
     }
 
     #[test]
@@ -382,15 +541,24 @@ mod tests {
         ] {
             assert_eq!(is_called(path, stem), is, "{path} {stem}");
         }
-        assert_eq!(stem("arn:aws:iam::1:role/x/prod-pay-app").as_deref(), Some("arn:aws:iam::1:role/x/prod-pay-"));
-        assert_eq!(stem("arn:aws:iam::1:role/app-app").as_deref(), Some("arn:aws:iam::1:role/app-"));
+        assert_eq!(
+            stem("arn:aws:iam::1:role/x/prod-pay-app").as_deref(),
+            Some("arn:aws:iam::1:role/x/prod-pay-")
+        );
+        assert_eq!(
+            stem("arn:aws:iam::1:role/app-app").as_deref(),
+            Some("arn:aws:iam::1:role/app-")
+        );
         assert_eq!(stem("arn:aws:iam::1:user/a-b"), None);
     }
 
     #[test]
     fn addresses_fold_to_networks() {
         let check = |addresses: &[&str], expected: &[&str]| {
-            let origins: Vec<Origin> = addresses.iter().map(|a| Origin::Address(a.parse().unwrap())).collect();
+            let origins: Vec<Origin> = addresses
+                .iter()
+                .map(|a| Origin::Address(a.parse().unwrap()))
+                .collect();
             assert_eq!(networks(origins.iter()), expected);
         };
         check(&["192.0.2.7"], &["192.0.2.7/32"]);

@@ -16,7 +16,11 @@ pub(super) fn yaml(proposal: &Proposal, earlier: Option<&str>) -> Result<String,
         None => {
             head(proposal, &mut out);
             out.push_str("version: 1\n");
-            out.push_str(if proposal.grants.is_empty() { "grants: []\n" } else { "grants:\n" });
+            out.push_str(if proposal.grants.is_empty() {
+                "grants: []\n"
+            } else {
+                "grants:\n"
+            });
         }
         Some(text) => {
             out.push_str(text.trim_end());
@@ -24,10 +28,15 @@ pub(super) fn yaml(proposal: &Proposal, earlier: Option<&str>) -> Result<String,
             head(proposal, &mut out);
         }
     }
-    proposal.grants.iter().for_each(|grant| self::grant(grant, &mut out));
+    proposal
+        .grants
+        .iter()
+        .for_each(|grant| self::grant(grant, &mut out));
     left_out(proposal, &mut out);
     let read = |text: &str| text.parse::<Policy>().map(|policy| policy.len());
-    let before = earlier.map_or(Ok(0), read).map_err(|error| error.to_string())?;
+    let before = earlier
+        .map_or(Ok(0), read)
+        .map_err(|error| error.to_string())?;
     match read(&out) {
         Ok(after) if after == before + proposal.grants.len() => Ok(out),
         _ => Err("nothing can be added to it; write `grants:` last, as a list with one `- ` line for each grant, \
@@ -37,9 +46,21 @@ pub(super) fn yaml(proposal: &Proposal, earlier: Option<&str>) -> Result<String,
 }
 
 fn head(proposal: &Proposal, out: &mut String) {
-    let span = proposal.span.map(|(from, to)| format!(", {from} to {to}")).unwrap_or_default();
-    line(out, &format!("# Proposed by secretrail baseline from {} accesses{span}.", proposal.learned));
-    line(out, "# Review every grant: it says what was usual, not what is right.");
+    let span = proposal
+        .span
+        .map(|(from, to)| format!(", {from} to {to}"))
+        .unwrap_or_default();
+    line(
+        out,
+        &format!(
+            "# Proposed by secretrail baseline from {} accesses{span}.",
+            proposal.learned
+        ),
+    );
+    line(
+        out,
+        "# Review every grant: it says what was usual, not what is right.",
+    );
 }
 
 fn grant(grant: &Grant, out: &mut String) {
@@ -57,7 +78,10 @@ fn grant(grant: &Grant, out: &mut String) {
         ),
     );
     if !grant.doubts.is_empty() {
-        line(out, &neutral::line(&format!("  # Look twice: {}", grant.doubts.join("; "))));
+        line(
+            out,
+            &neutral::line(&format!("  # Look twice: {}", grant.doubts.join("; "))),
+        );
     }
     let lists = [
         ("secrets", &grant.secrets),
@@ -72,12 +96,16 @@ fn grant(grant: &Grant, out: &mut String) {
             [one] => line(out, &format!("  {mark} {name}: [{}]", quoted(one))),
             many => {
                 line(out, &format!("  {mark} {name}:"));
-                many.iter().for_each(|item| line(out, &format!("      - {}", quoted(item))));
+                many.iter()
+                    .for_each(|item| line(out, &format!("      - {}", quoted(item))));
             }
         }
         mark = " ";
     }
-    line(out, &format!("    usual_per_hour: {}", grant.usual_per_hour));
+    line(
+        out,
+        &format!("    usual_per_hour: {}", grant.usual_per_hour),
+    );
 }
 
 fn left_out(proposal: &Proposal, out: &mut String) {
@@ -103,7 +131,10 @@ fn left_out(proposal: &Proposal, out: &mut String) {
             line(out, &neutral::line(&text));
         }
         if let Some(more) = omissions.len().checked_sub(LISTED).filter(|more| *more > 0) {
-            line(out, &format!("#   {}: {more} principals more", why.as_str()));
+            line(
+                out,
+                &format!("#   {}: {more} principals more", why.as_str()),
+            );
         }
     }
 }

@@ -30,7 +30,11 @@ impl Drafts {
         for (rule, evidence) in hits.singles {
             if let Some(detection) = rules.detections.get(rule) {
                 let id = Alert::single_id(&detection.meta, evidence.head.event_key());
-                self.singles.entry(id).or_insert_with(|| (rule, Vec::new())).1.push(evidence);
+                self.singles
+                    .entry(id)
+                    .or_insert_with(|| (rule, Vec::new()))
+                    .1
+                    .push(evidence);
             }
         }
         for (window, key, fact) in hits.facts {
@@ -51,7 +55,11 @@ impl Drafts {
 
     /// Writes the facts when there are more than so many. What is said of a read at sight gives way in the store to what is
     /// said of it once it is settled, so that both need not be held.
-    pub(super) async fn write<S: StateStore>(&mut self, store: &S, more_than: usize) -> Result<(), StateError> {
+    pub(super) async fn write<S: StateStore>(
+        &mut self,
+        store: &S,
+        more_than: usize,
+    ) -> Result<(), StateError> {
         if self.facts.len() > more_than {
             store.put_facts(std::mem::take(&mut self.facts)).await?;
         }
@@ -67,14 +75,25 @@ pub(super) struct Touched {
 }
 
 /// A late fact re-opens every window that holds it: those that end up to one span after it.
-pub(super) fn touched(spans: HashMap<(usize, WindowKey), (EventTime, EventTime)>, rules: &RuleSet) -> Vec<Touched> {
+pub(super) fn touched(
+    spans: HashMap<(usize, WindowKey), (EventTime, EventTime)>,
+    rules: &RuleSet,
+) -> Vec<Touched> {
     let mut touched: Vec<Touched> = spans
         .into_iter()
         .filter_map(|((window, key), (first, last))| {
             let span_secs = rules.windows.get(window)?.span_secs;
             let ends = (first, last.plus(span_secs));
-            let range = WindowRange { key, from: first.plus(-span_secs), to: ends.1 };
-            Some(Touched { window, range, ends })
+            let range = WindowRange {
+                key,
+                from: first.plus(-span_secs),
+                to: ends.1,
+            };
+            Some(Touched {
+                window,
+                range,
+                ends,
+            })
         })
         .collect();
     touched.sort_by(|a, b| (a.window, &a.range.key).cmp(&(b.window, &b.range.key)));
@@ -83,8 +102,11 @@ pub(super) fn touched(spans: HashMap<(usize, WindowKey), (EventTime, EventTime)>
 
 /// Of what was said of one event at sight and once it was settled, the settled one is told.
 pub(super) fn most_telling(evidence: Vec<Evidence>) -> Vec<Evidence> {
-    let settled: HashSet<Text> =
-        evidence.iter().filter(|e| e.is_settled()).map(|e| e.head.event_key().clone()).collect();
+    let settled: HashSet<Text> = evidence
+        .iter()
+        .filter(|e| e.is_settled())
+        .map(|e| e.head.event_key().clone())
+        .collect();
     evidence
         .into_iter()
         .filter(|e| e.access.is_none() || e.is_settled() || !settled.contains(e.head.event_key()))

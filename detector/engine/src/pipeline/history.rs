@@ -21,7 +21,9 @@ use crate::parallel;
 use crate::report::Report;
 use crate::scan::Harvest;
 use crate::state::memory::MemoryStore;
-use crate::state::{CoverageMark, Due, LooseEnd, LooseEndId, SceneKey, StateError, StateStore, WindowRange};
+use crate::state::{
+    CoverageMark, Due, LooseEnd, LooseEndId, SceneKey, StateError, StateStore, WindowRange,
+};
 use crate::time::EventTime;
 
 /// A history that is taken in slice by slice.
@@ -66,12 +68,20 @@ impl<'p, 'a> History<'p, 'a> {
     /// # Errors
     ///
     /// None: memory does not fail.
-    pub async fn mark(&mut self, coverage: HashSet<CoverageMark>, newest: Option<EventTime>) -> Result<(), StateError> {
+    pub async fn mark(
+        &mut self,
+        coverage: HashSet<CoverageMark>,
+        newest: Option<EventTime>,
+    ) -> Result<(), StateError> {
         self.newest = self.newest.max(newest);
         if self.pipeline.rules.asks_for_seen() {
-            self.store.put_seen(since(&[], &coverage), self.pipeline.memory).await?;
+            self.store
+                .put_seen(since(&[], &coverage), self.pipeline.memory)
+                .await?;
         }
-        self.store.mark_coverage(coverage.into_iter().collect()).await
+        self.store
+            .mark_coverage(coverage.into_iter().collect())
+            .await
     }
 
     /// Takes the next slice: everything before `upto` that was not in an earlier one. What is given is complete and in
@@ -80,20 +90,47 @@ impl<'p, 'a> History<'p, 'a> {
     /// # Errors
     ///
     /// None: memory does not fail.
-    pub async fn advance(&mut self, slice: Harvest, upto: EventTime) -> Result<Outcome, StateError> {
+    pub async fn advance(
+        &mut self,
+        slice: Harvest,
+        upto: EventTime,
+    ) -> Result<Outcome, StateError> {
         let mut outcome = Outcome::default();
-        let ends = self.pipeline.look_at(&self.store, slice, None, &mut self.drafts, &mut outcome.report).await?;
+        let ends = self
+            .pipeline
+            .look_at(
+                &self.store,
+                slice,
+                None,
+                &mut self.drafts,
+                &mut outcome.report,
+            )
+            .await?;
         for end in ends {
             if end.may_have_copies {
                 keep_best(&mut self.best, end.clone());
             }
-            self.scenes.entry(end.scene.clone()).or_insert_with(Open::new).ends.push(end);
+            self.scenes
+                .entry(end.scene.clone())
+                .or_insert_with(Open::new)
+                .ends
+                .push(end);
         }
         let due = self.due();
-        let pieces: Vec<Piece> = self.scenes.values_mut().flat_map(|open| open.pieces(upto, due)).collect();
+        let pieces: Vec<Piece> = self
+            .scenes
+            .values_mut()
+            .flat_map(|open| open.pieces(upto, due))
+            .collect();
         self.scenes.retain(|_, open| !open.ends.is_empty());
         self.settle(&pieces, &mut outcome.report).await?;
-        let before = self.scenes.values().filter_map(Open::first).min().unwrap_or(upto).min(upto);
+        let before = self
+            .scenes
+            .values()
+            .filter_map(Open::first)
+            .min()
+            .unwrap_or(upto)
+            .min(upto);
         self.best.retain(|_, end| end.time >= before);
         self.tell(before, &mut outcome).await?;
         Ok(outcome)
@@ -110,12 +147,20 @@ impl<'p, 'a> History<'p, 'a> {
         // What is left is near a loose end that is not due. What was told of it, and of its copies, is not due again.
         let (mut left, mut closed, mut told) = (Vec::new(), Vec::new(), HashMap::default());
         for (scene, open) in std::mem::take(&mut self.scenes) {
-            closed.extend(open.ends.iter().filter(|end| end.time < open.told).map(|end| end.id.clone()));
+            closed.extend(
+                open.ends
+                    .iter()
+                    .filter(|end| end.time < open.told)
+                    .map(|end| end.id.clone()),
+            );
             left.extend(open.ends);
             told.insert(scene, open.told);
         }
         let known: HashSet<LooseEndId> = left.iter().map(|end| end.id.clone()).collect();
-        for copy in std::mem::take(&mut self.best).into_values().filter(|end| !known.contains(&end.id)) {
+        for copy in std::mem::take(&mut self.best)
+            .into_values()
+            .filter(|end| !known.contains(&end.id))
+        {
             closed.push(copy.id.clone());
             left.push(copy);
         }
@@ -123,9 +168,16 @@ impl<'p, 'a> History<'p, 'a> {
         self.store.close(&closed);
         let Due { ends, receipt } = self.store.due_loose_ends(self.due(), usize::MAX).await?;
         let mut outcome = Outcome::default();
-        let mut settled = self.pipeline.settle(&self.store, &ends, true, &mut outcome.report).await?;
+        let mut settled = self
+            .pipeline
+            .settle(&self.store, &ends, true, &mut outcome.report)
+            .await?;
         let is_new = |access: &Arc<Access>| {
-            let actor = access.head.principal.actor_key().unwrap_or_else(|| "".into());
+            let actor = access
+                .head
+                .principal
+                .actor_key()
+                .unwrap_or_else(|| "".into());
             let told = told.get(&SceneKey::new(actor, access.head.region.clone()));
             told.is_none_or(|told| access.head.time >= *told)
         };
@@ -137,7 +189,9 @@ impl<'p, 'a> History<'p, 'a> {
         pending.accesses.retain(is_new);
         outcome.report.add(&pending.report);
         outcome.accesses.append(&mut pending.accesses);
-        outcome.accesses.sort_by(|a, b| a.ledger_order().cmp(&b.ledger_order()));
+        outcome
+            .accesses
+            .sort_by(|a, b| a.ledger_order().cmp(&b.ledger_order()));
         first.report.add(&outcome.report);
         first.accesses.append(&mut outcome.accesses);
         first.alerts.append(&mut outcome.alerts);
@@ -145,13 +199,18 @@ impl<'p, 'a> History<'p, 'a> {
     }
 
     fn due(&self) -> EventTime {
-        self.pipeline.time(self.clock, self.newest).plus(-self.pipeline.horizon_secs)
+        self.pipeline
+            .time(self.clock, self.newest)
+            .plus(-self.pipeline.horizon_secs)
     }
 
     /// Joins what is complete.
     async fn settle(&mut self, pieces: &[Piece], report: &mut Report) -> Result<(), StateError> {
         let best = &self.best;
-        let is_best = |end: &LooseEnd| best.get(&copy_key(end)).is_none_or(|best| best.id == end.id);
+        let is_best = |end: &LooseEnd| {
+            best.get(&copy_key(end))
+                .is_none_or(|best| best.id == end.id)
+        };
         let joined = parallel::map(self.pipeline.threads, pieces, |piece| {
             let mut report = Report::default();
             piece
@@ -159,8 +218,18 @@ impl<'p, 'a> History<'p, 'a> {
                 .iter()
                 .filter(|end| piece.owns(end.time))
                 .for_each(|end| report.count_observation(&end.observation, is_best(end)));
-            let paired = correlate::correlate(scene(piece.ends.iter().map(|end| &**end).filter(|end| is_best(end))));
-            report.explained += paired.explained.iter().filter(|head| piece.owns(head.time)).count() as u64;
+            let paired = correlate::correlate(scene(
+                piece
+                    .ends
+                    .iter()
+                    .map(|end| &**end)
+                    .filter(|end| is_best(end)),
+            ));
+            report.explained += paired
+                .explained
+                .iter()
+                .filter(|head| piece.owns(head.time))
+                .count() as u64;
             let mut rows = paired.rows;
             rows.retain(|row| piece.owns(row.access.head.time));
             report.late += self.pipeline.late(&rows);
@@ -178,28 +247,56 @@ impl<'p, 'a> History<'p, 'a> {
 
     /// Gives what is before a time, asks the rules about it, and forgets what no later fact needs.
     async fn tell(&mut self, before: EventTime, outcome: &mut Outcome) -> Result<(), StateError> {
-        let Self { pipeline, store, drafts, .. } = self;
-        let (mut now, later): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.waiting).into_iter().partition(|access| access.head.time < before);
+        let Self {
+            pipeline,
+            store,
+            drafts,
+            ..
+        } = self;
+        let (mut now, later): (Vec<_>, Vec<_>) = std::mem::take(&mut self.waiting)
+            .into_iter()
+            .partition(|access| access.head.time < before);
         self.waiting = later;
         now.sort_by(|a, b| a.ledger_order().cmp(&b.ledger_order()));
         pipeline.judge_settled(store, now, drafts, outcome).await?;
         drafts.write(store, 0).await?;
         let mut alerts = BTreeMap::new();
-        let (now, later) = std::mem::take(&mut drafts.singles)
-            .into_iter()
-            .partition(|(_, (_, evidence))| evidence.iter().any(|evidence| evidence.head.time < before));
+        let (now, later) =
+            std::mem::take(&mut drafts.singles)
+                .into_iter()
+                .partition(|(_, (_, evidence))| {
+                    evidence.iter().any(|evidence| evidence.head.time < before)
+                });
         drafts.singles = later;
         pipeline.single_alerts(now, &mut alerts);
         let complete = self.complete(before);
-        let Self { pipeline, store, drafts, .. } = self;
-        pipeline.window_alerts(store, &drafts.lone, complete, &mut alerts).await?;
-        self.alerts.extend(alerts.into_values().map(|alert| ((alert.time, alert.id.clone()), alert)));
+        let Self {
+            pipeline,
+            store,
+            drafts,
+            ..
+        } = self;
+        pipeline
+            .window_alerts(store, &drafts.lone, complete, &mut alerts)
+            .await?;
+        self.alerts.extend(
+            alerts
+                .into_values()
+                .map(|alert| ((alert.time, alert.id.clone()), alert)),
+        );
         // A window that is not complete may still have an alert as early as its first fact.
         let open = drafts.touched.values().map(|(first, _)| *first).min();
-        let later = self.alerts.split_off(&(open.map_or(before, |open| open.min(before)), AlertId("".into())));
-        outcome.alerts = std::mem::replace(&mut self.alerts, later).into_values().collect();
-        outcome.alerts.iter().for_each(|alert| outcome.report.count_alert(alert));
+        let later = self.alerts.split_off(&(
+            open.map_or(before, |open| open.min(before)),
+            AlertId("".into()),
+        ));
+        outcome.alerts = std::mem::replace(&mut self.alerts, later)
+            .into_values()
+            .collect();
+        outcome
+            .alerts
+            .iter()
+            .for_each(|alert| outcome.report.count_alert(alert));
         self.forget(before);
         Ok(())
     }
@@ -209,14 +306,24 @@ impl<'p, 'a> History<'p, 'a> {
         let rules = self.pipeline.rules;
         let mut complete = Vec::new();
         self.drafts.touched.retain(|(window, key), (first, last)| {
-            let Some(rule) = rules.windows.get(*window) else { return false };
+            let Some(rule) = rules.windows.get(*window) else {
+                return false;
+            };
             let over = over(before, rule.suppress_secs);
             if *first >= over {
                 return true;
             }
             let ends = (*first, over.plus(-1).min(last.plus(rule.span_secs)));
-            let range = WindowRange { key: key.clone(), from: first.plus(-rule.span_secs), to: ends.1 };
-            complete.push(Touched { window: *window, range, ends });
+            let range = WindowRange {
+                key: key.clone(),
+                from: first.plus(-rule.span_secs),
+                to: ends.1,
+            };
+            complete.push(Touched {
+                window: *window,
+                range,
+                ends,
+            });
             *first = over;
             *last >= over
         });
@@ -227,7 +334,12 @@ impl<'p, 'a> History<'p, 'a> {
     fn forget(&mut self, before: EventTime) {
         let windows = self.pipeline.rules.windows.iter();
         let oldest: HashMap<Text, EventTime> = windows
-            .map(|window| (window.meta.id.as_str().into(), over(before, window.suppress_secs).plus(-window.span_secs)))
+            .map(|window| {
+                (
+                    window.meta.id.as_str().into(),
+                    over(before, window.suppress_secs).plus(-window.span_secs),
+                )
+            })
             .collect();
         self.store.forget_facts(&oldest);
         self.drafts.lone.forget_facts(&oldest);
@@ -271,12 +383,19 @@ impl Piece {
 
 impl Open {
     fn new() -> Self {
-        Self { ends: Vec::new(), told: EventTime(i64::MIN) }
+        Self {
+            ends: Vec::new(),
+            told: EventTime(i64::MIN),
+        }
     }
 
     /// The earliest time that was not told.
     fn first(&self) -> Option<EventTime> {
-        self.ends.iter().map(|end| end.time).filter(|time| *time >= self.told).min()
+        self.ends
+            .iter()
+            .map(|end| end.time)
+            .filter(|time| *time >= self.told)
+            .min()
     }
 
     /// What is complete when everything before `upto` is here. Ends that are further apart than the tolerance have nothing
@@ -293,16 +412,25 @@ impl Open {
             let mut last = from;
             let mut rest = self.ends.iter().skip(first).map(|end| end.time);
             let after = rest.find(|time| {
-                let goes_on = *time <= last.plus(PAIRING_TOLERANCE_SECS) && time.distance(from) <= SCENE_SECS;
+                let goes_on =
+                    *time <= last.plus(PAIRING_TOLERANCE_SECS) && time.distance(from) <= SCENE_SECS;
                 last = if goes_on { *time } else { last };
                 !goes_on
             });
             let is_cut = after.is_some_and(|time| time <= last.plus(PAIRING_TOLERANCE_SECS));
             let (to, needed, held) = if is_cut {
                 let cut = from.plus(SCENE_SECS);
-                (cut, cut.plus(SETTLE_MARGIN_SECS), cut.plus(-SETTLE_MARGIN_SECS))
+                (
+                    cut,
+                    cut.plus(SETTLE_MARGIN_SECS),
+                    cut.plus(-SETTLE_MARGIN_SECS),
+                )
             } else {
-                (last.plus(1), last.plus(PAIRING_TOLERANCE_SECS), last.plus(1))
+                (
+                    last.plus(1),
+                    last.plus(PAIRING_TOLERANCE_SECS),
+                    last.plus(1),
+                )
             };
             let near = self.ends.partition_point(|end| end.time <= needed);
             let ends: Vec<_> = self.ends.iter().take(near).cloned().collect();
@@ -311,7 +439,8 @@ impl Open {
             }
             pieces.push(Piece { ends, from, to });
             self.told = to;
-            self.ends.drain(..self.ends.partition_point(|end| end.time < held));
+            self.ends
+                .drain(..self.ends.partition_point(|end| end.time < held));
         }
     }
 }

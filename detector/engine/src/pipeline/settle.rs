@@ -30,23 +30,52 @@ impl Pipeline<'_> {
         let around = store.loose_ends_in(&scenes_of(due)).await?;
         // What is due is part of what is around it; in a replay it is all of it, and need not be looked for.
         let all_due = around.iter().map(Vec::len).sum::<usize>() == due.len();
-        let due_ids: HashSet<LooseEndId> = due.iter().filter(|_| !all_due).map(|end| end.id.clone()).collect();
+        let due_ids: HashSet<LooseEndId> = due
+            .iter()
+            .filter(|_| !all_due)
+            .map(|end| end.id.clone())
+            .collect();
         let is_due = |id: LooseEndId| all_due || due_ids.contains(&id);
-        let copied: Vec<&Arc<LooseEnd>> = around.iter().flatten().filter(|end| end.may_have_copies).collect();
-        let shared: Vec<Text> = copied.iter().filter_map(|end| end.observation.head().shared_id.clone()).collect();
+        let copied: Vec<&Arc<LooseEnd>> = around
+            .iter()
+            .flatten()
+            .filter(|end| end.may_have_copies)
+            .collect();
+        let shared: Vec<Text> = copied
+            .iter()
+            .filter_map(|end| end.observation.head().shared_id.clone())
+            .collect();
         let twins = store.loose_ends_sharing(&shared).await?;
         let best = (!copied.is_empty() || !twins.is_empty()).then(|| best_copies(&around, &twins));
-        let is_best = |end: &LooseEnd| best.as_ref().is_none_or(|best| best.get(&copy_key(end)) == Some(&end.id));
-        due.iter().for_each(|end| report.count_observation(&end.observation, is_best(end)));
+        let is_best = |end: &LooseEnd| {
+            best.as_ref()
+                .is_none_or(|best| best.get(&copy_key(end)) == Some(&end.id))
+        };
+        due.iter()
+            .for_each(|end| report.count_observation(&end.observation, is_best(end)));
         let scenes = parallel::map(self.threads, &around, |ends| {
-            let paired = correlate::correlate(scene(ends.iter().map(|end| &**end).filter(|end| is_best(end))));
-            let explained = paired.explained.iter().filter(|h| is_due(LooseEndId::key_use(h))).count() as u64;
+            let paired = correlate::correlate(scene(
+                ends.iter().map(|end| &**end).filter(|end| is_best(end)),
+            ));
+            let explained = paired
+                .explained
+                .iter()
+                .filter(|h| is_due(LooseEndId::key_use(h)))
+                .count() as u64;
             let mut rows = paired.rows;
             rows.retain(|row| {
-                let ids = [row.read.as_deref().map(LooseEndId::read), row.key_use.as_deref().map(LooseEndId::key_use)];
+                let ids = [
+                    row.read.as_deref().map(LooseEndId::read),
+                    row.key_use.as_deref().map(LooseEndId::key_use),
+                ];
                 let mut ids = ids.into_iter().flatten();
                 // A row of which one half was settled before has been told, and is told again only to be completed.
-                all_due || if finally { ids.any(is_due) } else { ids.all(is_due) }
+                all_due
+                    || if finally {
+                        ids.any(is_due)
+                    } else {
+                        ids.all(is_due)
+                    }
             });
             let late = self.late(&rows);
             (rows, explained, late)
@@ -60,9 +89,14 @@ impl Pipeline<'_> {
         if finally {
             self.decide_absence(store, &mut rows).await?;
         }
-        let mut accesses: Vec<_> = rows.into_iter().map(|row| (row.access.head.time, row.access)).collect();
+        let mut accesses: Vec<_> = rows
+            .into_iter()
+            .map(|row| (row.access.head.time, row.access))
+            .collect();
         accesses.sort_unstable_by(|(a_time, a), (b_time, b)| {
-            a_time.cmp(b_time).then_with(|| a.ledger_order().cmp(&b.ledger_order()))
+            a_time
+                .cmp(b_time)
+                .then_with(|| a.ledger_order().cmp(&b.ledger_order()))
         });
         Ok(accesses.into_iter().map(|(_, access)| access).collect())
     }
@@ -71,14 +105,25 @@ impl Pipeline<'_> {
     pub(super) fn late(&self, rows: &[Row]) -> u64 {
         let is_late = |row: &&Row| {
             let halves = row.read.as_ref().zip(row.key_use.as_ref());
-            halves.is_some_and(|(read, key_use)| read.delivered.distance(key_use.delivered) > self.horizon_secs)
+            halves.is_some_and(|(read, key_use)| {
+                read.delivered.distance(key_use.delivered) > self.horizon_secs
+            })
         };
-        rows.iter().filter(|row| self.selection.takes(&row.access)).filter(is_late).count() as u64
+        rows.iter()
+            .filter(|row| self.selection.takes(&row.access))
+            .filter(is_late)
+            .count() as u64
     }
 
-    pub(super) async fn decide_absence<S: StateStore>(&self, store: &S, rows: &mut [Row]) -> Result<(), StateError> {
-        let open: Vec<&mut Row> =
-            rows.iter_mut().filter(|row| row.access.decrypt.status == DecryptStatus::Pending).collect();
+    pub(super) async fn decide_absence<S: StateStore>(
+        &self,
+        store: &S,
+        rows: &mut [Row],
+    ) -> Result<(), StateError> {
+        let open: Vec<&mut Row> = rows
+            .iter_mut()
+            .filter(|row| row.access.decrypt.status == DecryptStatus::Pending)
+            .collect();
         let head = |row: &Row| row.access.head.clone();
         let marks: Vec<CoverageMark> = open
             .iter()
@@ -90,8 +135,11 @@ impl Pipeline<'_> {
         let covered = store.covered(&marks).await?;
         for (row, covered) in open.into_iter().zip(covered.chunks(3)) {
             let proven = row.absence_proves && covered.contains(&true);
-            Arc::make_mut(&mut row.access).decrypt =
-                Decrypt::only(if proven { DecryptStatus::Absent } else { DecryptStatus::Unknown });
+            Arc::make_mut(&mut row.access).decrypt = Decrypt::only(if proven {
+                DecryptStatus::Absent
+            } else {
+                DecryptStatus::Unknown
+            });
         }
         Ok(())
     }
@@ -106,7 +154,8 @@ pub(super) fn copy_key(end: &LooseEnd) -> (u8, Text) {
 pub(super) fn keep_best<E: Deref<Target = LooseEnd>>(best: &mut HashMap<(u8, Text), E>, end: E) {
     match best.entry(copy_key(&end)) {
         Entry::Occupied(mut known)
-            if end.observation.head().preference() > known.get().observation.head().preference() =>
+            if end.observation.head().preference()
+                > known.get().observation.head().preference() =>
         {
             known.insert(end);
         }
@@ -118,10 +167,19 @@ pub(super) fn keep_best<E: Deref<Target = LooseEnd>>(best: &mut HashMap<(u8, Tex
 }
 
 /// Of the copies of each event, the one to keep.
-fn best_copies(around: &[Vec<Arc<LooseEnd>>], twins: &[Arc<LooseEnd>]) -> HashMap<(u8, Text), LooseEndId> {
+fn best_copies(
+    around: &[Vec<Arc<LooseEnd>>],
+    twins: &[Arc<LooseEnd>],
+) -> HashMap<(u8, Text), LooseEndId> {
     let mut best: HashMap<(u8, Text), &LooseEnd> = HashMap::default();
-    around.iter().flatten().chain(twins).for_each(|end| keep_best(&mut best, &**end));
-    best.into_iter().map(|(key, end)| (key, end.id.clone())).collect()
+    around
+        .iter()
+        .flatten()
+        .chain(twins)
+        .for_each(|end| keep_best(&mut best, &**end));
+    best.into_iter()
+        .map(|(key, end)| (key, end.id.clone()))
+        .collect()
 }
 
 /// For each scene of the loose ends, the time that could matter for them.
@@ -130,11 +188,19 @@ fn scenes_of(due: &[Arc<LooseEnd>]) -> Vec<(SceneKey, EventTime, EventTime)> {
     // A store gives the ends of a scene together, as far as it can.
     for ends in due.chunk_by(|a, b| a.scene == b.scene) {
         let Some(first) = ends.first() else { continue };
-        let span = spans.entry(&first.scene).or_insert((first.time, first.time));
-        *span = ends.iter().fold(*span, |(from, to), end| (from.min(end.time), to.max(end.time)));
+        let span = spans
+            .entry(&first.scene)
+            .or_insert((first.time, first.time));
+        *span = ends.iter().fold(*span, |(from, to), end| {
+            (from.min(end.time), to.max(end.time))
+        });
     }
     let widen = |(key, (from, to)): (&SceneKey, (EventTime, EventTime))| {
-        (key.clone(), from.plus(-SETTLE_MARGIN_SECS), to.plus(SETTLE_MARGIN_SECS))
+        (
+            key.clone(),
+            from.plus(-SETTLE_MARGIN_SECS),
+            to.plus(SETTLE_MARGIN_SECS),
+        )
     };
     let mut scenes: Vec<_> = spans.into_iter().map(widen).collect();
     scenes.sort();

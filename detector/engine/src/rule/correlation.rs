@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use rsigma_parser::{
-    ConditionExpr, ConditionOperator, CorrelationCondition, CorrelationRule, CorrelationType, WindowMode,
+    ConditionExpr, ConditionOperator, CorrelationCondition, CorrelationRule, CorrelationType,
+    WindowMode,
 };
 
 use crate::rule::load::{Build, LoadError, Loader, meta};
@@ -19,40 +20,65 @@ impl Loader<'_> {
         build: &mut Build,
     ) -> Result<Window, LoadError> {
         let fault = |needle: &str, field: &str, message: String| {
-            self.source(at).error(needle, &format!("title: {}", rule.title), field, message)
+            self.source(at)
+                .error(needle, &format!("title: {}", rule.title), field, message)
         };
         let missing = if rule.window != WindowMode::Sliding {
-            Some(("window", "correlation.window", "only sliding windows are supported; remove it"))
+            Some((
+                "window",
+                "correlation.window",
+                "only sliding windows are supported; remove it",
+            ))
         } else if rule.rules.is_empty() {
-            Some(("correlation:", "correlation.rules", "names no rule; list ids or names"))
+            Some((
+                "correlation:",
+                "correlation.rules",
+                "names no rule; list ids or names",
+            ))
         } else if rule.group_by.is_empty() {
             let message = "is missing; name at least one field, as in `principal.arn`";
             Some(("correlation:", "correlation.group-by", message))
         } else if rule.timespan.seconds == 0 {
-            Some(("timespan", "correlation.timespan", "must be longer than nothing, as in `10m`"))
+            Some((
+                "timespan",
+                "correlation.timespan",
+                "must be longer than nothing, as in `10m`",
+            ))
         } else {
             None
         };
         if let Some((needle, field, message)) = missing {
             return Err(fault(needle, field, message.to_owned()));
         }
-        let (condition, value) = condition(rule)
-            .map_err(|(field, message)| fault(field.rsplit('.').next().unwrap_or(field), field, message))?;
+        let (condition, value) = condition(rule).map_err(|(field, message)| {
+            fault(field.rsplit('.').next().unwrap_or(field), field, message)
+        })?;
         let mut members = Vec::new();
         for (slot, name) in rule.rules.iter().enumerate() {
-            let is_correlation =
-                || all.iter().any(|(_, c)| c.id.as_ref() == Some(name) || c.name.as_ref() == Some(name));
+            let is_correlation = || {
+                all.iter()
+                    .any(|(_, c)| c.id.as_ref() == Some(name) || c.name.as_ref() == Some(name))
+            };
             let Some(detection) = build.named(name) else {
                 let message = if is_correlation() {
                     "is a correlation; correlations of correlations are not supported, name rules about single events"
                 } else {
                     "is not exactly one loaded rule; name it by its id or name, and load its file too"
                 };
-                return Err(fault(name, "correlation.rules", format!("`{name}` {message}")));
+                return Err(fault(
+                    name,
+                    "correlation.rules",
+                    format!("`{name}` {message}"),
+                ));
             };
             let member = member(rule, name, &value);
-            feed(build, detection, slot, rule.generate, &member)
-                .map_err(|(field, remedy)| fault(&field, &field, format!("`{name}` has no such field; {remedy}")))?;
+            feed(build, detection, slot, rule.generate, &member).map_err(|(field, remedy)| {
+                fault(
+                    &field,
+                    &field,
+                    format!("`{name}` has no such field; {remedy}"),
+                )
+            })?;
             members.push(member);
         }
         let block = self.block(at, &rule.title, &rule.custom_attributes)?;
@@ -62,10 +88,18 @@ impl Loader<'_> {
             if rule.correlation_type != CorrelationType::EventCount || !by_pair {
                 let message = "compares the reads of one secret by one principal; use `type: event_count` and \
                                `group-by: [principal.arn, secret.name]`";
-                return Err(fault("times_usual", "secretrail.times_usual", message.to_owned()));
+                return Err(fault(
+                    "times_usual",
+                    "secretrail.times_usual",
+                    message.to_owned(),
+                ));
             }
         }
-        let suppress = block.suppress.as_deref().map(|s| self.span(at, s, "secretrail.suppress")).transpose()?;
+        let suppress = block
+            .suppress
+            .as_deref()
+            .map(|s| self.span(at, s, "secretrail.suppress"))
+            .transpose()?;
         let span_secs = i64::try_from(rule.timespan.seconds).unwrap_or(i64::MAX / 4);
         let meta: Arc<RuleMeta> = meta!(rule, self.source(at).file);
         Ok(Window {
@@ -85,7 +119,11 @@ impl Loader<'_> {
 /// What the window reads from events of one rule: aliases map its names to the rule's own.
 fn member(rule: &CorrelationRule, name: &str, value: &[String]) -> Member {
     let alias = |field: &String| {
-        let mapped = rule.aliases.iter().find(|a| a.alias == *field).and_then(|a| a.mapping.get(name));
+        let mapped = rule
+            .aliases
+            .iter()
+            .find(|a| a.alias == *field)
+            .and_then(|a| a.mapping.get(name));
         mapped.unwrap_or(field).clone()
     };
     Member {
@@ -104,7 +142,9 @@ fn feed(
     member: &Member,
 ) -> Result<(), (String, String)> {
     let window = build.set.windows.len();
-    let Some(rule) = build.set.detections.get_mut(detection) else { return Ok(()) };
+    let Some(rule) = build.set.detections.get_mut(detection) else {
+        return Ok(());
+    };
     for field in member.group.iter().chain(&member.value) {
         fields::check(field, rule.target).map_err(|remedy| (field.clone(), remedy))?;
         rule.late |= fields::is_late(field);
@@ -117,20 +157,31 @@ fn feed(
 }
 
 /// The condition of a correlation and the fields whose values it counts. Errors hold field and message.
-fn condition(rule: &CorrelationRule) -> Result<(WindowCondition, Vec<String>), (&'static str, String)> {
+fn condition(
+    rule: &CorrelationRule,
+) -> Result<(WindowCondition, Vec<String>), (&'static str, String)> {
     let (predicates, field) = match &rule.condition {
-        CorrelationCondition::Threshold { predicates, field, .. } => (predicates.as_slice(), field.clone()),
+        CorrelationCondition::Threshold {
+            predicates, field, ..
+        } => (predicates.as_slice(), field.clone()),
         CorrelationCondition::Extended(expr) => {
             if let CorrelationType::Temporal = rule.correlation_type {
                 return match has_not(expr) {
                     true => Err((
                         "correlation.condition",
-                        "`not` could take an alert back when a late record arrives; remove it".into(),
+                        "`not` could take an alert back when a late record arrives; remove it"
+                            .into(),
                     )),
-                    false => Ok((WindowCondition::Expression(expr.clone(), rule.rules.clone()), Vec::new())),
+                    false => Ok((
+                        WindowCondition::Expression(expr.clone(), rule.rules.clone()),
+                        Vec::new(),
+                    )),
                 };
             }
-            return Err(("correlation.condition", "an expression needs `type: temporal`; use `gte: …`".into()));
+            return Err((
+                "correlation.condition",
+                "an expression needs `type: temporal`; use `gte: …`".into(),
+            ));
         }
     };
     let mut least = 1;
@@ -150,14 +201,18 @@ fn condition(rule: &CorrelationRule) -> Result<(WindowCondition, Vec<String>), (
     match (rule.correlation_type, field) {
         (CorrelationType::EventCount, _) => Ok((WindowCondition::Events(least), Vec::new())),
         (CorrelationType::ValueCount, Some(fields)) => Ok((WindowCondition::Values(least), fields)),
-        (CorrelationType::ValueCount, None) => {
-            Err(("correlation.condition", "`value_count` needs `field:`, whose values it counts".into()))
-        }
+        (CorrelationType::ValueCount, None) => Err((
+            "correlation.condition",
+            "`value_count` needs `field:`, whose values it counts".into(),
+        )),
         (CorrelationType::Temporal, _) => Ok((WindowCondition::Rules(all), Vec::new())),
         (CorrelationType::TemporalOrdered, _) => Ok((WindowCondition::Ordered(rules), Vec::new())),
         (other, _) => {
             let known = "use event_count, value_count, temporal or temporal_ordered";
-            Err(("correlation.type", format!("`{}` is not supported; {known}", other.as_str())))
+            Err((
+                "correlation.type",
+                format!("`{}` is not supported; {known}", other.as_str()),
+            ))
         }
     }
 }

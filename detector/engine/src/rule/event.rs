@@ -24,13 +24,29 @@ impl<'a> OwnEvent<'a> {
     #[must_use]
     pub fn access(access: &'a Access, expected: Option<Expected>, seen: Option<Seen>) -> Self {
         let secret = Some(&access.secret);
-        Self { subject: Subject { head: &access.head, secret, access: Some(access), expected, seen } }
+        Self {
+            subject: Subject {
+                head: &access.head,
+                secret,
+                access: Some(access),
+                expected,
+                seen,
+            },
+        }
     }
 
     /// A change.
     #[must_use]
     pub fn change(head: &'a Head, secret: Option<&'a SecretRef>) -> Self {
-        Self { subject: Subject { head, secret, access: None, expected: None, seen: None } }
+        Self {
+            subject: Subject {
+                head,
+                secret,
+                access: None,
+                expected: None,
+                seen: None,
+            },
+        }
     }
 }
 
@@ -43,11 +59,19 @@ impl Event for OwnEvent<'_> {
             return Some(value);
         }
         let kept = &self.subject.head.kept;
-        kept.fields.iter().find(|(name, _)| &**name == path).map(|(_, node)| node.to_event_value())
+        kept.fields
+            .iter()
+            .find(|(name, _)| &**name == path)
+            .map(|(_, node)| node.to_event_value())
     }
 
     fn any_string_value(&self, predicate: &dyn Fn(&str) -> bool) -> bool {
-        self.subject.head.kept.whole.as_ref().is_some_and(|node| node.any_string(predicate))
+        self.subject
+            .head
+            .kept
+            .whole
+            .as_ref()
+            .is_some_and(|node| node.any_string(predicate))
     }
 
     fn all_string_values(&self) -> Vec<Cow<'_, str>> {
@@ -70,7 +94,9 @@ impl Event for RecordEvent<'_, '_> {
     fn get_field(&self, path: &str) -> Option<EventValue<'_>> {
         match self.0.node().field(path)? {
             Cow::Borrowed(node) => Some(node.to_event_value()),
-            Cow::Owned(Node::List(items)) => Some(EventValue::Array(items.into_iter().map(owned_value).collect())),
+            Cow::Owned(Node::List(items)) => Some(EventValue::Array(
+                items.into_iter().map(owned_value).collect(),
+            )),
             Cow::Owned(node) => Some(owned_value(node)),
         }
     }
@@ -98,6 +124,11 @@ fn owned_value(node: Node<'_>) -> EventValue<'_> {
         Node::Float(value) => EventValue::Float(value),
         Node::Str(text) => EventValue::Str(text),
         Node::List(items) => EventValue::Array(items.into_iter().map(owned_value).collect()),
-        Node::Map(entries) => EventValue::Map(entries.into_iter().map(|(k, v)| (k, owned_value(v))).collect()),
+        Node::Map(entries) => EventValue::Map(
+            entries
+                .into_iter()
+                .map(|(k, v)| (k, owned_value(v)))
+                .collect(),
+        ),
     }
 }

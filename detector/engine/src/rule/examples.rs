@@ -52,14 +52,32 @@ impl ExampleFile {
     /// What is wrong with it.
     pub(super) fn read(&self, rule: &str) -> Result<Example, String> {
         let span = |text: &String| {
-            timespan_secs(text).ok_or_else(|| format!("`{text}` is not a timespan; write `every: 12s`"))
+            timespan_secs(text)
+                .ok_or_else(|| format!("`{text}` is not a timespan; write `every: 12s`"))
         };
         let every = self.every.as_ref().map(span).transpose()?.unwrap_or(0);
         let times = 0..self.repeat.unwrap_or(1).min(MAX_REPEAT);
-        let repeated = times.flat_map(|n| self.events.iter().map(move |event| repetition(event, n, every)));
-        let events = repeated.collect::<Result<Vec<_>, _>>().map_err(|error| format!("{error}; events are records"))?;
-        let policy = self.policy.as_ref().map(yaml_serde::to_string).transpose().map_err(|error| error.to_string())?;
-        Ok(Example { rule: rule.to_owned(), name: self.name.clone(), fires: self.fires, policy, events })
+        let repeated = times.flat_map(|n| {
+            self.events
+                .iter()
+                .map(move |event| repetition(event, n, every))
+        });
+        let events = repeated
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| format!("{error}; events are records"))?;
+        let policy = self
+            .policy
+            .as_ref()
+            .map(yaml_serde::to_string)
+            .transpose()
+            .map_err(|error| error.to_string())?;
+        Ok(Example {
+            rule: rule.to_owned(),
+            name: self.name.clone(),
+            fires: self.fires,
+            policy,
+            events,
+        })
     }
 }
 
@@ -69,7 +87,10 @@ fn repetition(event: &yaml_serde::Value, n: u32, every: i64) -> Result<String, s
     if let Some(time) = event.get_mut("eventTime")
         && let Some(first) = time.as_str().and_then(EventTime::parse)
     {
-        *time = first.plus(every.saturating_mul(n.into())).to_string().into();
+        *time = first
+            .plus(every.saturating_mul(n.into()))
+            .to_string()
+            .into();
     }
     Ok(serde_json::to_string(&event)?.replace("{n}", &n.to_string()))
 }
@@ -95,20 +116,46 @@ pub enum Fault {
 /// Why it does not hold.
 pub async fn run(rules: &RuleSet, example: &Example) -> Result<(), Fault> {
     let broken = |error: &dyn std::fmt::Display| Fault::Broken(error.to_string());
-    let policy = example.policy.as_ref().map(|text| text.parse::<Policy>()).transpose().map_err(|e| broken(&e))?;
+    let policy = example
+        .policy
+        .as_ref()
+        .map(|text| text.parse::<Policy>())
+        .transpose()
+        .map_err(|e| broken(&e))?;
     let selection = Selection::default();
     let mut harvest = Harvest::default();
     let text = format!("[{}]", example.events.join(","));
     let mut scanner = Scanner::new(rules, &selection);
-    scanner.read(Input::Bytes(text.as_bytes()), &origin(&example.name), false, &mut harvest).map_err(|e| broken(&e))?;
+    scanner
+        .read(
+            Input::Bytes(text.as_bytes()),
+            &origin(&example.name),
+            false,
+            &mut harvest,
+        )
+        .map_err(|e| broken(&e))?;
     if let Some((reason, count)) = harvest.report.records_skipped.iter().next() {
-        return Err(Fault::Broken(format!("{count} of its events cannot be read: {}", reason.as_str())));
+        return Err(Fault::Broken(format!(
+            "{count} of its events cannot be read: {}",
+            reason.as_str()
+        )));
     }
-    let newest = harvest.observations.iter().map(|end| end.time).max().unwrap_or(EventTime(0));
+    let newest = harvest
+        .observations
+        .iter()
+        .map(|end| end.time)
+        .max()
+        .unwrap_or(EventTime(0));
     let pipeline = Pipeline::new(rules, policy.as_ref(), &selection);
     let now = newest.plus(2 * HORIZON_SECS);
-    let outcome = pipeline.run(&MemoryStore::default(), harvest, now).await.map_err(|e| broken(&e))?;
-    let fired = outcome.alerts.iter().any(|alert| alert.rule.id == example.rule);
+    let outcome = pipeline
+        .run(&MemoryStore::default(), harvest, now)
+        .await
+        .map_err(|e| broken(&e))?;
+    let fired = outcome
+        .alerts
+        .iter()
+        .any(|alert| alert.rule.id == example.rule);
     match (example.fires, fired) {
         (true, false) => Err(Fault::Quiet),
         (false, true) => Err(Fault::Fires),

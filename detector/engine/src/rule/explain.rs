@@ -53,7 +53,11 @@ impl EventTrace {
     pub fn decided(&self) -> String {
         let named = self.lines.iter().filter_map(|line| {
             let name = line.text.strip_prefix(SELECTION)?;
-            Some(if line.holds { name.to_owned() } else { format!("not {name}") })
+            Some(if line.holds {
+                name.to_owned()
+            } else {
+                format!("not {name}")
+            })
         });
         named.collect::<Vec<_>>().join(", ")
     }
@@ -114,7 +118,11 @@ pub async fn explain(
     }
     let detection = rules.detections.iter().find(|d| is_named(&d.meta, name));
     let detection = detection.ok_or_else(|| Trouble::NoSuchRule(name.to_owned()))?;
-    let events: Vec<EventTrace> = world.traces(detection, None).into_iter().map(|(trace, _)| trace).collect();
+    let events: Vec<EventTrace> = world
+        .traces(detection, None)
+        .into_iter()
+        .map(|(trace, _)| trace)
+        .collect();
     Ok(Explanation {
         rule: detection.meta.clone(),
         fires: detection.alerts && events.iter().any(|e| e.matched),
@@ -127,7 +135,10 @@ pub async fn explain(
 #[must_use]
 pub fn is_named(meta: &RuleMeta, name: &str) -> bool {
     let file = meta.file.rsplit(['/', '\\']).next().unwrap_or_default();
-    let stem = file.strip_suffix(".yml").or_else(|| file.strip_suffix(".yaml")).unwrap_or(file);
+    let stem = file
+        .strip_suffix(".yml")
+        .or_else(|| file.strip_suffix(".yaml"))
+        .unwrap_or(file);
     meta.id == name || meta.title == name || [meta.file.as_str(), file, stem].contains(&name)
 }
 
@@ -140,14 +151,22 @@ struct World<'a> {
 }
 
 impl<'a> World<'a> {
-    async fn read(rules: &RuleSet, text: &[u8], policy: Option<&'a Policy>) -> Result<Self, Trouble> {
+    async fn read(
+        rules: &RuleSet,
+        text: &[u8],
+        policy: Option<&'a Policy>,
+    ) -> Result<Self, Trouble> {
         let unreadable = |error: &dyn std::fmt::Display| Trouble::Unreadable(error.to_string());
         let selection = Selection::default();
         let mut harvest = Harvest::default();
         let mut scanner = Scanner::new(rules, &selection);
-        scanner.read(Input::Bytes(text), &origin("events"), false, &mut harvest).map_err(|error| unreadable(&error))?;
+        scanner
+            .read(Input::Bytes(text), &origin("events"), false, &mut harvest)
+            .map_err(|error| unreadable(&error))?;
         if harvest.report.records == 0 {
-            return Err(Trouble::Unreadable("there are no CloudTrail records in it".to_owned()));
+            return Err(Trouble::Unreadable(
+                "there are no CloudTrail records in it".to_owned(),
+            ));
         }
         let records = scan::records(text).map_err(|error| unreadable(&error))?;
         let since = pipeline::since(&harvest.observations, &harvest.coverage);
@@ -157,26 +176,46 @@ impl<'a> World<'a> {
             _ => None,
         };
         let changes = observations().filter_map(change).collect();
-        let newest = observations().map(|o| o.head().time).max().unwrap_or(EventTime(0));
+        let newest = observations()
+            .map(|o| o.head().time)
+            .max()
+            .unwrap_or(EventTime(0));
         let quiet = RuleSet::default();
         let pipeline = Pipeline::new(&quiet, policy, &selection);
         let now = newest.plus(2 * HORIZON_SECS);
-        let outcome = pipeline.run(&MemoryStore::default(), harvest, now).await.map_err(|error| unreadable(&error))?;
-        let judge = seen::Judge::of(Memory::default(), since, outcome.accesses.iter().map(|access| &**access));
+        let outcome = pipeline
+            .run(&MemoryStore::default(), harvest, now)
+            .await
+            .map_err(|error| unreadable(&error))?;
+        let judge = seen::Judge::of(
+            Memory::default(),
+            since,
+            outcome.accesses.iter().map(|access| &**access),
+        );
         let accesses = outcome.accesses.into_iter().map(|access| {
             let seen = judge.judge(&access);
             (access, seen)
         });
-        Ok(Self { accesses: accesses.collect(), changes, records, policy })
+        Ok(Self {
+            accesses: accesses.collect(),
+            changes,
+            records,
+            policy,
+        })
     }
 
     /// What a rule makes of everything that it sees, and what each match adds to a window in one of its slots.
-    fn traces(&self, detection: &Detection, into: Option<(&Window, usize)>) -> Vec<(EventTrace, Counted)> {
+    fn traces(
+        &self,
+        detection: &Detection,
+        into: Option<(&Window, usize)>,
+    ) -> Vec<(EventTrace, Counted)> {
         let look = Look { detection, into };
         match detection.target {
             Target::Access => {
                 let of = |(access, seen): &(Arc<Access>, seen::Seen)| {
-                    let event = OwnEvent::access(access, self.policy.map(|p| p.judge(access)), Some(*seen));
+                    let event =
+                        OwnEvent::access(access, self.policy.map(|p| p.judge(access)), Some(*seen));
                     look.at(&event, Some(&Evidence::access(access.clone())))
                 };
                 self.accesses.iter().map(of).collect()
@@ -184,7 +223,11 @@ impl<'a> World<'a> {
             Target::Change => {
                 let of = |change: &Arc<SecretChange>| {
                     let event = OwnEvent::change(&change.head, change.secret.as_ref());
-                    let evidence = Evidence { head: change.head.clone(), secret: change.secret.clone(), access: None };
+                    let evidence = Evidence {
+                        head: change.head.clone(),
+                        secret: change.secret.clone(),
+                        access: None,
+                    };
                     look.at(&event, Some(&evidence))
                 };
                 self.changes.iter().map(of).collect()
@@ -200,7 +243,11 @@ impl<'a> World<'a> {
     }
 
     fn window(&self, rules: &RuleSet, window: &Window) -> Explanation {
-        let index = rules.windows.iter().position(|w| std::ptr::eq(w, window)).unwrap_or(usize::MAX);
+        let index = rules
+            .windows
+            .iter()
+            .position(|w| std::ptr::eq(w, window))
+            .unwrap_or(usize::MAX);
         let mut events = Vec::new();
         let mut groups: BTreeMap<WindowKey, Vec<Fact>> = BTreeMap::new();
         for detection in &rules.detections {
@@ -217,7 +264,10 @@ impl<'a> World<'a> {
                 }
             }
         }
-        let groups: Vec<GroupTrace> = groups.iter().map(|(key, facts)| group(window, key, facts)).collect();
+        let groups: Vec<GroupTrace> = groups
+            .iter()
+            .map(|(key, facts)| group(window, key, facts))
+            .collect();
         Explanation {
             rule: window.meta.clone(),
             fires: window.alerts && groups.iter().any(|g| g.fired),
@@ -241,8 +291,9 @@ impl Look<'_> {
         let label = evidence.map_or_else(|| "a record without a time".to_owned(), label);
         let trace = trace(self.detection, event, label);
         let into = self.into.filter(|_| trace.matched).zip(evidence);
-        let counted =
-            into.and_then(|((window, slot), evidence)| window.fact(slot, event, evidence, || evidence.fact_key()));
+        let counted = into.and_then(|((window, slot), evidence)| {
+            window.fact(slot, event, evidence, || evidence.fact_key())
+        });
         (trace, counted)
     }
 }
@@ -250,13 +301,28 @@ impl Look<'_> {
 fn record_evidence(document: &Document<'_>) -> Option<Evidence> {
     let record = serde_json::from_str(document.text()).ok()?;
     let none = RawFields::default();
-    let head = extract::head(&record, document, &origin("events"), &none, &mut Interner::default()).ok()?;
-    Some(Evidence { head: head.into(), secret: None, access: None })
+    let head = extract::head(
+        &record,
+        document,
+        &origin("events"),
+        &none,
+        &mut Interner::default(),
+    )
+    .ok()?;
+    Some(Evidence {
+        head: head.into(),
+        secret: None,
+        access: None,
+    })
 }
 
 fn label(evidence: &Evidence) -> String {
     let head = &evidence.head;
-    let secret = evidence.secret.as_ref().map(|s| format!(" {}", s.label())).unwrap_or_default();
+    let secret = evidence
+        .secret
+        .as_ref()
+        .map(|s| format!(" {}", s.label()))
+        .unwrap_or_default();
     format!("{} {}{secret} ({})", head.time, head.api, head.event_id)
 }
 
@@ -271,15 +337,25 @@ fn group(window: &Window, key: &WindowKey, facts: &[Fact]) -> GroupTrace {
         WindowCondition::Expression(..) => "events of the rules in the condition".to_owned(),
     };
     let usual = facts.iter().filter_map(|f| f.least).max();
-    let usual = usual.map(|least| format!(", and {least} by the usual rate")).unwrap_or_default();
+    let usual = usual
+        .map(|least| format!(", and {least} by the usual rate"))
+        .unwrap_or_default();
     let most = match firings.iter().map(|(firing, _)| firing.count).max() {
         Some(count) => format!("{count} in its fullest window"),
         None => format!("{} in all, never enough within one window", facts.len()),
     };
     GroupTrace {
-        group: key.group.iter().map(|(field, value)| format!("{field}={value}")).collect::<Vec<_>>().join(", "),
+        group: key
+            .group
+            .iter()
+            .map(|(field, value)| format!("{field}={value}"))
+            .collect::<Vec<_>>()
+            .join(", "),
         fired: !firings.is_empty(),
-        count: format!("{most}; asks for {asked} within {} s{usual}", window.span_secs),
+        count: format!(
+            "{most}; asks for {asked} within {} s{usual}",
+            window.span_secs
+        ),
     }
 }
 
@@ -289,33 +365,63 @@ fn trace(detection: &Detection, event: &impl Event, label: String) -> EventTrace
     for condition in &explanation.conditions {
         self::condition(condition, 0, &mut lines);
     }
-    EventTrace { rule: String::new(), event: label, matched: explanation.matched, lines }
+    EventTrace {
+        rule: String::new(),
+        event: label,
+        matched: explanation.matched,
+        lines,
+    }
 }
 
 fn condition(trace: &ConditionTrace, depth: usize, lines: &mut Vec<Line>) {
-    let mut push = |text: String| lines.push(Line { depth, holds: trace.matched(), text });
+    let mut push = |text: String| {
+        lines.push(Line {
+            depth,
+            holds: trace.matched(),
+            text,
+        })
+    };
     match trace {
-        ConditionTrace::Selection { name, detection, .. } => {
+        ConditionTrace::Selection {
+            name, detection, ..
+        } => {
             push(format!("{SELECTION}{name}"));
             self::detection(detection, depth + 1, lines);
         }
         ConditionTrace::And { children, .. } => {
             push("all of these".to_owned());
-            children.iter().for_each(|child| condition(child, depth + 1, lines));
+            children
+                .iter()
+                .for_each(|child| condition(child, depth + 1, lines));
         }
         ConditionTrace::Or { children, .. } => {
             push("any of these".to_owned());
-            children.iter().for_each(|child| condition(child, depth + 1, lines));
+            children
+                .iter()
+                .for_each(|child| condition(child, depth + 1, lines));
         }
         ConditionTrace::Not { child, .. } => {
             push("not this".to_owned());
             condition(child, depth + 1, lines);
         }
-        ConditionTrace::Quantified { quantifier, need, got, branches, .. } => {
-            push(format!("{quantifier} of {} selections: {got} of the {need} that are needed", branches.len()));
+        ConditionTrace::Quantified {
+            quantifier,
+            need,
+            got,
+            branches,
+            ..
+        } => {
+            push(format!(
+                "{quantifier} of {} selections: {got} of the {need} that are needed",
+                branches.len()
+            ));
             for branch in branches {
                 let text = format!("{SELECTION}{}", branch.name);
-                lines.push(Line { depth: depth + 1, holds: branch.matched, text });
+                lines.push(Line {
+                    depth: depth + 1,
+                    holds: branch.matched,
+                    text,
+                });
                 detection(&branch.detection, depth + 2, lines);
             }
         }
@@ -323,27 +429,54 @@ fn condition(trace: &ConditionTrace, depth: usize, lines: &mut Vec<Line>) {
 }
 
 fn detection(trace: &DetectionTrace, depth: usize, lines: &mut Vec<Line>) {
-    let mut push = |text: &str| lines.push(Line { depth, holds: trace.matched(), text: text.to_owned() });
+    let mut push = |text: &str| {
+        lines.push(Line {
+            depth,
+            holds: trace.matched(),
+            text: text.to_owned(),
+        })
+    };
     match trace {
         DetectionTrace::AllOf { items, .. } => lines.extend(items.iter().map(|i| item(i, depth))),
         DetectionTrace::AnyOf { branches, .. } => {
             push("any of these");
-            branches.iter().for_each(|branch| detection(branch, depth + 1, lines));
+            branches
+                .iter()
+                .for_each(|branch| detection(branch, depth + 1, lines));
         }
-        DetectionTrace::And { branches, .. } => branches.iter().for_each(|branch| detection(branch, depth, lines)),
+        DetectionTrace::And { branches, .. } => branches
+            .iter()
+            .for_each(|branch| detection(branch, depth, lines)),
         DetectionTrace::Keywords { item: keyword, .. } => lines.push(item(keyword, depth)),
-        DetectionTrace::ArrayMatch { field, quantifier, member_count, matched_count, members, .. } => {
-            push(&format!("{quantifier} of the {member_count} members of {field}: {matched_count} match"));
-            members.iter().for_each(|member| detection(&member.detection, depth + 1, lines));
+        DetectionTrace::ArrayMatch {
+            field,
+            quantifier,
+            member_count,
+            matched_count,
+            members,
+            ..
+        } => {
+            push(&format!(
+                "{quantifier} of the {member_count} members of {field}: {matched_count} match"
+            ));
+            members
+                .iter()
+                .for_each(|member| detection(&member.detection, depth + 1, lines));
         }
-        DetectionTrace::Conditional { condition: inner, .. } => condition(inner, depth, lines),
+        DetectionTrace::Conditional {
+            condition: inner, ..
+        } => condition(inner, depth, lines),
         DetectionTrace::Other { kind, .. } => push(kind),
     }
 }
 
 fn item(trace: &ItemTrace, depth: usize) -> Line {
     let field = trace.field.as_deref().unwrap_or("any text");
-    let pattern = trace.pattern.as_deref().map(|pattern| format!(" {pattern}")).unwrap_or_default();
+    let pattern = trace
+        .pattern
+        .as_deref()
+        .map(|pattern| format!(" {pattern}"))
+        .unwrap_or_default();
     let asked = format!("{}{pattern}", word(trace.matcher));
     let actual = match (&trace.actual, trace.reason) {
         (_, MatchReason::FieldAbsent) => "; it is absent".to_owned(),
@@ -351,7 +484,11 @@ fn item(trace: &ItemTrace, depth: usize) -> Line {
         (Some(actual), _) if !trace.matched => format!("; it is {actual}"),
         _ => String::new(),
     };
-    Line { depth, holds: trace.matched, text: format!("{field} {asked}{actual}") }
+    Line {
+        depth,
+        holds: trace.matched,
+        text: format!("{field} {asked}{actual}"),
+    }
 }
 
 fn word(kind: MatcherKind) -> &'static str {

@@ -141,7 +141,10 @@ const RECORD: &[&str] = &[
 ];
 
 /// Fields of CloudTrail that every observation holds as they are, so that its record need not be asked for them.
-const HELD: [(&str, Get); 2] = [("awsRegion", |head| &head.region), ("eventName", |head| &head.api)];
+const HELD: [(&str, Get); 2] = [
+    ("awsRegion", |head| &head.region),
+    ("eventName", |head| &head.api),
+];
 
 type Get = fn(&Head) -> &str;
 
@@ -149,7 +152,9 @@ type Get = fn(&Head) -> &str;
 #[must_use]
 pub fn held<'a>(head: &'a Head, name: &str) -> Option<EventValue<'a>> {
     let (_, get) = HELD.into_iter().find(|(held, _)| *held == name)?;
-    Some(get(head)).filter(|value| !value.is_empty()).map(|value| EventValue::Str(Cow::Borrowed(value)))
+    Some(get(head))
+        .filter(|value| !value.is_empty())
+        .map(|value| EventValue::Str(Cow::Borrowed(value)))
 }
 
 /// Looks a derived field up. `None` when there is no such field; `Some(None)` when this event lacks it.
@@ -200,8 +205,10 @@ pub fn check(name: &str, target: Target) -> Result<(), String> {
         (None, _) if is_raw(name) => Ok(()),
         (None, _) => {
             let names = DERIVED.iter().map(|f| f.name).chain(RECORD.iter().copied());
-            let nearest =
-                names.map(|n| (strsim::damerau_levenshtein(n, name), n)).min().filter(|(d, n)| *d <= n.len() / 2);
+            let nearest = names
+                .map(|n| (strsim::damerau_levenshtein(n, name), n))
+                .min()
+                .filter(|(d, n)| *d <= n.len() / 2);
             Err(match nearest {
                 Some((_, nearest)) => format!("did you mean `{nearest}`?"),
                 None => "rules/README.md lists the fields".to_owned(),

@@ -12,7 +12,9 @@ use serde::Deserialize;
 use crate::rule::examples::{Example, ExampleFile};
 use crate::rule::needs::{Uses, needed_calls};
 use crate::rule::vars::{Vars, expand};
-use crate::rule::{Detection, Level, Member, RuleMeta, RuleSet, Target, Window, WindowCondition, fields};
+use crate::rule::{
+    Detection, Level, Member, RuleMeta, RuleSet, Target, Window, WindowCondition, fields,
+};
 
 /// Group of a suppressed rule that names none.
 const DEFAULT_GROUP: [&str; 2] = ["principal.arn", "secret.name"];
@@ -32,7 +34,11 @@ pub struct LoadError {
 
 impl fmt::Display for LoadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: {}: {}", self.file, self.line, self.field, self.message)
+        write!(
+            f,
+            "{}:{}: {}: {}",
+            self.file, self.line, self.field, self.message
+        )
     }
 }
 
@@ -56,14 +62,27 @@ pub(super) struct Source<'a> {
 impl Source<'_> {
     /// An error at the first line that holds `needle`, from the one that holds `from` on: files hold several rules, and the
     /// title tells which. At the line of `from` where nothing does.
-    pub(super) fn error(&self, needle: &str, from: &str, field: &str, message: impl Into<String>) -> LoadError {
+    pub(super) fn error(
+        &self,
+        needle: &str,
+        from: &str,
+        field: &str,
+        message: impl Into<String>,
+    ) -> LoadError {
         let at = |word: &str, start: usize| {
             let mut lines = self.text.lines().enumerate().skip(start);
-            lines.find(|(_, line)| !word.is_empty() && line.contains(word)).map(|(index, _)| index)
+            lines
+                .find(|(_, line)| !word.is_empty() && line.contains(word))
+                .map(|(index, _)| index)
         };
         let start = at(from, 0).unwrap_or(0);
         let line = at(needle, start).or_else(|| at(needle, 0)).unwrap_or(start) + 1;
-        LoadError { file: self.file.to_owned(), line, field: field.to_owned(), message: message.into() }
+        LoadError {
+            file: self.file.to_owned(),
+            line,
+            field: field.to_owned(),
+            message: message.into(),
+        }
     }
 }
 
@@ -120,7 +139,12 @@ pub fn load_with<'a>(
     for (source, rule) in &correlations {
         match loader.correlation(*source, rule, &correlations, &mut build) {
             Ok(window) => {
-                loader.examples(*source, window.meta.id.clone(), &rule.custom_attributes, &mut examples);
+                loader.examples(
+                    *source,
+                    window.meta.id.clone(),
+                    &rule.custom_attributes,
+                    &mut examples,
+                );
                 build.set.windows.push(window);
             }
             Err(error) => loader.errors.push(error),
@@ -128,25 +152,46 @@ pub fn load_with<'a>(
     }
     let set = build.finish();
     loader.check_ids(&set);
-    if loader.errors.is_empty() { Ok((set, examples)) } else { Err(loader.errors) }
+    if loader.errors.is_empty() {
+        Ok((set, examples))
+    } else {
+        Err(loader.errors)
+    }
 }
 
 /// Names by which correlations in the files mean rules that are not in the files.
 #[must_use]
 pub fn unresolved(files: &[(String, String)]) -> BTreeSet<String> {
-    let parsed: Vec<_> = files.iter().filter_map(|(_, text)| parse_sigma_yaml(text).ok()).collect();
-    let defined: BTreeSet<&String> = parsed.iter().flat_map(|p| &p.rules).flat_map(names).collect();
+    let parsed: Vec<_> = files
+        .iter()
+        .filter_map(|(_, text)| parse_sigma_yaml(text).ok())
+        .collect();
+    let defined: BTreeSet<&String> = parsed
+        .iter()
+        .flat_map(|p| &p.rules)
+        .flat_map(names)
+        .collect();
     let correlations = || parsed.iter().flat_map(|p| &p.correlations);
-    let own: BTreeSet<&String> = correlations().flat_map(|c| c.id.iter().chain(&c.name)).collect();
+    let own: BTreeSet<&String> = correlations()
+        .flat_map(|c| c.id.iter().chain(&c.name))
+        .collect();
     let named = correlations().flat_map(|c| &c.rules);
-    named.filter(|name| !defined.contains(name) && !own.contains(name)).cloned().collect()
+    named
+        .filter(|name| !defined.contains(name) && !own.contains(name))
+        .cloned()
+        .collect()
 }
 
 /// Whether a file holds a rule about single events of one of these names.
 #[must_use]
 pub fn defines(text: &str, wanted: &BTreeSet<String>) -> bool {
     let parsed = parse_sigma_yaml(text).ok();
-    parsed.is_some_and(|p| p.rules.iter().flat_map(names).any(|name| wanted.contains(name)))
+    parsed.is_some_and(|p| {
+        p.rules
+            .iter()
+            .flat_map(names)
+            .any(|name| wanted.contains(name))
+    })
 }
 
 /// Id, name and title.
@@ -183,10 +228,16 @@ impl Build {
     fn finish(self) -> RuleSet {
         let mut set = self.set;
         for (detection, _) in self.generated.iter().filter(|(_, generate)| !**generate) {
-            let Some(detection) = set.detections.get_mut(*detection) else { continue };
+            let Some(detection) = set.detections.get_mut(*detection) else {
+                continue;
+            };
             detection.alerts = false;
             for (window, _) in &detection.feeds {
-                if let Some(own) = set.windows.get_mut(*window).filter(|w| Arc::ptr_eq(&w.meta, &detection.meta)) {
+                if let Some(own) = set
+                    .windows
+                    .get_mut(*window)
+                    .filter(|w| Arc::ptr_eq(&w.meta, &detection.meta))
+                {
                     own.alerts = false;
                 }
             }
@@ -199,7 +250,11 @@ impl Build {
 macro_rules! meta {
     ($rule:expr, $file:expr) => {
         Arc::new(RuleMeta {
-            id: $rule.id.clone().or_else(|| $rule.name.clone()).unwrap_or_else(|| $rule.title.clone()),
+            id: $rule
+                .id
+                .clone()
+                .or_else(|| $rule.name.clone())
+                .unwrap_or_else(|| $rule.title.clone()),
             title: $rule.title.clone(),
             level: crate::rule::load::level($rule.level),
             tags: $rule.tags.clone(),
@@ -221,9 +276,15 @@ impl<'a> Loader<'a> {
                 return;
             }
         };
-        self.errors.extend(parsed.errors.iter().map(|text| parse_error(&source, text)));
+        self.errors
+            .extend(parsed.errors.iter().map(|text| parse_error(&source, text)));
         if parsed.is_empty() && parsed.errors.is_empty() {
-            self.errors.push(source.error("", "", "file", "holds no Sigma rule; remove it or write one"));
+            self.errors.push(source.error(
+                "",
+                "",
+                "file",
+                "holds no Sigma rule; remove it or write one",
+            ));
         }
         let at = self.sources.len();
         for mut rule in parsed.rules {
@@ -249,8 +310,10 @@ impl<'a> Loader<'a> {
                 }
             }
         }
-        self.correlations.extend(parsed.correlations.into_iter().map(|c| (at, c)));
-        self.filters.extend(parsed.filters.into_iter().map(|f| (at, f)));
+        self.correlations
+            .extend(parsed.correlations.into_iter().map(|c| (at, c)));
+        self.filters
+            .extend(parsed.filters.into_iter().map(|f| (at, f)));
         self.sources.push(source);
     }
 
@@ -260,13 +323,19 @@ impl<'a> Loader<'a> {
         let mut warnings = Vec::new();
         let mut kept: Vec<(usize, SigmaRule, CompiledRule)> = Vec::new();
         for (at, rule, compiled) in std::mem::take(&mut self.rules) {
-            let names = |name: &String| [&rule.id, &rule.name].contains(&&Some(name.clone())) || *name == rule.title;
-            let needed_in =
-                |file: usize| self.correlations.iter().any(|(at, c)| *at == file && c.rules.iter().any(names));
+            let names = |name: &String| {
+                [&rule.id, &rule.name].contains(&&Some(name.clone())) || *name == rule.title
+            };
+            let needed_in = |file: usize| {
+                self.correlations
+                    .iter()
+                    .any(|(at, c)| *at == file && c.rules.iter().any(names))
+            };
             let same = |(file, known, _): &&(usize, SigmaRule, CompiledRule)| {
                 known.id.is_some()
                     && (needed_in(at) || needed_in(*file))
-                    && (&known.id, &known.title, &known.level) == (&rule.id, &rule.title, &rule.level)
+                    && (&known.id, &known.title, &known.level)
+                        == (&rule.id, &rule.title, &rule.level)
                     && format!("{:?}", (&known.logsource, &known.detection.conditions))
                         == format!("{:?}", (&rule.logsource, &rule.detection.conditions))
                     && known.detection.named == rule.detection.named
@@ -296,10 +365,14 @@ impl<'a> Loader<'a> {
             if let FilterRuleTarget::Specific(names) = &mut filter.rules {
                 for name in names {
                     let known = self.rules.iter().find(|(_, rule, _)| {
-                        rule.id.as_ref() == Some(name) || rule.name.as_ref() == Some(name) || rule.title == *name
+                        rule.id.as_ref() == Some(name)
+                            || rule.name.as_ref() == Some(name)
+                            || rule.title == *name
                     });
                     match known {
-                        Some((_, rule, _)) => *name = rule.id.clone().unwrap_or_else(|| rule.title.clone()),
+                        Some((_, rule, _)) => {
+                            *name = rule.id.clone().unwrap_or_else(|| rule.title.clone())
+                        }
                         None => self.errors.extend(self.sources.get(at).map(|s| {
                             s.error(
                                 name,
@@ -312,22 +385,28 @@ impl<'a> Loader<'a> {
                 }
             }
             if let Err(error) = engine.apply_filter(&filter) {
-                self.errors
-                    .extend(self.sources.get(at).map(|s| s.error(&filter.title, "", "filter", error.to_string())));
+                self.errors.extend(
+                    self.sources
+                        .get(at)
+                        .map(|s| s.error(&filter.title, "", "filter", error.to_string())),
+                );
             }
             let named: Vec<_> = filter.detection.named.values().cloned().collect();
             for (_, rule, _) in &mut self.rules {
                 // The filter's fields must be read too; the condition stays the compiled one.
                 let concerned = match &filter.rules {
                     FilterRuleTarget::Any => true,
-                    FilterRuleTarget::Specific(names) => {
-                        names.iter().any(|n| rule.id.as_ref() == Some(n) || rule.title == *n)
-                    }
+                    FilterRuleTarget::Specific(names) => names
+                        .iter()
+                        .any(|n| rule.id.as_ref() == Some(n) || rule.title == *n),
                 };
                 if concerned {
                     let count = rule.detection.named.len();
                     rule.detection.named.extend(
-                        named.iter().enumerate().map(|(i, d)| (format!("__filter_fields_{}", count + i), d.clone())),
+                        named
+                            .iter()
+                            .enumerate()
+                            .map(|(i, d)| (format!("__filter_fields_{}", count + i), d.clone())),
                     );
                 }
             }
@@ -339,7 +418,9 @@ impl<'a> Loader<'a> {
 
     pub(super) fn source(&self, index: usize) -> &Source<'a> {
         // The index was taken when the file was read.
-        self.sources.get(index).unwrap_or(const { &Source { file: "", text: "" } })
+        self.sources
+            .get(index)
+            .unwrap_or(const { &Source { file: "", text: "" } })
     }
 
     /// Adds a rule about single events and gives its id.
@@ -352,27 +433,47 @@ impl<'a> Loader<'a> {
     ) -> Result<String, LoadError> {
         let Build { set, .. } = build;
         let source = self.source(at);
-        let target = target(rule).map_err(|message| source.error("logsource:", &rule.title, "logsource", message))?;
+        let target = target(rule)
+            .map_err(|message| source.error("logsource:", &rule.title, "logsource", message))?;
         let mut uses = Uses::default();
-        rule.detection.named.values().for_each(|s| uses.selection(s));
+        rule.detection
+            .named
+            .values()
+            .for_each(|s| uses.selection(s));
         for field in &uses.fields {
             fields::check(field, target).map_err(|remedy| {
-                source.error(field, &rule.title, field, format!("there is no such field; {remedy}"))
+                source.error(
+                    field,
+                    &rule.title,
+                    field,
+                    format!("there is no such field; {remedy}"),
+                )
             })?;
         }
-        uses.fields.iter().for_each(|field| set.wanted.take(target, field));
+        uses.fields
+            .iter()
+            .for_each(|field| set.wanted.take(target, field));
         if let Some(wanted) = set.wanted.of(target) {
             wanted.whole |= uses.keywords;
         }
         let block = self.block(at, &rule.title, &rule.custom_attributes)?;
         if block.times_usual.is_some() {
             let message = "works on an event_count only; write a correlation";
-            return Err(source.error("times_usual", &rule.title, "secretrail.times_usual", message));
+            return Err(source.error(
+                "times_usual",
+                &rule.title,
+                "secretrail.times_usual",
+                message,
+            ));
         }
         set.asks_for_seen |= uses.fields.iter().any(|field| fields::is_seen(field));
         let meta = meta!(rule, source.file);
         let id = meta.id.clone();
-        let suppress = block.suppress.as_deref().map(|s| self.span(at, s, "secretrail.suppress")).transpose()?;
+        let suppress = block
+            .suppress
+            .as_deref()
+            .map(|s| self.span(at, s, "secretrail.suppress"))
+            .transpose()?;
         let mut detection = Detection {
             meta: meta.clone(),
             target,
@@ -389,10 +490,13 @@ impl<'a> Loader<'a> {
                 named => named.to_vec(),
             };
             for field in &group {
-                fields::check(field, target).map_err(|remedy| source.error(field, "group-by", field, remedy))?;
+                fields::check(field, target)
+                    .map_err(|remedy| source.error(field, "group-by", field, remedy))?;
             }
             detection.late |= group.iter().any(|f| fields::is_late(f));
-            group.iter().for_each(|field| set.wanted.take(target, field));
+            group
+                .iter()
+                .for_each(|field| set.wanted.take(target, field));
             detection.feeds.push((set.windows.len(), 0));
             set.windows.push(Window {
                 id: meta.id.as_str().into(),
@@ -403,7 +507,11 @@ impl<'a> Loader<'a> {
                 suppress_secs: span_secs,
                 times_usual: None,
                 group: group.iter().map(|g| g.as_str().into()).collect(),
-                members: vec![Member { group, value: Vec::new(), lenient: true }],
+                members: vec![Member {
+                    group,
+                    value: Vec::new(),
+                    lenient: true,
+                }],
             });
         }
         set.detections.push(detection);
@@ -417,15 +525,24 @@ impl<'a> Loader<'a> {
         attributes: &HashMap<String, yaml_serde::Value>,
     ) -> Result<Block, LoadError> {
         let source = self.source(at);
-        let Some(value) = attributes.get("secretrail") else { return Ok(Block::default()) };
+        let Some(value) = attributes.get("secretrail") else {
+            return Ok(Block::default());
+        };
         let block = Block::deserialize(value).map_err(|error: yaml_serde::Error| {
             let text = error.to_string();
             let known = "known keys are suppress, group-by, times_usual and examples";
-            source.error(&quoted(&text), "secretrail:", "secretrail", format!("{text}; {known}"))
+            source.error(
+                &quoted(&text),
+                "secretrail:",
+                "secretrail",
+                format!("{text}; {known}"),
+            )
         })?;
-        if block.times_usual.is_some_and(|times| !times.is_finite() || times <= 0.0) {
-            let message =
-                "is not a number of times; write how often the usual rate is too often, as in `times_usual: 5`";
+        if block
+            .times_usual
+            .is_some_and(|times| !times.is_finite() || times <= 0.0)
+        {
+            let message = "is not a number of times; write how often the usual rate is too often, as in `times_usual: 5`";
             return Err(source.error("times_usual", title, "secretrail.times_usual", message));
         }
         Ok(block)
@@ -449,7 +566,9 @@ impl<'a> Loader<'a> {
         attributes: &HashMap<String, yaml_serde::Value>,
         out: &mut Vec<Example>,
     ) {
-        let Ok(block) = self.block(at, "", attributes) else { return };
+        let Ok(block) = self.block(at, "", attributes) else {
+            return;
+        };
         for example in block.examples {
             match example.read(&rule) {
                 Ok(example) => out.push(example),
@@ -466,11 +585,12 @@ impl<'a> Loader<'a> {
     fn check_ids(&mut self, set: &RuleSet) {
         let mut seen: HashMap<&str, &str> = HashMap::new();
         let suppressed = |w: &&Window| set.detections.iter().any(|d| Arc::ptr_eq(&d.meta, &w.meta));
-        let metas = set
-            .detections
-            .iter()
-            .map(|d| &d.meta)
-            .chain(set.windows.iter().filter(|w| !suppressed(w)).map(|w| &w.meta));
+        let metas = set.detections.iter().map(|d| &d.meta).chain(
+            set.windows
+                .iter()
+                .filter(|w| !suppressed(w))
+                .map(|w| &w.meta),
+        );
         for meta in metas {
             if let Some(other) = seen.insert(&meta.id, &meta.file) {
                 let source = self
@@ -503,7 +623,9 @@ pub(super) fn target(rule: &SigmaRule) -> Result<Target, String> {
 }
 
 pub(super) fn level(level: Option<rsigma_parser::Level>) -> Level {
-    level.and_then(|l| l.as_str().parse().ok()).unwrap_or(Level::Medium)
+    level
+        .and_then(|l| l.as_str().parse().ok())
+        .unwrap_or(Level::Medium)
 }
 
 /// The first word in quotes or backticks of a message, to find its line by.
@@ -514,30 +636,41 @@ fn quoted(message: &str) -> String {
 
 /// An error of the parser, with the line that it names or that holds the word it quotes.
 fn parse_error(source: &Source<'_>, text: &str) -> LoadError {
-    let line =
-        text.split("line ").nth(1).and_then(|rest| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok());
+    let line = text.split("line ").nth(1).and_then(|rest| {
+        rest.split(|c: char| !c.is_ascii_digit())
+            .next()?
+            .parse()
+            .ok()
+    });
     let word = quoted(text);
     let unknown = text.rsplit(": ").next().unwrap_or_default();
     let (field, remedy) = match text {
-        t if t.contains("odifier") => {
-            ("detection", "the specification lists the modifiers (contains, startswith, re, cidr, exists …)")
-        }
+        t if t.contains("odifier") => (
+            "detection",
+            "the specification lists the modifiers (contains, startswith, re, cidr, exists …)",
+        ),
         t if t.contains("orrelation") => (
             "correlation",
             "use type, rules, group-by, timespan and condition as in the Sigma correlation specification",
         ),
-        t if t.contains("timespan") || t.contains("timeframe") => {
-            ("correlation.timespan", "write a number and s, m, h or d, as in `10m`")
-        }
-        t if t.contains("ondition") => {
-            ("condition", "combine names of selections with and, or, not, `1 of x*`, `all of x*`")
-        }
+        t if t.contains("timespan") || t.contains("timeframe") => (
+            "correlation.timespan",
+            "write a number and s, m, h or d, as in `10m`",
+        ),
+        t if t.contains("ondition") => (
+            "condition",
+            "combine names of selections with and, or, not, `1 of x*`, `all of x*`",
+        ),
         t if t.contains("issing required field") => (word.as_str(), "add it"),
-        t if t.contains("tab") || t.contains("YAML") => {
-            ("yaml", "indent with spaces, and quote text that holds `: ` or begins with a special character")
-        }
+        t if t.contains("tab") || t.contains("YAML") => (
+            "yaml",
+            "indent with spaces, and quote text that holds `: ` or begins with a special character",
+        ),
         _ => ("rule", "see the Sigma specification"),
     };
     let found = source.error(&word, unknown, field, format!("{text}; {remedy}"));
-    LoadError { line: line.unwrap_or(found.line), ..found }
+    LoadError {
+        line: line.unwrap_or(found.line),
+        ..found
+    }
 }

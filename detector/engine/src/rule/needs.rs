@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use rsigma_parser::{
-    ConditionExpr, Detection as Selection, DetectionItem, Modifier, Quantifier, SelectorPattern, SigmaRule, SigmaValue,
+    ConditionExpr, Detection as Selection, DetectionItem, Modifier, Quantifier, SelectorPattern,
+    SigmaRule, SigmaValue,
 };
 use serde::{Deserialize, Serialize};
 
@@ -34,7 +35,9 @@ impl Uses {
                     }
                 }
             }
-            Selection::AnyOf(many) | Selection::And(many) => many.iter().for_each(|s| self.selection(s)),
+            Selection::AnyOf(many) | Selection::And(many) => {
+                many.iter().for_each(|s| self.selection(s))
+            }
             Selection::Keywords(_) => self.keywords = true,
             Selection::ArrayMatch { field, .. } => {
                 self.fields.insert(field.clone());
@@ -58,11 +61,16 @@ impl NeededCalls {
     #[must_use]
     pub fn are_in(&self, others: &[Self]) -> bool {
         let same = |a: &str, b: &str| a.eq_ignore_ascii_case(b);
-        others.iter().filter(|other| same(&other.source, &self.source)).any(|other| match (&self.names, &other.names) {
-            (_, None) => true,
-            (None, Some(_)) => false,
-            (Some(ours), Some(theirs)) => ours.iter().all(|our| theirs.iter().any(|their| same(our, their))),
-        })
+        others
+            .iter()
+            .filter(|other| same(&other.source, &self.source))
+            .any(|other| match (&self.names, &other.names) {
+                (_, None) => true,
+                (None, Some(_)) => false,
+                (Some(ours), Some(theirs)) => ours
+                    .iter()
+                    .all(|our| theirs.iter().any(|their| same(our, their))),
+            })
     }
 }
 
@@ -82,7 +90,10 @@ fn needed_by(expr: &ConditionExpr, rule: &SigmaRule) -> Option<Vec<NeededCalls>>
         ConditionExpr::Or(parts) => union(parts.iter().map(|p| needed_by(p, rule))),
         ConditionExpr::Not(_) => None,
         ConditionExpr::Identifier(name) => named(name),
-        ConditionExpr::Selector { quantifier, pattern } => {
+        ConditionExpr::Selector {
+            quantifier,
+            pattern,
+        } => {
             let fits = |name: &&String| match pattern {
                 SelectorPattern::Them => !name.starts_with('_'),
                 SelectorPattern::Pattern(pattern) => crate::glob::Glob::new(pattern).matches(name),
@@ -103,16 +114,32 @@ fn needed_in(selection: &Selection) -> Option<Vec<NeededCalls>> {
                 let is = |item: &&DetectionItem| {
                     item.field.name.as_deref() == Some(field) && item.field.modifiers.is_empty()
                 };
-                let values = items.iter().find(is)?.values.iter().map(plain).collect::<Option<Vec<_>>>();
+                let values = items
+                    .iter()
+                    .find(is)?
+                    .values
+                    .iter()
+                    .map(plain)
+                    .collect::<Option<Vec<_>>>();
                 values.filter(|v| !v.is_empty())
             };
             let names = plain_values("eventName");
             let sources = plain_values("eventSource")?;
-            Some(sources.into_iter().map(|source| NeededCalls { source, names: names.clone() }).collect())
+            Some(
+                sources
+                    .into_iter()
+                    .map(|source| NeededCalls {
+                        source,
+                        names: names.clone(),
+                    })
+                    .collect(),
+            )
         }
         Selection::AnyOf(many) => union(many.iter().map(needed_in)),
         Selection::And(many) => many.iter().find_map(needed_in),
-        Selection::Keywords(_) | Selection::ArrayMatch { .. } | Selection::Conditional { .. } => None,
+        Selection::Keywords(_) | Selection::ArrayMatch { .. } | Selection::Conditional { .. } => {
+            None
+        }
     }
 }
 

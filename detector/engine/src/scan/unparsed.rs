@@ -29,12 +29,23 @@ impl LastMark {
     pub(super) fn new(mark: CoverageMark, time: EventTime) -> Self {
         let mut hour = time.to_string();
         hour.truncate("2026-03-02T10:".len());
-        let account = Finder::new(&format!("\"recipientAccountId\":\"{}\"", mark.account)).into_owned();
-        Self { hour, region: format!("\",\"awsRegion\":\"{}\"", mark.region), account, mark }
+        let account =
+            Finder::new(&format!("\"recipientAccountId\":\"{}\"", mark.account)).into_owned();
+        Self {
+            hour,
+            region: format!("\",\"awsRegion\":\"{}\"", mark.region),
+            account,
+            mark,
+        }
     }
 
     /// Whether this is the same hour and place, as a record writes them.
-    pub(super) fn is_at(&self, account: Option<&str>, region: Option<&str>, time: Option<&str>) -> bool {
+    pub(super) fn is_at(
+        &self,
+        account: Option<&str>,
+        region: Option<&str>,
+        time: Option<&str>,
+    ) -> bool {
         account == Some(&*self.mark.account)
             && region == Some(&*self.mark.region)
             // In any other form the hour may be of another zone.
@@ -46,13 +57,24 @@ impl LastMark {
         Front::of(unit, after_first).is_some_and(|front| {
             front.time.starts_with(self.hour.as_bytes())
                 && front.rest.starts_with(self.region.as_bytes())
-                && self.account.find(unit.get(unit.len().saturating_sub(ENDING)..).unwrap_or(unit)).is_some()
+                && self
+                    .account
+                    .find(
+                        unit.get(unit.len().saturating_sub(ENDING)..)
+                            .unwrap_or(unit),
+                    )
+                    .is_some()
         })
     }
 }
 
 /// What a key use for a secret has, or a denied one instead; and what follows behind both.
-const MARKS: [&str; 4] = ["\"SecretARN\"", "\"PARAMETER_ARN\"", "\"errorCode\"", RESPONSE];
+const MARKS: [&str; 4] = [
+    "\"SecretARN\"",
+    "\"PARAMETER_ARN\"",
+    "\"errorCode\"",
+    RESPONSE,
+];
 const RESPONSE: &str = "\"responseElements\"";
 
 /// Looks for what a key use for a secret has. Without a searcher, as on processors that it does not know, whatever may be
@@ -66,12 +88,20 @@ impl Marks {
 
     /// Whether there is a mark before the response.
     pub(super) fn are_asked_for(&self, rest: &[u8]) -> bool {
-        self.0.as_ref().is_none_or(|marks| marks.find(rest).is_some_and(|found| is_mark(rest, found.span())))
+        self.0.as_ref().is_none_or(|marks| {
+            marks
+                .find(rest)
+                .is_some_and(|found| is_mark(rest, found.span()))
+        })
     }
 
     /// Whether there is a mark anywhere.
     pub(super) fn are_in(&self, unit: &[u8]) -> bool {
-        self.0.as_ref().is_none_or(|marks| marks.find_iter(unit).any(|found| is_mark(unit, found.span())))
+        self.0.as_ref().is_none_or(|marks| {
+            marks
+                .find_iter(unit)
+                .any(|found| is_mark(unit, found.span()))
+        })
     }
 }
 
@@ -102,7 +132,12 @@ impl<'u> Front<'u> {
         let (time, rest) = rest.split_first_chunk::<TIME>()?;
         let (service, rest) = value(after(rest, b"\",\"eventSource\":\"")?)?;
         let (name, rest) = value(after(rest, b"\",\"eventName\":\"")?)?;
-        Some(Self { time, service, name, rest })
+        Some(Self {
+            time,
+            service,
+            name,
+            rest,
+        })
     }
 }
 
@@ -110,14 +145,20 @@ impl<'u> Front<'u> {
 pub(super) fn values_of<'u>(unit: &'u [u8], key: &Finder<'_>) -> impl Iterator<Item = &'u [u8]> {
     key.find_iter(unit).filter_map(|at| {
         let rest = unit.get(at + key.needle().len()..)?.trim_ascii_start();
-        let value = rest.strip_prefix(b":")?.trim_ascii_start().strip_prefix(b"\"")?;
+        let value = rest
+            .strip_prefix(b":")?
+            .trim_ascii_start()
+            .strip_prefix(b"\"")?;
         value.get(..memchr::memchr(b'"', value)?)
     })
 }
 
 /// What follows a prefix. Its length is known where it is compared, and so no function is called for it.
 pub(super) fn after<'u, const N: usize>(bytes: &'u [u8], prefix: &[u8; N]) -> Option<&'u [u8]> {
-    bytes.split_first_chunk::<N>().filter(|(first, _)| *first == prefix).map(|(_, rest)| rest)
+    bytes
+        .split_first_chunk::<N>()
+        .filter(|(first, _)| *first == prefix)
+        .map(|(_, rest)| rest)
 }
 
 #[cfg(test)]
@@ -127,7 +168,10 @@ mod tests {
     #[test]
     fn an_hour_of_another_zone_is_another_hour() {
         let time = EventTime::parse("2026-03-02T10:20:00Z").unwrap();
-        let last = LastMark::new(CoverageMark::at("111122223333".into(), "eu-west-1".into(), time), time);
+        let last = LastMark::new(
+            CoverageMark::at("111122223333".into(), "eu-west-1".into(), time),
+            time,
+        );
         let is_at = |account, time| last.is_at(Some(account), Some("eu-west-1"), Some(time));
         assert!(is_at("111122223333", "2026-03-02T10:59:59Z"));
         assert!(!is_at("111122223333", "2026-03-02T11:00:00Z"));

@@ -4,9 +4,10 @@
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{
-    __m256i, _mm_clmulepi64_si128, _mm_cvtsi128_si64, _mm_set_epi64x, _mm_set1_epi8, _mm256_cmpeq_epi8,
-    _mm256_loadu_si256, _mm256_movemask_epi8, _mm256_or_si256, _mm256_set1_epi8, _mm256_testz_si256,
-    _mm512_cmpeq_epi8_mask, _mm512_loadu_si512, _mm512_or_si512, _mm512_set1_epi8,
+    __m256i, _mm_clmulepi64_si128, _mm_cvtsi128_si64, _mm_set_epi64x, _mm_set1_epi8,
+    _mm256_cmpeq_epi8, _mm256_loadu_si256, _mm256_movemask_epi8, _mm256_or_si256, _mm256_set1_epi8,
+    _mm256_testz_si256, _mm512_cmpeq_epi8_mask, _mm512_loadu_si512, _mm512_or_si512,
+    _mm512_set1_epi8,
 };
 
 use wide::u8x16;
@@ -37,7 +38,12 @@ const FOLD: u8 = 0x20;
 
 impl Masks {
     pub(super) fn of(block: &[u8; 64]) -> Self {
-        let mut masks = Self { quote: 0, open: 0, close: 0, rare: false };
+        let mut masks = Self {
+            quote: 0,
+            open: 0,
+            close: 0,
+            rare: false,
+        };
         let mut rare = u8x16::splat(0);
         let (lanes, _) = block.as_chunks::<16>();
         for (index, lane) in lanes.iter().enumerate() {
@@ -56,7 +62,10 @@ impl Masks {
 
 impl Rare {
     pub(super) fn of(block: &[u8; 64]) -> Self {
-        let mut rare = Self { backslash: 0, newline: 0 };
+        let mut rare = Self {
+            backslash: 0,
+            newline: 0,
+        };
         let (lanes, _) = block.as_chunks::<16>();
         for (index, lane) in lanes.iter().enumerate() {
             let bytes = u8x16::new(*lane);
@@ -84,7 +93,12 @@ impl Registers {
     /// Asks the processor; the answer is remembered by the standard library.
     pub(super) fn of_this_processor() -> Self {
         use std::arch::is_x86_feature_detected as has;
-        if has!("avx512f") && has!("avx512bw") && has!("pclmulqdq") && has!("popcnt") && has!("bmi1") {
+        if has!("avx512f")
+            && has!("avx512bw")
+            && has!("pclmulqdq")
+            && has!("popcnt")
+            && has!("bmi1")
+        {
             Self::Bits512
         } else if has!("avx2") && has!("popcnt") {
             Self::Bits256
@@ -101,7 +115,8 @@ pub(super) fn masks_512(block: &[u8; 64]) -> Masks {
     #[expect(unsafe_code, reason = "there is no safe load of 64 bytes")]
     // SAFETY: the pointer is to 64 readable bytes, and this load asks for no alignment.
     let bytes = unsafe { _mm512_loadu_si512(block.as_ptr().cast()) };
-    let equal = |bytes, byte: u8| _mm512_cmpeq_epi8_mask(bytes, _mm512_set1_epi8(byte.cast_signed()));
+    let equal =
+        |bytes, byte: u8| _mm512_cmpeq_epi8_mask(bytes, _mm512_set1_epi8(byte.cast_signed()));
     let folded = _mm512_or_si512(bytes, _mm512_set1_epi8(FOLD.cast_signed()));
     Masks {
         quote: equal(bytes, b'"'),
@@ -116,9 +131,14 @@ pub(super) fn masks_512(block: &[u8; 64]) -> Masks {
 #[inline]
 pub(super) fn masks_256(block: &[u8; 64]) -> Masks {
     let (lanes, _) = block.as_chunks::<32>();
-    let [low, high] = lanes else { return Masks::of(block) };
+    let [low, high] = lanes else {
+        return Masks::of(block);
+    };
     let load = |bytes: &[u8; 32]| {
-        #[expect(unsafe_code, reason = "the safe way, four words, compiles to ten instructions instead of one")]
+        #[expect(
+            unsafe_code,
+            reason = "the safe way, four words, compiles to ten instructions instead of one"
+        )]
         // SAFETY: the pointer is to 32 readable bytes, and this load asks for no alignment.
         unsafe {
             _mm256_loadu_si256(bytes.as_ptr().cast())

@@ -44,7 +44,9 @@ pub struct Packed {
 
 /// Why a stored item could not be read.
 #[derive(Debug, thiserror::Error)]
-#[error("a stored item is not readable: {0}; it was written by another version, or by somebody else")]
+#[error(
+    "a stored item is not readable: {0}; it was written by another version, or by somebody else"
+)]
 pub struct ItemError(String);
 
 /// What is stored: tables of what is shared, and the things themselves. Empty ones are left out.
@@ -165,9 +167,24 @@ struct AccessV1 {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 enum EndV1 {
-    Read { head: usize, ask: AskV1, decrypts: bool, denied_by_kms: bool },
-    KeyUse { head: usize, secret: Option<usize>, version_id: Option<Text>, key_arn: Option<Text>, direct: bool },
-    Change { head: usize, secret: Option<usize>, decrypts: bool },
+    Read {
+        head: usize,
+        ask: AskV1,
+        decrypts: bool,
+        denied_by_kms: bool,
+    },
+    KeyUse {
+        head: usize,
+        secret: Option<usize>,
+        version_id: Option<Text>,
+        key_arn: Option<Text>,
+        direct: bool,
+    },
+    Change {
+        head: usize,
+        secret: Option<usize>,
+        decrypts: bool,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -256,7 +273,12 @@ pub fn pack_ends(ends: &[Arc<LooseEnd>]) -> Vec<Packed> {
 /// The item was not written by it.
 pub fn unpack_ends(bytes: &[u8]) -> Result<Vec<Arc<LooseEnd>>, ItemError> {
     let reader = Reader::new(bytes)?;
-    reader.pack.ends.iter().map(|end| Ok(Arc::new(LooseEnd::new(reader.observation(end)?)))).collect()
+    reader
+        .pack
+        .ends
+        .iter()
+        .map(|end| Ok(Arc::new(LooseEnd::new(reader.observation(end)?))))
+        .collect()
 }
 
 /// Packs facts of one window, each with its group, in as many items as they need.
@@ -282,7 +304,12 @@ pub fn pack_facts(mut facts: Vec<(Group, Fact)>) -> Vec<Packed> {
 /// The item was not written by it.
 pub fn unpack_facts(bytes: &[u8]) -> Result<Vec<(Group, Fact)>, ItemError> {
     let reader = Reader::new(bytes)?;
-    reader.pack.facts.iter().map(|fact| reader.fact(fact)).collect()
+    reader
+        .pack
+        .facts
+        .iter()
+        .map(|fact| reader.fact(fact))
+        .collect()
 }
 
 /// Packs an alert.
@@ -301,7 +328,11 @@ pub fn pack_alert(alert: &Alert) -> Packed {
 /// The item was not written by it.
 pub fn unpack_alert(bytes: &[u8]) -> Result<Alert, ItemError> {
     let reader = Reader::new(bytes)?;
-    let alert = reader.pack.alert.as_ref().ok_or_else(|| ItemError("it holds no alert".to_owned()))?;
+    let alert = reader
+        .pack
+        .alert
+        .as_ref()
+        .ok_or_else(|| ItemError("it holds no alert".to_owned()))?;
     reader.alert(alert)
 }
 
@@ -326,7 +357,10 @@ fn deflate(mut pack: PackV1) -> Packed {
     pack.v = VERSION;
     // Cannot fail: every key is text.
     let text = serde_json::to_string(&pack).unwrap_or_default();
-    Packed { digest: digest(&[&text]), bytes: squeezed(text.as_bytes()) }
+    Packed {
+        digest: digest(&[&text]),
+        bytes: squeezed(text.as_bytes()),
+    }
 }
 
 /// Bytes deflated, for items that are not of this module.
@@ -334,7 +368,10 @@ fn deflate(mut pack: PackV1) -> Packed {
 pub fn squeezed(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = ZlibEncoder::new(Vec::new(), Compression::new(3));
     // Cannot fail: the bytes go to memory.
-    encoder.write_all(bytes).and_then(|()| encoder.finish()).unwrap_or_default()
+    encoder
+        .write_all(bytes)
+        .and_then(|()| encoder.finish())
+        .unwrap_or_default()
 }
 
 /// Reads what [`squeezed`] wrote.
@@ -345,7 +382,9 @@ pub fn squeezed(bytes: &[u8]) -> Vec<u8> {
 pub fn unsqueezed(bytes: &[u8]) -> Result<Vec<u8>, ItemError> {
     let mut text = Vec::new();
     let mut decoder = ZlibDecoder::new(bytes).take(MAX_INFLATED_BYTES);
-    decoder.read_to_end(&mut text).map_err(|error| ItemError(error.to_string()))?;
+    decoder
+        .read_to_end(&mut text)
+        .map_err(|error| ItemError(error.to_string()))?;
     Ok(text)
 }
 
@@ -366,10 +405,22 @@ mod tests {
             "requestParameters":{{"secretId":"prod/db"}}}}"#
         );
         let record: Record<'_> = serde_json::from_str(&text).unwrap();
-        let of_accesses = RawFields { names: ["x".into()].into(), whole: true };
-        let wanted = Wanted { of_accesses, ..Wanted::default() };
-        let read =
-            extract(&record, &Document::new(&text), &origin("a.json"), &wanted, &mut Interner::default()).unwrap();
+        let of_accesses = RawFields {
+            names: ["x".into()].into(),
+            whole: true,
+        };
+        let wanted = Wanted {
+            of_accesses,
+            ..Wanted::default()
+        };
+        let read = extract(
+            &record,
+            &Document::new(&text),
+            &origin("a.json"),
+            &wanted,
+            &mut Interner::default(),
+        )
+        .unwrap();
         Arc::new(LooseEnd::new(read))
     }
 
@@ -378,7 +429,9 @@ mod tests {
         let field = r#"{"a":[1,-2.5,null,true,"\u0000\"ü"],"b":{}}"#;
         let ends = vec![end("e2", field), end("e1", field)];
         let packed = pack_ends(&ends);
-        let [one] = packed.as_slice() else { panic!("one item") };
+        let [one] = packed.as_slice() else {
+            panic!("one item")
+        };
         let back = unpack_ends(&one.bytes).unwrap();
         assert_eq!(back, [ends[1].clone(), ends[0].clone()]);
         assert_eq!(pack_ends(&back), packed, "the same whatever the order");
@@ -389,20 +442,33 @@ mod tests {
         let noise = |seed: u64, bytes: usize| {
             let mut state = seed;
             let step = move || {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695_040_888_963_407);
                 char::from(b'a' + u8::try_from((state >> 33) % 26).unwrap())
             };
-            format!("\"{}\"", std::iter::repeat_with(step).take(bytes).collect::<String>())
+            format!(
+                "\"{}\"",
+                std::iter::repeat_with(step).take(bytes).collect::<String>()
+            )
         };
-        let ends: Vec<_> = (0..40).map(|i| end(&format!("e{i:02}"), &noise(i, 20_000))).collect();
+        let ends: Vec<_> = (0..40)
+            .map(|i| end(&format!("e{i:02}"), &noise(i, 20_000)))
+            .collect();
         let packed = pack_ends(&ends);
         assert!(packed.len() > 1 && packed.iter().all(|item| item.bytes.len() <= MAX_ITEM_BYTES));
-        let back: Vec<_> = packed.iter().flat_map(|item| unpack_ends(&item.bytes).unwrap()).collect();
+        let back: Vec<_> = packed
+            .iter()
+            .flat_map(|item| unpack_ends(&item.bytes).unwrap())
+            .collect();
         assert!(back == ends, "nothing is lost");
 
         let packed = pack_ends(&[end("e1", &noise(1, 1_000_000))]);
         let back = unpack_ends(&packed[0].bytes).unwrap();
-        assert_eq!((packed.len(), back[0].observation.head().kept.clone()), (1, Kept::default()));
+        assert_eq!(
+            (packed.len(), back[0].observation.head().kept.clone()),
+            (1, Kept::default())
+        );
     }
 
     #[test]
@@ -410,11 +476,14 @@ mod tests {
         let pack = |text: &str| {
             let mut encoder = ZlibEncoder::new(Vec::new(), Compression::fast());
             encoder.write_all(text.as_bytes()).unwrap();
-            unpack_ends(&encoder.finish().unwrap()).unwrap_err().to_string()
+            unpack_ends(&encoder.finish().unwrap())
+                .unwrap_err()
+                .to_string()
         };
         assert!(pack(r#"{"v":2}"#).contains("version 2"));
         assert!(
-            pack(r#"{"v":1,"ends":[{"change":{"head":7,"secret":null,"decrypts":true}}]}"#).contains("entry 7 of 0")
+            pack(r#"{"v":1,"ends":[{"change":{"head":7,"secret":null,"decrypts":true}}]}"#)
+                .contains("entry 7 of 0")
         );
         assert!(unpack_facts(b"not zlib").is_err());
     }

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use super::{
-    AccessV1, AlertV1, AskV1, EndV1, FactV1, Group, HeadV1, ItemError, PackV1, PrincipalV1, SecretV1, SourceV1,
-    VERSION, unsqueezed,
+    AccessV1, AlertV1, AskV1, EndV1, FactV1, Group, HeadV1, ItemError, PackV1, PrincipalV1,
+    SecretV1, SourceV1, VERSION, unsqueezed,
 };
 use crate::access::{Access, Decrypt, DecryptStatus, Method};
 use crate::alert::{Alert, AlertId, Evidence, Firing};
 use crate::ids::{SecretRef, Store};
 use crate::named::named;
-use crate::observation::{Ask, Head, Kept, KeyUse, Observation, Outcome, SecretChange, SecretRead, Source, SourceKind};
+use crate::observation::{
+    Ask, Head, Kept, KeyUse, Observation, Outcome, SecretChange, SecretRead, Source, SourceKind,
+};
 use crate::principal::{Principal, PrincipalKind};
 use crate::rule::{Level, RuleMeta};
 use crate::state::Fact;
@@ -26,21 +28,42 @@ pub(super) struct Reader {
 
 impl Reader {
     pub(super) fn new(bytes: &[u8]) -> Result<Self, ItemError> {
-        let mut pack: PackV1 =
-            serde_json::from_slice(&unsqueezed(bytes)?).map_err(|error| ItemError(error.to_string()))?;
+        let mut pack: PackV1 = serde_json::from_slice(&unsqueezed(bytes)?)
+            .map_err(|error| ItemError(error.to_string()))?;
         if pack.v != VERSION {
-            return Err(ItemError(format!("it is of version {}, this is version {VERSION}", pack.v)));
+            return Err(ItemError(format!(
+                "it is of version {}, this is version {VERSION}",
+                pack.v
+            )));
         }
-        let principals: Vec<Arc<Principal>> =
-            std::mem::take(&mut pack.principals).into_iter().map(principal).collect::<Result<_, _>>()?;
-        let sources: Vec<Arc<Source>> =
-            std::mem::take(&mut pack.sources).into_iter().map(source).collect::<Result<_, _>>()?;
-        let secrets = std::mem::take(&mut pack.secrets).into_iter().map(secret).collect::<Result<_, _>>()?;
+        let principals: Vec<Arc<Principal>> = std::mem::take(&mut pack.principals)
+            .into_iter()
+            .map(principal)
+            .collect::<Result<_, _>>()?;
+        let sources: Vec<Arc<Source>> = std::mem::take(&mut pack.sources)
+            .into_iter()
+            .map(source)
+            .collect::<Result<_, _>>()?;
+        let secrets = std::mem::take(&mut pack.secrets)
+            .into_iter()
+            .map(secret)
+            .collect::<Result<_, _>>()?;
         let heads = std::mem::take(&mut pack.heads);
-        let heads = heads.into_iter().map(|h| head(h, &principals, &sources)).collect::<Result<_, _>>()?;
-        let mut reader = Self { pack, secrets, heads, accesses: Vec::new() };
+        let heads = heads
+            .into_iter()
+            .map(|h| head(h, &principals, &sources))
+            .collect::<Result<_, _>>()?;
+        let mut reader = Self {
+            pack,
+            secrets,
+            heads,
+            accesses: Vec::new(),
+        };
         let accesses = std::mem::take(&mut reader.pack.accesses);
-        reader.accesses = accesses.into_iter().map(|access| reader.access(access)).collect::<Result<_, _>>()?;
+        reader.accesses = accesses
+            .into_iter()
+            .map(|access| reader.access(access))
+            .collect::<Result<_, _>>()?;
         Ok(reader)
     }
 
@@ -73,20 +96,35 @@ impl Reader {
 
     pub(super) fn observation(&self, end: &EndV1) -> Result<Observation, ItemError> {
         Ok(match end {
-            EndV1::Read { head, ask, decrypts, denied_by_kms } => Observation::Read(Arc::new(SecretRead {
+            EndV1::Read {
+                head,
+                ask,
+                decrypts,
+                denied_by_kms,
+            } => Observation::Read(Arc::new(SecretRead {
                 head: self.head(*head)?,
                 ask: self.ask(ask)?,
                 decrypts: *decrypts,
                 denied_by_kms: *denied_by_kms,
             })),
-            EndV1::KeyUse { head, secret, version_id, key_arn, direct } => Observation::KeyUse(Arc::new(KeyUse {
+            EndV1::KeyUse {
+                head,
+                secret,
+                version_id,
+                key_arn,
+                direct,
+            } => Observation::KeyUse(Arc::new(KeyUse {
                 head: self.head(*head)?,
                 secret: self.some_secret(*secret)?,
                 version_id: version_id.clone(),
                 key_arn: key_arn.clone(),
                 direct: *direct,
             })),
-            EndV1::Change { head, secret, decrypts } => Observation::Change(Arc::new(SecretChange {
+            EndV1::Change {
+                head,
+                secret,
+                decrypts,
+            } => Observation::Change(Arc::new(SecretChange {
                 head: self.head(*head)?,
                 secret: self.some_secret(*secret)?,
                 decrypts: *decrypts,
@@ -95,21 +133,43 @@ impl Reader {
     }
 
     fn ask(&self, ask: &AskV1) -> Result<Ask, ItemError> {
-        let all = |indices: &[usize]| indices.iter().map(|index| self.secret(*index)).collect::<Result<_, _>>();
+        let all = |indices: &[usize]| {
+            indices
+                .iter()
+                .map(|index| self.secret(*index))
+                .collect::<Result<_, _>>()
+        };
         Ok(match ask {
             AskV1::Named(secrets) => Ask::Named(all(secrets)?),
             AskV1::Batch(secrets) => Ask::Batch(all(secrets)?),
             AskV1::BatchFilters => Ask::BatchFilters,
-            AskV1::Path { path, recursive } => Ask::Path { path: self.secret(*path)?, recursive: *recursive },
+            AskV1::Path { path, recursive } => Ask::Path {
+                path: self.secret(*path)?,
+                recursive: *recursive,
+            },
             AskV1::History(secret) => Ask::History(self.secret(*secret)?),
         })
     }
 
     pub(super) fn fact(&self, fact: &FactV1) -> Result<(Group, Fact), ItemError> {
-        let access = fact.access.map(|index| at(&self.accesses, index)).transpose()?;
-        let evidence = Evidence { head: self.head(fact.head)?, secret: self.some_secret(fact.secret)?, access };
+        let access = fact
+            .access
+            .map(|index| at(&self.accesses, index))
+            .transpose()?;
+        let evidence = Evidence {
+            head: self.head(fact.head)?,
+            secret: self.some_secret(fact.secret)?,
+            access,
+        };
         let (key, value, time) = (fact.key.clone(), fact.value.clone(), EventTime(fact.time));
-        let fact_of = Fact { slot: fact.slot, key, time, value, least: fact.least, evidence };
+        let fact_of = Fact {
+            slot: fact.slot,
+            key,
+            time,
+            value,
+            least: fact.least,
+            evidence,
+        };
         Ok((at(&self.pack.groups, fact.group)?, fact_of))
     }
 
@@ -140,7 +200,11 @@ impl Reader {
             principal: alert.principal.clone(),
             secrets: alert.secrets.clone(),
             secrets_total: alert.secrets_total,
-            accesses: alert.accesses.iter().map(|index| at(&self.accesses, *index)).collect::<Result<_, _>>()?,
+            accesses: alert
+                .accesses
+                .iter()
+                .map(|index| at(&self.accesses, *index))
+                .collect::<Result<_, _>>()?,
             accesses_total: alert.accesses_total,
             events: alert.events.clone(),
         })
@@ -148,7 +212,10 @@ impl Reader {
 }
 
 fn at<T: Clone>(table: &[T], index: usize) -> Result<T, ItemError> {
-    table.get(index).cloned().ok_or_else(|| ItemError(format!("it refers to entry {index} of {}", table.len())))
+    table
+        .get(index)
+        .cloned()
+        .ok_or_else(|| ItemError(format!("it refers to entry {index} of {}", table.len())))
 }
 
 /// The value of a closed set by its name.
@@ -173,7 +240,12 @@ fn principal(p: PrincipalV1) -> Result<Arc<Principal>, ItemError> {
 
 fn source(s: SourceV1) -> Result<Arc<Source>, ItemError> {
     let kind = known(&SourceKind::ALL, SourceKind::as_str, &s.kind)?;
-    Ok(Arc::new(Source { ip: s.ip, kind, user_agent: s.user_agent, vpc_endpoint: s.vpc_endpoint }))
+    Ok(Arc::new(Source {
+        ip: s.ip,
+        kind,
+        user_agent: s.user_agent,
+        vpc_endpoint: s.vpc_endpoint,
+    }))
 }
 
 fn secret(s: SecretV1) -> Result<SecretRef, ItemError> {
@@ -190,7 +262,11 @@ fn secret(s: SecretV1) -> Result<SecretRef, ItemError> {
     })
 }
 
-fn head(h: HeadV1, principals: &[Arc<Principal>], sources: &[Arc<Source>]) -> Result<Arc<Head>, ItemError> {
+fn head(
+    h: HeadV1,
+    principals: &[Arc<Principal>],
+    sources: &[Arc<Source>],
+) -> Result<Arc<Head>, ItemError> {
     Ok(Arc::new(Head {
         event_id: h.event_id,
         shared_id: h.shared_id,
@@ -208,7 +284,11 @@ fn head(h: HeadV1, principals: &[Arc<Principal>], sources: &[Arc<Source>]) -> Re
         object: h.object,
         delivered: EventTime(h.delivered),
         kept: Kept {
-            fields: h.fields.into_iter().map(|(name, value)| (name, value.0)).collect(),
+            fields: h
+                .fields
+                .into_iter()
+                .map(|(name, value)| (name, value.0))
+                .collect(),
             whole: h.whole.map(|value| Box::new(value.0)),
         },
     }))

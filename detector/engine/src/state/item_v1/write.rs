@@ -5,8 +5,8 @@ use std::sync::Arc;
 use ahash::HashMap;
 
 use super::{
-    AccessV1, AlertV1, AskV1, EndV1, FactV1, FiringV1, Group, HeadV1, PackV1, PrincipalV1, RuleV1, SecretV1, SourceV1,
-    ValueV1,
+    AccessV1, AlertV1, AskV1, EndV1, FactV1, FiringV1, Group, HeadV1, PackV1, PrincipalV1, RuleV1,
+    SecretV1, SourceV1, ValueV1,
 };
 use crate::access::Access;
 use crate::alert::{Alert, Evidence};
@@ -30,7 +30,10 @@ pub(super) struct Writer {
 impl Writer {
     /// Empty tables; says whether raw fields of records are kept.
     pub(super) fn new(keep_fields: bool) -> Self {
-        Self { keep_fields, ..Self::default() }
+        Self {
+            keep_fields,
+            ..Self::default()
+        }
     }
 
     fn principal(&mut self, principal: &Arc<Principal>) -> usize {
@@ -90,7 +93,11 @@ impl Writer {
             return *index;
         }
         let (principal, source) = (self.principal(&head.principal), self.source(&head.source));
-        let kept = if self.keep_fields { head.kept.clone() } else { Kept::default() };
+        let kept = if self.keep_fields {
+            head.kept.clone()
+        } else {
+            Kept::default()
+        };
         self.pack.heads.push(HeadV1 {
             event_id: head.event_id.clone(),
             shared_id: head.shared_id.clone(),
@@ -107,17 +114,29 @@ impl Writer {
             error_code: head.error_code.clone(),
             object: head.object.clone(),
             delivered: head.delivered.0,
-            fields: kept.fields.into_iter().map(|(name, value)| (name, ValueV1(value))).collect(),
+            fields: kept
+                .fields
+                .into_iter()
+                .map(|(name, value)| (name, ValueV1(value)))
+                .collect(),
             whole: kept.whole.map(|node| ValueV1(*node)),
         });
         let index = self.pack.heads.len() - 1;
-        self.heads.entry(head.event_id.clone()).or_default().push((head.clone(), index));
+        self.heads
+            .entry(head.event_id.clone())
+            .or_default()
+            .push((head.clone(), index));
         index
     }
 
     fn access(&mut self, access: &Arc<Access>) -> usize {
         // The same access comes in a row, if it comes again.
-        if let Some(index) = self.accesses.len().checked_sub(1).filter(|_| self.accesses.last() == Some(access)) {
+        if let Some(index) = self
+            .accesses
+            .len()
+            .checked_sub(1)
+            .filter(|_| self.accesses.last() == Some(access))
+        {
             return index;
         }
         let asked = access.asked.to_ref(&access.secret.partition);
@@ -161,16 +180,27 @@ impl Writer {
 
     fn ask(&mut self, ask: &Ask) -> AskV1 {
         match ask {
-            Ask::Named(secrets) => AskV1::Named(secrets.iter().map(|secret| self.secret(secret)).collect()),
-            Ask::Batch(secrets) => AskV1::Batch(secrets.iter().map(|secret| self.secret(secret)).collect()),
+            Ask::Named(secrets) => {
+                AskV1::Named(secrets.iter().map(|secret| self.secret(secret)).collect())
+            }
+            Ask::Batch(secrets) => {
+                AskV1::Batch(secrets.iter().map(|secret| self.secret(secret)).collect())
+            }
             Ask::BatchFilters => AskV1::BatchFilters,
-            Ask::Path { path, recursive } => AskV1::Path { path: self.secret(path), recursive: *recursive },
+            Ask::Path { path, recursive } => AskV1::Path {
+                path: self.secret(path),
+                recursive: *recursive,
+            },
             Ask::History(secret) => AskV1::History(self.secret(secret)),
         }
     }
 
     pub(super) fn fact(&mut self, group: &Group, fact: &Fact) -> FactV1 {
-        let Evidence { head, secret, access } = &fact.evidence;
+        let Evidence {
+            head,
+            secret,
+            access,
+        } = &fact.evidence;
         // They come sorted by group.
         if self.pack.groups.last() != Some(group) {
             self.pack.groups.push(group.clone());
@@ -215,7 +245,11 @@ impl Writer {
             principal: alert.principal.clone(),
             secrets: alert.secrets.clone(),
             secrets_total: alert.secrets_total,
-            accesses: alert.accesses.iter().map(|access| self.access(access)).collect(),
+            accesses: alert
+                .accesses
+                .iter()
+                .map(|access| self.access(access))
+                .collect(),
             accesses_total: alert.accesses_total,
             events: alert.events.clone(),
         }
