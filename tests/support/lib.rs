@@ -7,24 +7,21 @@
     reason = "a test that panics is a test that fails"
 )]
 
-pub mod cloud;
-pub mod deployment;
-pub mod function;
-pub mod http;
-pub mod local;
-pub mod proxy;
+pub mod cases;
+pub mod steps;
 
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-use secretrail_cli::Host;
+use proptest::prelude::*;
 use secretrail_engine::access::Access;
 use secretrail_engine::access::json_v1::AccessV1;
 use secretrail_engine::pipeline::{Outcome, Pipeline};
 use secretrail_engine::policy::Policy;
 use secretrail_engine::rule::RuleSet;
+use secretrail_engine::rule::load::load;
 use secretrail_engine::scan::{Harvest, Input, Scanner, Selection, origin};
 use secretrail_engine::seen::Memory;
 use secretrail_engine::state::memory::MemoryStore;
@@ -168,12 +165,27 @@ pub fn decrypt_parameter(id: &str, who: &str, secs: i64, name: &str) -> Value {
     decrypt(id, who, secs, json!({"PARAMETER_ARN": parameter_arn(name)}))
 }
 
+/// The rules of the pack.
+#[must_use]
+pub fn pack() -> RuleSet {
+    let files = secretrail_pack::files();
+    let texts = files
+        .iter()
+        .map(|(name, text)| (name.as_str(), text.as_str()));
+    load(texts).expect("the pack loads").0
+}
+
 /// What records hold.
 #[must_use]
 pub fn harvest(records: &[Value], rules: &RuleSet) -> Harvest {
+    harvest_text(&json!({"Records": records}).to_string(), rules)
+}
+
+/// What a text holds, with its fields in the order that they are in.
+#[must_use]
+pub fn harvest_text(text: &str, rules: &RuleSet) -> Harvest {
     let selection = Selection::default();
     let mut harvest = Harvest::default();
-    let text = json!({"Records": records}).to_string();
     let mut scanner = Scanner::new(rules, &selection);
     scanner
         .read(
@@ -244,71 +256,6 @@ pub fn alert_ids(outcomes: &[Outcome]) -> BTreeSet<String> {
         .collect()
 }
 
-/// What the command printed, and how it ended.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Printed {
-    /// Standard output.
-    pub stdout: String,
-    /// Standard error.
-    pub stderr: String,
-    /// Exit code.
-    pub code: u8,
-}
-
-/// Runs the command in this process.
-#[must_use]
-pub fn secretrail(args: &[&str]) -> Printed {
-    secretrail_with(args, b"")
-}
-
-/// Runs the command in this process with standard input.
-#[must_use]
-pub fn secretrail_with(args: &[&str], stdin: &[u8]) -> Printed {
-    let (out, err) = (Shared::default(), Shared::default());
-    let mut host = Host {
-        stdin: Box::new(std::io::Cursor::new(stdin.to_vec())),
-        stdout: Box::new(out.clone()),
-        stderr: Box::new(err.clone()),
-        stdout_is_terminal: false,
-        stderr_is_terminal: false,
-        no_color: false,
-        config: None,
-        now: afterwards(),
-    };
-    let args = std::iter::once("secretrail")
-        .chain(args.iter().copied())
-        .map(Into::into);
-    let code = secretrail_cli::run(args, &mut host);
-    Printed {
-        stdout: out.text(),
-        stderr: err.text(),
-        code,
-    }
-}
-
-#[derive(Clone, Default)]
-struct Shared(Arc<std::sync::Mutex<Vec<u8>>>);
-
-impl Shared {
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0.lock().expect("no writer panicked")).into_owned()
-    }
-}
-
-impl Write for Shared {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0
-            .lock()
-            .expect("no writer panicked")
-            .extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 /// Writes a gzip file, and the folders above it.
 pub fn write_gz(path: &Path, text: &[u8]) {
     std::fs::create_dir_all(path.parent().expect("a file is in a folder"))
@@ -332,4 +279,65 @@ pub fn bucket_rule(folder: &Path) -> String {
         detection:\n  selection: {eventSource: s3.amazonaws.com, eventName: DeleteBucket}\n  condition: selection\n";
     std::fs::write(&path, text).expect("a rule is written");
     path.to_string_lossy().into_owned()
+}
+
+/// A day in seconds.
+pub const DAY: i64 = 86_400;
+
+/// Three siblings that read their application's secrets on three days, with their Decrypts.
+#[must_use]
+pub fn siblings() -> Vec<Value> {
+    let mut records = Vec::new();
+    for day in 0..3 {
+        for (r, who) in ["pay-app", "pay-worker", "pay-task"]
+            .into_iter()
+            .enumerate()
+        {
+            for (s, secret) in ["prod/pay/a", "prod/pay/b", "prod/pay/c"]
+                .into_iter()
+                .enumerate()
+            {
+                let at = day * DAY + i64::try_from(r * 600 + s * 60).unwrap();
+                records.push(read(&format!("r{day}{r}{s}"), who, at, secret));
+                records.push(decrypt_secret(&format!("k{day}{r}{s}"), who, at, secret));
+            }
+        }
+    }
+    records
+}
+
+/// Any record that concerns the engine, from a world small enough for them to meet.
+#[must_use]
+pub fn any_record() -> impl Strategy<Value = Value> {
+    (0_usize..12, 0_u8..2, 0_u8..3, 0_i64..40, any::<u32>()).prop_map(|(kind, who, what, secs, id)| {
+        let (id, who, name) = (format!("e{id}"), format!("app{who}"), format!("s{what}"));
+        let path = format!("/p/{name}");
+        let sm = |api: &str, params: Value| record(&id, &role(&who), secs, "secretsmanager", api, params);
+        let ssm = |api: &str, params: Value| record(&id, &role(&who), secs, "ssm", api, params);
+        match kind {
+            0 => read(&id, &who, secs, &name),
+            1 => read(&id, &who, secs, &secret_arn(&name)),
+            2 | 3 => decrypt_secret(&id, &who, secs, &name),
+            4 => ssm("GetParameters", json!({"names": [path, "/p/s0"], "withDecryption": true})),
+            5 => decrypt_parameter(&id, &who, secs, &path),
+            6 => ssm("GetParametersByPath", json!({"path": "/p", "withDecryption": true})),
+            7 => sm("BatchGetSecretValue", json!({"secretIdList": ["s0", name]})),
+            8 => sm("PutSecretValue", json!({"secretId": name})),
+            9 => {
+                let mut denied = sm("GetSecretValue", Value::Null);
+                denied["errorCode"] = json!("AccessDenied");
+                denied["errorMessage"] = json!(format!("User: u is not authorized to perform: secretsmanager:GetSecretValue on resource: {name} because no identity-based policy allows the x action"));
+                denied
+            }
+            10 => {
+                let mut copy = read(&format!("{id}-copy"), &who, secs, &secret_arn(&name));
+                copy["sharedEventID"] = json!(format!("shared-{what}-{secs}"));
+                if secs % 2 == 0 {
+                    copy["userIdentity"] = json!({"type": "AWSAccount", "accountId": "999988887777", "principalId": format!("AROA{who}:s")});
+                }
+                copy
+            }
+            _ => record(&id, &role(&who), secs, "kms", "Decrypt", json!({"encryptionContext": {"PARAMETER_ARN": parameter_arn(&path)}})),
+        }
+    })
 }

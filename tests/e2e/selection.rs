@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use e2e::{
-    ACCOUNT, Printed, REGION, afterwards, decrypt_secret, read, record, role, secretrail,
+    ACCOUNT, LOGS, Printed, REGION, afterwards, decrypt_secret, read, record, role, secretrail,
     secretrail_with, write_gz,
 };
 use secretrail_engine::time::EventTime;
@@ -359,15 +359,14 @@ fn each_fault_has_its_words_and_its_exit_code() {
 
 #[test]
 fn findings_at_the_level_fail_the_run() {
-    let logs = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/logs");
     assert_eq!(
-        secretrail(&["replay", logs, "-q", "--fail-on", "critical"]).code,
+        secretrail(&["replay", LOGS, "-q", "--fail-on", "critical"]).code,
         1
     );
     assert_eq!(
         secretrail(&[
             "replay",
-            logs,
+            LOGS,
             "-q",
             "--fail-on",
             "critical",
@@ -377,7 +376,7 @@ fn findings_at_the_level_fail_the_run() {
         .code,
         0
     );
-    let printed = secretrail(&["replay", logs, "-q", "--min-level", "critical", "-f", "csv"]);
+    let printed = secretrail(&["replay", LOGS, "-q", "--min-level", "critical", "-f", "csv"]);
     assert_eq!(printed.stdout.lines().count(), 2, "{}", printed.stdout);
 }
 

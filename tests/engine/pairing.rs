@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use e2e::{decrypt_secret, read, run};
 use proptest::prelude::*;
 use secretrail_engine::limits::PAIRING_TOLERANCE_SECS;
 use secretrail_engine::rule::RuleSet;
+use test_support::{decrypt_secret, read, run};
 
 /// Who, which secret, when.
 type Event = (u8, u8, i64);

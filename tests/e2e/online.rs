@@ -7,7 +7,7 @@ use std::time::Duration;
 use e2e::deployment::{Cloud, Deployment};
 use e2e::function::{Ended, Function};
 use e2e::proxy::{Fault, Proxy};
-use e2e::{denied, direct_decrypt, packed, read, secretrail, theft};
+use e2e::{LOGS, POLICY, cases, denied, direct_decrypt, packed, read, secretrail, theft};
 use serde_json::{Value, json};
 
 const BOOTSTRAP: &str = env!("CARGO_BIN_EXE_bootstrap-under-test");
@@ -15,36 +15,13 @@ const ENOUGH: Duration = Duration::from_secs(60);
 
 /// Inputs of the replay: a folder of logs, and the policy beside it.
 fn worlds() -> Vec<(PathBuf, Option<PathBuf>)> {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut all = vec![(
-        here.join("examples/logs"),
-        Some(here.join("examples/access-policy.yaml")),
-    )];
-    let mut cases: Vec<PathBuf> = std::fs::read_dir(here.join("cases"))
-        .unwrap()
-        .map(|e| e.unwrap().path())
-        .collect();
-    cases.sort();
-    for case in cases.into_iter().filter(|path| path.is_dir()) {
-        let policy = case.join("access-policy.yaml");
-        all.push((case.join("input"), policy.exists().then_some(policy)));
-    }
+    let mut all = vec![(LOGS.into(), Some(POLICY.into()))];
+    all.extend(
+        cases::all()
+            .iter()
+            .map(|case| (case.input(), case.policy())),
+    );
     all
-}
-
-pub(crate) fn files(folder: &Path, found: &mut Vec<PathBuf>) {
-    let mut entries: Vec<PathBuf> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|e| e.unwrap().path())
-        .collect();
-    entries.sort();
-    for path in entries {
-        if path.is_dir() {
-            files(&path, found)
-        } else {
-            found.push(path)
-        }
-    }
 }
 
 /// The alerts of a replay by their ids.
@@ -66,8 +43,7 @@ fn replayed(logs: &Path, policy: Option<&Path>) -> BTreeMap<String, Value> {
 
 /// Puts files into the bucket; gives their keys.
 fn upload(deployment: &Deployment, logs: &Path) -> Vec<String> {
-    let mut all = Vec::new();
-    files(logs, &mut all);
+    let all = cases::files(logs);
     let key = |path: &PathBuf| {
         path.strip_prefix(logs)
             .unwrap()

@@ -1,10 +1,7 @@
 //! The first command of the README.
 
-use e2e::{secretrail, secretrail_with};
+use e2e::{LOGS, POLICY, secretrail, secretrail_with};
 use secretrail_engine::alert::json_v1;
-
-const LOGS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/logs");
-const POLICY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/access-policy.yaml");
 
 /// A rule of the pack about calls that are no accesses, and then an access.
 const LISTED: &str = "Secrets Listed And Then Read";

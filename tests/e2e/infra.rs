@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 const BOOTSTRAP: &str = env!("CARGO_BIN_EXE_bootstrap-under-test");
 
 pub(crate) fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
 fn template() -> String {

@@ -6,14 +6,12 @@ use std::time::{Duration, Instant};
 use e2e::cloud::{config, runtime};
 use e2e::deployment::{Cloud, Deployment};
 use e2e::proxy::{Fault, Proxy};
-use e2e::secretrail;
+use e2e::{LOGS, cases, secretrail};
 use secretrail_aws::retry::Retry;
 use secretrail_aws::s3::{ObjectRef, S3Source};
 use serde_json::{Value, json};
 
 use crate::with_endpoint;
-
-const LOGS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/logs");
 
 /// Without the names of objects, which differ.
 fn lines(text: &str) -> Vec<Value> {
@@ -32,11 +30,9 @@ fn lines(text: &str) -> Vec<Value> {
 
 /// The example logs below `trail/`.
 fn put_logs(deployment: &Deployment) {
-    let mut files = Vec::new();
-    crate::online::files(Path::new(LOGS), &mut files);
-    for file in &files {
+    for file in cases::files(Path::new(LOGS)) {
         let key = file.strip_prefix(LOGS).unwrap().to_string_lossy();
-        deployment.put(&format!("trail/{key}"), &std::fs::read(file).unwrap());
+        deployment.put(&format!("trail/{key}"), &std::fs::read(&file).unwrap());
     }
 }
 

@@ -2,13 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use e2e::{
-    ACCOUNT, MEMORY, REGION, afterwards, alert_ids, at, decrypt_parameter, decrypt_secret, harvest,
-    ledger, parameter_arn, read, record, role, run, run_on, secret_arn, secretrail, write_gz,
-};
 use proptest::prelude::*;
 use proptest::sample::Index;
-use proptest::strategy::ValueTree;
 use secretrail_engine::access::json_v1::AccessV1;
 use secretrail_engine::alert::Alert;
 use secretrail_engine::part::{self, Extracted, Header, PartReader};
@@ -22,6 +17,10 @@ use secretrail_engine::scan::{Harvest, Input, Scanner, Selection, origin};
 use secretrail_engine::state::memory::MemoryStore;
 use secretrail_engine::time::EventTime;
 use serde_json::{Value, json};
+use test_support::{
+    MEMORY, afterwards, alert_ids, any_record, at, decrypt_secret, harvest, ledger, read, run,
+    run_on,
+};
 
 /// The pack, with thresholds that small inputs reach, and rules about order, records and changes.
 fn rules() -> RuleSet {
@@ -136,41 +135,6 @@ grants:
     usual_per_hour: 1
 ";
 
-/// Any record that concerns the engine, from a world small enough for them to meet.
-fn a_record() -> impl Strategy<Value = Value> {
-    (0_usize..12, 0_u8..2, 0_u8..3, 0_i64..40, any::<u32>()).prop_map(|(kind, who, what, secs, id)| {
-        let (id, who, name) = (format!("e{id}"), format!("app{who}"), format!("s{what}"));
-        let path = format!("/p/{name}");
-        let sm = |api: &str, params: Value| record(&id, &role(&who), secs, "secretsmanager", api, params);
-        let ssm = |api: &str, params: Value| record(&id, &role(&who), secs, "ssm", api, params);
-        match kind {
-            0 => read(&id, &who, secs, &name),
-            1 => read(&id, &who, secs, &secret_arn(&name)),
-            2 | 3 => decrypt_secret(&id, &who, secs, &name),
-            4 => ssm("GetParameters", json!({"names": [path, "/p/s0"], "withDecryption": true})),
-            5 => decrypt_parameter(&id, &who, secs, &path),
-            6 => ssm("GetParametersByPath", json!({"path": "/p", "withDecryption": true})),
-            7 => sm("BatchGetSecretValue", json!({"secretIdList": ["s0", name]})),
-            8 => sm("PutSecretValue", json!({"secretId": name})),
-            9 => {
-                let mut denied = sm("GetSecretValue", Value::Null);
-                denied["errorCode"] = json!("AccessDenied");
-                denied["errorMessage"] = json!(format!("User: u is not authorized to perform: secretsmanager:GetSecretValue on resource: {name} because no identity-based policy allows the x action"));
-                denied
-            }
-            10 => {
-                let mut copy = read(&format!("{id}-copy"), &who, secs, &secret_arn(&name));
-                copy["sharedEventID"] = json!(format!("shared-{what}-{secs}"));
-                if secs % 2 == 0 {
-                    copy["userIdentity"] = json!({"type": "AWSAccount", "accountId": "999988887777", "principalId": format!("AROA{who}:s")});
-                }
-                copy
-            }
-            _ => record(&id, &role(&who), secs, "kms", "Decrypt", json!({"encryptionContext": {"PARAMETER_ARN": parameter_arn(&path)}})),
-        }
-    })
-}
-
 /// Runs batches against one store, each delivered twice, and settles at the end, so many at a time.
 fn in_batches(
     batches: &[Vec<Value>],
@@ -210,7 +174,7 @@ proptest! {
 
     #[test]
     fn order_repetition_and_split_change_nothing(
-        records in proptest::collection::vec(a_record(), 1..25),
+        records in proptest::collection::vec(any_record(), 1..25),
         order in proptest::collection::vec(any::<Index>(), 40),
         cuts in proptest::collection::vec(any::<Index>(), 0..6),
     ) {
@@ -250,7 +214,7 @@ proptest! {
 
     #[test]
     fn a_detour_through_parts_changes_nothing(
-        records in proptest::collection::vec(a_record(), 1..25),
+        records in proptest::collection::vec(any_record(), 1..25),
         places in proptest::collection::vec((any::<Index>(), any::<Index>()), 40),
     ) {
         let rules = rules();
@@ -297,7 +261,7 @@ proptest! {
 
     #[test]
     fn a_history_in_slices_is_the_history(
-        records in proptest::collection::vec(a_record(), 1..40),
+        records in proptest::collection::vec(any_record(), 1..40),
         cuts in proptest::collection::vec(0_i64..45, 0..8),
         stretch in prop_oneof![Just(1_i64), Just(3), Just(40)],
         pause in 0_i64..60,
@@ -323,7 +287,7 @@ proptest! {
 
     #[test]
     fn more_facts_never_take_an_alert_of_sight_away(
-        records in proptest::collection::vec(a_record(), 2..25),
+        records in proptest::collection::vec(any_record(), 2..25),
         cut in any::<Index>(),
     ) {
         // Without absence, which is decided once: what a part of the input raises at sight, the whole raises too.
@@ -428,65 +392,4 @@ fn what_never_pauses_is_cut_and_nothing_is_lost_or_told_twice() {
     let slices = in_slices(&pipeline, &records, &cuts, afterwards());
     assert_eq!(slices.0.len(), 2_000);
     assert_eq!(slices, whole);
-}
-
-#[test]
-fn files_and_threads_change_nothing() {
-    let mut runner = proptest::test_runner::TestRunner::deterministic();
-    let records: Vec<Value> = (0..400)
-        .map(|_| a_record().new_tree(&mut runner).unwrap().current())
-        .collect();
-    let folder = tempfile::tempdir().unwrap();
-    let write = |name: &str, parts: Vec<Vec<&Value>>| {
-        for (index, part) in parts.iter().enumerate() {
-            let stamp = format!("{:02}{:02}", 10 + index / 60, index % 60);
-            let file = format!(
-                "{name}/AWSLogs/{ACCOUNT}/CloudTrail/{REGION}/2026/03/02/{ACCOUNT}_CloudTrail_{REGION}_20260302T{stamp}Z_x{index}.json.gz"
-            );
-            write_gz(
-                &folder.path().join(file),
-                json!({"Records": part}).to_string().as_bytes(),
-            );
-        }
-        folder.path().join(name).to_string_lossy().into_owned()
-    };
-    let one = write("one", vec![records.iter().collect()]);
-    let many = write(
-        "many",
-        records
-            .chunks(7)
-            .map(|c| c.iter().rev().collect())
-            .collect(),
-    );
-    let print = |path: &str, command: &str, threads: &str| {
-        let printed = secretrail(&[command, path, "-f", "jsonl", "-q", "--threads", threads]);
-        assert_eq!((printed.code, printed.stderr.as_str()), (0, ""));
-        let lines = printed
-            .stdout
-            .lines()
-            .map(|line| serde_json::from_str::<Value>(line).unwrap());
-        let without_file = |mut line: Value| {
-            line["object"] = Value::Null;
-            line["accesses"] = Value::Null;
-            line.to_string()
-        };
-        (
-            printed.stdout.clone(),
-            lines.map(without_file).collect::<Vec<_>>(),
-        )
-    };
-    for command in ["accesses", "replay"] {
-        let (bytes, lines) = print(&many, command, "1");
-        assert!(lines.len() > 3, "{command}: {}", lines.len());
-        assert_eq!(
-            print(&many, command, "4").0,
-            bytes,
-            "{command}: the same bytes on four threads"
-        );
-        assert_eq!(
-            print(&one, command, "2").1,
-            lines,
-            "{command}: the same from one file"
-        );
-    }
 }

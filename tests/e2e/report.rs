@@ -4,12 +4,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use e2e::{local, secretrail};
+use e2e::{LOGS, POLICY, local, secretrail};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-
-const LOGS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/logs");
-const POLICY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/access-policy.yaml");
 
 fn report(logs: &str, more: &[&str], folder: &Path) -> PathBuf {
     let page = folder.join("report.html");
@@ -465,7 +462,7 @@ print(json.dumps({"rows": rows, "same": same, "kinds": kinds, "meta": [m for m i
 #[test]
 fn what_is_embedded_is_what_was_published() {
     // uPlot 1.6.32 as npm has it.
-    let vendor = Path::new(env!("CARGO_MANIFEST_DIR")).join("../detector/cli/src/report/vendor");
+    let vendor = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../detector/cli/src/report/vendor");
     for (name, digest) in [
         (
             "uPlot.iife.min.js",

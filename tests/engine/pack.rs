@@ -40,10 +40,10 @@ fn every_example_holds_and_every_alerting_rule_has_both_kinds() {
 }
 
 /// The tables of rules/README.md are made from the rule files and from the fields of the engine.
-/// `UPDATE_DOCS=1 cargo test -p e2e pack` writes them.
+/// `UPDATE_DOCS=1 cargo test -p engine-tests pack` writes them.
 #[test]
 fn the_readme_is_what_the_files_say() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../rules/README.md");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../rules/README.md");
     let written = std::fs::read_to_string(path).unwrap();
     let files = secretrail_pack::files();
     let (rules, _) = load(files.iter().map(|(n, t)| (n.as_str(), t.as_str()))).unwrap();
@@ -74,7 +74,7 @@ fn the_readme_is_what_the_files_say() {
     }
     assert_eq!(
         written, made,
-        "rules/README.md is out of date: UPDATE_DOCS=1 cargo test -p e2e pack"
+        "rules/README.md is out of date: UPDATE_DOCS=1 cargo test -p engine-tests pack"
     );
 }
 

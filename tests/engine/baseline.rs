@@ -1,15 +1,10 @@
 //! History to a proposed access policy: what is learned, what is left out, and that the result is quiet on its own history.
 
-use e2e::{
-    ACCOUNT, decrypt, decrypt_secret, read, record, role, run, secret_arn, secretrail, write_gz,
-};
 use secretrail_engine::baseline::{LeftOut, Options, Proposal, propose};
 use secretrail_engine::policy::Policy;
 use secretrail_engine::rule::RuleSet;
-use secretrail_engine::rule::load::load;
 use serde_json::{Value, json};
-
-const DAY: i64 = 86_400;
+use test_support::{ACCOUNT, DAY, decrypt, pack, read, record, role, run, secret_arn, siblings};
 
 fn learn(records: &[Value], earlier: Option<&Policy>) -> Proposal {
     propose(
@@ -28,30 +23,9 @@ fn left_out(proposal: &Proposal, why: LeftOut) -> u64 {
         .sum()
 }
 
-/// Three siblings that read their application's secrets on three days, with their Decrypts.
-fn history() -> Vec<Value> {
-    let mut records = Vec::new();
-    for day in 0..3 {
-        for (r, who) in ["pay-app", "pay-worker", "pay-task"]
-            .into_iter()
-            .enumerate()
-        {
-            for (s, secret) in ["prod/pay/a", "prod/pay/b", "prod/pay/c"]
-                .into_iter()
-                .enumerate()
-            {
-                let at = day * DAY + i64::try_from(r * 600 + s * 60).unwrap();
-                records.push(read(&format!("r{day}{r}{s}"), who, at, secret));
-                records.push(decrypt_secret(&format!("k{day}{r}{s}"), who, at, secret));
-            }
-        }
-    }
-    records
-}
-
 #[test]
 fn siblings_fold_into_one_grant_with_its_evidence() {
-    let proposal = learn(&history(), None);
+    let proposal = learn(&siblings(), None);
     let [grant] = proposal.grants.as_slice() else {
         panic!("{:?}", proposal.grants)
     };
@@ -79,7 +53,7 @@ fn siblings_fold_into_one_grant_with_its_evidence() {
 
 #[test]
 fn a_role_that_reads_elsewhere_is_no_sibling() {
-    let mut records = history();
+    let mut records = siblings();
     for (n, secret) in ["prod/ops/x", "prod/ops/y", "prod/ops/z"]
         .into_iter()
         .enumerate()
@@ -106,7 +80,7 @@ fn a_role_that_reads_elsewhere_is_no_sibling() {
 
 #[test]
 fn what_looks_like_an_attack_is_left_out_and_told() {
-    let mut records = history();
+    let mut records = siblings();
     for n in 0..25 {
         records.push(read(
             &format!("bulk{n}"),
@@ -201,7 +175,7 @@ fn denied_later(mut records: Vec<Value>) {
 
 #[test]
 fn rare_pairs_are_left_out_when_asked() {
-    let mut records = history();
+    let mut records = siblings();
     records.push(read("once", "pay-app", 7, "prod/pay/a"));
     records.push(read("rare", "other", 7, "prod/pay/a"));
     let accesses = run(&records, &RuleSet::default(), None).accesses;
@@ -217,13 +191,11 @@ fn rare_pairs_are_left_out_when_asked() {
 }
 
 #[test]
-fn the_result_is_quiet_on_its_own_history() {
-    let files = secretrail_pack::files();
-    let (pack, _) = load(files.iter().map(|(n, t)| (n.as_str(), t.as_str()))).unwrap();
-    let records = history();
+fn the_result_is_quiet_on_its_own_siblings() {
+    let records = siblings();
     let loud = run(
         &records,
-        &pack,
+        &pack(),
         Some(&"version: 1\ngrants: []".parse().unwrap()),
     );
     assert!(!loud.alerts.is_empty());
@@ -232,7 +204,7 @@ fn the_result_is_quiet_on_its_own_history() {
         .unwrap()
         .parse()
         .unwrap();
-    let quiet = run(&records, &pack, Some(&policy));
+    let quiet = run(&records, &pack(), Some(&policy));
     assert_eq!(
         quiet.alerts.iter().map(|a| &a.summary).collect::<Vec<_>>(),
         Vec::<&String>::new()
@@ -241,7 +213,7 @@ fn the_result_is_quiet_on_its_own_history() {
 
 #[test]
 fn an_earlier_policy_keeps_its_text_and_is_only_added_to() {
-    let mut records = history();
+    let mut records = siblings();
     let earlier = format!(
         "# Written by hand.\nversion: 1\ngrants:\n  - secrets: [\"arn:aws:secretsmanager:*:{ACCOUNT}:secret:prod/pay/*\"]\n    principals: [\"arn:aws:iam::{ACCOUNT}:role/pay-*\"]  # ticket 7\n"
     );
@@ -275,33 +247,4 @@ fn hostile_names_stay_text() {
     );
     let policy: Policy = text.parse().unwrap();
     assert_eq!(policy.len(), proposal.grants.len());
-}
-
-#[test]
-fn the_command_writes_a_policy_that_replay_reads() {
-    let folder = tempfile::tempdir().unwrap();
-    let logs = folder.path().join("logs.json.gz");
-    write_gz(&logs, json!({"Records": history()}).to_string().as_bytes());
-    let (logs, policy) = (logs.to_str().unwrap(), folder.path().join("policy.yaml"));
-    let policy = policy.to_str().unwrap();
-    let learned = secretrail(&["baseline", logs, "-o", policy]);
-    assert_eq!(
-        (learned.code, learned.stdout.as_str()),
-        (0, ""),
-        "{}",
-        learned.stderr
-    );
-    assert!(
-        learned.stderr.contains("grants         1 from 27 accesses"),
-        "{}",
-        learned.stderr
-    );
-    let replayed = secretrail(&[
-        "replay", logs, "--policy", policy, "--strict", "-q", "-f", "jsonl",
-    ]);
-    assert_eq!((replayed.code, replayed.stdout.as_str()), (0, ""));
-    let merged = secretrail(&["baseline", logs, "--merge", policy, "-q"]);
-    assert_eq!(merged.stdout.parse::<Policy>().unwrap().len(), 1);
-    let missing = secretrail(&["baseline", logs, "--merge", "nowhere.yaml"]);
-    assert_eq!(missing.code, 2, "{}", missing.stderr);
 }

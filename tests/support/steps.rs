@@ -1,82 +1,45 @@
-//! The stores of state: each keeps the contract, both do the same, and many writers at once do as one does.
+//! Small worlds of steps for stores of state: the same properties for the store in memory and for the table.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use e2e::cloud::{config, make_table, runtime, store};
-use e2e::local::Server;
-use e2e::{at, decrypt_secret, harvest, read, secret_arn};
+use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
-use secretrail_aws::dynamodb::DynamoStore;
 use secretrail_engine::alert::{Alert, Evidence};
 use secretrail_engine::ids::Text;
 use secretrail_engine::rule::RuleSet;
 use secretrail_engine::seen::Memory;
-use secretrail_engine::state::memory::MemoryStore;
 use secretrail_engine::state::{
     CoverageMark, Fact, LooseEnd, StateStore, WindowKey, WindowRange, contract,
 };
 use secretrail_engine::time::EventTime;
 use serde_json::json;
-use tokio::runtime::Runtime;
 
-struct Tables {
-    _server: Server,
-    config: aws_config::SdkConfig,
-    runtime: Runtime,
-    made: AtomicUsize,
-}
-
-impl Tables {
-    fn start() -> Self {
-        let server = Server::dynamodb();
-        let config = config(&server.url);
-        Self {
-            _server: server,
-            config,
-            runtime: runtime(),
-            made: AtomicUsize::new(0),
-        }
-    }
-
-    fn name(&self) -> String {
-        let name = format!("table{}", self.made.fetch_add(1, Ordering::Relaxed));
-        tokio::task::block_in_place(|| {
-            self.runtime
-                .handle()
-                .block_on(make_table(&self.config, &name))
-        });
-        name
-    }
-
-    fn store(&self) -> DynamoStore {
-        store(&self.config, &self.name())
-    }
-}
-
-#[test]
-fn dynamodb_keeps_the_contract() {
-    let tables = Tables::start();
-    tables.runtime.block_on(contract::run(|| tables.store()));
-}
+use crate::{at, decrypt_secret, harvest, read, secret_arn};
 
 /// Something to do with a store, from a world so small that operations meet.
 #[derive(Debug, Clone)]
-enum Step {
+pub enum Step {
+    /// Facts: group, second, value.
     Facts(Vec<(u8, u32, u8)>),
+    /// Loose ends (id, second, whether it is a read), and when they arrive.
     Ends(Vec<(u8, u32, bool)>, i64),
+    /// Settles what has waited since then.
     Close(i64),
+    /// Marks of coverage.
     Cover(Vec<u8>),
+    /// Keys and when they were seen.
     See(Vec<(u8, i64)>),
+    /// Alerts, and when they are created.
     Create(Vec<u8>, i64),
+    /// Alerts that are out.
     Publish(Vec<u8>),
 }
 
 fn a_step() -> impl Strategy<Value = Step> {
-    use proptest::collection::vec;
     prop_oneof![
         vec((0_u8..3, 0_u32..1_500, 0_u8..4), 1..6).prop_map(Step::Facts),
         (vec((0_u8..8, 0_u32..1_500, any::<bool>()), 1..6), 0_i64..50)
@@ -89,6 +52,7 @@ fn a_step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// What is seen is remembered for as long as these worlds last.
 const MEMORY: Memory = Memory {
     memory_secs: 900,
     learning_secs: 0,
@@ -154,7 +118,11 @@ fn mark(number: u8) -> CoverageMark {
 }
 
 /// Does a step, and says everything that can be seen of it.
-async fn take<S: StateStore>(store: &S, step: &Step) -> String {
+///
+/// # Panics
+///
+/// When the store fails.
+pub async fn take<S: StateStore>(store: &S, step: &Step) -> String {
     match step {
         Step::Facts(facts) => store
             .put_facts(facts.iter().copied().map(fact).collect())
@@ -200,8 +168,12 @@ async fn take<S: StateStore>(store: &S, step: &Step) -> String {
     String::new()
 }
 
-/// Everything that a store can be asked.
-async fn look<S: StateStore>(store: &S) -> Vec<String> {
+/// The answers to everything that a store can be asked.
+///
+/// # Panics
+///
+/// When the store fails, or gives one loose end twice.
+pub async fn look<S: StateStore>(store: &S) -> Vec<String> {
     let mut seen = Vec::new();
     let ranges: Vec<WindowRange> = (0..3)
         .flat_map(|group| {
@@ -275,88 +247,82 @@ async fn look<S: StateStore>(store: &S) -> Vec<String> {
     seen
 }
 
-#[test]
-fn both_stores_do_the_same_whatever_is_done() {
-    let tables = Tables::start();
+/// So many sequences of steps, the same in every run.
+///
+/// # Panics
+///
+/// Never: every sequence can be made.
+#[must_use]
+pub fn sequences(count: usize, length: Range<usize>) -> Vec<Vec<Step>> {
     let mut runner = TestRunner::deterministic();
-    for _ in 0..40 {
-        let steps = proptest::collection::vec(a_step(), 1..15)
-            .new_tree(&mut runner)
-            .unwrap()
-            .current();
-        let (memory, dynamodb) = (MemoryStore::default(), tables.store());
-        // A second process on the same table knows nothing but what is in it.
-        let other = store(&tables.config, dynamodb.name());
-        tables.runtime.block_on(async {
-            for (index, step) in steps.iter().enumerate() {
-                let one = if index % 2 == 0 { &dynamodb } else { &other };
-                assert_eq!(
-                    take(one, step).await,
-                    take(&memory, step).await,
-                    "{step:?} of {steps:?}"
-                );
-                assert_eq!(
-                    look(&other).await,
-                    look(&memory).await,
-                    "after {step:?} of {steps:?}"
-                );
-            }
-        });
-    }
+    (0..count)
+        .map(|_| {
+            vec(a_step(), length.clone())
+                .new_tree(&mut runner)
+                .expect("steps can be made")
+                .current()
+        })
+        .collect()
 }
 
-#[test]
-fn many_writers_at_once_do_as_one_does() {
-    let tables = Tables::start();
-    let mut runner = TestRunner::deterministic();
-    for _ in 0..10 {
-        let steps = proptest::collection::vec(a_step(), 12..24)
-            .new_tree(&mut runner)
-            .unwrap()
-            .current();
-        // What is closed or published depends on what was there: only what is added can come in any order.
-        let steps: Vec<Step> = steps
-            .into_iter()
-            .filter(|step| !matches!(step, Step::Close(_) | Step::Publish(_)))
-            .collect();
-        let (memory, name) = (MemoryStore::default(), tables.name());
-        let winners = tables.runtime.block_on(async {
-            let mut writers = tokio::task::JoinSet::new();
-            for writer in 0..6 {
-                let (store, mut steps) = (store(&tables.config, &name), steps.clone());
-                let middle = writer * steps.len() / 6;
-                steps.rotate_left(middle);
-                writers.spawn(async move {
-                    let mut created = 0;
-                    for step in &steps {
-                        created += take(&store, step).await.matches("true").count();
-                    }
-                    created
-                });
-            }
-            writers.join_all().await.into_iter().sum::<usize>()
-        });
-        let mut alone = 0;
-        tables.runtime.block_on(async {
-            for step in &steps {
-                alone += take(&memory, step).await.matches("true").count();
-            }
-            assert_eq!(winners, alone, "each alert has one winner");
-            let (one, other) = (
-                look(&store(&tables.config, &name)).await,
-                look(&memory).await,
-            );
-            // When a loose end began to wait, and when an alert was created, is whoever came first's to say.
-            let same =
-                |(index, _): &(usize, &String)| !(7..11).contains(index) && *index < one.len() - 2;
-            let kept = |seen: &[String]| {
-                seen.iter()
-                    .enumerate()
-                    .filter(same)
-                    .map(|(_, s)| s.clone())
-                    .collect::<Vec<_>>()
-            };
-            assert_eq!(kept(&one), kept(&other));
-        });
+/// Sequences of what is only added. What is closed or published depends on what was there; what is added can come in any order.
+#[must_use]
+pub fn additions(count: usize) -> Vec<Vec<Step>> {
+    let mut all = sequences(count, 12..24);
+    for steps in &mut all {
+        steps.retain(|step| !matches!(step, Step::Close(_) | Step::Publish(_)));
+    }
+    all
+}
+
+/// One of so many writers takes all steps, beginning at its own. Gives the number of alerts of which it is the creator.
+pub async fn write_as<S: StateStore>(
+    writer: usize,
+    writers: usize,
+    store: &S,
+    steps: &[Step],
+) -> usize {
+    let start = writer * steps.len() / writers;
+    let mut created = 0;
+    for step in steps.iter().cycle().skip(start).take(steps.len()) {
+        created += take(store, step).await.matches("true").count();
+    }
+    created
+}
+
+/// Of the answers to [`look`] those that do not depend on who came first: when a loose end began to wait, and when an alert was
+/// created, is the first writer's to say.
+#[must_use]
+pub fn whoever_came_first(seen: &[String]) -> Vec<&String> {
+    let same = |(index, _): &(usize, &String)| !(7..11).contains(index) && *index < seen.len() - 2;
+    seen.iter()
+        .enumerate()
+        .filter(same)
+        .map(|(_, s)| s)
+        .collect()
+}
+
+/// Takes every step twice on a store and once on its like: the second time changes nothing.
+///
+/// # Panics
+///
+/// When it does.
+pub async fn repetition_changes_nothing<S: StateStore>(twice: &S, once: &S, steps: &[Step]) {
+    for step in steps {
+        assert_eq!(
+            take(twice, step).await,
+            take(once, step).await,
+            "{step:?} of {steps:?}"
+        );
+        let again = take(twice, step).await;
+        assert!(
+            !again.contains("true"),
+            "an alert is created once: {step:?} of {steps:?}"
+        );
+        assert_eq!(
+            look(twice).await,
+            look(once).await,
+            "after {step:?} of {steps:?}"
+        );
     }
 }

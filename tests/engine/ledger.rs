@@ -1,12 +1,12 @@
 //! One small situation each: what the ledger says about it.
 
-use e2e::{
-    at, decrypt, decrypt_parameter, decrypt_secret, parameter_arn, read, record, role, run,
-    secret_arn,
-};
 use secretrail_engine::access::Access;
 use secretrail_engine::rule::RuleSet;
 use serde_json::{Value, json};
+use test_support::{
+    at, decrypt, decrypt_parameter, decrypt_secret, parameter_arn, read, record, role, run,
+    secret_arn,
+};
 
 /// One line for each access: event, method, outcome, secret, status of the key use, key use.
 fn check(records: &[Value], expected: &[&str]) {

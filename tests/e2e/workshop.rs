@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use e2e::{decrypt_secret, read, secretrail, secretrail_with};
+use e2e::{LOGS, POLICY, decrypt_secret, read, secretrail, secretrail_with};
 use serde_json::{Value, json};
 
 const RULE: &str = "title: Denied Or Dear
@@ -366,7 +366,7 @@ fn compare_shows_what_a_change_of_rules_does() {
 
 #[test]
 fn each_file_of_the_pack_can_be_worked_on_alone() {
-    for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../rules")).unwrap() {
+    for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../rules")).unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_none_or(|e| e != "yml") {
             continue;
@@ -389,7 +389,10 @@ fn each_file_of_the_pack_can_be_worked_on_alone() {
         "rules",
         "list",
         "-r",
-        concat!(env!("CARGO_MANIFEST_DIR"), "/../rules/denied-probing.yml"),
+        concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../rules/denied-probing.yml"
+        ),
     ]);
     assert_eq!(
         listed.stdout.lines().count(),
@@ -416,12 +419,7 @@ fn each_file_of_the_pack_can_be_worked_on_alone() {
 
 #[test]
 fn summary_is_one_screen() {
-    const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
-    let (logs, policy) = (
-        format!("{EXAMPLES}/logs"),
-        format!("{EXAMPLES}/access-policy.yaml"),
-    );
-    let run = secretrail(&["summary", &logs, "--policy", &policy, "--top", "3", "-q"]);
+    let run = secretrail(&["summary", LOGS, "--policy", POLICY, "--top", "3", "-q"]);
     assert_eq!((run.code, run.stderr.as_str()), (0, ""));
     let lines: Vec<&str> = run.stdout.lines().collect();
     assert!(

@@ -6,11 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use e2e::{Printed, bucket_rule, read, secretrail, write_gz};
+use e2e::{LOGS, POLICY, Printed, bucket_rule, read, secretrail, write_gz};
 use serde_json::{Value, json};
-
-const LOGS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/logs");
-const POLICY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/access-policy.yaml");
 
 fn extract(logs: &str, parts: &Path, more: &[&str]) -> Printed {
     secretrail(&[&["extract", logs, "-o", parts.to_str().unwrap()], more].concat())

@@ -40,25 +40,19 @@ fn with_endpoint(url: &str, args: &[&str]) -> Printed {
     }
 }
 
-mod baseline; // history to a proposed access policy
-mod cases; // records in tests/cases, with the ledger and alerts they must give
+mod baseline; // history to an access policy and back
+mod cases; // the cases of tests/cases, through the command
 mod examples; // the example logs of the README
 mod faults; // whatever fails between the function and AWS, no alert is lost
+mod files; // how records are spread over files, and threads, change nothing
 mod fleet; // an extraction on many machines: planned, run, broken, resumed, replayed
-mod formats; // what is published and stored, frozen
 mod infra; // the template, deployed to a stand-in
 mod integrity; // chains of digests: what was altered, what is missing
-mod invariance; // order, repetition, delay and split of the input change nothing
-mod ledger; // one small situation each: what the ledger says about it
-mod mutation; // every line of every condition in the pack matters
+mod messages; // what is published: hostile text, and the schema of OCSF
 mod online; // the function, fed as AWS feeds it
-mod pack; // every rule of the pack: examples, shape
-mod pairing; // the pairing against one that is too simple to be wrong
 mod parts; // observation parts and checkpoints in place of logs
 mod remote; // logs in S3
 mod report; // the report in a browser, the ledger in DuckDB, hostile text in every form
-mod rules; // rule files: what is refused, how groups and windows behave
 mod selection; // formats of input, time, place, exit codes
 mod state; // the stores: one contract for all
-mod tidy; // the house rules that a compiler does not check
 mod workshop; // the commands for people who write rules

@@ -23,7 +23,7 @@ const TRANSLATOR: &str = "1.115.0";
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn folder() -> PathBuf {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/local");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/local");
     std::fs::create_dir_all(&folder).expect("target/local can be made");
     folder.canonicalize().expect("target/local is there")
 }

@@ -1,0 +1,30 @@
+//! The cases of `tests/cases` through the command.
+
+use e2e::cases::{self, Case};
+use e2e::secretrail;
+use serde_json::Value;
+
+/// Every line as JSON, with files named relative to the case.
+fn lines(case: &Case, command: &str) -> Vec<Value> {
+    let (input, policy) = (case.input(), case.policy());
+    let mut args = vec![command, input.to_str().unwrap(), "-q", "-f", "jsonl"];
+    if let ("replay", Some(policy)) = (command, &policy) {
+        args.extend(["--policy", policy.to_str().unwrap()]);
+    }
+    let printed = secretrail(&args);
+    assert_eq!((printed.code, printed.stderr.as_str()), (0, ""), "{case:?}");
+    let base = format!("{}/", case.folder.display());
+    printed
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str(&line.replace(&base, "")).unwrap())
+        .collect()
+}
+
+#[test]
+fn every_case_gives_its_ledger_and_its_alerts() {
+    for case in cases::all() {
+        case.check("ledger.jsonl", &lines(&case, "accesses"));
+        case.check("alerts.jsonl", &lines(&case, "replay"));
+    }
+}

@@ -1,0 +1,105 @@
+//! What is published: hostile text breaks no message, and findings are those of the schema of OCSF.
+
+use e2e::{LOGS, POLICY, decrypt_secret, local, pack, run, secretrail};
+use secretrail_aws::sns::{Format, Message};
+use serde_json::{Value, json};
+
+#[test]
+fn hostile_text_in_every_field_breaks_no_message() {
+    let hostile = "\u{1b}[31m=cmd()<script>alert(1)</script>\u{202e}\r\nBcc: x@example.com *_~`<!channel> @here \u{0}";
+    let long = hostile.repeat(4_000);
+    let mut theft = decrypt_secret("e1", "thief", 0, hostile);
+    theft["userIdentity"]
+        .as_object_mut()
+        .unwrap()
+        .remove("invokedBy");
+    for field in [
+        "userAgent",
+        "sourceIPAddress",
+        "awsRegion",
+        "recipientAccountId",
+        "eventID",
+    ] {
+        theft[field] = json!(hostile);
+    }
+    theft["userAgent"] = json!(long);
+    theft["userIdentity"]["arn"] = json!(format!(
+        "arn:aws:sts::111122223333:assumed-role/{hostile}/s"
+    ));
+    theft["userIdentity"]["sessionContext"]["sessionIssuer"]["arn"] = json!(long);
+    let alerts = run(&[theft], &pack(), None).alerts;
+    assert!(!alerts.is_empty());
+    for alert in &alerts {
+        for format in Format::ALL {
+            let message = Message::of(alert, format);
+            assert!(
+                message.body.len() < 250 * 1024,
+                "{} bytes",
+                message.body.len()
+            );
+            assert!(
+                message.subject.len() < 100
+                    && message.subject.chars().all(|c| (' '..='~').contains(&c))
+            );
+            assert!(
+                message
+                    .attributes
+                    .values()
+                    .all(|value| !value.is_empty() && value.is_ascii())
+            );
+            let bodies: Value = serde_json::from_str(&message.body).unwrap();
+            let email = bodies["email"].as_str().unwrap();
+            assert!(
+                !email.contains(['\u{1b}', '\u{202e}', '\r', '\0']),
+                "{email}"
+            );
+            let body: Value = serde_json::from_str(bodies["default"].as_str().unwrap()).unwrap();
+            if format == Format::Chat {
+                let told = body["content"].to_string();
+                assert!(
+                    !told.contains("<!channel>") && !told.contains("@here") && !told.contains('`'),
+                    "{told}"
+                );
+            }
+            if format == Format::Standard {
+                assert_eq!(
+                    body["cut"], true,
+                    "half a megabyte of user agent is cut, and says so"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn ocsf_findings_are_those_of_the_schema() {
+    let printed = secretrail(&["replay", LOGS, "--policy", POLICY, "-f", "ocsf", "-q"]);
+    let validated = |findings: &str| -> Value {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/support/ocsf.py");
+        let mut python = std::process::Command::new(local::ocsf());
+        let (input, output) = (std::process::Stdio::piped(), std::process::Stdio::piped());
+        let mut child = python
+            .arg(script)
+            .stdin(input)
+            .stdout(output)
+            .spawn()
+            .unwrap();
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), findings.as_bytes()).unwrap();
+        serde_json::from_slice(&child.wait_with_output().unwrap().stdout).unwrap()
+    };
+    let result = validated(&printed.stdout);
+    assert_eq!(
+        (&result["wrong"], &result["count"]),
+        (&json!([]), &json!(printed.stdout.lines().count()))
+    );
+    assert!(result["users"].as_u64() > Some(10));
+    // The check can fail: a level that is none, and a field that is none.
+    for (right, wrong) in [
+        ("\"severity_id\":4", "\"severity_id\":44"),
+        ("\"first_seen_time\"", "\"first_time\""),
+    ] {
+        assert!(printed.stdout.contains(right));
+        let result = validated(&printed.stdout.replace(right, wrong));
+        assert_ne!(result["wrong"], json!([]), "{wrong}");
+    }
+}

@@ -1,0 +1,119 @@
+//! Everything that is published or stored, as it was when its version was frozen: `tests/golden/`. A file that is missing is
+//! written, to be read by a person before it is committed.
+
+use std::path::Path;
+
+use secretrail_engine::alert::{Alert, chat, json_v1, ocsf, text};
+use secretrail_engine::state::item_v1;
+use serde_json::{Value, json};
+use test_support::{decrypt_secret, denied, direct_decrypt, harvest, pack, read, run, secret_arn};
+
+const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../golden");
+
+fn golden(name: &str, found: &str) {
+    let path = Path::new(GOLDEN).join(name);
+    match std::fs::read_to_string(&path) {
+        Ok(expected) => assert_eq!(found, expected, "{}", path.display()),
+        Err(_) => {
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, found).unwrap();
+            panic!(
+                "{} did not exist; it has been written: read it",
+                path.display()
+            );
+        }
+    }
+}
+
+/// JSON as people read it.
+fn pretty(text: &str) -> String {
+    format!("{:#}\n", serde_json::from_str::<Value>(text).unwrap())
+}
+
+/// An alert about one event, and one about many.
+fn alerts() -> Vec<Alert> {
+    let mut records = vec![direct_decrypt("e1", "thief", 0, "prod/db")];
+    records
+        .extend((0..6).map(|i| denied(&format!("n{i}"), "prober", 60 + i, &format!("prod/s{i}"))));
+    let mut alerts = run(&records, &pack(), None).alerts;
+    alerts.retain(|alert| {
+        ["Decrypted", "Denied"]
+            .iter()
+            .any(|word| alert.rule.title.contains(word))
+            || alert.accesses_total >= 5
+    });
+    alerts.sort_by(|a, b| (a.rule.level, &a.id).cmp(&(b.rule.level, &b.id)));
+    alerts
+}
+
+#[test]
+fn alerts_are_told_as_they_were() {
+    let alerts = alerts();
+    assert!(
+        alerts.iter().any(|a| a.accesses_total == 1) && alerts.iter().any(|a| a.accesses_total > 1)
+    );
+    let all =
+        |tell: &dyn Fn(&Alert) -> String| alerts.iter().map(tell).collect::<Vec<_>>().join("\n");
+    golden(
+        "alerts.v1.json",
+        &all(&|alert| pretty(&json_v1::within(alert, usize::MAX))),
+    );
+    golden(
+        "alerts.ocsf.json",
+        &all(&|alert| pretty(&ocsf::detection_finding(alert))),
+    );
+    golden(
+        "alerts.chat.json",
+        &all(&|alert| pretty(&chat::notification(alert))),
+    );
+    golden(
+        "alerts.txt",
+        &all(&|alert| format!("Subject: {}\n\n{}", text::subject(alert), text::body(alert))),
+    );
+}
+
+#[test]
+fn stored_items_are_read_as_they_were_written() {
+    let mut first = read("r1", "app", 0, "prod/db");
+    // A field that a rule of the pack asks for.
+    first["userIdentity"]["sessionContext"]["ec2RoleDelivery"] = json!("2.0");
+    let records = [
+        first,
+        decrypt_secret("d1", "app", 0, "prod/db"),
+        denied("n1", "app", 1, &secret_arn("prod/x")),
+    ];
+    let ends: Vec<_> = harvest(&records, &pack()).observations;
+    let text =
+        |bytes: &[u8]| pretty(&String::from_utf8(item_v1::unsqueezed(bytes).unwrap()).unwrap());
+    let packed = item_v1::pack_ends(&ends);
+    golden("loose-ends.v1.json", &text(&packed[0].bytes));
+    let alert = &alerts()[0];
+    golden(
+        "alert-item.v1.json",
+        &text(&item_v1::pack_alert(alert).bytes),
+    );
+    // What an earlier process wrote is read by this one.
+    let stored = |name: &str| {
+        let text = std::fs::read_to_string(Path::new(GOLDEN).join(name)).unwrap();
+        item_v1::squeezed(text.as_bytes())
+    };
+    let mut back = item_v1::unpack_ends(&stored("loose-ends.v1.json")).unwrap();
+    back.sort_by_key(|end| ends.iter().position(|known| known.id == end.id));
+    assert_eq!(back, ends);
+    assert_eq!(
+        &item_v1::unpack_alert(&stored("alert-item.v1.json")).unwrap(),
+        alert
+    );
+    // An item from before `events` was there.
+    let bytes = item_v1::unsqueezed(&stored("alert-item.v1.json")).unwrap();
+    let mut before: Value = serde_json::from_slice(&bytes).unwrap();
+    assert!(
+        before["alert"]
+            .as_object_mut()
+            .unwrap()
+            .remove("events")
+            .is_some()
+    );
+    let before = item_v1::unpack_alert(&item_v1::squeezed(before.to_string().as_bytes())).unwrap();
+    assert_eq!((before.id, before.events), (alert.id.clone(), Vec::new()));
+}

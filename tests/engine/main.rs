@@ -1,0 +1,20 @@
+//! Tests of the engine and the pack, in one binary: no AWS, no command, no disk but the data of the tests.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "a test that panics is a test that fails"
+)]
+
+mod baseline; // history to a proposed access policy
+mod cases; // records in tests/cases, with the ledger and alerts they must give
+mod formats; // what is published and stored, frozen
+mod invariance; // order, repetition, delay and split of the input change nothing
+mod ledger; // one small situation each: what the ledger says about it
+mod mutation; // every line of every condition in the pack matters
+mod pack; // every rule of the pack: examples, shape
+mod pairing; // the pairing against one that is too simple to be wrong
+mod rules; // rule files: what is refused, how groups and windows behave
+mod state; // the store in memory: repetition and order change nothing
+mod tidy; // the house rules that a compiler does not check
