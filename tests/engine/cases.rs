@@ -2,10 +2,12 @@
 
 use secretrail_engine::access::json_v1::AccessV1;
 use secretrail_engine::alert::json_v1;
+use secretrail_engine::object::origin;
 use secretrail_engine::pipeline::{Outcome, Pipeline};
 use secretrail_engine::policy::Policy;
 use secretrail_engine::rule::RuleSet;
-use secretrail_engine::scan::{Harvest, Input, Scanner, Selection, origin};
+use secretrail_engine::scan::{Harvest, Input, Scanner};
+use secretrail_engine::selection::Selection;
 use secretrail_engine::state::memory::MemoryStore;
 use serde_json::Value;
 use test_support::cases::{self, Case};

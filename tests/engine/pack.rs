@@ -1,6 +1,6 @@
 //! Every rule of the pack: it loads, it has both kinds of example, and they hold.
 
-use secretrail_engine::rule::examples;
+use secretrail_engine::authoring::examples;
 use secretrail_engine::rule::load::load;
 
 #[test]

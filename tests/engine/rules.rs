@@ -1,12 +1,12 @@
 //! Rule files: what is refused and in which words, and how groups, windows and fields behave.
 
+use secretrail_engine::authoring::lint::{Severity, lint};
 use secretrail_engine::pipeline::Pipeline;
 use secretrail_engine::policy::Policy;
 use secretrail_engine::rule::RuleSet;
-use secretrail_engine::rule::lint::{Severity, lint};
 use secretrail_engine::rule::load::{load, load_with};
 use secretrail_engine::rule::vars;
-use secretrail_engine::scan::Selection;
+use secretrail_engine::selection::Selection;
 use secretrail_engine::state::memory::MemoryStore;
 use serde_json::{Value, json};
 use test_support::{afterwards, at, decrypt_secret, harvest_text, read, record, role, run};

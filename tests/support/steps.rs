@@ -8,13 +8,15 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
-use secretrail_engine::alert::{Alert, Evidence};
+use secretrail_engine::alert::Alert;
+use secretrail_engine::coverage::CoverageMark;
+use secretrail_engine::evidence::Evidence;
+use secretrail_engine::fact::{Fact, WindowKey, WindowRange};
 use secretrail_engine::ids::Text;
+use secretrail_engine::loose_end::LooseEnd;
 use secretrail_engine::rule::RuleSet;
 use secretrail_engine::seen::Memory;
-use secretrail_engine::state::{
-    CoverageMark, Fact, LooseEnd, StateStore, WindowKey, WindowRange, contract,
-};
+use secretrail_engine::state::{StateStore, contract};
 use secretrail_engine::time::EventTime;
 use serde_json::json;
 

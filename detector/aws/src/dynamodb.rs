@@ -32,15 +32,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
-use secretrail_engine::alert::{Alert, AlertId, digest};
+use secretrail_engine::alert::{Alert, AlertId};
+use secretrail_engine::coverage::CoverageMark;
+use secretrail_engine::digest::digest;
+use secretrail_engine::fact::{Fact, FactSet, WindowKey, WindowRange};
 use secretrail_engine::ids::Text;
 use secretrail_engine::limits::SEEN_GRAINS;
+use secretrail_engine::loose_end::{LooseEnd, LooseEndId, SceneKey};
 use secretrail_engine::seen::{Memory, Times};
 use secretrail_engine::state::item_v1::{self, ItemError, Packed};
-use secretrail_engine::state::{
-    CoverageMark, Due, Fact, FactSet, LooseEnd, LooseEndId, SceneKey, StateError, StateStore,
-    WindowKey, WindowRange,
-};
+use secretrail_engine::state::{Due, StateError, StateStore};
 use secretrail_engine::time::EventTime;
 
 pub use self::ledger::{ObjectKey, ObjectState};

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use aws_sdk_sns::Client;
 use aws_sdk_sns::types::{MessageAttributeValue, PublishBatchRequestEntry};
 use secretrail_engine::alert::{Alert, chat, json_v1, ocsf, text};
-use secretrail_engine::rule::Level;
+use secretrail_engine::rule_meta::Level;
 use serde::Serialize;
 
 use crate::retry::{Failed, Retry};

@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use secretrail_engine::access::Method;
 use secretrail_engine::observation::Outcome;
 use secretrail_engine::policy::SourcePattern;
-use secretrail_engine::rule::Level;
+use secretrail_engine::rule_meta::Level;
 use secretrail_engine::time::EventTime;
 
 /// Who read which AWS secret, with whose key, and whether they should have.

@@ -10,7 +10,7 @@ use ahash::HashSet;
 use flate2::bufread::GzDecoder;
 use secretrail_engine::part::{self, Extracted, Header, PartError, PartReader};
 use secretrail_engine::rule::RuleSet;
-use secretrail_engine::scan::Selection;
+use secretrail_engine::selection::Selection;
 
 use crate::Failure;
 

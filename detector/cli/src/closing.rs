@@ -6,7 +6,7 @@ use std::time::Duration;
 use secretrail_engine::access::DecryptStatus;
 use secretrail_engine::neutral;
 use secretrail_engine::report::Report;
-use secretrail_engine::rule::Level;
+use secretrail_engine::rule_meta::Level;
 
 use crate::walk::Problem;
 

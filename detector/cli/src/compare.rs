@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use secretrail_engine::alert::{Alert, AlertId};
 use secretrail_engine::neutral;
-use secretrail_engine::rule::RuleMeta;
+use secretrail_engine::rule_meta::RuleMeta;
 
 use crate::Failure;
 use crate::args::Format;

@@ -9,7 +9,8 @@ use secretrail_engine::parallel;
 use secretrail_engine::part::{self, Extracted, Header};
 use secretrail_engine::report::Report;
 use secretrail_engine::rule::RuleSet;
-use secretrail_engine::scan::{Harvest, Scanner, Selection};
+use secretrail_engine::scan::{Harvest, Scanner};
+use secretrail_engine::selection::Selection;
 
 use crate::closing::{self, number};
 use crate::read::{self, Reader, origin};

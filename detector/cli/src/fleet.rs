@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
-use secretrail_engine::alert::digest;
+use secretrail_engine::digest::digest;
 use secretrail_engine::manifest::{self, Batch, Line, Manifest};
 use secretrail_engine::part::Header;
 use secretrail_engine::time::EventTime;

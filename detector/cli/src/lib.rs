@@ -34,12 +34,12 @@ use ahash::HashSet;
 use clap::{CommandFactory, Parser};
 use secretrail_engine::access::Access;
 use secretrail_engine::alert::Alert;
+use secretrail_engine::coverage::CoverageMark;
 use secretrail_engine::gaps::Delivery;
 use secretrail_engine::pipeline::Pipeline;
 use secretrail_engine::policy::Policy;
 use secretrail_engine::report::Report;
 use secretrail_engine::rule::RuleSet;
-use secretrail_engine::state::CoverageMark;
 use secretrail_engine::state::memory::MemoryStore;
 use secretrail_engine::time::EventTime;
 

@@ -10,15 +10,16 @@ use ahash::{HashSet, RandomState};
 use flate2::bufread::MultiGzDecoder;
 use indicatif::ProgressBar;
 use memmap2::MmapMut;
-use secretrail_engine::extract::Origin;
 use secretrail_engine::gaps::Delivery;
 use secretrail_engine::gunzip::Room;
 use secretrail_engine::limits::{MAX_RECORD_BYTES, WHOLE_OBJECT_BYTES};
 use secretrail_engine::object;
+use secretrail_engine::object::Origin;
 use secretrail_engine::part::{Entry, Extracted, PartReader};
 use secretrail_engine::report::{Fate, SkippedRecord};
 use secretrail_engine::rule::RuleSet;
-use secretrail_engine::scan::{Harvest, Input, Scanner, Selection};
+use secretrail_engine::scan::{Harvest, Input, Scanner};
+use secretrail_engine::selection::Selection;
 
 use crate::checkpoint::Checkpoint;
 use crate::walk::{self, Object, Place, Problem, Remote};

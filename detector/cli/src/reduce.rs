@@ -9,7 +9,7 @@ use std::sync::mpsc;
 use ahash::HashMap;
 use flate2::bufread::MultiGzDecoder;
 use indicatif::ProgressBar;
-use secretrail_engine::extract::Origin;
+use secretrail_engine::object::Origin;
 use secretrail_engine::parallel;
 use secretrail_engine::part::{Entry, Header, PartError, PartReader};
 use secretrail_engine::pipeline::Outcome;

@@ -11,7 +11,7 @@ use secretrail_engine::access::{Access, DecryptStatus};
 use secretrail_engine::alert::Alert;
 use secretrail_engine::neutral;
 use secretrail_engine::observation::Outcome;
-use secretrail_engine::rule::RuleMeta;
+use secretrail_engine::rule_meta::RuleMeta;
 use secretrail_engine::seen::{Judge, Memory, Novelty, since_key};
 use secretrail_engine::time::EventTime;
 use serde::Serialize;

@@ -4,13 +4,15 @@ use std::fmt::Write as _;
 use std::io::Read as _;
 
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
+use secretrail_engine::authoring::examples;
+use secretrail_engine::authoring::explain::{Explanation, explain, is_named};
+use secretrail_engine::authoring::lint::{Severity, lint};
 use secretrail_engine::neutral;
 use secretrail_engine::policy::Policy;
-use secretrail_engine::rule::examples::{self, Example};
-use secretrail_engine::rule::explain::{Explanation, explain, is_named};
+use secretrail_engine::rule::RuleSet;
+use secretrail_engine::rule::example::Example;
 use secretrail_engine::rule::fields::DERIVED;
-use secretrail_engine::rule::lint::{Severity, lint};
-use secretrail_engine::rule::{RuleMeta, RuleSet};
+use secretrail_engine::rule_meta::RuleMeta;
 use secretrail_pack::{Rules, complete};
 
 use crate::args::{
@@ -148,7 +150,7 @@ fn decided(explanation: &Explanation) -> String {
         .or_else(|| explanation.events.first());
     event.map_or_else(
         || "the rule sees none of the events".to_owned(),
-        secretrail_engine::rule::explain::EventTrace::decided,
+        secretrail_engine::authoring::explain::EventTrace::decided,
     )
 }
 
@@ -297,7 +299,7 @@ fn explain_rule(args: &RulesExplain, host: &mut Host) -> Result<u8, Failure> {
     let explanation = pollster::block_on(explain(&loaded.set, &args.rule, &bytes, policy.as_ref()));
     let explanation = match explanation {
         Ok(explanation) => explanation,
-        Err(trouble @ secretrail_engine::rule::explain::Trouble::NoSuchRule(_)) => {
+        Err(trouble @ secretrail_engine::authoring::explain::Trouble::NoSuchRule(_)) => {
             return Err(Failure::Usage(trouble.to_string()));
         }
         Err(trouble) => return Err(Failure::Input(format!("{name}: {trouble}"))),

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use anstyle::{AnsiColor, Style};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use secretrail_engine::filter::Filter;
 use secretrail_engine::glob::Glob;
-use secretrail_engine::rule::Level;
-use secretrail_engine::scan::Selection;
+use secretrail_engine::rule_meta::Level;
 use secretrail_engine::seen::Memory;
+use secretrail_engine::selection::Filter;
+use secretrail_engine::selection::Selection;
 use secretrail_engine::time::EventTime;
 
 use crate::args::{Aws, Color, Destination, Format, Input, Output};

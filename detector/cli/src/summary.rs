@@ -8,7 +8,7 @@ use std::time::Instant;
 use secretrail_engine::access::Access;
 use secretrail_engine::alert::Alert;
 use secretrail_engine::observation::Outcome;
-use secretrail_engine::rule::Level;
+use secretrail_engine::rule_meta::Level;
 use secretrail_engine::seen::{Judge, Memory, Novelty, since_key};
 use secretrail_engine::time::EventTime;
 

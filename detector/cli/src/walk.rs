@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use secretrail_engine::object::{self, ObjectKind, ObjectPath};
 use secretrail_engine::part;
 use secretrail_engine::report::{Report, SkippedObject};
-use secretrail_engine::scan::Selection;
+use secretrail_engine::selection::Selection;
 use secretrail_engine::time::EventTime;
 use walkdir::{DirEntry, WalkDir};
 

@@ -8,10 +8,12 @@ use std::io::Write as _;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use secretrail_engine::gunzip::{Scratch, inflate};
+use secretrail_engine::object::origin;
 use secretrail_engine::pipeline::Pipeline;
 use secretrail_engine::rule::RuleSet;
 use secretrail_engine::rule::load::load;
-use secretrail_engine::scan::{Harvest, Input, Scanner, Selection, origin};
+use secretrail_engine::scan::{Harvest, Input, Scanner};
+use secretrail_engine::selection::Selection;
 use secretrail_engine::split::Splitter;
 use secretrail_engine::state::memory::MemoryStore;
 use secretrail_engine::time::EventTime;

@@ -2,6 +2,7 @@
 
 pub mod json_v1;
 
+use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::ids::{SecretKey, SecretRef, Text};
@@ -46,6 +47,24 @@ impl Method {
             Self::DirectDecrypt => "direct_decrypt",
             Self::DecryptOnly => "decrypt_only",
         }
+    }
+}
+
+impl FromStr for Method {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let all = [
+            Self::Api,
+            Self::Batch,
+            Self::ByPath,
+            Self::History,
+            Self::DirectDecrypt,
+            Self::DecryptOnly,
+        ];
+        let known = all.into_iter().find(|method| method.as_str() == text);
+        let words = all.map(Self::as_str).join(", ");
+        known.ok_or_else(|| format!("`{text}` is not a method; use one of {words}"))
     }
 }
 

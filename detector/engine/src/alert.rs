@@ -6,82 +6,20 @@ pub mod ocsf;
 pub mod text;
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
-
-use crate::access::{Access, DecryptStatus, Method};
-use crate::ids::{SecretRef, Text};
+use crate::access::{Access, Method};
+use crate::digest::digest;
+use crate::evidence::Evidence;
+use crate::ids::Text;
 use crate::limits::{ALERT_ACCESSES, ALERT_SECRETS};
-use crate::observation::{Head, Outcome};
-use crate::rule::RuleMeta;
+use crate::observation::Outcome;
+use crate::rule_meta::RuleMeta;
 use crate::time::EventTime;
 
 /// Identity of an alert: 32 hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AlertId(pub Text);
-
-/// One event that an alert rests on.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Evidence {
-    /// The record.
-    pub head: Arc<Head>,
-    /// The secret it is about.
-    pub secret: Option<SecretRef>,
-    /// The access; `None` for changes and other records.
-    pub access: Option<Arc<Access>>,
-}
-
-impl Evidence {
-    /// Evidence of an access.
-    #[must_use]
-    pub fn access(access: Arc<Access>) -> Self {
-        Self {
-            head: access.head.clone(),
-            secret: Some(access.secret.clone()),
-            access: Some(access),
-        }
-    }
-
-    /// What the event is about, the same for all its copies.
-    #[must_use]
-    pub fn fact_key(&self) -> Text {
-        match &self.access {
-            Some(access) => access.fact_key(),
-            None => self.head.event_key().clone(),
-        }
-    }
-
-    /// Whether to tell this rather than another about the same fact: settled before pending, the better copy, then by order.
-    #[must_use]
-    pub fn tells_more_than(&self, other: &Self) -> bool {
-        let worth = |e: &Self| (e.is_settled(), e.head.updated, e.head.richness());
-        worth(self)
-            .cmp(&worth(other))
-            .then_with(|| other.order().cmp(&self.order()))
-            .is_gt()
-    }
-
-    /// Whether the key use of the access has been settled.
-    #[must_use]
-    pub fn is_settled(&self) -> bool {
-        self.access
-            .as_ref()
-            .is_some_and(|a| a.decrypt.status != DecryptStatus::Pending)
-    }
-
-    fn order(&self) -> impl Ord + '_ {
-        let access = self.access.as_ref();
-        (
-            self.head.time,
-            &self.head.event_id,
-            &self.secret,
-            access.map(|a| (&a.decrypt, a.method)),
-            &self.head.object,
-        )
-    }
-}
 
 /// When and over what a window fired.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,25 +66,6 @@ pub struct Alert {
     /// `eventID`s of the first events that it rests on, accesses or not. In none of the published forms: empty for an alert
     /// that was read from one.
     pub events: Vec<Text>,
-}
-
-/// A hash of texts as 32 hexadecimal digits (SHA-256, first half). The length of each part counts, so that parts cannot
-/// run into each other.
-#[must_use]
-pub fn digest(parts: &[&str]) -> String {
-    let mut hash = Sha256::new();
-    for part in parts {
-        hash.update((part.len() as u64).to_le_bytes());
-        hash.update(part.as_bytes());
-    }
-    hash.finalize()
-        .iter()
-        .take(16)
-        .fold(String::new(), |mut hex, byte| {
-            // Writing to a string cannot fail.
-            write!(hex, "{byte:02x}").ok();
-            hex
-        })
 }
 
 impl Alert {

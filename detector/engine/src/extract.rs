@@ -6,8 +6,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::digest::digest;
 use crate::document::Document;
 use crate::ids::{Arn, Home, SecretRef, Store, Text};
+use crate::object::Origin;
 use crate::observation::{
     Ask, Head, Interner, Kept, KeyUse, Observation, Outcome, SecretChange, SecretRead, SourceKind,
 };
@@ -16,15 +18,6 @@ use crate::wire::{Record, Scalar};
 
 /// `SecretVersionId` of the Decrypt by which Secrets Manager checks that a caller may use a key. Not a read.
 const KEY_VALIDATION: &str = "RequestToValidateKeyAccess";
-
-/// The object that a record came in.
-#[derive(Debug, Clone)]
-pub struct Origin {
-    /// Path or key.
-    pub object: Text,
-    /// Time of delivery, where its name tells.
-    pub delivered: Option<EventTime>,
-}
 
 /// Why a record that looked like ours gives no observation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -367,10 +360,9 @@ pub fn head(
         .original_event_id
         .get()
         .filter(|_| addendum.reason.get() == Some("UPDATED_DATA"));
-    let event_id = original.or(record.event_id.get()).map_or_else(
-        || Text::from(crate::alert::digest(&[document.text()])),
-        Text::from,
-    );
+    let event_id = original
+        .or(record.event_id.get())
+        .map_or_else(|| Text::from(digest(&[document.text()])), Text::from);
     let (outcome, denied) = outcome(&record.error_code);
     let denied_by = denied
         .then(|| denied_by(record.error_message.get()))

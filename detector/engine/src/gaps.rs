@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use ahash::HashSet;
 
 use crate::access::{Access, DecryptStatus, Method};
+use crate::coverage::CoverageMark;
 use crate::ids::Text;
 use crate::limits::COVERAGE_BUCKET_SECS;
 use crate::observation::Outcome;
-use crate::state::CoverageMark;
 use crate::time::EventTime;
 
 /// Files of an account and region below which its rhythm is not known.

@@ -225,7 +225,7 @@ impl Manifest {
 mod tests {
     use super::*;
     use crate::rule::RuleSet;
-    use crate::scan::Selection;
+    use crate::selection::Selection;
 
     fn manifest() -> Manifest {
         let header = Header::new(&RuleSet::default(), &Selection::default());

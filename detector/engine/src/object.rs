@@ -4,6 +4,7 @@
 //! for organisation trails. Segments are compared whole: `CloudTrail-Digest` is not `CloudTrail`.
 //! Source: AWS CloudTrail user guide, "Finding your CloudTrail log files".
 
+use crate::ids::Text;
 use crate::time::EventTime;
 
 /// What the path of an object says about its content.
@@ -36,6 +37,24 @@ pub struct ObjectPath<'a> {
     pub days: Option<(EventTime, EventTime)>,
     /// Time of delivery from the file name (`…_YYYYMMDDTHHmmZ_…`), in UTC to the minute. Records are older.
     pub delivered: Option<EventTime>,
+}
+
+/// The object that a record came in.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// Path or key.
+    pub object: Text,
+    /// Time of delivery, where its name tells.
+    pub delivered: Option<EventTime>,
+}
+
+/// The shared form of an object's name.
+#[must_use]
+pub fn origin(object: &str) -> Origin {
+    Origin {
+        object: Text::from(object),
+        delivered: parse(object).delivered,
+    }
 }
 
 /// Reads a key or path with `/` between its segments. Never fails: what is not recognised is `None`.

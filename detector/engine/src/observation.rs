@@ -1,5 +1,6 @@
 //! What a record says that concerns us: a secret read, a key use, or a change to who can read.
 
+use std::str::FromStr;
 use std::sync::Arc;
 
 use ahash::RandomState;
@@ -34,6 +35,16 @@ impl Outcome {
             Self::Denied => "denied",
             Self::Failed => "failed",
         }
+    }
+}
+
+impl FromStr for Outcome {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let all = [Self::Success, Self::Denied, Self::Failed];
+        let known = all.into_iter().find(|outcome| outcome.as_str() == text);
+        known.ok_or_else(|| format!("`{text}` is not an outcome; use success, denied or failed"))
     }
 }
 

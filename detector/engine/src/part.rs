@@ -14,14 +14,16 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde::{Deserialize, Serialize};
 
-use crate::alert::digest;
-use crate::extract::Origin;
+use crate::coverage::CoverageMark;
+use crate::digest::digest;
 use crate::ids::Text;
+use crate::object::Origin;
 use crate::report::{Fate, Report, SkippedRecord};
+use crate::rule::RuleSet;
 use crate::rule::needs::NeededCalls;
-use crate::rule::{RuleMeta, RuleSet};
-use crate::scan::{Harvest, Selection};
-use crate::state::CoverageMark;
+use crate::rule_meta::RuleMeta;
+use crate::scan::Harvest;
+use crate::selection::Selection;
 use crate::time::EventTime;
 
 /// Name and version of this form.

@@ -16,20 +16,25 @@ use ahash::{HashMap, HashSet};
 
 use self::drafts::{Drafts, Singles, Touched, most_telling, touched};
 use crate::access::{Access, Method};
-use crate::alert::{Alert, AlertId, Evidence};
+use crate::alert::{Alert, AlertId};
 use crate::correlate;
+use crate::coverage::CoverageMark;
+use crate::evidence::Evidence;
+use crate::fact::WindowRange;
 use crate::ids::Text;
 use crate::limits::{COVERAGE_BUCKET_SECS, HORIZON_SECS};
+use crate::loose_end::LooseEnd;
 use crate::observation::{self, Observation, SecretRead};
 use crate::parallel;
 use crate::policy::Policy;
 use crate::report::Report;
 use crate::rule::event::OwnEvent;
 use crate::rule::{Ask, Hits, RuleSet, Target, Window};
-use crate::scan::{Harvest, Selection};
+use crate::scan::Harvest;
 use crate::seen::{self, Memory, Seen};
+use crate::selection::Selection;
 use crate::state::memory::MemoryStore;
-use crate::state::{CoverageMark, Due, LooseEnd, StateError, StateStore, WindowRange};
+use crate::state::{Due, StateError, StateStore};
 use crate::time::EventTime;
 use crate::window;
 

@@ -8,7 +8,7 @@ use crate::access::{Access, DecryptStatus};
 use crate::alert::Alert;
 use crate::object::{ObjectKind, ObjectPath};
 use crate::observation::Observation;
-use crate::rule::Level;
+use crate::rule_meta::Level;
 
 /// Why an object was not read for events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

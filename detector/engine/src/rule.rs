@@ -3,109 +3,25 @@
 
 mod correlation;
 pub mod event;
-pub mod examples;
-pub mod explain;
+pub mod example;
 pub mod fields;
-pub mod lint;
 pub mod load;
 pub mod needs;
 pub mod vars;
 
 use std::cell::OnceCell;
-use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use rsigma_eval::{CompiledRule, Event, compiler::eval_condition};
 use rsigma_parser::ConditionExpr;
 
-use crate::alert::Evidence;
 use crate::document::scalar_text;
+use crate::evidence::Evidence;
 use crate::extract::{RawFields, Wanted};
+use crate::fact::{Fact, WindowKey};
 use crate::ids::Text;
-use crate::named::named;
 use crate::rule::needs::NeededCalls;
-use crate::state::{Fact, WindowKey};
-
-/// How serious a rule's alerts are, in Sigma's words, from the least to the most.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Level {
-    /// For the record.
-    Informational,
-    /// Worth a look in bulk.
-    Low,
-    /// Worth a look; also the level of rules that name none.
-    Medium,
-    /// Look today.
-    High,
-    /// Look now.
-    Critical,
-}
-
-impl Level {
-    /// Every level, from the least to the most.
-    pub const ALL: [Self; 5] = [
-        Self::Informational,
-        Self::Low,
-        Self::Medium,
-        Self::High,
-        Self::Critical,
-    ];
-
-    /// The name in rules and JSON.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Informational => "informational",
-            Self::Low => "low",
-            Self::Medium => "medium",
-            Self::High => "high",
-            Self::Critical => "critical",
-        }
-    }
-}
-
-impl fmt::Display for Level {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for Level {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        named(&Self::ALL, Self::as_str, text).ok_or_else(|| {
-            format!("`{text}` is not a level; use informational, low, medium, high or critical")
-        })
-    }
-}
-
-/// The seconds of a timespan as Sigma writes it, as in `10m`; `None` for anything else, and for nothing.
-#[must_use]
-pub fn timespan_secs(text: &str) -> Option<i64> {
-    let parsed = rsigma_parser::Timespan::parse(text).ok()?;
-    i64::try_from(parsed.seconds).ok().filter(|secs| *secs > 0)
-}
-
-/// What a rule says of itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RuleMeta {
-    /// `id`; the name or title where it has none.
-    pub id: String,
-    /// `title`.
-    pub title: String,
-    /// `level`.
-    pub level: Level,
-    /// `tags`.
-    pub tags: Vec<String>,
-    /// `falsepositives`.
-    pub false_positives: Vec<String>,
-    /// `references`.
-    pub references: Vec<String>,
-    /// File that it came from.
-    pub file: String,
-}
+use crate::rule_meta::RuleMeta;
 
 /// What kind of event a rule sees, by its `logsource`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -129,11 +45,11 @@ pub struct Detection {
     pub alerts: bool,
     /// Whether it asks for what is known only once the key use has been found or given up.
     pub late: bool,
-    compiled: CompiledRule,
+    pub(crate) compiled: CompiledRule,
     /// Calls of which a matching record must be one; `None` when it may be any.
     calls: Option<Vec<NeededCalls>>,
     /// Windows that it feeds: index of the window, and which of its rules this is.
-    feeds: Vec<(usize, usize)>,
+    pub(crate) feeds: Vec<(usize, usize)>,
 }
 
 /// A rule about many events: a Sigma correlation, or the suppression of a rule about single events.
@@ -440,7 +356,7 @@ impl Window {
     }
 
     /// The fact that an event is for this window; `None` when it lacks a field of the group or the value.
-    fn fact(
+    pub(crate) fn fact(
         &self,
         slot: usize,
         event: &impl Event,

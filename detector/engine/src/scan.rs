@@ -12,65 +12,22 @@ use ahash::HashSet;
 use memchr::memmem::Finder;
 
 use self::unparsed::{Front, LastMark, Marks, after, values_of};
-use crate::access::Access;
-use crate::alert::Evidence;
+use crate::coverage::CoverageMark;
 use crate::document::Document;
-use crate::extract::{self, NotOurs, Origin, RawFields, Role};
-use crate::filter::Filter;
+use crate::evidence::Evidence;
+use crate::extract::{self, NotOurs, RawFields, Role};
 use crate::gunzip::{self, ReadError, Room, Scratch};
-use crate::ids::{SecretRef, Text};
-use crate::observation::{Head, Interner};
+use crate::loose_end::LooseEnd;
+use crate::object::Origin;
+use crate::observation::Interner;
 use crate::report::{Report, SkippedRecord};
 use crate::rule::event::RecordEvent;
 use crate::rule::needs::NeededCalls;
 use crate::rule::{Ask, Hits, RuleSet, Target};
+use crate::selection::Selection;
 use crate::split::{BadPiece, Piece, Splitter};
-use crate::state::{CoverageMark, LooseEnd};
 use crate::time::EventTime;
 use crate::wire::{LookupEvent, Presence, Record};
-
-/// Which part of the logs is asked for.
-#[derive(Debug, Clone, Default)]
-pub struct Selection {
-    /// First event time.
-    pub from: Option<EventTime>,
-    /// First event time after the selection.
-    pub to: Option<EventTime>,
-    /// `recipientAccountId`s; empty for all. Applies to objects outside an `AWSLogs` tree.
-    pub accounts: Vec<String>,
-    /// `awsRegion`s; empty for all. Applies to objects outside an `AWSLogs` tree.
-    pub regions: Vec<String>,
-    /// By whom, what, from where, and how it ended.
-    pub filter: Filter,
-}
-
-impl Selection {
-    /// Whether an event time is asked for.
-    #[must_use]
-    pub fn contains(&self, time: EventTime) -> bool {
-        self.from.is_none_or(|from| time >= from) && self.to.is_none_or(|to| time < to)
-    }
-
-    /// Whether an access is asked for.
-    #[must_use]
-    pub fn takes(&self, access: &Access) -> bool {
-        self.contains(access.head.time) && self.filter.takes(access)
-    }
-
-    /// Whether a change or a record is asked for.
-    #[must_use]
-    pub fn takes_other(&self, head: &Head, secret: Option<&SecretRef>) -> bool {
-        self.contains(head.time) && self.filter.takes_other(head, secret)
-    }
-
-    /// Whether an event time is asked for, or close enough to be the other half of one that is.
-    #[must_use]
-    pub fn is_near(&self, time: EventTime) -> bool {
-        let margin = crate::limits::SETTLE_MARGIN_SECS;
-        self.from.is_none_or(|from| time >= from.plus(-margin))
-            && self.to.is_none_or(|to| time < to.plus(margin))
-    }
-}
 
 /// What was found in one object or in many.
 #[derive(Debug, Default)]
@@ -562,13 +519,4 @@ pub fn records_with(
     });
     splitter.finish(&mut keep);
     (records, read)
-}
-
-/// The shared form of an object's name.
-#[must_use]
-pub fn origin(object: &str) -> Origin {
-    Origin {
-        object: Text::from(object),
-        delivered: crate::object::parse(object).delivered,
-    }
 }

@@ -10,9 +10,9 @@ use ahash::{HashMap, HashSet};
 use rsigma_parser::{ConditionExpr, Quantifier, SelectorPattern};
 
 use crate::alert::Firing;
+use crate::fact::Fact;
 use crate::ids::Text;
 use crate::rule::{Window, WindowCondition};
-use crate::state::Fact;
 use crate::time::EventTime;
 
 /// Evaluates the windows that end at a fact in `ends`, and gives each bucket's firing with the facts of its window.

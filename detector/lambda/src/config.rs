@@ -6,7 +6,8 @@ use std::time::Duration;
 use secretrail_aws::dynamodb::Retention;
 use secretrail_aws::sns::{Destination, Format};
 use secretrail_engine::limits::{HORIZON_SECS, SEEN_LEARNING_SECS, SEEN_MEMORY_SECS};
-use secretrail_engine::rule::{Level, RuleSet, timespan_secs};
+use secretrail_engine::rule::RuleSet;
+use secretrail_engine::rule_meta::{Level, timespan_secs};
 use secretrail_engine::seen::Memory;
 
 /// A setting: its name, whether it must be there, what it holds.

@@ -13,9 +13,11 @@ use secretrail_aws::s3::{ObjectRef, S3Source};
 use secretrail_aws::sns::SnsSink;
 use secretrail_engine::alert::Alert;
 use secretrail_engine::object;
+use secretrail_engine::object::origin;
 use secretrail_engine::pipeline::{Outcome, Pipeline};
 use secretrail_engine::report::{self, Report, SkippedObject};
-use secretrail_engine::scan::{Harvest, Input, Scanner, Selection, origin};
+use secretrail_engine::scan::{Harvest, Input, Scanner};
+use secretrail_engine::selection::Selection;
 use secretrail_engine::state::StateStore;
 use serde_json::{Value, json};
 

@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use include_dir::{Dir, include_dir};
-use secretrail_engine::rule::examples::Example;
+use secretrail_engine::rule::RuleSet;
+use secretrail_engine::rule::example::Example;
 use secretrail_engine::rule::load::{LoadError, defines, load_with, unresolved};
 use secretrail_engine::rule::vars::Vars;
-use secretrail_engine::rule::{RuleMeta, RuleSet};
+use secretrail_engine::rule_meta::RuleMeta;
 
 /// Names and texts of files.
 pub type Files = Vec<(String, String)>;

@@ -14,7 +14,7 @@ use secretrail_engine::parallel;
 use secretrail_engine::part::{self, Entry, Extracted, Header};
 use secretrail_engine::report::Fate;
 use secretrail_engine::rule::load::load;
-use secretrail_engine::scan::Selection;
+use secretrail_engine::selection::Selection;
 use secretrail_engine::time::EventTime;
 
 /// The first second of the history, and its length.

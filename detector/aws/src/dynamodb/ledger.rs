@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use secretrail_engine::alert::digest;
+use secretrail_engine::digest::digest;
 use secretrail_engine::state::StateError;
 
 use secretrail_engine::time::EventTime;

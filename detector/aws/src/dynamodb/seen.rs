@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::PoisonError;
 
 use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
-use secretrail_engine::alert::digest;
+use secretrail_engine::digest::digest;
 use secretrail_engine::ids::Text;
 use secretrail_engine::seen::{Memory, Times};
 use secretrail_engine::state::StateError;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ahash::{HashMap, HashSet};
 use secretrail_engine::object;
-use secretrail_engine::scan::Selection;
+use secretrail_engine::selection::Selection;
 use secretrail_engine::time::EventTime;
 
 use super::digest::{DigestFile, Keys};

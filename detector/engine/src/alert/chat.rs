@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::Alert;
 use super::text::line;
+use crate::digest::digest;
 
 /// Secrets named in the description.
 const SECRETS: usize = 5;
@@ -98,7 +99,7 @@ pub fn notification(alert: &Alert) -> String {
             thread_id: format!(
                 "{}/{}",
                 rule.id,
-                super::digest(&[alert.principal.as_deref().unwrap_or_default()])
+                digest(&[alert.principal.as_deref().unwrap_or_default()])
             ),
             summary: plain(&alert.summary),
             event_type: "secretrail.alert",

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::{Alert, AlertId, Firing};
 use crate::access::json_v1::{AccessV1, Foreign, is_of, known, lent, some, time};
 use crate::ids::Text;
-use crate::rule::{Level, RuleMeta};
+use crate::rule_meta::{Level, RuleMeta};
 
 /// Name and version of this form.
 pub const SCHEMA: &str = "secretrail.alert/1";

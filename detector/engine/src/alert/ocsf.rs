@@ -9,7 +9,7 @@ use crate::access::Access;
 use crate::ids::Text;
 use crate::observation::Outcome;
 use crate::principal::PrincipalKind;
-use crate::rule::Level;
+use crate::rule_meta::Level;
 
 /// Version of the schema.
 pub const VERSION: &str = "1.5.0";

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use ahash::{HashMap, HashSet};
 
-use crate::alert::{Alert, AlertId, Evidence};
+use crate::alert::{Alert, AlertId};
+use crate::evidence::Evidence;
+use crate::fact::{Fact, WindowKey, WindowRange};
 use crate::ids::Text;
 use crate::rule::{Hits, RuleSet};
 use crate::state::memory::MemoryStore;
-use crate::state::{Fact, StateError, StateStore, WindowKey, WindowRange};
+use crate::state::{StateError, StateStore};
 use crate::time::EventTime;
 
 /// Evidence of alerts about single events, each with the number of its rule.

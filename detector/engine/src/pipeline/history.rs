@@ -15,15 +15,16 @@ use super::{Outcome, Pipeline, since};
 use crate::access::Access;
 use crate::alert::{Alert, AlertId};
 use crate::correlate;
+use crate::coverage::CoverageMark;
+use crate::fact::WindowRange;
 use crate::ids::Text;
 use crate::limits::{PAIRING_TOLERANCE_SECS, SCENE_SECS, SETTLE_MARGIN_SECS};
+use crate::loose_end::{LooseEnd, LooseEndId, SceneKey};
 use crate::parallel;
 use crate::report::Report;
 use crate::scan::Harvest;
 use crate::state::memory::MemoryStore;
-use crate::state::{
-    CoverageMark, Due, LooseEnd, LooseEndId, SceneKey, StateError, StateStore, WindowRange,
-};
+use crate::state::{Due, StateError, StateStore};
 use crate::time::EventTime;
 
 /// A history that is taken in slice by slice.

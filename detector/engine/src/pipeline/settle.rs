@@ -9,12 +9,14 @@ use ahash::{HashMap, HashSet};
 use super::Pipeline;
 use crate::access::{Access, Decrypt, DecryptStatus};
 use crate::correlate::{self, Row, Scene};
+use crate::coverage::CoverageMark;
 use crate::ids::Text;
 use crate::limits::SETTLE_MARGIN_SECS;
+use crate::loose_end::{LooseEnd, LooseEndId, SceneKey};
 use crate::observation::Observation;
 use crate::parallel;
 use crate::report::Report;
-use crate::state::{CoverageMark, LooseEnd, LooseEndId, SceneKey, StateError, StateStore};
+use crate::state::{StateError, StateStore};
 use crate::time::EventTime;
 
 impl Pipeline<'_> {

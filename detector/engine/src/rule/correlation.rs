@@ -8,7 +8,8 @@ use rsigma_parser::{
 };
 
 use crate::rule::load::{Build, LoadError, Loader, meta};
-use crate::rule::{Member, RuleMeta, Window, WindowCondition, fields};
+use crate::rule::{Member, Window, WindowCondition, fields};
+use crate::rule_meta::RuleMeta;
 
 impl Loader<'_> {
     /// The window of a correlation; the rules that it names feed it from now on.

@@ -9,12 +9,11 @@ use rsigma_eval::{CompiledRule, Engine, compile_rule};
 use rsigma_parser::{CorrelationRule, FilterRule, FilterRuleTarget, SigmaRule, parse_sigma_yaml};
 use serde::Deserialize;
 
-use crate::rule::examples::{Example, ExampleFile};
+use crate::rule::example::{Example, ExampleFile};
 use crate::rule::needs::{Uses, needed_calls};
 use crate::rule::vars::{Vars, expand};
-use crate::rule::{
-    Detection, Level, Member, RuleMeta, RuleSet, Target, Window, WindowCondition, fields,
-};
+use crate::rule::{Detection, Member, RuleSet, Target, Window, WindowCondition, fields};
+use crate::rule_meta::{Level, RuleMeta, timespan_secs};
 
 /// Group of a suppressed rule that names none.
 const DEFAULT_GROUP: [&str; 2] = ["principal.arn", "secret.name"];
@@ -549,7 +548,7 @@ impl<'a> Loader<'a> {
     }
 
     pub(super) fn span(&self, at: usize, text: &str, field: &str) -> Result<i64, LoadError> {
-        super::timespan_secs(text).ok_or_else(|| {
+        timespan_secs(text).ok_or_else(|| {
             self.source(at).error(
                 text,
                 "suppress",
@@ -609,7 +608,7 @@ impl<'a> Loader<'a> {
     }
 }
 
-pub(super) fn target(rule: &SigmaRule) -> Result<Target, String> {
+pub(crate) fn target(rule: &SigmaRule) -> Result<Target, String> {
     let logsource = &rule.logsource;
     let product = logsource.product.as_deref();
     match (product, logsource.service.as_deref(), logsource.category.as_deref()) {

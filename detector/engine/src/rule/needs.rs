@@ -10,16 +10,16 @@ use serde::{Deserialize, Serialize};
 
 /// What a detection asks for.
 #[derive(Debug, Default)]
-pub(super) struct Uses {
+pub(crate) struct Uses {
     /// Fields that it reads, those of `|fieldref` too.
-    pub(super) fields: BTreeSet<String>,
+    pub(crate) fields: BTreeSet<String>,
     /// Whether it searches the whole record.
-    pub(super) keywords: bool,
+    pub(crate) keywords: bool,
 }
 
 impl Uses {
     /// Adds what a selection asks for.
-    pub(super) fn selection(&mut self, selection: &Selection) {
+    pub(crate) fn selection(&mut self, selection: &Selection) {
         match selection {
             Selection::AllOf(items) => {
                 for item in items {

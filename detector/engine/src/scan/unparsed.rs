@@ -5,7 +5,7 @@ use aho_corasick::Span;
 use aho_corasick::packed::Searcher;
 use memchr::memmem::Finder;
 
-use crate::state::CoverageMark;
+use crate::coverage::CoverageMark;
 use crate::time::EventTime;
 
 /// Bytes of a time as AWS writes it: `2026-03-02T10:00:00Z`.

@@ -3,15 +3,19 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{CoverageMark, Fact, LooseEnd, StateStore, WindowKey, WindowRange};
-use crate::alert::{Alert, Evidence};
+use crate::alert::Alert;
+use crate::coverage::CoverageMark;
 use crate::document::Document;
+use crate::evidence::Evidence;
 use crate::extract::{Wanted, extract};
+use crate::fact::{Fact, WindowKey, WindowRange};
 use crate::ids::Text;
+use crate::loose_end::LooseEnd;
+use crate::object::origin;
 use crate::observation::{Interner, Observation};
-use crate::rule::{Level, RuleMeta};
-use crate::scan::origin;
+use crate::rule_meta::{Level, RuleMeta};
 use crate::seen::Memory;
+use crate::state::StateStore;
 use crate::time::EventTime;
 use crate::wire::Record;
 

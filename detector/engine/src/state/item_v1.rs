@@ -16,10 +16,12 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use self::read::Reader;
 use self::write::Writer;
-use super::{Fact, LooseEnd};
-use crate::alert::{Alert, digest};
+use crate::alert::Alert;
+use crate::digest::digest;
 use crate::document::Node;
+use crate::fact::Fact;
 use crate::ids::Text;
+use crate::loose_end::LooseEnd;
 
 /// Version of this form, written into every item.
 pub const VERSION: u32 = 1;
@@ -393,8 +395,8 @@ mod tests {
     use super::*;
     use crate::document::Document;
     use crate::extract::{RawFields, Wanted, extract};
+    use crate::object::origin;
     use crate::observation::{Interner, Kept};
-    use crate::scan::origin;
     use crate::wire::Record;
 
     fn end(event_id: &str, field: &str) -> Arc<LooseEnd> {

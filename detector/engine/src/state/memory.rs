@@ -7,13 +7,13 @@ use ahash::HashMap;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
-use super::{
-    CoverageMark, Due, Fact, FactSet, Hours, LooseEnd, LooseEndId, SceneKey, StateError,
-    StateStore, WindowKey, WindowRange,
-};
 use crate::alert::{Alert, AlertId};
+use crate::coverage::{CoverageMark, Hours};
+use crate::fact::{Fact, FactSet, WindowKey, WindowRange};
 use crate::ids::Text;
+use crate::loose_end::{LooseEnd, LooseEndId, SceneKey};
 use crate::seen::{self, Memory, Times};
+use crate::state::{Due, StateError, StateStore};
 use crate::time::EventTime;
 
 /// A loose end, since when it waits, and whether it is open.
@@ -51,17 +51,19 @@ impl Loose {
     /// Where a loose end is.
     fn place(&self, id: &LooseEndId) -> Option<Place> {
         let is = |(fingerprint, place): &(u64, Place)| {
-            *fingerprint == id.fingerprint && is_at(&self.scenes, *place, id)
+            *fingerprint == id.fingerprint() && is_at(&self.scenes, *place, id)
         };
-        self.known.find(id.fingerprint, is).map(|(_, place)| *place)
+        self.known
+            .find(id.fingerprint(), is)
+            .map(|(_, place)| *place)
     }
 
     fn scene(&self, key: &SceneKey) -> Option<&Vec<Waiting>> {
         let is = |(fingerprint, scene): &(u64, usize)| {
-            *fingerprint == key.fingerprint && is_of(&self.scenes, *scene, key)
+            *fingerprint == key.fingerprint() && is_of(&self.scenes, *scene, key)
         };
         self.scene_of
-            .find(key.fingerprint, is)
+            .find(key.fingerprint(), is)
             .and_then(|(_, scene)| self.scenes.get(*scene))
     }
 
@@ -74,19 +76,19 @@ impl Loose {
         } = self;
         let (id, key) = (&end.id, &end.scene);
         let is = |(fingerprint, place): &(u64, Place)| {
-            *fingerprint == id.fingerprint && is_at(scenes, *place, id)
+            *fingerprint == id.fingerprint() && is_at(scenes, *place, id)
         };
         let Entry::Vacant(vacant) =
-            known.entry(id.fingerprint, is, |(fingerprint, _)| *fingerprint)
+            known.entry(id.fingerprint(), is, |(fingerprint, _)| *fingerprint)
         else {
             return false;
         };
         let is = |(fingerprint, scene): &(u64, usize)| {
-            *fingerprint == key.fingerprint && is_of(scenes, *scene, key)
+            *fingerprint == key.fingerprint() && is_of(scenes, *scene, key)
         };
-        let new = (key.fingerprint, scenes.len());
+        let new = (key.fingerprint(), scenes.len());
         let (_, scene) = *scene_of
-            .entry(key.fingerprint, is, |(fingerprint, _)| *fingerprint)
+            .entry(key.fingerprint(), is, |(fingerprint, _)| *fingerprint)
             .or_insert(new)
             .get();
         if scene == scenes.len() {
@@ -95,7 +97,7 @@ impl Loose {
         let Some(ends) = scenes.get_mut(scene) else {
             return false;
         };
-        vacant.insert((id.fingerprint, (scene, ends.len())));
+        vacant.insert((id.fingerprint(), (scene, ends.len())));
         ends.push((end.clone(), end.delivered.max(arrived), true));
         true
     }
@@ -219,7 +221,7 @@ impl StateStore for MemoryStore {
         arrived: EventTime,
     ) -> Result<(), StateError> {
         // Those of one scene after each other: it is looked for in memory once.
-        ends.sort_by_cached_key(|end| end.scene.fingerprint);
+        ends.sort_by_cached_key(|end| end.scene.fingerprint());
         let mut tables = self.tables();
         let Tables { loose, shared, .. } = &mut *tables;
         loose
@@ -407,9 +409,8 @@ mod tests {
         let ends: Vec<Arc<LooseEnd>> = [("e1", "ann"), ("e2", "ann"), ("e3", "bob")]
             .into_iter()
             .map(|(id, actor)| {
-                let mut end = (*contract::end(id, 100, actor)).clone();
-                (end.id.fingerprint, end.scene.fingerprint) = (7, 7);
-                Arc::new(end)
+                let end = (*contract::end(id, 100, actor)).clone();
+                Arc::new(end.colliding())
             })
             .collect();
         pollster::block_on(async {

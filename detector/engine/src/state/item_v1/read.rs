@@ -7,15 +7,16 @@ use super::{
     SecretV1, SourceV1, VERSION, unsqueezed,
 };
 use crate::access::{Access, Decrypt, DecryptStatus, Method};
-use crate::alert::{Alert, AlertId, Evidence, Firing};
+use crate::alert::{Alert, AlertId, Firing};
+use crate::evidence::Evidence;
+use crate::fact::Fact;
 use crate::ids::{SecretRef, Store};
 use crate::named::named;
 use crate::observation::{
     Ask, Head, Kept, KeyUse, Observation, Outcome, SecretChange, SecretRead, Source, SourceKind,
 };
 use crate::principal::{Principal, PrincipalKind};
-use crate::rule::{Level, RuleMeta};
-use crate::state::Fact;
+use crate::rule_meta::{Level, RuleMeta};
 use crate::time::EventTime;
 
 /// Gives the tables of an item their types back.

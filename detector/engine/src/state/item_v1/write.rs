@@ -9,11 +9,12 @@ use super::{
     SecretV1, SourceV1, ValueV1,
 };
 use crate::access::Access;
-use crate::alert::{Alert, Evidence};
+use crate::alert::Alert;
+use crate::evidence::Evidence;
+use crate::fact::Fact;
 use crate::ids::{SecretRef, Text};
 use crate::observation::{Ask, Head, Kept, Observation, Source};
 use crate::principal::Principal;
-use crate::state::Fact;
 
 /// Fills the tables of an item.
 #[derive(Default)]

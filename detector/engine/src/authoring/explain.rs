@@ -7,19 +7,22 @@ use rsigma_eval::explain::{ConditionTrace, DetectionTrace, ItemTrace, MatchReaso
 use rsigma_eval::{Event, result::MatcherKind};
 
 use crate::access::Access;
-use crate::alert::Evidence;
 use crate::document::Document;
+use crate::evidence::Evidence;
 use crate::extract::{self, RawFields};
+use crate::fact::{Fact, WindowKey};
 use crate::limits::HORIZON_SECS;
+use crate::object::origin;
 use crate::observation::{Interner, Observation, SecretChange};
 use crate::pipeline::{self, Pipeline};
 use crate::policy::Policy;
 use crate::rule::event::{OwnEvent, RecordEvent};
-use crate::rule::{Detection, RuleMeta, RuleSet, Target, Window, WindowCondition};
-use crate::scan::{self, Harvest, Input, Scanner, Selection, origin};
+use crate::rule::{Detection, RuleSet, Target, Window, WindowCondition};
+use crate::rule_meta::RuleMeta;
+use crate::scan::{self, Harvest, Input, Scanner};
 use crate::seen::{self, Memory};
+use crate::selection::Selection;
 use crate::state::memory::MemoryStore;
-use crate::state::{Fact, WindowKey};
 use crate::time::EventTime;
 use crate::window;
 

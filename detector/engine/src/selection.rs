@@ -1,12 +1,56 @@
-//! What an analyst asks for: accesses, changes and records by who, what, from where, and how it ended.
-
-use std::str::FromStr;
+//! What is asked for: a part of the logs by time and place, and in it accesses, changes and records by who, what, from
+//! where, and how it ended.
 
 use crate::access::{Access, Method};
 use crate::glob::Glob;
 use crate::ids::SecretRef;
+use crate::limits::SETTLE_MARGIN_SECS;
 use crate::observation::{Head, Outcome};
 use crate::policy::{SourcePattern, subjects};
+use crate::time::EventTime;
+
+/// Which part of the logs is asked for.
+#[derive(Debug, Clone, Default)]
+pub struct Selection {
+    /// First event time.
+    pub from: Option<EventTime>,
+    /// First event time after the selection.
+    pub to: Option<EventTime>,
+    /// `recipientAccountId`s; empty for all. Applies to objects outside an `AWSLogs` tree.
+    pub accounts: Vec<String>,
+    /// `awsRegion`s; empty for all. Applies to objects outside an `AWSLogs` tree.
+    pub regions: Vec<String>,
+    /// By whom, what, from where, and how it ended.
+    pub filter: Filter,
+}
+
+impl Selection {
+    /// Whether an event time is asked for.
+    #[must_use]
+    pub fn contains(&self, time: EventTime) -> bool {
+        self.from.is_none_or(|from| time >= from) && self.to.is_none_or(|to| time < to)
+    }
+
+    /// Whether an access is asked for.
+    #[must_use]
+    pub fn takes(&self, access: &Access) -> bool {
+        self.contains(access.head.time) && self.filter.takes(access)
+    }
+
+    /// Whether a change or a record is asked for.
+    #[must_use]
+    pub fn takes_other(&self, head: &Head, secret: Option<&SecretRef>) -> bool {
+        self.contains(head.time) && self.filter.takes_other(head, secret)
+    }
+
+    /// Whether an event time is asked for, or close enough to be the other half of one that is.
+    #[must_use]
+    pub fn is_near(&self, time: EventTime) -> bool {
+        let margin = SETTLE_MARGIN_SECS;
+        self.from.is_none_or(|from| time >= from.plus(-margin))
+            && self.to.is_none_or(|to| time < to.plus(margin))
+    }
+}
 
 /// Every list may be empty, which asks for all; of a list, one is enough; all lists must agree.
 #[derive(Debug, Clone, Default)]
@@ -86,32 +130,4 @@ fn is_called(secret: &SecretRef, glob: &Glob) -> bool {
         .as_deref()
         .is_some_and(|name| glob.matches(name))
         || subjects(secret).iter().any(|subject| glob.matches(subject))
-}
-
-impl FromStr for Outcome {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let all = [Self::Success, Self::Denied, Self::Failed];
-        let known = all.into_iter().find(|outcome| outcome.as_str() == text);
-        known.ok_or_else(|| format!("`{text}` is not an outcome; use success, denied or failed"))
-    }
-}
-
-impl FromStr for Method {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let all = [
-            Self::Api,
-            Self::Batch,
-            Self::ByPath,
-            Self::History,
-            Self::DirectDecrypt,
-            Self::DecryptOnly,
-        ];
-        let known = all.into_iter().find(|method| method.as_str() == text);
-        let words = all.map(Self::as_str).join(", ");
-        known.ok_or_else(|| format!("`{text}` is not a method; use one of {words}"))
-    }
 }

@@ -1,0 +1,93 @@
+//! Where and when KMS events were seen. Only where they were does a missing Decrypt prove anything.
+
+use std::collections::BTreeMap;
+
+use crate::ids::Text;
+use crate::limits::COVERAGE_BUCKET_SECS;
+use crate::time::EventTime;
+
+/// An hour in which KMS events of an account and region were seen.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CoverageMark {
+    /// `recipientAccountId`.
+    pub account: Text,
+    /// `awsRegion`.
+    pub region: Text,
+    /// Event time divided by [`COVERAGE_BUCKET_SECS`].
+    pub bucket: i64,
+}
+
+impl CoverageMark {
+    /// The mark of an event.
+    #[must_use]
+    pub fn at(account: Text, region: Text, time: EventTime) -> Self {
+        Self {
+            account,
+            region,
+            bucket: time.0.div_euclid(COVERAGE_BUCKET_SECS),
+        }
+    }
+
+    /// This mark and its neighbours: one of them is enough to prove coverage.
+    #[must_use]
+    pub fn around(&self) -> [Self; 3] {
+        [-1, 0, 1].map(|step| Self {
+            bucket: self.bucket.saturating_add(step),
+            ..self.clone()
+        })
+    }
+}
+
+/// Hours of one place, as ranges: three years without a gap are one.
+#[derive(Debug, Default)]
+pub struct Hours(BTreeMap<i64, i64>);
+
+impl Hours {
+    /// Adds an hour.
+    pub fn add(&mut self, hour: i64) {
+        if self.contains(hour) {
+            return;
+        }
+        let end = self.0.remove(&hour.saturating_add(1)).unwrap_or(hour);
+        let before = self
+            .0
+            .range_mut(..hour)
+            .next_back()
+            .filter(|(_, end)| **end == hour.saturating_sub(1));
+        match before {
+            Some((_, last)) => *last = end,
+            None => drop(self.0.insert(hour, end)),
+        }
+    }
+
+    /// Whether an hour was added.
+    #[must_use]
+    pub fn contains(&self, hour: i64) -> bool {
+        self.0
+            .range(..=hour)
+            .next_back()
+            .is_some_and(|(_, end)| *end >= hour)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hours_are_those_that_were_added_in_any_order() {
+        let added = [5, 3, 4, 9, -1, 3, 0, 8, 7];
+        let mut hours = Hours::default();
+        added.iter().for_each(|hour| hours.add(*hour));
+        assert_eq!(
+            (-3..12)
+                .filter(|hour| hours.contains(*hour))
+                .collect::<Vec<_>>(),
+            [-1, 0, 3, 4, 5, 7, 8, 9]
+        );
+        assert_eq!(
+            hours.0.into_iter().collect::<Vec<_>>(),
+            [(-1, 0), (3, 5), (7, 9)]
+        );
+    }
+}

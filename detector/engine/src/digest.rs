@@ -1,0 +1,24 @@
+//! Digests: short texts that stand for content, the same on every machine.
+
+use std::fmt::Write as _;
+
+use sha2::{Digest, Sha256};
+
+/// A hash of texts as 32 hexadecimal digits (SHA-256, first half). The length of each part counts, so that parts cannot
+/// run into each other.
+#[must_use]
+pub fn digest(parts: &[&str]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part.as_bytes());
+    }
+    hash.finalize()
+        .iter()
+        .take(16)
+        .fold(String::new(), |mut hex, byte| {
+            // Writing to a string cannot fail.
+            write!(hex, "{byte:02x}").ok();
+            hex
+        })
+}

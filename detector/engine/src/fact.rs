@@ -1,0 +1,94 @@
+//! Facts: matches that window rules count, by window and group.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+use crate::evidence::Evidence;
+use crate::ids::Text;
+use crate::time::EventTime;
+
+/// The group of a window rule.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WindowKey {
+    /// Id of the rule.
+    pub rule: Text,
+    /// Fields and values of the group.
+    pub group: Vec<(Text, Text)>,
+}
+
+/// One match counted by a window rule.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fact {
+    /// Which of the rules of the window matched.
+    pub slot: usize,
+    /// What the fact is about: event and secret. The same in every copy.
+    pub key: Text,
+    /// Event time.
+    pub time: EventTime,
+    /// What is counted, for rules that count distinct values.
+    pub value: Option<Text>,
+    /// For rules about relative rates: the count that is too many for this principal and secret.
+    pub least: Option<u64>,
+    /// The event.
+    pub evidence: Evidence,
+}
+
+impl Fact {
+    pub(crate) fn id(&self) -> FactId {
+        (self.time, self.slot, self.key.clone(), self.value.clone())
+    }
+}
+
+/// What makes two facts the same.
+pub(crate) type FactId = (EventTime, usize, Text, Option<Text>);
+
+/// Facts of one group, each once, with the evidence that tells most.
+#[derive(Debug, Default)]
+pub struct FactSet {
+    facts: BTreeMap<FactId, Fact>,
+}
+
+impl FactSet {
+    /// Adds a fact. The result is the same in any order and any number of times.
+    pub fn add(&mut self, fact: Fact) {
+        match self.facts.entry(fact.id()) {
+            Entry::Occupied(mut known) if fact.evidence.tells_more_than(&known.get().evidence) => {
+                known.insert(fact);
+            }
+            Entry::Occupied(_) => {}
+            Entry::Vacant(place) => {
+                place.insert(fact);
+            }
+        }
+    }
+
+    /// Forgets facts before a time, and says whether any are left.
+    pub(crate) fn forget(&mut self, before: EventTime) -> bool {
+        while let Some(first) = self
+            .facts
+            .first_entry()
+            .filter(|first| first.key().0 < before)
+        {
+            first.remove();
+        }
+        !self.facts.is_empty()
+    }
+
+    /// The facts between two times, both included, in the order of their times.
+    pub fn between(&self, from: EventTime, to: EventTime) -> impl Iterator<Item = &Fact> {
+        self.facts
+            .values()
+            .filter(move |fact| (from..=to).contains(&fact.time))
+    }
+}
+
+/// A part of a window: all facts of a group between two times, both included.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WindowRange {
+    /// The group.
+    pub key: WindowKey,
+    /// First event time.
+    pub from: EventTime,
+    /// Last event time.
+    pub to: EventTime,
+}

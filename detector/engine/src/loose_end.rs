@@ -1,0 +1,158 @@
+//! Loose ends: reads, key uses and changes that wait for their other half, and the scenes in which it is looked for.
+
+use std::hash::{Hash, Hasher};
+
+use crate::ids::Text;
+use crate::observation::{Head, Observation};
+use crate::time::EventTime;
+
+/// What one actor did in one region: reads and key uses in it may belong together.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SceneKey {
+    fingerprint: u64,
+    /// [`crate::principal::Principal::actor_key`]; empty where the record names nobody.
+    pub actor: Text,
+    /// `awsRegion`.
+    pub region: Text,
+}
+
+impl SceneKey {
+    /// The scene of an actor in a region.
+    #[must_use]
+    pub fn new(actor: Text, region: Text) -> Self {
+        Self {
+            fingerprint: fingerprint(&(&actor, &region)),
+            actor,
+            region,
+        }
+    }
+
+    /// A number that is the same for the same scene, and seldom for another.
+    pub(crate) fn fingerprint(&self) -> u64 {
+        self.fingerprint
+    }
+}
+
+impl Hash for SceneKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.fingerprint);
+    }
+}
+
+/// A number that stands for a value in maps; made where the value is made, so that maps need not follow it into memory.
+fn fingerprint(value: &impl Hash) -> u64 {
+    ahash::RandomState::with_seeds(1, 2, 3, 4).hash_one(value)
+}
+
+/// A read, key use or change that waits for its other half, or that others may need to find theirs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LooseEnd {
+    /// Identity: the same event is the same loose end, however often it is delivered.
+    pub id: LooseEndId,
+    /// Where its other half would be.
+    pub scene: SceneKey,
+    /// Event time. This and what follows is what everybody asks of it first; it stands here so that a million of them need
+    /// not be followed into memory for it.
+    pub time: EventTime,
+    /// When its object was delivered.
+    pub delivered: EventTime,
+    /// Whether there may be copies of its event: it is shared with another account, or was updated.
+    pub may_have_copies: bool,
+    /// The observation.
+    pub observation: Observation,
+}
+
+impl LooseEnd {
+    /// Puts an observation into its scene.
+    #[must_use]
+    pub fn new(observation: Observation) -> Self {
+        let head = observation.head();
+        let actor = head.principal.actor_key().unwrap_or_else(|| "".into());
+        Self {
+            id: LooseEndId::of(&observation),
+            scene: SceneKey::new(actor, head.region.clone()),
+            time: head.time,
+            delivered: head.delivered,
+            may_have_copies: head.shared_id.is_some() || head.updated,
+            observation,
+        }
+    }
+
+    /// The same with fingerprints that many others have, as it happens once in 2⁶⁴ times.
+    #[cfg(test)]
+    pub(crate) fn colliding(mut self) -> Self {
+        (self.id.fingerprint, self.scene.fingerprint) = (7, 7);
+        self
+    }
+}
+
+/// Identity of a loose end.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LooseEndId {
+    fingerprint: u64,
+    kind: u8,
+    updated: bool,
+    event_id: Text,
+}
+
+impl LooseEndId {
+    /// The identity of an observation.
+    #[must_use]
+    pub fn of(observation: &Observation) -> Self {
+        match observation {
+            Observation::Read(read) => Self::read(&read.head),
+            Observation::KeyUse(key_use) => Self::key_use(&key_use.head),
+            Observation::Change(change) => Self::new(2, &change.head),
+        }
+    }
+
+    /// The identity of a read.
+    #[must_use]
+    pub fn read(head: &Head) -> Self {
+        Self::new(0, head)
+    }
+
+    /// The identity of a key use.
+    #[must_use]
+    pub fn key_use(head: &Head) -> Self {
+        Self::new(1, head)
+    }
+
+    /// A number that is the same for the same identity, and seldom for another.
+    pub(crate) fn fingerprint(&self) -> u64 {
+        self.fingerprint
+    }
+
+    /// Read, key use or change.
+    #[must_use]
+    pub fn kind(&self) -> u8 {
+        self.kind
+    }
+
+    /// What it is made of: kind, event id, and whether it is an update. Unlike its order, the same on every machine.
+    #[must_use]
+    pub fn parts(&self) -> (u8, &str, bool) {
+        (self.kind, &self.event_id, self.updated)
+    }
+
+    /// The identity with these parts.
+    #[must_use]
+    pub fn from_parts(kind: u8, event_id: Text, updated: bool) -> Self {
+        Self {
+            fingerprint: fingerprint(&(kind, updated, &event_id)),
+            kind,
+            updated,
+            event_id,
+        }
+    }
+
+    fn new(kind: u8, head: &Head) -> Self {
+        Self::from_parts(kind, head.event_id.clone(), head.updated)
+    }
+}
+
+impl Hash for LooseEndId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.fingerprint);
+    }
+}

@@ -1,0 +1,86 @@
+//! What a rule says of itself, for whoever shows or stores its alerts and need not know how it is evaluated.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::named::named;
+
+/// How serious a rule's alerts are, in Sigma's words, from the least to the most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Level {
+    /// For the record.
+    Informational,
+    /// Worth a look in bulk.
+    Low,
+    /// Worth a look; also the level of rules that name none.
+    Medium,
+    /// Look today.
+    High,
+    /// Look now.
+    Critical,
+}
+
+impl Level {
+    /// Every level, from the least to the most.
+    pub const ALL: [Self; 5] = [
+        Self::Informational,
+        Self::Low,
+        Self::Medium,
+        Self::High,
+        Self::Critical,
+    ];
+
+    /// The name in rules and JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Informational => "informational",
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Level {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        named(&Self::ALL, Self::as_str, text).ok_or_else(|| {
+            format!("`{text}` is not a level; use informational, low, medium, high or critical")
+        })
+    }
+}
+
+/// The seconds of a timespan as Sigma writes it, as in `10m`; `None` for anything else, and for nothing.
+#[must_use]
+pub fn timespan_secs(text: &str) -> Option<i64> {
+    let parsed = rsigma_parser::Timespan::parse(text).ok()?;
+    i64::try_from(parsed.seconds).ok().filter(|secs| *secs > 0)
+}
+
+/// What a rule says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuleMeta {
+    /// `id`; the name or title where it has none.
+    pub id: String,
+    /// `title`.
+    pub title: String,
+    /// `level`.
+    pub level: Level,
+    /// `tags`.
+    pub tags: Vec<String>,
+    /// `falsepositives`.
+    pub false_positives: Vec<String>,
+    /// `references`.
+    pub references: Vec<String>,
+    /// File that it came from.
+    pub file: String,
+}
