@@ -1,6 +1,9 @@
 //! What the user typed: clap only, nothing is looked up here.
 
+pub mod defaults;
 pub mod fleet;
+pub mod path;
+pub mod settings;
 
 use std::path::PathBuf;
 

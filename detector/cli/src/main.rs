@@ -4,8 +4,8 @@ use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
 use mimalloc::MiMalloc;
-use secretrail_cli::config::Source;
-use secretrail_cli::{Host, run};
+use secretrail_cli::host::{ConfigSource, Host};
+use secretrail_cli::run;
 use secretrail_engine::time::EventTime;
 
 /// Two threads that keep millions of small pieces: the system's allocator asks the kernel for each page of them.
@@ -20,7 +20,7 @@ fn main() -> ExitCode {
         stdout_is_terminal: io::stdout().is_terminal(),
         stderr_is_terminal: io::stderr().is_terminal(),
         no_color: std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty()),
-        config: Source::of(|name| std::env::var_os(name)),
+        config: ConfigSource::of(|name| std::env::var_os(name)),
         now: EventTime(chrono::Utc::now().timestamp()),
     };
     secretrail_cli::output::remove_partial_on_interrupt();

@@ -2,7 +2,11 @@
 
 pub mod columns;
 pub mod csv;
+pub mod gaps;
 pub mod parquet;
+pub mod report;
+pub mod run_summary;
+pub mod style;
 pub mod table;
 
 use std::fs::File;
@@ -18,8 +22,8 @@ use secretrail_engine::parallel;
 use tempfile::NamedTempFile;
 
 use crate::args::Format;
-use crate::settings::Settings;
-use crate::{Failure, Host};
+use crate::args::settings::{Settings, only_rows};
+use crate::host::{Failure, Host};
 
 /// The file that is not complete yet, so that an interrupted run can take it away.
 static PARTIAL: Mutex<Option<PathBuf>> = Mutex::new(None);
@@ -268,14 +272,6 @@ impl Write for Sink<'_, '_> {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
-}
-
-/// Some forms of output are of alerts alone, or of the ledger alone.
-#[must_use]
-pub fn only_rows(what: &str) -> Failure {
-    Failure::Usage(format!(
-        "{what} has no such form; ocsf and html are for replay, parquet is for accesses: choose -f table, json, jsonl or csv"
-    ))
 }
 
 /// Writes a file beside the output; it appears only when it is complete.

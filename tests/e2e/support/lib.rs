@@ -17,7 +17,7 @@ pub mod proxy;
 use std::io::Write;
 use std::sync::Arc;
 
-use secretrail_cli::Host;
+use secretrail_cli::host::Host;
 pub use test_support::*;
 
 /// The example logs of the README.

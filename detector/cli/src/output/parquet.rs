@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use secretrail_engine::access::Access;
 
-use crate::Failure;
+use crate::host::Failure;
 
 /// Rows that are gathered before they are written.
 #[cfg(feature = "parquet")]

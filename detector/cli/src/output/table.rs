@@ -10,7 +10,8 @@ use secretrail_engine::ids::Arn;
 use secretrail_engine::neutral;
 use unicode_width::UnicodeWidthStr;
 
-use crate::settings::Settings;
+use super::style::level_style;
+use crate::args::settings::Settings;
 
 /// Secrets named below an alert; the alert's JSON lists more.
 const SECRETS: usize = 5;
@@ -30,7 +31,7 @@ pub fn alerts(alerts: &[Alert], settings: &Settings) -> String {
 }
 
 fn alert(alert: &Alert, settings: &Settings, out: &mut String) -> std::fmt::Result {
-    let style = settings.level_style(alert.rule.level);
+    let style = level_style(alert.rule.level, settings.color);
     let level = alert.rule.level.as_str().to_uppercase();
     let indent = " ".repeat(LEVEL);
     writeln!(

@@ -1,0 +1,173 @@
+//! Defaults of options from a file: as if they had been typed, unless they were.
+//!
+//! The file is never looked for in the working directory: that may be somebody's evidence, and must not be able to choose
+//! where output goes or whom to ask for objects.
+
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use toml::{Table, Value};
+
+use crate::host::{ConfigSource, Failure};
+
+/// The path of the file and its text; `None` where the user has no file.
+fn read(source: &ConfigSource) -> Result<Option<(&Path, String)>, Failure> {
+    let (ConfigSource::Named(path) | ConfigSource::Usual(path)) = source;
+    match (std::fs::read_to_string(path), source) {
+        (Ok(text), _) => Ok(Some((path, text))),
+        (Err(error), ConfigSource::Usual(_)) if error.kind() == std::io::ErrorKind::NotFound => {
+            Ok(None)
+        }
+        (Err(error), _) => Err(fault(path, &error.to_string())),
+    }
+}
+
+fn fault(path: &Path, message: &str) -> Failure {
+    Failure::Usage(format!("{}: {message}", path.display()))
+}
+
+/// The arguments with the defaults of the file behind them.
+///
+/// # Errors
+///
+/// [`Failure::Usage`]: the file cannot be read, or says something that no command has.
+pub fn with_defaults(
+    command: impl FnOnce() -> Command,
+    args: Vec<OsString>,
+    source: Option<&ConfigSource>,
+) -> Result<Vec<OsString>, Failure> {
+    let Some((path, text)) = source.map(read).transpose()?.flatten() else {
+        return Ok(args);
+    };
+    let table: Table = text
+        .parse()
+        .map_err(|error: toml::de::Error| fault(path, &error.to_string()))?;
+    let command = command();
+    known(&command, &table, path)?;
+    // Only to see which command it is and what was typed; whatever is wrong is told when everything is together.
+    let Ok(typed) = command
+        .clone()
+        .ignore_errors(true)
+        .try_get_matches_from(&args)
+    else {
+        return Ok(args);
+    };
+    let Some((name, matches)) = typed.subcommand() else {
+        return Ok(args);
+    };
+    let Some(command) = command.find_subcommand(name) else {
+        return Ok(args);
+    };
+    let mut more = Vec::new();
+    let own = table.get(name).and_then(Value::as_table);
+    for arg in command.get_arguments() {
+        let Some(long) = arg.get_long() else { continue };
+        let value = own
+            .and_then(|own| own.get(long))
+            .or_else(|| table.get(long).filter(|value| !value.is_table()));
+        if let Some(value) = value.filter(|_| is_open(command, arg, matches)) {
+            more.extend(typed_as(arg, long, value).map_err(|message| fault(path, &message))?);
+        }
+    }
+    // Before everything that follows `--`.
+    let end = args
+        .iter()
+        .position(|arg| arg == OsStr::new("--"))
+        .unwrap_or(args.len());
+    let (before, after) = args.split_at_checked(end).unwrap_or((&args, &[]));
+    Ok([before, &more, after].concat())
+}
+
+/// Whether neither the option nor one that excludes it was typed.
+fn is_open(command: &Command, arg: &Arg, matches: &ArgMatches) -> bool {
+    let was_typed = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
+    !was_typed(arg.get_id().as_str())
+        && !command
+            .get_arg_conflicts_with(arg)
+            .iter()
+            .any(|other| was_typed(other.get_id().as_str()))
+        && !command.get_arguments().any(|other| {
+            was_typed(other.get_id().as_str())
+                && command
+                    .get_arg_conflicts_with(other)
+                    .iter()
+                    .any(|conflict| conflict.get_id() == arg.get_id())
+        })
+}
+
+/// The option as it would be typed.
+fn typed_as(arg: &Arg, long: &str, value: &Value) -> Result<Vec<OsString>, String> {
+    let takes_value = matches!(arg.get_action(), ArgAction::Set | ArgAction::Append);
+    let one = |value: &Value| match value {
+        Value::String(text) => Ok(OsString::from(format!("--{long}={text}"))),
+        Value::Integer(number) => Ok(OsString::from(format!("--{long}={number}"))),
+        Value::Datetime(time) => Ok(OsString::from(format!("--{long}={time}"))),
+        _ => Err(format!(
+            "`{long}` takes a text or a number, not {}",
+            value.type_str()
+        )),
+    };
+    match value {
+        Value::Boolean(true) if !takes_value => Ok(vec![OsString::from(format!("--{long}"))]),
+        Value::Boolean(false) if !takes_value => Ok(Vec::new()),
+        _ if !takes_value => Err(format!(
+            "`{long}` is true or false, not {}",
+            value.type_str()
+        )),
+        Value::Array(values) => values.iter().map(one).collect(),
+        value => one(value).map(|option| vec![option]),
+    }
+}
+
+/// Refuses what no command has: tables that are no commands, and options that are none of theirs.
+fn known(command: &Command, table: &Table, path: &Path) -> Result<(), Failure> {
+    let options = |command: &Command| -> BTreeSet<String> {
+        command
+            .get_arguments()
+            .filter_map(|arg| arg.get_long())
+            .map(str::to_owned)
+            .collect()
+    };
+    let all: BTreeSet<String> = command.get_subcommands().flat_map(options).collect();
+    let commands: BTreeSet<String> = command
+        .get_subcommands()
+        .map(|command| command.get_name().to_owned())
+        .collect();
+    for (key, value) in table {
+        let Some(own) = value.as_table() else {
+            must_be_one(key, &all, "option", path)?;
+            continue;
+        };
+        must_be_one(key, &commands, "command", path)?;
+        let options = command
+            .find_subcommand(key)
+            .map(options)
+            .unwrap_or_default();
+        own.keys()
+            .try_for_each(|key| must_be_one(key, &options, "option", path))?;
+    }
+    Ok(())
+}
+
+fn must_be_one(
+    key: &str,
+    known: &BTreeSet<String>,
+    what: &str,
+    path: &Path,
+) -> Result<(), Failure> {
+    if known.contains(key) {
+        return Ok(());
+    }
+    let close = known
+        .iter()
+        .map(|known| (strsim::damerau_levenshtein(known, key), known))
+        .min();
+    let tip = close.filter(|(distance, known)| *distance <= known.len() / 2);
+    let tip = tip
+        .map(|(_, known)| format!("; did you mean `{known}`?"))
+        .unwrap_or_default();
+    Err(fault(path, &format!("`{key}` is no {what}{tip}")))
+}

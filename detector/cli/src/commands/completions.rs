@@ -1,0 +1,19 @@
+//! The `completions` command: what a shell needs to complete the options.
+
+use clap::CommandFactory;
+use clap_complete::Shell;
+
+use crate::args::Cli;
+use crate::exit;
+use crate::host::{Failure, Host, print};
+
+/// Prints the completions of a shell and gives the exit code.
+///
+/// # Errors
+///
+/// [`Failure::Output`].
+pub fn run(shell: Shell, host: &mut Host) -> Result<u8, Failure> {
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "secretrail", &mut text);
+    print(host, &String::from_utf8_lossy(&text)).map(|()| exit::DONE)
+}

@@ -1,0 +1,164 @@
+//! Executions of the state machine that extracts: started and looked up at Step Functions.
+
+#[cfg(feature = "s3")]
+pub(crate) use self::with_sdk::StepFunctions;
+#[cfg(not(feature = "s3"))]
+pub(crate) use self::without_sdk::StepFunctions;
+
+#[cfg(feature = "s3")]
+mod with_sdk {
+    use std::sync::{Arc, OnceLock};
+
+    use aws_sdk_sfn::Client;
+    use aws_sdk_sfn::error::DisplayErrorContext;
+    use aws_sdk_sfn::operation::describe_execution::DescribeExecutionOutput;
+    use aws_sdk_sfn::types::{ExecutionStatus, MapRunItemCounts};
+    use secretrail_engine::time::EventTime;
+
+    use crate::commands::fleet::progress::{Progress, State};
+    use crate::host::Failure;
+    use crate::input::aws::Connection;
+
+    /// A client of Step Functions.
+    pub(crate) struct StepFunctions {
+        connection: Arc<Connection>,
+        client: OnceLock<Client>,
+    }
+
+    impl StepFunctions {
+        /// A client. Nothing is called yet; a job that was never started needs none.
+        pub(crate) fn new(connection: Arc<Connection>) -> Self {
+            Self {
+                connection,
+                client: OnceLock::new(),
+            }
+        }
+
+        fn client(&self) -> &Client {
+            self.client
+                .get_or_init(|| Client::new(self.connection.config()))
+        }
+
+        /// Starts an execution of a state machine, and gives its ARN.
+        pub(crate) fn start(
+            &self,
+            machine: &str,
+            name: &str,
+            input: &str,
+        ) -> Result<String, Failure> {
+            let call = self
+                .client()
+                .start_execution()
+                .state_machine_arn(machine)
+                .name(name)
+                .input(input)
+                .send();
+            let started = self.connection.wait(call);
+            let started = started.map_err(|error| failure(machine, error))?;
+            Ok(started.execution_arn)
+        }
+
+        /// How far an execution is; `None` when it is not known any more: Step Functions forgets executions 90 days after
+        /// their end (AWS, "Quotas for state executions").
+        pub(crate) fn execution(&self, arn: &str) -> Result<Option<Progress>, Failure> {
+            self.connection.wait(async {
+                let Some(execution) = self.describe(arn).await? else {
+                    return Ok(None);
+                };
+                let counts = self.item_counts(arn).await?;
+                Ok(Some(progress(execution, counts.as_ref())))
+            })
+        }
+
+        async fn describe(&self, arn: &str) -> Result<Option<DescribeExecutionOutput>, Failure> {
+            match self
+                .client()
+                .describe_execution()
+                .execution_arn(arn)
+                .send()
+                .await
+            {
+                Ok(execution) => Ok(Some(execution)),
+                Err(error)
+                    if error
+                        .as_service_error()
+                        .is_some_and(|error| error.is_execution_does_not_exist()) =>
+                {
+                    Ok(None)
+                }
+                Err(error) => Err(failure(arn, error)),
+            }
+        }
+
+        /// How many items the map of an execution has done; `None` before it came to its map.
+        async fn item_counts(&self, arn: &str) -> Result<Option<MapRunItemCounts>, Failure> {
+            let runs = self.client().list_map_runs().execution_arn(arn).send();
+            let runs = runs.await.map_err(|error| failure(arn, error))?.map_runs;
+            let Some(run) = runs.first() else {
+                return Ok(None);
+            };
+            let described = self
+                .client()
+                .describe_map_run()
+                .map_run_arn(&run.map_run_arn)
+                .send();
+            let described = described.await.map_err(|error| failure(arn, error))?;
+            Ok(described.item_counts)
+        }
+    }
+
+    fn progress(execution: DescribeExecutionOutput, counts: Option<&MapRunItemCounts>) -> Progress {
+        let state = match execution.status {
+            // A redrive that was asked for starts by itself.
+            ExecutionStatus::Running | ExecutionStatus::PendingRedrive => State::Runs,
+            ExecutionStatus::Succeeded => State::Succeeded,
+            _ => State::Failed,
+        };
+        let why = [execution.error, execution.cause];
+        let why: Vec<String> = why.into_iter().flatten().collect();
+        Progress {
+            state,
+            started: EventTime(execution.start_date.secs()),
+            done: count(counts.map(|counts| counts.succeeded)),
+            failed: count(counts.map(|counts| counts.failed)),
+            all: count(counts.map(|counts| counts.total)),
+            why: (!why.is_empty()).then(|| why.join(": ")),
+        }
+    }
+
+    fn count(items: Option<i64>) -> u64 {
+        items
+            .and_then(|items| u64::try_from(items).ok())
+            .unwrap_or(0)
+    }
+
+    fn failure<E: std::error::Error>(about: &str, error: E) -> Failure {
+        Failure::Input(format!("{about}: {}", DisplayErrorContext(error)))
+    }
+}
+
+#[cfg(not(feature = "s3"))]
+mod without_sdk {
+    use std::sync::Arc;
+
+    use crate::commands::fleet::progress::Progress;
+    use crate::host::Failure;
+    use crate::input::aws::Connection;
+
+    /// What would ask Step Functions: there is no connection, so there is none of these.
+    pub(crate) struct StepFunctions(Arc<Connection>);
+
+    impl StepFunctions {
+        pub(crate) fn new(connection: Arc<Connection>) -> Self {
+            Self(connection)
+        }
+
+        pub(crate) fn start(&self, _: &str, _: &str, _: &str) -> Result<String, Failure> {
+            match *self.0 {}
+        }
+
+        pub(crate) fn execution(&self, _: &str) -> Result<Option<Progress>, Failure> {
+            match *self.0 {}
+        }
+    }
+}

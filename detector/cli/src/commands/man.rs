@@ -1,0 +1,36 @@
+//! The `man` command: the manual page of the command and of each of its subcommands.
+
+use clap::CommandFactory;
+
+use crate::args::Cli;
+use crate::exit;
+use crate::host::{Failure, Host, print};
+
+/// Prints the manual page and gives the exit code.
+///
+/// # Errors
+///
+/// [`Failure::Output`].
+pub fn run(host: &mut Host) -> Result<u8, Failure> {
+    print(host, &manual()?).map(|()| exit::DONE)
+}
+
+fn manual() -> Result<String, Failure> {
+    let mut page = Vec::new();
+    let mut command = Cli::command();
+    // Subcommands get their usage lines and inherited options only when clap has built them.
+    command.build();
+    render(&command, &mut page)?;
+    for subcommand in command.get_subcommands() {
+        if subcommand.get_name() != "help" {
+            render(subcommand, &mut page)?;
+        }
+    }
+    Ok(String::from_utf8_lossy(&page).into_owned())
+}
+
+fn render(command: &clap::Command, page: &mut Vec<u8>) -> Result<(), Failure> {
+    clap_mangen::Man::new(command.clone())
+        .render(page)
+        .map_err(|error| Failure::Internal(error.to_string()))
+}

@@ -1,0 +1,16 @@
+//! Where bytes come from: paths to objects, objects to what they hold, and a whole run over them.
+
+pub mod aws;
+pub mod batches;
+pub mod checkpoint;
+pub mod manifest;
+pub mod merge;
+pub mod object;
+pub mod progress;
+pub mod read;
+pub mod rules_and_policy;
+#[cfg(feature = "s3")]
+pub mod s3;
+pub mod session;
+pub mod store;
+pub mod walk;

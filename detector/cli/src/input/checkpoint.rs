@@ -1,0 +1,200 @@
+//! `--checkpoint FILE`: what was read is noted in a file as observation parts, so that a run that was interrupted does not
+//! start over.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use ahash::HashSet;
+use flate2::bufread::GzDecoder;
+use secretrail_engine::part::{self, Extracted, Header, PartError, PartReader};
+use secretrail_engine::rule::RuleSet;
+use secretrail_engine::selection::Selection;
+
+use crate::host::Failure;
+
+/// Objects that are gathered before they are noted.
+const OBJECTS: usize = 64;
+
+/// A file with what was read.
+pub struct Checkpoint {
+    path: PathBuf,
+    name: String,
+    header: Header,
+    /// What an earlier run has noted: names and tags of objects.
+    known: HashSet<(String, String)>,
+    /// Bytes of that.
+    earlier: u64,
+    file: Mutex<File>,
+    /// Why noting has failed; the run goes on.
+    failed: Mutex<Option<String>>,
+}
+
+impl Checkpoint {
+    /// Opens the file, or makes it. What a killed run has left half written at its end is cut off.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Usage`]: it cannot be opened, is something else, or was made for another run.
+    pub fn open(path: &Path, rules: &RuleSet, selection: &Selection) -> Result<Self, Failure> {
+        let name = path.display().to_string();
+        let failure = |message: String| Failure::Usage(format!("--checkpoint {name}: {message}"));
+        let header = Header::new(rules, selection);
+        let options = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path);
+        let mut file = options.map_err(|error| failure(error.to_string()))?;
+        let mut known = HashSet::default();
+        let earlier = noted(&file, &mut known, &header).map_err(failure)?;
+        file.set_len(earlier)
+            .and_then(|()| file.seek(SeekFrom::End(0)))
+            .map_err(|error| failure(error.to_string()))?;
+        Ok(Self {
+            path: path.to_owned(),
+            name,
+            header,
+            known,
+            earlier,
+            file: Mutex::new(file),
+            failed: Mutex::default(),
+        })
+    }
+
+    /// Its path, for messages.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Objects that an earlier run has noted.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+
+    /// Whether an object was noted by an earlier run, as it is now.
+    #[must_use]
+    pub fn has(&self, name: &str, tag: &str) -> bool {
+        !self.known.is_empty() && self.known.contains(&(name.to_owned(), tag.to_owned()))
+    }
+
+    /// Notes what was read, once it is worth it, or `now`.
+    pub fn note(&self, read: &mut Vec<Extracted>, now: bool) {
+        if read.is_empty() || (read.len() < OBJECTS && !now) {
+            return;
+        }
+        let bytes = part::write(&self.header, std::mem::take(read));
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = file.write_all(&bytes).and_then(|()| file.flush()) {
+            *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
+        }
+    }
+
+    /// What an earlier run has noted; `None` when there is none.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub fn earlier(&self) -> Result<Option<impl std::io::Read + use<>>, String> {
+        if self.earlier == 0 {
+            return Ok(None);
+        }
+        let file = File::open(&self.path).map_err(|error| error.to_string())?;
+        Ok(Some(std::io::Read::take(file, self.earlier)))
+    }
+
+    /// Takes the file away when everything was read; otherwise it stays for the next run. Says why noting failed.
+    #[must_use]
+    pub fn close(self, everything: bool) -> Option<String> {
+        if everything {
+            // A file that stays is read again and changes nothing.
+            std::fs::remove_file(&self.path).ok();
+        }
+        let failed = self
+            .failed
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        failed.map(|error| {
+            format!(
+                "--checkpoint {}: {error}; what was read since is not noted",
+                self.name
+            )
+        })
+    }
+}
+
+/// Reads what is noted, and gives its length in bytes: up to the end of the last whole part.
+fn noted(
+    file: &File,
+    known: &mut HashSet<(String, String)>,
+    header: &Header,
+) -> Result<u64, String> {
+    let mut whole = 0;
+    let mut source = BufReader::new(file);
+    loop {
+        if source
+            .fill_buf()
+            .map_err(|error| error.to_string())?
+            .is_empty()
+        {
+            return Ok(whole);
+        }
+        match one(&mut source) {
+            Ok((theirs, found)) if theirs == *header => known.extend(found),
+            Ok(_) => {
+                return Err(
+                    "was made by a run with another selection or other rules; name another file"
+                        .to_owned(),
+                );
+            }
+            Err(PartError::Foreign(_)) if whole == 0 => {
+                return Err("is something else; name a file that is not there yet".to_owned());
+            }
+            // A run was killed while it wrote.
+            Err(error) => {
+                return if whole == 0 && source_is_foreign(file) {
+                    Err(error.to_string())
+                } else {
+                    Ok(whole)
+                };
+            }
+        }
+        whole = source
+            .stream_position()
+            .map_err(|error| error.to_string())?;
+    }
+}
+
+/// Header and objects of one part, which is read to its end.
+fn one(source: impl BufRead) -> Result<(Header, Vec<(String, String)>), PartError> {
+    let broken = || PartError::Broken("it is empty".to_owned());
+    let mut reader = PartReader::new(BufReader::new(GzDecoder::new(source)))?.ok_or_else(broken)?;
+    while reader.next_record()?.is_some() {}
+    let found = reader
+        .entries
+        .iter()
+        .map(|entry| (entry.name.to_string(), entry.tag.clone()))
+        .collect();
+    let header = reader.header.purpose();
+    // Up to the end of the compressed bytes, so that what follows begins where this ends.
+    reader.next_part().map(|_| (header, found))
+}
+
+/// Whether the file does not even begin as gzip does.
+fn source_is_foreign(mut file: &File) -> bool {
+    let mut magic = [0; 2];
+    let read = file
+        .seek(SeekFrom::Start(0))
+        .and_then(|_| std::io::Read::read(&mut file, &mut magic));
+    read.is_ok_and(|read| read > 0) && magic != [0x1f, 0x8b]
+}

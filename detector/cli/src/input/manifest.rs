@@ -1,0 +1,132 @@
+//! Manifests of jobs among the objects of a run: which parts they promise, and which of those are missing.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use secretrail_engine::manifest::{self, Batch, Manifest, ManifestError};
+
+use super::object::{Object, Problem};
+use super::store::ObjectStore;
+use super::walk::Objects;
+use crate::text::number;
+
+/// Missing parts that are named one by one.
+const NAMED: usize = 10;
+
+/// The batches whose parts are not there.
+pub(crate) fn missing<'m>(manifest: &'m Manifest, there: &BTreeSet<String>) -> Vec<&'m Batch> {
+    manifest
+        .batches
+        .iter()
+        .filter(|batch| !there.contains(&batch.part))
+        .collect()
+}
+
+/// What is missing, in words.
+pub(crate) fn told(folder: &str, missing: &[&Batch]) -> Vec<Problem> {
+    let named = missing.iter().take(NAMED);
+    let mut problems: Vec<Problem> = named.map(|batch| missing_part(folder, batch)).collect();
+    if let Some(more) = missing.len().checked_sub(NAMED).filter(|more| *more > 0) {
+        let message = format!("{} more parts are missing", number(more as u64));
+        problems.push(Problem::new(folder, message));
+    }
+    problems
+}
+
+fn missing_part(folder: &str, batch: &Batch) -> Problem {
+    let mut message = format!("is missing: {} objects", number(batch.objects.len() as u64));
+    if let Some(first) = batch.objects.first() {
+        write!(message, " from {} on", first.name()).ok();
+    }
+    message.push_str("; `secretrail fleet resume` extracts them");
+    Problem::new(format!("{folder}{}", batch.part), message)
+}
+
+/// Checks manifests among the objects of a run against the parts beside them. What only has the name of a manifest is a log
+/// like others.
+pub(crate) fn check(objects: &mut Objects, store: &dyn ObjectStore) {
+    let is_manifest = |object: &mut Object| file_name(&object.name) == manifest::NAME;
+    let manifests: Vec<Object> = objects.objects.extract_if(.., is_manifest).collect();
+    for object in manifests {
+        match read(&object, store) {
+            Ok(manifest) => {
+                let missing = missing_beside(&object, &manifest, &objects.objects);
+                objects.problems.extend(missing);
+            }
+            Err(NoManifest::Log) => objects.objects.push(object),
+            Err(NoManifest::Spoiled(why)) => objects.problems.push(Problem::new(object.name, why)),
+        }
+    }
+}
+
+/// Why an object with the name of a manifest is none.
+enum NoManifest {
+    /// It is something else.
+    Log,
+    /// It cannot be read, or was edited.
+    Spoiled(String),
+}
+
+fn read(object: &Object, store: &dyn ObjectStore) -> Result<Manifest, NoManifest> {
+    let fetched = object.place.fetch(store);
+    let bytes = fetched.map_err(NoManifest::spoiled)?.bytes;
+    let text = String::from_utf8(bytes).map_err(NoManifest::spoiled)?;
+    Manifest::read(&text).map_err(|error| match error {
+        ManifestError::Foreign(_) => NoManifest::Log,
+        edited => NoManifest::spoiled(edited),
+    })
+}
+
+impl NoManifest {
+    fn spoiled(why: impl ToString) -> Self {
+        Self::Spoiled(why.to_string())
+    }
+}
+
+fn missing_beside(object: &Object, manifest: &Manifest, all: &[Object]) -> Vec<Problem> {
+    let folder = object.name.strip_suffix(manifest::NAME).unwrap_or_default();
+    let there: BTreeSet<String> = all
+        .iter()
+        .filter_map(|object| object.name.strip_prefix(folder).map(str::to_owned))
+        .collect();
+    told(folder, &missing(manifest, &there))
+}
+
+fn file_name(name: &str) -> &str {
+    name.rsplit('/').next().unwrap_or(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::object::Remote;
+    use super::*;
+
+    fn batches(count: usize) -> Vec<Batch> {
+        let object = |number: usize| Remote {
+            bucket: "b".to_owned(),
+            key: format!("logs/{number}.json.gz"),
+            etag: String::new(),
+            size: 1,
+        };
+        let batch = |number: usize| Batch {
+            part: format!("part-{number}"),
+            objects: vec![object(number)],
+        };
+        (0..count).map(batch).collect()
+    }
+
+    #[test]
+    fn a_few_missing_parts_are_named_and_the_rest_counted() {
+        let batches = batches(NAMED + 2);
+        let missing: Vec<&Batch> = batches.iter().collect();
+        let problems = told("s3://b/job/", &missing);
+        assert_eq!(problems.len(), NAMED + 1);
+        assert_eq!(problems[0].name, "s3://b/job/part-0");
+        assert_eq!(
+            problems[0].message,
+            "is missing: 1 objects from s3://b/logs/0.json.gz on; `secretrail fleet resume` extracts them"
+        );
+        assert_eq!(problems[NAMED].message, "2 more parts are missing");
+        assert_eq!(told("s3://b/job/", &missing[..NAMED]).len(), NAMED);
+    }
+}

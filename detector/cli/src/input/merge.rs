@@ -1,0 +1,484 @@
+//! Parts to results in the order of event times, so that what is held does not grow with the history. Each part is opened
+//! when its time comes and read once; its head is read before, for what it says of the logs that it came from.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::io::{self, BufRead, BufReader, Read};
+use std::sync::mpsc;
+
+use ahash::HashMap;
+use flate2::bufread::MultiGzDecoder;
+use indicatif::ProgressBar;
+use secretrail_engine::object::Origin;
+use secretrail_engine::parallel;
+use secretrail_engine::part::{Entry, Header, PartError, PartReader};
+use secretrail_engine::pipeline::Outcome;
+use secretrail_engine::pipeline::history::History;
+use secretrail_engine::policy::Policy;
+use secretrail_engine::rule::RuleSet;
+use secretrail_engine::scan::{Harvest, Scanner};
+use secretrail_engine::state::StateError;
+use secretrail_engine::time::EventTime;
+
+use super::object::{Object, Problem};
+use super::progress::bytes_bar;
+use super::read::{Known, Reading, readers};
+use super::session::{Found, Opened, internal, pipeline, refused};
+use super::store::ObjectStore;
+use crate::args::Format;
+use crate::args::settings::Settings;
+use crate::host::Failure;
+
+/// Bytes of a part that are fetched at a time, and held while it is open: at most and at least.
+const PIECE: u64 = 256 * 1024;
+const LEAST_PIECE: u64 = 16 * 1024;
+
+/// Bytes of all parts that are open at once. The parts of a thousand accounts are: their times overlap.
+const PIECES: u64 = 128 * 1024 * 1024;
+
+/// Why a part of parts cannot be read in order.
+const SEVERAL: &str = "holds more than one part, and only the first was read; give each part a file of its own, or choose -f json";
+
+const UNSORTED: &str = "its records are not in the order of their times; extract it again";
+
+/// Records that are taken in at a time.
+const SLICE: usize = 16_384;
+
+/// Heads of parts that are read before they are taken in.
+const HEADS: usize = 32;
+
+/// Whether a run can be done so: everything is parts, and the form of the output needs not all of it at once.
+#[must_use]
+pub(crate) fn fits(opened: &Opened, settings: &Settings) -> bool {
+    let objects = &opened.objects.objects;
+    settings.checkpoint.is_none()
+        && matches!(settings.format, Format::Jsonl | Format::Ocsf | Format::Csv)
+        && !objects.is_empty()
+        && objects.iter().all(|object| object.is_part)
+}
+
+/// Reads the parts, and gives what they come to slice by slice, in order. What is found at the end has everything else.
+///
+/// # Errors
+///
+/// [`Failure`]: the parts cannot stand for their logs, or `emit` failed.
+pub(crate) fn run(
+    opened: Opened,
+    settings: &Settings,
+    rules: &RuleSet,
+    policy: Option<&Policy>,
+    now: EventTime,
+    emit: &mut dyn FnMut(Outcome) -> Result<(), Failure>,
+) -> Result<Found, Failure> {
+    let Opened { store, objects } = opened;
+    let progress = bytes_bar(settings, &objects.objects);
+    let mut task = Task {
+        settings,
+        rules,
+        store: &*store,
+        progress: &progress,
+        quiet: ProgressBar::hidden(),
+        piece: PIECE,
+    };
+    let pipeline = pipeline(settings, rules, policy);
+    let mut history = History::new(&pipeline, now);
+    let (heads, mut reading) = task
+        .heads(&objects.objects, &mut history)
+        .map_err(internal)?;
+    if !reading.refused.is_empty() {
+        return Err(refused(&reading.refused));
+    }
+    let mut report = objects.report;
+    report.add(&std::mem::take(&mut reading.harvest.report));
+    let mut give = |outcome: Outcome| {
+        report.add(&outcome.report);
+        emit(outcome)
+    };
+    task.piece = piece(heads.iter().map(|head| (head.from, head.last)));
+    let merge = Merge::new(&task, heads);
+    // Reading is half of the work; one slice is made while the one before it is taken in.
+    let problems = std::thread::scope(|scope| {
+        let (sender, slices) = mpsc::sync_channel(1);
+        let reader = scope.spawn(move || merge.slices(&sender));
+        for (slice, upto) in slices {
+            give(pollster::block_on(history.advance(slice, upto)).map_err(internal)?)?;
+        }
+        // A reader that panicked is a bug; its panic goes on here.
+        Ok::<_, Failure>(
+            reader
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+        )
+    })?;
+    give(pollster::block_on(history.finish()).map_err(internal)?)?;
+    progress.finish_and_clear();
+    report.objects_failed += problems.len() as u64;
+    let mut all = objects.problems;
+    all.extend(reading.problems);
+    all.extend(problems);
+    all.sort();
+    Ok(Found {
+        report,
+        problems: all,
+        ..Found::nothing(objects.objects, store)
+    })
+}
+
+/// How much of a part to fetch at a time, by the first and last times of all.
+fn piece(spans: impl Iterator<Item = (EventTime, EventTime)>) -> u64 {
+    let (mut starts, mut ends): (Vec<EventTime>, Vec<EventTime>) = spans.unzip();
+    starts.sort_unstable();
+    ends.sort_unstable();
+    let mut ended = ends.iter().peekable();
+    let (mut open, mut most) = (0_u64, 1);
+    for start in starts {
+        while ended.next_if(|end| **end < start).is_some() {
+            open -= 1;
+        }
+        open += 1;
+        most = most.max(open);
+    }
+    (PIECES / most).clamp(LEAST_PIECE, PIECE)
+}
+
+/// What a part says of itself before it is opened.
+struct Head<'o> {
+    object: &'o Object,
+    /// Time of its first record, and of its last.
+    from: EventTime,
+    last: EventTime,
+    /// Which of its objects are taken from it; `None` for all.
+    taken: Option<Vec<bool>>,
+}
+
+struct Task<'t> {
+    settings: &'t Settings,
+    rules: &'t RuleSet,
+    store: &'t dyn ObjectStore,
+    progress: &'t ProgressBar,
+    /// Heads are small.
+    quiet: ProgressBar,
+    /// Bytes of a part that are fetched at a time.
+    piece: u64,
+}
+
+type Part<'t> = PartReader<BufReader<MultiGzDecoder<Pieces<'t>>>>;
+
+impl<'t> Task<'t> {
+    fn open(
+        &self,
+        object: &'t Object,
+        progress: &'t ProgressBar,
+    ) -> Result<Option<Part<'t>>, PartError> {
+        let (store, size, most) = (self.store, object.size(), self.piece);
+        let pieces = Pieces {
+            store,
+            object,
+            size,
+            most,
+            offset: 0,
+            piece: Vec::new(),
+            read: 0,
+            progress,
+        };
+        PartReader::new(BufReader::new(MultiGzDecoder::new(pieces)))
+    }
+
+    /// Reads the heads of all parts, tells the history what they say of it, and gives the parts that begin latest first.
+    /// Parts without records need not be opened again.
+    fn heads(
+        &self,
+        objects: &'t [Object],
+        history: &mut History<'_, '_>,
+    ) -> Result<(Vec<Head<'t>>, Reading), StateError> {
+        let known = Known::new(&self.settings.selection);
+        let (mut heads, mut reading) = (Vec::new(), Reading::default());
+        let threads = readers(self.settings.threads, objects);
+        for some in objects.chunks(HEADS) {
+            let read = parallel::map(threads, some, |object| {
+                let part = self
+                    .open(object, &self.quiet)
+                    .map_err(|error| error.to_string())?;
+                Ok(part.map(|part| (part.header, part.entries)))
+            });
+            let mut newest = None;
+            for (object, read) in some.iter().zip(read) {
+                match read {
+                    Ok(Some((header, entries))) => {
+                        newest = newest.max(latest(&header, &entries));
+                        heads.extend(self.head(object, &header, &entries, &known, &mut reading));
+                    }
+                    Ok(None) => {}
+                    Err(message) => {
+                        reading.harvest.report.objects_failed += 1;
+                        reading.problems.push(Problem {
+                            name: object.name.clone(),
+                            message,
+                        });
+                    }
+                }
+            }
+            pollster::block_on(
+                history.mark(std::mem::take(&mut reading.harvest.coverage), newest),
+            )?;
+            // This run says nothing about gaps in deliveries.
+            reading.deliveries.clear();
+        }
+        heads.sort_by(|a, b| (b.from, &b.object.name).cmp(&(a.from, &a.object.name)));
+        reading.refused.sort();
+        Ok((heads, reading))
+    }
+
+    /// Takes the objects of a part over; `None` when it cannot stand for its logs, or has no records of objects that are
+    /// taken.
+    fn head(
+        &self,
+        object: &'t Object,
+        header: &Header,
+        entries: &[Entry],
+        known: &Known<'_>,
+        reading: &mut Reading,
+    ) -> Option<Head<'t>> {
+        if let Some(message) = header.lacks(self.rules, &self.settings.selection) {
+            reading.refused.push(Problem {
+                name: object.name.clone(),
+                message,
+            });
+            return None;
+        }
+        let taken: Vec<bool> = entries
+            .iter()
+            .map(|entry| known.take(entry, reading).is_some())
+            .collect();
+        let (from, last) = header.span.filter(|_| taken.contains(&true))?;
+        let (from, last) = (EventTime(from), EventTime(last));
+        Some(Head {
+            object,
+            from,
+            last,
+            taken: taken.contains(&false).then_some(taken),
+        })
+    }
+}
+
+/// The latest delivery of a part; its last record, for objects that do not tell.
+fn latest(header: &Header, entries: &[Entry]) -> Option<EventTime> {
+    let last = header.span.map(|(_, last)| last);
+    entries
+        .iter()
+        .filter_map(|entry| entry.delivered.or(last))
+        .max()
+        .map(EventTime)
+}
+
+/// A part from its first record to its last.
+struct OpenPart<'t> {
+    reader: Part<'t>,
+    name: &'t str,
+    /// Where the records of each object come from, and whether its place has decided on account and region.
+    origins: Vec<Option<(Origin, bool)>>,
+    /// The next record: its object, its time, and its text.
+    of: usize,
+    time: EventTime,
+    text: String,
+}
+
+/// Parts, merged by time.
+struct Merge<'t> {
+    task: &'t Task<'t>,
+    scanner: Scanner<'t>,
+    /// Those that begin latest first.
+    waiting: Vec<Head<'t>>,
+    /// Times of the next records, and whose they are.
+    open: BinaryHeap<Reverse<(EventTime, usize)>>,
+    parts: HashMap<usize, OpenPart<'t>>,
+    opened: usize,
+    problems: Vec<Problem>,
+}
+
+impl<'t> Merge<'t> {
+    fn new(task: &'t Task<'t>, waiting: Vec<Head<'t>>) -> Self {
+        Self {
+            task,
+            scanner: Scanner::new(task.rules, &task.settings.selection),
+            waiting,
+            open: BinaryHeap::new(),
+            parts: HashMap::default(),
+            opened: 0,
+            problems: Vec::new(),
+        }
+    }
+
+    /// Reads everything, and sends it in slices, each with the time before which it is complete. Gives what could not be
+    /// read.
+    fn slices(mut self, sender: &mpsc::SyncSender<(Harvest, EventTime)>) -> Vec<Problem> {
+        let (mut slice, mut taken, mut last) = (Harvest::default(), 0, EventTime(i64::MIN));
+        while let Some(time) = self.next_time() {
+            if taken >= SLICE && time > last {
+                if sender.send((std::mem::take(&mut slice), time)).is_err() {
+                    // Nobody wants more: the run has failed.
+                    return self.problems;
+                }
+                taken = 0;
+            }
+            self.take(&mut slice);
+            (taken, last) = (taken + 1, time);
+        }
+        sender.send((slice, last.plus(1))).ok();
+        self.problems
+    }
+
+    /// The time of the next record; `None` at the end.
+    fn next_time(&mut self) -> Option<EventTime> {
+        loop {
+            let next = self.open.peek().map(|Reverse((time, _))| *time);
+            match self
+                .waiting
+                .pop_if(|head| next.is_none_or(|next| head.from <= next))
+            {
+                Some(head) => self.start(head),
+                None => return next,
+            }
+        }
+    }
+
+    fn start(&mut self, head: Head<'t>) {
+        let mut reader = match self.task.open(head.object, self.task.progress) {
+            Ok(Some(reader)) => reader,
+            Ok(None) => return,
+            Err(error) => return self.fail(&head.object.name, error.to_string()),
+        };
+        let is_taken = |index: usize| {
+            head.taken
+                .as_ref()
+                .is_none_or(|taken| taken.get(index) == Some(&true))
+        };
+        let origin = |(index, entry): (usize, &Entry)| {
+            is_taken(index).then(|| (entry.origin(), entry.in_tree))
+        };
+        let entries = std::mem::take(&mut reader.entries);
+        let origins = entries.iter().enumerate().map(origin).collect();
+        let part = OpenPart {
+            reader,
+            name: &head.object.name,
+            origins,
+            of: 0,
+            time: head.from,
+            text: String::new(),
+        };
+        self.go_on(self.opened, part);
+        self.opened += 1;
+    }
+
+    /// Takes the next record in.
+    fn take(&mut self, slice: &mut Harvest) {
+        let Some(Reverse((_, number))) = self.open.pop() else {
+            return;
+        };
+        let Some(part) = self.parts.remove(&number) else {
+            return;
+        };
+        if let Some(Some((origin, in_tree))) = part.origins.get(part.of) {
+            self.scanner.record(&part.text, origin, *in_tree, slice);
+        }
+        self.go_on(number, part);
+    }
+
+    /// Reads the next record of a part, or lets the part go.
+    fn go_on(&mut self, number: usize, mut part: OpenPart<'t>) {
+        let (name, before) = (part.name, part.time);
+        match part.next() {
+            Ok(true) if part.time < before => self.fail(name, UNSORTED.to_owned()),
+            Ok(true) => {
+                self.open.push(Reverse((part.time, number)));
+                self.parts.insert(number, part);
+            }
+            Ok(false) => match part.reader.next_part() {
+                Ok(None) => {}
+                Ok(Some(_)) => self.fail(name, SEVERAL.to_owned()),
+                Err(error) => self.fail(name, error.to_string()),
+            },
+            Err(error) => self.fail(name, error.to_string()),
+        }
+    }
+
+    fn fail(&mut self, name: &str, message: String) {
+        self.problems.push(Problem {
+            name: name.to_owned(),
+            message,
+        });
+    }
+}
+
+impl OpenPart<'_> {
+    fn next(&mut self) -> Result<bool, PartError> {
+        let Some((of, time, text)) = self.reader.next_record()? else {
+            return Ok(false);
+        };
+        (self.of, self.time) = (of, time);
+        self.text.clear();
+        self.text.push_str(text);
+        Ok(true)
+    }
+}
+
+/// The bytes of an object, a piece at a time: nothing is open between two pieces, however many parts are.
+struct Pieces<'r> {
+    store: &'r dyn ObjectStore,
+    object: &'r Object,
+    size: u64,
+    /// Bytes of a piece.
+    most: u64,
+    offset: u64,
+    piece: Vec<u8>,
+    read: usize,
+    progress: &'r ProgressBar,
+}
+
+impl BufRead for Pieces<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.read >= self.piece.len() && self.offset < self.size {
+            let length = self.most.min(self.size - self.offset);
+            let place = &self.object.place;
+            self.piece = place
+                .piece(self.store, self.offset, length)
+                .map_err(|error| io::Error::other(error.to_string()))?;
+            if self.piece.is_empty() {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            self.offset += self.piece.len() as u64;
+            self.read = 0;
+            self.progress.inc(self.piece.len() as u64);
+        }
+        Ok(self.piece.get(self.read..).unwrap_or_default())
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.read += amount;
+    }
+}
+
+impl Read for Pieces<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.fill_buf()?.read(buffer)?;
+        self.consume(read);
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_more_parts_are_open_at_once_the_less_is_held_of_each() {
+        let spans = |count: i64, every: i64| {
+            (0..count).map(move |n| (EventTime(n * every), EventTime(n * every + 99)))
+        };
+        assert_eq!(piece(spans(0, 1)), PIECE);
+        assert_eq!(piece(spans(100_000, 100)), PIECE, "one after the other");
+        assert_eq!(piece(spans(2_048, 0)), PIECES / 2_048);
+        assert_eq!(piece(spans(100_000, 1)), PIECE, "a hundred at a time");
+        assert_eq!(piece(spans(1_000_000, 0)), LEAST_PIECE);
+    }
+}

@@ -1,0 +1,309 @@
+//! An object to read, where it is, and the one place that opens it by that.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use secretrail_engine::object::{self as key, ObjectPath};
+use secretrail_engine::part;
+
+use super::store::{ObjectStore, StoreError};
+
+/// An object in S3, as a listing has it.
+pub type Remote = secretrail_engine::manifest::Item;
+
+/// An object to read.
+#[derive(Debug)]
+pub struct Object {
+    /// Where it is.
+    pub place: Place,
+    /// Name in the ledger: the path as it was typed, with `/` and without bytes that are not UTF-8.
+    pub name: String,
+    /// Whether its place in an `AWSLogs` tree has decided on account and region.
+    pub in_tree: bool,
+    /// Account and region of that place.
+    pub home: Option<(String, String)>,
+    /// Time of delivery, from its name.
+    pub delivered: Option<secretrail_engine::time::EventTime>,
+    /// Whether the user named it, so that it must hold records.
+    pub explicit: bool,
+    /// Whether it holds observation parts, by its name.
+    pub is_part: bool,
+}
+
+/// Where an object is.
+#[derive(Debug)]
+pub enum Place {
+    /// A file.
+    File(PathBuf),
+    /// An object in S3.
+    S3(Remote),
+    /// Standard input.
+    Stdin,
+}
+
+/// An object that was opened.
+pub enum Content {
+    /// A file or device, to be read from its beginning.
+    File(File),
+    /// All bytes of an object in S3.
+    Bytes(Vec<u8>),
+}
+
+/// The bytes of an object as they are stored.
+#[derive(Debug)]
+pub struct Fetched {
+    /// The bytes.
+    pub bytes: Vec<u8>,
+    /// The signature that CloudTrail puts into the metadata of a digest in S3; `None` for files and for other objects.
+    pub signature: Option<String>,
+}
+
+/// Why an object could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// A file.
+    #[error("{0}")]
+    File(#[from] io::Error),
+    /// An object in S3.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// Standard input is read once, by the thread that finds it among the objects.
+    #[error("standard input is read elsewhere")]
+    Stdin,
+    /// Its bytes are not those of logs, or not all of them are there.
+    #[error("{0}")]
+    Content(String),
+}
+
+/// Something that could not be read.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Problem {
+    /// What.
+    pub name: String,
+    /// Why, and what to do.
+    pub message: String,
+}
+
+impl Problem {
+    /// What could not be read, and why.
+    pub fn new(name: impl Into<String>, message: impl ToString) -> Self {
+        Self {
+            name: name.into(),
+            message: message.to_string(),
+        }
+    }
+}
+
+impl Object {
+    /// Standard input.
+    #[must_use]
+    pub fn stdin() -> Self {
+        Self {
+            place: Place::Stdin,
+            name: "standard input".to_owned(),
+            in_tree: false,
+            home: None,
+            delivered: None,
+            explicit: true,
+            is_part: false,
+        }
+    }
+
+    /// An object at a place, with what its key in any tree of logs tells.
+    #[must_use]
+    pub fn at(place: Place, name: String, key: &str, explicit: bool) -> Self {
+        let parsed = key::parse(key);
+        Self {
+            place,
+            name,
+            in_tree: parsed.account.is_some(),
+            home: home(&parsed),
+            delivered: parsed.delivered,
+            explicit,
+            is_part: part::is_part(key),
+        }
+    }
+
+    /// Size in bytes as it is stored; 0 where that is not known.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        match &self.place {
+            Place::File(path) => std::fs::metadata(path).map_or(0, |meta| meta.len()),
+            Place::S3(remote) => remote.size,
+            Place::Stdin => 0,
+        }
+    }
+
+    /// What tells its versions apart: the ETag in S3, the size of a file.
+    #[must_use]
+    pub fn tag(&self) -> String {
+        match &self.place {
+            Place::S3(remote) if !remote.etag.is_empty() => remote.etag.clone(),
+            _ => self.size().to_string(),
+        }
+    }
+
+    /// The object in S3; `None` for any other.
+    #[must_use]
+    pub fn remote(&self) -> Option<&Remote> {
+        match &self.place {
+            Place::S3(remote) => Some(remote),
+            Place::File(_) | Place::Stdin => None,
+        }
+    }
+}
+
+impl Place {
+    /// Opens the object for reading. A file is read by the caller, who knows whether it fits into memory; an object in S3
+    /// comes whole, since a download that is read slowly is ended by the other side.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`]: why it could not be opened.
+    pub fn open(&self, store: &dyn ObjectStore) -> Result<Content, ReadError> {
+        match self {
+            Self::File(path) => Ok(Content::File(File::open(path)?)),
+            Self::S3(remote) => Ok(Content::Bytes(store.fetch(remote)?.bytes)),
+            Self::Stdin => Err(ReadError::Stdin),
+        }
+    }
+
+    /// The bytes of the object as they are stored.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`]: why it could not be read.
+    pub fn fetch(&self, store: &dyn ObjectStore) -> Result<Fetched, ReadError> {
+        match self {
+            Self::S3(remote) => Ok(store.fetch(remote)?),
+            _ => Ok(Fetched {
+                bytes: self.open(store)?.into_bytes()?,
+                signature: None,
+            }),
+        }
+    }
+
+    /// Some of the bytes of the object as they are stored, from an offset on; fewer at its end.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`]: why they could not be read.
+    pub fn piece(
+        &self,
+        store: &dyn ObjectStore,
+        offset: u64,
+        length: u64,
+    ) -> Result<Vec<u8>, ReadError> {
+        match self {
+            Self::File(path) => Ok(piece_of_file(path, offset, length)?),
+            Self::S3(remote) => Ok(store.piece(remote, offset, length)?),
+            Self::Stdin => Err(ReadError::Stdin),
+        }
+    }
+}
+
+impl Content {
+    /// All bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::File`]: the file could not be read to its end.
+    pub fn into_bytes(self) -> Result<Vec<u8>, ReadError> {
+        match self {
+            Self::Bytes(bytes) => Ok(bytes),
+            Self::File(mut file) => {
+                let mut bytes = Vec::new();
+                file.read_to_end(&mut bytes)?;
+                Ok(bytes)
+            }
+        }
+    }
+}
+
+fn piece_of_file(path: &Path, offset: u64, length: u64) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::Start(offset))?;
+    let mut bytes = Vec::new();
+    file.take(length).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn home(path: &ObjectPath<'_>) -> Option<(String, String)> {
+    Some((path.account?.to_owned(), path.region?.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::super::store::NoStore;
+    use super::*;
+
+    fn file(bytes: &[u8]) -> tempfile::NamedTempFile {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(bytes).unwrap();
+        file
+    }
+
+    #[test]
+    fn a_piece_ends_where_the_file_ends() {
+        let file = file(b"0123456789");
+        let place = Place::File(file.path().to_owned());
+        let piece = |offset, length| place.piece(&NoStore, offset, length).unwrap();
+        assert_eq!(piece(2, 3), b"234");
+        assert_eq!(piece(8, 30), b"89");
+        assert_eq!(piece(30, 1), b"");
+    }
+
+    #[test]
+    fn what_cannot_be_opened_says_why() {
+        let gone = Place::File("/nowhere/at/all".into());
+        assert!(matches!(gone.fetch(&NoStore), Err(ReadError::File(_))));
+        let remote = Remote {
+            bucket: "b".to_owned(),
+            key: "k".to_owned(),
+            etag: String::new(),
+            size: 1,
+        };
+        let error = Place::S3(remote).fetch(&NoStore).unwrap_err();
+        assert_eq!(error.to_string(), "no path in S3 was named");
+        assert!(matches!(Place::Stdin.open(&NoStore), Err(ReadError::Stdin)));
+    }
+
+    #[test]
+    fn versions_of_an_object_are_told_apart_by_etag_or_size() {
+        let file = file(b"four");
+        let object = Object::at(
+            Place::File(file.path().to_owned()),
+            "f".to_owned(),
+            "f.json",
+            true,
+        );
+        assert_eq!((object.size(), object.tag().as_str()), (4, "4"));
+        let etags = [("", "7"), ("\"abc\"", "\"abc\"")];
+        for (etag, tag) in etags {
+            let remote = Remote {
+                bucket: "b".to_owned(),
+                key: "k.json".to_owned(),
+                etag: etag.to_owned(),
+                size: 7,
+            };
+            let object = Object::at(Place::S3(remote), "s3".to_owned(), "k.json", false);
+            assert_eq!(object.tag(), tag);
+        }
+    }
+
+    #[test]
+    fn the_key_in_a_tree_tells_account_region_and_delivery() {
+        let key = "AWSLogs/111122223333/CloudTrail/eu-west-1/2026/03/02/111122223333_CloudTrail_eu-west-1_20260302T1005Z_Ab12Cd34Ef56Gh78.json.gz";
+        let object = Object::at(Place::Stdin, String::new(), key, false);
+        let home = object.home.as_ref().unwrap();
+        assert_eq!(
+            (home.0.as_str(), home.1.as_str()),
+            ("111122223333", "eu-west-1")
+        );
+        assert!(object.in_tree && object.delivered.is_some() && !object.is_part);
+        assert!(!Object::at(Place::Stdin, String::new(), "a.json", false).in_tree);
+    }
+}

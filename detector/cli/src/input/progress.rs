@@ -1,0 +1,39 @@
+//! Progress bars on standard error, over what is read.
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::object::Object;
+use crate::args::settings::Settings;
+
+/// A bar over the bytes to read as they are stored, with the time that is left; hidden where standard error is no terminal.
+#[must_use]
+pub fn bytes_bar(settings: &Settings, objects: &[Object]) -> ProgressBar {
+    if !settings.show_progress {
+        return ProgressBar::hidden();
+    }
+    bar(
+        objects.iter().map(Object::size).sum(),
+        "{bar:30} {bytes} of {total_bytes}, {eta} left",
+    )
+}
+
+/// A bar over the parts of a job; hidden where nobody looks.
+#[must_use]
+pub fn parts_bar(parts: u64, is_shown: bool) -> ProgressBar {
+    if is_shown {
+        bar(
+            parts,
+            "{bar:30} {pos} of {len} parts, {msg}, {per_sec}, {eta} left",
+        )
+    } else {
+        ProgressBar::hidden()
+    }
+}
+
+fn bar(length: u64, template: &str) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr());
+    bar.set_style(
+        ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
+    );
+    bar
+}

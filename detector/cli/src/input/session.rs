@@ -1,0 +1,264 @@
+//! A run over logs: what its paths hold, read on several threads and taken through the pipeline as one batch.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ahash::HashSet;
+use secretrail_engine::access::Access;
+use secretrail_engine::alert::Alert;
+use secretrail_engine::coverage::CoverageMark;
+use secretrail_engine::gaps::Delivery;
+use secretrail_engine::neutral;
+use secretrail_engine::pipeline::{Outcome, Pipeline};
+use secretrail_engine::policy::Policy;
+use secretrail_engine::report::Report;
+use secretrail_engine::rule::RuleSet;
+use secretrail_engine::scan::Harvest;
+use secretrail_engine::state::StateError;
+use secretrail_engine::state::memory::MemoryStore;
+use secretrail_engine::time::EventTime;
+
+use super::checkpoint::Checkpoint;
+use super::object::{Object, Problem};
+use super::progress::bytes_bar;
+use super::read::{self, Reading};
+use super::store::{ObjectStore, store};
+use super::walk::{self, Objects};
+use super::{aws, manifest};
+use crate::args::settings::Settings;
+use crate::host::{Failure, Host, say};
+use crate::text::number;
+
+/// What a run found.
+pub(crate) struct Found {
+    pub(crate) alerts: Vec<Alert>,
+    pub(crate) accesses: Vec<Arc<Access>>,
+    pub(crate) report: Report,
+    pub(crate) problems: Vec<Problem>,
+    pub(crate) objects: Vec<Object>,
+    /// Places and times of delivery of all objects of which they are known.
+    pub(crate) deliveries: Vec<Delivery>,
+    /// Where KMS events were seen.
+    pub(crate) coverage: HashSet<CoverageMark>,
+    /// What the objects were read through.
+    pub(crate) store: Box<dyn ObjectStore>,
+}
+
+impl Found {
+    /// Nothing, in these objects.
+    pub(crate) fn nothing(objects: Vec<Object>, store: Box<dyn ObjectStore>) -> Self {
+        Self {
+            alerts: Vec::new(),
+            accesses: Vec::new(),
+            report: Report::default(),
+            problems: Vec::new(),
+            objects,
+            deliveries: Vec::new(),
+            coverage: HashSet::default(),
+            store,
+        }
+    }
+}
+
+/// What is to be read, and through what.
+pub(crate) struct Opened {
+    pub(crate) store: Box<dyn ObjectStore>,
+    pub(crate) objects: Objects,
+}
+
+impl Opened {
+    /// Finds the objects under the paths.
+    pub(crate) fn new(settings: &Settings) -> Result<Self, Failure> {
+        let connection = aws::connect(settings, false)?;
+        let store = store(connection.as_ref(), &settings.aws);
+        let objects = walk(settings, &*store, false);
+        Ok(Self { store, objects })
+    }
+}
+
+/// Finds the objects under the paths of a run: logs, and digests where they are asked for. What is missing of a job is among
+/// the problems.
+pub(crate) fn walk(settings: &Settings, store: &dyn ObjectStore, digests: bool) -> Objects {
+    let mut objects = walk::walk(&settings.paths, &settings.selection, store, digests);
+    manifest::check(&mut objects, store);
+    objects
+}
+
+/// Reads everything and takes it through the pipeline as one batch.
+pub(crate) fn find(
+    settings: &Settings,
+    rules: &RuleSet,
+    policy: Option<&Policy>,
+    host: &mut Host,
+) -> Result<Found, Failure> {
+    find_in(Opened::new(settings)?, settings, rules, policy, host)
+}
+
+/// Reads what was opened and takes it through the pipeline as one batch.
+pub(crate) fn find_in(
+    opened: Opened,
+    settings: &Settings,
+    rules: &RuleSet,
+    policy: Option<&Policy>,
+    host: &mut Host,
+) -> Result<Found, Failure> {
+    let Opened { store, objects } = opened;
+    let mut reading = read_all(&objects, settings, rules, &*store, host)?;
+    let mut report = objects.report;
+    report.add(&std::mem::take(&mut reading.harvest.report));
+    let mut problems = objects.problems;
+    problems.extend(reading.problems);
+    let mut deliveries = reading.deliveries;
+    deliveries.extend(objects.objects.iter().filter_map(delivery));
+    let coverage = reading.harvest.coverage.clone();
+    let pipeline = pipeline(settings, rules, policy);
+    let outcome = take_in(&pipeline, reading.harvest, host.now)?;
+    report.add(&outcome.report);
+    Ok(Found {
+        alerts: outcome.alerts,
+        accesses: outcome.accesses,
+        report,
+        problems,
+        deliveries,
+        objects: objects.objects,
+        coverage,
+        store,
+    })
+}
+
+/// Reads every object that no earlier run has noted, and notes it where that is asked for.
+fn read_all(
+    objects: &Objects,
+    settings: &Settings,
+    rules: &RuleSet,
+    store: &dyn ObjectStore,
+    host: &mut Host,
+) -> Result<Reading, Failure> {
+    let progress = bytes_bar(settings, &objects.objects);
+    let checkpoint = settings.checkpoint.as_deref();
+    let checkpoint = checkpoint
+        .map(|path| Checkpoint::open(path, rules, &settings.selection))
+        .transpose()?;
+    if let Some(checkpoint) = &checkpoint {
+        say_resumed(checkpoint, settings, host);
+    }
+    let task = read::Task {
+        objects: &objects.objects,
+        rules,
+        selection: &settings.selection,
+        threads: settings.threads,
+        checkpoint: checkpoint.as_ref(),
+    };
+    let sources = read::Sources {
+        stdin: &mut *host.stdin,
+        store,
+    };
+    let reading = read::read(&task, sources, &progress);
+    progress.finish_and_clear();
+    if !reading.refused.is_empty() {
+        return Err(refused(&reading.refused));
+    }
+    let everything = reading.problems.is_empty() && objects.problems.is_empty();
+    if let Some(message) = checkpoint.and_then(|checkpoint| checkpoint.close(everything)) {
+        say(host, &format!("secretrail: {message}\n"));
+    }
+    Ok(reading)
+}
+
+fn say_resumed(checkpoint: &Checkpoint, settings: &Settings, host: &mut Host) {
+    if checkpoint.is_empty() || settings.quiet {
+        return;
+    }
+    let (count, name) = (number(checkpoint.len() as u64), checkpoint.name());
+    let text = format!("secretrail: {count} files were read by an earlier run, as {name} says\n");
+    say(host, &text);
+}
+
+/// Account, region and time of a delivery, where the place of the object tells them.
+fn delivery(object: &Object) -> Option<Delivery> {
+    let (account, region) = object.home.as_ref()?;
+    Some((
+        account.as_str().into(),
+        region.as_str().into(),
+        object.delivered?,
+    ))
+}
+
+/// Takes a harvest through the pipeline, with a store that lives as long as that.
+fn take_in(pipeline: &Pipeline<'_>, harvest: Harvest, now: EventTime) -> Result<Outcome, Failure> {
+    let store = MemoryStore::default();
+    let newest = harvest.observations.iter().map(|end| end.delivered).max();
+    let now = pipeline.time(now, newest);
+    let mut outcome = pollster::block_on(pipeline.run(&store, harvest, now)).map_err(internal)?;
+    let pending = pollster::block_on(pipeline.pending(&store)).map_err(internal)?;
+    outcome.report.add(&pending.report);
+    if !pending.accesses.is_empty() {
+        outcome.accesses.extend(pending.accesses);
+        outcome
+            .accesses
+            .sort_by(|a, b| a.ledger_order().cmp(&b.ledger_order()));
+    }
+    // The process is about to end: giving millions of pieces of memory back one by one would only delay it.
+    std::mem::forget(store);
+    Ok(outcome)
+}
+
+/// A store in memory fails only by a bug.
+pub(crate) fn internal(error: StateError) -> Failure {
+    Failure::Internal(error.to_string())
+}
+
+/// The path as this run is set.
+pub(crate) fn pipeline<'a>(
+    settings: &'a Settings,
+    rules: &'a RuleSet,
+    policy: Option<&'a Policy>,
+) -> Pipeline<'a> {
+    Pipeline {
+        threads: settings.threads,
+        memory: settings.memory,
+        ..Pipeline::new(rules, policy, &settings.selection)
+    }
+}
+
+/// Why parts cannot be used, one line for each reason: a thousand parts that were made for other rules are one sentence.
+pub(crate) fn refused(refused: &[Problem]) -> Failure {
+    let mut reasons: BTreeMap<&str, (&str, usize)> = BTreeMap::new();
+    for Problem { name, message } in refused {
+        reasons.entry(message).or_insert((name, 0)).1 += 1;
+    }
+    let mut lines = Vec::new();
+    for (message, (name, count)) in reasons {
+        let more = if count > 1 {
+            format!(" and {} more", number(count as u64 - 1))
+        } else {
+            String::new()
+        };
+        lines.push(format!(
+            "{}{more}: {}",
+            neutral::line(name),
+            neutral::line(message)
+        ));
+    }
+    // The first line gets its mark from whoever prints the failure.
+    Failure::Rules(lines.join("\nsecretrail: "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_that_are_refused_for_one_reason_are_one_line() {
+        let problem = |name: &str, message: &str| Problem::new(name, message);
+        let all = [
+            problem("a", "was made for other rules"),
+            problem("b", "is empty"),
+            problem("c", "was made for other rules"),
+        ];
+        assert_eq!(
+            refused(&all).to_string(),
+            "b: is empty\nsecretrail: a and 1 more: was made for other rules"
+        );
+    }
+}

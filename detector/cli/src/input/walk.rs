@@ -1,0 +1,352 @@
+//! Paths to the objects to read: files as they are, folders and prefixes in S3 to any depth in the order of their names. In
+//! an `AWSLogs` tree, folders and files that cannot hold what was asked for are not opened.
+
+use std::path::{Path, PathBuf};
+
+use secretrail_engine::object::{self, ObjectKind, ObjectPath};
+use secretrail_engine::report::{Report, SkippedObject};
+use secretrail_engine::selection::Selection;
+use walkdir::{DirEntry, WalkDir};
+
+use super::object::{Object, Place, Problem, Remote};
+use super::store::{ObjectStore, StoreError};
+use crate::args::path::{bucket_and_prefix, is_stdin};
+
+/// Seconds after the last event time asked for up to which deliveries are read. Most come within ten minutes.
+const LATE_DELIVERY_SECS: i64 = 86_400;
+
+/// Seconds that a delivery stamp, cut to the minute, may lie before an event of its object.
+const STAMP_SLACK_SECS: i64 = 300;
+
+const NO_LOGS_IN_FOLDER: &str = "no log files for this selection in the folder; \
+    logs end in .json, .jsonl, .ndjson or .gz";
+
+const NO_LOGS_BELOW_PREFIX: &str = "no log files for this selection below the prefix; \
+    logs end in .json, .jsonl, .ndjson or .gz";
+
+/// What the paths came to.
+#[derive(Debug, Default)]
+pub struct Objects {
+    /// To be read.
+    pub objects: Vec<Object>,
+    /// Objects that were passed over, by reason.
+    pub report: Report,
+    /// Paths that could not be opened.
+    pub problems: Vec<Problem>,
+}
+
+/// Finds the objects under the paths: logs, and digests where they are asked for.
+#[must_use]
+pub fn walk(
+    paths: &[PathBuf],
+    selection: &Selection,
+    store: &dyn ObjectStore,
+    digests: bool,
+) -> Objects {
+    let mut walker = Walker {
+        selection,
+        digests,
+        found: Objects::default(),
+    };
+    for path in paths {
+        if is_stdin(path) {
+            walker.found.objects.push(Object::stdin());
+        } else if let Some((bucket, prefix)) = bucket_and_prefix(path) {
+            walker.prefix(&bucket, &prefix, store);
+        } else {
+            walker.path(path);
+        }
+    }
+    walker.found
+}
+
+/// What is looked for, and what of it was found.
+struct Walker<'s> {
+    selection: &'s Selection,
+    digests: bool,
+    found: Objects,
+}
+
+impl Walker<'_> {
+    fn path(&mut self, path: &Path) {
+        match std::fs::metadata(path) {
+            Ok(meta) if meta.is_dir() => self.folder(path),
+            // A file that was named is read whatever its name is.
+            Ok(_) => self.found.objects.push(Object::at(
+                Place::File(path.to_owned()),
+                key(path),
+                &tree_path(path),
+                true,
+            )),
+            Err(error) => self.problem(key(path), error),
+        }
+    }
+
+    fn folder(&mut self, root: &Path) {
+        let tree = Tree::new(root);
+        let before = self.seen();
+        let entries = WalkDir::new(root)
+            .follow_links(true)
+            .sort_by(by_name)
+            .into_iter();
+        let selection = self.selection;
+        let entries = entries.filter_entry(|entry| {
+            !entry.file_type().is_dir()
+                || may_hold(&object::parse(&tree.whole(&key(entry.path()))), selection)
+        });
+        for entry in entries {
+            match entry {
+                Ok(entry) if entry.file_type().is_dir() => {}
+                Ok(entry) => self.file(entry, &tree),
+                Err(error) => {
+                    let name = error.path().map_or_else(|| key(root), key);
+                    let message = error
+                        .io_error()
+                        .map_or_else(|| error.to_string(), ToString::to_string);
+                    self.problem(name, message);
+                }
+            }
+        }
+        if self.seen() == before && self.found.problems.is_empty() {
+            self.problem(key(root), NO_LOGS_IN_FOLDER);
+        }
+    }
+
+    fn file(&mut self, entry: DirEntry, tree: &Tree) {
+        let name = key(entry.path());
+        let whole = tree.whole(&name);
+        let parsed = object::parse(&whole);
+        match self.skips(&parsed, &whole) {
+            Some(reason) => self.found.report.skip_object(reason),
+            None if !may_hold(&parsed, self.selection) => {}
+            None => {
+                let place = Place::File(entry.into_path());
+                let object = Object::at(place, name, &whole, false);
+                self.found.objects.push(object);
+            }
+        }
+    }
+
+    fn prefix(&mut self, bucket: &str, prefix: &str, store: &dyn ObjectStore) {
+        let named = format!("s3://{bucket}/{prefix}");
+        if bucket.is_empty() {
+            return self.problem(named, "names no bucket; write s3://bucket/prefix");
+        }
+        let listed = match self.list(bucket, prefix, store) {
+            Ok(listed) => listed,
+            Err(error) => return self.problem(named, error),
+        };
+        let before = self.seen();
+        for remote in listed {
+            self.remote(remote, prefix);
+        }
+        if self.seen() == before {
+            self.problem(named, NO_LOGS_BELOW_PREFIX);
+        }
+    }
+
+    fn list(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        store: &dyn ObjectStore,
+    ) -> Result<Vec<Remote>, StoreError> {
+        let Selection {
+            from,
+            to,
+            accounts,
+            regions,
+            ..
+        } = self.selection;
+        // Folder by folder costs a request for each day; all at once, one for a thousand objects.
+        if from.is_none() && to.is_none() && accounts.is_empty() && regions.is_empty() {
+            return store.list(bucket, prefix, None);
+        }
+        // What holds no events, and what is of another account, region or day, is not opened.
+        let opens = |folder: &str| {
+            let parsed = object::parse(folder);
+            let holds = parsed.kind == ObjectKind::Events
+                || (self.digests && parsed.kind == ObjectKind::Digest);
+            holds && may_hold(&parsed, self.selection)
+        };
+        store.list(bucket, prefix, Some(&opens))
+    }
+
+    fn remote(&mut self, remote: Remote, prefix: &str) {
+        let parsed = object::parse(&remote.key);
+        // The whole key was typed, and names this object and no folder.
+        let explicit = remote.key == prefix;
+        match self.skips(&parsed, &remote.key) {
+            Some(reason) if !explicit => self.found.report.skip_object(reason),
+            None if !may_hold(&parsed, self.selection) => {}
+            _ => {
+                let (name, key) = (remote.name(), remote.key.clone());
+                let object = Object::at(Place::S3(remote), name, &key, explicit);
+                self.found.objects.push(object);
+            }
+        }
+    }
+
+    /// Why an object is passed over by its name; `None` when it is not.
+    fn skips(&self, path: &ObjectPath<'_>, name: &str) -> Option<SkippedObject> {
+        SkippedObject::by_name(path, name)
+            .filter(|reason| !(self.digests && *reason == SkippedObject::Digest))
+    }
+
+    /// Objects that are read or counted. A path that adds none is most likely a wrong one.
+    fn seen(&self) -> u64 {
+        let skipped = self.found.report.objects_skipped.values().sum::<u64>();
+        self.found.objects.len() as u64 + skipped
+    }
+
+    fn problem(&mut self, name: String, message: impl ToString) {
+        self.found.problems.push(Problem::new(name, message));
+    }
+}
+
+/// A folder that was typed, and its whole path. The tree above it counts too: `cd AWSLogs && secretrail replay .`
+struct Tree {
+    typed: String,
+    whole: String,
+}
+
+impl Tree {
+    fn new(root: &Path) -> Self {
+        Self {
+            typed: key(root),
+            whole: tree_path(root),
+        }
+    }
+
+    /// The whole path of what is in the folder under this name.
+    fn whole(&self, name: &str) -> String {
+        let below = name
+            .strip_prefix(&*self.typed)
+            .unwrap_or(name)
+            .trim_start_matches('/');
+        if below.is_empty() {
+            self.whole.clone()
+        } else {
+            [self.whole.trim_end_matches('/'), "/", below].concat()
+        }
+    }
+}
+
+/// The order of names, for entries of one folder: of their whole paths only the names differ, and need not be looked for.
+fn by_name(a: &DirEntry, b: &DirEntry) -> std::cmp::Ordering {
+    a.path().as_os_str().cmp(b.path().as_os_str())
+}
+
+/// Whether an object or folder may hold what is asked for, so that it is opened. Its day and stamp are those of delivery:
+/// records are older.
+pub(crate) fn may_hold(path: &ObjectPath<'_>, selection: &Selection) -> bool {
+    let Selection {
+        from,
+        to,
+        accounts,
+        regions,
+        ..
+    } = selection;
+    let day_fits = path.days.is_none_or(|(start, end)| {
+        from.is_none_or(|from| end > from)
+            && to.is_none_or(|to| start < to.plus(LATE_DELIVERY_SECS))
+    });
+    // Outside of a tree, a stamp in a name is nobody's promise.
+    let stamp = path.delivered.filter(|_| path.account.is_some());
+    let stamp_fits = stamp.is_none_or(|at| {
+        from.is_none_or(|from| at.plus(STAMP_SLACK_SECS) >= from)
+            && to.is_none_or(|to| at < to.plus(LATE_DELIVERY_SECS))
+    });
+    let place_fits = path.account.is_none()
+        || (is_among(accounts, path.account) && is_among(regions, path.region));
+    day_fits && stamp_fits && place_fits
+}
+
+/// Whether a value is asked for. Nothing is excluded where nothing is listed, or where the path does not tell.
+fn is_among(list: &[String], value: Option<&str>) -> bool {
+    list.is_empty() || value.is_none_or(|value| list.iter().any(|one| one == value))
+}
+
+/// The whole path of a file, as a key.
+#[must_use]
+pub fn tree_path(path: &Path) -> String {
+    key(&canonical(path))
+}
+
+fn canonical(path: &Path) -> PathBuf {
+    // Only to see the tree above; a path that cannot be resolved is taken as it is.
+    std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+}
+
+fn key(path: &Path) -> String {
+    path.to_string_lossy().replace('\\', "/")
+}
+
+#[cfg(test)]
+mod tests {
+    use secretrail_engine::time::EventTime;
+
+    use super::*;
+
+    const DAY: &str = "AWSLogs/111122223333/CloudTrail/eu-west-1/2026/03/02";
+
+    fn selection(from: Option<&str>, to: Option<&str>) -> Selection {
+        let time = |text: &str| EventTime::parse(text).unwrap();
+        Selection {
+            from: from.map(time),
+            to: to.map(time),
+            ..Selection::default()
+        }
+    }
+
+    fn holds(key: &str, selection: &Selection) -> bool {
+        may_hold(&object::parse(key), selection)
+    }
+
+    #[test]
+    fn a_day_is_that_of_delivery_so_the_next_day_may_hold_late_records() {
+        let until = |to| selection(None, Some(to));
+        assert!(holds(DAY, &until("2026-03-01T12:00:00Z")));
+        assert!(!holds(DAY, &until("2026-02-28T00:00:00Z")));
+        assert!(!holds(DAY, &selection(Some("2026-03-03T00:00:00Z"), None)));
+    }
+
+    #[test]
+    fn another_account_or_region_is_not_opened() {
+        let mut only = Selection {
+            accounts: vec!["444455556666".to_owned()],
+            ..Selection::default()
+        };
+        assert!(!holds(DAY, &only));
+        assert!(holds("some/other/file.json", &only), "it does not tell");
+        only.accounts = vec!["111122223333".to_owned()];
+        only.regions = vec!["us-east-1".to_owned()];
+        assert!(!holds(DAY, &only));
+        assert!(holds("AWSLogs/111122223333/CloudTrail", &only));
+    }
+
+    #[test]
+    fn the_tree_above_a_folder_counts() {
+        let tree = Tree {
+            typed: "./2026".to_owned(),
+            whole: "/logs/AWSLogs/1/2026".to_owned(),
+        };
+        assert_eq!(tree.whole("./2026/03/a.gz"), "/logs/AWSLogs/1/2026/03/a.gz");
+        assert_eq!(tree.whole("./2026"), "/logs/AWSLogs/1/2026");
+    }
+
+    #[test]
+    fn a_folder_without_logs_is_a_problem_and_so_is_a_missing_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = [folder.path().to_owned(), folder.path().join("gone")];
+        let found = walk(
+            &paths,
+            &Selection::default(),
+            &super::super::store::NoStore,
+            false,
+        );
+        let messages: Vec<&str> = found.problems.iter().map(|p| &*p.message).collect();
+        assert_eq!(messages.len(), 2, "{messages:?}");
+        assert_eq!(messages[0], NO_LOGS_IN_FOLDER);
+    }
+}
