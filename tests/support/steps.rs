@@ -11,11 +11,11 @@ use proptest::test_runner::TestRunner;
 use secretrail_engine::alert::Alert;
 use secretrail_engine::coverage::CoverageMark;
 use secretrail_engine::evidence::Evidence;
-use secretrail_engine::fact::{Fact, WindowKey, WindowRange};
+use secretrail_engine::fact::{Fact, RuleRange, WindowKey, WindowRange};
 use secretrail_engine::ids::Text;
-use secretrail_engine::loose_end::LooseEnd;
+use secretrail_engine::loose_end::{LooseEnd, SceneRange};
 use secretrail_engine::rule::RuleSet;
-use secretrail_engine::seen::Memory;
+use secretrail_engine::seen::{Memory, Sighting};
 use secretrail_engine::state::{StateStore, contract};
 use secretrail_engine::time::EventTime;
 use serde_json::json;
@@ -151,7 +151,10 @@ pub async fn take<S: StateStore>(store: &S, step: &Step) -> String {
         Step::See(times) => {
             let times = times
                 .iter()
-                .map(|(key, time)| (Text::from(format!("key{key}")), EventTime(*time)))
+                .map(|(key, time)| Sighting {
+                    key: Text::from(format!("key{key}")),
+                    time: EventTime(*time),
+                })
                 .collect();
             store.put_seen(times, MEMORY).await.unwrap();
         }
@@ -195,10 +198,11 @@ pub async fn look<S: StateStore>(store: &S) -> Vec<String> {
                 .collect::<BTreeSet<_>>()
         ));
     }
-    let slots = [
-        (Text::from("rule"), at(0), at(2_000)),
-        (Text::from("none"), at(0), at(2_000)),
-    ];
+    let slots = ["rule", "none"].map(|rule| RuleRange {
+        rule: Text::from(rule),
+        from: at(0),
+        to: at(2_000),
+    });
     seen.push(format!("{:?}", store.slots(&slots).await.unwrap()));
     let ids = |ends: Vec<Arc<LooseEnd>>| {
         let ids: Vec<_> = ends
@@ -219,7 +223,11 @@ pub async fn look<S: StateStore>(store: &S) -> Vec<String> {
     let scenes: Vec<_> = (0..3)
         .map(|who| end(who, 0, true).scene.clone())
         .flat_map(|scene| {
-            [(0, 2_000), (590, 610)].map(|(from, to)| (scene.clone(), at(from), at(to)))
+            [(0, 2_000), (590, 610)].map(|(from, to)| SceneRange {
+                scene: scene.clone(),
+                from: at(from),
+                to: at(to),
+            })
         })
         .collect();
     seen.extend(

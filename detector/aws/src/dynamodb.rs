@@ -35,11 +35,11 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use secretrail_engine::alert::{Alert, AlertId};
 use secretrail_engine::coverage::CoverageMark;
 use secretrail_engine::digest::digest;
-use secretrail_engine::fact::{Fact, FactSet, WindowKey, WindowRange};
+use secretrail_engine::fact::{Fact, FactSet, RuleRange, WindowKey, WindowRange};
 use secretrail_engine::ids::Text;
 use secretrail_engine::limits::SEEN_GRAINS;
-use secretrail_engine::loose_end::{LooseEnd, LooseEndId, SceneKey};
-use secretrail_engine::seen::{Memory, Times};
+use secretrail_engine::loose_end::{LooseEnd, LooseEndId, SceneKey, SceneRange};
+use secretrail_engine::seen::{Memory, Sighting, Times};
 use secretrail_engine::state::item_v1::{self, ItemError, Packed};
 use secretrail_engine::state::{Due, StateError, StateStore};
 use secretrail_engine::time::EventTime;
@@ -166,7 +166,6 @@ impl DynamoStore {
             .map(|key| format!("{} {}", key.pk, key.sk))
             .unwrap_or_default();
         StateError {
-            retry: false,
             message: format!("item {key} of table {}: {error}", self.table.name()),
         }
     }
@@ -374,11 +373,8 @@ impl StateStore for DynamoStore {
         Ok(ranges.iter().map(read).collect())
     }
 
-    async fn slots(
-        &self,
-        windows: &[(Text, EventTime, EventTime)],
-    ) -> Result<Vec<BTreeSet<usize>>, StateError> {
-        let range = |(rule, from, to): &(Text, EventTime, EventTime)| Range {
+    async fn slots(&self, windows: &[RuleRange]) -> Result<Vec<BTreeSet<usize>>, StateError> {
+        let range = |RuleRange { rule, from, to }: &RuleRange| Range {
             pk: format!("slots#{rule}"),
             from: format!("{}#", hour(*from)),
             to: format!("{}#~", hour(*to)),
@@ -506,9 +502,9 @@ impl StateStore for DynamoStore {
 
     async fn loose_ends_in(
         &self,
-        scenes: &[(SceneKey, EventTime, EventTime)],
+        scenes: &[SceneRange],
     ) -> Result<Vec<Vec<Arc<LooseEnd>>>, StateError> {
-        let range = |(scene, from, to): &(SceneKey, EventTime, EventTime)| Range {
+        let range = |SceneRange { scene, from, to }: &SceneRange| Range {
             pk: scene_partition(scene),
             from: format!("{}#end#", slot(*from)),
             to: format!("{}#end#~", slot(*to)),
@@ -518,9 +514,9 @@ impl StateStore for DynamoStore {
             .query_all(scenes.iter().map(range).collect())
             .await?;
         let mut all = Vec::with_capacity(scenes.len());
-        for ((_, from, to), items) in scenes.iter().zip(items) {
+        for (range, items) in scenes.iter().zip(items) {
             let mut ends = self.contents(&items, item_v1::unpack_ends)?;
-            ends.retain(|end| (*from..=*to).contains(&end.time));
+            ends.retain(|end| (range.from..=range.to).contains(&end.time));
             all.push(distinct(ends));
         }
         Ok(all)
@@ -598,11 +594,7 @@ impl StateStore for DynamoStore {
         self.seen_times(keys).await
     }
 
-    async fn put_seen(
-        &self,
-        times: Vec<(Text, EventTime)>,
-        memory: Memory,
-    ) -> Result<(), StateError> {
+    async fn put_seen(&self, times: Vec<Sighting>, memory: Memory) -> Result<(), StateError> {
         self.remember_seen(times, memory).await
     }
 

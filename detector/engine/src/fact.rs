@@ -82,6 +82,17 @@ impl FactSet {
     }
 }
 
+/// The time in which a window rule is asked about, over all its groups; both ends included.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuleRange {
+    /// Id of the rule.
+    pub rule: Text,
+    /// First event time.
+    pub from: EventTime,
+    /// Last event time.
+    pub to: EventTime,
+}
+
 /// A part of a window: all facts of a group between two times, both included.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WindowRange {

@@ -39,6 +39,17 @@ impl Hash for SceneKey {
     }
 }
 
+/// A part of a scene: what happened in it between two times, both included.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SceneRange {
+    /// The scene.
+    pub scene: SceneKey,
+    /// First event time.
+    pub from: EventTime,
+    /// Last event time.
+    pub to: EventTime,
+}
+
 /// A number that stands for a value in maps; made where the value is made, so that maps need not follow it into memory.
 fn fingerprint(value: &impl Hash) -> u64 {
     ahash::RandomState::with_seeds(1, 2, 3, 4).hash_one(value)

@@ -20,7 +20,7 @@ use crate::alert::{Alert, AlertId};
 use crate::correlate;
 use crate::coverage::CoverageMark;
 use crate::evidence::Evidence;
-use crate::fact::WindowRange;
+use crate::fact::{RuleRange, WindowRange};
 use crate::ids::Text;
 use crate::limits::{COVERAGE_BUCKET_SECS, HORIZON_SECS};
 use crate::loose_end::LooseEnd;
@@ -31,7 +31,7 @@ use crate::report::Report;
 use crate::rule::event::OwnEvent;
 use crate::rule::{Ask, Hits, RuleSet, Target, Window};
 use crate::scan::Harvest;
-use crate::seen::{self, Memory, Seen};
+use crate::seen::{self, Memory, Seen, Sighting};
 use crate::selection::Selection;
 use crate::state::memory::MemoryStore;
 use crate::state::{Due, StateError, StateStore};
@@ -443,17 +443,18 @@ impl<'a> Pipeline<'a> {
         store: &S,
         mut touched: Vec<Touched>,
     ) -> Result<Vec<Touched>, StateError> {
-        let mut spans: BTreeMap<usize, (Text, EventTime, EventTime)> = BTreeMap::new();
+        let mut spans: BTreeMap<usize, RuleRange> = BTreeMap::new();
         for touch in &touched {
             let needs_many = |window: &Window| !window::may_fire(window, &BTreeSet::from([0]));
             if self.rules.windows.get(touch.window).is_some_and(needs_many) {
                 let Touched { range, .. } = touch;
-                let span = spans.entry(touch.window).or_insert((
-                    range.key.rule.clone(),
-                    range.from,
-                    range.to,
-                ));
-                (span.1, span.2) = (span.1.min(range.from), span.2.max(range.to));
+                let span = spans.entry(touch.window).or_insert_with(|| RuleRange {
+                    rule: range.key.rule.clone(),
+                    from: range.from,
+                    to: range.to,
+                });
+                span.from = span.from.min(range.from);
+                span.to = span.to.max(range.to);
             }
         }
         let asked: Vec<_> = spans.values().cloned().collect();
@@ -517,7 +518,7 @@ fn seen(read: &SecretRead) -> Vec<Arc<Access>> {
 
 /// What can be remembered of reads before their key uses are known, so that whatever is settled first is judged by it. Of an
 /// event that may have copies, the best one tells who it was.
-fn remembered_at_sight(observations: &[Arc<LooseEnd>]) -> impl Iterator<Item = (Text, EventTime)> {
+fn remembered_at_sight(observations: &[Arc<LooseEnd>]) -> impl Iterator<Item = Sighting> {
     let named = observations
         .iter()
         .filter_map(|end| match &end.observation {
@@ -534,7 +535,7 @@ fn remembered_at_sight(observations: &[Arc<LooseEnd>]) -> impl Iterator<Item = (
 pub(crate) fn since(
     observations: &[Arc<LooseEnd>],
     coverage: &HashSet<CoverageMark>,
-) -> Vec<(Text, EventTime)> {
+) -> Vec<Sighting> {
     let heads = observations.iter().map(|end| end.observation.head());
     let times = heads.map(|head| (&head.account, head.time));
     let hours = coverage.iter().map(|mark| {
@@ -550,7 +551,10 @@ pub(crate) fn since(
     }
     earliest
         .into_iter()
-        .map(|(account, time)| (seen::since_key(account), time))
+        .map(|(account, time)| Sighting {
+            key: seen::since_key(account),
+            time,
+        })
         .collect()
 }
 

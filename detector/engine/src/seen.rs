@@ -105,6 +105,15 @@ impl Times {
     }
 }
 
+/// A time at which something was seen, to be remembered under its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sighting {
+    /// What was seen: see [`remembered`] and [`since_key`].
+    pub key: Text,
+    /// Event time.
+    pub time: EventTime,
+}
+
 /// How long to remember, and how long to watch before calling something new.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Memory {
@@ -181,29 +190,34 @@ pub fn needed<'a>(accesses: impl Iterator<Item = &'a Access>) -> Vec<Text> {
 }
 
 /// What is to be remembered of an access: its keys at its time. Nothing unless it succeeded.
-pub fn remembered(access: &Access) -> impl Iterator<Item = (Text, EventTime)> + use<> {
+pub fn remembered(access: &Access) -> impl Iterator<Item = Sighting> + use<> {
     let time = access.head.time;
     let keys = if access.head.outcome == Outcome::Success {
         keys(access)
     } else {
         [None, None, None]
     };
-    keys.into_iter().flatten().map(move |key| (key, time))
+    keys.into_iter()
+        .flatten()
+        .map(move |key| Sighting { key, time })
 }
 
 /// The earliest time of each grain for each key, in place of all of them.
 #[must_use]
-pub fn condensed(
-    times: impl IntoIterator<Item = (Text, EventTime)>,
-    memory: Memory,
-) -> Vec<(Text, EventTime)> {
+pub fn condensed(times: impl IntoIterator<Item = Sighting>, memory: Memory) -> Vec<Sighting> {
     let mut known: HashMap<Text, Times> = HashMap::default();
-    for (key, time) in times {
+    for Sighting { key, time } in times {
         known.entry(key).or_default().add(time, memory.grain_secs());
     }
     known
         .into_iter()
-        .flat_map(|(key, times)| times.0.into_iter().map(move |time| (key.clone(), time)))
+        .flat_map(|(key, times)| {
+            let sighting = move |time| Sighting {
+                key: key.clone(),
+                time,
+            };
+            times.0.into_iter().map(sighting)
+        })
         .collect()
 }
 
@@ -228,11 +242,11 @@ impl Judge {
     #[must_use]
     pub fn of<'a>(
         memory: Memory,
-        since: impl IntoIterator<Item = (Text, EventTime)>,
+        since: impl IntoIterator<Item = Sighting>,
         accesses: impl IntoIterator<Item = &'a Access>,
     ) -> Self {
         let mut known: HashMap<Text, Times> = HashMap::default();
-        for (key, time) in since
+        for Sighting { key, time } in since
             .into_iter()
             .chain(accesses.into_iter().flat_map(remembered))
         {

@@ -13,18 +13,16 @@ use std::sync::Arc;
 
 use crate::alert::{Alert, AlertId};
 use crate::coverage::CoverageMark;
-use crate::fact::{Fact, WindowKey, WindowRange};
+use crate::fact::{Fact, RuleRange, WindowKey, WindowRange};
 use crate::ids::Text;
-use crate::loose_end::{LooseEnd, SceneKey};
-use crate::seen::{Memory, Times};
+use crate::loose_end::{LooseEnd, SceneRange};
+use crate::seen::{Memory, Sighting, Times};
 use crate::time::EventTime;
 
 /// Why a store could not do its work. Nothing is half done that a retry would not complete.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct StateError {
-    /// Whether the same call may succeed later.
-    pub retry: bool,
     /// What went wrong, naming the store and the call.
     pub message: String,
 }
@@ -55,11 +53,11 @@ pub trait StateStore: Sync {
         ranges: &[WindowRange],
     ) -> impl Future<Output = Result<Vec<Vec<Fact>>, StateError>> + Send;
 
-    /// For each window, which of its rules have facts in any group between two times, or near them: more may be told than
+    /// For each range, which of the window's rules have facts in any group in it, or near it: more may be told than
     /// there are, never fewer. Whoever knows that a rule has none need not read the groups of the others.
     fn slots(
         &self,
-        windows: &[(Text, EventTime, EventTime)],
+        windows: &[RuleRange],
     ) -> impl Future<Output = Result<Vec<BTreeSet<usize>>, StateError>> + Send;
 
     /// Adds loose ends that are not there yet. One that was closed stays closed. They wait from `arrived` on, or from
@@ -78,10 +76,10 @@ pub trait StateStore: Sync {
         most: usize,
     ) -> impl Future<Output = Result<Due<Self::Receipt>, StateError>> + Send;
 
-    /// For each scene, every loose end, open or closed, with an event time in the range, both ends included.
+    /// For each range, every loose end of its scene, open or closed, with an event time in it.
     fn loose_ends_in(
         &self,
-        scenes: &[(SceneKey, EventTime, EventTime)],
+        scenes: &[SceneRange],
     ) -> impl Future<Output = Result<Vec<Vec<Arc<LooseEnd>>>, StateError>> + Send;
 
     /// Every loose end with one of these `sharedEventID`s: the copies of an event in other accounts.
@@ -116,7 +114,7 @@ pub trait StateStore: Sync {
     /// a key.
     fn put_seen(
         &self,
-        times: Vec<(Text, EventTime)>,
+        times: Vec<Sighting>,
         memory: Memory,
     ) -> impl Future<Output = Result<(), StateError>> + Send;
 

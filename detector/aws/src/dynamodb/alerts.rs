@@ -119,10 +119,7 @@ impl DynamoStore {
                 let why = Failed::of(&error);
                 let retry = why.retry || canceled(&error).is_some();
                 if !retry || !self.table.retry().again(failed) {
-                    return Err(StateError {
-                        retry,
-                        ..self.table.failed("TransactWriteItems", &why)
-                    });
+                    return Err(self.table.failed("TransactWriteItems", &why));
                 }
                 self.table.retry().wait(failed).await;
                 continue;

@@ -7,7 +7,7 @@ use std::sync::PoisonError;
 use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
 use secretrail_engine::digest::digest;
 use secretrail_engine::ids::Text;
-use secretrail_engine::seen::{Memory, Times};
+use secretrail_engine::seen::{Memory, Sighting, Times};
 use secretrail_engine::state::StateError;
 use secretrail_engine::time::EventTime;
 
@@ -58,14 +58,14 @@ impl DynamoStore {
 
     pub(super) async fn remember_seen(
         &self,
-        times: Vec<(Text, EventTime)>,
+        times: Vec<Sighting>,
         memory: Memory,
     ) -> Result<(), StateError> {
         let grain = |time: EventTime| time.0.div_euclid(memory.grain_secs());
         let mut new: HashMap<Text, Vec<EventTime>> = HashMap::new();
         {
             let known = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-            for (key, time) in times {
+            for Sighting { key, time } in times {
                 let is_there = known
                     .get(&(key.clone(), grain(time)))
                     .is_some_and(|first| *first <= time);
@@ -85,10 +85,7 @@ impl DynamoStore {
                     let retry =
                         why.retry || why.code.as_deref() == Some("TransactionCanceledException");
                     if !retry || !self.table.retry().again(failed) {
-                        return Err(StateError {
-                            retry,
-                            ..self.table.failed("TransactWriteItems", &why)
-                        });
+                        return Err(self.table.failed("TransactWriteItems", &why));
                     }
                 }
             }

@@ -121,7 +121,6 @@ impl Table {
 
     pub(crate) fn failed(&self, call: &str, failed: &Failed) -> StateError {
         StateError {
-            retry: failed.retry,
             message: format!("{call} on table {}: {}", self.name, failed.message),
         }
     }
@@ -197,10 +196,7 @@ impl Table {
                     "BatchWriteItem on table {}: {left} items left unprocessed",
                     self.name
                 );
-                return Err(StateError {
-                    retry: true,
-                    message,
-                });
+                return Err(StateError { message });
             }
             self.retry.wait(failed).await;
         }
@@ -243,7 +239,6 @@ impl Table {
                 .build();
             // Cannot fail: the keys are set.
             let request = request.map_err(|error| StateError {
-                retry: false,
                 message: error.to_string(),
             })?;
             self.called();
@@ -283,10 +278,7 @@ impl Table {
                     self.name,
                     asked.len()
                 );
-                return Err(StateError {
-                    retry: true,
-                    message,
-                });
+                return Err(StateError { message });
             }
             self.retry.wait(failed).await;
         }

@@ -9,7 +9,7 @@ use secretrail_engine::access::Access;
 use secretrail_engine::alert::Alert;
 use secretrail_engine::observation::Outcome;
 use secretrail_engine::rule_meta::Level;
-use secretrail_engine::seen::{Judge, Memory, Novelty, since_key};
+use secretrail_engine::seen::{Judge, Memory, Novelty, Sighting, since_key};
 use secretrail_engine::time::EventTime;
 
 use crate::args;
@@ -250,9 +250,10 @@ fn bar(count: u64, most: u64) -> char {
 
 /// Pairs of principal and secret that are new in logs that go back long enough to say so, newest first.
 fn new_pairs(accesses: &[Arc<Access>], top: usize, out: &mut String) {
-    let since = accesses
-        .iter()
-        .map(|a| (since_key(&a.head.account), a.head.time));
+    let since = accesses.iter().map(|a| Sighting {
+        key: since_key(&a.head.account),
+        time: a.head.time,
+    });
     let judge = Judge::of(Memory::default(), since, accesses.iter().map(|a| &**a));
     let news: Vec<&Arc<Access>> = accesses
         .iter()

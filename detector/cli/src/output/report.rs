@@ -12,7 +12,7 @@ use secretrail_engine::alert::Alert;
 use secretrail_engine::neutral;
 use secretrail_engine::observation::Outcome;
 use secretrail_engine::rule_meta::RuleMeta;
-use secretrail_engine::seen::{Judge, Memory, Novelty, since_key};
+use secretrail_engine::seen::{Judge, Memory, Novelty, Sighting, since_key};
 use secretrail_engine::time::EventTime;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -234,9 +234,10 @@ impl Data {
             problems,
             ..
         } = about.found;
-        let since = accesses
-            .iter()
-            .map(|access| (since_key(&access.head.account), access.head.time));
+        let since = accesses.iter().map(|access| Sighting {
+            key: since_key(&access.head.account),
+            time: access.head.time,
+        });
         let judge = Judge::of(about.memory, since, accesses.iter().map(|access| &**access));
         let mut texts = Texts::default();
         let mut columns = Columns::default();

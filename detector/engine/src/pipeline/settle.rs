@@ -12,7 +12,7 @@ use crate::correlate::{self, Row, Scene};
 use crate::coverage::CoverageMark;
 use crate::ids::Text;
 use crate::limits::SETTLE_MARGIN_SECS;
-use crate::loose_end::{LooseEnd, LooseEndId, SceneKey};
+use crate::loose_end::{LooseEnd, LooseEndId, SceneKey, SceneRange};
 use crate::observation::Observation;
 use crate::parallel;
 use crate::report::Report;
@@ -185,7 +185,7 @@ fn best_copies(
 }
 
 /// For each scene of the loose ends, the time that could matter for them.
-fn scenes_of(due: &[Arc<LooseEnd>]) -> Vec<(SceneKey, EventTime, EventTime)> {
+fn scenes_of(due: &[Arc<LooseEnd>]) -> Vec<SceneRange> {
     let mut spans: HashMap<&SceneKey, (EventTime, EventTime)> = HashMap::default();
     // A store gives the ends of a scene together, as far as it can.
     for ends in due.chunk_by(|a, b| a.scene == b.scene) {
@@ -197,14 +197,14 @@ fn scenes_of(due: &[Arc<LooseEnd>]) -> Vec<(SceneKey, EventTime, EventTime)> {
             (from.min(end.time), to.max(end.time))
         });
     }
-    let widen = |(key, (from, to)): (&SceneKey, (EventTime, EventTime))| {
-        (
-            key.clone(),
-            from.plus(-SETTLE_MARGIN_SECS),
-            to.plus(SETTLE_MARGIN_SECS),
-        )
-    };
-    let mut scenes: Vec<_> = spans.into_iter().map(widen).collect();
+    let mut scenes: Vec<_> = spans
+        .into_iter()
+        .map(|(scene, (from, to))| SceneRange {
+            scene: scene.clone(),
+            from: from.plus(-SETTLE_MARGIN_SECS),
+            to: to.plus(SETTLE_MARGIN_SECS),
+        })
+        .collect();
     scenes.sort();
     scenes
 }

@@ -8,13 +8,13 @@ use crate::coverage::CoverageMark;
 use crate::document::Document;
 use crate::evidence::Evidence;
 use crate::extract::{Wanted, extract};
-use crate::fact::{Fact, WindowKey, WindowRange};
+use crate::fact::{Fact, RuleRange, WindowKey, WindowRange};
 use crate::ids::Text;
-use crate::loose_end::LooseEnd;
+use crate::loose_end::{LooseEnd, SceneRange};
 use crate::object::origin;
 use crate::observation::{Interner, Observation};
 use crate::rule_meta::{Level, RuleMeta};
-use crate::seen::Memory;
+use crate::seen::{Memory, Sighting};
 use crate::state::StateStore;
 use crate::time::EventTime;
 use crate::wire::Record;
@@ -181,7 +181,11 @@ async fn facts_are_kept_once_and_read_by_range<S: StateStore>(store: &S) {
         "the same fact is kept once"
     );
     let asked = [("rule", 100, 120), ("another rule", 0, 1_000)];
-    let asked = asked.map(|(rule, from, to)| (Text::from(rule), EventTime(from), EventTime(to)));
+    let asked = asked.map(|(rule, from, to)| RuleRange {
+        rule: Text::from(rule),
+        from: EventTime(from),
+        to: EventTime(to),
+    });
     assert_eq!(
         store.slots(&asked).await.expect("slots"),
         [BTreeSet::from([0]), BTreeSet::new()]
@@ -224,7 +228,13 @@ async fn loose_ends_are_due_until_they_are_closed<S: StateStore>(store: &S) {
         "what was closed stays closed"
     );
     let scene = ends.first().map(|e| e.scene.clone()).expect("there is one");
-    let around = |from, to| [(scene.clone(), EventTime(from), EventTime(to))];
+    let around = |from, to| {
+        [SceneRange {
+            scene: scene.clone(),
+            from: EventTime(from),
+            to: EventTime(to),
+        }]
+    };
     let found = store.loose_ends_in(&around(100, 200)).await.expect("scene");
     assert_eq!(
         found.iter().map(|f| ids(f)).collect::<Vec<_>>(),
@@ -290,7 +300,10 @@ async fn what_was_seen_is_remembered_by_grain<S: StateStore>(store: &S) {
     let put = async |times: &[(&str, i64)]| {
         let times: Vec<_> = times
             .iter()
-            .map(|(key, time)| (Text::from(*key), EventTime(*time)))
+            .map(|(key, time)| Sighting {
+                key: Text::from(*key),
+                time: EventTime(*time),
+            })
             .collect();
         for _ in 0..2 {
             store

@@ -9,10 +9,10 @@ use hashbrown::hash_table::Entry;
 
 use crate::alert::{Alert, AlertId};
 use crate::coverage::{CoverageMark, Hours};
-use crate::fact::{Fact, FactSet, WindowKey, WindowRange};
+use crate::fact::{Fact, FactSet, RuleRange, WindowKey, WindowRange};
 use crate::ids::Text;
-use crate::loose_end::{LooseEnd, LooseEndId, SceneKey};
-use crate::seen::{self, Memory, Times};
+use crate::loose_end::{LooseEnd, LooseEndId, SceneKey, SceneRange};
+use crate::seen::{self, Memory, Sighting, Times};
 use crate::state::{Due, StateError, StateStore};
 use crate::time::EventTime;
 
@@ -204,15 +204,12 @@ impl StateStore for MemoryStore {
         Ok(ranges.iter().map(read).collect())
     }
 
-    async fn slots(
-        &self,
-        windows: &[(Text, EventTime, EventTime)],
-    ) -> Result<Vec<BTreeSet<usize>>, StateError> {
+    async fn slots(&self, windows: &[RuleRange]) -> Result<Vec<BTreeSet<usize>>, StateError> {
         let tables = self.tables();
-        let of = |(rule, _, _): &(Text, EventTime, EventTime)| {
-            tables.slots.get(rule).cloned().unwrap_or_default()
-        };
-        Ok(windows.iter().map(of).collect())
+        Ok(windows
+            .iter()
+            .map(|range| tables.slots.get(&range.rule).cloned().unwrap_or_default())
+            .collect())
     }
 
     async fn put_loose_ends(
@@ -265,10 +262,10 @@ impl StateStore for MemoryStore {
 
     async fn loose_ends_in(
         &self,
-        scenes: &[(SceneKey, EventTime, EventTime)],
+        scenes: &[SceneRange],
     ) -> Result<Vec<Vec<Arc<LooseEnd>>>, StateError> {
         let tables = self.tables();
-        let read = |(scene, from, to): &(SceneKey, EventTime, EventTime)| {
+        let read = |SceneRange { scene, from, to }: &SceneRange| {
             let ends = tables.loose.scene(scene).into_iter().flatten();
             let near = |(end, _, _): &&Waiting| (*from..=*to).contains(&end.time);
             ends.filter(near).map(|(end, _, _)| end.clone()).collect()
@@ -337,13 +334,9 @@ impl StateStore for MemoryStore {
             .collect())
     }
 
-    async fn put_seen(
-        &self,
-        times: Vec<(Text, EventTime)>,
-        memory: Memory,
-    ) -> Result<(), StateError> {
+    async fn put_seen(&self, times: Vec<Sighting>, memory: Memory) -> Result<(), StateError> {
         let mut tables = self.tables();
-        for (key, time) in times {
+        for Sighting { key, time } in times {
             tables
                 .seen
                 .entry(key)
@@ -423,8 +416,11 @@ mod tests {
             }
             let due = async || store.due_loose_ends(EventTime(100), 10).await.unwrap().ends;
             assert_eq!(due().await, ends);
-            let scenes =
-                [1, 2].map(|index| (ends[index].scene.clone(), EventTime(100), EventTime(100)));
+            let scenes = [1, 2].map(|index| SceneRange {
+                scene: ends[index].scene.clone(),
+                from: EventTime(100),
+                to: EventTime(100),
+            });
             assert_eq!(
                 store.loose_ends_in(&scenes).await.unwrap(),
                 [ends[..2].to_vec(), ends[2..].to_vec()]
