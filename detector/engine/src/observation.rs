@@ -448,7 +448,7 @@ mod tests {
         crate::extract::head(
             &record,
             &crate::document::Document::new(&text),
-            &crate::scan::origin("a.json"),
+            &crate::object::origin("a.json"),
             &crate::extract::RawFields::default(),
             &mut Interner::default(),
         )
