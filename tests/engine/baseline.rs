@@ -230,6 +230,7 @@ fn an_earlier_policy_keeps_its_text_and_is_only_added_to() {
     assert!(
         more.to_yaml(Some(flow))
             .unwrap_err()
+            .to_string()
             .contains("write `grants:` last")
     );
 }

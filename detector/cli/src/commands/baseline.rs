@@ -11,7 +11,7 @@ use crate::args::settings::Settings;
 use crate::host::{Failure, Host, say};
 use crate::input::rules_and_policy;
 use crate::input::session::find;
-use crate::output::out::Out;
+use crate::output::Out;
 use crate::output::run_summary::close;
 
 /// Runs the command and gives its exit code.
@@ -44,7 +44,7 @@ pub fn run(args: &args::Baseline, host: &mut Host) -> Result<u8, Failure> {
         .map(|path| path.display().to_string())
         .unwrap_or_default();
     let text = proposal.to_yaml(earlier.as_ref().map(|(_, text)| text.as_str()));
-    let text = text.map_err(|message| Failure::Rules(format!("{name}: {message}")))?;
+    let text = text.map_err(|error| Failure::Rules(format!("{name}: {error}")))?;
     out.raw(&text)?;
     out.finish(host)?;
     let code = close(&settings, &found, started, None, host);

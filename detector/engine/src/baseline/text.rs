@@ -1,48 +1,65 @@
-//! A proposal as YAML that a person can review: every grant with the evidence for it, and at the end what was left out.
+//! A proposal as YAML that a person can review: every grant with the evidence for it, and at the
+//! end what was left out.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use super::{Grant, LeftOut, Proposal};
 use crate::neutral;
-use crate::policy::Policy;
+use crate::policy::{Policy, PolicyError};
 
 /// Omissions that are listed for each reason.
 const LISTED: usize = 10;
 
-pub(super) fn yaml(proposal: &Proposal, earlier: Option<&str>) -> Result<String, String> {
-    let mut out = String::new();
-    match earlier {
-        None => {
-            head(proposal, &mut out);
-            out.push_str("version: 1\n");
-            out.push_str(if proposal.grants.is_empty() {
-                "grants: []\n"
-            } else {
-                "grants:\n"
-            });
+/// Why a proposal cannot be added to an earlier policy.
+#[derive(Debug, thiserror::Error)]
+pub enum MergeError {
+    /// The earlier text is not a policy.
+    #[error(transparent)]
+    Earlier(#[from] PolicyError),
+    /// What stands at its end cannot be followed by grants.
+    #[error(
+        "nothing can be added to it; write `grants:` last, as a list with one `- ` line for each \
+         grant, indented by two spaces"
+    )]
+    NotAtEnd,
+}
+
+impl Proposal {
+    /// The policy as YAML with a comment for each grant. With the text of an earlier policy, that
+    /// text and what is to be added to it.
+    ///
+    /// # Errors
+    ///
+    /// Why nothing can be added to the earlier text, and how to mend it.
+    pub fn to_yaml(&self, earlier: Option<&str>) -> Result<String, MergeError> {
+        let mut out = String::new();
+        match earlier {
+            None => {
+                head(self, &mut out);
+                let empty = self.grants.is_empty();
+                line(&mut out, "version: 1");
+                line(&mut out, if empty { "grants: []" } else { "grants:" });
+            }
+            Some(text) => {
+                out.push_str(text.trim_end());
+                out.push_str("\n\n");
+                head(self, &mut out);
+            }
         }
-        Some(text) => {
-            out.push_str(text.trim_end());
-            out.push_str("\n\n");
-            head(proposal, &mut out);
+        self.grants.iter().for_each(|one| grant(one, &mut out));
+        left_out(self, &mut out);
+        // An earlier policy keeps its comments and its form, because it is only added to as text.
+        // Whether the new lines became grants of it depends on that form; reading it again tells.
+        let before = earlier.map_or(Ok(0), grants_in)?;
+        match grants_in(&out) {
+            Ok(after) if after == before + self.grants.len() => Ok(out),
+            _ => Err(MergeError::NotAtEnd),
         }
     }
-    proposal
-        .grants
-        .iter()
-        .for_each(|grant| self::grant(grant, &mut out));
-    left_out(proposal, &mut out);
-    let read = |text: &str| text.parse::<Policy>().map(|policy| policy.len());
-    let before = earlier
-        .map_or(Ok(0), read)
-        .map_err(|error| error.to_string())?;
-    match read(&out) {
-        Ok(after) if after == before + proposal.grants.len() => Ok(out),
-        _ => Err("nothing can be added to it; write `grants:` last, as a list with one `- ` line for each grant, \
-                  indented by two spaces"
-            .to_owned()),
-    }
+}
+
+fn grants_in(text: &str) -> Result<usize, PolicyError> {
+    text.parse::<Policy>().map(|policy| policy.len())
 }
 
 fn head(proposal: &Proposal, out: &mut String) {
@@ -50,38 +67,21 @@ fn head(proposal: &Proposal, out: &mut String) {
         .span
         .map(|(from, to)| format!(", {from} to {to}"))
         .unwrap_or_default();
+    let learned = proposal.learned;
     line(
         out,
-        &format!(
-            "# Proposed by secretrail baseline from {} accesses{span}.",
-            proposal.learned
-        ),
+        &format!("# Proposed by secretrail baseline from {learned} accesses{span}."),
     );
-    line(
-        out,
-        "# Review every grant: it says what was usual, not what is right.",
-    );
+    let advice = "# Review every grant: it says what was usual, not what is right.";
+    line(out, advice);
 }
 
 fn grant(grant: &Grant, out: &mut String) {
-    let many = |n: usize, word: &str| format!("{n} {word}{}", if n == 1 { "" } else { "s" });
     out.push('\n');
-    line(
-        out,
-        &format!(
-            "  # {} on {} by {} of {}, last {}",
-            many(usize::try_from(grant.reads).unwrap_or(usize::MAX), "read"),
-            many(grant.days, "day"),
-            many(grant.seen_principals, "principal"),
-            many(grant.seen_secrets, "secret"),
-            grant.last
-        ),
-    );
+    line(out, &evidence(grant));
     if !grant.doubts.is_empty() {
-        line(
-            out,
-            &neutral::line(&format!("  # Look twice: {}", grant.doubts.join("; "))),
-        );
+        let doubts = format!("  # Look twice: {}", grant.doubts.join("; "));
+        line(out, &neutral::line(&doubts));
     }
     let lists = [
         ("secrets", &grant.secrets),
@@ -91,21 +91,41 @@ fn grant(grant: &Grant, out: &mut String) {
         ("keys", &grant.keys),
     ];
     let mut mark = "-";
-    for (name, list) in lists.into_iter().filter(|(_, list)| !list.is_empty()) {
-        match list.as_slice() {
-            [one] => line(out, &format!("  {mark} {name}: [{}]", quoted(one))),
-            many => {
-                line(out, &format!("  {mark} {name}:"));
-                many.iter()
-                    .for_each(|item| line(out, &format!("      - {}", quoted(item))));
-            }
-        }
+    // An empty list of sources or keys would allow none; a grant without the list allows any.
+    for (name, items) in lists.into_iter().filter(|(_, items)| !items.is_empty()) {
+        list(&format!("  {mark} {name}:"), items, out);
         mark = " ";
     }
-    line(
-        out,
-        &format!("    usual_per_hour: {}", grant.usual_per_hour),
-    );
+    let usual = grant.usual_per_hour;
+    line(out, &format!("    usual_per_hour: {usual}"));
+}
+
+/// The comment above a grant: what was seen.
+fn evidence(grant: &Grant) -> String {
+    format!(
+        "  # {} on {} by {} of {}, last {}",
+        many(usize::try_from(grant.reads).unwrap_or(usize::MAX), "read"),
+        many(grant.days, "day"),
+        many(grant.seen_principals, "principal"),
+        many(grant.seen_secrets, "secret"),
+        grant.last
+    )
+}
+
+fn many(n: usize, word: &str) -> String {
+    format!("{n} {word}{}", if n == 1 { "" } else { "s" })
+}
+
+/// A list of texts under its key; one alone stands beside it.
+fn list(key: &str, items: &[String], out: &mut String) {
+    if let [one] = items {
+        line(out, &format!("{key} [{}]", quoted(one)));
+        return;
+    }
+    line(out, key);
+    for item in items {
+        line(out, &format!("      - {}", quoted(item)));
+    }
 }
 
 fn left_out(proposal: &Proposal, out: &mut String) {
@@ -120,6 +140,8 @@ fn left_out(proposal: &Proposal, out: &mut String) {
     line(out, "# Left out; look at these before you grant them:");
     for (why, omissions) in by_reason {
         for omission in omissions.iter().take(LISTED) {
+            // The name comes from the log and stands outside quotes: a line break in it would begin
+            // a line of the policy.
             let text = format!(
                 "#   {}: {} accesses to {} secrets by {}, first {}",
                 why.as_str(),
@@ -145,6 +167,111 @@ fn quoted(text: &str) -> String {
 }
 
 fn line(out: &mut String, text: &str) {
-    // Writing to a string cannot fail.
-    writeln!(out, "{text}").ok();
+    out.push_str(text);
+    out.push('\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::proposal::Omission;
+    use super::*;
+    use crate::time::EventTime;
+
+    fn a_grant() -> Grant {
+        Grant {
+            principals: vec!["arn:aws:iam::1:role/app".to_owned()],
+            secrets: ["x", "y"]
+                .map(|name| format!("arn:aws:ssm:*:1:parameter/{name}"))
+                .into(),
+            regions: vec!["eu-west-1".to_owned()],
+            sources: Vec::new(),
+            keys: Vec::new(),
+            usual_per_hour: 7,
+            reads: 1,
+            days: 2,
+            last: EventTime(0),
+            seen_principals: 1,
+            seen_secrets: 2,
+            doubts: vec!["one".to_owned(), "two".to_owned()],
+        }
+    }
+
+    fn omission(principal: &str) -> Omission {
+        Omission {
+            why: LeftOut::Denied,
+            principal: principal.into(),
+            accesses: 3,
+            secrets: 2,
+            first: EventTime(0),
+        }
+    }
+
+    #[test]
+    fn a_grant_stands_under_its_evidence() {
+        let proposal = Proposal {
+            grants: vec![a_grant()],
+            learned: 1,
+            ..Proposal::default()
+        };
+        let expected = "\
+# Proposed by secretrail baseline from 1 accesses.
+# Review every grant: it says what was usual, not what is right.
+version: 1
+grants:
+
+  # 1 read on 2 days by 1 principal of 2 secrets, last 1970-01-01T00:00:00Z
+  # Look twice: one; two
+  - secrets:
+      - \"arn:aws:ssm:*:1:parameter/x\"
+      - \"arn:aws:ssm:*:1:parameter/y\"
+    principals: [\"arn:aws:iam::1:role/app\"]
+    regions: [\"eu-west-1\"]
+    usual_per_hour: 7
+";
+        assert_eq!(proposal.to_yaml(None).unwrap(), expected);
+    }
+
+    #[test]
+    fn nothing_learned_is_a_policy_too() {
+        let text = Proposal::default().to_yaml(None).unwrap();
+        assert_eq!(text.parse::<Policy>().unwrap().len(), 0, "{text}");
+    }
+
+    #[test]
+    fn an_earlier_policy_is_added_to_only_where_grants_can_follow() {
+        let proposal = Proposal {
+            grants: vec![a_grant()],
+            ..Proposal::default()
+        };
+        let earlier = "grants: []\nversion: 1\n";
+        let error = proposal.to_yaml(Some(earlier)).unwrap_err();
+        assert!(matches!(error, MergeError::NotAtEnd), "{error}");
+        let error = proposal.to_yaml(Some("version: 1")).unwrap_err();
+        assert!(matches!(error, MergeError::Earlier(_)), "{error}");
+        assert!(
+            Proposal::default().to_yaml(Some(earlier)).is_ok(),
+            "nothing is added"
+        );
+    }
+
+    #[test]
+    fn what_was_left_out_is_listed_in_part_and_counted_in_full() {
+        let mut names: Vec<String> = (0..12).map(|n| format!("role-{n}")).collect();
+        names[0] = "a\ngrants: [b]".to_owned();
+        let proposal = Proposal {
+            left_out: names.iter().map(|name| omission(name)).collect(),
+            ..Proposal::default()
+        };
+        let text = proposal.to_yaml(None).unwrap();
+        let listed: Vec<&str> = text
+            .lines()
+            .filter(|l| l.contains("denied: 3 acc"))
+            .collect();
+        assert_eq!(listed.len(), LISTED);
+        assert!(
+            listed[0].contains("by a\u{fffd}grants: [b], first"),
+            "{text}"
+        );
+        assert!(text.ends_with("#   denied: 2 principals more\n"), "{text}");
+    }
 }

@@ -1,0 +1,150 @@
+//! Bulk reads: many secrets in a short time, as by somebody who takes what there is.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::pairs::{Target, usable};
+use crate::access::Access;
+use crate::ids::Text;
+use crate::time::EventTime;
+
+/// Secrets that one principal must have read within [`BULK_SECS`] for that to be a bulk read; as in
+/// the rule of the pack.
+const BULK_SECRETS: usize = 20;
+
+/// Length of that window in seconds.
+const BULK_SECS: i64 = 600;
+
+/// A read of one principal. The order is that of time; the rest makes it the same for every input.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct TimedRead {
+    time: EventTime,
+    target: Target,
+    event_id: Text,
+}
+
+/// Event ids of reads in bulk by principals that did so on one day only. What happens every day is a
+/// job.
+pub(super) fn bulk_reads(accesses: &[Arc<Access>]) -> BTreeSet<Text> {
+    let mut bulk = BTreeSet::new();
+    for reads in by_principal(accesses).into_values() {
+        let hits = in_full_windows(&reads);
+        let days: BTreeSet<i64> = hits.iter().map(|read| read.day()).collect();
+        if days.len() == 1 {
+            bulk.extend(hits.into_iter().map(|read| read.event_id.clone()));
+        }
+    }
+    bulk
+}
+
+/// The reads of each principal, by time.
+fn by_principal(accesses: &[Arc<Access>]) -> BTreeMap<Text, Vec<TimedRead>> {
+    let mut by_principal: BTreeMap<Text, Vec<TimedRead>> = BTreeMap::new();
+    for access in accesses {
+        // What is left out for another reason is told under that one, and does not count here.
+        if let Ok((principal, target)) = usable(access) {
+            by_principal.entry(principal).or_default().push(TimedRead {
+                time: access.head.time,
+                target,
+                event_id: access.head.event_id.clone(),
+            });
+        }
+    }
+    by_principal.values_mut().for_each(|reads| reads.sort());
+    by_principal
+}
+
+/// The reads that lie in some window with at least [`BULK_SECRETS`] secrets, of reads by time.
+fn in_full_windows(reads: &[TimedRead]) -> Vec<&TimedRead> {
+    let mut hit = vec![false; reads.len()];
+    let mut window = BulkWindow::default();
+    for (end, read) in reads.iter().enumerate() {
+        window.slide_to(read, reads);
+        // The whole window is marked, not only its last read: the first nineteen were taken too.
+        if window.counts.len() >= BULK_SECRETS {
+            let within = hit.iter_mut().take(end + 1).skip(window.start);
+            within.for_each(|hit| *hit = true);
+        }
+    }
+    let marked = reads.iter().zip(hit).filter(|(_, hit)| *hit);
+    marked.map(|(read, _)| read).collect()
+}
+
+/// A window that ends at a read and slides with it.
+#[derive(Default)]
+struct BulkWindow<'r> {
+    /// Which read is the first in it.
+    start: usize,
+    /// How often each secret was read in it; without those that were not.
+    counts: BTreeMap<&'r Target, usize>,
+}
+
+impl<'r> BulkWindow<'r> {
+    fn slide_to(&mut self, read: &'r TimedRead, reads: &'r [TimedRead]) {
+        *self.counts.entry(&read.target).or_default() += 1;
+        // It is open at its beginning, as the windows of rules are.
+        let before = read.time.0 - BULK_SECS;
+        let rest = reads.iter().skip(self.start);
+        for old in rest.take_while(|old| old.time.0 <= before) {
+            self.start += 1;
+            if let Some(count) = self.counts.get_mut(&old.target) {
+                *count -= 1;
+                if *count == 0 {
+                    self.counts.remove(&old.target);
+                }
+            }
+        }
+    }
+}
+
+impl TimedRead {
+    fn day(&self) -> i64 {
+        self.time.0.div_euclid(86_400)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::pairs::read_by;
+    use super::*;
+
+    /// Reads of so many secrets, this many seconds apart.
+    fn burst(secrets: i64, start: i64, step: i64) -> Vec<Arc<Access>> {
+        let read = |n| Arc::new(read_by("role", &format!("secret{n:03}"), start + n * step));
+        (0..secrets).map(read).collect()
+    }
+
+    #[test]
+    fn twenty_secrets_within_ten_minutes_are_a_bulk_read() {
+        assert_eq!(bulk_reads(&burst(20, 0, 31)).len(), 20);
+        assert_eq!(bulk_reads(&burst(19, 0, 31)).len(), 0);
+        assert_eq!(
+            bulk_reads(&burst(20, 0, 32)).len(),
+            0,
+            "the last is 608 s after the first"
+        );
+    }
+
+    #[test]
+    fn one_secret_read_often_is_none() {
+        let read = |n| Arc::new(read_by("role", "db", n));
+        let reads: Vec<_> = (0..100).map(read).collect();
+        assert!(bulk_reads(&reads).is_empty());
+    }
+
+    #[test]
+    fn only_the_reads_in_the_window_are_of_it() {
+        let mut reads = burst(20, 5_000, 1);
+        reads.push(Arc::new(read_by("role", "secret000", 100)));
+        reads.push(Arc::new(read_by("another role", "secret001", 5_001)));
+        let bulk = bulk_reads(&reads);
+        assert_eq!(bulk.len(), 20);
+        assert!(!bulk.contains("secret000@100"));
+    }
+
+    #[test]
+    fn what_happens_on_two_days_is_a_job() {
+        let reads = [burst(30, 0, 1), burst(30, 86_400, 1)].concat();
+        assert!(bulk_reads(&reads).is_empty());
+    }
+}

@@ -1,0 +1,175 @@
+//! Principals to groups: roles that are siblings share a grant, everybody else has their own.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::convention::{Convention, stem, topic};
+use super::pairs::{Pair, Pairs, Target};
+use crate::ids::{Store, Text};
+
+/// Principals whose pairs make one grant, and the pattern for them.
+pub(super) struct Group<'p> {
+    pub(super) patterns: Vec<String>,
+    /// Whether the pattern stands for principals that were not seen, too.
+    pub(super) folded: bool,
+    /// The folder of the group by convention.
+    pub(super) folder: Option<String>,
+    pub(super) pairs: Vec<PairOf<'p>>,
+}
+
+/// A pair, and whose it is.
+#[derive(Clone, Copy)]
+pub(super) struct PairOf<'p> {
+    pub(super) principal: &'p Text,
+    pub(super) target: &'p Target,
+    pub(super) pair: &'p Pair,
+}
+
+/// Principals by themselves, and roles that are siblings by name and read from the same folders as
+/// one.
+pub(super) fn groups<'p>(pairs: &'p Pairs, convention: &Convention) -> Vec<Group<'p>> {
+    let mut by_stem: BTreeMap<String, Vec<&'p Text>> = BTreeMap::new();
+    for principal in pairs.keys() {
+        let stem = stem(principal).unwrap_or_else(|| principal.to_string());
+        by_stem.entry(stem).or_default().push(principal);
+    }
+    let mut groups = Vec::new();
+    for (stem, principals) in by_stem {
+        let folder = convention.folder(&principals, pairs);
+        // A single role is enough where the convention says what its siblings would read.
+        if folder.is_some() || (principals.len() > 1 && are_siblings(&principals, pairs)) {
+            groups.push(Group {
+                folder,
+                folded: true,
+                ..Group::of(&principals, format!("{stem}*"), pairs)
+            });
+        } else {
+            let alone = principals.into_iter();
+            groups.extend(alone.map(|one| Group::of(&[one], one.to_string(), pairs)));
+        }
+    }
+    groups
+}
+
+impl<'p> Group<'p> {
+    /// A group of these principals and no others.
+    fn of(principals: &[&'p Text], pattern: String, pairs: &'p Pairs) -> Self {
+        Self {
+            patterns: vec![pattern],
+            folded: false,
+            folder: None,
+            pairs: pairs_of(principals, pairs),
+        }
+    }
+}
+
+fn pairs_of<'p>(principals: &[&'p Text], pairs: &'p Pairs) -> Vec<PairOf<'p>> {
+    let mut found = Vec::new();
+    for principal in principals.iter().copied() {
+        let targets = pairs.get(principal).into_iter().flatten();
+        found.extend(targets.map(|(target, pair)| PairOf {
+            principal,
+            target,
+            pair,
+        }));
+    }
+    found
+}
+
+/// Where names tell one application's secrets from another's.
+type Folder<'p> = (&'p Text, Store, &'p str);
+
+/// Whether every one of them reads mostly from folders that others of them read from too. A name in
+/// common is not enough: `prod-payments-app` and `prod-payments-ci` may have nothing else in
+/// common.
+fn are_siblings(principals: &[&Text], pairs: &Pairs) -> bool {
+    let all: Vec<BTreeSet<Folder<'_>>> = principals
+        .iter()
+        .map(|principal| folders(principal, pairs))
+        .collect();
+    all.iter().enumerate().all(|(index, mine)| {
+        let others: BTreeSet<Folder<'_>> = all
+            .iter()
+            .enumerate()
+            .filter(|(other, _)| *other != index)
+            .flat_map(|(_, folders)| folders.iter().copied())
+            .collect();
+        // Of the union and not of its own: a role that reads little of what the others do would be
+        // given all of it.
+        let shared = mine.intersection(&others).count();
+        shared > 0 && shared * 2 >= mine.union(&others).count()
+    })
+}
+
+fn folders<'p>(principal: &Text, pairs: &'p Pairs) -> BTreeSet<Folder<'p>> {
+    let targets = pairs.get(principal).into_iter().flatten();
+    targets
+        .map(|(target, _)| (&target.account, target.store, topic(&target.name)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn role(name: &str) -> Text {
+        format!("arn:aws:iam::1:role/{name}").into()
+    }
+
+    fn pairs(reads: &[(&str, &str)]) -> Pairs {
+        let mut pairs = Pairs::new();
+        for (who, secret) in reads {
+            let target = Target {
+                partition: "aws".into(),
+                account: "1".into(),
+                store: Store::SecretsManager,
+                name: (*secret).into(),
+            };
+            let targets = pairs.entry(role(who)).or_default();
+            targets.insert(target, Pair::default());
+        }
+        pairs
+    }
+
+    /// Patterns of the groups, without what they have in common.
+    fn grouped(reads: &[(&str, &str)]) -> Vec<String> {
+        let pairs = pairs(reads);
+        let groups = groups(&pairs, &Convention::default());
+        let total: usize = groups.iter().map(|group| group.pairs.len()).sum();
+        assert_eq!(total, reads.len(), "every pair is in one group");
+        let patterns = groups.into_iter().flat_map(|group| group.patterns);
+        let prefix = role("");
+        patterns
+            .map(|pattern| pattern.strip_prefix(&*prefix).unwrap().to_owned())
+            .collect()
+    }
+
+    #[test]
+    fn roles_with_a_stem_and_folders_in_common_are_one_group() {
+        assert_eq!(
+            grouped(&[("pay-app", "prod/pay/a"), ("pay-job", "prod/pay/b")]),
+            ["pay-*"]
+        );
+        assert_eq!(
+            grouped(&[("pay-app", "prod/pay/a"), ("pay-ci", "prod/ci/b")]),
+            ["pay-app", "pay-ci"],
+            "nothing but the name in common"
+        );
+        assert_eq!(
+            grouped(&[("pay-app", "prod/pay/a"), ("shop-app", "prod/pay/b")]),
+            ["pay-app", "shop-app"],
+            "everything but the name in common"
+        );
+    }
+
+    #[test]
+    fn a_role_that_reads_little_of_what_its_siblings_do_parts_them() {
+        let most = [
+            ("pay-app", "prod/a/k"),
+            ("pay-job", "prod/a/k"),
+            ("pay-app", "prod/b/k"),
+        ];
+        assert_eq!(grouped(&most), ["pay-*"]);
+        let more = [&most[..], &[("pay-app", "prod/c/k")]].concat();
+        assert_eq!(grouped(&more), ["pay-app", "pay-job"]);
+    }
+}
