@@ -250,8 +250,8 @@ proptest! {
             let mut part = PartReader::new(source).unwrap().unwrap();
             let origins: Vec<_> = part.entries.iter().map(|entry| origin(&entry.name)).collect();
             part.entries.iter().for_each(|entry| harvest.coverage.extend(entry.marks()));
-            while let Some((of, _, record)) = part.next_record().unwrap() {
-                scanner.record(record, &origins[of], false, &mut harvest);
+            while let Some(record) = part.next_record().unwrap() {
+                scanner.record(record.text, &origins[record.object], false, &mut harvest);
             }
         }
         let pipeline = Pipeline { memory: MEMORY, ..Pipeline::new(&rules, Some(&policy), &selection) };

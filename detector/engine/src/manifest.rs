@@ -1,8 +1,9 @@
-//! The plan of an extraction on many machines: which objects go into which part. `secretrail.manifest/1`.
+//! The plan of an extraction on many machines: which objects go into which part.
+//! `secretrail.manifest/1`.
 //!
-//! JSON lines: a head, then a line for each batch. A batch is one invocation and one part, and the name of the part is
-//! made of what goes into it: whoever runs a batch again writes the same part again, and whoever edits a batch is found out.
-//! Frozen; a change makes a `/2`.
+//! JSON lines: a head, then a line for each batch. A batch is one invocation and one part, and the
+//! name of the part is made of what goes into it: whoever runs a batch again writes the same part
+//! again, and whoever edits a batch is found out. Frozen; a change makes a `/2`.
 
 use serde::{Deserialize, Serialize};
 
@@ -117,13 +118,17 @@ impl Batch {
     ///
     /// See [`ManifestError`].
     pub fn read(head: &Head, number: usize, line: &str) -> Result<Self, ManifestError> {
-        let edited = |why: String| ManifestError::Edited { line: number, why };
-        let batch: Self = serde_json::from_str(line).map_err(|error| edited(error.to_string()))?;
-        if Self::part_of(&head.header, &batch.objects) == batch.part {
-            Ok(batch)
-        } else {
-            Err(edited(format!("its objects do not make {}", batch.part)))
-        }
+        let read = serde_json::from_str(line).map_err(|error| error.to_string());
+        let whole = read.and_then(|batch: Self| {
+            // The name is a digest of purpose and objects: this tells a batch that was edited, and
+            // one of another job.
+            if Self::part_of(&head.header, &batch.objects) == batch.part {
+                Ok(batch)
+            } else {
+                Err(format!("its objects do not make {}", batch.part))
+            }
+        });
+        whole.map_err(|why| ManifestError::Edited { line: number, why })
     }
 
     /// Bytes of its objects as they are stored.
@@ -151,6 +156,17 @@ pub struct Line {
     pub length: usize,
 }
 
+/// A manifest as it is stored, and where its lines are in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManifestText {
+    /// The whole of it.
+    pub text: String,
+    /// Where the head is.
+    pub head: Line,
+    /// Where each batch is, in their order.
+    pub batches: Vec<Line>,
+}
+
 impl Manifest {
     /// A plan of these batches.
     #[must_use]
@@ -167,28 +183,19 @@ impl Manifest {
         Self { head, batches }
     }
 
-    /// Its text, and where in it the head and each batch are.
+    /// Its text, and where in it the head and each batch are: whoever runs one batch reads these
+    /// two lines of a manifest that may have a hundred thousand.
     #[must_use]
-    pub fn write(&self) -> (String, Line, Vec<Line>) {
+    pub fn write(&self) -> ManifestText {
         let mut text = String::new();
-        // Cannot fail: every key is text.
-        let mut line = |json: serde_json::Result<String>| {
-            let json = json.unwrap_or_default();
-            let place = Line {
-                offset: text.len(),
-                length: json.len(),
-            };
-            text.push_str(&json);
-            text.push('\n');
-            place
-        };
-        let head = line(serde_json::to_string(&self.head));
-        let batches = self
-            .batches
-            .iter()
-            .map(|batch| line(serde_json::to_string(batch)))
-            .collect();
-        (text, head, batches)
+        let head = add_line(&mut text, &self.head);
+        let batches = self.batches.iter();
+        let batches = batches.map(|batch| add_line(&mut text, batch)).collect();
+        ManifestText {
+            text,
+            head,
+            batches,
+        }
     }
 
     /// Reads the text of a manifest, and makes sure that it is as it was planned.
@@ -203,21 +210,35 @@ impl Manifest {
             .enumerate()
             .map(|(index, line)| Batch::read(&head, index + 2, line));
         let manifest = Self::new(head.header.clone(), batches.collect::<Result<_, _>>()?);
+        // Each batch was checked by itself; only the head tells that one is missing.
         if manifest.head == head {
             return Ok(manifest);
         }
-        let Head {
-            batches,
-            objects,
-            bytes,
-            ..
-        } = manifest.head;
-        let found = format!("{batches} batches with {objects} objects of {bytes} bytes follow");
-        let why = format!(
-            "it promises {} with {} of {}, and {found}",
-            head.batches, head.objects, head.bytes
-        );
-        Err(ManifestError::Edited { line: 1, why })
+        Err(ManifestError::Edited {
+            line: 1,
+            why: format!(
+                "it promises {} with {} of {}, and {} batches with {} objects of {} bytes follow",
+                head.batches,
+                head.objects,
+                head.bytes,
+                manifest.head.batches,
+                manifest.head.objects,
+                manifest.head.bytes
+            ),
+        })
+    }
+}
+
+/// Adds a line, and tells where it is.
+fn add_line(text: &mut String, value: &impl Serialize) -> Line {
+    // Cannot fail: every key is text.
+    let json = serde_json::to_string(value).unwrap_or_default();
+    let offset = text.len();
+    text.push_str(&json);
+    text.push('\n');
+    Line {
+        offset,
+        length: json.len(),
     }
 }
 
@@ -245,11 +266,14 @@ mod tests {
     #[test]
     fn what_is_read_is_what_was_written_and_each_line_is_where_it_is_said_to_be() {
         let manifest = manifest();
-        let (text, head, batches) = manifest.write();
-        assert_eq!(Manifest::read(&text), Ok(manifest.clone()));
-        let line = |line: &Line| text.get(line.offset..line.offset + line.length).unwrap();
-        assert_eq!(Head::read(line(&head)), Ok(manifest.head.clone()));
-        for (place, batch) in batches.iter().zip(&manifest.batches) {
+        let written = manifest.write();
+        assert_eq!(Manifest::read(&written.text), Ok(manifest.clone()));
+        let line = |line: &Line| {
+            let end = line.offset + line.length;
+            written.text.get(line.offset..end).unwrap()
+        };
+        assert_eq!(Head::read(line(&written.head)), Ok(manifest.head.clone()));
+        for (place, batch) in written.batches.iter().zip(&manifest.batches) {
             assert_eq!(
                 Batch::read(&manifest.head, 2, line(place)).as_ref(),
                 Ok(batch)
@@ -260,7 +284,7 @@ mod tests {
 
     #[test]
     fn what_was_edited_is_found_out() {
-        let (text, ..) = manifest().write();
+        let text = manifest().write().text;
         let lines: Vec<&str> = text.lines().collect();
         let edited = |text: &str| match Manifest::read(text) {
             Err(ManifestError::Edited { line, .. }) => line,
@@ -283,5 +307,40 @@ mod tests {
             Err(ManifestError::Foreign(_))
         ));
         assert!(matches!(Manifest::read(""), Err(ManifestError::Foreign(_))));
+    }
+
+    #[test]
+    fn a_batch_of_another_job_is_refused() {
+        let manifest = manifest();
+        let [batch, _] = manifest.batches.as_slice() else {
+            panic!("two batches")
+        };
+        let later = Selection {
+            from: Some(crate::time::EventTime(1)),
+            ..Selection::default()
+        };
+        let header = Header::new(&RuleSet::default(), &later);
+        let other = Manifest::new(header, Vec::new()).head;
+        let line = serde_json::to_string(batch).unwrap();
+        assert_eq!(Batch::read(&manifest.head, 2, &line).as_ref(), Ok(batch));
+        let refused = Batch::read(&other, 2, &line).unwrap_err().to_string();
+        assert!(
+            refused.starts_with("line 2: its objects do not make part-"),
+            "{refused}"
+        );
+    }
+
+    #[test]
+    fn a_head_promises_what_follows() {
+        let text = manifest().write().text;
+        let edited = text.replacen("\"batches\":2", "\"batches\":3", 1);
+        assert_eq!(
+            Manifest::read(&edited).unwrap_err().to_string(),
+            "line 1: it promises 3 with 3 of 6, and 2 batches with 3 objects of 6 bytes follow; \
+             it was edited or cut off: plan again"
+        );
+        let newer = text.replacen("manifest/1", "manifest/2", 1);
+        let foreign = ManifestError::Foreign("secretrail.manifest/2".to_owned());
+        assert_eq!(Manifest::read(&newer), Err(foreign));
     }
 }

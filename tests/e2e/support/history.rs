@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use secretrail_engine::parallel;
-use secretrail_engine::part::{self, Entry, Extracted, Header};
+use secretrail_engine::part::{self, CoveredPlace, Entry, Extracted, Header};
 use secretrail_engine::report::Fate;
 use secretrail_engine::rule::load::load;
 use secretrail_engine::selection::Selection;
@@ -89,12 +89,10 @@ fn object(first: i64, of: i64) -> Extracted {
         .collect::<std::collections::BTreeSet<_>>()
         .into_iter()
         .collect();
-    let coverage = (0..3).map(|n| {
-        (
-            (111_122_223_333_u64 + n).to_string().as_str().into(),
-            "eu-west-1".into(),
-            hours.clone(),
-        )
+    let coverage = (0..3).map(|n| CoveredPlace {
+        account: (111_122_223_333_u64 + n).to_string().as_str().into(),
+        region: "eu-west-1".into(),
+        hours: hours.clone(),
     });
     let entry = Entry {
         name: format!("s3://trail/AWSLogs/{first}.json.gz")

@@ -28,7 +28,7 @@ use crate::input::read::readers;
 use crate::input::rules_and_policy;
 use crate::input::session::{Opened, find};
 use crate::input::store::ObjectStore;
-use crate::output::out::Out;
+use crate::output::Out;
 use crate::output::run_summary::{self, close, input_code};
 
 /// Seconds around an alert in which to look next.
@@ -217,11 +217,11 @@ fn in_parts(
             .iter()
             .map(|entry| entry.name.to_string())
             .collect();
-        while let Some((of, _, record)) = part.next_record()? {
-            if is_one(record, ids) {
+        while let Some(record) = part.next_record()? {
+            if is_one(record.text, ids) {
                 found.push((
-                    names.get(of).cloned().unwrap_or_default(),
-                    record.to_owned(),
+                    names.get(record.object).cloned().unwrap_or_default(),
+                    record.text.to_owned(),
                 ));
             }
         }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
 use secretrail_engine::digest::digest;
-use secretrail_engine::manifest::{self, Batch, Line, Manifest};
+use secretrail_engine::manifest::{self, Batch, Line, Manifest, ManifestText};
 use secretrail_engine::part::Header;
 use secretrail_engine::time::EventTime;
 
@@ -24,8 +24,7 @@ use crate::exit;
 use crate::host::{Failure, Host, print, say};
 use crate::input::object::Object;
 use crate::input::progress::parts_bar;
-use crate::input::s3::store;
-use crate::input::store::ObjectStore;
+use crate::input::store::{ObjectStore, store};
 use crate::input::{aws, batches, manifest as job_manifest, rules_and_policy, session};
 use crate::output::run_summary::{self, input_code};
 use crate::text::number;
@@ -110,7 +109,7 @@ fn plan(args: &Plan, host: &mut Host) -> Result<u8, Failure> {
     if manifest.batches.is_empty() {
         return Ok(exit::INPUT);
     }
-    place.put(&*store, manifest::NAME, manifest.write().0)?;
+    place.put(&*store, manifest::NAME, manifest.write().text)?;
     if !args.quiet {
         print(host, &estimate(&manifest, &place, args.concurrency))?;
     }
@@ -268,7 +267,11 @@ fn stamp(now: EventTime) -> String {
 
 /// The rows that the state machine maps over: where in the manifest each missing batch is.
 fn rows(manifest: &Manifest, missing: &[&Batch], place: &JobPlace) -> Vec<String> {
-    let (_, head, lines) = manifest.write();
+    let ManifestText {
+        head,
+        batches: lines,
+        ..
+    } = manifest.write();
     let missing: BTreeSet<&str> = missing.iter().map(|batch| batch.part.as_str()).collect();
     // A key with a comma or a quote is quoted.
     let key = place.0.key(manifest::NAME).replace('"', "\"\"");

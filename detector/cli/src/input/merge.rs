@@ -239,11 +239,8 @@ impl<'t> Task<'t> {
         known: &Known<'_>,
         reading: &mut Reading,
     ) -> Option<Head<'t>> {
-        if let Some(message) = header.lacks(self.rules, &self.settings.selection) {
-            reading.refused.push(Problem {
-                name: object.name.clone(),
-                message,
-            });
+        if let Some(lacks) = header.lacks(self.rules, &self.settings.selection) {
+            reading.refused.push(Problem::new(&object.name, lacks));
             return None;
         }
         let taken: Vec<bool> = entries
@@ -412,12 +409,12 @@ impl<'t> Merge<'t> {
 
 impl OpenPart<'_> {
     fn next(&mut self) -> Result<bool, PartError> {
-        let Some((of, time, text)) = self.reader.next_record()? else {
+        let Some(record) = self.reader.next_record()? else {
             return Ok(false);
         };
-        (self.of, self.time) = (of, time);
+        (self.of, self.time) = (record.object, record.time);
         self.text.clear();
-        self.text.push_str(text);
+        self.text.push_str(record.text);
         Ok(true)
     }
 }

@@ -323,8 +323,8 @@ impl Work<'_> {
     ) -> Result<(), PartError> {
         let mut next = PartReader::new(BufReader::new(MultiGzDecoder::new(bytes)))?;
         while let Some(mut part) = next {
-            if let Some(message) = part.header.lacks(self.task.rules, self.task.selection) {
-                out.refused.push(Problem::new(name, message));
+            if let Some(lacks) = part.header.lacks(self.task.rules, self.task.selection) {
+                out.refused.push(Problem::new(name, lacks));
                 return Ok(());
             }
             // Objects that another part held already, or that nobody asks for, have no origin here.
@@ -332,9 +332,9 @@ impl Work<'_> {
             for entry in &part.entries {
                 origins.push((self.known.take(entry, out), entry.in_tree));
             }
-            while let Some((of, _, record)) = part.next_record()? {
-                if let Some((Some(origin), in_tree)) = origins.get(of) {
-                    scanner.record(record, origin, *in_tree, &mut out.harvest);
+            while let Some(record) = part.next_record()? {
+                if let Some((Some(origin), in_tree)) = origins.get(record.object) {
+                    scanner.record(record.text, origin, *in_tree, &mut out.harvest);
                 }
             }
             next = part.next_part()?;

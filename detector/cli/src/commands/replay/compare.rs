@@ -10,8 +10,7 @@ use secretrail_engine::rule_meta::RuleMeta;
 use crate::args::Format;
 use crate::args::settings::only_rows;
 use crate::host::Failure;
-use crate::output::out::Out;
-use crate::output::{csv, table};
+use crate::output::{Out, csv, table};
 
 /// Alerts that are shown one by one, of each kind.
 const SHOWN: usize = 20;

@@ -1,0 +1,170 @@
+//! One object of the logs in a part: what became of it, its counts, and where KMS events were seen.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::coverage::CoverageMark;
+use crate::ids::Text;
+use crate::object::Origin;
+use crate::report::{Fate, Report, SkippedRecord};
+use crate::scan::Harvest;
+use crate::time::EventTime;
+
+/// One object of the logs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Its name in the ledger.
+    pub name: Text,
+    /// What tells its versions apart: the ETag in S3, the size of a file.
+    pub tag: String,
+    /// Whether its place in an `AWSLogs` tree has decided on account and region.
+    pub in_tree: bool,
+    /// When it was delivered, by its name.
+    pub delivered: Option<i64>,
+    /// What became of it.
+    pub fate: Fate,
+    /// Bytes of JSON.
+    pub bytes: u64,
+    /// Records.
+    pub records: u64,
+    /// Records with bytes that are not UTF-8.
+    pub repaired: u64,
+    /// Key uses that only check access to a key.
+    pub key_validations: u64,
+    /// Records that could not be used, by reason.
+    pub skipped: BTreeMap<SkippedRecord, u64>,
+    /// Where and when KMS events were seen, by account and region.
+    pub coverage: Vec<CoveredPlace>,
+}
+
+/// Hours in which KMS events of one account and region were seen; `[account, region, hours]` in
+/// JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(from = "(Text, Text, Vec<i64>)")]
+pub struct CoveredPlace {
+    /// `recipientAccountId`.
+    pub account: Text,
+    /// `awsRegion`.
+    pub region: Text,
+    /// Hours since 1970, in rising order.
+    pub hours: Vec<i64>,
+}
+
+impl From<(Text, Text, Vec<i64>)> for CoveredPlace {
+    fn from((account, region, hours): (Text, Text, Vec<i64>)) -> Self {
+        Self {
+            account,
+            region,
+            hours,
+        }
+    }
+}
+
+impl Serialize for CoveredPlace {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (&self.account, &self.region, &self.hours).serialize(serializer)
+    }
+}
+
+impl Entry {
+    /// Counts of the object, as a replay of it would have them.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        let mut report = Report {
+            bytes: self.bytes,
+            records: self.records,
+            records_repaired: self.repaired,
+            key_validations: self.key_validations,
+            records_skipped: self.skipped.clone(),
+            ..Report::default()
+        };
+        match &self.fate {
+            Fate::Read => report.objects = 1,
+            Fate::PassedOver(reason) => report.skip_object(*reason),
+            Fate::Failed(_) => report.objects_failed = 1,
+        }
+        report
+    }
+
+    /// Where its records come from.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        Origin {
+            object: self.name.clone(),
+            delivered: self.delivered.map(EventTime),
+        }
+    }
+
+    /// Where KMS events were seen.
+    pub fn marks(&self) -> impl Iterator<Item = CoverageMark> + '_ {
+        self.coverage.iter().flat_map(|place| {
+            place.hours.iter().map(|hour| CoverageMark {
+                account: place.account.clone(),
+                region: place.region.clone(),
+                bucket: *hour,
+            })
+        })
+    }
+
+    /// Coverage marks in the form of an entry.
+    #[must_use]
+    pub fn coverage(marks: impl IntoIterator<Item = CoverageMark>) -> Vec<CoveredPlace> {
+        // Marks come out of a hash set. In order they are the same in every run, and so is the
+        // part.
+        let mut places: BTreeMap<(Text, Text), BTreeSet<i64>> = BTreeMap::new();
+        for mark in marks {
+            let hours = places.entry((mark.account, mark.region)).or_default();
+            hours.insert(mark.bucket);
+        }
+        places
+            .into_iter()
+            .map(|((account, region), hours)| CoveredPlace {
+                account,
+                region,
+                hours: hours.into_iter().collect(),
+            })
+            .collect()
+    }
+}
+
+/// An object, and its records that concern us, each with its event time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Extracted {
+    /// The object.
+    pub entry: Entry,
+    /// Its records, in any order.
+    pub records: Vec<(EventTime, String)>,
+}
+
+impl Extracted {
+    /// What one object came to. The records are taken out of its harvest, which was made by a
+    /// scanner that keeps them.
+    #[must_use]
+    pub fn of(
+        origin: &Origin,
+        tag: String,
+        in_tree: bool,
+        fate: &Fate,
+        harvest: &mut Harvest,
+    ) -> Self {
+        let report = &harvest.report;
+        let entry = Entry {
+            name: origin.object.clone(),
+            tag,
+            in_tree,
+            delivered: origin.delivered.map(|time| time.0),
+            fate: fate.clone(),
+            bytes: report.bytes,
+            records: report.records,
+            repaired: report.records_repaired,
+            key_validations: report.key_validations,
+            skipped: report.records_skipped.clone(),
+            coverage: Entry::coverage(harvest.coverage.iter().cloned()),
+        };
+        Self {
+            entry,
+            records: std::mem::take(&mut harvest.kept),
+        }
+    }
+}

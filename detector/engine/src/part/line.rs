@@ -1,0 +1,68 @@
+//! The lines of a part after its header.
+
+use serde::{Deserialize, Serialize};
+
+use super::entry::Entry;
+use crate::time::EventTime;
+
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum LineOut<'a> {
+    Object(&'a Entry),
+    End(End),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum LineIn {
+    Object(Box<Entry>),
+    End(End),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct End {
+    pub(super) objects: usize,
+    pub(super) records: usize,
+}
+
+/// How a line with a record begins; nothing else does.
+pub(super) const RECORD: &str = "{\"of\":";
+
+const TIME: &str = ",\"time\":";
+
+const TEXT: &str = ",\"record\":";
+
+/// A record of a part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PartRecord<'a> {
+    /// Which of the objects of the part it is of, from 0.
+    pub object: usize,
+    /// Its event time.
+    pub time: EventTime,
+    /// It, as it was in the logs, but on one line.
+    pub text: &'a str,
+}
+
+impl<'a> PartRecord<'a> {
+    /// Reads a line. The text is taken as it was written: whoever reads it sees whether it is JSON.
+    pub(super) fn parse(line: &'a [u8]) -> Option<Self> {
+        // Not as JSON: a part is read many times, and its records are then scanned anyhow, which is
+        // where most of the time should go.
+        let line = std::str::from_utf8(line).ok()?.trim_end();
+        let rest = line.strip_prefix(RECORD)?.strip_suffix('}')?;
+        let (object, rest) = rest.split_once(TIME)?;
+        let (time, text) = rest.split_once(TEXT)?;
+        Some(Self {
+            object: object.parse().ok()?,
+            time: EventTime(time.parse().ok()?),
+            text,
+        })
+    }
+
+    /// Its line, without the line break.
+    pub(super) fn to_line(self) -> String {
+        // A line break in JSON is white space: inside a string it would be escaped.
+        let text = self.text.replace(['\n', '\r'], " ");
+        format!("{RECORD}{}{TIME}{}{TEXT}{text}}}", self.object, self.time.0)
+    }
+}

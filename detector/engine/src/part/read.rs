@@ -1,0 +1,173 @@
+//! Reads parts, record by record.
+
+use std::io::{BufRead, Read};
+
+use super::entry::Entry;
+use super::header::{Header, SCHEMA};
+use super::line::{End, LineIn, PartRecord, RECORD};
+
+/// Longest line in bytes: a record is much shorter, an object of many years and accounts may have
+/// many coverage marks.
+const MAX_LINE_BYTES: u64 = 256 * 1024 * 1024;
+
+/// Why a part could not be read to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum PartError {
+    /// It ends too early, or its bytes are damaged.
+    #[error("the part is cut off or damaged ({0}); extract it again")]
+    Broken(String),
+    /// It was written by something else.
+    #[error("is not a part that this version reads ({0}); it reads {SCHEMA}")]
+    Foreign(String),
+}
+
+/// Reads a part, record by record. Further parts in the same bytes follow with [`Self::next_part`].
+pub struct PartReader<R> {
+    source: R,
+    line: Vec<u8>,
+    /// What it was made for.
+    pub header: Header,
+    /// Its objects; whoever has no more need of them may take them away.
+    pub entries: Vec<Entry>,
+    objects: usize,
+    read: usize,
+    /// A line that was read and not given yet.
+    held: bool,
+    ended: bool,
+}
+
+impl<R: BufRead> PartReader<R> {
+    /// Reads header and objects, from inflated bytes; `None` where there is nothing any more.
+    ///
+    /// # Errors
+    ///
+    /// See [`PartError`].
+    pub fn new(source: R) -> Result<Option<Self>, PartError> {
+        let reader = Self {
+            source,
+            line: Vec::new(),
+            header: Header::default(),
+            entries: Vec::new(),
+            objects: 0,
+            read: 0,
+            held: false,
+            ended: false,
+        };
+        reader.next_part()
+    }
+
+    /// Goes on to the part that follows this one, which must have been read to its end; `None` when
+    /// none does.
+    ///
+    /// # Errors
+    ///
+    /// See [`PartError`].
+    pub fn next_part(mut self) -> Result<Option<Self>, PartError> {
+        if !self.next_line()? {
+            return Ok(None);
+        }
+        self.header = self.read_header()?;
+        (self.entries, self.objects, self.read, self.ended) = (Vec::new(), 0, 0, false);
+        self.read_entries()?;
+        Ok(Some(self))
+    }
+
+    fn read_header(&self) -> Result<Header, PartError> {
+        let header: Header = serde_json::from_slice(&self.line)
+            .map_err(|error| PartError::Foreign(error.to_string()))?;
+        if header.schema != SCHEMA {
+            return Err(PartError::Foreign(header.schema));
+        }
+        Ok(header)
+    }
+
+    /// Reads on to the first record, or to the end of a part that has none. All objects stand
+    /// before all records, so that whoever reads knows at once which of them to take.
+    fn read_entries(&mut self) -> Result<(), PartError> {
+        loop {
+            self.line_before_end()?;
+            if self.line.starts_with(RECORD.as_bytes()) {
+                self.held = true;
+                return Ok(());
+            }
+            match self.other_line()? {
+                LineIn::Object(entry) => {
+                    self.entries.push(*entry);
+                    self.objects += 1;
+                }
+                LineIn::End(end) => return self.close(end),
+            }
+        }
+    }
+
+    /// The next record.
+    ///
+    /// # Errors
+    ///
+    /// See [`PartError`].
+    pub fn next_record(&mut self) -> Result<Option<PartRecord<'_>>, PartError> {
+        if self.ended {
+            return Ok(None);
+        }
+        if !std::mem::take(&mut self.held) {
+            self.line_before_end()?;
+        }
+        if !self.line.starts_with(RECORD.as_bytes()) {
+            let LineIn::End(end) = self.other_line()? else {
+                return Err(broken("an object follows a record"));
+            };
+            return self.close(end).map(|()| None);
+        }
+        self.read += 1;
+        let record =
+            PartRecord::parse(&self.line).ok_or_else(|| broken("a line is not a record"))?;
+        if record.object >= self.objects {
+            return Err(broken(format!(
+                "a record of object {} of {}",
+                record.object, self.objects
+            )));
+        }
+        Ok(Some(record))
+    }
+
+    /// The line that was read, which is none of a record.
+    fn other_line(&self) -> Result<LineIn, PartError> {
+        serde_json::from_slice(&self.line).map_err(|error| broken(error.to_string()))
+    }
+
+    /// Makes sure that nothing is missing: what was cut off between two lines looks like a shorter
+    /// part, and only these counts tell.
+    fn close(&mut self, end: End) -> Result<(), PartError> {
+        self.ended = true;
+        let read = End {
+            objects: self.objects,
+            records: self.read,
+        };
+        if end == read {
+            return Ok(());
+        }
+        Err(broken(format!("it should hold {end:?} and holds {read:?}")))
+    }
+
+    fn line_before_end(&mut self) -> Result<(), PartError> {
+        if self.next_line()? {
+            return Ok(());
+        }
+        Err(broken("it has no end"))
+    }
+
+    /// Reads a line; `false` where there is none any more.
+    fn next_line(&mut self) -> Result<bool, PartError> {
+        self.line.clear();
+        // A line that is cut here is no JSON any more, and so is told as damage.
+        let read = (&mut self.source)
+            .take(MAX_LINE_BYTES)
+            .read_until(b'\n', &mut self.line);
+        read.map_err(|error| broken(error.to_string()))?;
+        Ok(!self.line.is_empty())
+    }
+}
+
+fn broken(why: impl Into<String>) -> PartError {
+    PartError::Broken(why.into())
+}
