@@ -1,4 +1,5 @@
-//! Objects in S3: whole, as they were when their notification was sent, and never larger than a limit.
+//! Objects in S3: whole, as they were when their notification was sent, and never larger than a
+//! limit.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -6,7 +7,9 @@ use std::time::Duration;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{Builder, ResponseChecksumValidation, StalledStreamProtectionConfig};
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
-use aws_sdk_s3::types::RequestPayer;
+use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
+use aws_sdk_s3::primitives::ByteStreamError;
+use aws_sdk_s3::types::{Object, RequestPayer};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use crate::retry::{Failed, Retry};
@@ -40,7 +43,8 @@ pub enum FetchError {
     Missing(String),
     /// We may not read it.
     #[error(
-        "access denied; reading needs s3:GetObject on it (for a listing s3:ListBucket), and kms:Decrypt where it has a key: {0}"
+        "access denied; reading needs s3:GetObject on it (for a listing s3:ListBucket), \
+         and kms:Decrypt where it has a key: {0}"
     )]
     Denied(String),
     /// It is too large; nothing was read.
@@ -57,10 +61,13 @@ pub enum FetchError {
 }
 
 impl FetchError {
-    fn of(status: Option<u16>, message: String) -> Self {
-        match status {
+    fn of(why: Failed) -> Self {
+        let message = why.message;
+        match why.status {
             Some(404) => Self::Missing(message),
             Some(403) => Self::Denied(message),
+            // S3 has no code of its own for this: 301 with `PermanentRedirect`, or 400 with a text
+            // about the region in upper or lower case.
             Some(301 | 400)
                 if message.contains("egion") || message.contains("PermanentRedirect") =>
             {
@@ -69,6 +76,42 @@ impl FetchError {
                 ))
             }
             _ => Self::Failed(message),
+        }
+    }
+}
+
+/// Why a body is not whole.
+#[derive(Debug, thiserror::Error)]
+enum BodyError {
+    #[error("its body gave nothing for {0:?}")]
+    Stalled(Duration),
+    #[error("its body broke off: {0}")]
+    Broken(ByteStreamError),
+    #[error("its body broke off after {found} of {promised} bytes")]
+    Short { found: usize, promised: usize },
+}
+
+/// What to do when there are no bytes.
+#[derive(Debug)]
+enum Next {
+    /// Ask for whatever is there now.
+    Unpinned,
+    /// Ask again, after a wait.
+    Again(String),
+    /// Asking again would not help.
+    GiveUp(FetchError),
+}
+
+impl Next {
+    /// `is_pinned` when the request named an ETag, `is_piece` when it asked for a part of the
+    /// object.
+    fn after(why: Failed, is_pinned: bool, is_piece: bool) -> Self {
+        match why.status {
+            // It was written again. What it holds now is read; reading it twice changes nothing. A
+            // piece of something else would be no piece of what the caller has.
+            Some(412) if is_pinned && !is_piece => Self::Unpinned,
+            _ if why.retry => Self::Again(why.message),
+            _ => Self::GiveUp(FetchError::of(why)),
         }
     }
 }
@@ -104,9 +147,10 @@ impl S3Source {
         }
     }
 
-    /// A source that refuses objects of more than so many bytes as they are stored. Downloads are watched here and not
-    /// by the SDK, whose watch for stalls and whose second checksum cost a tenth of a replay: gzip has a checksum of its own,
-    /// and a body that is too short or gives nothing is asked for again.
+    /// A source that refuses objects of more than so many bytes as they are stored. Downloads are
+    /// watched here and not by the SDK, whose watch for stalls and whose second checksum cost a
+    /// tenth of a replay: gzip has a checksum of its own, and a body that is too short or gives
+    /// nothing is asked for again.
     #[must_use]
     pub fn new(config: Builder, retry: Retry, max_bytes: u64) -> Self {
         let watched = StalledStreamProtectionConfig::enabled()
@@ -133,8 +177,8 @@ impl S3Source {
         Self { stalled, ..self }
     }
 
-    /// The bytes of an object. A body that breaks off or stalls is asked for again: the SDK does not do
-    /// that.
+    /// The bytes of an object. A body that breaks off or stalls is asked for again: the SDK does
+    /// not do that.
     ///
     /// # Errors
     ///
@@ -168,10 +212,7 @@ impl S3Source {
         offset: u64,
         length: u64,
     ) -> Result<Vec<u8>, FetchError> {
-        let range = format!(
-            "bytes={offset}-{}",
-            offset.saturating_add(length).saturating_sub(1)
-        );
+        let range = byte_range(offset, length);
         self.get(object, Some(range)).await.map(|(bytes, _)| bytes)
     }
 
@@ -181,52 +222,59 @@ impl S3Source {
         range: Option<String>,
     ) -> Result<(Vec<u8>, HashMap<String, String>), FetchError> {
         self.check(object.size)?;
-        let mut pinned = object.version_id.is_none().then_some(object.etag).flatten();
-        let mut failed = 0;
+        // A version says which object is meant; without one the ETag has to.
+        let mut etag = object.version_id.is_none().then_some(object.etag).flatten();
+        let mut tries = self.retry.tries();
         loop {
-            let answer = self
-                .client
-                .get_object()
-                .bucket(object.bucket)
-                .key(object.key)
-                .set_version_id(object.version_id.map(str::to_owned))
-                .set_if_match(pinned.map(str::to_owned))
-                .set_range(range.clone())
-                .set_request_payer(self.payer.clone())
-                .send()
-                .await;
-            let why = match answer {
-                Ok(mut answer) => {
-                    let metadata = answer.metadata.take().unwrap_or_default();
-                    self.check(
-                        answer
-                            .content_length
-                            .and_then(|length| u64::try_from(length).ok()),
-                    )?;
-                    match body(answer, self.stalled).await {
-                        Ok(bytes) => return Ok((bytes, metadata)),
-                        Err(why) => why,
-                    }
-                }
-                Err(error) => {
-                    let why = Failed::of(&error);
-                    match why.status {
-                        // It was written again. What it holds now is read; reading it twice changes nothing.
-                        Some(412) if pinned.is_some() && range.is_none() => {
-                            pinned = None;
-                            continue;
-                        }
-                        _ if !why.retry => return Err(FetchError::of(why.status, why.message)),
-                        _ => why.message,
-                    }
-                }
-            };
-            failed += 1;
-            if !self.retry.again(failed) {
-                return Err(FetchError::Failed(why));
+            match self.attempt(object, etag, range.clone()).await {
+                Ok(got) => return Ok(got),
+                Err(Next::Unpinned) => etag = None,
+                Err(Next::GiveUp(error)) => return Err(error),
+                Err(Next::Again(why)) if !tries.again() => return Err(FetchError::Failed(why)),
+                Err(Next::Again(_)) => tries.wait().await,
             }
-            self.retry.wait(failed).await;
         }
+    }
+
+    /// Asks once, and reads the answer to its end.
+    async fn attempt(
+        &self,
+        object: ObjectRef<'_>,
+        etag: Option<&str>,
+        range: Option<String>,
+    ) -> Result<(Vec<u8>, HashMap<String, String>), Next> {
+        let (is_pinned, is_piece) = (etag.is_some(), range.is_some());
+        let mut answer = self
+            .ask(object, etag, range)
+            .await
+            .map_err(|why| Next::after(why, is_pinned, is_piece))?;
+        // Notifications may lack the size, and S3 may tell another one than they do.
+        self.check(unsigned(answer.content_length))
+            .map_err(Next::GiveUp)?;
+        let metadata = answer.metadata.take().unwrap_or_default();
+        let bytes = body(answer, self.stalled)
+            .await
+            .map_err(|why| Next::Again(why.to_string()))?;
+        Ok((bytes, metadata))
+    }
+
+    async fn ask(
+        &self,
+        object: ObjectRef<'_>,
+        etag: Option<&str>,
+        range: Option<String>,
+    ) -> Result<GetObjectOutput, Failed> {
+        self.client
+            .get_object()
+            .bucket(object.bucket)
+            .key(object.key)
+            .set_version_id(object.version_id.map(str::to_owned))
+            .set_if_match(etag.map(str::to_owned))
+            .set_range(range)
+            .set_request_payer(self.payer.clone())
+            .send()
+            .await
+            .map_err(|error| Failed::of(&error))
     }
 
     /// Writes an object. The SDK repeats what fails for a moment.
@@ -243,10 +291,8 @@ impl S3Source {
             .body(bytes.into())
             .send()
             .await;
-        sent.map(|_| ()).map_err(|error| {
-            let why = Failed::of(&error);
-            FetchError::of(why.status, why.message)
-        })
+        sent.map(drop)
+            .map_err(|error| FetchError::of(Failed::of(&error)))
     }
 
     fn check(&self, size: Option<u64>) -> Result<(), FetchError> {
@@ -265,13 +311,18 @@ impl S3Source {
     ///
     /// The listing failed; the message tells why.
     pub async fn list(&self, bucket: &str, prefix: &str) -> Result<Vec<Listed>, FetchError> {
-        self.page_through(bucket, prefix, None)
+        let folder = Folder {
+            bucket,
+            prefix,
+            delimiter: None,
+        };
+        self.page_through(folder)
             .await
-            .map(|(objects, _)| objects)
+            .map(|listing| listing.objects)
     }
 
-    /// The objects below a prefix, in the order of their keys, folder by folder: a folder that is not to be opened is not
-    /// listed, so that a week of five years costs a week.
+    /// The objects below a prefix, in the order of their keys, folder by folder: a folder that is
+    /// not to be opened is not listed, so that a week of five years costs a week.
     ///
     /// # Errors
     ///
@@ -284,97 +335,248 @@ impl S3Source {
     ) -> Result<Vec<Listed>, FetchError> {
         let mut found = Vec::new();
         let mut folders = vec![prefix.to_owned()];
+        // Level by level, so that the folders of a level are listed at the same time.
         while !folders.is_empty() {
-            let level: Vec<(Vec<Listed>, Vec<String>)> = stream::iter(folders)
-                .map(|folder| async move { self.page_through(bucket, &folder, Some("/")).await })
+            let level: Vec<Listing> = stream::iter(folders)
+                .map(|folder| self.list_folder(bucket, folder))
                 .buffer_unordered(LISTINGS)
                 .try_collect()
                 .await?;
             folders = Vec::new();
-            for (objects, below) in level {
-                found.extend(objects);
-                folders.extend(below.into_iter().filter(|folder| opens(folder)));
+            for listing in level {
+                found.extend(listing.objects);
+                folders.extend(listing.folders.into_iter().filter(|folder| opens(folder)));
             }
         }
         found.sort_by(|a, b| a.key.cmp(&b.key));
         Ok(found)
     }
 
-    /// Every object with a prefix, or up to the delimiter, and then what is beyond it.
-    async fn page_through(
-        &self,
-        bucket: &str,
-        prefix: &str,
-        delimiter: Option<&str>,
-    ) -> Result<(Vec<Listed>, Vec<String>), FetchError> {
-        let (mut found, mut below) = (Vec::new(), Vec::new());
+    async fn list_folder(&self, bucket: &str, prefix: String) -> Result<Listing, FetchError> {
+        self.page_through(Folder {
+            bucket,
+            prefix: &prefix,
+            delimiter: Some("/"),
+        })
+        .await
+    }
+
+    async fn page_through(&self, folder: Folder<'_>) -> Result<Listing, FetchError> {
+        let mut listing = Listing::default();
         let mut token = None;
         loop {
-            let request = self
-                .client
-                .list_objects_v2()
-                .bucket(bucket)
-                .prefix(prefix)
-                .set_delimiter(delimiter.map(str::to_owned))
-                .set_request_payer(self.payer.clone())
-                .set_continuation_token(token);
-            let page = request.send().await.map_err(|error| {
-                let why = Failed::of(&error);
-                FetchError::of(why.status, why.message)
-            })?;
-            found.extend(
-                page.contents
-                    .unwrap_or_default()
-                    .into_iter()
-                    .filter_map(|object| {
-                        let etag = object
-                            .e_tag
-                            .unwrap_or_default()
-                            .trim_matches('"')
-                            .to_owned();
-                        let size = object
-                            .size
-                            .and_then(|size| u64::try_from(size).ok())
-                            .unwrap_or(0);
-                        Some(Listed {
-                            key: object.key?,
-                            etag,
-                            size,
-                        })
-                    }),
-            );
-            below.extend(
-                page.common_prefixes
-                    .unwrap_or_default()
-                    .into_iter()
-                    .filter_map(|folder| folder.prefix),
-            );
-            token = page.next_continuation_token;
+            let page = self.page(folder, token).await?;
+            token = listing.add(page);
             if token.is_none() {
-                return Ok((found, below));
+                return Ok(listing);
             }
         }
     }
+
+    async fn page(
+        &self,
+        folder: Folder<'_>,
+        token: Option<String>,
+    ) -> Result<ListObjectsV2Output, FetchError> {
+        self.client
+            .list_objects_v2()
+            .bucket(folder.bucket)
+            .prefix(folder.prefix)
+            .set_delimiter(folder.delimiter.map(str::to_owned))
+            .set_request_payer(self.payer.clone())
+            .set_continuation_token(token)
+            .send()
+            .await
+            .map_err(|error| FetchError::of(Failed::of(&error)))
+    }
 }
 
-/// The whole body, or why it is not whole. Piece by piece into one buffer: `AggregatedBytes::to_vec` copies byte by byte.
-async fn body(mut answer: GetObjectOutput, stalled: Duration) -> Result<Vec<u8>, String> {
+/// What is listed: everything with a prefix, or what is between it and the next delimiter.
+#[derive(Debug, Clone, Copy)]
+struct Folder<'a> {
+    bucket: &'a str,
+    prefix: &'a str,
+    delimiter: Option<&'a str>,
+}
+
+/// The pages of a listing.
+#[derive(Debug, Default)]
+struct Listing {
+    objects: Vec<Listed>,
+    /// Prefixes up to the delimiter, behind which there is more.
+    folders: Vec<String>,
+}
+
+impl Listing {
+    /// Adds a page, and gives the token of the next one.
+    fn add(&mut self, page: ListObjectsV2Output) -> Option<String> {
+        let objects = page.contents.unwrap_or_default();
+        self.objects
+            .extend(objects.into_iter().filter_map(Listed::of));
+        let folders = page.common_prefixes.unwrap_or_default();
+        self.folders
+            .extend(folders.into_iter().filter_map(|folder| folder.prefix));
+        page.next_continuation_token
+    }
+}
+
+impl Listed {
+    /// An object without a key is none that could be read.
+    fn of(object: Object) -> Option<Self> {
+        let etag = object.e_tag.unwrap_or_default();
+        Some(Self {
+            key: object.key?,
+            etag: etag.trim_matches('"').to_owned(),
+            size: unsigned(object.size).unwrap_or(0),
+        })
+    }
+}
+
+/// The header that asks for some of the bytes: both ends are included.
+fn byte_range(offset: u64, length: u64) -> String {
+    let last = offset.saturating_add(length).saturating_sub(1);
+    format!("bytes={offset}-{last}")
+}
+
+fn unsigned(size: Option<i64>) -> Option<u64> {
+    size.and_then(|size| u64::try_from(size).ok())
+}
+
+/// The whole body, or why it is not whole. Piece by piece into one buffer:
+/// `AggregatedBytes::to_vec` copies byte by byte.
+async fn body(mut answer: GetObjectOutput, stalled: Duration) -> Result<Vec<u8>, BodyError> {
     let promised = answer
         .content_length
         .and_then(|length| usize::try_from(length).ok());
     let mut bytes = Vec::with_capacity(promised.unwrap_or_default());
-    let nothing = |_| format!("its body gave nothing for {stalled:?}");
     while let Some(piece) = tokio::time::timeout(stalled, answer.body.next())
         .await
-        .map_err(nothing)?
+        .map_err(|_| BodyError::Stalled(stalled))?
     {
-        bytes.extend_from_slice(&piece.map_err(|error| format!("its body broke off: {error}"))?);
+        bytes.extend_from_slice(&piece.map_err(BodyError::Broken)?);
     }
     match promised {
-        Some(promised) if promised != bytes.len() => Err(format!(
-            "its body broke off after {} of {promised} bytes",
-            bytes.len()
-        )),
+        // A connection that is closed early ends the stream like a whole body does.
+        Some(promised) if promised != bytes.len() => Err(BodyError::Short {
+            found: bytes.len(),
+            promised,
+        }),
         _ => Ok(bytes),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aws_sdk_s3::primitives::ByteStream;
+    use aws_sdk_s3::types::CommonPrefix;
+
+    fn failed(status: u16, retry: bool, message: &str) -> Failed {
+        Failed {
+            code: None,
+            status: Some(status),
+            retry,
+            message: message.to_owned(),
+        }
+    }
+
+    fn answer(body: ByteStream, promised: i64) -> GetObjectOutput {
+        GetObjectOutput::builder()
+            .body(body)
+            .content_length(promised)
+            .build()
+    }
+
+    fn read(answer: GetObjectOutput) -> Result<Vec<u8>, BodyError> {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap()
+            .block_on(body(answer, Duration::from_millis(20)))
+    }
+
+    #[test]
+    fn a_body_that_is_too_short_is_not_taken() {
+        let whole = answer(ByteStream::from_static(b"abc"), 3);
+        assert_eq!(read(whole).unwrap(), b"abc");
+        let short = answer(ByteStream::from_static(b"abc"), 4);
+        let why = read(short).unwrap_err();
+        assert_eq!(why.to_string(), "its body broke off after 3 of 4 bytes");
+        let untold = GetObjectOutput::builder()
+            .body(ByteStream::from_static(b"abc"))
+            .build();
+        assert_eq!(read(untold).unwrap(), b"abc");
+    }
+
+    #[test]
+    fn an_object_that_was_written_again_is_read_as_it_is_now() {
+        let changed = || failed(412, false, "PreconditionFailed");
+        assert!(matches!(
+            Next::after(changed(), true, false),
+            Next::Unpinned
+        ));
+        assert!(matches!(
+            Next::after(changed(), true, true),
+            Next::GiveUp(_)
+        ));
+        assert!(matches!(
+            Next::after(changed(), false, false),
+            Next::GiveUp(_)
+        ));
+    }
+
+    #[test]
+    fn failures_say_what_the_caller_can_do() {
+        let kind = |status, retry| match Next::after(failed(status, retry, "why"), true, false) {
+            Next::Unpinned => "unpinned",
+            Next::Again(_) => "again",
+            Next::GiveUp(FetchError::Missing(_)) => "missing",
+            Next::GiveUp(FetchError::Denied(_)) => "denied",
+            Next::GiveUp(_) => "failed",
+        };
+        assert_eq!(kind(503, true), "again");
+        assert_eq!(kind(404, false), "missing");
+        assert_eq!(kind(403, false), "denied");
+        assert_eq!(kind(400, false), "failed");
+        let elsewhere = failed(400, false, "expecting region eu-west-1");
+        let told = FetchError::of(elsewhere).to_string();
+        assert!(
+            told.starts_with("the bucket is in another region"),
+            "{told}"
+        );
+    }
+
+    #[test]
+    fn pages_are_put_together_until_there_is_no_token() {
+        let object = |key: &str, etag: &str| Object::builder().key(key).e_tag(etag).size(7).build();
+        let page = ListObjectsV2Output::builder()
+            .contents(object("a/1", "\"e1\""))
+            .contents(Object::builder().size(1).build())
+            .common_prefixes(CommonPrefix::builder().prefix("a/b/").build())
+            .next_continuation_token("more")
+            .build();
+        let mut listing = Listing::default();
+        assert_eq!(listing.add(page).as_deref(), Some("more"));
+        let last = ListObjectsV2Output::builder()
+            .contents(object("a/2", "e2"))
+            .contents(Object::builder().key("a/3").size(-1).build())
+            .build();
+        assert_eq!(listing.add(last), None);
+        let objects: Vec<(&str, &str, u64)> = listing
+            .objects
+            .iter()
+            .map(|object| (&*object.key, &*object.etag, object.size))
+            .collect();
+        assert_eq!(
+            objects,
+            [("a/1", "e1", 7), ("a/2", "e2", 7), ("a/3", "", 0)]
+        );
+        assert_eq!(listing.folders, ["a/b/"]);
+    }
+
+    #[test]
+    fn a_piece_is_asked_for_by_its_first_and_last_byte() {
+        assert_eq!(byte_range(0, 10), "bytes=0-9");
+        assert_eq!(byte_range(10, 1), "bytes=10-10");
     }
 }
