@@ -437,6 +437,7 @@ impl Context {
                     published.push(alert.id.clone());
                 }
                 Err(why) => {
+                    let why = why.to_string();
                     let told = json!({"alert_id": id, "rule_id": alert.rule.id, "severity": level, "why": why});
                     log(
                         Severity::Error,

@@ -1,0 +1,351 @@
+//! Batches of messages: as many as fit into one call, and what became of each.
+//!
+//! SNS answers for each entry of a batch: some may have gone through when others have not.
+
+use std::collections::{BTreeMap, HashMap};
+
+use aws_sdk_sns::error::BuildError;
+use aws_sdk_sns::operation::publish_batch::PublishBatchOutput;
+use aws_sdk_sns::types::{BatchResultErrorEntry, MessageAttributeValue, PublishBatchRequestEntry};
+use secretrail_engine::alert::Alert;
+
+use super::message::{Message, plain};
+use crate::retry::Failed;
+
+/// Bytes of a message and of a batch.
+const MAX_BYTES: usize = 256 * 1024;
+/// Entries of a batch.
+const MAX_ENTRIES: usize = 10;
+
+/// Why a topic does not have a message.
+#[derive(Debug, thiserror::Error)]
+pub enum EntryError {
+    /// It could not be put into a request.
+    #[error("{0}")]
+    Invalid(BuildError),
+    /// SNS answered, and did not take it.
+    #[error("{code}: {message}")]
+    Refused {
+        /// The code of SNS.
+        code: String,
+        /// What SNS says about it; may be empty.
+        message: String,
+    },
+    /// The call failed, and with it every message of the batch.
+    #[error("{0}")]
+    Call(String),
+    /// SNS answered, but said nothing about it.
+    #[error("the topic did not say")]
+    Unsaid,
+}
+
+/// A message on its way.
+#[derive(Debug)]
+pub(super) struct Outgoing<'a> {
+    /// The place of the alert among those that are published.
+    pub(super) index: usize,
+    pub(super) alert: &'a Alert,
+    pub(super) message: Message,
+}
+
+/// Messages in their order, as many in each batch as it may have.
+pub(super) fn batches(messages: Vec<Outgoing<'_>>) -> Vec<Vec<Outgoing<'_>>> {
+    let mut batches: Vec<Vec<Outgoing<'_>>> = Vec::new();
+    let mut bytes = 0;
+    for outgoing in messages {
+        let own = outgoing.message.bytes();
+        match batches.last_mut() {
+            Some(batch) if batch.len() < MAX_ENTRIES && bytes + own <= MAX_BYTES => {
+                bytes += own;
+                batch.push(outgoing);
+            }
+            // One that is too large for any batch goes alone: SNS refuses it, and nothing else with
+            // it.
+            _ => {
+                bytes = own;
+                batches.push(vec![outgoing]);
+            }
+        }
+    }
+    batches
+}
+
+/// A batch until every entry went through or failed for good. Entries are known by the places of
+/// their alerts.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    /// Entries that did not go through yet.
+    left: BTreeMap<usize, PublishBatchRequestEntry>,
+    /// Why they did not, of those that were spoken of at the last try.
+    why_left: HashMap<usize, EntryError>,
+    /// Entries that will never go through.
+    refused: HashMap<usize, EntryError>,
+}
+
+impl Batch {
+    pub(super) fn of(topic_arn: &str, messages: Vec<Outgoing<'_>>) -> Self {
+        let mut batch = Self::default();
+        for outgoing in messages {
+            match entry(topic_arn, &outgoing) {
+                Ok(entry) => drop(batch.left.insert(outgoing.index, entry)),
+                Err(why) => drop(
+                    batch
+                        .refused
+                        .insert(outgoing.index, EntryError::Invalid(why)),
+                ),
+            }
+        }
+        batch
+    }
+
+    /// Whether nothing is left to be sent.
+    pub(super) fn is_settled(&self) -> bool {
+        self.left.is_empty()
+    }
+
+    /// What is left, in the order of the alerts: a FIFO topic keeps it.
+    pub(super) fn entries(&self) -> Vec<PublishBatchRequestEntry> {
+        self.left.values().cloned().collect()
+    }
+
+    /// Takes an answer.
+    pub(super) fn answered(&mut self, answer: PublishBatchOutput) {
+        self.why_left.clear();
+        for done in answer.successful.unwrap_or_default() {
+            if let Some(index) = done.id.and_then(|id| index_of(&id)) {
+                self.left.remove(&index);
+            }
+        }
+        for error in answer.failed.unwrap_or_default() {
+            self.not_taken(error);
+        }
+    }
+
+    fn not_taken(&mut self, error: BatchResultErrorEntry) {
+        let Some(index) = index_of(&error.id) else {
+            return;
+        };
+        let why = EntryError::Refused {
+            code: error.code,
+            message: error.message.unwrap_or_default(),
+        };
+        if !error.sender_fault {
+            self.why_left.insert(index, why);
+        } else if self.left.remove(&index).is_some() {
+            // Our fault: the same message will be refused again.
+            self.refused.insert(index, why);
+        }
+    }
+
+    /// Takes the failure of a call. The topic may have the messages all the same: an alert that is
+    /// published twice is known by its id.
+    pub(super) fn not_answered(&mut self, why: &Failed) {
+        let all = self
+            .left
+            .keys()
+            .map(|index| (*index, EntryError::Call(why.message.clone())));
+        if why.retry {
+            self.why_left = all.collect();
+        } else {
+            self.refused.extend(all);
+            self.left.clear();
+        }
+    }
+
+    /// The places of those that did not go through, and why.
+    pub(super) fn given_up(mut self) -> HashMap<usize, EntryError> {
+        for index in self.left.into_keys() {
+            let why = self.why_left.remove(&index).unwrap_or(EntryError::Unsaid);
+            self.refused.insert(index, why);
+        }
+        self.refused
+    }
+}
+
+fn index_of(id: &str) -> Option<usize> {
+    id.parse().ok()
+}
+
+fn entry(topic_arn: &str, outgoing: &Outgoing<'_>) -> Result<PublishBatchRequestEntry, BuildError> {
+    let Outgoing {
+        index,
+        alert,
+        message,
+    } = outgoing;
+    let mut attributes = HashMap::new();
+    for (name, value) in &message.attributes {
+        attributes.insert((*name).to_owned(), attribute(value)?);
+    }
+    let is_fifo = topic_arn.ends_with(".fifo");
+    PublishBatchRequestEntry::builder()
+        .id(index.to_string())
+        .message(&message.body)
+        .message_structure("json")
+        .subject(&message.subject)
+        .set_message_attributes(Some(attributes))
+        .set_message_group_id(is_fifo.then(|| plain(&alert.rule.id)))
+        .set_message_deduplication_id(is_fifo.then(|| alert.id.0.to_string()))
+        .build()
+}
+
+fn attribute(value: &str) -> Result<MessageAttributeValue, BuildError> {
+    MessageAttributeValue::builder()
+        .data_type("String")
+        .string_value(value)
+        .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::message::Format;
+    use super::*;
+    use aws_sdk_sns::types::PublishBatchResultEntry;
+    use secretrail_engine::state::contract::alert;
+
+    const TOPIC: &str = "arn:aws:sns:eu-west-1:111122223333:alerts";
+
+    fn alerts(count: usize) -> Vec<Alert> {
+        (0..count).map(|n| alert(&format!("e{n}"))).collect()
+    }
+
+    /// Messages whose bodies have so many bytes.
+    fn outgoing<'a>(alerts: &'a [Alert], bytes: &[usize]) -> Vec<Outgoing<'a>> {
+        let mut all = Vec::new();
+        for ((index, alert), bytes) in alerts.iter().enumerate().zip(bytes) {
+            let mut message = Message::of(alert, Format::Standard);
+            message.body = "x".repeat(*bytes);
+            all.push(Outgoing {
+                index,
+                alert,
+                message,
+            });
+        }
+        all
+    }
+
+    fn batch(count: usize) -> Batch {
+        Batch::of(TOPIC, outgoing(&alerts(count), &vec![1; count]))
+    }
+
+    fn done(id: &str) -> PublishBatchResultEntry {
+        PublishBatchResultEntry::builder().id(id).build()
+    }
+
+    fn error(id: &str, code: &str, sender_fault: bool) -> BatchResultErrorEntry {
+        BatchResultErrorEntry::builder()
+            .id(id)
+            .code(code)
+            .sender_fault(sender_fault)
+            .build()
+            .unwrap()
+    }
+
+    fn told(batch: Batch) -> BTreeMap<usize, String> {
+        let given_up = batch.given_up().into_iter();
+        given_up
+            .map(|(index, why)| (index, why.to_string()))
+            .collect()
+    }
+
+    fn ids(batch: &Batch) -> Vec<String> {
+        batch.entries().into_iter().map(|entry| entry.id).collect()
+    }
+
+    fn call(retry: bool) -> Failed {
+        Failed {
+            code: None,
+            status: None,
+            retry,
+            message: "no route".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_batch_has_ten_entries_and_256_kib_at_most() {
+        let sizes = |bytes: &[usize]| -> Vec<usize> {
+            let alerts = alerts(bytes.len());
+            let batches = batches(outgoing(&alerts, bytes));
+            assert!(batches.iter().flatten().map(|o| o.index).eq(0..bytes.len()));
+            batches.iter().map(Vec::len).collect()
+        };
+        assert!(sizes(&[]).is_empty());
+        assert_eq!(sizes(&[10; 21]), [10, 10, 1]);
+        assert_eq!(sizes(&[100_000, 100_000, 100_000]), [2, 1]);
+        assert_eq!(
+            sizes(&[300_000, 10, 300_000]),
+            [1, 1, 1],
+            "what is too large goes alone"
+        );
+    }
+
+    #[test]
+    fn what_a_batch_holds_counts_with_subject_and_attributes() {
+        let alerts = alerts(2);
+        let beside = outgoing(&alerts, &[0])[0].message.bytes();
+        assert!(beside > 0);
+        let half = MAX_BYTES / 2 - beside;
+        assert_eq!(batches(outgoing(&alerts, &[half, half])).len(), 1);
+        assert_eq!(batches(outgoing(&alerts, &[half, half + 1])).len(), 2);
+    }
+
+    #[test]
+    fn only_what_did_not_go_through_is_sent_again() {
+        let mut batch = batch(12);
+        let in_order: Vec<String> = (0..12).map(|n| n.to_string()).collect();
+        assert_eq!(ids(&batch), in_order, "by number, not by text");
+        batch.answered(
+            PublishBatchOutput::builder()
+                .set_successful(Some((0..9).map(|n| done(&n.to_string())).collect()))
+                .failed(error("9", "InvalidParameter", true))
+                .failed(error("10", "InternalError", false))
+                .failed(error("99", "InvalidParameter", true))
+                .build(),
+        );
+        assert_eq!(ids(&batch), ["10", "11"]);
+        let expected = [
+            (9, "InvalidParameter: ".to_owned()),
+            (10, "InternalError: ".to_owned()),
+            (11, "the topic did not say".to_owned()),
+        ];
+        assert_eq!(told(batch), expected.into());
+    }
+
+    #[test]
+    fn a_call_that_may_succeed_later_leaves_everything_to_be_sent() {
+        let mut batch = batch(2);
+        batch.not_answered(&call(true));
+        assert_eq!(ids(&batch), ["0", "1"]);
+        let answer = PublishBatchOutput::builder()
+            .successful(done("0"))
+            .successful(done("1"));
+        batch.answered(answer.build());
+        assert!(batch.is_settled());
+        assert!(batch.given_up().is_empty());
+    }
+
+    #[test]
+    fn a_call_that_is_refused_for_good_ends_the_batch() {
+        let mut batch = batch(2);
+        batch.not_answered(&call(false));
+        assert!(batch.is_settled());
+        let why = "no route".to_owned();
+        assert_eq!(told(batch), [(0, why.clone()), (1, why)].into());
+    }
+
+    #[test]
+    fn fifo_topics_group_by_rule_and_know_an_alert_again() {
+        let alerts = alerts(1);
+        let outgoing = outgoing(&alerts, &[1]).pop().unwrap();
+        let plain = entry(TOPIC, &outgoing).unwrap();
+        assert_eq!(
+            (plain.message_group_id, plain.message_deduplication_id),
+            (None, None)
+        );
+        let fifo = entry(&format!("{TOPIC}.fifo"), &outgoing).unwrap();
+        assert_eq!(fifo.message_group_id.as_deref(), Some("rule"));
+        assert_eq!(
+            fifo.message_deduplication_id.as_deref(),
+            Some(&*alerts[0].id.0)
+        );
+    }
+}

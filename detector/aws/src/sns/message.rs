@@ -1,0 +1,203 @@
+//! Messages as SNS takes them: an alert in the form that the topic's readers understand, within
+//! SNS's limits.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use secretrail_engine::alert::{Alert, chat, json_v1, ocsf, text};
+use serde::Serialize;
+
+/// Bytes that the standard object may take of a message: the rest is for the text beside it, for
+/// attributes, and for quotes.
+const BODY_BYTES: usize = 96 * 1024;
+/// Bytes of the text for people.
+const TEXT_BYTES: usize = 24 * 1024;
+/// Characters of an attribute, a group id.
+const SHORT: usize = 128;
+
+/// What the readers of a topic understand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// `secretrail.alert/1`, and plain text for e-mail.
+    Standard,
+    /// Amazon Q Developer in chat applications.
+    Chat,
+    /// OCSF Detection Finding.
+    Ocsf,
+}
+
+impl Format {
+    /// Every format.
+    pub const ALL: [Self; 3] = [Self::Standard, Self::Chat, Self::Ocsf];
+
+    /// The name in settings.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Standard => "standard",
+            Self::Chat => "chat",
+            Self::Ocsf => "ocsf",
+        }
+    }
+}
+
+/// A message as SNS takes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// JSON with a body for each protocol.
+    pub body: String,
+    /// Subject.
+    pub subject: String,
+    /// Attributes, all of them strings, none of them empty.
+    pub attributes: BTreeMap<&'static str, String>,
+}
+
+#[derive(Serialize)]
+struct Bodies<'a> {
+    default: &'a str,
+    email: &'a str,
+    sms: &'a str,
+}
+
+impl Message {
+    /// The message of an alert.
+    #[must_use]
+    pub fn of(alert: &Alert, format: Format) -> Self {
+        let subject = text::subject(alert);
+        let bodies = Bodies {
+            default: &body(alert, format),
+            email: &email(alert),
+            sms: &subject,
+        };
+        Self {
+            // Cannot fail: every key is text.
+            body: serde_json::to_string(&bodies).unwrap_or_default(),
+            subject,
+            attributes: attributes(alert),
+        }
+    }
+
+    /// Bytes that SNS counts.
+    pub(super) fn bytes(&self) -> usize {
+        // Attributes count with their names and types.
+        let attributes = self
+            .attributes
+            .iter()
+            .map(|(name, value)| name.len() + value.len() + "String".len());
+        self.body.len() + self.subject.len() + attributes.sum::<usize>()
+    }
+}
+
+/// The body for queues, functions and chats.
+fn body(alert: &Alert, format: Format) -> String {
+    match format {
+        Format::Standard => json_v1::within(alert, BODY_BYTES),
+        Format::Chat => chat::notification(&alert.shortened(0, 20, 2_000)),
+        Format::Ocsf => {
+            let whole = ocsf::detection_finding(alert);
+            if whole.len() <= BODY_BYTES {
+                whole
+            } else {
+                ocsf::detection_finding(&alert.shortened(0, 5, 200))
+            }
+        }
+    }
+}
+
+/// The text for people.
+fn email(alert: &Alert) -> String {
+    let mut email = text::body(alert);
+    if email.len() > TEXT_BYTES {
+        email.truncate(email.floor_char_boundary(TEXT_BYTES));
+        email.push_str("\n(cut)\n");
+    }
+    email
+}
+
+/// What subscriptions filter by. SNS refuses an attribute without a value.
+fn attributes(alert: &Alert) -> BTreeMap<&'static str, String> {
+    [
+        ("schema", Some(json_v1::SCHEMA.to_owned())),
+        ("severity", Some(alert.rule.level.to_string())),
+        ("rule_id", Some(plain(&alert.rule.id))),
+        ("account_id", alert.account.as_deref().map(plain)),
+        ("region", alert.region.as_deref().map(plain)),
+        ("secret_store", store(alert).map(str::to_owned)),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((name, value.filter(|value| !value.is_empty())?)))
+    .collect()
+}
+
+/// The store of the secrets, if it is the same for all: a filter policy compares one value.
+fn store(alert: &Alert) -> Option<&str> {
+    let stores: BTreeSet<&str> = alert
+        .accesses
+        .iter()
+        .map(|access| access.secret.store.as_str())
+        .collect();
+    stores.first().copied().filter(|_| stores.len() == 1)
+}
+
+/// Printable ASCII, not long: what attributes and group ids of FIFO topics may hold.
+pub(super) fn plain(text: &str) -> String {
+    text.chars()
+        .take(SHORT)
+        .map(|c| if c.is_ascii_graphic() { c } else { '_' })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use secretrail_engine::state::contract::alert;
+
+    #[test]
+    fn what_a_topic_filters_by_is_never_empty() {
+        let mut one = alert("e1");
+        (one.account, one.region) = (Some("111122223333".into()), Some("".into()));
+        let found = attributes(&one);
+        assert_eq!(
+            found.get("account_id").map(String::as_str),
+            Some("111122223333")
+        );
+        assert_eq!(found.get("severity").map(String::as_str), Some("high"));
+        assert!(!found.contains_key("region"), "{found:?}");
+        assert!(!found.contains_key("secret_store"), "it is about no secret");
+    }
+
+    #[test]
+    fn attributes_are_short_and_plain() {
+        assert_eq!(
+            plain("a rule\n\u{202e}é"),
+            "a_rule____".replace("____", "___")
+        );
+        assert_eq!(plain(&"x".repeat(1_000)).len(), SHORT);
+    }
+
+    #[test]
+    fn a_long_text_is_cut_between_characters() {
+        let mut long = alert("e1");
+        long.summary = "é".repeat(TEXT_BYTES);
+        let text = email(&long);
+        assert!(text.ends_with("\n(cut)\n"));
+        assert!(text.len() <= TEXT_BYTES + "\n(cut)\n".len());
+    }
+
+    #[test]
+    fn every_form_of_a_huge_alert_fits_into_a_message() {
+        let mut huge = alert("e1");
+        huge.summary = "\u{1}\"".repeat(200_000);
+        for format in Format::ALL {
+            let message = Message::of(&huge, format);
+            assert!(
+                message.bytes() <= 256 * 1024,
+                "{format:?}: {}",
+                message.bytes()
+            );
+            let bodies: serde_json::Value = serde_json::from_str(&message.body).unwrap();
+            for protocol in ["default", "email", "sms"] {
+                assert!(bodies[protocol].is_string(), "{format:?}: {protocol}");
+            }
+        }
+    }
+}
