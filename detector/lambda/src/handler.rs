@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use aws_config::SdkConfig;
 use futures_util::stream::{self, StreamExt};
-use secretrail_aws::dynamodb::{Clock, DynamoStore, ObjectState};
+use secretrail_aws::dynamodb::{Clock, DynamoStore, ObjectEntry, ObjectState};
 use secretrail_aws::retry::Retry;
 use secretrail_aws::s3::{ObjectRef, S3Source};
 use secretrail_aws::sns::SnsSink;
@@ -275,15 +275,19 @@ impl Context {
         for mut reading in readings {
             let why = match &reading.fate {
                 Fate::Done { state, details } => {
-                    notes.push((reading.delivered.key.clone(), *state, details.clone()));
+                    notes.push(ObjectEntry {
+                        object: reading.delivered.key.clone(),
+                        state: *state,
+                        details: details.clone(),
+                    });
                     None
                 }
                 Fate::Poison { reason } => {
-                    notes.push((
-                        reading.delivered.key.clone(),
-                        ObjectState::Failed,
-                        reason.clone(),
-                    ));
+                    notes.push(ObjectEntry {
+                        object: reading.delivered.key.clone(),
+                        state: ObjectState::Failed,
+                        details: reason.clone(),
+                    });
                     Some(reason.clone())
                 }
                 Fate::HandedBack => Some("there was no time for it".to_owned()),

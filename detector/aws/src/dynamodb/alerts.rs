@@ -1,7 +1,8 @@
-//! Alerts and their outbox: an alert and the note that it is to be published are created together, once; the note goes when
-//! it has been published.
+//! Alerts and their outbox: an alert and the note that it is to be published are created together,
+//! once; the note goes when it has been published.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
@@ -12,62 +13,62 @@ use aws_sdk_dynamodb::types::{
 };
 use secretrail_engine::alert::{Alert, AlertId};
 use secretrail_engine::state::StateError;
-use secretrail_engine::state::item_v1::{self, Packed};
+use secretrail_engine::state::item_v1;
 use secretrail_engine::time::EventTime;
 
-use super::table::{Attributes, Key, Range, SK, bytes_of, number, number_of, text, text_of};
-use super::{CONTENT, DynamoStore};
+use super::item::{Attributes, CONTENT, SK, bytes_of, number, number_of, text, text_of};
+use super::keys;
+use super::table::Table;
 use crate::retry::Failed;
 
-const OUTBOX: &str = "outbox";
 const CREATED: &str = "created";
 const ATTEMPT: &str = "attempt";
 
-/// Alerts in one transaction: each is two of the hundred writes that it takes, and all are 4 MB at most.
+/// Alerts in one transaction: each is two of the hundred writes that it takes, and all are 4 MB at
+/// most.
 const TOGETHER: usize = 10;
 
-fn alert_key(id: &AlertId) -> Key {
-    Key::new(format!("alert#{}", id.0), "-")
-}
-
-fn outbox_key(id: &str) -> Key {
-    Key::new(OUTBOX, id)
+/// Alerts in the table.
+pub(super) struct Alerts {
+    table: Arc<Table>,
+    keep_secs: i64,
 }
 
 /// An alert that may have to be created.
-struct New {
+struct NewAlert {
     /// Its place among those that were asked for.
     index: usize,
     item: Attributes,
     note: Attributes,
 }
 
-impl DynamoStore {
+/// The alerts that a transaction found there, by their places in it, and the attempt that each was
+/// created by.
+type Existing = HashMap<usize, Option<String>>;
+
+impl Alerts {
+    pub(super) fn new(table: Arc<Table>, keep_secs: i64) -> Self {
+        Self { table, keep_secs }
+    }
+
     pub(super) async fn create(
         &self,
         alerts: Vec<Alert>,
         now: EventTime,
     ) -> Result<Vec<bool>, StateError> {
-        let mut created = vec![false; alerts.len()];
-        let mut places: HashMap<AlertId, usize> = HashMap::new();
-        for (index, alert) in alerts.iter().enumerate() {
-            places.entry(alert.id.clone()).or_insert(index);
-        }
-        let known = self
-            .table
-            .get(places.keys().map(alert_key), Some("pk, sk"))
-            .await?;
-        // Whoever finds this in the item knows that it was written by this call, and not by another before it.
+        // Whoever finds this in the item knows that it was written by this call, and not by another
+        // before it.
         let attempt = format!("{:032x}", fastrand::u128(..));
-        let mut new: Vec<New> = Vec::new();
-        for (index, alert) in alerts.iter().enumerate() {
-            if places.get(&alert.id) == Some(&index) && !known.contains_key(&alert_key(&alert.id)) {
-                new.push(self.new_alert(index, alert, &attempt, now));
-            }
-        }
+        let mut created = vec![false; alerts.len()];
+        let mut new: Vec<NewAlert> = self
+            .missing(&alerts)
+            .await?
+            .into_iter()
+            .map(|(index, alert)| self.new_alert(index, alert, &attempt, now))
+            .collect();
         while !new.is_empty() {
             let rest = new.split_off(new.len().min(TOGETHER));
-            for index in self.create_some(new, &attempt).await? {
+            for index in self.create_together(new, &attempt).await? {
                 if let Some(created) = created.get_mut(index) {
                     *created = true;
                 }
@@ -77,128 +78,145 @@ impl DynamoStore {
         Ok(created)
     }
 
-    fn new_alert(&self, index: usize, alert: &Alert, attempt: &str, now: EventTime) -> New {
-        let Packed { bytes, .. } = item_v1::pack_alert(alert);
-        let key = alert_key(&alert.id);
-        let mut item = key.attributes();
-        item.extend([
-            (CONTENT.to_owned(), super::bytes(bytes)),
-            (CREATED.to_owned(), number(now.0)),
-            (ATTEMPT.to_owned(), text(attempt)),
-            self.expiry(self.retention.alerts_secs),
-        ]);
-        let mut note = outbox_key(&alert.id.0).attributes();
-        note.extend([
-            (CREATED.to_owned(), number(now.0)),
-            self.expiry(self.retention.alerts_secs),
-        ]);
-        New { index, item, note }
+    /// The alerts that are not in the table, each once and with its place.
+    async fn missing<'a>(
+        &self,
+        alerts: &'a [Alert],
+    ) -> Result<Vec<(usize, &'a Alert)>, StateError> {
+        // A sweep finds once more what was found at sight: most of its alerts are there, and to
+        // read is cheaper than to try.
+        let asked = alerts.iter().map(|alert| keys::alert(&alert.id));
+        let known = self.table.get(asked.collect(), Some("pk, sk")).await?;
+        Ok(first_of_each(alerts)
+            .filter(|(_, alert)| !known.contains_key(&keys::alert(&alert.id)))
+            .collect())
     }
 
-    /// Creates alerts of which others may create some at the same time; gives the places of those that were created here.
-    async fn create_some(
+    fn new_alert(&self, index: usize, alert: &Alert, attempt: &str, now: EventTime) -> NewAlert {
+        let packed = item_v1::pack_alert(alert);
+        let created = (CREATED.to_owned(), number(now.0));
+        let mut item = keys::alert(&alert.id).attributes();
+        item.extend(self.table.packed(packed, self.keep_secs));
+        item.extend([created.clone(), (ATTEMPT.to_owned(), text(attempt))]);
+        let mut note = keys::note(&alert.id).attributes();
+        note.extend([created, self.table.expiry(self.keep_secs)]);
+        NewAlert { index, item, note }
+    }
+
+    /// Creates alerts of which others may create some at the same time; gives the places of those
+    /// that were created here.
+    async fn create_together(
         &self,
-        mut new: Vec<New>,
+        mut new: Vec<NewAlert>,
         attempt: &str,
     ) -> Result<Vec<usize>, StateError> {
         let mut ours = Vec::new();
-        let mut failed = 0;
+        let mut tries = self.table.tries();
         while !new.is_empty() {
-            let writes = new
-                .iter()
-                .flat_map(|new| [self.once(&new.item), self.always(&new.note)])
-                .flatten();
-            let Err(error) = self.table.transact(writes.collect()).await else {
+            let Err(error) = self.table.transact(self.writes(&new)).await else {
                 ours.extend(new.iter().map(|new| new.index));
                 break;
             };
-            failed += 1;
-            let there = already_there(&error);
-            if there.is_empty() {
+            let is_last = !tries.again();
+            let existing = existing(&error);
+            if existing.is_empty() {
                 // A clash with another transaction passes; so does whatever else says that it may.
                 let why = Failed::of(&error);
                 let retry = why.retry || canceled(&error).is_some();
-                if !retry || !self.table.retry().again(failed) {
+                if !retry || is_last {
                     return Err(self.table.failed("TransactWriteItems", &why));
                 }
-                self.table.retry().wait(failed).await;
-                continue;
+                tries.wait().await;
+            } else {
+                // One that is there has canceled the whole transaction: the others are tried again
+                // without it, at once.
+                ours.extend(created_before(&new, &existing, attempt));
+                new = without(new, &existing);
             }
-            let mut left = Vec::with_capacity(new.len());
-            for (position, new) in new.into_iter().enumerate() {
-                match there.get(&position) {
-                    None => left.push(new),
-                    // The answer to an earlier try was lost: the alert that is there is this one.
-                    Some(by) if by.as_deref() == Some(attempt) => ours.push(new.index),
-                    Some(_) => {}
-                }
-            }
-            new = left;
         }
         Ok(ours)
     }
 
-    fn once(&self, item: &Attributes) -> Option<TransactWriteItem> {
-        let put = self
-            .put_item(item)
-            .condition_expression("attribute_not_exists(pk)")
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        Some(TransactWriteItem::builder().put(put.build().ok()?).build())
+    /// Two writes for each alert. The note is in the same transaction, so that no alert is ever
+    /// there without one until it was published; it needs no condition, because it is written only
+    /// if the alert is.
+    fn writes(&self, new: &[NewAlert]) -> Vec<TransactWriteItem> {
+        new.iter()
+            .flat_map(|new| {
+                let once = self
+                    .put(&new.item)
+                    .condition_expression("attribute_not_exists(pk)")
+                    .return_values_on_condition_check_failure(
+                        ReturnValuesOnConditionCheckFailure::AllOld,
+                    );
+                [once, self.put(&new.note)]
+            })
+            // Cannot fail: table and item are set.
+            .filter_map(|put| put.build().ok())
+            .map(|put| TransactWriteItem::builder().put(put).build())
+            .collect()
     }
 
-    fn always(&self, item: &Attributes) -> Option<TransactWriteItem> {
-        Some(
-            TransactWriteItem::builder()
-                .put(self.put_item(item).build().ok()?)
-                .build(),
-        )
-    }
-
-    fn put_item(&self, item: &Attributes) -> PutBuilder {
+    fn put(&self, item: &Attributes) -> PutBuilder {
         Put::builder()
             .table_name(self.table.name())
             .set_item(Some(item.clone()))
     }
 
-    pub(super) async fn waiting(
+    pub(super) async fn unpublished(
         &self,
         created_before: EventTime,
         most: usize,
     ) -> Result<Vec<Alert>, StateError> {
-        let range = Range {
-            pk: OUTBOX.to_owned(),
-            from: "0".to_owned(),
-            to: "~".to_owned(),
-        };
-        let notes = self.table.query(range, usize::MAX).await?;
-        let waits = |note: &&Attributes| {
-            number_of(note, CREATED).is_some_and(|created| created < created_before.0)
-        };
-        let ids: Vec<AlertId> = notes
-            .iter()
-            .filter(waits)
-            .filter_map(|note| text_of(note, SK))
-            .take(most)
-            .map(|id| AlertId(id.into()))
-            .collect();
-        let items = self.table.get(ids.iter().map(alert_key), None).await?;
-        let mut alerts = Vec::with_capacity(ids.len());
-        for item in items.values() {
-            let bytes = bytes_of(item, CONTENT).unwrap_or_default();
-            alerts
-                .push(item_v1::unpack_alert(bytes).map_err(|error| self.unreadable(item, &error))?);
-        }
+        // The whole outbox: notes are in the order of their ids, and those that wait longest may be
+        // anywhere.
+        let notes = self.table.query(keys::outbox(), usize::MAX).await?;
+        let ids = waiting(&notes, created_before, most);
+        let asked = ids.iter().map(keys::alert).collect();
+        let items = self.table.get(asked, None).await?;
+        let alerts: Vec<Alert> = items
+            .values()
+            .map(|item| self.unpacked(item))
+            .collect::<Result<_, _>>()?;
         // The item expires with its note, or a moment before it.
-        let lost = ids.iter().filter(|id| !items.contains_key(&alert_key(id)));
-        self.table.delete(lost.map(|id| outbox_key(&id.0))).await?;
+        let lost = ids
+            .iter()
+            .filter(|id| !items.contains_key(&keys::alert(id)));
+        self.table.delete(lost.map(keys::note).collect()).await?;
         Ok(alerts)
     }
 
-    pub(super) async fn take_out(&self, ids: &[AlertId]) -> Result<(), StateError> {
+    fn unpacked(&self, item: &Attributes) -> Result<Alert, StateError> {
+        let bytes = bytes_of(item, CONTENT).unwrap_or_default();
+        item_v1::unpack_alert(bytes).map_err(|error| self.table.unreadable(item, &error))
+    }
+
+    /// The alert stays when its note goes, so that the same alert is not created again.
+    pub(super) async fn mark_published(&self, ids: &[AlertId]) -> Result<(), StateError> {
         self.table
-            .delete(ids.iter().map(|id| outbox_key(&id.0)))
+            .delete(ids.iter().map(keys::note).collect())
             .await
     }
+}
+
+/// Each alert once, with its place: of several with one id, the first.
+fn first_of_each(alerts: &[Alert]) -> impl Iterator<Item = (usize, &Alert)> {
+    let mut met: HashSet<&AlertId> = HashSet::new();
+    alerts
+        .iter()
+        .enumerate()
+        .filter(move |(_, alert)| met.insert(&alert.id))
+}
+
+/// Ids of alerts that were created before a time and are not published.
+fn waiting(notes: &[Attributes], created_before: EventTime, most: usize) -> Vec<AlertId> {
+    notes
+        .iter()
+        .filter(|note| number_of(note, CREATED).is_some_and(|created| created < created_before.0))
+        .filter_map(|note| text_of(note, SK))
+        .take(most)
+        .map(|id| AlertId(id.into()))
+        .collect()
 }
 
 fn canceled(error: &SdkError<TransactWriteItemsError>) -> Option<&TransactionCanceledException> {
@@ -208,19 +226,164 @@ fn canceled(error: &SdkError<TransactWriteItemsError>) -> Option<&TransactionCan
     }
 }
 
-/// Of the alerts of a transaction, two writes each, those that were there already, and by which attempt.
-fn already_there(error: &SdkError<TransactWriteItemsError>) -> HashMap<usize, Option<String>> {
+/// Of the alerts of a transaction, two writes each, those that were there already.
+fn existing(error: &SdkError<TransactWriteItemsError>) -> Existing {
     let reasons = canceled(error)
         .map(TransactionCanceledException::cancellation_reasons)
         .unwrap_or_default();
-    let exists = |(index, reason): (usize, &CancellationReason)| {
-        let by = || {
-            reason
-                .item()
-                .and_then(|item| text_of(item, ATTEMPT))
-                .map(str::to_owned)
+    // One reason for each write, in their order.
+    reasons
+        .iter()
+        .enumerate()
+        .filter(|(_, reason)| reason.code() == Some("ConditionalCheckFailed"))
+        .map(|(write, reason)| (write / 2, attempt_of(reason)))
+        .collect()
+}
+
+fn attempt_of(reason: &CancellationReason) -> Option<String> {
+    let item = reason.item()?;
+    text_of(item, ATTEMPT).map(str::to_owned)
+}
+
+/// Places of the alerts that are there because of this attempt: the answer to an earlier try was
+/// lost.
+fn created_before(
+    new: &[NewAlert],
+    existing: &Existing,
+    attempt: &str,
+) -> impl Iterator<Item = usize> {
+    new.iter()
+        .enumerate()
+        .filter(move |(position, _)| {
+            existing
+                .get(position)
+                .is_some_and(|by| by.as_deref() == Some(attempt))
+        })
+        .map(|(_, new)| new.index)
+}
+
+/// The alerts that are not there.
+fn without(new: Vec<NewAlert>, existing: &Existing) -> Vec<NewAlert> {
+    new.into_iter()
+        .enumerate()
+        .filter(|(position, _)| !existing.contains_key(position))
+        .map(|(_, new)| new)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::table::tests::uncalled;
+    use super::*;
+    use aws_sdk_dynamodb::config::http::HttpResponse;
+    use aws_sdk_s3::primitives::SdkBody;
+    use secretrail_engine::state::contract::alert;
+
+    fn alerts() -> Alerts {
+        Alerts::new(Arc::new(uncalled()), 60)
+    }
+
+    fn new(count: usize, attempt: &str) -> Vec<NewAlert> {
+        (0..count)
+            .map(|n| alerts().new_alert(10 * n, &alert(&format!("e{n}")), attempt, EventTime(7)))
+            .collect()
+    }
+
+    fn canceled_by(reasons: Vec<CancellationReason>) -> SdkError<TransactWriteItemsError> {
+        let canceled = TransactionCanceledException::builder()
+            .set_cancellation_reasons(Some(reasons))
+            .build();
+        SdkError::service_error(
+            TransactWriteItemsError::TransactionCanceledException(canceled),
+            HttpResponse::new(400.try_into().unwrap(), SdkBody::empty()),
+        )
+    }
+
+    fn reason(code: &str, item: Option<&Attributes>) -> CancellationReason {
+        CancellationReason::builder()
+            .code(code)
+            .set_item(item.cloned())
+            .build()
+    }
+
+    #[test]
+    fn an_alert_and_its_note_are_written_together() {
+        let writes = alerts().writes(&new(2, "mine"));
+        let puts: Vec<&Put> = writes.iter().filter_map(TransactWriteItem::put).collect();
+        let of: Vec<(&str, Option<&str>)> = puts
+            .iter()
+            .filter_map(|put| Some((text_of(put.item(), "pk")?, put.condition_expression())))
+            .collect();
+        let once = Some("attribute_not_exists(pk)");
+        let key = |n: &str| format!("alert#{}", alert(n).id.0);
+        assert_eq!(
+            of,
+            [
+                (&*key("e0"), once),
+                ("outbox", None),
+                (&*key("e1"), once),
+                ("outbox", None)
+            ]
+        );
+        assert_eq!(number_of(puts[1].item(), CREATED), Some(7));
+        assert_eq!(number_of(puts[1].item(), "ttl"), Some(1_060));
+    }
+
+    #[test]
+    fn an_alert_that_is_asked_for_twice_is_created_once() {
+        let all = [alert("a"), alert("b"), alert("a"), alert("c")];
+        let found: Vec<usize> = first_of_each(&all).map(|(n, _)| n).collect();
+        assert_eq!(found, [0, 1, 3]);
+    }
+
+    #[test]
+    fn alerts_that_others_created_are_left_to_them() {
+        let (ours, theirs) = (new(3, "mine"), new(3, "theirs"));
+        let none = reason("None", None);
+        let error = canceled_by(vec![
+            reason("ConditionalCheckFailed", Some(&theirs[0].item)),
+            none.clone(),
+            none.clone(),
+            none.clone(),
+            reason("ConditionalCheckFailed", Some(&ours[2].item)),
+            none,
+        ]);
+        let existing = existing(&error);
+        let mine: Vec<usize> = created_before(&ours, &existing, "mine").collect();
+        assert_eq!(mine, [20], "its answer was lost");
+        let left: Vec<usize> = without(ours, &existing)
+            .iter()
+            .map(|new| new.index)
+            .collect();
+        assert_eq!(left, [10], "to be tried again");
+    }
+
+    #[test]
+    fn a_clash_of_transactions_is_no_alert_that_is_there() {
+        let error = canceled_by(vec![
+            reason("TransactionConflict", None),
+            reason("None", None),
+        ]);
+        assert!(existing(&error).is_empty());
+        assert!(canceled(&error).is_some());
+        let late = SdkError::timeout_error("nothing came");
+        assert!(existing(&late).is_empty() && canceled(&late).is_none());
+    }
+
+    #[test]
+    fn notes_wait_until_their_time_and_no_longer() {
+        let note = |id: &str, created: i64| {
+            let mut note = keys::note(&AlertId(id.into())).attributes();
+            note.insert(CREATED.to_owned(), number(created));
+            note
         };
-        (reason.code() == Some("ConditionalCheckFailed")).then(|| (index / 2, by()))
-    };
-    reasons.iter().enumerate().filter_map(exists).collect()
+        let notes = [note("a", 10), note("b", 9), note("c", 8), note("d", 11)];
+        let ids = |before, most| -> Vec<String> {
+            let found = waiting(&notes, EventTime(before), most);
+            found.iter().map(|id| id.0.to_string()).collect()
+        };
+        assert_eq!(ids(10, 9), ["b", "c"]);
+        assert_eq!(ids(11, 2), ["a", "b"]);
+        assert!(ids(8, 9).is_empty());
+    }
 }

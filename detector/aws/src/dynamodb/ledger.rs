@@ -1,15 +1,15 @@
-//! The ledger of objects: what has been done with each, so that a second notification of the same object costs one read, and
-//! when the last one came. Beside it, what a face keeps under names.
+//! The ledger of objects: what has been done with each, so that a second notification of the same
+//! object costs one read, and when the last one came.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use secretrail_engine::digest::digest;
 use secretrail_engine::state::StateError;
-
 use secretrail_engine::time::EventTime;
 
-use super::table::{Attributes, Key, bytes, bytes_of, number, number_of, text, text_of};
-use super::{CONTENT, DynamoStore, Retention};
+use super::item::{Attributes, Key, number, number_of, text, text_of};
+use super::keys;
+use super::table::Table;
 
 /// An object as it was when its notification was sent.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,8 +18,15 @@ pub struct ObjectKey {
     pub bucket: String,
     /// Key, decoded.
     pub key: String,
-    /// Version id, or the ETag where the bucket keeps no versions; empty when the notification has neither.
+    /// Version id, or the ETag where the bucket keeps no versions; empty when the notification has
+    /// neither.
     pub version: String,
+}
+
+impl ObjectKey {
+    fn table_key(&self) -> Key {
+        keys::object(&self.bucket, &self.key, &self.version)
+    }
 }
 
 /// What has been done with an object.
@@ -45,105 +52,121 @@ impl ObjectState {
     }
 }
 
-fn object_key(object: &ObjectKey) -> Key {
-    Key::new(
-        format!(
-            "object#{}",
-            digest(&[&object.bucket, &object.key, &object.version])
-        ),
-        "-",
-    )
+/// An entry of the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectEntry {
+    /// The object.
+    pub object: ObjectKey,
+    /// What has been done with it.
+    pub state: ObjectState,
+    /// What there was to say about it, for people.
+    pub details: String,
 }
 
-fn last_object() -> Key {
-    Key::new("last-object", "-")
+/// The ledger in the table.
+pub(super) struct Ledger {
+    table: Arc<Table>,
+    keep_secs: i64,
 }
 
-fn kept_key(name: &str) -> Key {
-    Key::new(format!("kept#{name}"), "-")
-}
+impl Ledger {
+    pub(super) fn new(table: Arc<Table>, keep_secs: i64) -> Self {
+        Self { table, keep_secs }
+    }
 
-impl DynamoStore {
-    /// For each object, whether it needs no work any more.
-    ///
-    /// # Errors
-    ///
-    /// The table could not be read.
-    pub async fn are_done(&self, objects: &[&ObjectKey]) -> Result<Vec<bool>, StateError> {
+    pub(super) async fn are_done(&self, objects: &[&ObjectKey]) -> Result<Vec<bool>, StateError> {
         // Without a version nobody can say that it is the same object.
         let asked = objects.iter().filter(|object| !object.version.is_empty());
         let items = self
             .table
-            .get(asked.map(|object| object_key(object)), None)
+            .get(asked.map(|object| object.table_key()).collect(), None)
             .await?;
-        let done = |object: &&ObjectKey| {
-            let state = items
-                .get(&object_key(object))
-                .and_then(|item| text_of(item, "state"));
-            state.is_some_and(|state| state != ObjectState::Failed.as_str())
-        };
-        Ok(objects.iter().map(done).collect())
+        Ok(objects
+            .iter()
+            .map(|object| items.get(&object.table_key()).is_some_and(is_done))
+            .collect())
     }
 
-    /// Notes what has been done with objects, and what there was to say about each.
-    ///
-    /// # Errors
-    ///
-    /// The table could not be written.
-    pub async fn note_objects(
-        &self,
-        objects: &[(ObjectKey, ObjectState, String)],
-    ) -> Result<(), StateError> {
-        let Retention { alerts_secs, .. } = self.retention;
-        let item =
-            |(object, state, details): &(ObjectKey, ObjectState, String)| -> (Key, Attributes) {
-                let attributes = [
-                    ("bucket".to_owned(), text(&object.bucket)),
-                    ("key".to_owned(), text(&object.key)),
-                    ("state".to_owned(), text(state.as_str())),
-                    ("details".to_owned(), text(details)),
-                    self.expiry(alerts_secs),
-                ];
-                (object_key(object), HashMap::from(attributes))
-            };
-        let last = HashMap::from([("at".to_owned(), number((self.clock)().0))]);
-        let last = (!objects.is_empty()).then(|| (last_object(), last));
-        self.table.put(objects.iter().map(item).chain(last)).await
+    pub(super) async fn note(&self, entries: &[ObjectEntry]) -> Result<(), StateError> {
+        let last = (!entries.is_empty()).then(|| {
+            let at = ("at".to_owned(), number(self.table.now().0));
+            (keys::last_object(), HashMap::from([at]))
+        });
+        let items = entries.iter().map(|entry| self.item(entry));
+        self.table.put(items.chain(last).collect()).await
     }
 
-    /// When an object was last noted; `None` when none ever was.
-    ///
-    /// # Errors
-    ///
-    /// The table could not be read.
-    pub async fn last_object(&self) -> Result<Option<EventTime>, StateError> {
-        let items = self.table.get([last_object()], None).await?;
+    fn item(&self, entry: &ObjectEntry) -> (Key, Attributes) {
+        let attributes = [
+            ("bucket".to_owned(), text(&entry.object.bucket)),
+            ("key".to_owned(), text(&entry.object.key)),
+            ("state".to_owned(), text(entry.state.as_str())),
+            ("details".to_owned(), text(&entry.details)),
+            self.table.expiry(self.keep_secs),
+        ];
+        (entry.object.table_key(), HashMap::from(attributes))
+    }
+
+    pub(super) async fn last_object(&self) -> Result<Option<EventTime>, StateError> {
+        let key = keys::last_object();
+        let items = self.table.get(vec![key.clone()], None).await?;
         Ok(items
-            .get(&last_object())
+            .get(&key)
             .and_then(|item| number_of(item, "at"))
             .map(EventTime))
     }
+}
 
-    /// Keeps bytes under a name, in place of what was there. At most about 300 KB.
-    ///
-    /// # Errors
-    ///
-    /// The table could not be written.
-    pub async fn keep(&self, name: &str, content: Vec<u8>) -> Result<(), StateError> {
-        let item = HashMap::from([(CONTENT.to_owned(), bytes(content))]);
-        self.table.put([(kept_key(name), item)]).await
+/// Whether an object needs no work any more. What failed may have failed for a moment.
+fn is_done(item: &Attributes) -> bool {
+    text_of(item, "state").is_some_and(|state| state != ObjectState::Failed.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::table::tests::uncalled;
+    use super::*;
+
+    fn entry(state: ObjectState) -> ObjectEntry {
+        ObjectEntry {
+            object: ObjectKey {
+                bucket: "b".to_owned(),
+                key: "k".to_owned(),
+                version: "v".to_owned(),
+            },
+            state,
+            details: "12 records, 3 skipped".to_owned(),
+        }
     }
 
-    /// What is kept under a name.
-    ///
-    /// # Errors
-    ///
-    /// The table could not be read.
-    pub async fn kept(&self, name: &str) -> Result<Option<Vec<u8>>, StateError> {
-        let items = self.table.get([kept_key(name)], None).await?;
-        Ok(items
-            .get(&kept_key(name))
-            .and_then(|item| bytes_of(item, CONTENT))
-            .map(<[u8]>::to_vec))
+    #[test]
+    fn what_failed_is_read_again() {
+        let ledger = Ledger::new(Arc::new(uncalled()), 60);
+        for (state, expected) in [
+            (ObjectState::Processed, true),
+            (ObjectState::Skipped, true),
+            (ObjectState::Failed, false),
+        ] {
+            let (_, item) = ledger.item(&entry(state));
+            assert_eq!(is_done(&item), expected, "{state:?}");
+        }
+        assert!(!is_done(&Attributes::new()), "an item of somebody else");
+    }
+
+    #[test]
+    fn another_version_is_another_object() {
+        let one = entry(ObjectState::Processed).object;
+        let other = ObjectKey {
+            version: "w".to_owned(),
+            ..one.clone()
+        };
+        assert_ne!(one.table_key(), other.table_key());
+        // The parts are told apart: moving a character from one to the next gives another key.
+        let moved = ObjectKey {
+            bucket: "bk".to_owned(),
+            key: String::new(),
+            ..one.clone()
+        };
+        assert_ne!(one.table_key(), moved.table_key());
     }
 }

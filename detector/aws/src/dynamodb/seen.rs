@@ -1,27 +1,46 @@
-//! When something was seen: one item for each key, read before it is written, and written on the condition that nobody else
-//! wrote in between.
+//! When something was seen: one item for each key, read before it is written, and written on the
+//! condition that nobody else wrote in between.
 
 use std::collections::HashMap;
-use std::sync::PoisonError;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
-use secretrail_engine::digest::digest;
 use secretrail_engine::ids::Text;
+use secretrail_engine::limits::SEEN_GRAINS;
 use secretrail_engine::seen::{Memory, Sighting, Times};
 use secretrail_engine::state::StateError;
 use secretrail_engine::time::EventTime;
 
-use super::table::{Attributes, Key, text, text_of};
-use super::{DynamoStore, REMEMBERED, grains_kept};
-use crate::retry::Failed;
+use super::item::{Attributes, text, text_of};
+use super::keys;
+use super::table::Table;
+use super::written::REMEMBERED;
+use crate::retry::{Failed, Tries};
 
 const TIMES: &str = "times";
 
 /// Writes of one transaction.
 const TOGETHER: usize = 100;
 
-fn seen_key(key: &str) -> Key {
-    Key::new(format!("seen#{}", digest(&[key])), "-")
+/// Event times by key.
+type TimesOf = HashMap<Text, Vec<EventTime>>;
+
+/// What was seen, in the table.
+pub(super) struct SeenTimes {
+    table: Arc<Table>,
+    keep_secs: i64,
+    /// First times that are known to be there, by key and grain of the memory.
+    written: Mutex<HashMap<(Text, i64), EventTime>>,
+}
+
+/// Times that are kept under a key: those of the memory, and as many again for late deliveries.
+fn grains_kept() -> usize {
+    usize::try_from(2 * SEEN_GRAINS).unwrap_or(usize::MAX)
+}
+
+/// The grain of the memory that a time is in: of the times in one grain only the first is kept.
+fn grain(time: EventTime, memory: Memory) -> i64 {
+    time.0.div_euclid(memory.grain_secs())
 }
 
 /// The times of an item: seconds since 1970, separated by spaces.
@@ -36,7 +55,7 @@ fn times_of(item: &Attributes) -> Times {
     all
 }
 
-fn written(times: &Times) -> String {
+fn stored(times: &Times) -> String {
     times
         .iter()
         .map(|time| time.0.to_string())
@@ -44,93 +63,80 @@ fn written(times: &Times) -> String {
         .join(" ")
 }
 
-impl DynamoStore {
-    pub(super) async fn seen_times(&self, keys: &[Text]) -> Result<Vec<Times>, StateError> {
-        let items = self
-            .table
-            .get(keys.iter().map(|key| seen_key(key)), None)
-            .await?;
+impl SeenTimes {
+    pub(super) fn new(table: Arc<Table>, keep_secs: i64) -> Self {
+        Self {
+            table,
+            keep_secs,
+            written: Mutex::default(),
+        }
+    }
+
+    pub(super) async fn times(&self, keys: &[Text]) -> Result<Vec<Times>, StateError> {
+        let asked = keys.iter().map(|key| keys::seen(key)).collect();
+        let items = self.table.get(asked, None).await?;
         Ok(keys
             .iter()
-            .map(|key| items.get(&seen_key(key)).map(times_of).unwrap_or_default())
+            .map(|key| items.get(&keys::seen(key)).map(times_of))
+            .map(Option::unwrap_or_default)
             .collect())
     }
 
-    pub(super) async fn remember_seen(
-        &self,
-        times: Vec<Sighting>,
-        memory: Memory,
-    ) -> Result<(), StateError> {
-        let grain = |time: EventTime| time.0.div_euclid(memory.grain_secs());
-        let mut new: HashMap<Text, Vec<EventTime>> = HashMap::new();
-        {
-            let known = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-            for Sighting { key, time } in times {
-                let is_there = known
-                    .get(&(key.clone(), grain(time)))
-                    .is_some_and(|first| *first <= time);
-                if !is_there {
-                    new.entry(key).or_default().push(time);
-                }
-            }
-        }
-        let mut failed = 0;
+    pub(super) async fn put(&self, times: Vec<Sighting>, memory: Memory) -> Result<(), StateError> {
+        let new = self.missing(times, memory);
+        let mut tries = self.table.tries();
         // What did not go through is read again, with what another has written meanwhile.
-        while !new.is_empty() {
-            let before = failed;
-            for writes in self.outstanding(&new, memory).await?.chunks(TOGETHER) {
-                if let Err(error) = self.table.transact(writes.to_vec()).await {
-                    failed += 1;
-                    let why = Failed::of(&error);
-                    let retry =
-                        why.retry || why.code.as_deref() == Some("TransactionCanceledException");
-                    if !retry || !self.table.retry().again(failed) {
-                        return Err(self.table.failed("TransactWriteItems", &why));
-                    }
+        while !new.is_empty() && !self.write_outstanding(&new, memory, &mut tries).await? {
+            tries.wait().await;
+        }
+        self.remember(new, memory);
+        Ok(())
+    }
+
+    /// Writes what is missing in the table; says whether all of it went through.
+    async fn write_outstanding(
+        &self,
+        new: &TimesOf,
+        memory: Memory,
+        tries: &mut Tries,
+    ) -> Result<bool, StateError> {
+        let mut is_done = true;
+        for writes in self.outstanding(new, memory).await?.chunks(TOGETHER) {
+            if let Err(error) = self.table.transact(writes.to_vec()).await {
+                is_done = false;
+                let why = Failed::of(&error);
+                // Canceled: another changed one of the items after it was read here. The next
+                // reading sees how.
+                let retry =
+                    why.retry || why.code.as_deref() == Some("TransactionCanceledException");
+                if !retry || !tries.again() {
+                    return Err(self.table.failed("TransactWriteItems", &why));
                 }
             }
-            if failed == before {
-                break;
-            }
-            self.table.retry().wait(failed).await;
         }
-        let mut known = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() > REMEMBERED {
-            known.clear();
-        }
-        for (key, time) in new
-            .into_iter()
-            .flat_map(|(key, times)| times.into_iter().map(move |time| (key.clone(), time)))
-        {
-            let first = known.entry((key, grain(time))).or_insert(time);
-            *first = (*first).min(time);
-        }
-        Ok(())
+        Ok(is_done)
     }
 
     /// What is still to be written so that every key has its times.
     async fn outstanding(
         &self,
-        new: &HashMap<Text, Vec<EventTime>>,
+        new: &TimesOf,
         memory: Memory,
     ) -> Result<Vec<TransactWriteItem>, StateError> {
-        let items = self
-            .table
-            .get(new.keys().map(|key| seen_key(key)), None)
-            .await?;
-        let write = |(key, times): (&Text, &Vec<EventTime>)| {
-            let item = items.get(&seen_key(key));
-            let mut after = item.map(times_of).unwrap_or_default();
-            times
-                .iter()
-                .for_each(|time| after.add(*time, memory.grain_secs()));
-            after.keep(grains_kept());
-            let (before, after) = (item.and_then(|item| text_of(item, TIMES)), written(&after));
-            (before != Some(&*after))
-                .then(|| self.on_condition(key, before, &after))
-                .flatten()
-        };
-        Ok(new.iter().filter_map(write).collect())
+        let asked = new.keys().map(|key| keys::seen(key)).collect();
+        let items = self.table.get(asked, None).await?;
+        Ok(new
+            .iter()
+            .filter_map(|(key, times)| {
+                let item = items.get(&keys::seen(key));
+                let before = item.and_then(|item| text_of(item, TIMES));
+                let after = with_times(item, times, memory);
+                // Most keys have their times already: a principal reads the same secret all day.
+                (before != Some(&*after))
+                    .then(|| self.on_condition(key, before, &after))
+                    .flatten()
+            })
+            .collect())
     }
 
     /// A write that goes through only if the item is as it was read.
@@ -140,22 +146,138 @@ impl DynamoStore {
         before: Option<&str>,
         after: &str,
     ) -> Option<TransactWriteItem> {
-        let mut item = seen_key(key).attributes();
+        let mut item = keys::seen(key).attributes();
         item.extend([
             ("key".to_owned(), text(key)),
             (TIMES.to_owned(), text(after)),
-            self.expiry(self.retention.seen_secs),
+            self.table.expiry(self.keep_secs),
         ]);
         let put = Put::builder()
             .table_name(self.table.name())
             .set_item(Some(item));
         let put = match before {
             None => put.condition_expression("attribute_not_exists(pk)"),
+            // The times themselves are the version: whoever has written the same times has written
+            // the same item.
             Some(before) => put
                 .condition_expression("#times = :before")
                 .expression_attribute_names("#times", TIMES)
                 .expression_attribute_values(":before", text(before)),
         };
         Some(TransactWriteItem::builder().put(put.build().ok()?).build())
+    }
+
+    fn written(&self) -> MutexGuard<'_, HashMap<(Text, i64), EventTime>> {
+        // A thread that panicked left a map that is still one.
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The times that this process does not know to be there. An earlier time in a grain that is
+    /// known is missing: it becomes the first of the grain.
+    fn missing(&self, times: Vec<Sighting>, memory: Memory) -> TimesOf {
+        let written = self.written();
+        let mut missing = TimesOf::new();
+        for Sighting { key, time } in times {
+            let place = (key, grain(time, memory));
+            if !written.get(&place).is_some_and(|first| *first <= time) {
+                missing.entry(place.0).or_default().push(time);
+            }
+        }
+        missing
+    }
+
+    /// Remembers times that are in the table.
+    fn remember(&self, times: TimesOf, memory: Memory) {
+        let mut written = self.written();
+        if written.len() > REMEMBERED {
+            written.clear();
+        }
+        for (key, times) in times {
+            for time in times {
+                let first = written
+                    .entry((key.clone(), grain(time, memory)))
+                    .or_insert(time);
+                *first = (*first).min(time);
+            }
+        }
+    }
+}
+
+/// The times of an item, or of none, and these, as they are stored.
+fn with_times(item: Option<&Attributes>, times: &[EventTime], memory: Memory) -> String {
+    let mut all = item.map(times_of).unwrap_or_default();
+    times
+        .iter()
+        .for_each(|time| all.add(*time, memory.grain_secs()));
+    all.keep(grains_kept());
+    stored(&all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::table::tests::uncalled;
+    use super::*;
+
+    /// Grains of ten seconds.
+    const MEMORY: Memory = Memory {
+        memory_secs: 900,
+        learning_secs: 0,
+    };
+
+    fn item(times: &str) -> Attributes {
+        HashMap::from([(TIMES.to_owned(), text(times))])
+    }
+
+    fn at(secs: &[i64]) -> Vec<EventTime> {
+        secs.iter().copied().map(EventTime).collect()
+    }
+
+    #[test]
+    fn stored_times_are_read_back() {
+        let all = times_of(&item("-5 7 12"));
+        assert!(all.iter().eq(at(&[-5, 7, 12])));
+        assert_eq!(stored(&all), "-5 7 12");
+        assert_eq!(times_of(&item("")), Times::default());
+    }
+
+    #[test]
+    fn of_each_grain_the_first_time_is_kept_in_any_order() {
+        let grain = MEMORY.grain_secs();
+        let (first, later, next) = (grain, grain + 1, 2 * grain);
+        let expected = format!("{first} {next}");
+        let item = item(&later.to_string());
+        for times in [at(&[first, next]), at(&[next, later, first])] {
+            assert_eq!(with_times(Some(&item), &times, MEMORY), expected);
+        }
+        assert_eq!(
+            with_times(None, &at(&[next, first, later]), MEMORY),
+            expected
+        );
+    }
+
+    #[test]
+    fn only_times_that_change_the_item_are_missing() {
+        let seen = SeenTimes::new(Arc::new(uncalled()), 60);
+        let key: Text = "k".into();
+        let grain = MEMORY.grain_secs();
+        seen.remember(TimesOf::from([(key.clone(), at(&[grain + 5]))]), MEMORY);
+        let asked = [grain + 6, grain + 5, grain + 4, 0];
+        let asked = asked.map(|time| Sighting {
+            key: key.clone(),
+            time: EventTime(time),
+        });
+        let missing = seen.missing(asked.into(), MEMORY);
+        assert_eq!(missing, TimesOf::from([(key, at(&[grain + 4, 0]))]));
+    }
+
+    #[test]
+    fn a_write_holds_only_if_the_item_is_as_it_was_read() {
+        let seen = SeenTimes::new(Arc::new(uncalled()), 60);
+        let condition = |before| {
+            let write = seen.on_condition(&"k".into(), before, "1 2").unwrap();
+            write.put.unwrap().condition_expression.unwrap()
+        };
+        assert_eq!(condition(None), "attribute_not_exists(pk)");
+        assert_eq!(condition(Some("1")), "#times = :before");
     }
 }

@@ -1,24 +1,24 @@
-//! A table of items, in batches: what DynamoDB takes at once, what it leaves over, and what it counts.
+//! A table of items, in batches: what DynamoDB takes at once, what it leaves over, when items
+//! expire, and how many calls it took.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::error::{BuildError, SdkError};
+use aws_sdk_dynamodb::operation::query::QueryOutput;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{
     AttributeValue, DeleteRequest, KeysAndAttributes, PutRequest, TransactWriteItem, WriteRequest,
 };
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use secretrail_engine::state::StateError;
+use secretrail_engine::state::item_v1::{ItemError, Packed};
+use secretrail_engine::time::EventTime;
 
-use crate::retry::{Failed, Retry};
-
-/// Partition and sort key of every item.
-pub(crate) const PK: &str = "pk";
-/// Sort key.
-pub(crate) const SK: &str = "sk";
+use super::item::{Attributes, CONTENT, Key, Range, TTL, bytes, bytes_of, number, text};
+use crate::retry::{Failed, Retry, Tries};
 
 /// Items that `BatchWriteItem` takes.
 const WRITES: usize = 25;
@@ -27,135 +27,124 @@ const READS: usize = 100;
 /// Calls that are made at the same time.
 const AT_ONCE: usize = 16;
 
-/// An item, by the names of its attributes.
-pub(crate) type Attributes = HashMap<String, AttributeValue>;
-
-/// A key.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Key {
-    pub(crate) pk: String,
-    pub(crate) sk: String,
-}
-
-impl Key {
-    pub(crate) fn new(pk: impl Into<String>, sk: impl Into<String>) -> Self {
-        Self {
-            pk: pk.into(),
-            sk: sk.into(),
-        }
-    }
-
-    pub(crate) fn attributes(&self) -> Attributes {
-        HashMap::from([
-            (PK.to_owned(), text(&self.pk)),
-            (SK.to_owned(), text(&self.sk)),
-        ])
-    }
-
-    /// The key of an item.
-    pub(crate) fn of(item: &Attributes) -> Option<Self> {
-        Some(Self::new(text_of(item, PK)?, text_of(item, SK)?))
-    }
-}
-
-pub(crate) fn text(text: &str) -> AttributeValue {
-    AttributeValue::S(text.to_owned())
-}
-
-pub(crate) fn number(number: impl ToString) -> AttributeValue {
-    AttributeValue::N(number.to_string())
-}
-
-pub(crate) fn bytes(bytes: Vec<u8>) -> AttributeValue {
-    AttributeValue::B(Blob::new(bytes))
-}
-
-pub(crate) fn text_of<'i>(item: &'i Attributes, name: &str) -> Option<&'i str> {
-    item.get(name)
-        .and_then(|value| value.as_s().ok())
-        .map(String::as_str)
-}
-
-pub(crate) fn number_of(item: &Attributes, name: &str) -> Option<i64> {
-    item.get(name)
-        .and_then(|value| value.as_n().ok())
-        .and_then(|text| text.parse().ok())
-}
-
-pub(crate) fn bytes_of<'i>(item: &'i Attributes, name: &str) -> Option<&'i [u8]> {
-    item.get(name)
-        .and_then(|value| value.as_b().ok())
-        .map(AsRef::as_ref)
-}
+/// Gives the time now.
+pub type Clock = Arc<dyn Fn() -> EventTime + Send + Sync>;
 
 /// What to do to an item, whatever is there.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 enum Write {
     Put(Attributes),
     Delete,
 }
 
 /// A table and the calls made to it.
-#[derive(Debug)]
-pub(crate) struct Table {
+pub(super) struct Table {
     client: Client,
     name: String,
     retry: Retry,
+    clock: Clock,
     calls: AtomicU64,
 }
 
 impl Table {
-    pub(crate) fn new(client: Client, name: String, retry: Retry) -> Self {
+    pub(super) fn new(client: Client, name: String, retry: Retry, clock: Clock) -> Self {
         Self {
             client,
             name,
             retry,
+            clock,
             calls: AtomicU64::new(0),
         }
     }
 
-    /// Calls made so far, each try counted once; what the SDK repeats by itself is not.
-    pub(crate) fn calls(&self) -> u64 {
-        self.calls.load(Ordering::Relaxed)
+    pub(super) fn name(&self) -> &str {
+        &self.name
     }
 
-    pub(crate) fn failed(&self, call: &str, failed: &Failed) -> StateError {
-        StateError {
-            message: format!("{call} on table {}: {}", self.name, failed.message),
-        }
+    pub(super) fn now(&self) -> EventTime {
+        (self.clock)()
+    }
+
+    pub(super) fn tries(&self) -> Tries {
+        self.retry.tries()
+    }
+
+    /// Calls made so far, each try counted once; what the SDK repeats by itself is not.
+    pub(super) fn calls(&self) -> u64 {
+        self.calls.load(Ordering::Relaxed)
     }
 
     fn called(&self) {
         self.calls.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Puts items, replacing what has their keys. Of two with one key the later is put.
-    pub(crate) async fn put(
+    /// The attribute that makes an item expire so many seconds from now.
+    pub(super) fn expiry(&self, secs: i64) -> (String, AttributeValue) {
+        (TTL.to_owned(), number(self.now().plus(secs).0))
+    }
+
+    /// An item of packed content that expires so many seconds from now.
+    pub(super) fn packed(&self, packed: Packed, secs: i64) -> Attributes {
+        HashMap::from([(CONTENT.to_owned(), bytes(packed.bytes)), self.expiry(secs)])
+    }
+
+    /// What the items hold. An item without content, as one that says what is closed, holds
+    /// nothing.
+    pub(super) fn contents<T>(
         &self,
-        items: impl IntoIterator<Item = (Key, Attributes)>,
-    ) -> Result<(), StateError> {
-        let put = |(key, mut item): (Key, Attributes)| {
-            item.extend(key.attributes());
-            (key, Write::Put(item))
-        };
-        self.write(items.into_iter().map(put).collect()).await
+        items: &[Attributes],
+        unpack: impl Fn(&[u8]) -> Result<Vec<T>, ItemError>,
+    ) -> Result<Vec<T>, StateError> {
+        let mut all = Vec::new();
+        for item in items {
+            if let Some(bytes) = bytes_of(item, CONTENT) {
+                all.extend(unpack(bytes).map_err(|error| self.unreadable(item, &error))?);
+            }
+        }
+        Ok(all)
+    }
+
+    pub(super) fn unreadable(&self, item: &Attributes, error: &ItemError) -> StateError {
+        let key = Key::of(item)
+            .map(|key| format!("{} {}", key.pk, key.sk))
+            .unwrap_or_default();
+        StateError {
+            message: format!("item {key} of table {}: {error}", self.name),
+        }
+    }
+
+    pub(super) fn failed(&self, call: &str, failed: &Failed) -> StateError {
+        StateError {
+            message: format!("{call} on table {}: {}", self.name, failed.message),
+        }
+    }
+
+    /// Every try was used up, and still the table left something of a batch over.
+    fn unprocessed(&self, call: &str, left: usize, things: &str) -> StateError {
+        StateError {
+            message: format!(
+                "{call} on table {}: {left} {things} left unprocessed",
+                self.name
+            ),
+        }
+    }
+
+    /// Puts items, replacing what has their keys. Of two with one key the later is put.
+    pub(super) async fn put(&self, items: Vec<(Key, Attributes)>) -> Result<(), StateError> {
+        let writes = items.into_iter().map(|(key, item)| (key, Write::Put(item)));
+        self.write(writes.collect()).await
     }
 
     /// Deletes items; what is not there is passed over.
-    pub(crate) async fn delete(
-        &self,
-        keys: impl IntoIterator<Item = Key>,
-    ) -> Result<(), StateError> {
-        self.write(keys.into_iter().map(|key| (key, Write::Delete)).collect())
-            .await
+    pub(super) async fn delete(&self, keys: Vec<Key>) -> Result<(), StateError> {
+        let writes = keys.into_iter().map(|key| (key, Write::Delete));
+        self.write(writes.collect()).await
     }
 
-    async fn write(&self, writes: BTreeMap<Key, Write>) -> Result<(), StateError> {
-        let requests: Vec<WriteRequest> = writes
-            .into_iter()
-            .map(|(key, write)| write.request(&key))
-            .collect();
-        stream::iter(chunks(requests, WRITES))
+    /// Writes in any order: whoever needs one write to be there before another waits for the first
+    /// to return.
+    async fn write(&self, writes: Vec<(Key, Write)>) -> Result<(), StateError> {
+        stream::iter(chunks(requests(writes), WRITES))
             .map(|chunk| self.write_some(chunk))
             .buffer_unordered(AT_ONCE)
             .try_collect::<()>()
@@ -163,56 +152,44 @@ impl Table {
     }
 
     async fn write_some(&self, mut requests: Vec<WriteRequest>) -> Result<(), StateError> {
-        let mut failed = 0;
+        let mut tries = self.tries();
         loop {
-            self.called();
-            let sent = self
-                .client
-                .batch_write_item()
-                .request_items(&self.name, requests.clone())
-                .send()
-                .await;
-            match sent {
-                Ok(answer) => {
-                    let left = answer
-                        .unprocessed_items
-                        .and_then(|mut left| left.remove(&self.name));
-                    requests = left.unwrap_or_default();
-                    if requests.is_empty() {
-                        return Ok(());
-                    }
-                }
-                Err(error) => {
-                    let why = Failed::of(&error);
-                    if !why.retry || !self.retry.again(failed + 1) {
-                        return Err(self.failed("BatchWriteItem", &why));
-                    }
-                }
+            match self.batch_write(requests.clone()).await {
+                Ok(left) if left.is_empty() => return Ok(()),
+                // Only what was left over is sent again; the rest is written.
+                Ok(left) if tries.again() => requests = left,
+                Ok(left) => return Err(self.unprocessed("BatchWriteItem", left.len(), "items")),
+                Err(why) if why.retry && tries.again() => {}
+                Err(why) => return Err(self.failed("BatchWriteItem", &why)),
             }
-            failed += 1;
-            if !self.retry.again(failed) {
-                let left = requests.len();
-                let message = format!(
-                    "BatchWriteItem on table {}: {left} items left unprocessed",
-                    self.name
-                );
-                return Err(StateError { message });
-            }
-            self.retry.wait(failed).await;
+            tries.wait().await;
         }
     }
 
-    /// The items with these keys, as they are after every write that has returned. What is not there is left out.
-    pub(crate) async fn get(
+    /// One call; gives what the table left over.
+    async fn batch_write(&self, requests: Vec<WriteRequest>) -> Result<Vec<WriteRequest>, Failed> {
+        self.called();
+        let answer = self
+            .client
+            .batch_write_item()
+            .request_items(&self.name, requests)
+            .send()
+            .await
+            .map_err(|error| Failed::of(&error))?;
+        let left = answer
+            .unprocessed_items
+            .and_then(|mut left| left.remove(&self.name));
+        Ok(left.unwrap_or_default())
+    }
+
+    /// The items with these keys, as they are after every write that has returned. What is not
+    /// there is left out. With `only`, of each item these attributes alone.
+    pub(super) async fn get(
         &self,
-        keys: impl IntoIterator<Item = Key>,
+        keys: Vec<Key>,
         only: Option<&str>,
     ) -> Result<HashMap<Key, Attributes>, StateError> {
-        let mut keys: Vec<Key> = keys.into_iter().collect();
-        keys.sort();
-        keys.dedup();
-        let keys: Vec<Attributes> = keys.iter().map(Key::attributes).collect();
-        let parts: Vec<Vec<Attributes>> = stream::iter(chunks(keys, READS))
+        let parts: Vec<Vec<Attributes>> = stream::iter(chunks(distinct(keys), READS))
             .map(|chunk| self.get_some(chunk, only))
             .buffer_unordered(AT_ONCE)
             .try_collect()
@@ -230,63 +207,48 @@ impl Table {
         only: Option<&str>,
     ) -> Result<Vec<Attributes>, StateError> {
         let mut found = Vec::new();
-        let mut failed = 0;
+        let mut tries = self.tries();
         loop {
-            let request = KeysAndAttributes::builder()
-                .set_keys(Some(asked.clone()))
-                .consistent_read(true)
-                .set_projection_expression(only.map(str::to_owned))
-                .build();
             // Cannot fail: the keys are set.
-            let request = request.map_err(|error| StateError {
+            let request = consistent(asked.clone(), only).map_err(|error| StateError {
                 message: error.to_string(),
             })?;
-            self.called();
-            match self
-                .client
-                .batch_get_item()
-                .request_items(&self.name, request)
-                .send()
-                .await
-            {
-                Ok(answer) => {
-                    found.extend(
-                        answer
-                            .responses
-                            .and_then(|mut all| all.remove(&self.name))
-                            .unwrap_or_default(),
-                    );
-                    let left = answer
-                        .unprocessed_keys
-                        .and_then(|mut left| left.remove(&self.name));
-                    asked = left.map(|left| left.keys).unwrap_or_default();
-                    if asked.is_empty() {
-                        return Ok(found);
-                    }
-                }
-                Err(error) => {
-                    let why = Failed::of(&error);
-                    if !why.retry || !self.retry.again(failed + 1) {
-                        return Err(self.failed("BatchGetItem", &why));
-                    }
-                }
+            match self.batch_get(request, &mut found).await {
+                Ok(left) if left.is_empty() => return Ok(found),
+                Ok(left) if tries.again() => asked = left,
+                Ok(left) => return Err(self.unprocessed("BatchGetItem", left.len(), "keys")),
+                Err(why) if why.retry && tries.again() => {}
+                Err(why) => return Err(self.failed("BatchGetItem", &why)),
             }
-            failed += 1;
-            if !self.retry.again(failed) {
-                let message = format!(
-                    "BatchGetItem on table {}: {} keys left unprocessed",
-                    self.name,
-                    asked.len()
-                );
-                return Err(StateError { message });
-            }
-            self.retry.wait(failed).await;
+            tries.wait().await;
         }
     }
 
-    /// For each range, the items of the partition with sort keys in it, both ends included, as they are after every write
-    /// that has returned.
-    pub(crate) async fn query_all(
+    /// One call; adds what it found, and gives the keys that the table left over.
+    async fn batch_get(
+        &self,
+        request: KeysAndAttributes,
+        found: &mut Vec<Attributes>,
+    ) -> Result<Vec<Attributes>, Failed> {
+        self.called();
+        let answer = self
+            .client
+            .batch_get_item()
+            .request_items(&self.name, request)
+            .send()
+            .await
+            .map_err(|error| Failed::of(&error))?;
+        let items = answer.responses.and_then(|mut all| all.remove(&self.name));
+        found.extend(items.unwrap_or_default());
+        let left = answer
+            .unprocessed_keys
+            .and_then(|mut left| left.remove(&self.name));
+        Ok(left.map(|left| left.keys).unwrap_or_default())
+    }
+
+    /// For each range, the items of the partition with sort keys in it, both ends included, as they
+    /// are after every write that has returned.
+    pub(super) async fn query_all(
         &self,
         ranges: Vec<Range>,
     ) -> Result<Vec<Vec<Attributes>>, StateError> {
@@ -298,7 +260,7 @@ impl Table {
     }
 
     /// The first items of a range; at least `most`, if there are so many.
-    pub(crate) async fn query(
+    pub(super) async fn query(
         &self,
         range: Range,
         most: usize,
@@ -306,31 +268,42 @@ impl Table {
         let mut found = Vec::new();
         let mut start = None;
         loop {
-            self.called();
-            let answer = self
-                .client
-                .query()
-                .table_name(&self.name)
-                .consistent_read(true)
-                .key_condition_expression("pk = :pk AND sk BETWEEN :from AND :to")
-                .expression_attribute_values(":pk", text(&range.pk))
-                .expression_attribute_values(":from", text(&range.from))
-                .expression_attribute_values(":to", text(&range.to))
-                .set_limit(i32::try_from(most).ok())
-                .set_exclusive_start_key(start)
-                .send()
-                .await
-                .map_err(|error| self.failed("Query", &Failed::of(&error)))?;
-            found.extend(answer.items.unwrap_or_default());
-            start = answer.last_evaluated_key;
+            let page = self.page(&range, most, start).await?;
+            found.extend(page.items.unwrap_or_default());
+            start = page.last_evaluated_key;
+            // A page may be empty and yet not the last: only its missing key says that there is
+            // nothing behind it.
             if start.is_none() || found.len() >= most {
                 return Ok(found);
             }
         }
     }
 
+    /// One call; the SDK repeats it.
+    async fn page(
+        &self,
+        range: &Range,
+        most: usize,
+        start: Option<Attributes>,
+    ) -> Result<QueryOutput, StateError> {
+        self.called();
+        self.client
+            .query()
+            .table_name(&self.name)
+            .consistent_read(true)
+            .key_condition_expression("pk = :pk AND sk BETWEEN :from AND :to")
+            .expression_attribute_values(":pk", text(&range.pk))
+            .expression_attribute_values(":from", text(&range.from))
+            .expression_attribute_values(":to", text(&range.to))
+            .set_limit(i32::try_from(most).ok())
+            .set_exclusive_start_key(start)
+            .send()
+            .await
+            .map_err(|error| self.failed("Query", &Failed::of(&error)))
+    }
+
     /// Writes all or nothing, each on its condition.
-    pub(crate) async fn transact(
+    pub(super) async fn transact(
         &self,
         writes: Vec<TransactWriteItem>,
     ) -> Result<(), SdkError<TransactWriteItemsError>> {
@@ -342,14 +315,32 @@ impl Table {
             .await
             .map(drop)
     }
+}
 
-    pub(crate) fn name(&self) -> &str {
-        &self.name
-    }
+/// One request for each key: `BatchWriteItem` refuses two about one item.
+fn requests(writes: Vec<(Key, Write)>) -> Vec<WriteRequest> {
+    let writes: BTreeMap<Key, Write> = writes.into_iter().collect();
+    writes
+        .into_iter()
+        .map(|(key, write)| write.request(&key))
+        .collect()
+}
 
-    pub(crate) fn retry(&self) -> Retry {
-        self.retry
-    }
+/// Keys in the form of a request, each once: `BatchGetItem` refuses the same key twice.
+fn distinct(mut keys: Vec<Key>) -> Vec<Attributes> {
+    keys.sort();
+    keys.dedup();
+    keys.iter().map(Key::attributes).collect()
+}
+
+/// Strongly consistent: whoever wrote the last of several things that belong together must see all
+/// of them.
+fn consistent(keys: Vec<Attributes>, only: Option<&str>) -> Result<KeysAndAttributes, BuildError> {
+    KeysAndAttributes::builder()
+        .set_keys(Some(keys))
+        .consistent_read(true)
+        .set_projection_expression(only.map(str::to_owned))
+        .build()
 }
 
 /// The things in their order, so many at a time.
@@ -362,35 +353,118 @@ fn chunks<T>(things: Vec<T>, size: usize) -> Vec<Vec<T>> {
     all
 }
 
-/// Sort keys of one partition, from and to, both included.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Range {
-    pub(crate) pk: String,
-    pub(crate) from: String,
-    pub(crate) to: String,
-}
-
 impl Write {
-    fn request(&self, key: &Key) -> WriteRequest {
+    fn request(self, key: &Key) -> WriteRequest {
         let builder = WriteRequest::builder();
         // The builders fail only without what is set here.
         match self {
-            Self::Put(item) => builder
-                .set_put_request(
-                    PutRequest::builder()
-                        .set_item(Some(item.clone()))
-                        .build()
-                        .ok(),
-                )
-                .build(),
-            Self::Delete => builder
-                .set_delete_request(
-                    DeleteRequest::builder()
-                        .set_key(Some(key.attributes()))
-                        .build()
-                        .ok(),
-                )
-                .build(),
+            Self::Put(mut item) => {
+                item.extend(key.attributes());
+                let put = PutRequest::builder().set_item(Some(item));
+                builder.set_put_request(put.build().ok()).build()
+            }
+            Self::Delete => {
+                let delete = DeleteRequest::builder().set_key(Some(key.attributes()));
+                builder.set_delete_request(delete.build().ok()).build()
+            }
         }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use aws_sdk_dynamodb::config::{BehaviorVersion, Config};
+
+    /// A table that nobody calls, at second 1,000.
+    pub(crate) fn uncalled() -> Table {
+        let config = Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .build();
+        Table::new(
+            Client::from_conf(config),
+            "state".to_owned(),
+            Retry::default(),
+            Arc::new(|| EventTime(1_000)),
+        )
+    }
+
+    fn put_items(requests: &[WriteRequest]) -> Vec<&Attributes> {
+        requests
+            .iter()
+            .filter_map(|request| request.put_request().map(PutRequest::item))
+            .collect()
+    }
+
+    #[test]
+    fn of_two_writes_to_one_key_the_later_is_sent() {
+        let item = |value: &str| HashMap::from([("x".to_owned(), text(value))]);
+        let (a, b) = (Key::new("p", "a"), Key::new("p", "b"));
+        let requests = requests(vec![
+            (b.clone(), Write::Put(item("first"))),
+            (a.clone(), Write::Put(item("gone"))),
+            (b.clone(), Write::Put(item("last"))),
+            (a.clone(), Write::Delete),
+        ]);
+        assert_eq!(requests.len(), 2);
+        let deleted = requests[0].delete_request().map(DeleteRequest::key);
+        assert_eq!(deleted, Some(&a.attributes()));
+        let mut whole = item("last");
+        whole.extend(b.attributes());
+        assert_eq!(put_items(&requests), [&whole]);
+    }
+
+    #[test]
+    fn batches_take_what_dynamodb_takes() {
+        let sizes = |count: usize, size| -> Vec<usize> {
+            let all = chunks((0..count).collect(), size);
+            assert!(all.iter().flatten().copied().eq(0..count));
+            all.iter().map(Vec::len).collect()
+        };
+        assert!(sizes(0, WRITES).is_empty());
+        assert_eq!(sizes(25, WRITES), [25]);
+        assert_eq!(sizes(26, WRITES), [25, 1]);
+        assert_eq!(sizes(201, READS), [100, 100, 1]);
+    }
+
+    #[test]
+    fn a_key_is_asked_for_once_and_consistently() {
+        let key = |sk: &str| Key::new("p", sk);
+        let keys = distinct(vec![key("b"), key("a"), key("b")]);
+        assert_eq!(keys, [key("a").attributes(), key("b").attributes()]);
+        let request = consistent(keys, Some("pk, sk")).unwrap();
+        assert_eq!(request.consistent_read(), Some(true));
+        assert_eq!(request.projection_expression(), Some("pk, sk"));
+        assert_eq!(request.keys().len(), 2);
+    }
+
+    #[test]
+    fn items_expire_so_many_seconds_from_now() {
+        let packed = Packed {
+            digest: "d".to_owned(),
+            bytes: vec![1],
+        };
+        let item = uncalled().packed(packed, 60);
+        assert_eq!(item.get(TTL), Some(&AttributeValue::N("1060".to_owned())));
+    }
+
+    #[test]
+    fn contents_are_those_of_the_items_that_have_any() {
+        let table = uncalled();
+        let with = |content: &[u8]| {
+            let mut item = Key::new("p", "s").attributes();
+            item.insert(CONTENT.to_owned(), bytes(content.to_vec()));
+            item
+        };
+        let items = [
+            with(&[1, 2]),
+            Key::new("p", "shut").attributes(),
+            with(&[3]),
+        ];
+        let found = table.contents(&items, |bytes| Ok(bytes.to_vec())).unwrap();
+        assert_eq!(found, [1, 2, 3]);
+        let error = secretrail_engine::state::item_v1::unpack_facts;
+        let fault = table.contents(&items, error).unwrap_err().to_string();
+        assert!(fault.starts_with("item p s of table state: "), "{fault}");
     }
 }

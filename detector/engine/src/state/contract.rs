@@ -60,7 +60,9 @@ fn read(event_id: &str, secs: i64, actor: &str, shared: Option<&str>) -> Observa
     .expect("it is a read")
 }
 
-pub(super) fn end(event_id: &str, secs: i64, actor: &str) -> Arc<LooseEnd> {
+/// A read of an actor that nobody has paired yet, for tests of stores.
+#[must_use]
+pub fn end(event_id: &str, secs: i64, actor: &str) -> Arc<LooseEnd> {
     Arc::new(LooseEnd::new(read(event_id, secs, actor, None)))
 }
 
@@ -83,7 +85,9 @@ fn set(ids: &[&str]) -> BTreeSet<Text> {
     ids.iter().map(|id| Text::from(*id)).collect()
 }
 
-fn fact(event_id: &str, secs: i64, value: &str) -> Fact {
+/// A fact about an event, for tests of stores.
+#[must_use]
+pub fn fact(event_id: &str, secs: i64, value: &str) -> Fact {
     let head = read(event_id, secs, "ann", None).head().clone();
     let evidence = Evidence {
         head,

@@ -1,0 +1,54 @@
+//! Hours in which KMS events were seen: one empty item each, whose key says everything.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use secretrail_engine::coverage::CoverageMark;
+use secretrail_engine::state::StateError;
+
+use super::item::{Attributes, Key};
+use super::keys;
+use super::table::Table;
+use super::written::Written;
+
+/// Coverage in the table.
+pub(super) struct Coverage {
+    table: Arc<Table>,
+    keep_secs: i64,
+    /// Marks that this process has written.
+    marked: Written<CoverageMark>,
+}
+
+impl Coverage {
+    pub(super) fn new(table: Arc<Table>, keep_secs: i64) -> Self {
+        Self {
+            table,
+            keep_secs,
+            marked: Written::default(),
+        }
+    }
+
+    pub(super) async fn mark(&self, marks: Vec<CoverageMark>) -> Result<(), StateError> {
+        // Every object with a KMS event says the same hour: without this, each would be a write.
+        let new: Vec<CoverageMark> = self.marked.missing(marks);
+        self.table
+            .put(new.iter().map(|mark| self.item(mark)).collect())
+            .await?;
+        self.marked.add(new);
+        Ok(())
+    }
+
+    fn item(&self, mark: &CoverageMark) -> (Key, Attributes) {
+        let expiry = self.table.expiry(self.keep_secs);
+        (keys::coverage(mark), HashMap::from([expiry]))
+    }
+
+    pub(super) async fn covered(&self, marks: &[CoverageMark]) -> Result<Vec<bool>, StateError> {
+        let asked = marks.iter().map(keys::coverage).collect();
+        let found = self.table.get(asked, Some("pk, sk")).await?;
+        Ok(marks
+            .iter()
+            .map(|mark| found.contains_key(&keys::coverage(mark)))
+            .collect())
+    }
+}

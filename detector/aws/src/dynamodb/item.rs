@@ -1,0 +1,128 @@
+//! Items: their attributes, and the two that make up a key.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::AttributeValue;
+
+/// Partition key of every item.
+pub(super) const PK: &str = "pk";
+/// Sort key of every item.
+pub(super) const SK: &str = "sk";
+/// The packed content of an item.
+pub(super) const CONTENT: &str = "content";
+/// When an item expires, in seconds since 1970.
+pub(super) const TTL: &str = "ttl";
+
+/// An item, by the names of its attributes.
+pub(super) type Attributes = HashMap<String, AttributeValue>;
+
+/// A key.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Key {
+    pub(super) pk: String,
+    pub(super) sk: String,
+}
+
+impl Key {
+    pub(super) fn new(pk: impl Into<String>, sk: impl Into<String>) -> Self {
+        Self {
+            pk: pk.into(),
+            sk: sk.into(),
+        }
+    }
+
+    pub(super) fn attributes(&self) -> Attributes {
+        HashMap::from([
+            (PK.to_owned(), text(&self.pk)),
+            (SK.to_owned(), text(&self.sk)),
+        ])
+    }
+
+    /// The key of an item.
+    pub(super) fn of(item: &Attributes) -> Option<Self> {
+        Some(Self::new(text_of(item, PK)?, text_of(item, SK)?))
+    }
+}
+
+/// Sort keys of one partition, from and to, both included.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Range {
+    pub(super) pk: String,
+    pub(super) from: String,
+    pub(super) to: String,
+}
+
+impl Range {
+    /// Everything in a partition: sort keys begin with a digit or a letter, and `~` comes after all
+    /// of them.
+    pub(super) fn whole(pk: impl Into<String>) -> Self {
+        Self {
+            pk: pk.into(),
+            from: "0".to_owned(),
+            to: "~".to_owned(),
+        }
+    }
+}
+
+pub(super) fn text(text: &str) -> AttributeValue {
+    AttributeValue::S(text.to_owned())
+}
+
+pub(super) fn number(number: impl ToString) -> AttributeValue {
+    AttributeValue::N(number.to_string())
+}
+
+pub(super) fn bytes(bytes: Vec<u8>) -> AttributeValue {
+    AttributeValue::B(Blob::new(bytes))
+}
+
+pub(super) fn text_of<'i>(item: &'i Attributes, name: &str) -> Option<&'i str> {
+    item.get(name)
+        .and_then(|value| value.as_s().ok())
+        .map(String::as_str)
+}
+
+pub(super) fn number_of(item: &Attributes, name: &str) -> Option<i64> {
+    item.get(name)
+        .and_then(|value| value.as_n().ok())
+        .and_then(|text| text.parse().ok())
+}
+
+pub(super) fn bytes_of<'i>(item: &'i Attributes, name: &str) -> Option<&'i [u8]> {
+    item.get(name)
+        .and_then(|value| value.as_b().ok())
+        .map(AsRef::as_ref)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_read_back_from_its_item() {
+        let key = Key::new("coverage#111122223333#eu-west-1", "420000");
+        assert_eq!(Key::of(&key.attributes()), Some(key));
+        assert_eq!(Key::of(&HashMap::from([(PK.to_owned(), text("p"))])), None);
+    }
+
+    #[test]
+    fn an_attribute_of_another_type_is_none() {
+        let item = HashMap::from([
+            ("text".to_owned(), text("12")),
+            ("number".to_owned(), number(-12)),
+            (
+                "not a number".to_owned(),
+                AttributeValue::N("1.5".to_owned()),
+            ),
+            ("bytes".to_owned(), bytes(vec![0, 255])),
+        ]);
+        assert_eq!(number_of(&item, "number"), Some(-12));
+        assert_eq!(bytes_of(&item, "bytes"), Some(&[0, 255][..]));
+        for name in ["text", "not a number", "absent"] {
+            assert_eq!(number_of(&item, name), None, "{name}");
+        }
+        assert_eq!(text_of(&item, "number"), None);
+        assert_eq!(bytes_of(&item, "text"), None);
+    }
+}

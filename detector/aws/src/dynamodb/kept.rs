@@ -1,0 +1,24 @@
+//! Bytes that a face keeps under names. They do not expire: a function that starts after years of
+//! silence finds them.
+
+use std::collections::HashMap;
+
+use secretrail_engine::state::StateError;
+
+use super::item::{CONTENT, bytes, bytes_of};
+use super::keys;
+use super::table::Table;
+
+pub(super) async fn keep(table: &Table, name: &str, content: Vec<u8>) -> Result<(), StateError> {
+    let item = HashMap::from([(CONTENT.to_owned(), bytes(content))]);
+    table.put(vec![(keys::kept(name), item)]).await
+}
+
+pub(super) async fn kept(table: &Table, name: &str) -> Result<Option<Vec<u8>>, StateError> {
+    let key = keys::kept(name);
+    let items = table.get(vec![key.clone()], None).await?;
+    Ok(items
+        .get(&key)
+        .and_then(|item| bytes_of(item, CONTENT))
+        .map(<[u8]>::to_vec))
+}

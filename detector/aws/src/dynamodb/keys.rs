@@ -1,0 +1,343 @@
+//! Keys of the table, one function for each row of the table in [`super`]'s documentation. They are
+//! a stored form: a key that changes here is a key that nobody finds any more.
+
+use secretrail_engine::alert::AlertId;
+use secretrail_engine::coverage::CoverageMark;
+use secretrail_engine::digest::digest;
+use secretrail_engine::fact::{RuleRange, WindowKey};
+use secretrail_engine::loose_end::{SceneKey, SceneRange};
+use secretrail_engine::time::EventTime;
+
+use super::item::{Key, Range};
+
+/// Length in seconds of the segments of event time in sort keys: a read of a window reads whole
+/// segments.
+const SEGMENT_SECS: i64 = 600;
+
+const DUE: &str = "due";
+const OUTBOX: &str = "outbox";
+
+/// The sort key of what is alone in its partition.
+const ALONE: &str = "-";
+
+/// The segment of an event time. Times before 1970 come from broken clocks and share the first one.
+pub(super) fn segment(time: EventTime) -> String {
+    // As many digits as every time will need: sort keys compare as text.
+    format!("{:010}", time.0.max(0).div_euclid(SEGMENT_SECS))
+}
+
+/// The hour of an event time.
+pub(super) fn hour(time: EventTime) -> String {
+    format!("{:08}", time.0.max(0).div_euclid(3_600))
+}
+
+/// Groups that share their first field share a partition: what one principal does with a hundred
+/// secrets is one read.
+pub(super) fn window_partition(key: &WindowKey) -> String {
+    let first = key.group.first().map(|(field, value)| [&**field, &**value]);
+    let parts: Vec<&str> = std::iter::once(&*key.rule)
+        .chain(first.into_iter().flatten())
+        .collect();
+    format!("window#{}", digest(&parts))
+}
+
+/// Facts of a window in one segment, by the digest of their content.
+pub(super) fn facts(partition: &str, segment: &str, digest: &str) -> Key {
+    Key::new(partition, format!("{segment}#{digest}"))
+}
+
+/// Every fact of a window in the segments of two event times and between them.
+pub(super) fn facts_between(partition: &str, from: EventTime, to: EventTime) -> Range {
+    Range {
+        pk: partition.to_owned(),
+        from: format!("{}#", segment(from)),
+        to: format!("{}#~", segment(to)),
+    }
+}
+
+/// That a rule of a window has facts in an hour.
+pub(super) fn slot(rule: &str, hour: &str, slot: usize) -> Key {
+    Key::new(format!("slots#{rule}"), format!("{hour}#{slot}"))
+}
+
+/// The rules of a window that have facts in the hours of a range.
+pub(super) fn slots_in(range: &RuleRange) -> Range {
+    Range {
+        pk: format!("slots#{}", range.rule),
+        from: format!("{}#", hour(range.from)),
+        to: format!("{}#~", hour(range.to)),
+    }
+}
+
+/// The rule of a window that a sort key of [`slot`] names.
+pub(super) fn slot_of(sort_key: &str) -> Option<usize> {
+    sort_key.rsplit_once('#')?.1.parse().ok()
+}
+
+/// One segment of a scene: its loose ends are stored, read and closed together.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct SceneSegment {
+    /// Partition of the scene.
+    pub(super) pk: String,
+    /// Segment of event time.
+    pub(super) segment: String,
+}
+
+impl SceneSegment {
+    pub(super) fn of(scene: &SceneKey, time: EventTime) -> Self {
+        Self {
+            pk: scene_partition(scene),
+            segment: segment(time),
+        }
+    }
+
+    /// Loose ends, by the digest of their content.
+    pub(super) fn ends(&self, digest: &str) -> Key {
+        Key::new(&self.pk, format!("{}#end#{digest}", self.segment))
+    }
+
+    /// Identities of closed loose ends, by their digest.
+    pub(super) fn shut(&self, digest: &str) -> Key {
+        Key::new(&self.pk, format!("{}#shut#{digest}", self.segment))
+    }
+
+    /// Loose ends, and which of them are closed.
+    pub(super) fn whole(&self) -> Range {
+        Range {
+            pk: self.pk.clone(),
+            from: format!("{}#", self.segment),
+            to: format!("{}#~", self.segment),
+        }
+    }
+}
+
+fn scene_partition(scene: &SceneKey) -> String {
+    format!("scene#{}", digest(&[&scene.actor, &scene.region]))
+}
+
+/// Loose ends of a scene in the segments of a range; with them comes what is closed in all of those
+/// segments but the last.
+pub(super) fn ends_in(range: &SceneRange) -> Range {
+    Range {
+        pk: scene_partition(&range.scene),
+        from: format!("{}#end#", segment(range.from)),
+        to: format!("{}#end#~", segment(range.to)),
+    }
+}
+
+/// The digest in a sort key of [`SceneSegment::ends`]; `None` for other items of the segment.
+pub(super) fn digest_of_ends(sort_key: &str) -> Option<&str> {
+    sort_key.rsplit_once("#end#").map(|(_, digest)| digest)
+}
+
+/// The partition of copies in other accounts.
+pub(super) fn shared_partition(shared_id: &str) -> String {
+    format!("shared#{shared_id}")
+}
+
+/// References to loose ends that wait since a time, by their digest.
+pub(super) fn due(since: EventTime, digest: &str) -> Key {
+    Key::new(DUE, format!("{:012}#{digest}", since.0.max(0)))
+}
+
+/// References to what has waited since a time or longer.
+pub(super) fn due_since(since: EventTime) -> Range {
+    Range {
+        pk: DUE.to_owned(),
+        from: "0".to_owned(),
+        // No more digits than sort keys have, or the end of time would compare as text before most
+        // of them.
+        to: format!("{:012}#~", since.0.clamp(0, 999_999_999_999)),
+    }
+}
+
+pub(super) fn coverage(mark: &CoverageMark) -> Key {
+    Key::new(
+        format!("coverage#{}#{}", mark.account, mark.region),
+        mark.bucket.to_string(),
+    )
+}
+
+pub(super) fn seen(key: &str) -> Key {
+    Key::new(format!("seen#{}", digest(&[key])), ALONE)
+}
+
+pub(super) fn alert(id: &AlertId) -> Key {
+    Key::new(format!("alert#{}", id.0), ALONE)
+}
+
+/// That an alert is to be published.
+pub(super) fn note(id: &AlertId) -> Key {
+    Key::new(OUTBOX, &*id.0)
+}
+
+/// Every alert that is to be published.
+pub(super) fn outbox() -> Range {
+    Range::whole(OUTBOX)
+}
+
+pub(super) fn object(bucket: &str, key: &str, version: &str) -> Key {
+    Key::new(format!("object#{}", digest(&[bucket, key, version])), ALONE)
+}
+
+pub(super) fn last_object() -> Key {
+    Key::new("last-object", ALONE)
+}
+
+pub(super) fn kept(name: &str) -> Key {
+    Key::new(format!("kept#{name}"), ALONE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_in(key: &Key, range: &Range) -> bool {
+        key.pk == range.pk && (&range.from..=&range.to).contains(&&key.sk)
+    }
+
+    fn scene() -> SceneKey {
+        SceneKey::new(
+            "arn:aws:iam::111122223333:user/ann".into(),
+            "eu-west-1".into(),
+        )
+    }
+
+    /// 2026-03-02T10:00:00Z, and the beginning of a segment and of an hour.
+    const TEN: EventTime = EventTime(1_772_445_600);
+
+    #[test]
+    fn stored_keys_stay_as_they_are() {
+        let key = WindowKey {
+            rule: "rule".into(),
+            group: vec![("principal.arn".into(), "ann".into())],
+        };
+        let place = SceneSegment::of(&scene(), TEN);
+        let mark = CoverageMark::at("111122223333".into(), "eu-west-1".into(), TEN);
+        let id = AlertId("a1".into());
+        let found = [
+            facts(&window_partition(&key), &segment(TEN), "d"),
+            slot("rule", &hour(TEN), 2),
+            place.ends("d"),
+            place.shut("d"),
+            Key::new(shared_partition("s"), "d"),
+            due(TEN, "d"),
+            coverage(&mark),
+            seen("k"),
+            alert(&id),
+            note(&id),
+            object("b", "k", "v"),
+            last_object(),
+            kept("rules"),
+        ]
+        .map(|Key { pk, sk }| format!("{pk} {sk}"));
+        assert_eq!(
+            found,
+            [
+                "window#77 0002954076#d",
+                "slots#rule 00492346#2",
+                "scene#77 0002954076#end#d",
+                "scene#77 0002954076#shut#d",
+                "shared#s d",
+                "due 001772445600#d",
+                "coverage#111122223333#eu-west-1 492346",
+                "seen#77 -",
+                "alert#a1 -",
+                "outbox a1",
+                "object#77 -",
+                "last-object -",
+                "kept#rules -",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_a_principal_does_with_many_secrets_is_in_one_partition() {
+        let key = |rule: &str, who: &str, secret: &str| WindowKey {
+            rule: rule.into(),
+            group: vec![
+                ("principal.arn".into(), who.into()),
+                ("secret.arn".into(), secret.into()),
+            ],
+        };
+        let one = window_partition(&key("rule", "ann", "a"));
+        assert_eq!(one, window_partition(&key("rule", "ann", "b")));
+        assert_ne!(one, window_partition(&key("rule", "bob", "a")));
+        assert_ne!(one, window_partition(&key("other", "ann", "a")));
+        let alone = WindowKey {
+            rule: "rule".into(),
+            group: Vec::new(),
+        };
+        assert_ne!(one, window_partition(&alone));
+    }
+
+    #[test]
+    fn a_range_holds_its_first_and_last_segment_whole() {
+        let (from, to) = (TEN.plus(599), TEN.plus(600));
+        let range = facts_between("p", from, to);
+        for (secs, is_inside) in [
+            (-1, false),
+            (0, true),
+            (599, true),
+            (1_199, true),
+            (1_200, false),
+        ] {
+            let key = facts("p", &segment(TEN.plus(secs)), "ffff");
+            assert_eq!(is_in(&key, &range), is_inside, "{secs}");
+        }
+        let hours = slots_in(&RuleRange {
+            rule: "rule".into(),
+            from: TEN.plus(3_599),
+            to: TEN.plus(3_600),
+        });
+        for (secs, is_inside) in [(-1, false), (0, true), (7_199, true), (7_200, false)] {
+            let key = slot("rule", &hour(TEN.plus(secs)), 11);
+            assert_eq!(is_in(&key, &hours), is_inside, "{secs}");
+        }
+    }
+
+    #[test]
+    fn times_of_broken_clocks_have_keys_in_order() {
+        let times = [i64::MIN, -1, 0, 599, 600, 5_999_999, 6_000_000, 1 << 40].map(EventTime);
+        let segments = times.map(segment);
+        assert!(segments.is_sorted(), "{segments:?}");
+        assert_eq!(segments[0], segments[3]);
+        assert!(times.map(hour).is_sorted());
+    }
+
+    #[test]
+    fn closed_ends_are_not_taken_for_ends() {
+        let place = SceneSegment::of(&scene(), TEN);
+        assert_eq!(digest_of_ends(&place.ends("d1").sk), Some("d1"));
+        assert_eq!(digest_of_ends(&place.shut("d1").sk), None);
+        assert!(is_in(&place.ends("d1"), &place.whole()));
+        assert!(is_in(&place.shut("d1"), &place.whole()));
+        let next = SceneSegment::of(&scene(), TEN.plus(600));
+        assert!(!is_in(&next.ends("d1"), &place.whole()));
+        let both = SceneRange {
+            scene: scene(),
+            from: TEN,
+            to: TEN.plus(600),
+        };
+        assert!(is_in(&next.ends("d1"), &ends_in(&both)));
+    }
+
+    #[test]
+    fn what_waits_since_a_time_is_due_at_it_and_not_before() {
+        let waits = due(TEN, "ffff");
+        assert!(is_in(&waits, &due_since(TEN)));
+        assert!(!is_in(&waits, &due_since(TEN.plus(-1))));
+        assert!(is_in(&waits, &due_since(EventTime(i64::MAX))));
+        assert!(is_in(
+            &due(EventTime(i64::MIN), "0"),
+            &due_since(EventTime(0))
+        ));
+    }
+
+    #[test]
+    fn a_rule_of_a_window_is_read_back_from_its_mark() {
+        assert_eq!(slot_of(&slot("a#b", &hour(TEN), 12).sk), Some(12));
+        assert_eq!(slot_of("00492346#x"), None);
+        assert_eq!(slot_of("00492346"), None);
+    }
+}

@@ -1,0 +1,495 @@
+//! Loose ends: by scene, by the event that they are copies of, and by when they are due.
+//!
+//! A loose end is written once and never changed. That it is closed is written beside it, and what
+//! refers to it from the partition of what is due goes away.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use secretrail_engine::digest::digest;
+use secretrail_engine::ids::Text;
+use secretrail_engine::loose_end::{LooseEnd, LooseEndId, SceneRange};
+use secretrail_engine::state::{Due, StateError, item_v1};
+use secretrail_engine::time::EventTime;
+
+use super::item::{Attributes, Key, Range, SK, text, text_of};
+use super::keys::{self, SceneSegment};
+use super::table::Table;
+
+/// References in one item of what is due.
+const REFERENCES: usize = 500;
+
+/// Identities in one item of what is closed.
+const SHUT_IDS: usize = 2_000;
+
+/// Items of what is due that are read at a time, at most.
+const DUE_ITEMS: usize = 100;
+
+/// The list of references of an item of what is due.
+const REFERENCES_LIST: &str = "references";
+
+/// The set of identities of an item of what is closed.
+const SHUT_SET: &str = "shut";
+
+/// What closes loose ends: the items that refer to them, and their identities by scene and segment.
+#[derive(Debug, Default)]
+pub struct Receipt {
+    references: Vec<Key>,
+    shut: IdsBySegment,
+}
+
+/// Identities of loose ends, by where they are.
+type IdsBySegment = BTreeMap<SceneSegment, BTreeSet<String>>;
+
+/// Loose ends in the table.
+pub(super) struct LooseEnds {
+    table: Arc<Table>,
+    keep_secs: i64,
+}
+
+impl LooseEnds {
+    pub(super) fn new(table: Arc<Table>, keep_secs: i64) -> Self {
+        Self { table, keep_secs }
+    }
+
+    pub(super) async fn put(
+        &self,
+        ends: Vec<Arc<LooseEnd>>,
+        arrived: EventTime,
+    ) -> Result<(), StateError> {
+        let (mut items, references) = self.scene_items(&ends, arrived);
+        items.extend(self.shared_items(&ends));
+        self.table.put(items).await?;
+        // Only now, so that nothing refers to what is not there: a sweep that found a reference
+        // without its loose ends would take them for closed, and remove it.
+        self.table.put(self.due_items(references)).await
+    }
+
+    /// Loose ends by scene, and references to them by when they begin to wait.
+    fn scene_items(
+        &self,
+        ends: &[Arc<LooseEnd>],
+        arrived: EventTime,
+    ) -> (Vec<(Key, Attributes)>, BTreeMap<EventTime, Vec<Reference>>) {
+        let mut items = Vec::new();
+        let mut references: BTreeMap<EventTime, Vec<Reference>> = BTreeMap::new();
+        for ((waits_from, place), ends) in by_scene(ends, arrived) {
+            for packed in item_v1::pack_ends(&ends) {
+                references.entry(waits_from).or_default().push(Reference {
+                    place: place.clone(),
+                    digest: packed.digest.clone(),
+                    ends: ends.len(),
+                });
+                let key = place.ends(&packed.digest);
+                items.push((key, self.table.packed(packed, self.keep_secs)));
+            }
+        }
+        (items, references)
+    }
+
+    /// Copies once more under their `sharedEventID`: the other account's copy is in another scene.
+    fn shared_items(&self, ends: &[Arc<LooseEnd>]) -> Vec<(Key, Attributes)> {
+        let mut shared: BTreeMap<&Text, Vec<Arc<LooseEnd>>> = BTreeMap::new();
+        for end in ends {
+            if let Some(id) = &end.observation.head().shared_id {
+                shared.entry(id).or_default().push(end.clone());
+            }
+        }
+        let mut items = Vec::new();
+        for (id, ends) in shared {
+            for packed in item_v1::pack_ends(&ends) {
+                let key = Key::new(keys::shared_partition(id), &packed.digest);
+                items.push((key, self.table.packed(packed, self.keep_secs)));
+            }
+        }
+        items
+    }
+
+    fn due_items(&self, references: BTreeMap<EventTime, Vec<Reference>>) -> Vec<(Key, Attributes)> {
+        let mut items = Vec::new();
+        for (waits_from, references) in references {
+            for references in references.chunks(REFERENCES) {
+                let written: Vec<String> = references.iter().map(Reference::written).collect();
+                let parts: Vec<&str> = written.iter().map(String::as_str).collect();
+                let list = parts.iter().map(|part| text(part)).collect();
+                let list = (REFERENCES_LIST.to_owned(), AttributeValue::L(list));
+                items.push((
+                    keys::due(waits_from, &digest(&parts)),
+                    HashMap::from([list, self.table.expiry(self.keep_secs)]),
+                ));
+            }
+        }
+        items
+    }
+
+    pub(super) async fn due(
+        &self,
+        since: EventTime,
+        most: usize,
+    ) -> Result<Due<Receipt>, StateError> {
+        // An item refers to at least one loose end, and to `REFERENCES` items of them when there
+        // are many.
+        let items_at_most = most.div_ceil(REFERENCES).clamp(1, DUE_ITEMS);
+        loop {
+            let items = self
+                .table
+                .query(keys::due_since(since), items_at_most)
+                .await?;
+            let Named {
+                references,
+                digests,
+            } = named(&items, most);
+            let (ends, shut) = self.open(digests).await?;
+            if !ends.is_empty() || references.is_empty() {
+                let receipt = Receipt { references, shut };
+                return Ok(Due { ends, receipt });
+            }
+            // All of it has been closed before: what came again, or was closed by a sweep that did
+            // not finish.
+            self.table.delete(references).await?;
+        }
+    }
+
+    /// The loose ends of these items that are open, and the identities that close them.
+    async fn open(
+        &self,
+        digests: BTreeMap<SceneSegment, BTreeSet<String>>,
+    ) -> Result<(Vec<Arc<LooseEnd>>, IdsBySegment), StateError> {
+        let ranges = digests.keys().map(SceneSegment::whole).collect();
+        let items = self.table.query_all(ranges).await?;
+        let (mut open, mut ids) = (Vec::new(), IdsBySegment::new());
+        for ((place, digests), items) in digests.into_iter().zip(items) {
+            let ends = self.open_among(&items, &digests)?;
+            if !ends.is_empty() {
+                ids.insert(place, ends.iter().map(|end| identity(&end.id)).collect());
+            }
+            open.extend(ends);
+        }
+        Ok((distinct(open), ids))
+    }
+
+    /// Of the items of a segment, the loose ends that are due and not closed.
+    fn open_among(
+        &self,
+        items: &[Attributes],
+        digests: &BTreeSet<String>,
+    ) -> Result<Vec<Arc<LooseEnd>>, StateError> {
+        let due = with_digests(items, digests);
+        let mut ends = self.table.contents(&due, item_v1::unpack_ends)?;
+        let closed = closed(items);
+        ends.retain(|end| !closed.contains(&identity(&end.id)));
+        Ok(ends)
+    }
+
+    pub(super) async fn within(
+        &self,
+        ranges: &[SceneRange],
+    ) -> Result<Vec<Vec<Arc<LooseEnd>>>, StateError> {
+        let asked = ranges.iter().map(keys::ends_in).collect();
+        let items = self.table.query_all(asked).await?;
+        let mut all = Vec::with_capacity(ranges.len());
+        for (range, items) in ranges.iter().zip(items) {
+            let mut ends = self.table.contents(&items, item_v1::unpack_ends)?;
+            // Whole segments were read.
+            ends.retain(|end| (range.from..=range.to).contains(&end.time));
+            all.push(distinct(ends));
+        }
+        Ok(all)
+    }
+
+    pub(super) async fn sharing(
+        &self,
+        shared_ids: &[Text],
+    ) -> Result<Vec<Arc<LooseEnd>>, StateError> {
+        let ids: BTreeSet<&Text> = shared_ids.iter().collect();
+        let ranges = ids
+            .into_iter()
+            .map(|id| Range::whole(keys::shared_partition(id)))
+            .collect();
+        let items = self.table.query_all(ranges).await?;
+        let ends = self.table.contents(&items.concat(), item_v1::unpack_ends)?;
+        Ok(distinct(ends))
+    }
+
+    pub(super) async fn close(&self, receipt: Receipt) -> Result<(), StateError> {
+        self.table.put(self.shut_items(receipt.shut)).await?;
+        // Only now, so that a crash leaves what is closed to be found closed: the next sweep finds
+        // the references again, sees that nothing of theirs is open, and removes them.
+        self.table.delete(receipt.references).await
+    }
+
+    fn shut_items(&self, shut: BTreeMap<SceneSegment, BTreeSet<String>>) -> Vec<(Key, Attributes)> {
+        let mut items = Vec::new();
+        for (place, ids) in shut {
+            let ids: Vec<String> = ids.into_iter().collect();
+            for ids in ids.chunks(SHUT_IDS) {
+                let parts: Vec<&str> = ids.iter().map(String::as_str).collect();
+                let set = (SHUT_SET.to_owned(), AttributeValue::Ss(ids.to_vec()));
+                items.push((
+                    place.shut(&digest(&parts)),
+                    HashMap::from([set, self.table.expiry(self.keep_secs)]),
+                ));
+            }
+        }
+        items
+    }
+}
+
+/// What refers to an item of loose ends from the partition of what is due.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Reference {
+    place: SceneSegment,
+    /// Digest of the content of the item.
+    digest: String,
+    /// Loose ends of the place that were written with it; at least as many as are in the item.
+    ends: usize,
+}
+
+impl Reference {
+    fn written(&self) -> String {
+        let SceneSegment { pk, segment } = &self.place;
+        format!("{pk} {segment} {} {}", self.digest, self.ends)
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        let mut parts = text.split(' ');
+        Some(Self {
+            place: SceneSegment {
+                pk: parts.next()?.to_owned(),
+                segment: parts.next()?.to_owned(),
+            },
+            digest: parts.next()?.to_owned(),
+            ends: parts.next().and_then(|n| n.parse().ok()).unwrap_or(1),
+        })
+    }
+}
+
+/// What items of what is due name.
+#[derive(Debug, Default)]
+struct Named {
+    /// Keys of the items.
+    references: Vec<Key>,
+    /// Digests of items of loose ends.
+    digests: BTreeMap<SceneSegment, BTreeSet<String>>,
+}
+
+/// What the first of the items name, about as many loose ends as `most`: an item is taken whole,
+/// because it is also removed whole.
+fn named(items: &[Attributes], most: usize) -> Named {
+    let mut named = Named::default();
+    let mut count = 0;
+    for item in items {
+        if count >= most {
+            break;
+        }
+        let list = item
+            .get(REFERENCES_LIST)
+            .and_then(|list| list.as_l().ok())
+            .into_iter()
+            .flatten();
+        for reference in list.filter_map(|text| Reference::read(text.as_s().ok()?)) {
+            count += reference.ends;
+            let digests = named.digests.entry(reference.place).or_default();
+            digests.insert(reference.digest);
+        }
+        named.references.extend(Key::of(item));
+    }
+    named
+}
+
+/// Loose ends of one scene and segment that begin to wait at the same time. What is delivered with
+/// a delay waits from its arrival on, so that its other half, which may be as late, has as long.
+fn by_scene(
+    ends: &[Arc<LooseEnd>],
+    arrived: EventTime,
+) -> BTreeMap<(EventTime, SceneSegment), Vec<Arc<LooseEnd>>> {
+    let mut scenes: BTreeMap<(EventTime, SceneSegment), Vec<Arc<LooseEnd>>> = BTreeMap::new();
+    for end in ends {
+        let head = end.observation.head();
+        let place = SceneSegment::of(&end.scene, head.time);
+        scenes
+            .entry((head.delivered.max(arrived), place))
+            .or_default()
+            .push(end.clone());
+    }
+    scenes
+}
+
+/// An identity as text in sets.
+fn identity(id: &LooseEndId) -> String {
+    let (kind, event_id, updated) = id.parts();
+    format!("{kind}{}{event_id}", if updated { '+' } else { '-' })
+}
+
+/// Identities that the items of a segment say are closed.
+fn closed(items: &[Attributes]) -> HashSet<&String> {
+    items
+        .iter()
+        .filter_map(|item| item.get(SHUT_SET).and_then(|set| set.as_ss().ok()))
+        .flatten()
+        .collect()
+}
+
+/// Of the items of a segment, those with these digests: the others are not due yet, or were closed
+/// before.
+fn with_digests(items: &[Attributes], digests: &BTreeSet<String>) -> Vec<Attributes> {
+    items
+        .iter()
+        .filter(|item| {
+            text_of(item, SK)
+                .and_then(keys::digest_of_ends)
+                .is_some_and(|digest| digests.contains(digest))
+        })
+        .cloned()
+        .collect()
+}
+
+/// Of several copies of one loose end, the one that every reader chooses.
+fn distinct(ends: Vec<Arc<LooseEnd>>) -> Vec<Arc<LooseEnd>> {
+    let mut best: HashMap<LooseEndId, Arc<LooseEnd>> = HashMap::with_capacity(ends.len());
+    for end in ends {
+        match best.get_mut(&end.id) {
+            Some(known)
+                if end.observation.head().preference() > known.observation.head().preference() =>
+            {
+                *known = end
+            }
+            Some(_) => {}
+            None => drop(best.insert(end.id.clone(), end)),
+        }
+    }
+    best.into_values().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::table::tests::uncalled;
+    use super::*;
+    use secretrail_engine::state::contract::end;
+
+    const MINUTE: i64 = 60;
+
+    fn store() -> LooseEnds {
+        LooseEnds::new(Arc::new(uncalled()), 60)
+    }
+
+    fn place(pk: &str) -> SceneSegment {
+        SceneSegment {
+            pk: pk.to_owned(),
+            segment: "0000000001".to_owned(),
+        }
+    }
+
+    fn reference(pk: &str, digest: &str, ends: usize) -> Reference {
+        Reference {
+            place: place(pk),
+            digest: digest.to_owned(),
+            ends,
+        }
+    }
+
+    /// Items of what is due, as the table gives them: with their keys.
+    fn due_items(references: BTreeMap<EventTime, Vec<Reference>>) -> Vec<Attributes> {
+        let items = store().due_items(references).into_iter();
+        items
+            .map(|(key, mut item)| {
+                item.extend(key.attributes());
+                item
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_reference_is_read_back() {
+        let one = reference("scene#0a", "d1", 12);
+        assert_eq!(one.written(), "scene#0a 0000000001 d1 12");
+        assert_eq!(Reference::read(&one.written()), Some(one));
+        // As an earlier version wrote it.
+        let old = Reference::read("scene#0a 0000000001 d1");
+        assert_eq!(old, Some(reference("scene#0a", "d1", 1)));
+        assert_eq!(Reference::read("scene#0a 0000000001"), None);
+    }
+
+    #[test]
+    fn loose_ends_wait_from_their_arrival_or_delivery_whichever_is_later() {
+        let ends = [end("e1", 0, "ann"), end("e2", 599, "ann")];
+        let delivered = ends[0].delivered;
+        for arrived in [delivered.plus(-MINUTE), delivered.plus(MINUTE)] {
+            let scenes = by_scene(&ends, arrived);
+            let waits: Vec<_> = scenes.keys().map(|(from, _)| *from).collect();
+            assert_eq!(waits, [arrived.max(delivered)], "one segment of one scene");
+        }
+    }
+
+    #[test]
+    fn every_item_of_loose_ends_is_referred_to() {
+        let ends = [
+            end("e1", 0, "ann"),
+            end("e2", 1, "bob"),
+            end("e3", 600, "ann"),
+        ];
+        let (items, references) = store().scene_items(&ends, EventTime(9));
+        let named = named(&due_items(references), usize::MAX);
+        let mut referred: Vec<Key> = Vec::new();
+        for (place, digests) in &named.digests {
+            referred.extend(digests.iter().map(|digest| place.ends(digest)));
+        }
+        let mut written: Vec<Key> = items.into_iter().map(|(key, _)| key).collect();
+        written.sort();
+        referred.sort();
+        assert_eq!(written.len(), 3);
+        assert_eq!(written, referred);
+    }
+
+    #[test]
+    fn items_of_what_is_due_are_taken_whole_until_there_are_enough() {
+        let references = |n: i64| vec![reference("scene#0a", &n.to_string(), 10)];
+        let items = due_items((0..4).map(|n| (EventTime(n), references(n))).collect());
+        let taken = |most| named(&items, most).references.len();
+        assert_eq!([0, 1, 10, 11, 40, 99].map(taken), [0, 1, 1, 2, 4, 4]);
+    }
+
+    #[test]
+    fn many_references_are_in_several_items() {
+        let references: Vec<Reference> = (0..=REFERENCES)
+            .map(|n| reference("scene#0a", &n.to_string(), 1))
+            .collect();
+        let items = due_items([(EventTime(7), references)].into());
+        assert_eq!(items.len(), 2);
+        let digests = named(&items, usize::MAX).digests;
+        assert_eq!(
+            digests.get(&place("scene#0a")).map(BTreeSet::len),
+            Some(REFERENCES + 1)
+        );
+    }
+
+    #[test]
+    fn what_is_closed_is_found_closed() {
+        let ends = [end("e1", 0, "ann"), end("e2", 1, "ann")];
+        let shut = [(place("scene#0a"), [identity(&ends[0].id)].into())].into();
+        let items: Vec<Attributes> = store()
+            .shut_items(shut)
+            .into_iter()
+            .map(|(_, item)| item)
+            .collect();
+        let closed = closed(&items);
+        assert!(closed.contains(&identity(&ends[0].id)));
+        assert!(!closed.contains(&identity(&ends[1].id)));
+    }
+
+    #[test]
+    fn identities_in_sets_stay_as_they_are() {
+        let of = |kind, updated| identity(&LooseEndId::from_parts(kind, "e1".into(), updated));
+        assert_eq!([of(0, false), of(1, true)], ["0-e1", "1+e1"]);
+    }
+
+    #[test]
+    fn only_items_that_are_due_are_opened() {
+        let place = place("scene#0a");
+        let items = [place.ends("d1"), place.ends("d2"), place.shut("d1")];
+        let items = items.map(|key| key.attributes());
+        let found = with_digests(&items, &["d1".to_owned()].into());
+        assert_eq!(found, [place.ends("d1").attributes()]);
+    }
+}

@@ -1,0 +1,297 @@
+//! Facts of windows, and which rules of a window have any.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use secretrail_engine::fact::{Fact, FactSet, RuleRange, WindowKey, WindowRange};
+use secretrail_engine::ids::Text;
+use secretrail_engine::state::StateError;
+use secretrail_engine::state::item_v1::{self, Group};
+use secretrail_engine::time::EventTime;
+
+use super::item::{Attributes, Key, Range, SK, text_of};
+use super::keys;
+use super::table::Table;
+use super::written::Written;
+
+/// Facts of windows in the table.
+pub(super) struct Windows {
+    table: Arc<Table>,
+    /// How long facts are kept, in seconds; it follows the rules.
+    keep_secs: AtomicI64,
+    /// Marks that this process has written.
+    marked: Written<SlotMark>,
+}
+
+/// That a rule of a window has facts in an hour.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct SlotMark {
+    /// The window.
+    rule: Text,
+    hour: String,
+    /// [`Fact::slot`].
+    slot: usize,
+}
+
+impl Windows {
+    pub(super) fn new(table: Arc<Table>, keep_secs: i64) -> Self {
+        Self {
+            table,
+            keep_secs: AtomicI64::new(keep_secs),
+            marked: Written::default(),
+        }
+    }
+
+    /// Keeps the facts that are written from now on for so many seconds.
+    pub(super) fn keep_for(&self, secs: i64) {
+        self.keep_secs.store(secs, Ordering::Relaxed);
+    }
+
+    pub(super) async fn put(&self, facts: Vec<(WindowKey, Fact)>) -> Result<(), StateError> {
+        let marks: HashSet<SlotMark> = facts.iter().map(SlotMark::of).collect();
+        let marks: Vec<SlotMark> = self.marked.missing(marks);
+        let mut items = self.fact_items(facts);
+        items.extend(marks.iter().map(|mark| self.mark_item(mark)));
+        // Facts and marks in any order: whoever reads a window has put its own before, so of
+        // several who complete a window together, the last to have put everything finds all marks
+        // and all facts.
+        self.table.put(items).await?;
+        self.marked.add(marks);
+        Ok(())
+    }
+
+    /// Facts that are written together share their items, a window and segment at a time.
+    fn fact_items(&self, facts: Vec<(WindowKey, Fact)>) -> Vec<(Key, Attributes)> {
+        let mut segments: HashMap<(String, String), Vec<(Group, Fact)>> = HashMap::new();
+        for (key, fact) in facts {
+            segments
+                .entry((keys::window_partition(&key), keys::segment(fact.time)))
+                .or_default()
+                .push((key.group, fact));
+        }
+        let secs = self.keep_secs.load(Ordering::Relaxed);
+        let mut items = Vec::new();
+        for ((partition, segment), facts) in segments {
+            for packed in item_v1::pack_facts(facts) {
+                let key = keys::facts(&partition, &segment, &packed.digest);
+                items.push((key, self.table.packed(packed, secs)));
+            }
+        }
+        items
+    }
+
+    fn mark_item(&self, mark: &SlotMark) -> (Key, Attributes) {
+        let secs = self.keep_secs.load(Ordering::Relaxed);
+        let key = keys::slot(&mark.rule, &mark.hour, mark.slot);
+        (key, HashMap::from([self.table.expiry(secs)]))
+    }
+
+    pub(super) async fn facts(&self, ranges: &[WindowRange]) -> Result<Vec<Vec<Fact>>, StateError> {
+        let spans = spans(ranges);
+        let items = self
+            .table
+            .query_all(spans.iter().map(Span::range).collect())
+            .await?;
+        let mut partitions = Partitions::asked_for(ranges);
+        for (span, items) in spans.iter().zip(items) {
+            for (group, fact) in self.table.contents(&items, item_v1::unpack_facts)? {
+                partitions.add(&span.partition, &group, fact);
+            }
+        }
+        Ok(ranges.iter().map(|range| partitions.facts(range)).collect())
+    }
+
+    pub(super) async fn slots(
+        &self,
+        ranges: &[RuleRange],
+    ) -> Result<Vec<BTreeSet<usize>>, StateError> {
+        let asked = ranges.iter().map(keys::slots_in).collect();
+        let items = self.table.query_all(asked).await?;
+        Ok(items.iter().map(|items| slots_of(items)).collect())
+    }
+}
+
+impl SlotMark {
+    fn of((key, fact): &(WindowKey, Fact)) -> Self {
+        Self {
+            rule: key.rule.clone(),
+            hour: keys::hour(fact.time),
+            slot: fact.slot,
+        }
+    }
+}
+
+/// The rules of a window that its marks name.
+fn slots_of(marks: &[Attributes]) -> BTreeSet<usize> {
+    marks
+        .iter()
+        .filter_map(|mark| keys::slot_of(text_of(mark, SK)?))
+        .collect()
+}
+
+/// What is read of one partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Span {
+    partition: String,
+    from: EventTime,
+    to: EventTime,
+}
+
+impl Span {
+    fn range(&self) -> Range {
+        keys::facts_between(&self.partition, self.from, self.to)
+    }
+}
+
+/// One span for each partition, around all that is asked of it: the groups of one principal are one
+/// read, not a hundred.
+fn spans(ranges: &[WindowRange]) -> Vec<Span> {
+    let mut spans: BTreeMap<String, (EventTime, EventTime)> = BTreeMap::new();
+    for range in ranges {
+        let span = spans
+            .entry(keys::window_partition(&range.key))
+            .or_insert((range.from, range.to));
+        *span = (span.0.min(range.from), span.1.max(range.to));
+    }
+    spans
+        .into_iter()
+        .map(|(partition, (from, to))| Span {
+            partition,
+            from,
+            to,
+        })
+        .collect()
+}
+
+/// Facts of the groups that were asked for, by partition. A partition holds other groups as well.
+struct Partitions(HashMap<String, HashMap<Group, FactSet>>);
+
+impl Partitions {
+    fn asked_for(ranges: &[WindowRange]) -> Self {
+        let mut partitions: HashMap<String, HashMap<Group, FactSet>> = HashMap::new();
+        for range in ranges {
+            partitions
+                .entry(keys::window_partition(&range.key))
+                .or_default()
+                .entry(range.key.group.clone())
+                .or_default();
+        }
+        Self(partitions)
+    }
+
+    fn add(&mut self, partition: &str, group: &Group, fact: Fact) {
+        let groups = self.0.get_mut(partition);
+        // Other groups of the partition are none of ours.
+        if let Some(set) = groups.and_then(|groups| groups.get_mut(group)) {
+            set.add(fact);
+        }
+    }
+
+    fn facts(&self, range: &WindowRange) -> Vec<Fact> {
+        let groups = self.0.get(&keys::window_partition(&range.key));
+        let set = groups.and_then(|groups| groups.get(&range.key.group));
+        set.into_iter()
+            .flat_map(|set| set.between(range.from, range.to))
+            .cloned()
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::table::tests::uncalled;
+    use super::*;
+    use secretrail_engine::state::contract::{self, window};
+
+    fn windows() -> Windows {
+        Windows::new(Arc::new(uncalled()), 60)
+    }
+
+    fn fact(secs: i64, slot: usize, value: &str) -> Fact {
+        Fact {
+            slot,
+            ..contract::fact(&format!("e{secs}"), secs, value)
+        }
+    }
+
+    fn range(name: &str, from: i64, to: i64) -> WindowRange {
+        WindowRange {
+            key: window(name),
+            from: EventTime(from),
+            to: EventTime(to),
+        }
+    }
+
+    #[test]
+    fn facts_of_a_segment_share_an_item_whatever_their_order() {
+        let facts = [(0, "a"), (599, "b"), (600, "c")]
+            .map(|(secs, value)| (window("ann"), fact(secs, 0, value)));
+        let keys = |facts: Vec<(WindowKey, Fact)>| -> BTreeSet<Key> {
+            let items = windows().fact_items(facts);
+            items.into_iter().map(|(key, _)| key).collect()
+        };
+        let found = keys(facts.to_vec());
+        assert_eq!(found.len(), 2);
+        assert_eq!(found, keys(facts.into_iter().rev().collect()));
+    }
+
+    #[test]
+    fn what_is_read_is_what_was_written() {
+        let facts = vec![
+            (window("ann"), fact(5, 1, "a")),
+            (window("bob"), fact(6, 0, "b")),
+        ];
+        let windows = windows();
+        let ranges = [range("ann", 0, 5), range("ann", 6, 9), range("bob", 0, 9)];
+        let mut partitions = Partitions::asked_for(&ranges);
+        for (key, item) in windows.fact_items(facts) {
+            let packed = windows.table.contents(&[item], item_v1::unpack_facts);
+            for (group, fact) in packed.unwrap() {
+                partitions.add(&key.pk, &group, fact);
+            }
+        }
+        let found = ranges.each_ref().map(|range| partitions.facts(range));
+        assert_eq!(found[0], [fact(5, 1, "a")]);
+        assert!(found[1].is_empty());
+        assert_eq!(found[2], [fact(6, 0, "b")]);
+    }
+
+    #[test]
+    fn groups_that_nobody_asked_for_are_passed_over() {
+        let ranges = [range("ann", 0, 9)];
+        let mut partitions = Partitions::asked_for(&ranges);
+        let partition = keys::window_partition(&window("ann"));
+        partitions.add(&partition, &window("bob").group, fact(5, 0, "b"));
+        partitions.add("window#elsewhere", &window("ann").group, fact(5, 0, "b"));
+        assert!(partitions.facts(&ranges[0]).is_empty());
+    }
+
+    #[test]
+    fn one_read_spans_all_that_is_asked_of_a_partition() {
+        let ranges = [
+            range("ann", 50, 60),
+            range("ann", 10, 20),
+            range("bob", 1, 2),
+        ];
+        let found: BTreeSet<(i64, i64)> = spans(&ranges)
+            .iter()
+            .map(|span| (span.from.0, span.to.0))
+            .collect();
+        assert_eq!(found, [(10, 60), (1, 2)].into());
+    }
+
+    #[test]
+    fn marks_name_the_rules_that_have_facts() {
+        let windows = windows();
+        let marks: HashSet<SlotMark> = [fact(5, 0, "a"), fact(7, 0, "b"), fact(9, 11, "c")]
+            .map(|fact| SlotMark::of(&(window("ann"), fact)))
+            .into();
+        assert_eq!(marks.len(), 2, "one for each rule and hour");
+        let items: Vec<Attributes> = marks
+            .iter()
+            .map(|mark| windows.mark_item(mark).0.attributes())
+            .collect();
+        assert_eq!(slots_of(&items), [0, 11].into());
+    }
+}
