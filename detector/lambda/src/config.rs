@@ -1,6 +1,10 @@
 //! Settings from the environment. Everything that is wrong with them is told at once.
 
+mod fault;
+mod settings;
+
 use std::collections::BTreeMap;
+use std::str::FromStr;
 use std::time::Duration;
 
 use secretrail_aws::dynamodb::Retention;
@@ -10,130 +14,11 @@ use secretrail_engine::rule::RuleSet;
 use secretrail_engine::rule_meta::{Level, timespan_secs};
 use secretrail_engine::seen::Memory;
 
-/// A setting: its name, whether it must be there, what it holds.
-#[derive(Debug, Clone, Copy)]
-pub struct Setting {
-    /// Name of the environment variable.
-    pub name: &'static str,
-    /// What it holds when it is not set; `None` when it must be.
-    pub default: Option<&'static str>,
-    /// What it is for.
-    pub help: &'static str,
-}
-
-/// Name of the table.
-pub const TABLE: &str = "SECRETRAIL_TABLE";
-/// Topics.
-pub const TOPICS: &str = "SECRETRAIL_TOPICS";
-/// Rules.
-pub const RULES: &str = "SECRETRAIL_RULES";
-/// Access policy.
-pub const POLICY: &str = "SECRETRAIL_POLICY";
-/// Horizon.
-pub const HORIZON: &str = "SECRETRAIL_HORIZON";
-/// Memory.
-pub const MEMORY: &str = "SECRETRAIL_MEMORY";
-/// Learning time.
-pub const LEARNING: &str = "SECRETRAIL_LEARNING";
-/// Largest object.
-pub const MAX_OBJECT_BYTES: &str = "SECRETRAIL_MAX_OBJECT_BYTES";
-/// Objects read at the same time.
-pub const PARALLEL: &str = "SECRETRAIL_PARALLEL";
-/// Path style.
-pub const PATH_STYLE: &str = "SECRETRAIL_S3_PATH_STYLE";
-
-/// Longest time for one try of a call.
-pub const CALL_TIMEOUT: &str = "SECRETRAIL_CALL_TIMEOUT";
-
-/// Time for which an alert is left to whoever created it.
-pub const LEASE: &str = "SECRETRAIL_LEASE";
-
-/// Whether secrets that the policy does not speak of count as unexpected.
-pub const STRICT: &str = "SECRETRAIL_STRICT";
-/// Values of placeholders in rules.
-pub const VARS: &str = "SECRETRAIL_VARS";
-
-/// What the function does.
-pub const MODE: &str = "SECRETRAIL_MODE";
-
-/// Every setting.
-pub const SETTINGS: [Setting; 15] = [
-    Setting {
-        name: MODE,
-        default: Some("alerts"),
-        help: "alerts, or extract: batches of a job, without table and topics",
-    },
-    Setting {
-        name: TABLE,
-        default: None,
-        help: "name of the DynamoDB table that holds the state",
-    },
-    Setting {
-        name: TOPICS,
-        default: None,
-        help: "ARNs of SNS topics, separated by spaces; each may end in ?format=standard|chat|ocsf and &min-level=LEVEL",
-    },
-    Setting {
-        name: RULES,
-        default: Some(""),
-        help: "s3://bucket/prefix/ or a folder of the package; empty for the built-in pack",
-    },
-    Setting {
-        name: POLICY,
-        default: Some(""),
-        help: "s3://bucket/key or a file of the package; empty for no access policy",
-    },
-    Setting {
-        name: STRICT,
-        default: Some("false"),
-        help: "whether secrets that the policy does not speak of are unexpected",
-    },
-    Setting {
-        name: VARS,
-        default: Some(""),
-        help: "s3://bucket/key or a file of the package with values for rules with |expand; empty for none",
-    },
-    Setting {
-        name: HORIZON,
-        default: Some("15m"),
-        help: "how long the other half of a read may still arrive",
-    },
-    Setting {
-        name: MEMORY,
-        default: Some("90d"),
-        help: "how long it is remembered who read what",
-    },
-    Setting {
-        name: LEARNING,
-        default: Some("7d"),
-        help: "how long logs must go back before anything is called new",
-    },
-    Setting {
-        name: MAX_OBJECT_BYTES,
-        default: Some("67108864"),
-        help: "objects with more bytes are not read",
-    },
-    Setting {
-        name: PARALLEL,
-        default: Some("4"),
-        help: "objects that are read at the same time",
-    },
-    Setting {
-        name: CALL_TIMEOUT,
-        default: Some("5s"),
-        help: "how long one try of a call to AWS may take",
-    },
-    Setting {
-        name: LEASE,
-        default: Some("60s"),
-        help: "how long an alert is left to the invocation that created it before the sweep publishes it",
-    },
-    Setting {
-        name: PATH_STYLE,
-        default: Some("false"),
-        help: "whether S3 is addressed by path, as stand-ins want it",
-    },
-];
+pub use self::fault::{ConfigError, PlaceFault, SettingFault, TopicFault};
+pub use self::settings::{
+    CALL_TIMEOUT, HORIZON, LEARNING, LEASE, MAX_OBJECT_BYTES, MEMORY, MODE, PARALLEL, PATH_STYLE,
+    POLICY, RULES, SETTINGS, STRICT, Setting, TABLE, TOPICS, VARS,
+};
 
 /// What the function does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,11 +30,11 @@ pub enum Mode {
 }
 
 impl Mode {
-    fn read(value: Option<String>) -> Result<Self, String> {
+    fn read(value: Option<String>) -> Result<Self, SettingFault> {
         match value.as_deref().map(str::trim) {
             None | Some("" | "alerts") => Ok(Self::Alerts),
             Some("extract") => Ok(Self::Extract),
-            Some(other) => Err(format!("{MODE} is `{other}`; write alerts or extract")),
+            Some(other) => Err(SettingFault::Mode(other.to_owned())),
         }
     }
 }
@@ -199,7 +84,8 @@ pub struct Config {
     pub path_style: bool,
     /// Longest time for one try of a call to AWS, before it is tried again.
     pub call_timeout: Duration,
-    /// Seconds for which an alert is left to the invocation that created it; after that the sweep publishes it.
+    /// Seconds for which an alert is left to the invocation that created it; after that the sweep
+    /// publishes it.
     pub lease_secs: i64,
 }
 
@@ -209,108 +95,28 @@ impl Config {
     /// # Errors
     ///
     /// Every fault, one on each line, with the name of the variable and the remedy.
-    pub fn read(get: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
-        let mut faults = Vec::new();
-        let mut values: BTreeMap<&str, String> = BTreeMap::new();
-        let mode = Mode::read(get(MODE)).unwrap_or_else(|fault| {
-            faults.push(fault);
-            Mode::Alerts
-        });
-        for Setting {
-            name,
-            default,
-            help,
-        } in SETTINGS
-        {
-            match get(name)
-                .filter(|value| !value.trim().is_empty())
-                .or_else(|| default.map(str::to_owned))
-            {
-                Some(value) => drop(values.insert(name, value.trim().to_owned())),
-                None if mode == Mode::Extract => {}
-                None => faults.push(format!("{name} is not set; set it to the {help}")),
-            }
-        }
-        let value = |name: &str| values.get(name).cloned().unwrap_or_default();
-        let mut span = |name: &str, default: i64| {
-            timespan_secs(&value(name)).unwrap_or_else(|| {
-                faults.push(format!(
-                    "{name} is `{}`; write a time span such as 15m, 12h or 90d",
-                    value(name)
-                ));
-                default
-            })
+    pub fn read(get: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let mut settings = SettingReader::new(get);
+        let config = Self {
+            mode: settings.mode,
+            table: settings.value(TABLE).to_owned(),
+            horizon_secs: settings.span(HORIZON, HORIZON_SECS),
+            memory: Memory {
+                memory_secs: settings.span(MEMORY, SEEN_MEMORY_SECS),
+                learning_secs: settings.span(LEARNING, SEEN_LEARNING_SECS),
+            },
+            lease_secs: settings.span(LEASE, 60),
+            call_timeout: Duration::from_secs(settings.span(CALL_TIMEOUT, 5).unsigned_abs()),
+            max_object_bytes: settings.number(MAX_OBJECT_BYTES, 1),
+            parallel: usize::try_from(settings.number(PARALLEL, 1)).unwrap_or(1),
+            path_style: settings.flag(PATH_STYLE),
+            strict: settings.flag(STRICT),
+            rules: settings.place(RULES),
+            policy: settings.place(POLICY),
+            vars: settings.place(VARS),
+            destinations: settings.destinations(),
         };
-        let horizon_secs = span(HORIZON, HORIZON_SECS);
-        let memory = Memory {
-            memory_secs: span(MEMORY, SEEN_MEMORY_SECS),
-            learning_secs: span(LEARNING, SEEN_LEARNING_SECS),
-        };
-        let lease_secs = span(LEASE, 60);
-        let call_timeout = Duration::from_secs(span(CALL_TIMEOUT, 5).unsigned_abs());
-        let mut number = |name: &str, least: u64| {
-            value(name)
-                .parse::<u64>()
-                .ok()
-                .filter(|number| *number >= least)
-                .unwrap_or_else(|| {
-                    faults.push(format!(
-                        "{name} is `{}`; write a number of at least {least}",
-                        value(name)
-                    ));
-                    least
-                })
-        };
-        let max_object_bytes = number(MAX_OBJECT_BYTES, 1);
-        let parallel = usize::try_from(number(PARALLEL, 1)).unwrap_or(1);
-        let mut flag = |name: &str| match value(name).as_str() {
-            "true" => true,
-            "false" => false,
-            other => {
-                faults.push(format!("{name} is `{other}`; write true or false"));
-                false
-            }
-        };
-        let (path_style, strict) = (flag(PATH_STYLE), flag(STRICT));
-        let mut place = |name: &str| {
-            Place::read(&value(name)).unwrap_or_else(|why| {
-                faults.push(format!("{name} is `{}`; {why}", value(name)));
-                Place::None
-            })
-        };
-        let (rules, policy, vars) = (place(RULES), place(POLICY), place(VARS));
-        let topics = value(TOPICS);
-        let mut destinations = Vec::new();
-        for topic in topics.split_whitespace() {
-            match destination(topic) {
-                Ok(destination) => destinations.push(destination),
-                Err(why) => faults.push(format!("{TOPICS} has `{topic}`; {why}")),
-            }
-        }
-        if !faults.is_empty() {
-            return Err(format!(
-                "{} faults in the settings:\n{}",
-                faults.len(),
-                faults.join("\n")
-            ));
-        }
-        let table = value(TABLE);
-        Ok(Self {
-            mode,
-            table,
-            destinations,
-            rules,
-            policy,
-            strict,
-            vars,
-            horizon_secs,
-            memory,
-            max_object_bytes,
-            parallel,
-            path_style,
-            call_timeout,
-            lease_secs,
-        })
+        settings.checked().map(|()| config)
     }
 
     /// How long state is kept.
@@ -324,7 +130,8 @@ impl Config {
         }
     }
 
-    /// How long facts are kept with these rules: the longest window, and as long again as late deliveries count.
+    /// How long facts are kept with these rules: the longest window, and as long again as late
+    /// deliveries count.
     #[must_use]
     pub fn facts_secs(&self, rules: &RuleSet) -> i64 {
         let stored = rules
@@ -336,33 +143,134 @@ impl Config {
     }
 }
 
+/// Reads settings one by one and collects what is wrong with them: a function that names one fault
+/// at each start would be deployed once for each.
+struct SettingReader {
+    mode: Mode,
+    values: BTreeMap<&'static str, String>,
+    faults: Vec<SettingFault>,
+}
+
+impl SettingReader {
+    fn new(get: impl Fn(&str) -> Option<String>) -> Self {
+        let mut faults = Vec::new();
+        // First: whoever extracts needs no table and no topics.
+        let mode = Mode::read(get(MODE)).unwrap_or_else(|fault| {
+            faults.push(fault);
+            Mode::Alerts
+        });
+        let mut values = BTreeMap::new();
+        for setting in SETTINGS {
+            let Setting { name, help, .. } = setting;
+            // CloudFormation sets what is not given to the empty text: that is not set.
+            let given = get(name).filter(|value| !value.trim().is_empty());
+            match given.or_else(|| setting.default.map(str::to_owned)) {
+                Some(value) => drop(values.insert(name, value.trim().to_owned())),
+                None if mode == Mode::Extract => {}
+                None => faults.push(SettingFault::Missing { name, help }),
+            }
+        }
+        Self {
+            mode,
+            values,
+            faults,
+        }
+    }
+
+    /// What a setting holds; nothing when it is not set.
+    fn value(&self, name: &str) -> &str {
+        self.values.get(name).map_or("", String::as_str)
+    }
+
+    /// Notes a fault. What is read in the place of the faulty value is never used.
+    fn fault(&mut self, name: &str, fault: impl Fn(String) -> SettingFault) {
+        let value = self.value(name).to_owned();
+        self.faults.push(fault(value));
+    }
+
+    fn span(&mut self, name: &'static str, default: i64) -> i64 {
+        timespan_secs(self.value(name)).unwrap_or_else(|| {
+            self.fault(name, |value| SettingFault::TimeSpan { name, value });
+            default
+        })
+    }
+
+    fn number(&mut self, name: &'static str, least: u64) -> u64 {
+        let number = self.value(name).parse::<u64>().ok();
+        number.filter(|number| *number >= least).unwrap_or_else(|| {
+            self.fault(name, |value| SettingFault::Number { name, value, least });
+            least
+        })
+    }
+
+    fn flag(&mut self, name: &'static str) -> bool {
+        match self.value(name) {
+            "true" => true,
+            "false" => false,
+            _ => {
+                self.fault(name, |value| SettingFault::Flag { name, value });
+                false
+            }
+        }
+    }
+
+    fn place(&mut self, name: &'static str) -> Place {
+        Place::read(self.value(name)).unwrap_or_else(|why| {
+            self.fault(name, |value| SettingFault::Place { name, value, why });
+            Place::None
+        })
+    }
+
+    fn destinations(&mut self) -> Vec<Destination> {
+        let topics = self.value(TOPICS).to_owned();
+        let mut destinations = Vec::new();
+        for topic in topics.split_whitespace() {
+            match destination(topic) {
+                Ok(destination) => destinations.push(destination),
+                Err(why) => self.faults.push(SettingFault::Topic {
+                    topic: topic.to_owned(),
+                    why,
+                }),
+            }
+        }
+        destinations
+    }
+
+    fn checked(self) -> Result<(), ConfigError> {
+        if self.faults.is_empty() {
+            Ok(())
+        } else {
+            Err(ConfigError(self.faults))
+        }
+    }
+}
+
 impl Place {
-    fn read(text: &str) -> Result<Self, String> {
+    fn read(text: &str) -> Result<Self, PlaceFault> {
         match text.strip_prefix("s3://") {
             None if text.is_empty() => Ok(Self::None),
-            None if text.contains("://") => {
-                Err("write s3://bucket/key, or a path in the package".to_owned())
-            }
+            None if text.contains("://") => Err(PlaceFault::OtherScheme),
             None => Ok(Self::Path(text.to_owned())),
             Some(rest) => match rest.split_once('/') {
                 Some((bucket, key)) if !bucket.is_empty() && !key.is_empty() => Ok(Self::S3 {
                     bucket: bucket.to_owned(),
                     key: key.to_owned(),
                 }),
-                _ => Err("write s3://bucket/key".to_owned()),
+                _ => Err(PlaceFault::Incomplete),
             },
         }
     }
 }
 
 /// `arn:…[?format=…][&min-level=…]`
-fn destination(text: &str) -> Result<Destination, String> {
+fn destination(text: &str) -> Result<Destination, TopicFault> {
     let (arn, options) = text.split_once('?').unwrap_or((text, ""));
+    // The partition differs in China and GovCloud. A subscription's ARN has a seventh part.
     let is_topic = arn.starts_with("arn:")
         && arn.split(':').nth(2) == Some("sns")
         && arn.split(':').count() == 6;
     if !is_topic {
-        return Err("write the ARN of an SNS topic: arn:aws:sns:REGION:ACCOUNT:NAME".to_owned());
+        return Err(TopicFault::NotATopic);
     }
     let mut destination = Destination {
         topic_arn: arn.to_owned(),
@@ -370,38 +278,44 @@ fn destination(text: &str) -> Result<Destination, String> {
         format: Format::Standard,
     };
     for option in options.split('&').filter(|option| !option.is_empty()) {
-        match option.split_once('=') {
-            Some(("format", name)) => {
-                let known = Format::ALL
-                    .into_iter()
-                    .find(|format| format.as_str() == name);
-                destination.format = known
-                    .ok_or_else(|| format!("`{name}` is no format; use standard, chat or ocsf"))?;
-            }
-            Some(("min-level", level)) => destination.min_level = level.parse()?,
-            _ => {
-                return Err(format!(
-                    "`{option}` is not known; use format=… or min-level=…"
-                ));
-            }
-        }
+        set(&mut destination, option)?;
     }
     Ok(destination)
+}
+
+fn set(destination: &mut Destination, option: &str) -> Result<(), TopicFault> {
+    match option.split_once('=') {
+        Some(("format", name)) => {
+            destination.format = Format::ALL
+                .into_iter()
+                .find(|format| format.as_str() == name)
+                .ok_or_else(|| TopicFault::Format(name.to_owned()))?;
+        }
+        Some(("min-level", level)) => {
+            destination.min_level = level
+                .parse()
+                .map_err(|error: <Level as FromStr>::Err| TopicFault::Level(error.to_string()))?;
+        }
+        _ => return Err(TopicFault::Option(option.to_owned())),
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(pairs: &[(&str, &str)]) -> Result<Config, String> {
+    fn read(pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
         let map: BTreeMap<&str, &str> = pairs.iter().copied().collect();
         Config::read(|name| map.get(name).map(|value| (*value).to_owned()))
     }
 
     #[test]
     fn every_fault_is_told_at_once() {
+        let topics = "arn:aws:sns:eu-west-1:111122223333:a?format=xml my-topic \
+            arn:aws:sns:eu-west-1:111122223333:b?level=high";
         let faults = read(&[
-            (TOPICS, "arn:aws:sns:eu-west-1:111122223333:a?format=xml my-topic arn:aws:sns:eu-west-1:111122223333:b?level=high"),
+            (TOPICS, topics),
             (HORIZON, "soon"),
             (PARALLEL, "0"),
             (PATH_STYLE, "yes"),
@@ -409,7 +323,8 @@ mod tests {
             (RULES, "https://example.com/rules"),
             (POLICY, "s3://bucket"),
         ])
-        .unwrap_err();
+        .unwrap_err()
+        .to_string();
         for part in [
             "10 faults",
             "SECRETRAIL_MODE is `both`",
@@ -454,5 +369,68 @@ mod tests {
             ]
         );
         assert_eq!((config.horizon_secs, config.parallel), (900, 4));
+    }
+
+    const TOPIC: &str = "arn:aws:sns:eu-west-1:111122223333:alerts";
+
+    #[test]
+    fn what_is_set_to_nothing_is_not_set() {
+        let config = read(&[
+            (TABLE, " state "),
+            (TOPICS, TOPIC),
+            (HORIZON, " "),
+            (RULES, ""),
+        ]);
+        let config = config.unwrap();
+        assert_eq!((&*config.table, config.horizon_secs), ("state", 900));
+        assert_eq!(config.rules, Place::None);
+        let fault = read(&[(TABLE, "  "), (TOPICS, TOPIC)]).unwrap_err();
+        let [SettingFault::Missing { name, .. }] = fault.0.as_slice() else {
+            panic!("{fault}")
+        };
+        assert_eq!(*name, TABLE);
+    }
+
+    #[test]
+    fn a_place_is_nowhere_in_the_package_or_in_a_bucket() {
+        let s3 = |bucket: &str, key: &str| Place::S3 {
+            bucket: bucket.to_owned(),
+            key: key.to_owned(),
+        };
+        assert_eq!(Place::read("s3://b/rules/"), Ok(s3("b", "rules/")));
+        assert_eq!(Place::read("s3://b/a/b=c?d"), Ok(s3("b", "a/b=c?d")));
+        assert_eq!(Place::read("rules"), Ok(Place::Path("rules".to_owned())));
+        assert_eq!(Place::read("s3:///key"), Err(PlaceFault::Incomplete));
+        assert_eq!(Place::read("s3://b/"), Err(PlaceFault::Incomplete));
+        assert_eq!(Place::read("file:///rules"), Err(PlaceFault::OtherScheme));
+    }
+
+    #[test]
+    fn only_the_arn_of_a_topic_is_one() {
+        for arn in [TOPIC, "arn:aws-cn:sns:cn-north-1:111122223333:alerts"] {
+            assert_eq!(destination(arn).unwrap().topic_arn, arn);
+        }
+        for text in [
+            "alerts",
+            "arn:aws:sqs:eu-west-1:111122223333:alerts",
+            "arn:aws:sns:eu-west-1:111122223333:alerts:0b5f0b9e",
+        ] {
+            assert_eq!(destination(text), Err(TopicFault::NotATopic), "{text}");
+        }
+        let level = destination(&format!("{TOPIC}?min-level=loud"));
+        assert!(matches!(level, Err(TopicFault::Level(_))), "{level:?}");
+    }
+
+    #[test]
+    fn state_is_kept_longer_than_it_is_asked_for() {
+        let config = read(&[
+            (TABLE, "t"),
+            (TOPICS, TOPIC),
+            (HORIZON, "30d"),
+            (MEMORY, "400d"),
+        ]);
+        let kept = config.unwrap().retention();
+        assert!(kept.ends_secs > 30 * 86_400);
+        assert!(kept.seen_secs > 400 * 86_400);
     }
 }

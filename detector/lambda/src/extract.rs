@@ -1,5 +1,6 @@
-//! One batch of a job: its objects in, one observation part out. No state, no rules, no topics: what to keep stands in the
-//! manifest. The same batch gives the same bytes under the same name, however often it is invoked.
+//! One batch of a job: its objects in, one observation part out. No state, no rules, no topics:
+//! what to keep stands in the manifest. The same batch gives the same bytes under the same name,
+//! however often it is invoked.
 
 use std::sync::Arc;
 
@@ -7,15 +8,15 @@ use aws_config::SdkConfig;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use secretrail_aws::retry::Retry;
 use secretrail_aws::s3::{FetchError, ObjectRef, S3Source};
-use secretrail_engine::manifest::{Batch, Head, Item};
-use secretrail_engine::object;
-use secretrail_engine::object::Origin;
+use secretrail_engine::manifest::{Batch, Head, Item, ManifestError};
+use secretrail_engine::object::{self, Origin};
 use secretrail_engine::part::{self, Extracted};
 use secretrail_engine::report::Fate;
 use secretrail_engine::rule::RuleSet;
 use secretrail_engine::scan::{Harvest, Input, Scanner};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tokio::task::JoinError;
 
 use crate::config::Config;
 use crate::telemetry::{Severity, log};
@@ -31,7 +32,8 @@ pub struct Invocation {
     pub item: Row,
 }
 
-/// A row of the list of items: text, because that is what Step Functions makes of comma-separated values.
+/// A row of the list of items: text, because that is what Step Functions makes of comma-separated
+/// values.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Row {
     /// Key of the manifest.
@@ -44,6 +46,84 @@ pub struct Row {
     pub length: String,
     /// Name of the part.
     pub part: String,
+}
+
+/// Why a part was not written.
+#[derive(Debug, thiserror::Error)]
+pub enum ExtractError {
+    /// The function was invoked by something else than a job.
+    #[error("this function extracts batches of a job: `secretrail fleet run` starts one ({0})")]
+    Event(serde_json::Error),
+    /// The row and the manifest do not agree.
+    #[error("the manifest has {found} where {asked} is asked for; it was edited: plan again")]
+    Edited {
+        /// Name of the part that the manifest has there.
+        found: String,
+        /// Name of the part in the row.
+        asked: String,
+    },
+    /// A place or a length in the row is none.
+    #[error("`{text}` is no number: {error}")]
+    Number {
+        /// What stands there.
+        text: String,
+        /// What is wrong with it.
+        error: std::num::ParseIntError,
+    },
+    /// An object could not be read for now, or not be written.
+    #[error("{place}: {error}")]
+    S3 {
+        /// `s3://…` of it.
+        place: String,
+        /// Why not.
+        error: FetchError,
+    },
+    /// A piece of the manifest is no text.
+    #[error("{place}: {error}")]
+    NotText {
+        /// `s3://…` of the manifest.
+        place: String,
+        /// What is wrong with it.
+        error: std::string::FromUtf8Error,
+    },
+    /// The head of the manifest cannot be used.
+    #[error("{place}: {error}")]
+    Manifest {
+        /// `s3://…` of the manifest.
+        place: String,
+        /// What is wrong with it.
+        error: ManifestError,
+    },
+    /// A batch of the manifest cannot be used.
+    #[error("{place}: {error}: the batch of {part}")]
+    Batch {
+        /// `s3://…` of the manifest.
+        place: String,
+        /// What is wrong with it.
+        error: ManifestError,
+        /// Name of the part that it would become.
+        part: String,
+    },
+    /// An object made the reader panic.
+    #[error("{name}: it broke the reader: {error}")]
+    Reader {
+        /// `s3://…` of the object.
+        name: String,
+        /// What happened.
+        error: JoinError,
+    },
+    /// What was read made the writer panic.
+    #[error("the part broke the writer: {0}")]
+    Writer(JoinError),
+}
+
+impl ExtractError {
+    fn s3(bucket: &str, key: &str, error: FetchError) -> Self {
+        Self::S3 {
+            place: url(bucket, key),
+            error,
+        }
+    }
 }
 
 /// Extracts batches.
@@ -68,121 +148,185 @@ impl Extractor {
     /// # Errors
     ///
     /// The part was not written; the caller tries again, or leaves the batch as missing.
-    pub async fn handle(&self, event: &Value) -> Result<Value, String> {
+    pub async fn handle(&self, event: &Value) -> Result<Value, ExtractError> {
         let answer = self.extract(event).await;
         match &answer {
             Ok(told) => log(Severity::Info, "part written", told.clone()),
             Err(why) => log(
                 Severity::Error,
                 "part not written",
-                json!({"why": why, "event": event}),
+                json!({"why": why.to_string(), "event": event}),
             ),
         }
         answer
     }
 
-    async fn extract(&self, event: &Value) -> Result<Value, String> {
-        let form = "this function extracts batches of a job: `secretrail fleet run` starts one";
+    async fn extract(&self, event: &Value) -> Result<Value, ExtractError> {
         let Invocation {
             bucket,
             prefix,
             item,
-        } = Invocation::deserialize(event).map_err(|error| format!("{form} ({error})"))?;
+        } = Invocation::deserialize(event).map_err(ExtractError::Event)?;
         let (head, batch) = self.batch(&bucket, &item).await?;
-        if batch.part != item.part {
-            return Err(format!(
-                "the manifest has {} where {} is asked for; it was edited: plan again",
-                batch.part, item.part
-            ));
-        }
-        let head = Arc::new(head);
         let bytes_in = batch.bytes();
+        let head = Arc::new(head);
         let extracted: Vec<Extracted> = stream::iter(batch.objects)
             .map(|item| self.object(item, head.clone()))
             .buffer_unordered(self.parallel)
             .try_collect()
             .await?;
-        let objects = extracted.len();
-        let records: usize = extracted.iter().map(|object| object.records.len()).sum();
-        let failed = extracted
-            .iter()
-            .filter(|object| matches!(object.entry.fate, Fate::Failed(_)))
-            .count();
-        let written =
-            tokio::task::spawn_blocking(move || part::write(&head.header, extracted)).await;
-        let bytes = written.map_err(|error| format!("the part broke the writer: {error}"))?;
-        let bytes_out = bytes.len();
+        let mut totals = PartTotals::of(&extracted);
+        let bytes = written(head, extracted).await?;
+        totals.bytes_in = bytes_in;
+        totals.bytes_out = bytes.len();
         let key = format!("{prefix}{}", item.part);
-        self.s3
-            .put(&bucket, &key, bytes)
-            .await
-            .map_err(|error| format!("s3://{bucket}/{key}: {error}"))?;
-        Ok(
-            json!({"part": item.part, "objects": objects, "failed": failed, "records": records, "bytes_in": bytes_in,
-            "bytes_out": bytes_out}),
-        )
+        totals.part = item.part;
+        let put = self.s3.put(&bucket, &key, bytes).await;
+        put.map_err(|error| ExtractError::s3(&bucket, &key, error))?;
+        Ok(json!(totals))
     }
 
     /// The head of the manifest, and one of its batches.
-    async fn batch(&self, bucket: &str, item: &Row) -> Result<(Head, Batch), String> {
-        let key = item.manifest.as_str();
-        let place = ObjectRef {
+    async fn batch(&self, bucket: &str, item: &Row) -> Result<(Head, Batch), ExtractError> {
+        let manifest = ManifestFile {
+            s3: &self.s3,
             bucket,
-            key,
+            key: &item.manifest,
+        };
+        let head = manifest.piece(0, number(&item.head)?).await?;
+        let head = Head::read(&head).map_err(|error| ExtractError::Manifest {
+            place: manifest.place(),
+            error,
+        })?;
+        let batch = manifest
+            .piece(number(&item.offset)?, number(&item.length)?)
+            .await?;
+        // Which line it is, nobody has counted; its part says it as well.
+        let batch = Batch::read(&head, 0, &batch).map_err(|error| ExtractError::Batch {
+            place: manifest.place(),
+            error,
+            part: item.part.clone(),
+        })?;
+        // Offsets of an edited manifest may point at another batch, whose objects would be written
+        // under this name.
+        if batch.part != item.part {
+            return Err(ExtractError::Edited {
+                found: batch.part,
+                asked: item.part.clone(),
+            });
+        }
+        Ok((head, batch))
+    }
+
+    /// What one object came to. What will never be read is noted in the part; what may be read
+    /// later fails the batch.
+    async fn object(&self, item: Item, head: Arc<Head>) -> Result<Extracted, ExtractError> {
+        let name = item.name();
+        let bytes = match self.s3.fetch(place(&item)).await {
+            Err(error) if !is_final(&error) => {
+                return Err(ExtractError::S3 { place: name, error });
+            }
+            bytes => bytes,
+        };
+        tokio::task::spawn_blocking(move || scan(&item, bytes, &head))
+            .await
+            .map_err(|error| ExtractError::Reader { name, error })
+    }
+}
+
+/// What a batch came to, as the function answers.
+#[derive(Debug, Default, Serialize)]
+struct PartTotals {
+    part: String,
+    objects: usize,
+    /// Objects that could not be read.
+    failed: usize,
+    records: usize,
+    /// Bytes of the objects as they are stored.
+    bytes_in: u64,
+    /// Bytes of the part as it is stored.
+    bytes_out: usize,
+}
+
+impl PartTotals {
+    fn of(extracted: &[Extracted]) -> Self {
+        let failed = extracted
+            .iter()
+            .filter(|object| matches!(object.entry.fate, Fate::Failed(_)));
+        Self {
+            objects: extracted.len(),
+            failed: failed.count(),
+            records: extracted.iter().map(|object| object.records.len()).sum(),
+            ..Self::default()
+        }
+    }
+}
+
+/// The part as it is stored. On a thread of its own: to sort and deflate it takes long.
+async fn written(head: Arc<Head>, extracted: Vec<Extracted>) -> Result<Vec<u8>, ExtractError> {
+    tokio::task::spawn_blocking(move || part::write(&head.header, extracted))
+        .await
+        .map_err(ExtractError::Writer)
+}
+
+/// A manifest in S3, of which only some bytes are read: it lists every object of a job.
+struct ManifestFile<'a> {
+    s3: &'a S3Source,
+    bucket: &'a str,
+    key: &'a str,
+}
+
+impl ManifestFile<'_> {
+    fn place(&self) -> String {
+        url(self.bucket, self.key)
+    }
+
+    async fn piece(&self, offset: u64, length: u64) -> Result<String, ExtractError> {
+        let object = ObjectRef {
+            bucket: self.bucket,
+            key: self.key,
             version_id: None,
             etag: None,
             size: None,
         };
-        let number = |text: &str| {
-            text.parse::<u64>()
-                .map_err(|error| format!("`{text}` is no number: {error}"))
-        };
-        let line = async |offset: u64, length: &str| {
-            let bytes = self.s3.fetch_piece(place, offset, number(length)?).await;
-            let bytes = bytes.map_err(|error| format!("s3://{bucket}/{key}: {error}"))?;
-            String::from_utf8(bytes).map_err(|error| format!("s3://{bucket}/{key}: {error}"))
-        };
-        let fault = |error: secretrail_engine::manifest::ManifestError| {
-            format!("s3://{bucket}/{key}: {error}")
-        };
-        let head = Head::read(&line(0, &item.head).await?).map_err(fault)?;
-        let batch = line(number(&item.offset)?, &item.length).await?;
-        // Which line it is, nobody has counted; its part says it as well.
-        let batch = Batch::read(&head, 0, &batch)
-            .map_err(|error| format!("{}: the batch of {}", fault(error), item.part))?;
-        Ok((head, batch))
-    }
-
-    /// What one object came to. What will never be read is noted in the part; what may be read later fails the batch.
-    async fn object(&self, item: Item, head: Arc<Head>) -> Result<Extracted, String> {
-        let Item {
-            bucket,
-            key,
-            etag,
-            size,
-        } = &item;
-        let place = ObjectRef {
-            bucket,
-            key,
-            version_id: None,
-            etag: Some(etag.as_str()).filter(|etag| !etag.is_empty()),
-            size: Some(*size),
-        };
-        let bytes = match self.s3.fetch(place).await {
-            Ok(bytes) => Ok(bytes),
-            Err(error @ (FetchError::Missing(_) | FetchError::TooLarge { .. })) => {
-                Err(error.to_string())
-            }
-            Err(error) => return Err(format!("{}: {error}", item.name())),
-        };
-        let name = item.name();
-        let scanned = tokio::task::spawn_blocking(move || scan(&item, bytes, &head)).await;
-        scanned.map_err(|error| format!("{name}: it broke the reader: {error}"))
+        let bytes = self.s3.fetch_piece(object, offset, length).await;
+        let bytes = bytes.map_err(|error| ExtractError::s3(self.bucket, self.key, error))?;
+        String::from_utf8(bytes).map_err(|error| ExtractError::NotText {
+            place: self.place(),
+            error,
+        })
     }
 }
 
+fn url(bucket: &str, key: &str) -> String {
+    format!("s3://{bucket}/{key}")
+}
+
+fn number(text: &str) -> Result<u64, ExtractError> {
+    text.parse().map_err(|error| ExtractError::Number {
+        text: text.to_owned(),
+        error,
+    })
+}
+
+fn place(item: &Item) -> ObjectRef<'_> {
+    ObjectRef {
+        bucket: &item.bucket,
+        key: &item.key,
+        version_id: None,
+        etag: Some(item.etag.as_str()).filter(|etag| !etag.is_empty()),
+        size: Some(item.size),
+    }
+}
+
+/// Whether an object will not be read another time either: then it must not hold up the rest of its
+/// batch. Denied is not final: a key policy or a role may be mended, and the batch tried again.
+fn is_final(error: &FetchError) -> bool {
+    matches!(error, FetchError::Missing(_) | FetchError::TooLarge { .. })
+}
+
 /// Reads an object, or notes why it has no bytes.
-fn scan(item: &Item, bytes: Result<Vec<u8>, String>, head: &Head) -> Extracted {
+fn scan(item: &Item, bytes: Result<Vec<u8>, FetchError>, head: &Head) -> Extracted {
     let path = object::parse(&item.key);
     let (selection, none) = (head.header.selection(), RuleSet::default());
     let mut scanner = Scanner::new(&none, &selection).keeping(head.header.calls.clone());
@@ -192,11 +336,54 @@ fn scan(item: &Item, bytes: Result<Vec<u8>, String>, head: &Head) -> Extracted {
         object: item.name().as_str().into(),
         delivered: path.delivered,
     };
-    let read = bytes.and_then(|bytes| {
-        scanner
+    let read = match bytes {
+        Ok(bytes) => scanner
             .read(Input::Bytes(&bytes), &origin, in_tree, &mut harvest)
-            .map_err(|error| error.to_string())
-    });
+            .map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
     let fate = harvest.report.settle(read, in_tree, false);
     Extracted::of(&origin, item.etag.clone(), in_tree, &fate, &mut harvest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_of_the_list_is_text() {
+        let event = json!({"bucket": "b", "prefix": "jobs/", "item": {
+            "manifest": "m", "head": "120", "offset": "121", "length": "80", "part": "p"}});
+        let read = Invocation::deserialize(&event).unwrap();
+        assert_eq!(number(&read.item.offset).unwrap(), 121);
+        let fault = number("-1").unwrap_err().to_string();
+        assert!(fault.starts_with("`-1` is no number: "), "{fault}");
+        let error = Invocation::deserialize(&json!({"Records": []})).map_err(ExtractError::Event);
+        let told = error.unwrap_err().to_string();
+        assert!(
+            told.contains("`secretrail fleet run` starts one (missing field"),
+            "{told}"
+        );
+    }
+
+    #[test]
+    fn only_what_will_never_be_read_is_noted_in_the_part() {
+        assert!(is_final(&FetchError::Missing("gone".to_owned())));
+        assert!(is_final(&FetchError::TooLarge { size: 9, limit: 1 }));
+        assert!(!is_final(&FetchError::Denied("no".to_owned())));
+        assert!(!is_final(&FetchError::Failed("slow".to_owned())));
+    }
+
+    #[test]
+    fn an_object_without_an_etag_is_asked_for_as_it_is() {
+        let mut item = Item {
+            bucket: "b".to_owned(),
+            key: "k".to_owned(),
+            etag: String::new(),
+            size: 7,
+        };
+        assert_eq!(place(&item).etag, None);
+        item.etag = "e1".to_owned();
+        assert_eq!(place(&item).etag, Some("e1"));
+    }
 }

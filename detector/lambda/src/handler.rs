@@ -1,40 +1,64 @@
-//! An invocation, from its event to its answer. The order of work is in `detector/README.md`: objects are read, state is
-//! written, alerts are created, published and taken out of the outbox, and only then are messages acknowledged.
+//! An invocation, from its event to its answer. The order of work is in `detector/README.md`:
+//! objects are read, state is written, alerts are created, published and taken out of the outbox,
+//! and only then are messages acknowledged.
+
+mod deadline;
+mod object_reader;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use aws_config::SdkConfig;
 use futures_util::stream::{self, StreamExt};
 use secretrail_aws::dynamodb::{Clock, DynamoStore, ObjectEntry, ObjectState};
 use secretrail_aws::retry::Retry;
-use secretrail_aws::s3::{ObjectRef, S3Source};
-use secretrail_aws::sns::SnsSink;
+use secretrail_aws::s3::S3Source;
+use secretrail_aws::sns::{PublishError, SnsSink};
 use secretrail_engine::alert::Alert;
-use secretrail_engine::object;
-use secretrail_engine::object::origin;
 use secretrail_engine::pipeline::{Outcome, Pipeline};
-use secretrail_engine::report::{self, Report, SkippedObject};
-use secretrail_engine::scan::{Harvest, Input, Scanner};
+use secretrail_engine::scan::Harvest;
 use secretrail_engine::selection::Selection;
-use secretrail_engine::state::StateStore;
+use secretrail_engine::state::{StateError, StateStore};
 use serde_json::{Value, json};
 
+use self::deadline::{has_time, last_moment};
+use self::object_reader::{Fate, Reading};
 use crate::config::Config;
-use crate::notification::{self, Delivered, Invocation, Message};
-use crate::rules::{Active, RuleSource};
-use crate::telemetry::{Metrics, Severity, log, skipped};
-
-/// Before the end of an invocation: nothing new is begun.
-const RESERVE: Duration = Duration::from_secs(5);
-
-/// Before the end of an invocation: what is under way is given up and handed back.
-const LAST_MOMENT: Duration = Duration::from_millis(1_500);
+use crate::notification::{self, Delivered, Invocation, Message, NotUnderstood};
+use crate::rules::{Active, RuleSource, RulesError};
+use crate::telemetry::{Metrics, Severity, log};
 
 /// Loose ends that a sweep settles at a time, and alerts that it publishes at a time.
 const AT_A_TIME: usize = 2_000;
 const ALERTS_AT_A_TIME: usize = 100;
+
+/// Why an invocation that cannot be handed back in part is to be tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum HandleError {
+    /// Nobody knows what the event is.
+    #[error(transparent)]
+    NotUnderstood(#[from] NotUnderstood),
+    /// There are no rules to look at it with.
+    #[error(transparent)]
+    Rules(#[from] RulesError),
+    /// The table could not be read or written.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// Some of the objects are not done.
+    #[error("{count} of the objects are not done, among them {key}: {why}")]
+    Objects {
+        /// How many.
+        count: usize,
+        /// The key of one of them.
+        key: String,
+        /// Why that one is not.
+        why: String,
+    },
+}
+
+/// Objects that are not done, and why.
+type NotDone = BTreeMap<Delivered, String>;
 
 /// What outlives an invocation.
 pub struct Context {
@@ -45,23 +69,6 @@ pub struct Context {
     rules: RuleSource,
     clock: Clock,
     function: String,
-}
-
-/// What became of an object in this invocation.
-enum Fate {
-    /// It needs no work, or its work is done when the batch is.
-    Done { state: ObjectState, details: String },
-    /// It could not be read, or not to its end: its messages go back.
-    Poison { reason: String },
-    /// There was no time for it: its messages go back.
-    HandedBack,
-}
-
-/// An object that was read.
-struct Reading {
-    delivered: Delivered,
-    harvest: Harvest,
-    fate: Fate,
 }
 
 impl Context {
@@ -105,13 +112,15 @@ impl Context {
     ///
     /// # Errors
     ///
-    /// The event cannot be handed back in part, and something in it was not done: the caller tries all of it again.
-    pub async fn handle(&self, event: &Value, until: Instant) -> Result<Value, String> {
+    /// The event cannot be handed back in part, and something in it was not done: the caller tries
+    /// all of it again.
+    pub async fn handle(&self, event: &Value, until: Instant) -> Result<Value, HandleError> {
         let started = Instant::now();
         let calls = self.store.calls();
         let mut metrics = Metrics::default();
         let answer = Box::pin(self.answer(event, until, &mut metrics)).await;
         if let Err(why) = &answer {
+            let why = why.to_string();
             log(Severity::Error, "invocation failed", json!({"why": why}));
         }
         metrics.add("StateCalls", self.store.calls() - calls);
@@ -125,39 +134,36 @@ impl Context {
         event: &Value,
         until: Instant,
         metrics: &mut Metrics,
-    ) -> Result<Value, String> {
+    ) -> Result<Value, HandleError> {
         let invocation =
             notification::read(event).inspect_err(|_| metrics.add("MessagesNotUnderstood", 1))?;
-        let (active, refused) = self.rules.current(&self.store, (self.clock)()).await?;
-        self.store
-            .keep_facts_for(self.config.facts_secs(&active.rules));
-        metrics.add("RulesRejected", u64::from(refused));
+        let active = self.active(metrics).await?;
         match invocation {
             Invocation::Queue(messages) => {
                 let back = self.queue(messages, &active, until, metrics).await;
-                let items: Vec<Value> = back
-                    .iter()
-                    .map(|id| json!({"itemIdentifier": id}))
-                    .collect();
                 metrics.add("MessagesHandedBack", back.len() as u64);
-                Ok(json!({"batchItemFailures": items}))
+                Ok(handed_back(&back))
             }
             Invocation::Direct(objects) => {
-                let failed = self.objects(objects, &active, until, metrics).await;
-                match failed.iter().next() {
-                    None => Ok(Value::Null),
-                    Some((object, why)) => Err(format!(
-                        "{} of the objects are not done, among them {}: {why}",
-                        failed.len(),
-                        object.key.key
-                    )),
-                }
+                let not_done = self.objects(objects, &active, until, metrics).await;
+                all_done(not_done).map(|()| Value::Null)
             }
-            Invocation::Sweep => self
-                .sweep(&active, until, metrics)
-                .await
-                .map(|()| Value::Null),
+            Invocation::Sweep => {
+                self.sweep(&active, until, metrics).await?;
+                Ok(Value::Null)
+            }
         }
+    }
+
+    /// The rules in force.
+    async fn active(&self, metrics: &mut Metrics) -> Result<Arc<Active>, RulesError> {
+        let (active, refused) = self.rules.current(&self.store, (self.clock)()).await?;
+        // Before any fact is written: a rule that was just loaded may look further back than those
+        // before it.
+        self.store
+            .keep_facts_for(self.config.facts_secs(&active.rules));
+        metrics.add("RulesRejected", u64::from(refused));
+        Ok(active)
     }
 
     /// Handles messages together and gives the ids of those that are to come again.
@@ -168,34 +174,22 @@ impl Context {
         until: Instant,
         metrics: &mut Metrics,
     ) -> BTreeSet<String> {
-        let mut back = BTreeSet::new();
-        let mut wanted = Vec::new();
         for message in &messages {
-            match &message.objects {
-                Ok(objects) => wanted.extend(objects.iter().cloned()),
-                Err(why) => {
-                    log(
-                        Severity::Error,
-                        "message not understood",
-                        json!({"message_id": message.id, "why": why}),
-                    );
-                    metrics.add("MessagesNotUnderstood", 1);
-                    back.insert(message.id.clone());
-                }
+            if let Err(why) = &message.objects {
+                let why = why.to_string();
+                let told = json!({"message_id": message.id, "why": why});
+                log(Severity::Error, "message not understood", told);
+                metrics.add("MessagesNotUnderstood", 1);
             }
         }
-        let failed = self.objects(wanted, active, until, metrics).await;
-        for message in messages {
-            if message
-                .objects
-                .iter()
-                .flatten()
-                .any(|object| failed.contains_key(object))
-            {
-                back.insert(message.id);
-            }
-        }
-        back
+        let objects = messages.iter().flat_map(|message| &message.objects);
+        let objects = objects.flatten().cloned().collect();
+        let not_done = self.objects(objects, active, until, metrics).await;
+        let messages = messages.into_iter();
+        messages
+            .filter(|message| comes_again(message, &not_done))
+            .map(|message| message.id)
+            .collect()
     }
 
     /// Takes objects through the whole path and gives those that are not done, with the reason.
@@ -205,40 +199,24 @@ impl Context {
         active: &Arc<Active>,
         until: Instant,
         metrics: &mut Metrics,
-    ) -> BTreeMap<Delivered, String> {
+    ) -> NotDone {
+        // Two messages of one batch may name the same object.
         objects.sort();
         objects.dedup();
         let all = objects.clone();
         let work = Box::pin(self.work(objects, active, until, metrics));
-        match tokio::time::timeout_at(
-            (until - LAST_MOMENT.min(until - Instant::now())).into(),
-            work,
-        )
-        .await
-        {
-            Ok(Ok(failed)) => failed,
-            Ok(Err(why)) => {
-                log(
-                    Severity::Error,
-                    "batch not done",
-                    json!({"objects": all.len(), "why": why}),
-                );
-                all.into_iter()
-                    .map(|object| (object, why.clone()))
-                    .collect()
-            }
-            Err(_) => {
-                let why = "the time of the invocation is over";
-                log(
-                    Severity::Error,
-                    "batch not done",
-                    json!({"objects": all.len(), "why": why}),
-                );
-                all.into_iter()
-                    .map(|object| (object, why.to_owned()))
-                    .collect()
-            }
-        }
+        // Cut off in the middle, the work leaves nothing half done that doing it again would not
+        // complete.
+        let why = match tokio::time::timeout_at(last_moment(until).into(), work).await {
+            Ok(Ok(not_done)) => return not_done,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "the time of the invocation is over".to_owned(),
+        };
+        let told = json!({"objects": all.len(), "why": why});
+        log(Severity::Error, "batch not done", told);
+        all.into_iter()
+            .map(|object| (object, why.clone()))
+            .collect()
     }
 
     async fn work(
@@ -247,73 +225,54 @@ impl Context {
         active: &Arc<Active>,
         until: Instant,
         metrics: &mut Metrics,
-    ) -> Result<BTreeMap<Delivered, String>, String> {
-        let mut failed = BTreeMap::new();
-        let keys: Vec<_> = objects.iter().map(|object| &object.key).collect();
-        let done = self
-            .store
-            .are_done(&keys)
+    ) -> Result<NotDone, StateError> {
+        let wanted = self.not_done_yet(objects, metrics).await?;
+        let mut batch = BatchOfObjects::default();
+        for reading in self.read_all(wanted, active, until).await {
+            reading.tell((self.clock)(), metrics);
+            batch.add(reading, metrics);
+        }
+        metrics.add("Observations", batch.harvest.observations.len() as u64);
+        let selection = Selection::default();
+        let pipeline = self.pipeline(active, &selection);
+        let now = (self.clock)();
+        let outcome = pipeline.ingest(&self.store, batch.harvest, now).await?;
+        self.finish(outcome, metrics).await;
+        // The objects themselves last: whoever finds them noted need not look at them again.
+        self.store.note_objects(&batch.entries).await?;
+        Ok(batch.not_done)
+    }
+
+    async fn read_all(
+        &self,
+        objects: Vec<Delivered>,
+        active: &Arc<Active>,
+        until: Instant,
+    ) -> Vec<Reading> {
+        stream::iter(objects)
+            .map(|object| object_reader::read(&self.s3, object, active, until))
+            // In any order: what comes of them does not depend on it.
+            .buffer_unordered(self.config.parallel)
+            .collect()
             .await
-            .map_err(|error| error.to_string())?;
-        metrics.add(
-            "ObjectsKnown",
-            done.iter().filter(|done| **done).count() as u64,
-        );
-        let wanted: Vec<Delivered> = objects
+    }
+
+    /// The objects that the ledger does not know as done: S3 and SQS deliver at least once.
+    async fn not_done_yet(
+        &self,
+        objects: Vec<Delivered>,
+        metrics: &mut Metrics,
+    ) -> Result<Vec<Delivered>, StateError> {
+        let keys: Vec<_> = objects.iter().map(|object| &object.key).collect();
+        let done = self.store.are_done(&keys).await?;
+        let known = done.iter().filter(|done| **done).count();
+        metrics.add("ObjectsKnown", known as u64);
+        Ok(objects
             .into_iter()
             .zip(done)
             .filter(|(_, done)| !done)
             .map(|(object, _)| object)
-            .collect();
-        let readings: Vec<Reading> = stream::iter(wanted)
-            .map(|object| self.read(object, active, until))
-            .buffer_unordered(self.config.parallel)
-            .collect()
-            .await;
-        let mut harvest = Harvest::default();
-        let mut notes = Vec::new();
-        for mut reading in readings {
-            let why = match &reading.fate {
-                Fate::Done { state, details } => {
-                    notes.push(ObjectEntry {
-                        object: reading.delivered.key.clone(),
-                        state: *state,
-                        details: details.clone(),
-                    });
-                    None
-                }
-                Fate::Poison { reason } => {
-                    notes.push(ObjectEntry {
-                        object: reading.delivered.key.clone(),
-                        state: ObjectState::Failed,
-                        details: reason.clone(),
-                    });
-                    Some(reason.clone())
-                }
-                Fate::HandedBack => Some("there was no time for it".to_owned()),
-            };
-            if let Some(why) = why {
-                failed.insert(reading.delivered.clone(), why);
-            }
-            self.tell(&reading, metrics);
-            metrics.count(&std::mem::take(&mut reading.harvest.report));
-            harvest.append(reading.harvest);
-        }
-        metrics.add("Observations", harvest.observations.len() as u64);
-        let selection = Selection::default();
-        let pipeline = self.pipeline(active, &selection);
-        let now = (self.clock)();
-        let outcome = pipeline
-            .ingest(&self.store, harvest, now)
-            .await
-            .map_err(|error| error.to_string())?;
-        self.finish(outcome, metrics).await;
-        // The objects themselves last: whoever finds them noted need not look at them again.
-        self.store
-            .note_objects(&notes)
-            .await
-            .map_err(|error| error.to_string())?;
-        Ok(failed)
+            .collect())
     }
 
     fn pipeline<'a>(&self, active: &'a Active, selection: &'a Selection) -> Pipeline<'a> {
@@ -324,102 +283,8 @@ impl Context {
         }
     }
 
-    async fn read(&self, delivered: Delivered, active: &Arc<Active>, until: Instant) -> Reading {
-        let mut harvest = Harvest::default();
-        let key = &delivered.key.key;
-        let skip = match SkippedObject::by_name(&object::parse(key), key) {
-            None if delivered.size == Some(0) => Some(SkippedObject::Empty),
-            reason => reason,
-        };
-        if let Some(reason) = skip {
-            harvest.report.skip_object(reason);
-            let fate = Fate::Done {
-                state: ObjectState::Skipped,
-                details: reason.as_str().to_owned(),
-            };
-            return Reading {
-                delivered,
-                harvest,
-                fate,
-            };
-        }
-        if until.saturating_duration_since(Instant::now()) < RESERVE {
-            return Reading {
-                delivered,
-                harvest,
-                fate: Fate::HandedBack,
-            };
-        }
-        let place = ObjectRef {
-            bucket: &delivered.key.bucket,
-            key,
-            version_id: delivered.version_id.as_deref(),
-            etag: delivered.etag.as_deref(),
-            size: delivered.size,
-        };
-        let bytes = match self.s3.fetch(place).await {
-            Ok(bytes) => bytes,
-            Err(error) => {
-                harvest.report.objects_failed += 1;
-                return Reading {
-                    delivered,
-                    harvest,
-                    fate: Fate::Poison {
-                        reason: error.to_string(),
-                    },
-                };
-            }
-        };
-        let (active, name) = (active.clone(), key.clone());
-        let scanned = tokio::task::spawn_blocking(move || scan(&bytes, &name, &active)).await;
-        let (harvest, fate) = scanned.unwrap_or_else(|error| {
-            (
-                Harvest::default(),
-                Fate::Poison {
-                    reason: format!("it broke the reader: {error}"),
-                },
-            )
-        });
-        Reading {
-            delivered,
-            harvest,
-            fate,
-        }
-    }
-
-    /// One line for each object.
-    fn tell(&self, reading: &Reading, metrics: &mut Metrics) {
-        let Reading {
-            delivered,
-            harvest,
-            fate,
-        } = reading;
-        let lag = object::parse(&delivered.key.key)
-            .delivered
-            .map(|at| (self.clock)().0.saturating_sub(at.0));
-        if let Some(lag) = lag.and_then(|lag| i32::try_from(lag).ok()) {
-            metrics.record("DeliveryLag", lag.into());
-        }
-        let (severity, state, why) = match fate {
-            Fate::Done { state, .. } => (Severity::Info, state.as_str(), None),
-            Fate::Poison { reason } => (Severity::Error, "failed", Some(reason.as_str())),
-            Fate::HandedBack => (
-                Severity::Warn,
-                "handed back",
-                Some("there was no time for it"),
-            ),
-        };
-        let Report { records, bytes, .. } = harvest.report;
-        log(
-            severity,
-            "object",
-            json!({"bucket": delivered.key.bucket, "key": delivered.key.key, "version": delivered.key.version,
-                "state": state, "why": why, "records": records, "bytes": bytes, "lag_secs": lag,
-                "observations": harvest.observations.len(), "skipped": skipped(&harvest.report)}),
-        );
-    }
-
-    /// Counts what came of a batch and publishes its alerts. What cannot be published stays in the outbox.
+    /// Counts what came of a batch and publishes its alerts. What cannot be published stays in the
+    /// outbox.
     async fn finish(&self, outcome: Outcome, metrics: &mut Metrics) {
         metrics.count(&outcome.report);
         self.publish(&outcome.alerts, metrics).await;
@@ -433,26 +298,15 @@ impl Context {
         let results = self.sink.publish(alerts).await;
         let mut published = Vec::new();
         for (alert, result) in alerts.iter().zip(results) {
-            let (id, level) = (&*alert.id.0, alert.rule.level.as_str());
             match result {
-                Ok(()) => {
-                    let told = json!({"alert_id": id, "rule_id": alert.rule.id, "severity": level});
-                    log(Severity::Info, "alert published", told);
-                    published.push(alert.id.clone());
-                }
-                Err(why) => {
-                    let why = why.to_string();
-                    let told = json!({"alert_id": id, "rule_id": alert.rule.id, "severity": level, "why": why});
-                    log(
-                        Severity::Error,
-                        "alert not published, it stays in the outbox",
-                        told,
-                    );
-                    metrics.add("PublishFailures", 1);
-                }
+                Ok(()) => published.push(alert.id.clone()),
+                Err(_) => metrics.add("PublishFailures", 1),
             }
+            tell_published(alert, result);
         }
         metrics.add("AlertsPublished", published.len() as u64);
+        // After publishing and not before: a crash between the two publishes once more, and never
+        // not at all.
         if let Err(error) = self.store.mark_published(&published).await {
             log(
                 Severity::Error,
@@ -463,71 +317,212 @@ impl Context {
         published.len()
     }
 
-    /// Settles what has waited long enough, and publishes what nobody else has, for as long as there is time.
+    /// Settles what has waited long enough, and publishes what nobody else has, for as long as
+    /// there is time.
     async fn sweep(
         &self,
         active: &Active,
         until: Instant,
         metrics: &mut Metrics,
-    ) -> Result<(), String> {
+    ) -> Result<(), StateError> {
+        self.settle(active, until, metrics).await?;
+        self.publish_waiting(until, metrics).await?;
+        if let Some(last) = self.store.last_object().await? {
+            let minutes = (self.clock)().0.saturating_sub(last.0).max(0) / 60;
+            let minutes = i32::try_from(minutes).unwrap_or(i32::MAX);
+            metrics.record("MinutesSinceLastObject", minutes.into());
+        }
+        Ok(())
+    }
+
+    async fn settle(
+        &self,
+        active: &Active,
+        until: Instant,
+        metrics: &mut Metrics,
+    ) -> Result<(), StateError> {
         let selection = Selection::default();
         let pipeline = self.pipeline(active, &selection);
-        let is_time = || until.saturating_duration_since(Instant::now()) >= RESERVE;
-        let fault = |error: secretrail_engine::state::StateError| error.to_string();
-        while is_time() {
+        // Some at a time, so that what is settled is kept when the time is over.
+        while has_time(until) {
             let (outcome, some) = pipeline
                 .sweep(&self.store, (self.clock)(), AT_A_TIME)
-                .await
-                .map_err(fault)?;
+                .await?;
             self.finish(outcome, metrics).await;
             if !some {
                 break;
             }
         }
-        while is_time() {
+        Ok(())
+    }
+
+    /// Publishes what whoever created it has not published, because it crashed or a topic failed.
+    async fn publish_waiting(
+        &self,
+        until: Instant,
+        metrics: &mut Metrics,
+    ) -> Result<(), StateError> {
+        while has_time(until) {
+            // Younger ones may be on their way just now.
             let before = (self.clock)().plus(-self.config.lease_secs);
-            let waiting = self
-                .store
-                .unpublished(before, ALERTS_AT_A_TIME)
-                .await
-                .map_err(fault)?;
+            let waiting = self.store.unpublished(before, ALERTS_AT_A_TIME).await?;
+            // When none of them goes through, the next would not either: the topic is down, and the
+            // next sweep tries.
             if waiting.is_empty() || self.publish(&waiting, metrics).await == 0 {
                 break;
             }
-        }
-        if let Some(last) = self.store.last_object().await.map_err(fault)? {
-            let minutes = (self.clock)().0.saturating_sub(last.0).max(0) / 60;
-            metrics.record(
-                "MinutesSinceLastObject",
-                i32::try_from(minutes).unwrap_or(i32::MAX).into(),
-            );
         }
         Ok(())
     }
 }
 
-/// Reads the records of an object.
-fn scan(bytes: &[u8], name: &str, active: &Active) -> (Harvest, Fate) {
-    let selection = Selection::default();
-    let mut harvest = Harvest::default();
-    let mut scanner = Scanner::new(&active.rules, &selection);
-    let in_tree = object::parse(name).account.is_some();
-    let read = scanner.read(Input::Bytes(bytes), &origin(name), in_tree, &mut harvest);
-    let report = &mut harvest.report;
-    let fate = match report.settle(read.map_err(|error| error.to_string()), in_tree, false) {
-        report::Fate::Failed(reason) => Fate::Poison { reason },
-        report::Fate::Read => {
-            let skipped: u64 = report.records_skipped.values().sum();
-            let details = format!("{} records, {skipped} skipped", report.records);
-            Fate::Done {
-                state: ObjectState::Processed,
-                details,
-            }
+/// What the readings of a batch come to.
+#[derive(Default)]
+struct BatchOfObjects {
+    harvest: Harvest,
+    /// For the ledger, when everything else is done.
+    entries: Vec<ObjectEntry>,
+    not_done: NotDone,
+}
+
+impl BatchOfObjects {
+    fn add(&mut self, mut reading: Reading, metrics: &mut Metrics) {
+        if let Some(why) = reading.why_not_done() {
+            let why = why.to_owned();
+            self.not_done.insert(reading.delivered.clone(), why);
         }
-        report::Fate::PassedOver(reason) => Fate::Done {
-            state: ObjectState::Skipped,
-            details: reason.as_str().to_owned(),
-        },
-    };
-    (harvest, fate)
+        metrics.count(&std::mem::take(&mut reading.harvest.report));
+        self.harvest.append(reading.harvest);
+        let (state, details) = match reading.fate {
+            Fate::Done { state, details } => (state, details),
+            Fate::Poison { reason } => (ObjectState::Failed, reason),
+            // Nothing has been done with it that could be noted.
+            Fate::HandedBack => return,
+        };
+        self.entries.push(ObjectEntry {
+            object: reading.delivered.key,
+            state,
+            details,
+        });
+    }
+}
+
+/// The answer to a queue: what is not in it is deleted from the queue.
+fn handed_back(ids: &BTreeSet<String>) -> Value {
+    let items: Vec<Value> = ids.iter().map(|id| json!({"itemIdentifier": id})).collect();
+    json!({"batchItemFailures": items})
+}
+
+fn all_done(not_done: NotDone) -> Result<(), HandleError> {
+    let count = not_done.len();
+    match not_done.into_iter().next() {
+        None => Ok(()),
+        Some((object, why)) => Err(HandleError::Objects {
+            count,
+            key: object.key.key,
+            why,
+        }),
+    }
+}
+
+/// Whether a message is handed back: it is not understood, or one of its objects is not done.
+fn comes_again(message: &Message, not_done: &NotDone) -> bool {
+    match &message.objects {
+        Ok(objects) => objects.iter().any(|object| not_done.contains_key(object)),
+        Err(_) => true,
+    }
+}
+
+fn tell_published(alert: &Alert, result: Result<(), PublishError>) {
+    let (id, rule, level) = (&*alert.id.0, &*alert.rule.id, alert.rule.level.as_str());
+    match result {
+        Ok(()) => log(
+            Severity::Info,
+            "alert published",
+            json!({"alert_id": id, "rule_id": rule, "severity": level}),
+        ),
+        Err(why) => log(
+            Severity::Error,
+            "alert not published, it stays in the outbox",
+            json!({"alert_id": id, "rule_id": rule, "severity": level, "why": why.to_string()}),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(key: &str) -> Delivered {
+        Delivered::new("b", key.to_owned())
+    }
+
+    fn message(id: &str, objects: Result<Vec<Delivered>, NotUnderstood>) -> Message {
+        Message {
+            id: id.to_owned(),
+            objects,
+        }
+    }
+
+    #[test]
+    fn a_message_comes_again_when_any_of_its_objects_is_not_done() {
+        let not_done: NotDone = [(object("bad"), "why".to_owned())].into();
+        let again = |objects| comes_again(&message("m", objects), &not_done);
+        assert!(again(Ok(vec![object("good"), object("bad")])));
+        assert!(!again(Ok(vec![object("good")])));
+        assert!(!again(Ok(Vec::new())), "a test event");
+        assert!(again(Err(NotUnderstood::NoBody)));
+    }
+
+    #[test]
+    fn what_has_no_queue_fails_as_a_whole_and_names_an_object() {
+        assert!(all_done(NotDone::new()).is_ok());
+        let not_done = [
+            (object("b"), "no".to_owned()),
+            (object("a"), "late".to_owned()),
+        ];
+        let error = all_done(not_done.into()).unwrap_err();
+        let told = "2 of the objects are not done, among them a: late";
+        assert_eq!(error.to_string(), told);
+    }
+
+    #[test]
+    fn a_queue_is_told_only_what_to_send_again() {
+        assert_eq!(
+            handed_back(&BTreeSet::new()),
+            json!({"batchItemFailures": []})
+        );
+        let ids = ["m2".to_owned(), "m1".to_owned()].into();
+        let items = json!([{"itemIdentifier": "m1"}, {"itemIdentifier": "m2"}]);
+        assert_eq!(handed_back(&ids), json!({"batchItemFailures": items}));
+    }
+
+    #[test]
+    fn what_there_was_no_time_for_is_not_noted() {
+        let mut batch = BatchOfObjects::default();
+        let mut metrics = Metrics::default();
+        for (key, fate) in [
+            ("late", Fate::HandedBack),
+            (
+                "bad",
+                Fate::Poison {
+                    reason: "cut".to_owned(),
+                },
+            ),
+        ] {
+            let reading = Reading {
+                delivered: object(key),
+                harvest: Harvest::default(),
+                fate,
+            };
+            batch.add(reading, &mut metrics);
+        }
+        let noted: Vec<_> = batch
+            .entries
+            .iter()
+            .map(|entry| (&*entry.object.key, entry.state, &*entry.details))
+            .collect();
+        assert_eq!(noted, [("bad", ObjectState::Failed, "cut")]);
+        assert_eq!(batch.not_done.len(), 2, "both go back");
+    }
 }

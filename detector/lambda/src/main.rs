@@ -4,9 +4,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use aws_config::BehaviorVersion;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, SdkConfig};
 use lambda_runtime::{LambdaEvent, service_fn};
 use secretrail_aws::retry::Retry;
 use secretrail_engine::time::EventTime;
@@ -36,7 +36,7 @@ fn main() -> ExitCode {
     };
     let config = match Config::read(|name| std::env::var(name).ok()) {
         Ok(config) => config,
-        Err(faults) => return fail(&faults),
+        Err(faults) => return fail(&faults.to_string()),
     };
     match runtime.block_on(run(config)) {
         Ok(()) => ExitCode::SUCCESS,
@@ -55,6 +55,18 @@ fn fail(why: &str) -> ExitCode {
 }
 
 async fn run(config: Config) -> Result<(), lambda_runtime::Error> {
+    let aws = aws_of(&config).await;
+    // The futures of the handlers are large: in boxes they are not moved about on the stack.
+    match config.mode {
+        Mode::Alerts => Box::pin(run_alerts(config, &aws)).await,
+        Mode::Extract => Box::pin(run_extract(&config, &aws)).await,
+    }
+}
+
+/// What the clients have in common.
+async fn aws_of(config: &Config) -> SdkConfig {
+    // For one try, not for all: a call that hangs is cut off and tried again, within the time of
+    // the invocation.
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(CONNECT)
         .operation_attempt_timeout(config.call_timeout)
@@ -62,34 +74,32 @@ async fn run(config: Config) -> Result<(), lambda_runtime::Error> {
     let aws = aws_config::defaults(BehaviorVersion::latest())
         .retry_config(RetryConfig::standard())
         .timeout_config(timeouts);
-    let aws = Box::pin(aws.load()).await;
-    if config.mode == Mode::Extract {
-        let extractor = Arc::new(Extractor::new(&config, &aws, Retry::default()));
-        let handle = |event: LambdaEvent<Value>| {
-            let extractor = extractor.clone();
-            async move { Box::pin(extractor.handle(&event.payload)).await }
-        };
-        return Box::pin(lambda_runtime::run(service_fn(handle))).await;
-    }
+    Box::pin(aws.load()).await
+}
+
+async fn run_extract(config: &Config, aws: &SdkConfig) -> Result<(), lambda_runtime::Error> {
+    let extractor = &Extractor::new(config, aws, Retry::default());
+    let service = service_fn(|event: LambdaEvent<Value>| async move {
+        let answer = Box::pin(extractor.handle(&event.payload)).await;
+        // As text: Lambda tells the type of an error, which should not change with ours.
+        answer.map_err(|error| error.to_string())
+    });
+    lambda_runtime::run(service).await
+}
+
+async fn run_alerts(config: Config, aws: &SdkConfig) -> Result<(), lambda_runtime::Error> {
     let function =
         std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|_| "secretrail".to_owned());
-    let context = Arc::new(Context::new(
-        config,
-        &aws,
-        Retry::default(),
-        Arc::new(now),
-        function,
-    ));
-    let handle = |event: LambdaEvent<Value>| {
-        let context = context.clone();
-        async move {
-            let left = event
-                .context
-                .deadline()
-                .duration_since(SystemTime::now())
-                .unwrap_or_default();
-            Box::pin(context.handle(&event.payload, Instant::now() + left)).await
-        }
-    };
-    Box::pin(lambda_runtime::run(service_fn(handle))).await
+    let context = &Context::new(config, aws, Retry::default(), Arc::new(now), function);
+    let service = service_fn(|event: LambdaEvent<Value>| async move {
+        let deadline = event.context.deadline();
+        // Lambda tells the end on the wall clock; from here on it is counted on one that nobody
+        // sets.
+        let left = deadline
+            .duration_since(SystemTime::now())
+            .unwrap_or_default();
+        let answer = Box::pin(context.handle(&event.payload, Instant::now() + left)).await;
+        answer.map_err(|error| error.to_string())
+    });
+    lambda_runtime::run(service).await
 }

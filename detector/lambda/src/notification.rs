@@ -1,9 +1,12 @@
-//! What the function is invoked with, in every envelope that S3, SQS, SNS, EventBridge and CloudTrail make, to objects.
-//! Lenient about everything but what is needed; what is not understood is said, not dropped.
+//! What the function is invoked with, in every envelope that S3, SQS, SNS, EventBridge and
+//! CloudTrail make, to objects. Lenient about everything but what is needed; what is not understood
+//! is said, not dropped.
 //!
-//! Keys in notifications of S3 itself are form-encoded and decoded here, once; those of EventBridge and of a trail are plain.
-//! Source: Amazon S3 user guide, "Event message structure"; AWS CloudTrail user guide, "Configuring Amazon SNS
-//! notifications for CloudTrail"; checked 2026-11.
+//! Keys in notifications of S3 itself are form-encoded and decoded here, once; those of EventBridge
+//! and of a trail are plain. Source: Amazon S3 user guide, "Event message structure"; AWS
+//! CloudTrail user guide, "Configuring Amazon SNS notifications for CloudTrail"; checked 2026-11.
+
+use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 use secretrail_aws::dynamodb::ObjectKey;
@@ -31,7 +34,7 @@ pub struct Message {
     /// `messageId`, to be handed back by.
     pub id: String,
     /// The objects, none for a test; or why the message is not understood.
-    pub objects: Result<Vec<Delivered>, String>,
+    pub objects: Result<Vec<Delivered>, NotUnderstood>,
 }
 
 /// What the function is invoked with.
@@ -39,10 +42,58 @@ pub struct Message {
 pub enum Invocation {
     /// Messages of an SQS queue, each of which can be handed back.
     Queue(Vec<Message>),
-    /// Objects from S3, SNS or EventBridge without a queue between: all of it can only succeed or fail.
+    /// Objects from S3, SNS or EventBridge without a queue between: all of it can only succeed or
+    /// fail.
     Direct(Vec<Delivered>),
     /// The schedule of the sweep.
     Sweep,
+}
+
+/// Why an event, or a message, names no objects.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotUnderstood {
+    /// A message of SQS has no body.
+    #[error("the message has no body")]
+    NoBody,
+    /// There are envelopes in envelopes.
+    #[error("the message is wrapped too often")]
+    TooDeep,
+    /// A message is no JSON.
+    #[error("the message is not JSON: {0}")]
+    NotJson(String),
+    /// SNS delivered nothing.
+    #[error("the notification of SNS has no message")]
+    NoMessage,
+    /// A notification of a trail has no bucket.
+    #[error("the notification of CloudTrail names no bucket")]
+    TrailBucket,
+    /// A notification of a trail has something else among its keys.
+    #[error("the notification of CloudTrail has a key that is not text")]
+    TrailKey,
+    /// An event of EventBridge is empty.
+    #[error("the event of EventBridge has no detail")]
+    NoDetail,
+    /// An event of EventBridge is not about an object.
+    #[error("the event of EventBridge names no object")]
+    NoObject,
+    /// An event of EventBridge does not say which object.
+    #[error("the event of EventBridge names no bucket or no key")]
+    EventName,
+    /// A record of S3 does not say which object.
+    #[error("a record of S3 names no bucket or no key")]
+    RecordName,
+    /// A record was sent by another service; or by nobody.
+    #[error("a record is of {0}, not of S3 or SNS")]
+    OtherService(String),
+    /// A key is not in the encoding of S3.
+    #[error("the key `{0}` is not UTF-8 once it is decoded")]
+    KeyEncoding(String),
+    /// It is none of the known envelopes. With the names of its first fields.
+    #[error(
+        "it is no notification of S3, SNS, EventBridge or CloudTrail about an object; \
+         it has the fields {0}"
+    )]
+    Unknown(String),
 }
 
 /// Reads an event.
@@ -50,17 +101,9 @@ pub enum Invocation {
 /// # Errors
 ///
 /// It is none of the known ones; the text tells what it looks like.
-pub fn read(event: &Value) -> Result<Invocation, String> {
+pub fn read(event: &Value) -> Result<Invocation, NotUnderstood> {
     let records = event.get("Records").and_then(Value::as_array);
-    let from_queue =
-        |record: &Value| record.get("eventSource").and_then(Value::as_str) == Some("aws:sqs");
-    if let Some(records) = records.filter(|records| records.iter().any(from_queue)) {
-        let message = |record: &Value| Message {
-            id: text(record, "messageId").unwrap_or_default().to_owned(),
-            objects: text(record, "body")
-                .ok_or_else(|| "the message has no body".to_owned())
-                .and_then(body),
-        };
+    if let Some(records) = records.filter(|records| records.iter().any(is_from_queue)) {
         return Ok(Invocation::Queue(records.iter().map(message).collect()));
     }
     let scheduled = text(event, "source") == Some("aws.events")
@@ -71,24 +114,37 @@ pub fn read(event: &Value) -> Result<Invocation, String> {
     objects(event, 0).map(Invocation::Direct)
 }
 
-fn body(body: &str) -> Result<Vec<Delivered>, String> {
-    nested(body, 0)
+fn is_from_queue(record: &Value) -> bool {
+    text(record, "eventSource") == Some("aws:sqs")
 }
 
-fn nested(message: &str, depth: usize) -> Result<Vec<Delivered>, String> {
+/// One that is not understood is told apart from the others: it goes back alone, and ends in the
+/// dead-letter queue.
+fn message(record: &Value) -> Message {
+    Message {
+        id: text(record, "messageId").unwrap_or_default().to_owned(),
+        objects: text(record, "body")
+            .ok_or(NotUnderstood::NoBody)
+            .and_then(|body| nested(body, 0)),
+    }
+}
+
+/// A message inside another, as text.
+fn nested(message: &str, depth: usize) -> Result<Vec<Delivered>, NotUnderstood> {
     if depth > DEEPEST {
-        return Err("the message is wrapped too often".to_owned());
+        return Err(NotUnderstood::TooDeep);
     }
     // What CloudTrail sends when a topic is configured.
     if message.trim() == "CloudTrail validation message." {
         return Ok(Vec::new());
     }
-    let value: Value = serde_json::from_str(message)
-        .map_err(|error| format!("the message is not JSON: {error}"))?;
+    let value: Value =
+        serde_json::from_str(message).map_err(|error| NotUnderstood::NotJson(error.to_string()))?;
     objects(&value, depth + 1)
 }
 
-fn objects(value: &Value, depth: usize) -> Result<Vec<Delivered>, String> {
+fn objects(value: &Value, depth: usize) -> Result<Vec<Delivered>, NotUnderstood> {
+    // S3 sends this once when a notification is configured; it has no records.
     if text(value, "Event") == Some("s3:TestEvent") {
         return Ok(Vec::new());
     }
@@ -100,44 +156,60 @@ fn objects(value: &Value, depth: usize) -> Result<Vec<Delivered>, String> {
         return Ok(found);
     }
     match text(value, "Type") {
-        Some("Notification") => {
-            let message = text(value, "Message").ok_or("the notification of SNS has no message")?;
-            return nested(message, depth);
-        }
+        Some("Notification") => return nested(sns_message(value)?, depth),
+        // Asks somebody to confirm, or tells that somebody has.
         Some("SubscriptionConfirmation" | "UnsubscribeConfirmation") => return Ok(Vec::new()),
         _ => {}
     }
     if let Some(keys) = value.get("s3ObjectKey").and_then(Value::as_array) {
-        let bucket =
-            text(value, "s3Bucket").ok_or("the notification of CloudTrail names no bucket")?;
-        let key = |key: &Value| {
-            key.as_str()
-                .map(|key| Delivered::new(bucket, key.to_owned()))
-        };
-        let all: Option<Vec<Delivered>> = keys.iter().map(key).collect();
-        return all
-            .ok_or_else(|| "the notification of CloudTrail has a key that is not text".to_owned());
+        return trail_objects(value, keys);
     }
     if text(value, "source") == Some("aws.s3") {
-        if text(value, "detail-type") != Some("Object Created") {
-            return Ok(Vec::new());
-        }
-        let detail = value
-            .get("detail")
-            .ok_or("the event of EventBridge has no detail")?;
-        let bucket = detail.get("bucket").and_then(|bucket| text(bucket, "name"));
-        let object = detail
-            .get("object")
-            .ok_or("the event of EventBridge names no object")?;
-        let (Some(bucket), Some(key)) = (bucket, text(object, "key")) else {
-            return Err("the event of EventBridge names no bucket or no key".to_owned());
-        };
-        return Ok(vec![Delivered::new(bucket, key.to_owned()).described(
-            text(object, "version-id"),
-            text(object, "etag"),
-            object.get("size"),
-        )]);
+        return event_objects(value);
     }
+    Err(NotUnderstood::Unknown(first_fields(value)))
+}
+
+fn sns_message(envelope: &Value) -> Result<&str, NotUnderstood> {
+    text(envelope, "Message").ok_or(NotUnderstood::NoMessage)
+}
+
+/// The objects of a notification that a trail itself sends to its topic: several keys in one
+/// bucket, not encoded.
+fn trail_objects(value: &Value, keys: &[Value]) -> Result<Vec<Delivered>, NotUnderstood> {
+    let bucket = text(value, "s3Bucket").ok_or(NotUnderstood::TrailBucket)?;
+    keys.iter()
+        .map(|key| {
+            key.as_str()
+                .map(|key| Delivered::new(bucket, key.to_owned()))
+                .ok_or(NotUnderstood::TrailKey)
+        })
+        .collect()
+}
+
+/// The object of an event that S3 sends to EventBridge. Its names are written differently from
+/// those in notifications (`version-id`, `etag`), and its key is not encoded.
+fn event_objects(value: &Value) -> Result<Vec<Delivered>, NotUnderstood> {
+    // A rule may match deletions and more.
+    if text(value, "detail-type") != Some("Object Created") {
+        return Ok(Vec::new());
+    }
+    let detail = value.get("detail").ok_or(NotUnderstood::NoDetail)?;
+    let object = detail.get("object").ok_or(NotUnderstood::NoObject)?;
+    let (bucket, key) = bucket_and_key(detail, object).ok_or(NotUnderstood::EventName)?;
+    Ok(vec![Delivered::new(bucket, key.to_owned()).described(
+        text(object, "version-id"),
+        text(object, "etag"),
+        object.get("size"),
+    )])
+}
+
+fn bucket_and_key<'v>(holder: &'v Value, object: &'v Value) -> Option<(&'v str, &'v str)> {
+    Some((text(holder.get("bucket")?, "name")?, text(object, "key")?))
+}
+
+/// What it looks like, for whoever has to find out where it came from: names only, no values.
+fn first_fields(value: &Value) -> String {
     let names: Vec<&str> = value
         .as_object()
         .into_iter()
@@ -145,59 +217,50 @@ fn objects(value: &Value, depth: usize) -> Result<Vec<Delivered>, String> {
         .map(|(name, _)| name.as_str())
         .take(5)
         .collect();
-    Err(format!(
-        "it is no notification of S3, SNS, EventBridge or CloudTrail about an object; it has the fields {}",
-        if names.is_empty() {
-            "of no object".to_owned()
-        } else {
-            names.join(", ")
-        }
-    ))
+    if names.is_empty() {
+        "of no object".to_owned()
+    } else {
+        names.join(", ")
+    }
 }
 
-fn record_objects(record: &Value, depth: usize) -> Result<Vec<Delivered>, String> {
+/// The objects of a record of S3, or of SNS when it invokes the function itself.
+fn record_objects(record: &Value, depth: usize) -> Result<Vec<Delivered>, NotUnderstood> {
     if let Some(sns) = record.get("Sns") {
-        return nested(
-            text(sns, "Message").ok_or("the notification of SNS has no message")?,
-            depth,
-        );
+        return nested(sns_message(sns)?, depth);
     }
     let Some(s3) = record.get("s3") else {
-        return Err(format!(
-            "a record is of {}, not of S3 or SNS",
-            text(record, "eventSource").unwrap_or("nobody")
-        ));
+        let service = text(record, "eventSource").unwrap_or("nobody");
+        return Err(NotUnderstood::OtherService(service.to_owned()));
     };
-    // Removals and such are none of ours.
-    if text(record, "eventName")
-        .is_some_and(|name| !name.trim_start_matches("s3:").starts_with("ObjectCreated"))
-    {
+    // Removals and such are none of ours. A record without a name is read: it names an object.
+    if text(record, "eventName").is_some_and(|name| !is_creation(name)) {
         return Ok(Vec::new());
     }
-    let bucket = s3.get("bucket").and_then(|bucket| text(bucket, "name"));
-    let object = s3.get("object");
-    let (Some(bucket), Some(object), Some(key)) = (
-        bucket,
-        object,
-        object.and_then(|object| text(object, "key")),
-    ) else {
-        return Err("a record of S3 names no bucket or no key".to_owned());
-    };
-    let delivered = Delivered::new(bucket, decoded(key)?);
-    Ok(vec![delivered.described(
+    let object = s3.get("object").unwrap_or(&Value::Null);
+    let (bucket, key) = bucket_and_key(s3, object).ok_or(NotUnderstood::RecordName)?;
+    Ok(vec![Delivered::new(bucket, decoded(key)?).described(
         text(object, "versionId"),
         text(object, "eTag"),
         object.get("size"),
     )])
 }
 
+/// Some stand-ins for S3 write the `s3:` of the configuration into the event.
+fn is_creation(event_name: &str) -> bool {
+    event_name
+        .trim_start_matches("s3:")
+        .starts_with("ObjectCreated")
+}
+
 /// `+` is a space, then `%xx` are bytes of UTF-8.
-fn decoded(key: &str) -> Result<String, String> {
+fn decoded(key: &str) -> Result<String, NotUnderstood> {
+    // In this order: a plus in the key itself arrives as %2B.
     let spaced = key.replace('+', " ");
-    let bytes = percent_decode_str(&spaced).decode_utf8();
-    bytes
-        .map(|key| key.into_owned())
-        .map_err(|_| format!("the key `{key}` is not UTF-8 once it is decoded"))
+    percent_decode_str(&spaced)
+        .decode_utf8()
+        .map(Cow::into_owned)
+        .map_err(|_| NotUnderstood::KeyEncoding(key.to_owned()))
 }
 
 fn text<'v>(value: &'v Value, name: &str) -> Option<&'v str> {
@@ -205,7 +268,8 @@ fn text<'v>(value: &'v Value, name: &str) -> Option<&'v str> {
 }
 
 impl Delivered {
-    fn new(bucket: &str, key: String) -> Self {
+    /// An object of which nothing else is known.
+    pub(crate) fn new(bucket: &str, key: String) -> Self {
         let key = ObjectKey {
             bucket: bucket.to_owned(),
             key,
@@ -225,10 +289,8 @@ impl Delivered {
         etag: Option<&str>,
         size: Option<&Value>,
     ) -> Self {
-        let filled = |text: Option<&str>| {
-            text.map(|t| t.trim_matches('"').to_owned())
-                .filter(|t| !t.is_empty())
-        };
+        // `null` is the version of what was written before the bucket kept versions: others may
+        // have had it before.
         self.version_id = filled(version_id).filter(|version| version != "null");
         self.etag = filled(etag);
         self.size = size.and_then(Value::as_u64);
@@ -239,6 +301,12 @@ impl Delivered {
             .unwrap_or_default();
         self
     }
+}
+
+/// Text without quotes around it, if there is any.
+fn filled(text: Option<&str>) -> Option<String> {
+    text.map(|text| text.trim_matches('"').to_owned())
+        .filter(|text| !text.is_empty())
 }
 
 #[cfg(test)]
@@ -252,11 +320,18 @@ mod tests {
     }
 
     fn queue(bodies: &[String]) -> Value {
-        let record = |(index, body): (usize, &String)| json!({"eventSource": "aws:sqs", "messageId": format!("m{index}"), "body": body});
-        json!({"Records": bodies.iter().enumerate().map(record).collect::<Vec<_>>()})
+        let records: Vec<Value> = bodies
+            .iter()
+            .enumerate()
+            .map(|(index, body)| {
+                let id = format!("m{index}");
+                json!({"eventSource": "aws:sqs", "messageId": id, "body": body})
+            })
+            .collect();
+        json!({"Records": records})
     }
 
-    fn keys(event: &Value) -> Vec<Result<Vec<String>, String>> {
+    fn keys(event: &Value) -> Vec<Result<Vec<String>, NotUnderstood>> {
         let names = |objects: Vec<Delivered>| {
             objects
                 .into_iter()
@@ -308,7 +383,9 @@ mod tests {
 
     #[test]
     fn tests_confirmations_and_removals_are_nothing() {
-        let removed = json!({"Records": [{"eventSource": "aws:s3", "eventName": "ObjectRemoved:Delete", "s3": {}}]});
+        let removal = json!({"eventSource": "aws:s3", "eventName": "ObjectRemoved:Delete",
+            "s3": {}});
+        let removed = json!({"Records": [removal]});
         for body in [
             json!({"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "b"}).to_string(),
             json!({"Type": "SubscriptionConfirmation", "Token": "t"}).to_string(),
@@ -334,15 +411,10 @@ mod tests {
             json!({"hello": 1}).to_string(),
             json!({"Records": [{"eventSource": "aws:s3", "s3": {"object": {}}}]}).to_string(),
         ]));
-        assert!(found[0].as_ref().unwrap_err().contains("not JSON"));
+        assert!(matches!(found[0], Err(NotUnderstood::NotJson(_))));
         assert_eq!(found[1], Ok(vec!["b/k".to_owned()]));
-        assert!(found[2].as_ref().unwrap_err().contains("hello"));
-        assert!(
-            found[3]
-                .as_ref()
-                .unwrap_err()
-                .contains("no bucket or no key")
-        );
+        assert_eq!(found[2], Err(NotUnderstood::Unknown("hello".to_owned())));
+        assert_eq!(found[3], Err(NotUnderstood::RecordName));
         assert!(read(&json!({"what": "ever"})).is_err());
         assert_eq!(
             read(&json!({"source": "aws.events", "detail-type": "Scheduled Event"})).unwrap(),
@@ -370,5 +442,41 @@ mod tests {
             versions,
             [("v1", Some("v1"), Some(7)), ("e1", None, Some(7))]
         );
+    }
+
+    #[test]
+    fn envelopes_in_envelopes_come_to_an_end() {
+        let wrapped = |times: usize| {
+            let mut body = json!({"Records": [s3("k")]}).to_string();
+            for _ in 0..times {
+                body = json!({"Type": "Notification", "Message": body}).to_string();
+            }
+            keys(&queue(&[body])).pop().unwrap()
+        };
+        assert_eq!(wrapped(DEEPEST), Ok(vec!["b/k".to_owned()]));
+        assert_eq!(wrapped(DEEPEST + 1), Err(NotUnderstood::TooDeep));
+    }
+
+    #[test]
+    fn keys_are_decoded_once() {
+        assert_eq!(decoded("a%2520b"), Ok("a%20b".to_owned()));
+        assert_eq!(decoded("a+b%2Bc"), Ok("a b+c".to_owned()));
+        assert_eq!(decoded("100%"), Ok("100%".to_owned()));
+        assert_eq!(
+            decoded("%FF"),
+            Err(NotUnderstood::KeyEncoding("%FF".to_owned()))
+        );
+    }
+
+    #[test]
+    fn a_bucket_without_versions_is_known_by_etags() {
+        let described =
+            |version| Delivered::new("b", "k".to_owned()).described(version, Some("\"e1\""), None);
+        for none in [None, Some(""), Some("null")] {
+            let delivered = described(none);
+            assert_eq!(delivered.version_id, None);
+            assert_eq!(delivered.key.version, "e1");
+        }
+        assert_eq!(described(Some("v1")).key.version, "v1");
     }
 }

@@ -1,22 +1,25 @@
-//! Rules and access policy, from the package or from S3. In S3 they are looked at again now and then, and read again when
-//! an ETag has changed. A set that does not load is refused, and the last good one stays: in this process, and in the table
-//! for those that start later.
+//! Rules and access policy, from the package or from S3. In S3 they are looked at again now and
+//! then, and read again when an ETag has changed. A set that does not load is refused, and the last
+//! good one stays: in this process, and in the table for those that start later.
 
-use std::path::Path;
+mod error;
+mod places;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use secretrail_aws::dynamodb::DynamoStore;
-use secretrail_aws::s3::{Listed, ObjectRef, S3Source};
-use secretrail_engine::policy::Policy;
+use secretrail_aws::s3::S3Source;
+use secretrail_engine::policy::{Policy, PolicyError};
 use secretrail_engine::rule::RuleSet;
 use secretrail_engine::rule::vars;
 use secretrail_engine::state::item_v1;
 use secretrail_engine::time::EventTime;
-use secretrail_pack::{Files, Rules, complete, is_rule};
-use serde::{Deserialize, Serialize};
+use secretrail_pack::{Rules, complete};
 use serde_json::json;
 
-use crate::config::{Config, Place};
+pub use self::error::RulesError;
+use self::places::{Places, Source};
+use crate::config::Config;
 use crate::telemetry::{Severity, log};
 
 /// Seconds between two looks at S3.
@@ -26,7 +29,7 @@ const LOOK_SECS: i64 = 60;
 const KEPT: &str = "rules";
 
 /// A set in force.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Active {
     /// Rules.
     pub rules: RuleSet,
@@ -36,23 +39,10 @@ pub struct Active {
     version: String,
 }
 
-/// What was read, before it is understood.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Source {
-    version: String,
-    rules: Files,
-    policy: Option<String>,
-    vars: Option<String>,
-}
-
 /// Knows where rules are.
 pub struct RuleSource {
-    rules: Place,
-    policy: Place,
+    places: Places,
     strict: bool,
-    vars: Place,
-    s3: S3Source,
     state: Mutex<State>,
 }
 
@@ -64,23 +54,21 @@ struct State {
     refused: bool,
 }
 
+/// What a look at the places finds.
+enum Looked {
+    /// The set that is known.
+    Same(Arc<Active>),
+    /// Another, and what it was read from.
+    New(Arc<Active>, Source),
+}
+
 impl RuleSource {
     /// A source by the settings.
     #[must_use]
     pub fn new(config: &Config, s3: S3Source) -> Self {
-        let Config {
-            rules,
-            policy,
-            strict,
-            vars,
-            ..
-        } = config.clone();
         Self {
-            rules,
-            policy,
-            strict,
-            vars,
-            s3,
+            places: Places::new(config, s3),
+            strict: config.strict,
             state: Mutex::default(),
         }
     }
@@ -94,61 +82,26 @@ impl RuleSource {
         &self,
         store: &DynamoStore,
         now: EventTime,
-    ) -> Result<(Arc<Active>, bool), String> {
-        let known = {
-            let state = self.state();
-            let is_recent = state
-                .looked
-                .is_some_and(|looked| now.0.saturating_sub(looked.0) < LOOK_SECS);
-            if let Some(active) = state
-                .active
-                .clone()
-                .filter(|_| is_recent || !self.may_change())
-            {
-                return Ok((active, state.refused));
-            }
-            state.active.clone()
-        };
-        let (active, refused) = match (self.look(known.as_deref()).await, known) {
-            (Ok(None), Some(known)) => (known, false),
-            (Ok(None), None) => return Err("there are no rules".to_owned()),
-            (Ok(Some((active, source))), _) => {
-                log(
-                    Severity::Info,
-                    "rules loaded",
-                    json!({"rules": active.rules.len(), "version": active.version}),
-                );
-                if self.may_change() {
+    ) -> Result<(Arc<Active>, bool), RulesError> {
+        if let Some(recent) = self.recent(now) {
+            return Ok(recent);
+        }
+        let known = self.state().active.clone();
+        let (active, refused) = match self.look(known.clone()).await {
+            Ok(Looked::Same(active)) => (active, false),
+            Ok(Looked::New(active, source)) => {
+                let told = json!({"rules": active.rules.len(), "version": active.version});
+                log(Severity::Info, "rules loaded", told);
+                // What comes with the package need not be kept: whoever starts later has it as
+                // well.
+                if self.places.may_change() {
                     keep(store, &source).await;
                 }
-                (Arc::new(active), false)
+                (active, false)
             }
-            (Err(why), Some(known)) => {
-                log(
-                    Severity::Error,
-                    "rules refused, the last good ones stay",
-                    json!({"why": why}),
-                );
-                (known, true)
-            }
-            (Err(why), None) => match kept(store, self.strict).await {
-                Ok(kept) => {
-                    log(
-                        Severity::Error,
-                        "rules refused, those kept in the table are used",
-                        json!({"why": why}),
-                    );
-                    (Arc::new(kept), true)
-                }
-                Err(none) => {
-                    return Err(format!(
-                        "{why}\nand there are none kept from before: {none}"
-                    ));
-                }
-            },
+            Err(why) => (self.last_good(store, known, why).await?, true),
         };
-        let mut state = self.state();
-        *state = State {
+        *self.state() = State {
             active: Some(active.clone()),
             looked: Some(now),
             refused,
@@ -161,155 +114,64 @@ impl RuleSource {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is in the package is there as long as the process.
-    fn may_change(&self) -> bool {
-        [&self.rules, &self.policy, &self.vars]
-            .iter()
-            .any(|place| matches!(place, Place::S3 { .. }))
+    /// What was found not long ago, or cannot have changed since.
+    fn recent(&self, now: EventTime) -> Option<(Arc<Active>, bool)> {
+        let state = self.state();
+        let is_recent = state
+            .looked
+            .is_some_and(|looked| now.0.saturating_sub(looked.0) < LOOK_SECS);
+        let active = state.active.clone()?;
+        (is_recent || !self.places.may_change()).then_some((active, state.refused))
     }
 
-    /// The set as it is now; `None` when it is the one that is known.
-    async fn look(&self, known: Option<&Active>) -> Result<Option<(Active, Source)>, String> {
-        let rules = self
-            .rules
-            .listed(&self.s3)
-            .await?
-            .into_iter()
-            .filter(|object| is_rule(&object.key))
-            .collect::<Vec<_>>();
-        let (policy, vars) = (
-            self.policy.object(&self.s3).await?,
-            self.vars.object(&self.s3).await?,
-        );
-        let all = rules.iter().chain(&policy).chain(&vars);
-        let version = all
-            .map(|object| format!("{}={}", object.key, object.etag))
-            .collect::<Vec<_>>()
-            .join(" ");
-        if known.is_some_and(|known| known.version == version) {
-            return Ok(None);
+    /// The set as it is now.
+    async fn look(&self, known: Option<Arc<Active>>) -> Result<Looked, RulesError> {
+        let listings = self.places.list().await?;
+        let version = listings.version();
+        if let Some(known) = known.filter(|known| known.version == version) {
+            return Ok(Looked::Same(known));
         }
-        let files = match &self.rules {
-            Place::None => Files::new(),
-            Place::Path(path) => from_package(Path::new(path))?,
-            Place::S3 { bucket, key } if rules.is_empty() => {
-                return Err(format!(
-                    "s3://{bucket}/{key} holds no rules; Sigma files end in .yml or .yaml"
-                ));
+        let source = self.places.read(listings).await?;
+        let active = load(&source, self.strict)?;
+        Ok(Looked::New(Arc::new(active), source))
+    }
+
+    /// What is used in the place of a set that was refused.
+    async fn last_good(
+        &self,
+        store: &DynamoStore,
+        known: Option<Arc<Active>>,
+        why: RulesError,
+    ) -> Result<Arc<Active>, RulesError> {
+        if let Some(known) = known {
+            let told = json!({"why": why.to_string()});
+            log(
+                Severity::Error,
+                "rules refused, the last good ones stay",
+                told,
+            );
+            return Ok(known);
+        }
+        match kept(store, self.strict).await {
+            Ok(kept) => {
+                log(
+                    Severity::Error,
+                    "rules refused, those kept in the table are used",
+                    json!({"why": why.to_string()}),
+                );
+                Ok(Arc::new(kept))
             }
-            Place::S3 { bucket, .. } => self.texts(bucket, &rules).await?,
-        };
-        let policy = self.text(&self.policy, policy).await?;
-        let vars = self.text(&self.vars, vars).await?;
-        let source = Source {
-            version,
-            rules: files,
-            policy,
-            vars,
-        };
-        Ok(Some((load(&source, self.strict)?, source)))
-    }
-
-    /// The text at a place; `None` at no place.
-    async fn text(&self, place: &Place, object: Option<Listed>) -> Result<Option<String>, String> {
-        match (place, object) {
-            (Place::None, _) => Ok(None),
-            (Place::Path(path), _) => std::fs::read_to_string(path)
-                .map(Some)
-                .map_err(|error| format!("{path}: {error}")),
-            (Place::S3 { bucket, .. }, Some(object)) => Ok(self
-                .texts(bucket, std::slice::from_ref(&object))
-                .await?
-                .pop()
-                .map(|(_, text)| text)),
-            (Place::S3 { bucket, key }, None) => Err(format!("s3://{bucket}/{key} is not there")),
+            Err(kept) => Err(RulesError::Neither {
+                found: Box::new(why),
+                kept: Box::new(kept),
+            }),
         }
-    }
-
-    async fn texts(&self, bucket: &str, objects: &[Listed]) -> Result<Files, String> {
-        let mut files = Files::new();
-        for object in objects {
-            let name = format!("s3://{bucket}/{}", object.key);
-            let place = ObjectRef {
-                bucket,
-                key: &object.key,
-                version_id: None,
-                etag: Some(&object.etag),
-                size: Some(object.size),
-            };
-            let bytes = self
-                .s3
-                .fetch(place)
-                .await
-                .map_err(|error| format!("{name}: {error}"))?;
-            files.push((
-                name.clone(),
-                String::from_utf8(bytes).map_err(|_| format!("{name}: is not UTF-8"))?,
-            ));
-        }
-        Ok(files)
     }
 }
 
-impl Place {
-    /// The objects with its key as a prefix, if it is in a bucket.
-    async fn listed(&self, s3: &S3Source) -> Result<Vec<Listed>, String> {
-        let Self::S3 { bucket, key } = self else {
-            return Ok(Vec::new());
-        };
-        s3.list(bucket, key)
-            .await
-            .map_err(|error| format!("s3://{bucket}/{key}: {error}"))
-    }
-
-    /// The object with its key, if it is in a bucket.
-    async fn object(&self, s3: &S3Source) -> Result<Option<Listed>, String> {
-        let is_it = |object: &Listed| matches!(self, Self::S3 { key, .. } if *key == object.key);
-        Ok(self.listed(s3).await?.into_iter().find(is_it))
-    }
-}
-
-fn from_package(folder: &Path) -> Result<Files, String> {
-    let fault = |path: &Path, error: std::io::Error| format!("{}: {error}", path.display());
-    let mut files = Files::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder).map_err(|error| fault(&folder, error))? {
-            let path = entry.map_err(|error| fault(&folder, error))?.path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if is_rule(&path.to_string_lossy()) {
-                let text = std::fs::read_to_string(&path).map_err(|error| fault(&path, error))?;
-                files.push((path.to_string_lossy().into_owned(), text));
-            }
-        }
-    }
-    files.sort();
-    if files.is_empty() {
-        return Err(format!(
-            "{}: holds no rules; Sigma files end in .yml or .yaml",
-            folder.display()
-        ));
-    }
-    Ok(files)
-}
-
-fn load(source: &Source, strict: bool) -> Result<Active, String> {
-    let vars = source
-        .vars
-        .as_deref()
-        .map(vars::read)
-        .transpose()
-        .map_err(|error| format!("placeholders: {error}"))?;
-    let rules = Rules::load(complete(source.rules.clone()), &vars.unwrap_or_default())?.set;
-    let policy = source
-        .policy
-        .as_deref()
-        .map(str::parse::<Policy>)
-        .transpose();
-    let policy = policy
-        .map_err(|error| format!("access policy: {error}"))?
-        .map(|policy| policy.strict(strict));
+fn load(source: &Source, strict: bool) -> Result<Active, RulesError> {
+    let rules = rules_of(source)?;
+    let policy = policy_of(source)?.map(|policy| policy.strict(strict));
     rules
         .warnings
         .iter()
@@ -321,35 +183,134 @@ fn load(source: &Source, strict: bool) -> Result<Active, String> {
     })
 }
 
+fn rules_of(source: &Source) -> Result<RuleSet, RulesError> {
+    let vars = source.vars.as_deref().map(vars::read).transpose();
+    let vars = vars.map_err(|error| RulesError::Vars(error.to_string()))?;
+    let files = complete(source.rules.clone());
+    Rules::load(files, &vars.unwrap_or_default())
+        .map(|rules| rules.set)
+        .map_err(|error| RulesError::Rules(error.to_string()))
+}
+
+fn policy_of(source: &Source) -> Result<Option<Policy>, RulesError> {
+    let policy = source.policy.as_deref().map(str::parse).transpose();
+    policy.map_err(|error: PolicyError| RulesError::Policy(error.to_string()))
+}
+
 /// Keeps a set that loaded. When that fails, the next set that loads is kept.
 async fn keep(store: &DynamoStore, source: &Source) {
-    let packed = serde_json::to_vec(source).map(|text| item_v1::squeezed(&text));
-    let kept = match packed {
-        Ok(bytes) if bytes.len() <= item_v1::MAX_ITEM_BYTES => {
-            store.keep(KEPT, bytes).await.map_err(|e| e.to_string())
-        }
-        Ok(bytes) => Err(format!(
-            "they have {} bytes, more than an item takes",
-            bytes.len()
-        )),
-        Err(error) => Err(error.to_string()),
-    };
-    if let Err(why) = kept {
+    if let Err(why) = try_to_keep(store, source).await {
         log(
             Severity::Warn,
             "rules not kept in the table",
-            json!({"why": why}),
+            json!({"why": why.to_string()}),
         );
     }
 }
 
-async fn kept(store: &DynamoStore, strict: bool) -> Result<Active, String> {
-    let bytes = store
-        .kept(KEPT)
-        .await
-        .map_err(|error| error.to_string())?
-        .ok_or("the table has none")?;
-    let text = item_v1::unsqueezed(&bytes).map_err(|error| error.to_string())?;
-    let source: Source = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
-    load(&source, strict)
+async fn try_to_keep(store: &DynamoStore, source: &Source) -> Result<(), RulesError> {
+    let bytes = packed(source)?;
+    Ok(store.keep(KEPT, bytes).await?)
+}
+
+fn packed(source: &Source) -> Result<Vec<u8>, RulesError> {
+    let bytes = item_v1::squeezed(&serde_json::to_vec(source)?);
+    if bytes.len() > item_v1::MAX_ITEM_BYTES {
+        return Err(RulesError::TooLarge(bytes.len()));
+    }
+    Ok(bytes)
+}
+
+fn unpacked(bytes: &[u8]) -> Result<Source, RulesError> {
+    let text = item_v1::unsqueezed(bytes)?;
+    Ok(serde_json::from_slice(&text)?)
+}
+
+/// The texts are kept and not what they load to: this version of the function may understand them
+/// better.
+async fn kept(store: &DynamoStore, strict: bool) -> Result<Active, RulesError> {
+    let bytes = store.kept(KEPT).await?.ok_or(RulesError::NoneKept)?;
+    load(&unpacked(&bytes)?, strict)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(rules: &[(&str, &str)]) -> Source {
+        Source {
+            version: "a.yml=1".to_owned(),
+            rules: rules
+                .iter()
+                .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()))
+                .collect(),
+            ..Source::default()
+        }
+    }
+
+    const OWN: &str = "title: Mine\nid: own-1\nlevel: low\n\
+        logsource: {product: aws, category: secret_access}\n\
+        detection:\n  direct:\n    access.method: direct_decrypt\n  condition: direct\n";
+
+    #[test]
+    fn what_is_kept_loads_to_the_same_set() {
+        let found = source(&[("own.yml", OWN)]);
+        let kept = unpacked(&packed(&found).unwrap()).unwrap();
+        let [found, kept] = [found, kept].map(|source| load(&source, false).unwrap());
+        assert_eq!(found.rules.len(), 1);
+        assert_eq!(kept.rules.len(), 1);
+        assert_eq!(kept.version, found.version);
+    }
+
+    #[test]
+    fn what_an_item_does_not_take_is_not_kept() {
+        // Digits of a sequence without a pattern, so that deflating does not help.
+        let mut state = 1_u64;
+        let text: String = (0..400_000)
+            .map(|_| {
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1);
+                char::from(b'0' + u8::try_from(state >> 58).unwrap())
+            })
+            .collect();
+        let error = packed(&source(&[("large.yml", &text)])).unwrap_err();
+        assert!(matches!(error, RulesError::TooLarge(_)), "{error}");
+    }
+
+    #[test]
+    fn what_another_version_kept_is_refused() {
+        let bytes = item_v1::squeezed(br#"{"version":"","rules":[],"policy":null,"more":1}"#);
+        assert!(matches!(unpacked(&bytes), Err(RulesError::Form(_))));
+        assert!(matches!(unpacked(b"other"), Err(RulesError::Item(_))));
+    }
+
+    #[test]
+    fn what_does_not_load_says_which_part() {
+        let with = |policy: Option<&str>, vars: Option<&str>| {
+            let source = Source {
+                policy: policy.map(str::to_owned),
+                vars: vars.map(str::to_owned),
+                ..source(&[("own.yml", OWN)])
+            };
+            load(&source, false).map(drop).unwrap_err().to_string()
+        };
+        assert!(with(Some("version: 9"), None).starts_with("access policy: "));
+        assert!(with(None, Some("- 1")).starts_with("placeholders: "));
+        let bad = load(&source(&[("own.yml", "title: 1")]), false);
+        assert!(matches!(bad, Err(RulesError::Rules(_))));
+    }
+
+    #[test]
+    fn no_rules_at_all_tells_both_reasons() {
+        let error = RulesError::Neither {
+            found: Box::new(RulesError::EmptyPrefix("s3://b/rules/".to_owned())),
+            kept: Box::new(RulesError::NoneKept),
+        };
+        assert_eq!(
+            error.to_string(),
+            "s3://b/rules/ holds no rules; Sigma files end in .yml or .yaml\n\
+             and there are none kept from before: the table has none"
+        );
+    }
 }

@@ -1,5 +1,6 @@
-//! What the function says: one JSON line for each thing that happened, and for each invocation one line of metrics in
-//! CloudWatch's embedded metric format. Names of objects, ids and counts only: nothing that a request or a record held.
+//! What the function says: one JSON line for each thing that happened, and for each invocation one
+//! line of metrics in CloudWatch's embedded metric format. Names of objects, ids and counts only:
+//! nothing that a request or a record held.
 //!
 //! Source: Amazon CloudWatch user guide, "Specification: Embedded metric format", checked 2026-11.
 
@@ -46,7 +47,8 @@ fn print(line: &Value) {
     std::io::stdout().lock().write_all(text.as_bytes()).ok();
 }
 
-/// Names and units of everything that is measured. The template and the README take their names from here.
+/// Names and units of everything that is measured. The template and the README take their names
+/// from here.
 pub const METRICS: [(&str, &str); 20] = [
     ("Objects", "Count"),
     ("ObjectsSkipped", "Count"),
@@ -137,37 +139,42 @@ impl Metrics {
     /// The line of metrics. `timestamp` is in milliseconds since 1970.
     #[must_use]
     pub fn line(&self, function: &str, timestamp: i64) -> Value {
-        let known = METRICS
-            .iter()
-            .filter(|(name, _)| self.values.contains_key(name));
-        let metrics: Vec<Value> = known
-            .map(|(name, unit)| json!({"Name": name, "Unit": unit}))
-            .collect();
+        let directive = json!({"Namespace": NAMESPACE, "Dimensions": [["FunctionName"]],
+            "Metrics": self.declarations()});
+        let about = json!({"Timestamp": timestamp, "CloudWatchMetrics": [directive]});
         let mut line = Map::new();
-        let directive =
-            json!({"Namespace": NAMESPACE, "Dimensions": [["FunctionName"]], "Metrics": metrics});
-        line.insert(
-            "_aws".to_owned(),
-            json!({"Timestamp": timestamp, "CloudWatchMetrics": [directive]}),
-        );
+        line.insert("_aws".to_owned(), about);
         line.insert("FunctionName".to_owned(), json!(function));
         if !self.skipped.is_empty() {
             line.insert("SkippedByReason".to_owned(), json!(self.skipped));
         }
         for (name, values) in &self.values {
-            let value = if let [one] = values.as_slice() {
-                json!(one)
-            } else {
-                json!(values)
-            };
-            line.insert((*name).to_owned(), value);
+            line.insert((*name).to_owned(), target(values));
         }
         Value::Object(line)
+    }
+
+    /// Names and units of what is in the line: a name that is declared and not there is an error of
+    /// CloudWatch.
+    fn declarations(&self) -> Vec<Value> {
+        METRICS
+            .iter()
+            .filter(|(name, _)| self.values.contains_key(name))
+            .map(|(name, unit)| json!({"Name": name, "Unit": unit}))
+            .collect()
     }
 
     /// Writes the line of metrics.
     pub fn print(&self, function: &str, timestamp: i64) {
         print(&self.line(function, timestamp));
+    }
+}
+
+/// The values of a metric: one alone is a number and not a list.
+fn target(values: &[f64]) -> Value {
+    match values {
+        [one] => json!(one),
+        several => json!(several),
     }
 }
 
@@ -203,15 +210,26 @@ mod tests {
         assert_eq!(
             metrics.line("f", 7),
             json!({
-            "_aws": {"Timestamp": 7, "CloudWatchMetrics": [{"Namespace": "Secretrail", "Dimensions": [["FunctionName"]],
-                "Metrics": [{"Name": "Objects", "Unit": "Count"}, {"Name": "DeliveryLag", "Unit": "Seconds"}]}]},
-            "FunctionName": "f", "Objects": 3.0, "DeliveryLag": [10.0, 20.5]})
+                "_aws": {"Timestamp": 7, "CloudWatchMetrics": [{
+                    "Namespace": "Secretrail",
+                    "Dimensions": [["FunctionName"]],
+                    "Metrics": [
+                        {"Name": "Objects", "Unit": "Count"},
+                        {"Name": "DeliveryLag", "Unit": "Seconds"},
+                    ],
+                }]},
+                "FunctionName": "f", "Objects": 3.0, "DeliveryLag": [10.0, 20.5]})
         );
     }
 
     #[test]
     fn every_metric_that_is_used_is_declared() {
-        let source = [include_str!("handler.rs"), include_str!("telemetry.rs")].concat();
+        let source = [
+            include_str!("handler.rs"),
+            include_str!("handler/object_reader.rs"),
+            include_str!("telemetry.rs"),
+        ]
+        .concat();
         for call in ["metrics.add(\"", "metrics.record(\""] {
             for used in source
                 .split(call)

@@ -1,0 +1,129 @@
+//! The names of all settings, what each is for, and what it holds when it is not set.
+
+/// A setting: its name, whether it must be there, what it holds.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting {
+    /// Name of the environment variable.
+    pub name: &'static str,
+    /// What it holds when it is not set; `None` when it must be.
+    pub default: Option<&'static str>,
+    /// What it is for.
+    pub help: &'static str,
+}
+
+/// Name of the table.
+pub const TABLE: &str = "SECRETRAIL_TABLE";
+/// Topics.
+pub const TOPICS: &str = "SECRETRAIL_TOPICS";
+/// Rules.
+pub const RULES: &str = "SECRETRAIL_RULES";
+/// Access policy.
+pub const POLICY: &str = "SECRETRAIL_POLICY";
+/// Horizon.
+pub const HORIZON: &str = "SECRETRAIL_HORIZON";
+/// Memory.
+pub const MEMORY: &str = "SECRETRAIL_MEMORY";
+/// Learning time.
+pub const LEARNING: &str = "SECRETRAIL_LEARNING";
+/// Largest object.
+pub const MAX_OBJECT_BYTES: &str = "SECRETRAIL_MAX_OBJECT_BYTES";
+/// Objects read at the same time.
+pub const PARALLEL: &str = "SECRETRAIL_PARALLEL";
+/// Path style.
+pub const PATH_STYLE: &str = "SECRETRAIL_S3_PATH_STYLE";
+
+/// Longest time for one try of a call.
+pub const CALL_TIMEOUT: &str = "SECRETRAIL_CALL_TIMEOUT";
+
+/// Time for which an alert is left to whoever created it.
+pub const LEASE: &str = "SECRETRAIL_LEASE";
+
+/// Whether secrets that the policy does not speak of count as unexpected.
+pub const STRICT: &str = "SECRETRAIL_STRICT";
+/// Values of placeholders in rules.
+pub const VARS: &str = "SECRETRAIL_VARS";
+
+/// What the function does.
+pub const MODE: &str = "SECRETRAIL_MODE";
+
+/// Every setting.
+pub const SETTINGS: [Setting; 15] = [
+    Setting {
+        name: MODE,
+        default: Some("alerts"),
+        help: "alerts, or extract: batches of a job, without table and topics",
+    },
+    Setting {
+        name: TABLE,
+        default: None,
+        help: "name of the DynamoDB table that holds the state",
+    },
+    Setting {
+        name: TOPICS,
+        default: None,
+        help: "ARNs of SNS topics, separated by spaces; \
+            each may end in ?format=standard|chat|ocsf and &min-level=LEVEL",
+    },
+    Setting {
+        name: RULES,
+        default: Some(""),
+        help: "s3://bucket/prefix/ or a folder of the package; empty for the built-in pack",
+    },
+    Setting {
+        name: POLICY,
+        default: Some(""),
+        help: "s3://bucket/key or a file of the package; empty for no access policy",
+    },
+    Setting {
+        name: STRICT,
+        default: Some("false"),
+        help: "whether secrets that the policy does not speak of are unexpected",
+    },
+    Setting {
+        name: VARS,
+        default: Some(""),
+        help: "s3://bucket/key or a file of the package with values for rules with |expand; \
+            empty for none",
+    },
+    Setting {
+        name: HORIZON,
+        default: Some("15m"),
+        help: "how long the other half of a read may still arrive",
+    },
+    Setting {
+        name: MEMORY,
+        default: Some("90d"),
+        help: "how long it is remembered who read what",
+    },
+    Setting {
+        name: LEARNING,
+        default: Some("7d"),
+        help: "how long logs must go back before anything is called new",
+    },
+    Setting {
+        name: MAX_OBJECT_BYTES,
+        default: Some("67108864"),
+        help: "objects with more bytes are not read",
+    },
+    Setting {
+        name: PARALLEL,
+        default: Some("4"),
+        help: "objects that are read at the same time",
+    },
+    Setting {
+        name: CALL_TIMEOUT,
+        default: Some("5s"),
+        help: "how long one try of a call to AWS may take",
+    },
+    Setting {
+        name: LEASE,
+        default: Some("60s"),
+        help: "how long an alert is left to the invocation that created it \
+            before the sweep publishes it",
+    },
+    Setting {
+        name: PATH_STYLE,
+        default: Some("false"),
+        help: "whether S3 is addressed by path, as stand-ins want it",
+    },
+];

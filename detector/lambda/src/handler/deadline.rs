@@ -1,0 +1,45 @@
+//! The end of an invocation, and what may still be begun before it.
+
+use std::time::{Duration, Instant};
+
+/// Before the end of an invocation: nothing new is begun.
+const RESERVE: Duration = Duration::from_secs(5);
+
+/// Before the end of an invocation: what is under way is given up and handed back.
+const LAST_MOMENT: Duration = Duration::from_millis(1_500);
+
+/// Whether there is time to begin something before the invocation ends at `until`.
+pub(super) fn has_time(until: Instant) -> bool {
+    until.saturating_duration_since(Instant::now()) >= RESERVE
+}
+
+/// When to give up what is under way, so that there is time to say so: a function that Lambda kills
+/// hands back nothing.
+pub(super) fn last_moment(until: Instant) -> Instant {
+    let now = Instant::now();
+    until - LAST_MOMENT.min(until.saturating_duration_since(now))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_begun_in_the_last_seconds() {
+        let now = Instant::now();
+        assert!(has_time(now + RESERVE + Duration::from_secs(60)));
+        assert!(!has_time(now + RESERVE - Duration::from_secs(1)));
+        assert!(!has_time(now), "nor after the end");
+    }
+
+    #[test]
+    fn work_is_given_up_before_the_end_and_never_before_now() {
+        let now = Instant::now();
+        let until = now + Duration::from_secs(60);
+        assert_eq!(last_moment(until), until - LAST_MOMENT);
+        let soon = now + Duration::from_millis(10);
+        let moment = last_moment(soon);
+        assert!(moment <= Instant::now() && moment >= now);
+        assert_eq!(last_moment(now), now, "the end is over: at once");
+    }
+}

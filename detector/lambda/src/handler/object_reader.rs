@@ -1,0 +1,251 @@
+//! One object: from its notification to its observations, or to the reason why there are none.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use secretrail_aws::dynamodb::ObjectState;
+use secretrail_aws::s3::{ObjectRef, S3Source};
+use secretrail_engine::object::{self, origin};
+use secretrail_engine::report::{self, Report, SkippedObject};
+use secretrail_engine::scan::{Harvest, Input, Scanner};
+use secretrail_engine::selection::Selection;
+use secretrail_engine::time::EventTime;
+use serde_json::json;
+
+use super::deadline::has_time;
+use crate::notification::Delivered;
+use crate::rules::Active;
+use crate::telemetry::{Metrics, Severity, log, skipped};
+
+/// Why a message goes back whose object was not reached.
+pub(super) const NO_TIME: &str = "there was no time for it";
+
+/// What became of an object in this invocation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It needs no work, or its work is done when the batch is.
+    Done { state: ObjectState, details: String },
+    /// It could not be read, or not to its end: its messages go back.
+    Poison { reason: String },
+    /// There was no time for it: its messages go back.
+    HandedBack,
+}
+
+/// An object that was read, or was not.
+pub(super) struct Reading {
+    pub(super) delivered: Delivered,
+    pub(super) harvest: Harvest,
+    pub(super) fate: Fate,
+}
+
+/// Reads an object. One that cannot be read is no error of the batch: the others are done, and its
+/// message comes again.
+pub(super) async fn read(
+    s3: &S3Source,
+    delivered: Delivered,
+    active: &Arc<Active>,
+    until: Instant,
+) -> Reading {
+    let mut harvest = Harvest::default();
+    if let Some(reason) = to_be_skipped(&delivered) {
+        harvest.report.skip_object(reason);
+        let fate = passed_over(reason);
+        return Reading {
+            delivered,
+            harvest,
+            fate,
+        };
+    }
+    // Begun now, it would be cut off at the end of the invocation: its message comes again in any
+    // case.
+    if !has_time(until) {
+        return Reading {
+            delivered,
+            harvest,
+            fate: Fate::HandedBack,
+        };
+    }
+    let (harvest, fate) = match s3.fetch(place(&delivered)).await {
+        Ok(bytes) => scan_aside(bytes, &delivered.key.key, active).await,
+        Err(error) => {
+            harvest.report.objects_failed += 1;
+            let reason = error.to_string();
+            (harvest, Fate::Poison { reason })
+        }
+    };
+    Reading {
+        delivered,
+        harvest,
+        fate,
+    }
+}
+
+fn place(delivered: &Delivered) -> ObjectRef<'_> {
+    ObjectRef {
+        bucket: &delivered.key.bucket,
+        key: &delivered.key.key,
+        version_id: delivered.version_id.as_deref(),
+        etag: delivered.etag.as_deref(),
+        size: delivered.size,
+    }
+}
+
+/// Why an object is not to be read, as far as its notification tells.
+fn to_be_skipped(delivered: &Delivered) -> Option<SkippedObject> {
+    let key = &delivered.key.key;
+    // Digests, Config files and such: by name first, so that an empty one is counted as what it is.
+    SkippedObject::by_name(&object::parse(key), key)
+        .or_else(|| (delivered.size == Some(0)).then_some(SkippedObject::Empty))
+}
+
+fn passed_over(reason: SkippedObject) -> Fate {
+    Fate::Done {
+        state: ObjectState::Skipped,
+        details: reason.as_str().to_owned(),
+    }
+}
+
+/// On a thread of its own: it computes for long, and other objects are downloaded meanwhile.
+async fn scan_aside(bytes: Vec<u8>, name: &str, active: &Arc<Active>) -> (Harvest, Fate) {
+    let (active, name) = (active.clone(), name.to_owned());
+    let scanned = tokio::task::spawn_blocking(move || scan(&bytes, &name, &active)).await;
+    // A panic is the fault of this object alone.
+    scanned.unwrap_or_else(|error| {
+        let reason = format!("it broke the reader: {error}");
+        (Harvest::default(), Fate::Poison { reason })
+    })
+}
+
+/// Reads the records of an object.
+fn scan(bytes: &[u8], name: &str, active: &Active) -> (Harvest, Fate) {
+    let selection = Selection::default();
+    let mut harvest = Harvest::default();
+    let mut scanner = Scanner::new(&active.rules, &selection);
+    let in_tree = object::parse(name).account.is_some();
+    let read = scanner.read(Input::Bytes(bytes), &origin(name), in_tree, &mut harvest);
+    let read = read.map_err(|error| error.to_string());
+    let fate = match harvest.report.settle(read, in_tree, false) {
+        report::Fate::Failed(reason) => Fate::Poison { reason },
+        report::Fate::Read => processed(&harvest.report),
+        report::Fate::PassedOver(reason) => passed_over(reason),
+    };
+    (harvest, fate)
+}
+
+fn processed(report: &Report) -> Fate {
+    let skipped: u64 = report.records_skipped.values().sum();
+    Fate::Done {
+        state: ObjectState::Processed,
+        details: format!("{} records, {skipped} skipped", report.records),
+    }
+}
+
+impl Reading {
+    /// Why its messages go back; `None` when they need not.
+    pub(super) fn why_not_done(&self) -> Option<&str> {
+        match &self.fate {
+            Fate::Done { .. } => None,
+            Fate::Poison { reason } => Some(reason),
+            Fate::HandedBack => Some(NO_TIME),
+        }
+    }
+
+    /// How long after its delivery it is read; `None` when its name does not tell when that was.
+    fn lag_secs(&self, now: EventTime) -> Option<i64> {
+        let delivered = object::parse(&self.delivered.key.key).delivered?;
+        Some(now.0.saturating_sub(delivered.0))
+    }
+
+    /// One line of the log, and how long after its delivery the object is read.
+    pub(super) fn tell(&self, now: EventTime, metrics: &mut Metrics) {
+        let key = &self.delivered.key;
+        let lag = self.lag_secs(now);
+        if let Some(lag) = lag.and_then(|lag| i32::try_from(lag).ok()) {
+            metrics.record("DeliveryLag", lag.into());
+        }
+        let (severity, state) = match &self.fate {
+            Fate::Done { state, .. } => (Severity::Info, state.as_str()),
+            Fate::Poison { .. } => (Severity::Error, "failed"),
+            Fate::HandedBack => (Severity::Warn, "handed back"),
+        };
+        let Report { records, bytes, .. } = self.harvest.report;
+        log(
+            severity,
+            "object",
+            json!({"bucket": key.bucket, "key": key.key, "version": key.version,
+                "state": state, "why": self.why_not_done(), "records": records, "bytes": bytes,
+                "lag_secs": lag, "observations": self.harvest.observations.len(),
+                "skipped": skipped(&self.harvest.report)}),
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const IN_TREE: &str = "AWSLogs/111122223333/CloudTrail/eu-west-1/2026/03/02/\
+        111122223333_CloudTrail_eu-west-1_20260302T1000Z_abcdefghijklmnop.json.gz";
+
+    fn delivered(key: &str, size: Option<u64>) -> Delivered {
+        Delivered {
+            size,
+            ..Delivered::new("b", key.to_owned())
+        }
+    }
+
+    fn fate(bytes: &[u8], name: &str) -> Fate {
+        scan(bytes, name, &Active::default()).1
+    }
+
+    #[test]
+    fn what_is_no_log_is_not_downloaded() {
+        let skip = |key: &str, size| to_be_skipped(&delivered(key, size));
+        assert_eq!(skip(IN_TREE, Some(900)), None);
+        assert_eq!(
+            skip(IN_TREE, None),
+            None,
+            "a trail's notification has no sizes"
+        );
+        assert_eq!(skip(IN_TREE, Some(0)), Some(SkippedObject::Empty));
+        let digest = IN_TREE.replace("CloudTrail", "CloudTrail-Digest");
+        let by_name = skip(&digest, Some(900));
+        assert!(by_name.is_some());
+        assert_eq!(skip(&digest, Some(0)), by_name);
+    }
+
+    #[test]
+    fn what_is_damaged_goes_back_and_what_is_foreign_does_not() {
+        let processed = Fate::Done {
+            state: ObjectState::Processed,
+            details: "0 records, 0 skipped".to_owned(),
+        };
+        assert_eq!(fate(br#"{"Records":[]}"#, IN_TREE), processed);
+        assert!(matches!(fate(br#"{"a":1}"#, IN_TREE), Fate::Poison { .. }));
+        let Fate::Done { state, .. } = fate(br#"{"a":1}"#, "notes.json") else {
+            panic!("it is no log of CloudTrail")
+        };
+        assert_eq!(state, ObjectState::Skipped);
+    }
+
+    #[test]
+    fn only_what_is_done_does_not_go_back() {
+        let why = |fate| {
+            let reading = Reading {
+                delivered: delivered(IN_TREE, None),
+                harvest: Harvest::default(),
+                fate,
+            };
+            reading.why_not_done().map(str::to_owned)
+        };
+        assert_eq!(why(passed_over(SkippedObject::Empty)), None);
+        assert_eq!(why(Fate::HandedBack).as_deref(), Some(NO_TIME));
+        let reason = "it has 9 bytes".to_owned();
+        assert_eq!(
+            why(Fate::Poison {
+                reason: reason.clone()
+            }),
+            Some(reason)
+        );
+    }
+}

@@ -1,0 +1,261 @@
+//! Where rules, the access policy and values of placeholders are, and their texts: in the package,
+//! or in S3.
+
+use std::path::{Path, PathBuf};
+
+use secretrail_aws::s3::{Listed, ObjectRef, S3Source};
+use secretrail_pack::{Files, is_rule};
+use serde::{Deserialize, Serialize};
+
+use super::error::RulesError;
+use crate::config::{Config, Place};
+
+/// What was read, before it is understood.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Source {
+    /// What it was read from: names and ETags.
+    pub(super) version: String,
+    pub(super) rules: Files,
+    pub(super) policy: Option<String>,
+    pub(super) vars: Option<String>,
+}
+
+/// Where everything is.
+pub(super) struct Places {
+    rules: Place,
+    policy: Place,
+    vars: Place,
+    s3: S3Source,
+}
+
+/// The objects of the places, those in S3 as they are listed now.
+pub(super) struct Listings {
+    rules: Vec<Listed>,
+    policy: Option<Listed>,
+    vars: Option<Listed>,
+}
+
+impl Listings {
+    /// Changes when any of the objects does. Files of the package have no part in it: they cannot
+    /// change.
+    pub(super) fn version(&self) -> String {
+        let all = self.rules.iter().chain(&self.policy).chain(&self.vars);
+        all.map(|object| format!("{}={}", object.key, object.etag))
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+}
+
+impl Places {
+    pub(super) fn new(config: &Config, s3: S3Source) -> Self {
+        Self {
+            rules: config.rules.clone(),
+            policy: config.policy.clone(),
+            vars: config.vars.clone(),
+            s3,
+        }
+    }
+
+    /// What is in the package is there as long as the process.
+    pub(super) fn may_change(&self) -> bool {
+        [&self.rules, &self.policy, &self.vars]
+            .iter()
+            .any(|place| matches!(place, Place::S3 { .. }))
+    }
+
+    /// What there is. Whether it has changed is told by this alone: nothing is read to find that
+    /// out.
+    pub(super) async fn list(&self) -> Result<Listings, RulesError> {
+        Ok(Listings {
+            rules: self.rule_objects().await?,
+            policy: self.object(&self.policy).await?,
+            vars: self.object(&self.vars).await?,
+        })
+    }
+
+    pub(super) async fn read(&self, listings: Listings) -> Result<Source, RulesError> {
+        Ok(Source {
+            version: listings.version(),
+            rules: self.rule_files(&listings.rules).await?,
+            policy: self.text(&self.policy, listings.policy).await?,
+            vars: self.text(&self.vars, listings.vars).await?,
+        })
+    }
+
+    async fn rule_objects(&self) -> Result<Vec<Listed>, RulesError> {
+        let mut objects = self.listed(&self.rules).await?;
+        objects.retain(|object| is_rule(&object.key));
+        Ok(objects)
+    }
+
+    async fn rule_files(&self, objects: &[Listed]) -> Result<Files, RulesError> {
+        match &self.rules {
+            // No files of its own: then it is the pack.
+            Place::None => Ok(Files::new()),
+            Place::Path(path) => from_package(Path::new(path)),
+            // A prefix with a typing error would otherwise switch every rule off.
+            Place::S3 { bucket, key } if objects.is_empty() => {
+                Err(RulesError::EmptyPrefix(url(bucket, key)))
+            }
+            Place::S3 { bucket, .. } => self.texts(bucket, objects).await,
+        }
+    }
+
+    /// The text at a place; `None` at no place.
+    async fn text(
+        &self,
+        place: &Place,
+        object: Option<Listed>,
+    ) -> Result<Option<String>, RulesError> {
+        match (place, object) {
+            (Place::None, _) => Ok(None),
+            (Place::Path(path), _) => file(PathBuf::from(path)).map(Some),
+            (Place::S3 { bucket, .. }, Some(object)) => {
+                let mut texts = self.texts(bucket, std::slice::from_ref(&object)).await?;
+                Ok(texts.pop().map(|(_, text)| text))
+            }
+            (Place::S3 { bucket, key }, None) => Err(RulesError::Missing(url(bucket, key))),
+        }
+    }
+
+    /// The objects with the key of a place as a prefix, if it is in a bucket.
+    async fn listed(&self, place: &Place) -> Result<Vec<Listed>, RulesError> {
+        let Place::S3 { bucket, key } = place else {
+            return Ok(Vec::new());
+        };
+        let listed = self.s3.list(bucket, key).await;
+        listed.map_err(|error| RulesError::S3 {
+            place: url(bucket, key),
+            error,
+        })
+    }
+
+    /// The object with the key of a place, if it is in a bucket.
+    async fn object(&self, place: &Place) -> Result<Option<Listed>, RulesError> {
+        let listed = self.listed(place).await?;
+        // Others may begin with its key.
+        Ok(listed
+            .into_iter()
+            .find(|object| matches!(place, Place::S3 { key, .. } if *key == object.key)))
+    }
+
+    async fn texts(&self, bucket: &str, objects: &[Listed]) -> Result<Files, RulesError> {
+        let mut files = Files::new();
+        for object in objects {
+            let name = url(bucket, &object.key);
+            let place = ObjectRef {
+                bucket,
+                key: &object.key,
+                version_id: None,
+                etag: Some(&object.etag),
+                size: Some(object.size),
+            };
+            let bytes = self.s3.fetch(place).await.map_err(|error| RulesError::S3 {
+                place: name.clone(),
+                error,
+            })?;
+            let text = String::from_utf8(bytes).map_err(|_| RulesError::NotText(name.clone()))?;
+            files.push((name, text));
+        }
+        Ok(files)
+    }
+}
+
+fn url(bucket: &str, key: &str) -> String {
+    format!("s3://{bucket}/{key}")
+}
+
+fn file(path: PathBuf) -> Result<String, RulesError> {
+    std::fs::read_to_string(&path).map_err(|error| RulesError::File { path, error })
+}
+
+/// The rules in a folder and those below it, by name.
+fn from_package(folder: &Path) -> Result<Files, RulesError> {
+    let mut files = Files::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for path in entries(&folder)? {
+            if path.is_dir() {
+                folders.push(path);
+            } else if is_rule(&path.to_string_lossy()) {
+                files.push((path.to_string_lossy().into_owned(), file(path)?));
+            }
+        }
+    }
+    files.sort();
+    if files.is_empty() {
+        return Err(RulesError::EmptyFolder(folder.to_owned()));
+    }
+    Ok(files)
+}
+
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, RulesError> {
+    std::fs::read_dir(folder)
+        .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect())
+        .map_err(|error| RulesError::File {
+            path: folder.to_owned(),
+            error,
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listed(key: &str, etag: &str) -> Listed {
+        Listed {
+            key: key.to_owned(),
+            etag: etag.to_owned(),
+            size: 7,
+        }
+    }
+
+    #[test]
+    fn a_version_changes_with_every_object() {
+        let of = |rules: &[(&str, &str)], policy: Option<&str>| {
+            let listings = Listings {
+                rules: rules.iter().map(|(key, etag)| listed(key, etag)).collect(),
+                policy: policy.map(|etag| listed("policy.yaml", etag)),
+                vars: None,
+            };
+            listings.version()
+        };
+        let one = of(&[("a.yml", "1")], None);
+        assert_eq!(one, of(&[("a.yml", "1")], None));
+        for other in [
+            of(&[("a.yml", "2")], None),
+            of(&[("b.yml", "1")], None),
+            of(&[("a.yml", "1"), ("b.yml", "1")], None),
+            of(&[("a.yml", "1")], Some("1")),
+        ] {
+            assert_ne!(one, other);
+        }
+    }
+
+    #[test]
+    fn rules_of_the_package_are_found_in_every_folder_and_in_order() {
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../rules");
+        let files = from_package(Path::new(root)).unwrap();
+        assert!(files.iter().all(|(name, _)| is_rule(name)));
+        assert!(files.is_sorted_by_key(|(name, _)| name));
+        assert_eq!(files.len(), secretrail_pack::files().len());
+    }
+
+    #[test]
+    fn a_folder_without_rules_is_told_by_its_name() {
+        let none = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src"));
+        let error = from_package(none).unwrap_err().to_string();
+        let told = format!(
+            "{}: holds no rules; Sigma files end in .yml or .yaml",
+            none.display()
+        );
+        assert_eq!(error, told);
+        let absent = none.join("nowhere");
+        let error = from_package(&absent).unwrap_err().to_string();
+        assert!(
+            error.starts_with(&format!("{}: ", absent.display())),
+            "{error}"
+        );
+    }
+}
