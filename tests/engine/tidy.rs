@@ -1,7 +1,16 @@
 //! The house rules that a compiler does not check.
 
+mod imports;
+
 use std::fs;
 use std::path::{Path, PathBuf};
+
+/// Crates whose `lib.rs` states the order of their modules, and modules whose children are kept
+/// apart.
+const ORDERED: [(&str, &[&str]); 2] = [
+    ("detector/engine/src", &[]),
+    ("detector/cli/src", &["commands"]),
+];
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
@@ -103,4 +112,21 @@ fn the_engine_knows_nothing_of_the_world() {
             assert!(!code.contains(banned), "{}: {banned}", path.display());
         }
     }
+}
+
+#[test]
+fn imports_point_one_way() {
+    let mut wrong = Vec::new();
+    for (folder, apart) in ORDERED {
+        let base = Path::new(ROOT).join(folder);
+        let sources = sources(folder);
+        let files = sources.iter().map(|(path, text)| {
+            let below = path.strip_prefix(&base).unwrap();
+            (below.to_str().unwrap(), text.as_str())
+        });
+        let files = files.collect();
+        let found = imports::wrong_imports(&imports::Sources { files, apart });
+        wrong.extend(found.iter().map(|import| format!("{folder}/{import}")));
+    }
+    assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
 }

@@ -1,10 +1,12 @@
 //! The engine of Secretrail: CloudTrail bytes in, secret accesses and alerts out.
 //!
-//! Pure: no clock, disk, network, environment or stdout; time and bytes are arguments, state is a trait.
+//! Pure: no clock, disk, network, environment or stdout; time and bytes are arguments, state is a
+//! trait.
 //!
-//! The `mod` lines below stand in the order from the ground up, and imports point back only: a module may use those that
-//! stand before it, never one that comes later. A parent and its own children may know each other. `tests/tidy.rs` checks
-//! it. Whoever needs something that comes later moves the shared piece down, or himself up.
+//! The `mod` lines below stand in the order from the ground up, and imports point back only: a
+//! module may use those that stand before it, never one that comes later. A parent and its own
+//! children may know each other. `tests/engine/tidy.rs` checks it. Whoever needs something that
+//! comes later moves the shared piece down, or himself up.
 
 // The ground: nothing here knows what the engine is about.
 pub mod digest;
