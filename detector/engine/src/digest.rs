@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use sha2::{Digest, Sha256};
 
-/// A hash of texts as 32 hexadecimal digits (SHA-256, first half). The length of each part counts, so that parts cannot
-/// run into each other.
+/// A hash of texts as 32 hexadecimal digits (SHA-256, first half). The length of each part counts,
+/// so that parts cannot run into each other.
 #[must_use]
 pub fn digest(parts: &[&str]) -> String {
     let mut hash = Sha256::new();

@@ -37,7 +37,8 @@ impl Evidence {
         }
     }
 
-    /// Whether to tell this rather than another about the same fact: settled before pending, the better copy, then by order.
+    /// Whether to tell this rather than another about the same fact: settled before pending, the
+    /// better copy, then by order.
     #[must_use]
     pub fn tells_more_than(&self, other: &Self) -> bool {
         let worth = |e: &Self| (e.is_settled(), e.head.updated, e.head.richness());

@@ -1,4 +1,5 @@
-//! Loose ends: reads, key uses and changes that wait for their other half, and the scenes in which it is looked for.
+//! Loose ends: reads, key uses and changes that wait for their other half, and the scenes in which
+//! it is looked for.
 
 use std::hash::{Hash, Hasher};
 
@@ -50,7 +51,8 @@ pub struct SceneRange {
     pub to: EventTime,
 }
 
-/// A number that stands for a value in maps; made where the value is made, so that maps need not follow it into memory.
+/// A number that stands for a value in maps; made where the value is made, so that maps need not
+/// follow it into memory.
 fn fingerprint(value: &impl Hash) -> u64 {
     ahash::RandomState::with_seeds(1, 2, 3, 4).hash_one(value)
 }
@@ -62,8 +64,8 @@ pub struct LooseEnd {
     pub id: LooseEndId,
     /// Where its other half would be.
     pub scene: SceneKey,
-    /// Event time. This and what follows is what everybody asks of it first; it stands here so that a million of them need
-    /// not be followed into memory for it.
+    /// Event time. This and what follows is what everybody asks of it first; it stands here so that
+    /// a million of them need not be followed into memory for it.
     pub time: EventTime,
     /// When its object was delivered.
     pub delivered: EventTime,
@@ -140,7 +142,8 @@ impl LooseEndId {
         self.kind
     }
 
-    /// What it is made of: kind, event id, and whether it is an update. Unlike its order, the same on every machine.
+    /// What it is made of: kind, event id, and whether it is an update. Unlike its order, the same
+    /// on every machine.
     #[must_use]
     pub fn parts(&self) -> (u8, &str, bool) {
         (self.kind, &self.event_id, self.updated)

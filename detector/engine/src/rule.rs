@@ -1,5 +1,5 @@
-//! Rules: what to look for, in standard Sigma files, behind our own types. The Sigma engine parses and matches single
-//! events; windows, joins and alerts are ours.
+//! Rules: what to look for, in standard Sigma files, behind our own types. The Sigma engine parses
+//! and matches single events; windows, joins and alerts are ours.
 
 mod correlation;
 pub mod event;
@@ -67,8 +67,8 @@ pub struct Window {
     pub span_secs: i64,
     /// At most one alert for each group in each bucket of this many seconds.
     pub suppress_secs: i64,
-    /// Fires at so many times the usual rate of the access policy, if that is more than the condition asks for. Events
-    /// without a usual rate do not count.
+    /// Fires at so many times the usual rate of the access policy, if that is more than the
+    /// condition asks for. Events without a usual rate do not count.
     pub times_usual: Option<f64>,
     /// Names of the group's fields in alerts.
     group: Vec<Text>,
@@ -200,7 +200,8 @@ impl RuleSet {
             + self.windows.iter().filter(|w| w.alerts).count()
     }
 
-    /// What every rule says of itself. A rule about single events that is suppressed is there twice.
+    /// What every rule says of itself. A rule about single events that is suppressed is there
+    /// twice.
     pub fn metas(&self) -> impl Iterator<Item = &Arc<RuleMeta>> {
         self.detections
             .iter()
@@ -355,7 +356,8 @@ impl Window {
             )
     }
 
-    /// The fact that an event is for this window; `None` when it lacks a field of the group or the value.
+    /// The fact that an event is for this window; `None` when it lacks a field of the group or the
+    /// value.
     pub(crate) fn fact(
         &self,
         slot: usize,

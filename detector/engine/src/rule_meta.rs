@@ -1,4 +1,5 @@
-//! What a rule says of itself, for whoever shows or stores its alerts and need not know how it is evaluated.
+//! What a rule says of itself, for whoever shows or stores its alerts and need not know how it is
+//! evaluated.
 
 use std::fmt;
 use std::str::FromStr;
@@ -59,7 +60,8 @@ impl FromStr for Level {
     }
 }
 
-/// The seconds of a timespan as Sigma writes it, as in `10m`; `None` for anything else, and for nothing.
+/// The seconds of a timespan as Sigma writes it, as in `10m`; `None` for anything else, and for
+/// nothing.
 #[must_use]
 pub fn timespan_secs(text: &str) -> Option<i64> {
     let parsed = rsigma_parser::Timespan::parse(text).ok()?;

@@ -1,5 +1,5 @@
-//! What is asked for: a part of the logs by time and place, and in it accesses, changes and records by who, what, from
-//! where, and how it ended.
+//! What is asked for: a part of the logs by time and place, and in it accesses, changes and records
+//! by who, what, from where, and how it ended.
 
 use crate::access::{Access, Method};
 use crate::glob::Glob;
@@ -65,7 +65,8 @@ pub struct Filter {
     pub outcomes: Vec<Outcome>,
     /// How the secret was reached; what has no method is not asked for.
     pub methods: Vec<Method>,
-    /// `userIdentity.accessKeyId`s. The Decrypt behind a read has another one; the read's own counts.
+    /// `userIdentity.accessKeyId`s. The Decrypt behind a read has another one; the read's own
+    /// counts.
     pub access_keys: Vec<String>,
 }
 

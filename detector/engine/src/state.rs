@@ -1,6 +1,8 @@
-//! What must be remembered between batches, behind one trait. Every store passes one suite of tests ([`contract`]).
+//! What must be remembered between batches, behind one trait. Every store passes one suite of tests
+//! ([`contract`]).
 //!
-//! All writes are idempotent: the same batch may be written any number of times, by any number of writers.
+//! All writes are idempotent: the same batch may be written any number of times, by any number of
+//! writers.
 
 #[cfg(any(test, feature = "testkit"))]
 pub mod contract;
@@ -41,7 +43,8 @@ pub trait StateStore: Sync {
     /// What a store needs to know to close the loose ends that it gave.
     type Receipt: Send;
 
-    /// Adds facts to windows. A fact that is there stays, and takes over the evidence that tells more.
+    /// Adds facts to windows. A fact that is there stays, and takes over the evidence that tells
+    /// more.
     fn put_facts(
         &self,
         facts: Vec<(WindowKey, Fact)>,
@@ -53,23 +56,26 @@ pub trait StateStore: Sync {
         ranges: &[WindowRange],
     ) -> impl Future<Output = Result<Vec<Vec<Fact>>, StateError>> + Send;
 
-    /// For each range, which of the window's rules have facts in any group in it, or near it: more may be told than
-    /// there are, never fewer. Whoever knows that a rule has none need not read the groups of the others.
+    /// For each range, which of the window's rules have facts in any group in it, or near it: more
+    /// may be told than there are, never fewer. Whoever knows that a rule has none need not read
+    /// the groups of the others.
     fn slots(
         &self,
         windows: &[RuleRange],
     ) -> impl Future<Output = Result<Vec<BTreeSet<usize>>, StateError>> + Send;
 
-    /// Adds loose ends that are not there yet. One that was closed stays closed. They wait from `arrived` on, or from
-    /// their delivery if that is later: what comes late gives its other half as much time as what came in time.
+    /// Adds loose ends that are not there yet. One that was closed stays closed. They wait from
+    /// `arrived` on, or from their delivery if that is later: what comes late gives its other half
+    /// as much time as what came in time.
     fn put_loose_ends(
         &self,
         ends: Vec<Arc<LooseEnd>>,
         arrived: EventTime,
     ) -> impl Future<Output = Result<(), StateError>> + Send;
 
-    /// Open loose ends that have waited since `since` or longer, in any order. A store may give a part of them, about as
-    /// many as `most`, those that have waited longest; nothing is given only when nothing is due.
+    /// Open loose ends that have waited since `since` or longer, in any order. A store may give a
+    /// part of them, about as many as `most`, those that have waited longest; nothing is given only
+    /// when nothing is due.
     fn due_loose_ends(
         &self,
         since: EventTime,
@@ -82,14 +88,15 @@ pub trait StateStore: Sync {
         scenes: &[SceneRange],
     ) -> impl Future<Output = Result<Vec<Vec<Arc<LooseEnd>>>, StateError>> + Send;
 
-    /// Every loose end with one of these `sharedEventID`s: the copies of an event in other accounts.
+    /// Every loose end with one of these `sharedEventID`s: the copies of an event in other
+    /// accounts.
     fn loose_ends_sharing(
         &self,
         shared_ids: &[Text],
     ) -> impl Future<Output = Result<Vec<Arc<LooseEnd>>, StateError>> + Send;
 
-    /// Closes the loose ends of a receipt: they are not due any more, but are still found by scene. Closing twice does
-    /// nothing.
+    /// Closes the loose ends of a receipt: they are not due any more, but are still found by scene.
+    /// Closing twice does nothing.
     fn close_loose_ends(
         &self,
         receipt: Self::Receipt,
@@ -110,24 +117,25 @@ pub trait StateStore: Sync {
     /// For each key, the times that were remembered under it; none for a key that never was.
     fn seen(&self, keys: &[Text]) -> impl Future<Output = Result<Vec<Times>, StateError>> + Send;
 
-    /// Remembers times under keys. A store may forget what is older than the memory asks for, but not the first time of
-    /// a key.
+    /// Remembers times under keys. A store may forget what is older than the memory asks for, but
+    /// not the first time of a key.
     fn put_seen(
         &self,
         times: Vec<Sighting>,
         memory: Memory,
     ) -> impl Future<Output = Result<(), StateError>> + Send;
 
-    /// Creates alerts that are not there yet, and says for each whether it was created now. Of several writers at once,
-    /// one is told so.
+    /// Creates alerts that are not there yet, and says for each whether it was created now. Of
+    /// several writers at once, one is told so.
     fn create_alerts(
         &self,
         alerts: Vec<Alert>,
         now: EventTime,
     ) -> impl Future<Output = Result<Vec<bool>, StateError>> + Send;
 
-    /// Alerts that were created before a time and not yet marked as published, in any order. A store may give a part of
-    /// them, about as many as `most`; nothing is given only when there are none.
+    /// Alerts that were created before a time and not yet marked as published, in any order. A
+    /// store may give a part of them, about as many as `most`; nothing is given only when there are
+    /// none.
     fn unpublished(
         &self,
         created_before: EventTime,

@@ -1,5 +1,5 @@
-//! The rules that the binaries carry, for both faces: by themselves, or to complete rules of one's own, whose correlations may
-//! name rules of the pack. Reading files is for the faces.
+//! The rules that the binaries carry, for both faces: by themselves, or to complete rules of one's
+//! own, whose correlations may name rules of the pack. Reading files is for the faces.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -84,8 +84,9 @@ impl Rules {
     }
 }
 
-/// Files of rules with what they need from the pack: rules about single events that a correlation names and that are not in
-/// the files. Those raise no alerts of their own, and their names come beside. Without any files, the pack.
+/// Files of rules with what they need from the pack: rules about single events that a correlation
+/// names and that are not in the files. Those raise no alerts of their own, and their names come
+/// beside. Without any files, the pack.
 #[must_use]
 pub fn complete(mut own: Files) -> (Files, BTreeSet<String>) {
     if own.is_empty() {
@@ -105,7 +106,8 @@ pub fn complete(mut own: Files) -> (Files, BTreeSet<String>) {
     (own, names)
 }
 
-/// The rules about single events of a file: its correlations may need more, and nobody asked for them.
+/// The rules about single events of a file: its correlations may need more, and nobody asked for
+/// them.
 fn only_single((name, text): (String, String)) -> (String, String) {
     let single = text
         .split("\n---\n")

@@ -1,7 +1,8 @@
-//! An alert for Amazon Q Developer in chat applications (formerly AWS Chatbot): its custom notification, version 1.0.
-//! Whatever is not of this form is dropped there.
+//! An alert for Amazon Q Developer in chat applications (formerly AWS Chatbot): its custom
+//! notification, version 1.0. Whatever is not of this form is dropped there.
 //!
-//! Source: Amazon Q Developer in chat applications administrator guide, "Custom notifications", checked 2026-11.
+//! Source: Amazon Q Developer in chat applications administrator guide, "Custom notifications",
+//! checked 2026-11.
 
 use std::collections::BTreeMap;
 
@@ -50,78 +51,88 @@ struct Metadata {
 /// The notification as JSON.
 #[must_use]
 pub fn notification(alert: &Alert) -> String {
-    let rule = &*alert.rule;
-    let named: Vec<String> = alert
-        .secrets
-        .iter()
-        .take(SECRETS)
-        .map(|secret| plain(secret))
-        .collect();
-    let more = alert.secrets_total.saturating_sub(named.len());
-    let mut description = format!("{}.", plain(&alert.summary));
-    if !named.is_empty() {
-        let rest = if more == 0 {
-            String::new()
-        } else {
-            format!(", and {more} more")
-        };
-        description.push_str(&format!("\n*Secrets:* {}{rest}", named.join(", ")));
-    }
-    let context = [
-        ("level", Some(rule.level.to_string())),
-        ("rule_id", Some(plain(&rule.id))),
-        ("account", alert.account.as_deref().map(plain)),
-        ("region", alert.region.as_deref().map(plain)),
-        ("principal", alert.principal.as_deref().map(plain)),
-        ("time", Some(alert.time.to_string())),
-        (
-            "count",
-            alert.firing.as_ref().map(|firing| firing.count.to_string()),
-        ),
-    ];
     let notification = Notification {
         version: "1.0",
         source: "custom",
         id: alert.id.0.to_string(),
-        content: Content {
+        content: Content::of(alert),
+        metadata: Metadata::of(alert),
+    };
+    // Cannot fail: every key is text.
+    serde_json::to_string(&notification).unwrap_or_default()
+}
+
+impl Content {
+    fn of(alert: &Alert) -> Self {
+        let rule = &*alert.rule;
+        Self {
             text_type: "client-markdown",
             title: format!("{}: {}", rule.level, plain(&rule.title)),
-            description,
+            description: description(alert),
             next_steps: rule
                 .false_positives
                 .iter()
                 .map(|text| format!("Harmless if: {}", plain(text)))
                 .collect(),
             keywords: vec!["secretrail".to_owned(), rule.level.to_string()],
-        },
-        metadata: Metadata {
-            // What one rule says of one principal is one thread.
+        }
+    }
+}
+
+/// The summary, and the first secrets below it.
+fn description(alert: &Alert) -> String {
+    let summary = plain(&alert.summary);
+    let shown = alert.secrets.iter().take(SECRETS);
+    let named: Vec<String> = shown.map(|secret| plain(secret)).collect();
+    let list = named.join(", ");
+    match alert.secrets_total.saturating_sub(named.len()) {
+        _ if named.is_empty() => format!("{summary}."),
+        0 => format!("{summary}.\n*Secrets:* {list}"),
+        more => format!("{summary}.\n*Secrets:* {list}, and {more} more"),
+    }
+}
+
+impl Metadata {
+    fn of(alert: &Alert) -> Self {
+        let shown = alert.secrets.iter().take(SECRETS);
+        // Links in a channel are made of ARNs; a bare name leads nowhere.
+        let resources = shown.filter(|secret| secret.starts_with("arn:"));
+        Self {
+            // What one rule says of one principal is one thread. A digest stands for the principal,
+            // whose name is a text of a log.
             thread_id: format!(
                 "{}/{}",
-                rule.id,
+                alert.rule.id,
                 digest(&[alert.principal.as_deref().unwrap_or_default()])
             ),
             summary: plain(&alert.summary),
             event_type: "secretrail.alert",
-            related_resources: alert
-                .secrets
-                .iter()
-                .take(SECRETS)
-                .filter(|s| s.starts_with("arn:"))
-                .map(|s| line(s))
-                .collect(),
-            additional_context: context
-                .into_iter()
-                .filter_map(|(name, value)| Some((name, value?)))
-                .collect(),
-        },
-    };
-    // Cannot fail: every key is text.
-    serde_json::to_string(&notification).unwrap_or_default()
+            related_resources: resources.map(|secret| line(secret)).collect(),
+            additional_context: context(alert),
+        }
+    }
 }
 
-/// A text of a log in which no character marks up, mentions or links. What is not a letter, digit or harmless sign is
-/// replaced by a look-alike that chat programs leave alone.
+/// What is known of the alert, by name; what is not known is left out.
+fn context(alert: &Alert) -> BTreeMap<&'static str, String> {
+    let rule = &*alert.rule;
+    let count = alert.firing.as_ref().map(|firing| firing.count.to_string());
+    let all = [
+        ("level", Some(rule.level.to_string())),
+        ("rule_id", Some(plain(&rule.id))),
+        ("account", alert.account.as_deref().map(plain)),
+        ("region", alert.region.as_deref().map(plain)),
+        ("principal", alert.principal.as_deref().map(plain)),
+        ("time", Some(alert.time.to_string())),
+        ("count", count),
+    ];
+    all.into_iter()
+        .filter_map(|(name, value)| Some((name, value?)))
+        .collect()
+}
+
+/// A text of a log in which no character marks up, mentions or links. What is not a letter, digit
+/// or harmless sign is replaced by a look-alike that chat programs leave alone.
 fn plain(text: &str) -> String {
     line(text)
         .chars()

@@ -1,6 +1,7 @@
 //! The published form of an alert: `secretrail.alert/1`. Frozen; a change makes a `/2`.
 //!
-//! Every key is always there. `window`, `group` and `count` are `null` for alerts about a single event. What was written can be read back.
+//! Every key is always there. `window`, `group` and `count` are `null` for alerts about a single
+//! event. What was written can be read back.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -21,7 +22,8 @@ pub const SCHEMA: &str = "secretrail.alert/1";
 #[derive(Debug, Serialize, Deserialize)]
 pub struct AlertV1<'a> {
     schema: Cow<'a, str>,
-    /// 32 hexadecimal digits; the same for the same facts, wherever and however often they are seen.
+    /// 32 hexadecimal digits; the same for the same facts, wherever and however often they are
+    /// seen.
     id: Cow<'a, str>,
     rule: RuleV1<'a>,
     /// Time of the event, or the end of the window.
@@ -45,37 +47,43 @@ pub struct AlertV1<'a> {
     accesses_total: usize,
     false_positives: Cow<'a, [String]>,
     references: Cow<'a, [String]>,
-    /// `true` where accesses, secrets or texts were left out or cut to keep within a limit; the key is missing otherwise.
+    /// `true` where accesses, secrets or texts were left out or cut to keep within a limit; the key
+    /// is missing otherwise.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     cut: bool,
 }
 
-/// The alert as JSON of at most so many bytes, with fewer accesses, then fewer secrets, then shorter texts where it is too
-/// long. What a rule file says of itself is never cut.
+/// How much of an alert is written when all of it is too long, from the mildest on: accesses,
+/// secrets, and characters of a text. Accesses go first, because they are the longest and stand in
+/// the ledger.
+const SHORTER: [(usize, usize, usize); 4] = [
+    (3, 100, usize::MAX),
+    (1, 20, usize::MAX),
+    (0, 20, 2_000),
+    (0, 5, 200),
+];
+
+/// The alert as JSON of at most so many bytes, with fewer accesses, then fewer secrets, then
+/// shorter texts where it is too long. What a rule file says of itself is never cut.
 #[must_use]
 pub fn within(alert: &Alert, max_bytes: usize) -> String {
-    // Cannot fail: every key is text.
-    let write = |alert: &Alert, cut| {
-        serde_json::to_string(&AlertV1 {
-            cut,
-            ..alert.into()
-        })
-        .unwrap_or_default()
+    let mut written = write(alert, false);
+    for (accesses, secrets, chars) in SHORTER {
+        if written.len() <= max_bytes {
+            break;
+        }
+        written = write(&alert.shortened(accesses, secrets, chars), true);
+    }
+    written
+}
+
+fn write(alert: &Alert, cut: bool) -> String {
+    let form = AlertV1 {
+        cut,
+        ..alert.into()
     };
-    let whole = write(alert, false);
-    let steps = [
-        (3, 100, usize::MAX),
-        (1, 20, usize::MAX),
-        (0, 20, 2_000),
-        (0, 5, 200),
-    ];
-    let shorter = steps.iter().map(|(accesses, secrets, chars)| {
-        write(&alert.shortened(*accesses, *secrets, *chars), true)
-    });
-    std::iter::once(whole)
-        .chain(shorter)
-        .reduce(|kept, next| if kept.len() <= max_bytes { kept } else { next })
-        .unwrap_or_default()
+    // Cannot fail: every key is text.
+    serde_json::to_string(&form).unwrap_or_default()
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -96,26 +104,14 @@ impl<'a> From<&'a Alert> for AlertV1<'a> {
     fn from(alert: &'a Alert) -> Self {
         let firing = alert.firing.as_ref();
         let rule = &*alert.rule;
+        let accesses = alert.accesses.iter();
         Self {
             schema: SCHEMA.into(),
             id: (&*alert.id.0).into(),
-            rule: RuleV1 {
-                id: (&*rule.id).into(),
-                title: (&*rule.title).into(),
-                level: rule.level.as_str().into(),
-                tags: (&*rule.tags).into(),
-            },
+            rule: RuleV1::of(rule),
             time: alert.time.to_string(),
-            window: firing.map(|f| WindowV1 {
-                start: f.start.to_string(),
-                end: f.end.to_string(),
-            }),
-            group: firing.map(|f| {
-                f.group
-                    .iter()
-                    .map(|(field, value)| ((&**field).into(), (&**value).into()))
-                    .collect()
-            }),
+            window: firing.map(WindowV1::of),
+            group: firing.map(group),
             count: firing.map(|f| f.count),
             summary: (&*alert.summary).into(),
             account: lent(&alert.account),
@@ -123,11 +119,7 @@ impl<'a> From<&'a Alert> for AlertV1<'a> {
             principal: lent(&alert.principal),
             secrets: alert.secrets.iter().map(|s| Cow::Borrowed(&**s)).collect(),
             secrets_total: alert.secrets_total,
-            accesses: alert
-                .accesses
-                .iter()
-                .map(|a| AccessV1::from(&**a))
-                .collect(),
+            accesses: accesses.map(|a| AccessV1::from(&**a)).collect(),
             accesses_total: alert.accesses_total,
             false_positives: (&*rule.false_positives).into(),
             references: (&*rule.references).into(),
@@ -136,8 +128,36 @@ impl<'a> From<&'a Alert> for AlertV1<'a> {
     }
 }
 
-/// Reads an alert that was written in this form. What the form does not tell is not known: the file of the rule, the bucket
-/// of the window, and what [`AccessV1::read`] says.
+impl<'a> RuleV1<'a> {
+    fn of(rule: &'a RuleMeta) -> Self {
+        Self {
+            id: (&*rule.id).into(),
+            title: (&*rule.title).into(),
+            level: rule.level.as_str().into(),
+            tags: (&*rule.tags).into(),
+        }
+    }
+}
+
+impl WindowV1 {
+    fn of(firing: &Firing) -> Self {
+        Self {
+            start: firing.start.to_string(),
+            end: firing.end.to_string(),
+        }
+    }
+}
+
+/// The group of a firing, by field.
+fn group(firing: &Firing) -> BTreeMap<Cow<'_, str>, Cow<'_, str>> {
+    let group = firing.group.iter();
+    group
+        .map(|(field, value)| ((&**field).into(), (&**value).into()))
+        .collect()
+}
+
+/// Reads an alert that was written in this form. What the form does not tell is not known: the file
+/// of the rule, the bucket of the window, and what [`AccessV1::read`] says.
 ///
 /// # Errors
 ///
@@ -146,32 +166,19 @@ pub fn read(value: Value) -> Result<Alert, Foreign> {
     let alert: AlertV1<'_> =
         serde_json::from_value(value).map_err(|error| Foreign(format!("no alert: {error}")))?;
     is_of(&alert.schema, SCHEMA)?;
-    if alert.id.len() != 32 || !alert.id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Err(Foreign("its id is not 32 hexadecimal digits".to_owned()));
-    }
-    let texts = |list: &[Cow<'_, str>]| list.iter().map(|text| Text::from(&**text)).collect();
+    let accesses = alert.accesses.iter();
     Ok(Alert {
-        id: AlertId((&*alert.id).into()),
-        rule: Arc::new(RuleMeta {
-            id: alert.rule.id.to_string(),
-            title: alert.rule.title.to_string(),
-            level: known(&Level::ALL, Level::as_str, &alert.rule.level)?,
-            tags: alert.rule.tags.to_vec(),
-            false_positives: alert.false_positives.to_vec(),
-            references: alert.references.to_vec(),
-            file: String::new(),
-        }),
+        id: alert_id(&alert.id)?,
+        rule: Arc::new(alert.rule_meta()?),
         time: time(&alert.time)?,
         firing: alert.firing()?,
         summary: alert.summary.to_string(),
         account: some(&alert.account),
         region: some(&alert.region),
         principal: some(&alert.principal),
-        secrets: texts(&alert.secrets),
+        secrets: alert.secrets.iter().map(|s| Text::from(&**s)).collect(),
         secrets_total: alert.secrets_total,
-        accesses: alert
-            .accesses
-            .iter()
+        accesses: accesses
             .map(|access| access.read().map(Arc::new))
             .collect::<Result<_, _>>()?,
         accesses_total: alert.accesses_total,
@@ -179,7 +186,30 @@ pub fn read(value: Value) -> Result<Alert, Foreign> {
     })
 }
 
+/// An id of an alert. It is printed and becomes part of keys, so nothing else may stand in its
+/// place.
+fn alert_id(text: &str) -> Result<AlertId, Foreign> {
+    if text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        Ok(AlertId(text.into()))
+    } else {
+        Err(Foreign("its id is not 32 hexadecimal digits".to_owned()))
+    }
+}
+
 impl AlertV1<'_> {
+    fn rule_meta(&self) -> Result<RuleMeta, Foreign> {
+        Ok(RuleMeta {
+            id: self.rule.id.to_string(),
+            title: self.rule.title.to_string(),
+            level: known(&Level::ALL, Level::as_str, &self.rule.level)?,
+            tags: self.rule.tags.to_vec(),
+            false_positives: self.false_positives.to_vec(),
+            references: self.references.to_vec(),
+            file: String::new(),
+        })
+    }
+
+    /// What fired; `None` for an alert about a single event, which has none of the three.
     fn firing(&self) -> Result<Option<Firing>, Foreign> {
         let Some(((window, group), count)) = self
             .window

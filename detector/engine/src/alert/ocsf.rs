@@ -1,15 +1,17 @@
 //! An alert as an OCSF Detection Finding: class 2004 of version 1.5.0, with the cloud profile.
 //!
-//! Source: <https://schema.ocsf.io/1.5.0/classes/detection_finding>. Times are milliseconds since 1970 in UTC.
+//! Source: <https://schema.ocsf.io/1.5.0/classes/detection_finding>. Times are milliseconds since
+//! 1970 in UTC.
 
 use serde::Serialize;
 
 use super::Alert;
 use crate::access::Access;
-use crate::ids::Text;
-use crate::observation::Outcome;
+use crate::ids::{SecretRef, Store, Text};
+use crate::observation::{Head, Outcome, Source, SourceKind};
 use crate::principal::PrincipalKind;
 use crate::rule_meta::Level;
+use crate::time::EventTime;
 
 /// Version of the schema.
 pub const VERSION: &str = "1.5.0";
@@ -206,33 +208,68 @@ struct Unmapped {
 /// The finding as JSON.
 #[must_use]
 pub fn detection_finding(alert: &Alert) -> String {
-    let rule = &*alert.rule;
-    let ms = |secs: i64| secs.saturating_mul(1_000);
-    let firing = alert.firing.as_ref();
-    let (severity, severity_id) = severity(rule.level);
-    let earliest = alert.accesses.iter().map(|access| access.head.time).min();
-    let technique = |tag: &String| tag.strip_prefix("attack.t").map(|uid| format!("T{uid}"));
-    let techniques = rule.tags.iter().filter_map(technique);
-    let finding = DetectionFinding {
-        activity_id: 1,
-        activity_name: "Create",
-        category_name: "Findings",
-        category_uid: 2,
-        class_name: "Detection Finding",
-        class_uid: 2004,
-        cloud: Cloud {
+    // Cannot fail: every key is text.
+    serde_json::to_string(&DetectionFinding::of(alert)).unwrap_or_default()
+}
+
+impl<'a> DetectionFinding<'a> {
+    fn of(alert: &'a Alert) -> Self {
+        let firing = alert.firing.as_ref();
+        let (severity, severity_id) = severity(alert.rule.level);
+        let evidences = alert.accesses.iter();
+        Self {
+            activity_id: 1,
+            activity_name: "Create",
+            category_name: "Findings",
+            category_uid: 2,
+            class_name: "Detection Finding",
+            class_uid: 2004,
+            cloud: Cloud::of(alert),
+            count: firing.map(|firing| firing.count),
+            end_time: firing.map(|firing| milliseconds(firing.end)),
+            evidences: evidences.map(|access| Evidence::of(access)).collect(),
+            finding_info: FindingInfo::of(alert),
+            is_alert: true,
+            message: &alert.summary,
+            metadata: Metadata::of(alert),
+            resources: alert.secrets.iter().map(Resource::listed).collect(),
+            severity,
+            severity_id,
+            start_time: firing.map(|firing| milliseconds(firing.start)),
+            status: "New",
+            status_id: 1,
+            time: milliseconds(alert.time),
+            type_name: "Detection Finding: Create",
+            // The schema makes it of the class and the activity: 2004 × 100 + 1.
+            type_uid: 200_401,
+            unmapped: Unmapped {
+                secrets_total: alert.secrets_total,
+                accesses_total: alert.accesses_total,
+            },
+        }
+    }
+}
+
+impl<'a> Cloud<'a> {
+    fn of(alert: &'a Alert) -> Self {
+        Self {
             account: alert.account.as_deref().map(Account::of),
             provider: "AWS",
             region: alert.region.as_deref(),
-        },
-        count: firing.map(|firing| firing.count),
-        end_time: firing.map(|firing| ms(firing.end.0)),
-        evidences: alert
-            .accesses
+        }
+    }
+}
+
+impl<'a> FindingInfo<'a> {
+    fn of(alert: &'a Alert) -> Self {
+        let rule = &*alert.rule;
+        // Sigma writes techniques in small letters, ATT&CK and OCSF in capitals.
+        let techniques = rule
+            .tags
             .iter()
-            .map(|access| Evidence::of(access))
-            .collect(),
-        finding_info: FindingInfo {
+            .filter_map(|tag| tag.strip_prefix("attack.t"));
+        let earliest = alert.accesses.iter().map(|access| access.head.time).min();
+        Self {
             analytic: Analytic {
                 name: &rule.title,
                 kind: "Rule",
@@ -240,17 +277,20 @@ pub fn detection_finding(alert: &Alert) -> String {
                 uid: &rule.id,
             },
             attacks: techniques.map(Attack::of).collect(),
-            created_time: ms(alert.time.0),
+            created_time: milliseconds(alert.time),
             desc: &alert.summary,
-            first_seen_time: ms(earliest.unwrap_or(alert.time).0),
-            last_seen_time: ms(alert.time.0),
+            first_seen_time: milliseconds(earliest.unwrap_or(alert.time)),
+            last_seen_time: milliseconds(alert.time),
             title: &rule.title,
             types: ["Secret access"],
             uid: &alert.id.0,
-        },
-        is_alert: true,
-        message: &alert.summary,
-        metadata: Metadata {
+        }
+    }
+}
+
+impl<'a> Metadata<'a> {
+    fn of(alert: &'a Alert) -> Self {
+        Self {
             product: Product {
                 name: "Secretrail",
                 vendor_name: "Secretrail",
@@ -259,23 +299,12 @@ pub fn detection_finding(alert: &Alert) -> String {
             profiles: ["cloud"],
             uid: &alert.id.0,
             version: VERSION,
-        },
-        resources: alert.secrets.iter().map(Resource::of).collect(),
-        severity,
-        severity_id,
-        start_time: firing.map(|firing| ms(firing.start.0)),
-        status: "New",
-        status_id: 1,
-        time: ms(alert.time.0),
-        type_name: "Detection Finding: Create",
-        type_uid: 200_401,
-        unmapped: Unmapped {
-            secrets_total: alert.secrets_total,
-            accesses_total: alert.accesses_total,
-        },
-    };
-    // Cannot fail: every key is text.
-    serde_json::to_string(&finding).unwrap_or_default()
+        }
+    }
+}
+
+fn milliseconds(time: EventTime) -> i64 {
+    time.0.saturating_mul(1_000)
 }
 
 fn severity(level: Level) -> (&'static str, u8) {
@@ -289,8 +318,9 @@ fn severity(level: Level) -> (&'static str, u8) {
 }
 
 impl Attack {
-    /// `T1555.006` is a part of `T1555`.
-    fn of(uid: String) -> Self {
+    /// The technique with this number: `1555.006`, as `T1555.006`, is a part of `T1555`.
+    fn of(number: &str) -> Self {
+        let uid = format!("T{number}");
         let whole = uid.split('.').next().unwrap_or_default().to_owned();
         let sub_technique = uid.contains('.').then_some(Technique { uid });
         Self {
@@ -312,24 +342,55 @@ impl<'a> Account<'a> {
 }
 
 impl<'a> Resource<'a> {
-    fn of(secret: &'a Text) -> Self {
+    /// A secret as an alert lists it, by its ARN where that is known. A bare name does not tell its
+    /// store.
+    fn listed(secret: &'a Text) -> Self {
         let arn = Some(&**secret).filter(|text| text.starts_with("arn:"));
-        let kind = match arn {
-            Some(arn) if arn.contains(":ssm:") => "AWS::SSM::Parameter",
-            _ => "AWS::SecretsManager::Secret",
+        let store = match arn {
+            Some(arn) if arn.contains(":ssm:") => Store::Ssm,
+            _ => Store::SecretsManager,
         };
         Self {
-            kind,
+            kind: resource_type(store),
             name: Some(&**secret).filter(|_| arn.is_none()),
             region: None,
             uid: arn,
         }
     }
+
+    /// The secret of an access.
+    fn of(secret: &'a SecretRef) -> Self {
+        Self {
+            kind: resource_type(secret.store),
+            name: secret.name.as_deref(),
+            region: Some(&secret.region),
+            uid: secret.arn.as_deref(),
+        }
+    }
+}
+
+/// The type of a secret in CloudFormation, which OCSF uses too.
+fn resource_type(store: Store) -> &'static str {
+    match store {
+        Store::SecretsManager => "AWS::SecretsManager::Secret",
+        Store::Ssm => "AWS::SSM::Parameter",
+    }
 }
 
 impl<'a> Evidence<'a> {
     fn of(access: &'a Access) -> Self {
-        let head = &access.head;
+        let source = &*access.head.source;
+        Self {
+            actor: Actor::of(&access.head),
+            api: Api::of(access),
+            resources: vec![Resource::of(&access.secret)],
+            src_endpoint: source.ip.as_deref().map(|ip| Endpoint::of(ip, source)),
+        }
+    }
+}
+
+impl<'a> Actor<'a> {
+    fn of(head: &'a Head) -> Self {
         let principal = &*head.principal;
         let (kind, type_id) = match principal.kind {
             PrincipalKind::Human => ("User", 1),
@@ -338,54 +399,52 @@ impl<'a> Evidence<'a> {
             PrincipalKind::Service => ("Service", 4),
             PrincipalKind::Unknown => ("Unknown", 0),
         };
-        let source = &*head.source;
-        let is_address = source.kind == crate::observation::SourceKind::Ip;
-        let secret = &access.secret;
-        let service = if head.api.starts_with("Decrypt") {
-            "kms"
-        } else {
-            secret.store.as_str()
-        };
-        let resource = Resource {
-            kind: match secret.store {
-                crate::ids::Store::SecretsManager => "AWS::SecretsManager::Secret",
-                crate::ids::Store::Ssm => "AWS::SSM::Parameter",
-            },
-            name: secret.name.as_deref(),
-            region: Some(&secret.region),
-            uid: secret.arn.as_deref(),
-        };
         Self {
-            actor: Actor {
-                user: User {
-                    account: principal.account.as_deref().map(Account::of),
-                    credential_uid: head.access_key_id.as_deref(),
-                    name: principal.name.as_deref(),
-                    kind,
-                    type_id,
-                    uid: principal.id.as_deref(),
-                    uid_alt: principal.actor.as_deref(),
-                },
-                invoked_by: principal.via.as_deref(),
+            user: User {
+                account: principal.account.as_deref().map(Account::of),
+                credential_uid: head.access_key_id.as_deref(),
+                name: principal.name.as_deref(),
+                kind,
+                type_id,
+                uid: principal.id.as_deref(),
+                uid_alt: principal.actor.as_deref(),
             },
-            api: Api {
-                operation: &head.api,
-                request: Request {
-                    uid: &head.event_id,
-                },
-                response: Response {
-                    error: head.error_code.as_deref(),
-                    message: Some(head.outcome.as_str())
-                        .filter(|_| head.outcome != Outcome::Success),
-                },
-                service: Named { name: service },
+            invoked_by: principal.via.as_deref(),
+        }
+    }
+}
+
+impl<'a> Api<'a> {
+    fn of(access: &'a Access) -> Self {
+        let head = &access.head;
+        // An access without a read is a key use, whose call went to KMS and not to the store.
+        let service = match head.api.starts_with("Decrypt") {
+            true => "kms",
+            false => access.secret.store.as_str(),
+        };
+        let is_success = head.outcome == Outcome::Success;
+        Self {
+            operation: &head.api,
+            request: Request {
+                uid: &head.event_id,
             },
-            resources: vec![resource],
-            src_endpoint: source.ip.as_deref().map(|ip| Endpoint {
-                ip: Some(ip).filter(|_| is_address),
-                svc_name: Some(ip).filter(|_| !is_address),
-                uid: source.vpc_endpoint.as_deref(),
-            }),
+            response: Response {
+                error: head.error_code.as_deref(),
+                message: Some(head.outcome.as_str()).filter(|_| !is_success),
+            },
+            service: Named { name: service },
+        }
+    }
+}
+
+impl<'a> Endpoint<'a> {
+    /// Where a call came from, whose `sourceIPAddress` is an address or the name of a service.
+    fn of(ip: &'a str, source: &'a Source) -> Self {
+        let is_address = source.kind == SourceKind::Ip;
+        Self {
+            ip: Some(ip).filter(|_| is_address),
+            svc_name: Some(ip).filter(|_| !is_address),
+            uid: source.vpc_endpoint.as_deref(),
         }
     }
 }

@@ -1,9 +1,10 @@
-//! An alert for people: a subject, and a body that can be read at night. Text that came from a log is neutralised.
+//! An alert for people: a subject, and a body that can be read at night. Text that came from a log
+//! is neutralised.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
-use super::Alert;
-use crate::access::{Access, DecryptStatus};
+use super::{Alert, cut};
+use crate::access::{Access, Decrypt, DecryptStatus};
 use crate::neutral;
 
 /// Secrets listed in a body.
@@ -16,47 +17,40 @@ const LONGEST: usize = 300;
 /// Source: Amazon SNS API reference, `Publish`, checked 2026-11.
 pub const SUBJECT: usize = 99;
 
-/// One line of printable ASCII that begins with a letter, digit or bracket, for the subject of an e-mail.
+/// One line of printable ASCII that begins with a letter, digit or bracket, for the subject of an
+/// e-mail.
 #[must_use]
 pub fn subject(alert: &Alert) -> String {
+    let start = ascii(&format!("{}: {}", alert.rule.level, alert.rule.title));
     let place = [alert.account.as_deref(), alert.region.as_deref()];
-    let place = place.into_iter().flatten().collect::<Vec<_>>().join(" ");
-    let place = if place.is_empty() {
-        String::new()
-    } else {
-        format!(" ({place})")
+    let place = match place.into_iter().flatten().collect::<Vec<_>>().join(" ") {
+        place if place.is_empty() => place,
+        place => ascii(&format!(" ({place})")),
     };
-    let ascii = |text: &str| -> String {
-        text.chars()
-            .map(|c| {
-                if c.is_ascii_graphic() || c == ' ' {
-                    c
-                } else {
-                    '?'
-                }
-            })
-            .collect()
-    };
-    let (start, place) = (
-        ascii(&format!("{}: {}", alert.rule.level, alert.rule.title)),
-        ascii(&place),
-    );
     let room = SUBJECT.saturating_sub(place.len());
     if start.len() <= room {
         return start + &place;
     }
+    // The title gives way to the place: who reads mail on a phone must see which account it is.
     let kept: String = start.chars().take(room.saturating_sub(3)).collect();
     let whole = format!("{}...{place}", kept.trim_end());
+    // A place of any length can come from a hostile record, and SNS refuses the whole message.
     whole.chars().take(SUBJECT).collect()
+}
+
+/// SNS takes printable ASCII only for a subject; one byte stands for each character.
+fn ascii(text: &str) -> String {
+    text.chars()
+        .map(|c| match c {
+            ' '..='~' => c,
+            _ => '?',
+        })
+        .collect()
 }
 
 /// A text of a log on one line, and not too long.
 pub(super) fn line(text: &str) -> String {
-    let text = neutral::line(text);
-    match text.char_indices().nth(LONGEST) {
-        None => text.into_owned(),
-        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
-    }
+    cut(&neutral::line(text), LONGEST)
 }
 
 /// The whole alert in plain text.
@@ -68,15 +62,20 @@ pub fn body(alert: &Alert) -> String {
     out
 }
 
-fn write(alert: &Alert, out: &mut String) -> std::fmt::Result {
+fn write(alert: &Alert, out: &mut String) -> fmt::Result {
     let rule = &*alert.rule;
-    writeln!(
-        out,
-        "{} ({})\n\n{}.\n",
-        line(&rule.title),
-        rule.level,
-        line(&alert.summary)
-    )?;
+    let (title, summary) = (line(&rule.title), line(&alert.summary));
+    writeln!(out, "{title} ({})\n\n{summary}.\n", rule.level)?;
+    write_facts(alert, out)?;
+    write_secrets(alert, out)?;
+    write_accesses(alert, out)?;
+    write_list("may be harmless when it is", &rule.false_positives, out)?;
+    write_list("read more", &rule.references, out)?;
+    writeln!(out, "\nalert {}, rule {}", alert.id.0, line(&rule.id))
+}
+
+/// When, where, who, and what the rule groups by: one line each, values below each other.
+fn write_facts(alert: &Alert, out: &mut String) -> fmt::Result {
     match &alert.firing {
         Some(firing) if firing.count > 1 => writeln!(
             out,
@@ -90,69 +89,64 @@ fn write(alert: &Alert, out: &mut String) -> std::fmt::Result {
         ("region", &alert.region),
         ("principal", &alert.principal),
     ] {
-        writeln!(
-            out,
-            "{name:<11}{}",
-            value
-                .as_deref()
-                .map_or_else(|| "several or not told".to_owned(), line)
-        )?;
+        let value = value.as_deref().map(line);
+        let value = value.unwrap_or_else(|| "several or not told".to_owned());
+        writeln!(out, "{name:<11}{value}")?;
     }
-    for (field, value) in alert
-        .firing
-        .iter()
-        .flat_map(|firing| &firing.group)
-        .filter(|(_, value)| !value.is_empty())
-    {
+    let group = alert.firing.iter().flat_map(|firing| &firing.group);
+    // A suppressed rule counts events without one of the group's fields under an empty value.
+    for (field, value) in group.filter(|(_, value)| !value.is_empty()) {
         writeln!(out, "{:<11}{} = {}", "group", line(field), line(value))?;
     }
-    if !alert.secrets.is_empty() {
-        writeln!(out, "\nsecrets ({}):", alert.secrets_total)?;
-        for secret in alert.secrets.iter().take(SECRETS) {
-            writeln!(out, "  {}", line(secret))?;
-        }
-        rest(alert.secrets_total, SECRETS, out)?;
-    }
-    if !alert.accesses.is_empty() {
-        writeln!(out, "\naccesses ({}):", alert.accesses_total)?;
-        for access in &alert.accesses {
-            write_access(access, out)?;
-        }
-        rest(alert.accesses_total, alert.accesses.len(), out)?;
-    }
-    for (heading, lines) in [
-        ("may be harmless when it is", &rule.false_positives),
-        ("read more", &rule.references),
-    ] {
-        if !lines.is_empty() {
-            writeln!(out, "\n{heading}:")?;
-            lines
-                .iter()
-                .try_for_each(|text| writeln!(out, "  {}", line(text)))?;
-        }
-    }
-    writeln!(out, "\nalert {}, rule {}", alert.id.0, line(&rule.id))
+    Ok(())
 }
 
-fn rest(total: usize, shown: usize, out: &mut String) -> std::fmt::Result {
+fn write_secrets(alert: &Alert, out: &mut String) -> fmt::Result {
+    if alert.secrets.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\nsecrets ({}):", alert.secrets_total)?;
+    for secret in alert.secrets.iter().take(SECRETS) {
+        writeln!(out, "  {}", line(secret))?;
+    }
+    rest(alert.secrets_total, SECRETS, out)
+}
+
+fn write_accesses(alert: &Alert, out: &mut String) -> fmt::Result {
+    if alert.accesses.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\naccesses ({}):", alert.accesses_total)?;
+    for access in &alert.accesses {
+        write_access(access, out)?;
+    }
+    rest(alert.accesses_total, alert.accesses.len(), out)
+}
+
+/// What a rule says of itself, under a heading.
+fn write_list(heading: &str, lines: &[String], out: &mut String) -> fmt::Result {
+    if lines.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\n{heading}:")?;
+    lines
+        .iter()
+        .try_for_each(|text| writeln!(out, "  {}", line(text)))
+}
+
+fn rest(total: usize, shown: usize, out: &mut String) -> fmt::Result {
     match total.saturating_sub(shown) {
         0 => Ok(()),
         more => writeln!(out, "  and {more} more"),
     }
 }
 
-fn write_access(access: &Access, out: &mut String) -> std::fmt::Result {
+fn write_access(access: &Access, out: &mut String) -> fmt::Result {
     let head = &access.head;
-    let from = head
-        .source
-        .ip
-        .as_deref()
-        .map_or_else(|| "an unknown source".to_owned(), line);
-    let denied = head
-        .denied_by
-        .as_deref()
-        .map(|by| format!(" by {}", line(by)))
-        .unwrap_or_default();
+    let from = head.source.ip.as_deref().map(line);
+    let from = from.unwrap_or_else(|| "an unknown source".to_owned());
+    let denied = head.denied_by.as_deref();
+    let denied = denied.map_or_else(String::new, |by| format!(" by {}", line(by)));
     writeln!(
         out,
         "  {} {} {}{denied}: {}",
@@ -162,19 +156,23 @@ fn write_access(access: &Access, out: &mut String) -> std::fmt::Result {
         line(&access.secret.label())
     )?;
     writeln!(out, "    from {from}, event {}", line(&head.event_id))?;
-    let key = access
-        .decrypt
-        .key_arn
-        .as_deref()
-        .map(|key| format!(" with {}", line(key)))
-        .unwrap_or_default();
-    let told = match access.decrypt.status {
+    match decryption(&access.decrypt) {
+        Some(told) => writeln!(out, "    {told}"),
+        None => Ok(()),
+    }
+}
+
+/// What is known of the key use; `None` where there is none to expect.
+fn decryption(decrypt: &Decrypt) -> Option<String> {
+    let key = decrypt.key_arn.as_deref();
+    let key = key.map_or_else(String::new, |key| format!(" with {}", line(key)));
+    Some(match decrypt.status {
         DecryptStatus::Paired => format!("decrypted{key}"),
         DecryptStatus::Absent => "no decryption, although the logs would show it".to_owned(),
         DecryptStatus::Unknown => "decryption unknown".to_owned(),
         DecryptStatus::Pending => "decryption not seen yet".to_owned(),
-        DecryptStatus::NotExpected if key.is_empty() => return Ok(()),
+        // Denied and failed reads have no key; an access that is itself a key use has one.
+        DecryptStatus::NotExpected if key.is_empty() => return None,
         DecryptStatus::NotExpected => format!("decrypted{key}"),
-    };
-    writeln!(out, "    {told}")
+    })
 }

@@ -1,4 +1,5 @@
-//! The examples that rules carry, run through the whole path: a rule must fire where it says so and stay quiet elsewhere.
+//! The examples that rules carry, run through the whole path: a rule must fire where it says so and
+//! stay quiet elsewhere.
 
 use crate::limits::HORIZON_SECS;
 use crate::object::origin;

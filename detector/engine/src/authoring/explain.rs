@@ -1,4 +1,5 @@
-//! Why a rule did or did not fire: selection by selection for each event, and count by group for windows.
+//! Why a rule did or did not fire: selection by selection for each event, and count by group for
+//! windows.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -103,7 +104,8 @@ pub enum Trouble {
 
 const SELECTION: &str = "selection ";
 
-/// Explains a rule over the records in `text`, in any form that CloudTrail records come in, long after their time.
+/// Explains a rule over the records in `text`, in any form that CloudTrail records come in, long
+/// after their time.
 ///
 /// # Errors
 ///
@@ -134,7 +136,8 @@ pub async fn explain(
     })
 }
 
-/// Whether a rule is meant by its id, title, or the name of its file with or without folder and ending.
+/// Whether a rule is meant by its id, title, or the name of its file with or without folder and
+/// ending.
 #[must_use]
 pub fn is_named(meta: &RuleMeta, name: &str) -> bool {
     let file = meta.file.rsplit(['/', '\\']).next().unwrap_or_default();
@@ -207,7 +210,8 @@ impl<'a> World<'a> {
         })
     }
 
-    /// What a rule makes of everything that it sees, and what each match adds to a window in one of its slots.
+    /// What a rule makes of everything that it sees, and what each match adds to a window in one of
+    /// its slots.
     fn traces(
         &self,
         detection: &Detection,

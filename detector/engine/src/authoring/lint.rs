@@ -1,4 +1,5 @@
-//! Faults of style in rule files: those that the Sigma specification's linter knows, and those that only this engine can see.
+//! Faults of style in rule files: those that the Sigma specification's linter knows, and those that
+//! only this engine can see.
 
 use std::collections::BTreeSet;
 use std::fmt;

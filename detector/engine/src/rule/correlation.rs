@@ -157,7 +157,8 @@ fn feed(
     Ok(())
 }
 
-/// The condition of a correlation and the fields whose values it counts. Errors hold field and message.
+/// The condition of a correlation and the fields whose values it counts. Errors hold field and
+/// message.
 fn condition(
     rule: &CorrelationRule,
 ) -> Result<(WindowCondition, Vec<String>), (&'static str, String)> {

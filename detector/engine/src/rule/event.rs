@@ -1,4 +1,5 @@
-//! Our events in the terms of the Sigma engine: accesses and changes by their own fields, records by CloudTrail's.
+//! Our events in the terms of the Sigma engine: accesses and changes by their own fields, records
+//! by CloudTrail's.
 
 use std::borrow::Cow;
 
@@ -13,14 +14,16 @@ use crate::policy::Expected;
 use crate::rule::fields::{self, Subject};
 use crate::seen::Seen;
 
-/// An access or a change: derived fields, and the raw fields that were kept because rules ask for them.
+/// An access or a change: derived fields, and the raw fields that were kept because rules ask for
+/// them.
 #[derive(Debug)]
 pub struct OwnEvent<'a> {
     subject: Subject<'a>,
 }
 
 impl<'a> OwnEvent<'a> {
-    /// An access, with what the policy says about it, if there is one, and what is new about it, once that is known.
+    /// An access, with what the policy says about it, if there is one, and what is new about it,
+    /// once that is known.
     #[must_use]
     pub fn access(access: &'a Access, expected: Option<Expected>, seen: Option<Seen>) -> Self {
         let secret = Some(&access.secret);

@@ -1,4 +1,5 @@
-//! The fields that rules may use beside CloudTrail's own: one table for the lookup, the load-time check and the docs.
+//! The fields that rules may use beside CloudTrail's own: one table for the lookup, the load-time
+//! check and the docs.
 
 use std::borrow::Cow;
 
@@ -26,7 +27,8 @@ pub struct Subject<'a> {
     pub seen: Option<Seen>,
 }
 
-/// A field: its name, whether it is known only once the key use is settled, whether only accesses have it, its meaning.
+/// A field: its name, whether it is known only once the key use is settled, whether only accesses
+/// have it, its meaning.
 #[derive(Debug)]
 pub struct Field {
     /// Name in rules.
@@ -140,7 +142,8 @@ const RECORD: &[&str] = &[
     "insightDetails",
 ];
 
-/// Fields of CloudTrail that every observation holds as they are, so that its record need not be asked for them.
+/// Fields of CloudTrail that every observation holds as they are, so that its record need not be
+/// asked for them.
 const HELD: [(&str, Get); 2] = [
     ("awsRegion", |head| &head.region),
     ("eventName", |head| &head.api),
@@ -148,7 +151,8 @@ const HELD: [(&str, Get); 2] = [
 
 type Get = fn(&Head) -> &str;
 
-/// Looks up a field of CloudTrail that an observation holds. `None` when it does not, or its record lacks it.
+/// Looks up a field of CloudTrail that an observation holds. `None` when it does not, or its record
+/// lacks it.
 #[must_use]
 pub fn held<'a>(head: &'a Head, name: &str) -> Option<EventValue<'a>> {
     let (_, get) = HELD.into_iter().find(|(held, _)| *held == name)?;
@@ -157,7 +161,8 @@ pub fn held<'a>(head: &'a Head, name: &str) -> Option<EventValue<'a>> {
         .map(|value| EventValue::Str(Cow::Borrowed(value)))
 }
 
-/// Looks a derived field up. `None` when there is no such field; `Some(None)` when this event lacks it.
+/// Looks a derived field up. `None` when there is no such field; `Some(None)` when this event lacks
+/// it.
 #[must_use]
 pub fn derived<'a>(subject: &Subject<'a>, name: &str) -> Option<Option<EventValue<'a>>> {
     let field = DERIVED.iter().find(|f| f.name == name)?;

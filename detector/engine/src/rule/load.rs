@@ -1,5 +1,5 @@
-//! Sigma files to rules. Strict: what would never match, or could take back an alert, is refused with file, line, field
-//! and remedy.
+//! Sigma files to rules. Strict: what would never match, or could take back an alert, is refused
+//! with file, line, field and remedy.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
@@ -59,8 +59,8 @@ pub(super) struct Source<'a> {
 }
 
 impl Source<'_> {
-    /// An error at the first line that holds `needle`, from the one that holds `from` on: files hold several rules, and the
-    /// title tells which. At the line of `from` where nothing does.
+    /// An error at the first line that holds `needle`, from the one that holds `from` on: files
+    /// hold several rules, and the title tells which. At the line of `from` where nothing does.
     pub(super) fn error(
         &self,
         needle: &str,
@@ -245,7 +245,8 @@ impl Build {
     }
 }
 
-/// What a rule says of itself; rules about one event and about many have the same fields in types of their own.
+/// What a rule says of itself; rules about one event and about many have the same fields in types
+/// of their own.
 macro_rules! meta {
     ($rule:expr, $file:expr) => {
         Arc::new(RuleMeta {
@@ -316,8 +317,8 @@ impl<'a> Loader<'a> {
         self.sources.push(source);
     }
 
-    /// Collections repeat a rule in the file of each correlation that needs it. One of those is enough; other rules that share
-    /// an id are left, and refused later.
+    /// Collections repeat a rule in the file of each correlation that needs it. One of those is
+    /// enough; other rules that share an id are left, and refused later.
     fn drop_copies(&mut self) -> Vec<String> {
         let mut warnings = Vec::new();
         let mut kept: Vec<(usize, SigmaRule, CompiledRule)> = Vec::new();

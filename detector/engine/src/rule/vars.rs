@@ -9,8 +9,8 @@ use rsigma_parser::{Detection as Selection, Modifier, SigmaRule, SigmaValue};
 /// Values of the placeholders that rules with `|expand` name between percent signs.
 pub type Vars = BTreeMap<String, Vec<String>>;
 
-/// Reads placeholder values: a YAML mapping of names to a value or a list of values, by itself or under `vars:` as in a
-/// Sigma processing pipeline.
+/// Reads placeholder values: a YAML mapping of names to a value or a list of values, by itself or
+/// under `vars:` as in a Sigma processing pipeline.
 ///
 /// # Errors
 ///
@@ -46,7 +46,8 @@ pub fn read(text: &str) -> Result<Vars, String> {
     Ok(vars)
 }
 
-/// Puts the values of `|expand` placeholders into a rule. The error is the name of one that has none.
+/// Puts the values of `|expand` placeholders into a rule. The error is the name of one that has
+/// none.
 pub(super) fn expand(rule: &mut SigmaRule, vars: &Vars) -> Result<(), String> {
     let mut named: Vec<&mut Selection> = rule.detection.named.values_mut().collect();
     if !named.iter().any(|selection| has_expand(selection)) {
@@ -57,7 +58,8 @@ pub(super) fn expand(rule: &mut SigmaRule, vars: &Vars) -> Result<(), String> {
             .map(|(name, values)| (name.clone(), values.clone()))
             .collect(),
     );
-    // The only transformation that is asked for, and it cannot fail; were it to, its placeholder would be left and named.
+    // The only transformation that is asked for, and it cannot fail; were it to, its placeholder
+    // would be left and named.
     Transformation::ValuePlaceholders
         .apply(rule, &mut state, &[], &[], false)
         .ok();
