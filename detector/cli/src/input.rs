@@ -9,7 +9,6 @@ pub mod object;
 pub mod progress;
 pub mod read;
 pub mod rules_and_policy;
-#[cfg(feature = "s3")]
 pub mod s3;
 pub mod session;
 pub mod store;

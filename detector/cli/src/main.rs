@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use mimalloc::MiMalloc;
 use secretrail_cli::host::{ConfigSource, Host};
-use secretrail_cli::run;
+use secretrail_cli::run::run;
 use secretrail_engine::time::EventTime;
 
 /// Two threads that keep millions of small pieces: the system's allocator asks the kernel for each page of them.
@@ -23,6 +23,6 @@ fn main() -> ExitCode {
         config: ConfigSource::of(|name| std::env::var_os(name)),
         now: EventTime(chrono::Utc::now().timestamp()),
     };
-    secretrail_cli::output::remove_partial_on_interrupt();
+    secretrail_cli::output::out::remove_partial_on_interrupt();
     ExitCode::from(run(std::env::args_os(), &mut host))
 }

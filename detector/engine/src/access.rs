@@ -73,9 +73,11 @@ impl FromStr for Method {
 pub enum DecryptStatus {
     /// The key use was found.
     Paired,
-    /// None came within the horizon, although KMS events of that account and region were seen around that time.
+    /// None came within the horizon, although KMS events of that account and region were seen
+    /// around that time.
     Absent,
-    /// None came, but that proves nothing: no KMS events there, a batched read, or possibly a plain `String` parameter.
+    /// None came, but that proves nothing: no KMS events there, a batched read, or possibly a plain
+    /// `String` parameter.
     Unknown,
     /// The horizon is not over.
     Pending,
@@ -111,7 +113,8 @@ impl DecryptStatus {
 pub struct Decrypt {
     /// What is known.
     pub status: DecryptStatus,
-    /// `eventID` of the Decrypt that was joined to the read; `None` when the access is itself a key use.
+    /// `eventID` of the Decrypt that was joined to the read; `None` when the access is itself a key
+    /// use.
     pub event_id: Option<Text>,
     /// ARN of the key.
     pub key_arn: Option<Text>,
@@ -151,14 +154,18 @@ impl Access {
     /// Whether the caller's account is not the account of the secret or of the trail.
     #[must_use]
     pub fn cross_account(&self) -> bool {
-        let caller = self.head.principal.account.as_deref();
-        let elsewhere = |account: &Text| {
-            !account.is_empty() && caller.is_some_and(|caller| caller != &**account)
+        // The owner's copy of a call tells the caller's account in the identity, the caller's copy
+        // tells the owner's in the ARN of the secret: each has one of the two.
+        let Some(caller) = self.head.principal.account.as_deref() else {
+            return false;
         };
-        elsewhere(&self.head.account) || elsewhere(&self.secret.account)
+        [&self.head.account, &self.secret.account]
+            .into_iter()
+            .any(|account| !account.is_empty() && **account != *caller)
     }
 
-    /// What the access is about, the same for every copy of its event and whatever becomes known later: event and secret.
+    /// What the access is about, the same for every copy of its event and whatever becomes known
+    /// later: event and secret.
     #[must_use]
     pub fn fact_key(&self) -> Text {
         format!("{}\n{}", self.head.event_key(), self.asked.to_text()).into()
@@ -174,5 +181,82 @@ impl Access {
             &self.decrypt,
             self.method,
         )
+    }
+}
+
+/// A read of the parameter `/db` by the role `app`, for tests to change.
+#[cfg(test)]
+pub(crate) fn sample() -> Access {
+    let line = r#"{"schema":"secretrail.access/1","time":"2026-03-02T10:00:00Z","event_id":"e1",
+        "api":"GetParameter","method":"api","account":"111122223333","region":"eu-west-1",
+        "secret":{"store":"ssm","name":"/db",
+        "arn":"arn:aws:ssm:eu-west-1:111122223333:parameter/db"},
+        "principal":{"arn":"arn:aws:iam::111122223333:role/app","kind":"workload",
+        "account":"111122223333","console":false},
+        "source":{"ip":"198.51.100.7","kind":"ip"},"outcome":"success","cross_account":false,
+        "decrypt":{"status":"unknown"},"object":"a.json"}"#;
+    let line: json_v1::AccessV1<'_> = serde_json::from_str(line).unwrap();
+    line.read().unwrap()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{Home, Store};
+    use crate::principal::Principal;
+
+    fn access(caller: Option<&str>, trail: &str, owner: &str) -> Access {
+        let mut access = sample();
+        access.secret.account = owner.into();
+        let head = Arc::make_mut(&mut access.head);
+        head.account = trail.into();
+        head.principal = Arc::new(Principal {
+            account: caller.map(Into::into),
+            ..(*head.principal).clone()
+        });
+        access
+    }
+
+    #[test]
+    fn either_copy_of_a_call_between_accounts_tells_that_it_is_one() {
+        let (caller, owner) = ("111122223333", "999988887777");
+        assert!(access(Some(caller), caller, owner).cross_account());
+        assert!(access(Some(caller), owner, owner).cross_account());
+        assert!(!access(Some(owner), owner, owner).cross_account());
+        // Many records do not tell the account of the caller, or have it as an empty text.
+        assert!(!access(None, owner, owner).cross_account());
+        assert!(!access(Some(owner), "", owner).cross_account());
+    }
+
+    #[test]
+    fn an_access_is_the_same_fact_when_more_becomes_known() {
+        let early = sample();
+        let home = Home {
+            partition: "aws",
+            account: "111122223333",
+            region: "eu-west-1",
+        };
+        let arn = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:db-AbC123";
+        let settled = Access {
+            secret: SecretRef::secret(arn, home),
+            decrypt: Decrypt::only(DecryptStatus::Paired),
+            ..early.clone()
+        };
+        assert_eq!(early.fact_key(), settled.fact_key());
+        let other = Access {
+            asked: SecretRef::unnamed(Store::Ssm, home).key(),
+            ..early.clone()
+        };
+        assert_ne!(early.fact_key(), other.fact_key());
+        // The copies of several accounts are one event.
+        let copy = |event_id: &str| Access {
+            head: Arc::new(Head {
+                event_id: event_id.into(),
+                shared_id: Some("s1".into()),
+                ..(*early.head).clone()
+            }),
+            ..early.clone()
+        };
+        assert_eq!(copy("e1").fact_key(), copy("e2").fact_key());
     }
 }

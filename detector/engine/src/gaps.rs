@@ -1,6 +1,8 @@
-//! What the logs cannot show: deliveries that are missing, hours in which KMS events are, and records that are.
+//! What the logs cannot show: deliveries that are missing, hours in which KMS events are, and
+//! records that are.
 //!
-//! A delivery is missed against the account's own rhythm: quiet accounts get few files, and that is no gap.
+//! A delivery is missed against the account's own rhythm: quiet accounts get few files, and that is
+//! no gap.
 
 use std::collections::{BTreeMap, BTreeSet};
 

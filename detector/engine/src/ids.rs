@@ -1,7 +1,8 @@
-//! Names of secrets: one identity for bare names, partial and full ARNs, versions, labels and pass-through names.
+//! Names of secrets: one identity for bare names, partial and full ARNs, versions, labels and
+//! pass-through names.
 //!
-//! Sources: AWS Secrets Manager user guide, "Secret ARN"; Systems Manager user guide, "Working with parameter versions",
-//! "Referencing Secrets Manager secrets from Parameter Store parameters".
+//! Sources: AWS Secrets Manager user guide, "Secret ARN"; Systems Manager user guide, "Working with
+//! parameter versions", "Referencing Secrets Manager secrets from Parameter Store parameters".
 
 use std::fmt;
 use std::sync::Arc;
@@ -34,22 +35,36 @@ impl<'a> Arn<'a> {
     /// Splits `arn:partition:service:region:account:resource`. `None` for anything else.
     #[must_use]
     pub fn parse(text: &'a str) -> Option<Self> {
-        let mut rest = text.strip_prefix("arn:")?;
-        // Colons are searched as bytes: every record has several ARNs, and the search for a `char` costs three times as much.
-        let mut next = || {
-            let (part, after) = rest.split_at_checked(memchr::memchr(b':', rest.as_bytes())?)?;
-            rest = after.strip_prefix(':')?;
-            Some(part)
-        };
-        let (partition, service, region, account) = (next()?, next()?, next()?, next()?);
+        let (partition, rest) = up_to_colon(text.strip_prefix("arn:")?)?;
+        let (service, rest) = up_to_colon(rest)?;
+        let (region, rest) = up_to_colon(rest)?;
+        let (account, resource) = up_to_colon(rest)?;
         Some(Self {
             partition,
             service,
             region,
             account,
-            resource: rest,
+            resource,
         })
     }
+
+    /// Where the resource is.
+    fn home(self) -> Home<'a> {
+        Home {
+            partition: self.partition,
+            account: self.account,
+            region: self.region,
+        }
+    }
+}
+
+/// What stands before and after the first colon.
+#[inline]
+fn up_to_colon(text: &str) -> Option<(&str, &str)> {
+    // Searched as bytes: every record has several ARNs, and the search for a `char` costs three
+    // times as much.
+    let (part, after) = text.split_at_checked(memchr::memchr(b':', text.as_bytes())?)?;
+    Some((part, after.strip_prefix(':')?))
 }
 
 /// Which service keeps a secret.
@@ -81,8 +96,8 @@ impl fmt::Display for Store {
     }
 }
 
-/// What a record calls a secret. Two of them mean the same secret when their [`SecretKey`]s are equal and their full ARNs,
-/// where both are known, are.
+/// What a record calls a secret. Two of them mean the same secret when their [`SecretKey`]s are
+/// equal and their full ARNs, where both are known, are.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SecretRef {
     /// Which service keeps it.
@@ -93,11 +108,13 @@ pub struct SecretRef {
     pub account: Text,
     /// Region of the secret.
     pub region: Text,
-    /// Name without suffix, version or label; `None` when the record does not tell (denied reads, filtered batches).
+    /// Name without suffix, version or label; `None` when the record does not tell (denied reads,
+    /// filtered batches).
     pub name: Option<Text>,
     /// Full ARN; `None` while only a name or a partial ARN is known.
     pub arn: Option<Text>,
-    /// The name, if the ARN that was typed turns out to lack its suffix: `…:secret:my-secret` ends as a full ARN does.
+    /// The name, if the ARN that was typed turns out to lack its suffix: `…:secret:my-secret` ends
+    /// as a full ARN does.
     pub partial_name: Option<Text>,
     /// Version that was asked for: a UUID for secrets, a number for parameters.
     pub version_id: Option<Text>,
@@ -114,8 +131,14 @@ pub struct SecretKey {
     name: Option<Text>,
 }
 
-/// [`SecretKey`] without its own copies: store, account, region, name.
-pub(crate) type SecretPlace<'a> = (Store, &'a str, &'a str, Option<&'a str>);
+/// [`SecretKey`] without its own copies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct SecretPlace<'a> {
+    store: Store,
+    account: &'a str,
+    region: &'a str,
+    name: Option<&'a str>,
+}
 
 /// Where a record was made: what a bare name is relative to.
 #[derive(Debug, Clone, Copy)]
@@ -147,8 +170,8 @@ impl SecretRef {
 
     /// Reads `secretId`: a friendly name, a full ARN, or an ARN without its suffix.
     ///
-    /// An ARN that ends in a hyphen and six letters or digits is taken as full, as Secrets Manager itself does, until a
-    /// key use shows otherwise.
+    /// An ARN that ends in a hyphen and six letters or digits is taken as full, as Secrets Manager
+    /// itself does, until a key use shows otherwise.
     #[must_use]
     pub fn secret(id: &str, home: Home<'_>) -> Self {
         let arn = Arn::parse(id).filter(|a| a.service == "secretsmanager");
@@ -159,79 +182,65 @@ impl SecretRef {
                 ..Self::unnamed(Store::SecretsManager, home)
             };
         };
+        // A partial ARN whose name happens to end as a suffix does looks like a full one. Both
+        // readings are kept: the Decrypt, whose ARN is always full, tells which of them holds.
         let bare = without_suffix(name);
         Self {
-            store: Store::SecretsManager,
-            partition: arn.partition.into(),
-            account: arn.account.into(),
-            region: arn.region.into(),
             name: Some(bare.unwrap_or(name).into()),
             arn: bare.map(|_| id.into()),
             partial_name: bare.map(|_| name.into()),
-            version_id: None,
-            version_stage: None,
+            // The secret is where its ARN says, which may be another account than the record's.
+            ..Self::unnamed(Store::SecretsManager, arn.home())
         }
     }
 
-    /// Reads the name of a parameter: plain, a path, with `:version` or `:label`, a full ARN, or a reference to a secret.
+    /// Reads the name of a parameter: plain, a path, with `:version` or `:label`, a full ARN, or a
+    /// reference to a secret.
     #[must_use]
     pub fn parameter(name: &str, home: Home<'_>) -> Self {
         if let Some(secret) = name.strip_prefix(REFERENCE_PREFIX) {
             return Self::secret(secret, home);
         }
-        let (arn, rest) = match Arn::parse(name).filter(|a| a.service == "ssm") {
-            Some(arn) => (
-                Some(arn),
-                arn.resource
-                    .strip_prefix("parameter")
-                    .unwrap_or(arn.resource),
-            ),
-            None => (None, name),
+        // A parameter that another account shares can only be asked for by its full ARN.
+        let (home, rest) = match Arn::parse(name).filter(|arn| arn.service == "ssm") {
+            Some(arn) => {
+                let rest = arn.resource.strip_prefix("parameter");
+                (arn.home(), rest.unwrap_or(arn.resource))
+            }
+            None => (home, name),
         };
-        let (bare, selector) = match rest.split_once(':') {
-            Some((bare, selector)) => (bare, Some(selector).filter(|s| !s.is_empty())),
-            None => (rest, None),
-        };
-        let account = arn.map_or(home.account, |a| a.account);
-        let region = arn.map_or(home.region, |a| a.region);
-        let partition = arn.map_or(home.partition, |a| a.partition);
-        let is_version = selector.is_some_and(|s| s.bytes().all(|b| b.is_ascii_digit()));
+        // No name of a parameter has a colon in it.
+        let (bare, selector) = rest.split_once(':').unwrap_or((rest, ""));
         let name = one_name(bare);
-        Self {
-            store: Store::Ssm,
-            partition: partition.into(),
-            account: account.into(),
-            region: region.into(),
-            arn: Some(
-                format!(
-                    "arn:{partition}:ssm:{region}:{account}:parameter/{}",
-                    name.trim_start_matches('/')
-                )
-                .into(),
-            ),
-            partial_name: None,
+        let mut parameter = Self {
+            arn: Some(parameter_arn(&name, home)),
             name: Some(name.into()),
-            version_id: selector.filter(|_| is_version).map(Into::into),
-            version_stage: selector.filter(|_| !is_version).map(Into::into),
+            ..Self::unnamed(Store::Ssm, home)
+        };
+        parameter.select(selector);
+        parameter
+    }
+
+    /// Notes the version or the label that follows the name of a parameter; an empty text is none.
+    fn select(&mut self, selector: &str) {
+        if selector.is_empty() {
+            return;
         }
+        // Versions are numbers, and labels cannot begin with one.
+        let place = if selector.bytes().all(|b| b.is_ascii_digit()) {
+            &mut self.version_id
+        } else {
+            &mut self.version_stage
+        };
+        *place = Some(selector.into());
     }
 
     /// The path of `GetParametersByPath`, as the resource that IAM sees: `…:parameter/<path>`.
     #[must_use]
     pub fn path(path: &str, home: Home<'_>) -> Self {
-        let Home {
-            partition,
-            account,
-            region,
-        } = home;
-        let name: Text = path.into();
-        let arn = format!(
-            "arn:{partition}:ssm:{region}:{account}:parameter/{}",
-            path.trim_start_matches('/')
-        );
         Self {
-            name: Some(name),
-            arn: Some(arn.into()),
+            name: Some(path.into()),
+            arn: Some(parameter_arn(path, home)),
             ..Self::unnamed(Store::Ssm, home)
         }
     }
@@ -268,27 +277,32 @@ impl SecretRef {
 
     /// The identities that it may turn out to have, borrowed.
     pub(crate) fn places(&self) -> impl Iterator<Item = SecretPlace<'_>> {
-        let of = |name| (self.store, &*self.account, &*self.region, name);
-        let partial = self.partial_name.as_deref().map(|name| of(Some(name)));
-        std::iter::once(of(self.name.as_deref())).chain(partial)
+        let place = self.place();
+        let partial = self.partial_name.as_deref().map(move |name| SecretPlace {
+            name: Some(name),
+            ..place
+        });
+        std::iter::once(place).chain(partial)
     }
 
     /// What a [`SecretKey`] holds, borrowed.
     pub(crate) fn place(&self) -> SecretPlace<'_> {
-        (
-            self.store,
-            &*self.account,
-            &*self.region,
-            self.name.as_deref(),
-        )
+        SecretPlace {
+            store: self.store,
+            account: &self.account,
+            region: &self.region,
+            name: self.name.as_deref(),
+        }
     }
 
-    /// Whether a full reference, as encryption contexts have it, may be to this secret: the same ARN, or a name or partial
-    /// ARN that it completes.
+    /// Whether a full reference, as encryption contexts have it, may be to this secret: the same
+    /// ARN, or a name or partial ARN that it completes.
     #[must_use]
     pub fn is_completed_by(&self, full: &Self) -> bool {
         let same_place =
             self.store == full.store && self.account == full.account && self.region == full.region;
+        // One name with two suffixes is two secrets: the first was deleted before the second was
+        // created.
         let same_arn = self.name == full.name
             && (self.arn.is_none() || full.arn.is_none() || self.arn == full.arn);
         same_place && (same_arn || (self.partial_name.is_some() && self.partial_name == full.name))
@@ -337,7 +351,8 @@ impl SecretKey {
         }
     }
 
-    /// The identity as text, for keys of state: parts joined by a line feed, which no part contains.
+    /// The identity as text, for keys of state: parts joined by a line feed, which no part
+    /// contains.
     #[must_use]
     pub fn to_text(&self) -> String {
         let name = self.name.as_deref().unwrap_or("");
@@ -345,12 +360,25 @@ impl SecretKey {
     }
 }
 
-/// A root parameter may be written `x` or `/x`, and both have the ARN `parameter/x`; deeper names always begin with `/`.
+/// A root parameter may be written `x` or `/x`, and both have the ARN `parameter/x`; deeper names
+/// always begin with `/`.
 fn one_name(name: &str) -> String {
     match name.rfind('/') {
         Some(0) => name.trim_start_matches('/').to_owned(),
         _ => name.to_owned(),
     }
+}
+
+/// The ARN of a parameter or of a path of parameters.
+fn parameter_arn(name: &str, home: Home<'_>) -> Text {
+    let Home {
+        partition,
+        account,
+        region,
+    } = home;
+    // The slash before the name is the name's own where it has one.
+    let name = name.trim_start_matches('/');
+    format!("arn:{partition}:ssm:{region}:{account}:parameter/{name}").into()
 }
 
 /// The name without `-` and six letters or digits at its end; `None` when it does not end so.
@@ -420,6 +448,67 @@ mod tests {
             HOME,
         );
         assert!(!partial.agrees_with(&other));
+    }
+
+    #[test]
+    fn an_arn_is_taken_apart_only_if_it_is_whole() {
+        let global = Arn::parse("arn:aws:iam::111122223333:role/a:b/c").unwrap();
+        assert_eq!((global.region, global.resource), ("", "role/a:b/c"));
+        for text in [
+            "",
+            "arn:",
+            "arn:aws:ssm:eu-west-1:111122223333",
+            "a:b:c:d:e:f",
+        ] {
+            assert_eq!(Arn::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_arn_tells_where_its_secret_is_and_a_name_is_at_home() {
+        let place = |secret: &SecretRef| {
+            let SecretRef {
+                partition,
+                account,
+                region,
+                ..
+            } = secret;
+            format!("{partition} {account} {region}")
+        };
+        let elsewhere = "aws-cn 999988887777 cn-north-1";
+        let secret = "arn:aws-cn:secretsmanager:cn-north-1:999988887777:secret:db-AbC123";
+        assert_eq!(place(&SecretRef::secret(secret, HOME)), elsewhere);
+        let parameter = "arn:aws-cn:ssm:cn-north-1:999988887777:parameter/db";
+        assert_eq!(place(&SecretRef::parameter(parameter, HOME)), elsewhere);
+        // An ARN of another service is no reference, and is kept as the name that was asked for.
+        let role = SecretRef::secret("arn:aws-cn:iam::999988887777:role/db", HOME);
+        assert_eq!(place(&role), "aws 111122223333 eu-west-1");
+        assert_eq!(
+            (role.name.as_deref(), role.arn),
+            (Some("arn:aws-cn:iam::999988887777:role/db"), None)
+        );
+    }
+
+    #[test]
+    fn a_reference_keeps_its_version_when_a_decrypt_completes_it() {
+        let arn = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:db-AbC123";
+        let asked = SecretRef {
+            version_stage: Some("AWSPREVIOUS".into()),
+            ..SecretRef::secret("db", HOME)
+        };
+        let completed = asked.completed(&SecretRef::secret(arn, HOME));
+        assert_eq!(completed.arn.as_deref(), Some(arn));
+        assert_eq!(completed.version_stage, asked.version_stage);
+        assert_eq!(completed.partial_name, None, "nothing is open any more");
+    }
+
+    #[test]
+    fn the_root_is_a_path_too() {
+        for (path, resource) in [("/", ""), ("/a", "a"), ("/a/b/", "a/b/")] {
+            let arn = format!("arn:aws:ssm:eu-west-1:111122223333:parameter/{resource}");
+            let path = SecretRef::path(path, HOME);
+            assert_eq!(path.arn.as_deref(), Some(arn.as_str()));
+        }
     }
 
     #[test]

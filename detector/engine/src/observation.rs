@@ -81,6 +81,8 @@ impl SourceKind {
     pub fn of(address: Option<&str>) -> Self {
         match address {
             Some(text) if text.parse::<std::net::IpAddr>().is_ok() => Self::Ip,
+            // Of key uses for Parameter Store. Calls of the console have these words as their user
+            // agent, and an address here.
             Some("AWS Internal") => Self::Internal,
             Some(text)
                 if text.ends_with(".amazonaws.com") || text.ends_with(".amazonaws.com.cn") =>
@@ -117,7 +119,8 @@ pub struct Kept {
 /// What every observation has.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Head {
-    /// `eventID`; of an addendum that updates an event, `addendum.originalEventID`. A hash of the record where it has none.
+    /// `eventID`; of an addendum that updates an event, `addendum.originalEventID`. A hash of the
+    /// record where it has none.
     pub event_id: Text,
     /// `sharedEventID`.
     pub shared_id: Option<Text>,
@@ -139,22 +142,24 @@ pub struct Head {
     pub source: Arc<Source>,
     /// How it ended.
     pub outcome: Outcome,
-    /// What denied it: `identity_policy`, `resource_policy`, `service_control_policy`, `permissions_boundary`,
-    /// `session_policy`, `vpc_endpoint_policy`, `kms_key`, or other words of the message. `None` unless it was denied and
-    /// the message says so.
+    /// What denied it: `identity_policy`, `resource_policy`, `service_control_policy`,
+    /// `permissions_boundary`, `session_policy`, `vpc_endpoint_policy`, `kms_key`, or other words
+    /// of the message. `None` unless it was denied and the message says so.
     pub denied_by: Option<Text>,
     /// `errorCode`.
     pub error_code: Option<Text>,
     /// Path or key of the object it came in.
     pub object: Text,
-    /// When the object was delivered; the event's own time where the name of the object does not tell.
+    /// When the object was delivered; the event's own time where the name of the object does not
+    /// tell.
     pub delivered: EventTime,
     /// Raw fields for rules.
     pub kept: Kept,
 }
 
 impl Head {
-    /// The event behind the record: the same for redeliveries, updates, and the copies of several accounts.
+    /// The event behind the record: the same for redeliveries, updates, and the copies of several
+    /// accounts.
     #[must_use]
     pub fn event_key(&self) -> &Text {
         self.shared_id.as_ref().unwrap_or(&self.event_id)
@@ -163,13 +168,15 @@ impl Head {
     /// How much of the caller this copy of an event tells; the higher one is kept.
     #[must_use]
     pub fn richness(&self) -> u8 {
+        // The copy that the owner of a secret gets of a call from another account has none of them.
         let Principal { actor, name, .. } = &*self.principal;
         u8::from(actor.is_some()) * 4
             + u8::from(self.access_key_id.is_some()) * 2
             + u8::from(name.is_some())
     }
 
-    /// Of two records of one event, the one to keep compares greater: updates, then the richer identity, then by name.
+    /// Of two records of one event, the one to keep compares greater: updates, then the richer
+    /// identity, then by name.
     #[must_use]
     pub fn preference(&self) -> (bool, u8, std::cmp::Reverse<(&str, &str)>) {
         (
@@ -183,7 +190,8 @@ impl Head {
 /// What a secret read asked for.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Ask {
-    /// These secrets, each by name: `GetSecretValue`, `GetParameter`, `GetParameters`, and every denied or failed read.
+    /// These secrets, each by name: `GetSecretValue`, `GetParameter`, `GetParameters`, and every
+    /// denied or failed read.
     Named(Vec<SecretRef>),
     /// These secrets in one batch; each also has a `GetSecretValue` of its own.
     Batch(Vec<SecretRef>),
@@ -207,7 +215,8 @@ pub struct SecretRead {
     pub head: Arc<Head>,
     /// What was asked for.
     pub ask: Ask,
-    /// Whether the values are encrypted and were asked for decrypted, so that a key use must follow.
+    /// Whether the values are encrypted and were asked for decrypted, so that a key use must
+    /// follow.
     pub decrypts: bool,
     /// Whether KMS denied the read that the secret's own policies allowed.
     pub denied_by_kms: bool,
@@ -262,7 +271,8 @@ impl Observation {
     }
 }
 
-/// Gives equal values one home, so that a million records do not hold a million copies of a user agent.
+/// Gives equal values one home, so that a million records do not hold a million copies of a user
+/// agent.
 #[derive(Debug, Default)]
 pub struct Interner {
     texts: Shelf<Text>,
@@ -282,8 +292,16 @@ struct Called {
     secret: SecretRef,
 }
 
-/// Values beside their hashes, so that few others are followed into memory when one is looked for, and none when the table
-/// grows.
+impl Called {
+    fn is(&self, store: Store, id: &str, home: Home<'_>) -> bool {
+        self.store == store
+            && *self.id == *id
+            && self.place.iter().map(|text| &**text).eq(place_of(home))
+    }
+}
+
+/// Values beside their hashes, so that few others are followed into memory when one is looked for,
+/// and none when the table grows.
 #[derive(Debug)]
 struct Shelf<T>(HashTable<(u64, T)>);
 
@@ -304,6 +322,8 @@ impl<T: Clone> Shelf<T> {
     }
 
     fn keep(&mut self, hash: u64, value: T) -> T {
+        // Emptied at once, not value by value: what is in use comes back with its next record, and
+        // no order of age has to be kept for that.
         if self.0.len() >= INTERNED {
             self.0.clear();
         }
@@ -325,31 +345,32 @@ impl Interner {
 
     /// What a record calls a secret, as [`SecretRef::secret`] or [`SecretRef::parameter`] reads it.
     pub fn secret(&mut self, store: Store, id: &str, home: Home<'_>) -> SecretRef {
-        let place = [home.account, home.region, home.partition];
-        let hash = self.hasher.hash_one((store, id, place));
-        let same = |known: &Arc<Called>| {
-            known.store == store
-                && *known.id == *id
-                && known.place.iter().map(|text| &**text).eq(place)
-        };
-        if let Some(known) = self.secrets.find(hash, same) {
+        let hash = self.hasher.hash_one((store, id, place_of(home)));
+        if let Some(known) = self.secrets.find(hash, |known| known.is(store, id, home)) {
             return known.secret.clone();
         }
+        let called = self.called(store, id, home);
+        self.secrets.keep(hash, Arc::new(called)).secret.clone()
+    }
+
+    fn called(&mut self, store: Store, id: &str, home: Home<'_>) -> Called {
         let mut secret = match store {
             Store::SecretsManager => SecretRef::secret(id, home),
             Store::Ssm => SecretRef::parameter(id, home),
         };
+        // The name of a secret comes back in many spellings, each with its own entry: the texts
+        // inside are shared between them too.
         secret.texts().for_each(|text| *text = self.text(text));
-        let called = Called {
+        Called {
             store,
             id: self.text(id),
-            place: place.map(|text| self.text(text)),
+            place: place_of(home).map(|text| self.text(text)),
             secret,
-        };
-        self.secrets.keep(hash, Arc::new(called)).secret.clone()
+        }
     }
 
-    /// The shared form of a record's principal. Most records repeat one that is known, and then nothing is made.
+    /// The shared form of a record's principal. Most records repeat one that is known, and then
+    /// nothing is made.
     pub fn principal(&mut self, record: &Record<'_>) -> Arc<Principal> {
         let told = Principal::of(record);
         let hash = self.hasher.hash_one(&told);
@@ -368,25 +389,132 @@ impl Interner {
         vpc_endpoint: Option<&str>,
     ) -> Arc<Source> {
         let hash = self.hasher.hash_one((ip, user_agent, vpc_endpoint));
-        let same = |known: &Arc<Source>| {
-            let known = (
-                known.ip.as_deref(),
-                known.user_agent.as_deref(),
-                known.vpc_endpoint.as_deref(),
-            );
-            known == (ip, user_agent, vpc_endpoint)
-        };
-        if let Some(known) = self.sources.find(hash, same) {
+        let known = self.sources.find(hash, |known| {
+            known.ip.as_deref() == ip
+                && known.user_agent.as_deref() == user_agent
+                && known.vpc_endpoint.as_deref() == vpc_endpoint
+        });
+        if let Some(known) = known {
             return known.clone();
         }
-        let mut text = |text: Option<&str>| text.map(|text| self.text(text));
-        let (kind, ip) = (SourceKind::of(ip), text(ip));
         let source = Source {
-            ip,
-            kind,
-            user_agent: text(user_agent),
-            vpc_endpoint: text(vpc_endpoint),
+            kind: SourceKind::of(ip),
+            ip: ip.map(|text| self.text(text)),
+            user_agent: user_agent.map(|text| self.text(text)),
+            vpc_endpoint: vpc_endpoint.map(|text| self.text(text)),
         };
         self.sources.keep(hash, Arc::new(source))
+    }
+}
+
+fn place_of(home: Home<'_>) -> [&str; 3] {
+    [home.account, home.region, home.partition]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOME: Home<'_> = Home {
+        partition: "aws",
+        account: "111122223333",
+        region: "eu-west-1",
+    };
+
+    #[test]
+    fn a_source_is_an_address_a_service_or_aws_itself() {
+        let cases = [
+            (Some("198.51.100.7"), SourceKind::Ip),
+            (Some("2001:db8::1"), SourceKind::Ip),
+            (Some("rds.amazonaws.com"), SourceKind::Service),
+            (Some("kms.amazonaws.com.cn"), SourceKind::Service),
+            (Some("AWS Internal"), SourceKind::Internal),
+            (Some("198.51.100.7:443"), SourceKind::Unknown),
+            (Some("amazonaws.com.example.org"), SourceKind::Unknown),
+            (None, SourceKind::Unknown),
+        ];
+        for (address, kind) in cases {
+            assert_eq!(SourceKind::of(address), kind, "{address:?}");
+        }
+    }
+
+    fn head(event_id: &str, identity: &str) -> Head {
+        let text = format!(
+            r#"{{"eventTime":"2026-03-02T10:00:00Z","eventID":"{event_id}",
+            "eventSource":"secretsmanager.amazonaws.com","eventName":"GetSecretValue",
+            "recipientAccountId":"111122223333","userIdentity":{{{identity}}}}}"#
+        );
+        let record: Record<'_> = serde_json::from_str(&text).unwrap();
+        crate::extract::head(
+            &record,
+            &crate::document::Document::new(&text),
+            &crate::object::origin("a.json"),
+            &crate::extract::RawFields::default(),
+            &mut Interner::default(),
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn of_two_copies_the_later_then_the_richer_then_the_first_by_name_is_kept() {
+        let owner = head("a", r#""type":"AWSAccount","principalId":"AROA1:job""#);
+        let caller = head("b", r#""type":"IAMUser","arn":"arn:aws:iam::1:user/ann""#);
+        let updated = Head {
+            updated: true,
+            ..owner.clone()
+        };
+        let mut copies = [&owner, &updated, &caller];
+        copies.sort_by(|a, b| b.preference().cmp(&a.preference()));
+        assert_eq!(copies, [&updated, &caller, &owner]);
+        let same = head("b", r#""type":"AWSAccount","principalId":"AROA1:job""#);
+        assert!(owner.preference() > same.preference());
+    }
+
+    #[test]
+    fn what_is_said_again_is_shared() {
+        let mut interner = Interner::default();
+        let first = interner.secret(Store::SecretsManager, "db", HOME);
+        let again = interner.secret(Store::SecretsManager, "db", HOME);
+        let (name, same) = (first.name.clone().unwrap(), again.name.unwrap());
+        assert!(Arc::ptr_eq(&name, &same));
+        assert!(Arc::ptr_eq(&name, &interner.text("db")));
+
+        let ip = Some("198.51.100.7");
+        let source = interner.source(ip, None, None);
+        assert!(Arc::ptr_eq(&source, &interner.source(ip, None, None)));
+        assert_ne!(source, interner.source(None, ip, None));
+    }
+
+    #[test]
+    fn one_text_means_another_secret_elsewhere() {
+        let mut interner = Interner::default();
+        let here = interner.secret(Store::Ssm, "db", HOME);
+        let region = Home {
+            region: "us-east-1",
+            ..HOME
+        };
+        let account = Home {
+            account: "444455556666",
+            ..HOME
+        };
+        for (store, home) in [
+            (Store::Ssm, region),
+            (Store::Ssm, account),
+            (Store::SecretsManager, HOME),
+        ] {
+            assert_ne!(interner.secret(store, "db", home).key(), here.key());
+        }
+    }
+
+    #[test]
+    fn what_was_forgotten_is_made_anew() {
+        let mut interner = Interner::default();
+        let first = interner.text("db");
+        for number in 0..INTERNED {
+            interner.text(&number.to_string());
+        }
+        let again = interner.text("db");
+        assert_eq!(first, again);
+        assert!(!Arc::ptr_eq(&first, &again), "the shelf has been emptied");
     }
 }

@@ -1,17 +1,18 @@
 //! The access policy: who is expected to read what. YAML text in, verdicts about accesses out.
 
+mod file;
+mod source;
+
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex};
 
-use ipnet::IpNet;
-use serde::Deserialize;
-
+pub use self::file::{GrantFault, PolicyError, PolicyFault};
+pub use self::source::{NotASource, SourcePattern};
 use crate::access::{Access, Method};
 use crate::glob::{Glob, UNKNOWN};
 use crate::ids::{SecretKey, SecretRef, Store, Text};
-use crate::observation::{Source, SourceKind};
+use crate::observation::SourceKind;
 
 /// Whether the policy expects something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,36 +50,9 @@ pub struct Expected {
     pub key: Verdict,
     /// Whether any grant for the secret's account mentions the region at all.
     pub account_region: Verdict,
-    /// `usual_per_hour` of the grants that cover secret and principal, the highest; `None` when none has one.
+    /// `usual_per_hour` of the grants that cover secret and principal, the highest; `None` when
+    /// none has one.
     pub usual_per_hour: Option<f64>,
-}
-
-/// Why a policy cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{}{message}", line.map(|l| format!("line {l}: ")).unwrap_or_default())]
-pub struct PolicyError {
-    /// Line of the text, from 1, where it is known.
-    pub line: Option<usize>,
-    /// What is wrong and how to mend it.
-    pub message: String,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PolicyFile {
-    version: u32,
-    grants: Vec<GrantFile>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct GrantFile {
-    secrets: Vec<String>,
-    principals: Vec<String>,
-    regions: Option<Vec<String>>,
-    sources: Option<Vec<String>>,
-    keys: Option<Vec<String>>,
-    usual_per_hour: Option<f64>,
 }
 
 #[derive(Debug)]
@@ -91,60 +65,17 @@ struct Grant {
     usual_per_hour: Option<f64>,
 }
 
-/// Where calls may come from.
-#[derive(Debug, Clone)]
-pub enum SourcePattern {
-    /// A network.
-    Net(IpNet),
-    /// A VPC endpoint id or the name of a service.
-    Name(Glob),
-}
-
-impl SourcePattern {
-    /// Whether a source is meant: by its address, its service, or the endpoint that it came through.
-    #[must_use]
-    pub fn matches(&self, source: &Source) -> bool {
-        match self {
-            Self::Net(net) => source
-                .ip
-                .as_deref()
-                .and_then(|ip| ip.parse().ok())
-                .is_some_and(|ip| net.contains::<&IpAddr>(&ip)),
-            Self::Name(name) => [&source.ip, &source.vpc_endpoint]
-                .into_iter()
-                .flatten()
-                .any(|s| name.matches(s)),
-        }
-    }
-}
-
-impl FromStr for SourcePattern {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if let Ok(net) = text.parse::<IpNet>() {
-            return Ok(Self::Net(net));
-        }
-        if let Ok(address) = text.parse::<IpAddr>() {
-            return Ok(Self::Net(address.into()));
-        }
-        if text.starts_with("vpce-")
-            || text.contains(".amazonaws.com")
-            || text == "AWS Internal"
-            || text == "*"
-        {
-            return Ok(Self::Name(Glob::new(text)));
-        }
-        let forms = "a CIDR (10.0.0.0/8, 2001:db8::/32), an address, vpce-…, or a service such as cloudformation.amazonaws.com";
-        Err(format!("`{text}` is not a source; write {forms}"))
-    }
-}
-
 /// Indices of the grants that cover a secret.
 type Covering = Arc<[usize]>;
 
-/// Identity, full ARN, and whether it is a path of which the content is not known.
-type Covered = (SecretKey, Option<Text>, bool);
+/// What decides which grants cover a secret.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Covered {
+    secret: SecretKey,
+    arn: Option<Text>,
+    /// Whether it is a path of which the content is not known.
+    folder: bool,
+}
 
 /// A policy that was read and checked.
 #[derive(Debug)]
@@ -159,25 +90,8 @@ impl FromStr for Policy {
     type Err = PolicyError;
 
     fn from_str(text: &str) -> Result<Self, PolicyError> {
-        let file: PolicyFile = yaml_serde::from_str(text).map_err(|error| PolicyError {
-            line: error.location().map(|l| l.line()),
-            message: format!("{error}; a policy is `version: 1` and `grants:`, a list with `secrets` and `principals`"),
-        })?;
-        if file.version != 1 {
-            let message = format!("version {} is not known; write `version: 1`", file.version);
-            return Err(PolicyError {
-                line: line_of(text, "version:", 0),
-                message,
-            });
-        }
-        let grants = file.grants.into_iter().enumerate().map(|(index, grant)| {
-            Grant::check(grant).map_err(|(word, message)| PolicyError {
-                line: line_of(text, &word, index),
-                message: format!("grant {}: {message}", index + 1),
-            })
-        });
         Ok(Self {
-            grants: grants.collect::<Result<_, _>>()?,
+            grants: file::read(text)?,
             covering: Mutex::default(),
             strict: false,
         })
@@ -185,49 +99,6 @@ impl FromStr for Policy {
 }
 
 impl Grant {
-    /// Errors hold the word to look for in the text, and what is wrong.
-    fn check(file: GrantFile) -> Result<Self, (String, String)> {
-        let not_empty = |name: &str, list: &[String]| match list {
-            [] => Err((
-                format!("{name}:"),
-                format!("`{name}` is empty; name at least one, or `\"*\"`"),
-            )),
-            _ => Ok(()),
-        };
-        not_empty("secrets", &file.secrets)?;
-        not_empty("principals", &file.principals)?;
-        for secret in &file.secrets {
-            if secret != "*" && !secret.starts_with("arn:") {
-                let remedy =
-                    "write an ARN, as in arn:aws:secretsmanager:*:111122223333:secret:prod/*";
-                return Err((
-                    secret.clone(),
-                    format!("`{secret}` is not the ARN of a secret or parameter; {remedy}"),
-                ));
-            }
-        }
-        if let Some(usual) = file.usual_per_hour.filter(|u| !u.is_finite() || *u < 0.0) {
-            return Err((
-                "usual_per_hour".into(),
-                format!("`usual_per_hour: {usual}` is not a rate; write 0 or more"),
-            ));
-        }
-        let globs = |list: &[String]| list.iter().map(|p| Glob::new(p)).collect::<Vec<_>>();
-        let sources = file.sources.as_deref().map(|s| {
-            s.iter()
-                .map(|s| s.parse().map_err(|message| (s.clone(), message)))
-                .collect::<Result<_, _>>()
-        });
-        Ok(Self {
-            secrets: globs(&file.secrets),
-            principals: globs(&file.principals),
-            regions: file.regions.as_deref().map(globs),
-            sources: sources.transpose()?,
-            keys: file.keys.as_deref().map(globs),
-            usual_per_hour: file.usual_per_hour,
-        })
-    }
-
     fn covers(&self, subjects: &[String]) -> bool {
         self.secrets
             .iter()
@@ -236,18 +107,33 @@ impl Grant {
 
     fn names(&self, access: &Access) -> bool {
         let principal = &access.head.principal;
-        let any = |subject: &str| {
-            self.principals
-                .iter()
-                .any(|pattern| pattern.matches(subject))
-        };
-        principal.id.as_deref().is_some_and(any) || principal.actor.as_deref().is_some_and(any)
+        // Either by the stable identity or by the full session: a grant may mean one of them only.
+        [&principal.id, &principal.actor]
+            .into_iter()
+            .flatten()
+            .any(|subject| any_matches(&self.principals, subject))
     }
 
-    /// The regions that the grant speaks of: its `regions`, or those in the ARNs of its secrets. `None` means any.
+    /// Whether calls may come from where the access did.
+    fn allows_source(&self, access: &Access) -> Verdict {
+        let Some(list) = &self.sources else {
+            return Verdict::Yes;
+        };
+        let source = &access.head.source;
+        // The source of a key use that a service made is that service: it says nothing about the
+        // caller.
+        if access.method == Method::DecryptOnly || source.kind == SourceKind::Internal {
+            return Verdict::Undeclared;
+        }
+        yes_or_no(list.iter().any(|pattern| pattern.matches(source)))
+    }
+
+    /// Whether the grant is for secrets of an account in a region; `None` when it is for none of
+    /// the account's at all.
     fn mentions(&self, account: &str, region: &str) -> Option<bool> {
         let mut speaks = false;
         for pattern in &self.secrets {
+            // A pattern that ends before its account, as `*` does, is for every account.
             let mut parts = pattern.as_str().split(':').skip(3);
             let (in_region, in_account) =
                 (parts.next().unwrap_or("*"), parts.next().unwrap_or("*"));
@@ -258,13 +144,17 @@ impl Grant {
             let declared = self
                 .regions
                 .as_ref()
-                .is_none_or(|list| list.iter().any(|r| r.matches(region)));
+                .is_none_or(|list| any_matches(list, region));
             if declared && Glob::new(in_region).matches(region) {
                 return Some(true);
             }
         }
         speaks.then_some(false)
     }
+}
+
+fn any_matches(patterns: &[Glob], subject: &str) -> bool {
+    patterns.iter().any(|pattern| pattern.matches(subject))
 }
 
 impl Policy {
@@ -280,8 +170,9 @@ impl Policy {
         self.grants.is_empty()
     }
 
-    /// With `strict`, a secret that no grant covers is expected to be read by nobody: `expected.principal` is `no` where it
-    /// would be `undeclared`. Regions, sources and keys are still judged over the grants that there are.
+    /// With `strict`, a secret that no grant covers is expected to be read by nobody:
+    /// `expected.principal` is `no` where it would be `undeclared`. Regions, sources and keys are
+    /// still judged over the grants that there are.
     #[must_use]
     pub fn strict(self, strict: bool) -> Self {
         Self { strict, ..self }
@@ -297,36 +188,26 @@ impl Policy {
             .filter_map(|i| self.grants.get(*i))
             .filter(|g| g.names(access))
             .collect();
-        let principal = match (covering.is_empty(), granted.is_empty()) {
-            (true, _) if !self.strict => Verdict::Undeclared,
-            (_, true) => Verdict::No,
-            (_, false) => Verdict::Yes,
-        };
-        let source = &access.head.source;
-        // The source of a key use that a service made is that service: it says nothing about the caller.
-        let source_told =
-            access.method != Method::DecryptOnly && source.kind != SourceKind::Internal;
-        let listed = |list: &Option<Vec<Glob>>, subject: Option<&str>| match (list, subject) {
-            (None, _) => Verdict::Yes,
-            (Some(_), None) => Verdict::Undeclared,
-            (Some(list), Some(subject)) => yes_or_no(list.iter().any(|p| p.matches(subject))),
-        };
+        let (region, key) = (&*access.head.region, access.decrypt.key_arn.as_deref());
         Expected {
-            principal,
-            region: over(&granted, |g| listed(&g.regions, Some(&access.head.region))),
-            source: over(&granted, |g| match &g.sources {
-                None => Verdict::Yes,
-                Some(_) if !source_told => Verdict::Undeclared,
-                Some(list) => yes_or_no(list.iter().any(|pattern| pattern.matches(source))),
-            }),
-            key: over(&granted, |g| {
-                listed(&g.keys, access.decrypt.key_arn.as_deref())
-            }),
+            principal: self.principal(&covering, &granted),
+            region: over(&granted, |g| listed(g.regions.as_deref(), Some(region))),
+            source: over(&granted, |g| g.allows_source(access)),
+            key: over(&granted, |g| listed(g.keys.as_deref(), key)),
             account_region: self.account_region(access),
-            usual_per_hour: granted
-                .iter()
-                .filter_map(|g| g.usual_per_hour)
-                .max_by(f64::total_cmp),
+            usual_per_hour: highest_usual_rate(&granted),
+        }
+    }
+
+    /// Whether the principal is expected, by the grants that cover the secret and those of them
+    /// that name the principal.
+    fn principal(&self, covering: &[usize], granted: &[&Grant]) -> Verdict {
+        if !granted.is_empty() {
+            Verdict::Yes
+        } else if covering.is_empty() && !self.strict {
+            Verdict::Undeclared
+        } else {
+            Verdict::No
         }
     }
 
@@ -347,14 +228,23 @@ impl Policy {
     }
 
     fn covering(&self, secret: &SecretRef, folder: bool) -> Covering {
-        let key = (secret.key(), secret.arn.clone(), folder);
+        let key = Covered {
+            secret: secret.key(),
+            arn: secret.arn.clone(),
+            folder,
+        };
+        // Nothing is left half done in there, so what a thread that panicked left can be used.
         let mut known = self
             .covering
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(found) = known.get(&key) {
-            return found.clone();
-        }
+        let found = known
+            .entry(key)
+            .or_insert_with(|| self.find_covering(secret, folder));
+        found.clone()
+    }
+
+    fn find_covering(&self, secret: &SecretRef, folder: bool) -> Covering {
         let mut subjects = subjects(secret);
         if folder {
             // Whoever may read everything below a path may ask for the path.
@@ -364,10 +254,11 @@ impl Policy {
                 .collect();
             subjects.extend(below);
         }
-        let covers = |(index, grant): (usize, &Grant)| grant.covers(&subjects).then_some(index);
-        let found: Covering = self.grants.iter().enumerate().filter_map(covers).collect();
-        known.insert(key, found.clone());
-        found
+        let grants = self.grants.iter().enumerate();
+        grants
+            .filter(|(_, grant)| grant.covers(&subjects))
+            .map(|(index, _)| index)
+            .collect()
     }
 }
 
@@ -375,89 +266,186 @@ fn yes_or_no(allowed: bool) -> Verdict {
     if allowed { Verdict::Yes } else { Verdict::No }
 }
 
-/// One grant that allows is enough; what one grant cannot tell stays undeclared unless another allows.
+fn highest_usual_rate(granted: &[&Grant]) -> Option<f64> {
+    let rates = granted.iter().filter_map(|grant| grant.usual_per_hour);
+    rates.max_by(f64::total_cmp)
+}
+
+/// What a list of patterns says about a subject. No list is for any subject; of one that is not
+/// known a list says nothing.
+fn listed(list: Option<&[Glob]>, subject: Option<&str>) -> Verdict {
+    match (list, subject) {
+        (None, _) => Verdict::Yes,
+        (Some(_), None) => Verdict::Undeclared,
+        (Some(list), Some(subject)) => yes_or_no(any_matches(list, subject)),
+    }
+}
+
+/// One grant that allows is enough; what one grant cannot tell stays undeclared unless another
+/// allows.
 fn over(granted: &[&Grant], judge: impl Fn(&Grant) -> Verdict) -> Verdict {
     granted
         .iter()
-        .map(|g| judge(g))
-        .min_by_key(|v| {
-            [Verdict::Yes, Verdict::Undeclared, Verdict::No]
-                .iter()
-                .position(|o| o == v)
+        .map(|grant| judge(grant))
+        .min_by_key(|verdict| match verdict {
+            Verdict::Yes => 0,
+            Verdict::Undeclared => 1,
+            Verdict::No => 2,
         })
         .unwrap_or(Verdict::Undeclared)
 }
 
-/// The ARNs by which a grant may mean a secret: the full one, the one without suffix, and one with a suffix unknown.
+/// The ARNs by which a grant may mean a secret: the full one, the one without suffix, and one with
+/// a suffix unknown.
 pub(crate) fn subjects(secret: &SecretRef) -> Vec<String> {
     let Some(name) = &secret.name else {
         return Vec::new();
     };
     let mut subjects: Vec<String> = secret.arn.iter().map(ToString::to_string).collect();
+    // The ARN of a parameter has no suffix, and is always known.
     if secret.store == Store::SecretsManager {
-        let bare = |name: &str| {
-            format!(
-                "arn:{}:secretsmanager:{}:{}:secret:{name}",
-                secret.partition, secret.region, secret.account
-            )
-        };
+        // As long as the suffix is not known, a grant with a suffix is given the benefit of the
+        // doubt: the Decrypt will tell.
         let unfinished = secret
             .partial_name
             .as_deref()
             .or(secret.arn.is_none().then_some(&**name));
-        subjects.extend(
-            unfinished.map(|name| format!("{}-{}", bare(name), UNKNOWN.to_string().repeat(6))),
-        );
-        subjects.push(bare(name));
+        let suffix = UNKNOWN.to_string().repeat(6);
+        subjects.extend(unfinished.map(|name| format!("{}-{suffix}", bare_arn(secret, name))));
+        subjects.push(bare_arn(secret, name));
     }
     subjects
 }
 
-/// The line of the `nth` grant's word, from 1; of the first such word when the grants cannot be told apart.
-fn line_of(text: &str, word: &str, nth: usize) -> Option<usize> {
-    let grant_starts = text.lines().enumerate().filter(|(_, line)| {
-        line.trim_start().starts_with("- ") && line.contains(':') && !line.contains("arn:")
-    });
-    let start = grant_starts.map(|(index, _)| index).nth(nth).unwrap_or(0);
-    let found = |from: usize| {
-        text.lines()
-            .enumerate()
-            .skip(from)
-            .find(|(_, line)| line.contains(word))
-            .map(|(index, _)| index + 1)
-    };
-    found(start).or_else(|| found(0))
+fn bare_arn(secret: &SecretRef, name: &str) -> String {
+    let SecretRef {
+        partition,
+        account,
+        region,
+        ..
+    } = secret;
+    format!("arn:{partition}:secretsmanager:{region}:{account}:secret:{name}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access::sample;
+
+    /// The verdicts about a read of `/db` by the role `app` in eu-west-1.
+    fn judged(grants: &str, change: impl FnOnce(&mut Access)) -> Expected {
+        let text = format!("version: 1\ngrants:\n{grants}");
+        let mut access = sample();
+        change(&mut access);
+        text.parse::<Policy>().unwrap().judge(&access)
+    }
+
+    /// A grant for a parameter and the role `app`, with more lines.
+    fn grant(secret: &str, more: &str) -> String {
+        let secret = format!("arn:aws:ssm:*:111122223333:parameter/{secret}");
+        let role = "arn:aws:iam::111122223333:role/app";
+        format!("  - secrets: ['{secret}']\n    principals: ['{role}']\n{more}")
+    }
 
     #[test]
-    fn faults_name_line_and_remedy() {
-        let cases = [
-            (
-                "version: 2\ngrants: []\n",
-                "line 1: version 2 is not known; write `version: 1`",
-            ),
-            (
-                "version: 1\ngrants:\n  - secrets: [prod/db]\n    principals: [\"*\"]\n",
-                "line 3: grant 1: `prod/db` is not the ARN",
-            ),
-            (
-                "version: 1\ngrants:\n  - secrets: [\"*\"]\n    principals: []\n",
-                "line 4: grant 1: `principals` is empty",
-            ),
-            (
-                "version: 1\ngrants:\n  - secrets: [\"*\"]\n    principals: [\"*\"]\n    sources: [10.0.0.0/99]\n",
-                "line 5: grant 1: `10.0.0.0/99` is not a source",
-            ),
-            ("version: 1\ngrants:\n  - secret: [\"*\"]\n", "line 3: "),
-            ("version: 1\ngrants: [\n", "line "),
-        ];
-        for (text, expected) in cases {
-            let error = text.parse::<Policy>().unwrap_err().to_string();
-            assert!(error.starts_with(expected), "{error:?} for {text:?}");
+    fn grants_that_do_not_name_the_principal_decide_nothing_but_that() {
+        let grants = grant("db", "    regions: [us-east-1]\n").replace("role/app", "role/other");
+        let expected = judged(&grants, |_| {});
+        assert_eq!(expected.principal, Verdict::No);
+        assert_eq!(expected.region, Verdict::Undeclared);
+        assert_eq!(expected.source, Verdict::Undeclared);
+        assert_eq!(expected.usual_per_hour, None);
+    }
+
+    #[test]
+    fn what_one_grant_forbids_another_may_allow_or_leave_open() {
+        let key = "arn:aws:kms:eu-west-1:111122223333:key";
+        let with_key = |keys: &str| grant("*", &format!("    keys: ['{key}/{keys}']\n"));
+        let of = |grants: &str| {
+            judged(grants, |a| {
+                a.decrypt.key_arn = Some(format!("{key}/k").into())
+            })
+        };
+        assert_eq!(of(&with_key("other")).key, Verdict::No);
+        assert_eq!(of(&(with_key("other") + &with_key("k"))).key, Verdict::Yes);
+        assert_eq!(of(&(with_key("other") + &grant("*", ""))).key, Verdict::Yes);
+        // No key is known yet.
+        assert_eq!(judged(&with_key("k"), |_| {}).key, Verdict::Undeclared);
+    }
+
+    #[test]
+    fn a_source_that_is_not_the_callers_is_not_judged() {
+        let grants = grant("db", "    sources: [10.0.0.0/8]\n");
+        assert_eq!(judged(&grants, |_| {}).source, Verdict::No);
+        let alone = judged(&grants, |access| access.method = Method::DecryptOnly);
+        assert_eq!(alone.source, Verdict::Undeclared);
+    }
+
+    #[test]
+    fn whoever_may_read_all_below_a_path_may_ask_for_it() {
+        let by_path = |access: &mut Access| access.method = Method::ByPath;
+        assert_eq!(judged(&grant("db/*", ""), by_path).principal, Verdict::Yes);
+        assert_eq!(
+            judged(&grant("db/*", ""), |_| {}).principal,
+            Verdict::Undeclared
+        );
+        // What came back is known by its key use, and is a parameter and not a path.
+        let parameter = |access: &mut Access| {
+            by_path(access);
+            access.decrypt.key_arn = Some("arn:aws:kms:eu-west-1:111122223333:key/k".into());
+        };
+        assert_eq!(
+            judged(&grant("db/*", ""), parameter).principal,
+            Verdict::Undeclared
+        );
+    }
+
+    #[test]
+    fn a_region_is_declared_for_an_account_by_any_of_its_secrets() {
+        let account_region = |grants: &str| judged(grants, |_| {}).account_region;
+        assert_eq!(account_region(&grant("else", "")), Verdict::Yes);
+        assert_eq!(
+            account_region(&grant("else", "    regions: [us-*]\n")),
+            Verdict::No
+        );
+        let elsewhere = grant("else", "").replace(":*:", ":us-east-1:");
+        assert_eq!(account_region(&elsewhere), Verdict::No);
+        let other_account = grant("else", "").replace("111122223333", "444455556666");
+        assert_eq!(account_region(&other_account), Verdict::Undeclared);
+        assert_eq!(
+            account_region(&(elsewhere + &grant("else", ""))),
+            Verdict::Yes
+        );
+    }
+
+    #[test]
+    fn the_highest_usual_rate_counts() {
+        let rate = |per_hour: &str| grant("db", &format!("    usual_per_hour: {per_hour}\n"));
+        let expected = judged(&(rate("12") + &rate("0.5") + &grant("db", "")), |_| {});
+        assert_eq!(expected.usual_per_hour, Some(12.0));
+    }
+
+    #[test]
+    fn a_secret_is_covered_by_the_same_grants_whatever_it_is_called() {
+        let home = crate::ids::Home {
+            partition: "aws",
+            account: "111122223333",
+            region: "eu-west-1",
+        };
+        let bare = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:prod/db";
+        let full = format!("{bare}-AbC123");
+        for pattern in [bare, &full, &format!("{bare}-??????")] {
+            let pattern = Glob::new(pattern);
+            for id in ["prod/db", bare, &full] {
+                let subjects = subjects(&SecretRef::secret(id, home));
+                assert!(
+                    subjects.iter().any(|s| pattern.matches(s)),
+                    "{pattern:?} and {id}"
+                );
+            }
         }
+        let other = subjects(&SecretRef::secret(&format!("{bare}-ZZZ999"), home));
+        assert!(!other.contains(&full));
+        assert!(subjects(&SecretRef::unnamed(Store::SecretsManager, home)).is_empty());
     }
 }

@@ -1,4 +1,5 @@
-//! `userIdentity` to the principal that stands behind it: sessions of a role fold into the role, people stay people.
+//! `userIdentity` to the principal that stands behind it: sessions of a role fold into the role,
+//! people stay people.
 //!
 //! Source: AWS CloudTrail user guide, "CloudTrail userIdentity element".
 
@@ -48,8 +49,9 @@ impl PrincipalKind {
 /// Who called. While its record is being read its texts may be the record's own.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Principal<T = Text> {
-    /// Stable identity: role ARN with its path (and the session name for people behind `AWSReservedSSO_*` roles), user ARN,
-    /// root ARN, service name, or `account:principal id` where the record has no ARN. `None` when it names nobody.
+    /// Stable identity: role ARN with its path (and the session name for people behind
+    /// `AWSReservedSSO_*` roles), user ARN, root ARN, service name, or `account:principal id` where
+    /// the record has no ARN. `None` when it names nobody.
     pub id: Option<T>,
     /// `userIdentity.arn`: the full session.
     pub actor: Option<T>,
@@ -72,23 +74,19 @@ pub struct Principal<T = Text> {
 }
 
 impl Principal {
-    /// What must be equal in a read and its key use: the full session, or account and principal id where there is none.
+    /// What must be equal in a read and its key use: the full session, or account and principal id
+    /// where there is none.
     #[must_use]
     pub fn actor_key(&self) -> Option<Text> {
-        let without_arn = || {
-            Some(
-                format!(
-                    "{}/{}",
-                    self.account.as_deref()?,
-                    self.principal_id.as_deref()?
-                )
-                .into(),
-            )
-        };
         self.actor
             .clone()
-            .or_else(without_arn)
+            .or_else(|| self.account_and_principal_id())
             .or_else(|| self.id.clone())
+    }
+
+    fn account_and_principal_id(&self) -> Option<Text> {
+        let (account, id) = (self.account.as_deref()?, self.principal_id.as_deref()?);
+        Some(format!("{account}/{id}").into())
     }
 }
 
@@ -131,22 +129,24 @@ impl<'r> Principal<Cow<'r, str>> {
     #[must_use]
     pub fn of(record: &'r wire::Record<'_>) -> Self {
         let identity = &record.user_identity.0;
-        let text = |scalar: &'r wire::Scalar<'_>| scalar.get().map(Cow::Borrowed);
         let console = record.session_credential_from_console.is_true();
-        let account = text(&identity.account_id).or_else(|| text(&record.recipient_account_id));
+        // Events of services, and many of their calls, say nothing of the caller's account.
+        let account = identity.account_id.get();
+        let account = account.or(record.recipient_account_id.get());
         let mut principal = Self {
             id: None,
-            actor: text(&identity.arn),
-            identity_type: text(&identity.kind),
+            actor: lent(&identity.arn),
+            identity_type: lent(&identity.kind),
             kind: PrincipalKind::Unknown,
-            account,
-            name: text(&identity.user_name),
+            account: account.map(Cow::Borrowed),
+            name: lent(&identity.user_name),
             session: None,
-            via: text(&identity.invoked_by),
+            via: lent(&identity.invoked_by),
             console,
-            principal_id: text(&identity.principal_id),
+            principal_id: lent(&identity.principal_id),
         };
         principal.fold(identity);
+        // A role that somebody took on in the console is used by that person for the time being.
         if console && principal.kind != PrincipalKind::Root {
             principal.kind = PrincipalKind::Human;
         }
@@ -155,112 +155,94 @@ impl<'r> Principal<Cow<'r, str>> {
 
     /// The same with texts of its own; those that are not of one session alone are shared.
     pub(crate) fn owned(&self, mut shared: impl FnMut(&str) -> Text) -> Principal {
-        let mut text = |text: &Option<Cow<'_, str>>| text.as_deref().map(&mut shared);
-        let own = |text: &Option<Cow<'_, str>>| text.as_deref().map(Text::from);
         Principal {
-            id: text(&self.id),
-            actor: text(&self.actor),
-            identity_type: text(&self.identity_type),
+            id: self.id.as_deref().map(&mut shared),
+            actor: self.actor.as_deref().map(&mut shared),
+            identity_type: self.identity_type.as_deref().map(&mut shared),
             kind: self.kind,
-            account: text(&self.account),
-            name: text(&self.name),
-            session: own(&self.session),
-            via: text(&self.via),
+            account: self.account.as_deref().map(&mut shared),
+            name: self.name.as_deref().map(&mut shared),
+            session: self.session.as_deref().map(Text::from),
+            via: self.via.as_deref().map(&mut shared),
             console: self.console,
-            principal_id: own(&self.principal_id),
+            principal_id: self.principal_id.as_deref().map(Text::from),
         }
     }
 
+    /// Sets what depends on the type of the identity: who it is in the end, and what kind of caller.
     fn fold(&mut self, identity: &'r wire::UserIdentity<'_>) {
         match identity.kind.get() {
             Some("AssumedRole" | "Role") => self.fold_role(identity),
-            Some("FederatedUser") => {
-                let issuer = identity.session_issuer();
-                self.id = issuer
-                    .arn
-                    .get()
-                    .map(Cow::Borrowed)
-                    .or_else(|| self.actor.clone());
-                self.session = identity.arn.get().map(last_segment);
-                self.kind = PrincipalKind::Human;
-            }
-            Some("Root") => {
-                let root = |account: &Cow<'_, str>| format!("arn:aws:iam::{account}:root").into();
-                self.id = self
-                    .actor
-                    .clone()
-                    .or_else(|| self.account.as_ref().map(root));
-                self.name = self.name.take().or(Some("root".into()));
-                self.kind = PrincipalKind::Root;
-            }
+            Some("FederatedUser") => self.fold_federated_user(identity),
+            Some("Root") => self.fold_root(),
             Some("AWSService") => self.fold_service(),
-            Some("IdentityCenterUser") => {
-                let person = &identity.on_behalf_of;
-                let id = person.identity_store_arn.get().zip(person.user_id.get());
-                self.id = id
-                    .map(|(store, user)| format!("{store}/{user}").into())
-                    .or_else(|| self.without_arn());
-                self.kind = PrincipalKind::Human;
-            }
-            Some("SAMLUser" | "WebIdentityUser" | "IAMUser") => {
-                self.id = self.actor.clone().or_else(|| self.without_arn());
-                self.name = self
-                    .name
-                    .take()
-                    .or_else(|| identity.arn.get().map(last_segment));
-                self.kind = PrincipalKind::Human;
-            }
+            Some("IdentityCenterUser") => self.fold_identity_center_user(identity),
+            Some("SAMLUser" | "WebIdentityUser" | "IAMUser") => self.fold_user(identity),
+            // What a service tells of its own doing (`AwsServiceEvent`) has no type.
             None if self.via.is_some() && self.actor.is_none() => self.fold_service(),
+            // `AWSAccount`, the owner's copy of another account's call, has neither ARN nor name.
             _ => self.id = self.actor.clone().or_else(|| self.without_arn()),
         }
     }
 
     fn fold_role(&mut self, identity: &'r wire::UserIdentity<'_>) {
-        let issuer = identity.session_issuer();
-        let assumed = identity.arn.get().and_then(assumed_role);
-        let named = || {
-            identity
-                .principal_id
-                .get()?
-                .split_once(':')
-                .map(|(_, session)| session)
-        };
-        let session = assumed.map(|(_, _, session)| session).or_else(named);
-        // The session's ARN lacks the path of the role; the issuer has it, where it is not empty.
-        let from_session = || {
-            let (arn, role, _) = assumed?;
-            Some(Cow::Owned(format!(
-                "arn:{}:iam::{}:role/{role}",
-                arn.partition, arn.account
-            )))
-        };
-        let by_issuer = issuer.arn.get();
-        let role = by_issuer
-            .map(Cow::Borrowed)
-            .or_else(from_session)
-            .or_else(|| self.actor.clone());
-        // The last segment of an ARN that was made of the session's is the name in it.
-        let name = by_issuer
-            .map(last_segment)
-            .or(assumed.map(|(_, role, _)| last_segment(role)));
-        let name = name.or_else(|| identity.arn.get().map(last_segment));
-        let by_sso = name
-            .as_deref()
-            .is_some_and(|n| n.starts_with("AWSReservedSSO_"));
-        self.kind = match (&role, by_sso) {
-            (_, true) => PrincipalKind::Human,
-            (Some(arn), _) if arn.contains(":role/aws-service-role/") => PrincipalKind::Service,
-            _ => PrincipalKind::Workload,
-        };
+        let session = identity.arn.get().and_then(RoleSession::parse);
+        let role = role_arn(identity, session).or_else(|| self.actor.clone());
+        let name = role_name(identity, session);
+        let session = session_name(identity, session);
+        self.kind = kind_of_role(name, role.as_deref());
         self.id = match (role, session) {
-            (Some(role), Some(person)) if by_sso => Some(format!("{role}/{person}").into()),
+            // Everybody behind a permission set of IAM Identity Center has one role, and only the
+            // name of the session tells who it is. The sessions of software are called after tasks
+            // and instances: with them, each would be a principal of its own, and always new.
+            (Some(role), Some(person)) if self.kind == PrincipalKind::Human => {
+                Some(format!("{role}/{person}").into())
+            }
             (Some(role), _) => Some(role),
             (None, _) => self.without_arn(),
         };
         self.name = name
-            .or_else(|| issuer.user_name.get().map(Cow::Borrowed))
-            .or_else(|| self.name.take());
+            .or(identity.session_issuer().user_name.get())
+            .map(Cow::Borrowed)
+            .or(self.name.take());
         self.session = session.map(Cow::Borrowed);
+    }
+
+    /// A session that an IAM user or the root user opened for somebody, under any name: the issuer
+    /// is who answers for it.
+    fn fold_federated_user(&mut self, identity: &'r wire::UserIdentity<'_>) {
+        self.id = lent(&identity.session_issuer().arn).or_else(|| self.actor.clone());
+        self.session = identity.arn.get().map(last_segment).map(Cow::Borrowed);
+        self.kind = PrincipalKind::Human;
+    }
+
+    fn fold_root(&mut self) {
+        self.id = self.actor.clone().or_else(|| {
+            let account = self.account.as_deref()?;
+            Some(format!("arn:aws:iam::{account}:root").into())
+        });
+        // `userName` is there only if the account has an alias, and is that alias.
+        self.name = self.name.take().or(Some("root".into()));
+        self.kind = PrincipalKind::Root;
+    }
+
+    /// A person of IAM Identity Center without a role: only the store of identities names them.
+    fn fold_identity_center_user(&mut self, identity: &'r wire::UserIdentity<'_>) {
+        let person = &identity.on_behalf_of;
+        let named = person.identity_store_arn.get().zip(person.user_id.get());
+        self.id = named
+            .map(|(store, user)| format!("{store}/{user}").into())
+            .or_else(|| self.without_arn());
+        self.kind = PrincipalKind::Human;
+    }
+
+    fn fold_user(&mut self, identity: &'r wire::UserIdentity<'_>) {
+        self.id = self.actor.clone().or_else(|| self.without_arn());
+        self.name = self
+            .name
+            .take()
+            .or_else(|| identity.arn.get().map(last_segment).map(Cow::Borrowed));
+        self.kind = PrincipalKind::Human;
     }
 
     fn fold_service(&mut self) {
@@ -285,18 +267,79 @@ impl<'r> Principal<Cow<'r, str>> {
     }
 }
 
-/// `arn:…:sts::account:assumed-role/Role/Session` → ARN, role name, session name.
-fn assumed_role(actor: &str) -> Option<(Arn<'_>, &str, &str)> {
-    let arn = Arn::parse(actor)?;
-    let (role, session) = arn
-        .resource
-        .strip_prefix("assumed-role/")?
-        .split_once('/')?;
-    Some((arn, role, session))
+/// What the ARN of a role session tells: `arn:…:sts::account:assumed-role/Role/Session`.
+#[derive(Clone, Copy)]
+struct RoleSession<'a> {
+    arn: Arn<'a>,
+    /// Name of the role.
+    role: &'a str,
+    /// Name of the session.
+    name: &'a str,
 }
 
-fn last_segment(text: &str) -> Cow<'_, str> {
-    Cow::Borrowed(text.rsplit('/').next().unwrap_or(text))
+impl<'a> RoleSession<'a> {
+    /// `None` for any other ARN.
+    fn parse(arn: &'a str) -> Option<Self> {
+        let arn = Arn::parse(arn)?;
+        let path = arn.resource.strip_prefix("assumed-role/")?;
+        let (role, name) = path.split_once('/')?;
+        Some(Self { arn, role, name })
+    }
+}
+
+/// ARN of the role behind a session.
+fn role_arn<'r>(
+    identity: &'r wire::UserIdentity<'_>,
+    session: Option<RoleSession<'_>>,
+) -> Option<Cow<'r, str>> {
+    // Policies name roles with their path. The ARN of a session lacks it, the issuer has it; but
+    // the issuer is often an empty object.
+    lent(&identity.session_issuer().arn).or_else(|| {
+        let RoleSession { arn, role, .. } = session?;
+        Some(format!("arn:{}:iam::{}:role/{role}", arn.partition, arn.account).into())
+    })
+}
+
+/// Name of the role behind a session, by the best ARN that there is.
+fn role_name<'r>(
+    identity: &'r wire::UserIdentity<'_>,
+    session: Option<RoleSession<'r>>,
+) -> Option<&'r str> {
+    let issuer = identity.session_issuer().arn.get();
+    issuer
+        .or(session.map(|session| session.role))
+        .or(identity.arn.get())
+        .map(last_segment)
+}
+
+/// Name of a session, also where only `principalId` has it: `AROA…:session`.
+fn session_name<'r>(
+    identity: &'r wire::UserIdentity<'_>,
+    session: Option<RoleSession<'r>>,
+) -> Option<&'r str> {
+    session
+        .map(|session| session.name)
+        .or_else(|| Some(identity.principal_id.get()?.split_once(':')?.1))
+}
+
+/// What kind of caller uses a role, as far as its name and ARN tell.
+fn kind_of_role(name: Option<&str>, arn: Option<&str>) -> PrincipalKind {
+    // IAM Identity Center makes the roles of its permission sets under this name.
+    if name.is_some_and(|name| name.starts_with("AWSReservedSSO_")) {
+        PrincipalKind::Human
+    } else if arn.is_some_and(|arn| arn.contains(":role/aws-service-role/")) {
+        PrincipalKind::Service
+    } else {
+        PrincipalKind::Workload
+    }
+}
+
+fn lent<'r>(scalar: &'r wire::Scalar<'_>) -> Option<Cow<'r, str>> {
+    scalar.get().map(Cow::Borrowed)
+}
+
+fn last_segment(text: &str) -> &str {
+    text.rsplit('/').next().unwrap_or(text)
 }
 
 #[cfg(test)]
@@ -323,9 +366,11 @@ mod tests {
     #[test]
     fn sessions_of_a_workload_fold_into_the_role_with_its_path() {
         let session = "arn:aws:sts::111122223333:assumed-role/app/i-0abc";
-        let issuer = r#"{"type":"Role","arn":"arn:aws:iam::111122223333:role/team/app","accountId":"111122223333","userName":"app"}"#;
+        let issuer = r#"{"type":"Role","arn":"arn:aws:iam::111122223333:role/team/app",
+            "accountId":"111122223333","userName":"app"}"#;
         let with = format!(
-            r#"{{"type":"AssumedRole","arn":"{session}","principalId":"AROA1:i-0abc","accountId":"111122223333","sessionContext":{{"sessionIssuer":{issuer}}}}}"#
+            r#"{{"type":"AssumedRole","arn":"{session}","principalId":"AROA1:i-0abc",
+            "accountId":"111122223333","sessionContext":{{"sessionIssuer":{issuer}}}}}"#
         );
         let p = check(
             &with,
@@ -349,9 +394,13 @@ mod tests {
 
     #[test]
     fn a_person_behind_single_sign_on_keeps_the_name() {
-        let role = "arn:aws:iam::111122223333:role/aws-reserved/sso.amazonaws.com/eu-west-1/AWSReservedSSO_Admin_0123456789abcdef";
+        let name = "AWSReservedSSO_Admin_0123456789abcdef";
+        let path = "aws-reserved/sso.amazonaws.com/eu-west-1";
+        let role = format!("arn:aws:iam::111122223333:role/{path}/{name}");
         let identity = format!(
-            r#"{{"type":"AssumedRole","arn":"arn:aws:sts::111122223333:assumed-role/AWSReservedSSO_Admin_0123456789abcdef/ann@example.com","sessionContext":{{"sessionIssuer":{{"arn":"{role}"}}}}}}"#
+            r#"{{"type":"AssumedRole",
+            "arn":"arn:aws:sts::111122223333:assumed-role/{name}/ann@example.com",
+            "sessionContext":{{"sessionIssuer":{{"arn":"{role}"}}}}}}"#
         );
         check(
             &identity,
@@ -368,7 +417,8 @@ mod tests {
             PrincipalKind::Human,
         );
         check(
-            r#"{"type":"IAMUser","principalId":"AIDA1","accountId":"111122223333","accessKeyId":""}"#,
+            r#"{"type":"IAMUser","principalId":"AIDA1","accountId":"111122223333",
+            "accessKeyId":""}"#,
             Some("111122223333:AIDA1"),
             PrincipalKind::Human,
         );
@@ -402,5 +452,57 @@ mod tests {
             PrincipalKind::Unknown,
         );
         check("null", Some("111122223333"), PrincipalKind::Unknown);
+    }
+    #[test]
+    fn who_stands_behind_a_session_answers_for_it() {
+        let federated = check(
+            r#"{"type":"FederatedUser","arn":"arn:aws:sts::111122223333:federated-user/guest",
+            "sessionContext":{"sessionIssuer":{"arn":"arn:aws:iam::111122223333:user/ann"}}}"#,
+            Some("arn:aws:iam::111122223333:user/ann"),
+            PrincipalKind::Human,
+        );
+        assert_eq!(federated.session.as_deref(), Some("guest"));
+        check(
+            r#"{"type":"IdentityCenterUser","accountId":"111122223333","onBehalfOf":
+            {"userId":"u-1","identityStoreArn":"arn:aws:identitystore::111122223333:store/d-1"}}"#,
+            Some("arn:aws:identitystore::111122223333:store/d-1/u-1"),
+            PrincipalKind::Human,
+        );
+        let service_linked = "role/aws-service-role/rds.amazonaws.com/AWSServiceRoleForRDS";
+        check(
+            &format!(
+                r#"{{"type":"AssumedRole","sessionContext":
+                {{"sessionIssuer":{{"arn":"arn:aws:iam::111122223333:{service_linked}"}}}}}}"#
+            ),
+            Some(&format!("arn:aws:iam::111122223333:{service_linked}")),
+            PrincipalKind::Service,
+        );
+    }
+
+    #[test]
+    fn the_console_tells_a_person_but_not_from_the_root_user() {
+        let kind = |identity_type: &str, console: &str| {
+            let record = format!(
+                r#"{{"userIdentity":{{"type":"{identity_type}","accountId":"111122223333"}},
+                "sessionCredentialFromConsole":{console}}}"#
+            );
+            let record: wire::Record<'_> = serde_json::from_str(&record).unwrap();
+            Principal::of(&record).kind
+        };
+        assert_eq!(kind("AssumedRole", "null"), PrincipalKind::Workload);
+        // AWS writes the word, not the boolean.
+        assert_eq!(kind("AssumedRole", "\"true\""), PrincipalKind::Human);
+        assert_eq!(kind("Root", "\"true\""), PrincipalKind::Root);
+    }
+
+    #[test]
+    fn the_session_joins_a_read_and_its_decrypt_and_the_role_does_not() {
+        let of_task = |task: &str| {
+            let arn = format!("arn:aws:sts::111122223333:assumed-role/app/{task}");
+            principal(&format!(r#"{{"type":"AssumedRole","arn":"{arn}"}}"#))
+        };
+        let (one, other) = (of_task("i-1"), of_task("i-2"));
+        assert_eq!(one.id, other.id);
+        assert_ne!(one.actor_key(), other.actor_key());
     }
 }

@@ -1,9 +1,11 @@
-//! What has been seen before: whether a principal is new to a secret, new to all secrets, or a region new to an account.
+//! What has been seen before: whether a principal is new to a secret, new to all secrets, or a
+//! region new to an account.
 //!
-//! Judged once, when an access is settled, by what is remembered at that time. Only successful reads are remembered, with
-//! their times, so that it does not matter in which order they came. An access is `first` when nothing of its kind was seen
-//! in the memory before it and the logs of the account go back far enough to say so; when they do not, that is `unknown`,
-//! so that the first days of a log raise nothing.
+//! Judged once, when an access is settled, by what is remembered at that time. Only successful
+//! reads are remembered, with their times, so that it does not matter in which order they came. An
+//! access is `first` when nothing of its kind was seen in the memory before it and the logs of the
+//! account go back far enough to say so; when they do not, that is `unknown`, so that the first
+//! days of a log raise nothing.
 
 use ahash::{HashMap, HashSet};
 
@@ -47,21 +49,20 @@ pub struct Seen {
     pub region: Novelty,
 }
 
-/// When something was seen: the first event time of each grain of the memory in which it was. Adding times gives the same
-/// in any order and any number of times.
+/// When something was seen: the first event time of each grain of the memory in which it was.
+/// Adding times gives the same in any order and any number of times.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Times(Vec<EventTime>);
 
 impl Times {
     /// Adds a time.
     pub fn add(&mut self, time: EventTime, grain_secs: i64) {
-        let grain = |time: EventTime| time.0.div_euclid(grain_secs);
-        let place = self.0.partition_point(|known| grain(*known) < grain(time));
-        match self
-            .0
-            .get_mut(place)
-            .filter(|known| grain(**known) == grain(time))
-        {
+        let grain = grain(time, grain_secs);
+        let place = self.first_from(grain, grain_secs);
+        let known = self.0.get_mut(place);
+        match known.filter(|known| self::grain(**known, grain_secs) == grain) {
+            // The earliest of a grain is enough to say whether there was any before a time. The
+            // latest is not: each new read would make what lies between the two look new.
             Some(known) => *known = (*known).min(time),
             None => self.0.insert(place, time),
         }
@@ -80,29 +81,34 @@ impl Times {
 
     /// Forgets all but the first time ever and the latest so many.
     pub fn keep(&mut self, latest: usize) {
+        // The first is what tells since when an account has logs.
         let end = self.0.len().saturating_sub(latest).max(1).min(self.0.len());
         self.0.drain(self.0.len().min(1)..end);
     }
 
     /// Forgets the grains before that of a time, and says whether any are left.
     pub(crate) fn forget(&mut self, before: EventTime, grain_secs: i64) -> bool {
-        let grain = |time: EventTime| time.0.div_euclid(grain_secs);
-        self.0.drain(
-            ..self
-                .0
-                .partition_point(|known| grain(*known) < grain(before)),
-        );
+        let end = self.first_from(grain(before, grain_secs), grain_secs);
+        self.0.drain(..end);
         !self.0.is_empty()
     }
 
     /// Whether any is before a time, and not before the grain of another.
     fn any_between(&self, oldest: EventTime, before: EventTime, grain_secs: i64) -> bool {
-        let grain = |time: EventTime| time.0.div_euclid(grain_secs);
-        let place = self
-            .0
-            .partition_point(|known| grain(*known) < grain(oldest));
+        let place = self.first_from(grain(oldest, grain_secs), grain_secs);
         self.0.get(place).is_some_and(|known| *known < before)
     }
+
+    /// Where the times begin that are not before a grain.
+    fn first_from(&self, first: i64, grain_secs: i64) -> usize {
+        self.0
+            .partition_point(|known| grain(*known, grain_secs) < first)
+    }
+}
+
+/// The number of the grain that a time is in.
+fn grain(time: EventTime, grain_secs: i64) -> i64 {
+    time.0.div_euclid(grain_secs)
 }
 
 /// A time at which something was seen, to be remembered under its key.
@@ -124,8 +130,8 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// The unit in seconds in which times are remembered and forgotten, so that what is seen all the time need not be
-    /// written down each time: a day, of the default memory.
+    /// The unit in seconds in which times are remembered and forgotten, so that what is seen all
+    /// the time need not be written down each time: a day, of the default memory.
     #[must_use]
     pub fn grain_secs(&self) -> i64 {
         (self.memory_secs / SEEN_GRAINS).max(1)
@@ -155,7 +161,8 @@ pub(crate) fn is_since_key(key: &str) -> bool {
     key.starts_with(SINCE)
 }
 
-/// The keys of an access: principal and secret, principal, region. `None` where the record names nobody or no secret.
+/// The keys of an access: principal and secret, principal, region. `None` where the record names
+/// nobody or no secret.
 fn keys(access: &Access) -> [Option<Text>; 3] {
     let principal = access.head.principal.id.as_deref();
     let named = access.secret.name.is_some();
@@ -177,13 +184,12 @@ fn keys(access: &Access) -> [Option<Text>; 3] {
 /// Every key that is needed to judge the accesses.
 #[must_use]
 pub fn needed<'a>(accesses: impl Iterator<Item = &'a Access>) -> Vec<Text> {
-    let of = |a: &Access| {
-        keys(a)
-            .into_iter()
-            .flatten()
-            .chain([since_key(&a.head.account)])
-    };
-    let distinct: HashSet<Text> = accesses.flat_map(of).collect();
+    let distinct: HashSet<Text> = accesses
+        .flat_map(|access| {
+            let since = since_key(&access.head.account);
+            keys(access).into_iter().flatten().chain([since])
+        })
+        .collect();
     let mut all: Vec<Text> = distinct.into_iter().collect();
     all.sort_unstable();
     all
@@ -204,21 +210,24 @@ pub fn remembered(access: &Access) -> impl Iterator<Item = Sighting> + use<> {
 
 /// The earliest time of each grain for each key, in place of all of them.
 #[must_use]
-pub fn condensed(times: impl IntoIterator<Item = Sighting>, memory: Memory) -> Vec<Sighting> {
+pub fn condensed(sightings: impl IntoIterator<Item = Sighting>, memory: Memory) -> Vec<Sighting> {
+    let known = by_key(sightings, memory).into_iter();
+    known
+        .flat_map(|(key, times)| {
+            times.0.into_iter().map(move |time| Sighting {
+                key: key.clone(),
+                time,
+            })
+        })
+        .collect()
+}
+
+fn by_key(sightings: impl IntoIterator<Item = Sighting>, memory: Memory) -> HashMap<Text, Times> {
     let mut known: HashMap<Text, Times> = HashMap::default();
-    for Sighting { key, time } in times {
+    for Sighting { key, time } in sightings {
         known.entry(key).or_default().add(time, memory.grain_secs());
     }
     known
-        .into_iter()
-        .flat_map(|(key, times)| {
-            let sighting = move |time| Sighting {
-                key: key.clone(),
-                time,
-            };
-            times.0.into_iter().map(sighting)
-        })
-        .collect()
 }
 
 /// Judges by what is remembered.
@@ -245,17 +254,15 @@ impl Judge {
         since: impl IntoIterator<Item = Sighting>,
         accesses: impl IntoIterator<Item = &'a Access>,
     ) -> Self {
-        let mut known: HashMap<Text, Times> = HashMap::default();
-        for Sighting { key, time } in since
-            .into_iter()
-            .chain(accesses.into_iter().flat_map(remembered))
-        {
-            known.entry(key).or_default().add(time, memory.grain_secs());
+        let sightings = accesses.into_iter().flat_map(remembered);
+        Self {
+            memory,
+            known: by_key(since.into_iter().chain(sightings), memory),
         }
-        Self { memory, known }
     }
 
-    /// Judges an access by what was seen before its time. Accesses of one second do not make each other known.
+    /// Judges an access by what was seen before its time. Accesses of one second do not make each
+    /// other known.
     #[must_use]
     pub fn judge(&self, access: &Access) -> Seen {
         let time = access.head.time;
@@ -287,5 +294,106 @@ impl Judge {
         } else {
             Novelty::Unknown
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::access::sample;
+
+    const DAY: i64 = 86_400;
+    const MEMORY: Memory = Memory {
+        memory_secs: 90 * DAY,
+        learning_secs: 7 * DAY,
+    };
+
+    /// A read of [`sample`]'s secret by its principal at a time.
+    fn at(secs: i64) -> Access {
+        let mut access = sample();
+        Arc::make_mut(&mut access.head).time = EventTime(secs);
+        access
+    }
+
+    fn judge(since: i64, before: &[i64]) -> Judge {
+        let since = Sighting {
+            key: since_key("111122223333"),
+            time: EventTime(since),
+        };
+        let accesses: Vec<Access> = before.iter().map(|secs| at(*secs)).collect();
+        Judge::of(MEMORY, [since], &accesses)
+    }
+
+    #[test]
+    fn times_are_the_same_in_any_order_and_number() {
+        let added = |secs: &[i64]| {
+            let mut times = Times::default();
+            secs.iter().for_each(|s| times.add(EventTime(*s), 10));
+            times.iter().map(|time| time.0).collect::<Vec<_>>()
+        };
+        let expected = [-5, 3, 21];
+        assert_eq!(added(&[3, 7, 21, 29, -5]), expected);
+        assert_eq!(added(&[-5, 29, 7, 21, 3, 29, 7]), expected);
+    }
+
+    #[test]
+    fn the_first_time_ever_outlives_all_but_the_latest() {
+        let kept = |latest: usize| {
+            let mut times = Times((0..5).map(EventTime).collect());
+            times.keep(latest);
+            times.iter().map(|time| time.0).collect::<Vec<_>>()
+        };
+        assert_eq!(kept(0), [0]);
+        assert_eq!(kept(2), [0, 3, 4]);
+        assert_eq!(kept(5), [0, 1, 2, 3, 4]);
+        let mut none = Times::default();
+        none.keep(3);
+        assert_eq!(none.first(), None);
+    }
+
+    #[test]
+    fn nothing_is_new_before_the_logs_go_back_far_enough() {
+        let early = judge(0, &[]).judge(&at(7 * DAY - 1));
+        assert_eq!(early.principal_secret, Novelty::Unknown);
+        let late = judge(0, &[]).judge(&at(7 * DAY));
+        assert_eq!(late.principal_secret, Novelty::First);
+        // What was seen is known from the first day on.
+        let again = judge(0, &[10]).judge(&at(20));
+        assert_eq!(again.principal_secret, Novelty::Known);
+    }
+
+    #[test]
+    fn an_access_does_not_make_itself_or_its_second_known() {
+        let now = 30 * DAY;
+        let seen = judge(0, &[now, now, now + 1]).judge(&at(now));
+        assert_eq!(seen.principal_secret, Novelty::First);
+    }
+
+    #[test]
+    fn what_was_last_seen_before_the_memory_is_new_again() {
+        let known = |days: i64| judge(0, &[DAY]).judge(&at(days * DAY)).principal;
+        assert_eq!(known(91), Novelty::Known);
+        assert_eq!(known(92), Novelty::First);
+    }
+
+    #[test]
+    fn who_is_not_named_is_neither_new_nor_known() {
+        let mut access = at(30 * DAY);
+        access.secret.name = None;
+        let seen = judge(0, &[]).judge(&access);
+        assert_eq!(seen.principal_secret, Novelty::Unknown);
+        assert_eq!(seen.principal, Novelty::First);
+    }
+
+    #[test]
+    fn only_what_succeeded_is_remembered() {
+        let mut denied = at(0);
+        assert_eq!(remembered(&denied).count(), 3);
+        Arc::make_mut(&mut denied.head).outcome = Outcome::Denied;
+        assert_eq!(remembered(&denied).count(), 0);
+        // It is judged nonetheless.
+        assert_eq!(needed([&denied].into_iter()).len(), 4);
     }
 }

@@ -62,7 +62,7 @@ pub fn secretrail_with(args: &[&str], stdin: &[u8]) -> Printed {
     let args = std::iter::once("secretrail")
         .chain(args.iter().copied())
         .map(Into::into);
-    let code = secretrail_cli::run(args, &mut host);
+    let code = secretrail_cli::run::run(args, &mut host);
     Printed {
         stdout: out.text(),
         stderr: err.text(),

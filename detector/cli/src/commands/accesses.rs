@@ -9,7 +9,7 @@ use crate::args::{self, Format};
 use crate::host::{Failure, Host};
 use crate::input::merge;
 use crate::input::session::{Opened, find_in};
-use crate::output::Out;
+use crate::output::out::Out;
 use crate::output::run_summary::close;
 
 /// Runs the command and gives its exit code.

@@ -11,7 +11,7 @@ use crate::args::settings::Settings;
 use crate::host::{Failure, Host, say};
 use crate::input::rules_and_policy;
 use crate::input::session::find;
-use crate::output::Out;
+use crate::output::out::Out;
 use crate::output::run_summary::close;
 
 /// Runs the command and gives its exit code.

@@ -28,7 +28,7 @@ use crate::input::read::readers;
 use crate::input::rules_and_policy;
 use crate::input::session::{Opened, find};
 use crate::input::store::ObjectStore;
-use crate::output::Out;
+use crate::output::out::Out;
 use crate::output::run_summary::{self, close, input_code};
 
 /// Seconds around an alert in which to look next.

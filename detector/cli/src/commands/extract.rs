@@ -18,9 +18,10 @@ use crate::host::{Failure, Host, say};
 use crate::input::object::{Object, Problem};
 use crate::input::progress::bytes_bar;
 use crate::input::read::{self, Reader, origin};
-use crate::input::store::{ObjectStore, Prefix, StoreError, store};
+use crate::input::s3::store;
+use crate::input::store::{ObjectStore, Prefix, StoreError};
 use crate::input::{aws, batches, rules_and_policy, session};
-use crate::output;
+use crate::output::out;
 use crate::output::run_summary::{self, input_code};
 use crate::text::number;
 
@@ -60,7 +61,7 @@ impl Place {
 
     fn put(&self, name: &str, bytes: Vec<u8>, store: &dyn ObjectStore) -> Result<(), PutError> {
         match self {
-            Self::Folder(path) => Ok(output::write_file(&path.join(name), &bytes)?),
+            Self::Folder(path) => Ok(out::write_file(&path.join(name), &bytes)?),
             Self::Bucket(prefix) => Ok(prefix.put(store, name, bytes)?),
         }
     }

@@ -8,8 +8,9 @@ use crate::host::{Failure, Host};
 use crate::input::rules_and_policy;
 use crate::input::session::find;
 use crate::output::gaps::{Line, lines};
+use crate::output::out::Out;
 use crate::output::run_summary::close;
-use crate::output::{Out, csv, table};
+use crate::output::{csv, table};
 
 /// Runs the command and gives its exit code.
 ///

@@ -14,8 +14,9 @@ use crate::exit;
 use crate::host::{Failure, Host};
 use crate::input::session::{Found, Opened, find, find_in};
 use crate::input::{merge, rules_and_policy};
+use crate::output::out::Out;
+use crate::output::report;
 use crate::output::run_summary::close;
-use crate::output::{Out, report};
 
 /// Runs the command and gives its exit code.
 ///

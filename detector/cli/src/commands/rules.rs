@@ -21,7 +21,7 @@ use crate::args::{
 use crate::exit;
 use crate::host::{Failure, Host, print, say};
 use crate::input::rules_and_policy;
-use crate::output::{self, table};
+use crate::output::{out, table};
 
 /// Runs one of them and gives its exit code.
 ///
@@ -104,7 +104,7 @@ fn test(args: &RulesTest, host: &mut Host) -> Result<u8, Failure> {
     }
     print(host, &text)?;
     if let Some(path) = &args.junit {
-        output::write_file(path, junit(&tried)?.as_bytes())?;
+        out::write_file(path, junit(&tried)?.as_bytes())?;
     }
     Ok(if failed > 0 {
         exit::FINDINGS

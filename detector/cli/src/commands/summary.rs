@@ -17,8 +17,9 @@ use crate::args::settings::Settings;
 use crate::host::{Failure, Host};
 use crate::input::rules_and_policy;
 use crate::input::session::find;
+use crate::output::out::Out;
 use crate::output::run_summary::close;
-use crate::output::{Out, table};
+use crate::output::table;
 use crate::text::number;
 
 const DAY: i64 = 86_400;

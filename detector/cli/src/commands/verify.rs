@@ -23,12 +23,14 @@ use crate::args::{self, Format};
 use crate::exit;
 use crate::host::{Failure, Host, say};
 use crate::input::aws::{self, Connection};
-use crate::input::object::{Fetched, Object, Place, Problem};
+use crate::input::object::{Object, Place, Problem};
 use crate::input::progress::bytes_bar;
-use crate::input::store::store;
+use crate::input::s3::store;
+use crate::input::store::Fetched;
 use crate::input::{session, walk};
+use crate::output::out::Out;
 use crate::output::run_summary::input_code;
-use crate::output::{Out, csv, table};
+use crate::output::{csv, table};
 use crate::text::number;
 
 /// Name and version of the form of its lines.

@@ -26,7 +26,8 @@ pub(crate) fn by_delivery(objects: &[Object], most_bytes: u64, most: usize) -> V
 
 #[cfg(test)]
 mod tests {
-    use super::super::object::{Place, Remote};
+    use super::super::object::Place;
+    use super::super::store::Remote;
     use super::*;
 
     fn object(minute: u32, size: u64) -> Object {

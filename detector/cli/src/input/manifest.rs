@@ -98,7 +98,7 @@ fn file_name(name: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::super::object::Remote;
+    use super::super::store::Remote;
     use super::*;
 
     fn batches(count: usize) -> Vec<Batch> {

@@ -7,10 +7,7 @@ use std::path::{Path, PathBuf};
 use secretrail_engine::object::{self as key, ObjectPath};
 use secretrail_engine::part;
 
-use super::store::{ObjectStore, StoreError};
-
-/// An object in S3, as a listing has it.
-pub type Remote = secretrail_engine::manifest::Item;
+use super::store::{Fetched, ObjectStore, Remote, StoreError};
 
 /// An object to read.
 #[derive(Debug)]
@@ -48,15 +45,6 @@ pub enum Content {
     File(File),
     /// All bytes of an object in S3.
     Bytes(Vec<u8>),
-}
-
-/// The bytes of an object as they are stored.
-#[derive(Debug)]
-pub struct Fetched {
-    /// The bytes.
-    pub bytes: Vec<u8>,
-    /// The signature that CloudTrail puts into the metadata of a digest in S3; `None` for files and for other objects.
-    pub signature: Option<String>,
 }
 
 /// Why an object could not be read.

@@ -1,123 +1,144 @@
-//! S3 itself, behind the feature of that name.
+//! The store of a run: S3 itself, behind the feature of that name, or none.
 
 use std::sync::Arc;
 
-use aws_config::Region;
-use aws_sdk_s3::config::Builder;
-use secretrail_aws::retry::Retry;
-use secretrail_aws::s3::{Listed, ObjectRef, S3Source};
-
+use super::aws::Connection;
+use super::store::{NoStore, ObjectStore};
 use crate::args::Aws;
-use crate::input::aws::Connection;
-use crate::input::object::{Fetched, Remote};
-use crate::input::store::{ObjectStore, Opens, StoreError};
 
-/// Bytes of the largest object that is read: CloudTrail writes 50 MB at most, other tools join files.
-const MAX_OBJECT_BYTES: u64 = 1024 * 1024 * 1024;
-
-/// The key in an object's metadata under which CloudTrail puts the signature of a digest.
-const SIGNATURE: &str = "signature";
-
-/// Reads and writes buckets.
-pub struct S3Store {
-    connection: Arc<Connection>,
-    source: S3Source,
-}
-
-impl S3Store {
-    /// A client. Nothing is called yet.
-    #[must_use]
-    pub fn new(connection: Arc<Connection>, aws: &Aws) -> Self {
-        let config = connection.config();
-        // Stand-ins and private endpoints have no host for each bucket.
-        let by_path = config.endpoint_url().is_some();
-        // Without any region, that of the global endpoint; a bucket elsewhere answers where it is.
-        let region = config
-            .region()
-            .cloned()
-            .unwrap_or(Region::from_static("us-east-1"));
-        let of_s3 = Builder::from(config)
-            .force_path_style(by_path)
-            .region(region);
-        let source = S3Source::new(of_s3, Retry::default(), MAX_OBJECT_BYTES);
-        let source = if aws.requester_pays {
-            source.paying()
-        } else {
-            source
-        };
-        Self { connection, source }
+/// The store that is reached through a connection, or none.
+#[must_use]
+#[cfg_attr(
+    not(feature = "s3"),
+    expect(unused_variables, reason = "options of S3, which is not in this build")
+)]
+pub fn store(connection: Option<&Arc<Connection>>, aws: &Aws) -> Box<dyn ObjectStore> {
+    match connection {
+        #[cfg(feature = "s3")]
+        Some(connection) => Box::new(with_sdk::S3Store::new(Arc::clone(connection), aws)),
+        #[cfg(not(feature = "s3"))]
+        Some(connection) => match **connection {},
+        None => Box::new(NoStore),
     }
 }
 
-impl ObjectStore for S3Store {
-    fn list(
-        &self,
-        bucket: &str,
-        prefix: &str,
-        opens: Option<&Opens<'_>>,
-    ) -> Result<Vec<Remote>, StoreError> {
-        let listed = match opens {
-            Some(opens) => {
-                let below = self.source.list_below(bucket, prefix, opens);
-                self.connection.wait(below)
-            }
-            None => self.connection.wait(self.source.list(bucket, prefix)),
-        };
-        let listed = listed.map_err(call)?;
-        Ok(listed
-            .into_iter()
-            .map(|object| remote(bucket, object))
-            .collect())
+#[cfg(feature = "s3")]
+mod with_sdk {
+    use aws_config::Region;
+    use aws_sdk_s3::config::Builder;
+    use secretrail_aws::retry::Retry;
+    use secretrail_aws::s3::{Listed, ObjectRef, S3Source};
+
+    use super::{Arc, Aws, Connection};
+    use crate::input::store::{Fetched, ObjectStore, Opens, Remote, StoreError};
+
+    /// Bytes of the largest object that is read: CloudTrail writes 50 MB at most, other tools join files.
+    const MAX_OBJECT_BYTES: u64 = 1024 * 1024 * 1024;
+
+    /// The key in an object's metadata under which CloudTrail puts the signature of a digest.
+    const SIGNATURE: &str = "signature";
+
+    /// Reads and writes buckets.
+    pub struct S3Store {
+        connection: Arc<Connection>,
+        source: S3Source,
     }
 
-    fn fetch(&self, object: &Remote) -> Result<Fetched, StoreError> {
-        let fetched = self.source.fetch_with_metadata(version(object));
-        let (bytes, mut metadata) = self.connection.wait(fetched).map_err(call)?;
-        Ok(Fetched {
-            bytes,
-            signature: metadata.remove(SIGNATURE),
-        })
+    impl S3Store {
+        /// A client. Nothing is called yet.
+        #[must_use]
+        pub fn new(connection: Arc<Connection>, aws: &Aws) -> Self {
+            let config = connection.config();
+            // Stand-ins and private endpoints have no host for each bucket.
+            let by_path = config.endpoint_url().is_some();
+            // Without any region, that of the global endpoint; a bucket elsewhere answers where it is.
+            let region = config
+                .region()
+                .cloned()
+                .unwrap_or(Region::from_static("us-east-1"));
+            let of_s3 = Builder::from(config)
+                .force_path_style(by_path)
+                .region(region);
+            let source = S3Source::new(of_s3, Retry::default(), MAX_OBJECT_BYTES);
+            let source = if aws.requester_pays {
+                source.paying()
+            } else {
+                source
+            };
+            Self { connection, source }
+        }
     }
 
-    fn piece(&self, object: &Remote, offset: u64, length: u64) -> Result<Vec<u8>, StoreError> {
-        let fetched = self.source.fetch_piece(version(object), offset, length);
-        self.connection.wait(fetched).map_err(call)
+    impl ObjectStore for S3Store {
+        fn list(
+            &self,
+            bucket: &str,
+            prefix: &str,
+            opens: Option<&Opens<'_>>,
+        ) -> Result<Vec<Remote>, StoreError> {
+            let listed = match opens {
+                Some(opens) => {
+                    let below = self.source.list_below(bucket, prefix, opens);
+                    self.connection.wait(below)
+                }
+                None => self.connection.wait(self.source.list(bucket, prefix)),
+            };
+            let listed = listed.map_err(call)?;
+            Ok(listed
+                .into_iter()
+                .map(|object| remote(bucket, object))
+                .collect())
+        }
+
+        fn fetch(&self, object: &Remote) -> Result<Fetched, StoreError> {
+            let fetched = self.source.fetch_with_metadata(version(object));
+            let (bytes, mut metadata) = self.connection.wait(fetched).map_err(call)?;
+            Ok(Fetched {
+                bytes,
+                signature: metadata.remove(SIGNATURE),
+            })
+        }
+
+        fn piece(&self, object: &Remote, offset: u64, length: u64) -> Result<Vec<u8>, StoreError> {
+            let fetched = self.source.fetch_piece(version(object), offset, length);
+            self.connection.wait(fetched).map_err(call)
+        }
+
+        fn put(&self, bucket: &str, key: &str, bytes: Vec<u8>) -> Result<(), StoreError> {
+            let put = self.source.put(bucket, key, bytes);
+            self.connection.wait(put).map_err(call)
+        }
     }
 
-    fn put(&self, bucket: &str, key: &str, bytes: Vec<u8>) -> Result<(), StoreError> {
-        let put = self.source.put(bucket, key, bytes);
-        self.connection.wait(put).map_err(call)
+    fn call(error: impl std::fmt::Display) -> StoreError {
+        StoreError::Call(error.to_string())
     }
-}
 
-fn call(error: impl std::fmt::Display) -> StoreError {
-    StoreError::Call(error.to_string())
-}
-
-fn remote(bucket: &str, listed: Listed) -> Remote {
-    Remote {
-        bucket: bucket.to_owned(),
-        key: listed.key,
-        etag: listed.etag,
-        size: listed.size,
+    fn remote(bucket: &str, listed: Listed) -> Remote {
+        Remote {
+            bucket: bucket.to_owned(),
+            key: listed.key,
+            etag: listed.etag,
+            size: listed.size,
+        }
     }
-}
 
-/// The version of an object that was listed.
-fn version(object: &Remote) -> ObjectRef<'_> {
-    let Remote {
-        bucket,
-        key,
-        etag,
-        size,
-    } = object;
-    // A manifest is read by its name, without a listing before: whatever is there now.
-    let etag = Some(etag.as_str()).filter(|etag| !etag.is_empty());
-    ObjectRef {
-        bucket,
-        key,
-        version_id: None,
-        etag,
-        size: Some(*size),
+    /// The version of an object that was listed.
+    fn version(object: &Remote) -> ObjectRef<'_> {
+        let Remote {
+            bucket,
+            key,
+            etag,
+            size,
+        } = object;
+        // A manifest is read by its name, without a listing before: whatever is there now.
+        let etag = Some(etag.as_str()).filter(|etag| !etag.is_empty());
+        ObjectRef {
+            bucket,
+            key,
+            version_id: None,
+            etag,
+            size: Some(*size),
+        }
     }
 }

@@ -3,15 +3,21 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 
-use super::aws::Connection;
-use super::object::{Fetched, Remote};
-#[cfg(feature = "s3")]
-use super::s3::S3Store;
-use crate::args::Aws;
 use crate::args::path::bucket_and_prefix;
 use crate::host::Failure;
+
+/// An object in S3, as a listing has it.
+pub type Remote = secretrail_engine::manifest::Item;
+
+/// The bytes of an object as they are stored.
+#[derive(Debug)]
+pub struct Fetched {
+    /// The bytes.
+    pub bytes: Vec<u8>,
+    /// The signature that CloudTrail puts into the metadata of a digest in S3; `None` for files and for other objects.
+    pub signature: Option<String>,
+}
 
 /// Says which folders are to be opened.
 pub type Opens<'o> = dyn Fn(&str) -> bool + Sync + 'o;
@@ -91,22 +97,6 @@ impl ObjectStore for NoStore {
 
     fn put(&self, _: &str, _: &str, _: Vec<u8>) -> Result<(), StoreError> {
         Err(StoreError::NotNamed)
-    }
-}
-
-/// The store that is reached through a connection, or none.
-#[must_use]
-#[cfg_attr(
-    not(feature = "s3"),
-    expect(unused_variables, reason = "options of S3, which is not in this build")
-)]
-pub fn store(connection: Option<&Arc<Connection>>, aws: &Aws) -> Box<dyn ObjectStore> {
-    match connection {
-        #[cfg(feature = "s3")]
-        Some(connection) => Box::new(S3Store::new(Arc::clone(connection), aws)),
-        #[cfg(not(feature = "s3"))]
-        Some(connection) => match **connection {},
-        None => Box::new(NoStore),
     }
 }
 

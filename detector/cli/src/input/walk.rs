@@ -8,8 +8,8 @@ use secretrail_engine::report::{Report, SkippedObject};
 use secretrail_engine::selection::Selection;
 use walkdir::{DirEntry, WalkDir};
 
-use super::object::{Object, Place, Problem, Remote};
-use super::store::{ObjectStore, StoreError};
+use super::object::{Object, Place, Problem};
+use super::store::{ObjectStore, Remote, StoreError};
 use crate::args::path::{bucket_and_prefix, is_stdin};
 
 /// Seconds after the last event time asked for up to which deliveries are read. Most come within ten minutes.

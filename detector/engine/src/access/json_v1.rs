@@ -1,7 +1,8 @@
 //! The published form of an access: `secretrail.access/1`. Frozen; a change makes a `/2`.
 //!
-//! Every key is always there; what is not known is `null`. Times are RFC 3339 in UTC. The same mirror serves JSON lines
-//! and CSV, where the objects become columns joined by dots. What was written can be read back.
+//! Every key is always there; what is not known is `null`. Times are RFC 3339 in UTC. The same
+//! mirror serves JSON lines and CSV, where the objects become columns joined by dots. What was
+//! written can be read back.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -89,56 +90,74 @@ struct DecryptV1<'a> {
 
 impl<'a> From<&'a Access> for AccessV1<'a> {
     fn from(access: &'a Access) -> Self {
-        let Access {
-            head,
-            method,
-            secret,
-            decrypt,
-            ..
-        } = access;
-        let principal = &head.principal;
+        let head = &access.head;
         Self {
             schema: SCHEMA.into(),
             time: head.time.to_string().into(),
             event_id: (&*head.event_id).into(),
             api: (&*head.api).into(),
-            method: method.as_str().into(),
+            method: access.method.as_str().into(),
             account: (&*head.account).into(),
             region: (&*head.region).into(),
-            secret: SecretV1 {
-                store: secret.store.as_str().into(),
-                arn: lent(&secret.arn),
-                name: lent(&secret.name),
-                version_id: lent(&secret.version_id),
-                version_stage: lent(&secret.version_stage),
-            },
-            principal: PrincipalV1 {
-                arn: lent(&principal.id),
-                actor: lent(&principal.actor),
-                r#type: lent(&principal.identity_type),
-                kind: principal.kind.as_str().into(),
-                account: lent(&principal.account),
-                via: lent(&principal.via),
-                console: principal.console,
-                access_key_id: lent(&access.head.access_key_id),
-            },
-            source: SourceV1 {
-                ip: lent(&head.source.ip),
-                kind: head.source.kind.as_str().into(),
-                user_agent: lent(&head.source.user_agent),
-                vpc_endpoint: lent(&head.source.vpc_endpoint),
-            },
+            secret: SecretV1::from(&access.secret),
+            principal: PrincipalV1::from(&**head),
+            source: SourceV1::from(&*head.source),
             outcome: head.outcome.as_str().into(),
             denied_by: lent(&head.denied_by),
             error_code: lent(&head.error_code),
             cross_account: access.cross_account(),
-            decrypt: DecryptV1 {
-                status: decrypt.status.as_str().into(),
-                event_id: lent(&decrypt.event_id),
-                key_arn: lent(&decrypt.key_arn),
-                delta_secs: decrypt.delta_secs,
-            },
+            decrypt: DecryptV1::from(&access.decrypt),
             object: (&*head.object).into(),
+        }
+    }
+}
+
+impl<'a> From<&'a SecretRef> for SecretV1<'a> {
+    fn from(secret: &'a SecretRef) -> Self {
+        Self {
+            store: secret.store.as_str().into(),
+            arn: lent(&secret.arn),
+            name: lent(&secret.name),
+            version_id: lent(&secret.version_id),
+            version_stage: lent(&secret.version_stage),
+        }
+    }
+}
+
+impl<'a> From<&'a Head> for PrincipalV1<'a> {
+    fn from(head: &'a Head) -> Self {
+        let principal = &head.principal;
+        Self {
+            arn: lent(&principal.id),
+            actor: lent(&principal.actor),
+            r#type: lent(&principal.identity_type),
+            kind: principal.kind.as_str().into(),
+            account: lent(&principal.account),
+            via: lent(&principal.via),
+            console: principal.console,
+            access_key_id: lent(&head.access_key_id),
+        }
+    }
+}
+
+impl<'a> From<&'a Source> for SourceV1<'a> {
+    fn from(source: &'a Source) -> Self {
+        Self {
+            ip: lent(&source.ip),
+            kind: source.kind.as_str().into(),
+            user_agent: lent(&source.user_agent),
+            vpc_endpoint: lent(&source.vpc_endpoint),
+        }
+    }
+}
+
+impl<'a> From<&'a Decrypt> for DecryptV1<'a> {
+    fn from(decrypt: &'a Decrypt) -> Self {
+        Self {
+            status: decrypt.status.as_str().into(),
+            event_id: lent(&decrypt.event_id),
+            key_arn: lent(&decrypt.key_arn),
+            delta_secs: decrypt.delta_secs,
         }
     }
 }
@@ -180,8 +199,9 @@ pub(crate) fn lent(text: &Option<Text>) -> Option<Cow<'_, str>> {
 }
 
 impl AccessV1<'_> {
-    /// The access again. What this form does not tell is not known: raw fields, when the object was delivered, and the owner
-    /// of a secret without an ARN, which is taken to be the account of the trail.
+    /// The access again. What this form does not tell is not known: raw fields, when the object was
+    /// delivered, and the owner of a secret without an ARN, which is taken to be the account of the
+    /// trail.
     ///
     /// # Errors
     ///
@@ -189,18 +209,13 @@ impl AccessV1<'_> {
     pub fn read(&self) -> Result<Access, Foreign> {
         is_of(&self.schema, SCHEMA)?;
         let secret = self.secret()?;
-        let decrypt = &self.decrypt;
         Ok(Access {
             head: Arc::new(self.head()?),
             method: known(&Method::ALL, Method::as_str, &self.method)?,
+            // What the request called the secret is not told; the best known name takes its place.
             asked: secret.key(),
             secret,
-            decrypt: Decrypt {
-                status: known(&DecryptStatus::ALL, DecryptStatus::as_str, &decrypt.status)?,
-                event_id: some(&decrypt.event_id),
-                key_arn: some(&decrypt.key_arn),
-                delta_secs: decrypt.delta_secs,
-            },
+            decrypt: self.decrypt.read()?,
         })
     }
 
@@ -218,6 +233,7 @@ impl AccessV1<'_> {
             account: &self.account,
             region: &self.region,
         };
+        // Partition, account and region of a secret stand in its ARN alone.
         let of_arn = match (store, arn) {
             (Store::SecretsManager, Some(arn)) => SecretRef::secret(arn, home),
             (Store::Ssm, Some(arn)) => SecretRef::parameter(arn, home),
@@ -234,7 +250,7 @@ impl AccessV1<'_> {
     }
 
     fn head(&self) -> Result<Head, Foreign> {
-        let (principal, source, time) = (&self.principal, &self.source, time(&self.time)?);
+        let time = time(&self.time)?;
         Ok(Head {
             event_id: (&*self.event_id).into(),
             shared_id: None,
@@ -243,25 +259,9 @@ impl AccessV1<'_> {
             api: (&*self.api).into(),
             account: (&*self.account).into(),
             region: (&*self.region).into(),
-            principal: Arc::new(Principal {
-                id: some(&principal.arn),
-                actor: some(&principal.actor),
-                identity_type: some(&principal.r#type),
-                kind: known(&PrincipalKind::ALL, PrincipalKind::as_str, &principal.kind)?,
-                account: some(&principal.account),
-                name: None,
-                session: None,
-                via: some(&principal.via),
-                console: principal.console,
-                principal_id: None,
-            }),
-            access_key_id: some(&principal.access_key_id),
-            source: Arc::new(Source {
-                ip: some(&source.ip),
-                kind: known(&SourceKind::ALL, SourceKind::as_str, &source.kind)?,
-                user_agent: some(&source.user_agent),
-                vpc_endpoint: some(&source.vpc_endpoint),
-            }),
+            principal: Arc::new(self.principal.read()?),
+            access_key_id: some(&self.principal.access_key_id),
+            source: Arc::new(self.source.read()?),
             outcome: known(&Outcome::ALL, Outcome::as_str, &self.outcome)?,
             denied_by: some(&self.denied_by),
             error_code: some(&self.error_code),
@@ -269,5 +269,121 @@ impl AccessV1<'_> {
             delivered: time,
             kept: Kept::default(),
         })
+    }
+}
+
+impl PrincipalV1<'_> {
+    fn read(&self) -> Result<Principal, Foreign> {
+        Ok(Principal {
+            id: some(&self.arn),
+            actor: some(&self.actor),
+            identity_type: some(&self.r#type),
+            kind: known(&PrincipalKind::ALL, PrincipalKind::as_str, &self.kind)?,
+            account: some(&self.account),
+            name: None,
+            session: None,
+            via: some(&self.via),
+            console: self.console,
+            principal_id: None,
+        })
+    }
+}
+
+impl SourceV1<'_> {
+    fn read(&self) -> Result<Source, Foreign> {
+        Ok(Source {
+            ip: some(&self.ip),
+            kind: known(&SourceKind::ALL, SourceKind::as_str, &self.kind)?,
+            user_agent: some(&self.user_agent),
+            vpc_endpoint: some(&self.vpc_endpoint),
+        })
+    }
+}
+
+impl DecryptV1<'_> {
+    fn read(&self) -> Result<Decrypt, Foreign> {
+        Ok(Decrypt {
+            status: known(&DecryptStatus::ALL, DecryptStatus::as_str, &self.status)?,
+            event_id: some(&self.event_id),
+            key_arn: some(&self.key_arn),
+            delta_secs: self.delta_secs,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINE: &str = r#"{"schema":"secretrail.access/1","time":"2026-03-02T10:00:00Z",
+        "event_id":"e1","api":"GetSecretValue","method":"api","account":"111122223333",
+        "region":"eu-west-1","secret":{"store":"secretsmanager",
+        "arn":"arn:aws-cn:secretsmanager:cn-north-1:999988887777:secret:my-secret-AbC123",
+        "name":"my-secret","version_id":null,"version_stage":"AWSPREVIOUS"},
+        "principal":{"arn":"arn:aws:iam::111122223333:role/team/app",
+        "actor":"arn:aws:sts::111122223333:assumed-role/app/i-1","type":"AssumedRole",
+        "kind":"workload","account":"111122223333","via":null,"console":false,
+        "access_key_id":"ASIA1"},"source":{"ip":"198.51.100.7","kind":"ip",
+        "user_agent":"aws-cli","vpc_endpoint":null},"outcome":"success","denied_by":null,
+        "error_code":null,"cross_account":true,"decrypt":{"status":"paired","event_id":"e2",
+        "key_arn":"arn:aws:kms:cn-north-1:999988887777:key/k","delta_secs":0},
+        "object":"a.json"}"#;
+
+    fn read(line: &str) -> Result<Access, Foreign> {
+        serde_json::from_str::<AccessV1<'_>>(line).unwrap().read()
+    }
+
+    #[test]
+    fn what_was_read_is_written_as_it_was() {
+        let written = serde_json::to_string(&AccessV1::from(&read(LINE).unwrap())).unwrap();
+        assert_eq!(written, LINE.replace("\n        ", ""));
+    }
+
+    #[test]
+    fn the_place_of_a_secret_is_read_from_its_arn() {
+        let secret = read(LINE).unwrap().secret;
+        let place = (&*secret.partition, &*secret.account, &*secret.region);
+        assert_eq!(place, ("aws-cn", "999988887777", "cn-north-1"));
+        // Without an ARN it is taken to be where the trail is.
+        let arn = "\"arn:aws-cn:secretsmanager:cn-north-1:999988887777:secret:my-secret-AbC123\"";
+        let secret = read(&LINE.replace(arn, "null")).unwrap().secret;
+        assert_eq!(
+            (&*secret.account, &*secret.region),
+            ("111122223333", "eu-west-1")
+        );
+        assert_eq!(secret.name.as_deref(), Some("my-secret"));
+    }
+
+    #[test]
+    fn words_of_another_version_are_refused() {
+        for (known, other, told) in [
+            (
+                "access/1",
+                "access/2",
+                "`secretrail.access/2` is not secretrail.access/1",
+            ),
+            ("\"api\":\"Get", "\"api\":\"Got", ""),
+            (
+                "\"method\":\"api\"",
+                "\"method\":\"fax\"",
+                "`fax` is not known",
+            ),
+            ("\"workload\"", "\"robot\"", "`robot` is not known"),
+            ("\"paired\"", "\"married\"", "`married` is not known"),
+            ("\"success\"", "\"victory\"", "`victory` is not known"),
+            (
+                "2026-03-02T10",
+                "2026-13-02T10",
+                "`2026-13-02T10:00:00Z` is not a time",
+            ),
+        ] {
+            let line = LINE.replacen(known, other, 1);
+            assert_ne!(line, LINE, "{known}");
+            match read(&line) {
+                Err(foreign) => assert!(foreign.to_string().contains(told), "{foreign}"),
+                // Names of calls are AWS's, and open.
+                Ok(_) => assert_eq!(told, "", "{other}"),
+            }
+        }
     }
 }

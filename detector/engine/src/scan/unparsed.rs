@@ -1,5 +1,5 @@
-//! What the bytes of a record tell before it is parsed. AWS always writes its fields in one order; in any other, nothing is
-//! told, and the record is looked at more closely.
+//! What the bytes of a record tell before it is parsed. AWS always writes its fields in one order;
+//! in any other, nothing is told, and the record is looked at more closely.
 
 use aho_corasick::Span;
 use aho_corasick::packed::Searcher;
@@ -52,7 +52,8 @@ impl LastMark {
             && time.is_some_and(|time| time.len() == TIME && time.ends_with('Z') && time.starts_with(&self.hour))
     }
 
-    /// Whether a record is of the same hour and place. `false` in any other order than that of AWS: then it is parsed.
+    /// Whether a record is of the same hour and place. `false` in any other order than that of AWS:
+    /// then it is parsed.
     pub(super) fn is_on(&self, unit: &[u8], after_first: usize) -> bool {
         Front::of(unit, after_first).is_some_and(|front| {
             front.time.starts_with(self.hour.as_bytes())
@@ -77,8 +78,8 @@ const MARKS: [&str; 4] = [
 ];
 const RESPONSE: &str = "\"responseElements\"";
 
-/// Looks for what a key use for a secret has. Without a searcher, as on processors that it does not know, whatever may be
-/// one is parsed to see whether it is.
+/// Looks for what a key use for a secret has. Without a searcher, as on processors that it does not
+/// know, whatever may be one is parsed to see whether it is.
 pub(super) struct Marks(Option<Searcher>);
 
 impl Marks {
@@ -153,7 +154,8 @@ pub(super) fn values_of<'u>(unit: &'u [u8], key: &Finder<'_>) -> impl Iterator<I
     })
 }
 
-/// What follows a prefix. Its length is known where it is compared, and so no function is called for it.
+/// What follows a prefix. Its length is known where it is compared, and so no function is called
+/// for it.
 pub(super) fn after<'u, const N: usize>(bytes: &'u [u8], prefix: &[u8; N]) -> Option<&'u [u8]> {
     bytes
         .split_first_chunk::<N>()

@@ -6,8 +6,7 @@ use std::path::Path;
 use secretrail_engine::manifest::{self, Manifest};
 
 use crate::host::Failure;
-use crate::input::object::Remote;
-use crate::input::store::{ObjectStore, Prefix};
+use crate::input::store::{ObjectStore, Prefix, Remote};
 
 /// Where the ARN of the last execution is kept. It is no log, by its name.
 const EXECUTION: &str = "execution.arn";

@@ -10,7 +10,8 @@ use secretrail_engine::rule_meta::RuleMeta;
 use crate::args::Format;
 use crate::args::settings::only_rows;
 use crate::host::Failure;
-use crate::output::{Out, csv, table};
+use crate::output::out::Out;
+use crate::output::{csv, table};
 
 /// Alerts that are shown one by one, of each kind.
 const SHOWN: usize = 20;

@@ -1,0 +1,340 @@
+//! Where results go and in which form. A file appears only when it is complete: until then it has another name.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use secretrail_engine::access::Access;
+use secretrail_engine::access::json_v1::AccessV1;
+use secretrail_engine::alert::json_v1::AlertV1;
+use secretrail_engine::alert::{Alert, ocsf};
+use secretrail_engine::parallel;
+use tempfile::NamedTempFile;
+
+use super::{csv, parquet, table};
+use crate::args::Format;
+use crate::args::settings::{Settings, only_rows};
+use crate::host::{Failure, Host};
+
+/// The file that is not complete yet, so that an interrupted run can take it away.
+static PARTIAL: Mutex<Option<PathBuf>> = Mutex::new(None);
+
+/// Exit code of a run that was interrupted, as shells know it.
+const INTERRUPTED: i32 = 130;
+
+/// On Ctrl-C or a request to end, removes the incomplete output and ends.
+pub fn remove_partial_on_interrupt() {
+    let end = || {
+        if let Some(path) = PARTIAL
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+        {
+            // What cannot be removed keeps a name that says what it is.
+            std::fs::remove_file(path).ok();
+        }
+        #[expect(clippy::exit, reason = "the process was asked to end")]
+        std::process::exit(INTERRUPTED);
+    };
+    // Without a handler the run still ends, and the incomplete file stays under its own name.
+    ctrlc::set_handler(end).ok();
+}
+
+/// An output that was opened.
+pub struct Out<'s> {
+    settings: &'s Settings,
+    target: Target,
+    buffer: Vec<u8>,
+    /// Whether the header of a table of values was written.
+    headed: bool,
+}
+
+enum Target {
+    /// Standard output, at the end.
+    Stdout,
+    /// A device or pipe: there is nothing to protect.
+    Device(BufWriter<File>, PathBuf),
+    /// A file under another name.
+    Partial(BufWriter<NamedTempFile>, PathBuf),
+}
+
+/// Lines that a thread makes at a time: what they come to stays in its own cache.
+const LINES: usize = 128;
+
+/// Bytes gathered before they are passed on.
+const BUFFER: usize = 64 * 1024;
+
+impl<'s> Out<'s> {
+    /// Opens the output before anything is read, so that a wrong path is known at once.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Output`] when the file cannot be made.
+    pub fn open(settings: &'s Settings) -> Result<Self, Failure> {
+        let target = match &settings.output {
+            None => Target::Stdout,
+            Some(path) => open_file(path).map_err(|error| failure(path, error))?,
+        };
+        Ok(Self {
+            settings,
+            target,
+            buffer: Vec::with_capacity(BUFFER),
+            headed: false,
+        })
+    }
+
+    /// Writes alerts.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Output`].
+    pub fn alerts(&mut self, alerts: &[Alert]) -> Result<(), Failure> {
+        match self.settings.format {
+            Format::Json | Format::Jsonl => self.lines(alerts, |alert, out| {
+                serde_json::to_writer(out, &AlertV1::from(alert))
+            }),
+            Format::Csv => self.rows(csv::alerts(alerts)),
+            Format::Ocsf => self.lines(alerts, |alert, out| {
+                out.extend_from_slice(ocsf::detection_finding(alert).as_bytes());
+                Ok(())
+            }),
+            // The report needs more than alerts: whoever runs the replay writes it.
+            Format::Html | Format::Parquet => Err(only_rows("alerts")),
+            Format::Table => self.text(Ok(table::alerts(alerts, self.settings))),
+        }
+    }
+
+    /// Writes accesses.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Output`].
+    pub fn accesses(&mut self, accesses: &[Arc<Access>]) -> Result<(), Failure> {
+        match self.settings.format {
+            Format::Json | Format::Jsonl => self.lines(accesses, |access, out| {
+                serde_json::to_writer(out, &AccessV1::from(&**access))
+            }),
+            Format::Csv => self.rows(csv::accesses(accesses)),
+            Format::Parquet => {
+                let name = self.name();
+                let written = parquet::accesses(accesses, &mut Sink(self));
+                written.map_err(|failure| match failure {
+                    Failure::Output { error, .. } => Failure::Output { name, error },
+                    other => other,
+                })
+            }
+            Format::Ocsf | Format::Html => Err(only_rows("accesses")),
+            Format::Table => self.text(Ok(table::accesses(accesses))),
+        }
+    }
+
+    /// Writes text as it is.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Output`].
+    pub fn raw(&mut self, text: &str) -> Result<(), Failure> {
+        self.write(text.as_bytes())
+    }
+
+    /// One line of JSON for each value.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Output`].
+    pub fn values(&mut self, values: &[serde_json::Value]) -> Result<(), Failure> {
+        self.lines(values, |value, out| serde_json::to_writer(out, value))
+    }
+
+    /// One line of JSON for each item, made on as many threads as there are and written in order; all in one array, if that
+    /// is asked for.
+    fn lines<T: Sync>(
+        &mut self,
+        items: &[T],
+        line: impl Fn(&T, &mut Vec<u8>) -> serde_json::Result<()> + Sync,
+    ) -> Result<(), Failure> {
+        let array = self.settings.format == Format::Json;
+        let make = |first: usize, items: &[T], bytes: &mut Vec<u8>| {
+            for (index, item) in items.iter().enumerate() {
+                if array {
+                    bytes.extend_from_slice(if first + index == 0 { b"[\n" } else { b",\n" });
+                }
+                line(item, bytes).map_err(|error| Failure::Internal(error.to_string()))?;
+                if !array {
+                    bytes.push(b'\n');
+                }
+            }
+            Ok(())
+        };
+        parallel::in_order(self.settings.threads, items, LINES, make, |bytes| {
+            self.write(bytes)
+        })?;
+        if array {
+            self.write(if items.is_empty() {
+                b"[\n]\n"
+            } else {
+                b"\n]\n"
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Values with their header, which is written once.
+    fn rows(&mut self, text: Result<String, String>) -> Result<(), Failure> {
+        let text = text.map_err(Failure::Internal)?;
+        let start = if self.headed {
+            text.find('\n').map_or(0, |end| end + 1)
+        } else {
+            0
+        };
+        self.headed = true;
+        self.raw(text.get(start..).unwrap_or_default())
+    }
+
+    fn text(&mut self, text: Result<String, String>) -> Result<(), Failure> {
+        self.write(text.map_err(Failure::Internal)?.as_bytes())
+    }
+
+    /// Where the output goes, for messages.
+    fn name(&self) -> String {
+        match &self.target {
+            Target::Stdout => "standard output".to_owned(),
+            Target::Device(_, path) | Target::Partial(_, path) => path.display().to_string(),
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        let written = match &mut self.target {
+            Target::Stdout => {
+                self.buffer.extend_from_slice(bytes);
+                return Ok(());
+            }
+            Target::Device(file, path) => (file.write_all(bytes), path),
+            Target::Partial(file, path) => (file.write_all(bytes), path),
+        };
+        written.0.map_err(|error| failure(written.1, error))
+    }
+
+    /// Passes on what was written to standard output so far, so that it need not be held.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Output`].
+    pub fn pass_on(&mut self, host: &mut Host) -> Result<(), Failure> {
+        if self.buffer.len() >= BUFFER {
+            let written = host.stdout.write_all(&self.buffer);
+            self.buffer.clear();
+            return written.map_err(|error| failure(Path::new("standard output"), error));
+        }
+        Ok(())
+    }
+
+    /// Completes the output: only now does a file have its name.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Output`]; an incomplete file has been removed.
+    pub fn finish(self, host: &mut Host) -> Result<(), Failure> {
+        match self.target {
+            Target::Stdout => {
+                let written = host
+                    .stdout
+                    .write_all(&self.buffer)
+                    .and_then(|()| host.stdout.flush());
+                written.map_err(|error| failure(Path::new("standard output"), error))
+            }
+            target => target.complete(),
+        }
+    }
+}
+
+/// An output for writers that know nothing of it.
+struct Sink<'o, 's>(&'o mut Out<'s>);
+
+impl Write for Sink<'_, '_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.0.write(bytes) {
+            Ok(()) => Ok(bytes.len()),
+            Err(Failure::Output { error, .. }) => Err(error),
+            Err(other) => Err(io::Error::other(other)),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Writes a file beside the output; it appears only when it is complete.
+///
+/// # Errors
+///
+/// [`Failure::Output`]; no file was left.
+pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let mut target = open_file(path).map_err(|error| failure(path, error))?;
+    let written = match &mut target {
+        Target::Stdout => Ok(()),
+        Target::Device(file, _) => file.write_all(bytes),
+        Target::Partial(file, _) => file.write_all(bytes),
+    };
+    written.map_err(|error| failure(path, error))?;
+    target.complete()
+}
+
+impl Target {
+    fn complete(self) -> Result<(), Failure> {
+        match self {
+            Self::Stdout => Ok(()),
+            Self::Device(mut file, path) => file.flush().map_err(|error| failure(&path, error)),
+            Self::Partial(file, path) => {
+                let complete = file
+                    .into_inner()
+                    .map_err(io::IntoInnerError::into_error)
+                    .and_then(|file| {
+                        file.as_file().sync_all()?;
+                        file.persist(&path).map_err(|error| error.error)
+                    });
+                *PARTIAL.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                complete.map(|_| ()).map_err(|error| failure(&path, error))
+            }
+        }
+    }
+}
+
+fn open_file(path: &Path) -> io::Result<Target> {
+    let is_special = std::fs::metadata(path).is_ok_and(|meta| !meta.is_file());
+    if is_special {
+        let file = File::options().write(true).open(path)?;
+        return Ok(Target::Device(
+            BufWriter::with_capacity(BUFFER, file),
+            path.to_owned(),
+        ));
+    }
+    let folder = path
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let name = path
+        .file_name()
+        .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?
+        .to_string_lossy();
+    let prefix = format!(".{name}.");
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(&prefix).suffix(".partial");
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let file = builder.tempfile_in(folder)?;
+    *PARTIAL.lock().unwrap_or_else(PoisonError::into_inner) = Some(file.path().to_owned());
+    Ok(Target::Partial(
+        BufWriter::with_capacity(BUFFER, file),
+        path.to_owned(),
+    ))
+}
+
+fn failure(path: &Path, error: io::Error) -> Failure {
+    Failure::Output {
+        name: path.display().to_string(),
+        error,
+    }
+}

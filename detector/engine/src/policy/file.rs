@@ -1,0 +1,208 @@
+//! The text of an access policy, checked: what cannot be meant is refused with its line.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+
+use super::Grant;
+use super::source::NotASource;
+use crate::glob::Glob;
+
+/// Why a policy cannot be used.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("{}{fault}", line.map(|l| format!("line {l}: ")).unwrap_or_default())]
+pub struct PolicyError {
+    /// Line of the text, from 1, where it is known.
+    pub line: Option<usize>,
+    /// What is wrong.
+    pub fault: PolicyFault,
+}
+
+/// What is wrong with a policy. Its text says how to mend it.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum PolicyFault {
+    /// It is not YAML, or has other keys or values than a policy has.
+    #[error("{0}; a policy is `version: 1` and `grants:`, a list with `secrets` and `principals`")]
+    NotAPolicy(String),
+    /// It is of a version that is not known.
+    #[error("version {0} is not known; write `version: 1`")]
+    Version(u32),
+    /// One of its grants means nothing.
+    #[error("grant {number}: {fault}")]
+    Grant {
+        /// Place in the list of grants, from 1.
+        number: usize,
+        /// What is wrong with it.
+        fault: GrantFault,
+    },
+}
+
+/// What is wrong with a grant.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum GrantFault {
+    /// The list of this name has nothing in it.
+    #[error("`{0}` is empty; name at least one, or `\"*\"`")]
+    Empty(&'static str),
+    /// A secret is called otherwise than by an ARN.
+    #[error(
+        "`{0}` is not the ARN of a secret or parameter; \
+         write an ARN, as in arn:aws:secretsmanager:*:111122223333:secret:prod/*"
+    )]
+    NotAnArn(String),
+    /// The usual rate is negative or no number.
+    #[error("`usual_per_hour: {0}` is not a rate; write 0 or more")]
+    NotARate(f64),
+    /// A source is none.
+    #[error(transparent)]
+    Source(#[from] NotASource),
+}
+
+impl GrantFault {
+    /// The word in the text of the policy that is at fault.
+    fn word(&self) -> Cow<'_, str> {
+        match self {
+            Self::Empty(name) => format!("{name}:").into(),
+            Self::NotAnArn(secret) => secret.into(),
+            Self::NotARate(_) => "usual_per_hour".into(),
+            Self::Source(NotASource(source)) => source.into(),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PolicyFile {
+    version: u32,
+    grants: Vec<GrantFile>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GrantFile {
+    secrets: Vec<String>,
+    principals: Vec<String>,
+    regions: Option<Vec<String>>,
+    sources: Option<Vec<String>>,
+    keys: Option<Vec<String>>,
+    usual_per_hour: Option<f64>,
+}
+
+/// Reads the grants of a policy.
+pub(super) fn read(text: &str) -> Result<Vec<Grant>, PolicyError> {
+    let file: PolicyFile = yaml_serde::from_str(text).map_err(|error| PolicyError {
+        line: error.location().map(|l| l.line()),
+        fault: PolicyFault::NotAPolicy(error.to_string()),
+    })?;
+    if file.version != 1 {
+        return Err(PolicyError {
+            line: line_of(text, "version:", 0),
+            fault: PolicyFault::Version(file.version),
+        });
+    }
+    let grants = file.grants.into_iter().enumerate().map(|(index, grant)| {
+        grant.read().map_err(|fault| PolicyError {
+            line: line_of(text, &fault.word(), index),
+            fault: PolicyFault::Grant {
+                number: index + 1,
+                fault,
+            },
+        })
+    });
+    grants.collect()
+}
+
+impl GrantFile {
+    fn read(self) -> Result<Grant, GrantFault> {
+        self.check()?;
+        let sources = self.sources.map(|list| {
+            let sources = list.iter().map(|source| source.parse());
+            sources.collect::<Result<_, NotASource>>()
+        });
+        Ok(Grant {
+            secrets: globs(&self.secrets),
+            principals: globs(&self.principals),
+            regions: self.regions.as_deref().map(globs),
+            sources: sources.transpose()?,
+            keys: self.keys.as_deref().map(globs),
+            usual_per_hour: self.usual_per_hour,
+        })
+    }
+
+    /// Looks for what can be read but not be meant.
+    fn check(&self) -> Result<(), GrantFault> {
+        // A list that is empty by mistake, as when a template fills in nothing, would grant nothing
+        // without a word.
+        if self.secrets.is_empty() {
+            return Err(GrantFault::Empty("secrets"));
+        }
+        if self.principals.is_empty() {
+            return Err(GrantFault::Empty("principals"));
+        }
+        // Names without their place would mean the secrets of that name in every account.
+        let mut secrets = self.secrets.iter();
+        if let Some(name) = secrets.find(|s| *s != "*" && !s.starts_with("arn:")) {
+            return Err(GrantFault::NotAnArn(name.clone()));
+        }
+        match self.usual_per_hour {
+            Some(usual) if !usual.is_finite() || usual < 0.0 => Err(GrantFault::NotARate(usual)),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn globs(list: &[String]) -> Vec<Glob> {
+    list.iter().map(|pattern| Glob::new(pattern)).collect()
+}
+
+/// The line of the `nth` grant's word, from 1; of the first such word when the grants cannot be
+/// told apart.
+fn line_of(text: &str, word: &str, nth: usize) -> Option<usize> {
+    // The parser does not say where a value stood. A grant begins with a key behind a hyphen; the
+    // items of its lists are ARNs, or have no colon.
+    let mut grant_starts = text.lines().enumerate().filter(|(_, line)| {
+        line.trim_start().starts_with("- ") && line.contains(':') && !line.contains("arn:")
+    });
+    let start = grant_starts.nth(nth).map_or(0, |(index, _)| index);
+    line_with(text, word, start).or_else(|| line_with(text, word, 0))
+}
+
+/// The first line with a word, from 1, not before so many lines.
+fn line_with(text: &str, word: &str, skipped: usize) -> Option<usize> {
+    let mut lines = text.lines().enumerate().skip(skipped);
+    let (index, _) = lines.find(|(_, line)| line.contains(word))?;
+    Some(index + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_name_line_and_remedy() {
+        let cases = [
+            (
+                "version: 2\ngrants: []\n",
+                "line 1: version 2 is not known; write `version: 1`",
+            ),
+            (
+                "version: 1\ngrants:\n  - secrets: [prod/db]\n    principals: [\"*\"]\n",
+                "line 3: grant 1: `prod/db` is not the ARN",
+            ),
+            (
+                "version: 1\ngrants:\n  - secrets: [\"*\"]\n    principals: []\n",
+                "line 4: grant 1: `principals` is empty",
+            ),
+            (
+                "version: 1\ngrants:\n  - secrets: [\"*\"]\n    principals: [\"*\"]\n\
+                \u{20}   sources: [10.0.0.0/99]\n",
+                "line 5: grant 1: `10.0.0.0/99` is not a source",
+            ),
+            ("version: 1\ngrants:\n  - secret: [\"*\"]\n", "line 3: "),
+            ("version: 1\ngrants: [\n", "line "),
+        ];
+        for (text, expected) in cases {
+            let error = read(text).unwrap_err().to_string();
+            assert!(error.starts_with(expected), "{error:?} for {text:?}");
+        }
+    }
+}
