@@ -1,16 +1,19 @@
 //! Bytes of a log object, in pieces of any size, to the JSON objects that may be records.
 //!
-//! Takes `{"Records":[…]}`, `{"Events":[…]}`, bare arrays, and objects one after the other (JSON lines, pretty-printed
-//! or not). It follows strings, escapes and depth exactly, so that text inside a record can never pass for a record, and
-//! looks at 64 bytes at a time. It does not parse: a unit is an object by its braces only. A broken unit does not cost
-//! the ones after it wherever a line break lets the splitter find its feet again.
+//! Takes `{"Records":[…]}`, `{"Events":[…]}`, bare arrays, and objects one after the other (JSON
+//! lines, pretty-printed or not). It follows strings, escapes and depth exactly, so that text
+//! inside a record can never pass for a record, and looks at 64 bytes at a time. It does not parse:
+//! a unit is an object by its braces only. A broken unit does not cost the ones after it wherever a
+//! line break lets the splitter find its feet again.
+//!
+//! `simd` finds the characters that matter, `blocks` leaves out those in strings and passes over
+//! what lies deep inside a unit, `units` acts on the rest.
 
+mod blocks;
 mod simd;
+mod units;
 
 use crate::limits::MAX_RECORD_BYTES;
-#[cfg(target_arch = "x86_64")]
-use simd::Registers;
-use simd::{Masks, Rare, prefix_xor};
 
 /// What the splitter found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,8 +22,8 @@ pub enum Piece<'a> {
     Unit {
         /// Its bytes.
         bytes: &'a [u8],
-        /// Offset of the first byte after the first object or array in it: what stands there is its own, not nested. 0 when
-        /// there is none.
+        /// Offset of the first byte after the first object or array in it: what stands there is
+        /// its own, not nested. 0 when there is none.
         after_first: usize,
     },
     /// Something that is not one; it was passed over.
@@ -54,13 +57,15 @@ enum Place {
 pub struct Splitter {
     place: Place,
     depth: usize,
-    /// Depth at which a unit's opening brace stands.
+    /// Depth at which a unit's opening brace stands: 0 at the top, 1 in a bare array, 2 in the
+    /// array of an envelope.
     base: usize,
     in_string: bool,
     escape_next: bool,
     /// Bytes of the current unit that came with earlier pieces.
     carry: Vec<u8>,
-    /// Offset in the current unit of the first byte after the first object or array in it; 0 before it has been seen.
+    /// Offset in the current unit of the first byte after the first object or array in it; 0 before
+    /// it has been seen.
     after_first: usize,
     /// The current unit is too long and its bytes are no longer kept.
     oversize: bool,
@@ -77,17 +82,9 @@ impl Default for Splitter {
     }
 }
 
+/// Bytes before an array that are looked at for the key that names it: the longest key, and room
+/// for the white space of a pretty-printer.
 const TAIL: usize = 64;
-
-/// Blocks that are looked at together.
-const GROUP: usize = 4;
-
-/// Brackets and braces of a block outside strings, one bit a byte.
-#[derive(Debug, Clone, Copy, Default)]
-struct Brackets {
-    opens: u64,
-    closes: u64,
-}
 
 impl Splitter {
     /// A splitter that refuses units longer than `max_record` bytes.
@@ -112,38 +109,29 @@ impl Splitter {
     pub fn feed(&mut self, bytes: &[u8], sink: &mut dyn FnMut(Piece<'_>)) {
         let mut walk = Walk {
             bytes,
+            sink,
             unit_start: 0,
             gap_start: 0,
             block: 0,
         };
         let (blocks, rest) = bytes.as_chunks::<64>();
-        self.whole_blocks(blocks, &mut walk, sink);
+        self.whole_blocks(blocks, &mut walk);
         if !rest.is_empty() {
-            let mut last = [b' '; 64];
-            if let Some(space) = last.get_mut(..rest.len()) {
-                space.copy_from_slice(rest);
-            }
-            let escape_next = self.escape_next;
-            self.block(&Masks::of(&last), prefix_xor, &last, &mut walk, sink);
-            // The padding must not swallow an escape that belongs to the next piece.
-            self.escape_next = ends_in_escape(rest, escape_next);
+            self.last_block(rest, &mut walk);
         }
+        // These bytes are gone when the next ones come: what may still be needed of them is kept.
         match self.place {
             Place::Unit => self.keep(bytes.get(walk.unit_start..).unwrap_or_default()),
-            Place::Between => self.look_at_gap(bytes.get(walk.gap_start..).unwrap_or_default()),
+            Place::Between => self.look_at_gap(walk.gap_before(bytes.len())),
             Place::Envelope => {}
         }
-        self.tail.extend_from_slice(
-            bytes
-                .get(bytes.len().saturating_sub(TAIL)..)
-                .unwrap_or_default(),
-        );
-        let surplus = self.tail.len().saturating_sub(TAIL);
-        self.tail.drain(..surplus);
+        self.keep_tail(bytes);
     }
 
     /// Says that there are no more bytes. The splitter is as new afterwards.
     pub fn finish(&mut self, sink: &mut dyn FnMut(Piece<'_>)) {
+        // One fault is told, not each of its consequences: the text after a brace that is missing
+        // has been taken for the inside of the unit.
         if self.oversize {
             sink(Piece::Bad(BadPiece::TooLarge));
         } else if self.place == Place::Unit || self.depth > 0 {
@@ -154,467 +142,66 @@ impl Splitter {
         *self = Self::with_limit(self.max_record);
     }
 
-    /// Every block of 64 bytes, with the widest registers that this processor has.
-    #[cfg_attr(
-        target_arch = "x86_64",
-        expect(unsafe_code, reason = "measured: see the commit")
-    )]
-    fn whole_blocks(
-        &mut self,
-        blocks: &[[u8; 64]],
-        walk: &mut Walk<'_>,
-        sink: &mut dyn FnMut(Piece<'_>),
-    ) {
-        #[cfg(target_arch = "x86_64")]
-        match Registers::of_this_processor() {
-            // SAFETY: the processor has just said that it has the features that the function needs.
-            Registers::Bits512 => return unsafe { self.blocks_512(blocks, walk, sink) },
-            // SAFETY: as above.
-            Registers::Bits256 => return unsafe { self.blocks_256(blocks, walk, sink) },
-            Registers::Bits128 => {}
-        }
-        self.blocks(blocks, walk, sink, (Masks::of, prefix_xor));
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx512f,avx512bw,pclmulqdq,popcnt,bmi1")]
-    fn blocks_512(
-        &mut self,
-        blocks: &[[u8; 64]],
-        walk: &mut Walk<'_>,
-        sink: &mut dyn FnMut(Piece<'_>),
-    ) {
-        self.blocks(
-            blocks,
-            walk,
-            sink,
-            (
-                |block| simd::masks_512(block),
-                |bits| simd::prefix_xor_clmul(bits),
-            ),
-        );
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,popcnt")]
-    fn blocks_256(
-        &mut self,
-        blocks: &[[u8; 64]],
-        walk: &mut Walk<'_>,
-        sink: &mut dyn FnMut(Piece<'_>),
-    ) {
-        self.blocks(
-            blocks,
-            walk,
-            sink,
-            (|block| simd::masks_256(block), prefix_xor),
-        );
-    }
-
-    #[inline(always)]
-    fn blocks(
-        &mut self,
-        blocks: &[[u8; 64]],
-        walk: &mut Walk<'_>,
-        sink: &mut dyn FnMut(Piece<'_>),
-        (masks, prefix): (impl Fn(&[u8; 64]) -> Masks, impl Fn(u64) -> u64),
-    ) {
-        let (groups, rest) = blocks.as_chunks::<GROUP>();
-        for group in groups {
-            self.group(group, walk, sink, (&masks, &prefix));
-        }
-        for block in rest {
-            self.block(&masks(block), &prefix, block, walk, sink);
-            walk.block += 64;
-        }
-    }
-
-    /// Several blocks without a branch between them: in most, nothing happens but a change of depth, and a processor that
-    /// need not guess at every block goes through them twice as fast.
-    #[inline(always)]
-    fn group(
-        &mut self,
-        group: &[[u8; 64]; GROUP],
-        walk: &mut Walk<'_>,
-        sink: &mut dyn FnMut(Piece<'_>),
-        (masks, prefix): (impl Fn(&[u8; 64]) -> Masks, impl Fn(u64) -> u64),
-    ) {
-        let mut brackets = [Brackets::default(); GROUP];
-        let mut carried = if self.in_string { u64::MAX } else { 0 };
-        let mut rare = self.escape_next;
-        // Below zero where brackets do not match; then no block is passed over.
-        let (mut depth, mut lowest) = (self.depth.cast_signed(), isize::MAX);
-        for (block, brackets) in group.iter().zip(&mut brackets) {
-            let masks = masks(block);
-            rare |= masks.rare;
-            let strings = prefix(masks.quote) ^ carried;
-            carried = if strings >> 63 == 1 { u64::MAX } else { 0 };
-            *brackets = Brackets {
-                opens: masks.open & !strings,
-                closes: masks.close & !strings,
-            };
-            depth -= brackets.closes.count_ones() as isize;
-            lowest = lowest.min(depth);
-            depth += brackets.opens.count_ones() as isize;
-        }
-        if rare {
-            for block in group {
-                self.block(&masks(block), &prefix, block, walk, sink);
-                walk.block += 64;
-            }
-            return;
-        }
-        self.in_string = carried != 0;
-        if self.place == Place::Unit && lowest >= self.deep().cast_signed() {
-            self.depth = depth.cast_unsigned();
-            walk.block += 64 * GROUP;
-            return;
-        }
-        for brackets in brackets {
-            self.brackets(brackets, walk, sink);
-            walk.block += 64;
-        }
-    }
-
-    #[inline(always)]
-    fn block(
-        &mut self,
-        masks: &Masks,
-        prefix: impl Fn(u64) -> u64,
-        block: &[u8; 64],
-        walk: &mut Walk<'_>,
-        sink: &mut dyn FnMut(Piece<'_>),
-    ) {
-        if masks.rare || self.escape_next {
-            return self.rare_block(masks, &Rare::of(block), walk, sink);
-        }
-        let strings = prefix(masks.quote) ^ if self.in_string { u64::MAX } else { 0 };
-        self.in_string = strings >> 63 == 1;
-        self.brackets(
-            Brackets {
-                opens: masks.open & !strings,
-                closes: masks.close & !strings,
-            },
-            walk,
-            sink,
-        );
-    }
-
-    /// The brackets of a block, one by one where something may happen.
-    #[inline(always)]
-    fn brackets(
-        &mut self,
-        brackets: Brackets,
-        walk: &mut Walk<'_>,
-        sink: &mut dyn FnMut(Piece<'_>),
-    ) {
-        let Brackets { opens, closes } = brackets;
-        if self.is_deep(closes) {
-            self.depth = (self.depth + opens.count_ones() as usize)
-                .saturating_sub(closes.count_ones() as usize);
-            return;
-        }
-        let mut bits = opens | closes;
-        while bits != 0 {
-            let bit = bits & bits.wrapping_neg();
-            bits ^= bit;
-            // Nothing but the depth changes deep inside a unit.
-            if self.place == Place::Unit && self.depth > self.deep() {
-                if opens & bit != 0 {
-                    self.depth += 1
-                } else {
-                    self.depth -= 1
-                }
-            } else {
-                self.event(walk.block + bit.trailing_zeros() as usize, walk, sink);
-            }
-        }
-    }
-
-    /// A block with backslashes or line breaks.
-    #[inline(never)]
-    fn rare_block(
-        &mut self,
-        masks: &Masks,
-        rare: &Rare,
-        walk: &mut Walk<'_>,
-        sink: &mut dyn FnMut(Piece<'_>),
-    ) {
-        let escaped = self.escaped(rare.backslash);
-        let strings =
-            prefix_xor(masks.quote & !escaped) ^ if self.in_string { u64::MAX } else { 0 };
-        if rare.newline & strings != 0 {
-            return self.broken_string(masks, rare, escaped, walk, sink);
-        }
-        self.in_string = strings >> 63 == 1;
-        let (opens, closes) = (masks.open & !strings, masks.close & !strings);
-        if rare.newline == 0 && self.is_deep(closes) {
-            self.depth = (self.depth + opens.count_ones() as usize)
-                .saturating_sub(closes.count_ones() as usize);
-        } else {
-            self.events(opens | closes | rare.newline, walk, sink);
-        }
-    }
-
-    /// Whether nothing can happen in a block but a change of depth.
-    #[inline(always)]
-    fn is_deep(&self, closes: u64) -> bool {
-        self.place == Place::Unit && self.depth >= self.deep() + closes.count_ones() as usize
-    }
-
-    /// The depth down to which a closing bracket in a unit is of no importance: no unit ends, its first object does not end,
-    /// and no array of records begins, as it may at depth 1 of a top-level object.
-    #[inline(always)]
-    fn deep(&self) -> usize {
-        self.base
-            + if self.base == 0 || self.after_first == 0 {
-                2
-            } else {
-                1
-            }
-    }
-
-    fn events(&mut self, mut bits: u64, walk: &mut Walk<'_>, sink: &mut dyn FnMut(Piece<'_>)) {
-        while bits != 0 {
-            let at = walk.block + bits.trailing_zeros() as usize;
-            bits &= bits - 1;
-            self.event(at, walk, sink);
-        }
-    }
-
-    /// A block with a raw line break inside a string, which JSON forbids: the string ends at the line break.
-    fn broken_string(
-        &mut self,
-        masks: &Masks,
-        rare: &Rare,
-        escaped: u64,
-        walk: &mut Walk<'_>,
-        sink: &mut dyn FnMut(Piece<'_>),
-    ) {
-        for bit in 0..64 {
-            let here = 1_u64 << bit;
-            if masks.quote & !escaped & here != 0 {
-                self.in_string = !self.in_string;
-            } else if rare.newline & here != 0 {
-                self.in_string = false;
-                self.event(walk.block + bit, walk, sink);
-            } else if (masks.open | masks.close) & here != 0 && !self.in_string {
-                self.event(walk.block + bit, walk, sink);
-            }
-        }
-    }
-
-    /// Which bytes of the block are preceded by an odd run of backslashes.
-    fn escaped(&mut self, backslash: u64) -> u64 {
-        let mut escaped = u64::from(self.escape_next);
-        self.escape_next = false;
-        let mut bits = backslash;
-        while bits != 0 {
-            let at = bits.trailing_zeros();
-            bits &= bits - 1;
-            if escaped >> at & 1 == 0 {
-                if at == 63 {
-                    self.escape_next = true;
-                } else {
-                    escaped |= 1 << (at + 1);
-                }
-            }
-        }
-        escaped
-    }
-
-    fn event(&mut self, at: usize, walk: &mut Walk<'_>, sink: &mut dyn FnMut(Piece<'_>)) {
-        match walk.bytes.get(at) {
-            Some(b'{') => {
-                if self.place == Place::Between && self.depth == self.base {
-                    self.open_unit(at, walk, sink);
-                }
-                self.depth += 1;
-            }
-            Some(b'[') => {
-                if self.place == Place::Between && self.depth == 0 {
-                    self.look_at_gap(walk.bytes.get(walk.gap_start..at).unwrap_or_default());
-                    self.base = 1;
-                    walk.gap_start = at + 1;
-                } else if self.depth == 1
-                    && self.base == 0
-                    && self.place != Place::Between
-                    && self.names_records(at, walk)
-                {
-                    self.place = Place::Between;
-                    self.base = 2;
-                    self.carry.clear();
-                    self.oversize = false;
-                    walk.gap_start = at + 1;
-                }
-                self.depth += 1;
-            }
-            Some(b'}' | b']') => self.close(at, walk, sink),
-            Some(b'\n') => self.line_break(at, walk, sink),
-            _ => {}
-        }
-    }
-
-    fn open_unit(&mut self, at: usize, walk: &mut Walk<'_>, sink: &mut dyn FnMut(Piece<'_>)) {
-        self.look_at_gap(walk.bytes.get(walk.gap_start..at).unwrap_or_default());
-        if std::mem::take(&mut self.dirty) {
-            sink(Piece::Bad(BadPiece::NotAnObject));
-        }
-        self.place = Place::Unit;
-        self.carry.clear();
-        self.after_first = 0;
-        self.oversize = false;
-        walk.unit_start = at;
-    }
-
-    fn close(&mut self, at: usize, walk: &mut Walk<'_>, sink: &mut dyn FnMut(Piece<'_>)) {
-        if self.depth == 0 {
-            self.dirty = true;
-            return;
-        }
-        self.depth -= 1;
-        match self.place {
-            Place::Unit if self.depth == self.base => {
-                let here = walk.bytes.get(walk.unit_start..=at).unwrap_or_default();
-                let after_first = self.after_first;
-                if self.carry.is_empty() && !self.oversize && here.len() <= self.max_record {
-                    sink(Piece::Unit {
-                        bytes: here,
-                        after_first,
-                    });
-                } else {
-                    self.keep(here);
-                    let whole = Piece::Unit {
-                        bytes: &self.carry,
-                        after_first,
-                    };
-                    sink(if self.oversize {
-                        Piece::Bad(BadPiece::TooLarge)
-                    } else {
-                        whole
-                    });
-                }
-                self.carry.clear();
-                self.oversize = false;
-                self.place = Place::Between;
-                walk.gap_start = at + 1;
-            }
-            Place::Unit if self.depth == self.base + 1 && self.after_first == 0 => {
-                self.after_first = self.carry.len() + at + 1 - walk.unit_start;
-            }
-            Place::Between if self.depth < self.base => {
-                self.look_at_gap(walk.bytes.get(walk.gap_start..at).unwrap_or_default());
-                if std::mem::take(&mut self.dirty) {
-                    sink(Piece::Bad(BadPiece::NotAnObject));
-                }
-                // The end of an array of records: back in the envelope, or at the top after a bare array.
-                self.place = if self.base == 2 {
-                    Place::Envelope
-                } else {
-                    Place::Between
-                };
-                self.base = 0;
-                walk.gap_start = at + 1;
-            }
-            Place::Envelope if self.depth == 0 => {
-                self.place = Place::Between;
-                walk.gap_start = at + 1;
-            }
-            _ => {}
-        }
-    }
-
-    /// A line that begins with `{"` while a unit is open: the unit before it was cut off, and this is the next one.
-    fn line_break(&mut self, at: usize, walk: &mut Walk<'_>, sink: &mut dyn FnMut(Piece<'_>)) {
-        if self.place == Place::Unit
-            && self.depth > self.base
-            && walk.bytes.get(at + 1..at + 3) == Some(b"{\"")
-        {
-            sink(Piece::Bad(if self.oversize {
-                BadPiece::TooLarge
-            } else {
-                BadPiece::Truncated
-            }));
-            self.depth = self.base;
-            self.place = Place::Between;
-            self.carry.clear();
-            self.oversize = false;
-            walk.gap_start = at + 1;
-        }
-    }
-
-    /// Whether the bracket at `at` opens the value of a key that holds records.
-    fn names_records(&self, at: usize, walk: &Walk<'_>) -> bool {
-        let mut before = self.tail.clone();
-        before.extend_from_slice(
-            walk.bytes
-                .get(at.saturating_sub(TAIL)..at)
-                .unwrap_or_default(),
-        );
-        let text = before.trim_ascii_end();
-        let Some(text) = text.strip_suffix(b":") else {
-            return false;
-        };
-        let text = text.trim_ascii_end();
-        text.ends_with(b"\"Records\"") || text.ends_with(b"\"Events\"")
-    }
-
-    fn look_at_gap(&mut self, gap: &[u8]) {
-        self.dirty |= gap.iter().any(|b| !b.is_ascii_whitespace() && *b != b',');
-    }
-
-    fn keep(&mut self, bytes: &[u8]) {
-        if self.oversize || self.carry.len() + bytes.len() > self.max_record {
-            self.oversize = true;
-            self.carry = Vec::new();
-        } else {
-            self.carry.extend_from_slice(bytes);
-        }
+    /// Keeps the end of what has been read, for the key of an array that begins in the next piece.
+    fn keep_tail(&mut self, bytes: &[u8]) {
+        let end = bytes.get(bytes.len().saturating_sub(TAIL)..);
+        self.tail.extend_from_slice(end.unwrap_or_default());
+        let surplus = self.tail.len().saturating_sub(TAIL);
+        self.tail.drain(..surplus);
     }
 }
 
-/// The bytes at hand and the offsets in them.
+/// The bytes at hand, the offsets in them, and who gets the units.
 struct Walk<'a> {
     bytes: &'a [u8],
+    sink: &'a mut dyn FnMut(Piece<'_>),
+    /// Where the current unit begins in these bytes; 0 when it began in an earlier piece.
     unit_start: usize,
+    /// The first byte after the last unit or bracket of an envelope.
     gap_start: usize,
+    /// The first byte of the block that is looked at.
     block: usize,
 }
 
-fn ends_in_escape(bytes: &[u8], escape_before: bool) -> bool {
-    let run = bytes.iter().rev().take_while(|b| **b == b'\\').count();
-    if run == bytes.len() && escape_before {
-        run % 2 == 0
-    } else {
-        run % 2 == 1
+impl<'a> Walk<'a> {
+    /// What stands between the last unit and the byte at `at`.
+    fn gap_before(&self, at: usize) -> &'a [u8] {
+        self.bytes.get(self.gap_start..at).unwrap_or_default()
+    }
+
+    fn bad(&mut self, why: BadPiece) {
+        (self.sink)(Piece::Bad(why));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::collection::vec;
     use proptest::prelude::*;
+    use proptest::sample::select;
 
-    fn split(text: &str, piece: usize, limit: usize) -> Vec<String> {
+    /// What is found in a text that comes in pieces: units with the offset behind their first
+    /// object, and faults by their name.
+    fn found(text: &str, piece: usize, limit: usize) -> Vec<(String, usize)> {
         let mut found = Vec::new();
         let mut splitter = Splitter::with_limit(limit);
         let mut sink = |p: Piece<'_>| match p {
             Piece::Unit { bytes, after_first } => {
-                let rest = &bytes[after_first..];
-                assert!(
-                    after_first == 0 || [b',', b'}', b' ', b'\n'].contains(&rest[0]),
-                    "{:?}",
-                    String::from_utf8_lossy(bytes)
-                );
-                found.push(String::from_utf8_lossy(bytes).into_owned());
+                found.push((String::from_utf8_lossy(bytes).into_owned(), after_first));
             }
-            Piece::Bad(b) => found.push(format!("{b:?}")),
+            Piece::Bad(b) => found.push((format!("{b:?}"), 0)),
         };
         for chunk in text.as_bytes().chunks(piece.max(1)) {
             splitter.feed(chunk, &mut sink);
         }
         splitter.finish(&mut sink);
         found
+    }
+
+    fn split(text: &str, piece: usize, limit: usize) -> Vec<String> {
+        let found = found(text, piece, limit);
+        found.into_iter().map(|(what, _)| what).collect()
     }
 
     fn check(text: &str, expected: &[&str]) {
@@ -651,7 +238,8 @@ mod tests {
 
     #[test]
     fn text_inside_a_record_never_passes_for_a_record() {
-        let nested = r#"{"requestParameters":{"items":[{"x":1},{"eventVersion":"1"},{"eventVersion":"2"}]}}"#;
+        let nested =
+            r#"{"requestParameters":{"items":[{"x":1},{"eventVersion":"1"},{"Records":[{}]}]}}"#;
         check(&format!(r#"{{"Records":[{nested}]}}"#), &[nested]);
         let quoted = r#"{"a":"}],{\"Records\":[{\\\"b\\\":\"","c":"\\"}"#;
         check(
@@ -690,12 +278,131 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_string_ends_with_its_line_and_no_later() {
+        // Behind the break, the quote opens a string again, and the brace in it is text.
+        let text = "{\"a\":\"cut}\n,\"b\":\"}{\"}";
+        check(text, &[text]);
+    }
+
+    #[test]
+    fn only_a_key_of_the_outermost_object_names_records() {
+        for one in [
+            r#"{"a":{"Records":[{"x":1}]}}"#,
+            r#"{"a":["Records",[{"x":1}]]}"#,
+            r#"{"Record":[{"x":1}]}"#,
+            r#"{"Records":{"x":[1]}}"#,
+        ] {
+            check(one, &[one]);
+        }
+        check(
+            r#"{"a":[{}],"Records":[{"x":1}],"b":[{}],"Events":[{"y":2}]}"#,
+            &[r#"{"x":1}"#, r#"{"y":2}"#],
+        );
+    }
+
+    #[test]
+    fn brackets_too_many_cost_one_fault_and_no_record() {
+        check(
+            "]}}\n{\"a\":1}\n}\n{\"b\":2}",
+            &["NotAnObject", r#"{"a":1}"#, "NotAnObject", r#"{"b":2}"#],
+        );
+        check(r#"{"Records":[{"a":1}]}}"#, &[r#"{"a":1}"#, "NotAnObject"]);
+    }
+
+    #[test]
+    fn a_unit_of_just_the_limit_is_taken_however_it_is_cut() {
+        for piece in [1, 3, 7, 8, 100] {
+            assert_eq!(
+                split(r#"[{"a":12},{"a":123},{}]"#, piece, 8),
+                [r#"{"a":12}"#, "TooLarge", "{}"],
+                "in pieces of {piece}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_oversize_line_that_is_cut_does_not_cost_the_next_one() {
+        let text = "{\"a\":\"0123456789\n{\"b\":2}\n";
+        assert_eq!(split(text, 16, 8), ["TooLarge", r#"{"b":2}"#]);
+    }
+
+    #[test]
+    fn what_stands_after_the_first_object_is_told_by_its_place() {
+        let rest = r#","eventSource":"kms.amazonaws.com","requestParameters":{"a":[]}}"#;
+        let identity = "x".repeat(100);
+        for first in [
+            format!(r#"{{"userIdentity":{{"arn":"}}]{identity}","sessionContext":{{}}}}"#),
+            format!(r#"{{"resources":[{{"ARN":"{identity}"}},{{}}]"#),
+        ] {
+            let text = format!(r#"{{"Records":[{first}{rest},{{"flat":"{{"}}]}}"#);
+            for piece in [1, 5, 64, 100, 500] {
+                let told = found(&text, piece, 1 << 20).into_iter();
+                let offsets: Vec<_> = told.map(|(_, after_first)| after_first).collect();
+                assert_eq!(offsets, [first.len(), 0], "in pieces of {piece}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_splitter_that_has_finished_is_as_new() {
+        let mut splitter = Splitter::with_limit(8);
+        for broken in [
+            r#"{"Records":[{"a":"\"#,
+            r#"{"a":"0123456789"#,
+            "?",
+            "[{}",
+            "]",
+        ] {
+            splitter.feed(broken.as_bytes(), &mut |_| {});
+            splitter.finish(&mut |_| {});
+            let mut found = Vec::new();
+            splitter.feed(br#"{"b":1}"#, &mut |piece| found.push(format!("{piece:?}")));
+            splitter.finish(&mut |piece| found.push(format!("{piece:?}")));
+            assert_eq!(found.len(), 1, "{broken}: {found:?}");
+            assert!(found[0].starts_with("Unit"), "{broken}: {found:?}");
+        }
+    }
+
     proptest! {
         #[test]
-        fn the_cut_into_pieces_does_not_matter(values in proptest::collection::vec("[a-z\"\\\\{}\\[\\],:é]{0,300}", 0..8), piece in 1_usize..4_000) {
-            let units: Vec<String> = values.iter().map(|v| serde_json::json!({"k": v, "n": [{"x": v}]}).to_string()).collect();
+        fn the_cut_into_pieces_does_not_matter(
+            values in vec("[a-z\"\\\\{}\\[\\],:é]{0,300}", 0..8),
+            piece in 1_usize..4_000,
+        ) {
+            let units: Vec<String> = values
+                .iter()
+                .map(|v| serde_json::json!({"k": v, "n": [{"x": v}]}).to_string())
+                .collect();
             let text = format!("{{\"Records\":[{}]}}", units.join(","));
             prop_assert_eq!(split(&text, piece, 1 << 20), units);
         }
+
+        // Single bytes take none of the ways that pass over whole blocks.
+        #[test]
+        fn nonsense_is_split_in_the_same_way_however_it_is_cut(
+            words in vec(select(WORDS.to_vec()), 0..200),
+            piece in 2_usize..600,
+        ) {
+            let text = words.concat();
+            prop_assert_eq!(found(&text, piece, 200), found(&text, 1, 200));
+        }
     }
+
+    const WORDS: [&str; 14] = [
+        "{",
+        "}",
+        "[",
+        "]",
+        "\"",
+        "\\",
+        ",",
+        ":",
+        "\"Records\":[",
+        "{\"a\":",
+        "\"b\"}",
+        "]}",
+        "{}",
+        "0123456789abcdefghijklmnopqrstuvwxyz0123456789abcdefghijklmnopqrstuvwxyz",
+    ];
 }

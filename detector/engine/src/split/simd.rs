@@ -1,10 +1,12 @@
-//! 64 bytes at a time to bit masks, with the widest registers there are: the portable way, AVX2, and AVX-512.
+//! 64 bytes at a time to bit masks, with the widest registers there are: the portable way, AVX2,
+//! and AVX-512.
 //!
-//! The wider ways are functions for processors that have them; [`Registers`] says which this one is. All give the same masks.
+//! The wider ways are functions for processors that have them; [`Registers`] says which this one
+//! is. All give the same masks.
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{
-    __m256i, _mm_clmulepi64_si128, _mm_cvtsi128_si64, _mm_set_epi64x, _mm_set1_epi8,
+    __m256i, __m512i, _mm_clmulepi64_si128, _mm_cvtsi128_si64, _mm_set_epi64x, _mm_set1_epi8,
     _mm256_cmpeq_epi8, _mm256_loadu_si256, _mm256_movemask_epi8, _mm256_or_si256, _mm256_set1_epi8,
     _mm256_testz_si256, _mm512_cmpeq_epi8_mask, _mm512_loadu_si512, _mm512_or_si512,
     _mm512_set1_epi8,
@@ -13,7 +15,7 @@ use std::arch::x86_64::{
 use wide::u8x16;
 
 /// One bit a byte of a block, lowest first.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Masks {
     /// Quotes.
     pub(super) quote: u64,
@@ -33,29 +35,26 @@ pub(super) struct Rare {
     pub(super) newline: u64,
 }
 
-// Brackets and braces differ by one bit: `[` | 0x20 is `{`, `]` | 0x20 is `}`.
+// Brackets and braces differ by one bit: `[` | 0x20 is `{`, `]` | 0x20 is `}`. So two comparisons
+// find all four, and no other byte becomes one of them.
 const FOLD: u8 = 0x20;
 
 impl Masks {
+    /// With 16 bytes at a time, on every processor.
     pub(super) fn of(block: &[u8; 64]) -> Self {
-        let mut masks = Self {
-            quote: 0,
-            open: 0,
-            close: 0,
-            rare: false,
-        };
+        let mut masks = Self::default();
         let mut rare = u8x16::splat(0);
         let (lanes, _) = block.as_chunks::<16>();
         for (index, lane) in lanes.iter().enumerate() {
             let bytes = u8x16::new(*lane);
             let shift = index * 16;
             let folded = bytes | u8x16::splat(FOLD);
-            masks.quote |= bits(bytes.simd_eq(u8x16::splat(b'"'))) << shift;
-            masks.open |= bits(folded.simd_eq(u8x16::splat(b'{'))) << shift;
-            masks.close |= bits(folded.simd_eq(u8x16::splat(b'}'))) << shift;
+            masks.quote |= equal_128(bytes, b'"') << shift;
+            masks.open |= equal_128(folded, b'{') << shift;
+            masks.close |= equal_128(folded, b'}') << shift;
             rare |= bytes.simd_eq(u8x16::splat(b'\\')) | bytes.simd_eq(u8x16::splat(b'\n'));
         }
-        masks.rare = bits(rare) != 0;
+        masks.rare = rare.to_bitmask() != 0;
         masks
     }
 }
@@ -69,11 +68,15 @@ impl Rare {
         let (lanes, _) = block.as_chunks::<16>();
         for (index, lane) in lanes.iter().enumerate() {
             let bytes = u8x16::new(*lane);
-            rare.backslash |= bits(bytes.simd_eq(u8x16::splat(b'\\'))) << (index * 16);
-            rare.newline |= bits(bytes.simd_eq(u8x16::splat(b'\n'))) << (index * 16);
+            rare.backslash |= equal_128(bytes, b'\\') << (index * 16);
+            rare.newline |= equal_128(bytes, b'\n') << (index * 16);
         }
         rare
     }
+}
+
+fn equal_128(bytes: u8x16, byte: u8) -> u64 {
+    u64::from(bytes.simd_eq(u8x16::splat(byte)).to_bitmask())
 }
 
 /// What the processor can do.
@@ -108,6 +111,7 @@ impl Registers {
     }
 }
 
+/// [`Masks::of`] with all 64 bytes at once.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw")]
 #[inline]
@@ -115,52 +119,78 @@ pub(super) fn masks_512(block: &[u8; 64]) -> Masks {
     #[expect(unsafe_code, reason = "there is no safe load of 64 bytes")]
     // SAFETY: the pointer is to 64 readable bytes, and this load asks for no alignment.
     let bytes = unsafe { _mm512_loadu_si512(block.as_ptr().cast()) };
-    let equal =
-        |bytes, byte: u8| _mm512_cmpeq_epi8_mask(bytes, _mm512_set1_epi8(byte.cast_signed()));
     let folded = _mm512_or_si512(bytes, _mm512_set1_epi8(FOLD.cast_signed()));
     Masks {
-        quote: equal(bytes, b'"'),
-        open: equal(folded, b'{'),
-        close: equal(folded, b'}'),
-        rare: equal(bytes, b'\\') | equal(bytes, b'\n') != 0,
+        quote: equal_512(bytes, b'"'),
+        open: equal_512(folded, b'{'),
+        close: equal_512(folded, b'}'),
+        rare: equal_512(bytes, b'\\') | equal_512(bytes, b'\n') != 0,
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw")]
+#[inline]
+fn equal_512(bytes: __m512i, byte: u8) -> u64 {
+    _mm512_cmpeq_epi8_mask(bytes, _mm512_set1_epi8(byte.cast_signed()))
+}
+
+/// [`Masks::of`] with 32 bytes at a time.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+#[inline]
+pub(super) fn masks_256(block: &[u8; 64]) -> Masks {
+    let (lanes, _) = block.as_chunks::<32>();
+    // Always two; the compiler knows it and leaves the other way out.
+    let [low, high] = lanes else {
+        return Masks::of(block);
+    };
+    let (low, high) = (load_256(low), load_256(high));
+    let fold = _mm256_set1_epi8(FOLD.cast_signed());
+    let folded = (_mm256_or_si256(low, fold), _mm256_or_si256(high, fold));
+    // Which of the two it is, and where, is asked only of blocks that have one.
+    let rare = _mm256_or_si256(rare_256(low), rare_256(high));
+    Masks {
+        quote: equal_256((low, high), b'"'),
+        open: equal_256(folded, b'{'),
+        close: equal_256(folded, b'}'),
+        rare: _mm256_testz_si256(rare, rare) == 0,
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
 #[inline]
-pub(super) fn masks_256(block: &[u8; 64]) -> Masks {
-    let (lanes, _) = block.as_chunks::<32>();
-    let [low, high] = lanes else {
-        return Masks::of(block);
-    };
-    let load = |bytes: &[u8; 32]| {
-        #[expect(
-            unsafe_code,
-            reason = "the safe way, four words, compiles to ten instructions instead of one"
-        )]
-        // SAFETY: the pointer is to 32 readable bytes, and this load asks for no alignment.
-        unsafe {
-            _mm256_loadu_si256(bytes.as_ptr().cast())
-        }
-    };
-    let equal = |bytes, byte: u8| _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(byte.cast_signed()));
-    let bits = |low: __m256i, high: __m256i| {
-        let word = |lane| u64::from(_mm256_movemask_epi8(lane).cast_unsigned());
-        word(low) | word(high) << 32
-    };
-    let (low, high) = (load(low), load(high));
-    let fold = _mm256_set1_epi8(FOLD.cast_signed());
-    let (low_folded, high_folded) = (_mm256_or_si256(low, fold), _mm256_or_si256(high, fold));
-    let escapes = _mm256_or_si256(equal(low, b'\\'), equal(high, b'\\'));
-    let breaks = _mm256_or_si256(equal(low, b'\n'), equal(high, b'\n'));
-    let rare = _mm256_or_si256(escapes, breaks);
-    Masks {
-        quote: bits(equal(low, b'"'), equal(high, b'"')),
-        open: bits(equal(low_folded, b'{'), equal(high_folded, b'{')),
-        close: bits(equal(low_folded, b'}'), equal(high_folded, b'}')),
-        rare: _mm256_testz_si256(rare, rare) == 0,
+fn load_256(bytes: &[u8; 32]) -> __m256i {
+    #[expect(
+        unsafe_code,
+        reason = "the safe way, four words, compiles to ten instructions instead of one"
+    )]
+    // SAFETY: the pointer is to 32 readable bytes, and this load asks for no alignment.
+    unsafe {
+        _mm256_loadu_si256(bytes.as_ptr().cast())
     }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+#[inline]
+fn equal_256((low, high): (__m256i, __m256i), byte: u8) -> u64 {
+    let byte = _mm256_set1_epi8(byte.cast_signed());
+    let low = _mm256_movemask_epi8(_mm256_cmpeq_epi8(low, byte)).cast_unsigned();
+    let high = _mm256_movemask_epi8(_mm256_cmpeq_epi8(high, byte)).cast_unsigned();
+    u64::from(low) | u64::from(high) << 32
+}
+
+/// Ones where there is a backslash or a line feed.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+#[inline]
+fn rare_256(bytes: __m256i) -> __m256i {
+    _mm256_or_si256(
+        _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(b'\\'.cast_signed())),
+        _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(b'\n'.cast_signed())),
+    )
 }
 
 /// [`prefix_xor`] as one multiplication without carries.
@@ -172,11 +202,8 @@ pub(super) fn prefix_xor_clmul(bits: u64) -> u64 {
     _mm_cvtsi128_si64(product).cast_unsigned()
 }
 
-fn bits(lane: u8x16) -> u64 {
-    u64::from(lane.to_bitmask())
-}
-
-/// Each bit becomes the parity of itself and all lower ones: ones between an opening and a closing quote.
+/// Each bit becomes the parity of itself and all lower ones: ones from an opening quote up to the
+/// closing one.
 pub(super) fn prefix_xor(mut bits: u64) -> u64 {
     for shift in [1, 2, 4, 8, 16, 32] {
         bits ^= bits << shift;
@@ -187,11 +214,16 @@ pub(super) fn prefix_xor(mut bits: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::collection::vec;
     use proptest::prelude::*;
+    use proptest::sample::select;
 
     proptest! {
         #[test]
-        fn every_width_gives_the_same_masks(bytes in proptest::collection::vec(proptest::sample::select(b"\"\\\n{}[]a\x80;".to_vec()), 64), word in any::<u64>()) {
+        fn every_width_gives_the_same_masks(
+            bytes in vec(select(b"\"\\\n{}[]a\x80;".to_vec()), 64),
+            word in any::<u64>(),
+        ) {
             let block: [u8; 64] = bytes.try_into().unwrap();
             let masks = Masks::of(&block);
             let rare = Rare::of(&block);
@@ -202,7 +234,9 @@ mod tests {
                 let (wide, wider) = unsafe {
                     let has = Registers::of_this_processor();
                     let wide = (has != Registers::Bits128).then(|| masks_256(&block));
-                    (wide, (has == Registers::Bits512).then(|| (masks_512(&block), prefix_xor_clmul(word))))
+                    let wider = (has == Registers::Bits512)
+                        .then(|| (masks_512(&block), prefix_xor_clmul(word)));
+                    (wide, wider)
                 };
                 prop_assert!(wide.is_none_or(|wide| wide == masks));
                 prop_assert!(wider.is_none_or(|wider| wider == (masks, prefix_xor(word))));

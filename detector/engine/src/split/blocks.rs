@@ -1,0 +1,352 @@
+//! Blocks of 64 bytes to the brackets in them that stand outside strings.
+//!
+//! Most of a record is deep inside it, where nothing but the depth changes. So the blocks are
+//! counted through, four at a time, and only where something may begin or end are brackets looked
+//! at one by one.
+
+#[cfg(target_arch = "x86_64")]
+use super::simd::{self, Registers};
+use super::simd::{Masks, Rare, prefix_xor};
+use super::{Place, Splitter, Walk};
+
+/// Blocks that are looked at together.
+const GROUP: usize = 4;
+
+/// The two steps that each width of registers takes in its own way.
+#[derive(Clone, Copy)]
+struct Steps<M, P> {
+    masks: M,
+    prefix_xor: P,
+}
+
+/// Brackets and braces of a block outside strings, one bit a byte.
+#[derive(Debug, Clone, Copy, Default)]
+struct Brackets {
+    opens: u64,
+    closes: u64,
+}
+
+/// What a group of blocks would change.
+struct Survey {
+    brackets: [Brackets; GROUP],
+    /// Whether a string is open behind them.
+    in_string: bool,
+    /// Depth behind them.
+    depth: isize,
+    /// Lowest depth that there may be in them. Below zero where brackets do not match.
+    lowest: isize,
+    /// They have backslashes or line breaks, and what else stands here is not to be relied on.
+    rare: bool,
+}
+
+impl Splitter {
+    /// Every block of 64 bytes, with the widest registers that this processor has.
+    #[cfg_attr(
+        target_arch = "x86_64",
+        expect(unsafe_code, reason = "measured: see the commit")
+    )]
+    pub(super) fn whole_blocks(&mut self, blocks: &[[u8; 64]], walk: &mut Walk<'_>) {
+        #[cfg(target_arch = "x86_64")]
+        match Registers::of_this_processor() {
+            // SAFETY: the processor has just said that it has the features that the function needs.
+            Registers::Bits512 => return unsafe { self.blocks_512(blocks, walk) },
+            // SAFETY: as above.
+            Registers::Bits256 => return unsafe { self.blocks_256(blocks, walk) },
+            Registers::Bits128 => {}
+        }
+        let steps = Steps {
+            masks: Masks::of,
+            prefix_xor,
+        };
+        self.blocks(blocks, walk, steps);
+    }
+
+    /// The bytes after the last whole block.
+    pub(super) fn last_block(&mut self, rest: &[u8], walk: &mut Walk<'_>) {
+        // Spaces mean nothing wherever they stand, so they may fill the block.
+        let mut block = [b' '; 64];
+        if let Some(space) = block.get_mut(..rest.len()) {
+            space.copy_from_slice(rest);
+        }
+        let escape_next = self.escape_next;
+        let steps = Steps {
+            masks: Masks::of,
+            prefix_xor,
+        };
+        self.block(&Masks::of(&block), &block, walk, steps);
+        // The padding must not swallow an escape that belongs to the next piece.
+        self.escape_next = ends_in_escape(rest, escape_next);
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512bw,pclmulqdq,popcnt,bmi1")]
+    fn blocks_512(&mut self, blocks: &[[u8; 64]], walk: &mut Walk<'_>) {
+        // Functions that need features of the processor are no `Fn`. A closure has the features
+        // of the function in which it stands.
+        let steps = Steps {
+            masks: |block: &[u8; 64]| simd::masks_512(block),
+            prefix_xor: |bits| simd::prefix_xor_clmul(bits),
+        };
+        self.blocks(blocks, walk, steps);
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,popcnt")]
+    fn blocks_256(&mut self, blocks: &[[u8; 64]], walk: &mut Walk<'_>) {
+        let steps = Steps {
+            masks: |block: &[u8; 64]| simd::masks_256(block),
+            prefix_xor,
+        };
+        self.blocks(blocks, walk, steps);
+    }
+
+    // Always inlined, as all that follows down to the single bracket: code for wide registers is
+    // made only inside of a function that names their features.
+    #[inline(always)]
+    fn blocks(
+        &mut self,
+        blocks: &[[u8; 64]],
+        walk: &mut Walk<'_>,
+        steps: Steps<impl Fn(&[u8; 64]) -> Masks + Copy, impl Fn(u64) -> u64 + Copy>,
+    ) {
+        let (groups, rest) = blocks.as_chunks::<GROUP>();
+        for group in groups {
+            self.group(group, walk, steps);
+        }
+        self.one_by_one(rest, walk, steps);
+    }
+
+    #[inline(always)]
+    fn one_by_one(
+        &mut self,
+        blocks: &[[u8; 64]],
+        walk: &mut Walk<'_>,
+        steps: Steps<impl Fn(&[u8; 64]) -> Masks + Copy, impl Fn(u64) -> u64 + Copy>,
+    ) {
+        for block in blocks {
+            self.block(&(steps.masks)(block), block, walk, steps);
+            walk.block += 64;
+        }
+    }
+
+    /// Several blocks without a branch between them: in most, nothing happens but a change of
+    /// depth, and a processor that need not guess at every block goes through them twice as fast.
+    #[inline(always)]
+    fn group(
+        &mut self,
+        group: &[[u8; 64]; GROUP],
+        walk: &mut Walk<'_>,
+        steps: Steps<impl Fn(&[u8; 64]) -> Masks + Copy, impl Fn(u64) -> u64 + Copy>,
+    ) {
+        let survey = self.survey(group, steps);
+        if survey.rare {
+            return self.one_by_one(group, walk, steps);
+        }
+        self.in_string = survey.in_string;
+        if self.place == Place::Unit && survey.lowest >= self.deep().cast_signed() {
+            self.depth = survey.depth.cast_unsigned();
+            walk.block += 64 * GROUP;
+            return;
+        }
+        for brackets in survey.brackets {
+            self.brackets(brackets, walk);
+            walk.block += 64;
+        }
+    }
+
+    #[inline(always)]
+    fn survey(
+        &self,
+        group: &[[u8; 64]; GROUP],
+        steps: Steps<impl Fn(&[u8; 64]) -> Masks, impl Fn(u64) -> u64>,
+    ) -> Survey {
+        // Put together at the end: counted in its fields, it takes a twentieth more instructions.
+        let mut all = [Brackets::default(); GROUP];
+        let (mut depth, mut lowest) = (self.depth.cast_signed(), isize::MAX);
+        let (mut in_string, mut rare) = (self.in_string, self.escape_next);
+        for (block, brackets) in group.iter().zip(&mut all) {
+            let masks = (steps.masks)(block);
+            rare |= masks.rare;
+            let strings = (steps.prefix_xor)(masks.quote) ^ all_if(in_string);
+            in_string = strings >> 63 == 1;
+            *brackets = Brackets::outside(strings, &masks);
+            // As if all that closes in a block came before all that opens: at worst it is so.
+            depth -= brackets.closed().cast_signed();
+            lowest = lowest.min(depth);
+            depth += brackets.opened().cast_signed();
+        }
+        Survey {
+            brackets: all,
+            in_string,
+            depth,
+            lowest,
+            rare,
+        }
+    }
+
+    #[inline(always)]
+    fn block(
+        &mut self,
+        masks: &Masks,
+        block: &[u8; 64],
+        walk: &mut Walk<'_>,
+        steps: Steps<impl Fn(&[u8; 64]) -> Masks, impl Fn(u64) -> u64>,
+    ) {
+        if masks.rare || self.escape_next {
+            return self.rare_block(masks, &Rare::of(block), walk);
+        }
+        let strings = (steps.prefix_xor)(masks.quote) ^ all_if(self.in_string);
+        self.in_string = strings >> 63 == 1;
+        self.brackets(Brackets::outside(strings, masks), walk);
+    }
+
+    /// The brackets of a block, one by one where something may happen.
+    #[inline(always)]
+    fn brackets(&mut self, brackets: Brackets, walk: &mut Walk<'_>) {
+        if self.is_deep(brackets) {
+            return self.pass_over(brackets);
+        }
+        let Brackets { opens, closes } = brackets;
+        let mut bits = opens | closes;
+        while bits != 0 {
+            let bit = bits & bits.wrapping_neg();
+            bits ^= bit;
+            // Nothing but the depth changes deep inside a unit.
+            if self.place == Place::Unit && self.depth > self.deep() {
+                if opens & bit != 0 {
+                    self.depth += 1
+                } else {
+                    self.depth -= 1
+                }
+            } else {
+                self.event(walk.block + bit.trailing_zeros() as usize, walk);
+            }
+        }
+    }
+
+    /// A block with backslashes or line breaks.
+    ///
+    /// CloudTrail's own files have few: a record has a backslash where a policy or another document
+    /// is quoted in it, and no line breaks. Pretty-printed samples consist of such blocks.
+    // Not inlined, so that it takes no registers from the blocks that are the rule.
+    #[inline(never)]
+    fn rare_block(&mut self, masks: &Masks, rare: &Rare, walk: &mut Walk<'_>) {
+        let escaped = self.escaped(rare.backslash);
+        let strings = prefix_xor(masks.quote & !escaped) ^ all_if(self.in_string);
+        if rare.newline & strings != 0 {
+            return self.broken_string(masks, rare, escaped, walk);
+        }
+        self.in_string = strings >> 63 == 1;
+        let brackets = Brackets::outside(strings, masks);
+        if rare.newline == 0 && self.is_deep(brackets) {
+            self.pass_over(brackets);
+        } else {
+            self.events(brackets.opens | brackets.closes | rare.newline, walk);
+        }
+    }
+
+    /// Whether nothing can happen in a block but a change of depth.
+    #[inline(always)]
+    fn is_deep(&self, brackets: Brackets) -> bool {
+        self.place == Place::Unit && self.depth >= self.deep() + brackets.closed()
+    }
+
+    /// The depth down to which a closing bracket in a unit is of no importance: no unit ends, its
+    /// first object does not end, and no array of records begins, as it may at depth 1 of a
+    /// top-level object.
+    #[inline(always)]
+    fn deep(&self) -> usize {
+        self.base
+            + if self.base == 0 || self.after_first == 0 {
+                2
+            } else {
+                1
+            }
+    }
+
+    #[inline(always)]
+    fn pass_over(&mut self, brackets: Brackets) {
+        self.depth = (self.depth + brackets.opened()).saturating_sub(brackets.closed());
+    }
+
+    fn events(&mut self, mut bits: u64, walk: &mut Walk<'_>) {
+        while bits != 0 {
+            let at = walk.block + bits.trailing_zeros() as usize;
+            bits &= bits - 1;
+            self.event(at, walk);
+        }
+    }
+
+    /// A block with a raw line break inside a string, which JSON forbids: the string ends at the
+    /// line break, because the line was cut off there.
+    fn broken_string(&mut self, masks: &Masks, rare: &Rare, escaped: u64, walk: &mut Walk<'_>) {
+        // What the masks say of strings is wrong after the break, so each byte is judged anew.
+        for bit in 0..64 {
+            let here = 1_u64 << bit;
+            if masks.quote & !escaped & here != 0 {
+                self.in_string = !self.in_string;
+            } else if rare.newline & here != 0 {
+                self.in_string = false;
+                self.event(walk.block + bit, walk);
+            } else if (masks.open | masks.close) & here != 0 && !self.in_string {
+                self.event(walk.block + bit, walk);
+            }
+        }
+    }
+
+    /// Which bytes of the block are preceded by an odd run of backslashes.
+    fn escaped(&mut self, backslash: u64) -> u64 {
+        let mut escaped = u64::from(self.escape_next);
+        self.escape_next = false;
+        let mut bits = backslash;
+        while bits != 0 {
+            let at = bits.trailing_zeros();
+            bits &= bits - 1;
+            // A backslash that is escaped itself escapes nothing.
+            if escaped >> at & 1 == 0 {
+                if at == 63 {
+                    self.escape_next = true;
+                } else {
+                    escaped |= 1 << (at + 1);
+                }
+            }
+        }
+        escaped
+    }
+}
+
+impl Brackets {
+    #[inline(always)]
+    fn outside(strings: u64, masks: &Masks) -> Self {
+        Self {
+            opens: masks.open & !strings,
+            closes: masks.close & !strings,
+        }
+    }
+
+    #[inline(always)]
+    fn opened(self) -> usize {
+        self.opens.count_ones() as usize
+    }
+
+    #[inline(always)]
+    fn closed(self) -> usize {
+        self.closes.count_ones() as usize
+    }
+}
+
+/// A string that is open where a block begins turns around what is inside strings in it.
+#[inline(always)]
+fn all_if(in_string: bool) -> u64 {
+    if in_string { u64::MAX } else { 0 }
+}
+
+/// Whether the byte after these is escaped; `escape_before` says so of their first one.
+fn ends_in_escape(bytes: &[u8], escape_before: bool) -> bool {
+    let run = bytes.iter().rev().take_while(|b| **b == b'\\').count();
+    if run == bytes.len() && escape_before {
+        run % 2 == 0
+    } else {
+        run % 2 == 1
+    }
+}

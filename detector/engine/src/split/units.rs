@@ -1,0 +1,172 @@
+//! What a bracket or a line break does where it may begin or end something: a unit, the array of an
+//! envelope, the envelope itself.
+
+use super::{BadPiece, Piece, Place, Splitter, TAIL, Walk};
+
+impl Splitter {
+    /// Acts on the byte at `at`, which is a bracket outside strings or a line break.
+    pub(super) fn event(&mut self, at: usize, walk: &mut Walk<'_>) {
+        match walk.bytes.get(at) {
+            Some(b'{') => {
+                if self.place == Place::Between && self.depth == self.base {
+                    self.open_unit(at, walk);
+                }
+                self.depth += 1;
+            }
+            Some(b'[') => {
+                self.open_array(at, walk);
+                self.depth += 1;
+            }
+            Some(b'}' | b']') => self.close(at, walk),
+            Some(b'\n') => self.line_break(at, walk),
+            _ => {}
+        }
+    }
+
+    fn open_unit(&mut self, at: usize, walk: &mut Walk<'_>) {
+        self.end_gap(at, walk);
+        self.place = Place::Unit;
+        self.carry.clear();
+        self.after_first = 0;
+        self.oversize = false;
+        walk.unit_start = at;
+    }
+
+    /// An array of records: bare, or in an envelope. Any other array is part of a unit.
+    fn open_array(&mut self, at: usize, walk: &mut Walk<'_>) {
+        if self.place == Place::Between && self.depth == 0 {
+            self.look_at_gap(walk.gap_before(at));
+            self.base = 1;
+            walk.gap_start = at + 1;
+        } else if self.depth == 1
+            && self.base == 0
+            && self.place != Place::Between
+            && self.names_records(at, walk)
+        {
+            // What began like a unit was the envelope: what was kept of it is no record.
+            self.place = Place::Between;
+            self.base = 2;
+            self.carry.clear();
+            self.oversize = false;
+            walk.gap_start = at + 1;
+        }
+    }
+
+    fn close(&mut self, at: usize, walk: &mut Walk<'_>) {
+        // One bracket too many belongs to nothing: it is as any other text between units.
+        if self.depth == 0 {
+            self.dirty = true;
+            return;
+        }
+        self.depth -= 1;
+        match self.place {
+            Place::Unit if self.depth == self.base => self.close_unit(at, walk),
+            Place::Unit if self.depth == self.base + 1 && self.after_first == 0 => {
+                self.after_first = self.carry.len() + at + 1 - walk.unit_start;
+            }
+            Place::Between if self.depth < self.base => self.close_records(at, walk),
+            Place::Envelope if self.depth == 0 => {
+                self.place = Place::Between;
+                walk.gap_start = at + 1;
+            }
+            _ => {}
+        }
+    }
+
+    /// The end of a unit.
+    fn close_unit(&mut self, at: usize, walk: &mut Walk<'_>) {
+        let here = walk.bytes.get(walk.unit_start..=at).unwrap_or_default();
+        let after_first = self.after_first;
+        // Nearly every unit lies in one piece: then its bytes are not copied.
+        let is_whole = self.carry.is_empty() && !self.oversize && here.len() <= self.max_record;
+        if !is_whole {
+            self.keep(here);
+        }
+        if self.oversize {
+            walk.bad(BadPiece::TooLarge);
+        } else {
+            let bytes = if is_whole { here } else { &self.carry };
+            (walk.sink)(Piece::Unit { bytes, after_first });
+        }
+        self.carry.clear();
+        self.oversize = false;
+        self.place = Place::Between;
+        walk.gap_start = at + 1;
+    }
+
+    /// The end of an array of records: back in the envelope, or at the top after a bare array.
+    fn close_records(&mut self, at: usize, walk: &mut Walk<'_>) {
+        self.end_gap(at, walk);
+        self.place = if self.base == 2 {
+            Place::Envelope
+        } else {
+            Place::Between
+        };
+        self.base = 0;
+        walk.gap_start = at + 1;
+    }
+
+    /// A line that begins with `{"` while a unit is open: the unit before it was cut off, and this
+    /// is the next one.
+    ///
+    /// CloudTrail writes no line breaks at all, and a pretty-printer breaks the line after each
+    /// brace: such a line is one of JSON lines.
+    fn line_break(&mut self, at: usize, walk: &mut Walk<'_>) {
+        if self.place == Place::Unit
+            && self.depth > self.base
+            && walk.bytes.get(at + 1..at + 3) == Some(b"{\"")
+        {
+            walk.bad(if self.oversize {
+                BadPiece::TooLarge
+            } else {
+                BadPiece::Truncated
+            });
+            self.depth = self.base;
+            self.place = Place::Between;
+            self.carry.clear();
+            self.oversize = false;
+            walk.gap_start = at + 1;
+        }
+    }
+
+    /// Whether the bracket at `at` opens the value of a key that holds records: `Records` in what
+    /// CloudTrail delivers, `Events` in what `aws cloudtrail lookup-events` prints.
+    fn names_records(&self, at: usize, walk: &Walk<'_>) -> bool {
+        // Far from the beginning of these bytes, the tail of the earlier ones is not next to them.
+        // It does no harm: there are then enough of these behind it.
+        let mut before = self.tail.clone();
+        let here = walk.bytes.get(at.saturating_sub(TAIL)..at);
+        before.extend_from_slice(here.unwrap_or_default());
+        let text = before.trim_ascii_end();
+        let Some(text) = text.strip_suffix(b":") else {
+            return false;
+        };
+        let text = text.trim_ascii_end();
+        text.ends_with(b"\"Records\"") || text.ends_with(b"\"Events\"")
+    }
+
+    /// The end of what stands between units: it is told once, however much there is of it.
+    fn end_gap(&mut self, at: usize, walk: &mut Walk<'_>) {
+        self.look_at_gap(walk.gap_before(at));
+        if std::mem::take(&mut self.dirty) {
+            walk.bad(BadPiece::NotAnObject);
+        }
+    }
+
+    /// Notes whether there is anything between units that should not be there.
+    pub(super) fn look_at_gap(&mut self, gap: &[u8]) {
+        self.dirty |= gap.iter().any(|b| !b.is_ascii_whitespace() && *b != b',');
+    }
+
+    /// Keeps bytes of a unit that goes on in the next piece, as long as it may still be a record.
+    pub(super) fn keep(&mut self, bytes: &[u8]) {
+        if self.oversize || self.carry.len() + bytes.len() > self.max_record {
+            self.oversize = true;
+            // Not only emptied: one giant unit must not hold its memory until the end of the
+            // object.
+            self.carry = Vec::new();
+        } else {
+            self.carry.extend_from_slice(bytes);
+        }
+    }
+}
