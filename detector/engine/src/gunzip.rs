@@ -1,8 +1,10 @@
-//! Bytes as they are stored to bytes of JSON: gzip (any number of members) is recognised by its magic number and inflated
-//! within limits, everything else passes through. The only file that names a raw decoder.
+//! Bytes as they are stored to bytes of JSON: gzip (any number of members) is recognised by its
+//! magic number and inflated within limits, everything else passes through. The only file that
+//! names a raw decoder.
 //!
-//! A small object in memory is inflated in one go with libdeflate, which is twice as fast; everything else is streamed in
-//! pieces of bounded size. What was read before a fault has been handed on, so that a truncated object is not lost whole.
+//! A small object in memory is inflated in one go with libdeflate, which is twice as fast;
+//! everything else is streamed in pieces of bounded size. What was read before a fault has been
+//! handed on, so that a truncated object is not lost whole.
 
 use std::io::{self, Read};
 
@@ -28,7 +30,8 @@ pub enum ReadError {
     Gzip(io::Error),
     /// The object inflates beyond the limits, as a gzip bomb does.
     #[error(
-        "the gzip data inflates beyond {limit} bytes (limit: {} bytes, or {MAX_INFLATE_RATIO} times the compressed size)",
+        "the gzip data inflates beyond {limit} bytes (limit: {} bytes, or {MAX_INFLATE_RATIO} \
+         times the compressed size)",
         MAX_INFLATED_BYTES
     )]
     Bomb {
@@ -70,32 +73,37 @@ impl Scratch {
 ///
 /// # Errors
 ///
-/// [`ReadError`] says why the rest could not be read; the pieces before it have been given to `sink`.
+/// [`ReadError`] says why the rest could not be read; the pieces before it have been given to
+/// `sink`.
 pub fn inflate(
     bytes: &[u8],
     scratch: &mut Scratch,
     sink: &mut dyn FnMut(&[u8]),
 ) -> Result<(), ReadError> {
-    if let Some(size) = whole_size(bytes) {
-        let Scratch { inflater, room } = scratch;
-        // Only ever grown: clearing a megabyte for each object would cost as much as a tenth of inflating it.
-        if (**room).as_mut().len() < size {
-            *room = Box::new(vec![0; size]);
-        }
-        let out = (**room).as_mut().get_mut(..size).unwrap_or_default();
-        if inflater
-            .gzip_decompress(bytes, out)
-            .is_ok_and(|n| n == size)
-        {
-            sink(without_bom(out)?);
-            return Ok(());
-        }
+    if let Some(text) = inflate_whole(bytes, scratch) {
+        sink(without_bom(text)?);
+        return Ok(());
     }
     if bytes.starts_with(&GZIP_MAGIC) {
         return inflate_stream(bytes, sink);
     }
     sink(without_bom(bytes)?);
     Ok(())
+}
+
+/// The text of a small object of one sound member; `None` for any other, about which only the
+/// stream can tell more: what is wrong with it, and what came before that.
+fn inflate_whole<'s>(bytes: &[u8], scratch: &'s mut Scratch) -> Option<&'s [u8]> {
+    let size = whole_size(bytes)?;
+    let Scratch { inflater, room } = scratch;
+    // Only ever grown: clearing a megabyte for each object would cost as much as a tenth of
+    // inflating it.
+    if (**room).as_mut().len() < size {
+        *room = Box::new(vec![0; size]);
+    }
+    let out = (**room).as_mut().get_mut(..size)?;
+    let inflated = inflater.gzip_decompress(bytes, out).ok()?;
+    (inflated == size).then_some(out)
 }
 
 /// Like [`inflate`], for objects that are too large to be held in memory, and for standard input.
@@ -125,7 +133,8 @@ pub fn inflate_stream(mut reader: impl Read, sink: &mut dyn FnMut(&[u8])) -> Res
     }
 }
 
-/// Reads to the end in pieces. `taken` says how many compressed bytes were used, or `None` where nothing is inflated.
+/// Reads to the end in pieces. `taken` says how many compressed bytes were used, or `None` where
+/// nothing is inflated.
 fn pump<R: Read>(
     mut reader: R,
     taken: impl Fn(&R) -> Option<u64>,
@@ -136,26 +145,31 @@ fn pump<R: Read>(
     loop {
         let (filled, fault) = fill(&mut reader, &mut buffer);
         let piece = buffer.get(..filled).unwrap_or_default();
-        sink(if total == 0 {
-            without_bom(piece)?
-        } else {
-            piece
-        });
+        // The mark of an encoding stands in the first bytes; later ones that look like it are text.
+        let is_first = total == 0;
+        sink(if is_first { without_bom(piece)? } else { piece });
         total += filled as u64;
-        let is_gzip = taken(&reader).is_some();
-        if let Some(taken) = taken(&reader) {
-            let limit = MAX_INFLATED_BYTES.max(taken.saturating_mul(MAX_INFLATE_RATIO));
-            if total > limit {
-                return Err(ReadError::Bomb { limit });
-            }
+        let taken = taken(&reader);
+        if let Some(taken) = taken {
+            refuse_bomb(taken, total)?;
         }
         match fault {
-            Some(error) if is_gzip => return Err(ReadError::Gzip(error)),
+            Some(error) if taken.is_some() => return Err(ReadError::Gzip(error)),
             Some(error) => return Err(error.into()),
+            // Without a fault, room is left only at the end.
             None if filled < buffer.len() => return Ok(()),
             None => {}
         }
     }
+}
+
+/// Whether what came out so far is more than an honest log makes of so many compressed bytes.
+fn refuse_bomb(taken: u64, total: u64) -> Result<(), ReadError> {
+    let limit = MAX_INFLATED_BYTES.max(taken.saturating_mul(MAX_INFLATE_RATIO));
+    if total > limit {
+        return Err(ReadError::Bomb { limit });
+    }
+    Ok(())
 }
 
 /// Fills the buffer as far as the reader goes; a fault comes with what was read before it.
@@ -172,22 +186,31 @@ fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> (usize, Option<io::Error>)
     (filled, None)
 }
 
-/// Inflated size of a gzip object that is small and certainly has one member only; `None` sends it to the stream.
+/// Inflated size of a gzip object that is small and certainly has one member only; `None` sends it
+/// to the stream.
 ///
-/// The size stands in the last four bytes (RFC 1952 §2.3.1). libdeflate stops silently after the first member, so anything
-/// that could be the head of a second one, even by chance, rules the short way out.
+/// The size stands in the last four bytes (RFC 1952 §2.3.1). libdeflate stops silently after the
+/// first member, so anything that could be the head of a second one, even by chance, rules the
+/// short way out.
 fn whole_size(bytes: &[u8]) -> Option<usize> {
     let body = bytes.strip_prefix(&GZIP_MAGIC)?;
     let size = usize::try_from(u32::from_le_bytes(*body.last_chunk::<4>()?)).ok()?;
-    // The reserved bits of a member's flags are zero; that leaves one chance in eight of those that are chance.
-    let is_head = |at: usize| {
-        body.get(at + GZIP_MAGIC.len())
-            .is_some_and(|flags| flags & 0xe0 == 0)
-    };
-    let plausible = (1..=WHOLE_OBJECT_BYTES).contains(&size);
-    (plausible && !memmem::find_iter(body, &GZIP_MAGIC).any(is_head)).then_some(size)
+    // The bytes are a claim, of a file that anybody may have written: no more memory is asked for
+    // than any sound object needs, and nothing for one that says it is empty.
+    let is_plausible = (1..=WHOLE_OBJECT_BYTES).contains(&size);
+    let mut heads = memmem::find_iter(body, &GZIP_MAGIC);
+    (is_plausible && !heads.any(|at| may_be_head(body, at))).then_some(size)
 }
 
+/// Whether the magic number at `at` may begin a member. The reserved bits of a member's flags are
+/// zero; that leaves one in eight of those that are there by chance.
+fn may_be_head(body: &[u8], at: usize) -> bool {
+    body.get(at + GZIP_MAGIC.len())
+        .is_some_and(|flags| flags & 0xe0 == 0)
+}
+
+/// UTF-8 without its mark, which JSON parsers do not take. UTF-16 is what a Windows shell makes of
+/// downloaded logs when their text is redirected to a file.
 fn without_bom(text: &[u8]) -> Result<&[u8], ReadError> {
     if text.starts_with(&[0xff, 0xfe]) || text.starts_with(&[0xfe, 0xff]) {
         return Err(ReadError::Utf16);
@@ -195,6 +218,7 @@ fn without_bom(text: &[u8]) -> Result<&[u8], ReadError> {
     Ok(text.strip_prefix(UTF8_BOM).unwrap_or(text))
 }
 
+/// Counts the compressed bytes that a decoder has asked for.
 struct Counted<R> {
     inner: R,
     count: u64,
@@ -254,12 +278,94 @@ mod tests {
     }
 
     #[test]
+    fn a_cut_anywhere_is_told() {
+        let text = br#"{"Records":[{"eventName":"GetSecretValue"}]}"#;
+        let one = gzip(text);
+        let both = [one.as_slice(), &one].concat();
+        for cut in GZIP_MAGIC.len()..both.len() {
+            let (out, result) = read(&both[..cut]);
+            assert!(text.repeat(2).starts_with(&out), "cut at {cut}");
+            // Between two members, nobody can know that there was to be another.
+            assert_eq!(result.is_ok(), cut == one.len(), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_sum_or_size_that_is_wrong_is_told_after_the_text() {
+        let text = br#"{"Records":[]}"#;
+        let sound = gzip(text);
+        for from_end in [8, 4, 1] {
+            let mut damaged = sound.clone();
+            let at = damaged.len() - from_end;
+            damaged[at] ^= 1;
+            let (out, result) = read(&damaged);
+            assert_eq!(out, text, "{from_end} bytes before the end");
+            assert!(matches!(result, Err(ReadError::Gzip(_))), "{from_end}");
+        }
+    }
+
+    #[test]
+    fn what_follows_the_last_member_is_a_fault() {
+        let mut bytes = gzip(b"{}");
+        bytes.extend_from_slice(b"appended");
+        let (out, result) = read(&bytes);
+        assert_eq!(out, b"{}");
+        assert!(matches!(result, Err(ReadError::Gzip(_))));
+    }
+
+    #[test]
+    fn a_second_head_in_the_data_rules_out_the_short_way_only() {
+        for (flags, is_short) in [(0, false), (0x1f, false), (0x20, true), (0xff, true)] {
+            let text = [b'x', 0x1f, 0x8b, 0x08, flags, b'y'];
+            let mut encoder = GzEncoder::new(Vec::new(), Compression::none());
+            encoder.write_all(&text).unwrap();
+            let stored = encoder.finish().unwrap();
+            assert_eq!(whole_size(&stored).is_some(), is_short, "{flags:#x}");
+            assert_eq!(read(&stored).0, text);
+        }
+    }
+
+    #[test]
+    fn a_fault_of_the_reader_comes_after_what_was_read() {
+        struct Faulty(Vec<io::Result<u8>>);
+        impl Read for Faulty {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                match self.0.pop() {
+                    Some(byte) => byte.map(|byte| {
+                        buffer[0] = byte;
+                        1
+                    }),
+                    None => Ok(0),
+                }
+            }
+        }
+        let told = |mut answers: Vec<io::Result<u8>>| {
+            answers.reverse();
+            let mut out = Vec::new();
+            let result = inflate_stream(Faulty(answers), &mut |piece| out.extend_from_slice(piece));
+            (String::from_utf8(out).unwrap(), result)
+        };
+        let interrupted = || Err(io::ErrorKind::Interrupted.into());
+        let (out, result) = told(
+            b"{\"a\":1}"
+                .iter()
+                .flat_map(|b| [interrupted(), Ok(*b)])
+                .collect(),
+        );
+        assert_eq!(out, r#"{"a":1}"#);
+        assert!(result.is_ok());
+        let reset = Err(io::ErrorKind::ConnectionReset.into());
+        let (out, result) = told(vec![Ok(b'{'), Ok(b'"'), Ok(b'a'), Ok(b'"'), reset]);
+        assert_eq!(out, r#"{"a""#);
+        assert!(matches!(result, Err(ReadError::Io(_))));
+    }
+
+    #[test]
     fn refuses_a_bomb_and_utf_16() {
-        let bomb = gzip(&vec![
-            b' ';
-            usize::try_from(MAX_INFLATED_BYTES).unwrap()
-                + (4 << 20)
-        ]);
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        let mut spaces = io::repeat(b' ').take(MAX_INFLATED_BYTES + (4 << 20));
+        io::copy(&mut spaces, &mut encoder).unwrap();
+        let bomb = encoder.finish().unwrap();
         let result = inflate(&bomb, &mut Scratch::default(), &mut |_| {});
         assert!(matches!(
             result,
@@ -267,6 +373,32 @@ mod tests {
                 limit: MAX_INFLATED_BYTES
             })
         ));
-        assert!(matches!(read(b"\xff\xfe{\0}\0").1, Err(ReadError::Utf16)));
+        for utf_16 in [b"\xff\xfe{\0}\0", b"\xfe\xff\0{\0}"] {
+            assert!(matches!(read(utf_16).1, Err(ReadError::Utf16)));
+            assert!(matches!(read(&gzip(utf_16)).1, Err(ReadError::Utf16)));
+        }
+    }
+
+    #[test]
+    fn a_large_object_may_inflate_further() {
+        let taken = MAX_INFLATED_BYTES / 10;
+        let most = taken * MAX_INFLATE_RATIO;
+        assert!(refuse_bomb(taken, most).is_ok());
+        assert!(refuse_bomb(taken, most + 1).is_err());
+        assert!(refuse_bomb(u64::MAX, u64::MAX).is_ok());
+        assert!(refuse_bomb(1, MAX_INFLATED_BYTES).is_ok());
+    }
+
+    #[test]
+    fn memory_that_was_used_for_a_longer_text_does_not_show_in_the_next() {
+        let mut scratch = Scratch::default();
+        for text in [b"{\"long\":\"text\"}".as_slice(), b"{}", b"[1]"] {
+            let mut out = Vec::new();
+            inflate(&gzip(text), &mut scratch, &mut |piece| {
+                out.extend_from_slice(piece)
+            })
+            .unwrap();
+            assert_eq!(out, text);
+        }
     }
 }

@@ -1,7 +1,10 @@
-//! The key of a log object: account, region and day from its path, and whether it holds events at all.
+//! The key of a log object: account, region and day from its path, and whether it holds events at
+//! all.
 //!
-//! Layouts: `[prefix/]AWSLogs/<account>/CloudTrail/<region>/YYYY/MM/DD/<file>`, with an organisation id before the account
-//! for organisation trails. Segments are compared whole: `CloudTrail-Digest` is not `CloudTrail`.
+//! Layouts: `[prefix/]AWSLogs/<account>/CloudTrail/<region>/YYYY/MM/DD/<file>`, with an
+//! organisation id before the account for organisation trails. Segments are compared whole:
+//! `CloudTrail-Digest` is not `CloudTrail`.
+//!
 //! Source: AWS CloudTrail user guide, "Finding your CloudTrail log files".
 
 use crate::ids::Text;
@@ -10,21 +13,25 @@ use crate::time::EventTime;
 /// What the path of an object says about its content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ObjectKind {
-    /// CloudTrail events, or an object outside any `AWSLogs` tree, about which the path says nothing.
+    /// CloudTrail events, or an object outside any `AWSLogs` tree, about which the path says
+    /// nothing.
     Events,
     /// Digest files for log integrity (`CloudTrail-Digest`).
     Digest,
     /// Insights events (`CloudTrail-Insight`).
     Insight,
-    /// Network activity events (`CloudTrail-NetworkActivity`); they repeat API calls as a VPC endpoint saw them.
+    /// Network activity events (`CloudTrail-NetworkActivity`); they repeat API calls as a VPC
+    /// endpoint saw them.
     NetworkActivity,
     /// Aggregated events (`CloudTrail-Aggregated`), which are not records.
     Aggregated,
-    /// Logs of another service under `AWSLogs/<account>/`, such as `Config` or `elasticloadbalancing`.
+    /// Logs of another service under `AWSLogs/<account>/`, such as `Config` or
+    /// `elasticloadbalancing`.
     OtherService,
 }
 
-/// What the path of an object, or of a folder on the way to one, says. Parts that the path does not reach are `None`.
+/// What the path of an object, or of a folder on the way to one, says. Parts that the path does not
+/// reach are `None`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectPath<'a> {
     /// What the object holds.
@@ -35,7 +42,8 @@ pub struct ObjectPath<'a> {
     pub region: Option<&'a str>,
     /// First day that the date segments cover, and the first day after it, in UTC.
     pub days: Option<(EventTime, EventTime)>,
-    /// Time of delivery from the file name (`…_YYYYMMDDTHHmmZ_…`), in UTC to the minute. Records are older.
+    /// Time of delivery from the file name (`…_YYYYMMDDTHHmmZ_…`), in UTC to the minute. Records
+    /// are older.
     pub delivered: Option<EventTime>,
 }
 
@@ -57,100 +65,87 @@ pub fn origin(object: &str) -> Origin {
     }
 }
 
-/// Reads a key or path with `/` between its segments. Never fails: what is not recognised is `None`.
+impl ObjectKind {
+    /// By the segment after the account; segments are compared whole.
+    fn of_segment(segment: &str) -> Self {
+        match segment {
+            "CloudTrail" => Self::Events,
+            "CloudTrail-Digest" => Self::Digest,
+            "CloudTrail-Insight" => Self::Insight,
+            "CloudTrail-NetworkActivity" => Self::NetworkActivity,
+            "CloudTrail-Aggregated" => Self::Aggregated,
+            _ => Self::OtherService,
+        }
+    }
+}
+
+/// Reads a key or path with `/` between its segments. Never fails: what is not recognised is
+/// `None`.
 #[must_use]
 pub fn parse(key: &str) -> ObjectPath<'_> {
-    let mut path = ObjectPath {
-        kind: ObjectKind::Events,
-        account: None,
-        region: None,
-        days: None,
-        delivered: None,
-    };
-    path.delivered = key.rsplit('/').next().and_then(delivered);
     let segments: Vec<&str> = key.split('/').filter(|s| !s.is_empty()).collect();
-    let Some(root) = segments.iter().rposition(|s| *s == "AWSLogs") else {
-        return path;
-    };
-    let mut rest = segments
-        .get(root + 1..)
-        .unwrap_or_default()
-        .iter()
-        .copied()
-        .peekable();
-    if rest.peek().is_some_and(|s| s.starts_with("o-")) {
-        rest.next();
+    let tree = account_tree(&segments);
+    let below = tree.map_or(&[][..], |(_, below)| below);
+    ObjectPath {
+        // A folder above these segments may lead to events, and so it is looked into.
+        kind: below
+            .first()
+            .map_or(ObjectKind::Events, |s| ObjectKind::of_segment(s)),
+        account: tree.map(|(account, _)| account),
+        region: below.get(1).copied(),
+        days: days(below.get(2..).unwrap_or_default()),
+        delivered: key.rsplit('/').next().and_then(delivered),
     }
-    path.account = rest
-        .next()
-        .filter(|s| s.len() == 12 && s.bytes().all(|b| b.is_ascii_digit()));
-    if path.account.is_none() {
-        return path;
+}
+
+/// The account under `AWSLogs`, and the segments below it.
+fn account_tree<'s, 'k>(segments: &'s [&'k str]) -> Option<(&'k str, &'s [&'k str])> {
+    // The last one: a copied bucket may lie in a folder of that name.
+    let root = segments.iter().rposition(|s| *s == "AWSLogs")?;
+    let mut below = segments.get(root + 1..)?;
+    if let [organisation, rest @ ..] = below
+        && organisation.starts_with("o-")
+    {
+        below = rest;
     }
-    path.kind = match rest.next() {
-        Some("CloudTrail") | None => ObjectKind::Events,
-        Some("CloudTrail-Digest") => ObjectKind::Digest,
-        Some("CloudTrail-Insight") => ObjectKind::Insight,
-        Some("CloudTrail-NetworkActivity") => ObjectKind::NetworkActivity,
-        Some("CloudTrail-Aggregated") => ObjectKind::Aggregated,
-        Some(_) => ObjectKind::OtherService,
-    };
-    path.region = rest.next();
-    path.days = days(&rest.collect::<Vec<_>>());
-    path
+    let (account, below) = below.split_first()?;
+    let is_account = account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit());
+    is_account.then_some((account, below))
 }
 
 /// The span of `YYYY`, `YYYY/MM` or `YYYY/MM/DD`.
 fn days(segments: &[&str]) -> Option<(EventTime, EventTime)> {
-    let number = |index: usize, width: usize| {
-        segments
-            .get(index)
-            .filter(|s| s.len() == width && s.bytes().all(|b| b.is_ascii_digit()))?
-            .parse::<u32>()
-            .ok()
+    let year = i32::try_from(number(segments.first()?, 4)?).ok()?;
+    let month = segments.get(1).and_then(|s| number(s, 2));
+    let day = month.and(segments.get(2).and_then(|s| number(s, 2)));
+    let start = EventTime::from_date(year, month.unwrap_or(1), day.unwrap_or(1))?;
+    let end = match (month, day) {
+        (_, Some(_)) => start.plus(86_400),
+        (Some(month), None) if month < 12 => EventTime::from_date(year, month + 1, 1)?,
+        _ => EventTime::from_date(year + 1, 1, 1)?,
     };
-    let year = i32::try_from(number(0, 4)?).ok()?;
-    match (number(1, 2), number(2, 2)) {
-        (Some(month), Some(day)) => {
-            let start = EventTime::from_date(year, month, day)?;
-            Some((start, start.plus(86_400)))
-        }
-        (Some(12), None) => Some((
-            EventTime::from_date(year, 12, 1)?,
-            EventTime::from_date(year + 1, 1, 1)?,
-        )),
-        (Some(month), None) => Some((
-            EventTime::from_date(year, month, 1)?,
-            EventTime::from_date(year, month + 1, 1)?,
-        )),
-        _ => Some((
-            EventTime::from_date(year, 1, 1)?,
-            EventTime::from_date(year + 1, 1, 1)?,
-        )),
-    }
+    Some((start, end))
 }
 
+/// The stamp of a log's name, `<account>_CloudTrail_<region>_YYYYMMDDTHHmmZ_<16
+/// characters>.json.gz`.
 fn delivered(file: &str) -> Option<EventTime> {
+    // Found by its form, not by its place: copies get prefixes.
     let stamp = file
         .split('_')
         .find(|part| part.len() == 14 && part.ends_with('Z') && part.get(8..9) == Some("T"))?;
-    let number = |from, to| {
-        stamp
-            .get(from..to)
-            .filter(|n| n.bytes().all(|b| b.is_ascii_digit()))?
-            .parse::<u32>()
-            .ok()
-    };
-    let day = EventTime::from_date(
-        i32::try_from(number(0, 4)?).ok()?,
-        number(4, 6)?,
-        number(6, 8)?,
-    )?;
-    let (hour, minute) = (
-        number(9, 11).filter(|h| *h < 24)?,
-        number(11, 13).filter(|m| *m < 60)?,
-    );
-    Some(day.plus(i64::from(hour * 3_600 + minute * 60)))
+    let (date, time) = (number(stamp.get(..8)?, 8)?, number(stamp.get(9..13)?, 4)?);
+    let year = i32::try_from(date / 10_000).ok()?;
+    let start = EventTime::from_date(year, date / 100 % 100, date % 100)?;
+    let (hour, minute) = (time / 100, time % 100);
+    // A stamp that is no time is none, and does not become one of the next day.
+    (hour < 24 && minute < 60).then(|| start.plus(i64::from(hour * 3_600 + minute * 60)))
+}
+
+/// A number of just so many digits. Rust's own parser takes a sign, which no date has.
+fn number(text: &str, width: usize) -> Option<u32> {
+    let is_number = text.len() == width && text.bytes().all(|b| b.is_ascii_digit());
+    is_number.then(|| text.parse().ok())?
 }
 
 #[cfg(test)]
@@ -199,13 +194,75 @@ mod tests {
 
     #[test]
     fn reads_folders_on_the_way() {
-        let span = |key| parse(key).days.map(|(a, b)| (a.to_string(), b.to_string()));
+        let span = |key: &str| parse(key).days.map(|(a, b)| (a.to_string(), b.to_string()));
         assert_eq!(parse("AWSLogs/111122223333").account, Some("111122223333"));
         assert_eq!(
             span("AWSLogs/111122223333/CloudTrail/eu-west-1/2026/12"),
             Some(("2026-12-01T00:00:00Z".into(), "2027-01-01T00:00:00Z".into()))
         );
-        assert_eq!(span("AWSLogs/111122223333/CloudTrail/eu-west-1"), None);
+        assert_eq!(
+            span("AWSLogs/111122223333/CloudTrail/eu-west-1/2026/"),
+            Some(("2026-01-01T00:00:00Z".into(), "2027-01-01T00:00:00Z".into()))
+        );
+        assert_eq!(
+            span("AWSLogs/111122223333/CloudTrail/eu-west-1/2028/02"),
+            Some(("2028-02-01T00:00:00Z".into(), "2028-03-01T00:00:00Z".into()))
+        );
+        for none in [
+            "",
+            "/26",
+            "/2026/13",
+            "/2026/02/30",
+            "/+026",
+            "/2026/+2/01x/..",
+        ] {
+            let span = span(&format!("AWSLogs/111122223333/CloudTrail/eu-west-1{none}"));
+            // A month that is no number leaves the year, as anything else behind a year does.
+            assert_eq!(
+                span.is_some(),
+                none.starts_with("/2026/+2"),
+                "{none}: {span:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_account_makes_no_tree() {
+        for key in [
+            "AWSLogs/11112222333/CloudTrail-Digest/eu-west-1",
+            "AWSLogs/1111-2222-3333/Config/eu-west-1",
+            "AWSLogs/o-abcdefghij/CloudTrail-Digest",
+            "AWSLogs/",
+            "AWSLogs",
+            "",
+        ] {
+            let path = parse(key);
+            assert_eq!((path.account, path.region), (None, None), "{key}");
+            assert_eq!(path.kind, ObjectKind::Events, "{key}");
+        }
+    }
+
+    #[test]
+    fn the_innermost_tree_counts() {
+        let key = "AWSLogs/999999999999/Config/AWSLogs/111122223333/CloudTrail//eu-west-1";
+        let path = parse(key);
+        assert_eq!(path.account, Some("111122223333"));
+        assert_eq!(path.kind, ObjectKind::Events);
+        assert_eq!(path.region, Some("eu-west-1"), "empty segments are none");
+    }
+
+    #[test]
+    fn a_stamp_is_found_behind_a_prefix() {
+        let stamped = |name: &str| parse(name).delivered.map(|time| time.to_string());
+        assert_eq!(
+            stamped(&format!("copies/2026_{FILE}")).as_deref(),
+            Some("2026-03-02T10:05:00Z")
+        );
+        // Stamps of digests go to the second and stand at the end.
+        let digest =
+            "111122223333_CloudTrail-Digest_eu-west-1_t_eu-west-1_20260302T100500Z.json.gz";
+        assert_eq!(stamped(digest), None);
+        assert_eq!(stamped(&format!("{FILE}/")), None, "a folder has no stamp");
     }
 
     #[test]
