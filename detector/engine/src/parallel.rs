@@ -1,8 +1,9 @@
-//! Work on several threads whose result does not depend on how many there are: items in, results out, in their order.
+//! Work on several threads whose result does not depend on how many there are: items in, results
+//! out, in their order.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, LockResult, Mutex, MutexGuard, PoisonError};
 
 /// Times that a thread comes back for more, so that none is left with all the long ones.
 const ROUNDS: usize = 16;
@@ -17,38 +18,65 @@ fn on(threads: usize, work: impl Fn() + Copy + Send) {
     });
 }
 
-/// `f` of every block of up to `block` items, in order. With one thread, or one block, on the caller's own.
+/// Blocks of items, which threads take one after the other.
+struct Queue<'i, T> {
+    blocks: Vec<&'i [T]>,
+    /// Items of each block but the last.
+    size: usize,
+    next: AtomicUsize,
+}
+
+impl<'i, T> Queue<'i, T> {
+    fn new(items: &'i [T], size: usize) -> Self {
+        let size = size.max(1);
+        Self {
+            blocks: items.chunks(size).collect(),
+            size,
+            next: AtomicUsize::new(0),
+        }
+    }
+
+    /// The next block, and its place among the blocks.
+    fn take(&self) -> Option<(usize, &'i [T])> {
+        let index = self.next.fetch_add(1, Ordering::Relaxed);
+        self.blocks.get(index).map(|block| (index, *block))
+    }
+}
+
+/// `f` of every block of up to `size` items, in order. With one thread, or one block, on the
+/// caller's own.
 fn blocks<T: Sync, R: Send>(
     threads: usize,
     items: &[T],
-    block: usize,
+    size: usize,
     f: impl Fn(&[T]) -> R + Sync,
 ) -> Vec<R> {
-    let parts: Vec<&[T]> = items.chunks(block.max(1)).collect();
-    if threads <= 1 || parts.len() <= 1 {
-        return parts.into_iter().map(f).collect();
+    let queue = Queue::new(items, size);
+    let count = queue.blocks.len();
+    if threads <= 1 || count <= 1 {
+        return queue.blocks.into_iter().map(f).collect();
     }
-    let next = AtomicUsize::new(0);
-    let done = Mutex::new(Vec::with_capacity(parts.len()));
-    let work = || {
+    let done = Mutex::new(Vec::with_capacity(count));
+    on(threads.min(count), || {
+        // Each keeps its results until it has no more to do: the lock is asked for once a thread.
         let mut mine = Vec::new();
-        loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some(part) = parts.get(index) else { break };
-            mine.push((index, f(part)));
+        while let Some((index, block)) = queue.take() {
+            mine.push((index, f(block)));
         }
-        done.lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .append(&mut mine);
-    };
-    on(threads.min(parts.len()), work);
-    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-    done.sort_unstable_by_key(|(index, _)| *index);
-    done.into_iter().map(|(_, result)| result).collect()
+        held(done.lock()).append(&mut mine);
+    });
+    in_place(held(done.into_inner()))
 }
 
-/// What `make` writes of every block of up to `block` items, given to `take` in order, while others are made: each thread
-/// has one buffer, which is filled anew. `make` is also told the place of its first item.
+/// Results in the order of their places, whoever was done first.
+fn in_place<R>(mut results: Vec<(usize, R)>) -> Vec<R> {
+    results.sort_unstable_by_key(|(place, _)| *place);
+    results.into_iter().map(|(_, result)| result).collect()
+}
+
+/// What `make` writes of every block of up to `block` items, given to `take` in order, while others
+/// are made: each thread has one buffer, which is filled anew. `make` is also told the place of its
+/// first item.
 ///
 /// # Errors
 ///
@@ -56,7 +84,7 @@ fn blocks<T: Sync, R: Send>(
 ///
 /// # Panics
 ///
-/// With what `make` or `take` panics with.
+/// When `make` or `take` panics.
 pub fn in_order<T: Sync, E: Send>(
     threads: usize,
     items: &[T],
@@ -64,49 +92,29 @@ pub fn in_order<T: Sync, E: Send>(
     make: impl Fn(usize, &[T], &mut Vec<u8>) -> Result<(), E> + Sync,
     take: impl FnMut(&[u8]) -> Result<(), E> + Send,
 ) -> Result<(), E> {
-    let block = block.max(1);
-    let parts: Vec<&[T]> = items.chunks(block).collect();
-    let next = AtomicUsize::new(0);
-    let turn = Mutex::new(Turn {
-        now: 0,
-        take,
-        result: Ok(()),
-        stopped: false,
-    });
-    let over = Condvar::new();
-    let work = || {
+    let queue = Queue::new(items, block);
+    let turns = Turns::new(take);
+    on(threads.min(queue.blocks.len()), || {
         let mut bytes = Vec::new();
-        loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some(part) = parts.get(index) else { break };
+        while let Some((index, block)) = queue.take() {
             bytes.clear();
-            let made = catch_unwind(AssertUnwindSafe(|| make(index * block, part, &mut bytes)));
-            let turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
-            let waits = |turn: &mut Turn<_, _>| turn.now != index && !turn.stopped;
-            let mut turn = over
-                .wait_while(turn, waits)
-                .unwrap_or_else(PoisonError::into_inner);
-            if turn.stopped {
+            let first = index * queue.size;
+            // A panic must not end this thread before its turn: the others would wait for it
+            // forever.
+            let made = catch_unwind(AssertUnwindSafe(|| make(first, block, &mut bytes)));
+            if !turns.take(index, made, &bytes) {
                 break;
             }
-            let done = match made {
-                Ok(Ok(())) => catch_unwind(AssertUnwindSafe(|| (turn.take)(&bytes))),
-                failed => failed,
-            };
-            turn.now += 1;
-            turn.stopped = !matches!(done, Ok(Ok(())));
-            let panic = done.map(|result| turn.result = result).err();
-            drop(turn);
-            over.notify_all();
-            if let Some(panic) = panic {
-                resume_unwind(panic);
-            }
         }
-    };
-    on(threads.min(parts.len()), work);
-    turn.into_inner()
-        .unwrap_or_else(PoisonError::into_inner)
-        .result
+    });
+    held(turns.turn.into_inner()).result
+}
+
+/// Threads that take turns in the order of the blocks.
+struct Turns<F, E> {
+    turn: Mutex<Turn<F, E>>,
+    /// A turn is over.
+    over: Condvar,
 }
 
 /// Whose bytes are taken next.
@@ -115,19 +123,71 @@ struct Turn<F, E> {
     take: F,
     /// The first error.
     result: Result<(), E>,
-    /// Nothing more is taken: there was an error, or somebody panicked for whom the others must not wait.
+    /// Nothing more is taken: there was an error, or somebody panicked for whom the others must not
+    /// wait.
     stopped: bool,
+}
+
+impl<F: FnMut(&[u8]) -> Result<(), E>, E> Turns<F, E> {
+    fn new(take: F) -> Self {
+        Self {
+            turn: Mutex::new(Turn {
+                now: 0,
+                take,
+                result: Ok(()),
+                stopped: false,
+            }),
+            over: Condvar::new(),
+        }
+    }
+
+    /// Waits until a block is the next; `None` when nothing more is taken.
+    fn wait(&self, index: usize) -> Option<MutexGuard<'_, Turn<F, E>>> {
+        let turn = held(self.turn.lock());
+        let turn = self
+            .over
+            .wait_while(turn, |turn| turn.now != index && !turn.stopped);
+        Some(held(turn)).filter(|turn| !turn.stopped)
+    }
+
+    /// Takes the bytes of a block when its turn has come. `false` when nothing more is taken.
+    fn take(&self, index: usize, made: std::thread::Result<Result<(), E>>, bytes: &[u8]) -> bool {
+        let Some(mut turn) = self.wait(index) else {
+            return false;
+        };
+        let done = match made {
+            Ok(Ok(())) => catch_unwind(AssertUnwindSafe(|| (turn.take)(bytes))),
+            failed => failed,
+        };
+        let goes_on = matches!(done, Ok(Ok(())));
+        turn.now += 1;
+        turn.stopped = !goes_on;
+        let panic = done.map(|result| turn.result = result).err();
+        // The others are told before the panic goes on, or they would wait for this thread.
+        drop(turn);
+        self.over.notify_all();
+        if let Some(panic) = panic {
+            resume_unwind(panic);
+        }
+        goes_on
+    }
+}
+
+/// What a lock guards. Where a thread panicked with it, the panic goes on by itself, and nobody
+/// looks at what it left behind.
+fn held<G>(lock: LockResult<G>) -> G {
+    lock.unwrap_or_else(PoisonError::into_inner)
 }
 
 /// `f` of every item, in order.
 ///
 /// # Panics
 ///
-/// With what `f` panics with.
+/// When `f` panics.
 pub fn map<T: Sync, R: Send>(threads: usize, items: &[T], f: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let block = items.len().div_ceil(threads.max(1) * ROUNDS);
-    blocks(threads, items, block, |part| {
-        part.iter().map(&f).collect::<Vec<R>>()
+    let size = items.len().div_ceil(threads.max(1) * ROUNDS);
+    blocks(threads, items, size, |block| {
+        block.iter().map(&f).collect::<Vec<R>>()
     })
     .into_iter()
     .flatten()
@@ -151,6 +211,66 @@ mod tests {
                 [300, 300, 300, 100]
             );
             assert_eq!(map(threads, &[0_u32; 0], |n| *n), Vec::<u32>::new());
+        }
+    }
+
+    #[test]
+    fn the_first_error_is_the_one_of_the_earliest_items_not_the_earliest_in_time() {
+        let slow = |first: usize, _: &[u8], _: &mut Vec<u8>| {
+            if first == 5 {
+                std::thread::sleep(std::time::Duration::from_millis(20));
+            }
+            if first < 5 { Ok(()) } else { Err(first) }
+        };
+        for threads in [1, 2, 7] {
+            let mut taken = 0;
+            let told = in_order(threads, &[0; 100], 5, slow, |_| {
+                taken += 1;
+                Ok(())
+            });
+            assert_eq!((told, taken), (Err(5), 1), "{threads} threads");
+        }
+    }
+
+    #[test]
+    fn nothing_is_taken_after_an_error_of_the_taker() {
+        let items: Vec<u8> = (0..100).collect();
+        for threads in [1, 2, 7] {
+            let mut taken = Vec::new();
+            let copy = |_: usize, items: &[u8], bytes: &mut Vec<u8>| {
+                bytes.extend_from_slice(items);
+                Ok(())
+            };
+            let told = in_order(threads, &items, 1, copy, |bytes| {
+                taken.extend_from_slice(bytes);
+                if bytes == [30] { Err("full") } else { Ok(()) }
+            });
+            assert_eq!((told, taken), (Err("full"), (0..=30).collect()));
+        }
+    }
+
+    #[test]
+    fn a_block_has_at_least_one_item() {
+        let mut taken = Vec::new();
+        let place = |first: usize, items: &[char], bytes: &mut Vec<u8>| {
+            bytes.extend(format!("{first}{}", items.len()).bytes());
+            Ok::<_, ()>(())
+        };
+        in_order(2, &['a', 'b', 'c'], 0, place, |bytes| {
+            taken.extend_from_slice(bytes);
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(taken, b"011121");
+        assert_eq!(blocks(0, &['a', 'b'], 0, <[char]>::len), [1, 1]);
+    }
+
+    #[test]
+    fn a_panic_of_the_work_reaches_the_caller() {
+        for threads in [1, 2, 7] {
+            let bad = |n: &u32| assert_ne!(*n, 500, "bad");
+            let items: Vec<u32> = (0..1_000).collect();
+            assert!(catch_unwind(|| map(threads, &items, bad)).is_err());
         }
     }
 
