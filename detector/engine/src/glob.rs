@@ -6,7 +6,8 @@
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Glob(String);
 
-/// Stands in a subject for one character that is not known: it matches any letter or digit of the pattern.
+/// Stands in a subject for one character that is not known: it matches any letter or digit of the
+/// pattern.
 pub const UNKNOWN: char = '\u{1}';
 
 impl Glob {
@@ -25,54 +26,67 @@ impl Glob {
     /// Whether the whole subject matches, with case.
     #[must_use]
     pub fn matches(&self, subject: &str) -> bool {
-        let pattern: &[u8] = self.0.as_bytes();
-        let subject = subject.as_bytes();
-        let (mut p, mut s) = (0, 0);
-        // Where to go on when the text after the last star does not fit.
-        let mut star: Option<(usize, usize)> = None;
+        let (mut pattern, mut subject) = (self.0.as_bytes(), subject.as_bytes());
+        // What follows the last star, and where in the subject it was tried. Of earlier stars
+        // nothing need be remembered: what lies between two stars may as well be found at its first
+        // place.
+        let mut last_star: Option<AfterStar<'_>> = None;
         loop {
-            match (pattern.get(p), subject.get(s)) {
-                (Some(b'*'), _) => {
-                    star = Some((p, s));
-                    p += 1;
-                }
-                (Some(b'?'), Some(_)) => {
-                    p += 1;
-                    s = next_char(subject, s);
-                }
-                (Some(a), Some(b))
-                    if a == b || (*b == UNKNOWN as u8 && a.is_ascii_alphanumeric()) =>
-                {
-                    p += 1;
-                    s += 1;
-                }
+            match (pattern.split_first(), subject.split_first()) {
                 (None, None) => return true,
-                _ => match star {
-                    Some((at, from)) if from < subject.len() => {
-                        let from = next_char(subject, from);
-                        star = Some((at, from));
-                        p = at + 1;
-                        s = from;
-                    }
-                    _ => return false,
-                },
+                (Some((b'*', after)), _) => {
+                    last_star = Some((after, subject));
+                    pattern = after;
+                }
+                (Some((b'?', after)), Some(_)) => {
+                    pattern = after;
+                    subject = without_first_char(subject);
+                }
+                (Some((a, after)), Some((b, rest))) if is_same(*a, *b) => {
+                    pattern = after;
+                    subject = rest;
+                }
+                // It does not fit here: the last star has to take more.
+                _ => {
+                    let Some(next) = last_star.and_then(taking_more) else {
+                        return false;
+                    };
+                    last_star = Some(next);
+                    (pattern, subject) = next;
+                }
             }
         }
     }
 }
 
-fn next_char(text: &[u8], at: usize) -> usize {
-    let continues = |i: &usize| text.get(*i).is_some_and(|b| b & 0xc0 == 0x80);
-    let mut next = at + 1;
-    while continues(&next) {
-        next += 1;
+/// The pattern after a star, and the subject after what the star has taken.
+type AfterStar<'a> = (&'a [u8], &'a [u8]);
+
+/// The same star, with one character more; `None` when there is none left.
+fn taking_more<'a>((pattern, subject): AfterStar<'a>) -> Option<AfterStar<'a>> {
+    (!subject.is_empty()).then(|| (pattern, without_first_char(subject)))
+}
+
+/// Whether a byte of a pattern, which is no wildcard, stands for a byte of a subject.
+fn is_same(pattern: u8, subject: u8) -> bool {
+    pattern == subject || (subject == UNKNOWN as u8 && pattern.is_ascii_alphanumeric())
+}
+
+/// A question mark is a character, not a byte: names may have any letters.
+fn without_first_char(text: &[u8]) -> &[u8] {
+    let mut rest = text.get(1..).unwrap_or_default();
+    while let Some((byte, after)) = rest.split_first()
+        && byte & 0xc0 == 0x80
+    {
+        rest = after;
     }
-    next
+    rest
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn matches_as_iam_does() {
@@ -85,6 +99,14 @@ mod tests {
             ("a?c", "aéc", true),
             ("?", "", false),
             ("*x*y*", "1x2y3", true),
+            ("*ab*b", "aabab", true),
+            ("a**?", "a", false),
+            ("*?é", "東é", true),
+            ("a*", "ba", false),
+            ("", "", true),
+            ("", "a", false),
+            ("[a]\\*", "[a]\\b", true),
+            ("a\u{1}", "ab", false),
             ("prod/*", "Prod/db", false),
             (
                 "secret:db-AbC123",
@@ -107,6 +129,37 @@ mod tests {
                 Glob::new(pattern).matches(subject),
                 expected,
                 "{pattern} on {subject:?}"
+            );
+        }
+    }
+
+    /// As it is defined, in time that grows with each star.
+    fn by_definition(pattern: &[char], subject: &[char]) -> bool {
+        match (pattern, subject) {
+            ([], subject) => subject.is_empty(),
+            (['*', after @ ..], subject) => {
+                (0..=subject.len()).any(|taken| by_definition(after, &subject[taken..]))
+            }
+            (['?', after @ ..], [_, rest @ ..]) => by_definition(after, rest),
+            ([a, after @ ..], [b, rest @ ..]) => {
+                let is_same = a == b || (*b == UNKNOWN && a.is_ascii_alphanumeric());
+                is_same && by_definition(after, rest)
+            }
+            (_, []) => false,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_match_is_one_by_definition(
+            pattern in "[ab/é*?]{0,8}",
+            subject in "[ab/é\u{1}]{0,10}",
+        ) {
+            let pattern_chars: Vec<char> = pattern.chars().collect();
+            let subject_chars: Vec<char> = subject.chars().collect();
+            prop_assert_eq!(
+                Glob::new(&pattern).matches(&subject),
+                by_definition(&pattern_chars, &subject_chars)
             );
         }
     }
