@@ -1,7 +1,9 @@
-//! A whole record with every field, for rules: borrowed from the bytes, made only for records that a rule asks for.
+//! A whole record with every field, for rules: borrowed from the bytes, made only for records that
+//! a rule asks for.
 //!
-//! Field names are looked up as Sigma engines do: the whole name first, then segment by segment at the dots, through every
-//! element of an array (`resources.ARN`) or one of them (`resources[0].ARN`).
+//! Field names are looked up as Sigma engines do: the whole name first, then segment by segment at
+//! the dots, through every element of an array (`resources.ARN`) or one of them
+//! (`resources[0].ARN`).
 
 use std::borrow::Cow;
 use std::fmt;
@@ -78,7 +80,8 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// Looks a field up by its Sigma name. `None` when it is absent; several values through an array are one list.
+    /// Looks a field up by its Sigma name. `None` when it is absent; several values through an
+    /// array are one list.
     #[must_use]
     pub fn field(&self, path: &str) -> Option<Cow<'_, Node<'a>>> {
         if let Some(value) = self.get(path) {
@@ -98,30 +101,37 @@ impl<'a> Node<'a> {
         }
     }
 
+    /// Adds what is found at the end of a path of segments, through every element of the arrays on
+    /// the way.
     fn collect<'n>(&'n self, path: &str, found: &mut Vec<&'n Self>) {
-        let (segment, rest) = path
-            .split_once('.')
-            .map_or((path, None), |(s, r)| (s, Some(r)));
-        let (name, index) = indexed(segment);
-        let go_on = |node: &'n Self, found: &mut Vec<&'n Self>| match rest {
-            Some(rest) => node.collect(rest, found),
-            None => found.push(node),
-        };
         match self {
+            // The same path again: an array is no step of it.
             Self::List(items) => items.iter().for_each(|item| item.collect(path, found)),
-            Self::Map(_) => match (self.get(name), index) {
-                (Some(Self::List(items)), Some(index)) => {
-                    let at = usize::try_from(index)
-                        .ok()
-                        .or_else(|| items.len().checked_add_signed(isize::try_from(index).ok()?));
-                    if let Some(item) = at.and_then(|at| items.get(at)) {
-                        go_on(item, found);
+            Self::Map(_) => match path.split_once('.') {
+                Some((segment, rest)) => {
+                    if let Some(node) = self.at(segment) {
+                        node.collect(rest, found);
                     }
                 }
-                (Some(node), None) => go_on(node, found),
-                _ => {}
+                None => found.extend(self.at(path)),
             },
             _ => {}
+        }
+    }
+
+    /// The value of a segment of a path: of a key, or of one element of the array that it holds.
+    fn at(&self, segment: &str) -> Option<&Self> {
+        let (name, index) = indexed(segment);
+        match (self.get(name)?, index) {
+            (node, None) => Some(node),
+            (Self::List(items), Some(index)) => {
+                // A negative one counts from the end, as it does in the Sigma engine.
+                let at = usize::try_from(index)
+                    .ok()
+                    .or_else(|| items.len().checked_add_signed(isize::try_from(index).ok()?))?;
+                items.get(at)
+            }
+            _ => None,
         }
     }
 
@@ -206,49 +216,63 @@ fn indexed(segment: &str) -> (&str, Option<i64>) {
 
 impl<'de: 'a, 'a> Deserialize<'de> for Node<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Any;
-        impl<'de> Visitor<'de> for Any {
-            type Value = Node<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("any value")
-            }
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-                Ok(Node::Str(Cow::Borrowed(text)))
-            }
-            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(Node::Str(Cow::Owned(text.to_owned())))
-            }
-            fn visit_bool<E>(self, value: bool) -> Result<Self::Value, E> {
-                Ok(Node::Bool(value))
-            }
-            fn visit_i64<E>(self, value: i64) -> Result<Self::Value, E> {
-                Ok(Node::Int(value))
-            }
-            fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
-                Ok(i64::try_from(value).map_or(Node::Float(value as f64), Node::Int))
-            }
-            fn visit_f64<E>(self, value: f64) -> Result<Self::Value, E> {
-                Ok(Node::Float(value))
-            }
-            fn visit_unit<E>(self) -> Result<Self::Value, E> {
-                Ok(Node::Null)
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-                let mut items = Vec::new();
-                while let Some(item) = seq.next_element()? {
-                    items.push(item);
-                }
-                Ok(Node::List(items))
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut entries = Vec::new();
-                while let Some((Key(key), value)) = map.next_entry()? {
-                    entries.push((key, value));
-                }
-                Ok(Node::Map(entries))
-            }
+        deserializer.deserialize_any(NodeVisitor)
+    }
+}
+
+/// Takes any value. Without `serde_json::Value` in between, strings are borrowed from the text.
+struct NodeVisitor;
+
+impl<'de> Visitor<'de> for NodeVisitor {
+    type Value = Node<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(Node::Str(Cow::Borrowed(text)))
+    }
+
+    // A string with escapes is none of the text's own.
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Node::Str(Cow::Owned(text.to_owned())))
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Self::Value, E> {
+        Ok(Node::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Self::Value, E> {
+        Ok(Node::Int(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
+        Ok(i64::try_from(value).map_or(Node::Float(value as f64), Node::Int))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Self::Value, E> {
+        Ok(Node::Float(value))
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Node::Null)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = seq.next_element()? {
+            items.push(item);
         }
-        deserializer.deserialize_any(Any)
+        Ok(Node::List(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut entries = Vec::new();
+        while let Some((Key(key), value)) = map.next_entry()? {
+            entries.push((key, value));
+        }
+        Ok(Node::Map(entries))
     }
 }
 
@@ -268,25 +292,31 @@ impl Serialize for Node<'_> {
     }
 }
 
-/// A key, borrowed wherever it has no escapes.
+/// A key, borrowed wherever it has no escapes. `Cow` alone would always be owned: serde borrows
+/// only where a field is marked so, and keys of a map have no field.
 struct Key<'a>(Cow<'a, str>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Key<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Any;
-        impl<'de> Visitor<'de> for Any {
-            type Value = Key<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a key")
-            }
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-                Ok(Key(Cow::Borrowed(text)))
-            }
-            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(Key(Cow::Owned(text.to_owned())))
-            }
-        }
-        deserializer.deserialize_str(Any)
+        deserializer.deserialize_str(KeyVisitor)
+    }
+}
+
+struct KeyVisitor;
+
+impl<'de> Visitor<'de> for KeyVisitor {
+    type Value = Key<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(Key(Cow::Borrowed(text)))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Key(Cow::Owned(text.to_owned())))
     }
 }
 
@@ -297,7 +327,12 @@ mod tests {
 
     #[test]
     fn fields_are_found_where_the_sigma_engine_finds_them() {
-        let text = r#"{"a":{"b":[{"c":1},{"c":"two"},{"d":null}],"e":{}},"f.g":true,"h":[[{"i":2.5}],{"i":-7}],"n":null}"#;
+        let text = r#"{
+            "a": {"b": [{"c": 1}, {"c": "two"}, {"d": null}], "e": {}},
+            "f.g": true,
+            "h": [[{"i": 2.5}], {"i": -7}],
+            "n": null
+        }"#;
         let node = Node::parse(text).unwrap();
         let value: serde_json::Value = serde_json::from_str(text).unwrap();
         let event = JsonEvent::borrow(&value);
@@ -325,6 +360,87 @@ mod tests {
                 event.get_field(path),
                 "{path}"
             );
+        }
+    }
+
+    #[test]
+    fn several_values_through_an_array_are_one_list_and_one_is_itself() {
+        let node =
+            Node::parse(r#"{"r":[{"ARN":"a"},{},{"ARN":"b"}],"one":[{"ARN":"c"}]}"#).unwrap();
+        let both = Node::List(vec![Node::Str("a".into()), Node::Str("b".into())]);
+        assert_eq!(node.field("r.ARN").as_deref(), Some(&both));
+        assert_eq!(
+            node.field("one.ARN").as_deref(),
+            Some(&Node::Str("c".into()))
+        );
+        assert_eq!(node.field("r[1].ARN"), None);
+        assert_eq!(node.field("r[-4].ARN"), None, "before the first");
+    }
+
+    #[test]
+    fn the_whole_name_comes_before_its_segments() {
+        let node = Node::parse(r#"{"a.b":1,"a":{"b":2},"c[0]":3,"c":[4]}"#).unwrap();
+        assert_eq!(node.field("a.b").as_deref(), Some(&Node::Int(1)));
+        assert_eq!(node.field("c[0]").as_deref(), Some(&Node::Int(3)));
+        assert_eq!(
+            node.field("a").and_then(|a| a.get("b").cloned()),
+            Some(Node::Int(2))
+        );
+    }
+
+    #[test]
+    fn text_is_borrowed_unless_it_has_escapes() {
+        let node = Node::parse(r#"{"plain":"x","esc\u0061ped":"a\"b"}"#).unwrap();
+        let Node::Map(entries) = &node else {
+            panic!("{node:?}")
+        };
+        let borrowed: Vec<_> = entries
+            .iter()
+            .map(|(key, value)| {
+                let is_value = matches!(value, Node::Str(Cow::Borrowed(_)));
+                (matches!(key, Cow::Borrowed(_)), is_value)
+            })
+            .collect();
+        assert_eq!(borrowed, [(true, true), (false, false)]);
+        assert_eq!(node.get("escaped"), Some(&Node::Str("a\"b".into())));
+    }
+
+    #[test]
+    fn numbers_beyond_whole_ones_are_no_other_whole_number() {
+        let node = Node::parse("[9223372036854775807,9223372036854775808,-1,1.0]").unwrap();
+        let expected = [
+            Node::Int(i64::MAX),
+            Node::Float(9_223_372_036_854_775_808.0),
+            Node::Int(-1),
+            Node::Float(1.0),
+        ];
+        assert_eq!(node, Node::List(expected.to_vec()));
+    }
+
+    #[test]
+    fn what_is_written_is_what_was_read_in_its_order() {
+        let text = r#"{"z":[1,-2,0.5,null,true],"a":{"b":"\n"},"a":2}"#;
+        let node = Node::parse(text).unwrap();
+        assert_eq!(serde_json::to_string(&node).unwrap(), text);
+        assert_eq!(serde_json::to_string(&node.into_owned()).unwrap(), text);
+    }
+
+    #[test]
+    fn strings_are_found_at_any_depth_and_keys_are_none() {
+        let node = Node::parse(r#"{"key":[{"a":"x"},["y",1]],"b":"z"}"#).unwrap();
+        let mut strings = Vec::new();
+        node.strings(&mut strings);
+        assert_eq!(strings, ["x", "y", "z"]);
+        assert!(node.any_string(&|text| text == "y"));
+        assert!(!node.any_string(&|text| text == "key" || text == "1"));
+    }
+
+    #[test]
+    fn a_text_that_does_not_parse_has_no_fields() {
+        for text in ["", "{", "{} {}", r#"{"a":1"#] {
+            let document = Document::new(text);
+            assert_eq!(document.node(), &Node::Null);
+            assert_eq!(document.text(), text);
         }
     }
 }

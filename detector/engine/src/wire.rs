@@ -1,7 +1,8 @@
-//! CloudTrail JSON as AWS writes it, borrowed from the bytes. Every field may be missing, null or of another type: what
-//! cannot be read as text is `None`, and unknown fields are passed over.
+//! CloudTrail JSON as AWS writes it, borrowed from the bytes. Every field may be missing, null or
+//! of another type: what cannot be read as text is `None`, and unknown fields are passed over.
 //!
-//! Source: AWS CloudTrail user guide, "CloudTrail record contents" and "CloudTrail userIdentity element".
+//! Source: AWS CloudTrail user guide, "CloudTrail record contents" and "CloudTrail userIdentity
+//! element".
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,7 +11,8 @@ use std::marker::PhantomData;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-/// A scalar as text: strings as they are, numbers and booleans as written. Null, arrays and objects are `None`.
+/// A scalar as text: strings as they are, numbers and booleans as written. Null, arrays and objects
+/// are `None`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Scalar<'a>(pub Option<Cow<'a, str>>);
 
@@ -30,48 +32,72 @@ impl Scalar<'_> {
 
 impl<'de: 'a, 'a> Deserialize<'de> for Scalar<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Any;
-        impl<'de> Visitor<'de> for Any {
-            type Value = Scalar<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("any value")
-            }
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-                Ok(Scalar(Some(Cow::Borrowed(text))))
-            }
-            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(Scalar(Some(Cow::Owned(text.to_owned()))))
-            }
-            fn visit_bool<E>(self, value: bool) -> Result<Self::Value, E> {
-                Ok(Scalar(Some(Cow::Borrowed(if value {
-                    "true"
-                } else {
-                    "false"
-                }))))
-            }
-            fn visit_i64<E>(self, value: i64) -> Result<Self::Value, E> {
-                Ok(Scalar(Some(Cow::Owned(value.to_string()))))
-            }
-            fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
-                Ok(Scalar(Some(Cow::Owned(value.to_string()))))
-            }
-            fn visit_f64<E>(self, value: f64) -> Result<Self::Value, E> {
-                Ok(Scalar(Some(Cow::Owned(value.to_string()))))
-            }
-            fn visit_unit<E>(self) -> Result<Self::Value, E> {
-                Ok(Scalar(None))
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-                while seq.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(Scalar(None))
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                Ok(Scalar(None))
-            }
-        }
-        deserializer.deserialize_any(Any)
+        deserializer.deserialize_any(ScalarVisitor)
     }
+}
+
+struct ScalarVisitor;
+
+impl<'de> Visitor<'de> for ScalarVisitor {
+    type Value = Scalar<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(Scalar(Some(Cow::Borrowed(text))))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Scalar(Some(Cow::Owned(text.to_owned()))))
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Self::Value, E> {
+        Ok(Scalar(Some(Cow::Borrowed(if value {
+            "true"
+        } else {
+            "false"
+        }))))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Self::Value, E> {
+        Ok(Scalar(Some(Cow::Owned(value.to_string()))))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
+        Ok(Scalar(Some(Cow::Owned(value.to_string()))))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Self::Value, E> {
+        Ok(Scalar(Some(Cow::Owned(value.to_string()))))
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Scalar(None))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
+        pass_over_items(seq)?;
+        Ok(Scalar(None))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        pass_over_entries(map)?;
+        Ok(Scalar(None))
+    }
+}
+
+/// Reads an array that nobody asked for to its end, as a deserializer wants it.
+fn pass_over_items<'de, A: SeqAccess<'de>>(mut seq: A) -> Result<(), A::Error> {
+    while seq.next_element::<IgnoredAny>()?.is_some() {}
+    Ok(())
+}
+
+/// Reads an object that nobody asked for to its end, as a deserializer wants it.
+fn pass_over_entries<'de, A: MapAccess<'de>>(mut map: A) -> Result<(), A::Error> {
+    while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+    Ok(())
 }
 
 /// A list; anything else is an empty one.
@@ -103,9 +129,12 @@ impl<T> std::ops::Deref for Object<T> {
     }
 }
 
-/// Reads what may be of another type than documented, without reading it twice.
+/// Reads what may be of another type than documented, without reading it twice. An untagged enum
+/// would copy every value before it looks at it.
 struct Lenient<T>(PhantomData<T>);
 
+// A macro, because a trait of serde's cannot be given other defaults: its own refuse the value, and
+// with it the whole record for the sake of one field.
 macro_rules! other_types_are_empty {
     () => {
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -135,8 +164,8 @@ macro_rules! other_types_are_empty {
 impl<'de, T: Deserialize<'de> + Default> Visitor<'de> for Lenient<Object<T>> {
     type Value = Object<T>;
     other_types_are_empty!();
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
+    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
+        pass_over_items(seq)?;
         Ok(Object::default())
     }
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
@@ -154,8 +183,8 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Lenient<List<T>> {
         }
         Ok(List(items))
     }
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        pass_over_entries(map)?;
         Ok(List::default())
     }
 }
@@ -172,6 +201,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for List<T> {
     }
 }
 
+// Elements whose fields are all scalars.
 macro_rules! wire {
     ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $key:literal,)* }) => {
         $(#[$doc])*
@@ -358,7 +388,8 @@ wire! {
     }
 }
 
-/// `requestParameters` of the calls that concern us, all in one: no two of them give one name two meanings.
+/// `requestParameters` of the calls that concern us, all in one: no two of them give one name two
+/// meanings.
 #[derive(Debug, Clone, Default, serde::Deserialize)]
 pub struct RequestParameters<'a> {
     /// `secretId`: name, ARN, or ARN without its suffix, as the caller typed it.
@@ -417,4 +448,115 @@ pub struct LookupEvent<'a> {
     /// `CloudTrailEvent`.
     #[serde(borrow, default, rename = "CloudTrailEvent")]
     pub cloud_trail_event: Scalar<'a>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(text: &str) -> Record<'_> {
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn a_scalar_is_text_whatever_its_type() {
+        for (json, text) in [
+            (r#""GetSecretValue""#, Some("GetSecretValue")),
+            (r#""a\u0062c\n""#, Some("abc\n")),
+            ("true", Some("true")),
+            ("false", Some("false")),
+            ("-7", Some("-7")),
+            ("18446744073709551615", Some("18446744073709551615")),
+            ("1.5", Some("1.5")),
+            (r#""""#, None),
+            ("null", None),
+            (r#"[1,{"a":[]}]"#, None),
+            (r#"{"a":[{}],"b":null}"#, None),
+        ] {
+            let scalar: Scalar<'_> = serde_json::from_str(json).unwrap();
+            assert_eq!(scalar.get(), text, "{json}");
+        }
+    }
+
+    #[test]
+    fn a_scalar_is_copied_only_for_its_escapes() {
+        let plain: Scalar<'_> = serde_json::from_str(r#""plain""#).unwrap();
+        assert!(matches!(plain.0, Some(Cow::Borrowed("plain"))));
+        let escaped: Scalar<'_> = serde_json::from_str(r#""a\/b""#).unwrap();
+        assert!(matches!(escaped.0, Some(Cow::Owned(text)) if text == "a/b"));
+    }
+
+    #[test]
+    fn true_is_true_in_both_spellings() {
+        for (json, expected) in [
+            ("true", true),
+            (r#""true""#, true),
+            ("false", false),
+            (r#""True""#, false),
+            ("1", false),
+            ("null", false),
+        ] {
+            let scalar: Scalar<'_> = serde_json::from_str(json).unwrap();
+            assert_eq!(scalar.is_true(), expected, "{json}");
+        }
+    }
+
+    #[test]
+    fn a_field_of_another_type_costs_nothing_but_itself() {
+        for other in [
+            "null",
+            "true",
+            "-1",
+            "7",
+            "0.5",
+            r#""text""#,
+            r#"[1,[2]]"#,
+            "{}",
+        ] {
+            let text = format!(
+                r#"{{"userIdentity":{other},"resources":{other},"eventName":{{"a":1}},
+                     "requestParameters":{{"secretIdList":{other},"encryptionContext":{other}}},
+                     "addendum":{other},"unknown":{other},"eventID":"id"}}"#
+            );
+            let record = record(&text);
+            assert_eq!(record.event_id.get(), Some("id"), "{other}");
+            assert_eq!(record.event_name.get(), None, "{other}");
+            assert_eq!(record.user_identity.arn.get(), None, "{other}");
+            assert_eq!(record.addendum.reason.get(), None, "{other}");
+            let context = &record.request_parameters.encryption_context;
+            assert_eq!(context.secret_arn.get(), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn an_element_of_another_type_keeps_its_place_in_the_list() {
+        let record = record(r#"{"resources":[null,{"ARN":"a"},"text",{"ARN":7}]}"#);
+        let arns: Vec<_> = record.resources.0.iter().map(|r| r.arn.get()).collect();
+        assert_eq!(arns, [None, Some("a"), None, Some("7")]);
+    }
+
+    #[test]
+    fn the_texts_of_a_list_are_those_that_are_there() {
+        let record = record(r#"{"requestParameters":{"names":["/a",null,"",{},"/b"]}}"#);
+        let names: Vec<_> = record.request_parameters.names.texts().collect();
+        assert_eq!(names, ["/a", "/b"]);
+    }
+
+    #[test]
+    fn an_empty_session_issuer_is_no_issuer() {
+        // All KMS records of the real set have it so.
+        let record = record(
+            r#"{"userIdentity":{"type":"IAMUser","sessionContext":{"sessionIssuer":{}},
+                "invokedBy":"AWS Internal"}}"#,
+        );
+        assert_eq!(record.user_identity.session_issuer().arn.get(), None);
+        assert_eq!(record.user_identity.invoked_by.get(), Some("AWS Internal"));
+    }
+
+    #[test]
+    fn a_record_that_is_no_object_is_an_error() {
+        for text in ["null", "7", r#"{"eventID":}"#, r#"{"eventID":"a""#, "{} {}"] {
+            assert!(serde_json::from_str::<Record<'_>>(text).is_err(), "{text}");
+        }
+    }
 }
