@@ -1,6 +1,7 @@
 //! What happened to everything that was read, in counts: what both faces print.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -70,19 +71,7 @@ impl SkippedObject {
             ObjectKind::Aggregated => Some(Self::Aggregated),
             ObjectKind::OtherService => Some(Self::OtherService),
         };
-        let is_log = || {
-            let ending = name
-                .rsplit('/')
-                .next()
-                .and_then(|file| file.rsplit_once('.'))
-                .map(|(_, ending)| ending);
-            ending.is_some_and(|e| {
-                ["json", "jsonl", "ndjson", "gz"]
-                    .iter()
-                    .any(|known| e.eq_ignore_ascii_case(known))
-            })
-        };
-        by_kind.or_else(|| (!is_log()).then_some(Self::NotALog))
+        by_kind.or_else(|| (!is_named_as_log(name)).then_some(Self::NotALog))
     }
 
     /// Words for the report.
@@ -99,6 +88,17 @@ impl SkippedObject {
             Self::NoRecords => "no CloudTrail records",
         }
     }
+}
+
+/// By its ending, of CloudTrail's own objects and of what people unpack or make of them.
+fn is_named_as_log(name: &str) -> bool {
+    let file = name.rsplit('/').next().unwrap_or(name);
+    let Some((_, ending)) = file.rsplit_once('.') else {
+        return false;
+    };
+    ["json", "jsonl", "ndjson", "gz"]
+        .iter()
+        .any(|known| ending.eq_ignore_ascii_case(known))
 }
 
 impl SkippedRecord {
@@ -157,32 +157,49 @@ impl Report {
         *self.objects_skipped.entry(reason).or_default() += 1;
     }
 
-    /// Decides what became of an object of which this is the report, and counts it. `explicit` says that the user named it,
-    /// `in_tree` that it is where CloudTrail writes: then it must hold records.
-    pub fn settle(&mut self, result: Result<(), String>, in_tree: bool, explicit: bool) -> Fate {
-        let has_bytes = self.bytes > 0;
-        let is_cut = self.records_skipped.contains_key(&SkippedRecord::Truncated);
+    /// Decides what became of an object of which this is the report, and counts it. `explicit` says
+    /// that the user named it, `in_tree` that it is where CloudTrail writes: then it must hold
+    /// records.
+    pub fn settle(
+        &mut self,
+        result: Result<(), impl fmt::Display>,
+        in_tree: bool,
+        explicit: bool,
+    ) -> Fate {
         let fate = match result {
-            Err(message) => Fate::Failed(message),
-            Ok(()) if self.records > 0 || (has_bytes && self.records_skipped.is_empty()) => {
-                Fate::Read
-            }
-            // Where CloudTrail writes, something else is a file that was damaged; and so is what ends in the middle.
-            Ok(()) if explicit || (has_bytes && (in_tree || is_cut)) => {
-                Fate::Failed("holds no CloudTrail records".to_owned())
-            }
-            Ok(()) if has_bytes => Fate::PassedOver(SkippedObject::NoRecords),
-            Ok(()) => Fate::PassedOver(SkippedObject::Empty),
+            Err(error) => Fate::Failed(error.to_string()),
+            Ok(()) => self.fate_at_end(in_tree, explicit),
         };
         match &fate {
             Fate::Read => self.objects += 1,
             Fate::Failed(_) => self.objects_failed += 1,
             Fate::PassedOver(reason) => {
+                // It never held records, so none of them is missing.
                 self.records_skipped.clear();
                 self.skip_object(*reason);
             }
         }
         fate
+    }
+
+    /// What became of an object that was read to its end.
+    fn fate_at_end(&self, in_tree: bool, explicit: bool) -> Fate {
+        let has_bytes = self.bytes > 0;
+        let is_cut = self.records_skipped.contains_key(&SkippedRecord::Truncated);
+        // A log with an empty list of records is whole.
+        if self.records > 0 || (has_bytes && self.records_skipped.is_empty()) {
+            return Fate::Read;
+        }
+        // Where CloudTrail writes, something else is a file that was damaged; and so is what ends
+        // in the middle.
+        if explicit || (has_bytes && (in_tree || is_cut)) {
+            return Fate::Failed("holds no CloudTrail records".to_owned());
+        }
+        Fate::PassedOver(if has_bytes {
+            SkippedObject::NoRecords
+        } else {
+            SkippedObject::Empty
+        })
     }
 
     /// Counts a record that cannot be used.
@@ -213,11 +230,6 @@ impl Report {
 
     /// Adds the counts of another report.
     pub fn add(&mut self, other: &Self) {
-        fn merge<K: Ord + Copy>(into: &mut BTreeMap<K, u64>, from: &BTreeMap<K, u64>) {
-            for (key, count) in from {
-                *into.entry(*key).or_default() += count;
-            }
-        }
         self.objects += other.objects;
         self.objects_failed += other.objects_failed;
         self.bytes += other.bytes;
@@ -230,9 +242,141 @@ impl Report {
         self.changes += other.changes;
         self.explained += other.explained;
         self.late += other.late;
-        merge(&mut self.objects_skipped, &other.objects_skipped);
-        merge(&mut self.records_skipped, &other.records_skipped);
-        merge(&mut self.accesses, &other.accesses);
-        merge(&mut self.alerts, &other.alerts);
+        add_counts(&mut self.objects_skipped, &other.objects_skipped);
+        add_counts(&mut self.records_skipped, &other.records_skipped);
+        add_counts(&mut self.accesses, &other.accesses);
+        add_counts(&mut self.alerts, &other.alerts);
+    }
+}
+
+fn add_counts<K: Ord + Copy>(into: &mut BTreeMap<K, u64>, from: &BTreeMap<K, u64>) {
+    for (key, count) in from {
+        *into.entry(*key).or_default() += count;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::object;
+
+    /// What becomes of an object with these counts, read to its end, in the four situations.
+    fn fates(report: &Report) -> [Fate; 4] {
+        [(false, false), (true, false), (false, true), (true, true)].map(|(in_tree, explicit)| {
+            let sound: Result<(), &str> = Ok(());
+            report.clone().settle(sound, in_tree, explicit)
+        })
+    }
+
+    fn without(reason: Option<SkippedRecord>) -> Report {
+        let mut report = Report {
+            bytes: 20,
+            ..Report::default()
+        };
+        reason.into_iter().for_each(|r| report.skip_record(r));
+        report
+    }
+
+    #[test]
+    fn one_record_makes_an_object_read_whatever_was_skipped() {
+        let mut report = without(Some(SkippedRecord::Truncated));
+        report.records = 1;
+        assert_eq!(fates(&report), [const { Fate::Read }; 4]);
+    }
+
+    #[test]
+    fn an_empty_list_of_records_is_sound() {
+        assert_eq!(fates(&without(None)), [const { Fate::Read }; 4]);
+    }
+
+    #[test]
+    fn what_is_no_log_fails_only_where_a_log_must_be() {
+        let failed = Fate::Failed("holds no CloudTrail records".to_owned());
+        let other = Fate::PassedOver(SkippedObject::NoRecords);
+        let malformed = without(Some(SkippedRecord::Malformed));
+        assert_eq!(
+            fates(&malformed),
+            [other, failed.clone(), failed.clone(), failed.clone()]
+        );
+        let cut = without(Some(SkippedRecord::Truncated));
+        assert_eq!(fates(&cut), [(); 4].map(|()| failed.clone()));
+        // The zero bytes of a folder's key are no damage.
+        let empty = Fate::PassedOver(SkippedObject::Empty);
+        assert_eq!(
+            fates(&Report::default()),
+            [empty.clone(), empty, failed.clone(), failed]
+        );
+    }
+
+    #[test]
+    fn records_of_an_object_that_is_passed_over_are_not_missing() {
+        let mut report = without(Some(SkippedRecord::Malformed));
+        report.settle(Ok::<_, &str>(()), false, false);
+        assert!(report.records_skipped.is_empty());
+        assert_eq!(report.objects_skipped[&SkippedObject::NoRecords], 1);
+        assert_eq!((report.objects, report.objects_failed), (0, 0));
+    }
+
+    #[test]
+    fn a_fault_is_told_in_its_own_words_and_keeps_what_was_counted() {
+        let mut report = without(Some(SkippedRecord::NoTime));
+        report.records = 3;
+        let fate = report.settle(Err("the gzip data is cut off"), true, true);
+        assert_eq!(fate, Fate::Failed("the gzip data is cut off".to_owned()));
+        assert_eq!((report.objects_failed, report.records), (1, 3));
+        assert_eq!(report.records_skipped[&SkippedRecord::NoTime], 1);
+    }
+
+    #[test]
+    fn only_what_may_be_a_log_is_read() {
+        for (name, expected) in [
+            ("AWSLogs/111122223333/CloudTrail/eu-west-1/x.json.gz", None),
+            ("x.JSON", None),
+            ("x.ndjson", None),
+            ("a.json/x", Some(SkippedObject::NotALog)),
+            ("x.csv.zip", Some(SkippedObject::NotALog)),
+            ("json", Some(SkippedObject::NotALog)),
+            (
+                "AWSLogs/111122223333/CloudTrail-Digest/eu-west-1/x.json.gz",
+                Some(SkippedObject::Digest),
+            ),
+            // The tree tells more than the ending.
+            (
+                "AWSLogs/111122223333/vpcflowlogs/eu-west-1/x.log",
+                Some(SkippedObject::OtherService),
+            ),
+        ] {
+            let skipped = SkippedObject::by_name(&object::parse(name), name);
+            assert_eq!(skipped, expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn every_count_is_added() {
+        // Every field by name: one that is new must be added here, too.
+        let one = Report {
+            objects: 1,
+            objects_failed: 2,
+            objects_skipped: [(SkippedObject::Empty, 3)].into(),
+            bytes: 4,
+            records: 5,
+            records_skipped: [(SkippedRecord::NoTime, 6)].into(),
+            records_repaired: 7,
+            key_validations: 8,
+            duplicates: 9,
+            reads: 10,
+            key_uses: 11,
+            changes: 12,
+            explained: 13,
+            late: 14,
+            accesses: [(DecryptStatus::Paired, 15)].into(),
+            alerts: [(Level::High, 16)].into(),
+        };
+        let mut sum = Report::default();
+        sum.add(&one);
+        assert_eq!(sum, one);
+        sum.add(&one);
+        assert_eq!(sum.objects_skipped[&SkippedObject::Empty], 6);
+        assert_eq!(sum.alerts[&Level::High], 32);
     }
 }
