@@ -1,6 +1,7 @@
 //! The stages of the path, each alone, on a corpus made here: `cargo bench -p secretrail-engine`.
 //!
-//! decode → split → scan (with extraction) → correlate → rules. Throughput is in bytes of JSON, or in records.
+//! decode → split → scan (with extraction) → correlate → rules. Throughput is in bytes of JSON, or
+//! in records.
 
 use std::fmt::Write as _;
 use std::hint::black_box;
@@ -20,74 +21,147 @@ use secretrail_engine::time::EventTime;
 
 const RECORDS: usize = 4_000;
 
-/// An object as CloudTrail delivers it: one record in a hundred is a read, another its Decrypt, seven other KMS calls.
+/// An object as CloudTrail delivers it: one record in a hundred is a read, another its Decrypt,
+/// seven other KMS calls.
 fn object() -> String {
-    let mut text = String::from("{\"Records\":[");
-    for n in 0..RECORDS {
-        let comma = if n == 0 { "" } else { "," };
-        let time = EventTime(1_772_445_600 + i64::try_from(n / 10).unwrap_or(0));
-        let (source, api, params) = match n % 100 {
-            0 => (
-                "secretsmanager",
-                "GetSecretValue",
-                format!(r#"{{"secretId":"prod/app{}/db"}}"#, n % 700),
-            ),
-            1 => {
-                let arn = format!(
-                    "arn:aws:secretsmanager:eu-west-1:111122223333:secret:prod/app{}/db-AbC123",
-                    (n - 1) % 700
-                );
-                (
-                    "kms",
-                    "Decrypt",
-                    format!(
-                        r#"{{"encryptionContext":{{"SecretARN":"{arn}","SecretVersionId":"v"}}}}"#
-                    ),
-                )
-            }
-            2..9 => (
-                "kms",
-                "Decrypt",
-                format!(
-                    r#"{{"encryptionContext":{{"aws:s3:arn":"arn:aws:s3:::data/{n}.parquet"}}}}"#
-                ),
-            ),
-            _ => (
-                "ec2",
-                "DescribeInstances",
-                format!(
-                    r#"{{"instancesSet":{{"items":[{{"instanceId":"i-{n:017x}"}}]}},"filterSet":{{}}}}"#
-                ),
-            ),
-        };
-        let via = if api == "Decrypt" {
-            r#","invokedBy":"secretsmanager.amazonaws.com""#
-        } else {
-            ""
-        };
-        let identity = format!(
-            r#"{{"type":"AssumedRole","principalId":"AROAEXAMPLE{0}:s","arn":"arn:aws:sts::111122223333:assumed-role/app{0}/s","accountId":"111122223333","accessKeyId":"ASIAEXAMPLE{n:08}","sessionContext":{{"sessionIssuer":{{"type":"Role","principalId":"AROAEXAMPLE{0}","arn":"arn:aws:iam::111122223333:role/app{0}","accountId":"111122223333","userName":"app{0}"}},"webIdFederationData":{{}},"attributes":{{"creationDate":"2026-03-02T08:00:00Z","mfaAuthenticated":"false"}}}}{via}}}"#,
-            n % 7
-        );
-        let written = write!(
+    let records: Vec<String> = (0..RECORDS).map(record).collect();
+    format!("{{\"Records\":[{}]}}", records.join(","))
+}
+
+fn record(n: usize) -> String {
+    let time = EventTime(1_772_445_600 + i64::try_from(n / 10).unwrap_or(0));
+    let (source, api, params) = call(n);
+    // As the services write it: in one line, with the fields of another service in between.
+    let mut text = String::new();
+    let parts = [
+        write!(
             text,
-            r#"{comma}{{"eventVersion":"1.11","userIdentity":{identity},"eventTime":"{time}","eventSource":"{source}.amazonaws.com","eventName":"{api}","awsRegion":"eu-west-1","sourceIPAddress":"10.0.0.1","userAgent":"aws-sdk-go-v2/1.32.6 os/linux lang/go#1.23.4 md/GOOS#linux","requestParameters":{params},"responseElements":null,"requestID":"{n:032x}","eventID":"{n:036x}","readOnly":true,"eventType":"AwsApiCall","managementEvent":true,"recipientAccountId":"111122223333","eventCategory":"Management","tlsDetails":{{"tlsVersion":"TLSv1.3","cipherSuite":"TLS_AES_128_GCM_SHA256"}}}}"#
-        );
-        assert!(written.is_ok(), "writing to a string does not fail");
+            r#"{{"eventVersion":"1.11","userIdentity":{},"#,
+            identity(n, api)
+        ),
+        write!(
+            text,
+            r#""eventTime":"{time}","eventSource":"{source}.amazonaws.com","#
+        ),
+        write!(text, r#""eventName":"{api}","awsRegion":"eu-west-1","#),
+        write!(text, r#""sourceIPAddress":"10.0.0.1","#),
+        write!(
+            text,
+            r#""userAgent":"aws-sdk-go-v2/1.32.6 os/linux lang/go#1.23.4 md/GOOS#linux","#
+        ),
+        write!(
+            text,
+            r#""requestParameters":{params},"responseElements":null,"#
+        ),
+        write!(
+            text,
+            r#""requestID":"{n:032x}","eventID":"{n:036x}","readOnly":true,"#
+        ),
+        write!(text, r#""eventType":"AwsApiCall","managementEvent":true,"#),
+        write!(
+            text,
+            r#""recipientAccountId":"111122223333","eventCategory":"Management","#
+        ),
+        write!(text, r#""tlsDetails":{{"tlsVersion":"TLSv1.3","#),
+        write!(text, r#""cipherSuite":"TLS_AES_128_GCM_SHA256"}}}}"#),
+    ];
+    assert!(
+        parts.iter().all(Result::is_ok),
+        "writing to a string does not fail"
+    );
+    text
+}
+
+/// Service, API and request parameters.
+fn call(n: usize) -> (&'static str, &'static str, String) {
+    match n % 100 {
+        0 => (
+            "secretsmanager",
+            "GetSecretValue",
+            format!(r#"{{"secretId":"prod/app{}/db"}}"#, n % 700),
+        ),
+        1 => (
+            "kms",
+            "Decrypt",
+            format!(
+                "{{\"encryptionContext\":{{\"SecretARN\":\"arn:aws:secretsmanager:eu-west-1:\
+                 111122223333:secret:prod/app{}/db-AbC123\",\"SecretVersionId\":\"v\"}}}}",
+                (n - 1) % 700
+            ),
+        ),
+        2..9 => (
+            "kms",
+            "Decrypt",
+            format!(r#"{{"encryptionContext":{{"aws:s3:arn":"arn:aws:s3:::data/{n}.parquet"}}}}"#),
+        ),
+        _ => (
+            "ec2",
+            "DescribeInstances",
+            format!(
+                "{{\"instancesSet\":{{\"items\":[{{\"instanceId\":\"i-{n:017x}\"}}]}},\
+                 \"filterSet\":{{}}}}"
+            ),
+        ),
     }
-    text + "]}"
+}
+
+fn identity(n: usize, api: &str) -> String {
+    let via = if api == "Decrypt" {
+        r#","invokedBy":"secretsmanager.amazonaws.com""#
+    } else {
+        ""
+    };
+    let app = n % 7;
+    [
+        format!(r#"{{"type":"AssumedRole","principalId":"AROAEXAMPLE{app}:s","#),
+        format!(r#""arn":"arn:aws:sts::111122223333:assumed-role/app{app}/s","#),
+        format!(r#""accountId":"111122223333","accessKeyId":"ASIAEXAMPLE{n:08}","#),
+        format!(r#""sessionContext":{{"sessionIssuer":{{"type":"Role","#),
+        format!(r#""principalId":"AROAEXAMPLE{app}","#),
+        format!(r#""arn":"arn:aws:iam::111122223333:role/app{app}","#),
+        format!(
+            r#""accountId":"111122223333","userName":"app{app}"}},"webIdFederationData":{{}},"#
+        ),
+        format!(r#""attributes":{{"creationDate":"2026-03-02T08:00:00Z","#),
+        format!(r#""mfaAuthenticated":"false"}}}}{via}}}"#),
+    ]
+    .concat()
 }
 
 const RULES: &str = "
 title: many
 id: many
-correlation: {type: value_count, rules: [read], group-by: [principal.arn], timespan: 10m, condition: {field: secret.name, gte: 20}}
+correlation:
+  type: value_count
+  rules: [read]
+  group-by: [principal.arn]
+  timespan: 10m
+  condition: {field: secret.name, gte: 20}
 ---
 title: read
 id: read
 logsource: {product: aws, category: secret_access}
 detection: {selection: {access.outcome: success}, condition: selection}
 ";
+
+fn scan(text: &str, rules: &RuleSet, selection: &Selection) -> Harvest {
+    let mut harvest = Harvest::default();
+    let read = Scanner::new(rules, selection).read(
+        Input::Bytes(text.as_bytes()),
+        &origin("o"),
+        false,
+        &mut harvest,
+    );
+    assert!(read.is_ok());
+    harvest
+}
+
+fn run(rules: &RuleSet, selection: &Selection, harvest: Harvest) -> usize {
+    let pipeline = Pipeline::new(rules, None, selection);
+    let now = EventTime(2_000_000_000);
+    let outcome = pollster::block_on(pipeline.run(&MemoryStore::default(), harvest, now));
+    outcome.map_or(0, |o| o.accesses.len() + o.alerts.len())
+}
 
 fn stages(criterion: &mut Criterion) {
     let text = object();
@@ -99,17 +173,6 @@ fn stages(criterion: &mut Criterion) {
     let selection = Selection::default();
     let none = RuleSet::default();
     let (rules, _) = load([("rules.yml", RULES)]).expect("the rules load");
-    let scan = |rules: &RuleSet| {
-        let mut harvest = Harvest::default();
-        let read = Scanner::new(rules, &selection).read(
-            Input::Bytes(text.as_bytes()),
-            &origin("o"),
-            false,
-            &mut harvest,
-        );
-        assert!(read.is_ok());
-        harvest
-    };
     let mut group = criterion.benchmark_group("stages");
     group.throughput(Throughput::Bytes(text.len() as u64));
     let mut scratch = Scratch::default();
@@ -124,24 +187,19 @@ fn stages(criterion: &mut Criterion) {
         });
     });
     group.bench_function("scan and extract", |b| {
-        b.iter(|| scan(&none).observations.len())
+        b.iter(|| scan(&text, &none, &selection).observations.len())
     });
-    group.throughput(Throughput::Elements(scan(&none).observations.len() as u64));
-    let run = |rules: &RuleSet, harvest: Harvest| {
-        let pipeline = Pipeline::new(rules, None, &selection);
-        let outcome = pollster::block_on(pipeline.run(
-            &MemoryStore::default(),
-            harvest,
-            EventTime(2_000_000_000),
-        ));
-        outcome.map_or(0, |o| o.accesses.len() + o.alerts.len())
-    };
-    group.bench_function("correlate", |b| {
-        b.iter_batched(|| scan(&none), |h| run(&none, h), BatchSize::LargeInput)
-    });
-    group.bench_function("correlate and rules", |b| {
-        b.iter_batched(|| scan(&rules), |h| run(&rules, h), BatchSize::LargeInput)
-    });
+    let found = scan(&text, &none, &selection).observations.len();
+    group.throughput(Throughput::Elements(found as u64));
+    for (name, rules) in [("correlate", &none), ("correlate and rules", &rules)] {
+        group.bench_function(name, |b| {
+            b.iter_batched(
+                || scan(&text, rules, &selection),
+                |harvest| run(rules, &selection, harvest),
+                BatchSize::LargeInput,
+            )
+        });
+    }
     group.finish();
 }
 

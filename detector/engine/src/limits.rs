@@ -1,21 +1,28 @@
-//! Every bound of the engine as a named constant: its value, its unit, where it comes from, and what happens beyond it.
+//! Every bound of the engine as a named constant: its value, its unit, where it comes from, and
+//! what happens beyond it.
 
-/// Longest distance in seconds between the event times of a read and its key use that are still paired.
+/// Longest distance in seconds between the event times of a read and its key use that are still
+/// paired.
 ///
-/// In real logs the distance is 0 s for every pair; five seconds leave room for clocks of two services.
+/// In real logs the distance is 0 s for every pair; five seconds leave room for clocks of two
+/// services.
 pub const PAIRING_TOLERANCE_SECS: i64 = 5;
 
-/// Default time in seconds after the delivery of a loose end during which its other half may still arrive.
+/// Default time in seconds after the delivery of a loose end during which its other half may still
+/// arrive.
 ///
-/// The longest measured delivery delay is 594 s. After the horizon a verdict about absence is made, once.
+/// The longest measured delivery delay is 594 s. After the horizon a verdict about absence is made,
+/// once.
 pub const HORIZON_SECS: i64 = 900;
 
-/// Length in seconds of the buckets in which the presence of KMS events is remembered per account and region.
+/// Length in seconds of the buckets in which the presence of KMS events is remembered per account
+/// and region.
 ///
 /// A read counts as covered when KMS events were seen in its own bucket or in a neighbouring one.
 pub const COVERAGE_BUCKET_SECS: i64 = 3_600;
 
-/// Largest single record in bytes of JSON. CloudTrail writes at most 256 KB for a trail and 1 MB in Lake.
+/// Largest single record in bytes of JSON. CloudTrail writes at most 256 KB for a trail and 1 MB in
+/// Lake.
 ///
 /// A larger one is counted as skipped, and the records around it are read.
 pub const MAX_RECORD_BYTES: usize = 2 * 1024 * 1024;
@@ -47,20 +54,30 @@ pub const ALERT_SECRETS: usize = 100;
 /// Chains of equally near candidates longer than this are cut; it is twelve times the tolerance.
 pub const SETTLE_MARGIN_SECS: i64 = 12 * PAIRING_TOLERANCE_SECS;
 
-/// Longest time in seconds in which what one actor does, without a pause longer than the tolerance, is joined as one when a
-/// history is taken in slices.
+/// Longest time in seconds in which what one actor does, without a pause longer than the tolerance,
+/// is joined as one when a history is taken in slices.
 ///
 /// What goes on for longer is cut, with [`SETTLE_MARGIN_SECS`] on both sides of the cut.
 pub const SCENE_SECS: i64 = 10 * SETTLE_MARGIN_SECS;
 
-/// Default time in seconds after which a principal or region that was seen once is new again: 90 days, as long as
-/// CloudTrail's own event history.
+/// Default time in seconds after which a principal or region that was seen once is new again: 90
+/// days, as long as CloudTrail's own event history.
 pub const SEEN_MEMORY_SECS: i64 = 90 * 86_400;
 
-/// Default time in seconds that an account's logs must go back before anything is called new: a week, because many jobs
-/// run once a week.
+/// Default time in seconds that an account's logs must go back before anything is called new: a
+/// week, because many jobs run once a week.
 pub const SEEN_LEARNING_SECS: i64 = 7 * 86_400;
 
-/// Parts of the memory in which the last time of something is remembered: 90 for a memory of 90 days, so that a store
-/// writes once a day what is seen all day long.
+/// Parts of the memory in which the last time of something is remembered: 90 for a memory of 90
+/// days, so that a store writes once a day what is seen all day long.
 pub const SEEN_GRAINS: i64 = 90;
+
+// What other files rely on without asking.
+const _: () = {
+    // What is inflated in one go is not held against the limits of a bomb.
+    assert!(WHOLE_OBJECT_BYTES as u64 <= MAX_INFLATED_BYTES);
+    // Around an end there is its other half, and around that one whoever else it may belong to.
+    assert!(SETTLE_MARGIN_SECS >= 2 * PAIRING_TOLERANCE_SECS);
+    // A scene that is cut overlaps the next one by the margins, and has to get on between them.
+    assert!(SCENE_SECS > 2 * SETTLE_MARGIN_SECS);
+};

@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-/// For a terminal: one line, without control characters, escape sequences, and marks that turn the direction of text.
+/// For a terminal: one line, without control characters, escape sequences, and marks that turn the
+/// direction of text.
 #[must_use]
 pub fn line(text: &str) -> Cow<'_, str> {
     if text.chars().any(is_harmful) {
@@ -30,8 +31,17 @@ pub fn cell(text: &str) -> Cow<'_, str> {
 }
 
 fn is_harmful(c: char) -> bool {
+    // Beside the control characters of `char`: what has no width or turns the direction of text,
+    // the line breaks of Unicode, and the tags, with which text is hidden in text.
     c.is_control()
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
+        || matches!(
+            c,
+            '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{feff}'
+                | '\u{e0000}'..='\u{e007f}'
+        )
 }
 
 #[cfg(test)]
@@ -49,5 +59,40 @@ mod tests {
         assert_eq!(cell(" @SUM(A1)"), "' @SUM(A1)");
         assert_eq!(cell("\t=1"), "\u{fffd}=1");
         assert_eq!(cell("10.0.0.1"), "10.0.0.1");
+    }
+
+    #[test]
+    fn text_that_does_no_harm_is_not_copied() {
+        let text = "role/prod-payments, Zoë 東京 👩\u{301}";
+        assert!(matches!(line(text), Cow::Borrowed(same) if same == text));
+        assert!(matches!(cell(text), Cow::Borrowed(same) if same == text));
+    }
+
+    #[test]
+    fn what_hides_or_turns_text_is_shown() {
+        for hidden in [
+            '\u{9b}',
+            '\u{200b}',
+            '\u{2028}',
+            '\u{202e}',
+            '\u{2066}',
+            '\u{e0041}',
+        ] {
+            assert_eq!(line(&format!("a{hidden}b")), "a\u{fffd}b", "{hidden:?}");
+        }
+    }
+
+    #[test]
+    fn a_formula_is_text_in_any_width_and_behind_any_space() {
+        for formula in [
+            "+1",
+            "-1",
+            "\u{ff1d}1",
+            "\u{ff0b}1",
+            "\u{3000}=1",
+            " \u{a0}@x",
+        ] {
+            assert_eq!(cell(formula), format!("'{formula}"));
+        }
     }
 }

@@ -1,19 +1,23 @@
-//! Event times: whole seconds in UTC, read and written as RFC 3339. The engine never asks what time it is.
+//! Event times: whole seconds in UTC, read and written as RFC 3339. The engine never asks what time
+//! it is.
 
 use std::fmt;
 
 use chrono::{DateTime, Datelike, NaiveDate, Timelike, Utc};
 
-/// Seconds since 1970-01-01T00:00:00Z. CloudTrail writes whole seconds (`eventTime`, when the request completed).
+/// Seconds since 1970-01-01T00:00:00Z. CloudTrail writes whole seconds (`eventTime`, when the
+/// request completed).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventTime(pub i64);
 
 impl EventTime {
-    /// Reads RFC 3339 (`2026-03-02T10:00:00Z`, fractions and offsets allowed) and the basic form `20260302T100000Z`.
+    /// Reads RFC 3339 (`2026-03-02T10:00:00Z`, fractions and offsets allowed) and the basic form
+    /// `20260302T100000Z`.
     ///
     /// `None` for anything else.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
+        // Fractions are cut, not rounded: the record happened in that second.
         if let Ok(time) = DateTime::parse_from_rfc3339(text) {
             return Some(Self(time.timestamp()));
         }
@@ -59,6 +63,8 @@ impl fmt::Display for EventTime {
                     time.second()
                 )
             }
+            // Beyond any calendar there is still something to print: a time is a part of stored
+            // keys.
             None => write!(f, "@{}", self.0),
         }
     }
@@ -84,5 +90,45 @@ mod tests {
         }
         assert_eq!(EventTime::parse("yesterday"), None);
         assert_eq!(EventTime::from_date(2026, 2, 30), None);
+    }
+
+    #[test]
+    fn what_is_printed_is_read_back() {
+        for secs in [0, -1, 1_772_445_600, 253_402_300_799, -62_135_596_800] {
+            let time = EventTime(secs);
+            assert_eq!(EventTime::parse(&time.to_string()), Some(time), "{time}");
+        }
+        assert_eq!(EventTime(i64::MAX).to_string(), format!("@{}", i64::MAX));
+    }
+
+    #[test]
+    fn text_orders_as_time_does() {
+        let times = [-1, 0, 59, 60, 86_399, 86_400, 1_772_445_600].map(EventTime);
+        assert!(times.is_sorted_by_key(ToString::to_string));
+    }
+
+    #[test]
+    fn nothing_wraps_at_the_ends_of_time() {
+        let (first, last) = (EventTime(i64::MIN), EventTime(i64::MAX));
+        assert_eq!(last.plus(1), last);
+        assert_eq!(first.plus(-1), first);
+        assert_eq!(first.distance(last), i64::MAX);
+        assert_eq!(last.distance(first), i64::MAX);
+        assert_eq!(EventTime(7).distance(EventTime(9)), 2);
+    }
+
+    #[test]
+    fn forms_that_look_like_times_are_none() {
+        for text in [
+            "",
+            "2026-03-02",
+            "2026-03-02T10:00:00",
+            "2026-02-30T10:00:00Z",
+            "20260302T1005Z",
+            "1772445600",
+            "2026-03-02T25:00:00Z",
+        ] {
+            assert_eq!(EventTime::parse(text), None, "{text:?}");
+        }
     }
 }
