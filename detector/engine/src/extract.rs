@@ -1,22 +1,33 @@
-//! A record to an observation: one table of services and APIs, and what each of them calls its secret.
+//! A record to an observation: what each service and API calls its secret.
 //!
-//! Sources: AWS Secrets Manager and Systems Manager API references; KMS developer guide, "Logging AWS KMS API calls";
-//! IAM user guide, "Troubleshoot access denied error messages".
+//! Sources: AWS Secrets Manager and Systems Manager API references; KMS developer guide, "Logging
+//! AWS KMS API calls".
 
-use std::collections::BTreeSet;
+mod denial;
+mod head;
+mod raw_fields;
+mod role;
+
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::digest::digest;
+use self::denial::{Denial, KMS_KEY, denied_target, outcome};
+pub use self::head::head;
+use self::head::home;
+pub use self::raw_fields::{RawFields, Wanted};
+use self::role::store;
+pub use self::role::{Role, role};
 use crate::document::Document;
-use crate::ids::{Arn, Home, SecretRef, Store, Text};
+use crate::ids::{Arn, Home, SecretRef, Store};
 use crate::object::Origin;
 use crate::observation::{
-    Ask, Head, Interner, Kept, KeyUse, Observation, Outcome, SecretChange, SecretRead, SourceKind,
+    Ask, Head, Interner, KeyUse, Observation, Outcome, SecretChange, SecretRead, SourceKind,
 };
-use crate::time::EventTime;
-use crate::wire::{Record, Scalar};
+use crate::principal::PrincipalKind;
+use crate::wire::Record;
 
-/// `SecretVersionId` of the Decrypt by which Secrets Manager checks that a caller may use a key. Not a read.
+/// `SecretVersionId` of the Decrypt by which Secrets Manager checks that a caller may use a key.
+/// Not a read.
 const KEY_VALIDATION: &str = "RequestToValidateKeyAccess";
 
 /// Why a record that looked like ours gives no observation.
@@ -28,24 +39,6 @@ pub enum NotOurs {
     KeyValidation,
     /// `eventTime` is missing or is not a time.
     NoTime,
-}
-
-/// Raw fields that the loaded rules ask for beside the typed ones.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Wanted {
-    /// Of reads and key uses.
-    pub of_accesses: RawFields,
-    /// Of changes.
-    pub of_changes: RawFields,
-}
-
-/// Raw fields of one kind of record.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RawFields {
-    /// Their names.
-    pub names: BTreeSet<Text>,
-    /// Whether the whole record is searched.
-    pub whole: bool,
 }
 
 /// Makes the observation of a record. The document is the record's own, for raw fields.
@@ -60,535 +53,384 @@ pub fn extract(
     wanted: &Wanted,
     interner: &mut Interner,
 ) -> Result<Observation, NotOurs> {
-    let source = record.event_source.get().unwrap_or_default();
-    let api = record.event_name.get().unwrap_or_default();
-    let role = role(source, api).ok_or(NotOurs::Other)?;
-    if record
-        .event_type
-        .get()
-        .is_some_and(|t| t.starts_with("AwsVpce"))
-    {
-        return Err(NotOurs::Other);
-    }
-    let mut facts = Facts { record, interner };
-    // The cheap tests come before the head is built: most Decrypts are for something else.
-    if role == Role::KeyUse {
-        facts.is_key_use()?;
-    }
+    let role = role_of(record)?;
     let wanted = match role {
         Role::Read(_) | Role::KeyUse => &wanted.of_accesses,
         Role::Change { .. } => &wanted.of_changes,
     };
-    let head = self::head(record, document, origin, wanted, facts.interner)?;
+    let head = head(record, document, origin, wanted, interner).ok_or(NotOurs::NoTime)?;
+    let mut facts = Facts {
+        record,
+        home: home(record),
+        interner,
+    };
     Ok(match role {
-        Role::Read(store) => Observation::Read(Arc::new(facts.read(Arc::new(head), store, api))),
+        Role::Read(store) => Observation::Read(Arc::new(facts.read(head, store))),
         Role::KeyUse => Observation::KeyUse(Arc::new(facts.key_use(head))),
-        Role::Change { decrypts } => {
-            Observation::Change(Arc::new(facts.change(Arc::new(head), source, decrypts)))
-        }
+        Role::Change { decrypts } => Observation::Change(Arc::new(facts.change(head, decrypts))),
     })
 }
 
-/// What kind of observation a call may be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// A read from this store.
-    Read(Store),
-    /// A KMS `Decrypt`.
-    KeyUse,
-    /// A change.
-    Change {
-        /// Whether the call decrypts the secret itself.
-        decrypts: bool,
-    },
+/// What a record is to us, and why nothing. Only cheap tests: most Decrypts are for something else,
+/// and nothing is built for them.
+fn role_of(record: &Record<'_>) -> Result<Role, NotOurs> {
+    let source = record.event_source.get().unwrap_or_default();
+    let api = record.event_name.get().unwrap_or_default();
+    let role = role(source, api).ok_or(NotOurs::Other)?;
+    // What the owner of a VPC endpoint sees of a call (`AwsVpceEvent`): the call is logged by the
+    // service too, and would count twice.
+    let event_type = record.event_type.get().unwrap_or_default();
+    if event_type.starts_with("AwsVpce") {
+        return Err(NotOurs::Other);
+    }
+    if role == Role::KeyUse {
+        is_key_use(record)?;
+    }
+    Ok(role)
 }
 
-/// The table of what concerns us, by `eventSource` and `eventName`. `decrypts` marks changes that decrypt the secret themselves
-/// (Secrets Manager user guide, "Secret encryption and decryption").
-#[must_use]
-pub fn role(source: &str, api: &str) -> Option<Role> {
-    let change = |decrypts| Some(Role::Change { decrypts });
-    match (source.split('.').next().unwrap_or_default(), api) {
-        ("secretsmanager", "GetSecretValue" | "BatchGetSecretValue") => {
-            Some(Role::Read(Store::SecretsManager))
-        }
-        (
-            "ssm",
-            "GetParameter" | "GetParameters" | "GetParametersByPath" | "GetParameterHistory",
-        ) => Some(Role::Read(Store::Ssm)),
-        ("kms", "Decrypt") => Some(Role::KeyUse),
-        (
-            "secretsmanager",
-            "PutSecretValue" | "UpdateSecret" | "ReplicateSecretToRegions" | "CreateSecret",
-        ) => change(true),
-        (
-            "secretsmanager",
-            "PutResourcePolicy"
-            | "DeleteResourcePolicy"
-            | "UpdateSecretVersionStage"
-            | "RemoveRegionsFromReplication"
-            | "StopReplicationToReplica"
-            | "RotateSecret"
-            | "CancelRotateSecret"
-            | "DeleteSecret"
-            | "RestoreSecret"
-            | "TagResource"
-            | "UntagResource",
-        )
-        | (
-            "ssm",
-            "PutParameter"
-            | "DeleteParameter"
-            | "DeleteParameters"
-            | "LabelParameterVersion"
-            | "PutResourcePolicy"
-            | "DeleteResourcePolicy",
-        )
-        | ("kms", "PutKeyPolicy" | "DisableKey" | "ScheduleKeyDeletion")
-        | (
-            "cloudtrail",
-            "PutEventSelectors"
-            | "StopLogging"
-            | "DeleteTrail"
-            | "UpdateTrail"
-            | "StopEventDataStoreIngestion"
-            | "DeleteEventDataStore",
-        ) => change(false),
-        _ => None,
+/// Whether a `Decrypt` is for a secret, and why not.
+fn is_key_use(record: &Record<'_>) -> Result<(), NotOurs> {
+    let context = &record.request_parameters.encryption_context;
+    // The check names the secret like a read does, and only this version tells the two apart.
+    if context.secret_version_id.get() == Some(KEY_VALIDATION) {
+        return Err(NotOurs::KeyValidation);
+    }
+    let names_secret = context.secret_arn.get().is_some() || context.parameter_arn.get().is_some();
+    // A dry run ends with this error when it would have been allowed, and decrypts nothing.
+    let is_dry_run = record.error_code.get() == Some("DryRunOperationException");
+    if !is_dry_run && (names_secret || failed_for_a_store(record)) {
+        Ok(())
+    } else {
+        Err(NotOurs::Other)
     }
 }
 
+/// Whether a store of secrets made a `Decrypt` for the caller that did not succeed. A denied one
+/// has no encryption context, so that nothing else tells whether it is for a secret.
+fn failed_for_a_store(record: &Record<'_>) -> bool {
+    let via = record.user_identity.invoked_by.get();
+    // Parameter Store calls itself `AWS Internal`.
+    let by_store = via.is_some_and(|via| {
+        via.starts_with("secretsmanager.") || via.starts_with("ssm.") || via == "AWS Internal"
+    });
+    by_store && outcome(record.error_code.get()) != Outcome::Success
+}
+
+/// A record that concerns us, and what its names are relative to.
 struct Facts<'r, 'a> {
     record: &'r Record<'a>,
+    home: Home<'r>,
     interner: &'r mut Interner,
 }
 
 impl Facts<'_, '_> {
-    fn read(&mut self, head: Arc<Head>, store: Store, api: &str) -> SecretRead {
-        let home = home(self.record);
-        let message = self.record.error_message.get();
-        let ask = if head.outcome == Outcome::Success {
-            self.ask(store, api, home)
+    fn read(&mut self, head: Head, store: Store) -> SecretRead {
+        let succeeded = head.outcome == Outcome::Success;
+        let ask = if succeeded {
+            self.ask(store, &head.api)
         } else {
-            let typed = self.targets(store, home);
-            Ask::Named(if typed.is_empty() {
-                vec![denied_target(message, store, home)]
-            } else {
-                typed
-            })
+            Ask::Named(self.attempted(store))
         };
-        let decrypts = head.outcome == Outcome::Success
-            && (store == Store::SecretsManager
-                || self.record.request_parameters.with_decryption.is_true());
-        let denied_by_kms = head.denied_by.as_deref() == Some(KMS_KEY);
+        // Secrets are always encrypted. Parameters come back as they are stored unless the caller
+        // asks for more; that he asks does not prove that they are encrypted.
+        let decrypts = store == Store::SecretsManager
+            || self.record.request_parameters.with_decryption.is_true();
         SecretRead {
-            head,
             ask,
-            decrypts,
-            denied_by_kms,
+            decrypts: succeeded && decrypts,
+            denied_by_kms: head.denied_by.as_deref() == Some(KMS_KEY),
+            head: Arc::new(head),
         }
     }
 
-    fn ask(&mut self, store: Store, api: &str, home: Home<'_>) -> Ask {
-        let named = self.targets(store, home);
+    /// What a read that succeeded asked for.
+    fn ask(&mut self, store: Store, api: &str) -> Ask {
+        let params = &self.record.request_parameters;
+        if api == "GetParametersByPath" {
+            return Ask::Path {
+                path: SecretRef::path(params.path.get().unwrap_or("/"), self.home),
+                recursive: params.recursive.is_true(),
+            };
+        }
+        let named = self.targets(store);
         match api {
+            // A batch has either a list of secrets or filters.
             "BatchGetSecretValue" if named.is_empty() => Ask::BatchFilters,
             "BatchGetSecretValue" => Ask::Batch(named),
-            "GetParametersByPath" => Ask::Path {
-                path: SecretRef::path(
-                    self.record.request_parameters.path.get().unwrap_or("/"),
-                    home,
-                ),
-                recursive: self.record.request_parameters.recursive.is_true(),
+            _ if named.is_empty() => Ask::Named(vec![SecretRef::unnamed(store, self.home)]),
+            "GetParameterHistory" => match <[SecretRef; 1]>::try_from(named) {
+                Ok([one]) => Ask::History(one),
+                Err(many) => Ask::Named(many),
             },
-            _ => match (api, <[SecretRef; 1]>::try_from(named)) {
-                ("GetParameterHistory", Ok([one])) => Ask::History(one),
-                (_, Ok(one)) => Ask::Named(one.into()),
-                (_, Err(many)) if many.is_empty() => {
-                    Ask::Named(vec![SecretRef::unnamed(store, home)])
-                }
-                (_, Err(many)) => Ask::Named(many),
-            },
+            _ => Ask::Named(named),
         }
+    }
+
+    /// What a read that did not succeed asked for, as far as it is told: at least one secret, which
+    /// may have no name.
+    fn attempted(&mut self, store: Store) -> Vec<SecretRef> {
+        let typed = self.targets(store);
+        if typed.is_empty() {
+            let message = self.record.error_message.get();
+            return vec![denied_target(message, store, self.home)];
+        }
+        typed
     }
 
     /// The secrets that the request names, as the caller typed them, without repetitions.
-    fn targets(&mut self, store: Store, home: Home<'_>) -> Vec<SecretRef> {
-        let Self { record, interner } = self;
-        let params = &record.request_parameters;
-        let mut targets: Vec<SecretRef> = match store {
-            Store::SecretsManager => {
-                let ids = params
-                    .secret_id
-                    .get()
-                    .into_iter()
-                    .chain(params.secret_id_list.texts());
-                let stage = params.version_stage.get().map(|stage| interner.text(stage));
-                let version = params
-                    .version_id
-                    .get()
-                    .map(|version| interner.text(version));
-                let versioned = |s| SecretRef {
-                    version_id: version.clone(),
-                    version_stage: stage.clone(),
-                    ..s
-                };
-                ids.map(|id| versioned(interner.secret(store, id, home)))
-                    .collect()
-            }
-            Store::Ssm => {
-                let names = params.name.get().into_iter().chain(params.names.texts());
-                names
-                    .map(|name| interner.secret(store, name, home))
-                    .collect()
-            }
+    fn targets(&mut self, store: Store) -> Vec<SecretRef> {
+        let mut targets = match store {
+            Store::SecretsManager => self.secret_ids(),
+            Store::Ssm => self.parameter_names(),
         };
-        if targets.is_empty() && store == Store::Ssm {
-            let arns = record.resources.0.iter().filter_map(|r| r.arn.get());
-            targets = arns.map(|arn| interner.secret(store, arn, home)).collect();
-        }
+        // Nearly all reads name one secret, and need no set.
         if targets.len() > 1 {
-            let mut seen = std::collections::HashSet::new();
+            let mut seen = HashSet::new();
             targets
                 .retain(|t| seen.insert((t.key(), t.version_id.clone(), t.version_stage.clone())));
         }
         targets
     }
 
-    fn is_key_use(&self) -> Result<(), NotOurs> {
-        let context = &self.record.request_parameters.encryption_context;
-        let names_secret =
-            context.secret_arn.get().is_some() || context.parameter_arn.get().is_some();
-        if context.secret_version_id.get() == Some(KEY_VALIDATION) {
-            return Err(NotOurs::KeyValidation);
+    fn secret_ids(&mut self) -> Vec<SecretRef> {
+        let Self {
+            record,
+            home,
+            interner,
+        } = self;
+        let params = &record.request_parameters;
+        let version_id = params.version_id.get().map(|id| interner.text(id));
+        let version_stage = params.version_stage.get().map(|stage| interner.text(stage));
+        let ids = params.secret_id.get().into_iter();
+        ids.chain(params.secret_id_list.texts())
+            .map(|id| SecretRef {
+                version_id: version_id.clone(),
+                version_stage: version_stage.clone(),
+                ..interner.secret(Store::SecretsManager, id, *home)
+            })
+            .collect()
+    }
+
+    fn parameter_names(&mut self) -> Vec<SecretRef> {
+        let Self {
+            record,
+            home,
+            interner,
+        } = self;
+        let params = &record.request_parameters;
+        let typed = params.name.get().into_iter().chain(params.names.texts());
+        let named: Vec<SecretRef> = typed
+            .map(|name| interner.secret(Store::Ssm, name, *home))
+            .collect();
+        if !named.is_empty() {
+            return named;
         }
-        // A denied Decrypt has no context; it is ours when a store of secrets made it for the caller.
-        let for_store = || {
-            let via = &self.record.user_identity.invoked_by;
-            let store = via.get().is_some_and(|v| {
-                v.starts_with("secretsmanager.") || v.starts_with("ssm.") || v == "AWS Internal"
-            });
-            store && outcome(&self.record.error_code).0 != Outcome::Success
-        };
-        let dry_run = self.record.error_code.get() == Some("DryRunOperationException");
-        if !dry_run && (names_secret || for_store()) {
-            Ok(())
-        } else {
-            Err(NotOurs::Other)
-        }
+        // `resources` has the full ARNs of the parameters, but lacks the versions that were typed.
+        let arns = record.resources.0.iter().filter_map(|r| r.arn.get());
+        arns.map(|arn| interner.secret(Store::Ssm, arn, *home))
+            .collect()
     }
 
     fn key_use(&mut self, head: Head) -> KeyUse {
-        let home = home(self.record);
-        let context = &self.record.request_parameters.encryption_context;
-        let named = context
-            .secret_arn
-            .get()
-            .map(|arn| (Store::SecretsManager, arn));
-        let named = named.or_else(|| Some((Store::Ssm, context.parameter_arn.get()?)));
-        let secret = named.map(|(store, arn)| self.interner.secret(store, arn, home));
-        let resources = &self.record.resources.0;
-        let is_key = |arn: &&str| Arn::parse(arn).is_some_and(|a| a.service == "kms");
-        let key_arn = resources.iter().filter_map(|r| r.arn.get()).find(is_key);
-        let denied = denial(self.record.error_message.get()).and_then(|d| d.resource);
-        let direct = head.principal.via.is_none()
-            && !matches!(head.source.kind, SourceKind::Service | SourceKind::Internal)
-            && head.principal.kind != crate::principal::PrincipalKind::Service;
+        let record = self.record;
+        let version_id = record
+            .request_parameters
+            .encryption_context
+            .secret_version_id
+            .get();
         KeyUse {
-            secret,
-            version_id: context
-                .secret_version_id
-                .get()
-                .map(|v| self.interner.text(v)),
-            key_arn: key_arn
-                .or(denied.filter(is_key))
-                .map(|arn| self.interner.text(arn)),
-            direct,
+            secret: self.secret_of_context(),
+            version_id: version_id.map(|id| self.interner.text(id)),
+            key_arn: key_arn(record).map(|arn| self.interner.text(arn)),
+            direct: is_direct(&head),
             head: Arc::new(head),
         }
     }
 
-    fn change(&mut self, head: Arc<Head>, source: &str, decrypts: bool) -> SecretChange {
-        let home = home(self.record);
-        let store = match source.split('.').next() {
-            Some("secretsmanager") => Some(Store::SecretsManager),
-            Some("ssm") => Some(Store::Ssm),
-            _ => None,
+    /// The secret that the encryption context of a key use names. Other pairs may stand beside it.
+    fn secret_of_context(&mut self) -> Option<SecretRef> {
+        let context = &self.record.request_parameters.encryption_context;
+        let (store, arn) = match context.secret_arn.get() {
+            Some(arn) => (Store::SecretsManager, arn),
+            None => (Store::Ssm, context.parameter_arn.get()?),
         };
-        let secret = store.and_then(|store| {
-            let typed = self.targets(store, home).into_iter().next();
-            let by_arn = self.record.request_parameters.old_arn.get().or(self
-                .record
-                .request_parameters
-                .resource_arn
-                .get());
-            let named = by_arn.or(self.record.request_parameters.name.get());
-            let other = named.map(|id| self.interner.secret(store, id, home));
-            let denied = || {
-                Some(denied_target(self.record.error_message.get(), store, home))
-                    .filter(|s| s.name.is_some())
-            };
-            typed.or(other).or_else(denied)
-        });
+        Some(self.interner.secret(store, arn, self.home))
+    }
+
+    fn change(&mut self, head: Head, decrypts: bool) -> SecretChange {
+        // Changes of keys and trails are about no secret.
+        let store = self.record.event_source.get().and_then(store);
         SecretChange {
-            head,
-            secret,
+            secret: store.and_then(|store| self.changed(store)),
             decrypts,
+            head: Arc::new(head),
         }
+    }
+
+    /// The secret that a call to its store changes.
+    fn changed(&mut self, store: Store) -> Option<SecretRef> {
+        if let Some(typed) = self.targets(store).into_iter().next() {
+            return Some(typed);
+        }
+        let params = &self.record.request_parameters;
+        let named = params
+            .old_arn
+            .get()
+            .or(params.resource_arn.get())
+            .or(params.name.get());
+        if let Some(id) = named {
+            return Some(self.interner.secret(store, id, self.home));
+        }
+        let denied = denied_target(self.record.error_message.get(), store, self.home);
+        // Unlike a read, a change need not be about a secret: then it has none, not an unnamed one.
+        denied.name.is_some().then_some(denied)
     }
 }
 
-/// Builds what every observation has.
-///
-/// # Errors
-///
-/// [`NotOurs::NoTime`] when `eventTime` cannot be read.
-pub fn head(
-    record: &Record<'_>,
-    document: &Document<'_>,
-    origin: &Origin,
-    wanted: &RawFields,
-    interner: &mut Interner,
-) -> Result<Head, NotOurs> {
-    let time = record
-        .event_time
-        .get()
-        .and_then(EventTime::parse)
-        .ok_or(NotOurs::NoTime)?;
-    let addendum = &record.addendum;
-    let original = addendum
-        .original_event_id
-        .get()
-        .filter(|_| addendum.reason.get() == Some("UPDATED_DATA"));
-    let event_id = original
-        .or(record.event_id.get())
-        .map_or_else(|| Text::from(digest(&[document.text()])), Text::from);
-    let (outcome, denied) = outcome(&record.error_code);
-    let denied_by = denied
-        .then(|| denied_by(record.error_message.get()))
-        .flatten();
-    let shared =
-        |scalar: &Scalar<'_>, interner: &mut Interner| scalar.get().map(|t| interner.text(t));
-    // The endpoint on a Decrypt is AWS's own, never the caller's.
-    let of_caller = record.event_name.get() != Some("Decrypt");
-    let endpoint = record.vpc_endpoint_id.get().filter(|_| of_caller);
-    let home = home(record);
-    Ok(Head {
-        event_id,
-        shared_id: record.shared_event_id.get().map(Text::from),
-        updated: original.is_some(),
-        time,
-        api: interner.text(record.event_name.get().unwrap_or_default()),
-        account: interner.text(home.account),
-        region: interner.text(home.region),
-        principal: interner.principal(record),
-        access_key_id: record.user_identity.access_key_id.get().map(Text::from),
-        source: interner.source(
-            record.source_ip_address.get(),
-            record.user_agent.get(),
-            endpoint,
-        ),
-        outcome,
-        denied_by: denied_by.map(|d| interner.text(&d)),
-        error_code: shared(&record.error_code, interner),
-        object: origin.object.clone(),
-        delivered: origin.delivered.unwrap_or(time),
-        kept: kept(document, wanted),
+/// The key of a key use. It stands in `resources` only; when the use was denied, in the message.
+fn key_arn<'r>(record: &'r Record<'_>) -> Option<&'r str> {
+    let mut arns = record.resources.0.iter().filter_map(|r| r.arn.get());
+    arns.find(|arn| is_key(arn)).or_else(|| {
+        let resource = Denial::read(record.error_message.get()?)?.resource?;
+        is_key(resource).then_some(resource)
     })
 }
 
-/// The raw fields that rules ask for. A record without the last key of a name is not parsed for it.
-fn kept(document: &Document<'_>, wanted: &RawFields) -> Kept {
-    if wanted.names.is_empty() && !wanted.whole {
-        return Kept::default();
-    }
-    let text = document.text();
-    let is_escaped = text.contains('\\');
-    let may_have = |name: &Text| {
-        let key = name
-            .rsplit('.')
-            .next()
-            .and_then(|last| last.split('[').next())
-            .unwrap_or(name);
-        is_escaped || text.contains(key)
-    };
-    let value = |name: &Text| {
-        Some((
-            name.clone(),
-            document.node().field(name)?.into_owned().into_owned(),
-        ))
-    };
-    let fields = wanted
-        .names
-        .iter()
-        .filter(|name| may_have(name))
-        .filter_map(value)
-        .collect();
-    Kept {
-        fields,
-        whole: wanted
-            .whole
-            .then(|| Box::new(document.node().clone().into_owned())),
-    }
+fn is_key(arn: &str) -> bool {
+    Arn::parse(arn).is_some_and(|arn| arn.service == "kms")
 }
 
-/// What bare names are relative to: the account whose trail it is (the caller's where it is missing), and the region.
-fn home<'a>(record: &'a Record<'_>) -> Home<'a> {
-    let identity = &record.user_identity;
-    let region = record.aws_region.get().unwrap_or_default();
-    // The caller and the secret are in one partition; the names of regions only hint at it.
-    let by_region = || match region.split_once('-') {
-        Some(("cn", _)) => "aws-cn",
-        Some(("us", rest)) if rest.starts_with("gov-") => "aws-us-gov",
-        _ => "aws",
-    };
-    let partition = identity
-        .arn
-        .get()
-        .and_then(Arn::parse)
-        .map_or_else(by_region, |arn| arn.partition);
-    let account = record
-        .recipient_account_id
-        .get()
-        .or(identity.account_id.get())
-        .unwrap_or_default();
-    Home {
-        partition,
-        account,
-        region,
-    }
-}
-
-/// The outcome by `errorCode`, and whether it is a denial.
-fn outcome(error_code: &Scalar<'_>) -> (Outcome, bool) {
-    match error_code.get() {
-        None => (Outcome::Success, false),
-        Some(code)
-            if code.contains("AccessDenied")
-                || code.ends_with("UnauthorizedOperation")
-                || code.ends_with("NotAuthorized") =>
-        {
-            (Outcome::Denied, true)
-        }
-        Some(_) => (Outcome::Failed, false),
-    }
-}
-
-const KMS_KEY: &str = "kms_key";
-
-/// Which gate an access-denied message names.
-fn denied_by(message: Option<&str>) -> Option<String> {
-    let message = message?;
-    if message.contains("Access to KMS is not allowed") {
-        return Some(KMS_KEY.to_owned());
-    }
-    let gate = denial(Some(message))?.gate?;
-    let known = [
-        ("identity-based policy", "identity_policy"),
-        ("resource-based policy", "resource_policy"),
-        ("service control policy", "service_control_policy"),
-        ("permissions boundary", "permissions_boundary"),
-        ("session policy", "session_policy"),
-        ("VPC endpoint policy", "vpc_endpoint_policy"),
-    ];
-    let name = known
-        .iter()
-        .find(|(words, _)| gate.contains(words))
-        .map(|(_, name)| (*name).to_owned());
-    Some(name.unwrap_or_else(|| gate.replace([' ', '-'], "_").to_lowercase()))
-}
-
-struct Denial<'a> {
-    resource: Option<&'a str>,
-    gate: Option<&'a str>,
-}
-
-/// Reads `… is not authorized to perform: ACTION on resource: RESOURCE because no GATE allows …` and
-/// `… with an explicit deny in a GATE`.
-fn denial(message: Option<&str>) -> Option<Denial<'_>> {
-    let (_, rest) = message?.split_once("is not authorized to perform: ")?;
-    let resource = rest
-        .split_once(" on resource: ")
-        .map(|(_, r)| r.split_ascii_whitespace().next().unwrap_or_default());
-    let missing = || Some(rest.split_once("because no ")?.1.split_once(" allows")?.0);
-    let explicit = || {
-        let gate = rest.split_once("with an explicit deny in ")?.1;
-        Some(
-            gate.strip_prefix("an ")
-                .or(gate.strip_prefix("a "))
-                .unwrap_or(gate)
-                .trim_end_matches('.'),
-        )
-    };
-    let resource = resource
-        .map(|r| r.trim_matches(['"', '\'', '.', ',']))
-        .filter(|r| !r.is_empty());
-    Some(Denial {
-        resource,
-        gate: missing().or_else(explicit),
-    })
-}
-
-/// The secret that an access-denied message names. Wildcards (`…:*`) name none.
-fn denied_target(message: Option<&str>, store: Store, home: Home<'_>) -> SecretRef {
-    let resource = denial(message)
-        .and_then(|d| d.resource)
-        .filter(|r| !r.ends_with('*'));
-    let Some(resource) = resource else {
-        return SecretRef::unnamed(store, home);
-    };
-    match (store, Arn::parse(resource)) {
-        (Store::SecretsManager, None) => SecretRef::secret(resource, home),
-        (Store::SecretsManager, Some(arn)) if arn.service == "secretsmanager" => {
-            SecretRef::secret(resource, home)
-        }
-        (Store::Ssm, None) => SecretRef::parameter(resource, home),
-        (Store::Ssm, Some(arn)) if arn.resource.starts_with("parameter") => {
-            SecretRef::parameter(resource, home)
-        }
-        _ => SecretRef::unnamed(store, home),
-    }
+/// Whether someone called KMS without a service in between.
+fn is_direct(head: &Head) -> bool {
+    head.principal.via.is_none()
+        && !matches!(head.source.kind, SourceKind::Service | SourceKind::Internal)
+        && head.principal.kind != PrincipalKind::Service
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn extracted(service: &str, api: &str, fields: &str) -> Result<Observation, NotOurs> {
+        let text = format!(
+            r#"{{"eventTime":"2026-03-02T10:00:00Z","eventSource":"{service}.amazonaws.com",
+            "eventName":"{api}","awsRegion":"eu-west-1","recipientAccountId":"111122223333",
+            {fields}}}"#
+        );
+        extract(
+            &serde_json::from_str(&text).unwrap(),
+            &Document::new(&text),
+            &crate::object::origin("a.json"),
+            &Wanted::default(),
+            &mut Interner::default(),
+        )
+    }
+
     #[test]
-    fn what_is_kept_is_what_the_record_has() {
-        let texts = [
-            r#"{"a":{"b":[{"c":1},{"c":"two"}],"d/e":3},"f":null}"#,
-            r#"{"\u0061":{"b":[{"\u0063":1}]},"x":"c"}"#,
-            r#"{"a":{"d\/e":4}}"#,
-            r#"{"x":"a.b.c"}"#,
-            "{}",
-            "no JSON with a, b and c",
-        ];
-        let names = ["a.b.c", "a.b[1].c", "a.b[0]", "a.d/e", "f", "g", "a"];
-        let wanted = RawFields {
-            names: names.into_iter().map(Text::from).collect(),
-            whole: false,
+    fn a_failed_decrypt_without_a_context_counts_if_a_store_made_it() {
+        let by = |service: &str, code: &str| {
+            let identity = format!(r#""userIdentity":{{"invokedBy":"{service}"}}"#);
+            let fields = format!(r#"{identity},"errorCode":{code},"requestParameters":null"#);
+            extracted("kms", "Decrypt", &fields).err()
         };
-        let mut found = 0;
-        for text in texts {
-            let document = Document::new(text);
-            let kept = kept(&document, &wanted);
-            for name in names {
-                let value = document
-                    .node()
-                    .field(name)
-                    .map(|node| node.into_owned().into_owned());
-                found += usize::from(value.is_some());
-                assert_eq!(
-                    kept.fields
-                        .iter()
-                        .find(|(n, _)| &**n == name)
-                        .map(|(_, v)| v),
-                    value.as_ref(),
-                    "{name}"
-                );
-            }
+        let denied = r#""AccessDenied""#;
+        for store in [
+            "secretsmanager.amazonaws.com",
+            "ssm.amazonaws.com",
+            "AWS Internal",
+        ] {
+            assert_eq!(by(store, denied), None, "{store}");
+            assert_eq!(
+                by(store, "null"),
+                Some(NotOurs::Other),
+                "{store}: for something else"
+            );
         }
-        assert!(found > 8, "{found}");
+        assert_eq!(by("config.amazonaws.com", denied), Some(NotOurs::Other));
+    }
+
+    #[test]
+    fn one_secret_typed_twice_is_one_and_two_versions_are_two() {
+        let params = r#""requestParameters":{"names":["x","/x","x:3","x:3","y"]}"#;
+        let Ok(Observation::Read(read)) = extracted("ssm", "GetParameters", params) else {
+            panic!("a read")
+        };
+        let Ask::Named(secrets) = &read.ask else {
+            panic!("{:?}", read.ask)
+        };
+        let told: Vec<_> = secrets
+            .iter()
+            .map(|s| (s.name.as_deref().unwrap(), s.version_id.as_deref()))
+            .collect();
+        assert_eq!(told, [("x", None), ("x", Some("3")), ("y", None)]);
+    }
+
+    #[test]
+    fn a_read_expects_a_key_use_only_if_it_got_the_value() {
+        let decrypts = |service: &str, api: &str, fields: &str| {
+            let Ok(Observation::Read(read)) = extracted(service, api, fields) else {
+                panic!("a read")
+            };
+            read.decrypts
+        };
+        let secret = r#""requestParameters":{"secretId":"x"}"#;
+        assert!(decrypts("secretsmanager", "GetSecretValue", secret));
+        let failed = r#""errorCode":"ResourceNotFoundException""#;
+        assert!(!decrypts("secretsmanager", "GetSecretValue", failed));
+        let plain = r#""requestParameters":{"name":"x","withDecryption":false}"#;
+        assert!(!decrypts("ssm", "GetParameter", plain));
+        let asked = r#""requestParameters":{"name":"x","withDecryption":true}"#;
+        assert!(decrypts("ssm", "GetParameter", asked));
+    }
+
+    #[test]
+    fn a_change_is_about_the_secret_that_any_of_its_fields_names() {
+        let changed = |service: &str, api: &str, params: &str| {
+            let params = format!(r#""requestParameters":{params}"#);
+            let Ok(Observation::Change(change)) = extracted(service, api, &params) else {
+                panic!("a change")
+            };
+            change
+                .secret
+                .as_ref()
+                .and_then(|secret| secret.name.clone())
+        };
+        let arn = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:db-AbC123";
+        let cases = [
+            (
+                "secretsmanager",
+                "CreateSecret",
+                r#"{"name":"db"}"#.to_owned(),
+                Some("db"),
+            ),
+            (
+                "secretsmanager",
+                "DeleteSecret",
+                format!(r#"{{"aRN":"{arn}"}}"#),
+                Some("db"),
+            ),
+            (
+                "ssm",
+                "DeleteParameters",
+                r#"{"names":["x","y"]}"#.to_owned(),
+                Some("x"),
+            ),
+            ("secretsmanager", "DeleteSecret", "null".to_owned(), None),
+            // Trails have names as well.
+            (
+                "cloudtrail",
+                "DeleteTrail",
+                r#"{"name":"main"}"#.to_owned(),
+                None,
+            ),
+        ];
+        for (service, api, params, name) in cases {
+            assert_eq!(
+                changed(service, api, &params).as_deref(),
+                name,
+                "{api} {params}"
+            );
+        }
     }
 }

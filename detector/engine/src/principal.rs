@@ -453,6 +453,7 @@ mod tests {
         );
         check("null", Some("111122223333"), PrincipalKind::Unknown);
     }
+
     #[test]
     fn who_stands_behind_a_session_answers_for_it() {
         let federated = check(

@@ -314,8 +314,7 @@ fn record_evidence(document: &Document<'_>) -> Option<Evidence> {
         &origin("events"),
         &none,
         &mut Interner::default(),
-    )
-    .ok()?;
+    )?;
     Some(Evidence {
         head: head.into(),
         secret: None,

@@ -1,0 +1,190 @@
+//! What every observation has, whatever it is about.
+
+use std::sync::Arc;
+
+use super::denial::{denied_by, outcome};
+use super::raw_fields::{RawFields, kept};
+use crate::digest::digest;
+use crate::document::Document;
+use crate::ids::{Arn, Home, Text};
+use crate::object::Origin;
+use crate::observation::{Head, Interner, Outcome, Source};
+use crate::time::EventTime;
+use crate::wire::Record;
+
+/// Builds what every observation has. `None` when `eventTime` is missing or is not a time.
+pub fn head(
+    record: &Record<'_>,
+    document: &Document<'_>,
+    origin: &Origin,
+    wanted: &RawFields,
+    interner: &mut Interner,
+) -> Option<Head> {
+    let time = EventTime::parse(record.event_time.get()?)?;
+    let updated = updated_event(record);
+    let outcome = outcome(record.error_code.get());
+    let home = home(record);
+    Some(Head {
+        event_id: event_id(updated.or(record.event_id.get()), document),
+        shared_id: record.shared_event_id.get().map(Text::from),
+        updated: updated.is_some(),
+        time,
+        api: interner.text(record.event_name.get().unwrap_or_default()),
+        account: interner.text(home.account),
+        region: interner.text(home.region),
+        principal: interner.principal(record),
+        access_key_id: record.user_identity.access_key_id.get().map(Text::from),
+        source: source(record, interner),
+        outcome,
+        denied_by: gate(record, outcome, interner),
+        error_code: record.error_code.get().map(|code| interner.text(code)),
+        object: origin.object.clone(),
+        delivered: origin.delivered.unwrap_or(time),
+        kept: kept(document, wanted),
+    })
+}
+
+/// The event that the record replaces, because more became known of it. Records with another
+/// addendum are the event itself, delivered late.
+fn updated_event<'r>(record: &'r Record<'_>) -> Option<&'r str> {
+    let addendum = &record.addendum;
+    let original = addendum.original_event_id.get()?;
+    (addendum.reason.get() == Some("UPDATED_DATA")).then_some(original)
+}
+
+fn event_id(id: Option<&str>, document: &Document<'_>) -> Text {
+    // A record without an id still is the same one when it is delivered again.
+    id.map_or_else(|| digest(&[document.text()]).into(), Text::from)
+}
+
+/// Where the call came from.
+fn source(record: &Record<'_>, interner: &mut Interner) -> Arc<Source> {
+    // The endpoint on a Decrypt is AWS's own, never the caller's.
+    let is_own = record.event_name.get() != Some("Decrypt");
+    interner.source(
+        record.source_ip_address.get(),
+        record.user_agent.get(),
+        record.vpc_endpoint_id.get().filter(|_| is_own),
+    )
+}
+
+/// What denied the call. Other errors may quote the words of a denial, and are none.
+fn gate(record: &Record<'_>, outcome: Outcome, interner: &mut Interner) -> Option<Text> {
+    if outcome != Outcome::Denied {
+        return None;
+    }
+    let gate = denied_by(record.error_message.get()?)?;
+    Some(interner.text(&gate))
+}
+
+/// What bare names are relative to: the account whose trail it is (the caller's where it is
+/// missing), and the region.
+pub(super) fn home<'r>(record: &'r Record<'_>) -> Home<'r> {
+    let identity = &record.user_identity;
+    let account = record.recipient_account_id.get();
+    let account = account.or(identity.account_id.get()).unwrap_or_default();
+    let region = record.aws_region.get().unwrap_or_default();
+    // The caller and the secret are in one partition; the names of regions only hint at it.
+    let partition = identity
+        .arn
+        .get()
+        .and_then(Arn::parse)
+        .map_or_else(|| partition_of(region), |arn| arn.partition);
+    Home {
+        partition,
+        account,
+        region,
+    }
+}
+
+fn partition_of(region: &str) -> &'static str {
+    match region.split_once('-') {
+        Some(("cn", _)) => "aws-cn",
+        Some(("us", rest)) if rest.starts_with("gov-") => "aws-us-gov",
+        _ => "aws",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head_of(fields: &str) -> Option<Head> {
+        let text = format!(
+            r#"{{"eventID":"e1","awsRegion":"cn-north-1","recipientAccountId":"111122223333",
+            {fields}}}"#
+        );
+        head(
+            &serde_json::from_str(&text).unwrap(),
+            &Document::new(&text),
+            &crate::object::origin("a.json"),
+            &RawFields::default(),
+            &mut Interner::default(),
+        )
+    }
+
+    #[test]
+    fn an_update_is_the_event_that_it_updates_and_a_late_event_is_itself() {
+        let with = |addendum: &str| {
+            let time = r#""eventTime":"2026-03-02T10:00:00Z""#;
+            let head = head_of(&format!(r#"{time},"addendum":{addendum}"#)).unwrap();
+            (head.event_id.to_string(), head.updated)
+        };
+        let updated = with(r#"{"reason":"UPDATED_DATA","originalEventID":"e0"}"#);
+        assert_eq!(updated, ("e0".to_owned(), true));
+        let late = with(r#"{"reason":"DELIVERY_DELAY","originalEventID":"e0"}"#);
+        assert_eq!(late, ("e1".to_owned(), false));
+        assert_eq!(
+            with(r#"{"reason":"UPDATED_DATA"}"#),
+            ("e1".to_owned(), false)
+        );
+    }
+
+    #[test]
+    fn a_record_without_an_id_is_known_by_what_it_says() {
+        let id = |time: &str| {
+            let fields = format!(r#""eventID":null,"eventTime":"{time}""#);
+            let text = format!("{{{fields}}}");
+            let record = serde_json::from_str(&text).unwrap();
+            let (origin, interner) = (crate::object::origin("a.json"), &mut Interner::default());
+            let document = Document::new(&text);
+            head(&record, &document, &origin, &RawFields::default(), interner)
+                .unwrap()
+                .event_id
+        };
+        assert_eq!(id("2026-03-02T10:00:00Z"), id("2026-03-02T10:00:00Z"));
+        assert_ne!(id("2026-03-02T10:00:00Z"), id("2026-03-02T10:00:01Z"));
+    }
+
+    #[test]
+    fn no_head_without_a_time() {
+        for time in ["null", "\"\"", "\"yesterday\"", "17"] {
+            assert_eq!(head_of(&format!(r#""eventTime":{time}"#)), None, "{time}");
+        }
+    }
+
+    #[test]
+    fn the_endpoint_of_a_decrypt_is_not_the_callers() {
+        let endpoint = |api: &str| {
+            let fields = r#""eventTime":"2026-03-02T10:00:00Z","vpcEndpointId":"vpce-1""#;
+            let head = head_of(&format!(r#"{fields},"eventName":"{api}""#)).unwrap();
+            head.source.vpc_endpoint.clone()
+        };
+        assert_eq!(endpoint("GetSecretValue").as_deref(), Some("vpce-1"));
+        assert_eq!(endpoint("Decrypt"), None);
+    }
+
+    #[test]
+    fn the_partition_is_the_callers_and_else_that_of_the_region() {
+        let partition = |identity: &str, region: &str| {
+            let text = format!(r#"{{"userIdentity":{identity},"awsRegion":"{region}"}}"#);
+            let record: Record<'_> = serde_json::from_str(&text).unwrap();
+            home(&record).partition.to_owned()
+        };
+        let caller = r#"{"arn":"arn:aws-iso:iam::111122223333:user/ann"}"#;
+        assert_eq!(partition(caller, "us-iso-east-1"), "aws-iso");
+        assert_eq!(partition("{}", "cn-north-1"), "aws-cn");
+        assert_eq!(partition("{}", "us-gov-west-1"), "aws-us-gov");
+        assert_eq!(partition("{}", "us-west-1"), "aws");
+    }
+}
