@@ -1,21 +1,25 @@
 //! Bytes of an object to a harvest: observations, hits of rules about records, and coverage marks.
 //!
-//! Only what can matter is parsed. Each unit is searched for its `eventSource` first; a record of a service that no part
-//! of the engine and no loaded rule asks for costs no more than that.
+//! Only what can matter is parsed. Each unit is searched for its `eventSource` first; a record of a
+//! service that no part of the engine and no loaded rule asks for costs no more than that.
 
+mod records;
+mod sieve;
 mod unparsed;
 
 use std::io::Read;
 use std::sync::Arc;
 
 use ahash::HashSet;
-use memchr::memmem::Finder;
 
-use self::unparsed::{Front, LastMark, Marks, after, values_of};
+use self::records::looked_up;
+pub use self::records::{records, records_with};
+use self::sieve::{Interest, Sieve};
+use self::unparsed::LastMark;
 use crate::coverage::CoverageMark;
 use crate::document::Document;
 use crate::evidence::Evidence;
-use crate::extract::{self, NotOurs, RawFields, Role};
+use crate::extract::{self, NotOurs, RawFields};
 use crate::gunzip::{self, ReadError, Room, Scratch};
 use crate::loose_end::LooseEnd;
 use crate::object::Origin;
@@ -27,7 +31,7 @@ use crate::rule::{Ask, Hits, RuleSet, Target};
 use crate::selection::Selection;
 use crate::split::{BadPiece, Piece, Splitter};
 use crate::time::EventTime;
-use crate::wire::{LookupEvent, Presence, Record};
+use crate::wire::{Presence, Record, Scalar};
 
 /// What was found in one object or in many.
 #[derive(Debug, Default)]
@@ -38,7 +42,8 @@ pub struct Harvest {
     pub hits: Hits,
     /// Where and when KMS events were seen.
     pub coverage: HashSet<CoverageMark>,
-    /// Records that concern us, as they were, with their event times; only of a scanner that keeps them.
+    /// Records that concern us, as they were, with their event times; only of a scanner that keeps
+    /// them.
     pub kept: Vec<(EventTime, String)>,
     /// Counts.
     pub report: Report,
@@ -66,79 +71,52 @@ pub enum Input<'a> {
 /// Reads objects, one after the other, with buffers that are kept. One for each thread.
 pub struct Scanner<'r> {
     scratch: Scratch,
-    sieve: Sieve<'r>,
+    records: RecordScanner<'r>,
 }
 
 /// The scanner without its decoder, so that both can be used at once.
-struct Sieve<'r> {
+struct RecordScanner<'r> {
     rules: &'r RuleSet,
     selection: &'r Selection,
-    /// Calls that rules about records ask for; `None` for any.
-    calls: Option<Vec<NeededCalls>>,
-    /// Whether rules ask for records themselves.
-    matches_records: bool,
-    /// Whether rules ask for changes; those of trails and keys are read for them alone.
-    matches_changes: bool,
+    sieve: Sieve,
     /// Whether records that concern us are kept as they are.
     keeps: bool,
     interner: Interner,
-    event_source: Finder<'static>,
-    event_name: Finder<'static>,
-    marks: Marks,
     /// The last coverage mark of this object.
     last_mark: Option<LastMark>,
 }
 
 /// What the splitter's units are given to.
 struct Sink<'s, 'r> {
-    scanner: &'s mut Sieve<'r>,
+    scanner: &'s mut RecordScanner<'r>,
     origin: &'s Origin,
     in_tree: bool,
     harvest: &'s mut Harvest,
-}
-
-/// What the services of a unit's `eventSource` fields call for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Interest {
-    /// It has no such field: it may be a lookup event.
-    Unnamed,
-    None,
-    /// A KMS event: at least a coverage mark.
-    Kms,
-    Full,
 }
 
 impl<'r> Scanner<'r> {
     /// A scanner for these rules and this part of the logs.
     #[must_use]
     pub fn new(rules: &'r RuleSet, selection: &'r Selection) -> Self {
-        let sieve = Sieve {
-            rules,
-            selection,
-            calls: rules.record_calls(),
-            matches_records: rules.sees(Target::Record),
-            matches_changes: rules.sees(Target::Change),
-            keeps: false,
-            interner: Interner::default(),
-            event_source: Finder::new(b"\"eventSource\""),
-            event_name: Finder::new(b"\"eventName\""),
-            marks: Marks::new(),
-            last_mark: None,
-        };
         Self {
             scratch: Scratch::default(),
-            sieve,
+            records: RecordScanner {
+                rules,
+                selection,
+                sieve: Sieve::new(rules),
+                keeps: false,
+                interner: Interner::default(),
+                last_mark: None,
+            },
         }
     }
 
-    /// The same scanner, which also keeps every record that concerns us: reads, key uses, all changes, and these calls, or
-    /// all of them.
+    /// The same scanner, which also keeps every record that concerns us: reads, key uses, all
+    /// changes, and these calls, or all of them.
     #[must_use]
     pub fn keeping(mut self, calls: Option<Vec<NeededCalls>>) -> Self {
-        self.sieve.keeps = true;
-        self.sieve.matches_changes = true;
-        self.sieve.matches_records |= calls.is_none();
-        self.sieve.calls = calls;
+        self.records.keeps = true;
+        self.records.sieve.let_through(calls);
         self
     }
 
@@ -154,7 +132,7 @@ impl<'r> Scanner<'r> {
         // Where KMS events were seen was kept with the object, and so were its counts.
         let before = std::mem::take(&mut harvest.report);
         Sink {
-            scanner: &mut self.sieve,
+            scanner: &mut self.records,
             origin,
             in_tree,
             harvest,
@@ -163,8 +141,8 @@ impl<'r> Scanner<'r> {
         harvest.report = before;
     }
 
-    /// Reads one object to its end and adds what it holds to the harvest. `in_tree` says that its place in an `AWSLogs`
-    /// tree has already decided on account and region.
+    /// Reads one object to its end and adds what it holds to the harvest. `in_tree` says that its
+    /// place in an `AWSLogs` tree has already decided on account and region.
     ///
     /// # Errors
     ///
@@ -177,28 +155,34 @@ impl<'r> Scanner<'r> {
         harvest: &mut Harvest,
     ) -> Result<(), ReadError> {
         // The marks before are in whatever harvest they were made for.
-        self.sieve.last_mark = None;
+        self.records.last_mark = None;
         let mut sink = Sink {
-            scanner: &mut self.sieve,
+            scanner: &mut self.records,
             origin,
             in_tree,
             harvest,
         };
         let mut splitter = Splitter::default();
-        let mut feed = |bytes: &[u8]| {
-            sink.harvest.report.bytes += bytes.len() as u64;
-            splitter.feed(bytes, &mut |piece| sink.piece(piece));
-        };
         let read = match input {
-            Input::Bytes(bytes) => gunzip::inflate(bytes, &mut self.scratch, &mut feed),
-            Input::Stream(reader) => gunzip::inflate_stream(reader, &mut feed),
+            Input::Bytes(bytes) => gunzip::inflate(bytes, &mut self.scratch, &mut |bytes| {
+                sink.feed(&mut splitter, bytes);
+            }),
+            Input::Stream(reader) => gunzip::inflate_stream(reader, &mut |bytes| {
+                sink.feed(&mut splitter, bytes);
+            }),
         };
+        // Also after an error: where an object is cut short, the record that was begun is counted.
         splitter.finish(&mut |piece| sink.piece(piece));
         read
     }
 }
 
 impl Sink<'_, '_> {
+    fn feed(&mut self, splitter: &mut Splitter, bytes: &[u8]) {
+        self.harvest.report.bytes += bytes.len() as u64;
+        splitter.feed(bytes, &mut |piece| self.piece(piece));
+    }
+
     fn piece(&mut self, piece: Piece<'_>) {
         match piece {
             Piece::Unit { bytes, after_first } => self.unit(bytes, after_first),
@@ -211,16 +195,12 @@ impl Sink<'_, '_> {
     }
 
     fn unit(&mut self, unit: &[u8], after_first: usize) {
-        match self.scanner.interest(unit, after_first) {
+        match self.scanner.sieve.interest(unit, after_first) {
             Interest::None => self.harvest.report.records += 1,
             Interest::Unnamed => self.lookup_event(unit),
-            Interest::Kms
-                if self
-                    .scanner
-                    .last_mark
-                    .as_ref()
-                    .is_some_and(|mark| mark.is_on(unit, after_first)) =>
-            {
+            // Accounts may log KMS events by the million, and the first of an hour proves as much
+            // as all of them.
+            Interest::Kms if self.scanner.is_last_mark_on(unit, after_first) => {
                 self.harvest.report.records += 1;
             }
             interest => {
@@ -228,6 +208,7 @@ impl Sink<'_, '_> {
                 match simdutf8::basic::from_utf8(unit) {
                     Ok(text) => self.record(text, interest),
                     Err(_) => {
+                        // What else the record says still counts; the report tells of it.
                         self.harvest.report.records_repaired += 1;
                         self.record(&String::from_utf8_lossy(unit), interest);
                     }
@@ -242,7 +223,7 @@ impl Sink<'_, '_> {
             return self.harvest.report.skip_record(SkippedRecord::Malformed);
         };
         self.harvest.report.records += 1;
-        match self.scanner.interest(record.as_bytes(), 0) {
+        match self.scanner.sieve.interest(record.as_bytes(), 0) {
             Interest::None => {}
             Interest::Unnamed => self.harvest.report.skip_record(SkippedRecord::Malformed),
             interest => self.record(&record, interest),
@@ -259,43 +240,47 @@ impl Sink<'_, '_> {
         if !self.is_selected(&record) {
             return;
         }
-        if record
-            .event_source
-            .get()
-            .is_some_and(|s| s.starts_with("kms."))
-        {
+        if is_of_kms(&record.event_source) {
             self.mark(
                 record.recipient_account_id.get(),
                 record.aws_region.get(),
                 record.event_time.get(),
             );
         }
-        let scanner = &mut *self.scanner;
-        let is_asked_for = scanner.is_asked_for_by(&record);
-        let mut is_kept = scanner.keeps && is_asked_for;
         let document = Document::new(text);
-        match extract::extract(
-            &record,
-            &document,
-            self.origin,
-            scanner.rules.wanted(),
-            &mut scanner.interner,
-        ) {
+        let is_observed = self.observe(&record, &document);
+        let is_asked_for = self.scanner.sieve.is_asked_for_by(&record);
+        if self.scanner.keeps && (is_observed || is_asked_for) {
+            self.keep(&record, text);
+        }
+        if self.scanner.sieve.matches_records() && is_asked_for {
+            self.match_record(&record, &document);
+        }
+    }
+
+    /// Adds the observation of a record, if there is one within the selection or near it. Says
+    /// whether there is.
+    fn observe(&mut self, record: &Record<'_>, document: &Document<'_>) -> bool {
+        let scanner = &mut *self.scanner;
+        let wanted = scanner.rules.wanted();
+        match extract::extract(record, document, self.origin, wanted, &mut scanner.interner) {
+            // What is beyond the edge may be the other half of what is within.
             Ok(observation) if scanner.selection.is_near(observation.head().time) => {
-                self.harvest
-                    .observations
-                    .push(Arc::new(LooseEnd::new(observation)));
-                is_kept = scanner.keeps;
+                let observation = Arc::new(LooseEnd::new(observation));
+                self.harvest.observations.push(observation);
+                return true;
             }
             Ok(_) | Err(NotOurs::Other) => {}
             Err(NotOurs::KeyValidation) => self.harvest.report.key_validations += 1,
             Err(NotOurs::NoTime) => self.harvest.report.skip_record(SkippedRecord::NoTime),
         }
-        if is_kept && let Some(time) = record.event_time.get().and_then(EventTime::parse) {
+        false
+    }
+
+    /// Keeps a record as it is. Without a time it has no place among the others.
+    fn keep(&mut self, record: &Record<'_>, text: &str) {
+        if let Some(time) = record.event_time.get().and_then(EventTime::parse) {
             self.harvest.kept.push((time, text.to_owned()));
-        }
-        if scanner.matches_records && is_asked_for {
-            self.match_record(&record, &document);
         }
     }
 
@@ -310,10 +295,11 @@ impl Sink<'_, '_> {
         if !scanner.rules.any_hit(ask, &event) {
             return;
         }
-        // The head is built only for records that a rule hits; one without a time was counted above.
+        // The head is built only for records that a rule hits. The rule has looked at the raw
+        // fields already, and needs none of them in the evidence.
         let none = RawFields::default();
-        let Ok(head) = extract::head(record, document, self.origin, &none, &mut scanner.interner)
-        else {
+        let head = extract::head(record, document, self.origin, &none, &mut scanner.interner);
+        let Some(head) = head else {
             return;
         };
         if scanner.selection.takes_other(&head, None) {
@@ -331,46 +317,35 @@ impl Sink<'_, '_> {
     /// A KMS record that is not a key use for a secret proves at least that KMS events are logged.
     fn presence(&mut self, text: &str) {
         match serde_json::from_str::<Presence<'_>>(text) {
-            Ok(seen)
-                if seen
-                    .event_source
-                    .get()
-                    .is_some_and(|s| s.starts_with("kms.")) =>
-            {
+            Ok(seen) if is_of_kms(&seen.event_source) => {
                 self.mark(
                     seen.recipient_account_id.get(),
                     seen.aws_region.get(),
                     seen.event_time.get(),
                 );
             }
+            // It is a record of another service, and `kms.` stood deeper inside.
             Ok(_) => {}
             Err(_) => self.harvest.report.skip_record(SkippedRecord::Malformed),
         }
     }
 
+    /// Notes that a KMS event was logged at a place and time.
     fn mark(&mut self, account: Option<&str>, region: Option<&str>, time: Option<&str>) {
-        if self
-            .scanner
-            .last_mark
-            .as_ref()
-            .is_some_and(|last| last.is_at(account, region, time))
-        {
+        let last = self.scanner.last_mark.as_ref();
+        if last.is_some_and(|last| last.is_at(account, region, time)) {
             return;
         }
-        if let (Some(account), Some(region), Some(time)) =
-            (account, region, time.and_then(EventTime::parse))
-        {
-            let interner = &mut self.scanner.interner;
-            let mark = CoverageMark::at(interner.text(account), interner.text(region), time);
-            if self
-                .scanner
-                .last_mark
-                .as_ref()
-                .is_none_or(|last| last.mark != mark)
-            {
-                self.scanner.last_mark = Some(LastMark::new(mark.clone(), time));
-                self.harvest.coverage.insert(mark);
-            }
+        let time = time.and_then(EventTime::parse);
+        let (Some(account), Some(region), Some(time)) = (account, region, time) else {
+            return;
+        };
+        let interner = &mut self.scanner.interner;
+        let mark = CoverageMark::at(interner.text(account), interner.text(region), time);
+        // The hour may be the same in another form of the time.
+        if last.is_none_or(|last| last.mark != mark) {
+            self.scanner.last_mark = Some(LastMark::new(mark.clone(), time));
+            self.harvest.coverage.insert(mark);
         }
     }
 
@@ -378,145 +353,158 @@ impl Sink<'_, '_> {
         let Selection {
             accounts, regions, ..
         } = self.scanner.selection;
-        let listed = |list: &[String], value: Option<&str>| {
-            list.is_empty() || value.is_some_and(|v| list.iter().any(|l| l == v))
-        };
         self.in_tree
-            || (listed(accounts, record.recipient_account_id.get())
-                && listed(regions, record.aws_region.get()))
+            || (is_listed(accounts, record.recipient_account_id.get())
+                && is_listed(regions, record.aws_region.get()))
     }
 }
 
-impl Sieve<'_> {
-    /// What a unit is worth. In the order of AWS, `eventTime`, `eventSource` and `eventName` follow the first object,
-    /// `userIdentity`. In any other order every `"eventSource": "…"` is looked at: nested ones only make the unit more
-    /// interesting, never less.
-    fn interest(&self, unit: &[u8], after_first: usize) -> Interest {
-        if let Some(Front {
-            service,
-            name,
-            rest,
-            ..
-        }) = Front::of(unit, after_first)
-        {
-            // What matters stands before the response.
-            return self.service(service, &[name], || self.marks.are_asked_for(rest));
-        }
-        let names: Vec<&[u8]> = values_of(unit, &self.event_name).collect();
-        let services = values_of(unit, &self.event_source);
-        services
-            .map(|service| self.service(service, &names, || self.marks.are_in(unit)))
-            .max()
-            .unwrap_or(Interest::Unnamed)
-    }
-
-    /// What a record of a service is worth whose call may be any of these.
-    fn service(&self, service: &[u8], names: &[&[u8]], is_marked: impl Fn() -> bool) -> Interest {
-        if self.is_asked_for(service, names) {
-            return Interest::Full;
-        }
-        // Nine records of ten end here, so the names are compared as bytes.
-        let is_kms = after(service, b"kms.").is_some();
-        let is_ours = is_kms
-            || after(service, b"ssm.").is_some()
-            || after(service, b"secretsmanager.").is_some()
-            || after(service, b"cloudtrail.").is_some();
-        if !is_ours {
-            return Interest::None;
-        }
-        let least = if is_kms {
-            Interest::Kms
-        } else {
-            Interest::None
-        };
-        let Ok(service) = std::str::from_utf8(service) else {
-            return Interest::None;
-        };
-        names
-            .iter()
-            .map(|name| self.called(service, name, &is_marked))
-            .max()
-            .unwrap_or(least)
-            .max(least)
-    }
-
-    /// Whether a rule about records asks for the call of a record.
-    fn is_asked_for_by(&self, record: &Record<'_>) -> bool {
-        let source = record.event_source.get().unwrap_or_default();
-        let name = record.event_name.get().unwrap_or_default();
-        self.is_asked_for(source.as_bytes(), &[name.as_bytes()])
-    }
-
-    /// Whether a rule about records asks for such a call.
-    fn is_asked_for(&self, service: &[u8], names: &[&[u8]]) -> bool {
-        let Some(calls) = &self.calls else {
-            return self.matches_records;
-        };
-        let named = |wanted: &String| {
-            names
-                .iter()
-                .any(|name| name.eq_ignore_ascii_case(wanted.as_bytes()))
-        };
-        calls.iter().any(|calls| {
-            service.eq_ignore_ascii_case(calls.source.as_bytes())
-                && calls
-                    .names
-                    .as_ref()
-                    .is_none_or(|wanted| wanted.iter().any(named))
-        })
-    }
-
-    /// What a call is worth. `is_marked` says whether a record may be a key use for a secret.
-    fn called(&self, service: &str, name: &[u8], is_marked: impl Fn() -> bool) -> Interest {
-        match std::str::from_utf8(name)
-            .ok()
-            .and_then(|name| extract::role(service, name))
-        {
-            Some(Role::Read(_)) => Interest::Full,
-            Some(Role::Change { decrypts }) if decrypts || self.matches_changes => Interest::Full,
-            Some(Role::KeyUse) if is_marked() => Interest::Full,
-            _ => Interest::None,
-        }
+impl RecordScanner<'_> {
+    /// Whether the last coverage mark stands for a record too.
+    fn is_last_mark_on(&self, unit: &[u8], after_first: usize) -> bool {
+        let last = self.last_mark.as_ref();
+        last.is_some_and(|mark| mark.is_on(unit, after_first))
     }
 }
 
-/// The record that `aws cloudtrail lookup-events` puts into a string; `None` for anything else.
-fn looked_up(unit: &[u8]) -> Option<String> {
-    let text = String::from_utf8_lossy(unit);
-    let event = serde_json::from_str::<LookupEvent<'_>>(&text).ok()?;
-    event.cloud_trail_event.get().map(ToOwned::to_owned)
+/// Whether a list has a value. An empty list has them all.
+fn is_listed(list: &[String], value: Option<&str>) -> bool {
+    list.is_empty() || value.is_some_and(|value| list.iter().any(|listed| listed == value))
 }
 
-/// Every record of an object as it is, in any form that [`Scanner::read`] takes.
-///
-/// # Errors
-///
-/// See [`Scanner::read`].
-pub fn records(bytes: &[u8]) -> Result<Vec<String>, ReadError> {
-    let (records, read) = records_with(bytes, |_| true);
-    read.map(|()| records)
+fn is_of_kms(event_source: &Scalar<'_>) -> bool {
+    event_source
+        .get()
+        .is_some_and(|source| source.starts_with("kms."))
 }
 
-/// The records of an object whose bytes are wanted, as they are, up to where it cannot be read further, and why not: see
-/// [`Scanner::read`].
-pub fn records_with(
-    bytes: &[u8],
-    wanted: impl Fn(&[u8]) -> bool,
-) -> (Vec<String>, Result<(), ReadError>) {
-    let mut records = Vec::new();
-    let mut keep = |piece: Piece<'_>| {
-        if let Piece::Unit { bytes, .. } = piece
-            && wanted(bytes)
-        {
-            records.push(
-                looked_up(bytes).unwrap_or_else(|| String::from_utf8_lossy(bytes).into_owned()),
-            );
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scanned(scanner: &mut Scanner<'_>, bytes: &[u8]) -> Harvest {
+        let mut harvest = Harvest::default();
+        let origin = crate::object::origin("a.json");
+        scanner
+            .read(Input::Bytes(bytes), &origin, false, &mut harvest)
+            .unwrap();
+        harvest
+    }
+
+    fn harvest(bytes: &[u8]) -> Harvest {
+        let (rules, selection) = (RuleSet::default(), Selection::default());
+        scanned(&mut Scanner::new(&rules, &selection), bytes)
+    }
+
+    /// A record in the order of AWS.
+    fn record(time: &str, service: &str, api: &str, more: &str) -> String {
+        format!(
+            r#"{{"eventVersion":"1.11","userIdentity":{{"type":"AWSService"}},"eventTime":"{time}",
+            "eventSource":"{service}.amazonaws.com","eventName":"{api}","awsRegion":"eu-west-1",
+            {more},"responseElements":null,"eventID":"e1","recipientAccountId":"111122223333"}}"#
+        )
+        .replace(",\n            ", ",")
+    }
+
+    const READ: &str = r#""requestParameters":{"secretId":"db"}"#;
+
+    #[test]
+    fn a_kms_event_proves_that_they_are_logged_and_no_more() {
+        let other = r#""requestParameters":{"encryptionContext":{"app":"x"}}"#;
+        let events: Vec<String> = ["10:00:00Z", "10:59:59Z", "11:00:00Z", "11:00:00+01:00"]
+            .into_iter()
+            .map(|time| record(&format!("2026-03-02T{time}"), "kms", "Decrypt", other))
+            .collect();
+        let harvest = harvest(events.join("\n").as_bytes());
+        assert_eq!((harvest.observations.len(), harvest.report.records), (0, 4));
+        let hour = |text: &str| {
+            let time = EventTime::parse(text).unwrap();
+            CoverageMark::at("111122223333".into(), "eu-west-1".into(), time)
+        };
+        let hours = ["2026-03-02T10:00:00Z", "2026-03-02T11:00:00Z"].map(hour);
+        assert_eq!(harvest.coverage, hours.into_iter().collect());
+    }
+
+    #[test]
+    fn a_mark_of_one_object_does_not_stand_for_the_next() {
+        let (rules, selection) = (RuleSet::default(), Selection::default());
+        let mut scanner = Scanner::new(&rules, &selection);
+        let event = record("2026-03-02T10:00:00Z", "kms", "Encrypt", "\"a\":1");
+        for _ in 0..2 {
+            // Each harvest may end in another place.
+            assert_eq!(scanned(&mut scanner, event.as_bytes()).coverage.len(), 1);
         }
-    };
-    let mut splitter = Splitter::default();
-    let read = gunzip::inflate(bytes, &mut Scratch::default(), &mut |bytes| {
-        splitter.feed(bytes, &mut keep)
-    });
-    splitter.finish(&mut keep);
-    (records, read)
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_cost_only_themselves() {
+        let read = record(
+            "2026-03-02T10:00:00Z",
+            "secretsmanager",
+            "GetSecretValue",
+            READ,
+        );
+        let mut bytes = read.into_bytes();
+        let at = bytes.windows(2).position(|pair| pair == b"db").unwrap();
+        bytes[at] = 0xff;
+        let harvest = harvest(&bytes);
+        assert_eq!(
+            (harvest.observations.len(), harvest.report.records_repaired),
+            (1, 1)
+        );
+    }
+
+    #[test]
+    fn a_lookup_event_is_the_record_that_it_carries() {
+        let read = record(
+            "2026-03-02T10:00:00Z",
+            "secretsmanager",
+            "GetSecretValue",
+            READ,
+        );
+        let event = serde_json::json!({"EventId": "e1", "CloudTrailEvent": read});
+        let found = harvest(event.to_string().as_bytes());
+        assert_eq!((found.observations.len(), found.report.records), (1, 1));
+        // Neither a record nor one that carries one.
+        let nothing = harvest(br#"{"EventId":"e1","CloudTrailEvent":"{}"}"#);
+        let malformed = nothing
+            .report
+            .records_skipped
+            .get(&SkippedRecord::Malformed);
+        assert_eq!(malformed, Some(&1));
+    }
+
+    #[test]
+    fn only_a_scanner_that_keeps_has_records_as_they_were() {
+        let read = record(
+            "2026-03-02T10:00:00Z",
+            "secretsmanager",
+            "GetSecretValue",
+            READ,
+        );
+        let stop = record(
+            "2026-03-02T10:00:01Z",
+            "cloudtrail",
+            "StopLogging",
+            "\"a\":1",
+        );
+        let put = record("2026-03-02T10:00:02Z", "s3", "PutObject", "\"a\":1");
+        let timeless = record("never", "s3", "PutObject", "\"a\":1");
+        let all = [&*read, &*stop, &*put, &*timeless].join("\n");
+        let (rules, selection) = (RuleSet::default(), Selection::default());
+        let kept = |scanner: &mut Scanner<'_>| {
+            let harvest = scanned(scanner, all.as_bytes());
+            harvest
+                .kept
+                .into_iter()
+                .map(|(_, text)| text)
+                .collect::<Vec<_>>()
+        };
+        let none: [&str; 0] = [];
+        assert_eq!(kept(&mut Scanner::new(&rules, &selection)), none);
+        let mut ours = Scanner::new(&rules, &selection).keeping(Some(Vec::new()));
+        assert_eq!(kept(&mut ours), [&*read, &*stop]);
+        let mut everything = Scanner::new(&rules, &selection).keeping(None);
+        assert_eq!(kept(&mut everything), [&*read, &*stop, &*put]);
+    }
 }

@@ -49,23 +49,25 @@ impl LastMark {
         account == Some(&*self.mark.account)
             && region == Some(&*self.mark.region)
             // In any other form the hour may be of another zone.
-            && time.is_some_and(|time| time.len() == TIME && time.ends_with('Z') && time.starts_with(&self.hour))
+            && time.is_some_and(|time| {
+                time.len() == TIME && time.ends_with('Z') && time.starts_with(&self.hour)
+            })
     }
 
     /// Whether a record is of the same hour and place. `false` in any other order than that of AWS:
     /// then it is parsed.
     pub(super) fn is_on(&self, unit: &[u8], after_first: usize) -> bool {
-        Front::of(unit, after_first).is_some_and(|front| {
-            front.time.starts_with(self.hour.as_bytes())
-                && front.rest.starts_with(self.region.as_bytes())
-                && self
-                    .account
-                    .find(
-                        unit.get(unit.len().saturating_sub(ENDING)..)
-                            .unwrap_or(unit),
-                    )
-                    .is_some()
-        })
+        let Some(front) = Front::of(unit, after_first) else {
+            return false;
+        };
+        // The account stands far behind: to look for it in the whole record would cost more than
+        // all the rest.
+        let ending = unit.len().saturating_sub(ENDING);
+        front.time.starts_with(self.hour.as_bytes())
+            && front.rest.starts_with(self.region.as_bytes())
+            && unit
+                .get(ending..)
+                .is_some_and(|ending| self.account.find(ending).is_some())
     }
 }
 
@@ -128,11 +130,10 @@ impl<'u> Front<'u> {
         if after_first == 0 {
             return None;
         }
-        let value = |rest: &'u [u8]| rest.split_at_checked(memchr::memchr(b'"', rest)?);
         let rest = after(unit.get(after_first..)?, b",\"eventTime\":\"")?;
         let (time, rest) = rest.split_first_chunk::<TIME>()?;
-        let (service, rest) = value(after(rest, b"\",\"eventSource\":\"")?)?;
-        let (name, rest) = value(after(rest, b"\",\"eventName\":\"")?)?;
+        let (service, rest) = up_to_quote(after(rest, b"\",\"eventSource\":\"")?)?;
+        let (name, rest) = up_to_quote(after(rest, b"\",\"eventName\":\"")?)?;
         Some(Self {
             time,
             service,
@@ -140,6 +141,12 @@ impl<'u> Front<'u> {
             rest,
         })
     }
+}
+
+/// What stands before and from the next quote on. Names of services and calls have no escapes.
+#[inline]
+fn up_to_quote(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    text.split_at_checked(memchr::memchr(b'"', text)?)
 }
 
 /// The values of a key, wherever it stands, as far as they are strings without escapes.
@@ -185,10 +192,47 @@ mod tests {
     #[test]
     fn a_mark_counts_where_it_stands() {
         let marks = Marks::new();
-        let asked = br#""requestParameters":{"encryptionContext":{"SecretARN":"x"}},"responseElements":null"#;
-        let other = br#""requestParameters":{"encryptionContext":{"app":"x"}},"responseElements":{"errorCode":1}"#;
+        let asked = br#""requestParameters":{"encryptionContext":{"SecretARN":"x"}},
+            "responseElements":null"#;
+        let other = br#""requestParameters":{"encryptionContext":{"app":"x"}},
+            "responseElements":{"errorCode":1}"#;
         assert!(marks.are_asked_for(asked) && marks.are_in(asked));
         assert!(!marks.are_asked_for(other) && marks.are_in(other));
         assert!(!marks.are_in(br#""requestParameters":null,"responseElements":null"#));
+    }
+
+    #[test]
+    fn the_front_of_a_record_is_read_in_the_order_of_aws_alone() {
+        let ordered = concat!(
+            r#"{"userIdentity":{},"eventTime":"2026-03-02T10:00:00Z","#,
+            r#""eventSource":"kms.amazonaws.com","eventName":"Decrypt","awsRegion":"x"}"#
+        );
+        let after_first = br#"{"userIdentity":{}"#.len();
+        let front = Front::of(ordered.as_bytes(), after_first).unwrap();
+        assert_eq!(
+            (front.service, front.name),
+            (&b"kms.amazonaws.com"[..], &b"Decrypt"[..])
+        );
+        assert_eq!(front.rest, br#"","awsRegion":"x"}"#);
+        for (from, to) in [
+            // A space, a time with a fraction, and a field in between.
+            (r#"","eventSource""#, r#"", "eventSource""#),
+            ("10:00:00Z", "10:00:00.0Z"),
+            (r#","eventName""#, r#","a":1,"eventName""#),
+        ] {
+            let other = ordered.replacen(from, to, 1);
+            assert!(
+                Front::of(other.as_bytes(), after_first).is_none(),
+                "{other}"
+            );
+        }
+        assert!(
+            Front::of(ordered.as_bytes(), 0).is_none(),
+            "no object in it"
+        );
+        assert!(
+            Front::of(&ordered.as_bytes()[..60], after_first).is_none(),
+            "cut off"
+        );
     }
 }
