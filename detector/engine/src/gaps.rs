@@ -59,8 +59,34 @@ pub struct Gap {
     pub missing: Missing,
 }
 
-/// A place and a time of delivery, from the path of a log file.
-pub type Delivery = (Text, Text, EventTime);
+/// A log file, as far as its path tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    /// Account.
+    pub account: Text,
+    /// Region.
+    pub region: Text,
+    /// When it was delivered.
+    pub time: EventTime,
+}
+
+/// An hour of an account and region, counted from 1970.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Hour {
+    account: Text,
+    region: Text,
+    number: i64,
+}
+
+/// Halves of accesses that are missing.
+#[derive(Debug, Clone, Copy, Default)]
+struct Missed {
+    reads: u64,
+    decrypts: u64,
+}
+
+/// In order, so that hours that follow each other stand side by side.
+type MissedByHour = BTreeMap<Hour, Missed>;
 
 /// Finds gaps, by account, region and time. `coverage` says where KMS events were seen.
 #[must_use]
@@ -69,123 +95,189 @@ pub fn find<'a>(
     accesses: impl IntoIterator<Item = &'a Access>,
     coverage: &HashSet<CoverageMark>,
 ) -> Vec<Gap> {
-    let mut gaps = missed_deliveries(deliveries);
-    let mut uncovered: Hours = BTreeMap::new();
-    let mut lost: Hours = BTreeMap::new();
+    let mut halves = MissedHalves::default();
     for access in accesses {
-        let head = &access.head;
-        let mark = CoverageMark::at(head.account.clone(), head.region.clone(), head.time);
-        let hour = (head.account.clone(), head.region.clone(), mark.bucket);
-        match (access.method, access.decrypt.status) {
-            (Method::DecryptOnly, _) => lost.entry(hour).or_default().1 += 1,
-            (_, DecryptStatus::Absent) => lost.entry(hour).or_default().0 += 1,
-            (_, DecryptStatus::Unknown)
-                if head.outcome == Outcome::Success
-                    && !mark.around().iter().any(|m| coverage.contains(m)) =>
-            {
-                uncovered.entry(hour).or_default().0 += 1;
-            }
-            _ => {}
-        }
+        halves.count(access, coverage);
     }
-    gaps.extend(merged(uncovered, |(reads, _)| Missing::KmsEvents { reads }));
-    gaps.extend(merged(lost, |(decrypts, reads)| Missing::Records {
-        decrypts,
-        reads,
-    }));
+    let mut gaps = missed_deliveries(deliveries);
+    gaps.extend(merged(halves.uncovered, Missing::kms_events));
+    gaps.extend(merged(halves.lost, Missing::records));
     gaps.sort();
     gaps
 }
 
-/// Counts by account, region and hour.
-type Hours = BTreeMap<(Text, Text, i64), (u64, u64)>;
-
-fn missed_deliveries(deliveries: impl IntoIterator<Item = Delivery>) -> Vec<Gap> {
-    let mut stamps: BTreeMap<(Text, Text), BTreeSet<EventTime>> = BTreeMap::new();
-    for (account, region, time) in deliveries {
-        stamps.entry((account, region)).or_default().insert(time);
-    }
-    let mut gaps = Vec::new();
-    for ((account, region), stamps) in stamps
-        .into_iter()
-        .filter(|(_, stamps)| stamps.len() >= ENOUGH_FILES)
-    {
-        let stamps: Vec<EventTime> = stamps.into_iter().collect();
-        let pairs = || stamps.iter().zip(stamps.iter().skip(1));
-        let mut intervals: Vec<i64> = pairs().map(|(a, b)| b.0 - a.0).collect();
-        intervals.sort_unstable();
-        let usual_secs = intervals
-            .get(intervals.len() * 19 / 20)
-            .or(intervals.last())
-            .copied()
-            .unwrap_or(0);
-        let long = (usual_secs.saturating_mul(TIMES_USUAL)).max(SHORTEST_SECS);
-        for (from, to) in pairs().filter(|(a, b)| b.0 - a.0 > long) {
-            let missing = Missing::Deliveries { usual_secs };
-            gaps.push(Gap {
-                account: account.clone(),
-                region: region.clone(),
-                from: *from,
-                to: *to,
-                missing,
-            });
-        }
-    }
-    gaps
+/// What the accesses lack, by account, region and hour.
+#[derive(Default)]
+struct MissedHalves {
+    /// Where no KMS events are logged.
+    uncovered: MissedByHour,
+    /// Where they are.
+    lost: MissedByHour,
 }
 
-/// A stretch of hours, the last one not included, and its counts.
+impl MissedHalves {
+    fn count(&mut self, access: &Access, coverage: &HashSet<CoverageMark>) {
+        let head = &access.head;
+        let mark = CoverageMark::at(head.account.clone(), head.region.clone(), head.time);
+        let hour = Hour {
+            account: head.account.clone(),
+            region: head.region.clone(),
+            number: mark.bucket,
+        };
+        match (access.method, access.decrypt.status) {
+            (Method::DecryptOnly, _) => self.lost.entry(hour).or_default().reads += 1,
+            (_, DecryptStatus::Absent) => self.lost.entry(hour).or_default().decrypts += 1,
+            // Unknown is also what was read in a batch, or may not be encrypted: it is the fault
+            // of the log only where no KMS event was logged at all.
+            (_, DecryptStatus::Unknown)
+                if head.outcome == Outcome::Success
+                    && !mark.around().iter().any(|m| coverage.contains(m)) =>
+            {
+                self.uncovered.entry(hour).or_default().decrypts += 1;
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Missing {
+    /// No KMS event was logged, and so each Decrypt that is missed stands for a read.
+    fn kms_events(missed: Missed) -> Self {
+        Self::KmsEvents {
+            reads: missed.decrypts,
+        }
+    }
+
+    fn records(missed: Missed) -> Self {
+        Self::Records {
+            decrypts: missed.decrypts,
+            reads: missed.reads,
+        }
+    }
+}
+
+fn missed_deliveries(deliveries: impl IntoIterator<Item = Delivery>) -> Vec<Gap> {
+    // Files of one minute, of which busy accounts have many, are one delivery.
+    let mut times: BTreeMap<(Text, Text), BTreeSet<EventTime>> = BTreeMap::new();
+    for delivery in deliveries {
+        let place = (delivery.account, delivery.region);
+        times.entry(place).or_default().insert(delivery.time);
+    }
+    times
+        .into_iter()
+        .flat_map(|((account, region), times)| {
+            let times: Vec<EventTime> = times.into_iter().collect();
+            gaps_between(&account, &region, &times)
+        })
+        .collect()
+}
+
+/// Intervals between deliveries to one place that are long for it.
+fn gaps_between(account: &Text, region: &Text, times: &[EventTime]) -> Vec<Gap> {
+    let Some(usual_secs) = usual_interval(times) else {
+        return Vec::new();
+    };
+    let long = usual_secs.saturating_mul(TIMES_USUAL).max(SHORTEST_SECS);
+    intervals(times)
+        .filter(|(from, to)| to.0 - from.0 > long)
+        .map(|(from, to)| Gap {
+            account: account.clone(),
+            region: region.clone(),
+            from,
+            to,
+            missing: Missing::Deliveries { usual_secs },
+        })
+        .collect()
+}
+
+/// Longest of nineteen of twenty intervals in seconds. `None` when there are too few to say.
+fn usual_interval(times: &[EventTime]) -> Option<i64> {
+    if times.len() < ENOUGH_FILES {
+        return None;
+    }
+    let mut lengths: Vec<i64> = intervals(times).map(|(from, to)| to.0 - from.0).collect();
+    lengths.sort_unstable();
+    // Not the mean, which the gaps themselves would stretch.
+    lengths.get(lengths.len() * 19 / 20).copied()
+}
+
+fn intervals(times: &[EventTime]) -> impl Iterator<Item = (EventTime, EventTime)> {
+    let next = times.iter().skip(1);
+    times.iter().copied().zip(next.copied())
+}
+
+/// Hours that follow each other, and what is missed in all of them.
 struct Stretch {
-    account: Text,
-    region: Text,
-    hours: (i64, i64),
-    counts: (u64, u64),
+    first: Hour,
+    hours: i64,
+    missed: Missed,
+}
+
+impl Stretch {
+    /// Whether an hour is the next one.
+    fn goes_on_in(&self, hour: &Hour) -> bool {
+        let next = self.first.number + self.hours;
+        (&hour.account, &hour.region, hour.number)
+            == (&self.first.account, &self.first.region, next)
+    }
+
+    fn add(&mut self, missed: Missed) {
+        self.hours += 1;
+        self.missed.reads += missed.reads;
+        self.missed.decrypts += missed.decrypts;
+    }
+
+    fn gap(self, missing: fn(Missed) -> Missing) -> Gap {
+        let Hour {
+            account,
+            region,
+            number,
+        } = self.first;
+        Gap {
+            account,
+            region,
+            from: start_of(number),
+            to: start_of(number + self.hours),
+            missing: missing(self.missed),
+        }
+    }
+}
+
+fn start_of(hour: i64) -> EventTime {
+    EventTime(hour.saturating_mul(COVERAGE_BUCKET_SECS))
 }
 
 /// Hours that follow each other as one stretch.
-fn merged(hours: Hours, missing: fn((u64, u64)) -> Missing) -> impl Iterator<Item = Gap> {
+fn merged(hours: MissedByHour, missing: fn(Missed) -> Missing) -> impl Iterator<Item = Gap> {
     let mut all: Vec<Stretch> = Vec::new();
-    for ((account, region, hour), counts) in hours {
-        match all.last_mut() {
-            Some(last)
-                if (&last.account, &last.region, last.hours.1) == (&account, &region, hour) =>
-            {
-                last.hours.1 = hour + 1;
-                last.counts = (last.counts.0 + counts.0, last.counts.1 + counts.1);
-            }
-            _ => all.push(Stretch {
-                account,
-                region,
-                hours: (hour, hour + 1),
-                counts,
+    for (hour, missed) in hours {
+        match all.last_mut().filter(|last| last.goes_on_in(&hour)) {
+            Some(last) => last.add(missed),
+            None => all.push(Stretch {
+                first: hour,
+                hours: 1,
+                missed,
             }),
         }
     }
-    let time = |hour: i64| EventTime(hour.saturating_mul(COVERAGE_BUCKET_SECS));
-    all.into_iter().map(
-        move |Stretch {
-                  account,
-                  region,
-                  hours: (from, to),
-                  counts,
-              }| Gap {
-            account,
-            region,
-            from: time(from),
-            to: time(to),
-            missing: missing(counts),
-        },
-    )
+    all.into_iter().map(move |stretch| stretch.gap(missing))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::access::{Decrypt, sample};
 
     #[test]
     fn a_delivery_is_missed_against_the_usual_rhythm() {
         let check = |minutes: &[i64], expected: &[(i64, i64)]| {
-            let delivery = |m: &i64| (Text::from("1"), Text::from("r"), EventTime(m * 60));
+            let delivery = |m: &i64| Delivery {
+                account: "1".into(),
+                region: "r".into(),
+                time: EventTime(m * 60),
+            };
             let gaps = find(minutes.iter().map(delivery), [], &HashSet::default());
             let found: Vec<_> = gaps.iter().map(|g| (g.from.0 / 60, g.to.0 / 60)).collect();
             assert_eq!(found, expected);
@@ -197,5 +289,64 @@ mod tests {
         check(&hole, &[(95, 160)]);
         check(&every(120, 20), &[]);
         check(&[0, 5, 300], &[]);
+    }
+    const HOUR: i64 = COVERAGE_BUCKET_SECS;
+
+    fn access(hour: i64, method: Method, status: DecryptStatus) -> Access {
+        let mut access = sample();
+        let head = Arc::make_mut(&mut access.head);
+        (head.account, head.region) = ("1".into(), "r".into());
+        head.time = EventTime(hour * HOUR + 60);
+        access.method = method;
+        access.decrypt = Decrypt::only(status);
+        access
+    }
+
+    fn told(accesses: &[Access], covered: &[i64]) -> Vec<(i64, i64, Missing)> {
+        let coverage = covered
+            .iter()
+            .map(|hour| CoverageMark::at("1".into(), "r".into(), EventTime(hour * HOUR)))
+            .collect();
+        find([], accesses, &coverage)
+            .into_iter()
+            .map(|gap| (gap.from.0 / HOUR, gap.to.0 / HOUR, gap.missing))
+            .collect()
+    }
+
+    #[test]
+    fn hours_that_follow_each_other_are_one_gap() {
+        let unknown = |hour: i64| access(hour, Method::Api, DecryptStatus::Unknown);
+        let accesses = [unknown(14), unknown(10), unknown(11), unknown(11)];
+        let expected = [
+            (10, 12, Missing::KmsEvents { reads: 3 }),
+            (14, 15, Missing::KmsEvents { reads: 1 }),
+        ];
+        assert_eq!(told(&accesses, &[]), expected);
+        // KMS events of an hour vouch for the hours beside it.
+        let expected = [10, 14].map(|hour| (hour, hour + 1, Missing::KmsEvents { reads: 1 }));
+        assert_eq!(told(&accesses, &[12]), expected);
+    }
+
+    #[test]
+    fn halves_that_are_missing_are_told_apart() {
+        let accesses = [
+            access(3, Method::Api, DecryptStatus::Absent),
+            access(3, Method::DecryptOnly, DecryptStatus::NotExpected),
+            access(4, Method::DecryptOnly, DecryptStatus::NotExpected),
+            access(4, Method::Api, DecryptStatus::Paired),
+            access(4, Method::Api, DecryptStatus::Pending),
+        ];
+        let missing = Missing::Records {
+            decrypts: 1,
+            reads: 2,
+        };
+        assert_eq!(told(&accesses, &[3, 4]), [(3, 5, missing)]);
+    }
+
+    #[test]
+    fn a_read_that_failed_needs_no_kms_events() {
+        let mut failed = access(3, Method::Api, DecryptStatus::Unknown);
+        Arc::make_mut(&mut failed.head).outcome = Outcome::Failed;
+        assert_eq!(told(&[failed], &[]), []);
     }
 }

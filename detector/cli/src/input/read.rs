@@ -210,7 +210,11 @@ impl<'s> Known<'s> {
         if let (Some(account), Some(region), Some(time)) =
             (parsed.account, parsed.region, origin.delivered)
         {
-            out.deliveries.push((account.into(), region.into(), time));
+            out.deliveries.push(Delivery {
+                account: account.into(),
+                region: region.into(),
+                time,
+            });
         }
         Some(origin)
     }

@@ -178,11 +178,11 @@ fn say_resumed(checkpoint: &Checkpoint, settings: &Settings, host: &mut Host) {
 /// Account, region and time of a delivery, where the place of the object tells them.
 fn delivery(object: &Object) -> Option<Delivery> {
     let (account, region) = object.home.as_ref()?;
-    Some((
-        account.as_str().into(),
-        region.as_str().into(),
-        object.delivered?,
-    ))
+    Some(Delivery {
+        account: account.as_str().into(),
+        region: region.as_str().into(),
+        time: object.delivered?,
+    })
 }
 
 /// Takes a harvest through the pipeline, with a store that lives as long as that.
