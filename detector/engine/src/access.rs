@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::ids::{SecretKey, SecretRef, Text};
+use crate::named::named;
 use crate::observation::Head;
 
 /// By which kind of call the secret was reached.
@@ -51,22 +52,20 @@ impl Method {
 }
 
 impl FromStr for Method {
-    type Err = String;
+    type Err = NotAMethod;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let all = [
-            Self::Api,
-            Self::Batch,
-            Self::ByPath,
-            Self::History,
-            Self::DirectDecrypt,
-            Self::DecryptOnly,
-        ];
-        let known = all.into_iter().find(|method| method.as_str() == text);
-        let words = all.map(Self::as_str).join(", ");
-        known.ok_or_else(|| format!("`{text}` is not a method; use one of {words}"))
+    fn from_str(text: &str) -> Result<Self, NotAMethod> {
+        named(&Self::ALL, Self::as_str, text).ok_or_else(|| NotAMethod(text.to_owned()))
     }
 }
+
+/// A word that is the name of no method.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{0}` is not a method; use one of {methods}",
+    methods = Method::ALL.map(Method::as_str).join(", ")
+)]
+pub struct NotAMethod(String);
 
 /// What is known of the key use behind a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -8,6 +8,7 @@ use hashbrown::HashTable;
 
 use crate::document::Node;
 use crate::ids::{Home, SecretRef, Store, Text};
+use crate::named::named;
 use crate::principal::Principal;
 use crate::time::EventTime;
 use crate::wire::Record;
@@ -39,14 +40,17 @@ impl Outcome {
 }
 
 impl FromStr for Outcome {
-    type Err = String;
+    type Err = NotAnOutcome;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let all = [Self::Success, Self::Denied, Self::Failed];
-        let known = all.into_iter().find(|outcome| outcome.as_str() == text);
-        known.ok_or_else(|| format!("`{text}` is not an outcome; use success, denied or failed"))
+    fn from_str(text: &str) -> Result<Self, NotAnOutcome> {
+        named(&Self::ALL, Self::as_str, text).ok_or_else(|| NotAnOutcome(text.to_owned()))
     }
 }
+
+/// A word that is the name of no outcome.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not an outcome; use success, denied or failed")]
+pub struct NotAnOutcome(String);
 
 /// What `sourceIPAddress` holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -436,6 +440,18 @@ mod tests {
         for (address, kind) in cases {
             assert_eq!(SourceKind::of(address), kind, "{address:?}");
         }
+    }
+
+    #[test]
+    fn a_word_that_is_no_outcome_is_refused_with_those_that_are() {
+        for outcome in Outcome::ALL {
+            assert_eq!(outcome.as_str().parse(), Ok(outcome));
+        }
+        let error = "Denied".parse::<Outcome>().unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "`Denied` is not an outcome; use success, denied or failed"
+        );
     }
 
     fn head(event_id: &str, identity: &str) -> Head {
