@@ -47,6 +47,7 @@ mod faults; // whatever fails between the function and AWS, no alert is lost
 mod files; // how records are spread over files, and threads, change nothing
 mod fleet; // an extraction on many machines: planned, run, broken, resumed, replayed
 mod infra; // the template, deployed to a stand-in
+mod install; // what tests need is pinned by hash, and a missing client is named
 mod integrity; // chains of digests: what was altered, what is missing
 mod messages; // what is published: hostile text, and the schema of OCSF
 mod online; // the function, fed as AWS feeds it

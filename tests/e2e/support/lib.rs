@@ -11,6 +11,7 @@ pub mod cloud;
 pub mod deployment;
 pub mod function;
 pub mod http;
+pub mod install;
 pub mod local;
 pub mod proxy;
 
