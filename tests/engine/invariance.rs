@@ -1,6 +1,7 @@
 //! The law: shuffling, repeating, delaying or splitting the input changes neither the ledger nor the set of alert ids.
 
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
 
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -24,15 +25,13 @@ use test_support::{
     run_on,
 };
 
-/// The pack, with thresholds that small inputs reach, and rules about order, records and changes.
-fn rules() -> RuleSet {
-    rules_with(|_| true)
-}
+/// The pack, with thresholds that small inputs reach, and rules about order, records and changes. Loaded once: that takes longer
+/// than most inputs do.
+static RULES: LazyLock<RuleSet> = LazyLock::new(|| rules_with(|_| true));
 
 /// The same without rules about what is new.
-fn rules_without_seen() -> RuleSet {
-    rules_with(|text| !text.contains(" seen."))
-}
+static RULES_WITHOUT_SEEN: LazyLock<RuleSet> =
+    LazyLock::new(|| rules_with(|text| !text.contains(" seen.")));
 
 fn rules_with(takes: impl Fn(&str) -> bool) -> RuleSet {
     let small = |text: &str| {
@@ -180,9 +179,9 @@ proptest! {
         order in proptest::collection::vec(any::<Index>(), 40),
         cuts in proptest::collection::vec(any::<Index>(), 0..6),
     ) {
-        let rules = rules();
+        let rules: &RuleSet = &RULES;
         let policy: Policy = POLICY.parse().unwrap();
-        let whole = run(&records, &rules, Some(&policy));
+        let whole = run(&records, rules, Some(&policy));
         let (rows, ids) = (ledger(&whole.accesses), alert_ids(std::slice::from_ref(&whole)));
         prop_assert_eq!(whole.accesses.len(), rows.len(), "no row is told twice");
 
@@ -192,7 +191,7 @@ proptest! {
             mixed.swap(index, swap.index(records.len()));
         }
         mixed.extend(order.iter().skip(records.len()).map(|i| i.get(&records).clone()));
-        let again = run_on(3, &mixed, &rules, Some(&policy));
+        let again = run_on(3, &mixed, rules, Some(&policy));
         prop_assert_eq!(&ledger(&again.accesses), &rows);
         prop_assert_eq!(&alert_ids(std::slice::from_ref(&again)), &ids);
 
@@ -201,15 +200,15 @@ proptest! {
         ends.extend([0, mixed.len()]);
         ends.sort_unstable();
         let batches: Vec<Vec<Value>> = ends.windows(2).map(|w| mixed[w[0]..w[1]].to_vec()).collect();
-        let (split_rows, split_ids) = in_batches(&batches, &rules, &policy, usize::MAX);
+        let (split_rows, split_ids) = in_batches(&batches, rules, &policy, usize::MAX);
         prop_assert_eq!(&split_rows, &rows);
         prop_assert_eq!(split_ids, ids);
 
         // Settled a few at a time. What only key uses tell of is then judged by what was settled before it, so that rules
         // about what is new are left out.
-        let rules = rules_without_seen();
-        let whole = alert_ids(&[run(&records, &rules, Some(&policy))]);
-        let (few_rows, few_ids) = in_batches(&batches, &rules, &policy, 3);
+        let rules: &RuleSet = &RULES_WITHOUT_SEEN;
+        let whole = alert_ids(&[run(&records, rules, Some(&policy))]);
+        let (few_rows, few_ids) = in_batches(&batches, rules, &policy, 3);
         prop_assert_eq!(few_rows, rows);
         prop_assert_eq!(few_ids, whole);
     }
@@ -219,9 +218,9 @@ proptest! {
         records in proptest::collection::vec(any_record(), 1..25),
         places in proptest::collection::vec((any::<Index>(), any::<Index>()), 40),
     ) {
-        let rules = rules();
+        let rules: &RuleSet = &RULES;
         let policy: Policy = POLICY.parse().unwrap();
-        let whole = run(&records, &rules, Some(&policy));
+        let whole = run(&records, rules, Some(&policy));
         // Every record in some object, some of them in two; every object in some part, and one part twice.
         let mut objects: Vec<Vec<Value>> = vec![Vec::new(); 5];
         for (index, (object, again)) in places.iter().enumerate() {
@@ -229,7 +228,7 @@ proptest! {
             objects[object.index(5)].push(record);
         }
         let selection = Selection::default();
-        let header = Header::new(&rules, &selection);
+        let header = Header::new(rules, &selection);
         let none = RuleSet::default();
         let mut scanner = Scanner::new(&none, &selection).keeping(header.calls.clone());
         let mut parts: Vec<Vec<Extracted>> = vec![Vec::new(); 3];
@@ -244,7 +243,7 @@ proptest! {
         bytes.push(bytes[0].clone());
         bytes.rotate_left(places[0].0.index(4));
         let mut harvest = Harvest::default();
-        let mut scanner = Scanner::new(&rules, &selection);
+        let mut scanner = Scanner::new(rules, &selection);
         for bytes in bytes {
             let source = std::io::BufReader::new(flate2::bufread::MultiGzDecoder::new(bytes.as_slice()));
             let mut part = PartReader::new(source).unwrap().unwrap();
@@ -254,7 +253,7 @@ proptest! {
                 scanner.record(record.text, &origins[record.object], false, &mut harvest);
             }
         }
-        let pipeline = Pipeline { memory: MEMORY, ..Pipeline::new(&rules, Some(&policy), &selection) };
+        let pipeline = Pipeline { memory: MEMORY, ..Pipeline::new(rules, Some(&policy), &selection) };
         let store = MemoryStore::default();
         let again = pollster::block_on(pipeline.run(&store, harvest, afterwards())).unwrap();
         prop_assert_eq!(ledger(&again.accesses), ledger(&whole.accesses));
@@ -268,10 +267,10 @@ proptest! {
         stretch in prop_oneof![Just(1_i64), Just(3), Just(40)],
         pause in 0_i64..60,
     ) {
-        let rules = rules();
+        let rules: &RuleSet = &RULES;
         let policy: Policy = POLICY.parse().unwrap();
         let selection = Selection::default();
-        let pipeline = Pipeline { memory: MEMORY, threads: 2, ..Pipeline::new(&rules, Some(&policy), &selection) };
+        let pipeline = Pipeline { memory: MEMORY, threads: 2, ..Pipeline::new(rules, Some(&policy), &selection) };
         // Longer than what is joined as one, at times; and at times so recent that some of it is pending.
         let later = |record: &Value| {
             let mut record = record.clone();
@@ -281,7 +280,7 @@ proptest! {
         };
         let records: Vec<Value> = records.iter().map(later).collect();
         let now = at(pause * stretch).plus(pipeline.horizon_secs);
-        let whole = in_one(&pipeline, harvest(&records, &rules), now);
+        let whole = in_one(&pipeline, harvest(&records, rules), now);
         let mut cuts: Vec<EventTime> = cuts.into_iter().map(|cut| at(cut * stretch)).collect();
         cuts.sort_unstable();
         prop_assert_eq!(in_slices(&pipeline, &records, &cuts, now), whole);
@@ -293,11 +292,11 @@ proptest! {
         cut in any::<Index>(),
     ) {
         // Without absence, which is decided once: what a part of the input raises at sight, the whole raises too.
-        let rules = rules();
+        let rules: &RuleSet = &RULES;
         let at_sight = |records: &[Value]| {
             let selection = Selection::default();
-            let pipeline = Pipeline::new(&rules, None, &selection);
-            alert_ids(&[pollster::block_on(pipeline.run(&MemoryStore::default(), harvest(records, &rules), at(0))).unwrap()])
+            let pipeline = Pipeline::new(rules, None, &selection);
+            alert_ids(&[pollster::block_on(pipeline.run(&MemoryStore::default(), harvest(records, rules), at(0))).unwrap()])
         };
         let part = at_sight(&records[..cut.index(records.len())]);
         prop_assert!(part.is_subset(&at_sight(&records)));
@@ -369,11 +368,11 @@ fn in_slices(
 
 #[test]
 fn what_never_pauses_is_cut_and_nothing_is_lost_or_told_twice() {
-    let rules = rules();
+    let rules: &RuleSet = &RULES;
     let selection = Selection::default();
     let pipeline = Pipeline {
         memory: MEMORY,
-        ..Pipeline::new(&rules, None, &selection)
+        ..Pipeline::new(rules, None, &selection)
     };
     let mut records = Vec::new();
     for secs in 0..2_000 {
@@ -389,7 +388,7 @@ fn what_never_pauses_is_cut_and_nothing_is_lost_or_told_twice() {
             ));
         }
     }
-    let whole = in_one(&pipeline, harvest(&records, &rules), afterwards());
+    let whole = in_one(&pipeline, harvest(&records, rules), afterwards());
     let cuts: Vec<EventTime> = (1..50).map(|cut| at(cut * 41)).collect();
     let slices = in_slices(&pipeline, &records, &cuts, afterwards());
     assert_eq!(slices.0.len(), 2_000);

@@ -1,6 +1,5 @@
-//! Rule files: what is refused and in which words, and how groups, windows and fields behave.
+//! Rules: what they match, and how fields, verdicts and placeholders behave.
 
-use secretrail_engine::authoring::lint::{Severity, lint};
 use secretrail_engine::pipeline::Pipeline;
 use secretrail_engine::policy::Policy;
 use secretrail_engine::rule::RuleSet;
@@ -9,7 +8,10 @@ use secretrail_engine::rule::vars;
 use secretrail_engine::selection::Selection;
 use secretrail_engine::state::memory::MemoryStore;
 use serde_json::{Value, json};
-use test_support::{afterwards, at, decrypt_secret, harvest_text, read, record, role, run};
+use test_support::{afterwards, decrypt_secret, harvest_text, read, record, role, run};
+
+mod faults;
+mod windows;
 
 fn rule(logsource: &str, detection: &str) -> String {
     format!(
@@ -47,154 +49,6 @@ fn alerts_of_text(text: &str, record: &str) -> usize {
 fn correlation(body: &str) -> String {
     let base = access("access.outcome: success").replace("id: a", "id: a\nname: base");
     format!("{base}---\ntitle: c\nid: c\ncorrelation:\n  rules: [base]\n{body}")
-}
-
-/// A fault of that text begins with these words.
-fn check_fault(text: &str, expected: &str) {
-    let errors = load([("r.yml", text)]).err().unwrap_or_default();
-    let all: Vec<String> = errors.iter().map(ToString::to_string).collect();
-    assert!(
-        all.iter().any(|e| e.starts_with(expected)),
-        "{all:?}\nfor\n{text}"
-    );
-}
-
-#[test]
-fn faults_name_file_line_field_and_remedy() {
-    check_fault(
-        &access("secret.nam: x"),
-        "r.yml:8: secret.nam: there is no such field; did you mean `secret.name`?",
-    );
-    check_fault(
-        &access("secret.name|containz: x"),
-        "r.yml:8: detection: Unknown modifier 'containz'; the specification",
-    );
-    check_fault(
-        &rule("category: process_creation", "  selection: {a: b}"),
-        "r.yml:3: logsource: is not one that this engine reads",
-    );
-    check_fault(
-        &rule(
-            "category: secret_change",
-            "  selection: {access.method: api}",
-        ),
-        "r.yml:7: access.method: there is no such field; secret changes do not have it",
-    );
-    check_fault("title: t\n\tid: a\n", "r.yml:2: ");
-    check_fault("title: t\n", "r.yml:1: ");
-    check_fault("", "r.yml:1: ");
-    check_fault("# nothing\n", "r.yml:1: ");
-    check_fault(&access("secret.name|re: '('"), "r.yml:");
-}
-
-#[test]
-fn faults_of_correlations_name_them_too() {
-    check_fault(
-        &correlation("  type: event_count\n  group-by: [principal.arn]\n  timespan: 5m\n"),
-        "r.yml:",
-    );
-    check_fault(
-        &correlation(
-            "  type: event_count\n  group-by: [principal.arn]\n  timespan: 5m\n  condition: {lt: 3}\n",
-        ),
-        "r.yml:19: correlation.condition: `lt`, `lte`, `eq` and `neq` could take an alert back",
-    );
-    check_fault(
-        &correlation(
-            "  type: value_count\n  group-by: [principal.arn]\n  timespan: 5m\n  condition: {gte: 3}\n",
-        ),
-        "r.yml:19: correlation.condition: `value_count` needs `field:`",
-    );
-    check_fault(
-        &correlation(
-            "  type: value_sum\n  group-by: [principal.arn]\n  timespan: 5m\n  condition: {gte: 3, field: x}\n",
-        ),
-        "r.yml:16: correlation.type: `value_sum` is not supported",
-    );
-    check_fault(
-        &correlation(
-            "  type: value_summ\n  group-by: [principal.arn]\n  timespan: 5m\n  condition: {gte: 3}\n",
-        ),
-        "r.yml:16: correlation: ",
-    );
-    check_fault(
-        &correlation("  type: event_count\n  timespan: 5m\n  condition: {gte: 3}\n"),
-        "r.yml:14: correlation.group-by: is missing",
-    );
-    check_fault(
-        &correlation(
-            "  type: event_count\n  group-by: [principal.arnn]\n  timespan: 5m\n  condition: {gte: 3}\n",
-        ),
-        "r.yml:17: principal.arnn: `base` has no such field; did you mean `principal.arn`?",
-    );
-    check_fault(
-        &correlation("  type: event_count\n  group-by: [principal.arn]\n  timespan: 5m\n  condition: {gte: 3}\n")
-            .replace("[base]", "[nobody]"),
-        "r.yml:15: correlation.rules: `nobody` is not exactly one loaded rule",
-    );
-    check_fault(
-        &correlation("  type: event_count\n  group-by: [principal.arn]\n  timespan: 5m\n  condition: {gte: 3}\n")
-            .replace("[base]", "[c]"),
-        "r.yml:",
-    );
-    check_fault(
-        &format!(
-            "{}secretrail:\n  suppres: 1h\n",
-            access("access.outcome: denied")
-        ),
-        "r.yml:11: secretrail: unknown field `suppres`",
-    );
-    check_fault(
-        &format!(
-            "{}secretrail:\n  suppress: soon\n",
-            access("access.outcome: denied")
-        ),
-        "r.yml:11: secretrail.suppress: `soon` is not a timespan",
-    );
-    check_fault(
-        &format!(
-            "{}secretrail:\n  times_usual: 5\n",
-            access("access.outcome: denied")
-        ),
-        "r.yml:11: secretrail.times_usual: works on an event_count only; write a correlation",
-    );
-    let spike = |group: &str| {
-        let body = format!(
-            "  type: event_count\n  group-by: [{group}]\n  timespan: 5m\n  condition: {{gte: 3}}\n"
-        );
-        correlation(&body) + "secretrail:\n  times_usual: 5\n"
-    };
-    check_fault(
-        &spike("principal.arn"),
-        "r.yml:21: secretrail.times_usual: compares the reads of one secret by one principal",
-    );
-    check_fault(
-        &spike("principal.arn, secret.name").replace("times_usual: 5", "times_usual: -1"),
-        "r.yml:21: secretrail.times_usual: is not a number of times",
-    );
-    check_fault(
-        &access("source.ip|expand: '%networks%'"),
-        "r.yml:8: detection: `|expand` asks for `%networks%`, which has no value",
-    );
-    let cycle = "---\ntitle: d\nid: d\ncorrelation:\n  type: temporal\n  rules: [c, base]\n  group-by: [principal.arn]\n  timespan: 5m\n";
-    check_fault(
-        &(correlation("  type: temporal\n  group-by: [principal.arn]\n  timespan: 5m\n")
-            .replace("[base]", "[base, d]")
-            + cycle),
-        "r.yml:13: correlation.rules: `d` is a correlation; correlations of correlations are not supported",
-    );
-    check_fault(
-        &format!(
-            "{}---\n{}",
-            access("access.outcome: denied"),
-            access("access.outcome: failed")
-        ),
-        "r.yml:2: id: `a` is also the id of a rule in r.yml",
-    );
-    check_fault(
-        &access("access.outcome: denied").replace("condition: selection", "condition: selektion"),
-        "r.yml:",
-    );
 }
 
 #[test]
@@ -268,79 +122,6 @@ fn rules_that_ask_for_the_key_wait_until_it_is_known() {
         panic!("{:?}", outcome.alerts)
     };
     assert_eq!(alert.accesses[0].decrypt.event_id.as_deref(), Some("k"));
-}
-
-#[test]
-fn windows_are_half_open_and_one_alert_a_bucket() {
-    let text = correlation(
-        "  type: event_count\n  group-by: [principal.arn]\n  timespan: 10s\n  condition: {gte: 3}\n",
-    );
-    let reads = |times: &[i64]| -> Vec<Value> {
-        times
-            .iter()
-            .enumerate()
-            .map(|(i, t)| read(&format!("r{i}"), "app", *t, "x"))
-            .collect()
-    };
-    assert_eq!(fires(&text, &reads(&[0, 4, 9])), 1);
-    assert_eq!(
-        fires(&text, &reads(&[0, 4, 10])),
-        0,
-        "(t - 10 s, t] leaves out what is ten seconds old"
-    );
-    assert_eq!(fires(&text, &reads(&[0, 1, 2, 3, 4, 5])), 1);
-    assert_eq!(fires(&text, &reads(&[0, 1, 2, 12, 13, 14])), 2);
-    assert_eq!(fires(&text, &reads(&[0, 1])), 0);
-    let suppressed = format!("{text}secretrail:\n  suppress: 1h\n");
-    let outcome = run(
-        &reads(&[0, 1, 2, 12, 13, 14, 15]),
-        &rules(&suppressed),
-        None,
-    );
-    let [alert] = outcome.alerts.as_slice() else {
-        panic!("{:?}", outcome.alerts)
-    };
-    let firing = alert.firing.as_ref().unwrap();
-    assert_eq!(
-        (firing.count, firing.start, firing.end),
-        (4, at(5), at(15)),
-        "the fullest window of the bucket is told"
-    );
-}
-
-#[test]
-fn what_lacks_a_field_of_the_group_does_not_count() {
-    let text = correlation(
-        "  type: event_count\n  group-by: [source.vpc_endpoint]\n  timespan: 10s\n  condition: {gte: 1}\n",
-    );
-    assert_eq!(fires(&text, &[read("r", "app", 0, "x")]), 0);
-    let mut inside = read("r", "app", 0, "x");
-    inside["vpcEndpointId"] = json!("vpce-1");
-    assert_eq!(fires(&text, &[inside]), 1);
-}
-
-#[test]
-fn order_matters_only_where_the_rule_says_so() {
-    let text = |kind: &str| {
-        let base = |id: &str, name: &str| {
-            access(&format!("secret.name: {name}")).replace("id: a", &format!("id: {id}"))
-        };
-        format!(
-            "{}---\n{}---\ntitle: c\nid: c\ncorrelation:\n  type: {kind}\n  rules: [first, second]\n  group-by: [principal.arn]\n  timespan: 10s\n",
-            base("first", "x"),
-            base("second", "y")
-        )
-    };
-    let reads = |x: i64, y: i64| [read("r1", "app", x, "x"), read("r2", "app", y, "y")];
-    assert_eq!(fires(&text("temporal"), &reads(5, 0)), 1);
-    assert_eq!(fires(&text("temporal"), &reads(0, 11)), 0);
-    assert_eq!(fires(&text("temporal_ordered"), &reads(5, 0)), 0);
-    assert_eq!(fires(&text("temporal_ordered"), &reads(0, 5)), 1);
-    assert_eq!(
-        fires(&text("temporal_ordered"), &reads(5, 5)),
-        1,
-        "events of one second have any order"
-    );
 }
 
 #[test]
@@ -676,61 +457,6 @@ fn matches_are_those_of_the_sigma_engine() {
         }
     }
     assert!(matched > 100, "{matched} matches");
-}
-
-#[test]
-fn lint_names_what_the_loader_lets_pass() {
-    let check = |text: &str, severity: Severity, check: &str, words: &str| {
-        let found = lint(&[("r.yml", text)], &vars::Vars::new());
-        let hit = found
-            .iter()
-            .any(|f| f.severity == severity && f.check == check && f.message.contains(words));
-        assert!(hit, "{check}: {found:?}");
-    };
-    let record = |selection: &str| {
-        rule(
-            "service: cloudtrail",
-            &format!("  selection:\n    {selection}"),
-        )
-    };
-    check(
-        &record("evntName: x"),
-        Severity::Warning,
-        "no_such_field",
-        "did you mean `eventName`?",
-    );
-    check(
-        &record("secret.name: x"),
-        Severity::Warning,
-        "no_such_field",
-        "use `category: secret_access`",
-    );
-    let spare = access("access.outcome: success")
-        .replace("  condition", "  spare:\n    secret.name: x\n  condition");
-    check(
-        &spare,
-        Severity::Warning,
-        "unreachable_selection",
-        "`spare`",
-    );
-    check(
-        &access("access.outcome: success"),
-        Severity::Info,
-        "no_example",
-        "one that fires and one that stays quiet",
-    );
-    check(
-        &access("access.outcom: success"),
-        Severity::Error,
-        "load",
-        "did you mean `access.outcome`?",
-    );
-    check(
-        &access("access.outcome: success").replace("id: a", "id: a\nlevel: urgent"),
-        Severity::Error,
-        "invalid_level",
-        "urgent",
-    );
 }
 
 #[test]

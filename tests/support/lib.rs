@@ -309,7 +309,6 @@ pub fn siblings() -> Vec<Value> {
 }
 
 /// Any record that concerns the engine, from a world small enough for them to meet.
-#[must_use]
 pub fn any_record() -> impl Strategy<Value = Value> {
     (0_usize..12, 0_u8..2, 0_u8..3, 0_i64..40, any::<u32>()).prop_map(|(kind, who, what, secs, id)| {
         let (id, who, name) = (format!("e{id}"), format!("app{who}"), format!("s{what}"));
