@@ -1,4 +1,5 @@
-//! Exit codes of the command, one documented constant each. When several apply, the highest below 64 is given.
+//! Exit codes of the command, one documented constant each. When several apply, the highest below
+//! 64 is given.
 
 /// Everything that was asked for was done.
 pub const DONE: u8 = 0;

@@ -1,4 +1,5 @@
-//! What a run has from its process, and why it ends early: the ground on which everything else stands.
+//! What a run has from its process, and why it ends early: the ground on which everything else
+//! stands.
 
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
@@ -76,8 +77,9 @@ pub enum ConfigSource {
 }
 
 impl ConfigSource {
-    /// From the environment: `SECRETRAIL_CONFIG`, then `$XDG_CONFIG_HOME/secretrail/secretrail.toml`, then the same below
-    /// `~/.config`. `None` where there is no home.
+    /// From the environment: `SECRETRAIL_CONFIG`, then
+    /// `$XDG_CONFIG_HOME/secretrail/secretrail.toml`, then the same below `~/.config`. `None` where
+    /// there is no home.
     #[must_use]
     pub fn of(variable: impl Fn(&str) -> Option<OsString>) -> Option<Self> {
         if let Some(named) = set(&variable, "SECRETRAIL_CONFIG") {
@@ -89,7 +91,8 @@ impl ConfigSource {
     }
 }
 
-/// The value of a variable. One that is set to nothing counts as not set, as in the XDG specification.
+/// The value of a variable. One that is set to nothing counts as not set, as in the XDG
+/// specification.
 fn set(variable: &impl Fn(&str) -> Option<OsString>, name: &str) -> Option<PathBuf> {
     variable(name)
         .filter(|value| !value.is_empty())

@@ -3,11 +3,15 @@
 pub mod aws;
 pub mod batches;
 pub mod checkpoint;
+pub mod known;
 pub mod manifest;
 pub mod merge;
 pub mod object;
+mod pieces;
 pub mod progress;
 pub mod read;
+pub mod reader;
+pub mod reading;
 pub mod rules_and_policy;
 pub mod s3;
 pub mod session;

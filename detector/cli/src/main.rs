@@ -8,7 +8,8 @@ use secretrail_cli::host::{ConfigSource, Host};
 use secretrail_cli::run::run;
 use secretrail_engine::time::EventTime;
 
-/// Two threads that keep millions of small pieces: the system's allocator asks the kernel for each page of them.
+/// Two threads that keep millions of small pieces: the system's allocator asks the kernel for each
+/// page of them.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 

@@ -1,7 +1,7 @@
 //! Defaults of options from a file: as if they had been typed, unless they were.
 //!
-//! The file is never looked for in the working directory: that may be somebody's evidence, and must not be able to choose
-//! where output goes or whom to ask for objects.
+//! The file is never looked for in the working directory: that may be somebody's evidence, and must
+//! not be able to choose where output goes or whom to ask for objects.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -47,12 +47,10 @@ pub fn with_defaults(
         .map_err(|error: toml::de::Error| fault(path, &error.to_string()))?;
     let command = command();
     known(&command, &table, path)?;
-    // Only to see which command it is and what was typed; whatever is wrong is told when everything is together.
-    let Ok(typed) = command
-        .clone()
-        .ignore_errors(true)
-        .try_get_matches_from(&args)
-    else {
+    // Only to see which command it is and what was typed; whatever is wrong is told when everything
+    // is together.
+    let typed = command.clone().ignore_errors(true);
+    let Ok(typed) = typed.try_get_matches_from(&args) else {
         return Ok(args);
     };
     let Some((name, matches)) = typed.subcommand() else {
@@ -61,18 +59,8 @@ pub fn with_defaults(
     let Some(command) = command.find_subcommand(name) else {
         return Ok(args);
     };
-    let mut more = Vec::new();
-    let own = table.get(name).and_then(Value::as_table);
-    for arg in command.get_arguments() {
-        let Some(long) = arg.get_long() else { continue };
-        let value = own
-            .and_then(|own| own.get(long))
-            .or_else(|| table.get(long).filter(|value| !value.is_table()));
-        if let Some(value) = value.filter(|_| is_open(command, arg, matches)) {
-            more.extend(typed_as(arg, long, value).map_err(|message| fault(path, &message))?);
-        }
-    }
-    // Before everything that follows `--`.
+    let more = not_typed(command, &table, matches).map_err(|message| fault(path, &message.0))?;
+    // Before everything that follows `--`, which is no option any more.
     let end = args
         .iter()
         .position(|arg| arg == OsStr::new("--"))
@@ -81,16 +69,40 @@ pub fn with_defaults(
     Ok([before, &more, after].concat())
 }
 
-/// Whether neither the option nor one that excludes it was typed.
+/// A value that its option does not take, in words.
+struct WrongValue(String);
+
+/// The options of a command that the file has and that were not typed. Those below the name of the
+/// command go before those of all commands.
+fn not_typed(
+    command: &Command,
+    table: &Table,
+    matches: &ArgMatches,
+) -> Result<Vec<OsString>, WrongValue> {
+    let mut more = Vec::new();
+    let own = table.get(command.get_name()).and_then(Value::as_table);
+    for arg in command.get_arguments() {
+        let Some(long) = arg.get_long() else { continue };
+        let value = own
+            .and_then(|own| own.get(long))
+            .or_else(|| table.get(long).filter(|value| !value.is_table()));
+        if let Some(value) = value.filter(|_| is_open(command, arg, matches)) {
+            more.extend(typed_as(arg, long, value)?);
+        }
+    }
+    Ok(more)
+}
+
+/// Whether neither the option nor one that excludes it was typed. Clap knows a conflict from the
+/// side that declares it, so both sides are asked.
 fn is_open(command: &Command, arg: &Arg, matches: &ArgMatches) -> bool {
-    let was_typed = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
-    !was_typed(arg.get_id().as_str())
+    !was_typed(matches, arg)
         && !command
             .get_arg_conflicts_with(arg)
             .iter()
-            .any(|other| was_typed(other.get_id().as_str()))
+            .any(|other| was_typed(matches, other))
         && !command.get_arguments().any(|other| {
-            was_typed(other.get_id().as_str())
+            was_typed(matches, other)
                 && command
                     .get_arg_conflicts_with(other)
                     .iter()
@@ -98,39 +110,40 @@ fn is_open(command: &Command, arg: &Arg, matches: &ArgMatches) -> bool {
         })
 }
 
+fn was_typed(matches: &ArgMatches, arg: &Arg) -> bool {
+    matches.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine)
+}
+
 /// The option as it would be typed.
-fn typed_as(arg: &Arg, long: &str, value: &Value) -> Result<Vec<OsString>, String> {
+fn typed_as(arg: &Arg, long: &str, value: &Value) -> Result<Vec<OsString>, WrongValue> {
     let takes_value = matches!(arg.get_action(), ArgAction::Set | ArgAction::Append);
-    let one = |value: &Value| match value {
-        Value::String(text) => Ok(OsString::from(format!("--{long}={text}"))),
-        Value::Integer(number) => Ok(OsString::from(format!("--{long}={number}"))),
-        Value::Datetime(time) => Ok(OsString::from(format!("--{long}={time}"))),
-        _ => Err(format!(
-            "`{long}` takes a text or a number, not {}",
-            value.type_str()
-        )),
-    };
     match value {
         Value::Boolean(true) if !takes_value => Ok(vec![OsString::from(format!("--{long}"))]),
         Value::Boolean(false) if !takes_value => Ok(Vec::new()),
-        _ if !takes_value => Err(format!(
+        _ if !takes_value => Err(WrongValue(format!(
             "`{long}` is true or false, not {}",
             value.type_str()
-        )),
-        Value::Array(values) => values.iter().map(one).collect(),
-        value => one(value).map(|option| vec![option]),
+        ))),
+        Value::Array(values) => values.iter().map(|value| one(long, value)).collect(),
+        value => one(long, value).map(|option| vec![option]),
+    }
+}
+
+/// One value of an option, in one word: a value that begins with `-` is no option.
+fn one(long: &str, value: &Value) -> Result<OsString, WrongValue> {
+    match value {
+        Value::String(text) => Ok(OsString::from(format!("--{long}={text}"))),
+        Value::Integer(number) => Ok(OsString::from(format!("--{long}={number}"))),
+        Value::Datetime(time) => Ok(OsString::from(format!("--{long}={time}"))),
+        _ => Err(WrongValue(format!(
+            "`{long}` takes a text or a number, not {}",
+            value.type_str()
+        ))),
     }
 }
 
 /// Refuses what no command has: tables that are no commands, and options that are none of theirs.
 fn known(command: &Command, table: &Table, path: &Path) -> Result<(), Failure> {
-    let options = |command: &Command| -> BTreeSet<String> {
-        command
-            .get_arguments()
-            .filter_map(|arg| arg.get_long())
-            .map(str::to_owned)
-            .collect()
-    };
     let all: BTreeSet<String> = command.get_subcommands().flat_map(options).collect();
     let commands: BTreeSet<String> = command
         .get_subcommands()
@@ -152,6 +165,15 @@ fn known(command: &Command, table: &Table, path: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The long names of the options of a command.
+fn options(command: &Command) -> BTreeSet<String> {
+    command
+        .get_arguments()
+        .filter_map(|arg| arg.get_long())
+        .map(str::to_owned)
+        .collect()
+}
+
 fn must_be_one(
     key: &str,
     known: &BTreeSet<String>,
@@ -170,4 +192,70 @@ fn must_be_one(
         .map(|(_, known)| format!("; did you mean `{known}`?"))
         .unwrap_or_default();
     Err(fault(path, &format!("`{key}` is no {what}{tip}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+    use crate::args::Cli;
+
+    /// What a command line becomes with a file of defaults.
+    fn with(file: &str, typed: &str) -> Result<String, String> {
+        let source = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(source.path(), file).unwrap();
+        let args = typed.split(' ').map(OsString::from).collect();
+        let named = ConfigSource::Named(source.path().to_owned());
+        let args = with_defaults(Cli::command, args, Some(&named));
+        let args = args.map_err(|failure| failure.to_string())?;
+        let words: Vec<_> = args.iter().map(|arg| arg.to_string_lossy()).collect();
+        Ok(words.join(" "))
+    }
+
+    #[test]
+    fn what_was_typed_goes_before_what_the_file_says() {
+        let file = "format = \"json\"\n[replay]\nformat = \"csv\"\n";
+        assert_eq!(
+            with(file, "secretrail replay logs").unwrap(),
+            "secretrail replay logs --format=csv"
+        );
+        assert_eq!(
+            with(file, "secretrail accesses logs").unwrap(),
+            "secretrail accesses logs --format=json"
+        );
+        assert_eq!(
+            with(file, "secretrail replay logs -f table").unwrap(),
+            "secretrail replay logs -f table"
+        );
+    }
+
+    #[test]
+    fn an_option_that_excludes_what_was_typed_is_left_out() {
+        let file = "since = \"30d\"\n";
+        let typed = "secretrail accesses logs --from 2026-03-02";
+        assert_eq!(with(file, typed).unwrap(), typed);
+    }
+
+    #[test]
+    fn options_come_before_the_end_of_options() {
+        assert_eq!(
+            with("quiet = true\n", "secretrail accesses -- -logs").unwrap(),
+            "secretrail accesses --quiet -- -logs"
+        );
+    }
+
+    #[test]
+    fn what_no_command_has_is_refused_with_what_is_close() {
+        let error = with("formt = \"json\"\n", "secretrail accesses logs").unwrap_err();
+        assert!(
+            error.ends_with("`formt` is no option; did you mean `format`?"),
+            "{error}"
+        );
+        let error = with("quiet = 3\n", "secretrail accesses logs").unwrap_err();
+        assert!(
+            error.ends_with("`quiet` is true or false, not integer"),
+            "{error}"
+        );
+    }
 }

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{Aws, Input, RuleFiles, bytes};
+use crate::args::input::{Aws, Input};
+use crate::args::rules::RuleFiles;
+use crate::args::value::bytes;
 
 /// Extract on many machines.
 #[derive(Debug, Subcommand)]
@@ -23,7 +25,8 @@ pub enum FleetCommand {
     Resume(Run),
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done, 2 rule error, 3 input error or the job is incomplete, 64 usage, 74 output.";
+const EXIT_CODES: &str = "Exit codes: 0 done, 2 rule error, \
+    3 input error or the job is incomplete, 64 usage, 74 output.";
 
 /// Arguments of `fleet plan`.
 #[derive(Debug, Args)]
@@ -38,10 +41,22 @@ pub struct Plan {
     #[arg(short, long, value_name = "S3", help_heading = "Job")]
     pub output: PathBuf,
     /// Bytes of logs, as they are stored, for one invocation.
-    #[arg(long, value_name = "BYTES", value_parser = bytes, default_value = "64M", help_heading = "Job")]
+    #[arg(
+        long,
+        value_name = "BYTES",
+        value_parser = bytes,
+        default_value = "64M",
+        help_heading = "Job"
+    )]
     pub part_size: u64,
     /// Invocations at the same time, for the estimate: as the state machine is set.
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..), help_heading = "Job")]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 100,
+        value_parser = clap::value_parser!(u64).range(1..),
+        help_heading = "Job"
+    )]
     pub concurrency: u64,
     /// Print nothing but faults.
     #[arg(short, long, help_heading = "Job")]

@@ -1,4 +1,5 @@
-//! What the user typed and what the process is, to what to do. The only place that looks at terminals.
+//! What the user typed and what the process is, to what to do. The only place that looks at
+//! terminals.
 
 use std::path::PathBuf;
 
@@ -7,8 +8,9 @@ use secretrail_engine::seen::Memory;
 use secretrail_engine::selection::{Filter, Selection};
 use secretrail_engine::time::EventTime;
 
-use super::path::is_stdin;
-use super::{Aws, Color, Destination, Format, Input, Output};
+use crate::args::input::{Aws, Input};
+use crate::args::output::{Color, Destination, Format, Output};
+use crate::args::path::is_stdin;
 use crate::host::{Failure, Host};
 
 /// Everything that a run needs to know.
@@ -34,7 +36,8 @@ pub struct Settings {
     pub quiet: bool,
     /// Whether the output is coloured.
     pub color: bool,
-    /// Whether a progress bar is shown: somebody looks at standard error, and did not ask for silence.
+    /// Whether a progress bar is shown: somebody looks at standard error, and did not ask for
+    /// silence.
     pub show_progress: bool,
 }
 
@@ -64,14 +67,7 @@ impl Settings {
     ///
     /// See [`Self::new`].
     pub fn plain(input: &Input, destination: &Destination, host: &Host) -> Result<Self, Failure> {
-        let from = input
-            .from
-            .or_else(|| input.since.map(|secs| host.now.plus(secs.saturating_neg())));
-        if let Some((from, to)) = from.zip(input.to).filter(|(from, to)| from >= to) {
-            return Err(Failure::Usage(format!(
-                "--from {from} is not before --to {to}; swap them"
-            )));
-        }
+        let from = first_time(input, host.now)?;
         if input.paths.iter().filter(|path| is_stdin(path)).count() > 1 {
             return Err(Failure::Usage(
                 "`-` was given twice; standard input can be read only once".to_owned(),
@@ -114,8 +110,19 @@ impl Settings {
     }
 }
 
+/// The first event time that is asked for; `None` for all that came before.
+fn first_time(input: &Input, now: EventTime) -> Result<Option<EventTime>, Failure> {
+    let since = input.since.map(|secs| now.plus(secs.saturating_neg()));
+    let from = input.from.or(since);
+    match (from, input.to) {
+        (Some(from), Some(to)) if from >= to => Err(Failure::Usage(format!(
+            "--from {from} is not before --to {to}; swap them"
+        ))),
+        _ => Ok(from),
+    }
+}
+
 fn selection(input: &Input, from: Option<EventTime>) -> Selection {
-    let globs = |list: &[String]| list.iter().map(|pattern| Glob::new(pattern)).collect();
     let filter = Filter {
         principals: globs(&input.principal),
         secrets: globs(&input.secret),
@@ -133,10 +140,84 @@ fn selection(input: &Input, from: Option<EventTime>) -> Selection {
     }
 }
 
+fn globs(patterns: &[String]) -> Vec<Glob> {
+    patterns.iter().map(|pattern| Glob::new(pattern)).collect()
+}
+
 /// Some forms of output are of alerts alone, or of the ledger alone.
 #[must_use]
 pub fn only_rows(what: &str) -> Failure {
     Failure::Usage(format!(
-        "{what} has no such form; ocsf and html are for replay, parquet is for accesses: choose -f table, json, jsonl or csv"
+        "{what} has no such form; ocsf and html are for replay, parquet is for accesses: \
+         choose -f table, json, jsonl or csv"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::{Cli, Command};
+
+    const NOW: EventTime = EventTime(1_000_000);
+
+    fn host(is_terminal: bool, no_color: bool) -> Host {
+        Host {
+            stdin: Box::new(std::io::empty()),
+            stdout: Box::new(std::io::sink()),
+            stderr: Box::new(std::io::sink()),
+            stdout_is_terminal: is_terminal,
+            stderr_is_terminal: is_terminal,
+            no_color,
+            config: None,
+            now: NOW,
+        }
+    }
+
+    fn settings(typed: &str, host: &Host) -> Result<Settings, String> {
+        let words = ["secretrail", "accesses"].into_iter();
+        let cli = Cli::try_parse_from(words.chain(typed.split(' '))).unwrap();
+        let Command::Accesses(args) = cli.command else {
+            unreachable!("accesses was typed");
+        };
+        let settings = Settings::new(&args.input, &args.output, host);
+        settings.map_err(|failure| failure.to_string())
+    }
+
+    #[test]
+    fn colours_are_for_terminals_and_never_for_files() {
+        let color = |typed, host: &Host| settings(typed, host).unwrap().color;
+        let terminal = host(true, false);
+        assert!(color("logs", &terminal));
+        assert!(!color("logs -o out.txt", &terminal));
+        assert!(!color("logs", &host(true, true)), "NO_COLOR is set");
+        assert!(!color("logs", &host(false, false)));
+        assert!(color("logs --color always", &host(false, true)));
+    }
+
+    #[test]
+    fn an_age_counts_back_from_now() {
+        let settings = settings("logs --since 1h", &host(false, false)).unwrap();
+        assert_eq!(settings.selection.from, Some(NOW.plus(-3_600)));
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused_with_the_remedy() {
+        let host = host(false, false);
+        let swapped = "logs --from 2026-03-03 --to 2026-03-02";
+        let error = settings(swapped, &host).unwrap_err();
+        assert!(error.ends_with("swap them"), "{error}");
+        let error = settings("- -", &host).unwrap_err();
+        assert!(error.starts_with("`-` was given twice"), "{error}");
+    }
+
+    #[test]
+    fn a_bar_is_shown_only_where_somebody_looks() {
+        let shown = |typed, host: &Host| settings(typed, host).unwrap().show_progress;
+        assert!(shown("logs", &host(true, false)));
+        assert!(!shown("logs", &host(false, false)));
+        assert!(!shown("logs -q", &host(true, false)));
+        assert!(!shown("logs --no-progress", &host(true, false)));
+    }
 }

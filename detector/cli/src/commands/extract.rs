@@ -17,7 +17,9 @@ use crate::args::settings::Settings;
 use crate::host::{Failure, Host, say};
 use crate::input::object::{Object, Problem};
 use crate::input::progress::bytes_bar;
-use crate::input::read::{self, Reader, origin};
+use crate::input::read::readers;
+use crate::input::reader::{Reader, origin};
+use crate::input::reading::untold;
 use crate::input::s3::store;
 use crate::input::store::{ObjectStore, Prefix, StoreError};
 use crate::input::{aws, batches, rules_and_policy, session};
@@ -120,7 +122,7 @@ pub fn run(args: &args::Extract, host: &mut Host) -> Result<u8, Failure> {
         store: &*store,
         progress: &progress,
     };
-    let threads = read::readers(settings.threads, &found.objects);
+    let threads = readers(settings.threads, &found.objects);
     let done = parallel::map(threads, &batches, |batch| {
         let name = job.name(batch);
         if there.contains(&name) {
@@ -206,11 +208,7 @@ impl Job<'_> {
                 object.in_tree,
                 object.explicit,
             );
-            problems.extend(read::untold(
-                &object.name,
-                &fate,
-                &harvest.report.records_skipped,
-            ));
+            problems.extend(untold(&object.name, &fate, &harvest.report.records_skipped));
             report.add(&harvest.report);
             Extracted::of(&origin, object.tag(), object.in_tree, &fate, &mut harvest)
         };

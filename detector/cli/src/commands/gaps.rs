@@ -72,7 +72,7 @@ fn write(lines: &[Line], format: Format, out: &mut Out<'_>) -> Result<(), Failur
                 .map(str::to_owned)
             };
             let header = ["account", "region", "from", "to", "kind", "what"];
-            out.raw(&csv::rows(header, lines.iter().map(row)).map_err(Failure::Internal)?)
+            out.raw(&csv::rows(header, lines.iter().map(row))?)
         }
     }
 }

@@ -214,10 +214,10 @@ fn write(
             let value = |f: &&Finding| serde_json::json!({"schema": SCHEMA, "verdict": f.verdict.as_str(), "kind": kind(f), "object": f.key, "why": f.why});
             out.values(&shown.iter().map(value).collect::<Vec<_>>())
         }
-        Format::Csv => out.raw(
-            &csv::rows(["verdict", "kind", "object", "why"], shown.iter().map(row))
-                .map_err(Failure::Internal)?,
-        ),
+        Format::Csv => out.raw(&csv::rows(
+            ["verdict", "kind", "object", "why"],
+            shown.iter().map(row),
+        )?),
         Format::Ocsf | Format::Html | Format::Parquet => Err(only_rows("verify")),
     }
 }

@@ -1,5 +1,6 @@
-//! The connection to AWS: configuration and threads, shared by the clients of S3, Step Functions and CloudTrail. In a build
-//! without the feature `s3` there is none, and the type says so: no value of it can be made.
+//! The connection to AWS: configuration and threads, shared by the clients of S3, Step Functions
+//! and CloudTrail. In a build without the feature `s3` there is none, and the type says so: no
+//! value of it can be made.
 
 use std::sync::Arc;
 

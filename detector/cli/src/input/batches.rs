@@ -2,7 +2,8 @@
 
 use super::object::Object;
 
-/// Objects by their time of delivery, in batches of about so many bytes, and no more than so many objects.
+/// Objects by their time of delivery, in batches of about so many bytes, and no more than so many
+/// objects.
 pub(crate) fn by_delivery(objects: &[Object], most_bytes: u64, most: usize) -> Vec<Vec<&Object>> {
     let mut sorted: Vec<(&Object, u64)> = objects
         .iter()

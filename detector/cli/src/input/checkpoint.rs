@@ -1,8 +1,8 @@
-//! `--checkpoint FILE`: what was read is noted in a file as observation parts, so that a run that was interrupted does not
-//! start over.
+//! `--checkpoint FILE`: what was read is noted in a file as observation parts, so that a run that
+//! was interrupted does not start over.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -39,20 +39,10 @@ impl Checkpoint {
     /// [`Failure::Usage`]: it cannot be opened, is something else, or was made for another run.
     pub fn open(path: &Path, rules: &RuleSet, selection: &Selection) -> Result<Self, Failure> {
         let name = path.display().to_string();
-        let failure = |message: String| Failure::Usage(format!("--checkpoint {name}: {message}"));
         let header = Header::new(rules, selection);
-        let options = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path);
-        let mut file = options.map_err(|error| failure(error.to_string()))?;
         let mut known = HashSet::default();
-        let earlier = noted(&file, &mut known, &header).map_err(failure)?;
-        file.set_len(earlier)
-            .and_then(|()| file.seek(SeekFrom::End(0)))
-            .map_err(|error| failure(error.to_string()))?;
+        let (file, earlier) = reopen(path, &header, &mut known)
+            .map_err(|error| Failure::Usage(format!("--checkpoint {name}: {error}")))?;
         Ok(Self {
             path: path.to_owned(),
             name,
@@ -105,15 +95,16 @@ impl Checkpoint {
     /// # Errors
     ///
     /// The file cannot be read.
-    pub fn earlier(&self) -> Result<Option<impl std::io::Read + use<>>, String> {
+    pub fn earlier(&self) -> io::Result<Option<impl Read + use<>>> {
         if self.earlier == 0 {
             return Ok(None);
         }
-        let file = File::open(&self.path).map_err(|error| error.to_string())?;
-        Ok(Some(std::io::Read::take(file, self.earlier)))
+        // What this run notes meanwhile comes after it.
+        Ok(Some(File::open(&self.path)?.take(self.earlier)))
     }
 
-    /// Takes the file away when everything was read; otherwise it stays for the next run. Says why noting failed.
+    /// Takes the file away when everything was read; otherwise it stays for the next run. Says why
+    /// noting failed.
     #[must_use]
     pub fn close(self, everything: bool) -> Option<String> {
         if everything {
@@ -133,46 +124,60 @@ impl Checkpoint {
     }
 }
 
+/// Why a file cannot be a checkpoint of this run.
+#[derive(Debug, thiserror::Error)]
+enum NoCheckpoint {
+    #[error("{0}")]
+    File(#[from] io::Error),
+    #[error("was made by a run with another selection or other rules; name another file")]
+    OtherRun,
+    #[error("is something else; name a file that is not there yet")]
+    Foreign,
+    #[error("{0}")]
+    Part(PartError),
+}
+
+/// Opens the file, or makes it, and gives the length of what is noted. Appending begins there: what
+/// a killed run has left half written at the end is cut off.
+fn reopen(
+    path: &Path,
+    header: &Header,
+    known: &mut HashSet<(String, String)>,
+) -> Result<(File, u64), NoCheckpoint> {
+    let mut file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)?;
+    let earlier = noted(&file, known, header)?;
+    file.set_len(earlier)?;
+    file.seek(SeekFrom::End(0))?;
+    Ok((file, earlier))
+}
+
 /// Reads what is noted, and gives its length in bytes: up to the end of the last whole part.
 fn noted(
     file: &File,
     known: &mut HashSet<(String, String)>,
     header: &Header,
-) -> Result<u64, String> {
+) -> Result<u64, NoCheckpoint> {
     let mut whole = 0;
     let mut source = BufReader::new(file);
-    loop {
-        if source
-            .fill_buf()
-            .map_err(|error| error.to_string())?
-            .is_empty()
-        {
-            return Ok(whole);
-        }
+    while !source.fill_buf()?.is_empty() {
         match one(&mut source) {
             Ok((theirs, found)) if theirs == *header => known.extend(found),
-            Ok(_) => {
-                return Err(
-                    "was made by a run with another selection or other rules; name another file"
-                        .to_owned(),
-                );
-            }
-            Err(PartError::Foreign(_)) if whole == 0 => {
-                return Err("is something else; name a file that is not there yet".to_owned());
+            Ok(_) => return Err(NoCheckpoint::OtherRun),
+            Err(PartError::Foreign(_)) if whole == 0 => return Err(NoCheckpoint::Foreign),
+            Err(error) if whole == 0 && source_is_foreign(file) => {
+                return Err(NoCheckpoint::Part(error));
             }
             // A run was killed while it wrote.
-            Err(error) => {
-                return if whole == 0 && source_is_foreign(file) {
-                    Err(error.to_string())
-                } else {
-                    Ok(whole)
-                };
-            }
+            Err(_) => break,
         }
-        whole = source
-            .stream_position()
-            .map_err(|error| error.to_string())?;
+        whole = source.stream_position()?;
     }
+    Ok(whole)
 }
 
 /// Header and objects of one part, which is read to its end.
@@ -195,6 +200,37 @@ fn source_is_foreign(mut file: &File) -> bool {
     let mut magic = [0; 2];
     let read = file
         .seek(SeekFrom::Start(0))
-        .and_then(|_| std::io::Read::read(&mut file, &mut magic));
+        .and_then(|_| file.read(&mut magic));
     read.is_ok_and(|read| read > 0) && magic != [0x1f, 0x8b]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(path: &Path) -> Result<Checkpoint, String> {
+        let checkpoint = Checkpoint::open(path, &RuleSet::default(), &Selection::default());
+        checkpoint.map_err(|failure| failure.to_string())
+    }
+
+    #[test]
+    fn a_new_file_is_made_and_taken_away_when_everything_was_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run.checkpoint");
+        let checkpoint = open(&path).unwrap();
+        assert!(checkpoint.is_empty() && checkpoint.earlier().unwrap().is_none());
+        assert!(path.exists());
+        assert_eq!(checkpoint.close(true), None);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_file_that_is_something_else_is_not_touched() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("notes.txt");
+        std::fs::write(&path, "my notes").unwrap();
+        let error = open(&path).map(|_| ()).unwrap_err();
+        assert!(error.starts_with("--checkpoint "), "{error}");
+        assert_eq!(std::fs::read(&path).unwrap(), b"my notes");
+    }
 }

@@ -1,4 +1,5 @@
-//! Manifests of jobs among the objects of a run: which parts they promise, and which of those are missing.
+//! Manifests of jobs among the objects of a run: which parts they promise, and which of those are
+//! missing.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -42,8 +43,8 @@ fn missing_part(folder: &str, batch: &Batch) -> Problem {
     Problem::new(format!("{folder}{}", batch.part), message)
 }
 
-/// Checks manifests among the objects of a run against the parts beside them. What only has the name of a manifest is a log
-/// like others.
+/// Checks manifests among the objects of a run against the parts beside them. What only has the
+/// name of a manifest is a log like others.
 pub(crate) fn check(objects: &mut Objects, store: &dyn ObjectStore) {
     let is_manifest = |object: &mut Object| file_name(&object.name) == manifest::NAME;
     let manifests: Vec<Object> = objects.objects.extract_if(.., is_manifest).collect();

@@ -1,9 +1,10 @@
-//! Parts to results in the order of event times, so that what is held does not grow with the history. Each part is opened
-//! when its time comes and read once; its head is read before, for what it says of the logs that it came from.
+//! Parts to results in the order of event times, so that what is held does not grow with the
+//! history. Each part is opened when its time comes and read once; its head is read before, for
+//! what it says of the logs that it came from.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::BufReader;
 use std::sync::mpsc;
 
 use ahash::HashMap;
@@ -15,29 +16,35 @@ use secretrail_engine::part::{Entry, Header, PartError, PartReader};
 use secretrail_engine::pipeline::Outcome;
 use secretrail_engine::pipeline::history::History;
 use secretrail_engine::policy::Policy;
+use secretrail_engine::report::Report;
 use secretrail_engine::rule::RuleSet;
 use secretrail_engine::scan::{Harvest, Scanner};
 use secretrail_engine::state::StateError;
 use secretrail_engine::time::EventTime;
 
-use super::object::{Object, Problem};
-use super::progress::bytes_bar;
-use super::read::{Known, Reading, readers};
-use super::session::{Found, Opened, internal, pipeline, refused};
-use super::store::ObjectStore;
 use crate::args::Format;
 use crate::args::settings::Settings;
 use crate::host::Failure;
+use crate::input::known::Known;
+use crate::input::object::{Object, Problem};
+use crate::input::pieces::Pieces;
+use crate::input::progress::bytes_bar;
+use crate::input::read::readers;
+use crate::input::reading::Reading;
+use crate::input::session::{Found, Opened, internal, pipeline, refused};
+use crate::input::store::ObjectStore;
 
 /// Bytes of a part that are fetched at a time, and held while it is open: at most and at least.
 const PIECE: u64 = 256 * 1024;
 const LEAST_PIECE: u64 = 16 * 1024;
 
-/// Bytes of all parts that are open at once. The parts of a thousand accounts are: their times overlap.
+/// Bytes of all parts that are open at once. The parts of a thousand accounts are: their times
+/// overlap.
 const PIECES: u64 = 128 * 1024 * 1024;
 
 /// Why a part of parts cannot be read in order.
-const SEVERAL: &str = "holds more than one part, and only the first was read; give each part a file of its own, or choose -f json";
+const SEVERAL: &str = "holds more than one part, and only the first was read; \
+    give each part a file of its own, or choose -f json";
 
 const UNSORTED: &str = "its records are not in the order of their times; extract it again";
 
@@ -47,7 +54,8 @@ const SLICE: usize = 16_384;
 /// Heads of parts that are read before they are taken in.
 const HEADS: usize = 32;
 
-/// Whether a run can be done so: everything is parts, and the form of the output needs not all of it at once.
+/// Whether a run can be done so: everything is parts, and the form of the output needs not all of
+/// it at once.
 #[must_use]
 pub(crate) fn fits(opened: &Opened, settings: &Settings) -> bool {
     let objects = &opened.objects.objects;
@@ -57,7 +65,8 @@ pub(crate) fn fits(opened: &Opened, settings: &Settings) -> bool {
         && objects.iter().all(|object| object.is_part)
 }
 
-/// Reads the parts, and gives what they come to slice by slice, in order. What is found at the end has everything else.
+/// Reads the parts, and gives what they come to slice by slice, in order. What is found at the end
+/// has everything else.
 ///
 /// # Errors
 ///
@@ -90,28 +99,14 @@ pub(crate) fn run(
     }
     let mut report = objects.report;
     report.add(&std::mem::take(&mut reading.harvest.report));
-    let mut give = |outcome: Outcome| {
-        report.add(&outcome.report);
-        emit(outcome)
-    };
     task.piece = piece(heads.iter().map(|head| (head.from, head.last)));
-    let merge = Merge::new(&task, heads);
-    // Reading is half of the work; one slice is made while the one before it is taken in.
-    let problems = std::thread::scope(|scope| {
-        let (sender, slices) = mpsc::sync_channel(1);
-        let reader = scope.spawn(move || merge.slices(&sender));
-        for (slice, upto) in slices {
-            give(pollster::block_on(history.advance(slice, upto)).map_err(internal)?)?;
-        }
-        // A reader that panicked is a bug; its panic goes on here.
-        Ok::<_, Failure>(
-            reader
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-        )
+    let mut total = Report::default();
+    let problems = merge(&task, heads, history, &mut |outcome| {
+        total.add(&outcome.report);
+        emit(outcome)
     })?;
-    give(pollster::block_on(history.finish()).map_err(internal)?)?;
     progress.finish_and_clear();
+    report.add(&total);
     report.objects_failed += problems.len() as u64;
     let mut all = objects.problems;
     all.extend(reading.problems);
@@ -122,6 +117,32 @@ pub(crate) fn run(
         problems: all,
         ..Found::nothing(objects.objects, store)
     })
+}
+
+/// Takes the records of all parts through the history, in slices of their times; gives what could
+/// not be read. Reading is half of the work: one slice is made while the one before it is taken in.
+fn merge(
+    task: &Task<'_>,
+    heads: Vec<Head<'_>>,
+    mut history: History<'_, '_>,
+    emit: &mut dyn FnMut(Outcome) -> Result<(), Failure>,
+) -> Result<Vec<Problem>, Failure> {
+    let merge = Merge::new(task, heads);
+    let problems = std::thread::scope(|scope| {
+        let (sender, slices) = mpsc::sync_channel(1);
+        let reader = scope.spawn(move || merge.slices(&sender));
+        for (slice, upto) in slices {
+            emit(pollster::block_on(history.advance(slice, upto)).map_err(internal)?)?;
+        }
+        // A reader that panicked is a bug; its panic goes on here.
+        Ok::<_, Failure>(
+            reader
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+        )
+    })?;
+    emit(pollster::block_on(history.finish()).map_err(internal)?)?;
+    Ok(problems)
 }
 
 /// How much of a part to fetch at a time, by the first and last times of all.
@@ -151,6 +172,19 @@ struct Head<'o> {
     taken: Option<Vec<bool>>,
 }
 
+impl Head<'_> {
+    /// Where the records of each object come from; `None` for objects that are not taken.
+    fn origins(&self, entries: &[Entry]) -> Vec<Option<(Origin, bool)>> {
+        let mut origins = Vec::with_capacity(entries.len());
+        for (index, entry) in entries.iter().enumerate() {
+            let taken = self.taken.as_ref();
+            let is_taken = taken.is_none_or(|taken| taken.get(index) == Some(&true));
+            origins.push(is_taken.then(|| (entry.origin(), entry.in_tree)));
+        }
+        origins
+    }
+}
+
 struct Task<'t> {
     settings: &'t Settings,
     rules: &'t RuleSet,
@@ -170,22 +204,12 @@ impl<'t> Task<'t> {
         object: &'t Object,
         progress: &'t ProgressBar,
     ) -> Result<Option<Part<'t>>, PartError> {
-        let (store, size, most) = (self.store, object.size(), self.piece);
-        let pieces = Pieces {
-            store,
-            object,
-            size,
-            most,
-            offset: 0,
-            piece: Vec::new(),
-            read: 0,
-            progress,
-        };
+        let pieces = Pieces::new(object, self.store, self.piece, progress);
         PartReader::new(BufReader::new(MultiGzDecoder::new(pieces)))
     }
 
-    /// Reads the heads of all parts, tells the history what they say of it, and gives the parts that begin latest first.
-    /// Parts without records need not be opened again.
+    /// Reads the heads of all parts, tells the history what they say of it, and gives the parts
+    /// that begin latest first. Parts without records need not be opened again.
     fn heads(
         &self,
         objects: &'t [Object],
@@ -196,41 +220,36 @@ impl<'t> Task<'t> {
         let threads = readers(self.settings.threads, objects);
         for some in objects.chunks(HEADS) {
             let read = parallel::map(threads, some, |object| {
-                let part = self
-                    .open(object, &self.quiet)
-                    .map_err(|error| error.to_string())?;
+                let part = self.open(object, &self.quiet)?;
                 Ok(part.map(|part| (part.header, part.entries)))
             });
             let mut newest = None;
             for (object, read) in some.iter().zip(read) {
+                let read: Result<_, PartError> = read;
                 match read {
                     Ok(Some((header, entries))) => {
                         newest = newest.max(latest(&header, &entries));
                         heads.extend(self.head(object, &header, &entries, &known, &mut reading));
                     }
                     Ok(None) => {}
-                    Err(message) => {
-                        reading.harvest.report.objects_failed += 1;
-                        reading.problems.push(Problem {
-                            name: object.name.clone(),
-                            message,
-                        });
-                    }
+                    Err(error) => reading.fail(&object.name, error),
                 }
             }
-            pollster::block_on(
-                history.mark(std::mem::take(&mut reading.harvest.coverage), newest),
-            )?;
+            // Absence is judged by the coverage of all parts: the history must know it before the
+            // first record comes.
+            let coverage = std::mem::take(&mut reading.harvest.coverage);
+            pollster::block_on(history.mark(coverage, newest))?;
             // This run says nothing about gaps in deliveries.
             reading.deliveries.clear();
         }
+        // The part that begins first is taken from the end.
         heads.sort_by(|a, b| (b.from, &b.object.name).cmp(&(a.from, &a.object.name)));
         reading.refused.sort();
         Ok((heads, reading))
     }
 
-    /// Takes the objects of a part over; `None` when it cannot stand for its logs, or has no records of objects that are
-    /// taken.
+    /// Takes the objects of a part over; `None` when it cannot stand for its logs, or has no
+    /// records of objects that are taken.
     fn head(
         &self,
         object: &'t Object,
@@ -240,7 +259,7 @@ impl<'t> Task<'t> {
         reading: &mut Reading,
     ) -> Option<Head<'t>> {
         if let Some(lacks) = header.lacks(self.rules, &self.settings.selection) {
-            reading.refused.push(Problem::new(&object.name, lacks));
+            reading.refused.push(Problem::new(&*object.name, lacks));
             return None;
         }
         let taken: Vec<bool> = entries
@@ -272,7 +291,8 @@ fn latest(header: &Header, entries: &[Entry]) -> Option<EventTime> {
 struct OpenPart<'t> {
     reader: Part<'t>,
     name: &'t str,
-    /// Where the records of each object come from, and whether its place has decided on account and region.
+    /// Where the records of each object come from, and whether its place has decided on account and
+    /// region.
     origins: Vec<Option<(Origin, bool)>>,
     /// The next record: its object, its time, and its text.
     of: usize,
@@ -306,8 +326,8 @@ impl<'t> Merge<'t> {
         }
     }
 
-    /// Reads everything, and sends it in slices, each with the time before which it is complete. Gives what could not be
-    /// read.
+    /// Reads everything, and sends it in slices, each with the time before which it is complete.
+    /// Gives what could not be read.
     fn slices(mut self, sender: &mpsc::SyncSender<(Harvest, EventTime)>) -> Vec<Problem> {
         let (mut slice, mut taken, mut last) = (Harvest::default(), 0, EventTime(i64::MIN));
         while let Some(time) = self.next_time() {
@@ -343,18 +363,10 @@ impl<'t> Merge<'t> {
         let mut reader = match self.task.open(head.object, self.task.progress) {
             Ok(Some(reader)) => reader,
             Ok(None) => return,
-            Err(error) => return self.fail(&head.object.name, error.to_string()),
-        };
-        let is_taken = |index: usize| {
-            head.taken
-                .as_ref()
-                .is_none_or(|taken| taken.get(index) == Some(&true))
-        };
-        let origin = |(index, entry): (usize, &Entry)| {
-            is_taken(index).then(|| (entry.origin(), entry.in_tree))
+            Err(error) => return self.fail(&head.object.name, error),
         };
         let entries = std::mem::take(&mut reader.entries);
-        let origins = entries.iter().enumerate().map(origin).collect();
+        let origins = head.origins(&entries);
         let part = OpenPart {
             reader,
             name: &head.object.name,
@@ -385,25 +397,22 @@ impl<'t> Merge<'t> {
     fn go_on(&mut self, number: usize, mut part: OpenPart<'t>) {
         let (name, before) = (part.name, part.time);
         match part.next() {
-            Ok(true) if part.time < before => self.fail(name, UNSORTED.to_owned()),
+            Ok(true) if part.time < before => self.fail(name, UNSORTED),
             Ok(true) => {
                 self.open.push(Reverse((part.time, number)));
                 self.parts.insert(number, part);
             }
             Ok(false) => match part.reader.next_part() {
                 Ok(None) => {}
-                Ok(Some(_)) => self.fail(name, SEVERAL.to_owned()),
-                Err(error) => self.fail(name, error.to_string()),
+                Ok(Some(_)) => self.fail(name, SEVERAL),
+                Err(error) => self.fail(name, error),
             },
-            Err(error) => self.fail(name, error.to_string()),
+            Err(error) => self.fail(name, error),
         }
     }
 
-    fn fail(&mut self, name: &str, message: String) {
-        self.problems.push(Problem {
-            name: name.to_owned(),
-            message,
-        });
+    fn fail(&mut self, name: &str, message: impl ToString) {
+        self.problems.push(Problem::new(name, message));
     }
 }
 
@@ -416,50 +425,6 @@ impl OpenPart<'_> {
         self.text.clear();
         self.text.push_str(record.text);
         Ok(true)
-    }
-}
-
-/// The bytes of an object, a piece at a time: nothing is open between two pieces, however many parts are.
-struct Pieces<'r> {
-    store: &'r dyn ObjectStore,
-    object: &'r Object,
-    size: u64,
-    /// Bytes of a piece.
-    most: u64,
-    offset: u64,
-    piece: Vec<u8>,
-    read: usize,
-    progress: &'r ProgressBar,
-}
-
-impl BufRead for Pieces<'_> {
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        if self.read >= self.piece.len() && self.offset < self.size {
-            let length = self.most.min(self.size - self.offset);
-            let place = &self.object.place;
-            self.piece = place
-                .piece(self.store, self.offset, length)
-                .map_err(|error| io::Error::other(error.to_string()))?;
-            if self.piece.is_empty() {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            self.offset += self.piece.len() as u64;
-            self.read = 0;
-            self.progress.inc(self.piece.len() as u64);
-        }
-        Ok(self.piece.get(self.read..).unwrap_or_default())
-    }
-
-    fn consume(&mut self, amount: usize) {
-        self.read += amount;
-    }
-}
-
-impl Read for Pieces<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.fill_buf()?.read(buffer)?;
-        self.consume(read);
-        Ok(read)
     }
 }
 

@@ -143,8 +143,9 @@ impl Object {
 }
 
 impl Place {
-    /// Opens the object for reading. A file is read by the caller, who knows whether it fits into memory; an object in S3
-    /// comes whole, since a download that is read slowly is ended by the other side.
+    /// Opens the object for reading. A file is read by the caller, who knows whether it fits into
+    /// memory; an object in S3 comes whole, since a download that is read slowly is ended by the
+    /// other side.
     ///
     /// # Errors
     ///

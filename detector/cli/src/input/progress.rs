@@ -5,7 +5,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::object::Object;
 use crate::args::settings::Settings;
 
-/// A bar over the bytes to read as they are stored, with the time that is left; hidden where standard error is no terminal.
+/// A bar over the bytes to read as they are stored, with the time that is left; hidden where
+/// standard error is no terminal.
 #[must_use]
 pub fn bytes_bar(settings: &Settings, objects: &[Object]) -> ProgressBar {
     if !settings.show_progress {

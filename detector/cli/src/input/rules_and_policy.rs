@@ -6,7 +6,7 @@ use secretrail_engine::policy::Policy;
 use secretrail_engine::rule::RuleSet;
 use secretrail_engine::rule::vars::{self, Vars};
 use secretrail_pack::{Files, Rules, complete, is_rule};
-use walkdir::WalkDir;
+use walkdir::{DirEntry, WalkDir};
 
 use crate::args::{PolicyFile, RuleFiles};
 use crate::host::{Failure, Host, say};
@@ -57,36 +57,40 @@ pub fn vars(path: Option<&Path>) -> Result<Vars, Failure> {
     let Some(path) = path else {
         return Ok(Vars::new());
     };
-    let failure = |message: String| Failure::Rules(format!("{}: {message}", path.display()));
-    let text = std::fs::read_to_string(path).map_err(|error| failure(error.to_string()))?;
-    vars::read(&text).map_err(failure)
+    vars::read(&text(path)?).map_err(|error| unreadable(path, error))
 }
 
 fn from_disk(paths: &[PathBuf]) -> Result<Files, Failure> {
     let mut files = Vec::new();
     for path in paths {
         let before = files.len();
+        // In the order of names: of two rules with one id the first stays, on every machine the
+        // same.
         for entry in WalkDir::new(path).follow_links(true).sort_by_file_name() {
-            let entry =
-                entry.map_err(|error| Failure::Rules(format!("{}: {error}", path.display())))?;
-            if entry.file_type().is_dir()
-                || (entry.depth() > 0 && !is_rule(&entry.path().to_string_lossy()))
-            {
-                continue;
+            let entry = entry.map_err(|error| unreadable(path, error))?;
+            if is_rule_file(&entry) {
+                files.push((entry.path().display().to_string(), text(entry.path())?));
             }
-            let name = entry.path().display().to_string();
-            let text = std::fs::read_to_string(entry.path())
-                .map_err(|error| Failure::Rules(format!("{name}: {error}")))?;
-            files.push((name, text));
         }
         if files.len() == before {
-            return Err(Failure::Rules(format!(
-                "{}: holds no rules; Sigma files end in .yml or .yaml",
-                path.display()
-            )));
+            let message = "holds no rules; Sigma files end in .yml or .yaml";
+            return Err(unreadable(path, message));
         }
     }
     Ok(files)
+}
+
+/// A file that was named is a rule whatever its name is; in folders the name decides.
+fn is_rule_file(entry: &DirEntry) -> bool {
+    !entry.file_type().is_dir() && (entry.depth() == 0 || is_rule(&entry.path().to_string_lossy()))
+}
+
+fn text(path: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(path).map_err(|error| unreadable(path, error))
+}
+
+fn unreadable(path: &Path, why: impl std::fmt::Display) -> Failure {
+    Failure::Rules(format!("{}: {why}", path.display()))
 }
 
 /// Loads the access policy, if one is named.
@@ -105,11 +109,38 @@ pub fn policy(named: &PolicyFile) -> Result<Option<Policy>, Failure> {
 ///
 /// See [`policy`].
 pub fn policy_text(path: &Path) -> Result<(Policy, String), Failure> {
-    let name = path.display();
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Failure::Rules(format!("{name}: {error}")))?;
-    let policy = text
-        .parse()
-        .map_err(|error| Failure::Rules(format!("{name}: {error}")))?;
+    let text = text(path)?;
+    let policy = text.parse().map_err(|error| unreadable(path, error))?;
     Ok((policy, text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn in_folders_only_sigma_files_count_but_a_named_file_always() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str| std::fs::write(folder.path().join(name), "title: x").unwrap();
+        ["b.yml", "a.yaml", "notes.txt"].map(write);
+        let names = |paths: &[PathBuf]| -> Vec<String> {
+            let files = files(paths).unwrap().into_iter();
+            files
+                .map(|(name, _)| name.rsplit('/').next().unwrap().to_owned())
+                .collect()
+        };
+        assert_eq!(names(&[folder.path().to_owned()]), ["a.yaml", "b.yml"]);
+        assert_eq!(names(&[folder.path().join("notes.txt")]), ["notes.txt"]);
+        assert_eq!(files(&[]).unwrap().len(), 0, "the pack, then");
+    }
+
+    #[test]
+    fn a_folder_without_rules_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = files(&[folder.path().to_owned()]).unwrap_err().to_string();
+        assert!(
+            error.ends_with("holds no rules; Sigma files end in .yml or .yaml"),
+            "{error}"
+        );
+    }
 }

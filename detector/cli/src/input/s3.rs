@@ -32,7 +32,8 @@ mod with_sdk {
     use super::{Arc, Aws, Connection};
     use crate::input::store::{Fetched, ObjectStore, Opens, Remote, StoreError};
 
-    /// Bytes of the largest object that is read: CloudTrail writes 50 MB at most, other tools join files.
+    /// Bytes of the largest object that is read: CloudTrail writes 50 MB at most, other tools join
+    /// files.
     const MAX_OBJECT_BYTES: u64 = 1024 * 1024 * 1024;
 
     /// The key in an object's metadata under which CloudTrail puts the signature of a digest.
@@ -51,7 +52,8 @@ mod with_sdk {
             let config = connection.config();
             // Stand-ins and private endpoints have no host for each bucket.
             let by_path = config.endpoint_url().is_some();
-            // Without any region, that of the global endpoint; a bucket elsewhere answers where it is.
+            // Without any region, that of the global endpoint; a bucket elsewhere answers where it
+            // is.
             let region = config
                 .region()
                 .cloned()

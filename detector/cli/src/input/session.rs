@@ -1,4 +1,5 @@
-//! A run over logs: what its paths hold, read on several threads and taken through the pipeline as one batch.
+//! A run over logs: what its paths hold, read on several threads and taken through the pipeline as
+//! one batch.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,7 +22,8 @@ use secretrail_engine::time::EventTime;
 use super::checkpoint::Checkpoint;
 use super::object::{Object, Problem};
 use super::progress::bytes_bar;
-use super::read::{self, Reading};
+use super::read;
+use super::reading::Reading;
 use super::s3::store;
 use super::store::ObjectStore;
 use super::walk::{self, Objects};
@@ -77,8 +79,8 @@ impl Opened {
     }
 }
 
-/// Finds the objects under the paths of a run: logs, and digests where they are asked for. What is missing of a job is among
-/// the problems.
+/// Finds the objects under the paths of a run: logs, and digests where they are asked for. What is
+/// missing of a job is among the problems.
 pub(crate) fn walk(settings: &Settings, store: &dyn ObjectStore, digests: bool) -> Objects {
     let mut objects = walk::walk(&settings.paths, &settings.selection, store, digests);
     manifest::check(&mut objects, store);
@@ -199,7 +201,8 @@ fn take_in(pipeline: &Pipeline<'_>, harvest: Harvest, now: EventTime) -> Result<
             .accesses
             .sort_by(|a, b| a.ledger_order().cmp(&b.ledger_order()));
     }
-    // The process is about to end: giving millions of pieces of memory back one by one would only delay it.
+    // The process is about to end: giving millions of pieces of memory back one by one would only
+    // delay it.
     std::mem::forget(store);
     Ok(outcome)
 }
@@ -222,7 +225,8 @@ pub(crate) fn pipeline<'a>(
     }
 }
 
-/// Why parts cannot be used, one line for each reason: a thousand parts that were made for other rules are one sentence.
+/// Why parts cannot be used, one line for each reason: a thousand parts that were made for other
+/// rules are one sentence.
 pub(crate) fn refused(refused: &[Problem]) -> Failure {
     let mut reasons: BTreeMap<&str, (&str, usize)> = BTreeMap::new();
     for Problem { name, message } in refused {

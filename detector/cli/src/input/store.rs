@@ -1,4 +1,5 @@
-//! Objects in S3, behind one trait: the bucket itself where a path names one and the build has the SDK, and nothing else.
+//! Objects in S3, behind one trait: the bucket itself where a path names one and the build has the
+//! SDK, and nothing else.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -15,7 +16,8 @@ pub type Remote = secretrail_engine::manifest::Item;
 pub struct Fetched {
     /// The bytes.
     pub bytes: Vec<u8>,
-    /// The signature that CloudTrail puts into the metadata of a digest in S3; `None` for files and for other objects.
+    /// The signature that CloudTrail puts into the metadata of a digest in S3; `None` for files and
+    /// for other objects.
     pub signature: Option<String>,
 }
 
@@ -24,8 +26,8 @@ pub type Opens<'o> = dyn Fn(&str) -> bool + Sync + 'o;
 
 /// What is asked of a store of objects. Calls wait for their answer.
 pub trait ObjectStore: Send + Sync {
-    /// The objects below a prefix, without folders that are not to be opened; without `opens`, all at once, which costs one
-    /// request for a thousand objects instead of one for each folder.
+    /// The objects below a prefix, without folders that are not to be opened; without `opens`, all
+    /// at once, which costs one request for a thousand objects instead of one for each folder.
     ///
     /// # Errors
     ///

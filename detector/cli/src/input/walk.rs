@@ -1,5 +1,6 @@
-//! Paths to the objects to read: files as they are, folders and prefixes in S3 to any depth in the order of their names. In
-//! an `AWSLogs` tree, folders and files that cannot hold what was asked for are not opened.
+//! Paths to the objects to read: files as they are, folders and prefixes in S3 to any depth in the
+//! order of their names. In an `AWSLogs` tree, folders and files that cannot hold what was asked
+//! for are not opened.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +13,8 @@ use super::object::{Object, Place, Problem};
 use super::store::{ObjectStore, Remote, StoreError};
 use crate::args::path::{bucket_and_prefix, is_stdin};
 
-/// Seconds after the last event time asked for up to which deliveries are read. Most come within ten minutes.
+/// Seconds after the last event time asked for up to which deliveries are read. Most come within
+/// ten minutes.
 const LATE_DELIVERY_SECS: i64 = 86_400;
 
 /// Seconds that a delivery stamp, cut to the minute, may lie before an event of its object.
@@ -204,7 +206,8 @@ impl Walker<'_> {
     }
 }
 
-/// A folder that was typed, and its whole path. The tree above it counts too: `cd AWSLogs && secretrail replay .`
+/// A folder that was typed, and its whole path. The tree above it counts too: `cd AWSLogs &&
+/// secretrail replay .`
 struct Tree {
     typed: String,
     whole: String,
@@ -232,13 +235,14 @@ impl Tree {
     }
 }
 
-/// The order of names, for entries of one folder: of their whole paths only the names differ, and need not be looked for.
+/// The order of names, for entries of one folder: of their whole paths only the names differ, and
+/// need not be looked for.
 fn by_name(a: &DirEntry, b: &DirEntry) -> std::cmp::Ordering {
     a.path().as_os_str().cmp(b.path().as_os_str())
 }
 
-/// Whether an object or folder may hold what is asked for, so that it is opened. Its day and stamp are those of delivery:
-/// records are older.
+/// Whether an object or folder may hold what is asked for, so that it is opened. Its day and stamp
+/// are those of delivery: records are older.
 pub(crate) fn may_hold(path: &ObjectPath<'_>, selection: &Selection) -> bool {
     let Selection {
         from,
@@ -262,7 +266,8 @@ pub(crate) fn may_hold(path: &ObjectPath<'_>, selection: &Selection) -> bool {
     day_fits && stamp_fits && place_fits
 }
 
-/// Whether a value is asked for. Nothing is excluded where nothing is listed, or where the path does not tell.
+/// Whether a value is asked for. Nothing is excluded where nothing is listed, or where the path
+/// does not tell.
 fn is_among(list: &[String], value: Option<&str>) -> bool {
     list.is_empty() || value.is_none_or(|value| list.iter().any(|one| one == value))
 }

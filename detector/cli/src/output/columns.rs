@@ -84,3 +84,19 @@ pub const ACCESS: &[Column] = &[
 fn text(text: &str) -> Cell<'_> {
     Cell::Text(Some(text))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_column_has_a_name_of_its_own_also_with_underscores() {
+        let names: HashSet<String> = ACCESS
+            .iter()
+            .map(|(name, _)| name.replace('.', "_"))
+            .collect();
+        assert_eq!(names.len(), ACCESS.len());
+    }
+}

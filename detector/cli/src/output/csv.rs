@@ -1,4 +1,5 @@
-//! Comma-separated values: a header, then a row for each. Every cell is neutralised, so that no spreadsheet runs it.
+//! Comma-separated values: a header, then a row for each. Every cell is neutralised, so that no
+//! spreadsheet runs it.
 
 use std::sync::Arc;
 
@@ -7,7 +8,8 @@ use secretrail_engine::access::Access;
 use secretrail_engine::alert::Alert;
 use secretrail_engine::neutral;
 
-use super::columns::{ACCESS, Cell, Column};
+use crate::host::Failure;
+use crate::output::columns::{ACCESS, Cell};
 
 const ALERT: &[&str] = &[
     "time",
@@ -27,12 +29,32 @@ const ALERT: &[&str] = &[
     "id",
 ];
 
+/// Why rows could not be written: all of these are faults of ours.
+#[derive(Debug, thiserror::Error)]
+pub enum CsvError {
+    /// A row with another number of cells than the header.
+    #[error("{0}")]
+    Rows(#[from] csv::Error),
+    /// What was written could not be taken back.
+    #[error("{0}")]
+    Buffer(#[from] std::io::Error),
+    /// A cell that is not UTF-8.
+    #[error("{0}")]
+    Text(#[from] std::string::FromUtf8Error),
+}
+
+impl From<CsvError> for Failure {
+    fn from(error: CsvError) -> Self {
+        Self::Internal(error.to_string())
+    }
+}
+
 /// Accesses.
 ///
 /// # Errors
 ///
 /// A fault of ours; writing to memory does not fail.
-pub fn accesses(accesses: &[Arc<Access>]) -> Result<String, String> {
+pub fn accesses(accesses: &[Arc<Access>]) -> Result<String, CsvError> {
     let header: Vec<&'static str> = ACCESS.iter().map(|(name, _)| *name).collect();
     rows(header, accesses.iter().map(|a| access(a)))
 }
@@ -42,7 +64,7 @@ pub fn accesses(accesses: &[Arc<Access>]) -> Result<String, String> {
 /// # Errors
 ///
 /// A fault of ours; writing to memory does not fail.
-pub fn alerts(alerts: &[Alert]) -> Result<String, String> {
+pub fn alerts(alerts: &[Alert]) -> Result<String, CsvError> {
     rows(ALERT, alerts.iter().map(alert))
 }
 
@@ -54,22 +76,15 @@ pub fn alerts(alerts: &[Alert]) -> Result<String, String> {
 pub fn rows<H: AsRef<[&'static str]>, R: AsRef<[String]>>(
     header: H,
     rows: impl Iterator<Item = R>,
-) -> Result<String, String> {
+) -> Result<String, CsvError> {
     let mut writer = Writer::from_writer(Vec::new());
-    writer
-        .write_record(header.as_ref())
-        .map_err(|error| error.to_string())?;
+    writer.write_record(header.as_ref())?;
     for row in rows {
-        let cells = row
-            .as_ref()
-            .iter()
-            .map(|cell| neutral::cell(cell).into_owned());
-        writer
-            .write_record(cells)
-            .map_err(|error| error.to_string())?;
+        let cells = row.as_ref().iter();
+        writer.write_record(cells.map(|cell| neutral::cell(cell).into_owned()))?;
     }
-    let bytes = writer.into_inner().map_err(|error| error.to_string())?;
-    String::from_utf8(bytes).map_err(|error| error.to_string())
+    let bytes = writer.into_inner().map_err(|error| error.into_error())?;
+    Ok(String::from_utf8(bytes)?)
 }
 
 fn or_empty<T: ToString + ?Sized>(value: Option<&T>) -> String {
@@ -77,16 +92,21 @@ fn or_empty<T: ToString + ?Sized>(value: Option<&T>) -> String {
 }
 
 fn access(access: &Access) -> Vec<String> {
-    let cell = |(_, of): &Column| match of(access) {
+    let columns = ACCESS.iter();
+    columns.map(|(_, of)| text(&of(access))).collect()
+}
+
+fn text(cell: &Cell<'_>) -> String {
+    match cell {
         Cell::Time(time) => time.to_string(),
-        Cell::Text(text) => or_empty(text),
+        Cell::Text(text) => or_empty(text.as_ref()),
         Cell::Flag(flag) => flag.to_string(),
         Cell::Number(number) => or_empty(number.as_ref()),
-    };
-    ACCESS.iter().map(cell).collect()
+    }
 }
 
 fn alert(alert: &Alert) -> Vec<String> {
+    // Only rules about windows have counts and times of one.
     let firing = alert.firing.as_ref();
     vec![
         alert.time.to_string(),
@@ -96,13 +116,41 @@ fn alert(alert: &Alert) -> Vec<String> {
         alert.summary.clone(),
         or_empty(alert.account.as_ref()),
         or_empty(alert.region.as_ref()),
-        firing.map(|f| f.count.to_string()).unwrap_or_default(),
-        firing.map(|f| f.start.to_string()).unwrap_or_default(),
-        firing.map(|f| f.end.to_string()).unwrap_or_default(),
+        or_empty(firing.map(|window| &window.count)),
+        or_empty(firing.map(|window| &window.start)),
+        or_empty(firing.map(|window| &window.end)),
         alert.secrets.join(" "),
         alert.secrets_total.to_string(),
         alert.accesses_total.to_string(),
         alert.rule.id.clone(),
         alert.id.0.to_string(),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cell_that_a_spreadsheet_would_run_is_made_a_text() {
+        let row = ["=cmd()".to_owned(), "a,b".to_owned()];
+        let text = rows(["one", "two"], std::iter::once(row)).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[0], "one,two");
+        assert!(!lines[1].starts_with('='), "{text}");
+        assert!(lines[1].ends_with("\"a,b\""), "{text}");
+    }
+
+    #[test]
+    fn a_row_of_another_width_is_a_fault() {
+        let row = ["alone".to_owned()];
+        let error = rows(["one", "two"], std::iter::once(row)).unwrap_err();
+        assert!(matches!(error, CsvError::Rows(_)));
+    }
+
+    #[test]
+    fn what_is_not_known_is_empty() {
+        let cells = [Cell::Text(None), Cell::Number(None), Cell::Flag(false)];
+        assert_eq!(cells.map(|cell| text(&cell)), ["", "", "false"]);
+    }
 }

@@ -54,11 +54,10 @@ pub(crate) fn lines(found: &Found) -> Vec<Line> {
 }
 
 fn line(gap: &Gap) -> Line {
-    let minutes = |secs: i64| secs / 60;
     let (kind, what) = match gap.missing {
         Missing::Deliveries { usual_secs } => {
-            let length = minutes(gap.to.0.saturating_sub(gap.from.0));
-            let usual = minutes(usual_secs);
+            let length = gap.to.0.saturating_sub(gap.from.0) / 60;
+            let usual = usual_secs / 60;
             (
                 "deliveries",
                 format!("no log file for {length} minutes; usually {usual} or less"),
@@ -83,16 +82,37 @@ fn line(gap: &Gap) -> Line {
     }
 }
 
+/// A trail that was changed is a gap from then on; when it ended, no log can tell.
 fn blinded_line(alert: &Alert) -> Line {
-    let text =
-        |text: &Option<secretrail_engine::ids::Text>| text.as_deref().unwrap_or("-").to_owned();
-    let (account, region) = (text(&alert.account), text(&alert.region));
     Line {
-        account,
-        region,
+        account: or_dash(alert.account.as_deref()),
+        region: or_dash(alert.region.as_deref()),
         from: alert.time,
         to: alert.time,
         kind: "trail_changed",
         what: format!("{}: {}", alert.rule.title, alert.summary),
+    }
+}
+
+fn or_dash(text: Option<&str>) -> String {
+    text.unwrap_or("-").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gap_in_deliveries_is_told_in_minutes() {
+        let gap = Gap {
+            account: "111122223333".into(),
+            region: "eu-west-1".into(),
+            from: EventTime(0),
+            to: EventTime(7_200),
+            missing: Missing::Deliveries { usual_secs: 330 },
+        };
+        let line = line(&gap);
+        assert_eq!(line.kind, "deliveries");
+        assert_eq!(line.what, "no log file for 120 minutes; usually 5 or less");
     }
 }

@@ -1,4 +1,5 @@
-//! Where results go and in which form. A file appears only when it is complete: until then it has another name.
+//! Where results go and in which form. A file appears only when it is complete: until then it has
+//! another name.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -12,10 +13,10 @@ use secretrail_engine::alert::{Alert, ocsf};
 use secretrail_engine::parallel;
 use tempfile::NamedTempFile;
 
-use super::{csv, parquet, table};
 use crate::args::Format;
 use crate::args::settings::{Settings, only_rows};
 use crate::host::{Failure, Host};
+use crate::output::{csv, parquet, table};
 
 /// The file that is not complete yet, so that an interrupted run can take it away.
 static PARTIAL: Mutex<Option<PathBuf>> = Mutex::new(None);
@@ -25,20 +26,21 @@ const INTERRUPTED: i32 = 130;
 
 /// On Ctrl-C or a request to end, removes the incomplete output and ends.
 pub fn remove_partial_on_interrupt() {
-    let end = || {
-        if let Some(path) = PARTIAL
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
-        {
-            // What cannot be removed keeps a name that says what it is.
-            std::fs::remove_file(path).ok();
-        }
-        #[expect(clippy::exit, reason = "the process was asked to end")]
-        std::process::exit(INTERRUPTED);
-    };
     // Without a handler the run still ends, and the incomplete file stays under its own name.
-    ctrlc::set_handler(end).ok();
+    ctrlc::set_handler(end_interrupted).ok();
+}
+
+fn end_interrupted() {
+    let partial = PARTIAL
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take();
+    if let Some(path) = partial {
+        // What cannot be removed keeps a name that says what it is.
+        std::fs::remove_file(path).ok();
+    }
+    #[expect(clippy::exit, reason = "the process was asked to end")]
+    std::process::exit(INTERRUPTED);
 }
 
 /// An output that was opened.
@@ -94,14 +96,14 @@ impl<'s> Out<'s> {
             Format::Json | Format::Jsonl => self.lines(alerts, |alert, out| {
                 serde_json::to_writer(out, &AlertV1::from(alert))
             }),
-            Format::Csv => self.rows(csv::alerts(alerts)),
+            Format::Csv => self.rows(&csv::alerts(alerts)?),
             Format::Ocsf => self.lines(alerts, |alert, out| {
                 out.extend_from_slice(ocsf::detection_finding(alert).as_bytes());
                 Ok(())
             }),
             // The report needs more than alerts: whoever runs the replay writes it.
             Format::Html | Format::Parquet => Err(only_rows("alerts")),
-            Format::Table => self.text(Ok(table::alerts(alerts, self.settings))),
+            Format::Table => self.raw(&table::alerts(alerts, self.settings)),
         }
     }
 
@@ -115,18 +117,20 @@ impl<'s> Out<'s> {
             Format::Json | Format::Jsonl => self.lines(accesses, |access, out| {
                 serde_json::to_writer(out, &AccessV1::from(&**access))
             }),
-            Format::Csv => self.rows(csv::accesses(accesses)),
-            Format::Parquet => {
-                let name = self.name();
-                let written = parquet::accesses(accesses, &mut Sink(self));
-                written.map_err(|failure| match failure {
-                    Failure::Output { error, .. } => Failure::Output { name, error },
-                    other => other,
-                })
-            }
+            Format::Csv => self.rows(&csv::accesses(accesses)?),
+            Format::Parquet => self.parquet(accesses),
             Format::Ocsf | Format::Html => Err(only_rows("accesses")),
-            Format::Table => self.text(Ok(table::accesses(accesses))),
+            Format::Table => self.raw(&table::accesses(accesses)),
         }
+    }
+
+    fn parquet(&mut self, accesses: &[Arc<Access>]) -> Result<(), Failure> {
+        let name = self.name();
+        // The writer of Parquet knows only that something under it failed.
+        parquet::accesses(accesses, &mut Sink(self)).map_err(|failure| match failure {
+            Failure::Output { error, .. } => Failure::Output { name, error },
+            other => other,
+        })
     }
 
     /// Writes text as it is.
@@ -147,42 +151,42 @@ impl<'s> Out<'s> {
         self.lines(values, |value, out| serde_json::to_writer(out, value))
     }
 
-    /// One line of JSON for each item, made on as many threads as there are and written in order; all in one array, if that
-    /// is asked for.
+    /// One line of JSON for each item, made on as many threads as there are and written in order;
+    /// all in one array, if that is asked for.
     fn lines<T: Sync>(
         &mut self,
         items: &[T],
         line: impl Fn(&T, &mut Vec<u8>) -> serde_json::Result<()> + Sync,
     ) -> Result<(), Failure> {
-        let array = self.settings.format == Format::Json;
-        let make = |first: usize, items: &[T], bytes: &mut Vec<u8>| {
-            for (index, item) in items.iter().enumerate() {
-                if array {
-                    bytes.extend_from_slice(if first + index == 0 { b"[\n" } else { b",\n" });
+        let is_array = self.settings.format == Format::Json;
+        parallel::in_order(
+            self.settings.threads,
+            items,
+            LINES,
+            |first, items, bytes| {
+                for (index, item) in (first..).zip(items) {
+                    if is_array {
+                        bytes.extend_from_slice(if index == 0 { b"[\n" } else { b",\n" });
+                    }
+                    line(item, bytes).map_err(|error| Failure::Internal(error.to_string()))?;
+                    if !is_array {
+                        bytes.push(b'\n');
+                    }
                 }
-                line(item, bytes).map_err(|error| Failure::Internal(error.to_string()))?;
-                if !array {
-                    bytes.push(b'\n');
-                }
-            }
-            Ok(())
-        };
-        parallel::in_order(self.settings.threads, items, LINES, make, |bytes| {
-            self.write(bytes)
-        })?;
-        if array {
-            self.write(if items.is_empty() {
-                b"[\n]\n"
-            } else {
-                b"\n]\n"
-            })?;
+                Ok(())
+            },
+            |bytes| self.write(bytes),
+        )?;
+        match (is_array, items.is_empty()) {
+            (true, true) => self.write(b"[\n]\n"),
+            (true, false) => self.write(b"\n]\n"),
+            (false, _) => Ok(()),
         }
-        Ok(())
     }
 
-    /// Values with their header, which is written once.
-    fn rows(&mut self, text: Result<String, String>) -> Result<(), Failure> {
-        let text = text.map_err(Failure::Internal)?;
+    /// Values with their header, which is written once: a replay in slices comes here for each of
+    /// them.
+    fn rows(&mut self, text: &str) -> Result<(), Failure> {
         let start = if self.headed {
             text.find('\n').map_or(0, |end| end + 1)
         } else {
@@ -190,10 +194,6 @@ impl<'s> Out<'s> {
         };
         self.headed = true;
         self.raw(text.get(start..).unwrap_or_default())
-    }
-
-    fn text(&mut self, text: Result<String, String>) -> Result<(), Failure> {
-        self.write(text.map_err(Failure::Internal)?.as_bytes())
     }
 
     /// Where the output goes, for messages.
@@ -306,35 +306,87 @@ fn open_file(path: &Path) -> io::Result<Target> {
     let is_special = std::fs::metadata(path).is_ok_and(|meta| !meta.is_file());
     if is_special {
         let file = File::options().write(true).open(path)?;
-        return Ok(Target::Device(
-            BufWriter::with_capacity(BUFFER, file),
-            path.to_owned(),
-        ));
+        let file = BufWriter::with_capacity(BUFFER, file);
+        return Ok(Target::Device(file, path.to_owned()));
     }
+    let file = partial_file(path)?;
+    *PARTIAL.lock().unwrap_or_else(PoisonError::into_inner) = Some(file.path().to_owned());
+    let file = BufWriter::with_capacity(BUFFER, file);
+    Ok(Target::Partial(file, path.to_owned()))
+}
+
+/// A file beside the output, so that giving it the name of the output is one step of the file
+/// system.
+fn partial_file(path: &Path) -> io::Result<NamedTempFile> {
     let folder = path
         .parent()
-        .filter(|p| !p.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    let name = path
-        .file_name()
-        .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?
-        .to_string_lossy();
-    let prefix = format!(".{name}.");
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let prefix = format!(".{}.", name.to_string_lossy());
     let mut builder = tempfile::Builder::new();
     builder.prefix(&prefix).suffix(".partial");
+    // Temporary files are for their owner only; an output is as open as the umask says.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let file = builder.tempfile_in(folder)?;
-    *PARTIAL.lock().unwrap_or_else(PoisonError::into_inner) = Some(file.path().to_owned());
-    Ok(Target::Partial(
-        BufWriter::with_capacity(BUFFER, file),
-        path.to_owned(),
-    ))
+    builder.tempfile_in(folder.unwrap_or(Path::new(".")))
 }
 
 fn failure(path: &Path, error: io::Error) -> Failure {
     Failure::Output {
         name: path.display().to_string(),
         error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<String> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_file_appears_only_when_it_is_complete() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out.csv");
+        let Target::Partial(mut file, _) = open_file(&path).unwrap() else {
+            panic!("a file that is not there yet is no device");
+        };
+        file.write_all(b"a,b\n").unwrap();
+        let there = names(folder.path());
+        assert_eq!(there.len(), 1);
+        assert!(there[0].starts_with(".out.csv.") && there[0].ends_with(".partial"));
+        Target::Partial(file, path.clone()).complete().unwrap();
+        assert_eq!(names(folder.path()), ["out.csv"]);
+        assert_eq!(std::fs::read(&path).unwrap(), b"a,b\n");
+    }
+
+    #[test]
+    fn an_output_that_is_not_completed_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(open_file(&folder.path().join("out.csv")).unwrap());
+        assert_eq!(names(folder.path()), [""; 0]);
+    }
+
+    #[test]
+    fn a_device_is_written_as_it_is() {
+        let target = open_file(Path::new("/dev/null")).unwrap();
+        assert!(matches!(target, Target::Device(..)));
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_named() {
+        let error = write_file(Path::new("/nowhere/at/all.csv"), b"").unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.starts_with("cannot write /nowhere/at/all.csv: "),
+            "{text}"
+        );
     }
 }

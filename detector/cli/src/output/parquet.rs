@@ -1,51 +1,81 @@
-//! The ledger as Apache Parquet: typed columns for DuckDB, Athena and whatever else reads tables. Behind the feature of that
-//! name.
+//! The ledger as Apache Parquet: typed columns for DuckDB, Athena and whatever else reads tables.
+//! Behind the feature of that name.
 //!
-//! One column for each path of the ledger's JSON, with `_` for `.`; times in microseconds of UTC; what is not known is null.
+//! One column for each path of the ledger's JSON, with `_` for `.`; times in microseconds of UTC;
+//! what is not known is null.
 
-use std::io::Write;
-use std::sync::Arc;
-
-use secretrail_engine::access::Access;
-
-use crate::host::Failure;
-
-/// Rows that are gathered before they are written.
 #[cfg(feature = "parquet")]
-const ROWS: usize = 65_536;
+pub use self::with_arrow::accesses;
 
-/// Writes accesses.
+/// Says that there is no Parquet in this build.
 ///
 /// # Errors
 ///
-/// The output took no more, as [`Failure::Output`] without its name; or a fault of ours.
+/// [`Failure::Usage`](crate::host::Failure::Usage), always.
+#[cfg(not(feature = "parquet"))]
+pub fn accesses(
+    _: &[std::sync::Arc<secretrail_engine::access::Access>],
+    _: &mut (impl std::io::Write + Send),
+) -> Result<(), crate::host::Failure> {
+    Err(crate::host::Failure::Usage(
+        "this build has no Parquet; install it with the feature `parquet`, or choose -f csv"
+            .to_owned(),
+    ))
+}
+
 #[cfg(feature = "parquet")]
-pub fn accesses(accesses: &[Arc<Access>], out: &mut (impl Write + Send)) -> Result<(), Failure> {
-    use arrow_array::RecordBatch;
-    use arrow_schema::{DataType, Field, Schema, TimeUnit};
+mod with_arrow {
+    use std::io::{self, Write};
+    use std::sync::Arc;
+
+    use arrow_array::{
+        ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+    };
+    use arrow_schema::{ArrowError, DataType, Field, Schema, TimeUnit};
     use parquet::arrow::ArrowWriter;
     use parquet::basic::Compression;
     use parquet::errors::ParquetError;
     use parquet::file::metadata::KeyValue;
     use parquet::file::properties::WriterProperties;
-
+    use secretrail_engine::access::Access;
     use secretrail_engine::access::json_v1::SCHEMA;
 
-    use super::columns::{ACCESS, Cell, Column};
+    use crate::host::Failure;
+    use crate::output::columns::{ACCESS, Cell, Column};
 
-    let failure = |error: ParquetError| match error {
-        ParquetError::External(error) => match error.downcast::<std::io::Error>() {
-            Ok(error) => Failure::Output {
-                name: "parquet".to_owned(),
-                error: *error,
-            },
-            Err(error) => Failure::Internal(error.to_string()),
-        },
-        error => Failure::Internal(error.to_string()),
-    };
-    let internal = |error: arrow_schema::ArrowError| Failure::Internal(error.to_string());
-    // Every column has a value of one kind; a ledger without rows has the kinds of the columns that are not text by name.
-    let field = |(name, _): &Column| {
+    /// Rows that are gathered before they are written.
+    const ROWS: usize = 65_536;
+
+    /// Writes accesses.
+    ///
+    /// # Errors
+    ///
+    /// The output took no more, as [`Failure::Output`] without its name; or a fault of ours.
+    pub fn accesses(
+        accesses: &[Arc<Access>],
+        out: &mut (impl Write + Send),
+    ) -> Result<(), Failure> {
+        let schema = Arc::new(Schema::new(ACCESS.iter().map(field).collect::<Vec<_>>()));
+        let metadata = KeyValue::new("schema".to_owned(), SCHEMA.to_owned());
+        let properties = WriterProperties::builder()
+            // Snappy is the one codec that every reader of Parquet has.
+            .set_compression(Compression::SNAPPY)
+            .set_key_value_metadata(Some(vec![metadata]))
+            .build();
+        let mut writer =
+            ArrowWriter::try_new(out, Arc::clone(&schema), Some(properties)).map_err(failure)?;
+        for rows in accesses.chunks(ROWS) {
+            let batch = batch(rows, &schema).map_err(internal)?;
+            writer.write(&batch).map_err(failure)?;
+            // A row group for each batch, so that no more than one is held.
+            writer.flush().map_err(failure)?;
+        }
+        writer.close().map(|_| ()).map_err(failure)
+    }
+
+    /// The column of a field. The kinds are given by name and not by the values: a ledger without
+    /// rows has the same schema as any other, and files of many runs can be read as one table.
+    fn field((name, _): &Column) -> Field {
         let (kind, nullable) = match *name {
             "time" => (
                 DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
@@ -55,74 +85,123 @@ pub fn accesses(accesses: &[Arc<Access>], out: &mut (impl Write + Send)) -> Resu
             "decrypt.delta_secs" => (DataType::Int64, true),
             _ => (DataType::Utf8, true),
         };
+        // A dot would be read as a path into a nested column.
         Field::new(name.replace('.', "_"), kind, nullable)
-    };
-    let schema = Arc::new(Schema::new(ACCESS.iter().map(field).collect::<Vec<_>>()));
-    let metadata = KeyValue::new("schema".to_owned(), SCHEMA.to_owned());
-    let properties = WriterProperties::builder()
-        .set_compression(Compression::SNAPPY)
-        .set_key_value_metadata(Some(vec![metadata]))
-        .build();
-    let mut writer =
-        ArrowWriter::try_new(out, schema.clone(), Some(properties)).map_err(failure)?;
-    for rows in accesses.chunks(ROWS) {
-        let column = |(_, of): &Column, kind: &DataType| -> arrow_array::ArrayRef {
-            use arrow_array::{BooleanArray, Int64Array, StringArray, TimestampMicrosecondArray};
-            let cells = rows.iter().map(|access| of(access));
-            match kind {
-                DataType::Timestamp(..) => {
-                    let micros = cells.map(|cell| match cell {
-                        Cell::Time(time) => time.0.checked_mul(1_000_000).unwrap_or_default(),
-                        _ => 0,
-                    });
-                    Arc::new(
-                        TimestampMicrosecondArray::from_iter_values(micros).with_timezone("UTC"),
-                    )
-                }
-                DataType::Boolean => Arc::new(
-                    cells
-                        .map(|cell| Some(matches!(cell, Cell::Flag(true))))
-                        .collect::<BooleanArray>(),
-                ),
-                DataType::Int64 => Arc::new(
-                    cells
-                        .map(|cell| match cell {
-                            Cell::Number(number) => number,
-                            _ => None,
-                        })
-                        .collect::<Int64Array>(),
-                ),
-                _ => Arc::new(
-                    cells
-                        .map(|cell| match cell {
-                            Cell::Text(text) => text,
-                            _ => None,
-                        })
-                        .collect::<StringArray>(),
-                ),
-            }
-        };
-        let arrays = ACCESS
-            .iter()
-            .zip(schema.fields())
-            .map(|(of, field)| column(of, field.data_type()))
-            .collect();
-        let batch = RecordBatch::try_new(schema.clone(), arrays).map_err(internal)?;
-        writer.write(&batch).map_err(failure)?;
-        writer.flush().map_err(failure)?;
     }
-    writer.close().map(|_| ()).map_err(failure)
-}
 
-/// Says that there is no Parquet in this build.
-///
-/// # Errors
-///
-/// Always.
-#[cfg(not(feature = "parquet"))]
-pub fn accesses(_: &[Arc<Access>], _: &mut (impl Write + Send)) -> Result<(), Failure> {
-    Err(Failure::Usage(
-        "this build has no Parquet; install it with the feature `parquet`, or choose -f csv"
-            .to_owned(),
-    ))
+    fn batch(rows: &[Arc<Access>], schema: &Arc<Schema>) -> Result<RecordBatch, ArrowError> {
+        let columns = ACCESS.iter().zip(schema.fields());
+        let arrays = columns.map(|(column, field)| array(rows, column, field.data_type()));
+        RecordBatch::try_new(Arc::clone(schema), arrays.collect())
+    }
+
+    /// The values of a column.
+    fn array(rows: &[Arc<Access>], (_, of): &Column, kind: &DataType) -> ArrayRef {
+        let cells = rows.iter().map(|access| of(access));
+        match kind {
+            DataType::Timestamp(..) => {
+                let times = TimestampMicrosecondArray::from_iter_values(cells.map(micros));
+                Arc::new(times.with_timezone("UTC"))
+            }
+            DataType::Boolean => Arc::new(cells.map(flag).collect::<BooleanArray>()),
+            DataType::Int64 => Arc::new(cells.map(number).collect::<Int64Array>()),
+            _ => Arc::new(cells.map(text).collect::<StringArray>()),
+        }
+    }
+
+    /// Microseconds since 1970, in UTC. The column is never null, so what is out of range is 1970.
+    fn micros(cell: Cell<'_>) -> i64 {
+        match cell {
+            Cell::Time(time) => time.0.checked_mul(1_000_000).unwrap_or_default(),
+            _ => 0,
+        }
+    }
+
+    fn flag(cell: Cell<'_>) -> Option<bool> {
+        Some(matches!(cell, Cell::Flag(true)))
+    }
+
+    fn number(cell: Cell<'_>) -> Option<i64> {
+        match cell {
+            Cell::Number(number) => number,
+            _ => None,
+        }
+    }
+
+    fn text(cell: Cell<'_>) -> Option<&str> {
+        match cell {
+            Cell::Text(text) => text,
+            _ => None,
+        }
+    }
+
+    /// An error of the output comes back from under the writer of Parquet, so that a closed pipe is
+    /// still known as one.
+    fn failure(error: ParquetError) -> Failure {
+        let ParquetError::External(error) = error else {
+            return Failure::Internal(error.to_string());
+        };
+        match error.downcast::<io::Error>() {
+            Ok(error) => Failure::Output {
+                name: "parquet".to_owned(),
+                error: *error,
+            },
+            Err(error) => Failure::Internal(error.to_string()),
+        }
+    }
+
+    fn internal(error: ArrowError) -> Failure {
+        Failure::Internal(error.to_string())
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        struct Full;
+
+        impl Write for Full {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::StorageFull.into())
+            }
+
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+
+        #[test]
+        fn a_ledger_without_rows_is_a_whole_file_with_all_columns() {
+            let mut bytes = Vec::new();
+            accesses(&[], &mut bytes).unwrap();
+            assert!(bytes.starts_with(b"PAR1") && bytes.ends_with(b"PAR1"));
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            for (name, _) in ACCESS {
+                assert!(text.contains(&name.replace('.', "_")), "{name}");
+            }
+        }
+
+        #[test]
+        fn what_the_output_says_is_not_lost_in_the_writer() {
+            let error = accesses(&[], &mut Full).unwrap_err();
+            match error {
+                Failure::Output { error, .. } => {
+                    assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+                }
+                other => panic!("{other}"),
+            }
+        }
+
+        #[test]
+        fn every_value_has_the_kind_of_its_column() {
+            let kinds: Vec<_> = ACCESS.iter().map(field).collect();
+            let nullable = kinds.iter().filter(|field| !field.is_nullable()).count();
+            assert_eq!(nullable, 3, "time and the two flags");
+            assert_eq!(micros(Cell::Number(None)), 0);
+            assert_eq!(
+                (number(Cell::Flag(true)), text(Cell::Number(Some(1)))),
+                (None, None)
+            );
+        }
+    }
 }

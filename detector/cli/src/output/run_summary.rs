@@ -1,6 +1,7 @@
 //! The closing words on standard error: what was read, what was not and why, and what it came to.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use secretrail_engine::access::DecryptStatus;
@@ -18,59 +19,49 @@ use crate::text::number;
 /// One line for each thing that could not be read.
 #[must_use]
 pub fn problems(problems: &[Problem]) -> String {
-    let line = |p: &Problem| {
-        format!(
-            "secretrail: {}: {}\n",
-            neutral::line(&p.name),
-            neutral::line(&p.message)
-        )
-    };
-    problems.iter().map(line).collect()
+    let mut lines = String::new();
+    for Problem { name, message } in problems {
+        let (name, message) = (neutral::line(name), neutral::line(message));
+        // Writing to a string cannot fail.
+        writeln!(lines, "secretrail: {name}: {message}").ok();
+    }
+    lines
 }
 
 /// What was read, and what was passed over.
 #[must_use]
 pub fn read(report: &Report, threads: usize, elapsed: Duration) -> Vec<String> {
-    let secs = elapsed.as_secs_f64();
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "a speed for people has three digits"
-    )]
-    let bytes = report.bytes as f64;
-    let speed = bytes / 1e6 / secs.max(1e-3);
-    let mut lines = vec![format!(
-        "read {} files, {:.1} MB of JSON in {secs:.2} s ({speed:.0} MB/s, {threads} threads)",
-        number(report.objects),
-        bytes / 1e6
-    )];
+    let mut lines = vec![pace(report, threads, elapsed)];
     if report.objects_failed > 0 {
         lines.push(format!("failed files   {}", number(report.objects_failed)));
     }
-    push_counts(
-        &mut lines,
-        "skipped files ",
-        &report.objects_skipped,
-        |reason| reason.as_str(),
-    );
-    let repaired = if report.records_repaired > 0 {
-        format!(
-            ", {} with bytes that are not UTF-8",
-            number(report.records_repaired)
-        )
-    } else {
-        String::new()
+    let skipped = counts(&report.objects_skipped, |reason| reason.as_str());
+    lines.extend(skipped.map(|skipped| format!("skipped files  {skipped}")));
+    let repaired = match report.records_repaired {
+        0 => String::new(),
+        count => format!(", {} with bytes that are not UTF-8", number(count)),
     };
     lines.push(format!(
         "records        {}{repaired}",
         number(report.records)
     ));
-    push_counts(
-        &mut lines,
-        "skipped records",
-        &report.records_skipped,
-        |reason| reason.as_str(),
-    );
+    let skipped = counts(&report.records_skipped, |reason| reason.as_str());
+    lines.extend(skipped.map(|skipped| format!("skipped records {skipped}")));
     lines
+}
+
+fn pace(report: &Report, threads: usize, elapsed: Duration) -> String {
+    let secs = elapsed.as_secs_f64();
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a speed for people has three digits"
+    )]
+    let megabytes = report.bytes as f64 / 1e6;
+    let speed = megabytes / secs.max(1e-3);
+    format!(
+        "read {} files, {megabytes:.1} MB of JSON in {secs:.2} s ({speed:.0} MB/s, {threads} threads)",
+        number(report.objects),
+    )
 }
 
 /// What a run came to.
@@ -89,33 +80,41 @@ pub fn words(report: &Report, threads: usize, elapsed: Duration, rules: Option<u
         number(report.duplicates),
         number(report.late)
     ));
-    let total: u64 = report.accesses.values().sum();
-    let of = |status: DecryptStatus| number(report.accesses.get(&status).copied().unwrap_or(0));
-    lines.push(format!(
-        "accesses       {}: {} paired, {} absent, {} unknown, {} pending, {} not expected",
-        number(total),
-        of(DecryptStatus::Paired),
-        of(DecryptStatus::Absent),
-        of(DecryptStatus::Unknown),
-        of(DecryptStatus::Pending),
-        of(DecryptStatus::NotExpected)
-    ));
-    if let Some(rules) = rules {
-        let levels = Level::ALL
-            .iter()
-            .rev()
-            .filter_map(|level| Some((*level, *report.alerts.get(level)?)));
-        let counts: Vec<String> = levels
-            .map(|(level, count)| format!("{} {level}", number(count)))
-            .collect();
-        let counts = if counts.is_empty() {
-            "none".to_owned()
-        } else {
-            counts.join(", ")
-        };
-        lines.push(format!("alerts         {counts} ({rules} rules)"));
-    }
+    lines.push(accesses(report));
+    lines.extend(rules.map(|rules| alerts(report, rules)));
     said(&lines)
+}
+
+fn accesses(report: &Report) -> String {
+    let total: u64 = report.accesses.values().sum();
+    // Every status is named, those without an access too: a zero is an answer here.
+    let [paired, absent, unknown, pending, not_expected] = [
+        DecryptStatus::Paired,
+        DecryptStatus::Absent,
+        DecryptStatus::Unknown,
+        DecryptStatus::Pending,
+        DecryptStatus::NotExpected,
+    ]
+    .map(|status| number(report.accesses.get(&status).copied().unwrap_or(0)));
+    format!(
+        "accesses       {}: {paired} paired, {absent} absent, {unknown} unknown, {pending} pending, \
+         {not_expected} not expected",
+        number(total)
+    )
+}
+
+/// The alerts by level, the most urgent first.
+fn alerts(report: &Report, rules: usize) -> String {
+    let mut counts = Vec::new();
+    for level in Level::ALL.iter().rev() {
+        if let Some(count) = report.alerts.get(level) {
+            counts.push(format!("{} {level}", number(*count)));
+        }
+    }
+    if counts.is_empty() {
+        counts.push("none".to_owned());
+    }
+    format!("alerts         {} ({rules} rules)", counts.join(", "))
 }
 
 /// Lines as they are printed.
@@ -138,19 +137,13 @@ pub fn passed_over(report: &Report) -> Vec<(u64, String)> {
     objects.chain(records).collect()
 }
 
-fn push_counts<K: Ord>(
-    lines: &mut Vec<String>,
-    title: &str,
-    counts: &BTreeMap<K, u64>,
-    name: impl Fn(&K) -> &'static str,
-) {
-    if !counts.is_empty() {
-        let counts: Vec<String> = counts
-            .iter()
-            .map(|(reason, count)| format!("{} {}", number(*count), name(reason)))
-            .collect();
-        lines.push(format!("{title} {}", counts.join(", ")));
+/// Counts with their reasons; `None` where nothing was counted.
+fn counts<K: Ord>(counts: &BTreeMap<K, u64>, name: fn(&K) -> &'static str) -> Option<String> {
+    let mut texts = Vec::new();
+    for (reason, count) in counts {
+        texts.push(format!("{} {}", number(*count), name(reason)));
     }
+    (!texts.is_empty()).then(|| texts.join(", "))
 }
 
 /// Says what could not be read and what was, and gives the exit code of the input.
@@ -178,5 +171,54 @@ pub(crate) fn input_code(problems: &[Problem], host: &mut Host) -> u8 {
         exit::DONE
     } else {
         exit::INPUT
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secretrail_engine::report::SkippedObject;
+
+    use super::*;
+
+    fn lines(report: &Report, rules: Option<usize>) -> Vec<String> {
+        let text = words(report, 2, Duration::from_secs(2), rules);
+        text.lines().map(|line| line.trim().to_owned()).collect()
+    }
+
+    #[test]
+    fn nothing_read_is_said_in_zeros() {
+        let lines = lines(&Report::default(), None);
+        let pace = "secretrail: read 0 files, 0.0 MB of JSON in 2.00 s (0 MB/s, 2 threads)";
+        assert_eq!(lines[0], pace);
+        assert!(!lines.iter().any(|line| line.starts_with("skipped")));
+        assert!(!lines.iter().any(|line| line.starts_with("alerts")));
+    }
+
+    #[test]
+    fn alerts_are_counted_by_level_the_most_urgent_first() {
+        let mut report = Report::default();
+        report.alerts.insert(Level::Low, 1_200);
+        report.alerts.insert(Level::Critical, 1);
+        let last = lines(&report, Some(37)).pop().unwrap();
+        assert_eq!(last, "alerts         1 critical, 1,200 low (37 rules)");
+        let none = lines(&Report::default(), Some(37)).pop().unwrap();
+        assert_eq!(none, "alerts         none (37 rules)");
+    }
+
+    #[test]
+    fn what_was_passed_over_is_named_with_its_reason() {
+        let mut report = Report::default();
+        report.skip_object(SkippedObject::Digest);
+        report.skip_object(SkippedObject::Digest);
+        let reason = SkippedObject::Digest.as_str();
+        let line = format!("skipped files  2 {reason}");
+        assert!(lines(&report, None).contains(&line));
+        assert_eq!(passed_over(&report), [(2, format!("files: {reason}"))]);
+    }
+
+    #[test]
+    fn a_name_from_a_log_cannot_break_the_line() {
+        let text = problems(&[Problem::new("a\nb", "gone")]);
+        assert_eq!(text.lines().count(), 1, "{text:?}");
     }
 }

@@ -16,3 +16,16 @@ pub fn level_style(level: Level, is_coloured: bool) -> Style {
         Level::Informational => style,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_colours_there_are_no_escapes_at_all() {
+        for level in Level::ALL {
+            assert_eq!(level_style(level, false).to_string(), "");
+            assert_ne!(level_style(level, true).to_string(), "");
+        }
+    }
+}

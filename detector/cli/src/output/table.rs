@@ -1,4 +1,5 @@
-//! For people at a terminal: alerts as short paragraphs, accesses as columns. Text from logs is neutralised.
+//! For people at a terminal: alerts as short paragraphs, accesses as columns. Text from logs is
+//! neutralised.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -10,8 +11,8 @@ use secretrail_engine::ids::Arn;
 use secretrail_engine::neutral;
 use unicode_width::UnicodeWidthStr;
 
-use super::style::level_style;
 use crate::args::settings::Settings;
+use crate::output::style::level_style;
 
 /// Secrets named below an alert; the alert's JSON lists more.
 const SECRETS: usize = 5;
@@ -42,17 +43,7 @@ fn alert(alert: &Alert, settings: &Settings, out: &mut String) -> std::fmt::Resu
     )?;
     writeln!(out, "{indent}{}", neutral::line(&alert.summary))?;
     if alert.secrets_total > 1 {
-        let named: Vec<_> = alert
-            .secrets
-            .iter()
-            .take(SECRETS)
-            .map(|s| neutral::line(short(s)))
-            .collect();
-        let more = match alert.secrets_total.saturating_sub(named.len()) {
-            0 => String::new(),
-            n => format!(" and {n} more"),
-        };
-        writeln!(out, "{indent}secrets: {}{more}", named.join(", "))?;
+        writeln!(out, "{indent}secrets: {}", secrets(alert))?;
     }
     let id = &alert.id.0;
     writeln!(
@@ -60,6 +51,16 @@ fn alert(alert: &Alert, settings: &Settings, out: &mut String) -> std::fmt::Resu
         "{indent}alert {id}, rule {}\n",
         neutral::line(&alert.rule.id)
     )
+}
+
+/// The first secrets of an alert, and how many more there are.
+fn secrets(alert: &Alert) -> String {
+    let named = alert.secrets.iter().take(SECRETS);
+    let named: Vec<_> = named.map(|secret| neutral::line(short(secret))).collect();
+    match alert.secrets_total.saturating_sub(named.len()) {
+        0 => named.join(", "),
+        more => format!("{} and {more} more", named.join(", ")),
+    }
 }
 
 /// Accesses, one a line.
@@ -95,17 +96,19 @@ pub fn columns<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> Strin
             *width = (*width).max(cell.width());
         }
     }
-    let mut text = String::new();
-    for row in &rows {
-        let mut line = String::new();
-        for (cell, width) in row.iter().zip(widths) {
-            line.push_str(cell);
-            line.push_str(&" ".repeat(width.saturating_sub(cell.width()) + 2));
-        }
-        text.push_str(line.trim_end());
-        text.push('\n');
+    rows.iter().map(|row| line(row, widths)).collect()
+}
+
+/// A row in columns of these widths, in cells of a terminal: letters of some scripts take two.
+fn line<const N: usize>(row: &[Cow<'_, str>; N], widths: [usize; N]) -> String {
+    let mut line = String::new();
+    for (cell, width) in row.iter().zip(widths) {
+        line.push_str(cell);
+        line.push_str(&" ".repeat(width.saturating_sub(cell.width()) + 2));
     }
-    text
+    line.truncate(line.trim_end().len());
+    line.push('\n');
+    line
 }
 
 fn row(access: &Access) -> [String; 8] {
@@ -148,4 +151,39 @@ fn short(secret: &str) -> &str {
         .strip_prefix("secret:")
         .or(resource.strip_prefix("parameter"))
         .unwrap_or(resource)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell_on_the_terminal() {
+        let rows = [["日本", "x"], ["a", ""]].map(|row| row.map(str::to_owned));
+        assert_eq!(columns(["A", "B"], &rows), "A     B\n日本  x\na\n");
+    }
+
+    #[test]
+    fn a_cell_cannot_start_another_line() {
+        let rows = [["a\nroot  s3cret".to_owned()]];
+        assert_eq!(columns(["A"], &rows).lines().count(), 2);
+    }
+
+    #[test]
+    fn secrets_go_by_their_names() {
+        let secret = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:prod/db-AbC123";
+        let parameter = "arn:aws:ssm:eu-west-1:111122223333:parameter/prod/db";
+        assert_eq!(
+            (short(secret), short(parameter)),
+            ("prod/db-AbC123", "/prod/db")
+        );
+        assert_eq!(short("prod/db"), "prod/db");
+    }
+
+    #[test]
+    fn a_principal_is_its_account_and_what_it_is_called() {
+        let role = "arn:aws:iam::111122223333:role/app";
+        assert_eq!(principal(role), "111122223333 role/app");
+        assert_eq!(principal("111122223333:AIDAX"), "111122223333:AIDAX");
+    }
 }

@@ -59,7 +59,7 @@ pub(super) fn write(
         Format::Csv => {
             let header = ["rule_id", "title", "level", "kept", "gained", "lost"];
             let rows = csv::rows(header, changes.iter().map(|(id, change)| row(id, change)));
-            out.raw(&rows.map_err(Failure::Internal)?)
+            out.raw(&rows?)
         }
     }
 }

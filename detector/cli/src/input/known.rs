@@ -1,0 +1,112 @@
+//! Parts in place of logs: which of their objects a run takes, each once, and their records.
+
+use std::io::{BufRead, BufReader};
+use std::sync::{Mutex, PoisonError};
+
+use ahash::{HashSet, RandomState};
+use flate2::bufread::MultiGzDecoder;
+use secretrail_engine::gaps::Delivery;
+use secretrail_engine::object::{self, Origin};
+use secretrail_engine::part::{Entry, PartError, PartReader};
+use secretrail_engine::rule::RuleSet;
+use secretrail_engine::scan::Scanner;
+use secretrail_engine::selection::Selection;
+
+use crate::input::object::Problem;
+use crate::input::reading::{Reading, untold};
+use crate::input::walk;
+
+/// Objects in parts that were read: two parts may hold one object.
+pub struct Known<'s> {
+    selection: &'s Selection,
+    /// Their hashes.
+    known: Mutex<HashSet<u64>>,
+    hasher: RandomState,
+}
+
+impl<'s> Known<'s> {
+    /// Knows nothing yet.
+    #[must_use]
+    pub fn new(selection: &'s Selection) -> Self {
+        Self {
+            selection,
+            known: Mutex::default(),
+            hasher: RandomState::new(),
+        }
+    }
+
+    /// Takes an object of a part over; `None` when it is not asked for, or was in another part.
+    #[must_use]
+    pub fn take(&self, entry: &Entry, out: &mut Reading) -> Option<Origin> {
+        let parsed = object::parse(&entry.name);
+        // A part may be of more than this run asks for.
+        if !walk::may_hold(&parsed, self.selection) || !self.is_new(entry) {
+            return None;
+        }
+        out.harvest.report.add(&entry.report());
+        out.harvest.coverage.extend(entry.marks());
+        out.problems
+            .extend(untold(&entry.name, &entry.fate, &entry.skipped));
+        let origin = entry.origin();
+        if let (Some(account), Some(region), Some(time)) =
+            (parsed.account, parsed.region, origin.delivered)
+        {
+            out.deliveries.push(Delivery {
+                account: account.into(),
+                region: region.into(),
+                time,
+            });
+        }
+        Some(origin)
+    }
+
+    /// Notes an object of a part; whether it was in no part before.
+    fn is_new(&self, entry: &Entry) -> bool {
+        let hash = self.hasher.hash_one((&entry.name, &entry.tag));
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(hash)
+    }
+
+    /// Reads parts that follow each other in one object.
+    pub fn parts(
+        &self,
+        name: &str,
+        bytes: impl BufRead,
+        rules: &RuleSet,
+        scanner: &mut Scanner<'_>,
+        out: &mut Reading,
+    ) {
+        if let Err(error) = self.parts_in(name, bytes, rules, scanner, out) {
+            out.fail(name, error);
+        }
+    }
+
+    fn parts_in(
+        &self,
+        name: &str,
+        bytes: impl BufRead,
+        rules: &RuleSet,
+        scanner: &mut Scanner<'_>,
+        out: &mut Reading,
+    ) -> Result<(), PartError> {
+        let mut next = PartReader::new(BufReader::new(MultiGzDecoder::new(bytes)))?;
+        while let Some(mut part) = next {
+            if let Some(lacks) = part.header.lacks(rules, self.selection) {
+                out.refused.push(Problem::new(name, lacks));
+                return Ok(());
+            }
+            // Objects that another part held already, or that nobody asks for, have no origin here.
+            let mut origins = Vec::with_capacity(part.entries.len());
+            for entry in &part.entries {
+                origins.push((self.take(entry, out), entry.in_tree));
+            }
+            while let Some(record) = part.next_record()? {
+                if let Some((Some(origin), in_tree)) = origins.get(record.object) {
+                    scanner.record(record.text, origin, *in_tree, &mut out.harvest);
+                }
+            }
+            next = part.next_part()?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,110 @@
+//! The bytes of an object, a piece at a time.
+
+use std::io::{self, BufRead, Read};
+
+use indicatif::ProgressBar;
+
+use crate::input::object::Object;
+use crate::input::store::ObjectStore;
+
+/// The bytes of an object, a piece at a time: nothing is open between two pieces, however many
+/// parts are.
+pub(crate) struct Pieces<'r> {
+    store: &'r dyn ObjectStore,
+    object: &'r Object,
+    size: u64,
+    /// Bytes of a piece.
+    most: u64,
+    offset: u64,
+    piece: Vec<u8>,
+    read: usize,
+    progress: &'r ProgressBar,
+}
+
+impl<'r> Pieces<'r> {
+    /// The bytes from the beginning on; `most` bytes are fetched at a time.
+    pub(crate) fn new(
+        object: &'r Object,
+        store: &'r dyn ObjectStore,
+        most: u64,
+        progress: &'r ProgressBar,
+    ) -> Self {
+        Self {
+            store,
+            object,
+            size: object.size(),
+            most,
+            offset: 0,
+            piece: Vec::new(),
+            read: 0,
+            progress,
+        }
+    }
+}
+
+impl BufRead for Pieces<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.read >= self.piece.len() && self.offset < self.size {
+            let length = self.most.min(self.size - self.offset);
+            let place = &self.object.place;
+            self.piece = place
+                .piece(self.store, self.offset, length)
+                .map_err(|error| io::Error::other(error.to_string()))?;
+            // The object was longer when it was listed.
+            if self.piece.is_empty() {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            self.offset += self.piece.len() as u64;
+            self.read = 0;
+            self.progress.inc(self.piece.len() as u64);
+        }
+        Ok(self.piece.get(self.read..).unwrap_or_default())
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.read += amount;
+    }
+}
+
+impl Read for Pieces<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.fill_buf()?.read(buffer)?;
+        self.consume(read);
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::input::object::Place;
+    use crate::input::store::NoStore;
+
+    #[test]
+    fn pieces_of_any_size_make_the_whole() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), b"0123456789").unwrap();
+        let place = Place::File(file.path().to_owned());
+        let object = Object::at(place, String::new(), "a.part", true);
+        let hidden = ProgressBar::hidden();
+        for most in [1, 3, 10, 100] {
+            let mut text = String::new();
+            let mut pieces = Pieces::new(&object, &NoStore, most, &hidden);
+            pieces.read_to_string(&mut text).unwrap();
+            assert_eq!(text, "0123456789", "{most}");
+        }
+    }
+
+    #[test]
+    fn an_object_that_has_shrunk_is_an_error_and_no_end() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), b"0123456789").unwrap();
+        let place = Place::File(file.path().to_owned());
+        let object = Object::at(place, String::new(), "a.part", true);
+        let hidden = ProgressBar::hidden();
+        let mut pieces = Pieces::new(&object, &NoStore, 4, &hidden);
+        std::fs::write(file.path(), b"01").unwrap();
+        let error = pieces.read_to_end(&mut Vec::new()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+    }
+}

@@ -1,0 +1,403 @@
+//! What the report shows, in the form that its script reads.
+
+use std::sync::Arc;
+
+use ahash::{HashMap, HashMapExt};
+use secretrail_engine::access::{Access, DecryptStatus};
+use secretrail_engine::alert::Alert;
+use secretrail_engine::ids::Text;
+use secretrail_engine::neutral;
+use secretrail_engine::observation::{Head, Outcome};
+use secretrail_engine::rule_meta::RuleMeta;
+use secretrail_engine::seen::{Judge, Memory, Novelty, Sighting, since_key};
+use serde::Serialize;
+
+use super::About;
+use crate::input::object::Problem;
+use crate::input::session::Found;
+use crate::output::{gaps, run_summary};
+
+/// Characters of a text beyond which it is cut: CloudTrail cuts at 1 KB, and other texts are names.
+const MAX_CHARS: usize = 1024;
+
+/// What the page draws itself from; `page.js` reads these names.
+#[derive(Serialize)]
+pub(super) struct Data {
+    meta: Meta,
+    /// Every text once; the columns refer to them by index, -1 for none.
+    texts: Vec<String>,
+    accesses: Columns,
+    rules: Vec<Rule>,
+    alerts: Vec<AlertRow>,
+    gaps: Vec<GapRow>,
+    unread: Vec<Unread>,
+    passed: Vec<Passed>,
+}
+
+#[derive(Serialize)]
+struct Meta {
+    made: i64,
+    version: &'static str,
+    paths: Vec<String>,
+    files: u64,
+    records: u64,
+    rules: usize,
+    policy: bool,
+    /// Whether any account's logs go back far enough to call something new.
+    learned: bool,
+}
+
+/// The ledger, in its order, one list for each column.
+#[derive(Default, Serialize)]
+struct Columns {
+    time: Vec<i64>,
+    event: Vec<String>,
+    api: Vec<i32>,
+    method: Vec<i32>,
+    account: Vec<i32>,
+    region: Vec<i32>,
+    secret: Vec<i32>,
+    arn: Vec<i32>,
+    principal: Vec<i32>,
+    actor: Vec<i32>,
+    key: Vec<i32>,
+    ip: Vec<i32>,
+    agent: Vec<i32>,
+    outcome: Vec<u8>,
+    denied: Vec<i32>,
+    error: Vec<i32>,
+    decrypt: Vec<u8>,
+    decrypted: Vec<Option<String>>,
+    kms: Vec<i32>,
+    object: Vec<i32>,
+    /// 1 where principal and secret were new to each other.
+    first: Vec<u8>,
+}
+
+#[derive(Serialize)]
+struct Rule {
+    id: String,
+    title: String,
+    level: &'static str,
+    tags: Vec<String>,
+    false_positives: Vec<String>,
+    references: Vec<String>,
+    file: String,
+}
+
+#[derive(Serialize)]
+struct AlertRow {
+    id: String,
+    /// Index into the rules.
+    rule: usize,
+    time: i64,
+    start: Option<i64>,
+    count: Option<u64>,
+    summary: String,
+    principal: Option<String>,
+    secrets: Vec<String>,
+    secrets_total: usize,
+    /// Rows of the ledger.
+    rows: Vec<usize>,
+    accesses_total: usize,
+}
+
+#[derive(Serialize)]
+struct GapRow {
+    from: i64,
+    to: i64,
+    account: String,
+    region: String,
+    what: String,
+}
+
+#[derive(Serialize)]
+struct Unread {
+    name: String,
+    message: String,
+}
+
+#[derive(Serialize)]
+struct Passed {
+    count: u64,
+    reason: String,
+}
+
+/// Texts by their index.
+#[derive(Default)]
+struct Texts<'t> {
+    known: HashMap<&'t str, i32>,
+    all: Vec<String>,
+}
+
+impl<'t> Texts<'t> {
+    fn index(&mut self, text: Option<&'t str>) -> i32 {
+        let Some(text) = text.filter(|text| !text.is_empty()) else {
+            return -1;
+        };
+        *self.known.entry(text).or_insert_with(|| {
+            self.all.push(harmless(text));
+            i32::try_from(self.all.len() - 1).unwrap_or(-1)
+        })
+    }
+}
+
+impl Data {
+    /// What the page needs of a run.
+    pub(super) fn of(about: &About<'_>) -> Self {
+        let Found {
+            accesses,
+            alerts,
+            report,
+            problems,
+            ..
+        } = about.found;
+        let ledger = Ledger::of(accesses, about.memory);
+        let (rules, alerts) = alert_rows(alerts, &ledger.rows);
+        Self {
+            meta: Meta {
+                made: about.now.0,
+                version: env!("CARGO_PKG_VERSION"),
+                paths: about.paths.iter().map(|path| harmless(path)).collect(),
+                files: report.objects,
+                records: report.records,
+                rules: about.rules,
+                policy: about.policy,
+                learned: ledger.learned,
+            },
+            texts: ledger.texts.all,
+            accesses: ledger.columns,
+            rules,
+            alerts,
+            gaps: gaps::lines(about.found).iter().map(GapRow::of).collect(),
+            unread: problems.iter().map(Unread::of).collect(),
+            passed: run_summary::passed_over(report)
+                .into_iter()
+                .map(|(count, reason)| Passed { count, reason })
+                .collect(),
+        }
+    }
+}
+
+/// The accesses as columns, and where each access is among them.
+struct Ledger<'a> {
+    columns: Columns,
+    texts: Texts<'a>,
+    /// Rows by what an access is about: alerts refer to accesses by that.
+    rows: HashMap<Text, usize>,
+    /// Whether any account's logs go back far enough to call something new.
+    learned: bool,
+}
+
+impl<'a> Ledger<'a> {
+    fn of(accesses: &'a [Arc<Access>], memory: Memory) -> Self {
+        let since = accesses.iter().map(|access| Sighting {
+            key: since_key(&access.head.account),
+            time: access.head.time,
+        });
+        let judge = Judge::of(memory, since, accesses.iter().map(|access| &**access));
+        let mut ledger = Self {
+            columns: Columns::default(),
+            texts: Texts::default(),
+            rows: HashMap::with_capacity(accesses.len()),
+            learned: false,
+        };
+        let mut earliest = HashMap::new();
+        for (row, access) in accesses.iter().enumerate() {
+            let head = &access.head;
+            // The ledger is in the order of time, so the first access of an account is its earliest.
+            let since = *earliest.entry(&head.account).or_insert(head.time);
+            ledger.learned |= head.time.0.saturating_sub(since.0) >= memory.learning_secs;
+            // A denied read of a new secret is no new reader.
+            let first = judge.judge(access).principal_secret == Novelty::First
+                && head.outcome == Outcome::Success;
+            ledger.columns.push(access, first, &mut ledger.texts);
+            ledger.rows.entry(access.fact_key()).or_insert(row);
+        }
+        ledger
+    }
+}
+
+/// The alerts, and the rules that they refer to, each once.
+fn alert_rows(alerts: &[Alert], ledger: &HashMap<Text, usize>) -> (Vec<Rule>, Vec<AlertRow>) {
+    let mut rules = Vec::new();
+    let mut by_id: HashMap<&str, usize> = HashMap::new();
+    let mut shown = Vec::with_capacity(alerts.len());
+    for alert in alerts {
+        let rule = *by_id.entry(&alert.rule.id).or_insert_with(|| {
+            rules.push(Rule::of(&alert.rule));
+            rules.len() - 1
+        });
+        let rows = alert
+            .accesses
+            .iter()
+            .filter_map(|access| ledger.get(&access.fact_key()).copied())
+            .collect();
+        shown.push(AlertRow::of(alert, rule, rows));
+    }
+    (rules, shown)
+}
+
+impl Unread {
+    fn of(problem: &Problem) -> Self {
+        Self {
+            name: harmless(&problem.name),
+            message: harmless(&problem.message),
+        }
+    }
+}
+
+impl Columns {
+    fn push<'a>(&mut self, access: &'a Access, first: bool, texts: &mut Texts<'a>) {
+        self.time.push(access.head.time.0);
+        self.event.push(harmless(&access.head.event_id));
+        self.outcome.push(outcome_code(access.head.outcome));
+        self.decrypt.push(decrypt_code(access.decrypt.status));
+        self.decrypted
+            .push(access.decrypt.event_id.as_deref().map(harmless));
+        self.first.push(u8::from(first));
+        self.push_who(&access.head, texts);
+        self.push_what(access, texts);
+    }
+
+    fn push_who<'a>(&mut self, head: &'a Head, texts: &mut Texts<'a>) {
+        let principal = &head.principal;
+        self.account.push(texts.index(Some(&head.account)));
+        self.region.push(texts.index(Some(&head.region)));
+        self.principal.push(texts.index(principal.id.as_deref()));
+        self.actor.push(texts.index(principal.actor.as_deref()));
+        self.key.push(texts.index(head.access_key_id.as_deref()));
+        self.ip.push(texts.index(head.source.ip.as_deref()));
+        self.agent
+            .push(texts.index(head.source.user_agent.as_deref()));
+    }
+
+    fn push_what<'a>(&mut self, access: &'a Access, texts: &mut Texts<'a>) {
+        let Access {
+            head,
+            secret,
+            decrypt,
+            method,
+            ..
+        } = access;
+        self.api.push(texts.index(Some(&head.api)));
+        self.method.push(texts.index(Some(method.as_str())));
+        self.secret.push(texts.index(secret.name.as_deref()));
+        self.arn.push(texts.index(secret.arn.as_deref()));
+        self.denied.push(texts.index(head.denied_by.as_deref()));
+        self.error.push(texts.index(head.error_code.as_deref()));
+        self.kms.push(texts.index(decrypt.key_arn.as_deref()));
+        self.object.push(texts.index(Some(&head.object)));
+    }
+}
+
+/// The outcome as page.js knows it.
+fn outcome_code(outcome: Outcome) -> u8 {
+    match outcome {
+        Outcome::Success => 0,
+        Outcome::Denied => 1,
+        Outcome::Failed => 2,
+    }
+}
+
+/// The status of the decryption as page.js knows it.
+fn decrypt_code(status: DecryptStatus) -> u8 {
+    match status {
+        DecryptStatus::Paired => 0,
+        DecryptStatus::Absent => 1,
+        DecryptStatus::Unknown => 2,
+        DecryptStatus::Pending => 3,
+        DecryptStatus::NotExpected => 4,
+    }
+}
+
+impl Rule {
+    fn of(meta: &RuleMeta) -> Self {
+        Self {
+            id: harmless(&meta.id),
+            title: harmless(&meta.title),
+            level: meta.level.as_str(),
+            tags: all_harmless(&meta.tags),
+            false_positives: all_harmless(&meta.false_positives),
+            references: all_harmless(&meta.references),
+            file: harmless(&meta.file),
+        }
+    }
+}
+
+impl AlertRow {
+    fn of(alert: &Alert, rule: usize, rows: Vec<usize>) -> Self {
+        Self {
+            id: alert.id.0.to_string(),
+            rule,
+            time: alert.time.0,
+            start: alert.firing.as_ref().map(|firing| firing.start.0),
+            count: alert.firing.as_ref().map(|firing| firing.count),
+            summary: harmless(&alert.summary),
+            principal: alert.principal.as_deref().map(harmless),
+            secrets: alert.secrets.iter().map(|name| harmless(name)).collect(),
+            secrets_total: alert.secrets_total,
+            rows,
+            accesses_total: alert.accesses_total,
+        }
+    }
+}
+
+impl GapRow {
+    fn of(line: &gaps::Line) -> Self {
+        let gaps::Line {
+            account,
+            region,
+            from,
+            to,
+            what,
+            ..
+        } = line;
+        Self {
+            from: from.0,
+            to: to.0,
+            account: harmless(account),
+            region: harmless(region),
+            what: harmless(what),
+        }
+    }
+}
+
+/// A text as the page may have it.
+fn harmless(text: &str) -> String {
+    let text = neutral::line(text);
+    match text.char_indices().nth(MAX_CHARS) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.into_owned(),
+    }
+}
+
+fn all_harmless(texts: &[String]) -> Vec<String> {
+    texts.iter().map(|text| harmless(text)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_kept_once_and_nothing_is_minus_one() {
+        let mut texts = Texts::default();
+        let indices = [Some("a"), None, Some(""), Some("b"), Some("a")].map(|t| texts.index(t));
+        assert_eq!(indices, [0, -1, -1, 1, 0]);
+        assert_eq!(texts.all, ["a", "b"]);
+    }
+
+    #[test]
+    fn a_long_text_is_cut_between_characters() {
+        let text = harmless(&"é".repeat(MAX_CHARS + 1));
+        assert_eq!(text.chars().count(), MAX_CHARS + 1);
+        assert!(text.ends_with("é…"));
+        assert_eq!(harmless(&"é".repeat(MAX_CHARS)).chars().count(), MAX_CHARS);
+    }
+
+    #[test]
+    fn a_text_from_a_log_cannot_steer_a_terminal_or_a_page() {
+        assert!(!harmless("a\u{1b}[31mb\u{2028}c").contains(['\u{1b}', '\u{2028}']));
+    }
+}
