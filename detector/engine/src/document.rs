@@ -84,6 +84,7 @@ impl<'a> Node<'a> {
     /// array are one list.
     #[must_use]
     pub fn field(&self, path: &str) -> Option<Cow<'_, Node<'a>>> {
+        // Keys of an encryption context or of tags may have dots in them.
         if let Some(value) = self.get(path) {
             return Some(Cow::Borrowed(value));
         }
@@ -248,6 +249,7 @@ impl<'de> Visitor<'de> for NodeVisitor {
     }
 
     fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
+        // As the Sigma engine reads a number that is too large for its whole ones.
         Ok(i64::try_from(value).map_or(Node::Float(value as f64), Node::Int))
     }
 

@@ -178,6 +178,7 @@ fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> (usize, Option<io::Error>)
     while let Some(space) = buffer.get_mut(filled..).filter(|s| !s.is_empty()) {
         match reader.read(space) {
             Ok(0) => break,
+            // A pipe gives as much as is in it: what is passed on should not depend on that.
             Ok(n) => filled += n,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return (filled, Some(error)),

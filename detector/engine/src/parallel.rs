@@ -14,6 +14,7 @@ fn on(threads: usize, work: impl Fn() + Copy + Send) {
         for _ in 1..threads {
             scope.spawn(work);
         }
+        // The caller would only wait.
         work();
     });
 }
@@ -38,6 +39,7 @@ impl<'i, T> Queue<'i, T> {
 
     /// The next block, and its place among the blocks.
     fn take(&self) -> Option<(usize, &'i [T])> {
+        // Nothing but the number is shared by it: results meet behind a lock.
         let index = self.next.fetch_add(1, Ordering::Relaxed);
         self.blocks.get(index).map(|block| (index, *block))
     }
@@ -155,6 +157,8 @@ impl<F: FnMut(&[u8]) -> Result<(), E>, E> Turns<F, E> {
         let Some(mut turn) = self.wait(index) else {
             return false;
         };
+        // An error of the maker is one in its turn, not when it came: that would be another in
+        // each run.
         let done = match made {
             Ok(Ok(())) => catch_unwind(AssertUnwindSafe(|| (turn.take)(bytes))),
             failed => failed,

@@ -20,6 +20,7 @@ impl Scalar<'_> {
     /// The text, where there is any. An empty string counts as none.
     #[must_use]
     pub fn get(&self) -> Option<&str> {
+        // AWS leaves out what it does not know, or writes `""`, as it does for `accessKeyId`.
         self.0.as_deref().filter(|s| !s.is_empty())
     }
 

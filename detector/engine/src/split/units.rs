@@ -61,10 +61,13 @@ impl Splitter {
         self.depth -= 1;
         match self.place {
             Place::Unit if self.depth == self.base => self.close_unit(at, walk),
+            // In a record this is the end of `userIdentity`: whatever is quoted in there, the
+            // record's own `eventSource` comes after it.
             Place::Unit if self.depth == self.base + 1 && self.after_first == 0 => {
                 self.after_first = self.carry.len() + at + 1 - walk.unit_start;
             }
             Place::Between if self.depth < self.base => self.close_records(at, walk),
+            // Another envelope may follow: people join log files.
             Place::Envelope if self.depth == 0 => {
                 self.place = Place::Between;
                 walk.gap_start = at + 1;
