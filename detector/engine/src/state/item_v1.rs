@@ -1,7 +1,9 @@
-//! The form in which a store outside memory keeps loose ends, facts and alerts: JSON, deflated. Version 1.
+//! The form in which a store outside memory keeps loose ends, facts and alerts: JSON, deflated.
+//! Version 1.
 //!
-//! What many things have in common (callers, sources, secrets, records) is written once and referred to by its index. Equal
-//! content gives equal bytes, whose digest names the item: writing it again changes nothing.
+//! What many things have in common (callers, sources, secrets, records) is written once and
+//! referred to by its index. Equal content gives equal bytes, whose digest names the item: writing
+//! it again changes nothing.
 
 mod read;
 mod write;
@@ -46,10 +48,36 @@ pub struct Packed {
 
 /// Why a stored item could not be read.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "a stored item is not readable: {0}; it was written by another version, or by somebody else"
-)]
-pub struct ItemError(String);
+pub enum ItemError {
+    /// Its bytes are not deflated.
+    #[error("a stored item is not readable: {0}; {FOREIGN}")]
+    Bytes(#[from] std::io::Error),
+    /// Its text is not of this form.
+    #[error("a stored item is not readable: {0}; {FOREIGN}")]
+    Json(#[from] serde_json::Error),
+    /// It is of another version.
+    #[error(
+        "a stored item is not readable: it is of version {0}, this is version {VERSION}; {FOREIGN}"
+    )]
+    Version(u32),
+    /// It refers to what is not in its tables.
+    #[error("a stored item is not readable: it refers to entry {index} of {entries}; {FOREIGN}")]
+    Entry {
+        /// Which entry it refers to, from 0.
+        index: usize,
+        /// How many there are.
+        entries: usize,
+    },
+    /// It has a word that is none of a closed set.
+    #[error("a stored item is not readable: `{0}` is not known; {FOREIGN}")]
+    Word(Text),
+    /// It is of loose ends or facts, where an alert was expected.
+    #[error("a stored item is not readable: it holds no alert; {FOREIGN}")]
+    NoAlert,
+}
+
+/// Who else may have written an item.
+const FOREIGN: &str = "it was written by another version, or by somebody else";
 
 /// What is stored: tables of what is shared, and the things themselves. Empty ones are left out.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -255,17 +283,21 @@ struct FiringV1 {
 #[must_use]
 pub fn pack_ends(ends: &[Arc<LooseEnd>]) -> Vec<Packed> {
     let mut sorted = ends.to_vec();
+    // By what an identity is made of. Its own order goes by a fingerprint, which is not the same on
+    // every machine, and would give the same loose ends another digest there.
     sorted.sort_by(|a, b| a.id.parts().cmp(&b.id.parts()));
     let mut items = Vec::new();
-    split(&sorted, &mut items, &|ends, whole| {
-        let mut writer = Writer::new(whole);
-        for end in ends {
-            let end = writer.end(&end.observation);
-            writer.pack.ends.push(end);
-        }
-        writer.pack
-    });
+    split(&sorted, ends_pack, &mut items);
     items
+}
+
+fn ends_pack(ends: &[Arc<LooseEnd>], keep_fields: bool) -> PackV1 {
+    let mut writer = Writer::new(keep_fields);
+    for end in ends {
+        let end = writer.end(&end.observation);
+        writer.pack.ends.push(end);
+    }
+    writer.pack
 }
 
 /// Reads what [`pack_ends`] wrote.
@@ -274,11 +306,9 @@ pub fn pack_ends(ends: &[Arc<LooseEnd>]) -> Vec<Packed> {
 ///
 /// The item was not written by it.
 pub fn unpack_ends(bytes: &[u8]) -> Result<Vec<Arc<LooseEnd>>, ItemError> {
-    let reader = Reader::new(bytes)?;
-    reader
-        .pack
-        .ends
-        .iter()
+    let mut reader = Reader::new(bytes)?;
+    std::mem::take(&mut reader.pack.ends)
+        .into_iter()
         .map(|end| Ok(Arc::new(LooseEnd::new(reader.observation(end)?))))
         .collect()
 }
@@ -288,15 +318,17 @@ pub fn unpack_ends(bytes: &[u8]) -> Result<Vec<Arc<LooseEnd>>, ItemError> {
 pub fn pack_facts(mut facts: Vec<(Group, Fact)>) -> Vec<Packed> {
     facts.sort_by_cached_key(|(group, fact)| (group.clone(), fact.id()));
     let mut items = Vec::new();
-    split(&facts, &mut items, &|facts, whole| {
-        let mut writer = Writer::new(whole);
-        for (group, fact) in facts {
-            let fact = writer.fact(group, fact);
-            writer.pack.facts.push(fact);
-        }
-        writer.pack
-    });
+    split(&facts, facts_pack, &mut items);
     items
+}
+
+fn facts_pack(facts: &[(Group, Fact)], keep_fields: bool) -> PackV1 {
+    let mut writer = Writer::new(keep_fields);
+    for (group, fact) in facts {
+        let fact = writer.fact(group, fact);
+        writer.pack.facts.push(fact);
+    }
+    writer.pack
 }
 
 /// Reads what [`pack_facts`] wrote.
@@ -305,11 +337,9 @@ pub fn pack_facts(mut facts: Vec<(Group, Fact)>) -> Vec<Packed> {
 ///
 /// The item was not written by it.
 pub fn unpack_facts(bytes: &[u8]) -> Result<Vec<(Group, Fact)>, ItemError> {
-    let reader = Reader::new(bytes)?;
-    reader
-        .pack
-        .facts
-        .iter()
+    let mut reader = Reader::new(bytes)?;
+    std::mem::take(&mut reader.pack.facts)
+        .into_iter()
         .map(|fact| reader.fact(fact))
         .collect()
 }
@@ -317,6 +347,7 @@ pub fn unpack_facts(bytes: &[u8]) -> Result<Vec<(Group, Fact)>, ItemError> {
 /// Packs an alert.
 #[must_use]
 pub fn pack_alert(alert: &Alert) -> Packed {
+    // Without raw fields: rules have looked at them, and nobody who is told of the alert does.
     let mut writer = Writer::new(false);
     let alert = writer.alert(alert);
     writer.pack.alert = Some(alert);
@@ -329,34 +360,36 @@ pub fn pack_alert(alert: &Alert) -> Packed {
 ///
 /// The item was not written by it.
 pub fn unpack_alert(bytes: &[u8]) -> Result<Alert, ItemError> {
-    let reader = Reader::new(bytes)?;
-    let alert = reader
-        .pack
-        .alert
-        .as_ref()
-        .ok_or_else(|| ItemError("it holds no alert".to_owned()))?;
+    let mut reader = Reader::new(bytes)?;
+    let alert = reader.pack.alert.take().ok_or(ItemError::NoAlert)?;
     reader.alert(alert)
 }
 
-/// Packs things, halving them until every item is small enough. One thing alone that is too large is kept without the raw
-/// fields of its record, which only rules about those fields need.
-fn split<T>(things: &[T], items: &mut Vec<Packed>, pack: &dyn Fn(&[T], bool) -> PackV1) {
+/// Packs things, halving them until every item is small enough. One thing alone that is too large
+/// is kept without the raw fields of its record, which only rules about those fields need.
+fn split<T>(things: &[T], pack: fn(&[T], bool) -> PackV1, items: &mut Vec<Packed>) {
     if things.is_empty() {
         return;
     }
+    // What it deflates to is not known before it is done, and seldom too large.
     let packed = deflate(pack(things, true));
     if packed.bytes.len() <= MAX_ITEM_BYTES {
         items.push(packed);
-    } else if let (1, _) | (_, None) = (things.len(), things.split_at_checked(things.len() / 2)) {
+        return;
+    }
+    let (first, rest) = things.split_at(things.len() / 2);
+    if first.is_empty() {
         items.push(deflate(pack(things, false)));
-    } else if let Some((first, rest)) = things.split_at_checked(things.len() / 2) {
-        split(first, items, pack);
-        split(rest, items, pack);
+    } else {
+        split(first, pack, items);
+        split(rest, pack, items);
     }
 }
 
 fn deflate(mut pack: PackV1) -> Packed {
     pack.v = VERSION;
+    // The digest is of the text, because what it deflates to may differ between versions of the
+    // compressor: functions of two releases that run side by side still write the same item.
     // Cannot fail: every key is text.
     let text = serde_json::to_string(&pack).unwrap_or_default();
     Packed {
@@ -383,10 +416,10 @@ pub fn squeezed(bytes: &[u8]) -> Vec<u8> {
 /// The bytes were not written by it, or are far too many.
 pub fn unsqueezed(bytes: &[u8]) -> Result<Vec<u8>, ItemError> {
     let mut text = Vec::new();
+    // The table is ours, but not what may be written into it: a few bytes can inflate to a lot.
+    // What is cut here is no JSON any more, and is refused as such.
     let mut decoder = ZlibDecoder::new(bytes).take(MAX_INFLATED_BYTES);
-    decoder
-        .read_to_end(&mut text)
-        .map_err(|error| ItemError(error.to_string()))?;
+    decoder.read_to_end(&mut text)?;
     Ok(text)
 }
 
@@ -397,12 +430,14 @@ mod tests {
     use crate::extract::{RawFields, Wanted, extract};
     use crate::object::origin;
     use crate::observation::{Interner, Kept};
+    use crate::state::contract::fact;
     use crate::wire::Record;
 
     fn end(event_id: &str, field: &str) -> Arc<LooseEnd> {
         let text = format!(
-            r#"{{"eventTime":"2026-03-02T10:00:00Z","eventID":"{event_id}","eventSource":"secretsmanager.amazonaws.com",
-            "eventName":"GetSecretValue","awsRegion":"eu-west-1","recipientAccountId":"111122223333","x":{field},
+            r#"{{"eventTime":"2026-03-02T10:00:00Z","eventID":"{event_id}","x":{field},
+            "eventSource":"secretsmanager.amazonaws.com","eventName":"GetSecretValue",
+            "awsRegion":"eu-west-1","recipientAccountId":"111122223333",
             "userIdentity":{{"type":"IAMUser","arn":"arn:aws:iam::111122223333:user/ann"}},
             "requestParameters":{{"secretId":"prod/db"}}}}"#
         );
@@ -474,19 +509,30 @@ mod tests {
     }
 
     #[test]
-    fn other_versions_and_other_bytes_are_refused() {
-        let pack = |text: &str| {
-            let mut encoder = ZlibEncoder::new(Vec::new(), Compression::fast());
-            encoder.write_all(text.as_bytes()).unwrap();
-            unpack_ends(&encoder.finish().unwrap())
-                .unwrap_err()
-                .to_string()
+    fn facts_come_back_with_their_groups() {
+        let group = |name: &str| vec![("principal.arn".into(), name.into())];
+        let least = Fact {
+            value: None,
+            least: Some(7),
+            ..fact("e3", 3, "")
         };
-        assert!(pack(r#"{"v":2}"#).contains("version 2"));
-        assert!(
-            pack(r#"{"v":1,"ends":[{"change":{"head":7,"secret":null,"decrypts":true}}]}"#)
-                .contains("entry 7 of 0")
-        );
-        assert!(unpack_facts(b"not zlib").is_err());
+        let facts = vec![
+            (group("bob"), fact("e1", 2, "x")),
+            (group("ann"), fact("e2", 1, "y")),
+            (group("ann"), least),
+        ];
+        let packed = pack_facts(facts.clone());
+        let [one] = packed.as_slice() else {
+            panic!("one item")
+        };
+        let back = unpack_facts(&one.bytes).unwrap();
+        assert_eq!(back, [1, 2, 0].map(|index| facts[index].clone()));
+        assert_eq!(pack_facts(back), packed, "the same whatever the order");
+    }
+
+    #[test]
+    fn nothing_needs_no_item() {
+        assert_eq!(pack_ends(&[]), []);
+        assert_eq!(pack_facts(Vec::new()), []);
     }
 }

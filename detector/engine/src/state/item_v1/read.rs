@@ -1,16 +1,17 @@
 //! From the stored form back to the domain.
 
+use std::mem::take;
 use std::sync::Arc;
 
 use super::{
-    AccessV1, AlertV1, AskV1, EndV1, FactV1, Group, HeadV1, ItemError, PackV1, PrincipalV1,
-    SecretV1, SourceV1, VERSION, unsqueezed,
+    AccessV1, AlertV1, AskV1, EndV1, FactV1, FiringV1, Group, HeadV1, ItemError, PackV1,
+    PrincipalV1, RuleV1, SecretV1, SourceV1, VERSION, ValueV1, unsqueezed,
 };
 use crate::access::{Access, Decrypt, DecryptStatus, Method};
 use crate::alert::{Alert, AlertId, Firing};
 use crate::evidence::Evidence;
 use crate::fact::Fact;
-use crate::ids::{SecretRef, Store};
+use crate::ids::{SecretRef, Store, Text};
 use crate::named::named;
 use crate::observation::{
     Ask, Head, Kept, KeyUse, Observation, Outcome, SecretChange, SecretRead, Source, SourceKind,
@@ -28,43 +29,21 @@ pub(super) struct Reader {
 }
 
 impl Reader {
+    /// Tables first, in the order in which they refer to each other.
     pub(super) fn new(bytes: &[u8]) -> Result<Self, ItemError> {
-        let mut pack: PackV1 = serde_json::from_slice(&unsqueezed(bytes)?)
-            .map_err(|error| ItemError(error.to_string()))?;
-        if pack.v != VERSION {
-            return Err(ItemError(format!(
-                "it is of version {}, this is version {VERSION}",
-                pack.v
-            )));
-        }
-        let principals: Vec<Arc<Principal>> = std::mem::take(&mut pack.principals)
-            .into_iter()
-            .map(principal)
-            .collect::<Result<_, _>>()?;
-        let sources: Vec<Arc<Source>> = std::mem::take(&mut pack.sources)
-            .into_iter()
-            .map(source)
-            .collect::<Result<_, _>>()?;
-        let secrets = std::mem::take(&mut pack.secrets)
-            .into_iter()
-            .map(secret)
-            .collect::<Result<_, _>>()?;
-        let heads = std::mem::take(&mut pack.heads);
-        let heads = heads
-            .into_iter()
-            .map(|h| head(h, &principals, &sources))
-            .collect::<Result<_, _>>()?;
+        let mut pack = unpack(bytes)?;
+        let principals = each(take(&mut pack.principals), principal)?;
+        let sources = each(take(&mut pack.sources), source)?;
+        let secrets = each(take(&mut pack.secrets), secret)?;
+        let heads = each(take(&mut pack.heads), |h| head(h, &principals, &sources))?;
+        let accesses = take(&mut pack.accesses);
         let mut reader = Self {
             pack,
             secrets,
             heads,
             accesses: Vec::new(),
         };
-        let accesses = std::mem::take(&mut reader.pack.accesses);
-        reader.accesses = accesses
-            .into_iter()
-            .map(|access| reader.access(access))
-            .collect::<Result<_, _>>()?;
+        reader.accesses = each(accesses, |access| reader.access(access))?;
         Ok(reader)
     }
 
@@ -95,7 +74,7 @@ impl Reader {
         }))
     }
 
-    pub(super) fn observation(&self, end: &EndV1) -> Result<Observation, ItemError> {
+    pub(super) fn observation(&self, end: EndV1) -> Result<Observation, ItemError> {
         Ok(match end {
             EndV1::Read {
                 head,
@@ -103,10 +82,10 @@ impl Reader {
                 decrypts,
                 denied_by_kms,
             } => Observation::Read(Arc::new(SecretRead {
-                head: self.head(*head)?,
+                head: self.head(head)?,
                 ask: self.ask(ask)?,
-                decrypts: *decrypts,
-                denied_by_kms: *denied_by_kms,
+                decrypts,
+                denied_by_kms,
             })),
             EndV1::KeyUse {
                 head,
@@ -115,113 +94,105 @@ impl Reader {
                 key_arn,
                 direct,
             } => Observation::KeyUse(Arc::new(KeyUse {
-                head: self.head(*head)?,
-                secret: self.some_secret(*secret)?,
-                version_id: version_id.clone(),
-                key_arn: key_arn.clone(),
-                direct: *direct,
+                head: self.head(head)?,
+                secret: self.some_secret(secret)?,
+                version_id,
+                key_arn,
+                direct,
             })),
             EndV1::Change {
                 head,
                 secret,
                 decrypts,
             } => Observation::Change(Arc::new(SecretChange {
-                head: self.head(*head)?,
-                secret: self.some_secret(*secret)?,
-                decrypts: *decrypts,
+                head: self.head(head)?,
+                secret: self.some_secret(secret)?,
+                decrypts,
             })),
         })
     }
 
-    fn ask(&self, ask: &AskV1) -> Result<Ask, ItemError> {
-        let all = |indices: &[usize]| {
-            indices
-                .iter()
-                .map(|index| self.secret(*index))
-                .collect::<Result<_, _>>()
-        };
+    fn ask(&self, ask: AskV1) -> Result<Ask, ItemError> {
         Ok(match ask {
-            AskV1::Named(secrets) => Ask::Named(all(secrets)?),
-            AskV1::Batch(secrets) => Ask::Batch(all(secrets)?),
+            AskV1::Named(secrets) => Ask::Named(each(secrets, |index| self.secret(index))?),
+            AskV1::Batch(secrets) => Ask::Batch(each(secrets, |index| self.secret(index))?),
             AskV1::BatchFilters => Ask::BatchFilters,
             AskV1::Path { path, recursive } => Ask::Path {
-                path: self.secret(*path)?,
-                recursive: *recursive,
+                path: self.secret(path)?,
+                recursive,
             },
-            AskV1::History(secret) => Ask::History(self.secret(*secret)?),
+            AskV1::History(secret) => Ask::History(self.secret(secret)?),
         })
     }
 
-    pub(super) fn fact(&self, fact: &FactV1) -> Result<(Group, Fact), ItemError> {
-        let access = fact
-            .access
-            .map(|index| at(&self.accesses, index))
-            .transpose()?;
+    pub(super) fn fact(&self, fact: FactV1) -> Result<(Group, Fact), ItemError> {
+        let access = fact.access.map(|index| at(&self.accesses, index));
         let evidence = Evidence {
             head: self.head(fact.head)?,
             secret: self.some_secret(fact.secret)?,
-            access,
+            access: access.transpose()?,
         };
-        let (key, value, time) = (fact.key.clone(), fact.value.clone(), EventTime(fact.time));
-        let fact_of = Fact {
-            slot: fact.slot,
-            key,
-            time,
-            value,
-            least: fact.least,
-            evidence,
-        };
-        Ok((at(&self.pack.groups, fact.group)?, fact_of))
+        let group = at(&self.pack.groups, fact.group)?;
+        Ok((
+            group,
+            Fact {
+                slot: fact.slot,
+                key: fact.key,
+                time: EventTime(fact.time),
+                value: fact.value,
+                least: fact.least,
+                evidence,
+            },
+        ))
     }
 
-    pub(super) fn alert(&self, alert: &AlertV1) -> Result<Alert, ItemError> {
-        let rule = &alert.rule;
+    pub(super) fn alert(&self, alert: AlertV1) -> Result<Alert, ItemError> {
         Ok(Alert {
-            id: AlertId(alert.id.clone()),
-            rule: Arc::new(RuleMeta {
-                id: rule.id.clone(),
-                title: rule.title.clone(),
-                level: known(&Level::ALL, Level::as_str, &rule.level)?,
-                tags: rule.tags.clone(),
-                false_positives: rule.false_positives.clone(),
-                references: rule.references.clone(),
-                file: rule.file.clone(),
-            }),
+            id: AlertId(alert.id),
+            rule: Arc::new(rule_meta(alert.rule)?),
             time: EventTime(alert.time),
-            firing: alert.firing.as_ref().map(|firing| Firing {
-                group: firing.group.clone(),
-                bucket: firing.bucket,
-                start: EventTime(firing.start),
-                end: EventTime(firing.end),
-                count: firing.count,
-            }),
-            summary: alert.summary.clone(),
-            account: alert.account.clone(),
-            region: alert.region.clone(),
-            principal: alert.principal.clone(),
-            secrets: alert.secrets.clone(),
+            firing: alert.firing.map(firing),
+            summary: alert.summary,
+            account: alert.account,
+            region: alert.region,
+            principal: alert.principal,
+            secrets: alert.secrets,
             secrets_total: alert.secrets_total,
-            accesses: alert
-                .accesses
-                .iter()
-                .map(|index| at(&self.accesses, *index))
-                .collect::<Result<_, _>>()?,
+            accesses: each(alert.accesses, |index| at(&self.accesses, index))?,
             accesses_total: alert.accesses_total,
-            events: alert.events.clone(),
+            events: alert.events,
         })
     }
 }
 
+fn unpack(bytes: &[u8]) -> Result<PackV1, ItemError> {
+    let pack: PackV1 = serde_json::from_slice(&unsqueezed(bytes)?)?;
+    // Everything but the version may be absent, so that a later one could well be read as this one,
+    // with something missing.
+    if pack.v != VERSION {
+        return Err(ItemError::Version(pack.v));
+    }
+    Ok(pack)
+}
+
+/// Reads the entries of a table.
+fn each<A, B>(
+    entries: Vec<A>,
+    read: impl Fn(A) -> Result<B, ItemError>,
+) -> Result<Vec<B>, ItemError> {
+    entries.into_iter().map(read).collect()
+}
+
 fn at<T: Clone>(table: &[T], index: usize) -> Result<T, ItemError> {
-    table
-        .get(index)
-        .cloned()
-        .ok_or_else(|| ItemError(format!("it refers to entry {index} of {}", table.len())))
+    table.get(index).cloned().ok_or(ItemError::Entry {
+        index,
+        entries: table.len(),
+    })
 }
 
 /// The value of a closed set by its name.
 fn known<T: Copy>(all: &[T], name: impl Fn(T) -> &'static str, text: &str) -> Result<T, ItemError> {
-    named(all, name, text).ok_or_else(|| ItemError(format!("`{text}` is not known")))
+    named(all, name, text).ok_or_else(|| ItemError::Word(text.into()))
 }
 
 fn principal(p: PrincipalV1) -> Result<Arc<Principal>, ItemError> {
@@ -284,13 +255,96 @@ fn head(
         error_code: h.error_code,
         object: h.object,
         delivered: EventTime(h.delivered),
-        kept: Kept {
-            fields: h
-                .fields
-                .into_iter()
-                .map(|(name, value)| (name, value.0))
-                .collect(),
-            whole: h.whole.map(|value| Box::new(value.0)),
-        },
+        kept: kept(h.fields, h.whole),
     }))
+}
+
+fn kept(fields: Vec<(Text, ValueV1)>, whole: Option<ValueV1>) -> Kept {
+    let fields = fields.into_iter().map(|(name, value)| (name, value.0));
+    Kept {
+        fields: fields.collect(),
+        whole: whole.map(|value| Box::new(value.0)),
+    }
+}
+
+fn rule_meta(rule: RuleV1) -> Result<RuleMeta, ItemError> {
+    Ok(RuleMeta {
+        level: known(&Level::ALL, Level::as_str, &rule.level)?,
+        id: rule.id,
+        title: rule.title,
+        tags: rule.tags,
+        false_positives: rule.false_positives,
+        references: rule.references,
+        file: rule.file,
+    })
+}
+
+fn firing(firing: FiringV1) -> Firing {
+    Firing {
+        group: firing.group,
+        bucket: firing.bucket,
+        start: EventTime(firing.start),
+        end: EventTime(firing.end),
+        count: firing.count,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{pack_alert, squeezed, unpack_alert, unpack_ends, unpack_facts};
+    use super::*;
+    use crate::state::contract::alert;
+
+    fn refused(text: &str) -> ItemError {
+        unpack_ends(&squeezed(text.as_bytes())).unwrap_err()
+    }
+
+    #[test]
+    fn other_versions_are_refused() {
+        let later = refused(r#"{"v":2}"#);
+        assert!(matches!(later, ItemError::Version(2)));
+        assert_eq!(
+            later.to_string(),
+            "a stored item is not readable: it is of version 2, this is version 1; it was written \
+             by another version, or by somebody else"
+        );
+        assert!(matches!(refused("{}"), ItemError::Json(_)));
+        let more = r#"{"v":1,"ends":[{"change":{"head":0,"decrypts":true,"new":1}}]}"#;
+        assert!(
+            matches!(refused(more), ItemError::Json(_)),
+            "what it adds would be lost"
+        );
+    }
+
+    #[test]
+    fn other_bytes_are_refused() {
+        let item = pack_alert(&alert("e1")).bytes;
+        let cut = &item[..item.len() / 2];
+        for bytes in [b"not zlib", cut] {
+            assert!(matches!(unpack_facts(bytes), Err(ItemError::Bytes(_))));
+        }
+    }
+
+    #[test]
+    fn references_and_words_must_be_known() {
+        let end = r#"{"v":1,"ends":[{"change":{"head":7,"secret":null,"decrypts":true}}]}"#;
+        assert!(matches!(
+            refused(end),
+            ItemError::Entry {
+                index: 7,
+                entries: 0
+            }
+        ));
+        let source = r#"{"v":1,"sources":[{"kind":"ship"}]}"#;
+        assert!(matches!(refused(source), ItemError::Word(word) if &*word == "ship"));
+    }
+
+    #[test]
+    fn an_item_without_an_alert_is_none() {
+        let item = pack_alert(&alert("e1")).bytes;
+        assert_eq!(unpack_alert(&item).unwrap(), alert("e1"));
+        assert!(unpack_ends(&item).unwrap().is_empty());
+        let empty = unpack_alert(&squeezed(br#"{"v":1}"#));
+        assert!(matches!(empty, Err(ItemError::NoAlert)));
+    }
 }

@@ -9,12 +9,13 @@ use super::{
     SecretV1, SourceV1, ValueV1,
 };
 use crate::access::Access;
-use crate::alert::Alert;
+use crate::alert::{Alert, Firing};
 use crate::evidence::Evidence;
 use crate::fact::Fact;
 use crate::ids::{SecretRef, Text};
 use crate::observation::{Ask, Head, Kept, Observation, Source};
 use crate::principal::Principal;
+use crate::rule_meta::RuleMeta;
 
 /// Fills the tables of an item.
 #[derive(Default)]
@@ -89,9 +90,8 @@ impl Writer {
     }
 
     fn head(&mut self, head: &Arc<Head>) -> usize {
-        let known = self.heads.get(&head.event_id).into_iter().flatten();
-        if let Some((_, index)) = known.into_iter().find(|(known, _)| known == head) {
-            return *index;
+        if let Some(index) = self.known_head(head) {
+            return index;
         }
         let (principal, source) = (self.principal(&head.principal), self.source(&head.source));
         let kept = if self.keep_fields {
@@ -99,46 +99,25 @@ impl Writer {
         } else {
             Kept::default()
         };
-        self.pack.heads.push(HeadV1 {
-            event_id: head.event_id.clone(),
-            shared_id: head.shared_id.clone(),
-            updated: head.updated,
-            time: head.time.0,
-            api: head.api.clone(),
-            account: head.account.clone(),
-            region: head.region.clone(),
-            principal,
-            access_key_id: head.access_key_id.clone(),
-            source,
-            outcome: head.outcome.as_str().into(),
-            denied_by: head.denied_by.clone(),
-            error_code: head.error_code.clone(),
-            object: head.object.clone(),
-            delivered: head.delivered.0,
-            fields: kept
-                .fields
-                .into_iter()
-                .map(|(name, value)| (name, ValueV1(value)))
-                .collect(),
-            whole: kept.whole.map(|node| ValueV1(*node)),
-        });
+        self.pack.heads.push(head_v1(head, principal, source, kept));
         let index = self.pack.heads.len() - 1;
-        self.heads
-            .entry(head.event_id.clone())
-            .or_default()
-            .push((head.clone(), index));
+        let same_id = self.heads.entry(head.event_id.clone()).or_default();
+        same_id.push((head.clone(), index));
         index
+    }
+
+    /// By event id first: a head has no hash, and copies of an event are few. They may differ, as
+    /// those of two accounts do, and each is kept.
+    fn known_head(&self, head: &Arc<Head>) -> Option<usize> {
+        let same_id = self.heads.get(&head.event_id)?;
+        let (_, index) = same_id.iter().find(|(known, _)| known == head)?;
+        Some(*index)
     }
 
     fn access(&mut self, access: &Arc<Access>) -> usize {
         // The same access comes in a row, if it comes again.
-        if let Some(index) = self
-            .accesses
-            .len()
-            .checked_sub(1)
-            .filter(|_| self.accesses.last() == Some(access))
-        {
-            return index;
+        if self.accesses.last() == Some(access) {
+            return self.accesses.len() - 1;
         }
         let asked = access.asked.to_ref(&access.secret.partition);
         let written = AccessV1 {
@@ -181,12 +160,8 @@ impl Writer {
 
     fn ask(&mut self, ask: &Ask) -> AskV1 {
         match ask {
-            Ask::Named(secrets) => {
-                AskV1::Named(secrets.iter().map(|secret| self.secret(secret)).collect())
-            }
-            Ask::Batch(secrets) => {
-                AskV1::Batch(secrets.iter().map(|secret| self.secret(secret)).collect())
-            }
+            Ask::Named(secrets) => AskV1::Named(self.secrets(secrets)),
+            Ask::Batch(secrets) => AskV1::Batch(self.secrets(secrets)),
             Ask::BatchFilters => AskV1::BatchFilters,
             Ask::Path { path, recursive } => AskV1::Path {
                 path: self.secret(path),
@@ -194,6 +169,10 @@ impl Writer {
             },
             Ask::History(secret) => AskV1::History(self.secret(secret)),
         }
+    }
+
+    fn secrets(&mut self, secrets: &[SecretRef]) -> Vec<usize> {
+        secrets.iter().map(|secret| self.secret(secret)).collect()
     }
 
     pub(super) fn fact(&mut self, group: &Group, fact: &Fact) -> FactV1 {
@@ -220,39 +199,154 @@ impl Writer {
     }
 
     pub(super) fn alert(&mut self, alert: &Alert) -> AlertV1 {
-        let rule = &*alert.rule;
+        let accesses = alert.accesses.iter();
         AlertV1 {
             id: alert.id.0.clone(),
-            rule: RuleV1 {
-                id: rule.id.clone(),
-                title: rule.title.clone(),
-                level: rule.level.as_str().into(),
-                tags: rule.tags.clone(),
-                false_positives: rule.false_positives.clone(),
-                references: rule.references.clone(),
-                file: rule.file.clone(),
-            },
+            rule: rule_v1(&alert.rule),
             time: alert.time.0,
-            firing: alert.firing.as_ref().map(|firing| FiringV1 {
-                group: firing.group.clone(),
-                bucket: firing.bucket,
-                start: firing.start.0,
-                end: firing.end.0,
-                count: firing.count,
-            }),
+            firing: alert.firing.as_ref().map(firing_v1),
             summary: alert.summary.clone(),
             account: alert.account.clone(),
             region: alert.region.clone(),
             principal: alert.principal.clone(),
             secrets: alert.secrets.clone(),
             secrets_total: alert.secrets_total,
-            accesses: alert
-                .accesses
-                .iter()
-                .map(|access| self.access(access))
-                .collect(),
+            accesses: accesses.map(|access| self.access(access)).collect(),
             accesses_total: alert.accesses_total,
             events: alert.events.clone(),
         }
+    }
+}
+
+fn head_v1(head: &Head, principal: usize, source: usize, kept: Kept) -> HeadV1 {
+    let fields = kept.fields.into_iter();
+    HeadV1 {
+        event_id: head.event_id.clone(),
+        shared_id: head.shared_id.clone(),
+        updated: head.updated,
+        time: head.time.0,
+        api: head.api.clone(),
+        account: head.account.clone(),
+        region: head.region.clone(),
+        principal,
+        access_key_id: head.access_key_id.clone(),
+        source,
+        outcome: head.outcome.as_str().into(),
+        denied_by: head.denied_by.clone(),
+        error_code: head.error_code.clone(),
+        object: head.object.clone(),
+        delivered: head.delivered.0,
+        fields: fields.map(|(name, value)| (name, ValueV1(value))).collect(),
+        whole: kept.whole.map(|node| ValueV1(*node)),
+    }
+}
+
+fn rule_v1(rule: &RuleMeta) -> RuleV1 {
+    RuleV1 {
+        id: rule.id.clone(),
+        title: rule.title.clone(),
+        level: rule.level.as_str().into(),
+        tags: rule.tags.clone(),
+        false_positives: rule.false_positives.clone(),
+        references: rule.references.clone(),
+        file: rule.file.clone(),
+    }
+}
+
+fn firing_v1(firing: &Firing) -> FiringV1 {
+    FiringV1 {
+        group: firing.group.clone(),
+        bucket: firing.bucket,
+        start: firing.start.0,
+        end: firing.end.0,
+        count: firing.count,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Packed, pack_ends, pack_facts, unsqueezed};
+    use super::*;
+    use crate::access::{Decrypt, DecryptStatus, Method};
+    use crate::loose_end::LooseEnd;
+    use crate::state::contract::{end, fact};
+
+    fn tables(packed: &[Packed]) -> PackV1 {
+        let [one] = packed else { panic!("one item") };
+        serde_json::from_slice(&unsqueezed(&one.bytes).unwrap()).unwrap()
+    }
+
+    fn an_access(end: &LooseEnd) -> Arc<Access> {
+        let Observation::Read(read) = &end.observation else {
+            panic!("a read")
+        };
+        let Ask::Named(secrets) = &read.ask else {
+            panic!("by name")
+        };
+        let secret = secrets[0].clone();
+        Arc::new(Access {
+            head: read.head.clone(),
+            method: Method::Api,
+            asked: secret.key(),
+            secret,
+            decrypt: Decrypt::only(DecryptStatus::Pending),
+        })
+    }
+
+    #[test]
+    fn what_loose_ends_have_in_common_is_written_once() {
+        let ends = [
+            end("e1", 1, "ann"),
+            end("e2", 2, "ann"),
+            end("e3", 3, "bob"),
+        ];
+        let pack = tables(&pack_ends(&ends));
+        assert_eq!((pack.ends.len(), pack.heads.len()), (3, 3));
+        assert_eq!((pack.principals.len(), pack.sources.len()), (2, 1));
+        assert_eq!(pack.secrets.len(), 1);
+    }
+
+    #[test]
+    fn copies_that_differ_are_both_kept() {
+        let one = end("e1", 1, "ann");
+        let mut copy = (*one).clone();
+        let Observation::Read(read) = &mut copy.observation else {
+            panic!("a read")
+        };
+        Arc::make_mut(&mut Arc::make_mut(read).head).object = "another object".into();
+        let ends = [one.clone(), one, Arc::new(copy)];
+        assert_eq!(tables(&pack_ends(&ends)).heads.len(), 2);
+    }
+
+    #[test]
+    fn a_group_is_written_once_for_all_its_facts() {
+        let group = |name: &str| vec![("principal.arn".into(), name.into())];
+        let facts = vec![
+            (group("ann"), fact("e1", 1, "x")),
+            (group("bob"), fact("e2", 1, "x")),
+            (group("ann"), fact("e3", 2, "x")),
+        ];
+        let pack = tables(&pack_facts(facts));
+        assert_eq!(pack.groups, [group("ann"), group("bob")]);
+        let of_groups: Vec<usize> = pack.facts.iter().map(|fact| fact.group).collect();
+        assert_eq!(of_groups, [0, 0, 1]);
+    }
+
+    #[test]
+    fn facts_of_one_access_share_it() {
+        let (one, other) = (
+            an_access(&end("e1", 1, "ann")),
+            an_access(&end("e2", 2, "ann")),
+        );
+        let of = |access: &Arc<Access>, slot| Fact {
+            slot,
+            evidence: Evidence::access(access.clone()),
+            ..fact(&access.head.event_id, access.head.time.0, "x")
+        };
+        let facts = [of(&one, 0), of(&one, 1), of(&other, 0)];
+        let pack = tables(&pack_facts(facts.map(|fact| (Vec::new(), fact)).into()));
+        assert_eq!(pack.accesses.len(), 2);
+        let of_accesses: Vec<_> = pack.facts.iter().map(|fact| fact.access).collect();
+        assert_eq!(of_accesses, [Some(0), Some(0), Some(1)]);
     }
 }
