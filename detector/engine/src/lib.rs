@@ -29,6 +29,9 @@ pub mod principal;
 
 pub mod observation;
 
+#[cfg(test)]
+mod samples;
+
 // What records say: who reached which secret.
 pub mod access;
 pub mod extract;

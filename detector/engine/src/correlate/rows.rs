@@ -1,0 +1,223 @@
+//! What a scene comes to: accesses, each with the records that it was made from.
+
+use std::sync::Arc;
+
+use super::join::{Join, Taker};
+use crate::access::{Access, Decrypt, DecryptStatus, Method};
+use crate::ids::{Arn, Home, SecretKey, SecretRef, Store};
+use crate::observation::{Ask, Head, KeyUse, SecretRead};
+
+/// An access and the records that it was made from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// The access.
+    pub access: Arc<Access>,
+    /// The read.
+    pub read: Option<Arc<Head>>,
+    /// The key use.
+    pub key_use: Option<Arc<Head>>,
+    /// Whether a missing key use would prove anything, given KMS events around it.
+    pub absence_proves: bool,
+}
+
+/// What a scene comes to.
+#[derive(Debug, Default)]
+pub struct Paired {
+    /// The accesses.
+    pub rows: Vec<Row>,
+    /// Key uses that a change of the same secret explains: not reads.
+    pub explained: Vec<Arc<Head>>,
+}
+
+impl Join<'_> {
+    /// An access for each secret of each read, and for each key use that no read took.
+    pub(super) fn into_rows(self) -> Paired {
+        let mut paired = Paired::default();
+        for (index, read) in self.index.scene.reads.iter().enumerate() {
+            if !self.index.is_pass_through(read) {
+                self.add_rows(index, read, &mut paired.rows);
+            }
+        }
+        for (index, key_use) in self.index.scene.key_uses.iter().enumerate() {
+            if self.taker_of(index).is_none() {
+                self.add_lone(key_use, &mut paired);
+            }
+        }
+        paired
+    }
+
+    fn add_rows(&self, index: usize, read: &SecretRead, rows: &mut Vec<Row>) {
+        match &read.ask {
+            Ask::Named(secrets) => {
+                let method = self.method_of(index);
+                self.add_named_rows(index, read, method, secrets, rows);
+            }
+            Ask::Batch(secrets) => self.add_named_rows(index, read, Method::Batch, secrets, rows),
+            Ask::BatchFilters => {
+                // The children are its accesses: it has none of its own unless a key use says so.
+                if self.has_children(index) && self.uses_given_to(index).is_empty() {
+                    return;
+                }
+                let unnamed = somewhere(&read.head);
+                self.add_told_rows(index, read, Method::Batch, &unnamed, rows);
+            }
+            Ask::Path { path, .. } => self.add_told_rows(index, read, Method::ByPath, path, rows),
+            Ask::History(secret) => {
+                self.add_told_rows(index, read, Method::History, secret, rows);
+            }
+        }
+    }
+
+    /// The read that a batch caused and one that somebody asked for look the same.
+    fn method_of(&self, read: usize) -> Method {
+        if self.is_child(read) {
+            Method::Batch
+        } else {
+            Method::Api
+        }
+    }
+
+    /// One row for each secret that the read names.
+    fn add_named_rows(
+        &self,
+        index: usize,
+        read: &SecretRead,
+        method: Method,
+        secrets: &[SecretRef],
+        rows: &mut Vec<Row>,
+    ) {
+        for (target, secret) in secrets.iter().enumerate() {
+            let taker = Taker {
+                read: index,
+                target,
+            };
+            // The child has a row of its own, and each secret is counted once.
+            if self.is_claimed(taker) {
+                continue;
+            }
+            let key_use = self.use_taken_by(taker);
+            let key_use = key_use.and_then(|index| self.index.scene.key_uses.get(index));
+            let full = key_use.and_then(|key_use| key_use.secret.as_ref());
+            let known = full.map_or_else(|| secret.clone(), |full| secret.completed(full));
+            rows.push(row(read, method, known, secret.key(), key_use));
+        }
+    }
+
+    /// One row for each key use that tells what came back; one for what was asked if none does.
+    fn add_told_rows(
+        &self,
+        index: usize,
+        read: &SecretRead,
+        method: Method,
+        asked: &SecretRef,
+        rows: &mut Vec<Row>,
+    ) {
+        let uses = self.uses_given_to(index);
+        if uses.is_empty() {
+            rows.push(row(read, method, asked.clone(), asked.key(), None));
+        }
+        let uses = uses.iter();
+        for key_use in uses.filter_map(|index| self.index.scene.key_uses.get(*index)) {
+            let secret = key_use.secret.as_ref().unwrap_or(asked).clone();
+            let key = secret.key();
+            rows.push(row(read, method, secret, key, Some(key_use)));
+        }
+    }
+
+    fn add_lone(&self, key_use: &KeyUse, paired: &mut Paired) {
+        // Denied ones are logged without a secret, and give nothing to anybody.
+        let Some(secret) = &key_use.secret else {
+            return;
+        };
+        // A change decrypts through its service; whoever calls KMS with the ciphertext at hand
+        // does so on purpose, whatever was changed around it.
+        if key_use.direct {
+            paired
+                .rows
+                .push(alone(key_use, secret, Method::DirectDecrypt));
+        } else if self.index.is_explained(key_use, secret) {
+            paired.explained.push(key_use.head.clone());
+        } else {
+            paired
+                .rows
+                .push(alone(key_use, secret, Method::DecryptOnly));
+        }
+    }
+}
+
+/// A secret of which only the account and region are known: those of the record.
+fn somewhere(head: &Head) -> SecretRef {
+    let arn = head.principal.actor.as_deref().and_then(Arn::parse);
+    let home = Home {
+        partition: arn.map_or("aws", |arn| arn.partition),
+        account: &head.account,
+        region: &head.region,
+    };
+    SecretRef::unnamed(Store::SecretsManager, home)
+}
+
+/// The access of a key use that stands for itself.
+#[must_use]
+pub fn alone(key_use: &KeyUse, secret: &SecretRef, method: Method) -> Row {
+    let decrypt = Decrypt {
+        key_arn: key_use.key_arn.clone(),
+        ..Decrypt::only(DecryptStatus::NotExpected)
+    };
+    let secret = SecretRef {
+        version_id: key_use.version_id.clone(),
+        ..secret.clone()
+    };
+    let access = Arc::new(Access {
+        head: key_use.head.clone(),
+        method,
+        asked: secret.key(),
+        secret,
+        decrypt,
+    });
+    Row {
+        access,
+        read: None,
+        key_use: Some(key_use.head.clone()),
+        absence_proves: false,
+    }
+}
+
+/// The access of a read and the key use behind it, if one was found. `asked` is what the request
+/// called the secret.
+#[must_use]
+pub fn row(
+    read: &SecretRead,
+    method: Method,
+    secret: SecretRef,
+    asked: SecretKey,
+    key_use: Option<&Arc<KeyUse>>,
+) -> Row {
+    // Only a single read of Secrets Manager always decrypts: a batch may reuse a data key, and
+    // a parameter may be plain text although it was asked for decrypted.
+    let absence_proves = method == Method::Api && secret.store == Store::SecretsManager;
+    Row {
+        access: Arc::new(Access {
+            head: read.head.clone(),
+            method,
+            secret,
+            asked,
+            decrypt: decrypt_of(read, key_use),
+        }),
+        read: Some(read.head.clone()),
+        key_use: key_use.map(|k| k.head.clone()),
+        absence_proves,
+    }
+}
+
+fn decrypt_of(read: &SecretRead, key_use: Option<&Arc<KeyUse>>) -> Decrypt {
+    match key_use {
+        Some(key_use) => Decrypt {
+            status: DecryptStatus::Paired,
+            event_id: Some(key_use.head.event_id.clone()),
+            key_arn: key_use.key_arn.clone(),
+            delta_secs: Some(key_use.head.time.0.saturating_sub(read.head.time.0)),
+        },
+        None if read.decrypts => Decrypt::only(DecryptStatus::Pending),
+        None => Decrypt::only(DecryptStatus::NotExpected),
+    }
+}

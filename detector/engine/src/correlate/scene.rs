@@ -1,0 +1,203 @@
+//! What one actor did in one region, and what of it is near in time.
+
+use std::cmp::Ordering;
+use std::ops::Range;
+use std::sync::Arc;
+
+use ahash::HashMap;
+
+use crate::ids::{SecretPlace, SecretRef, Store};
+use crate::limits::PAIRING_TOLERANCE_SECS;
+use crate::observation::{Ask, Head, KeyUse, Outcome, SecretChange, SecretRead};
+use crate::time::EventTime;
+
+/// What one actor did in one region. Each event is listed once, in any order.
+#[derive(Debug, Default)]
+pub struct Scene {
+    /// Secret reads.
+    pub reads: Vec<Arc<SecretRead>>,
+    /// Key uses.
+    pub key_uses: Vec<Arc<KeyUse>>,
+    /// Changes that decrypt secrets themselves.
+    pub changes: Vec<Arc<SecretChange>>,
+}
+
+impl Scene {
+    /// Brings the events into the one order that depends on nothing but themselves.
+    pub(super) fn sort(&mut self) {
+        self.reads.sort_by(|a, b| by_time(&a.head, &b.head));
+        self.key_uses.sort_by(|a, b| by_time(&a.head, &b.head));
+        self.changes.sort_by(|a, b| by_time(&a.head, &b.head));
+    }
+}
+
+fn by_time(a: &Head, b: &Head) -> Ordering {
+    (a.time, &a.event_id).cmp(&(b.time, &b.event_id))
+}
+
+/// A key use and its index in the scene.
+pub(super) type IndexedUse<'s> = (usize, &'s Arc<KeyUse>);
+
+/// A sorted scene in which events are found by time and secret.
+pub(super) struct SceneIndex<'s> {
+    pub(super) scene: &'s Scene,
+    /// The key uses of each secret that a read may expect, in the order of time.
+    uses_by_secret: HashMap<SecretPlace<'s>, Vec<usize>>,
+}
+
+impl<'s> SceneIndex<'s> {
+    pub(super) fn new(scene: &'s Scene) -> Self {
+        let mut uses_by_secret: HashMap<SecretPlace<'s>, Vec<usize>> = HashMap::default();
+        for (index, key_use) in scene.key_uses.iter().enumerate() {
+            if let (Some(secret), true) = (&key_use.secret, is_plain(key_use)) {
+                uses_by_secret
+                    .entry(secret.place())
+                    .or_default()
+                    .push(index);
+            }
+        }
+        Self {
+            scene,
+            uses_by_secret,
+        }
+    }
+
+    /// Key uses within the tolerance for what a reference may mean, whatever their version.
+    pub(super) fn uses_of<'t>(
+        &'t self,
+        secret: &'t SecretRef,
+        time: EventTime,
+    ) -> impl Iterator<Item = IndexedUse<'s>> + use<'t, 's> {
+        // The name that was typed and the name of the ARN may differ: `oauth-client` looks like
+        // `oauth` with a random suffix. Both are looked up, and `fits` compares the ARNs.
+        secret.places().flat_map(move |place| {
+            let all = self.uses_by_secret.get(&place);
+            let all = all.map(Vec::as_slice).unwrap_or_default();
+            let near = near(all, time, |index| self.use_time(*index));
+            let near = all.get(near).unwrap_or_default().iter();
+            near.filter_map(|index| Some((*index, self.scene.key_uses.get(*index)?)))
+        })
+    }
+
+    fn use_time(&self, index: usize) -> EventTime {
+        let key_use = self.scene.key_uses.get(index);
+        key_use.map_or(EventTime(0), |key_use| key_use.head.time)
+    }
+
+    /// Key uses within the tolerance for any secret.
+    pub(super) fn uses_near(
+        &self,
+        time: EventTime,
+    ) -> impl Iterator<Item = IndexedUse<'s>> + use<'s> {
+        indexed_near(&self.scene.key_uses, time, |key_use| key_use.head.time)
+            .filter(|(_, key_use)| is_plain(key_use) && key_use.secret.is_some())
+    }
+
+    /// Reads within the tolerance, with their index in the scene.
+    pub(super) fn reads_near(
+        &self,
+        time: EventTime,
+    ) -> impl Iterator<Item = (usize, &'s Arc<SecretRead>)> + use<'s> {
+        indexed_near(&self.scene.reads, time, |read| read.head.time)
+    }
+
+    /// Whether a change of the same secret decrypted it: `PutSecretValue` compares with an
+    /// existing version, `UpdateSecret` encrypts anew, and neither gives the value to anybody.
+    pub(super) fn is_explained(&self, key_use: &KeyUse, secret: &SecretRef) -> bool {
+        indexed_near(&self.scene.changes, key_use.head.time, |c| c.head.time).any(|(_, change)| {
+            let changed = change.secret.as_ref().filter(|_| change.decrypts);
+            changed.is_some_and(|changed| changed.agrees_with(secret))
+        })
+    }
+
+    /// A `GetSecretValue` that Parameter Store made for a `GetParameter` of the same secret: one
+    /// read, told twice.
+    pub(super) fn is_pass_through(&self, read: &SecretRead) -> bool {
+        // Parameter Store calls for its caller, so that the record names it as `invokedBy`.
+        let Some(secret) = get_secret_value(read).filter(|_| read.head.principal.via.is_some())
+        else {
+            return false;
+        };
+        self.reads_near(read.head.time).any(|(_, other)| {
+            let refers = match &other.ask {
+                Ask::Named(named) => named.iter().any(|s| s.agrees_with(secret)),
+                _ => false,
+            };
+            refers && other.head.api.starts_with("GetParameter")
+        })
+    }
+}
+
+/// Where in a list that is sorted by time the items within the tolerance are.
+fn near<T>(sorted: &[T], time: EventTime, time_of: impl Fn(&T) -> EventTime) -> Range<usize> {
+    let (from, to) = (
+        time.plus(-PAIRING_TOLERANCE_SECS),
+        time.plus(PAIRING_TOLERANCE_SECS),
+    );
+    sorted.partition_point(|item| time_of(item) < from)
+        ..sorted.partition_point(|item| time_of(item) <= to)
+}
+
+fn indexed_near<T>(
+    sorted: &[T],
+    time: EventTime,
+    time_of: impl Fn(&T) -> EventTime,
+) -> impl Iterator<Item = (usize, &T)> {
+    let near = near(sorted, time, time_of);
+    sorted.iter().enumerate().skip(near.start).take(near.len())
+}
+
+/// The secret of a `GetSecretValue`; `None` for every other call.
+pub(super) fn get_secret_value(read: &SecretRead) -> Option<&SecretRef> {
+    match &read.ask {
+        Ask::Named(secrets) if &*read.head.api == "GetSecretValue" => match secrets.as_slice() {
+            [secret] => Some(secret),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// A successful key use by a service for its caller: what a read expects.
+fn is_plain(key_use: &KeyUse) -> bool {
+    !key_use.direct && key_use.head.outcome == Outcome::Success
+}
+
+/// Whether a key use agrees with the ARN and the version that a read names.
+pub(super) fn fits(key_use: &KeyUse, secret: &SecretRef) -> bool {
+    // Few reads name a version, and key uses of parameters have none: what is not said agrees.
+    let version = match (&secret.version_id, &key_use.version_id) {
+        (Some(asked), Some(used)) => asked == used,
+        _ => true,
+    };
+    let used = key_use.secret.as_ref();
+    version && used.is_some_and(|used| secret.is_completed_by(used))
+}
+
+/// Whether a key use was for a secret of Secrets Manager.
+pub(super) fn is_of_secrets_manager(key_use: &KeyUse) -> bool {
+    let secret = key_use.secret.as_ref();
+    secret.is_some_and(|secret| secret.store == Store::SecretsManager)
+}
+
+/// Whether a key use was for a parameter under a path, at any depth or directly.
+pub(super) fn is_under(key_use: &KeyUse, path: &SecretRef, recursive: bool) -> bool {
+    let Some(secret) = key_use.secret.as_ref().filter(|secret| {
+        secret.store == path.store && secret.account == path.account && secret.region == path.region
+    }) else {
+        return false;
+    };
+    // A parameter at the root may be written with or without its slash, and so may a path with
+    // or without the one at its end.
+    let name = secret.name.as_deref().unwrap_or_default();
+    let name = name.trim_start_matches('/');
+    let folder = path.name.as_deref().unwrap_or_default().trim_matches('/');
+    let below = if folder.is_empty() {
+        Some(name)
+    } else {
+        // The slash must follow: `/app` does not hold `/apple`.
+        name.strip_prefix(folder)
+            .and_then(|rest| rest.strip_prefix('/'))
+    };
+    below.is_some_and(|rest| recursive || !rest.contains('/'))
+}

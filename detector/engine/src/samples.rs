@@ -1,0 +1,113 @@
+//! Invented events for unit tests: one actor, one region, and nothing said that a test does not say
+//! itself.
+
+use std::sync::Arc;
+
+use crate::ids::{Home, SecretRef};
+use crate::observation::{
+    Ask, Head, Kept, KeyUse, Outcome, SecretChange, SecretRead, Source, SourceKind,
+};
+use crate::principal::{Principal, PrincipalKind};
+use crate::time::EventTime;
+
+const ACCOUNT: &str = "111122223333";
+const REGION: &str = "eu-west-1";
+const ACTOR: &str = "arn:aws:sts::111122223333:assumed-role/app/s";
+
+/// Where the events happen.
+pub(crate) const HOME: Home<'_> = Home {
+    partition: "aws",
+    account: ACCOUNT,
+    region: REGION,
+};
+
+/// A successful call.
+pub(crate) fn head(event_id: &str, api: &str, secs: i64) -> Head {
+    let principal = Principal {
+        id: Some("arn:aws:iam::111122223333:role/app".into()),
+        actor: Some(ACTOR.into()),
+        identity_type: Some("AssumedRole".into()),
+        kind: PrincipalKind::Workload,
+        account: Some(ACCOUNT.into()),
+        name: Some("app".into()),
+        session: Some("s".into()),
+        via: None,
+        console: false,
+        principal_id: Some("AROAAPP:s".into()),
+    };
+    let source = Source {
+        ip: None,
+        kind: SourceKind::Unknown,
+        user_agent: None,
+        vpc_endpoint: None,
+    };
+    Head {
+        event_id: event_id.into(),
+        shared_id: None,
+        updated: false,
+        time: EventTime(secs),
+        api: api.into(),
+        account: ACCOUNT.into(),
+        region: REGION.into(),
+        principal: Arc::new(principal),
+        access_key_id: None,
+        source: Arc::new(source),
+        outcome: Outcome::Success,
+        denied_by: None,
+        error_code: None,
+        object: "object".into(),
+        delivered: EventTime(secs),
+        kept: Kept::default(),
+    }
+}
+
+/// A read that expects a key use.
+pub(crate) fn read(event_id: &str, api: &str, secs: i64, ask: Ask) -> SecretRead {
+    SecretRead {
+        head: Arc::new(head(event_id, api, secs)),
+        ask,
+        decrypts: true,
+        denied_by_kms: false,
+    }
+}
+
+/// A `GetSecretValue` by whatever the secret is called.
+pub(crate) fn get_secret(event_id: &str, secs: i64, secret_id: &str) -> SecretRead {
+    let ask = Ask::Named(vec![SecretRef::secret(secret_id, HOME)]);
+    read(event_id, "GetSecretValue", secs, ask)
+}
+
+/// The key use of a secret.
+pub(crate) fn decrypt_secret(event_id: &str, secs: i64, name: &str) -> KeyUse {
+    decrypt(event_id, secs, full_secret(name))
+}
+
+/// The key use of a parameter.
+pub(crate) fn decrypt_parameter(event_id: &str, secs: i64, name: &str) -> KeyUse {
+    decrypt(event_id, secs, SecretRef::parameter(name, HOME))
+}
+
+fn decrypt(event_id: &str, secs: i64, secret: SecretRef) -> KeyUse {
+    KeyUse {
+        head: Arc::new(head(event_id, "Decrypt", secs)),
+        secret: Some(secret),
+        version_id: None,
+        key_arn: None,
+        direct: false,
+    }
+}
+
+/// A change that decrypts the secret itself.
+pub(crate) fn put_secret(event_id: &str, secs: i64, name: &str) -> SecretChange {
+    SecretChange {
+        head: Arc::new(head(event_id, "PutSecretValue", secs)),
+        secret: Some(SecretRef::secret(name, HOME)),
+        decrypts: true,
+    }
+}
+
+/// A secret by its full ARN, as encryption contexts have it.
+pub(crate) fn full_secret(name: &str) -> SecretRef {
+    let arn = format!("arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:{name}-AbC123");
+    SecretRef::secret(&arn, HOME)
+}
