@@ -1,8 +1,8 @@
 //! Facts of one group to firings: the law of windows.
 //!
-//! A window fires at fact `t` when the facts in `(t − span, t]` meet the condition; of all firings in a bucket the one with
-//! the highest count is told, the earliest of equals. The result is a function of the set of facts, and more facts never
-//! take a bucket away.
+//! A window fires at fact `t` when the facts in `(t − span, t]` meet the condition; of all firings
+//! in a bucket the one with the highest count is told, the earliest of equals. The result is a
+//! function of the set of facts, and more facts never take a bucket away.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -11,11 +11,13 @@ use rsigma_parser::{ConditionExpr, Quantifier, SelectorPattern};
 
 use crate::alert::Firing;
 use crate::fact::Fact;
+use crate::glob::Glob;
 use crate::ids::Text;
 use crate::rule::{Window, WindowCondition};
 use crate::time::EventTime;
 
-/// Evaluates the windows that end at a fact in `ends`, and gives each bucket's firing with the facts of its window.
+/// Evaluates the windows that end at a fact in `ends`, and gives each bucket's firing with the
+/// facts of its window.
 ///
 /// The facts must be all those of the group from `span` before the first end on.
 #[must_use]
@@ -25,62 +27,88 @@ pub fn evaluate<'f>(
     facts: &'f [Fact],
     ends: (EventTime, EventTime),
 ) -> Vec<(Firing, Vec<&'f Fact>)> {
+    // Most groups hold fewer facts than any window of theirs needs, and are not worth sorting.
     if (facts.len() as u64) < window.condition.least() {
         return Vec::new();
     }
-    let mut sorted: Vec<&Fact> = facts.iter().collect();
-    sorted.sort_by(|a, b| {
-        (a.time, &a.key, a.slot, &a.value).cmp(&(b.time, &b.key, b.slot, &b.value))
-    });
-    let mut best: HashMap<i64, (u64, usize, usize)> = HashMap::default();
-    let mut tally = Tally::default();
-    let mut start = 0;
-    for (index, fact) in sorted.iter().enumerate() {
-        tally.add(fact);
-        while let Some(old) = sorted
-            .get(start)
-            .filter(|old| old.time.0 <= fact.time.0.saturating_sub(window.span_secs))
-        {
-            tally.remove(old);
-            start += 1;
-        }
-        // Facts of one second are seen together.
-        let last_of_second = sorted
-            .get(index + 1)
-            .is_none_or(|next| next.time != fact.time);
-        if !last_of_second || fact.time < ends.0 || fact.time > ends.1 {
-            continue;
-        }
-        if let Some(count) = tally
-            .meets(&window.condition)
-            .filter(|count| *count >= fact.least.unwrap_or(0))
-        {
-            let bucket = fact.time.0.div_euclid(window.suppress_secs);
-            let entry = best.entry(bucket).or_insert((count, start, index));
-            if count > entry.0 {
-                *entry = (count, start, index);
-            }
-        }
-    }
-    let mut firings: Vec<_> = best
+    let sorted = sorted(facts);
+    let mut firings: Vec<_> = peaks(window, &sorted, ends)
         .into_iter()
-        .filter_map(|(bucket, (count, start, index))| {
-            let end = sorted.get(index)?.time;
+        .filter_map(|(bucket, peak)| {
+            let facts = sorted.get(peak.first..=peak.last)?.to_vec();
+            let end = facts.last()?.time;
             let firing = Firing {
                 group: group.to_vec(),
                 bucket,
                 start: end.plus(-window.span_secs),
                 end,
-                count,
+                count: peak.count,
             };
-            Some((firing, sorted.get(start..=index)?.to_vec()))
+            Some((firing, facts))
         })
         .collect();
     firings.sort_by_key(|(firing, _)| firing.bucket);
     firings
 }
 
-/// Whether a window can fire in any group when these of its rules have facts and the others have none.
+/// Facts in their one order: stores give them in any, and what is told must not depend on it, down
+/// to the last tie.
+fn sorted(facts: &[Fact]) -> Vec<&Fact> {
+    let mut sorted: Vec<&Fact> = facts.iter().collect();
+    sorted.sort_by(|a, b| {
+        (a.time, &a.key, a.slot, &a.value).cmp(&(b.time, &b.key, b.slot, &b.value))
+    });
+    sorted
+}
+
+/// The window of a bucket that is told: its count, and its first and last fact by their places
+/// among the sorted ones.
+#[derive(Clone, Copy)]
+struct Peak {
+    count: u64,
+    first: usize,
+    last: usize,
+}
+
+/// The window with the highest count of each bucket, by the number of the bucket.
+fn peaks(window: &Window, sorted: &[&Fact], ends: (EventTime, EventTime)) -> HashMap<i64, Peak> {
+    let mut peaks: HashMap<i64, Peak> = HashMap::default();
+    let mut tally = Tally::default();
+    for (last, fact) in sorted.iter().enumerate() {
+        tally.add(fact);
+        tally.forget(sorted, fact.time.plus(-window.span_secs));
+        if !ends_window(sorted, last, ends) {
+            continue;
+        }
+        let count = tally.meets(&window.condition);
+        if let Some(count) = count.filter(|count| *count >= fact.least.unwrap_or(0)) {
+            // The window's end alone says which bucket it is in: a late fact before it may raise
+            // the count, and does not move the alert.
+            let bucket = fact.time.0.div_euclid(window.suppress_secs);
+            let peak = Peak {
+                count,
+                first: tally.first,
+                last,
+            };
+            let known = peaks.entry(bucket).or_insert(peak);
+            if count > known.count {
+                *known = peak;
+            }
+        }
+    }
+    peaks
+}
+
+/// Whether a window that is asked for ends at a fact.
+fn ends_window(sorted: &[&Fact], index: usize, ends: (EventTime, EventTime)) -> bool {
+    let time = sorted.get(index).map(|fact| fact.time);
+    // Facts of one second have no order among them: the last of them ends a window with all.
+    let is_last_of_second = time != sorted.get(index + 1).map(|next| next.time);
+    is_last_of_second && time.is_some_and(|time| (ends.0..=ends.1).contains(&time))
+}
+
+/// Whether a window can fire in any group when these of its rules have facts and the others have
+/// none.
 #[must_use]
 pub fn may_fire(window: &Window, slots: &BTreeSet<usize>) -> bool {
     match &window.condition {
@@ -89,22 +117,29 @@ pub fn may_fire(window: &Window, slots: &BTreeSet<usize>) -> bool {
             slots.len() as u64 >= *least
         }
         WindowCondition::Expression(expr, names) => {
-            let present = slots
-                .iter()
-                .filter_map(|slot| names.get(*slot))
-                .map(String::as_str)
-                .collect();
-            holds(expr, &present, names)
+            holds(expr, &names_of(slots.iter(), names), names)
         }
     }
 }
 
-/// What is in the window now.
+/// The names of those rules of a window that are in these slots.
+fn names_of<'n>(slots: impl Iterator<Item = &'n usize>, names: &'n [String]) -> HashSet<&'n str> {
+    slots
+        .filter_map(|slot| names.get(*slot))
+        .map(String::as_str)
+        .collect()
+}
+
+/// What is in the window now. Each count falls to nothing and is removed when the window has
+/// passed, so that the number of entries is the number of different ones.
 #[derive(Default)]
 struct Tally<'f> {
     keys: HashMap<&'f str, usize>,
     values: HashMap<&'f str, usize>,
+    /// Times of the facts of each rule, in order.
     slots: HashMap<usize, VecDeque<EventTime>>,
+    /// The first fact in the window, by its place among the sorted ones.
+    first: usize,
 }
 
 impl<'f> Tally<'f> {
@@ -119,12 +154,22 @@ impl<'f> Tally<'f> {
             .push_back(fact.time);
     }
 
+    /// Takes out what has passed. The start of a window is open: a fact that is exactly one span
+    /// old is out.
+    fn forget(&mut self, sorted: &[&'f Fact], start: EventTime) {
+        while let Some(old) = sorted.get(self.first).filter(|old| old.time <= start) {
+            self.remove(old);
+            self.first += 1;
+        }
+    }
+
     fn remove(&mut self, fact: &'f Fact) {
         take_one(&mut self.keys, &fact.key);
         if let Some(value) = &fact.value {
             take_one(&mut self.values, value);
         }
         if let Some(times) = self.slots.get_mut(&fact.slot) {
+            // Facts come and go in the order of their times: the oldest is at the front.
             times.pop_front();
             if times.is_empty() {
                 self.slots.remove(&fact.slot);
@@ -134,18 +179,12 @@ impl<'f> Tally<'f> {
 
     /// The count, when it is enough.
     fn meets(&self, condition: &WindowCondition) -> Option<u64> {
-        let enough = |count: usize, least: u64| Some(count as u64).filter(|count| *count >= least);
         match condition {
-            WindowCondition::Events(least) => enough(self.keys.len(), *least),
-            WindowCondition::Values(least) => enough(self.values.len(), *least),
-            WindowCondition::Rules(least) => enough(self.slots.len(), *least),
+            WindowCondition::Events(least) => at_least(*least, self.keys.len()),
+            WindowCondition::Values(least) => at_least(*least, self.values.len()),
+            WindowCondition::Rules(least) => at_least(*least, self.slots.len()),
             WindowCondition::Expression(expr, names) => {
-                let present: HashSet<&str> = self
-                    .slots
-                    .keys()
-                    .filter_map(|slot| names.get(*slot))
-                    .map(String::as_str)
-                    .collect();
+                let present = names_of(self.slots.keys(), names);
                 holds(expr, &present, names).then_some(self.slots.len() as u64)
             }
             WindowCondition::Ordered(rules) => self.in_order(*rules).then_some(*rules),
@@ -154,19 +193,21 @@ impl<'f> Tally<'f> {
 
     /// Whether each rule has a fact that is not older than one of the rule before it.
     fn in_order(&self, rules: u64) -> bool {
+        // The earliest fact that a rule can have leaves the most room for the rules after it.
         let mut earliest = EventTime(i64::MIN);
         for slot in 0..usize::try_from(rules).unwrap_or(usize::MAX) {
-            match self
-                .slots
-                .get(&slot)
-                .and_then(|times| times.iter().find(|t| **t >= earliest))
-            {
+            let times = self.slots.get(&slot);
+            match times.and_then(|times| times.iter().find(|time| **time >= earliest)) {
                 Some(time) => earliest = *time,
                 None => return false,
             }
         }
         true
     }
+}
+
+fn at_least(least: u64, count: usize) -> Option<u64> {
+    Some(count as u64).filter(|count| *count >= least)
 }
 
 fn take_one<'f>(counts: &mut HashMap<&'f str, usize>, key: &'f str) {
@@ -182,23 +223,269 @@ fn holds(expr: &ConditionExpr, present: &HashSet<&str>, names: &[String]) -> boo
     match expr {
         ConditionExpr::And(parts) => parts.iter().all(|p| holds(p, present, names)),
         ConditionExpr::Or(parts) => parts.iter().any(|p| holds(p, present, names)),
-        // Refused when the rule was loaded.
+        // Refused when the rule was loaded: a fact that came later would take the alert away.
         ConditionExpr::Not(_) => false,
         ConditionExpr::Identifier(name) => present.contains(name.as_str()),
         ConditionExpr::Selector {
             quantifier,
             pattern,
         } => {
-            let fits = |name: &&String| match pattern {
-                SelectorPattern::Them => true,
-                SelectorPattern::Pattern(pattern) => crate::glob::Glob::new(pattern).matches(name),
-            };
-            let mut named = names.iter().filter(fits);
-            let here = |name: &String| present.contains(name.as_str());
-            match quantifier {
-                Quantifier::All => named.all(here),
-                Quantifier::Any => named.any(here),
-                Quantifier::Count(least) => named.filter(|n| here(n)).count() as u64 >= *least,
+            let selected = names.iter().filter(|name| selects(pattern, name));
+            are_present(
+                quantifier,
+                selected.map(|name| present.contains(name.as_str())),
+            )
+        }
+    }
+}
+
+fn are_present(quantifier: &Quantifier, mut present: impl Iterator<Item = bool>) -> bool {
+    match quantifier {
+        Quantifier::All => present.all(|is_present| is_present),
+        Quantifier::Any => present.any(|is_present| is_present),
+        Quantifier::Count(least) => {
+            present.filter(|is_present| *is_present).count() as u64 >= *least
+        }
+    }
+}
+
+fn selects(pattern: &SelectorPattern, name: &str) -> bool {
+    match pattern {
+        SelectorPattern::Them => true,
+        SelectorPattern::Pattern(pattern) => Glob::new(pattern).matches(name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::evidence::Evidence;
+    use crate::rule::load::load;
+    use crate::samples::head;
+
+    const EVER: (EventTime, EventTime) = (EventTime(i64::MIN), EventTime(i64::MAX));
+
+    /// A window of ten seconds, one alert every twenty.
+    fn window(condition: WindowCondition) -> Window {
+        let text = "title: base
+id: base
+logsource: {product: aws, category: secret_access}
+detection: {read: {access.outcome: success}, condition: read}
+---
+title: many
+id: many
+correlation:
+  type: event_count
+  rules: [base]
+  group-by: [principal.arn]
+  timespan: 10s
+  condition: {gte: 2}
+secretrail: {suppress: 20s}
+";
+        let (mut rules, _) = load([("rules.yml", text)]).unwrap();
+        let mut window = rules.windows.remove(0);
+        window.condition = condition;
+        window
+    }
+
+    fn fact(secs: i64, slot: usize, key: &str) -> Fact {
+        let evidence = Evidence {
+            head: Arc::new(head(key, "GetSecretValue", secs)),
+            secret: None,
+            access: None,
+        };
+        Fact {
+            slot,
+            key: key.into(),
+            time: EventTime(secs),
+            value: Some(key.into()),
+            least: None,
+            evidence,
+        }
+    }
+
+    fn facts(times: &[i64]) -> Vec<Fact> {
+        let facts = times.iter().enumerate();
+        facts
+            .map(|(index, secs)| fact(*secs, 0, &format!("e{index}")))
+            .collect()
+    }
+
+    /// Bucket, end, count and number of facts of each firing.
+    fn fired(window: &Window, facts: &[Fact]) -> Vec<(i64, i64, u64, usize)> {
+        evaluate(window, &[], facts, EVER)
+            .into_iter()
+            .map(|(firing, facts)| (firing.bucket, firing.end.0, firing.count, facts.len()))
+            .collect()
+    }
+
+    #[test]
+    fn a_bucket_is_that_of_the_end_before_and_after_the_epoch() {
+        let window = window(WindowCondition::Events(2));
+        // Both windows reach back into the bucket before.
+        assert_eq!(fired(&window, &facts(&[18, 20])), [(1, 20, 2, 2)]);
+        assert_eq!(fired(&window, &facts(&[-2, -1])), [(-1, -1, 2, 2)]);
+        assert_eq!(fired(&window, &facts(&[-1, 0])), [(0, 0, 2, 2)]);
+    }
+
+    #[test]
+    fn the_highest_window_of_a_bucket_is_told_and_of_equals_the_earliest() {
+        let window = window(WindowCondition::Events(2));
+        assert_eq!(fired(&window, &facts(&[0, 1, 11, 12])), [(0, 1, 2, 2)]);
+        assert_eq!(fired(&window, &facts(&[0, 1, 11, 12, 13])), [(0, 13, 3, 3)]);
+    }
+
+    #[test]
+    fn a_late_fact_grows_the_alert_of_its_bucket_and_moves_none() {
+        let window = window(WindowCondition::Events(2));
+        let times = [25, 30];
+        assert_eq!(fired(&window, &facts(&times)), [(1, 30, 2, 2)]);
+        assert_eq!(fired(&window, &facts(&[25, 30, 21])), [(1, 30, 3, 3)]);
+        assert_eq!(fired(&window, &facts(&[25, 30, 16])), [(1, 25, 2, 2)]);
+    }
+
+    #[test]
+    fn facts_of_one_second_are_seen_together() {
+        let window = window(WindowCondition::Events(2));
+        assert_eq!(fired(&window, &facts(&[5, 5, 5])), [(0, 5, 3, 3)]);
+        // At either edge: what is a span old is out for all of them.
+        assert_eq!(fired(&window, &facts(&[0, 10, 10])), [(0, 10, 2, 2)]);
+    }
+
+    #[test]
+    fn only_windows_that_end_where_they_are_asked_for_are_told() {
+        let window = window(WindowCondition::Events(2));
+        let facts = facts(&[0, 3, 6, 9]);
+        let told = |from, to| {
+            let firings = evaluate(&window, &[], &facts, (EventTime(from), EventTime(to)));
+            firings
+                .into_iter()
+                .map(|(f, _)| (f.end.0, f.count))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(told(4, 6), [(6, 3)], "with the facts before the first end");
+        assert_eq!(told(7, 8), []);
+    }
+
+    #[test]
+    fn an_event_or_value_counts_once_as_long_as_one_of_it_is_in_the_window() {
+        let again = vec![fact(0, 0, "a"), fact(5, 1, "a"), fact(12, 0, "b")];
+        assert_eq!(
+            fired(&window(WindowCondition::Events(2)), &again),
+            [(0, 12, 2, 2)]
+        );
+        assert_eq!(
+            fired(&window(WindowCondition::Values(2)), &again),
+            [(0, 12, 2, 2)]
+        );
+        assert_eq!(fired(&window(WindowCondition::Events(2)), &again[..2]), []);
+        let without_value = again.into_iter().map(|fact| Fact {
+            value: None,
+            ..fact
+        });
+        let without_value: Vec<Fact> = without_value.collect();
+        assert_eq!(
+            fired(&window(WindowCondition::Values(1)), &without_value),
+            []
+        );
+    }
+
+    #[test]
+    fn a_usual_rate_asks_for_more_than_the_condition() {
+        let window = window(WindowCondition::Events(2));
+        let usual = |times: &[i64]| -> Vec<Fact> {
+            let facts = facts(times).into_iter();
+            facts
+                .map(|fact| Fact {
+                    least: Some(3),
+                    ..fact
+                })
+                .collect()
+        };
+        assert_eq!(fired(&window, &usual(&[0, 1])), []);
+        assert_eq!(fired(&window, &usual(&[0, 1, 2])), [(0, 2, 3, 3)]);
+    }
+
+    #[test]
+    fn what_is_ordered_is_ordered_within_the_window() {
+        let window = window(WindowCondition::Ordered(2));
+        let fires = |first: &[i64], second: &[i64]| {
+            let first = first.iter().map(|secs| fact(*secs, 0, "first"));
+            let second = second.iter().map(|secs| fact(*secs, 1, "second"));
+            !fired(&window, &first.chain(second).collect::<Vec<_>>()).is_empty()
+        };
+        assert!(fires(&[0], &[9]));
+        assert!(!fires(&[0], &[10]), "the first has passed");
+        assert!(fires(&[0, 8], &[12]), "another first has not");
+        assert!(!fires(&[5], &[4]));
+        assert!(fires(&[5], &[4, 6]));
+    }
+
+    fn expression(text: &str) -> WindowCondition {
+        let names = ["list_all", "read_one", "read_many"].map(String::from);
+        WindowCondition::Expression(rsigma_parser::parse_condition(text).unwrap(), names.into())
+    }
+
+    #[test]
+    fn an_expression_holds_for_the_rules_that_are_present() {
+        let cases: [(&str, &[usize], bool); 9] = [
+            ("list_all and read_one", &[0, 1], true),
+            ("list_all and read_one", &[0, 2], false),
+            ("list_all or read_one", &[1], true),
+            ("1 of read_*", &[2], true),
+            ("1 of read_*", &[0], false),
+            ("all of read_*", &[1, 2], true),
+            ("all of read_*", &[0, 1], false),
+            ("2 of them", &[0, 2], true),
+            ("2 of them", &[2], false),
+        ];
+        for (text, slots, expected) in cases {
+            let window = window(expression(text));
+            let facts: Vec<Fact> = slots.iter().map(|slot| fact(0, *slot, "e")).collect();
+            assert_eq!(
+                !fired(&window, &facts).is_empty(),
+                expected,
+                "{text} {slots:?}"
+            );
+            let slots = slots.iter().copied().collect();
+            assert_eq!(may_fire(&window, &slots), expected, "{text} {slots:?}");
+        }
+    }
+
+    fn a_condition() -> impl Strategy<Value = WindowCondition> {
+        prop_oneof![
+            (1_u64..4).prop_map(WindowCondition::Events),
+            (1_u64..4).prop_map(WindowCondition::Values),
+            (1_u64..4).prop_map(WindowCondition::Rules),
+            (1_u64..4).prop_map(WindowCondition::Ordered),
+            Just(expression("list_all and 1 of read_*")),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn more_facts_take_no_bucket_away_and_their_order_says_nothing(
+            condition in a_condition(),
+            times in proptest::collection::vec((0_i64..60, 0_usize..3, 0_u8..6), 1..20),
+            left_out in any::<prop::sample::Index>(),
+        ) {
+            let window = window(condition);
+            let facts: Vec<Fact> = times
+                .iter()
+                .map(|(secs, slot, key)| fact(*secs, *slot, &format!("e{key}")))
+                .collect();
+            let all = fired(&window, &facts);
+            let mut backwards = facts.clone();
+            backwards.reverse();
+            prop_assert_eq!(&fired(&window, &backwards), &all);
+            let mut fewer = facts;
+            fewer.remove(left_out.index(times.len()));
+            for (bucket, _, count, _) in fired(&window, &fewer) {
+                prop_assert!(all.iter().any(|more| more.0 == bucket && more.2 >= count));
             }
         }
     }
