@@ -37,17 +37,6 @@ impl Evidence {
         }
     }
 
-    /// Whether to tell this rather than another about the same fact: settled before pending, the
-    /// better copy, then by order.
-    #[must_use]
-    pub fn tells_more_than(&self, other: &Self) -> bool {
-        let worth = |e: &Self| (e.is_settled(), e.head.updated, e.head.richness());
-        worth(self)
-            .cmp(&worth(other))
-            .then_with(|| other.order().cmp(&self.order()))
-            .is_gt()
-    }
-
     /// Whether the key use of the access has been settled.
     #[must_use]
     pub fn is_settled(&self) -> bool {

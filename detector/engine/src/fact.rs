@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
+use crate::copies::{Copied, keep};
 use crate::evidence::Evidence;
 use crate::ids::Text;
 use crate::time::EventTime;
@@ -39,6 +40,12 @@ impl Fact {
     }
 }
 
+impl Copied for Fact {
+    fn rank(&self) -> impl Ord + '_ {
+        self.evidence.rank()
+    }
+}
+
 /// What makes two facts the same.
 pub(crate) type FactId = (EventTime, usize, Text, Option<Text>);
 
@@ -52,13 +59,8 @@ impl FactSet {
     /// Adds a fact. The result is the same in any order and any number of times.
     pub fn add(&mut self, fact: Fact) {
         match self.facts.entry(fact.id()) {
-            Entry::Occupied(mut known) if fact.evidence.tells_more_than(&known.get().evidence) => {
-                known.insert(fact);
-            }
-            Entry::Occupied(_) => {}
-            Entry::Vacant(place) => {
-                place.insert(fact);
-            }
+            Entry::Occupied(mut known) => keep(known.get_mut(), fact),
+            Entry::Vacant(place) => drop(place.insert(fact)),
         }
     }
 

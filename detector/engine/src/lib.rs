@@ -39,9 +39,12 @@ pub mod extract;
 // What is kept and counted.
 pub mod coverage;
 pub mod evidence;
-pub mod fact;
 pub mod loose_end;
 pub mod rule_meta;
+
+// Of copies one is kept, and a fact is one of them.
+pub mod copies;
+pub mod fact;
 
 pub mod alert;
 pub mod correlate;

@@ -178,17 +178,6 @@ impl Head {
             + u8::from(self.access_key_id.is_some()) * 2
             + u8::from(name.is_some())
     }
-
-    /// Of two records of one event, the one to keep compares greater: updates, then the richer
-    /// identity, then by name.
-    #[must_use]
-    pub fn preference(&self) -> (bool, u8, std::cmp::Reverse<(&str, &str)>) {
-        (
-            self.updated,
-            self.richness(),
-            std::cmp::Reverse((&self.event_id, &self.object)),
-        )
-    }
 }
 
 /// What a secret read asked for.
@@ -452,38 +441,6 @@ mod tests {
             error,
             "`Denied` is not an outcome; use success, denied or failed"
         );
-    }
-
-    fn head(event_id: &str, identity: &str) -> Head {
-        let text = format!(
-            r#"{{"eventTime":"2026-03-02T10:00:00Z","eventID":"{event_id}",
-            "eventSource":"secretsmanager.amazonaws.com","eventName":"GetSecretValue",
-            "recipientAccountId":"111122223333","userIdentity":{{{identity}}}}}"#
-        );
-        let record: Record<'_> = serde_json::from_str(&text).unwrap();
-        crate::extract::head(
-            &record,
-            &crate::document::Document::new(&text),
-            &crate::object::origin("a.json"),
-            &crate::extract::RawFields::default(),
-            &mut Interner::default(),
-        )
-        .unwrap()
-    }
-
-    #[test]
-    fn of_two_copies_the_later_then_the_richer_then_the_first_by_name_is_kept() {
-        let owner = head("a", r#""type":"AWSAccount","principalId":"AROA1:job""#);
-        let caller = head("b", r#""type":"IAMUser","arn":"arn:aws:iam::1:user/ann""#);
-        let updated = Head {
-            updated: true,
-            ..owner.clone()
-        };
-        let mut copies = [&owner, &updated, &caller];
-        copies.sort_by(|a, b| b.preference().cmp(&a.preference()));
-        assert_eq!(copies, [&updated, &caller, &owner]);
-        let same = head("b", r#""type":"AWSAccount","principalId":"AROA1:job""#);
-        assert!(owner.preference() > same.preference());
     }
 
     #[test]

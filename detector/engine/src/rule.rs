@@ -180,6 +180,18 @@ pub struct Ask {
     pub counts: bool,
 }
 
+impl Ask {
+    /// Every rule about events of this kind, when nothing more will be known of them.
+    #[must_use]
+    pub fn settled(target: Target) -> Self {
+        Self {
+            target,
+            settled: true,
+            counts: true,
+        }
+    }
+}
+
 impl RuleSet {
     /// Raw record fields that the rules about accesses and changes ask for.
     #[must_use]

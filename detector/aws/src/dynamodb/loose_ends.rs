@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use secretrail_engine::copies::distinct;
 use secretrail_engine::digest::digest;
 use secretrail_engine::ids::Text;
 use secretrail_engine::loose_end::{LooseEnd, LooseEndId, SceneRange};
@@ -343,23 +344,6 @@ fn with_digests(items: &[Attributes], digests: &BTreeSet<String>) -> Vec<Attribu
         })
         .cloned()
         .collect()
-}
-
-/// Of several copies of one loose end, the one that every reader chooses.
-fn distinct(ends: Vec<Arc<LooseEnd>>) -> Vec<Arc<LooseEnd>> {
-    let mut best: HashMap<LooseEndId, Arc<LooseEnd>> = HashMap::with_capacity(ends.len());
-    for end in ends {
-        match best.get_mut(&end.id) {
-            Some(known)
-                if end.observation.head().preference() > known.observation.head().preference() =>
-            {
-                *known = end
-            }
-            Some(_) => {}
-            None => drop(best.insert(end.id.clone(), end)),
-        }
-    }
-    best.into_values().collect()
 }
 
 #[cfg(test)]

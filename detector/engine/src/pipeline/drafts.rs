@@ -1,5 +1,6 @@
 //! What rules have hit, on its way to alerts.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use ahash::{HashMap, HashSet};
@@ -16,13 +17,14 @@ use crate::time::EventTime;
 /// Evidence of alerts about single events, each with the number of its rule.
 pub(super) type Singles = BTreeMap<AlertId, (usize, Vec<Evidence>)>;
 
-/// Alerts on their way: evidence by rule and event, facts that are not written yet, and what facts have touched.
+/// Alerts on their way: evidence by rule and event, facts that are not written yet, and what facts
+/// have touched.
 #[derive(Default)]
 pub(super) struct Drafts {
     pub(super) singles: Singles,
     facts: Vec<(WindowKey, Fact)>,
-    /// Facts of windows that one of them fills: whatever else is in such a window, it fires, so that they need not be
-    /// written down or read back.
+    /// Facts of windows that one of them fills: whatever else is in such a window, it fires, so
+    /// that they need not be written down or read back.
     pub(super) lone: MemoryStore,
     pub(super) touched: HashMap<(usize, WindowKey), (EventTime, EventTime)>,
 }
@@ -30,22 +32,13 @@ pub(super) struct Drafts {
 impl Drafts {
     pub(super) fn add(&mut self, rules: &RuleSet, hits: Hits) {
         for (rule, evidence) in hits.singles {
-            if let Some(detection) = rules.detections.get(rule) {
-                let id = Alert::single_id(&detection.meta, evidence.head.event_key());
-                self.singles
-                    .entry(id)
-                    .or_insert_with(|| (rule, Vec::new()))
-                    .1
-                    .push(evidence);
-            }
+            self.add_single(rules, rule, evidence);
         }
         for (window, key, fact) in hits.facts {
-            if let Some(rule) = rules.windows.get(window).filter(|w| w.alerts) {
+            // Windows that only feed others have facts, and nobody reads them.
+            if let Some(rule) = rules.windows.get(window).filter(|rule| rule.alerts) {
                 let place = (window, key);
-                match self.touched.get_mut(&place) {
-                    Some(span) => *span = (span.0.min(fact.time), span.1.max(fact.time)),
-                    None => drop(self.touched.insert(place.clone(), (fact.time, fact.time))),
-                }
+                self.touch(&place, fact.time);
                 if rule.is_filled_by_one() {
                     self.lone.add_fact(place.1, fact);
                 } else {
@@ -55,8 +48,34 @@ impl Drafts {
         }
     }
 
-    /// Writes the facts when there are more than so many. What is said of a read at sight gives way in the store to what is
-    /// said of it once it is settled, so that both need not be held.
+    fn add_single(&mut self, rules: &RuleSet, rule: usize, evidence: Evidence) {
+        if let Some(detection) = rules.detections.get(rule) {
+            // Copies of an event, and what is said of it at sight and later, are one alert.
+            let id = Alert::single_id(&detection.meta, evidence.head.event_key());
+            let draft = self.singles.entry(id).or_insert_with(|| (rule, Vec::new()));
+            draft.1.push(evidence);
+        }
+    }
+
+    fn touch(&mut self, place: &(usize, WindowKey), time: EventTime) {
+        match self.touched.get_mut(place) {
+            Some(span) => *span = (span.0.min(time), span.1.max(time)),
+            // Most facts come to a group that was touched before, and their keys are not copied.
+            None => drop(self.touched.insert(place.clone(), (time, time))),
+        }
+    }
+
+    /// Takes out the drafts of single alerts about events before a time.
+    pub(super) fn singles_before(&mut self, before: EventTime) -> Singles {
+        let (now, later) = std::mem::take(&mut self.singles)
+            .into_iter()
+            .partition(|(_, (_, said))| said.iter().any(|evidence| evidence.head.time < before));
+        self.singles = later;
+        now
+    }
+
+    /// Writes the facts when there are more than so many. What is said of a read at sight gives way
+    /// in the store to what is said of it once it is settled, so that both need not be held.
     pub(super) async fn write<S: StateStore>(
         &mut self,
         store: &S,
@@ -86,20 +105,36 @@ pub(super) fn touched(
         .filter_map(|((window, key), (first, last))| {
             let span_secs = rules.windows.get(window)?.span_secs;
             let ends = (first, last.plus(span_secs));
-            let range = WindowRange {
-                key,
-                from: first.plus(-span_secs),
-                to: ends.1,
-            };
-            Some(Touched {
-                window,
-                range,
-                ends,
-            })
+            Some(Touched::new(window, key, span_secs, ends))
         })
         .collect();
-    touched.sort_by(|a, b| (a.window, &a.range.key).cmp(&(b.window, &b.range.key)));
+    touched.sort_by(Touched::by_window);
     touched
+}
+
+impl Touched {
+    /// The windows of a group that end between two times, and the facts that may be in them.
+    pub(super) fn new(
+        window: usize,
+        key: WindowKey,
+        span_secs: i64,
+        ends: (EventTime, EventTime),
+    ) -> Self {
+        let range = WindowRange {
+            key,
+            from: ends.0.plus(-span_secs),
+            to: ends.1,
+        };
+        Self {
+            window,
+            range,
+            ends,
+        }
+    }
+
+    pub(super) fn by_window(&self, other: &Self) -> Ordering {
+        (self.window, &self.range.key).cmp(&(other.window, &other.range.key))
+    }
 }
 
 /// Of what was said of one event at sight and once it was settled, the settled one is told.

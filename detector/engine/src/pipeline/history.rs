@@ -1,31 +1,38 @@
-//! A history in the order of its event times, a slice at a time: what is settled is given away, so that only what is open
-//! is held. The result is that of a run that holds everything.
+//! A history in the order of its event times, a slice at a time: what is settled is given away, so
+//! that only what is open is held. The result is that of a run that holds everything.
 //!
-//! Held are the loose ends of the last seconds, the accesses after the earliest of them, the facts of windows that later
-//! facts may still complete, alerts that an earlier one may still precede, and when what was last seen.
+//! Held are the loose ends of the last seconds, the accesses after the earliest of them, the facts
+//! of windows that later facts may still complete, alerts that an earlier one may still precede,
+//! and when what was last seen.
+
+mod open;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ahash::{HashMap, HashSet};
 
+use self::open::{Open, Piece};
+use super::alerts::Alerts;
 use super::drafts::{Drafts, Touched};
-use super::settle::{copy_key, keep_best, scene};
+use super::settle::{Joined, all_rows};
 use super::{Outcome, Pipeline, since};
 use crate::access::Access;
 use crate::alert::{Alert, AlertId};
-use crate::correlate;
+use crate::copies::BestCopies;
 use crate::coverage::CoverageMark;
-use crate::fact::WindowRange;
 use crate::ids::Text;
-use crate::limits::{PAIRING_TOLERANCE_SECS, SCENE_SECS, SETTLE_MARGIN_SECS};
 use crate::loose_end::{LooseEnd, LooseEndId, SceneKey};
 use crate::parallel;
 use crate::report::Report;
+use crate::rule::Window;
 use crate::scan::Harvest;
 use crate::state::memory::MemoryStore;
 use crate::state::{Due, StateError, StateStore};
 use crate::time::EventTime;
+
+/// After everything.
+const END_OF_TIME: EventTime = EventTime(i64::MAX);
 
 /// A history that is taken in slice by slice.
 pub struct History<'p, 'a> {
@@ -36,8 +43,7 @@ pub struct History<'p, 'a> {
     store: MemoryStore,
     drafts: Drafts,
     scenes: HashMap<SceneKey, Open>,
-    /// Of events with copies, the best one so far.
-    best: HashMap<(u8, Text), Arc<LooseEnd>>,
+    best: BestCopies,
     /// Accesses that are settled, and wait for earlier ones that are not.
     waiting: Vec<Arc<Access>>,
     alerts: BTreeMap<(EventTime, AlertId), Alert>,
@@ -46,7 +52,8 @@ pub struct History<'p, 'a> {
 }
 
 impl<'p, 'a> History<'p, 'a> {
-    /// A history that ends now, by this clock: what was delivered within the horizon before it stays pending.
+    /// A history that ends now, by this clock: what was delivered within the horizon before it
+    /// stays pending.
     #[must_use]
     pub fn new(pipeline: &'p Pipeline<'a>, clock: EventTime) -> Self {
         Self {
@@ -56,15 +63,15 @@ impl<'p, 'a> History<'p, 'a> {
             store: MemoryStore::default(),
             drafts: Drafts::default(),
             scenes: HashMap::default(),
-            best: HashMap::default(),
+            best: BestCopies::default(),
             waiting: Vec::new(),
             alerts: BTreeMap::new(),
             forgotten: i64::MIN,
         }
     }
 
-    /// Remembers where KMS events were seen, and the latest delivery, in all of the history: before the first slice, in
-    /// as many calls as it takes.
+    /// Remembers where KMS events were seen, and the latest delivery, in all of the history: before
+    /// the first slice, in as many calls as it takes.
     ///
     /// # Errors
     ///
@@ -85,8 +92,8 @@ impl<'p, 'a> History<'p, 'a> {
             .await
     }
 
-    /// Takes the next slice: everything before `upto` that was not in an earlier one. What is given is complete and in
-    /// order: nothing earlier follows.
+    /// Takes the next slice: everything before `upto` that was not in an earlier one. What is given
+    /// is complete and in order: nothing earlier follows.
     ///
     /// # Errors
     ///
@@ -107,34 +114,31 @@ impl<'p, 'a> History<'p, 'a> {
                 &mut outcome.report,
             )
             .await?;
-        for end in ends {
-            if end.may_have_copies {
-                keep_best(&mut self.best, end.clone());
-            }
-            self.scenes
-                .entry(end.scene.clone())
-                .or_insert_with(Open::new)
-                .ends
-                .push(end);
-        }
-        let due = self.due();
-        let pieces: Vec<Piece> = self
-            .scenes
-            .values_mut()
-            .flat_map(|open| open.pieces(upto, due))
-            .collect();
-        self.scenes.retain(|_, open| !open.ends.is_empty());
+        ends.into_iter().for_each(|end| self.hold(end));
+        let pieces = self.pieces(upto);
         self.settle(&pieces, &mut outcome.report).await?;
-        let before = self
-            .scenes
-            .values()
-            .filter_map(Open::first)
-            .min()
-            .unwrap_or(upto)
-            .min(upto);
-        self.best.retain(|_, end| end.time >= before);
+        // Accesses and alerts are told in the order of time: nothing after the first loose end
+        // that is still open.
+        let first = self.scenes.values().filter_map(Open::first).min();
+        let before = first.map_or(upto, |first| first.min(upto));
+        self.best.forget(before);
         self.tell(before, &mut outcome).await?;
         Ok(outcome)
+    }
+
+    fn hold(&mut self, end: Arc<LooseEnd>) {
+        self.best.add(&end);
+        let open = self.scenes.entry(end.scene.clone());
+        open.or_insert_with(Open::new).ends.push(end);
+    }
+
+    /// What can be joined when everything before `upto` is here.
+    fn pieces(&mut self, upto: EventTime) -> Vec<Piece> {
+        let due = self.due();
+        let scenes = self.scenes.values_mut();
+        let pieces = scenes.flat_map(|open| open.pieces(upto, due)).collect();
+        self.scenes.retain(|_, open| !open.ends.is_empty());
+        pieces
     }
 
     /// Ends the history: settles what is left, and lists what is pending.
@@ -143,163 +147,128 @@ impl<'p, 'a> History<'p, 'a> {
     ///
     /// None: memory does not fail.
     pub async fn finish(mut self) -> Result<Outcome, StateError> {
-        let end_of_time = EventTime(i64::MAX);
-        let mut first = self.advance(Harvest::default(), end_of_time).await?;
-        // What is left is near a loose end that is not due. What was told of it, and of its copies, is not due again.
-        let (mut left, mut closed, mut told) = (Vec::new(), Vec::new(), HashMap::default());
-        for (scene, open) in std::mem::take(&mut self.scenes) {
-            closed.extend(
-                open.ends
-                    .iter()
-                    .filter(|end| end.time < open.told)
-                    .map(|end| end.id.clone()),
-            );
-            left.extend(open.ends);
-            told.insert(scene, open.told);
-        }
+        let mut first = self.advance(Harvest::default(), END_OF_TIME).await?;
+        // What is left is near a loose end that is not due. It goes the way of a run that holds
+        // everything, which can settle a part of a scene and leave the rest of it open.
+        let told = self.store_what_is_left().await?;
+        let mut rest = self.tell_what_is_due(&told).await?;
+        let mut pending = self.pipeline.pending(&self.store).await?;
+        pending.accesses.retain(|access| told.lacks(access));
+        rest.append(pending);
+        sort_by_ledger(&mut rest.accesses);
+        first.append(rest);
+        Ok(first)
+    }
+
+    /// Moves what is open into the store, and gives up to when each scene was told. What was told,
+    /// and copies that are held for the choice between them only, are closed there: found by
+    /// others, but not due again.
+    async fn store_what_is_left(&mut self) -> Result<ToldUpto, StateError> {
+        let scenes = std::mem::take(&mut self.scenes);
+        let mut closed: Vec<LooseEndId> = scenes.values().flat_map(Open::ids_told).collect();
+        let told = scenes
+            .iter()
+            .map(|(scene, open)| (scene.clone(), open.told))
+            .collect();
+        let mut left: Vec<_> = scenes.into_values().flat_map(|open| open.ends).collect();
         let known: HashSet<LooseEndId> = left.iter().map(|end| end.id.clone()).collect();
-        for copy in std::mem::take(&mut self.best)
-            .into_values()
-            .filter(|end| !known.contains(&end.id))
-        {
+        let copies = std::mem::take(&mut self.best).into_ends();
+        for copy in copies.filter(|copy| !known.contains(&copy.id)) {
             closed.push(copy.id.clone());
             left.push(copy);
         }
         self.store.put_loose_ends(left, EventTime(i64::MIN)).await?;
         self.store.close(&closed);
+        Ok(ToldUpto(told))
+    }
+
+    /// Settles what is due of what was left, and tells all that waited for it.
+    async fn tell_what_is_due(&mut self, told: &ToldUpto) -> Result<Outcome, StateError> {
         let Due { ends, receipt } = self.store.due_loose_ends(self.due(), usize::MAX).await?;
         let mut outcome = Outcome::default();
         let mut settled = self
             .pipeline
             .settle(&self.store, &ends, true, &mut outcome.report)
             .await?;
-        let is_new = |access: &Arc<Access>| {
-            let actor = access
-                .head
-                .principal
-                .actor_key()
-                .unwrap_or_else(|| "".into());
-            let told = told.get(&SceneKey::new(actor, access.head.region.clone()));
-            told.is_none_or(|told| access.head.time >= *told)
-        };
-        settled.retain(is_new);
+        settled.retain(|access| told.lacks(access));
         self.waiting.append(&mut settled);
-        self.tell(end_of_time, &mut outcome).await?;
+        self.tell(END_OF_TIME, &mut outcome).await?;
         self.store.close_loose_ends(receipt).await?;
-        let mut pending = self.pipeline.pending(&self.store).await?;
-        pending.accesses.retain(is_new);
-        outcome.report.add(&pending.report);
-        outcome.accesses.append(&mut pending.accesses);
-        outcome
-            .accesses
-            .sort_by(|a, b| a.ledger_order().cmp(&b.ledger_order()));
-        first.report.add(&outcome.report);
-        first.accesses.append(&mut outcome.accesses);
-        first.alerts.append(&mut outcome.alerts);
-        Ok(first)
+        Ok(outcome)
     }
 
     fn due(&self) -> EventTime {
-        self.pipeline
-            .time(self.clock, self.newest)
-            .plus(-self.pipeline.horizon_secs)
+        let now = self.pipeline.time(self.clock, self.newest);
+        now.plus(-self.pipeline.horizon_secs)
     }
 
     /// Joins what is complete.
     async fn settle(&mut self, pieces: &[Piece], report: &mut Report) -> Result<(), StateError> {
-        let best = &self.best;
-        let is_best = |end: &LooseEnd| {
-            best.get(&copy_key(end))
-                .is_none_or(|best| best.id == end.id)
-        };
-        let joined = parallel::map(self.pipeline.threads, pieces, |piece| {
-            let mut report = Report::default();
-            piece
-                .ends
-                .iter()
-                .filter(|end| piece.owns(end.time))
-                .for_each(|end| report.count_observation(&end.observation, is_best(end)));
-            let paired = correlate::correlate(scene(
-                piece
-                    .ends
-                    .iter()
-                    .map(|end| &**end)
-                    .filter(|end| is_best(end)),
-            ));
-            report.explained += paired
-                .explained
-                .iter()
-                .filter(|head| piece.owns(head.time))
-                .count() as u64;
-            let mut rows = paired.rows;
-            rows.retain(|row| piece.owns(row.access.head.time));
-            report.late += self.pipeline.late(&rows);
-            (rows, report)
-        });
-        let mut rows = Vec::new();
-        for (mut of_piece, counts) in joined {
-            rows.append(&mut of_piece);
-            report.add(&counts);
-        }
+        let joined = parallel::map(self.pipeline.threads, pieces, |piece| self.join(piece));
+        let (joined, counts): (Vec<_>, Vec<_>) = joined.into_iter().unzip();
+        counts.iter().for_each(|counts| report.add(counts));
+        let mut rows = all_rows(joined, report);
         self.pipeline.decide_absence(&self.store, &mut rows).await?;
         self.waiting.extend(rows.into_iter().map(|row| row.access));
         Ok(())
     }
 
+    fn join(&self, piece: &Piece) -> (Joined, Report) {
+        let mut counts = Report::default();
+        // The margins are counted with the pieces that own them.
+        for end in piece.ends.iter().filter(|end| piece.owns(end.time)) {
+            counts.count_observation(&end.observation, self.best.is_best(end));
+        }
+        let joined = self.pipeline.join(
+            &piece.ends,
+            &self.best,
+            |row| piece.owns(row.access.head.time),
+            |key_use| piece.owns(key_use.time),
+        );
+        (joined, counts)
+    }
+
     /// Gives what is before a time, asks the rules about it, and forgets what no later fact needs.
     async fn tell(&mut self, before: EventTime, outcome: &mut Outcome) -> Result<(), StateError> {
-        let Self {
-            pipeline,
-            store,
-            drafts,
-            ..
-        } = self;
+        let pipeline = self.pipeline;
+        let accesses = self.accesses_before(before);
+        pipeline
+            .judge_settled(&self.store, accesses, &mut self.drafts, outcome)
+            .await?;
+        self.drafts.write(&self.store, 0).await?;
+        let mut alerts = Alerts::new();
+        pipeline.single_alerts(self.drafts.singles_before(before), &mut alerts);
+        let complete = self.complete(before);
+        pipeline
+            .window_alerts(&self.store, &self.drafts.lone, complete, &mut alerts)
+            .await?;
+        let alerts = alerts.into_values();
+        self.alerts
+            .extend(alerts.map(|alert| ((alert.time, alert.id.clone()), alert)));
+        outcome.list_alerts(self.alerts_before(before));
+        self.forget(before);
+        Ok(())
+    }
+
+    /// Takes out the accesses before a time, in the order of the ledger.
+    fn accesses_before(&mut self, before: EventTime) -> Vec<Arc<Access>> {
         let (mut now, later): (Vec<_>, Vec<_>) = std::mem::take(&mut self.waiting)
             .into_iter()
             .partition(|access| access.head.time < before);
         self.waiting = later;
-        now.sort_by(|a, b| a.ledger_order().cmp(&b.ledger_order()));
-        pipeline.judge_settled(store, now, drafts, outcome).await?;
-        drafts.write(store, 0).await?;
-        let mut alerts = BTreeMap::new();
-        let (now, later) =
-            std::mem::take(&mut drafts.singles)
-                .into_iter()
-                .partition(|(_, (_, evidence))| {
-                    evidence.iter().any(|evidence| evidence.head.time < before)
-                });
-        drafts.singles = later;
-        pipeline.single_alerts(now, &mut alerts);
-        let complete = self.complete(before);
-        let Self {
-            pipeline,
-            store,
-            drafts,
-            ..
-        } = self;
-        pipeline
-            .window_alerts(store, &drafts.lone, complete, &mut alerts)
-            .await?;
-        self.alerts.extend(
-            alerts
-                .into_values()
-                .map(|alert| ((alert.time, alert.id.clone()), alert)),
-        );
+        sort_by_ledger(&mut now);
+        now
+    }
+
+    /// Takes out the alerts that nothing can precede any more.
+    fn alerts_before(&mut self, before: EventTime) -> Vec<Alert> {
         // A window that is not complete may still have an alert as early as its first fact.
-        let open = drafts.touched.values().map(|(first, _)| *first).min();
-        let later = self.alerts.split_off(&(
-            open.map_or(before, |open| open.min(before)),
-            AlertId("".into()),
-        ));
-        outcome.alerts = std::mem::replace(&mut self.alerts, later)
-            .into_values()
-            .collect();
-        outcome
-            .alerts
-            .iter()
-            .for_each(|alert| outcome.report.count_alert(alert));
-        self.forget(before);
-        Ok(())
+        let open = self.drafts.touched.values().map(|(first, _)| *first).min();
+        let before = open.map_or(before, |open| open.min(before));
+        // No id is less than the empty one.
+        let later = self.alerts.split_off(&(before, AlertId("".into())));
+        let now = std::mem::replace(&mut self.alerts, later);
+        now.into_values().collect()
     }
 
     /// What facts have touched in the buckets that are over. The rest stays touched.
@@ -310,40 +279,30 @@ impl<'p, 'a> History<'p, 'a> {
             let Some(rule) = rules.windows.get(*window) else {
                 return false;
             };
+            // A later fact may raise the count of a bucket that is not over, and an alert of a
+            // history is told once, with its last count.
             let over = over(before, rule.suppress_secs);
             if *first >= over {
                 return true;
             }
             let ends = (*first, over.plus(-1).min(last.plus(rule.span_secs)));
-            let range = WindowRange {
-                key: key.clone(),
-                from: first.plus(-rule.span_secs),
-                to: ends.1,
-            };
-            complete.push(Touched {
-                window: *window,
-                range,
-                ends,
-            });
+            complete.push(Touched::new(*window, key.clone(), rule.span_secs, ends));
             *first = over;
             *last >= over
         });
-        complete.sort_by(|a, b| (a.window, &a.range.key).cmp(&(b.window, &b.range.key)));
+        complete.sort_by(Touched::by_window);
         complete
     }
 
     fn forget(&mut self, before: EventTime) {
         let windows = self.pipeline.rules.windows.iter();
         let oldest: HashMap<Text, EventTime> = windows
-            .map(|window| {
-                (
-                    window.meta.id.as_str().into(),
-                    over(before, window.suppress_secs).plus(-window.span_secs),
-                )
-            })
+            .map(|window| (window.meta.id.as_str().into(), needed_from(window, before)))
             .collect();
         self.store.forget_facts(&oldest);
         self.drafts.lone.forget_facts(&oldest);
+        // Times are remembered by the grain: to go through all of them is worth it when a new
+        // one has begun, and not with every slice.
         let memory = self.pipeline.memory;
         let oldest = before.plus(-memory.memory_secs);
         let grain = oldest.0.div_euclid(memory.grain_secs());
@@ -354,94 +313,35 @@ impl<'p, 'a> History<'p, 'a> {
     }
 }
 
+/// The earliest fact that a window which is not complete may hold.
+fn needed_from(window: &Window, before: EventTime) -> EventTime {
+    over(before, window.suppress_secs).plus(-window.span_secs)
+}
+
+/// Up to when each scene was told.
+struct ToldUpto(HashMap<SceneKey, EventTime>);
+
+impl ToldUpto {
+    /// Whether an access was not told: it is in no scene that was, or later than what was.
+    fn lacks(&self, access: &Access) -> bool {
+        let actor = access.head.principal.actor_key();
+        let scene = SceneKey::new(
+            actor.unwrap_or_else(|| "".into()),
+            access.head.region.clone(),
+        );
+        let told = self.0.get(&scene);
+        told.is_none_or(|told| access.head.time >= *told)
+    }
+}
+
+fn sort_by_ledger(accesses: &mut [Arc<Access>]) {
+    accesses.sort_by(|a, b| a.ledger_order().cmp(&b.ledger_order()));
+}
+
 /// The start of the bucket that a time is in: those before it are over.
 fn over(before: EventTime, bucket_secs: i64) -> EventTime {
     if before.0 == i64::MAX {
         return before;
     }
     EventTime(before.0.div_euclid(bucket_secs).saturating_mul(bucket_secs))
-}
-
-/// What is open of a scene.
-struct Open {
-    ends: Vec<Arc<LooseEnd>>,
-    /// What is before this was told, and is held for what is near it.
-    told: EventTime,
-}
-
-/// Loose ends that can be joined now, and which of what they come to is told: what is between two times.
-struct Piece {
-    ends: Vec<Arc<LooseEnd>>,
-    from: EventTime,
-    to: EventTime,
-}
-
-impl Piece {
-    fn owns(&self, time: EventTime) -> bool {
-        self.from <= time && time < self.to
-    }
-}
-
-impl Open {
-    fn new() -> Self {
-        Self {
-            ends: Vec::new(),
-            told: EventTime(i64::MIN),
-        }
-    }
-
-    /// The earliest time that was not told.
-    fn first(&self) -> Option<EventTime> {
-        self.ends
-            .iter()
-            .map(|end| end.time)
-            .filter(|time| *time >= self.told)
-            .min()
-    }
-
-    /// What is complete when everything before `upto` is here. Ends that are further apart than the tolerance have nothing
-    /// to do with each other; where they follow each other for too long, they are cut, with a margin on both sides.
-    fn pieces(&mut self, upto: EventTime, due: EventTime) -> Vec<Piece> {
-        self.ends.sort_by_key(|end| end.time);
-        let mut pieces = Vec::new();
-        loop {
-            let first = self.ends.partition_point(|end| end.time < self.told);
-            let Some(from) = self.ends.get(first).map(|end| end.time) else {
-                self.ends.clear();
-                return pieces;
-            };
-            let mut last = from;
-            let mut rest = self.ends.iter().skip(first).map(|end| end.time);
-            let after = rest.find(|time| {
-                let goes_on =
-                    *time <= last.plus(PAIRING_TOLERANCE_SECS) && time.distance(from) <= SCENE_SECS;
-                last = if goes_on { *time } else { last };
-                !goes_on
-            });
-            let is_cut = after.is_some_and(|time| time <= last.plus(PAIRING_TOLERANCE_SECS));
-            let (to, needed, held) = if is_cut {
-                let cut = from.plus(SCENE_SECS);
-                (
-                    cut,
-                    cut.plus(SETTLE_MARGIN_SECS),
-                    cut.plus(-SETTLE_MARGIN_SECS),
-                )
-            } else {
-                (
-                    last.plus(1),
-                    last.plus(PAIRING_TOLERANCE_SECS),
-                    last.plus(1),
-                )
-            };
-            let near = self.ends.partition_point(|end| end.time <= needed);
-            let ends: Vec<_> = self.ends.iter().take(near).cloned().collect();
-            if needed >= upto || ends.iter().any(|end| end.delivered > due) {
-                return pieces;
-            }
-            pieces.push(Piece { ends, from, to });
-            self.told = to;
-            self.ends
-                .drain(..self.ends.partition_point(|end| end.time < held));
-        }
-    }
 }

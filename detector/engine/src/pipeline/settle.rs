@@ -1,27 +1,48 @@
-//! Loose ends to accesses: of copies the best, joined within their scenes, and what is missing decided.
+//! Loose ends to accesses: of copies the best, joined within their scenes, and what is missing
+//! decided.
 
-use std::collections::hash_map::Entry;
-use std::ops::Deref;
 use std::sync::Arc;
 
 use ahash::{HashMap, HashSet};
 
 use super::Pipeline;
 use crate::access::{Access, Decrypt, DecryptStatus};
+use crate::copies::BestCopies;
 use crate::correlate::{self, Row, Scene};
 use crate::coverage::CoverageMark;
 use crate::ids::Text;
 use crate::limits::SETTLE_MARGIN_SECS;
 use crate::loose_end::{LooseEnd, LooseEndId, SceneKey, SceneRange};
-use crate::observation::Observation;
+use crate::observation::{Head, Observation};
 use crate::parallel;
 use crate::report::Report;
 use crate::state::{StateError, StateStore};
 use crate::time::EventTime;
 
+/// What loose ends that were joined come to.
+pub(super) struct Joined {
+    /// The rows that are told now.
+    pub(super) rows: Vec<Row>,
+    /// How many key uses a change explains.
+    pub(super) explained: u64,
+    /// How many rows have a half that came after the horizon.
+    pub(super) late: u64,
+}
+
+/// The rows of all, and their counts.
+pub(super) fn all_rows(joined: Vec<Joined>, report: &mut Report) -> Vec<Row> {
+    let mut rows = Vec::with_capacity(joined.iter().map(|joined| joined.rows.len()).sum());
+    for mut joined in joined {
+        report.explained += joined.explained;
+        report.late += joined.late;
+        rows.append(&mut joined.rows);
+    }
+    rows
+}
+
 impl Pipeline<'_> {
-    /// Joins the loose ends with everything around them, to accesses in the order of the ledger. With `finally`, what is
-    /// missing is absent or unknown; without, it is pending.
+    /// Joins the loose ends with everything around them, to accesses in the order of the ledger.
+    /// With `finally`, what is missing is absent or unknown; without, it is pending.
     pub(super) async fn settle<S: StateStore>(
         &self,
         store: &S,
@@ -29,94 +50,66 @@ impl Pipeline<'_> {
         finally: bool,
         report: &mut Report,
     ) -> Result<Vec<Arc<Access>>, StateError> {
+        // What was settled before is looked at again: it may have taken a key use that would
+        // otherwise be given away twice.
         let around = store.loose_ends_in(&scenes_of(due)).await?;
-        // What is due is part of what is around it; in a replay it is all of it, and need not be looked for.
-        let all_due = around.iter().map(Vec::len).sum::<usize>() == due.len();
-        let due_ids: HashSet<LooseEndId> = due
-            .iter()
-            .filter(|_| !all_due)
-            .map(|end| end.id.clone())
-            .collect();
-        let is_due = |id: LooseEndId| all_due || due_ids.contains(&id);
-        let copied: Vec<&Arc<LooseEnd>> = around
-            .iter()
-            .flatten()
-            .filter(|end| end.may_have_copies)
-            .collect();
-        let shared: Vec<Text> = copied
-            .iter()
-            .filter_map(|end| end.observation.head().shared_id.clone())
-            .collect();
-        let twins = store.loose_ends_sharing(&shared).await?;
-        let best = (!copied.is_empty() || !twins.is_empty()).then(|| best_copies(&around, &twins));
-        let is_best = |end: &LooseEnd| {
-            best.as_ref()
-                .is_none_or(|best| best.get(&copy_key(end)) == Some(&end.id))
-        };
-        due.iter()
-            .for_each(|end| report.count_observation(&end.observation, is_best(end)));
-        let scenes = parallel::map(self.threads, &around, |ends| {
-            let paired = correlate::correlate(scene(
-                ends.iter().map(|end| &**end).filter(|end| is_best(end)),
-            ));
-            let explained = paired
-                .explained
-                .iter()
-                .filter(|h| is_due(LooseEndId::key_use(h)))
-                .count() as u64;
-            let mut rows = paired.rows;
-            rows.retain(|row| {
-                let ids = [
-                    row.read.as_deref().map(LooseEndId::read),
-                    row.key_use.as_deref().map(LooseEndId::key_use),
-                ];
-                let mut ids = ids.into_iter().flatten();
-                // A row of which one half was settled before has been told, and is told again only to be completed.
-                all_due
-                    || if finally {
-                        ids.any(is_due)
-                    } else {
-                        ids.all(is_due)
-                    }
-            });
-            let late = self.late(&rows);
-            (rows, explained, late)
-        });
-        let mut rows: Vec<Row> = Vec::with_capacity(due.len());
-        for (of_scene, explained, late) in scenes {
-            report.explained += explained;
-            report.late += late;
-            rows.extend(of_scene);
+        let best = best_copies(store, &around).await?;
+        for end in due {
+            report.count_observation(&end.observation, best.is_best(end));
         }
+        let due_ids = DueIds::new(due, &around);
+        let joined = parallel::map(self.threads, &around, |ends| {
+            self.join(
+                ends,
+                &best,
+                |row| due_ids.tell(row, finally),
+                |key_use| due_ids.have_key_use(key_use),
+            )
+        });
+        let mut rows = all_rows(joined, report);
         if finally {
             self.decide_absence(store, &mut rows).await?;
         }
-        let mut accesses: Vec<_> = rows
-            .into_iter()
-            .map(|row| (row.access.head.time, row.access))
-            .collect();
-        accesses.sort_unstable_by(|(a_time, a), (b_time, b)| {
-            a_time
-                .cmp(b_time)
-                .then_with(|| a.ledger_order().cmp(&b.ledger_order()))
-        });
-        Ok(accesses.into_iter().map(|(_, access)| access).collect())
+        Ok(in_ledger_order(rows))
+    }
+
+    /// Joins the loose ends of one scene, of copies the best, and keeps the rows and the explained
+    /// key uses that are told now. The others are there because what is told depends on them.
+    pub(super) fn join(
+        &self,
+        ends: &[Arc<LooseEnd>],
+        best: &BestCopies,
+        tells_row: impl Fn(&Row) -> bool,
+        tells_key_use: impl Fn(&Head) -> bool,
+    ) -> Joined {
+        let best = ends.iter().filter(|end| best.is_best(end));
+        let paired = correlate::correlate(scene(best.map(|end| &**end)));
+        let explained = paired.explained.iter().filter(|head| tells_key_use(head));
+        let explained = explained.count() as u64;
+        let mut rows = paired.rows;
+        rows.retain(tells_row);
+        let late = self.late(&rows);
+        Joined {
+            rows,
+            explained,
+            late,
+        }
     }
 
     /// How many of the rows that are asked for have a half that came after the horizon.
-    pub(super) fn late(&self, rows: &[Row]) -> u64 {
-        let is_late = |row: &&Row| {
+    fn late(&self, rows: &[Row]) -> u64 {
+        let asked_for = rows.iter().filter(|row| self.selection.takes(&row.access));
+        let late = asked_for.filter(|row| {
             let halves = row.read.as_ref().zip(row.key_use.as_ref());
             halves.is_some_and(|(read, key_use)| {
                 read.delivered.distance(key_use.delivered) > self.horizon_secs
             })
-        };
-        rows.iter()
-            .filter(|row| self.selection.takes(&row.access))
-            .filter(is_late)
-            .count() as u64
+        });
+        late.count() as u64
     }
 
+    /// What is missing is absent if a key use would prove something and could have been seen there;
+    /// else nobody knows.
     pub(super) async fn decide_absence<S: StateStore>(
         &self,
         store: &S,
@@ -126,62 +119,96 @@ impl Pipeline<'_> {
             .iter_mut()
             .filter(|row| row.access.decrypt.status == DecryptStatus::Pending)
             .collect();
-        let head = |row: &Row| row.access.head.clone();
         let marks: Vec<CoverageMark> = open
             .iter()
-            .flat_map(|row| {
-                let head = head(row);
-                CoverageMark::at(head.account.clone(), head.region.clone(), head.time).around()
-            })
+            .flat_map(|row| mark_of(&row.access.head).around())
             .collect();
         let covered = store.covered(&marks).await?;
+        // Three marks for each row: its hour and the two beside it, since what surrounds a read at
+        // the end of an hour is in the next.
         for (row, covered) in open.into_iter().zip(covered.chunks(3)) {
-            let proven = row.absence_proves && covered.contains(&true);
-            Arc::make_mut(&mut row.access).decrypt = Decrypt::only(if proven {
+            let is_proven = row.absence_proves && covered.contains(&true);
+            let status = if is_proven {
                 DecryptStatus::Absent
             } else {
                 DecryptStatus::Unknown
-            });
+            };
+            Arc::make_mut(&mut row.access).decrypt = Decrypt::only(status);
         }
         Ok(())
     }
 }
 
-/// What copies of one event have in common.
-pub(super) fn copy_key(end: &LooseEnd) -> (u8, Text) {
-    (end.id.kind(), end.observation.head().event_key().clone())
+fn mark_of(head: &Head) -> CoverageMark {
+    CoverageMark::at(head.account.clone(), head.region.clone(), head.time)
 }
 
-/// Keeps a copy of an event unless a better one is known.
-pub(super) fn keep_best<E: Deref<Target = LooseEnd>>(best: &mut HashMap<(u8, Text), E>, end: E) {
-    match best.entry(copy_key(&end)) {
-        Entry::Occupied(mut known)
-            if end.observation.head().preference()
-                > known.get().observation.head().preference() =>
-        {
-            known.insert(end);
+/// By time, which nearly always decides and stands beside the pointer; then as the ledger says.
+fn in_ledger_order(rows: Vec<Row>) -> Vec<Arc<Access>> {
+    let mut accesses: Vec<_> = rows
+        .into_iter()
+        .map(|row| (row.access.head.time, row.access))
+        .collect();
+    accesses.sort_unstable_by(|(a_time, a), (b_time, b)| {
+        a_time
+            .cmp(b_time)
+            .then_with(|| a.ledger_order().cmp(&b.ledger_order()))
+    });
+    accesses.into_iter().map(|(_, access)| access).collect()
+}
+
+/// The loose ends that are due, among all that are around them; `None` when they are all of them.
+struct DueIds(Option<HashSet<LooseEndId>>);
+
+impl DueIds {
+    fn new(due: &[Arc<LooseEnd>], around: &[Vec<Arc<LooseEnd>>]) -> Self {
+        // What is due is part of what is around it, so that equal numbers say that it is all of
+        // it. In a replay it always is, and nothing need be looked for.
+        let all = around.iter().map(Vec::len).sum::<usize>() == due.len();
+        Self((!all).then(|| due.iter().map(|end| end.id.clone()).collect()))
+    }
+
+    /// Whether a row is told now.
+    fn tell(&self, row: &Row, finally: bool) -> bool {
+        let Some(due) = &self.0 else {
+            return true;
+        };
+        let halves = [
+            row.read.as_deref().map(LooseEndId::read),
+            row.key_use.as_deref().map(LooseEndId::key_use),
+        ];
+        let mut halves = halves.into_iter().flatten();
+        // A row of which one half was settled before has been told, and is told again only to be
+        // completed.
+        if finally {
+            halves.any(|id| due.contains(&id))
+        } else {
+            halves.all(|id| due.contains(&id))
         }
-        Entry::Occupied(_) => {}
-        Entry::Vacant(place) => {
-            place.insert(end);
-        }
+    }
+
+    fn have_key_use(&self, head: &Head) -> bool {
+        let due = self.0.as_ref();
+        due.is_none_or(|due| due.contains(&LooseEndId::key_use(head)))
     }
 }
 
-/// Of the copies of each event, the one to keep.
-fn best_copies(
+/// Of each event around, the copy to keep, wherever the others are.
+async fn best_copies<S: StateStore>(
+    store: &S,
     around: &[Vec<Arc<LooseEnd>>],
-    twins: &[Arc<LooseEnd>],
-) -> HashMap<(u8, Text), LooseEndId> {
-    let mut best: HashMap<(u8, Text), &LooseEnd> = HashMap::default();
-    around
-        .iter()
-        .flatten()
-        .chain(twins)
-        .for_each(|end| keep_best(&mut best, &**end));
-    best.into_iter()
-        .map(|(key, end)| (key, end.id.clone()))
-        .collect()
+) -> Result<BestCopies, StateError> {
+    let copied = around.iter().flatten().filter(|end| end.may_have_copies);
+    // The account that owns a secret sees another caller than the account of the caller does, so
+    // that the twins of an event are in scenes of their own.
+    let shared: Vec<Text> = copied
+        .clone()
+        .filter_map(|end| end.observation.head().shared_id.clone())
+        .collect();
+    let twins = store.loose_ends_sharing(&shared).await?;
+    let mut best = BestCopies::default();
+    copied.chain(&twins).for_each(|end| best.add(end));
+    Ok(best)
 }
 
 /// For each scene of the loose ends, the time that could matter for them.
@@ -190,26 +217,25 @@ fn scenes_of(due: &[Arc<LooseEnd>]) -> Vec<SceneRange> {
     // A store gives the ends of a scene together, as far as it can.
     for ends in due.chunk_by(|a, b| a.scene == b.scene) {
         let Some(first) = ends.first() else { continue };
-        let span = spans
-            .entry(&first.scene)
-            .or_insert((first.time, first.time));
-        *span = ends.iter().fold(*span, |(from, to), end| {
-            (from.min(end.time), to.max(end.time))
-        });
+        let span = spans.entry(&first.scene);
+        let span = span.or_insert((first.time, first.time));
+        for end in ends {
+            *span = (span.0.min(end.time), span.1.max(end.time));
+        }
     }
-    let mut scenes: Vec<_> = spans
-        .into_iter()
-        .map(|(scene, (from, to))| SceneRange {
-            scene: scene.clone(),
-            from: from.plus(-SETTLE_MARGIN_SECS),
-            to: to.plus(SETTLE_MARGIN_SECS),
-        })
-        .collect();
+    // A pair is made only if neither half has a nearer one, which may have a nearer one itself, and
+    // so on: the margin is many times the tolerance, so that such chains end before it does.
+    let scenes = spans.into_iter().map(|(scene, (from, to))| SceneRange {
+        scene: scene.clone(),
+        from: from.plus(-SETTLE_MARGIN_SECS),
+        to: to.plus(SETTLE_MARGIN_SECS),
+    });
+    let mut scenes: Vec<_> = scenes.collect();
     scenes.sort();
     scenes
 }
 
-pub(super) fn scene<'e>(ends: impl Iterator<Item = &'e LooseEnd>) -> Scene {
+fn scene<'e>(ends: impl Iterator<Item = &'e LooseEnd>) -> Scene {
     let mut scene = Scene::default();
     for end in ends {
         match &end.observation {

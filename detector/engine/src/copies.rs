@@ -1,0 +1,307 @@
+//! Copies: one event that is there more than once, and which of them is kept.
+//!
+//! CloudTrail delivers at least once, replaces an event by an addendum, and writes an event that
+//! concerns two accounts to both, where the owner's record says less about the caller. Whoever
+//! keeps one of several asks here which: so every reader keeps the same one, in whatever order they
+//! came and however often.
+
+use std::cmp::Reverse;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+
+use ahash::HashMap;
+
+use crate::evidence::Evidence;
+use crate::ids::Text;
+use crate::loose_end::LooseEnd;
+use crate::observation::Head;
+use crate::time::EventTime;
+
+/// Something that there may be copies of.
+pub trait Copied {
+    /// Of two copies, the one to keep ranks higher. Copies of one rank tell the same.
+    fn rank(&self) -> impl Ord + '_;
+}
+
+impl Copied for Head {
+    fn rank(&self) -> impl Ord + '_ {
+        // Names say nothing about worth: they only make the choice the same everywhere.
+        (standing(self), Reverse((&self.event_id, &self.object)))
+    }
+}
+
+impl Copied for LooseEnd {
+    fn rank(&self) -> impl Ord + '_ {
+        self.observation.head().rank()
+    }
+}
+
+impl Copied for Evidence {
+    fn rank(&self) -> impl Ord + '_ {
+        // What was said of an event at sight gives way to what is known once it is settled, even
+        // where a better copy has come in between: that copy is settled in its turn.
+        (
+            self.is_settled(),
+            standing(&self.head),
+            Reverse(self.order()),
+        )
+    }
+}
+
+impl<C: Copied> Copied for Arc<C> {
+    fn rank(&self) -> impl Ord + '_ {
+        (**self).rank()
+    }
+}
+
+/// What a record is worth among copies: an update replaces the event, and of equals the richer
+/// identity tells more.
+fn standing(head: &Head) -> (bool, u8) {
+    (head.updated, head.richness())
+}
+
+/// Puts a copy in the place of the one that is known, if it is the one to keep.
+pub fn keep<C: Copied>(known: &mut C, copy: C) {
+    if copy.rank() > known.rank() {
+        *known = copy;
+    }
+}
+
+/// Each loose end once. Updates and the copies of other accounts are loose ends of their own, and
+/// stay.
+#[must_use]
+pub fn distinct(ends: Vec<Arc<LooseEnd>>) -> Vec<Arc<LooseEnd>> {
+    // What decides nearly always stands beside the pointer, which need not be followed.
+    let mut ends: Vec<_> = ends
+        .into_iter()
+        .map(|end| (end.id.fingerprint(), end))
+        .collect();
+    ends.sort_unstable_by(|(a_print, a), (b_print, b)| {
+        a_print
+            .cmp(b_print)
+            .then_with(|| a.id.cmp(&b.id))
+            .then_with(|| b.rank().cmp(&a.rank()))
+    });
+    ends.dedup_by(|(later_print, later), (kept_print, kept)| {
+        later_print == kept_print && later.id == kept.id
+    });
+    ends.into_iter().map(|(_, end)| end).collect()
+}
+
+/// Of each event that may have copies, the one to keep of those that were added.
+#[derive(Debug, Default)]
+pub struct BestCopies(HashMap<(u8, Text), Arc<LooseEnd>>);
+
+impl BestCopies {
+    /// Adds a copy; what has none is not held.
+    ///
+    /// An event that was updated does not say so itself. Its update does, and is the one to keep.
+    pub fn add(&mut self, end: &Arc<LooseEnd>) {
+        if !end.may_have_copies {
+            return;
+        }
+        match self.0.entry(event_of(end)) {
+            Entry::Occupied(mut known) => keep(known.get_mut(), end.clone()),
+            Entry::Vacant(place) => drop(place.insert(end.clone())),
+        }
+    }
+
+    /// Whether this is the copy of its event to keep.
+    #[must_use]
+    pub fn is_best(&self, end: &LooseEnd) -> bool {
+        // Many logs have no copies at all, and every loose end is asked about.
+        self.0.is_empty()
+            || self
+                .0
+                .get(&event_of(end))
+                .is_none_or(|best| best.id == end.id)
+    }
+
+    /// Forgets copies of events before a time.
+    pub fn forget(&mut self, before: EventTime) {
+        self.0.retain(|_, end| end.time >= before);
+    }
+
+    /// The copies to keep.
+    pub fn into_ends(self) -> impl Iterator<Item = Arc<LooseEnd>> {
+        self.0.into_values()
+    }
+}
+
+/// What copies have in common: the kind of observation, and the event.
+fn event_of(end: &LooseEnd) -> (u8, Text) {
+    (end.id.kind(), end.observation.head().event_key().clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::access::{Decrypt, DecryptStatus, Method};
+    use crate::correlate;
+    use crate::fact::{Fact, FactSet};
+    use crate::observation::{Observation, SecretRead};
+    use crate::samples::get_secret;
+
+    fn read(event_id: &str, change: impl Fn(&mut Head)) -> Arc<SecretRead> {
+        let mut read = get_secret(event_id, 0, "x");
+        change(Arc::make_mut(&mut read.head));
+        Arc::new(read)
+    }
+
+    fn end(event_id: &str, change: impl Fn(&mut Head)) -> Arc<LooseEnd> {
+        Arc::new(LooseEnd::new(Observation::Read(read(event_id, change))))
+    }
+
+    /// The caller is known by less, as in the record of the account that owns the secret.
+    fn poorer(head: &mut Head) {
+        let principal = Arc::make_mut(&mut head.principal);
+        (principal.actor, principal.name) = (None, None);
+    }
+
+    /// Every order of a few things, each followed by all of them again.
+    fn orders<T: Clone>(things: &[T]) -> Vec<Vec<T>> {
+        let mut orders = vec![Vec::new()];
+        for thing in things {
+            let longer = |order: &Vec<T>| {
+                (0..=order.len())
+                    .map(|at| {
+                        let mut longer = order.clone();
+                        longer.insert(at, thing.clone());
+                        longer
+                    })
+                    .collect::<Vec<_>>()
+            };
+            orders = orders.iter().flat_map(longer).collect();
+        }
+        orders
+            .iter()
+            .map(|order| [order, things].concat())
+            .collect()
+    }
+
+    /// Event, object, and whether the caller is known.
+    fn told(ends: impl IntoIterator<Item = Arc<LooseEnd>>) -> BTreeSet<(String, String, bool)> {
+        ends.into_iter()
+            .map(|end| {
+                let head = end.observation.head();
+                let known = head.principal.actor.is_some();
+                (head.event_id.to_string(), head.object.to_string(), known)
+            })
+            .collect()
+    }
+
+    fn set(told: &[(&str, &str, bool)]) -> BTreeSet<(String, String, bool)> {
+        let owned = told
+            .iter()
+            .map(|(id, object, known)| ((*id).into(), (*object).into(), *known));
+        owned.collect()
+    }
+
+    #[test]
+    fn an_update_is_kept_before_a_richer_identity_and_that_before_a_name() {
+        let update = end("e", |head| {
+            poorer(head);
+            (head.updated, head.object) = (true, "z".into());
+        });
+        let rich = end("e", |head| head.object = "y".into());
+        let poor = end("e", |head| {
+            poorer(head);
+            head.object = "a".into();
+        });
+        let first = end("e", |head| head.object = "b".into());
+        assert!(update.rank() > rich.rank() && rich.rank() > poor.rank());
+        assert!(first.rank() > rich.rank(), "of equals the first by name");
+    }
+
+    #[test]
+    fn redeliveries_are_one_in_any_order_and_number() {
+        let update = end("e1", |head| head.updated = true);
+        let delivered = [
+            end("e1", |head| head.object = "b".into()),
+            end("e1", |head| head.object = "a".into()),
+            end("e1", poorer),
+            end("e2", |head| head.shared_id = Some("s".into())),
+            update.clone(),
+        ];
+        for ends in orders(&delivered) {
+            let kept = distinct(ends);
+            assert_eq!(kept.len(), 3, "the update is no redelivery");
+            assert!(kept.contains(&update));
+            assert_eq!(
+                told(
+                    kept.into_iter()
+                        .filter(|end| !end.observation.head().updated)
+                ),
+                set(&[("e1", "a", true), ("e2", "object", true)])
+            );
+        }
+    }
+
+    #[test]
+    fn one_copy_of_an_event_is_best_in_any_order_and_number() {
+        let shared = |head: &mut Head| head.shared_id = Some("s".into());
+        let caller = end("e1", shared);
+        let owner = end("e2", |head| {
+            shared(head);
+            poorer(head);
+        });
+        let (original, update) = (end("e3", |_| {}), end("e3", |head| head.updated = true));
+        let alone = end("e4", |_| {});
+        for ends in orders(&[&caller, &owner, &original, &update, &alone]) {
+            let mut best = BestCopies::default();
+            ends.iter().for_each(|end| best.add(end));
+            assert!(best.is_best(&caller) && !best.is_best(&owner));
+            assert!(best.is_best(&update) && !best.is_best(&original));
+            assert!(best.is_best(&alone));
+        }
+        assert!(BestCopies::default().is_best(&owner));
+    }
+
+    #[test]
+    fn copies_are_forgotten_with_their_time() {
+        let mut best = BestCopies::default();
+        let later = end("e2", |head| {
+            (head.shared_id, head.time) = (Some("t".into()), EventTime(5));
+        });
+        best.add(&end("e1", |head| head.shared_id = Some("s".into())));
+        best.add(&later);
+        best.forget(EventTime(5));
+        assert_eq!(best.into_ends().collect::<Vec<_>>(), [later]);
+    }
+
+    #[test]
+    fn a_fact_keeps_what_was_settled_in_any_order_and_number() {
+        let said = |status, change: fn(&mut Head)| {
+            let read = read("e", change);
+            let secret = crate::samples::full_secret("x");
+            let mut row = correlate::row(&read, Method::Api, secret.clone(), secret.key(), None);
+            Arc::make_mut(&mut row.access).decrypt = Decrypt::only(status);
+            Fact {
+                slot: 0,
+                key: "e".into(),
+                time: EventTime(0),
+                value: None,
+                least: None,
+                evidence: Evidence::access(row.access),
+            }
+        };
+        let at_sight = said(DecryptStatus::Pending, |_| {});
+        let poor = said(DecryptStatus::Absent, poorer);
+        let (settled, again) = (
+            said(DecryptStatus::Absent, |_| {}),
+            said(DecryptStatus::Absent, |head| head.object = "z".into()),
+        );
+        let best_of = |facts: &[Fact]| {
+            let mut set = FactSet::default();
+            facts.iter().cloned().for_each(|fact| set.add(fact));
+            let all: Vec<Fact> = set.between(EventTime(0), EventTime(0)).cloned().collect();
+            all
+        };
+        for facts in orders(&[at_sight.clone(), poor.clone(), settled.clone(), again]) {
+            assert_eq!(best_of(&facts).as_slice(), std::slice::from_ref(&settled));
+        }
+        assert_eq!(best_of(&[at_sight, poor.clone()]), [poor]);
+    }
+}

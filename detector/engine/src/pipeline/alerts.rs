@@ -1,0 +1,150 @@
+//! Drafts to alerts: facts are written, the windows that they have touched are read, and what fires
+//! is created.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::drafts::{Drafts, Singles, Touched, most_telling, touched};
+use super::{Outcome, Pipeline};
+use crate::alert::{Alert, AlertId, Firing};
+use crate::fact::{Fact, RuleRange, WindowRange};
+use crate::rule::Window;
+use crate::state::memory::MemoryStore;
+use crate::state::{StateError, StateStore};
+use crate::time::EventTime;
+use crate::window;
+
+/// Windows that are read at a time.
+const WINDOWS: usize = 256;
+
+/// Alerts that are not created yet, each once, however many rules and windows have told of it.
+pub(super) type Alerts = BTreeMap<AlertId, Alert>;
+
+impl Pipeline<'_> {
+    /// Writes the last facts, reads the windows that facts have touched, and creates what fires.
+    pub(super) async fn create<S: StateStore>(
+        &self,
+        store: &S,
+        mut drafts: Drafts,
+        now: EventTime,
+        outcome: &mut Outcome,
+    ) -> Result<(), StateError> {
+        // Before any window is read: of several writers that complete one together, the last to
+        // write reads all of it.
+        drafts.write(store, 0).await?;
+        let mut alerts = Alerts::new();
+        self.single_alerts(drafts.singles, &mut alerts);
+        let touched = touched(drafts.touched, self.rules);
+        self.window_alerts(store, &drafts.lone, touched, &mut alerts)
+            .await?;
+        let alerts = in_order(alerts);
+        let created = store.create_alerts(alerts.clone(), now).await?;
+        // What another writer created before is his to tell.
+        let created = alerts.into_iter().zip(created).filter(|(_, new)| *new);
+        outcome.list_alerts(created.map(|(alert, _)| alert).collect());
+        Ok(())
+    }
+
+    /// Alerts about single events.
+    pub(super) fn single_alerts(&self, singles: Singles, alerts: &mut Alerts) {
+        for (id, (rule, evidence)) in singles {
+            if let Some(detection) = self.rules.detections.get(rule) {
+                let evidence = most_telling(evidence);
+                let alert = Alert::new(id.clone(), detection.meta.clone(), None, evidence);
+                alerts.insert(id, alert);
+            }
+        }
+    }
+
+    /// Alerts of windows: those that one fact fills from their own store, and the others.
+    pub(super) async fn window_alerts<S: StateStore>(
+        &self,
+        store: &S,
+        own: &MemoryStore,
+        touched: Vec<Touched>,
+        alerts: &mut Alerts,
+    ) -> Result<(), StateError> {
+        let (lone, shared): (Vec<_>, Vec<_>) = touched.into_iter().partition(|touched| {
+            let window = self.rules.windows.get(touched.window);
+            window.is_some_and(Window::is_filled_by_one)
+        });
+        for touched in lone.chunks(WINDOWS) {
+            self.evaluate(own, touched, alerts).await?;
+        }
+        let shared = self.that_may_fire(store, shared).await?;
+        for touched in shared.chunks(WINDOWS) {
+            self.evaluate(store, touched, alerts).await?;
+        }
+        Ok(())
+    }
+
+    /// Leaves out the windows that need facts of several rules, one of which has none at all. Facts
+    /// are written before, by this batch and by others: whoever comes last sees that all are there.
+    async fn that_may_fire<S: StateStore>(
+        &self,
+        store: &S,
+        mut touched: Vec<Touched>,
+    ) -> Result<Vec<Touched>, StateError> {
+        let spans = self.spans_of_joins(&touched);
+        let asked: Vec<_> = spans.values().cloned().collect();
+        let slots = store.slots(&asked).await?;
+        let slots: BTreeMap<usize, BTreeSet<usize>> = spans.into_keys().zip(slots).collect();
+        touched.retain(|touch| {
+            let window = self.rules.windows.get(touch.window);
+            let present = slots.get(&touch.window).zip(window);
+            present.is_none_or(|(slots, window)| window::may_fire(window, slots))
+        });
+        Ok(touched)
+    }
+
+    /// The times that were touched, in any group, of each window that no rule of it can fill alone.
+    fn spans_of_joins(&self, touched: &[Touched]) -> BTreeMap<usize, RuleRange> {
+        let mut spans = BTreeMap::new();
+        for Touched { window, range, .. } in touched {
+            let rule = self.rules.windows.get(*window);
+            if rule.is_some_and(|rule| !window::may_fire(rule, &BTreeSet::from([0]))) {
+                let span = spans.entry(*window).or_insert_with(|| RuleRange {
+                    rule: range.key.rule.clone(),
+                    from: range.from,
+                    to: range.to,
+                });
+                span.from = span.from.min(range.from);
+                span.to = span.to.max(range.to);
+            }
+        }
+        spans
+    }
+
+    /// Reads windows, and adds the alerts of those that fire.
+    async fn evaluate<S: StateStore>(
+        &self,
+        store: &S,
+        touched: &[Touched],
+        alerts: &mut Alerts,
+    ) -> Result<(), StateError> {
+        let ranges: Vec<WindowRange> = touched.iter().map(|t| t.range.clone()).collect();
+        for (touch, facts) in touched.iter().zip(store.facts(&ranges).await?) {
+            if let Some(window) = self.rules.windows.get(touch.window) {
+                let group = &touch.range.key.group;
+                for (firing, facts) in window::evaluate(window, group, &facts, touch.ends) {
+                    let alert = window_alert(window, firing, facts);
+                    alerts.insert(alert.id.clone(), alert);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// By time and id.
+fn in_order(alerts: Alerts) -> Vec<Alert> {
+    let mut alerts: Vec<Alert> = alerts.into_values().collect();
+    alerts.sort_by(|a, b| (a.time, &a.id).cmp(&(b.time, &b.id)));
+    alerts
+}
+
+fn window_alert(window: &Window, firing: Firing, facts: Vec<&Fact>) -> Alert {
+    let id = Alert::window_id(&window.meta, &firing.group, firing.bucket);
+    let evidence = facts.into_iter().map(|fact| fact.evidence.clone());
+    let evidence = most_telling(evidence.collect());
+    Alert::new(id, window.meta.clone(), Some(firing), evidence)
+}

@@ -1,0 +1,231 @@
+//! What is open of a scene, and the pieces of it that can be joined without the rest.
+
+use std::sync::Arc;
+
+use crate::limits::{PAIRING_TOLERANCE_SECS, SCENE_SECS, SETTLE_MARGIN_SECS};
+use crate::loose_end::{LooseEnd, LooseEndId};
+use crate::time::EventTime;
+
+/// What is open of a scene.
+pub(super) struct Open {
+    pub(super) ends: Vec<Arc<LooseEnd>>,
+    /// What is before this was told, and is held for what is near it.
+    pub(super) told: EventTime,
+}
+
+/// Loose ends that can be joined now, and which of what they come to is told: what is between two
+/// times.
+#[derive(Debug, PartialEq)]
+pub(super) struct Piece {
+    pub(super) ends: Vec<Arc<LooseEnd>>,
+    from: EventTime,
+    to: EventTime,
+}
+
+impl Piece {
+    pub(super) fn owns(&self, time: EventTime) -> bool {
+        self.from <= time && time < self.to
+    }
+}
+
+/// The times of a piece.
+struct Span {
+    /// What is told: from the first of these times to before the second.
+    from: EventTime,
+    to: EventTime,
+    /// The last time that may say something about it.
+    needed: EventTime,
+    /// What is from here on says something about what comes after it.
+    held: EventTime,
+}
+
+impl Open {
+    pub(super) fn new() -> Self {
+        Self {
+            ends: Vec::new(),
+            told: EventTime(i64::MIN),
+        }
+    }
+
+    /// The earliest time that was not told.
+    pub(super) fn first(&self) -> Option<EventTime> {
+        self.ends
+            .iter()
+            .map(|end| end.time)
+            .filter(|time| *time >= self.told)
+            .min()
+    }
+
+    /// The loose ends that were told.
+    pub(super) fn ids_told(&self) -> impl Iterator<Item = LooseEndId> {
+        let told = self.ends.iter().filter(|end| end.time < self.told);
+        told.map(|end| end.id.clone())
+    }
+
+    /// What is complete when everything before `upto` is here, and was delivered by `due`.
+    pub(super) fn pieces(&mut self, upto: EventTime, due: EventTime) -> Vec<Piece> {
+        self.ends.sort_by_key(|end| end.time);
+        let mut pieces = Vec::new();
+        while let Some(span) = self.next_span() {
+            let near = self.ends.partition_point(|end| end.time <= span.needed);
+            let near = self.ends.iter().take(near);
+            // What comes after it waits as well: the pieces of a scene are told in their order.
+            if span.needed >= upto || near.clone().any(|end| end.delivered > due) {
+                return pieces;
+            }
+            pieces.push(Piece {
+                ends: near.cloned().collect(),
+                from: span.from,
+                to: span.to,
+            });
+            self.told = span.to;
+            let done = self.ends.partition_point(|end| end.time < span.held);
+            self.ends.drain(..done);
+        }
+        // All was told, and nothing is left that could be near something to come.
+        self.ends.clear();
+        pieces
+    }
+
+    /// The next piece that was not told, if it were complete. Ends that are further apart than the
+    /// tolerance have nothing to do with each other; where they follow each other for too long,
+    /// they are cut.
+    fn next_span(&self) -> Option<Span> {
+        let first = self.ends.partition_point(|end| end.time < self.told);
+        let mut times = self.ends.iter().skip(first).map(|end| end.time);
+        let from = times.next()?;
+        let mut last = from;
+        for time in times {
+            if time > last.plus(PAIRING_TOLERANCE_SECS) {
+                break;
+            }
+            if time.distance(from) > SCENE_SECS {
+                return Some(Span::cut(from));
+            }
+            last = time;
+        }
+        Some(Span::whole(from, last))
+    }
+}
+
+impl Span {
+    /// Up to a pause, after which nothing belongs to it.
+    fn whole(from: EventTime, last: EventTime) -> Self {
+        let to = last.plus(1);
+        Self {
+            from,
+            to,
+            // Until the tolerance has passed, something may still come that goes on with it.
+            needed: last.plus(PAIRING_TOLERANCE_SECS),
+            held: to,
+        }
+    }
+
+    /// Up to a cut through what goes on. What is on either side of it is joined with a margin of
+    /// the other side, so that the pairs beside the cut are those of the whole; each is told on one
+    /// side only.
+    fn cut(from: EventTime) -> Self {
+        let to = from.plus(SCENE_SECS);
+        Self {
+            from,
+            to,
+            needed: to.plus(SETTLE_MARGIN_SECS),
+            held: to.plus(-SETTLE_MARGIN_SECS),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observation::{Observation, SecretRead};
+    use crate::samples::get_secret;
+
+    const LATER: EventTime = EventTime(1_000_000);
+
+    fn open(times: impl IntoIterator<Item = i64>) -> Open {
+        let mut open = Open::new();
+        let read = |secs: i64| Observation::Read(Arc::new(get_secret("r", secs, "x")));
+        let ends = times
+            .into_iter()
+            .map(|secs| Arc::new(LooseEnd::new(read(secs))));
+        open.ends.extend(ends);
+        open
+    }
+
+    fn times(ends: &[Arc<LooseEnd>]) -> Vec<i64> {
+        ends.iter().map(|end| end.time.0).collect()
+    }
+
+    /// The times of each piece.
+    fn pieces(open: &mut Open, upto: i64) -> Vec<Vec<i64>> {
+        let pieces = open.pieces(EventTime(upto), LATER);
+        pieces.iter().map(|piece| times(&piece.ends)).collect()
+    }
+
+    #[test]
+    fn a_pause_longer_than_the_tolerance_parts_a_scene() {
+        assert_eq!(pieces(&mut open([5, 0, 10]), 100), [[0, 5, 10]]);
+        assert_eq!(pieces(&mut open([0, 6]), 100), [[0], [6]]);
+    }
+
+    #[test]
+    fn a_piece_waits_until_nothing_can_go_on_with_it() {
+        let mut scene = open([0, 3]);
+        assert!(
+            pieces(&mut scene, 8).is_empty(),
+            "second 8 is still to come"
+        );
+        assert_eq!(scene.first(), Some(EventTime(0)));
+        assert_eq!(pieces(&mut scene, 9), [[0, 3]]);
+        assert_eq!((scene.first(), scene.ends.len()), (None, 0));
+    }
+
+    #[test]
+    fn what_is_not_due_holds_back_itself_and_what_comes_after_it() {
+        let mut scene = open([0, 100, 200]);
+        let late = get_secret("late", 100, "x");
+        let mut head = (*late.head).clone();
+        head.delivered = EventTime(5_000);
+        let late = SecretRead {
+            head: Arc::new(head),
+            ..late
+        };
+        scene.ends[1] = Arc::new(LooseEnd::new(Observation::Read(Arc::new(late))));
+        let told = scene.pieces(LATER, EventTime(4_999));
+        assert_eq!(
+            told.iter().map(|p| times(&p.ends)).collect::<Vec<_>>(),
+            [[0]]
+        );
+        assert_eq!(times(&scene.ends), [100, 200]);
+        let told = scene.pieces(LATER, EventTime(5_000));
+        assert_eq!(told.len(), 2);
+    }
+
+    #[test]
+    fn what_never_pauses_is_cut_with_a_margin_and_each_second_is_told_once() {
+        let (cut, margin) = (SCENE_SECS, SETTLE_MARGIN_SECS);
+        let mut scene = open((0..=2 * cut + 5).step_by(5));
+        let told = scene.pieces(EventTime(cut + margin), LATER);
+        assert!(told.is_empty(), "the margin after the cut is not complete");
+        let told = scene.pieces(EventTime(i64::MAX), LATER);
+        let [first, second, third] = told.as_slice() else {
+            panic!("{} pieces", told.len())
+        };
+        assert_eq!(times(&first.ends).last(), Some(&(cut + margin)));
+        assert_eq!(times(&second.ends).first(), Some(&(cut - margin)));
+        assert_eq!(times(&third.ends).first(), Some(&(2 * cut - margin)));
+        for secs in 0..=2 * cut + 5 {
+            let owners = told.iter().filter(|piece| piece.owns(EventTime(secs)));
+            assert_eq!(owners.count(), 1, "{secs}");
+        }
+    }
+
+    #[test]
+    fn a_scene_may_be_as_long_as_it_is_before_it_is_cut() {
+        let told = open((0..=SCENE_SECS).step_by(5)).pieces(LATER, LATER);
+        assert_eq!(told.len(), 1);
+        let told = open((0..=SCENE_SECS + 5).step_by(5)).pieces(LATER, LATER);
+        assert_eq!(told.len(), 2);
+    }
+}
