@@ -1,23 +1,21 @@
 //! The store of a replay and of tests: maps in memory, gone when it is dropped.
 
+mod loose;
+
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ahash::HashMap;
-use hashbrown::HashTable;
-use hashbrown::hash_table::Entry;
 
+use self::loose::{Loose, Place};
 use crate::alert::{Alert, AlertId};
 use crate::coverage::{CoverageMark, Hours};
 use crate::fact::{Fact, FactSet, RuleRange, WindowKey, WindowRange};
 use crate::ids::Text;
-use crate::loose_end::{LooseEnd, LooseEndId, SceneKey, SceneRange};
+use crate::loose_end::{LooseEnd, LooseEndId, SceneRange};
 use crate::seen::{self, Memory, Sighting, Times};
 use crate::state::{Due, StateError, StateStore};
 use crate::time::EventTime;
-
-/// A loose end, since when it waits, and whether it is open.
-type Waiting = (Arc<LooseEnd>, EventTime, bool);
 
 #[derive(Default)]
 struct Tables {
@@ -29,102 +27,14 @@ struct Tables {
     /// Account, region, and hours.
     coverage: HashMap<(Text, Text), Hours>,
     seen: HashMap<Text, Times>,
-    /// Each with when it was created, and whether it was published.
-    alerts: HashMap<AlertId, (Alert, EventTime, bool)>,
+    alerts: HashMap<AlertId, Created>,
 }
 
-/// Loose ends by scene. The tables hold fingerprints and places instead of keys: a replay has every loose end in its
-/// hands already, and a key of its own for each would cost more than all the rest.
-#[derive(Default)]
-struct Loose {
-    scenes: Vec<Vec<Waiting>>,
-    /// Fingerprint and place of each scene.
-    scene_of: HashTable<(u64, usize)>,
-    /// Fingerprint of each loose end, its scene, and its place in that.
-    known: HashTable<(u64, Place)>,
-}
-
-/// Scene, and place in it.
-type Place = (usize, usize);
-
-impl Loose {
-    /// Where a loose end is.
-    fn place(&self, id: &LooseEndId) -> Option<Place> {
-        let is = |(fingerprint, place): &(u64, Place)| {
-            *fingerprint == id.fingerprint() && is_at(&self.scenes, *place, id)
-        };
-        self.known
-            .find(id.fingerprint(), is)
-            .map(|(_, place)| *place)
-    }
-
-    fn scene(&self, key: &SceneKey) -> Option<&Vec<Waiting>> {
-        let is = |(fingerprint, scene): &(u64, usize)| {
-            *fingerprint == key.fingerprint() && is_of(&self.scenes, *scene, key)
-        };
-        self.scene_of
-            .find(key.fingerprint(), is)
-            .and_then(|(_, scene)| self.scenes.get(*scene))
-    }
-
-    /// Adds a loose end unless it is there, and says whether it was added.
-    fn add(&mut self, end: &Arc<LooseEnd>, arrived: EventTime) -> bool {
-        let Self {
-            scenes,
-            scene_of,
-            known,
-        } = self;
-        let (id, key) = (&end.id, &end.scene);
-        let is = |(fingerprint, place): &(u64, Place)| {
-            *fingerprint == id.fingerprint() && is_at(scenes, *place, id)
-        };
-        let Entry::Vacant(vacant) =
-            known.entry(id.fingerprint(), is, |(fingerprint, _)| *fingerprint)
-        else {
-            return false;
-        };
-        let is = |(fingerprint, scene): &(u64, usize)| {
-            *fingerprint == key.fingerprint() && is_of(scenes, *scene, key)
-        };
-        let new = (key.fingerprint(), scenes.len());
-        let (_, scene) = *scene_of
-            .entry(key.fingerprint(), is, |(fingerprint, _)| *fingerprint)
-            .or_insert(new)
-            .get();
-        if scene == scenes.len() {
-            scenes.push(Vec::new());
-        }
-        let Some(ends) = scenes.get_mut(scene) else {
-            return false;
-        };
-        vacant.insert((id.fingerprint(), (scene, ends.len())));
-        ends.push((end.clone(), end.delivered.max(arrived), true));
-        true
-    }
-
-    fn close(&mut self, place: Place) {
-        if let Some((_, _, open)) = self
-            .scenes
-            .get_mut(place.0)
-            .and_then(|ends| ends.get_mut(place.1))
-        {
-            *open = false;
-        }
-    }
-}
-
-fn is_at(scenes: &[Vec<Waiting>], (scene, index): Place, id: &LooseEndId) -> bool {
-    scenes
-        .get(scene)
-        .and_then(|ends| ends.get(index))
-        .is_some_and(|(end, _, _)| end.id == *id)
-}
-
-fn is_of(scenes: &[Vec<Waiting>], scene: usize, key: &SceneKey) -> bool {
-    scenes
-        .get(scene)
-        .and_then(|ends| ends.first())
-        .is_some_and(|(end, _, _)| end.scene == *key)
+/// An alert, when it was created, and whether it was published.
+struct Created {
+    alert: Alert,
+    created: EventTime,
+    published: bool,
 }
 
 /// Keeps everything in memory.
@@ -145,12 +55,12 @@ impl MemoryStore {
     pub(crate) fn add_fact(&self, key: WindowKey, fact: Fact) {
         let mut tables = self.tables();
         match tables.slots.get_mut(&key.rule) {
-            Some(slots) => drop(slots.insert(fact.slot)),
-            None => drop(
-                tables
-                    .slots
-                    .insert(key.rule.clone(), BTreeSet::from([fact.slot])),
-            ),
+            Some(slots) => _ = slots.insert(fact.slot),
+            // Once for each rule: every other fact finds its slots without a copy of the name.
+            None => {
+                let slots = BTreeSet::from([fact.slot]);
+                tables.slots.insert(key.rule.clone(), slots);
+            }
         }
         tables.facts.entry(key).or_default().add(fact);
     }
@@ -167,12 +77,10 @@ impl MemoryStore {
 
     /// Forgets the facts of each rule before a time.
     pub(crate) fn forget_facts(&self, oldest: &HashMap<Text, EventTime>) {
-        let is_kept = |key: &WindowKey, set: &mut FactSet| {
-            oldest
-                .get(&key.rule)
-                .is_none_or(|oldest| set.forget(*oldest))
-        };
-        self.tables().facts.retain(is_kept);
+        self.tables().facts.retain(|key, set| {
+            let oldest = oldest.get(&key.rule);
+            oldest.is_none_or(|oldest| set.forget(*oldest))
+        });
     }
 
     /// Forgets what was last seen before a time; since when there are logs is not forgotten.
@@ -195,20 +103,20 @@ impl StateStore for MemoryStore {
 
     async fn facts(&self, ranges: &[WindowRange]) -> Result<Vec<Vec<Fact>>, StateError> {
         let tables = self.tables();
-        let read = |range: &WindowRange| {
+        let found = ranges.iter().map(|range| {
             let set = tables.facts.get(&range.key).into_iter();
-            set.flat_map(|set| set.between(range.from, range.to))
-                .cloned()
-                .collect()
-        };
-        Ok(ranges.iter().map(read).collect())
+            let facts = set.flat_map(|set| set.between(range.from, range.to));
+            facts.cloned().collect()
+        });
+        Ok(found.collect())
     }
 
     async fn slots(&self, windows: &[RuleRange]) -> Result<Vec<BTreeSet<usize>>, StateError> {
+        // Whatever the range: more may be told than there is in it.
         let tables = self.tables();
-        Ok(windows
-            .iter()
-            .map(|range| tables.slots.get(&range.rule).cloned().unwrap_or_default())
+        let slots = windows.iter().map(|range| tables.slots.get(&range.rule));
+        Ok(slots
+            .map(|slots| slots.cloned().unwrap_or_default())
             .collect())
     }
 
@@ -221,9 +129,7 @@ impl StateStore for MemoryStore {
         ends.sort_by_cached_key(|end| end.scene.fingerprint());
         let mut tables = self.tables();
         let Tables { loose, shared, .. } = &mut *tables;
-        loose
-            .known
-            .reserve(ends.len(), |(fingerprint, _)| *fingerprint);
+        loose.reserve(ends.len());
         for end in ends {
             if loose.add(&end, arrived)
                 && end.may_have_copies
@@ -241,21 +147,14 @@ impl StateStore for MemoryStore {
         most: usize,
     ) -> Result<Due<Self::Receipt>, StateError> {
         let tables = self.tables();
-        let mut due: Vec<(&Waiting, Place)> = Vec::new();
-        for (scene, ends) in tables.loose.scenes.iter().enumerate() {
-            let placed = ends
-                .iter()
-                .enumerate()
-                .map(|(index, end)| (end, (scene, index)));
-            due.extend(placed.filter(|((_, waits_from, open), _)| *open && *waits_from <= since));
-        }
+        let mut due = tables.loose.due(since);
         if due.len() > most {
-            due.sort_by_key(|((_, waits_from, _), _)| *waits_from);
+            due.sort_by_key(|(waiting, _)| waiting.since);
             due.truncate(most);
         }
+        let due = due.into_iter();
         let (ends, receipt) = due
-            .into_iter()
-            .map(|((end, _, _), place)| (end.clone(), place))
+            .map(|(waiting, place)| (waiting.end.clone(), place))
             .unzip();
         Ok(Due { ends, receipt })
     }
@@ -265,12 +164,12 @@ impl StateStore for MemoryStore {
         scenes: &[SceneRange],
     ) -> Result<Vec<Vec<Arc<LooseEnd>>>, StateError> {
         let tables = self.tables();
-        let read = |SceneRange { scene, from, to }: &SceneRange| {
-            let ends = tables.loose.scene(scene).into_iter().flatten();
-            let near = |(end, _, _): &&Waiting| (*from..=*to).contains(&end.time);
-            ends.filter(near).map(|(end, _, _)| end.clone()).collect()
-        };
-        Ok(scenes.iter().map(read).collect())
+        let found = scenes.iter().map(|SceneRange { scene, from, to }| {
+            let ends = tables.loose.of_scene(scene).map(|waiting| &waiting.end);
+            let near = ends.filter(|end| (*from..=*to).contains(&end.time));
+            near.cloned().collect()
+        });
+        Ok(found.collect())
     }
 
     async fn loose_ends_sharing(
@@ -278,12 +177,8 @@ impl StateStore for MemoryStore {
         shared_ids: &[Text],
     ) -> Result<Vec<Arc<LooseEnd>>, StateError> {
         let tables = self.tables();
-        Ok(shared_ids
-            .iter()
-            .filter_map(|id| tables.shared.get(id))
-            .flatten()
-            .cloned()
-            .collect())
+        let found = shared_ids.iter().filter_map(|id| tables.shared.get(id));
+        Ok(found.flatten().cloned().collect())
     }
 
     async fn close_loose_ends(&self, receipt: Self::Receipt) -> Result<(), StateError> {
@@ -296,52 +191,36 @@ impl StateStore for MemoryStore {
 
     async fn mark_coverage(&self, marks: Vec<CoverageMark>) -> Result<(), StateError> {
         let mut tables = self.tables();
-        for CoverageMark {
-            account,
-            region,
-            bucket,
-        } in marks
-        {
-            tables
-                .coverage
-                .entry((account, region))
-                .or_default()
-                .add(bucket);
+        for mark in marks {
+            let place = (mark.account, mark.region);
+            tables.coverage.entry(place).or_default().add(mark.bucket);
         }
         Ok(())
     }
 
     async fn covered(&self, marks: &[CoverageMark]) -> Result<Vec<bool>, StateError> {
         let tables = self.tables();
-        let is_covered = |CoverageMark {
-                              account,
-                              region,
-                              bucket,
-                          }: &CoverageMark| {
-            tables
-                .coverage
-                .get(&(account.clone(), region.clone()))
-                .is_some_and(|hours| hours.contains(*bucket))
-        };
-        Ok(marks.iter().map(is_covered).collect())
+        let found = marks.iter().map(|mark| {
+            let place = (mark.account.clone(), mark.region.clone());
+            let hours = tables.coverage.get(&place);
+            hours.is_some_and(|hours| hours.contains(mark.bucket))
+        });
+        Ok(found.collect())
     }
 
     async fn seen(&self, keys: &[Text]) -> Result<Vec<Times>, StateError> {
         let tables = self.tables();
-        Ok(keys
-            .iter()
-            .map(|key| tables.seen.get(key).cloned().unwrap_or_default())
+        let found = keys.iter().map(|key| tables.seen.get(key));
+        Ok(found
+            .map(|times| times.cloned().unwrap_or_default())
             .collect())
     }
 
     async fn put_seen(&self, times: Vec<Sighting>, memory: Memory) -> Result<(), StateError> {
         let mut tables = self.tables();
         for Sighting { key, time } in times {
-            tables
-                .seen
-                .entry(key)
-                .or_default()
-                .add(time, memory.grain_secs());
+            let times = tables.seen.entry(key).or_default();
+            times.add(time, memory.grain_secs());
         }
         Ok(())
     }
@@ -356,7 +235,12 @@ impl StateStore for MemoryStore {
         for alert in alerts {
             let new = !tables.alerts.contains_key(&alert.id);
             if new {
-                tables.alerts.insert(alert.id.clone(), (alert, now, false));
+                let created = Created {
+                    created: now,
+                    published: false,
+                    alert,
+                };
+                tables.alerts.insert(created.alert.id.clone(), created);
             }
             created.push(new);
         }
@@ -369,18 +253,16 @@ impl StateStore for MemoryStore {
         _most: usize,
     ) -> Result<Vec<Alert>, StateError> {
         let tables = self.tables();
-        let waiting = tables
-            .alerts
-            .values()
-            .filter(|(_, created, published)| !published && *created < created_before);
-        Ok(waiting.map(|(alert, _, _)| alert.clone()).collect())
+        let alerts = tables.alerts.values();
+        let waiting = alerts.filter(|known| !known.published && known.created < created_before);
+        Ok(waiting.map(|known| known.alert.clone()).collect())
     }
 
     async fn mark_published(&self, ids: &[AlertId]) -> Result<(), StateError> {
         let mut tables = self.tables();
         for id in ids {
-            if let Some((_, _, published)) = tables.alerts.get_mut(id) {
-                *published = true;
+            if let Some(known) = tables.alerts.get_mut(id) {
+                known.published = true;
             }
         }
         Ok(())
@@ -390,6 +272,8 @@ impl StateStore for MemoryStore {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::evidence::Evidence;
+    use crate::samples::head;
     use crate::state::contract;
 
     #[test]
@@ -428,5 +312,104 @@ mod tests {
             store.close(&[ends[1].id.clone()]);
             assert_eq!(due().await, [ends[0].clone(), ends[2].clone()]);
         });
+    }
+
+    #[test]
+    fn those_that_have_waited_longest_are_given_first() {
+        let end = |id, delivered| {
+            let mut end = (*contract::end(id, 100, id)).clone();
+            end.delivered = EventTime(delivered);
+            Arc::new(end)
+        };
+        let ends = vec![end("e1", 130), end("e2", 110), end("e3", 120)];
+        pollster::block_on(async {
+            let store = MemoryStore::default();
+            store.put_loose_ends(ends, EventTime(115)).await.unwrap();
+            let most = async |most| {
+                let due = store.due_loose_ends(EventTime(200), most).await.unwrap();
+                due.ends
+                    .iter()
+                    .map(|end| end.id.parts().1.to_owned())
+                    .collect::<Vec<_>>()
+            };
+            assert_eq!(most(1).await, ["e2"]);
+            assert_eq!(most(2).await, ["e2", "e3"]);
+            assert_eq!(most(3).await.len(), 3);
+        });
+    }
+
+    fn fact(secs: i64) -> Fact {
+        let head = head(&format!("e{secs}"), "GetSecretValue", secs);
+        Fact {
+            slot: 0,
+            key: head.event_id.clone(),
+            time: head.time,
+            value: None,
+            least: None,
+            evidence: Evidence {
+                head: Arc::new(head),
+                secret: None,
+                access: None,
+            },
+        }
+    }
+
+    #[test]
+    fn facts_are_forgotten_by_rule_and_those_from_the_time_on_stay() {
+        let window = |rule: &str| WindowKey {
+            rule: rule.into(),
+            group: Vec::new(),
+        };
+        let store = MemoryStore::default();
+        for rule in ["short", "long", "other"] {
+            (1..4).for_each(|secs| store.add_fact(window(rule), fact(secs)));
+        }
+        let oldest = [("short", 3), ("long", 4)];
+        let oldest = oldest.map(|(rule, secs)| (Text::from(rule), EventTime(secs)));
+        store.forget_facts(&oldest.into_iter().collect());
+        let ranges = ["short", "long", "other"].map(|rule| WindowRange {
+            key: window(rule),
+            from: EventTime(0),
+            to: EventTime(9),
+        });
+        let left = pollster::block_on(store.facts(&ranges)).unwrap();
+        assert_eq!(
+            left,
+            [vec![fact(3)], vec![], vec![fact(1), fact(2), fact(3)]]
+        );
+        assert_eq!(
+            store.tables().facts.len(),
+            2,
+            "nothing is left of an empty group"
+        );
+    }
+
+    #[test]
+    fn what_was_seen_is_forgotten_but_not_since_when_there_are_logs() {
+        let memory = Memory {
+            memory_secs: 900,
+            learning_secs: 0,
+        };
+        let since = seen::since_key("111122223333");
+        let sighting = |key: &Text, secs| Sighting {
+            key: key.clone(),
+            time: EventTime(secs),
+        };
+        let pair = Text::from("pair");
+        let store = MemoryStore::default();
+        let found = pollster::block_on(async {
+            let times = vec![
+                sighting(&since, 5),
+                sighting(&pair, 5),
+                sighting(&pair, 500),
+            ];
+            store.put_seen(times, memory).await.unwrap();
+            store.forget_seen(EventTime(400), memory);
+            store.seen(&[since, pair]).await.unwrap()
+        });
+        let found = found
+            .iter()
+            .map(|times| times.iter().map(|time| time.0).collect());
+        assert_eq!(found.collect::<Vec<Vec<i64>>>(), [vec![5], vec![500]]);
     }
 }
