@@ -1,5 +1,5 @@
-//! One file for each command. They share what is read and written through `input` and `output`, and know nothing of each
-//! other.
+//! One file for each command. They share what is read and written through `input` and `output`, and
+//! know nothing of each other.
 
 pub mod accesses;
 pub mod baseline;
@@ -13,6 +13,9 @@ pub mod replay;
 pub mod rules;
 pub mod summary;
 pub mod verify;
+
+#[cfg(test)]
+mod tests;
 
 use crate::args::Command;
 use crate::host::{Failure, Host};

@@ -3,6 +3,7 @@
 pub mod columns;
 pub mod csv;
 pub mod gaps;
+pub mod listing;
 pub mod out;
 pub mod parquet;
 pub mod report;

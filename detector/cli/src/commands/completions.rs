@@ -17,3 +17,23 @@ pub fn run(shell: Shell, host: &mut Host) -> Result<u8, Failure> {
     clap_complete::generate(shell, &mut Cli::command(), "secretrail", &mut text);
     print(host, &String::from_utf8_lossy(&text)).map(|()| exit::DONE)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::tests::ran;
+    use crate::exit;
+
+    #[test]
+    fn a_shell_learns_every_command() {
+        for shell in ["bash", "zsh", "fish"] {
+            let completions = ran(&["completions", shell]);
+            assert_eq!(
+                (completions.code, completions.err.as_str()),
+                (exit::DONE, "")
+            );
+            for command in ["replay", "accesses", "fleet", "man"] {
+                assert!(completions.out.contains(command), "{shell}: {command}");
+            }
+        }
+    }
+}

@@ -2,15 +2,18 @@
 
 use std::time::Instant;
 
-use crate::args::settings::{Settings, only_rows};
-use crate::args::{self, Format};
+use serde_json::Value;
+
+use crate::args;
+use crate::args::settings::Settings;
 use crate::host::{Failure, Host};
 use crate::input::rules_and_policy;
 use crate::input::session::find;
 use crate::output::gaps::{Line, lines};
+use crate::output::listing::{self, Listing};
 use crate::output::out::Out;
 use crate::output::run_summary::close;
-use crate::output::{csv, table};
+use crate::output::table;
 
 /// Runs the command and gives its exit code.
 ///
@@ -21,58 +24,120 @@ pub fn run(args: &args::Gaps, host: &mut Host) -> Result<u8, Failure> {
     let started = Instant::now();
     let settings = Settings::new(&args.input, &args.output, host)?;
     settings.must_be_rows("gaps")?;
+    // The rules of the pack see trails that were stopped or narrowed. They are not the user's to
+    // replace here: a gap is no matter of taste.
     let pack = rules_and_policy::rules(&args::RuleFiles::default())?.set;
     let mut out = Out::open(&settings)?;
     let found = find(&settings, &pack, None, host)?;
-    let lines = lines(&found);
-    write(&lines, settings.format, &mut out)?;
+    listing::write(&GapList(lines(&found)), settings.format, &mut out)?;
     out.finish(host)?;
     Ok(close(&settings, &found, started, None, host))
 }
 
-fn write(lines: &[Line], format: Format, out: &mut Out<'_>) -> Result<(), Failure> {
-    match format {
-        Format::Table if lines.is_empty() => out.raw("no gaps\n"),
-        Format::Table => {
-            let rows: Vec<[String; 5]> = lines
-                .iter()
-                .map(|l| {
-                    [
-                        l.account.clone(),
-                        l.region.clone(),
-                        l.from.to_string(),
-                        l.to.to_string(),
-                        l.what.clone(),
-                    ]
-                })
-                .collect();
-            out.raw(&table::columns(
-                ["ACCOUNT", "REGION", "FROM", "TO", "MISSING"],
-                &rows,
-            ))
+/// Everything that the logs cannot show.
+struct GapList(Vec<Line>);
+
+impl Listing<6> for GapList {
+    const NAME: &'static str = "gaps";
+    const HEADER: [&'static str; 6] = ["account", "region", "from", "to", "kind", "what"];
+
+    fn table(&self) -> String {
+        if self.0.is_empty() {
+            return "no gaps\n".to_owned();
         }
-        Format::Json | Format::Jsonl => {
-            let value = |line: &Line| {
-                serde_json::json!({"schema": "secretrail.gap/1", "account": line.account, "region": line.region,
-                    "from": line.from.to_string(), "to": line.to.to_string(), "kind": line.kind, "what": line.what})
-            };
-            out.values(&lines.iter().map(value).collect::<Vec<_>>())
+        // A person reads the kind from the words of what is missing.
+        let people = |[account, region, from, to, _, what]: [String; 6]| -> [String; 5] {
+            [account, region, from, to, what]
+        };
+        let rows: Vec<[String; 5]> = self.rows().into_iter().map(people).collect();
+        table::columns(["ACCOUNT", "REGION", "FROM", "TO", "MISSING"], &rows)
+    }
+
+    fn values(&self) -> Vec<Value> {
+        self.0.iter().map(value).collect()
+    }
+
+    fn rows(&self) -> Vec<[String; 6]> {
+        self.0.iter().map(row).collect()
+    }
+}
+
+fn value(line: &Line) -> Value {
+    serde_json::json!({
+        "schema": "secretrail.gap/1",
+        "account": line.account,
+        "region": line.region,
+        "from": line.from.to_string(),
+        "to": line.to.to_string(),
+        "kind": line.kind,
+        "what": line.what,
+    })
+}
+
+fn row(line: &Line) -> [String; 6] {
+    let Line {
+        account,
+        region,
+        from,
+        to,
+        kind,
+        what,
+    } = line;
+    [
+        account.clone(),
+        region.clone(),
+        from.to_string(),
+        to.to_string(),
+        (*kind).to_owned(),
+        what.clone(),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use secretrail_engine::time::EventTime;
+
+    use super::*;
+    use crate::commands::tests::{LOGS, ran};
+    use crate::exit;
+
+    fn line(what: &str) -> Line {
+        Line {
+            account: "111122223333".to_owned(),
+            region: "eu-west-1".to_owned(),
+            from: EventTime::parse("2026-03-02T10:00:00Z").unwrap(),
+            to: EventTime::parse("2026-03-02T11:00:00Z").unwrap(),
+            kind: "deliveries",
+            what: what.to_owned(),
         }
-        Format::Ocsf | Format::Html | Format::Parquet => Err(only_rows("gaps")),
-        Format::Csv => {
-            let row = |l: &Line| {
-                [
-                    &l.account,
-                    &l.region,
-                    &l.from.to_string(),
-                    &l.to.to_string(),
-                    l.kind,
-                    &l.what,
-                ]
-                .map(str::to_owned)
-            };
-            let header = ["account", "region", "from", "to", "kind", "what"];
-            out.raw(&csv::rows(header, lines.iter().map(row))?)
-        }
+    }
+
+    #[test]
+    fn people_are_told_without_the_kind_and_programs_with_it() {
+        let gaps = GapList(vec![line("no log file for 60 minutes")]);
+        assert_eq!(
+            gaps.table().lines().last().unwrap(),
+            "111122223333  eu-west-1  2026-03-02T10:00:00Z  2026-03-02T11:00:00Z  \
+             no log file for 60 minutes"
+        );
+        assert_eq!(gaps.rows()[0][4], "deliveries");
+        assert_eq!(gaps.values()[0]["kind"], "deliveries");
+    }
+
+    #[test]
+    fn no_gaps_are_said_to_people_only() {
+        let none = GapList(Vec::new());
+        assert_eq!(none.table(), "no gaps\n");
+        assert!(none.rows().is_empty() && none.values().is_empty());
+    }
+
+    #[test]
+    fn every_row_has_a_cell_under_each_name_of_the_header() {
+        let csv = ran(&["gaps", LOGS, "-f", "csv", "-q"]);
+        let mut lines = csv.out.lines();
+        assert_eq!(lines.next(), Some("account,region,from,to,kind,what"));
+        assert_eq!(csv.code, exit::DONE);
+        let json = ran(&["gaps", LOGS, "-f", "jsonl", "-q"]);
+        assert_eq!(json.out.lines().count(), lines.count());
     }
 }

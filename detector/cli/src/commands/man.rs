@@ -34,3 +34,14 @@ fn render(command: &clap::Command, page: &mut Vec<u8>) -> Result<(), Failure> {
         .render(page)
         .map_err(|error| Failure::Internal(error.to_string()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_and_every_subcommand_have_a_page() {
+        let pages = manual().unwrap().matches(".SH SYNOPSIS").count();
+        assert_eq!(pages, 1 + Cli::command().get_subcommands().count());
+    }
+}

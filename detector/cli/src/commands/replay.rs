@@ -6,8 +6,10 @@ use std::time::Instant;
 
 use secretrail_engine::alert::Alert;
 use secretrail_engine::policy::Policy;
+use secretrail_engine::report::Report;
 use secretrail_engine::rule::RuleSet;
 
+use self::compare::Comparison;
 use crate::args::settings::{Settings, only_rows};
 use crate::args::{self, Format};
 use crate::exit;
@@ -15,8 +17,12 @@ use crate::host::{Failure, Host};
 use crate::input::session::{Found, Opened, find, find_in};
 use crate::input::{merge, rules_and_policy};
 use crate::output::out::Out;
-use crate::output::report;
 use crate::output::run_summary::close;
+use crate::output::{listing, report};
+
+/// Standard input is gone after the first reading, and logs do not fit into memory.
+const COMPARE_READS_TWICE: &str = "--compare reads the logs twice, and standard input can be read \
+    only once; write it to a file first";
 
 /// Runs the command and gives its exit code.
 ///
@@ -25,102 +31,227 @@ use crate::output::run_summary::close;
 /// [`Failure`].
 pub fn run(args: &args::Replay, host: &mut Host) -> Result<u8, Failure> {
     let started = Instant::now();
+    let settings = settings(args, host)?;
+    let rules = rules_and_policy::rules_with_warnings(&args.files, host)?;
+    let replacing = replacing(args, host)?;
+    let policy = rules_and_policy::policy(&args.policy)?;
+    let mut out = Out::open(&settings)?;
+    let mut replaying = Replaying {
+        args,
+        settings: &settings,
+        policy: policy.as_ref(),
+        out: &mut out,
+    };
+    let (mut found, in_force) = match &replacing {
+        None => (replaying.alerts(&rules, host)?, rules.len()),
+        Some(after) => (replaying.comparison(&rules, after, host)?, after.len()),
+    };
+    out.finish(host)?;
+    // The closing words count what was printed: alerts below the least level are not.
+    found
+        .report
+        .alerts
+        .retain(|level, _| *level >= args.min_level);
+    let code = close(&settings, &found, started, Some(in_force), host);
+    Ok(code.max(findings_code(args, &found.report)))
+}
+
+/// The exit code of the alerts alone.
+fn findings_code(args: &args::Replay, report: &Report) -> u8 {
+    let mut levels = report.alerts.keys();
+    match args.fail_on {
+        Some(least) if levels.any(|level| *level >= least) => exit::FINDINGS,
+        _ => exit::DONE,
+    }
+}
+
+/// The settings, and whether they can be had together, before anything is read.
+fn settings(args: &args::Replay, host: &Host) -> Result<Settings, Failure> {
     let mut settings = Settings::new(&args.input, &args.output, host)?;
     settings.memory.memory_secs = args.memory.unwrap_or(settings.memory.memory_secs);
     settings.memory.learning_secs = args.learning.unwrap_or(settings.memory.learning_secs);
-    if !args.compare.is_empty() && settings.reads_stdin() {
-        let message = "--compare reads the logs twice, and standard input can be read only once; write it to a file first";
-        return Err(Failure::Usage(message.to_owned()));
-    }
     if !args.compare.is_empty() {
+        if settings.reads_stdin() {
+            return Err(Failure::Usage(COMPARE_READS_TWICE.to_owned()));
+        }
         settings.must_be_rows("--compare")?;
     }
     if settings.format == Format::Parquet {
         return Err(only_rows("replay"));
     }
-    let rules = rules_and_policy::rules_with_warnings(&args.files, host)?;
-    let other = if args.compare.is_empty() {
-        None
-    } else {
-        let files = args::RuleFiles {
-            rules: args.compare.clone(),
-            vars: args.files.vars.clone(),
-        };
-        Some(rules_and_policy::rules_with_warnings(&files, host)?)
-    };
-    let policy = rules_and_policy::policy(&args.policy)?;
-    let mut out = Out::open(&settings)?;
-    let (mut found, mut in_force) = (
-        alerts(args, &settings, &rules, policy.as_ref(), &mut out, host)?,
-        rules.len(),
-    );
-    if let Some(other) = &other {
-        let mut after = find(&settings, other, policy.as_ref(), host)?;
-        after.alerts.retain(|alert| is_asked_for(args, alert));
-        compare::write(&found.alerts, &after.alerts, settings.format, &mut out)?;
-        (found, in_force) = (after, other.len());
-    }
-    out.finish(host)?;
-    found
-        .report
-        .alerts
-        .retain(|level, _| *level >= args.min_level);
-    let failing = args
-        .fail_on
-        .is_some_and(|fail_on| found.report.alerts.keys().any(|level| *level >= fail_on));
-    let code = close(&settings, &found, started, Some(in_force), host);
-    Ok(code.max(if failing { exit::FINDINGS } else { exit::DONE }))
+    Ok(settings)
 }
 
-/// Finds the alerts and writes them, unless they are to be compared.
-fn alerts(
-    args: &args::Replay,
-    settings: &Settings,
-    rules: &RuleSet,
-    policy: Option<&Policy>,
-    out: &mut Out<'_>,
-    host: &mut Host,
-) -> Result<Found, Failure> {
-    let opened = Opened::new(settings)?;
-    if args.compare.is_empty() && merge::fits(&opened, settings) {
-        return merge::run(
-            opened,
-            settings,
-            rules,
-            policy,
-            host.now,
-            &mut |mut outcome| {
-                outcome.alerts.retain(|alert| is_asked_for(args, alert));
-                out.alerts(&outcome.alerts)?;
-                out.pass_on(host)
-            },
+/// The rules that the alerts are compared with; `None` without `--compare`.
+fn replacing(args: &args::Replay, host: &mut Host) -> Result<Option<RuleSet>, Failure> {
+    if args.compare.is_empty() {
+        return Ok(None);
+    }
+    let files = args::RuleFiles {
+        rules: args.compare.clone(),
+        vars: args.files.vars.clone(),
+    };
+    rules_and_policy::rules_with_warnings(&files, host).map(Some)
+}
+
+/// A replay, whatever its rules are.
+struct Replaying<'r, 'o> {
+    args: &'r args::Replay,
+    settings: &'r Settings,
+    policy: Option<&'r Policy>,
+    out: &'r mut Out<'o>,
+}
+
+impl Replaying<'_, '_> {
+    /// Finds the alerts and writes them.
+    fn alerts(&mut self, rules: &RuleSet, host: &mut Host) -> Result<Found, Failure> {
+        let opened = Opened::new(self.settings)?;
+        if merge::fits(&opened, self.settings) {
+            return self.slices(opened, rules, host);
+        }
+        let mut found = find_in(opened, self.settings, rules, self.policy, host)?;
+        found.alerts.retain(|alert| self.is_asked_for(alert));
+        if self.settings.format == Format::Html {
+            let page = self.page(&found, rules, host)?;
+            self.out.raw(&page)?;
+        } else {
+            self.out.alerts(&found.alerts)?;
+        }
+        Ok(found)
+    }
+
+    /// Finds the alerts of parts and writes them slice by slice, so that what is held does not grow
+    /// with the history.
+    fn slices(
+        &mut self,
+        opened: Opened,
+        rules: &RuleSet,
+        host: &mut Host,
+    ) -> Result<Found, Failure> {
+        let (settings, policy, now) = (self.settings, self.policy, host.now);
+        merge::run(opened, settings, rules, policy, now, &mut |mut outcome| {
+            outcome.alerts.retain(|alert| self.is_asked_for(alert));
+            self.out.alerts(&outcome.alerts)?;
+            self.out.pass_on(host)
+        })
+    }
+
+    /// Finds the alerts of both rule sets in the same logs and writes what became of them. The run
+    /// ends as one with the new rules would: with their alerts, and their exit code.
+    fn comparison(
+        &mut self,
+        rules: &RuleSet,
+        replacing: &RuleSet,
+        host: &mut Host,
+    ) -> Result<Found, Failure> {
+        let mut before = find(self.settings, rules, self.policy, host)?;
+        before.alerts.retain(|alert| self.is_asked_for(alert));
+        let mut after = find(self.settings, replacing, self.policy, host)?;
+        after.alerts.retain(|alert| self.is_asked_for(alert));
+        let comparison = Comparison::of(&before.alerts, &after.alerts);
+        listing::write(&comparison, self.settings.format, self.out)?;
+        Ok(after)
+    }
+
+    /// The report, which needs more than the alerts.
+    fn page(&self, found: &Found, rules: &RuleSet, host: &Host) -> Result<String, Failure> {
+        let paths = self.settings.paths.iter();
+        report::page(&report::About {
+            paths: paths
+                .map(|path| path.to_string_lossy().into_owned())
+                .collect(),
+            rules: rules.len(),
+            policy: self.policy.is_some(),
+            memory: self.settings.memory,
+            now: host.now,
+            found,
+        })
+    }
+
+    fn is_asked_for(&self, alert: &Alert) -> bool {
+        alert.rule.level >= self.args.min_level
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::tests::{LOGS, POLICY, RULES, ran, ran_with};
+    use crate::exit;
+
+    /// A rule of a lower level than any that would fail a run.
+    const LOW_RULE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../rules/access-denied.yml");
+
+    #[test]
+    fn what_cannot_be_had_together_is_said_before_anything_is_read() {
+        let twice = ran(&["replay", "-", "--compare", RULES]);
+        assert_eq!(twice.code, exit::USAGE);
+        assert!(twice.err.starts_with("--compare reads the logs twice"));
+        for (args, named) in [
+            (
+                ["replay", "/nowhere", "-f", "parquet"].as_slice(),
+                "replay ",
+            ),
+            (
+                &["replay", "/nowhere", "-f", "html", "--compare", RULES],
+                "--compare ",
+            ),
+        ] {
+            let refused = ran(args);
+            assert_eq!(refused.code, exit::USAGE);
+            assert!(refused.err.starts_with(named), "{}", refused.err);
+            assert!(!refused.err.contains("/nowhere"));
+        }
+    }
+
+    #[test]
+    fn alerts_below_the_least_level_are_neither_printed_nor_counted_nor_failed_on() {
+        let args = ["replay", LOGS, "--policy", POLICY, "-f", "jsonl"];
+        let all = ran(&args);
+        assert!(all.err.contains(" low (") && all.out.contains(r#""level":"low""#));
+        let critical = ["--min-level", "critical", "--fail-on", "low"];
+        let some = ran(&[&args[..], &critical].concat());
+        assert!(!some.err.contains(" low") && !some.out.contains(r#""level":"low""#));
+        assert_eq!(some.code, exit::FINDINGS);
+        let low = ran(&[&args[..], &["--fail-on", "critical", "-r", LOW_RULE]].concat());
+        assert_eq!(
+            (low.code, low.out.is_empty()),
+            (exit::DONE, false),
+            "{}",
+            low.err
         );
     }
-    let mut found = find_in(opened, settings, rules, policy, host)?;
-    found.alerts.retain(|alert| is_asked_for(args, alert));
-    if !args.compare.is_empty() {
-        return Ok(found);
-    }
-    if settings.format != Format::Html {
-        out.alerts(&found.alerts)?;
-        return Ok(found);
-    }
-    let about = report::About {
-        paths: settings
-            .paths
-            .iter()
-            .map(|path| path.to_string_lossy().into_owned())
-            .collect(),
-        rules: rules.len(),
-        policy: policy.is_some(),
-        memory: settings.memory,
-        now: host.now,
-        found: &found,
-    };
-    out.raw(&report::page(&about)?)?;
-    Ok(found)
-}
 
-fn is_asked_for(args: &args::Replay, alert: &Alert) -> bool {
-    alert.rule.level >= args.min_level
+    #[test]
+    fn parts_give_the_same_alerts_as_their_logs() {
+        let folder = tempfile::tempdir().unwrap();
+        let parts = folder.path().to_str().unwrap();
+        ran(&["extract", LOGS, "-o", parts, "--part-size", "8K", "-q"]);
+        for format in ["jsonl", "table"] {
+            let of = |path| ran(&["replay", path, "-f", format, "--policy", POLICY, "-q"]).out;
+            assert!(of(parts) == of(LOGS), "{format}");
+        }
+    }
+
+    #[test]
+    fn rules_compared_with_themselves_keep_everything() {
+        let same = ran(&[
+            "replay",
+            LOGS,
+            "-f",
+            "csv",
+            "-q",
+            "--compare",
+            RULES,
+            "-r",
+            RULES,
+        ]);
+        let rows: Vec<&str> = same.out.lines().skip(1).collect();
+        assert!(!rows.is_empty() && rows.iter().all(|row| row.ends_with(",0,0")));
+    }
+
+    #[test]
+    fn nothing_read_is_an_input_error_even_where_alerts_would_fail_the_run() {
+        let none = ran_with(&["replay", "-", "--fail-on", "low"], "no JSON");
+        assert_eq!(none.code, exit::INPUT, "{}", none.err);
+    }
 }

@@ -1,17 +1,17 @@
-//! `replay --compare`: what a change of rules does to the alerts over the same logs, before it ships.
+//! `replay --compare`: what a change of rules does to the alerts over the same logs, before it
+//! ships.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use secretrail_engine::alert::{Alert, AlertId};
 use secretrail_engine::neutral;
 use secretrail_engine::rule_meta::RuleMeta;
+use serde_json::{Value, json};
 
-use crate::args::Format;
-use crate::args::settings::only_rows;
-use crate::host::Failure;
-use crate::output::out::Out;
-use crate::output::{csv, table};
+use crate::output::listing::Listing;
+use crate::output::table;
 
 /// Alerts that are shown one by one, of each kind.
 const SHOWN: usize = 20;
@@ -25,123 +25,173 @@ struct Change<'a> {
     lost: Vec<&'a Alert>,
 }
 
-/// Writes the comparison in the form of output that is asked for.
-///
-/// # Errors
-///
-/// [`Failure::Output`].
-pub(super) fn write(
-    before: &[Alert],
-    after: &[Alert],
-    format: Format,
-    out: &mut Out<'_>,
-) -> Result<(), Failure> {
-    let changes = changes(before, after);
-    match format {
-        Format::Table => out.raw(&text(&changes)),
-        Format::Json | Format::Jsonl => {
-            let ids = |alerts: &[&Alert]| {
-                alerts
-                    .iter()
-                    .map(|a| a.id.0.to_string())
-                    .collect::<Vec<_>>()
-            };
-            let value = |(id, change): (&&str, &Change<'_>)| {
-                let rule = change.meta.map(
-                    |m| serde_json::json!({"id": id, "title": m.title, "level": m.level.as_str()}),
-                );
-                serde_json::json!({"schema": "secretrail.comparison/1", "rule": rule, "kept": change.kept.len(),
-                    "gained": ids(&change.gained), "lost": ids(&change.lost)})
-            };
-            out.values(&changes.iter().map(value).collect::<Vec<_>>())
+/// What happened to the alerts of every rule that raised one, before or after, by the ids of the
+/// rules.
+pub(super) struct Comparison<'a>(BTreeMap<&'a str, Change<'a>>);
+
+impl<'a> Comparison<'a> {
+    /// Alerts of the rules in force beside those of the rules that may replace them.
+    pub(super) fn of(before: &'a [Alert], after: &'a [Alert]) -> Self {
+        let (old, new) = (ids(before), ids(after));
+        let mut changes: BTreeMap<&str, Change<'_>> = BTreeMap::new();
+        for alert in after {
+            let change = changes.entry(&alert.rule.id).or_default();
+            change.meta = Some(&alert.rule);
+            // The id is a function of what the alert says: a rule that only got another title or
+            // level keeps its alerts.
+            if old.contains(&alert.id) {
+                change.kept.push(alert);
+            } else {
+                change.gained.push(alert);
+            }
         }
-        Format::Ocsf | Format::Html | Format::Parquet => Err(only_rows("--compare")),
-        Format::Csv => {
-            let header = ["rule_id", "title", "level", "kept", "gained", "lost"];
-            let rows = csv::rows(header, changes.iter().map(|(id, change)| row(id, change)));
-            out.raw(&rows?)
+        for alert in before.iter().filter(|alert| !new.contains(&alert.id)) {
+            let change = changes.entry(&alert.rule.id).or_default();
+            // A rule that stays is called what it will be called.
+            change.meta = change.meta.or(Some(&alert.rule));
+            change.lost.push(alert);
         }
+        Self(changes)
+    }
+
+    /// What changed most comes first.
+    fn counts(&self) -> String {
+        let mut sorted: Vec<_> = self.0.iter().collect();
+        sorted.sort_by_key(|(_, change)| {
+            (
+                Reverse(change.gained.len() + change.lost.len()),
+                change.meta.map(|meta| &meta.title),
+            )
+        });
+        let rows: Vec<[String; 5]> = sorted
+            .into_iter()
+            .map(|(id, change)| {
+                let [_, title, level, kept, gained, lost] = row(id, change);
+                [kept, gained, lost, level, title]
+            })
+            .collect();
+        table::columns(["KEPT", "GAINED", "LOST", "LEVEL", "RULE"], &rows)
     }
 }
 
-fn changes<'a>(before: &'a [Alert], after: &'a [Alert]) -> BTreeMap<&'a str, Change<'a>> {
-    let ids = |alerts: &'a [Alert]| alerts.iter().map(|a| &a.id).collect::<BTreeSet<&AlertId>>();
-    let (old, new) = (ids(before), ids(after));
-    let mut changes: BTreeMap<&str, Change<'_>> = BTreeMap::new();
-    for alert in after {
-        let change = changes.entry(&alert.rule.id).or_default();
-        change.meta = Some(&alert.rule);
-        if old.contains(&alert.id) {
-            change.kept.push(alert)
-        } else {
-            change.gained.push(alert)
-        }
+impl Listing<6> for Comparison<'_> {
+    const NAME: &'static str = "--compare";
+    const HEADER: [&'static str; 6] = ["rule_id", "title", "level", "kept", "gained", "lost"];
+
+    fn table(&self) -> String {
+        let mut text = self.counts();
+        let changes = self.0.values();
+        push_shown(
+            "gained",
+            changes.clone().flat_map(|change| &change.gained),
+            &mut text,
+        );
+        push_shown("lost", changes.flat_map(|change| &change.lost), &mut text);
+        text
     }
-    for alert in before.iter().filter(|a| !new.contains(&a.id)) {
-        let change = changes.entry(&alert.rule.id).or_default();
-        change.meta = change.meta.or(Some(&alert.rule));
-        change.lost.push(alert);
+
+    fn values(&self) -> Vec<Value> {
+        self.0
+            .iter()
+            .map(|(id, change)| value(id, change))
+            .collect()
     }
-    changes
+
+    fn rows(&self) -> Vec<[String; 6]> {
+        self.0.iter().map(|(id, change)| row(id, change)).collect()
+    }
+}
+
+fn ids(alerts: &[Alert]) -> BTreeSet<&AlertId> {
+    alerts.iter().map(|alert| &alert.id).collect()
+}
+
+fn value(id: &str, change: &Change<'_>) -> Value {
+    let rule = change
+        .meta
+        .map(|meta| json!({"id": id, "title": meta.title, "level": meta.level.as_str()}));
+    json!({
+        "schema": "secretrail.comparison/1",
+        "rule": rule,
+        "kept": change.kept.len(),
+        "gained": id_texts(&change.gained),
+        "lost": id_texts(&change.lost),
+    })
+}
+
+fn id_texts(alerts: &[&Alert]) -> Vec<String> {
+    alerts.iter().map(|alert| alert.id.0.to_string()).collect()
 }
 
 fn row(id: &str, change: &Change<'_>) -> [String; 6] {
     let (title, level) = change
         .meta
         .map_or(("", ""), |m| (m.title.as_str(), m.level.as_str()));
-    let count = |alerts: &[&Alert]| alerts.len().to_string();
     [
         id.to_owned(),
         title.to_owned(),
         level.to_owned(),
-        count(&change.kept),
-        count(&change.gained),
-        count(&change.lost),
+        change.kept.len().to_string(),
+        change.gained.len().to_string(),
+        change.lost.len().to_string(),
     ]
 }
 
-fn text(changes: &BTreeMap<&str, Change<'_>>) -> String {
-    // What changed comes first.
-    let mut sorted: Vec<_> = changes.iter().collect();
-    sorted.sort_by_key(|(_, c)| {
-        (
-            std::cmp::Reverse(c.gained.len() + c.lost.len()),
-            c.meta.map(|m| &m.title),
-        )
-    });
-    let rows: Vec<[String; 5]> = sorted
-        .into_iter()
-        .map(|(id, change)| {
-            let [_, title, level, kept, gained, lost] = row(id, change);
-            [kept, gained, lost, level, title]
-        })
-        .collect();
-    let mut out = table::columns(["KEPT", "GAINED", "LOST", "LEVEL", "RULE"], &rows);
-    let gained = changes
-        .values()
-        .flat_map(|change| change.gained.iter().copied());
-    let lost = changes
-        .values()
-        .flat_map(|change| change.lost.iter().copied());
-    for (mark, all) in [
-        ("gained", gained.collect::<Vec<&Alert>>()),
-        ("lost", lost.collect()),
-    ] {
-        for alert in all.iter().take(SHOWN) {
-            let (title, summary) = (
-                neutral::line(&alert.rule.title),
-                neutral::line(&alert.summary),
-            );
-            write!(
-                out,
-                "\n{mark}: {title}\n  {summary}\n  alert {}\n",
-                alert.id.0
-            )
-            .ok();
+/// The first of these alerts, and how many more there are.
+fn push_shown<'a>(mark: &str, alerts: impl Iterator<Item = &'a &'a Alert>, text: &mut String) {
+    let mut more = 0;
+    for (index, alert) in alerts.enumerate() {
+        if index >= SHOWN {
+            more += 1;
+            continue;
         }
-        if let Some(more) = all.len().checked_sub(SHOWN).filter(|more| *more > 0) {
-            write!(out, "\n{mark}: {more} more; -f jsonl lists them all\n").ok();
-        }
+        let title = neutral::line(&alert.rule.title);
+        let summary = neutral::line(&alert.summary);
+        let id = &alert.id.0;
+        write!(text, "\n{mark}: {title}\n  {summary}\n  alert {id}\n").ok();
     }
-    out
+    if more > 0 {
+        write!(text, "\n{mark}: {more} more; -f jsonl lists them all\n").ok();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::tests::{alert, rule};
+
+    #[test]
+    fn an_alert_is_kept_when_both_rules_say_the_same_and_named_as_afterwards() {
+        let (old, new) = (rule("r", "Old title"), rule("r", "New title"));
+        let before = [alert(&old, "a"), alert(&old, "b")];
+        let after = [alert(&new, "b"), alert(&new, "c")];
+        let rows = Comparison::of(&before, &after).rows();
+        let expected = ["r", "New title", "high", "1", "1", "1"];
+        assert_eq!(rows, [expected.map(str::to_owned)]);
+    }
+
+    #[test]
+    fn a_rule_that_goes_takes_its_alerts_with_it() {
+        let before = [alert(&rule("r", "Gone"), "a")];
+        let comparison = Comparison::of(&before, &[]);
+        let value = &comparison.values()[0];
+        assert_eq!(value["rule"]["title"], "Gone");
+        assert_eq!(value["lost"], json!([before[0].id.0.to_string()]));
+        assert_eq!((&value["kept"], &value["gained"]), (&json!(0), &json!([])));
+    }
+
+    #[test]
+    fn what_changed_most_comes_first_and_a_flood_is_counted() {
+        let (quiet, loud) = (rule("a", "Quiet"), rule("b", "Loud"));
+        let flood = (0..SHOWN + 3).map(|number| alert(&loud, &number.to_string()));
+        let mut after: Vec<Alert> = flood.collect();
+        after.push(alert(&quiet, "q"));
+        let before = [alert(&quiet, "q")];
+        let text = Comparison::of(&before, &after).table();
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[1].ends_with("Loud") && lines[2].ends_with("Quiet"));
+        assert_eq!(text.matches("\ngained: Loud\n").count(), SHOWN);
+        assert!(text.ends_with("\ngained: 3 more; -f jsonl lists them all\n"));
+        assert!(!text.contains("lost:"));
+    }
 }
