@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::time::Instant;
 
-use secretrail_engine::baseline::{LeftOut, Options, Proposal, propose};
+use secretrail_engine::baseline::{LeftOut, Omission, Options, Proposal, propose};
+use secretrail_engine::policy::Policy;
 use secretrail_engine::rule::RuleSet;
 
 use crate::args;
@@ -20,32 +22,18 @@ use crate::output::run_summary::close;
 ///
 /// [`Failure`].
 pub fn run(args: &args::Baseline, host: &mut Host) -> Result<u8, Failure> {
-    let started = std::time::Instant::now();
+    let started = Instant::now();
     let settings = Settings::plain(&args.input, &args.destination, host)?;
-    let earlier = args
-        .merge
-        .as_deref()
-        .map(rules_and_policy::policy_text)
-        .transpose()?;
+    let earlier = EarlierPolicy::of(args)?;
     let mut out = Out::open(&settings)?;
     let found = find(&settings, &RuleSet::default(), None, host)?;
     let options = Options {
         min_reads: args.min_reads,
         min_days: args.min_days,
     };
-    let proposal = propose(
-        &found.accesses,
-        earlier.as_ref().map(|(policy, _)| policy),
-        options,
-    );
-    let name = args
-        .merge
-        .as_ref()
-        .map(|path| path.display().to_string())
-        .unwrap_or_default();
-    let text = proposal.to_yaml(earlier.as_ref().map(|(_, text)| text.as_str()));
-    let text = text.map_err(|error| Failure::Rules(format!("{name}: {error}")))?;
-    out.raw(&text)?;
+    let policy = earlier.as_ref().map(|earlier| &earlier.policy);
+    let proposal = propose(&found.accesses, policy, options);
+    out.raw(&yaml(&proposal, earlier.as_ref())?)?;
     out.finish(host)?;
     let code = close(&settings, &found, started, None, host);
     if !settings.quiet {
@@ -54,32 +42,137 @@ pub fn run(args: &args::Baseline, host: &mut Host) -> Result<u8, Failure> {
     Ok(code)
 }
 
+/// The policy that is merged with.
+struct EarlierPolicy {
+    policy: Policy,
+    /// As it was written: comments and order of a person are kept.
+    text: String,
+    /// Its file.
+    name: String,
+}
+
+impl EarlierPolicy {
+    /// Reads it; `None` where none was named.
+    fn of(args: &args::Baseline) -> Result<Option<Self>, Failure> {
+        let Some(path) = &args.merge else {
+            return Ok(None);
+        };
+        let (policy, text) = rules_and_policy::policy_text(path)?;
+        Ok(Some(Self {
+            policy,
+            text,
+            name: path.display().to_string(),
+        }))
+    }
+}
+
+/// The proposal, below what was written before.
+fn yaml(proposal: &Proposal, earlier: Option<&EarlierPolicy>) -> Result<String, Failure> {
+    let text = proposal.to_yaml(earlier.map(|earlier| earlier.text.as_str()));
+    text.map_err(|error| {
+        let name = earlier.map_or("", |earlier| &earlier.name);
+        Failure::Rules(format!("{name}: {error}"))
+    })
+}
+
+/// What was left out for one reason.
+#[derive(Default)]
+struct LeftOutCount {
+    accesses: u64,
+    principals: usize,
+}
+
 fn summary(proposal: &Proposal) -> String {
-    let mut text = String::new();
     let expected = match proposal.expected {
         0 => String::new(),
         n => format!(", {n} accesses were expected already"),
     };
-    writeln!(
-        text,
-        "  grants         {} from {} accesses{expected}",
-        proposal.grants.len(),
-        proposal.learned
-    )
-    .ok();
-    let mut by_reason: BTreeMap<LeftOut, (u64, usize)> = BTreeMap::new();
-    for omission in &proposal.left_out {
-        let entry = by_reason.entry(omission.why).or_default();
-        entry.0 += omission.accesses;
-        entry.1 += 1;
-    }
-    for (why, (accesses, principals)) in by_reason {
+    let (grants, learned) = (proposal.grants.len(), proposal.learned);
+    let mut text = format!("  grants         {grants} from {learned} accesses{expected}\n");
+    for (why, count) in by_reason(&proposal.left_out) {
+        let (why, accesses) = (why.as_str(), count.accesses);
+        let principals = count.principals;
         writeln!(
             text,
-            "  left out       {accesses} {} (principals: {principals})",
-            why.as_str()
+            "  left out       {accesses} {why} (principals: {principals})"
         )
         .ok();
     }
     text
+}
+
+fn by_reason(left_out: &[Omission]) -> BTreeMap<LeftOut, LeftOutCount> {
+    let mut by_reason: BTreeMap<LeftOut, LeftOutCount> = BTreeMap::new();
+    // There is one omission for each principal and reason.
+    for omission in left_out {
+        let count = by_reason.entry(omission.why).or_default();
+        count.accesses += omission.accesses;
+        count.principals += 1;
+    }
+    by_reason
+}
+
+#[cfg(test)]
+mod tests {
+    use secretrail_engine::time::EventTime;
+
+    use super::*;
+    use crate::commands::tests::{LOGS, POLICY, ran};
+    use crate::exit;
+
+    fn omission(why: LeftOut, principal: &str, accesses: u64) -> Omission {
+        Omission {
+            why,
+            principal: principal.into(),
+            accesses,
+            secrets: 1,
+            first: EventTime(0),
+        }
+    }
+
+    #[test]
+    fn what_was_left_out_is_counted_by_its_reason() {
+        let proposal = Proposal {
+            left_out: vec![
+                omission(LeftOut::Root, "root", 1),
+                omission(LeftOut::Denied, "a", 2),
+                omission(LeftOut::Denied, "b", 3),
+            ],
+            learned: 7,
+            ..Proposal::default()
+        };
+        assert_eq!(
+            summary(&proposal),
+            "  grants         0 from 7 accesses\n  \
+             left out       5 denied (principals: 2)\n  \
+             left out       1 read by the root user (principals: 1)\n"
+        );
+        let expected = Proposal {
+            expected: 4,
+            ..Proposal::default()
+        };
+        assert!(summary(&expected).ends_with(", 4 accesses were expected already\n"));
+    }
+
+    #[test]
+    fn what_is_proposed_is_a_policy_that_expects_what_it_was_learned_from() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("policy.yaml");
+        let file = file.to_str().unwrap();
+        let first = ran(&["baseline", LOGS, "-o", file]);
+        assert_eq!((first.code, first.out.as_str()), (exit::DONE, ""));
+        assert!(first.err.contains("  grants  ") && first.err.contains("  left out  "));
+        let again = ran(&["baseline", LOGS, "--merge", file]);
+        assert!(again.err.contains("  grants         0 from 0 accesses, "));
+    }
+
+    #[test]
+    fn the_text_of_an_earlier_policy_is_kept() {
+        let earlier = std::fs::read_to_string(POLICY).unwrap();
+        let merged = ran(&["baseline", LOGS, "--merge", POLICY, "-q"]);
+        let comment = earlier.lines().next().unwrap();
+        assert!(comment.starts_with('#') && merged.out.contains(comment));
+        let gone = ran(&["baseline", LOGS, "--merge", "/nowhere"]);
+        assert_eq!((gone.code, gone.out.as_str()), (exit::RULES, ""));
+    }
 }

@@ -1,5 +1,7 @@
-//! The `summary` command: one screen that says who read what, what was denied, what is new, and what the rules say.
+//! The `summary` command: one screen that says who read what, what was denied, what is new, and
+//! what the rules say.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -44,77 +46,86 @@ pub fn run(args: &args::Summary, host: &mut Host) -> Result<u8, Failure> {
     Ok(close(&settings, &found, started, Some(rules.len()), host))
 }
 
+/// How many calls ended so. Those that failed for another reason say nothing of who may read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct OutcomeCounts {
+    reads: u64,
+    denied: u64,
+}
+
+impl OutcomeCounts {
+    fn add(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Success => self.reads += 1,
+            Outcome::Denied => self.denied += 1,
+            Outcome::Failed => {}
+        }
+    }
+}
+
 /// What was counted of a principal or of a secret.
 #[derive(Default)]
 struct Tally {
-    reads: u64,
-    denied: u64,
+    counts: OutcomeCounts,
+    /// The secrets of a principal; the principals of a secret.
     others: BTreeSet<String>,
     last: Option<EventTime>,
 }
 
+/// The whole screen. Accesses come in the order of their times.
 fn text(accesses: &[Arc<Access>], alerts: &[Alert], top: usize) -> String {
-    let mut out = String::new();
-    let (Some(first), Some(last)) = (accesses.first(), accesses.last()) else {
+    if accesses.is_empty() {
         return "no accesses to secrets in these logs\n".to_owned();
-    };
-    let count = |outcome| {
-        accesses
-            .iter()
-            .filter(|a| a.head.outcome == outcome)
-            .count() as u64
-    };
-    let places: BTreeSet<_> = accesses
-        .iter()
-        .map(|a| (&a.secret.account, &a.secret.region))
-        .collect();
-    let accounts: BTreeSet<_> = places.iter().map(|(account, _)| account).collect();
-    let regions: BTreeSet<_> = places.iter().map(|(_, region)| region).collect();
-    let (principals, secrets) = (
-        tally(accesses, principal, secret),
-        tally(accesses, secret, principal),
-    );
-    writeln!(
-        out,
-        "{} reads of {} secrets by {} principals, {} denied, {} failed",
-        number(count(Outcome::Success)),
-        number(secrets.len() as u64),
-        number(principals.len() as u64),
-        number(count(Outcome::Denied)),
-        number(count(Outcome::Failed))
-    )
-    .ok();
-    let (accounts, regions) = (
-        plural(accounts.len(), "account"),
-        plural(regions.len(), "region"),
-    );
-    writeln!(
-        out,
-        "{} to {}, {accounts}, {regions}\n",
-        first.head.time, last.head.time
-    )
-    .ok();
-    days(accesses, &mut out);
-    rank(
-        "PRINCIPAL",
-        "SECRETS",
+    }
+    let principals = tally(accesses, principal, secret);
+    let secrets = tally(accesses, secret, principal);
+    let mut out = String::new();
+    push_outcomes(accesses, principals.len(), secrets.len(), &mut out);
+    push_span(accesses, &mut out);
+    push_days(accesses, &mut out);
+    push_ranking(["SECRETS", "PRINCIPAL"], &principals, reads, top, &mut out);
+    push_ranking(["PRINCIPALS", "SECRET"], &secrets, reads, top, &mut out);
+    push_ranking(
+        ["SECRETS", "MOST DENIED"],
         &principals,
+        denied,
         top,
-        |t| t.reads,
         &mut out,
     );
-    rank("SECRET", "PRINCIPALS", &secrets, top, |t| t.reads, &mut out);
-    rank(
-        "MOST DENIED",
-        "SECRETS",
-        &principals,
-        top,
-        |t| t.denied,
-        &mut out,
-    );
-    new_pairs(accesses, top, &mut out);
-    by_rule(alerts, &mut out);
+    push_new_pairs(accesses, top, &mut out);
+    push_alerts(alerts, &mut out);
     out
+}
+
+/// How much there is.
+fn push_outcomes(accesses: &[Arc<Access>], principals: usize, secrets: usize, out: &mut String) {
+    let mut outcomes: BTreeMap<Outcome, u64> = BTreeMap::new();
+    for access in accesses {
+        *outcomes.entry(access.head.outcome).or_default() += 1;
+    }
+    let [read, denied, failed] = [Outcome::Success, Outcome::Denied, Outcome::Failed]
+        .map(|outcome| number(outcomes.get(&outcome).copied().unwrap_or(0)));
+    let (secrets, principals) = (number(secrets as u64), number(principals as u64));
+    writeln!(
+        out,
+        "{read} reads of {secrets} secrets by {principals} principals, {denied} denied, \
+         {failed} failed"
+    )
+    .ok();
+}
+
+/// From when to when, and how far around.
+fn push_span(accesses: &[Arc<Access>], out: &mut String) {
+    let (Some(first), Some(last)) = (accesses.first(), accesses.last()) else {
+        return;
+    };
+    let secrets = accesses.iter().map(|access| &access.secret);
+    let accounts: BTreeSet<_> = secrets.clone().map(|secret| &secret.account).collect();
+    let regions: BTreeSet<_> = secrets.map(|secret| &secret.region).collect();
+    let (from, to) = (first.head.time, last.head.time);
+    let accounts = plural(accounts.len(), "account");
+    let regions = plural(regions.len(), "region");
+    writeln!(out, "{from} to {to}, {accounts}, {regions}\n").ok();
 }
 
 fn principal(access: &Access) -> String {
@@ -132,113 +143,143 @@ fn secret(access: &Access) -> String {
 }
 
 fn plural(n: usize, word: &str) -> String {
-    format!(
-        "{} {word}{}",
-        number(n as u64),
-        if n == 1 { "" } else { "s" }
-    )
+    let ending = if n == 1 { "" } else { "s" };
+    format!("{} {word}{ending}", number(n as u64))
 }
 
 fn tally(
     accesses: &[Arc<Access>],
-    of: impl Fn(&Access) -> String,
-    other: impl Fn(&Access) -> String,
+    of: fn(&Access) -> String,
+    other: fn(&Access) -> String,
 ) -> BTreeMap<String, Tally> {
     let mut all: BTreeMap<String, Tally> = BTreeMap::new();
     for access in accesses {
         let tally = all.entry(of(access)).or_default();
-        match access.head.outcome {
-            Outcome::Success => tally.reads += 1,
-            Outcome::Denied => tally.denied += 1,
-            Outcome::Failed => {}
-        }
+        tally.counts.add(access.head.outcome);
         tally.others.insert(other(access));
         tally.last = tally.last.max(Some(access.head.time));
     }
     all
 }
 
-fn rank(
-    title: &str,
-    others: &str,
-    all: &BTreeMap<String, Tally>,
-    top: usize,
-    by: impl Fn(&Tally) -> u64,
-    out: &mut String,
-) {
-    let mut ranked: Vec<_> = all.iter().filter(|(_, tally)| by(tally) > 0).collect();
-    ranked.sort_by_key(|(name, tally)| (std::cmp::Reverse(by(tally)), *name));
-    let rows: Vec<[String; 5]> = ranked
-        .iter()
-        .take(top)
-        .map(|(name, tally)| {
-            let last = tally.last.map(|time| time.to_string()).unwrap_or_default();
-            let others = number(tally.others.len() as u64);
-            [
-                number(tally.reads),
-                number(tally.denied),
-                others,
-                last,
-                (*name).clone(),
-            ]
-        })
-        .collect();
-    if !rows.is_empty() {
-        out.push_str(&table::columns(
-            ["READS", "DENIED", others, "LAST", title],
-            &rows,
-        ));
-        more(ranked.len(), top, out);
-    }
+fn reads(tally: &Tally) -> u64 {
+    tally.counts.reads
 }
 
-fn more(all: usize, top: usize, out: &mut String) {
+fn denied(tally: &Tally) -> u64 {
+    tally.counts.denied
+}
+
+/// The first of a list by reads or by what was denied, under the headings of its last columns.
+fn push_ranking(
+    [others, title]: [&str; 2],
+    all: &BTreeMap<String, Tally>,
+    by: fn(&Tally) -> u64,
+    top: usize,
+    out: &mut String,
+) {
+    let ranked = ranked(all, by);
+    let rows: Vec<[String; 5]> = ranked.iter().take(top).map(tally_row).collect();
+    let header = ["READS", "DENIED", others, "LAST", title];
+    push_list(header, &rows, ranked.len(), top, out);
+}
+
+/// Those that have any, the most first, and by name where they have as many: the same logs give the
+/// same screen.
+fn ranked(all: &BTreeMap<String, Tally>, by: fn(&Tally) -> u64) -> Vec<(&String, &Tally)> {
+    let mut ranked: Vec<_> = all.iter().filter(|(_, tally)| by(tally) > 0).collect();
+    ranked.sort_by_key(|(name, tally)| (Reverse(by(tally)), *name));
+    ranked
+}
+
+fn tally_row((name, tally): &(&String, &Tally)) -> [String; 5] {
+    [
+        number(tally.counts.reads),
+        number(tally.counts.denied),
+        number(tally.others.len() as u64),
+        tally.last.map(|time| time.to_string()).unwrap_or_default(),
+        (*name).clone(),
+    ]
+}
+
+/// The first of so many rows, and how many more there are; nothing when there are none.
+fn push_list<const N: usize>(
+    header: [&str; N],
+    rows: &[[String; N]],
+    all: usize,
+    top: usize,
+    out: &mut String,
+) {
+    if rows.is_empty() {
+        return;
+    }
+    out.push_str(&table::columns(header, rows));
     match all.checked_sub(top).filter(|more| *more > 0) {
         Some(more) => writeln!(out, "and {} more\n", number(more as u64)).ok(),
         None => writeln!(out).ok(),
     };
 }
 
-/// A mark for each day, as high as its reads; longer histories have several days to a mark.
-fn days(accesses: &[Arc<Access>], out: &mut String) {
-    let day = |a: &Arc<Access>| a.head.time.0.div_euclid(DAY);
-    let (Some(first), Some(last)) = (accesses.first().map(day), accesses.last().map(day)) else {
-        return;
-    };
-    let all = usize::try_from(last.saturating_sub(first)).unwrap_or(0) + 1;
-    let days_a_mark = all.div_ceil(MARKS);
-    let mut marks = vec![(0_u64, 0_u64); all.div_ceil(days_a_mark)];
-    for access in accesses {
-        let index = usize::try_from(day(access).saturating_sub(first)).unwrap_or(0) / days_a_mark;
-        if let Some((reads, denied)) = marks.get_mut(index) {
-            match access.head.outcome {
-                Outcome::Success => *reads += 1,
-                Outcome::Denied => *denied += 1,
-                Outcome::Failed => {}
+/// What was counted day by day, or over several days where there are many.
+#[derive(Debug, PartialEq, Eq)]
+struct Days {
+    days_a_mark: usize,
+    marks: Vec<OutcomeCounts>,
+}
+
+impl Days {
+    fn of(accesses: &[Arc<Access>]) -> Self {
+        // They are in the order of their times: the first and the last say how many days there are.
+        let (first, last) = match (accesses.first(), accesses.last()) {
+            (Some(first), Some(last)) => (day(first), day(last)),
+            _ => (0, 0),
+        };
+        let all = index(last, first) + 1;
+        let days_a_mark = all.div_ceil(MARKS);
+        let mut marks = vec![OutcomeCounts::default(); all.div_ceil(days_a_mark)];
+        for access in accesses {
+            if let Some(mark) = marks.get_mut(index(day(access), first) / days_a_mark) {
+                mark.add(access.head.outcome);
             }
         }
+        Self { days_a_mark, marks }
     }
+}
+
+fn day(access: &Access) -> i64 {
+    access.head.time.0.div_euclid(DAY)
+}
+
+/// Which day after the first one it is.
+fn index(day: i64, first: i64) -> usize {
+    usize::try_from(day.saturating_sub(first)).unwrap_or(0)
+}
+
+/// A mark for each day, as high as its reads, and another as high as what was denied.
+fn push_days(accesses: &[Arc<Access>], out: &mut String) {
+    let Days { days_a_mark, marks } = Days::of(accesses);
     let unit = if days_a_mark == 1 {
         "day".to_owned()
     } else {
         format!("{days_a_mark} days")
     };
-    for (name, of) in [
-        ("reads", (|m| m.0) as fn(&(u64, u64)) -> u64),
-        ("denied", |m| m.1),
-    ] {
-        let most = marks.iter().map(of).max().unwrap_or(0);
-        let line: String = marks.iter().map(|mark| bar(of(mark), most)).collect();
+    let reads: Vec<u64> = marks.iter().map(|mark| mark.reads).collect();
+    let denied: Vec<u64> = marks.iter().map(|mark| mark.denied).collect();
+    for (name, counts) in [("reads", reads), ("denied", denied)] {
+        // Each line has its own scale: a few denied reads would vanish beside the others.
+        let most = counts.iter().copied().max().unwrap_or(0);
+        let line: String = counts.into_iter().map(|count| bar(count, most)).collect();
+        let most = number(most);
         writeln!(
             out,
-            "{name:<7}{line}  a mark is a {unit}, the highest {}",
-            number(most)
+            "{name:<7}{line}  a mark is a {unit}, the highest {most}"
         )
         .ok();
     }
     out.push('\n');
 }
 
+/// Rounded up: a single read is seen beside a million.
 fn bar(count: u64, most: u64) -> char {
     const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let height = (count * 8).div_ceil(most.max(1));
@@ -249,56 +290,177 @@ fn bar(count: u64, most: u64) -> char {
         .unwrap_or('·')
 }
 
-/// Pairs of principal and secret that are new in logs that go back long enough to say so, newest first.
-fn new_pairs(accesses: &[Arc<Access>], top: usize, out: &mut String) {
-    let since = accesses.iter().map(|a| Sighting {
-        key: since_key(&a.head.account),
-        time: a.head.time,
-    });
-    let judge = Judge::of(Memory::default(), since, accesses.iter().map(|a| &**a));
-    let news: Vec<&Arc<Access>> = accesses
-        .iter()
-        .filter(|a| {
-            judge.judge(a).principal_secret == Novelty::First && a.head.outcome == Outcome::Success
-        })
-        .collect();
-    let rows: Vec<[String; 3]> = news
+/// Pairs of principal and secret that are new, newest first.
+fn push_new_pairs(accesses: &[Arc<Access>], top: usize, out: &mut String) {
+    let new = new_pairs(accesses);
+    let rows: Vec<[String; 3]> = new
         .iter()
         .rev()
         .take(top)
         .map(|a| [a.head.time.to_string(), principal(a), secret(a)])
         .collect();
-    if !rows.is_empty() {
-        out.push_str(&table::columns(
-            ["FIRST READ", "PRINCIPAL", "SECRET"],
-            &rows,
-        ));
-        more(news.len(), top, out);
-    }
+    let header = ["FIRST READ", "PRINCIPAL", "SECRET"];
+    push_list(header, &rows, new.len(), top, out);
 }
 
-fn by_rule(alerts: &[Alert], out: &mut String) {
-    let mut rules: BTreeMap<(std::cmp::Reverse<Level>, &str), (u64, EventTime)> = BTreeMap::new();
-    for alert in alerts {
-        let entry = rules
-            .entry((std::cmp::Reverse(alert.rule.level), &alert.rule.title))
-            .or_insert((0, alert.time));
-        *entry = (entry.0 + 1, entry.1.max(alert.time));
+/// First reads of a secret by a principal, in logs that go back long enough to say so.
+fn new_pairs(accesses: &[Arc<Access>]) -> Vec<&Access> {
+    let accesses = accesses.iter().map(|access| &**access);
+    let since = accesses.clone().map(|access| Sighting {
+        key: since_key(&access.head.account),
+        time: access.head.time,
+    });
+    let judge = Judge::of(Memory::default(), since, accesses.clone());
+    accesses
+        // What was denied is judged as well, but it opened nothing and is ranked above.
+        .filter(|access| access.head.outcome == Outcome::Success)
+        .filter(|access| judge.judge(access).principal_secret == Novelty::First)
+        .collect()
+}
+
+/// Alerts of a rule: how many, and when the last one was.
+struct RuleAlerts {
+    count: u64,
+    last: EventTime,
+}
+
+/// What the rules say, the most serious first.
+fn push_alerts(alerts: &[Alert], out: &mut String) {
+    if alerts.is_empty() {
+        out.push_str("no alerts\n");
+        return;
     }
-    let rows: Vec<[String; 4]> = rules
-        .iter()
-        .map(|((level, title), (count, last))| {
-            [
-                number(*count),
-                level.0.as_str().to_owned(),
-                last.to_string(),
-                (*title).to_owned(),
-            ]
+    let rows: Vec<[String; 4]> = by_rule(alerts)
+        .into_iter()
+        .map(|((Reverse(level), title), RuleAlerts { count, last })| {
+            let level = level.as_str().to_owned();
+            [number(count), level, last.to_string(), title.to_owned()]
         })
         .collect();
-    if rows.is_empty() {
-        out.push_str("no alerts\n");
-    } else {
-        out.push_str(&table::columns(["ALERTS", "LEVEL", "LAST", "RULE"], &rows));
+    out.push_str(&table::columns(["ALERTS", "LEVEL", "LAST", "RULE"], &rows));
+}
+
+fn by_rule(alerts: &[Alert]) -> BTreeMap<(Reverse<Level>, &str), RuleAlerts> {
+    let mut rules: BTreeMap<(Reverse<Level>, &str), RuleAlerts> = BTreeMap::new();
+    for alert in alerts {
+        let key = (Reverse(alert.rule.level), alert.rule.title.as_str());
+        let of_rule = rules.entry(key).or_insert(RuleAlerts {
+            count: 0,
+            last: alert.time,
+        });
+        of_rule.count += 1;
+        of_rule.last = of_rule.last.max(alert.time);
+    }
+    rules
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::commands::tests::{access, alert, rule};
+
+    /// An access on a day in March.
+    fn on(day: u32, changes: &[(&str, Value)]) -> Arc<Access> {
+        let time = format!("2026-03-{day:02}T10:00:00Z");
+        access(&[&[("/time", json!(time))], changes].concat())
+    }
+
+    fn of(role: &str) -> (&'static str, Value) {
+        let arn = format!("arn:aws:iam::111122223333:role/{role}");
+        ("/principal/arn", json!(arn))
+    }
+
+    fn denied_read() -> (&'static str, Value) {
+        ("/outcome", json!("denied"))
+    }
+
+    #[test]
+    fn nothing_is_said_in_one_line() {
+        let none = text(&[], &[], 5);
+        assert_eq!(none, "no accesses to secrets in these logs\n");
+    }
+
+    #[test]
+    fn the_most_come_first_and_names_decide_between_equals() {
+        let accesses = [
+            on(2, &[of("b")]),
+            on(2, &[of("a")]),
+            on(3, &[of("c")]),
+            on(4, &[of("c")]),
+            on(4, &[of("z"), denied_read()]),
+        ];
+        let tallies = tally(&accesses, principal, secret);
+        let by_reads = ranked(&tallies, reads);
+        let names: Vec<&str> = by_reads
+            .iter()
+            .filter_map(|(name, _)| name.rsplit('/').next())
+            .collect();
+        assert_eq!(names, ["c", "a", "b"]);
+        assert_eq!(ranked(&tallies, denied).len(), 1);
+        let row = tally_row(&by_reads[0]);
+        assert_eq!(row[..4], ["2", "0", "1", "2026-03-04T10:00:00Z"]);
+    }
+
+    #[test]
+    fn long_histories_have_several_days_to_a_mark() {
+        let short = Days::of(&[on(2, &[]), on(4, &[denied_read()])]);
+        assert_eq!((short.days_a_mark, short.marks.len()), (1, 3));
+        assert_eq!((short.marks[0].reads, short.marks[2].denied), (1, 1));
+        let start = on(2, &[]);
+        let end = access(&[("/time", json!("2026-06-30T10:00:00Z"))]);
+        let long = Days::of(&[start, end]);
+        assert_eq!(long.days_a_mark, 3);
+        assert_eq!(long.marks.last().map(|mark| mark.reads), Some(1));
+        assert!(long.marks.len() <= MARKS);
+    }
+
+    #[test]
+    fn a_bar_is_seen_wherever_there_is_something() {
+        let bars = [0, 1, 500, 1_000].map(|count| bar(count, 1_000));
+        assert_eq!(bars, ['·', '▁', '▄', '█']);
+        assert_eq!(bar(0, 0), '·');
+    }
+
+    #[test]
+    fn what_does_not_fit_is_counted() {
+        let row = [["x".to_owned()]];
+        let mut out = String::new();
+        push_list(["A"], &row, 1, 1, &mut out);
+        push_list(["A"], &row, 1_001, 1, &mut out);
+        push_list(["A"], &[], 0, 1, &mut out);
+        assert_eq!(out, "A\nx\n\nA\nx\nand 1,000 more\n\n");
+    }
+
+    #[test]
+    fn the_most_serious_rules_come_first_with_their_last_alert() {
+        let (high, mut low) = ((*rule("h", "High")).clone(), (*rule("l", "A low")).clone());
+        low.level = Level::Low;
+        let (high, low) = (Arc::new(high), Arc::new(low));
+        let mut alerts = [alert(&low, "a"), alert(&high, "b"), alert(&high, "c")];
+        alerts[1].time = EventTime(60);
+        let mut out = String::new();
+        push_alerts(&alerts, &mut out);
+        let lines: Vec<Vec<&str>> = out.lines().map(|l| l.split("  ").collect()).collect();
+        assert_eq!(lines[1][0].trim(), "2");
+        assert!(out.lines().nth(1).unwrap().contains("1970-01-01T00:01:00Z"));
+        assert!(out.lines().nth(2).unwrap().ends_with("A low"));
+        push_alerts(&[], &mut out);
+        assert!(out.ends_with("no alerts\n"));
+    }
+
+    #[test]
+    fn a_pair_is_new_only_where_logs_go_back_far_enough_and_it_was_read() {
+        let old = on(1, &[of("old")]);
+        let new = on(20, &[of("new")]);
+        let refused = on(20, &[of("refused"), denied_read()]);
+        let mut out = String::new();
+        push_new_pairs(&[Arc::clone(&old), new, refused], 5, &mut out);
+        assert!(out.contains("role/new"), "{out}");
+        assert!(!out.contains("role/old") && !out.contains("role/refused"));
+        let mut out = String::new();
+        push_new_pairs(&[old], 5, &mut out);
+        assert_eq!(out, "");
     }
 }
