@@ -1,12 +1,13 @@
 //! Alerts that were written before, by a replay or for SNS, among the paths of `explain`.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use secretrail_engine::alert::{Alert, AlertId, json_v1};
-use secretrail_engine::gunzip::{self, Scratch};
+use secretrail_engine::gunzip::{self, ReadError, Scratch};
 use serde_json::{Deserializer, Value};
 
 use crate::args::path::is_stdin;
@@ -14,6 +15,11 @@ use crate::host::Failure;
 
 /// Bytes from which a file is known.
 const HEAD: u64 = 512;
+
+/// Logs would have to be read twice.
+const ONLY_ALERTS: &str = "explain takes alerts from standard input, as `replay -f jsonl` writes \
+    them; it reads logs twice, and standard input can be read only once: write them to a file \
+    first";
 
 /// What the paths of `explain` are.
 pub(super) struct Paths {
@@ -28,24 +34,21 @@ impl Paths {
     ///
     /// # Errors
     ///
-    /// [`Failure::Input`]: such a file cannot be read to its end. [`Failure::Usage`]: standard input holds no alerts.
+    /// [`Failure::Input`]: such a file cannot be read to its end. [`Failure::Usage`]: standard
+    /// input holds no alerts.
     pub(super) fn sort(paths: &[PathBuf], stdin: &mut dyn Read) -> Result<Self, Failure> {
-        let (mut alerts, mut logs): (Option<BTreeMap<AlertId, Alert>>, _) = (None, Vec::new());
+        let mut alerts: Option<BTreeMap<AlertId, Alert>> = None;
+        let mut logs = Vec::new();
         for path in paths {
             let bytes = if is_stdin(path) {
-                Some(piped(stdin)?)
+                piped(stdin)?
             } else if is_alerts(path) {
-                Some(
-                    std::fs::read(path)
-                        .map_err(|error| Failure::Input(format!("{}: {error}", path.display())))?,
-                )
+                std::fs::read(path).map_err(|error| unreadable(path, error))?
             } else {
-                None
+                logs.push(path.clone());
+                continue;
             };
-            match bytes {
-                Some(bytes) => read(path, &bytes, alerts.get_or_insert_default())?,
-                None => logs.push(path.clone()),
-            }
+            read(path, &bytes, alerts.get_or_insert_default())?;
         }
         Ok(Self {
             alerts: alerts.map(|alerts| alerts.into_values().collect()),
@@ -54,20 +57,31 @@ impl Paths {
     }
 }
 
+/// The alerts on standard input. Logs on it are refused before they are read to their end, which
+/// may never come.
 fn piped(stdin: &mut dyn Read) -> Result<Vec<u8>, Failure> {
-    let failed = |error| Failure::Input(format!("standard input: {error}"));
     let mut bytes = Vec::new();
-    stdin.take(HEAD).read_to_end(&mut bytes).map_err(failed)?;
+    stdin
+        .take(HEAD)
+        .read_to_end(&mut bytes)
+        .map_err(unreadable_stdin)?;
     if !begins_with_alert(&bytes) {
-        let message = "explain takes alerts from standard input, as `replay -f jsonl` writes them; it reads logs twice, and \
-                       standard input can be read only once: write them to a file first";
-        return Err(Failure::Usage(message.to_owned()));
+        return Err(Failure::Usage(ONLY_ALERTS.to_owned()));
     }
-    stdin.read_to_end(&mut bytes).map_err(failed)?;
+    stdin.read_to_end(&mut bytes).map_err(unreadable_stdin)?;
     Ok(bytes)
 }
 
-/// Whether a path is a file of alerts, packed or not. What cannot be opened is left to those who read logs.
+fn unreadable_stdin(error: io::Error) -> Failure {
+    Failure::Input(format!("standard input: {error}"))
+}
+
+fn unreadable(path: &Path, error: impl Display) -> Failure {
+    Failure::Input(format!("{}: {error}", path.display()))
+}
+
+/// Whether a path is a file of alerts, packed or not. What cannot be opened is left to those who
+/// read logs.
 fn is_alerts(path: &Path) -> bool {
     if !path.is_file() {
         return false;
@@ -76,12 +90,13 @@ fn is_alerts(path: &Path) -> bool {
         return false;
     };
     let mut text = Vec::new();
-    // It breaks off, and what comes before that is all that is asked for.
+    // A packed file that is cut breaks off; what comes before that is all that is asked for.
     gunzip::inflate_stream(file.take(HEAD), &mut |piece| text.extend_from_slice(piece)).ok();
     begins_with_alert(&text)
 }
 
-/// The schema comes first in every alert; in logs it does not.
+/// The schema comes first in every alert; in logs it does not. No parser is asked: the head is cut
+/// anywhere.
 fn begins_with_alert(head: &[u8]) -> bool {
     let text = String::from_utf8_lossy(head);
     let text = text.trim_start_matches(['\u{feff}', '[', '{', ' ', '\t', '\r', '\n']);
@@ -91,27 +106,125 @@ fn begins_with_alert(head: &[u8]) -> bool {
     value.is_some_and(|value| value.trim_start().starts_with("\"secretrail.alert/"))
 }
 
-/// Reads alerts; of copies of one, that which shows most.
+/// Reads alerts; of copies of one, that which shows most: chat and mail cut the accesses of an
+/// alert.
 fn read(path: &Path, bytes: &[u8], alerts: &mut BTreeMap<AlertId, Alert>) -> Result<(), Failure> {
-    let failed = |message: String| Failure::Input(format!("{}: {message}", path.display()));
-    let mut text = Vec::new();
-    let inflated = gunzip::inflate(bytes, &mut Scratch::default(), &mut |piece| {
-        text.extend_from_slice(piece)
-    });
-    inflated.map_err(|error| failed(error.to_string()))?;
-    let mut values = Vec::new();
-    for value in Deserializer::from_slice(&text).into_iter() {
-        match value.map_err(|error| failed(error.to_string()))? {
-            Value::Array(list) => values.extend(list),
-            value => values.push(value),
-        }
-    }
-    for value in values {
-        let alert = json_v1::read(value).map_err(|error| failed(error.to_string()))?;
-        let shows_less = |known: &Alert| known.accesses.len() < alert.accesses.len();
-        if alerts.get(&alert.id).is_none_or(shows_less) {
+    for value in values(bytes).map_err(|error| unreadable(path, error))? {
+        let alert = json_v1::read(value).map_err(|error| unreadable(path, error))?;
+        let shown = alerts.get(&alert.id).map(|known| known.accesses.len());
+        if shown.is_none_or(|shown| shown < alert.accesses.len()) {
             alerts.insert(alert.id.clone(), alert);
         }
     }
     Ok(())
+}
+
+/// The values of JSON lines, of one array, or of both one after the other, packed or not.
+fn values(bytes: &[u8]) -> Result<Vec<Value>, ValuesError> {
+    let mut text = Vec::new();
+    gunzip::inflate(bytes, &mut Scratch::default(), &mut |piece| {
+        text.extend_from_slice(piece);
+    })?;
+    let mut values = Vec::new();
+    for value in Deserializer::from_slice(&text).into_iter() {
+        match value? {
+            Value::Array(list) => values.extend(list),
+            value => values.push(value),
+        }
+    }
+    Ok(values)
+}
+
+/// Why a file of alerts cannot be read to its end.
+#[derive(Debug, thiserror::Error)]
+enum ValuesError {
+    #[error("{0}")]
+    Packed(#[from] ReadError),
+    #[error("{0}")]
+    Json(#[from] serde_json::Error),
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+    use secretrail_engine::alert::json_v1::AlertV1;
+
+    use super::*;
+    use crate::commands::tests::{access, alert, rule};
+    use crate::exit;
+
+    fn json(alert: &Alert) -> String {
+        serde_json::to_string(&AlertV1::from(alert)).unwrap()
+    }
+
+    fn sorted(paths: &[PathBuf], stdin: &str) -> Result<Paths, Failure> {
+        Paths::sort(paths, &mut stdin.as_bytes())
+    }
+
+    #[test]
+    fn alerts_are_known_by_their_beginning_in_any_wrapping() {
+        let head = r#""schema":"secretrail.alert/1","id""#;
+        for begin in ["{", "[\n{", "\u{feff} [ {"] {
+            assert!(begins_with_alert(format!("{begin}{head}").as_bytes()));
+        }
+        for other in [
+            r#"{"Records":[{"schema":"secretrail.alert/1"}]}"#,
+            r#"{"schema":"secretrail.access/1"}"#,
+            "",
+        ] {
+            assert!(!begins_with_alert(other.as_bytes()), "{other}");
+        }
+    }
+
+    #[test]
+    fn of_copies_of_an_alert_that_which_shows_most_is_kept() {
+        let cut = alert(&rule("r", "R"), "a");
+        let whole = Alert {
+            accesses: vec![access(&[])],
+            ..cut.clone()
+        };
+        for text in [
+            format!("{}\n{}\n", json(&cut), json(&whole)),
+            format!("[{},{}]", json(&whole), json(&cut)),
+        ] {
+            let paths = sorted(&["-".into()], &text).unwrap();
+            let alerts = paths.alerts.unwrap();
+            assert_eq!(alerts.len(), 1);
+            assert_eq!(alerts[0].accesses.len(), 1);
+        }
+    }
+
+    #[test]
+    fn files_of_alerts_are_told_from_logs_packed_or_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = json(&alert(&rule("r", "R"), "a"));
+        let mut gz = GzEncoder::new(Vec::new(), Compression::fast());
+        gz.write_all(text.as_bytes()).unwrap();
+        let (plain, packed) = (folder.path().join("a"), folder.path().join("b.gz"));
+        let log = folder.path().join("log.json");
+        std::fs::write(&plain, text).unwrap();
+        std::fs::write(&packed, gz.finish().unwrap()).unwrap();
+        std::fs::write(&log, r#"{"Records":[]}"#).unwrap();
+        let gone: PathBuf = "/nowhere".into();
+        let paths = sorted(&[plain, log.clone(), packed, gone.clone()], "").unwrap();
+        assert_eq!(paths.alerts.unwrap().len(), 1);
+        // What cannot be opened is left to those who read logs: they say so.
+        assert_eq!(paths.logs, [log, gone]);
+    }
+
+    #[test]
+    fn logs_on_standard_input_are_refused_and_broken_alerts_are_told() {
+        let logs = sorted(&["-".into()], r#"{"Records":[]}"#).err().unwrap();
+        assert_eq!(logs.exit_code(), exit::USAGE);
+        let text = json(&alert(&rule("r", "R"), "a"));
+        let cut = sorted(&["-".into()], text.get(..text.len() - 9).unwrap());
+        let cut = cut.err().unwrap();
+        assert_eq!(cut.exit_code(), exit::INPUT);
+        assert!(cut.to_string().starts_with("-: EOF while parsing"), "{cut}");
+        let foreign = r#"{"schema":"secretrail.alert/9"}"#;
+        assert!(sorted(&["-".into()], foreign).is_err());
+    }
 }

@@ -1,0 +1,208 @@
+//! The raw records behind an alert, found in logs and parts by the ids of their events.
+
+use std::collections::BTreeSet;
+use std::io::BufReader;
+
+use flate2::bufread::MultiGzDecoder;
+use memchr::memmem::Finder;
+use secretrail_engine::alert::Alert;
+use secretrail_engine::parallel;
+use secretrail_engine::part::{PartError, PartReader};
+use secretrail_engine::scan::records_with;
+use serde_json::Value;
+
+use crate::input::object::{Object, Problem, ReadError};
+use crate::input::read::readers;
+use crate::input::store::ObjectStore;
+
+/// A record as it stands in a log.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct RawRecord {
+    /// Name of the log.
+    pub(super) object: String,
+    /// Its JSON.
+    pub(super) json: String,
+}
+
+/// The records of an alert in these objects, by time; and what could not be read.
+pub(super) fn records(
+    alert: &Alert,
+    objects: &[Object],
+    threads: usize,
+    store: &dyn ObjectStore,
+) -> (Vec<RawRecord>, Vec<Problem>) {
+    let search = EventSearch {
+        ids: &event_ids(alert),
+        store,
+    };
+    let found = parallel::map(readers(threads, objects), objects, |object| {
+        let mut records = Vec::new();
+        let read = search.object(object, &mut records);
+        (records, read)
+    });
+    let (mut records, mut problems) = (Vec::new(), Vec::new());
+    for (object, (found, read)) in objects.iter().zip(found) {
+        records.extend(found);
+        problems.extend(read.err().map(|error| Problem::new(&*object.name, error)));
+    }
+    records.sort_by_cached_key(RawRecord::order);
+    (records, problems)
+}
+
+impl RawRecord {
+    /// By event time. Copies of a record in two logs are both shown, always in the same order.
+    fn order(&self) -> (Option<String>, String, String) {
+        let time = event_time(&self.json);
+        (time, self.object.clone(), self.json.clone())
+    }
+}
+
+/// Ids of the events behind the alert: its accesses and their key uses, and others as far as it
+/// knows them, or the one that its summary names.
+fn event_ids(alert: &Alert) -> BTreeSet<String> {
+    let of_accesses = alert.accesses.iter().flat_map(|access| {
+        let read = Some(&access.head.event_id);
+        [read, access.decrypt.event_id.as_ref()]
+    });
+    // An alert about a change or another record has no accesses, and when it was read from a file,
+    // its summary is all that still names the event.
+    let of_summary = alert
+        .summary
+        .rsplit_once(", event ")
+        .filter(|_| alert.accesses.is_empty())
+        .map(|(_, id)| id.to_owned());
+    of_accesses
+        .flatten()
+        .chain(&alert.events)
+        .map(ToString::to_string)
+        .chain(of_summary)
+        .collect()
+}
+
+/// Events that are looked for.
+struct EventSearch<'s> {
+    ids: &'s BTreeSet<String>,
+    store: &'s dyn ObjectStore,
+}
+
+impl EventSearch<'_> {
+    /// The records of these events in an object, up to where it cannot be read further.
+    fn object(&self, object: &Object, found: &mut Vec<RawRecord>) -> Result<(), ReadError> {
+        let bytes = object.place.fetch(self.store)?.bytes;
+        if object.is_part {
+            return self
+                .parts(&bytes, found)
+                .map_err(|error| ReadError::Content(error.to_string()));
+        }
+        // Most records hold none of the ids anywhere, and need not be parsed to know it.
+        let finders: Vec<Finder<'_>> = self.ids.iter().map(Finder::new).collect();
+        let (records, read) = records_with(&bytes, |unit| {
+            finders.iter().any(|finder| finder.find(unit).is_some())
+        });
+        for json in records {
+            if self.is_one(&json) {
+                let object = object.name.clone();
+                found.push(RawRecord { object, json });
+            }
+        }
+        read.map_err(|error| ReadError::Content(error.to_string()))
+    }
+
+    /// The records of these events in parts, with the names of the logs that the parts were made
+    /// of.
+    fn parts(&self, bytes: &[u8], found: &mut Vec<RawRecord>) -> Result<(), PartError> {
+        let mut next = PartReader::new(BufReader::new(MultiGzDecoder::new(bytes)))?;
+        while let Some(mut part) = next {
+            let entries = part.entries.iter();
+            let names: Vec<String> = entries.map(|entry| entry.name.to_string()).collect();
+            while let Some(record) = part.next_record()? {
+                if self.is_one(record.text) {
+                    found.push(RawRecord {
+                        object: names.get(record.object).cloned().unwrap_or_default(),
+                        json: record.text.to_owned(),
+                    });
+                }
+            }
+            next = part.next_part()?;
+        }
+        Ok(())
+    }
+
+    /// Whether a record is one of these events. An id may stand elsewhere in it, as in the addendum
+    /// to another event: only its own `eventID` counts.
+    fn is_one(&self, record: &str) -> bool {
+        let value: Option<Value> = serde_json::from_str(record).ok();
+        value
+            .and_then(|value| Some(self.ids.contains(value.get("eventID")?.as_str()?)))
+            .unwrap_or(false)
+    }
+}
+
+/// `eventTime` as it is written, which sorts as it should.
+fn event_time(record: &str) -> Option<String> {
+    let value: Value = serde_json::from_str(record).ok()?;
+    value.get("eventTime")?.as_str().map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::commands::tests::{access, alert, rule};
+    use crate::input::object::Place;
+    use crate::input::store::NoStore;
+
+    fn log(name: &str, text: &str) -> (tempfile::NamedTempFile, Object) {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        let place = Place::File(file.path().to_owned());
+        (file, Object::at(place, name.to_owned(), name, true))
+    }
+
+    #[test]
+    fn the_summary_names_the_event_only_where_nothing_else_does() {
+        let mut alert = alert(&rule("r", "R"), "a");
+        alert.summary = "kim did it, event e-1".to_owned();
+        assert_eq!(event_ids(&alert), ["e-1".to_owned()].into());
+        alert.accesses = vec![access(&[
+            ("/event_id", json!("read")),
+            ("/decrypt/event_id", json!("decrypt")),
+        ])];
+        alert.events = vec!["other".into()];
+        let expected = ["read", "decrypt", "other"].map(str::to_owned);
+        assert_eq!(event_ids(&alert), expected.into());
+    }
+
+    #[test]
+    fn records_come_by_time_and_only_by_their_own_id() {
+        let mut alert = alert(&rule("r", "R"), "a");
+        alert.events = vec!["e1".into(), "e2".into()];
+        let late = r#"{"eventID":"e1","eventTime":"2026-03-02T10:00:05Z"}"#;
+        let soon = r#"{"eventID":"e2","eventTime":"2026-03-02T10:00:01Z"}"#;
+        let about = r#"{"eventID":"e3","addendum":{"originalEventID":"e1"}}"#;
+        let (_a, first) = log("a.json", &format!(r#"{{"Records":[{late},{about}]}}"#));
+        let (_b, second) = log("b.json", &format!(r#"{{"Records":[{soon}]}}"#));
+        let (records, problems) = records(&alert, &[first, second], 2, &NoStore);
+        let found: Vec<_> = records
+            .iter()
+            .map(|record| (record.object.as_str(), record.json.as_str()))
+            .collect();
+        assert_eq!(found, [("b.json", soon), ("a.json", late)]);
+        assert_eq!(problems, []);
+    }
+
+    #[test]
+    fn what_comes_before_the_damage_is_found_and_the_damage_is_told() {
+        let mut alert = alert(&rule("r", "R"), "a");
+        alert.events = vec!["e1".into()];
+        let gone = Place::File("/nowhere/a.json".into());
+        let gone = Object::at(gone, "gone.json".to_owned(), "gone.json", true);
+        let (_file, there) = log("a.json", r#"{"Records":[{"eventID":"e1"}]}"#);
+        let (records, problems) = records(&alert, &[gone, there], 1, &NoStore);
+        assert_eq!((records.len(), problems.len()), (1, 1));
+        assert_eq!(problems[0].name, "gone.json");
+    }
+}
