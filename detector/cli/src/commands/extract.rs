@@ -1,10 +1,11 @@
-//! The `extract` command: logs to observation parts. The same logs, rules and selection give the same parts under the same
-//! names, so that an interrupted run goes on where it was.
+//! The `extract` command: logs to observation parts. The same logs, rules and selection give the
+//! same parts under the same names, so that an interrupted run goes on where it was.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use indicatif::ProgressBar;
 use secretrail_engine::parallel;
 use secretrail_engine::part::{self, Extracted, Header};
 use secretrail_engine::report::Report;
@@ -22,6 +23,7 @@ use crate::input::reader::{Reader, origin};
 use crate::input::reading::untold;
 use crate::input::s3::store;
 use crate::input::store::{ObjectStore, Prefix, StoreError};
+use crate::input::walk::Objects;
 use crate::input::{aws, batches, rules_and_policy, session};
 use crate::output::out;
 use crate::output::run_summary::{self, input_code};
@@ -38,25 +40,18 @@ impl Place {
         Prefix::of(path).map_or_else(|| Self::Folder(path.to_owned()), Self::Bucket)
     }
 
+    fn is_in_s3(&self) -> bool {
+        matches!(self, Self::Bucket(_))
+    }
+
     /// Names of the parts that are there.
     fn parts(&self, store: &dyn ObjectStore) -> Result<BTreeSet<String>, Failure> {
-        let mut names: BTreeSet<String> = match self {
-            Self::Folder(path) => {
-                let name = path.display().to_string();
-                std::fs::create_dir_all(path).map_err(|error| Failure::Output {
-                    name: name.clone(),
-                    error,
-                })?;
-                let entries = std::fs::read_dir(path)
-                    .map_err(|error| Failure::Input(format!("{name}: {error}")))?;
-                entries
-                    .filter_map(|entry| {
-                        Some(entry.ok()?.file_name().to_string_lossy().into_owned())
-                    })
-                    .collect()
-            }
+        let mut names = match self {
+            Self::Folder(path) => names_in(path)?,
             Self::Bucket(prefix) => prefix.there(store)?,
         };
+        // Other files in the folder are somebody else's, half-written parts among them: those have
+        // another ending.
         names.retain(|name| part::is_part(name));
         Ok(names)
     }
@@ -69,6 +64,20 @@ impl Place {
     }
 }
 
+/// Names of the files in a folder, which is made where there is none: that it cannot be is better
+/// known before hours of reading than after.
+fn names_in(folder: &Path) -> Result<BTreeSet<String>, Failure> {
+    let name = folder.display().to_string();
+    if let Err(error) = std::fs::create_dir_all(folder) {
+        return Err(Failure::Output { name, error });
+    }
+    let entries =
+        std::fs::read_dir(folder).map_err(|error| Failure::Input(format!("{name}: {error}")))?;
+    Ok(entries
+        .filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()))
+        .collect())
+}
+
 /// Why a part could not be written.
 #[derive(Debug, thiserror::Error)]
 enum PutError {
@@ -78,13 +87,9 @@ enum PutError {
     Store(#[from] StoreError),
 }
 
-/// What a batch came to.
-struct Done {
-    report: Report,
-    problems: Vec<Problem>,
-    /// Bytes of the part; `None` when it was there.
-    written: Option<u64>,
-}
+/// A part names the objects that it came from, and standard input has no name.
+const NOT_STDIN: &str = "extract reads files and S3, not standard input: a part names the objects \
+    that it came from";
 
 /// Runs the command and gives its exit code.
 ///
@@ -93,6 +98,31 @@ struct Done {
 /// [`Failure`].
 pub fn run(args: &args::Extract, host: &mut Host) -> Result<u8, Failure> {
     let started = Instant::now();
+    let settings = settings(args, host)?;
+    let rules = rules_and_policy::rules(&args.files)?.set;
+    let place = Place::of(&args.output);
+    let connection = aws::connect(&settings, place.is_in_s3())?;
+    let store = store(connection.as_ref(), &settings.aws);
+    let there = there(args, &place, &*store)?;
+    let found = session::logs(&settings, &*store);
+    let job = Job {
+        header: &Header::new(&rules, &settings.selection),
+        selection: &settings.selection,
+        store: &*store,
+        progress: &bytes_bar(&settings, &found.objects),
+        place: &place,
+        there: &there,
+    };
+    let total = job.total(found, args, settings.threads)?;
+    let code = input_code(&total.problems, host);
+    if !settings.quiet {
+        let words = total.words(settings.threads, started.elapsed());
+        say(host, &words);
+    }
+    Ok(code)
+}
+
+fn settings(args: &args::Extract, host: &Host) -> Result<Settings, Failure> {
     let destination = args::Destination {
         output: None,
         quiet: args.quiet,
@@ -100,80 +130,29 @@ pub fn run(args: &args::Extract, host: &mut Host) -> Result<u8, Failure> {
     };
     let settings = Settings::plain(&args.input, &destination, host)?;
     if settings.reads_stdin() {
-        let message = "extract reads files and S3, not standard input: a part names the objects that it came from";
-        return Err(Failure::Usage(message.to_owned()));
+        return Err(Failure::Usage(NOT_STDIN.to_owned()));
     }
-    let rules = rules_and_policy::rules(&args.files)?.set;
-    let place = Place::of(&args.output);
-    let connection = aws::connect(&settings, matches!(place, Place::Bucket(..)))?;
-    let store = store(connection.as_ref(), &settings.aws);
-    let mut there = place.parts(&*store)?;
-    if args.force {
-        there.clear();
-    }
-    let mut found = session::walk(&settings, &*store, false);
-    found.objects.retain(|object| !object.is_part);
-    let header = Header::new(&rules, &settings.selection);
-    let progress = bytes_bar(&settings, &found.objects);
-    let batches = batches::by_delivery(&found.objects, args.part_size, usize::MAX);
-    let job = Job {
-        header: &header,
-        selection: &settings.selection,
-        store: &*store,
-        progress: &progress,
-    };
-    let threads = readers(settings.threads, &found.objects);
-    let done = parallel::map(threads, &batches, |batch| {
-        let name = job.name(batch);
-        if there.contains(&name) {
-            progress.inc(batch.iter().map(|object| object.size()).sum());
-            return Ok(Done {
-                report: Report::default(),
-                problems: Vec::new(),
-                written: None,
-            });
-        }
-        let (bytes, report, problems) = job.extract(batch);
-        let written = Some(bytes.len() as u64);
-        place.put(&name, bytes, &*store).map(|()| Done {
-            report,
-            problems,
-            written,
-        })
-    });
-    progress.finish_and_clear();
-    let mut report = found.report;
-    let mut problems = found.problems;
-    let (mut bytes, mut written, mut kept) = (0, 0_u64, 0_u64);
-    for done in done {
-        let done = done.map_err(|error| Failure::Output {
-            name: args.output.display().to_string(),
-            error: std::io::Error::other(error.to_string()),
-        })?;
-        report.add(&done.report);
-        problems.extend(done.problems);
-        match done.written {
-            Some(length) => (bytes, written) = (bytes + length, written + 1),
-            None => kept += 1,
-        }
-    }
-    problems.sort();
-    let code = input_code(&problems, host);
-    if !settings.quiet {
-        let mut lines = run_summary::read(&report, settings.threads, started.elapsed());
-        let share = report
-            .bytes
-            .checked_div(bytes)
-            .map(|times| format!(", one byte for {}", number(times)));
-        let share = share.unwrap_or_default();
-        let (bytes, kept) = (number(bytes), number(kept));
-        lines.push(format!(
-            "parts          {} written ({bytes} bytes{share}), {kept} were there",
-            number(written)
-        ));
-        say(host, &run_summary::said(&lines));
-    }
-    Ok(code)
+    Ok(settings)
+}
+
+/// Names of the parts that need not be made.
+fn there(
+    args: &args::Extract,
+    place: &Place,
+    store: &dyn ObjectStore,
+) -> Result<BTreeSet<String>, Failure> {
+    // Looked for in any case: this makes the folder.
+    let there = place.parts(store)?;
+    Ok(if args.force { BTreeSet::new() } else { there })
+}
+
+/// What a batch came to.
+#[derive(Default)]
+struct Done {
+    report: Report,
+    problems: Vec<Problem>,
+    /// Bytes of the part; `None` when it was there.
+    written: Option<u64>,
 }
 
 /// What all batches have in common.
@@ -181,38 +160,233 @@ struct Job<'j> {
     header: &'j Header,
     selection: &'j Selection,
     store: &'j dyn ObjectStore,
-    progress: &'j indicatif::ProgressBar,
+    progress: &'j ProgressBar,
+    place: &'j Place,
+    /// Names of the parts that need not be made.
+    there: &'j BTreeSet<String>,
 }
 
 impl Job<'_> {
-    /// The name of the part of a batch: by what it is made of, and for what.
-    fn name(&self, batch: &[&Object]) -> String {
-        part::name(
-            self.header,
-            batch
-                .iter()
-                .map(|object| (object.name.clone(), object.tag())),
-        )
+    /// Makes the parts of all objects, on several threads. The first part that cannot be written
+    /// ends the run, when the others are there: those need not be made again.
+    fn total(
+        &self,
+        found: Objects,
+        args: &args::Extract,
+        threads: usize,
+    ) -> Result<Total, Failure> {
+        let batches = batches::by_delivery(&found.objects, args.part_size, usize::MAX);
+        let threads = readers(threads, &found.objects);
+        let all = parallel::map(threads, &batches, |batch| self.done(batch));
+        self.progress.finish_and_clear();
+        let mut total = Total::new(found.report, found.problems);
+        for done in all {
+            total.add(done.map_err(|error| Failure::Output {
+                name: args.output.display().to_string(),
+                error: std::io::Error::other(error.to_string()),
+            })?);
+        }
+        total.problems.sort();
+        Ok(total)
     }
 
-    fn extract(&self, batch: &[&Object]) -> (Vec<u8>, Report, Vec<Problem>) {
+    /// Makes the part of a batch, unless it is there.
+    fn done(&self, batch: &[&Object]) -> Result<Done, PutError> {
+        let name = self.name(batch);
+        // The name says what the part was made of and for: nothing needs to be read to know that it
+        // would be the same again.
+        if self.there.contains(&name) {
+            let bytes = batch.iter().map(|object| object.size()).sum();
+            self.progress.inc(bytes);
+            return Ok(Done::default());
+        }
+        let (bytes, mut done) = self.extract(batch);
+        done.written = Some(bytes.len() as u64);
+        self.place.put(&name, bytes, self.store)?;
+        Ok(done)
+    }
+
+    /// The name of the part of a batch: by what it is made of, and for what.
+    fn name(&self, batch: &[&Object]) -> String {
+        let objects = batch
+            .iter()
+            .map(|object| (object.name.clone(), object.tag()));
+        part::name(self.header, objects)
+    }
+
+    /// The bytes of the part of a batch.
+    fn extract(&self, batch: &[&Object]) -> (Vec<u8>, Done) {
+        // Rules say which calls are kept; none of them is asked about a record here.
         let none = RuleSet::default();
         let scanner = Scanner::new(&none, self.selection).keeping(self.header.calls.clone());
-        let (mut report, mut problems) = (Report::default(), Vec::new());
         let mut reader = Reader::new(scanner, self.store, self.progress);
-        let mut one = |object: &&Object| {
-            let (mut harvest, origin) = (Harvest::default(), origin(object));
-            let result = reader.read(object, &origin, &mut harvest);
-            let fate = harvest.report.settle(
-                result.map_err(|error| error.to_string()),
-                object.in_tree,
-                object.explicit,
-            );
-            problems.extend(untold(&object.name, &fate, &harvest.report.records_skipped));
-            report.add(&harvest.report);
-            Extracted::of(&origin, object.tag(), object.in_tree, &fate, &mut harvest)
+        let mut done = Done::default();
+        let objects = batch.iter().map(|object| done.object(object, &mut reader));
+        let objects = objects.collect();
+        (part::write(self.header, objects), done)
+    }
+}
+
+impl Done {
+    /// Reads an object. One that cannot be read is in the part as well, as what it came to: whoever
+    /// reads the part in place of the logs has to say the same of them.
+    fn object(&mut self, object: &Object, reader: &mut Reader<'_>) -> Extracted {
+        let (mut harvest, origin) = (Harvest::default(), origin(object));
+        let result = reader.read(object, &origin, &mut harvest);
+        let fate = harvest.report.settle(
+            result.map_err(|error| error.to_string()),
+            object.in_tree,
+            object.explicit,
+        );
+        self.problems
+            .extend(untold(&object.name, &fate, &harvest.report.records_skipped));
+        self.report.add(&harvest.report);
+        Extracted::of(&origin, object.tag(), object.in_tree, &fate, &mut harvest)
+    }
+}
+
+/// What all batches came to.
+struct Total {
+    report: Report,
+    problems: Vec<Problem>,
+    /// Bytes of the parts that were written.
+    bytes: u64,
+    written: u64,
+    kept: u64,
+}
+
+impl Total {
+    /// Before the first batch there is what the walk says.
+    fn new(report: Report, problems: Vec<Problem>) -> Self {
+        Self {
+            report,
+            problems,
+            bytes: 0,
+            written: 0,
+            kept: 0,
+        }
+    }
+
+    fn add(&mut self, done: Done) {
+        self.report.add(&done.report);
+        self.problems.extend(done.problems);
+        match done.written {
+            Some(bytes) => {
+                self.bytes += bytes;
+                self.written += 1;
+            }
+            None => self.kept += 1,
+        }
+    }
+
+    fn words(&self, threads: usize, elapsed: Duration) -> String {
+        let mut lines = run_summary::read(&self.report, threads, elapsed);
+        // Nothing was written when everything was there.
+        let share = self
+            .report
+            .bytes
+            .checked_div(self.bytes)
+            .map(|times| format!(", one byte for {}", number(times)))
+            .unwrap_or_default();
+        lines.push(format!(
+            "parts          {} written ({} bytes{share}), {} were there",
+            number(self.written),
+            number(self.bytes),
+            number(self.kept)
+        ));
+        run_summary::said(&lines)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::commands::tests::{LOGS, ran};
+    use crate::exit;
+    use crate::input::store::NoStore;
+
+    fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
+        let names = names_in(folder).unwrap().into_iter();
+        names
+            .map(|name| {
+                let bytes = std::fs::read(folder.join(&name)).unwrap();
+                (name, bytes)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn an_interrupted_run_goes_on_where_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let to = folder.path().to_str().unwrap();
+        let args = ["extract", LOGS, "-o", to, "--part-size", "4K"];
+        let first = ran(&args);
+        assert!(first.err.contains("written (") && first.err.contains(", 0 were there"));
+        let made = files(folder.path());
+        assert!(made.len() > 2, "{}", first.err);
+        std::fs::remove_file(folder.path().join(&made[1].0)).unwrap();
+        let second = ran(&args);
+        let kept = format!(", {} were there", made.len() - 1);
+        assert!(second.err.contains("parts          1 written (") && second.err.contains(&kept));
+        assert!(files(folder.path()) == made);
+    }
+
+    #[test]
+    fn parts_among_the_logs_are_no_logs() {
+        let folder = tempfile::tempdir().unwrap();
+        let to = folder.path().to_str().unwrap();
+        assert_eq!(ran(&["extract", LOGS, "-o", to, "-q"]).code, exit::DONE);
+        let before = files(folder.path());
+        let again = ran(&["extract", LOGS, to, "-o", to, "-q"]);
+        assert_eq!((again.code, again.err.as_str()), (exit::DONE, ""));
+        assert!(files(folder.path()) == before);
+    }
+
+    #[test]
+    fn other_files_in_the_folder_are_not_taken_for_parts() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("notes.txt"), "x").unwrap();
+        let place = Place::of(folder.path());
+        assert!(place.parts(&NoStore).unwrap().is_empty());
+        place.put("a.txt", b"1".to_vec(), &NoStore).unwrap();
+        assert_eq!(std::fs::read(folder.path().join("a.txt")).unwrap(), b"1");
+    }
+
+    #[test]
+    fn where_parts_cannot_go_is_known_before_anything_is_read() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let below = file.path().join("parts");
+        let refused = ran(&["extract", "/nowhere", "-o", below.to_str().unwrap()]);
+        assert_eq!(refused.code, exit::OUTPUT);
+        assert!(!refused.err.contains("/nowhere"), "{}", refused.err);
+        let stdin = ran(&["extract", "-", "-o", "parts"]);
+        assert_eq!(stdin.code, exit::USAGE);
+        assert!(stdin.err.starts_with("extract reads files and S3"));
+    }
+
+    #[test]
+    fn a_share_is_told_only_of_what_was_written() {
+        let report = Report {
+            bytes: 5_000,
+            ..Report::default()
         };
-        let objects = batch.iter().map(&mut one).collect();
-        (part::write(self.header, objects), report, problems)
+        let mut total = Total::new(report, Vec::new());
+        total.add(Done::default());
+        let words = total.words(1, Duration::from_secs(1));
+        assert!(
+            words.ends_with("0 written (0 bytes), 1 were there\n"),
+            "{words}"
+        );
+        total.add(Done {
+            written: Some(50),
+            ..Done::default()
+        });
+        let words = total.words(1, Duration::from_secs(1));
+        assert!(
+            words.contains("1 written (50 bytes, one byte for 100), 1"),
+            "{words}"
+        );
     }
 }

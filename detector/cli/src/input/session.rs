@@ -87,6 +87,14 @@ pub(crate) fn walk(settings: &Settings, store: &dyn ObjectStore, digests: bool) 
     objects
 }
 
+/// Finds the logs under the paths of a run that makes parts. Its parts may lie among them: what an
+/// extraction made is no log.
+pub(crate) fn logs(settings: &Settings, store: &dyn ObjectStore) -> Objects {
+    let mut found = walk(settings, store, false);
+    found.objects.retain(|object| !object.is_part);
+    found
+}
+
 /// Reads everything and takes it through the pipeline as one batch.
 pub(crate) fn find(
     settings: &Settings,

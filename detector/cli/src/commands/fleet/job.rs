@@ -1,6 +1,7 @@
 //! A job in S3: its manifest, which of its parts are there, and the execution that makes them.
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::path::Path;
 
 use secretrail_engine::manifest::{self, Manifest};
@@ -24,15 +25,13 @@ impl JobPlace {
             .and_then(|path| path.strip_suffix(manifest::NAME));
         let prefix =
             Prefix::of(folder.map_or(path, Path::new)).filter(|prefix| !prefix.bucket.is_empty());
-        let told = || {
-            Failure::Usage(format!(
-                "{}: a job is in S3; write s3://bucket/prefix/",
-                path.display()
-            ))
-        };
-        prefix.map(Self).ok_or_else(told)
+        prefix.map(Self).ok_or_else(|| {
+            let path = path.display();
+            Failure::Usage(format!("{path}: a job is in S3; write s3://bucket/prefix/"))
+        })
     }
 
+    /// Writes an object of the job.
     pub(crate) fn put(
         &self,
         store: &dyn ObjectStore,
@@ -48,24 +47,27 @@ impl JobPlace {
 
     /// The text of an object, as it is now.
     fn text(&self, store: &dyn ObjectStore, object: &str) -> Result<String, Failure> {
-        let failure =
-            |message: String| Failure::Input(format!("{}: {message}", self.0.name(object)));
         let remote = Remote {
             bucket: self.0.bucket.clone(),
             key: self.0.key(object),
+            // Not as it was listed: the ARN of the last execution may have been written since.
             etag: String::new(),
             size: 0,
         };
         let fetched = store
             .fetch(&remote)
-            .map_err(|error| failure(error.to_string()))?;
-        String::from_utf8(fetched.bytes).map_err(|error| failure(error.to_string()))
+            .map_err(|error| self.unreadable(object, error))?;
+        String::from_utf8(fetched.bytes).map_err(|error| self.unreadable(object, error))
     }
 
+    fn unreadable(&self, object: &str, error: impl Display) -> Failure {
+        Failure::Input(format!("{}: {error}", self.0.name(object)))
+    }
+
+    /// The plan of the job.
     pub(crate) fn manifest(&self, store: &dyn ObjectStore) -> Result<Manifest, Failure> {
         let text = self.text(store, manifest::NAME)?;
-        Manifest::read(&text)
-            .map_err(|error| Failure::Input(format!("{}: {error}", self.0.name(manifest::NAME))))
+        Manifest::read(&text).map_err(|error| self.unreadable(manifest::NAME, error))
     }
 
     /// The last execution that was started; `None` before the first.
@@ -81,7 +83,63 @@ impl JobPlace {
             .map(|text| Some(text.trim().to_owned()))
     }
 
+    /// Notes the execution that was started last.
     pub(crate) fn put_execution(&self, store: &dyn ObjectStore, arn: &str) -> Result<(), Failure> {
         self.put(store, EXECUTION, format!("{arn}\n"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{MemoryBucket, manifest};
+    use super::*;
+    use crate::exit;
+
+    fn place(path: &str) -> Result<JobPlace, Failure> {
+        JobPlace::of(Path::new(path))
+    }
+
+    #[test]
+    fn a_job_is_named_by_its_folder_or_its_manifest() {
+        for path in ["s3://b/job", "s3://b/job/", "s3://b/job/manifest.jsonl"] {
+            assert_eq!(place(path).unwrap().0.name("x"), "s3://b/job/x");
+        }
+        for path in ["job", "s3://", "job/manifest.jsonl"] {
+            let refused = place(path).err().unwrap();
+            assert_eq!(refused.exit_code(), exit::USAGE);
+            assert!(refused.to_string().starts_with(path));
+        }
+    }
+
+    #[test]
+    fn what_is_written_of_a_job_is_read_again() {
+        let (store, place) = (MemoryBucket::default(), place("s3://b/job").unwrap());
+        let plan = manifest(&[1, 2]);
+        place
+            .put(&store, manifest::NAME, plan.write().text)
+            .unwrap();
+        assert_eq!(place.manifest(&store).unwrap(), plan);
+        let there = place.0.there(&store).unwrap();
+        assert_eq!(place.execution(&store, &there).unwrap(), None);
+        place.put_execution(&store, "arn:a").unwrap();
+        place.put_execution(&store, "arn:b").unwrap();
+        let there = place.0.there(&store).unwrap();
+        let last = place.execution(&store, &there).unwrap();
+        assert_eq!(last.as_deref(), Some("arn:b"));
+    }
+
+    #[test]
+    fn an_edited_plan_is_told_with_its_name() {
+        let (store, place) = (MemoryBucket::default(), place("s3://b/job").unwrap());
+        let mut text = manifest(&[1, 2]).write().text;
+        text.truncate(text.trim_end().rfind('\n').unwrap());
+        place.put(&store, manifest::NAME, text).unwrap();
+        let refused = place.manifest(&store).unwrap_err();
+        assert_eq!(refused.exit_code(), exit::INPUT);
+        assert!(
+            refused
+                .to_string()
+                .starts_with("s3://b/job/manifest.jsonl: line 1: ")
+        );
     }
 }

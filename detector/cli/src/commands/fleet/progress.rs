@@ -53,9 +53,11 @@ impl Progress {
         )
     }
 
-    /// How fast it is, and how long it will take; `None` unless it is under way and has come so far that this can be told.
+    /// How fast it is, and how long it will take; `None` unless it is under way and has come so far
+    /// that this can be told.
     #[must_use]
     pub(super) fn pace(&self, now: EventTime) -> Option<String> {
+        // By a clock that is behind that of AWS, it has not begun yet.
         let secs = u64::try_from(now.0.saturating_sub(self.started.0))
             .ok()
             .filter(|secs| *secs > 0)?;
@@ -63,6 +65,7 @@ impl Progress {
         if self.state != State::Runs || self.done == 0 {
             return None;
         }
+        // Rounded up: somebody waits for it.
         let minutes = (left.saturating_mul(secs) / self.done).div_ceil(60);
         let a_minute = self.done.saturating_mul(60) / secs;
         Some(format!(

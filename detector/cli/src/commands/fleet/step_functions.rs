@@ -58,8 +58,8 @@ mod with_sdk {
             Ok(started.execution_arn)
         }
 
-        /// How far an execution is; `None` when it is not known any more: Step Functions forgets executions 90 days after
-        /// their end (AWS, "Quotas for state executions").
+        /// How far an execution is; `None` when it is not known any more: Step Functions forgets
+        /// executions 90 days after their end (AWS, "Quotas for state executions").
         pub(crate) fn execution(&self, arn: &str) -> Result<Option<Progress>, Failure> {
             self.connection.wait(async {
                 let Some(execution) = self.describe(arn).await? else {
@@ -71,27 +71,19 @@ mod with_sdk {
         }
 
         async fn describe(&self, arn: &str) -> Result<Option<DescribeExecutionOutput>, Failure> {
-            match self
-                .client()
-                .describe_execution()
-                .execution_arn(arn)
-                .send()
-                .await
-            {
+            let call = self.client().describe_execution().execution_arn(arn);
+            match call.send().await {
                 Ok(execution) => Ok(Some(execution)),
-                Err(error)
-                    if error
-                        .as_service_error()
-                        .is_some_and(|error| error.is_execution_does_not_exist()) =>
-                {
-                    Ok(None)
-                }
-                Err(error) => Err(failure(arn, error)),
+                Err(error) => match error.as_service_error() {
+                    Some(service) if service.is_execution_does_not_exist() => Ok(None),
+                    _ => Err(failure(arn, error)),
+                },
             }
         }
 
         /// How many items the map of an execution has done; `None` before it came to its map.
         async fn item_counts(&self, arn: &str) -> Result<Option<MapRunItemCounts>, Failure> {
+            // The machine has one map, so an execution has one run of it at most.
             let runs = self.client().list_map_runs().execution_arn(arn).send();
             let runs = runs.await.map_err(|error| failure(arn, error))?.map_runs;
             let Some(run) = runs.first() else {

@@ -1,0 +1,140 @@
+//! How long a job will take, and what it will cost.
+
+use std::fmt::Write as _;
+
+use secretrail_engine::manifest::{self, Manifest};
+
+use super::job::JobPlace;
+use crate::text::number;
+
+/// What the estimate assumes of an invocation: seconds to start, bytes as stored in a second,
+/// seconds for a request of which so many are under way, and gigabytes of memory. Assumptions,
+/// nothing of it was measured on AWS.
+mod assumed {
+    pub(super) const START_SECS: f64 = 0.5;
+    pub(super) const BYTES_A_SEC: f64 = 40e6;
+    pub(super) const OBJECT_SECS: f64 = 0.04 / 16.0;
+    pub(super) const MEMORY_GB: f64 = 1.769;
+}
+
+/// Prices in dollars, us-east-1, as we know them: an estimate, to be checked against AWS.
+mod price {
+    pub(super) const LAMBDA_GB_SEC: f64 = 0.000_016_666_7;
+    pub(super) const LAMBDA_REQUEST: f64 = 0.2e-6;
+    pub(super) const S3_GET: f64 = 0.4e-6;
+    pub(super) const S3_PUT: f64 = 5e-6;
+    /// State transitions of the child execution of a batch, without retries.
+    pub(super) const CHILD: f64 = 3.0 * 25e-6;
+}
+
+/// What a job will take.
+#[derive(Debug, Clone, Copy)]
+struct Estimate {
+    /// Seconds of the longest invocation.
+    longest: f64,
+    /// Minutes until everything is done.
+    minutes: f64,
+    /// Dollars.
+    cost: f64,
+}
+
+impl Estimate {
+    /// Of a job with so many invocations at a time.
+    fn of(manifest: &Manifest, concurrency: u64) -> Self {
+        let head = &manifest.head;
+        let (invocations, objects) = (float(head.batches), float(head.objects));
+        let all = secs(float(head.bytes), objects, invocations);
+        let longest = manifest
+            .batches
+            .iter()
+            .map(|batch| secs(float(batch.bytes()), float(batch.objects.len() as u64), 1.0))
+            .fold(0.0, f64::max);
+        // However many there are at a time, the longest has to be waited for.
+        let at_once = float(concurrency.min(head.batches));
+        let minutes = (all / at_once).max(longest) / 60.0;
+        // Each batch gets the manifest's head and its line, and puts its part.
+        let requests = price::LAMBDA_REQUEST + price::CHILD + price::S3_PUT + 2.0 * price::S3_GET;
+        let cost = all * assumed::MEMORY_GB * price::LAMBDA_GB_SEC
+            + invocations * requests
+            + objects * price::S3_GET;
+        Self {
+            longest,
+            minutes,
+            cost,
+        }
+    }
+}
+
+/// Seconds of so many invocations together.
+fn secs(bytes: f64, objects: f64, invocations: f64) -> f64 {
+    invocations * assumed::START_SECS
+        + bytes / assumed::BYTES_A_SEC
+        + objects * assumed::OBJECT_SECS
+}
+
+#[expect(clippy::cast_precision_loss, reason = "an estimate has two digits")]
+fn float(number: u64) -> f64 {
+    number as f64
+}
+
+/// The plan for the person who decides on it.
+pub(super) fn text(manifest: &Manifest, place: &JobPlace, concurrency: u64) -> String {
+    let Estimate {
+        longest,
+        minutes,
+        cost,
+    } = Estimate::of(manifest, concurrency);
+    let head = &manifest.head;
+    let (objects, batches) = (number(head.objects), number(head.batches));
+    let (megabytes, at_a_time) = (float(head.bytes) / 1e6, number(concurrency));
+    let (name, folder) = (place.0.name(manifest::NAME), place.0.name(""));
+    let lines = [
+        format!("manifest       {name}"),
+        format!("objects        {objects}, {megabytes:.1} MB as they are stored"),
+        format!("invocations    {batches}, the longest about {longest:.0} s"),
+        format!("time           about {minutes:.1} minutes with {at_a_time} at a time"),
+        format!("cost           about {cost:.2} dollars (us-east-1, without KMS and transfer)"),
+        format!("next           secretrail fleet run {folder} --state-machine ARN"),
+    ];
+    let mut text = String::new();
+    for line in lines {
+        writeln!(text, "{line}").ok();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::tests::manifest;
+    use super::*;
+
+    #[test]
+    fn more_at_a_time_helps_until_the_longest_is_all_that_is_waited_for() {
+        let manifest = manifest(&[40_000_000, 40_000_000, 4_000_000_000]);
+        let alone = Estimate::of(&manifest, 1);
+        let wide = Estimate::of(&manifest, 3);
+        assert!(alone.minutes > wide.minutes);
+        assert!((wide.minutes - wide.longest / 60.0).abs() < 1e-9);
+        // More than there are batches is no more.
+        let wider = Estimate::of(&manifest, 1_000);
+        assert!((wider.minutes - wide.minutes).abs() < 1e-9);
+        assert!((alone.cost - wide.cost).abs() < 1e-9);
+    }
+
+    #[test]
+    fn the_plan_says_what_to_do_next() {
+        let place = JobPlace::of(Path::new("s3://b/job")).unwrap();
+        let text = text(&manifest(&[40_000_000]), &place, 1_000);
+        assert_eq!(
+            text,
+            "manifest       s3://b/job/manifest.jsonl\n\
+             objects        1, 40.0 MB as they are stored\n\
+             invocations    1, the longest about 2 s\n\
+             time           about 0.0 minutes with 1,000 at a time\n\
+             cost           about 0.00 dollars (us-east-1, without KMS and transfer)\n\
+             next           secretrail fleet run s3://b/job/ --state-machine ARN\n"
+        );
+    }
+}

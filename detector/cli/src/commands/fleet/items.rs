@@ -1,0 +1,110 @@
+//! What executions map over: where in the manifest each missing batch is, as objects in S3 that the
+//! state machine reads.
+
+use std::collections::BTreeSet;
+
+use secretrail_engine::digest::digest;
+use secretrail_engine::manifest::{self, Batch, Line, Manifest, ManifestText};
+use secretrail_engine::time::EventTime;
+
+use super::job::JobPlace;
+
+/// Batches of one execution: what its children give back, nothing each, has to fit into 256 KB.
+pub(super) const MOST_ITEMS: usize = 50_000;
+
+/// The columns of the rows, as the state machine names them.
+const HEADER: &str = "manifest,head,offset,length,part\n";
+
+/// What one execution maps over.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Items {
+    /// Which of the executions of a run it is, from 0.
+    number: usize,
+    /// Name in the job: a function of the text, so that the same rows are the same object.
+    pub(super) name: String,
+    /// Comma-separated values.
+    pub(super) text: String,
+}
+
+impl Items {
+    /// Some of the rows of a run, for the execution of this number.
+    pub(super) fn of(number: usize, rows: &[String]) -> Self {
+        let text = format!("{HEADER}{}", rows.concat());
+        let name = format!("items-{}.csv", digest(&[&text]));
+        Self { number, name, text }
+    }
+
+    /// The name of an execution that starts now. Step Functions takes a name once in 90 days:
+    /// another run over the same rows has another time.
+    pub(super) fn execution(&self, now: EventTime) -> String {
+        let digest = self.name.strip_prefix("items-").unwrap_or(&self.name);
+        let digest: String = digest.chars().take(8).collect();
+        format!("secretrail-{}-{}-{digest}", stamp(now), self.number)
+    }
+}
+
+/// Letters that names of executions may have.
+fn stamp(now: EventTime) -> String {
+    now.to_string().replace([':', '-'], "")
+}
+
+/// A row for each missing batch, in the order of the manifest.
+pub(super) fn rows(manifest: &Manifest, missing: &[&Batch], place: &JobPlace) -> Vec<String> {
+    let ManifestText {
+        head,
+        batches: lines,
+        ..
+    } = manifest.write();
+    let missing: BTreeSet<&str> = missing.iter().map(|batch| batch.part.as_str()).collect();
+    // A key with a comma or a quote is quoted.
+    let key = place.0.key(manifest::NAME).replace('"', "\"\"");
+    let batches = manifest.batches.iter().zip(lines);
+    batches
+        .filter(|(batch, _)| missing.contains(&*batch.part))
+        .map(|(batch, Line { offset, length })| {
+            let (head, part) = (head.length, &batch.part);
+            format!("\"{key}\",{head},{offset},{length},{part}\n")
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::tests::manifest;
+    use super::*;
+
+    #[test]
+    fn a_row_finds_its_batch_in_the_text_of_the_manifest() {
+        let manifest = manifest(&[1, 2, 3]);
+        let text = manifest.write().text;
+        let place = JobPlace::of(Path::new("s3://b/\"job\"")).unwrap();
+        let missing = [&manifest.batches[2], &manifest.batches[0]];
+        let rows = rows(&manifest, &missing, &place);
+        assert_eq!(rows.len(), 2);
+        for (row, batch) in rows.iter().zip([missing[1], missing[0]]) {
+            let cells = row.trim_end().strip_prefix(r#""""job""/manifest.jsonl","#);
+            let cells: Vec<&str> = cells.unwrap().split(',').collect();
+            let [head, offset, length] = [0, 1, 2].map(|n| cells[n].parse::<usize>().unwrap());
+            let line = &text[offset..offset + length];
+            assert_eq!(line, serde_json::to_string(batch).unwrap());
+            assert_eq!(head, text.lines().next().unwrap().len());
+            assert_eq!(cells[3], batch.part);
+        }
+    }
+
+    #[test]
+    fn the_name_of_the_items_tells_what_they_hold_and_that_of_an_execution_when() {
+        let rows = ["a\n".to_owned(), "b\n".to_owned()];
+        let items = Items::of(1, &rows);
+        assert_eq!(items.text, format!("{HEADER}a\nb\n"));
+        assert_eq!(items, Items::of(1, &rows));
+        assert_ne!(items.name, Items::of(1, &rows[..1]).name);
+        let now = EventTime::parse("2026-03-02T10:00:00Z").unwrap();
+        let name = items.execution(now);
+        let start = name.strip_prefix("secretrail-20260302T100000Z-1-").unwrap();
+        assert_eq!(start.len(), 8);
+        assert!(items.name.starts_with(&format!("items-{start}")));
+    }
+}

@@ -1,0 +1,130 @@
+//! `fleet plan`: the logs of a job in batches, written down where the job will be.
+
+use secretrail_engine::manifest::{self, Batch, Manifest};
+use secretrail_engine::part::Header;
+
+use super::estimate;
+use super::job::JobPlace;
+use crate::args;
+use crate::args::fleet::Plan;
+use crate::args::settings::Settings;
+use crate::exit;
+use crate::host::{Failure, Host, print};
+use crate::input::object::Object;
+use crate::input::s3::store;
+use crate::input::{aws, batches, rules_and_policy, session};
+use crate::output::run_summary::input_code;
+
+pub(super) fn run(args: &Plan, host: &mut Host) -> Result<u8, Failure> {
+    let settings = settings(args, host)?;
+    let place = JobPlace::of(&args.output)?;
+    let rules = rules_and_policy::rules(&args.files)?.set;
+    let connection = aws::connect(&settings, true)?;
+    let store = store(connection.as_ref(), &settings.aws);
+    let found = session::logs(&settings, &*store);
+    refuse_local(&found.objects)?;
+    let manifest = planned(
+        Header::new(&rules, &settings.selection),
+        &found.objects,
+        args.part_size,
+    );
+    let code = input_code(&found.problems, host);
+    // Why there is nothing to do is among the problems.
+    if manifest.batches.is_empty() {
+        return Ok(exit::INPUT);
+    }
+    place.put(&*store, manifest::NAME, manifest.write().text)?;
+    if !args.quiet {
+        print(host, &estimate::text(&manifest, &place, args.concurrency))?;
+    }
+    Ok(code)
+}
+
+fn settings(args: &Plan, host: &Host) -> Result<Settings, Failure> {
+    let destination = args::Destination {
+        output: None,
+        quiet: args.quiet,
+        no_progress: true,
+    };
+    Settings::plain(&args.input, &destination, host)
+}
+
+/// A function in AWS does not see the disk of whoever plans.
+fn refuse_local(objects: &[Object]) -> Result<(), Failure> {
+    match objects.iter().find(|object| object.remote().is_none()) {
+        None => Ok(()),
+        Some(local) => Err(Failure::Usage(format!(
+            "{}: a fleet reads logs in S3; `secretrail extract` reads what is here",
+            local.name
+        ))),
+    }
+}
+
+fn planned(header: Header, objects: &[Object], part_size: u64) -> Manifest {
+    let batches = batches::by_delivery(objects, part_size, manifest::MOST_OBJECTS);
+    let batches = batches.into_iter().map(|objects| {
+        let remote = objects.into_iter().filter_map(Object::remote);
+        Batch::new(&header, remote.cloned().collect())
+    });
+    let batches = batches.collect();
+    Manifest::new(header, batches)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::tests::{LOGS, ran};
+    use crate::input::object::Place;
+    use crate::input::store::Remote;
+
+    fn remote(key: &str, size: u64) -> Object {
+        let remote = Remote {
+            bucket: "b".to_owned(),
+            key: key.to_owned(),
+            etag: "e".to_owned(),
+            size,
+        };
+        Object::at(Place::S3(remote), format!("s3://b/{key}"), key, false)
+    }
+
+    #[test]
+    fn batches_keep_to_the_size_of_a_part_and_miss_no_object() {
+        let objects = [
+            remote("a.json", 6),
+            remote("b.json", 6),
+            remote("c.json", 1),
+        ];
+        let manifest = planned(Header::default(), &objects, 10);
+        assert_eq!((manifest.head.objects, manifest.head.bytes), (3, 13));
+        let keys = |batch: &Batch| {
+            let keys = batch.objects.iter().map(|item| item.key.clone());
+            keys.collect::<Vec<_>>()
+        };
+        let batches: Vec<_> = manifest.batches.iter().map(keys).collect();
+        assert_eq!(batches, [vec!["a.json"], vec!["b.json", "c.json"]]);
+    }
+
+    #[test]
+    fn what_is_on_this_machine_is_refused_by_name() {
+        assert!(refuse_local(&[remote("a.json", 1)]).is_ok());
+        let here = Object::at(Place::File("x".into()), "x".to_owned(), "x", true);
+        let refused = refuse_local(&[remote("a.json", 1), here]).unwrap_err();
+        assert_eq!(refused.exit_code(), exit::USAGE);
+        assert!(
+            refused
+                .to_string()
+                .starts_with("x: a fleet reads logs in S3")
+        );
+    }
+
+    #[test]
+    fn a_job_is_in_s3() {
+        let folder = ran(&["fleet", "plan", LOGS, "-o", "job"]);
+        assert_eq!(folder.code, exit::USAGE);
+        assert!(
+            folder.err.starts_with("job: a job is in S3"),
+            "{}",
+            folder.err
+        );
+    }
+}

@@ -1,0 +1,98 @@
+//! A job, and what it is reached through.
+
+use std::collections::BTreeSet;
+
+use secretrail_engine::manifest::{Batch, Manifest};
+use secretrail_engine::time::EventTime;
+
+use super::items::Items;
+use super::job::JobPlace;
+use super::progress::{Progress, State};
+use super::step_functions::StepFunctions;
+use crate::args::fleet::Job;
+use crate::host::Failure;
+use crate::input::s3::store;
+use crate::input::store::ObjectStore;
+use crate::input::{aws, manifest as job_manifest};
+
+/// An execution of the state machine, and how far it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Execution {
+    pub(super) arn: String,
+    pub(super) progress: Progress,
+}
+
+/// A job that was planned.
+pub(super) struct ReachedJob {
+    pub(super) place: JobPlace,
+    pub(super) manifest: Manifest,
+    pub(super) machines: StepFunctions,
+    store: Box<dyn ObjectStore>,
+}
+
+impl ReachedJob {
+    /// Reads the manifest of a job.
+    pub(super) fn open(args: &Job) -> Result<Self, Failure> {
+        let place = JobPlace::of(&args.job)?;
+        let connection = aws::connect_to(&args.aws)?;
+        let store = store(Some(&connection), &args.aws);
+        Ok(Self {
+            manifest: place.manifest(&*store)?,
+            machines: StepFunctions::new(connection),
+            place,
+            store,
+        })
+    }
+
+    /// Names of everything that is there now.
+    pub(super) fn there(&self) -> Result<BTreeSet<String>, Failure> {
+        self.place.0.there(&*self.store)
+    }
+
+    /// The batches whose parts are not among these names.
+    pub(super) fn missing(&self, there: &BTreeSet<String>) -> Vec<&Batch> {
+        job_manifest::missing(&self.manifest, there)
+    }
+
+    /// The last execution that was started; `None` before the first, and when Step Functions has
+    /// forgotten it.
+    pub(super) fn last_execution(
+        &self,
+        there: &BTreeSet<String>,
+    ) -> Result<Option<Execution>, Failure> {
+        let Some(arn) = self.place.execution(&*self.store, there)? else {
+            return Ok(None);
+        };
+        let progress = self.machines.execution(&arn)?;
+        Ok(progress.map(|progress| Execution { arn, progress }))
+    }
+
+    /// The last execution, if it is under way.
+    pub(super) fn under_way(&self, there: &BTreeSet<String>) -> Result<Option<Execution>, Failure> {
+        let last = self.last_execution(there)?;
+        Ok(last.filter(|last| last.progress.state == State::Runs))
+    }
+
+    /// Starts an execution over these items, notes it, and gives its ARN.
+    pub(super) fn start(
+        &self,
+        state_machine: &str,
+        items: Items,
+        now: EventTime,
+    ) -> Result<String, Failure> {
+        let ask = serde_json::json!({
+            "bucket": self.place.0.bucket,
+            "prefix": self.place.0.prefix,
+            "items": self.place.0.key(&items.name),
+        });
+        let name = items.execution(now);
+        // Before it starts: the state machine reads them at once.
+        self.place.put(&*self.store, &items.name, items.text)?;
+        let arn = self
+            .machines
+            .start(state_machine, &name, &ask.to_string())?;
+        // Whoever looks for this job from elsewhere finds the execution by this.
+        self.place.put_execution(&*self.store, &arn)?;
+        Ok(arn)
+    }
+}

@@ -1,0 +1,133 @@
+//! How far a job is, in words: its execution, its parts, and what is missing.
+
+use std::fmt::Write as _;
+
+use secretrail_engine::manifest::{Batch, Manifest};
+use secretrail_engine::time::EventTime;
+
+use super::job::JobPlace;
+use super::progress::State;
+use super::reached::{Execution, ReachedJob};
+use crate::exit;
+use crate::host::{Failure, Host, print, say};
+use crate::input::manifest as job_manifest;
+use crate::output::run_summary;
+use crate::text::number;
+
+/// Says how far a job is, names what is missing unless that is being made, and gives the exit code.
+pub(super) fn tell(
+    job: &ReachedJob,
+    execution: Option<&Execution>,
+    quiet: bool,
+    host: &mut Host,
+) -> Result<u8, Failure> {
+    // Asked for again: parts may have come since.
+    let there = job.there()?;
+    let missing = job.missing(&there);
+    if !quiet {
+        let mut text = execution_text(execution, host.now);
+        text.push_str(&parts_text(&job.manifest, &missing, &job.place));
+        print(host, &text)?;
+    }
+    let runs = execution.is_some_and(|execution| execution.progress.state == State::Runs);
+    if !runs {
+        let folder = job.place.0.name("");
+        let problems = job_manifest::told(&folder, &missing);
+        say(host, &run_summary::problems(&problems));
+    }
+    Ok(if missing.is_empty() {
+        exit::DONE
+    } else {
+        exit::INPUT
+    })
+}
+
+fn execution_text(execution: Option<&Execution>, now: EventTime) -> String {
+    let Some(Execution { arn, progress }) = execution else {
+        return String::new();
+    };
+    let mut text = format!(
+        "execution      {arn}\nstate          {}\n",
+        progress.words()
+    );
+    if let Some(pace) = progress.pace(now) {
+        writeln!(text, "pace           {pace}").ok();
+    }
+    text
+}
+
+fn parts_text(manifest: &Manifest, missing: &[&Batch], place: &JobPlace) -> String {
+    let head = &manifest.head;
+    let missing_bytes: u64 = missing.iter().map(|batch| batch.bytes()).sum();
+    // Rounded down: all of it is said only when it is all. Empty objects have no bytes to wait for.
+    let share = head
+        .bytes
+        .saturating_sub(missing_bytes)
+        .saturating_mul(100)
+        .checked_div(head.bytes)
+        .unwrap_or(100);
+    let (done, all) = (
+        number(head.batches - missing.len() as u64),
+        number(head.batches),
+    );
+    let mut text = format!("parts          {done} of {all}, {share} % of the bytes\n");
+    if missing.is_empty() {
+        let folder = place.0.name("");
+        writeln!(text, "next           secretrail replay {folder}").ok();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::progress::Progress;
+    use super::super::tests::manifest;
+    use super::*;
+
+    #[test]
+    fn all_of_it_is_said_only_when_it_is_all() {
+        let place = JobPlace::of(Path::new("s3://b/job")).unwrap();
+        let manifest = manifest(&[999, 1]);
+        let missing = [&manifest.batches[1]];
+        let text = parts_text(&manifest, &missing, &place);
+        assert_eq!(text, "parts          1 of 2, 99 % of the bytes\n");
+        let text = parts_text(&manifest, &[], &place);
+        assert_eq!(
+            text,
+            "parts          2 of 2, 100 % of the bytes\n\
+             next           secretrail replay s3://b/job/\n"
+        );
+    }
+
+    #[test]
+    fn a_job_of_empty_objects_has_all_its_bytes() {
+        let place = JobPlace::of(Path::new("s3://b/job")).unwrap();
+        let manifest = manifest(&[0]);
+        let text = parts_text(&manifest, &[&manifest.batches[0]], &place);
+        assert_eq!(text, "parts          0 of 1, 100 % of the bytes\n");
+    }
+
+    #[test]
+    fn the_pace_is_told_of_what_is_under_way() {
+        assert_eq!(execution_text(None, EventTime(0)), "");
+        let progress = Progress {
+            state: State::Runs,
+            started: EventTime(0),
+            done: 60,
+            failed: 0,
+            all: 120,
+            why: None,
+        };
+        let execution = Execution {
+            arn: "arn:x".to_owned(),
+            progress,
+        };
+        assert_eq!(
+            execution_text(Some(&execution), EventTime(60)),
+            "execution      arn:x\nstate          running, 60 of 120 items done, 0 failed\n\
+             pace           60 items a minute, about 1 minutes left\n"
+        );
+    }
+}

@@ -1,0 +1,82 @@
+//! A job without AWS, for the tests of what plans and tells of it.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use secretrail_engine::manifest::{Batch, Manifest};
+use secretrail_engine::part::Header;
+
+use crate::commands::tests::ran;
+use crate::exit;
+use crate::input::store::{Fetched, ObjectStore, Opens, Remote, StoreError};
+
+/// A plan with a batch of one object for each of these sizes.
+pub(super) fn manifest(sizes: &[u64]) -> Manifest {
+    let header = Header::default();
+    let object = |size: &u64| Remote {
+        bucket: "b".to_owned(),
+        key: format!("logs/{size}.json.gz"),
+        etag: "e".to_owned(),
+        size: *size,
+    };
+    let batches = sizes
+        .iter()
+        .map(|size| Batch::new(&header, vec![object(size)]));
+    let batches = batches.collect();
+    Manifest::new(header, batches)
+}
+
+/// One bucket in memory.
+#[derive(Default)]
+pub(super) struct MemoryBucket(Mutex<BTreeMap<String, Vec<u8>>>);
+
+impl ObjectStore for MemoryBucket {
+    fn list(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        _: Option<&Opens<'_>>,
+    ) -> Result<Vec<Remote>, StoreError> {
+        let objects = self.0.lock().unwrap();
+        let listed = objects.iter().filter(|(key, _)| key.starts_with(prefix));
+        let listed = listed.map(|(key, bytes)| Remote {
+            bucket: bucket.to_owned(),
+            key: key.clone(),
+            etag: String::new(),
+            size: bytes.len() as u64,
+        });
+        Ok(listed.collect())
+    }
+
+    fn fetch(&self, object: &Remote) -> Result<Fetched, StoreError> {
+        let objects = self.0.lock().unwrap();
+        let bytes = objects.get(&object.key).cloned();
+        let bytes = bytes.ok_or_else(|| StoreError::Call("NoSuchKey".to_owned()))?;
+        Ok(Fetched {
+            bytes,
+            signature: None,
+        })
+    }
+
+    fn piece(&self, _: &Remote, _: u64, _: u64) -> Result<Vec<u8>, StoreError> {
+        Err(StoreError::NotNamed)
+    }
+
+    fn put(&self, _: &str, key: &str, bytes: Vec<u8>) -> Result<(), StoreError> {
+        self.0.lock().unwrap().insert(key.to_owned(), bytes);
+        Ok(())
+    }
+}
+
+#[test]
+fn a_job_that_is_nowhere_in_s3_is_refused_before_anybody_is_asked() {
+    for args in [
+        &["fleet", "status", "job"][..],
+        &["fleet", "run", "job", "--state-machine", "arn"],
+        &["fleet", "resume", "s3://", "--state-machine", "arn"],
+    ] {
+        let refused = ran(args);
+        assert_eq!(refused.code, exit::USAGE);
+        assert!(refused.err.contains("a job is in S3"), "{}", refused.err);
+    }
+}
