@@ -1,0 +1,287 @@
+//! `rules test`: the examples that rules carry, run through the whole path.
+
+use std::fmt::Write as _;
+
+use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
+use secretrail_engine::authoring::examples::{self, Fault};
+use secretrail_engine::authoring::explain::{EventTrace, Explanation, explain, is_named};
+use secretrail_engine::neutral;
+use secretrail_engine::policy::Policy;
+use secretrail_engine::rule::RuleSet;
+use secretrail_engine::rule::example::Example;
+use secretrail_engine::rule_meta::RuleMeta;
+use secretrail_pack::Rules;
+
+use super::list::metas;
+use crate::args::RulesTest;
+use crate::exit;
+use crate::host::{Failure, Host, print};
+use crate::input::rules_and_policy;
+use crate::output::out;
+
+pub(super) fn run(args: &RulesTest, host: &mut Host) -> Result<u8, Failure> {
+    let loaded = rules_and_policy::rules(&args.files)?;
+    let metas = asked_for(&loaded, &args.rule)?;
+    let tried = try_all(&loaded, &metas);
+    let mut text = String::new();
+    for one in &tried {
+        if !args.show_failures_only || one.result.is_err() {
+            push_example(one, &mut text);
+        }
+    }
+    let failed = tried.iter().filter(|one| one.result.is_err()).count();
+    push_total(&tried, failed, &mut text);
+    push_bare(&loaded, &metas, &mut text);
+    print(host, &text)?;
+    if let Some(path) = &args.junit {
+        out::write_file(path, junit(&tried)?.as_bytes())?;
+    }
+    Ok(if failed > 0 {
+        exit::FINDINGS
+    } else {
+        exit::DONE
+    })
+}
+
+/// The rules that were named, or all of them.
+fn asked_for<'r>(loaded: &'r Rules, names: &[String]) -> Result<Vec<&'r RuleMeta>, Failure> {
+    let mut metas = metas(loaded);
+    // A name that fits nothing would otherwise pass with no example at all.
+    for name in names {
+        if !metas.iter().any(|meta| is_named(meta, name)) {
+            return Err(Failure::Usage(format!(
+                "there is no rule `{name}`; `secretrail rules list` shows them"
+            )));
+        }
+    }
+    if !names.is_empty() {
+        metas.retain(|meta| names.iter().any(|name| is_named(meta, name)));
+    }
+    Ok(metas)
+}
+
+/// How an example went.
+struct Tried<'e> {
+    example: &'e Example,
+    /// Title of the rule.
+    title: String,
+    result: Result<(), Fault>,
+    /// What decided.
+    decided: String,
+}
+
+/// Runs the examples of these rules, in the order of their files.
+fn try_all<'e>(loaded: &'e Rules, metas: &[&RuleMeta]) -> Vec<Tried<'e>> {
+    let of_rules = loaded.examples.iter().filter_map(|example| {
+        let meta = metas.iter().find(|meta| meta.id == example.rule)?;
+        Some(try_example(&loaded.set, meta, example))
+    });
+    of_rules.collect()
+}
+
+fn try_example<'e>(rules: &RuleSet, meta: &RuleMeta, example: &'e Example) -> Tried<'e> {
+    let result = pollster::block_on(examples::run(rules, example));
+    // A policy that cannot be read is the fault of the example, which the run has told.
+    let policy: Option<Policy> = example.policy.as_ref().and_then(|text| text.parse().ok());
+    let events = format!("[{}]", example.events.join(","));
+    let told = pollster::block_on(explain(rules, &meta.id, events.as_bytes(), policy.as_ref()));
+    let decided = told
+        .map(|explanation| decided(&explanation))
+        .unwrap_or_default();
+    Tried {
+        example,
+        title: meta.title.clone(),
+        result,
+        decided,
+    }
+}
+
+/// What decided: the count of the group that came furthest, or the selections of the first event
+/// that matched.
+fn decided(explanation: &Explanation) -> String {
+    let (events, groups) = (&explanation.events, &explanation.groups);
+    // The group of a rule about single events only keeps it from repeating itself.
+    let single = events.iter().any(|event| event.rule.is_empty());
+    let group = groups.iter().find(|group| group.fired);
+    if let Some(group) = group.or(groups.first()).filter(|_| !single) {
+        return format!("{}: {}", group.group, group.count);
+    }
+    let event = events.iter().find(|event| event.matched);
+    event.or(events.first()).map_or_else(
+        || "the rule sees none of the events".to_owned(),
+        EventTrace::decided,
+    )
+}
+
+fn push_example(one: &Tried<'_>, out: &mut String) {
+    let mark = if one.result.is_ok() {
+        "[PASS]"
+    } else {
+        "[FAIL]"
+    };
+    let verb = if one.example.fires {
+        "fires"
+    } else {
+        "stays quiet"
+    };
+    let (title, name) = (neutral::line(&one.title), neutral::line(&one.example.name));
+    writeln!(out, "{mark} {title}: {name} ({verb})").ok();
+    if let Err(fault) = &one.result {
+        writeln!(out, "       {}", neutral::line(&fault.to_string())).ok();
+    }
+    writeln!(out, "       {}", neutral::line(&one.decided)).ok();
+}
+
+fn push_total(tried: &[Tried<'_>], failed: usize, out: &mut String) {
+    let mut rules: Vec<&str> = tried.iter().map(|one| &*one.example.rule).collect();
+    rules.sort_unstable();
+    rules.dedup();
+    writeln!(
+        out,
+        "\n{} examples of {} rules: {} passed, {failed} failed",
+        tried.len(),
+        rules.len(),
+        tried.len() - failed
+    )
+    .ok();
+}
+
+/// Rules without examples are no failure, but their author should know.
+fn push_bare(loaded: &Rules, metas: &[&RuleMeta], out: &mut String) {
+    for meta in metas {
+        if !loaded.examples.iter().any(|e| e.rule == meta.id) {
+            let (title, file) = (neutral::line(&meta.title), neutral::line(&meta.file));
+            writeln!(out, "no examples: {title} ({file})").ok();
+        }
+    }
+}
+
+/// The results for CI systems: a suite for each rule, a case for each of its examples.
+fn junit(tried: &[Tried<'_>]) -> Result<String, Failure> {
+    let mut suites: Vec<(&str, TestSuite)> = Vec::new();
+    for one in tried {
+        let known = suites
+            .iter_mut()
+            .find(|(rule, _)| *rule == one.example.rule);
+        if let Some((_, suite)) = known {
+            suite.add_test_case(case(one));
+        } else {
+            let mut suite = TestSuite::new(one.title.as_str());
+            suite.add_test_case(case(one));
+            suites.push((&one.example.rule, suite));
+        }
+    }
+    let mut report = Report::new("secretrail rules test");
+    report.add_test_suites(suites.into_iter().map(|(_, suite)| suite));
+    report
+        .to_string()
+        .map_err(|error| Failure::Internal(error.to_string()))
+}
+
+fn case(one: &Tried<'_>) -> TestCase {
+    let status = match &one.result {
+        Ok(()) => TestCaseStatus::success(),
+        Err(fault) => {
+            let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
+            status
+                .set_message(fault.to_string())
+                .set_description(one.decided.as_str());
+            status
+        }
+    };
+    let mut case = TestCase::new(one.example.name.as_str(), status);
+    case.set_classname(one.title.as_str());
+    case
+}
+
+#[cfg(test)]
+mod tests {
+    use secretrail_engine::authoring::explain::GroupTrace;
+
+    use super::*;
+    use crate::commands::tests::{ran, rule};
+
+    fn event(rule: &str, matched: bool) -> EventTrace {
+        EventTrace {
+            rule: rule.to_owned(),
+            event: "GetSecretValue".to_owned(),
+            matched,
+            lines: Vec::new(),
+        }
+    }
+
+    fn group(name: &str, fired: bool) -> GroupTrace {
+        GroupTrace {
+            group: name.to_owned(),
+            fired,
+            count: "3 of 20".to_owned(),
+        }
+    }
+
+    fn of(events: Vec<EventTrace>, groups: Vec<GroupTrace>) -> Explanation {
+        Explanation {
+            rule: rule("r", "R"),
+            fires: false,
+            events,
+            groups,
+        }
+    }
+
+    #[test]
+    fn a_window_is_decided_by_its_group_and_a_single_event_by_itself() {
+        let groups = vec![group("a", false), group("b", true)];
+        let window = of(vec![event("Reads", true)], groups.clone());
+        assert_eq!(decided(&window), "b: 3 of 20");
+        let single = of(vec![event("", true)], groups);
+        assert_eq!(decided(&single), "");
+        let none = of(Vec::new(), Vec::new());
+        assert_eq!(decided(&none), "the rule sees none of the events");
+    }
+
+    #[test]
+    fn a_failure_is_told_to_people_and_to_ci() {
+        let example = |fires| Example {
+            rule: "r".to_owned(),
+            name: "twenty at once".to_owned(),
+            fires,
+            policy: None,
+            events: Vec::new(),
+        };
+        let (fires, quiet) = (example(true), example(false));
+        let tried = |example, result| Tried {
+            example,
+            title: "Bulk".to_owned(),
+            result,
+            decided: "a: 3 of 20".to_owned(),
+        };
+        let tried = [tried(&fires, Err(Fault::Quiet)), tried(&quiet, Ok(()))];
+        let mut text = String::new();
+        push_example(&tried[0], &mut text);
+        push_total(&tried, 1, &mut text);
+        assert_eq!(
+            text,
+            "[FAIL] Bulk: twenty at once (fires)\n       the rule should fire, and does not\n\
+             \x20      a: 3 of 20\n\n2 examples of 1 rules: 1 passed, 1 failed\n"
+        );
+        let xml = junit(&tried).unwrap();
+        assert!(xml.contains(r#"<testsuite name="Bulk" tests="2""#), "{xml}");
+        assert!(xml.contains(r#"<failure message="the rule should fire, and does not""#));
+    }
+
+    #[test]
+    fn a_rule_is_tried_by_any_of_its_names_and_must_be_there() {
+        let one = ran(&["rules", "test", "--rule", "direct-decrypt"]);
+        assert_eq!(one.code, exit::DONE, "{}", one.out);
+        assert!(one.out.contains(" of 1 rules: "), "{}", one.out);
+        let quiet = ran(&[
+            "rules",
+            "test",
+            "--rule",
+            "direct-decrypt",
+            "--show-failures-only",
+        ]);
+        assert!(!quiet.out.contains("[PASS]"));
+        let none = ran(&["rules", "test", "--rule", "no-such-rule"]);
+        assert_eq!(none.code, exit::USAGE);
+    }
+}

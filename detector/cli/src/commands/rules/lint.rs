@@ -1,0 +1,83 @@
+//! `rules lint`: what is wrong with rule files, or could be better.
+
+use std::fmt::Write as _;
+
+use secretrail_engine::authoring::lint::{Finding, Severity, lint};
+use secretrail_engine::neutral;
+use secretrail_pack::complete;
+
+use crate::args::RulesLint;
+use crate::exit;
+use crate::host::{Failure, Host, print, say};
+use crate::input::rules_and_policy;
+
+pub(super) fn run(args: &RulesLint, host: &mut Host) -> Result<u8, Failure> {
+    let Linted { files, findings } = linted(args)?;
+    let mut text = String::new();
+    for finding in &findings {
+        writeln!(text, "{}", neutral::line(&finding.to_string())).ok();
+    }
+    print(host, &text)?;
+    let errors = count(&findings, Severity::Error);
+    let warnings = count(&findings, Severity::Warning);
+    let infos = count(&findings, Severity::Info);
+    say(
+        host,
+        &format!("{files} files: {errors} errors, {warnings} warnings, {infos} hints\n"),
+    );
+    Ok(match (errors, warnings) {
+        (0, 0) => exit::DONE,
+        (0, _) => exit::FINDINGS,
+        _ => exit::RULES,
+    })
+}
+
+/// What the check of rule files came to.
+struct Linted {
+    /// How many files were named, or are in the pack.
+    files: usize,
+    findings: Vec<Finding>,
+}
+
+fn linted(args: &RulesLint) -> Result<Linted, Failure> {
+    let (files, needed) = complete(rules_and_policy::files(&args.files.rules)?);
+    let vars = rules_and_policy::vars(args.files.vars.as_deref())?;
+    let borrowed: Vec<(&str, &str)> = files
+        .iter()
+        .map(|(name, text)| (name.as_str(), text.as_str()))
+        .collect();
+    let mut findings = lint(&borrowed, &vars);
+    // The files of the pack that these rules name are linted with the pack.
+    findings.retain(|finding| !needed.contains(&finding.file));
+    Ok(Linted {
+        files: files.len() - needed.len(),
+        findings,
+    })
+}
+
+fn count(findings: &[Finding], severity: Severity) -> usize {
+    findings.iter().filter(|f| f.severity == severity).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+    use crate::commands::tests::ran;
+
+    #[test]
+    fn the_worst_finding_decides_the_exit_code() {
+        let mut file = tempfile::Builder::new().suffix(".yml").tempfile().unwrap();
+        let path = file.path().to_str().unwrap().to_owned();
+        file.write_all(b"title: T\nlogsource: [").unwrap();
+        let broken = ran(&["rules", "lint", "-r", &path]);
+        assert_eq!(broken.code, exit::RULES, "{}{}", broken.out, broken.err);
+        assert!(broken.out.starts_with(&path));
+        assert!(broken.err.starts_with("1 files: "), "{}", broken.err);
+        // The pack has hints at most, which fail nobody's build.
+        let pack = ran(&["rules", "lint"]);
+        assert_eq!(pack.code, exit::DONE, "{}", pack.out);
+        assert!(pack.err.contains(" 0 errors, 0 warnings, "));
+    }
+}

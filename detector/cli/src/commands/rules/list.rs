@@ -1,0 +1,161 @@
+//! `rules list` and `rules fields`: what there is, for people and for programs.
+
+use secretrail_engine::rule::fields::{DERIVED, Field};
+use secretrail_engine::rule_meta::RuleMeta;
+use secretrail_pack::Rules;
+use serde_json::{Value, json};
+
+use crate::args::{ListFormat, RulesFields, RulesList};
+use crate::exit;
+use crate::host::{Failure, Host, print};
+use crate::input::rules_and_policy;
+use crate::output::table;
+
+/// What the list of fields cannot name one by one.
+const RAW_FIELDS: &str = "\nBeside these, every field of the CloudTrail record under its own name, \
+    as in requestParameters.secretId.\n";
+
+pub(super) fn run(args: &RulesList, host: &mut Host) -> Result<u8, Failure> {
+    let loaded = rules_and_policy::rules(&args.files)?;
+    let mut metas = metas(&loaded);
+    metas.sort_by(|a, b| (&a.file, &a.title).cmp(&(&b.file, &b.title)));
+    let text = match args.format {
+        ListFormat::Table => {
+            let rows: Vec<_> = metas.iter().map(|meta| rule_row(meta, &loaded)).collect();
+            table::columns(["LEVEL", "TITLE", "ID", "FILE"], &rows)
+        }
+        ListFormat::Json => pretty(metas.iter().map(|meta| rule_value(meta, &loaded)))?,
+    };
+    print(host, &text)?;
+    Ok(exit::DONE)
+}
+
+/// Every rule that was named, once: a suppressed rule is a detection and a window of the same name.
+pub(super) fn metas(loaded: &Rules) -> Vec<&RuleMeta> {
+    let mut metas: Vec<&RuleMeta> = Vec::new();
+    for meta in loaded.set.metas() {
+        if loaded.holds(meta) && !metas.iter().any(|known| known.id == meta.id) {
+            metas.push(meta);
+        }
+    }
+    metas
+}
+
+/// Whether a rule raises no alerts of its own: a correlation counts what it finds.
+fn feeds_another(meta: &RuleMeta, loaded: &Rules) -> bool {
+    !loaded.set.alerting().any(|known| known.id == meta.id)
+}
+
+fn rule_row(meta: &RuleMeta, loaded: &Rules) -> [String; 4] {
+    let level = if feeds_another(meta, loaded) {
+        "(feeds another)"
+    } else {
+        meta.level.as_str()
+    };
+    [
+        level.to_owned(),
+        meta.title.clone(),
+        meta.id.clone(),
+        meta.file.clone(),
+    ]
+}
+
+fn rule_value(meta: &RuleMeta, loaded: &Rules) -> Value {
+    json!({
+        "id": meta.id,
+        "title": meta.title,
+        "level": meta.level.as_str(),
+        "alerts": !feeds_another(meta, loaded),
+        "tags": meta.tags,
+        "references": meta.references,
+        "false_positives": meta.false_positives,
+        "file": meta.file,
+    })
+}
+
+pub(super) fn fields(args: &RulesFields, host: &mut Host) -> Result<u8, Failure> {
+    let text = match args.format {
+        ListFormat::Table => {
+            let rows: Vec<_> = DERIVED.iter().map(field_row).collect();
+            table::columns(["FIELD", "OF", "MEANING"], &rows) + RAW_FIELDS
+        }
+        ListFormat::Json => pretty(DERIVED.iter().map(field_value))?,
+    };
+    print(host, &text)?;
+    Ok(exit::DONE)
+}
+
+fn field_row(field: &Field) -> [String; 3] {
+    let of = if field.access_only {
+        "accesses"
+    } else {
+        "accesses, changes"
+    };
+    // The meanings are written for Markdown, where code stands between backticks.
+    let meaning = field.meaning.replace('`', "");
+    [field.name.to_owned(), of.to_owned(), meaning]
+}
+
+fn field_value(field: &Field) -> Value {
+    json!({
+        "name": field.name,
+        "access_only": field.access_only,
+        "meaning": field.meaning,
+    })
+}
+
+fn pretty(rows: impl Iterator<Item = Value>) -> Result<String, Failure> {
+    let rows: Vec<Value> = rows.collect();
+    let text = serde_json::to_string_pretty(&rows)
+        .map_err(|error| Failure::Internal(error.to_string()))?;
+    Ok(text + "\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::args::RuleFiles;
+    use crate::commands::tests::ran;
+
+    fn values(args: &[&str]) -> Vec<Value> {
+        serde_json::from_str(&ran(args).out).unwrap()
+    }
+
+    #[test]
+    fn rules_are_listed_by_file_with_those_that_only_feed_others_marked() {
+        let table = ran(&["rules", "list"]);
+        let values = values(&["rules", "list", "-f", "json"]);
+        assert_eq!(table.code, exit::DONE);
+        assert_eq!(table.out.lines().count(), values.len() + 1);
+        let files: Vec<&str> = values.iter().filter_map(|v| v["file"].as_str()).collect();
+        assert!(files.is_sorted() && files.len() == values.len());
+        let feeding = values.iter().filter(|v| v["alerts"] == false).count();
+        assert!(feeding > 0);
+        assert_eq!(table.out.matches("(feeds another)").count(), feeding);
+    }
+
+    #[test]
+    fn every_field_is_listed_in_both_forms() {
+        let table = ran(&["rules", "fields"]).out;
+        let values = values(&["rules", "fields", "-f", "json"]);
+        assert_eq!(values.len(), DERIVED.len());
+        for value in &values {
+            let name = value["name"].as_str().unwrap();
+            assert!(table.lines().any(|line| line.starts_with(name)), "{name}");
+        }
+        assert!(table.ends_with("as in requestParameters.secretId.\n"));
+        assert!(!table.contains('`'));
+    }
+
+    #[test]
+    fn every_rule_is_named_once_although_some_are_two_inside() {
+        let pack = rules_and_policy::rules(&RuleFiles::default()).unwrap();
+        let metas = metas(&pack);
+        let ids: BTreeSet<&str> = metas.iter().map(|meta| meta.id.as_str()).collect();
+        assert_eq!(ids.len(), metas.len());
+        // Otherwise there is nothing here to fold.
+        assert!(pack.set.metas().count() > metas.len());
+    }
+}
