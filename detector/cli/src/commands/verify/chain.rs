@@ -1,5 +1,5 @@
-//! Digests and logs to verdicts. Whatever a proven digest says is proven: the hash of the digest before it, and the hashes
-//! of its logs.
+//! Digests and logs to verdicts. Whatever a proven digest says is proven: the hash of the digest
+//! before it, and the hashes of its logs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use secretrail_engine::object;
 use secretrail_engine::selection::Selection;
 use secretrail_engine::time::EventTime;
 
-use super::digest::{DigestFile, Keys};
+use super::digest::{DigestFile, Keys, LogFile};
 use crate::input::walk;
 
 /// What can be said of a file.
@@ -64,6 +64,14 @@ pub struct Read {
     pub signature: Option<String>,
 }
 
+impl Read {
+    /// The digest before it, by its key in any copy of the tree; `None` at the start of a chain.
+    fn previous(&self) -> Option<&str> {
+        let key = self.file.previous_digest_s3_object.as_deref();
+        key.map(tree_key)
+    }
+}
+
 /// Everything that is there.
 #[derive(Debug, Default)]
 pub struct Evidence {
@@ -96,6 +104,8 @@ pub fn judge(evidence: &Evidence, keys: &Keys, selection: &Selection) -> Vec<Fin
         keys,
         selection,
         findings: Vec::new(),
+        followers: followers(evidence),
+        proofs: HashMap::default(),
         listed: HashSet::default(),
     };
     judge.chains();
@@ -107,16 +117,30 @@ pub fn judge(evidence: &Evidence, keys: &Keys, selection: &Selection) -> Vec<Fin
     judge.findings
 }
 
+/// The digest after each digest, by the key of the one before. A digest does not know who comes
+/// after it.
+fn followers(evidence: &Evidence) -> HashMap<&str, &Read> {
+    let digests = evidence.digests.values();
+    digests
+        .filter_map(|read| Some((read.previous()?, read)))
+        .collect()
+}
+
 struct Judge<'e> {
     evidence: &'e Evidence,
     keys: &'e Keys,
     selection: &'e Selection,
     findings: Vec<Finding>,
+    /// The digest after each digest.
+    followers: HashMap<&'e str, &'e Read>,
+    /// What is known of digests that were judged, by what they say that they are.
+    proofs: HashMap<&'e str, Proof>,
+    /// Logs that digests list.
     listed: HashSet<&'e str>,
 }
 
 /// What is known of a digest.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Proof {
     Proven,
     Broken(String),
@@ -136,53 +160,45 @@ impl<'e> Judge<'e> {
     /// From the newest digest of each chain back to its start.
     fn chains(&mut self) {
         let digests = &self.evidence.digests;
-        // Newest first, so that whoever follows a digest has been judged before it.
+        // Newest first, so that whoever follows a digest has been judged before it: a proven digest
+        // proves those before it, and never the other way round.
         let mut order: Vec<(&String, &Read)> = digests.iter().collect();
         order.sort_by(|(a_key, a), (b_key, b)| (b.file.end(), b_key).cmp(&(a.file.end(), a_key)));
-        let followers: HashMap<&str, &Read> = digests
-            .values()
-            .filter_map(|read| {
-                Some((
-                    tree_key(read.file.previous_digest_s3_object.as_deref()?),
-                    read,
-                ))
-            })
-            .collect();
-        let mut proofs: HashMap<&str, Proof> = HashMap::default();
+        // By their own keys: several digests may name the same one as the one before.
         let mut missing: BTreeMap<&str, &str> = BTreeMap::new();
         for (key, read) in order {
-            let follower = followers.get(key.as_str()).copied();
-            let follower_proof = follower
-                .and_then(|follower| proofs.get(tree_key(&follower.file.digest_s3_object)))
-                .cloned();
-            let proof = self.proof(key, read, follower, follower_proof.as_ref());
-            match &proof {
-                Proof::Proven => self.find(Verdict::Intact, key, true, "signed, and in the chain"),
-                Proof::Broken(why) => self.find(Verdict::Altered, key, true, why.clone()),
-                Proof::Unproven(why) => self.find(Verdict::Unproven, key, true, why.clone()),
-            }
+            let proof = self.proof(key, read);
+            self.found(key, &proof);
             self.logs(read, &proof);
-            match read.file.previous_digest_s3_object.as_deref().map(tree_key) {
+            match read.previous() {
                 Some(previous) if !digests.contains_key(previous) => {
-                    drop(missing.insert(previous, key))
+                    missing.insert(previous, key);
                 }
                 Some(_) => {}
                 None => self.started(key, read),
             }
-            proofs.insert(key, proof);
+            self.proofs.insert(key, proof);
         }
         for (key, follower) in missing {
-            let is_there =
-                self.evidence.unread.contains(key) || self.evidence.spoiled.contains_key(key);
-            if is_there || self.is_outside(key) {
-                continue;
-            }
-            self.find(
-                Verdict::Missing,
-                key,
-                true,
-                format!("{follower} follows it, and it is not there"),
-            );
+            self.missing(key, follower);
+        }
+    }
+
+    fn found(&mut self, key: &str, proof: &Proof) {
+        match proof {
+            Proof::Proven => self.find(Verdict::Intact, key, true, "signed, and in the chain"),
+            Proof::Broken(why) => self.find(Verdict::Altered, key, true, why.clone()),
+            Proof::Unproven(why) => self.find(Verdict::Unproven, key, true, why.clone()),
+        }
+    }
+
+    /// A digest that another one names as the one before it.
+    fn missing(&mut self, key: &str, follower: &str) {
+        let is_there =
+            self.evidence.unread.contains(key) || self.evidence.spoiled.contains_key(key);
+        if !is_there && !self.is_outside(key) {
+            let why = format!("{follower} follows it, and it is not there");
+            self.find(Verdict::Missing, key, true, why);
         }
     }
 
@@ -191,7 +207,8 @@ impl<'e> Judge<'e> {
         !walk::may_hold(&object::parse(key), self.selection)
     }
 
-    /// A digest without one before it starts a chain. That is news where the same trail has an older one.
+    /// A digest without one before it starts a chain. That is news where the same trail has an
+    /// older one.
     fn started(&mut self, key: &str, read: &Read) {
         let chain = chain_of(key);
         let older = self
@@ -206,66 +223,71 @@ impl<'e> Judge<'e> {
         if let Some(last) = last {
             let start = &read.file.digest_start_time;
             let why = format!(
-                "the chain starts anew at {start}; the one before it ends at {last}: logging was stopped, or digests are gone"
+                "the chain starts anew at {start}; the one before it ends at {last}: logging was \
+                 stopped, or digests are gone"
             );
             self.find(Verdict::Restarted, key, true, why);
         }
     }
 
-    fn proof(
+    /// Whether a digest is what CloudTrail wrote: by what a proven one after it says, or by its own
+    /// signature.
+    fn proof(&self, key: &str, read: &Read) -> Proof {
+        // A digest that was copied over another one is signed all the same.
+        if tree_key(&read.file.digest_s3_object) != key {
+            return Proof::Broken(format!("it says that it is {}", read.file.digest_s3_object));
+        }
+        let follower = self.followers.get(key).copied();
+        let fits = follower
+            .and_then(|follower| follower.file.previous_digest_hash_value.as_deref())
+            .map(|expected| expected.eq_ignore_ascii_case(&read.hash));
+        let follower_is_proven = follower
+            .and_then(|follower| self.proofs.get(tree_key(&follower.file.digest_s3_object)))
+            .is_some_and(|proof| *proof == Proof::Proven);
+        match (fits, follower_is_proven) {
+            // Hash and signature of what is before stand in a digest that is proven.
+            (Some(true), true) => Proof::Proven,
+            (Some(false), true) => {
+                Proof::Broken("it has another hash than the digest after it says".to_owned())
+            }
+            (fits, _) => self.proof_by_signature(read, follower, fits == Some(false)),
+        }
+    }
+
+    /// By the signature in the metadata of its object, or in the digest after it.
+    fn proof_by_signature(
         &self,
-        key: &str,
         read: &Read,
         follower: Option<&Read>,
-        follower_proof: Option<&Proof>,
+        is_contradicted: bool,
     ) -> Proof {
         let Read {
             file,
             hash,
             signature,
         } = read;
-        if tree_key(&file.digest_s3_object) != key {
-            return Proof::Broken(format!("it says that it is {}", file.digest_s3_object));
-        }
-        let expected =
-            follower.and_then(|follower| follower.file.previous_digest_hash_value.as_deref());
-        let fits = expected.map(|expected| expected.eq_ignore_ascii_case(hash));
-        match (fits, follower_proof) {
-            (Some(false), Some(Proof::Proven)) => {
-                return Proof::Broken(
-                    "it has another hash than the digest after it says".to_owned(),
-                );
-            }
-            // Hash and signature of what is before stand in a digest that is proven.
-            (Some(true), Some(Proof::Proven)) => return Proof::Proven,
-            _ => {}
-        }
         let signature = signature
             .as_deref()
             .or_else(|| follower.and_then(|f| f.file.previous_digest_signature.as_deref()));
         let Some(signature) = signature else {
-            let why = "no signature is at hand: it stands in the digest after it, and in the metadata of its object in S3";
-            return Proof::Unproven(why.to_owned());
+            return Proof::Unproven(
+                "no signature is at hand: it stands in the digest after it, and in the metadata \
+                 of its object in S3"
+                    .to_owned(),
+            );
         };
-        if !file
-            .digest_signature_algorithm
-            .eq_ignore_ascii_case("SHA256withRSA")
-        {
-            return Proof::Unproven(format!(
-                "signed with {}, which is not known",
-                file.digest_signature_algorithm
-            ));
+        let algorithm = &file.digest_signature_algorithm;
+        if !algorithm.eq_ignore_ascii_case("SHA256withRSA") {
+            return Proof::Unproven(format!("signed with {algorithm}, which is not known"));
         }
         let fingerprint = &file.digest_public_key_fingerprint;
-        match self
-            .keys
-            .signed(fingerprint, &file.signed_text(hash), signature)
-        {
+        let text = file.signed_text(hash);
+        match self.keys.signed(fingerprint, &text, signature) {
             Some(true) => Proof::Proven,
             Some(false) => {
                 Proof::Broken("its signature is not that of its key over these bytes".to_owned())
             }
-            None if fits == Some(false) => Proof::Unproven(
+            None if is_contradicted => Proof::Unproven(
                 "it has another hash than the digest after it says, which is not proven either"
                     .to_owned(),
             ),
@@ -275,72 +297,29 @@ impl<'e> Judge<'e> {
 
     /// The logs that a digest lists.
     fn logs(&mut self, read: &'e Read, proof: &Proof) {
+        let digest = tree_key(&read.file.digest_s3_object);
         for log in &read.file.log_files {
             let key = tree_key(&log.s3_object);
             self.listed.insert(key);
-            let digest = tree_key(&read.file.digest_s3_object);
-            match (self.evidence.logs.get(key), proof) {
-                _ if self.evidence.unread.contains(key) || self.is_outside(key) => {}
-                (None, Proof::Broken(_)) => {
-                    self.find(
-                        Verdict::Unproven,
-                        key,
-                        false,
-                        format!("not there; {digest}, which was altered, lists it"),
-                    );
-                }
-                (None, _) => self.find(
-                    Verdict::Missing,
-                    key,
-                    false,
-                    format!("{digest} lists it, and it is not there"),
-                ),
-                (Some(_), Proof::Broken(_)) => {
-                    self.find(
-                        Verdict::Unproven,
-                        key,
-                        false,
-                        format!("{digest}, which lists it, was altered"),
-                    );
-                }
-                (Some(hash), _) if !hash.eq_ignore_ascii_case(&log.hash_value) => {
-                    self.find(
-                        Verdict::Altered,
-                        key,
-                        false,
-                        format!("it has another hash than {digest} says"),
-                    );
-                }
-                (Some(_), Proof::Proven) => {
-                    self.find(Verdict::Intact, key, false, "as its digest says")
-                }
-                (Some(_), Proof::Unproven(_)) => {
-                    self.find(
-                        Verdict::Unproven,
-                        key,
-                        false,
-                        format!("as {digest} says, which is not proven itself"),
-                    );
-                }
+            if self.evidence.unread.contains(key) || self.is_outside(key) {
+                continue;
             }
+            let hash = self.evidence.logs.get(key).map(String::as_str);
+            let (verdict, why) = log_verdict(log, hash, digest, proof);
+            self.find(verdict, key, false, why);
         }
     }
 
     /// Logs that no digest lists.
     fn unlisted(&mut self) {
-        let mut newest: BTreeMap<(String, String), EventTime> = BTreeMap::new();
-        for (key, read) in &self.evidence.digests {
-            if let (Some(place), Some(end)) = (place(key), read.file.end()) {
-                let known = newest.entry(place).or_insert(end);
-                *known = (*known).max(end);
-            }
-        }
+        let newest = newest_ends(self.evidence);
         let holes: HashSet<_> = self
             .findings
             .iter()
             .filter(|f| f.digest && matches!(f.verdict, Verdict::Altered | Verdict::Missing))
             .filter_map(|f| place(&f.key))
             .collect();
+        // Of all logs: the selection has decided already which of them were read.
         let unlisted: BTreeSet<&String> = self
             .evidence
             .logs
@@ -350,21 +329,73 @@ impl<'e> Judge<'e> {
         for key in unlisted {
             let place = place(key);
             let end = place.as_ref().and_then(|place| newest.get(place).copied());
-            let why = match (end, object::parse(key).delivered) {
-                (None, _) => {
-                    "there are no digests of its account and region; is log file validation on?"
-                        .to_owned()
-                }
-                (Some(end), Some(at)) if at >= end => {
-                    format!("newer than the newest digest, which ends at {end}")
-                }
-                (Some(_), _) if place.is_some_and(|place| holes.contains(&place)) => {
-                    "no digest lists it; one that was altered or is missing may have".to_owned()
-                }
-                (Some(_), _) => "no digest lists it: CloudTrail may not have written it".to_owned(),
-            };
+            let has_hole = place.is_some_and(|place| holes.contains(&place));
+            let why = why_unlisted(key, end, has_hole);
             self.find(Verdict::Unproven, key, false, why);
         }
+    }
+}
+
+/// What a digest says of a log with this hash; without one, the log is not there.
+fn log_verdict(
+    log: &LogFile,
+    hash: Option<&str>,
+    digest: &str,
+    proof: &Proof,
+) -> (Verdict, String) {
+    match (hash, proof) {
+        // Whoever altered the digest may have listed whatever they liked.
+        (None, Proof::Broken(_)) => (
+            Verdict::Unproven,
+            format!("not there; {digest}, which was altered, lists it"),
+        ),
+        (None, _) => (
+            Verdict::Missing,
+            format!("{digest} lists it, and it is not there"),
+        ),
+        (Some(_), Proof::Broken(_)) => (
+            Verdict::Unproven,
+            format!("{digest}, which lists it, was altered"),
+        ),
+        (Some(hash), _) if !hash.eq_ignore_ascii_case(&log.hash_value) => (
+            Verdict::Altered,
+            format!("it has another hash than {digest} says"),
+        ),
+        (Some(_), Proof::Proven) => (Verdict::Intact, "as its digest says".to_owned()),
+        (Some(_), Proof::Unproven(_)) => (
+            Verdict::Unproven,
+            format!("as {digest} says, which is not proven itself"),
+        ),
+    }
+}
+
+/// When the newest digest of each account and region ends.
+fn newest_ends(evidence: &Evidence) -> BTreeMap<(String, String), EventTime> {
+    let mut newest: BTreeMap<(String, String), EventTime> = BTreeMap::new();
+    for (key, read) in &evidence.digests {
+        if let (Some(place), Some(end)) = (place(key), read.file.end()) {
+            let known = newest.entry(place).or_insert(end);
+            *known = (*known).max(end);
+        }
+    }
+    newest
+}
+
+/// Why no digest lists a log. `end` is that of the newest digest of its account and region;
+/// `has_hole` says that one of those was altered or is missing.
+fn why_unlisted(key: &str, end: Option<EventTime>, has_hole: bool) -> String {
+    let Some(end) = end else {
+        return "there are no digests of its account and region; is log file validation on?"
+            .to_owned();
+    };
+    // The digest of its hour may not have been delivered yet.
+    if object::parse(key).delivered.is_some_and(|at| at >= end) {
+        return format!("newer than the newest digest, which ends at {end}");
+    }
+    if has_hole {
+        "no digest lists it; one that was altered or is missing may have".to_owned()
+    } else {
+        "no digest lists it: CloudTrail may not have written it".to_owned()
     }
 }
 
@@ -386,4 +417,141 @@ fn chain_of(key: &str) -> Option<(&str, &str)> {
         .and_then(|(at, _)| folder.get(..at))
         .unwrap_or(folder);
     Some((tree, name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{digest_key, keys, log_key, made};
+    use super::*;
+
+    const HASH: &str = "aa";
+
+    /// Three hours of a trail, each with a log.
+    fn trail() -> Evidence {
+        let mut evidence = Evidence::default();
+        let mut digests: Vec<Read> = Vec::new();
+        for hour in 1..=3 {
+            let log = log_at(hour);
+            digests.push(made(hour, digests.last(), &[(&log, HASH)]));
+            evidence.logs.insert(log, HASH.to_owned());
+        }
+        let keyed = (1..=3).map(digest_key).zip(digests);
+        evidence.digests = keyed.collect();
+        evidence
+    }
+
+    fn log_at(hour: u32) -> String {
+        log_key(&format!("T{:02}30Z", hour - 1))
+    }
+
+    /// What is told of the digests and logs of these hours, but for what is intact.
+    fn told(evidence: &Evidence) -> Vec<(Verdict, bool, String)> {
+        told_with(evidence, &keys())
+    }
+
+    fn told_with(evidence: &Evidence, keys: &Keys) -> Vec<(Verdict, bool, String)> {
+        let findings = judge(evidence, keys, &Selection::default());
+        let told = findings
+            .into_iter()
+            .filter(|f| f.verdict != Verdict::Intact);
+        told.map(|f| (f.verdict, f.digest, f.key)).collect()
+    }
+
+    fn digest(verdict: Verdict, hour: u32) -> (Verdict, bool, String) {
+        (verdict, true, digest_key(hour))
+    }
+
+    fn log(verdict: Verdict, hour: u32) -> (Verdict, bool, String) {
+        (verdict, false, log_at(hour))
+    }
+
+    #[test]
+    fn a_chain_is_proven_from_its_newest_digest_back() {
+        let mut evidence = trail();
+        assert_eq!(told(&evidence), []);
+        // Older digests need no signature of their own once the newest is proven.
+        for hour in [1, 2] {
+            evidence
+                .digests
+                .get_mut(&digest_key(hour))
+                .unwrap()
+                .signature = None;
+        }
+        assert_eq!(told(&evidence), []);
+        // Without it, the signature of each stands in the one after it, but not that of the newest.
+        evidence.digests.get_mut(&digest_key(3)).unwrap().signature = None;
+        let newest = [digest(Verdict::Unproven, 3), log(Verdict::Unproven, 3)];
+        assert_eq!(told(&evidence), newest);
+        let all = told_with(&evidence, &Keys::default());
+        assert_eq!(all.len(), 6);
+        assert!(all.iter().all(|told| told.0 == Verdict::Unproven));
+    }
+
+    #[test]
+    fn an_altered_log_and_an_altered_digest_are_told_apart() {
+        let mut evidence = trail();
+        evidence.logs.insert(log_at(2), "bb".to_owned());
+        assert_eq!(told(&evidence), [log(Verdict::Altered, 2)]);
+        // Together with the log, the digest that lists it was changed.
+        let changed = evidence.digests.get_mut(&digest_key(2)).unwrap();
+        changed.hash = "other".to_owned();
+        changed.file.log_files[0].hash_value = "bb".to_owned();
+        let expected = [digest(Verdict::Altered, 2), log(Verdict::Unproven, 2)];
+        assert_eq!(told(&evidence), expected);
+    }
+
+    #[test]
+    fn a_digest_in_the_place_of_another_is_altered_however_well_it_is_signed() {
+        let mut evidence = trail();
+        let copy = made(3, None, &[]);
+        evidence.digests.insert(digest_key(4), copy);
+        let told = told(&evidence);
+        assert!(told.contains(&digest(Verdict::Altered, 4)), "{told:?}");
+    }
+
+    #[test]
+    fn what_is_listed_and_not_there_is_missing_unless_it_only_could_not_be_read() {
+        let mut evidence = trail();
+        evidence.logs.remove(&log_at(1));
+        assert_eq!(told(&evidence), [log(Verdict::Missing, 1)]);
+        evidence.unread.insert(log_at(1));
+        assert_eq!(told(&evidence), []);
+        evidence.digests.remove(&digest_key(2));
+        let expected = [
+            digest(Verdict::Missing, 2),
+            // Signed itself, so that it is proven without the one after it; nobody lists this log.
+            log(Verdict::Unproven, 2),
+        ];
+        assert_eq!(told(&evidence), expected);
+        evidence.unread.insert(digest_key(2));
+        assert_eq!(told(&evidence), [log(Verdict::Unproven, 2)]);
+    }
+
+    #[test]
+    fn a_chain_that_starts_anew_is_news_only_after_an_older_one() {
+        let mut evidence = trail();
+        evidence.digests.insert(digest_key(6), made(6, None, &[]));
+        assert_eq!(told(&evidence), [digest(Verdict::Restarted, 6)]);
+    }
+
+    #[test]
+    fn why_no_digest_lists_a_log_depends_on_the_digests_around_it() {
+        let end = EventTime::parse("2026-03-02T03:00:00Z");
+        let (during, after) = (log_key("T0215Z"), log_key("T0305Z"));
+        assert!(why_unlisted(&during, None, true).contains("is log file validation on?"));
+        assert!(why_unlisted(&after, end, true).starts_with("newer than the newest digest"));
+        assert!(why_unlisted(&during, end, true).ends_with("may have"));
+        assert!(why_unlisted(&during, end, false).ends_with("may not have written it"));
+    }
+
+    #[test]
+    fn what_stands_before_the_tree_is_no_part_of_a_key() {
+        let key = "AWSLogs/1/CloudTrail/x.json.gz";
+        for copy in [key.to_owned(), format!("a/AWSLogs/b/{key}")] {
+            assert_eq!(tree_key(&copy), key);
+        }
+        assert_eq!(tree_key("MyAWSLogs/x"), "MyAWSLogs/x");
+        let days = [digest_key(1), digest_key(2).replace("03/02", "04/11")];
+        assert_eq!(chain_of(&days[0]), chain_of(&days[1]));
+    }
 }

@@ -1,12 +1,13 @@
 //! Digest files as CloudTrail writes them, and the keys that sign them.
 //!
-//! Source: AWS CloudTrail user guide, "Custom implementations of CloudTrail log file integrity validation".
+//! Source: AWS CloudTrail user guide, "Custom implementations of CloudTrail log file integrity
+//! validation".
 
 use ahash::HashMap;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rsa::PublicKey;
-use rsa::pkcs1::DecodeRsaPublicKey;
+use rsa::pkcs1::{self, DecodeRsaPublicKey};
 use rsa::pkcs1v15::{Signature, VerifyingKey};
 use rsa::signature::Verifier;
 use secretrail_engine::time::EventTime;
@@ -52,8 +53,8 @@ pub struct LogFile {
 }
 
 impl DigestFile {
-    /// What is signed: end time, place, hash of the inflated digest, and the signature before it, on four lines. Without
-    /// a digest before it, the last is `null`.
+    /// What is signed: end time, place, hash of the inflated digest, and the signature before it,
+    /// on four lines. Without a digest before it, the last is `null`.
     #[must_use]
     pub fn signed_text(&self, hash: &str) -> String {
         let Self {
@@ -100,22 +101,46 @@ struct ListedKey {
     fingerprint: String,
 }
 
+/// Why a public key cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PublicKeyError {
+    /// The text is another one.
+    #[error(
+        "is not what `aws cloudtrail list-public-keys` prints ({{\"PublicKeyList\": […]}}): {0}"
+    )]
+    NotListed(serde_json::Error),
+    /// The value of a key is not base64.
+    #[error("key {fingerprint}: {error}")]
+    NotBase64 {
+        /// Which key.
+        fingerprint: String,
+        /// Why not.
+        error: base64::DecodeError,
+    },
+    /// A key is not an RSA public key.
+    #[error("key {fingerprint}: {error}")]
+    NotRsa {
+        /// Which key.
+        fingerprint: String,
+        /// Why not.
+        error: pkcs1::Error,
+    },
+}
+
 impl Keys {
     /// Reads what `aws cloudtrail list-public-keys` printed.
     ///
     /// # Errors
     ///
-    /// What is wrong with it.
-    pub fn read(text: &str) -> Result<Self, String> {
-        let listed: Listed = serde_json::from_str(text).map_err(|error| {
-            format!("is not what `aws cloudtrail list-public-keys` prints ({{\"PublicKeyList\": […]}}): {error}")
-        })?;
+    /// [`PublicKeyError`]: what is wrong with it.
+    pub fn read(text: &str) -> Result<Self, PublicKeyError> {
+        let listed: Listed = serde_json::from_str(text).map_err(PublicKeyError::NotListed)?;
         let mut keys = Self::default();
-        for key in listed.keys {
-            let der = STANDARD
-                .decode(&key.value)
-                .map_err(|error| format!("key {}: {error}", key.fingerprint))?;
-            keys.add(&key.fingerprint, &der)?;
+        for ListedKey { value, fingerprint } in listed.keys {
+            match STANDARD.decode(&value) {
+                Ok(der) => keys.add(&fingerprint, &der)?,
+                Err(error) => return Err(PublicKeyError::NotBase64 { fingerprint, error }),
+            }
         }
         Ok(keys)
     }
@@ -124,10 +149,13 @@ impl Keys {
     ///
     /// # Errors
     ///
-    /// It is not an RSA public key.
-    pub fn add(&mut self, fingerprint: &str, der: &[u8]) -> Result<(), String> {
-        let key = PublicKey::from_pkcs1_der(der)
-            .map_err(|error| format!("key {fingerprint}: {error}"))?;
+    /// [`PublicKeyError::NotRsa`].
+    pub fn add(&mut self, fingerprint: &str, der: &[u8]) -> Result<(), PublicKeyError> {
+        let key = PublicKey::from_pkcs1_der(der).map_err(|error| PublicKeyError::NotRsa {
+            fingerprint: fingerprint.to_owned(),
+            error,
+        })?;
+        // Digests and listings need not write the digits of a fingerprint in the same case.
         self.0
             .insert(fingerprint.to_ascii_lowercase(), VerifyingKey::new(key));
         Ok(())
@@ -143,6 +171,7 @@ impl Keys {
     #[must_use]
     pub fn signed(&self, fingerprint: &str, text: &str, signature: &str) -> Option<bool> {
         let key = self.0.get(&fingerprint.to_ascii_lowercase())?;
+        // What is no signature at all is none of this key, as is one of another length.
         let signature =
             unhex(signature).and_then(|bytes| Signature::try_from(bytes.as_slice()).ok());
         Some(signature.is_some_and(|signature| key.verify(text.as_bytes(), &signature).is_ok()))
@@ -151,10 +180,67 @@ impl Keys {
 
 /// Bytes of hexadecimal digits.
 fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digit = |byte: &u8| char::from(*byte).to_digit(16);
-    let pair = |pair: &[u8]| match pair {
-        [high, low] => u8::try_from(digit(high)? * 16 + digit(low)?).ok(),
+    text.as_bytes().chunks(2).map(byte).collect()
+}
+
+fn byte(digits: &[u8]) -> Option<u8> {
+    match digits {
+        [high, low] => u8::try_from(digit(*high)? * 16 + digit(*low)?).ok(),
         _ => None,
-    };
-    text.as_bytes().chunks(2).map(pair).collect()
+    }
+}
+
+fn digit(digit: u8) -> Option<u32> {
+    char::from(digit).to_digit(16)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::tests::{FINGERPRINT, der, keys, made, signature};
+    use super::*;
+
+    #[test]
+    fn four_lines_are_signed_and_the_last_is_null_at_the_start_of_a_chain() {
+        let first = made(1, None, &[]);
+        let text = first.file.signed_text("abc");
+        let place = format!("trail-bucket/{}", first.file.digest_s3_object);
+        assert_eq!(text, format!("2026-03-02T01:00:00Z\n{place}\nabc\nnull"));
+        let second = made(2, Some(&first), &[]);
+        let signature = first.signature.unwrap();
+        assert!(second.file.signed_text("abc").ends_with(&signature));
+    }
+
+    #[test]
+    fn a_signature_is_judged_only_by_the_key_that_is_named() {
+        let keys = keys();
+        let signature = signature("text");
+        let upper = FINGERPRINT.to_uppercase();
+        assert_eq!(keys.signed(&upper, "text", &signature), Some(true));
+        assert_eq!(keys.signed(FINGERPRINT, "other", &signature), Some(false));
+        assert_eq!(keys.signed(FINGERPRINT, "text", "no digits"), Some(false));
+        assert_eq!(keys.signed(FINGERPRINT, "text", ""), Some(false));
+        assert_eq!(keys.signed("another", "text", &signature), None);
+    }
+
+    #[test]
+    fn keys_are_read_as_the_aws_command_prints_them() {
+        let key = |value: &str| {
+            json!({"PublicKeyList": [{"Value": value, "Fingerprint": "f1"}]}).to_string()
+        };
+        let read = Keys::read(&key(&STANDARD.encode(der()))).unwrap();
+        assert!(!read.is_empty());
+        let says = |text: &str| Keys::read(text).unwrap_err().to_string();
+        assert!(says("{}").starts_with("is not what `aws cloudtrail list-public-keys` prints"));
+        assert!(says(&key("%")).starts_with("key f1: "));
+        assert!(says(&key("AAAA")).starts_with("key f1: "));
+    }
+
+    #[test]
+    fn an_odd_number_of_digits_is_no_byte_string() {
+        assert_eq!(unhex("00fF"), Some(vec![0, 255]));
+        assert_eq!(unhex("00f"), None);
+        assert_eq!(unhex("0g"), None);
+    }
 }

@@ -1,9 +1,19 @@
 //! The public keys that CloudTrail signs digests with, as CloudTrail itself lists them.
 
+use std::collections::BTreeMap;
+
 use secretrail_engine::time::EventTime;
 
+use super::chain::{self, Evidence};
+use super::digest::{Keys, PublicKeyError};
 use crate::input::aws::Connection;
+use crate::input::object::Problem;
 use crate::input::store::StoreError;
+
+#[cfg(feature = "s3")]
+pub use self::with_sdk::list_public_keys;
+#[cfg(not(feature = "s3"))]
+pub use self::without_sdk::list_public_keys;
 
 /// A public key of CloudTrail.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,60 +24,164 @@ pub struct PublicKey {
     pub der: Vec<u8>,
 }
 
-/// The keys that CloudTrail signs digests with in a region, between two times.
-///
-/// # Errors
-///
-/// [`StoreError::Call`]: why they could not be listed.
-#[cfg(feature = "s3")]
-pub fn list_public_keys(
+/// Why the keys of a region are not at hand.
+#[derive(Debug, thiserror::Error)]
+enum FetchKeysError {
+    #[error("{0}")]
+    NotListed(#[from] StoreError),
+    #[error("{0}")]
+    NotUsable(#[from] PublicKeyError),
+}
+
+/// Asks CloudTrail for its keys, in each region of the digests; what could not be had is given
+/// back.
+pub(super) fn fetch_keys(
+    evidence: &Evidence,
     connection: &Connection,
-    region: &str,
+    keys: &mut Keys,
+) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (region, span) in spans(evidence) {
+        if let Err(error) = add_listed(connection, &region, span, keys) {
+            let message = format!(
+                "{error}; save `aws cloudtrail list-public-keys` and name it with --public-keys"
+            );
+            problems.push(Problem::new(format!("public keys of {region}"), message));
+        }
+    }
+    problems
+}
+
+/// From when to when there are digests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct DigestSpan {
     from: EventTime,
     to: EventTime,
-) -> Result<Vec<PublicKey>, StoreError> {
+}
+
+/// The spans of the digests of each region. Keys are listed by the time in which they were used,
+/// and CloudTrail changes them.
+fn spans(evidence: &Evidence) -> BTreeMap<String, DigestSpan> {
+    let mut spans: BTreeMap<String, DigestSpan> = BTreeMap::new();
+    for (key, read) in &evidence.digests {
+        if let (Some((_, region)), Some(from), Some(to)) =
+            (chain::place(key), read.file.start(), read.file.end())
+        {
+            let span = spans.entry(region).or_insert(DigestSpan { from, to });
+            span.from = span.from.min(from);
+            span.to = span.to.max(to);
+        }
+    }
+    spans
+}
+
+fn add_listed(
+    connection: &Connection,
+    region: &str,
+    span: DigestSpan,
+    keys: &mut Keys,
+) -> Result<(), FetchKeysError> {
+    for key in list_public_keys(connection, region, span.from, span.to)? {
+        keys.add(&key.fingerprint, &key.der)?;
+    }
+    Ok(())
+}
+
+#[cfg(feature = "s3")]
+mod with_sdk {
     use aws_config::Region;
     use aws_sdk_cloudtrail::Client;
     use aws_sdk_cloudtrail::config::Builder;
     use aws_sdk_cloudtrail::error::DisplayErrorContext;
     use aws_sdk_cloudtrail::primitives::DateTime;
+    use aws_sdk_cloudtrail::types::PublicKey as Listed;
 
-    // Each region has keys of its own, so the region of the digests decides, not that of the configuration.
-    let config = Builder::from(connection.config()).region(Region::new(region.to_owned()));
-    let pages = Client::from_conf(config.build())
-        .list_public_keys()
-        .start_time(DateTime::from_secs(from.0))
-        .end_time(DateTime::from_secs(to.0))
-        .into_paginator();
-    let listed = connection.wait(async {
-        let keys: Result<Vec<_>, _> = pages.items().send().try_collect().await;
-        keys
-    });
-    let listed = listed.map_err(|error| {
-        let error = DisplayErrorContext(error);
-        StoreError::Call(format!("cloudtrail:ListPublicKeys: {error}"))
-    })?;
-    let mut keys = Vec::new();
-    for key in listed {
-        if let (Some(fingerprint), Some(value)) = (key.fingerprint, key.value) {
-            let der = value.into_inner();
-            keys.push(PublicKey { fingerprint, der });
-        }
+    use super::{Connection, EventTime, PublicKey, StoreError};
+
+    /// The keys that CloudTrail signs digests with in a region, between two times.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Call`]: why they could not be listed.
+    pub fn list_public_keys(
+        connection: &Connection,
+        region: &str,
+        from: EventTime,
+        to: EventTime,
+    ) -> Result<Vec<PublicKey>, StoreError> {
+        let pages = client(connection, region)
+            .list_public_keys()
+            .start_time(DateTime::from_secs(from.0))
+            .end_time(DateTime::from_secs(to.0))
+            .into_paginator();
+        let listed = connection.wait(async {
+            let keys: Result<Vec<_>, _> = pages.items().send().try_collect().await;
+            keys
+        });
+        let listed = listed.map_err(|error| {
+            let error = DisplayErrorContext(error);
+            StoreError::Call(format!("cloudtrail:ListPublicKeys: {error}"))
+        })?;
+        Ok(listed.into_iter().filter_map(public_key).collect())
     }
-    Ok(keys)
+
+    fn client(connection: &Connection, region: &str) -> Client {
+        // Each region has keys of its own, so the region of the digests decides, not that of the
+        // configuration.
+        let config = Builder::from(connection.config()).region(Region::new(region.to_owned()));
+        Client::from_conf(config.build())
+    }
+
+    /// A key as it is listed; `None` for one without a value, which verifies nothing.
+    fn public_key(listed: Listed) -> Option<PublicKey> {
+        Some(PublicKey {
+            fingerprint: listed.fingerprint?,
+            der: listed.value?.into_inner(),
+        })
+    }
 }
 
-/// Never called: without the feature `s3` there is no connection.
-///
-/// # Errors
-///
-/// None.
 #[cfg(not(feature = "s3"))]
-pub fn list_public_keys(
-    connection: &Connection,
-    _: &str,
-    _: EventTime,
-    _: EventTime,
-) -> Result<Vec<PublicKey>, StoreError> {
-    match *connection {}
+mod without_sdk {
+    use super::{Connection, EventTime, PublicKey, StoreError};
+
+    /// Never called: without the feature `s3` there is no connection.
+    ///
+    /// # Errors
+    ///
+    /// None.
+    pub fn list_public_keys(
+        connection: &Connection,
+        _: &str,
+        _: EventTime,
+        _: EventTime,
+    ) -> Result<Vec<PublicKey>, StoreError> {
+        match *connection {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{digest_key, made};
+    use super::*;
+
+    #[test]
+    fn keys_are_asked_for_once_a_region_over_all_its_digests() {
+        let mut evidence = Evidence::default();
+        for hour in [3, 1, 7] {
+            evidence
+                .digests
+                .insert(digest_key(hour), made(hour, None, &[]));
+        }
+        // Its times cannot be read, and its region is asked for nothing by it.
+        let mut broken = made(2, None, &[]);
+        broken.file.digest_start_time = "yesterday".to_owned();
+        let elsewhere = digest_key(2).replace("eu-west-1", "sa-east-1");
+        evidence.digests.insert(elsewhere, broken);
+        let span = DigestSpan {
+            from: EventTime::parse("2026-03-02T00:00:00Z").unwrap(),
+            to: EventTime::parse("2026-03-02T07:00:00Z").unwrap(),
+        };
+        assert_eq!(spans(&evidence), [("eu-west-1".to_owned(), span)].into());
+    }
 }

@@ -1,0 +1,170 @@
+//! Objects to evidence: every digest and every log is read once, and of a log only its hash is
+//! kept.
+
+use indicatif::ProgressBar;
+use secretrail_engine::gunzip::{self, Scratch};
+use secretrail_engine::object::{self, ObjectKind};
+use secretrail_engine::parallel;
+use sha2::{Digest, Sha256};
+
+use super::chain::{Evidence, Read, tree_key};
+use super::digest::DigestFile;
+use crate::input::object::{Object, Place, Problem};
+use crate::input::store::{Fetched, ObjectStore};
+use crate::input::walk;
+
+/// Reads all objects; what cannot be read is told beside the evidence, which knows of it as well:
+/// what is there and cannot be read is not missing.
+pub(super) fn gathered(
+    objects: &[Object],
+    threads: usize,
+    store: &dyn ObjectStore,
+    progress: &ProgressBar,
+) -> (Evidence, Vec<Problem>) {
+    let read = parallel::map(threads, objects, |object| {
+        object.place.fetch(store).map(|fetched| {
+            progress.inc(fetched.bytes.len() as u64);
+            content(object, fetched)
+        })
+    });
+    let (mut evidence, mut problems) = (Evidence::default(), Vec::new());
+    for (object, result) in objects.iter().zip(read) {
+        let key = tree_key_of(object);
+        match result {
+            Ok(content) => add(content, key, &mut evidence),
+            Err(error) => {
+                problems.push(Problem::new(&*object.name, error));
+                evidence.unread.insert(key);
+            }
+        }
+    }
+    (evidence, problems)
+}
+
+fn add(content: Content, key: String, evidence: &mut Evidence) {
+    match content {
+        Content::Digest(read) => {
+            evidence.digests.insert(key, *read);
+        }
+        Content::Log(hash) => {
+            evidence.logs.insert(key, hash);
+        }
+        Content::Spoiled(why) => {
+            evidence.spoiled.insert(key, why);
+        }
+    }
+}
+
+/// What an object is by its content.
+enum Content {
+    Digest(Box<Read>),
+    /// The hash of its inflated bytes.
+    Log(String),
+    /// No digest, although it stands where one should, and why.
+    Spoiled(String),
+}
+
+fn content(object: &Object, fetched: Fetched) -> Content {
+    let is_digest = object::parse(&tree_key_of(object)).kind == ObjectKind::Digest;
+    let mut hash = Sha256::new();
+    let mut text = Vec::new();
+    let inflated = gunzip::inflate(&fetched.bytes, &mut Scratch::default(), &mut |piece| {
+        hash.update(piece);
+        // Of a log only the hash is asked for; its text may be twenty times its bytes.
+        if is_digest {
+            text.extend_from_slice(piece);
+        }
+    });
+    let hash = hex(&hash.finalize());
+    match (inflated, is_digest) {
+        (Ok(()), false) => Content::Log(hash),
+        // What is no gzip any more is not what CloudTrail wrote, and no digest has this hash.
+        (Err(_), false) => Content::Log(hex(&Sha256::digest(&fetched.bytes))),
+        (Err(error), true) => Content::Spoiled(error.to_string()),
+        (Ok(()), true) => digest(&text, hash, fetched.signature),
+    }
+}
+
+fn digest(text: &[u8], hash: String, signature: Option<String>) -> Content {
+    match serde_json::from_slice::<DigestFile>(text) {
+        Ok(file) => Content::Digest(Box::new(Read {
+            file,
+            hash,
+            signature,
+        })),
+        Err(error) => Content::Spoiled(format!("it is not a digest: {error}")),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Its key in any copy of the tree.
+fn tree_key_of(object: &Object) -> String {
+    match &object.place {
+        Place::S3(remote) => tree_key(&remote.key).to_owned(),
+        Place::File(path) => tree_key(&walk::tree_path(path)).to_owned(),
+        // The command refuses standard input: nothing tells what it would be a copy of.
+        Place::Stdin => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::tests::{digest_key, gzip, json, log_key, made};
+    use super::*;
+    use crate::input::store::NoStore;
+
+    fn object(root: &Path, key: &str, bytes: &[u8]) -> Object {
+        let path = root.join(key);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, bytes).unwrap();
+        Object::at(Place::File(path), key.to_owned(), key, false)
+    }
+
+    #[test]
+    fn a_log_is_known_by_the_hash_of_what_it_holds() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = log_key("T1010Z");
+        let log = object(folder.path(), &key, &gzip(b"{}"));
+        let (evidence, problems) = gathered(&[log], 1, &NoStore, &ProgressBar::hidden());
+        assert_eq!(problems, []);
+        // SHA-256 of `{}`, whatever gzip made of it.
+        let hash = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
+        assert_eq!(evidence.logs[&key], hash);
+    }
+
+    #[test]
+    fn a_damaged_log_has_a_hash_that_no_digest_lists() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut bytes = gzip(b"{}");
+        bytes.truncate(bytes.len() - 4);
+        let key = log_key("T1010Z");
+        let log = object(folder.path(), &key, &bytes);
+        let (evidence, _) = gathered(&[log], 1, &NoStore, &ProgressBar::hidden());
+        assert_eq!(evidence.logs[&key], hex(&Sha256::digest(&bytes)));
+    }
+
+    #[test]
+    fn what_is_no_digest_where_one_should_be_is_spoiled_and_what_is_gone_is_unread() {
+        let folder = tempfile::tempdir().unwrap();
+        let good = json(&made(1, None, &[])).to_string();
+        let objects = [
+            object(folder.path(), &digest_key(1), &gzip(good.as_bytes())),
+            object(folder.path(), &digest_key(2), &gzip(b"{}")),
+            object(folder.path(), &digest_key(3), b"\x1f\x8bnone"),
+            object(folder.path(), &digest_key(4), b""),
+        ];
+        std::fs::remove_file(folder.path().join(digest_key(4))).unwrap();
+        let (evidence, problems) = gathered(&objects, 2, &NoStore, &ProgressBar::hidden());
+        let read = evidence.digests.keys().collect::<Vec<_>>();
+        assert_eq!(read, [&digest_key(1)]);
+        let spoiled = evidence.spoiled.keys().collect::<Vec<_>>();
+        assert_eq!(spoiled, [&digest_key(2), &digest_key(3)]);
+        assert!(evidence.unread.contains(&digest_key(4)));
+        assert_eq!(problems.len(), 1);
+    }
+}

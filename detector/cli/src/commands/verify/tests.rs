@@ -1,0 +1,184 @@
+//! Digests that are made and signed here, with a key that protects nothing, for the tests of what
+//! verifies them.
+
+use std::convert::Infallible;
+use std::io::Write;
+use std::sync::LazyLock;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use rsa::PrivateKey;
+use rsa::pkcs1::EncodeRsaPublicKey;
+use rsa::pkcs1v15::SigningKey;
+use rsa::rand_core::{TryCryptoRng, TryRng};
+use rsa::signature::{SignatureEncoding, Signer};
+use serde_json::{Value, json};
+use sha2::Sha256;
+
+use super::chain::Read;
+use super::digest::{DigestFile, Keys, LogFile};
+use crate::commands::tests::ran;
+use crate::exit;
+
+/// Which key signs.
+pub(super) const FINGERPRINT: &str = "0123456789abcdef0123456789abcdef";
+
+static KEY: LazyLock<PrivateKey> =
+    LazyLock::new(|| PrivateKey::new(&mut Numbers(7), 2_048).unwrap());
+
+/// Numbers for the key, the same in every run (SplitMix64).
+struct Numbers(u64);
+
+impl TryRng for Numbers {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        self.try_next_u64().map(|number| (number >> 32) as u32)
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        Ok(z ^ (z >> 31))
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
+        for chunk in bytes.chunks_mut(8) {
+            let number = self.try_next_u64()?.to_le_bytes();
+            chunk.copy_from_slice(&number[..chunk.len()]);
+        }
+        Ok(())
+    }
+}
+
+impl TryCryptoRng for Numbers {}
+
+/// The public half of the key: PKCS #1 in DER.
+pub(super) fn der() -> Vec<u8> {
+    let public = KEY.to_public_key().to_pkcs1_der().unwrap();
+    public.as_bytes().to_vec()
+}
+
+/// The key, as it is verified with.
+pub(super) fn keys() -> Keys {
+    let mut keys = Keys::default();
+    keys.add(FINGERPRINT, &der()).unwrap();
+    keys
+}
+
+/// The signature over a text.
+pub(super) fn signature(text: &str) -> String {
+    let signed = SigningKey::<Sha256>::new(KEY.clone()).sign(text.as_bytes());
+    let bytes = signed.to_bytes();
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The key of the digest that ends at this hour.
+pub(super) fn digest_key(hour: u32) -> String {
+    let name = "111122223333_CloudTrail-Digest_eu-west-1_main_eu-west-1";
+    format!(
+        "AWSLogs/111122223333/CloudTrail-Digest/eu-west-1/2026/03/02/\
+         {name}_20260302T{hour:02}0000Z.json.gz"
+    )
+}
+
+/// The key of a log that was delivered at this time.
+pub(super) fn log_key(stamp: &str) -> String {
+    format!(
+        "AWSLogs/111122223333/CloudTrail/eu-west-1/2026/03/02/\
+         111122223333_CloudTrail_eu-west-1_20260302{stamp}_Ab12Cd34Ef56Gh78.json.gz"
+    )
+}
+
+/// The digest of the hour that ends at this one, after another, with these logs and their hashes.
+/// It is signed; its own hash is `hash` and the hour.
+pub(super) fn made(hour: u32, previous: Option<&Read>, logs: &[(&str, &str)]) -> Read {
+    let logs = logs.iter().map(|(key, hash)| LogFile {
+        s3_object: (*key).to_owned(),
+        hash_value: (*hash).to_owned(),
+    });
+    let file = DigestFile {
+        aws_account_id: "111122223333".to_owned(),
+        digest_start_time: format!("2026-03-02T{:02}:00:00Z", hour - 1),
+        digest_end_time: format!("2026-03-02T{hour:02}:00:00Z"),
+        digest_s3_bucket: "trail-bucket".to_owned(),
+        digest_s3_object: digest_key(hour),
+        digest_public_key_fingerprint: FINGERPRINT.to_owned(),
+        digest_signature_algorithm: "SHA256withRSA".to_owned(),
+        previous_digest_s3_object: previous.map(|read| read.file.digest_s3_object.clone()),
+        previous_digest_hash_value: previous.map(|read| read.hash.clone()),
+        previous_digest_signature: previous.and_then(|read| read.signature.clone()),
+        log_files: logs.collect(),
+    };
+    let hash = format!("hash{hour}");
+    let signature = Some(signature(&file.signed_text(&hash)));
+    Read {
+        file,
+        hash,
+        signature,
+    }
+}
+
+/// A digest as CloudTrail writes it.
+pub(super) fn json(read: &Read) -> Value {
+    let file = &read.file;
+    let logs = file.log_files.iter();
+    let logs = logs.map(|log| json!({"s3Object": log.s3_object, "hashValue": log.hash_value}));
+    json!({
+        "awsAccountId": file.aws_account_id,
+        "digestStartTime": file.digest_start_time,
+        "digestEndTime": file.digest_end_time,
+        "digestS3Bucket": file.digest_s3_bucket,
+        "digestS3Object": file.digest_s3_object,
+        "digestPublicKeyFingerprint": file.digest_public_key_fingerprint,
+        "digestSignatureAlgorithm": file.digest_signature_algorithm,
+        "previousDigestS3Object": file.previous_digest_s3_object,
+        "previousDigestHashValue": file.previous_digest_hash_value,
+        "previousDigestSignature": file.previous_digest_signature,
+        "logFiles": logs.collect::<Vec<_>>(),
+    })
+}
+
+/// Bytes as they are stored.
+pub(super) fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+    gzip.write_all(bytes).unwrap();
+    gzip.finish().unwrap()
+}
+
+#[test]
+fn what_cannot_be_verified_is_refused_before_anything_is_read() {
+    let refused = [
+        (&["verify", "-"][..], "verify reads trees of digests"),
+        (&["verify", "/nowhere", "-f", "ocsf"], "verify has no such"),
+        (
+            &["verify", "/nowhere", "--public-keys", "/gone"],
+            "--public-keys /gone: No such file",
+        ),
+    ];
+    for (args, message) in refused {
+        let ran = ran(args);
+        assert_eq!((ran.code, ran.out.as_str()), (exit::USAGE, ""));
+        assert!(ran.err.starts_with(message), "{}", ran.err);
+    }
+}
+
+#[test]
+fn a_tree_without_logs_has_them_missing_and_the_run_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(digest_key(1));
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let digest = made(1, None, &[(&log_key("T0010Z"), "00")]);
+    std::fs::write(&path, gzip(json(&digest).to_string().as_bytes())).unwrap();
+    // Outside of a tree, nothing vouches for anything.
+    std::fs::write(folder.path().join("stray.json"), "{}").unwrap();
+    let ran = ran(&["verify", folder.path().to_str().unwrap(), "-f", "csv"]);
+    assert_eq!(ran.code, exit::FINDINGS);
+    let lines: Vec<&str> = ran.out.lines().collect();
+    assert!(lines[1].starts_with("missing,log,AWSLogs/111122223333/CloudTrail/"));
+    assert!(lines[2].starts_with("unproven,digest,"));
+    assert_eq!(lines.len(), 3);
+    assert!(ran.err.contains(" 1 digests and 0 logs of 1 accounts"));
+}
