@@ -70,14 +70,6 @@ pub struct Delivery {
     pub time: EventTime,
 }
 
-/// An hour of an account and region, counted from 1970.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Hour {
-    account: Text,
-    region: Text,
-    number: i64,
-}
-
 /// Halves of accesses that are missing.
 #[derive(Debug, Clone, Copy, Default)]
 struct Missed {
@@ -85,8 +77,9 @@ struct Missed {
     decrypts: u64,
 }
 
+/// By account, region and hour, as marks of coverage have them, whether or not the hour is covered.
 /// In order, so that hours that follow each other stand side by side.
-type MissedByHour = BTreeMap<Hour, Missed>;
+type MissedByHour = BTreeMap<CoverageMark, Missed>;
 
 /// Finds gaps, by account, region and time. `coverage` says where KMS events were seen.
 #[must_use]
@@ -118,12 +111,7 @@ struct MissedHalves {
 impl MissedHalves {
     fn count(&mut self, access: &Access, coverage: &HashSet<CoverageMark>) {
         let head = &access.head;
-        let mark = CoverageMark::at(head.account.clone(), head.region.clone(), head.time);
-        let hour = Hour {
-            account: head.account.clone(),
-            region: head.region.clone(),
-            number: mark.bucket,
-        };
+        let hour = CoverageMark::at(head.account.clone(), head.region.clone(), head.time);
         match (access.method, access.decrypt.status) {
             (Method::DecryptOnly, _) => self.lost.entry(hour).or_default().reads += 1,
             (_, DecryptStatus::Absent) => self.lost.entry(hour).or_default().decrypts += 1,
@@ -131,7 +119,7 @@ impl MissedHalves {
             // of the log only where no KMS event was logged at all.
             (_, DecryptStatus::Unknown)
                 if head.outcome == Outcome::Success
-                    && !mark.around().iter().any(|m| coverage.contains(m)) =>
+                    && !hour.around().iter().any(|m| coverage.contains(m)) =>
             {
                 self.uncovered.entry(hour).or_default().decrypts += 1;
             }
@@ -208,17 +196,17 @@ fn intervals(times: &[EventTime]) -> impl Iterator<Item = (EventTime, EventTime)
 
 /// Hours that follow each other, and what is missed in all of them.
 struct Stretch {
-    first: Hour,
+    first: CoverageMark,
     hours: i64,
     missed: Missed,
 }
 
 impl Stretch {
     /// Whether an hour is the next one.
-    fn goes_on_in(&self, hour: &Hour) -> bool {
-        let next = self.first.number + self.hours;
-        (&hour.account, &hour.region, hour.number)
-            == (&self.first.account, &self.first.region, next)
+    fn goes_on_in(&self, hour: &CoverageMark) -> bool {
+        let first = &self.first;
+        (&hour.account, &hour.region) == (&first.account, &first.region)
+            && hour.bucket == first.bucket + self.hours
     }
 
     fn add(&mut self, missed: Missed) {
@@ -228,16 +216,16 @@ impl Stretch {
     }
 
     fn gap(self, missing: fn(Missed) -> Missing) -> Gap {
-        let Hour {
+        let CoverageMark {
             account,
             region,
-            number,
+            bucket,
         } = self.first;
         Gap {
             account,
             region,
-            from: start_of(number),
-            to: start_of(number + self.hours),
+            from: start_of(bucket),
+            to: start_of(bucket + self.hours),
             missing: missing(self.missed),
         }
     }

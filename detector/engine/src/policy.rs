@@ -183,11 +183,7 @@ impl Policy {
     pub fn judge(&self, access: &Access) -> Expected {
         let folder = access.method == Method::ByPath && access.decrypt.key_arn.is_none();
         let covering = self.covering(&access.secret, folder);
-        let granted: Vec<&Grant> = covering
-            .iter()
-            .filter_map(|i| self.grants.get(*i))
-            .filter(|g| g.names(access))
-            .collect();
+        let granted = self.granted(&covering, access);
         let (region, key) = (&*access.head.region, access.decrypt.key_arn.as_deref());
         Expected {
             principal: self.principal(&covering, &granted),
@@ -197,6 +193,12 @@ impl Policy {
             account_region: self.account_region(access),
             usual_per_hour: highest_usual_rate(&granted),
         }
+    }
+
+    /// Those of the grants that name the principal.
+    fn granted(&self, covering: &[usize], access: &Access) -> Vec<&Grant> {
+        let covering = covering.iter().filter_map(|index| self.grants.get(*index));
+        covering.filter(|grant| grant.names(access)).collect()
     }
 
     /// Whether the principal is expected, by the grants that cover the secret and those of them

@@ -169,7 +169,7 @@ impl<'r> Principal<Cow<'r, str>> {
         }
     }
 
-    /// Sets what depends on the type of the identity: who it is in the end, and what kind of caller.
+    /// Sets what depends on the type of the identity: who it is in the end, and what kind it is.
     fn fold(&mut self, identity: &'r wire::UserIdentity<'_>) {
         match identity.kind.get() {
             Some("AssumedRole" | "Role") => self.fold_role(identity),

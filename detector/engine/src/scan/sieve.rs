@@ -88,9 +88,11 @@ impl Sieve {
         if self.is_asked_for(service, names) {
             return Interest::Full;
         }
-        let least = least_interest(service);
-        // Nine records of ten end here.
-        let (Some(least), Ok(service)) = (least, std::str::from_utf8(service)) else {
+        // Nine records of ten end here, and so the name is only looked at as text behind it.
+        let Some(least) = least_interest(service) else {
+            return Interest::None;
+        };
+        let Ok(service) = std::str::from_utf8(service) else {
             return Interest::None;
         };
         names
