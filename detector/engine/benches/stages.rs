@@ -116,13 +116,12 @@ fn identity(n: usize, api: &str) -> String {
         format!(r#"{{"type":"AssumedRole","principalId":"AROAEXAMPLE{app}:s","#),
         format!(r#""arn":"arn:aws:sts::111122223333:assumed-role/app{app}/s","#),
         format!(r#""accountId":"111122223333","accessKeyId":"ASIAEXAMPLE{n:08}","#),
-        format!(r#""sessionContext":{{"sessionIssuer":{{"type":"Role","#),
+        r#""sessionContext":{"sessionIssuer":{"type":"Role","#.to_owned(),
         format!(r#""principalId":"AROAEXAMPLE{app}","#),
         format!(r#""arn":"arn:aws:iam::111122223333:role/app{app}","#),
-        format!(
-            r#""accountId":"111122223333","userName":"app{app}"}},"webIdFederationData":{{}},"#
-        ),
-        format!(r#""attributes":{{"creationDate":"2026-03-02T08:00:00Z","#),
+        format!(r#""accountId":"111122223333","userName":"app{app}"}},"#),
+        r#""webIdFederationData":{},"attributes":{"creationDate":"2026-03-02T08:00:00Z","#
+            .to_owned(),
         format!(r#""mfaAuthenticated":"false"}}}}{via}}}"#),
     ]
     .concat()
