@@ -181,11 +181,9 @@ impl Work<'_> {
         let mut harvest = Harvest::default();
         let origin = origin(object);
         let result = self.records(object, &origin, reader, &mut harvest);
-        let fate = harvest.report.settle(
-            result.map_err(|error| error.to_string()),
-            object.in_tree,
-            object.explicit,
-        );
+        let fate = harvest
+            .report
+            .settle(result, object.in_tree, object.explicit);
         out.problems
             .extend(untold(&object.name, &fate, &harvest.report.records_skipped));
         if let Some(checkpoint) = self.task.checkpoint
