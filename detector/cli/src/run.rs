@@ -1,49 +1,122 @@
 //! The whole command without its process: arguments in, exit code out.
 
 use std::ffi::OsString;
+use std::io::ErrorKind;
 
 use clap::{CommandFactory, Parser};
 
-use crate::args::{Cli, defaults};
+use crate::args::{Cli, Command, defaults};
 use crate::host::{Failure, Host, say};
 use crate::{commands, exit};
 
 /// Runs the command and gives its exit code.
 pub fn run(args: impl IntoIterator<Item = OsString>, host: &mut Host) -> u8 {
-    let args = match defaults::with_defaults(
-        Cli::command,
-        args.into_iter().collect(),
-        host.config.as_ref(),
-    ) {
-        Ok(args) => args,
-        Err(failure) => {
-            say(host, &format!("secretrail: {failure}\n"));
-            return exit::USAGE;
-        }
+    let result = match parse(args.into_iter().collect(), host) {
+        Ok(command) => commands::execute(command, host),
+        Err(code) => return code,
     };
-    let cli = match Cli::try_parse_from(args) {
-        Ok(cli) => cli,
-        Err(error) if error.use_stderr() => {
-            say(host, &error.render().to_string());
-            return exit::USAGE;
-        }
-        Err(help) => {
-            // Nobody is left to be told that help could not be printed.
-            host.stdout
-                .write_all(help.render().to_string().as_bytes())
-                .ok();
-            return exit::DONE;
-        }
-    };
-    match commands::execute(cli.command, host) {
+    match result {
         Ok(code) => code,
         // Whoever closed the pipe has seen enough: `secretrail accesses … | head`.
-        Err(Failure::Output { error, .. }) if error.kind() == std::io::ErrorKind::BrokenPipe => {
-            exit::DONE
-        }
+        Err(Failure::Output { error, .. }) if error.kind() == ErrorKind::BrokenPipe => exit::DONE,
         Err(failure) => {
             say(host, &format!("secretrail: {failure}\n"));
             failure.exit_code()
+        }
+    }
+}
+
+/// What was typed, with the defaults of the user behind it; or the exit code, when there is nothing
+/// more to do.
+fn parse(args: Vec<OsString>, host: &mut Host) -> Result<Command, u8> {
+    let args = defaults::with_defaults(Cli::command, args, host.config.as_ref());
+    let args = args.map_err(|failure| {
+        say(host, &format!("secretrail: {failure}\n"));
+        exit::USAGE
+    })?;
+    Cli::try_parse_from(args)
+        .map(|cli| cli.command)
+        .map_err(|error| {
+            let text = error.render().to_string();
+            if error.use_stderr() {
+                say(host, &text);
+                return exit::USAGE;
+            }
+            // Help and version are no errors, and nobody is left to be told that they could not be
+            // printed.
+            host.stdout.write_all(text.as_bytes()).ok();
+            exit::DONE
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Write};
+    use std::sync::{Arc, Mutex};
+
+    use secretrail_engine::time::EventTime;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn text(written: &Written) -> String {
+        String::from_utf8(written.0.lock().unwrap().clone()).unwrap()
+    }
+
+    /// Exit code, standard output and standard error.
+    fn typed(words: &str) -> (u8, String, String) {
+        let (out, err) = (Written::default(), Written::default());
+        let mut host = Host {
+            stdin: Box::new(io::empty()),
+            stdout: Box::new(out.clone()),
+            stderr: Box::new(err.clone()),
+            stdout_is_terminal: false,
+            stderr_is_terminal: false,
+            no_color: false,
+            config: None,
+            now: EventTime(0),
+        };
+        let code = run(words.split(' ').map(OsString::from), &mut host);
+        (code, text(&out), text(&err))
+    }
+
+    #[test]
+    fn help_is_data_and_a_wrong_option_is_not() {
+        let (code, out, err) = typed("secretrail --help");
+        assert_eq!((code, err.as_str()), (exit::DONE, ""));
+        assert!(out.contains("Exit codes: 0 done"), "{out}");
+        let (code, out, err) = typed("secretrail accesses --no-such-option x");
+        assert_eq!((code, out.as_str()), (exit::USAGE, ""));
+        assert!(err.contains("--no-such-option"), "{err}");
+    }
+
+    #[test]
+    fn a_failure_is_one_line_with_the_code_of_its_kind() {
+        let (code, out, err) = typed("secretrail accesses - -");
+        assert_eq!((code, out.as_str()), (exit::USAGE, ""));
+        assert_eq!(err.lines().count(), 1, "{err}");
+        assert!(err.starts_with("secretrail: `-` was given twice"), "{err}");
+    }
+
+    #[test]
+    fn every_command_has_a_page_in_the_manual() {
+        let (code, page, _) = typed("secretrail man");
+        assert_eq!(code, exit::DONE);
+        let command = Cli::command();
+        for command in command.get_subcommands() {
+            assert!(page.contains(command.get_name()), "{}", command.get_name());
         }
     }
 }

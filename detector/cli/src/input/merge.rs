@@ -16,7 +16,6 @@ use secretrail_engine::part::{Entry, Header, PartError, PartReader};
 use secretrail_engine::pipeline::Outcome;
 use secretrail_engine::pipeline::history::History;
 use secretrail_engine::policy::Policy;
-use secretrail_engine::report::Report;
 use secretrail_engine::rule::RuleSet;
 use secretrail_engine::scan::{Harvest, Scanner};
 use secretrail_engine::state::StateError;
@@ -81,14 +80,7 @@ pub(crate) fn run(
 ) -> Result<Found, Failure> {
     let Opened { store, objects } = opened;
     let progress = bytes_bar(settings, &objects.objects);
-    let mut task = Task {
-        settings,
-        rules,
-        store: &*store,
-        progress: &progress,
-        quiet: ProgressBar::hidden(),
-        piece: PIECE,
-    };
+    let mut task = Task::new(settings, rules, &*store, &progress);
     let pipeline = pipeline(settings, rules, policy);
     let mut history = History::new(&pipeline, now);
     let (heads, mut reading) = task
@@ -97,24 +89,23 @@ pub(crate) fn run(
     if !reading.refused.is_empty() {
         return Err(refused(&reading.refused));
     }
+    // What the heads tell of their objects is known before the first record.
     let mut report = objects.report;
     report.add(&std::mem::take(&mut reading.harvest.report));
     task.piece = piece(heads.iter().map(|head| (head.from, head.last)));
-    let mut total = Report::default();
-    let problems = merge(&task, heads, history, &mut |outcome| {
-        total.add(&outcome.report);
+    let failed = merge(&task, heads, history, &mut |outcome| {
+        report.add(&outcome.report);
         emit(outcome)
     })?;
     progress.finish_and_clear();
-    report.add(&total);
-    report.objects_failed += problems.len() as u64;
-    let mut all = objects.problems;
-    all.extend(reading.problems);
-    all.extend(problems);
-    all.sort();
+    report.objects_failed += failed.len() as u64;
+    let mut problems = objects.problems;
+    problems.extend(reading.problems);
+    problems.extend(failed);
+    problems.sort();
     Ok(Found {
         report,
-        problems: all,
+        problems,
         ..Found::nothing(objects.objects, store)
     })
 }
@@ -199,6 +190,22 @@ struct Task<'t> {
 type Part<'t> = PartReader<BufReader<MultiGzDecoder<Pieces<'t>>>>;
 
 impl<'t> Task<'t> {
+    fn new(
+        settings: &'t Settings,
+        rules: &'t RuleSet,
+        store: &'t dyn ObjectStore,
+        progress: &'t ProgressBar,
+    ) -> Self {
+        Self {
+            settings,
+            rules,
+            store,
+            progress,
+            quiet: ProgressBar::hidden(),
+            piece: PIECE,
+        }
+    }
+
     fn open(
         &self,
         object: &'t Object,
@@ -219,22 +226,7 @@ impl<'t> Task<'t> {
         let (mut heads, mut reading) = (Vec::new(), Reading::default());
         let threads = readers(self.settings.threads, objects);
         for some in objects.chunks(HEADS) {
-            let read = parallel::map(threads, some, |object| {
-                let part = self.open(object, &self.quiet)?;
-                Ok(part.map(|part| (part.header, part.entries)))
-            });
-            let mut newest = None;
-            for (object, read) in some.iter().zip(read) {
-                let read: Result<_, PartError> = read;
-                match read {
-                    Ok(Some((header, entries))) => {
-                        newest = newest.max(latest(&header, &entries));
-                        heads.extend(self.head(object, &header, &entries, &known, &mut reading));
-                    }
-                    Ok(None) => {}
-                    Err(error) => reading.fail(&object.name, error),
-                }
-            }
+            let newest = self.some_heads(some, threads, &known, &mut heads, &mut reading);
             // Absence is judged by the coverage of all parts: the history must know it before the
             // first record comes.
             let coverage = std::mem::take(&mut reading.harvest.coverage);
@@ -246,6 +238,35 @@ impl<'t> Task<'t> {
         heads.sort_by(|a, b| (b.from, &b.object.name).cmp(&(a.from, &a.object.name)));
         reading.refused.sort();
         Ok((heads, reading))
+    }
+
+    /// Reads some heads at the same time, and gives the latest delivery that they tell of.
+    fn some_heads(
+        &self,
+        objects: &'t [Object],
+        threads: usize,
+        known: &Known<'_>,
+        heads: &mut Vec<Head<'t>>,
+        reading: &mut Reading,
+    ) -> Option<EventTime> {
+        let read = parallel::map(threads, objects, |object| {
+            let part = self.open(object, &self.quiet)?;
+            Ok(part.map(|part| (part.header, part.entries)))
+        });
+        let mut newest = None;
+        for (object, read) in objects.iter().zip(read) {
+            let read: Result<_, PartError> = read;
+            match read {
+                Ok(Some((header, entries))) => {
+                    newest = newest.max(latest(&header, &entries));
+                    heads.extend(self.head(object, &header, &entries, known, reading));
+                }
+                // A file without a part in it, as of a run that found nothing.
+                Ok(None) => {}
+                Err(error) => reading.fail(&object.name, error),
+            }
+        }
+        newest
     }
 
     /// Takes the objects of a part over; `None` when it cannot stand for its logs, or has no

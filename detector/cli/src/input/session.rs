@@ -146,10 +146,10 @@ fn read_all(
     host: &mut Host,
 ) -> Result<Reading, Failure> {
     let progress = bytes_bar(settings, &objects.objects);
-    let checkpoint = settings.checkpoint.as_deref();
-    let checkpoint = checkpoint
-        .map(|path| Checkpoint::open(path, rules, &settings.selection))
-        .transpose()?;
+    let checkpoint = match &settings.checkpoint {
+        Some(path) => Some(Checkpoint::open(path, rules, &settings.selection)?),
+        None => None,
+    };
     if let Some(checkpoint) = &checkpoint {
         say_resumed(checkpoint, settings, host);
     }

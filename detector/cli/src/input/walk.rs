@@ -100,17 +100,21 @@ impl Walker<'_> {
             match entry {
                 Ok(entry) if entry.file_type().is_dir() => {}
                 Ok(entry) => self.file(entry, &tree),
-                Err(error) => {
-                    let name = error.path().map_or_else(|| key(root), key);
-                    let message = error
-                        .io_error()
-                        .map_or_else(|| error.to_string(), ToString::to_string);
-                    self.problem(name, message);
-                }
+                Err(error) => self.unopened(root, &error),
             }
         }
         if self.seen() == before && self.found.problems.is_empty() {
             self.problem(key(root), NO_LOGS_IN_FOLDER);
+        }
+    }
+
+    /// An entry that could not be opened: one that is not allowed, or a link that goes in a circle.
+    fn unopened(&mut self, root: &Path, error: &walkdir::Error) {
+        let name = error.path().map_or_else(|| key(root), key);
+        // The error of the system without the path, which is the name already.
+        match error.io_error() {
+            Some(error) => self.problem(name, error),
+            None => self.problem(name, error),
         }
     }
 

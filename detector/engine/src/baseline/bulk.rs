@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::pairs::{Target, usable};
 use crate::access::Access;
+use crate::baseline::pairs::{Target, usable};
 use crate::ids::Text;
 use crate::time::EventTime;
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::pairs::{ENOUGH_READS, Pair, Pairs, Target};
+use crate::baseline::pairs::{ENOUGH_READS, Pair, Pairs, Target};
 use crate::ids::{Arn, Store, Text};
 
 /// Groups of roles that must follow a naming convention before it stands for those of which little

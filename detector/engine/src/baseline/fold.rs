@@ -3,12 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::convention::Convention;
-use super::groups::{Group, PairOf, groups};
-use super::names::{KnownNames, StoredName, patterns};
-use super::networks::networks;
-use super::pairs::{ENOUGH_READS, Pair, Pairs, Target};
-use super::proposal::Grant;
+use crate::baseline::convention::Convention;
+use crate::baseline::groups::{Group, PairOf, groups};
+use crate::baseline::names::{KnownNames, StoredName, patterns};
+use crate::baseline::networks::networks;
+use crate::baseline::pairs::{ENOUGH_READS, Pair, Pairs, Target};
+use crate::baseline::proposal::Grant;
 use crate::ids::{Arn, Store, Text};
 use crate::time::EventTime;
 

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::convention::{Convention, stem, topic};
-use super::pairs::{Pair, Pairs, Target};
+use crate::baseline::convention::{Convention, stem, topic};
+use crate::baseline::pairs::{Pair, Pairs, Target};
 use crate::ids::{Store, Text};
 
 /// Principals whose pairs make one grant, and the pattern for them.

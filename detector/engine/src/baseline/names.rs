@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::pairs::Target;
+use crate::baseline::pairs::Target;
 use crate::ids::Store;
 
 /// Siblings that must have been seen before a pattern stands for the rest of them.

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use super::names::SIBLINGS;
-use super::pairs::Origin;
+use crate::baseline::names::SIBLINGS;
+use crate::baseline::pairs::Origin;
 
 /// Addresses to networks: a /24 of which two addresses were seen, a private /16 of which three such
 /// were; /64 for IPv6.

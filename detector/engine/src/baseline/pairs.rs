@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::proposal::LeftOut;
 use crate::access::{Access, Method};
+use crate::baseline::proposal::LeftOut;
 use crate::ids::{Store, Text};
 use crate::observation::{Outcome, Source, SourceKind};
 use crate::principal::PrincipalKind;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Grant, LeftOut, Proposal};
+use crate::baseline::proposal::{Grant, LeftOut, Proposal};
 use crate::neutral;
 use crate::policy::{Policy, PolicyError};
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::entry::Entry;
+use crate::part::entry::Entry;
 use crate::time::EventTime;
 
 #[derive(Serialize)]

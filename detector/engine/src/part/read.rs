@@ -2,9 +2,9 @@
 
 use std::io::{BufRead, Read};
 
-use super::entry::Entry;
-use super::header::{Header, SCHEMA};
-use super::line::{End, LineIn, PartRecord, RECORD};
+use crate::part::entry::Entry;
+use crate::part::header::{Header, SCHEMA};
+use crate::part::line::{End, LineIn, PartRecord, RECORD};
 
 /// Longest line in bytes: a record is much shorter, an object of many years and accounts may have
 /// many coverage marks.

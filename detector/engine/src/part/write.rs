@@ -6,9 +6,9 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde::Serialize;
 
-use super::entry::Extracted;
-use super::header::Header;
-use super::line::{End, LineOut, PartRecord};
+use crate::part::entry::Extracted;
+use crate::part::header::Header;
+use crate::part::line::{End, LineOut, PartRecord};
 use crate::time::EventTime;
 
 /// Writes a part. Objects may come in any order.
