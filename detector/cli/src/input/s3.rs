@@ -40,7 +40,7 @@ mod with_sdk {
     const SIGNATURE: &str = "signature";
 
     /// Reads and writes buckets.
-    pub struct S3Store {
+    pub(super) struct S3Store {
         connection: Arc<Connection>,
         source: S3Source,
     }
@@ -48,7 +48,7 @@ mod with_sdk {
     impl S3Store {
         /// A client. Nothing is called yet.
         #[must_use]
-        pub fn new(connection: Arc<Connection>, aws: &Aws) -> Self {
+        pub(super) fn new(connection: Arc<Connection>, aws: &Aws) -> Self {
             let config = connection.config();
             // Stand-ins and private endpoints have no host for each bucket.
             let by_path = config.endpoint_url().is_some();

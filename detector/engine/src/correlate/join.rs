@@ -2,7 +2,7 @@
 
 use ahash::HashMap;
 
-use super::scene::{
+use crate::correlate::scene::{
     IndexedUse, Scene, SceneIndex, fits, get_secret_value, is_of_secrets_manager, is_under,
 };
 use crate::ids::SecretRef;

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::join::{Join, Taker};
 use crate::access::{Access, Decrypt, DecryptStatus, Method};
+use crate::correlate::join::{Join, Taker};
 use crate::ids::{Arn, Home, SecretKey, SecretRef, Store};
 use crate::observation::{Ask, Head, KeyUse, SecretRead};
 

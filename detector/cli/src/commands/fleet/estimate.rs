@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use secretrail_engine::manifest::{self, Manifest};
 
-use super::job::JobPlace;
+use crate::commands::fleet::job::JobPlace;
 use crate::text::number;
 
 /// What the estimate assumes of an invocation: seconds to start, bytes as stored in a second,

@@ -7,7 +7,7 @@ use secretrail_engine::digest::digest;
 use secretrail_engine::manifest::{self, Batch, Line, Manifest, ManifestText};
 use secretrail_engine::time::EventTime;
 
-use super::job::JobPlace;
+use crate::commands::fleet::job::JobPlace;
 
 /// Batches of one execution: what its children give back, nothing each, has to fit into 256 KB.
 pub(super) const MOST_ITEMS: usize = 50_000;

@@ -3,11 +3,11 @@
 use secretrail_engine::manifest::{self, Batch, Manifest};
 use secretrail_engine::part::Header;
 
-use super::estimate;
-use super::job::JobPlace;
 use crate::args;
 use crate::args::fleet::Plan;
 use crate::args::settings::Settings;
+use crate::commands::fleet::estimate;
+use crate::commands::fleet::job::JobPlace;
 use crate::exit;
 use crate::host::{Failure, Host, print};
 use crate::input::object::Object;

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use secretrail_engine::manifest::{Batch, Manifest};
 use secretrail_engine::time::EventTime;
 
-use super::items::Items;
-use super::job::JobPlace;
-use super::progress::{Progress, State};
-use super::step_functions::StepFunctions;
 use crate::args::fleet::Job;
+use crate::commands::fleet::items::Items;
+use crate::commands::fleet::job::JobPlace;
+use crate::commands::fleet::progress::{Progress, State};
+use crate::commands::fleet::step_functions::StepFunctions;
 use crate::host::Failure;
 use crate::input::s3::store;
 use crate::input::store::ObjectStore;

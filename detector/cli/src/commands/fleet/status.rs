@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use secretrail_engine::manifest::{Batch, Manifest};
 use secretrail_engine::time::EventTime;
 
-use super::job::JobPlace;
-use super::progress::State;
-use super::reached::{Execution, ReachedJob};
+use crate::commands::fleet::job::JobPlace;
+use crate::commands::fleet::progress::State;
+use crate::commands::fleet::reached::{Execution, ReachedJob};
 use crate::exit;
 use crate::host::{Failure, Host, print, say};
 use crate::input::manifest as job_manifest;

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use indicatif::ProgressBar;
 use secretrail_engine::time::EventTime;
 
-use super::progress::{Progress, State};
-use super::reached::Execution;
-use super::step_functions::StepFunctions;
 use crate::args::fleet::Job;
+use crate::commands::fleet::progress::{Progress, State};
+use crate::commands::fleet::reached::Execution;
+use crate::commands::fleet::step_functions::StepFunctions;
 use crate::host::{Failure, Host, say};
 use crate::input::progress::parts_bar;
 

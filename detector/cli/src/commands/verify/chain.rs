@@ -8,7 +8,7 @@ use secretrail_engine::object;
 use secretrail_engine::selection::Selection;
 use secretrail_engine::time::EventTime;
 
-use super::digest::{DigestFile, Keys, LogFile};
+use crate::commands::verify::digest::{DigestFile, Keys, LogFile};
 use crate::input::walk;
 
 /// What can be said of a file.

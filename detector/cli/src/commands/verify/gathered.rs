@@ -7,8 +7,8 @@ use secretrail_engine::object::{self, ObjectKind};
 use secretrail_engine::parallel;
 use sha2::{Digest, Sha256};
 
-use super::chain::{Evidence, Read, tree_key};
-use super::digest::DigestFile;
+use crate::commands::verify::chain::{Evidence, Read, tree_key};
+use crate::commands::verify::digest::DigestFile;
 use crate::input::object::{Object, Place, Problem};
 use crate::input::store::{Fetched, ObjectStore};
 use crate::input::walk;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use secretrail_engine::time::EventTime;
 
-use super::chain::{self, Evidence};
-use super::digest::{Keys, PublicKeyError};
+use crate::commands::verify::chain::{self, Evidence};
+use crate::commands::verify::digest::{Keys, PublicKeyError};
 use crate::input::aws::Connection;
 use crate::input::object::Problem;
 use crate::input::store::StoreError;

@@ -15,9 +15,9 @@ use rsa::signature::{SignatureEncoding, Signer};
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-use super::chain::Read;
-use super::digest::{DigestFile, Keys, LogFile};
 use crate::commands::tests::ran;
+use crate::commands::verify::chain::Read;
+use crate::commands::verify::digest::{DigestFile, Keys, LogFile};
 use crate::exit;
 
 /// Which key signs.

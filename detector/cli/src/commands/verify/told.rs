@@ -6,8 +6,8 @@ use std::time::Duration;
 use ahash::HashSet;
 use serde_json::{Value, json};
 
-use super::chain::{self, Evidence, Finding, Verdict};
-use super::digest::Keys;
+use crate::commands::verify::chain::{self, Evidence, Finding, Verdict};
+use crate::commands::verify::digest::Keys;
 use crate::output::listing::Listing;
 use crate::output::table;
 use crate::text::number;
