@@ -340,7 +340,10 @@ fn placeholders_take_their_values_from_a_file() {
         ("a: []", "has no usable value"),
         ("a: {b: c}", "has no usable value"),
     ] {
-        assert!(vars::read(file).unwrap_err().contains(word), "{file}");
+        assert!(
+            vars::read(file).unwrap_err().to_string().contains(word),
+            "{file}"
+        );
     }
 }
 

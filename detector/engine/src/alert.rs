@@ -226,3 +226,113 @@ fn cut(text: &str, chars: usize) -> String {
 fn cut_known(text: Option<&Text>, chars: usize) -> Option<Text> {
     text.map(|text| cut(text, chars).into())
 }
+
+#[cfg(test)]
+mod tests {
+
+    use super::*;
+    use crate::access;
+    use crate::rule_meta::Level;
+
+    fn rule() -> Arc<RuleMeta> {
+        Arc::new(RuleMeta {
+            id: "rule".to_owned(),
+            title: "Title".to_owned(),
+            level: Level::High,
+            tags: Vec::new(),
+            false_positives: Vec::new(),
+            references: Vec::new(),
+            file: "rule.yml".to_owned(),
+        })
+    }
+
+    /// Evidence of a read at a second.
+    fn read(secs: i64, change: impl FnOnce(&mut Access)) -> Evidence {
+        let mut access = access::sample();
+        let head = Arc::make_mut(&mut access.head);
+        head.time = EventTime(secs);
+        head.event_id = format!("e{secs}").into();
+        change(&mut access);
+        Evidence::access(Arc::new(access))
+    }
+
+    fn alert(evidence: Vec<Evidence>) -> Alert {
+        let rule = rule();
+        Alert::new(Alert::single_id(&rule, "e"), rule, None, evidence)
+    }
+
+    #[test]
+    fn an_alert_is_the_same_in_any_order_of_its_evidence_and_with_copies_in_it() {
+        let evidence: Vec<Evidence> = (1..4).map(|secs| read(secs, |_| {})).collect();
+        let mut shuffled = evidence.clone();
+        shuffled.rotate_left(2);
+        shuffled.push(evidence[0].clone());
+        assert_eq!(alert(shuffled), alert(evidence));
+    }
+
+    #[test]
+    fn what_evidence_does_not_share_is_not_said_of_all() {
+        let one = alert(vec![read(1, |_| {}), read(2, |_| {})]);
+        assert_eq!(one.account.as_deref(), Some("111122223333"));
+        let moved = read(2, |access| {
+            Arc::make_mut(&mut access.head).region = "us-east-1".into();
+        });
+        let two = alert(vec![read(1, |_| {}), moved]);
+        assert_eq!((two.account, two.region), (one.account, None));
+        assert_eq!(two.time, EventTime(1));
+    }
+
+    #[test]
+    fn a_secret_is_listed_once_by_what_tells_most_of_it() {
+        let bare = read(1, |access| access.secret.arn = None);
+        let full = read(2, |_| {});
+        let unnamed = read(3, |access| {
+            access.secret.name = None;
+            access.secret.arn = None;
+        });
+        let alert = alert(vec![bare, full, unnamed]);
+        let arn = "arn:aws:ssm:eu-west-1:111122223333:parameter/db";
+        assert_eq!(alert.secrets, [Text::from(arn)]);
+        assert_eq!((alert.secrets_total, alert.accesses_total), (1, 3));
+    }
+
+    #[test]
+    fn lists_end_at_their_limits_and_totals_do_not() {
+        let many = (1..=150).map(|secs| {
+            read(secs, |access| {
+                access.secret.name = Some(format!("/s{secs}").into());
+                access.secret.arn = None;
+            })
+        });
+        let alert = alert(many.collect());
+        assert_eq!((alert.secrets.len(), alert.secrets_total), (100, 150));
+        assert_eq!((alert.accesses.len(), alert.accesses_total), (10, 150));
+        assert_eq!(alert.events.len(), 10);
+        let short = alert.shortened(1, 2, 3);
+        assert_eq!((short.accesses.len(), short.secrets.len()), (1, 2));
+        assert_eq!((short.secrets_total, short.accesses_total), (150, 150));
+        assert_eq!(short.account.as_deref(), Some("111…"));
+    }
+
+    #[test]
+    fn a_cut_falls_between_characters() {
+        assert_eq!(cut("Zoë東京", 3), "Zoë…");
+        assert_eq!(cut("Zoë東京", 5), "Zoë東京");
+        assert_eq!(cut("", 0), "");
+    }
+
+    #[test]
+    fn ids_are_of_rule_and_event_or_of_rule_group_and_bucket() {
+        let rule = rule();
+        let group = |value: &str| [(Text::from("field"), Text::from(value))];
+        let window = Alert::window_id(&rule, &group("a"), 7);
+        assert_eq!(window, Alert::window_id(&rule, &group("a"), 7));
+        assert_ne!(window, Alert::window_id(&rule, &group("b"), 7));
+        assert_ne!(window, Alert::window_id(&rule, &group("a"), 8));
+        // An event whose key reads like a window's is still another thing.
+        assert_ne!(
+            Alert::single_id(&rule, "7"),
+            Alert::window_id(&rule, &[], 7)
+        );
+    }
+}

@@ -22,3 +22,25 @@ pub fn digest(parts: &[&str]) -> String {
             hex
         })
 }
+
+#[cfg(test)]
+mod tests {
+
+    use super::*;
+
+    #[test]
+    fn parts_do_not_run_into_each_other() {
+        assert_ne!(digest(&["ab", "c"]), digest(&["a", "bc"]));
+        assert_ne!(digest(&["ab"]), digest(&["ab", ""]));
+        assert_ne!(digest(&[]), digest(&[""]));
+    }
+
+    #[test]
+    fn a_digest_is_the_same_on_every_machine_and_in_every_version() {
+        // Ids of alerts and names of stored items are made of it.
+        assert_eq!(
+            digest(&["window", "rule"]),
+            "b29398742bc8349a2ac5f5412b1c7464"
+        );
+    }
+}

@@ -28,6 +28,16 @@ impl Evidence {
         }
     }
 
+    /// Evidence of a change or of another record, with the secret that it is about, if any.
+    #[must_use]
+    pub fn event(head: Arc<Head>, secret: Option<SecretRef>) -> Self {
+        Self {
+            head,
+            secret,
+            access: None,
+        }
+    }
+
     /// What the event is about, the same for all its copies.
     #[must_use]
     pub fn fact_key(&self) -> Text {
@@ -55,5 +65,52 @@ impl Evidence {
             access.map(|a| (&a.decrypt, a.method)),
             &self.head.object,
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+
+    use super::*;
+    use crate::access::{self, Decrypt};
+
+    fn sample(status: DecryptStatus) -> Evidence {
+        Evidence::access(Arc::new(Access {
+            decrypt: Decrypt::only(status),
+            ..access::sample()
+        }))
+    }
+
+    fn with_head(evidence: &Evidence, change: impl Fn(&mut Head)) -> Evidence {
+        let mut evidence = evidence.clone();
+        change(Arc::make_mut(&mut evidence.head));
+        evidence
+    }
+
+    #[test]
+    fn of_two_copies_the_settled_one_tells_more_then_the_update_then_the_first() {
+        let (pending, settled) = (
+            sample(DecryptStatus::Pending),
+            sample(DecryptStatus::Unknown),
+        );
+        let updated = with_head(&pending, |head| head.updated = true);
+        assert!(settled.tells_more_than(&updated) && !updated.tells_more_than(&settled));
+        assert!(updated.tells_more_than(&pending));
+        // Of equal copies one is kept, and it is the same one whichever comes first.
+        let later = with_head(&pending, |head| head.object = "b.json".into());
+        assert!(pending.tells_more_than(&later) && !later.tells_more_than(&pending));
+        assert!(!pending.tells_more_than(&pending));
+    }
+
+    #[test]
+    fn what_it_is_about_does_not_change_when_the_key_use_is_known() {
+        let (pending, settled) = (
+            sample(DecryptStatus::Pending),
+            sample(DecryptStatus::Paired),
+        );
+        assert_eq!(pending.fact_key(), settled.fact_key());
+        let record = Evidence::event(pending.head.clone(), None);
+        assert_eq!(record.fact_key(), *pending.head.event_key());
+        assert!(!record.is_settled());
     }
 }

@@ -105,3 +105,62 @@ pub struct WindowRange {
     /// Last event time.
     pub to: EventTime,
 }
+
+#[cfg(test)]
+mod tests {
+
+    use super::*;
+    use crate::access::sample;
+    use std::sync::Arc;
+
+    fn fact(secs: i64, value: &str) -> Fact {
+        Fact {
+            slot: 0,
+            key: "key".into(),
+            time: EventTime(secs),
+            value: Some(value.into()),
+            least: None,
+            evidence: Evidence::access(Arc::new(sample())),
+        }
+    }
+
+    fn times(set: &FactSet, from: i64, to: i64) -> Vec<i64> {
+        let facts = set.between(EventTime(from), EventTime(to));
+        facts.map(|fact| fact.time.0).collect()
+    }
+
+    #[test]
+    fn facts_are_there_once_in_the_order_of_their_times() {
+        let mut set = FactSet::default();
+        for fact in [fact(3, "a"), fact(1, "a"), fact(2, "b"), fact(1, "a")] {
+            set.add(fact);
+        }
+        assert_eq!(times(&set, 0, 9), [1, 2, 3]);
+        assert_eq!(times(&set, 1, 2), [1, 2]);
+        // Another value is another fact, even of the same event.
+        set.add(fact(1, "b"));
+        assert_eq!(times(&set, 1, 1), [1, 1]);
+    }
+
+    #[test]
+    fn the_better_evidence_is_kept_in_any_order() {
+        let poor = fact(1, "a");
+        let mut rich = poor.clone();
+        Arc::make_mut(&mut rich.evidence.head).updated = true;
+        for order in [[&poor, &rich], [&rich, &poor]] {
+            let mut set = FactSet::default();
+            order.into_iter().for_each(|fact| set.add(fact.clone()));
+            let kept: Vec<&Fact> = set.between(EventTime(0), EventTime(9)).collect();
+            assert_eq!(kept, [&rich]);
+        }
+    }
+
+    #[test]
+    fn what_is_forgotten_is_before_a_time_and_not_at_it() {
+        let mut set = FactSet::default();
+        [1, 2, 3].map(|secs| set.add(fact(secs, "a")));
+        assert!(set.forget(EventTime(2)));
+        assert_eq!(times(&set, 0, 9), [2, 3]);
+        assert!(!set.forget(EventTime(4)));
+    }
+}

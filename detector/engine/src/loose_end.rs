@@ -170,3 +170,35 @@ impl Hash for LooseEndId {
         state.write_u64(self.fingerprint);
     }
 }
+
+#[cfg(test)]
+mod tests {
+
+    use super::*;
+
+    #[test]
+    fn an_identity_is_what_it_is_made_of() {
+        let id = LooseEndId::from_parts(1, "e1".into(), true);
+        let (kind, event_id, updated) = id.parts();
+        assert_eq!(LooseEndId::from_parts(kind, event_id.into(), updated), id);
+        assert_eq!(id.kind(), 1);
+        // The read and the key use of one event id, and an event and its update, are different.
+        for other in [(0, true), (1, false)] {
+            let other = LooseEndId::from_parts(other.0, "e1".into(), other.1);
+            assert_ne!(other, id);
+            assert_ne!(other.fingerprint(), id.fingerprint());
+        }
+    }
+
+    #[test]
+    fn a_scene_is_of_one_actor_in_one_region() {
+        let scene = |actor: &str, region: &str| SceneKey::new(actor.into(), region.into());
+        assert_eq!(scene("a", "r").fingerprint(), scene("a", "r").fingerprint());
+        assert_ne!(scene("a", "r"), scene("a", "s"));
+        // The two texts do not run into each other.
+        assert_ne!(
+            scene("ab", "c").fingerprint(),
+            scene("a", "bc").fingerprint()
+        );
+    }
+}

@@ -1,9 +1,9 @@
 //! Rules: what to look for, in standard Sigma files, behind our own types. The Sigma engine parses
 //! and matches single events; windows, joins and alerts are ours.
 
-mod correlation;
 pub mod event;
 pub mod example;
+pub mod fault;
 pub mod fields;
 pub mod load;
 pub mod needs;
@@ -13,14 +13,14 @@ use std::cell::OnceCell;
 use std::sync::Arc;
 
 use rsigma_eval::{CompiledRule, Event, compiler::eval_condition};
-use rsigma_parser::ConditionExpr;
+use rsigma_parser::{ConditionExpr, LogSource};
 
 use crate::document::scalar_text;
 use crate::evidence::Evidence;
 use crate::extract::{RawFields, Wanted};
 use crate::fact::{Fact, WindowKey};
 use crate::ids::Text;
-use crate::rule::needs::NeededCalls;
+use crate::rule::needs::{NeededCalls, Uses};
 use crate::rule_meta::RuleMeta;
 
 /// What kind of event a rule sees, by its `logsource`.
@@ -32,6 +32,21 @@ pub enum Target {
     Change,
     /// `service: cloudtrail`: the record as it is.
     Record,
+}
+
+impl Target {
+    /// What a rule of this `logsource` sees; `None` for one that is not read here. The community's
+    /// AWS rules say `service: cloudtrail`, or only `product: aws`.
+    pub(crate) fn of(logsource: &LogSource) -> Option<Self> {
+        let product = logsource.product.as_deref();
+        let (service, category) = (logsource.service.as_deref(), logsource.category.as_deref());
+        match (product, service, category) {
+            (Some("aws") | None, None, Some("secret_access")) => Some(Self::Access),
+            (Some("aws") | None, None, Some("secret_change")) => Some(Self::Change),
+            (Some("aws"), Some("cloudtrail") | None, None) => Some(Self::Record),
+            _ => None,
+        }
+    }
 }
 
 /// A rule about single events.
@@ -205,6 +220,22 @@ impl RuleSet {
         self.asks_for_seen
     }
 
+    /// Notes what a rule about such events asks for.
+    fn ask_for(&mut self, target: Target, uses: &Uses) {
+        for field in &uses.fields {
+            self.ask_for_field(target, field);
+        }
+        if let Some(wanted) = self.wanted.of(target) {
+            wanted.whole |= uses.keywords;
+        }
+    }
+
+    /// Notes a field that a rule about such events asks for.
+    fn ask_for_field(&mut self, target: Target, field: &str) {
+        self.asks_for_seen |= fields::is_seen(field);
+        self.wanted.take(target, field);
+    }
+
     /// The number of rules that can raise alerts.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -243,34 +274,20 @@ impl RuleSet {
     #[must_use]
     pub fn record_calls(&self) -> Option<Vec<NeededCalls>> {
         let mut all: Vec<NeededCalls> = Vec::new();
-        for detection in self
-            .detections
-            .iter()
-            .filter(|d| d.target == Target::Record)
-        {
+        for detection in self.about_records() {
             for calls in detection.calls.as_ref()? {
-                match all
-                    .iter_mut()
-                    .find(|known| known.source.eq_ignore_ascii_case(&calls.source))
-                {
+                match all.iter_mut().find(|known| known.is_of_source(calls)) {
                     None => all.push(calls.clone()),
-                    Some(known) => {
-                        known.names =
-                            known
-                                .names
-                                .take()
-                                .zip(calls.names.as_ref())
-                                .map(|(known, more)| {
-                                    let new = |name: &&String| !known.contains(name);
-                                    let new: Vec<String> =
-                                        more.iter().filter(new).cloned().collect();
-                                    [known, new].concat()
-                                });
-                    }
+                    Some(known) => known.add_names_of(calls),
                 }
             }
         }
         Some(all)
+    }
+
+    fn about_records(&self) -> impl Iterator<Item = &Detection> {
+        let all = self.detections.iter();
+        all.filter(|detection| detection.target == Target::Record)
     }
 
     /// The rules about records that ask for other calls than these; `None` are all calls.
@@ -278,18 +295,16 @@ impl RuleSet {
         &'r self,
         calls: Option<&'r [NeededCalls]>,
     ) -> impl Iterator<Item = &'r RuleMeta> {
-        let records = self
-            .detections
-            .iter()
-            .filter(|detection| detection.target == Target::Record);
-        let lacks = move |needed: &Option<Vec<NeededCalls>>| match (needed, calls) {
-            (_, None) => false,
-            (None, Some(_)) => true,
-            (Some(needed), Some(calls)) => !needed.iter().all(|needed| needed.are_in(calls)),
-        };
-        records
-            .filter(move |detection| lacks(&detection.calls))
-            .map(|detection| &*detection.meta)
+        let lacking =
+            self.about_records()
+                .filter(move |detection| match (&detection.calls, calls) {
+                    (_, None) => false,
+                    (None, Some(_)) => true,
+                    (Some(needed), Some(calls)) => {
+                        !needed.iter().all(|needed| needed.are_in(calls))
+                    }
+                });
+        lacking.map(|detection| &*detection.meta)
     }
 
     /// Whether any rule of the kind matches an event.
@@ -317,18 +332,19 @@ impl RuleSet {
     #[must_use]
     pub fn hits(&self, ask: Ask, event: &impl Event, evidence: &Evidence) -> Hits {
         let mut hits = Hits::default();
-        // Many windows have a fact about one event.
-        let about = OnceCell::new();
+        // Many windows have a fact about one event, and most events have none: the key that all of
+        // them share is made once, and only then.
+        let key = OnceCell::new();
         for (index, detection) in self.matching(ask, event) {
             if detection.alerts {
                 hits.singles.push((index, evidence.clone()));
             }
             for (window, slot) in detection.feeds.iter().filter(|_| ask.counts) {
-                let about = || about.get_or_init(|| evidence.fact_key()).clone();
-                let fact = self
-                    .windows
-                    .get(*window)
-                    .and_then(|window| window.fact(*slot, event, evidence, about));
+                let fact = self.windows.get(*window).and_then(|window| {
+                    window.fact(*slot, event, evidence, || {
+                        key.get_or_init(|| evidence.fact_key()).clone()
+                    })
+                });
                 hits.facts
                     .extend(fact.map(|(key, fact)| (*window, key, fact)));
             }
@@ -348,10 +364,11 @@ impl Detection {
     }
 
     fn matches(&self, event: &impl Event) -> bool {
-        let holds = |condition| {
+        // Not the Sigma engine's `evaluate_rule`: for each match that also collects the selections
+        // and fields behind it, which nobody asks for here.
+        self.compiled.conditions.iter().any(|condition| {
             eval_condition(condition, &self.compiled.detections, event, &mut Vec::new())
-        };
-        self.compiled.conditions.iter().any(holds)
+        })
     }
 }
 
@@ -369,7 +386,7 @@ impl Window {
     }
 
     /// The fact that an event is for this window; `None` when it lacks a field of the group or the
-    /// value.
+    /// value. `about` gives the fact's key.
     pub(crate) fn fact(
         &self,
         slot: usize,
@@ -378,37 +395,35 @@ impl Window {
         about: impl FnOnce() -> Text,
     ) -> Option<(WindowKey, Fact)> {
         let member = self.members.get(slot)?;
-        let text = |field: &str| event.get_field(field).and_then(|v| scalar_text(&v));
-        let mut group = Vec::with_capacity(self.group.len());
-        for (name, field) in self.group.iter().zip(&member.group) {
-            let value = text(field).or_else(|| member.lenient.then(String::new))?;
-            group.push((name.clone(), Text::from(value)));
-        }
-        let values = member
-            .value
-            .iter()
-            .map(|field| text(field))
-            .collect::<Option<Vec<_>>>()?;
-        let value = (!values.is_empty()).then(|| values.join("\n").into());
-        let least = match self.times_usual {
-            None => None,
-            Some(times) => Some(self.too_many(times, text(USUAL)?.parse().ok()?)),
-        };
         let key = WindowKey {
             rule: self.id.clone(),
-            group,
+            group: self.group_of(member, event)?,
         };
-        Some((
-            key,
-            Fact {
-                slot,
-                key: about(),
-                time: evidence.head.time,
-                value,
-                least,
-                evidence: evidence.clone(),
-            },
-        ))
+        let values = member.value.iter().map(|field| text_of(event, field));
+        let values = values.collect::<Option<Vec<_>>>()?;
+        let least = match self.times_usual {
+            None => None,
+            Some(times) => Some(self.too_many(times, text_of(event, USUAL)?.parse().ok()?)),
+        };
+        let fact = Fact {
+            slot,
+            key: about(),
+            time: evidence.head.time,
+            value: (!values.is_empty()).then(|| values.join("\n").into()),
+            least,
+            evidence: evidence.clone(),
+        };
+        Some((key, fact))
+    }
+
+    /// The group that an event belongs to, by the window's names for its fields.
+    fn group_of(&self, member: &Member, event: &impl Event) -> Option<Vec<(Text, Text)>> {
+        let mut group = Vec::with_capacity(self.group.len());
+        for (name, field) in self.group.iter().zip(&member.group) {
+            let value = text_of(event, field).or_else(|| member.lenient.then(String::new))?;
+            group.push((name.clone(), Text::from(value)));
+        }
+        Some(group)
     }
 
     /// The count in a window that is `times` the usual rate.
@@ -423,5 +438,118 @@ impl Window {
     )]
     fn too_many(&self, times: f64, usual_per_hour: f64) -> u64 {
         (times * usual_per_hour * self.span_secs as f64 / 3_600.0).ceil() as u64
+    }
+}
+
+/// A field of an event as text; `None` when it lacks the field, or holds what is no single value.
+fn text_of(event: &impl Event, field: &str) -> Option<String> {
+    event.get_field(field).and_then(|v| scalar_text(&v))
+}
+
+#[cfg(test)]
+mod tests {
+
+    use super::*;
+    use crate::access;
+    use crate::rule::event::OwnEvent;
+    use crate::rule::load::load;
+
+    fn rules(text: &str) -> RuleSet {
+        load([("r.yml", text)]).unwrap().0
+    }
+
+    const READS: &str = "title: reads
+id: reads
+logsource: {product: aws, category: secret_access}
+detection: {sel: {access.outcome: success}, condition: sel}
+";
+
+    fn hits(rules: &RuleSet, counts: bool) -> Hits {
+        let access = access::sample();
+        let ask = Ask {
+            target: Target::Access,
+            settled: true,
+            counts,
+        };
+        let event = OwnEvent::access(&access, None, None);
+        rules.hits(ask, &event, &Evidence::access(Arc::new(access.clone())))
+    }
+
+    #[test]
+    fn a_suppressed_rule_raises_its_alerts_by_a_window() {
+        let plain = rules(READS);
+        assert_eq!(hits(&plain, true).singles.len(), 1);
+        let suppressed = rules(&format!("{READS}secretrail: {{suppress: 1h}}\n"));
+        let found = hits(&suppressed, true);
+        assert!(found.singles.is_empty());
+        let (window, key, fact) = &found.facts[0];
+        assert_eq!((*window, &*key.rule, fact.slot), (0, "reads", 0));
+        let group: Vec<&str> = key.group.iter().map(|(_, value)| &**value).collect();
+        assert_eq!(group, ["arn:aws:iam::111122223333:role/app", "/db"]);
+        assert!(suppressed.windows[0].is_filled_by_one());
+        // What was counted before is not counted again.
+        assert!(hits(&suppressed, false).is_empty());
+    }
+
+    #[test]
+    fn a_rule_that_waits_is_not_asked_before() {
+        let waiting = rules(&READS.replace("access.outcome: success", "decrypt.status: unknown"));
+        let access = access::sample();
+        let event = OwnEvent::access(&access, None, None);
+        let ask = |settled| Ask {
+            target: Target::Access,
+            settled,
+            counts: true,
+        };
+        assert!(!waiting.any_hit(ask(false), &event));
+        assert!(waiting.any_hit(ask(true), &event));
+    }
+
+    #[test]
+    fn an_event_without_a_field_of_the_group_counts_only_where_it_is_suppressed() {
+        let by = |lenient| Member {
+            group: vec!["secret.version_id".to_owned()],
+            value: Vec::new(),
+            lenient,
+        };
+        let mut rules = rules(&format!("{READS}secretrail: {{suppress: 1h}}\n"));
+        rules.windows[0].group = vec!["version".into()];
+        rules.windows[0].members = vec![by(false)];
+        assert!(hits(&rules, true).facts.is_empty());
+        rules.windows[0].members = vec![by(true)];
+        let found = hits(&rules, true);
+        assert_eq!(found.facts[0].1.group, [("version".into(), "".into())]);
+    }
+
+    #[test]
+    fn too_many_is_a_multiple_of_the_usual_rate_over_the_window_rounded_up() {
+        let mut rules = rules(&format!("{READS}secretrail: {{suppress: 30m}}\n"));
+        let window = &mut rules.windows[0];
+        assert_eq!(window.too_many(3.0, 10.0), 15);
+        assert_eq!(window.too_many(1.5, 1.0), 1);
+        window.times_usual = Some(3.0);
+        assert!(!window.is_filled_by_one());
+        // No policy, no usual rate, no fact.
+        assert!(hits(&rules, true).facts.is_empty());
+    }
+
+    #[test]
+    fn a_logsource_is_of_accesses_changes_or_records() {
+        let target = |product: Option<&str>, service: Option<&str>, category: Option<&str>| {
+            Target::of(&LogSource {
+                product: product.map(str::to_owned),
+                service: service.map(str::to_owned),
+                category: category.map(str::to_owned),
+                ..LogSource::default()
+            })
+        };
+        let aws = Some("aws");
+        assert_eq!(target(aws, Some("cloudtrail"), None), Some(Target::Record));
+        assert_eq!(target(aws, None, None), Some(Target::Record));
+        let change = target(None, None, Some("secret_change"));
+        assert_eq!(change, Some(Target::Change));
+        assert_eq!(target(None, None, None), None);
+        assert_eq!(target(aws, Some("s3"), None), None);
+        assert_eq!(target(Some("azure"), None, Some("secret_access")), None);
     }
 }

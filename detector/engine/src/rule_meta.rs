@@ -51,14 +51,17 @@ impl fmt::Display for Level {
 }
 
 impl FromStr for Level {
-    type Err = String;
+    type Err = NotALevel;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        named(&Self::ALL, Self::as_str, text).ok_or_else(|| {
-            format!("`{text}` is not a level; use informational, low, medium, high or critical")
-        })
+    fn from_str(text: &str) -> Result<Self, NotALevel> {
+        named(&Self::ALL, Self::as_str, text).ok_or_else(|| NotALevel(text.to_owned()))
     }
 }
+
+/// A word that is the name of no level.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a level; use informational, low, medium, high or critical")]
+pub struct NotALevel(String);
 
 /// The seconds of a timespan as Sigma writes it, as in `10m`; `None` for anything else, and for
 /// nothing.
@@ -85,4 +88,29 @@ pub struct RuleMeta {
     pub references: Vec<String>,
     /// File that it came from.
     pub file: String,
+}
+
+#[cfg(test)]
+mod tests {
+
+    use super::*;
+
+    #[test]
+    fn levels_are_in_order_and_are_read_by_their_names() {
+        assert!(Level::ALL.is_sorted());
+        for level in Level::ALL {
+            assert_eq!(level.to_string().parse(), Ok(level));
+        }
+        let error = "High".parse::<Level>().unwrap_err().to_string();
+        assert!(error.starts_with("`High` is not a level; use informational, "));
+    }
+
+    #[test]
+    fn a_timespan_is_a_number_and_a_unit() {
+        assert_eq!(timespan_secs("90s"), Some(90));
+        assert_eq!(timespan_secs("2h"), Some(7_200));
+        for wrong in ["", "0s", "10", "soon", "-1m"] {
+            assert_eq!(timespan_secs(wrong), None, "{wrong}");
+        }
+    }
 }

@@ -132,3 +132,66 @@ fn is_called(secret: &SecretRef, glob: &Glob) -> bool {
         .is_some_and(|name| glob.matches(name))
         || subjects(secret).iter().any(|subject| glob.matches(subject))
 }
+
+#[cfg(test)]
+mod tests {
+
+    use super::*;
+    use crate::access;
+
+    fn at(from: Option<i64>, to: Option<i64>) -> Selection {
+        Selection {
+            from: from.map(EventTime),
+            to: to.map(EventTime),
+            ..Selection::default()
+        }
+    }
+
+    #[test]
+    fn times_are_from_the_first_to_before_the_last() {
+        let selection = at(Some(100), Some(200));
+        let contains = |secs| selection.contains(EventTime(secs));
+        assert!(!contains(99) && contains(100) && contains(199) && !contains(200));
+        assert!(at(None, None).contains(EventTime(i64::MIN)));
+        // The other half of a read at the edge may lie beyond it.
+        assert!(selection.is_near(EventTime(100 - SETTLE_MARGIN_SECS)));
+        assert!(!selection.is_near(EventTime(200 + SETTLE_MARGIN_SECS)));
+    }
+
+    #[test]
+    fn all_lists_must_agree_and_of_a_list_one_is_enough() {
+        let sample = access::sample();
+        let mut filter = Filter::default();
+        assert!(filter.is_empty() && filter.takes(&sample));
+        filter.secrets = vec![Glob::new("other"), Glob::new("d?")];
+        assert!(!filter.is_empty() && !filter.takes(&sample));
+        filter.secrets.push(Glob::new("/db"));
+        assert!(filter.takes(&sample));
+        filter.outcomes = vec![Outcome::Denied];
+        assert!(!filter.takes(&sample));
+    }
+
+    #[test]
+    fn what_has_no_method_is_not_asked_for_by_one() {
+        let sample = access::sample();
+        let filter = Filter {
+            methods: vec![sample.method],
+            ..Filter::default()
+        };
+        assert!(filter.takes(&sample));
+        assert!(!filter.takes_other(&sample.head, Some(&sample.secret)));
+        assert!(Filter::default().takes_other(&sample.head, None));
+    }
+
+    #[test]
+    fn a_secret_is_asked_for_by_its_name_or_arn() {
+        let sample = access::sample();
+        let by = |glob| Filter {
+            secrets: vec![Glob::new(glob)],
+            ..Filter::default()
+        };
+        assert!(by("arn:aws:ssm:*:parameter/db").takes(&sample));
+        assert!(by("/d*").takes(&sample) && !by("parameter/db").takes(&sample));
+        assert!(!by("*").takes_other(&sample.head, None));
+    }
+}

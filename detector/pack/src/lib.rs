@@ -2,12 +2,13 @@
 //! own, whose correlations may name rules of the pack. Reading files is for the faces.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::fmt;
 
 use include_dir::{Dir, include_dir};
 use secretrail_engine::rule::RuleSet;
 use secretrail_engine::rule::example::Example;
-use secretrail_engine::rule::load::{LoadError, defines, load_with, unresolved};
+use secretrail_engine::rule::fault::LoadError;
+use secretrail_engine::rule::load::{defines, load_with, unresolved};
 use secretrail_engine::rule::vars::Vars;
 use secretrail_engine::rule_meta::RuleMeta;
 
@@ -54,24 +55,22 @@ impl Rules {
     ///
     /// # Errors
     ///
-    /// Everything that is wrong, in a text of several lines.
-    pub fn load((files, needed): (Files, BTreeSet<String>), vars: &Vars) -> Result<Self, String> {
-        let loaded = load_with(
-            files
-                .iter()
-                .map(|(name, text)| (name.as_str(), text.as_str())),
-            vars,
-        );
-        let (rules, mut examples) = loaded.map_err(|errors| list(&errors))?;
-        let is_needed = |meta: &&Arc<RuleMeta>| needed.contains(&meta.file);
-        let hidden: BTreeSet<&str> = rules
+    /// Everything that is wrong.
+    pub fn load(
+        (files, needed): (Files, BTreeSet<String>),
+        vars: &Vars,
+    ) -> Result<Self, RuleFaults> {
+        let texts = files.iter().map(|(name, text)| (&**name, &**text));
+        let (set, mut examples) = load_with(texts, vars).map_err(RuleFaults)?;
+        // Nobody asked for the rules that are only needed, so their examples are not tried.
+        let hidden: BTreeSet<&str> = set
             .metas()
-            .filter(is_needed)
+            .filter(|meta| needed.contains(&meta.file))
             .map(|meta| meta.id.as_str())
             .collect();
         examples.retain(|example| !hidden.contains(example.rule.as_str()));
         Ok(Self {
-            set: rules,
+            set,
             examples,
             needed,
         })
@@ -118,13 +117,72 @@ fn only_single((name, text): (String, String)) -> (String, String) {
     )
 }
 
-fn list(errors: &[LoadError]) -> String {
-    let mut text = match errors.len() {
-        1 => "a rule cannot be used\n".to_owned(),
-        n => format!("{n} faults in the rules\n"),
-    };
-    errors
-        .iter()
-        .for_each(|error| text.push_str(&format!("  {error}\n")));
-    text.trim_end().to_owned()
+/// Everything that is wrong with some files of rules; as text, several lines.
+#[derive(Debug)]
+pub struct RuleFaults(Vec<LoadError>);
+
+impl fmt::Display for RuleFaults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.len() {
+            1 => f.write_str("a rule cannot be used")?,
+            n => write!(f, "{n} faults in the rules")?,
+        }
+        self.0.iter().try_for_each(|error| write!(f, "\n  {error}"))
+    }
+}
+
+impl std::error::Error for RuleFaults {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OWN: &str = "title: Own
+id: own
+correlation:
+    type: event_count
+    rules: [NAMED]
+    group-by: [principal.arn]
+    timespan: 1h
+    condition: {gte: 2}
+";
+
+    fn own(named: &str) -> Files {
+        vec![("own.yml".to_owned(), OWN.replace("NAMED", named))]
+    }
+
+    #[test]
+    fn the_pack_loads_and_every_rule_of_it_was_asked_for() {
+        let rules = Rules::load(complete(Files::new()), &Vars::new()).unwrap();
+        assert!(!rules.set.is_empty() && !rules.examples.is_empty());
+        assert!(rules.set.metas().all(|meta| rules.holds(meta)));
+    }
+
+    #[test]
+    fn what_a_correlation_needs_of_the_pack_comes_with_it_and_stays_silent() {
+        let pack = Rules::load(complete(Files::new()), &Vars::new()).unwrap();
+        let single = pack.set.detections.iter().find(|d| d.alerts).unwrap();
+        let rules = Rules::load(complete(own(&single.meta.id)), &Vars::new()).unwrap();
+        let alerting: Vec<&str> = rules.set.alerting().map(|meta| &*meta.id).collect();
+        assert_eq!(alerting, ["own"]);
+        let needed = rules.set.detections.first().unwrap();
+        assert!(!rules.holds(&needed.meta));
+        assert!(rules.examples.iter().all(|example| example.rule == "own"));
+    }
+
+    #[test]
+    fn faults_are_told_below_a_heading_without_a_line_too_many() {
+        let told = |files| {
+            let rules = Rules::load(complete(files), &Vars::new());
+            rules.map(|_| ()).unwrap_err().to_string()
+        };
+        let one = told(own("nothing"));
+        assert!(
+            one.starts_with("a rule cannot be used\n  own.yml:5: "),
+            "{one}"
+        );
+        let two = told([own("nothing"), own("neither")].concat());
+        assert!(two.starts_with("2 faults in the rules\n  "), "{two}");
+        assert_eq!(two.lines().count(), 3);
+    }
 }

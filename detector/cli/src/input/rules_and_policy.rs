@@ -18,7 +18,7 @@ use crate::host::{Failure, Host, say};
 /// [`Failure::Rules`] lists everything that is wrong.
 pub fn rules(named: &RuleFiles) -> Result<Rules, Failure> {
     let (files, vars) = (files(&named.rules)?, vars(named.vars.as_deref())?);
-    Rules::load(complete(files), &vars).map_err(Failure::Rules)
+    Rules::load(complete(files), &vars).map_err(|faults| Failure::Rules(faults.to_string()))
 }
 
 /// The same rules, with their warnings on standard error.

@@ -152,3 +152,51 @@ fn plain(text: &str) -> String {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+
+    use super::*;
+    use crate::state::contract;
+    use serde_json::Value;
+
+    fn sent(change: impl FnOnce(&mut Alert)) -> Value {
+        let mut alert = contract::alert("e1");
+        change(&mut alert);
+        serde_json::from_str(&notification(&alert)).unwrap()
+    }
+
+    #[test]
+    fn what_is_not_known_is_left_out() {
+        let sent = sent(|alert| {
+            alert.account = None;
+            alert.secrets.clear();
+        });
+        let context = &sent["metadata"]["additionalContext"];
+        assert!(context.get("account").is_none() && context.get("count").is_none());
+        assert!(context["level"].is_string());
+        assert!(sent["content"].get("nextSteps").is_none());
+        let description = sent["content"]["description"].as_str().unwrap();
+        assert!(!description.contains("Secrets"), "{description}");
+    }
+
+    #[test]
+    fn the_first_secrets_are_named_and_the_others_counted() {
+        let sent = sent(|alert| {
+            alert.secrets = (0..7).map(|n| format!("arn:s{n}").into()).collect();
+            alert.secrets[0] = "bare".into();
+            alert.secrets_total = 12;
+        });
+        let description = sent["content"]["description"].as_str().unwrap();
+        let list = "\n*Secrets:* bare, arn:s1, arn:s2, arn:s3, arn:s4, and 7 more";
+        assert!(description.ends_with(list), "{description}");
+        let links = sent["metadata"]["relatedResources"].as_array().unwrap();
+        assert_eq!(links.len(), 4, "a bare name leads nowhere");
+    }
+
+    #[test]
+    fn nothing_that_a_log_says_marks_up_links_or_mentions() {
+        let plain = plain("<@U1|x> *b* _i_ ~s~ `c` [l](u) & #ch\n@here");
+        assert!(!plain.contains(['<', '>', '*', '_', '~', '`', '[', ']', '&', '#', '@', '\n']));
+    }
+}

@@ -448,3 +448,82 @@ impl<'a> Endpoint<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+
+    use super::*;
+    use crate::access;
+    use crate::state::contract;
+    use serde_json::{Value, json};
+    use std::sync::Arc;
+
+    fn found(change: impl FnOnce(&mut Alert)) -> Value {
+        let mut alert = contract::alert("e1");
+        change(&mut alert);
+        serde_json::from_str(&detection_finding(&alert)).unwrap()
+    }
+
+    #[test]
+    fn a_part_of_a_technique_names_the_whole_too() {
+        let found = found(|alert| {
+            let tags = [
+                "attack.credential-access",
+                "attack.t1555.006",
+                "attack.t1078",
+            ];
+            Arc::make_mut(&mut alert.rule).tags = tags.map(str::to_owned).to_vec();
+        });
+        assert_eq!(
+            found["finding_info"]["attacks"],
+            json!([
+                {
+                    "sub_technique": {"uid": "T1555.006"},
+                    "technique": {"uid": "T1555"},
+                    "version": "17.1"
+                },
+                {"technique": {"uid": "T1078"}, "version": "17.1"},
+            ])
+        );
+    }
+
+    #[test]
+    fn the_resource_of_a_listed_secret_is_its_arn_or_its_name() {
+        let found = found(|alert| {
+            alert.secrets = vec!["arn:aws:ssm:eu-west-1:1:parameter/db".into(), "db".into()];
+        });
+        assert_eq!(
+            found["resources"],
+            json!([
+                {"type": "AWS::SSM::Parameter", "uid": "arn:aws:ssm:eu-west-1:1:parameter/db"},
+                {"type": "AWS::SecretsManager::Secret", "name": "db"},
+            ])
+        );
+    }
+
+    #[test]
+    fn a_caller_that_is_a_service_has_a_name_and_no_address() {
+        let mut access = access::sample();
+        let head = Arc::make_mut(&mut access.head);
+        let source = Arc::make_mut(&mut head.source);
+        assert_eq!(
+            Endpoint::of("198.51.100.7", source).ip,
+            Some("198.51.100.7")
+        );
+        source.kind = SourceKind::Service;
+        let endpoint = Endpoint::of("lambda.amazonaws.com", source);
+        assert_eq!(
+            (endpoint.ip, endpoint.svc_name),
+            (None, Some("lambda.amazonaws.com"))
+        );
+    }
+
+    #[test]
+    fn a_key_use_is_a_call_of_kms() {
+        let mut access = access::sample();
+        assert_eq!(Api::of(&access).service.name, "ssm");
+        Arc::make_mut(&mut access.head).api = "Decrypt".into();
+        let api = Api::of(&access);
+        assert_eq!((api.service.name, api.response.message), ("kms", None));
+    }
+}

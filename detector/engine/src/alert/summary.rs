@@ -30,16 +30,18 @@ pub(super) fn summary(
             let calls = calls(evidence);
             format!("{what}, {calls} {place} between {from} and {}", firing.end)
         }
-        _ => {
-            let head = &first.head;
-            // The forms of an alert list its accesses with their event ids. A record that is none
-            // stands nowhere else, so the sentence has to name it.
-            let (how, which) = match first.access {
-                Some(_) => (format!(" ({})", head.api), String::new()),
-                None => (String::new(), format!(", event {}", head.event_id)),
-            };
-            format!("{what}{how} {place} at {}{which}", head.time)
-        }
+        _ => about_one(first, &what, &place),
+    }
+}
+
+/// The sentence about a single event.
+fn about_one(evidence: &Evidence, what: &str, place: &str) -> String {
+    let head = &evidence.head;
+    match evidence.access {
+        Some(_) => format!("{what} ({}) {place} at {}", head.api, head.time),
+        // The forms of an alert list its accesses with their event ids. A record that is none
+        // stands nowhere else, so the sentence has to name it.
+        None => format!("{what} {place} at {}, event {}", head.time, head.event_id),
     }
 }
 
@@ -108,14 +110,18 @@ fn done(evidence: &[Evidence]) -> String {
             deeds.push(call);
         }
     }
+    deeds.extend(verb_for_all(&accesses).map(str::to_owned));
+    deeds.join(" and ")
+}
+
+/// What happened to the secrets of all these accesses; `None` when there are none.
+fn verb_for_all(accesses: &[&Evidence]) -> Option<&'static str> {
     let verbs: BTreeSet<&str> = accesses.iter().map(|e| verb(e)).collect();
-    let verb = match verbs.len() {
+    match verbs.len() {
         0 | 1 => verbs.first().copied(),
         _ if accesses.iter().all(|e| e.head.outcome == Outcome::Success) => Some("read"),
         _ => Some("read or tried to read"),
-    };
-    deeds.extend(verb.map(str::to_owned));
-    deeds.join(" and ")
+    }
 }
 
 fn verb(access: &Evidence) -> &'static str {
@@ -126,5 +132,116 @@ fn verb(access: &Evidence) -> &'static str {
         (Some(Method::DirectDecrypt), Outcome::Success) => "decrypted, calling KMS directly,",
         (Some(Method::DecryptOnly), Outcome::Success) => "used the key of",
         (_, Outcome::Success) => "read",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+
+    use super::*;
+    use crate::access::{self, Access};
+    use crate::rule_meta::Level;
+    use crate::time::EventTime;
+    use std::sync::Arc;
+
+    fn read(event_id: &str, change: impl FnOnce(&mut Access)) -> Evidence {
+        let mut access = access::sample();
+        Arc::make_mut(&mut access.head).event_id = event_id.into();
+        change(&mut access);
+        Evidence::access(Arc::new(access))
+    }
+
+    fn said(evidence: &[Evidence], secrets: usize, count: Option<u64>) -> String {
+        let rule = RuleMeta {
+            id: "rule".to_owned(),
+            title: "Title".to_owned(),
+            level: Level::High,
+            tags: Vec::new(),
+            false_positives: Vec::new(),
+            references: Vec::new(),
+            file: String::new(),
+        };
+        let firing = count.map(|count| Firing {
+            group: Vec::new(),
+            bucket: 0,
+            start: EventTime(0),
+            end: EventTime::parse("2026-03-02T11:00:00Z").unwrap(),
+            count,
+        });
+        summary(&rule, firing.as_ref(), evidence, secrets)
+    }
+
+    const ROLE: &str = "arn:aws:iam::111122223333:role/app";
+
+    #[test]
+    fn a_single_read_is_told_with_its_call() {
+        let told = format!(
+            "{ROLE} read /db (GetParameter) from 198.51.100.7 in eu-west-1 \
+             at 2026-03-02T10:00:00Z"
+        );
+        let one = [read("e1", |_| {})];
+        assert_eq!(said(&one, 1, None), told);
+        // A suppressed rule has a window, which says nothing of a single event.
+        assert_eq!(said(&one, 1, Some(1)), told);
+    }
+
+    #[test]
+    fn a_record_that_is_no_access_is_told_by_its_id() {
+        let head = access::sample().head;
+        assert_eq!(
+            said(&[Evidence::event(head, None)], 0, None),
+            format!(
+                "{ROLE} called GetParameter from 198.51.100.7 in eu-west-1 \
+                 at 2026-03-02T10:00:00Z, event e1"
+            )
+        );
+    }
+
+    #[test]
+    fn accesses_of_one_call_are_one_call() {
+        let two = [read("e1", |_| {}), read("e1", |_| {})];
+        assert_eq!(
+            said(&two, 2, Some(2)),
+            format!(
+                "{ROLE} read 2 secrets, 1 call from 198.51.100.7 in eu-west-1 \
+                 between 2026-03-02T10:00:00Z and 2026-03-02T11:00:00Z"
+            )
+        );
+    }
+
+    #[test]
+    fn what_differs_is_counted() {
+        let elsewhere = read("e2", |access| {
+            let head = Arc::make_mut(&mut access.head);
+            head.region = "us-east-1".into();
+            head.outcome = Outcome::Denied;
+            let source = Arc::make_mut(&mut head.source);
+            source.ip = Some("203.0.113.9".into());
+            Arc::make_mut(&mut head.principal).id = None;
+        });
+        let told = said(&[read("e1", |_| {}), elsewhere.clone()], 1, Some(2));
+        assert!(
+            told.starts_with(
+                "2 principals read or tried to read /db, 2 calls from 2 sources in 2 regions "
+            ),
+            "{told}"
+        );
+        let told = said(&[elsewhere], 1, None);
+        assert!(
+            told.starts_with("an unnamed principal was denied reading /db "),
+            "{told}"
+        );
+    }
+
+    #[test]
+    fn how_secrets_were_reached_is_told_where_it_was_one_way() {
+        let by = |method| read("e1", |access| access.method = method);
+        let told = |evidence: &[Evidence]| done(evidence);
+        assert_eq!(
+            told(&[by(Method::DirectDecrypt)]),
+            "decrypted, calling KMS directly,"
+        );
+        assert_eq!(told(&[by(Method::DecryptOnly)]), "used the key of");
+        assert_eq!(told(&[by(Method::DecryptOnly), by(Method::Api)]), "read");
     }
 }

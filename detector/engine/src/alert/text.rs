@@ -176,3 +176,73 @@ fn decryption(decrypt: &Decrypt) -> Option<String> {
         DecryptStatus::NotExpected => format!("decrypted{key}"),
     })
 }
+
+#[cfg(test)]
+mod tests {
+
+    use super::*;
+    use crate::access;
+    use crate::state::contract;
+    use std::sync::Arc;
+
+    #[test]
+    fn a_subject_is_ascii_and_keeps_the_place_where_it_is_cut() {
+        let mut alert = contract::alert("e1");
+        Arc::make_mut(&mut alert.rule).title = "Zoë\r\nBcc: x".to_owned();
+        assert_eq!(
+            subject(&alert),
+            "high: Zo???Bcc: x (111122223333 eu-west-1)"
+        );
+        Arc::make_mut(&mut alert.rule).title = "x".repeat(200);
+        let cut = subject(&alert);
+        assert!(cut.len() == SUBJECT && cut.ends_with("... (111122223333 eu-west-1)"));
+        alert.region = Some("r".repeat(200).into());
+        assert_eq!(subject(&alert).len(), SUBJECT);
+    }
+
+    #[test]
+    fn the_body_counts_what_it_does_not_list() {
+        let mut alert = contract::alert("e1");
+        alert.secrets = (0..12).map(|n| format!("s{n}").into()).collect();
+        alert.secrets_total = 40;
+        alert.region = None;
+        let body = body(&alert);
+        assert!(body.contains("\nsecrets (40):\n  s0\n"), "{body}");
+        assert!(body.contains("  s9\n  and 30 more\n"), "{body}");
+        assert!(
+            body.contains("\nregion     several or not told\n"),
+            "{body}"
+        );
+        assert!(!body.contains("accesses ("), "{body}");
+    }
+
+    #[test]
+    fn a_key_is_told_of_wherever_it_was_used() {
+        let told = |status, key: Option<&str>| {
+            let key_arn = key.map(Into::into);
+            decryption(&Decrypt {
+                key_arn,
+                ..Decrypt::only(status)
+            })
+        };
+        let with_key = Some("decrypted with k".to_owned());
+        assert_eq!(told(DecryptStatus::Paired, Some("k")), with_key);
+        // An access without a read is the key use itself.
+        assert_eq!(told(DecryptStatus::NotExpected, Some("k")), with_key);
+        assert_eq!(told(DecryptStatus::NotExpected, None), None);
+    }
+
+    #[test]
+    fn an_access_is_told_without_the_line_of_a_key_that_is_not_expected() {
+        let mut access = access::sample();
+        access.decrypt = Decrypt::only(DecryptStatus::NotExpected);
+        Arc::make_mut(&mut access.head).denied_by = Some("kms_key".into());
+        let mut out = String::new();
+        write_access(&access, &mut out).unwrap();
+        assert_eq!(
+            out,
+            "  2026-03-02T10:00:00Z GetParameter success by kms_key: /db\n    \
+             from 198.51.100.7, event e1\n"
+        );
+    }
+}

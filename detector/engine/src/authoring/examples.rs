@@ -1,19 +1,17 @@
 //! The examples that rules carry, run through the whole path: a rule must fire where it says so and
 //! stay quiet elsewhere.
 
-use crate::limits::HORIZON_SECS;
-use crate::object::origin;
-use crate::pipeline::Pipeline;
-use crate::policy::Policy;
+use super::offline;
+use crate::gunzip::ReadError;
+use crate::policy::{Policy, PolicyError};
+use crate::report::SkippedRecord;
 use crate::rule::RuleSet;
 use crate::rule::example::Example;
-use crate::scan::{Harvest, Input, Scanner};
-use crate::selection::Selection;
-use crate::state::memory::MemoryStore;
-use crate::time::EventTime;
+use crate::scan::Harvest;
+use crate::state::StateError;
 
 /// Why an example does not hold.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum Fault {
     /// The rule stayed quiet.
     #[error("the rule should fire, and does not")]
@@ -21,9 +19,23 @@ pub enum Fault {
     /// The rule fired.
     #[error("the rule should stay quiet, and fires")]
     Fires,
-    /// The example itself is at fault.
-    #[error("{0}")]
-    Broken(String),
+    /// Its access policy cannot be used.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// Its events cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// So many of its events are no records.
+    #[error("{count} of its events cannot be read: {}", reason.as_str())]
+    Skipped {
+        /// Why.
+        reason: SkippedRecord,
+        /// How many.
+        count: u64,
+    },
+    /// The store in memory failed.
+    #[error(transparent)]
+    State(#[from] StateError),
 }
 
 /// Runs one example long after its events, so that everything is settled.
@@ -32,50 +44,77 @@ pub enum Fault {
 ///
 /// Why it does not hold.
 pub async fn run(rules: &RuleSet, example: &Example) -> Result<(), Fault> {
-    let broken = |error: &dyn std::fmt::Display| Fault::Broken(error.to_string());
-    let policy = example
-        .policy
-        .as_ref()
-        .map(|text| text.parse::<Policy>())
-        .transpose()
-        .map_err(|e| broken(&e))?;
-    let selection = Selection::default();
-    let mut harvest = Harvest::default();
-    let text = format!("[{}]", example.events.join(","));
-    let mut scanner = Scanner::new(rules, &selection);
-    scanner
-        .read(
-            Input::Bytes(text.as_bytes()),
-            &origin(&example.name),
-            false,
-            &mut harvest,
-        )
-        .map_err(|e| broken(&e))?;
-    if let Some((reason, count)) = harvest.report.records_skipped.iter().next() {
-        return Err(Fault::Broken(format!(
-            "{count} of its events cannot be read: {}",
-            reason.as_str()
-        )));
-    }
-    let newest = harvest
-        .observations
-        .iter()
-        .map(|end| end.time)
-        .max()
-        .unwrap_or(EventTime(0));
-    let pipeline = Pipeline::new(rules, policy.as_ref(), &selection);
-    let now = newest.plus(2 * HORIZON_SECS);
-    let outcome = pipeline
-        .run(&MemoryStore::default(), harvest, now)
-        .await
-        .map_err(|e| broken(&e))?;
-    let fired = outcome
-        .alerts
-        .iter()
-        .any(|alert| alert.rule.id == example.rule);
+    let policy = example.policy.as_ref().map(|text| text.parse::<Policy>());
+    let policy = policy.transpose()?;
+    let harvest = read(rules, example)?;
+    let outcome = offline::settle(rules, policy.as_ref(), harvest).await?;
+    let mut alerts = outcome.alerts.iter();
+    let fired = alerts.any(|alert| alert.rule.id == example.rule);
     match (example.fires, fired) {
         (true, false) => Err(Fault::Quiet),
         (false, true) => Err(Fault::Fires),
         _ => Ok(()),
+    }
+}
+
+/// The events of an example. One with a slip in it would be passed over, and the rule stay quiet for
+/// the wrong reason, so all of them must be readable.
+fn read(rules: &RuleSet, example: &Example) -> Result<Harvest, Fault> {
+    let text = format!("[{}]", example.events.join(","));
+    let harvest = offline::read(rules, text.as_bytes(), &example.name)?;
+    match harvest.report.records_skipped.iter().next() {
+        None => Ok(harvest),
+        Some((reason, count)) => Err(Fault::Skipped {
+            reason: *reason,
+            count: *count,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rule::load::load;
+
+    fn run_all(events: &str) -> Vec<Result<(), String>> {
+        let text = format!(
+            "title: T
+id: t
+logsource: {{product: aws, category: secret_access}}
+detection: {{sel: {{access.api: GetSecretValue}}, condition: sel}}
+secretrail:
+    examples:
+        - {{name: fires, fires: true, events: {events}}}
+        - {{name: quiet, fires: false, events: {events}}}
+"
+        );
+        let (rules, examples) = load([("t.yml", &*text)]).unwrap();
+        let run = |example| pollster::block_on(run(&rules, example)).map_err(|e| e.to_string());
+        examples.iter().map(run).collect()
+    }
+
+    const READ: &str = "[{eventTime: '2026-03-02T10:00:00Z', eventID: e1, \
+        eventSource: secretsmanager.amazonaws.com, eventName: GetSecretValue, \
+        awsRegion: eu-west-1, recipientAccountId: '111122223333', \
+        userIdentity: {type: IAMUser, arn: 'arn:aws:iam::111122223333:user/ann'}, \
+        requestParameters: {secretId: prod/db}}]";
+
+    #[test]
+    fn a_rule_must_fire_where_it_says_so_and_nowhere_else() {
+        let quiet = "the rule should stay quiet, and fires".to_owned();
+        assert_eq!(run_all(READ), [Ok(()), Err(quiet)]);
+        let fires = "the rule should fire, and does not".to_owned();
+        let other = READ.replace("GetSecretValue", "DescribeSecret");
+        assert_eq!(run_all(&other), [Err(fires), Ok(())]);
+    }
+
+    #[test]
+    fn an_event_that_cannot_be_read_keeps_no_rule_quiet() {
+        let broken = READ.replace("2026-03-02T10:00:00Z", "yesterday");
+        let told = run_all(&broken).swap_remove(1).unwrap_err();
+        assert!(
+            told.starts_with("1 of its events cannot be read: "),
+            "{told}"
+        );
     }
 }

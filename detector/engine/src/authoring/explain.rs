@@ -1,29 +1,20 @@
 //! Why a rule did or did not fire: selection by selection for each event, and count by group for
 //! windows.
 
+mod lines;
+mod world;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rsigma_eval::explain::{ConditionTrace, DetectionTrace, ItemTrace, MatchReason, explain_rule};
-use rsigma_eval::{Event, result::MatcherKind};
-
-use crate::access::Access;
-use crate::document::Document;
-use crate::evidence::Evidence;
-use crate::extract::{self, RawFields};
+use self::lines::SELECTION;
+use self::world::{Traced, World};
 use crate::fact::{Fact, WindowKey};
-use crate::limits::HORIZON_SECS;
-use crate::object::origin;
-use crate::observation::{Interner, Observation, SecretChange};
-use crate::pipeline::{self, Pipeline};
+use crate::gunzip::ReadError;
 use crate::policy::Policy;
-use crate::rule::event::{OwnEvent, RecordEvent};
-use crate::rule::{Detection, RuleSet, Target, Window, WindowCondition};
+use crate::rule::{RuleSet, Window, WindowCondition};
 use crate::rule_meta::RuleMeta;
-use crate::scan::{self, Harvest, Input, Scanner};
-use crate::seen::{self, Memory};
-use crate::selection::Selection;
-use crate::state::memory::MemoryStore;
+use crate::state::StateError;
 use crate::time::EventTime;
 use crate::window;
 
@@ -55,15 +46,15 @@ impl EventTrace {
     /// The selections that the condition names, each with whether it matched: what decided.
     #[must_use]
     pub fn decided(&self) -> String {
-        let named = self.lines.iter().filter_map(|line| {
-            let name = line.text.strip_prefix(SELECTION)?;
-            Some(if line.holds {
-                name.to_owned()
-            } else {
-                format!("not {name}")
-            })
-        });
-        named.collect::<Vec<_>>().join(", ")
+        let mut decided = Vec::new();
+        for line in &self.lines {
+            match line.text.strip_prefix(SELECTION) {
+                Some(name) if line.holds => decided.push(name.to_owned()),
+                Some(name) => decided.push(format!("not {name}")),
+                None => {}
+            }
+        }
+        decided.join(", ")
     }
 }
 
@@ -92,17 +83,21 @@ pub struct Explanation {
 }
 
 /// Why there is nothing to explain.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum Trouble {
     /// No rule of that id, name of a file or title.
     #[error("there is no rule `{0}`; `secretrail rules list` shows ids, titles and files")]
     NoSuchRule(String),
     /// The events cannot be read.
-    #[error("{0}")]
-    Unreadable(String),
+    #[error(transparent)]
+    Unreadable(#[from] ReadError),
+    /// The events are something else.
+    #[error("there are no CloudTrail records in it")]
+    NoRecords,
+    /// The store in memory failed.
+    #[error(transparent)]
+    State(#[from] StateError),
 }
-
-const SELECTION: &str = "selection ";
 
 /// Explains a rule over the records in `text`, in any form that CloudTrail records come in, long
 /// after their time.
@@ -118,16 +113,14 @@ pub async fn explain(
 ) -> Result<Explanation, Trouble> {
     let world = World::read(rules, text, policy).await?;
     // A window goes before the rule whose suppression it is.
-    if let Some(window) = rules.windows.iter().find(|w| is_named(&w.meta, name)) {
-        return Ok(world.window(rules, window));
+    let mut windows = rules.windows.iter().enumerate();
+    if let Some((index, window)) = windows.find(|(_, w)| is_named(&w.meta, name)) {
+        return Ok(explain_window(&world, rules, window, index));
     }
     let detection = rules.detections.iter().find(|d| is_named(&d.meta, name));
     let detection = detection.ok_or_else(|| Trouble::NoSuchRule(name.to_owned()))?;
-    let events: Vec<EventTrace> = world
-        .traces(detection, None)
-        .into_iter()
-        .map(|(trace, _)| trace)
-        .collect();
+    let traced = world.traces(detection, None).into_iter();
+    let events: Vec<EventTrace> = traced.map(|traced| traced.trace).collect();
     Ok(Explanation {
         rule: detection.meta.clone(),
         fires: detection.alerts && events.iter().any(|e| e.matched),
@@ -148,371 +141,162 @@ pub fn is_named(meta: &RuleMeta, name: &str) -> bool {
     meta.id == name || meta.title == name || [meta.file.as_str(), file, stem].contains(&name)
 }
 
-/// Everything that rules can look at.
-struct World<'a> {
-    accesses: Vec<(Arc<Access>, seen::Seen)>,
-    changes: Vec<Arc<SecretChange>>,
-    records: Vec<String>,
-    policy: Option<&'a Policy>,
-}
-
-impl<'a> World<'a> {
-    async fn read(
-        rules: &RuleSet,
-        text: &[u8],
-        policy: Option<&'a Policy>,
-    ) -> Result<Self, Trouble> {
-        let unreadable = |error: &dyn std::fmt::Display| Trouble::Unreadable(error.to_string());
-        let selection = Selection::default();
-        let mut harvest = Harvest::default();
-        let mut scanner = Scanner::new(rules, &selection);
-        scanner
-            .read(Input::Bytes(text), &origin("events"), false, &mut harvest)
-            .map_err(|error| unreadable(&error))?;
-        if harvest.report.records == 0 {
-            return Err(Trouble::Unreadable(
-                "there are no CloudTrail records in it".to_owned(),
-            ));
-        }
-        let records = scan::records(text).map_err(|error| unreadable(&error))?;
-        let since = pipeline::since(&harvest.observations, &harvest.coverage);
-        let observations = || harvest.observations.iter().map(|end| &end.observation);
-        let change = |observation: &Observation| match observation {
-            Observation::Change(change) => Some(change.clone()),
-            _ => None,
-        };
-        let changes = observations().filter_map(change).collect();
-        let newest = observations()
-            .map(|o| o.head().time)
-            .max()
-            .unwrap_or(EventTime(0));
-        let quiet = RuleSet::default();
-        let pipeline = Pipeline::new(&quiet, policy, &selection);
-        let now = newest.plus(2 * HORIZON_SECS);
-        let outcome = pipeline
-            .run(&MemoryStore::default(), harvest, now)
-            .await
-            .map_err(|error| unreadable(&error))?;
-        let judge = seen::Judge::of(
-            Memory::default(),
-            since,
-            outcome.accesses.iter().map(|access| &**access),
-        );
-        let accesses = outcome.accesses.into_iter().map(|access| {
-            let seen = judge.judge(&access);
-            (access, seen)
-        });
-        Ok(Self {
-            accesses: accesses.collect(),
-            changes,
-            records,
-            policy,
-        })
-    }
-
-    /// What a rule makes of everything that it sees, and what each match adds to a window in one of
-    /// its slots.
-    fn traces(
-        &self,
-        detection: &Detection,
-        into: Option<(&Window, usize)>,
-    ) -> Vec<(EventTrace, Counted)> {
-        let look = Look { detection, into };
-        match detection.target {
-            Target::Access => {
-                let of = |(access, seen): &(Arc<Access>, seen::Seen)| {
-                    let event =
-                        OwnEvent::access(access, self.policy.map(|p| p.judge(access)), Some(*seen));
-                    look.at(&event, Some(&Evidence::access(access.clone())))
-                };
-                self.accesses.iter().map(of).collect()
-            }
-            Target::Change => {
-                let of = |change: &Arc<SecretChange>| {
-                    let event = OwnEvent::change(&change.head, change.secret.as_ref());
-                    let evidence = Evidence {
-                        head: change.head.clone(),
-                        secret: change.secret.clone(),
-                        access: None,
-                    };
-                    look.at(&event, Some(&evidence))
-                };
-                self.changes.iter().map(of).collect()
-            }
-            Target::Record => {
-                let of = |text: &String| {
-                    let document = Document::new(text);
-                    look.at(&RecordEvent(&document), record_evidence(&document).as_ref())
-                };
-                self.records.iter().map(of).collect()
-            }
-        }
-    }
-
-    fn window(&self, rules: &RuleSet, window: &Window) -> Explanation {
-        let index = rules
-            .windows
-            .iter()
-            .position(|w| std::ptr::eq(w, window))
-            .unwrap_or(usize::MAX);
-        let mut events = Vec::new();
-        let mut groups: BTreeMap<WindowKey, Vec<Fact>> = BTreeMap::new();
-        for detection in &rules.detections {
-            for (_, slot) in detection.feeds.iter().filter(|(fed, _)| *fed == index) {
-                let own = Arc::ptr_eq(&detection.meta, &window.meta);
-                for (mut trace, counted) in self.traces(detection, Some((window, *slot))) {
-                    if !own {
-                        trace.rule.clone_from(&detection.meta.title);
-                    }
-                    if let Some((key, fact)) = counted {
-                        groups.entry(key).or_default().push(fact);
-                    }
-                    events.push(trace);
+/// Why the window that has this index among the rules did or did not fire.
+fn explain_window(
+    world: &World<'_>,
+    rules: &RuleSet,
+    window: &Window,
+    index: usize,
+) -> Explanation {
+    let mut events = Vec::new();
+    let mut groups: BTreeMap<WindowKey, Vec<Fact>> = BTreeMap::new();
+    for detection in &rules.detections {
+        let own = Arc::ptr_eq(&detection.meta, &window.meta);
+        // One rule may stand in a correlation twice, in two slots.
+        for (_, slot) in detection.feeds.iter().filter(|(fed, _)| *fed == index) {
+            for Traced { mut trace, counted } in world.traces(detection, Some((window, *slot))) {
+                if !own {
+                    trace.rule.clone_from(&detection.meta.title);
                 }
+                if let Some((key, fact)) = counted {
+                    groups.entry(key).or_default().push(fact);
+                }
+                events.push(trace);
             }
         }
-        let groups: Vec<GroupTrace> = groups
-            .iter()
-            .map(|(key, facts)| group(window, key, facts))
-            .collect();
-        Explanation {
-            rule: window.meta.clone(),
-            fires: window.alerts && groups.iter().any(|g| g.fired),
-            events,
-            groups,
+    }
+    let groups: Vec<GroupTrace> = groups
+        .iter()
+        .map(|(key, facts)| GroupTrace::of(window, key, facts))
+        .collect();
+    Explanation {
+        rule: window.meta.clone(),
+        fires: window.alerts && groups.iter().any(|g| g.fired),
+        events,
+        groups,
+    }
+}
+
+impl GroupTrace {
+    fn of(window: &Window, key: &WindowKey, facts: &[Fact]) -> Self {
+        let ends = (EventTime(i64::MIN), EventTime(i64::MAX));
+        let firings = window::evaluate(window, &key.group, facts, ends);
+        let most = match firings.iter().map(|(firing, _)| firing.count).max() {
+            Some(count) => format!("{count} in its fullest window"),
+            None => format!("{} in all, never enough within one window", facts.len()),
+        };
+        let asked = asked(&window.condition);
+        let usual = facts.iter().filter_map(|fact| fact.least).max();
+        let usual = usual.map_or_else(String::new, |n| format!(", and {n} by the usual rate"));
+        let group = key.group.iter();
+        let group = group.map(|(field, value)| format!("{field}={value}"));
+        Self {
+            group: group.collect::<Vec<_>>().join(", "),
+            fired: !firings.is_empty(),
+            count: format!(
+                "{most}; asks for {asked} within {} s{usual}",
+                window.span_secs
+            ),
         }
     }
 }
 
-/// What a match adds to a window.
-type Counted = Option<(WindowKey, Fact)>;
-
-/// A rule that looks at events, and the window that it feeds.
-struct Look<'l> {
-    detection: &'l Detection,
-    into: Option<(&'l Window, usize)>,
-}
-
-impl Look<'_> {
-    fn at(&self, event: &impl Event, evidence: Option<&Evidence>) -> (EventTrace, Counted) {
-        let label = evidence.map_or_else(|| "a record without a time".to_owned(), label);
-        let trace = trace(self.detection, event, label);
-        let into = self.into.filter(|_| trace.matched).zip(evidence);
-        let counted = into.and_then(|((window, slot), evidence)| {
-            window.fact(slot, event, evidence, || evidence.fact_key())
-        });
-        (trace, counted)
-    }
-}
-
-fn record_evidence(document: &Document<'_>) -> Option<Evidence> {
-    let record = serde_json::from_str(document.text()).ok()?;
-    let none = RawFields::default();
-    let head = extract::head(
-        &record,
-        document,
-        &origin("events"),
-        &none,
-        &mut Interner::default(),
-    )?;
-    Some(Evidence {
-        head: head.into(),
-        secret: None,
-        access: None,
-    })
-}
-
-fn label(evidence: &Evidence) -> String {
-    let head = &evidence.head;
-    let secret = evidence
-        .secret
-        .as_ref()
-        .map(|s| format!(" {}", s.label()))
-        .unwrap_or_default();
-    format!("{} {}{secret} ({})", head.time, head.api, head.event_id)
-}
-
-fn group(window: &Window, key: &WindowKey, facts: &[Fact]) -> GroupTrace {
-    let ends = (EventTime(i64::MIN), EventTime(i64::MAX));
-    let firings = window::evaluate(window, &key.group, facts, ends);
-    let asked = match &window.condition {
+/// What a window asks for.
+fn asked(condition: &WindowCondition) -> String {
+    match condition {
         WindowCondition::Events(least) => format!("{least} events"),
         WindowCondition::Values(least) => format!("{least} different values"),
         WindowCondition::Rules(least) => format!("events of {least} rules"),
         WindowCondition::Ordered(least) => format!("events of {least} rules in this order"),
         WindowCondition::Expression(..) => "events of the rules in the condition".to_owned(),
-    };
-    let usual = facts.iter().filter_map(|f| f.least).max();
-    let usual = usual
-        .map(|least| format!(", and {least} by the usual rate"))
-        .unwrap_or_default();
-    let most = match firings.iter().map(|(firing, _)| firing.count).max() {
-        Some(count) => format!("{count} in its fullest window"),
-        None => format!("{} in all, never enough within one window", facts.len()),
-    };
-    GroupTrace {
-        group: key
-            .group
-            .iter()
-            .map(|(field, value)| format!("{field}={value}"))
-            .collect::<Vec<_>>()
-            .join(", "),
-        fired: !firings.is_empty(),
-        count: format!(
-            "{most}; asks for {asked} within {} s{usual}",
-            window.span_secs
-        ),
     }
 }
 
-fn trace(detection: &Detection, event: &impl Event, label: String) -> EventTrace {
-    let explanation = explain_rule(&detection.compiled, event);
-    let mut lines = Vec::new();
-    for condition in &explanation.conditions {
-        self::condition(condition, 0, &mut lines);
-    }
-    EventTrace {
-        rule: String::new(),
-        event: label,
-        matched: explanation.matched,
-        lines,
-    }
-}
+#[cfg(test)]
+mod tests {
 
-fn condition(trace: &ConditionTrace, depth: usize, lines: &mut Vec<Line>) {
-    let mut push = |text: String| {
-        lines.push(Line {
-            depth,
-            holds: trace.matched(),
-            text,
-        })
-    };
-    match trace {
-        ConditionTrace::Selection {
-            name, detection, ..
-        } => {
-            push(format!("{SELECTION}{name}"));
-            self::detection(detection, depth + 1, lines);
-        }
-        ConditionTrace::And { children, .. } => {
-            push("all of these".to_owned());
-            children
-                .iter()
-                .for_each(|child| condition(child, depth + 1, lines));
-        }
-        ConditionTrace::Or { children, .. } => {
-            push("any of these".to_owned());
-            children
-                .iter()
-                .for_each(|child| condition(child, depth + 1, lines));
-        }
-        ConditionTrace::Not { child, .. } => {
-            push("not this".to_owned());
-            condition(child, depth + 1, lines);
-        }
-        ConditionTrace::Quantified {
-            quantifier,
-            need,
-            got,
-            branches,
-            ..
-        } => {
-            push(format!(
-                "{quantifier} of {} selections: {got} of the {need} that are needed",
-                branches.len()
-            ));
-            for branch in branches {
-                let text = format!("{SELECTION}{}", branch.name);
-                lines.push(Line {
-                    depth: depth + 1,
-                    holds: branch.matched,
-                    text,
-                });
-                detection(&branch.detection, depth + 2, lines);
-            }
-        }
-    }
-}
+    use super::*;
+    use crate::rule::load::load;
 
-fn detection(trace: &DetectionTrace, depth: usize, lines: &mut Vec<Line>) {
-    let mut push = |text: &str| {
-        lines.push(Line {
-            depth,
-            holds: trace.matched(),
-            text: text.to_owned(),
-        })
-    };
-    match trace {
-        DetectionTrace::AllOf { items, .. } => lines.extend(items.iter().map(|i| item(i, depth))),
-        DetectionTrace::AnyOf { branches, .. } => {
-            push("any of these");
-            branches
-                .iter()
-                .for_each(|branch| detection(branch, depth + 1, lines));
-        }
-        DetectionTrace::And { branches, .. } => branches
-            .iter()
-            .for_each(|branch| detection(branch, depth, lines)),
-        DetectionTrace::Keywords { item: keyword, .. } => lines.push(item(keyword, depth)),
-        DetectionTrace::ArrayMatch {
-            field,
-            quantifier,
-            member_count,
-            matched_count,
-            members,
-            ..
-        } => {
-            push(&format!(
-                "{quantifier} of the {member_count} members of {field}: {matched_count} match"
-            ));
-            members
-                .iter()
-                .for_each(|member| detection(&member.detection, depth + 1, lines));
-        }
-        DetectionTrace::Conditional {
-            condition: inner, ..
-        } => condition(inner, depth, lines),
-        DetectionTrace::Other { kind, .. } => push(kind),
-    }
-}
+    const RULES: &str = "title: Reads
+id: reads
+logsource: {product: aws, category: secret_access}
+detection:
+    api: {access.api: GetSecretValue}
+    other: {secret.name: other}
+    condition: api and not other
+---
+title: Many
+id: many
+correlation:
+    type: event_count
+    rules: [reads]
+    group-by: [principal.arn]
+    timespan: 1h
+    condition: {gte: 2}
+";
 
-fn item(trace: &ItemTrace, depth: usize) -> Line {
-    let field = trace.field.as_deref().unwrap_or("any text");
-    let pattern = trace
-        .pattern
-        .as_deref()
-        .map(|pattern| format!(" {pattern}"))
-        .unwrap_or_default();
-    let asked = format!("{}{pattern}", word(trace.matcher));
-    let actual = match (&trace.actual, trace.reason) {
-        (_, MatchReason::FieldAbsent) => "; it is absent".to_owned(),
-        (_, MatchReason::CaseMismatch) => "; only upper and lower case differ".to_owned(),
-        (Some(actual), _) if !trace.matched => format!("; it is {actual}"),
-        _ => String::new(),
-    };
-    Line {
-        depth,
-        holds: trace.matched,
-        text: format!("{field} {asked}{actual}"),
+    fn read(id: &str, secret: &str) -> String {
+        format!(
+            r#"{{"eventTime":"2026-03-02T10:00:00Z","eventID":"{id}",
+            "eventSource":"secretsmanager.amazonaws.com","eventName":"GetSecretValue",
+            "awsRegion":"eu-west-1","recipientAccountId":"111122223333",
+            "userIdentity":{{"type":"IAMUser","arn":"arn:aws:iam::111122223333:user/ann"}},
+            "requestParameters":{{"secretId":"{secret}"}}}}"#
+        )
     }
-}
 
-fn word(kind: MatcherKind) -> &'static str {
-    match kind {
-        MatcherKind::Exact => "is",
-        MatcherKind::Contains => "contains",
-        MatcherKind::StartsWith => "starts with",
-        MatcherKind::EndsWith => "ends with",
-        MatcherKind::Regex => "matches",
-        MatcherKind::OneOf => "is one of",
-        MatcherKind::Cidr => "is in",
-        MatcherKind::Numeric => "compares to",
-        MatcherKind::Exists => "exists",
-        MatcherKind::FieldRef => "equals the field",
-        MatcherKind::Null => "is absent",
-        MatcherKind::Bool => "is",
-        MatcherKind::Expand => "is",
-        MatcherKind::Timestamp => "has the time",
-        MatcherKind::Keyword => "contains the word",
+    fn explained(name: &str, records: &[String]) -> Result<Explanation, Trouble> {
+        let (rules, _) = load([("rules/many.yml", RULES)]).unwrap();
+        let text = format!("[{}]", records.join(","));
+        pollster::block_on(explain(&rules, name, text.as_bytes(), None))
+    }
+
+    #[test]
+    fn what_decided_is_told_selection_by_selection() {
+        let found = explained("reads", &[read("e1", "db"), read("e2", "other")]).unwrap();
+        let decided = found.events.iter().map(|e| (e.matched, e.decided()));
+        assert_eq!(
+            decided.collect::<Vec<_>>(),
+            [
+                (true, "api, not other".to_owned()),
+                (false, "api, other".to_owned())
+            ]
+        );
+        assert!(!found.fires, "it only feeds the correlation");
+        assert_eq!(
+            found.events[0].event,
+            "2026-03-02T10:00:00Z GetSecretValue db (e1)"
+        );
+    }
+
+    #[test]
+    fn a_window_tells_what_it_counted_in_each_group() {
+        let one = explained("many", &[read("e1", "db")]).unwrap();
+        assert!(!one.fires);
+        assert_eq!(
+            one.groups[0].count,
+            "1 in all, never enough within one window; asks for 2 events within 3600 s"
+        );
+        let two = explained("many", &[read("e1", "db"), read("e2", "dc")]).unwrap();
+        assert!(two.fires && two.groups[0].count.starts_with("2 in its fullest window; "));
+        assert_eq!(two.events[0].rule, "Reads");
+    }
+
+    #[test]
+    fn a_rule_is_meant_by_id_title_or_file() {
+        let (rules, _) = load([("rules/many.yml", RULES)]).unwrap();
+        let meta = &rules.windows[0].meta;
+        for name in ["many", "Many", "rules/many.yml", "many.yml"] {
+            assert!(is_named(meta, name), "{name}");
+        }
+        assert!(!is_named(meta, "rules/many") && !is_named(meta, ""));
+    }
+
+    #[test]
+    fn there_is_nothing_to_explain_without_rule_or_records() {
+        let no_rule = explained("none", &[read("e1", "db")]);
+        assert!(matches!(no_rule, Err(Trouble::NoSuchRule(_))));
+        assert!(matches!(explained("reads", &[]), Err(Trouble::NoRecords)));
     }
 }

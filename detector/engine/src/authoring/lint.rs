@@ -1,17 +1,17 @@
 //! Faults of style in rule files: those that the Sigma specification's linter knows, and those that
 //! only this engine can see.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 
 use rsigma_parser::lint::{Severity as Weight, lint_yaml_str};
-use rsigma_parser::{ConditionExpr, Quantifier, SelectorPattern, SigmaRule, parse_sigma_yaml};
+use rsigma_parser::{ConditionExpr, SigmaRule, parse_sigma_yaml};
 
-use crate::glob::Glob;
 use crate::rule::Target;
+use crate::rule::fault::{LoadError, Source};
 use crate::rule::fields;
-use crate::rule::load::{LoadError, load_with, target};
-use crate::rule::needs::Uses;
+use crate::rule::load::load_with;
+use crate::rule::needs::{Uses, is_meant};
 use crate::rule::vars::Vars;
 
 /// How much a finding matters.
@@ -82,106 +82,63 @@ impl From<LoadError> for Finding {
 /// Every finding in the files, by file and line.
 #[must_use]
 pub fn lint<'a>(files: &[(&'a str, &'a str)], vars: &Vars) -> Vec<Finding> {
-    let mut findings: Vec<Finding> = match load_with(files.iter().copied(), vars) {
-        Ok((rules, _)) => rules
-            .warnings
-            .iter()
-            .map(|warning| {
-                let (file, message) = warning.split_once(": ").unwrap_or(("", warning));
-                finding(file, 1, Severity::Warning, "copy", message.to_owned())
-            })
-            .collect(),
-        Err(errors) => errors.into_iter().map(Finding::from).collect(),
-    };
-    for (file, text) in files {
+    let mut findings = by_loading(files, vars);
+    for (index, (file, text)) in files.iter().enumerate() {
         findings.extend(by_specification(file, text));
-        findings.extend(by_engine(file, text));
+        findings.extend(by_engine(Source { file, text, index }));
     }
     findings.sort();
     findings.dedup();
     findings
 }
 
-fn finding(file: &str, line: usize, severity: Severity, check: &str, message: String) -> Finding {
-    Finding {
-        file: file.to_owned(),
-        line,
-        severity,
-        check: check.to_owned(),
-        message,
-    }
+/// What loading the files refuses or warns of.
+fn by_loading<'a>(files: &[(&'a str, &'a str)], vars: &Vars) -> Vec<Finding> {
+    let rules = match load_with(files.iter().copied(), vars) {
+        Ok((rules, _)) => rules,
+        Err(errors) => return errors.into_iter().map(Finding::from).collect(),
+    };
+    let warnings = rules.warnings.iter().map(|warning| {
+        // Warnings begin with the file, as errors do.
+        let (file, message) = warning.split_once(": ").unwrap_or(("", warning));
+        Finding {
+            file: file.to_owned(),
+            line: 1,
+            severity: Severity::Warning,
+            check: "copy".to_owned(),
+            message: message.to_owned(),
+        }
+    });
+    warnings.collect()
 }
 
 fn by_specification(file: &str, text: &str) -> Vec<Finding> {
-    let found = lint_yaml_str(text).into_iter().map(|warning| {
-        let severity = match warning.severity {
+    let found = lint_yaml_str(text).into_iter().map(|warning| Finding {
+        file: file.to_owned(),
+        line: warning.span.map_or(1, |span| span.start_line as usize + 1),
+        severity: match warning.severity {
             Weight::Error => Severity::Error,
             Weight::Warning => Severity::Warning,
             Weight::Info | Weight::Hint => Severity::Info,
-        };
-        let line = warning.span.map_or(1, |span| span.start_line as usize + 1);
-        finding(
-            file,
-            line,
-            severity,
-            &warning.rule.to_string(),
-            warning.message,
-        )
+        },
+        check: warning.rule.to_string(),
+        message: warning.message,
     });
     found.collect()
 }
 
-fn by_engine(file: &str, text: &str) -> Vec<Finding> {
-    let Ok(parsed) = parse_sigma_yaml(text) else {
+fn by_engine(source: Source<'_>) -> Vec<Finding> {
+    // What cannot be parsed has been told by loading.
+    let Ok(parsed) = parse_sigma_yaml(source.text) else {
         return Vec::new();
     };
-    let mut findings = Vec::new();
-    let line_of = |title: &str, word: &str| {
-        let mut lines = text.lines().enumerate();
-        let start = lines
-            .find(|(_, l)| l.contains(title))
-            .map_or(0, |(index, _)| index);
-        let mut after = text.lines().enumerate().skip(start);
-        after
-            .find(|(_, l)| l.contains(word))
-            .map_or(start, |(index, _)| index)
-            + 1
+    let mut check = Check {
+        source,
+        findings: Vec::new(),
     };
     for rule in &parsed.rules {
-        for name in unreachable(rule) {
-            let message = format!(
-                "no condition asks for the selection `{name}`; name it in `condition` or remove it"
-            );
-            findings.push(finding(
-                file,
-                line_of(&rule.title, &format!("{name}:")),
-                Severity::Warning,
-                "unreachable_selection",
-                message,
-            ));
-        }
-        if target(rule) == Ok(Target::Record) {
-            let mut uses = Uses::default();
-            rule.detection
-                .named
-                .values()
-                .for_each(|selection| uses.selection(selection));
-            for field in uses.fields.iter().filter(|field| !fields::is_raw(field)) {
-                let remedy = fields::check(field, Target::Access)
-                    .err()
-                    .unwrap_or_else(|| {
-                        "it is a field of accesses: use `category: secret_access`".to_owned()
-                    });
-                let message = format!("CloudTrail records have no field `{field}`; {remedy}");
-                findings.push(finding(
-                    file,
-                    line_of(&rule.title, field),
-                    Severity::Warning,
-                    "no_such_field",
-                    message,
-                ));
-            }
-        }
+        check.selections(rule);
+        check.fields(rule);
     }
     let feeding: BTreeSet<&String> = parsed
         .correlations
@@ -189,53 +146,108 @@ fn by_engine(file: &str, text: &str) -> Vec<Finding> {
         .filter(|c| !c.generate)
         .flat_map(|c| &c.rules)
         .collect();
-    let alone = parsed
-        .rules
-        .iter()
-        .filter(|r| !r.id.iter().chain(&r.name).any(|n| feeding.contains(n)));
-    let rules = alone.map(|r| (&r.title, &r.custom_attributes, r.falsepositives.is_empty()));
-    let correlations = parsed
-        .correlations
-        .iter()
-        .map(|c| (&c.title, &c.custom_attributes, c.falsepositives.is_empty()));
-    for (title, attributes, no_false_positives) in rules.chain(correlations) {
-        let examples = attributes
-            .get("secretrail")
-            .and_then(|block| block.get("examples"));
-        let has = |fires: bool| {
-            let all = examples.and_then(|e| e.as_sequence()).into_iter().flatten();
-            all.filter_map(|e| e.get("fires")?.as_bool())
-                .any(|f| f == fires)
-        };
-        let missing = match (has(true), has(false)) {
-            (true, true) => None,
-            (true, false) => Some("an example that stays quiet"),
-            (false, true) => Some("an example that fires"),
-            (false, false) => Some("examples, one that fires and one that stays quiet"),
-        };
-        if let Some(missing) = missing {
-            let message = format!("`{title}` lacks {missing}; add it under `secretrail.examples`");
-            findings.push(finding(
-                file,
-                line_of(title, "title:"),
-                Severity::Info,
-                "no_example",
-                message,
-            ));
-        }
-        if no_false_positives {
-            let message =
-                format!("`{title}` does not say what else may trigger it; add `falsepositives`");
-            findings.push(finding(
-                file,
-                line_of(title, "title:"),
-                Severity::Info,
-                "no_false_positives",
-                message,
-            ));
+    for rule in &parsed.rules {
+        // A rule that only feeds a correlation is explained and shown there.
+        if !rule
+            .id
+            .iter()
+            .chain(&rule.name)
+            .any(|n| feeding.contains(n))
+        {
+            let has_false_positives = !rule.falsepositives.is_empty();
+            check.examples(&rule.title, &rule.custom_attributes);
+            check.false_positives(&rule.title, has_false_positives);
         }
     }
-    findings
+    for rule in &parsed.correlations {
+        let has_false_positives = !rule.falsepositives.is_empty();
+        check.examples(&rule.title, &rule.custom_attributes);
+        check.false_positives(&rule.title, has_false_positives);
+    }
+    check.findings
+}
+
+/// What only this engine can see in a file.
+struct Check<'a> {
+    source: Source<'a>,
+    findings: Vec<Finding>,
+}
+
+impl Check<'_> {
+    /// Notes a finding at the first line with a word below the title of its rule.
+    fn found(
+        &mut self,
+        (title, word): (&str, &str),
+        severity: Severity,
+        check: &str,
+        message: String,
+    ) {
+        self.findings.push(Finding {
+            file: self.source.file.to_owned(),
+            line: self.source.line_below(title, word),
+            severity,
+            check: check.to_owned(),
+            message,
+        });
+    }
+
+    /// Selections must be asked for by a condition.
+    fn selections(&mut self, rule: &SigmaRule) {
+        for name in unreachable(rule) {
+            let message = format!(
+                "no condition asks for the selection `{name}`; \
+                 name it in `condition` or remove it"
+            );
+            let place = (&*rule.title, &*format!("{name}:"));
+            self.found(place, Severity::Warning, "unreachable_selection", message);
+        }
+    }
+
+    /// Rules about records may only ask for what records have. That is no error: another service
+    /// may write such a field.
+    fn fields(&mut self, rule: &SigmaRule) {
+        if Target::of(&rule.logsource) != Some(Target::Record) {
+            return;
+        }
+        let uses = Uses::of(rule);
+        for field in uses.fields.iter().filter(|field| !fields::is_raw(field)) {
+            let remedy = match fields::check(field, Target::Access) {
+                Err(unknown) => unknown.to_string(),
+                Ok(()) => "it is a field of accesses: use `category: secret_access`".to_owned(),
+            };
+            let message = format!("CloudTrail records have no field `{field}`; {remedy}");
+            let place = (&*rule.title, &**field);
+            self.found(place, Severity::Warning, "no_such_field", message);
+        }
+    }
+
+    /// Rules show by examples where they fire and where they stay quiet.
+    fn examples(&mut self, title: &str, attributes: &HashMap<String, yaml_serde::Value>) {
+        let block = attributes.get("secretrail");
+        let examples = block.and_then(|block| block.get("examples")?.as_sequence());
+        let fires = examples.into_iter().flatten();
+        let fires: BTreeSet<bool> = fires.filter_map(|e| e.get("fires")?.as_bool()).collect();
+        let missing = match (fires.contains(&true), fires.contains(&false)) {
+            (true, true) => return,
+            (true, false) => "an example that stays quiet",
+            (false, true) => "an example that fires",
+            (false, false) => "examples, one that fires and one that stays quiet",
+        };
+        let message = format!("`{title}` lacks {missing}; add it under `secretrail.examples`");
+        self.found((title, "title:"), Severity::Info, "no_example", message);
+    }
+
+    /// Rules say what harmless thing may trigger them: it is what an alert tells its reader to
+    /// check first.
+    fn false_positives(&mut self, title: &str, has_some: bool) {
+        if has_some {
+            return;
+        }
+        let message =
+            format!("`{title}` does not say what else may trigger it; add `falsepositives`");
+        let place = (title, "title:");
+        self.found(place, Severity::Info, "no_false_positives", message);
+    }
 }
 
 /// Selections that no condition asks for.
@@ -244,33 +256,85 @@ fn unreachable(rule: &SigmaRule) -> Vec<&String> {
     for condition in &rule.detection.conditions {
         asked_by(condition, rule, &mut asked);
     }
-    let mut unreachable: Vec<&String> = rule
-        .detection
-        .named
-        .keys()
-        .filter(|name| !asked.contains(*name))
-        .collect();
+    let names = rule.detection.named.keys();
+    let mut unreachable: Vec<&String> = names.filter(|name| !asked.contains(*name)).collect();
     unreachable.sort();
     unreachable
 }
 
+/// Adds the selections that a condition asks for.
 fn asked_by<'r>(condition: &ConditionExpr, rule: &'r SigmaRule, asked: &mut BTreeSet<&'r String>) {
-    let names = rule.detection.named.keys();
+    let mut names = rule.detection.named.keys();
     match condition {
         ConditionExpr::And(parts) | ConditionExpr::Or(parts) => {
-            parts.iter().for_each(|p| asked_by(p, rule, asked))
+            parts.iter().for_each(|p| asked_by(p, rule, asked));
         }
         ConditionExpr::Not(part) => asked_by(part, rule, asked),
-        ConditionExpr::Identifier(name) => asked.extend(names.filter(|n| *n == name)),
-        ConditionExpr::Selector {
-            quantifier: Quantifier::All | Quantifier::Any | Quantifier::Count(_),
-            pattern,
-        } => match pattern {
-            SelectorPattern::Them => asked.extend(names.filter(|n| !n.starts_with('_'))),
-            SelectorPattern::Pattern(pattern) => {
-                let glob = Glob::new(pattern);
-                asked.extend(names.filter(|n| glob.matches(n)));
-            }
-        },
+        ConditionExpr::Identifier(name) => asked.extend(names.find(|n| *n == name)),
+        // Whatever the quantifier: a selection of which one is enough has been asked for as well.
+        ConditionExpr::Selector { pattern, .. } => {
+            asked.extend(names.filter(|name| is_meant(pattern, name)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checks(text: &str) -> Vec<(usize, String)> {
+        let found = by_engine(Source {
+            file: "r.yml",
+            text,
+            index: 0,
+        });
+        found.into_iter().map(|f| (f.line, f.check)).collect()
+    }
+
+    const RULE: &str = "title: T
+id: 0b1e2d3c-0000-4000-8000-000000000001
+logsource: {product: aws, service: cloudtrail}
+detection:
+    sel_one:
+        eventName: GetSecretValue
+    other:
+        secret.name: x
+    condition: 1 of sel*
+falsepositives: [none]
+secretrail:
+    examples:
+        - {name: a, fires: true, events: []}
+        - {name: b, fires: false, events: []}
+";
+
+    #[test]
+    fn what_no_condition_asks_for_and_what_no_record_has_is_found_at_its_line() {
+        let unreachable = (7, "unreachable_selection".to_owned());
+        let no_field = (8, "no_such_field".to_owned());
+        assert_eq!(checks(RULE), [unreachable, no_field]);
+        assert!(checks(&RULE.replace("1 of sel*", "all of them")).len() == 1);
+        assert!(checks(&RULE.replace("secret.name", "errorCode")).len() == 1);
+    }
+
+    #[test]
+    fn a_rule_that_only_feeds_a_correlation_needs_no_examples() {
+        let bare = RULE.replace("fires: true", "fires: false");
+        let bare = bare
+            .replace("other:", "sel_two:")
+            .replace("secret.name", "errorCode");
+        assert_eq!(checks(&bare), [(1, "no_example".to_owned())]);
+        let correlation = "---
+title: C
+correlation:
+    type: event_count
+    rules: [0b1e2d3c-0000-4000-8000-000000000001]
+    group-by: [userIdentity.arn]
+    timespan: 1h
+    condition: {gte: 2}
+";
+        let found = checks(&format!("{bare}{correlation}"));
+        let title = bare.lines().count() + 2;
+        let of_correlation = ["no_example", "no_false_positives"];
+        assert_eq!(found, of_correlation.map(|check| (title, check.to_owned())));
     }
 }

@@ -135,3 +135,50 @@ fn owned_value(node: Node<'_>) -> EventValue<'_> {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests {
+
+    use super::*;
+    use crate::access;
+
+    fn text(value: Option<EventValue<'_>>) -> Option<String> {
+        match value? {
+            EventValue::Str(text) => Some(text.into_owned()),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_field_is_ours_then_held_then_kept() {
+        let mut access = access::sample();
+        let head = std::sync::Arc::make_mut(&mut access.head);
+        head.kept.fields = vec![("errorCode".into(), Node::Str("kept".into()))];
+        let event = OwnEvent::access(&access, None, None);
+        let field = |name| text(event.get_field(name));
+        assert_eq!(field("secret.name").as_deref(), Some("/db"));
+        assert_eq!(field("eventName").as_deref(), Some("GetParameter"));
+        assert_eq!(field("errorCode").as_deref(), Some("kept"));
+        // Without a policy and before it is settled, what they tell is absent.
+        for absent in ["expected.principal", "seen.principal", "eventVersion"] {
+            assert_eq!(field(absent), None, "{absent}");
+        }
+        let change = OwnEvent::change(&access.head, Some(&access.secret));
+        assert_eq!(text(change.get_field("access.method")), None);
+    }
+
+    #[test]
+    fn a_record_has_its_fields_by_their_paths() {
+        let text_of = r#"{"a":{"b":[{"c":"x"},{"c":"y"}]},"n":null,"t":true}"#;
+        let document = Document::new(text_of);
+        let event = RecordEvent(&document);
+        assert!(matches!(event.get_field("n"), Some(EventValue::Null)));
+        assert!(matches!(event.get_field("t"), Some(EventValue::Bool(true))));
+        assert!(event.get_field("a.x").is_none());
+        match event.get_field("a.b.c") {
+            Some(EventValue::Array(all)) => assert_eq!(all.len(), 2),
+            _ => panic!("the members of a list have it"),
+        }
+        assert!(event.any_string_value(&|text| text == "y"));
+    }
+}

@@ -39,38 +39,36 @@ pub struct Example {
     pub events: Vec<String>,
 }
 
+/// Why an example cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ExampleError {
+    #[error("`{0}` is not a timespan; write `every: 12s`")]
+    Every(String),
+    #[error("{0}; events are records")]
+    Event(#[from] serde_json::Error),
+    #[error("{0}")]
+    Policy(#[from] yaml_serde::Error),
+}
+
 impl ExampleFile {
-    /// The example with every repetition of its events.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong with it.
-    pub(super) fn read(&self, rule: &str) -> Result<Example, String> {
-        let span = |text: &String| {
-            timespan_secs(text)
-                .ok_or_else(|| format!("`{text}` is not a timespan; write `every: 12s`"))
+    /// The example of a rule with every repetition of its events.
+    pub(super) fn read(&self, rule: &str) -> Result<Example, ExampleError> {
+        let every = match &self.every {
+            None => 0,
+            Some(text) => timespan_secs(text).ok_or_else(|| ExampleError::Every(text.clone()))?,
         };
-        let every = self.every.as_ref().map(span).transpose()?.unwrap_or(0);
-        let times = 0..self.repeat.unwrap_or(1).min(MAX_REPEAT);
-        let repeated = times.flat_map(|n| {
-            self.events
-                .iter()
-                .map(move |event| repetition(event, n, every))
-        });
-        let events = repeated
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| format!("{error}; events are records"))?;
-        let policy = self
-            .policy
-            .as_ref()
-            .map(yaml_serde::to_string)
-            .transpose()
-            .map_err(|error| error.to_string())?;
+        let mut events = Vec::new();
+        for n in 0..self.repeat.unwrap_or(1).min(MAX_REPEAT) {
+            for event in &self.events {
+                events.push(repetition(event, n, every)?);
+            }
+        }
+        let policy = self.policy.as_ref().map(yaml_serde::to_string);
         Ok(Example {
             rule: rule.to_owned(),
             name: self.name.clone(),
             fires: self.fires,
-            policy,
+            policy: policy.transpose()?,
             events,
         })
     }
@@ -79,6 +77,7 @@ impl ExampleFile {
 /// The `n`th repetition of an example's event, as JSON.
 fn repetition(event: &yaml_serde::Value, n: u32, every: i64) -> Result<String, serde_json::Error> {
     let mut event = event.clone();
+    // What is no time is left, for the scanner to refuse as it would in a log.
     if let Some(time) = event.get_mut("eventTime")
         && let Some(first) = time.as_str().and_then(EventTime::parse)
     {
@@ -88,4 +87,40 @@ fn repetition(event: &yaml_serde::Value, n: u32, every: i64) -> Result<String, s
             .into();
     }
     Ok(serde_json::to_string(&event)?.replace("{n}", &n.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Example, String> {
+        let file: ExampleFile = yaml_serde::from_str(text).unwrap();
+        file.read("rule").map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn repetitions_have_their_own_numbers_and_times() {
+        let example = read(
+            "{name: n, fires: true, repeat: 2, every: 90s, \
+             events: [{eventTime: '2026-03-02T10:00:00Z', eventID: 'e{n}'}, {a: '{n}'}]}",
+        )
+        .unwrap();
+        assert_eq!(
+            example.events,
+            [
+                r#"{"eventTime":"2026-03-02T10:00:00Z","eventID":"e0"}"#,
+                r#"{"a":"0"}"#,
+                r#"{"eventTime":"2026-03-02T10:01:30Z","eventID":"e1"}"#,
+                r#"{"a":"1"}"#,
+            ]
+        );
+    }
+
+    #[test]
+    fn a_span_is_one_of_sigma_and_repetitions_have_a_limit() {
+        let error = read("{name: n, fires: true, every: often, events: []}").unwrap_err();
+        assert_eq!(error, "`often` is not a timespan; write `every: 12s`");
+        let many = "{name: n, fires: true, repeat: 4000000000, events: [{}]}";
+        assert_eq!(read(many).unwrap().events.len(), MAX_REPEAT as usize);
+    }
 }

@@ -27,8 +27,7 @@ pub struct Subject<'a> {
     pub seen: Option<Seen>,
 }
 
-/// A field: its name, whether it is known only once the key use is settled, whether only accesses
-/// have it, its meaning.
+/// A field that records do not have.
 #[derive(Debug)]
 pub struct Field {
     /// Name in rules.
@@ -40,10 +39,18 @@ pub struct Field {
     get: for<'a> fn(&Subject<'a>) -> Option<Cow<'a, str>>,
 }
 
+// A field is its name, whether only accesses have it, what it holds, and where that comes from. One
+// table, so that a field cannot be found without being documented, or documented without being
+// found.
 macro_rules! fields {
     ($($name:literal $only:literal $meaning:literal $get:expr;)*) => {
         /// Every derived field.
-        pub const DERIVED: &[Field] = &[$(Field { name: $name, meaning: $meaning, access_only: $only, get: $get }),*];
+        pub const DERIVED: &[Field] = &[$(Field {
+            name: $name,
+            meaning: $meaning,
+            access_only: $only,
+            get: $get,
+        }),*];
     };
 }
 
@@ -68,42 +75,117 @@ fn yes(value: bool) -> Option<Cow<'static, str>> {
 }
 
 fields! {
-    "secret.store" false "`secretsmanager` or `ssm`" |s| word(s.secret?.store.as_str());
-    "secret.arn" false "full ARN; absent while only the name is known" |s| opt(s.secret?.arn.as_ref());
-    "secret.name" false "name without suffix, version or label; the path of GetParametersByPath" |s| opt(s.secret?.name.as_ref());
-    "secret.account" false "account that owns the secret" |s| Some(Cow::Borrowed(&*s.secret?.account));
-    "secret.region" false "region of the secret" |s| Some(Cow::Borrowed(&*s.secret?.region));
-    "secret.version_id" false "version that was asked for" |s| opt(s.secret?.version_id.as_ref());
-    "secret.version_stage" false "staging label or parameter label that was asked for" |s| opt(s.secret?.version_stage.as_ref());
-    "principal.arn" false "stable identity: role, user, root or service; sessions of a role are folded into it" |s| opt(s.head.principal.id.as_ref());
-    "principal.type" false "`userIdentity.type`" |s| opt(s.head.principal.identity_type.as_ref());
-    "principal.kind" false "`human`, `workload`, `service`, `root` or `unknown`" |s| word(s.head.principal.kind.as_str());
-    "principal.account" false "account of the caller" |s| opt(s.head.principal.account.as_ref());
-    "principal.name" false "name of the role, user or service" |s| opt(s.head.principal.name.as_ref());
-    "principal.session" false "name of the role session" |s| opt(s.head.principal.session.as_ref());
-    "principal.via" false "service that called for the principal (`userIdentity.invokedBy`)" |s| opt(s.head.principal.via.as_ref());
-    "principal.console" false "`true` for calls made in the AWS console" |s| yes(s.head.principal.console);
-    "actor.arn" false "full session ARN (`userIdentity.arn`)" |s| opt(s.head.principal.actor.as_ref());
-    "source.ip" false "`sourceIPAddress`" |s| opt(s.head.source.ip.as_ref());
-    "source.kind" false "`ip`, `service`, `internal` or `unknown`" |s| word(s.head.source.kind.as_str());
-    "source.user_agent" false "`userAgent`" |s| opt(s.head.source.user_agent.as_ref());
-    "source.vpc_endpoint" false "`vpcEndpointId` of the API call" |s| opt(s.head.source.vpc_endpoint.as_ref());
-    "access.api" false "`eventName`" |s| Some(Cow::Borrowed(&*s.head.api));
-    "access.outcome" false "`success`, `denied` or `failed`" |s| word(s.head.outcome.as_str());
-    "access.denied_by" false "the gate that denied: `identity_policy`, `resource_policy`, `kms_key` …" |s| opt(s.head.denied_by.as_ref());
-    "access.method" true "`api`, `batch`, `by_path`, `history`, `direct_decrypt` or `decrypt_only`" |s| word(s.access?.method.as_str());
-    "access.cross_account" true "`true` when the caller's account is not the secret's or the trail's" |s| yes(s.access?.cross_account());
-    "decrypt.status" true "`paired`, `absent`, `unknown` or `not_expected`; rules that ask for it wait for the horizon" |s| word(s.access?.decrypt.status.as_str());
-    "decrypt.key_arn" true "ARN of the key that decrypted the secret" |s| opt(s.access?.decrypt.key_arn.as_ref());
-    "expected.principal" true "whether the access policy names the principal for the secret: `yes`, `no`, `undeclared`" |s| verdict(s.expected, |e| e.principal);
-    "expected.region" true "whether the grants for secret and principal allow the region" |s| verdict(s.expected, |e| e.region);
-    "expected.source" true "whether they allow the source" |s| verdict(s.expected, |e| e.source);
-    "expected.key" true "whether they allow the key; waits for the horizon" |s| verdict(s.expected, |e| e.key);
-    "expected.account_region" true "whether any grant for the secret's account mentions the region" |s| verdict(s.expected, |e| e.account_region);
-    "expected.usual_per_hour" true "`usual_per_hour` of those grants, the highest; absent where none has one" |s| Some(s.expected?.usual_per_hour?.to_string().into());
-    "seen.principal_secret" true "`first` when the principal has not read the secret within the memory, `known` when it has, `unknown` while the account's logs are too young to tell; waits for the horizon" |s| novelty(s.seen, |s| s.principal_secret);
-    "seen.principal" true "the same for the principal and any secret" |s| novelty(s.seen, |s| s.principal);
-    "seen.region" true "the same for the region, among the reads of the secret's account" |s| novelty(s.seen, |s| s.region);
+    "secret.store" false
+        "`secretsmanager` or `ssm`"
+        |s| word(s.secret?.store.as_str());
+    "secret.arn" false
+        "full ARN; absent while only the name is known"
+        |s| opt(s.secret?.arn.as_ref());
+    "secret.name" false
+        "name without suffix, version or label; the path of GetParametersByPath"
+        |s| opt(s.secret?.name.as_ref());
+    "secret.account" false
+        "account that owns the secret"
+        |s| Some(Cow::Borrowed(&*s.secret?.account));
+    "secret.region" false
+        "region of the secret"
+        |s| Some(Cow::Borrowed(&*s.secret?.region));
+    "secret.version_id" false
+        "version that was asked for"
+        |s| opt(s.secret?.version_id.as_ref());
+    "secret.version_stage" false
+        "staging label or parameter label that was asked for"
+        |s| opt(s.secret?.version_stage.as_ref());
+    "principal.arn" false
+        "stable identity: role, user, root or service; sessions of a role are folded into it"
+        |s| opt(s.head.principal.id.as_ref());
+    "principal.type" false
+        "`userIdentity.type`"
+        |s| opt(s.head.principal.identity_type.as_ref());
+    "principal.kind" false
+        "`human`, `workload`, `service`, `root` or `unknown`"
+        |s| word(s.head.principal.kind.as_str());
+    "principal.account" false
+        "account of the caller"
+        |s| opt(s.head.principal.account.as_ref());
+    "principal.name" false
+        "name of the role, user or service"
+        |s| opt(s.head.principal.name.as_ref());
+    "principal.session" false
+        "name of the role session"
+        |s| opt(s.head.principal.session.as_ref());
+    "principal.via" false
+        "service that called for the principal (`userIdentity.invokedBy`)"
+        |s| opt(s.head.principal.via.as_ref());
+    "principal.console" false
+        "`true` for calls made in the AWS console"
+        |s| yes(s.head.principal.console);
+    "actor.arn" false
+        "full session ARN (`userIdentity.arn`)"
+        |s| opt(s.head.principal.actor.as_ref());
+    "source.ip" false
+        "`sourceIPAddress`"
+        |s| opt(s.head.source.ip.as_ref());
+    "source.kind" false
+        "`ip`, `service`, `internal` or `unknown`"
+        |s| word(s.head.source.kind.as_str());
+    "source.user_agent" false
+        "`userAgent`"
+        |s| opt(s.head.source.user_agent.as_ref());
+    "source.vpc_endpoint" false
+        "`vpcEndpointId` of the API call"
+        |s| opt(s.head.source.vpc_endpoint.as_ref());
+    "access.api" false
+        "`eventName`"
+        |s| Some(Cow::Borrowed(&*s.head.api));
+    "access.outcome" false
+        "`success`, `denied` or `failed`"
+        |s| word(s.head.outcome.as_str());
+    "access.denied_by" false
+        "the gate that denied: `identity_policy`, `resource_policy`, `kms_key` …"
+        |s| opt(s.head.denied_by.as_ref());
+    "access.method" true
+        "`api`, `batch`, `by_path`, `history`, `direct_decrypt` or `decrypt_only`"
+        |s| word(s.access?.method.as_str());
+    "access.cross_account" true
+        "`true` when the caller's account is not the secret's or the trail's"
+        |s| yes(s.access?.cross_account());
+    "decrypt.status" true
+        "`paired`, `absent`, `unknown` or `not_expected`; rules that ask for it wait for the \
+         horizon"
+        |s| word(s.access?.decrypt.status.as_str());
+    "decrypt.key_arn" true
+        "ARN of the key that decrypted the secret"
+        |s| opt(s.access?.decrypt.key_arn.as_ref());
+    "expected.principal" true
+        "whether the access policy names the principal for the secret: `yes`, `no`, `undeclared`"
+        |s| verdict(s.expected, |e| e.principal);
+    "expected.region" true
+        "whether the grants for secret and principal allow the region"
+        |s| verdict(s.expected, |e| e.region);
+    "expected.source" true
+        "whether they allow the source"
+        |s| verdict(s.expected, |e| e.source);
+    "expected.key" true
+        "whether they allow the key; waits for the horizon"
+        |s| verdict(s.expected, |e| e.key);
+    "expected.account_region" true
+        "whether any grant for the secret's account mentions the region"
+        |s| verdict(s.expected, |e| e.account_region);
+    "expected.usual_per_hour" true
+        "`usual_per_hour` of those grants, the highest; absent where none has one"
+        |s| Some(s.expected?.usual_per_hour?.to_string().into());
+    "seen.principal_secret" true
+        "`first` when the principal has not read the secret within the memory, `known` when \
+         it has, `unknown` while the account's logs are too young to tell; waits for the \
+         horizon"
+        |s| novelty(s.seen, |s| s.principal_secret);
+    "seen.principal" true
+        "the same for the principal and any secret"
+        |s| novelty(s.seen, |s| s.principal);
+    "seen.region" true
+        "the same for the region, among the reads of the secret's account"
+        |s| novelty(s.seen, |s| s.region);
 }
 
 /// Top-level keys of a CloudTrail record (user guide, "CloudTrail record contents").
@@ -194,30 +276,83 @@ pub fn is_kept(name: &str) -> bool {
     is_raw(name) && !HELD.iter().any(|(held, _)| *held == name)
 }
 
+/// Why a rule cannot use a field; what to write instead.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UnknownField {
+    /// It is a field of accesses, and the rule is about changes.
+    #[error("secret changes do not have it; use `category: secret_access`")]
+    OfAccesses,
+    /// There is none, but one with nearly the same name.
+    #[error("did you mean `{0}`?")]
+    Near(&'static str),
+    /// There is none.
+    #[error("rules/README.md lists the fields")]
+    None,
+}
+
 /// Checks the name of a field.
 ///
 /// # Errors
 ///
 /// What to write instead.
-pub fn check(name: &str, target: Target) -> Result<(), String> {
-    let known = DERIVED.iter().find(|f| f.name == name);
-    match (known, target) {
+pub fn check(name: &str, target: Target) -> Result<(), UnknownField> {
+    let derived = DERIVED.iter().find(|f| f.name == name);
+    match (derived, target) {
+        // Records have whatever AWS, or a service that we have never heard of, puts into them.
         (_, Target::Record) => Ok(()),
-        (Some(field), Target::Change) if field.access_only => {
-            Err("secret changes do not have it; use `category: secret_access`".to_owned())
-        }
+        (Some(field), Target::Change) if field.access_only => Err(UnknownField::OfAccesses),
         (Some(_), _) => Ok(()),
         (None, _) if is_raw(name) => Ok(()),
-        (None, _) => {
-            let names = DERIVED.iter().map(|f| f.name).chain(RECORD.iter().copied());
-            let nearest = names
-                .map(|n| (strsim::damerau_levenshtein(n, name), n))
-                .min()
-                .filter(|(d, n)| *d <= n.len() / 2);
-            Err(match nearest {
-                Some((_, nearest)) => format!("did you mean `{nearest}`?"),
-                None => "rules/README.md lists the fields".to_owned(),
-            })
+        (None, _) => Err(nearest(name).map_or(UnknownField::None, UnknownField::Near)),
+    }
+}
+
+/// The field with the most similar name, unless more than half of it would have to be changed.
+fn nearest(name: &str) -> Option<&'static str> {
+    let names = DERIVED.iter().map(|f| f.name).chain(RECORD.iter().copied());
+    let (distance, nearest) = names
+        .map(|known| (strsim::damerau_levenshtein(known, name), known))
+        .min()?;
+    (distance <= nearest.len() / 2).then_some(nearest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_misspelt_is_told_and_what_is_of_accesses_only_is_refused_for_changes() {
+        let told = |name, target| check(name, target).unwrap_err().to_string();
+        assert_eq!(
+            told("principal.anr", Target::Access),
+            "did you mean `principal.arn`?"
+        );
+        assert_eq!(
+            told("weather", Target::Access),
+            "rules/README.md lists the fields"
+        );
+        let of_accesses = told("access.method", Target::Change);
+        assert!(of_accesses.contains("category: secret_access"));
+        assert_eq!(check("weather", Target::Record), Ok(()));
+        assert_eq!(check("requestParameters.secretId", Target::Change), Ok(()));
+    }
+
+    #[test]
+    fn a_field_is_of_cloudtrail_by_its_first_segment() {
+        assert!(is_raw("resources[0].ARN") && is_raw("userIdentity.arn"));
+        assert!(!is_raw("secret.arn") && !is_raw("eventNames"));
+        // These two stand in every observation, so records need not be kept for them.
+        assert!(!is_kept("eventName") && !is_kept("awsRegion"));
+        assert!(is_kept("eventSource") && !is_kept("secret.name"));
+    }
+
+    #[test]
+    fn every_field_that_waits_is_one() {
+        for late in ["decrypt.", "seen."] {
+            assert!(DERIVED.iter().any(|field| field.name.starts_with(late)));
         }
+        let late = DERIVED.iter().filter(|field| is_late(field.name));
+        assert!(late.clone().all(|field| field.access_only));
+        assert!(late.clone().any(|field| field.name == "expected.key"));
     }
 }

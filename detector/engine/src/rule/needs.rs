@@ -8,6 +8,8 @@ use rsigma_parser::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::glob::Glob;
+
 /// What a detection asks for.
 #[derive(Debug, Default)]
 pub(crate) struct Uses {
@@ -18,31 +20,34 @@ pub(crate) struct Uses {
 }
 
 impl Uses {
-    /// Adds what a selection asks for.
-    pub(crate) fn selection(&mut self, selection: &Selection) {
+    /// What the selections of a rule ask for.
+    pub(crate) fn of(rule: &SigmaRule) -> Self {
+        let mut uses = Self::default();
+        let selections = rule.detection.named.values();
+        selections.for_each(|selection| uses.selection(selection));
+        uses
+    }
+
+    fn selection(&mut self, selection: &Selection) {
         match selection {
-            Selection::AllOf(items) => {
-                for item in items {
-                    match &item.field.name {
-                        Some(name) => {
-                            self.fields.insert(name.clone());
-                        }
-                        None => self.keywords = true,
-                    }
-                    let texts = || item.values.iter().filter_map(plain);
-                    if item.field.has_modifier(Modifier::FieldRef) {
-                        self.fields.extend(texts());
-                    }
-                }
-            }
+            Selection::AllOf(items) => items.iter().for_each(|item| self.item(item)),
             Selection::AnyOf(many) | Selection::And(many) => {
-                many.iter().for_each(|s| self.selection(s))
+                many.iter().for_each(|s| self.selection(s));
             }
             Selection::Keywords(_) => self.keywords = true,
-            Selection::ArrayMatch { field, .. } => {
-                self.fields.insert(field.clone());
-            }
+            Selection::ArrayMatch { field, .. } => drop(self.fields.insert(field.clone())),
             Selection::Conditional { named, .. } => named.values().for_each(|s| self.selection(s)),
+        }
+    }
+
+    fn item(&mut self, item: &DetectionItem) {
+        match &item.field.name {
+            Some(name) => drop(self.fields.insert(name.clone())),
+            None => self.keywords = true,
+        }
+        // Its values are names of other fields, which must be there as well.
+        if item.field.has_modifier(Modifier::FieldRef) {
+            self.fields.extend(item.values.iter().filter_map(plain));
         }
     }
 }
@@ -60,45 +65,63 @@ impl NeededCalls {
     /// Whether all these calls are among others.
     #[must_use]
     pub fn are_in(&self, others: &[Self]) -> bool {
-        let same = |a: &str, b: &str| a.eq_ignore_ascii_case(b);
-        others
-            .iter()
-            .filter(|other| same(&other.source, &self.source))
-            .any(|other| match (&self.names, &other.names) {
-                (_, None) => true,
-                (None, Some(_)) => false,
-                (Some(ours), Some(theirs)) => ours
+        let mut same_source = others.iter().filter(|other| self.is_of_source(other));
+        same_source.any(|other| match (&self.names, &other.names) {
+            (_, None) => true,
+            (None, Some(_)) => false,
+            (Some(ours), Some(theirs)) => ours
+                .iter()
+                .all(|our| theirs.iter().any(|their| our.eq_ignore_ascii_case(their))),
+        })
+    }
+
+    /// Whether others are calls of the same service.
+    pub(super) fn is_of_source(&self, other: &Self) -> bool {
+        self.source.eq_ignore_ascii_case(&other.source)
+    }
+
+    /// Adds other calls of the same service.
+    pub(super) fn add_names_of(&mut self, other: &Self) {
+        match (&mut self.names, &other.names) {
+            (Some(known), Some(more)) => {
+                let new: Vec<String> = more
                     .iter()
-                    .all(|our| theirs.iter().any(|their| same(our, their))),
-            })
+                    .filter(|name| !known.contains(name))
+                    .cloned()
+                    .collect();
+                known.extend(new);
+            }
+            // Any call of the service, whatever the other asks for.
+            _ => self.names = None,
+        }
     }
 }
 
 /// The calls that a matching record must be one of; `None` when the rule does not say.
+///
+/// Most rules ask for a few calls of one service. Records of other services are then passed over
+/// before they are parsed, so this must never leave out a call that could match: `None` is always
+/// right.
 pub(super) fn needed_calls(rule: &SigmaRule) -> Option<Vec<NeededCalls>> {
-    let mut all = Vec::new();
-    for condition in &rule.detection.conditions {
-        all.extend(needed_by(condition, rule)?);
-    }
-    (!all.is_empty()).then_some(all)
+    union(rule.detection.conditions.iter().map(|c| needed_by(c, rule)))
 }
 
+/// The calls that one condition needs.
 fn needed_by(expr: &ConditionExpr, rule: &SigmaRule) -> Option<Vec<NeededCalls>> {
-    let named = |name: &str| needed_in(rule.detection.named.get(name)?);
     match expr {
+        // All must hold, so the calls of any one of them are enough to know.
         ConditionExpr::And(parts) => parts.iter().find_map(|p| needed_by(p, rule)),
         ConditionExpr::Or(parts) => union(parts.iter().map(|p| needed_by(p, rule))),
         ConditionExpr::Not(_) => None,
-        ConditionExpr::Identifier(name) => named(name),
+        ConditionExpr::Identifier(name) => needed_in(rule.detection.named.get(name)?),
         ConditionExpr::Selector {
             quantifier,
             pattern,
         } => {
-            let fits = |name: &&String| match pattern {
-                SelectorPattern::Them => !name.starts_with('_'),
-                SelectorPattern::Pattern(pattern) => crate::glob::Glob::new(pattern).matches(name),
-            };
-            let mut needed = rule.detection.named.keys().filter(fits).map(|n| named(n));
+            let selections = rule.detection.named.iter();
+            let mut needed = selections
+                .filter(|(name, _)| is_meant(pattern, name))
+                .map(|(_, selection)| needed_in(selection));
             match quantifier {
                 Quantifier::All => needed.find_map(|n| n),
                 Quantifier::Any | Quantifier::Count(_) => union(needed),
@@ -107,33 +130,26 @@ fn needed_by(expr: &ConditionExpr, rule: &SigmaRule) -> Option<Vec<NeededCalls>>
     }
 }
 
+/// Whether a pattern of a condition, as in `1 of sel*`, means a selection. `them` leaves out those
+/// that begin with an underscore, as the specification says.
+pub(crate) fn is_meant(pattern: &SelectorPattern, selection: &str) -> bool {
+    match pattern {
+        SelectorPattern::Them => !selection.starts_with('_'),
+        SelectorPattern::Pattern(pattern) => Glob::new(pattern).matches(selection),
+    }
+}
+
+/// The calls that a selection needs.
 fn needed_in(selection: &Selection) -> Option<Vec<NeededCalls>> {
     match selection {
         Selection::AllOf(items) => {
-            let plain_values = |field: &str| {
-                let is = |item: &&DetectionItem| {
-                    item.field.name.as_deref() == Some(field) && item.field.modifiers.is_empty()
-                };
-                let values = items
-                    .iter()
-                    .find(is)?
-                    .values
-                    .iter()
-                    .map(plain)
-                    .collect::<Option<Vec<_>>>();
-                values.filter(|v| !v.is_empty())
+            let names = plain_values(items, "eventName");
+            let sources = plain_values(items, "eventSource")?.into_iter();
+            let of = |source| NeededCalls {
+                source,
+                names: names.clone(),
             };
-            let names = plain_values("eventName");
-            let sources = plain_values("eventSource")?;
-            Some(
-                sources
-                    .into_iter()
-                    .map(|source| NeededCalls {
-                        source,
-                        names: names.clone(),
-                    })
-                    .collect(),
-            )
+            Some(sources.map(of).collect())
         }
         Selection::AnyOf(many) => union(many.iter().map(needed_in)),
         Selection::And(many) => many.iter().find_map(needed_in),
@@ -143,6 +159,17 @@ fn needed_in(selection: &Selection) -> Option<Vec<NeededCalls>> {
     }
 }
 
+/// The values of which a field must have one; `None` when it may have others, by a wildcard or a
+/// modifier.
+fn plain_values(items: &[DetectionItem], field: &str) -> Option<Vec<String>> {
+    let item = items.iter().find(|item| {
+        item.field.name.as_deref() == Some(field) && item.field.modifiers.is_empty()
+    })?;
+    let values: Option<Vec<String>> = item.values.iter().map(plain).collect();
+    values.filter(|values| !values.is_empty())
+}
+
+/// All the calls; `None` when one part does not say, or none does.
 fn union(parts: impl Iterator<Item = Option<Vec<NeededCalls>>>) -> Option<Vec<NeededCalls>> {
     let mut all = Vec::new();
     for part in parts {
@@ -156,5 +183,76 @@ fn plain(value: &SigmaValue) -> Option<String> {
     match value {
         SigmaValue::String(text) => text.as_plain(),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+
+    use super::*;
+    use rsigma_parser::parse_sigma_yaml;
+
+    fn needed(detection: &str) -> Option<Vec<NeededCalls>> {
+        let text = format!("title: t\nlogsource: {{product: aws}}\ndetection: {detection}");
+        let parsed = parse_sigma_yaml(&text).unwrap();
+        needed_calls(parsed.rules.first().unwrap())
+    }
+
+    fn calls(source: &str, names: Option<&[&str]>) -> NeededCalls {
+        NeededCalls {
+            source: source.to_owned(),
+            names: names.map(|names| names.iter().map(|name| (*name).to_owned()).collect()),
+        }
+    }
+
+    #[test]
+    fn a_rule_needs_what_its_condition_cannot_do_without() {
+        let s3 = "{eventSource: s3.amazonaws.com, eventName: [GetObject, PutObject]}";
+        let iam = "{eventSource: iam.amazonaws.com}";
+        let of_s3 = calls("s3.amazonaws.com", Some(&["GetObject", "PutObject"]));
+        let of_iam = calls("iam.amazonaws.com", None);
+        let with =
+            |condition: &str| needed(&format!("{{a: {s3}, b: {iam}, condition: {condition}}}"));
+        assert_eq!(with("a"), Some(vec![of_s3.clone()]));
+        assert_eq!(with("a and not b"), Some(vec![of_s3.clone()]));
+        assert_eq!(with("a or b"), Some(vec![of_s3, of_iam]));
+        assert_eq!(with("a or not b"), None);
+    }
+
+    #[test]
+    fn what_may_be_any_call_is_not_narrowed() {
+        for detection in [
+            "{a: {eventSource|endswith: .amazonaws.com}, condition: a}",
+            "{a: {eventSource: s3*}, condition: a}",
+            "{a: {eventName: GetObject}, condition: a}",
+            "{a: [word], condition: a}",
+            "{a: {eventSource: x}, b: {errorCode: y}, condition: 1 of them}",
+        ] {
+            assert_eq!(needed(detection), None, "{detection}");
+        }
+        // An underscore keeps a selection out of `them`.
+        let narrowed = needed("{a: {eventSource: x}, _b: {errorCode: y}, condition: 1 of them}");
+        assert_eq!(narrowed, Some(vec![calls("x", None)]));
+    }
+
+    #[test]
+    fn calls_are_compared_without_regard_to_case() {
+        let ours = calls("KMS.amazonaws.com", Some(&["decrypt"]));
+        let theirs = calls("kms.amazonaws.com", Some(&["Encrypt", "Decrypt"]));
+        assert!(ours.are_in(std::slice::from_ref(&theirs)));
+        assert!(ours.are_in(&[calls("kms.amazonaws.com", None)]));
+        assert!(!theirs.are_in(std::slice::from_ref(&ours)));
+        assert!(!calls("kms.amazonaws.com", None).are_in(&[theirs]));
+    }
+
+    #[test]
+    fn names_are_added_once_and_any_name_swallows_them() {
+        let mut known = calls("s", Some(&["a", "b"]));
+        known.add_names_of(&calls("s", Some(&["b", "c"])));
+        assert_eq!(known, calls("s", Some(&["a", "b", "c"])));
+        known.add_names_of(&calls("s", None));
+        assert_eq!(known, calls("s", None));
+        known.add_names_of(&calls("s", Some(&["a"])));
+        assert_eq!(known, calls("s", None));
     }
 }

@@ -4,10 +4,28 @@ use std::collections::BTreeMap;
 
 use rsigma_eval::PipelineState;
 use rsigma_eval::pipeline::Transformation;
-use rsigma_parser::{Detection as Selection, Modifier, SigmaRule, SigmaValue};
+use rsigma_parser::{Detection as Selection, DetectionItem, Modifier, SigmaRule, SigmaValue};
 
 /// Values of the placeholders that rules with `|expand` name between percent signs.
 pub type Vars = BTreeMap<String, Vec<String>>;
+
+/// What to do about a file of values that cannot be used.
+const REMEDY: &str =
+    "write names with a value or a list of values, as in `approved_regions: [eu-west-1]`";
+
+/// Why a file of values cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum VarsError {
+    /// It is not YAML.
+    #[error("{0}; {REMEDY}")]
+    Yaml(#[from] yaml_serde::Error),
+    /// It holds no names.
+    #[error("is not a mapping; {REMEDY}")]
+    NoMapping,
+    /// A name, as it was written, whose value is neither text nor number nor a list of such.
+    #[error("{0} has no usable value; {REMEDY}")]
+    NoValue(String),
+}
 
 /// Reads placeholder values: a YAML mapping of names to a value or a list of values, by itself or
 /// under `vars:` as in a Sigma processing pipeline.
@@ -15,56 +33,61 @@ pub type Vars = BTreeMap<String, Vec<String>>;
 /// # Errors
 ///
 /// What is wrong and how to mend it.
-pub fn read(text: &str) -> Result<Vars, String> {
-    let remedy =
-        "write names with a value or a list of values, as in `approved_regions: [eu-west-1]`";
-    let file: yaml_serde::Value =
-        yaml_serde::from_str(text).map_err(|error| format!("{error}; {remedy}"))?;
-    let map = file
-        .get("vars")
-        .unwrap_or(&file)
-        .as_mapping()
-        .ok_or_else(|| format!("is not a mapping; {remedy}"))?;
-    let word = |value: &yaml_serde::Value| match value {
-        yaml_serde::Value::String(text) => Some(text.clone()),
-        yaml_serde::Value::Number(number) => Some(number.to_string()),
-        _ => None,
-    };
+pub fn read(text: &str) -> Result<Vars, VarsError> {
+    let file: yaml_serde::Value = yaml_serde::from_str(text)?;
+    let map = file.get("vars").unwrap_or(&file).as_mapping();
     let mut vars = Vars::new();
-    for (name, value) in map {
-        let values = match value {
-            yaml_serde::Value::Sequence(items) => {
-                items.iter().map(word).collect::<Option<Vec<_>>>()
-            }
-            one => word(one).map(|one| vec![one]),
-        };
-        let named = word(name).zip(values.filter(|values| !values.is_empty()));
-        let (name, values) =
-            named.ok_or_else(|| format!("{name:?} has no usable value; {remedy}"))?;
+    for (name, value) in map.ok_or(VarsError::NoMapping)? {
+        let (name, values) = word(name)
+            .zip(words(value))
+            .ok_or_else(|| VarsError::NoValue(format!("{name:?}")))?;
         vars.insert(name, values);
     }
     Ok(vars)
 }
 
-/// Puts the values of `|expand` placeholders into a rule. The error is the name of one that has
-/// none.
-pub(super) fn expand(rule: &mut SigmaRule, vars: &Vars) -> Result<(), String> {
-    let mut named: Vec<&mut Selection> = rule.detection.named.values_mut().collect();
-    if !named.iter().any(|selection| has_expand(selection)) {
+/// A text, or a number as it would be written.
+fn word(value: &yaml_serde::Value) -> Option<String> {
+    match value {
+        yaml_serde::Value::String(text) => Some(text.clone()),
+        yaml_serde::Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+/// One or several of those. A list of nothing would make a rule match nothing, silently.
+fn words(value: &yaml_serde::Value) -> Option<Vec<String>> {
+    let words = match value {
+        yaml_serde::Value::Sequence(items) => items.iter().map(word).collect::<Option<Vec<_>>>(),
+        one => word(one).map(|one| vec![one]),
+    };
+    words.filter(|words| !words.is_empty())
+}
+
+/// A placeholder that has no value.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`|expand` asks for `%{name}%`, which has no value; give it one in the file of --vars")]
+pub(super) struct MissingVar {
+    pub(super) name: String,
+}
+
+/// Puts the values of `|expand` placeholders into a rule.
+pub(super) fn expand(rule: &mut SigmaRule, vars: &Vars) -> Result<(), MissingVar> {
+    // Nearly every rule has none.
+    if !rule.detection.named.values().any(has_expand) {
         return Ok(());
     }
-    let mut state = PipelineState::new(
-        vars.iter()
-            .map(|(name, values)| (name.clone(), values.clone()))
-            .collect(),
-    );
+    let values = vars
+        .iter()
+        .map(|(name, values)| (name.clone(), values.clone()));
+    let mut state = PipelineState::new(values.collect());
     // The only transformation that is asked for, and it cannot fail; were it to, its placeholder
     // would be left and named.
     Transformation::ValuePlaceholders
         .apply(rule, &mut state, &[], &[], false)
         .ok();
-    named = rule.detection.named.values_mut().collect();
-    named.into_iter().try_for_each(without_expand)
+    let mut selections = rule.detection.named.values_mut();
+    selections.try_for_each(without_expand)
 }
 
 fn has_expand(selection: &Selection) -> bool {
@@ -80,36 +103,60 @@ fn has_expand(selection: &Selection) -> bool {
 }
 
 /// Takes the modifier away where every placeholder has its value.
-fn without_expand(selection: &mut Selection) -> Result<(), String> {
+fn without_expand(selection: &mut Selection) -> Result<(), MissingVar> {
     match selection {
-        Selection::AllOf(items) => items
-            .iter_mut()
-            .filter(|i| i.field.has_modifier(Modifier::Expand))
-            .try_for_each(|i| {
-                let texts = i.values.iter().filter_map(|value| match value {
-                    SigmaValue::String(text) => Some(text.original.as_str()),
-                    _ => None,
-                });
-                let left = texts
-                    .filter_map(|text| {
-                        text.split('%')
-                            .nth(1)
-                            .filter(|_| text.matches('%').count() > 1)
-                    })
-                    .next();
-                match left {
-                    Some(name) => Err(name.to_owned()),
-                    None => {
-                        i.field.modifiers.retain(|m| *m != Modifier::Expand);
-                        Ok(())
-                    }
-                }
-            }),
+        Selection::AllOf(items) => items.iter_mut().try_for_each(item_without_expand),
         Selection::AnyOf(many) | Selection::And(many) => {
             many.iter_mut().try_for_each(without_expand)
         }
         Selection::ArrayMatch { body, .. } => without_expand(body),
         Selection::Conditional { named, .. } => named.values_mut().try_for_each(without_expand),
         Selection::Keywords(_) => Ok(()),
+    }
+}
+
+fn item_without_expand(item: &mut DetectionItem) -> Result<(), MissingVar> {
+    if !item.field.has_modifier(Modifier::Expand) {
+        return Ok(());
+    }
+    let left = item.values.iter().find_map(|value| match value {
+        SigmaValue::String(text) => placeholder(&text.original),
+        _ => None,
+    });
+    if let Some(name) = left {
+        let name = name.to_owned();
+        return Err(MissingVar { name });
+    }
+    // With the modifier, the Sigma engine takes a value for a template, to be filled from the event.
+    item.field.modifiers.retain(|m| *m != Modifier::Expand);
+    Ok(())
+}
+
+/// The name of the first placeholder in a text, which stands between two percent signs.
+fn placeholder(text: &str) -> Option<&str> {
+    let (_, rest) = text.split_once('%')?;
+    rest.split_once('%').map(|(name, _)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_texts_and_numbers_alone_or_in_lists() {
+        let vars = read("vars:\n  regions: [eu-west-1, 7]\n  one: x").unwrap();
+        assert_eq!(vars["regions"], ["eu-west-1", "7"]);
+        assert_eq!(vars["one"], ["x"]);
+        for wrong in ["a: []", "a: {b: c}", "a: [[b]]", "a: true", "[]"] {
+            let error = read(wrong).unwrap_err().to_string();
+            assert!(error.ends_with(REMEDY), "{wrong}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_placeholder_stands_between_two_percent_signs() {
+        assert_eq!(placeholder("a%one%b%two%"), Some("one"));
+        assert_eq!(placeholder("100% sure"), None);
+        assert_eq!(placeholder("%%"), Some(""));
     }
 }

@@ -1,0 +1,153 @@
+//! Everything that rules can look at, and what they make of each piece of it.
+
+use std::sync::Arc;
+
+use rsigma_eval::Event;
+
+use super::lines::trace;
+use super::{EventTrace, Trouble};
+use crate::access::Access;
+use crate::authoring::offline;
+use crate::document::Document;
+use crate::evidence::Evidence;
+use crate::extract::{self, RawFields};
+use crate::fact::{Fact, WindowKey};
+use crate::object::origin;
+use crate::observation::{Interner, Observation, SecretChange};
+use crate::pipeline;
+use crate::policy::Policy;
+use crate::rule::event::{OwnEvent, RecordEvent};
+use crate::rule::{Detection, RuleSet, Target, Window};
+use crate::scan::{self, Harvest};
+use crate::seen::{Judge, Memory, Seen};
+
+/// The events of a text, joined and judged.
+pub(super) struct World<'a> {
+    accesses: Vec<JudgedAccess>,
+    changes: Vec<Arc<SecretChange>>,
+    records: Vec<String>,
+    policy: Option<&'a Policy>,
+}
+
+/// An access, and what is new about it.
+struct JudgedAccess {
+    access: Arc<Access>,
+    seen: Seen,
+}
+
+/// What a rule makes of one event, and what that adds to the window that it feeds.
+pub(super) struct Traced {
+    pub(super) trace: EventTrace,
+    pub(super) counted: Option<(WindowKey, Fact)>,
+}
+
+impl<'a> World<'a> {
+    pub(super) async fn read(
+        rules: &RuleSet,
+        text: &[u8],
+        policy: Option<&'a Policy>,
+    ) -> Result<Self, Trouble> {
+        let harvest = offline::read(rules, text, "events")?;
+        if harvest.report.records == 0 {
+            return Err(Trouble::NoRecords);
+        }
+        let records = scan::records(text)?;
+        let since = pipeline::since(&harvest.observations, &harvest.coverage);
+        let changes = changes(&harvest);
+        // The rules are asked one by one below; here only the accesses are wanted, all of them.
+        let outcome = offline::settle(&RuleSet::default(), policy, harvest).await?;
+        let known = outcome.accesses.iter().map(|access| &**access);
+        let judge = Judge::of(Memory::default(), since, known);
+        let judged = outcome.accesses.into_iter().map(|access| JudgedAccess {
+            seen: judge.judge(&access),
+            access,
+        });
+        Ok(Self {
+            accesses: judged.collect(),
+            changes,
+            records,
+            policy,
+        })
+    }
+
+    /// What a rule makes of everything that it sees, and what each match adds to a window in one of
+    /// its slots.
+    pub(super) fn traces(
+        &self,
+        detection: &Detection,
+        into: Option<(&Window, usize)>,
+    ) -> Vec<Traced> {
+        let look = Look { detection, into };
+        match detection.target {
+            Target::Access => {
+                let judged = self.accesses.iter();
+                judged.map(|j| look.at_access(j, self.policy)).collect()
+            }
+            Target::Change => self.changes.iter().map(|c| look.at_change(c)).collect(),
+            Target::Record => self.records.iter().map(|r| look.at_record(r)).collect(),
+        }
+    }
+}
+
+fn changes(harvest: &Harvest) -> Vec<Arc<SecretChange>> {
+    let observations = harvest.observations.iter().map(|end| &end.observation);
+    observations
+        .filter_map(|observation| match observation {
+            Observation::Change(change) => Some(change.clone()),
+            _ => None,
+        })
+        .collect()
+}
+
+/// A rule that looks at events, and the window that it feeds.
+struct Look<'l> {
+    detection: &'l Detection,
+    into: Option<(&'l Window, usize)>,
+}
+
+impl Look<'_> {
+    fn at_access(&self, judged: &JudgedAccess, policy: Option<&Policy>) -> Traced {
+        let JudgedAccess { access, seen } = judged;
+        let expected = policy.map(|policy| policy.judge(access));
+        let event = OwnEvent::access(access, expected, Some(*seen));
+        self.at(&event, Some(&Evidence::access(access.clone())))
+    }
+
+    fn at_change(&self, change: &SecretChange) -> Traced {
+        let event = OwnEvent::change(&change.head, change.secret.as_ref());
+        let evidence = Evidence::event(change.head.clone(), change.secret.clone());
+        self.at(&event, Some(&evidence))
+    }
+
+    fn at_record(&self, text: &str) -> Traced {
+        let document = Document::new(text);
+        self.at(&RecordEvent(&document), evidence_of(&document).as_ref())
+    }
+
+    /// Looks at an event with its evidence, which a record without a time has not.
+    fn at(&self, event: &impl Event, evidence: Option<&Evidence>) -> Traced {
+        let label = evidence.map_or_else(|| "a record without a time".to_owned(), label);
+        let trace = trace(self.detection, event, label);
+        let into = self.into.filter(|_| trace.matched).zip(evidence);
+        let counted = into.and_then(|((window, slot), evidence)| {
+            window.fact(slot, event, evidence, || evidence.fact_key())
+        });
+        Traced { trace, counted }
+    }
+}
+
+/// The evidence of a record as it is; `None` for one without a time.
+fn evidence_of(document: &Document<'_>) -> Option<Evidence> {
+    let record = serde_json::from_str(document.text()).ok()?;
+    let (origin, none) = (origin("events"), RawFields::default());
+    let head = extract::head(&record, document, &origin, &none, &mut Interner::default());
+    Some(Evidence::event(head?.into(), None))
+}
+
+/// Time, API, secret and event id.
+fn label(evidence: &Evidence) -> String {
+    let head = &evidence.head;
+    let secret = evidence.secret.as_ref();
+    let secret = secret.map_or_else(String::new, |secret| format!(" {}", secret.label()));
+    format!("{} {}{secret} ({})", head.time, head.api, head.event_id)
+}

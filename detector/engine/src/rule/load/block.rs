@@ -1,0 +1,123 @@
+//! Our own block in a rule, `secretrail:`, which other tools ignore.
+
+use std::collections::HashMap;
+
+use serde::Deserialize;
+
+use crate::rule::example::{Example, ExampleFile};
+use crate::rule::fault::{LoadError, Source, quoted};
+use crate::rule_meta::timespan_secs;
+
+/// A rule that is in the set.
+pub(super) struct Added {
+    pub(super) id: String,
+    pub(super) block: Block,
+}
+
+/// What Sigma has no word for. Every key may be left out.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub(super) struct Block {
+    suppress: Option<String>,
+    pub(super) group_by: Vec<String>,
+    #[serde(rename = "times_usual")]
+    pub(super) times_usual: Option<f64>,
+    examples: Vec<ExampleFile>,
+}
+
+impl Block {
+    /// The block among the attributes of a rule that the Sigma parser left alone.
+    pub(super) fn read(
+        source: &Source<'_>,
+        title: &str,
+        attributes: &HashMap<String, yaml_serde::Value>,
+    ) -> Result<Self, LoadError> {
+        let Some(value) = attributes.get("secretrail") else {
+            return Ok(Self::default());
+        };
+        let block = Self::deserialize(value).map_err(|error: yaml_serde::Error| {
+            let text = error.to_string();
+            let known = "known keys are suppress, group-by, times_usual and examples";
+            let message = format!("{text}; {known}");
+            source.error(quoted(&text), "secretrail:", "secretrail", message)
+        })?;
+        let is_rate = |times: f64| times.is_finite() && times > 0.0;
+        if block.times_usual.is_some_and(|times| !is_rate(times)) {
+            let message = "is not a number of times; \
+                           write how often the usual rate is too often, as in `times_usual: 5`";
+            return Err(source.error("times_usual", title, "secretrail.times_usual", message));
+        }
+        Ok(block)
+    }
+
+    /// `suppress` in seconds; `None` where alerts are not held back.
+    pub(super) fn suppress_secs(&self, source: &Source<'_>) -> Result<Option<i64>, LoadError> {
+        let Some(text) = self.suppress.as_deref() else {
+            return Ok(None);
+        };
+        let secs = timespan_secs(text).ok_or_else(|| {
+            let message =
+                format!("`{text}` is not a timespan; write a number and s, m, h or d, as in `1h`");
+            source.error(text, "suppress", "secretrail.suppress", message)
+        })?;
+        Ok(Some(secs))
+    }
+
+    /// The examples of the rule with this id, and what is wrong with some of them.
+    pub(super) fn examples(
+        &self,
+        source: &Source<'_>,
+        rule: &str,
+    ) -> (Vec<Example>, Vec<LoadError>) {
+        let mut examples = Vec::new();
+        let mut errors = Vec::new();
+        for example in &self.examples {
+            match example.read(rule) {
+                Ok(example) => examples.push(example),
+                Err(fault) => errors.push(source.error(
+                    &example.name,
+                    "examples:",
+                    "secretrail.examples",
+                    format!("`{}`: {fault}", example.name),
+                )),
+            }
+        }
+        (examples, errors)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(block: &str) -> Result<Block, LoadError> {
+        let text = format!("title: T\nsecretrail:\n{block}\n");
+        let attributes: HashMap<String, yaml_serde::Value> = yaml_serde::from_str(&text).unwrap();
+        let source = Source {
+            file: "r.yml",
+            text: &text,
+            index: 0,
+        };
+        let block = Block::read(&source, "title: T", &attributes)?;
+        block.suppress_secs(&source)?;
+        Ok(block)
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_at_its_line() {
+        let error = read("  suppress: 1h\n  supress: 2h").unwrap_err();
+        assert_eq!((error.line, &*error.field), (4, "secretrail"));
+        assert!(error.message.contains("known keys are suppress"), "{error}");
+    }
+
+    #[test]
+    fn a_rate_is_a_positive_number_and_a_span_is_one_of_sigma() {
+        assert_eq!(read("  times_usual: 2.5").unwrap().times_usual, Some(2.5));
+        for wrong in ["0", "-1", ".nan", ".inf"] {
+            let error = read(&format!("  times_usual: {wrong}")).unwrap_err();
+            assert_eq!(error.field, "secretrail.times_usual", "{wrong}");
+        }
+        let error = read("  suppress: soon").unwrap_err();
+        assert_eq!((error.line, &*error.field), (3, "secretrail.suppress"));
+    }
+}

@@ -1,0 +1,70 @@
+//! A set of rules in the making.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use rsigma_parser::SigmaRule;
+
+use crate::rule::RuleSet;
+
+/// What has been built so far.
+#[derive(Default)]
+pub(super) struct Build {
+    pub(super) set: RuleSet,
+    /// Rules about single events by id, name and title.
+    names: HashMap<String, Vec<usize>>,
+    /// For each rule that a correlation names, whether one of them lets it raise alerts of its own.
+    pub(super) generated: HashMap<usize, bool>,
+}
+
+impl Build {
+    /// Notes by which names correlations may mean a rule about single events.
+    pub(super) fn name(&mut self, index: usize, rule: &SigmaRule) {
+        // A rule whose name is its title has it once, or nobody could mean it.
+        let names: BTreeSet<&String> = names(rule).collect();
+        for name in names {
+            self.names.entry(name.clone()).or_default().push(index);
+        }
+    }
+
+    /// The one rule of that id, name or title.
+    pub(super) fn named(&self, name: &str) -> Option<usize> {
+        match self.names.get(name)?.as_slice() {
+            [one] => Some(*one),
+            _ => None,
+        }
+    }
+
+    /// The set. Rules that only feed correlations raise no alerts, nor do the windows of their own
+    /// suppression.
+    pub(super) fn finish(self) -> RuleSet {
+        let mut set = self.set;
+        let silent = self.generated.iter().filter(|(_, generate)| !**generate);
+        for (detection, _) in silent {
+            let Some(detection) = set.detections.get_mut(*detection) else {
+                continue;
+            };
+            detection.alerts = false;
+            for (window, _) in &detection.feeds {
+                if let Some(own) = set
+                    .windows
+                    .get_mut(*window)
+                    .filter(|w| Arc::ptr_eq(&w.meta, &detection.meta))
+                {
+                    own.alerts = false;
+                }
+            }
+        }
+        set
+    }
+}
+
+/// Id, name and title.
+pub(super) fn names(rule: &SigmaRule) -> impl Iterator<Item = &String> {
+    rule.id.iter().chain(&rule.name).chain([&rule.title])
+}
+
+/// Whether a name means a rule: its id, name or title.
+pub(super) fn is_called(rule: &SigmaRule, name: &String) -> bool {
+    names(rule).any(|own| own == name)
+}

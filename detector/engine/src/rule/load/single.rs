@@ -1,0 +1,180 @@
+//! Rules about single events, and the windows of those that hold back repeated alerts.
+
+use std::sync::Arc;
+
+use rsigma_parser::SigmaRule;
+
+use super::block::{Added, Block};
+use super::build::Build;
+use super::meta::meta;
+use super::parsed::ParsedRule;
+use crate::rule::fault::{LoadError, Source};
+use crate::rule::fields;
+use crate::rule::needs::{Uses, needed_calls};
+use crate::rule::{Detection, Member, RuleSet, Target, Window, WindowCondition};
+use crate::rule_meta::RuleMeta;
+
+/// Group of a suppressed rule that names none.
+const DEFAULT_GROUP: [&str; 2] = ["principal.arn", "secret.name"];
+
+/// Adds a rule to a set in the making.
+pub(super) fn add(parsed: ParsedRule<'_>, build: &mut Build) -> Result<Added, LoadError> {
+    let ParsedRule {
+        source,
+        rule,
+        compiled,
+    } = parsed;
+    let target = target(&source, &rule)?;
+    let uses = Uses::of(&rule);
+    check(&uses, target, &source, &rule.title)?;
+    let block = block(&source, &rule)?;
+    let suppression = Suppression::read(&block, target, &source)?;
+    build.set.ask_for(target, &uses);
+    let meta = meta!(rule, source.file);
+    let id = meta.id.clone();
+    let mut detection = Detection {
+        meta,
+        target,
+        alerts: suppression.is_none(),
+        late: uses.fields.iter().any(|field| fields::is_late(field)),
+        compiled,
+        calls: needed_calls(&rule),
+        feeds: Vec::new(),
+    };
+    if let Some(suppression) = suppression {
+        suppression.apply(&mut detection, &mut build.set);
+    }
+    build.name(build.set.detections.len(), &rule);
+    build.set.detections.push(detection);
+    Ok(Added { id, block })
+}
+
+fn target(source: &Source<'_>, rule: &SigmaRule) -> Result<Target, LoadError> {
+    Target::of(&rule.logsource).ok_or_else(|| {
+        let message = "is not one that this engine reads; \
+                       use `product: aws` with `category: secret_access`, \
+                       `category: secret_change` or `service: cloudtrail`";
+        source.error("logsource:", &rule.title, "logsource", message)
+    })
+}
+
+/// Our block in a rule about single events.
+fn block(source: &Source<'_>, rule: &SigmaRule) -> Result<Block, LoadError> {
+    let block = Block::read(source, &rule.title, &rule.custom_attributes)?;
+    if block.times_usual.is_none() {
+        return Ok(block);
+    }
+    let field = "secretrail.times_usual";
+    let message = "works on an event_count only; write a correlation";
+    Err(source.error("times_usual", &rule.title, field, message))
+}
+
+/// Refuses fields that events of this kind never have: the rule would never match, and nobody would
+/// know.
+fn check(uses: &Uses, target: Target, source: &Source<'_>, title: &str) -> Result<(), LoadError> {
+    for field in &uses.fields {
+        fields::check(field, target).map_err(|remedy| {
+            let message = format!("there is no such field; {remedy}");
+            source.error(field, title, field, message)
+        })?;
+    }
+    Ok(())
+}
+
+/// At most one alert a group in so many seconds.
+struct Suppression {
+    span_secs: i64,
+    group: Vec<String>,
+}
+
+impl Suppression {
+    fn read(block: &Block, target: Target, source: &Source<'_>) -> Result<Option<Self>, LoadError> {
+        let Some(span_secs) = block.suppress_secs(source)? else {
+            return Ok(None);
+        };
+        let group: Vec<String> = match block.group_by.as_slice() {
+            [] => DEFAULT_GROUP.map(str::to_owned).to_vec(),
+            named => named.to_vec(),
+        };
+        for field in &group {
+            fields::check(field, target)
+                .map_err(|remedy| source.error(field, "group-by", field, remedy.to_string()))?;
+        }
+        Ok(Some(Self { span_secs, group }))
+    }
+
+    /// Lets a rule feed a window that raises the alerts in its place.
+    fn apply(self, detection: &mut Detection, set: &mut RuleSet) {
+        for field in &self.group {
+            detection.late |= fields::is_late(field);
+            set.wanted.take(detection.target, field);
+        }
+        detection.feeds.push((set.windows.len(), 0));
+        set.windows.push(self.into_window(&detection.meta));
+    }
+
+    /// At most one alert a group and bucket is a window that one fact fills.
+    fn into_window(self, meta: &Arc<RuleMeta>) -> Window {
+        Window {
+            id: meta.id.as_str().into(),
+            meta: meta.clone(),
+            alerts: true,
+            condition: WindowCondition::Events(1),
+            span_secs: self.span_secs,
+            suppress_secs: self.span_secs,
+            times_usual: None,
+            group: self.group.iter().map(|g| g.as_str().into()).collect(),
+            members: vec![Member {
+                group: self.group,
+                value: Vec::new(),
+                // Suppression must not lose an alert about an event without the fields.
+                lenient: true,
+            }],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+
+    use crate::rule::load::load;
+
+    fn text(detection: &str, block: &str) -> String {
+        format!(
+            "title: T
+id: t
+logsource: {{product: aws, category: secret_access}}
+detection: {{sel: {detection}, condition: sel}}
+{block}"
+        )
+    }
+
+    #[test]
+    fn a_field_that_never_is_is_refused_at_its_line() {
+        let errors = load([("r.yml", &*text("{secret.nmae: x}", ""))]).unwrap_err();
+        assert_eq!((errors[0].line, &*errors[0].field), (4, "secret.nmae"));
+        assert!(errors[0].message.ends_with("did you mean `secret.name`?"));
+    }
+
+    #[test]
+    fn a_rule_waits_when_it_or_its_group_asks_for_what_is_known_late() {
+        let late = |detection: &str, block: &str| {
+            let (rules, _) = load([("r.yml", &*text(detection, block))]).unwrap();
+            rules.detections[0].late
+        };
+        assert!(!late("{access.outcome: success}", ""));
+        assert!(late("{decrypt.status: absent}", ""));
+        let block = "secretrail: {suppress: 1h, group-by: [decrypt.key_arn]}\n";
+        assert!(late("{access.outcome: success}", block));
+    }
+
+    #[test]
+    fn a_rate_is_for_correlations() {
+        let block = "secretrail:\n    times_usual: 3\n";
+        let errors = load([("r.yml", &*text("{access.outcome: success}", block))]).unwrap_err();
+        assert_eq!(
+            (errors[0].line, &*errors[0].field),
+            (6, "secretrail.times_usual")
+        );
+    }
+}
