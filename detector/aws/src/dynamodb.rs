@@ -3,12 +3,12 @@
 //!
 //! | item | `pk` | `sk` |
 //! |---|---|---|
-//! | facts of a window | `window#` digest of rule and the group's first field | segment of event time `#` digest of the content |
-//! | rules of a window that have facts | `slots#` id of the window | hour `#` place of the rule in the window |
-//! | loose ends of a scene | `scene#` digest of actor and region | segment of event time `#end#` digest of the content |
-//! | closed loose ends of a scene | the same | segment of event time `#shut#` digest of the content |
-//! | copies in other accounts | `shared#` sharedEventID | digest of the content |
-//! | what is due | `due` | since when it waits `#` digest of the content |
+//! | facts of a window | `window#` digest of rule and first group field | segment `#` digest |
+//! | rules of a window that have facts | `slots#` id of the window | hour `#` slot of the rule |
+//! | loose ends of a scene | `scene#` digest of actor and region | segment `#end#` digest |
+//! | closed loose ends of a scene | the same | segment `#shut#` digest |
+//! | copies in other accounts | `shared#` sharedEventID | digest |
+//! | what is due | `due` | since when it waits `#` digest |
 //! | coverage | `coverage#` account `#` region | hour |
 //! | what was seen | `seen#` digest of the key | `-` |
 //! | alert | `alert#` id | `-` |
@@ -22,8 +22,8 @@
 //! decided once (an alert) or narrowed (what was seen) is written on a condition. Every read is
 //! strongly consistent.
 //!
-//! A *segment* is ten minutes of event time. The word *slot*, here as in [`Fact::slot`], is the
-//! place of a rule among those of its window.
+//! A *digest*, where nothing else is said, is that of the content. A *segment* is ten minutes of
+//! event time. A *slot*, here as in [`Fact::slot`], is the place of a rule in its window.
 
 mod alerts;
 mod coverage;

@@ -348,6 +348,7 @@ impl S3Source {
                 folders.extend(listing.folders.into_iter().filter(|folder| opens(folder)));
             }
         }
+        // Folders of a level were listed in any order.
         found.sort_by(|a, b| a.key.cmp(&b.key));
         Ok(found)
     }

@@ -87,6 +87,7 @@ impl SnsSink {
             for messages in batches(destination.messages(alerts)) {
                 for (index, why) in self.send(topic_arn, messages).await {
                     if let Some(result) = results.get_mut(index) {
+                        // The alert counts as published only when every topic has it.
                         let topic_arn = topic_arn.clone();
                         *result = Err(PublishError { topic_arn, why });
                     }

@@ -124,6 +124,7 @@ impl Config {
     pub fn retention(&self) -> Retention {
         let default = Retention::default();
         Retention {
+            // The time to live is written with the item: it has to outlast what is asked later.
             ends_secs: self.horizon_secs.saturating_add(default.ends_secs),
             seen_secs: self.memory.memory_secs.saturating_add(10 * 86_400),
             ..default
@@ -134,6 +135,7 @@ impl Config {
     /// deliveries count.
     #[must_use]
     pub fn facts_secs(&self, rules: &RuleSet) -> i64 {
+        // A window that any one fact fills stores none.
         let stored = rules
             .windows
             .iter()

@@ -172,6 +172,7 @@ impl Extractor {
         let head = Arc::new(head);
         let extracted: Vec<Extracted> = stream::iter(batch.objects)
             .map(|item| self.object(item, head.clone()))
+            // In any order: the writer puts objects and records into theirs.
             .buffer_unordered(self.parallel)
             .try_collect()
             .await?;
@@ -286,6 +287,7 @@ impl ManifestFile<'_> {
             bucket: self.bucket,
             key: self.key,
             version_id: None,
+            // The row has none; that it is another manifest shows in the name of the part.
             etag: None,
             size: None,
         };

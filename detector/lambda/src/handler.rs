@@ -123,6 +123,7 @@ impl Context {
             let why = why.to_string();
             log(Severity::Error, "invocation failed", json!({"why": why}));
         }
+        // After a failure as well: that is when they are looked at.
         metrics.add("StateCalls", self.store.calls() - calls);
         metrics.record("Duration", started.elapsed().as_secs_f64() * 1_000.0);
         metrics.print(&self.function, (self.clock)().0.saturating_mul(1_000));
@@ -184,6 +185,7 @@ impl Context {
         }
         let objects = messages.iter().flat_map(|message| &message.objects);
         let objects = objects.flatten().cloned().collect();
+        // Together and not one by one: what they have in common is written to the table once.
         let not_done = self.objects(objects, active, until, metrics).await;
         let messages = messages.into_iter();
         messages

@@ -157,7 +157,7 @@ fn objects(value: &Value, depth: usize) -> Result<Vec<Delivered>, NotUnderstood>
     }
     match text(value, "Type") {
         Some("Notification") => return nested(sns_message(value)?, depth),
-        // Asks somebody to confirm, or tells that somebody has.
+        // They ask for a confirmation, or tell of one: the function confirms nothing by itself.
         Some("SubscriptionConfirmation" | "UnsubscribeConfirmation") => return Ok(Vec::new()),
         _ => {}
     }

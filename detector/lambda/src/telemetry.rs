@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 
+use secretrail_engine::access::DecryptStatus;
 use secretrail_engine::report::Report;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -94,6 +95,7 @@ impl Metrics {
     /// Adds a value of its own.
     pub fn record(&mut self, name: &'static str, value: f64) {
         let values = self.values.entry(name).or_default();
+        // The format takes no more: those beyond are left out.
         if values.len() < VALUES {
             values.push(value);
         }
@@ -116,7 +118,7 @@ impl Metrics {
         }
         let paired = report
             .accesses
-            .get(&secretrail_engine::access::DecryptStatus::Paired)
+            .get(&DecryptStatus::Paired)
             .copied()
             .unwrap_or(0);
         for (name, count) in [
@@ -154,8 +156,7 @@ impl Metrics {
         Value::Object(line)
     }
 
-    /// Names and units of what is in the line: a name that is declared and not there is an error of
-    /// CloudWatch.
+    /// Names and units of what is in the line: the format asks for a value of all that is declared.
     fn declarations(&self) -> Vec<Value> {
         METRICS
             .iter()

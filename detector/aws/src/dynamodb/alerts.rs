@@ -16,9 +16,9 @@ use secretrail_engine::state::StateError;
 use secretrail_engine::state::item_v1;
 use secretrail_engine::time::EventTime;
 
-use super::item::{Attributes, CONTENT, SK, bytes_of, number, number_of, text, text_of};
-use super::keys;
-use super::table::Table;
+use crate::dynamodb::item::{Attributes, CONTENT, SK, bytes_of, number, number_of, text, text_of};
+use crate::dynamodb::keys;
+use crate::dynamodb::table::Table;
 use crate::retry::Failed;
 
 const CREATED: &str = "created";
@@ -273,8 +273,8 @@ fn without(new: Vec<NewAlert>, existing: &Existing) -> Vec<NewAlert> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::table::tests::uncalled;
     use super::*;
+    use crate::dynamodb::table::tests::uncalled;
     use aws_sdk_dynamodb::config::http::HttpResponse;
     use aws_sdk_s3::primitives::SdkBody;
     use secretrail_engine::state::contract::alert;

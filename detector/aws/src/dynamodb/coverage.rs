@@ -6,10 +6,10 @@ use std::sync::Arc;
 use secretrail_engine::coverage::CoverageMark;
 use secretrail_engine::state::StateError;
 
-use super::item::{Attributes, Key};
-use super::keys;
-use super::table::Table;
-use super::written::Written;
+use crate::dynamodb::item::{Attributes, Key};
+use crate::dynamodb::keys;
+use crate::dynamodb::table::Table;
+use crate::dynamodb::written::Written;
 
 /// Coverage in the table.
 pub(super) struct Coverage {
@@ -45,6 +45,7 @@ impl Coverage {
 
     pub(super) async fn covered(&self, marks: &[CoverageMark]) -> Result<Vec<bool>, StateError> {
         let asked = marks.iter().map(keys::coverage).collect();
+        // Whether they are there is all that is asked: their expiry need not be sent.
         let found = self.table.get(asked, Some("pk, sk")).await?;
         Ok(marks
             .iter()

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 
 use secretrail_engine::state::StateError;
 
-use super::item::{CONTENT, bytes, bytes_of};
-use super::keys;
-use super::table::Table;
+use crate::dynamodb::item::{CONTENT, bytes, bytes_of};
+use crate::dynamodb::keys;
+use crate::dynamodb::table::Table;
 
 pub(super) async fn keep(table: &Table, name: &str, content: Vec<u8>) -> Result<(), StateError> {
     let item = HashMap::from([(CONTENT.to_owned(), bytes(content))]);

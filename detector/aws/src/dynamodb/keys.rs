@@ -8,7 +8,7 @@ use secretrail_engine::fact::{RuleRange, WindowKey};
 use secretrail_engine::loose_end::{SceneKey, SceneRange};
 use secretrail_engine::time::EventTime;
 
-use super::item::{Key, Range};
+use crate::dynamodb::item::{Key, Range};
 
 /// Length in seconds of the segments of event time in sort keys: a read of a window reads whole
 /// segments.
@@ -234,17 +234,17 @@ mod tests {
         assert_eq!(
             found,
             [
-                "window#77 0002954076#d",
+                "window#7eb91013938674277eed51ddbb04a53e 0002954076#d",
                 "slots#rule 00492346#2",
-                "scene#77 0002954076#end#d",
-                "scene#77 0002954076#shut#d",
+                "scene#66fc8769fc427c12b55bc5fbb5f95345 0002954076#end#d",
+                "scene#66fc8769fc427c12b55bc5fbb5f95345 0002954076#shut#d",
                 "shared#s d",
                 "due 001772445600#d",
                 "coverage#111122223333#eu-west-1 492346",
-                "seen#77 -",
+                "seen#95d6b7920c5acf9a9b3032984a47488c -",
                 "alert#a1 -",
                 "outbox a1",
-                "object#77 -",
+                "object#6a6ba39be033c5fd57a906b1ea9aaed2 -",
                 "last-object -",
                 "kept#rules -",
             ]

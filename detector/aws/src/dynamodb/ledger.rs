@@ -7,9 +7,9 @@ use std::sync::Arc;
 use secretrail_engine::state::StateError;
 use secretrail_engine::time::EventTime;
 
-use super::item::{Attributes, Key, number, number_of, text, text_of};
-use super::keys;
-use super::table::Table;
+use crate::dynamodb::item::{Attributes, Key, number, number_of, text, text_of};
+use crate::dynamodb::keys;
+use crate::dynamodb::table::Table;
 
 /// An object as it was when its notification was sent.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -88,10 +88,13 @@ impl Ledger {
     }
 
     pub(super) async fn note(&self, entries: &[ObjectEntry]) -> Result<(), StateError> {
+        // This one does not expire: that nothing has come for long is what it is there to tell.
         let last = (!entries.is_empty()).then(|| {
             let at = ("at".to_owned(), number(self.table.now().0));
             (keys::last_object(), HashMap::from([at]))
         });
+        // Without a condition. An object that was done, and that a slower invocation notes as
+        // failed, is read once more, which changes nothing.
         let items = entries.iter().map(|entry| self.item(entry));
         self.table.put(items.chain(last).collect()).await
     }
@@ -124,8 +127,8 @@ fn is_done(item: &Attributes) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::table::tests::uncalled;
     use super::*;
+    use crate::dynamodb::table::tests::uncalled;
 
     fn entry(state: ObjectState) -> ObjectEntry {
         ObjectEntry {

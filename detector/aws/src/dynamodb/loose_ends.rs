@@ -14,9 +14,9 @@ use secretrail_engine::loose_end::{LooseEnd, LooseEndId, SceneRange};
 use secretrail_engine::state::{Due, StateError, item_v1};
 use secretrail_engine::time::EventTime;
 
-use super::item::{Attributes, Key, Range, SK, text, text_of};
-use super::keys::{self, SceneSegment};
-use super::table::Table;
+use crate::dynamodb::item::{Attributes, Key, Range, SK, text, text_of};
+use crate::dynamodb::keys::{self, SceneSegment};
+use crate::dynamodb::table::Table;
 
 /// References in one item of what is due.
 const REFERENCES: usize = 500;
@@ -348,11 +348,9 @@ fn with_digests(items: &[Attributes], digests: &BTreeSet<String>) -> Vec<Attribu
 
 #[cfg(test)]
 mod tests {
-    use super::super::table::tests::uncalled;
     use super::*;
+    use crate::dynamodb::table::tests::uncalled;
     use secretrail_engine::state::contract::end;
-
-    const MINUTE: i64 = 60;
 
     fn store() -> LooseEnds {
         LooseEnds::new(Arc::new(uncalled()), 60)
@@ -397,13 +395,15 @@ mod tests {
 
     #[test]
     fn loose_ends_wait_from_their_arrival_or_delivery_whichever_is_later() {
-        let ends = [end("e1", 0, "ann"), end("e2", 599, "ann")];
-        let delivered = ends[0].delivered;
-        for arrived in [delivered.plus(-MINUTE), delivered.plus(MINUTE)] {
-            let scenes = by_scene(&ends, arrived);
-            let waits: Vec<_> = scenes.keys().map(|(from, _)| *from).collect();
-            assert_eq!(waits, [arrived.max(delivered)], "one segment of one scene");
-        }
+        // Delivered at once, in one segment of one scene.
+        let ends = [end("e1", 100, "ann"), end("e2", 200, "ann")];
+        let waits_from = |arrived| -> Vec<i64> {
+            let scenes = by_scene(&ends, EventTime(arrived));
+            scenes.keys().map(|(from, _)| from.0).collect()
+        };
+        assert_eq!(waits_from(0), [100, 200]);
+        assert_eq!(waits_from(150), [150, 200]);
+        assert_eq!(waits_from(900), [900]);
     }
 
     #[test]

@@ -11,10 +11,10 @@ use secretrail_engine::seen::{Memory, Sighting, Times};
 use secretrail_engine::state::StateError;
 use secretrail_engine::time::EventTime;
 
-use super::item::{Attributes, text, text_of};
-use super::keys;
-use super::table::Table;
-use super::written::REMEMBERED;
+use crate::dynamodb::item::{Attributes, text, text_of};
+use crate::dynamodb::keys;
+use crate::dynamodb::table::Table;
+use crate::dynamodb::written::REMEMBERED;
 use crate::retry::{Failed, Tries};
 
 const TIMES: &str = "times";
@@ -101,6 +101,7 @@ impl SeenTimes {
         tries: &mut Tries,
     ) -> Result<bool, StateError> {
         let mut is_done = true;
+        // In transactions for their conditions and not for their unity: a batch write takes none.
         for writes in self.outstanding(new, memory).await?.chunks(TOGETHER) {
             if let Err(error) = self.table.transact(writes.to_vec()).await {
                 is_done = false;
@@ -215,8 +216,8 @@ fn with_times(item: Option<&Attributes>, times: &[EventTime], memory: Memory) ->
 
 #[cfg(test)]
 mod tests {
-    use super::super::table::tests::uncalled;
     use super::*;
+    use crate::dynamodb::table::tests::uncalled;
 
     /// Grains of ten seconds.
     const MEMORY: Memory = Memory {

@@ -17,7 +17,7 @@ use secretrail_engine::state::StateError;
 use secretrail_engine::state::item_v1::{ItemError, Packed};
 use secretrail_engine::time::EventTime;
 
-use super::item::{Attributes, CONTENT, Key, Range, TTL, bytes, bytes_of, number, text};
+use crate::dynamodb::item::{Attributes, CONTENT, Key, Range, TTL, bytes, bytes_of, number, text};
 use crate::retry::{Failed, Retry, Tries};
 
 /// Items that `BatchWriteItem` takes.
@@ -159,6 +159,7 @@ impl Table {
                 // Only what was left over is sent again; the rest is written.
                 Ok(left) if tries.again() => requests = left,
                 Ok(left) => return Err(self.unprocessed("BatchWriteItem", left.len(), "items")),
+                // All of it may have been written, or nothing: the same items again change nothing.
                 Err(why) if why.retry && tries.again() => {}
                 Err(why) => return Err(self.failed("BatchWriteItem", &why)),
             }
@@ -254,6 +255,7 @@ impl Table {
     ) -> Result<Vec<Vec<Attributes>>, StateError> {
         stream::iter(ranges)
             .map(|range| self.query(range, usize::MAX))
+            // In the order of the ranges: callers go through both side by side.
             .buffered(AT_ONCE)
             .try_collect()
             .await
@@ -295,6 +297,7 @@ impl Table {
             .expression_attribute_values(":pk", text(&range.pk))
             .expression_attribute_values(":from", text(&range.from))
             .expression_attribute_values(":to", text(&range.to))
+            // Without a limit, pages of 1 MB.
             .set_limit(i32::try_from(most).ok())
             .set_exclusive_start_key(start)
             .send()

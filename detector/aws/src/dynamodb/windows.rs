@@ -10,10 +10,10 @@ use secretrail_engine::state::StateError;
 use secretrail_engine::state::item_v1::{self, Group};
 use secretrail_engine::time::EventTime;
 
-use super::item::{Attributes, Key, Range, SK, text_of};
-use super::keys;
-use super::table::Table;
-use super::written::Written;
+use crate::dynamodb::item::{Attributes, Key, Range, SK, text_of};
+use crate::dynamodb::keys;
+use crate::dynamodb::table::Table;
+use crate::dynamodb::written::Written;
 
 /// Facts of windows in the table.
 pub(super) struct Windows {
@@ -200,8 +200,8 @@ impl Partitions {
 
 #[cfg(test)]
 mod tests {
-    use super::super::table::tests::uncalled;
     use super::*;
+    use crate::dynamodb::table::tests::uncalled;
     use secretrail_engine::state::contract::{self, window};
 
     fn windows() -> Windows {

@@ -9,8 +9,8 @@ use aws_sdk_sns::operation::publish_batch::PublishBatchOutput;
 use aws_sdk_sns::types::{BatchResultErrorEntry, MessageAttributeValue, PublishBatchRequestEntry};
 use secretrail_engine::alert::Alert;
 
-use super::message::{Message, plain};
 use crate::retry::Failed;
+use crate::sns::message::{Message, plain};
 
 /// Bytes of a message and of a batch.
 const MAX_BYTES: usize = 256 * 1024;
@@ -197,8 +197,8 @@ fn attribute(value: &str) -> Result<MessageAttributeValue, BuildError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::message::Format;
     use super::*;
+    use crate::sns::message::Format;
     use aws_sdk_sns::types::PublishBatchResultEntry;
     use secretrail_engine::state::contract::alert;
 

@@ -1,6 +1,6 @@
 //! What may be wrong with settings, each with its remedy.
 
-use super::settings::{MODE, TOPICS};
+use crate::config::settings::{MODE, TOPICS};
 
 /// Everything that is wrong with the settings.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]

@@ -12,7 +12,7 @@ use secretrail_engine::selection::Selection;
 use secretrail_engine::time::EventTime;
 use serde_json::json;
 
-use super::deadline::has_time;
+use crate::handler::deadline::has_time;
 use crate::notification::Delivered;
 use crate::rules::Active;
 use crate::telemetry::{Metrics, Severity, log, skipped};

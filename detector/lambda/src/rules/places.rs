@@ -7,8 +7,8 @@ use secretrail_aws::s3::{Listed, ObjectRef, S3Source};
 use secretrail_pack::{Files, is_rule};
 use serde::{Deserialize, Serialize};
 
-use super::error::RulesError;
 use crate::config::{Config, Place};
+use crate::rules::error::RulesError;
 
 /// What was read, before it is understood.
 #[derive(Debug, Default, Serialize, Deserialize)]
