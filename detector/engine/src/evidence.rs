@@ -73,6 +73,7 @@ mod tests {
 
     use super::*;
     use crate::access::{self, Decrypt};
+    use crate::copies::Copied;
 
     fn sample(status: DecryptStatus) -> Evidence {
         Evidence::access(Arc::new(Access {
@@ -94,12 +95,11 @@ mod tests {
             sample(DecryptStatus::Unknown),
         );
         let updated = with_head(&pending, |head| head.updated = true);
-        assert!(settled.tells_more_than(&updated) && !updated.tells_more_than(&settled));
-        assert!(updated.tells_more_than(&pending));
+        assert!(settled.rank() > updated.rank());
+        assert!(updated.rank() > pending.rank());
         // Of equal copies one is kept, and it is the same one whichever comes first.
         let later = with_head(&pending, |head| head.object = "b.json".into());
-        assert!(pending.tells_more_than(&later) && !later.tells_more_than(&pending));
-        assert!(!pending.tells_more_than(&pending));
+        assert!(pending.rank() > later.rank());
     }
 
     #[test]

@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn what_is_forgotten_is_before_a_time_and_not_at_it() {
         let mut set = FactSet::default();
-        [1, 2, 3].map(|secs| set.add(fact(secs, "a")));
+        [1, 2, 3].iter().for_each(|secs| set.add(fact(*secs, "a")));
         assert!(set.forget(EventTime(2)));
         assert_eq!(times(&set, 0, 9), [2, 3]);
         assert!(!set.forget(EventTime(4)));

@@ -2,8 +2,8 @@
 
 use rsigma_parser::SigmaRule;
 
-use super::build::is_called;
-use super::parsed::{ParsedCorrelation, ParsedRule};
+use crate::rule::load::build::is_called;
+use crate::rule::load::parsed::{ParsedCorrelation, ParsedRule};
 
 /// Keeps one of several copies of a rule, and tells of the others. Other rules that share an id are
 /// left, and refused later.

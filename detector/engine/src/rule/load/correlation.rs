@@ -5,11 +5,11 @@ use rsigma_parser::{
     WindowMode,
 };
 
-use super::block::{Added, Block};
-use super::build::Build;
-use super::meta::meta;
-use super::parsed::ParsedCorrelation;
 use crate::rule::fault::LoadError;
+use crate::rule::load::block::{Added, Block};
+use crate::rule::load::build::Build;
+use crate::rule::load::meta::meta;
+use crate::rule::load::parsed::ParsedCorrelation;
 use crate::rule::{Member, Window, WindowCondition, fields};
 
 /// Adds the window of a correlation to a set in the making; the rules that it names feed it from

@@ -3,9 +3,9 @@
 use rsigma_eval::Engine;
 use rsigma_parser::{FilterRule, FilterRuleTarget, SigmaRule};
 
-use super::build::is_called;
-use super::parsed::{ParsedFilter, ParsedRule};
 use crate::rule::fault::LoadError;
+use crate::rule::load::build::is_called;
+use crate::rule::load::parsed::{ParsedFilter, ParsedRule};
 
 /// Applies filters to rules, and gives what is wrong with some of them.
 pub(super) fn apply(

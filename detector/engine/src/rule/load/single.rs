@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use rsigma_parser::SigmaRule;
 
-use super::block::{Added, Block};
-use super::build::Build;
-use super::meta::meta;
-use super::parsed::ParsedRule;
 use crate::rule::fault::{LoadError, Source};
 use crate::rule::fields;
+use crate::rule::load::block::{Added, Block};
+use crate::rule::load::build::Build;
+use crate::rule::load::meta::meta;
+use crate::rule::load::parsed::ParsedRule;
 use crate::rule::needs::{Uses, needed_calls};
 use crate::rule::{Detection, Member, RuleSet, Target, Window, WindowCondition};
 use crate::rule_meta::RuleMeta;
