@@ -1,6 +1,6 @@
 //! Bytes as they are stored to bytes of JSON: gzip (any number of members) is recognised by its
-//! magic number and inflated within limits, everything else passes through. The only file that
-//! names a raw decoder.
+//! magic number and inflated within limits, everything else passes through. Nothing else inflates
+//! what others have written; parts are our own.
 //!
 //! A small object in memory is inflated in one go with libdeflate, which is twice as fast;
 //! everything else is streamed in pieces of bounded size. What was read before a fault has been

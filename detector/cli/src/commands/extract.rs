@@ -233,11 +233,9 @@ impl Done {
     fn object(&mut self, object: &Object, reader: &mut Reader<'_>) -> Extracted {
         let (mut harvest, origin) = (Harvest::default(), origin(object));
         let result = reader.read(object, &origin, &mut harvest);
-        let fate = harvest.report.settle(
-            result.map_err(|error| error.to_string()),
-            object.in_tree,
-            object.explicit,
-        );
+        let fate = harvest
+            .report
+            .settle(result, object.in_tree, object.explicit);
         self.problems
             .extend(untold(&object.name, &fate, &harvest.report.records_skipped));
         self.report.add(&harvest.report);

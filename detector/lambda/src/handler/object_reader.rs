@@ -123,7 +123,6 @@ fn scan(bytes: &[u8], name: &str, active: &Active) -> (Harvest, Fate) {
     let mut scanner = Scanner::new(&active.rules, &selection);
     let in_tree = object::parse(name).account.is_some();
     let read = scanner.read(Input::Bytes(bytes), &origin(name), in_tree, &mut harvest);
-    let read = read.map_err(|error| error.to_string());
     let fate = match harvest.report.settle(read, in_tree, false) {
         report::Fate::Failed(reason) => Fate::Poison { reason },
         report::Fate::Read => processed(&harvest.report),
