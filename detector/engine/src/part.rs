@@ -49,11 +49,9 @@ pub fn name(header: &Header, objects: impl Iterator<Item = (String, String)>) ->
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
-    use std::io::{BufReader, Write};
+    use std::io::BufReader;
 
-    use flate2::Compression;
     use flate2::bufread::MultiGzDecoder;
-    use flate2::write::GzEncoder;
 
     use super::*;
     use crate::coverage::CoverageMark;
@@ -114,15 +112,6 @@ mod tests {
         text.lines().map(ToOwned::to_owned).collect()
     }
 
-    /// What is said of a part with these lines.
-    fn fault(lines: &[impl AsRef<str>]) -> String {
-        let mut out = GzEncoder::new(Vec::new(), Compression::fast());
-        for line in lines {
-            writeln!(out, "{}", line.as_ref()).unwrap();
-        }
-        read(&out.finish().unwrap()).unwrap_err().to_string()
-    }
-
     #[test]
     fn what_is_read_is_what_was_written_by_time() {
         let (b, a) = (
@@ -170,49 +159,6 @@ mod tests {
             r#"{"end":{"objects":1,"records":1}}"#,
         ];
         assert_eq!(lines(&part), expected);
-    }
-
-    #[test]
-    fn damage_is_told_by_what_is_wrong() {
-        let part = write(&header(), vec![object("a", &[(3, "{}"), (4, "{}")])]);
-        let lines = lines(&part);
-        let with = |number: usize, line: &str| {
-            let mut lines = lines.clone();
-            lines[number] = line.to_owned();
-            fault(&lines)
-        };
-        let without = |number: usize| {
-            let mut lines = lines.clone();
-            lines.remove(number);
-            fault(&lines)
-        };
-        for (fault, expected) in [
-            (without(4), "it has no end"),
-            (
-                without(3),
-                "records: 2 } and holds End { objects: 1, records: 1 }",
-            ),
-            (without(1), "a record of object 0 of 0"),
-            (with(3, &lines[1]), "an object follows a record"),
-            (
-                with(2, "{\"of\":1,\"time\":3,\"record\":{}}"),
-                "a record of object 1 of 1",
-            ),
-            (
-                with(2, "{\"of\":0,\"time\":\"3\",\"record\":{}}"),
-                "a line is not a record",
-            ),
-            (
-                with(0, "{\"Records\":[]}"),
-                "is not a part that this version reads",
-            ),
-            (
-                with(0, &lines[0].replace("observations/1", "observations/2")),
-                "(secretrail.observations/2); it reads secretrail.observations/1",
-            ),
-        ] {
-            assert!(fault.contains(expected), "{fault}");
-        }
     }
 
     #[test]

@@ -32,6 +32,7 @@ pub(super) fn networks<'o>(origins: impl Iterator<Item = &'o Origin>) -> Vec<Str
 /// Private /16s of which enough subnets were seen.
 fn wide_networks<'n>(nets: impl Iterator<Item = &'n IpNet>) -> BTreeSet<Ipv4Net> {
     let mut subnets: BTreeMap<Ipv4Net, usize> = BTreeMap::new();
+    // Subnets and not addresses: many hosts in one say nothing of the 255 others.
     for wide in nets.filter_map(private_16) {
         *subnets.entry(wide).or_default() += 1;
     }
@@ -58,6 +59,7 @@ fn private_16(net: &IpNet) -> Option<Ipv4Net> {
 
 /// A single IPv4 address as itself, and otherwise the network.
 fn narrowest(net: &IpNet, addresses: &BTreeSet<IpAddr>) -> String {
+    // Not so for IPv6: hosts change their address within the /64 every day (RFC 8981).
     match (addresses.first(), addresses.len()) {
         (Some(IpAddr::V4(one)), 1) => format!("{one}/32"),
         _ => net.to_string(),

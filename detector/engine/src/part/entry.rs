@@ -79,6 +79,7 @@ impl Entry {
             records_skipped: self.skipped.clone(),
             ..Report::default()
         };
+        // As was decided when it was extracted: to decide anew one would need its bytes.
         match &self.fate {
             Fate::Read => report.objects = 1,
             Fate::PassedOver(reason) => report.skip_object(*reason),
@@ -166,5 +167,72 @@ impl Extracted {
             entry,
             records: std::mem::take(&mut harvest.kept),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::object::origin;
+    use crate::report::SkippedObject;
+
+    fn extracted(fate: &Fate) -> Extracted {
+        let mut harvest = Harvest::default();
+        harvest.report.bytes = 10;
+        harvest.report.records = 3;
+        harvest.report.key_validations = 1;
+        harvest.report.records_repaired = 2;
+        harvest
+            .report
+            .records_skipped
+            .insert(SkippedRecord::Malformed, 4);
+        let mark = |hour| CoverageMark {
+            account: "1".into(),
+            region: "r".into(),
+            bucket: hour,
+        };
+        harvest.coverage.extend([mark(5), mark(3)]);
+        harvest.kept.push((EventTime(1), "{}".to_owned()));
+        let object = Origin {
+            delivered: Some(EventTime(9)),
+            ..origin("a")
+        };
+        let extracted = Extracted::of(&object, "t".to_owned(), true, fate, &mut harvest);
+        assert!(
+            harvest.kept.is_empty(),
+            "they are moved, and not held twice"
+        );
+        assert_eq!(extracted.records.len(), 1);
+        extracted
+    }
+
+    #[test]
+    fn a_part_counts_as_its_logs_do() {
+        let skipped = SkippedObject::NoRecords;
+        for (fate, objects, failed, passed) in [
+            (Fate::Read, 1, 0, None),
+            (Fate::Failed("why".to_owned()), 0, 1, None),
+            (Fate::PassedOver(skipped), 0, 0, Some(1)),
+        ] {
+            let report = extracted(&fate).entry.report();
+            assert_eq!((report.objects, report.objects_failed), (objects, failed));
+            assert_eq!(report.objects_skipped.get(&skipped).copied(), passed);
+            assert_eq!((report.bytes, report.records), (10, 3));
+            assert_eq!((report.key_validations, report.records_repaired), (1, 2));
+            assert_eq!(report.records_skipped[&SkippedRecord::Malformed], 4);
+        }
+    }
+
+    #[test]
+    fn an_entry_comes_back_from_its_json() {
+        let entry = extracted(&Fate::Failed("why".to_owned())).entry;
+        let json = serde_json::to_string(&entry).unwrap();
+        let back: Entry = serde_json::from_str(&json).unwrap();
+        assert_eq!(back, entry);
+        assert_eq!(back.origin().delivered, Some(EventTime(9)));
+        let hours: HashSet<i64> = back.marks().map(|mark| mark.bucket).collect();
+        assert_eq!(hours, HashSet::from([3, 5]));
     }
 }

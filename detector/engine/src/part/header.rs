@@ -70,6 +70,7 @@ impl Header {
     /// when it can.
     #[must_use]
     pub fn lacks(&self, rules: &RuleSet, selection: &Selection) -> Option<PartShortfall> {
+        // First, because no flag of this run can mend it.
         let mut needs = rules.needing_beyond(self.calls.as_deref());
         if let Some(first) = needs.next() {
             return Some(PartShortfall::Records {
@@ -83,6 +84,7 @@ impl Header {
 
     /// Whether everything that a selection takes was extracted.
     fn covers(&self, selection: &Selection) -> bool {
+        // Its filter is not asked: it chooses among records that are all in the part.
         let from = self
             .from
             .is_none_or(|from| selection.from.is_some_and(|asked| asked.0 >= from));

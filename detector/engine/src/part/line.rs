@@ -66,3 +66,44 @@ impl<'a> PartRecord<'a> {
         format!("{RECORD}{}{TIME}{}{TEXT}{text}}}", self.object, self.time.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_comes_back_from_its_line() {
+        for text in [
+            "{}",
+            "{\"record\":{\"time\":1}}",
+            "{\",\\\"record\\\":\":1}",
+            "not JSON",
+        ] {
+            let record = PartRecord {
+                object: 12,
+                time: EventTime(-3),
+                text,
+            };
+            let line = record.to_line();
+            assert_eq!(PartRecord::parse(line.as_bytes()), Some(record), "{line}");
+            let ended = format!("{line}\n");
+            assert_eq!(PartRecord::parse(ended.as_bytes()), Some(record));
+        }
+    }
+
+    #[test]
+    fn what_is_cut_is_no_record() {
+        let line = b"{\"of\":1,\"time\":2,\"record\":[]}";
+        for cut in 0..line.len() {
+            assert_eq!(PartRecord::parse(&line[..cut]), None, "{cut}");
+        }
+        assert_eq!(
+            PartRecord::parse(b"{\"of\":-1,\"time\":2,\"record\":[]}"),
+            None
+        );
+        assert_eq!(
+            PartRecord::parse(b"{\"of\":1,\"time\":2,\"record\":\"\xff\"}"),
+            None
+        );
+    }
+}

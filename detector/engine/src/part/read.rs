@@ -73,6 +73,7 @@ impl<R: BufRead> PartReader<R> {
     }
 
     fn read_header(&self) -> Result<Header, PartError> {
+        // What is no header at all is foreign too: another version may have other fields.
         let header: Header = serde_json::from_slice(&self.line)
             .map_err(|error| PartError::Foreign(error.to_string()))?;
         if header.schema != SCHEMA {
@@ -170,4 +171,93 @@ impl<R: BufRead> PartReader<R> {
 
 fn broken(why: impl Into<String>) -> PartError {
     PartError::Broken(why.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADER: &str = r#"{"schema":"secretrail.observations/1","calls":null,"from":null,
+        "to":null,"accounts":[],"regions":[],"span":null}"#;
+    const OBJECT: &str = r#"{"object":{"name":"a","tag":"t","in_tree":true,"delivered":null,
+        "fate":"read","bytes":1,"records":2,"repaired":0,"key_validations":0,"skipped":{},
+        "coverage":[]}}"#;
+    const RECORD: &str = r#"{"of":0,"time":3,"record":{}}"#;
+    const END: &str = r#"{"end":{"objects":1,"records":2}}"#;
+
+    /// How many records each of these parts has.
+    fn read(lines: &[&str]) -> Result<Vec<usize>, PartError> {
+        let lines = lines.iter().map(|line| line.replace('\n', " ") + "\n");
+        let text: String = lines.collect();
+        let mut counts = Vec::new();
+        let mut next = PartReader::new(text.as_bytes())?;
+        while let Some(mut part) = next {
+            let mut count = 0;
+            while part.next_record()?.is_some() {
+                count += 1;
+            }
+            assert!(part.next_record()?.is_none(), "an end is an end");
+            counts.push(count);
+            next = part.next_part()?;
+        }
+        Ok(counts)
+    }
+
+    fn fault(lines: &[&str]) -> String {
+        read(lines).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn parts_follow_each_other() {
+        let empty = [HEADER, r#"{"end":{"objects":0,"records":0}}"#];
+        let full = [HEADER, OBJECT, RECORD, RECORD, END];
+        assert_eq!(read(&[]).unwrap(), [0; 0]);
+        assert_eq!(
+            read(&[&full[..], &empty, &full].concat()).unwrap(),
+            [2, 0, 2]
+        );
+    }
+
+    #[test]
+    fn damage_is_told_by_what_is_wrong() {
+        let odd_time = r#"{"of":0,"time":"3","record":{}}"#;
+        let other_object = RECORD.replace("0,", "1,");
+        for (lines, expected) in [
+            (&[HEADER][..], "it has no end"),
+            (&[HEADER, OBJECT, RECORD, RECORD], "it has no end"),
+            (
+                &[HEADER, OBJECT, RECORD, END],
+                "records: 2 } and holds End { objects: 1, records: 1 }",
+            ),
+            (&[HEADER, RECORD], "a record of object 0 of 0"),
+            (
+                &[HEADER, OBJECT, &other_object],
+                "a record of object 1 of 1",
+            ),
+            (
+                &[HEADER, OBJECT, RECORD, OBJECT],
+                "an object follows a record",
+            ),
+            (&[HEADER, OBJECT, odd_time], "a line is not a record"),
+        ] {
+            let fault = fault(lines);
+            assert!(
+                fault.starts_with("the part is cut off or damaged ("),
+                "{fault}"
+            );
+            assert!(fault.contains(expected), "{fault}");
+        }
+    }
+
+    #[test]
+    fn what_is_none_of_ours_is_foreign() {
+        let newer = HEADER.replace("observations/1", "observations/2");
+        assert_eq!(
+            fault(&[&newer]),
+            "is not a part that this version reads (secretrail.observations/2); it reads \
+             secretrail.observations/1"
+        );
+        let logs = read(&[r#"{"Records":[]}"#]);
+        assert!(matches!(logs, Err(PartError::Foreign(_))));
+    }
 }

@@ -65,6 +65,7 @@ fn by_time(objects: &mut [Extracted]) -> Vec<TimedRecord> {
             text,
         }));
     }
+    // Over all objects: a replay merges parts by time, and holds none of them in memory for it.
     records.sort();
     records
 }
@@ -87,5 +88,75 @@ impl LineEncoder {
 
     fn finish(self) -> Vec<u8> {
         self.0.finish().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::coverage::CoverageMark;
+    use crate::object::origin;
+    use crate::report::Fate;
+    use crate::scan::Harvest;
+
+    fn object(name: &str, records: &[(i64, &str)]) -> Extracted {
+        let records = records.iter();
+        let mut harvest = Harvest {
+            kept: records
+                .map(|(time, text)| (EventTime(*time), (*text).to_owned()))
+                .collect(),
+            ..Harvest::default()
+        };
+        let origin = origin(name);
+        Extracted::of(&origin, "t".to_owned(), false, &Fate::Read, &mut harvest)
+    }
+
+    fn lines(objects: Vec<Extracted>) -> Vec<String> {
+        let part = write(&Header::default(), objects);
+        let text = std::io::read_to_string(flate2::read::GzDecoder::new(&*part)).unwrap();
+        text.lines().map(ToOwned::to_owned).collect()
+    }
+
+    #[test]
+    fn a_line_break_in_a_record_makes_no_line() {
+        let lines = lines(vec![object("a", &[(1, "{\r\n\"x\":\n1}")])]);
+        assert_eq!(lines.len(), 4);
+        assert_eq!(lines[2], r#"{"of":0,"time":1,"record":{  "x": 1}}"#);
+    }
+
+    #[test]
+    fn records_of_one_second_are_in_one_order() {
+        let one = object("a", &[(1, "{\"y\":1}"), (1, "{\"x\":1}"), (0, "{}")]);
+        let other = object("b", &[(1, "{}")]);
+        let sorted = lines(vec![one.clone(), other.clone()]);
+        assert_eq!(lines(vec![other, one]), sorted);
+        let of: Vec<&str> = sorted[3..7].iter().map(|line| &**line).collect();
+        let expected = [
+            r#"{"of":0,"time":0,"record":{}}"#,
+            r#"{"of":0,"time":1,"record":{"x":1}}"#,
+            r#"{"of":0,"time":1,"record":{"y":1}}"#,
+            r#"{"of":1,"time":1,"record":{}}"#,
+        ];
+        assert_eq!(of, expected);
+    }
+
+    #[test]
+    fn a_part_without_records_has_no_span() {
+        assert!(lines(vec![object("a", &[])])[0].ends_with("\"span\":null}"));
+        assert!(lines(vec![object("a", &[(7, "{}"), (5, "{}")])])[0].ends_with("[5,7]}"));
+    }
+
+    #[test]
+    fn places_are_written_in_order() {
+        let mark = |region: &str, hour| CoverageMark {
+            account: "1".into(),
+            region: region.into(),
+            bucket: hour,
+        };
+        let mut object = object("a", &[]);
+        object.entry.coverage =
+            crate::part::Entry::coverage([mark("z", 9), mark("a", 4), mark("a", 3), mark("a", 4)]);
+        let expected = r#""coverage":[["1","a",[3,4]],["1","z",[9]]]}}"#;
+        assert!(lines(vec![object])[1].ends_with(expected));
     }
 }

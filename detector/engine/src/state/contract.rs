@@ -270,6 +270,8 @@ async fn loose_ends_are_found_by_scene_open_or_closed<S: StateStore>(store: &S) 
 }
 
 async fn late_loose_ends_wait_as_long_as_others<S: StateStore>(store: &S) {
+    // The first was delivered 400 s late. Counted from its own time it would be due at once, before
+    // its other half, which is as late, had a chance to come.
     store
         .put_loose_ends(vec![end("e1", 100, "ann")], EventTime(500))
         .await
@@ -303,6 +305,7 @@ async fn coverage_is_remembered<S: StateStore>(store: &S) {
         .mark_coverage(vec![mark("eu-west-1", 100), mark("eu-west-1", 200)])
         .await
         .expect("mark");
+    // Hours are remembered: the first is in that of both, the second two hours later.
     let asked = [
         mark("eu-west-1", 300),
         mark("eu-west-1", 7_300),
@@ -398,6 +401,7 @@ async fn alerts_wait_until_they_are_published<S: StateStore>(store: &S) {
 }
 
 async fn nothing_is_asked_for_in_vain<S: StateStore>(store: &S) {
+    // DynamoDB refuses requests without items: a store must not send them.
     store.put_facts(Vec::new()).await.expect("no facts");
     store
         .put_loose_ends(Vec::new(), LONG_AGO)

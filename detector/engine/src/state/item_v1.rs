@@ -80,6 +80,8 @@ pub enum ItemError {
 const FOREIGN: &str = "it was written by another version, or by somebody else";
 
 /// What is stored: tables of what is shared, and the things themselves. Empty ones are left out.
+// Fields are written in the order in which they stand here, and the digest is made of what is
+// written: to move one is to give every item another name, and so to keep it twice.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct PackV1 {
     v: u32,

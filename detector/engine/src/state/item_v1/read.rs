@@ -184,6 +184,7 @@ fn each<A, B>(
 }
 
 fn at<T: Clone>(table: &[T], index: usize) -> Result<T, ItemError> {
+    // What is stored is not trusted: an index that is too large is an error, and no panic.
     table.get(index).cloned().ok_or(ItemError::Entry {
         index,
         entries: table.len(),

@@ -39,6 +39,7 @@ impl Writer {
     }
 
     fn principal(&mut self, principal: &Arc<Principal>) -> usize {
+        // By what it says, not by where it is: two objects bring the same caller twice.
         *self.principals.entry(principal.clone()).or_insert_with(|| {
             let p = &**principal;
             self.pack.principals.push(PrincipalV1 {
@@ -70,6 +71,7 @@ impl Writer {
     }
 
     fn secret(&mut self, secret: &SecretRef) -> usize {
+        // Before the entry is made: it needs a copy of the key, which here is eight texts.
         if let Some(known) = self.secrets.get(secret) {
             return *known;
         }
