@@ -236,7 +236,7 @@ proptest! {
             let (mut found, origin) = (Harvest::default(), origin(&format!("{index}.json")));
             let text = json!({"Records": records}).to_string();
             scanner.read(Input::Bytes(text.as_bytes()), &origin, false, &mut found).unwrap();
-            let fate = found.report.settle(Ok(()), false, false);
+            let fate = found.report.settle(Ok::<(), String>(()), false, false);
             parts[places[index].1.index(3)].push(Extracted::of(&origin, String::new(), false, &fate, &mut found));
         }
         let mut bytes: Vec<Vec<u8>> = parts.into_iter().map(|part| part::write(&header, part)).collect();

@@ -9,7 +9,7 @@ const WHY_APART: &str = "these know nothing of each other: \
                          what they share belongs into a module below all of them";
 
 /// The sources of a crate.
-pub struct Sources<'a> {
+pub(super) struct Sources<'a> {
     /// Path below `src`, as `alert/text.rs`, and text of each file; `lib.rs` among them.
     pub files: Vec<(&'a str, &'a str)>,
     /// Top-level modules whose children must not import each other.
@@ -17,7 +17,7 @@ pub struct Sources<'a> {
 }
 
 /// Every import that points the wrong way, as `file:line: what and why`.
-pub fn wrong_imports(sources: &Sources<'_>) -> Vec<String> {
+pub(super) fn wrong_imports(sources: &Sources<'_>) -> Vec<String> {
     let order = sources.modules_of("lib.rs");
     assert!(!order.is_empty(), "lib.rs has no mod lines");
     let for_tests = sources.test_modules_of("lib.rs");

@@ -122,7 +122,7 @@ mod tests {
     fn in_folders_only_sigma_files_count_but_a_named_file_always() {
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str| std::fs::write(folder.path().join(name), "title: x").unwrap();
-        ["b.yml", "a.yaml", "notes.txt"].map(write);
+        ["b.yml", "a.yaml", "notes.txt"].into_iter().for_each(write);
         let names = |paths: &[PathBuf]| -> Vec<String> {
             let files = files(paths).unwrap().into_iter();
             files

@@ -24,7 +24,9 @@ pub(super) fn run(args: &RulesExplain, host: &mut Host) -> Result<u8, Failure> {
     let explained = pollster::block_on(explain(&loaded.set, &args.rule, &bytes, policy.as_ref()));
     let explanation = explained.map_err(|trouble| match trouble {
         Trouble::NoSuchRule(_) => Failure::Usage(trouble.to_string()),
-        Trouble::Unreadable(_) => Failure::Input(format!("{name}: {trouble}")),
+        Trouble::Unreadable(_) | Trouble::NoRecords | Trouble::State(_) => {
+            Failure::Input(format!("{name}: {trouble}"))
+        }
     })?;
     print(host, &text(&explanation))?;
     Ok(exit::DONE)
