@@ -140,9 +140,9 @@ mod tests {
     use super::*;
     use crate::access::{Decrypt, DecryptStatus, Method};
     use crate::correlate;
+    use crate::events_for_tests::get_secret;
     use crate::fact::{Fact, FactSet};
     use crate::observation::{Observation, SecretRead};
-    use crate::samples::get_secret;
 
     fn read(event_id: &str, change: impl Fn(&mut Head)) -> Arc<SecretRead> {
         let mut read = get_secret(event_id, 0, "x");
@@ -275,7 +275,7 @@ mod tests {
     fn a_fact_keeps_what_was_settled_in_any_order_and_number() {
         let said = |status, change: fn(&mut Head)| {
             let read = read("e", change);
-            let secret = crate::samples::full_secret("x");
+            let secret = crate::events_for_tests::full_secret("x");
             let mut row = correlate::row(&read, Method::Api, secret.clone(), secret.key(), None);
             Arc::make_mut(&mut row.access).decrypt = Decrypt::only(status);
             Fact {

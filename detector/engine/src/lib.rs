@@ -30,7 +30,7 @@ pub mod principal;
 pub mod observation;
 
 #[cfg(test)]
-mod samples;
+mod events_for_tests;
 
 // What records say: who reached which secret.
 pub mod access;

@@ -113,6 +113,7 @@ impl<'a> Pipeline<'a> {
         let ends = self
             .look_at(store, harvest, None, &mut drafts, &mut outcome.report)
             .await?;
+        // Nothing waits for anything here: what was delivered before the horizon is due at once.
         store.put_loose_ends(ends, EventTime(i64::MIN)).await?;
         self.settle_due(store, now, usize::MAX, drafts, &mut outcome)
             .await?;
@@ -372,5 +373,68 @@ fn may_pair(end: &Arc<LooseEnd>) -> bool {
         // A change that failed decrypted nothing, and most changes never do.
         Observation::Change(change) => change.decrypts && change.head.outcome == Ending::Success,
         Observation::Read(_) | Observation::KeyUse(_) => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::events_for_tests::{get_secret, put_secret};
+    use crate::observation::SecretChange;
+
+    #[test]
+    fn logs_from_the_future_are_their_own_clock() {
+        let (rules, selection) = (RuleSet::default(), Selection::default());
+        let pipeline = Pipeline::new(&rules, None, &selection);
+        let time = |newest: Option<i64>| pipeline.time(EventTime(100), newest.map(EventTime)).0;
+        assert_eq!([time(None), time(Some(100))], [100, 100]);
+        assert_eq!(
+            time(Some(101)),
+            101 + HORIZON_SECS,
+            "the latest of them is due"
+        );
+    }
+
+    #[test]
+    fn an_account_has_logs_since_its_first_event_or_hour_of_coverage() {
+        let ends = [500, 300].map(|secs| {
+            let read = Arc::new(get_secret("r", secs, "x"));
+            Arc::new(LooseEnd::new(Observation::Read(read)))
+        });
+        let account = &ends[0].observation.head().account;
+        let hours = [(account.clone(), 1), ("999988887777".into(), 2)];
+        let marks = hours.map(|(account, hour)| {
+            let time = EventTime(hour * COVERAGE_BUCKET_SECS + 7);
+            CoverageMark::at(account, "eu-west-1".into(), time)
+        });
+        let mut times: Vec<_> = since(&ends, &marks.into_iter().collect())
+            .into_iter()
+            .map(|sighting| (sighting.key, sighting.time.0))
+            .collect();
+        times.sort();
+        let expected = [
+            (&**account, 300),
+            ("999988887777", 2 * COVERAGE_BUCKET_SECS),
+        ];
+        assert_eq!(
+            times,
+            expected.map(|(account, secs)| (seen::since_key(account), secs))
+        );
+    }
+
+    #[test]
+    fn a_change_is_kept_only_if_it_explains_key_uses() {
+        let kept = |change: SecretChange| {
+            may_pair(&Arc::new(LooseEnd::new(Observation::Change(Arc::new(
+                change,
+            )))))
+        };
+        let mut failed = put_secret("c", 0, "x");
+        Arc::make_mut(&mut failed.head).outcome = Ending::Failed;
+        let harmless = SecretChange {
+            decrypts: false,
+            ..put_secret("c", 0, "x")
+        };
+        assert!(kept(put_secret("c", 0, "x")) && !kept(failed) && !kept(harmless));
     }
 }

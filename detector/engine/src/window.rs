@@ -263,9 +263,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::events_for_tests::head;
     use crate::evidence::Evidence;
     use crate::rule::load::load;
-    use crate::samples::head;
 
     const EVER: (EventTime, EventTime) = (EventTime(i64::MIN), EventTime(i64::MAX));
 

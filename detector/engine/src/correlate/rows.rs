@@ -55,7 +55,7 @@ impl Join<'_> {
             Ask::Batch(secrets) => self.add_named_rows(index, read, Method::Batch, secrets, rows),
             Ask::BatchFilters => {
                 // The children are its accesses: it has none of its own unless a key use says so.
-                if self.has_children(index) && self.uses_given_to(index).is_empty() {
+                if self.uses_given_to(index).is_empty() && self.has_children(index) {
                     return;
                 }
                 let unnamed = somewhere(&read.head);
@@ -219,5 +219,68 @@ fn decrypt_of(read: &SecretRead, key_use: Option<&Arc<KeyUse>>) -> Decrypt {
         },
         None if read.decrypts => Decrypt::only(DecryptStatus::Pending),
         None => Decrypt::only(DecryptStatus::NotExpected),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::events_for_tests::{
+        decrypt_parameter, decrypt_secret, full_secret, get_secret, head, read,
+    };
+
+    #[test]
+    fn a_key_use_that_completed_first_lies_before_its_read() {
+        let (read, key_use) = (get_secret("r", 10, "x"), decrypt_secret("k", 9, "x"));
+        let secret = full_secret("x");
+        let key = secret.key();
+        let row = row(&read, Method::Api, secret, key, Some(&Arc::new(key_use)));
+        let decrypt = &row.access.decrypt;
+        assert_eq!(
+            (decrypt.status, decrypt.delta_secs),
+            (DecryptStatus::Paired, Some(-1))
+        );
+        assert_eq!(decrypt.event_id.as_deref(), Some("k"));
+    }
+
+    #[test]
+    fn only_a_single_read_of_secrets_manager_proves_anything() {
+        let proves = |method, secret: SecretRef| {
+            let read = read("r", "x", 0, Ask::Named(vec![secret.clone()]));
+            let key = secret.key();
+            row(&read, method, secret, key, None).absence_proves
+        };
+        let parameter = decrypt_parameter("k", 0, "/app/x").secret.unwrap();
+        assert!(proves(Method::Api, full_secret("x")));
+        assert!(!proves(Method::Batch, full_secret("x")));
+        assert!(!proves(Method::Api, parameter));
+    }
+
+    #[test]
+    fn what_stands_for_itself_knows_its_version_and_expects_nothing() {
+        let key_use = KeyUse {
+            version_id: Some("v2".into()),
+            key_arn: Some("arn:aws:kms:eu-west-1:1:key/k".into()),
+            ..decrypt_secret("k", 0, "x")
+        };
+        let row = alone(&key_use, &full_secret("x"), Method::DirectDecrypt);
+        assert_eq!(row.access.secret.version_id.as_deref(), Some("v2"));
+        assert_eq!(row.access.decrypt.status, DecryptStatus::NotExpected);
+        assert_eq!(row.access.decrypt.key_arn, key_use.key_arn);
+        assert!(row.read.is_none() && !row.absence_proves);
+    }
+
+    #[test]
+    fn a_secret_without_a_name_is_where_its_record_is() {
+        let mut head = head("b", "BatchGetSecretValue", 0);
+        assert_eq!(&*somewhere(&head).partition, "aws");
+        let actor = "arn:aws-cn:sts::111122223333:assumed-role/app/s";
+        Arc::make_mut(&mut head.principal).actor = Some(actor.into());
+        let secret = somewhere(&head);
+        assert_eq!(
+            (&*secret.partition, &secret.region),
+            ("aws-cn", &head.region)
+        );
+        assert_eq!(secret.name, None);
     }
 }

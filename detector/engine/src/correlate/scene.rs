@@ -201,3 +201,95 @@ pub(super) fn is_under(key_use: &KeyUse, path: &SecretRef, recursive: bool) -> b
     };
     below.is_some_and(|rest| recursive || !rest.contains('/'))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::events_for_tests::{HOME, decrypt_parameter, decrypt_secret, get_secret};
+
+    #[test]
+    fn both_ends_of_the_tolerance_are_near() {
+        let times = [0, 5, 10, 10, 15, 20].map(EventTime);
+        assert_eq!(near(&times, EventTime(10), |time| *time), 1..5);
+        assert_eq!(near(&times, EventTime(-6), |time| *time), 0..0);
+        assert_eq!(near(&times, EventTime(26), |time| *time), 6..6);
+        // Times at the ends of the range do not wrap around.
+        assert_eq!(near(&times, EventTime(i64::MAX), |time| *time), 6..6);
+        assert_eq!(near(&times, EventTime(i64::MIN), |time| *time), 0..0);
+    }
+
+    #[test]
+    fn a_secret_is_found_by_the_name_that_its_arn_may_have() {
+        let mut scene = Scene::default();
+        for (id, name) in [
+            ("k1", "prod/oauth"),
+            ("k2", "prod/oauth-client"),
+            ("k3", "x"),
+        ] {
+            scene.key_uses.push(Arc::new(decrypt_secret(id, 0, name)));
+        }
+        let arn = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:prod/oauth-client";
+        let asked = SecretRef::secret(arn, HOME);
+        let index = SceneIndex::new(&scene);
+        let mut fitting = Vec::new();
+        for (_, key_use) in index.uses_of(&asked, EventTime(0)) {
+            fitting.push((&*key_use.head.event_id, fits(key_use, &asked)));
+        }
+        assert_eq!(fitting, [("k1", false), ("k2", true)]);
+    }
+
+    #[test]
+    fn key_uses_that_no_read_expects_are_not_found() {
+        let mut scene = Scene::default();
+        let plain = decrypt_secret("k1", 0, "x");
+        let mut denied = decrypt_secret("k2", 0, "x");
+        Arc::make_mut(&mut denied.head).outcome = Outcome::Denied;
+        let direct = KeyUse {
+            direct: true,
+            ..decrypt_secret("k3", 0, "x")
+        };
+        scene.key_uses.extend([plain, denied, direct].map(Arc::new));
+        let index = SceneIndex::new(&scene);
+        let asked = get_secret("r", 0, "x");
+        let secret = get_secret_value(&asked).unwrap();
+        assert_eq!(index.uses_of(secret, EventTime(0)).count(), 1);
+        assert_eq!(index.uses_near(EventTime(0)).count(), 1);
+    }
+
+    #[test]
+    fn a_path_holds_what_is_below_it_and_nothing_that_only_begins_so() {
+        let cases = [
+            ("/app", "/app/a", true, true),
+            ("/app", "/app/a/b", true, false),
+            ("/app/", "/app/a", true, true),
+            ("/app", "/apple", false, false),
+            ("/app", "/app", false, false),
+            ("/", "root", true, true),
+            ("/", "/app/a", true, false),
+        ];
+        for (path, name, recursive, direct) in cases {
+            let path = SecretRef::parameter(path, HOME);
+            let key_use = decrypt_parameter("k", 0, name);
+            assert_eq!(
+                is_under(&key_use, &path, true),
+                recursive,
+                "{path:?} {name}"
+            );
+            assert_eq!(is_under(&key_use, &path, false), direct, "{path:?} {name}");
+        }
+        let elsewhere = SecretRef {
+            region: "us-east-1".into(),
+            ..SecretRef::parameter("/app", HOME)
+        };
+        assert!(!is_under(
+            &decrypt_parameter("k", 0, "/app/a"),
+            &elsewhere,
+            true
+        ));
+        assert!(!is_under(
+            &decrypt_secret("k", 0, "app/a"),
+            &elsewhere,
+            true
+        ));
+    }
+}

@@ -67,6 +67,7 @@ impl Pipeline<'_> {
             let window = self.rules.windows.get(touched.window);
             window.is_some_and(Window::is_filled_by_one)
         });
+        // What fires by any one fact is known from the facts at hand: the store is not asked.
         for touched in lone.chunks(WINDOWS) {
             self.evaluate(own, touched, alerts).await?;
         }

@@ -144,8 +144,82 @@ pub(super) fn most_telling(evidence: Vec<Evidence>) -> Vec<Evidence> {
         .filter(|e| e.is_settled())
         .map(|e| e.head.event_key().clone())
         .collect();
+    // Changes have no key use, and are never called settled.
     evidence
         .into_iter()
         .filter(|e| e.access.is_none() || e.is_settled() || !settled.contains(e.head.event_key()))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::access::{Access, Decrypt, DecryptStatus, Method};
+    use crate::correlate;
+    use crate::events_for_tests::{full_secret, get_secret, head};
+
+    fn said(event_id: &str, status: DecryptStatus) -> Evidence {
+        let (read, secret) = (get_secret(event_id, 0, "x"), full_secret("x"));
+        let key = secret.key();
+        let row = correlate::row(&read, Method::Api, secret, key, None);
+        let access = Access {
+            decrypt: Decrypt::only(status),
+            ..(*row.access).clone()
+        };
+        Evidence::access(Arc::new(access))
+    }
+
+    fn change(event_id: &str) -> Evidence {
+        Evidence {
+            head: Arc::new(head(event_id, "DeleteSecret", 5)),
+            secret: None,
+            access: None,
+        }
+    }
+
+    #[test]
+    fn what_is_settled_is_told_instead_of_what_was_said_at_sight() {
+        let (at_sight, settled) = (
+            said("e1", DecryptStatus::Pending),
+            said("e1", DecryptStatus::Paired),
+        );
+        let (other, change) = (said("e2", DecryptStatus::Pending), change("e1"));
+        let all = vec![at_sight, other.clone(), settled.clone(), change.clone()];
+        assert_eq!(most_telling(all), [other, settled, change]);
+    }
+
+    #[test]
+    fn a_draft_is_due_when_any_copy_of_its_event_is() {
+        let mut drafts = Drafts::default();
+        let ids = ["a", "b"].map(|id| AlertId(id.into()));
+        let (early, late) = (said("e1", DecryptStatus::Paired), change("e2"));
+        drafts
+            .singles
+            .insert(ids[0].clone(), (0, vec![late.clone(), early]));
+        drafts.singles.insert(ids[1].clone(), (0, vec![late]));
+        let due = drafts.singles_before(EventTime(5));
+        assert!(due.keys().eq(&ids[..1]) && drafts.singles.keys().eq(&ids[1..]));
+    }
+
+    #[test]
+    fn what_was_touched_grows_at_both_ends() {
+        let mut drafts = Drafts::default();
+        let key = WindowKey {
+            rule: "rule".into(),
+            group: Vec::new(),
+        };
+        let place = (0, key.clone());
+        for secs in [50, 70, 40, 60] {
+            drafts.touch(&place, EventTime(secs));
+        }
+        assert_eq!(
+            drafts.touched.get(&place),
+            Some(&(EventTime(40), EventTime(70)))
+        );
+        // A window that ends at 40 holds what is up to a span before it.
+        let touched = Touched::new(0, key, 10, (EventTime(40), EventTime(80)));
+        assert_eq!((touched.range.from.0, touched.range.to.0), (30, 80));
+    }
 }

@@ -345,3 +345,128 @@ fn over(before: EventTime, bucket_secs: i64) -> EventTime {
     }
     EventTime(before.0.div_euclid(bucket_secs).saturating_mul(bucket_secs))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::DecryptStatus;
+    use crate::events_for_tests::{decrypt_secret, get_secret};
+    use crate::observation::{KeyUse, Observation, SecretRead};
+    use crate::rule::RuleSet;
+    use crate::rule::load::load;
+    use crate::selection::Selection;
+
+    #[test]
+    fn a_bucket_is_over_when_all_of_it_is_before() {
+        let over = |secs| over(EventTime(secs), 20).0;
+        assert_eq!([over(19), over(20), over(-1), over(-20)], [0, 20, -20, -20]);
+        assert_eq!(over(i64::MAX), i64::MAX, "at the end every bucket is");
+    }
+
+    fn of_read(read: SecretRead) -> Arc<LooseEnd> {
+        Arc::new(LooseEnd::new(Observation::Read(Arc::new(read))))
+    }
+
+    fn of_use(key_use: KeyUse) -> Arc<LooseEnd> {
+        Arc::new(LooseEnd::new(Observation::KeyUse(Arc::new(key_use))))
+    }
+
+    fn slice(ends: impl IntoIterator<Item = Arc<LooseEnd>>) -> Harvest {
+        Harvest {
+            observations: ends.into_iter().collect(),
+            ..Harvest::default()
+        }
+    }
+
+    /// Event and status of each access.
+    fn told(outcome: &Outcome) -> Vec<(&str, DecryptStatus)> {
+        let accesses = outcome.accesses.iter();
+        accesses
+            .map(|access| (&*access.head.event_id, access.decrypt.status))
+            .collect()
+    }
+
+    #[test]
+    fn what_waits_for_its_other_half_holds_back_what_comes_after_it() {
+        let (rules, selection) = (RuleSet::default(), Selection::default());
+        let pipeline = Pipeline::new(&rules, None, &selection);
+        let mut history = History::new(&pipeline, EventTime(1_000_000));
+        let other = SecretRead {
+            decrypts: false,
+            ..get_secret("r2", 12, "y")
+        };
+        let read = of_read(get_secret("r1", 10, "x"));
+        pollster::block_on(async {
+            let first = history.advance(slice([read, of_read(other)]), EventTime(14));
+            let first = first.await.unwrap();
+            assert_eq!(told(&first), [], "a key use may come up to second 15");
+            let key_use = of_use(decrypt_secret("k", 15, "x"));
+            let second = history
+                .advance(slice([key_use]), EventTime(100))
+                .await
+                .unwrap();
+            let paired = ("r1", DecryptStatus::Paired);
+            assert_eq!(told(&second), [paired, ("r2", DecryptStatus::NotExpected)]);
+            assert_eq!(told(&history.finish().await.unwrap()), []);
+        });
+    }
+
+    #[test]
+    fn what_is_not_due_at_the_end_is_pending_and_what_was_told_is_not_told_again() {
+        let (rules, selection) = (RuleSet::default(), Selection::default());
+        let pipeline = Pipeline::new(&rules, None, &selection);
+        let mut history = History::new(&pipeline, EventTime(1_000));
+        pollster::block_on(async {
+            let ends = [get_secret("r1", 10, "x"), get_secret("r2", 500, "x")].map(of_read);
+            let first = history.advance(slice(ends), EventTime(600)).await.unwrap();
+            assert_eq!(told(&first), [("r1", DecryptStatus::Unknown)]);
+            let rest = history.finish().await.unwrap();
+            assert_eq!(told(&rest), [("r2", DecryptStatus::Pending)]);
+        });
+    }
+
+    #[test]
+    fn a_window_is_told_when_its_bucket_is_over_with_its_last_count() {
+        let text = "title: base
+id: base
+logsource: {product: aws, category: secret_access}
+detection: {read: {access.outcome: success}, condition: read}
+---
+title: many
+id: many
+correlation:
+  type: event_count
+  rules: [base]
+  group-by: [principal.arn]
+  timespan: 100s
+  condition: {gte: 2}
+";
+        let (rules, _) = load([("rules.yml", text)]).unwrap();
+        let selection = Selection::default();
+        let pipeline = Pipeline::new(&rules, None, &selection);
+        let mut history = History::new(&pipeline, EventTime(1_000_000));
+        let read = |id: &str, secs| of_read(get_secret(id, secs, "x"));
+        let counts = |outcome: &Outcome| -> Vec<u64> {
+            let firings = outcome
+                .alerts
+                .iter()
+                .filter_map(|alert| alert.firing.as_ref());
+            firings.map(|firing| firing.count).collect()
+        };
+        pollster::block_on(async {
+            let ends = [read("r1", 10), read("r2", 20)];
+            let first = history.advance(slice(ends), EventTime(60)).await.unwrap();
+            assert_eq!(
+                counts(&first),
+                [0; 0],
+                "the bucket goes on until second 100"
+            );
+            let second = history
+                .advance(slice([read("r3", 70)]), EventTime(200))
+                .await
+                .unwrap();
+            assert_eq!(counts(&second), [3]);
+            assert_eq!(counts(&history.finish().await.unwrap()), [0; 0]);
+        });
+    }
+}

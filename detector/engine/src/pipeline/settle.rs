@@ -246,3 +246,139 @@ fn scene<'e>(ends: impl Iterator<Item = &'e LooseEnd>) -> Scene {
     }
     scene
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::events_for_tests::{decrypt_secret, get_secret};
+    use crate::observation::{KeyUse, SecretRead};
+    use crate::rule::RuleSet;
+    use crate::selection::Selection;
+    use crate::state::memory::MemoryStore;
+
+    fn of_read(read: SecretRead) -> Arc<LooseEnd> {
+        Arc::new(LooseEnd::new(Observation::Read(Arc::new(read))))
+    }
+
+    fn of_use(key_use: KeyUse) -> Arc<LooseEnd> {
+        Arc::new(LooseEnd::new(Observation::KeyUse(Arc::new(key_use))))
+    }
+
+    fn delivered(read: SecretRead, secs: i64) -> SecretRead {
+        let mut head = (*read.head).clone();
+        head.delivered = EventTime(secs);
+        SecretRead {
+            head: Arc::new(head),
+            ..read
+        }
+    }
+
+    /// Read and key use of each row that is told when these of all the loose ends are due, how many
+    /// of them are late, and how many events there are.
+    fn settled(
+        all: &[Arc<LooseEnd>],
+        due: &[Arc<LooseEnd>],
+        finally: bool,
+    ) -> (Vec<String>, Report) {
+        let (rules, selection) = (RuleSet::default(), Selection::default());
+        let pipeline = Pipeline::new(&rules, None, &selection);
+        let store = MemoryStore::default();
+        let mut report = Report::default();
+        let accesses = pollster::block_on(async {
+            store
+                .put_loose_ends(all.to_vec(), EventTime(0))
+                .await
+                .unwrap();
+            pipeline
+                .settle(&store, due, finally, &mut report)
+                .await
+                .unwrap()
+        });
+        let told = accesses.iter().map(|access| {
+            let key_use = access.decrypt.event_id.as_deref().unwrap_or("-");
+            format!("{} {key_use}", access.head.event_id)
+        });
+        (told.collect(), report)
+    }
+
+    #[test]
+    fn a_row_that_was_told_is_told_again_only_to_be_completed() {
+        let all = [
+            of_read(get_secret("r", 0, "x")),
+            of_use(decrypt_secret("k", 0, "x")),
+        ];
+        let [read, key_use] = all.clone();
+        assert_eq!(settled(&all, &all, true).0, ["r k"]);
+        assert_eq!(
+            settled(&all, &[key_use], true).0,
+            ["r k"],
+            "its read was told alone"
+        );
+        assert_eq!(
+            settled(&all, &[read], false).0,
+            [""; 0],
+            "a half is no longer pending"
+        );
+        assert_eq!(settled(&all, &all, false).0, ["r k"]);
+    }
+
+    #[test]
+    fn what_is_around_keeps_the_key_use_that_it_took() {
+        // The earlier read was settled with it, and only the later one is due now.
+        let all = [
+            of_read(get_secret("r1", 0, "x")),
+            of_use(decrypt_secret("k", 0, "x")),
+            of_read(get_secret("r2", 3, "x")),
+        ];
+        assert_eq!(settled(&all, &all[2..], true).0, ["r2 -"]);
+    }
+
+    #[test]
+    fn a_half_that_came_after_the_horizon_is_late() {
+        let horizon = crate::limits::HORIZON_SECS;
+        for (secs, late) in [(horizon, 0), (horizon + 1, 1)] {
+            let read = delivered(get_secret("r", 0, "x"), secs);
+            let all = [of_read(read), of_use(decrypt_secret("k", 0, "x"))];
+            assert_eq!(settled(&all, &all, true).1.late, late);
+        }
+    }
+
+    #[test]
+    fn the_worse_copy_is_counted_as_one_and_told_as_none() {
+        let mut twin = get_secret("r2", 0, "x");
+        let mut read = get_secret("r1", 0, "x");
+        for read in [&mut twin, &mut read] {
+            Arc::make_mut(&mut read.head).shared_id = Some("s".into());
+        }
+        let head = Arc::make_mut(&mut twin.head);
+        // The owner's record does not name the session: its scene is another one.
+        Arc::make_mut(&mut head.principal).actor = None;
+        let all = [of_read(read), of_read(twin)];
+        let (told, report) = settled(&all, &all, true);
+        assert_eq!(
+            (told, report.reads, report.duplicates),
+            (vec!["r1 -".to_owned()], 1, 1)
+        );
+        let (told, _) = settled(&all, &all[1..], true);
+        assert_eq!(told, [""; 0], "its better copy is found in the other scene");
+    }
+
+    #[test]
+    fn each_scene_is_looked_at_once_and_with_a_margin() {
+        let mut elsewhere = get_secret("r3", 7, "x");
+        Arc::make_mut(&mut elsewhere.head).region = "us-east-1".into();
+        let reads = [
+            get_secret("r1", 500, "x"),
+            elsewhere,
+            get_secret("r2", 100, "x"),
+        ];
+        let ranges = scenes_of(&reads.map(of_read));
+        let ranges: Vec<_> = ranges
+            .iter()
+            .map(|range| (&*range.scene.region, range.from.0, range.to.0))
+            .collect();
+        assert_eq!(ranges.len(), 2);
+        assert!(ranges.contains(&("eu-west-1", 40, 560)), "{ranges:?}");
+        assert!(ranges.contains(&("us-east-1", -53, 67)), "{ranges:?}");
+    }
+}

@@ -101,3 +101,120 @@ pub(super) fn remembered_at_sight(
         .flat_map(|read| accesses_at_sight(read))
         .flat_map(|access| seen::remembered(&access))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::events_for_tests::{HOME, decrypt_secret, get_secret, put_secret, read};
+    use crate::ids::SecretRef;
+    use crate::rule::RuleSet;
+    use crate::rule::load::load;
+    use crate::selection::Selection;
+
+    /// A rule about accesses that alerts, another that counts them, and one about changes.
+    fn rules() -> RuleSet {
+        let text = "title: access
+id: access
+logsource: {product: aws, category: secret_access}
+detection: {any_of: {access.outcome: success}, condition: any_of}
+---
+title: counted
+id: counted
+logsource: {product: aws, category: secret_access}
+detection: {any_of: {access.outcome: success}, condition: any_of}
+---
+title: many
+id: many
+correlation:
+  type: event_count
+  rules: [counted]
+  group-by: [principal.arn]
+  timespan: 10s
+  condition: {gte: 2}
+---
+title: change
+id: change
+logsource: {product: aws, category: secret_change}
+detection: {any_of: {access.api: PutSecretValue}, condition: any_of}
+";
+        load([("rules.yml", text)]).unwrap().0
+    }
+
+    /// How many alerts and facts there are at sight.
+    fn hits(selection: &Selection, observation: Observation) -> (usize, usize) {
+        let rules = rules();
+        let hits = Pipeline::new(&rules, None, selection).at_sight(&observation);
+        (hits.singles.len(), hits.facts.len())
+    }
+
+    fn of_read(read: SecretRead) -> Observation {
+        Observation::Read(Arc::new(read))
+    }
+
+    fn by_path() -> SecretRead {
+        let ask = Asked::Path {
+            path: SecretRef::parameter("/app", HOME),
+            recursive: true,
+        };
+        read("p", "GetParametersByPath", 0, ask)
+    }
+
+    #[test]
+    fn a_path_alerts_at_sight_and_counts_when_it_is_known_what_came_back() {
+        let all = Selection::default();
+        assert_eq!(hits(&all, of_read(get_secret("r", 0, "x"))), (1, 1));
+        assert_eq!(hits(&all, of_read(by_path())), (1, 0));
+    }
+
+    #[test]
+    fn a_batch_says_nothing_itself() {
+        let secrets = vec![SecretRef::secret("x", HOME)];
+        let batch = read("b", "BatchGetSecretValue", 0, Asked::Batch(secrets));
+        assert_eq!(hits(&Selection::default(), of_read(batch)), (0, 0));
+    }
+
+    #[test]
+    fn only_a_direct_key_use_says_something_at_sight() {
+        let key_use = decrypt_secret("k", 0, "x");
+        let direct = KeyUse {
+            direct: true,
+            ..key_use.clone()
+        };
+        let hits = |key_use| {
+            hits(
+                &Selection::default(),
+                Observation::KeyUse(Arc::new(key_use)),
+            )
+        };
+        assert_eq!((hits(key_use), hits(direct)), ((0, 0), (1, 1)));
+    }
+
+    #[test]
+    fn who_asks_for_methods_waits_until_they_are_known() {
+        let mut selection = Selection::default();
+        selection.filter.methods = vec![Method::Api];
+        assert_eq!(hits(&selection, of_read(get_secret("r", 0, "x"))), (0, 0));
+    }
+
+    #[test]
+    fn a_change_alerts_where_it_is_asked_for() {
+        let change = || Observation::Change(Arc::new(put_secret("c", 10, "x")));
+        assert_eq!(hits(&Selection::default(), change()), (1, 0));
+        let later = Selection {
+            from: Some(crate::time::EventTime(11)),
+            ..Selection::default()
+        };
+        assert_eq!(hits(&later, change()), (0, 0));
+    }
+
+    #[test]
+    fn what_may_have_a_better_copy_is_not_remembered_yet() {
+        let plain = get_secret("r1", 0, "x");
+        let mut shared = get_secret("r2", 0, "x");
+        Arc::make_mut(&mut shared.head).shared_id = Some("s".into());
+        let ends = |read| [Arc::new(LooseEnd::new(of_read(read)))];
+        assert_ne!(remembered_at_sight(&ends(plain)).count(), 0);
+        assert_eq!(remembered_at_sight(&ends(shared)).count(), 0);
+        assert_eq!(remembered_at_sight(&ends(by_path())).count(), 0);
+    }
+}

@@ -272,8 +272,8 @@ impl StateStore for MemoryStore {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::events_for_tests::head;
     use crate::evidence::Evidence;
-    use crate::samples::head;
     use crate::state::contract;
 
     #[test]

@@ -138,8 +138,8 @@ impl Span {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::events_for_tests::get_secret;
     use crate::observation::{Observation, SecretRead};
-    use crate::samples::get_secret;
 
     const LATER: EventTime = EventTime(1_000_000);
 

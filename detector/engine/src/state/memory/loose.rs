@@ -47,6 +47,7 @@ impl Loose {
         ) else {
             return false;
         };
+        // Only now: what is delivered again needs no scene to be looked for.
         let scene = place_of_scene(&mut self.scenes, &mut self.scene_of, &end.scene);
         let Some(ends) = self.scenes.get_mut(scene) else {
             return false;
