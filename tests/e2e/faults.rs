@@ -1,5 +1,5 @@
-//! Everything that can go wrong between the function and AWS: the alerts are those of the replay, none is missing, and none
-//! comes twice unless nobody could know that it had gone out.
+//! Everything that can go wrong between the function and AWS: the alerts are those of the replay,
+//! none is missing, and none comes twice unless nobody could know that it had gone out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -23,7 +23,8 @@ grants:
     keys: ['arn:aws:kms:*:111122223333:key/other']
 ";
 
-/// Reads, key uses and a denial in three objects, so that pairs are split and alerts come at sight and when settled.
+/// Reads, key uses and a denial in three objects, so that pairs are split and alerts come at sight
+/// and when settled.
 struct World {
     objects: Vec<(String, Vec<u8>)>,
     policy: String,
@@ -129,7 +130,8 @@ impl World {
     }
 }
 
-/// Delivers messages as a queue does: what comes back is delivered again. A function that died is started again.
+/// Delivers messages as a queue does: what comes back is delivered again. A function that died is
+/// started again.
 fn deliver(messages: &[Value], function: &mut Option<Function>, start: &dyn Fn() -> Function) {
     let mut left: Vec<Value> = messages.to_vec();
     for _ in 0..30 {
@@ -154,8 +156,8 @@ fn deliver(messages: &[Value], function: &mut Option<Function>, start: &dyn Fn()
     panic!("messages keep coming back: {left:?}");
 }
 
-/// Sweeps, after the horizon and the lease, until everything that is expected was published, or for long enough to say
-/// that it never will be; gives what was published.
+/// Sweeps, after the horizon and the lease, until everything that is expected was published, or for
+/// long enough to say that it never will be; gives what was published.
 fn settle(
     world: &World,
     deployment: &Deployment,

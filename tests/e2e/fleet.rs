@@ -1,5 +1,5 @@
-//! A job of the fleet on a stand-in, from its plan to its replay: the same ledger and alerts as without it, and clear words
-//! about everything that can go wrong.
+//! A job of the fleet on a stand-in, from its plan to its replay: the same ledger and alerts as
+//! without it, and clear words about everything that can go wrong.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -120,7 +120,8 @@ fn key(index: usize) -> String {
     )
 }
 
-/// Objects of four days: reads whose key uses are in other objects, denials, thefts, and what concerns nobody.
+/// Objects of four days: reads whose key uses are in other objects, denials, thefts, and what
+/// concerns nobody.
 fn object(index: usize) -> Vec<u8> {
     let secs = |offset: i64| {
         (i64::try_from(index).unwrap() / 500 * 86_400) + i64::try_from(index % 500).unwrap() * 60
@@ -254,7 +255,8 @@ fn two_thousand_objects_on_many_machines_give_what_one_machine_gives() {
         assert_eq!((parts.code, &parts.stderr), (3, &logs.stderr), "{command}");
         assert!(parts.stderr.contains(&key(1_999)), "{}", parts.stderr);
     }
-    // The same batch gives the same bytes, whoever extracts it; and two jobs with days in common are one history.
+    // The same batch gives the same bytes, whoever extracts it; and two jobs with days in common
+    // are one history.
     let whole = |key: &str| {
         s3(
             &fleet.stack.server.url,
@@ -343,7 +345,8 @@ fn what_goes_wrong_with_a_job_is_said_and_can_be_mended() {
         "{}",
         local.stderr
     );
-    // Parts cannot be written: every batch fails, the execution is stopped, and what is missing is named.
+    // Parts cannot be written: every batch fails, the execution is stopped, and what is missing is
+    // named.
     fleet.proxy.plan(|call| {
         if call.operation == "PutObject" {
             Fault::Refused(403)

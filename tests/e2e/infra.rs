@@ -1,4 +1,5 @@
-//! The template itself, deployed to a stand-in: files in, alerts out, and what cannot be read in the dead-letter queue.
+//! The template itself, deployed to a stand-in: files in, alerts out, and what cannot be read in
+//! the dead-letter queue.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -67,8 +68,8 @@ impl Stack {
         );
         s3(&server.url, "PUT", "/artifacts", Vec::new());
         s3(&server.url, "PUT", "/artifacts/bootstrap.zip", package());
-        // `sam deploy` uploads the package. The stand-in is addressed by path; takes a number from a parameter for text where
-        // it compares; and six minutes are long for a test.
+        // `sam deploy` uploads the package. The stand-in is addressed by path; takes a number from
+        // a parameter for text where it compares; and six minutes are long for a test.
         let body = template
             .replace(
                 "CodeUri: ../target/lambda/bootstrap.zip",
@@ -362,7 +363,8 @@ fn every_statement_of_the_role_is_needed() {
         .lines()
         .filter_map(|line| line.trim().trim_start_matches("- ").strip_prefix("Sid: "))
         .collect();
-    // What cannot be shown here, and why. (On AWS, the default policy of a topic lets its own account publish all the same.)
+    // What cannot be shown here, and why. (On AWS, the default policy of a topic lets its own
+    // account publish all the same.)
     let beside = BTreeMap::from([
         (
             "PublishMore",
@@ -584,7 +586,8 @@ fn terraform_makes_the_same_things() {
         .collect();
     assert_eq!(made, expected);
 
-    // Where there is a terraform, it may say whether this is its language. Without the provider it cannot say more.
+    // Where there is a terraform, it may say whether this is its language. Without the provider it
+    // cannot say more.
     if let Ok(output) = Command::new("terraform")
         .args(["fmt", "-check", "-diff"])
         .current_dir(&folder)

@@ -1,4 +1,5 @@
-//! What tests need from elsewhere: every package is pinned by its hash, and a client that is missing is named.
+//! What tests need from elsewhere: every package is pinned by its hash, and a client that is
+//! missing is named.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,5 @@
-//! `verify`, on chains of digests that are made and signed here, with a key of our own: whatever was done to them is named.
+//! `verify`, on chains of digests that are made and signed here, with a key of our own: whatever
+//! was done to them is named.
 
 use std::collections::BTreeSet;
 use std::io::Read as _;
@@ -80,7 +81,8 @@ struct Made {
     signature: Option<String>,
 }
 
-/// So many hours of a trail, each with two logs and the digest of the hour. Chains start at these hours.
+/// So many hours of a trail, each with two logs and the digest of the hour. Chains start at these
+/// hours.
 fn trail(hours: i64, starts: &[i64]) -> Vec<Made> {
     let signer = SigningKey::<Sha256>::new(KEY.clone());
     let mut objects = Vec::new();
@@ -148,7 +150,8 @@ fn copied(objects: &[Made]) -> (TempDir, PathBuf) {
     (folder, keys)
 }
 
-/// What a tree with these objects is told to be: verdict, kind and the end of the name, without what is intact.
+/// What a tree with these objects is told to be: verdict, kind and the end of the name, without
+/// what is intact.
 fn verified(objects: &[Made], more: &[&str]) -> (BTreeSet<(String, String, String)>, Printed) {
     let (folder, keys) = copied(objects);
     let path = folder.path().to_str().unwrap();

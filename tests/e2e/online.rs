@@ -1,7 +1,9 @@
-//! The real function on stand-ins for AWS: the same alerts as the replay, in other orders and batches.
+//! The real function on stand-ins for AWS: the same alerts as the replay, in other orders and
+//! batches.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use e2e::deployment::{Cloud, Deployment};
@@ -91,65 +93,98 @@ fn evidence(alert: &Value) -> Vec<(String, String)> {
     all
 }
 
+/// Worlds that are tried at once. Most of their time is spent in waiting for the horizon.
+const AT_ONCE: usize = 8;
+
 #[test]
 fn every_world_gives_the_alerts_of_the_replay_in_any_order() {
     let cloud = Cloud::start();
-    for (logs, policy) in worlds() {
-        let expected = replayed(&logs, policy.as_deref());
-        for (round, size) in [(0_usize, usize::MAX), (1, 1), (2, 3)] {
-            let deployment = cloud.deploy();
-            let mut keys = upload(&deployment, &logs);
-            if round > 0 {
-                keys.reverse();
-                let middle = keys.len() / 2;
-                keys.rotate_left(middle);
+    let worlds = worlds();
+    let next = AtomicUsize::new(0);
+    let work = || {
+        while let Some((logs, policy)) = worlds.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let expected = replayed(logs, policy.as_deref());
+            for (round, size) in [(0, usize::MAX), (1, 1), (2, 3)] {
+                let published = delivered(&cloud, logs, policy.as_deref(), round > 0, size);
+                let told = format!("{} round {round}", logs.display());
+                same_alerts(&published, &expected, size == usize::MAX, &told);
             }
-            let mut settings = deployment.settings(&cloud.stack.url);
-            settings.push(("AWS_ENDPOINT_URL_DYNAMODB", cloud.dynamodb.url.clone()));
-            if let Some(policy) = &policy {
-                settings.push(("SECRETRAIL_POLICY", policy.to_str().unwrap().to_owned()));
-            }
-            let function = Function::start(BOOTSTRAP, &settings).unwrap();
-            for chunk in keys.chunks(size.min(keys.len().max(1))) {
-                let messages = chunk
-                    .iter()
-                    .enumerate()
-                    .map(|(i, key)| deployment.message(&format!("m{i}"), &[key]));
-                let answer = answered(&function, &batch(messages.collect()));
-                assert_eq!(answer, json!({"batchItemFailures": []}));
-            }
-            sweep(&function);
-            let published = deployment.published();
-            let name = logs.display();
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(work);
+        }
+    });
+}
+
+/// What the function publishes when it gets the files of a world, so many in a message batch, in
+/// the order of their names or in another one.
+fn delivered(
+    cloud: &Cloud,
+    logs: &Path,
+    policy: Option<&Path>,
+    mixed: bool,
+    size: usize,
+) -> BTreeMap<String, Vec<Value>> {
+    let deployment = cloud.deploy();
+    let mut keys = upload(&deployment, logs);
+    if mixed {
+        keys.reverse();
+        let middle = keys.len() / 2;
+        keys.rotate_left(middle);
+    }
+    let mut settings = deployment.settings(&cloud.stack.url);
+    settings.push(("AWS_ENDPOINT_URL_DYNAMODB", cloud.dynamodb.url.clone()));
+    if let Some(policy) = policy {
+        settings.push(("SECRETRAIL_POLICY", policy.to_str().unwrap().to_owned()));
+    }
+    let function = Function::start(BOOTSTRAP, &settings).unwrap();
+    for chunk in keys.chunks(size.min(keys.len().max(1))) {
+        let messages = chunk
+            .iter()
+            .enumerate()
+            .map(|(i, key)| deployment.message(&format!("m{i}"), &[key]));
+        let answer = answered(&function, &batch(messages.collect()));
+        assert_eq!(answer, json!({"batchItemFailures": []}));
+    }
+    sweep(&function);
+    deployment.published()
+}
+
+/// Each alert of the replay is published once, with its rule; and with its evidence, where that
+/// does not depend on what had come before: in an alert about one event, and when everything came
+/// at once.
+fn same_alerts(
+    published: &BTreeMap<String, Vec<Value>>,
+    expected: &BTreeMap<String, Value>,
+    at_once: bool,
+    told: &str,
+) {
+    assert!(
+        published.keys().eq(expected.keys()),
+        "{told}: {published:#?}\nand not\n{expected:#?}"
+    );
+    for (id, bodies) in published {
+        let [body] = bodies.as_slice() else {
+            panic!("{told}: {id} was published {} times", bodies.len())
+        };
+        let whole = &expected[id];
+        let rule = |alert: &Value| (alert["rule"].clone(), alert["schema"].clone());
+        assert_eq!(rule(body), rule(whole), "{told}: {id}");
+        if body["window"].is_null() || at_once {
             assert_eq!(
-                published.keys().collect::<Vec<_>>(),
-                expected.keys().collect::<Vec<_>>(),
-                "{name} round {round}"
+                evidence(body),
+                evidence(whole),
+                "{told}: {id} {}",
+                body["summary"]
             );
-            for (id, bodies) in &published {
-                let [body] = bodies.as_slice() else {
-                    panic!("{id} was published {} times", bodies.len())
-                };
-                let whole = &expected[id];
-                assert_eq!(
-                    (&body["rule"], &body["schema"]),
-                    (&whole["rule"], &whole["schema"]),
-                    "{name} {id}"
-                );
-                if body["window"].is_null() || size == usize::MAX {
-                    assert_eq!(
-                        evidence(body),
-                        evidence(whole),
-                        "{name} round {round} {id} {}",
-                        body["summary"]
-                    );
-                }
-            }
         }
     }
 }
 
-/// One deployment with the records of a theft in an object, and what the function needs to work on it.
+/// One deployment with the records of a theft in an object, and what the function needs to work on
+/// it.
 struct Shop {
     cloud: Cloud,
     deployment: Deployment,

@@ -1,5 +1,5 @@
-//! Observation parts in place of the logs they were made of: the same bytes out of every command, and clear words about
-//! parts that cannot stand for their logs. And checkpoints, which are parts.
+//! Observation parts in place of the logs they were made of: the same bytes out of every command,
+//! and clear words about parts that cannot stand for their logs. And checkpoints, which are parts.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,5 @@
-//! Logs in S3: the same result as from a folder, no more requests than the question needs, and clear words when it fails.
+//! Logs in S3: the same result as from a folder, no more requests than the question needs, and
+//! clear words when it fails.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -93,13 +94,15 @@ fn a_day_of_a_month_costs_a_day() {
             .filter(|call| call.operation == operation)
             .count()
     };
-    // The bucket, AWSLogs, the account, CloudTrail, the region, the year, the month, and the day with the one after it.
+    // The bucket, AWSLogs, the account, CloudTrail, the region, the year, the month, and the day
+    // with the one after it.
     assert_eq!(
         (count("ListObjectsV2"), count("GetObject")),
         (9, 2),
         "{calls:?}"
     );
-    // Without a selection, one listing is enough, and what holds no events is passed over by its name.
+    // Without a selection, one listing is enough, and what holds no events is passed over by its
+    // name.
     let printed = with_endpoint(&proxy.url, &["accesses", &bucket, "-f", "jsonl"]);
     assert!(printed.stderr.contains("56 digest"), "{}", printed.stderr);
     let calls = proxy.plan(|_| Fault::None);

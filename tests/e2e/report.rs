@@ -1,5 +1,5 @@
-//! The report, opened in a browser: it draws itself without a network, finds what is looked for, and runs nothing that came
-//! from a log. And the ledger as Parquet, read by DuckDB.
+//! The report, opened in a browser: it draws itself without a network, finds what is looked for,
+//! and runs nothing that came from a log. And the ledger as Parquet, read by DuckDB.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -121,7 +121,8 @@ fn an_analyst_brushes_filters_and_finds_the_story() {
             && seen["row"].as_str().unwrap().contains("Decrypt")
     );
     assert_eq!(seen["injected"], "undefined");
-    // On paper: dark on white, everything open, and a chart that is not wider than the paper. Afterwards as before.
+    // On paper: dark on white, everything open, and a chart that is not wider than the paper.
+    // Afterwards as before.
     let print = &seen["print"];
     assert_eq!(
         (&print["theme"], &print["closed"], &print["ink"]),

@@ -1,4 +1,5 @@
-//! The stores of state: each keeps the contract, both do the same, and many writers at once do as one does.
+//! The stores of state: each keeps the contract, both do the same, and many writers at once do as
+//! one does.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

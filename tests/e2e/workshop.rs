@@ -1,4 +1,5 @@
-//! The commands for people who write rules: `rules test`, `lint`, `list`, `explain`, `fields`, and `replay --compare`.
+//! The commands for people who write rules: `rules test`, `lint`, `list`, `explain`, `fields`, and
+//! `replay --compare`.
 
 use std::path::{Path, PathBuf};
 
@@ -400,7 +401,8 @@ fn each_file_of_the_pack_can_be_worked_on_alone() {
         "what it needs is not listed: {}",
         listed.stdout
     );
-    // A correlation of one's own may name rules of the pack, which then raise nothing by themselves.
+    // A correlation of one's own may name rules of the pack, which then raise nothing by
+    // themselves.
     let folder = Folder::new();
     let own = folder.write("own.yml", "title: Twice\nid: 7f0b0a3e-5f0e-4c37-9d0a-8f3a51c1e0aa\ncorrelation: {type: event_count, rules: [secret_read], group-by: [principal.arn], timespan: 5m, condition: {gte: 2}}\n");
     let logs = folder.write(

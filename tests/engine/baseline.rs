@@ -1,4 +1,5 @@
-//! History to a proposed access policy: what is learned, what is left out, and that the result is quiet on its own history.
+//! History to a proposed access policy: what is learned, what is left out, and that the result is
+//! quiet on its own history.
 
 use secretrail_engine::baseline::{LeftOut, Options, Proposal, propose};
 use secretrail_engine::policy::Policy;
@@ -113,7 +114,8 @@ fn what_looks_like_an_attack_is_left_out_and_told() {
     );
     records.push(direct);
     let mut root = read("root", "x", 5, "prod/pay/a");
-    root["userIdentity"] = json!({"type": "Root", "arn": format!("arn:aws:iam::{ACCOUNT}:root"), "accountId": ACCOUNT});
+    let arn = format!("arn:aws:iam::{ACCOUNT}:root");
+    root["userIdentity"] = json!({"type": "Root", "arn": arn, "accountId": ACCOUNT});
     records.push(root);
     records.push(decrypt(
         "alone",
@@ -215,7 +217,12 @@ fn the_result_is_quiet_on_its_own_siblings() {
 fn an_earlier_policy_keeps_its_text_and_is_only_added_to() {
     let mut records = siblings();
     let earlier = format!(
-        "# Written by hand.\nversion: 1\ngrants:\n  - secrets: [\"arn:aws:secretsmanager:*:{ACCOUNT}:secret:prod/pay/*\"]\n    principals: [\"arn:aws:iam::{ACCOUNT}:role/pay-*\"]  # ticket 7\n"
+        "# Written by hand.
+version: 1
+grants:
+  - secrets: [\"arn:aws:secretsmanager:*:{ACCOUNT}:secret:prod/pay/*\"]
+    principals: [\"arn:aws:iam::{ACCOUNT}:role/pay-*\"]  # ticket 7
+"
     );
     let policy: Policy = earlier.parse().unwrap();
     let same = learn(&records, Some(&policy));

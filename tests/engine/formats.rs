@@ -1,5 +1,6 @@
-//! Everything that is published or stored, as it was when its version was frozen: `tests/golden/`. A file that is missing is
-//! written, to be read by a person before it is committed.
+//! Everything that is published or stored, as it was when its version was frozen:
+//! `tests/golden/`. A file that is missing is written, to be read by a person before it is
+//! committed.
 
 use std::path::Path;
 

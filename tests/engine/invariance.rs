@@ -1,8 +1,10 @@
-//! The law: shuffling, repeating, delaying or splitting the input changes neither the ledger nor the set of alert ids.
+//! The law: shuffling, repeating, delaying or splitting the input changes neither the ledger nor
+//! the set of alert ids.
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
+use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use secretrail_engine::access::json_v1::AccessV1;
@@ -25,8 +27,8 @@ use test_support::{
     run_on,
 };
 
-/// The pack, with thresholds that small inputs reach, and rules about order, records and changes. Loaded once: that takes longer
-/// than most inputs do.
+/// The pack, with thresholds that small inputs reach, and rules about order, records and changes.
+/// Loaded once, because that takes longer than most inputs do.
 static RULES: LazyLock<RuleSet> = LazyLock::new(|| rules_with(|_| true));
 
 /// The same without rules about what is new.
@@ -126,7 +128,8 @@ secretrail:
   times_usual: 600
 ";
 
-const POLICY: &str = "
+static POLICY: LazyLock<Policy> = LazyLock::new(|| {
+    let text = "
 version: 1
 grants:
   - secrets: ['arn:aws:secretsmanager:*:111122223333:secret:s0']
@@ -135,6 +138,8 @@ grants:
     keys: ['arn:aws:kms:*:111122223333:key/other']
     usual_per_hour: 1
 ";
+    text.parse().expect("it is a policy")
+});
 
 /// Runs batches against one store, each delivered twice, and settles at the end, so many at a time.
 fn in_batches(
@@ -144,10 +149,7 @@ fn in_batches(
     at_a_time: usize,
 ) -> (BTreeSet<String>, BTreeSet<String>) {
     let selection = Selection::default();
-    let pipeline = Pipeline {
-        memory: MEMORY,
-        ..Pipeline::new(rules, Some(policy), &selection)
-    };
+    let pipeline = pipeline(rules, Some(policy), &selection);
     let store = MemoryStore::default();
     let mut outcomes: Vec<Outcome> = Vec::new();
     for (index, batch) in batches.iter().enumerate() {
@@ -170,90 +172,159 @@ fn in_batches(
     (ledger(&accesses), alert_ids(&outcomes))
 }
 
+/// The pipeline of these tests.
+fn pipeline<'a>(
+    rules: &'a RuleSet,
+    policy: Option<&'a Policy>,
+    selection: &'a Selection,
+) -> Pipeline<'a> {
+    Pipeline {
+        memory: MEMORY,
+        ..Pipeline::new(rules, policy, selection)
+    }
+}
+
+/// Every record once in a new order, and some of them again.
+fn mixed(records: &[Value], order: &[Index]) -> Vec<Value> {
+    let mut mixed = records.to_vec();
+    for (index, swap) in order.iter().take(records.len()).enumerate() {
+        mixed.swap(index, swap.index(records.len()));
+    }
+    let again = order.iter().skip(records.len());
+    mixed.extend(again.map(|index| index.get(records).clone()));
+    mixed
+}
+
+/// The same records in deliveries that end here and there.
+fn deliveries(records: &[Value], cuts: &[Index]) -> Vec<Vec<Value>> {
+    let mut ends: Vec<usize> = cuts.iter().map(|cut| cut.index(records.len())).collect();
+    ends.extend([0, records.len()]);
+    ends.sort_unstable();
+    ends.windows(2)
+        .map(|ends| records[ends[0]..ends[1]].to_vec())
+        .collect()
+}
+
+/// Every record in some object, some of them in two.
+fn objects(records: &[Value], places: &[(Index, Index)]) -> Vec<Vec<Value>> {
+    let mut objects = vec![Vec::new(); 5];
+    for (index, (object, again)) in places.iter().enumerate() {
+        let record = records.get(index).unwrap_or_else(|| again.get(records));
+        objects[object.index(5)].push(record.clone());
+    }
+    objects
+}
+
+/// Every object in some part, and one part twice.
+fn parts(objects: &[Vec<Value>], places: &[(Index, Index)], header: &Header) -> Vec<Vec<u8>> {
+    let (none, selection) = (RuleSet::default(), Selection::default());
+    let mut scanner = Scanner::new(&none, &selection).keeping(header.calls.clone());
+    let mut parts: Vec<Vec<Extracted>> = vec![Vec::new(); 3];
+    for (index, records) in objects.iter().enumerate() {
+        let (mut found, origin) = (Harvest::default(), origin(&format!("{index}.json")));
+        let text = json!({"Records": records}).to_string();
+        scanner
+            .read(Input::Bytes(text.as_bytes()), &origin, false, &mut found)
+            .unwrap();
+        let fate = found.report.settle(Ok::<(), String>(()), false, false);
+        let extracted = Extracted::of(&origin, String::new(), false, &fate, &mut found);
+        parts[places[index].1.index(3)].push(extracted);
+    }
+    let mut bytes: Vec<_> = parts
+        .into_iter()
+        .map(|part| part::write(header, part))
+        .collect();
+    bytes.push(bytes[0].clone());
+    bytes.rotate_left(places[0].0.index(4));
+    bytes
+}
+
+/// What a part holds.
+fn unpacked(bytes: &[u8], scanner: &mut Scanner<'_>, harvest: &mut Harvest) {
+    let source = std::io::BufReader::new(flate2::bufread::MultiGzDecoder::new(bytes));
+    let mut part = PartReader::new(source).unwrap().unwrap();
+    let origins: Vec<_> = part
+        .entries
+        .iter()
+        .map(|entry| origin(&entry.name))
+        .collect();
+    part.entries
+        .iter()
+        .for_each(|entry| harvest.coverage.extend(entry.marks()));
+    while let Some(record) = part.next_record().unwrap() {
+        scanner.record(record.text, &origins[record.object], false, harvest);
+    }
+}
+
+/// The record so many times as far from the beginning.
+fn stretched(record: &Value, by: i64) -> Value {
+    let mut record = record.clone();
+    record["eventTime"] = json!(at((time(&record).0 - at(0).0) * by).to_string());
+    record
+}
+
+fn time(record: &Value) -> EventTime {
+    EventTime::parse(record["eventTime"].as_str().unwrap()).unwrap()
+}
+
+/// The alerts that records raise while none of them is old enough to be settled.
+fn at_sight(records: &[Value]) -> BTreeSet<String> {
+    let selection = Selection::default();
+    let (pipeline, store) = (
+        Pipeline::new(&RULES, None, &selection),
+        MemoryStore::default(),
+    );
+    let outcome = pipeline.run(&store, harvest(records, &RULES), at(0));
+    alert_ids(&[pollster::block_on(outcome).unwrap()])
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
     fn order_repetition_and_split_change_nothing(
-        records in proptest::collection::vec(any_record(), 1..25),
-        order in proptest::collection::vec(any::<Index>(), 40),
-        cuts in proptest::collection::vec(any::<Index>(), 0..6),
+        records in vec(any_record(), 1..25),
+        order in vec(any::<Index>(), 40),
+        cuts in vec(any::<Index>(), 0..6),
     ) {
-        let rules: &RuleSet = &RULES;
-        let policy: Policy = POLICY.parse().unwrap();
-        let whole = run(&records, rules, Some(&policy));
-        let (rows, ids) = (ledger(&whole.accesses), alert_ids(std::slice::from_ref(&whole)));
+        let whole = run(&records, &RULES, Some(&POLICY));
+        let rows = ledger(&whole.accesses);
+        let ids = alert_ids(std::slice::from_ref(&whole));
         prop_assert_eq!(whole.accesses.len(), rows.len(), "no row is told twice");
 
-        // Every record once in a new order, and some of them again.
-        let mut mixed = records.clone();
-        for (index, swap) in order.iter().take(records.len()).enumerate() {
-            mixed.swap(index, swap.index(records.len()));
-        }
-        mixed.extend(order.iter().skip(records.len()).map(|i| i.get(&records).clone()));
-        let again = run_on(3, &mixed, rules, Some(&policy));
+        let mixed = mixed(&records, &order);
+        let again = run_on(3, &mixed, &RULES, Some(&POLICY));
         prop_assert_eq!(&ledger(&again.accesses), &rows);
         prop_assert_eq!(&alert_ids(std::slice::from_ref(&again)), &ids);
 
         // In several deliveries, some of them late, each of them twice.
-        let mut ends: Vec<usize> = cuts.iter().map(|c| c.index(mixed.len())).collect();
-        ends.extend([0, mixed.len()]);
-        ends.sort_unstable();
-        let batches: Vec<Vec<Value>> = ends.windows(2).map(|w| mixed[w[0]..w[1]].to_vec()).collect();
-        let (split_rows, split_ids) = in_batches(&batches, rules, &policy, usize::MAX);
+        let batches = deliveries(&mixed, &cuts);
+        let (split_rows, split_ids) = in_batches(&batches, &RULES, &POLICY, usize::MAX);
         prop_assert_eq!(&split_rows, &rows);
         prop_assert_eq!(split_ids, ids);
 
-        // Settled a few at a time. What only key uses tell of is then judged by what was settled before it, so that rules
-        // about what is new are left out.
-        let rules: &RuleSet = &RULES_WITHOUT_SEEN;
-        let whole = alert_ids(&[run(&records, rules, Some(&policy))]);
-        let (few_rows, few_ids) = in_batches(&batches, rules, &policy, 3);
+        // Settled a few at a time. What only key uses tell of is then judged by what was settled
+        // before it, so that rules about what is new are left out.
+        let whole = alert_ids(&[run(&records, &RULES_WITHOUT_SEEN, Some(&POLICY))]);
+        let (few_rows, few_ids) = in_batches(&batches, &RULES_WITHOUT_SEEN, &POLICY, 3);
         prop_assert_eq!(few_rows, rows);
         prop_assert_eq!(few_ids, whole);
     }
 
     #[test]
     fn a_detour_through_parts_changes_nothing(
-        records in proptest::collection::vec(any_record(), 1..25),
-        places in proptest::collection::vec((any::<Index>(), any::<Index>()), 40),
+        records in vec(any_record(), 1..25),
+        places in vec((any::<Index>(), any::<Index>()), 40),
     ) {
-        let rules: &RuleSet = &RULES;
-        let policy: Policy = POLICY.parse().unwrap();
-        let whole = run(&records, rules, Some(&policy));
-        // Every record in some object, some of them in two; every object in some part, and one part twice.
-        let mut objects: Vec<Vec<Value>> = vec![Vec::new(); 5];
-        for (index, (object, again)) in places.iter().enumerate() {
-            let record = if index < records.len() { records[index].clone() } else { again.get(&records).clone() };
-            objects[object.index(5)].push(record);
-        }
+        let whole = run(&records, &RULES, Some(&POLICY));
         let selection = Selection::default();
-        let header = Header::new(rules, &selection);
-        let none = RuleSet::default();
-        let mut scanner = Scanner::new(&none, &selection).keeping(header.calls.clone());
-        let mut parts: Vec<Vec<Extracted>> = vec![Vec::new(); 3];
-        for (index, records) in objects.iter().enumerate() {
-            let (mut found, origin) = (Harvest::default(), origin(&format!("{index}.json")));
-            let text = json!({"Records": records}).to_string();
-            scanner.read(Input::Bytes(text.as_bytes()), &origin, false, &mut found).unwrap();
-            let fate = found.report.settle(Ok::<(), String>(()), false, false);
-            parts[places[index].1.index(3)].push(Extracted::of(&origin, String::new(), false, &fate, &mut found));
-        }
-        let mut bytes: Vec<Vec<u8>> = parts.into_iter().map(|part| part::write(&header, part)).collect();
-        bytes.push(bytes[0].clone());
-        bytes.rotate_left(places[0].0.index(4));
+        let header = Header::new(&RULES, &selection);
         let mut harvest = Harvest::default();
-        let mut scanner = Scanner::new(rules, &selection);
-        for bytes in bytes {
-            let source = std::io::BufReader::new(flate2::bufread::MultiGzDecoder::new(bytes.as_slice()));
-            let mut part = PartReader::new(source).unwrap().unwrap();
-            let origins: Vec<_> = part.entries.iter().map(|entry| origin(&entry.name)).collect();
-            part.entries.iter().for_each(|entry| harvest.coverage.extend(entry.marks()));
-            while let Some(record) = part.next_record().unwrap() {
-                scanner.record(record.text, &origins[record.object], false, &mut harvest);
-            }
+        let mut scanner = Scanner::new(&RULES, &selection);
+        for part in parts(&objects(&records, &places), &places, &header) {
+            unpacked(&part, &mut scanner, &mut harvest);
         }
-        let pipeline = Pipeline { memory: MEMORY, ..Pipeline::new(rules, Some(&policy), &selection) };
+        let pipeline = pipeline(&RULES, Some(&POLICY), &selection);
         let store = MemoryStore::default();
         let again = pollster::block_on(pipeline.run(&store, harvest, afterwards())).unwrap();
         prop_assert_eq!(ledger(&again.accesses), ledger(&whole.accesses));
@@ -262,25 +333,18 @@ proptest! {
 
     #[test]
     fn a_history_in_slices_is_the_history(
-        records in proptest::collection::vec(any_record(), 1..40),
-        cuts in proptest::collection::vec(0_i64..45, 0..8),
+        records in vec(any_record(), 1..40),
+        cuts in vec(0_i64..45, 0..8),
         stretch in prop_oneof![Just(1_i64), Just(3), Just(40)],
         pause in 0_i64..60,
     ) {
-        let rules: &RuleSet = &RULES;
-        let policy: Policy = POLICY.parse().unwrap();
         let selection = Selection::default();
-        let pipeline = Pipeline { memory: MEMORY, threads: 2, ..Pipeline::new(rules, Some(&policy), &selection) };
-        // Longer than what is joined as one, at times; and at times so recent that some of it is pending.
-        let later = |record: &Value| {
-            let mut record = record.clone();
-            let time = EventTime::parse(record["eventTime"].as_str().unwrap()).unwrap();
-            record["eventTime"] = json!(at((time.0 - at(0).0) * stretch).to_string());
-            record
-        };
-        let records: Vec<Value> = records.iter().map(later).collect();
+        let pipeline = Pipeline { threads: 2, ..pipeline(&RULES, Some(&POLICY), &selection) };
+        // Longer than what is joined as one, at times; and at times so recent that some of it is
+        // pending.
+        let records: Vec<Value> = records.iter().map(|one| stretched(one, stretch)).collect();
         let now = at(pause * stretch).plus(pipeline.horizon_secs);
-        let whole = in_one(&pipeline, harvest(&records, rules), now);
+        let whole = in_one(&pipeline, harvest(&records, &RULES), now);
         let mut cuts: Vec<EventTime> = cuts.into_iter().map(|cut| at(cut * stretch)).collect();
         cuts.sort_unstable();
         prop_assert_eq!(in_slices(&pipeline, &records, &cuts, now), whole);
@@ -288,16 +352,11 @@ proptest! {
 
     #[test]
     fn more_facts_never_take_an_alert_of_sight_away(
-        records in proptest::collection::vec(any_record(), 2..25),
+        records in vec(any_record(), 2..25),
         cut in any::<Index>(),
     ) {
-        // Without absence, which is decided once: what a part of the input raises at sight, the whole raises too.
-        let rules: &RuleSet = &RULES;
-        let at_sight = |records: &[Value]| {
-            let selection = Selection::default();
-            let pipeline = Pipeline::new(rules, None, &selection);
-            alert_ids(&[pollster::block_on(pipeline.run(&MemoryStore::default(), harvest(records, rules), at(0))).unwrap()])
-        };
+        // Without absence, which is decided once: what a part of the input raises at sight, the
+        // whole raises too.
         let part = at_sight(&records[..cut.index(records.len())]);
         prop_assert!(part.is_subset(&at_sight(&records)));
     }
@@ -338,7 +397,6 @@ fn in_slices(
     cuts: &[EventTime],
     now: EventTime,
 ) -> Told {
-    let time = |record: &Value| EventTime::parse(record["eventTime"].as_str().unwrap()).unwrap();
     let mut history = History::new(pipeline, now);
     let coverage = harvest(records, pipeline.rules).coverage;
     pollster::block_on(history.mark(coverage, None)).unwrap();
@@ -368,12 +426,8 @@ fn in_slices(
 
 #[test]
 fn what_never_pauses_is_cut_and_nothing_is_lost_or_told_twice() {
-    let rules: &RuleSet = &RULES;
     let selection = Selection::default();
-    let pipeline = Pipeline {
-        memory: MEMORY,
-        ..Pipeline::new(rules, None, &selection)
-    };
+    let pipeline = pipeline(&RULES, None, &selection);
     let mut records = Vec::new();
     for secs in 0..2_000 {
         let name = format!("s{}", secs % 3);
@@ -388,7 +442,7 @@ fn what_never_pauses_is_cut_and_nothing_is_lost_or_told_twice() {
             ));
         }
     }
-    let whole = in_one(&pipeline, harvest(&records, rules), afterwards());
+    let whole = in_one(&pipeline, harvest(&records, &RULES), afterwards());
     let cuts: Vec<EventTime> = (1..50).map(|cut| at(cut * 41)).collect();
     let slices = in_slices(&pipeline, &records, &cuts, afterwards());
     assert_eq!(slices.0.len(), 2_000);

@@ -369,7 +369,8 @@ fn kms_called_without_a_service_is_a_direct_decrypt() {
 fn denied_reads_are_named_by_their_message() {
     let message = |resource: &str, why: &str| {
         format!(
-            "User: arn:aws:sts::1:assumed-role/app/s is not authorized to perform: secretsmanager:GetSecretValue on resource: {resource} {why}"
+            "User: arn:aws:sts::1:assumed-role/app/s is not authorized to perform: \
+             secretsmanager:GetSecretValue on resource: {resource} {why}"
         )
     };
     let why = "because no identity-based policy allows the secretsmanager:GetSecretValue action";
@@ -425,7 +426,9 @@ fn denied_reads_are_named_by_their_message() {
     let wild = failed(
         ssm("r", "GetParameter", json!({})),
         "AccessDeniedException",
-        "User: x is not authorized to perform: ssm:GetParameter on resource: arn:aws:ssm:eu-west-1:111122223333:* because no identity-based policy allows the ssm:GetParameter action",
+        "User: x is not authorized to perform: ssm:GetParameter on resource: \
+         arn:aws:ssm:eu-west-1:111122223333:* because no identity-based policy allows the \
+         ssm:GetParameter action",
     );
     check(&[wild], &["r api denied ? not_expected -"]);
 }
@@ -443,7 +446,8 @@ fn a_read_that_kms_denied_joins_the_denied_decrypt_of_its_second() {
             decrypt_secret("k", "app", secs, "x"),
             "AccessDenied",
             &format!(
-                "User: x is not authorized to perform: kms:Decrypt on resource: {key} because no resource-based policy allows the kms:Decrypt action"
+                "User: x is not authorized to perform: kms:Decrypt on resource: {key} \
+                 because no resource-based policy allows the kms:Decrypt action"
             ),
         )
     };

@@ -1,4 +1,5 @@
-//! Tests of the engine and the pack, in one binary: no AWS, no command, no disk but the data of the tests.
+//! Tests of the engine and the pack, in one binary: no AWS, no command, no disk but the data of
+//! the tests.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,5 +1,5 @@
-//! Every line of every condition in the pack matters: without it, some example of the rule, or of one that builds on it,
-//! does not hold any more.
+//! Every line of every condition in the pack matters: without it, some example of the rule, or of
+//! one that builds on it, does not hold any more.
 
 use secretrail_engine::authoring::examples;
 use secretrail_engine::rule::load::load;
@@ -34,7 +34,8 @@ fn no_condition_can_be_left_out() {
     );
 }
 
-/// The other files that build on this one or on which it builds, directly or through others: no other rule can notice a change.
+/// The other files that build on this one or on which it builds, directly or through others. The
+/// rest cannot notice a change, and is not loaded hundreds of times.
 fn related(files: &[(String, String)], file: &str) -> Vec<(String, String)> {
     let mut found: Vec<&(String, String)> = files.iter().filter(|(name, _)| name == file).collect();
     assert_eq!(found.len(), 1, "{file}");
@@ -87,7 +88,8 @@ fn conditions(text: &str) -> Vec<(usize, usize)> {
     found
 }
 
-/// Whether the rules load and the examples hold of every rule in the original text, and of those that build on one.
+/// Whether the rules load and the examples hold of every rule in the original text, and of those
+/// that build on one.
 fn all_hold(files: &[(String, String)], original: &str) -> bool {
     let Ok((rules, all)) = load(files.iter().map(|(n, t)| (n.as_str(), t.as_str()))) else {
         return false;

@@ -15,7 +15,15 @@ mod windows;
 
 fn rule(logsource: &str, detection: &str) -> String {
     format!(
-        "title: t\nid: a\nlogsource:\n  product: aws\n  {logsource}\ndetection:\n{detection}\n  condition: selection\n"
+        "title: t
+id: a
+logsource:
+  product: aws
+  {logsource}
+detection:
+{detection}
+  condition: selection
+"
     )
 }
 
@@ -36,7 +44,8 @@ fn fires(text: &str, records: &[Value]) -> usize {
     run(records, &rules(text), None).alerts.len()
 }
 
-/// The same for a record as text: values of JSON are sorted by their fields, what CloudTrail writes is not.
+/// The same for a record as text: values of JSON are sorted by their fields, what CloudTrail writes
+/// is not.
 fn alerts_of_text(text: &str, record: &str) -> usize {
     let (rules, selection) = (rules(text), Selection::default());
     let pipeline = Pipeline::new(&rules, None, &selection);
@@ -49,6 +58,17 @@ fn alerts_of_text(text: &str, record: &str) -> usize {
 fn correlation(body: &str) -> String {
     let base = access("access.outcome: success").replace("id: a", "id: a\nname: base");
     format!("{base}---\ntitle: c\nid: c\ncorrelation:\n  rules: [base]\n{body}")
+}
+
+/// A correlation that counts.
+fn counting(kind: &str, group: &str, timespan: &str, condition: &str) -> String {
+    correlation(&format!(
+        "  type: {kind}
+  group-by: [{group}]
+  timespan: {timespan}
+  condition: {{{condition}}}
+"
+    ))
 }
 
 #[test]
@@ -127,7 +147,18 @@ fn rules_that_ask_for_the_key_wait_until_it_is_known() {
 #[test]
 fn a_sigma_filter_is_woven_into_the_rules_it_names() {
     let base = access("access.outcome: success").replace("id: a", "id: a\nname: base");
-    let filter = "---\ntitle: f\nid: f\nlogsource:\n  product: aws\n  category: secret_access\nfilter:\n  rules: [base]\n  selection:\n    secret.name|startswith: test/\n  condition: not selection\n";
+    let filter = "---
+title: f
+id: f
+logsource:
+  product: aws
+  category: secret_access
+filter:
+  rules: [base]
+  selection:
+    secret.name|startswith: test/
+  condition: not selection
+";
     let text = format!("{base}{filter}");
     assert_eq!(
         fires(
@@ -206,7 +237,11 @@ fn rules_about_changes_see_secrets_keys_and_trails() {
 fn the_access_policy_is_judged_grant_by_grant() {
     let policy = |more: &str| {
         let text = format!(
-            "version: 1\ngrants:\n  - secrets: ['arn:aws:secretsmanager:*:111122223333:secret:prod/*']\n    principals: ['arn:aws:iam::111122223333:role/app*']\n{more}"
+            "version: 1
+grants:
+  - secrets: ['arn:aws:secretsmanager:*:111122223333:secret:prod/*']
+    principals: ['arn:aws:iam::111122223333:role/app*']
+{more}"
         );
         text.parse::<secretrail_engine::policy::Policy>().unwrap()
     };
@@ -302,7 +337,11 @@ fn the_access_policy_is_judged_grant_by_grant() {
         "undeclared",
     );
     // One grant that allows is enough, and a secret is covered whatever it is called.
-    let second = "    regions: [us-east-1]\n  - secrets: ['arn:aws:secretsmanager:*:*:secret:prod/db-AbC123']\n    principals: ['arn:aws:sts::*:assumed-role/app1/s']\n    regions: [eu-west-1]\n";
+    let second = "    regions: [us-east-1]
+  - secrets: ['arn:aws:secretsmanager:*:*:secret:prod/db-AbC123']
+    principals: ['arn:aws:sts::*:assumed-role/app1/s']
+    regions: [eu-west-1]
+";
     check(second, &by_name, "expected.region", "yes");
     assert_eq!(
         run(
@@ -397,8 +436,15 @@ fn matches_are_those_of_the_sigma_engine() {
     odd["requestParameters"] = Value::Null;
     odd["sourceIPAddress"] = json!("2001:db8::7");
     odd["userAgent"] = json!("ops");
-    odd["additionalEventData"] = json!({"list": ["a", "b"], "empty": [], "n": 7, "f": 1.5, "flag": false, "void": null,
-        "rows": [{"k": "x", "v": ["1", "2"]}, {"k": "y", "v": []}]});
+    odd["additionalEventData"] = json!({
+        "list": ["a", "b"],
+        "empty": [],
+        "n": 7,
+        "f": 1.5,
+        "flag": false,
+        "void": null,
+        "rows": [{"k": "x", "v": ["1", "2"]}, {"k": "y", "v": []}],
+    });
     records.push(odd);
     let field = "additionalEventData";
     let selections = [
@@ -442,7 +488,16 @@ fn matches_are_those_of_the_sigma_engine() {
         let other = &selections[(n * 7 + 3) % selections.len()];
         for condition in conditions {
             let text = format!(
-                "title: t\nid: a\nlogsource: {{product: aws, service: cloudtrail}}\ndetection:\n  selection_a:\n    {selection}\n  selection_b:\n    {other}\n  condition: {condition}\n"
+                "title: t
+id: a
+logsource: {{product: aws, service: cloudtrail}}
+detection:
+  selection_a:
+    {selection}
+  selection_b:
+    {other}
+  condition: {condition}
+"
             );
             let ours = rules(&text);
             let mut theirs = rsigma_eval::Engine::new();
@@ -466,7 +521,9 @@ fn matches_are_those_of_the_sigma_engine() {
 fn only_the_calls_that_rules_ask_for_are_looked_at_in_any_order_of_fields() {
     let text = rule(
         "service: cloudtrail",
-        "  selection:\n    eventSource: [S3.amazonaws.com, ec2.amazonaws.com]\n    eventName: [getthing, RunInstances]",
+        "  selection:
+    eventSource: [S3.amazonaws.com, ec2.amazonaws.com]
+    eventName: [getthing, RunInstances]",
     );
     let call = |id: &str, service: &str, api: &str| {
         record(
@@ -476,11 +533,6 @@ fn only_the_calls_that_rules_ask_for_are_looked_at_in_any_order_of_fields() {
             service,
             api,
             json!({"a": {"eventName": "GetThing"}}),
-        )
-    };
-    let in_aws_order = |id: &str, service: &str, api: &str| {
-        format!(
-            r#"{{"eventVersion":"1.11","userIdentity":{{"type":"IAMUser"}},"eventTime":"2026-03-02T10:00:00Z","eventSource":"{service}.amazonaws.com","eventName":"{api}","awsRegion":"eu-west-1","requestParameters":null,"eventID":"{id}"}}"#
         )
     };
     for (service, api, matches) in [
@@ -495,13 +547,23 @@ fn only_the_calls_that_rules_ask_for_are_looked_at_in_any_order_of_fields() {
             matches,
             "{service} {api}"
         );
-        let ordered: Value = serde_json::from_str(&in_aws_order("e", service, api)).unwrap();
-        assert_eq!(fires(&text, &[ordered]) == 1, matches, "{service} {api}");
         let text_of_aws = in_aws_order("e", service, api);
+        let ordered: Value = serde_json::from_str(&text_of_aws).unwrap();
+        assert_eq!(fires(&text, &[ordered]) == 1, matches, "{service} {api}");
         assert_eq!(
             alerts_of_text(&text, &text_of_aws) == 1,
             matches,
             "{service} {api} in the order of AWS"
         );
     }
+}
+
+/// The text of a record with its fields in the order in which CloudTrail writes them.
+fn in_aws_order(id: &str, service: &str, api: &str) -> String {
+    format!(
+        r#"{{"eventVersion":"1.11","userIdentity":{{"type":"IAMUser"}},
+        "eventTime":"2026-03-02T10:00:00Z","eventSource":"{service}.amazonaws.com",
+        "eventName":"{api}","awsRegion":"eu-west-1","requestParameters":null,"eventID":"{id}"}}"#
+    )
+    .replace("\n        ", "")
 }

@@ -1,4 +1,5 @@
-//! The store in memory, which every other store is compared with: repetition and order change nothing.
+//! The store in memory, which every other store is compared with: repetition and order change
+//! nothing.
 
 use secretrail_engine::state::memory::MemoryStore;
 use test_support::steps::{

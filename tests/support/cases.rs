@@ -1,4 +1,5 @@
-//! The cases of data in `tests/cases`: records, and what they must give. Every face runs the same ones.
+//! The cases of data in `tests/cases`: records, and what they must give. Every face runs the same
+//! ones.
 
 use std::path::{Path, PathBuf};
 

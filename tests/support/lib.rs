@@ -44,9 +44,15 @@ pub fn at(secs: i64) -> EventTime {
 /// The identity of a role session.
 #[must_use]
 pub fn role(name: &str) -> Value {
-    json!({"type": "AssumedRole", "principalId": format!("AROA{name}:s"), "accountId": ACCOUNT,
-           "arn": format!("arn:aws:sts::{ACCOUNT}:assumed-role/{name}/s"), "accessKeyId": "ASIAEXAMPLE",
-           "sessionContext": {"sessionIssuer": {"type": "Role", "arn": format!("arn:aws:iam::{ACCOUNT}:role/{name}"), "userName": name}}})
+    let issuer = format!("arn:aws:iam::{ACCOUNT}:role/{name}");
+    json!({
+        "type": "AssumedRole",
+        "principalId": format!("AROA{name}:s"),
+        "accountId": ACCOUNT,
+        "arn": format!("arn:aws:sts::{ACCOUNT}:assumed-role/{name}/s"),
+        "accessKeyId": "ASIAEXAMPLE",
+        "sessionContext": {"sessionIssuer": {"type": "Role", "arn": issuer, "userName": name}},
+    })
 }
 
 /// A record with an identity.
@@ -59,10 +65,20 @@ pub fn record(
     api: &str,
     params: Value,
 ) -> Value {
-    json!({"eventVersion": "1.11", "userIdentity": identity, "eventTime": at(secs).to_string(),
-           "eventSource": format!("{service}.amazonaws.com"), "eventName": api, "awsRegion": REGION,
-           "sourceIPAddress": "10.0.0.1", "userAgent": "test", "requestParameters": params, "eventID": id,
-           "recipientAccountId": ACCOUNT, "eventType": "AwsApiCall"})
+    json!({
+        "eventVersion": "1.11",
+        "userIdentity": identity,
+        "eventTime": at(secs).to_string(),
+        "eventSource": format!("{service}.amazonaws.com"),
+        "eventName": api,
+        "awsRegion": REGION,
+        "sourceIPAddress": "10.0.0.1",
+        "userAgent": "test",
+        "requestParameters": params,
+        "eventID": id,
+        "recipientAccountId": ACCOUNT,
+        "eventType": "AwsApiCall",
+    })
 }
 
 /// The full ARN of a secret.
@@ -122,8 +138,8 @@ pub fn denied(id: &str, who: &str, secs: i64, name: &str) -> Value {
     );
     record["errorCode"] = json!("AccessDenied");
     record["errorMessage"] = json!(format!(
-        "User: u is not authorized to perform: secretsmanager:GetSecretValue on resource: {name} because no \
-         identity-based policy allows the secretsmanager:GetSecretValue action"
+        "User: u is not authorized to perform: secretsmanager:GetSecretValue on resource: {name} \
+         because no identity-based policy allows the secretsmanager:GetSecretValue action"
     ));
     record
 }
@@ -277,8 +293,15 @@ pub fn packed(text: &[u8]) -> Vec<u8> {
 #[must_use]
 pub fn bucket_rule(folder: &Path) -> String {
     let path = folder.join("rule.yml");
-    let text = "title: Bucket Deleted\nid: 0b1d6c0e-6a55-4c8b-9c47-0d0f6a1d2f11\nlevel: low\nlogsource: {product: aws, service: cloudtrail}\n\
-        detection:\n  selection: {eventSource: s3.amazonaws.com, eventName: DeleteBucket}\n  condition: selection\n";
+    let text = "
+title: Bucket Deleted
+id: 0b1d6c0e-6a55-4c8b-9c47-0d0f6a1d2f11
+level: low
+logsource: {product: aws, service: cloudtrail}
+detection:
+  selection: {eventSource: s3.amazonaws.com, eventName: DeleteBucket}
+  condition: selection
+";
     std::fs::write(&path, text).expect("a rule is written");
     path.to_string_lossy().into_owned()
 }
@@ -310,35 +333,67 @@ pub fn siblings() -> Vec<Value> {
 
 /// Any record that concerns the engine, from a world small enough for them to meet.
 pub fn any_record() -> impl Strategy<Value = Value> {
-    (0_usize..12, 0_u8..2, 0_u8..3, 0_i64..40, any::<u32>()).prop_map(|(kind, who, what, secs, id)| {
-        let (id, who, name) = (format!("e{id}"), format!("app{who}"), format!("s{what}"));
-        let path = format!("/p/{name}");
-        let sm = |api: &str, params: Value| record(&id, &role(&who), secs, "secretsmanager", api, params);
-        let ssm = |api: &str, params: Value| record(&id, &role(&who), secs, "ssm", api, params);
-        match kind {
-            0 => read(&id, &who, secs, &name),
-            1 => read(&id, &who, secs, &secret_arn(&name)),
-            2 | 3 => decrypt_secret(&id, &who, secs, &name),
-            4 => ssm("GetParameters", json!({"names": [path, "/p/s0"], "withDecryption": true})),
-            5 => decrypt_parameter(&id, &who, secs, &path),
-            6 => ssm("GetParametersByPath", json!({"path": "/p", "withDecryption": true})),
-            7 => sm("BatchGetSecretValue", json!({"secretIdList": ["s0", name]})),
-            8 => sm("PutSecretValue", json!({"secretId": name})),
-            9 => {
-                let mut denied = sm("GetSecretValue", Value::Null);
-                denied["errorCode"] = json!("AccessDenied");
-                denied["errorMessage"] = json!(format!("User: u is not authorized to perform: secretsmanager:GetSecretValue on resource: {name} because no identity-based policy allows the x action"));
-                denied
-            }
-            10 => {
-                let mut copy = read(&format!("{id}-copy"), &who, secs, &secret_arn(&name));
-                copy["sharedEventID"] = json!(format!("shared-{what}-{secs}"));
-                if secs % 2 == 0 {
-                    copy["userIdentity"] = json!({"type": "AWSAccount", "accountId": "999988887777", "principalId": format!("AROA{who}:s")});
-                }
-                copy
-            }
-            _ => record(&id, &role(&who), secs, "kms", "Decrypt", json!({"encryptionContext": {"PARAMETER_ARN": parameter_arn(&path)}})),
-        }
+    let parts = (0_u8..12, 0_u8..2, 0_u8..3, 0_i64..40, any::<u32>());
+    parts.prop_map(|(kind, who, what, secs, id)| {
+        record_of(
+            kind,
+            &format!("e{id}"),
+            &format!("app{who}"),
+            &format!("s{what}"),
+            secs,
+        )
     })
+}
+
+/// A record of one of twelve kinds.
+fn record_of(kind: u8, id: &str, who: &str, name: &str, secs: i64) -> Value {
+    let path = format!("/p/{name}");
+    let call = |service: &str, api: &str, params: Value| {
+        record(id, &role(who), secs, service, api, params)
+    };
+    match kind {
+        0 => read(id, who, secs, name),
+        1 => read(id, who, secs, &secret_arn(name)),
+        2 | 3 => decrypt_secret(id, who, secs, name),
+        4 => call(
+            "ssm",
+            "GetParameters",
+            json!({"names": [path, "/p/s0"], "withDecryption": true}),
+        ),
+        5 => decrypt_parameter(id, who, secs, &path),
+        6 => call(
+            "ssm",
+            "GetParametersByPath",
+            json!({"path": "/p", "withDecryption": true}),
+        ),
+        7 => {
+            let params = json!({"secretIdList": ["s0", name]});
+            call("secretsmanager", "BatchGetSecretValue", params)
+        }
+        8 => call(
+            "secretsmanager",
+            "PutSecretValue",
+            json!({"secretId": name}),
+        ),
+        9 => denied(id, who, secs, name),
+        10 => copy_of_a_shared_event(id, who, secs, name),
+        _ => {
+            let context = json!({"PARAMETER_ARN": parameter_arn(&path)});
+            call("kms", "Decrypt", json!({"encryptionContext": context}))
+        }
+    }
+}
+
+/// A copy of a read that two accounts know of; in every other second it is the owner's.
+fn copy_of_a_shared_event(id: &str, who: &str, secs: i64, name: &str) -> Value {
+    let mut copy = read(&format!("{id}-copy"), who, secs, &secret_arn(name));
+    copy["sharedEventID"] = json!(format!("shared-{name}-{secs}"));
+    if secs % 2 == 0 {
+        copy["userIdentity"] = json!({
+            "type": "AWSAccount",
+            "accountId": "999988887777",
+            "principalId": format!("AROA{who}:s"),
+        });
+    }
+    copy
 }

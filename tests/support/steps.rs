@@ -1,4 +1,5 @@
-//! Small worlds of steps for stores of state: the same properties for the store in memory and for the table.
+//! Small worlds of steps for stores of state: the same properties for the store in memory and for
+//! the table.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -275,7 +276,8 @@ pub fn sequences(count: usize, length: Range<usize>) -> Vec<Vec<Step>> {
         .collect()
 }
 
-/// Sequences of what is only added. What is closed or published depends on what was there; what is added can come in any order.
+/// Sequences of what is only added. What is closed or published depends on what was there; what is
+/// added can come in any order.
 #[must_use]
 pub fn additions(count: usize) -> Vec<Vec<Step>> {
     let mut all = sequences(count, 12..24);
@@ -285,7 +287,8 @@ pub fn additions(count: usize) -> Vec<Vec<Step>> {
     all
 }
 
-/// One of so many writers takes all steps, beginning at its own. Gives the number of alerts of which it is the creator.
+/// One of so many writers takes all steps, beginning at its own. Gives the number of alerts of
+/// which it is the creator.
 pub async fn write_as<S: StateStore>(
     writer: usize,
     writers: usize,
@@ -300,8 +303,8 @@ pub async fn write_as<S: StateStore>(
     created
 }
 
-/// Of the answers to [`look`] those that do not depend on who came first: when a loose end began to wait, and when an alert was
-/// created, is the first writer's to say.
+/// Of the answers to [`look`] those that do not depend on who came first: when a loose end began to
+/// wait, and when an alert was created, is the first writer's to say.
 #[must_use]
 pub fn whoever_came_first(seen: &[String]) -> Vec<&String> {
     let same = |(index, _): &(usize, &String)| !(7..11).contains(index) && *index < seen.len() - 2;

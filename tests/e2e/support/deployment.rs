@@ -1,4 +1,5 @@
-//! What a deployment has, on stand-ins: a bucket for logs, a table for state, a topic for alerts, and a queue that hears it.
+//! What a deployment has, on stand-ins: a bucket for logs, a table for state, a topic for alerts,
+//! and a queue that hears it.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};

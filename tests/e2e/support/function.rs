@@ -1,4 +1,5 @@
-//! The real `bootstrap`, run by a Lambda runtime API of our own: events go in, answers come out, and it can be killed.
+//! The real `bootstrap`, run by a Lambda runtime API of our own: events go in, answers come out,
+//! and it can be killed.
 //!
 //! Source: AWS Lambda developer guide, "Using the Lambda runtime API", checked 2026-11.
 

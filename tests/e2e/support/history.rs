@@ -1,5 +1,5 @@
-//! Observation parts of a long history, to measure what a replay of them costs. Not a test: `cargo run --release -p e2e --bin
-//! history -- FOLDER ACCESSES`.
+//! Observation parts of a long history, to measure what a replay of them costs. Not a test: `cargo
+//! run --release -p e2e --bin history -- FOLDER ACCESSES`.
 
 #![allow(
     clippy::unwrap_used,
@@ -25,7 +25,8 @@ const SPAN: i64 = 365 * 86_400;
 const PART: i64 = 65_536;
 const OBJECT: i64 = 64;
 
-/// A read and its key use, by one of three hundred roles of one of its ten secrets, in three accounts.
+/// A read and its key use, by one of three hundred roles of one of its ten secrets, in three
+/// accounts.
 fn access(number: i64, of: i64) -> [(EventTime, String); 2] {
     let time = EventTime(START + number * SPAN / of);
     let mixed = number

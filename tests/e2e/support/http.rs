@@ -1,5 +1,5 @@
-//! As much HTTP/1.1 as the stand-ins and the tests speak with each other: a head, a body of known length, one exchange for
-//! each connection.
+//! As much HTTP/1.1 as the stand-ins and the tests speak with each other: a head, a body of known
+//! length, one exchange for each connection.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;

@@ -1,5 +1,6 @@
-//! What tests need from elsewhere: installed once below `target/local`, by the client of its registry, from a lock file in
-//! `packages/` with names, versions and hashes. What cannot be installed fails with what to do about it.
+//! What tests need from elsewhere: installed once below `target/local`, by the client of its
+//! registry, from a lock file in `packages/` with names, versions and hashes. What cannot be
+//! installed fails with what to do about it.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -165,7 +166,8 @@ pub fn python(name: &str) -> PathBuf {
     once(&place, |place| Installer::default().python(&locked, place))
 }
 
-/// The folder of Chromium and its libraries, unpacked from its npm package by a Python that has brotli.
+/// The folder of Chromium and its libraries, unpacked from its npm package by a Python that has
+/// brotli.
 #[must_use]
 pub fn chromium(python: &Path) -> PathBuf {
     let packed = npm("chromium").join("@sparticuz/chromium/bin");
@@ -178,7 +180,8 @@ pub fn chromium(python: &Path) -> PathBuf {
     })
 }
 
-/// A name that changes when anything in the lock file does, so that what is installed is never older than the lock.
+/// A name that changes when anything in the lock file does, so that what is installed is never
+/// older than the lock.
 fn versioned(name: &str, lock: &Path) -> String {
     let lock = std::fs::read(lock).expect("a lock file can be read");
     let digest = Sha256::digest(lock);

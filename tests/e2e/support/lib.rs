@@ -1,4 +1,5 @@
-//! What end-to-end tests have beside invented records: the command in this process, and stand-ins for AWS.
+//! What end-to-end tests have beside invented records: the command in this process, and stand-ins
+//! for AWS.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,5 +1,5 @@
-//! Servers that stand in for AWS, on this machine only: started on free loopback ports, and stopped when they are dropped. And
-//! the programs that read what we write.
+//! Servers that stand in for AWS, on this machine only: started on free loopback ports, and stopped
+//! when they are dropped. And the programs that read what we write.
 
 use std::fs::File;
 use std::io::{Read, Write};

@@ -1,5 +1,6 @@
-//! What the function costs: time, memory and calls, printed for `infra/README.md`. Not a test: `cargo run -p e2e --bin measure --
-//! target/package/release/bootstrap`, with the binary that is to be measured.
+//! What the function costs: time, memory and calls, printed for `infra/README.md`. Not a test:
+//! `cargo run -p e2e --bin measure -- target/package/release/bootstrap`, with the binary that is to
+//! be measured.
 
 #![allow(
     clippy::unwrap_used,

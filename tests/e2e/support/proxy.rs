@@ -1,4 +1,5 @@
-//! A proxy between a function and what stands in for AWS, which knows every call and can spoil each of them.
+//! A proxy between a function and what stands in for AWS, which knows every call and can spoil each
+//! of them.
 
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
@@ -88,7 +89,8 @@ impl Proxy {
         Self { url, shared }
     }
 
-    /// Makes a new plan, counts from the beginning, and gives the calls that were made under the old one.
+    /// Makes a new plan, counts from the beginning, and gives the calls that were made under the
+    /// old one.
     pub fn plan(&self, plan: impl FnMut(&Call) -> Fault + Send + 'static) -> Vec<Call> {
         *self.shared.plan.lock().expect("no plan panicked") = Box::new(plan);
         std::mem::take(&mut *self.shared.calls.lock().expect("nothing panicked"))

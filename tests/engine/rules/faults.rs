@@ -4,7 +4,7 @@ use secretrail_engine::authoring::lint::{Severity, lint};
 use secretrail_engine::rule::load::load;
 use secretrail_engine::rule::vars;
 
-use super::{access, correlation, rule};
+use super::{access, correlation, counting, rule};
 
 /// A fault of that text begins with these words.
 fn check_fault(text: &str, expected: &str) {
@@ -46,110 +46,107 @@ fn faults_name_file_line_field_and_remedy() {
 
 #[test]
 fn faults_of_correlations_name_them_too() {
-    check_fault(
-        &correlation("  type: event_count\n  group-by: [principal.arn]\n  timespan: 5m\n"),
-        "r.yml:",
-    );
-    check_fault(
-        &correlation(
-            "  type: event_count\n  group-by: [principal.arn]\n  timespan: 5m\n  condition: {lt: 3}\n",
+    let counted = |kind, group, condition| counting(kind, group, "5m", condition);
+    let sound = counted("event_count", "principal.arn", "gte: 3");
+    for (text, expected) in [
+        (sound.replace("  condition: {gte: 3}\n", ""), "r.yml:"),
+        (
+            counted("event_count", "principal.arn", "lt: 3"),
+            "r.yml:19: correlation.condition: `lt`, `lte`, `eq` and `neq` could take an alert back",
         ),
-        "r.yml:19: correlation.condition: `lt`, `lte`, `eq` and `neq` could take an alert back",
-    );
-    check_fault(
-        &correlation(
-            "  type: value_count\n  group-by: [principal.arn]\n  timespan: 5m\n  condition: {gte: 3}\n",
+        (
+            counted("value_count", "principal.arn", "gte: 3"),
+            "r.yml:19: correlation.condition: `value_count` needs `field:`",
         ),
-        "r.yml:19: correlation.condition: `value_count` needs `field:`",
-    );
-    check_fault(
-        &correlation(
-            "  type: value_sum\n  group-by: [principal.arn]\n  timespan: 5m\n  condition: {gte: 3, field: x}\n",
+        (
+            counted("value_sum", "principal.arn", "gte: 3, field: x"),
+            "r.yml:16: correlation.type: `value_sum` is not supported",
         ),
-        "r.yml:16: correlation.type: `value_sum` is not supported",
-    );
-    check_fault(
-        &correlation(
-            "  type: value_summ\n  group-by: [principal.arn]\n  timespan: 5m\n  condition: {gte: 3}\n",
+        (
+            counted("value_summ", "principal.arn", "gte: 3"),
+            "r.yml:16: correlation: ",
         ),
-        "r.yml:16: correlation: ",
-    );
-    check_fault(
-        &correlation("  type: event_count\n  timespan: 5m\n  condition: {gte: 3}\n"),
-        "r.yml:14: correlation.group-by: is missing",
-    );
-    check_fault(
-        &correlation(
-            "  type: event_count\n  group-by: [principal.arnn]\n  timespan: 5m\n  condition: {gte: 3}\n",
+        (
+            sound.replace("  group-by: [principal.arn]\n", ""),
+            "r.yml:14: correlation.group-by: is missing",
         ),
-        "r.yml:17: principal.arnn: `base` has no such field; did you mean `principal.arn`?",
-    );
-    check_fault(
-        &correlation("  type: event_count\n  group-by: [principal.arn]\n  timespan: 5m\n  condition: {gte: 3}\n")
-            .replace("[base]", "[nobody]"),
-        "r.yml:15: correlation.rules: `nobody` is not exactly one loaded rule",
-    );
-    check_fault(
-        &correlation("  type: event_count\n  group-by: [principal.arn]\n  timespan: 5m\n  condition: {gte: 3}\n")
-            .replace("[base]", "[c]"),
-        "r.yml:",
-    );
-    check_fault(
-        &format!(
-            "{}secretrail:\n  suppres: 1h\n",
-            access("access.outcome: denied")
+        (
+            counted("event_count", "principal.arnn", "gte: 3"),
+            "r.yml:17: principal.arnn: `base` has no such field; did you mean `principal.arn`?",
         ),
-        "r.yml:11: secretrail: unknown field `suppres`",
-    );
-    check_fault(
-        &format!(
-            "{}secretrail:\n  suppress: soon\n",
-            access("access.outcome: denied")
+        (
+            sound.replace("[base]", "[nobody]"),
+            "r.yml:15: correlation.rules: `nobody` is not exactly one loaded rule",
         ),
-        "r.yml:11: secretrail.suppress: `soon` is not a timespan",
-    );
-    check_fault(
-        &format!(
-            "{}secretrail:\n  times_usual: 5\n",
-            access("access.outcome: denied")
-        ),
-        "r.yml:11: secretrail.times_usual: works on an event_count only; write a correlation",
-    );
-    let spike = |group: &str| {
-        let body = format!(
-            "  type: event_count\n  group-by: [{group}]\n  timespan: 5m\n  condition: {{gte: 3}}\n"
-        );
-        correlation(&body) + "secretrail:\n  times_usual: 5\n"
+        (sound.replace("[base]", "[c]"), "r.yml:"),
+    ] {
+        check_fault(&text, expected);
+    }
+}
+
+#[test]
+fn faults_of_our_own_block_name_them_too() {
+    let own = |line: &str| access("access.outcome: denied") + "secretrail:\n  " + line + "\n";
+    let spike = |group: &str, times: &str| {
+        counting("event_count", group, "5m", "gte: 3")
+            + "secretrail:\n  times_usual: "
+            + times
+            + "\n"
     };
-    check_fault(
-        &spike("principal.arn"),
-        "r.yml:21: secretrail.times_usual: compares the reads of one secret by one principal",
-    );
-    check_fault(
-        &spike("principal.arn, secret.name").replace("times_usual: 5", "times_usual: -1"),
-        "r.yml:21: secretrail.times_usual: is not a number of times",
-    );
+    for (text, expected) in [
+        (
+            own("suppres: 1h"),
+            "r.yml:11: secretrail: unknown field `suppres`",
+        ),
+        (
+            own("suppress: soon"),
+            "r.yml:11: secretrail.suppress: `soon` is not a timespan",
+        ),
+        (
+            own("times_usual: 5"),
+            "r.yml:11: secretrail.times_usual: works on an event_count only; write a correlation",
+        ),
+        (
+            spike("principal.arn", "5"),
+            "r.yml:21: secretrail.times_usual: compares the reads of one secret by one principal",
+        ),
+        (
+            spike("principal.arn, secret.name", "-1"),
+            "r.yml:21: secretrail.times_usual: is not a number of times",
+        ),
+    ] {
+        check_fault(&text, expected);
+    }
+}
+
+#[test]
+fn faults_between_rules_name_the_other() {
+    let denied = access("access.outcome: denied");
     check_fault(
         &access("source.ip|expand: '%networks%'"),
         "r.yml:8: detection: `|expand` asks for `%networks%`, which has no value",
     );
-    let cycle = "---\ntitle: d\nid: d\ncorrelation:\n  type: temporal\n  rules: [c, base]\n  group-by: [principal.arn]\n  timespan: 5m\n";
+    let other = "---
+title: d
+id: d
+correlation:
+  type: temporal
+  rules: [c, base]
+  group-by: [principal.arn]
+  timespan: 5m
+";
+    let one = correlation("  type: temporal\n  group-by: [principal.arn]\n  timespan: 5m\n");
     check_fault(
-        &(correlation("  type: temporal\n  group-by: [principal.arn]\n  timespan: 5m\n")
-            .replace("[base]", "[base, d]")
-            + cycle),
-        "r.yml:13: correlation.rules: `d` is a correlation; correlations of correlations are not supported",
+        &(one.replace("[base]", "[base, d]") + other),
+        "r.yml:13: correlation.rules: `d` is a correlation; \
+         correlations of correlations are not supported",
     );
     check_fault(
-        &format!(
-            "{}---\n{}",
-            access("access.outcome: denied"),
-            access("access.outcome: failed")
-        ),
+        &format!("{denied}---\n{}", access("access.outcome: failed")),
         "r.yml:2: id: `a` is also the id of a rule in r.yml",
     );
     check_fault(
-        &access("access.outcome: denied").replace("condition: selection", "condition: selektion"),
+        &denied.replace("condition: selection", "condition: selektion"),
         "r.yml:",
     );
 }

@@ -3,13 +3,11 @@
 use serde_json::{Value, json};
 use test_support::{at, read, run};
 
-use super::{access, correlation, fires, rules};
+use super::{access, counting, fires, rules};
 
 #[test]
 fn windows_are_half_open_and_one_alert_a_bucket() {
-    let text = correlation(
-        "  type: event_count\n  group-by: [principal.arn]\n  timespan: 10s\n  condition: {gte: 3}\n",
-    );
+    let text = counting("event_count", "principal.arn", "10s", "gte: 3");
     let reads = |times: &[i64]| -> Vec<Value> {
         times
             .iter()
@@ -45,9 +43,7 @@ fn windows_are_half_open_and_one_alert_a_bucket() {
 
 #[test]
 fn what_lacks_a_field_of_the_group_does_not_count() {
-    let text = correlation(
-        "  type: event_count\n  group-by: [source.vpc_endpoint]\n  timespan: 10s\n  condition: {gte: 1}\n",
-    );
+    let text = counting("event_count", "source.vpc_endpoint", "10s", "gte: 1");
     assert_eq!(fires(&text, &[read("r", "app", 0, "x")]), 0);
     let mut inside = read("r", "app", 0, "x");
     inside["vpcEndpointId"] = json!("vpce-1");
@@ -61,7 +57,15 @@ fn order_matters_only_where_the_rule_says_so() {
             access(&format!("secret.name: {name}")).replace("id: a", &format!("id: {id}"))
         };
         format!(
-            "{}---\n{}---\ntitle: c\nid: c\ncorrelation:\n  type: {kind}\n  rules: [first, second]\n  group-by: [principal.arn]\n  timespan: 10s\n",
+            "{}---\n{}---
+title: c
+id: c
+correlation:
+  type: {kind}
+  rules: [first, second]
+  group-by: [principal.arn]
+  timespan: 10s
+",
             base("first", "x"),
             base("second", "y")
         )
