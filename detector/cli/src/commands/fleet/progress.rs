@@ -6,6 +6,10 @@ use secretrail_engine::time::EventTime;
 use crate::text::number;
 
 /// How an execution stands.
+#[cfg_attr(
+    not(feature = "s3"),
+    expect(dead_code, reason = "executions are looked up with the SDK only")
+)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
     /// It is under way.
