@@ -229,7 +229,6 @@ fn cut_known(text: Option<&Text>, chars: usize) -> Option<Text> {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
     use crate::access;
     use crate::rule_meta::Level;

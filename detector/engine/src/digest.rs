@@ -25,7 +25,6 @@ pub fn digest(parts: &[&str]) -> String {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
 
     #[test]

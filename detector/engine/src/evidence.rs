@@ -70,7 +70,6 @@ impl Evidence {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
     use crate::access::{self, Decrypt};
     use crate::copies::Copied;
@@ -112,5 +111,21 @@ mod tests {
         let record = Evidence::event(pending.head.clone(), None);
         assert_eq!(record.fact_key(), *pending.head.event_key());
         assert!(!record.is_settled());
+    }
+
+    #[test]
+    fn evidence_is_in_the_order_of_times_then_events() {
+        let evidence = |secs, event_id: &str| {
+            let mut evidence = sample(DecryptStatus::Paired);
+            let head = Arc::make_mut(&mut evidence.head);
+            (head.time, head.event_id) = (crate::time::EventTime(secs), event_id.into());
+            evidence
+        };
+        let sorted = [evidence(1, "b"), evidence(2, "a"), evidence(2, "b")];
+        assert!(sorted.is_sorted_by(|a, b| a.order() < b.order()));
+        // The same event about two secrets is in the order of the secrets, not a copy.
+        let mut other = evidence(1, "b");
+        other.secret = None;
+        assert!(other.order() != sorted[0].order());
     }
 }

@@ -108,7 +108,6 @@ pub struct WindowRange {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
     use crate::access::sample;
     use std::sync::Arc;

@@ -173,7 +173,6 @@ impl Hash for LooseEndId {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
 
     #[test]

@@ -448,7 +448,6 @@ fn text_of(event: &impl Event, field: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
     use crate::access;
     use crate::rule::event::OwnEvent;

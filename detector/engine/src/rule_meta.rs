@@ -92,7 +92,6 @@ pub struct RuleMeta {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
 
     #[test]

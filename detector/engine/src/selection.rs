@@ -135,7 +135,6 @@ fn is_called(secret: &SecretRef, glob: &Glob) -> bool {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
     use crate::access;
 

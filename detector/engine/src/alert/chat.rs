@@ -155,7 +155,6 @@ fn plain(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
     use crate::state::contract;
     use serde_json::Value;

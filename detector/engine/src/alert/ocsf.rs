@@ -451,7 +451,6 @@ impl<'a> Endpoint<'a> {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
     use crate::access;
     use crate::state::contract;

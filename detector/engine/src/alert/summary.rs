@@ -137,7 +137,6 @@ fn verb(access: &Evidence) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
     use crate::access::{self, Access};
     use crate::rule_meta::Level;

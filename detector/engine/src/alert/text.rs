@@ -179,7 +179,6 @@ fn decryption(decrypt: &Decrypt) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
     use crate::access;
     use crate::state::contract;

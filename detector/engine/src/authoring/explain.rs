@@ -214,7 +214,6 @@ fn asked(condition: &WindowCondition) -> String {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
     use crate::rule::load::load;
 

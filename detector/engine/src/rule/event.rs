@@ -138,7 +138,6 @@ fn owned_value(node: Node<'_>) -> EventValue<'_> {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
     use crate::access;
 

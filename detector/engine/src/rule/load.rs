@@ -161,7 +161,6 @@ pub fn defines(text: &str, wanted: &BTreeSet<String>) -> bool {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
 
     const RULE: &str = "title: One

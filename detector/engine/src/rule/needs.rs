@@ -188,7 +188,6 @@ fn plain(value: &SigmaValue) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
     use rsigma_parser::parse_sigma_yaml;
 

@@ -54,7 +54,6 @@ fn says_the_same(one: &SigmaRule, other: &SigmaRule) -> bool {
 
 #[cfg(test)]
 mod tests {
-
     use crate::rule::load::load;
 
     fn rule(outcome: &str) -> String {

@@ -316,7 +316,6 @@ fn check_times_usual(rule: &CorrelationRule) -> Result<(), Refusal> {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
     use crate::rule::RuleSet;
     use crate::rule::load::load;

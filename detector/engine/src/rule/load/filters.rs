@@ -84,7 +84,6 @@ fn add_selections(filter: &FilterRule, rule: &mut SigmaRule) {
 
 #[cfg(test)]
 mod tests {
-
     use crate::rule::load::load;
 
     const RULE: &str = "title: T

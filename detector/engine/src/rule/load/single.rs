@@ -136,7 +136,6 @@ impl Suppression {
 
 #[cfg(test)]
 mod tests {
-
     use crate::rule::load::load;
 
     fn text(detection: &str, block: &str) -> String {
