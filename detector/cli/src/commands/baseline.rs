@@ -26,6 +26,8 @@ pub fn run(args: &args::Baseline, host: &mut Host) -> Result<u8, Failure> {
     let settings = Settings::plain(&args.input, &args.destination, host)?;
     let earlier = EarlierPolicy::of(args)?;
     let mut out = Out::open(&settings)?;
+    // Without rules and policy: what is learned from is who read what, and nothing that anybody
+    // thinks of it.
     let found = find(&settings, &RuleSet::default(), None, host)?;
     let options = Options {
         min_reads: args.min_reads,
@@ -36,6 +38,7 @@ pub fn run(args: &args::Baseline, host: &mut Host) -> Result<u8, Failure> {
     out.raw(&yaml(&proposal, earlier.as_ref())?)?;
     out.finish(host)?;
     let code = close(&settings, &found, started, None, host);
+    // Below what was read: the proposal is worth as much as the logs behind it.
     if !settings.quiet {
         say(host, &summary(&proposal));
     }

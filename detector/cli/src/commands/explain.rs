@@ -78,6 +78,7 @@ fn from_file(
 ) -> Result<u8, Failure> {
     let mut alert = one(alerts, &args.alert)?.clone();
     alert.rule = Arc::new(with_file(&alert.rule, rules));
+    // Before the logs are found: in a tree, the folders of other days are not even opened.
     narrow(&mut settings.selection, &alert);
     let mut out = Out::open(&settings)?;
     let Opened { store, objects } = Opened::new(&settings)?;

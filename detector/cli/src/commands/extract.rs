@@ -56,6 +56,7 @@ impl Place {
         Ok(names)
     }
 
+    /// Writes a part, which is there only when it is complete.
     fn put(&self, name: &str, bytes: Vec<u8>, store: &dyn ObjectStore) -> Result<(), PutError> {
         match self {
             Self::Folder(path) => Ok(out::write_file(&path.join(name), &bytes)?),
@@ -200,6 +201,7 @@ impl Job<'_> {
             self.progress.inc(bytes);
             return Ok(Done::default());
         }
+        // Written as soon as it is made: an interruption costs a batch for each thread.
         let (bytes, mut done) = self.extract(batch);
         done.written = Some(bytes.len() as u64);
         self.place.put(&name, bytes, self.store)?;

@@ -65,6 +65,7 @@ fn start_missing(
     host: &mut Host,
 ) -> Result<Option<Execution>, Failure> {
     let mut last = None;
+    // Not side by side: how many invocations run at the same time is limited in each execution.
     let rows = items::rows(&job.manifest, missing, &job.place);
     for (number, rows) in rows.chunks(MOST_ITEMS).enumerate() {
         let items = Items::of(number, rows);

@@ -32,27 +32,23 @@ const COMPARE_READS_TWICE: &str = "--compare reads the logs twice, and standard 
 pub fn run(args: &args::Replay, host: &mut Host) -> Result<u8, Failure> {
     let started = Instant::now();
     let settings = settings(args, host)?;
-    let rules = rules_and_policy::rules_with_warnings(&args.files, host)?;
-    let replacing = replacing(args, host)?;
-    let policy = rules_and_policy::policy(&args.policy)?;
+    let loaded = LoadedRules::of(args, host)?;
     let mut out = Out::open(&settings)?;
     let mut replaying = Replaying {
         args,
         settings: &settings,
-        policy: policy.as_ref(),
+        policy: loaded.policy.as_ref(),
         out: &mut out,
     };
-    let (mut found, in_force) = match &replacing {
-        None => (replaying.alerts(&rules, host)?, rules.len()),
-        Some(after) => (replaying.comparison(&rules, after, host)?, after.len()),
+    let mut found = match &loaded.replacing {
+        None => replaying.alerts(&loaded.rules, host)?,
+        Some(after) => replaying.comparison(&loaded.rules, after, host)?,
     };
     out.finish(host)?;
     // The closing words count what was printed: alerts below the least level are not.
-    found
-        .report
-        .alerts
-        .retain(|level, _| *level >= args.min_level);
-    let code = close(&settings, &found, started, Some(in_force), host);
+    let alerts = &mut found.report.alerts;
+    alerts.retain(|level, _| *level >= args.min_level);
+    let code = close(&settings, &found, started, Some(loaded.in_force()), host);
     Ok(code.max(findings_code(args, &found.report)))
 }
 
@@ -82,11 +78,35 @@ fn settings(args: &args::Replay, host: &Host) -> Result<Settings, Failure> {
     Ok(settings)
 }
 
+/// What alerts are raised by, and compared with.
+struct LoadedRules {
+    rules: RuleSet,
+    /// The rules of `--compare`.
+    replacing: Option<RuleSet>,
+    policy: Option<Policy>,
+}
+
+impl LoadedRules {
+    fn of(args: &args::Replay, host: &mut Host) -> Result<Self, Failure> {
+        Ok(Self {
+            rules: rules_and_policy::rules_with_warnings(&args.files, host)?,
+            replacing: replacing(args, host)?,
+            policy: rules_and_policy::policy(&args.policy)?,
+        })
+    }
+
+    /// How many rules the closing words are about.
+    fn in_force(&self) -> usize {
+        self.replacing.as_ref().unwrap_or(&self.rules).len()
+    }
+}
+
 /// The rules that the alerts are compared with; `None` without `--compare`.
 fn replacing(args: &args::Replay, host: &mut Host) -> Result<Option<RuleSet>, Failure> {
     if args.compare.is_empty() {
         return Ok(None);
     }
+    // The rules alone are compared: placeholders have the same values in both sets.
     let files = args::RuleFiles {
         rules: args.compare.clone(),
         vars: args.files.vars.clone(),
@@ -111,6 +131,7 @@ impl Replaying<'_, '_> {
         }
         let mut found = find_in(opened, self.settings, rules, self.policy, host)?;
         found.alerts.retain(|alert| self.is_asked_for(alert));
+        // The report shows everything at once; that is why its form never fits a merge.
         if self.settings.format == Format::Html {
             let page = self.page(&found, rules, host)?;
             self.out.raw(&page)?;
@@ -128,6 +149,8 @@ impl Replaying<'_, '_> {
         rules: &RuleSet,
         host: &mut Host,
     ) -> Result<Found, Failure> {
+        // What is written is passed on at once: whoever reads it through a pipe sees the first
+        // alerts while the last parts are not read yet.
         let (settings, policy, now) = (self.settings, self.policy, host.now);
         merge::run(opened, settings, rules, policy, now, &mut |mut outcome| {
             outcome.alerts.retain(|alert| self.is_asked_for(alert));
@@ -144,6 +167,8 @@ impl Replaying<'_, '_> {
         replacing: &RuleSet,
         host: &mut Host,
     ) -> Result<Found, Failure> {
+        // Filtered before they are compared: an alert whose level falls below the least is lost, as
+        // far as whoever asks can see.
         let mut before = find(self.settings, rules, self.policy, host)?;
         before.alerts.retain(|alert| self.is_asked_for(alert));
         let mut after = find(self.settings, replacing, self.policy, host)?;

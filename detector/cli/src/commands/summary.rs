@@ -137,6 +137,7 @@ fn principal(access: &Access) -> String {
         .map_or_else(|| "an unnamed principal".to_owned(), table::principal)
 }
 
+/// Without the region: replicas of a secret are one line.
 fn secret(access: &Access) -> String {
     let name = access.secret.name.as_deref().unwrap_or("(not told)");
     format!("{} {name}", access.secret.account)
@@ -155,6 +156,7 @@ fn tally(
     let mut all: BTreeMap<String, Tally> = BTreeMap::new();
     for access in accesses {
         let tally = all.entry(of(access)).or_default();
+        // What failed for another reason counts as neither, and still shows who was there when.
         tally.counts.add(access.head.outcome);
         tally.others.insert(other(access));
         tally.last = tally.last.max(Some(access.head.time));
@@ -292,6 +294,7 @@ fn bar(count: u64, most: u64) -> char {
 
 /// Pairs of principal and secret that are new, newest first.
 fn push_new_pairs(accesses: &[Arc<Access>], top: usize, out: &mut String) {
+    // The oldest were asked about long ago; the newest may be going on.
     let new = new_pairs(accesses);
     let rows: Vec<[String; 3]> = new
         .iter()
@@ -341,6 +344,7 @@ fn push_alerts(alerts: &[Alert], out: &mut String) {
 }
 
 fn by_rule(alerts: &[Alert]) -> BTreeMap<(Reverse<Level>, &str), RuleAlerts> {
+    // By title: that is what is shown, and rules of one title are one to whoever reads it.
     let mut rules: BTreeMap<(Reverse<Level>, &str), RuleAlerts> = BTreeMap::new();
     for alert in alerts {
         let key = (Reverse(alert.rule.level), alert.rule.title.as_str());

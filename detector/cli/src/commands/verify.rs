@@ -16,7 +16,7 @@ use std::time::Instant;
 use self::chain::{Evidence, Finding, Verdict};
 use self::digest::Keys;
 use self::gathered::gathered;
-use self::keys::fetch_keys;
+use self::keys::fetched_keys;
 use self::told::{Findings, words};
 use crate::args;
 use crate::args::settings::Settings;
@@ -40,13 +40,15 @@ pub fn run(args: &args::Verify, host: &mut Host) -> Result<u8, Failure> {
     let started = Instant::now();
     let settings = settings(args, host)?;
     let connection = aws::connect(&settings, args.fetch_keys)?;
-    let mut keys = named_keys(args)?;
+    let named = named_keys(args)?;
     let mut out = Out::open(&settings)?;
     let (evidence, mut problems) = read_all(&settings, connection.as_ref());
     // Keys that were named are all there is: whoever names them may have no way to CloudTrail.
-    if let Some(connection) = connection.filter(|_| args.public_keys.is_none()) {
-        problems.extend(fetch_keys(&evidence, &connection, &mut keys));
-    }
+    let keys = named.unwrap_or_else(|| {
+        let (keys, unlisted) = fetched_keys(&evidence, connection.as_deref());
+        problems.extend(unlisted);
+        keys
+    });
     let findings = chain::judge(&evidence, &keys, &settings.selection);
     let shown = Findings::of(&findings, args.all);
     listing::write(&shown, settings.format, &mut out)?;
@@ -95,13 +97,16 @@ fn settings(args: &args::Verify, host: &Host) -> Result<Settings, Failure> {
     Ok(settings)
 }
 
-/// The keys of `--public-keys`; none without it.
-fn named_keys(args: &args::Verify) -> Result<Keys, Failure> {
+/// The keys of `--public-keys`; `None` without it.
+fn named_keys(args: &args::Verify) -> Result<Option<Keys>, Failure> {
     let Some(path) = &args.public_keys else {
-        return Ok(Keys::default());
+        return Ok(None);
     };
     let named = path.display();
     let text = std::fs::read_to_string(path)
         .map_err(|error| Failure::Usage(format!("--public-keys {named}: {error}")))?;
-    Keys::read(&text).map_err(|error| Failure::Usage(format!("--public-keys {named}: {error}")))
+    match Keys::read(&text) {
+        Ok(keys) => Ok(Some(keys)),
+        Err(error) => Err(Failure::Usage(format!("--public-keys {named}: {error}"))),
+    }
 }

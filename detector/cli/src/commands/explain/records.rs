@@ -40,6 +40,7 @@ pub(super) fn records(
         let read = search.object(object, &mut records);
         (records, read)
     });
+    // What was found before an object breaks off is shown; that it does is told as well.
     let (mut records, mut problems) = (Vec::new(), Vec::new());
     for (object, (found, read)) in objects.iter().zip(found) {
         records.extend(found);

@@ -37,6 +37,7 @@ impl Paths {
     /// [`Failure::Input`]: such a file cannot be read to its end. [`Failure::Usage`]: standard
     /// input holds no alerts.
     pub(super) fn sort(paths: &[PathBuf], stdin: &mut dyn Read) -> Result<Self, Failure> {
+        // By id: a file and an excerpt of it may both be named.
         let mut alerts: Option<BTreeMap<AlertId, Alert>> = None;
         let mut logs = Vec::new();
         for path in paths {
@@ -99,6 +100,7 @@ fn is_alerts(path: &Path) -> bool {
 /// anywhere.
 fn begins_with_alert(head: &[u8]) -> bool {
     let text = String::from_utf8_lossy(head);
+    // JSON lines and an array, as the two forms of `replay` are, and indented by another tool.
     let text = text.trim_start_matches(['\u{feff}', '[', '{', ' ', '\t', '\r', '\n']);
     let value = text
         .strip_prefix("\"schema\"")

@@ -37,6 +37,8 @@ impl Items {
     /// The name of an execution that starts now. Step Functions takes a name once in 90 days:
     /// another run over the same rows has another time.
     pub(super) fn execution(&self, now: EventTime) -> String {
+        // Time stands still in a run: the number tells its executions apart, the digest those of
+        // two runs that started in the same second.
         let digest = self.name.strip_prefix("items-").unwrap_or(&self.name);
         let digest: String = digest.chars().take(8).collect();
         format!("secretrail-{}-{}-{digest}", stamp(now), self.number)
@@ -56,7 +58,7 @@ pub(super) fn rows(manifest: &Manifest, missing: &[&Batch], place: &JobPlace) ->
         ..
     } = manifest.write();
     let missing: BTreeSet<&str> = missing.iter().map(|batch| batch.part.as_str()).collect();
-    // A key with a comma or a quote is quoted.
+    // The state machine reads these as CSV: a key with a comma or a quote is quoted.
     let key = place.0.key(manifest::NAME).replace('"', "\"\"");
     let batches = manifest.batches.iter().zip(lines);
     batches

@@ -18,6 +18,7 @@ pub(crate) struct JobPlace(pub(crate) Prefix);
 impl JobPlace {
     /// A job at `s3://bucket/prefix/`, or the manifest in it.
     pub(crate) fn of(path: &Path) -> Result<Self, Failure> {
+        // `fleet plan` prints the name of the manifest, so that is what is pasted.
         let is_manifest = path.file_name().is_some_and(|name| name == manifest::NAME);
         let folder = path
             .to_str()
@@ -76,6 +77,7 @@ impl JobPlace {
         store: &dyn ObjectStore,
         there: &BTreeSet<String>,
     ) -> Result<Option<String>, Failure> {
+        // A job that was planned only has no such object, which is no fault.
         if !there.contains(EXECUTION) {
             return Ok(None);
         }

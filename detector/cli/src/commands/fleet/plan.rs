@@ -29,7 +29,8 @@ pub(super) fn run(args: &Plan, host: &mut Host) -> Result<u8, Failure> {
         args.part_size,
     );
     let code = input_code(&found.problems, host);
-    // Why there is nothing to do is among the problems.
+    // An empty manifest would pass for a job that is complete. Why there is nothing to do is among
+    // the problems.
     if manifest.batches.is_empty() {
         return Ok(exit::INPUT);
     }
@@ -44,6 +45,7 @@ fn settings(args: &Plan, host: &Host) -> Result<Settings, Failure> {
     let destination = args::Destination {
         output: None,
         quiet: args.quiet,
+        // Nothing is read: listing has no length that a bar could show.
         no_progress: true,
     };
     Settings::plain(&args.input, &destination, host)

@@ -91,7 +91,8 @@ impl ReachedJob {
         let arn = self
             .machines
             .start(state_machine, &name, &ask.to_string())?;
-        // Whoever looks for this job from elsewhere finds the execution by this.
+        // Only now is there something to watch. Whoever looks for this job from elsewhere finds the
+        // execution by this.
         self.place.put_execution(&*self.store, &arn)?;
         Ok(arn)
     }

@@ -29,6 +29,7 @@ pub(super) fn tell(
         text.push_str(&parts_text(&job.manifest, &missing, &job.place));
         print(host, &text)?;
     }
+    // What is missing while an execution makes it is no news.
     let runs = execution.is_some_and(|execution| execution.progress.state == State::Runs);
     if !runs {
         let folder = job.place.0.name("");

@@ -104,6 +104,7 @@ mod with_sdk {
             // A redrive that was asked for starts by itself.
             ExecutionStatus::Running | ExecutionStatus::PendingRedrive => State::Runs,
             ExecutionStatus::Succeeded => State::Succeeded,
+            // Timed out or aborted comes to the same: what is missing can be resumed.
             _ => State::Failed,
         };
         let why = [execution.error, execution.cause];

@@ -69,6 +69,7 @@ impl<'w> Watch<'w> {
     }
 
     fn show(&mut self, progress: &Progress, before: u64, host: &mut Host) {
+        // Without a terminal there is no bar, and a line for each look would fill the log.
         if self.bar.is_hidden() && !self.quiet && self.told.elapsed() >= LINE {
             let now = later(host.now, self.began.elapsed());
             say(host, &line(progress, now));

@@ -80,6 +80,7 @@ fn try_all<'e>(loaded: &'e Rules, metas: &[&RuleMeta]) -> Vec<Tried<'e>> {
 }
 
 fn try_example<'e>(rules: &RuleSet, meta: &RuleMeta, example: &'e Example) -> Tried<'e> {
+    // The whole path decides; the explanation beside it only says why, in a few words.
     let result = pollster::block_on(examples::run(rules, example));
     // A policy that cannot be read is the fault of the example, which the run has told.
     let policy: Option<Policy> = example.policy.as_ref().and_then(|text| text.parse().ok());
@@ -158,6 +159,7 @@ fn push_bare(loaded: &Rules, metas: &[&RuleMeta], out: &mut String) {
 
 /// The results for CI systems: a suite for each rule, a case for each of its examples.
 fn junit(tried: &[Tried<'_>]) -> Result<String, Failure> {
+    // By id, and in the order of the examples: two rules may have one title.
     let mut suites: Vec<(&str, TestSuite)> = Vec::new();
     for one in tried {
         let known = suites

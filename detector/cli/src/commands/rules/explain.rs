@@ -22,6 +22,7 @@ pub(super) fn run(args: &RulesExplain, host: &mut Host) -> Result<u8, Failure> {
     let bytes = bytes(&args.events, &mut *host.stdin)
         .map_err(|error| Failure::Input(format!("{name}: {error}")))?;
     let explained = pollster::block_on(explain(&loaded.set, &args.rule, &bytes, policy.as_ref()));
+    // A wrong name is a slip of whoever typed it; anything else is the fault of the file.
     let explanation = explained.map_err(|trouble| match trouble {
         Trouble::NoSuchRule(_) => Failure::Usage(trouble.to_string()),
         Trouble::Unreadable(_) | Trouble::NoRecords | Trouble::State(_) => {

@@ -18,6 +18,7 @@ const RAW_FIELDS: &str = "\nBeside these, every field of the CloudTrail record u
 pub(super) fn run(args: &RulesList, host: &mut Host) -> Result<u8, Failure> {
     let loaded = rules_and_policy::rules(&args.files)?;
     let mut metas = metas(&loaded);
+    // By file, as authors know their rules, and not by how they were loaded.
     metas.sort_by(|a, b| (&a.file, &a.title).cmp(&(&b.file, &b.title)));
     let text = match args.format {
         ListFormat::Table => {

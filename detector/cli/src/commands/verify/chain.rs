@@ -126,6 +126,14 @@ fn followers(evidence: &Evidence) -> HashMap<&str, &Read> {
         .collect()
 }
 
+/// The digests in the order in which they are judged: whoever follows a digest comes before it,
+/// since a proven digest proves those before it, and never the other way round.
+fn newest_first(evidence: &Evidence) -> Vec<(&String, &Read)> {
+    let mut order: Vec<(&String, &Read)> = evidence.digests.iter().collect();
+    order.sort_by(|(a_key, a), (b_key, b)| (b.file.end(), b_key).cmp(&(a.file.end(), a_key)));
+    order
+}
+
 struct Judge<'e> {
     evidence: &'e Evidence,
     keys: &'e Keys,
@@ -159,19 +167,14 @@ impl<'e> Judge<'e> {
 
     /// From the newest digest of each chain back to its start.
     fn chains(&mut self) {
-        let digests = &self.evidence.digests;
-        // Newest first, so that whoever follows a digest has been judged before it: a proven digest
-        // proves those before it, and never the other way round.
-        let mut order: Vec<(&String, &Read)> = digests.iter().collect();
-        order.sort_by(|(a_key, a), (b_key, b)| (b.file.end(), b_key).cmp(&(a.file.end(), a_key)));
         // By their own keys: several digests may name the same one as the one before.
         let mut missing: BTreeMap<&str, &str> = BTreeMap::new();
-        for (key, read) in order {
+        for (key, read) in newest_first(self.evidence) {
             let proof = self.proof(key, read);
             self.found(key, &proof);
             self.logs(read, &proof);
             match read.previous() {
-                Some(previous) if !digests.contains_key(previous) => {
+                Some(previous) if !self.evidence.digests.contains_key(previous) => {
                     missing.insert(previous, key);
                 }
                 Some(_) => {}

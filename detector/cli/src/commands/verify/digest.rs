@@ -64,6 +64,7 @@ impl DigestFile {
             previous_digest_signature,
             ..
         } = self;
+        // As they are written: another form of the same time or key is another text to sign.
         let previous = previous_digest_signature.as_deref().unwrap_or("null");
         format!("{digest_end_time}\n{digest_s3_bucket}/{digest_s3_object}\n{hash}\n{previous}")
     }
@@ -171,7 +172,7 @@ impl Keys {
     #[must_use]
     pub fn signed(&self, fingerprint: &str, text: &str, signature: &str) -> Option<bool> {
         let key = self.0.get(&fingerprint.to_ascii_lowercase())?;
-        // What is no signature at all is none of this key, as is one of another length.
+        // What is no signature at all, or one of another length, was not made by this key either.
         let signature =
             unhex(signature).and_then(|bytes| Signature::try_from(bytes.as_slice()).ok());
         Some(signature.is_some_and(|signature| key.verify(text.as_bytes(), &signature).is_ok()))

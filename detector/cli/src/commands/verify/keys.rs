@@ -33,23 +33,26 @@ enum FetchKeysError {
     NotUsable(#[from] PublicKeyError),
 }
 
-/// Asks CloudTrail for its keys, in each region of the digests; what could not be had is given
-/// back.
-pub(super) fn fetch_keys(
+/// Asks CloudTrail for its keys, in each region of the digests, and says which could not be had.
+/// There are none without a connection: it is made where a path or an option asks for AWS.
+pub(super) fn fetched_keys(
     evidence: &Evidence,
-    connection: &Connection,
-    keys: &mut Keys,
-) -> Vec<Problem> {
-    let mut problems = Vec::new();
+    connection: Option<&Connection>,
+) -> (Keys, Vec<Problem>) {
+    let (mut keys, mut problems) = (Keys::default(), Vec::new());
+    let Some(connection) = connection else {
+        return (keys, problems);
+    };
     for (region, span) in spans(evidence) {
-        if let Err(error) = add_listed(connection, &region, span, keys) {
+        // Where a region cannot be asked, the others still can.
+        if let Err(error) = add_listed(connection, &region, span, &mut keys) {
             let message = format!(
                 "{error}; save `aws cloudtrail list-public-keys` and name it with --public-keys"
             );
             problems.push(Problem::new(format!("public keys of {region}"), message));
         }
     }
-    problems
+    (keys, problems)
 }
 
 /// From when to when there are digests.

@@ -85,6 +85,7 @@ pub(super) fn words(
         .keys()
         .filter_map(|key| chain::place(key))
         .collect();
+    // Every finding is counted, listed or not: the words are the whole result.
     let counts = Counts::of(findings);
     let mut text = format!(
         "secretrail: verified {} digests and {} logs of {} accounts and regions in {:.2} s\n\
