@@ -23,8 +23,8 @@ struct TimedRead {
     event_id: Text,
 }
 
-/// Event ids of reads in bulk by principals that did so on one day only. What happens every day is a
-/// job.
+/// Event ids of reads in bulk by principals that did so on one day only. What happens every day is
+/// a job.
 pub(super) fn bulk_reads(accesses: &[Arc<Access>]) -> BTreeSet<Text> {
     let mut bulk = BTreeSet::new();
     for reads in by_principal(accesses).into_values() {

@@ -113,7 +113,7 @@ mod tests {
 
     fn lines(objects: Vec<Extracted>) -> Vec<String> {
         let part = write(&Header::default(), objects);
-        let text = std::io::read_to_string(flate2::read::GzDecoder::new(&*part)).unwrap();
+        let text = std::io::read_to_string(flate2::bufread::MultiGzDecoder::new(&*part)).unwrap();
         text.lines().map(ToOwned::to_owned).collect()
     }
 
