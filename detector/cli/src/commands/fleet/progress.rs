@@ -17,10 +17,6 @@ pub(super) enum State {
     /// It came to its end.
     Succeeded,
     /// It did not.
-    #[cfg_attr(
-        not(feature = "s3"),
-        allow(dead_code, reason = "only AWS says so, and it is not in this build")
-    )]
     Failed,
 }
 
