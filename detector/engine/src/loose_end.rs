@@ -80,6 +80,8 @@ impl LooseEnd {
     #[must_use]
     pub fn new(observation: Observation) -> Self {
         let head = observation.head();
+        // Records that name nobody share a scene for each region; they are few, and pair with
+        // nothing of a known actor.
         let actor = head.principal.actor_key().unwrap_or_else(|| "".into());
         Self {
             id: LooseEndId::of(&observation),

@@ -5,6 +5,7 @@ use super::object::Object;
 /// Objects by their time of delivery, in batches of about so many bytes, and no more than so many
 /// objects.
 pub(crate) fn by_delivery(objects: &[Object], most_bytes: u64, most: usize) -> Vec<Vec<&Object>> {
+    // The size of a file is asked for once: sorting compares often, and each look is a system call.
     let mut sorted: Vec<(&Object, u64)> = objects
         .iter()
         .map(|object| (object, object.size()))

@@ -128,6 +128,7 @@ impl Object {
     pub fn tag(&self) -> String {
         match &self.place {
             Place::S3(remote) if !remote.etag.is_empty() => remote.etag.clone(),
+            // CloudTrail never rewrites a file; one that was still being copied has grown.
             _ => self.size().to_string(),
         }
     }
@@ -211,6 +212,7 @@ impl Content {
 }
 
 fn piece_of_file(path: &Path, offset: u64, length: u64) -> io::Result<Vec<u8>> {
+    // Opened anew for each piece: thousands of parts may be under way, more than files may be open.
     let mut file = File::open(path)?;
     file.seek(SeekFrom::Start(offset))?;
     let mut bytes = Vec::new();

@@ -72,6 +72,8 @@ pub(crate) struct Opened {
 impl Opened {
     /// Finds the objects under the paths.
     pub(crate) fn new(settings: &Settings) -> Result<Self, Failure> {
+        // A run over files makes no connection: reading a profile and starting threads would only
+        // cost time, and a broken AWS configuration must not stop it.
         let connection = aws::connect(settings, false)?;
         let store = store(connection.as_ref(), &settings.aws);
         let objects = walk(settings, &*store, false);
@@ -169,6 +171,8 @@ fn read_all(
     if !reading.refused.is_empty() {
         return Err(refused(&reading.refused));
     }
+    // A checkpoint goes only when nothing is left for another run, objects that were not found
+    // among them.
     let everything = reading.problems.is_empty() && objects.problems.is_empty();
     if let Some(message) = checkpoint.and_then(|checkpoint| checkpoint.close(everything)) {
         say(host, &format!("secretrail: {message}\n"));

@@ -115,6 +115,7 @@ impl Prefix {
     #[must_use]
     pub fn of(path: &Path) -> Option<Self> {
         let (bucket, mut prefix) = bucket_and_prefix(path)?;
+        // Without the slash `job` would also be the beginning of `job-2`.
         if !prefix.is_empty() && !prefix.ends_with('/') {
             prefix.push('/');
         }

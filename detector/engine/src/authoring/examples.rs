@@ -57,8 +57,8 @@ pub async fn run(rules: &RuleSet, example: &Example) -> Result<(), Fault> {
     }
 }
 
-/// The events of an example. One with a slip in it would be passed over, and the rule stay quiet for
-/// the wrong reason, so all of them must be readable.
+/// The events of an example. One with a slip in it would be passed over, and the rule stay quiet
+/// for the wrong reason, so all of them must be readable.
 fn read(rules: &RuleSet, example: &Example) -> Result<Harvest, Fault> {
     let text = format!("[{}]", example.events.join(","));
     let harvest = offline::read(rules, text.as_bytes(), &example.name)?;

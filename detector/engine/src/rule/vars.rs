@@ -127,7 +127,8 @@ fn item_without_expand(item: &mut DetectionItem) -> Result<(), MissingVar> {
         let name = name.to_owned();
         return Err(MissingVar { name });
     }
-    // With the modifier, the Sigma engine takes a value for a template, to be filled from the event.
+    // With the modifier, the Sigma engine takes a value for a template, to be filled from the
+    // event.
     item.field.modifiers.retain(|m| *m != Modifier::Expand);
     Ok(())
 }

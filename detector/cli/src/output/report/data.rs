@@ -132,6 +132,7 @@ struct Texts<'t> {
 
 impl<'t> Texts<'t> {
     fn index(&mut self, text: Option<&'t str>) -> i32 {
+        // The page shows an empty text and none alike.
         let Some(text) = text.filter(|text| !text.is_empty()) else {
             return -1;
         };
@@ -205,7 +206,8 @@ impl<'a> Ledger<'a> {
         let mut earliest = HashMap::new();
         for (row, access) in accesses.iter().enumerate() {
             let head = &access.head;
-            // The ledger is in the order of time, so the first access of an account is its earliest.
+            // The ledger is in the order of time, so the first access of an account is its
+            // earliest.
             let since = *earliest.entry(&head.account).or_insert(head.time);
             ledger.learned |= head.time.0.saturating_sub(since.0) >= memory.learning_secs;
             // A denied read of a new secret is no new reader.
@@ -256,34 +258,35 @@ impl Columns {
         self.decrypted
             .push(access.decrypt.event_id.as_deref().map(harmless));
         self.first.push(u8::from(first));
-        self.push_who(&access.head, texts);
-        self.push_what(access, texts);
+        self.push_call(access, texts);
+        self.push_caller(&access.head, texts);
+        self.push_result(access, texts);
     }
 
-    fn push_who<'a>(&mut self, head: &'a Head, texts: &mut Texts<'a>) {
-        let principal = &head.principal;
+    // Texts get their indices in the order in which they come first: the columns below are filled
+    // in this order in every version, so that equal runs are equal pages.
+
+    fn push_call<'a>(&mut self, access: &'a Access, texts: &mut Texts<'a>) {
+        let (head, secret) = (&access.head, &access.secret);
+        self.api.push(texts.index(Some(&head.api)));
+        self.method.push(texts.index(Some(access.method.as_str())));
         self.account.push(texts.index(Some(&head.account)));
         self.region.push(texts.index(Some(&head.region)));
+        self.secret.push(texts.index(secret.name.as_deref()));
+        self.arn.push(texts.index(secret.arn.as_deref()));
+    }
+
+    fn push_caller<'a>(&mut self, head: &'a Head, texts: &mut Texts<'a>) {
+        let (principal, source) = (&head.principal, &head.source);
         self.principal.push(texts.index(principal.id.as_deref()));
         self.actor.push(texts.index(principal.actor.as_deref()));
         self.key.push(texts.index(head.access_key_id.as_deref()));
-        self.ip.push(texts.index(head.source.ip.as_deref()));
-        self.agent
-            .push(texts.index(head.source.user_agent.as_deref()));
+        self.ip.push(texts.index(source.ip.as_deref()));
+        self.agent.push(texts.index(source.user_agent.as_deref()));
     }
 
-    fn push_what<'a>(&mut self, access: &'a Access, texts: &mut Texts<'a>) {
-        let Access {
-            head,
-            secret,
-            decrypt,
-            method,
-            ..
-        } = access;
-        self.api.push(texts.index(Some(&head.api)));
-        self.method.push(texts.index(Some(method.as_str())));
-        self.secret.push(texts.index(secret.name.as_deref()));
-        self.arn.push(texts.index(secret.arn.as_deref()));
+    fn push_result<'a>(&mut self, access: &'a Access, texts: &mut Texts<'a>) {
+        let (head, decrypt) = (&access.head, &access.decrypt);
         self.denied.push(texts.index(head.denied_by.as_deref()));
         self.error.push(texts.index(head.error_code.as_deref()));
         self.kms.push(texts.index(decrypt.key_arn.as_deref()));

@@ -88,7 +88,8 @@ impl Lines {
                 self.push(depth, holds, "any of these".to_owned());
                 self.detections(branches.iter(), depth + 1);
             }
-            // A mapping, some of whose fields have arrays; like `AllOf`, it needs no line of its own.
+            // A mapping, some of whose fields have arrays; like `AllOf`, it needs no line of its
+            // own.
             DetectionTrace::And { branches, .. } => self.detections(branches.iter(), depth),
             DetectionTrace::Keywords { item: keyword, .. } => self.0.push(item(keyword, depth)),
             DetectionTrace::ArrayMatch {
