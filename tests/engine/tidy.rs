@@ -1,6 +1,8 @@
 //! The house rules that a compiler does not check.
 
 mod imports;
+mod shape;
+mod tokens;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -31,9 +33,26 @@ fn sources(folder: &str) -> Vec<(PathBuf, String)> {
     out
 }
 
+/// Lines of a file before its tests: of the product, and of the tests.
+const LINES: [(&str, usize); 2] = [("detector", 500), ("tests", 700)];
+
+/// Words and signs in any function of the product, and in nine of ten.
+const LONGEST_FUNCTION: usize = 400;
+const LONG_FUNCTION: usize = 220;
+
+/// Closures that are given a name, in a thousand lines of the product.
+const NAMED_CLOSURES: usize = 1;
+
+/// Columns of a line of the product.
+const COLUMNS: usize = 100;
+
 #[test]
 fn every_file_says_what_it_is_for_and_stays_readable() {
-    for (path, text) in ["detector", "tests"].iter().flat_map(|f| sources(f)) {
+    let files = LINES.iter().flat_map(|(folder, most)| {
+        let files = sources(folder).into_iter();
+        files.map(move |(path, text)| (path, text, *most))
+    });
+    for (path, text, most) in files {
         assert!(
             text.starts_with("//! "),
             "{}: opens with a doc comment",
@@ -44,7 +63,7 @@ fn every_file_says_what_it_is_for_and_stays_readable() {
             .take_while(|l| !l.starts_with("#[cfg(test)]"))
             .count();
         assert!(
-            lines <= 760,
+            lines <= most,
             "{}: {lines} lines before its tests",
             path.display()
         );
@@ -57,6 +76,45 @@ fn every_file_says_what_it_is_for_and_stays_readable() {
             );
         }
     }
+}
+
+#[test]
+fn functions_are_short_lines_fit_and_few_closures_have_names() {
+    let (mut all, mut wrong, mut named, mut lines) = (Vec::new(), Vec::new(), Vec::new(), 0);
+    let product = |(path, _): &(PathBuf, String)| !path.ends_with("benches/stages.rs");
+    for (path, text) in sources("detector").into_iter().filter(product) {
+        let path = path.display();
+        for function in shape::functions(&text) {
+            let shape::Function { name, line, length } = function;
+            if length > LONGEST_FUNCTION {
+                wrong.push(format!(
+                    "{path}:{line}: {name} has {length} words and signs"
+                ));
+            }
+            all.push(length);
+        }
+        let closures = shape::named_closures(&text).into_iter();
+        named.extend(closures.map(|line| format!("{path}:{line}")));
+        lines += text.lines().count();
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        for (number, line) in (1..).zip(code.lines()) {
+            if line.chars().count() > COLUMNS {
+                wrong.push(format!("{path}:{number}: over {COLUMNS} columns"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
+    assert!(
+        named.len() * 1_000 <= NAMED_CLOSURES * lines,
+        "make some of these closures functions:\n{}\n",
+        named.join("\n")
+    );
+    let long = all.iter().filter(|length| **length > LONG_FUNCTION).count();
+    let functions = all.len();
+    assert!(
+        long * 10 <= functions,
+        "{long} of {functions} functions have over {LONG_FUNCTION} words and signs: one in ten may"
+    );
 }
 
 #[test]

@@ -59,7 +59,8 @@ fn pace(report: &Report, threads: usize, elapsed: Duration) -> String {
     let megabytes = report.bytes as f64 / 1e6;
     let speed = megabytes / secs.max(1e-3);
     format!(
-        "read {} files, {megabytes:.1} MB of JSON in {secs:.2} s ({speed:.0} MB/s, {threads} threads)",
+        "read {} files, {megabytes:.1} MB of JSON in {secs:.2} s \
+         ({speed:.0} MB/s, {threads} threads)",
         number(report.objects),
     )
 }
@@ -97,8 +98,8 @@ fn accesses(report: &Report) -> String {
     ]
     .map(|status| number(report.accesses.get(&status).copied().unwrap_or(0)));
     format!(
-        "accesses       {}: {paired} paired, {absent} absent, {unknown} unknown, {pending} pending, \
-         {not_expected} not expected",
+        "accesses       {}: {paired} paired, {absent} absent, {unknown} unknown, \
+         {pending} pending, {not_expected} not expected",
         number(total)
     )
 }

@@ -1,8 +1,8 @@
 //! The published form of an access: `secretrail.access/1`. Frozen; a change makes a `/2`.
 //!
-//! Every key is always there; what is not known is `null`. Times are RFC 3339 in UTC. The same
-//! mirror serves JSON lines and CSV, where the objects become columns joined by dots. What was
-//! written can be read back.
+//! Every key is always there; what is not known is `null`. Times are RFC 3339 in UTC. CSV and
+//! Parquet have a column for each path of this form; those are in the command. What was written can
+//! be read back.
 
 use std::borrow::Cow;
 use std::sync::Arc;
