@@ -161,7 +161,7 @@ correlation:
     #[test]
     fn what_a_correlation_needs_of_the_pack_comes_with_it_and_stays_silent() {
         let pack = Rules::load(complete(Files::new()), &Vars::new()).unwrap();
-        let single = pack.set.detections.iter().find(|d| d.alerts).unwrap();
+        let single = pack.set.detections.first().unwrap();
         let rules = Rules::load(complete(own(&single.meta.id)), &Vars::new()).unwrap();
         let alerting: Vec<&str> = rules.set.alerting().map(|meta| &*meta.id).collect();
         assert_eq!(alerting, ["own"]);
