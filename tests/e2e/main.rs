@@ -1,6 +1,10 @@
 //! End-to-end tests: everything that spans crates, in one binary.
 
 #![allow(
+    clippy::too_many_lines,
+    reason = "a test tells what happens from its beginning to its end"
+)]
+#![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::string_slice,

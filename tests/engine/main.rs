@@ -2,6 +2,10 @@
 //! the tests.
 
 #![allow(
+    clippy::too_many_lines,
+    reason = "a test tells what happens from its beginning to its end"
+)]
+#![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::string_slice,

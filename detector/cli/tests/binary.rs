@@ -1,5 +1,10 @@
 //! The real executable: what only a process can show.
 
+#![allow(
+    clippy::too_many_lines,
+    reason = "a test tells what happens from its beginning to its end"
+)]
+
 use std::fs;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};

@@ -18,6 +18,9 @@ use crate::dynamodb::item::{Attributes, Key, Range, SK, text, text_of};
 use crate::dynamodb::keys::{self, SceneSegment};
 use crate::dynamodb::table::Table;
 
+/// References to loose ends, by when they begin to wait.
+type DueReferences = BTreeMap<EventTime, Vec<Reference>>;
+
 /// References in one item of what is due.
 const REFERENCES: usize = 500;
 
@@ -72,9 +75,9 @@ impl LooseEnds {
         &self,
         ends: &[Arc<LooseEnd>],
         arrived: EventTime,
-    ) -> (Vec<(Key, Attributes)>, BTreeMap<EventTime, Vec<Reference>>) {
+    ) -> (Vec<(Key, Attributes)>, DueReferences) {
         let mut items = Vec::new();
-        let mut references: BTreeMap<EventTime, Vec<Reference>> = BTreeMap::new();
+        let mut references = DueReferences::new();
         for ((waits_from, place), ends) in by_scene(ends, arrived) {
             for packed in item_v1::pack_ends(&ends) {
                 references.entry(waits_from).or_default().push(Reference {
@@ -107,7 +110,7 @@ impl LooseEnds {
         items
     }
 
-    fn due_items(&self, references: BTreeMap<EventTime, Vec<Reference>>) -> Vec<(Key, Attributes)> {
+    fn due_items(&self, references: DueReferences) -> Vec<(Key, Attributes)> {
         let mut items = Vec::new();
         for (waits_from, references) in references {
             for references in references.chunks(REFERENCES) {
@@ -372,7 +375,7 @@ mod tests {
     }
 
     /// Items of what is due, as the table gives them: with their keys.
-    fn due_items(references: BTreeMap<EventTime, Vec<Reference>>) -> Vec<Attributes> {
+    fn due_items(references: DueReferences) -> Vec<Attributes> {
         let items = store().due_items(references).into_iter();
         items
             .map(|(key, mut item)| {

@@ -180,7 +180,7 @@ impl SeenTimes {
         let mut missing = TimesOf::new();
         for Sighting { key, time } in times {
             let place = (key, grain(time, memory));
-            if !written.get(&place).is_some_and(|first| *first <= time) {
+            if written.get(&place).is_none_or(|first| *first > time) {
                 missing.entry(place.0).or_default().push(time);
             }
         }

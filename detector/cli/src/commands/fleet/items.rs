@@ -89,7 +89,7 @@ mod tests {
             let cells = row.trim_end().strip_prefix(r#""""job""/manifest.jsonl","#);
             let cells: Vec<&str> = cells.unwrap().split(',').collect();
             let [head, offset, length] = [0, 1, 2].map(|n| cells[n].parse::<usize>().unwrap());
-            let line = &text[offset..offset + length];
+            let line = text.get(offset..offset + length).unwrap();
             assert_eq!(line, serde_json::to_string(batch).unwrap());
             assert_eq!(head, text.lines().next().unwrap().len());
             assert_eq!(cells[3], batch.part);
