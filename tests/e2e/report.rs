@@ -463,7 +463,8 @@ print(json.dumps({"rows": rows, "same": same, "kinds": kinds, "meta": [m for m i
 #[test]
 fn what_is_embedded_is_what_was_published() {
     // uPlot 1.6.32 as npm has it.
-    let vendor = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../detector/cli/src/report/vendor");
+    let vendor =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../detector/cli/src/output/report/vendor");
     for (name, digest) in [
         (
             "uPlot.iife.min.js",

@@ -10,7 +10,7 @@ use crate::args::settings::only_rows;
 use crate::host::Failure;
 
 /// A list of results, one row of so many cells for each. Whoever has one says how it looks;
-/// [`write`] knows the forms.
+/// [`write()`] knows the forms.
 pub trait Listing<const CELLS: usize> {
     /// What the user asked for, as it is named when the form of the output does not fit it.
     const NAME: &'static str;
