@@ -118,3 +118,50 @@ pub(crate) fn print(host: &mut Host, text: &str) -> Result<(), Failure> {
         error,
     })
 }
+
+#[cfg(test)]
+pub(crate) mod for_tests {
+    use std::io::{self, Write};
+    use std::sync::{Arc, Mutex, PoisonError};
+
+    use super::*;
+
+    /// A process without anything: no input, nobody who looks, no defaults.
+    pub(crate) fn in_memory(now: &str) -> Host {
+        Host {
+            stdin: Box::new(io::empty()),
+            stdout: Box::new(io::sink()),
+            stderr: Box::new(io::sink()),
+            stdout_is_terminal: false,
+            stderr_is_terminal: false,
+            no_color: false,
+            config: None,
+            now: EventTime::parse(now).expect("a time"),
+        }
+    }
+
+    /// Bytes that are still there when their writer is gone.
+    #[derive(Clone, Default)]
+    pub(crate) struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl Written {
+        pub(crate) fn text(&self) -> String {
+            let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            String::from_utf8(bytes.clone()).expect("commands write UTF-8")
+        }
+    }
+
+    impl Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+}

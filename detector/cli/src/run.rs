@@ -51,45 +51,19 @@ fn parse(args: Vec<OsString>, host: &mut Host) -> Result<Command, u8> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{self, Write};
-    use std::sync::{Arc, Mutex};
-
-    use secretrail_engine::time::EventTime;
-
     use super::*;
-
-    #[derive(Clone, Default)]
-    struct Written(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Written {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    fn text(written: &Written) -> String {
-        String::from_utf8(written.0.lock().unwrap().clone()).unwrap()
-    }
+    use crate::host::for_tests::{Written, in_memory};
 
     /// Exit code, standard output and standard error.
     fn typed(words: &str) -> (u8, String, String) {
         let (out, err) = (Written::default(), Written::default());
         let mut host = Host {
-            stdin: Box::new(io::empty()),
             stdout: Box::new(out.clone()),
             stderr: Box::new(err.clone()),
-            stdout_is_terminal: false,
-            stderr_is_terminal: false,
-            no_color: false,
-            config: None,
-            now: EventTime(0),
+            ..in_memory("1970-01-01T00:00:00Z")
         };
         let code = run(words.split(' ').map(OsString::from), &mut host);
-        (code, text(&out), text(&err))
+        (code, out.text(), err.text())
     }
 
     #[test]

@@ -392,12 +392,7 @@ fn without_suffix(name: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const HOME: Home<'_> = Home {
-        partition: "aws",
-        account: "111122223333",
-        region: "eu-west-1",
-    };
+    use crate::events_for_tests::HOME;
 
     #[test]
     fn every_spelling_of_a_secret_is_one_identity() {

@@ -407,12 +407,7 @@ fn place_of(home: Home<'_>) -> [&str; 3] {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const HOME: Home<'_> = Home {
-        partition: "aws",
-        account: "111122223333",
-        region: "eu-west-1",
-    };
+    use crate::events_for_tests::HOME;
 
     #[test]
     fn a_source_is_an_address_a_service_or_aws_itself() {

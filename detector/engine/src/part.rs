@@ -22,7 +22,7 @@ use crate::digest::digest;
 pub use self::entry::{CoveredPlace, Entry, Extracted};
 pub use self::header::{Header, PartShortfall, SCHEMA};
 pub use self::line::PartRecord;
-pub use self::read::{PartError, PartReader};
+pub use self::read::{Inflated, PartError, PartReader};
 pub use self::write::write;
 
 /// How the name of a part ends.

@@ -159,19 +159,14 @@ mod tests {
 
     use super::*;
     use crate::args::{Cli, Command};
-
-    const NOW: EventTime = EventTime(1_000_000);
+    use crate::host::for_tests::in_memory;
 
     fn host(is_terminal: bool, no_color: bool) -> Host {
         Host {
-            stdin: Box::new(std::io::empty()),
-            stdout: Box::new(std::io::sink()),
-            stderr: Box::new(std::io::sink()),
             stdout_is_terminal: is_terminal,
             stderr_is_terminal: is_terminal,
             no_color,
-            config: None,
-            now: NOW,
+            ..in_memory("2026-03-02T12:00:00Z")
         }
     }
 
@@ -199,7 +194,8 @@ mod tests {
     #[test]
     fn an_age_counts_back_from_now() {
         let settings = settings("logs --since 1h", &host(false, false)).unwrap();
-        assert_eq!(settings.selection.from, Some(NOW.plus(-3_600)));
+        let from = EventTime::parse("2026-03-02T11:00:00Z");
+        assert_eq!(settings.selection.from, from);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! How the tests of commands run them, and what all commands have in common.
 
 use std::io::{Cursor, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use clap::Parser;
 use secretrail_engine::access::Access;
@@ -15,6 +15,7 @@ use super::execute;
 use crate::args::Cli;
 use crate::exit;
 use crate::host::Host;
+use crate::host::for_tests::{Written, in_memory};
 
 /// A morning of invented logs; its README says what happens in them.
 pub(super) const LOGS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/examples/logs");
@@ -73,37 +74,8 @@ fn host(stdin: &str, out: &Written, err: &Written) -> Host {
         stdin: Box::new(Cursor::new(stdin.to_owned())),
         stdout: Box::new(out.clone()),
         stderr: Box::new(err.clone()),
-        stdout_is_terminal: false,
-        stderr_is_terminal: false,
-        no_color: false,
-        config: None,
         // The day after the example logs: all that could come late has come.
-        now: EventTime::parse("2026-03-03T12:00:00Z").expect("a time"),
-    }
-}
-
-/// Bytes that are still there when their writer is gone.
-#[derive(Clone, Default)]
-struct Written(Arc<Mutex<Vec<u8>>>);
-
-impl Written {
-    fn text(&self) -> String {
-        let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        String::from_utf8(bytes.clone()).expect("commands write UTF-8")
-    }
-}
-
-impl Write for Written {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
+        ..in_memory("2026-03-03T12:00:00Z")
     }
 }
 

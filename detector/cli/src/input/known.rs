@@ -1,10 +1,9 @@
 //! Parts in place of logs: which of their objects a run takes, each once, and their records.
 
-use std::io::{BufRead, BufReader};
+use std::io::BufRead;
 use std::sync::{Mutex, PoisonError};
 
 use ahash::{HashSet, RandomState};
-use flate2::bufread::MultiGzDecoder;
 use secretrail_engine::gaps::Delivery;
 use secretrail_engine::object::{self, Origin};
 use secretrail_engine::part::{Entry, PartError, PartReader};
@@ -89,7 +88,7 @@ impl<'s> Known<'s> {
         scanner: &mut Scanner<'_>,
         out: &mut Reading,
     ) -> Result<(), PartError> {
-        let mut next = PartReader::new(BufReader::new(MultiGzDecoder::new(bytes)))?;
+        let mut next = PartReader::inflating(bytes)?;
         while let Some(mut part) = next {
             if let Some(lacks) = part.header.lacks(rules, self.selection) {
                 out.refused.push(Problem::new(name, lacks));

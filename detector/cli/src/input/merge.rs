@@ -4,15 +4,13 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::io::BufReader;
 use std::sync::mpsc;
 
 use ahash::HashMap;
-use flate2::bufread::MultiGzDecoder;
 use indicatif::ProgressBar;
 use secretrail_engine::object::Origin;
 use secretrail_engine::parallel;
-use secretrail_engine::part::{Entry, Header, PartError, PartReader};
+use secretrail_engine::part::{Entry, Header, Inflated, PartError, PartReader};
 use secretrail_engine::pipeline::Outcome;
 use secretrail_engine::pipeline::history::History;
 use secretrail_engine::policy::Policy;
@@ -187,7 +185,7 @@ struct Task<'t> {
     piece: u64,
 }
 
-type Part<'t> = PartReader<BufReader<MultiGzDecoder<Pieces<'t>>>>;
+type Part<'t> = PartReader<Inflated<Pieces<'t>>>;
 
 impl<'t> Task<'t> {
     fn new(
@@ -212,7 +210,7 @@ impl<'t> Task<'t> {
         progress: &'t ProgressBar,
     ) -> Result<Option<Part<'t>>, PartError> {
         let pieces = Pieces::new(object, self.store, self.piece, progress);
-        PartReader::new(BufReader::new(MultiGzDecoder::new(pieces)))
+        PartReader::inflating(pieces)
     }
 
     /// Reads the heads of all parts, tells the history what they say of it, and gives the parts

@@ -101,12 +101,23 @@ impl Object {
     /// An object at a place, with what its key in any tree of logs tells.
     #[must_use]
     pub fn at(place: Place, name: String, key: &str, explicit: bool) -> Self {
-        let parsed = key::parse(key);
+        Self::parsed(place, name, key, &key::parse(key), explicit)
+    }
+
+    /// The same for a key that was parsed already, as a walk does to see whether it is asked for.
+    #[must_use]
+    pub fn parsed(
+        place: Place,
+        name: String,
+        key: &str,
+        parsed: &ObjectPath<'_>,
+        explicit: bool,
+    ) -> Self {
         Self {
             place,
             name,
             in_tree: parsed.account.is_some(),
-            home: home(&parsed),
+            home: home(parsed),
             delivered: parsed.delivered,
             explicit,
             is_part: part::is_part(key),

@@ -85,7 +85,6 @@ pub fn read(task: &Task<'_>, sources: Sources<'_>, progress: &ProgressBar) -> Re
     let threads = readers(task.threads, task.objects);
     let mut readings = work.run_on(threads.min(task.objects.len()).max(1));
     if let Some(checkpoint) = task.checkpoint {
-        // After the objects: what they give is the newer version of what was noted.
         readings.push(work.noted(checkpoint));
     }
     Work::merged(readings)

@@ -127,7 +127,7 @@ impl Walker<'_> {
             None if !may_hold(&parsed, self.selection) => {}
             None => {
                 let place = Place::File(entry.into_path());
-                let object = Object::at(place, name, &whole, false);
+                let object = Object::parsed(place, name, &whole, &parsed, false);
                 self.found.objects.push(object);
             }
         }
@@ -179,15 +179,16 @@ impl Walker<'_> {
     }
 
     fn remote(&mut self, remote: Remote, prefix: &str) {
-        let parsed = object::parse(&remote.key);
+        let key = remote.key.clone();
+        let parsed = object::parse(&key);
         // The whole key was typed, and names this object and no folder.
         let explicit = remote.key == prefix;
-        match self.skips(&parsed, &remote.key) {
+        match self.skips(&parsed, &key) {
             Some(reason) if !explicit => self.found.report.skip_object(reason),
             None if !may_hold(&parsed, self.selection) => {}
             _ => {
-                let (name, key) = (remote.name(), remote.key.clone());
-                let object = Object::at(Place::S3(remote), name, &key, explicit);
+                let name = remote.name();
+                let object = Object::parsed(Place::S3(remote), name, &key, &parsed, explicit);
                 self.found.objects.push(object);
             }
         }

@@ -121,12 +121,7 @@ pub(super) fn denied_target(message: Option<&str>, store: Store, home: Home<'_>)
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const HOME: Home<'_> = Home {
-        partition: "aws",
-        account: "111122223333",
-        region: "eu-west-1",
-    };
+    use crate::events_for_tests::HOME;
 
     #[test]
     fn a_denial_has_many_codes() {

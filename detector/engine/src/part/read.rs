@@ -1,6 +1,8 @@
 //! Reads parts, record by record.
 
-use std::io::{BufRead, Read};
+use std::io::{BufRead, BufReader, Read};
+
+use flate2::bufread::MultiGzDecoder;
 
 use crate::part::entry::Entry;
 use crate::part::header::{Header, SCHEMA};
@@ -21,6 +23,9 @@ pub enum PartError {
     Foreign(String),
 }
 
+/// The inflated bytes of an object with parts.
+pub type Inflated<R> = BufReader<MultiGzDecoder<R>>;
+
 /// Reads a part, record by record. Further parts in the same bytes follow with [`Self::next_part`].
 pub struct PartReader<R> {
     source: R,
@@ -34,6 +39,18 @@ pub struct PartReader<R> {
     /// A line that was read and not given yet.
     held: bool,
     ended: bool,
+}
+
+impl<R: BufRead> PartReader<Inflated<R>> {
+    /// Reads header and objects of the first part in an object, from its bytes as they are stored;
+    /// `None` where there is none in it. Parts that were written one after the other follow.
+    ///
+    /// # Errors
+    ///
+    /// See [`PartError`].
+    pub fn inflating(stored: R) -> Result<Option<Self>, PartError> {
+        Self::new(BufReader::new(MultiGzDecoder::new(stored)))
+    }
 }
 
 impl<R: BufRead> PartReader<R> {

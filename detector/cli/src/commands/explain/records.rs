@@ -1,9 +1,7 @@
 //! The raw records behind an alert, found in logs and parts by the ids of their events.
 
 use std::collections::BTreeSet;
-use std::io::BufReader;
 
-use flate2::bufread::MultiGzDecoder;
 use memchr::memmem::Finder;
 use secretrail_engine::alert::Alert;
 use secretrail_engine::parallel;
@@ -112,7 +110,7 @@ impl EventSearch<'_> {
     /// The records of these events in parts, with the names of the logs that the parts were made
     /// of.
     fn parts(&self, bytes: &[u8], found: &mut Vec<RawRecord>) -> Result<(), PartError> {
-        let mut next = PartReader::new(BufReader::new(MultiGzDecoder::new(bytes)))?;
+        let mut next = PartReader::inflating(bytes)?;
         while let Some(mut part) = next {
             let entries = part.entries.iter();
             let names: Vec<String> = entries.map(|entry| entry.name.to_string()).collect();
