@@ -1,7 +1,7 @@
 //! History to an access policy and back, through the command.
 
 use e2e::{secretrail, siblings, write_gz};
-use secretrail_engine::policy::Policy;
+use secretrail_engine::policy::AccessPolicy;
 use serde_json::json;
 
 #[test]
@@ -28,7 +28,7 @@ fn the_command_writes_a_policy_that_replay_reads() {
     ]);
     assert_eq!((replayed.code, replayed.stdout.as_str()), (0, ""));
     let merged = secretrail(&["baseline", logs, "--merge", policy, "-q"]);
-    assert_eq!(merged.stdout.parse::<Policy>().unwrap().len(), 1);
+    assert_eq!(merged.stdout.parse::<AccessPolicy>().unwrap().len(), 1);
     let missing = secretrail(&["baseline", logs, "--merge", "nowhere.yaml"]);
     assert_eq!(missing.code, 2, "{}", missing.stderr);
 }

@@ -10,7 +10,7 @@ use e2e::cloud::{LOCAL_ACCOUNT, LOCAL_REGION};
 use e2e::deployment::{s3, sns, sqs};
 use e2e::local::Server;
 use e2e::theft;
-use secretrail_lambda::config::{HORIZON, LEARNING, MEMORY, SETTINGS, Setting};
+use secretrail_lambda::config::{HORIZON, LEARNING, MEMORY, SETTINGS, SettingSpec};
 use secretrail_lambda::telemetry::METRICS;
 use serde_json::{Value, json};
 
@@ -475,7 +475,7 @@ fn names_and_numbers_agree() {
         );
     }
     let readme = std::fs::read_to_string(root().join("infra/README.md")).unwrap();
-    for Setting { name, default, .. } in SETTINGS {
+    for SettingSpec { name, default, .. } in SETTINGS {
         let row = readme
             .lines()
             .find(|line| line.contains(&format!("`{name}`")))

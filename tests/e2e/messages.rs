@@ -1,7 +1,7 @@
 //! What is published: hostile text breaks no message, and findings are those of the schema of OCSF.
 
 use e2e::{LOGS, POLICY, decrypt_secret, local, pack, run, secretrail};
-use secretrail_aws::sns::{Format, Message};
+use secretrail_aws::sns::{MessageFormat, SnsMessage};
 use serde_json::{Value, json};
 
 #[test]
@@ -30,8 +30,8 @@ fn hostile_text_in_every_field_breaks_no_message() {
     let alerts = run(&[theft], &pack(), None).alerts;
     assert!(!alerts.is_empty());
     for alert in &alerts {
-        for format in Format::ALL {
-            let message = Message::of(alert, format);
+        for format in MessageFormat::ALL {
+            let message = SnsMessage::of(alert, format);
             assert!(
                 message.body.len() < 250 * 1024,
                 "{} bytes",
@@ -54,14 +54,14 @@ fn hostile_text_in_every_field_breaks_no_message() {
                 "{email}"
             );
             let body: Value = serde_json::from_str(bodies["default"].as_str().unwrap()).unwrap();
-            if format == Format::Chat {
+            if format == MessageFormat::Chat {
                 let told = body["content"].to_string();
                 assert!(
                     !told.contains("<!channel>") && !told.contains("@here") && !told.contains('`'),
                     "{told}"
                 );
             }
-            if format == Format::Standard {
+            if format == MessageFormat::Standard {
                 assert_eq!(
                     body["cut"], true,
                     "half a megabyte of user agent is cut, and says so"

@@ -8,7 +8,7 @@ use e2e::cloud::{config, runtime};
 use e2e::deployment::{Cloud, Deployment};
 use e2e::proxy::{Fault, Proxy};
 use e2e::{LOGS, cases, secretrail};
-use secretrail_aws::retry::Retry;
+use secretrail_aws::retry::RetryPolicy;
 use secretrail_aws::s3::{ObjectRef, S3Source};
 use serde_json::{Value, json};
 
@@ -187,8 +187,8 @@ fn a_body_that_stalls_is_asked_for_again() {
         }
     });
     let builder = aws_sdk_s3::config::Builder::from(&config(&proxy.url)).force_path_style(true);
-    let source =
-        S3Source::new(builder, Retry::default(), 1_000).stalled_after(Duration::from_millis(100));
+    let source = S3Source::new(builder, RetryPolicy::default(), 1_000)
+        .stalled_after(Duration::from_millis(100));
     let object = ObjectRef {
         bucket: &deployment.bucket,
         key: "a.json",

@@ -1,21 +1,21 @@
 //! History to a proposed access policy: what is learned, what is left out, and that the result is
 //! quiet on its own history.
 
-use secretrail_engine::baseline::{LeftOut, Options, Proposal, propose};
-use secretrail_engine::policy::Policy;
+use secretrail_engine::baseline::{BaselineOptions, OmissionReason, PolicyProposal, propose};
+use secretrail_engine::policy::AccessPolicy;
 use secretrail_engine::rule::RuleSet;
 use serde_json::{Value, json};
 use test_support::{ACCOUNT, DAY, decrypt, pack, read, record, role, run, secret_arn, siblings};
 
-fn learn(records: &[Value], earlier: Option<&Policy>) -> Proposal {
+fn learn(records: &[Value], earlier: Option<&AccessPolicy>) -> PolicyProposal {
     propose(
         &run(records, &RuleSet::default(), None).accesses,
         earlier,
-        Options::default(),
+        BaselineOptions::default(),
     )
 }
 
-fn left_out(proposal: &Proposal, why: LeftOut) -> u64 {
+fn left_out(proposal: &PolicyProposal, why: OmissionReason) -> u64 {
     proposal
         .left_out
         .iter()
@@ -126,12 +126,12 @@ fn what_looks_like_an_attack_is_left_out_and_told() {
     records.push(read("wild", "app", 700, "*"));
     let proposal = learn(&records, None);
     let counts = [
-        (LeftOut::BulkRead, 25),
-        (LeftOut::Denied, 1),
-        (LeftOut::DirectDecrypt, 1),
-        (LeftOut::Root, 1),
-        (LeftOut::NoRead, 1),
-        (LeftOut::Unnamed, 1),
+        (OmissionReason::BulkRead, 25),
+        (OmissionReason::Denied, 1),
+        (OmissionReason::DirectDecrypt, 1),
+        (OmissionReason::Root, 1),
+        (OmissionReason::NoRead, 1),
+        (OmissionReason::Unnamed, 1),
     ];
     for (why, count) in counts {
         assert_eq!(left_out(&proposal, why), count, "{}", why.as_str());
@@ -184,12 +184,12 @@ fn rare_pairs_are_left_out_when_asked() {
     let proposal = propose(
         &accesses,
         None,
-        Options {
+        BaselineOptions {
             min_reads: 2,
             min_days: 2,
         },
     );
-    assert_eq!(left_out(&proposal, LeftOut::Rare), 1);
+    assert_eq!(left_out(&proposal, OmissionReason::Rare), 1);
 }
 
 #[test]
@@ -201,7 +201,7 @@ fn the_result_is_quiet_on_its_own_siblings() {
         Some(&"version: 1\ngrants: []".parse().unwrap()),
     );
     assert!(!loud.alerts.is_empty());
-    let policy: Policy = learn(&records, None)
+    let policy: AccessPolicy = learn(&records, None)
         .to_yaml(None)
         .unwrap()
         .parse()
@@ -224,7 +224,7 @@ grants:
     principals: [\"arn:aws:iam::{ACCOUNT}:role/pay-*\"]  # ticket 7
 "
     );
-    let policy: Policy = earlier.parse().unwrap();
+    let policy: AccessPolicy = earlier.parse().unwrap();
     let same = learn(&records, Some(&policy));
     assert_eq!((same.grants.len(), same.expected, same.learned), (0, 27, 0));
     records.push(read("new", "search", 5, "prod/search/key"));
@@ -232,7 +232,7 @@ grants:
     assert_eq!((more.grants.len(), more.expected, more.learned), (1, 27, 1));
     let text = more.to_yaml(Some(&earlier)).unwrap();
     assert!(text.starts_with(earlier.trim_end()), "{text}");
-    assert_eq!(text.parse::<Policy>().unwrap().len(), 2);
+    assert_eq!(text.parse::<AccessPolicy>().unwrap().len(), 2);
     let flow = "grants: []\nversion: 1\n";
     assert!(
         more.to_yaml(Some(flow))
@@ -253,6 +253,6 @@ fn hostile_names_stay_text() {
         text.lines().all(|l| !l.starts_with("  - secrets: [\"*")),
         "{text}"
     );
-    let policy: Policy = text.parse().unwrap();
+    let policy: AccessPolicy = text.parse().unwrap();
     assert_eq!(policy.len(), proposal.grants.len());
 }

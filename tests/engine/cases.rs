@@ -3,10 +3,10 @@
 use secretrail_engine::access::json_v1::AccessV1;
 use secretrail_engine::alert::json_v1;
 use secretrail_engine::object::origin;
-use secretrail_engine::pipeline::{Outcome, Pipeline};
-use secretrail_engine::policy::Policy;
+use secretrail_engine::pipeline::{BatchOutcome, Pipeline};
+use secretrail_engine::policy::AccessPolicy;
 use secretrail_engine::rule::RuleSet;
-use secretrail_engine::scan::{Harvest, Input, Scanner};
+use secretrail_engine::scan::{ObjectScanner, ScanInput, ScanResult};
 use secretrail_engine::selection::Selection;
 use secretrail_engine::state::memory::MemoryStore;
 use serde_json::Value;
@@ -14,15 +14,15 @@ use test_support::cases::{self, Case};
 use test_support::{afterwards, pack};
 
 /// Everything that a case holds, as one batch, long after its time.
-fn outcome(case: &Case, rules: &RuleSet, policy: Option<&Policy>) -> Outcome {
+fn outcome(case: &Case, rules: &RuleSet, policy: Option<&AccessPolicy>) -> BatchOutcome {
     let selection = Selection::default();
-    let mut scanner = Scanner::new(rules, &selection);
-    let mut harvest = Harvest::default();
+    let mut scanner = ObjectScanner::new(rules, &selection);
+    let mut harvest = ScanResult::default();
     for path in cases::files(&case.input()) {
         let name = path.strip_prefix(&case.folder).unwrap().to_str().unwrap();
         let bytes = std::fs::read(&path).unwrap();
         scanner
-            .read(Input::Bytes(&bytes), &origin(name), false, &mut harvest)
+            .read(ScanInput::Bytes(&bytes), &origin(name), false, &mut harvest)
             .unwrap();
     }
     let pipeline = Pipeline::new(rules, policy, &selection);
@@ -49,7 +49,7 @@ fn every_case_gives_its_alerts() {
         let policy = case
             .policy()
             .map(|path| std::fs::read_to_string(path).unwrap());
-        let policy: Option<Policy> = policy.map(|text| text.parse().unwrap());
+        let policy: Option<AccessPolicy> = policy.map(|text| text.parse().unwrap());
         let alerts = outcome(case, &rules, policy.as_ref()).alerts;
         let lines = alerts
             .iter()

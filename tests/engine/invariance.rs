@@ -10,14 +10,14 @@ use proptest::sample::Index;
 use secretrail_engine::access::json_v1::AccessV1;
 use secretrail_engine::alert::Alert;
 use secretrail_engine::object::origin;
-use secretrail_engine::part::{self, Extracted, Header, PartReader};
-use secretrail_engine::pipeline::history::History;
-use secretrail_engine::pipeline::{Outcome, Pipeline};
-use secretrail_engine::policy::Policy;
-use secretrail_engine::report::Report;
+use secretrail_engine::part::{self, ExtractFileReader, ExtractHeader, ExtractedObject};
+use secretrail_engine::pipeline::history::HistoryPipeline;
+use secretrail_engine::pipeline::{BatchOutcome, Pipeline};
+use secretrail_engine::policy::AccessPolicy;
+use secretrail_engine::report::ReadReport;
 use secretrail_engine::rule::RuleSet;
 use secretrail_engine::rule::load::load;
-use secretrail_engine::scan::{Harvest, Input, Scanner};
+use secretrail_engine::scan::{ObjectScanner, ScanInput, ScanResult};
 use secretrail_engine::selection::Selection;
 use secretrail_engine::state::memory::MemoryStore;
 use secretrail_engine::time::EventTime;
@@ -128,7 +128,7 @@ secretrail:
   times_usual: 600
 ";
 
-static POLICY: LazyLock<Policy> = LazyLock::new(|| {
+static POLICY: LazyLock<AccessPolicy> = LazyLock::new(|| {
     let text = "
 version: 1
 grants:
@@ -145,13 +145,13 @@ grants:
 fn in_batches(
     batches: &[Vec<Value>],
     rules: &RuleSet,
-    policy: &Policy,
+    policy: &AccessPolicy,
     at_a_time: usize,
 ) -> (BTreeSet<String>, BTreeSet<String>) {
     let selection = Selection::default();
     let pipeline = pipeline(rules, Some(policy), &selection);
     let store = MemoryStore::default();
-    let mut outcomes: Vec<Outcome> = Vec::new();
+    let mut outcomes: Vec<BatchOutcome> = Vec::new();
     for (index, batch) in batches.iter().enumerate() {
         for _ in 0..2 {
             let now = at(100 + i64::try_from(index).unwrap());
@@ -175,7 +175,7 @@ fn in_batches(
 /// The pipeline of these tests.
 fn pipeline<'a>(
     rules: &'a RuleSet,
-    policy: Option<&'a Policy>,
+    policy: Option<&'a AccessPolicy>,
     selection: &'a Selection,
 ) -> Pipeline<'a> {
     Pipeline {
@@ -216,18 +216,27 @@ fn objects(records: &[Value], places: &[(Index, Index)]) -> Vec<Vec<Value>> {
 }
 
 /// Every object in some part, and one part twice.
-fn parts(objects: &[Vec<Value>], places: &[(Index, Index)], header: &Header) -> Vec<Vec<u8>> {
+fn parts(
+    objects: &[Vec<Value>],
+    places: &[(Index, Index)],
+    header: &ExtractHeader,
+) -> Vec<Vec<u8>> {
     let (none, selection) = (RuleSet::default(), Selection::default());
-    let mut scanner = Scanner::new(&none, &selection).keeping(header.calls.clone());
-    let mut parts: Vec<Vec<Extracted>> = vec![Vec::new(); 3];
+    let mut scanner = ObjectScanner::new(&none, &selection).keeping(header.calls.clone());
+    let mut parts: Vec<Vec<ExtractedObject>> = vec![Vec::new(); 3];
     for (index, records) in objects.iter().enumerate() {
-        let (mut found, origin) = (Harvest::default(), origin(&format!("{index}.json")));
+        let (mut found, origin) = (ScanResult::default(), origin(&format!("{index}.json")));
         let text = json!({"Records": records}).to_string();
         scanner
-            .read(Input::Bytes(text.as_bytes()), &origin, false, &mut found)
+            .read(
+                ScanInput::Bytes(text.as_bytes()),
+                &origin,
+                false,
+                &mut found,
+            )
             .unwrap();
         let fate = found.report.settle(Ok::<(), String>(()), false, false);
-        let extracted = Extracted::of(&origin, String::new(), false, &fate, &mut found);
+        let extracted = ExtractedObject::of(&origin, String::new(), false, &fate, &mut found);
         parts[places[index].1.index(3)].push(extracted);
     }
     let mut bytes: Vec<_> = parts
@@ -240,9 +249,9 @@ fn parts(objects: &[Vec<Value>], places: &[(Index, Index)], header: &Header) -> 
 }
 
 /// What a part holds.
-fn unpacked(bytes: &[u8], scanner: &mut Scanner<'_>, harvest: &mut Harvest) {
+fn unpacked(bytes: &[u8], scanner: &mut ObjectScanner<'_>, harvest: &mut ScanResult) {
     let source = std::io::BufReader::new(flate2::bufread::MultiGzDecoder::new(bytes));
-    let mut part = PartReader::new(source).unwrap().unwrap();
+    let mut part = ExtractFileReader::new(source).unwrap().unwrap();
     let origins: Vec<_> = part
         .entries
         .iter()
@@ -318,9 +327,9 @@ proptest! {
     ) {
         let whole = run(&records, &RULES, Some(&POLICY));
         let selection = Selection::default();
-        let header = Header::new(&RULES, &selection);
-        let mut harvest = Harvest::default();
-        let mut scanner = Scanner::new(&RULES, &selection);
+        let header = ExtractHeader::new(&RULES, &selection);
+        let mut harvest = ScanResult::default();
+        let mut scanner = ObjectScanner::new(&RULES, &selection);
         for part in parts(&objects(&records, &places), &places, &header) {
             unpacked(&part, &mut scanner, &mut harvest);
         }
@@ -363,9 +372,9 @@ proptest! {
 }
 
 /// Accesses, alerts and counts, in order.
-type Told = (Vec<String>, Vec<Alert>, Report);
+type Told = (Vec<String>, Vec<Alert>, ReadReport);
 
-fn told(outcome: &mut Outcome) -> Told {
+fn told(outcome: &mut BatchOutcome) -> Told {
     // Beside a row there may be others that differ in nothing that is told.
     let line =
         |access: &std::sync::Arc<_>| serde_json::to_string(&AccessV1::from(&**access)).unwrap();
@@ -378,7 +387,7 @@ fn told(outcome: &mut Outcome) -> Told {
 }
 
 /// With everything held, as a replay of logs does.
-fn in_one(pipeline: &Pipeline<'_>, harvest: Harvest, now: EventTime) -> Told {
+fn in_one(pipeline: &Pipeline<'_>, harvest: ScanResult, now: EventTime) -> Told {
     let store = MemoryStore::default();
     let mut outcome = pollster::block_on(pipeline.run(&store, harvest, now)).unwrap();
     let mut pending = pollster::block_on(pipeline.pending(&store)).unwrap();
@@ -397,11 +406,11 @@ fn in_slices(
     cuts: &[EventTime],
     now: EventTime,
 ) -> Told {
-    let mut history = History::new(pipeline, now);
+    let mut history = HistoryPipeline::new(pipeline, now);
     let coverage = harvest(records, pipeline.rules).coverage;
     pollster::block_on(history.mark(coverage, None)).unwrap();
     let mut all = Told::default();
-    let mut add = |mut outcome: Outcome| {
+    let mut add = |mut outcome: BatchOutcome| {
         let (mut accesses, mut alerts, report) = told(&mut outcome);
         all.0.append(&mut accesses);
         all.1.append(&mut alerts);
@@ -416,7 +425,7 @@ fn in_slices(
             .collect();
         let mut slice = harvest(&slice, pipeline.rules);
         // What the reader counts is not told again.
-        slice.report = Report::default();
+        slice.report = ReadReport::default();
         add(pollster::block_on(history.advance(slice, upto)).unwrap());
         from = upto;
     }

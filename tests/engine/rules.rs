@@ -1,7 +1,7 @@
 //! Rules: what they match, and how fields, verdicts and placeholders behave.
 
 use secretrail_engine::pipeline::Pipeline;
-use secretrail_engine::policy::Policy;
+use secretrail_engine::policy::AccessPolicy;
 use secretrail_engine::rule::RuleSet;
 use secretrail_engine::rule::load::{load, load_with};
 use secretrail_engine::rule::vars;
@@ -243,7 +243,8 @@ grants:
     principals: ['arn:aws:iam::111122223333:role/app*']
 {more}"
         );
-        text.parse::<secretrail_engine::policy::Policy>().unwrap()
+        text.parse::<secretrail_engine::policy::AccessPolicy>()
+            .unwrap()
     };
     let check = |more: &str, records: &[Value], field: &str, verdict: &str| {
         for other in ["yes", "no", "undeclared"] {
@@ -412,7 +413,7 @@ fn a_copy_of_a_rule_is_read_once_and_told() {
 
 #[test]
 fn a_strict_policy_expects_nothing_that_it_does_not_speak_of() {
-    let policy: Policy = "version: 1\ngrants: []".parse().unwrap();
+    let policy: AccessPolicy = "version: 1\ngrants: []".parse().unwrap();
     let text = access("expected.principal: 'no'");
     let reads = [read("r", "app", 0, "x")];
     assert_eq!(run(&reads, &rules(&text), Some(&policy)).alerts.len(), 0);

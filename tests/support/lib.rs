@@ -19,12 +19,12 @@ use proptest::prelude::*;
 use secretrail_engine::access::Access;
 use secretrail_engine::access::json_v1::AccessV1;
 use secretrail_engine::object::origin;
-use secretrail_engine::pipeline::{Outcome, Pipeline};
-use secretrail_engine::policy::Policy;
+use secretrail_engine::pipeline::{BatchOutcome, Pipeline};
+use secretrail_engine::policy::AccessPolicy;
 use secretrail_engine::rule::RuleSet;
 use secretrail_engine::rule::load::load;
-use secretrail_engine::scan::{Harvest, Input, Scanner};
-use secretrail_engine::seen::Memory;
+use secretrail_engine::scan::{ObjectScanner, ScanInput, ScanResult};
+use secretrail_engine::seen::LookbackPeriods;
 use secretrail_engine::selection::Selection;
 use secretrail_engine::state::memory::MemoryStore;
 use secretrail_engine::time::EventTime;
@@ -195,19 +195,19 @@ pub fn pack() -> RuleSet {
 
 /// What records hold.
 #[must_use]
-pub fn harvest(records: &[Value], rules: &RuleSet) -> Harvest {
+pub fn harvest(records: &[Value], rules: &RuleSet) -> ScanResult {
     harvest_text(&json!({"Records": records}).to_string(), rules)
 }
 
 /// What a text holds, with its fields in the order that they are in.
 #[must_use]
-pub fn harvest_text(text: &str, rules: &RuleSet) -> Harvest {
+pub fn harvest_text(text: &str, rules: &RuleSet) -> ScanResult {
     let selection = Selection::default();
-    let mut harvest = Harvest::default();
-    let mut scanner = Scanner::new(rules, &selection);
+    let mut harvest = ScanResult::default();
+    let mut scanner = ObjectScanner::new(rules, &selection);
     scanner
         .read(
-            Input::Bytes(text.as_bytes()),
+            ScanInput::Bytes(text.as_bytes()),
             &origin("test.json"),
             false,
             &mut harvest,
@@ -217,7 +217,7 @@ pub fn harvest_text(text: &str, rules: &RuleSet) -> Harvest {
 }
 
 /// A memory short enough for small worlds.
-pub const MEMORY: Memory = Memory {
+pub const MEMORY: LookbackPeriods = LookbackPeriods {
     memory_secs: 20,
     learning_secs: 5,
 };
@@ -230,7 +230,7 @@ pub fn afterwards() -> EventTime {
 
 /// Takes records through the path as one batch, long after their time.
 #[must_use]
-pub fn run(records: &[Value], rules: &RuleSet, policy: Option<&Policy>) -> Outcome {
+pub fn run(records: &[Value], rules: &RuleSet, policy: Option<&AccessPolicy>) -> BatchOutcome {
     run_on(1, records, rules, policy)
 }
 
@@ -240,8 +240,8 @@ pub fn run_on(
     threads: usize,
     records: &[Value],
     rules: &RuleSet,
-    policy: Option<&Policy>,
-) -> Outcome {
+    policy: Option<&AccessPolicy>,
+) -> BatchOutcome {
     let selection = Selection::default();
     let pipeline = Pipeline {
         threads,
@@ -266,7 +266,7 @@ pub fn ledger(accesses: &[Arc<Access>]) -> BTreeSet<String> {
 
 /// The ids of alerts.
 #[must_use]
-pub fn alert_ids(outcomes: &[Outcome]) -> BTreeSet<String> {
+pub fn alert_ids(outcomes: &[BatchOutcome]) -> BTreeSet<String> {
     outcomes
         .iter()
         .flat_map(|o| &o.alerts)

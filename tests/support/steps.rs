@@ -13,10 +13,10 @@ use secretrail_engine::alert::Alert;
 use secretrail_engine::coverage::CoverageMark;
 use secretrail_engine::evidence::Evidence;
 use secretrail_engine::fact::{Fact, RuleRange, WindowKey, WindowRange};
-use secretrail_engine::ids::Text;
-use secretrail_engine::loose_end::{LooseEnd, SceneRange};
+use secretrail_engine::ids::SharedStr;
+use secretrail_engine::loose_end::{CorrelationRange, PendingEvent};
 use secretrail_engine::rule::RuleSet;
-use secretrail_engine::seen::{Memory, Sighting};
+use secretrail_engine::seen::{LookbackPeriods, Sighting};
 use secretrail_engine::state::{StateStore, contract};
 use secretrail_engine::time::EventTime;
 use serde_json::json;
@@ -56,12 +56,12 @@ fn a_step() -> impl Strategy<Value = Step> {
 }
 
 /// What is seen is remembered for as long as these worlds last.
-const MEMORY: Memory = Memory {
+const MEMORY: LookbackPeriods = LookbackPeriods {
     memory_secs: 900,
     learning_secs: 0,
 };
 
-fn end(id: u8, secs: u32, is_read: bool) -> Arc<LooseEnd> {
+fn end(id: u8, secs: u32, is_read: bool) -> Arc<PendingEvent> {
     // An event is what it is, however often it comes.
     let (who, id) = (
         format!("w{}", id % 3),
@@ -153,7 +153,7 @@ pub async fn take<S: StateStore>(store: &S, step: &Step) -> String {
             let times = times
                 .iter()
                 .map(|(key, time)| Sighting {
-                    key: Text::from(format!("key{key}")),
+                    key: SharedStr::from(format!("key{key}")),
                     time: EventTime(*time),
                 })
                 .collect();
@@ -200,12 +200,12 @@ pub async fn look<S: StateStore>(store: &S) -> Vec<String> {
         ));
     }
     let slots = ["rule", "none"].map(|rule| RuleRange {
-        rule: Text::from(rule),
+        rule: SharedStr::from(rule),
         from: at(0),
         to: at(2_000),
     });
     seen.push(format!("{:?}", store.slots(&slots).await.unwrap()));
-    let ids = |ends: Vec<Arc<LooseEnd>>| {
+    let ids = |ends: Vec<Arc<PendingEvent>>| {
         let ids: Vec<_> = ends
             .iter()
             .map(|end| end.observation.head().event_id.to_string())
@@ -224,7 +224,7 @@ pub async fn look<S: StateStore>(store: &S) -> Vec<String> {
     let scenes: Vec<_> = (0..3)
         .map(|who| end(who, 0, true).scene.clone())
         .flat_map(|scene| {
-            [(0, 2_000), (590, 610)].map(|(from, to)| SceneRange {
+            [(0, 2_000), (590, 610)].map(|(from, to)| CorrelationRange {
                 scene: scene.clone(),
                 from: at(from),
                 to: at(to),
@@ -239,11 +239,11 @@ pub async fn look<S: StateStore>(store: &S) -> Vec<String> {
             .into_iter()
             .map(ids),
     );
-    let shared: Vec<Text> = (0..4).map(|i| format!("shared{i}").into()).collect();
+    let shared: Vec<SharedStr> = (0..4).map(|i| format!("shared{i}").into()).collect();
     seen.push(ids(store.loose_ends_sharing(&shared).await.unwrap()));
     let marks: Vec<_> = (0..8).map(mark).collect();
     seen.push(format!("{:?}", store.covered(&marks).await.unwrap()));
-    let keys: Vec<Text> = (0..4).map(|i| format!("key{i}").into()).collect();
+    let keys: Vec<SharedStr> = (0..4).map(|i| format!("key{i}").into()).collect();
     seen.push(format!("{:?}", store.seen(&keys).await.unwrap()));
     for before in [10, 100] {
         let waiting = store.unpublished(at(before), usize::MAX).await.unwrap();

@@ -44,23 +44,23 @@ use aws_sdk_dynamodb::Client;
 use secretrail_engine::alert::{Alert, AlertId};
 use secretrail_engine::coverage::CoverageMark;
 use secretrail_engine::fact::{Fact, RuleRange, WindowKey, WindowRange};
-use secretrail_engine::ids::Text;
-use secretrail_engine::loose_end::{LooseEnd, SceneRange};
-use secretrail_engine::seen::{Memory, Sighting, Times};
-use secretrail_engine::state::{Due, StateError, StateStore};
+use secretrail_engine::ids::SharedStr;
+use secretrail_engine::loose_end::{CorrelationRange, PendingEvent};
+use secretrail_engine::seen::{LookbackPeriods, SeenTimes, Sighting};
+use secretrail_engine::state::{DueEvents, StateError, StateStore};
 use secretrail_engine::time::EventTime;
 
-use self::alerts::Alerts;
-use self::coverage::Coverage;
-use self::ledger::Ledger;
+use self::alerts::StoredAlerts;
+use self::coverage::StoredCoverage;
+use self::ledger::ObjectLedger;
 pub use self::ledger::{ObjectEntry, ObjectKey, ObjectState};
-use self::loose_ends::LooseEnds;
-pub use self::loose_ends::Receipt;
-use self::seen::SeenTimes;
+pub use self::loose_ends::PendingReceipt;
+use self::loose_ends::StoredPendingEvents;
+use self::seen::StoredSeenTimes;
 pub use self::table::Clock;
-use self::table::Table;
-use self::windows::Windows;
-use crate::retry::Retry;
+use self::table::DynamoTable;
+use self::windows::StoredWindows;
+use crate::retry::RetryPolicy;
 
 /// How long items are kept, in seconds from when they are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,13 +91,13 @@ impl Default for Retention {
 
 /// The store.
 pub struct DynamoStore {
-    table: Arc<Table>,
-    windows: Windows,
-    loose_ends: LooseEnds,
-    coverage: Coverage,
-    seen: SeenTimes,
-    alerts: Alerts,
-    ledger: Ledger,
+    table: Arc<DynamoTable>,
+    windows: StoredWindows,
+    loose_ends: StoredPendingEvents,
+    coverage: StoredCoverage,
+    seen: StoredSeenTimes,
+    alerts: StoredAlerts,
+    ledger: ObjectLedger,
 }
 
 impl DynamoStore {
@@ -107,17 +107,17 @@ impl DynamoStore {
         client: Client,
         table: String,
         retention: Retention,
-        retry: Retry,
+        retry: RetryPolicy,
         clock: Clock,
     ) -> Self {
-        let table = Arc::new(Table::new(client, table, retry, clock));
+        let table = Arc::new(DynamoTable::new(client, table, retry, clock));
         Self {
-            windows: Windows::new(table.clone(), retention.facts_secs),
-            loose_ends: LooseEnds::new(table.clone(), retention.ends_secs),
-            coverage: Coverage::new(table.clone(), retention.ends_secs),
-            seen: SeenTimes::new(table.clone(), retention.seen_secs),
-            alerts: Alerts::new(table.clone(), retention.alerts_secs),
-            ledger: Ledger::new(table.clone(), retention.alerts_secs),
+            windows: StoredWindows::new(table.clone(), retention.facts_secs),
+            loose_ends: StoredPendingEvents::new(table.clone(), retention.ends_secs),
+            coverage: StoredCoverage::new(table.clone(), retention.ends_secs),
+            seen: StoredSeenTimes::new(table.clone(), retention.seen_secs),
+            alerts: StoredAlerts::new(table.clone(), retention.alerts_secs),
+            ledger: ObjectLedger::new(table.clone(), retention.alerts_secs),
             table,
         }
     }
@@ -186,7 +186,7 @@ impl DynamoStore {
 }
 
 impl StateStore for DynamoStore {
-    type Receipt = Receipt;
+    type Receipt = PendingReceipt;
 
     async fn put_facts(&self, facts: Vec<(WindowKey, Fact)>) -> Result<(), StateError> {
         self.windows.put(facts).await
@@ -202,7 +202,7 @@ impl StateStore for DynamoStore {
 
     async fn put_loose_ends(
         &self,
-        ends: Vec<Arc<LooseEnd>>,
+        ends: Vec<Arc<PendingEvent>>,
         arrived: EventTime,
     ) -> Result<(), StateError> {
         self.loose_ends.put(ends, arrived).await
@@ -212,25 +212,25 @@ impl StateStore for DynamoStore {
         &self,
         since: EventTime,
         most: usize,
-    ) -> Result<Due<Receipt>, StateError> {
+    ) -> Result<DueEvents<PendingReceipt>, StateError> {
         self.loose_ends.due(since, most).await
     }
 
     async fn loose_ends_in(
         &self,
-        ranges: &[SceneRange],
-    ) -> Result<Vec<Vec<Arc<LooseEnd>>>, StateError> {
+        ranges: &[CorrelationRange],
+    ) -> Result<Vec<Vec<Arc<PendingEvent>>>, StateError> {
         self.loose_ends.within(ranges).await
     }
 
     async fn loose_ends_sharing(
         &self,
-        shared_ids: &[Text],
-    ) -> Result<Vec<Arc<LooseEnd>>, StateError> {
+        shared_ids: &[SharedStr],
+    ) -> Result<Vec<Arc<PendingEvent>>, StateError> {
         self.loose_ends.sharing(shared_ids).await
     }
 
-    async fn close_loose_ends(&self, receipt: Receipt) -> Result<(), StateError> {
+    async fn close_loose_ends(&self, receipt: PendingReceipt) -> Result<(), StateError> {
         self.loose_ends.close(receipt).await
     }
 
@@ -242,11 +242,15 @@ impl StateStore for DynamoStore {
         self.coverage.covered(marks).await
     }
 
-    async fn seen(&self, keys: &[Text]) -> Result<Vec<Times>, StateError> {
+    async fn seen(&self, keys: &[SharedStr]) -> Result<Vec<SeenTimes>, StateError> {
         self.seen.times(keys).await
     }
 
-    async fn put_seen(&self, times: Vec<Sighting>, memory: Memory) -> Result<(), StateError> {
+    async fn put_seen(
+        &self,
+        times: Vec<Sighting>,
+        memory: LookbackPeriods,
+    ) -> Result<(), StateError> {
         self.seen.put(times, memory).await
     }
 

@@ -8,7 +8,7 @@ use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 
 /// A retry policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Retry {
+pub struct RetryPolicy {
     /// Tries in all, the first included.
     pub attempts: u32,
     /// The longest wait before the second try; it doubles from try to try.
@@ -17,7 +17,7 @@ pub struct Retry {
     pub cap: Duration,
 }
 
-impl Default for Retry {
+impl Default for RetryPolicy {
     fn default() -> Self {
         Self {
             attempts: 8,
@@ -27,7 +27,7 @@ impl Default for Retry {
     }
 }
 
-impl Retry {
+impl RetryPolicy {
     /// Whether there is another try after so many failed ones.
     #[must_use]
     pub fn again(&self, failed: u32) -> bool {
@@ -51,8 +51,8 @@ impl Retry {
     }
 
     /// Counts the failed tries of one call.
-    pub(crate) fn tries(self) -> Tries {
-        Tries {
+    pub(crate) fn tries(self) -> FailedAttempts {
+        FailedAttempts {
             retry: self,
             failed: 0,
         }
@@ -61,12 +61,12 @@ impl Retry {
 
 /// The failed tries of one call, from [`Retry::tries`].
 #[derive(Debug, Clone)]
-pub(crate) struct Tries {
-    retry: Retry,
+pub(crate) struct FailedAttempts {
+    retry: RetryPolicy,
     failed: u32,
 }
 
-impl Tries {
+impl FailedAttempts {
     /// Notes that a try failed, and says whether there is another.
     pub(crate) fn again(&mut self) -> bool {
         self.failed += 1;
@@ -81,7 +81,7 @@ impl Tries {
 
 /// What a failed call means for whoever made it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failed {
+pub struct FailedCall {
     /// The service's code, as in `AccessDenied`; `None` when no answer came.
     pub code: Option<String>,
     /// HTTP status; `None` when no answer came.
@@ -92,7 +92,7 @@ pub struct Failed {
     pub message: String,
 }
 
-impl Failed {
+impl FailedCall {
     /// Reads the error of a call.
     pub fn of<E>(error: &SdkError<E>) -> Self
     where
@@ -147,10 +147,10 @@ mod tests {
     use aws_sdk_s3::operation::get_object::GetObjectError;
     use aws_sdk_s3::primitives::SdkBody;
 
-    fn answered(status: u16, code: &str) -> Failed {
+    fn answered(status: u16, code: &str) -> FailedCall {
         let meta = ErrorMetadata::builder().code(code).message("why").build();
         let response = HttpResponse::new(status.try_into().unwrap(), SdkBody::empty());
-        Failed::of(&SdkError::service_error(
+        FailedCall::of(&SdkError::service_error(
             GetObjectError::generic(meta),
             response,
         ))
@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn waits_double_up_to_the_cap() {
-        let retry = Retry {
+        let retry = RetryPolicy {
             attempts: 100,
             base: Duration::from_millis(50),
             cap: Duration::from_secs(2),
@@ -171,13 +171,13 @@ mod tests {
 
     #[test]
     fn the_first_try_counts() {
-        let retry = Retry {
+        let retry = RetryPolicy {
             attempts: 3,
-            ..Retry::default()
+            ..RetryPolicy::default()
         };
         let mut tries = retry.tries();
         assert_eq!([(); 3].map(|()| tries.again()), [true, true, false]);
-        let mut once = Retry {
+        let mut once = RetryPolicy {
             attempts: 1,
             ..retry
         }
@@ -221,9 +221,9 @@ mod tests {
     #[test]
     fn without_an_answer_only_a_bad_request_is_final() {
         let late = SdkError::<GetObjectError>::timeout_error("nothing came");
-        assert!(Failed::of(&late).retry);
+        assert!(FailedCall::of(&late).retry);
         let bad = SdkError::<GetObjectError>::construction_failure("no bucket");
-        let bad = Failed::of(&bad);
+        let bad = FailedCall::of(&bad);
         assert!(!bad.retry && bad.status.is_none() && bad.code.is_none());
         assert!(bad.message.contains("no bucket"), "{}", bad.message);
     }

@@ -12,7 +12,7 @@ use aws_sdk_s3::primitives::ByteStreamError;
 use aws_sdk_s3::types::{Object, RequestPayer};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
-use crate::retry::{Failed, Retry};
+use crate::retry::{FailedCall, RetryPolicy};
 
 /// How long a body may give nothing before it is asked for again.
 const STALLED: Duration = Duration::from_secs(20);
@@ -61,7 +61,7 @@ pub enum FetchError {
 }
 
 impl FetchError {
-    fn of(why: Failed) -> Self {
+    fn of(why: FailedCall) -> Self {
         let message = why.message;
         match why.status {
             Some(404) => Self::Missing(message),
@@ -93,7 +93,7 @@ enum BodyError {
 
 /// What to do when there are no bytes.
 #[derive(Debug)]
-enum Next {
+enum EmptyBodyAction {
     /// Ask for whatever is there now.
     Unpinned,
     /// Ask again, after a wait.
@@ -102,10 +102,10 @@ enum Next {
     GiveUp(FetchError),
 }
 
-impl Next {
+impl EmptyBodyAction {
     /// `is_pinned` when the request named an ETag, `is_piece` when it asked for a part of the
     /// object.
-    fn after(why: Failed, is_pinned: bool, is_piece: bool) -> Self {
+    fn after(why: FailedCall, is_pinned: bool, is_piece: bool) -> Self {
         match why.status {
             // It was written again. What it holds now is read; reading it twice changes nothing. A
             // piece of something else would be no piece of what the caller has.
@@ -118,7 +118,7 @@ impl Next {
 
 /// An object in a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
+pub struct ListedObject {
     /// Key.
     pub key: String,
     /// ETag, without quotes.
@@ -131,7 +131,7 @@ pub struct Listed {
 #[derive(Debug, Clone)]
 pub struct S3Source {
     client: Client,
-    retry: Retry,
+    retry: RetryPolicy,
     max_bytes: u64,
     stalled: Duration,
     payer: Option<RequestPayer>,
@@ -152,7 +152,7 @@ impl S3Source {
     /// tenth of a replay: gzip has a checksum of its own, and a body that is too short or gives
     /// nothing is asked for again.
     #[must_use]
-    pub fn new(config: Builder, retry: Retry, max_bytes: u64) -> Self {
+    pub fn new(config: Builder, retry: RetryPolicy, max_bytes: u64) -> Self {
         let watched = StalledStreamProtectionConfig::enabled()
             .download_enabled(false)
             .build();
@@ -228,10 +228,12 @@ impl S3Source {
         loop {
             match self.attempt(object, etag, range.clone()).await {
                 Ok(got) => return Ok(got),
-                Err(Next::Unpinned) => etag = None,
-                Err(Next::GiveUp(error)) => return Err(error),
-                Err(Next::Again(why)) if !tries.again() => return Err(FetchError::Failed(why)),
-                Err(Next::Again(_)) => tries.wait().await,
+                Err(EmptyBodyAction::Unpinned) => etag = None,
+                Err(EmptyBodyAction::GiveUp(error)) => return Err(error),
+                Err(EmptyBodyAction::Again(why)) if !tries.again() => {
+                    return Err(FetchError::Failed(why));
+                }
+                Err(EmptyBodyAction::Again(_)) => tries.wait().await,
             }
         }
     }
@@ -242,19 +244,19 @@ impl S3Source {
         object: ObjectRef<'_>,
         etag: Option<&str>,
         range: Option<String>,
-    ) -> Result<(Vec<u8>, HashMap<String, String>), Next> {
+    ) -> Result<(Vec<u8>, HashMap<String, String>), EmptyBodyAction> {
         let (is_pinned, is_piece) = (etag.is_some(), range.is_some());
         let mut answer = self
             .ask(object, etag, range)
             .await
-            .map_err(|why| Next::after(why, is_pinned, is_piece))?;
+            .map_err(|why| EmptyBodyAction::after(why, is_pinned, is_piece))?;
         // Notifications may lack the size, and S3 may tell another one than they do.
         self.check(unsigned(answer.content_length))
-            .map_err(Next::GiveUp)?;
+            .map_err(EmptyBodyAction::GiveUp)?;
         let metadata = answer.metadata.take().unwrap_or_default();
         let bytes = body(answer, self.stalled)
             .await
-            .map_err(|why| Next::Again(why.to_string()))?;
+            .map_err(|why| EmptyBodyAction::Again(why.to_string()))?;
         Ok((bytes, metadata))
     }
 
@@ -263,7 +265,7 @@ impl S3Source {
         object: ObjectRef<'_>,
         etag: Option<&str>,
         range: Option<String>,
-    ) -> Result<GetObjectOutput, Failed> {
+    ) -> Result<GetObjectOutput, FailedCall> {
         self.client
             .get_object()
             .bucket(object.bucket)
@@ -274,7 +276,7 @@ impl S3Source {
             .set_request_payer(self.payer.clone())
             .send()
             .await
-            .map_err(|error| Failed::of(&error))
+            .map_err(|error| FailedCall::of(&error))
     }
 
     /// Writes an object. The SDK repeats what fails for a moment.
@@ -292,7 +294,7 @@ impl S3Source {
             .send()
             .await;
         sent.map(drop)
-            .map_err(|error| FetchError::of(Failed::of(&error)))
+            .map_err(|error| FetchError::of(FailedCall::of(&error)))
     }
 
     fn check(&self, size: Option<u64>) -> Result<(), FetchError> {
@@ -310,8 +312,8 @@ impl S3Source {
     /// # Errors
     ///
     /// The listing failed; the message tells why.
-    pub async fn list(&self, bucket: &str, prefix: &str) -> Result<Vec<Listed>, FetchError> {
-        let folder = Folder {
+    pub async fn list(&self, bucket: &str, prefix: &str) -> Result<Vec<ListedObject>, FetchError> {
+        let folder = ListingScope {
             bucket,
             prefix,
             delimiter: None,
@@ -332,12 +334,12 @@ impl S3Source {
         bucket: &str,
         prefix: &str,
         opens: impl Fn(&str) -> bool,
-    ) -> Result<Vec<Listed>, FetchError> {
+    ) -> Result<Vec<ListedObject>, FetchError> {
         let mut found = Vec::new();
         let mut folders = vec![prefix.to_owned()];
         // Level by level, so that the folders of a level are listed at the same time.
         while !folders.is_empty() {
-            let level: Vec<Listing> = stream::iter(folders)
+            let level: Vec<ListingPages> = stream::iter(folders)
                 .map(|folder| self.list_folder(bucket, folder))
                 .buffer_unordered(LISTINGS)
                 .try_collect()
@@ -353,8 +355,8 @@ impl S3Source {
         Ok(found)
     }
 
-    async fn list_folder(&self, bucket: &str, prefix: String) -> Result<Listing, FetchError> {
-        self.page_through(Folder {
+    async fn list_folder(&self, bucket: &str, prefix: String) -> Result<ListingPages, FetchError> {
+        self.page_through(ListingScope {
             bucket,
             prefix: &prefix,
             delimiter: Some("/"),
@@ -362,8 +364,8 @@ impl S3Source {
         .await
     }
 
-    async fn page_through(&self, folder: Folder<'_>) -> Result<Listing, FetchError> {
-        let mut listing = Listing::default();
+    async fn page_through(&self, folder: ListingScope<'_>) -> Result<ListingPages, FetchError> {
+        let mut listing = ListingPages::default();
         let mut token = None;
         loop {
             let page = self.page(folder, token).await?;
@@ -376,7 +378,7 @@ impl S3Source {
 
     async fn page(
         &self,
-        folder: Folder<'_>,
+        folder: ListingScope<'_>,
         token: Option<String>,
     ) -> Result<ListObjectsV2Output, FetchError> {
         self.client
@@ -388,13 +390,13 @@ impl S3Source {
             .set_continuation_token(token)
             .send()
             .await
-            .map_err(|error| FetchError::of(Failed::of(&error)))
+            .map_err(|error| FetchError::of(FailedCall::of(&error)))
     }
 }
 
 /// What is listed: everything with a prefix, or what is between it and the next delimiter.
 #[derive(Debug, Clone, Copy)]
-struct Folder<'a> {
+struct ListingScope<'a> {
     bucket: &'a str,
     prefix: &'a str,
     delimiter: Option<&'a str>,
@@ -402,18 +404,18 @@ struct Folder<'a> {
 
 /// The pages of a listing.
 #[derive(Debug, Default)]
-struct Listing {
-    objects: Vec<Listed>,
+struct ListingPages {
+    objects: Vec<ListedObject>,
     /// Prefixes up to the delimiter, behind which there is more.
     folders: Vec<String>,
 }
 
-impl Listing {
+impl ListingPages {
     /// Adds a page, and gives the token of the next one.
     fn add(&mut self, page: ListObjectsV2Output) -> Option<String> {
         let objects = page.contents.unwrap_or_default();
         self.objects
-            .extend(objects.into_iter().filter_map(Listed::of));
+            .extend(objects.into_iter().filter_map(ListedObject::of));
         let folders = page.common_prefixes.unwrap_or_default();
         self.folders
             .extend(folders.into_iter().filter_map(|folder| folder.prefix));
@@ -421,7 +423,7 @@ impl Listing {
     }
 }
 
-impl Listed {
+impl ListedObject {
     /// An object without a key is none that could be read.
     fn of(object: Object) -> Option<Self> {
         let etag = object.e_tag.unwrap_or_default();
@@ -472,8 +474,8 @@ mod tests {
     use aws_sdk_s3::primitives::ByteStream;
     use aws_sdk_s3::types::CommonPrefix;
 
-    fn failed(status: u16, retry: bool, message: &str) -> Failed {
-        Failed {
+    fn failed(status: u16, retry: bool, message: &str) -> FailedCall {
+        FailedCall {
             code: None,
             status: Some(status),
             retry,
@@ -513,28 +515,30 @@ mod tests {
     fn an_object_that_was_written_again_is_read_as_it_is_now() {
         let changed = || failed(412, false, "PreconditionFailed");
         assert!(matches!(
-            Next::after(changed(), true, false),
-            Next::Unpinned
+            EmptyBodyAction::after(changed(), true, false),
+            EmptyBodyAction::Unpinned
         ));
         assert!(matches!(
-            Next::after(changed(), true, true),
-            Next::GiveUp(_)
+            EmptyBodyAction::after(changed(), true, true),
+            EmptyBodyAction::GiveUp(_)
         ));
         assert!(matches!(
-            Next::after(changed(), false, false),
-            Next::GiveUp(_)
+            EmptyBodyAction::after(changed(), false, false),
+            EmptyBodyAction::GiveUp(_)
         ));
     }
 
     #[test]
     fn failures_say_what_the_caller_can_do() {
-        let kind = |status, retry| match Next::after(failed(status, retry, "why"), true, false) {
-            Next::Unpinned => "unpinned",
-            Next::Again(_) => "again",
-            Next::GiveUp(FetchError::Missing(_)) => "missing",
-            Next::GiveUp(FetchError::Denied(_)) => "denied",
-            Next::GiveUp(_) => "failed",
-        };
+        let kind =
+            |status, retry| match EmptyBodyAction::after(failed(status, retry, "why"), true, false)
+            {
+                EmptyBodyAction::Unpinned => "unpinned",
+                EmptyBodyAction::Again(_) => "again",
+                EmptyBodyAction::GiveUp(FetchError::Missing(_)) => "missing",
+                EmptyBodyAction::GiveUp(FetchError::Denied(_)) => "denied",
+                EmptyBodyAction::GiveUp(_) => "failed",
+            };
         assert_eq!(kind(503, true), "again");
         assert_eq!(kind(404, false), "missing");
         assert_eq!(kind(403, false), "denied");
@@ -556,7 +560,7 @@ mod tests {
             .common_prefixes(CommonPrefix::builder().prefix("a/b/").build())
             .next_continuation_token("more")
             .build();
-        let mut listing = Listing::default();
+        let mut listing = ListingPages::default();
         assert_eq!(listing.add(page).as_deref(), Some("more"));
         let last = ListObjectsV2Output::builder()
             .contents(object("a/2", "e2"))

@@ -14,35 +14,35 @@ use aws_sdk_sns::Client;
 use aws_sdk_sns::operation::publish_batch::PublishBatchOutput;
 use aws_sdk_sns::types::PublishBatchRequestEntry;
 use secretrail_engine::alert::Alert;
-use secretrail_engine::rule_meta::Level;
+use secretrail_engine::rule_meta::RuleLevel;
 
 pub use self::batch::EntryError;
-use self::batch::{Batch, Outgoing, batches};
-pub use self::message::{Format, Message};
-use crate::retry::{Failed, Retry};
+use self::batch::{OutgoingMessage, PublishBatch, batches};
+pub use self::message::{MessageFormat, SnsMessage};
+use crate::retry::{FailedCall, RetryPolicy};
 
 /// A topic, and what goes there.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Destination {
+pub struct TopicDestination {
     /// ARN of the topic; that of a FIFO topic ends in `.fifo`.
     pub topic_arn: String,
     /// Alerts below it do not go there.
-    pub min_level: Level,
+    pub min_level: RuleLevel,
     /// In which form.
-    pub format: Format,
+    pub format: MessageFormat,
 }
 
-impl Destination {
+impl TopicDestination {
     /// The messages of the alerts that go there.
-    fn messages<'a>(&self, alerts: &'a [Alert]) -> Vec<Outgoing<'a>> {
+    fn messages<'a>(&self, alerts: &'a [Alert]) -> Vec<OutgoingMessage<'a>> {
         alerts
             .iter()
             .enumerate()
             .filter(|(_, alert)| alert.rule.level >= self.min_level)
-            .map(|(index, alert)| Outgoing {
+            .map(|(index, alert)| OutgoingMessage {
                 index,
                 alert,
-                message: Message::of(alert, self.format),
+                message: SnsMessage::of(alert, self.format),
             })
             .collect()
     }
@@ -62,14 +62,14 @@ pub struct PublishError {
 #[derive(Debug, Clone)]
 pub struct SnsSink {
     client: Client,
-    retry: Retry,
-    destinations: Vec<Destination>,
+    retry: RetryPolicy,
+    destinations: Vec<TopicDestination>,
 }
 
 impl SnsSink {
     /// A sink to these topics.
     #[must_use]
-    pub fn new(client: Client, retry: Retry, destinations: Vec<Destination>) -> Self {
+    pub fn new(client: Client, retry: RetryPolicy, destinations: Vec<TopicDestination>) -> Self {
         Self {
             client,
             retry,
@@ -102,9 +102,9 @@ impl SnsSink {
     async fn send(
         &self,
         topic_arn: &str,
-        messages: Vec<Outgoing<'_>>,
+        messages: Vec<OutgoingMessage<'_>>,
     ) -> HashMap<usize, EntryError> {
-        let mut batch = Batch::of(topic_arn, messages);
+        let mut batch = PublishBatch::of(topic_arn, messages);
         let mut tries = self.retry.tries();
         while !batch.is_settled() {
             match self.publish_batch(topic_arn, batch.entries()).await {
@@ -125,13 +125,13 @@ impl SnsSink {
         &self,
         topic_arn: &str,
         entries: Vec<PublishBatchRequestEntry>,
-    ) -> Result<PublishBatchOutput, Failed> {
+    ) -> Result<PublishBatchOutput, FailedCall> {
         self.client
             .publish_batch()
             .topic_arn(topic_arn)
             .set_publish_batch_request_entries(Some(entries))
             .send()
             .await
-            .map_err(|error| Failed::of(&error))
+            .map_err(|error| FailedCall::of(&error))
     }
 }

@@ -12,22 +12,23 @@ pub mod value;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use secretrail_engine::rule_meta::Level;
+use secretrail_engine::rule_meta::RuleLevel;
 
-pub use self::input::{Aws, Input};
-pub use self::output::{Color, Destination, Format, ListFormat, Output};
+pub use self::input::{AwsArgs, InputArgs};
+pub use self::output::{ColorChoice, ListFormat, OutputArgs, OutputDestination, OutputFormat};
 pub use self::rules::{
-    PolicyFile, RuleFiles, RulesCommand, RulesExplain, RulesFields, RulesLint, RulesList, RulesTest,
+    PolicyArgs, RuleFilesArgs, RulesCommand, RulesExplainArgs, RulesFieldsArgs, RulesLintArgs,
+    RulesListArgs, RulesTestArgs,
 };
 use self::value::{age, bytes};
 
 /// Who read which AWS secret, with whose key, and whether they should have.
 #[derive(Debug, Parser)]
 #[command(name = "secretrail", version, max_term_width = 100, after_help = EXIT_CODES)]
-pub struct Cli {
+pub struct CommandLine {
     /// What to do.
     #[command(subcommand)]
-    pub command: Command,
+    pub command: CommandArgs,
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 findings at or above --fail-on, \
@@ -36,26 +37,26 @@ const EXIT_CODES: &str = "Exit codes: 0 done, 1 findings at or above --fail-on, 
 
 /// The commands.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub enum CommandArgs {
     /// Replay CloudTrail logs through the rules and print the alerts.
     #[command(after_help = EXIT_CODES)]
-    Replay(Replay),
+    Replay(ReplayArgs),
     /// Print the ledger: every access to a secret, with the evidence of its decryption.
     #[command(after_help = EXIT_CODES)]
-    Accesses(Accesses),
+    Accesses(AccessesArgs),
     /// One screen: who read what, what was denied, what is new, and the alerts.
     #[command(after_help = EXIT_CODES)]
-    Summary(Summary),
+    Summary(SummaryArgs),
     /// What the logs cannot show: missing deliveries, KMS events and records, and trails that were
     /// blinded.
     #[command(after_help = EXIT_CODES)]
-    Gaps(Gaps),
+    Gaps(GapsArgs),
     /// Whether digests and logs are what CloudTrail wrote: intact, altered, missing or unproven.
     #[command(
         after_help = "Exit codes: 0 nothing is altered or missing, 1 something is, \
             3 input error, 64 usage, 74 output."
     )]
-    Verify(Verify),
+    Verify(VerifyArgs),
     /// One alert with everything behind it: what was counted, the raw records, and where to look
     /// next.
     ///
@@ -63,18 +64,18 @@ pub enum Command {
     /// standard input. Then the alert is what stands there, rules and policy of that time are not
     /// needed, and logs are only searched for its records.
     #[command(after_help = EXIT_CODES)]
-    Explain(Explain),
+    Explain(ExplainArgs),
     /// Keep what concerns secrets, a hundredth of the bytes, as observation parts that every
     /// command reads in place of the logs.
     #[command(after_help = EXIT_CODES)]
-    Extract(Extract),
+    Extract(ExtractArgs),
     /// Extract years of an organisation on many machines: Step Functions and Lambda, where the logs
     /// are.
     #[command(subcommand)]
-    Fleet(fleet::FleetCommand),
+    Fleet(fleet::BackfillCommand),
     /// Propose an access policy from history, for a person to review.
     #[command(after_help = EXIT_CODES)]
-    Baseline(Baseline),
+    Baseline(BaselineArgs),
     /// Work on rules: run their examples, lint, list, explain.
     #[command(subcommand)]
     Rules(RulesCommand),
@@ -90,21 +91,21 @@ pub enum Command {
 
 /// Arguments of `gaps`.
 #[derive(Debug, Args)]
-pub struct Gaps {
+pub struct GapsArgs {
     /// What to read.
     #[command(flatten)]
-    pub input: Input,
+    pub input: InputArgs,
     /// How to print.
     #[command(flatten)]
-    pub output: Output,
+    pub output: OutputArgs,
 }
 
 /// Arguments of `verify`.
 #[derive(Debug, Args)]
-pub struct Verify {
+pub struct VerifyArgs {
     /// What to read: digests and logs together.
     #[command(flatten)]
-    pub input: Input,
+    pub input: InputArgs,
     /// Public keys of CloudTrail, as `aws cloudtrail list-public-keys` prints them.
     #[arg(long, value_name = "FILE", help_heading = "Keys")]
     pub public_keys: Option<PathBuf>,
@@ -117,58 +118,58 @@ pub struct Verify {
     pub all: bool,
     /// How to print.
     #[command(flatten)]
-    pub output: Output,
+    pub output: OutputArgs,
 }
 
 /// Arguments of `summary`.
 #[derive(Debug, Args)]
-pub struct Summary {
+pub struct SummaryArgs {
     /// What to read.
     #[command(flatten)]
-    pub input: Input,
+    pub input: InputArgs,
     /// Which rules.
     #[command(flatten)]
-    pub files: RuleFiles,
+    pub files: RuleFilesArgs,
     /// Who is expected to read what.
     #[command(flatten)]
-    pub policy: PolicyFile,
+    pub policy: PolicyArgs,
     /// Lines of each list.
     #[arg(long, value_name = "N", default_value_t = 5, help_heading = "Output")]
     pub top: usize,
     /// Where to, and how loudly.
     #[command(flatten)]
-    pub destination: Destination,
+    pub destination: OutputDestination,
 }
 
 /// Arguments of `explain`.
 #[derive(Debug, Args)]
-pub struct Explain {
+pub struct ExplainArgs {
     /// Id of the alert, or its first characters.
     #[arg(value_name = "ALERT-ID")]
     pub alert: String,
     /// What to read.
     #[command(flatten)]
-    pub input: Input,
+    pub input: InputArgs,
     /// Which rules: those that raised the alert.
     #[command(flatten)]
-    pub files: RuleFiles,
+    pub files: RuleFilesArgs,
     /// Who is expected to read what.
     #[command(flatten)]
-    pub policy: PolicyFile,
+    pub policy: PolicyArgs,
     /// Where to, and how loudly.
     #[command(flatten)]
-    pub destination: Destination,
+    pub destination: OutputDestination,
 }
 
 /// Arguments of `extract`.
 #[derive(Debug, Args)]
-pub struct Extract {
+pub struct ExtractArgs {
     /// What to read.
     #[command(flatten)]
-    pub input: Input,
+    pub input: InputArgs,
     /// Which rules the records are kept for: those that the replay will use.
     #[command(flatten)]
-    pub files: RuleFiles,
+    pub files: RuleFilesArgs,
     /// Folder or s3://bucket/prefix for the parts; what is there already is not made again.
     #[arg(short, long, value_name = "DIR", help_heading = "Output")]
     pub output: PathBuf,
@@ -194,10 +195,10 @@ pub struct Extract {
 
 /// Arguments of `baseline`.
 #[derive(Debug, Args)]
-pub struct Baseline {
+pub struct BaselineArgs {
     /// What to read.
     #[command(flatten)]
-    pub input: Input,
+    pub input: InputArgs,
     /// Keep the grants and the text of this policy, and propose only what it does not expect yet.
     #[arg(long, value_name = "FILE", help_heading = "Learning")]
     pub merge: Option<PathBuf>,
@@ -209,21 +210,21 @@ pub struct Baseline {
     pub min_days: usize,
     /// Where to, and how loudly.
     #[command(flatten)]
-    pub destination: Destination,
+    pub destination: OutputDestination,
 }
 
 /// Arguments of `replay`.
 #[derive(Debug, Args)]
-pub struct Replay {
+pub struct ReplayArgs {
     /// What to read.
     #[command(flatten)]
-    pub input: Input,
+    pub input: InputArgs,
     /// Which rules.
     #[command(flatten)]
-    pub files: RuleFiles,
+    pub files: RuleFilesArgs,
     /// Who is expected to read what.
     #[command(flatten)]
-    pub policy: PolicyFile,
+    pub policy: PolicyArgs,
     /// How long `seen.*` remembers: 90d, 12w.
     #[arg(long, value_name = "AGE", value_parser = age, help_heading = "Rules")]
     pub memory: Option<i64>,
@@ -242,22 +243,22 @@ pub struct Replay {
         default_value = "informational",
         help_heading = "Rules"
     )]
-    pub min_level: Level,
+    pub min_level: RuleLevel,
     /// Exit with 1 when there are alerts at or above this level.
     #[arg(long, value_name = "LEVEL", help_heading = "Rules")]
-    pub fail_on: Option<Level>,
+    pub fail_on: Option<RuleLevel>,
     /// How to print.
     #[command(flatten)]
-    pub output: Output,
+    pub output: OutputArgs,
 }
 
 /// Arguments of `accesses`.
 #[derive(Debug, Args)]
-pub struct Accesses {
+pub struct AccessesArgs {
     /// What to read.
     #[command(flatten)]
-    pub input: Input,
+    pub input: InputArgs,
     /// How to print.
     #[command(flatten)]
-    pub output: Output,
+    pub output: OutputArgs,
 }

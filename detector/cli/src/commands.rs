@@ -17,27 +17,27 @@ pub mod verify;
 #[cfg(test)]
 mod tests;
 
-use crate::args::Command;
-use crate::host::{Failure, Host};
+use crate::args::CommandArgs;
+use crate::host::{ProcessHost, RunFailure};
 
 /// Runs a command and gives its exit code.
 ///
 /// # Errors
 ///
 /// [`Failure`]: it could not do what was asked.
-pub fn execute(command: Command, host: &mut Host) -> Result<u8, Failure> {
+pub fn execute(command: CommandArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
     match command {
-        Command::Replay(args) => replay::run(&args, host),
-        Command::Accesses(args) => accesses::run(&args, host),
-        Command::Gaps(args) => gaps::run(&args, host),
-        Command::Verify(args) => verify::run(&args, host),
-        Command::Summary(args) => summary::run(&args, host),
-        Command::Extract(args) => extract::run(&args, host),
-        Command::Fleet(command) => fleet::run(&command, host),
-        Command::Explain(args) => explain::run(&args, host),
-        Command::Baseline(args) => baseline::run(&args, host),
-        Command::Rules(command) => rules::run(&command, host),
-        Command::Completions { shell } => completions::run(shell, host),
-        Command::Man => man::run(host),
+        CommandArgs::Replay(args) => replay::run(&args, host),
+        CommandArgs::Accesses(args) => accesses::run(&args, host),
+        CommandArgs::Gaps(args) => gaps::run(&args, host),
+        CommandArgs::Verify(args) => verify::run(&args, host),
+        CommandArgs::Summary(args) => summary::run(&args, host),
+        CommandArgs::Extract(args) => extract::run(&args, host),
+        CommandArgs::Fleet(command) => fleet::run(&command, host),
+        CommandArgs::Explain(args) => explain::run(&args, host),
+        CommandArgs::Baseline(args) => baseline::run(&args, host),
+        CommandArgs::Rules(command) => rules::run(&command, host),
+        CommandArgs::Completions { shell } => completions::run(shell, host),
+        CommandArgs::Man => man::run(host),
     }
 }

@@ -10,7 +10,7 @@ use secretrail_engine::time::EventTime;
 use crate::exit;
 
 /// What the command has from its process.
-pub struct Host {
+pub struct ProcessHost {
     /// Standard input.
     pub stdin: Box<dyn Read + Send>,
     /// Standard output: data only.
@@ -31,7 +31,7 @@ pub struct Host {
 
 /// Why a run ends before its end.
 #[derive(Debug, thiserror::Error)]
-pub enum Failure {
+pub enum RunFailure {
     /// Rules or policy.
     #[error("{0}")]
     Rules(String),
@@ -54,7 +54,7 @@ pub enum Failure {
     Internal(String),
 }
 
-impl Failure {
+impl RunFailure {
     /// The exit code of a run that ends so.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
@@ -100,7 +100,7 @@ fn set(variable: &impl Fn(&str) -> Option<OsString>, name: &str) -> Option<PathB
 }
 
 /// Standard error may be closed, and then nobody wants to know.
-pub(crate) fn say(host: &mut Host, text: &str) {
+pub(crate) fn say(host: &mut ProcessHost, text: &str) {
     host.stderr
         .write_all(text.as_bytes())
         .and_then(|()| host.stderr.flush())
@@ -108,12 +108,12 @@ pub(crate) fn say(host: &mut Host, text: &str) {
 }
 
 /// Data to standard output.
-pub(crate) fn print(host: &mut Host, text: &str) -> Result<(), Failure> {
+pub(crate) fn print(host: &mut ProcessHost, text: &str) -> Result<(), RunFailure> {
     let written = host
         .stdout
         .write_all(text.as_bytes())
         .and_then(|()| host.stdout.flush());
-    written.map_err(|error| Failure::Output {
+    written.map_err(|error| RunFailure::Output {
         name: "standard output".to_owned(),
         error,
     })
@@ -127,8 +127,8 @@ pub(crate) mod for_tests {
     use super::*;
 
     /// A process without anything: no input, nobody who looks, no defaults.
-    pub(crate) fn in_memory(now: &str) -> Host {
-        Host {
+    pub(crate) fn in_memory(now: &str) -> ProcessHost {
+        ProcessHost {
             stdin: Box::new(io::empty()),
             stdout: Box::new(io::sink()),
             stderr: Box::new(io::sink()),

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
 use mimalloc::MiMalloc;
-use secretrail_cli::host::{ConfigSource, Host};
+use secretrail_cli::host::{ConfigSource, ProcessHost};
 use secretrail_cli::run::run;
 use secretrail_engine::time::EventTime;
 
@@ -14,7 +14,7 @@ use secretrail_engine::time::EventTime;
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
-    let mut host = Host {
+    let mut host = ProcessHost {
         stdin: Box::new(io::stdin()),
         stdout: Box::new(io::stdout()),
         stderr: Box::new(io::stderr()),

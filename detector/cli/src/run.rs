@@ -5,12 +5,12 @@ use std::io::ErrorKind;
 
 use clap::{CommandFactory, Parser};
 
-use crate::args::{Cli, Command, defaults};
-use crate::host::{Failure, Host, say};
+use crate::args::{CommandArgs, CommandLine, defaults};
+use crate::host::{ProcessHost, RunFailure, say};
 use crate::{commands, exit};
 
 /// Runs the command and gives its exit code.
-pub fn run(args: impl IntoIterator<Item = OsString>, host: &mut Host) -> u8 {
+pub fn run(args: impl IntoIterator<Item = OsString>, host: &mut ProcessHost) -> u8 {
     let result = match parse(args.into_iter().collect(), host) {
         Ok(command) => commands::execute(command, host),
         Err(code) => return code,
@@ -18,7 +18,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>, host: &mut Host) -> u8 {
     match result {
         Ok(code) => code,
         // Whoever closed the pipe has seen enough: `secretrail accesses … | head`.
-        Err(Failure::Output { error, .. }) if error.kind() == ErrorKind::BrokenPipe => exit::DONE,
+        Err(RunFailure::Output { error, .. }) if error.kind() == ErrorKind::BrokenPipe => {
+            exit::DONE
+        }
         Err(failure) => {
             say(host, &format!("secretrail: {failure}\n"));
             failure.exit_code()
@@ -28,13 +30,13 @@ pub fn run(args: impl IntoIterator<Item = OsString>, host: &mut Host) -> u8 {
 
 /// What was typed, with the defaults of the user behind it; or the exit code, when there is nothing
 /// more to do.
-fn parse(args: Vec<OsString>, host: &mut Host) -> Result<Command, u8> {
-    let args = defaults::with_defaults(Cli::command, args, host.config.as_ref());
+fn parse(args: Vec<OsString>, host: &mut ProcessHost) -> Result<CommandArgs, u8> {
+    let args = defaults::with_defaults(CommandLine::command, args, host.config.as_ref());
     let args = args.map_err(|failure| {
         say(host, &format!("secretrail: {failure}\n"));
         exit::USAGE
     })?;
-    Cli::try_parse_from(args)
+    CommandLine::try_parse_from(args)
         .map(|cli| cli.command)
         .map_err(|error| {
             let text = error.render().to_string();
@@ -57,7 +59,7 @@ mod tests {
     /// Exit code, standard output and standard error.
     fn typed(words: &str) -> (u8, String, String) {
         let (out, err) = (Written::default(), Written::default());
-        let mut host = Host {
+        let mut host = ProcessHost {
             stdout: Box::new(out.clone()),
             stderr: Box::new(err.clone()),
             ..in_memory("1970-01-01T00:00:00Z")
@@ -88,7 +90,7 @@ mod tests {
     fn every_command_has_a_page_in_the_manual() {
         let (code, page, _) = typed("secretrail man");
         assert_eq!(code, exit::DONE);
-        let command = Cli::command();
+        let command = CommandLine::command();
         for command in command.get_subcommands() {
             assert!(page.contains(command.get_name()), "{}", command.get_name());
         }

@@ -8,14 +8,14 @@ use std::hint::black_box;
 use std::io::Write as _;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use secretrail_engine::gunzip::{Scratch, inflate};
+use secretrail_engine::gunzip::{InflateScratch, inflate};
 use secretrail_engine::object::origin;
 use secretrail_engine::pipeline::Pipeline;
 use secretrail_engine::rule::RuleSet;
 use secretrail_engine::rule::load::load;
-use secretrail_engine::scan::{Harvest, Input, Scanner};
+use secretrail_engine::scan::{ObjectScanner, ScanInput, ScanResult};
 use secretrail_engine::selection::Selection;
-use secretrail_engine::split::Splitter;
+use secretrail_engine::split::RecordSplitter;
 use secretrail_engine::state::memory::MemoryStore;
 use secretrail_engine::time::EventTime;
 
@@ -143,10 +143,10 @@ logsource: {product: aws, category: secret_access}
 detection: {selection: {access.outcome: success}, condition: selection}
 ";
 
-fn scan(text: &str, rules: &RuleSet, selection: &Selection) -> Harvest {
-    let mut harvest = Harvest::default();
-    let read = Scanner::new(rules, selection).read(
-        Input::Bytes(text.as_bytes()),
+fn scan(text: &str, rules: &RuleSet, selection: &Selection) -> ScanResult {
+    let mut harvest = ScanResult::default();
+    let read = ObjectScanner::new(rules, selection).read(
+        ScanInput::Bytes(text.as_bytes()),
         &origin("o"),
         false,
         &mut harvest,
@@ -155,7 +155,7 @@ fn scan(text: &str, rules: &RuleSet, selection: &Selection) -> Harvest {
     harvest
 }
 
-fn run(rules: &RuleSet, selection: &Selection, harvest: Harvest) -> usize {
+fn run(rules: &RuleSet, selection: &Selection, harvest: ScanResult) -> usize {
     let pipeline = Pipeline::new(rules, None, selection);
     let now = EventTime(2_000_000_000);
     let outcome = pollster::block_on(pipeline.run(&MemoryStore::default(), harvest, now));
@@ -174,14 +174,14 @@ fn stages(criterion: &mut Criterion) {
     let (rules, _) = load([("rules.yml", RULES)]).expect("the rules load");
     let mut group = criterion.benchmark_group("stages");
     group.throughput(Throughput::Bytes(text.len() as u64));
-    let mut scratch = Scratch::default();
+    let mut scratch = InflateScratch::default();
     group.bench_function("decode", |b| {
         b.iter(|| inflate(&gzip, &mut scratch, &mut |bytes| _ = black_box(bytes.len())))
     });
     group.bench_function("split", |b| {
         b.iter(|| {
             let mut units = 0_usize;
-            Splitter::default().feed(text.as_bytes(), &mut |_| units += 1);
+            RecordSplitter::default().feed(text.as_bytes(), &mut |_| units += 1);
             units
         });
     });

@@ -5,13 +5,13 @@ pub mod json_v1;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use crate::ids::{SecretKey, SecretRef, Text};
+use crate::ids::{SecretKey, SecretRef, SharedStr};
 use crate::named::named;
-use crate::observation::Head;
+use crate::observation::EventHeader;
 
 /// By which kind of call the secret was reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Method {
+pub enum AccessMethod {
     /// A read that names the secret.
     Api,
     /// `BatchGetSecretValue`, or the `GetSecretValue` that it causes for each secret.
@@ -26,7 +26,7 @@ pub enum Method {
     DecryptOnly,
 }
 
-impl Method {
+impl AccessMethod {
     /// Every method.
     pub const ALL: [Self; 6] = [
         Self::Api,
@@ -51,11 +51,11 @@ impl Method {
     }
 }
 
-impl FromStr for Method {
-    type Err = NotAMethod;
+impl FromStr for AccessMethod {
+    type Err = UnknownMethod;
 
-    fn from_str(text: &str) -> Result<Self, NotAMethod> {
-        named(&Self::ALL, Self::as_str, text).ok_or_else(|| NotAMethod(text.to_owned()))
+    fn from_str(text: &str) -> Result<Self, UnknownMethod> {
+        named(&Self::ALL, Self::as_str, text).ok_or_else(|| UnknownMethod(text.to_owned()))
     }
 }
 
@@ -63,9 +63,9 @@ impl FromStr for Method {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{0}` is not a method; use one of {methods}",
-    methods = Method::ALL.map(Method::as_str).join(", ")
+    methods = AccessMethod::ALL.map(AccessMethod::as_str).join(", ")
 )]
-pub struct NotAMethod(String);
+pub struct UnknownMethod(String);
 
 /// What is known of the key use behind a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -109,19 +109,19 @@ impl DecryptStatus {
 
 /// The key use behind an access.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Decrypt {
+pub struct AccessDecrypt {
     /// What is known.
     pub status: DecryptStatus,
     /// `eventID` of the Decrypt that was joined to the read; `None` when the access is itself a key
     /// use.
-    pub event_id: Option<Text>,
+    pub event_id: Option<SharedStr>,
     /// ARN of the key.
-    pub key_arn: Option<Text>,
+    pub key_arn: Option<SharedStr>,
     /// Event time of the Decrypt minus that of the read, in seconds.
     pub delta_secs: Option<i64>,
 }
 
-impl Decrypt {
+impl AccessDecrypt {
     /// Evidence with nothing but a status.
     #[must_use]
     pub fn only(status: DecryptStatus) -> Self {
@@ -138,15 +138,15 @@ impl Decrypt {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Access {
     /// The read, or the key use where there is none.
-    pub head: Arc<Head>,
+    pub head: Arc<EventHeader>,
     /// By which kind of call.
-    pub method: Method,
+    pub method: AccessMethod,
     /// The secret; its ARN comes from the key use where the read named it otherwise.
     pub secret: SecretRef,
     /// What the request called it, which is known before the key use is.
     pub asked: SecretKey,
     /// The key use.
-    pub decrypt: Decrypt,
+    pub decrypt: AccessDecrypt,
 }
 
 impl Access {
@@ -166,7 +166,7 @@ impl Access {
     /// What the access is about, the same for every copy of its event and whatever becomes known
     /// later: event and secret.
     #[must_use]
-    pub fn fact_key(&self) -> Text {
+    pub fn fact_key(&self) -> SharedStr {
         format!("{}\n{}", self.head.event_key(), self.asked.to_text()).into()
     }
 
@@ -201,7 +201,7 @@ pub(crate) fn sample() -> Access {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{Home, Store};
+    use crate::ids::{RecordHome, SecretStore};
     use crate::principal::Principal;
 
     fn access(caller: Option<&str>, trail: &str, owner: &str) -> Access {
@@ -230,7 +230,7 @@ mod tests {
     #[test]
     fn an_access_is_the_same_fact_when_more_becomes_known() {
         let early = sample();
-        let home = Home {
+        let home = RecordHome {
             partition: "aws",
             account: "111122223333",
             region: "eu-west-1",
@@ -238,18 +238,18 @@ mod tests {
         let arn = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:db-AbC123";
         let settled = Access {
             secret: SecretRef::secret(arn, home),
-            decrypt: Decrypt::only(DecryptStatus::Paired),
+            decrypt: AccessDecrypt::only(DecryptStatus::Paired),
             ..early.clone()
         };
         assert_eq!(early.fact_key(), settled.fact_key());
         let other = Access {
-            asked: SecretRef::unnamed(Store::Ssm, home).key(),
+            asked: SecretRef::unnamed(SecretStore::Ssm, home).key(),
             ..early.clone()
         };
         assert_ne!(early.fact_key(), other.fact_key());
         // The copies of several accounts are one event.
         let copy = |event_id: &str| Access {
-            head: Arc::new(Head {
+            head: Arc::new(EventHeader {
                 event_id: event_id.into(),
                 shared_id: Some("s1".into()),
                 ..(*early.head).clone()

@@ -14,20 +14,20 @@ use self::summary::summary;
 use crate::access::Access;
 use crate::digest::digest;
 use crate::evidence::Evidence;
-use crate::ids::{SecretKey, Text};
+use crate::ids::{SecretKey, SharedStr};
 use crate::limits::{ALERT_ACCESSES, ALERT_SECRETS};
 use crate::rule_meta::RuleMeta;
 use crate::time::EventTime;
 
 /// Identity of an alert: 32 hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct AlertId(pub Text);
+pub struct AlertId(pub SharedStr);
 
 /// When and over what a window fired.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Firing {
+pub struct WindowMatch {
     /// Fields of the group and their values.
-    pub group: Vec<(Text, Text)>,
+    pub group: Vec<(SharedStr, SharedStr)>,
     /// Number of the bucket: event time divided by the suppression time.
     pub bucket: i64,
     /// The window reaches from after this time …
@@ -48,17 +48,17 @@ pub struct Alert {
     /// Time of the event, or the end of the window.
     pub time: EventTime,
     /// The window; `None` for an alert about a single event.
-    pub firing: Option<Firing>,
+    pub firing: Option<WindowMatch>,
     /// One sentence that a person can act on.
     pub summary: String,
     /// Account of the trail, where the evidence has only one.
-    pub account: Option<Text>,
+    pub account: Option<SharedStr>,
     /// Region, where the evidence has only one.
-    pub region: Option<Text>,
+    pub region: Option<SharedStr>,
     /// Principal, where the evidence has only one.
-    pub principal: Option<Text>,
+    pub principal: Option<SharedStr>,
     /// The first secrets, by name or ARN.
-    pub secrets: Vec<Text>,
+    pub secrets: Vec<SharedStr>,
     /// How many distinct secrets there are.
     pub secrets_total: usize,
     /// The first accesses, in the order of the ledger.
@@ -67,7 +67,7 @@ pub struct Alert {
     pub accesses_total: usize,
     /// `eventID`s of the first events that it rests on, accesses or not. In none of the published
     /// forms: empty for an alert that was read from one.
-    pub events: Vec<Text>,
+    pub events: Vec<SharedStr>,
 }
 
 impl Alert {
@@ -79,7 +79,7 @@ impl Alert {
 
     /// The identity of an alert of a window.
     #[must_use]
-    pub fn window_id(rule: &RuleMeta, group: &[(Text, Text)], bucket: i64) -> AlertId {
+    pub fn window_id(rule: &RuleMeta, group: &[(SharedStr, SharedStr)], bucket: i64) -> AlertId {
         let bucket = bucket.to_string();
         let mut parts = vec!["window", &rule.id, &bucket];
         parts.extend(group.iter().flat_map(|(field, value)| [&**field, &**value]));
@@ -90,7 +90,7 @@ impl Alert {
     /// characters. The totals stay.
     #[must_use]
     pub fn shortened(&self, accesses: usize, secrets: usize, chars: usize) -> Self {
-        let firing = self.firing.as_ref().map(|firing| Firing {
+        let firing = self.firing.as_ref().map(|firing| WindowMatch {
             group: firing
                 .group
                 .iter()
@@ -120,7 +120,7 @@ impl Alert {
     pub fn new(
         id: AlertId,
         rule: Arc<RuleMeta>,
-        firing: Option<Firing>,
+        firing: Option<WindowMatch>,
         evidence: Vec<Evidence>,
     ) -> Self {
         let evidence = in_order(evidence);
@@ -153,13 +153,13 @@ fn in_order(mut evidence: Vec<Evidence>) -> Vec<Evidence> {
 }
 
 /// The ids of the first events.
-fn event_ids(evidence: &[Evidence], most: usize) -> Vec<Text> {
+fn event_ids(evidence: &[Evidence], most: usize) -> Vec<SharedStr> {
     let first = evidence.iter().take(most);
     first.map(|e| e.head.event_id.clone()).collect()
 }
 
 /// The end of the window, or the time of the event.
-fn time_of(firing: Option<&Firing>, evidence: &[Evidence]) -> EventTime {
+fn time_of(firing: Option<&WindowMatch>, evidence: &[Evidence]) -> EventTime {
     firing
         .map(|f| f.end)
         .or_else(|| evidence.first().map(|e| e.head.time))
@@ -167,8 +167,8 @@ fn time_of(firing: Option<&Firing>, evidence: &[Evidence]) -> EventTime {
 }
 
 /// The value that all have; `None` where they differ, or where none has any.
-fn shared_by_all<'e>(values: impl Iterator<Item = Option<&'e Text>>) -> Option<Text> {
-    let distinct: BTreeSet<Option<&Text>> = values.collect();
+fn shared_by_all<'e>(values: impl Iterator<Item = Option<&'e SharedStr>>) -> Option<SharedStr> {
+    let distinct: BTreeSet<Option<&SharedStr>> = values.collect();
     match distinct.len() {
         1 => distinct.first().copied().flatten().cloned(),
         _ => None,
@@ -178,14 +178,14 @@ fn shared_by_all<'e>(values: impl Iterator<Item = Option<&'e Text>>) -> Option<T
 /// The secrets that evidence names, in its order.
 struct NamedSecrets {
     /// Names or ARNs of the first.
-    first: Vec<Text>,
+    first: Vec<SharedStr>,
     total: usize,
 }
 
 impl NamedSecrets {
     fn of(evidence: &[Evidence]) -> Self {
         let mut places: HashMap<SecretKey, usize> = HashMap::new();
-        let mut names: Vec<Text> = Vec::new();
+        let mut names: Vec<SharedStr> = Vec::new();
         for secret in evidence.iter().filter_map(|e| e.secret.as_ref()) {
             // Denied reads and filtered batches may tell the store only, which is nothing to count.
             let Some(name) = &secret.name else { continue };
@@ -223,7 +223,7 @@ fn cut(text: &str, chars: usize) -> String {
 }
 
 /// The same for what may be unknown.
-fn cut_known(text: Option<&Text>, chars: usize) -> Option<Text> {
+fn cut_known(text: Option<&SharedStr>, chars: usize) -> Option<SharedStr> {
     text.map(|text| cut(text, chars).into())
 }
 
@@ -231,13 +231,13 @@ fn cut_known(text: Option<&Text>, chars: usize) -> Option<Text> {
 mod tests {
     use super::*;
     use crate::access;
-    use crate::rule_meta::Level;
+    use crate::rule_meta::RuleLevel;
 
     fn rule() -> Arc<RuleMeta> {
         Arc::new(RuleMeta {
             id: "rule".to_owned(),
             title: "Title".to_owned(),
-            level: Level::High,
+            level: RuleLevel::High,
             tags: Vec::new(),
             false_positives: Vec::new(),
             references: Vec::new(),
@@ -291,7 +291,7 @@ mod tests {
         });
         let alert = alert(vec![bare, full, unnamed]);
         let arn = "arn:aws:ssm:eu-west-1:111122223333:parameter/db";
-        assert_eq!(alert.secrets, [Text::from(arn)]);
+        assert_eq!(alert.secrets, [SharedStr::from(arn)]);
         assert_eq!((alert.secrets_total, alert.accesses_total), (1, 3));
     }
 
@@ -323,7 +323,7 @@ mod tests {
     #[test]
     fn ids_are_of_rule_and_event_or_of_rule_group_and_bucket() {
         let rule = rule();
-        let group = |value: &str| [(Text::from("field"), Text::from(value))];
+        let group = |value: &str| [(SharedStr::from("field"), SharedStr::from(value))];
         let window = Alert::window_id(&rule, &group("a"), 7);
         assert_eq!(window, Alert::window_id(&rule, &group("a"), 7));
         assert_ne!(window, Alert::window_id(&rule, &group("b"), 7));

@@ -22,19 +22,25 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use self::bulk::bulk_reads;
-use self::pairs::{Pair, Pairs, Target, usable};
+use self::pairs::{ReadPair, ReadPairs, SecretTarget, usable};
 use crate::access::Access;
-use crate::glob::Glob;
-use crate::ids::Text;
-use crate::policy::{Policy, Verdict};
+use crate::glob::GlobPattern;
+use crate::ids::SharedStr;
+use crate::policy::{AccessPolicy, PolicyVerdict};
 use crate::time::EventTime;
 
-pub use self::proposal::{Grant, LeftOut, Omission, Options, Proposal};
+pub use self::proposal::{
+    BaselineOptions, Omission, OmissionReason, PolicyProposal, ProposedGrant,
+};
 pub use self::text::MergeError;
 
 /// Proposes grants for accesses. With an earlier policy, only what that does not expect is learned.
 #[must_use]
-pub fn propose(accesses: &[Arc<Access>], earlier: Option<&Policy>, options: Options) -> Proposal {
+pub fn propose(
+    accesses: &[Arc<Access>],
+    earlier: Option<&AccessPolicy>,
+    options: BaselineOptions,
+) -> PolicyProposal {
     let (expected, new): (Vec<&Access>, Vec<&Access>) = accesses
         .iter()
         .map(|access| &**access)
@@ -48,7 +54,7 @@ pub fn propose(accesses: &[Arc<Access>], earlier: Option<&Policy>, options: Opti
     for grant in &mut grants {
         grant.doubts = doubts(grant, &left_out);
     }
-    Proposal {
+    PolicyProposal {
         grants,
         left_out,
         learned: pairs.values().flatten().map(|(_, pair)| pair.reads).sum(),
@@ -63,28 +69,28 @@ fn span(accesses: &[Arc<Access>]) -> Option<(EventTime, EventTime)> {
     times.clone().min().zip(times.max())
 }
 
-fn is_expected(policy: &Policy, access: &Access) -> bool {
+fn is_expected(policy: &AccessPolicy, access: &Access) -> bool {
     let expected = policy.judge(access);
     // A read by the right principal from elsewhere is not expected: a grant for it may be due.
-    let refused = [expected.region, expected.source, expected.key].contains(&Verdict::No);
-    expected.principal == Verdict::Yes && !refused
+    let refused = [expected.region, expected.source, expected.key].contains(&PolicyVerdict::No);
+    expected.principal == PolicyVerdict::Yes && !refused
 }
 
 /// What each principal does with each secret, as far as it may be learned.
 fn learn(
     accesses: &[&Access],
-    bulk: &BTreeSet<Text>,
-    options: Options,
+    bulk: &BTreeSet<SharedStr>,
+    options: BaselineOptions,
     omissions: &mut Omissions,
-) -> Pairs {
-    let mut by_pair: BTreeMap<(Text, Target), Vec<&Access>> = BTreeMap::new();
+) -> ReadPairs {
+    let mut by_pair: BTreeMap<(SharedStr, SecretTarget), Vec<&Access>> = BTreeMap::new();
     for access in accesses {
         match usable(access) {
             Err(why) => omissions.add(why, access),
             Ok(pair) => by_pair.entry(pair).or_default().push(access),
         }
     }
-    let mut pairs = Pairs::new();
+    let mut pairs = ReadPairs::new();
     for ((principal, target), reads) in by_pair {
         if let Some(pair) = learn_pair(&reads, bulk, options, omissions) {
             pairs.entry(principal).or_default().insert(target, pair);
@@ -96,43 +102,43 @@ fn learn(
 /// What the reads of one pair teach; `None` when all of them are left out.
 fn learn_pair(
     reads: &[&Access],
-    bulk: &BTreeSet<Text>,
-    options: Options,
+    bulk: &BTreeSet<SharedStr>,
+    options: BaselineOptions,
     omissions: &mut Omissions,
-) -> Option<Pair> {
+) -> Option<ReadPair> {
     let (in_bulk, others): (Vec<&Access>, Vec<&Access>) = reads
         .iter()
         .copied()
         .partition(|access| bulk.contains(&access.head.event_id));
-    let mut pair = Pair::default();
+    let mut pair = ReadPair::default();
     others.iter().for_each(|access| pair.add(access));
     if others.is_empty() {
-        omissions.add_all(LeftOut::BulkRead, reads);
+        omissions.add_all(OmissionReason::BulkRead, reads);
         return None;
     }
     if pair.reads < options.min_reads || pair.days.len() < options.min_days {
-        omissions.add_all(LeftOut::Rare, reads);
+        omissions.add_all(OmissionReason::Rare, reads);
         return None;
     }
     // Somebody who reads a secret every day may still have read it once among many others: that one
     // read is not counted as usual.
-    omissions.add_all(LeftOut::BulkRead, &in_bulk);
+    omissions.add_all(OmissionReason::BulkRead, &in_bulk);
     Some(pair)
 }
 
 /// Accesses that are not learned from, by reason and principal.
 #[derive(Default)]
-struct Omissions(BTreeMap<(LeftOut, Text), LeftOutReads>);
+struct Omissions(BTreeMap<(OmissionReason, SharedStr), LeftOutReads>);
 
 /// What was left out for one reason of one principal.
 struct LeftOutReads {
     accesses: u64,
-    secrets: BTreeSet<Target>,
+    secrets: BTreeSet<SecretTarget>,
     first: EventTime,
 }
 
 impl Omissions {
-    fn add(&mut self, why: LeftOut, access: &Access) {
+    fn add(&mut self, why: OmissionReason, access: &Access) {
         let head = &access.head;
         let principal = head.principal.id.clone();
         let principal = principal.unwrap_or_else(|| "an unnamed principal".into());
@@ -142,11 +148,11 @@ impl Omissions {
             first: head.time,
         });
         reads.accesses += 1;
-        reads.secrets.extend(Target::of(access));
+        reads.secrets.extend(SecretTarget::of(access));
         reads.first = reads.first.min(head.time);
     }
 
-    fn add_all(&mut self, why: LeftOut, accesses: &[&Access]) {
+    fn add_all(&mut self, why: OmissionReason, accesses: &[&Access]) {
         accesses.iter().for_each(|access| self.add(why, access));
     }
 
@@ -171,7 +177,7 @@ impl Omissions {
 }
 
 /// What a reviewer should know before granting.
-fn doubts(grant: &Grant, left_out: &[Omission]) -> Vec<String> {
+fn doubts(grant: &ProposedGrant, left_out: &[Omission]) -> Vec<String> {
     let mut doubts = Vec::new();
     let owner = grant.secrets.first().map(|arn| account_of(arn));
     // Only ARNs tell an account: services have none, and who has no ARN is not told apart here.
@@ -193,8 +199,12 @@ fn doubts(grant: &Grant, left_out: &[Omission]) -> Vec<String> {
 
 /// Why accesses of principals that a grant names were not learned from. The patterns are asked, not
 /// the principals that were seen: one of whom everything was left out may match them too.
-fn reasons_left_out(grant: &Grant, left_out: &[Omission]) -> BTreeSet<&'static str> {
-    let patterns: Vec<Glob> = grant.principals.iter().map(|p| Glob::new(p)).collect();
+fn reasons_left_out(grant: &ProposedGrant, left_out: &[Omission]) -> BTreeSet<&'static str> {
+    let patterns: Vec<GlobPattern> = grant
+        .principals
+        .iter()
+        .map(|p| GlobPattern::new(p))
+        .collect();
     left_out
         .iter()
         .filter(|omission| patterns.iter().any(|p| p.matches(&omission.principal)))
@@ -217,16 +227,16 @@ mod tests {
         (0..20).map(read).collect()
     }
 
-    fn proposed(accesses: Vec<Access>, earlier: Option<&Policy>) -> Proposal {
+    fn proposed(accesses: Vec<Access>, earlier: Option<&AccessPolicy>) -> PolicyProposal {
         let accesses: Vec<Arc<Access>> = accesses.into_iter().map(Arc::new).collect();
-        let options = Options {
+        let options = BaselineOptions {
             min_reads: 2,
-            ..Options::default()
+            ..BaselineOptions::default()
         };
         propose(&accesses, earlier, options)
     }
 
-    fn left_out(proposal: &Proposal) -> Vec<(LeftOut, u64, usize)> {
+    fn left_out(proposal: &PolicyProposal) -> Vec<(OmissionReason, u64, usize)> {
         let list = proposal.left_out.iter();
         list.map(|o| (o.why, o.accesses, o.secrets)).collect()
     }
@@ -240,7 +250,13 @@ mod tests {
         let proposal = proposed(accesses, None);
         assert_eq!((proposal.learned, proposal.expected), (3, 0));
         let left = left_out(&proposal);
-        assert_eq!(left, [(LeftOut::BulkRead, 19, 19), (LeftOut::Rare, 2, 1)]);
+        assert_eq!(
+            left,
+            [
+                (OmissionReason::BulkRead, 19, 19),
+                (OmissionReason::Rare, 2, 1)
+            ]
+        );
         assert_eq!(proposal.grants[0].reads, 3);
         let doubt = "other accesses of its principals were left out: read in bulk, once";
         assert!(proposal.grants[0].doubts.contains(&doubt.to_owned()));
@@ -253,11 +269,11 @@ mod tests {
             "  - secrets: [\"arn:aws:secretsmanager:*:1:secret:secret0*\"]\n",
             "    principals: [role]\n",
         );
-        let earlier: Policy = earlier.parse().unwrap();
+        let earlier: AccessPolicy = earlier.parse().unwrap();
         let twice = [burst(1_000), burst(2_000)].concat();
         let proposal = proposed(twice, Some(&earlier));
         assert_eq!((proposal.learned, proposal.expected), (0, 20));
-        assert_eq!(left_out(&proposal), [(LeftOut::BulkRead, 20, 10)]);
+        assert_eq!(left_out(&proposal), [(OmissionReason::BulkRead, 20, 10)]);
     }
 
     #[test]

@@ -12,31 +12,31 @@ use std::sync::Arc;
 use ahash::HashMap;
 
 use crate::evidence::Evidence;
-use crate::ids::Text;
-use crate::loose_end::LooseEnd;
-use crate::observation::Head;
+use crate::ids::SharedStr;
+use crate::loose_end::PendingEvent;
+use crate::observation::EventHeader;
 use crate::time::EventTime;
 
 /// Something that there may be copies of.
-pub trait Copied {
+pub trait CopiedEvent {
     /// Of two copies, the one to keep ranks higher. Copies of one rank tell the same.
     fn rank(&self) -> impl Ord + '_;
 }
 
-impl Copied for Head {
+impl CopiedEvent for EventHeader {
     fn rank(&self) -> impl Ord + '_ {
         // Names say nothing about worth: they only make the choice the same everywhere.
         (standing(self), Reverse((&self.event_id, &self.object)))
     }
 }
 
-impl Copied for LooseEnd {
+impl CopiedEvent for PendingEvent {
     fn rank(&self) -> impl Ord + '_ {
         self.observation.head().rank()
     }
 }
 
-impl Copied for Evidence {
+impl CopiedEvent for Evidence {
     fn rank(&self) -> impl Ord + '_ {
         // What was said of an event at sight gives way to what is known once it is settled, even
         // where a better copy has come in between: that copy is settled in its turn.
@@ -48,7 +48,7 @@ impl Copied for Evidence {
     }
 }
 
-impl<C: Copied> Copied for Arc<C> {
+impl<C: CopiedEvent> CopiedEvent for Arc<C> {
     fn rank(&self) -> impl Ord + '_ {
         (**self).rank()
     }
@@ -56,12 +56,12 @@ impl<C: Copied> Copied for Arc<C> {
 
 /// What a record is worth among copies: an update replaces the event, and of equals the richer
 /// identity tells more.
-fn standing(head: &Head) -> (bool, u8) {
+fn standing(head: &EventHeader) -> (bool, u8) {
     (head.updated, head.richness())
 }
 
 /// Puts a copy in the place of the one that is known, if it is the one to keep.
-pub fn keep<C: Copied>(known: &mut C, copy: C) {
+pub fn keep<C: CopiedEvent>(known: &mut C, copy: C) {
     if copy.rank() > known.rank() {
         *known = copy;
     }
@@ -70,7 +70,7 @@ pub fn keep<C: Copied>(known: &mut C, copy: C) {
 /// Each loose end once. Updates and the copies of other accounts are loose ends of their own, and
 /// stay.
 #[must_use]
-pub fn distinct(ends: Vec<Arc<LooseEnd>>) -> Vec<Arc<LooseEnd>> {
+pub fn distinct(ends: Vec<Arc<PendingEvent>>) -> Vec<Arc<PendingEvent>> {
     // What decides nearly always stands beside the pointer, which need not be followed.
     let mut ends: Vec<_> = ends
         .into_iter()
@@ -90,13 +90,13 @@ pub fn distinct(ends: Vec<Arc<LooseEnd>>) -> Vec<Arc<LooseEnd>> {
 
 /// Of each event that may have copies, the one to keep of those that were added.
 #[derive(Debug, Default)]
-pub struct BestCopies(HashMap<(u8, Text), Arc<LooseEnd>>);
+pub struct BestCopies(HashMap<(u8, SharedStr), Arc<PendingEvent>>);
 
 impl BestCopies {
     /// Adds a copy; what has none is not held.
     ///
     /// An event that was updated does not say so itself. Its update does, and is the one to keep.
-    pub fn add(&mut self, end: &Arc<LooseEnd>) {
+    pub fn add(&mut self, end: &Arc<PendingEvent>) {
         if !end.may_have_copies {
             return;
         }
@@ -108,7 +108,7 @@ impl BestCopies {
 
     /// Whether this is the copy of its event to keep.
     #[must_use]
-    pub fn is_best(&self, end: &LooseEnd) -> bool {
+    pub fn is_best(&self, end: &PendingEvent) -> bool {
         // Many logs have no copies at all, and every loose end is asked about.
         self.0.is_empty()
             || self
@@ -123,13 +123,13 @@ impl BestCopies {
     }
 
     /// The copies to keep.
-    pub fn into_ends(self) -> impl Iterator<Item = Arc<LooseEnd>> {
+    pub fn into_ends(self) -> impl Iterator<Item = Arc<PendingEvent>> {
         self.0.into_values()
     }
 }
 
 /// What copies have in common: the kind of observation, and the event.
-fn event_of(end: &LooseEnd) -> (u8, Text) {
+fn event_of(end: &PendingEvent) -> (u8, SharedStr) {
     (end.id.kind(), end.observation.head().event_key().clone())
 }
 
@@ -138,24 +138,24 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::access::{Decrypt, DecryptStatus, Method};
+    use crate::access::{AccessDecrypt, AccessMethod, DecryptStatus};
     use crate::correlate;
     use crate::events_for_tests::get_secret;
     use crate::fact::{Fact, FactSet};
     use crate::observation::{Observation, SecretRead};
 
-    fn read(event_id: &str, change: impl Fn(&mut Head)) -> Arc<SecretRead> {
+    fn read(event_id: &str, change: impl Fn(&mut EventHeader)) -> Arc<SecretRead> {
         let mut read = get_secret(event_id, 0, "x");
         change(Arc::make_mut(&mut read.head));
         Arc::new(read)
     }
 
-    fn end(event_id: &str, change: impl Fn(&mut Head)) -> Arc<LooseEnd> {
-        Arc::new(LooseEnd::new(Observation::Read(read(event_id, change))))
+    fn end(event_id: &str, change: impl Fn(&mut EventHeader)) -> Arc<PendingEvent> {
+        Arc::new(PendingEvent::new(Observation::Read(read(event_id, change))))
     }
 
     /// The caller is known by less, as in the record of the account that owns the secret.
-    fn poorer(head: &mut Head) {
+    fn poorer(head: &mut EventHeader) {
         let principal = Arc::make_mut(&mut head.principal);
         (principal.actor, principal.name) = (None, None);
     }
@@ -182,7 +182,7 @@ mod tests {
     }
 
     /// Event, object, and whether the caller is known.
-    fn told(ends: impl IntoIterator<Item = Arc<LooseEnd>>) -> BTreeSet<(String, String, bool)> {
+    fn told(ends: impl IntoIterator<Item = Arc<PendingEvent>>) -> BTreeSet<(String, String, bool)> {
         ends.into_iter()
             .map(|end| {
                 let head = end.observation.head();
@@ -241,7 +241,7 @@ mod tests {
 
     #[test]
     fn one_copy_of_an_event_is_best_in_any_order_and_number() {
-        let shared = |head: &mut Head| head.shared_id = Some("s".into());
+        let shared = |head: &mut EventHeader| head.shared_id = Some("s".into());
         let caller = end("e1", shared);
         let owner = end("e2", |head| {
             shared(head);
@@ -273,11 +273,12 @@ mod tests {
 
     #[test]
     fn a_fact_keeps_what_was_settled_in_any_order_and_number() {
-        let said = |status, change: fn(&mut Head)| {
+        let said = |status, change: fn(&mut EventHeader)| {
             let read = read("e", change);
             let secret = crate::events_for_tests::full_secret("x");
-            let mut row = correlate::row(&read, Method::Api, secret.clone(), secret.key(), None);
-            Arc::make_mut(&mut row.access).decrypt = Decrypt::only(status);
+            let mut row =
+                correlate::row(&read, AccessMethod::Api, secret.clone(), secret.key(), None);
+            Arc::make_mut(&mut row.access).decrypt = AccessDecrypt::only(status);
             Fact {
                 slot: 0,
                 key: "e".into(),

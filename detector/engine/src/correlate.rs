@@ -10,16 +10,16 @@ mod join;
 mod rows;
 mod scene;
 
-pub use self::rows::{Paired, Row, alone, row};
-pub use self::scene::Scene;
+pub use self::rows::{AccessRow, CorrelationResult, alone, row};
+pub use self::scene::CorrelationGroup;
 
-use self::join::Join;
+use self::join::JoinState;
 
 /// Joins the reads, key uses and changes of one actor in one region.
 #[must_use]
-pub fn correlate(mut scene: Scene) -> Paired {
+pub fn correlate(mut scene: CorrelationGroup) -> CorrelationResult {
     scene.sort();
-    let mut join = Join::new(&scene);
+    let mut join = JoinState::new(&scene);
     // Nearest first, not first come: Terraform and an attacker may read one secret seconds apart,
     // and in real logs a third of all Decrypts arrive before their reads.
     join.match_nearest();

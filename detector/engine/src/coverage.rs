@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::ids::Text;
+use crate::ids::SharedStr;
 use crate::limits::COVERAGE_BUCKET_SECS;
 use crate::time::EventTime;
 
@@ -10,9 +10,9 @@ use crate::time::EventTime;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CoverageMark {
     /// `recipientAccountId`.
-    pub account: Text,
+    pub account: SharedStr,
     /// `awsRegion`.
-    pub region: Text,
+    pub region: SharedStr,
     /// Event time divided by [`COVERAGE_BUCKET_SECS`].
     pub bucket: i64,
 }
@@ -20,7 +20,7 @@ pub struct CoverageMark {
 impl CoverageMark {
     /// The mark of an event.
     #[must_use]
-    pub fn at(account: Text, region: Text, time: EventTime) -> Self {
+    pub fn at(account: SharedStr, region: SharedStr, time: EventTime) -> Self {
         Self {
             account,
             region,
@@ -40,9 +40,9 @@ impl CoverageMark {
 
 /// Hours of one place, as ranges: three years without a gap are one.
 #[derive(Debug, Default)]
-pub struct Hours(BTreeMap<i64, i64>);
+pub struct HourRanges(BTreeMap<i64, i64>);
 
-impl Hours {
+impl HourRanges {
     /// Adds an hour.
     pub fn add(&mut self, hour: i64) {
         if self.contains(hour) {
@@ -77,7 +77,7 @@ mod tests {
     #[test]
     fn hours_are_those_that_were_added_in_any_order() {
         let added = [5, 3, 4, 9, -1, 3, 0, 8, 7];
-        let mut hours = Hours::default();
+        let mut hours = HourRanges::default();
         added.iter().for_each(|hour| hours.add(*hour));
         assert_eq!(
             (-3..12)

@@ -14,12 +14,12 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
 
 /// The text of a record, parsed when somebody first asks for a field, and then once for all.
-pub struct Document<'a> {
+pub struct LazyDocument<'a> {
     text: &'a str,
-    node: OnceLock<Node<'a>>,
+    node: OnceLock<JsonNode<'a>>,
 }
 
-impl<'a> Document<'a> {
+impl<'a> LazyDocument<'a> {
     /// The JSON of a record. Text that does not parse has no fields.
     #[must_use]
     pub fn new(text: &'a str) -> Self {
@@ -36,15 +36,15 @@ impl<'a> Document<'a> {
     }
 
     /// Its fields.
-    pub fn node(&self) -> &Node<'a> {
+    pub fn node(&self) -> &JsonNode<'a> {
         self.node
-            .get_or_init(|| Node::parse(self.text).unwrap_or(Node::Null))
+            .get_or_init(|| JsonNode::parse(self.text).unwrap_or(JsonNode::Null))
     }
 }
 
 /// A JSON value.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Node<'a> {
+pub enum JsonNode<'a> {
     /// `null`.
     Null,
     /// A boolean.
@@ -56,12 +56,12 @@ pub enum Node<'a> {
     /// A string.
     Str(Cow<'a, str>),
     /// An array.
-    List(Vec<Node<'a>>),
+    List(Vec<JsonNode<'a>>),
     /// An object, in the order of the text.
-    Map(Vec<(Cow<'a, str>, Node<'a>)>),
+    Map(Vec<(Cow<'a, str>, JsonNode<'a>)>),
 }
 
-impl<'a> Node<'a> {
+impl<'a> JsonNode<'a> {
     /// Parses a record.
     ///
     /// # Errors
@@ -83,7 +83,7 @@ impl<'a> Node<'a> {
     /// Looks a field up by its Sigma name. `None` when it is absent; several values through an
     /// array are one list.
     #[must_use]
-    pub fn field(&self, path: &str) -> Option<Cow<'_, Node<'a>>> {
+    pub fn field(&self, path: &str) -> Option<Cow<'_, JsonNode<'a>>> {
         // Keys of an encryption context or of tags may have dots in them.
         if let Some(value) = self.get(path) {
             return Some(Cow::Borrowed(value));
@@ -180,15 +180,17 @@ impl<'a> Node<'a> {
 
     /// The same value, kept apart from the bytes.
     #[must_use]
-    pub fn into_owned(self) -> Node<'static> {
+    pub fn into_owned(self) -> JsonNode<'static> {
         match self {
-            Self::Null => Node::Null,
-            Self::Bool(value) => Node::Bool(value),
-            Self::Int(value) => Node::Int(value),
-            Self::Float(value) => Node::Float(value),
-            Self::Str(text) => Node::Str(Cow::Owned(text.into_owned())),
-            Self::List(items) => Node::List(items.into_iter().map(Node::into_owned).collect()),
-            Self::Map(entries) => Node::Map(
+            Self::Null => JsonNode::Null,
+            Self::Bool(value) => JsonNode::Bool(value),
+            Self::Int(value) => JsonNode::Int(value),
+            Self::Float(value) => JsonNode::Float(value),
+            Self::Str(text) => JsonNode::Str(Cow::Owned(text.into_owned())),
+            Self::List(items) => {
+                JsonNode::List(items.into_iter().map(JsonNode::into_owned).collect())
+            }
+            Self::Map(entries) => JsonNode::Map(
                 entries
                     .into_iter()
                     .map(|(k, v)| (Cow::Owned(k.into_owned()), v.into_owned()))
@@ -215,7 +217,7 @@ fn indexed(segment: &str) -> (&str, Option<i64>) {
     parsed.map_or((segment, None), |(name, index)| (name, Some(index)))
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Node<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for JsonNode<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(NodeVisitor)
     }
@@ -225,40 +227,40 @@ impl<'de: 'a, 'a> Deserialize<'de> for Node<'a> {
 struct NodeVisitor;
 
 impl<'de> Visitor<'de> for NodeVisitor {
-    type Value = Node<'de>;
+    type Value = JsonNode<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("any value")
     }
 
     fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-        Ok(Node::Str(Cow::Borrowed(text)))
+        Ok(JsonNode::Str(Cow::Borrowed(text)))
     }
 
     // A string with escapes is none of the text's own.
     fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(Node::Str(Cow::Owned(text.to_owned())))
+        Ok(JsonNode::Str(Cow::Owned(text.to_owned())))
     }
 
     fn visit_bool<E>(self, value: bool) -> Result<Self::Value, E> {
-        Ok(Node::Bool(value))
+        Ok(JsonNode::Bool(value))
     }
 
     fn visit_i64<E>(self, value: i64) -> Result<Self::Value, E> {
-        Ok(Node::Int(value))
+        Ok(JsonNode::Int(value))
     }
 
     fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
         // As the Sigma engine reads a number that is too large for its whole ones.
-        Ok(i64::try_from(value).map_or(Node::Float(value as f64), Node::Int))
+        Ok(i64::try_from(value).map_or(JsonNode::Float(value as f64), JsonNode::Int))
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<Self::Value, E> {
-        Ok(Node::Float(value))
+        Ok(JsonNode::Float(value))
     }
 
     fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(Node::Null)
+        Ok(JsonNode::Null)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
@@ -266,19 +268,19 @@ impl<'de> Visitor<'de> for NodeVisitor {
         while let Some(item) = seq.next_element()? {
             items.push(item);
         }
-        Ok(Node::List(items))
+        Ok(JsonNode::List(items))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut entries = Vec::new();
-        while let Some((Key(key), value)) = map.next_entry()? {
+        while let Some((JsonKey(key), value)) = map.next_entry()? {
             entries.push((key, value));
         }
-        Ok(Node::Map(entries))
+        Ok(JsonNode::Map(entries))
     }
 }
 
-impl Serialize for Node<'_> {
+impl Serialize for JsonNode<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Null => serializer.serialize_unit(),
@@ -296,9 +298,9 @@ impl Serialize for Node<'_> {
 
 /// A key, borrowed wherever it has no escapes. `Cow` alone would always be owned: serde borrows
 /// only where a field is marked so, and keys of a map have no field.
-struct Key<'a>(Cow<'a, str>);
+struct JsonKey<'a>(Cow<'a, str>);
 
-impl<'de: 'a, 'a> Deserialize<'de> for Key<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for JsonKey<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_str(KeyVisitor)
     }
@@ -307,18 +309,18 @@ impl<'de: 'a, 'a> Deserialize<'de> for Key<'a> {
 struct KeyVisitor;
 
 impl<'de> Visitor<'de> for KeyVisitor {
-    type Value = Key<'de>;
+    type Value = JsonKey<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a key")
     }
 
     fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-        Ok(Key(Cow::Borrowed(text)))
+        Ok(JsonKey(Cow::Borrowed(text)))
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(Key(Cow::Owned(text.to_owned())))
+        Ok(JsonKey(Cow::Owned(text.to_owned())))
     }
 }
 
@@ -335,7 +337,7 @@ mod tests {
             "h": [[{"i": 2.5}], {"i": -7}],
             "n": null
         }"#;
-        let node = Node::parse(text).unwrap();
+        let node = JsonNode::parse(text).unwrap();
         let value: serde_json::Value = serde_json::from_str(text).unwrap();
         let event = JsonEvent::borrow(&value);
         let paths = [
@@ -368,12 +370,12 @@ mod tests {
     #[test]
     fn several_values_through_an_array_are_one_list_and_one_is_itself() {
         let node =
-            Node::parse(r#"{"r":[{"ARN":"a"},{},{"ARN":"b"}],"one":[{"ARN":"c"}]}"#).unwrap();
-        let both = Node::List(vec![Node::Str("a".into()), Node::Str("b".into())]);
+            JsonNode::parse(r#"{"r":[{"ARN":"a"},{},{"ARN":"b"}],"one":[{"ARN":"c"}]}"#).unwrap();
+        let both = JsonNode::List(vec![JsonNode::Str("a".into()), JsonNode::Str("b".into())]);
         assert_eq!(node.field("r.ARN").as_deref(), Some(&both));
         assert_eq!(
             node.field("one.ARN").as_deref(),
-            Some(&Node::Str("c".into()))
+            Some(&JsonNode::Str("c".into()))
         );
         assert_eq!(node.field("r[1].ARN"), None);
         assert_eq!(node.field("r[-4].ARN"), None, "before the first");
@@ -381,55 +383,55 @@ mod tests {
 
     #[test]
     fn the_whole_name_comes_before_its_segments() {
-        let node = Node::parse(r#"{"a.b":1,"a":{"b":2},"c[0]":3,"c":[4]}"#).unwrap();
-        assert_eq!(node.field("a.b").as_deref(), Some(&Node::Int(1)));
-        assert_eq!(node.field("c[0]").as_deref(), Some(&Node::Int(3)));
+        let node = JsonNode::parse(r#"{"a.b":1,"a":{"b":2},"c[0]":3,"c":[4]}"#).unwrap();
+        assert_eq!(node.field("a.b").as_deref(), Some(&JsonNode::Int(1)));
+        assert_eq!(node.field("c[0]").as_deref(), Some(&JsonNode::Int(3)));
         assert_eq!(
             node.field("a").and_then(|a| a.get("b").cloned()),
-            Some(Node::Int(2))
+            Some(JsonNode::Int(2))
         );
     }
 
     #[test]
     fn text_is_borrowed_unless_it_has_escapes() {
-        let node = Node::parse(r#"{"plain":"x","esc\u0061ped":"a\"b"}"#).unwrap();
-        let Node::Map(entries) = &node else {
+        let node = JsonNode::parse(r#"{"plain":"x","esc\u0061ped":"a\"b"}"#).unwrap();
+        let JsonNode::Map(entries) = &node else {
             panic!("{node:?}")
         };
         let borrowed: Vec<_> = entries
             .iter()
             .map(|(key, value)| {
-                let is_value = matches!(value, Node::Str(Cow::Borrowed(_)));
+                let is_value = matches!(value, JsonNode::Str(Cow::Borrowed(_)));
                 (matches!(key, Cow::Borrowed(_)), is_value)
             })
             .collect();
         assert_eq!(borrowed, [(true, true), (false, false)]);
-        assert_eq!(node.get("escaped"), Some(&Node::Str("a\"b".into())));
+        assert_eq!(node.get("escaped"), Some(&JsonNode::Str("a\"b".into())));
     }
 
     #[test]
     fn numbers_beyond_whole_ones_are_no_other_whole_number() {
-        let node = Node::parse("[9223372036854775807,9223372036854775808,-1,1.0]").unwrap();
+        let node = JsonNode::parse("[9223372036854775807,9223372036854775808,-1,1.0]").unwrap();
         let expected = [
-            Node::Int(i64::MAX),
-            Node::Float(9_223_372_036_854_775_808.0),
-            Node::Int(-1),
-            Node::Float(1.0),
+            JsonNode::Int(i64::MAX),
+            JsonNode::Float(9_223_372_036_854_775_808.0),
+            JsonNode::Int(-1),
+            JsonNode::Float(1.0),
         ];
-        assert_eq!(node, Node::List(expected.to_vec()));
+        assert_eq!(node, JsonNode::List(expected.to_vec()));
     }
 
     #[test]
     fn what_is_written_is_what_was_read_in_its_order() {
         let text = r#"{"z":[1,-2,0.5,null,true],"a":{"b":"\n"},"a":2}"#;
-        let node = Node::parse(text).unwrap();
+        let node = JsonNode::parse(text).unwrap();
         assert_eq!(serde_json::to_string(&node).unwrap(), text);
         assert_eq!(serde_json::to_string(&node.into_owned()).unwrap(), text);
     }
 
     #[test]
     fn strings_are_found_at_any_depth_and_keys_are_none() {
-        let node = Node::parse(r#"{"key":[{"a":"x"},["y",1]],"b":"z"}"#).unwrap();
+        let node = JsonNode::parse(r#"{"key":[{"a":"x"},["y",1]],"b":"z"}"#).unwrap();
         let mut strings = Vec::new();
         node.strings(&mut strings);
         assert_eq!(strings, ["x", "y", "z"]);
@@ -440,8 +442,8 @@ mod tests {
     #[test]
     fn a_text_that_does_not_parse_has_no_fields() {
         for text in ["", "{", "{} {}", r#"{"a":1"#] {
-            let document = Document::new(text);
-            assert_eq!(document.node(), &Node::Null);
+            let document = LazyDocument::new(text);
+            assert_eq!(document.node(), &JsonNode::Null);
             assert_eq!(document.text(), text);
         }
     }

@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
-use crate::ids::{Home, SecretRef};
+use crate::ids::{RecordHome, SecretRef};
 use crate::observation::{
-    Ask, Head, Kept, KeyUse, Outcome, SecretChange, SecretRead, Source, SourceKind,
+    CallOutcome, CallSource, EventHeader, KeptFields, KmsDecrypt, ReadRequest, SecretChange,
+    SecretRead, SourceKind,
 };
 use crate::principal::{Principal, PrincipalKind};
 use crate::time::EventTime;
@@ -15,14 +16,14 @@ const REGION: &str = "eu-west-1";
 const ACTOR: &str = "arn:aws:sts::111122223333:assumed-role/app/s";
 
 /// Where the events happen.
-pub(crate) const HOME: Home<'_> = Home {
+pub(crate) const HOME: RecordHome<'_> = RecordHome {
     partition: "aws",
     account: ACCOUNT,
     region: REGION,
 };
 
 /// A successful call.
-pub(crate) fn head(event_id: &str, api: &str, secs: i64) -> Head {
+pub(crate) fn head(event_id: &str, api: &str, secs: i64) -> EventHeader {
     let principal = Principal {
         id: Some("arn:aws:iam::111122223333:role/app".into()),
         actor: Some(ACTOR.into()),
@@ -35,13 +36,13 @@ pub(crate) fn head(event_id: &str, api: &str, secs: i64) -> Head {
         console: false,
         principal_id: Some("AROAAPP:s".into()),
     };
-    let source = Source {
+    let source = CallSource {
         ip: None,
         kind: SourceKind::Unknown,
         user_agent: None,
         vpc_endpoint: None,
     };
-    Head {
+    EventHeader {
         event_id: event_id.into(),
         shared_id: None,
         updated: false,
@@ -52,17 +53,17 @@ pub(crate) fn head(event_id: &str, api: &str, secs: i64) -> Head {
         principal: Arc::new(principal),
         access_key_id: None,
         source: Arc::new(source),
-        outcome: Outcome::Success,
+        outcome: CallOutcome::Success,
         denied_by: None,
         error_code: None,
         object: "object".into(),
         delivered: EventTime(secs),
-        kept: Kept::default(),
+        kept: KeptFields::default(),
     }
 }
 
 /// A read that expects a key use.
-pub(crate) fn read(event_id: &str, api: &str, secs: i64, ask: Ask) -> SecretRead {
+pub(crate) fn read(event_id: &str, api: &str, secs: i64, ask: ReadRequest) -> SecretRead {
     SecretRead {
         head: Arc::new(head(event_id, api, secs)),
         ask,
@@ -73,22 +74,22 @@ pub(crate) fn read(event_id: &str, api: &str, secs: i64, ask: Ask) -> SecretRead
 
 /// A `GetSecretValue` by whatever the secret is called.
 pub(crate) fn get_secret(event_id: &str, secs: i64, secret_id: &str) -> SecretRead {
-    let ask = Ask::Named(vec![SecretRef::secret(secret_id, HOME)]);
+    let ask = ReadRequest::Named(vec![SecretRef::secret(secret_id, HOME)]);
     read(event_id, "GetSecretValue", secs, ask)
 }
 
 /// The key use of a secret.
-pub(crate) fn decrypt_secret(event_id: &str, secs: i64, name: &str) -> KeyUse {
+pub(crate) fn decrypt_secret(event_id: &str, secs: i64, name: &str) -> KmsDecrypt {
     decrypt(event_id, secs, full_secret(name))
 }
 
 /// The key use of a parameter.
-pub(crate) fn decrypt_parameter(event_id: &str, secs: i64, name: &str) -> KeyUse {
+pub(crate) fn decrypt_parameter(event_id: &str, secs: i64, name: &str) -> KmsDecrypt {
     decrypt(event_id, secs, SecretRef::parameter(name, HOME))
 }
 
-fn decrypt(event_id: &str, secs: i64, secret: SecretRef) -> KeyUse {
-    KeyUse {
+fn decrypt(event_id: &str, secs: i64, secret: SecretRef) -> KmsDecrypt {
+    KmsDecrypt {
         head: Arc::new(head(event_id, "Decrypt", secs)),
         secret: Some(secret),
         version_id: None,

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use crate::access::{Access, DecryptStatus};
-use crate::ids::{SecretRef, Text};
-use crate::observation::Head;
+use crate::ids::{SecretRef, SharedStr};
+use crate::observation::EventHeader;
 
 /// One event that an alert rests on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Evidence {
     /// The record.
-    pub head: Arc<Head>,
+    pub head: Arc<EventHeader>,
     /// The secret it is about.
     pub secret: Option<SecretRef>,
     /// The access; `None` for changes and other records.
@@ -30,7 +30,7 @@ impl Evidence {
 
     /// Evidence of a change or of another record, with the secret that it is about, if any.
     #[must_use]
-    pub fn event(head: Arc<Head>, secret: Option<SecretRef>) -> Self {
+    pub fn event(head: Arc<EventHeader>, secret: Option<SecretRef>) -> Self {
         Self {
             head,
             secret,
@@ -40,7 +40,7 @@ impl Evidence {
 
     /// What the event is about, the same for all its copies.
     #[must_use]
-    pub fn fact_key(&self) -> Text {
+    pub fn fact_key(&self) -> SharedStr {
         match &self.access {
             Some(access) => access.fact_key(),
             None => self.head.event_key().clone(),
@@ -71,17 +71,17 @@ impl Evidence {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::access::{self, Decrypt};
-    use crate::copies::Copied;
+    use crate::access::{self, AccessDecrypt};
+    use crate::copies::CopiedEvent;
 
     fn sample(status: DecryptStatus) -> Evidence {
         Evidence::access(Arc::new(Access {
-            decrypt: Decrypt::only(status),
+            decrypt: AccessDecrypt::only(status),
             ..access::sample()
         }))
     }
 
-    fn with_head(evidence: &Evidence, change: impl Fn(&mut Head)) -> Evidence {
+    fn with_head(evidence: &Evidence, change: impl Fn(&mut EventHeader)) -> Evidence {
         let mut evidence = evidence.clone();
         change(Arc::make_mut(&mut evidence.head));
         evidence

@@ -11,20 +11,21 @@ mod role;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use self::denial::{Denial, KMS_KEY, denied_target, outcome};
+use self::denial::{AccessDenial, KMS_KEY, denied_target, outcome};
 pub use self::head::head;
 use self::head::home;
-pub use self::raw_fields::{RawFields, Wanted};
+pub use self::raw_fields::{RawFields, WantedFields};
 use self::role::store;
-pub use self::role::{Role, role};
-use crate::document::Document;
-use crate::ids::{Arn, Home, SecretRef, Store};
-use crate::object::Origin;
+pub use self::role::{CallRole, role};
+use crate::document::LazyDocument;
+use crate::ids::{ArnParts, RecordHome, SecretRef, SecretStore};
+use crate::object::RecordOrigin;
 use crate::observation::{
-    Ask, Head, Interner, KeyUse, Observation, Outcome, SecretChange, SecretRead, SourceKind,
+    CallOutcome, EventHeader, Interner, KmsDecrypt, Observation, ReadRequest, SecretChange,
+    SecretRead, SourceKind,
 };
 use crate::principal::PrincipalKind;
-use crate::wire::Record;
+use crate::wire::CloudTrailRecord;
 
 /// `SecretVersionId` of the Decrypt by which Secrets Manager checks that a caller may use a key.
 /// Not a read.
@@ -32,7 +33,7 @@ const KEY_VALIDATION: &str = "RequestToValidateKeyAccess";
 
 /// Why a record that looked like ours gives no observation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum NotOurs {
+pub enum NotRelevant {
     /// Another API, or a key use for something else.
     Other,
     /// A key use that only checks access to the key.
@@ -47,54 +48,56 @@ pub enum NotOurs {
 ///
 /// [`NotOurs`] when there is none, and why.
 pub fn extract(
-    record: &Record<'_>,
-    document: &Document<'_>,
-    origin: &Origin,
-    wanted: &Wanted,
+    record: &CloudTrailRecord<'_>,
+    document: &LazyDocument<'_>,
+    origin: &RecordOrigin,
+    wanted: &WantedFields,
     interner: &mut Interner,
-) -> Result<Observation, NotOurs> {
+) -> Result<Observation, NotRelevant> {
     let role = role_of(record)?;
     let wanted = match role {
-        Role::Read(_) | Role::KeyUse => &wanted.of_accesses,
-        Role::Change { .. } => &wanted.of_changes,
+        CallRole::Read(_) | CallRole::KeyUse => &wanted.of_accesses,
+        CallRole::Change { .. } => &wanted.of_changes,
     };
-    let head = head(record, document, origin, wanted, interner).ok_or(NotOurs::NoTime)?;
-    let mut facts = Facts {
+    let head = head(record, document, origin, wanted, interner).ok_or(NotRelevant::NoTime)?;
+    let mut facts = RelevantRecord {
         record,
         home: home(record),
         interner,
     };
     Ok(match role {
-        Role::Read(store) => Observation::Read(Arc::new(facts.read(head, store))),
-        Role::KeyUse => Observation::KeyUse(Arc::new(facts.key_use(head))),
-        Role::Change { decrypts } => Observation::Change(Arc::new(facts.change(head, decrypts))),
+        CallRole::Read(store) => Observation::Read(Arc::new(facts.read(head, store))),
+        CallRole::KeyUse => Observation::KeyUse(Arc::new(facts.key_use(head))),
+        CallRole::Change { decrypts } => {
+            Observation::Change(Arc::new(facts.change(head, decrypts)))
+        }
     })
 }
 
 /// What a record is to us, and why nothing. Only cheap tests: most Decrypts are for something else,
 /// and nothing is built for them.
-fn role_of(record: &Record<'_>) -> Result<Role, NotOurs> {
+fn role_of(record: &CloudTrailRecord<'_>) -> Result<CallRole, NotRelevant> {
     let source = record.event_source.get().unwrap_or_default();
     let api = record.event_name.get().unwrap_or_default();
-    let role = role(source, api).ok_or(NotOurs::Other)?;
+    let role = role(source, api).ok_or(NotRelevant::Other)?;
     // What the owner of a VPC endpoint sees of a call (`AwsVpceEvent`): the call is logged by the
     // service too, and would count twice.
     let event_type = record.event_type.get().unwrap_or_default();
     if event_type.starts_with("AwsVpce") {
-        return Err(NotOurs::Other);
+        return Err(NotRelevant::Other);
     }
-    if role == Role::KeyUse {
+    if role == CallRole::KeyUse {
         is_key_use(record)?;
     }
     Ok(role)
 }
 
 /// Whether a `Decrypt` is for a secret, and why not.
-fn is_key_use(record: &Record<'_>) -> Result<(), NotOurs> {
+fn is_key_use(record: &CloudTrailRecord<'_>) -> Result<(), NotRelevant> {
     let context = &record.request_parameters.encryption_context;
     // The check names the secret like a read does, and only this version tells the two apart.
     if context.secret_version_id.get() == Some(KEY_VALIDATION) {
-        return Err(NotOurs::KeyValidation);
+        return Err(NotRelevant::KeyValidation);
     }
     let names_secret = context.secret_arn.get().is_some() || context.parameter_arn.get().is_some();
     // A dry run ends with this error when it would have been allowed, and decrypts nothing.
@@ -102,39 +105,39 @@ fn is_key_use(record: &Record<'_>) -> Result<(), NotOurs> {
     if !is_dry_run && (names_secret || failed_for_a_store(record)) {
         Ok(())
     } else {
-        Err(NotOurs::Other)
+        Err(NotRelevant::Other)
     }
 }
 
 /// Whether a store of secrets made a `Decrypt` for the caller that did not succeed. A denied one
 /// has no encryption context, so that nothing else tells whether it is for a secret.
-fn failed_for_a_store(record: &Record<'_>) -> bool {
+fn failed_for_a_store(record: &CloudTrailRecord<'_>) -> bool {
     let via = record.user_identity.invoked_by.get();
     // Parameter Store calls itself `AWS Internal`.
     let by_store = via.is_some_and(|via| {
         via.starts_with("secretsmanager.") || via.starts_with("ssm.") || via == "AWS Internal"
     });
-    by_store && outcome(record.error_code.get()) != Outcome::Success
+    by_store && outcome(record.error_code.get()) != CallOutcome::Success
 }
 
 /// A record that concerns us, and what its names are relative to.
-struct Facts<'r, 'a> {
-    record: &'r Record<'a>,
-    home: Home<'r>,
+struct RelevantRecord<'r, 'a> {
+    record: &'r CloudTrailRecord<'a>,
+    home: RecordHome<'r>,
     interner: &'r mut Interner,
 }
 
-impl Facts<'_, '_> {
-    fn read(&mut self, head: Head, store: Store) -> SecretRead {
-        let succeeded = head.outcome == Outcome::Success;
+impl RelevantRecord<'_, '_> {
+    fn read(&mut self, head: EventHeader, store: SecretStore) -> SecretRead {
+        let succeeded = head.outcome == CallOutcome::Success;
         let ask = if succeeded {
             self.ask(store, &head.api)
         } else {
-            Ask::Named(self.attempted(store))
+            ReadRequest::Named(self.attempted(store))
         };
         // Secrets are always encrypted. Parameters come back as they are stored unless the caller
         // asks for more; that he asks does not prove that they are encrypted.
-        let decrypts = store == Store::SecretsManager
+        let decrypts = store == SecretStore::SecretsManager
             || self.record.request_parameters.with_decryption.is_true();
         SecretRead {
             ask,
@@ -145,10 +148,10 @@ impl Facts<'_, '_> {
     }
 
     /// What a read that succeeded asked for.
-    fn ask(&mut self, store: Store, api: &str) -> Ask {
+    fn ask(&mut self, store: SecretStore, api: &str) -> ReadRequest {
         let params = &self.record.request_parameters;
         if api == "GetParametersByPath" {
-            return Ask::Path {
+            return ReadRequest::Path {
                 path: SecretRef::path(params.path.get().unwrap_or("/"), self.home),
                 recursive: params.recursive.is_true(),
             };
@@ -156,20 +159,20 @@ impl Facts<'_, '_> {
         let named = self.targets(store);
         match api {
             // A batch has either a list of secrets or filters.
-            "BatchGetSecretValue" if named.is_empty() => Ask::BatchFilters,
-            "BatchGetSecretValue" => Ask::Batch(named),
-            _ if named.is_empty() => Ask::Named(vec![SecretRef::unnamed(store, self.home)]),
+            "BatchGetSecretValue" if named.is_empty() => ReadRequest::BatchFilters,
+            "BatchGetSecretValue" => ReadRequest::Batch(named),
+            _ if named.is_empty() => ReadRequest::Named(vec![SecretRef::unnamed(store, self.home)]),
             "GetParameterHistory" => match <[SecretRef; 1]>::try_from(named) {
-                Ok([one]) => Ask::History(one),
-                Err(many) => Ask::Named(many),
+                Ok([one]) => ReadRequest::History(one),
+                Err(many) => ReadRequest::Named(many),
             },
-            _ => Ask::Named(named),
+            _ => ReadRequest::Named(named),
         }
     }
 
     /// What a read that did not succeed asked for, as far as it is told: at least one secret, which
     /// may have no name.
-    fn attempted(&mut self, store: Store) -> Vec<SecretRef> {
+    fn attempted(&mut self, store: SecretStore) -> Vec<SecretRef> {
         let typed = self.targets(store);
         if typed.is_empty() {
             let message = self.record.error_message.get();
@@ -179,10 +182,10 @@ impl Facts<'_, '_> {
     }
 
     /// The secrets that the request names, as the caller typed them, without repetitions.
-    fn targets(&mut self, store: Store) -> Vec<SecretRef> {
+    fn targets(&mut self, store: SecretStore) -> Vec<SecretRef> {
         let mut targets = match store {
-            Store::SecretsManager => self.secret_ids(),
-            Store::Ssm => self.parameter_names(),
+            SecretStore::SecretsManager => self.secret_ids(),
+            SecretStore::Ssm => self.parameter_names(),
         };
         // Nearly all reads name one secret, and need no set.
         if targets.len() > 1 {
@@ -207,7 +210,7 @@ impl Facts<'_, '_> {
             .map(|id| SecretRef {
                 version_id: version_id.clone(),
                 version_stage: version_stage.clone(),
-                ..interner.secret(Store::SecretsManager, id, *home)
+                ..interner.secret(SecretStore::SecretsManager, id, *home)
             })
             .collect()
     }
@@ -221,25 +224,25 @@ impl Facts<'_, '_> {
         let params = &record.request_parameters;
         let typed = params.name.get().into_iter().chain(params.names.texts());
         let named: Vec<SecretRef> = typed
-            .map(|name| interner.secret(Store::Ssm, name, *home))
+            .map(|name| interner.secret(SecretStore::Ssm, name, *home))
             .collect();
         if !named.is_empty() {
             return named;
         }
         // `resources` has the full ARNs of the parameters, but lacks the versions that were typed.
         let arns = record.resources.0.iter().filter_map(|r| r.arn.get());
-        arns.map(|arn| interner.secret(Store::Ssm, arn, *home))
+        arns.map(|arn| interner.secret(SecretStore::Ssm, arn, *home))
             .collect()
     }
 
-    fn key_use(&mut self, head: Head) -> KeyUse {
+    fn key_use(&mut self, head: EventHeader) -> KmsDecrypt {
         let record = self.record;
         let version_id = record
             .request_parameters
             .encryption_context
             .secret_version_id
             .get();
-        KeyUse {
+        KmsDecrypt {
             secret: self.secret_of_context(),
             version_id: version_id.map(|id| self.interner.text(id)),
             key_arn: key_arn(record).map(|arn| self.interner.text(arn)),
@@ -252,13 +255,13 @@ impl Facts<'_, '_> {
     fn secret_of_context(&mut self) -> Option<SecretRef> {
         let context = &self.record.request_parameters.encryption_context;
         let (store, arn) = match context.secret_arn.get() {
-            Some(arn) => (Store::SecretsManager, arn),
-            None => (Store::Ssm, context.parameter_arn.get()?),
+            Some(arn) => (SecretStore::SecretsManager, arn),
+            None => (SecretStore::Ssm, context.parameter_arn.get()?),
         };
         Some(self.interner.secret(store, arn, self.home))
     }
 
-    fn change(&mut self, head: Head, decrypts: bool) -> SecretChange {
+    fn change(&mut self, head: EventHeader, decrypts: bool) -> SecretChange {
         // Changes of keys and trails are about no secret.
         let store = self.record.event_source.get().and_then(store);
         SecretChange {
@@ -269,7 +272,7 @@ impl Facts<'_, '_> {
     }
 
     /// The secret that a call to its store changes.
-    fn changed(&mut self, store: Store) -> Option<SecretRef> {
+    fn changed(&mut self, store: SecretStore) -> Option<SecretRef> {
         if let Some(typed) = self.targets(store).into_iter().next() {
             return Some(typed);
         }
@@ -289,20 +292,20 @@ impl Facts<'_, '_> {
 }
 
 /// The key of a key use. It stands in `resources` only; when the use was denied, in the message.
-fn key_arn<'r>(record: &'r Record<'_>) -> Option<&'r str> {
+fn key_arn<'r>(record: &'r CloudTrailRecord<'_>) -> Option<&'r str> {
     let mut arns = record.resources.0.iter().filter_map(|r| r.arn.get());
     arns.find(|arn| is_key(arn)).or_else(|| {
-        let resource = Denial::read(record.error_message.get()?)?.resource?;
+        let resource = AccessDenial::read(record.error_message.get()?)?.resource?;
         is_key(resource).then_some(resource)
     })
 }
 
 fn is_key(arn: &str) -> bool {
-    Arn::parse(arn).is_some_and(|arn| arn.service == "kms")
+    ArnParts::parse(arn).is_some_and(|arn| arn.service == "kms")
 }
 
 /// Whether someone called KMS without a service in between.
-fn is_direct(head: &Head) -> bool {
+fn is_direct(head: &EventHeader) -> bool {
     head.principal.via.is_none()
         && !matches!(head.source.kind, SourceKind::Service | SourceKind::Internal)
         && head.principal.kind != PrincipalKind::Service
@@ -312,7 +315,7 @@ fn is_direct(head: &Head) -> bool {
 mod tests {
     use super::*;
 
-    fn extracted(service: &str, api: &str, fields: &str) -> Result<Observation, NotOurs> {
+    fn extracted(service: &str, api: &str, fields: &str) -> Result<Observation, NotRelevant> {
         let text = format!(
             r#"{{"eventTime":"2026-03-02T10:00:00Z","eventSource":"{service}.amazonaws.com",
             "eventName":"{api}","awsRegion":"eu-west-1","recipientAccountId":"111122223333",
@@ -320,9 +323,9 @@ mod tests {
         );
         extract(
             &serde_json::from_str(&text).unwrap(),
-            &Document::new(&text),
+            &LazyDocument::new(&text),
             &crate::object::origin("a.json"),
-            &Wanted::default(),
+            &WantedFields::default(),
             &mut Interner::default(),
         )
     }
@@ -343,11 +346,11 @@ mod tests {
             assert_eq!(by(store, denied), None, "{store}");
             assert_eq!(
                 by(store, "null"),
-                Some(NotOurs::Other),
+                Some(NotRelevant::Other),
                 "{store}: for something else"
             );
         }
-        assert_eq!(by("config.amazonaws.com", denied), Some(NotOurs::Other));
+        assert_eq!(by("config.amazonaws.com", denied), Some(NotRelevant::Other));
     }
 
     #[test]
@@ -356,7 +359,7 @@ mod tests {
         let Ok(Observation::Read(read)) = extracted("ssm", "GetParameters", params) else {
             panic!("a read")
         };
-        let Ask::Named(secrets) = &read.ask else {
+        let ReadRequest::Named(secrets) = &read.ask else {
             panic!("{:?}", read.ask)
         };
         let told: Vec<_> = secrets

@@ -3,18 +3,18 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use crate::copies::{Copied, keep};
+use crate::copies::{CopiedEvent, keep};
 use crate::evidence::Evidence;
-use crate::ids::Text;
+use crate::ids::SharedStr;
 use crate::time::EventTime;
 
 /// The group of a window rule.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WindowKey {
     /// Id of the rule.
-    pub rule: Text,
+    pub rule: SharedStr,
     /// Fields and values of the group.
-    pub group: Vec<(Text, Text)>,
+    pub group: Vec<(SharedStr, SharedStr)>,
 }
 
 /// One match counted by a window rule.
@@ -23,11 +23,11 @@ pub struct Fact {
     /// Which of the rules of the window matched.
     pub slot: usize,
     /// What the fact is about: event and secret. The same in every copy.
-    pub key: Text,
+    pub key: SharedStr,
     /// Event time.
     pub time: EventTime,
     /// What is counted, for rules that count distinct values.
-    pub value: Option<Text>,
+    pub value: Option<SharedStr>,
     /// For rules about relative rates: the count that is too many for this principal and secret.
     pub least: Option<u64>,
     /// The event.
@@ -40,14 +40,14 @@ impl Fact {
     }
 }
 
-impl Copied for Fact {
+impl CopiedEvent for Fact {
     fn rank(&self) -> impl Ord + '_ {
         self.evidence.rank()
     }
 }
 
 /// What makes two facts the same.
-pub(crate) type FactId = (EventTime, usize, Text, Option<Text>);
+pub(crate) type FactId = (EventTime, usize, SharedStr, Option<SharedStr>);
 
 /// Facts of one group, each once, with the evidence that tells most.
 #[derive(Debug, Default)]
@@ -88,7 +88,7 @@ impl FactSet {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RuleRange {
     /// Id of the rule.
-    pub rule: Text,
+    pub rule: SharedStr,
     /// First event time.
     pub from: EventTime,
     /// Last event time.

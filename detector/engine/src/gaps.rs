@@ -8,11 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ahash::HashSet;
 
-use crate::access::{Access, DecryptStatus, Method};
+use crate::access::{Access, AccessMethod, DecryptStatus};
 use crate::coverage::CoverageMark;
-use crate::ids::Text;
+use crate::ids::SharedStr;
 use crate::limits::COVERAGE_BUCKET_SECS;
-use crate::observation::Outcome;
+use crate::observation::CallOutcome;
 use crate::time::EventTime;
 
 /// Files of an account and region below which its rhythm is not known.
@@ -24,7 +24,7 @@ const SHORTEST_SECS: i64 = 900;
 
 /// What is missing.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Missing {
+pub enum MissingKind {
     /// Log files: none was delivered in this time.
     Deliveries {
         /// Longest of nineteen of twenty intervals between deliveries, in seconds.
@@ -46,55 +46,55 @@ pub enum Missing {
 
 /// A stretch of time in which something cannot be seen.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Gap {
+pub struct CoverageGap {
     /// Account.
-    pub account: Text,
+    pub account: SharedStr,
     /// Region.
-    pub region: Text,
+    pub region: SharedStr,
     /// Start.
     pub from: EventTime,
     /// End.
     pub to: EventTime,
     /// What is missing.
-    pub missing: Missing,
+    pub missing: MissingKind,
 }
 
 /// A log file, as far as its path tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Delivery {
+pub struct LogDelivery {
     /// Account.
-    pub account: Text,
+    pub account: SharedStr,
     /// Region.
-    pub region: Text,
+    pub region: SharedStr,
     /// When it was delivered.
     pub time: EventTime,
 }
 
 /// Halves of accesses that are missing.
 #[derive(Debug, Clone, Copy, Default)]
-struct Missed {
+struct MissedCounts {
     reads: u64,
     decrypts: u64,
 }
 
 /// By account, region and hour, as marks of coverage have them, whether or not the hour is covered.
 /// In order, so that hours that follow each other stand side by side.
-type MissedByHour = BTreeMap<CoverageMark, Missed>;
+type MissedByHour = BTreeMap<CoverageMark, MissedCounts>;
 
 /// Finds gaps, by account, region and time. `coverage` says where KMS events were seen.
 #[must_use]
 pub fn find<'a>(
-    deliveries: impl IntoIterator<Item = Delivery>,
+    deliveries: impl IntoIterator<Item = LogDelivery>,
     accesses: impl IntoIterator<Item = &'a Access>,
     coverage: &HashSet<CoverageMark>,
-) -> Vec<Gap> {
+) -> Vec<CoverageGap> {
     let mut halves = MissedHalves::default();
     for access in accesses {
         halves.count(access, coverage);
     }
     let mut gaps = missed_deliveries(deliveries);
-    gaps.extend(merged(halves.uncovered, Missing::kms_events));
-    gaps.extend(merged(halves.lost, Missing::records));
+    gaps.extend(merged(halves.uncovered, MissingKind::kms_events));
+    gaps.extend(merged(halves.lost, MissingKind::records));
     gaps.sort();
     gaps
 }
@@ -113,12 +113,12 @@ impl MissedHalves {
         let head = &access.head;
         let hour = CoverageMark::at(head.account.clone(), head.region.clone(), head.time);
         match (access.method, access.decrypt.status) {
-            (Method::DecryptOnly, _) => self.lost.entry(hour).or_default().reads += 1,
+            (AccessMethod::DecryptOnly, _) => self.lost.entry(hour).or_default().reads += 1,
             (_, DecryptStatus::Absent) => self.lost.entry(hour).or_default().decrypts += 1,
             // Unknown is also what was read in a batch, or may not be encrypted: it is the fault
             // of the log only where no KMS event was logged at all.
             (_, DecryptStatus::Unknown)
-                if head.outcome == Outcome::Success
+                if head.outcome == CallOutcome::Success
                     && !hour.around().iter().any(|m| coverage.contains(m)) =>
             {
                 self.uncovered.entry(hour).or_default().decrypts += 1;
@@ -128,15 +128,15 @@ impl MissedHalves {
     }
 }
 
-impl Missing {
+impl MissingKind {
     /// No KMS event was logged, and so each Decrypt that is missed stands for a read.
-    fn kms_events(missed: Missed) -> Self {
+    fn kms_events(missed: MissedCounts) -> Self {
         Self::KmsEvents {
             reads: missed.decrypts,
         }
     }
 
-    fn records(missed: Missed) -> Self {
+    fn records(missed: MissedCounts) -> Self {
         Self::Records {
             decrypts: missed.decrypts,
             reads: missed.reads,
@@ -144,9 +144,9 @@ impl Missing {
     }
 }
 
-fn missed_deliveries(deliveries: impl IntoIterator<Item = Delivery>) -> Vec<Gap> {
+fn missed_deliveries(deliveries: impl IntoIterator<Item = LogDelivery>) -> Vec<CoverageGap> {
     // Files of one minute, of which busy accounts have many, are one delivery.
-    let mut times: BTreeMap<(Text, Text), BTreeSet<EventTime>> = BTreeMap::new();
+    let mut times: BTreeMap<(SharedStr, SharedStr), BTreeSet<EventTime>> = BTreeMap::new();
     for delivery in deliveries {
         let place = (delivery.account, delivery.region);
         times.entry(place).or_default().insert(delivery.time);
@@ -161,19 +161,19 @@ fn missed_deliveries(deliveries: impl IntoIterator<Item = Delivery>) -> Vec<Gap>
 }
 
 /// Intervals between deliveries to one place that are long for it.
-fn gaps_between(account: &Text, region: &Text, times: &[EventTime]) -> Vec<Gap> {
+fn gaps_between(account: &SharedStr, region: &SharedStr, times: &[EventTime]) -> Vec<CoverageGap> {
     let Some(usual_secs) = usual_interval(times) else {
         return Vec::new();
     };
     let long = usual_secs.saturating_mul(TIMES_USUAL).max(SHORTEST_SECS);
     intervals(times)
         .filter(|(from, to)| to.0 - from.0 > long)
-        .map(|(from, to)| Gap {
+        .map(|(from, to)| CoverageGap {
             account: account.clone(),
             region: region.clone(),
             from,
             to,
-            missing: Missing::Deliveries { usual_secs },
+            missing: MissingKind::Deliveries { usual_secs },
         })
         .collect()
 }
@@ -195,13 +195,13 @@ fn intervals(times: &[EventTime]) -> impl Iterator<Item = (EventTime, EventTime)
 }
 
 /// Hours that follow each other, and what is missed in all of them.
-struct Stretch {
+struct GapStretch {
     first: CoverageMark,
     hours: i64,
-    missed: Missed,
+    missed: MissedCounts,
 }
 
-impl Stretch {
+impl GapStretch {
     /// Whether an hour is the next one.
     fn goes_on_in(&self, hour: &CoverageMark) -> bool {
         let first = &self.first;
@@ -209,19 +209,19 @@ impl Stretch {
             && hour.bucket == first.bucket + self.hours
     }
 
-    fn add(&mut self, missed: Missed) {
+    fn add(&mut self, missed: MissedCounts) {
         self.hours += 1;
         self.missed.reads += missed.reads;
         self.missed.decrypts += missed.decrypts;
     }
 
-    fn gap(self, missing: fn(Missed) -> Missing) -> Gap {
+    fn gap(self, missing: fn(MissedCounts) -> MissingKind) -> CoverageGap {
         let CoverageMark {
             account,
             region,
             bucket,
         } = self.first;
-        Gap {
+        CoverageGap {
             account,
             region,
             from: start_of(bucket),
@@ -236,12 +236,15 @@ fn start_of(hour: i64) -> EventTime {
 }
 
 /// Hours that follow each other as one stretch.
-fn merged(hours: MissedByHour, missing: fn(Missed) -> Missing) -> impl Iterator<Item = Gap> {
-    let mut all: Vec<Stretch> = Vec::new();
+fn merged(
+    hours: MissedByHour,
+    missing: fn(MissedCounts) -> MissingKind,
+) -> impl Iterator<Item = CoverageGap> {
+    let mut all: Vec<GapStretch> = Vec::new();
     for (hour, missed) in hours {
         match all.last_mut().filter(|last| last.goes_on_in(&hour)) {
             Some(last) => last.add(missed),
-            None => all.push(Stretch {
+            None => all.push(GapStretch {
                 first: hour,
                 hours: 1,
                 missed,
@@ -256,12 +259,12 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::access::{Decrypt, sample};
+    use crate::access::{AccessDecrypt, sample};
 
     #[test]
     fn a_delivery_is_missed_against_the_usual_rhythm() {
         let check = |minutes: &[i64], expected: &[(i64, i64)]| {
-            let delivery = |m: &i64| Delivery {
+            let delivery = |m: &i64| LogDelivery {
                 account: "1".into(),
                 region: "r".into(),
                 time: EventTime(m * 60),
@@ -280,17 +283,17 @@ mod tests {
     }
     const HOUR: i64 = COVERAGE_BUCKET_SECS;
 
-    fn access(hour: i64, method: Method, status: DecryptStatus) -> Access {
+    fn access(hour: i64, method: AccessMethod, status: DecryptStatus) -> Access {
         let mut access = sample();
         let head = Arc::make_mut(&mut access.head);
         (head.account, head.region) = ("1".into(), "r".into());
         head.time = EventTime(hour * HOUR + 60);
         access.method = method;
-        access.decrypt = Decrypt::only(status);
+        access.decrypt = AccessDecrypt::only(status);
         access
     }
 
-    fn told(accesses: &[Access], covered: &[i64]) -> Vec<(i64, i64, Missing)> {
+    fn told(accesses: &[Access], covered: &[i64]) -> Vec<(i64, i64, MissingKind)> {
         let coverage = covered
             .iter()
             .map(|hour| CoverageMark::at("1".into(), "r".into(), EventTime(hour * HOUR)))
@@ -303,28 +306,28 @@ mod tests {
 
     #[test]
     fn hours_that_follow_each_other_are_one_gap() {
-        let unknown = |hour: i64| access(hour, Method::Api, DecryptStatus::Unknown);
+        let unknown = |hour: i64| access(hour, AccessMethod::Api, DecryptStatus::Unknown);
         let accesses = [unknown(14), unknown(10), unknown(11), unknown(11)];
         let expected = [
-            (10, 12, Missing::KmsEvents { reads: 3 }),
-            (14, 15, Missing::KmsEvents { reads: 1 }),
+            (10, 12, MissingKind::KmsEvents { reads: 3 }),
+            (14, 15, MissingKind::KmsEvents { reads: 1 }),
         ];
         assert_eq!(told(&accesses, &[]), expected);
         // KMS events of an hour vouch for the hours beside it.
-        let expected = [10, 14].map(|hour| (hour, hour + 1, Missing::KmsEvents { reads: 1 }));
+        let expected = [10, 14].map(|hour| (hour, hour + 1, MissingKind::KmsEvents { reads: 1 }));
         assert_eq!(told(&accesses, &[12]), expected);
     }
 
     #[test]
     fn halves_that_are_missing_are_told_apart() {
         let accesses = [
-            access(3, Method::Api, DecryptStatus::Absent),
-            access(3, Method::DecryptOnly, DecryptStatus::NotExpected),
-            access(4, Method::DecryptOnly, DecryptStatus::NotExpected),
-            access(4, Method::Api, DecryptStatus::Paired),
-            access(4, Method::Api, DecryptStatus::Pending),
+            access(3, AccessMethod::Api, DecryptStatus::Absent),
+            access(3, AccessMethod::DecryptOnly, DecryptStatus::NotExpected),
+            access(4, AccessMethod::DecryptOnly, DecryptStatus::NotExpected),
+            access(4, AccessMethod::Api, DecryptStatus::Paired),
+            access(4, AccessMethod::Api, DecryptStatus::Pending),
         ];
-        let missing = Missing::Records {
+        let missing = MissingKind::Records {
             decrypts: 1,
             reads: 2,
         };
@@ -333,8 +336,8 @@ mod tests {
 
     #[test]
     fn a_read_that_failed_needs_no_kms_events() {
-        let mut failed = access(3, Method::Api, DecryptStatus::Unknown);
-        Arc::make_mut(&mut failed.head).outcome = Outcome::Failed;
+        let mut failed = access(3, AccessMethod::Api, DecryptStatus::Unknown);
+        Arc::make_mut(&mut failed.head).outcome = CallOutcome::Failed;
         assert_eq!(told(&[failed], &[]), []);
     }
 }

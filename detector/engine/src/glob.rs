@@ -4,13 +4,13 @@
 
 /// A pattern.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Glob(String);
+pub struct GlobPattern(String);
 
 /// Stands in a subject for one character that is not known: it matches any letter or digit of the
 /// pattern.
 pub const UNKNOWN: char = '\u{1}';
 
-impl Glob {
+impl GlobPattern {
     /// Every text is a pattern.
     #[must_use]
     pub fn new(pattern: &str) -> Self {
@@ -126,7 +126,7 @@ mod tests {
         ];
         for (pattern, subject, expected) in cases {
             assert_eq!(
-                Glob::new(pattern).matches(subject),
+                GlobPattern::new(pattern).matches(subject),
                 expected,
                 "{pattern} on {subject:?}"
             );
@@ -158,7 +158,7 @@ mod tests {
             let pattern_chars: Vec<char> = pattern.chars().collect();
             let subject_chars: Vec<char> = subject.chars().collect();
             prop_assert_eq!(
-                Glob::new(&pattern).matches(&subject),
+                GlobPattern::new(&pattern).matches(&subject),
                 by_definition(&pattern_chars, &subject_chars)
             );
         }

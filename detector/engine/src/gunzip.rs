@@ -21,7 +21,7 @@ const UTF8_BOM: &[u8] = &[0xef, 0xbb, 0xbf];
 
 /// Why the rest of an object could not be read.
 #[derive(Debug, thiserror::Error)]
-pub enum ReadError {
+pub enum InflateError {
     /// The reader failed.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -44,24 +44,24 @@ pub enum ReadError {
 }
 
 /// Memory that objects are inflated into.
-pub type Room = Box<dyn AsMut<[u8]> + Send>;
+pub type InflateBuffer = Box<dyn AsMut<[u8]> + Send>;
 
 /// Buffers and decoder that are kept from one object to the next.
-pub struct Scratch {
+pub struct InflateScratch {
     inflater: Decompressor,
-    room: Room,
+    room: InflateBuffer,
 }
 
-impl Default for Scratch {
+impl Default for InflateScratch {
     fn default() -> Self {
         Self::with_room(Box::new([]))
     }
 }
 
-impl Scratch {
+impl InflateScratch {
     /// A scratch that begins with this memory, and takes more when an object needs it.
     #[must_use]
-    pub fn with_room(room: Room) -> Self {
+    pub fn with_room(room: InflateBuffer) -> Self {
         Self {
             inflater: Decompressor::new(),
             room,
@@ -77,9 +77,9 @@ impl Scratch {
 /// `sink`.
 pub fn inflate(
     bytes: &[u8],
-    scratch: &mut Scratch,
+    scratch: &mut InflateScratch,
     sink: &mut dyn FnMut(&[u8]),
-) -> Result<(), ReadError> {
+) -> Result<(), InflateError> {
     if let Some(text) = inflate_whole(bytes, scratch) {
         sink(without_bom(text)?);
         return Ok(());
@@ -93,9 +93,9 @@ pub fn inflate(
 
 /// The text of a small object of one sound member; `None` for any other, about which only the
 /// stream can tell more: what is wrong with it, and what came before that.
-fn inflate_whole<'s>(bytes: &[u8], scratch: &'s mut Scratch) -> Option<&'s [u8]> {
+fn inflate_whole<'s>(bytes: &[u8], scratch: &'s mut InflateScratch) -> Option<&'s [u8]> {
     let size = whole_size(bytes)?;
-    let Scratch { inflater, room } = scratch;
+    let InflateScratch { inflater, room } = scratch;
     // Only ever grown: clearing a megabyte for each object would cost as much as a tenth of
     // inflating it.
     if (**room).as_mut().len() < size {
@@ -111,14 +111,17 @@ fn inflate_whole<'s>(bytes: &[u8], scratch: &'s mut Scratch) -> Option<&'s [u8]>
 /// # Errors
 ///
 /// See [`inflate`].
-pub fn inflate_stream(mut reader: impl Read, sink: &mut dyn FnMut(&[u8])) -> Result<(), ReadError> {
+pub fn inflate_stream(
+    mut reader: impl Read,
+    sink: &mut dyn FnMut(&[u8]),
+) -> Result<(), InflateError> {
     let mut head = Vec::with_capacity(GZIP_MAGIC.len());
     reader
         .by_ref()
         .take(GZIP_MAGIC.len() as u64)
         .read_to_end(&mut head)?;
     let gzip = head == GZIP_MAGIC;
-    let compressed = Counted {
+    let compressed = CountedInput {
         inner: io::Cursor::new(head).chain(reader),
         count: 0,
     };
@@ -139,7 +142,7 @@ fn pump<R: Read>(
     mut reader: R,
     taken: impl Fn(&R) -> Option<u64>,
     sink: &mut dyn FnMut(&[u8]),
-) -> Result<(), ReadError> {
+) -> Result<(), InflateError> {
     let mut buffer = vec![0; STREAM_CHUNK_BYTES];
     let mut total = 0_u64;
     loop {
@@ -154,7 +157,7 @@ fn pump<R: Read>(
             refuse_bomb(taken, total)?;
         }
         match fault {
-            Some(error) if taken.is_some() => return Err(ReadError::Gzip(error)),
+            Some(error) if taken.is_some() => return Err(InflateError::Gzip(error)),
             Some(error) => return Err(error.into()),
             // Without a fault, room is left only at the end.
             None if filled < buffer.len() => return Ok(()),
@@ -164,10 +167,10 @@ fn pump<R: Read>(
 }
 
 /// Whether what came out so far is more than an honest log makes of so many compressed bytes.
-fn refuse_bomb(taken: u64, total: u64) -> Result<(), ReadError> {
+fn refuse_bomb(taken: u64, total: u64) -> Result<(), InflateError> {
     let limit = MAX_INFLATED_BYTES.max(taken.saturating_mul(MAX_INFLATE_RATIO));
     if total > limit {
-        return Err(ReadError::Bomb { limit });
+        return Err(InflateError::Bomb { limit });
     }
     Ok(())
 }
@@ -212,20 +215,20 @@ fn may_be_head(body: &[u8], at: usize) -> bool {
 
 /// UTF-8 without its mark, which JSON parsers do not take. UTF-16 is what a Windows shell makes of
 /// downloaded logs when their text is redirected to a file.
-fn without_bom(text: &[u8]) -> Result<&[u8], ReadError> {
+fn without_bom(text: &[u8]) -> Result<&[u8], InflateError> {
     if text.starts_with(&[0xff, 0xfe]) || text.starts_with(&[0xfe, 0xff]) {
-        return Err(ReadError::Utf16);
+        return Err(InflateError::Utf16);
     }
     Ok(text.strip_prefix(UTF8_BOM).unwrap_or(text))
 }
 
 /// Counts the compressed bytes that a decoder has asked for.
-struct Counted<R> {
+struct CountedInput<R> {
     inner: R,
     count: u64,
 }
 
-impl<R: Read> Read for Counted<R> {
+impl<R: Read> Read for CountedInput<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = self.inner.read(buffer)?;
         self.count += n as u64;
@@ -245,9 +248,9 @@ mod tests {
         encoder.finish().unwrap()
     }
 
-    fn read(bytes: &[u8]) -> (Vec<u8>, Result<(), ReadError>) {
+    fn read(bytes: &[u8]) -> (Vec<u8>, Result<(), InflateError>) {
         let mut out = Vec::new();
-        let result = inflate(bytes, &mut Scratch::default(), &mut |piece| {
+        let result = inflate(bytes, &mut InflateScratch::default(), &mut |piece| {
             out.extend_from_slice(piece)
         });
         let mut streamed = Vec::new();
@@ -274,7 +277,7 @@ mod tests {
             .collect();
         let whole = gzip(&text);
         let (out, result) = read(&whole[..whole.len() / 2]);
-        assert!(matches!(result, Err(ReadError::Gzip(_))));
+        assert!(matches!(result, Err(InflateError::Gzip(_))));
         assert!(!out.is_empty() && text.starts_with(&out));
     }
 
@@ -301,7 +304,7 @@ mod tests {
             damaged[at] ^= 1;
             let (out, result) = read(&damaged);
             assert_eq!(out, text, "{from_end} bytes before the end");
-            assert!(matches!(result, Err(ReadError::Gzip(_))), "{from_end}");
+            assert!(matches!(result, Err(InflateError::Gzip(_))), "{from_end}");
         }
     }
 
@@ -311,7 +314,7 @@ mod tests {
         bytes.extend_from_slice(b"appended");
         let (out, result) = read(&bytes);
         assert_eq!(out, b"{}");
-        assert!(matches!(result, Err(ReadError::Gzip(_))));
+        assert!(matches!(result, Err(InflateError::Gzip(_))));
     }
 
     #[test]
@@ -358,7 +361,7 @@ mod tests {
         let reset = Err(io::ErrorKind::ConnectionReset.into());
         let (out, result) = told(vec![Ok(b'{'), Ok(b'"'), Ok(b'a'), Ok(b'"'), reset]);
         assert_eq!(out, r#"{"a""#);
-        assert!(matches!(result, Err(ReadError::Io(_))));
+        assert!(matches!(result, Err(InflateError::Io(_))));
     }
 
     #[test]
@@ -367,16 +370,16 @@ mod tests {
         let mut spaces = io::repeat(b' ').take(MAX_INFLATED_BYTES + (4 << 20));
         io::copy(&mut spaces, &mut encoder).unwrap();
         let bomb = encoder.finish().unwrap();
-        let result = inflate(&bomb, &mut Scratch::default(), &mut |_| {});
+        let result = inflate(&bomb, &mut InflateScratch::default(), &mut |_| {});
         assert!(matches!(
             result,
-            Err(ReadError::Bomb {
+            Err(InflateError::Bomb {
                 limit: MAX_INFLATED_BYTES
             })
         ));
         for utf_16 in [b"\xff\xfe{\0}\0", b"\xfe\xff\0{\0}"] {
-            assert!(matches!(read(utf_16).1, Err(ReadError::Utf16)));
-            assert!(matches!(read(&gzip(utf_16)).1, Err(ReadError::Utf16)));
+            assert!(matches!(read(utf_16).1, Err(InflateError::Utf16)));
+            assert!(matches!(read(&gzip(utf_16)).1, Err(InflateError::Utf16)));
         }
     }
 
@@ -392,7 +395,7 @@ mod tests {
 
     #[test]
     fn memory_that_was_used_for_a_longer_text_does_not_show_in_the_next() {
-        let mut scratch = Scratch::default();
+        let mut scratch = InflateScratch::default();
         for text in [b"{\"long\":\"text\"}".as_slice(), b"{}", b"[1]"] {
             let mut out = Vec::new();
             inflate(&gzip(text), &mut scratch, &mut |piece| {

@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 /// Text shared between the records that it came from.
-pub type Text = Arc<str>;
+pub type SharedStr = Arc<str>;
 
 /// `/aws/reference/secretsmanager/<secret>`: a parameter name that reads a secret.
 const REFERENCE_PREFIX: &str = "/aws/reference/secretsmanager/";
@@ -18,7 +18,7 @@ const SUFFIX: usize = 7;
 
 /// The parts of an ARN. The resource keeps its colons.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Arn<'a> {
+pub struct ArnParts<'a> {
     /// `aws`, `aws-cn`, `aws-us-gov` or one never heard of.
     pub partition: &'a str,
     /// Service.
@@ -31,7 +31,7 @@ pub struct Arn<'a> {
     pub resource: &'a str,
 }
 
-impl<'a> Arn<'a> {
+impl<'a> ArnParts<'a> {
     /// Splits `arn:partition:service:region:account:resource`. `None` for anything else.
     #[must_use]
     pub fn parse(text: &'a str) -> Option<Self> {
@@ -49,8 +49,8 @@ impl<'a> Arn<'a> {
     }
 
     /// Where the resource is.
-    fn home(self) -> Home<'a> {
-        Home {
+    fn home(self) -> RecordHome<'a> {
+        RecordHome {
             partition: self.partition,
             account: self.account,
             region: self.region,
@@ -69,14 +69,14 @@ fn up_to_colon(text: &str) -> Option<(&str, &str)> {
 
 /// Which service keeps a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Store {
+pub enum SecretStore {
     /// AWS Secrets Manager.
     SecretsManager,
     /// AWS Systems Manager Parameter Store.
     Ssm,
 }
 
-impl Store {
+impl SecretStore {
     /// Both stores.
     pub const ALL: [Self; 2] = [Self::SecretsManager, Self::Ssm];
 
@@ -90,7 +90,7 @@ impl Store {
     }
 }
 
-impl fmt::Display for Store {
+impl fmt::Display for SecretStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
@@ -101,40 +101,40 @@ impl fmt::Display for Store {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SecretRef {
     /// Which service keeps it.
-    pub store: Store,
+    pub store: SecretStore,
     /// Partition of its ARN, as in `aws` or `aws-cn`.
-    pub partition: Text,
+    pub partition: SharedStr,
     /// Account that owns it.
-    pub account: Text,
+    pub account: SharedStr,
     /// Region of the secret.
-    pub region: Text,
+    pub region: SharedStr,
     /// Name without suffix, version or label; `None` when the record does not tell (denied reads,
     /// filtered batches).
-    pub name: Option<Text>,
+    pub name: Option<SharedStr>,
     /// Full ARN; `None` while only a name or a partial ARN is known.
-    pub arn: Option<Text>,
+    pub arn: Option<SharedStr>,
     /// The name, if the ARN that was typed turns out to lack its suffix: `…:secret:my-secret` ends
     /// as a full ARN does.
-    pub partial_name: Option<Text>,
+    pub partial_name: Option<SharedStr>,
     /// Version that was asked for: a UUID for secrets, a number for parameters.
-    pub version_id: Option<Text>,
+    pub version_id: Option<SharedStr>,
     /// Staging label (`AWSPREVIOUS`) or parameter label that was asked for.
-    pub version_stage: Option<Text>,
+    pub version_stage: Option<SharedStr>,
 }
 
 /// The identity of a secret, whatever it was called.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SecretKey {
-    store: Store,
-    account: Text,
-    region: Text,
-    name: Option<Text>,
+    store: SecretStore,
+    account: SharedStr,
+    region: SharedStr,
+    name: Option<SharedStr>,
 }
 
 /// [`SecretKey`] without its own copies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct SecretPlace<'a> {
-    store: Store,
+    store: SecretStore,
     account: &'a str,
     region: &'a str,
     name: Option<&'a str>,
@@ -142,7 +142,7 @@ pub(crate) struct SecretPlace<'a> {
 
 /// Where a record was made: what a bare name is relative to.
 #[derive(Debug, Clone, Copy)]
-pub struct Home<'a> {
+pub struct RecordHome<'a> {
     /// Partition, for the ARNs of parameters.
     pub partition: &'a str,
     /// Account.
@@ -154,7 +154,7 @@ pub struct Home<'a> {
 impl SecretRef {
     /// A secret of which only the place is known.
     #[must_use]
-    pub fn unnamed(store: Store, home: Home<'_>) -> Self {
+    pub fn unnamed(store: SecretStore, home: RecordHome<'_>) -> Self {
         Self {
             store,
             partition: home.partition.into(),
@@ -173,13 +173,13 @@ impl SecretRef {
     /// An ARN that ends in a hyphen and six letters or digits is taken as full, as Secrets Manager
     /// itself does, until a key use shows otherwise.
     #[must_use]
-    pub fn secret(id: &str, home: Home<'_>) -> Self {
-        let arn = Arn::parse(id).filter(|a| a.service == "secretsmanager");
+    pub fn secret(id: &str, home: RecordHome<'_>) -> Self {
+        let arn = ArnParts::parse(id).filter(|a| a.service == "secretsmanager");
         let Some((arn, name)) = arn.and_then(|a| Some((a, a.resource.strip_prefix("secret:")?)))
         else {
             return Self {
                 name: Some(id.into()),
-                ..Self::unnamed(Store::SecretsManager, home)
+                ..Self::unnamed(SecretStore::SecretsManager, home)
             };
         };
         // A partial ARN whose name happens to end as a suffix does looks like a full one. Both
@@ -190,19 +190,19 @@ impl SecretRef {
             arn: bare.map(|_| id.into()),
             partial_name: bare.map(|_| name.into()),
             // The secret is where its ARN says, which may be another account than the record's.
-            ..Self::unnamed(Store::SecretsManager, arn.home())
+            ..Self::unnamed(SecretStore::SecretsManager, arn.home())
         }
     }
 
     /// Reads the name of a parameter: plain, a path, with `:version` or `:label`, a full ARN, or a
     /// reference to a secret.
     #[must_use]
-    pub fn parameter(name: &str, home: Home<'_>) -> Self {
+    pub fn parameter(name: &str, home: RecordHome<'_>) -> Self {
         if let Some(secret) = name.strip_prefix(REFERENCE_PREFIX) {
             return Self::secret(secret, home);
         }
         // A parameter that another account shares can only be asked for by its full ARN.
-        let (home, rest) = match Arn::parse(name).filter(|arn| arn.service == "ssm") {
+        let (home, rest) = match ArnParts::parse(name).filter(|arn| arn.service == "ssm") {
             Some(arn) => {
                 let rest = arn.resource.strip_prefix("parameter");
                 (arn.home(), rest.unwrap_or(arn.resource))
@@ -215,7 +215,7 @@ impl SecretRef {
         let mut parameter = Self {
             arn: Some(parameter_arn(&name, home)),
             name: Some(name.into()),
-            ..Self::unnamed(Store::Ssm, home)
+            ..Self::unnamed(SecretStore::Ssm, home)
         };
         parameter.select(selector);
         parameter
@@ -237,16 +237,16 @@ impl SecretRef {
 
     /// The path of `GetParametersByPath`, as the resource that IAM sees: `…:parameter/<path>`.
     #[must_use]
-    pub fn path(path: &str, home: Home<'_>) -> Self {
+    pub fn path(path: &str, home: RecordHome<'_>) -> Self {
         Self {
             name: Some(path.into()),
             arn: Some(parameter_arn(path, home)),
-            ..Self::unnamed(Store::Ssm, home)
+            ..Self::unnamed(SecretStore::Ssm, home)
         }
     }
 
     /// Every text in it, to be replaced by a shared copy.
-    pub(crate) fn texts(&mut self) -> impl Iterator<Item = &mut Text> {
+    pub(crate) fn texts(&mut self) -> impl Iterator<Item = &mut SharedStr> {
         let Self {
             partition,
             account,
@@ -337,7 +337,7 @@ impl SecretRef {
 
 impl SecretKey {
     /// A reference to it that says no more than it does.
-    pub(crate) fn to_ref(&self, partition: &Text) -> SecretRef {
+    pub(crate) fn to_ref(&self, partition: &SharedStr) -> SecretRef {
         SecretRef {
             store: self.store,
             partition: partition.clone(),
@@ -370,8 +370,8 @@ fn one_name(name: &str) -> String {
 }
 
 /// The ARN of a parameter or of a path of parameters.
-fn parameter_arn(name: &str, home: Home<'_>) -> Text {
-    let Home {
+fn parameter_arn(name: &str, home: RecordHome<'_>) -> SharedStr {
+    let RecordHome {
         partition,
         account,
         region,
@@ -447,7 +447,7 @@ mod tests {
 
     #[test]
     fn an_arn_is_taken_apart_only_if_it_is_whole() {
-        let global = Arn::parse("arn:aws:iam::111122223333:role/a:b/c").unwrap();
+        let global = ArnParts::parse("arn:aws:iam::111122223333:role/a:b/c").unwrap();
         assert_eq!((global.region, global.resource), ("", "role/a:b/c"));
         for text in [
             "",
@@ -455,7 +455,7 @@ mod tests {
             "arn:aws:ssm:eu-west-1:111122223333",
             "a:b:c:d:e:f",
         ] {
-            assert_eq!(Arn::parse(text), None, "{text}");
+            assert_eq!(ArnParts::parse(text), None, "{text}");
         }
     }
 
@@ -513,7 +513,7 @@ mod tests {
             ("aws-us-gov", "us-gov-west-1"),
             ("aws-new", "xx-moon-9"),
         ] {
-            let home = Home {
+            let home = RecordHome {
                 partition,
                 account: "111122223333",
                 region,

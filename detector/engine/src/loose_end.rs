@@ -3,24 +3,24 @@
 
 use std::hash::{Hash, Hasher};
 
-use crate::ids::Text;
-use crate::observation::{Head, Observation};
+use crate::ids::SharedStr;
+use crate::observation::{EventHeader, Observation};
 use crate::time::EventTime;
 
 /// What one actor did in one region: reads and key uses in it may belong together.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct SceneKey {
+pub struct CorrelationKey {
     fingerprint: u64,
     /// [`crate::principal::Principal::actor_key`]; empty where the record names nobody.
-    pub actor: Text,
+    pub actor: SharedStr,
     /// `awsRegion`.
-    pub region: Text,
+    pub region: SharedStr,
 }
 
-impl SceneKey {
+impl CorrelationKey {
     /// The scene of an actor in a region.
     #[must_use]
-    pub fn new(actor: Text, region: Text) -> Self {
+    pub fn new(actor: SharedStr, region: SharedStr) -> Self {
         Self {
             fingerprint: fingerprint(&(&actor, &region)),
             actor,
@@ -34,7 +34,7 @@ impl SceneKey {
     }
 }
 
-impl Hash for SceneKey {
+impl Hash for CorrelationKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u64(self.fingerprint);
     }
@@ -42,9 +42,9 @@ impl Hash for SceneKey {
 
 /// A part of a scene: what happened in it between two times, both included.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct SceneRange {
+pub struct CorrelationRange {
     /// The scene.
-    pub scene: SceneKey,
+    pub scene: CorrelationKey,
     /// First event time.
     pub from: EventTime,
     /// Last event time.
@@ -59,11 +59,11 @@ fn fingerprint(value: &impl Hash) -> u64 {
 
 /// A read, key use or change that waits for its other half, or that others may need to find theirs.
 #[derive(Debug, Clone, PartialEq)]
-pub struct LooseEnd {
+pub struct PendingEvent {
     /// Identity: the same event is the same loose end, however often it is delivered.
-    pub id: LooseEndId,
+    pub id: PendingEventId,
     /// Where its other half would be.
-    pub scene: SceneKey,
+    pub scene: CorrelationKey,
     /// Event time. This and what follows is what everybody asks of it first; it stands here so that
     /// a million of them need not be followed into memory for it.
     pub time: EventTime,
@@ -75,7 +75,7 @@ pub struct LooseEnd {
     pub observation: Observation,
 }
 
-impl LooseEnd {
+impl PendingEvent {
     /// Puts an observation into its scene.
     #[must_use]
     pub fn new(observation: Observation) -> Self {
@@ -84,8 +84,8 @@ impl LooseEnd {
         // nothing of a known actor.
         let actor = head.principal.actor_key().unwrap_or_else(|| "".into());
         Self {
-            id: LooseEndId::of(&observation),
-            scene: SceneKey::new(actor, head.region.clone()),
+            id: PendingEventId::of(&observation),
+            scene: CorrelationKey::new(actor, head.region.clone()),
             time: head.time,
             delivered: head.delivered,
             may_have_copies: head.shared_id.is_some() || head.updated,
@@ -103,14 +103,14 @@ impl LooseEnd {
 
 /// Identity of a loose end.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct LooseEndId {
+pub struct PendingEventId {
     fingerprint: u64,
     kind: u8,
     updated: bool,
-    event_id: Text,
+    event_id: SharedStr,
 }
 
-impl LooseEndId {
+impl PendingEventId {
     /// The identity of an observation.
     #[must_use]
     pub fn of(observation: &Observation) -> Self {
@@ -123,13 +123,13 @@ impl LooseEndId {
 
     /// The identity of a read.
     #[must_use]
-    pub fn read(head: &Head) -> Self {
+    pub fn read(head: &EventHeader) -> Self {
         Self::new(0, head)
     }
 
     /// The identity of a key use.
     #[must_use]
-    pub fn key_use(head: &Head) -> Self {
+    pub fn key_use(head: &EventHeader) -> Self {
         Self::new(1, head)
     }
 
@@ -153,7 +153,7 @@ impl LooseEndId {
 
     /// The identity with these parts.
     #[must_use]
-    pub fn from_parts(kind: u8, event_id: Text, updated: bool) -> Self {
+    pub fn from_parts(kind: u8, event_id: SharedStr, updated: bool) -> Self {
         Self {
             fingerprint: fingerprint(&(kind, updated, &event_id)),
             kind,
@@ -162,12 +162,12 @@ impl LooseEndId {
         }
     }
 
-    fn new(kind: u8, head: &Head) -> Self {
+    fn new(kind: u8, head: &EventHeader) -> Self {
         Self::from_parts(kind, head.event_id.clone(), head.updated)
     }
 }
 
-impl Hash for LooseEndId {
+impl Hash for PendingEventId {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u64(self.fingerprint);
     }
@@ -179,13 +179,16 @@ mod tests {
 
     #[test]
     fn an_identity_is_what_it_is_made_of() {
-        let id = LooseEndId::from_parts(1, "e1".into(), true);
+        let id = PendingEventId::from_parts(1, "e1".into(), true);
         let (kind, event_id, updated) = id.parts();
-        assert_eq!(LooseEndId::from_parts(kind, event_id.into(), updated), id);
+        assert_eq!(
+            PendingEventId::from_parts(kind, event_id.into(), updated),
+            id
+        );
         assert_eq!(id.kind(), 1);
         // The read and the key use of one event id, and an event and its update, are different.
         for other in [(0, true), (1, false)] {
-            let other = LooseEndId::from_parts(other.0, "e1".into(), other.1);
+            let other = PendingEventId::from_parts(other.0, "e1".into(), other.1);
             assert_ne!(other, id);
             assert_ne!(other.fingerprint(), id.fingerprint());
         }
@@ -193,7 +196,7 @@ mod tests {
 
     #[test]
     fn a_scene_is_of_one_actor_in_one_region() {
-        let scene = |actor: &str, region: &str| SceneKey::new(actor.into(), region.into());
+        let scene = |actor: &str, region: &str| CorrelationKey::new(actor.into(), region.into());
         assert_eq!(scene("a", "r").fingerprint(), scene("a", "r").fingerprint());
         assert_ne!(scene("a", "r"), scene("a", "s"));
         // The two texts do not run into each other.

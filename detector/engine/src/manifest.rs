@@ -7,7 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::part::{self, Header};
+use crate::part::{self, ExtractHeader};
 
 /// Name and version of this form.
 pub const SCHEMA: &str = "secretrail.manifest/1";
@@ -20,10 +20,10 @@ pub const MOST_OBJECTS: usize = 2_000;
 
 /// What all batches have in common.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Head {
+pub struct ManifestHeader {
     schema: String,
     /// What the parts are made for.
-    pub header: Header,
+    pub header: ExtractHeader,
     /// How many batches follow.
     pub batches: u64,
     /// Objects in all of them.
@@ -34,7 +34,7 @@ pub struct Head {
 
 /// An object in S3, as it was listed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Item {
+pub struct ManifestItem {
     /// Bucket.
     pub bucket: String,
     /// Key.
@@ -45,7 +45,7 @@ pub struct Item {
     pub size: u64,
 }
 
-impl Item {
+impl ManifestItem {
     /// Its name in the ledger.
     #[must_use]
     pub fn name(&self) -> String {
@@ -55,11 +55,11 @@ impl Item {
 
 /// One invocation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Batch {
+pub struct ManifestBatch {
     /// The name of its part.
     pub part: String,
     /// Its objects.
-    pub objects: Vec<Item>,
+    pub objects: Vec<ManifestItem>,
 }
 
 /// Why a manifest cannot be used.
@@ -78,7 +78,7 @@ pub enum ManifestError {
     },
 }
 
-impl Head {
+impl ManifestHeader {
     /// Reads the first line of a manifest.
     ///
     /// # Errors
@@ -95,17 +95,17 @@ impl Head {
     }
 }
 
-impl Batch {
+impl ManifestBatch {
     /// A batch of these objects.
     #[must_use]
-    pub fn new(header: &Header, objects: Vec<Item>) -> Self {
+    pub fn new(header: &ExtractHeader, objects: Vec<ManifestItem>) -> Self {
         Self {
             part: Self::part_of(header, &objects),
             objects,
         }
     }
 
-    fn part_of(header: &Header, objects: &[Item]) -> String {
+    fn part_of(header: &ExtractHeader, objects: &[ManifestItem]) -> String {
         part::name(
             header,
             objects.iter().map(|item| (item.name(), item.etag.clone())),
@@ -117,7 +117,7 @@ impl Batch {
     /// # Errors
     ///
     /// See [`ManifestError`].
-    pub fn read(head: &Head, number: usize, line: &str) -> Result<Self, ManifestError> {
+    pub fn read(head: &ManifestHeader, number: usize, line: &str) -> Result<Self, ManifestError> {
         let read = serde_json::from_str(line).map_err(|error| error.to_string());
         let whole = read.and_then(|batch: Self| {
             // The name is a digest of purpose and objects: this tells a batch that was edited, and
@@ -140,16 +140,16 @@ impl Batch {
 
 /// A plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Manifest {
+pub struct BackfillManifest {
     /// What all batches have in common.
-    pub head: Head,
+    pub head: ManifestHeader,
     /// The batches.
-    pub batches: Vec<Batch>,
+    pub batches: Vec<ManifestBatch>,
 }
 
 /// Where a line is in the text of a manifest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Line {
+pub struct ManifestLine {
     /// Bytes before it.
     pub offset: usize,
     /// Its bytes, without the line break.
@@ -162,18 +162,18 @@ pub struct ManifestText {
     /// The whole of it.
     pub text: String,
     /// Where the head is.
-    pub head: Line,
+    pub head: ManifestLine,
     /// Where each batch is, in their order.
-    pub batches: Vec<Line>,
+    pub batches: Vec<ManifestLine>,
 }
 
-impl Manifest {
+impl BackfillManifest {
     /// A plan of these batches.
     #[must_use]
-    pub fn new(header: Header, batches: Vec<Batch>) -> Self {
+    pub fn new(header: ExtractHeader, batches: Vec<ManifestBatch>) -> Self {
         let objects = batches.iter().map(|batch| batch.objects.len() as u64).sum();
-        let bytes = batches.iter().map(Batch::bytes).sum();
-        let head = Head {
+        let bytes = batches.iter().map(ManifestBatch::bytes).sum();
+        let head = ManifestHeader {
             schema: SCHEMA.to_owned(),
             header,
             batches: batches.len() as u64,
@@ -205,10 +205,10 @@ impl Manifest {
     /// See [`ManifestError`].
     pub fn read(text: &str) -> Result<Self, ManifestError> {
         let mut lines = text.lines();
-        let head = Head::read(lines.next().unwrap_or_default())?;
+        let head = ManifestHeader::read(lines.next().unwrap_or_default())?;
         let batches = lines
             .enumerate()
-            .map(|(index, line)| Batch::read(&head, index + 2, line));
+            .map(|(index, line)| ManifestBatch::read(&head, index + 2, line));
         let manifest = Self::new(head.header.clone(), batches.collect::<Result<_, _>>()?);
         // Each batch was checked by itself; only the head tells that one is missing.
         if manifest.head == head {
@@ -230,13 +230,13 @@ impl Manifest {
 }
 
 /// Adds a line, and tells where it is.
-fn add_line(text: &mut String, value: &impl Serialize) -> Line {
+fn add_line(text: &mut String, value: &impl Serialize) -> ManifestLine {
     // Cannot fail: every key is text.
     let json = serde_json::to_string(value).unwrap_or_default();
     let offset = text.len();
     text.push_str(&json);
     text.push('\n');
-    Line {
+    ManifestLine {
         offset,
         length: json.len(),
     }
@@ -248,34 +248,37 @@ mod tests {
     use crate::rule::RuleSet;
     use crate::selection::Selection;
 
-    fn manifest() -> Manifest {
-        let header = Header::new(&RuleSet::default(), &Selection::default());
-        let item = |key: &str, size| Item {
+    fn manifest() -> BackfillManifest {
+        let header = ExtractHeader::new(&RuleSet::default(), &Selection::default());
+        let item = |key: &str, size| ManifestItem {
             bucket: "b".to_owned(),
             key: key.to_owned(),
             etag: "e".to_owned(),
             size,
         };
         let batches = vec![
-            Batch::new(&header, vec![item("one", 1), item("two", 2)]),
-            Batch::new(&header, vec![item("three", 3)]),
+            ManifestBatch::new(&header, vec![item("one", 1), item("two", 2)]),
+            ManifestBatch::new(&header, vec![item("three", 3)]),
         ];
-        Manifest::new(header, batches)
+        BackfillManifest::new(header, batches)
     }
 
     #[test]
     fn what_is_read_is_what_was_written_and_each_line_is_where_it_is_said_to_be() {
         let manifest = manifest();
         let written = manifest.write();
-        assert_eq!(Manifest::read(&written.text), Ok(manifest.clone()));
-        let line = |line: &Line| {
+        assert_eq!(BackfillManifest::read(&written.text), Ok(manifest.clone()));
+        let line = |line: &ManifestLine| {
             let end = line.offset + line.length;
             written.text.get(line.offset..end).unwrap()
         };
-        assert_eq!(Head::read(line(&written.head)), Ok(manifest.head.clone()));
+        assert_eq!(
+            ManifestHeader::read(line(&written.head)),
+            Ok(manifest.head.clone())
+        );
         for (place, batch) in written.batches.iter().zip(&manifest.batches) {
             assert_eq!(
-                Batch::read(&manifest.head, 2, line(place)).as_ref(),
+                ManifestBatch::read(&manifest.head, 2, line(place)).as_ref(),
                 Ok(batch)
             );
         }
@@ -286,7 +289,7 @@ mod tests {
     fn what_was_edited_is_found_out() {
         let text = manifest().write().text;
         let lines: Vec<&str> = text.lines().collect();
-        let edited = |text: &str| match Manifest::read(text) {
+        let edited = |text: &str| match BackfillManifest::read(text) {
             Err(ManifestError::Edited { line, .. }) => line,
             other => panic!("{other:?}"),
         };
@@ -303,10 +306,13 @@ mod tests {
         );
         assert_eq!(edited(text.get(..text.len() - 9).unwrap()), 3, "cut off");
         assert!(matches!(
-            Manifest::read("{\"Records\":[]}"),
+            BackfillManifest::read("{\"Records\":[]}"),
             Err(ManifestError::Foreign(_))
         ));
-        assert!(matches!(Manifest::read(""), Err(ManifestError::Foreign(_))));
+        assert!(matches!(
+            BackfillManifest::read(""),
+            Err(ManifestError::Foreign(_))
+        ));
     }
 
     #[test]
@@ -319,11 +325,16 @@ mod tests {
             from: Some(crate::time::EventTime(1)),
             ..Selection::default()
         };
-        let header = Header::new(&RuleSet::default(), &later);
-        let other = Manifest::new(header, Vec::new()).head;
+        let header = ExtractHeader::new(&RuleSet::default(), &later);
+        let other = BackfillManifest::new(header, Vec::new()).head;
         let line = serde_json::to_string(batch).unwrap();
-        assert_eq!(Batch::read(&manifest.head, 2, &line).as_ref(), Ok(batch));
-        let refused = Batch::read(&other, 2, &line).unwrap_err().to_string();
+        assert_eq!(
+            ManifestBatch::read(&manifest.head, 2, &line).as_ref(),
+            Ok(batch)
+        );
+        let refused = ManifestBatch::read(&other, 2, &line)
+            .unwrap_err()
+            .to_string();
         assert!(
             refused.starts_with("line 2: its objects do not make part-"),
             "{refused}"
@@ -335,12 +346,12 @@ mod tests {
         let text = manifest().write().text;
         let edited = text.replacen("\"batches\":2", "\"batches\":3", 1);
         assert_eq!(
-            Manifest::read(&edited).unwrap_err().to_string(),
+            BackfillManifest::read(&edited).unwrap_err().to_string(),
             "line 1: it promises 3 with 3 of 6, and 2 batches with 3 objects of 6 bytes follow; \
              it was edited or cut off: plan again"
         );
         let newer = text.replacen("manifest/1", "manifest/2", 1);
         let foreign = ManifestError::Foreign("secretrail.manifest/2".to_owned());
-        assert_eq!(Manifest::read(&newer), Err(foreign));
+        assert_eq!(BackfillManifest::read(&newer), Err(foreign));
     }
 }

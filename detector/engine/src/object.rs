@@ -7,7 +7,7 @@
 //!
 //! Source: AWS CloudTrail user guide, "Finding your CloudTrail log files".
 
-use crate::ids::Text;
+use crate::ids::SharedStr;
 use crate::time::EventTime;
 
 /// What the path of an object says about its content.
@@ -49,18 +49,18 @@ pub struct ObjectPath<'a> {
 
 /// The object that a record came in.
 #[derive(Debug, Clone)]
-pub struct Origin {
+pub struct RecordOrigin {
     /// Path or key.
-    pub object: Text,
+    pub object: SharedStr,
     /// Time of delivery, where its name tells.
     pub delivered: Option<EventTime>,
 }
 
 /// The shared form of an object's name.
 #[must_use]
-pub fn origin(object: &str) -> Origin {
-    Origin {
-        object: Text::from(object),
+pub fn origin(object: &str) -> RecordOrigin {
+    RecordOrigin {
+        object: SharedStr::from(object),
         delivered: parse(object).delivered,
     }
 }

@@ -6,16 +6,16 @@ use std::sync::Arc;
 use ahash::RandomState;
 use hashbrown::HashTable;
 
-use crate::document::Node;
-use crate::ids::{Home, SecretRef, Store, Text};
+use crate::document::JsonNode;
+use crate::ids::{RecordHome, SecretRef, SecretStore, SharedStr};
 use crate::named::named;
 use crate::principal::Principal;
 use crate::time::EventTime;
-use crate::wire::Record;
+use crate::wire::CloudTrailRecord;
 
 /// How a call ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Outcome {
+pub enum CallOutcome {
     /// No `errorCode`.
     Success,
     /// The caller was not allowed to.
@@ -24,7 +24,7 @@ pub enum Outcome {
     Failed,
 }
 
-impl Outcome {
+impl CallOutcome {
     /// Every outcome.
     pub const ALL: [Self; 3] = [Self::Success, Self::Denied, Self::Failed];
 
@@ -39,18 +39,18 @@ impl Outcome {
     }
 }
 
-impl FromStr for Outcome {
-    type Err = NotAnOutcome;
+impl FromStr for CallOutcome {
+    type Err = UnknownOutcome;
 
-    fn from_str(text: &str) -> Result<Self, NotAnOutcome> {
-        named(&Self::ALL, Self::as_str, text).ok_or_else(|| NotAnOutcome(text.to_owned()))
+    fn from_str(text: &str) -> Result<Self, UnknownOutcome> {
+        named(&Self::ALL, Self::as_str, text).ok_or_else(|| UnknownOutcome(text.to_owned()))
     }
 }
 
 /// A word that is the name of no outcome.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not an outcome; use success, denied or failed")]
-pub struct NotAnOutcome(String);
+pub struct UnknownOutcome(String);
 
 /// What `sourceIPAddress` holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -100,72 +100,72 @@ impl SourceKind {
 
 /// Where a call came from.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Source {
+pub struct CallSource {
     /// `sourceIPAddress`.
-    pub ip: Option<Text>,
+    pub ip: Option<SharedStr>,
     /// What the address is.
     pub kind: SourceKind,
     /// `userAgent`.
-    pub user_agent: Option<Text>,
+    pub user_agent: Option<SharedStr>,
     /// `vpcEndpointId` of the API call. `None` on KMS events, where the endpoint is AWS's own.
-    pub vpc_endpoint: Option<Text>,
+    pub vpc_endpoint: Option<SharedStr>,
 }
 
 /// Raw fields of a record that the loaded rules ask for.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Kept {
+pub struct KeptFields {
     /// Field name as the rules write it, and its value. Absent fields are not listed.
-    pub fields: Vec<(Text, Node<'static>)>,
+    pub fields: Vec<(SharedStr, JsonNode<'static>)>,
     /// The whole record, when a rule searches it for keywords.
-    pub whole: Option<Box<Node<'static>>>,
+    pub whole: Option<Box<JsonNode<'static>>>,
 }
 
 /// What every observation has.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Head {
+pub struct EventHeader {
     /// `eventID`; of an addendum that updates an event, `addendum.originalEventID`. A hash of the
     /// record where it has none.
-    pub event_id: Text,
+    pub event_id: SharedStr,
     /// `sharedEventID`.
-    pub shared_id: Option<Text>,
+    pub shared_id: Option<SharedStr>,
     /// Whether the record is an `UPDATED_DATA` addendum to the event, which replaces it.
     pub updated: bool,
     /// `eventTime`.
     pub time: EventTime,
     /// `eventName`.
-    pub api: Text,
+    pub api: SharedStr,
     /// `recipientAccountId`.
-    pub account: Text,
+    pub account: SharedStr,
     /// `awsRegion`.
-    pub region: Text,
+    pub region: SharedStr,
     /// Who called.
     pub principal: Arc<Principal>,
     /// `userIdentity.accessKeyId`; differs between a read and its Decrypt.
-    pub access_key_id: Option<Text>,
+    pub access_key_id: Option<SharedStr>,
     /// From where.
-    pub source: Arc<Source>,
+    pub source: Arc<CallSource>,
     /// How it ended.
-    pub outcome: Outcome,
+    pub outcome: CallOutcome,
     /// What denied it: `identity_policy`, `resource_policy`, `service_control_policy`,
     /// `permissions_boundary`, `session_policy`, `vpc_endpoint_policy`, `kms_key`, or other words
     /// of the message. `None` unless it was denied and the message says so.
-    pub denied_by: Option<Text>,
+    pub denied_by: Option<SharedStr>,
     /// `errorCode`.
-    pub error_code: Option<Text>,
+    pub error_code: Option<SharedStr>,
     /// Path or key of the object it came in.
-    pub object: Text,
+    pub object: SharedStr,
     /// When the object was delivered; the event's own time where the name of the object does not
     /// tell.
     pub delivered: EventTime,
     /// Raw fields for rules.
-    pub kept: Kept,
+    pub kept: KeptFields,
 }
 
-impl Head {
+impl EventHeader {
     /// The event behind the record: the same for redeliveries, updates, and the copies of several
     /// accounts.
     #[must_use]
-    pub fn event_key(&self) -> &Text {
+    pub fn event_key(&self) -> &SharedStr {
         self.shared_id.as_ref().unwrap_or(&self.event_id)
     }
 
@@ -182,7 +182,7 @@ impl Head {
 
 /// What a secret read asked for.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Ask {
+pub enum ReadRequest {
     /// These secrets, each by name: `GetSecretValue`, `GetParameter`, `GetParameters`, and every
     /// denied or failed read.
     Named(Vec<SecretRef>),
@@ -205,9 +205,9 @@ pub enum Ask {
 #[derive(Debug, Clone, PartialEq)]
 pub struct SecretRead {
     /// What every observation has.
-    pub head: Arc<Head>,
+    pub head: Arc<EventHeader>,
     /// What was asked for.
-    pub ask: Ask,
+    pub ask: ReadRequest,
     /// Whether the values are encrypted and were asked for decrypted, so that a key use must
     /// follow.
     pub decrypts: bool,
@@ -217,15 +217,15 @@ pub struct SecretRead {
 
 /// A KMS `Decrypt` for a secret.
 #[derive(Debug, Clone, PartialEq)]
-pub struct KeyUse {
+pub struct KmsDecrypt {
     /// What every observation has.
-    pub head: Arc<Head>,
+    pub head: Arc<EventHeader>,
     /// The secret of the encryption context; `None` on denied calls, which are logged without one.
     pub secret: Option<SecretRef>,
     /// `SecretVersionId` of the encryption context.
-    pub version_id: Option<Text>,
+    pub version_id: Option<SharedStr>,
     /// ARN of the key.
-    pub key_arn: Option<Text>,
+    pub key_arn: Option<SharedStr>,
     /// Whether someone called KMS without a service in between.
     pub direct: bool,
 }
@@ -234,7 +234,7 @@ pub struct KeyUse {
 #[derive(Debug, Clone, PartialEq)]
 pub struct SecretChange {
     /// What every observation has.
-    pub head: Arc<Head>,
+    pub head: Arc<EventHeader>,
     /// The secret it is about; `None` for trails, keys and denied calls.
     pub secret: Option<SecretRef>,
     /// Whether the call itself decrypts the secret, so that key uses beside it are not reads.
@@ -247,7 +247,7 @@ pub enum Observation {
     /// Somebody asked for secret values.
     Read(Arc<SecretRead>),
     /// A key was used for a secret.
-    KeyUse(Arc<KeyUse>),
+    KeyUse(Arc<KmsDecrypt>),
     /// Something about secrets, keys or trails was changed.
     Change(Arc<SecretChange>),
 }
@@ -255,7 +255,7 @@ pub enum Observation {
 impl Observation {
     /// What every observation has.
     #[must_use]
-    pub fn head(&self) -> &Arc<Head> {
+    pub fn head(&self) -> &Arc<EventHeader> {
         match self {
             Self::Read(read) => &read.head,
             Self::KeyUse(key_use) => &key_use.head,
@@ -268,25 +268,25 @@ impl Observation {
 /// agent.
 #[derive(Debug, Default)]
 pub struct Interner {
-    texts: Shelf<Text>,
-    principals: Shelf<Arc<Principal>>,
-    sources: Shelf<Arc<Source>>,
-    secrets: Shelf<Arc<Called>>,
+    texts: InternerShelf<SharedStr>,
+    principals: InternerShelf<Arc<Principal>>,
+    sources: InternerShelf<Arc<CallSource>>,
+    secrets: InternerShelf<Arc<SecretMention>>,
     hasher: RandomState,
 }
 
 /// What a record called a secret, where, and what that means.
 #[derive(Debug)]
-struct Called {
-    store: Store,
-    id: Text,
+struct SecretMention {
+    store: SecretStore,
+    id: SharedStr,
     /// Account, region and partition of the record.
-    place: [Text; 3],
+    place: [SharedStr; 3],
     secret: SecretRef,
 }
 
-impl Called {
-    fn is(&self, store: Store, id: &str, home: Home<'_>) -> bool {
+impl SecretMention {
+    fn is(&self, store: SecretStore, id: &str, home: RecordHome<'_>) -> bool {
         self.store == store
             && *self.id == *id
             && self.place.iter().map(|text| &**text).eq(place_of(home))
@@ -296,18 +296,18 @@ impl Called {
 /// Values beside their hashes, so that few others are followed into memory when one is looked for,
 /// and none when the table grows.
 #[derive(Debug)]
-struct Shelf<T>(HashTable<(u64, T)>);
+struct InternerShelf<T>(HashTable<(u64, T)>);
 
 /// Values kept before the interner forgets and starts anew: sharing is a saving, not a promise.
 const INTERNED: usize = 50_000;
 
-impl<T> Default for Shelf<T> {
+impl<T> Default for InternerShelf<T> {
     fn default() -> Self {
         Self(HashTable::new())
     }
 }
 
-impl<T: Clone> Shelf<T> {
+impl<T: Clone> InternerShelf<T> {
     fn find(&self, hash: u64, is: impl Fn(&T) -> bool) -> Option<&T> {
         self.0
             .find(hash, |(known, value)| *known == hash && is(value))
@@ -328,7 +328,7 @@ impl<T: Clone> Shelf<T> {
 
 impl Interner {
     /// The shared form of a text.
-    pub fn text(&mut self, text: &str) -> Text {
+    pub fn text(&mut self, text: &str) -> SharedStr {
         let hash = self.hasher.hash_one(text);
         if let Some(known) = self.texts.find(hash, |known| **known == *text) {
             return known.clone();
@@ -337,7 +337,7 @@ impl Interner {
     }
 
     /// What a record calls a secret, as [`SecretRef::secret`] or [`SecretRef::parameter`] reads it.
-    pub fn secret(&mut self, store: Store, id: &str, home: Home<'_>) -> SecretRef {
+    pub fn secret(&mut self, store: SecretStore, id: &str, home: RecordHome<'_>) -> SecretRef {
         let hash = self.hasher.hash_one((store, id, place_of(home)));
         if let Some(known) = self.secrets.find(hash, |known| known.is(store, id, home)) {
             return known.secret.clone();
@@ -346,15 +346,15 @@ impl Interner {
         self.secrets.keep(hash, Arc::new(called)).secret.clone()
     }
 
-    fn called(&mut self, store: Store, id: &str, home: Home<'_>) -> Called {
+    fn called(&mut self, store: SecretStore, id: &str, home: RecordHome<'_>) -> SecretMention {
         let mut secret = match store {
-            Store::SecretsManager => SecretRef::secret(id, home),
-            Store::Ssm => SecretRef::parameter(id, home),
+            SecretStore::SecretsManager => SecretRef::secret(id, home),
+            SecretStore::Ssm => SecretRef::parameter(id, home),
         };
         // The name of a secret comes back in many spellings, each with its own entry: the texts
         // inside are shared between them too.
         secret.texts().for_each(|text| *text = self.text(text));
-        Called {
+        SecretMention {
             store,
             id: self.text(id),
             place: place_of(home).map(|text| self.text(text)),
@@ -364,7 +364,7 @@ impl Interner {
 
     /// The shared form of a record's principal. Most records repeat one that is known, and then
     /// nothing is made.
-    pub fn principal(&mut self, record: &Record<'_>) -> Arc<Principal> {
+    pub fn principal(&mut self, record: &CloudTrailRecord<'_>) -> Arc<Principal> {
         let told = Principal::of(record);
         let hash = self.hasher.hash_one(&told);
         if let Some(known) = self.principals.find(hash, |known| known.is(&told)) {
@@ -380,7 +380,7 @@ impl Interner {
         ip: Option<&str>,
         user_agent: Option<&str>,
         vpc_endpoint: Option<&str>,
-    ) -> Arc<Source> {
+    ) -> Arc<CallSource> {
         let hash = self.hasher.hash_one((ip, user_agent, vpc_endpoint));
         let known = self.sources.find(hash, |known| {
             known.ip.as_deref() == ip
@@ -390,7 +390,7 @@ impl Interner {
         if let Some(known) = known {
             return known.clone();
         }
-        let source = Source {
+        let source = CallSource {
             kind: SourceKind::of(ip),
             ip: ip.map(|text| self.text(text)),
             user_agent: user_agent.map(|text| self.text(text)),
@@ -400,7 +400,7 @@ impl Interner {
     }
 }
 
-fn place_of(home: Home<'_>) -> [&str; 3] {
+fn place_of(home: RecordHome<'_>) -> [&str; 3] {
     [home.account, home.region, home.partition]
 }
 
@@ -428,10 +428,10 @@ mod tests {
 
     #[test]
     fn a_word_that_is_no_outcome_is_refused_with_those_that_are() {
-        for outcome in Outcome::ALL {
+        for outcome in CallOutcome::ALL {
             assert_eq!(outcome.as_str().parse(), Ok(outcome));
         }
-        let error = "Denied".parse::<Outcome>().unwrap_err().to_string();
+        let error = "Denied".parse::<CallOutcome>().unwrap_err().to_string();
         assert_eq!(
             error,
             "`Denied` is not an outcome; use success, denied or failed"
@@ -441,8 +441,8 @@ mod tests {
     #[test]
     fn what_is_said_again_is_shared() {
         let mut interner = Interner::default();
-        let first = interner.secret(Store::SecretsManager, "db", HOME);
-        let again = interner.secret(Store::SecretsManager, "db", HOME);
+        let first = interner.secret(SecretStore::SecretsManager, "db", HOME);
+        let again = interner.secret(SecretStore::SecretsManager, "db", HOME);
         let (name, same) = (first.name.clone().unwrap(), again.name.unwrap());
         assert!(Arc::ptr_eq(&name, &same));
         assert!(Arc::ptr_eq(&name, &interner.text("db")));
@@ -456,19 +456,19 @@ mod tests {
     #[test]
     fn one_text_means_another_secret_elsewhere() {
         let mut interner = Interner::default();
-        let here = interner.secret(Store::Ssm, "db", HOME);
-        let region = Home {
+        let here = interner.secret(SecretStore::Ssm, "db", HOME);
+        let region = RecordHome {
             region: "us-east-1",
             ..HOME
         };
-        let account = Home {
+        let account = RecordHome {
             account: "444455556666",
             ..HOME
         };
         for (store, home) in [
-            (Store::Ssm, region),
-            (Store::Ssm, account),
-            (Store::SecretsManager, HOME),
+            (SecretStore::Ssm, region),
+            (SecretStore::Ssm, account),
+            (SecretStore::SecretsManager, HOME),
         ] {
             assert_ne!(interner.secret(store, "db", home).key(), here.key());
         }

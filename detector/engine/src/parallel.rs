@@ -20,14 +20,14 @@ fn on(threads: usize, work: impl Fn() + Copy + Send) {
 }
 
 /// Blocks of items, which threads take one after the other.
-struct Queue<'i, T> {
+struct BlockQueue<'i, T> {
     blocks: Vec<&'i [T]>,
     /// Items of each block but the last.
     size: usize,
     next: AtomicUsize,
 }
 
-impl<'i, T> Queue<'i, T> {
+impl<'i, T> BlockQueue<'i, T> {
     fn new(items: &'i [T], size: usize) -> Self {
         let size = size.max(1);
         Self {
@@ -53,7 +53,7 @@ fn blocks<T: Sync, R: Send>(
     size: usize,
     f: impl Fn(&[T]) -> R + Sync,
 ) -> Vec<R> {
-    let queue = Queue::new(items, size);
+    let queue = BlockQueue::new(items, size);
     let count = queue.blocks.len();
     if threads <= 1 || count <= 1 {
         return queue.blocks.into_iter().map(f).collect();
@@ -94,8 +94,8 @@ pub fn in_order<T: Sync, E: Send>(
     make: impl Fn(usize, &[T], &mut Vec<u8>) -> Result<(), E> + Sync,
     take: impl FnMut(&[u8]) -> Result<(), E> + Send,
 ) -> Result<(), E> {
-    let queue = Queue::new(items, block);
-    let turns = Turns::new(take);
+    let queue = BlockQueue::new(items, block);
+    let turns = OrderedTurns::new(take);
     on(threads.min(queue.blocks.len()), || {
         let mut bytes = Vec::new();
         while let Some((index, block)) = queue.take() {
@@ -113,14 +113,14 @@ pub fn in_order<T: Sync, E: Send>(
 }
 
 /// Threads that take turns in the order of the blocks.
-struct Turns<F, E> {
-    turn: Mutex<Turn<F, E>>,
+struct OrderedTurns<F, E> {
+    turn: Mutex<BlockTurn<F, E>>,
     /// A turn is over.
     over: Condvar,
 }
 
 /// Whose bytes are taken next.
-struct Turn<F, E> {
+struct BlockTurn<F, E> {
     now: usize,
     take: F,
     /// The first error.
@@ -130,10 +130,10 @@ struct Turn<F, E> {
     stopped: bool,
 }
 
-impl<F: FnMut(&[u8]) -> Result<(), E>, E> Turns<F, E> {
+impl<F: FnMut(&[u8]) -> Result<(), E>, E> OrderedTurns<F, E> {
     fn new(take: F) -> Self {
         Self {
-            turn: Mutex::new(Turn {
+            turn: Mutex::new(BlockTurn {
                 now: 0,
                 take,
                 result: Ok(()),
@@ -144,7 +144,7 @@ impl<F: FnMut(&[u8]) -> Result<(), E>, E> Turns<F, E> {
     }
 
     /// Waits until a block is the next; `None` when nothing more is taken.
-    fn wait(&self, index: usize) -> Option<MutexGuard<'_, Turn<F, E>>> {
+    fn wait(&self, index: usize) -> Option<MutexGuard<'_, BlockTurn<F, E>>> {
         let turn = held(self.turn.lock());
         let turn = self
             .over

@@ -19,10 +19,10 @@ mod write;
 
 use crate::digest::digest;
 
-pub use self::entry::{CoveredPlace, Entry, Extracted};
-pub use self::header::{Header, PartShortfall, SCHEMA};
-pub use self::line::PartRecord;
-pub use self::read::{Inflated, PartError, PartReader};
+pub use self::entry::{CoveredPlace, ExtractEntry, ExtractedObject};
+pub use self::header::{ExtractHeader, ExtractShortfall, SCHEMA};
+pub use self::line::ExtractRecord;
+pub use self::read::{ExtractFileError, ExtractFileReader, Inflated};
 pub use self::write::write;
 
 /// How the name of a part ends.
@@ -37,7 +37,7 @@ pub fn is_part(name: &str) -> bool {
 /// The name of the part that is made of these objects, each with what tells its versions apart, for
 /// this purpose.
 #[must_use]
-pub fn name(header: &Header, objects: impl Iterator<Item = (String, String)>) -> String {
+pub fn name(header: &ExtractHeader, objects: impl Iterator<Item = (String, String)>) -> String {
     // Cannot fail: every key is text.
     let purpose = serde_json::to_string(&header.purpose()).unwrap_or_default();
     let mut parts = vec![SCHEMA.to_owned(), purpose];
@@ -55,36 +55,36 @@ mod tests {
 
     use super::*;
     use crate::coverage::CoverageMark;
-    use crate::report::{Fate, SkippedRecord};
+    use crate::report::{ObjectStatus, SkippedRecord};
     use crate::rule::RuleSet;
     use crate::selection::Selection;
     use crate::time::EventTime;
 
-    fn header() -> Header {
-        Header::new(&RuleSet::default(), &Selection::default())
+    fn header() -> ExtractHeader {
+        ExtractHeader::new(&RuleSet::default(), &Selection::default())
     }
 
-    fn object(name: &str, records: &[(i64, &str)]) -> Extracted {
+    fn object(name: &str, records: &[(i64, &str)]) -> ExtractedObject {
         let mark = |hour| CoverageMark {
             account: "1".into(),
             region: "r".into(),
             bucket: hour,
         };
-        let entry = Entry {
+        let entry = ExtractEntry {
             name: name.into(),
             tag: "t".to_owned(),
             in_tree: true,
             delivered: Some(7),
-            fate: Fate::Read,
+            fate: ObjectStatus::Read,
             bytes: 1,
             records: 2,
             repaired: 0,
             key_validations: 0,
             skipped: BTreeMap::from([(SkippedRecord::Malformed, 1)]),
-            coverage: Entry::coverage([mark(4), mark(3)]),
+            coverage: ExtractEntry::coverage([mark(4), mark(3)]),
         };
         let records = records.iter();
-        Extracted {
+        ExtractedObject {
             entry,
             records: records
                 .map(|(time, text)| (EventTime(*time), (*text).to_owned()))
@@ -92,14 +92,14 @@ mod tests {
         }
     }
 
-    fn read(bytes: &[u8]) -> Result<Vec<String>, PartError> {
+    fn read(bytes: &[u8]) -> Result<Vec<String>, ExtractFileError> {
         let mut found = Vec::new();
-        let mut part = PartReader::new(BufReader::new(MultiGzDecoder::new(bytes)))?;
+        let mut part = ExtractFileReader::new(BufReader::new(MultiGzDecoder::new(bytes)))?;
         while let Some(mut reader) = part {
             let names: Vec<&str> = reader.entries.iter().map(|e| &*e.name).collect();
             found.push(format!("{names:?}"));
             while let Some(record) = reader.next_record()? {
-                let PartRecord { object, time, text } = record;
+                let ExtractRecord { object, time, text } = record;
                 found.push(format!("{object} {} {text}", time.0));
             }
             part = reader.next_part()?;
@@ -164,15 +164,15 @@ mod tests {
     #[test]
     fn a_name_is_made_of_purpose_and_objects() {
         let objects = |tag: &str| [("s3://b/k".to_owned(), tag.to_owned())].into_iter();
-        let of = |header: &Header, tag| name(header, objects(tag));
+        let of = |header: &ExtractHeader, tag| name(header, objects(tag));
         let one = of(&header(), "e1");
         assert!(is_part(&one) && !is_part("k.json.gz"));
-        let read = Header {
+        let read = ExtractHeader {
             span: Some((1, 2)),
             ..header()
         };
         assert_eq!(of(&read, "e1"), one, "what was found in them is no purpose");
-        let later = Header {
+        let later = ExtractHeader {
             from: Some(1),
             ..header()
         };

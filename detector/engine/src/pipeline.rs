@@ -18,26 +18,26 @@ use std::sync::Arc;
 
 use ahash::{HashMap, HashSet};
 
-use self::drafts::Drafts;
+use self::drafts::PendingAlerts;
 use self::sight::remembered_at_sight;
-use crate::access::{Access, Method};
+use crate::access::{Access, AccessMethod};
 use crate::alert::Alert;
 use crate::copies::distinct;
 use crate::coverage::CoverageMark;
 use crate::evidence::Evidence;
-use crate::ids::Text;
+use crate::ids::SharedStr;
 use crate::limits::{COVERAGE_BUCKET_SECS, HORIZON_SECS};
-use crate::loose_end::LooseEnd;
-use crate::observation::{Observation, Outcome as Ending};
+use crate::loose_end::PendingEvent;
+use crate::observation::{CallOutcome as Ending, Observation};
 use crate::parallel;
-use crate::policy::Policy;
-use crate::report::Report;
-use crate::rule::event::OwnEvent;
-use crate::rule::{Ask, Hits, RuleSet, Target};
-use crate::scan::Harvest;
-use crate::seen::{self, Memory, Seen, Sighting};
+use crate::policy::AccessPolicy;
+use crate::report::ReadReport;
+use crate::rule::event::DerivedEvent;
+use crate::rule::{EvalScope, Matches, RuleSet, RuleTarget};
+use crate::scan::ScanResult;
+use crate::seen::{self, LookbackPeriods, SeenVerdicts, Sighting};
 use crate::selection::Selection;
-use crate::state::{Due, StateError, StateStore};
+use crate::state::{DueEvents, StateError, StateStore};
 use crate::time::EventTime;
 
 /// What the path is set to.
@@ -45,26 +45,26 @@ pub struct Pipeline<'a> {
     /// Rules.
     pub rules: &'a RuleSet,
     /// Access policy; without one, rules about `expected.*` match nothing.
-    pub policy: Option<&'a Policy>,
+    pub policy: Option<&'a AccessPolicy>,
     /// Accesses, changes and records outside of it raise no alerts and are not listed.
     pub selection: &'a Selection,
     /// Seconds after the delivery of a loose end during which its other half may still arrive.
     pub horizon_secs: i64,
     /// How long to remember who read what.
-    pub memory: Memory,
+    pub memory: LookbackPeriods,
     /// Threads to work on; the result is the same for any number.
     pub threads: usize,
 }
 
 /// What a batch came to.
 #[derive(Debug, Default)]
-pub struct Outcome {
+pub struct BatchOutcome {
     /// Alerts that were created now, by time and id.
     pub alerts: Vec<Alert>,
     /// Accesses that were settled now, in the order of the ledger.
     pub accesses: Vec<Arc<Access>>,
     /// Counts, on top of those of the harvest.
-    pub report: Report,
+    pub report: ReadReport,
 }
 
 /// Events that rules are asked about on several threads, before what hits is taken over in order.
@@ -76,13 +76,17 @@ const FACTS: usize = 16_384;
 impl<'a> Pipeline<'a> {
     /// A path with the default horizon.
     #[must_use]
-    pub fn new(rules: &'a RuleSet, policy: Option<&'a Policy>, selection: &'a Selection) -> Self {
+    pub fn new(
+        rules: &'a RuleSet,
+        policy: Option<&'a AccessPolicy>,
+        selection: &'a Selection,
+    ) -> Self {
         Self {
             rules,
             policy,
             selection,
             horizon_secs: HORIZON_SECS,
-            memory: Memory::default(),
+            memory: LookbackPeriods::default(),
             threads: 1,
         }
     }
@@ -105,11 +109,11 @@ impl<'a> Pipeline<'a> {
     pub async fn run<S: StateStore>(
         &self,
         store: &S,
-        harvest: Harvest,
+        harvest: ScanResult,
         now: EventTime,
-    ) -> Result<Outcome, StateError> {
-        let mut outcome = Outcome::default();
-        let mut drafts = Drafts::default();
+    ) -> Result<BatchOutcome, StateError> {
+        let mut outcome = BatchOutcome::default();
+        let mut drafts = PendingAlerts::default();
         let ends = self
             .look_at(store, harvest, None, &mut drafts, &mut outcome.report)
             .await?;
@@ -129,11 +133,11 @@ impl<'a> Pipeline<'a> {
     pub async fn ingest<S: StateStore>(
         &self,
         store: &S,
-        harvest: Harvest,
+        harvest: ScanResult,
         now: EventTime,
-    ) -> Result<Outcome, StateError> {
-        let mut outcome = Outcome::default();
-        let mut drafts = Drafts::default();
+    ) -> Result<BatchOutcome, StateError> {
+        let mut outcome = BatchOutcome::default();
+        let mut drafts = PendingAlerts::default();
         let ends = self
             .look_at(store, harvest, Some(now), &mut drafts, &mut outcome.report)
             .await?;
@@ -153,10 +157,10 @@ impl<'a> Pipeline<'a> {
         store: &S,
         now: EventTime,
         most: usize,
-    ) -> Result<(Outcome, bool), StateError> {
-        let mut outcome = Outcome::default();
+    ) -> Result<(BatchOutcome, bool), StateError> {
+        let mut outcome = BatchOutcome::default();
         let some = self
-            .settle_due(store, now, most, Drafts::default(), &mut outcome)
+            .settle_due(store, now, most, PendingAlerts::default(), &mut outcome)
             .await?;
         Ok((outcome, some))
     }
@@ -166,11 +170,11 @@ impl<'a> Pipeline<'a> {
     async fn look_at<S: StateStore>(
         &self,
         store: &S,
-        harvest: Harvest,
+        harvest: ScanResult,
         arrived: Option<EventTime>,
-        drafts: &mut Drafts,
-        report: &mut Report,
-    ) -> Result<Vec<Arc<LooseEnd>>, StateError> {
+        drafts: &mut PendingAlerts,
+        report: &mut ReadReport,
+    ) -> Result<Vec<Arc<PendingEvent>>, StateError> {
         let delivered = harvest.observations.len();
         let mut observations = distinct(harvest.observations);
         report.duplicates += (delivered - observations.len()) as u64;
@@ -210,10 +214,10 @@ impl<'a> Pipeline<'a> {
         store: &S,
         now: EventTime,
         most: usize,
-        mut drafts: Drafts,
-        outcome: &mut Outcome,
+        mut drafts: PendingAlerts,
+        outcome: &mut BatchOutcome,
     ) -> Result<bool, StateError> {
-        let Due { ends, receipt } = store
+        let DueEvents { ends, receipt } = store
             .due_loose_ends(now.plus(-self.horizon_secs), most)
             .await?;
         let settled = self.settle(store, &ends, true, &mut outcome.report).await?;
@@ -230,11 +234,11 @@ impl<'a> Pipeline<'a> {
         &self,
         store: &S,
         mut accesses: Vec<Arc<Access>>,
-        drafts: &mut Drafts,
-        outcome: &mut Outcome,
+        drafts: &mut PendingAlerts,
+        outcome: &mut BatchOutcome,
     ) -> Result<(), StateError> {
         let seen = self.seen_before(store, &accesses).await?;
-        let ask = Ask::settled(Target::Access);
+        let ask = EvalScope::settled(RuleTarget::Access);
         self.ask(store, &accesses, drafts, |access| {
             self.judge(access, ask, seen.as_ref().map(|seen| seen.judge(access)))
         })
@@ -250,17 +254,18 @@ impl<'a> Pipeline<'a> {
     /// # Errors
     ///
     /// The store failed.
-    pub async fn pending<S: StateStore>(&self, store: &S) -> Result<Outcome, StateError> {
-        let mut outcome = Outcome::default();
+    pub async fn pending<S: StateStore>(&self, store: &S) -> Result<BatchOutcome, StateError> {
+        let mut outcome = BatchOutcome::default();
         let open = store
             .due_loose_ends(EventTime(i64::MAX), usize::MAX)
             .await?;
         // What is still open is counted when it is settled.
-        let mut ignored = Report::default();
+        let mut ignored = ReadReport::default();
         let mut accesses = self.settle(store, &open.ends, false, &mut ignored).await?;
         // A key use whose read may still come is no access yet.
-        accesses
-            .retain(|access| access.method != Method::DecryptOnly && self.selection.takes(access));
+        accesses.retain(|access| {
+            access.method != AccessMethod::DecryptOnly && self.selection.takes(access)
+        });
         outcome.list_accesses(accesses);
         Ok(outcome)
     }
@@ -271,8 +276,8 @@ impl<'a> Pipeline<'a> {
         &self,
         store: &S,
         things: &[T],
-        drafts: &mut Drafts,
-        hits: impl Fn(&T) -> Hits + Sync,
+        drafts: &mut PendingAlerts,
+        hits: impl Fn(&T) -> Matches + Sync,
     ) -> Result<(), StateError> {
         if self.rules.is_empty() {
             return Ok(());
@@ -294,7 +299,7 @@ impl<'a> Pipeline<'a> {
         &self,
         store: &S,
         accesses: &[Arc<Access>],
-    ) -> Result<Option<seen::Judge>, StateError> {
+    ) -> Result<Option<seen::NoveltyJudge>, StateError> {
         if !self.rules.asks_for_seen() {
             return Ok(None);
         }
@@ -302,25 +307,25 @@ impl<'a> Pipeline<'a> {
         self.remember(store, times).await?;
         let keys = seen::needed(accesses.iter().map(|access| &**access));
         let known = store.seen(&keys).await?;
-        Ok(Some(seen::Judge::new(
+        Ok(Some(seen::NoveltyJudge::new(
             self.memory,
             keys.into_iter().zip(known),
         )))
     }
 
     /// What rules say of an access.
-    fn judge(&self, access: &Arc<Access>, ask: Ask, seen: Option<Seen>) -> Hits {
+    fn judge(&self, access: &Arc<Access>, ask: EvalScope, seen: Option<SeenVerdicts>) -> Matches {
         if !self.selection.takes(access) {
-            return Hits::default();
+            return Matches::default();
         }
         let expected = self.policy.map(|policy| policy.judge(access));
-        let event = OwnEvent::access(access, expected, seen);
+        let event = DerivedEvent::access(access, expected, seen);
         let evidence = Evidence::access(access.clone());
         self.rules.hits(ask, &event, &evidence)
     }
 }
 
-impl Outcome {
+impl BatchOutcome {
     /// Adds what came after.
     fn append(&mut self, mut other: Self) {
         self.alerts.append(&mut other.alerts);
@@ -345,10 +350,10 @@ impl Outcome {
 
 /// Times from which on there are logs of each account.
 pub(crate) fn since(
-    observations: &[Arc<LooseEnd>],
+    observations: &[Arc<PendingEvent>],
     coverage: &HashSet<CoverageMark>,
 ) -> Vec<Sighting> {
-    let mut earliest: HashMap<&Text, EventTime> = HashMap::default();
+    let mut earliest: HashMap<&SharedStr, EventTime> = HashMap::default();
     let events = observations.iter().map(|end| end.observation.head());
     let events = events.map(|head| (&head.account, head.time));
     for (account, time) in events.chain(coverage.iter().map(first_second)) {
@@ -362,13 +367,13 @@ pub(crate) fn since(
     earliest.collect()
 }
 
-fn first_second(mark: &CoverageMark) -> (&Text, EventTime) {
+fn first_second(mark: &CoverageMark) -> (&SharedStr, EventTime) {
     let secs = mark.bucket.saturating_mul(COVERAGE_BUCKET_SECS);
     (&mark.account, EventTime(secs))
 }
 
 /// Whether anything else may need the observation to be understood.
-fn may_pair(end: &Arc<LooseEnd>) -> bool {
+fn may_pair(end: &Arc<PendingEvent>) -> bool {
     match &end.observation {
         // A change that failed decrypted nothing, and most changes never do.
         Observation::Change(change) => change.decrypts && change.head.outcome == Ending::Success,
@@ -399,7 +404,7 @@ mod tests {
     fn an_account_has_logs_since_its_first_event_or_hour_of_coverage() {
         let ends = [500, 300].map(|secs| {
             let read = Arc::new(get_secret("r", secs, "x"));
-            Arc::new(LooseEnd::new(Observation::Read(read)))
+            Arc::new(PendingEvent::new(Observation::Read(read)))
         });
         let account = &ends[0].observation.head().account;
         let hours = [(account.clone(), 1), ("999988887777".into(), 2)];
@@ -425,7 +430,7 @@ mod tests {
     #[test]
     fn a_change_is_kept_only_if_it_explains_key_uses() {
         let kept = |change: SecretChange| {
-            may_pair(&Arc::new(LooseEnd::new(Observation::Change(Arc::new(
+            may_pair(&Arc::new(PendingEvent::new(Observation::Change(Arc::new(
                 change,
             )))))
         };

@@ -8,15 +8,15 @@ use std::str::FromStr;
 use std::sync::{Arc, Mutex};
 
 pub use self::file::{GrantFault, PolicyError, PolicyFault};
-pub use self::source::{NotASource, SourcePattern};
-use crate::access::{Access, Method};
-use crate::glob::{Glob, UNKNOWN};
-use crate::ids::{SecretKey, SecretRef, Store, Text};
+pub use self::source::{InvalidSource, SourcePattern};
+use crate::access::{Access, AccessMethod};
+use crate::glob::{GlobPattern, UNKNOWN};
+use crate::ids::{SecretKey, SecretRef, SecretStore, SharedStr};
 use crate::observation::SourceKind;
 
 /// Whether the policy expects something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Verdict {
+pub enum PolicyVerdict {
     /// A grant says so.
     Yes,
     /// Grants speak of it, and none allows it.
@@ -25,7 +25,7 @@ pub enum Verdict {
     Undeclared,
 }
 
-impl Verdict {
+impl PolicyVerdict {
     /// The name in rules.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -39,29 +39,29 @@ impl Verdict {
 
 /// What the policy says about an access.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Expected {
+pub struct Expectation {
     /// Whether a grant that covers the secret names the principal.
-    pub principal: Verdict,
+    pub principal: PolicyVerdict,
     /// Whether the grants that cover secret and principal allow the region.
-    pub region: Verdict,
+    pub region: PolicyVerdict,
     /// Whether they allow the source.
-    pub source: Verdict,
+    pub source: PolicyVerdict,
     /// Whether they allow the key; `Undeclared` while the key is not known.
-    pub key: Verdict,
+    pub key: PolicyVerdict,
     /// Whether any grant for the secret's account mentions the region at all.
-    pub account_region: Verdict,
+    pub account_region: PolicyVerdict,
     /// `usual_per_hour` of the grants that cover secret and principal, the highest; `None` when
     /// none has one.
     pub usual_per_hour: Option<f64>,
 }
 
 #[derive(Debug)]
-struct Grant {
-    secrets: Vec<Glob>,
-    principals: Vec<Glob>,
-    regions: Option<Vec<Glob>>,
+struct PolicyGrant {
+    secrets: Vec<GlobPattern>,
+    principals: Vec<GlobPattern>,
+    regions: Option<Vec<GlobPattern>>,
     sources: Option<Vec<SourcePattern>>,
-    keys: Option<Vec<Glob>>,
+    keys: Option<Vec<GlobPattern>>,
     usual_per_hour: Option<f64>,
 }
 
@@ -70,23 +70,23 @@ type Covering = Arc<[usize]>;
 
 /// What decides which grants cover a secret.
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct Covered {
+struct CoveringGrants {
     secret: SecretKey,
-    arn: Option<Text>,
+    arn: Option<SharedStr>,
     /// Whether it is a path of which the content is not known.
     folder: bool,
 }
 
 /// A policy that was read and checked.
 #[derive(Debug)]
-pub struct Policy {
-    grants: Vec<Grant>,
+pub struct AccessPolicy {
+    grants: Vec<PolicyGrant>,
     /// Which grants cover a secret; policies are large and secrets are few.
-    covering: Mutex<HashMap<Covered, Covering>>,
+    covering: Mutex<HashMap<CoveringGrants, Covering>>,
     strict: bool,
 }
 
-impl FromStr for Policy {
+impl FromStr for AccessPolicy {
     type Err = PolicyError;
 
     fn from_str(text: &str) -> Result<Self, PolicyError> {
@@ -98,7 +98,7 @@ impl FromStr for Policy {
     }
 }
 
-impl Grant {
+impl PolicyGrant {
     fn covers(&self, subjects: &[String]) -> bool {
         self.secrets
             .iter()
@@ -115,15 +115,15 @@ impl Grant {
     }
 
     /// Whether calls may come from where the access did.
-    fn allows_source(&self, access: &Access) -> Verdict {
+    fn allows_source(&self, access: &Access) -> PolicyVerdict {
         let Some(list) = &self.sources else {
-            return Verdict::Yes;
+            return PolicyVerdict::Yes;
         };
         let source = &access.head.source;
         // The source of a key use that a service made is that service: it says nothing about the
         // caller.
-        if access.method == Method::DecryptOnly || source.kind == SourceKind::Internal {
-            return Verdict::Undeclared;
+        if access.method == AccessMethod::DecryptOnly || source.kind == SourceKind::Internal {
+            return PolicyVerdict::Undeclared;
         }
         yes_or_no(list.iter().any(|pattern| pattern.matches(source)))
     }
@@ -137,7 +137,7 @@ impl Grant {
             let mut parts = pattern.as_str().split(':').skip(3);
             let (in_region, in_account) =
                 (parts.next().unwrap_or("*"), parts.next().unwrap_or("*"));
-            if !Glob::new(in_account).matches(account) {
+            if !GlobPattern::new(in_account).matches(account) {
                 continue;
             }
             speaks = true;
@@ -145,7 +145,7 @@ impl Grant {
                 .regions
                 .as_ref()
                 .is_none_or(|list| any_matches(list, region));
-            if declared && Glob::new(in_region).matches(region) {
+            if declared && GlobPattern::new(in_region).matches(region) {
                 return Some(true);
             }
         }
@@ -153,11 +153,11 @@ impl Grant {
     }
 }
 
-fn any_matches(patterns: &[Glob], subject: &str) -> bool {
+fn any_matches(patterns: &[GlobPattern], subject: &str) -> bool {
     patterns.iter().any(|pattern| pattern.matches(subject))
 }
 
-impl Policy {
+impl AccessPolicy {
     /// The number of grants.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -180,12 +180,12 @@ impl Policy {
 
     /// Judges an access.
     #[must_use]
-    pub fn judge(&self, access: &Access) -> Expected {
-        let folder = access.method == Method::ByPath && access.decrypt.key_arn.is_none();
+    pub fn judge(&self, access: &Access) -> Expectation {
+        let folder = access.method == AccessMethod::ByPath && access.decrypt.key_arn.is_none();
         let covering = self.covering(&access.secret, folder);
         let granted = self.granted(&covering, access);
         let (region, key) = (&*access.head.region, access.decrypt.key_arn.as_deref());
-        Expected {
+        Expectation {
             principal: self.principal(&covering, &granted),
             region: over(&granted, |g| listed(g.regions.as_deref(), Some(region))),
             source: over(&granted, |g| g.allows_source(access)),
@@ -196,41 +196,41 @@ impl Policy {
     }
 
     /// Those of the grants that name the principal.
-    fn granted(&self, covering: &[usize], access: &Access) -> Vec<&Grant> {
+    fn granted(&self, covering: &[usize], access: &Access) -> Vec<&PolicyGrant> {
         let covering = covering.iter().filter_map(|index| self.grants.get(*index));
         covering.filter(|grant| grant.names(access)).collect()
     }
 
     /// Whether the principal is expected, by the grants that cover the secret and those of them
     /// that name the principal.
-    fn principal(&self, covering: &[usize], granted: &[&Grant]) -> Verdict {
+    fn principal(&self, covering: &[usize], granted: &[&PolicyGrant]) -> PolicyVerdict {
         if !granted.is_empty() {
-            Verdict::Yes
+            PolicyVerdict::Yes
         } else if covering.is_empty() && !self.strict {
-            Verdict::Undeclared
+            PolicyVerdict::Undeclared
         } else {
-            Verdict::No
+            PolicyVerdict::No
         }
     }
 
-    fn account_region(&self, access: &Access) -> Verdict {
+    fn account_region(&self, access: &Access) -> PolicyVerdict {
         let (account, region) = (&access.secret.account, &access.head.region);
-        let mut verdict = Verdict::Undeclared;
+        let mut verdict = PolicyVerdict::Undeclared;
         for mentioned in self
             .grants
             .iter()
             .filter_map(|g| g.mentions(account, region))
         {
             if mentioned {
-                return Verdict::Yes;
+                return PolicyVerdict::Yes;
             }
-            verdict = Verdict::No;
+            verdict = PolicyVerdict::No;
         }
         verdict
     }
 
     fn covering(&self, secret: &SecretRef, folder: bool) -> Covering {
-        let key = Covered {
+        let key = CoveringGrants {
             secret: secret.key(),
             arn: secret.arn.clone(),
             folder,
@@ -264,37 +264,41 @@ impl Policy {
     }
 }
 
-fn yes_or_no(allowed: bool) -> Verdict {
-    if allowed { Verdict::Yes } else { Verdict::No }
+fn yes_or_no(allowed: bool) -> PolicyVerdict {
+    if allowed {
+        PolicyVerdict::Yes
+    } else {
+        PolicyVerdict::No
+    }
 }
 
-fn highest_usual_rate(granted: &[&Grant]) -> Option<f64> {
+fn highest_usual_rate(granted: &[&PolicyGrant]) -> Option<f64> {
     let rates = granted.iter().filter_map(|grant| grant.usual_per_hour);
     rates.max_by(f64::total_cmp)
 }
 
 /// What a list of patterns says about a subject. No list is for any subject; of one that is not
 /// known a list says nothing.
-fn listed(list: Option<&[Glob]>, subject: Option<&str>) -> Verdict {
+fn listed(list: Option<&[GlobPattern]>, subject: Option<&str>) -> PolicyVerdict {
     match (list, subject) {
-        (None, _) => Verdict::Yes,
-        (Some(_), None) => Verdict::Undeclared,
+        (None, _) => PolicyVerdict::Yes,
+        (Some(_), None) => PolicyVerdict::Undeclared,
         (Some(list), Some(subject)) => yes_or_no(any_matches(list, subject)),
     }
 }
 
 /// One grant that allows is enough; what one grant cannot tell stays undeclared unless another
 /// allows.
-fn over(granted: &[&Grant], judge: impl Fn(&Grant) -> Verdict) -> Verdict {
+fn over(granted: &[&PolicyGrant], judge: impl Fn(&PolicyGrant) -> PolicyVerdict) -> PolicyVerdict {
     granted
         .iter()
         .map(|grant| judge(grant))
         .min_by_key(|verdict| match verdict {
-            Verdict::Yes => 0,
-            Verdict::Undeclared => 1,
-            Verdict::No => 2,
+            PolicyVerdict::Yes => 0,
+            PolicyVerdict::Undeclared => 1,
+            PolicyVerdict::No => 2,
         })
-        .unwrap_or(Verdict::Undeclared)
+        .unwrap_or(PolicyVerdict::Undeclared)
 }
 
 /// The ARNs by which a grant may mean a secret: the full one, the one without suffix, and one with
@@ -305,7 +309,7 @@ pub(crate) fn subjects(secret: &SecretRef) -> Vec<String> {
     };
     let mut subjects: Vec<String> = secret.arn.iter().map(ToString::to_string).collect();
     // The ARN of a parameter has no suffix, and is always known.
-    if secret.store == Store::SecretsManager {
+    if secret.store == SecretStore::SecretsManager {
         // As long as the suffix is not known, a grant with a suffix is given the benefit of the
         // doubt: the Decrypt will tell.
         let unfinished = secret
@@ -335,11 +339,11 @@ mod tests {
     use crate::access::sample;
 
     /// The verdicts about a read of `/db` by the role `app` in eu-west-1.
-    fn judged(grants: &str, change: impl FnOnce(&mut Access)) -> Expected {
+    fn judged(grants: &str, change: impl FnOnce(&mut Access)) -> Expectation {
         let text = format!("version: 1\ngrants:\n{grants}");
         let mut access = sample();
         change(&mut access);
-        text.parse::<Policy>().unwrap().judge(&access)
+        text.parse::<AccessPolicy>().unwrap().judge(&access)
     }
 
     /// A grant for a parameter and the role `app`, with more lines.
@@ -353,9 +357,9 @@ mod tests {
     fn grants_that_do_not_name_the_principal_decide_nothing_but_that() {
         let grants = grant("db", "    regions: [us-east-1]\n").replace("role/app", "role/other");
         let expected = judged(&grants, |_| {});
-        assert_eq!(expected.principal, Verdict::No);
-        assert_eq!(expected.region, Verdict::Undeclared);
-        assert_eq!(expected.source, Verdict::Undeclared);
+        assert_eq!(expected.principal, PolicyVerdict::No);
+        assert_eq!(expected.region, PolicyVerdict::Undeclared);
+        assert_eq!(expected.source, PolicyVerdict::Undeclared);
         assert_eq!(expected.usual_per_hour, None);
     }
 
@@ -368,28 +372,40 @@ mod tests {
                 a.decrypt.key_arn = Some(format!("{key}/k").into())
             })
         };
-        assert_eq!(of(&with_key("other")).key, Verdict::No);
-        assert_eq!(of(&(with_key("other") + &with_key("k"))).key, Verdict::Yes);
-        assert_eq!(of(&(with_key("other") + &grant("*", ""))).key, Verdict::Yes);
+        assert_eq!(of(&with_key("other")).key, PolicyVerdict::No);
+        assert_eq!(
+            of(&(with_key("other") + &with_key("k"))).key,
+            PolicyVerdict::Yes
+        );
+        assert_eq!(
+            of(&(with_key("other") + &grant("*", ""))).key,
+            PolicyVerdict::Yes
+        );
         // No key is known yet.
-        assert_eq!(judged(&with_key("k"), |_| {}).key, Verdict::Undeclared);
+        assert_eq!(
+            judged(&with_key("k"), |_| {}).key,
+            PolicyVerdict::Undeclared
+        );
     }
 
     #[test]
     fn a_source_that_is_not_the_callers_is_not_judged() {
         let grants = grant("db", "    sources: [10.0.0.0/8]\n");
-        assert_eq!(judged(&grants, |_| {}).source, Verdict::No);
-        let alone = judged(&grants, |access| access.method = Method::DecryptOnly);
-        assert_eq!(alone.source, Verdict::Undeclared);
+        assert_eq!(judged(&grants, |_| {}).source, PolicyVerdict::No);
+        let alone = judged(&grants, |access| access.method = AccessMethod::DecryptOnly);
+        assert_eq!(alone.source, PolicyVerdict::Undeclared);
     }
 
     #[test]
     fn whoever_may_read_all_below_a_path_may_ask_for_it() {
-        let by_path = |access: &mut Access| access.method = Method::ByPath;
-        assert_eq!(judged(&grant("db/*", ""), by_path).principal, Verdict::Yes);
+        let by_path = |access: &mut Access| access.method = AccessMethod::ByPath;
+        assert_eq!(
+            judged(&grant("db/*", ""), by_path).principal,
+            PolicyVerdict::Yes
+        );
         assert_eq!(
             judged(&grant("db/*", ""), |_| {}).principal,
-            Verdict::Undeclared
+            PolicyVerdict::Undeclared
         );
         // What came back is known by its key use, and is a parameter and not a path.
         let parameter = |access: &mut Access| {
@@ -398,25 +414,25 @@ mod tests {
         };
         assert_eq!(
             judged(&grant("db/*", ""), parameter).principal,
-            Verdict::Undeclared
+            PolicyVerdict::Undeclared
         );
     }
 
     #[test]
     fn a_region_is_declared_for_an_account_by_any_of_its_secrets() {
         let account_region = |grants: &str| judged(grants, |_| {}).account_region;
-        assert_eq!(account_region(&grant("else", "")), Verdict::Yes);
+        assert_eq!(account_region(&grant("else", "")), PolicyVerdict::Yes);
         assert_eq!(
             account_region(&grant("else", "    regions: [us-*]\n")),
-            Verdict::No
+            PolicyVerdict::No
         );
         let elsewhere = grant("else", "").replace(":*:", ":us-east-1:");
-        assert_eq!(account_region(&elsewhere), Verdict::No);
+        assert_eq!(account_region(&elsewhere), PolicyVerdict::No);
         let other_account = grant("else", "").replace("111122223333", "444455556666");
-        assert_eq!(account_region(&other_account), Verdict::Undeclared);
+        assert_eq!(account_region(&other_account), PolicyVerdict::Undeclared);
         assert_eq!(
             account_region(&(elsewhere + &grant("else", ""))),
-            Verdict::Yes
+            PolicyVerdict::Yes
         );
     }
 
@@ -429,7 +445,7 @@ mod tests {
 
     #[test]
     fn a_secret_is_covered_by_the_same_grants_whatever_it_is_called() {
-        let home = crate::ids::Home {
+        let home = crate::ids::RecordHome {
             partition: "aws",
             account: "111122223333",
             region: "eu-west-1",
@@ -437,7 +453,7 @@ mod tests {
         let bare = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:prod/db";
         let full = format!("{bare}-AbC123");
         for pattern in [bare, &full, &format!("{bare}-??????")] {
-            let pattern = Glob::new(pattern);
+            let pattern = GlobPattern::new(pattern);
             for id in ["prod/db", bare, &full] {
                 let subjects = subjects(&SecretRef::secret(id, home));
                 assert!(
@@ -448,6 +464,6 @@ mod tests {
         }
         let other = subjects(&SecretRef::secret(&format!("{bare}-ZZZ999"), home));
         assert!(!other.contains(&full));
-        assert!(subjects(&SecretRef::unnamed(Store::SecretsManager, home)).is_empty());
+        assert!(subjects(&SecretRef::unnamed(SecretStore::SecretsManager, home)).is_empty());
     }
 }

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use crate::ids::{Arn, Text};
+use crate::ids::{ArnParts, SharedStr};
 use crate::wire;
 
 /// What kind of caller a principal is.
@@ -48,7 +48,7 @@ impl PrincipalKind {
 
 /// Who called. While its record is being read its texts may be the record's own.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Principal<T = Text> {
+pub struct Principal<T = SharedStr> {
     /// Stable identity: role ARN with its path (and the session name for people behind
     /// `AWSReservedSSO_*` roles), user ARN, root ARN, service name, or `account:principal id` where
     /// the record has no ARN. `None` when it names nobody.
@@ -77,14 +77,14 @@ impl Principal {
     /// What must be equal in a read and its key use: the full session, or account and principal id
     /// where there is none.
     #[must_use]
-    pub fn actor_key(&self) -> Option<Text> {
+    pub fn actor_key(&self) -> Option<SharedStr> {
         self.actor
             .clone()
             .or_else(|| self.account_and_principal_id())
             .or_else(|| self.id.clone())
     }
 
-    fn account_and_principal_id(&self) -> Option<Text> {
+    fn account_and_principal_id(&self) -> Option<SharedStr> {
         let (account, id) = (self.account.as_deref()?, self.principal_id.as_deref()?);
         Some(format!("{account}/{id}").into())
     }
@@ -127,7 +127,7 @@ impl<T: AsRef<str>> Principal<T> {
 impl<'r> Principal<Cow<'r, str>> {
     /// Reads the identity of a record.
     #[must_use]
-    pub fn of(record: &'r wire::Record<'_>) -> Self {
+    pub fn of(record: &'r wire::CloudTrailRecord<'_>) -> Self {
         let identity = &record.user_identity.0;
         let console = record.session_credential_from_console.is_true();
         // Events of services, and many of their calls, say nothing of the caller's account.
@@ -154,7 +154,7 @@ impl<'r> Principal<Cow<'r, str>> {
     }
 
     /// The same with texts of its own; those that are not of one session alone are shared.
-    pub(crate) fn owned(&self, mut shared: impl FnMut(&str) -> Text) -> Principal {
+    pub(crate) fn owned(&self, mut shared: impl FnMut(&str) -> SharedStr) -> Principal {
         Principal {
             id: self.id.as_deref().map(&mut shared),
             actor: self.actor.as_deref().map(&mut shared),
@@ -162,10 +162,10 @@ impl<'r> Principal<Cow<'r, str>> {
             kind: self.kind,
             account: self.account.as_deref().map(&mut shared),
             name: self.name.as_deref().map(&mut shared),
-            session: self.session.as_deref().map(Text::from),
+            session: self.session.as_deref().map(SharedStr::from),
             via: self.via.as_deref().map(&mut shared),
             console: self.console,
-            principal_id: self.principal_id.as_deref().map(Text::from),
+            principal_id: self.principal_id.as_deref().map(SharedStr::from),
         }
     }
 
@@ -270,7 +270,7 @@ impl<'r> Principal<Cow<'r, str>> {
 /// What the ARN of a role session tells: `arn:…:sts::account:assumed-role/Role/Session`.
 #[derive(Clone, Copy)]
 struct RoleSession<'a> {
-    arn: Arn<'a>,
+    arn: ArnParts<'a>,
     /// Name of the role.
     role: &'a str,
     /// Name of the session.
@@ -280,7 +280,7 @@ struct RoleSession<'a> {
 impl<'a> RoleSession<'a> {
     /// `None` for any other ARN.
     fn parse(arn: &'a str) -> Option<Self> {
-        let arn = Arn::parse(arn)?;
+        let arn = ArnParts::parse(arn)?;
         let path = arn.resource.strip_prefix("assumed-role/")?;
         let (role, name) = path.split_once('/')?;
         Some(Self { arn, role, name })
@@ -334,7 +334,7 @@ fn kind_of_role(name: Option<&str>, arn: Option<&str>) -> PrincipalKind {
     }
 }
 
-fn lent<'r>(scalar: &'r wire::Scalar<'_>) -> Option<Cow<'r, str>> {
+fn lent<'r>(scalar: &'r wire::LenientScalar<'_>) -> Option<Cow<'r, str>> {
     scalar.get().map(Cow::Borrowed)
 }
 
@@ -349,7 +349,7 @@ mod tests {
     fn principal(identity: &str) -> Principal {
         let record =
             format!(r#"{{"userIdentity":{identity},"recipientAccountId":"111122223333"}}"#);
-        let record = serde_json::from_str::<wire::Record<'_>>(&record).unwrap();
+        let record = serde_json::from_str::<wire::CloudTrailRecord<'_>>(&record).unwrap();
         Principal::of(&record).owned(|text| text.into())
     }
 
@@ -487,7 +487,7 @@ mod tests {
                 r#"{{"userIdentity":{{"type":"{identity_type}","accountId":"111122223333"}},
                 "sessionCredentialFromConsole":{console}}}"#
             );
-            let record: wire::Record<'_> = serde_json::from_str(&record).unwrap();
+            let record: wire::CloudTrailRecord<'_> = serde_json::from_str(&record).unwrap();
             Principal::of(&record).kind
         };
         assert_eq!(kind("AssumedRole", "null"), PrincipalKind::Workload);

@@ -9,7 +9,7 @@ use crate::access::{Access, DecryptStatus};
 use crate::alert::Alert;
 use crate::object::{ObjectKind, ObjectPath};
 use crate::observation::Observation;
-use crate::rule_meta::Level;
+use crate::rule_meta::RuleLevel;
 
 /// Why an object was not read for events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -50,7 +50,7 @@ pub enum SkippedRecord {
 /// What became of an object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Fate {
+pub enum ObjectStatus {
     /// It was read.
     Read,
     /// It was passed over, and why.
@@ -116,7 +116,7 @@ impl SkippedRecord {
 
 /// Counts of one object or of many.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Report {
+pub struct ReadReport {
     /// Objects read.
     pub objects: u64,
     /// Objects that could not be read, or not to their end.
@@ -148,10 +148,10 @@ pub struct Report {
     /// Accesses, by what is known of their key use.
     pub accesses: BTreeMap<DecryptStatus, u64>,
     /// Alerts, by level.
-    pub alerts: BTreeMap<Level, u64>,
+    pub alerts: BTreeMap<RuleLevel, u64>,
 }
 
-impl Report {
+impl ReadReport {
     /// Counts an object that is passed over.
     pub fn skip_object(&mut self, reason: SkippedObject) {
         *self.objects_skipped.entry(reason).or_default() += 1;
@@ -165,15 +165,15 @@ impl Report {
         result: Result<(), impl fmt::Display>,
         in_tree: bool,
         explicit: bool,
-    ) -> Fate {
+    ) -> ObjectStatus {
         let fate = match result {
-            Err(error) => Fate::Failed(error.to_string()),
+            Err(error) => ObjectStatus::Failed(error.to_string()),
             Ok(()) => self.fate_at_end(in_tree, explicit),
         };
         match &fate {
-            Fate::Read => self.objects += 1,
-            Fate::Failed(_) => self.objects_failed += 1,
-            Fate::PassedOver(reason) => {
+            ObjectStatus::Read => self.objects += 1,
+            ObjectStatus::Failed(_) => self.objects_failed += 1,
+            ObjectStatus::PassedOver(reason) => {
                 // It never held records, so none of them is missing.
                 self.records_skipped.clear();
                 self.skip_object(*reason);
@@ -183,19 +183,19 @@ impl Report {
     }
 
     /// What became of an object that was read to its end.
-    fn fate_at_end(&self, in_tree: bool, explicit: bool) -> Fate {
+    fn fate_at_end(&self, in_tree: bool, explicit: bool) -> ObjectStatus {
         let has_bytes = self.bytes > 0;
         let is_cut = self.records_skipped.contains_key(&SkippedRecord::Truncated);
         // A log with an empty list of records is whole.
         if self.records > 0 || (has_bytes && self.records_skipped.is_empty()) {
-            return Fate::Read;
+            return ObjectStatus::Read;
         }
         // Where CloudTrail writes, something else is a file that was damaged; and so is what ends
         // in the middle.
         if explicit || (has_bytes && (in_tree || is_cut)) {
-            return Fate::Failed("holds no CloudTrail records".to_owned());
+            return ObjectStatus::Failed("holds no CloudTrail records".to_owned());
         }
-        Fate::PassedOver(if has_bytes {
+        ObjectStatus::PassedOver(if has_bytes {
             SkippedObject::NoRecords
         } else {
             SkippedObject::Empty
@@ -261,17 +261,17 @@ mod tests {
     use crate::object;
 
     /// What becomes of an object with these counts, read to its end, in the four situations.
-    fn fates(report: &Report) -> [Fate; 4] {
+    fn fates(report: &ReadReport) -> [ObjectStatus; 4] {
         [(false, false), (true, false), (false, true), (true, true)].map(|(in_tree, explicit)| {
             let sound: Result<(), &str> = Ok(());
             report.clone().settle(sound, in_tree, explicit)
         })
     }
 
-    fn without(reason: Option<SkippedRecord>) -> Report {
-        let mut report = Report {
+    fn without(reason: Option<SkippedRecord>) -> ReadReport {
+        let mut report = ReadReport {
             bytes: 20,
-            ..Report::default()
+            ..ReadReport::default()
         };
         reason.into_iter().for_each(|r| report.skip_record(r));
         report
@@ -281,18 +281,18 @@ mod tests {
     fn one_record_makes_an_object_read_whatever_was_skipped() {
         let mut report = without(Some(SkippedRecord::Truncated));
         report.records = 1;
-        assert_eq!(fates(&report), [const { Fate::Read }; 4]);
+        assert_eq!(fates(&report), [const { ObjectStatus::Read }; 4]);
     }
 
     #[test]
     fn an_empty_list_of_records_is_sound() {
-        assert_eq!(fates(&without(None)), [const { Fate::Read }; 4]);
+        assert_eq!(fates(&without(None)), [const { ObjectStatus::Read }; 4]);
     }
 
     #[test]
     fn what_is_no_log_fails_only_where_a_log_must_be() {
-        let failed = Fate::Failed("holds no CloudTrail records".to_owned());
-        let other = Fate::PassedOver(SkippedObject::NoRecords);
+        let failed = ObjectStatus::Failed("holds no CloudTrail records".to_owned());
+        let other = ObjectStatus::PassedOver(SkippedObject::NoRecords);
         let malformed = without(Some(SkippedRecord::Malformed));
         assert_eq!(
             fates(&malformed),
@@ -301,9 +301,9 @@ mod tests {
         let cut = without(Some(SkippedRecord::Truncated));
         assert_eq!(fates(&cut), [(); 4].map(|()| failed.clone()));
         // The zero bytes of a folder's key are no damage.
-        let empty = Fate::PassedOver(SkippedObject::Empty);
+        let empty = ObjectStatus::PassedOver(SkippedObject::Empty);
         assert_eq!(
-            fates(&Report::default()),
+            fates(&ReadReport::default()),
             [empty.clone(), empty, failed.clone(), failed]
         );
     }
@@ -322,7 +322,10 @@ mod tests {
         let mut report = without(Some(SkippedRecord::NoTime));
         report.records = 3;
         let fate = report.settle(Err("the gzip data is cut off"), true, true);
-        assert_eq!(fate, Fate::Failed("the gzip data is cut off".to_owned()));
+        assert_eq!(
+            fate,
+            ObjectStatus::Failed("the gzip data is cut off".to_owned())
+        );
         assert_eq!((report.objects_failed, report.records), (1, 3));
         assert_eq!(report.records_skipped[&SkippedRecord::NoTime], 1);
     }
@@ -354,7 +357,7 @@ mod tests {
     #[test]
     fn every_count_is_added() {
         // Every field by name: one that is new must be added here, too.
-        let one = Report {
+        let one = ReadReport {
             objects: 1,
             objects_failed: 2,
             objects_skipped: [(SkippedObject::Empty, 3)].into(),
@@ -370,13 +373,13 @@ mod tests {
             explained: 13,
             late: 14,
             accesses: [(DecryptStatus::Paired, 15)].into(),
-            alerts: [(Level::High, 16)].into(),
+            alerts: [(RuleLevel::High, 16)].into(),
         };
-        let mut sum = Report::default();
+        let mut sum = ReadReport::default();
         sum.add(&one);
         assert_eq!(sum, one);
         sum.add(&one);
         assert_eq!(sum.objects_skipped[&SkippedObject::Empty], 6);
-        assert_eq!(sum.alerts[&Level::High], 32);
+        assert_eq!(sum.alerts[&RuleLevel::High], 32);
     }
 }

@@ -17,15 +17,15 @@ use rsigma_parser::{ConditionExpr, LogSource};
 
 use crate::document::scalar_text;
 use crate::evidence::Evidence;
-use crate::extract::{RawFields, Wanted};
+use crate::extract::{RawFields, WantedFields};
 use crate::fact::{Fact, WindowKey};
-use crate::ids::Text;
-use crate::rule::needs::{NeededCalls, Uses};
+use crate::ids::SharedStr;
+use crate::rule::needs::{DetectionNeeds, NeededCalls};
 use crate::rule_meta::RuleMeta;
 
 /// What kind of event a rule sees, by its `logsource`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Target {
+pub enum RuleTarget {
     /// `category: secret_access`.
     Access,
     /// `category: secret_change`.
@@ -34,7 +34,7 @@ pub enum Target {
     Record,
 }
 
-impl Target {
+impl RuleTarget {
     /// What a rule of this `logsource` sees; `None` for one that is not read here. The community's
     /// AWS rules say `service: cloudtrail`, or only `product: aws`.
     pub(crate) fn of(logsource: &LogSource) -> Option<Self> {
@@ -51,11 +51,11 @@ impl Target {
 
 /// A rule about single events.
 #[derive(Debug)]
-pub struct Detection {
+pub struct DetectionRule {
     /// What the rule says of itself.
     pub meta: Arc<RuleMeta>,
     /// What it sees.
-    pub target: Target,
+    pub target: RuleTarget,
     /// Whether it raises alerts of its own: not when it only feeds a correlation.
     pub alerts: bool,
     /// Whether it asks for what is known only once the key use has been found or given up.
@@ -69,11 +69,11 @@ pub struct Detection {
 
 /// A rule about many events: a Sigma correlation, or the suppression of a rule about single events.
 #[derive(Debug)]
-pub struct Window {
+pub struct WindowRule {
     /// What the rule says of itself.
     pub meta: Arc<RuleMeta>,
     /// Its id, which every fact of it has.
-    id: Text,
+    id: SharedStr,
     /// Whether it raises alerts: not when it belongs to a rule that only feeds a correlation.
     pub alerts: bool,
     /// When it fires.
@@ -86,8 +86,8 @@ pub struct Window {
     /// condition asks for. Events without a usual rate do not count.
     pub times_usual: Option<f64>,
     /// Names of the group's fields in alerts.
-    group: Vec<Text>,
-    members: Vec<Member>,
+    group: Vec<SharedStr>,
+    members: Vec<WindowMember>,
 }
 
 /// The field that holds the usual rate.
@@ -95,7 +95,7 @@ const USUAL: &str = "expected.usual_per_hour";
 
 /// What a window reads from the events of one of its rules.
 #[derive(Debug)]
-struct Member {
+struct WindowMember {
     group: Vec<String>,
     value: Vec<String>,
     /// Whether an event without a group field still counts, in a group of its own.
@@ -134,27 +134,27 @@ impl WindowCondition {
 #[derive(Debug, Default)]
 pub struct RuleSet {
     /// Rules about single events.
-    pub detections: Vec<Detection>,
+    pub detections: Vec<DetectionRule>,
     /// Rules about many events.
-    pub windows: Vec<Window>,
+    pub windows: Vec<WindowRule>,
     /// What is worth knowing about rules that loaded nevertheless.
     pub warnings: Vec<String>,
-    wanted: Wanted,
+    wanted: WantedFields,
     asks_for_seen: bool,
 }
 
-impl Wanted {
+impl WantedFields {
     /// What rules about such events ask for; nothing of records, which they see whole.
-    fn of(&mut self, target: Target) -> Option<&mut RawFields> {
+    fn of(&mut self, target: RuleTarget) -> Option<&mut RawFields> {
         match target {
-            Target::Access => Some(&mut self.of_accesses),
-            Target::Change => Some(&mut self.of_changes),
-            Target::Record => None,
+            RuleTarget::Access => Some(&mut self.of_accesses),
+            RuleTarget::Change => Some(&mut self.of_changes),
+            RuleTarget::Record => None,
         }
     }
 
     /// Notes a field that rules about such events ask for, if it is kept from the record.
-    fn take(&mut self, target: Target, field: &str) {
+    fn take(&mut self, target: RuleTarget, field: &str) {
         if let Some(wanted) = self.of(target).filter(|_| fields::is_kept(field)) {
             wanted.names.insert(field.into());
         }
@@ -163,14 +163,14 @@ impl Wanted {
 
 /// Where rules have hit: alerts of single events, and facts for windows.
 #[derive(Debug, Default)]
-pub struct Hits {
+pub struct Matches {
     /// Index of the rule, and the event.
     pub singles: Vec<(usize, Evidence)>,
     /// Index of the window, its group, and the fact.
     pub facts: Vec<(usize, WindowKey, Fact)>,
 }
 
-impl Hits {
+impl Matches {
     /// Takes over the hits of another.
     pub fn append(&mut self, mut other: Self) {
         self.singles.append(&mut other.singles);
@@ -186,19 +186,19 @@ impl Hits {
 
 /// Which rules to ask about an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ask {
+pub struct EvalScope {
     /// What kind of event it is.
-    pub target: Target,
+    pub target: RuleTarget,
     /// Whether its key use has been settled.
     pub settled: bool,
     /// Whether it counts in windows.
     pub counts: bool,
 }
 
-impl Ask {
+impl EvalScope {
     /// Every rule about events of this kind, when nothing more will be known of them.
     #[must_use]
-    pub fn settled(target: Target) -> Self {
+    pub fn settled(target: RuleTarget) -> Self {
         Self {
             target,
             settled: true,
@@ -210,7 +210,7 @@ impl Ask {
 impl RuleSet {
     /// Raw record fields that the rules about accesses and changes ask for.
     #[must_use]
-    pub fn wanted(&self) -> &Wanted {
+    pub fn wanted(&self) -> &WantedFields {
         &self.wanted
     }
 
@@ -221,7 +221,7 @@ impl RuleSet {
     }
 
     /// Notes what a rule about such events asks for.
-    fn ask_for(&mut self, target: Target, uses: &Uses) {
+    fn ask_for(&mut self, target: RuleTarget, uses: &DetectionNeeds) {
         for field in &uses.fields {
             self.ask_for_field(target, field);
         }
@@ -231,7 +231,7 @@ impl RuleSet {
     }
 
     /// Notes a field that a rule about such events asks for.
-    fn ask_for_field(&mut self, target: Target, field: &str) {
+    fn ask_for_field(&mut self, target: RuleTarget, field: &str) {
         self.asks_for_seen |= fields::is_seen(field);
         self.wanted.take(target, field);
     }
@@ -266,7 +266,7 @@ impl RuleSet {
 
     /// Whether a rule sees events of this kind.
     #[must_use]
-    pub fn sees(&self, target: Target) -> bool {
+    pub fn sees(&self, target: RuleTarget) -> bool {
         self.detections.iter().any(|d| d.target == target)
     }
 
@@ -285,9 +285,9 @@ impl RuleSet {
         Some(all)
     }
 
-    fn about_records(&self) -> impl Iterator<Item = &Detection> {
+    fn about_records(&self) -> impl Iterator<Item = &DetectionRule> {
         let all = self.detections.iter();
-        all.filter(|detection| detection.target == Target::Record)
+        all.filter(|detection| detection.target == RuleTarget::Record)
     }
 
     /// The rules about records that ask for other calls than these; `None` are all calls.
@@ -309,15 +309,15 @@ impl RuleSet {
 
     /// Whether any rule of the kind matches an event.
     #[must_use]
-    pub fn any_hit(&self, ask: Ask, event: &impl Event) -> bool {
+    pub fn any_hit(&self, ask: EvalScope, event: &impl Event) -> bool {
         self.matching(ask, event).next().is_some()
     }
 
     fn matching<'s, E: Event>(
         &'s self,
-        ask: Ask,
+        ask: EvalScope,
         event: &'s E,
-    ) -> impl Iterator<Item = (usize, &'s Detection)> {
+    ) -> impl Iterator<Item = (usize, &'s DetectionRule)> {
         let source = event.get_field("eventSource").and_then(|v| scalar_text(&v));
         self.detections
             .iter()
@@ -330,8 +330,8 @@ impl RuleSet {
 
     /// Asks every rule of the kind about an event.
     #[must_use]
-    pub fn hits(&self, ask: Ask, event: &impl Event, evidence: &Evidence) -> Hits {
-        let mut hits = Hits::default();
+    pub fn hits(&self, ask: EvalScope, event: &impl Event, evidence: &Evidence) -> Matches {
+        let mut hits = Matches::default();
         // Many windows have a fact about one event, and most events have none: the key that all of
         // them share is made once, and only then.
         let key = OnceCell::new();
@@ -353,7 +353,7 @@ impl RuleSet {
     }
 }
 
-impl Detection {
+impl DetectionRule {
     fn may_match(&self, source: Option<&str>) -> bool {
         match (&self.calls, source) {
             (Some(calls), Some(source)) => {
@@ -372,7 +372,7 @@ impl Detection {
     }
 }
 
-impl Window {
+impl WindowRule {
     /// Whether any one fact makes the window fire, so that no other needs to be known.
     #[must_use]
     pub fn is_filled_by_one(&self) -> bool {
@@ -392,7 +392,7 @@ impl Window {
         slot: usize,
         event: &impl Event,
         evidence: &Evidence,
-        about: impl FnOnce() -> Text,
+        about: impl FnOnce() -> SharedStr,
     ) -> Option<(WindowKey, Fact)> {
         let member = self.members.get(slot)?;
         let key = WindowKey {
@@ -417,11 +417,15 @@ impl Window {
     }
 
     /// The group that an event belongs to, by the window's names for its fields.
-    fn group_of(&self, member: &Member, event: &impl Event) -> Option<Vec<(Text, Text)>> {
+    fn group_of(
+        &self,
+        member: &WindowMember,
+        event: &impl Event,
+    ) -> Option<Vec<(SharedStr, SharedStr)>> {
         let mut group = Vec::with_capacity(self.group.len());
         for (name, field) in self.group.iter().zip(&member.group) {
             let value = text_of(event, field).or_else(|| member.lenient.then(String::new))?;
-            group.push((name.clone(), Text::from(value)));
+            group.push((name.clone(), SharedStr::from(value)));
         }
         Some(group)
     }
@@ -450,7 +454,7 @@ fn text_of(event: &impl Event, field: &str) -> Option<String> {
 mod tests {
     use super::*;
     use crate::access;
-    use crate::rule::event::OwnEvent;
+    use crate::rule::event::DerivedEvent;
     use crate::rule::load::load;
 
     fn rules(text: &str) -> RuleSet {
@@ -463,14 +467,14 @@ logsource: {product: aws, category: secret_access}
 detection: {sel: {access.outcome: success}, condition: sel}
 ";
 
-    fn hits(rules: &RuleSet, counts: bool) -> Hits {
+    fn hits(rules: &RuleSet, counts: bool) -> Matches {
         let access = access::sample();
-        let ask = Ask {
-            target: Target::Access,
+        let ask = EvalScope {
+            target: RuleTarget::Access,
             settled: true,
             counts,
         };
-        let event = OwnEvent::access(&access, None, None);
+        let event = DerivedEvent::access(&access, None, None);
         rules.hits(ask, &event, &Evidence::access(Arc::new(access.clone())))
     }
 
@@ -494,9 +498,9 @@ detection: {sel: {access.outcome: success}, condition: sel}
     fn a_rule_that_waits_is_not_asked_before() {
         let waiting = rules(&READS.replace("access.outcome: success", "decrypt.status: unknown"));
         let access = access::sample();
-        let event = OwnEvent::access(&access, None, None);
-        let ask = |settled| Ask {
-            target: Target::Access,
+        let event = DerivedEvent::access(&access, None, None);
+        let ask = |settled| EvalScope {
+            target: RuleTarget::Access,
             settled,
             counts: true,
         };
@@ -506,7 +510,7 @@ detection: {sel: {access.outcome: success}, condition: sel}
 
     #[test]
     fn an_event_without_a_field_of_the_group_counts_only_where_it_is_suppressed() {
-        let by = |lenient| Member {
+        let by = |lenient| WindowMember {
             group: vec!["secret.version_id".to_owned()],
             value: Vec::new(),
             lenient,
@@ -535,7 +539,7 @@ detection: {sel: {access.outcome: success}, condition: sel}
     #[test]
     fn a_logsource_is_of_accesses_changes_or_records() {
         let target = |product: Option<&str>, service: Option<&str>, category: Option<&str>| {
-            Target::of(&LogSource {
+            RuleTarget::of(&LogSource {
                 product: product.map(str::to_owned),
                 service: service.map(str::to_owned),
                 category: category.map(str::to_owned),
@@ -543,10 +547,13 @@ detection: {sel: {access.outcome: success}, condition: sel}
             })
         };
         let aws = Some("aws");
-        assert_eq!(target(aws, Some("cloudtrail"), None), Some(Target::Record));
-        assert_eq!(target(aws, None, None), Some(Target::Record));
+        assert_eq!(
+            target(aws, Some("cloudtrail"), None),
+            Some(RuleTarget::Record)
+        );
+        assert_eq!(target(aws, None, None), Some(RuleTarget::Record));
         let change = target(None, None, Some("secret_change"));
-        assert_eq!(change, Some(Target::Change));
+        assert_eq!(change, Some(RuleTarget::Change));
         assert_eq!(target(None, None, None), None);
         assert_eq!(target(aws, Some("s3"), None), None);
         assert_eq!(target(Some("azure"), None, Some("secret_access")), None);

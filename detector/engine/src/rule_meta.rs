@@ -8,7 +8,7 @@ use crate::named::named;
 
 /// How serious a rule's alerts are, in Sigma's words, from the least to the most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Level {
+pub enum RuleLevel {
     /// For the record.
     Informational,
     /// Worth a look in bulk.
@@ -21,7 +21,7 @@ pub enum Level {
     Critical,
 }
 
-impl Level {
+impl RuleLevel {
     /// Every level, from the least to the most.
     pub const ALL: [Self; 5] = [
         Self::Informational,
@@ -44,24 +44,24 @@ impl Level {
     }
 }
 
-impl fmt::Display for Level {
+impl fmt::Display for RuleLevel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
 }
 
-impl FromStr for Level {
-    type Err = NotALevel;
+impl FromStr for RuleLevel {
+    type Err = UnknownLevel;
 
-    fn from_str(text: &str) -> Result<Self, NotALevel> {
-        named(&Self::ALL, Self::as_str, text).ok_or_else(|| NotALevel(text.to_owned()))
+    fn from_str(text: &str) -> Result<Self, UnknownLevel> {
+        named(&Self::ALL, Self::as_str, text).ok_or_else(|| UnknownLevel(text.to_owned()))
     }
 }
 
 /// A word that is the name of no level.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a level; use informational, low, medium, high or critical")]
-pub struct NotALevel(String);
+pub struct UnknownLevel(String);
 
 /// The seconds of a timespan as Sigma writes it, as in `10m`; `None` for anything else, and for
 /// nothing.
@@ -79,7 +79,7 @@ pub struct RuleMeta {
     /// `title`.
     pub title: String,
     /// `level`.
-    pub level: Level,
+    pub level: RuleLevel,
     /// `tags`.
     pub tags: Vec<String>,
     /// `falsepositives`.
@@ -96,11 +96,11 @@ mod tests {
 
     #[test]
     fn levels_are_in_order_and_are_read_by_their_names() {
-        assert!(Level::ALL.is_sorted());
-        for level in Level::ALL {
+        assert!(RuleLevel::ALL.is_sorted());
+        for level in RuleLevel::ALL {
             assert_eq!(level.to_string().parse(), Ok(level));
         }
-        let error = "High".parse::<Level>().unwrap_err().to_string();
+        let error = "High".parse::<RuleLevel>().unwrap_err().to_string();
         assert!(error.starts_with("`High` is not a level; use informational, "));
     }
 

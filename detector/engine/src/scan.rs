@@ -14,42 +14,42 @@ use ahash::HashSet;
 
 use self::records::looked_up;
 pub use self::records::{records, records_with};
-use self::sieve::{Interest, Sieve};
+use self::sieve::{Prefilter, ServiceInterest};
 use self::unparsed::LastMark;
 use crate::coverage::CoverageMark;
-use crate::document::Document;
+use crate::document::LazyDocument;
 use crate::evidence::Evidence;
-use crate::extract::{self, NotOurs, RawFields};
-use crate::gunzip::{self, ReadError, Room, Scratch};
-use crate::loose_end::LooseEnd;
-use crate::object::Origin;
+use crate::extract::{self, NotRelevant, RawFields};
+use crate::gunzip::{self, InflateBuffer, InflateError, InflateScratch};
+use crate::loose_end::PendingEvent;
+use crate::object::RecordOrigin;
 use crate::observation::Interner;
-use crate::report::{Report, SkippedRecord};
+use crate::report::{ReadReport, SkippedRecord};
 use crate::rule::event::RecordEvent;
 use crate::rule::needs::NeededCalls;
-use crate::rule::{Ask, Hits, RuleSet, Target};
+use crate::rule::{EvalScope, Matches, RuleSet, RuleTarget};
 use crate::selection::Selection;
-use crate::split::{BadPiece, Piece, Splitter};
+use crate::split::{MalformedUnit, RecordSplitter, SplitPiece};
 use crate::time::EventTime;
-use crate::wire::{Presence, Record, Scalar};
+use crate::wire::{CloudTrailRecord, KmsPresence, LenientScalar};
 
 /// What was found in one object or in many.
 #[derive(Debug, Default)]
-pub struct Harvest {
+pub struct ScanResult {
     /// Reads, key uses and changes.
-    pub observations: Vec<Arc<LooseEnd>>,
+    pub observations: Vec<Arc<PendingEvent>>,
     /// Hits of rules about records.
-    pub hits: Hits,
+    pub hits: Matches,
     /// Where and when KMS events were seen.
     pub coverage: HashSet<CoverageMark>,
     /// Records that concern us, as they were, with their event times; only of a scanner that keeps
     /// them.
     pub kept: Vec<(EventTime, String)>,
     /// Counts.
-    pub report: Report,
+    pub report: ReadReport,
 }
 
-impl Harvest {
+impl ScanResult {
     /// Takes over what another has.
     pub fn append(&mut self, mut other: Self) {
         self.observations.append(&mut other.observations);
@@ -61,7 +61,7 @@ impl Harvest {
 }
 
 /// Where the bytes of an object are.
-pub enum Input<'a> {
+pub enum ScanInput<'a> {
     /// All in memory, as they are stored.
     Bytes(&'a [u8]),
     /// To be read; for large objects and standard input.
@@ -69,8 +69,8 @@ pub enum Input<'a> {
 }
 
 /// Reads objects, one after the other, with buffers that are kept. One for each thread.
-pub struct Scanner<'r> {
-    scratch: Scratch,
+pub struct ObjectScanner<'r> {
+    scratch: InflateScratch,
     records: RecordScanner<'r>,
 }
 
@@ -78,7 +78,7 @@ pub struct Scanner<'r> {
 struct RecordScanner<'r> {
     rules: &'r RuleSet,
     selection: &'r Selection,
-    sieve: Sieve,
+    sieve: Prefilter,
     /// Whether records that concern us are kept as they are.
     keeps: bool,
     interner: Interner,
@@ -87,23 +87,23 @@ struct RecordScanner<'r> {
 }
 
 /// What the splitter's units are given to.
-struct Sink<'s, 'r> {
+struct UnitSink<'s, 'r> {
     scanner: &'s mut RecordScanner<'r>,
-    origin: &'s Origin,
+    origin: &'s RecordOrigin,
     in_tree: bool,
-    harvest: &'s mut Harvest,
+    harvest: &'s mut ScanResult,
 }
 
-impl<'r> Scanner<'r> {
+impl<'r> ObjectScanner<'r> {
     /// A scanner for these rules and this part of the logs.
     #[must_use]
     pub fn new(rules: &'r RuleSet, selection: &'r Selection) -> Self {
         Self {
-            scratch: Scratch::default(),
+            scratch: InflateScratch::default(),
             records: RecordScanner {
                 rules,
                 selection,
-                sieve: Sieve::new(rules),
+                sieve: Prefilter::new(rules),
                 keeps: false,
                 interner: Interner::default(),
                 last_mark: None,
@@ -122,22 +122,28 @@ impl<'r> Scanner<'r> {
 
     /// The same scanner, which inflates into this memory.
     #[must_use]
-    pub fn inflating_into(mut self, room: Room) -> Self {
-        self.scratch = Scratch::with_room(room);
+    pub fn inflating_into(mut self, room: InflateBuffer) -> Self {
+        self.scratch = InflateScratch::with_room(room);
         self
     }
 
     /// Reads one record of an object, as it was kept.
-    pub fn record(&mut self, text: &str, origin: &Origin, in_tree: bool, harvest: &mut Harvest) {
+    pub fn record(
+        &mut self,
+        text: &str,
+        origin: &RecordOrigin,
+        in_tree: bool,
+        harvest: &mut ScanResult,
+    ) {
         // Where KMS events were seen was kept with the object, and so were its counts.
         let before = std::mem::take(&mut harvest.report);
-        Sink {
+        UnitSink {
             scanner: &mut self.records,
             origin,
             in_tree,
             harvest,
         }
-        .record(text, Interest::Full);
+        .record(text, ServiceInterest::Full);
         harvest.report = before;
     }
 
@@ -149,25 +155,25 @@ impl<'r> Scanner<'r> {
     /// [`ReadError`] says why the rest could not be read; what came before it is in the harvest.
     pub fn read(
         &mut self,
-        input: Input<'_>,
-        origin: &Origin,
+        input: ScanInput<'_>,
+        origin: &RecordOrigin,
         in_tree: bool,
-        harvest: &mut Harvest,
-    ) -> Result<(), ReadError> {
+        harvest: &mut ScanResult,
+    ) -> Result<(), InflateError> {
         // The marks before are in whatever harvest they were made for.
         self.records.last_mark = None;
-        let mut sink = Sink {
+        let mut sink = UnitSink {
             scanner: &mut self.records,
             origin,
             in_tree,
             harvest,
         };
-        let mut splitter = Splitter::default();
+        let mut splitter = RecordSplitter::default();
         let read = match input {
-            Input::Bytes(bytes) => gunzip::inflate(bytes, &mut self.scratch, &mut |bytes| {
+            ScanInput::Bytes(bytes) => gunzip::inflate(bytes, &mut self.scratch, &mut |bytes| {
                 sink.feed(&mut splitter, bytes);
             }),
-            Input::Stream(reader) => gunzip::inflate_stream(reader, &mut |bytes| {
+            ScanInput::Stream(reader) => gunzip::inflate_stream(reader, &mut |bytes| {
                 sink.feed(&mut splitter, bytes);
             }),
         };
@@ -177,30 +183,30 @@ impl<'r> Scanner<'r> {
     }
 }
 
-impl Sink<'_, '_> {
-    fn feed(&mut self, splitter: &mut Splitter, bytes: &[u8]) {
+impl UnitSink<'_, '_> {
+    fn feed(&mut self, splitter: &mut RecordSplitter, bytes: &[u8]) {
         self.harvest.report.bytes += bytes.len() as u64;
         splitter.feed(bytes, &mut |piece| self.piece(piece));
     }
 
-    fn piece(&mut self, piece: Piece<'_>) {
+    fn piece(&mut self, piece: SplitPiece<'_>) {
         match piece {
-            Piece::Unit { bytes, after_first } => self.unit(bytes, after_first),
-            Piece::Bad(bad) => self.harvest.report.skip_record(match bad {
-                BadPiece::NotAnObject => SkippedRecord::Malformed,
-                BadPiece::TooLarge => SkippedRecord::TooLarge,
-                BadPiece::Truncated => SkippedRecord::Truncated,
+            SplitPiece::Unit { bytes, after_first } => self.unit(bytes, after_first),
+            SplitPiece::Bad(bad) => self.harvest.report.skip_record(match bad {
+                MalformedUnit::NotAnObject => SkippedRecord::Malformed,
+                MalformedUnit::TooLarge => SkippedRecord::TooLarge,
+                MalformedUnit::Truncated => SkippedRecord::Truncated,
             }),
         }
     }
 
     fn unit(&mut self, unit: &[u8], after_first: usize) {
         match self.scanner.sieve.interest(unit, after_first) {
-            Interest::None => self.harvest.report.records += 1,
-            Interest::Unnamed => self.lookup_event(unit),
+            ServiceInterest::None => self.harvest.report.records += 1,
+            ServiceInterest::Unnamed => self.lookup_event(unit),
             // Accounts may log KMS events by the million, and the first of an hour proves as much
             // as all of them.
-            Interest::Kms if self.scanner.is_last_mark_on(unit, after_first) => {
+            ServiceInterest::Kms if self.scanner.is_last_mark_on(unit, after_first) => {
                 self.harvest.report.records += 1;
             }
             interest => {
@@ -224,17 +230,17 @@ impl Sink<'_, '_> {
         };
         self.harvest.report.records += 1;
         match self.scanner.sieve.interest(record.as_bytes(), 0) {
-            Interest::None => {}
-            Interest::Unnamed => self.harvest.report.skip_record(SkippedRecord::Malformed),
+            ServiceInterest::None => {}
+            ServiceInterest::Unnamed => self.harvest.report.skip_record(SkippedRecord::Malformed),
             interest => self.record(&record, interest),
         }
     }
 
-    fn record(&mut self, text: &str, interest: Interest) {
-        if interest == Interest::Kms {
+    fn record(&mut self, text: &str, interest: ServiceInterest) {
+        if interest == ServiceInterest::Kms {
             return self.presence(text);
         }
-        let Ok(record) = serde_json::from_str::<Record<'_>>(text) else {
+        let Ok(record) = serde_json::from_str::<CloudTrailRecord<'_>>(text) else {
             return self.harvest.report.skip_record(SkippedRecord::Malformed);
         };
         if !self.is_selected(&record) {
@@ -247,7 +253,7 @@ impl Sink<'_, '_> {
                 record.event_time.get(),
             );
         }
-        let document = Document::new(text);
+        let document = LazyDocument::new(text);
         let is_observed = self.observe(&record, &document);
         let is_asked_for = self.scanner.sieve.is_asked_for_by(&record);
         if self.scanner.keeps && (is_observed || is_asked_for) {
@@ -260,35 +266,35 @@ impl Sink<'_, '_> {
 
     /// Adds the observation of a record, if there is one within the selection or near it. Says
     /// whether there is.
-    fn observe(&mut self, record: &Record<'_>, document: &Document<'_>) -> bool {
+    fn observe(&mut self, record: &CloudTrailRecord<'_>, document: &LazyDocument<'_>) -> bool {
         let scanner = &mut *self.scanner;
         let wanted = scanner.rules.wanted();
         match extract::extract(record, document, self.origin, wanted, &mut scanner.interner) {
             // What is beyond the edge may be the other half of what is within.
             Ok(observation) if scanner.selection.is_near(observation.head().time) => {
-                let observation = Arc::new(LooseEnd::new(observation));
+                let observation = Arc::new(PendingEvent::new(observation));
                 self.harvest.observations.push(observation);
                 return true;
             }
-            Ok(_) | Err(NotOurs::Other) => {}
-            Err(NotOurs::KeyValidation) => self.harvest.report.key_validations += 1,
-            Err(NotOurs::NoTime) => self.harvest.report.skip_record(SkippedRecord::NoTime),
+            Ok(_) | Err(NotRelevant::Other) => {}
+            Err(NotRelevant::KeyValidation) => self.harvest.report.key_validations += 1,
+            Err(NotRelevant::NoTime) => self.harvest.report.skip_record(SkippedRecord::NoTime),
         }
         false
     }
 
     /// Keeps a record as it is. Without a time it has no place among the others.
-    fn keep(&mut self, record: &Record<'_>, text: &str) {
+    fn keep(&mut self, record: &CloudTrailRecord<'_>, text: &str) {
         if let Some(time) = record.event_time.get().and_then(EventTime::parse) {
             self.harvest.kept.push((time, text.to_owned()));
         }
     }
 
-    fn match_record(&mut self, record: &Record<'_>, document: &Document<'_>) {
+    fn match_record(&mut self, record: &CloudTrailRecord<'_>, document: &LazyDocument<'_>) {
         let scanner = &mut *self.scanner;
         let event = RecordEvent(document);
-        let ask = Ask {
-            target: Target::Record,
+        let ask = EvalScope {
+            target: RuleTarget::Record,
             settled: true,
             counts: true,
         };
@@ -316,7 +322,7 @@ impl Sink<'_, '_> {
 
     /// A KMS record that is not a key use for a secret proves at least that KMS events are logged.
     fn presence(&mut self, text: &str) {
-        match serde_json::from_str::<Presence<'_>>(text) {
+        match serde_json::from_str::<KmsPresence<'_>>(text) {
             Ok(seen) if is_of_kms(&seen.event_source) => {
                 self.mark(
                     seen.recipient_account_id.get(),
@@ -349,7 +355,7 @@ impl Sink<'_, '_> {
         }
     }
 
-    fn is_selected(&self, record: &Record<'_>) -> bool {
+    fn is_selected(&self, record: &CloudTrailRecord<'_>) -> bool {
         let Selection {
             accounts, regions, ..
         } = self.scanner.selection;
@@ -372,7 +378,7 @@ fn is_listed(list: &[String], value: Option<&str>) -> bool {
     list.is_empty() || value.is_some_and(|value| list.iter().any(|listed| listed == value))
 }
 
-fn is_of_kms(event_source: &Scalar<'_>) -> bool {
+fn is_of_kms(event_source: &LenientScalar<'_>) -> bool {
     event_source
         .get()
         .is_some_and(|source| source.starts_with("kms."))
@@ -382,18 +388,18 @@ fn is_of_kms(event_source: &Scalar<'_>) -> bool {
 mod tests {
     use super::*;
 
-    fn scanned(scanner: &mut Scanner<'_>, bytes: &[u8]) -> Harvest {
-        let mut harvest = Harvest::default();
+    fn scanned(scanner: &mut ObjectScanner<'_>, bytes: &[u8]) -> ScanResult {
+        let mut harvest = ScanResult::default();
         let origin = crate::object::origin("a.json");
         scanner
-            .read(Input::Bytes(bytes), &origin, false, &mut harvest)
+            .read(ScanInput::Bytes(bytes), &origin, false, &mut harvest)
             .unwrap();
         harvest
     }
 
-    fn harvest(bytes: &[u8]) -> Harvest {
+    fn harvest(bytes: &[u8]) -> ScanResult {
         let (rules, selection) = (RuleSet::default(), Selection::default());
-        scanned(&mut Scanner::new(&rules, &selection), bytes)
+        scanned(&mut ObjectScanner::new(&rules, &selection), bytes)
     }
 
     /// A record in the order of AWS.
@@ -428,7 +434,7 @@ mod tests {
     #[test]
     fn a_mark_of_one_object_does_not_stand_for_the_next() {
         let (rules, selection) = (RuleSet::default(), Selection::default());
-        let mut scanner = Scanner::new(&rules, &selection);
+        let mut scanner = ObjectScanner::new(&rules, &selection);
         let event = record("2026-03-02T10:00:00Z", "kms", "Encrypt", "\"a\":1");
         for _ in 0..2 {
             // Each harvest may end in another place.
@@ -492,7 +498,7 @@ mod tests {
         let timeless = record("never", "s3", "PutObject", "\"a\":1");
         let all = [&*read, &*stop, &*put, &*timeless].join("\n");
         let (rules, selection) = (RuleSet::default(), Selection::default());
-        let kept = |scanner: &mut Scanner<'_>| {
+        let kept = |scanner: &mut ObjectScanner<'_>| {
             let harvest = scanned(scanner, all.as_bytes());
             harvest
                 .kept
@@ -501,10 +507,10 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         let none: [&str; 0] = [];
-        assert_eq!(kept(&mut Scanner::new(&rules, &selection)), none);
-        let mut ours = Scanner::new(&rules, &selection).keeping(Some(Vec::new()));
+        assert_eq!(kept(&mut ObjectScanner::new(&rules, &selection)), none);
+        let mut ours = ObjectScanner::new(&rules, &selection).keeping(Some(Vec::new()));
         assert_eq!(kept(&mut ours), [&*read, &*stop]);
-        let mut everything = Scanner::new(&rules, &selection).keeping(None);
+        let mut everything = ObjectScanner::new(&rules, &selection).keeping(None);
         assert_eq!(kept(&mut everything), [&*read, &*stop, &*put]);
     }
 }

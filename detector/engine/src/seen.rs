@@ -10,9 +10,9 @@
 use ahash::{HashMap, HashSet};
 
 use crate::access::Access;
-use crate::ids::Text;
+use crate::ids::SharedStr;
 use crate::limits::{SEEN_GRAINS, SEEN_LEARNING_SECS, SEEN_MEMORY_SECS};
-use crate::observation::Outcome;
+use crate::observation::CallOutcome;
 use crate::time::EventTime;
 
 /// Whether something was seen before.
@@ -40,7 +40,7 @@ impl Novelty {
 
 /// What is new about an access.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Seen {
+pub struct SeenVerdicts {
     /// This principal and this secret.
     pub principal_secret: Novelty,
     /// This principal and any secret.
@@ -52,9 +52,9 @@ pub struct Seen {
 /// When something was seen: the first event time of each grain of the memory in which it was.
 /// Adding times gives the same in any order and any number of times.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Times(Vec<EventTime>);
+pub struct SeenTimes(Vec<EventTime>);
 
-impl Times {
+impl SeenTimes {
     /// Adds a time.
     pub fn add(&mut self, time: EventTime, grain_secs: i64) {
         let grain = grain(time, grain_secs);
@@ -115,21 +115,21 @@ fn grain(time: EventTime, grain_secs: i64) -> i64 {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sighting {
     /// What was seen: see [`remembered`] and [`since_key`].
-    pub key: Text,
+    pub key: SharedStr,
     /// Event time.
     pub time: EventTime,
 }
 
 /// How long to remember, and how long to watch before calling something new.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Memory {
+pub struct LookbackPeriods {
     /// What was last seen so many seconds ago is new again.
     pub memory_secs: i64,
     /// Nothing is new in the first so many seconds of an account's logs.
     pub learning_secs: i64,
 }
 
-impl Memory {
+impl LookbackPeriods {
     /// The unit in seconds in which times are remembered and forgotten, so that what is seen all
     /// the time need not be written down each time: a day, of the default memory.
     #[must_use]
@@ -138,7 +138,7 @@ impl Memory {
     }
 }
 
-impl Default for Memory {
+impl Default for LookbackPeriods {
     fn default() -> Self {
         Self {
             memory_secs: SEEN_MEMORY_SECS,
@@ -152,7 +152,7 @@ const SINCE: &str = "since\n";
 
 /// The key under which a store remembers since when it has logs of an account.
 #[must_use]
-pub fn since_key(account: &str) -> Text {
+pub fn since_key(account: &str) -> SharedStr {
     format!("{SINCE}{account}").into()
 }
 
@@ -163,7 +163,7 @@ pub(crate) fn is_since_key(key: &str) -> bool {
 
 /// The keys of an access: principal and secret, principal, region. `None` where the record names
 /// nobody or no secret.
-fn keys(access: &Access) -> [Option<Text>; 3] {
+fn keys(access: &Access) -> [Option<SharedStr>; 3] {
     let principal = access.head.principal.id.as_deref();
     let named = access.secret.name.is_some();
     [
@@ -183,14 +183,14 @@ fn keys(access: &Access) -> [Option<Text>; 3] {
 
 /// Every key that is needed to judge the accesses.
 #[must_use]
-pub fn needed<'a>(accesses: impl Iterator<Item = &'a Access>) -> Vec<Text> {
-    let distinct: HashSet<Text> = accesses
+pub fn needed<'a>(accesses: impl Iterator<Item = &'a Access>) -> Vec<SharedStr> {
+    let distinct: HashSet<SharedStr> = accesses
         .flat_map(|access| {
             let since = since_key(&access.head.account);
             keys(access).into_iter().flatten().chain([since])
         })
         .collect();
-    let mut all: Vec<Text> = distinct.into_iter().collect();
+    let mut all: Vec<SharedStr> = distinct.into_iter().collect();
     all.sort_unstable();
     all
 }
@@ -198,7 +198,7 @@ pub fn needed<'a>(accesses: impl Iterator<Item = &'a Access>) -> Vec<Text> {
 /// What is to be remembered of an access: its keys at its time. Nothing unless it succeeded.
 pub fn remembered(access: &Access) -> impl Iterator<Item = Sighting> + use<> {
     let time = access.head.time;
-    let keys = if access.head.outcome == Outcome::Success {
+    let keys = if access.head.outcome == CallOutcome::Success {
         keys(access)
     } else {
         [None, None, None]
@@ -210,7 +210,10 @@ pub fn remembered(access: &Access) -> impl Iterator<Item = Sighting> + use<> {
 
 /// The earliest time of each grain for each key, in place of all of them.
 #[must_use]
-pub fn condensed(sightings: impl IntoIterator<Item = Sighting>, memory: Memory) -> Vec<Sighting> {
+pub fn condensed(
+    sightings: impl IntoIterator<Item = Sighting>,
+    memory: LookbackPeriods,
+) -> Vec<Sighting> {
     let known = by_key(sightings, memory).into_iter();
     known
         .flat_map(|(key, times)| {
@@ -222,8 +225,11 @@ pub fn condensed(sightings: impl IntoIterator<Item = Sighting>, memory: Memory) 
         .collect()
 }
 
-fn by_key(sightings: impl IntoIterator<Item = Sighting>, memory: Memory) -> HashMap<Text, Times> {
-    let mut known: HashMap<Text, Times> = HashMap::default();
+fn by_key(
+    sightings: impl IntoIterator<Item = Sighting>,
+    memory: LookbackPeriods,
+) -> HashMap<SharedStr, SeenTimes> {
+    let mut known: HashMap<SharedStr, SeenTimes> = HashMap::default();
     for Sighting { key, time } in sightings {
         known.entry(key).or_default().add(time, memory.grain_secs());
     }
@@ -232,15 +238,18 @@ fn by_key(sightings: impl IntoIterator<Item = Sighting>, memory: Memory) -> Hash
 
 /// Judges by what is remembered.
 #[derive(Debug)]
-pub struct Judge {
-    memory: Memory,
-    known: HashMap<Text, Times>,
+pub struct NoveltyJudge {
+    memory: LookbackPeriods,
+    known: HashMap<SharedStr, SeenTimes>,
 }
 
-impl Judge {
+impl NoveltyJudge {
     /// Starts from what a store remembers.
     #[must_use]
-    pub fn new(memory: Memory, known: impl IntoIterator<Item = (Text, Times)>) -> Self {
+    pub fn new(
+        memory: LookbackPeriods,
+        known: impl IntoIterator<Item = (SharedStr, SeenTimes)>,
+    ) -> Self {
         Self {
             memory,
             known: known.into_iter().collect(),
@@ -250,7 +259,7 @@ impl Judge {
     /// Remembers all the accesses, and the times since when there are logs.
     #[must_use]
     pub fn of<'a>(
-        memory: Memory,
+        memory: LookbackPeriods,
         since: impl IntoIterator<Item = Sighting>,
         accesses: impl IntoIterator<Item = &'a Access>,
     ) -> Self {
@@ -264,24 +273,24 @@ impl Judge {
     /// Judges an access by what was seen before its time. Accesses of one second do not make each
     /// other known.
     #[must_use]
-    pub fn judge(&self, access: &Access) -> Seen {
+    pub fn judge(&self, access: &Access) -> SeenVerdicts {
         let time = access.head.time;
         let since = self
             .known
             .get(&since_key(&access.head.account))
-            .and_then(Times::first);
+            .and_then(SeenTimes::first);
         let [principal_secret, principal, region] = keys(access).map(|key| match key {
             Some(key) => self.novelty(&key, since, time),
             None => Novelty::Unknown,
         });
-        Seen {
+        SeenVerdicts {
             principal_secret,
             principal,
             region,
         }
     }
 
-    fn novelty(&self, key: &Text, since: Option<EventTime>, time: EventTime) -> Novelty {
+    fn novelty(&self, key: &SharedStr, since: Option<EventTime>, time: EventTime) -> Novelty {
         let oldest = time.plus(-self.memory.memory_secs);
         if self
             .known
@@ -305,7 +314,7 @@ mod tests {
     use crate::access::sample;
 
     const DAY: i64 = 86_400;
-    const MEMORY: Memory = Memory {
+    const MEMORY: LookbackPeriods = LookbackPeriods {
         memory_secs: 90 * DAY,
         learning_secs: 7 * DAY,
     };
@@ -317,19 +326,19 @@ mod tests {
         access
     }
 
-    fn judge(since: i64, before: &[i64]) -> Judge {
+    fn judge(since: i64, before: &[i64]) -> NoveltyJudge {
         let since = Sighting {
             key: since_key("111122223333"),
             time: EventTime(since),
         };
         let accesses: Vec<Access> = before.iter().map(|secs| at(*secs)).collect();
-        Judge::of(MEMORY, [since], &accesses)
+        NoveltyJudge::of(MEMORY, [since], &accesses)
     }
 
     #[test]
     fn times_are_the_same_in_any_order_and_number() {
         let added = |secs: &[i64]| {
-            let mut times = Times::default();
+            let mut times = SeenTimes::default();
             secs.iter().for_each(|s| times.add(EventTime(*s), 10));
             times.iter().map(|time| time.0).collect::<Vec<_>>()
         };
@@ -341,14 +350,14 @@ mod tests {
     #[test]
     fn the_first_time_ever_outlives_all_but_the_latest() {
         let kept = |latest: usize| {
-            let mut times = Times((0..5).map(EventTime).collect());
+            let mut times = SeenTimes((0..5).map(EventTime).collect());
             times.keep(latest);
             times.iter().map(|time| time.0).collect::<Vec<_>>()
         };
         assert_eq!(kept(0), [0]);
         assert_eq!(kept(2), [0, 3, 4]);
         assert_eq!(kept(5), [0, 1, 2, 3, 4]);
-        let mut none = Times::default();
+        let mut none = SeenTimes::default();
         none.keep(3);
         assert_eq!(none.first(), None);
     }
@@ -391,7 +400,7 @@ mod tests {
     fn only_what_succeeded_is_remembered() {
         let mut denied = at(0);
         assert_eq!(remembered(&denied).count(), 3);
-        Arc::make_mut(&mut denied.head).outcome = Outcome::Denied;
+        Arc::make_mut(&mut denied.head).outcome = CallOutcome::Denied;
         assert_eq!(remembered(&denied).count(), 0);
         // It is judged nonetheless.
         assert_eq!(needed([&denied].into_iter()).len(), 4);

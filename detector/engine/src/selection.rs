@@ -1,11 +1,11 @@
 //! What is asked for: a part of the logs by time and place, and in it accesses, changes and records
 //! by who, what, from where, and how it ended.
 
-use crate::access::{Access, Method};
-use crate::glob::Glob;
+use crate::access::{Access, AccessMethod};
+use crate::glob::GlobPattern;
 use crate::ids::SecretRef;
 use crate::limits::SETTLE_MARGIN_SECS;
-use crate::observation::{Head, Outcome};
+use crate::observation::{CallOutcome, EventHeader};
 use crate::policy::{SourcePattern, subjects};
 use crate::time::EventTime;
 
@@ -21,7 +21,7 @@ pub struct Selection {
     /// `awsRegion`s; empty for all. Applies to objects outside an `AWSLogs` tree.
     pub regions: Vec<String>,
     /// By whom, what, from where, and how it ended.
-    pub filter: Filter,
+    pub filter: AccessFilter,
 }
 
 impl Selection {
@@ -39,7 +39,7 @@ impl Selection {
 
     /// Whether a change or a record is asked for.
     #[must_use]
-    pub fn takes_other(&self, head: &Head, secret: Option<&SecretRef>) -> bool {
+    pub fn takes_other(&self, head: &EventHeader, secret: Option<&SecretRef>) -> bool {
         self.contains(head.time) && self.filter.takes_other(head, secret)
     }
 
@@ -54,23 +54,23 @@ impl Selection {
 
 /// Every list may be empty, which asks for all; of a list, one is enough; all lists must agree.
 #[derive(Debug, Clone, Default)]
-pub struct Filter {
+pub struct AccessFilter {
     /// Principals by ARN, session ARN, or the name of the role, user or service.
-    pub principals: Vec<Glob>,
+    pub principals: Vec<GlobPattern>,
     /// Secrets by name or ARN, with or without its suffix.
-    pub secrets: Vec<Glob>,
+    pub secrets: Vec<GlobPattern>,
     /// Networks, VPC endpoints, and services.
     pub sources: Vec<SourcePattern>,
     /// How the call ended.
-    pub outcomes: Vec<Outcome>,
+    pub outcomes: Vec<CallOutcome>,
     /// How the secret was reached; what has no method is not asked for.
-    pub methods: Vec<Method>,
+    pub methods: Vec<AccessMethod>,
     /// `userIdentity.accessKeyId`s. The Decrypt behind a read has another one; the read's own
     /// counts.
     pub access_keys: Vec<String>,
 }
 
-impl Filter {
+impl AccessFilter {
     /// Whether everything is asked for.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -99,18 +99,18 @@ impl Filter {
 
     /// Whether a change or a record is asked for, as far as it has no method.
     #[must_use]
-    pub fn takes_other(&self, head: &Head, secret: Option<&SecretRef>) -> bool {
+    pub fn takes_other(&self, head: &EventHeader, secret: Option<&SecretRef>) -> bool {
         self.methods.is_empty() && self.takes_event(head, secret)
     }
 
-    fn takes_event(&self, head: &Head, secret: Option<&SecretRef>) -> bool {
+    fn takes_event(&self, head: &EventHeader, secret: Option<&SecretRef>) -> bool {
         let principal = &head.principal;
         let names = || {
             [&principal.id, &principal.actor, &principal.name]
                 .into_iter()
                 .flatten()
         };
-        let named = |glob: &Glob| secret.is_some_and(|secret| is_called(secret, glob));
+        let named = |glob: &GlobPattern| secret.is_some_and(|secret| is_called(secret, glob));
         let key = head.access_key_id.as_deref();
         any(&self.principals, |glob| {
             names().any(|name| glob.matches(name))
@@ -125,7 +125,7 @@ fn any<T>(wanted: &[T], is: impl Fn(&T) -> bool) -> bool {
     wanted.is_empty() || wanted.iter().any(is)
 }
 
-fn is_called(secret: &SecretRef, glob: &Glob) -> bool {
+fn is_called(secret: &SecretRef, glob: &GlobPattern) -> bool {
     secret
         .name
         .as_deref()
@@ -160,34 +160,34 @@ mod tests {
     #[test]
     fn all_lists_must_agree_and_of_a_list_one_is_enough() {
         let sample = access::sample();
-        let mut filter = Filter::default();
+        let mut filter = AccessFilter::default();
         assert!(filter.is_empty() && filter.takes(&sample));
-        filter.secrets = vec![Glob::new("other"), Glob::new("d?")];
+        filter.secrets = vec![GlobPattern::new("other"), GlobPattern::new("d?")];
         assert!(!filter.is_empty() && !filter.takes(&sample));
-        filter.secrets.push(Glob::new("/db"));
+        filter.secrets.push(GlobPattern::new("/db"));
         assert!(filter.takes(&sample));
-        filter.outcomes = vec![Outcome::Denied];
+        filter.outcomes = vec![CallOutcome::Denied];
         assert!(!filter.takes(&sample));
     }
 
     #[test]
     fn what_has_no_method_is_not_asked_for_by_one() {
         let sample = access::sample();
-        let filter = Filter {
+        let filter = AccessFilter {
             methods: vec![sample.method],
-            ..Filter::default()
+            ..AccessFilter::default()
         };
         assert!(filter.takes(&sample));
         assert!(!filter.takes_other(&sample.head, Some(&sample.secret)));
-        assert!(Filter::default().takes_other(&sample.head, None));
+        assert!(AccessFilter::default().takes_other(&sample.head, None));
     }
 
     #[test]
     fn a_secret_is_asked_for_by_its_name_or_arn() {
         let sample = access::sample();
-        let by = |glob| Filter {
-            secrets: vec![Glob::new(glob)],
-            ..Filter::default()
+        let by = |glob| AccessFilter {
+            secrets: vec![GlobPattern::new(glob)],
+            ..AccessFilter::default()
         };
         assert!(by("arn:aws:ssm:*:parameter/db").takes(&sample));
         assert!(by("/d*").takes(&sample) && !by("parameter/db").takes(&sample));

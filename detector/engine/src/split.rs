@@ -17,7 +17,7 @@ use crate::limits::MAX_RECORD_BYTES;
 
 /// What the splitter found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Piece<'a> {
+pub enum SplitPiece<'a> {
     /// A whole JSON object, from its opening to its closing brace.
     Unit {
         /// Its bytes.
@@ -27,12 +27,12 @@ pub enum Piece<'a> {
         after_first: usize,
     },
     /// Something that is not one; it was passed over.
-    Bad(BadPiece),
+    Bad(MalformedUnit),
 }
 
 /// Why a stretch of bytes is not a unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum BadPiece {
+pub enum MalformedUnit {
     /// Text between records that is not a JSON object.
     NotAnObject,
     /// The object is longer than [`MAX_RECORD_BYTES`].
@@ -43,7 +43,7 @@ pub enum BadPiece {
 
 /// Where in an object's envelope the splitter stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum EnvelopePlace {
     /// Between units: white space and commas are expected.
     Between,
     /// Inside a unit.
@@ -54,8 +54,8 @@ enum Place {
 
 /// Splits one object. Feed it every piece in order, then call [`Splitter::finish`].
 #[derive(Debug)]
-pub struct Splitter {
-    place: Place,
+pub struct RecordSplitter {
+    place: EnvelopePlace,
     depth: usize,
     /// Depth at which a unit's opening brace stands: 0 at the top, 1 in a bare array, 2 in the
     /// array of an envelope.
@@ -76,7 +76,7 @@ pub struct Splitter {
     max_record: usize,
 }
 
-impl Default for Splitter {
+impl Default for RecordSplitter {
     fn default() -> Self {
         Self::with_limit(MAX_RECORD_BYTES)
     }
@@ -86,12 +86,12 @@ impl Default for Splitter {
 /// for the white space of a pretty-printer.
 const TAIL: usize = 64;
 
-impl Splitter {
+impl RecordSplitter {
     /// A splitter that refuses units longer than `max_record` bytes.
     #[must_use]
     pub fn with_limit(max_record: usize) -> Self {
         Self {
-            place: Place::Between,
+            place: EnvelopePlace::Between,
             depth: 0,
             base: 0,
             in_string: false,
@@ -106,8 +106,8 @@ impl Splitter {
     }
 
     /// Takes the next bytes and gives each unit that ends in them to `sink`.
-    pub fn feed(&mut self, bytes: &[u8], sink: &mut dyn FnMut(Piece<'_>)) {
-        let mut walk = Walk {
+    pub fn feed(&mut self, bytes: &[u8], sink: &mut dyn FnMut(SplitPiece<'_>)) {
+        let mut walk = SplitWalk {
             bytes,
             sink,
             unit_start: 0,
@@ -121,23 +121,23 @@ impl Splitter {
         }
         // These bytes are gone when the next ones come: what may still be needed of them is kept.
         match self.place {
-            Place::Unit => self.keep(bytes.get(walk.unit_start..).unwrap_or_default()),
-            Place::Between => self.look_at_gap(walk.gap_before(bytes.len())),
-            Place::Envelope => {}
+            EnvelopePlace::Unit => self.keep(bytes.get(walk.unit_start..).unwrap_or_default()),
+            EnvelopePlace::Between => self.look_at_gap(walk.gap_before(bytes.len())),
+            EnvelopePlace::Envelope => {}
         }
         self.keep_tail(bytes);
     }
 
     /// Says that there are no more bytes. The splitter is as new afterwards.
-    pub fn finish(&mut self, sink: &mut dyn FnMut(Piece<'_>)) {
+    pub fn finish(&mut self, sink: &mut dyn FnMut(SplitPiece<'_>)) {
         // One fault is told, not each of its consequences: the text after a brace that is missing
         // has been taken for the inside of the unit.
         if self.oversize {
-            sink(Piece::Bad(BadPiece::TooLarge));
-        } else if self.place == Place::Unit || self.depth > 0 {
-            sink(Piece::Bad(BadPiece::Truncated));
+            sink(SplitPiece::Bad(MalformedUnit::TooLarge));
+        } else if self.place == EnvelopePlace::Unit || self.depth > 0 {
+            sink(SplitPiece::Bad(MalformedUnit::Truncated));
         } else if self.dirty {
-            sink(Piece::Bad(BadPiece::NotAnObject));
+            sink(SplitPiece::Bad(MalformedUnit::NotAnObject));
         }
         *self = Self::with_limit(self.max_record);
     }
@@ -152,9 +152,9 @@ impl Splitter {
 }
 
 /// The bytes at hand, the offsets in them, and who gets the units.
-struct Walk<'a> {
+struct SplitWalk<'a> {
     bytes: &'a [u8],
-    sink: &'a mut dyn FnMut(Piece<'_>),
+    sink: &'a mut dyn FnMut(SplitPiece<'_>),
     /// Where the current unit begins in these bytes; 0 when it began in an earlier piece.
     unit_start: usize,
     /// The first byte after the last unit or bracket of an envelope.
@@ -163,14 +163,14 @@ struct Walk<'a> {
     block: usize,
 }
 
-impl<'a> Walk<'a> {
+impl<'a> SplitWalk<'a> {
     /// What stands between the last unit and the byte at `at`.
     fn gap_before(&self, at: usize) -> &'a [u8] {
         self.bytes.get(self.gap_start..at).unwrap_or_default()
     }
 
-    fn bad(&mut self, why: BadPiece) {
-        (self.sink)(Piece::Bad(why));
+    fn bad(&mut self, why: MalformedUnit) {
+        (self.sink)(SplitPiece::Bad(why));
     }
 }
 
@@ -185,12 +185,12 @@ mod tests {
     /// object, and faults by their name.
     fn found(text: &str, piece: usize, limit: usize) -> Vec<(String, usize)> {
         let mut found = Vec::new();
-        let mut splitter = Splitter::with_limit(limit);
-        let mut sink = |p: Piece<'_>| match p {
-            Piece::Unit { bytes, after_first } => {
+        let mut splitter = RecordSplitter::with_limit(limit);
+        let mut sink = |p: SplitPiece<'_>| match p {
+            SplitPiece::Unit { bytes, after_first } => {
                 found.push((String::from_utf8_lossy(bytes).into_owned(), after_first));
             }
-            Piece::Bad(b) => found.push((format!("{b:?}"), 0)),
+            SplitPiece::Bad(b) => found.push((format!("{b:?}"), 0)),
         };
         for chunk in text.as_bytes().chunks(piece.max(1)) {
             splitter.feed(chunk, &mut sink);
@@ -346,7 +346,7 @@ mod tests {
 
     #[test]
     fn a_splitter_that_has_finished_is_as_new() {
-        let mut splitter = Splitter::with_limit(8);
+        let mut splitter = RecordSplitter::with_limit(8);
         for broken in [
             r#"{"Records":[{"a":"\"#,
             r#"{"a":"0123456789"#,

@@ -16,9 +16,9 @@ use std::sync::Arc;
 use crate::alert::{Alert, AlertId};
 use crate::coverage::CoverageMark;
 use crate::fact::{Fact, RuleRange, WindowKey, WindowRange};
-use crate::ids::Text;
-use crate::loose_end::{LooseEnd, SceneRange};
-use crate::seen::{Memory, Sighting, Times};
+use crate::ids::SharedStr;
+use crate::loose_end::{CorrelationRange, PendingEvent};
+use crate::seen::{LookbackPeriods, SeenTimes, Sighting};
 use crate::time::EventTime;
 
 /// Why a store could not do its work. Nothing is half done that a retry would not complete.
@@ -31,9 +31,9 @@ pub struct StateError {
 
 /// Loose ends that are due, and what to close them with.
 #[derive(Debug)]
-pub struct Due<R> {
+pub struct DueEvents<R> {
     /// The loose ends, each once.
-    pub ends: Vec<Arc<LooseEnd>>,
+    pub ends: Vec<Arc<PendingEvent>>,
     /// For [`StateStore::close_loose_ends`].
     pub receipt: R,
 }
@@ -69,7 +69,7 @@ pub trait StateStore: Sync {
     /// as much time as what came in time.
     fn put_loose_ends(
         &self,
-        ends: Vec<Arc<LooseEnd>>,
+        ends: Vec<Arc<PendingEvent>>,
         arrived: EventTime,
     ) -> impl Future<Output = Result<(), StateError>> + Send;
 
@@ -80,20 +80,20 @@ pub trait StateStore: Sync {
         &self,
         since: EventTime,
         most: usize,
-    ) -> impl Future<Output = Result<Due<Self::Receipt>, StateError>> + Send;
+    ) -> impl Future<Output = Result<DueEvents<Self::Receipt>, StateError>> + Send;
 
     /// For each range, every loose end of its scene, open or closed, with an event time in it.
     fn loose_ends_in(
         &self,
-        scenes: &[SceneRange],
-    ) -> impl Future<Output = Result<Vec<Vec<Arc<LooseEnd>>>, StateError>> + Send;
+        scenes: &[CorrelationRange],
+    ) -> impl Future<Output = Result<Vec<Vec<Arc<PendingEvent>>>, StateError>> + Send;
 
     /// Every loose end with one of these `sharedEventID`s: the copies of an event in other
     /// accounts.
     fn loose_ends_sharing(
         &self,
-        shared_ids: &[Text],
-    ) -> impl Future<Output = Result<Vec<Arc<LooseEnd>>, StateError>> + Send;
+        shared_ids: &[SharedStr],
+    ) -> impl Future<Output = Result<Vec<Arc<PendingEvent>>, StateError>> + Send;
 
     /// Closes the loose ends of a receipt: they are not due any more, but are still found by scene.
     /// Closing twice does nothing.
@@ -115,14 +115,17 @@ pub trait StateStore: Sync {
     ) -> impl Future<Output = Result<Vec<bool>, StateError>> + Send;
 
     /// For each key, the times that were remembered under it; none for a key that never was.
-    fn seen(&self, keys: &[Text]) -> impl Future<Output = Result<Vec<Times>, StateError>> + Send;
+    fn seen(
+        &self,
+        keys: &[SharedStr],
+    ) -> impl Future<Output = Result<Vec<SeenTimes>, StateError>> + Send;
 
     /// Remembers times under keys. A store may forget what is older than the memory asks for, but
     /// not the first time of a key.
     fn put_seen(
         &self,
         times: Vec<Sighting>,
-        memory: Memory,
+        memory: LookbackPeriods,
     ) -> impl Future<Output = Result<(), StateError>> + Send;
 
     /// Creates alerts that are not there yet, and says for each whether it was created now. Of

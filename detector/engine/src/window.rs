@@ -9,11 +9,11 @@ use std::collections::{BTreeSet, VecDeque};
 use ahash::{HashMap, HashSet};
 use rsigma_parser::{ConditionExpr, Quantifier, SelectorPattern};
 
-use crate::alert::Firing;
+use crate::alert::WindowMatch;
 use crate::fact::Fact;
-use crate::glob::Glob;
-use crate::ids::Text;
-use crate::rule::{Window, WindowCondition};
+use crate::glob::GlobPattern;
+use crate::ids::SharedStr;
+use crate::rule::{WindowCondition, WindowRule};
 use crate::time::EventTime;
 
 /// Evaluates the windows that end at a fact in `ends`, and gives each bucket's firing with the
@@ -22,11 +22,11 @@ use crate::time::EventTime;
 /// The facts must be all those of the group from `span` before the first end on.
 #[must_use]
 pub fn evaluate<'f>(
-    window: &Window,
-    group: &[(Text, Text)],
+    window: &WindowRule,
+    group: &[(SharedStr, SharedStr)],
     facts: &'f [Fact],
     ends: (EventTime, EventTime),
-) -> Vec<(Firing, Vec<&'f Fact>)> {
+) -> Vec<(WindowMatch, Vec<&'f Fact>)> {
     // Most groups hold fewer facts than any window of theirs needs, and are not worth sorting.
     if (facts.len() as u64) < window.condition.least() {
         return Vec::new();
@@ -37,7 +37,7 @@ pub fn evaluate<'f>(
         .filter_map(|(bucket, peak)| {
             let facts = sorted.get(peak.first..=peak.last)?.to_vec();
             let end = facts.last()?.time;
-            let firing = Firing {
+            let firing = WindowMatch {
                 group: group.to_vec(),
                 bucket,
                 start: end.plus(-window.span_secs),
@@ -64,16 +64,20 @@ fn sorted(facts: &[Fact]) -> Vec<&Fact> {
 /// The window of a bucket that is told: its count, and its first and last fact by their places
 /// among the sorted ones.
 #[derive(Clone, Copy)]
-struct Peak {
+struct WindowPeak {
     count: u64,
     first: usize,
     last: usize,
 }
 
 /// The window with the highest count of each bucket, by the number of the bucket.
-fn peaks(window: &Window, sorted: &[&Fact], ends: (EventTime, EventTime)) -> HashMap<i64, Peak> {
-    let mut peaks: HashMap<i64, Peak> = HashMap::default();
-    let mut tally = Tally::default();
+fn peaks(
+    window: &WindowRule,
+    sorted: &[&Fact],
+    ends: (EventTime, EventTime),
+) -> HashMap<i64, WindowPeak> {
+    let mut peaks: HashMap<i64, WindowPeak> = HashMap::default();
+    let mut tally = WindowTally::default();
     for (last, fact) in sorted.iter().enumerate() {
         tally.add(fact);
         tally.forget(sorted, fact.time.plus(-window.span_secs));
@@ -85,7 +89,7 @@ fn peaks(window: &Window, sorted: &[&Fact], ends: (EventTime, EventTime)) -> Has
             // The window's end alone says which bucket it is in: a late fact before it may raise
             // the count, and does not move the alert.
             let bucket = fact.time.0.div_euclid(window.suppress_secs);
-            let peak = Peak {
+            let peak = WindowPeak {
                 count,
                 first: tally.first,
                 last,
@@ -110,7 +114,7 @@ fn ends_window(sorted: &[&Fact], index: usize, ends: (EventTime, EventTime)) -> 
 /// Whether a window can fire in any group when these of its rules have facts and the others have
 /// none.
 #[must_use]
-pub fn may_fire(window: &Window, slots: &BTreeSet<usize>) -> bool {
+pub fn may_fire(window: &WindowRule, slots: &BTreeSet<usize>) -> bool {
     match &window.condition {
         WindowCondition::Events(_) | WindowCondition::Values(_) => true,
         WindowCondition::Rules(least) | WindowCondition::Ordered(least) => {
@@ -133,7 +137,7 @@ fn names_of<'n>(slots: impl Iterator<Item = &'n usize>, names: &'n [String]) -> 
 /// What is in the window now. Each count falls to nothing and is removed when the window has
 /// passed, so that the number of entries is the number of different ones.
 #[derive(Default)]
-struct Tally<'f> {
+struct WindowTally<'f> {
     keys: HashMap<&'f str, usize>,
     values: HashMap<&'f str, usize>,
     /// Times of the facts of each rule, in order.
@@ -142,7 +146,7 @@ struct Tally<'f> {
     first: usize,
 }
 
-impl<'f> Tally<'f> {
+impl<'f> WindowTally<'f> {
     fn add(&mut self, fact: &'f Fact) {
         *self.keys.entry(&fact.key).or_default() += 1;
         if let Some(value) = &fact.value {
@@ -252,7 +256,7 @@ fn are_present(quantifier: &Quantifier, mut present: impl Iterator<Item = bool>)
 fn selects(pattern: &SelectorPattern, name: &str) -> bool {
     match pattern {
         SelectorPattern::Them => true,
-        SelectorPattern::Pattern(pattern) => Glob::new(pattern).matches(name),
+        SelectorPattern::Pattern(pattern) => GlobPattern::new(pattern).matches(name),
     }
 }
 
@@ -270,7 +274,7 @@ mod tests {
     const EVER: (EventTime, EventTime) = (EventTime(i64::MIN), EventTime(i64::MAX));
 
     /// A window of ten seconds, one alert every twenty.
-    fn window(condition: WindowCondition) -> Window {
+    fn window(condition: WindowCondition) -> WindowRule {
         let text = "title: base
 id: base
 logsource: {product: aws, category: secret_access}
@@ -316,7 +320,7 @@ secretrail: {suppress: 20s}
     }
 
     /// Bucket, end, count and number of facts of each firing.
-    fn fired(window: &Window, facts: &[Fact]) -> Vec<(i64, i64, u64, usize)> {
+    fn fired(window: &WindowRule, facts: &[Fact]) -> Vec<(i64, i64, u64, usize)> {
         evaluate(window, &[], facts, EVER)
             .into_iter()
             .map(|(firing, facts)| (firing.bucket, firing.end.0, firing.count, facts.len()))

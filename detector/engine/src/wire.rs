@@ -14,9 +14,9 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Vis
 /// A scalar as text: strings as they are, numbers and booleans as written. Null, arrays and objects
 /// are `None`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Scalar<'a>(pub Option<Cow<'a, str>>);
+pub struct LenientScalar<'a>(pub Option<Cow<'a, str>>);
 
-impl Scalar<'_> {
+impl LenientScalar<'_> {
     /// The text, where there is any. An empty string counts as none.
     #[must_use]
     pub fn get(&self) -> Option<&str> {
@@ -31,7 +31,7 @@ impl Scalar<'_> {
     }
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Scalar<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for LenientScalar<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(ScalarVisitor)
     }
@@ -40,22 +40,22 @@ impl<'de: 'a, 'a> Deserialize<'de> for Scalar<'a> {
 struct ScalarVisitor;
 
 impl<'de> Visitor<'de> for ScalarVisitor {
-    type Value = Scalar<'de>;
+    type Value = LenientScalar<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("any value")
     }
 
     fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-        Ok(Scalar(Some(Cow::Borrowed(text))))
+        Ok(LenientScalar(Some(Cow::Borrowed(text))))
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(Scalar(Some(Cow::Owned(text.to_owned()))))
+        Ok(LenientScalar(Some(Cow::Owned(text.to_owned()))))
     }
 
     fn visit_bool<E>(self, value: bool) -> Result<Self::Value, E> {
-        Ok(Scalar(Some(Cow::Borrowed(if value {
+        Ok(LenientScalar(Some(Cow::Borrowed(if value {
             "true"
         } else {
             "false"
@@ -63,29 +63,29 @@ impl<'de> Visitor<'de> for ScalarVisitor {
     }
 
     fn visit_i64<E>(self, value: i64) -> Result<Self::Value, E> {
-        Ok(Scalar(Some(Cow::Owned(value.to_string()))))
+        Ok(LenientScalar(Some(Cow::Owned(value.to_string()))))
     }
 
     fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
-        Ok(Scalar(Some(Cow::Owned(value.to_string()))))
+        Ok(LenientScalar(Some(Cow::Owned(value.to_string()))))
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<Self::Value, E> {
-        Ok(Scalar(Some(Cow::Owned(value.to_string()))))
+        Ok(LenientScalar(Some(Cow::Owned(value.to_string()))))
     }
 
     fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(Scalar(None))
+        Ok(LenientScalar(None))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
         pass_over_items(seq)?;
-        Ok(Scalar(None))
+        Ok(LenientScalar(None))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
         pass_over_entries(map)?;
-        Ok(Scalar(None))
+        Ok(LenientScalar(None))
     }
 }
 
@@ -103,26 +103,26 @@ fn pass_over_entries<'de, A: MapAccess<'de>>(mut map: A) -> Result<(), A::Error>
 
 /// A list; anything else is an empty one.
 #[derive(Debug, Clone)]
-pub struct List<T>(pub Vec<T>);
+pub struct LenientList<T>(pub Vec<T>);
 
-impl<T> Default for List<T> {
+impl<T> Default for LenientList<T> {
     fn default() -> Self {
         Self(Vec::new())
     }
 }
 
-impl List<Scalar<'_>> {
+impl LenientList<LenientScalar<'_>> {
     /// The texts that are there.
     pub fn texts(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().filter_map(Scalar::get)
+        self.0.iter().filter_map(LenientScalar::get)
     }
 }
 
 /// An object; anything else is an empty one.
 #[derive(Debug, Clone, Default)]
-pub struct Object<T>(pub T);
+pub struct LenientObject<T>(pub T);
 
-impl<T> std::ops::Deref for Object<T> {
+impl<T> std::ops::Deref for LenientObject<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -162,41 +162,41 @@ macro_rules! other_types_are_empty {
     };
 }
 
-impl<'de, T: Deserialize<'de> + Default> Visitor<'de> for Lenient<Object<T>> {
-    type Value = Object<T>;
+impl<'de, T: Deserialize<'de> + Default> Visitor<'de> for Lenient<LenientObject<T>> {
+    type Value = LenientObject<T>;
     other_types_are_empty!();
     fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
         pass_over_items(seq)?;
-        Ok(Object::default())
+        Ok(LenientObject::default())
     }
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-        T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+        T::deserialize(MapAccessDeserializer::new(map)).map(LenientObject)
     }
 }
 
-impl<'de, T: Deserialize<'de>> Visitor<'de> for Lenient<List<T>> {
-    type Value = List<T>;
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Lenient<LenientList<T>> {
+    type Value = LenientList<T>;
     other_types_are_empty!();
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
         let mut items = Vec::new();
         while let Some(item) = seq.next_element()? {
             items.push(item);
         }
-        Ok(List(items))
+        Ok(LenientList(items))
     }
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
         pass_over_entries(map)?;
-        Ok(List::default())
+        Ok(LenientList::default())
     }
 }
 
-impl<'de, T: Deserialize<'de> + Default> Deserialize<'de> for Object<T> {
+impl<'de, T: Deserialize<'de> + Default> Deserialize<'de> for LenientObject<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(Lenient::<Self>(PhantomData))
     }
 }
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for List<T> {
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for LenientList<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(Lenient::<Self>(PhantomData))
     }
@@ -208,88 +208,88 @@ macro_rules! wire {
         $(#[$doc])*
         #[derive(Debug, Clone, Default, serde::Deserialize)]
         pub struct $name<'a> {
-            $($(#[$field_doc])* #[serde(borrow, default, rename = $key)] pub $field: Scalar<'a>,)*
+            $($(#[$field_doc])* #[serde(borrow, default, rename = $key)] pub $field: LenientScalar<'a>,)*
         }
     };
 }
 
 /// One CloudTrail record.
 #[derive(Debug, Default, serde::Deserialize)]
-pub struct Record<'a> {
+pub struct CloudTrailRecord<'a> {
     /// `eventVersion`.
     #[serde(borrow, default, rename = "eventVersion")]
-    pub event_version: Scalar<'a>,
+    pub event_version: LenientScalar<'a>,
     /// `userIdentity`.
     #[serde(borrow, default, rename = "userIdentity")]
-    pub user_identity: Object<UserIdentity<'a>>,
+    pub user_identity: LenientObject<UserIdentity<'a>>,
     /// `eventTime`: RFC 3339, UTC, when the request completed.
     #[serde(borrow, default, rename = "eventTime")]
-    pub event_time: Scalar<'a>,
+    pub event_time: LenientScalar<'a>,
     /// `eventSource`: the service, as in `kms.amazonaws.com`.
     #[serde(borrow, default, rename = "eventSource")]
-    pub event_source: Scalar<'a>,
+    pub event_source: LenientScalar<'a>,
     /// `eventName`: the API.
     #[serde(borrow, default, rename = "eventName")]
-    pub event_name: Scalar<'a>,
+    pub event_name: LenientScalar<'a>,
     /// `awsRegion`: where the call was made.
     #[serde(borrow, default, rename = "awsRegion")]
-    pub aws_region: Scalar<'a>,
+    pub aws_region: LenientScalar<'a>,
     /// `sourceIPAddress`: an address, a service name, or `AWS Internal`.
     #[serde(borrow, default, rename = "sourceIPAddress")]
-    pub source_ip_address: Scalar<'a>,
+    pub source_ip_address: LenientScalar<'a>,
     /// `userAgent`.
     #[serde(borrow, default, rename = "userAgent")]
-    pub user_agent: Scalar<'a>,
+    pub user_agent: LenientScalar<'a>,
     /// `errorCode`; missing on success.
     #[serde(borrow, default, rename = "errorCode")]
-    pub error_code: Scalar<'a>,
+    pub error_code: LenientScalar<'a>,
     /// `errorMessage`; cut at 1 KB.
     #[serde(borrow, default, rename = "errorMessage")]
-    pub error_message: Scalar<'a>,
+    pub error_message: LenientScalar<'a>,
     /// `requestParameters`, as far as reads, key uses and secret changes need them.
     #[serde(borrow, default, rename = "requestParameters")]
-    pub request_parameters: Object<RequestParameters<'a>>,
+    pub request_parameters: LenientObject<RequestParameters<'a>>,
     /// `resources[]`.
     #[serde(borrow, default)]
-    pub resources: List<Object<Resource<'a>>>,
+    pub resources: LenientList<LenientObject<Resource<'a>>>,
     /// `addendum`: set when the record replaces or delays an earlier one.
     #[serde(borrow, default)]
-    pub addendum: Object<Addendum<'a>>,
+    pub addendum: LenientObject<Addendum<'a>>,
     /// `eventID`: a UUID; the same in redeliveries.
     #[serde(borrow, default, rename = "eventID")]
-    pub event_id: Scalar<'a>,
+    pub event_id: LenientScalar<'a>,
     /// `sharedEventID`: the same in the copies that several accounts get of one event.
     #[serde(borrow, default, rename = "sharedEventID")]
-    pub shared_event_id: Scalar<'a>,
+    pub shared_event_id: LenientScalar<'a>,
     /// `recipientAccountId`: whose trail this copy is for.
     #[serde(borrow, default, rename = "recipientAccountId")]
-    pub recipient_account_id: Scalar<'a>,
+    pub recipient_account_id: LenientScalar<'a>,
     /// `vpcEndpointId`.
     #[serde(borrow, default, rename = "vpcEndpointId")]
-    pub vpc_endpoint_id: Scalar<'a>,
+    pub vpc_endpoint_id: LenientScalar<'a>,
     /// `eventType`, as in `AwsApiCall` or `AwsVpceEvent`.
     #[serde(borrow, default, rename = "eventType")]
-    pub event_type: Scalar<'a>,
+    pub event_type: LenientScalar<'a>,
     /// `sessionCredentialFromConsole`: the string `true` for calls made in the console.
     #[serde(borrow, default, rename = "sessionCredentialFromConsole")]
-    pub session_credential_from_console: Scalar<'a>,
+    pub session_credential_from_console: LenientScalar<'a>,
 }
 
 /// The few fields by which a KMS record proves that KMS events are logged at a place and time.
 #[derive(Debug, Default, serde::Deserialize)]
-pub struct Presence<'a> {
+pub struct KmsPresence<'a> {
     /// `eventTime`.
     #[serde(borrow, default, rename = "eventTime")]
-    pub event_time: Scalar<'a>,
+    pub event_time: LenientScalar<'a>,
     /// `eventSource`.
     #[serde(borrow, default, rename = "eventSource")]
-    pub event_source: Scalar<'a>,
+    pub event_source: LenientScalar<'a>,
     /// `awsRegion`.
     #[serde(borrow, default, rename = "awsRegion")]
-    pub aws_region: Scalar<'a>,
+    pub aws_region: LenientScalar<'a>,
     /// `recipientAccountId`.
     #[serde(borrow, default, rename = "recipientAccountId")]
-    pub recipient_account_id: Scalar<'a>,
+    pub recipient_account_id: LenientScalar<'a>,
 }
 
 /// `userIdentity`.
@@ -297,34 +297,34 @@ pub struct Presence<'a> {
 pub struct UserIdentity<'a> {
     /// `type`; missing on service events.
     #[serde(borrow, default, rename = "type")]
-    pub kind: Scalar<'a>,
+    pub kind: LenientScalar<'a>,
     /// `principalId`: `AIDA…` for users, `AROA…:session` for role sessions.
     #[serde(borrow, default, rename = "principalId")]
-    pub principal_id: Scalar<'a>,
+    pub principal_id: LenientScalar<'a>,
     /// `arn` of the caller; for role sessions it names the session and lacks the role's path.
     #[serde(borrow, default)]
-    pub arn: Scalar<'a>,
+    pub arn: LenientScalar<'a>,
     /// `accountId` of the caller.
     #[serde(borrow, default, rename = "accountId")]
-    pub account_id: Scalar<'a>,
+    pub account_id: LenientScalar<'a>,
     /// `accessKeyId`.
     #[serde(borrow, default, rename = "accessKeyId")]
-    pub access_key_id: Scalar<'a>,
+    pub access_key_id: LenientScalar<'a>,
     /// `userName`.
     #[serde(borrow, default, rename = "userName")]
-    pub user_name: Scalar<'a>,
+    pub user_name: LenientScalar<'a>,
     /// `invokedBy`: the service that called on the caller's behalf.
     #[serde(borrow, default, rename = "invokedBy")]
-    pub invoked_by: Scalar<'a>,
+    pub invoked_by: LenientScalar<'a>,
     /// `identityProvider` of web identity users.
     #[serde(borrow, default, rename = "identityProvider")]
-    pub identity_provider: Scalar<'a>,
+    pub identity_provider: LenientScalar<'a>,
     /// `sessionContext`.
     #[serde(borrow, default, rename = "sessionContext")]
-    pub session_context: Object<SessionContext<'a>>,
+    pub session_context: LenientObject<SessionContext<'a>>,
     /// `onBehalfOf`: the person behind an IAM Identity Center call.
     #[serde(borrow, default, rename = "onBehalfOf")]
-    pub on_behalf_of: Object<OnBehalfOf<'a>>,
+    pub on_behalf_of: LenientObject<OnBehalfOf<'a>>,
 }
 
 impl<'a> UserIdentity<'a> {
@@ -340,7 +340,7 @@ impl<'a> UserIdentity<'a> {
 pub struct SessionContext<'a> {
     /// `sessionIssuer`.
     #[serde(borrow, default, rename = "sessionIssuer")]
-    pub session_issuer: Object<SessionIssuer<'a>>,
+    pub session_issuer: LenientObject<SessionIssuer<'a>>,
 }
 
 wire! {
@@ -395,40 +395,40 @@ wire! {
 pub struct RequestParameters<'a> {
     /// `secretId`: name, ARN, or ARN without its suffix, as the caller typed it.
     #[serde(borrow, default, rename = "secretId")]
-    pub secret_id: Scalar<'a>,
+    pub secret_id: LenientScalar<'a>,
     /// `aRN`, the spelling of some calls before February 2024.
     #[serde(borrow, default, rename = "aRN")]
-    pub old_arn: Scalar<'a>,
+    pub old_arn: LenientScalar<'a>,
     /// `versionId`.
     #[serde(borrow, default, rename = "versionId")]
-    pub version_id: Scalar<'a>,
+    pub version_id: LenientScalar<'a>,
     /// `versionStage`.
     #[serde(borrow, default, rename = "versionStage")]
-    pub version_stage: Scalar<'a>,
+    pub version_stage: LenientScalar<'a>,
     /// `secretIdList` of `BatchGetSecretValue`.
     #[serde(borrow, default, rename = "secretIdList")]
-    pub secret_id_list: List<Scalar<'a>>,
+    pub secret_id_list: LenientList<LenientScalar<'a>>,
     /// `name` of a parameter, or of a secret to create, or of a trail.
     #[serde(borrow, default)]
-    pub name: Scalar<'a>,
+    pub name: LenientScalar<'a>,
     /// `names` of `GetParameters`.
     #[serde(borrow, default)]
-    pub names: List<Scalar<'a>>,
+    pub names: LenientList<LenientScalar<'a>>,
     /// `path` of `GetParametersByPath`.
     #[serde(borrow, default)]
-    pub path: Scalar<'a>,
+    pub path: LenientScalar<'a>,
     /// `recursive`.
     #[serde(borrow, default)]
-    pub recursive: Scalar<'a>,
+    pub recursive: LenientScalar<'a>,
     /// `withDecryption`.
     #[serde(borrow, default, rename = "withDecryption")]
-    pub with_decryption: Scalar<'a>,
+    pub with_decryption: LenientScalar<'a>,
     /// `resourceArn` of policies on parameters.
     #[serde(borrow, default, rename = "resourceArn")]
-    pub resource_arn: Scalar<'a>,
+    pub resource_arn: LenientScalar<'a>,
     /// `encryptionContext` of a KMS call.
     #[serde(borrow, default, rename = "encryptionContext")]
-    pub encryption_context: Object<EncryptionContext<'a>>,
+    pub encryption_context: LenientObject<EncryptionContext<'a>>,
 }
 
 wire! {
@@ -448,14 +448,14 @@ wire! {
 pub struct LookupEvent<'a> {
     /// `CloudTrailEvent`.
     #[serde(borrow, default, rename = "CloudTrailEvent")]
-    pub cloud_trail_event: Scalar<'a>,
+    pub cloud_trail_event: LenientScalar<'a>,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn record(text: &str) -> Record<'_> {
+    fn record(text: &str) -> CloudTrailRecord<'_> {
         serde_json::from_str(text).unwrap()
     }
 
@@ -474,16 +474,16 @@ mod tests {
             (r#"[1,{"a":[]}]"#, None),
             (r#"{"a":[{}],"b":null}"#, None),
         ] {
-            let scalar: Scalar<'_> = serde_json::from_str(json).unwrap();
+            let scalar: LenientScalar<'_> = serde_json::from_str(json).unwrap();
             assert_eq!(scalar.get(), text, "{json}");
         }
     }
 
     #[test]
     fn a_scalar_is_copied_only_for_its_escapes() {
-        let plain: Scalar<'_> = serde_json::from_str(r#""plain""#).unwrap();
+        let plain: LenientScalar<'_> = serde_json::from_str(r#""plain""#).unwrap();
         assert!(matches!(plain.0, Some(Cow::Borrowed("plain"))));
-        let escaped: Scalar<'_> = serde_json::from_str(r#""a\/b""#).unwrap();
+        let escaped: LenientScalar<'_> = serde_json::from_str(r#""a\/b""#).unwrap();
         assert!(matches!(escaped.0, Some(Cow::Owned(text)) if text == "a/b"));
     }
 
@@ -497,7 +497,7 @@ mod tests {
             ("1", false),
             ("null", false),
         ] {
-            let scalar: Scalar<'_> = serde_json::from_str(json).unwrap();
+            let scalar: LenientScalar<'_> = serde_json::from_str(json).unwrap();
             assert_eq!(scalar.is_true(), expected, "{json}");
         }
     }
@@ -557,7 +557,10 @@ mod tests {
     #[test]
     fn a_record_that_is_no_object_is_an_error() {
         for text in ["null", "7", r#"{"eventID":}"#, r#"{"eventID":"a""#, "{} {}"] {
-            assert!(serde_json::from_str::<Record<'_>>(text).is_err(), "{text}");
+            assert!(
+                serde_json::from_str::<CloudTrailRecord<'_>>(text).is_err(),
+                "{text}"
+            );
         }
     }
 }

@@ -8,28 +8,28 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use secretrail_aws::dynamodb::Retention;
-use secretrail_aws::sns::{Destination, Format};
+use secretrail_aws::sns::{MessageFormat, TopicDestination};
 use secretrail_engine::limits::{HORIZON_SECS, SEEN_LEARNING_SECS, SEEN_MEMORY_SECS};
 use secretrail_engine::rule::RuleSet;
-use secretrail_engine::rule_meta::{Level, timespan_secs};
-use secretrail_engine::seen::Memory;
+use secretrail_engine::rule_meta::{RuleLevel, timespan_secs};
+use secretrail_engine::seen::LookbackPeriods;
 
-pub use self::fault::{ConfigError, PlaceFault, SettingFault, TopicFault};
+pub use self::fault::{ConfigError, LocationFault, SettingFault, TopicFault};
 pub use self::settings::{
     CALL_TIMEOUT, HORIZON, LEARNING, LEASE, MAX_OBJECT_BYTES, MEMORY, MODE, PARALLEL, PATH_STYLE,
-    POLICY, RULES, SETTINGS, STRICT, Setting, TABLE, TOPICS, VARS,
+    POLICY, RULES, SETTINGS, STRICT, SettingSpec, TABLE, TOPICS, VARS,
 };
 
 /// What the function does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
+pub enum FunctionMode {
     /// Alerts about new files.
     Alerts,
     /// Observation parts of the batches of a job.
     Extract,
 }
 
-impl Mode {
+impl FunctionMode {
     fn read(value: Option<String>) -> Result<Self, SettingFault> {
         match value.as_deref().map(str::trim) {
             None | Some("" | "alerts") => Ok(Self::Alerts),
@@ -41,7 +41,7 @@ impl Mode {
 
 /// Where files are.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum FileLocation {
     /// In the binary, or nowhere.
     None,
     /// In the package.
@@ -57,25 +57,25 @@ pub enum Place {
 
 /// What the function is set to.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Config {
+pub struct FunctionConfig {
     /// What the function does.
-    pub mode: Mode,
+    pub mode: FunctionMode,
     /// Name of the table.
     pub table: String,
     /// Topics.
-    pub destinations: Vec<Destination>,
+    pub destinations: Vec<TopicDestination>,
     /// Rules; none for the pack.
-    pub rules: Place,
+    pub rules: FileLocation,
     /// Access policy.
-    pub policy: Place,
+    pub policy: FileLocation,
     /// Whether secrets that the policy does not speak of are unexpected.
     pub strict: bool,
     /// Values of placeholders in rules.
-    pub vars: Place,
+    pub vars: FileLocation,
     /// Seconds in which the other half of a read may arrive.
     pub horizon_secs: i64,
     /// Memory of who read what.
-    pub memory: Memory,
+    pub memory: LookbackPeriods,
     /// Bytes of the largest object that is read.
     pub max_object_bytes: u64,
     /// Objects that are read at the same time.
@@ -89,7 +89,7 @@ pub struct Config {
     pub lease_secs: i64,
 }
 
-impl Config {
+impl FunctionConfig {
     /// Reads settings by their names.
     ///
     /// # Errors
@@ -101,7 +101,7 @@ impl Config {
             mode: settings.mode,
             table: settings.value(TABLE).to_owned(),
             horizon_secs: settings.span(HORIZON, HORIZON_SECS),
-            memory: Memory {
+            memory: LookbackPeriods {
                 memory_secs: settings.span(MEMORY, SEEN_MEMORY_SECS),
                 learning_secs: settings.span(LEARNING, SEEN_LEARNING_SECS),
             },
@@ -148,7 +148,7 @@ impl Config {
 /// Reads settings one by one and collects what is wrong with them: a function that names one fault
 /// at each start would be deployed once for each.
 struct SettingReader {
-    mode: Mode,
+    mode: FunctionMode,
     values: BTreeMap<&'static str, String>,
     faults: Vec<SettingFault>,
 }
@@ -157,18 +157,18 @@ impl SettingReader {
     fn new(get: impl Fn(&str) -> Option<String>) -> Self {
         let mut faults = Vec::new();
         // First: whoever extracts needs no table and no topics.
-        let mode = Mode::read(get(MODE)).unwrap_or_else(|fault| {
+        let mode = FunctionMode::read(get(MODE)).unwrap_or_else(|fault| {
             faults.push(fault);
-            Mode::Alerts
+            FunctionMode::Alerts
         });
         let mut values = BTreeMap::new();
         for setting in SETTINGS {
-            let Setting { name, help, .. } = setting;
+            let SettingSpec { name, help, .. } = setting;
             // CloudFormation sets what is not given to the empty text: that is not set.
             let given = get(name).filter(|value| !value.trim().is_empty());
             match given.or_else(|| setting.default.map(str::to_owned)) {
                 Some(value) => drop(values.insert(name, value.trim().to_owned())),
-                None if mode == Mode::Extract => {}
+                None if mode == FunctionMode::Extract => {}
                 None => faults.push(SettingFault::Missing { name, help }),
             }
         }
@@ -216,14 +216,14 @@ impl SettingReader {
         }
     }
 
-    fn place(&mut self, name: &'static str) -> Place {
-        Place::read(self.value(name)).unwrap_or_else(|why| {
+    fn place(&mut self, name: &'static str) -> FileLocation {
+        FileLocation::read(self.value(name)).unwrap_or_else(|why| {
             self.fault(name, |value| SettingFault::Place { name, value, why });
-            Place::None
+            FileLocation::None
         })
     }
 
-    fn destinations(&mut self) -> Vec<Destination> {
+    fn destinations(&mut self) -> Vec<TopicDestination> {
         let topics = self.value(TOPICS).to_owned();
         let mut destinations = Vec::new();
         for topic in topics.split_whitespace() {
@@ -247,25 +247,25 @@ impl SettingReader {
     }
 }
 
-impl Place {
-    fn read(text: &str) -> Result<Self, PlaceFault> {
+impl FileLocation {
+    fn read(text: &str) -> Result<Self, LocationFault> {
         match text.strip_prefix("s3://") {
             None if text.is_empty() => Ok(Self::None),
-            None if text.contains("://") => Err(PlaceFault::OtherScheme),
+            None if text.contains("://") => Err(LocationFault::OtherScheme),
             None => Ok(Self::Path(text.to_owned())),
             Some(rest) => match rest.split_once('/') {
                 Some((bucket, key)) if !bucket.is_empty() && !key.is_empty() => Ok(Self::S3 {
                     bucket: bucket.to_owned(),
                     key: key.to_owned(),
                 }),
-                _ => Err(PlaceFault::Incomplete),
+                _ => Err(LocationFault::Incomplete),
             },
         }
     }
 }
 
 /// `arn:…[?format=…][&min-level=…]`
-fn destination(text: &str) -> Result<Destination, TopicFault> {
+fn destination(text: &str) -> Result<TopicDestination, TopicFault> {
     let (arn, options) = text.split_once('?').unwrap_or((text, ""));
     // The partition differs in China and GovCloud. A subscription's ARN has a seventh part.
     let is_topic = arn.starts_with("arn:")
@@ -274,10 +274,10 @@ fn destination(text: &str) -> Result<Destination, TopicFault> {
     if !is_topic {
         return Err(TopicFault::NotATopic);
     }
-    let mut destination = Destination {
+    let mut destination = TopicDestination {
         topic_arn: arn.to_owned(),
-        min_level: Level::Informational,
-        format: Format::Standard,
+        min_level: RuleLevel::Informational,
+        format: MessageFormat::Standard,
     };
     for option in options.split('&').filter(|option| !option.is_empty()) {
         set(&mut destination, option)?;
@@ -285,18 +285,21 @@ fn destination(text: &str) -> Result<Destination, TopicFault> {
     Ok(destination)
 }
 
-fn set(destination: &mut Destination, option: &str) -> Result<(), TopicFault> {
+fn set(destination: &mut TopicDestination, option: &str) -> Result<(), TopicFault> {
     match option.split_once('=') {
         Some(("format", name)) => {
-            destination.format = Format::ALL
+            destination.format = MessageFormat::ALL
                 .into_iter()
                 .find(|format| format.as_str() == name)
                 .ok_or_else(|| TopicFault::Format(name.to_owned()))?;
         }
         Some(("min-level", level)) => {
-            destination.min_level = level
-                .parse()
-                .map_err(|error: <Level as FromStr>::Err| TopicFault::Level(error.to_string()))?;
+            destination.min_level =
+                level
+                    .parse()
+                    .map_err(|error: <RuleLevel as FromStr>::Err| {
+                        TopicFault::Level(error.to_string())
+                    })?;
         }
         _ => return Err(TopicFault::Option(option.to_owned())),
     }
@@ -307,9 +310,9 @@ fn set(destination: &mut Destination, option: &str) -> Result<(), TopicFault> {
 mod tests {
     use super::*;
 
-    fn read(pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    fn read(pairs: &[(&str, &str)]) -> Result<FunctionConfig, ConfigError> {
         let map: BTreeMap<&str, &str> = pairs.iter().copied().collect();
-        Config::read(|name| map.get(name).map(|value| (*value).to_owned()))
+        FunctionConfig::read(|name| map.get(name).map(|value| (*value).to_owned()))
     }
 
     #[test]
@@ -347,7 +350,7 @@ mod tests {
     #[test]
     fn whoever_extracts_needs_no_table_and_no_topics() {
         let config = read(&[(MODE, "extract"), (PARALLEL, "16")]).unwrap();
-        assert_eq!((config.mode, config.parallel), (Mode::Extract, 16));
+        assert_eq!((config.mode, config.parallel), (FunctionMode::Extract, 16));
     }
 
     #[test]
@@ -366,8 +369,8 @@ mod tests {
         assert_eq!(
             all,
             [
-                (Level::High, Format::Ocsf),
-                (Level::Informational, Format::Standard)
+                (RuleLevel::High, MessageFormat::Ocsf),
+                (RuleLevel::Informational, MessageFormat::Standard)
             ]
         );
         assert_eq!((config.horizon_secs, config.parallel), (900, 4));
@@ -385,7 +388,7 @@ mod tests {
         ]);
         let config = config.unwrap();
         assert_eq!((&*config.table, config.horizon_secs), ("state", 900));
-        assert_eq!(config.rules, Place::None);
+        assert_eq!(config.rules, FileLocation::None);
         let fault = read(&[(TABLE, "  "), (TOPICS, TOPIC)]).unwrap_err();
         let [SettingFault::Missing { name, .. }] = fault.0.as_slice() else {
             panic!("{fault}")
@@ -395,16 +398,28 @@ mod tests {
 
     #[test]
     fn a_place_is_nowhere_in_the_package_or_in_a_bucket() {
-        let s3 = |bucket: &str, key: &str| Place::S3 {
+        let s3 = |bucket: &str, key: &str| FileLocation::S3 {
             bucket: bucket.to_owned(),
             key: key.to_owned(),
         };
-        assert_eq!(Place::read("s3://b/rules/"), Ok(s3("b", "rules/")));
-        assert_eq!(Place::read("s3://b/a/b=c?d"), Ok(s3("b", "a/b=c?d")));
-        assert_eq!(Place::read("rules"), Ok(Place::Path("rules".to_owned())));
-        assert_eq!(Place::read("s3:///key"), Err(PlaceFault::Incomplete));
-        assert_eq!(Place::read("s3://b/"), Err(PlaceFault::Incomplete));
-        assert_eq!(Place::read("file:///rules"), Err(PlaceFault::OtherScheme));
+        assert_eq!(FileLocation::read("s3://b/rules/"), Ok(s3("b", "rules/")));
+        assert_eq!(FileLocation::read("s3://b/a/b=c?d"), Ok(s3("b", "a/b=c?d")));
+        assert_eq!(
+            FileLocation::read("rules"),
+            Ok(FileLocation::Path("rules".to_owned()))
+        );
+        assert_eq!(
+            FileLocation::read("s3:///key"),
+            Err(LocationFault::Incomplete)
+        );
+        assert_eq!(
+            FileLocation::read("s3://b/"),
+            Err(LocationFault::Incomplete)
+        );
+        assert_eq!(
+            FileLocation::read("file:///rules"),
+            Err(LocationFault::OtherScheme)
+        );
     }
 
     #[test]

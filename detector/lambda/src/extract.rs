@@ -6,36 +6,36 @@ use std::sync::Arc;
 
 use aws_config::SdkConfig;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
-use secretrail_aws::retry::Retry;
+use secretrail_aws::retry::RetryPolicy;
 use secretrail_aws::s3::{FetchError, ObjectRef, S3Source};
-use secretrail_engine::manifest::{Batch, Head, Item, ManifestError};
-use secretrail_engine::object::{self, Origin};
-use secretrail_engine::part::{self, Extracted};
-use secretrail_engine::report::Fate;
+use secretrail_engine::manifest::{ManifestBatch, ManifestError, ManifestHeader, ManifestItem};
+use secretrail_engine::object::{self, RecordOrigin};
+use secretrail_engine::part::{self, ExtractedObject};
+use secretrail_engine::report::ObjectStatus;
 use secretrail_engine::rule::RuleSet;
-use secretrail_engine::scan::{Harvest, Input, Scanner};
+use secretrail_engine::scan::{ObjectScanner, ScanInput, ScanResult};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::task::JoinError;
 
-use crate::config::Config;
-use crate::telemetry::{Severity, log};
+use crate::config::FunctionConfig;
+use crate::telemetry::{LogSeverity, log};
 
 /// What the function is invoked with: where a job is, and which lines of its manifest are meant.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Invocation {
+pub struct ExtractInvocation {
     /// Bucket of the job.
     pub bucket: String,
     /// Prefix of the job, with its slash; empty for none.
     pub prefix: String,
     /// A row of the list of items.
-    pub item: Row,
+    pub item: ManifestRow,
 }
 
 /// A row of the list of items: text, because that is what Step Functions makes of comma-separated
 /// values.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Row {
+pub struct ManifestRow {
     /// Key of the manifest.
     pub manifest: String,
     /// Bytes of its head, which begins it.
@@ -135,7 +135,7 @@ pub struct Extractor {
 impl Extractor {
     /// Clients for these settings. Nothing is called yet.
     #[must_use]
-    pub fn new(config: &Config, aws: &SdkConfig, retry: Retry) -> Self {
+    pub fn new(config: &FunctionConfig, aws: &SdkConfig, retry: RetryPolicy) -> Self {
         let s3 = aws_sdk_s3::config::Builder::from(aws).force_path_style(config.path_style);
         Self {
             s3: S3Source::new(s3, retry, config.max_object_bytes),
@@ -151,9 +151,9 @@ impl Extractor {
     pub async fn handle(&self, event: &Value) -> Result<Value, ExtractError> {
         let answer = self.extract(event).await;
         match &answer {
-            Ok(told) => log(Severity::Info, "part written", told.clone()),
+            Ok(told) => log(LogSeverity::Info, "part written", told.clone()),
             Err(why) => log(
-                Severity::Error,
+                LogSeverity::Error,
                 "part not written",
                 json!({"why": why.to_string(), "event": event}),
             ),
@@ -162,21 +162,21 @@ impl Extractor {
     }
 
     async fn extract(&self, event: &Value) -> Result<Value, ExtractError> {
-        let Invocation {
+        let ExtractInvocation {
             bucket,
             prefix,
             item,
-        } = Invocation::deserialize(event).map_err(ExtractError::Event)?;
+        } = ExtractInvocation::deserialize(event).map_err(ExtractError::Event)?;
         let (head, batch) = self.batch(&bucket, &item).await?;
         let bytes_in = batch.bytes();
         let head = Arc::new(head);
-        let extracted: Vec<Extracted> = stream::iter(batch.objects)
+        let extracted: Vec<ExtractedObject> = stream::iter(batch.objects)
             .map(|item| self.object(item, head.clone()))
             // In any order: the writer puts objects and records into theirs.
             .buffer_unordered(self.parallel)
             .try_collect()
             .await?;
-        let mut totals = PartTotals::of(&extracted);
+        let mut totals = BatchTotals::of(&extracted);
         let bytes = written(head, extracted).await?;
         totals.bytes_in = bytes_in;
         totals.bytes_out = bytes.len();
@@ -188,14 +188,18 @@ impl Extractor {
     }
 
     /// The head of the manifest, and one of its batches.
-    async fn batch(&self, bucket: &str, item: &Row) -> Result<(Head, Batch), ExtractError> {
+    async fn batch(
+        &self,
+        bucket: &str,
+        item: &ManifestRow,
+    ) -> Result<(ManifestHeader, ManifestBatch), ExtractError> {
         let manifest = ManifestFile {
             s3: &self.s3,
             bucket,
             key: &item.manifest,
         };
         let head = manifest.piece(0, number(&item.head)?).await?;
-        let head = Head::read(&head).map_err(|error| ExtractError::Manifest {
+        let head = ManifestHeader::read(&head).map_err(|error| ExtractError::Manifest {
             place: manifest.place(),
             error,
         })?;
@@ -203,7 +207,7 @@ impl Extractor {
             .piece(number(&item.offset)?, number(&item.length)?)
             .await?;
         // Which line it is, nobody has counted; its part says it as well.
-        let batch = Batch::read(&head, 0, &batch).map_err(|error| ExtractError::Batch {
+        let batch = ManifestBatch::read(&head, 0, &batch).map_err(|error| ExtractError::Batch {
             place: manifest.place(),
             error,
             part: item.part.clone(),
@@ -221,7 +225,11 @@ impl Extractor {
 
     /// What one object came to. What will never be read is noted in the part; what may be read
     /// later fails the batch.
-    async fn object(&self, item: Item, head: Arc<Head>) -> Result<Extracted, ExtractError> {
+    async fn object(
+        &self,
+        item: ManifestItem,
+        head: Arc<ManifestHeader>,
+    ) -> Result<ExtractedObject, ExtractError> {
         let name = item.name();
         let bytes = match self.s3.fetch(place(&item)).await {
             Err(error) if !is_final(&error) => {
@@ -237,7 +245,7 @@ impl Extractor {
 
 /// What a batch came to, as the function answers.
 #[derive(Debug, Default, Serialize)]
-struct PartTotals {
+struct BatchTotals {
     part: String,
     objects: usize,
     /// Objects that could not be read.
@@ -249,11 +257,11 @@ struct PartTotals {
     bytes_out: usize,
 }
 
-impl PartTotals {
-    fn of(extracted: &[Extracted]) -> Self {
+impl BatchTotals {
+    fn of(extracted: &[ExtractedObject]) -> Self {
         let failed = extracted
             .iter()
-            .filter(|object| matches!(object.entry.fate, Fate::Failed(_)));
+            .filter(|object| matches!(object.entry.fate, ObjectStatus::Failed(_)));
         Self {
             objects: extracted.len(),
             failed: failed.count(),
@@ -264,7 +272,10 @@ impl PartTotals {
 }
 
 /// The part as it is stored. On a thread of its own: to sort and deflate it takes long.
-async fn written(head: Arc<Head>, extracted: Vec<Extracted>) -> Result<Vec<u8>, ExtractError> {
+async fn written(
+    head: Arc<ManifestHeader>,
+    extracted: Vec<ExtractedObject>,
+) -> Result<Vec<u8>, ExtractError> {
     tokio::task::spawn_blocking(move || part::write(&head.header, extracted))
         .await
         .map_err(ExtractError::Writer)
@@ -311,7 +322,7 @@ fn number(text: &str) -> Result<u64, ExtractError> {
     })
 }
 
-fn place(item: &Item) -> ObjectRef<'_> {
+fn place(item: &ManifestItem) -> ObjectRef<'_> {
     ObjectRef {
         bucket: &item.bucket,
         key: &item.key,
@@ -328,24 +339,28 @@ fn is_final(error: &FetchError) -> bool {
 }
 
 /// Reads an object, or notes why it has no bytes.
-fn scan(item: &Item, bytes: Result<Vec<u8>, FetchError>, head: &Head) -> Extracted {
+fn scan(
+    item: &ManifestItem,
+    bytes: Result<Vec<u8>, FetchError>,
+    head: &ManifestHeader,
+) -> ExtractedObject {
     let path = object::parse(&item.key);
     let (selection, none) = (head.header.selection(), RuleSet::default());
-    let mut scanner = Scanner::new(&none, &selection).keeping(head.header.calls.clone());
-    let mut harvest = Harvest::default();
+    let mut scanner = ObjectScanner::new(&none, &selection).keeping(head.header.calls.clone());
+    let mut harvest = ScanResult::default();
     let in_tree = path.account.is_some();
-    let origin = Origin {
+    let origin = RecordOrigin {
         object: item.name().as_str().into(),
         delivered: path.delivered,
     };
     let read = match bytes {
         Ok(bytes) => scanner
-            .read(Input::Bytes(&bytes), &origin, in_tree, &mut harvest)
+            .read(ScanInput::Bytes(&bytes), &origin, in_tree, &mut harvest)
             .map_err(|error| error.to_string()),
         Err(error) => Err(error.to_string()),
     };
     let fate = harvest.report.settle(read, in_tree, false);
-    Extracted::of(&origin, item.etag.clone(), in_tree, &fate, &mut harvest)
+    ExtractedObject::of(&origin, item.etag.clone(), in_tree, &fate, &mut harvest)
 }
 
 #[cfg(test)]
@@ -356,11 +371,12 @@ mod tests {
     fn a_row_of_the_list_is_text() {
         let event = json!({"bucket": "b", "prefix": "jobs/", "item": {
             "manifest": "m", "head": "120", "offset": "121", "length": "80", "part": "p"}});
-        let read = Invocation::deserialize(&event).unwrap();
+        let read = ExtractInvocation::deserialize(&event).unwrap();
         assert_eq!(number(&read.item.offset).unwrap(), 121);
         let fault = number("-1").unwrap_err().to_string();
         assert!(fault.starts_with("`-1` is no number: "), "{fault}");
-        let error = Invocation::deserialize(&json!({"Records": []})).map_err(ExtractError::Event);
+        let error =
+            ExtractInvocation::deserialize(&json!({"Records": []})).map_err(ExtractError::Event);
         let told = error.unwrap_err().to_string();
         assert!(
             told.contains("`secretrail fleet run` starts one (missing field"),
@@ -378,7 +394,7 @@ mod tests {
 
     #[test]
     fn an_object_without_an_etag_is_asked_for_as_it_is() {
-        let mut item = Item {
+        let mut item = ManifestItem {
             bucket: "b".to_owned(),
             key: "k".to_owned(),
             etag: String::new(),

@@ -12,22 +12,24 @@ use std::time::Instant;
 use aws_config::SdkConfig;
 use futures_util::stream::{self, StreamExt};
 use secretrail_aws::dynamodb::{Clock, DynamoStore, ObjectEntry, ObjectState};
-use secretrail_aws::retry::Retry;
+use secretrail_aws::retry::RetryPolicy;
 use secretrail_aws::s3::S3Source;
 use secretrail_aws::sns::{PublishError, SnsSink};
 use secretrail_engine::alert::Alert;
-use secretrail_engine::pipeline::{Outcome, Pipeline};
-use secretrail_engine::scan::Harvest;
+use secretrail_engine::pipeline::{BatchOutcome, Pipeline};
+use secretrail_engine::scan::ScanResult;
 use secretrail_engine::selection::Selection;
 use secretrail_engine::state::{StateError, StateStore};
 use serde_json::{Value, json};
 
 use self::deadline::{has_time, last_moment};
-use self::object_reader::{Fate, Reading};
-use crate::config::Config;
-use crate::notification::{self, Delivered, Invocation, Message, NotUnderstood};
-use crate::rules::{Active, RuleSource, RulesError};
-use crate::telemetry::{Metrics, Severity, log};
+use self::object_reader::{ObjectReading, ObjectResult};
+use crate::config::FunctionConfig;
+use crate::notification::{
+    self, DeliveredObject, FunctionInvocation, QueueMessage, UnparseableMessage,
+};
+use crate::rules::{ActiveRules, RuleSource, RulesError};
+use crate::telemetry::{FunctionMetrics, LogSeverity, log};
 
 /// Loose ends that a sweep settles at a time, and alerts that it publishes at a time.
 const AT_A_TIME: usize = 2_000;
@@ -38,7 +40,7 @@ const ALERTS_AT_A_TIME: usize = 100;
 pub enum HandleError {
     /// Nobody knows what the event is.
     #[error(transparent)]
-    NotUnderstood(#[from] NotUnderstood),
+    NotUnderstood(#[from] UnparseableMessage),
     /// There are no rules to look at it with.
     #[error(transparent)]
     Rules(#[from] RulesError),
@@ -58,11 +60,11 @@ pub enum HandleError {
 }
 
 /// Objects that are not done, and why.
-type NotDone = BTreeMap<Delivered, String>;
+type UnfinishedObjects = BTreeMap<DeliveredObject, String>;
 
 /// What outlives an invocation.
-pub struct Context {
-    config: Config,
+pub struct FunctionContext {
+    config: FunctionConfig,
     s3: S3Source,
     store: DynamoStore,
     sink: SnsSink,
@@ -71,13 +73,13 @@ pub struct Context {
     function: String,
 }
 
-impl Context {
+impl FunctionContext {
     /// Clients for these settings. Nothing is called yet.
     #[must_use]
     pub fn new(
-        config: Config,
+        config: FunctionConfig,
         aws: &SdkConfig,
-        retry: Retry,
+        retry: RetryPolicy,
         clock: Clock,
         function: String,
     ) -> Self {
@@ -117,11 +119,11 @@ impl Context {
     pub async fn handle(&self, event: &Value, until: Instant) -> Result<Value, HandleError> {
         let started = Instant::now();
         let calls = self.store.calls();
-        let mut metrics = Metrics::default();
+        let mut metrics = FunctionMetrics::default();
         let answer = Box::pin(self.answer(event, until, &mut metrics)).await;
         if let Err(why) = &answer {
             let why = why.to_string();
-            log(Severity::Error, "invocation failed", json!({"why": why}));
+            log(LogSeverity::Error, "invocation failed", json!({"why": why}));
         }
         // After a failure as well: that is when they are looked at.
         metrics.add("StateCalls", self.store.calls() - calls);
@@ -134,22 +136,22 @@ impl Context {
         &self,
         event: &Value,
         until: Instant,
-        metrics: &mut Metrics,
+        metrics: &mut FunctionMetrics,
     ) -> Result<Value, HandleError> {
         let invocation =
             notification::read(event).inspect_err(|_| metrics.add("MessagesNotUnderstood", 1))?;
         let active = self.active(metrics).await?;
         match invocation {
-            Invocation::Queue(messages) => {
+            FunctionInvocation::Queue(messages) => {
                 let back = self.queue(messages, &active, until, metrics).await;
                 metrics.add("MessagesHandedBack", back.len() as u64);
                 Ok(handed_back(&back))
             }
-            Invocation::Direct(objects) => {
+            FunctionInvocation::Direct(objects) => {
                 let not_done = self.objects(objects, &active, until, metrics).await;
                 all_done(not_done).map(|()| Value::Null)
             }
-            Invocation::Sweep => {
+            FunctionInvocation::Sweep => {
                 self.sweep(&active, until, metrics).await?;
                 Ok(Value::Null)
             }
@@ -157,7 +159,7 @@ impl Context {
     }
 
     /// The rules in force.
-    async fn active(&self, metrics: &mut Metrics) -> Result<Arc<Active>, RulesError> {
+    async fn active(&self, metrics: &mut FunctionMetrics) -> Result<Arc<ActiveRules>, RulesError> {
         let (active, refused) = self.rules.current(&self.store, (self.clock)()).await?;
         // Before any fact is written: a rule that was just loaded may look further back than those
         // before it.
@@ -170,16 +172,16 @@ impl Context {
     /// Handles messages together and gives the ids of those that are to come again.
     async fn queue(
         &self,
-        messages: Vec<Message>,
-        active: &Arc<Active>,
+        messages: Vec<QueueMessage>,
+        active: &Arc<ActiveRules>,
         until: Instant,
-        metrics: &mut Metrics,
+        metrics: &mut FunctionMetrics,
     ) -> BTreeSet<String> {
         for message in &messages {
             if let Err(why) = &message.objects {
                 let why = why.to_string();
                 let told = json!({"message_id": message.id, "why": why});
-                log(Severity::Error, "message not understood", told);
+                log(LogSeverity::Error, "message not understood", told);
                 metrics.add("MessagesNotUnderstood", 1);
             }
         }
@@ -197,11 +199,11 @@ impl Context {
     /// Takes objects through the whole path and gives those that are not done, with the reason.
     async fn objects(
         &self,
-        mut objects: Vec<Delivered>,
-        active: &Arc<Active>,
+        mut objects: Vec<DeliveredObject>,
+        active: &Arc<ActiveRules>,
         until: Instant,
-        metrics: &mut Metrics,
-    ) -> NotDone {
+        metrics: &mut FunctionMetrics,
+    ) -> UnfinishedObjects {
         // Two messages of one batch may name the same object.
         objects.sort();
         objects.dedup();
@@ -215,7 +217,7 @@ impl Context {
             Err(_) => "the time of the invocation is over".to_owned(),
         };
         let told = json!({"objects": all.len(), "why": why});
-        log(Severity::Error, "batch not done", told);
+        log(LogSeverity::Error, "batch not done", told);
         all.into_iter()
             .map(|object| (object, why.clone()))
             .collect()
@@ -223,11 +225,11 @@ impl Context {
 
     async fn work(
         &self,
-        objects: Vec<Delivered>,
-        active: &Arc<Active>,
+        objects: Vec<DeliveredObject>,
+        active: &Arc<ActiveRules>,
         until: Instant,
-        metrics: &mut Metrics,
-    ) -> Result<NotDone, StateError> {
+        metrics: &mut FunctionMetrics,
+    ) -> Result<UnfinishedObjects, StateError> {
         let wanted = self.not_done_yet(objects, metrics).await?;
         let mut batch = BatchOfObjects::default();
         for reading in self.read_all(wanted, active, until).await {
@@ -247,10 +249,10 @@ impl Context {
 
     async fn read_all(
         &self,
-        objects: Vec<Delivered>,
-        active: &Arc<Active>,
+        objects: Vec<DeliveredObject>,
+        active: &Arc<ActiveRules>,
         until: Instant,
-    ) -> Vec<Reading> {
+    ) -> Vec<ObjectReading> {
         stream::iter(objects)
             .map(|object| object_reader::read(&self.s3, object, active, until))
             // In any order: what comes of them does not depend on it.
@@ -262,9 +264,9 @@ impl Context {
     /// The objects that the ledger does not know as done: S3 and SQS deliver at least once.
     async fn not_done_yet(
         &self,
-        objects: Vec<Delivered>,
-        metrics: &mut Metrics,
-    ) -> Result<Vec<Delivered>, StateError> {
+        objects: Vec<DeliveredObject>,
+        metrics: &mut FunctionMetrics,
+    ) -> Result<Vec<DeliveredObject>, StateError> {
         let keys: Vec<_> = objects.iter().map(|object| &object.key).collect();
         let done = self.store.are_done(&keys).await?;
         let known = done.iter().filter(|done| **done).count();
@@ -277,7 +279,7 @@ impl Context {
             .collect())
     }
 
-    fn pipeline<'a>(&self, active: &'a Active, selection: &'a Selection) -> Pipeline<'a> {
+    fn pipeline<'a>(&self, active: &'a ActiveRules, selection: &'a Selection) -> Pipeline<'a> {
         Pipeline {
             horizon_secs: self.config.horizon_secs,
             memory: self.config.memory,
@@ -287,13 +289,13 @@ impl Context {
 
     /// Counts what came of a batch and publishes its alerts. What cannot be published stays in the
     /// outbox.
-    async fn finish(&self, outcome: Outcome, metrics: &mut Metrics) {
+    async fn finish(&self, outcome: BatchOutcome, metrics: &mut FunctionMetrics) {
         metrics.count(&outcome.report);
         self.publish(&outcome.alerts, metrics).await;
     }
 
     /// Publishes alerts and takes them out of the outbox; gives how many went through.
-    async fn publish(&self, alerts: &[Alert], metrics: &mut Metrics) -> usize {
+    async fn publish(&self, alerts: &[Alert], metrics: &mut FunctionMetrics) -> usize {
         if alerts.is_empty() {
             return 0;
         }
@@ -311,7 +313,7 @@ impl Context {
         // not at all.
         if let Err(error) = self.store.mark_published(&published).await {
             log(
-                Severity::Error,
+                LogSeverity::Error,
                 "alerts published but still in the outbox",
                 json!({"why": error.to_string()}),
             );
@@ -323,9 +325,9 @@ impl Context {
     /// there is time.
     async fn sweep(
         &self,
-        active: &Active,
+        active: &ActiveRules,
         until: Instant,
-        metrics: &mut Metrics,
+        metrics: &mut FunctionMetrics,
     ) -> Result<(), StateError> {
         self.settle(active, until, metrics).await?;
         self.publish_waiting(until, metrics).await?;
@@ -339,9 +341,9 @@ impl Context {
 
     async fn settle(
         &self,
-        active: &Active,
+        active: &ActiveRules,
         until: Instant,
-        metrics: &mut Metrics,
+        metrics: &mut FunctionMetrics,
     ) -> Result<(), StateError> {
         let selection = Selection::default();
         let pipeline = self.pipeline(active, &selection);
@@ -362,7 +364,7 @@ impl Context {
     async fn publish_waiting(
         &self,
         until: Instant,
-        metrics: &mut Metrics,
+        metrics: &mut FunctionMetrics,
     ) -> Result<(), StateError> {
         while has_time(until) {
             // Younger ones may be on their way just now.
@@ -381,14 +383,14 @@ impl Context {
 /// What the readings of a batch come to.
 #[derive(Default)]
 struct BatchOfObjects {
-    harvest: Harvest,
+    harvest: ScanResult,
     /// For the ledger, when everything else is done.
     entries: Vec<ObjectEntry>,
-    not_done: NotDone,
+    not_done: UnfinishedObjects,
 }
 
 impl BatchOfObjects {
-    fn add(&mut self, mut reading: Reading, metrics: &mut Metrics) {
+    fn add(&mut self, mut reading: ObjectReading, metrics: &mut FunctionMetrics) {
         if let Some(why) = reading.why_not_done() {
             let why = why.to_owned();
             self.not_done.insert(reading.delivered.clone(), why);
@@ -396,10 +398,10 @@ impl BatchOfObjects {
         metrics.count(&std::mem::take(&mut reading.harvest.report));
         self.harvest.append(reading.harvest);
         let (state, details) = match reading.fate {
-            Fate::Done { state, details } => (state, details),
-            Fate::Poison { reason } => (ObjectState::Failed, reason),
+            ObjectResult::Done { state, details } => (state, details),
+            ObjectResult::Poison { reason } => (ObjectState::Failed, reason),
             // Nothing has been done with it that could be noted.
-            Fate::HandedBack => return,
+            ObjectResult::HandedBack => return,
         };
         self.entries.push(ObjectEntry {
             object: reading.delivered.key,
@@ -415,7 +417,7 @@ fn handed_back(ids: &BTreeSet<String>) -> Value {
     json!({"batchItemFailures": items})
 }
 
-fn all_done(not_done: NotDone) -> Result<(), HandleError> {
+fn all_done(not_done: UnfinishedObjects) -> Result<(), HandleError> {
     let count = not_done.len();
     match not_done.into_iter().next() {
         None => Ok(()),
@@ -428,7 +430,7 @@ fn all_done(not_done: NotDone) -> Result<(), HandleError> {
 }
 
 /// Whether a message is handed back: it is not understood, or one of its objects is not done.
-fn comes_again(message: &Message, not_done: &NotDone) -> bool {
+fn comes_again(message: &QueueMessage, not_done: &UnfinishedObjects) -> bool {
     match &message.objects {
         Ok(objects) => objects.iter().any(|object| not_done.contains_key(object)),
         Err(_) => true,
@@ -439,12 +441,12 @@ fn tell_published(alert: &Alert, result: Result<(), PublishError>) {
     let (id, rule, level) = (&*alert.id.0, &*alert.rule.id, alert.rule.level.as_str());
     match result {
         Ok(()) => log(
-            Severity::Info,
+            LogSeverity::Info,
             "alert published",
             json!({"alert_id": id, "rule_id": rule, "severity": level}),
         ),
         Err(why) => log(
-            Severity::Error,
+            LogSeverity::Error,
             "alert not published, it stays in the outbox",
             json!({"alert_id": id, "rule_id": rule, "severity": level, "why": why.to_string()}),
         ),
@@ -455,12 +457,15 @@ fn tell_published(alert: &Alert, result: Result<(), PublishError>) {
 mod tests {
     use super::*;
 
-    fn object(key: &str) -> Delivered {
-        Delivered::new("b", key.to_owned())
+    fn object(key: &str) -> DeliveredObject {
+        DeliveredObject::new("b", key.to_owned())
     }
 
-    fn message(id: &str, objects: Result<Vec<Delivered>, NotUnderstood>) -> Message {
-        Message {
+    fn message(
+        id: &str,
+        objects: Result<Vec<DeliveredObject>, UnparseableMessage>,
+    ) -> QueueMessage {
+        QueueMessage {
             id: id.to_owned(),
             objects,
         }
@@ -468,17 +473,17 @@ mod tests {
 
     #[test]
     fn a_message_comes_again_when_any_of_its_objects_is_not_done() {
-        let not_done: NotDone = [(object("bad"), "why".to_owned())].into();
+        let not_done: UnfinishedObjects = [(object("bad"), "why".to_owned())].into();
         let again = |objects| comes_again(&message("m", objects), &not_done);
         assert!(again(Ok(vec![object("good"), object("bad")])));
         assert!(!again(Ok(vec![object("good")])));
         assert!(!again(Ok(Vec::new())), "a test event");
-        assert!(again(Err(NotUnderstood::NoBody)));
+        assert!(again(Err(UnparseableMessage::NoBody)));
     }
 
     #[test]
     fn what_has_no_queue_fails_as_a_whole_and_names_an_object() {
-        assert!(all_done(NotDone::new()).is_ok());
+        assert!(all_done(UnfinishedObjects::new()).is_ok());
         let not_done = [
             (object("b"), "no".to_owned()),
             (object("a"), "late".to_owned()),
@@ -502,19 +507,19 @@ mod tests {
     #[test]
     fn what_there_was_no_time_for_is_not_noted() {
         let mut batch = BatchOfObjects::default();
-        let mut metrics = Metrics::default();
+        let mut metrics = FunctionMetrics::default();
         for (key, fate) in [
-            ("late", Fate::HandedBack),
+            ("late", ObjectResult::HandedBack),
             (
                 "bad",
-                Fate::Poison {
+                ObjectResult::Poison {
                     reason: "cut".to_owned(),
                 },
             ),
         ] {
-            let reading = Reading {
+            let reading = ObjectReading {
                 delivered: object(key),
-                harvest: Harvest::default(),
+                harvest: ScanResult::default(),
                 fate,
             };
             batch.add(reading, &mut metrics);

@@ -8,12 +8,12 @@ use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 use lambda_runtime::{LambdaEvent, service_fn};
-use secretrail_aws::retry::Retry;
+use secretrail_aws::retry::RetryPolicy;
 use secretrail_engine::time::EventTime;
-use secretrail_lambda::config::{Config, Mode};
+use secretrail_lambda::config::{FunctionConfig, FunctionMode};
 use secretrail_lambda::extract::Extractor;
-use secretrail_lambda::handler::Context;
-use secretrail_lambda::telemetry::{Severity, log};
+use secretrail_lambda::handler::FunctionContext;
+use secretrail_lambda::telemetry::{LogSeverity, log};
 use serde_json::{Value, json};
 
 /// Longest time to connect to a service.
@@ -34,7 +34,7 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("no runtime: {error}")),
     };
-    let config = match Config::read(|name| std::env::var(name).ok()) {
+    let config = match FunctionConfig::read(|name| std::env::var(name).ok()) {
         Ok(config) => config,
         Err(faults) => return fail(&faults.to_string()),
     };
@@ -47,24 +47,24 @@ fn main() -> ExitCode {
 /// Lambda shows the log and starts the function again.
 fn fail(why: &str) -> ExitCode {
     log(
-        Severity::Error,
+        LogSeverity::Error,
         "the function cannot start",
         json!({"why": why}),
     );
     ExitCode::FAILURE
 }
 
-async fn run(config: Config) -> Result<(), lambda_runtime::Error> {
+async fn run(config: FunctionConfig) -> Result<(), lambda_runtime::Error> {
     let aws = aws_of(&config).await;
     // The futures of the handlers are large: in boxes they are not moved about on the stack.
     match config.mode {
-        Mode::Alerts => Box::pin(run_alerts(config, &aws)).await,
-        Mode::Extract => Box::pin(run_extract(&config, &aws)).await,
+        FunctionMode::Alerts => Box::pin(run_alerts(config, &aws)).await,
+        FunctionMode::Extract => Box::pin(run_extract(&config, &aws)).await,
     }
 }
 
 /// What the clients have in common.
-async fn aws_of(config: &Config) -> SdkConfig {
+async fn aws_of(config: &FunctionConfig) -> SdkConfig {
     // For one try, not for all: a call that hangs is cut off and tried again, within the time of
     // the invocation.
     let timeouts = TimeoutConfig::builder()
@@ -77,8 +77,11 @@ async fn aws_of(config: &Config) -> SdkConfig {
     Box::pin(aws.load()).await
 }
 
-async fn run_extract(config: &Config, aws: &SdkConfig) -> Result<(), lambda_runtime::Error> {
-    let extractor = &Extractor::new(config, aws, Retry::default());
+async fn run_extract(
+    config: &FunctionConfig,
+    aws: &SdkConfig,
+) -> Result<(), lambda_runtime::Error> {
+    let extractor = &Extractor::new(config, aws, RetryPolicy::default());
     let service = service_fn(|event: LambdaEvent<Value>| async move {
         let answer = Box::pin(extractor.handle(&event.payload)).await;
         // As text: Lambda tells the type of an error, which should not change with ours.
@@ -87,10 +90,11 @@ async fn run_extract(config: &Config, aws: &SdkConfig) -> Result<(), lambda_runt
     lambda_runtime::run(service).await
 }
 
-async fn run_alerts(config: Config, aws: &SdkConfig) -> Result<(), lambda_runtime::Error> {
+async fn run_alerts(config: FunctionConfig, aws: &SdkConfig) -> Result<(), lambda_runtime::Error> {
     let function =
         std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|_| "secretrail".to_owned());
-    let context = &Context::new(config, aws, Retry::default(), Arc::new(now), function);
+    let context =
+        &FunctionContext::new(config, aws, RetryPolicy::default(), Arc::new(now), function);
     let service = service_fn(|event: LambdaEvent<Value>| async move {
         let deadline = event.context.deadline();
         // Lambda tells the end on the wall clock; from here on it is counted on one that nobody

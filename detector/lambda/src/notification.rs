@@ -17,7 +17,7 @@ const DEEPEST: usize = 5;
 
 /// An object that was delivered.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Delivered {
+pub struct DeliveredObject {
     /// Bucket, key and version: the version id, or the ETag where there is none.
     pub key: ObjectKey,
     /// Version id, in buckets that keep versions.
@@ -30,28 +30,28 @@ pub struct Delivered {
 
 /// One message of a queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Message {
+pub struct QueueMessage {
     /// `messageId`, to be handed back by.
     pub id: String,
     /// The objects, none for a test; or why the message is not understood.
-    pub objects: Result<Vec<Delivered>, NotUnderstood>,
+    pub objects: Result<Vec<DeliveredObject>, UnparseableMessage>,
 }
 
 /// What the function is invoked with.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Invocation {
+pub enum FunctionInvocation {
     /// Messages of an SQS queue, each of which can be handed back.
-    Queue(Vec<Message>),
+    Queue(Vec<QueueMessage>),
     /// Objects from S3, SNS or EventBridge without a queue between: all of it can only succeed or
     /// fail.
-    Direct(Vec<Delivered>),
+    Direct(Vec<DeliveredObject>),
     /// The schedule of the sweep.
     Sweep,
 }
 
 /// Why an event, or a message, names no objects.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NotUnderstood {
+pub enum UnparseableMessage {
     /// A message of SQS has no body.
     #[error("the message has no body")]
     NoBody,
@@ -101,17 +101,19 @@ pub enum NotUnderstood {
 /// # Errors
 ///
 /// It is none of the known ones; the text tells what it looks like.
-pub fn read(event: &Value) -> Result<Invocation, NotUnderstood> {
+pub fn read(event: &Value) -> Result<FunctionInvocation, UnparseableMessage> {
     let records = event.get("Records").and_then(Value::as_array);
     if let Some(records) = records.filter(|records| records.iter().any(is_from_queue)) {
-        return Ok(Invocation::Queue(records.iter().map(message).collect()));
+        return Ok(FunctionInvocation::Queue(
+            records.iter().map(message).collect(),
+        ));
     }
     let scheduled = text(event, "source") == Some("aws.events")
         || text(event, "source") == Some("aws.scheduler");
     if scheduled || text(event, "secretrail") == Some("sweep") {
-        return Ok(Invocation::Sweep);
+        return Ok(FunctionInvocation::Sweep);
     }
-    objects(event, 0).map(Invocation::Direct)
+    objects(event, 0).map(FunctionInvocation::Direct)
 }
 
 fn is_from_queue(record: &Value) -> bool {
@@ -120,30 +122,30 @@ fn is_from_queue(record: &Value) -> bool {
 
 /// One that is not understood is told apart from the others: it goes back alone, and ends in the
 /// dead-letter queue.
-fn message(record: &Value) -> Message {
-    Message {
+fn message(record: &Value) -> QueueMessage {
+    QueueMessage {
         id: text(record, "messageId").unwrap_or_default().to_owned(),
         objects: text(record, "body")
-            .ok_or(NotUnderstood::NoBody)
+            .ok_or(UnparseableMessage::NoBody)
             .and_then(|body| nested(body, 0)),
     }
 }
 
 /// A message inside another, as text.
-fn nested(message: &str, depth: usize) -> Result<Vec<Delivered>, NotUnderstood> {
+fn nested(message: &str, depth: usize) -> Result<Vec<DeliveredObject>, UnparseableMessage> {
     if depth > DEEPEST {
-        return Err(NotUnderstood::TooDeep);
+        return Err(UnparseableMessage::TooDeep);
     }
     // What CloudTrail sends when a topic is configured.
     if message.trim() == "CloudTrail validation message." {
         return Ok(Vec::new());
     }
-    let value: Value =
-        serde_json::from_str(message).map_err(|error| NotUnderstood::NotJson(error.to_string()))?;
+    let value: Value = serde_json::from_str(message)
+        .map_err(|error| UnparseableMessage::NotJson(error.to_string()))?;
     objects(&value, depth + 1)
 }
 
-fn objects(value: &Value, depth: usize) -> Result<Vec<Delivered>, NotUnderstood> {
+fn objects(value: &Value, depth: usize) -> Result<Vec<DeliveredObject>, UnparseableMessage> {
     // S3 sends this once when a notification is configured; it has no records.
     if text(value, "Event") == Some("s3:TestEvent") {
         return Ok(Vec::new());
@@ -167,41 +169,46 @@ fn objects(value: &Value, depth: usize) -> Result<Vec<Delivered>, NotUnderstood>
     if text(value, "source") == Some("aws.s3") {
         return event_objects(value);
     }
-    Err(NotUnderstood::Unknown(first_fields(value)))
+    Err(UnparseableMessage::Unknown(first_fields(value)))
 }
 
-fn sns_message(envelope: &Value) -> Result<&str, NotUnderstood> {
-    text(envelope, "Message").ok_or(NotUnderstood::NoMessage)
+fn sns_message(envelope: &Value) -> Result<&str, UnparseableMessage> {
+    text(envelope, "Message").ok_or(UnparseableMessage::NoMessage)
 }
 
 /// The objects of a notification that a trail itself sends to its topic: several keys in one
 /// bucket, not encoded.
-fn trail_objects(value: &Value, keys: &[Value]) -> Result<Vec<Delivered>, NotUnderstood> {
-    let bucket = text(value, "s3Bucket").ok_or(NotUnderstood::TrailBucket)?;
+fn trail_objects(
+    value: &Value,
+    keys: &[Value],
+) -> Result<Vec<DeliveredObject>, UnparseableMessage> {
+    let bucket = text(value, "s3Bucket").ok_or(UnparseableMessage::TrailBucket)?;
     keys.iter()
         .map(|key| {
             key.as_str()
-                .map(|key| Delivered::new(bucket, key.to_owned()))
-                .ok_or(NotUnderstood::TrailKey)
+                .map(|key| DeliveredObject::new(bucket, key.to_owned()))
+                .ok_or(UnparseableMessage::TrailKey)
         })
         .collect()
 }
 
 /// The object of an event that S3 sends to EventBridge. Its names are written differently from
 /// those in notifications (`version-id`, `etag`), and its key is not encoded.
-fn event_objects(value: &Value) -> Result<Vec<Delivered>, NotUnderstood> {
+fn event_objects(value: &Value) -> Result<Vec<DeliveredObject>, UnparseableMessage> {
     // A rule may match deletions and more.
     if text(value, "detail-type") != Some("Object Created") {
         return Ok(Vec::new());
     }
-    let detail = value.get("detail").ok_or(NotUnderstood::NoDetail)?;
-    let object = detail.get("object").ok_or(NotUnderstood::NoObject)?;
-    let (bucket, key) = bucket_and_key(detail, object).ok_or(NotUnderstood::EventName)?;
-    Ok(vec![Delivered::new(bucket, key.to_owned()).described(
-        text(object, "version-id"),
-        text(object, "etag"),
-        object.get("size"),
-    )])
+    let detail = value.get("detail").ok_or(UnparseableMessage::NoDetail)?;
+    let object = detail.get("object").ok_or(UnparseableMessage::NoObject)?;
+    let (bucket, key) = bucket_and_key(detail, object).ok_or(UnparseableMessage::EventName)?;
+    Ok(vec![
+        DeliveredObject::new(bucket, key.to_owned()).described(
+            text(object, "version-id"),
+            text(object, "etag"),
+            object.get("size"),
+        ),
+    ])
 }
 
 fn bucket_and_key<'v>(holder: &'v Value, object: &'v Value) -> Option<(&'v str, &'v str)> {
@@ -225,21 +232,24 @@ fn first_fields(value: &Value) -> String {
 }
 
 /// The objects of a record of S3, or of SNS when it invokes the function itself.
-fn record_objects(record: &Value, depth: usize) -> Result<Vec<Delivered>, NotUnderstood> {
+fn record_objects(
+    record: &Value,
+    depth: usize,
+) -> Result<Vec<DeliveredObject>, UnparseableMessage> {
     if let Some(sns) = record.get("Sns") {
         return nested(sns_message(sns)?, depth);
     }
     let Some(s3) = record.get("s3") else {
         let service = text(record, "eventSource").unwrap_or("nobody");
-        return Err(NotUnderstood::OtherService(service.to_owned()));
+        return Err(UnparseableMessage::OtherService(service.to_owned()));
     };
     // Removals and such are none of ours. A record without a name is read: it names an object.
     if text(record, "eventName").is_some_and(|name| !is_creation(name)) {
         return Ok(Vec::new());
     }
     let object = s3.get("object").unwrap_or(&Value::Null);
-    let (bucket, key) = bucket_and_key(s3, object).ok_or(NotUnderstood::RecordName)?;
-    Ok(vec![Delivered::new(bucket, decoded(key)?).described(
+    let (bucket, key) = bucket_and_key(s3, object).ok_or(UnparseableMessage::RecordName)?;
+    Ok(vec![DeliveredObject::new(bucket, decoded(key)?).described(
         text(object, "versionId"),
         text(object, "eTag"),
         object.get("size"),
@@ -254,20 +264,20 @@ fn is_creation(event_name: &str) -> bool {
 }
 
 /// `+` is a space, then `%xx` are bytes of UTF-8.
-fn decoded(key: &str) -> Result<String, NotUnderstood> {
+fn decoded(key: &str) -> Result<String, UnparseableMessage> {
     // In this order: a plus in the key itself arrives as %2B.
     let spaced = key.replace('+', " ");
     percent_decode_str(&spaced)
         .decode_utf8()
         .map(Cow::into_owned)
-        .map_err(|_| NotUnderstood::KeyEncoding(key.to_owned()))
+        .map_err(|_| UnparseableMessage::KeyEncoding(key.to_owned()))
 }
 
 fn text<'v>(value: &'v Value, name: &str) -> Option<&'v str> {
     value.get(name).and_then(Value::as_str)
 }
 
-impl Delivered {
+impl DeliveredObject {
     /// An object of which nothing else is known.
     pub(crate) fn new(bucket: &str, key: String) -> Self {
         let key = ObjectKey {
@@ -331,19 +341,19 @@ mod tests {
         json!({"Records": records})
     }
 
-    fn keys(event: &Value) -> Vec<Result<Vec<String>, NotUnderstood>> {
-        let names = |objects: Vec<Delivered>| {
+    fn keys(event: &Value) -> Vec<Result<Vec<String>, UnparseableMessage>> {
+        let names = |objects: Vec<DeliveredObject>| {
             objects
                 .into_iter()
                 .map(|o| format!("{}/{}", o.key.bucket, o.key.key))
                 .collect()
         };
         match read(event).unwrap() {
-            Invocation::Queue(messages) => {
+            FunctionInvocation::Queue(messages) => {
                 messages.into_iter().map(|m| m.objects.map(names)).collect()
             }
-            Invocation::Direct(objects) => vec![Ok(names(objects))],
-            Invocation::Sweep => Vec::new(),
+            FunctionInvocation::Direct(objects) => vec![Ok(names(objects))],
+            FunctionInvocation::Sweep => Vec::new(),
         }
     }
 
@@ -411,18 +421,21 @@ mod tests {
             json!({"hello": 1}).to_string(),
             json!({"Records": [{"eventSource": "aws:s3", "s3": {"object": {}}}]}).to_string(),
         ]));
-        assert!(matches!(found[0], Err(NotUnderstood::NotJson(_))));
+        assert!(matches!(found[0], Err(UnparseableMessage::NotJson(_))));
         assert_eq!(found[1], Ok(vec!["b/k".to_owned()]));
-        assert_eq!(found[2], Err(NotUnderstood::Unknown("hello".to_owned())));
-        assert_eq!(found[3], Err(NotUnderstood::RecordName));
+        assert_eq!(
+            found[2],
+            Err(UnparseableMessage::Unknown("hello".to_owned()))
+        );
+        assert_eq!(found[3], Err(UnparseableMessage::RecordName));
         assert!(read(&json!({"what": "ever"})).is_err());
         assert_eq!(
             read(&json!({"source": "aws.events", "detail-type": "Scheduled Event"})).unwrap(),
-            Invocation::Sweep
+            FunctionInvocation::Sweep
         );
         assert_eq!(
             read(&json!({"secretrail": "sweep"})).unwrap(),
-            Invocation::Sweep
+            FunctionInvocation::Sweep
         );
     }
 
@@ -430,7 +443,8 @@ mod tests {
     fn versions_identify_an_object() {
         let mut record = s3("k");
         record["s3"]["object"]["versionId"] = json!("v1");
-        let Invocation::Direct(found) = read(&json!({"Records": [record, s3("k")]})).unwrap()
+        let FunctionInvocation::Direct(found) =
+            read(&json!({"Records": [record, s3("k")]})).unwrap()
         else {
             panic!()
         };
@@ -454,7 +468,7 @@ mod tests {
             keys(&queue(&[body])).pop().unwrap()
         };
         assert_eq!(wrapped(DEEPEST), Ok(vec!["b/k".to_owned()]));
-        assert_eq!(wrapped(DEEPEST + 1), Err(NotUnderstood::TooDeep));
+        assert_eq!(wrapped(DEEPEST + 1), Err(UnparseableMessage::TooDeep));
     }
 
     #[test]
@@ -464,14 +478,15 @@ mod tests {
         assert_eq!(decoded("100%"), Ok("100%".to_owned()));
         assert_eq!(
             decoded("%FF"),
-            Err(NotUnderstood::KeyEncoding("%FF".to_owned()))
+            Err(UnparseableMessage::KeyEncoding("%FF".to_owned()))
         );
     }
 
     #[test]
     fn a_bucket_without_versions_is_known_by_etags() {
-        let described =
-            |version| Delivered::new("b", "k".to_owned()).described(version, Some("\"e1\""), None);
+        let described = |version| {
+            DeliveredObject::new("b", "k".to_owned()).described(version, Some("\"e1\""), None)
+        };
         for none in [None, Some(""), Some("null")] {
             let delivered = described(none);
             assert_eq!(delivered.version_id, None);

@@ -9,18 +9,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use secretrail_aws::dynamodb::DynamoStore;
 use secretrail_aws::s3::S3Source;
-use secretrail_engine::policy::{Policy, PolicyError};
+use secretrail_engine::policy::{AccessPolicy, PolicyError};
 use secretrail_engine::rule::RuleSet;
 use secretrail_engine::rule::vars;
 use secretrail_engine::state::item_v1;
 use secretrail_engine::time::EventTime;
-use secretrail_pack::{Rules, complete};
+use secretrail_pack::{RulePack, complete};
 use serde_json::json;
 
 pub use self::error::RulesError;
-use self::places::{Places, Source};
-use crate::config::Config;
-use crate::telemetry::{Severity, log};
+use self::places::{FetchedRules, RulePlaces};
+use crate::config::FunctionConfig;
+use crate::telemetry::{LogSeverity, log};
 
 /// Seconds between two looks at S3.
 const LOOK_SECS: i64 = 60;
@@ -30,44 +30,44 @@ const KEPT: &str = "rules";
 
 /// A set in force.
 #[derive(Debug, Default)]
-pub struct Active {
+pub struct ActiveRules {
     /// Rules.
     pub rules: RuleSet,
     /// Access policy.
-    pub policy: Option<Policy>,
+    pub policy: Option<AccessPolicy>,
     /// What it was read from: names and ETags.
     version: String,
 }
 
 /// Knows where rules are.
 pub struct RuleSource {
-    places: Places,
+    places: RulePlaces,
     strict: bool,
-    state: Mutex<State>,
+    state: Mutex<RulesState>,
 }
 
 #[derive(Default)]
-struct State {
-    active: Option<Arc<Active>>,
+struct RulesState {
+    active: Option<Arc<ActiveRules>>,
     looked: Option<EventTime>,
     /// Whether what was found last did not load.
     refused: bool,
 }
 
 /// What a look at the places finds.
-enum Looked {
+enum RefreshResult {
     /// The set that is known.
-    Same(Arc<Active>),
+    Same(Arc<ActiveRules>),
     /// Another, and what it was read from.
-    New(Arc<Active>, Source),
+    New(Arc<ActiveRules>, FetchedRules),
 }
 
 impl RuleSource {
     /// A source by the settings.
     #[must_use]
-    pub fn new(config: &Config, s3: S3Source) -> Self {
+    pub fn new(config: &FunctionConfig, s3: S3Source) -> Self {
         Self {
-            places: Places::new(config, s3),
+            places: RulePlaces::new(config, s3),
             strict: config.strict,
             state: Mutex::default(),
         }
@@ -82,16 +82,16 @@ impl RuleSource {
         &self,
         store: &DynamoStore,
         now: EventTime,
-    ) -> Result<(Arc<Active>, bool), RulesError> {
+    ) -> Result<(Arc<ActiveRules>, bool), RulesError> {
         if let Some(recent) = self.recent(now) {
             return Ok(recent);
         }
         let known = self.state().active.clone();
         let (active, refused) = match self.look(known.clone()).await {
-            Ok(Looked::Same(active)) => (active, false),
-            Ok(Looked::New(active, source)) => {
+            Ok(RefreshResult::Same(active)) => (active, false),
+            Ok(RefreshResult::New(active, source)) => {
                 let told = json!({"rules": active.rules.len(), "version": active.version});
-                log(Severity::Info, "rules loaded", told);
+                log(LogSeverity::Info, "rules loaded", told);
                 // What comes with the package need not be kept: whoever starts later has it as
                 // well.
                 if self.places.may_change() {
@@ -102,7 +102,7 @@ impl RuleSource {
             Err(why) => (self.last_good(store, known, why).await?, true),
         };
         // After a refusal as well: what does not load is not read again at every invocation.
-        *self.state() = State {
+        *self.state() = RulesState {
             active: Some(active.clone()),
             looked: Some(now),
             refused,
@@ -110,13 +110,13 @@ impl RuleSource {
         Ok((active, refused))
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, RulesState> {
         // A thread that panicked left a state that is still one.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What was found not long ago, or cannot have changed since.
-    fn recent(&self, now: EventTime) -> Option<(Arc<Active>, bool)> {
+    fn recent(&self, now: EventTime) -> Option<(Arc<ActiveRules>, bool)> {
         let state = self.state();
         let is_recent = state
             .looked
@@ -126,28 +126,28 @@ impl RuleSource {
     }
 
     /// The set as it is now.
-    async fn look(&self, known: Option<Arc<Active>>) -> Result<Looked, RulesError> {
+    async fn look(&self, known: Option<Arc<ActiveRules>>) -> Result<RefreshResult, RulesError> {
         let listings = self.places.list().await?;
         let version = listings.version();
         if let Some(known) = known.filter(|known| known.version == version) {
-            return Ok(Looked::Same(known));
+            return Ok(RefreshResult::Same(known));
         }
         let source = self.places.read(listings).await?;
         let active = load(&source, self.strict)?;
-        Ok(Looked::New(Arc::new(active), source))
+        Ok(RefreshResult::New(Arc::new(active), source))
     }
 
     /// What is used in the place of a set that was refused.
     async fn last_good(
         &self,
         store: &DynamoStore,
-        known: Option<Arc<Active>>,
+        known: Option<Arc<ActiveRules>>,
         why: RulesError,
-    ) -> Result<Arc<Active>, RulesError> {
+    ) -> Result<Arc<ActiveRules>, RulesError> {
         if let Some(known) = known {
             let told = json!({"why": why.to_string()});
             log(
-                Severity::Error,
+                LogSeverity::Error,
                 "rules refused, the last good ones stay",
                 told,
             );
@@ -156,7 +156,7 @@ impl RuleSource {
         match kept(store, self.strict).await {
             Ok(kept) => {
                 log(
-                    Severity::Error,
+                    LogSeverity::Error,
                     "rules refused, those kept in the table are used",
                     json!({"why": why.to_string()}),
                 );
@@ -170,51 +170,51 @@ impl RuleSource {
     }
 }
 
-fn load(source: &Source, strict: bool) -> Result<Active, RulesError> {
+fn load(source: &FetchedRules, strict: bool) -> Result<ActiveRules, RulesError> {
     let rules = rules_of(source)?;
     let policy = policy_of(source)?.map(|policy| policy.strict(strict));
     rules
         .warnings
         .iter()
-        .for_each(|warning| log(Severity::Warn, "rule", json!({"why": warning})));
-    Ok(Active {
+        .for_each(|warning| log(LogSeverity::Warn, "rule", json!({"why": warning})));
+    Ok(ActiveRules {
         rules,
         policy,
         version: source.version.clone(),
     })
 }
 
-fn rules_of(source: &Source) -> Result<RuleSet, RulesError> {
+fn rules_of(source: &FetchedRules) -> Result<RuleSet, RulesError> {
     let vars = source.vars.as_deref().map(vars::read).transpose();
     let vars = vars.map_err(|error| RulesError::Vars(error.to_string()))?;
     let files = complete(source.rules.clone());
-    Rules::load(files, &vars.unwrap_or_default())
+    RulePack::load(files, &vars.unwrap_or_default())
         .map(|rules| rules.set)
         .map_err(|error| RulesError::Rules(error.to_string()))
 }
 
-fn policy_of(source: &Source) -> Result<Option<Policy>, RulesError> {
+fn policy_of(source: &FetchedRules) -> Result<Option<AccessPolicy>, RulesError> {
     let policy = source.policy.as_deref().map(str::parse).transpose();
     policy.map_err(|error: PolicyError| RulesError::Policy(error.to_string()))
 }
 
 /// Keeps a set that loaded. When that fails, the next set that loads is kept.
-async fn keep(store: &DynamoStore, source: &Source) {
+async fn keep(store: &DynamoStore, source: &FetchedRules) {
     if let Err(why) = try_to_keep(store, source).await {
         log(
-            Severity::Warn,
+            LogSeverity::Warn,
             "rules not kept in the table",
             json!({"why": why.to_string()}),
         );
     }
 }
 
-async fn try_to_keep(store: &DynamoStore, source: &Source) -> Result<(), RulesError> {
+async fn try_to_keep(store: &DynamoStore, source: &FetchedRules) -> Result<(), RulesError> {
     let bytes = packed(source)?;
     Ok(store.keep(KEPT, bytes).await?)
 }
 
-fn packed(source: &Source) -> Result<Vec<u8>, RulesError> {
+fn packed(source: &FetchedRules) -> Result<Vec<u8>, RulesError> {
     let bytes = item_v1::squeezed(&serde_json::to_vec(source)?);
     if bytes.len() > item_v1::MAX_ITEM_BYTES {
         return Err(RulesError::TooLarge(bytes.len()));
@@ -222,14 +222,14 @@ fn packed(source: &Source) -> Result<Vec<u8>, RulesError> {
     Ok(bytes)
 }
 
-fn unpacked(bytes: &[u8]) -> Result<Source, RulesError> {
+fn unpacked(bytes: &[u8]) -> Result<FetchedRules, RulesError> {
     let text = item_v1::unsqueezed(bytes)?;
     Ok(serde_json::from_slice(&text)?)
 }
 
 /// The texts are kept and not what they load to: this version of the function may understand them
 /// better.
-async fn kept(store: &DynamoStore, strict: bool) -> Result<Active, RulesError> {
+async fn kept(store: &DynamoStore, strict: bool) -> Result<ActiveRules, RulesError> {
     let bytes = store.kept(KEPT).await?.ok_or(RulesError::NoneKept)?;
     load(&unpacked(&bytes)?, strict)
 }
@@ -238,14 +238,14 @@ async fn kept(store: &DynamoStore, strict: bool) -> Result<Active, RulesError> {
 mod tests {
     use super::*;
 
-    fn source(rules: &[(&str, &str)]) -> Source {
-        Source {
+    fn source(rules: &[(&str, &str)]) -> FetchedRules {
+        FetchedRules {
             version: "a.yml=1".to_owned(),
             rules: rules
                 .iter()
                 .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()))
                 .collect(),
-            ..Source::default()
+            ..FetchedRules::default()
         }
     }
 
@@ -289,7 +289,7 @@ mod tests {
     #[test]
     fn what_does_not_load_says_which_part() {
         let with = |policy: Option<&str>, vars: Option<&str>| {
-            let source = Source {
+            let source = FetchedRules {
                 policy: policy.map(str::to_owned),
                 vars: vars.map(str::to_owned),
                 ..source(&[("own.yml", OWN)])

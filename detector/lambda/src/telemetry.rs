@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 
 use secretrail_engine::access::DecryptStatus;
-use secretrail_engine::report::Report;
+use secretrail_engine::report::ReadReport;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -21,7 +21,7 @@ const VALUES: usize = 100;
 /// How bad a line is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Severity {
+pub enum LogSeverity {
     /// As it should be.
     Info,
     /// To be looked at.
@@ -31,7 +31,7 @@ pub enum Severity {
 }
 
 /// Writes a line of the log.
-pub fn log(severity: Severity, message: &str, fields: Value) {
+pub fn log(severity: LogSeverity, message: &str, fields: Value) {
     let mut line = Map::new();
     line.insert("level".to_owned(), json!(severity));
     line.insert("message".to_owned(), json!(message));
@@ -75,13 +75,13 @@ pub const METRICS: [(&str, &str); 20] = [
 
 /// What one invocation measured.
 #[derive(Debug, Default)]
-pub struct Metrics {
+pub struct FunctionMetrics {
     values: BTreeMap<&'static str, Vec<f64>>,
     /// What was passed over, by reason: told beside the metrics, where a query of the log finds it.
     skipped: BTreeMap<&'static str, u64>,
 }
 
-impl Metrics {
+impl FunctionMetrics {
     /// Adds to a count.
     #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
     pub fn add(&mut self, name: &'static str, count: u64) {
@@ -111,7 +111,7 @@ impl Metrics {
     }
 
     /// Takes over what a report of the engine counted.
-    pub fn count(&mut self, report: &Report) {
+    pub fn count(&mut self, report: &ReadReport) {
         let skipped = report.records_skipped.values().sum();
         for (reason, count) in reasons(report) {
             *self.skipped.entry(reason).or_default() += count;
@@ -181,11 +181,11 @@ fn target(values: &[f64]) -> Value {
 
 /// What was passed over, by reason.
 #[must_use]
-pub fn skipped(report: &Report) -> Value {
+pub fn skipped(report: &ReadReport) -> Value {
     json!(reasons(report).collect::<BTreeMap<_, _>>())
 }
 
-fn reasons(report: &Report) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+fn reasons(report: &ReadReport) -> impl Iterator<Item = (&'static str, u64)> + '_ {
     let objects = report
         .objects_skipped
         .iter()
@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn metrics_are_in_the_embedded_format() {
-        let mut metrics = Metrics::default();
+        let mut metrics = FunctionMetrics::default();
         metrics.add("Objects", 2);
         metrics.add("Objects", 1);
         metrics.record("DeliveryLag", 10.0);

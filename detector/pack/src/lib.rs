@@ -6,20 +6,20 @@ use std::fmt;
 
 use include_dir::{Dir, include_dir};
 use secretrail_engine::rule::RuleSet;
-use secretrail_engine::rule::example::Example;
+use secretrail_engine::rule::example::RuleExample;
 use secretrail_engine::rule::fault::LoadError;
 use secretrail_engine::rule::load::{defines, load_with, unresolved};
-use secretrail_engine::rule::vars::Vars;
+use secretrail_engine::rule::vars::Placeholders;
 use secretrail_engine::rule_meta::RuleMeta;
 
 /// Names and texts of files.
-pub type Files = Vec<(String, String)>;
+pub type FileTexts = Vec<(String, String)>;
 
 static PACK: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../rules");
 
 /// The files of the pack, by name.
 #[must_use]
-pub fn files() -> Files {
+pub fn files() -> FileTexts {
     let files = PACK
         .files()
         .filter(|f| f.path().to_str().is_some_and(is_rule));
@@ -41,24 +41,24 @@ pub fn is_rule(name: &str) -> bool {
 
 /// Rules, and what is known of where they came from.
 #[derive(Debug)]
-pub struct Rules {
+pub struct RulePack {
     /// Every rule.
     pub set: RuleSet,
     /// Examples of the rules that were named, not of those they need.
-    pub examples: Vec<Example>,
+    pub examples: Vec<RuleExample>,
     /// Files of the pack that are there only because a correlation names a rule in them.
     needed: BTreeSet<String>,
 }
 
-impl Rules {
+impl RulePack {
     /// Loads files that [`complete`] gave.
     ///
     /// # Errors
     ///
     /// Everything that is wrong.
     pub fn load(
-        (files, needed): (Files, BTreeSet<String>),
-        vars: &Vars,
+        (files, needed): (FileTexts, BTreeSet<String>),
+        vars: &Placeholders,
     ) -> Result<Self, RuleFaults> {
         let texts = files.iter().map(|(name, text)| (&**name, &**text));
         let (set, mut examples) = load_with(texts, vars).map_err(RuleFaults)?;
@@ -87,7 +87,7 @@ impl Rules {
 /// names and that are not in the files. Those raise no alerts of their own, and their names come
 /// beside. Without any files, the pack.
 #[must_use]
-pub fn complete(mut own: Files) -> (Files, BTreeSet<String>) {
+pub fn complete(mut own: FileTexts) -> (FileTexts, BTreeSet<String>) {
     if own.is_empty() {
         return (files(), BTreeSet::new());
     }
@@ -95,7 +95,7 @@ pub fn complete(mut own: Files) -> (Files, BTreeSet<String>) {
     if wanted.is_empty() {
         return (own, BTreeSet::new());
     }
-    let needed: Files = files()
+    let needed: FileTexts = files()
         .into_iter()
         .filter(|(_, text)| defines(text, &wanted))
         .map(only_single)
@@ -147,22 +147,22 @@ correlation:
     condition: {gte: 2}
 ";
 
-    fn own(named: &str) -> Files {
+    fn own(named: &str) -> FileTexts {
         vec![("own.yml".to_owned(), OWN.replace("NAMED", named))]
     }
 
     #[test]
     fn the_pack_loads_and_every_rule_of_it_was_asked_for() {
-        let rules = Rules::load(complete(Files::new()), &Vars::new()).unwrap();
+        let rules = RulePack::load(complete(FileTexts::new()), &Placeholders::new()).unwrap();
         assert!(!rules.set.is_empty() && !rules.examples.is_empty());
         assert!(rules.set.metas().all(|meta| rules.holds(meta)));
     }
 
     #[test]
     fn what_a_correlation_needs_of_the_pack_comes_with_it_and_stays_silent() {
-        let pack = Rules::load(complete(Files::new()), &Vars::new()).unwrap();
+        let pack = RulePack::load(complete(FileTexts::new()), &Placeholders::new()).unwrap();
         let single = pack.set.detections.first().unwrap();
-        let rules = Rules::load(complete(own(&single.meta.id)), &Vars::new()).unwrap();
+        let rules = RulePack::load(complete(own(&single.meta.id)), &Placeholders::new()).unwrap();
         let alerting: Vec<&str> = rules.set.alerting().map(|meta| &*meta.id).collect();
         assert_eq!(alerting, ["own"]);
         let needed = rules.set.detections.first().unwrap();
@@ -173,7 +173,7 @@ correlation:
     #[test]
     fn faults_are_told_below_a_heading_without_a_line_too_many() {
         let told = |files| {
-            let rules = Rules::load(complete(files), &Vars::new());
+            let rules = RulePack::load(complete(files), &Placeholders::new());
             rules.map(|_| ()).unwrap_err().to_string()
         };
         let one = told(own("nothing"));

@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
 };
 use secretrail_aws::dynamodb::{DynamoStore, Retention};
-use secretrail_aws::retry::Retry;
+use secretrail_aws::retry::RetryPolicy;
 use secretrail_engine::time::EventTime;
 
 /// The account of the stand-ins.
@@ -17,7 +17,7 @@ pub const LOCAL_ACCOUNT: &str = "000000000000";
 pub const LOCAL_REGION: &str = "us-east-1";
 
 /// Few and short waits.
-pub const QUICK: Retry = Retry {
+pub const QUICK: RetryPolicy = RetryPolicy {
     attempts: 12,
     base: Duration::from_millis(5),
     cap: Duration::from_millis(50),

@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use secretrail_engine::parallel;
-use secretrail_engine::part::{self, CoveredPlace, Entry, Extracted, Header};
-use secretrail_engine::report::Fate;
+use secretrail_engine::part::{self, CoveredPlace, ExtractEntry, ExtractHeader, ExtractedObject};
+use secretrail_engine::report::ObjectStatus;
 use secretrail_engine::rule::load::load;
 use secretrail_engine::selection::Selection;
 use secretrail_engine::time::EventTime;
@@ -80,7 +80,7 @@ fn access(number: i64, of: i64) -> [(EventTime, String); 2] {
     ]
 }
 
-fn object(first: i64, of: i64) -> Extracted {
+fn object(first: i64, of: i64) -> ExtractedObject {
     let accesses = (first..of.min(first + OBJECT)).flat_map(|number| access(number, of));
     let records: Vec<(EventTime, String)> = accesses.collect();
     let delivered = records.last().map(|(time, _)| time.0 + 300);
@@ -95,14 +95,14 @@ fn object(first: i64, of: i64) -> Extracted {
         region: "eu-west-1".into(),
         hours: hours.clone(),
     });
-    let entry = Entry {
+    let entry = ExtractEntry {
         name: format!("s3://trail/AWSLogs/{first}.json.gz")
             .as_str()
             .into(),
         tag: first.to_string(),
         in_tree: false,
         delivered,
-        fate: Fate::Read,
+        fate: ObjectStatus::Read,
         bytes: records.iter().map(|(_, text)| text.len() as u64).sum(),
         records: records.len() as u64,
         repaired: 0,
@@ -110,7 +110,7 @@ fn object(first: i64, of: i64) -> Extracted {
         skipped: BTreeMap::new(),
         coverage: coverage.collect(),
     };
-    Extracted { entry, records }
+    ExtractedObject { entry, records }
 }
 
 fn main() {
@@ -126,7 +126,7 @@ fn main() {
             .map(|(name, text)| (name.as_str(), text.as_str())),
     )
     .unwrap();
-    let header = Header::new(&rules, &Selection::default());
+    let header = ExtractHeader::new(&rules, &Selection::default());
     let parts: Vec<i64> = (0..accesses.div_euclid(PART) + 1)
         .map(|part| part * PART)
         .collect();

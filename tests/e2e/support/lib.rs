@@ -19,7 +19,7 @@ pub mod proxy;
 use std::io::Write;
 use std::sync::Arc;
 
-use secretrail_cli::host::Host;
+use secretrail_cli::host::ProcessHost;
 pub use test_support::*;
 
 /// The example logs of the README.
@@ -51,7 +51,7 @@ pub fn secretrail(args: &[&str]) -> Printed {
 #[must_use]
 pub fn secretrail_with(args: &[&str], stdin: &[u8]) -> Printed {
     let (out, err) = (Shared::default(), Shared::default());
-    let mut host = Host {
+    let mut host = ProcessHost {
         stdin: Box::new(std::io::Cursor::new(stdin.to_vec())),
         stdout: Box::new(out.clone()),
         stderr: Box::new(err.clone()),

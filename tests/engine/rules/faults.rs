@@ -1,6 +1,6 @@
 //! Rule files that are refused, and in which words; what the linter adds.
 
-use secretrail_engine::authoring::lint::{Severity, lint};
+use secretrail_engine::authoring::lint::{LintSeverity, lint};
 use secretrail_engine::rule::load::load;
 use secretrail_engine::rule::vars;
 
@@ -153,8 +153,8 @@ correlation:
 
 #[test]
 fn lint_names_what_the_loader_lets_pass() {
-    let check = |text: &str, severity: Severity, check: &str, words: &str| {
-        let found = lint(&[("r.yml", text)], &vars::Vars::new());
+    let check = |text: &str, severity: LintSeverity, check: &str, words: &str| {
+        let found = lint(&[("r.yml", text)], &vars::Placeholders::new());
         let hit = found
             .iter()
             .any(|f| f.severity == severity && f.check == check && f.message.contains(words));
@@ -168,13 +168,13 @@ fn lint_names_what_the_loader_lets_pass() {
     };
     check(
         &record("evntName: x"),
-        Severity::Warning,
+        LintSeverity::Warning,
         "no_such_field",
         "did you mean `eventName`?",
     );
     check(
         &record("secret.name: x"),
-        Severity::Warning,
+        LintSeverity::Warning,
         "no_such_field",
         "use `category: secret_access`",
     );
@@ -182,25 +182,25 @@ fn lint_names_what_the_loader_lets_pass() {
         .replace("  condition", "  spare:\n    secret.name: x\n  condition");
     check(
         &spare,
-        Severity::Warning,
+        LintSeverity::Warning,
         "unreachable_selection",
         "`spare`",
     );
     check(
         &access("access.outcome: success"),
-        Severity::Info,
+        LintSeverity::Info,
         "no_example",
         "one that fires and one that stays quiet",
     );
     check(
         &access("access.outcom: success"),
-        Severity::Error,
+        LintSeverity::Error,
         "load",
         "did you mean `access.outcome`?",
     );
     check(
         &access("access.outcome: success").replace("id: a", "id: a\nlevel: urgent"),
-        Severity::Error,
+        LintSeverity::Error,
         "invalid_level",
         "urgent",
     );

@@ -18,8 +18,8 @@ use secretrail_engine::time::EventTime;
 
 use crate::dynamodb::item::{Attributes, CONTENT, SK, bytes_of, number, number_of, text, text_of};
 use crate::dynamodb::keys;
-use crate::dynamodb::table::Table;
-use crate::retry::Failed;
+use crate::dynamodb::table::DynamoTable;
+use crate::retry::FailedCall;
 
 const CREATED: &str = "created";
 const ATTEMPT: &str = "attempt";
@@ -29,8 +29,8 @@ const ATTEMPT: &str = "attempt";
 const TOGETHER: usize = 10;
 
 /// Alerts in the table.
-pub(super) struct Alerts {
-    table: Arc<Table>,
+pub(super) struct StoredAlerts {
+    table: Arc<DynamoTable>,
     keep_secs: i64,
 }
 
@@ -46,8 +46,8 @@ struct NewAlert {
 /// created by.
 type Existing = HashMap<usize, Option<String>>;
 
-impl Alerts {
-    pub(super) fn new(table: Arc<Table>, keep_secs: i64) -> Self {
+impl StoredAlerts {
+    pub(super) fn new(table: Arc<DynamoTable>, keep_secs: i64) -> Self {
         Self { table, keep_secs }
     }
 
@@ -121,7 +121,7 @@ impl Alerts {
             let existing = existing(&error);
             if existing.is_empty() {
                 // A clash with another transaction passes; so does whatever else says that it may.
-                let why = Failed::of(&error);
+                let why = FailedCall::of(&error);
                 let retry = why.retry || canceled(&error).is_some();
                 if !retry || is_last {
                     return Err(self.table.failed("TransactWriteItems", &why));
@@ -279,8 +279,8 @@ mod tests {
     use aws_sdk_s3::primitives::SdkBody;
     use secretrail_engine::state::contract::alert;
 
-    fn alerts() -> Alerts {
-        Alerts::new(Arc::new(uncalled()), 60)
+    fn alerts() -> StoredAlerts {
+        StoredAlerts::new(Arc::new(uncalled()), 60)
     }
 
     fn new(count: usize, attempt: &str) -> Vec<NewAlert> {

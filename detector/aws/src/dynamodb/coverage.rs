@@ -6,25 +6,25 @@ use std::sync::Arc;
 use secretrail_engine::coverage::CoverageMark;
 use secretrail_engine::state::StateError;
 
-use crate::dynamodb::item::{Attributes, Key};
+use crate::dynamodb::item::{Attributes, ItemKey};
 use crate::dynamodb::keys;
-use crate::dynamodb::table::Table;
-use crate::dynamodb::written::Written;
+use crate::dynamodb::table::DynamoTable;
+use crate::dynamodb::written::RecentlyWritten;
 
 /// Coverage in the table.
-pub(super) struct Coverage {
-    table: Arc<Table>,
+pub(super) struct StoredCoverage {
+    table: Arc<DynamoTable>,
     keep_secs: i64,
     /// Marks that this process has written.
-    marked: Written<CoverageMark>,
+    marked: RecentlyWritten<CoverageMark>,
 }
 
-impl Coverage {
-    pub(super) fn new(table: Arc<Table>, keep_secs: i64) -> Self {
+impl StoredCoverage {
+    pub(super) fn new(table: Arc<DynamoTable>, keep_secs: i64) -> Self {
         Self {
             table,
             keep_secs,
-            marked: Written::default(),
+            marked: RecentlyWritten::default(),
         }
     }
 
@@ -38,7 +38,7 @@ impl Coverage {
         Ok(())
     }
 
-    fn item(&self, mark: &CoverageMark) -> (Key, Attributes) {
+    fn item(&self, mark: &CoverageMark) -> (ItemKey, Attributes) {
         let expiry = self.table.expiry(self.keep_secs);
         (keys::coverage(mark), HashMap::from([expiry]))
     }

@@ -19,12 +19,12 @@ pub(super) type Attributes = HashMap<String, AttributeValue>;
 
 /// A key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Key {
+pub(super) struct ItemKey {
     pub(super) pk: String,
     pub(super) sk: String,
 }
 
-impl Key {
+impl ItemKey {
     pub(super) fn new(pk: impl Into<String>, sk: impl Into<String>) -> Self {
         Self {
             pk: pk.into(),
@@ -47,13 +47,13 @@ impl Key {
 
 /// Sort keys of one partition, from and to, both included.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Range {
+pub(super) struct SortKeyRange {
     pub(super) pk: String,
     pub(super) from: String,
     pub(super) to: String,
 }
 
-impl Range {
+impl SortKeyRange {
     /// Everything in a partition: sort keys begin with a digit or a letter, and `~` comes after all
     /// of them.
     pub(super) fn whole(pk: impl Into<String>) -> Self {
@@ -101,9 +101,12 @@ mod tests {
 
     #[test]
     fn a_key_is_read_back_from_its_item() {
-        let key = Key::new("coverage#111122223333#eu-west-1", "420000");
-        assert_eq!(Key::of(&key.attributes()), Some(key));
-        assert_eq!(Key::of(&HashMap::from([(PK.to_owned(), text("p"))])), None);
+        let key = ItemKey::new("coverage#111122223333#eu-west-1", "420000");
+        assert_eq!(ItemKey::of(&key.attributes()), Some(key));
+        assert_eq!(
+            ItemKey::of(&HashMap::from([(PK.to_owned(), text("p"))])),
+            None
+        );
     }
 
     #[test]

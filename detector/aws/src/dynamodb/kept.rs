@@ -7,14 +7,18 @@ use secretrail_engine::state::StateError;
 
 use crate::dynamodb::item::{CONTENT, bytes, bytes_of};
 use crate::dynamodb::keys;
-use crate::dynamodb::table::Table;
+use crate::dynamodb::table::DynamoTable;
 
-pub(super) async fn keep(table: &Table, name: &str, content: Vec<u8>) -> Result<(), StateError> {
+pub(super) async fn keep(
+    table: &DynamoTable,
+    name: &str,
+    content: Vec<u8>,
+) -> Result<(), StateError> {
     let item = HashMap::from([(CONTENT.to_owned(), bytes(content))]);
     table.put(vec![(keys::kept(name), item)]).await
 }
 
-pub(super) async fn kept(table: &Table, name: &str) -> Result<Option<Vec<u8>>, StateError> {
+pub(super) async fn kept(table: &DynamoTable, name: &str) -> Result<Option<Vec<u8>>, StateError> {
     let key = keys::kept(name);
     let items = table.get(vec![key.clone()], None).await?;
     Ok(items

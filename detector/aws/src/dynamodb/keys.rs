@@ -5,10 +5,10 @@ use secretrail_engine::alert::AlertId;
 use secretrail_engine::coverage::CoverageMark;
 use secretrail_engine::digest::digest;
 use secretrail_engine::fact::{RuleRange, WindowKey};
-use secretrail_engine::loose_end::{SceneKey, SceneRange};
+use secretrail_engine::loose_end::{CorrelationKey, CorrelationRange};
 use secretrail_engine::time::EventTime;
 
-use crate::dynamodb::item::{Key, Range};
+use crate::dynamodb::item::{ItemKey, SortKeyRange};
 
 /// Length in seconds of the segments of event time in sort keys: a read of a window reads whole
 /// segments.
@@ -42,13 +42,13 @@ pub(super) fn window_partition(key: &WindowKey) -> String {
 }
 
 /// Facts of a window in one segment, by the digest of their content.
-pub(super) fn facts(partition: &str, segment: &str, digest: &str) -> Key {
-    Key::new(partition, format!("{segment}#{digest}"))
+pub(super) fn facts(partition: &str, segment: &str, digest: &str) -> ItemKey {
+    ItemKey::new(partition, format!("{segment}#{digest}"))
 }
 
 /// Every fact of a window in the segments of two event times and between them.
-pub(super) fn facts_between(partition: &str, from: EventTime, to: EventTime) -> Range {
-    Range {
+pub(super) fn facts_between(partition: &str, from: EventTime, to: EventTime) -> SortKeyRange {
+    SortKeyRange {
         pk: partition.to_owned(),
         from: format!("{}#", segment(from)),
         to: format!("{}#~", segment(to)),
@@ -56,13 +56,13 @@ pub(super) fn facts_between(partition: &str, from: EventTime, to: EventTime) -> 
 }
 
 /// That a rule of a window has facts in an hour.
-pub(super) fn slot(rule: &str, hour: &str, slot: usize) -> Key {
-    Key::new(format!("slots#{rule}"), format!("{hour}#{slot}"))
+pub(super) fn slot(rule: &str, hour: &str, slot: usize) -> ItemKey {
+    ItemKey::new(format!("slots#{rule}"), format!("{hour}#{slot}"))
 }
 
 /// The rules of a window that have facts in the hours of a range.
-pub(super) fn slots_in(range: &RuleRange) -> Range {
-    Range {
+pub(super) fn slots_in(range: &RuleRange) -> SortKeyRange {
+    SortKeyRange {
         pk: format!("slots#{}", range.rule),
         from: format!("{}#", hour(range.from)),
         to: format!("{}#~", hour(range.to)),
@@ -76,15 +76,15 @@ pub(super) fn slot_of(sort_key: &str) -> Option<usize> {
 
 /// One segment of a scene: its loose ends are stored, read and closed together.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct SceneSegment {
+pub(super) struct CorrelationSegment {
     /// Partition of the scene.
     pub(super) pk: String,
     /// Segment of event time.
     pub(super) segment: String,
 }
 
-impl SceneSegment {
-    pub(super) fn of(scene: &SceneKey, time: EventTime) -> Self {
+impl CorrelationSegment {
+    pub(super) fn of(scene: &CorrelationKey, time: EventTime) -> Self {
         Self {
             pk: scene_partition(scene),
             segment: segment(time),
@@ -92,18 +92,18 @@ impl SceneSegment {
     }
 
     /// Loose ends, by the digest of their content.
-    pub(super) fn ends(&self, digest: &str) -> Key {
-        Key::new(&self.pk, format!("{}#end#{digest}", self.segment))
+    pub(super) fn ends(&self, digest: &str) -> ItemKey {
+        ItemKey::new(&self.pk, format!("{}#end#{digest}", self.segment))
     }
 
     /// Identities of closed loose ends, by their digest.
-    pub(super) fn shut(&self, digest: &str) -> Key {
-        Key::new(&self.pk, format!("{}#shut#{digest}", self.segment))
+    pub(super) fn shut(&self, digest: &str) -> ItemKey {
+        ItemKey::new(&self.pk, format!("{}#shut#{digest}", self.segment))
     }
 
     /// Loose ends, and which of them are closed.
-    pub(super) fn whole(&self) -> Range {
-        Range {
+    pub(super) fn whole(&self) -> SortKeyRange {
+        SortKeyRange {
             pk: self.pk.clone(),
             from: format!("{}#", self.segment),
             to: format!("{}#~", self.segment),
@@ -111,14 +111,14 @@ impl SceneSegment {
     }
 }
 
-fn scene_partition(scene: &SceneKey) -> String {
+fn scene_partition(scene: &CorrelationKey) -> String {
     format!("scene#{}", digest(&[&scene.actor, &scene.region]))
 }
 
 /// Loose ends of a scene in the segments of a range; with them comes what is closed in all of those
 /// segments but the last.
-pub(super) fn ends_in(range: &SceneRange) -> Range {
-    Range {
+pub(super) fn ends_in(range: &CorrelationRange) -> SortKeyRange {
+    SortKeyRange {
         pk: scene_partition(&range.scene),
         from: format!("{}#end#", segment(range.from)),
         to: format!("{}#end#~", segment(range.to)),
@@ -136,13 +136,13 @@ pub(super) fn shared_partition(shared_id: &str) -> String {
 }
 
 /// References to loose ends that wait since a time, by their digest.
-pub(super) fn due(since: EventTime, digest: &str) -> Key {
-    Key::new(DUE, format!("{:012}#{digest}", since.0.max(0)))
+pub(super) fn due(since: EventTime, digest: &str) -> ItemKey {
+    ItemKey::new(DUE, format!("{:012}#{digest}", since.0.max(0)))
 }
 
 /// References to what has waited since a time or longer.
-pub(super) fn due_since(since: EventTime) -> Range {
-    Range {
+pub(super) fn due_since(since: EventTime) -> SortKeyRange {
+    SortKeyRange {
         pk: DUE.to_owned(),
         from: "0".to_owned(),
         // No more digits than sort keys have, or the end of time would compare as text before most
@@ -151,53 +151,53 @@ pub(super) fn due_since(since: EventTime) -> Range {
     }
 }
 
-pub(super) fn coverage(mark: &CoverageMark) -> Key {
-    Key::new(
+pub(super) fn coverage(mark: &CoverageMark) -> ItemKey {
+    ItemKey::new(
         format!("coverage#{}#{}", mark.account, mark.region),
         mark.bucket.to_string(),
     )
 }
 
-pub(super) fn seen(key: &str) -> Key {
-    Key::new(format!("seen#{}", digest(&[key])), ALONE)
+pub(super) fn seen(key: &str) -> ItemKey {
+    ItemKey::new(format!("seen#{}", digest(&[key])), ALONE)
 }
 
-pub(super) fn alert(id: &AlertId) -> Key {
-    Key::new(format!("alert#{}", id.0), ALONE)
+pub(super) fn alert(id: &AlertId) -> ItemKey {
+    ItemKey::new(format!("alert#{}", id.0), ALONE)
 }
 
 /// That an alert is to be published.
-pub(super) fn note(id: &AlertId) -> Key {
-    Key::new(OUTBOX, &*id.0)
+pub(super) fn note(id: &AlertId) -> ItemKey {
+    ItemKey::new(OUTBOX, &*id.0)
 }
 
 /// Every alert that is to be published.
-pub(super) fn outbox() -> Range {
-    Range::whole(OUTBOX)
+pub(super) fn outbox() -> SortKeyRange {
+    SortKeyRange::whole(OUTBOX)
 }
 
-pub(super) fn object(bucket: &str, key: &str, version: &str) -> Key {
-    Key::new(format!("object#{}", digest(&[bucket, key, version])), ALONE)
+pub(super) fn object(bucket: &str, key: &str, version: &str) -> ItemKey {
+    ItemKey::new(format!("object#{}", digest(&[bucket, key, version])), ALONE)
 }
 
-pub(super) fn last_object() -> Key {
-    Key::new("last-object", ALONE)
+pub(super) fn last_object() -> ItemKey {
+    ItemKey::new("last-object", ALONE)
 }
 
-pub(super) fn kept(name: &str) -> Key {
-    Key::new(format!("kept#{name}"), ALONE)
+pub(super) fn kept(name: &str) -> ItemKey {
+    ItemKey::new(format!("kept#{name}"), ALONE)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn is_in(key: &Key, range: &Range) -> bool {
+    fn is_in(key: &ItemKey, range: &SortKeyRange) -> bool {
         key.pk == range.pk && (&range.from..=&range.to).contains(&&key.sk)
     }
 
-    fn scene() -> SceneKey {
-        SceneKey::new(
+    fn scene() -> CorrelationKey {
+        CorrelationKey::new(
             "arn:aws:iam::111122223333:user/ann".into(),
             "eu-west-1".into(),
         )
@@ -212,7 +212,7 @@ mod tests {
             rule: "rule".into(),
             group: vec![("principal.arn".into(), "ann".into())],
         };
-        let place = SceneSegment::of(&scene(), TEN);
+        let place = CorrelationSegment::of(&scene(), TEN);
         let mark = CoverageMark::at("111122223333".into(), "eu-west-1".into(), TEN);
         let id = AlertId("a1".into());
         let found = [
@@ -220,7 +220,7 @@ mod tests {
             slot("rule", &hour(TEN), 2),
             place.ends("d"),
             place.shut("d"),
-            Key::new(shared_partition("s"), "d"),
+            ItemKey::new(shared_partition("s"), "d"),
             due(TEN, "d"),
             coverage(&mark),
             seen("k"),
@@ -230,7 +230,7 @@ mod tests {
             last_object(),
             kept("rules"),
         ]
-        .map(|Key { pk, sk }| format!("{pk} {sk}"));
+        .map(|ItemKey { pk, sk }| format!("{pk} {sk}"));
         assert_eq!(
             found,
             [
@@ -307,14 +307,14 @@ mod tests {
 
     #[test]
     fn closed_ends_are_not_taken_for_ends() {
-        let place = SceneSegment::of(&scene(), TEN);
+        let place = CorrelationSegment::of(&scene(), TEN);
         assert_eq!(digest_of_ends(&place.ends("d1").sk), Some("d1"));
         assert_eq!(digest_of_ends(&place.shut("d1").sk), None);
         assert!(is_in(&place.ends("d1"), &place.whole()));
         assert!(is_in(&place.shut("d1"), &place.whole()));
-        let next = SceneSegment::of(&scene(), TEN.plus(600));
+        let next = CorrelationSegment::of(&scene(), TEN.plus(600));
         assert!(!is_in(&next.ends("d1"), &place.whole()));
-        let both = SceneRange {
+        let both = CorrelationRange {
             scene: scene(),
             from: TEN,
             to: TEN.plus(600),

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use secretrail_engine::state::StateError;
 use secretrail_engine::time::EventTime;
 
-use crate::dynamodb::item::{Attributes, Key, number, number_of, text, text_of};
+use crate::dynamodb::item::{Attributes, ItemKey, number, number_of, text, text_of};
 use crate::dynamodb::keys;
-use crate::dynamodb::table::Table;
+use crate::dynamodb::table::DynamoTable;
 
 /// An object as it was when its notification was sent.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,7 +24,7 @@ pub struct ObjectKey {
 }
 
 impl ObjectKey {
-    fn table_key(&self) -> Key {
+    fn table_key(&self) -> ItemKey {
         keys::object(&self.bucket, &self.key, &self.version)
     }
 }
@@ -64,13 +64,13 @@ pub struct ObjectEntry {
 }
 
 /// The ledger in the table.
-pub(super) struct Ledger {
-    table: Arc<Table>,
+pub(super) struct ObjectLedger {
+    table: Arc<DynamoTable>,
     keep_secs: i64,
 }
 
-impl Ledger {
-    pub(super) fn new(table: Arc<Table>, keep_secs: i64) -> Self {
+impl ObjectLedger {
+    pub(super) fn new(table: Arc<DynamoTable>, keep_secs: i64) -> Self {
         Self { table, keep_secs }
     }
 
@@ -99,7 +99,7 @@ impl Ledger {
         self.table.put(items.chain(last).collect()).await
     }
 
-    fn item(&self, entry: &ObjectEntry) -> (Key, Attributes) {
+    fn item(&self, entry: &ObjectEntry) -> (ItemKey, Attributes) {
         let attributes = [
             ("bucket".to_owned(), text(&entry.object.bucket)),
             ("key".to_owned(), text(&entry.object.key)),
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn what_failed_is_read_again() {
-        let ledger = Ledger::new(Arc::new(uncalled()), 60);
+        let ledger = ObjectLedger::new(Arc::new(uncalled()), 60);
         for (state, expected) in [
             (ObjectState::Processed, true),
             (ObjectState::Skipped, true),

@@ -9,17 +9,17 @@ use std::sync::Arc;
 use aws_sdk_dynamodb::types::AttributeValue;
 use secretrail_engine::copies::distinct;
 use secretrail_engine::digest::digest;
-use secretrail_engine::ids::Text;
-use secretrail_engine::loose_end::{LooseEnd, LooseEndId, SceneRange};
-use secretrail_engine::state::{Due, StateError, item_v1};
+use secretrail_engine::ids::SharedStr;
+use secretrail_engine::loose_end::{CorrelationRange, PendingEvent, PendingEventId};
+use secretrail_engine::state::{DueEvents, StateError, item_v1};
 use secretrail_engine::time::EventTime;
 
-use crate::dynamodb::item::{Attributes, Key, Range, SK, text, text_of};
-use crate::dynamodb::keys::{self, SceneSegment};
-use crate::dynamodb::table::Table;
+use crate::dynamodb::item::{Attributes, ItemKey, SK, SortKeyRange, text, text_of};
+use crate::dynamodb::keys::{self, CorrelationSegment};
+use crate::dynamodb::table::DynamoTable;
 
 /// References to loose ends, by when they begin to wait.
-type DueReferences = BTreeMap<EventTime, Vec<Reference>>;
+type DueReferences = BTreeMap<EventTime, Vec<DueReference>>;
 
 /// References in one item of what is due.
 const REFERENCES: usize = 500;
@@ -38,28 +38,28 @@ const SHUT_SET: &str = "shut";
 
 /// What closes loose ends: the items that refer to them, and their identities by scene and segment.
 #[derive(Debug, Default)]
-pub struct Receipt {
-    references: Vec<Key>,
+pub struct PendingReceipt {
+    references: Vec<ItemKey>,
     shut: IdsBySegment,
 }
 
 /// Identities of loose ends, by where they are.
-type IdsBySegment = BTreeMap<SceneSegment, BTreeSet<String>>;
+type IdsBySegment = BTreeMap<CorrelationSegment, BTreeSet<String>>;
 
 /// Loose ends in the table.
-pub(super) struct LooseEnds {
-    table: Arc<Table>,
+pub(super) struct StoredPendingEvents {
+    table: Arc<DynamoTable>,
     keep_secs: i64,
 }
 
-impl LooseEnds {
-    pub(super) fn new(table: Arc<Table>, keep_secs: i64) -> Self {
+impl StoredPendingEvents {
+    pub(super) fn new(table: Arc<DynamoTable>, keep_secs: i64) -> Self {
         Self { table, keep_secs }
     }
 
     pub(super) async fn put(
         &self,
-        ends: Vec<Arc<LooseEnd>>,
+        ends: Vec<Arc<PendingEvent>>,
         arrived: EventTime,
     ) -> Result<(), StateError> {
         let (mut items, references) = self.scene_items(&ends, arrived);
@@ -73,18 +73,21 @@ impl LooseEnds {
     /// Loose ends by scene, and references to them by when they begin to wait.
     fn scene_items(
         &self,
-        ends: &[Arc<LooseEnd>],
+        ends: &[Arc<PendingEvent>],
         arrived: EventTime,
-    ) -> (Vec<(Key, Attributes)>, DueReferences) {
+    ) -> (Vec<(ItemKey, Attributes)>, DueReferences) {
         let mut items = Vec::new();
         let mut references = DueReferences::new();
         for ((waits_from, place), ends) in by_scene(ends, arrived) {
             for packed in item_v1::pack_ends(&ends) {
-                references.entry(waits_from).or_default().push(Reference {
-                    place: place.clone(),
-                    digest: packed.digest.clone(),
-                    ends: ends.len(),
-                });
+                references
+                    .entry(waits_from)
+                    .or_default()
+                    .push(DueReference {
+                        place: place.clone(),
+                        digest: packed.digest.clone(),
+                        ends: ends.len(),
+                    });
                 let key = place.ends(&packed.digest);
                 items.push((key, self.table.packed(packed, self.keep_secs)));
             }
@@ -93,8 +96,8 @@ impl LooseEnds {
     }
 
     /// Copies once more under their `sharedEventID`: the other account's copy is in another scene.
-    fn shared_items(&self, ends: &[Arc<LooseEnd>]) -> Vec<(Key, Attributes)> {
-        let mut shared: BTreeMap<&Text, Vec<Arc<LooseEnd>>> = BTreeMap::new();
+    fn shared_items(&self, ends: &[Arc<PendingEvent>]) -> Vec<(ItemKey, Attributes)> {
+        let mut shared: BTreeMap<&SharedStr, Vec<Arc<PendingEvent>>> = BTreeMap::new();
         for end in ends {
             if let Some(id) = &end.observation.head().shared_id {
                 shared.entry(id).or_default().push(end.clone());
@@ -103,18 +106,18 @@ impl LooseEnds {
         let mut items = Vec::new();
         for (id, ends) in shared {
             for packed in item_v1::pack_ends(&ends) {
-                let key = Key::new(keys::shared_partition(id), &packed.digest);
+                let key = ItemKey::new(keys::shared_partition(id), &packed.digest);
                 items.push((key, self.table.packed(packed, self.keep_secs)));
             }
         }
         items
     }
 
-    fn due_items(&self, references: DueReferences) -> Vec<(Key, Attributes)> {
+    fn due_items(&self, references: DueReferences) -> Vec<(ItemKey, Attributes)> {
         let mut items = Vec::new();
         for (waits_from, references) in references {
             for references in references.chunks(REFERENCES) {
-                let written: Vec<String> = references.iter().map(Reference::written).collect();
+                let written: Vec<String> = references.iter().map(DueReference::written).collect();
                 let parts: Vec<&str> = written.iter().map(String::as_str).collect();
                 let list = parts.iter().map(|part| text(part)).collect();
                 let list = (REFERENCES_LIST.to_owned(), AttributeValue::L(list));
@@ -131,7 +134,7 @@ impl LooseEnds {
         &self,
         since: EventTime,
         most: usize,
-    ) -> Result<Due<Receipt>, StateError> {
+    ) -> Result<DueEvents<PendingReceipt>, StateError> {
         // An item refers to at least one loose end, and to `REFERENCES` items of them when there
         // are many.
         let items_at_most = most.div_ceil(REFERENCES).clamp(1, DUE_ITEMS);
@@ -140,14 +143,14 @@ impl LooseEnds {
                 .table
                 .query(keys::due_since(since), items_at_most)
                 .await?;
-            let Named {
+            let ReferencedItems {
                 references,
                 digests,
             } = named(&items, most);
             let (ends, shut) = self.open(digests).await?;
             if !ends.is_empty() || references.is_empty() {
-                let receipt = Receipt { references, shut };
-                return Ok(Due { ends, receipt });
+                let receipt = PendingReceipt { references, shut };
+                return Ok(DueEvents { ends, receipt });
             }
             // All of it has been closed before: what came again, or was closed by a sweep that did
             // not finish.
@@ -158,9 +161,9 @@ impl LooseEnds {
     /// The loose ends of these items that are open, and the identities that close them.
     async fn open(
         &self,
-        digests: BTreeMap<SceneSegment, BTreeSet<String>>,
-    ) -> Result<(Vec<Arc<LooseEnd>>, IdsBySegment), StateError> {
-        let ranges = digests.keys().map(SceneSegment::whole).collect();
+        digests: BTreeMap<CorrelationSegment, BTreeSet<String>>,
+    ) -> Result<(Vec<Arc<PendingEvent>>, IdsBySegment), StateError> {
+        let ranges = digests.keys().map(CorrelationSegment::whole).collect();
         let items = self.table.query_all(ranges).await?;
         let (mut open, mut ids) = (Vec::new(), IdsBySegment::new());
         for ((place, digests), items) in digests.into_iter().zip(items) {
@@ -178,7 +181,7 @@ impl LooseEnds {
         &self,
         items: &[Attributes],
         digests: &BTreeSet<String>,
-    ) -> Result<Vec<Arc<LooseEnd>>, StateError> {
+    ) -> Result<Vec<Arc<PendingEvent>>, StateError> {
         let due = with_digests(items, digests);
         let mut ends = self.table.contents(&due, item_v1::unpack_ends)?;
         let closed = closed(items);
@@ -188,8 +191,8 @@ impl LooseEnds {
 
     pub(super) async fn within(
         &self,
-        ranges: &[SceneRange],
-    ) -> Result<Vec<Vec<Arc<LooseEnd>>>, StateError> {
+        ranges: &[CorrelationRange],
+    ) -> Result<Vec<Vec<Arc<PendingEvent>>>, StateError> {
         let asked = ranges.iter().map(keys::ends_in).collect();
         let items = self.table.query_all(asked).await?;
         let mut all = Vec::with_capacity(ranges.len());
@@ -204,26 +207,29 @@ impl LooseEnds {
 
     pub(super) async fn sharing(
         &self,
-        shared_ids: &[Text],
-    ) -> Result<Vec<Arc<LooseEnd>>, StateError> {
-        let ids: BTreeSet<&Text> = shared_ids.iter().collect();
+        shared_ids: &[SharedStr],
+    ) -> Result<Vec<Arc<PendingEvent>>, StateError> {
+        let ids: BTreeSet<&SharedStr> = shared_ids.iter().collect();
         let ranges = ids
             .into_iter()
-            .map(|id| Range::whole(keys::shared_partition(id)))
+            .map(|id| SortKeyRange::whole(keys::shared_partition(id)))
             .collect();
         let items = self.table.query_all(ranges).await?;
         let ends = self.table.contents(&items.concat(), item_v1::unpack_ends)?;
         Ok(distinct(ends))
     }
 
-    pub(super) async fn close(&self, receipt: Receipt) -> Result<(), StateError> {
+    pub(super) async fn close(&self, receipt: PendingReceipt) -> Result<(), StateError> {
         self.table.put(self.shut_items(receipt.shut)).await?;
         // Only now, so that a crash leaves what is closed to be found closed: the next sweep finds
         // the references again, sees that nothing of theirs is open, and removes them.
         self.table.delete(receipt.references).await
     }
 
-    fn shut_items(&self, shut: BTreeMap<SceneSegment, BTreeSet<String>>) -> Vec<(Key, Attributes)> {
+    fn shut_items(
+        &self,
+        shut: BTreeMap<CorrelationSegment, BTreeSet<String>>,
+    ) -> Vec<(ItemKey, Attributes)> {
         let mut items = Vec::new();
         for (place, ids) in shut {
             let ids: Vec<String> = ids.into_iter().collect();
@@ -242,24 +248,24 @@ impl LooseEnds {
 
 /// What refers to an item of loose ends from the partition of what is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Reference {
-    place: SceneSegment,
+struct DueReference {
+    place: CorrelationSegment,
     /// Digest of the content of the item.
     digest: String,
     /// Loose ends of the place that were written with it; at least as many as are in the item.
     ends: usize,
 }
 
-impl Reference {
+impl DueReference {
     fn written(&self) -> String {
-        let SceneSegment { pk, segment } = &self.place;
+        let CorrelationSegment { pk, segment } = &self.place;
         format!("{pk} {segment} {} {}", self.digest, self.ends)
     }
 
     fn read(text: &str) -> Option<Self> {
         let mut parts = text.split(' ');
         Some(Self {
-            place: SceneSegment {
+            place: CorrelationSegment {
                 pk: parts.next()?.to_owned(),
                 segment: parts.next()?.to_owned(),
             },
@@ -271,17 +277,17 @@ impl Reference {
 
 /// What items of what is due name.
 #[derive(Debug, Default)]
-struct Named {
+struct ReferencedItems {
     /// Keys of the items.
-    references: Vec<Key>,
+    references: Vec<ItemKey>,
     /// Digests of items of loose ends.
-    digests: BTreeMap<SceneSegment, BTreeSet<String>>,
+    digests: BTreeMap<CorrelationSegment, BTreeSet<String>>,
 }
 
 /// What the first of the items name, about as many loose ends as `most`: an item is taken whole,
 /// because it is also removed whole.
-fn named(items: &[Attributes], most: usize) -> Named {
-    let mut named = Named::default();
+fn named(items: &[Attributes], most: usize) -> ReferencedItems {
+    let mut named = ReferencedItems::default();
     let mut count = 0;
     for item in items {
         if count >= most {
@@ -292,12 +298,12 @@ fn named(items: &[Attributes], most: usize) -> Named {
             .and_then(|list| list.as_l().ok())
             .into_iter()
             .flatten();
-        for reference in list.filter_map(|text| Reference::read(text.as_s().ok()?)) {
+        for reference in list.filter_map(|text| DueReference::read(text.as_s().ok()?)) {
             count += reference.ends;
             let digests = named.digests.entry(reference.place).or_default();
             digests.insert(reference.digest);
         }
-        named.references.extend(Key::of(item));
+        named.references.extend(ItemKey::of(item));
     }
     named
 }
@@ -305,13 +311,14 @@ fn named(items: &[Attributes], most: usize) -> Named {
 /// Loose ends of one scene and segment that begin to wait at the same time. What is delivered with
 /// a delay waits from its arrival on, so that its other half, which may be as late, has as long.
 fn by_scene(
-    ends: &[Arc<LooseEnd>],
+    ends: &[Arc<PendingEvent>],
     arrived: EventTime,
-) -> BTreeMap<(EventTime, SceneSegment), Vec<Arc<LooseEnd>>> {
-    let mut scenes: BTreeMap<(EventTime, SceneSegment), Vec<Arc<LooseEnd>>> = BTreeMap::new();
+) -> BTreeMap<(EventTime, CorrelationSegment), Vec<Arc<PendingEvent>>> {
+    let mut scenes: BTreeMap<(EventTime, CorrelationSegment), Vec<Arc<PendingEvent>>> =
+        BTreeMap::new();
     for end in ends {
         let head = end.observation.head();
-        let place = SceneSegment::of(&end.scene, head.time);
+        let place = CorrelationSegment::of(&end.scene, head.time);
         scenes
             .entry((head.delivered.max(arrived), place))
             .or_default()
@@ -321,7 +328,7 @@ fn by_scene(
 }
 
 /// An identity as text in sets.
-fn identity(id: &LooseEndId) -> String {
+fn identity(id: &PendingEventId) -> String {
     let (kind, event_id, updated) = id.parts();
     format!("{kind}{}{event_id}", if updated { '+' } else { '-' })
 }
@@ -355,19 +362,19 @@ mod tests {
     use crate::dynamodb::table::tests::uncalled;
     use secretrail_engine::state::contract::end;
 
-    fn store() -> LooseEnds {
-        LooseEnds::new(Arc::new(uncalled()), 60)
+    fn store() -> StoredPendingEvents {
+        StoredPendingEvents::new(Arc::new(uncalled()), 60)
     }
 
-    fn place(pk: &str) -> SceneSegment {
-        SceneSegment {
+    fn place(pk: &str) -> CorrelationSegment {
+        CorrelationSegment {
             pk: pk.to_owned(),
             segment: "0000000001".to_owned(),
         }
     }
 
-    fn reference(pk: &str, digest: &str, ends: usize) -> Reference {
-        Reference {
+    fn reference(pk: &str, digest: &str, ends: usize) -> DueReference {
+        DueReference {
             place: place(pk),
             digest: digest.to_owned(),
             ends,
@@ -389,11 +396,11 @@ mod tests {
     fn a_reference_is_read_back() {
         let one = reference("scene#0a", "d1", 12);
         assert_eq!(one.written(), "scene#0a 0000000001 d1 12");
-        assert_eq!(Reference::read(&one.written()), Some(one));
+        assert_eq!(DueReference::read(&one.written()), Some(one));
         // As an earlier version wrote it.
-        let old = Reference::read("scene#0a 0000000001 d1");
+        let old = DueReference::read("scene#0a 0000000001 d1");
         assert_eq!(old, Some(reference("scene#0a", "d1", 1)));
-        assert_eq!(Reference::read("scene#0a 0000000001"), None);
+        assert_eq!(DueReference::read("scene#0a 0000000001"), None);
     }
 
     #[test]
@@ -418,11 +425,11 @@ mod tests {
         ];
         let (items, references) = store().scene_items(&ends, EventTime(9));
         let named = named(&due_items(references), usize::MAX);
-        let mut referred: Vec<Key> = Vec::new();
+        let mut referred: Vec<ItemKey> = Vec::new();
         for (place, digests) in &named.digests {
             referred.extend(digests.iter().map(|digest| place.ends(digest)));
         }
-        let mut written: Vec<Key> = items.into_iter().map(|(key, _)| key).collect();
+        let mut written: Vec<ItemKey> = items.into_iter().map(|(key, _)| key).collect();
         written.sort();
         referred.sort();
         assert_eq!(written.len(), 3);
@@ -439,7 +446,7 @@ mod tests {
 
     #[test]
     fn many_references_are_in_several_items() {
-        let references: Vec<Reference> = (0..=REFERENCES)
+        let references: Vec<DueReference> = (0..=REFERENCES)
             .map(|n| reference("scene#0a", &n.to_string(), 1))
             .collect();
         let items = due_items([(EventTime(7), references)].into());
@@ -467,7 +474,7 @@ mod tests {
 
     #[test]
     fn identities_in_sets_stay_as_they_are() {
-        let of = |kind, updated| identity(&LooseEndId::from_parts(kind, "e1".into(), updated));
+        let of = |kind, updated| identity(&PendingEventId::from_parts(kind, "e1".into(), updated));
         assert_eq!([of(0, false), of(1, true)], ["0-e1", "1+e1"]);
     }
 

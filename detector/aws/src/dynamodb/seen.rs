@@ -5,17 +5,17 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
-use secretrail_engine::ids::Text;
+use secretrail_engine::ids::SharedStr;
 use secretrail_engine::limits::SEEN_GRAINS;
-use secretrail_engine::seen::{Memory, Sighting, Times};
+use secretrail_engine::seen::{LookbackPeriods, SeenTimes, Sighting};
 use secretrail_engine::state::StateError;
 use secretrail_engine::time::EventTime;
 
 use crate::dynamodb::item::{Attributes, text, text_of};
 use crate::dynamodb::keys;
-use crate::dynamodb::table::Table;
+use crate::dynamodb::table::DynamoTable;
 use crate::dynamodb::written::REMEMBERED;
-use crate::retry::{Failed, Tries};
+use crate::retry::{FailedAttempts, FailedCall};
 
 const TIMES: &str = "times";
 
@@ -23,14 +23,14 @@ const TIMES: &str = "times";
 const TOGETHER: usize = 100;
 
 /// Event times by key.
-type TimesOf = HashMap<Text, Vec<EventTime>>;
+type TimesOf = HashMap<SharedStr, Vec<EventTime>>;
 
 /// What was seen, in the table.
-pub(super) struct SeenTimes {
-    table: Arc<Table>,
+pub(super) struct StoredSeenTimes {
+    table: Arc<DynamoTable>,
     keep_secs: i64,
     /// First times that are known to be there, by key and grain of the memory.
-    written: Mutex<HashMap<(Text, i64), EventTime>>,
+    written: Mutex<HashMap<(SharedStr, i64), EventTime>>,
 }
 
 /// Times that are kept under a key: those of the memory, and as many again for late deliveries.
@@ -39,23 +39,23 @@ fn grains_kept() -> usize {
 }
 
 /// The grain of the memory that a time is in: of the times in one grain only the first is kept.
-fn grain(time: EventTime, memory: Memory) -> i64 {
+fn grain(time: EventTime, memory: LookbackPeriods) -> i64 {
     time.0.div_euclid(memory.grain_secs())
 }
 
 /// The times of an item: seconds since 1970, separated by spaces.
-fn times_of(item: &Attributes) -> Times {
+fn times_of(item: &Attributes) -> SeenTimes {
     let times = text_of(item, TIMES)
         .unwrap_or_default()
         .split(' ')
         .filter_map(|time| time.parse().ok());
-    let mut all = Times::default();
+    let mut all = SeenTimes::default();
     // They were condensed when they were written.
     times.for_each(|time| all.add(EventTime(time), 1));
     all
 }
 
-fn stored(times: &Times) -> String {
+fn stored(times: &SeenTimes) -> String {
     times
         .iter()
         .map(|time| time.0.to_string())
@@ -63,8 +63,8 @@ fn stored(times: &Times) -> String {
         .join(" ")
 }
 
-impl SeenTimes {
-    pub(super) fn new(table: Arc<Table>, keep_secs: i64) -> Self {
+impl StoredSeenTimes {
+    pub(super) fn new(table: Arc<DynamoTable>, keep_secs: i64) -> Self {
         Self {
             table,
             keep_secs,
@@ -72,7 +72,7 @@ impl SeenTimes {
         }
     }
 
-    pub(super) async fn times(&self, keys: &[Text]) -> Result<Vec<Times>, StateError> {
+    pub(super) async fn times(&self, keys: &[SharedStr]) -> Result<Vec<SeenTimes>, StateError> {
         let asked = keys.iter().map(|key| keys::seen(key)).collect();
         let items = self.table.get(asked, None).await?;
         Ok(keys
@@ -82,7 +82,11 @@ impl SeenTimes {
             .collect())
     }
 
-    pub(super) async fn put(&self, times: Vec<Sighting>, memory: Memory) -> Result<(), StateError> {
+    pub(super) async fn put(
+        &self,
+        times: Vec<Sighting>,
+        memory: LookbackPeriods,
+    ) -> Result<(), StateError> {
         let new = self.missing(times, memory);
         let mut tries = self.table.tries();
         // What did not go through is read again, with what another has written meanwhile.
@@ -97,15 +101,15 @@ impl SeenTimes {
     async fn write_outstanding(
         &self,
         new: &TimesOf,
-        memory: Memory,
-        tries: &mut Tries,
+        memory: LookbackPeriods,
+        tries: &mut FailedAttempts,
     ) -> Result<bool, StateError> {
         let mut is_done = true;
         // In transactions for their conditions and not for their unity: a batch write takes none.
         for writes in self.outstanding(new, memory).await?.chunks(TOGETHER) {
             if let Err(error) = self.table.transact(writes.to_vec()).await {
                 is_done = false;
-                let why = Failed::of(&error);
+                let why = FailedCall::of(&error);
                 // Canceled: another changed one of the items after it was read here. The next
                 // reading sees how.
                 let retry =
@@ -122,7 +126,7 @@ impl SeenTimes {
     async fn outstanding(
         &self,
         new: &TimesOf,
-        memory: Memory,
+        memory: LookbackPeriods,
     ) -> Result<Vec<TransactWriteItem>, StateError> {
         let asked = new.keys().map(|key| keys::seen(key)).collect();
         let items = self.table.get(asked, None).await?;
@@ -143,7 +147,7 @@ impl SeenTimes {
     /// A write that goes through only if the item is as it was read.
     fn on_condition(
         &self,
-        key: &Text,
+        key: &SharedStr,
         before: Option<&str>,
         after: &str,
     ) -> Option<TransactWriteItem> {
@@ -168,14 +172,14 @@ impl SeenTimes {
         Some(TransactWriteItem::builder().put(put.build().ok()?).build())
     }
 
-    fn written(&self) -> MutexGuard<'_, HashMap<(Text, i64), EventTime>> {
+    fn written(&self) -> MutexGuard<'_, HashMap<(SharedStr, i64), EventTime>> {
         // A thread that panicked left a map that is still one.
         self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The times that this process does not know to be there. An earlier time in a grain that is
     /// known is missing: it becomes the first of the grain.
-    fn missing(&self, times: Vec<Sighting>, memory: Memory) -> TimesOf {
+    fn missing(&self, times: Vec<Sighting>, memory: LookbackPeriods) -> TimesOf {
         let written = self.written();
         let mut missing = TimesOf::new();
         for Sighting { key, time } in times {
@@ -188,7 +192,7 @@ impl SeenTimes {
     }
 
     /// Remembers times that are in the table.
-    fn remember(&self, times: TimesOf, memory: Memory) {
+    fn remember(&self, times: TimesOf, memory: LookbackPeriods) {
         let mut written = self.written();
         if written.len() > REMEMBERED {
             written.clear();
@@ -205,7 +209,7 @@ impl SeenTimes {
 }
 
 /// The times of an item, or of none, and these, as they are stored.
-fn with_times(item: Option<&Attributes>, times: &[EventTime], memory: Memory) -> String {
+fn with_times(item: Option<&Attributes>, times: &[EventTime], memory: LookbackPeriods) -> String {
     let mut all = item.map(times_of).unwrap_or_default();
     times
         .iter()
@@ -220,7 +224,7 @@ mod tests {
     use crate::dynamodb::table::tests::uncalled;
 
     /// Grains of ten seconds.
-    const MEMORY: Memory = Memory {
+    const MEMORY: LookbackPeriods = LookbackPeriods {
         memory_secs: 900,
         learning_secs: 0,
     };
@@ -238,7 +242,7 @@ mod tests {
         let all = times_of(&item("-5 7 12"));
         assert!(all.iter().eq(at(&[-5, 7, 12])));
         assert_eq!(stored(&all), "-5 7 12");
-        assert_eq!(times_of(&item("")), Times::default());
+        assert_eq!(times_of(&item("")), SeenTimes::default());
     }
 
     #[test]
@@ -258,8 +262,8 @@ mod tests {
 
     #[test]
     fn only_times_that_change_the_item_are_missing() {
-        let seen = SeenTimes::new(Arc::new(uncalled()), 60);
-        let key: Text = "k".into();
+        let seen = StoredSeenTimes::new(Arc::new(uncalled()), 60);
+        let key: SharedStr = "k".into();
         let grain = MEMORY.grain_secs();
         seen.remember(TimesOf::from([(key.clone(), at(&[grain + 5]))]), MEMORY);
         let asked = [grain + 6, grain + 5, grain + 4, 0];
@@ -273,7 +277,7 @@ mod tests {
 
     #[test]
     fn a_write_holds_only_if_the_item_is_as_it_was_read() {
-        let seen = SeenTimes::new(Arc::new(uncalled()), 60);
+        let seen = StoredSeenTimes::new(Arc::new(uncalled()), 60);
         let condition = |before| {
             let write = seen.on_condition(&"k".into(), before, "1 2").unwrap();
             write.put.unwrap().condition_expression.unwrap()

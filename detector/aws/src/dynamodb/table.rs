@@ -14,11 +14,13 @@ use aws_sdk_dynamodb::types::{
 };
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use secretrail_engine::state::StateError;
-use secretrail_engine::state::item_v1::{ItemError, Packed};
+use secretrail_engine::state::item_v1::{ItemError, PackedItem};
 use secretrail_engine::time::EventTime;
 
-use crate::dynamodb::item::{Attributes, CONTENT, Key, Range, TTL, bytes, bytes_of, number, text};
-use crate::retry::{Failed, Retry, Tries};
+use crate::dynamodb::item::{
+    Attributes, CONTENT, ItemKey, SortKeyRange, TTL, bytes, bytes_of, number, text,
+};
+use crate::retry::{FailedAttempts, FailedCall, RetryPolicy};
 
 /// Items that `BatchWriteItem` takes.
 const WRITES: usize = 25;
@@ -32,22 +34,22 @@ pub type Clock = Arc<dyn Fn() -> EventTime + Send + Sync>;
 
 /// What to do to an item, whatever is there.
 #[derive(Debug, Clone, PartialEq)]
-enum Write {
+enum ItemWrite {
     Put(Attributes),
     Delete,
 }
 
 /// A table and the calls made to it.
-pub(super) struct Table {
+pub(super) struct DynamoTable {
     client: Client,
     name: String,
-    retry: Retry,
+    retry: RetryPolicy,
     clock: Clock,
     calls: AtomicU64,
 }
 
-impl Table {
-    pub(super) fn new(client: Client, name: String, retry: Retry, clock: Clock) -> Self {
+impl DynamoTable {
+    pub(super) fn new(client: Client, name: String, retry: RetryPolicy, clock: Clock) -> Self {
         Self {
             client,
             name,
@@ -65,7 +67,7 @@ impl Table {
         (self.clock)()
     }
 
-    pub(super) fn tries(&self) -> Tries {
+    pub(super) fn tries(&self) -> FailedAttempts {
         self.retry.tries()
     }
 
@@ -84,7 +86,7 @@ impl Table {
     }
 
     /// An item of packed content that expires so many seconds from now.
-    pub(super) fn packed(&self, packed: Packed, secs: i64) -> Attributes {
+    pub(super) fn packed(&self, packed: PackedItem, secs: i64) -> Attributes {
         HashMap::from([(CONTENT.to_owned(), bytes(packed.bytes)), self.expiry(secs)])
     }
 
@@ -105,7 +107,7 @@ impl Table {
     }
 
     pub(super) fn unreadable(&self, item: &Attributes, error: &ItemError) -> StateError {
-        let key = Key::of(item)
+        let key = ItemKey::of(item)
             .map(|key| format!("{} {}", key.pk, key.sk))
             .unwrap_or_default();
         StateError {
@@ -113,7 +115,7 @@ impl Table {
         }
     }
 
-    pub(super) fn failed(&self, call: &str, failed: &Failed) -> StateError {
+    pub(super) fn failed(&self, call: &str, failed: &FailedCall) -> StateError {
         StateError {
             message: format!("{call} on table {}: {}", self.name, failed.message),
         }
@@ -130,20 +132,22 @@ impl Table {
     }
 
     /// Puts items, replacing what has their keys. Of two with one key the later is put.
-    pub(super) async fn put(&self, items: Vec<(Key, Attributes)>) -> Result<(), StateError> {
-        let writes = items.into_iter().map(|(key, item)| (key, Write::Put(item)));
+    pub(super) async fn put(&self, items: Vec<(ItemKey, Attributes)>) -> Result<(), StateError> {
+        let writes = items
+            .into_iter()
+            .map(|(key, item)| (key, ItemWrite::Put(item)));
         self.write(writes.collect()).await
     }
 
     /// Deletes items; what is not there is passed over.
-    pub(super) async fn delete(&self, keys: Vec<Key>) -> Result<(), StateError> {
-        let writes = keys.into_iter().map(|key| (key, Write::Delete));
+    pub(super) async fn delete(&self, keys: Vec<ItemKey>) -> Result<(), StateError> {
+        let writes = keys.into_iter().map(|key| (key, ItemWrite::Delete));
         self.write(writes.collect()).await
     }
 
     /// Writes in any order: whoever needs one write to be there before another waits for the first
     /// to return.
-    async fn write(&self, writes: Vec<(Key, Write)>) -> Result<(), StateError> {
+    async fn write(&self, writes: Vec<(ItemKey, ItemWrite)>) -> Result<(), StateError> {
         stream::iter(chunks(requests(writes), WRITES))
             .map(|chunk| self.write_some(chunk))
             .buffer_unordered(AT_ONCE)
@@ -168,7 +172,10 @@ impl Table {
     }
 
     /// One call; gives what the table left over.
-    async fn batch_write(&self, requests: Vec<WriteRequest>) -> Result<Vec<WriteRequest>, Failed> {
+    async fn batch_write(
+        &self,
+        requests: Vec<WriteRequest>,
+    ) -> Result<Vec<WriteRequest>, FailedCall> {
         self.called();
         let answer = self
             .client
@@ -176,7 +183,7 @@ impl Table {
             .request_items(&self.name, requests)
             .send()
             .await
-            .map_err(|error| Failed::of(&error))?;
+            .map_err(|error| FailedCall::of(&error))?;
         let left = answer
             .unprocessed_items
             .and_then(|mut left| left.remove(&self.name));
@@ -187,9 +194,9 @@ impl Table {
     /// there is left out. With `only`, of each item these attributes alone.
     pub(super) async fn get(
         &self,
-        keys: Vec<Key>,
+        keys: Vec<ItemKey>,
         only: Option<&str>,
-    ) -> Result<HashMap<Key, Attributes>, StateError> {
+    ) -> Result<HashMap<ItemKey, Attributes>, StateError> {
         let parts: Vec<Vec<Attributes>> = stream::iter(chunks(distinct(keys), READS))
             .map(|chunk| self.get_some(chunk, only))
             .buffer_unordered(AT_ONCE)
@@ -198,7 +205,7 @@ impl Table {
         Ok(parts
             .into_iter()
             .flatten()
-            .filter_map(|item| Some((Key::of(&item)?, item)))
+            .filter_map(|item| Some((ItemKey::of(&item)?, item)))
             .collect())
     }
 
@@ -230,7 +237,7 @@ impl Table {
         &self,
         request: KeysAndAttributes,
         found: &mut Vec<Attributes>,
-    ) -> Result<Vec<Attributes>, Failed> {
+    ) -> Result<Vec<Attributes>, FailedCall> {
         self.called();
         let answer = self
             .client
@@ -238,7 +245,7 @@ impl Table {
             .request_items(&self.name, request)
             .send()
             .await
-            .map_err(|error| Failed::of(&error))?;
+            .map_err(|error| FailedCall::of(&error))?;
         let items = answer.responses.and_then(|mut all| all.remove(&self.name));
         found.extend(items.unwrap_or_default());
         let left = answer
@@ -251,7 +258,7 @@ impl Table {
     /// are after every write that has returned.
     pub(super) async fn query_all(
         &self,
-        ranges: Vec<Range>,
+        ranges: Vec<SortKeyRange>,
     ) -> Result<Vec<Vec<Attributes>>, StateError> {
         stream::iter(ranges)
             .map(|range| self.query(range, usize::MAX))
@@ -264,7 +271,7 @@ impl Table {
     /// The first items of a range; at least `most`, if there are so many.
     pub(super) async fn query(
         &self,
-        range: Range,
+        range: SortKeyRange,
         most: usize,
     ) -> Result<Vec<Attributes>, StateError> {
         let mut found = Vec::new();
@@ -284,7 +291,7 @@ impl Table {
     /// One call; the SDK repeats it.
     async fn page(
         &self,
-        range: &Range,
+        range: &SortKeyRange,
         most: usize,
         start: Option<Attributes>,
     ) -> Result<QueryOutput, StateError> {
@@ -302,7 +309,7 @@ impl Table {
             .set_exclusive_start_key(start)
             .send()
             .await
-            .map_err(|error| self.failed("Query", &Failed::of(&error)))
+            .map_err(|error| self.failed("Query", &FailedCall::of(&error)))
     }
 
     /// Writes all or nothing, each on its condition.
@@ -321,8 +328,8 @@ impl Table {
 }
 
 /// One request for each key: `BatchWriteItem` refuses two about one item.
-fn requests(writes: Vec<(Key, Write)>) -> Vec<WriteRequest> {
-    let writes: BTreeMap<Key, Write> = writes.into_iter().collect();
+fn requests(writes: Vec<(ItemKey, ItemWrite)>) -> Vec<WriteRequest> {
+    let writes: BTreeMap<ItemKey, ItemWrite> = writes.into_iter().collect();
     writes
         .into_iter()
         .map(|(key, write)| write.request(&key))
@@ -330,10 +337,10 @@ fn requests(writes: Vec<(Key, Write)>) -> Vec<WriteRequest> {
 }
 
 /// Keys in the form of a request, each once: `BatchGetItem` refuses the same key twice.
-fn distinct(mut keys: Vec<Key>) -> Vec<Attributes> {
+fn distinct(mut keys: Vec<ItemKey>) -> Vec<Attributes> {
     keys.sort();
     keys.dedup();
-    keys.iter().map(Key::attributes).collect()
+    keys.iter().map(ItemKey::attributes).collect()
 }
 
 /// Strongly consistent: whoever wrote the last of several things that belong together must see all
@@ -356,8 +363,8 @@ fn chunks<T>(things: Vec<T>, size: usize) -> Vec<Vec<T>> {
     all
 }
 
-impl Write {
-    fn request(self, key: &Key) -> WriteRequest {
+impl ItemWrite {
+    fn request(self, key: &ItemKey) -> WriteRequest {
         let builder = WriteRequest::builder();
         // The builders fail only without what is set here.
         match self {
@@ -380,14 +387,14 @@ pub(super) mod tests {
     use aws_sdk_dynamodb::config::{BehaviorVersion, Config};
 
     /// A table that nobody calls, at second 1,000.
-    pub(crate) fn uncalled() -> Table {
+    pub(crate) fn uncalled() -> DynamoTable {
         let config = Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .build();
-        Table::new(
+        DynamoTable::new(
             Client::from_conf(config),
             "state".to_owned(),
-            Retry::default(),
+            RetryPolicy::default(),
             Arc::new(|| EventTime(1_000)),
         )
     }
@@ -402,12 +409,12 @@ pub(super) mod tests {
     #[test]
     fn of_two_writes_to_one_key_the_later_is_sent() {
         let item = |value: &str| HashMap::from([("x".to_owned(), text(value))]);
-        let (a, b) = (Key::new("p", "a"), Key::new("p", "b"));
+        let (a, b) = (ItemKey::new("p", "a"), ItemKey::new("p", "b"));
         let requests = requests(vec![
-            (b.clone(), Write::Put(item("first"))),
-            (a.clone(), Write::Put(item("gone"))),
-            (b.clone(), Write::Put(item("last"))),
-            (a.clone(), Write::Delete),
+            (b.clone(), ItemWrite::Put(item("first"))),
+            (a.clone(), ItemWrite::Put(item("gone"))),
+            (b.clone(), ItemWrite::Put(item("last"))),
+            (a.clone(), ItemWrite::Delete),
         ]);
         assert_eq!(requests.len(), 2);
         let deleted = requests[0].delete_request().map(DeleteRequest::key);
@@ -432,7 +439,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_key_is_asked_for_once_and_consistently() {
-        let key = |sk: &str| Key::new("p", sk);
+        let key = |sk: &str| ItemKey::new("p", sk);
         let keys = distinct(vec![key("b"), key("a"), key("b")]);
         assert_eq!(keys, [key("a").attributes(), key("b").attributes()]);
         let request = consistent(keys, Some("pk, sk")).unwrap();
@@ -443,7 +450,7 @@ pub(super) mod tests {
 
     #[test]
     fn items_expire_so_many_seconds_from_now() {
-        let packed = Packed {
+        let packed = PackedItem {
             digest: "d".to_owned(),
             bytes: vec![1],
         };
@@ -455,13 +462,13 @@ pub(super) mod tests {
     fn contents_are_those_of_the_items_that_have_any() {
         let table = uncalled();
         let with = |content: &[u8]| {
-            let mut item = Key::new("p", "s").attributes();
+            let mut item = ItemKey::new("p", "s").attributes();
             item.insert(CONTENT.to_owned(), bytes(content.to_vec()));
             item
         };
         let items = [
             with(&[1, 2]),
-            Key::new("p", "shut").attributes(),
+            ItemKey::new("p", "shut").attributes(),
             with(&[3]),
         ];
         let found = table.contents(&items, |bytes| Ok(bytes.to_vec())).unwrap();

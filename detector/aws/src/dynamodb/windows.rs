@@ -5,41 +5,41 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use secretrail_engine::fact::{Fact, FactSet, RuleRange, WindowKey, WindowRange};
-use secretrail_engine::ids::Text;
+use secretrail_engine::ids::SharedStr;
 use secretrail_engine::state::StateError;
-use secretrail_engine::state::item_v1::{self, Group};
+use secretrail_engine::state::item_v1::{self, StoredGroup};
 use secretrail_engine::time::EventTime;
 
-use crate::dynamodb::item::{Attributes, Key, Range, SK, text_of};
+use crate::dynamodb::item::{Attributes, ItemKey, SK, SortKeyRange, text_of};
 use crate::dynamodb::keys;
-use crate::dynamodb::table::Table;
-use crate::dynamodb::written::Written;
+use crate::dynamodb::table::DynamoTable;
+use crate::dynamodb::written::RecentlyWritten;
 
 /// Facts of windows in the table.
-pub(super) struct Windows {
-    table: Arc<Table>,
+pub(super) struct StoredWindows {
+    table: Arc<DynamoTable>,
     /// How long facts are kept, in seconds; it follows the rules.
     keep_secs: AtomicI64,
     /// Marks that this process has written.
-    marked: Written<SlotMark>,
+    marked: RecentlyWritten<SlotMark>,
 }
 
 /// That a rule of a window has facts in an hour.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct SlotMark {
     /// The window.
-    rule: Text,
+    rule: SharedStr,
     hour: String,
     /// [`Fact::slot`].
     slot: usize,
 }
 
-impl Windows {
-    pub(super) fn new(table: Arc<Table>, keep_secs: i64) -> Self {
+impl StoredWindows {
+    pub(super) fn new(table: Arc<DynamoTable>, keep_secs: i64) -> Self {
         Self {
             table,
             keep_secs: AtomicI64::new(keep_secs),
-            marked: Written::default(),
+            marked: RecentlyWritten::default(),
         }
     }
 
@@ -62,8 +62,8 @@ impl Windows {
     }
 
     /// Facts that are written together share their items, a window and segment at a time.
-    fn fact_items(&self, facts: Vec<(WindowKey, Fact)>) -> Vec<(Key, Attributes)> {
-        let mut segments: HashMap<(String, String), Vec<(Group, Fact)>> = HashMap::new();
+    fn fact_items(&self, facts: Vec<(WindowKey, Fact)>) -> Vec<(ItemKey, Attributes)> {
+        let mut segments: HashMap<(String, String), Vec<(StoredGroup, Fact)>> = HashMap::new();
         for (key, fact) in facts {
             segments
                 .entry((keys::window_partition(&key), keys::segment(fact.time)))
@@ -81,7 +81,7 @@ impl Windows {
         items
     }
 
-    fn mark_item(&self, mark: &SlotMark) -> (Key, Attributes) {
+    fn mark_item(&self, mark: &SlotMark) -> (ItemKey, Attributes) {
         let secs = self.keep_secs.load(Ordering::Relaxed);
         let key = keys::slot(&mark.rule, &mark.hour, mark.slot);
         (key, HashMap::from([self.table.expiry(secs)]))
@@ -91,7 +91,7 @@ impl Windows {
         let spans = spans(ranges);
         let items = self
             .table
-            .query_all(spans.iter().map(Span::range).collect())
+            .query_all(spans.iter().map(PartitionSpan::range).collect())
             .await?;
         let mut partitions = Partitions::asked_for(ranges);
         for (span, items) in spans.iter().zip(items) {
@@ -132,21 +132,21 @@ fn slots_of(marks: &[Attributes]) -> BTreeSet<usize> {
 
 /// What is read of one partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Span {
+struct PartitionSpan {
     partition: String,
     from: EventTime,
     to: EventTime,
 }
 
-impl Span {
-    fn range(&self) -> Range {
+impl PartitionSpan {
+    fn range(&self) -> SortKeyRange {
         keys::facts_between(&self.partition, self.from, self.to)
     }
 }
 
 /// One span for each partition, around all that is asked of it: the groups of one principal are one
 /// read, not a hundred.
-fn spans(ranges: &[WindowRange]) -> Vec<Span> {
+fn spans(ranges: &[WindowRange]) -> Vec<PartitionSpan> {
     let mut spans: BTreeMap<String, (EventTime, EventTime)> = BTreeMap::new();
     for range in ranges {
         let span = spans
@@ -156,7 +156,7 @@ fn spans(ranges: &[WindowRange]) -> Vec<Span> {
     }
     spans
         .into_iter()
-        .map(|(partition, (from, to))| Span {
+        .map(|(partition, (from, to))| PartitionSpan {
             partition,
             from,
             to,
@@ -165,11 +165,11 @@ fn spans(ranges: &[WindowRange]) -> Vec<Span> {
 }
 
 /// Facts of the groups that were asked for, by partition. A partition holds other groups as well.
-struct Partitions(HashMap<String, HashMap<Group, FactSet>>);
+struct Partitions(HashMap<String, HashMap<StoredGroup, FactSet>>);
 
 impl Partitions {
     fn asked_for(ranges: &[WindowRange]) -> Self {
-        let mut partitions: HashMap<String, HashMap<Group, FactSet>> = HashMap::new();
+        let mut partitions: HashMap<String, HashMap<StoredGroup, FactSet>> = HashMap::new();
         for range in ranges {
             partitions
                 .entry(keys::window_partition(&range.key))
@@ -180,7 +180,7 @@ impl Partitions {
         Self(partitions)
     }
 
-    fn add(&mut self, partition: &str, group: &Group, fact: Fact) {
+    fn add(&mut self, partition: &str, group: &StoredGroup, fact: Fact) {
         let groups = self.0.get_mut(partition);
         // Other groups of the partition are none of ours.
         if let Some(set) = groups.and_then(|groups| groups.get_mut(group)) {
@@ -204,8 +204,8 @@ mod tests {
     use crate::dynamodb::table::tests::uncalled;
     use secretrail_engine::state::contract::{self, window};
 
-    fn windows() -> Windows {
-        Windows::new(Arc::new(uncalled()), 60)
+    fn windows() -> StoredWindows {
+        StoredWindows::new(Arc::new(uncalled()), 60)
     }
 
     fn fact(secs: i64, slot: usize, value: &str) -> Fact {
@@ -227,7 +227,7 @@ mod tests {
     fn facts_of_a_segment_share_an_item_whatever_their_order() {
         let facts = [(0, "a"), (599, "b"), (600, "c")]
             .map(|(secs, value)| (window("ann"), fact(secs, 0, value)));
-        let keys = |facts: Vec<(WindowKey, Fact)>| -> BTreeSet<Key> {
+        let keys = |facts: Vec<(WindowKey, Fact)>| -> BTreeSet<ItemKey> {
             let items = windows().fact_items(facts);
             items.into_iter().map(|(key, _)| key).collect()
         };

@@ -13,15 +13,15 @@ pub(super) const REMEMBERED: usize = 100_000;
 
 /// Things that were written.
 #[derive(Debug)]
-pub(super) struct Written<T>(Mutex<HashSet<T>>);
+pub(super) struct RecentlyWritten<T>(Mutex<HashSet<T>>);
 
-impl<T> Default for Written<T> {
+impl<T> Default for RecentlyWritten<T> {
     fn default() -> Self {
         Self(Mutex::default())
     }
 }
 
-impl<T: Hash + Eq> Written<T> {
+impl<T: Hash + Eq> RecentlyWritten<T> {
     fn known(&self) -> MutexGuard<'_, HashSet<T>> {
         // A thread that panicked left a set that is still one.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn only_what_was_added_is_known() {
-        let written = Written::default();
+        let written = RecentlyWritten::default();
         let missing: Vec<u32> = written.missing([1, 2]);
         assert_eq!(missing, [1, 2], "asking does not remember");
         written.add([1]);
@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn it_does_not_grow_without_end() {
-        let written = Written::default();
+        let written = RecentlyWritten::default();
         written.add(0..=REMEMBERED);
         written.add([usize::MAX]);
         let missing: Vec<usize> = written.missing([0, usize::MAX]);

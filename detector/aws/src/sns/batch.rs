@@ -9,8 +9,8 @@ use aws_sdk_sns::operation::publish_batch::PublishBatchOutput;
 use aws_sdk_sns::types::{BatchResultErrorEntry, MessageAttributeValue, PublishBatchRequestEntry};
 use secretrail_engine::alert::Alert;
 
-use crate::retry::Failed;
-use crate::sns::message::{Message, plain};
+use crate::retry::FailedCall;
+use crate::sns::message::{SnsMessage, plain};
 
 /// Bytes of a message and of a batch.
 const MAX_BYTES: usize = 256 * 1024;
@@ -41,16 +41,16 @@ pub enum EntryError {
 
 /// A message on its way.
 #[derive(Debug)]
-pub(super) struct Outgoing<'a> {
+pub(super) struct OutgoingMessage<'a> {
     /// The place of the alert among those that are published.
     pub(super) index: usize,
     pub(super) alert: &'a Alert,
-    pub(super) message: Message,
+    pub(super) message: SnsMessage,
 }
 
 /// Messages in their order, as many in each batch as it may have.
-pub(super) fn batches(messages: Vec<Outgoing<'_>>) -> Vec<Vec<Outgoing<'_>>> {
-    let mut batches: Vec<Vec<Outgoing<'_>>> = Vec::new();
+pub(super) fn batches(messages: Vec<OutgoingMessage<'_>>) -> Vec<Vec<OutgoingMessage<'_>>> {
+    let mut batches: Vec<Vec<OutgoingMessage<'_>>> = Vec::new();
     let mut bytes = 0;
     for outgoing in messages {
         let own = outgoing.message.bytes();
@@ -73,7 +73,7 @@ pub(super) fn batches(messages: Vec<Outgoing<'_>>) -> Vec<Vec<Outgoing<'_>>> {
 /// A batch until every entry went through or failed for good. Entries are known by the places of
 /// their alerts.
 #[derive(Debug, Default)]
-pub(super) struct Batch {
+pub(super) struct PublishBatch {
     /// Entries that did not go through yet.
     left: BTreeMap<usize, PublishBatchRequestEntry>,
     /// Why they did not, of those that were spoken of at the last try.
@@ -82,8 +82,8 @@ pub(super) struct Batch {
     refused: HashMap<usize, EntryError>,
 }
 
-impl Batch {
-    pub(super) fn of(topic_arn: &str, messages: Vec<Outgoing<'_>>) -> Self {
+impl PublishBatch {
+    pub(super) fn of(topic_arn: &str, messages: Vec<OutgoingMessage<'_>>) -> Self {
         let mut batch = Self::default();
         for outgoing in messages {
             match entry(topic_arn, &outgoing) {
@@ -139,7 +139,7 @@ impl Batch {
 
     /// Takes the failure of a call. The topic may have the messages all the same: an alert that is
     /// published twice is known by its id.
-    pub(super) fn not_answered(&mut self, why: &Failed) {
+    pub(super) fn not_answered(&mut self, why: &FailedCall) {
         let all = self
             .left
             .keys()
@@ -166,8 +166,11 @@ fn index_of(id: &str) -> Option<usize> {
     id.parse().ok()
 }
 
-fn entry(topic_arn: &str, outgoing: &Outgoing<'_>) -> Result<PublishBatchRequestEntry, BuildError> {
-    let Outgoing {
+fn entry(
+    topic_arn: &str,
+    outgoing: &OutgoingMessage<'_>,
+) -> Result<PublishBatchRequestEntry, BuildError> {
+    let OutgoingMessage {
         index,
         alert,
         message,
@@ -198,7 +201,7 @@ fn attribute(value: &str) -> Result<MessageAttributeValue, BuildError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sns::message::Format;
+    use crate::sns::message::MessageFormat;
     use aws_sdk_sns::types::PublishBatchResultEntry;
     use secretrail_engine::state::contract::alert;
 
@@ -209,12 +212,12 @@ mod tests {
     }
 
     /// Messages whose bodies have so many bytes.
-    fn outgoing<'a>(alerts: &'a [Alert], bytes: &[usize]) -> Vec<Outgoing<'a>> {
+    fn outgoing<'a>(alerts: &'a [Alert], bytes: &[usize]) -> Vec<OutgoingMessage<'a>> {
         let mut all = Vec::new();
         for ((index, alert), bytes) in alerts.iter().enumerate().zip(bytes) {
-            let mut message = Message::of(alert, Format::Standard);
+            let mut message = SnsMessage::of(alert, MessageFormat::Standard);
             message.body = "x".repeat(*bytes);
-            all.push(Outgoing {
+            all.push(OutgoingMessage {
                 index,
                 alert,
                 message,
@@ -223,8 +226,8 @@ mod tests {
         all
     }
 
-    fn batch(count: usize) -> Batch {
-        Batch::of(TOPIC, outgoing(&alerts(count), &vec![1; count]))
+    fn batch(count: usize) -> PublishBatch {
+        PublishBatch::of(TOPIC, outgoing(&alerts(count), &vec![1; count]))
     }
 
     fn done(id: &str) -> PublishBatchResultEntry {
@@ -240,19 +243,19 @@ mod tests {
             .unwrap()
     }
 
-    fn told(batch: Batch) -> BTreeMap<usize, String> {
+    fn told(batch: PublishBatch) -> BTreeMap<usize, String> {
         let given_up = batch.given_up().into_iter();
         given_up
             .map(|(index, why)| (index, why.to_string()))
             .collect()
     }
 
-    fn ids(batch: &Batch) -> Vec<String> {
+    fn ids(batch: &PublishBatch) -> Vec<String> {
         batch.entries().into_iter().map(|entry| entry.id).collect()
     }
 
-    fn call(retry: bool) -> Failed {
-        Failed {
+    fn call(retry: bool) -> FailedCall {
+        FailedCall {
             code: None,
             status: None,
             retry,

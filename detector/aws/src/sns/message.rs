@@ -16,7 +16,7 @@ const SHORT: usize = 128;
 
 /// What the readers of a topic understand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
+pub enum MessageFormat {
     /// `secretrail.alert/1`, and plain text for e-mail.
     Standard,
     /// Amazon Q Developer in chat applications.
@@ -25,7 +25,7 @@ pub enum Format {
     Ocsf,
 }
 
-impl Format {
+impl MessageFormat {
     /// Every format.
     pub const ALL: [Self; 3] = [Self::Standard, Self::Chat, Self::Ocsf];
 
@@ -42,7 +42,7 @@ impl Format {
 
 /// A message as SNS takes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Message {
+pub struct SnsMessage {
     /// JSON with a body for each protocol.
     pub body: String,
     /// Subject.
@@ -52,18 +52,18 @@ pub struct Message {
 }
 
 #[derive(Serialize)]
-struct Bodies<'a> {
+struct ProtocolBodies<'a> {
     default: &'a str,
     email: &'a str,
     sms: &'a str,
 }
 
-impl Message {
+impl SnsMessage {
     /// The message of an alert.
     #[must_use]
-    pub fn of(alert: &Alert, format: Format) -> Self {
+    pub fn of(alert: &Alert, format: MessageFormat) -> Self {
         let subject = text::subject(alert);
-        let bodies = Bodies {
+        let bodies = ProtocolBodies {
             default: &body(alert, format),
             email: &email(alert),
             sms: &subject,
@@ -88,11 +88,11 @@ impl Message {
 }
 
 /// The body for queues, functions and chats.
-fn body(alert: &Alert, format: Format) -> String {
+fn body(alert: &Alert, format: MessageFormat) -> String {
     match format {
-        Format::Standard => json_v1::within(alert, BODY_BYTES),
-        Format::Chat => chat::notification(&alert.shortened(0, 20, 2_000)),
-        Format::Ocsf => {
+        MessageFormat::Standard => json_v1::within(alert, BODY_BYTES),
+        MessageFormat::Chat => chat::notification(&alert.shortened(0, 20, 2_000)),
+        MessageFormat::Ocsf => {
             let whole = ocsf::detection_finding(alert);
             if whole.len() <= BODY_BYTES {
                 whole
@@ -191,8 +191,8 @@ mod tests {
     fn every_form_of_a_huge_alert_fits_into_a_message() {
         let mut huge = alert("e1");
         huge.summary = "\u{1}\"".repeat(200_000);
-        for format in Format::ALL {
-            let message = Message::of(&huge, format);
+        for format in MessageFormat::ALL {
+            let message = SnsMessage::of(&huge, format);
             assert!(
                 message.bytes() <= 256 * 1024,
                 "{format:?}: {}",

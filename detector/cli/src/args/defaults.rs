@@ -11,10 +11,10 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use toml::{Table, Value};
 
-use crate::host::{ConfigSource, Failure};
+use crate::host::{ConfigSource, RunFailure};
 
 /// The path of the file and its text; `None` where the user has no file.
-fn read(source: &ConfigSource) -> Result<Option<(&Path, String)>, Failure> {
+fn read(source: &ConfigSource) -> Result<Option<(&Path, String)>, RunFailure> {
     let (ConfigSource::Named(path) | ConfigSource::Usual(path)) = source;
     match (std::fs::read_to_string(path), source) {
         (Ok(text), _) => Ok(Some((path, text))),
@@ -25,8 +25,8 @@ fn read(source: &ConfigSource) -> Result<Option<(&Path, String)>, Failure> {
     }
 }
 
-fn fault(path: &Path, message: &str) -> Failure {
-    Failure::Usage(format!("{}: {message}", path.display()))
+fn fault(path: &Path, message: &str) -> RunFailure {
+    RunFailure::Usage(format!("{}: {message}", path.display()))
 }
 
 /// The arguments with the defaults of the file behind them.
@@ -38,7 +38,7 @@ pub fn with_defaults(
     command: impl FnOnce() -> Command,
     args: Vec<OsString>,
     source: Option<&ConfigSource>,
-) -> Result<Vec<OsString>, Failure> {
+) -> Result<Vec<OsString>, RunFailure> {
     let Some((path, text)) = source.map(read).transpose()?.flatten() else {
         return Ok(args);
     };
@@ -143,7 +143,7 @@ fn one(long: &str, value: &Value) -> Result<OsString, WrongValue> {
 }
 
 /// Refuses what no command has: tables that are no commands, and options that are none of theirs.
-fn known(command: &Command, table: &Table, path: &Path) -> Result<(), Failure> {
+fn known(command: &Command, table: &Table, path: &Path) -> Result<(), RunFailure> {
     let all: BTreeSet<String> = command.get_subcommands().flat_map(options).collect();
     let commands: BTreeSet<String> = command
         .get_subcommands()
@@ -179,7 +179,7 @@ fn must_be_one(
     known: &BTreeSet<String>,
     what: &str,
     path: &Path,
-) -> Result<(), Failure> {
+) -> Result<(), RunFailure> {
     if known.contains(key) {
         return Ok(());
     }
@@ -199,7 +199,7 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
-    use crate::args::Cli;
+    use crate::args::CommandLine;
 
     /// What a command line becomes with a file of defaults.
     fn with(file: &str, typed: &str) -> Result<String, String> {
@@ -207,7 +207,7 @@ mod tests {
         std::fs::write(source.path(), file).unwrap();
         let args = typed.split(' ').map(OsString::from).collect();
         let named = ConfigSource::Named(source.path().to_owned());
-        let args = with_defaults(Cli::command, args, Some(&named));
+        let args = with_defaults(CommandLine::command, args, Some(&named));
         let args = args.map_err(|failure| failure.to_string())?;
         let words: Vec<_> = args.iter().map(|arg| arg.to_string_lossy()).collect();
         Ok(words.join(" "))

@@ -4,25 +4,25 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use crate::args::input::{Aws, Input};
-use crate::args::rules::RuleFiles;
+use crate::args::input::{AwsArgs, InputArgs};
+use crate::args::rules::RuleFilesArgs;
 use crate::args::value::bytes;
 
 /// Extract on many machines.
 #[derive(Debug, Subcommand)]
-pub enum FleetCommand {
+pub enum BackfillCommand {
     /// List the logs, write the manifest of a job, and say what it will take.
     #[command(after_help = EXIT_CODES)]
-    Plan(Box<Plan>),
+    Plan(Box<BackfillPlanArgs>),
     /// Start what is missing of a job, watch it to its end, and check that it is complete.
     #[command(after_help = EXIT_CODES)]
-    Run(Run),
+    Run(BackfillRunArgs),
     /// Say how far a job is.
     #[command(after_help = EXIT_CODES)]
-    Status(Job),
+    Status(BackfillJobArgs),
     /// The same as run: start only what is missing.
     #[command(after_help = EXIT_CODES)]
-    Resume(Run),
+    Resume(BackfillRunArgs),
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 2 rule error, \
@@ -30,13 +30,13 @@ const EXIT_CODES: &str = "Exit codes: 0 done, 2 rule error, \
 
 /// Arguments of `fleet plan`.
 #[derive(Debug, Args)]
-pub struct Plan {
+pub struct BackfillPlanArgs {
     /// What to read, in S3.
     #[command(flatten)]
-    pub input: Input,
+    pub input: InputArgs,
     /// Which rules the records are kept for: those that the replay will use.
     #[command(flatten)]
-    pub files: RuleFiles,
+    pub files: RuleFilesArgs,
     /// Place of the job: s3://bucket/prefix/, or the manifest in it.
     #[arg(short, long, value_name = "S3", help_heading = "Job")]
     pub output: PathBuf,
@@ -65,13 +65,13 @@ pub struct Plan {
 
 /// A job.
 #[derive(Debug, Args)]
-pub struct Job {
+pub struct BackfillJobArgs {
     /// Place of the job: s3://bucket/prefix/, as it was planned.
     #[arg(value_name = "JOB")]
     pub job: PathBuf,
     /// How to reach AWS.
     #[command(flatten)]
-    pub aws: Aws,
+    pub aws: AwsArgs,
     /// Print nothing but faults.
     #[arg(short, long, help_heading = "Output")]
     pub quiet: bool,
@@ -82,10 +82,10 @@ pub struct Job {
 
 /// Arguments of `fleet run` and `fleet resume`.
 #[derive(Debug, Args)]
-pub struct Run {
+pub struct BackfillRunArgs {
     /// Which job.
     #[command(flatten)]
-    pub job: Job,
+    pub job: BackfillJobArgs,
     /// ARN of the state machine: the output `StateMachine` of infra/fleet.yaml.
     #[arg(long, value_name = "ARN")]
     pub state_machine: String,

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use secretrail_engine::access::Method;
-use secretrail_engine::observation::Outcome;
+use secretrail_engine::access::AccessMethod;
+use secretrail_engine::observation::CallOutcome;
 use secretrail_engine::policy::SourcePattern;
 use secretrail_engine::time::EventTime;
 
@@ -12,7 +12,7 @@ use crate::args::value::{age, time};
 
 /// What to read.
 #[derive(Debug, Args)]
-pub struct Input {
+pub struct InputArgs {
     /// Log files or folders (.json, .jsonl, .ndjson, .gz, at any depth), s3://bucket/prefix, or `-`
     /// for standard input.
     #[arg(required = true, value_name = "PATH")]
@@ -66,7 +66,7 @@ pub struct Input {
         value_delimiter = ',',
         help_heading = "Selection"
     )]
-    pub outcome: Vec<Outcome>,
+    pub outcome: Vec<CallOutcome>,
     /// Only secrets that were reached so: api, batch, by_path, history, direct_decrypt,
     /// decrypt_only.
     #[arg(
@@ -75,7 +75,7 @@ pub struct Input {
         value_delimiter = ',',
         help_heading = "Selection"
     )]
-    pub method: Vec<Method>,
+    pub method: Vec<AccessMethod>,
     /// Only calls with these access keys.
     #[arg(
         long,
@@ -90,7 +90,7 @@ pub struct Input {
     pub checkpoint: Option<PathBuf>,
     /// How to reach S3.
     #[command(flatten)]
-    pub aws: Aws,
+    pub aws: AwsArgs,
     /// Files read at the same time; all processors by default.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub threads: Option<u16>,
@@ -99,7 +99,7 @@ pub struct Input {
 /// How to reach S3, beside what the AWS configuration says.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "S3")]
-pub struct Aws {
+pub struct AwsArgs {
     /// Profile of the AWS configuration.
     #[arg(long, value_name = "NAME")]
     pub profile: Option<String>,

@@ -6,27 +6,27 @@ use clap::{Args, ValueEnum};
 
 /// How to print.
 #[derive(Debug, Args)]
-pub struct Output {
+pub struct OutputArgs {
     /// Form of the output.
-    #[arg(short, long, value_enum, default_value_t = Format::Table, help_heading = "Output")]
-    pub format: Format,
+    #[arg(short, long, value_enum, default_value_t = OutputFormat::Table, help_heading = "Output")]
+    pub format: OutputFormat,
     /// Where to, and how loudly.
     #[command(flatten)]
-    pub destination: Destination,
+    pub destination: OutputDestination,
     /// When to use colours.
     #[arg(
         long,
         value_enum,
         value_name = "WHEN",
-        default_value_t = Color::Auto,
+        default_value_t = ColorChoice::Auto,
         help_heading = "Output"
     )]
-    pub color: Color,
+    pub color: ColorChoice,
 }
 
 /// Where the output goes, and how loudly.
 #[derive(Debug, Args)]
-pub struct Destination {
+pub struct OutputDestination {
     /// Write to a file, which appears only when it is complete.
     #[arg(short, long, value_name = "FILE", help_heading = "Output")]
     pub output: Option<PathBuf>,
@@ -40,7 +40,7 @@ pub struct Destination {
 
 /// Forms of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Format {
+pub enum OutputFormat {
     /// For people.
     Table,
     /// One JSON array, with an object on each line.
@@ -59,7 +59,7 @@ pub enum Format {
 
 /// When to use colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Color {
+pub enum ColorChoice {
     /// On a terminal, unless `NO_COLOR` is set.
     Auto,
     /// Always.

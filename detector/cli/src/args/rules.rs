@@ -12,21 +12,21 @@ pub enum RulesCommand {
     /// Run the examples that rules carry.
     #[command(after_help = "Exit codes: 0 every example holds, 1 some do not, \
             2 a rule cannot be used, 64 usage.")]
-    Test(RulesTest),
+    Test(RulesTestArgs),
     /// Check rules for faults and style.
     #[command(after_help = "Exit codes: 0 clean, or hints only; 1 warnings; 2 errors; 64 usage.")]
-    Lint(RulesLint),
+    Lint(RulesLintArgs),
     /// List rules.
-    List(RulesList),
+    List(RulesListArgs),
     /// Say, selection by selection, why a rule does or does not fire for the records in a file.
-    Explain(RulesExplain),
+    Explain(RulesExplainArgs),
     /// List the fields that a rule may use beside CloudTrail's own.
-    Fields(RulesFields),
+    Fields(RulesFieldsArgs),
 }
 
 /// Which rules.
 #[derive(Debug, Default, Args)]
-pub struct RuleFiles {
+pub struct RuleFilesArgs {
     /// Sigma file or folder; may be given several times. Replaces the built-in pack.
     #[arg(
         short,
@@ -44,7 +44,7 @@ pub struct RuleFiles {
 
 /// Who is expected to read what.
 #[derive(Debug, Args)]
-pub struct PolicyFile {
+pub struct PolicyArgs {
     /// Access policy: who is expected to read what.
     #[arg(long, value_name = "FILE", help_heading = "Rules")]
     pub policy: Option<PathBuf>,
@@ -55,10 +55,10 @@ pub struct PolicyFile {
 
 /// Arguments of `rules test`.
 #[derive(Debug, Args)]
-pub struct RulesTest {
+pub struct RulesTestArgs {
     /// Which rules.
     #[command(flatten)]
-    pub files: RuleFiles,
+    pub files: RuleFilesArgs,
     /// Only the rule of this id, title or file name; may be given several times.
     #[arg(long, value_name = "RULE")]
     pub rule: Vec<String>,
@@ -72,18 +72,18 @@ pub struct RulesTest {
 
 /// Arguments of `rules lint`.
 #[derive(Debug, Args)]
-pub struct RulesLint {
+pub struct RulesLintArgs {
     /// Which rules.
     #[command(flatten)]
-    pub files: RuleFiles,
+    pub files: RuleFilesArgs,
 }
 
 /// Arguments of `rules list`.
 #[derive(Debug, Args)]
-pub struct RulesList {
+pub struct RulesListArgs {
     /// Which rules.
     #[command(flatten)]
-    pub files: RuleFiles,
+    pub files: RuleFilesArgs,
     /// Form of the output.
     #[arg(short, long, value_enum, default_value_t = ListFormat::Table)]
     pub format: ListFormat,
@@ -91,7 +91,7 @@ pub struct RulesList {
 
 /// Arguments of `rules explain`.
 #[derive(Debug, Args)]
-pub struct RulesExplain {
+pub struct RulesExplainArgs {
     /// Id, title or file name of the rule.
     #[arg(value_name = "RULE")]
     pub rule: String,
@@ -100,15 +100,15 @@ pub struct RulesExplain {
     pub events: PathBuf,
     /// Which rules.
     #[command(flatten)]
-    pub files: RuleFiles,
+    pub files: RuleFilesArgs,
     /// Who is expected to read what.
     #[command(flatten)]
-    pub policy: PolicyFile,
+    pub policy: PolicyArgs,
 }
 
 /// Arguments of `rules fields`.
 #[derive(Debug, Args)]
-pub struct RulesFields {
+pub struct RulesFieldsArgs {
     /// Form of the output.
     #[arg(short, long, value_enum, default_value_t = ListFormat::Table)]
     pub format: ListFormat,

@@ -3,35 +3,35 @@
 
 use std::path::PathBuf;
 
-use secretrail_engine::glob::Glob;
-use secretrail_engine::seen::Memory;
-use secretrail_engine::selection::{Filter, Selection};
+use secretrail_engine::glob::GlobPattern;
+use secretrail_engine::seen::LookbackPeriods;
+use secretrail_engine::selection::{AccessFilter, Selection};
 use secretrail_engine::time::EventTime;
 
-use crate::args::input::{Aws, Input};
-use crate::args::output::{Color, Destination, Format, Output};
+use crate::args::input::{AwsArgs, InputArgs};
+use crate::args::output::{ColorChoice, OutputArgs, OutputDestination, OutputFormat};
 use crate::args::path::is_stdin;
-use crate::host::{Failure, Host};
+use crate::host::{ProcessHost, RunFailure};
 
 /// Everything that a run needs to know.
 #[derive(Debug)]
-pub struct Settings {
+pub struct RunSettings {
     /// Files, folders, `s3://…` and `-`.
     pub paths: Vec<PathBuf>,
     /// How to reach S3.
-    pub aws: Aws,
+    pub aws: AwsArgs,
     /// Which part of the logs.
     pub selection: Selection,
     /// Files read at the same time.
     pub threads: usize,
     /// Form of the output.
-    pub format: Format,
+    pub format: OutputFormat,
     /// File to write; standard output without one.
     pub output: Option<PathBuf>,
     /// Where to note what was read.
     pub checkpoint: Option<PathBuf>,
     /// How long `seen.*` remembers.
-    pub memory: Memory,
+    pub memory: LookbackPeriods,
     /// No progress bar and no summary.
     pub quiet: bool,
     /// Whether the output is coloured.
@@ -41,18 +41,24 @@ pub struct Settings {
     pub show_progress: bool,
 }
 
-impl Settings {
+impl RunSettings {
     /// Resolves the arguments.
     ///
     /// # Errors
     ///
     /// [`Failure::Usage`] when they contradict each other.
-    pub fn new(input: &Input, output: &Output, host: &Host) -> Result<Self, Failure> {
+    pub fn new(
+        input: &InputArgs,
+        output: &OutputArgs,
+        host: &ProcessHost,
+    ) -> Result<Self, RunFailure> {
         let settings = Self::plain(input, &output.destination, host)?;
         let color = match output.color {
-            Color::Always => true,
-            Color::Never => false,
-            Color::Auto => settings.output.is_none() && host.stdout_is_terminal && !host.no_color,
+            ColorChoice::Always => true,
+            ColorChoice::Never => false,
+            ColorChoice::Auto => {
+                settings.output.is_none() && host.stdout_is_terminal && !host.no_color
+            }
         };
         Ok(Self {
             format: output.format,
@@ -66,10 +72,14 @@ impl Settings {
     /// # Errors
     ///
     /// See [`Self::new`].
-    pub fn plain(input: &Input, destination: &Destination, host: &Host) -> Result<Self, Failure> {
+    pub fn plain(
+        input: &InputArgs,
+        destination: &OutputDestination,
+        host: &ProcessHost,
+    ) -> Result<Self, RunFailure> {
         let from = first_time(input, host.now)?;
         if input.paths.iter().filter(|path| is_stdin(path)).count() > 1 {
-            return Err(Failure::Usage(
+            return Err(RunFailure::Usage(
                 "`-` was given twice; standard input can be read only once".to_owned(),
             ));
         }
@@ -79,10 +89,10 @@ impl Settings {
             aws: input.aws.clone(),
             selection: selection(input, from),
             threads: input.threads.map_or(processors, usize::from),
-            format: Format::Table,
+            format: OutputFormat::Table,
             output: destination.output.clone(),
             checkpoint: input.checkpoint.clone(),
-            memory: Memory::default(),
+            memory: LookbackPeriods::default(),
             quiet: destination.quiet,
             color: false,
             show_progress: !destination.quiet
@@ -102,28 +112,30 @@ impl Settings {
     /// # Errors
     ///
     /// [`Failure::Usage`].
-    pub fn must_be_rows(&self, what: &str) -> Result<(), Failure> {
+    pub fn must_be_rows(&self, what: &str) -> Result<(), RunFailure> {
         match self.format {
-            Format::Table | Format::Json | Format::Jsonl | Format::Csv => Ok(()),
-            Format::Ocsf | Format::Html | Format::Parquet => Err(only_rows(what)),
+            OutputFormat::Table | OutputFormat::Json | OutputFormat::Jsonl | OutputFormat::Csv => {
+                Ok(())
+            }
+            OutputFormat::Ocsf | OutputFormat::Html | OutputFormat::Parquet => Err(only_rows(what)),
         }
     }
 }
 
 /// The first event time that is asked for; `None` for all that came before.
-fn first_time(input: &Input, now: EventTime) -> Result<Option<EventTime>, Failure> {
+fn first_time(input: &InputArgs, now: EventTime) -> Result<Option<EventTime>, RunFailure> {
     let since = input.since.map(|secs| now.plus(secs.saturating_neg()));
     let from = input.from.or(since);
     match (from, input.to) {
-        (Some(from), Some(to)) if from >= to => Err(Failure::Usage(format!(
+        (Some(from), Some(to)) if from >= to => Err(RunFailure::Usage(format!(
             "--from {from} is not before --to {to}; swap them"
         ))),
         _ => Ok(from),
     }
 }
 
-fn selection(input: &Input, from: Option<EventTime>) -> Selection {
-    let filter = Filter {
+fn selection(input: &InputArgs, from: Option<EventTime>) -> Selection {
+    let filter = AccessFilter {
         principals: globs(&input.principal),
         secrets: globs(&input.secret),
         sources: input.source.clone(),
@@ -140,14 +152,17 @@ fn selection(input: &Input, from: Option<EventTime>) -> Selection {
     }
 }
 
-fn globs(patterns: &[String]) -> Vec<Glob> {
-    patterns.iter().map(|pattern| Glob::new(pattern)).collect()
+fn globs(patterns: &[String]) -> Vec<GlobPattern> {
+    patterns
+        .iter()
+        .map(|pattern| GlobPattern::new(pattern))
+        .collect()
 }
 
 /// Some forms of output are of alerts alone, or of the ledger alone.
 #[must_use]
-pub fn only_rows(what: &str) -> Failure {
-    Failure::Usage(format!(
+pub fn only_rows(what: &str) -> RunFailure {
+    RunFailure::Usage(format!(
         "{what} has no such form; ocsf and html are for replay, parquet is for accesses: \
          choose -f table, json, jsonl or csv"
     ))
@@ -158,11 +173,11 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::args::{Cli, Command};
+    use crate::args::{CommandArgs, CommandLine};
     use crate::host::for_tests::in_memory;
 
-    fn host(is_terminal: bool, no_color: bool) -> Host {
-        Host {
+    fn host(is_terminal: bool, no_color: bool) -> ProcessHost {
+        ProcessHost {
             stdout_is_terminal: is_terminal,
             stderr_is_terminal: is_terminal,
             no_color,
@@ -170,19 +185,19 @@ mod tests {
         }
     }
 
-    fn settings(typed: &str, host: &Host) -> Result<Settings, String> {
+    fn settings(typed: &str, host: &ProcessHost) -> Result<RunSettings, String> {
         let words = ["secretrail", "accesses"].into_iter();
-        let cli = Cli::try_parse_from(words.chain(typed.split(' '))).unwrap();
-        let Command::Accesses(args) = cli.command else {
+        let cli = CommandLine::try_parse_from(words.chain(typed.split(' '))).unwrap();
+        let CommandArgs::Accesses(args) = cli.command else {
             unreachable!("accesses was typed");
         };
-        let settings = Settings::new(&args.input, &args.output, host);
+        let settings = RunSettings::new(&args.input, &args.output, host);
         settings.map_err(|failure| failure.to_string())
     }
 
     #[test]
     fn colours_are_for_terminals_and_never_for_files() {
-        let color = |typed, host: &Host| settings(typed, host).unwrap().color;
+        let color = |typed, host: &ProcessHost| settings(typed, host).unwrap().color;
         let terminal = host(true, false);
         assert!(color("logs", &terminal));
         assert!(!color("logs -o out.txt", &terminal));
@@ -210,7 +225,7 @@ mod tests {
 
     #[test]
     fn a_bar_is_shown_only_where_somebody_looks() {
-        let shown = |typed, host: &Host| settings(typed, host).unwrap().show_progress;
+        let shown = |typed, host: &ProcessHost| settings(typed, host).unwrap().show_progress;
         assert!(shown("logs", &host(true, false)));
         assert!(!shown("logs", &host(false, false)));
         assert!(!shown("logs -q", &host(true, false)));

@@ -4,12 +4,12 @@ use std::time::Instant;
 
 use secretrail_engine::rule::RuleSet;
 
-use crate::args::settings::Settings;
-use crate::args::{self, Format};
-use crate::host::{Failure, Host};
+use crate::args::settings::RunSettings;
+use crate::args::{self, OutputFormat};
+use crate::host::{ProcessHost, RunFailure};
 use crate::input::merge;
-use crate::input::session::{Found, Opened, find_in};
-use crate::output::out::Out;
+use crate::input::session::{OpenedInput, SessionResult, find_in};
+use crate::output::out::OpenOutput;
 use crate::output::run_summary::close;
 
 /// Runs the command and gives its exit code.
@@ -17,14 +17,14 @@ use crate::output::run_summary::close;
 /// # Errors
 ///
 /// [`Failure`].
-pub fn run(args: &args::Accesses, host: &mut Host) -> Result<u8, Failure> {
+pub fn run(args: &args::AccessesArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
     let started = Instant::now();
-    let settings = Settings::new(&args.input, &args.output, host)?;
+    let settings = RunSettings::new(&args.input, &args.output, host)?;
     // Parquet is no form of rows, but the ledger has it.
-    if settings.format != Format::Parquet {
+    if settings.format != OutputFormat::Parquet {
         settings.must_be_rows("accesses")?;
     }
-    let mut out = Out::open(&settings)?;
+    let mut out = OpenOutput::open(&settings)?;
     let found = write_ledger(&settings, &mut out, host)?;
     out.finish(host)?;
     let code = close(&settings, &found, started, None, host);
@@ -36,9 +36,13 @@ pub fn run(args: &args::Accesses, host: &mut Host) -> Result<u8, Failure> {
 
 /// Reads everything and writes the accesses: of parts slice by slice, so that what is held does not
 /// grow with the history.
-fn write_ledger(settings: &Settings, out: &mut Out<'_>, host: &mut Host) -> Result<Found, Failure> {
+fn write_ledger(
+    settings: &RunSettings,
+    out: &mut OpenOutput<'_>,
+    host: &mut ProcessHost,
+) -> Result<SessionResult, RunFailure> {
     // Without rules: a rule can add nothing to the ledger, and would only cost time.
-    let (rules, opened) = (RuleSet::default(), Opened::new(settings)?);
+    let (rules, opened) = (RuleSet::default(), OpenedInput::new(settings)?);
     if merge::fits(&opened, settings) {
         return merge::run(opened, settings, &rules, None, host.now, &mut |outcome| {
             out.accesses(&outcome.accesses)?;

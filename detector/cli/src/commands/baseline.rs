@@ -4,16 +4,18 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Instant;
 
-use secretrail_engine::baseline::{LeftOut, Omission, Options, Proposal, propose};
-use secretrail_engine::policy::Policy;
+use secretrail_engine::baseline::{
+    BaselineOptions, Omission, OmissionReason, PolicyProposal, propose,
+};
+use secretrail_engine::policy::AccessPolicy;
 use secretrail_engine::rule::RuleSet;
 
 use crate::args;
-use crate::args::settings::Settings;
-use crate::host::{Failure, Host, say};
+use crate::args::settings::RunSettings;
+use crate::host::{ProcessHost, RunFailure, say};
 use crate::input::rules_and_policy;
 use crate::input::session::find;
-use crate::output::out::Out;
+use crate::output::out::OpenOutput;
 use crate::output::run_summary::close;
 
 /// Runs the command and gives its exit code.
@@ -21,15 +23,15 @@ use crate::output::run_summary::close;
 /// # Errors
 ///
 /// [`Failure`].
-pub fn run(args: &args::Baseline, host: &mut Host) -> Result<u8, Failure> {
+pub fn run(args: &args::BaselineArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
     let started = Instant::now();
-    let settings = Settings::plain(&args.input, &args.destination, host)?;
+    let settings = RunSettings::plain(&args.input, &args.destination, host)?;
     let earlier = EarlierPolicy::of(args)?;
-    let mut out = Out::open(&settings)?;
+    let mut out = OpenOutput::open(&settings)?;
     // Without rules and policy: what is learned from is who read what, and nothing that anybody
     // thinks of it.
     let found = find(&settings, &RuleSet::default(), None, host)?;
-    let options = Options {
+    let options = BaselineOptions {
         min_reads: args.min_reads,
         min_days: args.min_days,
     };
@@ -47,7 +49,7 @@ pub fn run(args: &args::Baseline, host: &mut Host) -> Result<u8, Failure> {
 
 /// The policy that is merged with.
 struct EarlierPolicy {
-    policy: Policy,
+    policy: AccessPolicy,
     /// As it was written: comments and order of a person are kept.
     text: String,
     /// Its file.
@@ -56,7 +58,7 @@ struct EarlierPolicy {
 
 impl EarlierPolicy {
     /// Reads it; `None` where none was named.
-    fn of(args: &args::Baseline) -> Result<Option<Self>, Failure> {
+    fn of(args: &args::BaselineArgs) -> Result<Option<Self>, RunFailure> {
         let Some(path) = &args.merge else {
             return Ok(None);
         };
@@ -70,11 +72,11 @@ impl EarlierPolicy {
 }
 
 /// The proposal, below what was written before.
-fn yaml(proposal: &Proposal, earlier: Option<&EarlierPolicy>) -> Result<String, Failure> {
+fn yaml(proposal: &PolicyProposal, earlier: Option<&EarlierPolicy>) -> Result<String, RunFailure> {
     let text = proposal.to_yaml(earlier.map(|earlier| earlier.text.as_str()));
     text.map_err(|error| {
         let name = earlier.map_or("", |earlier| &earlier.name);
-        Failure::Rules(format!("{name}: {error}"))
+        RunFailure::Rules(format!("{name}: {error}"))
     })
 }
 
@@ -85,7 +87,7 @@ struct LeftOutCount {
     principals: usize,
 }
 
-fn summary(proposal: &Proposal) -> String {
+fn summary(proposal: &PolicyProposal) -> String {
     let expected = match proposal.expected {
         0 => String::new(),
         n => format!(", {n} accesses were expected already"),
@@ -104,8 +106,8 @@ fn summary(proposal: &Proposal) -> String {
     text
 }
 
-fn by_reason(left_out: &[Omission]) -> BTreeMap<LeftOut, LeftOutCount> {
-    let mut by_reason: BTreeMap<LeftOut, LeftOutCount> = BTreeMap::new();
+fn by_reason(left_out: &[Omission]) -> BTreeMap<OmissionReason, LeftOutCount> {
+    let mut by_reason: BTreeMap<OmissionReason, LeftOutCount> = BTreeMap::new();
     // There is one omission for each principal and reason.
     for omission in left_out {
         let count = by_reason.entry(omission.why).or_default();
@@ -123,7 +125,7 @@ mod tests {
     use crate::commands::tests::{LOGS, POLICY, ran};
     use crate::exit;
 
-    fn omission(why: LeftOut, principal: &str, accesses: u64) -> Omission {
+    fn omission(why: OmissionReason, principal: &str, accesses: u64) -> Omission {
         Omission {
             why,
             principal: principal.into(),
@@ -135,14 +137,14 @@ mod tests {
 
     #[test]
     fn what_was_left_out_is_counted_by_its_reason() {
-        let proposal = Proposal {
+        let proposal = PolicyProposal {
             left_out: vec![
-                omission(LeftOut::Root, "root", 1),
-                omission(LeftOut::Denied, "a", 2),
-                omission(LeftOut::Denied, "b", 3),
+                omission(OmissionReason::Root, "root", 1),
+                omission(OmissionReason::Denied, "a", 2),
+                omission(OmissionReason::Denied, "b", 3),
             ],
             learned: 7,
-            ..Proposal::default()
+            ..PolicyProposal::default()
         };
         assert_eq!(
             summary(&proposal),
@@ -150,9 +152,9 @@ mod tests {
              left out       5 denied (principals: 2)\n  \
              left out       1 read by the root user (principals: 1)\n"
         );
-        let expected = Proposal {
+        let expected = PolicyProposal {
             expected: 4,
-            ..Proposal::default()
+            ..PolicyProposal::default()
         };
         assert!(summary(&expected).ends_with(", 4 accesses were expected already\n"));
     }

@@ -3,18 +3,18 @@
 use clap::CommandFactory;
 use clap_complete::Shell;
 
-use crate::args::Cli;
+use crate::args::CommandLine;
 use crate::exit;
-use crate::host::{Failure, Host, print};
+use crate::host::{ProcessHost, RunFailure, print};
 
 /// Prints the completions of a shell and gives the exit code.
 ///
 /// # Errors
 ///
 /// [`Failure::Output`].
-pub fn run(shell: Shell, host: &mut Host) -> Result<u8, Failure> {
+pub fn run(shell: Shell, host: &mut ProcessHost) -> Result<u8, RunFailure> {
     let mut text = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "secretrail", &mut text);
+    clap_complete::generate(shell, &mut CommandLine::command(), "secretrail", &mut text);
     print(host, &String::from_utf8_lossy(&text)).map(|()| exit::DONE)
 }
 

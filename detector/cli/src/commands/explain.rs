@@ -15,13 +15,13 @@ use secretrail_engine::selection::Selection;
 
 use self::records::records;
 use self::text::{AROUND, explained};
-use self::written::Paths;
+use self::written::ExplainPaths;
 use crate::args;
-use crate::args::settings::Settings;
-use crate::host::{Failure, Host, say};
+use crate::args::settings::RunSettings;
+use crate::host::{ProcessHost, RunFailure, say};
 use crate::input::rules_and_policy;
-use crate::input::session::{Opened, find};
-use crate::output::out::Out;
+use crate::input::session::{OpenedInput, find};
+use crate::output::out::OpenOutput;
 use crate::output::run_summary::{self, close, input_code};
 
 /// Runs the command and gives its exit code.
@@ -29,11 +29,11 @@ use crate::output::run_summary::{self, close, input_code};
 /// # Errors
 ///
 /// [`Failure`].
-pub fn run(args: &args::Explain, host: &mut Host) -> Result<u8, Failure> {
+pub fn run(args: &args::ExplainArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
     let started = Instant::now();
-    let mut settings = Settings::plain(&args.input, &args.destination, host)?;
+    let mut settings = RunSettings::plain(&args.input, &args.destination, host)?;
     let rules = rules_and_policy::rules(&args.files)?.set;
-    let paths = Paths::sort(&settings.paths, &mut *host.stdin)?;
+    let paths = ExplainPaths::sort(&settings.paths, &mut *host.stdin)?;
     settings.paths = paths.logs;
     match paths.alerts {
         Some(alerts) => from_file(&alerts, args, settings, &rules, host),
@@ -43,14 +43,14 @@ pub fn run(args: &args::Explain, host: &mut Host) -> Result<u8, Failure> {
 
 /// Explains an alert that these logs raise with these rules.
 fn from_logs(
-    args: &args::Explain,
-    settings: &Settings,
+    args: &args::ExplainArgs,
+    settings: &RunSettings,
     rules: &RuleSet,
     started: Instant,
-    host: &mut Host,
-) -> Result<u8, Failure> {
+    host: &mut ProcessHost,
+) -> Result<u8, RunFailure> {
     let policy = rules_and_policy::policy(&args.policy)?;
-    let mut out = Out::open(settings)?;
+    let mut out = OpenOutput::open(settings)?;
     let found = find(settings, rules, policy.as_ref(), host)?;
     let alert = match one(&found.alerts, &args.alert) {
         Ok(alert) => alert,
@@ -71,17 +71,17 @@ fn from_logs(
 /// nor policy need be those of that time.
 fn from_file(
     alerts: &[Alert],
-    args: &args::Explain,
-    mut settings: Settings,
+    args: &args::ExplainArgs,
+    mut settings: RunSettings,
     rules: &RuleSet,
-    host: &mut Host,
-) -> Result<u8, Failure> {
+    host: &mut ProcessHost,
+) -> Result<u8, RunFailure> {
     let mut alert = one(alerts, &args.alert)?.clone();
     alert.rule = Arc::new(with_file(&alert.rule, rules));
     // Before the logs are found: in a tree, the folders of other days are not even opened.
     narrow(&mut settings.selection, &alert);
-    let mut out = Out::open(&settings)?;
-    let Opened { store, objects } = Opened::new(&settings)?;
+    let mut out = OpenOutput::open(&settings)?;
+    let OpenedInput { store, objects } = OpenedInput::new(&settings)?;
     let (records, mut problems) = records(&alert, &objects.objects, settings.threads, &*store);
     problems.extend(objects.problems);
     problems.sort();
@@ -117,15 +117,15 @@ fn narrow(selection: &mut Selection, alert: &Alert) {
 }
 
 /// The alert that is meant.
-fn one<'a>(alerts: &'a [Alert], id: &str) -> Result<&'a Alert, Failure> {
+fn one<'a>(alerts: &'a [Alert], id: &str) -> Result<&'a Alert, RunFailure> {
     let mut fitting = alerts.iter().filter(|alert| alert.id.0.starts_with(id));
     match (fitting.next(), fitting.count()) {
         (Some(alert), 0) => Ok(alert),
-        (Some(_), more) => Err(Failure::Usage(format!(
+        (Some(_), more) => Err(RunFailure::Usage(format!(
             "{id}: {} alerts begin so; give more of the id",
             more + 1
         ))),
-        (None, _) => Err(Failure::Input(format!(
+        (None, _) => Err(RunFailure::Input(format!(
             "{id}: not among the {} alerts of these files; with logs, rules and policy must be \
              those that raised it",
             alerts.len()

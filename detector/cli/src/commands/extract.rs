@@ -7,37 +7,37 @@ use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
 use secretrail_engine::parallel;
-use secretrail_engine::part::{self, Extracted, Header};
-use secretrail_engine::report::Report;
+use secretrail_engine::part::{self, ExtractHeader, ExtractedObject};
+use secretrail_engine::report::ReadReport;
 use secretrail_engine::rule::RuleSet;
-use secretrail_engine::scan::{Harvest, Scanner};
+use secretrail_engine::scan::{ObjectScanner, ScanResult};
 use secretrail_engine::selection::Selection;
 
 use crate::args;
-use crate::args::settings::Settings;
-use crate::host::{Failure, Host, say};
-use crate::input::object::{Object, Problem};
+use crate::args::settings::RunSettings;
+use crate::host::{ProcessHost, RunFailure, say};
+use crate::input::object::{InputObject, InputProblem};
 use crate::input::progress::bytes_bar;
 use crate::input::read::readers;
-use crate::input::reader::{Reader, origin};
+use crate::input::reader::{ObjectReader, origin};
 use crate::input::reading::untold;
 use crate::input::s3::store;
-use crate::input::store::{ObjectStore, Prefix, StoreError};
-use crate::input::walk::Objects;
+use crate::input::store::{ObjectStore, StoreError, WritablePrefix};
+use crate::input::walk::WalkedObjects;
 use crate::input::{aws, batches, rules_and_policy, session};
 use crate::output::out;
 use crate::output::run_summary::{self, input_code};
 use crate::text::number;
 
 /// Where parts go.
-enum Place {
+enum ExtractDestination {
     Folder(PathBuf),
-    Bucket(Prefix),
+    Bucket(WritablePrefix),
 }
 
-impl Place {
+impl ExtractDestination {
     fn of(path: &Path) -> Self {
-        Prefix::of(path).map_or_else(|| Self::Folder(path.to_owned()), Self::Bucket)
+        WritablePrefix::of(path).map_or_else(|| Self::Folder(path.to_owned()), Self::Bucket)
     }
 
     fn is_in_s3(&self) -> bool {
@@ -45,7 +45,7 @@ impl Place {
     }
 
     /// Names of the parts that are there.
-    fn parts(&self, store: &dyn ObjectStore) -> Result<BTreeSet<String>, Failure> {
+    fn parts(&self, store: &dyn ObjectStore) -> Result<BTreeSet<String>, RunFailure> {
         let mut names = match self {
             Self::Folder(path) => names_in(path)?,
             Self::Bucket(prefix) => prefix.there(store)?,
@@ -67,13 +67,13 @@ impl Place {
 
 /// Names of the files in a folder, which is made where there is none: that it cannot be is better
 /// known before hours of reading than after.
-fn names_in(folder: &Path) -> Result<BTreeSet<String>, Failure> {
+fn names_in(folder: &Path) -> Result<BTreeSet<String>, RunFailure> {
     let name = folder.display().to_string();
     if let Err(error) = std::fs::create_dir_all(folder) {
-        return Err(Failure::Output { name, error });
+        return Err(RunFailure::Output { name, error });
     }
     let entries =
-        std::fs::read_dir(folder).map_err(|error| Failure::Input(format!("{name}: {error}")))?;
+        std::fs::read_dir(folder).map_err(|error| RunFailure::Input(format!("{name}: {error}")))?;
     Ok(entries
         .filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()))
         .collect())
@@ -83,7 +83,7 @@ fn names_in(folder: &Path) -> Result<BTreeSet<String>, Failure> {
 #[derive(Debug, thiserror::Error)]
 enum PutError {
     #[error("{0}")]
-    File(#[from] Failure),
+    File(#[from] RunFailure),
     #[error("{0}")]
     Store(#[from] StoreError),
 }
@@ -97,17 +97,17 @@ const NOT_STDIN: &str = "extract reads files and S3, not standard input: a part 
 /// # Errors
 ///
 /// [`Failure`].
-pub fn run(args: &args::Extract, host: &mut Host) -> Result<u8, Failure> {
+pub fn run(args: &args::ExtractArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
     let started = Instant::now();
     let settings = settings(args, host)?;
     let rules = rules_and_policy::rules(&args.files)?.set;
-    let place = Place::of(&args.output);
+    let place = ExtractDestination::of(&args.output);
     let connection = aws::connect(&settings, place.is_in_s3())?;
     let store = store(connection.as_ref(), &settings.aws);
     let there = there(args, &place, &*store)?;
     let found = session::logs(&settings, &*store);
-    let job = Job {
-        header: &Header::new(&rules, &settings.selection),
+    let job = ExtractJob {
+        header: &ExtractHeader::new(&rules, &settings.selection),
         selection: &settings.selection,
         store: &*store,
         progress: &bytes_bar(&settings, &found.objects),
@@ -123,25 +123,25 @@ pub fn run(args: &args::Extract, host: &mut Host) -> Result<u8, Failure> {
     Ok(code)
 }
 
-fn settings(args: &args::Extract, host: &Host) -> Result<Settings, Failure> {
-    let destination = args::Destination {
+fn settings(args: &args::ExtractArgs, host: &ProcessHost) -> Result<RunSettings, RunFailure> {
+    let destination = args::OutputDestination {
         output: None,
         quiet: args.quiet,
         no_progress: args.no_progress,
     };
-    let settings = Settings::plain(&args.input, &destination, host)?;
+    let settings = RunSettings::plain(&args.input, &destination, host)?;
     if settings.reads_stdin() {
-        return Err(Failure::Usage(NOT_STDIN.to_owned()));
+        return Err(RunFailure::Usage(NOT_STDIN.to_owned()));
     }
     Ok(settings)
 }
 
 /// Names of the parts that need not be made.
 fn there(
-    args: &args::Extract,
-    place: &Place,
+    args: &args::ExtractArgs,
+    place: &ExtractDestination,
     store: &dyn ObjectStore,
-) -> Result<BTreeSet<String>, Failure> {
+) -> Result<BTreeSet<String>, RunFailure> {
     // Looked for in any case: this makes the folder.
     let there = place.parts(store)?;
     Ok(if args.force { BTreeSet::new() } else { there })
@@ -149,40 +149,40 @@ fn there(
 
 /// What a batch came to.
 #[derive(Default)]
-struct Done {
-    report: Report,
-    problems: Vec<Problem>,
+struct ExtractBatchResult {
+    report: ReadReport,
+    problems: Vec<InputProblem>,
     /// Bytes of the part; `None` when it was there.
     written: Option<u64>,
 }
 
 /// What all batches have in common.
-struct Job<'j> {
-    header: &'j Header,
+struct ExtractJob<'j> {
+    header: &'j ExtractHeader,
     selection: &'j Selection,
     store: &'j dyn ObjectStore,
     progress: &'j ProgressBar,
-    place: &'j Place,
+    place: &'j ExtractDestination,
     /// Names of the parts that need not be made.
     there: &'j BTreeSet<String>,
 }
 
-impl Job<'_> {
+impl ExtractJob<'_> {
     /// Makes the parts of all objects, on several threads. The first part that cannot be written
     /// ends the run, when the others are there: those need not be made again.
     fn total(
         &self,
-        found: Objects,
-        args: &args::Extract,
+        found: WalkedObjects,
+        args: &args::ExtractArgs,
         threads: usize,
-    ) -> Result<Total, Failure> {
+    ) -> Result<ExtractTotals, RunFailure> {
         let batches = batches::by_delivery(&found.objects, args.part_size, usize::MAX);
         let threads = readers(threads, &found.objects);
         let all = parallel::map(threads, &batches, |batch| self.done(batch));
         self.progress.finish_and_clear();
-        let mut total = Total::new(found.report, found.problems);
+        let mut total = ExtractTotals::new(found.report, found.problems);
         for done in all {
-            total.add(done.map_err(|error| Failure::Output {
+            total.add(done.map_err(|error| RunFailure::Output {
                 name: args.output.display().to_string(),
                 error: std::io::Error::other(error.to_string()),
             })?);
@@ -192,14 +192,14 @@ impl Job<'_> {
     }
 
     /// Makes the part of a batch, unless it is there.
-    fn done(&self, batch: &[&Object]) -> Result<Done, PutError> {
+    fn done(&self, batch: &[&InputObject]) -> Result<ExtractBatchResult, PutError> {
         let name = self.name(batch);
         // The name says what the part was made of and for: nothing needs to be read to know that it
         // would be the same again.
         if self.there.contains(&name) {
             let bytes = batch.iter().map(|object| object.size()).sum();
             self.progress.inc(bytes);
-            return Ok(Done::default());
+            return Ok(ExtractBatchResult::default());
         }
         // Written as soon as it is made: an interruption costs a batch for each thread.
         let (bytes, mut done) = self.extract(batch);
@@ -209,7 +209,7 @@ impl Job<'_> {
     }
 
     /// The name of the part of a batch: by what it is made of, and for what.
-    fn name(&self, batch: &[&Object]) -> String {
+    fn name(&self, batch: &[&InputObject]) -> String {
         let objects = batch
             .iter()
             .map(|object| (object.name.clone(), object.tag()));
@@ -217,23 +217,23 @@ impl Job<'_> {
     }
 
     /// The bytes of the part of a batch.
-    fn extract(&self, batch: &[&Object]) -> (Vec<u8>, Done) {
+    fn extract(&self, batch: &[&InputObject]) -> (Vec<u8>, ExtractBatchResult) {
         // Rules say which calls are kept; none of them is asked about a record here.
         let none = RuleSet::default();
-        let scanner = Scanner::new(&none, self.selection).keeping(self.header.calls.clone());
-        let mut reader = Reader::new(scanner, self.store, self.progress);
-        let mut done = Done::default();
+        let scanner = ObjectScanner::new(&none, self.selection).keeping(self.header.calls.clone());
+        let mut reader = ObjectReader::new(scanner, self.store, self.progress);
+        let mut done = ExtractBatchResult::default();
         let objects = batch.iter().map(|object| done.object(object, &mut reader));
         let objects = objects.collect();
         (part::write(self.header, objects), done)
     }
 }
 
-impl Done {
+impl ExtractBatchResult {
     /// Reads an object. One that cannot be read is in the part as well, as what it came to: whoever
     /// reads the part in place of the logs has to say the same of them.
-    fn object(&mut self, object: &Object, reader: &mut Reader<'_>) -> Extracted {
-        let (mut harvest, origin) = (Harvest::default(), origin(object));
+    fn object(&mut self, object: &InputObject, reader: &mut ObjectReader<'_>) -> ExtractedObject {
+        let (mut harvest, origin) = (ScanResult::default(), origin(object));
         let result = reader.read(object, &origin, &mut harvest);
         let fate = harvest
             .report
@@ -241,23 +241,23 @@ impl Done {
         self.problems
             .extend(untold(&object.name, &fate, &harvest.report.records_skipped));
         self.report.add(&harvest.report);
-        Extracted::of(&origin, object.tag(), object.in_tree, &fate, &mut harvest)
+        ExtractedObject::of(&origin, object.tag(), object.in_tree, &fate, &mut harvest)
     }
 }
 
 /// What all batches came to.
-struct Total {
-    report: Report,
-    problems: Vec<Problem>,
+struct ExtractTotals {
+    report: ReadReport,
+    problems: Vec<InputProblem>,
     /// Bytes of the parts that were written.
     bytes: u64,
     written: u64,
     kept: u64,
 }
 
-impl Total {
+impl ExtractTotals {
     /// Before the first batch there is what the walk says.
-    fn new(report: Report, problems: Vec<Problem>) -> Self {
+    fn new(report: ReadReport, problems: Vec<InputProblem>) -> Self {
         Self {
             report,
             problems,
@@ -267,7 +267,7 @@ impl Total {
         }
     }
 
-    fn add(&mut self, done: Done) {
+    fn add(&mut self, done: ExtractBatchResult) {
         self.report.add(&done.report);
         self.problems.extend(done.problems);
         match done.written {
@@ -305,7 +305,7 @@ mod tests {
     use super::*;
     use crate::commands::tests::{LOGS, ran};
     use crate::exit;
-    use crate::input::store::NoStore;
+    use crate::input::store::NoObjectStore;
 
     fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
         let names = names_in(folder).unwrap().into_iter();
@@ -348,9 +348,9 @@ mod tests {
     fn other_files_in_the_folder_are_not_taken_for_parts() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("notes.txt"), "x").unwrap();
-        let place = Place::of(folder.path());
-        assert!(place.parts(&NoStore).unwrap().is_empty());
-        place.put("a.txt", b"1".to_vec(), &NoStore).unwrap();
+        let place = ExtractDestination::of(folder.path());
+        assert!(place.parts(&NoObjectStore).unwrap().is_empty());
+        place.put("a.txt", b"1".to_vec(), &NoObjectStore).unwrap();
         assert_eq!(std::fs::read(folder.path().join("a.txt")).unwrap(), b"1");
     }
 
@@ -368,20 +368,20 @@ mod tests {
 
     #[test]
     fn a_share_is_told_only_of_what_was_written() {
-        let report = Report {
+        let report = ReadReport {
             bytes: 5_000,
-            ..Report::default()
+            ..ReadReport::default()
         };
-        let mut total = Total::new(report, Vec::new());
-        total.add(Done::default());
+        let mut total = ExtractTotals::new(report, Vec::new());
+        total.add(ExtractBatchResult::default());
         let words = total.words(1, Duration::from_secs(1));
         assert!(
             words.ends_with("0 written (0 bytes), 1 were there\n"),
             "{words}"
         );
-        total.add(Done {
+        total.add(ExtractBatchResult {
             written: Some(50),
-            ..Done::default()
+            ..ExtractBatchResult::default()
         });
         let words = total.words(1, Duration::from_secs(1));
         assert!(

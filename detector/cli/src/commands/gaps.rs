@@ -5,13 +5,13 @@ use std::time::Instant;
 use serde_json::Value;
 
 use crate::args;
-use crate::args::settings::Settings;
-use crate::host::{Failure, Host};
+use crate::args::settings::RunSettings;
+use crate::host::{ProcessHost, RunFailure};
 use crate::input::rules_and_policy;
 use crate::input::session::find;
-use crate::output::gaps::{Line, lines};
-use crate::output::listing::{self, Listing};
-use crate::output::out::Out;
+use crate::output::gaps::{GapLine, lines};
+use crate::output::listing::{self, RowListing};
+use crate::output::out::OpenOutput;
 use crate::output::run_summary::close;
 use crate::output::table;
 
@@ -20,24 +20,24 @@ use crate::output::table;
 /// # Errors
 ///
 /// [`Failure`].
-pub fn run(args: &args::Gaps, host: &mut Host) -> Result<u8, Failure> {
+pub fn run(args: &args::GapsArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
     let started = Instant::now();
-    let settings = Settings::new(&args.input, &args.output, host)?;
+    let settings = RunSettings::new(&args.input, &args.output, host)?;
     settings.must_be_rows("gaps")?;
     // The rules of the pack see trails that were stopped or narrowed. They are not the user's to
     // replace here: a gap is no matter of taste.
-    let pack = rules_and_policy::rules(&args::RuleFiles::default())?.set;
-    let mut out = Out::open(&settings)?;
+    let pack = rules_and_policy::rules(&args::RuleFilesArgs::default())?.set;
+    let mut out = OpenOutput::open(&settings)?;
     let found = find(&settings, &pack, None, host)?;
-    listing::write(&GapList(lines(&found)), settings.format, &mut out)?;
+    listing::write(&GapListing(lines(&found)), settings.format, &mut out)?;
     out.finish(host)?;
     Ok(close(&settings, &found, started, None, host))
 }
 
 /// Everything that the logs cannot show.
-struct GapList(Vec<Line>);
+struct GapListing(Vec<GapLine>);
 
-impl Listing<6> for GapList {
+impl RowListing<6> for GapListing {
     const NAME: &'static str = "gaps";
     const HEADER: [&'static str; 6] = ["account", "region", "from", "to", "kind", "what"];
 
@@ -62,7 +62,7 @@ impl Listing<6> for GapList {
     }
 }
 
-fn value(line: &Line) -> Value {
+fn value(line: &GapLine) -> Value {
     serde_json::json!({
         "schema": "secretrail.gap/1",
         "account": line.account,
@@ -74,8 +74,8 @@ fn value(line: &Line) -> Value {
     })
 }
 
-fn row(line: &Line) -> [String; 6] {
-    let Line {
+fn row(line: &GapLine) -> [String; 6] {
+    let GapLine {
         account,
         region,
         from,
@@ -101,8 +101,8 @@ mod tests {
     use crate::commands::tests::{LOGS, ran};
     use crate::exit;
 
-    fn line(what: &str) -> Line {
-        Line {
+    fn line(what: &str) -> GapLine {
+        GapLine {
             account: "111122223333".to_owned(),
             region: "eu-west-1".to_owned(),
             from: EventTime::parse("2026-03-02T10:00:00Z").unwrap(),
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn people_are_told_without_the_kind_and_programs_with_it() {
-        let gaps = GapList(vec![line("no log file for 60 minutes")]);
+        let gaps = GapListing(vec![line("no log file for 60 minutes")]);
         assert_eq!(
             gaps.table().lines().last().unwrap(),
             "111122223333  eu-west-1  2026-03-02T10:00:00Z  2026-03-02T11:00:00Z  \
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn no_gaps_are_said_to_people_only() {
-        let none = GapList(Vec::new());
+        let none = GapListing(Vec::new());
         assert_eq!(none.table(), "no gaps\n");
         assert!(none.rows().is_empty() && none.values().is_empty());
     }

@@ -2,22 +2,22 @@
 
 use clap::CommandFactory;
 
-use crate::args::Cli;
+use crate::args::CommandLine;
 use crate::exit;
-use crate::host::{Failure, Host, print};
+use crate::host::{ProcessHost, RunFailure, print};
 
 /// Prints the manual page and gives the exit code.
 ///
 /// # Errors
 ///
 /// [`Failure::Output`].
-pub fn run(host: &mut Host) -> Result<u8, Failure> {
+pub fn run(host: &mut ProcessHost) -> Result<u8, RunFailure> {
     print(host, &manual()?).map(|()| exit::DONE)
 }
 
-fn manual() -> Result<String, Failure> {
+fn manual() -> Result<String, RunFailure> {
     let mut page = Vec::new();
-    let mut command = Cli::command();
+    let mut command = CommandLine::command();
     // Subcommands get their usage lines and inherited options only when clap has built them.
     command.build();
     render(&command, &mut page)?;
@@ -29,10 +29,10 @@ fn manual() -> Result<String, Failure> {
     Ok(String::from_utf8_lossy(&page).into_owned())
 }
 
-fn render(command: &clap::Command, page: &mut Vec<u8>) -> Result<(), Failure> {
+fn render(command: &clap::Command, page: &mut Vec<u8>) -> Result<(), RunFailure> {
     clap_mangen::Man::new(command.clone())
         .render(page)
-        .map_err(|error| Failure::Internal(error.to_string()))
+        .map_err(|error| RunFailure::Internal(error.to_string()))
 }
 
 #[cfg(test)]
@@ -42,6 +42,6 @@ mod tests {
     #[test]
     fn the_command_and_every_subcommand_have_a_page() {
         let pages = manual().unwrap().matches(".SH SYNOPSIS").count();
-        assert_eq!(pages, 1 + Cli::command().get_subcommands().count());
+        assert_eq!(pages, 1 + CommandLine::command().get_subcommands().count());
     }
 }

@@ -5,18 +5,18 @@ mod compare;
 use std::time::Instant;
 
 use secretrail_engine::alert::Alert;
-use secretrail_engine::policy::Policy;
-use secretrail_engine::report::Report;
+use secretrail_engine::policy::AccessPolicy;
+use secretrail_engine::report::ReadReport;
 use secretrail_engine::rule::RuleSet;
 
 use self::compare::Comparison;
-use crate::args::settings::{Settings, only_rows};
-use crate::args::{self, Format};
+use crate::args::settings::{RunSettings, only_rows};
+use crate::args::{self, OutputFormat};
 use crate::exit;
-use crate::host::{Failure, Host};
-use crate::input::session::{Found, Opened, find, find_in};
+use crate::host::{ProcessHost, RunFailure};
+use crate::input::session::{OpenedInput, SessionResult, find, find_in};
 use crate::input::{merge, rules_and_policy};
-use crate::output::out::Out;
+use crate::output::out::OpenOutput;
 use crate::output::run_summary::close;
 use crate::output::{listing, report};
 
@@ -29,11 +29,11 @@ const COMPARE_READS_TWICE: &str = "--compare reads the logs twice, and standard 
 /// # Errors
 ///
 /// [`Failure`].
-pub fn run(args: &args::Replay, host: &mut Host) -> Result<u8, Failure> {
+pub fn run(args: &args::ReplayArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
     let started = Instant::now();
     let settings = settings(args, host)?;
     let loaded = LoadedRules::of(args, host)?;
-    let mut out = Out::open(&settings)?;
+    let mut out = OpenOutput::open(&settings)?;
     let mut replaying = Replaying {
         args,
         settings: &settings,
@@ -53,7 +53,7 @@ pub fn run(args: &args::Replay, host: &mut Host) -> Result<u8, Failure> {
 }
 
 /// The exit code of the alerts alone.
-fn findings_code(args: &args::Replay, report: &Report) -> u8 {
+fn findings_code(args: &args::ReplayArgs, report: &ReadReport) -> u8 {
     let mut levels = report.alerts.keys();
     match args.fail_on {
         Some(least) if levels.any(|level| *level >= least) => exit::FINDINGS,
@@ -62,17 +62,17 @@ fn findings_code(args: &args::Replay, report: &Report) -> u8 {
 }
 
 /// The settings, and whether they can be had together, before anything is read.
-fn settings(args: &args::Replay, host: &Host) -> Result<Settings, Failure> {
-    let mut settings = Settings::new(&args.input, &args.output, host)?;
+fn settings(args: &args::ReplayArgs, host: &ProcessHost) -> Result<RunSettings, RunFailure> {
+    let mut settings = RunSettings::new(&args.input, &args.output, host)?;
     settings.memory.memory_secs = args.memory.unwrap_or(settings.memory.memory_secs);
     settings.memory.learning_secs = args.learning.unwrap_or(settings.memory.learning_secs);
     if !args.compare.is_empty() {
         if settings.reads_stdin() {
-            return Err(Failure::Usage(COMPARE_READS_TWICE.to_owned()));
+            return Err(RunFailure::Usage(COMPARE_READS_TWICE.to_owned()));
         }
         settings.must_be_rows("--compare")?;
     }
-    if settings.format == Format::Parquet {
+    if settings.format == OutputFormat::Parquet {
         return Err(only_rows("replay"));
     }
     Ok(settings)
@@ -83,11 +83,11 @@ struct LoadedRules {
     rules: RuleSet,
     /// The rules of `--compare`.
     replacing: Option<RuleSet>,
-    policy: Option<Policy>,
+    policy: Option<AccessPolicy>,
 }
 
 impl LoadedRules {
-    fn of(args: &args::Replay, host: &mut Host) -> Result<Self, Failure> {
+    fn of(args: &args::ReplayArgs, host: &mut ProcessHost) -> Result<Self, RunFailure> {
         Ok(Self {
             rules: rules_and_policy::rules_with_warnings(&args.files, host)?,
             replacing: replacing(args, host)?,
@@ -102,12 +102,15 @@ impl LoadedRules {
 }
 
 /// The rules that the alerts are compared with; `None` without `--compare`.
-fn replacing(args: &args::Replay, host: &mut Host) -> Result<Option<RuleSet>, Failure> {
+fn replacing(
+    args: &args::ReplayArgs,
+    host: &mut ProcessHost,
+) -> Result<Option<RuleSet>, RunFailure> {
     if args.compare.is_empty() {
         return Ok(None);
     }
     // The rules alone are compared: placeholders have the same values in both sets.
-    let files = args::RuleFiles {
+    let files = args::RuleFilesArgs {
         rules: args.compare.clone(),
         vars: args.files.vars.clone(),
     };
@@ -116,23 +119,27 @@ fn replacing(args: &args::Replay, host: &mut Host) -> Result<Option<RuleSet>, Fa
 
 /// A replay, whatever its rules are.
 struct Replaying<'r, 'o> {
-    args: &'r args::Replay,
-    settings: &'r Settings,
-    policy: Option<&'r Policy>,
-    out: &'r mut Out<'o>,
+    args: &'r args::ReplayArgs,
+    settings: &'r RunSettings,
+    policy: Option<&'r AccessPolicy>,
+    out: &'r mut OpenOutput<'o>,
 }
 
 impl Replaying<'_, '_> {
     /// Finds the alerts and writes them.
-    fn alerts(&mut self, rules: &RuleSet, host: &mut Host) -> Result<Found, Failure> {
-        let opened = Opened::new(self.settings)?;
+    fn alerts(
+        &mut self,
+        rules: &RuleSet,
+        host: &mut ProcessHost,
+    ) -> Result<SessionResult, RunFailure> {
+        let opened = OpenedInput::new(self.settings)?;
         if merge::fits(&opened, self.settings) {
             return self.slices(opened, rules, host);
         }
         let mut found = find_in(opened, self.settings, rules, self.policy, host)?;
         found.alerts.retain(|alert| self.is_asked_for(alert));
         // The report shows everything at once; that is why its form never fits a merge.
-        if self.settings.format == Format::Html {
+        if self.settings.format == OutputFormat::Html {
             let page = self.page(&found, rules, host)?;
             self.out.raw(&page)?;
         } else {
@@ -145,10 +152,10 @@ impl Replaying<'_, '_> {
     /// with the history.
     fn slices(
         &mut self,
-        opened: Opened,
+        opened: OpenedInput,
         rules: &RuleSet,
-        host: &mut Host,
-    ) -> Result<Found, Failure> {
+        host: &mut ProcessHost,
+    ) -> Result<SessionResult, RunFailure> {
         // What is written is passed on at once: whoever reads it through a pipe sees the first
         // alerts while the last parts are not read yet.
         let (settings, policy, now) = (self.settings, self.policy, host.now);
@@ -165,8 +172,8 @@ impl Replaying<'_, '_> {
         &mut self,
         rules: &RuleSet,
         replacing: &RuleSet,
-        host: &mut Host,
-    ) -> Result<Found, Failure> {
+        host: &mut ProcessHost,
+    ) -> Result<SessionResult, RunFailure> {
         // Filtered before they are compared: an alert whose level falls below the least is lost, as
         // far as whoever asks can see.
         let mut before = find(self.settings, rules, self.policy, host)?;
@@ -179,9 +186,14 @@ impl Replaying<'_, '_> {
     }
 
     /// The report, which needs more than the alerts.
-    fn page(&self, found: &Found, rules: &RuleSet, host: &Host) -> Result<String, Failure> {
+    fn page(
+        &self,
+        found: &SessionResult,
+        rules: &RuleSet,
+        host: &ProcessHost,
+    ) -> Result<String, RunFailure> {
         let paths = self.settings.paths.iter();
-        report::page(&report::About {
+        report::page(&report::ReportAbout {
             paths: paths
                 .map(|path| path.to_string_lossy().into_owned())
                 .collect(),

@@ -7,14 +7,14 @@ mod lint;
 mod list;
 
 use crate::args::RulesCommand;
-use crate::host::{Failure, Host};
+use crate::host::{ProcessHost, RunFailure};
 
 /// Runs one of them and gives its exit code.
 ///
 /// # Errors
 ///
 /// [`Failure`].
-pub fn run(command: &RulesCommand, host: &mut Host) -> Result<u8, Failure> {
+pub fn run(command: &RulesCommand, host: &mut ProcessHost) -> Result<u8, RunFailure> {
     match command {
         RulesCommand::Test(args) => examples::run(args, host),
         RulesCommand::Lint(args) => lint::run(args, host),

@@ -9,17 +9,17 @@ use std::time::Instant;
 
 use secretrail_engine::access::Access;
 use secretrail_engine::alert::Alert;
-use secretrail_engine::observation::Outcome;
-use secretrail_engine::rule_meta::Level;
-use secretrail_engine::seen::{Judge, Memory, Novelty, Sighting, since_key};
+use secretrail_engine::observation::CallOutcome;
+use secretrail_engine::rule_meta::RuleLevel;
+use secretrail_engine::seen::{LookbackPeriods, Novelty, NoveltyJudge, Sighting, since_key};
 use secretrail_engine::time::EventTime;
 
 use crate::args;
-use crate::args::settings::Settings;
-use crate::host::{Failure, Host};
+use crate::args::settings::RunSettings;
+use crate::host::{ProcessHost, RunFailure};
 use crate::input::rules_and_policy;
 use crate::input::session::find;
-use crate::output::out::Out;
+use crate::output::out::OpenOutput;
 use crate::output::run_summary::close;
 use crate::output::table;
 use crate::text::number;
@@ -34,12 +34,12 @@ const MARKS: usize = 60;
 /// # Errors
 ///
 /// [`Failure`].
-pub fn run(args: &args::Summary, host: &mut Host) -> Result<u8, Failure> {
+pub fn run(args: &args::SummaryArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
     let started = Instant::now();
-    let settings = Settings::plain(&args.input, &args.destination, host)?;
+    let settings = RunSettings::plain(&args.input, &args.destination, host)?;
     let rules = rules_and_policy::rules_with_warnings(&args.files, host)?;
     let policy = rules_and_policy::policy(&args.policy)?;
-    let mut out = Out::open(&settings)?;
+    let mut out = OpenOutput::open(&settings)?;
     let found = find(&settings, &rules, policy.as_ref(), host)?;
     out.raw(&text(&found.accesses, &found.alerts, args.top))?;
     out.finish(host)?;
@@ -54,18 +54,18 @@ struct OutcomeCounts {
 }
 
 impl OutcomeCounts {
-    fn add(&mut self, outcome: Outcome) {
+    fn add(&mut self, outcome: CallOutcome) {
         match outcome {
-            Outcome::Success => self.reads += 1,
-            Outcome::Denied => self.denied += 1,
-            Outcome::Failed => {}
+            CallOutcome::Success => self.reads += 1,
+            CallOutcome::Denied => self.denied += 1,
+            CallOutcome::Failed => {}
         }
     }
 }
 
 /// What was counted of a principal or of a secret.
 #[derive(Default)]
-struct Tally {
+struct ReadTally {
     counts: OutcomeCounts,
     /// The secrets of a principal; the principals of a secret.
     others: BTreeSet<String>,
@@ -99,12 +99,16 @@ fn text(accesses: &[Arc<Access>], alerts: &[Alert], top: usize) -> String {
 
 /// How much there is.
 fn push_outcomes(accesses: &[Arc<Access>], principals: usize, secrets: usize, out: &mut String) {
-    let mut outcomes: BTreeMap<Outcome, u64> = BTreeMap::new();
+    let mut outcomes: BTreeMap<CallOutcome, u64> = BTreeMap::new();
     for access in accesses {
         *outcomes.entry(access.head.outcome).or_default() += 1;
     }
-    let [read, denied, failed] = [Outcome::Success, Outcome::Denied, Outcome::Failed]
-        .map(|outcome| number(outcomes.get(&outcome).copied().unwrap_or(0)));
+    let [read, denied, failed] = [
+        CallOutcome::Success,
+        CallOutcome::Denied,
+        CallOutcome::Failed,
+    ]
+    .map(|outcome| number(outcomes.get(&outcome).copied().unwrap_or(0)));
     let (secrets, principals) = (number(secrets as u64), number(principals as u64));
     writeln!(
         out,
@@ -152,8 +156,8 @@ fn tally(
     accesses: &[Arc<Access>],
     of: fn(&Access) -> String,
     other: fn(&Access) -> String,
-) -> BTreeMap<String, Tally> {
-    let mut all: BTreeMap<String, Tally> = BTreeMap::new();
+) -> BTreeMap<String, ReadTally> {
+    let mut all: BTreeMap<String, ReadTally> = BTreeMap::new();
     for access in accesses {
         let tally = all.entry(of(access)).or_default();
         // What failed for another reason counts as neither, and still shows who was there when.
@@ -164,19 +168,19 @@ fn tally(
     all
 }
 
-fn reads(tally: &Tally) -> u64 {
+fn reads(tally: &ReadTally) -> u64 {
     tally.counts.reads
 }
 
-fn denied(tally: &Tally) -> u64 {
+fn denied(tally: &ReadTally) -> u64 {
     tally.counts.denied
 }
 
 /// The first of a list by reads or by what was denied, under the headings of its last columns.
 fn push_ranking(
     [others, title]: [&str; 2],
-    all: &BTreeMap<String, Tally>,
-    by: fn(&Tally) -> u64,
+    all: &BTreeMap<String, ReadTally>,
+    by: fn(&ReadTally) -> u64,
     top: usize,
     out: &mut String,
 ) {
@@ -188,13 +192,16 @@ fn push_ranking(
 
 /// Those that have any, the most first, and by name where they have as many: the same logs give the
 /// same screen.
-fn ranked(all: &BTreeMap<String, Tally>, by: fn(&Tally) -> u64) -> Vec<(&String, &Tally)> {
+fn ranked(
+    all: &BTreeMap<String, ReadTally>,
+    by: fn(&ReadTally) -> u64,
+) -> Vec<(&String, &ReadTally)> {
     let mut ranked: Vec<_> = all.iter().filter(|(_, tally)| by(tally) > 0).collect();
     ranked.sort_by_key(|(name, tally)| (Reverse(by(tally)), *name));
     ranked
 }
 
-fn tally_row((name, tally): &(&String, &Tally)) -> [String; 5] {
+fn tally_row((name, tally): &(&String, &ReadTally)) -> [String; 5] {
     [
         number(tally.counts.reads),
         number(tally.counts.denied),
@@ -224,12 +231,12 @@ fn push_list<const N: usize>(
 
 /// What was counted day by day, or over several days where there are many.
 #[derive(Debug, PartialEq, Eq)]
-struct Days {
+struct DailyCounts {
     days_a_mark: usize,
     marks: Vec<OutcomeCounts>,
 }
 
-impl Days {
+impl DailyCounts {
     fn of(accesses: &[Arc<Access>]) -> Self {
         // They are in the order of their times: the first and the last say how many days there are.
         let (first, last) = match (accesses.first(), accesses.last()) {
@@ -259,7 +266,7 @@ fn index(day: i64, first: i64) -> usize {
 
 /// A mark for each day, as high as its reads, and another as high as what was denied.
 fn push_days(accesses: &[Arc<Access>], out: &mut String) {
-    let Days { days_a_mark, marks } = Days::of(accesses);
+    let DailyCounts { days_a_mark, marks } = DailyCounts::of(accesses);
     let unit = if days_a_mark == 1 {
         "day".to_owned()
     } else {
@@ -313,10 +320,10 @@ fn new_pairs(accesses: &[Arc<Access>]) -> Vec<&Access> {
         key: since_key(&access.head.account),
         time: access.head.time,
     });
-    let judge = Judge::of(Memory::default(), since, accesses.clone());
+    let judge = NoveltyJudge::of(LookbackPeriods::default(), since, accesses.clone());
     accesses
         // What was denied is judged as well, but it opened nothing and is ranked above.
-        .filter(|access| access.head.outcome == Outcome::Success)
+        .filter(|access| access.head.outcome == CallOutcome::Success)
         .filter(|access| judge.judge(access).principal_secret == Novelty::First)
         .collect()
 }
@@ -343,9 +350,9 @@ fn push_alerts(alerts: &[Alert], out: &mut String) {
     out.push_str(&table::columns(["ALERTS", "LEVEL", "LAST", "RULE"], &rows));
 }
 
-fn by_rule(alerts: &[Alert]) -> BTreeMap<(Reverse<Level>, &str), RuleAlerts> {
+fn by_rule(alerts: &[Alert]) -> BTreeMap<(Reverse<RuleLevel>, &str), RuleAlerts> {
     // By title: that is what is shown, and rules of one title are one to whoever reads it.
-    let mut rules: BTreeMap<(Reverse<Level>, &str), RuleAlerts> = BTreeMap::new();
+    let mut rules: BTreeMap<(Reverse<RuleLevel>, &str), RuleAlerts> = BTreeMap::new();
     for alert in alerts {
         let key = (Reverse(alert.rule.level), alert.rule.title.as_str());
         let of_rule = rules.entry(key).or_insert(RuleAlerts {
@@ -409,12 +416,12 @@ mod tests {
 
     #[test]
     fn long_histories_have_several_days_to_a_mark() {
-        let short = Days::of(&[on(2, &[]), on(4, &[denied_read()])]);
+        let short = DailyCounts::of(&[on(2, &[]), on(4, &[denied_read()])]);
         assert_eq!((short.days_a_mark, short.marks.len()), (1, 3));
         assert_eq!((short.marks[0].reads, short.marks[2].denied), (1, 1));
         let start = on(2, &[]);
         let end = access(&[("/time", json!("2026-06-30T10:00:00Z"))]);
-        let long = Days::of(&[start, end]);
+        let long = DailyCounts::of(&[start, end]);
         assert_eq!(long.days_a_mark, 3);
         assert_eq!(long.marks.last().map(|mark| mark.reads), Some(1));
         assert!(long.marks.len() <= MARKS);
@@ -440,7 +447,7 @@ mod tests {
     #[test]
     fn the_most_serious_rules_come_first_with_their_last_alert() {
         let (high, mut low) = ((*rule("h", "High")).clone(), (*rule("l", "A low")).clone());
-        low.level = Level::Low;
+        low.level = RuleLevel::Low;
         let (high, low) = (Arc::new(high), Arc::new(low));
         let mut alerts = [alert(&low, "a"), alert(&high, "b"), alert(&high, "c")];
         alerts[1].time = EventTime(60);

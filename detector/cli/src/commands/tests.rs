@@ -7,14 +7,14 @@ use clap::Parser;
 use secretrail_engine::access::Access;
 use secretrail_engine::access::json_v1::AccessV1;
 use secretrail_engine::alert::Alert;
-use secretrail_engine::rule_meta::{Level, RuleMeta};
+use secretrail_engine::rule_meta::{RuleLevel, RuleMeta};
 use secretrail_engine::time::EventTime;
 use serde_json::{Value, json};
 
 use super::execute;
-use crate::args::Cli;
+use crate::args::CommandLine;
 use crate::exit;
-use crate::host::Host;
+use crate::host::ProcessHost;
 use crate::host::for_tests::{Written, in_memory};
 
 /// A morning of invented logs; its README says what happens in them.
@@ -57,7 +57,7 @@ pub(super) fn ran_with(args: &[&str], stdin: &str) -> Ran {
     let (out, err) = (Written::default(), Written::default());
     let mut host = host(stdin, &out, &err);
     let args = std::iter::once("secretrail").chain(args.iter().copied());
-    let cli = Cli::try_parse_from(args).expect("a test types what clap understands");
+    let cli = CommandLine::try_parse_from(args).expect("a test types what clap understands");
     let code = execute(cli.command, &mut host).unwrap_or_else(|failure| {
         writeln!(host.stderr, "{failure}").expect("memory takes it");
         failure.exit_code()
@@ -69,8 +69,8 @@ pub(super) fn ran_with(args: &[&str], stdin: &str) -> Ran {
     }
 }
 
-fn host(stdin: &str, out: &Written, err: &Written) -> Host {
-    Host {
+fn host(stdin: &str, out: &Written, err: &Written) -> ProcessHost {
+    ProcessHost {
         stdin: Box::new(Cursor::new(stdin.to_owned())),
         stdout: Box::new(out.clone()),
         stderr: Box::new(err.clone()),
@@ -84,7 +84,7 @@ pub(super) fn rule(id: &str, title: &str) -> Arc<RuleMeta> {
     Arc::new(RuleMeta {
         id: id.to_owned(),
         title: title.to_owned(),
-        level: Level::High,
+        level: RuleLevel::High,
         tags: Vec::new(),
         false_positives: Vec::new(),
         references: Vec::new(),

@@ -13,22 +13,22 @@ mod tests;
 use std::sync::Arc;
 use std::time::Instant;
 
-use self::chain::{Evidence, Finding, Verdict};
-use self::digest::Keys;
+use self::chain::{ChainFiles, ChainFinding, FileVerdict};
+use self::digest::PublicKeys;
 use self::gathered::gathered;
 use self::keys::fetched_keys;
-use self::told::{Findings, words};
+use self::told::{ListedFindings, words};
 use crate::args;
-use crate::args::settings::Settings;
+use crate::args::settings::RunSettings;
 use crate::exit;
-use crate::host::{Failure, Host, say};
+use crate::host::{ProcessHost, RunFailure, say};
 use crate::input::aws::{self, Connection};
-use crate::input::object::Problem;
+use crate::input::object::InputProblem;
 use crate::input::progress::bytes_bar;
 use crate::input::s3::store;
 use crate::input::session;
 use crate::output::listing;
-use crate::output::out::Out;
+use crate::output::out::OpenOutput;
 use crate::output::run_summary::input_code;
 
 /// Runs the command and gives its exit code.
@@ -36,12 +36,12 @@ use crate::output::run_summary::input_code;
 /// # Errors
 ///
 /// [`Failure`].
-pub fn run(args: &args::Verify, host: &mut Host) -> Result<u8, Failure> {
+pub fn run(args: &args::VerifyArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
     let started = Instant::now();
     let settings = settings(args, host)?;
     let connection = aws::connect(&settings, args.fetch_keys)?;
     let named = named_keys(args)?;
-    let mut out = Out::open(&settings)?;
+    let mut out = OpenOutput::open(&settings)?;
     let (evidence, mut problems) = read_all(&settings, connection.as_ref());
     // Keys that were named are all there is: whoever names them may have no way to CloudTrail.
     let keys = named.unwrap_or_else(|| {
@@ -50,7 +50,7 @@ pub fn run(args: &args::Verify, host: &mut Host) -> Result<u8, Failure> {
         keys
     });
     let findings = chain::judge(&evidence, &keys, &settings.selection);
-    let shown = Findings::of(&findings, args.all);
+    let shown = ListedFindings::of(&findings, args.all);
     listing::write(&shown, settings.format, &mut out)?;
     out.finish(host)?;
     let code = input_code(&problems, host);
@@ -62,9 +62,9 @@ pub fn run(args: &args::Verify, host: &mut Host) -> Result<u8, Failure> {
 
 /// The exit code of the findings alone. What is unproven is no finding: the newest digest of a copy
 /// always is.
-fn findings_code(findings: &[Finding]) -> u8 {
+fn findings_code(findings: &[ChainFinding]) -> u8 {
     let mut verdicts = findings.iter().map(|finding| finding.verdict);
-    if verdicts.any(|verdict| matches!(verdict, Verdict::Altered | Verdict::Missing)) {
+    if verdicts.any(|verdict| matches!(verdict, FileVerdict::Altered | FileVerdict::Missing)) {
         exit::FINDINGS
     } else {
         exit::DONE
@@ -72,7 +72,10 @@ fn findings_code(findings: &[Finding]) -> u8 {
 }
 
 /// Reads every digest and every log; what cannot be read comes beside, by name.
-fn read_all(settings: &Settings, connection: Option<&Arc<Connection>>) -> (Evidence, Vec<Problem>) {
+fn read_all(
+    settings: &RunSettings,
+    connection: Option<&Arc<Connection>>,
+) -> (ChainFiles, Vec<InputProblem>) {
     let store = store(connection, &settings.aws);
     let mut found = session::walk(settings, &*store, true);
     // CloudTrail vouches for what it wrote, where it wrote it.
@@ -86,11 +89,11 @@ fn read_all(settings: &Settings, connection: Option<&Arc<Connection>>) -> (Evide
     (evidence, problems)
 }
 
-fn settings(args: &args::Verify, host: &Host) -> Result<Settings, Failure> {
-    let settings = Settings::new(&args.input, &args.output, host)?;
+fn settings(args: &args::VerifyArgs, host: &ProcessHost) -> Result<RunSettings, RunFailure> {
+    let settings = RunSettings::new(&args.input, &args.output, host)?;
     settings.must_be_rows("verify")?;
     if settings.reads_stdin() {
-        return Err(Failure::Usage(
+        return Err(RunFailure::Usage(
             "verify reads trees of digests and logs, not standard input".to_owned(),
         ));
     }
@@ -98,15 +101,15 @@ fn settings(args: &args::Verify, host: &Host) -> Result<Settings, Failure> {
 }
 
 /// The keys of `--public-keys`; `None` without it.
-fn named_keys(args: &args::Verify) -> Result<Option<Keys>, Failure> {
+fn named_keys(args: &args::VerifyArgs) -> Result<Option<PublicKeys>, RunFailure> {
     let Some(path) = &args.public_keys else {
         return Ok(None);
     };
     let named = path.display();
     let text = std::fs::read_to_string(path)
-        .map_err(|error| Failure::Usage(format!("--public-keys {named}: {error}")))?;
-    match Keys::read(&text) {
+        .map_err(|error| RunFailure::Usage(format!("--public-keys {named}: {error}")))?;
+    match PublicKeys::read(&text) {
         Ok(keys) => Ok(Some(keys)),
-        Err(error) => Err(Failure::Usage(format!("--public-keys {named}: {error}"))),
+        Err(error) => Err(RunFailure::Usage(format!("--public-keys {named}: {error}"))),
     }
 }

@@ -5,10 +5,10 @@
 use std::sync::Arc;
 
 use super::store::StoreError;
-use crate::args::Aws;
+use crate::args::AwsArgs;
 use crate::args::path::bucket_and_prefix;
-use crate::args::settings::Settings;
-use crate::host::Failure;
+use crate::args::settings::RunSettings;
+use crate::host::RunFailure;
 
 #[cfg(feature = "s3")]
 pub use self::with_sdk::Connection;
@@ -20,7 +20,10 @@ pub use self::without_sdk::Connection;
 /// # Errors
 ///
 /// [`Failure::Input`]: there is none to be had.
-pub fn connect(settings: &Settings, needed: bool) -> Result<Option<Arc<Connection>>, Failure> {
+pub fn connect(
+    settings: &RunSettings,
+    needed: bool,
+) -> Result<Option<Arc<Connection>>, RunFailure> {
     let is_named = settings
         .paths
         .iter()
@@ -37,8 +40,8 @@ pub fn connect(settings: &Settings, needed: bool) -> Result<Option<Arc<Connectio
 /// # Errors
 ///
 /// [`Failure::Input`]: there is none to be had.
-pub fn connect_to(aws: &Aws) -> Result<Arc<Connection>, Failure> {
-    let connection = Connection::new(aws).map_err(|error| Failure::Input(error.to_string()))?;
+pub fn connect_to(aws: &AwsArgs) -> Result<Arc<Connection>, RunFailure> {
+    let connection = Connection::new(aws).map_err(|error| RunFailure::Input(error.to_string()))?;
     Ok(Arc::new(connection))
 }
 
@@ -47,7 +50,7 @@ mod with_sdk {
     use aws_config::{BehaviorVersion, Region, SdkConfig};
     use tokio::runtime::{Builder, Runtime};
 
-    use super::{Aws, StoreError};
+    use super::{AwsArgs, StoreError};
 
     /// A connection.
     pub struct Connection {
@@ -61,7 +64,7 @@ mod with_sdk {
         /// # Errors
         ///
         /// [`StoreError::Runtime`].
-        pub fn new(aws: &Aws) -> Result<Self, StoreError> {
+        pub fn new(aws: &AwsArgs) -> Result<Self, StoreError> {
             // Calls mostly wait: two threads serve the many readers that block on them.
             let runtime = Builder::new_multi_thread()
                 .worker_threads(2)
@@ -107,7 +110,7 @@ mod without_sdk {
         /// # Errors
         ///
         /// [`StoreError::NotBuilt`], always.
-        pub fn new(_: &Aws) -> Result<Self, StoreError> {
+        pub fn new(_: &AwsArgs) -> Result<Self, StoreError> {
             Err(StoreError::NotBuilt)
         }
     }

@@ -1,17 +1,21 @@
 //! Objects in batches: what one extraction takes at a time, here or on many machines.
 
-use super::object::Object;
+use super::object::InputObject;
 
 /// Objects by their time of delivery, in batches of about so many bytes, and no more than so many
 /// objects.
-pub(crate) fn by_delivery(objects: &[Object], most_bytes: u64, most: usize) -> Vec<Vec<&Object>> {
+pub(crate) fn by_delivery(
+    objects: &[InputObject],
+    most_bytes: u64,
+    most: usize,
+) -> Vec<Vec<&InputObject>> {
     // The size of a file is asked for once: sorting compares often, and each look is a system call.
-    let mut sorted: Vec<(&Object, u64)> = objects
+    let mut sorted: Vec<(&InputObject, u64)> = objects
         .iter()
         .map(|object| (object, object.size()))
         .collect();
     sorted.sort_by(|(a, _), (b, _)| (a.delivered, &a.name).cmp(&(b.delivered, &b.name)));
-    let mut batches: Vec<Vec<&Object>> = Vec::new();
+    let mut batches: Vec<Vec<&InputObject>> = Vec::new();
     let mut bytes = 0;
     for (object, size) in sorted {
         match batches.last_mut() {
@@ -28,24 +32,24 @@ pub(crate) fn by_delivery(objects: &[Object], most_bytes: u64, most: usize) -> V
 
 #[cfg(test)]
 mod tests {
-    use super::super::object::Place;
-    use super::super::store::Remote;
+    use super::super::object::ObjectPlace;
+    use super::super::store::RemoteObject;
     use super::*;
 
-    fn object(minute: u32, size: u64) -> Object {
+    fn object(minute: u32, size: u64) -> InputObject {
         let key = format!(
             "AWSLogs/111122223333/CloudTrail/eu-west-1/2026/03/02/111122223333_CloudTrail_eu-west-1_20260302T10{minute:02}Z_a.json.gz"
         );
-        let remote = Remote {
+        let remote = RemoteObject {
             bucket: "b".to_owned(),
             key: key.clone(),
             etag: String::new(),
             size,
         };
-        Object::at(Place::S3(remote), key.clone(), &key, false)
+        InputObject::at(ObjectPlace::S3(remote), key.clone(), &key, false)
     }
 
-    fn sizes(batches: &[Vec<&Object>]) -> Vec<Vec<u64>> {
+    fn sizes(batches: &[Vec<&InputObject>]) -> Vec<Vec<u64>> {
         batches
             .iter()
             .map(|batch| batch.iter().map(|object| object.size()).collect())

@@ -8,11 +8,13 @@ use std::sync::{Mutex, PoisonError};
 
 use ahash::HashSet;
 use flate2::bufread::GzDecoder;
-use secretrail_engine::part::{self, Extracted, Header, PartError, PartReader};
+use secretrail_engine::part::{
+    self, ExtractFileError, ExtractFileReader, ExtractHeader, ExtractedObject,
+};
 use secretrail_engine::rule::RuleSet;
 use secretrail_engine::selection::Selection;
 
-use crate::host::Failure;
+use crate::host::RunFailure;
 
 /// Objects that are gathered before they are noted.
 const OBJECTS: usize = 64;
@@ -21,7 +23,7 @@ const OBJECTS: usize = 64;
 pub struct Checkpoint {
     path: PathBuf,
     name: String,
-    header: Header,
+    header: ExtractHeader,
     /// What an earlier run has noted: names and tags of objects.
     known: HashSet<(String, String)>,
     /// Bytes of that.
@@ -37,12 +39,12 @@ impl Checkpoint {
     /// # Errors
     ///
     /// [`Failure::Usage`]: it cannot be opened, is something else, or was made for another run.
-    pub fn open(path: &Path, rules: &RuleSet, selection: &Selection) -> Result<Self, Failure> {
+    pub fn open(path: &Path, rules: &RuleSet, selection: &Selection) -> Result<Self, RunFailure> {
         let name = path.display().to_string();
-        let header = Header::new(rules, selection);
+        let header = ExtractHeader::new(rules, selection);
         let mut known = HashSet::default();
         let (file, earlier) = reopen(path, &header, &mut known)
-            .map_err(|error| Failure::Usage(format!("--checkpoint {name}: {error}")))?;
+            .map_err(|error| RunFailure::Usage(format!("--checkpoint {name}: {error}")))?;
         Ok(Self {
             path: path.to_owned(),
             name,
@@ -79,7 +81,7 @@ impl Checkpoint {
     }
 
     /// Notes what was read, once it is worth it, or `now`.
-    pub fn note(&self, read: &mut Vec<Extracted>, now: bool) {
+    pub fn note(&self, read: &mut Vec<ExtractedObject>, now: bool) {
         if read.is_empty() || (read.len() < OBJECTS && !now) {
             return;
         }
@@ -134,14 +136,14 @@ enum NoCheckpoint {
     #[error("is something else; name a file that is not there yet")]
     Foreign,
     #[error("{0}")]
-    Part(PartError),
+    Part(ExtractFileError),
 }
 
 /// Opens the file, or makes it, and gives the length of what is noted. Appending begins there: what
 /// a killed run has left half written at the end is cut off.
 fn reopen(
     path: &Path,
-    header: &Header,
+    header: &ExtractHeader,
     known: &mut HashSet<(String, String)>,
 ) -> Result<(File, u64), NoCheckpoint> {
     let mut file = File::options()
@@ -160,7 +162,7 @@ fn reopen(
 fn noted(
     file: &File,
     known: &mut HashSet<(String, String)>,
-    header: &Header,
+    header: &ExtractHeader,
 ) -> Result<u64, NoCheckpoint> {
     let mut whole = 0;
     let mut source = BufReader::new(file);
@@ -168,7 +170,7 @@ fn noted(
         match one(&mut source) {
             Ok((theirs, found)) if theirs == *header => known.extend(found),
             Ok(_) => return Err(NoCheckpoint::OtherRun),
-            Err(PartError::Foreign(_)) if whole == 0 => return Err(NoCheckpoint::Foreign),
+            Err(ExtractFileError::Foreign(_)) if whole == 0 => return Err(NoCheckpoint::Foreign),
             Err(error) if whole == 0 && source_is_foreign(file) => {
                 return Err(NoCheckpoint::Part(error));
             }
@@ -181,9 +183,10 @@ fn noted(
 }
 
 /// Header and objects of one part, which is read to its end.
-fn one(source: impl BufRead) -> Result<(Header, Vec<(String, String)>), PartError> {
-    let broken = || PartError::Broken("it is empty".to_owned());
-    let mut reader = PartReader::new(BufReader::new(GzDecoder::new(source)))?.ok_or_else(broken)?;
+fn one(source: impl BufRead) -> Result<(ExtractHeader, Vec<(String, String)>), ExtractFileError> {
+    let broken = || ExtractFileError::Broken("it is empty".to_owned());
+    let mut reader =
+        ExtractFileReader::new(BufReader::new(GzDecoder::new(source)))?.ok_or_else(broken)?;
     while reader.next_record()?.is_some() {}
     let found = reader
         .entries

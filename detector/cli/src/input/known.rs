@@ -4,26 +4,26 @@ use std::io::BufRead;
 use std::sync::{Mutex, PoisonError};
 
 use ahash::{HashSet, RandomState};
-use secretrail_engine::gaps::Delivery;
-use secretrail_engine::object::{self, Origin};
-use secretrail_engine::part::{Entry, PartError, PartReader};
+use secretrail_engine::gaps::LogDelivery;
+use secretrail_engine::object::{self, RecordOrigin};
+use secretrail_engine::part::{ExtractEntry, ExtractFileError, ExtractFileReader};
 use secretrail_engine::rule::RuleSet;
-use secretrail_engine::scan::Scanner;
+use secretrail_engine::scan::ObjectScanner;
 use secretrail_engine::selection::Selection;
 
-use crate::input::object::Problem;
-use crate::input::reading::{Reading, untold};
+use crate::input::object::InputProblem;
+use crate::input::reading::{ReadingResult, untold};
 use crate::input::walk;
 
 /// Objects in parts that were read: two parts may hold one object.
-pub struct Known<'s> {
+pub struct KnownObjects<'s> {
     selection: &'s Selection,
     /// Their hashes.
     known: Mutex<HashSet<u64>>,
     hasher: RandomState,
 }
 
-impl<'s> Known<'s> {
+impl<'s> KnownObjects<'s> {
     /// Knows nothing yet.
     #[must_use]
     pub fn new(selection: &'s Selection) -> Self {
@@ -36,7 +36,7 @@ impl<'s> Known<'s> {
 
     /// Takes an object of a part over; `None` when it is not asked for, or was in another part.
     #[must_use]
-    pub fn take(&self, entry: &Entry, out: &mut Reading) -> Option<Origin> {
+    pub fn take(&self, entry: &ExtractEntry, out: &mut ReadingResult) -> Option<RecordOrigin> {
         let parsed = object::parse(&entry.name);
         // A part may be of more than this run asks for.
         if !walk::may_hold(&parsed, self.selection) || !self.is_new(entry) {
@@ -50,7 +50,7 @@ impl<'s> Known<'s> {
         if let (Some(account), Some(region), Some(time)) =
             (parsed.account, parsed.region, origin.delivered)
         {
-            out.deliveries.push(Delivery {
+            out.deliveries.push(LogDelivery {
                 account: account.into(),
                 region: region.into(),
                 time,
@@ -60,7 +60,7 @@ impl<'s> Known<'s> {
     }
 
     /// Notes an object of a part; whether it was in no part before.
-    fn is_new(&self, entry: &Entry) -> bool {
+    fn is_new(&self, entry: &ExtractEntry) -> bool {
         let hash = self.hasher.hash_one((&entry.name, &entry.tag));
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.insert(hash)
@@ -72,8 +72,8 @@ impl<'s> Known<'s> {
         name: &str,
         bytes: impl BufRead,
         rules: &RuleSet,
-        scanner: &mut Scanner<'_>,
-        out: &mut Reading,
+        scanner: &mut ObjectScanner<'_>,
+        out: &mut ReadingResult,
     ) {
         if let Err(error) = self.parts_in(name, bytes, rules, scanner, out) {
             out.fail(name, error);
@@ -85,13 +85,13 @@ impl<'s> Known<'s> {
         name: &str,
         bytes: impl BufRead,
         rules: &RuleSet,
-        scanner: &mut Scanner<'_>,
-        out: &mut Reading,
-    ) -> Result<(), PartError> {
-        let mut next = PartReader::inflating(bytes)?;
+        scanner: &mut ObjectScanner<'_>,
+        out: &mut ReadingResult,
+    ) -> Result<(), ExtractFileError> {
+        let mut next = ExtractFileReader::inflating(bytes)?;
         while let Some(mut part) = next {
             if let Some(lacks) = part.header.lacks(rules, self.selection) {
-                out.refused.push(Problem::new(name, lacks));
+                out.refused.push(InputProblem::new(name, lacks));
                 return Ok(());
             }
             // Objects that another part held already, or that nobody asks for, have no origin here.

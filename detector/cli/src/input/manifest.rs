@@ -4,18 +4,21 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use secretrail_engine::manifest::{self, Batch, Manifest, ManifestError};
+use secretrail_engine::manifest::{self, BackfillManifest, ManifestBatch, ManifestError};
 
-use super::object::{Object, Problem};
+use super::object::{InputObject, InputProblem};
 use super::store::ObjectStore;
-use super::walk::Objects;
+use super::walk::WalkedObjects;
 use crate::text::number;
 
 /// Missing parts that are named one by one.
 const NAMED: usize = 10;
 
 /// The batches whose parts are not there.
-pub(crate) fn missing<'m>(manifest: &'m Manifest, there: &BTreeSet<String>) -> Vec<&'m Batch> {
+pub(crate) fn missing<'m>(
+    manifest: &'m BackfillManifest,
+    there: &BTreeSet<String>,
+) -> Vec<&'m ManifestBatch> {
     manifest
         .batches
         .iter()
@@ -24,30 +27,30 @@ pub(crate) fn missing<'m>(manifest: &'m Manifest, there: &BTreeSet<String>) -> V
 }
 
 /// What is missing, in words.
-pub(crate) fn told(folder: &str, missing: &[&Batch]) -> Vec<Problem> {
+pub(crate) fn told(folder: &str, missing: &[&ManifestBatch]) -> Vec<InputProblem> {
     let named = missing.iter().take(NAMED);
-    let mut problems: Vec<Problem> = named.map(|batch| missing_part(folder, batch)).collect();
+    let mut problems: Vec<InputProblem> = named.map(|batch| missing_part(folder, batch)).collect();
     if let Some(more) = missing.len().checked_sub(NAMED).filter(|more| *more > 0) {
         let message = format!("{} more parts are missing", number(more as u64));
-        problems.push(Problem::new(folder, message));
+        problems.push(InputProblem::new(folder, message));
     }
     problems
 }
 
-fn missing_part(folder: &str, batch: &Batch) -> Problem {
+fn missing_part(folder: &str, batch: &ManifestBatch) -> InputProblem {
     let mut message = format!("is missing: {} objects", number(batch.objects.len() as u64));
     if let Some(first) = batch.objects.first() {
         write!(message, " from {} on", first.name()).ok();
     }
     message.push_str("; `secretrail fleet resume` extracts them");
-    Problem::new(format!("{folder}{}", batch.part), message)
+    InputProblem::new(format!("{folder}{}", batch.part), message)
 }
 
 /// Checks manifests among the objects of a run against the parts beside them. What only has the
 /// name of a manifest is a log like others.
-pub(crate) fn check(objects: &mut Objects, store: &dyn ObjectStore) {
-    let is_manifest = |object: &mut Object| file_name(&object.name) == manifest::NAME;
-    let manifests: Vec<Object> = objects.objects.extract_if(.., is_manifest).collect();
+pub(crate) fn check(objects: &mut WalkedObjects, store: &dyn ObjectStore) {
+    let is_manifest = |object: &mut InputObject| file_name(&object.name) == manifest::NAME;
+    let manifests: Vec<InputObject> = objects.objects.extract_if(.., is_manifest).collect();
     for object in manifests {
         match read(&object, store) {
             Ok(manifest) => {
@@ -55,7 +58,9 @@ pub(crate) fn check(objects: &mut Objects, store: &dyn ObjectStore) {
                 objects.problems.extend(missing);
             }
             Err(NoManifest::Log) => objects.objects.push(object),
-            Err(NoManifest::Spoiled(why)) => objects.problems.push(Problem::new(object.name, why)),
+            Err(NoManifest::Spoiled(why)) => {
+                objects.problems.push(InputProblem::new(object.name, why))
+            }
         }
     }
 }
@@ -68,11 +73,11 @@ enum NoManifest {
     Spoiled(String),
 }
 
-fn read(object: &Object, store: &dyn ObjectStore) -> Result<Manifest, NoManifest> {
+fn read(object: &InputObject, store: &dyn ObjectStore) -> Result<BackfillManifest, NoManifest> {
     let fetched = object.place.fetch(store);
     let bytes = fetched.map_err(NoManifest::spoiled)?.bytes;
     let text = String::from_utf8(bytes).map_err(NoManifest::spoiled)?;
-    Manifest::read(&text).map_err(|error| match error {
+    BackfillManifest::read(&text).map_err(|error| match error {
         ManifestError::Foreign(_) => NoManifest::Log,
         edited => NoManifest::spoiled(edited),
     })
@@ -84,7 +89,11 @@ impl NoManifest {
     }
 }
 
-fn missing_beside(object: &Object, manifest: &Manifest, all: &[Object]) -> Vec<Problem> {
+fn missing_beside(
+    object: &InputObject,
+    manifest: &BackfillManifest,
+    all: &[InputObject],
+) -> Vec<InputProblem> {
     let folder = object.name.strip_suffix(manifest::NAME).unwrap_or_default();
     let there: BTreeSet<String> = all
         .iter()
@@ -99,17 +108,17 @@ fn file_name(name: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::super::store::Remote;
+    use super::super::store::RemoteObject;
     use super::*;
 
-    fn batches(count: usize) -> Vec<Batch> {
-        let object = |number: usize| Remote {
+    fn batches(count: usize) -> Vec<ManifestBatch> {
+        let object = |number: usize| RemoteObject {
             bucket: "b".to_owned(),
             key: format!("logs/{number}.json.gz"),
             etag: String::new(),
             size: 1,
         };
-        let batch = |number: usize| Batch {
+        let batch = |number: usize| ManifestBatch {
             part: format!("part-{number}"),
             objects: vec![object(number)],
         };
@@ -119,7 +128,7 @@ mod tests {
     #[test]
     fn a_few_missing_parts_are_named_and_the_rest_counted() {
         let batches = batches(NAMED + 2);
-        let missing: Vec<&Batch> = batches.iter().collect();
+        let missing: Vec<&ManifestBatch> = batches.iter().collect();
         let problems = told("s3://b/job/", &missing);
         assert_eq!(problems.len(), NAMED + 1);
         assert_eq!(problems[0].name, "s3://b/job/part-0");

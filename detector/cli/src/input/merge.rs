@@ -8,27 +8,29 @@ use std::sync::mpsc;
 
 use ahash::HashMap;
 use indicatif::ProgressBar;
-use secretrail_engine::object::Origin;
+use secretrail_engine::object::RecordOrigin;
 use secretrail_engine::parallel;
-use secretrail_engine::part::{Entry, Header, Inflated, PartError, PartReader};
-use secretrail_engine::pipeline::Outcome;
-use secretrail_engine::pipeline::history::History;
-use secretrail_engine::policy::Policy;
+use secretrail_engine::part::{
+    ExtractEntry, ExtractFileError, ExtractFileReader, ExtractHeader, Inflated,
+};
+use secretrail_engine::pipeline::BatchOutcome;
+use secretrail_engine::pipeline::history::HistoryPipeline;
+use secretrail_engine::policy::AccessPolicy;
 use secretrail_engine::rule::RuleSet;
-use secretrail_engine::scan::{Harvest, Scanner};
+use secretrail_engine::scan::{ObjectScanner, ScanResult};
 use secretrail_engine::state::StateError;
 use secretrail_engine::time::EventTime;
 
-use crate::args::Format;
-use crate::args::settings::Settings;
-use crate::host::Failure;
-use crate::input::known::Known;
-use crate::input::object::{Object, Problem};
-use crate::input::pieces::Pieces;
+use crate::args::OutputFormat;
+use crate::args::settings::RunSettings;
+use crate::host::RunFailure;
+use crate::input::known::KnownObjects;
+use crate::input::object::{InputObject, InputProblem};
+use crate::input::pieces::ObjectPieces;
 use crate::input::progress::bytes_bar;
 use crate::input::read::readers;
-use crate::input::reading::Reading;
-use crate::input::session::{Found, Opened, internal, pipeline, refused};
+use crate::input::reading::ReadingResult;
+use crate::input::session::{OpenedInput, SessionResult, internal, pipeline, refused};
 use crate::input::store::ObjectStore;
 
 /// Bytes of a part that are fetched at a time, and held while it is open: at most and at least.
@@ -54,10 +56,13 @@ const HEADS: usize = 32;
 /// Whether a run can be done so: everything is parts, and the form of the output needs not all of
 /// it at once.
 #[must_use]
-pub(crate) fn fits(opened: &Opened, settings: &Settings) -> bool {
+pub(crate) fn fits(opened: &OpenedInput, settings: &RunSettings) -> bool {
     let objects = &opened.objects.objects;
     settings.checkpoint.is_none()
-        && matches!(settings.format, Format::Jsonl | Format::Ocsf | Format::Csv)
+        && matches!(
+            settings.format,
+            OutputFormat::Jsonl | OutputFormat::Ocsf | OutputFormat::Csv
+        )
         && !objects.is_empty()
         && objects.iter().all(|object| object.is_part)
 }
@@ -69,18 +74,18 @@ pub(crate) fn fits(opened: &Opened, settings: &Settings) -> bool {
 ///
 /// [`Failure`]: the parts cannot stand for their logs, or `emit` failed.
 pub(crate) fn run(
-    opened: Opened,
-    settings: &Settings,
+    opened: OpenedInput,
+    settings: &RunSettings,
     rules: &RuleSet,
-    policy: Option<&Policy>,
+    policy: Option<&AccessPolicy>,
     now: EventTime,
-    emit: &mut dyn FnMut(Outcome) -> Result<(), Failure>,
-) -> Result<Found, Failure> {
-    let Opened { store, objects } = opened;
+    emit: &mut dyn FnMut(BatchOutcome) -> Result<(), RunFailure>,
+) -> Result<SessionResult, RunFailure> {
+    let OpenedInput { store, objects } = opened;
     let progress = bytes_bar(settings, &objects.objects);
-    let mut task = Task::new(settings, rules, &*store, &progress);
+    let mut task = MergeTask::new(settings, rules, &*store, &progress);
     let pipeline = pipeline(settings, rules, policy);
-    let mut history = History::new(&pipeline, now);
+    let mut history = HistoryPipeline::new(&pipeline, now);
     let (heads, mut reading) = task
         .heads(&objects.objects, &mut history)
         .map_err(internal)?;
@@ -101,22 +106,22 @@ pub(crate) fn run(
     problems.extend(reading.problems);
     problems.extend(failed);
     problems.sort();
-    Ok(Found {
+    Ok(SessionResult {
         report,
         problems,
-        ..Found::nothing(objects.objects, store)
+        ..SessionResult::nothing(objects.objects, store)
     })
 }
 
 /// Takes the records of all parts through the history, in slices of their times; gives what could
 /// not be read. Reading is half of the work: one slice is made while the one before it is taken in.
 fn merge(
-    task: &Task<'_>,
-    heads: Vec<Head<'_>>,
-    mut history: History<'_, '_>,
-    emit: &mut dyn FnMut(Outcome) -> Result<(), Failure>,
-) -> Result<Vec<Problem>, Failure> {
-    let merge = Merge::new(task, heads);
+    task: &MergeTask<'_>,
+    heads: Vec<ExtractFileHead<'_>>,
+    mut history: HistoryPipeline<'_, '_>,
+    emit: &mut dyn FnMut(BatchOutcome) -> Result<(), RunFailure>,
+) -> Result<Vec<InputProblem>, RunFailure> {
+    let merge = ExtractFileMerge::new(task, heads);
     let problems = std::thread::scope(|scope| {
         let (sender, slices) = mpsc::sync_channel(1);
         let reader = scope.spawn(move || merge.slices(&sender));
@@ -124,7 +129,7 @@ fn merge(
             emit(pollster::block_on(history.advance(slice, upto)).map_err(internal)?)?;
         }
         // A reader that panicked is a bug; its panic goes on here.
-        Ok::<_, Failure>(
+        Ok::<_, RunFailure>(
             reader
                 .join()
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
@@ -152,8 +157,8 @@ fn piece(spans: impl Iterator<Item = (EventTime, EventTime)>) -> u64 {
 }
 
 /// What a part says of itself before it is opened.
-struct Head<'o> {
-    object: &'o Object,
+struct ExtractFileHead<'o> {
+    object: &'o InputObject,
     /// Time of its first record, and of its last.
     from: EventTime,
     last: EventTime,
@@ -161,9 +166,9 @@ struct Head<'o> {
     taken: Option<Vec<bool>>,
 }
 
-impl Head<'_> {
+impl ExtractFileHead<'_> {
     /// Where the records of each object come from; `None` for objects that are not taken.
-    fn origins(&self, entries: &[Entry]) -> Vec<Option<(Origin, bool)>> {
+    fn origins(&self, entries: &[ExtractEntry]) -> Vec<Option<(RecordOrigin, bool)>> {
         let mut origins = Vec::with_capacity(entries.len());
         for (index, entry) in entries.iter().enumerate() {
             let taken = self.taken.as_ref();
@@ -174,8 +179,8 @@ impl Head<'_> {
     }
 }
 
-struct Task<'t> {
-    settings: &'t Settings,
+struct MergeTask<'t> {
+    settings: &'t RunSettings,
     rules: &'t RuleSet,
     store: &'t dyn ObjectStore,
     progress: &'t ProgressBar,
@@ -185,11 +190,11 @@ struct Task<'t> {
     piece: u64,
 }
 
-type Part<'t> = PartReader<Inflated<Pieces<'t>>>;
+type PiecewiseReader<'t> = ExtractFileReader<Inflated<ObjectPieces<'t>>>;
 
-impl<'t> Task<'t> {
+impl<'t> MergeTask<'t> {
     fn new(
-        settings: &'t Settings,
+        settings: &'t RunSettings,
         rules: &'t RuleSet,
         store: &'t dyn ObjectStore,
         progress: &'t ProgressBar,
@@ -206,22 +211,22 @@ impl<'t> Task<'t> {
 
     fn open(
         &self,
-        object: &'t Object,
+        object: &'t InputObject,
         progress: &'t ProgressBar,
-    ) -> Result<Option<Part<'t>>, PartError> {
-        let pieces = Pieces::new(object, self.store, self.piece, progress);
-        PartReader::inflating(pieces)
+    ) -> Result<Option<PiecewiseReader<'t>>, ExtractFileError> {
+        let pieces = ObjectPieces::new(object, self.store, self.piece, progress);
+        ExtractFileReader::inflating(pieces)
     }
 
     /// Reads the heads of all parts, tells the history what they say of it, and gives the parts
     /// that begin latest first. Parts without records need not be opened again.
     fn heads(
         &self,
-        objects: &'t [Object],
-        history: &mut History<'_, '_>,
-    ) -> Result<(Vec<Head<'t>>, Reading), StateError> {
-        let known = Known::new(&self.settings.selection);
-        let (mut heads, mut reading) = (Vec::new(), Reading::default());
+        objects: &'t [InputObject],
+        history: &mut HistoryPipeline<'_, '_>,
+    ) -> Result<(Vec<ExtractFileHead<'t>>, ReadingResult), StateError> {
+        let known = KnownObjects::new(&self.settings.selection);
+        let (mut heads, mut reading) = (Vec::new(), ReadingResult::default());
         let threads = readers(self.settings.threads, objects);
         for some in objects.chunks(HEADS) {
             let newest = self.some_heads(some, threads, &known, &mut heads, &mut reading);
@@ -241,11 +246,11 @@ impl<'t> Task<'t> {
     /// Reads some heads at the same time, and gives the latest delivery that they tell of.
     fn some_heads(
         &self,
-        objects: &'t [Object],
+        objects: &'t [InputObject],
         threads: usize,
-        known: &Known<'_>,
-        heads: &mut Vec<Head<'t>>,
-        reading: &mut Reading,
+        known: &KnownObjects<'_>,
+        heads: &mut Vec<ExtractFileHead<'t>>,
+        reading: &mut ReadingResult,
     ) -> Option<EventTime> {
         let read = parallel::map(threads, objects, |object| {
             let part = self.open(object, &self.quiet)?;
@@ -253,7 +258,7 @@ impl<'t> Task<'t> {
         });
         let mut newest = None;
         for (object, read) in objects.iter().zip(read) {
-            let read: Result<_, PartError> = read;
+            let read: Result<_, ExtractFileError> = read;
             match read {
                 Ok(Some((header, entries))) => {
                     newest = newest.max(latest(&header, &entries));
@@ -271,14 +276,16 @@ impl<'t> Task<'t> {
     /// records of objects that are taken.
     fn head(
         &self,
-        object: &'t Object,
-        header: &Header,
-        entries: &[Entry],
-        known: &Known<'_>,
-        reading: &mut Reading,
-    ) -> Option<Head<'t>> {
+        object: &'t InputObject,
+        header: &ExtractHeader,
+        entries: &[ExtractEntry],
+        known: &KnownObjects<'_>,
+        reading: &mut ReadingResult,
+    ) -> Option<ExtractFileHead<'t>> {
         if let Some(lacks) = header.lacks(self.rules, &self.settings.selection) {
-            reading.refused.push(Problem::new(&*object.name, lacks));
+            reading
+                .refused
+                .push(InputProblem::new(&*object.name, lacks));
             return None;
         }
         let taken: Vec<bool> = entries
@@ -287,7 +294,7 @@ impl<'t> Task<'t> {
             .collect();
         let (from, last) = header.span.filter(|_| taken.contains(&true))?;
         let (from, last) = (EventTime(from), EventTime(last));
-        Some(Head {
+        Some(ExtractFileHead {
             object,
             from,
             last,
@@ -297,7 +304,7 @@ impl<'t> Task<'t> {
 }
 
 /// The latest delivery of a part; its last record, for objects that do not tell.
-fn latest(header: &Header, entries: &[Entry]) -> Option<EventTime> {
+fn latest(header: &ExtractHeader, entries: &[ExtractEntry]) -> Option<EventTime> {
     let last = header.span.map(|(_, last)| last);
     entries
         .iter()
@@ -307,12 +314,12 @@ fn latest(header: &Header, entries: &[Entry]) -> Option<EventTime> {
 }
 
 /// A part from its first record to its last.
-struct OpenPart<'t> {
-    reader: Part<'t>,
+struct OpenExtractFile<'t> {
+    reader: PiecewiseReader<'t>,
     name: &'t str,
     /// Where the records of each object come from, and whether its place has decided on account and
     /// region.
-    origins: Vec<Option<(Origin, bool)>>,
+    origins: Vec<Option<(RecordOrigin, bool)>>,
     /// The next record: its object, its time, and its text.
     of: usize,
     time: EventTime,
@@ -320,23 +327,23 @@ struct OpenPart<'t> {
 }
 
 /// Parts, merged by time.
-struct Merge<'t> {
-    task: &'t Task<'t>,
-    scanner: Scanner<'t>,
+struct ExtractFileMerge<'t> {
+    task: &'t MergeTask<'t>,
+    scanner: ObjectScanner<'t>,
     /// Those that begin latest first.
-    waiting: Vec<Head<'t>>,
+    waiting: Vec<ExtractFileHead<'t>>,
     /// Times of the next records, and whose they are.
     open: BinaryHeap<Reverse<(EventTime, usize)>>,
-    parts: HashMap<usize, OpenPart<'t>>,
+    parts: HashMap<usize, OpenExtractFile<'t>>,
     opened: usize,
-    problems: Vec<Problem>,
+    problems: Vec<InputProblem>,
 }
 
-impl<'t> Merge<'t> {
-    fn new(task: &'t Task<'t>, waiting: Vec<Head<'t>>) -> Self {
+impl<'t> ExtractFileMerge<'t> {
+    fn new(task: &'t MergeTask<'t>, waiting: Vec<ExtractFileHead<'t>>) -> Self {
         Self {
             task,
-            scanner: Scanner::new(task.rules, &task.settings.selection),
+            scanner: ObjectScanner::new(task.rules, &task.settings.selection),
             waiting,
             open: BinaryHeap::new(),
             parts: HashMap::default(),
@@ -347,8 +354,8 @@ impl<'t> Merge<'t> {
 
     /// Reads everything, and sends it in slices, each with the time before which it is complete.
     /// Gives what could not be read.
-    fn slices(mut self, sender: &mpsc::SyncSender<(Harvest, EventTime)>) -> Vec<Problem> {
-        let (mut slice, mut taken, mut last) = (Harvest::default(), 0, EventTime(i64::MIN));
+    fn slices(mut self, sender: &mpsc::SyncSender<(ScanResult, EventTime)>) -> Vec<InputProblem> {
+        let (mut slice, mut taken, mut last) = (ScanResult::default(), 0, EventTime(i64::MIN));
         while let Some(time) = self.next_time() {
             if taken >= SLICE && time > last {
                 if sender.send((std::mem::take(&mut slice), time)).is_err() {
@@ -378,7 +385,7 @@ impl<'t> Merge<'t> {
         }
     }
 
-    fn start(&mut self, head: Head<'t>) {
+    fn start(&mut self, head: ExtractFileHead<'t>) {
         let mut reader = match self.task.open(head.object, self.task.progress) {
             Ok(Some(reader)) => reader,
             Ok(None) => return,
@@ -386,7 +393,7 @@ impl<'t> Merge<'t> {
         };
         let entries = std::mem::take(&mut reader.entries);
         let origins = head.origins(&entries);
-        let part = OpenPart {
+        let part = OpenExtractFile {
             reader,
             name: &head.object.name,
             origins,
@@ -399,7 +406,7 @@ impl<'t> Merge<'t> {
     }
 
     /// Takes the next record in.
-    fn take(&mut self, slice: &mut Harvest) {
+    fn take(&mut self, slice: &mut ScanResult) {
         let Some(Reverse((_, number))) = self.open.pop() else {
             return;
         };
@@ -413,7 +420,7 @@ impl<'t> Merge<'t> {
     }
 
     /// Reads the next record of a part, or lets the part go.
-    fn go_on(&mut self, number: usize, mut part: OpenPart<'t>) {
+    fn go_on(&mut self, number: usize, mut part: OpenExtractFile<'t>) {
         let (name, before) = (part.name, part.time);
         match part.next() {
             Ok(true) if part.time < before => self.fail(name, UNSORTED),
@@ -431,12 +438,12 @@ impl<'t> Merge<'t> {
     }
 
     fn fail(&mut self, name: &str, message: impl ToString) {
-        self.problems.push(Problem::new(name, message));
+        self.problems.push(InputProblem::new(name, message));
     }
 }
 
-impl OpenPart<'_> {
-    fn next(&mut self) -> Result<bool, PartError> {
+impl OpenExtractFile<'_> {
+    fn next(&mut self) -> Result<bool, ExtractFileError> {
         let Some(record) = self.reader.next_record()? else {
             return Ok(false);
         };

@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use secretrail_engine::object::{self as key, ObjectPath};
 use secretrail_engine::part;
 
-use super::store::{Fetched, ObjectStore, Remote, StoreError};
+use super::store::{FetchedBytes, ObjectStore, RemoteObject, StoreError};
 
 /// An object to read.
 #[derive(Debug)]
-pub struct Object {
+pub struct InputObject {
     /// Where it is.
-    pub place: Place,
+    pub place: ObjectPlace,
     /// Name in the ledger: the path as it was typed, with `/` and without bytes that are not UTF-8.
     pub name: String,
     /// Whether its place in an `AWSLogs` tree has decided on account and region.
@@ -30,17 +30,17 @@ pub struct Object {
 
 /// Where an object is.
 #[derive(Debug)]
-pub enum Place {
+pub enum ObjectPlace {
     /// A file.
     File(PathBuf),
     /// An object in S3.
-    S3(Remote),
+    S3(RemoteObject),
     /// Standard input.
     Stdin,
 }
 
 /// An object that was opened.
-pub enum Content {
+pub enum OpenedContent {
     /// A file or device, to be read from its beginning.
     File(File),
     /// All bytes of an object in S3.
@@ -49,7 +49,7 @@ pub enum Content {
 
 /// Why an object could not be read.
 #[derive(Debug, thiserror::Error)]
-pub enum ReadError {
+pub enum ObjectReadError {
     /// A file.
     #[error("{0}")]
     File(#[from] io::Error),
@@ -66,14 +66,14 @@ pub enum ReadError {
 
 /// Something that could not be read.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Problem {
+pub struct InputProblem {
     /// What.
     pub name: String,
     /// Why, and what to do.
     pub message: String,
 }
 
-impl Problem {
+impl InputProblem {
     /// What could not be read, and why.
     pub fn new(name: impl Into<String>, message: impl ToString) -> Self {
         Self {
@@ -83,12 +83,12 @@ impl Problem {
     }
 }
 
-impl Object {
+impl InputObject {
     /// Standard input.
     #[must_use]
     pub fn stdin() -> Self {
         Self {
-            place: Place::Stdin,
+            place: ObjectPlace::Stdin,
             name: "standard input".to_owned(),
             in_tree: false,
             home: None,
@@ -100,14 +100,14 @@ impl Object {
 
     /// An object at a place, with what its key in any tree of logs tells.
     #[must_use]
-    pub fn at(place: Place, name: String, key: &str, explicit: bool) -> Self {
+    pub fn at(place: ObjectPlace, name: String, key: &str, explicit: bool) -> Self {
         Self::parsed(place, name, key, &key::parse(key), explicit)
     }
 
     /// The same for a key that was parsed already, as a walk does to see whether it is asked for.
     #[must_use]
     pub fn parsed(
-        place: Place,
+        place: ObjectPlace,
         name: String,
         key: &str,
         parsed: &ObjectPath<'_>,
@@ -128,9 +128,9 @@ impl Object {
     #[must_use]
     pub fn size(&self) -> u64 {
         match &self.place {
-            Place::File(path) => std::fs::metadata(path).map_or(0, |meta| meta.len()),
-            Place::S3(remote) => remote.size,
-            Place::Stdin => 0,
+            ObjectPlace::File(path) => std::fs::metadata(path).map_or(0, |meta| meta.len()),
+            ObjectPlace::S3(remote) => remote.size,
+            ObjectPlace::Stdin => 0,
         }
     }
 
@@ -138,7 +138,7 @@ impl Object {
     #[must_use]
     pub fn tag(&self) -> String {
         match &self.place {
-            Place::S3(remote) if !remote.etag.is_empty() => remote.etag.clone(),
+            ObjectPlace::S3(remote) if !remote.etag.is_empty() => remote.etag.clone(),
             // CloudTrail never rewrites a file; one that was still being copied has grown.
             _ => self.size().to_string(),
         }
@@ -146,15 +146,15 @@ impl Object {
 
     /// The object in S3; `None` for any other.
     #[must_use]
-    pub fn remote(&self) -> Option<&Remote> {
+    pub fn remote(&self) -> Option<&RemoteObject> {
         match &self.place {
-            Place::S3(remote) => Some(remote),
-            Place::File(_) | Place::Stdin => None,
+            ObjectPlace::S3(remote) => Some(remote),
+            ObjectPlace::File(_) | ObjectPlace::Stdin => None,
         }
     }
 }
 
-impl Place {
+impl ObjectPlace {
     /// Opens the object for reading. A file is read by the caller, who knows whether it fits into
     /// memory; an object in S3 comes whole, since a download that is read slowly is ended by the
     /// other side.
@@ -162,11 +162,11 @@ impl Place {
     /// # Errors
     ///
     /// [`ReadError`]: why it could not be opened.
-    pub fn open(&self, store: &dyn ObjectStore) -> Result<Content, ReadError> {
+    pub fn open(&self, store: &dyn ObjectStore) -> Result<OpenedContent, ObjectReadError> {
         match self {
-            Self::File(path) => Ok(Content::File(File::open(path)?)),
-            Self::S3(remote) => Ok(Content::Bytes(store.fetch(remote)?.bytes)),
-            Self::Stdin => Err(ReadError::Stdin),
+            Self::File(path) => Ok(OpenedContent::File(File::open(path)?)),
+            Self::S3(remote) => Ok(OpenedContent::Bytes(store.fetch(remote)?.bytes)),
+            Self::Stdin => Err(ObjectReadError::Stdin),
         }
     }
 
@@ -175,10 +175,10 @@ impl Place {
     /// # Errors
     ///
     /// [`ReadError`]: why it could not be read.
-    pub fn fetch(&self, store: &dyn ObjectStore) -> Result<Fetched, ReadError> {
+    pub fn fetch(&self, store: &dyn ObjectStore) -> Result<FetchedBytes, ObjectReadError> {
         match self {
             Self::S3(remote) => Ok(store.fetch(remote)?),
-            _ => Ok(Fetched {
+            _ => Ok(FetchedBytes {
                 bytes: self.open(store)?.into_bytes()?,
                 signature: None,
             }),
@@ -195,22 +195,22 @@ impl Place {
         store: &dyn ObjectStore,
         offset: u64,
         length: u64,
-    ) -> Result<Vec<u8>, ReadError> {
+    ) -> Result<Vec<u8>, ObjectReadError> {
         match self {
             Self::File(path) => Ok(piece_of_file(path, offset, length)?),
             Self::S3(remote) => Ok(store.piece(remote, offset, length)?),
-            Self::Stdin => Err(ReadError::Stdin),
+            Self::Stdin => Err(ObjectReadError::Stdin),
         }
     }
 }
 
-impl Content {
+impl OpenedContent {
     /// All bytes.
     ///
     /// # Errors
     ///
     /// [`ReadError::File`]: the file could not be read to its end.
-    pub fn into_bytes(self) -> Result<Vec<u8>, ReadError> {
+    pub fn into_bytes(self) -> Result<Vec<u8>, ObjectReadError> {
         match self {
             Self::Bytes(bytes) => Ok(bytes),
             Self::File(mut file) => {
@@ -239,7 +239,7 @@ fn home(path: &ObjectPath<'_>) -> Option<(String, String)> {
 mod tests {
     use std::io::Write;
 
-    use super::super::store::NoStore;
+    use super::super::store::NoObjectStore;
     use super::*;
 
     fn file(bytes: &[u8]) -> tempfile::NamedTempFile {
@@ -251,8 +251,8 @@ mod tests {
     #[test]
     fn a_piece_ends_where_the_file_ends() {
         let file = file(b"0123456789");
-        let place = Place::File(file.path().to_owned());
-        let piece = |offset, length| place.piece(&NoStore, offset, length).unwrap();
+        let place = ObjectPlace::File(file.path().to_owned());
+        let piece = |offset, length| place.piece(&NoObjectStore, offset, length).unwrap();
         assert_eq!(piece(2, 3), b"234");
         assert_eq!(piece(8, 30), b"89");
         assert_eq!(piece(30, 1), b"");
@@ -260,24 +260,30 @@ mod tests {
 
     #[test]
     fn what_cannot_be_opened_says_why() {
-        let gone = Place::File("/nowhere/at/all".into());
-        assert!(matches!(gone.fetch(&NoStore), Err(ReadError::File(_))));
-        let remote = Remote {
+        let gone = ObjectPlace::File("/nowhere/at/all".into());
+        assert!(matches!(
+            gone.fetch(&NoObjectStore),
+            Err(ObjectReadError::File(_))
+        ));
+        let remote = RemoteObject {
             bucket: "b".to_owned(),
             key: "k".to_owned(),
             etag: String::new(),
             size: 1,
         };
-        let error = Place::S3(remote).fetch(&NoStore).unwrap_err();
+        let error = ObjectPlace::S3(remote).fetch(&NoObjectStore).unwrap_err();
         assert_eq!(error.to_string(), "no path in S3 was named");
-        assert!(matches!(Place::Stdin.open(&NoStore), Err(ReadError::Stdin)));
+        assert!(matches!(
+            ObjectPlace::Stdin.open(&NoObjectStore),
+            Err(ObjectReadError::Stdin)
+        ));
     }
 
     #[test]
     fn versions_of_an_object_are_told_apart_by_etag_or_size() {
         let file = file(b"four");
-        let object = Object::at(
-            Place::File(file.path().to_owned()),
+        let object = InputObject::at(
+            ObjectPlace::File(file.path().to_owned()),
             "f".to_owned(),
             "f.json",
             true,
@@ -285,13 +291,13 @@ mod tests {
         assert_eq!((object.size(), object.tag().as_str()), (4, "4"));
         let etags = [("", "7"), ("\"abc\"", "\"abc\"")];
         for (etag, tag) in etags {
-            let remote = Remote {
+            let remote = RemoteObject {
                 bucket: "b".to_owned(),
                 key: "k.json".to_owned(),
                 etag: etag.to_owned(),
                 size: 7,
             };
-            let object = Object::at(Place::S3(remote), "s3".to_owned(), "k.json", false);
+            let object = InputObject::at(ObjectPlace::S3(remote), "s3".to_owned(), "k.json", false);
             assert_eq!(object.tag(), tag);
         }
     }
@@ -299,13 +305,13 @@ mod tests {
     #[test]
     fn the_key_in_a_tree_tells_account_region_and_delivery() {
         let key = "AWSLogs/111122223333/CloudTrail/eu-west-1/2026/03/02/111122223333_CloudTrail_eu-west-1_20260302T1005Z_Ab12Cd34Ef56Gh78.json.gz";
-        let object = Object::at(Place::Stdin, String::new(), key, false);
+        let object = InputObject::at(ObjectPlace::Stdin, String::new(), key, false);
         let home = object.home.as_ref().unwrap();
         assert_eq!(
             (home.0.as_str(), home.1.as_str()),
             ("111122223333", "eu-west-1")
         );
         assert!(object.in_tree && object.delivered.is_some() && !object.is_part);
-        assert!(!Object::at(Place::Stdin, String::new(), "a.json", false).in_tree);
+        assert!(!InputObject::at(ObjectPlace::Stdin, String::new(), "a.json", false).in_tree);
     }
 }

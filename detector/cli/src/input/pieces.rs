@@ -4,14 +4,14 @@ use std::io::{self, BufRead, Read};
 
 use indicatif::ProgressBar;
 
-use crate::input::object::Object;
+use crate::input::object::InputObject;
 use crate::input::store::ObjectStore;
 
 /// The bytes of an object, a piece at a time: nothing is open between two pieces, however many
 /// parts are.
-pub(crate) struct Pieces<'r> {
+pub(crate) struct ObjectPieces<'r> {
     store: &'r dyn ObjectStore,
-    object: &'r Object,
+    object: &'r InputObject,
     size: u64,
     /// Bytes of a piece.
     most: u64,
@@ -21,10 +21,10 @@ pub(crate) struct Pieces<'r> {
     progress: &'r ProgressBar,
 }
 
-impl<'r> Pieces<'r> {
+impl<'r> ObjectPieces<'r> {
     /// The bytes from the beginning on; `most` bytes are fetched at a time.
     pub(crate) fn new(
-        object: &'r Object,
+        object: &'r InputObject,
         store: &'r dyn ObjectStore,
         most: u64,
         progress: &'r ProgressBar,
@@ -42,7 +42,7 @@ impl<'r> Pieces<'r> {
     }
 }
 
-impl BufRead for Pieces<'_> {
+impl BufRead for ObjectPieces<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.read >= self.piece.len() && self.offset < self.size {
             let length = self.most.min(self.size - self.offset);
@@ -66,7 +66,7 @@ impl BufRead for Pieces<'_> {
     }
 }
 
-impl Read for Pieces<'_> {
+impl Read for ObjectPieces<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.fill_buf()?.read(buffer)?;
         self.consume(read);
@@ -77,19 +77,19 @@ impl Read for Pieces<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::input::object::Place;
-    use crate::input::store::NoStore;
+    use crate::input::object::ObjectPlace;
+    use crate::input::store::NoObjectStore;
 
     #[test]
     fn pieces_of_any_size_make_the_whole() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), b"0123456789").unwrap();
-        let place = Place::File(file.path().to_owned());
-        let object = Object::at(place, String::new(), "a.part", true);
+        let place = ObjectPlace::File(file.path().to_owned());
+        let object = InputObject::at(place, String::new(), "a.part", true);
         let hidden = ProgressBar::hidden();
         for most in [1, 3, 10, 100] {
             let mut text = String::new();
-            let mut pieces = Pieces::new(&object, &NoStore, most, &hidden);
+            let mut pieces = ObjectPieces::new(&object, &NoObjectStore, most, &hidden);
             pieces.read_to_string(&mut text).unwrap();
             assert_eq!(text, "0123456789", "{most}");
         }
@@ -99,10 +99,10 @@ mod tests {
     fn an_object_that_has_shrunk_is_an_error_and_no_end() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), b"0123456789").unwrap();
-        let place = Place::File(file.path().to_owned());
-        let object = Object::at(place, String::new(), "a.part", true);
+        let place = ObjectPlace::File(file.path().to_owned());
+        let object = InputObject::at(place, String::new(), "a.part", true);
         let hidden = ProgressBar::hidden();
-        let mut pieces = Pieces::new(&object, &NoStore, 4, &hidden);
+        let mut pieces = ObjectPieces::new(&object, &NoObjectStore, 4, &hidden);
         std::fs::write(file.path(), b"01").unwrap();
         let error = pieces.read_to_end(&mut Vec::new()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);

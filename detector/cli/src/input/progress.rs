@@ -2,18 +2,18 @@
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::object::Object;
-use crate::args::settings::Settings;
+use super::object::InputObject;
+use crate::args::settings::RunSettings;
 
 /// A bar over the bytes to read as they are stored, with the time that is left; hidden where
 /// standard error is no terminal.
 #[must_use]
-pub fn bytes_bar(settings: &Settings, objects: &[Object]) -> ProgressBar {
+pub fn bytes_bar(settings: &RunSettings, objects: &[InputObject]) -> ProgressBar {
     if !settings.show_progress {
         return ProgressBar::hidden();
     }
     bar(
-        objects.iter().map(Object::size).sum(),
+        objects.iter().map(InputObject::size).sum(),
         "{bar:30} {bytes} of {total_bytes}, {eta} left",
     )
 }

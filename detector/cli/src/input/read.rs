@@ -6,18 +6,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use indicatif::ProgressBar;
-use secretrail_engine::object::Origin;
-use secretrail_engine::part::Extracted;
-use secretrail_engine::report::Fate;
+use secretrail_engine::object::RecordOrigin;
+use secretrail_engine::part::ExtractedObject;
+use secretrail_engine::report::ObjectStatus;
 use secretrail_engine::rule::RuleSet;
-use secretrail_engine::scan::{Harvest, Input, Scanner};
+use secretrail_engine::scan::{ObjectScanner, ScanInput, ScanResult};
 use secretrail_engine::selection::Selection;
 
 use crate::input::checkpoint::Checkpoint;
-use crate::input::known::Known;
-use crate::input::object::{Content, Object, Place, Problem, ReadError};
-use crate::input::reader::{Reader, origin};
-use crate::input::reading::{Reading, untold};
+use crate::input::known::KnownObjects;
+use crate::input::object::{
+    InputObject, InputProblem, ObjectPlace, ObjectReadError, OpenedContent,
+};
+use crate::input::reader::{ObjectReader, origin};
+use crate::input::reading::{ReadingResult, untold};
 use crate::input::store::ObjectStore;
 
 /// Readers for each thread that was asked for, when objects come from S3, and the most of them:
@@ -26,9 +28,9 @@ const WAITING: usize = 8;
 const MOST_WAITING: usize = 32;
 
 /// What is read, for whom.
-pub struct Task<'t> {
+pub struct ReadTask<'t> {
     /// Objects.
-    pub objects: &'t [Object],
+    pub objects: &'t [InputObject],
     /// Rules.
     pub rules: &'t RuleSet,
     /// Which part of the logs.
@@ -40,17 +42,17 @@ pub struct Task<'t> {
 }
 
 /// What the threads share.
-struct Work<'w> {
-    task: &'w Task<'w>,
+struct SharedWork<'w> {
+    task: &'w ReadTask<'w>,
     next: AtomicUsize,
     stdin: Mutex<&'w mut (dyn Read + Send)>,
     store: &'w dyn ObjectStore,
     progress: &'w ProgressBar,
-    known: Known<'w>,
+    known: KnownObjects<'w>,
 }
 
 /// Where objects come from that are not on this machine.
-pub struct Sources<'s> {
+pub struct RemoteSources<'s> {
     /// Standard input.
     pub stdin: &'s mut (dyn Read + Send),
     /// S3.
@@ -60,10 +62,10 @@ pub struct Sources<'s> {
 /// Threads that read: whoever waits for S3 leaves its processor to the others, so that downloads
 /// and parsing overlap.
 #[must_use]
-pub fn readers(threads: usize, objects: &[Object]) -> usize {
+pub fn readers(threads: usize, objects: &[InputObject]) -> usize {
     let remote = objects
         .iter()
-        .any(|object| matches!(object.place, Place::S3(_)));
+        .any(|object| matches!(object.place, ObjectPlace::S3(_)));
     if remote {
         threads.saturating_mul(WAITING).min(MOST_WAITING)
     } else {
@@ -72,26 +74,30 @@ pub fn readers(threads: usize, objects: &[Object]) -> usize {
 }
 
 /// Reads every object.
-pub fn read(task: &Task<'_>, sources: Sources<'_>, progress: &ProgressBar) -> Reading {
-    let Sources { stdin, store } = sources;
-    let work = Work {
+pub fn read(
+    task: &ReadTask<'_>,
+    sources: RemoteSources<'_>,
+    progress: &ProgressBar,
+) -> ReadingResult {
+    let RemoteSources { stdin, store } = sources;
+    let work = SharedWork {
         task,
         next: AtomicUsize::new(0),
         stdin: Mutex::new(stdin),
         store,
         progress,
-        known: Known::new(task.selection),
+        known: KnownObjects::new(task.selection),
     };
     let threads = readers(task.threads, task.objects);
     let mut readings = work.run_on(threads.min(task.objects.len()).max(1));
     if let Some(checkpoint) = task.checkpoint {
         readings.push(work.noted(checkpoint));
     }
-    Work::merged(readings)
+    SharedWork::merged(readings)
 }
 
-impl Work<'_> {
-    fn run_on(&self, threads: usize) -> Vec<Reading> {
+impl SharedWork<'_> {
+    fn run_on(&self, threads: usize) -> Vec<ReadingResult> {
         std::thread::scope(|scope| {
             let workers: Vec<_> = (0..threads).map(|_| scope.spawn(|| self.run())).collect();
             let join = workers.into_iter().map(|worker| {
@@ -104,13 +110,13 @@ impl Work<'_> {
         })
     }
 
-    fn run(&self) -> Reading {
-        let mut scanner = Scanner::new(self.task.rules, self.task.selection);
+    fn run(&self) -> ReadingResult {
+        let mut scanner = ObjectScanner::new(self.task.rules, self.task.selection);
         if self.task.checkpoint.is_some() {
             scanner = scanner.keeping(self.task.rules.record_calls());
         }
-        let mut reader = Reader::new(scanner, self.store, self.progress);
-        let (mut out, mut read) = (Reading::default(), Vec::new());
+        let mut reader = ObjectReader::new(scanner, self.store, self.progress);
+        let (mut out, mut read) = (ReadingResult::default(), Vec::new());
         // Whoever is free takes the next object: sizes differ by a thousand times.
         let next = || self.next.fetch_add(1, Ordering::Relaxed);
         while let Some(object) = self.task.objects.get(next()) {
@@ -129,17 +135,17 @@ impl Work<'_> {
     }
 
     /// Whether an earlier run has read this version of the object.
-    fn is_noted(&self, object: &Object) -> bool {
+    fn is_noted(&self, object: &InputObject) -> bool {
         let checkpoint = self.task.checkpoint;
         checkpoint.is_some_and(|checkpoint| checkpoint.has(&object.name, &object.tag()))
     }
 
     /// What an earlier run has noted.
-    fn noted(&self, checkpoint: &Checkpoint) -> Reading {
-        let mut out = Reading::default();
+    fn noted(&self, checkpoint: &Checkpoint) -> ReadingResult {
+        let mut out = ReadingResult::default();
         match checkpoint.earlier() {
             Ok(Some(file)) => {
-                let mut scanner = Scanner::new(self.task.rules, self.task.selection);
+                let mut scanner = ObjectScanner::new(self.task.rules, self.task.selection);
                 let bytes = BufReader::new(file);
                 self.known.parts(
                     checkpoint.name(),
@@ -150,19 +156,21 @@ impl Work<'_> {
                 );
             }
             Ok(None) => {}
-            Err(error) => out.refused.push(Problem::new(checkpoint.name(), error)),
+            Err(error) => out
+                .refused
+                .push(InputProblem::new(checkpoint.name(), error)),
         }
         out
     }
 
-    fn part(&self, object: &Object, scanner: &mut Scanner<'_>, out: &mut Reading) {
+    fn part(&self, object: &InputObject, scanner: &mut ObjectScanner<'_>, out: &mut ReadingResult) {
         let (name, rules) = (&object.name, self.task.rules);
         match object.place.open(self.store) {
-            Ok(Content::File(file)) => {
+            Ok(OpenedContent::File(file)) => {
                 self.known
                     .parts(name, BufReader::new(file), rules, scanner, out);
             }
-            Ok(Content::Bytes(bytes)) => self.known.parts(name, &*bytes, rules, scanner, out),
+            Ok(OpenedContent::Bytes(bytes)) => self.known.parts(name, &*bytes, rules, scanner, out),
             Err(error) => out.fail(name, error),
         }
         self.progress.inc(object.size());
@@ -172,12 +180,12 @@ impl Work<'_> {
     /// comes after this one.
     fn log(
         &self,
-        object: &Object,
-        reader: &mut Reader<'_>,
-        read: &mut Vec<Extracted>,
-        out: &mut Reading,
+        object: &InputObject,
+        reader: &mut ObjectReader<'_>,
+        read: &mut Vec<ExtractedObject>,
+        out: &mut ReadingResult,
     ) {
-        let mut harvest = Harvest::default();
+        let mut harvest = ScanResult::default();
         let origin = origin(object);
         let result = self.records(object, &origin, reader, &mut harvest);
         let fate = harvest
@@ -186,10 +194,10 @@ impl Work<'_> {
         out.problems
             .extend(untold(&object.name, &fate, &harvest.report.records_skipped));
         if let Some(checkpoint) = self.task.checkpoint
-            && !matches!(fate, Fate::Failed(_))
+            && !matches!(fate, ObjectStatus::Failed(_))
         {
             let tag = object.tag();
-            read.push(Extracted::of(
+            read.push(ExtractedObject::of(
                 &origin,
                 tag,
                 object.in_tree,
@@ -203,24 +211,24 @@ impl Work<'_> {
 
     fn records(
         &self,
-        object: &Object,
-        origin: &Origin,
-        reader: &mut Reader<'_>,
-        harvest: &mut Harvest,
-    ) -> Result<(), ReadError> {
-        if !matches!(object.place, Place::Stdin) {
+        object: &InputObject,
+        origin: &RecordOrigin,
+        reader: &mut ObjectReader<'_>,
+        harvest: &mut ScanResult,
+    ) -> Result<(), ObjectReadError> {
+        if !matches!(object.place, ObjectPlace::Stdin) {
             return reader.read(object, origin, harvest);
         }
         // Standard input is named once at most, so nobody else waits for it.
         let mut stdin = self.stdin.lock().unwrap_or_else(PoisonError::into_inner);
-        let input = Input::Stream(&mut **stdin);
+        let input = ScanInput::Stream(&mut **stdin);
         reader.scan(input, object, origin, harvest)
     }
 
     /// The readings of all threads as one. Sorted by name, since nobody knows which thread came to
     /// what.
-    fn merged(readings: Vec<Reading>) -> Reading {
-        let mut all = Reading::default();
+    fn merged(readings: Vec<ReadingResult>) -> ReadingResult {
+        let mut all = ReadingResult::default();
         for reading in readings {
             all.harvest.append(reading.harvest);
             all.problems.extend(reading.problems);
@@ -236,23 +244,23 @@ impl Work<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::input::store::Remote;
+    use crate::input::store::RemoteObject;
 
-    fn object(place: Place) -> Object {
-        Object::at(place, "a.json".to_owned(), "a.json", true)
+    fn object(place: ObjectPlace) -> InputObject {
+        InputObject::at(place, "a.json".to_owned(), "a.json", true)
     }
 
     #[test]
     fn more_readers_than_threads_wait_for_s3_but_not_for_a_disk() {
-        let file = [object(Place::File("a.json".into()))];
+        let file = [object(ObjectPlace::File("a.json".into()))];
         assert_eq!(readers(2, &file), 2);
-        let remote = Remote {
+        let remote = RemoteObject {
             bucket: "b".to_owned(),
             key: "a.json".to_owned(),
             etag: String::new(),
             size: 1,
         };
-        let remote = [object(Place::S3(remote))];
+        let remote = [object(ObjectPlace::S3(remote))];
         assert_eq!(readers(2, &remote), 16);
         assert_eq!(readers(64, &remote), MOST_WAITING);
     }
@@ -263,19 +271,21 @@ mod tests {
         let path = |n: usize| folder.path().join(format!("{n}.json"));
         let write = |n: usize| std::fs::write(path(n), r#"{"Records":[]}"#).unwrap();
         (0..20).for_each(write);
-        let mut objects: Vec<Object> = (0..20).map(|n| object(Place::File(path(n)))).collect();
-        objects.push(object(Place::File(path(99))));
+        let mut objects: Vec<InputObject> = (0..20)
+            .map(|n| object(ObjectPlace::File(path(n))))
+            .collect();
+        objects.push(object(ObjectPlace::File(path(99))));
         let (rules, selection) = (RuleSet::default(), Selection::default());
-        let task = Task {
+        let task = ReadTask {
             objects: &objects,
             rules: &rules,
             selection: &selection,
             threads: 4,
             checkpoint: None,
         };
-        let sources = Sources {
+        let sources = RemoteSources {
             stdin: &mut std::io::empty(),
-            store: &crate::input::store::NoStore,
+            store: &crate::input::store::NoObjectStore,
         };
         let reading = read(&task, sources, &ProgressBar::hidden());
         assert_eq!(reading.harvest.report.objects, 20);

@@ -5,12 +5,12 @@ use std::io::Read;
 
 use indicatif::ProgressBar;
 use memmap2::MmapMut;
-use secretrail_engine::gunzip::Room;
+use secretrail_engine::gunzip::InflateBuffer;
 use secretrail_engine::limits::WHOLE_OBJECT_BYTES;
-use secretrail_engine::object::Origin;
-use secretrail_engine::scan::{Harvest, Input, Scanner};
+use secretrail_engine::object::RecordOrigin;
+use secretrail_engine::scan::{ObjectScanner, ScanInput, ScanResult};
 
-use crate::input::object::{Content, Object, ReadError};
+use crate::input::object::{InputObject, ObjectReadError, OpenedContent};
 use crate::input::store::ObjectStore;
 
 /// Files beyond this size in bytes are streamed instead of being read in one go.
@@ -18,8 +18,8 @@ const WHOLE_FILE_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Where the records of an object come from.
 #[must_use]
-pub fn origin(object: &Object) -> Origin {
-    Origin {
+pub fn origin(object: &InputObject) -> RecordOrigin {
+    RecordOrigin {
         object: object.name.as_str().into(),
         delivered: object.delivered,
     }
@@ -27,8 +27,8 @@ pub fn origin(object: &Object) -> Origin {
 
 /// Reads files and objects in S3, one after the other, with buffers that are kept. One for each
 /// thread.
-pub struct Reader<'r> {
-    scanner: Scanner<'r>,
+pub struct ObjectReader<'r> {
+    scanner: ObjectScanner<'r>,
     store: &'r dyn ObjectStore,
     progress: &'r ProgressBar,
     buffer: Vec<u8>,
@@ -37,7 +37,7 @@ pub struct Reader<'r> {
 /// Memory for any object that is inflated in one go: what no object needs of it is never touched.
 /// In large pages, where there are such, it is ready sooner and found faster. `None` where there is
 /// none to be had in this way.
-fn room() -> Option<Room> {
+fn room() -> Option<InflateBuffer> {
     let room = MmapMut::map_anon(WHOLE_OBJECT_BYTES).ok()?;
     #[cfg(target_os = "linux")]
     // Small pages do as well.
@@ -45,11 +45,11 @@ fn room() -> Option<Room> {
     Some(Box::new(room))
 }
 
-impl<'r> Reader<'r> {
+impl<'r> ObjectReader<'r> {
     /// A reader.
     #[must_use]
     pub fn new(
-        scanner: Scanner<'r>,
+        scanner: ObjectScanner<'r>,
         store: &'r dyn ObjectStore,
         progress: &'r ProgressBar,
     ) -> Self {
@@ -66,7 +66,7 @@ impl<'r> Reader<'r> {
     }
 
     /// Finds records in what others have opened.
-    pub(crate) fn scanner(&mut self) -> &mut Scanner<'r> {
+    pub(crate) fn scanner(&mut self) -> &mut ObjectScanner<'r> {
         &mut self.scanner
     }
 
@@ -77,39 +77,39 @@ impl<'r> Reader<'r> {
     /// [`ReadError`]: why it could not be read, or not whole; what came before is in the harvest.
     pub fn read(
         &mut self,
-        object: &Object,
-        origin: &Origin,
-        harvest: &mut Harvest,
-    ) -> Result<(), ReadError> {
+        object: &InputObject,
+        origin: &RecordOrigin,
+        harvest: &mut ScanResult,
+    ) -> Result<(), ObjectReadError> {
         match object.place.open(self.store)? {
-            Content::Bytes(bytes) => {
-                let result = self.scan(Input::Bytes(&bytes), object, origin, harvest);
+            OpenedContent::Bytes(bytes) => {
+                let result = self.scan(ScanInput::Bytes(&bytes), object, origin, harvest);
                 self.progress.inc(bytes.len() as u64);
                 result
             }
-            Content::File(file) => self.read_file(file, object, origin, harvest),
+            OpenedContent::File(file) => self.read_file(file, object, origin, harvest),
         }
     }
 
     fn read_file(
         &mut self,
         mut file: File,
-        object: &Object,
-        origin: &Origin,
-        harvest: &mut Harvest,
-    ) -> Result<(), ReadError> {
+        object: &InputObject,
+        origin: &RecordOrigin,
+        harvest: &mut ScanResult,
+    ) -> Result<(), ObjectReadError> {
         let meta = file.metadata()?;
         // Devices and pipes have no length that could be trusted.
         if meta.len() > WHOLE_FILE_BYTES || !meta.is_file() {
             let progress = self.progress;
             let mut stream = progress.wrap_read(&mut file);
-            return self.scan(Input::Stream(&mut stream), object, origin, harvest);
+            return self.scan(ScanInput::Stream(&mut stream), object, origin, harvest);
         }
         // Taken out of the reader for the time of the scan, and put back for the next file.
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.clear();
         file.read_to_end(&mut buffer)?;
-        let result = self.scan(Input::Bytes(&buffer), object, origin, harvest);
+        let result = self.scan(ScanInput::Bytes(&buffer), object, origin, harvest);
         self.buffer = buffer;
         self.progress.inc(meta.len());
         result
@@ -118,13 +118,13 @@ impl<'r> Reader<'r> {
     /// Finds the records of an input.
     pub(crate) fn scan(
         &mut self,
-        input: Input<'_>,
-        object: &Object,
-        origin: &Origin,
-        harvest: &mut Harvest,
-    ) -> Result<(), ReadError> {
+        input: ScanInput<'_>,
+        object: &InputObject,
+        origin: &RecordOrigin,
+        harvest: &mut ScanResult,
+    ) -> Result<(), ObjectReadError> {
         self.scanner
             .read(input, origin, object.in_tree, harvest)
-            .map_err(|error| ReadError::Content(error.to_string()))
+            .map_err(|error| ObjectReadError::Content(error.to_string()))
     }
 }

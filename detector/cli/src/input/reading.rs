@@ -1,45 +1,45 @@
 //! What was read, and what could not be.
 
-use secretrail_engine::gaps::Delivery;
+use secretrail_engine::gaps::LogDelivery;
 use secretrail_engine::limits::MAX_RECORD_BYTES;
-use secretrail_engine::report::{Fate, SkippedRecord};
-use secretrail_engine::scan::Harvest;
+use secretrail_engine::report::{ObjectStatus, SkippedRecord};
+use secretrail_engine::scan::ScanResult;
 
-use crate::input::object::Problem;
+use crate::input::object::InputProblem;
 
 /// What was read.
 #[derive(Debug, Default)]
-pub struct Reading {
+pub struct ReadingResult {
     /// What the objects hold.
-    pub harvest: Harvest,
+    pub harvest: ScanResult,
     /// What could not be read, in the order of names.
-    pub problems: Vec<Problem>,
+    pub problems: Vec<InputProblem>,
     /// Places and times of delivery of the objects in parts.
-    pub deliveries: Vec<Delivery>,
+    pub deliveries: Vec<LogDelivery>,
     /// Parts that cannot stand for their logs in this run.
-    pub refused: Vec<Problem>,
+    pub refused: Vec<InputProblem>,
 }
 
-impl Reading {
+impl ReadingResult {
     /// Counts an object that could not be read, or not to its end.
     pub(crate) fn fail(&mut self, name: &str, why: impl ToString) {
         self.harvest.report.objects_failed += 1;
-        self.problems.push(Problem::new(name, why));
+        self.problems.push(InputProblem::new(name, why));
     }
 }
 
 /// What of an object was not read: itself, or records of it.
 pub fn untold<'a>(
     name: &str,
-    fate: &Fate,
+    fate: &ObjectStatus,
     skipped: impl IntoIterator<Item = (&'a SkippedRecord, &'a u64)>,
-) -> Vec<Problem> {
+) -> Vec<InputProblem> {
     match fate {
-        Fate::Failed(message) => vec![Problem::new(name, message)],
-        Fate::PassedOver(_) => Vec::new(),
-        Fate::Read => skipped
+        ObjectStatus::Failed(message) => vec![InputProblem::new(name, message)],
+        ObjectStatus::PassedOver(_) => Vec::new(),
+        ObjectStatus::Read => skipped
             .into_iter()
-            .map(|(reason, count)| Problem::new(name, passed_over(*reason, *count)))
+            .map(|(reason, count)| InputProblem::new(name, passed_over(*reason, *count)))
             .collect(),
     }
 }
@@ -67,13 +67,13 @@ mod tests {
     fn a_failed_object_is_told_once_and_its_records_are_not() {
         let skipped = [(SkippedRecord::Truncated, 3)];
         let skipped = || skipped.iter().map(|(reason, count)| (reason, count));
-        let failed = Fate::Failed("is cut off".to_owned());
+        let failed = ObjectStatus::Failed("is cut off".to_owned());
         let problems = untold("a.json", &failed, skipped());
-        assert_eq!(problems, [Problem::new("a.json", "is cut off")]);
-        let read = untold("a.json", &Fate::Read, skipped());
+        assert_eq!(problems, [InputProblem::new("a.json", "is cut off")]);
+        let read = untold("a.json", &ObjectStatus::Read, skipped());
         assert_eq!(
             read,
-            [Problem::new(
+            [InputProblem::new(
                 "a.json",
                 "3 times, a record is cut off and was passed over; the others were read"
             )]

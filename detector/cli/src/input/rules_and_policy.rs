@@ -2,23 +2,23 @@
 
 use std::path::{Path, PathBuf};
 
-use secretrail_engine::policy::Policy;
+use secretrail_engine::policy::AccessPolicy;
 use secretrail_engine::rule::RuleSet;
-use secretrail_engine::rule::vars::{self, Vars};
-use secretrail_pack::{Files, Rules, complete, is_rule};
+use secretrail_engine::rule::vars::{self, Placeholders};
+use secretrail_pack::{FileTexts, RulePack, complete, is_rule};
 use walkdir::{DirEntry, WalkDir};
 
-use crate::args::{PolicyFile, RuleFiles};
-use crate::host::{Failure, Host, say};
+use crate::args::{PolicyArgs, RuleFilesArgs};
+use crate::host::{ProcessHost, RunFailure, say};
 
 /// Rules from files and folders, or the built-in pack when none are named.
 ///
 /// # Errors
 ///
 /// [`Failure::Rules`] lists everything that is wrong.
-pub fn rules(named: &RuleFiles) -> Result<Rules, Failure> {
+pub fn rules(named: &RuleFilesArgs) -> Result<RulePack, RunFailure> {
     let (files, vars) = (files(&named.rules)?, vars(named.vars.as_deref())?);
-    Rules::load(complete(files), &vars).map_err(|faults| Failure::Rules(faults.to_string()))
+    RulePack::load(complete(files), &vars).map_err(|faults| RunFailure::Rules(faults.to_string()))
 }
 
 /// The same rules, with their warnings on standard error.
@@ -26,7 +26,10 @@ pub fn rules(named: &RuleFiles) -> Result<Rules, Failure> {
 /// # Errors
 ///
 /// See [`rules`].
-pub fn rules_with_warnings(named: &RuleFiles, host: &mut Host) -> Result<RuleSet, Failure> {
+pub fn rules_with_warnings(
+    named: &RuleFilesArgs,
+    host: &mut ProcessHost,
+) -> Result<RuleSet, RunFailure> {
     let rules = rules(named)?.set;
     rules
         .warnings
@@ -40,9 +43,9 @@ pub fn rules_with_warnings(named: &RuleFiles, host: &mut Host) -> Result<RuleSet
 /// # Errors
 ///
 /// [`Failure::Rules`] when one cannot be read.
-pub fn files(paths: &[PathBuf]) -> Result<Files, Failure> {
+pub fn files(paths: &[PathBuf]) -> Result<FileTexts, RunFailure> {
     if paths.is_empty() {
-        Ok(Files::new())
+        Ok(FileTexts::new())
     } else {
         from_disk(paths)
     }
@@ -53,14 +56,14 @@ pub fn files(paths: &[PathBuf]) -> Result<Files, Failure> {
 /// # Errors
 ///
 /// [`Failure::Rules`] with the name of the file and the remedy.
-pub fn vars(path: Option<&Path>) -> Result<Vars, Failure> {
+pub fn vars(path: Option<&Path>) -> Result<Placeholders, RunFailure> {
     let Some(path) = path else {
-        return Ok(Vars::new());
+        return Ok(Placeholders::new());
     };
     vars::read(&text(path)?).map_err(|error| unreadable(path, error))
 }
 
-fn from_disk(paths: &[PathBuf]) -> Result<Files, Failure> {
+fn from_disk(paths: &[PathBuf]) -> Result<FileTexts, RunFailure> {
     let mut files = Vec::new();
     for path in paths {
         let before = files.len();
@@ -85,12 +88,12 @@ fn is_rule_file(entry: &DirEntry) -> bool {
     !entry.file_type().is_dir() && (entry.depth() == 0 || is_rule(&entry.path().to_string_lossy()))
 }
 
-fn text(path: &Path) -> Result<String, Failure> {
+fn text(path: &Path) -> Result<String, RunFailure> {
     std::fs::read_to_string(path).map_err(|error| unreadable(path, error))
 }
 
-fn unreadable(path: &Path, why: impl std::fmt::Display) -> Failure {
-    Failure::Rules(format!("{}: {why}", path.display()))
+fn unreadable(path: &Path, why: impl std::fmt::Display) -> RunFailure {
+    RunFailure::Rules(format!("{}: {why}", path.display()))
 }
 
 /// Loads the access policy, if one is named.
@@ -98,7 +101,7 @@ fn unreadable(path: &Path, why: impl std::fmt::Display) -> Failure {
 /// # Errors
 ///
 /// [`Failure::Rules`] with the name of the file, the line and the remedy.
-pub fn policy(named: &PolicyFile) -> Result<Option<Policy>, Failure> {
+pub fn policy(named: &PolicyArgs) -> Result<Option<AccessPolicy>, RunFailure> {
     let read = |path: &PathBuf| policy_text(path).map(|(policy, _)| policy.strict(named.strict));
     named.policy.as_ref().map(read).transpose()
 }
@@ -108,7 +111,7 @@ pub fn policy(named: &PolicyFile) -> Result<Option<Policy>, Failure> {
 /// # Errors
 ///
 /// See [`policy`].
-pub fn policy_text(path: &Path) -> Result<(Policy, String), Failure> {
+pub fn policy_text(path: &Path) -> Result<(AccessPolicy, String), RunFailure> {
     let text = text(path)?;
     let policy = text.parse().map_err(|error| unreadable(path, error))?;
     Ok((policy, text))

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::aws::Connection;
-use super::store::{NoStore, ObjectStore};
-use crate::args::Aws;
+use super::store::{NoObjectStore, ObjectStore};
+use crate::args::AwsArgs;
 
 /// The store that is reached through a connection, or none.
 #[must_use]
@@ -12,13 +12,13 @@ use crate::args::Aws;
     not(feature = "s3"),
     expect(unused_variables, reason = "options of S3, which is not in this build")
 )]
-pub fn store(connection: Option<&Arc<Connection>>, aws: &Aws) -> Box<dyn ObjectStore> {
+pub fn store(connection: Option<&Arc<Connection>>, aws: &AwsArgs) -> Box<dyn ObjectStore> {
     match connection {
         #[cfg(feature = "s3")]
         Some(connection) => Box::new(with_sdk::S3Store::new(Arc::clone(connection), aws)),
         #[cfg(not(feature = "s3"))]
         Some(connection) => match **connection {},
-        None => Box::new(NoStore),
+        None => Box::new(NoObjectStore),
     }
 }
 
@@ -26,11 +26,13 @@ pub fn store(connection: Option<&Arc<Connection>>, aws: &Aws) -> Box<dyn ObjectS
 mod with_sdk {
     use aws_config::Region;
     use aws_sdk_s3::config::Builder;
-    use secretrail_aws::retry::Retry;
-    use secretrail_aws::s3::{Listed, ObjectRef, S3Source};
+    use secretrail_aws::retry::RetryPolicy;
+    use secretrail_aws::s3::{ListedObject, ObjectRef, S3Source};
 
-    use super::{Arc, Aws, Connection};
-    use crate::input::store::{Fetched, ObjectStore, Opens, Remote, StoreError};
+    use super::{Arc, AwsArgs, Connection};
+    use crate::input::store::{
+        FetchedBytes, FolderPredicate, ObjectStore, RemoteObject, StoreError,
+    };
 
     /// Bytes of the largest object that is read: CloudTrail writes 50 MB at most, other tools join
     /// files.
@@ -48,7 +50,7 @@ mod with_sdk {
     impl S3Store {
         /// A client. Nothing is called yet.
         #[must_use]
-        pub(super) fn new(connection: Arc<Connection>, aws: &Aws) -> Self {
+        pub(super) fn new(connection: Arc<Connection>, aws: &AwsArgs) -> Self {
             let config = connection.config();
             // Stand-ins and private endpoints have no host for each bucket.
             let by_path = config.endpoint_url().is_some();
@@ -61,7 +63,7 @@ mod with_sdk {
             let of_s3 = Builder::from(config)
                 .force_path_style(by_path)
                 .region(region);
-            let source = S3Source::new(of_s3, Retry::default(), MAX_OBJECT_BYTES);
+            let source = S3Source::new(of_s3, RetryPolicy::default(), MAX_OBJECT_BYTES);
             let source = if aws.requester_pays {
                 source.paying()
             } else {
@@ -76,8 +78,8 @@ mod with_sdk {
             &self,
             bucket: &str,
             prefix: &str,
-            opens: Option<&Opens<'_>>,
-        ) -> Result<Vec<Remote>, StoreError> {
+            opens: Option<&FolderPredicate<'_>>,
+        ) -> Result<Vec<RemoteObject>, StoreError> {
             let listed = match opens {
                 Some(opens) => {
                     let below = self.source.list_below(bucket, prefix, opens);
@@ -92,16 +94,21 @@ mod with_sdk {
                 .collect())
         }
 
-        fn fetch(&self, object: &Remote) -> Result<Fetched, StoreError> {
+        fn fetch(&self, object: &RemoteObject) -> Result<FetchedBytes, StoreError> {
             let fetched = self.source.fetch_with_metadata(version(object));
             let (bytes, mut metadata) = self.connection.wait(fetched).map_err(call)?;
-            Ok(Fetched {
+            Ok(FetchedBytes {
                 bytes,
                 signature: metadata.remove(SIGNATURE),
             })
         }
 
-        fn piece(&self, object: &Remote, offset: u64, length: u64) -> Result<Vec<u8>, StoreError> {
+        fn piece(
+            &self,
+            object: &RemoteObject,
+            offset: u64,
+            length: u64,
+        ) -> Result<Vec<u8>, StoreError> {
             let fetched = self.source.fetch_piece(version(object), offset, length);
             self.connection.wait(fetched).map_err(call)
         }
@@ -116,8 +123,8 @@ mod with_sdk {
         StoreError::Call(error.to_string())
     }
 
-    fn remote(bucket: &str, listed: Listed) -> Remote {
-        Remote {
+    fn remote(bucket: &str, listed: ListedObject) -> RemoteObject {
+        RemoteObject {
             bucket: bucket.to_owned(),
             key: listed.key,
             etag: listed.etag,
@@ -126,8 +133,8 @@ mod with_sdk {
     }
 
     /// The version of an object that was listed.
-    fn version(object: &Remote) -> ObjectRef<'_> {
-        let Remote {
+    fn version(object: &RemoteObject) -> ObjectRef<'_> {
+        let RemoteObject {
             bucket,
             key,
             etag,

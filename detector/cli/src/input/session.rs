@@ -8,52 +8,52 @@ use ahash::HashSet;
 use secretrail_engine::access::Access;
 use secretrail_engine::alert::Alert;
 use secretrail_engine::coverage::CoverageMark;
-use secretrail_engine::gaps::Delivery;
+use secretrail_engine::gaps::LogDelivery;
 use secretrail_engine::neutral;
-use secretrail_engine::pipeline::{Outcome, Pipeline};
-use secretrail_engine::policy::Policy;
-use secretrail_engine::report::Report;
+use secretrail_engine::pipeline::{BatchOutcome, Pipeline};
+use secretrail_engine::policy::AccessPolicy;
+use secretrail_engine::report::ReadReport;
 use secretrail_engine::rule::RuleSet;
-use secretrail_engine::scan::Harvest;
+use secretrail_engine::scan::ScanResult;
 use secretrail_engine::state::StateError;
 use secretrail_engine::state::memory::MemoryStore;
 use secretrail_engine::time::EventTime;
 
 use super::checkpoint::Checkpoint;
-use super::object::{Object, Problem};
+use super::object::{InputObject, InputProblem};
 use super::progress::bytes_bar;
 use super::read;
-use super::reading::Reading;
+use super::reading::ReadingResult;
 use super::s3::store;
 use super::store::ObjectStore;
-use super::walk::{self, Objects};
+use super::walk::{self, WalkedObjects};
 use super::{aws, manifest};
-use crate::args::settings::Settings;
-use crate::host::{Failure, Host, say};
+use crate::args::settings::RunSettings;
+use crate::host::{ProcessHost, RunFailure, say};
 use crate::text::number;
 
 /// What a run found.
-pub(crate) struct Found {
+pub(crate) struct SessionResult {
     pub(crate) alerts: Vec<Alert>,
     pub(crate) accesses: Vec<Arc<Access>>,
-    pub(crate) report: Report,
-    pub(crate) problems: Vec<Problem>,
-    pub(crate) objects: Vec<Object>,
+    pub(crate) report: ReadReport,
+    pub(crate) problems: Vec<InputProblem>,
+    pub(crate) objects: Vec<InputObject>,
     /// Places and times of delivery of all objects of which they are known.
-    pub(crate) deliveries: Vec<Delivery>,
+    pub(crate) deliveries: Vec<LogDelivery>,
     /// Where KMS events were seen.
     pub(crate) coverage: HashSet<CoverageMark>,
     /// What the objects were read through.
     pub(crate) store: Box<dyn ObjectStore>,
 }
 
-impl Found {
+impl SessionResult {
     /// Nothing, in these objects.
-    pub(crate) fn nothing(objects: Vec<Object>, store: Box<dyn ObjectStore>) -> Self {
+    pub(crate) fn nothing(objects: Vec<InputObject>, store: Box<dyn ObjectStore>) -> Self {
         Self {
             alerts: Vec::new(),
             accesses: Vec::new(),
-            report: Report::default(),
+            report: ReadReport::default(),
             problems: Vec::new(),
             objects,
             deliveries: Vec::new(),
@@ -64,14 +64,14 @@ impl Found {
 }
 
 /// What is to be read, and through what.
-pub(crate) struct Opened {
+pub(crate) struct OpenedInput {
     pub(crate) store: Box<dyn ObjectStore>,
-    pub(crate) objects: Objects,
+    pub(crate) objects: WalkedObjects,
 }
 
-impl Opened {
+impl OpenedInput {
     /// Finds the objects under the paths.
-    pub(crate) fn new(settings: &Settings) -> Result<Self, Failure> {
+    pub(crate) fn new(settings: &RunSettings) -> Result<Self, RunFailure> {
         // A run over files makes no connection: reading a profile and starting threads would only
         // cost time, and a broken AWS configuration must not stop it.
         let connection = aws::connect(settings, false)?;
@@ -83,7 +83,11 @@ impl Opened {
 
 /// Finds the objects under the paths of a run: logs, and digests where they are asked for. What is
 /// missing of a job is among the problems.
-pub(crate) fn walk(settings: &Settings, store: &dyn ObjectStore, digests: bool) -> Objects {
+pub(crate) fn walk(
+    settings: &RunSettings,
+    store: &dyn ObjectStore,
+    digests: bool,
+) -> WalkedObjects {
     let mut objects = walk::walk(&settings.paths, &settings.selection, store, digests);
     manifest::check(&mut objects, store);
     objects
@@ -91,7 +95,7 @@ pub(crate) fn walk(settings: &Settings, store: &dyn ObjectStore, digests: bool) 
 
 /// Finds the logs under the paths of a run that makes parts. Its parts may lie among them: what an
 /// extraction made is no log.
-pub(crate) fn logs(settings: &Settings, store: &dyn ObjectStore) -> Objects {
+pub(crate) fn logs(settings: &RunSettings, store: &dyn ObjectStore) -> WalkedObjects {
     let mut found = walk(settings, store, false);
     found.objects.retain(|object| !object.is_part);
     found
@@ -99,23 +103,23 @@ pub(crate) fn logs(settings: &Settings, store: &dyn ObjectStore) -> Objects {
 
 /// Reads everything and takes it through the pipeline as one batch.
 pub(crate) fn find(
-    settings: &Settings,
+    settings: &RunSettings,
     rules: &RuleSet,
-    policy: Option<&Policy>,
-    host: &mut Host,
-) -> Result<Found, Failure> {
-    find_in(Opened::new(settings)?, settings, rules, policy, host)
+    policy: Option<&AccessPolicy>,
+    host: &mut ProcessHost,
+) -> Result<SessionResult, RunFailure> {
+    find_in(OpenedInput::new(settings)?, settings, rules, policy, host)
 }
 
 /// Reads what was opened and takes it through the pipeline as one batch.
 pub(crate) fn find_in(
-    opened: Opened,
-    settings: &Settings,
+    opened: OpenedInput,
+    settings: &RunSettings,
     rules: &RuleSet,
-    policy: Option<&Policy>,
-    host: &mut Host,
-) -> Result<Found, Failure> {
-    let Opened { store, objects } = opened;
+    policy: Option<&AccessPolicy>,
+    host: &mut ProcessHost,
+) -> Result<SessionResult, RunFailure> {
+    let OpenedInput { store, objects } = opened;
     let mut reading = read_all(&objects, settings, rules, &*store, host)?;
     let mut report = objects.report;
     report.add(&std::mem::take(&mut reading.harvest.report));
@@ -127,7 +131,7 @@ pub(crate) fn find_in(
     let pipeline = pipeline(settings, rules, policy);
     let outcome = take_in(&pipeline, reading.harvest, host.now)?;
     report.add(&outcome.report);
-    Ok(Found {
+    Ok(SessionResult {
         alerts: outcome.alerts,
         accesses: outcome.accesses,
         report,
@@ -141,12 +145,12 @@ pub(crate) fn find_in(
 
 /// Reads every object that no earlier run has noted, and notes it where that is asked for.
 fn read_all(
-    objects: &Objects,
-    settings: &Settings,
+    objects: &WalkedObjects,
+    settings: &RunSettings,
     rules: &RuleSet,
     store: &dyn ObjectStore,
-    host: &mut Host,
-) -> Result<Reading, Failure> {
+    host: &mut ProcessHost,
+) -> Result<ReadingResult, RunFailure> {
     let progress = bytes_bar(settings, &objects.objects);
     let checkpoint = match &settings.checkpoint {
         Some(path) => Some(Checkpoint::open(path, rules, &settings.selection)?),
@@ -155,14 +159,14 @@ fn read_all(
     if let Some(checkpoint) = &checkpoint {
         say_resumed(checkpoint, settings, host);
     }
-    let task = read::Task {
+    let task = read::ReadTask {
         objects: &objects.objects,
         rules,
         selection: &settings.selection,
         threads: settings.threads,
         checkpoint: checkpoint.as_ref(),
     };
-    let sources = read::Sources {
+    let sources = read::RemoteSources {
         stdin: &mut *host.stdin,
         store,
     };
@@ -180,7 +184,7 @@ fn read_all(
     Ok(reading)
 }
 
-fn say_resumed(checkpoint: &Checkpoint, settings: &Settings, host: &mut Host) {
+fn say_resumed(checkpoint: &Checkpoint, settings: &RunSettings, host: &mut ProcessHost) {
     if checkpoint.is_empty() || settings.quiet {
         return;
     }
@@ -190,9 +194,9 @@ fn say_resumed(checkpoint: &Checkpoint, settings: &Settings, host: &mut Host) {
 }
 
 /// Account, region and time of a delivery, where the place of the object tells them.
-fn delivery(object: &Object) -> Option<Delivery> {
+fn delivery(object: &InputObject) -> Option<LogDelivery> {
     let (account, region) = object.home.as_ref()?;
-    Some(Delivery {
+    Some(LogDelivery {
         account: account.as_str().into(),
         region: region.as_str().into(),
         time: object.delivered?,
@@ -200,7 +204,11 @@ fn delivery(object: &Object) -> Option<Delivery> {
 }
 
 /// Takes a harvest through the pipeline, with a store that lives as long as that.
-fn take_in(pipeline: &Pipeline<'_>, harvest: Harvest, now: EventTime) -> Result<Outcome, Failure> {
+fn take_in(
+    pipeline: &Pipeline<'_>,
+    harvest: ScanResult,
+    now: EventTime,
+) -> Result<BatchOutcome, RunFailure> {
     let store = MemoryStore::default();
     let newest = harvest.observations.iter().map(|end| end.delivered).max();
     let now = pipeline.time(now, newest);
@@ -220,15 +228,15 @@ fn take_in(pipeline: &Pipeline<'_>, harvest: Harvest, now: EventTime) -> Result<
 }
 
 /// A store in memory fails only by a bug.
-pub(crate) fn internal(error: StateError) -> Failure {
-    Failure::Internal(error.to_string())
+pub(crate) fn internal(error: StateError) -> RunFailure {
+    RunFailure::Internal(error.to_string())
 }
 
 /// The path as this run is set.
 pub(crate) fn pipeline<'a>(
-    settings: &'a Settings,
+    settings: &'a RunSettings,
     rules: &'a RuleSet,
-    policy: Option<&'a Policy>,
+    policy: Option<&'a AccessPolicy>,
 ) -> Pipeline<'a> {
     Pipeline {
         threads: settings.threads,
@@ -239,9 +247,9 @@ pub(crate) fn pipeline<'a>(
 
 /// Why parts cannot be used, one line for each reason: a thousand parts that were made for other
 /// rules are one sentence.
-pub(crate) fn refused(refused: &[Problem]) -> Failure {
+pub(crate) fn refused(refused: &[InputProblem]) -> RunFailure {
     let mut reasons: BTreeMap<&str, (&str, usize)> = BTreeMap::new();
-    for Problem { name, message } in refused {
+    for InputProblem { name, message } in refused {
         reasons.entry(message).or_insert((name, 0)).1 += 1;
     }
     let mut lines = Vec::new();
@@ -258,7 +266,7 @@ pub(crate) fn refused(refused: &[Problem]) -> Failure {
         ));
     }
     // The first line gets its mark from whoever prints the failure.
-    Failure::Rules(lines.join("\nsecretrail: "))
+    RunFailure::Rules(lines.join("\nsecretrail: "))
 }
 
 #[cfg(test)]
@@ -267,7 +275,7 @@ mod tests {
 
     #[test]
     fn parts_that_are_refused_for_one_reason_are_one_line() {
-        let problem = |name: &str, message: &str| Problem::new(name, message);
+        let problem = |name: &str, message: &str| InputProblem::new(name, message);
         let all = [
             problem("a", "was made for other rules"),
             problem("b", "is empty"),

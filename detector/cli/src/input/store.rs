@@ -6,14 +6,14 @@ use std::io;
 use std::path::Path;
 
 use crate::args::path::bucket_and_prefix;
-use crate::host::Failure;
+use crate::host::RunFailure;
 
 /// An object in S3, as a listing has it.
-pub type Remote = secretrail_engine::manifest::Item;
+pub type RemoteObject = secretrail_engine::manifest::ManifestItem;
 
 /// The bytes of an object as they are stored.
 #[derive(Debug)]
-pub struct Fetched {
+pub struct FetchedBytes {
     /// The bytes.
     pub bytes: Vec<u8>,
     /// The signature that CloudTrail puts into the metadata of a digest in S3; `None` for files and
@@ -22,7 +22,7 @@ pub struct Fetched {
 }
 
 /// Says which folders are to be opened.
-pub type Opens<'o> = dyn Fn(&str) -> bool + Sync + 'o;
+pub type FolderPredicate<'o> = dyn Fn(&str) -> bool + Sync + 'o;
 
 /// What is asked of a store of objects. Calls wait for their answer.
 pub trait ObjectStore: Send + Sync {
@@ -36,22 +36,23 @@ pub trait ObjectStore: Send + Sync {
         &self,
         bucket: &str,
         prefix: &str,
-        opens: Option<&Opens<'_>>,
-    ) -> Result<Vec<Remote>, StoreError>;
+        opens: Option<&FolderPredicate<'_>>,
+    ) -> Result<Vec<RemoteObject>, StoreError>;
 
     /// The bytes of an object, as it was listed, and the signature of a digest.
     ///
     /// # Errors
     ///
     /// [`StoreError`]: why it could not be read.
-    fn fetch(&self, object: &Remote) -> Result<Fetched, StoreError>;
+    fn fetch(&self, object: &RemoteObject) -> Result<FetchedBytes, StoreError>;
 
     /// Some of the bytes of an object, as it was listed; fewer at its end.
     ///
     /// # Errors
     ///
     /// [`StoreError`]: why they could not be read.
-    fn piece(&self, object: &Remote, offset: u64, length: u64) -> Result<Vec<u8>, StoreError>;
+    fn piece(&self, object: &RemoteObject, offset: u64, length: u64)
+    -> Result<Vec<u8>, StoreError>;
 
     /// Writes an object.
     ///
@@ -82,18 +83,23 @@ pub enum StoreError {
 
 /// The store of a run that names no path in S3.
 #[derive(Debug, Clone, Copy)]
-pub struct NoStore;
+pub struct NoObjectStore;
 
-impl ObjectStore for NoStore {
-    fn list(&self, _: &str, _: &str, _: Option<&Opens<'_>>) -> Result<Vec<Remote>, StoreError> {
+impl ObjectStore for NoObjectStore {
+    fn list(
+        &self,
+        _: &str,
+        _: &str,
+        _: Option<&FolderPredicate<'_>>,
+    ) -> Result<Vec<RemoteObject>, StoreError> {
         Err(StoreError::NotNamed)
     }
 
-    fn fetch(&self, _: &Remote) -> Result<Fetched, StoreError> {
+    fn fetch(&self, _: &RemoteObject) -> Result<FetchedBytes, StoreError> {
         Err(StoreError::NotNamed)
     }
 
-    fn piece(&self, _: &Remote, _: u64, _: u64) -> Result<Vec<u8>, StoreError> {
+    fn piece(&self, _: &RemoteObject, _: u64, _: u64) -> Result<Vec<u8>, StoreError> {
         Err(StoreError::NotNamed)
     }
 
@@ -103,14 +109,14 @@ impl ObjectStore for NoStore {
 }
 
 /// A folder in S3 that a command writes to.
-pub struct Prefix {
+pub struct WritablePrefix {
     /// Bucket.
     pub bucket: String,
     /// With its slash; empty for none.
     pub prefix: String,
 }
 
-impl Prefix {
+impl WritablePrefix {
     /// `s3://bucket/prefix/`, with or without the last slash; `None` for any other path.
     #[must_use]
     pub fn of(path: &Path) -> Option<Self> {
@@ -139,10 +145,10 @@ impl Prefix {
     /// # Errors
     ///
     /// [`Failure::Input`]: it could not be listed.
-    pub fn there(&self, store: &dyn ObjectStore) -> Result<BTreeSet<String>, Failure> {
+    pub fn there(&self, store: &dyn ObjectStore) -> Result<BTreeSet<String>, RunFailure> {
         let listed = store
             .list(&self.bucket, &self.prefix, None)
-            .map_err(|error| Failure::Input(format!("{}: {error}", self.name(""))))?;
+            .map_err(|error| RunFailure::Input(format!("{}: {error}", self.name(""))))?;
         Ok(listed
             .into_iter()
             .filter_map(|object| object.key.strip_prefix(&self.prefix).map(str::to_owned))
@@ -171,11 +177,11 @@ mod tests {
     #[test]
     fn a_prefix_is_a_folder_with_or_without_its_last_slash() {
         for path in ["s3://bucket/jobs/2026", "s3://bucket/jobs/2026/"] {
-            let prefix = Prefix::of(Path::new(path)).unwrap();
+            let prefix = WritablePrefix::of(Path::new(path)).unwrap();
             assert_eq!(prefix.name("part"), "s3://bucket/jobs/2026/part");
         }
-        let whole = Prefix::of(Path::new("s3://bucket")).unwrap();
+        let whole = WritablePrefix::of(Path::new("s3://bucket")).unwrap();
         assert_eq!(whole.key("part"), "part");
-        assert!(Prefix::of(Path::new("jobs/2026")).is_none());
+        assert!(WritablePrefix::of(Path::new("jobs/2026")).is_none());
     }
 }

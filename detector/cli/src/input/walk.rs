@@ -5,12 +5,12 @@
 use std::path::{Path, PathBuf};
 
 use secretrail_engine::object::{self, ObjectKind, ObjectPath};
-use secretrail_engine::report::{Report, SkippedObject};
+use secretrail_engine::report::{ReadReport, SkippedObject};
 use secretrail_engine::selection::Selection;
 use walkdir::{DirEntry, WalkDir};
 
-use super::object::{Object, Place, Problem};
-use super::store::{ObjectStore, Remote, StoreError};
+use super::object::{InputObject, InputProblem, ObjectPlace};
+use super::store::{ObjectStore, RemoteObject, StoreError};
 use crate::args::path::{bucket_and_prefix, is_stdin};
 
 /// Seconds after the last event time asked for up to which deliveries are read. Most come within
@@ -28,13 +28,13 @@ const NO_LOGS_BELOW_PREFIX: &str = "no log files for this selection below the pr
 
 /// What the paths came to.
 #[derive(Debug, Default)]
-pub struct Objects {
+pub struct WalkedObjects {
     /// To be read.
-    pub objects: Vec<Object>,
+    pub objects: Vec<InputObject>,
     /// Objects that were passed over, by reason.
-    pub report: Report,
+    pub report: ReadReport,
     /// Paths that could not be opened.
-    pub problems: Vec<Problem>,
+    pub problems: Vec<InputProblem>,
 }
 
 /// Finds the objects under the paths: logs, and digests where they are asked for.
@@ -44,15 +44,15 @@ pub fn walk(
     selection: &Selection,
     store: &dyn ObjectStore,
     digests: bool,
-) -> Objects {
-    let mut walker = Walker {
+) -> WalkedObjects {
+    let mut walker = PathWalker {
         selection,
         digests,
-        found: Objects::default(),
+        found: WalkedObjects::default(),
     };
     for path in paths {
         if is_stdin(path) {
-            walker.found.objects.push(Object::stdin());
+            walker.found.objects.push(InputObject::stdin());
         } else if let Some((bucket, prefix)) = bucket_and_prefix(path) {
             walker.prefix(&bucket, &prefix, store);
         } else {
@@ -63,19 +63,19 @@ pub fn walk(
 }
 
 /// What is looked for, and what of it was found.
-struct Walker<'s> {
+struct PathWalker<'s> {
     selection: &'s Selection,
     digests: bool,
-    found: Objects,
+    found: WalkedObjects,
 }
 
-impl Walker<'_> {
+impl PathWalker<'_> {
     fn path(&mut self, path: &Path) {
         match std::fs::metadata(path) {
             Ok(meta) if meta.is_dir() => self.folder(path),
             // A file that was named is read whatever its name is.
-            Ok(_) => self.found.objects.push(Object::at(
-                Place::File(path.to_owned()),
+            Ok(_) => self.found.objects.push(InputObject::at(
+                ObjectPlace::File(path.to_owned()),
                 key(path),
                 &tree_path(path),
                 true,
@@ -85,7 +85,7 @@ impl Walker<'_> {
     }
 
     fn folder(&mut self, root: &Path) {
-        let tree = Tree::new(root);
+        let tree = InputTree::new(root);
         let before = self.seen();
         let entries = WalkDir::new(root)
             .follow_links(true)
@@ -118,7 +118,7 @@ impl Walker<'_> {
         }
     }
 
-    fn file(&mut self, entry: DirEntry, tree: &Tree) {
+    fn file(&mut self, entry: DirEntry, tree: &InputTree) {
         let name = key(entry.path());
         let whole = tree.whole(&name);
         let parsed = object::parse(&whole);
@@ -126,8 +126,8 @@ impl Walker<'_> {
             Some(reason) => self.found.report.skip_object(reason),
             None if !may_hold(&parsed, self.selection) => {}
             None => {
-                let place = Place::File(entry.into_path());
-                let object = Object::parsed(place, name, &whole, &parsed, false);
+                let place = ObjectPlace::File(entry.into_path());
+                let object = InputObject::parsed(place, name, &whole, &parsed, false);
                 self.found.objects.push(object);
             }
         }
@@ -156,7 +156,7 @@ impl Walker<'_> {
         bucket: &str,
         prefix: &str,
         store: &dyn ObjectStore,
-    ) -> Result<Vec<Remote>, StoreError> {
+    ) -> Result<Vec<RemoteObject>, StoreError> {
         let Selection {
             from,
             to,
@@ -178,7 +178,7 @@ impl Walker<'_> {
         store.list(bucket, prefix, Some(&opens))
     }
 
-    fn remote(&mut self, remote: Remote, prefix: &str) {
+    fn remote(&mut self, remote: RemoteObject, prefix: &str) {
         let key = remote.key.clone();
         let parsed = object::parse(&key);
         // The whole key was typed, and names this object and no folder.
@@ -188,7 +188,8 @@ impl Walker<'_> {
             None if !may_hold(&parsed, self.selection) => {}
             _ => {
                 let name = remote.name();
-                let object = Object::parsed(Place::S3(remote), name, &key, &parsed, explicit);
+                let object =
+                    InputObject::parsed(ObjectPlace::S3(remote), name, &key, &parsed, explicit);
                 self.found.objects.push(object);
             }
         }
@@ -207,18 +208,18 @@ impl Walker<'_> {
     }
 
     fn problem(&mut self, name: String, message: impl ToString) {
-        self.found.problems.push(Problem::new(name, message));
+        self.found.problems.push(InputProblem::new(name, message));
     }
 }
 
 /// A folder that was typed, and its whole path. The tree above it counts too: `cd AWSLogs &&
 /// secretrail replay .`
-struct Tree {
+struct InputTree {
     typed: String,
     whole: String,
 }
 
-impl Tree {
+impl InputTree {
     fn new(root: &Path) -> Self {
         Self {
             typed: key(root),
@@ -337,7 +338,7 @@ mod tests {
 
     #[test]
     fn the_tree_above_a_folder_counts() {
-        let tree = Tree {
+        let tree = InputTree {
             typed: "./2026".to_owned(),
             whole: "/logs/AWSLogs/1/2026".to_owned(),
         };
@@ -352,7 +353,7 @@ mod tests {
         let found = walk(
             &paths,
             &Selection::default(),
-            &super::super::store::NoStore,
+            &super::super::store::NoObjectStore,
             false,
         );
         let messages: Vec<&str> = found.problems.iter().map(|p| &*p.message).collect();

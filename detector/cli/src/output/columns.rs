@@ -5,7 +5,7 @@ use secretrail_engine::time::EventTime;
 
 /// A value of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cell<'a> {
+pub enum CellValue<'a> {
     /// A time in UTC.
     Time(EventTime),
     /// A text; `None` where it is not known.
@@ -17,72 +17,80 @@ pub enum Cell<'a> {
 }
 
 /// A column: its name as the path in the ledger's JSON, and its value of an access.
-pub type Column = (&'static str, fn(&Access) -> Cell<'_>);
+pub type Column = (&'static str, fn(&Access) -> CellValue<'_>);
 
 /// The columns of the ledger.
 pub const ACCESS: &[Column] = &[
-    ("time", |a| Cell::Time(a.head.time)),
+    ("time", |a| CellValue::Time(a.head.time)),
     ("event_id", |a| text(&a.head.event_id)),
     ("api", |a| text(&a.head.api)),
     ("method", |a| text(a.method.as_str())),
     ("account", |a| text(&a.head.account)),
     ("region", |a| text(&a.head.region)),
     ("secret.store", |a| text(a.secret.store.as_str())),
-    ("secret.arn", |a| Cell::Text(a.secret.arn.as_deref())),
-    ("secret.name", |a| Cell::Text(a.secret.name.as_deref())),
+    ("secret.arn", |a| CellValue::Text(a.secret.arn.as_deref())),
+    ("secret.name", |a| CellValue::Text(a.secret.name.as_deref())),
     ("secret.version_id", |a| {
-        Cell::Text(a.secret.version_id.as_deref())
+        CellValue::Text(a.secret.version_id.as_deref())
     }),
     ("secret.version_stage", |a| {
-        Cell::Text(a.secret.version_stage.as_deref())
+        CellValue::Text(a.secret.version_stage.as_deref())
     }),
     ("principal.arn", |a| {
-        Cell::Text(a.head.principal.id.as_deref())
+        CellValue::Text(a.head.principal.id.as_deref())
     }),
     ("principal.actor", |a| {
-        Cell::Text(a.head.principal.actor.as_deref())
+        CellValue::Text(a.head.principal.actor.as_deref())
     }),
     ("principal.type", |a| {
-        Cell::Text(a.head.principal.identity_type.as_deref())
+        CellValue::Text(a.head.principal.identity_type.as_deref())
     }),
     ("principal.kind", |a| text(a.head.principal.kind.as_str())),
     ("principal.account", |a| {
-        Cell::Text(a.head.principal.account.as_deref())
+        CellValue::Text(a.head.principal.account.as_deref())
     }),
     ("principal.via", |a| {
-        Cell::Text(a.head.principal.via.as_deref())
+        CellValue::Text(a.head.principal.via.as_deref())
     }),
     ("principal.console", |a| {
-        Cell::Flag(a.head.principal.console)
+        CellValue::Flag(a.head.principal.console)
     }),
     ("principal.access_key_id", |a| {
-        Cell::Text(a.head.access_key_id.as_deref())
+        CellValue::Text(a.head.access_key_id.as_deref())
     }),
-    ("source.ip", |a| Cell::Text(a.head.source.ip.as_deref())),
+    ("source.ip", |a| {
+        CellValue::Text(a.head.source.ip.as_deref())
+    }),
     ("source.kind", |a| text(a.head.source.kind.as_str())),
     ("source.user_agent", |a| {
-        Cell::Text(a.head.source.user_agent.as_deref())
+        CellValue::Text(a.head.source.user_agent.as_deref())
     }),
     ("source.vpc_endpoint", |a| {
-        Cell::Text(a.head.source.vpc_endpoint.as_deref())
+        CellValue::Text(a.head.source.vpc_endpoint.as_deref())
     }),
     ("outcome", |a| text(a.head.outcome.as_str())),
-    ("denied_by", |a| Cell::Text(a.head.denied_by.as_deref())),
-    ("error_code", |a| Cell::Text(a.head.error_code.as_deref())),
-    ("cross_account", |a| Cell::Flag(a.cross_account())),
+    ("denied_by", |a| {
+        CellValue::Text(a.head.denied_by.as_deref())
+    }),
+    ("error_code", |a| {
+        CellValue::Text(a.head.error_code.as_deref())
+    }),
+    ("cross_account", |a| CellValue::Flag(a.cross_account())),
     ("decrypt.status", |a| text(a.decrypt.status.as_str())),
     ("decrypt.event_id", |a| {
-        Cell::Text(a.decrypt.event_id.as_deref())
+        CellValue::Text(a.decrypt.event_id.as_deref())
     }),
     ("decrypt.key_arn", |a| {
-        Cell::Text(a.decrypt.key_arn.as_deref())
+        CellValue::Text(a.decrypt.key_arn.as_deref())
     }),
-    ("decrypt.delta_secs", |a| Cell::Number(a.decrypt.delta_secs)),
+    ("decrypt.delta_secs", |a| {
+        CellValue::Number(a.decrypt.delta_secs)
+    }),
     ("object", |a| text(&a.head.object)),
 ];
 
-fn text(text: &str) -> Cell<'_> {
-    Cell::Text(Some(text))
+fn text(text: &str) -> CellValue<'_> {
+    CellValue::Text(Some(text))
 }
 
 #[cfg(test)]

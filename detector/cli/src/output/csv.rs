@@ -8,8 +8,8 @@ use secretrail_engine::access::Access;
 use secretrail_engine::alert::Alert;
 use secretrail_engine::neutral;
 
-use crate::host::Failure;
-use crate::output::columns::{ACCESS, Cell};
+use crate::host::RunFailure;
+use crate::output::columns::{ACCESS, CellValue};
 
 const ALERT: &[&str] = &[
     "time",
@@ -43,7 +43,7 @@ pub enum CsvError {
     Text(#[from] std::string::FromUtf8Error),
 }
 
-impl From<CsvError> for Failure {
+impl From<CsvError> for RunFailure {
     fn from(error: CsvError) -> Self {
         Self::Internal(error.to_string())
     }
@@ -96,12 +96,12 @@ fn access(access: &Access) -> Vec<String> {
     columns.map(|(_, of)| text(&of(access))).collect()
 }
 
-fn text(cell: &Cell<'_>) -> String {
+fn text(cell: &CellValue<'_>) -> String {
     match cell {
-        Cell::Time(time) => time.to_string(),
-        Cell::Text(text) => or_empty(text.as_ref()),
-        Cell::Flag(flag) => flag.to_string(),
-        Cell::Number(number) => or_empty(number.as_ref()),
+        CellValue::Time(time) => time.to_string(),
+        CellValue::Text(text) => or_empty(text.as_ref()),
+        CellValue::Flag(flag) => flag.to_string(),
+        CellValue::Number(number) => or_empty(number.as_ref()),
     }
 }
 
@@ -150,7 +150,11 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_empty() {
-        let cells = [Cell::Text(None), Cell::Number(None), Cell::Flag(false)];
+        let cells = [
+            CellValue::Text(None),
+            CellValue::Number(None),
+            CellValue::Flag(false),
+        ];
         assert_eq!(cells.map(|cell| text(&cell)), ["", "", "false"]);
     }
 }

@@ -1,10 +1,10 @@
 //! What a run over logs could not see, as lines: for the command `gaps` and for the report.
 
 use secretrail_engine::alert::Alert;
-use secretrail_engine::gaps::{self, Gap, Missing};
+use secretrail_engine::gaps::{self, CoverageGap, MissingKind};
 use secretrail_engine::time::EventTime;
 
-use crate::input::session::Found;
+use crate::input::session::SessionResult;
 
 /// Rules of the pack that tell of blinded trails.
 const BLINDED: [&str; 3] = [
@@ -15,7 +15,7 @@ const BLINDED: [&str; 3] = [
 
 /// One line of the output.
 #[derive(Debug)]
-pub struct Line {
+pub struct GapLine {
     /// Account.
     pub account: String,
     /// Region.
@@ -32,7 +32,7 @@ pub struct Line {
 
 /// What a run over logs could not see, by account, region and time.
 #[must_use]
-pub(crate) fn lines(found: &Found) -> Vec<Line> {
+pub(crate) fn lines(found: &SessionResult) -> Vec<GapLine> {
     let gaps = gaps::find(
         found.deliveries.iter().cloned(),
         found.accesses.iter().map(|access| &**access),
@@ -42,7 +42,7 @@ pub(crate) fn lines(found: &Found) -> Vec<Line> {
         .alerts
         .iter()
         .filter(|alert| BLINDED.contains(&alert.rule.file.as_str()));
-    let mut lines: Vec<Line> = gaps
+    let mut lines: Vec<GapLine> = gaps
         .iter()
         .map(line)
         .chain(blinded.map(blinded_line))
@@ -53,9 +53,9 @@ pub(crate) fn lines(found: &Found) -> Vec<Line> {
     lines
 }
 
-fn line(gap: &Gap) -> Line {
+fn line(gap: &CoverageGap) -> GapLine {
     let (kind, what) = match gap.missing {
-        Missing::Deliveries { usual_secs } => {
+        MissingKind::Deliveries { usual_secs } => {
             let length = gap.to.0.saturating_sub(gap.from.0) / 60;
             let usual = usual_secs / 60;
             (
@@ -63,16 +63,16 @@ fn line(gap: &Gap) -> Line {
                 format!("no log file for {length} minutes; usually {usual} or less"),
             )
         }
-        Missing::KmsEvents { reads } => (
+        MissingKind::KmsEvents { reads } => (
             "kms_events",
             format!("{reads} reads, and no KMS event is logged: their Decrypts cannot be seen"),
         ),
-        Missing::Records { decrypts, reads } => (
+        MissingKind::Records { decrypts, reads } => (
             "records",
             format!("{decrypts} reads lack their Decrypt, {reads} Decrypts lack their read"),
         ),
     };
-    Line {
+    GapLine {
         account: gap.account.to_string(),
         region: gap.region.to_string(),
         from: gap.from,
@@ -83,8 +83,8 @@ fn line(gap: &Gap) -> Line {
 }
 
 /// A trail that was changed is a gap from then on; when it ended, no log can tell.
-fn blinded_line(alert: &Alert) -> Line {
-    Line {
+fn blinded_line(alert: &Alert) -> GapLine {
+    GapLine {
         account: or_dash(alert.account.as_deref()),
         region: or_dash(alert.region.as_deref()),
         from: alert.time,
@@ -104,12 +104,12 @@ mod tests {
 
     #[test]
     fn a_gap_in_deliveries_is_told_in_minutes() {
-        let gap = Gap {
+        let gap = CoverageGap {
             account: "111122223333".into(),
             region: "eu-west-1".into(),
             from: EventTime(0),
             to: EventTime(7_200),
-            missing: Missing::Deliveries { usual_secs: 330 },
+            missing: MissingKind::Deliveries { usual_secs: 330 },
         };
         let line = line(&gap);
         assert_eq!(line.kind, "deliveries");

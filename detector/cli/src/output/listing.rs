@@ -4,14 +4,14 @@
 use serde_json::Value;
 
 use super::csv;
-use super::out::Out;
-use crate::args::Format;
+use super::out::OpenOutput;
+use crate::args::OutputFormat;
 use crate::args::settings::only_rows;
-use crate::host::Failure;
+use crate::host::RunFailure;
 
 /// A list of results, one row of so many cells for each. Whoever has one says how it looks;
 /// [`write()`] knows the forms.
-pub trait Listing<const CELLS: usize> {
+pub trait RowListing<const CELLS: usize> {
     /// What the user asked for, as it is named when the form of the output does not fit it.
     const NAME: &'static str;
 
@@ -34,16 +34,16 @@ pub trait Listing<const CELLS: usize> {
 /// # Errors
 ///
 /// [`Failure::Usage`]: a list has no such form. [`Failure::Output`].
-pub fn write<const CELLS: usize, L: Listing<CELLS>>(
+pub fn write<const CELLS: usize, L: RowListing<CELLS>>(
     list: &L,
-    format: Format,
-    out: &mut Out<'_>,
-) -> Result<(), Failure> {
+    format: OutputFormat,
+    out: &mut OpenOutput<'_>,
+) -> Result<(), RunFailure> {
     match format {
-        Format::Table => out.raw(&list.table()),
-        Format::Json | Format::Jsonl => out.values(&list.values()),
-        Format::Csv => out.raw(&csv::rows(L::HEADER, list.rows().into_iter())?),
+        OutputFormat::Table => out.raw(&list.table()),
+        OutputFormat::Json | OutputFormat::Jsonl => out.values(&list.values()),
+        OutputFormat::Csv => out.raw(&csv::rows(L::HEADER, list.rows().into_iter())?),
         // Commands ask for rows before they read anything; this is for one that forgot to.
-        Format::Ocsf | Format::Html | Format::Parquet => Err(only_rows(L::NAME)),
+        OutputFormat::Ocsf | OutputFormat::Html | OutputFormat::Parquet => Err(only_rows(L::NAME)),
     }
 }

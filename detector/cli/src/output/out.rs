@@ -13,9 +13,9 @@ use secretrail_engine::alert::{Alert, ocsf};
 use secretrail_engine::parallel;
 use tempfile::NamedTempFile;
 
-use crate::args::Format;
-use crate::args::settings::{Settings, only_rows};
-use crate::host::{Failure, Host};
+use crate::args::OutputFormat;
+use crate::args::settings::{RunSettings, only_rows};
+use crate::host::{ProcessHost, RunFailure};
 use crate::output::{csv, parquet, table};
 
 /// The file that is not complete yet, so that an interrupted run can take it away.
@@ -44,15 +44,15 @@ fn end_interrupted() {
 }
 
 /// An output that was opened.
-pub struct Out<'s> {
-    settings: &'s Settings,
-    target: Target,
+pub struct OpenOutput<'s> {
+    settings: &'s RunSettings,
+    target: OutputTarget,
     buffer: Vec<u8>,
     /// Whether the header of a table of values was written.
     headed: bool,
 }
 
-enum Target {
+enum OutputTarget {
     /// Standard output, at the end.
     Stdout,
     /// A device or pipe: there is nothing to protect.
@@ -67,15 +67,15 @@ const LINES: usize = 128;
 /// Bytes gathered before they are passed on.
 const BUFFER: usize = 64 * 1024;
 
-impl<'s> Out<'s> {
+impl<'s> OpenOutput<'s> {
     /// Opens the output before anything is read, so that a wrong path is known at once.
     ///
     /// # Errors
     ///
     /// [`Failure::Output`] when the file cannot be made.
-    pub fn open(settings: &'s Settings) -> Result<Self, Failure> {
+    pub fn open(settings: &'s RunSettings) -> Result<Self, RunFailure> {
         let target = match &settings.output {
-            None => Target::Stdout,
+            None => OutputTarget::Stdout,
             Some(path) => open_file(path).map_err(|error| failure(path, error))?,
         };
         Ok(Self {
@@ -91,19 +91,19 @@ impl<'s> Out<'s> {
     /// # Errors
     ///
     /// [`Failure::Output`].
-    pub fn alerts(&mut self, alerts: &[Alert]) -> Result<(), Failure> {
+    pub fn alerts(&mut self, alerts: &[Alert]) -> Result<(), RunFailure> {
         match self.settings.format {
-            Format::Json | Format::Jsonl => self.lines(alerts, |alert, out| {
+            OutputFormat::Json | OutputFormat::Jsonl => self.lines(alerts, |alert, out| {
                 serde_json::to_writer(out, &AlertV1::from(alert))
             }),
-            Format::Csv => self.rows(&csv::alerts(alerts)?),
-            Format::Ocsf => self.lines(alerts, |alert, out| {
+            OutputFormat::Csv => self.rows(&csv::alerts(alerts)?),
+            OutputFormat::Ocsf => self.lines(alerts, |alert, out| {
                 out.extend_from_slice(ocsf::detection_finding(alert).as_bytes());
                 Ok(())
             }),
             // The report needs more than alerts: whoever runs the replay writes it.
-            Format::Html | Format::Parquet => Err(only_rows("alerts")),
-            Format::Table => self.raw(&table::alerts(alerts, self.settings)),
+            OutputFormat::Html | OutputFormat::Parquet => Err(only_rows("alerts")),
+            OutputFormat::Table => self.raw(&table::alerts(alerts, self.settings)),
         }
     }
 
@@ -112,23 +112,23 @@ impl<'s> Out<'s> {
     /// # Errors
     ///
     /// [`Failure::Output`].
-    pub fn accesses(&mut self, accesses: &[Arc<Access>]) -> Result<(), Failure> {
+    pub fn accesses(&mut self, accesses: &[Arc<Access>]) -> Result<(), RunFailure> {
         match self.settings.format {
-            Format::Json | Format::Jsonl => self.lines(accesses, |access, out| {
+            OutputFormat::Json | OutputFormat::Jsonl => self.lines(accesses, |access, out| {
                 serde_json::to_writer(out, &AccessV1::from(&**access))
             }),
-            Format::Csv => self.rows(&csv::accesses(accesses)?),
-            Format::Parquet => self.parquet(accesses),
-            Format::Ocsf | Format::Html => Err(only_rows("accesses")),
-            Format::Table => self.raw(&table::accesses(accesses)),
+            OutputFormat::Csv => self.rows(&csv::accesses(accesses)?),
+            OutputFormat::Parquet => self.parquet(accesses),
+            OutputFormat::Ocsf | OutputFormat::Html => Err(only_rows("accesses")),
+            OutputFormat::Table => self.raw(&table::accesses(accesses)),
         }
     }
 
-    fn parquet(&mut self, accesses: &[Arc<Access>]) -> Result<(), Failure> {
+    fn parquet(&mut self, accesses: &[Arc<Access>]) -> Result<(), RunFailure> {
         let name = self.name();
         // The writer of Parquet knows only that something under it failed.
-        parquet::accesses(accesses, &mut Sink(self)).map_err(|failure| match failure {
-            Failure::Output { error, .. } => Failure::Output { name, error },
+        parquet::accesses(accesses, &mut OutputWriter(self)).map_err(|failure| match failure {
+            RunFailure::Output { error, .. } => RunFailure::Output { name, error },
             other => other,
         })
     }
@@ -138,7 +138,7 @@ impl<'s> Out<'s> {
     /// # Errors
     ///
     /// [`Failure::Output`].
-    pub fn raw(&mut self, text: &str) -> Result<(), Failure> {
+    pub fn raw(&mut self, text: &str) -> Result<(), RunFailure> {
         self.write(text.as_bytes())
     }
 
@@ -147,7 +147,7 @@ impl<'s> Out<'s> {
     /// # Errors
     ///
     /// [`Failure::Output`].
-    pub fn values(&mut self, values: &[serde_json::Value]) -> Result<(), Failure> {
+    pub fn values(&mut self, values: &[serde_json::Value]) -> Result<(), RunFailure> {
         self.lines(values, |value, out| serde_json::to_writer(out, value))
     }
 
@@ -157,8 +157,8 @@ impl<'s> Out<'s> {
         &mut self,
         items: &[T],
         line: impl Fn(&T, &mut Vec<u8>) -> serde_json::Result<()> + Sync,
-    ) -> Result<(), Failure> {
-        let is_array = self.settings.format == Format::Json;
+    ) -> Result<(), RunFailure> {
+        let is_array = self.settings.format == OutputFormat::Json;
         parallel::in_order(
             self.settings.threads,
             items,
@@ -168,7 +168,7 @@ impl<'s> Out<'s> {
                     if is_array {
                         bytes.extend_from_slice(if index == 0 { b"[\n" } else { b",\n" });
                     }
-                    line(item, bytes).map_err(|error| Failure::Internal(error.to_string()))?;
+                    line(item, bytes).map_err(|error| RunFailure::Internal(error.to_string()))?;
                     if !is_array {
                         bytes.push(b'\n');
                     }
@@ -186,7 +186,7 @@ impl<'s> Out<'s> {
 
     /// Values with their header, which is written once: a replay in slices comes here for each of
     /// them.
-    fn rows(&mut self, text: &str) -> Result<(), Failure> {
+    fn rows(&mut self, text: &str) -> Result<(), RunFailure> {
         let start = if self.headed {
             text.find('\n').map_or(0, |end| end + 1)
         } else {
@@ -199,19 +199,21 @@ impl<'s> Out<'s> {
     /// Where the output goes, for messages.
     fn name(&self) -> String {
         match &self.target {
-            Target::Stdout => "standard output".to_owned(),
-            Target::Device(_, path) | Target::Partial(_, path) => path.display().to_string(),
+            OutputTarget::Stdout => "standard output".to_owned(),
+            OutputTarget::Device(_, path) | OutputTarget::Partial(_, path) => {
+                path.display().to_string()
+            }
         }
     }
 
-    fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), RunFailure> {
         let written = match &mut self.target {
-            Target::Stdout => {
+            OutputTarget::Stdout => {
                 self.buffer.extend_from_slice(bytes);
                 return Ok(());
             }
-            Target::Device(file, path) => (file.write_all(bytes), path),
-            Target::Partial(file, path) => (file.write_all(bytes), path),
+            OutputTarget::Device(file, path) => (file.write_all(bytes), path),
+            OutputTarget::Partial(file, path) => (file.write_all(bytes), path),
         };
         written.0.map_err(|error| failure(written.1, error))
     }
@@ -221,7 +223,7 @@ impl<'s> Out<'s> {
     /// # Errors
     ///
     /// [`Failure::Output`].
-    pub fn pass_on(&mut self, host: &mut Host) -> Result<(), Failure> {
+    pub fn pass_on(&mut self, host: &mut ProcessHost) -> Result<(), RunFailure> {
         if self.buffer.len() >= BUFFER {
             let written = host.stdout.write_all(&self.buffer);
             self.buffer.clear();
@@ -235,9 +237,9 @@ impl<'s> Out<'s> {
     /// # Errors
     ///
     /// [`Failure::Output`]; an incomplete file has been removed.
-    pub fn finish(self, host: &mut Host) -> Result<(), Failure> {
+    pub fn finish(self, host: &mut ProcessHost) -> Result<(), RunFailure> {
         match self.target {
-            Target::Stdout => {
+            OutputTarget::Stdout => {
                 let written = host
                     .stdout
                     .write_all(&self.buffer)
@@ -250,13 +252,13 @@ impl<'s> Out<'s> {
 }
 
 /// An output for writers that know nothing of it.
-struct Sink<'o, 's>(&'o mut Out<'s>);
+struct OutputWriter<'o, 's>(&'o mut OpenOutput<'s>);
 
-impl Write for Sink<'_, '_> {
+impl Write for OutputWriter<'_, '_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self.0.write(bytes) {
             Ok(()) => Ok(bytes.len()),
-            Err(Failure::Output { error, .. }) => Err(error),
+            Err(RunFailure::Output { error, .. }) => Err(error),
             Err(other) => Err(io::Error::other(other)),
         }
     }
@@ -271,19 +273,19 @@ impl Write for Sink<'_, '_> {
 /// # Errors
 ///
 /// [`Failure::Output`]; no file was left.
-pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), RunFailure> {
     let mut target = open_file(path).map_err(|error| failure(path, error))?;
     let written = match &mut target {
-        Target::Stdout => Ok(()),
-        Target::Device(file, _) => file.write_all(bytes),
-        Target::Partial(file, _) => file.write_all(bytes),
+        OutputTarget::Stdout => Ok(()),
+        OutputTarget::Device(file, _) => file.write_all(bytes),
+        OutputTarget::Partial(file, _) => file.write_all(bytes),
     };
     written.map_err(|error| failure(path, error))?;
     target.complete()
 }
 
-impl Target {
-    fn complete(self) -> Result<(), Failure> {
+impl OutputTarget {
+    fn complete(self) -> Result<(), RunFailure> {
         match self {
             Self::Stdout => Ok(()),
             Self::Device(mut file, path) => file.flush().map_err(|error| failure(&path, error)),
@@ -302,17 +304,17 @@ impl Target {
     }
 }
 
-fn open_file(path: &Path) -> io::Result<Target> {
+fn open_file(path: &Path) -> io::Result<OutputTarget> {
     let is_special = std::fs::metadata(path).is_ok_and(|meta| !meta.is_file());
     if is_special {
         let file = File::options().write(true).open(path)?;
         let file = BufWriter::with_capacity(BUFFER, file);
-        return Ok(Target::Device(file, path.to_owned()));
+        return Ok(OutputTarget::Device(file, path.to_owned()));
     }
     let file = partial_file(path)?;
     *PARTIAL.lock().unwrap_or_else(PoisonError::into_inner) = Some(file.path().to_owned());
     let file = BufWriter::with_capacity(BUFFER, file);
-    Ok(Target::Partial(file, path.to_owned()))
+    Ok(OutputTarget::Partial(file, path.to_owned()))
 }
 
 /// A file beside the output, so that giving it the name of the output is one step of the file
@@ -331,8 +333,8 @@ fn partial_file(path: &Path) -> io::Result<NamedTempFile> {
     builder.tempfile_in(folder.unwrap_or(Path::new(".")))
 }
 
-fn failure(path: &Path, error: io::Error) -> Failure {
-    Failure::Output {
+fn failure(path: &Path, error: io::Error) -> RunFailure {
+    RunFailure::Output {
         name: path.display().to_string(),
         error,
     }
@@ -355,14 +357,16 @@ mod tests {
     fn a_file_appears_only_when_it_is_complete() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("out.csv");
-        let Target::Partial(mut file, _) = open_file(&path).unwrap() else {
+        let OutputTarget::Partial(mut file, _) = open_file(&path).unwrap() else {
             panic!("a file that is not there yet is no device");
         };
         file.write_all(b"a,b\n").unwrap();
         let there = names(folder.path());
         assert_eq!(there.len(), 1);
         assert!(there[0].starts_with(".out.csv.") && there[0].ends_with(".partial"));
-        Target::Partial(file, path.clone()).complete().unwrap();
+        OutputTarget::Partial(file, path.clone())
+            .complete()
+            .unwrap();
         assert_eq!(names(folder.path()), ["out.csv"]);
         assert_eq!(std::fs::read(&path).unwrap(), b"a,b\n");
     }
@@ -377,7 +381,7 @@ mod tests {
     #[test]
     fn a_device_is_written_as_it_is() {
         let target = open_file(Path::new("/dev/null")).unwrap();
-        assert!(matches!(target, Target::Device(..)));
+        assert!(matches!(target, OutputTarget::Device(..)));
     }
 
     #[test]

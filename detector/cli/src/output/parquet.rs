@@ -16,8 +16,8 @@ pub use self::with_arrow::accesses;
 pub fn accesses(
     _: &[std::sync::Arc<secretrail_engine::access::Access>],
     _: &mut (impl std::io::Write + Send),
-) -> Result<(), crate::host::Failure> {
-    Err(crate::host::Failure::Usage(
+) -> Result<(), crate::host::RunFailure> {
+    Err(crate::host::RunFailure::Usage(
         "this build has no Parquet; install it with the feature `parquet`, or choose -f csv"
             .to_owned(),
     ))
@@ -40,8 +40,8 @@ mod with_arrow {
     use secretrail_engine::access::Access;
     use secretrail_engine::access::json_v1::SCHEMA;
 
-    use crate::host::Failure;
-    use crate::output::columns::{ACCESS, Cell, Column};
+    use crate::host::RunFailure;
+    use crate::output::columns::{ACCESS, CellValue, Column};
 
     /// Rows that are gathered before they are written.
     const ROWS: usize = 65_536;
@@ -54,7 +54,7 @@ mod with_arrow {
     pub fn accesses(
         accesses: &[Arc<Access>],
         out: &mut (impl Write + Send),
-    ) -> Result<(), Failure> {
+    ) -> Result<(), RunFailure> {
         let schema = Arc::new(Schema::new(ACCESS.iter().map(field).collect::<Vec<_>>()));
         let metadata = KeyValue::new("schema".to_owned(), SCHEMA.to_owned());
         let properties = WriterProperties::builder()
@@ -110,48 +110,48 @@ mod with_arrow {
     }
 
     /// Microseconds since 1970, in UTC. The column is never null, so what is out of range is 1970.
-    fn micros(cell: Cell<'_>) -> i64 {
+    fn micros(cell: CellValue<'_>) -> i64 {
         match cell {
-            Cell::Time(time) => time.0.checked_mul(1_000_000).unwrap_or_default(),
+            CellValue::Time(time) => time.0.checked_mul(1_000_000).unwrap_or_default(),
             _ => 0,
         }
     }
 
-    fn flag(cell: Cell<'_>) -> Option<bool> {
-        Some(matches!(cell, Cell::Flag(true)))
+    fn flag(cell: CellValue<'_>) -> Option<bool> {
+        Some(matches!(cell, CellValue::Flag(true)))
     }
 
-    fn number(cell: Cell<'_>) -> Option<i64> {
+    fn number(cell: CellValue<'_>) -> Option<i64> {
         match cell {
-            Cell::Number(number) => number,
+            CellValue::Number(number) => number,
             _ => None,
         }
     }
 
-    fn text(cell: Cell<'_>) -> Option<&str> {
+    fn text(cell: CellValue<'_>) -> Option<&str> {
         match cell {
-            Cell::Text(text) => text,
+            CellValue::Text(text) => text,
             _ => None,
         }
     }
 
     /// An error of the output comes back from under the writer of Parquet, so that a closed pipe is
     /// still known as one.
-    fn failure(error: ParquetError) -> Failure {
+    fn failure(error: ParquetError) -> RunFailure {
         let ParquetError::External(error) = error else {
-            return Failure::Internal(error.to_string());
+            return RunFailure::Internal(error.to_string());
         };
         match error.downcast::<io::Error>() {
-            Ok(error) => Failure::Output {
+            Ok(error) => RunFailure::Output {
                 name: "parquet".to_owned(),
                 error: *error,
             },
-            Err(error) => Failure::Internal(error.to_string()),
+            Err(error) => RunFailure::Internal(error.to_string()),
         }
     }
 
-    fn internal(error: ArrowError) -> Failure {
-        Failure::Internal(error.to_string())
+    fn internal(error: ArrowError) -> RunFailure {
+        RunFailure::Internal(error.to_string())
     }
 
     #[cfg(test)]
@@ -185,7 +185,7 @@ mod with_arrow {
         fn what_the_output_says_is_not_lost_in_the_writer() {
             let error = accesses(&[], &mut Full).unwrap_err();
             match error {
-                Failure::Output { error, .. } => {
+                RunFailure::Output { error, .. } => {
                     assert_eq!(error.kind(), io::ErrorKind::StorageFull);
                 }
                 other => panic!("{other}"),
@@ -197,9 +197,12 @@ mod with_arrow {
             let kinds: Vec<_> = ACCESS.iter().map(field).collect();
             let nullable = kinds.iter().filter(|field| !field.is_nullable()).count();
             assert_eq!(nullable, 3, "time and the two flags");
-            assert_eq!(micros(Cell::Number(None)), 0);
+            assert_eq!(micros(CellValue::Number(None)), 0);
             assert_eq!(
-                (number(Cell::Flag(true)), text(Cell::Number(Some(1)))),
+                (
+                    number(CellValue::Flag(true)),
+                    text(CellValue::Number(Some(1)))
+                ),
                 (None, None)
             );
         }

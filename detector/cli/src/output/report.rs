@@ -9,13 +9,13 @@ mod data;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use secretrail_engine::seen::Memory;
+use secretrail_engine::seen::LookbackPeriods;
 use secretrail_engine::time::EventTime;
 use sha2::{Digest, Sha256};
 
-use self::data::Data;
-use crate::host::Failure;
-use crate::input::session::Found;
+use self::data::ReportData;
+use crate::host::RunFailure;
+use crate::input::session::SessionResult;
 
 const PAGE: &str = include_str!("report/page.html");
 const STYLES: [&str; 2] = [
@@ -29,7 +29,7 @@ const SCRIPTS: [&str; 3] = [
 ];
 
 /// What the report says of the run.
-pub(crate) struct About<'a> {
+pub(crate) struct ReportAbout<'a> {
     /// What was read.
     pub(crate) paths: Vec<String>,
     /// Rules that can raise alerts.
@@ -37,11 +37,11 @@ pub(crate) struct About<'a> {
     /// Whether there was an access policy.
     pub(crate) policy: bool,
     /// What is new, and what is known.
-    pub(crate) memory: Memory,
+    pub(crate) memory: LookbackPeriods,
     /// When the report was made.
     pub(crate) now: EventTime,
     /// What was found.
-    pub(crate) found: &'a Found,
+    pub(crate) found: &'a SessionResult,
 }
 
 /// The whole page.
@@ -49,9 +49,9 @@ pub(crate) struct About<'a> {
 /// # Errors
 ///
 /// [`Failure::Internal`]: a fault of ours.
-pub(crate) fn page(about: &About<'_>) -> Result<String, Failure> {
-    let data = serde_json::to_string(&Data::of(about))
-        .map_err(|error| Failure::Internal(error.to_string()))?;
+pub(crate) fn page(about: &ReportAbout<'_>) -> Result<String, RunFailure> {
+    let data = serde_json::to_string(&ReportData::of(about))
+        .map_err(|error| RunFailure::Internal(error.to_string()))?;
     // Inside of a script element, only `<` can end it; U+2028 and U+2029 have been made harmless.
     let data = data.replace('<', "\\u003c");
     let (style, script) = (STYLES.concat(), SCRIPTS.concat());
@@ -68,7 +68,7 @@ pub(crate) fn page(about: &About<'_>) -> Result<String, Failure> {
         ("<!--DATA-->", &data),
         ("<!--SCRIPT-->", &script),
     ];
-    fill(PAGE, parts).map_err(|mark| Failure::Internal(format!("no {mark} in the page")))
+    fill(PAGE, parts).map_err(|mark| RunFailure::Internal(format!("no {mark} in the page")))
 }
 
 /// A template with texts at its marks, which stand in this order; or the mark that is missing. A

@@ -6,21 +6,21 @@ use std::time::{Duration, Instant};
 
 use secretrail_engine::access::DecryptStatus;
 use secretrail_engine::neutral;
-use secretrail_engine::report::Report;
-use secretrail_engine::rule_meta::Level;
+use secretrail_engine::report::ReadReport;
+use secretrail_engine::rule_meta::RuleLevel;
 
-use crate::args::settings::Settings;
+use crate::args::settings::RunSettings;
 use crate::exit;
-use crate::host::{Host, say};
-use crate::input::object::Problem;
-use crate::input::session::Found;
+use crate::host::{ProcessHost, say};
+use crate::input::object::InputProblem;
+use crate::input::session::SessionResult;
 use crate::text::number;
 
 /// One line for each thing that could not be read.
 #[must_use]
-pub fn problems(problems: &[Problem]) -> String {
+pub fn problems(problems: &[InputProblem]) -> String {
     let mut lines = String::new();
-    for Problem { name, message } in problems {
+    for InputProblem { name, message } in problems {
         let (name, message) = (neutral::line(name), neutral::line(message));
         // Writing to a string cannot fail.
         writeln!(lines, "secretrail: {name}: {message}").ok();
@@ -30,7 +30,7 @@ pub fn problems(problems: &[Problem]) -> String {
 
 /// What was read, and what was passed over.
 #[must_use]
-pub fn read(report: &Report, threads: usize, elapsed: Duration) -> Vec<String> {
+pub fn read(report: &ReadReport, threads: usize, elapsed: Duration) -> Vec<String> {
     let mut lines = vec![pace(report, threads, elapsed)];
     if report.objects_failed > 0 {
         lines.push(format!("failed files   {}", number(report.objects_failed)));
@@ -50,7 +50,7 @@ pub fn read(report: &Report, threads: usize, elapsed: Duration) -> Vec<String> {
     lines
 }
 
-fn pace(report: &Report, threads: usize, elapsed: Duration) -> String {
+fn pace(report: &ReadReport, threads: usize, elapsed: Duration) -> String {
     let secs = elapsed.as_secs_f64();
     #[expect(
         clippy::cast_precision_loss,
@@ -67,7 +67,12 @@ fn pace(report: &Report, threads: usize, elapsed: Duration) -> String {
 
 /// What a run came to.
 #[must_use]
-pub fn words(report: &Report, threads: usize, elapsed: Duration, rules: Option<usize>) -> String {
+pub fn words(
+    report: &ReadReport,
+    threads: usize,
+    elapsed: Duration,
+    rules: Option<usize>,
+) -> String {
     let mut lines = read(report, threads, elapsed);
     lines.push(format!("secret reads   {}", number(report.reads)));
     lines.push(format!(
@@ -86,7 +91,7 @@ pub fn words(report: &Report, threads: usize, elapsed: Duration, rules: Option<u
     said(&lines)
 }
 
-fn accesses(report: &Report) -> String {
+fn accesses(report: &ReadReport) -> String {
     let total: u64 = report.accesses.values().sum();
     // Every status is named, those without an access too: a zero is an answer here.
     let [paired, absent, unknown, pending, not_expected] = [
@@ -105,9 +110,9 @@ fn accesses(report: &Report) -> String {
 }
 
 /// The alerts by level, the most urgent first.
-fn alerts(report: &Report, rules: usize) -> String {
+fn alerts(report: &ReadReport, rules: usize) -> String {
     let mut counts = Vec::new();
-    for level in Level::ALL.iter().rev() {
+    for level in RuleLevel::ALL.iter().rev() {
         if let Some(count) = report.alerts.get(level) {
             counts.push(format!("{} {level}", number(*count)));
         }
@@ -126,7 +131,7 @@ pub fn said(lines: &[String]) -> String {
 
 /// Everything that was passed over, with its reason.
 #[must_use]
-pub fn passed_over(report: &Report) -> Vec<(u64, String)> {
+pub fn passed_over(report: &ReadReport) -> Vec<(u64, String)> {
     let objects = report
         .objects_skipped
         .iter()
@@ -149,11 +154,11 @@ fn counts<K: Ord>(counts: &BTreeMap<K, u64>, name: fn(&K) -> &'static str) -> Op
 
 /// Says what could not be read and what was, and gives the exit code of the input.
 pub(crate) fn close(
-    settings: &Settings,
-    found: &Found,
+    settings: &RunSettings,
+    found: &SessionResult,
     started: Instant,
     rules: Option<usize>,
-    host: &mut Host,
+    host: &mut ProcessHost,
 ) -> u8 {
     let code = input_code(&found.problems, host);
     if !settings.quiet {
@@ -166,7 +171,7 @@ pub(crate) fn close(
 }
 
 /// Says what could not be read, and gives the exit code of the input.
-pub(crate) fn input_code(problems: &[Problem], host: &mut Host) -> u8 {
+pub(crate) fn input_code(problems: &[InputProblem], host: &mut ProcessHost) -> u8 {
     say(host, &self::problems(problems));
     if problems.is_empty() {
         exit::DONE
@@ -181,14 +186,14 @@ mod tests {
 
     use super::*;
 
-    fn lines(report: &Report, rules: Option<usize>) -> Vec<String> {
+    fn lines(report: &ReadReport, rules: Option<usize>) -> Vec<String> {
         let text = words(report, 2, Duration::from_secs(2), rules);
         text.lines().map(|line| line.trim().to_owned()).collect()
     }
 
     #[test]
     fn nothing_read_is_said_in_zeros() {
-        let lines = lines(&Report::default(), None);
+        let lines = lines(&ReadReport::default(), None);
         let pace = "secretrail: read 0 files, 0.0 MB of JSON in 2.00 s (0 MB/s, 2 threads)";
         assert_eq!(lines[0], pace);
         assert!(!lines.iter().any(|line| line.starts_with("skipped")));
@@ -197,18 +202,18 @@ mod tests {
 
     #[test]
     fn alerts_are_counted_by_level_the_most_urgent_first() {
-        let mut report = Report::default();
-        report.alerts.insert(Level::Low, 1_200);
-        report.alerts.insert(Level::Critical, 1);
+        let mut report = ReadReport::default();
+        report.alerts.insert(RuleLevel::Low, 1_200);
+        report.alerts.insert(RuleLevel::Critical, 1);
         let last = lines(&report, Some(37)).pop().unwrap();
         assert_eq!(last, "alerts         1 critical, 1,200 low (37 rules)");
-        let none = lines(&Report::default(), Some(37)).pop().unwrap();
+        let none = lines(&ReadReport::default(), Some(37)).pop().unwrap();
         assert_eq!(none, "alerts         none (37 rules)");
     }
 
     #[test]
     fn what_was_passed_over_is_named_with_its_reason() {
-        let mut report = Report::default();
+        let mut report = ReadReport::default();
         report.skip_object(SkippedObject::Digest);
         report.skip_object(SkippedObject::Digest);
         let reason = SkippedObject::Digest.as_str();
@@ -219,7 +224,7 @@ mod tests {
 
     #[test]
     fn a_name_from_a_log_cannot_break_the_line() {
-        let text = problems(&[Problem::new("a\nb", "gone")]);
+        let text = problems(&[InputProblem::new("a\nb", "gone")]);
         assert_eq!(text.lines().count(), 1, "{text:?}");
     }
 }

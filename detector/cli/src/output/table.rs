@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use secretrail_engine::access::Access;
 use secretrail_engine::alert::Alert;
-use secretrail_engine::ids::Arn;
+use secretrail_engine::ids::ArnParts;
 use secretrail_engine::neutral;
 use unicode_width::UnicodeWidthStr;
 
-use crate::args::settings::Settings;
+use crate::args::settings::RunSettings;
 use crate::output::style::level_style;
 
 /// Secrets named below an alert; the alert's JSON lists more.
@@ -22,7 +22,7 @@ const LEVEL: usize = 15;
 
 /// Alerts, each a headline and what stands behind it.
 #[must_use]
-pub fn alerts(alerts: &[Alert], settings: &Settings) -> String {
+pub fn alerts(alerts: &[Alert], settings: &RunSettings) -> String {
     let mut text = String::new();
     for alert in alerts {
         // Writing to a string cannot fail.
@@ -31,7 +31,7 @@ pub fn alerts(alerts: &[Alert], settings: &Settings) -> String {
     text
 }
 
-fn alert(alert: &Alert, settings: &Settings, out: &mut String) -> std::fmt::Result {
+fn alert(alert: &Alert, settings: &RunSettings, out: &mut String) -> std::fmt::Result {
     let style = level_style(alert.rule.level, settings.color);
     let level = alert.rule.level.as_str().to_uppercase();
     let indent = " ".repeat(LEVEL);
@@ -138,7 +138,7 @@ fn row(access: &Access) -> [String; 8] {
 /// An ARN as `account resource`; anything else as it is.
 #[must_use]
 pub fn principal(id: &str) -> String {
-    Arn::parse(id).map_or_else(
+    ArnParts::parse(id).map_or_else(
         || id.to_owned(),
         |arn| format!("{} {}", arn.account, arn.resource),
     )
@@ -146,7 +146,7 @@ pub fn principal(id: &str) -> String {
 
 /// The name in the ARN of a secret or parameter.
 fn short(secret: &str) -> &str {
-    let resource = Arn::parse(secret).map_or(secret, |arn| arn.resource);
+    let resource = ArnParts::parse(secret).map_or(secret, |arn| arn.resource);
     resource
         .strip_prefix("secret:")
         .or(resource.strip_prefix("parameter"))

@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Access, Decrypt, DecryptStatus, Method};
-use crate::ids::{Home, SecretRef, Store, Text};
+use super::{Access, AccessDecrypt, AccessMethod, DecryptStatus};
+use crate::ids::{RecordHome, SecretRef, SecretStore, SharedStr};
 use crate::named::named;
-use crate::observation::{Head, Kept, Outcome, Source, SourceKind};
+use crate::observation::{CallOutcome, CallSource, EventHeader, KeptFields, SourceKind};
 use crate::principal::{Principal, PrincipalKind};
 use crate::time::EventTime;
 
@@ -124,8 +124,8 @@ impl<'a> From<&'a SecretRef> for SecretV1<'a> {
     }
 }
 
-impl<'a> From<&'a Head> for PrincipalV1<'a> {
-    fn from(head: &'a Head) -> Self {
+impl<'a> From<&'a EventHeader> for PrincipalV1<'a> {
+    fn from(head: &'a EventHeader) -> Self {
         let principal = &head.principal;
         Self {
             arn: lent(&principal.id),
@@ -140,8 +140,8 @@ impl<'a> From<&'a Head> for PrincipalV1<'a> {
     }
 }
 
-impl<'a> From<&'a Source> for SourceV1<'a> {
-    fn from(source: &'a Source) -> Self {
+impl<'a> From<&'a CallSource> for SourceV1<'a> {
+    fn from(source: &'a CallSource) -> Self {
         Self {
             ip: lent(&source.ip),
             kind: source.kind.as_str().into(),
@@ -151,8 +151,8 @@ impl<'a> From<&'a Source> for SourceV1<'a> {
     }
 }
 
-impl<'a> From<&'a Decrypt> for DecryptV1<'a> {
-    fn from(decrypt: &'a Decrypt) -> Self {
+impl<'a> From<&'a AccessDecrypt> for DecryptV1<'a> {
+    fn from(decrypt: &'a AccessDecrypt) -> Self {
         Self {
             status: decrypt.status.as_str().into(),
             event_id: lent(&decrypt.event_id),
@@ -165,36 +165,36 @@ impl<'a> From<&'a Decrypt> for DecryptV1<'a> {
 /// Why something that looks like one of our forms is none.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}; it was changed, or written by another version")]
-pub struct Foreign(pub(crate) String);
+pub struct UnknownForm(pub(crate) String);
 
 /// The value of a closed set by its name.
 pub(crate) fn known<T: Copy>(
     all: &[T],
     name: impl Fn(T) -> &'static str,
     text: &str,
-) -> Result<T, Foreign> {
-    named(all, name, text).ok_or_else(|| Foreign(format!("`{text}` is not known")))
+) -> Result<T, UnknownForm> {
+    named(all, name, text).ok_or_else(|| UnknownForm(format!("`{text}` is not known")))
 }
 
 /// A time as every form has it.
-pub(crate) fn time(text: &str) -> Result<EventTime, Foreign> {
-    EventTime::parse(text).ok_or_else(|| Foreign(format!("`{text}` is not a time")))
+pub(crate) fn time(text: &str) -> Result<EventTime, UnknownForm> {
+    EventTime::parse(text).ok_or_else(|| UnknownForm(format!("`{text}` is not a time")))
 }
 
 /// Whether something is of the form that is expected.
-pub(crate) fn is_of(schema: &str, expected: &str) -> Result<(), Foreign> {
+pub(crate) fn is_of(schema: &str, expected: &str) -> Result<(), UnknownForm> {
     if schema == expected {
         Ok(())
     } else {
-        Err(Foreign(format!("`{schema}` is not {expected}")))
+        Err(UnknownForm(format!("`{schema}` is not {expected}")))
     }
 }
 
-pub(crate) fn some(text: &Option<Cow<'_, str>>) -> Option<Text> {
-    text.as_deref().map(Text::from)
+pub(crate) fn some(text: &Option<Cow<'_, str>>) -> Option<SharedStr> {
+    text.as_deref().map(SharedStr::from)
 }
 
-pub(crate) fn lent(text: &Option<Text>) -> Option<Cow<'_, str>> {
+pub(crate) fn lent(text: &Option<SharedStr>) -> Option<Cow<'_, str>> {
     text.as_deref().map(Cow::Borrowed)
 }
 
@@ -206,12 +206,12 @@ impl AccessV1<'_> {
     /// # Errors
     ///
     /// It is of another form, or has been changed.
-    pub fn read(&self) -> Result<Access, Foreign> {
+    pub fn read(&self) -> Result<Access, UnknownForm> {
         is_of(&self.schema, SCHEMA)?;
         let secret = self.secret()?;
         Ok(Access {
             head: Arc::new(self.head()?),
-            method: known(&Method::ALL, Method::as_str, &self.method)?,
+            method: known(&AccessMethod::ALL, AccessMethod::as_str, &self.method)?,
             // What the request called the secret is not told; the best known name takes its place.
             asked: secret.key(),
             secret,
@@ -219,7 +219,7 @@ impl AccessV1<'_> {
         })
     }
 
-    fn secret(&self) -> Result<SecretRef, Foreign> {
+    fn secret(&self) -> Result<SecretRef, UnknownForm> {
         let SecretV1 {
             store,
             arn,
@@ -227,16 +227,16 @@ impl AccessV1<'_> {
             version_id,
             version_stage,
         } = &self.secret;
-        let store = known(&Store::ALL, Store::as_str, store)?;
-        let home = Home {
+        let store = known(&SecretStore::ALL, SecretStore::as_str, store)?;
+        let home = RecordHome {
             partition: "aws",
             account: &self.account,
             region: &self.region,
         };
         // Partition, account and region of a secret stand in its ARN alone.
         let of_arn = match (store, arn) {
-            (Store::SecretsManager, Some(arn)) => SecretRef::secret(arn, home),
-            (Store::Ssm, Some(arn)) => SecretRef::parameter(arn, home),
+            (SecretStore::SecretsManager, Some(arn)) => SecretRef::secret(arn, home),
+            (SecretStore::Ssm, Some(arn)) => SecretRef::parameter(arn, home),
             (_, None) => SecretRef::unnamed(store, home),
         };
         Ok(SecretRef {
@@ -249,9 +249,9 @@ impl AccessV1<'_> {
         })
     }
 
-    fn head(&self) -> Result<Head, Foreign> {
+    fn head(&self) -> Result<EventHeader, UnknownForm> {
         let time = time(&self.time)?;
-        Ok(Head {
+        Ok(EventHeader {
             event_id: (&*self.event_id).into(),
             shared_id: None,
             updated: false,
@@ -262,18 +262,18 @@ impl AccessV1<'_> {
             principal: Arc::new(self.principal.read()?),
             access_key_id: some(&self.principal.access_key_id),
             source: Arc::new(self.source.read()?),
-            outcome: known(&Outcome::ALL, Outcome::as_str, &self.outcome)?,
+            outcome: known(&CallOutcome::ALL, CallOutcome::as_str, &self.outcome)?,
             denied_by: some(&self.denied_by),
             error_code: some(&self.error_code),
             object: (&*self.object).into(),
             delivered: time,
-            kept: Kept::default(),
+            kept: KeptFields::default(),
         })
     }
 }
 
 impl PrincipalV1<'_> {
-    fn read(&self) -> Result<Principal, Foreign> {
+    fn read(&self) -> Result<Principal, UnknownForm> {
         Ok(Principal {
             id: some(&self.arn),
             actor: some(&self.actor),
@@ -290,8 +290,8 @@ impl PrincipalV1<'_> {
 }
 
 impl SourceV1<'_> {
-    fn read(&self) -> Result<Source, Foreign> {
-        Ok(Source {
+    fn read(&self) -> Result<CallSource, UnknownForm> {
+        Ok(CallSource {
             ip: some(&self.ip),
             kind: known(&SourceKind::ALL, SourceKind::as_str, &self.kind)?,
             user_agent: some(&self.user_agent),
@@ -301,8 +301,8 @@ impl SourceV1<'_> {
 }
 
 impl DecryptV1<'_> {
-    fn read(&self) -> Result<Decrypt, Foreign> {
-        Ok(Decrypt {
+    fn read(&self) -> Result<AccessDecrypt, UnknownForm> {
+        Ok(AccessDecrypt {
             status: known(&DecryptStatus::ALL, DecryptStatus::as_str, &self.status)?,
             event_id: some(&self.event_id),
             key_arn: some(&self.key_arn),
@@ -329,7 +329,7 @@ mod tests {
         "key_arn":"arn:aws:kms:cn-north-1:999988887777:key/k","delta_secs":0},
         "object":"a.json"}"#;
 
-    fn read(line: &str) -> Result<Access, Foreign> {
+    fn read(line: &str) -> Result<Access, UnknownForm> {
         serde_json::from_str::<AccessV1<'_>>(line).unwrap().read()
     }
 

@@ -21,13 +21,13 @@ struct Notification {
     version: &'static str,
     source: &'static str,
     id: String,
-    content: Content,
-    metadata: Metadata,
+    content: ChatContent,
+    metadata: ChatMetadata,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Content {
+struct ChatContent {
     text_type: &'static str,
     title: String,
     description: String,
@@ -38,7 +38,7 @@ struct Content {
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Metadata {
+struct ChatMetadata {
     thread_id: String,
     summary: String,
     event_type: &'static str,
@@ -55,14 +55,14 @@ pub fn notification(alert: &Alert) -> String {
         version: "1.0",
         source: "custom",
         id: alert.id.0.to_string(),
-        content: Content::of(alert),
-        metadata: Metadata::of(alert),
+        content: ChatContent::of(alert),
+        metadata: ChatMetadata::of(alert),
     };
     // Cannot fail: every key is text.
     serde_json::to_string(&notification).unwrap_or_default()
 }
 
-impl Content {
+impl ChatContent {
     fn of(alert: &Alert) -> Self {
         let rule = &*alert.rule;
         Self {
@@ -92,7 +92,7 @@ fn description(alert: &Alert) -> String {
     }
 }
 
-impl Metadata {
+impl ChatMetadata {
     fn of(alert: &Alert) -> Self {
         let shown = alert.secrets.iter().take(SECRETS);
         // Links in a channel are made of ARNs; a bare name leads nowhere.

@@ -10,10 +10,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Alert, AlertId, Firing};
-use crate::access::json_v1::{AccessV1, Foreign, is_of, known, lent, some, time};
-use crate::ids::Text;
-use crate::rule_meta::{Level, RuleMeta};
+use super::{Alert, AlertId, WindowMatch};
+use crate::access::json_v1::{AccessV1, UnknownForm, is_of, known, lent, some, time};
+use crate::ids::SharedStr;
+use crate::rule_meta::{RuleLevel, RuleMeta};
 
 /// Name and version of this form.
 pub const SCHEMA: &str = "secretrail.alert/1";
@@ -140,7 +140,7 @@ impl<'a> RuleV1<'a> {
 }
 
 impl WindowV1 {
-    fn of(firing: &Firing) -> Self {
+    fn of(firing: &WindowMatch) -> Self {
         Self {
             start: firing.start.to_string(),
             end: firing.end.to_string(),
@@ -149,7 +149,7 @@ impl WindowV1 {
 }
 
 /// The group of a firing, by field.
-fn group(firing: &Firing) -> BTreeMap<Cow<'_, str>, Cow<'_, str>> {
+fn group(firing: &WindowMatch) -> BTreeMap<Cow<'_, str>, Cow<'_, str>> {
     let group = firing.group.iter();
     group
         .map(|(field, value)| ((&**field).into(), (&**value).into()))
@@ -162,9 +162,9 @@ fn group(firing: &Firing) -> BTreeMap<Cow<'_, str>, Cow<'_, str>> {
 /// # Errors
 ///
 /// It is of another form, or has been changed.
-pub fn read(value: Value) -> Result<Alert, Foreign> {
+pub fn read(value: Value) -> Result<Alert, UnknownForm> {
     let alert: AlertV1<'_> =
-        serde_json::from_value(value).map_err(|error| Foreign(format!("no alert: {error}")))?;
+        serde_json::from_value(value).map_err(|error| UnknownForm(format!("no alert: {error}")))?;
     is_of(&alert.schema, SCHEMA)?;
     let accesses = alert.accesses.iter();
     Ok(Alert {
@@ -176,7 +176,11 @@ pub fn read(value: Value) -> Result<Alert, Foreign> {
         account: some(&alert.account),
         region: some(&alert.region),
         principal: some(&alert.principal),
-        secrets: alert.secrets.iter().map(|s| Text::from(&**s)).collect(),
+        secrets: alert
+            .secrets
+            .iter()
+            .map(|s| SharedStr::from(&**s))
+            .collect(),
         secrets_total: alert.secrets_total,
         accesses: accesses
             .map(|access| access.read().map(Arc::new))
@@ -188,20 +192,22 @@ pub fn read(value: Value) -> Result<Alert, Foreign> {
 
 /// An id of an alert. It is printed and becomes part of keys, so nothing else may stand in its
 /// place.
-fn alert_id(text: &str) -> Result<AlertId, Foreign> {
+fn alert_id(text: &str) -> Result<AlertId, UnknownForm> {
     if text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         Ok(AlertId(text.into()))
     } else {
-        Err(Foreign("its id is not 32 hexadecimal digits".to_owned()))
+        Err(UnknownForm(
+            "its id is not 32 hexadecimal digits".to_owned(),
+        ))
     }
 }
 
 impl AlertV1<'_> {
-    fn rule_meta(&self) -> Result<RuleMeta, Foreign> {
+    fn rule_meta(&self) -> Result<RuleMeta, UnknownForm> {
         Ok(RuleMeta {
             id: self.rule.id.to_string(),
             title: self.rule.title.to_string(),
-            level: known(&Level::ALL, Level::as_str, &self.rule.level)?,
+            level: known(&RuleLevel::ALL, RuleLevel::as_str, &self.rule.level)?,
             tags: self.rule.tags.to_vec(),
             false_positives: self.false_positives.to_vec(),
             references: self.references.to_vec(),
@@ -210,7 +216,7 @@ impl AlertV1<'_> {
     }
 
     /// What fired; `None` for an alert about a single event, which has none of the three.
-    fn firing(&self) -> Result<Option<Firing>, Foreign> {
+    fn firing(&self) -> Result<Option<WindowMatch>, UnknownForm> {
         let Some(((window, group), count)) = self
             .window
             .as_ref()
@@ -223,7 +229,7 @@ impl AlertV1<'_> {
             .iter()
             .map(|(field, value)| ((&**field).into(), (&**value).into()))
             .collect();
-        Ok(Some(Firing {
+        Ok(Some(WindowMatch {
             group,
             bucket: 0,
             start: time(&window.start)?,
@@ -254,7 +260,7 @@ mod tests {
                 .unwrap()
                 .rule
                 .level,
-            Level::High
+            RuleLevel::High
         );
         assert!(
             told(&alert.replace("alert/1", "alert/2"))

@@ -7,10 +7,10 @@ use serde::Serialize;
 
 use super::Alert;
 use crate::access::Access;
-use crate::ids::{SecretRef, Store, Text};
-use crate::observation::{Head, Outcome, Source, SourceKind};
+use crate::ids::{SecretRef, SecretStore, SharedStr};
+use crate::observation::{CallOutcome, CallSource, EventHeader, SourceKind};
 use crate::principal::PrincipalKind;
-use crate::rule_meta::Level;
+use crate::rule_meta::RuleLevel;
 use crate::time::EventTime;
 
 /// Version of the schema.
@@ -24,17 +24,17 @@ struct DetectionFinding<'a> {
     category_uid: u8,
     class_name: &'static str,
     class_uid: u16,
-    cloud: Cloud<'a>,
+    cloud: OcsfCloud<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     count: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     end_time: Option<i64>,
-    evidences: Vec<Evidence<'a>>,
-    finding_info: FindingInfo<'a>,
+    evidences: Vec<OcsfEvidence<'a>>,
+    finding_info: OcsfFindingInfo<'a>,
     is_alert: bool,
     message: &'a str,
-    metadata: Metadata<'a>,
-    resources: Vec<Resource<'a>>,
+    metadata: OcsfMetadata<'a>,
+    resources: Vec<OcsfResource<'a>>,
     severity: &'static str,
     severity_id: u8,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -44,20 +44,20 @@ struct DetectionFinding<'a> {
     time: i64,
     type_name: &'static str,
     type_uid: u32,
-    unmapped: Unmapped,
+    unmapped: OcsfUnmapped,
 }
 
 #[derive(Debug, Serialize)]
-struct Cloud<'a> {
+struct OcsfCloud<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
-    account: Option<Account<'a>>,
+    account: Option<OcsfAccount<'a>>,
     provider: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     region: Option<&'a str>,
 }
 
 #[derive(Debug, Serialize)]
-struct Account<'a> {
+struct OcsfAccount<'a> {
     uid: &'a str,
     #[serde(rename = "type")]
     kind: &'static str,
@@ -65,25 +65,25 @@ struct Account<'a> {
 }
 
 #[derive(Debug, Serialize)]
-struct Evidence<'a> {
-    actor: Actor<'a>,
-    api: Api<'a>,
-    resources: Vec<Resource<'a>>,
+struct OcsfEvidence<'a> {
+    actor: OcsfActor<'a>,
+    api: OcsfApi<'a>,
+    resources: Vec<OcsfResource<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    src_endpoint: Option<Endpoint<'a>>,
+    src_endpoint: Option<OcsfEndpoint<'a>>,
 }
 
 #[derive(Debug, Serialize)]
-struct Actor<'a> {
-    user: User<'a>,
+struct OcsfActor<'a> {
+    user: OcsfUser<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     invoked_by: Option<&'a str>,
 }
 
 #[derive(Debug, Serialize)]
-struct User<'a> {
+struct OcsfUser<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
-    account: Option<Account<'a>>,
+    account: Option<OcsfAccount<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     credential_uid: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -99,20 +99,20 @@ struct User<'a> {
 }
 
 #[derive(Debug, Serialize)]
-struct Api<'a> {
+struct OcsfApi<'a> {
     operation: &'a str,
-    request: Request<'a>,
-    response: Response<'a>,
-    service: Named<'static>,
+    request: OcsfRequest<'a>,
+    response: OcsfResponse<'a>,
+    service: OcsfNamed<'static>,
 }
 
 #[derive(Debug, Serialize)]
-struct Request<'a> {
+struct OcsfRequest<'a> {
     uid: &'a str,
 }
 
 #[derive(Debug, Serialize)]
-struct Response<'a> {
+struct OcsfResponse<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -120,12 +120,12 @@ struct Response<'a> {
 }
 
 #[derive(Debug, Serialize)]
-struct Named<'a> {
+struct OcsfNamed<'a> {
     name: &'a str,
 }
 
 #[derive(Debug, Serialize)]
-struct Endpoint<'a> {
+struct OcsfEndpoint<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     ip: Option<&'a str>,
     /// The name of an AWS service.
@@ -137,7 +137,7 @@ struct Endpoint<'a> {
 }
 
 #[derive(Debug, Serialize)]
-struct Resource<'a> {
+struct OcsfResource<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -149,9 +149,9 @@ struct Resource<'a> {
 }
 
 #[derive(Debug, Serialize)]
-struct FindingInfo<'a> {
-    analytic: Analytic<'a>,
-    attacks: Vec<Attack>,
+struct OcsfFindingInfo<'a> {
+    analytic: OcsfAnalytic<'a>,
+    attacks: Vec<OcsfAttack>,
     created_time: i64,
     desc: &'a str,
     first_seen_time: i64,
@@ -162,7 +162,7 @@ struct FindingInfo<'a> {
 }
 
 #[derive(Debug, Serialize)]
-struct Analytic<'a> {
+struct OcsfAnalytic<'a> {
     name: &'a str,
     #[serde(rename = "type")]
     kind: &'static str,
@@ -171,28 +171,28 @@ struct Analytic<'a> {
 }
 
 #[derive(Debug, Serialize)]
-struct Attack {
+struct OcsfAttack {
     #[serde(skip_serializing_if = "Option::is_none")]
-    sub_technique: Option<Technique>,
-    technique: Technique,
+    sub_technique: Option<OcsfTechnique>,
+    technique: OcsfTechnique,
     version: &'static str,
 }
 
 #[derive(Debug, Serialize)]
-struct Technique {
+struct OcsfTechnique {
     uid: String,
 }
 
 #[derive(Debug, Serialize)]
-struct Metadata<'a> {
-    product: Product,
+struct OcsfMetadata<'a> {
+    product: OcsfProduct,
     profiles: [&'static str; 1],
     uid: &'a str,
     version: &'static str,
 }
 
 #[derive(Debug, Serialize)]
-struct Product {
+struct OcsfProduct {
     name: &'static str,
     vendor_name: &'static str,
     version: &'static str,
@@ -200,7 +200,7 @@ struct Product {
 
 /// What OCSF has no word for.
 #[derive(Debug, Serialize)]
-struct Unmapped {
+struct OcsfUnmapped {
     secrets_total: usize,
     accesses_total: usize,
 }
@@ -224,15 +224,15 @@ impl<'a> DetectionFinding<'a> {
             category_uid: 2,
             class_name: "Detection Finding",
             class_uid: 2004,
-            cloud: Cloud::of(alert),
+            cloud: OcsfCloud::of(alert),
             count: firing.map(|firing| firing.count),
             end_time: firing.map(|firing| milliseconds(firing.end)),
-            evidences: evidences.map(|access| Evidence::of(access)).collect(),
-            finding_info: FindingInfo::of(alert),
+            evidences: evidences.map(|access| OcsfEvidence::of(access)).collect(),
+            finding_info: OcsfFindingInfo::of(alert),
             is_alert: true,
             message: &alert.summary,
-            metadata: Metadata::of(alert),
-            resources: alert.secrets.iter().map(Resource::listed).collect(),
+            metadata: OcsfMetadata::of(alert),
+            resources: alert.secrets.iter().map(OcsfResource::listed).collect(),
             severity,
             severity_id,
             start_time: firing.map(|firing| milliseconds(firing.start)),
@@ -242,7 +242,7 @@ impl<'a> DetectionFinding<'a> {
             type_name: "Detection Finding: Create",
             // The schema makes it of the class and the activity: 2004 × 100 + 1.
             type_uid: 200_401,
-            unmapped: Unmapped {
+            unmapped: OcsfUnmapped {
                 secrets_total: alert.secrets_total,
                 accesses_total: alert.accesses_total,
             },
@@ -250,17 +250,17 @@ impl<'a> DetectionFinding<'a> {
     }
 }
 
-impl<'a> Cloud<'a> {
+impl<'a> OcsfCloud<'a> {
     fn of(alert: &'a Alert) -> Self {
         Self {
-            account: alert.account.as_deref().map(Account::of),
+            account: alert.account.as_deref().map(OcsfAccount::of),
             provider: "AWS",
             region: alert.region.as_deref(),
         }
     }
 }
 
-impl<'a> FindingInfo<'a> {
+impl<'a> OcsfFindingInfo<'a> {
     fn of(alert: &'a Alert) -> Self {
         let rule = &*alert.rule;
         // Sigma writes techniques in small letters, ATT&CK and OCSF in capitals.
@@ -270,13 +270,13 @@ impl<'a> FindingInfo<'a> {
             .filter_map(|tag| tag.strip_prefix("attack.t"));
         let earliest = alert.accesses.iter().map(|access| access.head.time).min();
         Self {
-            analytic: Analytic {
+            analytic: OcsfAnalytic {
                 name: &rule.title,
                 kind: "Rule",
                 type_id: 1,
                 uid: &rule.id,
             },
-            attacks: techniques.map(Attack::of).collect(),
+            attacks: techniques.map(OcsfAttack::of).collect(),
             created_time: milliseconds(alert.time),
             desc: &alert.summary,
             first_seen_time: milliseconds(earliest.unwrap_or(alert.time)),
@@ -288,10 +288,10 @@ impl<'a> FindingInfo<'a> {
     }
 }
 
-impl<'a> Metadata<'a> {
+impl<'a> OcsfMetadata<'a> {
     fn of(alert: &'a Alert) -> Self {
         Self {
-            product: Product {
+            product: OcsfProduct {
                 name: "Secretrail",
                 vendor_name: "Secretrail",
                 version: env!("CARGO_PKG_VERSION"),
@@ -307,31 +307,31 @@ fn milliseconds(time: EventTime) -> i64 {
     time.0.saturating_mul(1_000)
 }
 
-fn severity(level: Level) -> (&'static str, u8) {
+fn severity(level: RuleLevel) -> (&'static str, u8) {
     match level {
-        Level::Informational => ("Informational", 1),
-        Level::Low => ("Low", 2),
-        Level::Medium => ("Medium", 3),
-        Level::High => ("High", 4),
-        Level::Critical => ("Critical", 5),
+        RuleLevel::Informational => ("Informational", 1),
+        RuleLevel::Low => ("Low", 2),
+        RuleLevel::Medium => ("Medium", 3),
+        RuleLevel::High => ("High", 4),
+        RuleLevel::Critical => ("Critical", 5),
     }
 }
 
-impl Attack {
+impl OcsfAttack {
     /// The technique with this number: `1555.006`, as `T1555.006`, is a part of `T1555`.
     fn of(number: &str) -> Self {
         let uid = format!("T{number}");
         let whole = uid.split('.').next().unwrap_or_default().to_owned();
-        let sub_technique = uid.contains('.').then_some(Technique { uid });
+        let sub_technique = uid.contains('.').then_some(OcsfTechnique { uid });
         Self {
             sub_technique,
-            technique: Technique { uid: whole },
+            technique: OcsfTechnique { uid: whole },
             version: "17.1",
         }
     }
 }
 
-impl<'a> Account<'a> {
+impl<'a> OcsfAccount<'a> {
     fn of(uid: &'a str) -> Self {
         Self {
             uid,
@@ -341,14 +341,14 @@ impl<'a> Account<'a> {
     }
 }
 
-impl<'a> Resource<'a> {
+impl<'a> OcsfResource<'a> {
     /// A secret as an alert lists it, by its ARN where that is known. A bare name does not tell its
     /// store.
-    fn listed(secret: &'a Text) -> Self {
+    fn listed(secret: &'a SharedStr) -> Self {
         let arn = Some(&**secret).filter(|text| text.starts_with("arn:"));
         let store = match arn {
-            Some(arn) if arn.contains(":ssm:") => Store::Ssm,
-            _ => Store::SecretsManager,
+            Some(arn) if arn.contains(":ssm:") => SecretStore::Ssm,
+            _ => SecretStore::SecretsManager,
         };
         Self {
             kind: resource_type(store),
@@ -370,27 +370,27 @@ impl<'a> Resource<'a> {
 }
 
 /// The type of a secret in CloudFormation, which OCSF uses too.
-fn resource_type(store: Store) -> &'static str {
+fn resource_type(store: SecretStore) -> &'static str {
     match store {
-        Store::SecretsManager => "AWS::SecretsManager::Secret",
-        Store::Ssm => "AWS::SSM::Parameter",
+        SecretStore::SecretsManager => "AWS::SecretsManager::Secret",
+        SecretStore::Ssm => "AWS::SSM::Parameter",
     }
 }
 
-impl<'a> Evidence<'a> {
+impl<'a> OcsfEvidence<'a> {
     fn of(access: &'a Access) -> Self {
         let source = &*access.head.source;
         Self {
-            actor: Actor::of(&access.head),
-            api: Api::of(access),
-            resources: vec![Resource::of(&access.secret)],
-            src_endpoint: source.ip.as_deref().map(|ip| Endpoint::of(ip, source)),
+            actor: OcsfActor::of(&access.head),
+            api: OcsfApi::of(access),
+            resources: vec![OcsfResource::of(&access.secret)],
+            src_endpoint: source.ip.as_deref().map(|ip| OcsfEndpoint::of(ip, source)),
         }
     }
 }
 
-impl<'a> Actor<'a> {
-    fn of(head: &'a Head) -> Self {
+impl<'a> OcsfActor<'a> {
+    fn of(head: &'a EventHeader) -> Self {
         let principal = &*head.principal;
         let (kind, type_id) = match principal.kind {
             PrincipalKind::Human => ("User", 1),
@@ -400,8 +400,8 @@ impl<'a> Actor<'a> {
             PrincipalKind::Unknown => ("Unknown", 0),
         };
         Self {
-            user: User {
-                account: principal.account.as_deref().map(Account::of),
+            user: OcsfUser {
+                account: principal.account.as_deref().map(OcsfAccount::of),
                 credential_uid: head.access_key_id.as_deref(),
                 name: principal.name.as_deref(),
                 kind,
@@ -414,7 +414,7 @@ impl<'a> Actor<'a> {
     }
 }
 
-impl<'a> Api<'a> {
+impl<'a> OcsfApi<'a> {
     fn of(access: &'a Access) -> Self {
         let head = &access.head;
         // An access without a read is a key use, whose call went to KMS and not to the store.
@@ -422,24 +422,24 @@ impl<'a> Api<'a> {
             true => "kms",
             false => access.secret.store.as_str(),
         };
-        let is_success = head.outcome == Outcome::Success;
+        let is_success = head.outcome == CallOutcome::Success;
         Self {
             operation: &head.api,
-            request: Request {
+            request: OcsfRequest {
                 uid: &head.event_id,
             },
-            response: Response {
+            response: OcsfResponse {
                 error: head.error_code.as_deref(),
                 message: Some(head.outcome.as_str()).filter(|_| !is_success),
             },
-            service: Named { name: service },
+            service: OcsfNamed { name: service },
         }
     }
 }
 
-impl<'a> Endpoint<'a> {
+impl<'a> OcsfEndpoint<'a> {
     /// Where a call came from, whose `sourceIPAddress` is an address or the name of a service.
-    fn of(ip: &'a str, source: &'a Source) -> Self {
+    fn of(ip: &'a str, source: &'a CallSource) -> Self {
         let is_address = source.kind == SourceKind::Ip;
         Self {
             ip: Some(ip).filter(|_| is_address),
@@ -506,11 +506,11 @@ mod tests {
         let head = Arc::make_mut(&mut access.head);
         let source = Arc::make_mut(&mut head.source);
         assert_eq!(
-            Endpoint::of("198.51.100.7", source).ip,
+            OcsfEndpoint::of("198.51.100.7", source).ip,
             Some("198.51.100.7")
         );
         source.kind = SourceKind::Service;
-        let endpoint = Endpoint::of("lambda.amazonaws.com", source);
+        let endpoint = OcsfEndpoint::of("lambda.amazonaws.com", source);
         assert_eq!(
             (endpoint.ip, endpoint.svc_name),
             (None, Some("lambda.amazonaws.com"))
@@ -520,9 +520,9 @@ mod tests {
     #[test]
     fn a_key_use_is_a_call_of_kms() {
         let mut access = access::sample();
-        assert_eq!(Api::of(&access).service.name, "ssm");
+        assert_eq!(OcsfApi::of(&access).service.name, "ssm");
         Arc::make_mut(&mut access.head).api = "Decrypt".into();
-        let api = Api::of(&access);
+        let api = OcsfApi::of(&access);
         assert_eq!((api.service.name, api.response.message), ("kms", None));
     }
 }

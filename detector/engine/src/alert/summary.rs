@@ -3,16 +3,16 @@
 
 use std::collections::BTreeSet;
 
-use super::Firing;
-use crate::access::Method;
+use super::WindowMatch;
+use crate::access::AccessMethod;
 use crate::evidence::Evidence;
-use crate::observation::Outcome;
+use crate::observation::CallOutcome;
 use crate::rule_meta::RuleMeta;
 
 /// The sentence about evidence, in its order, that names so many different secrets.
 pub(super) fn summary(
     rule: &RuleMeta,
-    firing: Option<&Firing>,
+    firing: Option<&WindowMatch>,
     evidence: &[Evidence],
     secrets: usize,
 ) -> String {
@@ -119,7 +119,12 @@ fn verb_for_all(accesses: &[&Evidence]) -> Option<&'static str> {
     let verbs: BTreeSet<&str> = accesses.iter().map(|e| verb(e)).collect();
     match verbs.len() {
         0 | 1 => verbs.first().copied(),
-        _ if accesses.iter().all(|e| e.head.outcome == Outcome::Success) => Some("read"),
+        _ if accesses
+            .iter()
+            .all(|e| e.head.outcome == CallOutcome::Success) =>
+        {
+            Some("read")
+        }
         _ => Some("read or tried to read"),
     }
 }
@@ -127,11 +132,13 @@ fn verb_for_all(accesses: &[&Evidence]) -> Option<&'static str> {
 fn verb(access: &Evidence) -> &'static str {
     let method = access.access.as_ref().map(|access| access.method);
     match (method, access.head.outcome) {
-        (_, Outcome::Denied) => "was denied reading",
-        (_, Outcome::Failed) => "failed to read",
-        (Some(Method::DirectDecrypt), Outcome::Success) => "decrypted, calling KMS directly,",
-        (Some(Method::DecryptOnly), Outcome::Success) => "used the key of",
-        (_, Outcome::Success) => "read",
+        (_, CallOutcome::Denied) => "was denied reading",
+        (_, CallOutcome::Failed) => "failed to read",
+        (Some(AccessMethod::DirectDecrypt), CallOutcome::Success) => {
+            "decrypted, calling KMS directly,"
+        }
+        (Some(AccessMethod::DecryptOnly), CallOutcome::Success) => "used the key of",
+        (_, CallOutcome::Success) => "read",
     }
 }
 
@@ -139,7 +146,7 @@ fn verb(access: &Evidence) -> &'static str {
 mod tests {
     use super::*;
     use crate::access::{self, Access};
-    use crate::rule_meta::Level;
+    use crate::rule_meta::RuleLevel;
     use crate::time::EventTime;
     use std::sync::Arc;
 
@@ -154,13 +161,13 @@ mod tests {
         let rule = RuleMeta {
             id: "rule".to_owned(),
             title: "Title".to_owned(),
-            level: Level::High,
+            level: RuleLevel::High,
             tags: Vec::new(),
             false_positives: Vec::new(),
             references: Vec::new(),
             file: String::new(),
         };
-        let firing = count.map(|count| Firing {
+        let firing = count.map(|count| WindowMatch {
             group: Vec::new(),
             bucket: 0,
             start: EventTime(0),
@@ -213,7 +220,7 @@ mod tests {
         let elsewhere = read("e2", |access| {
             let head = Arc::make_mut(&mut access.head);
             head.region = "us-east-1".into();
-            head.outcome = Outcome::Denied;
+            head.outcome = CallOutcome::Denied;
             let source = Arc::make_mut(&mut head.source);
             source.ip = Some("203.0.113.9".into());
             Arc::make_mut(&mut head.principal).id = None;
@@ -237,10 +244,13 @@ mod tests {
         let by = |method| read("e1", |access| access.method = method);
         let told = |evidence: &[Evidence]| done(evidence);
         assert_eq!(
-            told(&[by(Method::DirectDecrypt)]),
+            told(&[by(AccessMethod::DirectDecrypt)]),
             "decrypted, calling KMS directly,"
         );
-        assert_eq!(told(&[by(Method::DecryptOnly)]), "used the key of");
-        assert_eq!(told(&[by(Method::DecryptOnly), by(Method::Api)]), "read");
+        assert_eq!(told(&[by(AccessMethod::DecryptOnly)]), "used the key of");
+        assert_eq!(
+            told(&[by(AccessMethod::DecryptOnly), by(AccessMethod::Api)]),
+            "read"
+        );
     }
 }

@@ -4,7 +4,7 @@
 use std::fmt::{self, Write as _};
 
 use super::{Alert, cut};
-use crate::access::{Access, Decrypt, DecryptStatus};
+use crate::access::{Access, AccessDecrypt, DecryptStatus};
 use crate::neutral;
 
 /// Secrets listed in a body.
@@ -163,7 +163,7 @@ fn write_access(access: &Access, out: &mut String) -> fmt::Result {
 }
 
 /// What is known of the key use; `None` where there is none to expect.
-fn decryption(decrypt: &Decrypt) -> Option<String> {
+fn decryption(decrypt: &AccessDecrypt) -> Option<String> {
     let key = decrypt.key_arn.as_deref();
     let key = key.map_or_else(String::new, |key| format!(" with {}", line(key)));
     Some(match decrypt.status {
@@ -219,9 +219,9 @@ mod tests {
     fn a_key_is_told_of_wherever_it_was_used() {
         let told = |status, key: Option<&str>| {
             let key_arn = key.map(Into::into);
-            decryption(&Decrypt {
+            decryption(&AccessDecrypt {
                 key_arn,
-                ..Decrypt::only(status)
+                ..AccessDecrypt::only(status)
             })
         };
         let with_key = Some("decrypted with k".to_owned());
@@ -234,7 +234,7 @@ mod tests {
     #[test]
     fn an_access_is_told_without_the_line_of_a_key_that_is_not_expected() {
         let mut access = access::sample();
-        access.decrypt = Decrypt::only(DecryptStatus::NotExpected);
+        access.decrypt = AccessDecrypt::only(DecryptStatus::NotExpected);
         Arc::make_mut(&mut access.head).denied_by = Some("kms_key".into());
         let mut out = String::new();
         write_access(&access, &mut out).unwrap();

@@ -2,17 +2,17 @@
 //! stay quiet elsewhere.
 
 use super::offline;
-use crate::gunzip::ReadError;
-use crate::policy::{Policy, PolicyError};
+use crate::gunzip::InflateError;
+use crate::policy::{AccessPolicy, PolicyError};
 use crate::report::SkippedRecord;
 use crate::rule::RuleSet;
-use crate::rule::example::Example;
-use crate::scan::Harvest;
+use crate::rule::example::RuleExample;
+use crate::scan::ScanResult;
 use crate::state::StateError;
 
 /// Why an example does not hold.
 #[derive(Debug, thiserror::Error)]
-pub enum Fault {
+pub enum ExampleFault {
     /// The rule stayed quiet.
     #[error("the rule should fire, and does not")]
     Quiet,
@@ -24,7 +24,7 @@ pub enum Fault {
     Policy(#[from] PolicyError),
     /// Its events cannot be read.
     #[error(transparent)]
-    Read(#[from] ReadError),
+    Read(#[from] InflateError),
     /// So many of its events are no records.
     #[error("{count} of its events cannot be read: {}", reason.as_str())]
     Skipped {
@@ -43,28 +43,31 @@ pub enum Fault {
 /// # Errors
 ///
 /// Why it does not hold.
-pub async fn run(rules: &RuleSet, example: &Example) -> Result<(), Fault> {
-    let policy = example.policy.as_ref().map(|text| text.parse::<Policy>());
+pub async fn run(rules: &RuleSet, example: &RuleExample) -> Result<(), ExampleFault> {
+    let policy = example
+        .policy
+        .as_ref()
+        .map(|text| text.parse::<AccessPolicy>());
     let policy = policy.transpose()?;
     let harvest = read(rules, example)?;
     let outcome = offline::settle(rules, policy.as_ref(), harvest).await?;
     let mut alerts = outcome.alerts.iter();
     let fired = alerts.any(|alert| alert.rule.id == example.rule);
     match (example.fires, fired) {
-        (true, false) => Err(Fault::Quiet),
-        (false, true) => Err(Fault::Fires),
+        (true, false) => Err(ExampleFault::Quiet),
+        (false, true) => Err(ExampleFault::Fires),
         _ => Ok(()),
     }
 }
 
 /// The events of an example. One with a slip in it would be passed over, and the rule stay quiet
 /// for the wrong reason, so all of them must be readable.
-fn read(rules: &RuleSet, example: &Example) -> Result<Harvest, Fault> {
+fn read(rules: &RuleSet, example: &RuleExample) -> Result<ScanResult, ExampleFault> {
     let text = format!("[{}]", example.events.join(","));
     let harvest = offline::read(rules, text.as_bytes(), &example.name)?;
     match harvest.report.records_skipped.iter().next() {
         None => Ok(harvest),
-        Some((reason, count)) => Err(Fault::Skipped {
+        Some((reason, count)) => Err(ExampleFault::Skipped {
             reason: *reason,
             count: *count,
         }),

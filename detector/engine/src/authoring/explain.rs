@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use self::lines::SELECTION;
-use self::world::{Traced, World};
+use self::world::{JudgedEvents, RuleTrace};
 use crate::fact::{Fact, WindowKey};
-use crate::gunzip::ReadError;
-use crate::policy::Policy;
-use crate::rule::{RuleSet, Window, WindowCondition};
+use crate::gunzip::InflateError;
+use crate::policy::AccessPolicy;
+use crate::rule::{RuleSet, WindowCondition, WindowRule};
 use crate::rule_meta::RuleMeta;
 use crate::state::StateError;
 use crate::time::EventTime;
@@ -20,7 +20,7 @@ use crate::window;
 
 /// One line of an explanation.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Line {
+pub struct ExplainLine {
     /// How deep it stands under the event.
     pub depth: usize,
     /// Whether what it says holds.
@@ -39,7 +39,7 @@ pub struct EventTrace {
     /// Whether the rule matches.
     pub matched: bool,
     /// The condition, from the outside in.
-    pub lines: Vec<Line>,
+    pub lines: Vec<ExplainLine>,
 }
 
 impl EventTrace {
@@ -84,13 +84,13 @@ pub struct Explanation {
 
 /// Why there is nothing to explain.
 #[derive(Debug, thiserror::Error)]
-pub enum Trouble {
+pub enum ExplainError {
     /// No rule of that id, name of a file or title.
     #[error("there is no rule `{0}`; `secretrail rules list` shows ids, titles and files")]
     NoSuchRule(String),
     /// The events cannot be read.
     #[error(transparent)]
-    Unreadable(#[from] ReadError),
+    Unreadable(#[from] InflateError),
     /// The events are something else.
     #[error("there are no CloudTrail records in it")]
     NoRecords,
@@ -109,16 +109,16 @@ pub async fn explain(
     rules: &RuleSet,
     name: &str,
     text: &[u8],
-    policy: Option<&Policy>,
-) -> Result<Explanation, Trouble> {
-    let world = World::read(rules, text, policy).await?;
+    policy: Option<&AccessPolicy>,
+) -> Result<Explanation, ExplainError> {
+    let world = JudgedEvents::read(rules, text, policy).await?;
     // A window goes before the rule whose suppression it is.
     let mut windows = rules.windows.iter().enumerate();
     if let Some((index, window)) = windows.find(|(_, w)| is_named(&w.meta, name)) {
         return Ok(explain_window(&world, rules, window, index));
     }
     let detection = rules.detections.iter().find(|d| is_named(&d.meta, name));
-    let detection = detection.ok_or_else(|| Trouble::NoSuchRule(name.to_owned()))?;
+    let detection = detection.ok_or_else(|| ExplainError::NoSuchRule(name.to_owned()))?;
     let traced = world.traces(detection, None).into_iter();
     let events: Vec<EventTrace> = traced.map(|traced| traced.trace).collect();
     Ok(Explanation {
@@ -143,9 +143,9 @@ pub fn is_named(meta: &RuleMeta, name: &str) -> bool {
 
 /// Why the window that has this index among the rules did or did not fire.
 fn explain_window(
-    world: &World<'_>,
+    world: &JudgedEvents<'_>,
     rules: &RuleSet,
-    window: &Window,
+    window: &WindowRule,
     index: usize,
 ) -> Explanation {
     let mut events = Vec::new();
@@ -154,7 +154,7 @@ fn explain_window(
         let own = Arc::ptr_eq(&detection.meta, &window.meta);
         // One rule may stand in a correlation twice, in two slots.
         for (_, slot) in detection.feeds.iter().filter(|(fed, _)| *fed == index) {
-            for Traced { mut trace, counted } in world.traces(detection, Some((window, *slot))) {
+            for RuleTrace { mut trace, counted } in world.traces(detection, Some((window, *slot))) {
                 if !own {
                     trace.rule.clone_from(&detection.meta.title);
                 }
@@ -178,7 +178,7 @@ fn explain_window(
 }
 
 impl GroupTrace {
-    fn of(window: &Window, key: &WindowKey, facts: &[Fact]) -> Self {
+    fn of(window: &WindowRule, key: &WindowKey, facts: &[Fact]) -> Self {
         let ends = (EventTime(i64::MIN), EventTime(i64::MAX));
         let firings = window::evaluate(window, &key.group, facts, ends);
         let most = match firings.iter().map(|(firing, _)| firing.count).max() {
@@ -245,7 +245,7 @@ correlation:
         )
     }
 
-    fn explained(name: &str, records: &[String]) -> Result<Explanation, Trouble> {
+    fn explained(name: &str, records: &[String]) -> Result<Explanation, ExplainError> {
         let (rules, _) = load([("rules/many.yml", RULES)]).unwrap();
         let text = format!("[{}]", records.join(","));
         pollster::block_on(explain(&rules, name, text.as_bytes(), None))
@@ -295,7 +295,10 @@ correlation:
     #[test]
     fn there_is_nothing_to_explain_without_rule_or_records() {
         let no_rule = explained("none", &[read("e1", "db")]);
-        assert!(matches!(no_rule, Err(Trouble::NoSuchRule(_))));
-        assert!(matches!(explained("reads", &[]), Err(Trouble::NoRecords)));
+        assert!(matches!(no_rule, Err(ExplainError::NoSuchRule(_))));
+        assert!(matches!(
+            explained("reads", &[]),
+            Err(ExplainError::NoRecords)
+        ));
     }
 }

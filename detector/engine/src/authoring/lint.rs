@@ -7,16 +7,16 @@ use std::fmt;
 use rsigma_parser::lint::{Severity as Weight, lint_yaml_str};
 use rsigma_parser::{ConditionExpr, SigmaRule, parse_sigma_yaml};
 
-use crate::rule::Target;
-use crate::rule::fault::{LoadError, Source};
+use crate::rule::RuleTarget;
+use crate::rule::fault::{LoadError, RuleFileText};
 use crate::rule::fields;
 use crate::rule::load::load_with;
-use crate::rule::needs::{Uses, is_meant};
-use crate::rule::vars::Vars;
+use crate::rule::needs::{DetectionNeeds, is_meant};
+use crate::rule::vars::Placeholders;
 
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
+pub enum LintSeverity {
     /// A hint of style.
     Info,
     /// Worth mending: the rule works, and is not what its author thinks or what its reader needs.
@@ -25,7 +25,7 @@ pub enum Severity {
     Error,
 }
 
-impl Severity {
+impl LintSeverity {
     /// The name in output.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -39,20 +39,20 @@ impl Severity {
 
 /// Something to mend.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Finding {
+pub struct LintFinding {
     /// File.
     pub file: String,
     /// Line, from 1.
     pub line: usize,
     /// How much it matters.
-    pub severity: Severity,
+    pub severity: LintSeverity,
     /// Name of the check.
     pub check: String,
     /// What is wrong and how to mend it.
     pub message: String,
 }
 
-impl fmt::Display for Finding {
+impl fmt::Display for LintFinding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
@@ -66,13 +66,13 @@ impl fmt::Display for Finding {
     }
 }
 
-impl From<LoadError> for Finding {
+impl From<LoadError> for LintFinding {
     fn from(error: LoadError) -> Self {
         let message = format!("{}: {}", error.field, error.message);
         Self {
             file: error.file,
             line: error.line,
-            severity: Severity::Error,
+            severity: LintSeverity::Error,
             check: "load".to_owned(),
             message,
         }
@@ -81,11 +81,11 @@ impl From<LoadError> for Finding {
 
 /// Every finding in the files, by file and line.
 #[must_use]
-pub fn lint<'a>(files: &[(&'a str, &'a str)], vars: &Vars) -> Vec<Finding> {
+pub fn lint<'a>(files: &[(&'a str, &'a str)], vars: &Placeholders) -> Vec<LintFinding> {
     let mut findings = by_loading(files, vars);
     for (index, (file, text)) in files.iter().enumerate() {
         findings.extend(by_specification(file, text));
-        findings.extend(by_engine(Source { file, text, index }));
+        findings.extend(by_engine(RuleFileText { file, text, index }));
     }
     findings.sort();
     findings.dedup();
@@ -93,18 +93,18 @@ pub fn lint<'a>(files: &[(&'a str, &'a str)], vars: &Vars) -> Vec<Finding> {
 }
 
 /// What loading the files refuses or warns of.
-fn by_loading<'a>(files: &[(&'a str, &'a str)], vars: &Vars) -> Vec<Finding> {
+fn by_loading<'a>(files: &[(&'a str, &'a str)], vars: &Placeholders) -> Vec<LintFinding> {
     let rules = match load_with(files.iter().copied(), vars) {
         Ok((rules, _)) => rules,
-        Err(errors) => return errors.into_iter().map(Finding::from).collect(),
+        Err(errors) => return errors.into_iter().map(LintFinding::from).collect(),
     };
     let warnings = rules.warnings.iter().map(|warning| {
         // Warnings begin with the file, as errors do.
         let (file, message) = warning.split_once(": ").unwrap_or(("", warning));
-        Finding {
+        LintFinding {
             file: file.to_owned(),
             line: 1,
-            severity: Severity::Warning,
+            severity: LintSeverity::Warning,
             check: "copy".to_owned(),
             message: message.to_owned(),
         }
@@ -112,14 +112,14 @@ fn by_loading<'a>(files: &[(&'a str, &'a str)], vars: &Vars) -> Vec<Finding> {
     warnings.collect()
 }
 
-fn by_specification(file: &str, text: &str) -> Vec<Finding> {
-    let found = lint_yaml_str(text).into_iter().map(|warning| Finding {
+fn by_specification(file: &str, text: &str) -> Vec<LintFinding> {
+    let found = lint_yaml_str(text).into_iter().map(|warning| LintFinding {
         file: file.to_owned(),
         line: warning.span.map_or(1, |span| span.start_line as usize + 1),
         severity: match warning.severity {
-            Weight::Error => Severity::Error,
-            Weight::Warning => Severity::Warning,
-            Weight::Info | Weight::Hint => Severity::Info,
+            Weight::Error => LintSeverity::Error,
+            Weight::Warning => LintSeverity::Warning,
+            Weight::Info | Weight::Hint => LintSeverity::Info,
         },
         check: warning.rule.to_string(),
         message: warning.message,
@@ -127,12 +127,12 @@ fn by_specification(file: &str, text: &str) -> Vec<Finding> {
     found.collect()
 }
 
-fn by_engine(source: Source<'_>) -> Vec<Finding> {
+fn by_engine(source: RuleFileText<'_>) -> Vec<LintFinding> {
     // What cannot be parsed has been told by loading.
     let Ok(parsed) = parse_sigma_yaml(source.text) else {
         return Vec::new();
     };
-    let mut check = Check {
+    let mut check = FileCheck {
         source,
         findings: Vec::new(),
     };
@@ -168,21 +168,21 @@ fn by_engine(source: Source<'_>) -> Vec<Finding> {
 }
 
 /// What only this engine can see in a file.
-struct Check<'a> {
-    source: Source<'a>,
-    findings: Vec<Finding>,
+struct FileCheck<'a> {
+    source: RuleFileText<'a>,
+    findings: Vec<LintFinding>,
 }
 
-impl Check<'_> {
+impl FileCheck<'_> {
     /// Notes a finding at the first line with a word below the title of its rule.
     fn found(
         &mut self,
         (title, word): (&str, &str),
-        severity: Severity,
+        severity: LintSeverity,
         check: &str,
         message: String,
     ) {
-        self.findings.push(Finding {
+        self.findings.push(LintFinding {
             file: self.source.file.to_owned(),
             line: self.source.line_below(title, word),
             severity,
@@ -199,25 +199,30 @@ impl Check<'_> {
                  name it in `condition` or remove it"
             );
             let place = (&*rule.title, &*format!("{name}:"));
-            self.found(place, Severity::Warning, "unreachable_selection", message);
+            self.found(
+                place,
+                LintSeverity::Warning,
+                "unreachable_selection",
+                message,
+            );
         }
     }
 
     /// Rules about records may only ask for what records have. That is no error: another service
     /// may write such a field.
     fn fields(&mut self, rule: &SigmaRule) {
-        if Target::of(&rule.logsource) != Some(Target::Record) {
+        if RuleTarget::of(&rule.logsource) != Some(RuleTarget::Record) {
             return;
         }
-        let uses = Uses::of(rule);
+        let uses = DetectionNeeds::of(rule);
         for field in uses.fields.iter().filter(|field| !fields::is_raw(field)) {
-            let remedy = match fields::check(field, Target::Access) {
+            let remedy = match fields::check(field, RuleTarget::Access) {
                 Err(unknown) => unknown.to_string(),
                 Ok(()) => "it is a field of accesses: use `category: secret_access`".to_owned(),
             };
             let message = format!("CloudTrail records have no field `{field}`; {remedy}");
             let place = (&*rule.title, &**field);
-            self.found(place, Severity::Warning, "no_such_field", message);
+            self.found(place, LintSeverity::Warning, "no_such_field", message);
         }
     }
 
@@ -234,7 +239,7 @@ impl Check<'_> {
             (false, false) => "examples, one that fires and one that stays quiet",
         };
         let message = format!("`{title}` lacks {missing}; add it under `secretrail.examples`");
-        self.found((title, "title:"), Severity::Info, "no_example", message);
+        self.found((title, "title:"), LintSeverity::Info, "no_example", message);
     }
 
     /// Rules say what harmless thing may trigger them: it is what an alert tells its reader to
@@ -246,7 +251,7 @@ impl Check<'_> {
         let message =
             format!("`{title}` does not say what else may trigger it; add `falsepositives`");
         let place = (title, "title:");
-        self.found(place, Severity::Info, "no_false_positives", message);
+        self.found(place, LintSeverity::Info, "no_false_positives", message);
     }
 }
 
@@ -283,7 +288,7 @@ mod tests {
     use super::*;
 
     fn checks(text: &str) -> Vec<(usize, String)> {
-        let found = by_engine(Source {
+        let found = by_engine(RuleFileText {
             file: "r.yml",
             text,
             index: 0,

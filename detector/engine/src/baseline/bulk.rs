@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::access::Access;
-use crate::baseline::pairs::{Target, usable};
-use crate::ids::Text;
+use crate::baseline::pairs::{SecretTarget, usable};
+use crate::ids::SharedStr;
 use crate::time::EventTime;
 
 /// Secrets that one principal must have read within [`BULK_SECS`] for that to be a bulk read; as in
@@ -19,13 +19,13 @@ const BULK_SECS: i64 = 600;
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct TimedRead {
     time: EventTime,
-    target: Target,
-    event_id: Text,
+    target: SecretTarget,
+    event_id: SharedStr,
 }
 
 /// Event ids of reads in bulk by principals that did so on one day only. What happens every day is
 /// a job.
-pub(super) fn bulk_reads(accesses: &[Arc<Access>]) -> BTreeSet<Text> {
+pub(super) fn bulk_reads(accesses: &[Arc<Access>]) -> BTreeSet<SharedStr> {
     let mut bulk = BTreeSet::new();
     for reads in by_principal(accesses).into_values() {
         let hits = in_full_windows(&reads);
@@ -38,8 +38,8 @@ pub(super) fn bulk_reads(accesses: &[Arc<Access>]) -> BTreeSet<Text> {
 }
 
 /// The reads of each principal, by time.
-fn by_principal(accesses: &[Arc<Access>]) -> BTreeMap<Text, Vec<TimedRead>> {
-    let mut by_principal: BTreeMap<Text, Vec<TimedRead>> = BTreeMap::new();
+fn by_principal(accesses: &[Arc<Access>]) -> BTreeMap<SharedStr, Vec<TimedRead>> {
+    let mut by_principal: BTreeMap<SharedStr, Vec<TimedRead>> = BTreeMap::new();
     for access in accesses {
         // What is left out for another reason is told under that one, and does not count here.
         if let Ok((principal, target)) = usable(access) {
@@ -76,7 +76,7 @@ struct BulkWindow<'r> {
     /// Which read is the first in it.
     start: usize,
     /// How often each secret was read in it; without those that were not.
-    counts: BTreeMap<&'r Target, usize>,
+    counts: BTreeMap<&'r SecretTarget, usize>,
 }
 
 impl<'r> BulkWindow<'r> {

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::baseline::pairs::{ENOUGH_READS, Pair, Pairs, Target};
-use crate::ids::{Arn, Store, Text};
+use crate::baseline::pairs::{ENOUGH_READS, ReadPair, ReadPairs, SecretTarget};
+use crate::ids::{ArnParts, SecretStore, SharedStr};
 
 /// Groups of roles that must follow a naming convention before it stands for those of which little
 /// was seen.
@@ -16,7 +16,7 @@ pub(super) struct Convention {
     /// Names of roles without their last part, with their folders.
     folders: BTreeMap<String, String>,
     /// Stores in which it is followed.
-    pub(super) stores: BTreeSet<Store>,
+    pub(super) stores: BTreeSet<SecretStore>,
     /// Whether four of five such groups with enough reads read in several regions.
     pub(super) everywhere: bool,
 }
@@ -25,14 +25,14 @@ pub(super) struct Convention {
 #[derive(Default)]
 struct StemUse<'p> {
     reads: u64,
-    regions: BTreeSet<&'p Text>,
+    regions: BTreeSet<&'p SharedStr>,
 }
 
 impl Convention {
-    pub(super) fn of(pairs: &Pairs) -> Self {
+    pub(super) fn of(pairs: &ReadPairs) -> Self {
         let mut found = Self::default();
         let (mut following, mut roles) = (0, 0);
-        let mut uses: BTreeMap<(&Text, &str), StemUse<'_>> = BTreeMap::new();
+        let mut uses: BTreeMap<(&SharedStr, &str), StemUse<'_>> = BTreeMap::new();
         for (stem, targets) in pairs.iter().filter_map(|(p, t)| Some((stem_name(p)?, t))) {
             roles += 1;
             let Some(folder) = folder_called(stem, targets.keys()) else {
@@ -54,7 +54,7 @@ impl Convention {
     }
 
     /// The folder of roles that all follow the convention.
-    pub(super) fn folder(&self, principals: &[&Text], pairs: &Pairs) -> Option<String> {
+    pub(super) fn folder(&self, principals: &[&SharedStr], pairs: &ReadPairs) -> Option<String> {
         let stem = stem_name(principals.first()?)?;
         let folder = self.folders.get(stem)?;
         let all_follow = principals.iter().all(|principal| {
@@ -66,7 +66,7 @@ impl Convention {
 }
 
 impl<'p> StemUse<'p> {
-    fn add(&mut self, pair: &'p Pair) {
+    fn add(&mut self, pair: &'p ReadPair) {
         self.reads += pair.reads;
         self.regions.extend(&pair.regions);
     }
@@ -84,7 +84,10 @@ fn is_everywhere<'u>(uses: impl Iterator<Item = &'u StemUse<'u>>) -> bool {
 
 /// The folder that all targets lie in, if it is called as the roles are: `prod/payments` for
 /// `prod-payments`.
-fn folder_called<'t>(stem: &str, targets: impl Iterator<Item = &'t Target>) -> Option<&'t str> {
+fn folder_called<'t>(
+    stem: &str,
+    targets: impl Iterator<Item = &'t SecretTarget>,
+) -> Option<&'t str> {
     let mut folder = None;
     for target in targets {
         let path = target.name.trim_start_matches('/');
@@ -123,7 +126,7 @@ pub(super) fn stem(principal: &str) -> Option<String> {
 /// `prod-payments` of `…:role/prod-payments-app`; roles only, and not those of people or of
 /// services.
 fn stem_name(principal: &str) -> Option<&str> {
-    let arn = Arn::parse(principal).filter(|arn| arn.service == "iam")?;
+    let arn = ArnParts::parse(principal).filter(|arn| arn.service == "iam")?;
     let path = arn.resource.strip_prefix("role/")?;
     // AWS makes these names: that they share a stem says nothing of who uses them. People behind
     // one of IAM Identity Center's roles have their own name after it.
@@ -191,23 +194,26 @@ mod tests {
         }
     }
 
-    fn target(name: &str) -> Target {
-        Target {
+    fn target(name: &str) -> SecretTarget {
+        SecretTarget {
             partition: "aws".into(),
             account: "1".into(),
-            store: Store::Ssm,
+            store: SecretStore::Ssm,
             name: name.into(),
         }
     }
 
     /// A role for each name, that reads this much of each target in these regions.
-    fn pairs(roles: &[(String, String)], reads: u64, regions: &[&str]) -> Pairs {
-        let mut pairs = Pairs::new();
+    fn pairs(roles: &[(String, String)], reads: u64, regions: &[&str]) -> ReadPairs {
+        let mut pairs = ReadPairs::new();
         for (role, name) in roles {
-            let pair = Pair {
+            let pair = ReadPair {
                 reads,
-                regions: regions.iter().map(|region| Text::from(*region)).collect(),
-                ..Pair::default()
+                regions: regions
+                    .iter()
+                    .map(|region| SharedStr::from(*region))
+                    .collect(),
+                ..ReadPair::default()
             };
             let targets = pairs
                 .entry(format!("arn:aws:iam::1:role/{role}").into())
@@ -226,7 +232,7 @@ mod tests {
 
     fn folder_of_first(roles: &[(String, String)]) -> Option<String> {
         let pairs = pairs(roles, 1, &[]);
-        let first: Vec<&Text> = pairs.keys().filter(|role| role.contains("-a0-")).collect();
+        let first: Vec<&SharedStr> = pairs.keys().filter(|role| role.contains("-a0-")).collect();
         Convention::of(&pairs).folder(&first, &pairs)
     }
 

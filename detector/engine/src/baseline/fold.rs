@@ -4,12 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::baseline::convention::Convention;
-use crate::baseline::groups::{Group, PairOf, groups};
+use crate::baseline::groups::{OwnedPair, PrincipalGroup, groups};
 use crate::baseline::names::{KnownNames, StoredName, patterns};
 use crate::baseline::networks::networks;
-use crate::baseline::pairs::{ENOUGH_READS, Pair, Pairs, Target};
-use crate::baseline::proposal::Grant;
-use crate::ids::{Arn, Store, Text};
+use crate::baseline::pairs::{ENOUGH_READS, ReadPair, ReadPairs, SecretTarget};
+use crate::baseline::proposal::ProposedGrant;
+use crate::ids::{ArnParts, SecretStore, SharedStr};
 use crate::time::EventTime;
 
 /// Keys that are listed one by one; of more than these, the account's keys are granted.
@@ -17,43 +17,43 @@ const LISTED_KEYS: usize = 3;
 
 /// Who owns secrets.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Owner<'p> {
-    partition: &'p Text,
-    account: &'p Text,
+struct SecretOwner<'p> {
+    partition: &'p SharedStr,
+    account: &'p SharedStr,
 }
 
 /// What anybody was seen to read, which says how much of it a group reads.
 #[derive(Default)]
 struct Inventory<'p> {
-    names: BTreeMap<Owner<'p>, KnownNames<'p>>,
+    names: BTreeMap<SecretOwner<'p>, KnownNames<'p>>,
     /// Regions by account.
-    regions: BTreeMap<&'p Text, BTreeSet<&'p Text>>,
+    regions: BTreeMap<&'p SharedStr, BTreeSet<&'p SharedStr>>,
     convention: Convention,
 }
 
 /// What one group reads from one account: what a grant is made of.
-struct Share<'g, 'p> {
-    group: &'g Group<'p>,
-    owner: Owner<'p>,
+struct GroupShare<'g, 'p> {
+    group: &'g PrincipalGroup<'p>,
+    owner: SecretOwner<'p>,
     /// At least one.
-    pairs: Vec<PairOf<'p>>,
+    pairs: Vec<OwnedPair<'p>>,
 }
 
 /// One grant for each group of principals and each account that they read from.
-pub(super) fn grants(pairs: &Pairs) -> Vec<Grant> {
+pub(super) fn grants(pairs: &ReadPairs) -> Vec<ProposedGrant> {
     let inventory = Inventory::of(pairs);
     let mut grants = Vec::new();
     for group in groups(pairs, &inventory.convention) {
-        let mut by_owner: BTreeMap<Owner<'_>, Vec<PairOf<'_>>> = BTreeMap::new();
+        let mut by_owner: BTreeMap<SecretOwner<'_>, Vec<OwnedPair<'_>>> = BTreeMap::new();
         for pair in &group.pairs {
             by_owner
-                .entry(Owner::of(pair.target))
+                .entry(SecretOwner::of(pair.target))
                 .or_default()
                 .push(*pair);
         }
         grants.extend(by_owner.into_iter().map(|(owner, pairs)| {
             let group = &group;
-            Share {
+            GroupShare {
                 group,
                 owner,
                 pairs,
@@ -65,8 +65,8 @@ pub(super) fn grants(pairs: &Pairs) -> Vec<Grant> {
     grants
 }
 
-impl<'p> Owner<'p> {
-    fn of(target: &'p Target) -> Self {
+impl<'p> SecretOwner<'p> {
+    fn of(target: &'p SecretTarget) -> Self {
         Self {
             partition: &target.partition,
             account: &target.account,
@@ -77,11 +77,11 @@ impl<'p> Owner<'p> {
     fn resource(self, StoredName { store, pattern }: &StoredName) -> String {
         let Self { partition, account } = self;
         match store {
-            Store::SecretsManager => {
+            SecretStore::SecretsManager => {
                 format!("arn:{partition}:secretsmanager:*:{account}:secret:{pattern}")
             }
             // A parameter at the root has no slash in its name, and one in its ARN.
-            Store::Ssm => format!(
+            SecretStore::Ssm => format!(
                 "arn:{partition}:ssm:*:{account}:parameter/{}",
                 pattern.trim_start_matches('/')
             ),
@@ -90,13 +90,13 @@ impl<'p> Owner<'p> {
 }
 
 impl<'p> Inventory<'p> {
-    fn of(pairs: &'p Pairs) -> Self {
+    fn of(pairs: &'p ReadPairs) -> Self {
         let mut found = Self {
             convention: Convention::of(pairs),
             ..Self::default()
         };
         for (target, pair) in pairs.values().flatten() {
-            let names = found.names.entry(Owner::of(target)).or_default();
+            let names = found.names.entry(SecretOwner::of(target)).or_default();
             names.entry(target.store).or_default().insert(&target.name);
             let regions = found.regions.entry(&target.account).or_default();
             regions.extend(&pair.regions);
@@ -105,13 +105,13 @@ impl<'p> Inventory<'p> {
     }
 }
 
-impl<'p> Share<'_, 'p> {
-    fn grant(&self, inventory: &Inventory<'p>) -> Grant {
+impl<'p> GroupShare<'_, 'p> {
+    fn grant(&self, inventory: &Inventory<'p>) -> ProposedGrant {
         let names = self.names(inventory);
         let folded = names.iter().any(|name| name.pattern.ends_with('*'));
         let reads = self.all().map(|pair| pair.reads).sum();
         let enough = reads >= ENOUGH_READS;
-        Grant {
+        ProposedGrant {
             principals: self.group.patterns.clone(),
             secrets: names.iter().map(|name| self.owner.resource(name)).collect(),
             regions: self.regions(inventory),
@@ -121,7 +121,7 @@ impl<'p> Share<'_, 'p> {
             } else {
                 Vec::new()
             },
-            usual_per_hour: self.all().map(Pair::usual_per_hour).max().unwrap_or(0),
+            usual_per_hour: self.all().map(ReadPair::usual_per_hour).max().unwrap_or(0),
             reads,
             days: self.days(),
             last: self.last(),
@@ -131,7 +131,7 @@ impl<'p> Share<'_, 'p> {
         }
     }
 
-    fn all(&self) -> impl Iterator<Item = &'p Pair> {
+    fn all(&self) -> impl Iterator<Item = &'p ReadPair> {
         self.pairs.iter().map(|pair| pair.pair)
     }
 
@@ -145,7 +145,7 @@ impl<'p> Share<'_, 'p> {
         last.unwrap_or(EventTime(0))
     }
 
-    fn distinct<T: Ord>(&self, of: impl Fn(&PairOf<'p>) -> T) -> usize {
+    fn distinct<T: Ord>(&self, of: impl Fn(&OwnedPair<'p>) -> T) -> usize {
         self.pairs.iter().map(of).collect::<BTreeSet<T>>().len()
     }
 
@@ -166,7 +166,7 @@ impl<'p> Share<'_, 'p> {
     }
 
     fn regions(&self, inventory: &Inventory<'p>) -> Vec<String> {
-        let seen: BTreeSet<&Text> = self.all().flat_map(|pair| &pair.regions).collect();
+        let seen: BTreeSet<&SharedStr> = self.all().flat_map(|pair| &pair.regions).collect();
         let by_convention = self.group.folder.is_some() && inventory.convention.everywhere;
         // Who reads in several regions will read in the account's others too.
         let regions = match inventory.regions.get(self.owner.account) {
@@ -189,15 +189,15 @@ impl<'p> Share<'_, 'p> {
     /// Few keys as they are; of many, or where secrets stand for others, the keys of their
     /// accounts.
     fn keys(&self, folded: bool) -> Vec<String> {
-        let seen: BTreeSet<&Text> = self.all().flat_map(|pair| &pair.keys).collect();
+        let seen: BTreeSet<&SharedStr> = self.all().flat_map(|pair| &pair.keys).collect();
         if seen.len() <= LISTED_KEYS && !folded {
             return seen.iter().map(ToString::to_string).collect();
         }
         // By account, because a secret may be encrypted with a key of another account.
         let accounts = seen.iter().filter_map(|key| {
-            let Arn {
+            let ArnParts {
                 partition, account, ..
-            } = Arn::parse(key)?;
+            } = ArnParts::parse(key)?;
             Some(format!("arn:{partition}:kms:*:{account}:key/*"))
         });
         accounts.collect::<BTreeSet<String>>().into_iter().collect()
@@ -206,13 +206,13 @@ impl<'p> Share<'_, 'p> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::pairs::Origin;
+    use super::super::pairs::ReadOrigin;
     use super::*;
 
     const READER: &str = "arn:aws:iam::1:role/reader";
 
-    fn target(store: Store, name: &str) -> Target {
-        Target {
+    fn target(store: SecretStore, name: &str) -> SecretTarget {
+        SecretTarget {
             partition: "aws".into(),
             account: "1".into(),
             store,
@@ -220,18 +220,18 @@ mod tests {
         }
     }
 
-    fn pair(reads: u64, region: &str, keys: &[&str]) -> Pair {
-        Pair {
+    fn pair(reads: u64, region: &str, keys: &[&str]) -> ReadPair {
+        ReadPair {
             reads,
             regions: BTreeSet::from([region.into()]),
-            keys: keys.iter().map(|key| Text::from(*key)).collect(),
-            origins: BTreeSet::from([Origin::Name("vpce-1".into())]),
-            ..Pair::default()
+            keys: keys.iter().map(|key| SharedStr::from(*key)).collect(),
+            origins: BTreeSet::from([ReadOrigin::Name("vpce-1".into())]),
+            ..ReadPair::default()
         }
     }
 
-    fn pairs(of: Vec<(&str, Target, Pair)>) -> Pairs {
-        let mut pairs = Pairs::new();
+    fn pairs(of: Vec<(&str, SecretTarget, ReadPair)>) -> ReadPairs {
+        let mut pairs = ReadPairs::new();
         for (principal, target, pair) in of {
             pairs
                 .entry(principal.into())
@@ -243,14 +243,14 @@ mod tests {
 
     #[test]
     fn each_account_that_is_read_from_has_its_own_grant() {
-        let elsewhere = Target {
+        let elsewhere = SecretTarget {
             account: "2".into(),
-            ..target(Store::Ssm, "key")
+            ..target(SecretStore::Ssm, "key")
         };
         let pairs = pairs(vec![
             (
                 READER,
-                target(Store::SecretsManager, "db"),
+                target(SecretStore::SecretsManager, "db"),
                 pair(1, "a", &[]),
             ),
             (READER, elsewhere, pair(2, "a", &[])),
@@ -265,7 +265,12 @@ mod tests {
     fn little_history_says_nothing_of_sources_and_keys() {
         let grant_of = |reads| {
             let pair = pair(reads, "a", &["arn:aws:kms:a:1:key/k"]);
-            grants(&pairs(vec![(READER, target(Store::Ssm, "key"), pair)])).remove(0)
+            grants(&pairs(vec![(
+                READER,
+                target(SecretStore::Ssm, "key"),
+                pair,
+            )]))
+            .remove(0)
         };
         let (little, enough) = (grant_of(ENOUGH_READS - 1), grant_of(ENOUGH_READS));
         assert!(little.sources.is_empty() && little.keys.is_empty());
@@ -282,9 +287,13 @@ mod tests {
         let keys: Vec<&str> = keys.iter().map(|key| &**key).collect();
         let of = |keys: &[&str]| {
             let pair = pair(ENOUGH_READS, "a", keys);
-            grants(&pairs(vec![(READER, target(Store::Ssm, "key"), pair)]))
-                .remove(0)
-                .keys
+            grants(&pairs(vec![(
+                READER,
+                target(SecretStore::Ssm, "key"),
+                pair,
+            )]))
+            .remove(0)
+            .keys
         };
         assert_eq!(of(&keys[..3]), keys[..3]);
         assert_eq!(
@@ -297,9 +306,9 @@ mod tests {
     fn who_reads_in_several_regions_may_read_in_all_that_the_account_has() {
         let other = "arn:aws:iam::1:role/other";
         let pairs = pairs(vec![
-            (READER, target(Store::Ssm, "x"), pair(1, "a", &[])),
-            (READER, target(Store::Ssm, "y"), pair(1, "b", &[])),
-            (other, target(Store::Ssm, "x"), pair(1, "c", &[])),
+            (READER, target(SecretStore::Ssm, "x"), pair(1, "a", &[])),
+            (READER, target(SecretStore::Ssm, "y"), pair(1, "b", &[])),
+            (other, target(SecretStore::Ssm, "x"), pair(1, "c", &[])),
         ]);
         let regions: Vec<Vec<String>> = grants(&pairs).into_iter().map(|g| g.regions).collect();
         assert_eq!(regions, [vec!["c"], vec!["a", "b", "c"]]);

@@ -3,31 +3,31 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::baseline::convention::{Convention, stem, topic};
-use crate::baseline::pairs::{Pair, Pairs, Target};
-use crate::ids::{Store, Text};
+use crate::baseline::pairs::{ReadPair, ReadPairs, SecretTarget};
+use crate::ids::{SecretStore, SharedStr};
 
 /// Principals whose pairs make one grant, and the pattern for them.
-pub(super) struct Group<'p> {
+pub(super) struct PrincipalGroup<'p> {
     pub(super) patterns: Vec<String>,
     /// Whether the pattern stands for principals that were not seen, too.
     pub(super) folded: bool,
     /// The folder of the group by convention.
     pub(super) folder: Option<String>,
-    pub(super) pairs: Vec<PairOf<'p>>,
+    pub(super) pairs: Vec<OwnedPair<'p>>,
 }
 
 /// A pair, and whose it is.
 #[derive(Clone, Copy)]
-pub(super) struct PairOf<'p> {
-    pub(super) principal: &'p Text,
-    pub(super) target: &'p Target,
-    pub(super) pair: &'p Pair,
+pub(super) struct OwnedPair<'p> {
+    pub(super) principal: &'p SharedStr,
+    pub(super) target: &'p SecretTarget,
+    pub(super) pair: &'p ReadPair,
 }
 
 /// Principals by themselves, and roles that are siblings by name and read from the same folders as
 /// one.
-pub(super) fn groups<'p>(pairs: &'p Pairs, convention: &Convention) -> Vec<Group<'p>> {
-    let mut by_stem: BTreeMap<String, Vec<&'p Text>> = BTreeMap::new();
+pub(super) fn groups<'p>(pairs: &'p ReadPairs, convention: &Convention) -> Vec<PrincipalGroup<'p>> {
+    let mut by_stem: BTreeMap<String, Vec<&'p SharedStr>> = BTreeMap::new();
     for principal in pairs.keys() {
         let stem = stem(principal).unwrap_or_else(|| principal.to_string());
         by_stem.entry(stem).or_default().push(principal);
@@ -37,22 +37,22 @@ pub(super) fn groups<'p>(pairs: &'p Pairs, convention: &Convention) -> Vec<Group
         let folder = convention.folder(&principals, pairs);
         // A single role is enough where the convention says what its siblings would read.
         if folder.is_some() || (principals.len() > 1 && are_siblings(&principals, pairs)) {
-            groups.push(Group {
+            groups.push(PrincipalGroup {
                 folder,
                 folded: true,
-                ..Group::of(&principals, format!("{stem}*"), pairs)
+                ..PrincipalGroup::of(&principals, format!("{stem}*"), pairs)
             });
         } else {
             let alone = principals.into_iter();
-            groups.extend(alone.map(|one| Group::of(&[one], one.to_string(), pairs)));
+            groups.extend(alone.map(|one| PrincipalGroup::of(&[one], one.to_string(), pairs)));
         }
     }
     groups
 }
 
-impl<'p> Group<'p> {
+impl<'p> PrincipalGroup<'p> {
     /// A group of these principals and no others.
-    fn of(principals: &[&'p Text], pattern: String, pairs: &'p Pairs) -> Self {
+    fn of(principals: &[&'p SharedStr], pattern: String, pairs: &'p ReadPairs) -> Self {
         Self {
             patterns: vec![pattern],
             folded: false,
@@ -62,11 +62,11 @@ impl<'p> Group<'p> {
     }
 }
 
-fn pairs_of<'p>(principals: &[&'p Text], pairs: &'p Pairs) -> Vec<PairOf<'p>> {
+fn pairs_of<'p>(principals: &[&'p SharedStr], pairs: &'p ReadPairs) -> Vec<OwnedPair<'p>> {
     let mut found = Vec::new();
     for principal in principals.iter().copied() {
         let targets = pairs.get(principal).into_iter().flatten();
-        found.extend(targets.map(|(target, pair)| PairOf {
+        found.extend(targets.map(|(target, pair)| OwnedPair {
             principal,
             target,
             pair,
@@ -76,18 +76,18 @@ fn pairs_of<'p>(principals: &[&'p Text], pairs: &'p Pairs) -> Vec<PairOf<'p>> {
 }
 
 /// Where names tell one application's secrets from another's.
-type Folder<'p> = (&'p Text, Store, &'p str);
+type NameFolder<'p> = (&'p SharedStr, SecretStore, &'p str);
 
 /// Whether every one of them reads mostly from folders that others of them read from too. A name in
 /// common is not enough: `prod-payments-app` and `prod-payments-ci` may have nothing else in
 /// common.
-fn are_siblings(principals: &[&Text], pairs: &Pairs) -> bool {
-    let all: Vec<BTreeSet<Folder<'_>>> = principals
+fn are_siblings(principals: &[&SharedStr], pairs: &ReadPairs) -> bool {
+    let all: Vec<BTreeSet<NameFolder<'_>>> = principals
         .iter()
         .map(|principal| folders(principal, pairs))
         .collect();
     all.iter().enumerate().all(|(index, mine)| {
-        let others: BTreeSet<Folder<'_>> = all
+        let others: BTreeSet<NameFolder<'_>> = all
             .iter()
             .enumerate()
             .filter(|(other, _)| *other != index)
@@ -100,7 +100,7 @@ fn are_siblings(principals: &[&Text], pairs: &Pairs) -> bool {
     })
 }
 
-fn folders<'p>(principal: &Text, pairs: &'p Pairs) -> BTreeSet<Folder<'p>> {
+fn folders<'p>(principal: &SharedStr, pairs: &'p ReadPairs) -> BTreeSet<NameFolder<'p>> {
     let targets = pairs.get(principal).into_iter().flatten();
     targets
         .map(|(target, _)| (&target.account, target.store, topic(&target.name)))
@@ -111,21 +111,21 @@ fn folders<'p>(principal: &Text, pairs: &'p Pairs) -> BTreeSet<Folder<'p>> {
 mod tests {
     use super::*;
 
-    fn role(name: &str) -> Text {
+    fn role(name: &str) -> SharedStr {
         format!("arn:aws:iam::1:role/{name}").into()
     }
 
-    fn pairs(reads: &[(&str, &str)]) -> Pairs {
-        let mut pairs = Pairs::new();
+    fn pairs(reads: &[(&str, &str)]) -> ReadPairs {
+        let mut pairs = ReadPairs::new();
         for (who, secret) in reads {
-            let target = Target {
+            let target = SecretTarget {
                 partition: "aws".into(),
                 account: "1".into(),
-                store: Store::SecretsManager,
+                store: SecretStore::SecretsManager,
                 name: (*secret).into(),
             };
             let targets = pairs.entry(role(who)).or_default();
-            targets.insert(target, Pair::default());
+            targets.insert(target, ReadPair::default());
         }
         pairs
     }

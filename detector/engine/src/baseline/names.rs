@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::baseline::pairs::Target;
-use crate::ids::Store;
+use crate::baseline::pairs::SecretTarget;
+use crate::ids::SecretStore;
 
 /// Siblings that must have been seen before a pattern stands for the rest of them.
 pub(super) const SIBLINGS: usize = 3;
@@ -11,17 +11,17 @@ pub(super) const SIBLINGS: usize = 3;
 /// A name of a secret or parameter, or a pattern that ends in `*`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct StoredName {
-    pub(super) store: Store,
+    pub(super) store: SecretStore,
     pub(super) pattern: String,
 }
 
 /// The names that anybody was seen to read in one account, by store.
-pub(super) type KnownNames<'p> = BTreeMap<Store, BTreeSet<&'p str>>;
+pub(super) type KnownNames<'p> = BTreeMap<SecretStore, BTreeSet<&'p str>>;
 
 /// Names and patterns of both stores. A folder that is a pattern in one of them is one in the other
 /// too, if nobody else reads there: applications call their folders alike.
 pub(super) fn patterns<'p>(
-    targets: impl Iterator<Item = &'p Target>,
+    targets: impl Iterator<Item = &'p SecretTarget>,
     siblings: bool,
     known: &KnownNames<'p>,
 ) -> Vec<StoredName> {
@@ -30,7 +30,7 @@ pub(super) fn patterns<'p>(
         read.entry(target.store).or_default().insert(&target.name);
     }
     let none = BTreeSet::new();
-    let foldings = read.iter().map(|(store, read)| Folding {
+    let foldings = read.iter().map(|(store, read)| NameFolding {
         store: *store,
         read,
         known: known.get(store).unwrap_or(&none),
@@ -51,8 +51,8 @@ pub(super) fn patterns<'p>(
 
 /// What a group reads in one store of an account.
 #[derive(Clone, Copy)]
-struct Folding<'s, 'p> {
-    store: Store,
+struct NameFolding<'s, 'p> {
+    store: SecretStore,
     /// What the group reads.
     read: &'s BTreeSet<&'p str>,
     /// What anybody reads; all that the group does is in it.
@@ -61,7 +61,7 @@ struct Folding<'s, 'p> {
     siblings: bool,
 }
 
-impl Folding<'_, '_> {
+impl NameFolding<'_, '_> {
     /// Names, and patterns for folders of which enough was read. The widest such folder is taken.
     fn names(self, alike: &BTreeSet<String>) -> Vec<String> {
         let folders: BTreeSet<&str> = self.read.iter().flat_map(|name| parents(name)).collect();
@@ -172,8 +172,8 @@ mod tests {
         let read: BTreeSet<&str> = case.read.iter().copied().collect();
         let known: BTreeSet<&str> = case.read.iter().chain(case.others).copied().collect();
         let alike = case.alike.iter().map(ToString::to_string).collect();
-        let folding = Folding {
-            store: Store::Ssm,
+        let folding = NameFolding {
+            store: SecretStore::Ssm,
             read: &read,
             known: &known,
             siblings: case.siblings,
@@ -254,26 +254,30 @@ mod tests {
 
     #[test]
     fn a_folder_of_one_store_is_one_in_the_other() {
-        let target = |store, name: &str| Target {
+        let target = |store, name: &str| SecretTarget {
             partition: "aws".into(),
             account: "1".into(),
             store,
             name: name.into(),
         };
-        let mut targets = vec![target(Store::SecretsManager, "pay/key")];
-        targets.extend(["a", "b", "c"].map(|n| target(Store::Ssm, &format!("/pay/{n}"))));
+        let mut targets = vec![target(SecretStore::SecretsManager, "pay/key")];
+        targets.extend(["a", "b", "c"].map(|n| target(SecretStore::Ssm, &format!("/pay/{n}"))));
         let mut known = KnownNames::new();
-        for Target { store, name, .. } in &targets {
+        for SecretTarget { store, name, .. } in &targets {
             known.entry(*store).or_default().insert(name);
         }
         let found = patterns(targets.iter(), false, &known);
-        let found: Vec<(Store, &str)> = found.iter().map(|n| (n.store, &*n.pattern)).collect();
+        let found: Vec<(SecretStore, &str)> =
+            found.iter().map(|n| (n.store, &*n.pattern)).collect();
         assert_eq!(
             found,
-            [(Store::SecretsManager, "pay/*"), (Store::Ssm, "/pay/*")]
+            [
+                (SecretStore::SecretsManager, "pay/*"),
+                (SecretStore::Ssm, "/pay/*")
+            ]
         );
         known
-            .entry(Store::SecretsManager)
+            .entry(SecretStore::SecretsManager)
             .or_default()
             .insert("pay/of-somebody-else");
         assert_eq!(

@@ -6,17 +6,17 @@ use std::net::IpAddr;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::baseline::names::SIBLINGS;
-use crate::baseline::pairs::Origin;
+use crate::baseline::pairs::ReadOrigin;
 
 /// Addresses to networks: a /24 of which two addresses were seen, a private /16 of which three such
 /// were; /64 for IPv6.
-pub(super) fn networks<'o>(origins: impl Iterator<Item = &'o Origin>) -> Vec<String> {
+pub(super) fn networks<'o>(origins: impl Iterator<Item = &'o ReadOrigin>) -> Vec<String> {
     let mut names = BTreeSet::new();
     let mut nets: BTreeMap<IpNet, BTreeSet<IpAddr>> = BTreeMap::new();
     for origin in origins {
         match origin {
-            Origin::Name(name) => drop(names.insert(name.to_string())),
-            Origin::Address(address) => {
+            ReadOrigin::Name(name) => drop(names.insert(name.to_string())),
+            ReadOrigin::Address(address) => {
                 nets.entry(subnet(*address)).or_default().insert(*address);
             }
         }
@@ -72,10 +72,10 @@ mod tests {
 
     fn check(addresses: &[&str], expected: &[&str]) {
         let origins = addresses.iter().map(|text| match text.parse() {
-            Ok(address) => Origin::Address(address),
-            Err(_) => Origin::Name((*text).into()),
+            Ok(address) => ReadOrigin::Address(address),
+            Err(_) => ReadOrigin::Name((*text).into()),
         });
-        let origins: Vec<Origin> = origins.collect();
+        let origins: Vec<ReadOrigin> = origins.collect();
         assert_eq!(networks(origins.iter()), expected);
     }
 

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use crate::access::{Access, Method};
-use crate::baseline::proposal::LeftOut;
-use crate::ids::{Store, Text};
-use crate::observation::{Outcome, Source, SourceKind};
+use crate::access::{Access, AccessMethod};
+use crate::baseline::proposal::OmissionReason;
+use crate::ids::{SecretStore, SharedStr};
+use crate::observation::{CallOutcome, CallSource, SourceKind};
 use crate::principal::PrincipalKind;
 use crate::time::EventTime;
 
@@ -17,11 +17,11 @@ pub(super) const ENOUGH_READS: u64 = 10;
 const USUAL_PERCENT: usize = 99;
 
 /// Pairs by principal and secret.
-pub(super) type Pairs = BTreeMap<Text, BTreeMap<Target, Pair>>;
+pub(super) type ReadPairs = BTreeMap<SharedStr, BTreeMap<SecretTarget, ReadPair>>;
 
 /// What one principal did with one secret.
 #[derive(Debug, Default)]
-pub(super) struct Pair {
+pub(super) struct ReadPair {
     pub(super) reads: u64,
     /// Days since 1970 with reads.
     pub(super) days: BTreeSet<i64>,
@@ -29,28 +29,28 @@ pub(super) struct Pair {
     pub(super) hours: BTreeMap<i64, u64>,
     /// Event time of the last read; `None` before the first was added.
     pub(super) last: Option<EventTime>,
-    pub(super) regions: BTreeSet<Text>,
-    pub(super) origins: BTreeSet<Origin>,
-    pub(super) keys: BTreeSet<Text>,
+    pub(super) regions: BTreeSet<SharedStr>,
+    pub(super) origins: BTreeSet<ReadOrigin>,
+    pub(super) keys: BTreeSet<SharedStr>,
 }
 
 /// Where a read came from, as far as a policy can say.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Origin {
+pub(super) enum ReadOrigin {
     Address(IpAddr),
-    Name(Text),
+    Name(SharedStr),
 }
 
 /// A secret whatever its region.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Target {
-    pub(super) partition: Text,
-    pub(super) account: Text,
-    pub(super) store: Store,
-    pub(super) name: Text,
+pub(super) struct SecretTarget {
+    pub(super) partition: SharedStr,
+    pub(super) account: SharedStr,
+    pub(super) store: SecretStore,
+    pub(super) name: SharedStr,
 }
 
-impl Pair {
+impl ReadPair {
     pub(super) fn add(&mut self, access: &Access) {
         let head = &access.head;
         self.reads += 1;
@@ -59,7 +59,7 @@ impl Pair {
         self.last = self.last.max(Some(head.time));
         self.regions.insert(head.region.clone());
         self.keys.extend(access.decrypt.key_arn.clone());
-        self.origins.extend(Origin::of(&head.source));
+        self.origins.extend(ReadOrigin::of(&head.source));
     }
 
     /// The reads of a busy hour, but for one in a hundred.
@@ -72,9 +72,9 @@ impl Pair {
     }
 }
 
-impl Origin {
+impl ReadOrigin {
     /// `None` where the record says nothing that a policy could hold.
-    fn of(source: &Source) -> Option<Self> {
+    fn of(source: &CallSource) -> Option<Self> {
         // The address of a call through an endpoint is a private one of that VPC, and any VPC may
         // have the same; the endpoint is one of a kind.
         if let Some(endpoint) = &source.vpc_endpoint {
@@ -89,7 +89,7 @@ impl Origin {
     }
 }
 
-impl Target {
+impl SecretTarget {
     /// `None` while only the place of the secret is known.
     pub(super) fn of(access: &Access) -> Option<Self> {
         let secret = &access.secret;
@@ -103,26 +103,26 @@ impl Target {
 }
 
 /// Principal and secret of an access that may be learned from.
-pub(super) fn usable(access: &Access) -> Result<(Text, Target), LeftOut> {
+pub(super) fn usable(access: &Access) -> Result<(SharedStr, SecretTarget), OmissionReason> {
     // A denied Decrypt is told as denied: that nobody was let in says more than how it was tried.
     match (access.head.outcome, access.method) {
-        (Outcome::Denied, _) => return Err(LeftOut::Denied),
-        (_, Method::DirectDecrypt) => return Err(LeftOut::DirectDecrypt),
-        (Outcome::Failed, _) => return Err(LeftOut::Failed),
-        (_, Method::DecryptOnly) => return Err(LeftOut::NoRead),
+        (CallOutcome::Denied, _) => return Err(OmissionReason::Denied),
+        (_, AccessMethod::DirectDecrypt) => return Err(OmissionReason::DirectDecrypt),
+        (CallOutcome::Failed, _) => return Err(OmissionReason::Failed),
+        (_, AccessMethod::DecryptOnly) => return Err(OmissionReason::NoRead),
         _ => {}
     }
     if access.head.principal.kind == PrincipalKind::Root {
-        return Err(LeftOut::Root);
+        return Err(OmissionReason::Root);
     }
     let principal = access.head.principal.id.clone().filter(is_plain);
     principal
-        .zip(Target::of(access).filter(|target| is_plain(&target.name)))
-        .ok_or(LeftOut::Unnamed)
+        .zip(SecretTarget::of(access).filter(|target| is_plain(&target.name)))
+        .ok_or(OmissionReason::Unnamed)
 }
 
 /// Whether a name means only itself where a pattern is expected.
-fn is_plain(name: &Text) -> bool {
+fn is_plain(name: &SharedStr) -> bool {
     // Whoever calls chooses the text of the name: `*` must not become a grant for everything.
     !name.is_empty() && !name.contains(['*', '?'])
 }
@@ -130,12 +130,12 @@ fn is_plain(name: &Text) -> bool {
 /// A read with success, for the tests of these modules.
 #[cfg(test)]
 pub(super) fn read_by(principal: &str, secret: &str, secs: i64) -> Access {
-    use crate::access::{Decrypt, DecryptStatus};
-    use crate::ids::{Home, SecretRef};
-    use crate::observation::{Head, Kept};
+    use crate::access::{AccessDecrypt, DecryptStatus};
+    use crate::ids::{RecordHome, SecretRef};
+    use crate::observation::{EventHeader, KeptFields};
     use crate::principal::Principal;
 
-    let home = Home {
+    let home = RecordHome {
         partition: "aws",
         account: "1",
         region: "eu-west-1",
@@ -152,13 +152,13 @@ pub(super) fn read_by(principal: &str, secret: &str, secs: i64) -> Access {
         console: false,
         principal_id: None,
     };
-    let source = Source {
+    let source = CallSource {
         ip: Some("192.0.2.1".into()),
         kind: SourceKind::Ip,
         user_agent: None,
         vpc_endpoint: None,
     };
-    let head = Head {
+    let head = EventHeader {
         event_id: format!("{secret}@{secs}").into(),
         shared_id: None,
         updated: false,
@@ -169,20 +169,20 @@ pub(super) fn read_by(principal: &str, secret: &str, secs: i64) -> Access {
         principal: principal.into(),
         access_key_id: None,
         source: source.into(),
-        outcome: Outcome::Success,
+        outcome: CallOutcome::Success,
         denied_by: None,
         error_code: None,
         object: "object".into(),
         delivered: EventTime(secs),
-        kept: Kept::default(),
+        kept: KeptFields::default(),
     };
     let secret = SecretRef::secret(secret, home);
     Access {
         head: head.into(),
-        method: Method::Api,
+        method: AccessMethod::Api,
         asked: secret.key(),
         secret,
-        decrypt: Decrypt::only(DecryptStatus::Unknown),
+        decrypt: AccessDecrypt::only(DecryptStatus::Unknown),
     }
 }
 
@@ -191,9 +191,9 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::observation::Head;
+    use crate::observation::EventHeader;
 
-    fn with_head(mut access: Access, change: impl FnOnce(&mut Head)) -> Access {
+    fn with_head(mut access: Access, change: impl FnOnce(&mut EventHeader)) -> Access {
         change(Arc::make_mut(&mut access.head));
         access
     }
@@ -202,30 +202,36 @@ mod tests {
     fn what_looks_like_an_attack_is_not_learned_from() {
         let read = || read_by("role", "db", 0);
         let by = |method| Access { method, ..read() };
-        let denied = |access| with_head(access, |head| head.outcome = Outcome::Denied);
-        let failed = |access| with_head(access, |head| head.outcome = Outcome::Failed);
+        let denied = |access| with_head(access, |head| head.outcome = CallOutcome::Denied);
+        let failed = |access| with_head(access, |head| head.outcome = CallOutcome::Failed);
         let root = with_head(read(), |head| {
             Arc::make_mut(&mut head.principal).kind = PrincipalKind::Root;
         });
         for (access, why) in [
-            (denied(by(Method::DirectDecrypt)), LeftOut::Denied),
-            (failed(by(Method::DirectDecrypt)), LeftOut::DirectDecrypt),
-            (failed(read()), LeftOut::Failed),
-            (by(Method::DecryptOnly), LeftOut::NoRead),
-            (root, LeftOut::Root),
-            (read_by("", "db", 0), LeftOut::Unnamed),
-            (read_by("role", "*", 0), LeftOut::Unnamed),
-            (read_by("role/?", "db", 0), LeftOut::Unnamed),
+            (
+                denied(by(AccessMethod::DirectDecrypt)),
+                OmissionReason::Denied,
+            ),
+            (
+                failed(by(AccessMethod::DirectDecrypt)),
+                OmissionReason::DirectDecrypt,
+            ),
+            (failed(read()), OmissionReason::Failed),
+            (by(AccessMethod::DecryptOnly), OmissionReason::NoRead),
+            (root, OmissionReason::Root),
+            (read_by("", "db", 0), OmissionReason::Unnamed),
+            (read_by("role", "*", 0), OmissionReason::Unnamed),
+            (read_by("role/?", "db", 0), OmissionReason::Unnamed),
         ] {
             assert_eq!(usable(&access).unwrap_err(), why);
         }
-        let (principal, target) = usable(&by(Method::Batch)).unwrap();
+        let (principal, target) = usable(&by(AccessMethod::Batch)).unwrap();
         assert_eq!((&*principal, &*target.name), ("role", "db"));
     }
 
     #[test]
     fn the_usual_rate_is_that_of_a_busy_hour_but_for_one_in_a_hundred() {
-        let mut pair = Pair::default();
+        let mut pair = ReadPair::default();
         assert_eq!(pair.usual_per_hour(), 0);
         for hour in 0..99 {
             pair.add(&read_by("role", "db", hour * 3_600));
@@ -244,21 +250,21 @@ mod tests {
 
     #[test]
     fn an_endpoint_says_more_than_the_address_behind_it() {
-        let source = |ip: &str, kind, endpoint: Option<&str>| Source {
+        let source = |ip: &str, kind, endpoint: Option<&str>| CallSource {
             ip: Some(ip.into()),
             kind,
             user_agent: None,
             vpc_endpoint: endpoint.map(Into::into),
         };
-        let name = |text: &str| Some(Origin::Name(text.into()));
+        let name = |text: &str| Some(ReadOrigin::Name(text.into()));
         let private = source("10.0.0.1", SourceKind::Ip, None);
-        let address = Some(Origin::Address(IpAddr::from([10, 0, 0, 1])));
-        assert_eq!(Origin::of(&private), address);
+        let address = Some(ReadOrigin::Address(IpAddr::from([10, 0, 0, 1])));
+        assert_eq!(ReadOrigin::of(&private), address);
         let through = source("10.0.0.1", SourceKind::Ip, Some("vpce-1"));
-        assert_eq!(Origin::of(&through), name("vpce-1"));
+        assert_eq!(ReadOrigin::of(&through), name("vpce-1"));
         let service = source("rds.amazonaws.com", SourceKind::Service, None);
-        assert_eq!(Origin::of(&service), name("rds.amazonaws.com"));
+        assert_eq!(ReadOrigin::of(&service), name("rds.amazonaws.com"));
         let odd = source("not an address", SourceKind::Unknown, None);
-        assert_eq!(Origin::of(&odd), None);
+        assert_eq!(ReadOrigin::of(&odd), None);
     }
 }

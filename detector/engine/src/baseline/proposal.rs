@@ -1,18 +1,18 @@
 //! What is proposed, and what was left out of it.
 
-use crate::ids::Text;
+use crate::ids::SharedStr;
 use crate::time::EventTime;
 
 /// What to learn from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Options {
+pub struct BaselineOptions {
     /// Pairs of principal and secret with fewer reads are left out.
     pub min_reads: u64,
     /// Pairs that were read on fewer days are left out.
     pub min_days: usize,
 }
 
-impl Default for Options {
+impl Default for BaselineOptions {
     fn default() -> Self {
         Self {
             min_reads: 1,
@@ -23,7 +23,7 @@ impl Default for Options {
 
 /// Why accesses were not learned from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum LeftOut {
+pub enum OmissionReason {
     /// The read was denied.
     Denied,
     /// KMS was called directly.
@@ -42,7 +42,7 @@ pub enum LeftOut {
     Failed,
 }
 
-impl LeftOut {
+impl OmissionReason {
     /// Words for the report.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -63,9 +63,9 @@ impl LeftOut {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Omission {
     /// Why.
-    pub why: LeftOut,
+    pub why: OmissionReason,
     /// Whose.
-    pub principal: Text,
+    pub principal: SharedStr,
     /// How many accesses.
     pub accesses: u64,
     /// How many distinct secrets.
@@ -76,7 +76,7 @@ pub struct Omission {
 
 /// A proposed grant and the evidence for it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Grant {
+pub struct ProposedGrant {
     /// Patterns of principals.
     pub principals: Vec<String>,
     /// Patterns of secrets and parameters.
@@ -106,9 +106,9 @@ pub struct Grant {
 
 /// A proposed policy.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Proposal {
+pub struct PolicyProposal {
     /// Grants, by account and principal.
-    pub grants: Vec<Grant>,
+    pub grants: Vec<ProposedGrant>,
     /// What was left out, by reason, most accesses first.
     pub left_out: Vec<Omission>,
     /// Accesses that were learned from.

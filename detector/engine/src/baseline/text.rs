@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::baseline::proposal::{Grant, LeftOut, Proposal};
+use crate::baseline::proposal::{OmissionReason, PolicyProposal, ProposedGrant};
 use crate::neutral;
-use crate::policy::{Policy, PolicyError};
+use crate::policy::{AccessPolicy, PolicyError};
 
 /// Omissions that are listed for each reason.
 const LISTED: usize = 10;
@@ -24,7 +24,7 @@ pub enum MergeError {
     NotAtEnd,
 }
 
-impl Proposal {
+impl PolicyProposal {
     /// The policy as YAML with a comment for each grant. With the text of an earlier policy, that
     /// text and what is to be added to it.
     ///
@@ -59,10 +59,10 @@ impl Proposal {
 }
 
 fn grants_in(text: &str) -> Result<usize, PolicyError> {
-    text.parse::<Policy>().map(|policy| policy.len())
+    text.parse::<AccessPolicy>().map(|policy| policy.len())
 }
 
-fn head(proposal: &Proposal, out: &mut String) {
+fn head(proposal: &PolicyProposal, out: &mut String) {
     let span = proposal
         .span
         .map(|(from, to)| format!(", {from} to {to}"))
@@ -76,7 +76,7 @@ fn head(proposal: &Proposal, out: &mut String) {
     line(out, advice);
 }
 
-fn grant(grant: &Grant, out: &mut String) {
+fn grant(grant: &ProposedGrant, out: &mut String) {
     out.push('\n');
     line(out, &evidence(grant));
     if !grant.doubts.is_empty() {
@@ -101,7 +101,7 @@ fn grant(grant: &Grant, out: &mut String) {
 }
 
 /// The comment above a grant: what was seen.
-fn evidence(grant: &Grant) -> String {
+fn evidence(grant: &ProposedGrant) -> String {
     format!(
         "  # {} on {} by {} of {}, last {}",
         many(usize::try_from(grant.reads).unwrap_or(usize::MAX), "read"),
@@ -128,8 +128,8 @@ fn list(key: &str, items: &[String], out: &mut String) {
     }
 }
 
-fn left_out(proposal: &Proposal, out: &mut String) {
-    let mut by_reason: BTreeMap<LeftOut, Vec<_>> = BTreeMap::new();
+fn left_out(proposal: &PolicyProposal, out: &mut String) {
+    let mut by_reason: BTreeMap<OmissionReason, Vec<_>> = BTreeMap::new();
     for omission in &proposal.left_out {
         by_reason.entry(omission.why).or_default().push(omission);
     }
@@ -177,8 +177,8 @@ mod tests {
     use super::*;
     use crate::time::EventTime;
 
-    fn a_grant() -> Grant {
-        Grant {
+    fn a_grant() -> ProposedGrant {
+        ProposedGrant {
             principals: vec!["arn:aws:iam::1:role/app".to_owned()],
             secrets: ["x", "y"]
                 .map(|name| format!("arn:aws:ssm:*:1:parameter/{name}"))
@@ -198,7 +198,7 @@ mod tests {
 
     fn omission(principal: &str) -> Omission {
         Omission {
-            why: LeftOut::Denied,
+            why: OmissionReason::Denied,
             principal: principal.into(),
             accesses: 3,
             secrets: 2,
@@ -208,10 +208,10 @@ mod tests {
 
     #[test]
     fn a_grant_stands_under_its_evidence() {
-        let proposal = Proposal {
+        let proposal = PolicyProposal {
             grants: vec![a_grant()],
             learned: 1,
-            ..Proposal::default()
+            ..PolicyProposal::default()
         };
         let expected = "\
 # Proposed by secretrail baseline from 1 accesses.
@@ -233,15 +233,15 @@ grants:
 
     #[test]
     fn nothing_learned_is_a_policy_too() {
-        let text = Proposal::default().to_yaml(None).unwrap();
-        assert_eq!(text.parse::<Policy>().unwrap().len(), 0, "{text}");
+        let text = PolicyProposal::default().to_yaml(None).unwrap();
+        assert_eq!(text.parse::<AccessPolicy>().unwrap().len(), 0, "{text}");
     }
 
     #[test]
     fn an_earlier_policy_is_added_to_only_where_grants_can_follow() {
-        let proposal = Proposal {
+        let proposal = PolicyProposal {
             grants: vec![a_grant()],
-            ..Proposal::default()
+            ..PolicyProposal::default()
         };
         let earlier = "grants: []\nversion: 1\n";
         let error = proposal.to_yaml(Some(earlier)).unwrap_err();
@@ -249,7 +249,7 @@ grants:
         let error = proposal.to_yaml(Some("version: 1")).unwrap_err();
         assert!(matches!(error, MergeError::Earlier(_)), "{error}");
         assert!(
-            Proposal::default().to_yaml(Some(earlier)).is_ok(),
+            PolicyProposal::default().to_yaml(Some(earlier)).is_ok(),
             "nothing is added"
         );
     }
@@ -258,9 +258,9 @@ grants:
     fn what_was_left_out_is_listed_in_part_and_counted_in_full() {
         let mut names: Vec<String> = (0..12).map(|n| format!("role-{n}")).collect();
         names[0] = "a\ngrants: [b]".to_owned();
-        let proposal = Proposal {
+        let proposal = PolicyProposal {
             left_out: names.iter().map(|name| omission(name)).collect(),
-            ..Proposal::default()
+            ..PolicyProposal::default()
         };
         let text = proposal.to_yaml(None).unwrap();
         let listed: Vec<&str> = text

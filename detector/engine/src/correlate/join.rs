@@ -3,29 +3,30 @@
 use ahash::HashMap;
 
 use crate::correlate::scene::{
-    IndexedUse, Scene, SceneIndex, fits, get_secret_value, is_of_secrets_manager, is_under,
+    CorrelationGroup, CorrelationIndex, IndexedDecrypt, fits, get_secret_value,
+    is_of_secrets_manager, is_under,
 };
 use crate::ids::SecretRef;
-use crate::observation::{Ask, KeyUse, Outcome, SecretRead};
+use crate::observation::{CallOutcome, KmsDecrypt, ReadRequest, SecretRead};
 use crate::time::EventTime;
 
 /// What a key use was given to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Taker {
+pub(super) struct PairAssignment {
     pub(super) read: usize,
     /// Which of the secrets that the read names; 0 for paths, histories and batches.
     pub(super) target: usize,
 }
 
 /// What has been joined so far. Reads and key uses are numbers in the scene.
-pub(super) struct Join<'s> {
-    pub(super) index: SceneIndex<'s>,
+pub(super) struct JoinState<'s> {
+    pub(super) index: CorrelationIndex<'s>,
     /// For each read, for each secret that it names: the key use.
     taken: Vec<Vec<Option<usize>>>,
     /// For each read that does not say what came back: the key uses that do.
     many: Vec<Vec<usize>>,
     /// For each key use, its read.
-    taker: Vec<Option<Taker>>,
+    taker: Vec<Option<PairAssignment>>,
     /// For each read, the batch that caused it.
     batch: Vec<Option<usize>>,
     /// For each batch, which of its secrets have a read of their own.
@@ -34,7 +35,7 @@ pub(super) struct Join<'s> {
 
 /// A pair that may be made. Sorts first what should be paired first.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Candidate<'s> {
+struct PairCandidate<'s> {
     // Time comes first: the halves of a real pair are in one second nearly always, while one actor
     // may read the same secret again within a few.
     distance: i64,
@@ -46,12 +47,12 @@ struct Candidate<'s> {
     earlier: EventTime,
     read_id: &'s str,
     use_id: &'s str,
-    taker: Taker,
+    taker: PairAssignment,
     key_use: usize,
 }
 
-impl<'s> Candidate<'s> {
-    fn named(taker: Taker, read: &'s SecretRead, used: IndexedUse<'s>) -> Self {
+impl<'s> PairCandidate<'s> {
+    fn named(taker: PairAssignment, read: &'s SecretRead, used: IndexedDecrypt<'s>) -> Self {
         let (index, key_use) = used;
         Self {
             distance: read.head.time.distance(key_use.head.time),
@@ -64,8 +65,8 @@ impl<'s> Candidate<'s> {
         }
     }
 
-    fn unspecific(index: usize, read: &'s SecretRead, used: IndexedUse<'s>) -> Self {
-        let taker = Taker {
+    fn unspecific(index: usize, read: &'s SecretRead, used: IndexedDecrypt<'s>) -> Self {
+        let taker = PairAssignment {
             read: index,
             target: 0,
         };
@@ -78,7 +79,7 @@ impl<'s> Candidate<'s> {
 
 /// A read that a batch may have caused. Sorts first what should be claimed first.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Child<'s> {
+struct BatchChild<'s> {
     distance: i64,
     batch_id: &'s str,
     read_id: &'s str,
@@ -88,11 +89,11 @@ struct Child<'s> {
     read: usize,
 }
 
-impl<'s> Join<'s> {
-    pub(super) fn new(scene: &'s Scene) -> Self {
+impl<'s> JoinState<'s> {
+    pub(super) fn new(scene: &'s CorrelationGroup) -> Self {
         let reads = &scene.reads;
         Self {
-            index: SceneIndex::new(scene),
+            index: CorrelationIndex::new(scene),
             taken: reads.iter().map(|r| vec![None; named(r).len()]).collect(),
             many: vec![Vec::new(); reads.len()],
             taker: vec![None; scene.key_uses.len()],
@@ -117,35 +118,40 @@ impl<'s> Join<'s> {
         &self,
         index: usize,
         read: &'s SecretRead,
-        candidates: &mut Vec<Candidate<'s>>,
+        candidates: &mut Vec<PairCandidate<'s>>,
     ) {
         let time = read.head.time;
         match &read.ask {
-            Ask::Named(_) => {
+            ReadRequest::Named(_) => {
                 takers(index, read).for_each(|taker| self.add_named(taker, read, candidates));
             }
-            Ask::History(secret) => {
+            ReadRequest::History(secret) => {
                 // Every version of the parameter is decrypted, each by a key use of its own.
                 let uses = self.index.uses_of(secret, time);
-                candidates.extend(uses.map(|used| Candidate::unspecific(index, read, used)));
+                candidates.extend(uses.map(|used| PairCandidate::unspecific(index, read, used)));
             }
-            Ask::Path { path, recursive } => {
+            ReadRequest::Path { path, recursive } => {
                 let uses = self.index.uses_near(time);
                 let under = uses.filter(|(_, key_use)| is_under(key_use, path, *recursive));
-                candidates.extend(under.map(|used| Candidate::unspecific(index, read, used)));
+                candidates.extend(under.map(|used| PairCandidate::unspecific(index, read, used)));
             }
             // Their turn comes when their children have taken what is theirs.
-            Ask::Batch(_) | Ask::BatchFilters => {}
+            ReadRequest::Batch(_) | ReadRequest::BatchFilters => {}
         }
     }
 
-    fn add_named(&self, taker: Taker, read: &'s SecretRead, candidates: &mut Vec<Candidate<'s>>) {
+    fn add_named(
+        &self,
+        taker: PairAssignment,
+        read: &'s SecretRead,
+        candidates: &mut Vec<PairCandidate<'s>>,
+    ) {
         let Some(secret) = named(read).get(taker.target) else {
             return;
         };
         let uses = self.index.uses_of(secret, read.head.time);
         let fitting = uses.filter(|(_, key_use)| fits(key_use, secret));
-        candidates.extend(fitting.map(|used| Candidate::named(taker, read, used)));
+        candidates.extend(fitting.map(|used| PairCandidate::named(taker, read, used)));
     }
 
     /// The `GetSecretValue` events that a batch causes: nearest first, one for each secret that the
@@ -154,10 +160,10 @@ impl<'s> Join<'s> {
         let mut children = Vec::new();
         for (index, batch) in self.index.scene.reads.iter().enumerate() {
             match &batch.ask {
-                Ask::Batch(secrets) => {
+                ReadRequest::Batch(secrets) => {
                     self.add_children(index, batch, Some(secrets), &mut children)
                 }
-                Ask::BatchFilters => self.add_children(index, batch, None, &mut children),
+                ReadRequest::BatchFilters => self.add_children(index, batch, None, &mut children),
                 _ => {}
             }
         }
@@ -172,7 +178,7 @@ impl<'s> Join<'s> {
         index: usize,
         batch: &'s SecretRead,
         listed: Option<&[SecretRef]>,
-        children: &mut Vec<Child<'s>>,
+        children: &mut Vec<BatchChild<'s>>,
     ) {
         // No record says that a batch caused it. The child looks like a read of the same actor in
         // the same seconds, so that time and secret must do.
@@ -185,7 +191,7 @@ impl<'s> Join<'s> {
             if target == Some(None) {
                 continue;
             }
-            children.push(Child {
+            children.push(BatchChild {
                 distance: read.head.time.distance(batch.head.time),
                 batch_id: &batch.head.event_id,
                 read_id: &read.head.event_id,
@@ -196,7 +202,7 @@ impl<'s> Join<'s> {
         }
     }
 
-    fn claim(&mut self, child: &Child<'_>) {
+    fn claim(&mut self, child: &BatchChild<'_>) {
         let claimed = child
             .target
             .and_then(|target| self.claimed.get_mut(child.batch)?.get_mut(target));
@@ -218,14 +224,15 @@ impl<'s> Join<'s> {
         let mut candidates = Vec::new();
         for (index, read) in self.index.scene.reads.iter().enumerate() {
             match &read.ask {
-                Ask::Batch(_) if read.decrypts => {
+                ReadRequest::Batch(_) if read.decrypts => {
                     let takers = takers(index, read).filter(|taker| !self.is_claimed(*taker));
                     takers.for_each(|taker| self.add_named(taker, read, &mut candidates));
                 }
-                Ask::BatchFilters if read.decrypts => {
+                ReadRequest::BatchFilters if read.decrypts => {
                     let uses = self.index.uses_near(read.head.time);
                     let uses = uses.filter(|(_, key_use)| is_of_secrets_manager(key_use));
-                    candidates.extend(uses.map(|used| Candidate::unspecific(index, read, used)));
+                    candidates
+                        .extend(uses.map(|used| PairCandidate::unspecific(index, read, used)));
                 }
                 _ => {}
             }
@@ -248,7 +255,7 @@ impl<'s> Join<'s> {
                 continue;
             }
             if let Some(key_use) = free.get_mut(&read.head.time).and_then(Vec::pop) {
-                let taker = Taker {
+                let taker = PairAssignment {
                     read: index,
                     target: 0,
                 };
@@ -259,10 +266,10 @@ impl<'s> Join<'s> {
 
     /// Makes the pairs whose halves are still free. Taking the sorted candidates one by one is the
     /// same as looking for the best of all that are left again and again.
-    fn take(&mut self, mut candidates: Vec<Candidate<'s>>) {
+    fn take(&mut self, mut candidates: Vec<PairCandidate<'s>>) {
         candidates.sort_unstable();
         for candidate in candidates {
-            let Candidate {
+            let PairCandidate {
                 taker,
                 key_use,
                 unspecific,
@@ -275,7 +282,7 @@ impl<'s> Join<'s> {
         }
     }
 
-    fn give(&mut self, key_use: usize, taker: Taker, unspecific: bool) {
+    fn give(&mut self, key_use: usize, taker: PairAssignment, unspecific: bool) {
         if let Some(slot) = self.taker.get_mut(key_use) {
             *slot = Some(taker);
         }
@@ -292,12 +299,12 @@ impl<'s> Join<'s> {
     }
 
     /// The read that a key use was given to.
-    pub(super) fn taker_of(&self, key_use: usize) -> Option<Taker> {
+    pub(super) fn taker_of(&self, key_use: usize) -> Option<PairAssignment> {
         self.taker.get(key_use).copied().flatten()
     }
 
     /// The key use that was given to a secret that a read names.
-    pub(super) fn use_taken_by(&self, taker: Taker) -> Option<usize> {
+    pub(super) fn use_taken_by(&self, taker: PairAssignment) -> Option<usize> {
         let targets = self.taken.get(taker.read)?;
         targets.get(taker.target).copied().flatten()
     }
@@ -318,7 +325,7 @@ impl<'s> Join<'s> {
     }
 
     /// Whether a secret that a batch names has a read of its own.
-    pub(super) fn is_claimed(&self, taker: Taker) -> bool {
+    pub(super) fn is_claimed(&self, taker: PairAssignment) -> bool {
         let targets = self.claimed.get(taker.read);
         targets.and_then(|targets| targets.get(taker.target)) == Some(&true)
     }
@@ -327,13 +334,13 @@ impl<'s> Join<'s> {
 /// The secrets that a read names.
 fn named(read: &SecretRead) -> &[SecretRef] {
     match &read.ask {
-        Ask::Named(secrets) | Ask::Batch(secrets) => secrets,
+        ReadRequest::Named(secrets) | ReadRequest::Batch(secrets) => secrets,
         _ => &[],
     }
 }
 
-fn takers(index: usize, read: &SecretRead) -> impl Iterator<Item = Taker> + use<> {
-    (0..named(read).len()).map(move |target| Taker {
+fn takers(index: usize, read: &SecretRead) -> impl Iterator<Item = PairAssignment> + use<> {
+    (0..named(read).len()).map(move |target| PairAssignment {
         read: index,
         target,
     })
@@ -341,8 +348,8 @@ fn takers(index: usize, read: &SecretRead) -> impl Iterator<Item = Taker> + use<
 
 /// A service was not allowed to use the key for its caller. CloudTrail logs that without the
 /// encryption context.
-fn is_denied(key_use: &KeyUse) -> bool {
-    key_use.head.outcome != Outcome::Success && !key_use.direct
+fn is_denied(key_use: &KmsDecrypt) -> bool {
+    key_use.head.outcome != CallOutcome::Success && !key_use.direct
 }
 
 #[cfg(test)]
@@ -351,14 +358,18 @@ mod tests {
 
     use super::*;
     use crate::access::DecryptStatus;
-    use crate::correlate::{Paired, Row, correlate};
+    use crate::correlate::{AccessRow, CorrelationResult, correlate};
     use crate::events_for_tests::{
         HOME, decrypt_parameter, decrypt_secret, get_secret, put_secret, read,
     };
-    use crate::observation::{Head, SecretChange};
+    use crate::observation::{EventHeader, SecretChange};
 
-    fn scene(reads: &[SecretRead], key_uses: &[KeyUse], changes: &[SecretChange]) -> Scene {
-        Scene {
+    fn scene(
+        reads: &[SecretRead],
+        key_uses: &[KmsDecrypt],
+        changes: &[SecretChange],
+    ) -> CorrelationGroup {
+        CorrelationGroup {
             reads: reads.iter().cloned().map(Arc::new).collect(),
             key_uses: key_uses.iter().cloned().map(Arc::new).collect(),
             changes: changes.iter().cloned().map(Arc::new).collect(),
@@ -367,9 +378,9 @@ mod tests {
 
     /// One word for each access, and one for each key use that was explained: `read+use`, `+use`,
     /// `read-`, `(use)`.
-    fn told(paired: &Paired) -> Vec<String> {
-        let id = |head: &Option<Arc<Head>>| head.as_ref().map(|h| h.event_id.to_string());
-        let row = |row: &Row| match (id(&row.read), id(&row.key_use)) {
+    fn told(paired: &CorrelationResult) -> Vec<String> {
+        let id = |head: &Option<Arc<EventHeader>>| head.as_ref().map(|h| h.event_id.to_string());
+        let row = |row: &AccessRow| match (id(&row.read), id(&row.key_use)) {
             (Some(read), None) => format!("{read}-"),
             (read, key_use) => {
                 format!(
@@ -386,7 +397,7 @@ mod tests {
     }
 
     /// Checks what a scene comes to, in whatever order its events are given.
-    fn check(reads: &[SecretRead], key_uses: &[KeyUse], expected: &[&str]) {
+    fn check(reads: &[SecretRead], key_uses: &[KmsDecrypt], expected: &[&str]) {
         for reads in turned(reads) {
             for key_uses in turned(key_uses) {
                 assert_eq!(told(&correlate(scene(&reads, &key_uses, &[]))), expected);
@@ -413,12 +424,12 @@ mod tests {
             id,
             "BatchGetSecretValue",
             secs,
-            Ask::Batch(secrets.collect()),
+            ReadRequest::Batch(secrets.collect()),
         )
     }
 
     fn by_path(id: &str, secs: i64, path: &str) -> SecretRead {
-        let ask = Ask::Path {
+        let ask = ReadRequest::Path {
             path: SecretRef::parameter(path, HOME),
             recursive: true,
         };
@@ -426,7 +437,7 @@ mod tests {
     }
 
     fn get_parameter(id: &str, secs: i64, name: &str) -> SecretRead {
-        let ask = Ask::Named(vec![SecretRef::parameter(name, HOME)]);
+        let ask = ReadRequest::Named(vec![SecretRef::parameter(name, HOME)]);
         read(id, "GetParameter", secs, ask)
     }
 
@@ -466,10 +477,10 @@ mod tests {
     #[test]
     fn only_the_version_that_a_read_names_is_its_own() {
         let mut read = get_secret("r", 0, "x");
-        if let Ask::Named(secrets) = &mut read.ask {
+        if let ReadRequest::Named(secrets) = &mut read.ask {
             secrets[0].version_id = Some("v2".into());
         }
-        let version = |id: &str, secs, version: &str| KeyUse {
+        let version = |id: &str, secs, version: &str| KmsDecrypt {
             version_id: Some(version.into()),
             ..decrypt_secret(id, secs, "x")
         };
@@ -537,7 +548,7 @@ mod tests {
     #[test]
     fn a_batch_by_filters_keeps_the_key_uses_that_no_child_took() {
         let reads = [
-            read("b", "BatchGetSecretValue", 0, Ask::BatchFilters),
+            read("b", "BatchGetSecretValue", 0, ReadRequest::BatchFilters),
             get_secret("c", 0, "x"),
         ];
         check(&reads, &[], &["c-"]);
@@ -572,7 +583,7 @@ mod tests {
         };
         let denied_use = |id, secs, direct| {
             let mut key_use = decrypt_secret(id, secs, "x");
-            Arc::make_mut(&mut key_use.head).outcome = Outcome::Denied;
+            Arc::make_mut(&mut key_use.head).outcome = CallOutcome::Denied;
             (key_use.secret, key_use.direct) = (None, direct);
             key_use
         };
@@ -592,7 +603,7 @@ mod tests {
 
     #[test]
     fn a_change_explains_key_uses_up_to_the_tolerance_but_no_direct_one() {
-        let direct = KeyUse {
+        let direct = KmsDecrypt {
             direct: true,
             ..decrypt_secret("k3", 0, "x")
         };

@@ -2,37 +2,37 @@
 
 use std::sync::Arc;
 
-use crate::access::{Access, Decrypt, DecryptStatus, Method};
-use crate::correlate::join::{Join, Taker};
-use crate::ids::{Arn, Home, SecretKey, SecretRef, Store};
-use crate::observation::{Ask, Head, KeyUse, SecretRead};
+use crate::access::{Access, AccessDecrypt, AccessMethod, DecryptStatus};
+use crate::correlate::join::{JoinState, PairAssignment};
+use crate::ids::{ArnParts, RecordHome, SecretKey, SecretRef, SecretStore};
+use crate::observation::{EventHeader, KmsDecrypt, ReadRequest, SecretRead};
 
 /// An access and the records that it was made from.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Row {
+pub struct AccessRow {
     /// The access.
     pub access: Arc<Access>,
     /// The read.
-    pub read: Option<Arc<Head>>,
+    pub read: Option<Arc<EventHeader>>,
     /// The key use.
-    pub key_use: Option<Arc<Head>>,
+    pub key_use: Option<Arc<EventHeader>>,
     /// Whether a missing key use would prove anything, given KMS events around it.
     pub absence_proves: bool,
 }
 
 /// What a scene comes to.
 #[derive(Debug, Default)]
-pub struct Paired {
+pub struct CorrelationResult {
     /// The accesses.
-    pub rows: Vec<Row>,
+    pub rows: Vec<AccessRow>,
     /// Key uses that a change of the same secret explains: not reads.
-    pub explained: Vec<Arc<Head>>,
+    pub explained: Vec<Arc<EventHeader>>,
 }
 
-impl Join<'_> {
+impl JoinState<'_> {
     /// An access for each secret of each read, and for each key use that no read took.
-    pub(super) fn into_rows(self) -> Paired {
-        let mut paired = Paired::default();
+    pub(super) fn into_rows(self) -> CorrelationResult {
+        let mut paired = CorrelationResult::default();
         for (index, read) in self.index.scene.reads.iter().enumerate() {
             if !self.index.is_pass_through(read) {
                 self.add_rows(index, read, &mut paired.rows);
@@ -46,34 +46,38 @@ impl Join<'_> {
         paired
     }
 
-    fn add_rows(&self, index: usize, read: &SecretRead, rows: &mut Vec<Row>) {
+    fn add_rows(&self, index: usize, read: &SecretRead, rows: &mut Vec<AccessRow>) {
         match &read.ask {
-            Ask::Named(secrets) => {
+            ReadRequest::Named(secrets) => {
                 let method = self.method_of(index);
                 self.add_named_rows(index, read, method, secrets, rows);
             }
-            Ask::Batch(secrets) => self.add_named_rows(index, read, Method::Batch, secrets, rows),
-            Ask::BatchFilters => {
+            ReadRequest::Batch(secrets) => {
+                self.add_named_rows(index, read, AccessMethod::Batch, secrets, rows)
+            }
+            ReadRequest::BatchFilters => {
                 // The children are its accesses: it has none of its own unless a key use says so.
                 if self.uses_given_to(index).is_empty() && self.has_children(index) {
                     return;
                 }
                 let unnamed = somewhere(&read.head);
-                self.add_told_rows(index, read, Method::Batch, &unnamed, rows);
+                self.add_told_rows(index, read, AccessMethod::Batch, &unnamed, rows);
             }
-            Ask::Path { path, .. } => self.add_told_rows(index, read, Method::ByPath, path, rows),
-            Ask::History(secret) => {
-                self.add_told_rows(index, read, Method::History, secret, rows);
+            ReadRequest::Path { path, .. } => {
+                self.add_told_rows(index, read, AccessMethod::ByPath, path, rows)
+            }
+            ReadRequest::History(secret) => {
+                self.add_told_rows(index, read, AccessMethod::History, secret, rows);
             }
         }
     }
 
     /// The read that a batch caused and one that somebody asked for look the same.
-    fn method_of(&self, read: usize) -> Method {
+    fn method_of(&self, read: usize) -> AccessMethod {
         if self.is_child(read) {
-            Method::Batch
+            AccessMethod::Batch
         } else {
-            Method::Api
+            AccessMethod::Api
         }
     }
 
@@ -82,12 +86,12 @@ impl Join<'_> {
         &self,
         index: usize,
         read: &SecretRead,
-        method: Method,
+        method: AccessMethod,
         secrets: &[SecretRef],
-        rows: &mut Vec<Row>,
+        rows: &mut Vec<AccessRow>,
     ) {
         for (target, secret) in secrets.iter().enumerate() {
-            let taker = Taker {
+            let taker = PairAssignment {
                 read: index,
                 target,
             };
@@ -108,9 +112,9 @@ impl Join<'_> {
         &self,
         index: usize,
         read: &SecretRead,
-        method: Method,
+        method: AccessMethod,
         asked: &SecretRef,
-        rows: &mut Vec<Row>,
+        rows: &mut Vec<AccessRow>,
     ) {
         let uses = self.uses_given_to(index);
         if uses.is_empty() {
@@ -124,7 +128,7 @@ impl Join<'_> {
         }
     }
 
-    fn add_lone(&self, key_use: &KeyUse, paired: &mut Paired) {
+    fn add_lone(&self, key_use: &KmsDecrypt, paired: &mut CorrelationResult) {
         // Denied ones are logged without a secret, and give nothing to anybody.
         let Some(secret) = &key_use.secret else {
             return;
@@ -134,34 +138,34 @@ impl Join<'_> {
         if key_use.direct {
             paired
                 .rows
-                .push(alone(key_use, secret, Method::DirectDecrypt));
+                .push(alone(key_use, secret, AccessMethod::DirectDecrypt));
         } else if self.index.is_explained(key_use, secret) {
             paired.explained.push(key_use.head.clone());
         } else {
             paired
                 .rows
-                .push(alone(key_use, secret, Method::DecryptOnly));
+                .push(alone(key_use, secret, AccessMethod::DecryptOnly));
         }
     }
 }
 
 /// A secret of which only the account and region are known: those of the record.
-fn somewhere(head: &Head) -> SecretRef {
-    let arn = head.principal.actor.as_deref().and_then(Arn::parse);
-    let home = Home {
+fn somewhere(head: &EventHeader) -> SecretRef {
+    let arn = head.principal.actor.as_deref().and_then(ArnParts::parse);
+    let home = RecordHome {
         partition: arn.map_or("aws", |arn| arn.partition),
         account: &head.account,
         region: &head.region,
     };
-    SecretRef::unnamed(Store::SecretsManager, home)
+    SecretRef::unnamed(SecretStore::SecretsManager, home)
 }
 
 /// The access of a key use that stands for itself.
 #[must_use]
-pub fn alone(key_use: &KeyUse, secret: &SecretRef, method: Method) -> Row {
-    let decrypt = Decrypt {
+pub fn alone(key_use: &KmsDecrypt, secret: &SecretRef, method: AccessMethod) -> AccessRow {
+    let decrypt = AccessDecrypt {
         key_arn: key_use.key_arn.clone(),
-        ..Decrypt::only(DecryptStatus::NotExpected)
+        ..AccessDecrypt::only(DecryptStatus::NotExpected)
     };
     let secret = SecretRef {
         version_id: key_use.version_id.clone(),
@@ -174,7 +178,7 @@ pub fn alone(key_use: &KeyUse, secret: &SecretRef, method: Method) -> Row {
         secret,
         decrypt,
     });
-    Row {
+    AccessRow {
         access,
         read: None,
         key_use: Some(key_use.head.clone()),
@@ -187,15 +191,15 @@ pub fn alone(key_use: &KeyUse, secret: &SecretRef, method: Method) -> Row {
 #[must_use]
 pub fn row(
     read: &SecretRead,
-    method: Method,
+    method: AccessMethod,
     secret: SecretRef,
     asked: SecretKey,
-    key_use: Option<&Arc<KeyUse>>,
-) -> Row {
+    key_use: Option<&Arc<KmsDecrypt>>,
+) -> AccessRow {
     // Only a single read of Secrets Manager always decrypts: a batch may reuse a data key, and
     // a parameter may be plain text although it was asked for decrypted.
-    let absence_proves = method == Method::Api && secret.store == Store::SecretsManager;
-    Row {
+    let absence_proves = method == AccessMethod::Api && secret.store == SecretStore::SecretsManager;
+    AccessRow {
         access: Arc::new(Access {
             head: read.head.clone(),
             method,
@@ -209,16 +213,16 @@ pub fn row(
     }
 }
 
-fn decrypt_of(read: &SecretRead, key_use: Option<&Arc<KeyUse>>) -> Decrypt {
+fn decrypt_of(read: &SecretRead, key_use: Option<&Arc<KmsDecrypt>>) -> AccessDecrypt {
     match key_use {
-        Some(key_use) => Decrypt {
+        Some(key_use) => AccessDecrypt {
             status: DecryptStatus::Paired,
             event_id: Some(key_use.head.event_id.clone()),
             key_arn: key_use.key_arn.clone(),
             delta_secs: Some(key_use.head.time.0.saturating_sub(read.head.time.0)),
         },
-        None if read.decrypts => Decrypt::only(DecryptStatus::Pending),
-        None => Decrypt::only(DecryptStatus::NotExpected),
+        None if read.decrypts => AccessDecrypt::only(DecryptStatus::Pending),
+        None => AccessDecrypt::only(DecryptStatus::NotExpected),
     }
 }
 
@@ -234,7 +238,13 @@ mod tests {
         let (read, key_use) = (get_secret("r", 10, "x"), decrypt_secret("k", 9, "x"));
         let secret = full_secret("x");
         let key = secret.key();
-        let row = row(&read, Method::Api, secret, key, Some(&Arc::new(key_use)));
+        let row = row(
+            &read,
+            AccessMethod::Api,
+            secret,
+            key,
+            Some(&Arc::new(key_use)),
+        );
         let decrypt = &row.access.decrypt;
         assert_eq!(
             (decrypt.status, decrypt.delta_secs),
@@ -246,24 +256,24 @@ mod tests {
     #[test]
     fn only_a_single_read_of_secrets_manager_proves_anything() {
         let proves = |method, secret: SecretRef| {
-            let read = read("r", "x", 0, Ask::Named(vec![secret.clone()]));
+            let read = read("r", "x", 0, ReadRequest::Named(vec![secret.clone()]));
             let key = secret.key();
             row(&read, method, secret, key, None).absence_proves
         };
         let parameter = decrypt_parameter("k", 0, "/app/x").secret.unwrap();
-        assert!(proves(Method::Api, full_secret("x")));
-        assert!(!proves(Method::Batch, full_secret("x")));
-        assert!(!proves(Method::Api, parameter));
+        assert!(proves(AccessMethod::Api, full_secret("x")));
+        assert!(!proves(AccessMethod::Batch, full_secret("x")));
+        assert!(!proves(AccessMethod::Api, parameter));
     }
 
     #[test]
     fn what_stands_for_itself_knows_its_version_and_expects_nothing() {
-        let key_use = KeyUse {
+        let key_use = KmsDecrypt {
             version_id: Some("v2".into()),
             key_arn: Some("arn:aws:kms:eu-west-1:1:key/k".into()),
             ..decrypt_secret("k", 0, "x")
         };
-        let row = alone(&key_use, &full_secret("x"), Method::DirectDecrypt);
+        let row = alone(&key_use, &full_secret("x"), AccessMethod::DirectDecrypt);
         assert_eq!(row.access.secret.version_id.as_deref(), Some("v2"));
         assert_eq!(row.access.decrypt.status, DecryptStatus::NotExpected);
         assert_eq!(row.access.decrypt.key_arn, key_use.key_arn);

@@ -6,23 +6,25 @@ use std::sync::Arc;
 
 use ahash::HashMap;
 
-use crate::ids::{SecretPlace, SecretRef, Store};
+use crate::ids::{SecretPlace, SecretRef, SecretStore};
 use crate::limits::PAIRING_TOLERANCE_SECS;
-use crate::observation::{Ask, Head, KeyUse, Outcome, SecretChange, SecretRead};
+use crate::observation::{
+    CallOutcome, EventHeader, KmsDecrypt, ReadRequest, SecretChange, SecretRead,
+};
 use crate::time::EventTime;
 
 /// What one actor did in one region. Each event is listed once, in any order.
 #[derive(Debug, Default)]
-pub struct Scene {
+pub struct CorrelationGroup {
     /// Secret reads.
     pub reads: Vec<Arc<SecretRead>>,
     /// Key uses.
-    pub key_uses: Vec<Arc<KeyUse>>,
+    pub key_uses: Vec<Arc<KmsDecrypt>>,
     /// Changes that decrypt secrets themselves.
     pub changes: Vec<Arc<SecretChange>>,
 }
 
-impl Scene {
+impl CorrelationGroup {
     /// Brings the events into the one order that depends on nothing but themselves.
     pub(super) fn sort(&mut self) {
         self.reads.sort_by(|a, b| by_time(&a.head, &b.head));
@@ -31,22 +33,22 @@ impl Scene {
     }
 }
 
-fn by_time(a: &Head, b: &Head) -> Ordering {
+fn by_time(a: &EventHeader, b: &EventHeader) -> Ordering {
     (a.time, &a.event_id).cmp(&(b.time, &b.event_id))
 }
 
 /// A key use and its index in the scene.
-pub(super) type IndexedUse<'s> = (usize, &'s Arc<KeyUse>);
+pub(super) type IndexedDecrypt<'s> = (usize, &'s Arc<KmsDecrypt>);
 
 /// A sorted scene in which events are found by time and secret.
-pub(super) struct SceneIndex<'s> {
-    pub(super) scene: &'s Scene,
+pub(super) struct CorrelationIndex<'s> {
+    pub(super) scene: &'s CorrelationGroup,
     /// The key uses of each secret that a read may expect, in the order of time.
     uses_by_secret: HashMap<SecretPlace<'s>, Vec<usize>>,
 }
 
-impl<'s> SceneIndex<'s> {
-    pub(super) fn new(scene: &'s Scene) -> Self {
+impl<'s> CorrelationIndex<'s> {
+    pub(super) fn new(scene: &'s CorrelationGroup) -> Self {
         let mut uses_by_secret: HashMap<SecretPlace<'s>, Vec<usize>> = HashMap::default();
         for (index, key_use) in scene.key_uses.iter().enumerate() {
             if let (Some(secret), true) = (&key_use.secret, is_plain(key_use)) {
@@ -67,7 +69,7 @@ impl<'s> SceneIndex<'s> {
         &'t self,
         secret: &'t SecretRef,
         time: EventTime,
-    ) -> impl Iterator<Item = IndexedUse<'s>> + use<'t, 's> {
+    ) -> impl Iterator<Item = IndexedDecrypt<'s>> + use<'t, 's> {
         // The name that was typed and the name of the ARN may differ: `oauth-client` looks like
         // `oauth` with a random suffix. Both are looked up, and `fits` compares the ARNs.
         secret.places().flat_map(move |place| {
@@ -88,7 +90,7 @@ impl<'s> SceneIndex<'s> {
     pub(super) fn uses_near(
         &self,
         time: EventTime,
-    ) -> impl Iterator<Item = IndexedUse<'s>> + use<'s> {
+    ) -> impl Iterator<Item = IndexedDecrypt<'s>> + use<'s> {
         indexed_near(&self.scene.key_uses, time, |key_use| key_use.head.time)
             .filter(|(_, key_use)| is_plain(key_use) && key_use.secret.is_some())
     }
@@ -103,7 +105,7 @@ impl<'s> SceneIndex<'s> {
 
     /// Whether a change of the same secret decrypted it: `PutSecretValue` compares with an
     /// existing version, `UpdateSecret` encrypts anew, and neither gives the value to anybody.
-    pub(super) fn is_explained(&self, key_use: &KeyUse, secret: &SecretRef) -> bool {
+    pub(super) fn is_explained(&self, key_use: &KmsDecrypt, secret: &SecretRef) -> bool {
         indexed_near(&self.scene.changes, key_use.head.time, |c| c.head.time).any(|(_, change)| {
             let changed = change.secret.as_ref().filter(|_| change.decrypts);
             changed.is_some_and(|changed| changed.agrees_with(secret))
@@ -120,7 +122,7 @@ impl<'s> SceneIndex<'s> {
         };
         self.reads_near(read.head.time).any(|(_, other)| {
             let refers = match &other.ask {
-                Ask::Named(named) => named.iter().any(|s| s.agrees_with(secret)),
+                ReadRequest::Named(named) => named.iter().any(|s| s.agrees_with(secret)),
                 _ => false,
             };
             refers && other.head.api.starts_with("GetParameter")
@@ -150,21 +152,23 @@ fn indexed_near<T>(
 /// The secret of a `GetSecretValue`; `None` for every other call.
 pub(super) fn get_secret_value(read: &SecretRead) -> Option<&SecretRef> {
     match &read.ask {
-        Ask::Named(secrets) if &*read.head.api == "GetSecretValue" => match secrets.as_slice() {
-            [secret] => Some(secret),
-            _ => None,
-        },
+        ReadRequest::Named(secrets) if &*read.head.api == "GetSecretValue" => {
+            match secrets.as_slice() {
+                [secret] => Some(secret),
+                _ => None,
+            }
+        }
         _ => None,
     }
 }
 
 /// A successful key use by a service for its caller: what a read expects.
-fn is_plain(key_use: &KeyUse) -> bool {
-    !key_use.direct && key_use.head.outcome == Outcome::Success
+fn is_plain(key_use: &KmsDecrypt) -> bool {
+    !key_use.direct && key_use.head.outcome == CallOutcome::Success
 }
 
 /// Whether a key use agrees with the ARN and the version that a read names.
-pub(super) fn fits(key_use: &KeyUse, secret: &SecretRef) -> bool {
+pub(super) fn fits(key_use: &KmsDecrypt, secret: &SecretRef) -> bool {
     // Few reads name a version, and key uses of parameters have none: what is not said agrees.
     let version = match (&secret.version_id, &key_use.version_id) {
         (Some(asked), Some(used)) => asked == used,
@@ -175,13 +179,13 @@ pub(super) fn fits(key_use: &KeyUse, secret: &SecretRef) -> bool {
 }
 
 /// Whether a key use was for a secret of Secrets Manager.
-pub(super) fn is_of_secrets_manager(key_use: &KeyUse) -> bool {
+pub(super) fn is_of_secrets_manager(key_use: &KmsDecrypt) -> bool {
     let secret = key_use.secret.as_ref();
-    secret.is_some_and(|secret| secret.store == Store::SecretsManager)
+    secret.is_some_and(|secret| secret.store == SecretStore::SecretsManager)
 }
 
 /// Whether a key use was for a parameter under a path, at any depth or directly.
-pub(super) fn is_under(key_use: &KeyUse, path: &SecretRef, recursive: bool) -> bool {
+pub(super) fn is_under(key_use: &KmsDecrypt, path: &SecretRef, recursive: bool) -> bool {
     let Some(secret) = key_use.secret.as_ref().filter(|secret| {
         secret.store == path.store && secret.account == path.account && secret.region == path.region
     }) else {
@@ -220,7 +224,7 @@ mod tests {
 
     #[test]
     fn a_secret_is_found_by_the_name_that_its_arn_may_have() {
-        let mut scene = Scene::default();
+        let mut scene = CorrelationGroup::default();
         for (id, name) in [
             ("k1", "prod/oauth"),
             ("k2", "prod/oauth-client"),
@@ -230,7 +234,7 @@ mod tests {
         }
         let arn = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:prod/oauth-client";
         let asked = SecretRef::secret(arn, HOME);
-        let index = SceneIndex::new(&scene);
+        let index = CorrelationIndex::new(&scene);
         let mut fitting = Vec::new();
         for (_, key_use) in index.uses_of(&asked, EventTime(0)) {
             fitting.push((&*key_use.head.event_id, fits(key_use, &asked)));
@@ -240,16 +244,16 @@ mod tests {
 
     #[test]
     fn key_uses_that_no_read_expects_are_not_found() {
-        let mut scene = Scene::default();
+        let mut scene = CorrelationGroup::default();
         let plain = decrypt_secret("k1", 0, "x");
         let mut denied = decrypt_secret("k2", 0, "x");
-        Arc::make_mut(&mut denied.head).outcome = Outcome::Denied;
-        let direct = KeyUse {
+        Arc::make_mut(&mut denied.head).outcome = CallOutcome::Denied;
+        let direct = KmsDecrypt {
             direct: true,
             ..decrypt_secret("k3", 0, "x")
         };
         scene.key_uses.extend([plain, denied, direct].map(Arc::new));
-        let index = SceneIndex::new(&scene);
+        let index = CorrelationIndex::new(&scene);
         let asked = get_secret("r", 0, "x");
         let secret = get_secret_value(&asked).unwrap();
         assert_eq!(index.uses_of(secret, EventTime(0)).count(), 1);

@@ -5,8 +5,8 @@
 
 use std::borrow::Cow;
 
-use crate::ids::{Arn, Home, SecretRef, Store};
-use crate::observation::Outcome;
+use crate::ids::{ArnParts, RecordHome, SecretRef, SecretStore};
+use crate::observation::CallOutcome;
 
 /// What [`denied_by`] says when the caller may read the secret but not use its key.
 pub(super) const KMS_KEY: &str = "kms_key";
@@ -22,9 +22,9 @@ const GATES: [(&str, &str); 6] = [
 ];
 
 /// The outcome by `errorCode`.
-pub(super) fn outcome(error_code: Option<&str>) -> Outcome {
+pub(super) fn outcome(error_code: Option<&str>) -> CallOutcome {
     match error_code {
-        None => Outcome::Success,
+        None => CallOutcome::Success,
         // One denial has many codes: `AccessDenied`, `AccessDeniedException`, `VpceAccessDenied`,
         // `Client.UnauthorizedOperation`.
         Some(code)
@@ -32,9 +32,9 @@ pub(super) fn outcome(error_code: Option<&str>) -> Outcome {
                 || code.ends_with("UnauthorizedOperation")
                 || code.ends_with("NotAuthorized") =>
         {
-            Outcome::Denied
+            CallOutcome::Denied
         }
-        Some(_) => Outcome::Failed,
+        Some(_) => CallOutcome::Failed,
     }
 }
 
@@ -44,7 +44,7 @@ pub(super) fn denied_by(message: &str) -> Option<Cow<'static, str>> {
     if message.contains("Access to KMS is not allowed") {
         return Some(KMS_KEY.into());
     }
-    let gate = Denial::read(message)?.gate?;
+    let gate = AccessDenial::read(message)?.gate?;
     let known = GATES.iter().find(|(words, _)| gate.contains(words));
     Some(match known {
         Some((_, name)) => (*name).into(),
@@ -54,14 +54,14 @@ pub(super) fn denied_by(message: &str) -> Option<Cow<'static, str>> {
 }
 
 /// What an access-denied message tells.
-pub(super) struct Denial<'a> {
+pub(super) struct AccessDenial<'a> {
     /// What was asked for: an ARN, or what the caller typed.
     pub(super) resource: Option<&'a str>,
     /// The kind of policy that denied it, in AWS's words.
     gate: Option<&'a str>,
 }
 
-impl<'a> Denial<'a> {
+impl<'a> AccessDenial<'a> {
     /// Reads `… is not authorized to perform: ACTION on resource: RESOURCE because no GATE allows
     /// …` and `… with an explicit deny in a GATE`. Either part may be missing: messages are cut at
     /// 1 KB. `None` for any other message.
@@ -96,9 +96,13 @@ fn gate_with_deny(message: &str) -> Option<&str> {
 }
 
 /// The secret that an access-denied message names.
-pub(super) fn denied_target(message: Option<&str>, store: Store, home: Home<'_>) -> SecretRef {
+pub(super) fn denied_target(
+    message: Option<&str>,
+    store: SecretStore,
+    home: RecordHome<'_>,
+) -> SecretRef {
     let resource = message
-        .and_then(Denial::read)
+        .and_then(AccessDenial::read)
         .and_then(|denial| denial.resource)
         // Parameter Store says `arn:aws:ssm:…:*` where it did not get as far as the parameter.
         .filter(|resource| !resource.ends_with('*'));
@@ -106,12 +110,12 @@ pub(super) fn denied_target(message: Option<&str>, store: Store, home: Home<'_>)
         return SecretRef::unnamed(store, home);
     };
     // A bare name is what the caller typed; an ARN may be the key's.
-    let arn = Arn::parse(resource);
+    let arn = ArnParts::parse(resource);
     match store {
-        Store::SecretsManager if arn.is_none_or(|arn| arn.service == "secretsmanager") => {
+        SecretStore::SecretsManager if arn.is_none_or(|arn| arn.service == "secretsmanager") => {
             SecretRef::secret(resource, home)
         }
-        Store::Ssm if arn.is_none_or(|arn| arn.resource.starts_with("parameter")) => {
+        SecretStore::Ssm if arn.is_none_or(|arn| arn.resource.starts_with("parameter")) => {
             SecretRef::parameter(resource, home)
         }
         _ => SecretRef::unnamed(store, home),
@@ -126,13 +130,13 @@ mod tests {
     #[test]
     fn a_denial_has_many_codes() {
         let cases = [
-            (None, Outcome::Success),
-            (Some("AccessDenied"), Outcome::Denied),
-            (Some("AccessDeniedException"), Outcome::Denied),
-            (Some("VpceAccessDenied"), Outcome::Denied),
-            (Some("Client.UnauthorizedOperation"), Outcome::Denied),
-            (Some("ThrottlingException"), Outcome::Failed),
-            (Some("ResourceNotFoundException"), Outcome::Failed),
+            (None, CallOutcome::Success),
+            (Some("AccessDenied"), CallOutcome::Denied),
+            (Some("AccessDeniedException"), CallOutcome::Denied),
+            (Some("VpceAccessDenied"), CallOutcome::Denied),
+            (Some("Client.UnauthorizedOperation"), CallOutcome::Denied),
+            (Some("ThrottlingException"), CallOutcome::Failed),
+            (Some("ResourceNotFoundException"), CallOutcome::Failed),
         ];
         for (code, expected) in cases {
             assert_eq!(outcome(code), expected, "{code:?}");
@@ -167,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_denied_call_names_its_secret_if_it_got_that_far() {
-        let named = |store: Store, resource: &str| {
+        let named = |store: SecretStore, resource: &str| {
             let message = format!(
                 "User: x is not authorized to perform: a:B on resource: {resource} because no \
                  identity-based policy allows the a:B action"
@@ -175,27 +179,31 @@ mod tests {
             denied_target(Some(&message), store, HOME).name
         };
         let cases = [
-            (Store::SecretsManager, "db", Some("db")),
+            (SecretStore::SecretsManager, "db", Some("db")),
             (
-                Store::SecretsManager,
+                SecretStore::SecretsManager,
                 "arn:aws:secretsmanager:eu-west-1:111122223333:secret:db-AbC123",
                 Some("db"),
             ),
             (
-                Store::SecretsManager,
+                SecretStore::SecretsManager,
                 "arn:aws:kms:eu-west-1:111122223333:key/k",
                 None,
             ),
             (
-                Store::Ssm,
+                SecretStore::Ssm,
                 "arn:aws:ssm:eu-west-1:111122223333:parameter/a/b",
                 Some("/a/b"),
             ),
-            (Store::Ssm, "arn:aws:ssm:eu-west-1:111122223333:*", None),
+            (
+                SecretStore::Ssm,
+                "arn:aws:ssm:eu-west-1:111122223333:*",
+                None,
+            ),
         ];
         for (store, resource, name) in cases {
             assert_eq!(named(store, resource).as_deref(), name, "{resource}");
         }
-        assert_eq!(denied_target(None, Store::Ssm, HOME).name, None);
+        assert_eq!(denied_target(None, SecretStore::Ssm, HOME).name, None);
     }
 }

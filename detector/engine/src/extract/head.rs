@@ -5,35 +5,39 @@ use std::sync::Arc;
 use super::denial::{denied_by, outcome};
 use super::raw_fields::{RawFields, kept};
 use crate::digest::digest;
-use crate::document::Document;
-use crate::ids::{Arn, Home, Text};
-use crate::object::Origin;
-use crate::observation::{Head, Interner, Outcome, Source};
+use crate::document::LazyDocument;
+use crate::ids::{ArnParts, RecordHome, SharedStr};
+use crate::object::RecordOrigin;
+use crate::observation::{CallOutcome, CallSource, EventHeader, Interner};
 use crate::time::EventTime;
-use crate::wire::Record;
+use crate::wire::CloudTrailRecord;
 
 /// Builds what every observation has. `None` when `eventTime` is missing or is not a time.
 pub fn head(
-    record: &Record<'_>,
-    document: &Document<'_>,
-    origin: &Origin,
+    record: &CloudTrailRecord<'_>,
+    document: &LazyDocument<'_>,
+    origin: &RecordOrigin,
     wanted: &RawFields,
     interner: &mut Interner,
-) -> Option<Head> {
+) -> Option<EventHeader> {
     let time = EventTime::parse(record.event_time.get()?)?;
     let updated = updated_event(record);
     let outcome = outcome(record.error_code.get());
     let home = home(record);
-    Some(Head {
+    Some(EventHeader {
         event_id: event_id(updated.or(record.event_id.get()), document),
-        shared_id: record.shared_event_id.get().map(Text::from),
+        shared_id: record.shared_event_id.get().map(SharedStr::from),
         updated: updated.is_some(),
         time,
         api: interner.text(record.event_name.get().unwrap_or_default()),
         account: interner.text(home.account),
         region: interner.text(home.region),
         principal: interner.principal(record),
-        access_key_id: record.user_identity.access_key_id.get().map(Text::from),
+        access_key_id: record
+            .user_identity
+            .access_key_id
+            .get()
+            .map(SharedStr::from),
         source: source(record, interner),
         outcome,
         denied_by: gate(record, outcome, interner),
@@ -46,19 +50,19 @@ pub fn head(
 
 /// The event that the record replaces, because more became known of it. Records with another
 /// addendum are the event itself, delivered late.
-fn updated_event<'r>(record: &'r Record<'_>) -> Option<&'r str> {
+fn updated_event<'r>(record: &'r CloudTrailRecord<'_>) -> Option<&'r str> {
     let addendum = &record.addendum;
     let original = addendum.original_event_id.get()?;
     (addendum.reason.get() == Some("UPDATED_DATA")).then_some(original)
 }
 
-fn event_id(id: Option<&str>, document: &Document<'_>) -> Text {
+fn event_id(id: Option<&str>, document: &LazyDocument<'_>) -> SharedStr {
     // A record without an id still is the same one when it is delivered again.
-    id.map_or_else(|| digest(&[document.text()]).into(), Text::from)
+    id.map_or_else(|| digest(&[document.text()]).into(), SharedStr::from)
 }
 
 /// Where the call came from.
-fn source(record: &Record<'_>, interner: &mut Interner) -> Arc<Source> {
+fn source(record: &CloudTrailRecord<'_>, interner: &mut Interner) -> Arc<CallSource> {
     // The endpoint on a Decrypt is AWS's own, never the caller's.
     let is_own = record.event_name.get() != Some("Decrypt");
     interner.source(
@@ -69,8 +73,12 @@ fn source(record: &Record<'_>, interner: &mut Interner) -> Arc<Source> {
 }
 
 /// What denied the call. Other errors may quote the words of a denial, and are none.
-fn gate(record: &Record<'_>, outcome: Outcome, interner: &mut Interner) -> Option<Text> {
-    if outcome != Outcome::Denied {
+fn gate(
+    record: &CloudTrailRecord<'_>,
+    outcome: CallOutcome,
+    interner: &mut Interner,
+) -> Option<SharedStr> {
+    if outcome != CallOutcome::Denied {
         return None;
     }
     let gate = denied_by(record.error_message.get()?)?;
@@ -79,7 +87,7 @@ fn gate(record: &Record<'_>, outcome: Outcome, interner: &mut Interner) -> Optio
 
 /// What bare names are relative to: the account whose trail it is (the caller's where it is
 /// missing), and the region.
-pub(super) fn home<'r>(record: &'r Record<'_>) -> Home<'r> {
+pub(super) fn home<'r>(record: &'r CloudTrailRecord<'_>) -> RecordHome<'r> {
     let identity = &record.user_identity;
     let account = record.recipient_account_id.get();
     let account = account.or(identity.account_id.get()).unwrap_or_default();
@@ -88,9 +96,9 @@ pub(super) fn home<'r>(record: &'r Record<'_>) -> Home<'r> {
     let partition = identity
         .arn
         .get()
-        .and_then(Arn::parse)
+        .and_then(ArnParts::parse)
         .map_or_else(|| partition_of(region), |arn| arn.partition);
-    Home {
+    RecordHome {
         partition,
         account,
         region,
@@ -109,14 +117,14 @@ fn partition_of(region: &str) -> &'static str {
 mod tests {
     use super::*;
 
-    fn head_of(fields: &str) -> Option<Head> {
+    fn head_of(fields: &str) -> Option<EventHeader> {
         let text = format!(
             r#"{{"eventID":"e1","awsRegion":"cn-north-1","recipientAccountId":"111122223333",
             {fields}}}"#
         );
         head(
             &serde_json::from_str(&text).unwrap(),
-            &Document::new(&text),
+            &LazyDocument::new(&text),
             &crate::object::origin("a.json"),
             &RawFields::default(),
             &mut Interner::default(),
@@ -147,7 +155,7 @@ mod tests {
             let text = format!("{{{fields}}}");
             let record = serde_json::from_str(&text).unwrap();
             let (origin, interner) = (crate::object::origin("a.json"), &mut Interner::default());
-            let document = Document::new(&text);
+            let document = LazyDocument::new(&text);
             head(&record, &document, &origin, &RawFields::default(), interner)
                 .unwrap()
                 .event_id
@@ -178,7 +186,7 @@ mod tests {
     fn the_partition_is_the_callers_and_else_that_of_the_region() {
         let partition = |identity: &str, region: &str| {
             let text = format!(r#"{{"userIdentity":{identity},"awsRegion":"{region}"}}"#);
-            let record: Record<'_> = serde_json::from_str(&text).unwrap();
+            let record: CloudTrailRecord<'_> = serde_json::from_str(&text).unwrap();
             home(&record).partition.to_owned()
         };
         let caller = r#"{"arn":"arn:aws-iso:iam::111122223333:user/ann"}"#;

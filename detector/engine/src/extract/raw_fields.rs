@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use crate::document::Document;
-use crate::ids::Text;
-use crate::observation::Kept;
+use crate::document::LazyDocument;
+use crate::ids::SharedStr;
+use crate::observation::KeptFields;
 
 /// Raw fields that the loaded rules ask for beside the typed ones.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Wanted {
+pub struct WantedFields {
     /// Of reads and key uses.
     pub of_accesses: RawFields,
     /// Of changes.
@@ -19,15 +19,15 @@ pub struct Wanted {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RawFields {
     /// Their names.
-    pub names: BTreeSet<Text>,
+    pub names: BTreeSet<SharedStr>,
     /// Whether the whole record is searched.
     pub whole: bool,
 }
 
 /// The raw fields that rules ask for.
-pub(super) fn kept(document: &Document<'_>, wanted: &RawFields) -> Kept {
+pub(super) fn kept(document: &LazyDocument<'_>, wanted: &RawFields) -> KeptFields {
     if wanted.names.is_empty() && !wanted.whole {
-        return Kept::default();
+        return KeptFields::default();
     }
     let text = document.text();
     // Most records have few of the fields, and to search one for a key costs much less than to
@@ -45,7 +45,7 @@ pub(super) fn kept(document: &Document<'_>, wanted: &RawFields) -> Kept {
     let whole = wanted
         .whole
         .then(|| Box::new(document.node().clone().into_owned()));
-    Kept { fields, whole }
+    KeptFields { fields, whole }
 }
 
 /// `c` of `a.b.c` and of `a.b.c[0]`.
@@ -70,12 +70,12 @@ mod tests {
         ];
         let names = ["a.b.c", "a.b[1].c", "a.b[0]", "a.d/e", "f", "g", "a"];
         let wanted = RawFields {
-            names: names.into_iter().map(Text::from).collect(),
+            names: names.into_iter().map(SharedStr::from).collect(),
             whole: false,
         };
         let mut found = 0;
         for text in texts {
-            let document = Document::new(text);
+            let document = LazyDocument::new(text);
             let kept = kept(&document, &wanted);
             for name in names {
                 let value = document

@@ -1,12 +1,12 @@
 //! Which calls concern us, and what each of them is to us.
 
-use crate::ids::Store;
+use crate::ids::SecretStore;
 
 /// What kind of observation a call may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
+pub enum CallRole {
     /// A read from this store.
-    Read(Store),
+    Read(SecretStore),
     /// A KMS `Decrypt`.
     KeyUse,
     /// A change.
@@ -19,20 +19,20 @@ pub enum Role {
 /// The table of what concerns us, by `eventSource` and `eventName`. `decrypts` marks changes that
 /// decrypt the secret themselves (Secrets Manager user guide, "Secret encryption and decryption").
 #[must_use]
-pub fn role(source: &str, api: &str) -> Option<Role> {
+pub fn role(source: &str, api: &str) -> Option<CallRole> {
     match (service(source), api) {
         ("secretsmanager", "GetSecretValue" | "BatchGetSecretValue") => {
-            Some(Role::Read(Store::SecretsManager))
+            Some(CallRole::Read(SecretStore::SecretsManager))
         }
         (
             "ssm",
             "GetParameter" | "GetParameters" | "GetParametersByPath" | "GetParameterHistory",
-        ) => Some(Role::Read(Store::Ssm)),
-        ("kms", "Decrypt") => Some(Role::KeyUse),
+        ) => Some(CallRole::Read(SecretStore::Ssm)),
+        ("kms", "Decrypt") => Some(CallRole::KeyUse),
         (
             "secretsmanager",
             "PutSecretValue" | "UpdateSecret" | "ReplicateSecretToRegions" | "CreateSecret",
-        ) => Some(Role::Change { decrypts: true }),
+        ) => Some(CallRole::Change { decrypts: true }),
         (
             "secretsmanager",
             "PutResourcePolicy"
@@ -65,16 +65,16 @@ pub fn role(source: &str, api: &str) -> Option<Role> {
             | "UpdateTrail"
             | "StopEventDataStoreIngestion"
             | "DeleteEventDataStore",
-        ) => Some(Role::Change { decrypts: false }),
+        ) => Some(CallRole::Change { decrypts: false }),
         _ => None,
     }
 }
 
 /// The store of secrets whose calls an `eventSource` has; `None` for other services.
-pub(super) fn store(source: &str) -> Option<Store> {
+pub(super) fn store(source: &str) -> Option<SecretStore> {
     match service(source) {
-        "secretsmanager" => Some(Store::SecretsManager),
-        "ssm" => Some(Store::Ssm),
+        "secretsmanager" => Some(SecretStore::SecretsManager),
+        "ssm" => Some(SecretStore::Ssm),
         _ => None,
     }
 }

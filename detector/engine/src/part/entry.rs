@@ -5,17 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::coverage::CoverageMark;
-use crate::ids::Text;
-use crate::object::Origin;
-use crate::report::{Fate, Report, SkippedRecord};
-use crate::scan::Harvest;
+use crate::ids::SharedStr;
+use crate::object::RecordOrigin;
+use crate::report::{ObjectStatus, ReadReport, SkippedRecord};
+use crate::scan::ScanResult;
 use crate::time::EventTime;
 
 /// One object of the logs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
+pub struct ExtractEntry {
     /// Its name in the ledger.
-    pub name: Text,
+    pub name: SharedStr,
     /// What tells its versions apart: the ETag in S3, the size of a file.
     pub tag: String,
     /// Whether its place in an `AWSLogs` tree has decided on account and region.
@@ -23,7 +23,7 @@ pub struct Entry {
     /// When it was delivered, by its name.
     pub delivered: Option<i64>,
     /// What became of it.
-    pub fate: Fate,
+    pub fate: ObjectStatus,
     /// Bytes of JSON.
     pub bytes: u64,
     /// Records.
@@ -41,18 +41,18 @@ pub struct Entry {
 /// Hours in which KMS events of one account and region were seen; `[account, region, hours]` in
 /// JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(from = "(Text, Text, Vec<i64>)")]
+#[serde(from = "(SharedStr, SharedStr, Vec<i64>)")]
 pub struct CoveredPlace {
     /// `recipientAccountId`.
-    pub account: Text,
+    pub account: SharedStr,
     /// `awsRegion`.
-    pub region: Text,
+    pub region: SharedStr,
     /// Hours since 1970, in rising order.
     pub hours: Vec<i64>,
 }
 
-impl From<(Text, Text, Vec<i64>)> for CoveredPlace {
-    fn from((account, region, hours): (Text, Text, Vec<i64>)) -> Self {
+impl From<(SharedStr, SharedStr, Vec<i64>)> for CoveredPlace {
+    fn from((account, region, hours): (SharedStr, SharedStr, Vec<i64>)) -> Self {
         Self {
             account,
             region,
@@ -67,31 +67,31 @@ impl Serialize for CoveredPlace {
     }
 }
 
-impl Entry {
+impl ExtractEntry {
     /// Counts of the object, as a replay of it would have them.
     #[must_use]
-    pub fn report(&self) -> Report {
-        let mut report = Report {
+    pub fn report(&self) -> ReadReport {
+        let mut report = ReadReport {
             bytes: self.bytes,
             records: self.records,
             records_repaired: self.repaired,
             key_validations: self.key_validations,
             records_skipped: self.skipped.clone(),
-            ..Report::default()
+            ..ReadReport::default()
         };
         // As was decided when it was extracted: to decide anew one would need its bytes.
         match &self.fate {
-            Fate::Read => report.objects = 1,
-            Fate::PassedOver(reason) => report.skip_object(*reason),
-            Fate::Failed(_) => report.objects_failed = 1,
+            ObjectStatus::Read => report.objects = 1,
+            ObjectStatus::PassedOver(reason) => report.skip_object(*reason),
+            ObjectStatus::Failed(_) => report.objects_failed = 1,
         }
         report
     }
 
     /// Where its records come from.
     #[must_use]
-    pub fn origin(&self) -> Origin {
-        Origin {
+    pub fn origin(&self) -> RecordOrigin {
+        RecordOrigin {
             object: self.name.clone(),
             delivered: self.delivered.map(EventTime),
         }
@@ -113,7 +113,7 @@ impl Entry {
     pub fn coverage(marks: impl IntoIterator<Item = CoverageMark>) -> Vec<CoveredPlace> {
         // Marks come out of a hash set. In order they are the same in every run, and so is the
         // part.
-        let mut places: BTreeMap<(Text, Text), BTreeSet<i64>> = BTreeMap::new();
+        let mut places: BTreeMap<(SharedStr, SharedStr), BTreeSet<i64>> = BTreeMap::new();
         for mark in marks {
             let hours = places.entry((mark.account, mark.region)).or_default();
             hours.insert(mark.bucket);
@@ -131,26 +131,26 @@ impl Entry {
 
 /// An object, and its records that concern us, each with its event time.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Extracted {
+pub struct ExtractedObject {
     /// The object.
-    pub entry: Entry,
+    pub entry: ExtractEntry,
     /// Its records, in any order.
     pub records: Vec<(EventTime, String)>,
 }
 
-impl Extracted {
+impl ExtractedObject {
     /// What one object came to. The records are taken out of its harvest, which was made by a
     /// scanner that keeps them.
     #[must_use]
     pub fn of(
-        origin: &Origin,
+        origin: &RecordOrigin,
         tag: String,
         in_tree: bool,
-        fate: &Fate,
-        harvest: &mut Harvest,
+        fate: &ObjectStatus,
+        harvest: &mut ScanResult,
     ) -> Self {
         let report = &harvest.report;
-        let entry = Entry {
+        let entry = ExtractEntry {
             name: origin.object.clone(),
             tag,
             in_tree,
@@ -161,7 +161,7 @@ impl Extracted {
             repaired: report.records_repaired,
             key_validations: report.key_validations,
             skipped: report.records_skipped.clone(),
-            coverage: Entry::coverage(harvest.coverage.iter().cloned()),
+            coverage: ExtractEntry::coverage(harvest.coverage.iter().cloned()),
         };
         Self {
             entry,
@@ -178,8 +178,8 @@ mod tests {
     use crate::object::origin;
     use crate::report::SkippedObject;
 
-    fn extracted(fate: &Fate) -> Extracted {
-        let mut harvest = Harvest::default();
+    fn extracted(fate: &ObjectStatus) -> ExtractedObject {
+        let mut harvest = ScanResult::default();
         harvest.report.bytes = 10;
         harvest.report.records = 3;
         harvest.report.key_validations = 1;
@@ -195,11 +195,11 @@ mod tests {
         };
         harvest.coverage.extend([mark(5), mark(3)]);
         harvest.kept.push((EventTime(1), "{}".to_owned()));
-        let object = Origin {
+        let object = RecordOrigin {
             delivered: Some(EventTime(9)),
             ..origin("a")
         };
-        let extracted = Extracted::of(&object, "t".to_owned(), true, fate, &mut harvest);
+        let extracted = ExtractedObject::of(&object, "t".to_owned(), true, fate, &mut harvest);
         assert!(
             harvest.kept.is_empty(),
             "they are moved, and not held twice"
@@ -212,9 +212,9 @@ mod tests {
     fn a_part_counts_as_its_logs_do() {
         let skipped = SkippedObject::NoRecords;
         for (fate, objects, failed, passed) in [
-            (Fate::Read, 1, 0, None),
-            (Fate::Failed("why".to_owned()), 0, 1, None),
-            (Fate::PassedOver(skipped), 0, 0, Some(1)),
+            (ObjectStatus::Read, 1, 0, None),
+            (ObjectStatus::Failed("why".to_owned()), 0, 1, None),
+            (ObjectStatus::PassedOver(skipped), 0, 0, Some(1)),
         ] {
             let report = extracted(&fate).entry.report();
             assert_eq!((report.objects, report.objects_failed), (objects, failed));
@@ -227,9 +227,9 @@ mod tests {
 
     #[test]
     fn an_entry_comes_back_from_its_json() {
-        let entry = extracted(&Fate::Failed("why".to_owned())).entry;
+        let entry = extracted(&ObjectStatus::Failed("why".to_owned())).entry;
         let json = serde_json::to_string(&entry).unwrap();
-        let back: Entry = serde_json::from_str(&json).unwrap();
+        let back: ExtractEntry = serde_json::from_str(&json).unwrap();
         assert_eq!(back, entry);
         assert_eq!(back.origin().delivered, Some(EventTime(9)));
         let hours: HashSet<i64> = back.marks().map(|mark| mark.bucket).collect();

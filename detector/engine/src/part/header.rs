@@ -12,7 +12,7 @@ pub const SCHEMA: &str = "secretrail.observations/1";
 
 /// What a part was made for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Header {
+pub struct ExtractHeader {
     pub(super) schema: String,
     /// Calls of which other records than reads, key uses and changes were kept; `None` for every
     /// record.
@@ -29,7 +29,7 @@ pub struct Header {
     pub span: Option<(i64, i64)>,
 }
 
-impl Header {
+impl ExtractHeader {
     /// The header of parts for these rules and this part of the logs. What else is selected is left
     /// to the replay.
     #[must_use]
@@ -69,17 +69,17 @@ impl Header {
     /// Why the part cannot stand for its logs in a run with these rules and this selection; `None`
     /// when it can.
     #[must_use]
-    pub fn lacks(&self, rules: &RuleSet, selection: &Selection) -> Option<PartShortfall> {
+    pub fn lacks(&self, rules: &RuleSet, selection: &Selection) -> Option<ExtractShortfall> {
         // First, because no flag of this run can mend it.
         let mut needs = rules.needing_beyond(self.calls.as_deref());
         if let Some(first) = needs.next() {
-            return Some(PartShortfall::Records {
+            return Some(ExtractShortfall::Records {
                 title: first.title.clone(),
                 file: first.file.clone(),
                 more: needs.count(),
             });
         }
-        (!self.covers(selection)).then_some(PartShortfall::Selection)
+        (!self.covers(selection)).then_some(ExtractShortfall::Selection)
     }
 
     /// Whether everything that a selection takes was extracted.
@@ -108,7 +108,7 @@ fn sorted(mut calls: Vec<NeededCalls>) -> Vec<NeededCalls> {
 
 /// Why a part cannot stand for its logs in a run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PartShortfall {
+pub enum ExtractShortfall {
     /// Rules ask for records that were left out.
     #[error(
         "the rule \"{title}\" ({file}){} asks for records that were left out when the logs were \
@@ -140,7 +140,7 @@ fn includes(list: &[String], asked: &[String]) -> bool {
 mod tests {
     use super::*;
 
-    fn shortfall(header: &Header, selection: &Selection) -> Option<PartShortfall> {
+    fn shortfall(header: &ExtractHeader, selection: &Selection) -> Option<ExtractShortfall> {
         header.lacks(&RuleSet::default(), selection)
     }
 
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn a_part_stands_for_what_was_extracted_and_for_less() {
-        let header = |extracted: &Selection| Header::new(&RuleSet::default(), extracted);
+        let header = |extracted: &Selection| ExtractHeader::new(&RuleSet::default(), extracted);
         let all = header(&Selection::default());
         let some = header(&selection(Some(10), Some(20), &["1", "2"]));
         for (from, to, accounts, fits) in [
@@ -170,7 +170,7 @@ mod tests {
         ] {
             let asked = selection(from, to, accounts);
             assert_eq!(shortfall(&all, &asked), None, "everything was extracted");
-            let expected = (!fits).then_some(PartShortfall::Selection);
+            let expected = (!fits).then_some(ExtractShortfall::Selection);
             assert_eq!(shortfall(&some, &asked), expected, "{asked:?}");
         }
     }
@@ -178,7 +178,7 @@ mod tests {
     #[test]
     fn what_was_selected_is_read_back() {
         let extracted = selection(Some(10), None, &["1"]);
-        let header = Header::new(&RuleSet::default(), &extracted);
+        let header = ExtractHeader::new(&RuleSet::default(), &extracted);
         let back = header.selection();
         assert_eq!((back.from, back.to), (extracted.from, None));
         assert_eq!(

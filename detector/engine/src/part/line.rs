@@ -2,25 +2,25 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::part::entry::Entry;
+use crate::part::entry::ExtractEntry;
 use crate::time::EventTime;
 
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum LineOut<'a> {
-    Object(&'a Entry),
-    End(End),
+pub(super) enum WrittenLine<'a> {
+    Object(&'a ExtractEntry),
+    End(ExtractEnd),
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum LineIn {
-    Object(Box<Entry>),
-    End(End),
+pub(super) enum ParsedLine {
+    Object(Box<ExtractEntry>),
+    End(ExtractEnd),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct End {
+pub(super) struct ExtractEnd {
     pub(super) objects: usize,
     pub(super) records: usize,
 }
@@ -34,7 +34,7 @@ const TEXT: &str = ",\"record\":";
 
 /// A record of a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PartRecord<'a> {
+pub struct ExtractRecord<'a> {
     /// Which of the objects of the part it is of, from 0.
     pub object: usize,
     /// Its event time.
@@ -43,7 +43,7 @@ pub struct PartRecord<'a> {
     pub text: &'a str,
 }
 
-impl<'a> PartRecord<'a> {
+impl<'a> ExtractRecord<'a> {
     /// Reads a line. The text is taken as it was written: whoever reads it sees whether it is JSON.
     pub(super) fn parse(line: &'a [u8]) -> Option<Self> {
         // Not as JSON: a part is read many times, and its records are then scanned anyhow, which is
@@ -79,15 +79,19 @@ mod tests {
             "{\",\\\"record\\\":\":1}",
             "not JSON",
         ] {
-            let record = PartRecord {
+            let record = ExtractRecord {
                 object: 12,
                 time: EventTime(-3),
                 text,
             };
             let line = record.to_line();
-            assert_eq!(PartRecord::parse(line.as_bytes()), Some(record), "{line}");
+            assert_eq!(
+                ExtractRecord::parse(line.as_bytes()),
+                Some(record),
+                "{line}"
+            );
             let ended = format!("{line}\n");
-            assert_eq!(PartRecord::parse(ended.as_bytes()), Some(record));
+            assert_eq!(ExtractRecord::parse(ended.as_bytes()), Some(record));
         }
     }
 
@@ -95,14 +99,14 @@ mod tests {
     fn what_is_cut_is_no_record() {
         let line = b"{\"of\":1,\"time\":2,\"record\":[]}";
         for cut in 0..line.len() {
-            assert_eq!(PartRecord::parse(&line[..cut]), None, "{cut}");
+            assert_eq!(ExtractRecord::parse(&line[..cut]), None, "{cut}");
         }
         assert_eq!(
-            PartRecord::parse(b"{\"of\":-1,\"time\":2,\"record\":[]}"),
+            ExtractRecord::parse(b"{\"of\":-1,\"time\":2,\"record\":[]}"),
             None
         );
         assert_eq!(
-            PartRecord::parse(b"{\"of\":1,\"time\":2,\"record\":\"\xff\"}"),
+            ExtractRecord::parse(b"{\"of\":1,\"time\":2,\"record\":\"\xff\"}"),
             None
         );
     }

@@ -4,9 +4,9 @@ use std::io::{BufRead, BufReader, Read};
 
 use flate2::bufread::MultiGzDecoder;
 
-use crate::part::entry::Entry;
-use crate::part::header::{Header, SCHEMA};
-use crate::part::line::{End, LineIn, PartRecord, RECORD};
+use crate::part::entry::ExtractEntry;
+use crate::part::header::{ExtractHeader, SCHEMA};
+use crate::part::line::{ExtractEnd, ExtractRecord, ParsedLine, RECORD};
 
 /// Longest line in bytes: a record is much shorter, an object of many years and accounts may have
 /// many coverage marks.
@@ -14,7 +14,7 @@ const MAX_LINE_BYTES: u64 = 256 * 1024 * 1024;
 
 /// Why a part could not be read to its end.
 #[derive(Debug, thiserror::Error)]
-pub enum PartError {
+pub enum ExtractFileError {
     /// It ends too early, or its bytes are damaged.
     #[error("the part is cut off or damaged ({0}); extract it again")]
     Broken(String),
@@ -27,13 +27,13 @@ pub enum PartError {
 pub type Inflated<R> = BufReader<MultiGzDecoder<R>>;
 
 /// Reads a part, record by record. Further parts in the same bytes follow with [`Self::next_part`].
-pub struct PartReader<R> {
+pub struct ExtractFileReader<R> {
     source: R,
     line: Vec<u8>,
     /// What it was made for.
-    pub header: Header,
+    pub header: ExtractHeader,
     /// Its objects; whoever has no more need of them may take them away.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<ExtractEntry>,
     objects: usize,
     read: usize,
     /// A line that was read and not given yet.
@@ -41,29 +41,29 @@ pub struct PartReader<R> {
     ended: bool,
 }
 
-impl<R: BufRead> PartReader<Inflated<R>> {
+impl<R: BufRead> ExtractFileReader<Inflated<R>> {
     /// Reads header and objects of the first part in an object, from its bytes as they are stored;
     /// `None` where there is none in it. Parts that were written one after the other follow.
     ///
     /// # Errors
     ///
     /// See [`PartError`].
-    pub fn inflating(stored: R) -> Result<Option<Self>, PartError> {
+    pub fn inflating(stored: R) -> Result<Option<Self>, ExtractFileError> {
         Self::new(BufReader::new(MultiGzDecoder::new(stored)))
     }
 }
 
-impl<R: BufRead> PartReader<R> {
+impl<R: BufRead> ExtractFileReader<R> {
     /// Reads header and objects, from inflated bytes; `None` where there is nothing any more.
     ///
     /// # Errors
     ///
     /// See [`PartError`].
-    pub fn new(source: R) -> Result<Option<Self>, PartError> {
+    pub fn new(source: R) -> Result<Option<Self>, ExtractFileError> {
         let reader = Self {
             source,
             line: Vec::new(),
-            header: Header::default(),
+            header: ExtractHeader::default(),
             entries: Vec::new(),
             objects: 0,
             read: 0,
@@ -79,7 +79,7 @@ impl<R: BufRead> PartReader<R> {
     /// # Errors
     ///
     /// See [`PartError`].
-    pub fn next_part(mut self) -> Result<Option<Self>, PartError> {
+    pub fn next_part(mut self) -> Result<Option<Self>, ExtractFileError> {
         if !self.next_line()? {
             return Ok(None);
         }
@@ -89,19 +89,19 @@ impl<R: BufRead> PartReader<R> {
         Ok(Some(self))
     }
 
-    fn read_header(&self) -> Result<Header, PartError> {
+    fn read_header(&self) -> Result<ExtractHeader, ExtractFileError> {
         // What is no header at all is foreign too: another version may have other fields.
-        let header: Header = serde_json::from_slice(&self.line)
-            .map_err(|error| PartError::Foreign(error.to_string()))?;
+        let header: ExtractHeader = serde_json::from_slice(&self.line)
+            .map_err(|error| ExtractFileError::Foreign(error.to_string()))?;
         if header.schema != SCHEMA {
-            return Err(PartError::Foreign(header.schema));
+            return Err(ExtractFileError::Foreign(header.schema));
         }
         Ok(header)
     }
 
     /// Reads on to the first record, or to the end of a part that has none. All objects stand
     /// before all records, so that whoever reads knows at once which of them to take.
-    fn read_entries(&mut self) -> Result<(), PartError> {
+    fn read_entries(&mut self) -> Result<(), ExtractFileError> {
         loop {
             self.line_before_end()?;
             if self.line.starts_with(RECORD.as_bytes()) {
@@ -109,11 +109,11 @@ impl<R: BufRead> PartReader<R> {
                 return Ok(());
             }
             match self.other_line()? {
-                LineIn::Object(entry) => {
+                ParsedLine::Object(entry) => {
                     self.entries.push(*entry);
                     self.objects += 1;
                 }
-                LineIn::End(end) => return self.close(end),
+                ParsedLine::End(end) => return self.close(end),
             }
         }
     }
@@ -123,7 +123,7 @@ impl<R: BufRead> PartReader<R> {
     /// # Errors
     ///
     /// See [`PartError`].
-    pub fn next_record(&mut self) -> Result<Option<PartRecord<'_>>, PartError> {
+    pub fn next_record(&mut self) -> Result<Option<ExtractRecord<'_>>, ExtractFileError> {
         if self.ended {
             return Ok(None);
         }
@@ -131,14 +131,14 @@ impl<R: BufRead> PartReader<R> {
             self.line_before_end()?;
         }
         if !self.line.starts_with(RECORD.as_bytes()) {
-            let LineIn::End(end) = self.other_line()? else {
+            let ParsedLine::End(end) = self.other_line()? else {
                 return Err(broken("an object follows a record"));
             };
             return self.close(end).map(|()| None);
         }
         self.read += 1;
         let record =
-            PartRecord::parse(&self.line).ok_or_else(|| broken("a line is not a record"))?;
+            ExtractRecord::parse(&self.line).ok_or_else(|| broken("a line is not a record"))?;
         if record.object >= self.objects {
             return Err(broken(format!(
                 "a record of object {} of {}",
@@ -149,15 +149,15 @@ impl<R: BufRead> PartReader<R> {
     }
 
     /// The line that was read, which is none of a record.
-    fn other_line(&self) -> Result<LineIn, PartError> {
+    fn other_line(&self) -> Result<ParsedLine, ExtractFileError> {
         serde_json::from_slice(&self.line).map_err(|error| broken(error.to_string()))
     }
 
     /// Makes sure that nothing is missing: what was cut off between two lines looks like a shorter
     /// part, and only these counts tell.
-    fn close(&mut self, end: End) -> Result<(), PartError> {
+    fn close(&mut self, end: ExtractEnd) -> Result<(), ExtractFileError> {
         self.ended = true;
-        let read = End {
+        let read = ExtractEnd {
             objects: self.objects,
             records: self.read,
         };
@@ -167,7 +167,7 @@ impl<R: BufRead> PartReader<R> {
         Err(broken(format!("it should hold {end:?} and holds {read:?}")))
     }
 
-    fn line_before_end(&mut self) -> Result<(), PartError> {
+    fn line_before_end(&mut self) -> Result<(), ExtractFileError> {
         if self.next_line()? {
             return Ok(());
         }
@@ -175,7 +175,7 @@ impl<R: BufRead> PartReader<R> {
     }
 
     /// Reads a line; `false` where there is none any more.
-    fn next_line(&mut self) -> Result<bool, PartError> {
+    fn next_line(&mut self) -> Result<bool, ExtractFileError> {
         self.line.clear();
         // A line that is cut here is no JSON any more, and so is told as damage.
         let read = (&mut self.source)
@@ -186,8 +186,8 @@ impl<R: BufRead> PartReader<R> {
     }
 }
 
-fn broken(why: impl Into<String>) -> PartError {
-    PartError::Broken(why.into())
+fn broken(why: impl Into<String>) -> ExtractFileError {
+    ExtractFileError::Broken(why.into())
 }
 
 #[cfg(test)]
@@ -203,11 +203,11 @@ mod tests {
     const END: &str = r#"{"end":{"objects":1,"records":2}}"#;
 
     /// How many records each of these parts has.
-    fn read(lines: &[&str]) -> Result<Vec<usize>, PartError> {
+    fn read(lines: &[&str]) -> Result<Vec<usize>, ExtractFileError> {
         let lines = lines.iter().map(|line| line.replace('\n', " ") + "\n");
         let text: String = lines.collect();
         let mut counts = Vec::new();
-        let mut next = PartReader::new(text.as_bytes())?;
+        let mut next = ExtractFileReader::new(text.as_bytes())?;
         while let Some(mut part) = next {
             let mut count = 0;
             while part.next_record()?.is_some() {
@@ -275,6 +275,6 @@ mod tests {
              secretrail.observations/1"
         );
         let logs = read(&[r#"{"Records":[]}"#]);
-        assert!(matches!(logs, Err(PartError::Foreign(_))));
+        assert!(matches!(logs, Err(ExtractFileError::Foreign(_))));
     }
 }

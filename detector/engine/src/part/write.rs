@@ -6,29 +6,29 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde::Serialize;
 
-use crate::part::entry::Extracted;
-use crate::part::header::Header;
-use crate::part::line::{End, LineOut, PartRecord};
+use crate::part::entry::ExtractedObject;
+use crate::part::header::ExtractHeader;
+use crate::part::line::{ExtractEnd, ExtractRecord, WrittenLine};
 use crate::time::EventTime;
 
 /// Writes a part. Objects may come in any order.
 #[must_use]
-pub fn write(header: &Header, mut objects: Vec<Extracted>) -> Vec<u8> {
+pub fn write(header: &ExtractHeader, mut objects: Vec<ExtractedObject>) -> Vec<u8> {
     objects.sort_by(|a, b| a.entry.name.cmp(&b.entry.name));
     let records = by_time(&mut objects);
     let ends = records.first().zip(records.last());
     let mut out = LineEncoder(GzEncoder::new(Vec::new(), Compression::new(6)));
-    out.json(&Header {
+    out.json(&ExtractHeader {
         span: ends.map(|(first, last)| (first.time.0, last.time.0)),
         ..header.clone()
     });
     for object in &objects {
-        out.json(&LineOut::Object(&object.entry));
+        out.json(&WrittenLine::Object(&object.entry));
     }
     for record in &records {
         out.line(&record.part_record().to_line());
     }
-    out.json(&LineOut::End(End {
+    out.json(&WrittenLine::End(ExtractEnd {
         objects: objects.len(),
         records: records.len(),
     }));
@@ -45,8 +45,8 @@ struct TimedRecord {
 }
 
 impl TimedRecord {
-    fn part_record(&self) -> PartRecord<'_> {
-        PartRecord {
+    fn part_record(&self) -> ExtractRecord<'_> {
+        ExtractRecord {
             object: self.object,
             time: self.time,
             text: &self.text,
@@ -55,7 +55,7 @@ impl TimedRecord {
 }
 
 /// Takes the records out of their objects.
-fn by_time(objects: &mut [Extracted]) -> Vec<TimedRecord> {
+fn by_time(objects: &mut [ExtractedObject]) -> Vec<TimedRecord> {
     let mut records = Vec::new();
     for (index, object) in objects.iter_mut().enumerate() {
         let taken = std::mem::take(&mut object.records).into_iter();
@@ -96,23 +96,29 @@ mod tests {
     use super::*;
     use crate::coverage::CoverageMark;
     use crate::object::origin;
-    use crate::report::Fate;
-    use crate::scan::Harvest;
+    use crate::report::ObjectStatus;
+    use crate::scan::ScanResult;
 
-    fn object(name: &str, records: &[(i64, &str)]) -> Extracted {
+    fn object(name: &str, records: &[(i64, &str)]) -> ExtractedObject {
         let records = records.iter();
-        let mut harvest = Harvest {
+        let mut harvest = ScanResult {
             kept: records
                 .map(|(time, text)| (EventTime(*time), (*text).to_owned()))
                 .collect(),
-            ..Harvest::default()
+            ..ScanResult::default()
         };
         let origin = origin(name);
-        Extracted::of(&origin, "t".to_owned(), false, &Fate::Read, &mut harvest)
+        ExtractedObject::of(
+            &origin,
+            "t".to_owned(),
+            false,
+            &ObjectStatus::Read,
+            &mut harvest,
+        )
     }
 
-    fn lines(objects: Vec<Extracted>) -> Vec<String> {
-        let part = write(&Header::default(), objects);
+    fn lines(objects: Vec<ExtractedObject>) -> Vec<String> {
+        let part = write(&ExtractHeader::default(), objects);
         let text = std::io::read_to_string(flate2::bufread::MultiGzDecoder::new(&*part)).unwrap();
         text.lines().map(ToOwned::to_owned).collect()
     }
@@ -154,8 +160,12 @@ mod tests {
             bucket: hour,
         };
         let mut object = object("a", &[]);
-        object.entry.coverage =
-            crate::part::Entry::coverage([mark("z", 9), mark("a", 4), mark("a", 3), mark("a", 4)]);
+        object.entry.coverage = crate::part::ExtractEntry::coverage([
+            mark("z", 9),
+            mark("a", 4),
+            mark("a", 3),
+            mark("a", 4),
+        ]);
         let expected = r#""coverage":[["1","a",[3,4]],["1","z",[9]]]}}"#;
         assert!(lines(vec![object])[1].ends_with(expected));
     }

@@ -3,11 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::drafts::{Drafts, Singles, Touched, most_telling, touched};
-use super::{Outcome, Pipeline};
-use crate::alert::{Alert, AlertId, Firing};
+use super::drafts::{PendingAlerts, Singles, TouchedWindow, most_telling, touched};
+use super::{BatchOutcome, Pipeline};
+use crate::alert::{Alert, AlertId, WindowMatch};
 use crate::fact::{Fact, RuleRange, WindowRange};
-use crate::rule::Window;
+use crate::rule::WindowRule;
 use crate::state::memory::MemoryStore;
 use crate::state::{StateError, StateStore};
 use crate::time::EventTime;
@@ -17,21 +17,21 @@ use crate::window;
 const WINDOWS: usize = 256;
 
 /// Alerts that are not created yet, each once, however many rules and windows have told of it.
-pub(super) type Alerts = BTreeMap<AlertId, Alert>;
+pub(super) type AlertsById = BTreeMap<AlertId, Alert>;
 
 impl Pipeline<'_> {
     /// Writes the last facts, reads the windows that facts have touched, and creates what fires.
     pub(super) async fn create<S: StateStore>(
         &self,
         store: &S,
-        mut drafts: Drafts,
+        mut drafts: PendingAlerts,
         now: EventTime,
-        outcome: &mut Outcome,
+        outcome: &mut BatchOutcome,
     ) -> Result<(), StateError> {
         // Before any window is read: of several writers that complete one together, the last to
         // write reads all of it.
         drafts.write(store, 0).await?;
-        let mut alerts = Alerts::new();
+        let mut alerts = AlertsById::new();
         self.single_alerts(drafts.singles, &mut alerts);
         let touched = touched(drafts.touched, self.rules);
         self.window_alerts(store, &drafts.lone, touched, &mut alerts)
@@ -45,7 +45,7 @@ impl Pipeline<'_> {
     }
 
     /// Alerts about single events.
-    pub(super) fn single_alerts(&self, singles: Singles, alerts: &mut Alerts) {
+    pub(super) fn single_alerts(&self, singles: Singles, alerts: &mut AlertsById) {
         for (id, (rule, evidence)) in singles {
             if let Some(detection) = self.rules.detections.get(rule) {
                 let evidence = most_telling(evidence);
@@ -60,12 +60,12 @@ impl Pipeline<'_> {
         &self,
         store: &S,
         own: &MemoryStore,
-        touched: Vec<Touched>,
-        alerts: &mut Alerts,
+        touched: Vec<TouchedWindow>,
+        alerts: &mut AlertsById,
     ) -> Result<(), StateError> {
         let (lone, shared): (Vec<_>, Vec<_>) = touched.into_iter().partition(|touched| {
             let window = self.rules.windows.get(touched.window);
-            window.is_some_and(Window::is_filled_by_one)
+            window.is_some_and(WindowRule::is_filled_by_one)
         });
         // What fires by any one fact is known from the facts at hand: the store is not asked.
         for touched in lone.chunks(WINDOWS) {
@@ -83,8 +83,8 @@ impl Pipeline<'_> {
     async fn that_may_fire<S: StateStore>(
         &self,
         store: &S,
-        mut touched: Vec<Touched>,
-    ) -> Result<Vec<Touched>, StateError> {
+        mut touched: Vec<TouchedWindow>,
+    ) -> Result<Vec<TouchedWindow>, StateError> {
         let spans = self.spans_of_joins(&touched);
         let asked: Vec<_> = spans.values().cloned().collect();
         let slots = store.slots(&asked).await?;
@@ -98,9 +98,9 @@ impl Pipeline<'_> {
     }
 
     /// The times that were touched, in any group, of each window that no rule of it can fill alone.
-    fn spans_of_joins(&self, touched: &[Touched]) -> BTreeMap<usize, RuleRange> {
+    fn spans_of_joins(&self, touched: &[TouchedWindow]) -> BTreeMap<usize, RuleRange> {
         let mut spans = BTreeMap::new();
-        for Touched { window, range, .. } in touched {
+        for TouchedWindow { window, range, .. } in touched {
             let rule = self.rules.windows.get(*window);
             if rule.is_some_and(|rule| !window::may_fire(rule, &BTreeSet::from([0]))) {
                 let span = spans.entry(*window).or_insert_with(|| RuleRange {
@@ -119,8 +119,8 @@ impl Pipeline<'_> {
     async fn evaluate<S: StateStore>(
         &self,
         store: &S,
-        touched: &[Touched],
-        alerts: &mut Alerts,
+        touched: &[TouchedWindow],
+        alerts: &mut AlertsById,
     ) -> Result<(), StateError> {
         let ranges: Vec<WindowRange> = touched.iter().map(|t| t.range.clone()).collect();
         for (touch, facts) in touched.iter().zip(store.facts(&ranges).await?) {
@@ -137,13 +137,13 @@ impl Pipeline<'_> {
 }
 
 /// By time and id.
-fn in_order(alerts: Alerts) -> Vec<Alert> {
+fn in_order(alerts: AlertsById) -> Vec<Alert> {
     let mut alerts: Vec<Alert> = alerts.into_values().collect();
     alerts.sort_by(|a, b| (a.time, &a.id).cmp(&(b.time, &b.id)));
     alerts
 }
 
-fn window_alert(window: &Window, firing: Firing, facts: Vec<&Fact>) -> Alert {
+fn window_alert(window: &WindowRule, firing: WindowMatch, facts: Vec<&Fact>) -> Alert {
     let id = Alert::window_id(&window.meta, &firing.group, firing.bucket);
     let evidence = facts.into_iter().map(|fact| fact.evidence.clone());
     let evidence = most_telling(evidence.collect());

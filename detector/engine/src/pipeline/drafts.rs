@@ -8,8 +8,8 @@ use ahash::{HashMap, HashSet};
 use crate::alert::{Alert, AlertId};
 use crate::evidence::Evidence;
 use crate::fact::{Fact, WindowKey, WindowRange};
-use crate::ids::Text;
-use crate::rule::{Hits, RuleSet};
+use crate::ids::SharedStr;
+use crate::rule::{Matches, RuleSet};
 use crate::state::memory::MemoryStore;
 use crate::state::{StateError, StateStore};
 use crate::time::EventTime;
@@ -20,7 +20,7 @@ pub(super) type Singles = BTreeMap<AlertId, (usize, Vec<Evidence>)>;
 /// Alerts on their way: evidence by rule and event, facts that are not written yet, and what facts
 /// have touched.
 #[derive(Default)]
-pub(super) struct Drafts {
+pub(super) struct PendingAlerts {
     pub(super) singles: Singles,
     facts: Vec<(WindowKey, Fact)>,
     /// Facts of windows that one of them fills: whatever else is in such a window, it fires, so
@@ -29,8 +29,8 @@ pub(super) struct Drafts {
     pub(super) touched: HashMap<(usize, WindowKey), (EventTime, EventTime)>,
 }
 
-impl Drafts {
-    pub(super) fn add(&mut self, rules: &RuleSet, hits: Hits) {
+impl PendingAlerts {
+    pub(super) fn add(&mut self, rules: &RuleSet, hits: Matches) {
         for (rule, evidence) in hits.singles {
             self.add_single(rules, rule, evidence);
         }
@@ -89,7 +89,7 @@ impl Drafts {
 }
 
 /// A group and the times that facts have touched in it.
-pub(super) struct Touched {
+pub(super) struct TouchedWindow {
     pub(super) window: usize,
     pub(super) range: WindowRange,
     pub(super) ends: (EventTime, EventTime),
@@ -99,20 +99,20 @@ pub(super) struct Touched {
 pub(super) fn touched(
     spans: HashMap<(usize, WindowKey), (EventTime, EventTime)>,
     rules: &RuleSet,
-) -> Vec<Touched> {
-    let mut touched: Vec<Touched> = spans
+) -> Vec<TouchedWindow> {
+    let mut touched: Vec<TouchedWindow> = spans
         .into_iter()
         .filter_map(|((window, key), (first, last))| {
             let span_secs = rules.windows.get(window)?.span_secs;
             let ends = (first, last.plus(span_secs));
-            Some(Touched::new(window, key, span_secs, ends))
+            Some(TouchedWindow::new(window, key, span_secs, ends))
         })
         .collect();
-    touched.sort_by(Touched::by_window);
+    touched.sort_by(TouchedWindow::by_window);
     touched
 }
 
-impl Touched {
+impl TouchedWindow {
     /// The windows of a group that end between two times, and the facts that may be in them.
     pub(super) fn new(
         window: usize,
@@ -139,7 +139,7 @@ impl Touched {
 
 /// Of what was said of one event at sight and once it was settled, the settled one is told.
 pub(super) fn most_telling(evidence: Vec<Evidence>) -> Vec<Evidence> {
-    let settled: HashSet<Text> = evidence
+    let settled: HashSet<SharedStr> = evidence
         .iter()
         .filter(|e| e.is_settled())
         .map(|e| e.head.event_key().clone())
@@ -156,16 +156,16 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::access::{Access, Decrypt, DecryptStatus, Method};
+    use crate::access::{Access, AccessDecrypt, AccessMethod, DecryptStatus};
     use crate::correlate;
     use crate::events_for_tests::{full_secret, get_secret, head};
 
     fn said(event_id: &str, status: DecryptStatus) -> Evidence {
         let (read, secret) = (get_secret(event_id, 0, "x"), full_secret("x"));
         let key = secret.key();
-        let row = correlate::row(&read, Method::Api, secret, key, None);
+        let row = correlate::row(&read, AccessMethod::Api, secret, key, None);
         let access = Access {
-            decrypt: Decrypt::only(status),
+            decrypt: AccessDecrypt::only(status),
             ..(*row.access).clone()
         };
         Evidence::access(Arc::new(access))
@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn a_draft_is_due_when_any_copy_of_its_event_is() {
-        let mut drafts = Drafts::default();
+        let mut drafts = PendingAlerts::default();
         let ids = ["a", "b"].map(|id| AlertId(id.into()));
         let (early, late) = (said("e1", DecryptStatus::Paired), change("e2"));
         drafts
@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn what_was_touched_grows_at_both_ends() {
-        let mut drafts = Drafts::default();
+        let mut drafts = PendingAlerts::default();
         let key = WindowKey {
             rule: "rule".into(),
             group: Vec::new(),
@@ -219,7 +219,7 @@ mod tests {
             Some(&(EventTime(40), EventTime(70)))
         );
         // A window that ends at 40 holds what is up to a span before it.
-        let touched = Touched::new(0, key, 10, (EventTime(40), EventTime(80)));
+        let touched = TouchedWindow::new(0, key, 10, (EventTime(40), EventTime(80)));
         assert_eq!((touched.range.from.0, touched.range.to.0), (30, 80));
     }
 }

@@ -12,37 +12,37 @@ use std::sync::Arc;
 
 use ahash::{HashMap, HashSet};
 
-use self::open::{Open, Piece};
-use super::alerts::Alerts;
-use super::drafts::{Drafts, Touched};
-use super::settle::{Joined, all_rows};
-use super::{Outcome, Pipeline, since};
+use self::open::{GroupPiece, OpenGroup};
+use super::alerts::AlertsById;
+use super::drafts::{PendingAlerts, TouchedWindow};
+use super::settle::{JoinedEvents, all_rows};
+use super::{BatchOutcome, Pipeline, since};
 use crate::access::Access;
 use crate::alert::{Alert, AlertId};
 use crate::copies::BestCopies;
 use crate::coverage::CoverageMark;
-use crate::ids::Text;
-use crate::loose_end::{LooseEnd, LooseEndId, SceneKey};
+use crate::ids::SharedStr;
+use crate::loose_end::{CorrelationKey, PendingEvent, PendingEventId};
 use crate::parallel;
-use crate::report::Report;
-use crate::rule::Window;
-use crate::scan::Harvest;
+use crate::report::ReadReport;
+use crate::rule::WindowRule;
+use crate::scan::ScanResult;
 use crate::state::memory::MemoryStore;
-use crate::state::{Due, StateError, StateStore};
+use crate::state::{DueEvents, StateError, StateStore};
 use crate::time::EventTime;
 
 /// After everything.
 const END_OF_TIME: EventTime = EventTime(i64::MAX);
 
 /// A history that is taken in slice by slice.
-pub struct History<'p, 'a> {
+pub struct HistoryPipeline<'p, 'a> {
     pipeline: &'p Pipeline<'a>,
     clock: EventTime,
     /// The latest delivery, as far as it is known.
     newest: Option<EventTime>,
     store: MemoryStore,
-    drafts: Drafts,
-    scenes: HashMap<SceneKey, Open>,
+    drafts: PendingAlerts,
+    scenes: HashMap<CorrelationKey, OpenGroup>,
     best: BestCopies,
     /// Accesses that are settled, and wait for earlier ones that are not.
     waiting: Vec<Arc<Access>>,
@@ -51,7 +51,7 @@ pub struct History<'p, 'a> {
     forgotten: i64,
 }
 
-impl<'p, 'a> History<'p, 'a> {
+impl<'p, 'a> HistoryPipeline<'p, 'a> {
     /// A history that ends now, by this clock: what was delivered within the horizon before it
     /// stays pending.
     #[must_use]
@@ -61,7 +61,7 @@ impl<'p, 'a> History<'p, 'a> {
             clock,
             newest: None,
             store: MemoryStore::default(),
-            drafts: Drafts::default(),
+            drafts: PendingAlerts::default(),
             scenes: HashMap::default(),
             best: BestCopies::default(),
             waiting: Vec::new(),
@@ -100,10 +100,10 @@ impl<'p, 'a> History<'p, 'a> {
     /// None: memory does not fail.
     pub async fn advance(
         &mut self,
-        slice: Harvest,
+        slice: ScanResult,
         upto: EventTime,
-    ) -> Result<Outcome, StateError> {
-        let mut outcome = Outcome::default();
+    ) -> Result<BatchOutcome, StateError> {
+        let mut outcome = BatchOutcome::default();
         let ends = self
             .pipeline
             .look_at(
@@ -119,21 +119,21 @@ impl<'p, 'a> History<'p, 'a> {
         self.settle(&pieces, &mut outcome.report).await?;
         // Accesses and alerts are told in the order of time: nothing after the first loose end
         // that is still open.
-        let first = self.scenes.values().filter_map(Open::first).min();
+        let first = self.scenes.values().filter_map(OpenGroup::first).min();
         let before = first.map_or(upto, |first| first.min(upto));
         self.best.forget(before);
         self.tell(before, &mut outcome).await?;
         Ok(outcome)
     }
 
-    fn hold(&mut self, end: Arc<LooseEnd>) {
+    fn hold(&mut self, end: Arc<PendingEvent>) {
         self.best.add(&end);
         let open = self.scenes.entry(end.scene.clone());
-        open.or_insert_with(Open::new).ends.push(end);
+        open.or_insert_with(OpenGroup::new).ends.push(end);
     }
 
     /// What can be joined when everything before `upto` is here.
-    fn pieces(&mut self, upto: EventTime) -> Vec<Piece> {
+    fn pieces(&mut self, upto: EventTime) -> Vec<GroupPiece> {
         let due = self.due();
         let scenes = self.scenes.values_mut();
         let pieces = scenes.flat_map(|open| open.pieces(upto, due)).collect();
@@ -146,8 +146,8 @@ impl<'p, 'a> History<'p, 'a> {
     /// # Errors
     ///
     /// None: memory does not fail.
-    pub async fn finish(mut self) -> Result<Outcome, StateError> {
-        let mut first = self.advance(Harvest::default(), END_OF_TIME).await?;
+    pub async fn finish(mut self) -> Result<BatchOutcome, StateError> {
+        let mut first = self.advance(ScanResult::default(), END_OF_TIME).await?;
         // What is left is near a loose end that is not due. It goes the way of a run that holds
         // everything, which can settle a part of a scene and leave the rest of it open.
         let told = self.store_what_is_left().await?;
@@ -163,15 +163,16 @@ impl<'p, 'a> History<'p, 'a> {
     /// Moves what is open into the store, and gives up to when each scene was told. What was told,
     /// and copies that are held for the choice between them only, are closed there: found by
     /// others, but not due again.
-    async fn store_what_is_left(&mut self) -> Result<ToldUpto, StateError> {
+    async fn store_what_is_left(&mut self) -> Result<JudgedUntil, StateError> {
         let scenes = std::mem::take(&mut self.scenes);
-        let mut closed: Vec<LooseEndId> = scenes.values().flat_map(Open::ids_told).collect();
+        let mut closed: Vec<PendingEventId> =
+            scenes.values().flat_map(OpenGroup::ids_told).collect();
         let told = scenes
             .iter()
             .map(|(scene, open)| (scene.clone(), open.told))
             .collect();
         let mut left: Vec<_> = scenes.into_values().flat_map(|open| open.ends).collect();
-        let known: HashSet<LooseEndId> = left.iter().map(|end| end.id.clone()).collect();
+        let known: HashSet<PendingEventId> = left.iter().map(|end| end.id.clone()).collect();
         let copies = std::mem::take(&mut self.best).into_ends();
         for copy in copies.filter(|copy| !known.contains(&copy.id)) {
             closed.push(copy.id.clone());
@@ -179,13 +180,13 @@ impl<'p, 'a> History<'p, 'a> {
         }
         self.store.put_loose_ends(left, EventTime(i64::MIN)).await?;
         self.store.close(&closed);
-        Ok(ToldUpto(told))
+        Ok(JudgedUntil(told))
     }
 
     /// Settles what is due of what was left, and tells all that waited for it.
-    async fn tell_what_is_due(&mut self, told: &ToldUpto) -> Result<Outcome, StateError> {
-        let Due { ends, receipt } = self.store.due_loose_ends(self.due(), usize::MAX).await?;
-        let mut outcome = Outcome::default();
+    async fn tell_what_is_due(&mut self, told: &JudgedUntil) -> Result<BatchOutcome, StateError> {
+        let DueEvents { ends, receipt } = self.store.due_loose_ends(self.due(), usize::MAX).await?;
+        let mut outcome = BatchOutcome::default();
         let mut settled = self
             .pipeline
             .settle(&self.store, &ends, true, &mut outcome.report)
@@ -203,7 +204,11 @@ impl<'p, 'a> History<'p, 'a> {
     }
 
     /// Joins what is complete.
-    async fn settle(&mut self, pieces: &[Piece], report: &mut Report) -> Result<(), StateError> {
+    async fn settle(
+        &mut self,
+        pieces: &[GroupPiece],
+        report: &mut ReadReport,
+    ) -> Result<(), StateError> {
         let joined = parallel::map(self.pipeline.threads, pieces, |piece| self.join(piece));
         let (joined, counts): (Vec<_>, Vec<_>) = joined.into_iter().unzip();
         counts.iter().for_each(|counts| report.add(counts));
@@ -213,8 +218,8 @@ impl<'p, 'a> History<'p, 'a> {
         Ok(())
     }
 
-    fn join(&self, piece: &Piece) -> (Joined, Report) {
-        let mut counts = Report::default();
+    fn join(&self, piece: &GroupPiece) -> (JoinedEvents, ReadReport) {
+        let mut counts = ReadReport::default();
         // The margins are counted with the pieces that own them.
         for end in piece.ends.iter().filter(|end| piece.owns(end.time)) {
             counts.count_observation(&end.observation, self.best.is_best(end));
@@ -229,14 +234,18 @@ impl<'p, 'a> History<'p, 'a> {
     }
 
     /// Gives what is before a time, asks the rules about it, and forgets what no later fact needs.
-    async fn tell(&mut self, before: EventTime, outcome: &mut Outcome) -> Result<(), StateError> {
+    async fn tell(
+        &mut self,
+        before: EventTime,
+        outcome: &mut BatchOutcome,
+    ) -> Result<(), StateError> {
         let pipeline = self.pipeline;
         let accesses = self.accesses_before(before);
         pipeline
             .judge_settled(&self.store, accesses, &mut self.drafts, outcome)
             .await?;
         self.drafts.write(&self.store, 0).await?;
-        let mut alerts = Alerts::new();
+        let mut alerts = AlertsById::new();
         pipeline.single_alerts(self.drafts.singles_before(before), &mut alerts);
         let complete = self.complete(before);
         pipeline
@@ -272,7 +281,7 @@ impl<'p, 'a> History<'p, 'a> {
     }
 
     /// What facts have touched in the buckets that are over. The rest stays touched.
-    fn complete(&mut self, before: EventTime) -> Vec<Touched> {
+    fn complete(&mut self, before: EventTime) -> Vec<TouchedWindow> {
         let rules = self.pipeline.rules;
         let mut complete = Vec::new();
         self.drafts.touched.retain(|(window, key), (first, last)| {
@@ -286,17 +295,22 @@ impl<'p, 'a> History<'p, 'a> {
                 return true;
             }
             let ends = (*first, over.plus(-1).min(last.plus(rule.span_secs)));
-            complete.push(Touched::new(*window, key.clone(), rule.span_secs, ends));
+            complete.push(TouchedWindow::new(
+                *window,
+                key.clone(),
+                rule.span_secs,
+                ends,
+            ));
             *first = over;
             *last >= over
         });
-        complete.sort_by(Touched::by_window);
+        complete.sort_by(TouchedWindow::by_window);
         complete
     }
 
     fn forget(&mut self, before: EventTime) {
         let windows = self.pipeline.rules.windows.iter();
-        let oldest: HashMap<Text, EventTime> = windows
+        let oldest: HashMap<SharedStr, EventTime> = windows
             .map(|window| (window.meta.id.as_str().into(), needed_from(window, before)))
             .collect();
         self.store.forget_facts(&oldest);
@@ -314,18 +328,18 @@ impl<'p, 'a> History<'p, 'a> {
 }
 
 /// The earliest fact that a window which is not complete may hold.
-fn needed_from(window: &Window, before: EventTime) -> EventTime {
+fn needed_from(window: &WindowRule, before: EventTime) -> EventTime {
     over(before, window.suppress_secs).plus(-window.span_secs)
 }
 
 /// Up to when each scene was told.
-struct ToldUpto(HashMap<SceneKey, EventTime>);
+struct JudgedUntil(HashMap<CorrelationKey, EventTime>);
 
-impl ToldUpto {
+impl JudgedUntil {
     /// Whether an access was not told: it is in no scene that was, or later than what was.
     fn lacks(&self, access: &Access) -> bool {
         let actor = access.head.principal.actor_key();
-        let scene = SceneKey::new(
+        let scene = CorrelationKey::new(
             actor.unwrap_or_else(|| "".into()),
             access.head.region.clone(),
         );
@@ -351,7 +365,7 @@ mod tests {
     use super::*;
     use crate::access::DecryptStatus;
     use crate::events_for_tests::{decrypt_secret, get_secret};
-    use crate::observation::{KeyUse, Observation, SecretRead};
+    use crate::observation::{KmsDecrypt, Observation, SecretRead};
     use crate::rule::RuleSet;
     use crate::rule::load::load;
     use crate::selection::Selection;
@@ -363,23 +377,23 @@ mod tests {
         assert_eq!(over(i64::MAX), i64::MAX, "at the end every bucket is");
     }
 
-    fn of_read(read: SecretRead) -> Arc<LooseEnd> {
-        Arc::new(LooseEnd::new(Observation::Read(Arc::new(read))))
+    fn of_read(read: SecretRead) -> Arc<PendingEvent> {
+        Arc::new(PendingEvent::new(Observation::Read(Arc::new(read))))
     }
 
-    fn of_use(key_use: KeyUse) -> Arc<LooseEnd> {
-        Arc::new(LooseEnd::new(Observation::KeyUse(Arc::new(key_use))))
+    fn of_use(key_use: KmsDecrypt) -> Arc<PendingEvent> {
+        Arc::new(PendingEvent::new(Observation::KeyUse(Arc::new(key_use))))
     }
 
-    fn slice(ends: impl IntoIterator<Item = Arc<LooseEnd>>) -> Harvest {
-        Harvest {
+    fn slice(ends: impl IntoIterator<Item = Arc<PendingEvent>>) -> ScanResult {
+        ScanResult {
             observations: ends.into_iter().collect(),
-            ..Harvest::default()
+            ..ScanResult::default()
         }
     }
 
     /// Event and status of each access.
-    fn told(outcome: &Outcome) -> Vec<(&str, DecryptStatus)> {
+    fn told(outcome: &BatchOutcome) -> Vec<(&str, DecryptStatus)> {
         let accesses = outcome.accesses.iter();
         accesses
             .map(|access| (&*access.head.event_id, access.decrypt.status))
@@ -390,7 +404,7 @@ mod tests {
     fn what_waits_for_its_other_half_holds_back_what_comes_after_it() {
         let (rules, selection) = (RuleSet::default(), Selection::default());
         let pipeline = Pipeline::new(&rules, None, &selection);
-        let mut history = History::new(&pipeline, EventTime(1_000_000));
+        let mut history = HistoryPipeline::new(&pipeline, EventTime(1_000_000));
         let other = SecretRead {
             decrypts: false,
             ..get_secret("r2", 12, "y")
@@ -415,7 +429,7 @@ mod tests {
     fn what_is_not_due_at_the_end_is_pending_and_what_was_told_is_not_told_again() {
         let (rules, selection) = (RuleSet::default(), Selection::default());
         let pipeline = Pipeline::new(&rules, None, &selection);
-        let mut history = History::new(&pipeline, EventTime(1_000));
+        let mut history = HistoryPipeline::new(&pipeline, EventTime(1_000));
         pollster::block_on(async {
             let ends = [get_secret("r1", 10, "x"), get_secret("r2", 500, "x")].map(of_read);
             let first = history.advance(slice(ends), EventTime(600)).await.unwrap();
@@ -444,9 +458,9 @@ correlation:
         let (rules, _) = load([("rules.yml", text)]).unwrap();
         let selection = Selection::default();
         let pipeline = Pipeline::new(&rules, None, &selection);
-        let mut history = History::new(&pipeline, EventTime(1_000_000));
+        let mut history = HistoryPipeline::new(&pipeline, EventTime(1_000_000));
         let read = |id: &str, secs| of_read(get_secret(id, secs, "x"));
-        let counts = |outcome: &Outcome| -> Vec<u64> {
+        let counts = |outcome: &BatchOutcome| -> Vec<u64> {
             let firings = outcome
                 .alerts
                 .iter()

@@ -6,23 +6,23 @@ use std::sync::Arc;
 use ahash::{HashMap, HashSet};
 
 use super::Pipeline;
-use crate::access::{Access, Decrypt, DecryptStatus};
+use crate::access::{Access, AccessDecrypt, DecryptStatus};
 use crate::copies::BestCopies;
-use crate::correlate::{self, Row, Scene};
+use crate::correlate::{self, AccessRow, CorrelationGroup};
 use crate::coverage::CoverageMark;
-use crate::ids::Text;
+use crate::ids::SharedStr;
 use crate::limits::SETTLE_MARGIN_SECS;
-use crate::loose_end::{LooseEnd, LooseEndId, SceneKey, SceneRange};
-use crate::observation::{Head, Observation};
+use crate::loose_end::{CorrelationKey, CorrelationRange, PendingEvent, PendingEventId};
+use crate::observation::{EventHeader, Observation};
 use crate::parallel;
-use crate::report::Report;
+use crate::report::ReadReport;
 use crate::state::{StateError, StateStore};
 use crate::time::EventTime;
 
 /// What loose ends that were joined come to.
-pub(super) struct Joined {
+pub(super) struct JoinedEvents {
     /// The rows that are told now.
-    pub(super) rows: Vec<Row>,
+    pub(super) rows: Vec<AccessRow>,
     /// How many key uses a change explains.
     pub(super) explained: u64,
     /// How many rows have a half that came after the horizon.
@@ -30,7 +30,7 @@ pub(super) struct Joined {
 }
 
 /// The rows of all, and their counts.
-pub(super) fn all_rows(joined: Vec<Joined>, report: &mut Report) -> Vec<Row> {
+pub(super) fn all_rows(joined: Vec<JoinedEvents>, report: &mut ReadReport) -> Vec<AccessRow> {
     let mut rows = Vec::with_capacity(joined.iter().map(|joined| joined.rows.len()).sum());
     for mut joined in joined {
         report.explained += joined.explained;
@@ -46,9 +46,9 @@ impl Pipeline<'_> {
     pub(super) async fn settle<S: StateStore>(
         &self,
         store: &S,
-        due: &[Arc<LooseEnd>],
+        due: &[Arc<PendingEvent>],
         finally: bool,
-        report: &mut Report,
+        report: &mut ReadReport,
     ) -> Result<Vec<Arc<Access>>, StateError> {
         // What was settled before is looked at again: it may have taken a key use that would
         // otherwise be given away twice.
@@ -77,11 +77,11 @@ impl Pipeline<'_> {
     /// key uses that are told now. The others are there because what is told depends on them.
     pub(super) fn join(
         &self,
-        ends: &[Arc<LooseEnd>],
+        ends: &[Arc<PendingEvent>],
         best: &BestCopies,
-        tells_row: impl Fn(&Row) -> bool,
-        tells_key_use: impl Fn(&Head) -> bool,
-    ) -> Joined {
+        tells_row: impl Fn(&AccessRow) -> bool,
+        tells_key_use: impl Fn(&EventHeader) -> bool,
+    ) -> JoinedEvents {
         let best = ends.iter().filter(|end| best.is_best(end));
         let paired = correlate::correlate(scene(best.map(|end| &**end)));
         let explained = paired.explained.iter().filter(|head| tells_key_use(head));
@@ -89,7 +89,7 @@ impl Pipeline<'_> {
         let mut rows = paired.rows;
         rows.retain(tells_row);
         let late = self.late(&rows);
-        Joined {
+        JoinedEvents {
             rows,
             explained,
             late,
@@ -97,7 +97,7 @@ impl Pipeline<'_> {
     }
 
     /// How many of the rows that are asked for have a half that came after the horizon.
-    fn late(&self, rows: &[Row]) -> u64 {
+    fn late(&self, rows: &[AccessRow]) -> u64 {
         let asked_for = rows.iter().filter(|row| self.selection.takes(&row.access));
         let late = asked_for.filter(|row| {
             let halves = row.read.as_ref().zip(row.key_use.as_ref());
@@ -113,9 +113,9 @@ impl Pipeline<'_> {
     pub(super) async fn decide_absence<S: StateStore>(
         &self,
         store: &S,
-        rows: &mut [Row],
+        rows: &mut [AccessRow],
     ) -> Result<(), StateError> {
-        let open: Vec<&mut Row> = rows
+        let open: Vec<&mut AccessRow> = rows
             .iter_mut()
             .filter(|row| row.access.decrypt.status == DecryptStatus::Pending)
             .collect();
@@ -133,18 +133,18 @@ impl Pipeline<'_> {
             } else {
                 DecryptStatus::Unknown
             };
-            Arc::make_mut(&mut row.access).decrypt = Decrypt::only(status);
+            Arc::make_mut(&mut row.access).decrypt = AccessDecrypt::only(status);
         }
         Ok(())
     }
 }
 
-fn mark_of(head: &Head) -> CoverageMark {
+fn mark_of(head: &EventHeader) -> CoverageMark {
     CoverageMark::at(head.account.clone(), head.region.clone(), head.time)
 }
 
 /// By time, which nearly always decides and stands beside the pointer; then as the ledger says.
-fn in_ledger_order(rows: Vec<Row>) -> Vec<Arc<Access>> {
+fn in_ledger_order(rows: Vec<AccessRow>) -> Vec<Arc<Access>> {
     let mut accesses: Vec<_> = rows
         .into_iter()
         .map(|row| (row.access.head.time, row.access))
@@ -158,10 +158,10 @@ fn in_ledger_order(rows: Vec<Row>) -> Vec<Arc<Access>> {
 }
 
 /// The loose ends that are due, among all that are around them; `None` when they are all of them.
-struct DueIds(Option<HashSet<LooseEndId>>);
+struct DueIds(Option<HashSet<PendingEventId>>);
 
 impl DueIds {
-    fn new(due: &[Arc<LooseEnd>], around: &[Vec<Arc<LooseEnd>>]) -> Self {
+    fn new(due: &[Arc<PendingEvent>], around: &[Vec<Arc<PendingEvent>>]) -> Self {
         // What is due is part of what is around it, so that equal numbers say that it is all of
         // it. In a replay it always is, and nothing need be looked for.
         let all = around.iter().map(Vec::len).sum::<usize>() == due.len();
@@ -169,13 +169,13 @@ impl DueIds {
     }
 
     /// Whether a row is told now.
-    fn tell(&self, row: &Row, finally: bool) -> bool {
+    fn tell(&self, row: &AccessRow, finally: bool) -> bool {
         let Some(due) = &self.0 else {
             return true;
         };
         let halves = [
-            row.read.as_deref().map(LooseEndId::read),
-            row.key_use.as_deref().map(LooseEndId::key_use),
+            row.read.as_deref().map(PendingEventId::read),
+            row.key_use.as_deref().map(PendingEventId::key_use),
         ];
         let mut halves = halves.into_iter().flatten();
         // A row of which one half was settled before has been told, and is told again only to be
@@ -187,21 +187,21 @@ impl DueIds {
         }
     }
 
-    fn have_key_use(&self, head: &Head) -> bool {
+    fn have_key_use(&self, head: &EventHeader) -> bool {
         let due = self.0.as_ref();
-        due.is_none_or(|due| due.contains(&LooseEndId::key_use(head)))
+        due.is_none_or(|due| due.contains(&PendingEventId::key_use(head)))
     }
 }
 
 /// Of each event around, the copy to keep, wherever the others are.
 async fn best_copies<S: StateStore>(
     store: &S,
-    around: &[Vec<Arc<LooseEnd>>],
+    around: &[Vec<Arc<PendingEvent>>],
 ) -> Result<BestCopies, StateError> {
     let copied = around.iter().flatten().filter(|end| end.may_have_copies);
     // The account that owns a secret sees another caller than the account of the caller does, so
     // that the twins of an event are in scenes of their own.
-    let shared: Vec<Text> = copied
+    let shared: Vec<SharedStr> = copied
         .clone()
         .filter_map(|end| end.observation.head().shared_id.clone())
         .collect();
@@ -212,8 +212,8 @@ async fn best_copies<S: StateStore>(
 }
 
 /// For each scene of the loose ends, the time that could matter for them.
-fn scenes_of(due: &[Arc<LooseEnd>]) -> Vec<SceneRange> {
-    let mut spans: HashMap<&SceneKey, (EventTime, EventTime)> = HashMap::default();
+fn scenes_of(due: &[Arc<PendingEvent>]) -> Vec<CorrelationRange> {
+    let mut spans: HashMap<&CorrelationKey, (EventTime, EventTime)> = HashMap::default();
     // A store gives the ends of a scene together, as far as it can.
     for ends in due.chunk_by(|a, b| a.scene == b.scene) {
         let Some(first) = ends.first() else { continue };
@@ -225,18 +225,20 @@ fn scenes_of(due: &[Arc<LooseEnd>]) -> Vec<SceneRange> {
     }
     // A pair is made only if neither half has a nearer one, which may have a nearer one itself, and
     // so on: the margin is many times the tolerance, so that such chains end before it does.
-    let scenes = spans.into_iter().map(|(scene, (from, to))| SceneRange {
-        scene: scene.clone(),
-        from: from.plus(-SETTLE_MARGIN_SECS),
-        to: to.plus(SETTLE_MARGIN_SECS),
-    });
+    let scenes = spans
+        .into_iter()
+        .map(|(scene, (from, to))| CorrelationRange {
+            scene: scene.clone(),
+            from: from.plus(-SETTLE_MARGIN_SECS),
+            to: to.plus(SETTLE_MARGIN_SECS),
+        });
     let mut scenes: Vec<_> = scenes.collect();
     scenes.sort();
     scenes
 }
 
-fn scene<'e>(ends: impl Iterator<Item = &'e LooseEnd>) -> Scene {
-    let mut scene = Scene::default();
+fn scene<'e>(ends: impl Iterator<Item = &'e PendingEvent>) -> CorrelationGroup {
+    let mut scene = CorrelationGroup::default();
     for end in ends {
         match &end.observation {
             Observation::Read(read) => scene.reads.push(read.clone()),
@@ -251,17 +253,17 @@ fn scene<'e>(ends: impl Iterator<Item = &'e LooseEnd>) -> Scene {
 mod tests {
     use super::*;
     use crate::events_for_tests::{decrypt_secret, get_secret};
-    use crate::observation::{KeyUse, SecretRead};
+    use crate::observation::{KmsDecrypt, SecretRead};
     use crate::rule::RuleSet;
     use crate::selection::Selection;
     use crate::state::memory::MemoryStore;
 
-    fn of_read(read: SecretRead) -> Arc<LooseEnd> {
-        Arc::new(LooseEnd::new(Observation::Read(Arc::new(read))))
+    fn of_read(read: SecretRead) -> Arc<PendingEvent> {
+        Arc::new(PendingEvent::new(Observation::Read(Arc::new(read))))
     }
 
-    fn of_use(key_use: KeyUse) -> Arc<LooseEnd> {
-        Arc::new(LooseEnd::new(Observation::KeyUse(Arc::new(key_use))))
+    fn of_use(key_use: KmsDecrypt) -> Arc<PendingEvent> {
+        Arc::new(PendingEvent::new(Observation::KeyUse(Arc::new(key_use))))
     }
 
     fn delivered(read: SecretRead, secs: i64) -> SecretRead {
@@ -276,14 +278,14 @@ mod tests {
     /// Read and key use of each row that is told when these of all the loose ends are due, how many
     /// of them are late, and how many events there are.
     fn settled(
-        all: &[Arc<LooseEnd>],
-        due: &[Arc<LooseEnd>],
+        all: &[Arc<PendingEvent>],
+        due: &[Arc<PendingEvent>],
         finally: bool,
-    ) -> (Vec<String>, Report) {
+    ) -> (Vec<String>, ReadReport) {
         let (rules, selection) = (RuleSet::default(), Selection::default());
         let pipeline = Pipeline::new(&rules, None, &selection);
         let store = MemoryStore::default();
-        let mut report = Report::default();
+        let mut report = ReadReport::default();
         let accesses = pollster::block_on(async {
             store
                 .put_loose_ends(all.to_vec(), EventTime(0))

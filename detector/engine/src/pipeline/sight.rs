@@ -4,18 +4,18 @@
 use std::sync::Arc;
 
 use super::Pipeline;
-use crate::access::{Access, Method};
+use crate::access::{Access, AccessMethod};
 use crate::correlate;
 use crate::evidence::Evidence;
-use crate::loose_end::LooseEnd;
-use crate::observation::{Ask as Asked, KeyUse, Observation, SecretChange, SecretRead};
-use crate::rule::event::OwnEvent;
-use crate::rule::{Ask, Hits, Target};
+use crate::loose_end::PendingEvent;
+use crate::observation::{KmsDecrypt, Observation, ReadRequest as Asked, SecretChange, SecretRead};
+use crate::rule::event::DerivedEvent;
+use crate::rule::{EvalScope, Matches, RuleTarget};
 use crate::seen::{self, Sighting};
 
 impl Pipeline<'_> {
     /// What rules say of an observation that nothing else is known about.
-    pub(super) fn at_sight(&self, observation: &Observation) -> Hits {
+    pub(super) fn at_sight(&self, observation: &Observation) -> Matches {
         match observation {
             Observation::Read(read) => self.read_at_sight(read),
             Observation::KeyUse(key_use) => self.key_use_at_sight(key_use),
@@ -23,20 +23,20 @@ impl Pipeline<'_> {
         }
     }
 
-    fn read_at_sight(&self, read: &SecretRead) -> Hits {
+    fn read_at_sight(&self, read: &SecretRead) -> Matches {
         // The child of a batch looks like any other read until it is settled: who asks for
         // methods waits for that.
         if !self.selection.filter.methods.is_empty() {
-            return Hits::default();
+            return Matches::default();
         }
-        let ask = Ask {
-            target: Target::Access,
+        let ask = EvalScope {
+            target: RuleTarget::Access,
             settled: false,
             // Facts are never taken back: one about a path would stay beside those about the
             // secrets that turn out to have come back.
             counts: matches!(read.ask, Asked::Named(_)),
         };
-        let mut hits = Hits::default();
+        let mut hits = Matches::default();
         for access in accesses_at_sight(read) {
             hits.append(self.judge(&access, ask, None));
         }
@@ -45,28 +45,28 @@ impl Pipeline<'_> {
 
     /// Whoever calls KMS without a service in between is not the other half of anything, so that
     /// his access is settled.
-    fn key_use_at_sight(&self, key_use: &KeyUse) -> Hits {
+    fn key_use_at_sight(&self, key_use: &KmsDecrypt) -> Matches {
         match &key_use.secret {
             Some(secret) if key_use.direct => {
-                let row = correlate::alone(key_use, secret, Method::DirectDecrypt);
-                self.judge(&row.access, Ask::settled(Target::Access), None)
+                let row = correlate::alone(key_use, secret, AccessMethod::DirectDecrypt);
+                self.judge(&row.access, EvalScope::settled(RuleTarget::Access), None)
             }
-            _ => Hits::default(),
+            _ => Matches::default(),
         }
     }
 
-    fn change_at_sight(&self, change: &SecretChange) -> Hits {
+    fn change_at_sight(&self, change: &SecretChange) -> Matches {
         let secret = change.secret.as_ref();
         if !self.selection.takes_other(&change.head, secret) {
-            return Hits::default();
+            return Matches::default();
         }
-        let event = OwnEvent::change(&change.head, secret);
+        let event = DerivedEvent::change(&change.head, secret);
         let evidence = Evidence {
             head: change.head.clone(),
             secret: change.secret.clone(),
             access: None,
         };
-        let ask = Ask::settled(Target::Change);
+        let ask = EvalScope::settled(RuleTarget::Change);
         self.rules.hits(ask, &event, &evidence)
     }
 }
@@ -75,10 +75,10 @@ impl Pipeline<'_> {
 /// causes.
 fn accesses_at_sight(read: &SecretRead) -> impl Iterator<Item = Arc<Access>> {
     let (method, secrets) = match &read.ask {
-        Asked::Named(secrets) => (Method::Api, secrets.as_slice()),
-        Asked::Path { path, .. } => (Method::ByPath, std::slice::from_ref(path)),
-        Asked::History(secret) => (Method::History, std::slice::from_ref(secret)),
-        Asked::Batch(_) | Asked::BatchFilters => (Method::Batch, [].as_slice()),
+        Asked::Named(secrets) => (AccessMethod::Api, secrets.as_slice()),
+        Asked::Path { path, .. } => (AccessMethod::ByPath, std::slice::from_ref(path)),
+        Asked::History(secret) => (AccessMethod::History, std::slice::from_ref(secret)),
+        Asked::Batch(_) | Asked::BatchFilters => (AccessMethod::Batch, [].as_slice()),
     };
     secrets
         .iter()
@@ -88,7 +88,7 @@ fn accesses_at_sight(read: &SecretRead) -> impl Iterator<Item = Arc<Access>> {
 /// What can be remembered of reads before their key uses are known, so that whatever is settled
 /// first is judged by it.
 pub(super) fn remembered_at_sight(
-    observations: &[Arc<LooseEnd>],
+    observations: &[Arc<PendingEvent>],
 ) -> impl Iterator<Item = Sighting> {
     observations
         .iter()
@@ -176,7 +176,7 @@ detection: {any_of: {access.api: PutSecretValue}, condition: any_of}
     #[test]
     fn only_a_direct_key_use_says_something_at_sight() {
         let key_use = decrypt_secret("k", 0, "x");
-        let direct = KeyUse {
+        let direct = KmsDecrypt {
             direct: true,
             ..key_use.clone()
         };
@@ -192,7 +192,7 @@ detection: {any_of: {access.api: PutSecretValue}, condition: any_of}
     #[test]
     fn who_asks_for_methods_waits_until_they_are_known() {
         let mut selection = Selection::default();
-        selection.filter.methods = vec![Method::Api];
+        selection.filter.methods = vec![AccessMethod::Api];
         assert_eq!(hits(&selection, of_read(get_secret("r", 0, "x"))), (0, 0));
     }
 
@@ -212,7 +212,7 @@ detection: {any_of: {access.api: PutSecretValue}, condition: any_of}
         let plain = get_secret("r1", 0, "x");
         let mut shared = get_secret("r2", 0, "x");
         Arc::make_mut(&mut shared.head).shared_id = Some("s".into());
-        let ends = |read| [Arc::new(LooseEnd::new(of_read(read)))];
+        let ends = |read| [Arc::new(PendingEvent::new(of_read(read)))];
         assert_ne!(remembered_at_sight(&ends(plain)).count(), 0);
         assert_eq!(remembered_at_sight(&ends(shared)).count(), 0);
         assert_eq!(remembered_at_sight(&ends(by_path())).count(), 0);

@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
-use super::Grant;
-use super::source::NotASource;
-use crate::glob::Glob;
+use super::PolicyGrant;
+use super::source::InvalidSource;
+use crate::glob::GlobPattern;
 
 /// Why a policy cannot be used.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -54,7 +54,7 @@ pub enum GrantFault {
     NotARate(f64),
     /// A source is none.
     #[error(transparent)]
-    Source(#[from] NotASource),
+    Source(#[from] InvalidSource),
 }
 
 impl GrantFault {
@@ -64,7 +64,7 @@ impl GrantFault {
             Self::Empty(name) => format!("{name}:").into(),
             Self::NotAnArn(secret) => secret.into(),
             Self::NotARate(_) => "usual_per_hour".into(),
-            Self::Source(NotASource(source)) => source.into(),
+            Self::Source(InvalidSource(source)) => source.into(),
         }
     }
 }
@@ -88,7 +88,7 @@ struct GrantFile {
 }
 
 /// Reads the grants of a policy.
-pub(super) fn read(text: &str) -> Result<Vec<Grant>, PolicyError> {
+pub(super) fn read(text: &str) -> Result<Vec<PolicyGrant>, PolicyError> {
     let file: PolicyFile = yaml_serde::from_str(text).map_err(|error| PolicyError {
         line: error.location().map(|l| l.line()),
         fault: PolicyFault::NotAPolicy(error.to_string()),
@@ -112,13 +112,13 @@ pub(super) fn read(text: &str) -> Result<Vec<Grant>, PolicyError> {
 }
 
 impl GrantFile {
-    fn read(self) -> Result<Grant, GrantFault> {
+    fn read(self) -> Result<PolicyGrant, GrantFault> {
         self.check()?;
         let sources = self.sources.map(|list| {
             let sources = list.iter().map(|source| source.parse());
-            sources.collect::<Result<_, NotASource>>()
+            sources.collect::<Result<_, InvalidSource>>()
         });
-        Ok(Grant {
+        Ok(PolicyGrant {
             secrets: globs(&self.secrets),
             principals: globs(&self.principals),
             regions: self.regions.as_deref().map(globs),
@@ -150,8 +150,10 @@ impl GrantFile {
     }
 }
 
-fn globs(list: &[String]) -> Vec<Glob> {
-    list.iter().map(|pattern| Glob::new(pattern)).collect()
+fn globs(list: &[String]) -> Vec<GlobPattern> {
+    list.iter()
+        .map(|pattern| GlobPattern::new(pattern))
+        .collect()
 }
 
 /// The line of the `nth` grant's word, from 1; of the first such word when the grants cannot be

@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use ipnet::IpNet;
 
-use crate::glob::Glob;
-use crate::observation::Source;
+use crate::glob::GlobPattern;
+use crate::observation::CallSource;
 
 /// Where calls may come from.
 #[derive(Debug, Clone)]
@@ -14,14 +14,14 @@ pub enum SourcePattern {
     /// A network.
     Net(IpNet),
     /// A VPC endpoint id or the name of a service.
-    Name(Glob),
+    Name(GlobPattern),
 }
 
 impl SourcePattern {
     /// Whether a source is meant: by its address, its service, or the endpoint that it came
     /// through.
     #[must_use]
-    pub fn matches(&self, source: &Source) -> bool {
+    pub fn matches(&self, source: &CallSource) -> bool {
         match self {
             Self::Net(net) => source
                 .ip
@@ -37,9 +37,9 @@ impl SourcePattern {
 }
 
 impl FromStr for SourcePattern {
-    type Err = NotASource;
+    type Err = InvalidSource;
 
-    fn from_str(text: &str) -> Result<Self, NotASource> {
+    fn from_str(text: &str) -> Result<Self, InvalidSource> {
         if let Ok(net) = text.parse::<IpNet>() {
             return Ok(Self::Net(net));
         }
@@ -51,9 +51,9 @@ impl FromStr for SourcePattern {
             || text == "AWS Internal"
             || text == "*"
         {
-            return Ok(Self::Name(Glob::new(text)));
+            return Ok(Self::Name(GlobPattern::new(text)));
         }
-        Err(NotASource(text.to_owned()))
+        Err(InvalidSource(text.to_owned()))
     }
 }
 
@@ -63,7 +63,7 @@ impl FromStr for SourcePattern {
     "`{0}` is not a source; write a CIDR (10.0.0.0/8, 2001:db8::/32), an address, vpce-…, \
      or a service such as cloudformation.amazonaws.com"
 )]
-pub struct NotASource(pub(super) String);
+pub struct InvalidSource(pub(super) String);
 
 #[cfg(test)]
 mod tests {
@@ -71,7 +71,7 @@ mod tests {
     use crate::observation::SourceKind;
 
     fn matches(pattern: &str, ip: Option<&str>, vpc_endpoint: Option<&str>) -> bool {
-        let source = Source {
+        let source = CallSource {
             ip: ip.map(Into::into),
             kind: SourceKind::of(ip),
             user_agent: None,

@@ -7,28 +7,32 @@ use rsigma_eval::{Event, EventValue};
 use serde_json::Value;
 
 use crate::access::Access;
-use crate::document::{Document, Node};
+use crate::document::{JsonNode, LazyDocument};
 use crate::ids::SecretRef;
-use crate::observation::Head;
-use crate::policy::Expected;
-use crate::rule::fields::{self, Subject};
-use crate::seen::Seen;
+use crate::observation::EventHeader;
+use crate::policy::Expectation;
+use crate::rule::fields::{self, FieldSubject};
+use crate::seen::SeenVerdicts;
 
 /// An access or a change: derived fields, and the raw fields that were kept because rules ask for
 /// them.
 #[derive(Debug)]
-pub struct OwnEvent<'a> {
-    subject: Subject<'a>,
+pub struct DerivedEvent<'a> {
+    subject: FieldSubject<'a>,
 }
 
-impl<'a> OwnEvent<'a> {
+impl<'a> DerivedEvent<'a> {
     /// An access, with what the policy says about it, if there is one, and what is new about it,
     /// once that is known.
     #[must_use]
-    pub fn access(access: &'a Access, expected: Option<Expected>, seen: Option<Seen>) -> Self {
+    pub fn access(
+        access: &'a Access,
+        expected: Option<Expectation>,
+        seen: Option<SeenVerdicts>,
+    ) -> Self {
         let secret = Some(&access.secret);
         Self {
-            subject: Subject {
+            subject: FieldSubject {
                 head: &access.head,
                 secret,
                 access: Some(access),
@@ -40,9 +44,9 @@ impl<'a> OwnEvent<'a> {
 
     /// A change.
     #[must_use]
-    pub fn change(head: &'a Head, secret: Option<&'a SecretRef>) -> Self {
+    pub fn change(head: &'a EventHeader, secret: Option<&'a SecretRef>) -> Self {
         Self {
-            subject: Subject {
+            subject: FieldSubject {
                 head,
                 secret,
                 access: None,
@@ -53,7 +57,7 @@ impl<'a> OwnEvent<'a> {
     }
 }
 
-impl Event for OwnEvent<'_> {
+impl Event for DerivedEvent<'_> {
     fn get_field(&self, path: &str) -> Option<EventValue<'_>> {
         if let Some(value) = fields::derived(&self.subject, path) {
             return value;
@@ -91,13 +95,13 @@ impl Event for OwnEvent<'_> {
 }
 
 /// A record as it is.
-pub struct RecordEvent<'d, 'a>(pub &'d Document<'a>);
+pub struct RecordEvent<'d, 'a>(pub &'d LazyDocument<'a>);
 
 impl Event for RecordEvent<'_, '_> {
     fn get_field(&self, path: &str) -> Option<EventValue<'_>> {
         match self.0.node().field(path)? {
             Cow::Borrowed(node) => Some(node.to_event_value()),
-            Cow::Owned(Node::List(items)) => Some(EventValue::Array(
+            Cow::Owned(JsonNode::List(items)) => Some(EventValue::Array(
                 items.into_iter().map(owned_value).collect(),
             )),
             Cow::Owned(node) => Some(owned_value(node)),
@@ -119,15 +123,15 @@ impl Event for RecordEvent<'_, '_> {
     }
 }
 
-fn owned_value(node: Node<'_>) -> EventValue<'_> {
+fn owned_value(node: JsonNode<'_>) -> EventValue<'_> {
     match node {
-        Node::Null => EventValue::Null,
-        Node::Bool(value) => EventValue::Bool(value),
-        Node::Int(value) => EventValue::Int(value),
-        Node::Float(value) => EventValue::Float(value),
-        Node::Str(text) => EventValue::Str(text),
-        Node::List(items) => EventValue::Array(items.into_iter().map(owned_value).collect()),
-        Node::Map(entries) => EventValue::Map(
+        JsonNode::Null => EventValue::Null,
+        JsonNode::Bool(value) => EventValue::Bool(value),
+        JsonNode::Int(value) => EventValue::Int(value),
+        JsonNode::Float(value) => EventValue::Float(value),
+        JsonNode::Str(text) => EventValue::Str(text),
+        JsonNode::List(items) => EventValue::Array(items.into_iter().map(owned_value).collect()),
+        JsonNode::Map(entries) => EventValue::Map(
             entries
                 .into_iter()
                 .map(|(k, v)| (k, owned_value(v)))
@@ -152,8 +156,8 @@ mod tests {
     fn a_field_is_ours_then_held_then_kept() {
         let mut access = access::sample();
         let head = std::sync::Arc::make_mut(&mut access.head);
-        head.kept.fields = vec![("errorCode".into(), Node::Str("kept".into()))];
-        let event = OwnEvent::access(&access, None, None);
+        head.kept.fields = vec![("errorCode".into(), JsonNode::Str("kept".into()))];
+        let event = DerivedEvent::access(&access, None, None);
         let field = |name| text(event.get_field(name));
         assert_eq!(field("secret.name").as_deref(), Some("/db"));
         assert_eq!(field("eventName").as_deref(), Some("GetParameter"));
@@ -162,14 +166,14 @@ mod tests {
         for absent in ["expected.principal", "seen.principal", "eventVersion"] {
             assert_eq!(field(absent), None, "{absent}");
         }
-        let change = OwnEvent::change(&access.head, Some(&access.secret));
+        let change = DerivedEvent::change(&access.head, Some(&access.secret));
         assert_eq!(text(change.get_field("access.method")), None);
     }
 
     #[test]
     fn a_record_has_its_fields_by_their_paths() {
         let text_of = r#"{"a":{"b":[{"c":"x"},{"c":"y"}]},"n":null,"t":true}"#;
-        let document = Document::new(text_of);
+        let document = LazyDocument::new(text_of);
         let event = RecordEvent(&document);
         assert!(matches!(event.get_field("n"), Some(EventValue::Null)));
         assert!(matches!(event.get_field("t"), Some(EventValue::Bool(true))));

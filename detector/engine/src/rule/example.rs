@@ -26,7 +26,7 @@ const MAX_REPEAT: u32 = 10_000;
 
 /// Records on which a rule must fire, or must not.
 #[derive(Debug, Clone)]
-pub struct Example {
+pub struct RuleExample {
     /// Id of the rule.
     pub rule: String,
     /// Name of the example.
@@ -52,7 +52,7 @@ pub(super) enum ExampleError {
 
 impl ExampleFile {
     /// The example of a rule with every repetition of its events.
-    pub(super) fn read(&self, rule: &str) -> Result<Example, ExampleError> {
+    pub(super) fn read(&self, rule: &str) -> Result<RuleExample, ExampleError> {
         let every = match &self.every {
             None => 0,
             Some(text) => timespan_secs(text).ok_or_else(|| ExampleError::Every(text.clone()))?,
@@ -64,7 +64,7 @@ impl ExampleFile {
             }
         }
         let policy = self.policy.as_ref().map(yaml_serde::to_string);
-        Ok(Example {
+        Ok(RuleExample {
             rule: rule.to_owned(),
             name: self.name.clone(),
             fires: self.fires,
@@ -93,7 +93,7 @@ fn repetition(event: &yaml_serde::Value, n: u32, every: i64) -> Result<String, s
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Result<Example, String> {
+    fn read(text: &str) -> Result<RuleExample, String> {
         let file: ExampleFile = yaml_serde::from_str(text).unwrap();
         file.read("rule").map_err(|error| error.to_string())
     }

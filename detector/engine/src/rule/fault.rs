@@ -30,7 +30,7 @@ impl fmt::Display for LoadError {
 /// The parser keeps no positions, so a fault is found again in the text, by words that stand near
 /// it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Source<'a> {
+pub(crate) struct RuleFileText<'a> {
     /// Name, as the caller gave it.
     pub(crate) file: &'a str,
     /// Content.
@@ -39,7 +39,7 @@ pub(crate) struct Source<'a> {
     pub(crate) index: usize,
 }
 
-impl Source<'_> {
+impl RuleFileText<'_> {
     /// An error at the first line that holds `needle`, from the one that holds `from` on: files
     /// hold several rules, and the title tells which. At the line of `from` where nothing does.
     pub(super) fn error(
@@ -82,7 +82,7 @@ impl Source<'_> {
     pub(super) fn parser_error(&self, text: &str) -> LoadError {
         let word = quoted(text);
         let unknown = text.rsplit(": ").next().unwrap_or_default();
-        let Remedy { field, how } = Remedy::of(text, word);
+        let FaultRemedy { field, how } = FaultRemedy::of(text, word);
         let found = self.error(word, unknown, field, format!("{text}; {how}"));
         LoadError {
             line: named_line(text).unwrap_or(found.line),
@@ -105,12 +105,12 @@ fn named_line(message: &str) -> Option<usize> {
 }
 
 /// Where to look, and what to do, for an error of the parser, which says neither.
-struct Remedy<'m> {
+struct FaultRemedy<'m> {
     field: &'m str,
     how: &'static str,
 }
 
-impl<'m> Remedy<'m> {
+impl<'m> FaultRemedy<'m> {
     /// The remedy for a message that quotes a word. The messages come from two crates and are not
     /// typed, so they are told apart by the words in them; the order of the arms matters.
     fn of(message: &str, word: &'m str) -> Self {
@@ -150,8 +150,8 @@ mod tests {
 
     const TWO_RULES: &str = "title: One\nlevel: low\n---\nlevel: high\ntitle: Two\nid: x\n";
 
-    fn source(text: &str) -> Source<'_> {
-        Source {
+    fn source(text: &str) -> RuleFileText<'_> {
+        RuleFileText {
             file: "r.yml",
             text,
             index: 0,

@@ -7,36 +7,36 @@ use rsigma_eval::EventValue;
 
 use crate::access::Access;
 use crate::ids::SecretRef;
-use crate::observation::Head;
-use crate::policy::{Expected, Verdict};
-use crate::rule::Target;
-use crate::seen::{Novelty, Seen};
+use crate::observation::EventHeader;
+use crate::policy::{Expectation, PolicyVerdict};
+use crate::rule::RuleTarget;
+use crate::seen::{Novelty, SeenVerdicts};
 
 /// What a rule looks at.
 #[derive(Debug)]
-pub struct Subject<'a> {
+pub struct FieldSubject<'a> {
     /// The record behind it.
-    pub head: &'a Head,
+    pub head: &'a EventHeader,
     /// The secret it is about.
     pub secret: Option<&'a SecretRef>,
     /// The access; `None` for a change.
     pub access: Option<&'a Access>,
     /// What the policy says; `None` without a policy.
-    pub expected: Option<Expected>,
+    pub expected: Option<Expectation>,
     /// What is new about it; `None` until it is settled.
-    pub seen: Option<Seen>,
+    pub seen: Option<SeenVerdicts>,
 }
 
 /// A field that records do not have.
 #[derive(Debug)]
-pub struct Field {
+pub struct DerivedField {
     /// Name in rules.
     pub name: &'static str,
     /// What it holds.
     pub meaning: &'static str,
     /// Whether only accesses have it.
     pub access_only: bool,
-    get: for<'a> fn(&Subject<'a>) -> Option<Cow<'a, str>>,
+    get: for<'a> fn(&FieldSubject<'a>) -> Option<Cow<'a, str>>,
 }
 
 // A field is its name, whether only accesses have it, what it holds, and where that comes from. One
@@ -45,7 +45,7 @@ pub struct Field {
 macro_rules! fields {
     ($($name:literal $only:literal $meaning:literal $get:expr;)*) => {
         /// Every derived field.
-        pub const DERIVED: &[Field] = &[$(Field {
+        pub const DERIVED: &[DerivedField] = &[$(DerivedField {
             name: $name,
             meaning: $meaning,
             access_only: $only,
@@ -54,7 +54,7 @@ macro_rules! fields {
     };
 }
 
-fn opt(text: Option<&crate::ids::Text>) -> Option<Cow<'_, str>> {
+fn opt(text: Option<&crate::ids::SharedStr>) -> Option<Cow<'_, str>> {
     text.map(|t| Cow::Borrowed(&**t))
 }
 
@@ -62,11 +62,17 @@ fn word(text: &'static str) -> Option<Cow<'static, str>> {
     Some(Cow::Borrowed(text))
 }
 
-fn verdict(expected: Option<Expected>, of: fn(&Expected) -> Verdict) -> Option<Cow<'static, str>> {
+fn verdict(
+    expected: Option<Expectation>,
+    of: fn(&Expectation) -> PolicyVerdict,
+) -> Option<Cow<'static, str>> {
     expected.map(|e| Cow::Borrowed(of(&e).as_str()))
 }
 
-fn novelty(seen: Option<Seen>, of: fn(&Seen) -> Novelty) -> Option<Cow<'static, str>> {
+fn novelty(
+    seen: Option<SeenVerdicts>,
+    of: fn(&SeenVerdicts) -> Novelty,
+) -> Option<Cow<'static, str>> {
     seen.map(|s| Cow::Borrowed(of(&s).as_str()))
 }
 
@@ -231,12 +237,12 @@ const HELD: [(&str, Get); 2] = [
     ("eventName", |head| &head.api),
 ];
 
-type Get = fn(&Head) -> &str;
+type Get = fn(&EventHeader) -> &str;
 
 /// Looks up a field of CloudTrail that an observation holds. `None` when it does not, or its record
 /// lacks it.
 #[must_use]
-pub fn held<'a>(head: &'a Head, name: &str) -> Option<EventValue<'a>> {
+pub fn held<'a>(head: &'a EventHeader, name: &str) -> Option<EventValue<'a>> {
     let (_, get) = HELD.into_iter().find(|(held, _)| *held == name)?;
     Some(get(head))
         .filter(|value| !value.is_empty())
@@ -246,7 +252,7 @@ pub fn held<'a>(head: &'a Head, name: &str) -> Option<EventValue<'a>> {
 /// Looks a derived field up. `None` when there is no such field; `Some(None)` when this event lacks
 /// it.
 #[must_use]
-pub fn derived<'a>(subject: &Subject<'a>, name: &str) -> Option<Option<EventValue<'a>>> {
+pub fn derived<'a>(subject: &FieldSubject<'a>, name: &str) -> Option<Option<EventValue<'a>>> {
     let field = DERIVED.iter().find(|f| f.name == name)?;
     Some((field.get)(subject).map(EventValue::Str))
 }
@@ -295,12 +301,12 @@ pub enum UnknownField {
 /// # Errors
 ///
 /// What to write instead.
-pub fn check(name: &str, target: Target) -> Result<(), UnknownField> {
+pub fn check(name: &str, target: RuleTarget) -> Result<(), UnknownField> {
     let derived = DERIVED.iter().find(|f| f.name == name);
     match (derived, target) {
         // Records have whatever AWS, or a service that we have never heard of, puts into them.
-        (_, Target::Record) => Ok(()),
-        (Some(field), Target::Change) if field.access_only => Err(UnknownField::OfAccesses),
+        (_, RuleTarget::Record) => Ok(()),
+        (Some(field), RuleTarget::Change) if field.access_only => Err(UnknownField::OfAccesses),
         (Some(_), _) => Ok(()),
         (None, _) if is_raw(name) => Ok(()),
         (None, _) => Err(nearest(name).map_or(UnknownField::None, UnknownField::Near)),
@@ -324,17 +330,20 @@ mod tests {
     fn what_is_misspelt_is_told_and_what_is_of_accesses_only_is_refused_for_changes() {
         let told = |name, target| check(name, target).unwrap_err().to_string();
         assert_eq!(
-            told("principal.anr", Target::Access),
+            told("principal.anr", RuleTarget::Access),
             "did you mean `principal.arn`?"
         );
         assert_eq!(
-            told("weather", Target::Access),
+            told("weather", RuleTarget::Access),
             "rules/README.md lists the fields"
         );
-        let of_accesses = told("access.method", Target::Change);
+        let of_accesses = told("access.method", RuleTarget::Change);
         assert!(of_accesses.contains("category: secret_access"));
-        assert_eq!(check("weather", Target::Record), Ok(()));
-        assert_eq!(check("requestParameters.secretId", Target::Change), Ok(()));
+        assert_eq!(check("weather", RuleTarget::Record), Ok(()));
+        assert_eq!(
+            check("requestParameters.secretId", RuleTarget::Change),
+            Ok(())
+        );
     }
 
     #[test]

@@ -15,14 +15,14 @@ use std::sync::Arc;
 
 use rsigma_parser::parse_sigma_yaml;
 
-use self::block::Added;
-use self::build::{Build, names};
+use self::block::AddedRule;
+use self::build::{RuleSetBuild, names};
 use self::copies::drop_copies;
 use self::parsed::ParsedFiles;
-use crate::rule::example::Example;
-use crate::rule::fault::{LoadError, Source};
-use crate::rule::vars::Vars;
-use crate::rule::{RuleSet, Window};
+use crate::rule::example::RuleExample;
+use crate::rule::fault::{LoadError, RuleFileText};
+use crate::rule::vars::Placeholders;
+use crate::rule::{RuleSet, WindowRule};
 
 /// Loads rules from Sigma files, given as pairs of name and text, with their examples.
 ///
@@ -31,8 +31,8 @@ use crate::rule::{RuleSet, Window};
 /// Everything that is wrong, in the order of the files.
 pub fn load<'a>(
     files: impl IntoIterator<Item = (&'a str, &'a str)>,
-) -> Result<(RuleSet, Vec<Example>), Vec<LoadError>> {
-    load_with(files, &Vars::new())
+) -> Result<(RuleSet, Vec<RuleExample>), Vec<LoadError>> {
+    load_with(files, &Placeholders::new())
 }
 
 /// Like [`load`], with values for `|expand`.
@@ -42,13 +42,13 @@ pub fn load<'a>(
 /// Everything that is wrong, in the order of the files.
 pub fn load_with<'a>(
     files: impl IntoIterator<Item = (&'a str, &'a str)>,
-    vars: &Vars,
-) -> Result<(RuleSet, Vec<Example>), Vec<LoadError>> {
+    vars: &Placeholders,
+) -> Result<(RuleSet, Vec<RuleExample>), Vec<LoadError>> {
     let mut parsed = ParsedFiles::default();
     for (index, (file, text)) in files.into_iter().enumerate() {
-        parsed.read(Source { file, text, index }, vars);
+        parsed.read(RuleFileText { file, text, index }, vars);
     }
-    let mut loading = Loading::default();
+    let mut loading = RuleLoading::default();
     (parsed.rules, loading.build.set.warnings) = drop_copies(parsed.rules, &parsed.correlations);
     let faults = filters::apply(parsed.filters, &mut parsed.rules);
     parsed.errors.extend(faults);
@@ -68,17 +68,17 @@ pub fn load_with<'a>(
 
 /// Rules, examples and errors so far.
 #[derive(Default)]
-struct Loading {
-    build: Build,
-    examples: Vec<Example>,
+struct RuleLoading {
+    build: RuleSetBuild,
+    examples: Vec<RuleExample>,
     errors: Vec<LoadError>,
 }
 
-impl Loading {
+impl RuleLoading {
     /// Takes the examples of a rule that was added, or notes why it was not.
-    fn take(&mut self, source: &Source<'_>, added: Result<Added, LoadError>) {
+    fn take(&mut self, source: &RuleFileText<'_>, added: Result<AddedRule, LoadError>) {
         match added {
-            Ok(Added { id, block }) => {
+            Ok(AddedRule { id, block }) => {
                 let (examples, errors) = block.examples(source, &id);
                 self.examples.extend(examples);
                 self.errors.extend(errors);
@@ -88,7 +88,10 @@ impl Loading {
     }
 
     /// The rules and their examples, if nothing is wrong.
-    fn finish(self, sources: &[Source<'_>]) -> Result<(RuleSet, Vec<Example>), Vec<LoadError>> {
+    fn finish(
+        self,
+        sources: &[RuleFileText<'_>],
+    ) -> Result<(RuleSet, Vec<RuleExample>), Vec<LoadError>> {
         let Self {
             build,
             examples,
@@ -105,7 +108,7 @@ impl Loading {
 }
 
 /// An error for each rule whose id another has: ids of alerts are made of them.
-fn shared_ids(set: &RuleSet, sources: &[Source<'_>]) -> Vec<LoadError> {
+fn shared_ids(set: &RuleSet, sources: &[RuleFileText<'_>]) -> Vec<LoadError> {
     let mut errors = Vec::new();
     let mut seen: HashMap<&str, &str> = HashMap::new();
     let correlations = set.windows.iter().filter(|w| !is_suppression(w, set));
@@ -125,7 +128,7 @@ fn shared_ids(set: &RuleSet, sources: &[Source<'_>]) -> Vec<LoadError> {
 }
 
 /// Whether a window holds back the alerts of a rule about single events, whose id it has.
-fn is_suppression(window: &Window, set: &RuleSet) -> bool {
+fn is_suppression(window: &WindowRule, set: &RuleSet) -> bool {
     let mut metas = set.detections.iter().map(|d| &d.meta);
     metas.any(|meta| Arc::ptr_eq(meta, &window.meta))
 }

@@ -8,18 +8,18 @@ use rsigma_parser::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::glob::Glob;
+use crate::glob::GlobPattern;
 
 /// What a detection asks for.
 #[derive(Debug, Default)]
-pub(crate) struct Uses {
+pub(crate) struct DetectionNeeds {
     /// Fields that it reads, those of `|fieldref` too.
     pub(crate) fields: BTreeSet<String>,
     /// Whether it searches the whole record.
     pub(crate) keywords: bool,
 }
 
-impl Uses {
+impl DetectionNeeds {
     /// What the selections of a rule ask for.
     pub(crate) fn of(rule: &SigmaRule) -> Self {
         let mut uses = Self::default();
@@ -135,7 +135,7 @@ fn needed_by(expr: &ConditionExpr, rule: &SigmaRule) -> Option<Vec<NeededCalls>>
 pub(crate) fn is_meant(pattern: &SelectorPattern, selection: &str) -> bool {
     match pattern {
         SelectorPattern::Them => !selection.starts_with('_'),
-        SelectorPattern::Pattern(pattern) => Glob::new(pattern).matches(selection),
+        SelectorPattern::Pattern(pattern) => GlobPattern::new(pattern).matches(selection),
     }
 }
 

@@ -7,7 +7,7 @@ use rsigma_eval::pipeline::Transformation;
 use rsigma_parser::{Detection as Selection, DetectionItem, Modifier, SigmaRule, SigmaValue};
 
 /// Values of the placeholders that rules with `|expand` name between percent signs.
-pub type Vars = BTreeMap<String, Vec<String>>;
+pub type Placeholders = BTreeMap<String, Vec<String>>;
 
 /// What to do about a file of values that cannot be used.
 const REMEDY: &str =
@@ -15,7 +15,7 @@ const REMEDY: &str =
 
 /// Why a file of values cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum VarsError {
+pub enum PlaceholderError {
     /// It is not YAML.
     #[error("{0}; {REMEDY}")]
     Yaml(#[from] yaml_serde::Error),
@@ -33,14 +33,14 @@ pub enum VarsError {
 /// # Errors
 ///
 /// What is wrong and how to mend it.
-pub fn read(text: &str) -> Result<Vars, VarsError> {
+pub fn read(text: &str) -> Result<Placeholders, PlaceholderError> {
     let file: yaml_serde::Value = yaml_serde::from_str(text)?;
     let map = file.get("vars").unwrap_or(&file).as_mapping();
-    let mut vars = Vars::new();
-    for (name, value) in map.ok_or(VarsError::NoMapping)? {
+    let mut vars = Placeholders::new();
+    for (name, value) in map.ok_or(PlaceholderError::NoMapping)? {
         let (name, values) = word(name)
             .zip(words(value))
-            .ok_or_else(|| VarsError::NoValue(format!("{name:?}")))?;
+            .ok_or_else(|| PlaceholderError::NoValue(format!("{name:?}")))?;
         vars.insert(name, values);
     }
     Ok(vars)
@@ -67,12 +67,12 @@ fn words(value: &yaml_serde::Value) -> Option<Vec<String>> {
 /// A placeholder that has no value.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`|expand` asks for `%{name}%`, which has no value; give it one in the file of --vars")]
-pub(super) struct MissingVar {
+pub(super) struct MissingPlaceholder {
     pub(super) name: String,
 }
 
 /// Puts the values of `|expand` placeholders into a rule.
-pub(super) fn expand(rule: &mut SigmaRule, vars: &Vars) -> Result<(), MissingVar> {
+pub(super) fn expand(rule: &mut SigmaRule, vars: &Placeholders) -> Result<(), MissingPlaceholder> {
     // Nearly every rule has none.
     if !rule.detection.named.values().any(has_expand) {
         return Ok(());
@@ -103,7 +103,7 @@ fn has_expand(selection: &Selection) -> bool {
 }
 
 /// Takes the modifier away where every placeholder has its value.
-fn without_expand(selection: &mut Selection) -> Result<(), MissingVar> {
+fn without_expand(selection: &mut Selection) -> Result<(), MissingPlaceholder> {
     match selection {
         Selection::AllOf(items) => items.iter_mut().try_for_each(item_without_expand),
         Selection::AnyOf(many) | Selection::And(many) => {
@@ -115,7 +115,7 @@ fn without_expand(selection: &mut Selection) -> Result<(), MissingVar> {
     }
 }
 
-fn item_without_expand(item: &mut DetectionItem) -> Result<(), MissingVar> {
+fn item_without_expand(item: &mut DetectionItem) -> Result<(), MissingPlaceholder> {
     if !item.field.has_modifier(Modifier::Expand) {
         return Ok(());
     }
@@ -125,7 +125,7 @@ fn item_without_expand(item: &mut DetectionItem) -> Result<(), MissingVar> {
     });
     if let Some(name) = left {
         let name = name.to_owned();
-        return Err(MissingVar { name });
+        return Err(MissingPlaceholder { name });
     }
     // With the modifier, the Sigma engine takes a value for a template, to be filled from the
     // event.

@@ -1,7 +1,7 @@
 //! Records of an object as they are, without a judgement about them.
 
-use crate::gunzip::{self, ReadError, Scratch};
-use crate::split::{Piece, Splitter};
+use crate::gunzip::{self, InflateError, InflateScratch};
+use crate::split::{RecordSplitter, SplitPiece};
 use crate::wire::LookupEvent;
 
 /// Every record of an object as it is, in any form that [`Scanner::read`](super::Scanner::read)
@@ -10,7 +10,7 @@ use crate::wire::LookupEvent;
 /// # Errors
 ///
 /// See [`Scanner::read`](super::Scanner::read).
-pub fn records(bytes: &[u8]) -> Result<Vec<String>, ReadError> {
+pub fn records(bytes: &[u8]) -> Result<Vec<String>, InflateError> {
     let (records, read) = records_with(bytes, |_| true);
     read.map(|()| records)
 }
@@ -20,10 +20,10 @@ pub fn records(bytes: &[u8]) -> Result<Vec<String>, ReadError> {
 pub fn records_with(
     bytes: &[u8],
     wanted: impl Fn(&[u8]) -> bool,
-) -> (Vec<String>, Result<(), ReadError>) {
+) -> (Vec<String>, Result<(), InflateError>) {
     let mut records = Vec::new();
-    let mut splitter = Splitter::default();
-    let read = gunzip::inflate(bytes, &mut Scratch::default(), &mut |bytes| {
+    let mut splitter = RecordSplitter::default();
+    let read = gunzip::inflate(bytes, &mut InflateScratch::default(), &mut |bytes| {
         splitter.feed(bytes, &mut |piece| records.extend(text_of(piece, &wanted)));
     });
     splitter.finish(&mut |piece| records.extend(text_of(piece, &wanted)));
@@ -31,12 +31,12 @@ pub fn records_with(
 }
 
 /// The record in a piece of an object, if it is wanted.
-fn text_of(piece: Piece<'_>, wanted: impl Fn(&[u8]) -> bool) -> Option<String> {
+fn text_of(piece: SplitPiece<'_>, wanted: impl Fn(&[u8]) -> bool) -> Option<String> {
     match piece {
-        Piece::Unit { bytes, .. } if wanted(bytes) => {
+        SplitPiece::Unit { bytes, .. } if wanted(bytes) => {
             Some(looked_up(bytes).unwrap_or_else(|| String::from_utf8_lossy(bytes).into_owned()))
         }
-        Piece::Unit { .. } | Piece::Bad(_) => None,
+        SplitPiece::Unit { .. } | SplitPiece::Bad(_) => None,
     }
 }
 

@@ -5,15 +5,15 @@
 
 use memchr::memmem::Finder;
 
-use super::unparsed::{Front, Marks, after, values_of};
-use crate::extract::{self, Role};
+use super::unparsed::{DecryptMarks, FrontFields, after, values_of};
+use crate::extract::{self, CallRole};
 use crate::rule::needs::NeededCalls;
-use crate::rule::{RuleSet, Target};
-use crate::wire::Record;
+use crate::rule::{RuleSet, RuleTarget};
+use crate::wire::CloudTrailRecord;
 
 /// What the services of a unit's `eventSource` fields call for. More is greater.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Interest {
+pub(super) enum ServiceInterest {
     /// It has no such field: it may be a lookup event.
     Unnamed,
     /// Nothing: it is counted.
@@ -25,7 +25,7 @@ pub(super) enum Interest {
 }
 
 /// What the rules ask for, and how to find it in bytes.
-pub(super) struct Sieve {
+pub(super) struct Prefilter {
     /// Calls that rules about records ask for; `None` for any.
     calls: Option<Vec<NeededCalls>>,
     /// Whether rules ask for records themselves.
@@ -34,18 +34,18 @@ pub(super) struct Sieve {
     matches_changes: bool,
     event_source: Finder<'static>,
     event_name: Finder<'static>,
-    marks: Marks,
+    marks: DecryptMarks,
 }
 
-impl Sieve {
+impl Prefilter {
     pub(super) fn new(rules: &RuleSet) -> Self {
         Self {
             calls: rules.record_calls(),
-            matches_records: rules.sees(Target::Record),
-            matches_changes: rules.sees(Target::Change),
+            matches_records: rules.sees(RuleTarget::Record),
+            matches_changes: rules.sees(RuleTarget::Change),
             event_source: Finder::new(b"\"eventSource\""),
             event_name: Finder::new(b"\"eventName\""),
-            marks: Marks::new(),
+            marks: DecryptMarks::new(),
         }
     }
 
@@ -64,13 +64,13 @@ impl Sieve {
     /// What a unit is worth. In the order of AWS, `eventTime`, `eventSource` and `eventName` follow
     /// the first object, `userIdentity`. In any other order every `"eventSource": "…"` is looked
     /// at: nested ones only make the unit more interesting, never less.
-    pub(super) fn interest(&self, unit: &[u8], after_first: usize) -> Interest {
-        if let Some(Front {
+    pub(super) fn interest(&self, unit: &[u8], after_first: usize) -> ServiceInterest {
+        if let Some(FrontFields {
             service,
             name,
             rest,
             ..
-        }) = Front::of(unit, after_first)
+        }) = FrontFields::of(unit, after_first)
         {
             // What matters stands before the response.
             return self.service(service, &[name], || self.marks.are_asked_for(rest));
@@ -80,20 +80,25 @@ impl Sieve {
         services
             .map(|service| self.service(service, &names, || self.marks.are_in(unit)))
             .max()
-            .unwrap_or(Interest::Unnamed)
+            .unwrap_or(ServiceInterest::Unnamed)
     }
 
     /// What a record of a service is worth whose call may be any of these.
-    fn service(&self, service: &[u8], names: &[&[u8]], is_marked: impl Fn() -> bool) -> Interest {
+    fn service(
+        &self,
+        service: &[u8],
+        names: &[&[u8]],
+        is_marked: impl Fn() -> bool,
+    ) -> ServiceInterest {
         if self.is_asked_for(service, names) {
-            return Interest::Full;
+            return ServiceInterest::Full;
         }
         // Nine records of ten end here, and so the name is only looked at as text behind it.
         let Some(least) = least_interest(service) else {
-            return Interest::None;
+            return ServiceInterest::None;
         };
         let Ok(service) = std::str::from_utf8(service) else {
-            return Interest::None;
+            return ServiceInterest::None;
         };
         names
             .iter()
@@ -104,7 +109,7 @@ impl Sieve {
     }
 
     /// Whether a rule about records asks for the call of a record.
-    pub(super) fn is_asked_for_by(&self, record: &Record<'_>) -> bool {
+    pub(super) fn is_asked_for_by(&self, record: &CloudTrailRecord<'_>) -> bool {
         let source = record.event_source.get().unwrap_or_default();
         let name = record.event_name.get().unwrap_or_default();
         self.is_asked_for(source.as_bytes(), &[name.as_bytes()])
@@ -125,14 +130,16 @@ impl Sieve {
     }
 
     /// What a call is worth. `is_marked` says whether a record may be a key use for a secret.
-    fn called(&self, service: &str, name: &[u8], is_marked: impl Fn() -> bool) -> Interest {
+    fn called(&self, service: &str, name: &[u8], is_marked: impl Fn() -> bool) -> ServiceInterest {
         let name = std::str::from_utf8(name).ok();
         match name.and_then(|name| extract::role(service, name)) {
-            Some(Role::Read(_)) => Interest::Full,
+            Some(CallRole::Read(_)) => ServiceInterest::Full,
             // A change that decrypts explains key uses, whether or not a rule asks for it.
-            Some(Role::Change { decrypts }) if decrypts || self.matches_changes => Interest::Full,
-            Some(Role::KeyUse) if is_marked() => Interest::Full,
-            _ => Interest::None,
+            Some(CallRole::Change { decrypts }) if decrypts || self.matches_changes => {
+                ServiceInterest::Full
+            }
+            Some(CallRole::KeyUse) if is_marked() => ServiceInterest::Full,
+            _ => ServiceInterest::None,
         }
     }
 }
@@ -140,14 +147,14 @@ impl Sieve {
 /// What a record of a service is worth whatever its call is; `None` when no call of it concerns us.
 /// Compared as bytes, which need not be text.
 #[inline]
-fn least_interest(service: &[u8]) -> Option<Interest> {
+fn least_interest(service: &[u8]) -> Option<ServiceInterest> {
     if after(service, b"kms.").is_some() {
-        return Some(Interest::Kms);
+        return Some(ServiceInterest::Kms);
     }
     let is_ours = after(service, b"ssm.").is_some()
         || after(service, b"secretsmanager.").is_some()
         || after(service, b"cloudtrail.").is_some();
-    is_ours.then_some(Interest::None)
+    is_ours.then_some(ServiceInterest::None)
 }
 
 fn is_among(names: &[&[u8]], wanted: &str) -> bool {
@@ -158,14 +165,14 @@ fn is_among(names: &[&[u8]], wanted: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::split::{Piece, Splitter};
+    use crate::split::{RecordSplitter, SplitPiece};
 
     /// What the splitter makes of a record, and what that is worth.
-    fn interest(sieve: &Sieve, record: &str) -> Interest {
+    fn interest(sieve: &Prefilter, record: &str) -> ServiceInterest {
         let mut found = None;
-        let mut splitter = Splitter::default();
+        let mut splitter = RecordSplitter::default();
         splitter.feed(record.as_bytes(), &mut |piece| {
-            if let Piece::Unit { bytes, after_first } = piece {
+            if let SplitPiece::Unit { bytes, after_first } = piece {
                 found = Some(sieve.interest(bytes, after_first));
             }
         });
@@ -191,18 +198,33 @@ mod tests {
         let secret = r#"{"encryptionContext":{"SecretARN":"arn"}}"#;
         let other = r#"{"encryptionContext":{"app":"x"}}"#;
         let cases = [
-            ("s3", "GetObject", "null", Interest::None),
-            ("kms", "Decrypt", secret, Interest::Full),
-            ("kms", "Decrypt", other, Interest::Kms),
-            ("kms", "GenerateDataKey", secret, Interest::Kms),
-            ("secretsmanager", "GetSecretValue", "null", Interest::Full),
-            ("secretsmanager", "ListSecrets", "null", Interest::None),
-            ("secretsmanager", "PutSecretValue", "null", Interest::Full),
-            ("ssm", "GetParametersByPath", "null", Interest::Full),
+            ("s3", "GetObject", "null", ServiceInterest::None),
+            ("kms", "Decrypt", secret, ServiceInterest::Full),
+            ("kms", "Decrypt", other, ServiceInterest::Kms),
+            ("kms", "GenerateDataKey", secret, ServiceInterest::Kms),
+            (
+                "secretsmanager",
+                "GetSecretValue",
+                "null",
+                ServiceInterest::Full,
+            ),
+            (
+                "secretsmanager",
+                "ListSecrets",
+                "null",
+                ServiceInterest::None,
+            ),
+            (
+                "secretsmanager",
+                "PutSecretValue",
+                "null",
+                ServiceInterest::Full,
+            ),
+            ("ssm", "GetParametersByPath", "null", ServiceInterest::Full),
             // No rule asks for changes.
-            ("cloudtrail", "StopLogging", "null", Interest::None),
+            ("cloudtrail", "StopLogging", "null", ServiceInterest::None),
         ];
-        let sieve = Sieve::new(&RuleSet::default());
+        let sieve = Prefilter::new(&RuleSet::default());
         for (service, api, params, expected) in cases {
             for record in both_orders(service, api, params) {
                 assert_eq!(interest(&sieve, &record), expected, "{record}");
@@ -212,23 +234,23 @@ mod tests {
 
     #[test]
     fn what_is_nested_makes_a_record_more_interesting_never_less() {
-        let sieve = Sieve::new(&RuleSet::default());
+        let sieve = Prefilter::new(&RuleSet::default());
         let nested = r#"{"a":{"eventSource":"s3.amazonaws.com","eventName":"PutObject"}}"#;
         let [_, read] = both_orders("secretsmanager", "GetSecretValue", nested);
-        assert_eq!(interest(&sieve, &read), Interest::Full);
+        assert_eq!(interest(&sieve, &read), ServiceInterest::Full);
         let nested = r#"{"a":{"eventSource":"ssm.amazonaws.com","eventName":"GetParameter"}}"#;
         let [_, other] = both_orders("s3", "PutObject", nested);
-        assert_eq!(interest(&sieve, &other), Interest::Full);
+        assert_eq!(interest(&sieve, &other), ServiceInterest::Full);
         assert_eq!(
             interest(&sieve, r#"{"eventName":"PutObject"}"#),
-            Interest::Unnamed
+            ServiceInterest::Unnamed
         );
     }
 
     #[test]
     fn what_is_to_be_kept_is_let_through() {
         let worth = |calls: Option<Vec<NeededCalls>>, service: &str, api: &str| {
-            let mut sieve = Sieve::new(&RuleSet::default());
+            let mut sieve = Prefilter::new(&RuleSet::default());
             sieve.let_through(calls);
             let [ordered, other] = both_orders(service, api, "null");
             let worth = interest(&sieve, &ordered);
@@ -241,20 +263,23 @@ mod tests {
                 names: names.map(|names| names.iter().map(ToString::to_string).collect()),
             }])
         };
-        assert_eq!(worth(None, "s3", "PutObject"), Interest::Full);
-        assert_eq!(worth(calls(None), "s3", "PutObject"), Interest::Full);
+        assert_eq!(worth(None, "s3", "PutObject"), ServiceInterest::Full);
+        assert_eq!(worth(calls(None), "s3", "PutObject"), ServiceInterest::Full);
         assert_eq!(
             worth(calls(Some(&["putobject"])), "s3", "PutObject"),
-            Interest::Full
+            ServiceInterest::Full
         );
         assert_eq!(
             worth(calls(Some(&["GetObject"])), "s3", "PutObject"),
-            Interest::None
+            ServiceInterest::None
         );
-        assert_eq!(worth(calls(None), "ec2", "RunInstances"), Interest::None);
+        assert_eq!(
+            worth(calls(None), "ec2", "RunInstances"),
+            ServiceInterest::None
+        );
         assert_eq!(
             worth(calls(None), "cloudtrail", "StopLogging"),
-            Interest::Full
+            ServiceInterest::Full
         );
     }
 }

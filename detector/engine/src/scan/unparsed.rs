@@ -57,7 +57,7 @@ impl LastMark {
     /// Whether a record is of the same hour and place. `false` in any other order than that of AWS:
     /// then it is parsed.
     pub(super) fn is_on(&self, unit: &[u8], after_first: usize) -> bool {
-        let Some(front) = Front::of(unit, after_first) else {
+        let Some(front) = FrontFields::of(unit, after_first) else {
             return false;
         };
         // The account stands far behind: to look for it in the whole record would cost more than
@@ -82,9 +82,9 @@ const RESPONSE: &str = "\"responseElements\"";
 
 /// Looks for what a key use for a secret has. Without a searcher, as on processors that it does not
 /// know, whatever may be one is parsed to see whether it is.
-pub(super) struct Marks(Option<Searcher>);
+pub(super) struct DecryptMarks(Option<Searcher>);
 
-impl Marks {
+impl DecryptMarks {
     pub(super) fn new() -> Self {
         Self(Searcher::new(MARKS))
     }
@@ -113,7 +113,7 @@ fn is_mark(text: &[u8], found: Span) -> bool {
 }
 
 /// The fields that AWS writes right after `userIdentity`.
-pub(super) struct Front<'u> {
+pub(super) struct FrontFields<'u> {
     /// Value of `eventTime`.
     time: &'u [u8; TIME],
     /// Value of `eventSource`.
@@ -124,7 +124,7 @@ pub(super) struct Front<'u> {
     pub(super) rest: &'u [u8],
 }
 
-impl<'u> Front<'u> {
+impl<'u> FrontFields<'u> {
     /// `None` in any other layout.
     pub(super) fn of(unit: &'u [u8], after_first: usize) -> Option<Self> {
         if after_first == 0 {
@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn a_mark_counts_where_it_stands() {
-        let marks = Marks::new();
+        let marks = DecryptMarks::new();
         let asked = br#""requestParameters":{"encryptionContext":{"SecretARN":"x"}},
             "responseElements":null"#;
         let other = br#""requestParameters":{"encryptionContext":{"app":"x"}},
@@ -208,7 +208,7 @@ mod tests {
             r#""eventSource":"kms.amazonaws.com","eventName":"Decrypt","awsRegion":"x"}"#
         );
         let after_first = br#"{"userIdentity":{}"#.len();
-        let front = Front::of(ordered.as_bytes(), after_first).unwrap();
+        let front = FrontFields::of(ordered.as_bytes(), after_first).unwrap();
         assert_eq!(
             (front.service, front.name),
             (&b"kms.amazonaws.com"[..], &b"Decrypt"[..])
@@ -222,16 +222,16 @@ mod tests {
         ] {
             let other = ordered.replacen(from, to, 1);
             assert!(
-                Front::of(other.as_bytes(), after_first).is_none(),
+                FrontFields::of(other.as_bytes(), after_first).is_none(),
                 "{other}"
             );
         }
         assert!(
-            Front::of(ordered.as_bytes(), 0).is_none(),
+            FrontFields::of(ordered.as_bytes(), 0).is_none(),
             "no object in it"
         );
         assert!(
-            Front::of(&ordered.as_bytes()[..60], after_first).is_none(),
+            FrontFields::of(&ordered.as_bytes()[..60], after_first).is_none(),
             "cut off"
         );
     }

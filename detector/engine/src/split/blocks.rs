@@ -6,29 +6,29 @@
 
 #[cfg(target_arch = "x86_64")]
 use super::simd::{self, Registers};
-use super::simd::{Masks, Rare, prefix_xor};
-use super::{Place, Splitter, Walk};
+use super::simd::{BlockMasks, RareMasks, prefix_xor};
+use super::{EnvelopePlace, RecordSplitter, SplitWalk};
 
 /// Blocks that are looked at together.
 const GROUP: usize = 4;
 
 /// The two steps that each width of registers takes in its own way.
 #[derive(Clone, Copy)]
-struct Steps<M, P> {
+struct SimdSteps<M, P> {
     masks: M,
     prefix_xor: P,
 }
 
 /// Brackets and braces of a block outside strings, one bit a byte.
 #[derive(Debug, Clone, Copy, Default)]
-struct Brackets {
+struct BracketMasks {
     opens: u64,
     closes: u64,
 }
 
 /// What a group of blocks would change.
-struct Survey {
-    brackets: [Brackets; GROUP],
+struct BlockSurvey {
+    brackets: [BracketMasks; GROUP],
     /// Whether a string is open behind them.
     in_string: bool,
     /// Depth behind them.
@@ -39,13 +39,13 @@ struct Survey {
     rare: bool,
 }
 
-impl Splitter {
+impl RecordSplitter {
     /// Every block of 64 bytes, with the widest registers that this processor has.
     #[cfg_attr(
         target_arch = "x86_64",
         expect(unsafe_code, reason = "measured: see the commit")
     )]
-    pub(super) fn whole_blocks(&mut self, blocks: &[[u8; 64]], walk: &mut Walk<'_>) {
+    pub(super) fn whole_blocks(&mut self, blocks: &[[u8; 64]], walk: &mut SplitWalk<'_>) {
         #[cfg(target_arch = "x86_64")]
         match Registers::of_this_processor() {
             // SAFETY: the processor has just said that it has the features that the function needs.
@@ -54,36 +54,36 @@ impl Splitter {
             Registers::Bits256 => return unsafe { self.blocks_256(blocks, walk) },
             Registers::Bits128 => {}
         }
-        let steps = Steps {
-            masks: Masks::of,
+        let steps = SimdSteps {
+            masks: BlockMasks::of,
             prefix_xor,
         };
         self.blocks(blocks, walk, steps);
     }
 
     /// The bytes after the last whole block.
-    pub(super) fn last_block(&mut self, rest: &[u8], walk: &mut Walk<'_>) {
+    pub(super) fn last_block(&mut self, rest: &[u8], walk: &mut SplitWalk<'_>) {
         // Spaces mean nothing wherever they stand, so they may fill the block.
         let mut block = [b' '; 64];
         if let Some(space) = block.get_mut(..rest.len()) {
             space.copy_from_slice(rest);
         }
         let escape_next = self.escape_next;
-        let steps = Steps {
-            masks: Masks::of,
+        let steps = SimdSteps {
+            masks: BlockMasks::of,
             prefix_xor,
         };
-        self.block(&Masks::of(&block), &block, walk, steps);
+        self.block(&BlockMasks::of(&block), &block, walk, steps);
         // The padding must not swallow an escape that belongs to the next piece.
         self.escape_next = ends_in_escape(rest, escape_next);
     }
 
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f,avx512bw,pclmulqdq,popcnt,bmi1")]
-    fn blocks_512(&mut self, blocks: &[[u8; 64]], walk: &mut Walk<'_>) {
+    fn blocks_512(&mut self, blocks: &[[u8; 64]], walk: &mut SplitWalk<'_>) {
         // Functions that need features of the processor are no `Fn`. A closure has the features
         // of the function in which it stands.
-        let steps = Steps {
+        let steps = SimdSteps {
             masks: |block: &[u8; 64]| simd::masks_512(block),
             prefix_xor: |bits| simd::prefix_xor_clmul(bits),
         };
@@ -92,8 +92,8 @@ impl Splitter {
 
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,popcnt")]
-    fn blocks_256(&mut self, blocks: &[[u8; 64]], walk: &mut Walk<'_>) {
-        let steps = Steps {
+    fn blocks_256(&mut self, blocks: &[[u8; 64]], walk: &mut SplitWalk<'_>) {
+        let steps = SimdSteps {
             masks: |block: &[u8; 64]| simd::masks_256(block),
             prefix_xor,
         };
@@ -106,8 +106,8 @@ impl Splitter {
     fn blocks(
         &mut self,
         blocks: &[[u8; 64]],
-        walk: &mut Walk<'_>,
-        steps: Steps<impl Fn(&[u8; 64]) -> Masks + Copy, impl Fn(u64) -> u64 + Copy>,
+        walk: &mut SplitWalk<'_>,
+        steps: SimdSteps<impl Fn(&[u8; 64]) -> BlockMasks + Copy, impl Fn(u64) -> u64 + Copy>,
     ) {
         let (groups, rest) = blocks.as_chunks::<GROUP>();
         for group in groups {
@@ -120,8 +120,8 @@ impl Splitter {
     fn one_by_one(
         &mut self,
         blocks: &[[u8; 64]],
-        walk: &mut Walk<'_>,
-        steps: Steps<impl Fn(&[u8; 64]) -> Masks + Copy, impl Fn(u64) -> u64 + Copy>,
+        walk: &mut SplitWalk<'_>,
+        steps: SimdSteps<impl Fn(&[u8; 64]) -> BlockMasks + Copy, impl Fn(u64) -> u64 + Copy>,
     ) {
         for block in blocks {
             self.block(&(steps.masks)(block), block, walk, steps);
@@ -135,15 +135,15 @@ impl Splitter {
     fn group(
         &mut self,
         group: &[[u8; 64]; GROUP],
-        walk: &mut Walk<'_>,
-        steps: Steps<impl Fn(&[u8; 64]) -> Masks + Copy, impl Fn(u64) -> u64 + Copy>,
+        walk: &mut SplitWalk<'_>,
+        steps: SimdSteps<impl Fn(&[u8; 64]) -> BlockMasks + Copy, impl Fn(u64) -> u64 + Copy>,
     ) {
         let survey = self.survey(group, steps);
         if survey.rare {
             return self.one_by_one(group, walk, steps);
         }
         self.in_string = survey.in_string;
-        if self.place == Place::Unit && survey.lowest >= self.deep().cast_signed() {
+        if self.place == EnvelopePlace::Unit && survey.lowest >= self.deep().cast_signed() {
             self.depth = survey.depth.cast_unsigned();
             walk.block += 64 * GROUP;
             return;
@@ -158,10 +158,10 @@ impl Splitter {
     fn survey(
         &self,
         group: &[[u8; 64]; GROUP],
-        steps: Steps<impl Fn(&[u8; 64]) -> Masks, impl Fn(u64) -> u64>,
-    ) -> Survey {
+        steps: SimdSteps<impl Fn(&[u8; 64]) -> BlockMasks, impl Fn(u64) -> u64>,
+    ) -> BlockSurvey {
         // Put together at the end: counted in its fields, it takes a twentieth more instructions.
-        let mut all = [Brackets::default(); GROUP];
+        let mut all = [BracketMasks::default(); GROUP];
         let (mut depth, mut lowest) = (self.depth.cast_signed(), isize::MAX);
         let (mut in_string, mut rare) = (self.in_string, self.escape_next);
         for (block, brackets) in group.iter().zip(&mut all) {
@@ -169,13 +169,13 @@ impl Splitter {
             rare |= masks.rare;
             let strings = (steps.prefix_xor)(masks.quote) ^ all_if(in_string);
             in_string = strings >> 63 == 1;
-            *brackets = Brackets::outside(strings, &masks);
+            *brackets = BracketMasks::outside(strings, &masks);
             // As if all that closes in a block came before all that opens: at worst it is so.
             depth -= brackets.closed().cast_signed();
             lowest = lowest.min(depth);
             depth += brackets.opened().cast_signed();
         }
-        Survey {
+        BlockSurvey {
             brackets: all,
             in_string,
             depth,
@@ -187,32 +187,32 @@ impl Splitter {
     #[inline(always)]
     fn block(
         &mut self,
-        masks: &Masks,
+        masks: &BlockMasks,
         block: &[u8; 64],
-        walk: &mut Walk<'_>,
-        steps: Steps<impl Fn(&[u8; 64]) -> Masks, impl Fn(u64) -> u64>,
+        walk: &mut SplitWalk<'_>,
+        steps: SimdSteps<impl Fn(&[u8; 64]) -> BlockMasks, impl Fn(u64) -> u64>,
     ) {
         if masks.rare || self.escape_next {
-            return self.rare_block(masks, &Rare::of(block), walk);
+            return self.rare_block(masks, &RareMasks::of(block), walk);
         }
         let strings = (steps.prefix_xor)(masks.quote) ^ all_if(self.in_string);
         self.in_string = strings >> 63 == 1;
-        self.brackets(Brackets::outside(strings, masks), walk);
+        self.brackets(BracketMasks::outside(strings, masks), walk);
     }
 
     /// The brackets of a block, one by one where something may happen.
     #[inline(always)]
-    fn brackets(&mut self, brackets: Brackets, walk: &mut Walk<'_>) {
+    fn brackets(&mut self, brackets: BracketMasks, walk: &mut SplitWalk<'_>) {
         if self.is_deep(brackets) {
             return self.pass_over(brackets);
         }
-        let Brackets { opens, closes } = brackets;
+        let BracketMasks { opens, closes } = brackets;
         let mut bits = opens | closes;
         while bits != 0 {
             let bit = bits & bits.wrapping_neg();
             bits ^= bit;
             // Nothing but the depth changes deep inside a unit.
-            if self.place == Place::Unit && self.depth > self.deep() {
+            if self.place == EnvelopePlace::Unit && self.depth > self.deep() {
                 if opens & bit != 0 {
                     self.depth += 1
                 } else {
@@ -230,14 +230,14 @@ impl Splitter {
     /// is quoted in it, and no line breaks. Pretty-printed samples consist of such blocks.
     // Not inlined, so that it takes no registers from the blocks that are the rule.
     #[inline(never)]
-    fn rare_block(&mut self, masks: &Masks, rare: &Rare, walk: &mut Walk<'_>) {
+    fn rare_block(&mut self, masks: &BlockMasks, rare: &RareMasks, walk: &mut SplitWalk<'_>) {
         let escaped = self.escaped(rare.backslash);
         let strings = prefix_xor(masks.quote & !escaped) ^ all_if(self.in_string);
         if rare.newline & strings != 0 {
             return self.broken_string(masks, rare, escaped, walk);
         }
         self.in_string = strings >> 63 == 1;
-        let brackets = Brackets::outside(strings, masks);
+        let brackets = BracketMasks::outside(strings, masks);
         if rare.newline == 0 && self.is_deep(brackets) {
             self.pass_over(brackets);
         } else {
@@ -247,8 +247,8 @@ impl Splitter {
 
     /// Whether nothing can happen in a block but a change of depth.
     #[inline(always)]
-    fn is_deep(&self, brackets: Brackets) -> bool {
-        self.place == Place::Unit && self.depth >= self.deep() + brackets.closed()
+    fn is_deep(&self, brackets: BracketMasks) -> bool {
+        self.place == EnvelopePlace::Unit && self.depth >= self.deep() + brackets.closed()
     }
 
     /// The depth down to which a closing bracket in a unit is of no importance: no unit ends, its
@@ -265,11 +265,11 @@ impl Splitter {
     }
 
     #[inline(always)]
-    fn pass_over(&mut self, brackets: Brackets) {
+    fn pass_over(&mut self, brackets: BracketMasks) {
         self.depth = (self.depth + brackets.opened()).saturating_sub(brackets.closed());
     }
 
-    fn events(&mut self, mut bits: u64, walk: &mut Walk<'_>) {
+    fn events(&mut self, mut bits: u64, walk: &mut SplitWalk<'_>) {
         while bits != 0 {
             let at = walk.block + bits.trailing_zeros() as usize;
             bits &= bits - 1;
@@ -279,7 +279,13 @@ impl Splitter {
 
     /// A block with a raw line break inside a string, which JSON forbids: the string ends at the
     /// line break, because the line was cut off there.
-    fn broken_string(&mut self, masks: &Masks, rare: &Rare, escaped: u64, walk: &mut Walk<'_>) {
+    fn broken_string(
+        &mut self,
+        masks: &BlockMasks,
+        rare: &RareMasks,
+        escaped: u64,
+        walk: &mut SplitWalk<'_>,
+    ) {
         // What the masks say of strings is wrong after the break, so each byte is judged anew.
         for bit in 0..64 {
             let here = 1_u64 << bit;
@@ -315,9 +321,9 @@ impl Splitter {
     }
 }
 
-impl Brackets {
+impl BracketMasks {
     #[inline(always)]
-    fn outside(strings: u64, masks: &Masks) -> Self {
+    fn outside(strings: u64, masks: &BlockMasks) -> Self {
         Self {
             opens: masks.open & !strings,
             closes: masks.close & !strings,

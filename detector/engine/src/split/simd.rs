@@ -16,7 +16,7 @@ use wide::u8x16;
 
 /// One bit a byte of a block, lowest first.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Masks {
+pub(super) struct BlockMasks {
     /// Quotes.
     pub(super) quote: u64,
     /// Opening braces and brackets.
@@ -28,7 +28,7 @@ pub(super) struct Masks {
 }
 
 /// One bit a byte of a block, for what most blocks do not have.
-pub(super) struct Rare {
+pub(super) struct RareMasks {
     /// Backslashes.
     pub(super) backslash: u64,
     /// Line feeds.
@@ -39,7 +39,7 @@ pub(super) struct Rare {
 // find all four, and no other byte becomes one of them.
 const FOLD: u8 = 0x20;
 
-impl Masks {
+impl BlockMasks {
     /// With 16 bytes at a time, on every processor.
     pub(super) fn of(block: &[u8; 64]) -> Self {
         let mut masks = Self::default();
@@ -59,7 +59,7 @@ impl Masks {
     }
 }
 
-impl Rare {
+impl RareMasks {
     pub(super) fn of(block: &[u8; 64]) -> Self {
         let mut rare = Self {
             backslash: 0,
@@ -115,12 +115,12 @@ impl Registers {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw")]
 #[inline]
-pub(super) fn masks_512(block: &[u8; 64]) -> Masks {
+pub(super) fn masks_512(block: &[u8; 64]) -> BlockMasks {
     #[expect(unsafe_code, reason = "there is no safe load of 64 bytes")]
     // SAFETY: the pointer is to 64 readable bytes, and this load asks for no alignment.
     let bytes = unsafe { _mm512_loadu_si512(block.as_ptr().cast()) };
     let folded = _mm512_or_si512(bytes, _mm512_set1_epi8(FOLD.cast_signed()));
-    Masks {
+    BlockMasks {
         quote: equal_512(bytes, b'"'),
         open: equal_512(folded, b'{'),
         close: equal_512(folded, b'}'),
@@ -139,18 +139,18 @@ fn equal_512(bytes: __m512i, byte: u8) -> u64 {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
 #[inline]
-pub(super) fn masks_256(block: &[u8; 64]) -> Masks {
+pub(super) fn masks_256(block: &[u8; 64]) -> BlockMasks {
     let (lanes, _) = block.as_chunks::<32>();
     // Always two; the compiler knows it and leaves the other way out.
     let [low, high] = lanes else {
-        return Masks::of(block);
+        return BlockMasks::of(block);
     };
     let (low, high) = (load_256(low), load_256(high));
     let fold = _mm256_set1_epi8(FOLD.cast_signed());
     let folded = (_mm256_or_si256(low, fold), _mm256_or_si256(high, fold));
     // Which of the two it is, and where, is asked only of blocks that have one.
     let rare = _mm256_or_si256(rare_256(low), rare_256(high));
-    Masks {
+    BlockMasks {
         quote: equal_256((low, high), b'"'),
         open: equal_256(folded, b'{'),
         close: equal_256(folded, b'}'),
@@ -225,8 +225,8 @@ mod tests {
             word in any::<u64>(),
         ) {
             let block: [u8; 64] = bytes.try_into().unwrap();
-            let masks = Masks::of(&block);
-            let rare = Rare::of(&block);
+            let masks = BlockMasks::of(&block);
+            let rare = RareMasks::of(&block);
             prop_assert_eq!(rare.backslash | rare.newline != 0, masks.rare);
             #[cfg(target_arch = "x86_64")]
             {

@@ -1,14 +1,14 @@
 //! What a bracket or a line break does where it may begin or end something: a unit, the array of an
 //! envelope, the envelope itself.
 
-use super::{BadPiece, Piece, Place, Splitter, TAIL, Walk};
+use super::{EnvelopePlace, MalformedUnit, RecordSplitter, SplitPiece, SplitWalk, TAIL};
 
-impl Splitter {
+impl RecordSplitter {
     /// Acts on the byte at `at`, which is a bracket outside strings or a line break.
-    pub(super) fn event(&mut self, at: usize, walk: &mut Walk<'_>) {
+    pub(super) fn event(&mut self, at: usize, walk: &mut SplitWalk<'_>) {
         match walk.bytes.get(at) {
             Some(b'{') => {
-                if self.place == Place::Between && self.depth == self.base {
+                if self.place == EnvelopePlace::Between && self.depth == self.base {
                     self.open_unit(at, walk);
                 }
                 self.depth += 1;
@@ -23,9 +23,9 @@ impl Splitter {
         }
     }
 
-    fn open_unit(&mut self, at: usize, walk: &mut Walk<'_>) {
+    fn open_unit(&mut self, at: usize, walk: &mut SplitWalk<'_>) {
         self.end_gap(at, walk);
-        self.place = Place::Unit;
+        self.place = EnvelopePlace::Unit;
         self.carry.clear();
         self.after_first = 0;
         self.oversize = false;
@@ -33,18 +33,18 @@ impl Splitter {
     }
 
     /// An array of records: bare, or in an envelope. Any other array is part of a unit.
-    fn open_array(&mut self, at: usize, walk: &mut Walk<'_>) {
-        if self.place == Place::Between && self.depth == 0 {
+    fn open_array(&mut self, at: usize, walk: &mut SplitWalk<'_>) {
+        if self.place == EnvelopePlace::Between && self.depth == 0 {
             self.look_at_gap(walk.gap_before(at));
             self.base = 1;
             walk.gap_start = at + 1;
         } else if self.depth == 1
             && self.base == 0
-            && self.place != Place::Between
+            && self.place != EnvelopePlace::Between
             && self.names_records(at, walk)
         {
             // What began like a unit was the envelope: what was kept of it is no record.
-            self.place = Place::Between;
+            self.place = EnvelopePlace::Between;
             self.base = 2;
             self.carry.clear();
             self.oversize = false;
@@ -52,7 +52,7 @@ impl Splitter {
         }
     }
 
-    fn close(&mut self, at: usize, walk: &mut Walk<'_>) {
+    fn close(&mut self, at: usize, walk: &mut SplitWalk<'_>) {
         // One bracket too many belongs to nothing: it is as any other text between units.
         if self.depth == 0 {
             self.dirty = true;
@@ -60,16 +60,16 @@ impl Splitter {
         }
         self.depth -= 1;
         match self.place {
-            Place::Unit if self.depth == self.base => self.close_unit(at, walk),
+            EnvelopePlace::Unit if self.depth == self.base => self.close_unit(at, walk),
             // In a record this is the end of `userIdentity`: whatever is quoted in there, the
             // record's own `eventSource` comes after it.
-            Place::Unit if self.depth == self.base + 1 && self.after_first == 0 => {
+            EnvelopePlace::Unit if self.depth == self.base + 1 && self.after_first == 0 => {
                 self.after_first = self.carry.len() + at + 1 - walk.unit_start;
             }
-            Place::Between if self.depth < self.base => self.close_records(at, walk),
+            EnvelopePlace::Between if self.depth < self.base => self.close_records(at, walk),
             // Another envelope may follow: people join log files.
-            Place::Envelope if self.depth == 0 => {
-                self.place = Place::Between;
+            EnvelopePlace::Envelope if self.depth == 0 => {
+                self.place = EnvelopePlace::Between;
                 walk.gap_start = at + 1;
             }
             _ => {}
@@ -77,7 +77,7 @@ impl Splitter {
     }
 
     /// The end of a unit.
-    fn close_unit(&mut self, at: usize, walk: &mut Walk<'_>) {
+    fn close_unit(&mut self, at: usize, walk: &mut SplitWalk<'_>) {
         let here = walk.bytes.get(walk.unit_start..=at).unwrap_or_default();
         let after_first = self.after_first;
         // Nearly every unit lies in one piece: then its bytes are not copied.
@@ -86,24 +86,24 @@ impl Splitter {
             self.keep(here);
         }
         if self.oversize {
-            walk.bad(BadPiece::TooLarge);
+            walk.bad(MalformedUnit::TooLarge);
         } else {
             let bytes = if is_whole { here } else { &self.carry };
-            (walk.sink)(Piece::Unit { bytes, after_first });
+            (walk.sink)(SplitPiece::Unit { bytes, after_first });
         }
         self.carry.clear();
         self.oversize = false;
-        self.place = Place::Between;
+        self.place = EnvelopePlace::Between;
         walk.gap_start = at + 1;
     }
 
     /// The end of an array of records: back in the envelope, or at the top after a bare array.
-    fn close_records(&mut self, at: usize, walk: &mut Walk<'_>) {
+    fn close_records(&mut self, at: usize, walk: &mut SplitWalk<'_>) {
         self.end_gap(at, walk);
         self.place = if self.base == 2 {
-            Place::Envelope
+            EnvelopePlace::Envelope
         } else {
-            Place::Between
+            EnvelopePlace::Between
         };
         self.base = 0;
         walk.gap_start = at + 1;
@@ -114,18 +114,18 @@ impl Splitter {
     ///
     /// CloudTrail writes no line breaks at all, and a pretty-printer breaks the line after each
     /// brace: such a line is one of JSON lines.
-    fn line_break(&mut self, at: usize, walk: &mut Walk<'_>) {
-        if self.place == Place::Unit
+    fn line_break(&mut self, at: usize, walk: &mut SplitWalk<'_>) {
+        if self.place == EnvelopePlace::Unit
             && self.depth > self.base
             && walk.bytes.get(at + 1..at + 3) == Some(b"{\"")
         {
             walk.bad(if self.oversize {
-                BadPiece::TooLarge
+                MalformedUnit::TooLarge
             } else {
-                BadPiece::Truncated
+                MalformedUnit::Truncated
             });
             self.depth = self.base;
-            self.place = Place::Between;
+            self.place = EnvelopePlace::Between;
             self.carry.clear();
             self.oversize = false;
             walk.gap_start = at + 1;
@@ -134,7 +134,7 @@ impl Splitter {
 
     /// Whether the bracket at `at` opens the value of a key that holds records: `Records` in what
     /// CloudTrail delivers, `Events` in what `aws cloudtrail lookup-events` prints.
-    fn names_records(&self, at: usize, walk: &Walk<'_>) -> bool {
+    fn names_records(&self, at: usize, walk: &SplitWalk<'_>) -> bool {
         // Far from the beginning of these bytes, the tail of the earlier ones is not next to them.
         // It does no harm: there are then enough of these behind it.
         let mut before = self.tail.clone();
@@ -149,10 +149,10 @@ impl Splitter {
     }
 
     /// The end of what stands between units: it is told once, however much there is of it.
-    fn end_gap(&mut self, at: usize, walk: &mut Walk<'_>) {
+    fn end_gap(&mut self, at: usize, walk: &mut SplitWalk<'_>) {
         self.look_at_gap(walk.gap_before(at));
         if std::mem::take(&mut self.dirty) {
-            walk.bad(BadPiece::NotAnObject);
+            walk.bad(MalformedUnit::NotAnObject);
         }
     }
 

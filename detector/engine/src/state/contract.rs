@@ -6,19 +6,19 @@ use std::sync::Arc;
 
 use crate::alert::Alert;
 use crate::coverage::CoverageMark;
-use crate::document::Document;
+use crate::document::LazyDocument;
 use crate::evidence::Evidence;
-use crate::extract::{Wanted, extract};
+use crate::extract::{WantedFields, extract};
 use crate::fact::{Fact, RuleRange, WindowKey, WindowRange};
-use crate::ids::Text;
-use crate::loose_end::{LooseEnd, SceneRange};
+use crate::ids::SharedStr;
+use crate::loose_end::{CorrelationRange, PendingEvent};
 use crate::object::origin;
 use crate::observation::{Interner, Observation};
-use crate::rule_meta::{Level, RuleMeta};
-use crate::seen::{Memory, Sighting};
+use crate::rule_meta::{RuleLevel, RuleMeta};
+use crate::seen::{LookbackPeriods, Sighting};
 use crate::state::StateStore;
 use crate::time::EventTime;
-use crate::wire::Record;
+use crate::wire::CloudTrailRecord;
 
 /// Before everything.
 const LONG_AGO: EventTime = EventTime(i64::MIN);
@@ -55,12 +55,12 @@ fn read(event_id: &str, secs: i64, actor: &str, shared: Option<&str>) -> Observa
         "requestParameters":{{"secretId":"prod/db"}}}}"#,
         EventTime(secs)
     );
-    let record: Record<'_> = serde_json::from_str(&text).expect("the record is JSON");
+    let record: CloudTrailRecord<'_> = serde_json::from_str(&text).expect("the record is JSON");
     extract(
         &record,
-        &Document::new(&text),
+        &LazyDocument::new(&text),
         &origin("contract"),
-        &Wanted::default(),
+        &WantedFields::default(),
         &mut Interner::default(),
     )
     .expect("it is a read")
@@ -68,12 +68,12 @@ fn read(event_id: &str, secs: i64, actor: &str, shared: Option<&str>) -> Observa
 
 /// A read of an actor that nobody has paired yet, for tests of stores.
 #[must_use]
-pub fn end(event_id: &str, secs: i64, actor: &str) -> Arc<LooseEnd> {
-    Arc::new(LooseEnd::new(read(event_id, secs, actor, None)))
+pub fn end(event_id: &str, secs: i64, actor: &str) -> Arc<PendingEvent> {
+    Arc::new(PendingEvent::new(read(event_id, secs, actor, None)))
 }
 
 /// Everything that has waited since a time, however little a store gives at once.
-async fn due<S: StateStore>(store: &S, since: i64) -> Vec<Arc<LooseEnd>> {
+async fn due<S: StateStore>(store: &S, since: i64) -> Vec<Arc<PendingEvent>> {
     store
         .due_loose_ends(EventTime(since), usize::MAX)
         .await
@@ -81,14 +81,14 @@ async fn due<S: StateStore>(store: &S, since: i64) -> Vec<Arc<LooseEnd>> {
         .ends
 }
 
-fn ids(ends: &[Arc<LooseEnd>]) -> BTreeSet<Text> {
+fn ids(ends: &[Arc<PendingEvent>]) -> BTreeSet<SharedStr> {
     ends.iter()
         .map(|end| end.observation.head().event_id.clone())
         .collect()
 }
 
-fn set(ids: &[&str]) -> BTreeSet<Text> {
-    ids.iter().map(|id| Text::from(*id)).collect()
+fn set(ids: &[&str]) -> BTreeSet<SharedStr> {
+    ids.iter().map(|id| SharedStr::from(*id)).collect()
 }
 
 /// A fact about an event, for tests of stores.
@@ -125,7 +125,7 @@ pub fn alert(event_id: &str) -> Alert {
     let meta = RuleMeta {
         id: "rule".into(),
         title: "title".into(),
-        level: Level::High,
+        level: RuleLevel::High,
         tags: Vec::new(),
         false_positives: Vec::new(),
         references: Vec::new(),
@@ -146,14 +146,14 @@ async fn put_facts<S: StateStore>(store: &S, group: &str, facts: Vec<Fact>) {
 }
 
 /// The keys of the facts of a group between two times.
-async fn keys<S: StateStore>(store: &S, group: &str, from: i64, to: i64) -> Vec<Text> {
+async fn keys<S: StateStore>(store: &S, group: &str, from: i64, to: i64) -> Vec<SharedStr> {
     let range = WindowRange {
         key: window(group),
         from: EventTime(from),
         to: EventTime(to),
     };
     let found = store.facts(&[range]).await.expect("facts").concat();
-    let mut keys: Vec<Text> = found.into_iter().map(|fact| fact.key).collect();
+    let mut keys: Vec<SharedStr> = found.into_iter().map(|fact| fact.key).collect();
     keys.sort();
     keys
 }
@@ -165,7 +165,7 @@ async fn facts_are_kept_once<S: StateStore>(store: &S) {
     put_facts(store, "ann", vec![two, fact("e3", 120, "x")]).await;
     assert_eq!(
         keys(store, "ann", 100, 120).await,
-        ["e1", "e2", "e3"].map(Text::from)
+        ["e1", "e2", "e3"].map(SharedStr::from)
     );
 }
 
@@ -175,7 +175,7 @@ async fn facts_are_read_by_group_and_range<S: StateStore>(store: &S) {
     put_facts(store, "bob", vec![fact("e4", 110, "z")]).await;
     assert_eq!(
         keys(store, "ann", 100, 110).await,
-        ["e1", "e2"].map(Text::from),
+        ["e1", "e2"].map(SharedStr::from),
         "both ends are in it"
     );
     assert_eq!(keys(store, "ann", 101, 119).await, ["e2".into()]);
@@ -214,7 +214,7 @@ async fn slots_are_told_by_range<S: StateStore>(store: &S) {
 }
 
 /// Closes what has waited since a time, and gives it.
-async fn close_due<S: StateStore>(store: &S, since: i64) -> BTreeSet<Text> {
+async fn close_due<S: StateStore>(store: &S, since: i64) -> BTreeSet<SharedStr> {
     let due = store
         .due_loose_ends(EventTime(since), 10)
         .await
@@ -256,7 +256,7 @@ async fn loose_ends_are_found_by_scene_open_or_closed<S: StateStore>(store: &S) 
     close_due(store, 100).await;
     // A key use that comes late looks for its read, which may have been judged without it.
     for (from, expected) in [(100, &["e1", "e2"][..]), (101, &["e2"]), (201, &[])] {
-        let around = SceneRange {
+        let around = CorrelationRange {
             scene: scene.clone(),
             from: EventTime(from),
             to: EventTime(200.max(from)),
@@ -288,7 +288,7 @@ async fn late_loose_ends_wait_as_long_as_others<S: StateStore>(store: &S) {
 async fn copies_are_found_by_shared_id<S: StateStore>(store: &S) {
     // The actor is not the same in the copies of both accounts, and so neither is the scene.
     let [one, other] = [("e1", "ann"), ("e2", "bob")]
-        .map(|(event, actor)| Arc::new(LooseEnd::new(read(event, 100, actor, Some("s1")))));
+        .map(|(event, actor)| Arc::new(PendingEvent::new(read(event, 100, actor, Some("s1")))));
     let ends = vec![one, other, end("e3", 100, "ann")];
     store.put_loose_ends(ends, LONG_AGO).await.expect("put");
     let asked = ["s1".into(), "s2".into()];
@@ -322,11 +322,11 @@ async fn put_seen_twice<S: StateStore>(store: &S, times: &[(&str, i64)]) {
     let sightings: Vec<Sighting> = times
         .iter()
         .map(|(key, time)| Sighting {
-            key: Text::from(*key),
+            key: SharedStr::from(*key),
             time: EventTime(*time),
         })
         .collect();
-    let memory = Memory {
+    let memory = LookbackPeriods {
         memory_secs: 900,
         learning_secs: 0,
     };
@@ -422,7 +422,7 @@ async fn nothing_is_asked_for_in_vain<S: StateStore>(store: &S) {
         .expect("publish what is not there");
     store.mark_coverage(Vec::new()).await.expect("no marks");
     store
-        .put_seen(Vec::new(), Memory::default())
+        .put_seen(Vec::new(), LookbackPeriods::default())
         .await
         .expect("nothing seen");
     assert!(store.facts(&[]).await.expect("no ranges").is_empty());
@@ -439,9 +439,9 @@ async fn nothing_is_asked_for_in_vain<S: StateStore>(store: &S) {
 mod tests {
     use super::*;
     use crate::alert::AlertId;
-    use crate::seen::Times;
+    use crate::seen::SeenTimes;
     use crate::state::memory::MemoryStore;
-    use crate::state::{Due, StateError};
+    use crate::state::{DueEvents, StateError};
 
     /// A promise that a store breaks.
     #[derive(Debug, Clone, Copy, PartialEq)]
@@ -497,7 +497,7 @@ mod tests {
 
         async fn put_loose_ends(
             &self,
-            ends: Vec<Arc<LooseEnd>>,
+            ends: Vec<Arc<PendingEvent>>,
             arrived: EventTime,
         ) -> Result<(), StateError> {
             self.0.put_loose_ends(ends, arrived).await
@@ -507,18 +507,19 @@ mod tests {
             &self,
             since: EventTime,
             most: usize,
-        ) -> Result<Due<Self::Receipt>, StateError> {
+        ) -> Result<DueEvents<Self::Receipt>, StateError> {
             self.0.due_loose_ends(since, most).await
         }
 
         async fn loose_ends_in(
             &self,
-            scenes: &[SceneRange],
-        ) -> Result<Vec<Vec<Arc<LooseEnd>>>, StateError> {
+            scenes: &[CorrelationRange],
+        ) -> Result<Vec<Vec<Arc<PendingEvent>>>, StateError> {
             let mut found = self.0.loose_ends_in(scenes).await?;
             if self.breaks(Broken::ScenesForgetWhatIsClosed) {
                 let open = ids(&due(&self.0, i64::MAX).await);
-                let is_open = |end: &Arc<LooseEnd>| open.contains(&end.observation.head().event_id);
+                let is_open =
+                    |end: &Arc<PendingEvent>| open.contains(&end.observation.head().event_id);
                 found.iter_mut().for_each(|ends| ends.retain(is_open));
             }
             Ok(found)
@@ -526,8 +527,8 @@ mod tests {
 
         async fn loose_ends_sharing(
             &self,
-            shared_ids: &[Text],
-        ) -> Result<Vec<Arc<LooseEnd>>, StateError> {
+            shared_ids: &[SharedStr],
+        ) -> Result<Vec<Arc<PendingEvent>>, StateError> {
             if self.breaks(Broken::CopiesAreNotFound) {
                 return Ok(Vec::new());
             }
@@ -552,11 +553,15 @@ mod tests {
             self.0.covered(marks).await
         }
 
-        async fn seen(&self, keys: &[Text]) -> Result<Vec<Times>, StateError> {
+        async fn seen(&self, keys: &[SharedStr]) -> Result<Vec<SeenTimes>, StateError> {
             self.0.seen(keys).await
         }
 
-        async fn put_seen(&self, times: Vec<Sighting>, memory: Memory) -> Result<(), StateError> {
+        async fn put_seen(
+            &self,
+            times: Vec<Sighting>,
+            memory: LookbackPeriods,
+        ) -> Result<(), StateError> {
             if self.breaks(Broken::SightingsAreLost) {
                 return Ok(());
             }

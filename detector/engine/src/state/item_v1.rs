@@ -16,14 +16,14 @@ use flate2::read::ZlibDecoder;
 use flate2::write::ZlibEncoder;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use self::read::Reader;
-use self::write::Writer;
+use self::read::ItemReader;
+use self::write::ItemWriter;
 use crate::alert::Alert;
 use crate::digest::digest;
-use crate::document::Node;
+use crate::document::JsonNode;
 use crate::fact::Fact;
-use crate::ids::Text;
-use crate::loose_end::LooseEnd;
+use crate::ids::SharedStr;
+use crate::loose_end::PendingEvent;
 
 /// Version of this form, written into every item.
 pub const VERSION: u32 = 1;
@@ -35,11 +35,11 @@ pub const MAX_ITEM_BYTES: usize = 300 * 1024;
 const MAX_INFLATED_BYTES: u64 = 256 * 1024 * 1024;
 
 /// Fields of a window's group and their values.
-pub type Group = Vec<(Text, Text)>;
+pub type StoredGroup = Vec<(SharedStr, SharedStr)>;
 
 /// An item in its stored form.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Packed {
+pub struct PackedItem {
     /// Digest of the content: 32 hexadecimal digits.
     pub digest: String,
     /// The content.
@@ -70,7 +70,7 @@ pub enum ItemError {
     },
     /// It has a word that is none of a closed set.
     #[error("a stored item is not readable: `{0}` is not known; {FOREIGN}")]
-    Word(Text),
+    Word(SharedStr),
     /// It is of loose ends or facts, where an alert was expected.
     #[error("a stored item is not readable: it holds no alert; {FOREIGN}")]
     NoAlert,
@@ -83,133 +83,133 @@ const FOREIGN: &str = "it was written by another version, or by somebody else";
 // Fields are written in the order in which they stand here, and the digest is made of what is
 // written: to move one is to give every item another name, and so to keep it twice.
 #[derive(Debug, Default, Serialize, Deserialize)]
-struct PackV1 {
+struct StoredPackV1 {
     v: u32,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    principals: Vec<PrincipalV1>,
+    principals: Vec<StoredPrincipalV1>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    sources: Vec<SourceV1>,
+    sources: Vec<StoredSourceV1>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    secrets: Vec<SecretV1>,
+    secrets: Vec<StoredSecretV1>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    heads: Vec<HeadV1>,
+    heads: Vec<StoredHeaderV1>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    accesses: Vec<AccessV1>,
+    accesses: Vec<StoredAccessV1>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    ends: Vec<EndV1>,
+    ends: Vec<StoredPendingEventV1>,
     /// Groups of the facts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    groups: Vec<Group>,
+    groups: Vec<StoredGroup>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    facts: Vec<FactV1>,
+    facts: Vec<StoredFactV1>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    alert: Option<AlertV1>,
+    alert: Option<StoredAlertV1>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct PrincipalV1 {
-    id: Option<Text>,
-    actor: Option<Text>,
+struct StoredPrincipalV1 {
+    id: Option<SharedStr>,
+    actor: Option<SharedStr>,
     #[serde(rename = "type")]
-    identity_type: Option<Text>,
-    kind: Text,
-    account: Option<Text>,
-    name: Option<Text>,
-    session: Option<Text>,
-    via: Option<Text>,
+    identity_type: Option<SharedStr>,
+    kind: SharedStr,
+    account: Option<SharedStr>,
+    name: Option<SharedStr>,
+    session: Option<SharedStr>,
+    via: Option<SharedStr>,
     console: bool,
-    principal_id: Option<Text>,
+    principal_id: Option<SharedStr>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct SourceV1 {
-    ip: Option<Text>,
-    kind: Text,
-    user_agent: Option<Text>,
-    vpc_endpoint: Option<Text>,
+struct StoredSourceV1 {
+    ip: Option<SharedStr>,
+    kind: SharedStr,
+    user_agent: Option<SharedStr>,
+    vpc_endpoint: Option<SharedStr>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct SecretV1 {
-    store: Text,
-    partition: Text,
-    account: Text,
-    region: Text,
-    name: Option<Text>,
-    arn: Option<Text>,
-    partial_name: Option<Text>,
-    version_id: Option<Text>,
-    version_stage: Option<Text>,
+struct StoredSecretV1 {
+    store: SharedStr,
+    partition: SharedStr,
+    account: SharedStr,
+    region: SharedStr,
+    name: Option<SharedStr>,
+    arn: Option<SharedStr>,
+    partial_name: Option<SharedStr>,
+    version_id: Option<SharedStr>,
+    version_stage: Option<SharedStr>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct HeadV1 {
-    event_id: Text,
+struct StoredHeaderV1 {
+    event_id: SharedStr,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    shared_id: Option<Text>,
+    shared_id: Option<SharedStr>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     updated: bool,
     /// Seconds since 1970 in UTC, like every time here.
     time: i64,
-    api: Text,
-    account: Text,
-    region: Text,
+    api: SharedStr,
+    account: SharedStr,
+    region: SharedStr,
     principal: usize,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    access_key_id: Option<Text>,
+    access_key_id: Option<SharedStr>,
     source: usize,
-    outcome: Text,
+    outcome: SharedStr,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    denied_by: Option<Text>,
+    denied_by: Option<SharedStr>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    error_code: Option<Text>,
-    object: Text,
+    error_code: Option<SharedStr>,
+    object: SharedStr,
     delivered: i64,
     /// Field names and values that rules ask for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    fields: Vec<(Text, ValueV1)>,
+    fields: Vec<(SharedStr, StoredValueV1)>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    whole: Option<ValueV1>,
+    whole: Option<StoredValueV1>,
 }
 
 /// Any JSON value.
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
-struct ValueV1(Node<'static>);
+struct StoredValueV1(JsonNode<'static>);
 
-impl<'de> Deserialize<'de> for ValueV1 {
+impl<'de> Deserialize<'de> for StoredValueV1 {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Node::deserialize(deserializer).map(|node| Self(node.into_owned()))
+        JsonNode::deserialize(deserializer).map(|node| Self(node.into_owned()))
     }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct AccessV1 {
+struct StoredAccessV1 {
     head: usize,
-    method: Text,
+    method: SharedStr,
     secret: usize,
     /// The secret as it was asked for.
     asked: usize,
-    status: Text,
-    decrypt: Option<Text>,
-    key_arn: Option<Text>,
+    status: SharedStr,
+    decrypt: Option<SharedStr>,
+    key_arn: Option<SharedStr>,
     delta_secs: Option<i64>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-enum EndV1 {
+enum StoredPendingEventV1 {
     Read {
         head: usize,
-        ask: AskV1,
+        ask: StoredRequestV1,
         decrypts: bool,
         denied_by_kms: bool,
     },
     KeyUse {
         head: usize,
         secret: Option<usize>,
-        version_id: Option<Text>,
-        key_arn: Option<Text>,
+        version_id: Option<SharedStr>,
+        key_arn: Option<SharedStr>,
         direct: bool,
     },
     Change {
@@ -221,7 +221,7 @@ enum EndV1 {
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum AskV1 {
+enum StoredRequestV1 {
     Named(Vec<usize>),
     Batch(Vec<usize>),
     BatchFilters,
@@ -230,12 +230,12 @@ enum AskV1 {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct FactV1 {
+struct StoredFactV1 {
     group: usize,
     slot: usize,
-    key: Text,
+    key: SharedStr,
     time: i64,
-    value: Option<Text>,
+    value: Option<SharedStr>,
     least: Option<u64>,
     head: usize,
     secret: Option<usize>,
@@ -243,29 +243,29 @@ struct FactV1 {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct AlertV1 {
-    id: Text,
-    rule: RuleV1,
+struct StoredAlertV1 {
+    id: SharedStr,
+    rule: StoredRuleV1,
     time: i64,
-    firing: Option<FiringV1>,
+    firing: Option<StoredWindowMatchV1>,
     summary: String,
-    account: Option<Text>,
-    region: Option<Text>,
-    principal: Option<Text>,
-    secrets: Vec<Text>,
+    account: Option<SharedStr>,
+    region: Option<SharedStr>,
+    principal: Option<SharedStr>,
+    secrets: Vec<SharedStr>,
     secrets_total: usize,
     accesses: Vec<usize>,
     accesses_total: usize,
     /// Missing in items of versions that did not know it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    events: Vec<Text>,
+    events: Vec<SharedStr>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct RuleV1 {
+struct StoredRuleV1 {
     id: String,
     title: String,
-    level: Text,
+    level: SharedStr,
     tags: Vec<String>,
     false_positives: Vec<String>,
     references: Vec<String>,
@@ -273,8 +273,8 @@ struct RuleV1 {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct FiringV1 {
-    group: Vec<(Text, Text)>,
+struct StoredWindowMatchV1 {
+    group: Vec<(SharedStr, SharedStr)>,
     bucket: i64,
     start: i64,
     end: i64,
@@ -283,7 +283,7 @@ struct FiringV1 {
 
 /// Packs loose ends, in as many items as they need.
 #[must_use]
-pub fn pack_ends(ends: &[Arc<LooseEnd>]) -> Vec<Packed> {
+pub fn pack_ends(ends: &[Arc<PendingEvent>]) -> Vec<PackedItem> {
     let mut sorted = ends.to_vec();
     // By what an identity is made of. Its own order goes by a fingerprint, which is not the same on
     // every machine, and would give the same loose ends another digest there.
@@ -293,8 +293,8 @@ pub fn pack_ends(ends: &[Arc<LooseEnd>]) -> Vec<Packed> {
     items
 }
 
-fn ends_pack(ends: &[Arc<LooseEnd>], keep_fields: bool) -> PackV1 {
-    let mut writer = Writer::new(keep_fields);
+fn ends_pack(ends: &[Arc<PendingEvent>], keep_fields: bool) -> StoredPackV1 {
+    let mut writer = ItemWriter::new(keep_fields);
     for end in ends {
         let end = writer.end(&end.observation);
         writer.pack.ends.push(end);
@@ -307,25 +307,25 @@ fn ends_pack(ends: &[Arc<LooseEnd>], keep_fields: bool) -> PackV1 {
 /// # Errors
 ///
 /// The item was not written by it.
-pub fn unpack_ends(bytes: &[u8]) -> Result<Vec<Arc<LooseEnd>>, ItemError> {
-    let mut reader = Reader::new(bytes)?;
+pub fn unpack_ends(bytes: &[u8]) -> Result<Vec<Arc<PendingEvent>>, ItemError> {
+    let mut reader = ItemReader::new(bytes)?;
     std::mem::take(&mut reader.pack.ends)
         .into_iter()
-        .map(|end| Ok(Arc::new(LooseEnd::new(reader.observation(end)?))))
+        .map(|end| Ok(Arc::new(PendingEvent::new(reader.observation(end)?))))
         .collect()
 }
 
 /// Packs facts of one window, each with its group, in as many items as they need.
 #[must_use]
-pub fn pack_facts(mut facts: Vec<(Group, Fact)>) -> Vec<Packed> {
+pub fn pack_facts(mut facts: Vec<(StoredGroup, Fact)>) -> Vec<PackedItem> {
     facts.sort_by_cached_key(|(group, fact)| (group.clone(), fact.id()));
     let mut items = Vec::new();
     split(&facts, facts_pack, &mut items);
     items
 }
 
-fn facts_pack(facts: &[(Group, Fact)], keep_fields: bool) -> PackV1 {
-    let mut writer = Writer::new(keep_fields);
+fn facts_pack(facts: &[(StoredGroup, Fact)], keep_fields: bool) -> StoredPackV1 {
+    let mut writer = ItemWriter::new(keep_fields);
     for (group, fact) in facts {
         let fact = writer.fact(group, fact);
         writer.pack.facts.push(fact);
@@ -338,8 +338,8 @@ fn facts_pack(facts: &[(Group, Fact)], keep_fields: bool) -> PackV1 {
 /// # Errors
 ///
 /// The item was not written by it.
-pub fn unpack_facts(bytes: &[u8]) -> Result<Vec<(Group, Fact)>, ItemError> {
-    let mut reader = Reader::new(bytes)?;
+pub fn unpack_facts(bytes: &[u8]) -> Result<Vec<(StoredGroup, Fact)>, ItemError> {
+    let mut reader = ItemReader::new(bytes)?;
     std::mem::take(&mut reader.pack.facts)
         .into_iter()
         .map(|fact| reader.fact(fact))
@@ -348,9 +348,9 @@ pub fn unpack_facts(bytes: &[u8]) -> Result<Vec<(Group, Fact)>, ItemError> {
 
 /// Packs an alert.
 #[must_use]
-pub fn pack_alert(alert: &Alert) -> Packed {
+pub fn pack_alert(alert: &Alert) -> PackedItem {
     // Without raw fields: rules have looked at them, and nobody who is told of the alert does.
-    let mut writer = Writer::new(false);
+    let mut writer = ItemWriter::new(false);
     let alert = writer.alert(alert);
     writer.pack.alert = Some(alert);
     deflate(writer.pack)
@@ -362,14 +362,14 @@ pub fn pack_alert(alert: &Alert) -> Packed {
 ///
 /// The item was not written by it.
 pub fn unpack_alert(bytes: &[u8]) -> Result<Alert, ItemError> {
-    let mut reader = Reader::new(bytes)?;
+    let mut reader = ItemReader::new(bytes)?;
     let alert = reader.pack.alert.take().ok_or(ItemError::NoAlert)?;
     reader.alert(alert)
 }
 
 /// Packs things, halving them until every item is small enough. One thing alone that is too large
 /// is kept without the raw fields of its record, which only rules about those fields need.
-fn split<T>(things: &[T], pack: fn(&[T], bool) -> PackV1, items: &mut Vec<Packed>) {
+fn split<T>(things: &[T], pack: fn(&[T], bool) -> StoredPackV1, items: &mut Vec<PackedItem>) {
     if things.is_empty() {
         return;
     }
@@ -388,13 +388,13 @@ fn split<T>(things: &[T], pack: fn(&[T], bool) -> PackV1, items: &mut Vec<Packed
     }
 }
 
-fn deflate(mut pack: PackV1) -> Packed {
+fn deflate(mut pack: StoredPackV1) -> PackedItem {
     pack.v = VERSION;
     // The digest is of the text, because what it deflates to may differ between versions of the
     // compressor: functions of two releases that run side by side still write the same item.
     // Cannot fail: every key is text.
     let text = serde_json::to_string(&pack).unwrap_or_default();
-    Packed {
+    PackedItem {
         digest: digest(&[&text]),
         bytes: squeezed(text.as_bytes()),
     }
@@ -428,14 +428,14 @@ pub fn unsqueezed(bytes: &[u8]) -> Result<Vec<u8>, ItemError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::document::Document;
-    use crate::extract::{RawFields, Wanted, extract};
+    use crate::document::LazyDocument;
+    use crate::extract::{RawFields, WantedFields, extract};
     use crate::object::origin;
-    use crate::observation::{Interner, Kept};
+    use crate::observation::{Interner, KeptFields};
     use crate::state::contract::fact;
-    use crate::wire::Record;
+    use crate::wire::CloudTrailRecord;
 
-    fn end(event_id: &str, field: &str) -> Arc<LooseEnd> {
+    fn end(event_id: &str, field: &str) -> Arc<PendingEvent> {
         let text = format!(
             r#"{{"eventTime":"2026-03-02T10:00:00Z","eventID":"{event_id}","x":{field},
             "eventSource":"secretsmanager.amazonaws.com","eventName":"GetSecretValue",
@@ -443,24 +443,24 @@ mod tests {
             "userIdentity":{{"type":"IAMUser","arn":"arn:aws:iam::111122223333:user/ann"}},
             "requestParameters":{{"secretId":"prod/db"}}}}"#
         );
-        let record: Record<'_> = serde_json::from_str(&text).unwrap();
+        let record: CloudTrailRecord<'_> = serde_json::from_str(&text).unwrap();
         let of_accesses = RawFields {
             names: ["x".into()].into(),
             whole: true,
         };
-        let wanted = Wanted {
+        let wanted = WantedFields {
             of_accesses,
-            ..Wanted::default()
+            ..WantedFields::default()
         };
         let read = extract(
             &record,
-            &Document::new(&text),
+            &LazyDocument::new(&text),
             &origin("a.json"),
             &wanted,
             &mut Interner::default(),
         )
         .unwrap();
-        Arc::new(LooseEnd::new(read))
+        Arc::new(PendingEvent::new(read))
     }
 
     #[test]
@@ -506,7 +506,7 @@ mod tests {
         let back = unpack_ends(&packed[0].bytes).unwrap();
         assert_eq!(
             (packed.len(), back[0].observation.head().kept.clone()),
-            (1, Kept::default())
+            (1, KeptFields::default())
         );
     }
 

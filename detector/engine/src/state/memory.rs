@@ -7,31 +7,31 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ahash::HashMap;
 
-use self::loose::{Loose, Place};
+use self::loose::{PendingPlace, PendingTable};
 use crate::alert::{Alert, AlertId};
-use crate::coverage::{CoverageMark, Hours};
+use crate::coverage::{CoverageMark, HourRanges};
 use crate::fact::{Fact, FactSet, RuleRange, WindowKey, WindowRange};
-use crate::ids::Text;
-use crate::loose_end::{LooseEnd, LooseEndId, SceneRange};
-use crate::seen::{self, Memory, Sighting, Times};
-use crate::state::{Due, StateError, StateStore};
+use crate::ids::SharedStr;
+use crate::loose_end::{CorrelationRange, PendingEvent, PendingEventId};
+use crate::seen::{self, LookbackPeriods, SeenTimes, Sighting};
+use crate::state::{DueEvents, StateError, StateStore};
 use crate::time::EventTime;
 
 #[derive(Default)]
-struct Tables {
+struct MemoryTables {
     facts: HashMap<WindowKey, FactSet>,
     /// Rules of each window that have facts at any time.
-    slots: HashMap<Text, BTreeSet<usize>>,
-    loose: Loose,
-    shared: HashMap<Text, Vec<Arc<LooseEnd>>>,
+    slots: HashMap<SharedStr, BTreeSet<usize>>,
+    loose: PendingTable,
+    shared: HashMap<SharedStr, Vec<Arc<PendingEvent>>>,
     /// Account, region, and hours.
-    coverage: HashMap<(Text, Text), Hours>,
-    seen: HashMap<Text, Times>,
-    alerts: HashMap<AlertId, Created>,
+    coverage: HashMap<(SharedStr, SharedStr), HourRanges>,
+    seen: HashMap<SharedStr, SeenTimes>,
+    alerts: HashMap<AlertId, CreatedAlert>,
 }
 
 /// An alert, when it was created, and whether it was published.
-struct Created {
+struct CreatedAlert {
     alert: Alert,
     created: EventTime,
     published: bool,
@@ -40,11 +40,11 @@ struct Created {
 /// Keeps everything in memory.
 #[derive(Default)]
 pub struct MemoryStore {
-    tables: Mutex<Tables>,
+    tables: Mutex<MemoryTables>,
 }
 
 impl MemoryStore {
-    fn tables(&self) -> MutexGuard<'_, Tables> {
+    fn tables(&self) -> MutexGuard<'_, MemoryTables> {
         // A writer that panicked left maps that are still maps.
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -66,7 +66,7 @@ impl MemoryStore {
     }
 
     /// Closes loose ends.
-    pub(crate) fn close(&self, ids: &[LooseEndId]) {
+    pub(crate) fn close(&self, ids: &[PendingEventId]) {
         let mut tables = self.tables();
         for id in ids {
             if let Some(place) = tables.loose.place(id) {
@@ -76,7 +76,7 @@ impl MemoryStore {
     }
 
     /// Forgets the facts of each rule before a time.
-    pub(crate) fn forget_facts(&self, oldest: &HashMap<Text, EventTime>) {
+    pub(crate) fn forget_facts(&self, oldest: &HashMap<SharedStr, EventTime>) {
         self.tables().facts.retain(|key, set| {
             let oldest = oldest.get(&key.rule);
             oldest.is_none_or(|oldest| set.forget(*oldest))
@@ -84,7 +84,7 @@ impl MemoryStore {
     }
 
     /// Forgets what was last seen before a time; since when there are logs is not forgotten.
-    pub(crate) fn forget_seen(&self, oldest: EventTime, memory: Memory) {
+    pub(crate) fn forget_seen(&self, oldest: EventTime, memory: LookbackPeriods) {
         self.tables().seen.retain(|key, times| {
             seen::is_since_key(key) || times.forget(oldest, memory.grain_secs())
         });
@@ -92,7 +92,7 @@ impl MemoryStore {
 }
 
 impl StateStore for MemoryStore {
-    type Receipt = Vec<Place>;
+    type Receipt = Vec<PendingPlace>;
 
     async fn put_facts(&self, facts: Vec<(WindowKey, Fact)>) -> Result<(), StateError> {
         facts
@@ -122,13 +122,13 @@ impl StateStore for MemoryStore {
 
     async fn put_loose_ends(
         &self,
-        mut ends: Vec<Arc<LooseEnd>>,
+        mut ends: Vec<Arc<PendingEvent>>,
         arrived: EventTime,
     ) -> Result<(), StateError> {
         // Those of one scene after each other: it is looked for in memory once.
         ends.sort_by_cached_key(|end| end.scene.fingerprint());
         let mut tables = self.tables();
-        let Tables { loose, shared, .. } = &mut *tables;
+        let MemoryTables { loose, shared, .. } = &mut *tables;
         loose.reserve(ends.len());
         for end in ends {
             if loose.add(&end, arrived)
@@ -145,7 +145,7 @@ impl StateStore for MemoryStore {
         &self,
         since: EventTime,
         most: usize,
-    ) -> Result<Due<Self::Receipt>, StateError> {
+    ) -> Result<DueEvents<Self::Receipt>, StateError> {
         let tables = self.tables();
         let mut due = tables.loose.due(since);
         if due.len() > most {
@@ -156,15 +156,15 @@ impl StateStore for MemoryStore {
         let (ends, receipt) = due
             .map(|(waiting, place)| (waiting.end.clone(), place))
             .unzip();
-        Ok(Due { ends, receipt })
+        Ok(DueEvents { ends, receipt })
     }
 
     async fn loose_ends_in(
         &self,
-        scenes: &[SceneRange],
-    ) -> Result<Vec<Vec<Arc<LooseEnd>>>, StateError> {
+        scenes: &[CorrelationRange],
+    ) -> Result<Vec<Vec<Arc<PendingEvent>>>, StateError> {
         let tables = self.tables();
-        let found = scenes.iter().map(|SceneRange { scene, from, to }| {
+        let found = scenes.iter().map(|CorrelationRange { scene, from, to }| {
             let ends = tables.loose.of_scene(scene).map(|waiting| &waiting.end);
             let near = ends.filter(|end| (*from..=*to).contains(&end.time));
             near.cloned().collect()
@@ -174,8 +174,8 @@ impl StateStore for MemoryStore {
 
     async fn loose_ends_sharing(
         &self,
-        shared_ids: &[Text],
-    ) -> Result<Vec<Arc<LooseEnd>>, StateError> {
+        shared_ids: &[SharedStr],
+    ) -> Result<Vec<Arc<PendingEvent>>, StateError> {
         let tables = self.tables();
         let found = shared_ids.iter().filter_map(|id| tables.shared.get(id));
         Ok(found.flatten().cloned().collect())
@@ -208,7 +208,7 @@ impl StateStore for MemoryStore {
         Ok(found.collect())
     }
 
-    async fn seen(&self, keys: &[Text]) -> Result<Vec<Times>, StateError> {
+    async fn seen(&self, keys: &[SharedStr]) -> Result<Vec<SeenTimes>, StateError> {
         let tables = self.tables();
         let found = keys.iter().map(|key| tables.seen.get(key));
         Ok(found
@@ -216,7 +216,11 @@ impl StateStore for MemoryStore {
             .collect())
     }
 
-    async fn put_seen(&self, times: Vec<Sighting>, memory: Memory) -> Result<(), StateError> {
+    async fn put_seen(
+        &self,
+        times: Vec<Sighting>,
+        memory: LookbackPeriods,
+    ) -> Result<(), StateError> {
         let mut tables = self.tables();
         for Sighting { key, time } in times {
             let times = tables.seen.entry(key).or_default();
@@ -235,7 +239,7 @@ impl StateStore for MemoryStore {
         for alert in alerts {
             let new = !tables.alerts.contains_key(&alert.id);
             if new {
-                let created = Created {
+                let created = CreatedAlert {
                     created: now,
                     published: false,
                     alert,
@@ -283,7 +287,7 @@ mod tests {
 
     #[test]
     fn loose_ends_with_one_fingerprint_are_told_apart() {
-        let ends: Vec<Arc<LooseEnd>> = [("e1", "ann"), ("e2", "ann"), ("e3", "bob")]
+        let ends: Vec<Arc<PendingEvent>> = [("e1", "ann"), ("e2", "ann"), ("e3", "bob")]
             .into_iter()
             .map(|(id, actor)| {
                 let end = (*contract::end(id, 100, actor)).clone();
@@ -300,7 +304,7 @@ mod tests {
             }
             let due = async || store.due_loose_ends(EventTime(100), 10).await.unwrap().ends;
             assert_eq!(due().await, ends);
-            let scenes = [1, 2].map(|index| SceneRange {
+            let scenes = [1, 2].map(|index| CorrelationRange {
                 scene: ends[index].scene.clone(),
                 from: EventTime(100),
                 to: EventTime(100),
@@ -365,7 +369,7 @@ mod tests {
             (1..4).for_each(|secs| store.add_fact(window(rule), fact(secs)));
         }
         let oldest = [("short", 3), ("long", 4)];
-        let oldest = oldest.map(|(rule, secs)| (Text::from(rule), EventTime(secs)));
+        let oldest = oldest.map(|(rule, secs)| (SharedStr::from(rule), EventTime(secs)));
         store.forget_facts(&oldest.into_iter().collect());
         let ranges = ["short", "long", "other"].map(|rule| WindowRange {
             key: window(rule),
@@ -386,16 +390,16 @@ mod tests {
 
     #[test]
     fn what_was_seen_is_forgotten_but_not_since_when_there_are_logs() {
-        let memory = Memory {
+        let memory = LookbackPeriods {
             memory_secs: 900,
             learning_secs: 0,
         };
         let since = seen::since_key("111122223333");
-        let sighting = |key: &Text, secs| Sighting {
+        let sighting = |key: &SharedStr, secs| Sighting {
             key: key.clone(),
             time: EventTime(secs),
         };
-        let pair = Text::from("pair");
+        let pair = SharedStr::from("pair");
         let store = MemoryStore::default();
         let found = pollster::block_on(async {
             let times = vec![

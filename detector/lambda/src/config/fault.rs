@@ -63,7 +63,7 @@ pub enum SettingFault {
         /// What it holds.
         value: String,
         /// What is wrong with it.
-        why: PlaceFault,
+        why: LocationFault,
     },
     /// One of the topics is none.
     #[error("{setting} has `{topic}`; {why}", setting = TOPICS)]
@@ -77,7 +77,7 @@ pub enum SettingFault {
 
 /// What is wrong with the name of a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum PlaceFault {
+pub enum LocationFault {
     /// It is a URL of something else than S3.
     #[error("write s3://bucket/key, or a path in the package")]
     OtherScheme,

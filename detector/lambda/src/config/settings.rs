@@ -2,7 +2,7 @@
 
 /// A setting: its name, whether it must be there, what it holds.
 #[derive(Debug, Clone, Copy)]
-pub struct Setting {
+pub struct SettingSpec {
     /// Name of the environment variable.
     pub name: &'static str,
     /// What it holds when it is not set; `None` when it must be.
@@ -47,81 +47,81 @@ pub const VARS: &str = "SECRETRAIL_VARS";
 pub const MODE: &str = "SECRETRAIL_MODE";
 
 /// Every setting.
-pub const SETTINGS: [Setting; 15] = [
-    Setting {
+pub const SETTINGS: [SettingSpec; 15] = [
+    SettingSpec {
         name: MODE,
         default: Some("alerts"),
         help: "alerts, or extract: batches of a job, without table and topics",
     },
-    Setting {
+    SettingSpec {
         name: TABLE,
         default: None,
         help: "name of the DynamoDB table that holds the state",
     },
-    Setting {
+    SettingSpec {
         name: TOPICS,
         default: None,
         help: "ARNs of SNS topics, separated by spaces; \
             each may end in ?format=standard|chat|ocsf and &min-level=LEVEL",
     },
-    Setting {
+    SettingSpec {
         name: RULES,
         default: Some(""),
         help: "s3://bucket/prefix/ or a folder of the package; empty for the built-in pack",
     },
-    Setting {
+    SettingSpec {
         name: POLICY,
         default: Some(""),
         help: "s3://bucket/key or a file of the package; empty for no access policy",
     },
-    Setting {
+    SettingSpec {
         name: STRICT,
         default: Some("false"),
         help: "whether secrets that the policy does not speak of are unexpected",
     },
-    Setting {
+    SettingSpec {
         name: VARS,
         default: Some(""),
         help: "s3://bucket/key or a file of the package with values for rules with |expand; \
             empty for none",
     },
-    Setting {
+    SettingSpec {
         name: HORIZON,
         default: Some("15m"),
         help: "how long the other half of a read may still arrive",
     },
-    Setting {
+    SettingSpec {
         name: MEMORY,
         default: Some("90d"),
         help: "how long it is remembered who read what",
     },
-    Setting {
+    SettingSpec {
         name: LEARNING,
         default: Some("7d"),
         help: "how long logs must go back before anything is called new",
     },
-    Setting {
+    SettingSpec {
         name: MAX_OBJECT_BYTES,
         default: Some("67108864"),
         help: "objects with more bytes are not read",
     },
-    Setting {
+    SettingSpec {
         name: PARALLEL,
         default: Some("4"),
         help: "objects that are read at the same time",
     },
-    Setting {
+    SettingSpec {
         name: CALL_TIMEOUT,
         default: Some("5s"),
         help: "how long one try of a call to AWS may take",
     },
-    Setting {
+    SettingSpec {
         name: LEASE,
         default: Some("60s"),
         help: "how long an alert is left to the invocation that created it \
             before the sweep publishes it",
     },
-    Setting {
+    SettingSpec {
         name: PATH_STYLE,
         default: Some("false"),
         help: "whether S3 is addressed by path, as stand-ins want it",

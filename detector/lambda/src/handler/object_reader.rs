@@ -6,23 +6,23 @@ use std::time::Instant;
 use secretrail_aws::dynamodb::ObjectState;
 use secretrail_aws::s3::{ObjectRef, S3Source};
 use secretrail_engine::object::{self, origin};
-use secretrail_engine::report::{self, Report, SkippedObject};
-use secretrail_engine::scan::{Harvest, Input, Scanner};
+use secretrail_engine::report::{self, ReadReport, SkippedObject};
+use secretrail_engine::scan::{ObjectScanner, ScanInput, ScanResult};
 use secretrail_engine::selection::Selection;
 use secretrail_engine::time::EventTime;
 use serde_json::json;
 
 use crate::handler::deadline::has_time;
-use crate::notification::Delivered;
-use crate::rules::Active;
-use crate::telemetry::{Metrics, Severity, log, skipped};
+use crate::notification::DeliveredObject;
+use crate::rules::ActiveRules;
+use crate::telemetry::{FunctionMetrics, LogSeverity, log, skipped};
 
 /// Why a message goes back whose object was not reached.
 pub(super) const NO_TIME: &str = "there was no time for it";
 
 /// What became of an object in this invocation.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum ObjectResult {
     /// It needs no work, or its work is done when the batch is.
     Done { state: ObjectState, details: String },
     /// It could not be read, or not to its end: its messages go back.
@@ -32,25 +32,25 @@ pub(super) enum Fate {
 }
 
 /// An object that was read, or was not.
-pub(super) struct Reading {
-    pub(super) delivered: Delivered,
-    pub(super) harvest: Harvest,
-    pub(super) fate: Fate,
+pub(super) struct ObjectReading {
+    pub(super) delivered: DeliveredObject,
+    pub(super) harvest: ScanResult,
+    pub(super) fate: ObjectResult,
 }
 
 /// Reads an object. One that cannot be read is no error of the batch: the others are done, and its
 /// message comes again.
 pub(super) async fn read(
     s3: &S3Source,
-    delivered: Delivered,
-    active: &Arc<Active>,
+    delivered: DeliveredObject,
+    active: &Arc<ActiveRules>,
     until: Instant,
-) -> Reading {
-    let mut harvest = Harvest::default();
+) -> ObjectReading {
+    let mut harvest = ScanResult::default();
     if let Some(reason) = to_be_skipped(&delivered) {
         harvest.report.skip_object(reason);
         let fate = passed_over(reason);
-        return Reading {
+        return ObjectReading {
             delivered,
             harvest,
             fate,
@@ -59,10 +59,10 @@ pub(super) async fn read(
     // Begun now, it would be cut off at the end of the invocation: its message comes again in any
     // case.
     if !has_time(until) {
-        return Reading {
+        return ObjectReading {
             delivered,
             harvest,
-            fate: Fate::HandedBack,
+            fate: ObjectResult::HandedBack,
         };
     }
     let (harvest, fate) = match s3.fetch(place(&delivered)).await {
@@ -70,17 +70,17 @@ pub(super) async fn read(
         Err(error) => {
             harvest.report.objects_failed += 1;
             let reason = error.to_string();
-            (harvest, Fate::Poison { reason })
+            (harvest, ObjectResult::Poison { reason })
         }
     };
-    Reading {
+    ObjectReading {
         delivered,
         harvest,
         fate,
     }
 }
 
-fn place(delivered: &Delivered) -> ObjectRef<'_> {
+fn place(delivered: &DeliveredObject) -> ObjectRef<'_> {
     ObjectRef {
         bucket: &delivered.key.bucket,
         key: &delivered.key.key,
@@ -91,61 +91,70 @@ fn place(delivered: &Delivered) -> ObjectRef<'_> {
 }
 
 /// Why an object is not to be read, as far as its notification tells.
-fn to_be_skipped(delivered: &Delivered) -> Option<SkippedObject> {
+fn to_be_skipped(delivered: &DeliveredObject) -> Option<SkippedObject> {
     let key = &delivered.key.key;
     // Digests, Config files and such: by name first, so that an empty one is counted as what it is.
     SkippedObject::by_name(&object::parse(key), key)
         .or_else(|| (delivered.size == Some(0)).then_some(SkippedObject::Empty))
 }
 
-fn passed_over(reason: SkippedObject) -> Fate {
-    Fate::Done {
+fn passed_over(reason: SkippedObject) -> ObjectResult {
+    ObjectResult::Done {
         state: ObjectState::Skipped,
         details: reason.as_str().to_owned(),
     }
 }
 
 /// On a thread of its own: it computes for long, and other objects are downloaded meanwhile.
-async fn scan_aside(bytes: Vec<u8>, name: &str, active: &Arc<Active>) -> (Harvest, Fate) {
+async fn scan_aside(
+    bytes: Vec<u8>,
+    name: &str,
+    active: &Arc<ActiveRules>,
+) -> (ScanResult, ObjectResult) {
     let (active, name) = (active.clone(), name.to_owned());
     let scanned = tokio::task::spawn_blocking(move || scan(&bytes, &name, &active)).await;
     // A panic is the fault of this object alone.
     scanned.unwrap_or_else(|error| {
         let reason = format!("it broke the reader: {error}");
-        (Harvest::default(), Fate::Poison { reason })
+        (ScanResult::default(), ObjectResult::Poison { reason })
     })
 }
 
 /// Reads the records of an object.
-fn scan(bytes: &[u8], name: &str, active: &Active) -> (Harvest, Fate) {
+fn scan(bytes: &[u8], name: &str, active: &ActiveRules) -> (ScanResult, ObjectResult) {
     let selection = Selection::default();
-    let mut harvest = Harvest::default();
-    let mut scanner = Scanner::new(&active.rules, &selection);
+    let mut harvest = ScanResult::default();
+    let mut scanner = ObjectScanner::new(&active.rules, &selection);
     let in_tree = object::parse(name).account.is_some();
-    let read = scanner.read(Input::Bytes(bytes), &origin(name), in_tree, &mut harvest);
+    let read = scanner.read(
+        ScanInput::Bytes(bytes),
+        &origin(name),
+        in_tree,
+        &mut harvest,
+    );
     let fate = match harvest.report.settle(read, in_tree, false) {
-        report::Fate::Failed(reason) => Fate::Poison { reason },
-        report::Fate::Read => processed(&harvest.report),
-        report::Fate::PassedOver(reason) => passed_over(reason),
+        report::ObjectStatus::Failed(reason) => ObjectResult::Poison { reason },
+        report::ObjectStatus::Read => processed(&harvest.report),
+        report::ObjectStatus::PassedOver(reason) => passed_over(reason),
     };
     (harvest, fate)
 }
 
-fn processed(report: &Report) -> Fate {
+fn processed(report: &ReadReport) -> ObjectResult {
     let skipped: u64 = report.records_skipped.values().sum();
-    Fate::Done {
+    ObjectResult::Done {
         state: ObjectState::Processed,
         details: format!("{} records, {skipped} skipped", report.records),
     }
 }
 
-impl Reading {
+impl ObjectReading {
     /// Why its messages go back; `None` when they need not.
     pub(super) fn why_not_done(&self) -> Option<&str> {
         match &self.fate {
-            Fate::Done { .. } => None,
-            Fate::Poison { reason } => Some(reason),
-            Fate::HandedBack => Some(NO_TIME),
+            ObjectResult::Done { .. } => None,
+            ObjectResult::Poison { reason } => Some(reason),
+            ObjectResult::HandedBack => Some(NO_TIME),
         }
     }
 
@@ -156,18 +165,18 @@ impl Reading {
     }
 
     /// One line of the log, and how long after its delivery the object is read.
-    pub(super) fn tell(&self, now: EventTime, metrics: &mut Metrics) {
+    pub(super) fn tell(&self, now: EventTime, metrics: &mut FunctionMetrics) {
         let key = &self.delivered.key;
         let lag = self.lag_secs(now);
         if let Some(lag) = lag.and_then(|lag| i32::try_from(lag).ok()) {
             metrics.record("DeliveryLag", lag.into());
         }
         let (severity, state) = match &self.fate {
-            Fate::Done { state, .. } => (Severity::Info, state.as_str()),
-            Fate::Poison { .. } => (Severity::Error, "failed"),
-            Fate::HandedBack => (Severity::Warn, "handed back"),
+            ObjectResult::Done { state, .. } => (LogSeverity::Info, state.as_str()),
+            ObjectResult::Poison { .. } => (LogSeverity::Error, "failed"),
+            ObjectResult::HandedBack => (LogSeverity::Warn, "handed back"),
         };
-        let Report { records, bytes, .. } = self.harvest.report;
+        let ReadReport { records, bytes, .. } = self.harvest.report;
         log(
             severity,
             "object",
@@ -186,15 +195,15 @@ mod tests {
     const IN_TREE: &str = "AWSLogs/111122223333/CloudTrail/eu-west-1/2026/03/02/\
         111122223333_CloudTrail_eu-west-1_20260302T1000Z_abcdefghijklmnop.json.gz";
 
-    fn delivered(key: &str, size: Option<u64>) -> Delivered {
-        Delivered {
+    fn delivered(key: &str, size: Option<u64>) -> DeliveredObject {
+        DeliveredObject {
             size,
-            ..Delivered::new("b", key.to_owned())
+            ..DeliveredObject::new("b", key.to_owned())
         }
     }
 
-    fn fate(bytes: &[u8], name: &str) -> Fate {
-        scan(bytes, name, &Active::default()).1
+    fn fate(bytes: &[u8], name: &str) -> ObjectResult {
+        scan(bytes, name, &ActiveRules::default()).1
     }
 
     #[test]
@@ -215,13 +224,16 @@ mod tests {
 
     #[test]
     fn what_is_damaged_goes_back_and_what_is_foreign_does_not() {
-        let processed = Fate::Done {
+        let processed = ObjectResult::Done {
             state: ObjectState::Processed,
             details: "0 records, 0 skipped".to_owned(),
         };
         assert_eq!(fate(br#"{"Records":[]}"#, IN_TREE), processed);
-        assert!(matches!(fate(br#"{"a":1}"#, IN_TREE), Fate::Poison { .. }));
-        let Fate::Done { state, .. } = fate(br#"{"a":1}"#, "notes.json") else {
+        assert!(matches!(
+            fate(br#"{"a":1}"#, IN_TREE),
+            ObjectResult::Poison { .. }
+        ));
+        let ObjectResult::Done { state, .. } = fate(br#"{"a":1}"#, "notes.json") else {
             panic!("it is no log of CloudTrail")
         };
         assert_eq!(state, ObjectState::Skipped);
@@ -230,18 +242,18 @@ mod tests {
     #[test]
     fn only_what_is_done_does_not_go_back() {
         let why = |fate| {
-            let reading = Reading {
+            let reading = ObjectReading {
                 delivered: delivered(IN_TREE, None),
-                harvest: Harvest::default(),
+                harvest: ScanResult::default(),
                 fate,
             };
             reading.why_not_done().map(str::to_owned)
         };
         assert_eq!(why(passed_over(SkippedObject::Empty)), None);
-        assert_eq!(why(Fate::HandedBack).as_deref(), Some(NO_TIME));
+        assert_eq!(why(ObjectResult::HandedBack).as_deref(), Some(NO_TIME));
         let reason = "it has 9 bytes".to_owned();
         assert_eq!(
-            why(Fate::Poison {
+            why(ObjectResult::Poison {
                 reason: reason.clone()
             }),
             Some(reason)

@@ -3,40 +3,40 @@
 
 use std::path::{Path, PathBuf};
 
-use secretrail_aws::s3::{Listed, ObjectRef, S3Source};
-use secretrail_pack::{Files, is_rule};
+use secretrail_aws::s3::{ListedObject, ObjectRef, S3Source};
+use secretrail_pack::{FileTexts, is_rule};
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Config, Place};
+use crate::config::{FileLocation, FunctionConfig};
 use crate::rules::error::RulesError;
 
 /// What was read, before it is understood.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Source {
+pub(super) struct FetchedRules {
     /// What it was read from: names and ETags.
     pub(super) version: String,
-    pub(super) rules: Files,
+    pub(super) rules: FileTexts,
     pub(super) policy: Option<String>,
     pub(super) vars: Option<String>,
 }
 
 /// Where everything is.
-pub(super) struct Places {
-    rules: Place,
-    policy: Place,
-    vars: Place,
+pub(super) struct RulePlaces {
+    rules: FileLocation,
+    policy: FileLocation,
+    vars: FileLocation,
     s3: S3Source,
 }
 
 /// The objects of the places, those in S3 as they are listed now.
-pub(super) struct Listings {
-    rules: Vec<Listed>,
-    policy: Option<Listed>,
-    vars: Option<Listed>,
+pub(super) struct PlaceListings {
+    rules: Vec<ListedObject>,
+    policy: Option<ListedObject>,
+    vars: Option<ListedObject>,
 }
 
-impl Listings {
+impl PlaceListings {
     /// Changes when any of the objects does. Files of the package have no part in it: they cannot
     /// change.
     pub(super) fn version(&self) -> String {
@@ -47,8 +47,8 @@ impl Listings {
     }
 }
 
-impl Places {
-    pub(super) fn new(config: &Config, s3: S3Source) -> Self {
+impl RulePlaces {
+    pub(super) fn new(config: &FunctionConfig, s3: S3Source) -> Self {
         Self {
             rules: config.rules.clone(),
             policy: config.policy.clone(),
@@ -61,21 +61,21 @@ impl Places {
     pub(super) fn may_change(&self) -> bool {
         [&self.rules, &self.policy, &self.vars]
             .iter()
-            .any(|place| matches!(place, Place::S3 { .. }))
+            .any(|place| matches!(place, FileLocation::S3 { .. }))
     }
 
     /// What there is. Whether it has changed is told by this alone: nothing is read to find that
     /// out.
-    pub(super) async fn list(&self) -> Result<Listings, RulesError> {
-        Ok(Listings {
+    pub(super) async fn list(&self) -> Result<PlaceListings, RulesError> {
+        Ok(PlaceListings {
             rules: self.rule_objects().await?,
             policy: self.object(&self.policy).await?,
             vars: self.object(&self.vars).await?,
         })
     }
 
-    pub(super) async fn read(&self, listings: Listings) -> Result<Source, RulesError> {
-        Ok(Source {
+    pub(super) async fn read(&self, listings: PlaceListings) -> Result<FetchedRules, RulesError> {
+        Ok(FetchedRules {
             version: listings.version(),
             rules: self.rule_files(&listings.rules).await?,
             policy: self.text(&self.policy, listings.policy).await?,
@@ -83,45 +83,45 @@ impl Places {
         })
     }
 
-    async fn rule_objects(&self) -> Result<Vec<Listed>, RulesError> {
+    async fn rule_objects(&self) -> Result<Vec<ListedObject>, RulesError> {
         let mut objects = self.listed(&self.rules).await?;
         objects.retain(|object| is_rule(&object.key));
         Ok(objects)
     }
 
-    async fn rule_files(&self, objects: &[Listed]) -> Result<Files, RulesError> {
+    async fn rule_files(&self, objects: &[ListedObject]) -> Result<FileTexts, RulesError> {
         match &self.rules {
             // No files of its own: then it is the pack.
-            Place::None => Ok(Files::new()),
-            Place::Path(path) => from_package(Path::new(path)),
+            FileLocation::None => Ok(FileTexts::new()),
+            FileLocation::Path(path) => from_package(Path::new(path)),
             // A prefix with a typing error would otherwise switch every rule off.
-            Place::S3 { bucket, key } if objects.is_empty() => {
+            FileLocation::S3 { bucket, key } if objects.is_empty() => {
                 Err(RulesError::EmptyPrefix(url(bucket, key)))
             }
-            Place::S3 { bucket, .. } => self.texts(bucket, objects).await,
+            FileLocation::S3 { bucket, .. } => self.texts(bucket, objects).await,
         }
     }
 
     /// The text at a place; `None` at no place.
     async fn text(
         &self,
-        place: &Place,
-        object: Option<Listed>,
+        place: &FileLocation,
+        object: Option<ListedObject>,
     ) -> Result<Option<String>, RulesError> {
         match (place, object) {
-            (Place::None, _) => Ok(None),
-            (Place::Path(path), _) => file(PathBuf::from(path)).map(Some),
-            (Place::S3 { bucket, .. }, Some(object)) => {
+            (FileLocation::None, _) => Ok(None),
+            (FileLocation::Path(path), _) => file(PathBuf::from(path)).map(Some),
+            (FileLocation::S3 { bucket, .. }, Some(object)) => {
                 let mut texts = self.texts(bucket, std::slice::from_ref(&object)).await?;
                 Ok(texts.pop().map(|(_, text)| text))
             }
-            (Place::S3 { bucket, key }, None) => Err(RulesError::Missing(url(bucket, key))),
+            (FileLocation::S3 { bucket, key }, None) => Err(RulesError::Missing(url(bucket, key))),
         }
     }
 
     /// The objects with the key of a place as a prefix, if it is in a bucket.
-    async fn listed(&self, place: &Place) -> Result<Vec<Listed>, RulesError> {
-        let Place::S3 { bucket, key } = place else {
+    async fn listed(&self, place: &FileLocation) -> Result<Vec<ListedObject>, RulesError> {
+        let FileLocation::S3 { bucket, key } = place else {
             return Ok(Vec::new());
         };
         let listed = self.s3.list(bucket, key).await;
@@ -132,16 +132,16 @@ impl Places {
     }
 
     /// The object with the key of a place, if it is in a bucket.
-    async fn object(&self, place: &Place) -> Result<Option<Listed>, RulesError> {
+    async fn object(&self, place: &FileLocation) -> Result<Option<ListedObject>, RulesError> {
         let listed = self.listed(place).await?;
         // Others may begin with its key.
         Ok(listed
             .into_iter()
-            .find(|object| matches!(place, Place::S3 { key, .. } if *key == object.key)))
+            .find(|object| matches!(place, FileLocation::S3 { key, .. } if *key == object.key)))
     }
 
-    async fn texts(&self, bucket: &str, objects: &[Listed]) -> Result<Files, RulesError> {
-        let mut files = Files::new();
+    async fn texts(&self, bucket: &str, objects: &[ListedObject]) -> Result<FileTexts, RulesError> {
+        let mut files = FileTexts::new();
         for object in objects {
             let name = url(bucket, &object.key);
             let place = ObjectRef {
@@ -171,8 +171,8 @@ fn file(path: PathBuf) -> Result<String, RulesError> {
 }
 
 /// The rules in a folder and those below it, by name.
-fn from_package(folder: &Path) -> Result<Files, RulesError> {
-    let mut files = Files::new();
+fn from_package(folder: &Path) -> Result<FileTexts, RulesError> {
+    let mut files = FileTexts::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
         for path in entries(&folder)? {
@@ -203,8 +203,8 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>, RulesError> {
 mod tests {
     use super::*;
 
-    fn listed(key: &str, etag: &str) -> Listed {
-        Listed {
+    fn listed(key: &str, etag: &str) -> ListedObject {
+        ListedObject {
             key: key.to_owned(),
             etag: etag.to_owned(),
             size: 7,
@@ -214,7 +214,7 @@ mod tests {
     #[test]
     fn a_version_changes_with_every_object() {
         let of = |rules: &[(&str, &str)], policy: Option<&str>| {
-            let listings = Listings {
+            let listings = PlaceListings {
                 rules: rules.iter().map(|(key, etag)| listed(key, etag)).collect(),
                 policy: policy.map(|etag| listed("policy.yaml", etag)),
                 vars: None,

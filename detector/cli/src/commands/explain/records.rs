@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use memchr::memmem::Finder;
 use secretrail_engine::alert::Alert;
 use secretrail_engine::parallel;
-use secretrail_engine::part::{PartError, PartReader};
+use secretrail_engine::part::{ExtractFileError, ExtractFileReader};
 use secretrail_engine::scan::records_with;
 use serde_json::Value;
 
-use crate::input::object::{Object, Problem, ReadError};
+use crate::input::object::{InputObject, InputProblem, ObjectReadError};
 use crate::input::read::readers;
 use crate::input::store::ObjectStore;
 
@@ -25,10 +25,10 @@ pub(super) struct RawRecord {
 /// The records of an alert in these objects, by time; and what could not be read.
 pub(super) fn records(
     alert: &Alert,
-    objects: &[Object],
+    objects: &[InputObject],
     threads: usize,
     store: &dyn ObjectStore,
-) -> (Vec<RawRecord>, Vec<Problem>) {
+) -> (Vec<RawRecord>, Vec<InputProblem>) {
     let search = EventSearch {
         ids: &event_ids(alert),
         store,
@@ -42,7 +42,10 @@ pub(super) fn records(
     let (mut records, mut problems) = (Vec::new(), Vec::new());
     for (object, (found, read)) in objects.iter().zip(found) {
         records.extend(found);
-        problems.extend(read.err().map(|error| Problem::new(&*object.name, error)));
+        problems.extend(
+            read.err()
+                .map(|error| InputProblem::new(&*object.name, error)),
+        );
     }
     records.sort_by_cached_key(RawRecord::order);
     (records, problems)
@@ -86,12 +89,16 @@ struct EventSearch<'s> {
 
 impl EventSearch<'_> {
     /// The records of these events in an object, up to where it cannot be read further.
-    fn object(&self, object: &Object, found: &mut Vec<RawRecord>) -> Result<(), ReadError> {
+    fn object(
+        &self,
+        object: &InputObject,
+        found: &mut Vec<RawRecord>,
+    ) -> Result<(), ObjectReadError> {
         let bytes = object.place.fetch(self.store)?.bytes;
         if object.is_part {
             return self
                 .parts(&bytes, found)
-                .map_err(|error| ReadError::Content(error.to_string()));
+                .map_err(|error| ObjectReadError::Content(error.to_string()));
         }
         // Most records hold none of the ids anywhere, and need not be parsed to know it.
         let finders: Vec<Finder<'_>> = self.ids.iter().map(Finder::new).collect();
@@ -104,13 +111,13 @@ impl EventSearch<'_> {
                 found.push(RawRecord { object, json });
             }
         }
-        read.map_err(|error| ReadError::Content(error.to_string()))
+        read.map_err(|error| ObjectReadError::Content(error.to_string()))
     }
 
     /// The records of these events in parts, with the names of the logs that the parts were made
     /// of.
-    fn parts(&self, bytes: &[u8], found: &mut Vec<RawRecord>) -> Result<(), PartError> {
-        let mut next = PartReader::inflating(bytes)?;
+    fn parts(&self, bytes: &[u8], found: &mut Vec<RawRecord>) -> Result<(), ExtractFileError> {
+        let mut next = ExtractFileReader::inflating(bytes)?;
         while let Some(mut part) = next {
             let entries = part.entries.iter();
             let names: Vec<String> = entries.map(|entry| entry.name.to_string()).collect();
@@ -151,14 +158,14 @@ mod tests {
 
     use super::*;
     use crate::commands::tests::{access, alert, rule};
-    use crate::input::object::Place;
-    use crate::input::store::NoStore;
+    use crate::input::object::ObjectPlace;
+    use crate::input::store::NoObjectStore;
 
-    fn log(name: &str, text: &str) -> (tempfile::NamedTempFile, Object) {
+    fn log(name: &str, text: &str) -> (tempfile::NamedTempFile, InputObject) {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(text.as_bytes()).unwrap();
-        let place = Place::File(file.path().to_owned());
-        (file, Object::at(place, name.to_owned(), name, true))
+        let place = ObjectPlace::File(file.path().to_owned());
+        (file, InputObject::at(place, name.to_owned(), name, true))
     }
 
     #[test]
@@ -184,7 +191,7 @@ mod tests {
         let about = r#"{"eventID":"e3","addendum":{"originalEventID":"e1"}}"#;
         let (_a, first) = log("a.json", &format!(r#"{{"Records":[{late},{about}]}}"#));
         let (_b, second) = log("b.json", &format!(r#"{{"Records":[{soon}]}}"#));
-        let (records, problems) = records(&alert, &[first, second], 2, &NoStore);
+        let (records, problems) = records(&alert, &[first, second], 2, &NoObjectStore);
         let found: Vec<_> = records
             .iter()
             .map(|record| (record.object.as_str(), record.json.as_str()))
@@ -197,10 +204,10 @@ mod tests {
     fn what_comes_before_the_damage_is_found_and_the_damage_is_told() {
         let mut alert = alert(&rule("r", "R"), "a");
         alert.events = vec!["e1".into()];
-        let gone = Place::File("/nowhere/a.json".into());
-        let gone = Object::at(gone, "gone.json".to_owned(), "gone.json", true);
+        let gone = ObjectPlace::File("/nowhere/a.json".into());
+        let gone = InputObject::at(gone, "gone.json".to_owned(), "gone.json", true);
         let (_file, there) = log("a.json", r#"{"Records":[{"eventID":"e1"}]}"#);
-        let (records, problems) = records(&alert, &[gone, there], 1, &NoStore);
+        let (records, problems) = records(&alert, &[gone, there], 1, &NoObjectStore);
         assert_eq!((records.len(), problems.len()), (1, 1));
         assert_eq!(problems[0].name, "gone.json");
     }

@@ -63,7 +63,7 @@ fn push_next(alert: &Alert, logs: &[PathBuf], text: &mut String) {
     };
     let (from, to) = (alert.time.plus(-AROUND), alert.time.plus(AROUND));
     text.push_str("\nlook next:\n");
-    for Clue { why, option, value } in clues(alert) {
+    for AnalystHint { why, option, value } in clues(alert) {
         let value = quoted(value);
         writeln!(
             text,
@@ -75,7 +75,7 @@ fn push_next(alert: &Alert, logs: &[PathBuf], text: &mut String) {
 
 /// What an analyst may want to see beside the alert.
 #[derive(Debug, PartialEq, Eq)]
-struct Clue<'a> {
+struct AnalystHint<'a> {
     /// What it is for.
     why: &'static str,
     /// The option that selects it.
@@ -85,7 +85,7 @@ struct Clue<'a> {
 }
 
 /// Whatever the alert has only one of leads on; of several, none is more promising than another.
-fn clues(alert: &Alert) -> Vec<Clue<'_>> {
+fn clues(alert: &Alert) -> Vec<AnalystHint<'_>> {
     let heads = alert.accesses.iter().map(|access| &access.head);
     let key = only(heads.clone().filter_map(|h| h.access_key_id.as_deref()));
     let source = only(heads.filter_map(|h| h.source.ip.as_deref()));
@@ -107,7 +107,7 @@ fn clues(alert: &Alert) -> Vec<Clue<'_>> {
         ("who else read this secret", "--secret", secret),
     ];
     all.into_iter()
-        .filter_map(|(why, option, value)| value.map(|value| Clue { why, option, value }))
+        .filter_map(|(why, option, value)| value.map(|value| AnalystHint { why, option, value }))
         .collect()
 }
 

@@ -7,11 +7,11 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use secretrail_engine::alert::{Alert, AlertId, json_v1};
-use secretrail_engine::gunzip::{self, ReadError, Scratch};
+use secretrail_engine::gunzip::{self, InflateError, InflateScratch};
 use serde_json::{Deserializer, Value};
 
 use crate::args::path::is_stdin;
-use crate::host::Failure;
+use crate::host::RunFailure;
 
 /// Bytes from which a file is known.
 const HEAD: u64 = 512;
@@ -22,21 +22,21 @@ const ONLY_ALERTS: &str = "explain takes alerts from standard input, as `replay 
     first";
 
 /// What the paths of `explain` are.
-pub(super) struct Paths {
+pub(super) struct ExplainPaths {
     /// Alerts in files of theirs, each once; `None` when there is no such file.
     pub(super) alerts: Option<Vec<Alert>>,
     /// Everything else.
     pub(super) logs: Vec<PathBuf>,
 }
 
-impl Paths {
+impl ExplainPaths {
     /// Tells files of alerts, and alerts on standard input, from logs.
     ///
     /// # Errors
     ///
     /// [`Failure::Input`]: such a file cannot be read to its end. [`Failure::Usage`]: standard
     /// input holds no alerts.
-    pub(super) fn sort(paths: &[PathBuf], stdin: &mut dyn Read) -> Result<Self, Failure> {
+    pub(super) fn sort(paths: &[PathBuf], stdin: &mut dyn Read) -> Result<Self, RunFailure> {
         // By id: a file and an excerpt of it may both be named.
         let mut alerts: Option<BTreeMap<AlertId, Alert>> = None;
         let mut logs = Vec::new();
@@ -60,25 +60,25 @@ impl Paths {
 
 /// The alerts on standard input. Logs on it are refused before they are read to their end, which
 /// may never come.
-fn piped(stdin: &mut dyn Read) -> Result<Vec<u8>, Failure> {
+fn piped(stdin: &mut dyn Read) -> Result<Vec<u8>, RunFailure> {
     let mut bytes = Vec::new();
     stdin
         .take(HEAD)
         .read_to_end(&mut bytes)
         .map_err(unreadable_stdin)?;
     if !begins_with_alert(&bytes) {
-        return Err(Failure::Usage(ONLY_ALERTS.to_owned()));
+        return Err(RunFailure::Usage(ONLY_ALERTS.to_owned()));
     }
     stdin.read_to_end(&mut bytes).map_err(unreadable_stdin)?;
     Ok(bytes)
 }
 
-fn unreadable_stdin(error: io::Error) -> Failure {
-    Failure::Input(format!("standard input: {error}"))
+fn unreadable_stdin(error: io::Error) -> RunFailure {
+    RunFailure::Input(format!("standard input: {error}"))
 }
 
-fn unreadable(path: &Path, error: impl Display) -> Failure {
-    Failure::Input(format!("{}: {error}", path.display()))
+fn unreadable(path: &Path, error: impl Display) -> RunFailure {
+    RunFailure::Input(format!("{}: {error}", path.display()))
 }
 
 /// Whether a path is a file of alerts, packed or not. What cannot be opened is left to those who
@@ -110,7 +110,11 @@ fn begins_with_alert(head: &[u8]) -> bool {
 
 /// Reads alerts; of copies of one, that which shows most: chat and mail cut the accesses of an
 /// alert.
-fn read(path: &Path, bytes: &[u8], alerts: &mut BTreeMap<AlertId, Alert>) -> Result<(), Failure> {
+fn read(
+    path: &Path,
+    bytes: &[u8],
+    alerts: &mut BTreeMap<AlertId, Alert>,
+) -> Result<(), RunFailure> {
     for value in values(bytes).map_err(|error| unreadable(path, error))? {
         let alert = json_v1::read(value).map_err(|error| unreadable(path, error))?;
         let shown = alerts.get(&alert.id).map(|known| known.accesses.len());
@@ -124,7 +128,7 @@ fn read(path: &Path, bytes: &[u8], alerts: &mut BTreeMap<AlertId, Alert>) -> Res
 /// The values of JSON lines, of one array, or of both one after the other, packed or not.
 fn values(bytes: &[u8]) -> Result<Vec<Value>, ValuesError> {
     let mut text = Vec::new();
-    gunzip::inflate(bytes, &mut Scratch::default(), &mut |piece| {
+    gunzip::inflate(bytes, &mut InflateScratch::default(), &mut |piece| {
         text.extend_from_slice(piece);
     })?;
     let mut values = Vec::new();
@@ -141,7 +145,7 @@ fn values(bytes: &[u8]) -> Result<Vec<Value>, ValuesError> {
 #[derive(Debug, thiserror::Error)]
 enum ValuesError {
     #[error("{0}")]
-    Packed(#[from] ReadError),
+    Packed(#[from] InflateError),
     #[error("{0}")]
     Json(#[from] serde_json::Error),
 }
@@ -162,8 +166,8 @@ mod tests {
         serde_json::to_string(&AlertV1::from(alert)).unwrap()
     }
 
-    fn sorted(paths: &[PathBuf], stdin: &str) -> Result<Paths, Failure> {
-        Paths::sort(paths, &mut stdin.as_bytes())
+    fn sorted(paths: &[PathBuf], stdin: &str) -> Result<ExplainPaths, RunFailure> {
+        ExplainPaths::sort(paths, &mut stdin.as_bytes())
     }
 
     #[test]

@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use secretrail_engine::manifest::{self, Manifest};
+use secretrail_engine::manifest::{self, BackfillManifest};
 
-use crate::commands::fleet::job::JobPlace;
+use crate::commands::fleet::job::JobLocation;
 use crate::text::number;
 
 /// What the estimate assumes of an invocation: seconds to start, bytes as stored in a second,
@@ -40,7 +40,7 @@ struct Estimate {
 
 impl Estimate {
     /// Of a job with so many invocations at a time.
-    fn of(manifest: &Manifest, concurrency: u64) -> Self {
+    fn of(manifest: &BackfillManifest, concurrency: u64) -> Self {
         let head = &manifest.head;
         let (invocations, objects) = (float(head.batches), float(head.objects));
         let all = secs(float(head.bytes), objects, invocations);
@@ -78,7 +78,7 @@ fn float(number: u64) -> f64 {
 }
 
 /// The plan for the person who decides on it.
-pub(super) fn text(manifest: &Manifest, place: &JobPlace, concurrency: u64) -> String {
+pub(super) fn text(manifest: &BackfillManifest, place: &JobLocation, concurrency: u64) -> String {
     let Estimate {
         longest,
         minutes,
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn the_plan_says_what_to_do_next() {
-        let place = JobPlace::of(Path::new("s3://b/job")).unwrap();
+        let place = JobLocation::of(Path::new("s3://b/job")).unwrap();
         let text = text(&manifest(&[40_000_000]), &place, 1_000);
         assert_eq!(
             text,

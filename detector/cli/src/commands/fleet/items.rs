@@ -4,10 +4,12 @@
 use std::collections::BTreeSet;
 
 use secretrail_engine::digest::digest;
-use secretrail_engine::manifest::{self, Batch, Line, Manifest, ManifestText};
+use secretrail_engine::manifest::{
+    self, BackfillManifest, ManifestBatch, ManifestLine, ManifestText,
+};
 use secretrail_engine::time::EventTime;
 
-use crate::commands::fleet::job::JobPlace;
+use crate::commands::fleet::job::JobLocation;
 
 /// Batches of one execution: what its children give back, nothing each, has to fit into 256 KB.
 pub(super) const MOST_ITEMS: usize = 50_000;
@@ -17,7 +19,7 @@ const HEADER: &str = "manifest,head,offset,length,part\n";
 
 /// What one execution maps over.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Items {
+pub(super) struct MapItems {
     /// Which of the executions of a run it is, from 0.
     number: usize,
     /// Name in the job: a function of the text, so that the same rows are the same object.
@@ -26,7 +28,7 @@ pub(super) struct Items {
     pub(super) text: String,
 }
 
-impl Items {
+impl MapItems {
     /// Some of the rows of a run, for the execution of this number.
     pub(super) fn of(number: usize, rows: &[String]) -> Self {
         let text = format!("{HEADER}{}", rows.concat());
@@ -51,7 +53,11 @@ fn stamp(now: EventTime) -> String {
 }
 
 /// A row for each missing batch, in the order of the manifest.
-pub(super) fn rows(manifest: &Manifest, missing: &[&Batch], place: &JobPlace) -> Vec<String> {
+pub(super) fn rows(
+    manifest: &BackfillManifest,
+    missing: &[&ManifestBatch],
+    place: &JobLocation,
+) -> Vec<String> {
     let ManifestText {
         head,
         batches: lines,
@@ -63,7 +69,7 @@ pub(super) fn rows(manifest: &Manifest, missing: &[&Batch], place: &JobPlace) ->
     let batches = manifest.batches.iter().zip(lines);
     batches
         .filter(|(batch, _)| missing.contains(&*batch.part))
-        .map(|(batch, Line { offset, length })| {
+        .map(|(batch, ManifestLine { offset, length })| {
             let (head, part) = (head.length, &batch.part);
             format!("\"{key}\",{head},{offset},{length},{part}\n")
         })
@@ -81,7 +87,7 @@ mod tests {
     fn a_row_finds_its_batch_in_the_text_of_the_manifest() {
         let manifest = manifest(&[1, 2, 3]);
         let text = manifest.write().text;
-        let place = JobPlace::of(Path::new("s3://b/\"job\"")).unwrap();
+        let place = JobLocation::of(Path::new("s3://b/\"job\"")).unwrap();
         let missing = [&manifest.batches[2], &manifest.batches[0]];
         let rows = rows(&manifest, &missing, &place);
         assert_eq!(rows.len(), 2);
@@ -99,10 +105,10 @@ mod tests {
     #[test]
     fn the_name_of_the_items_tells_what_they_hold_and_that_of_an_execution_when() {
         let rows = ["a\n".to_owned(), "b\n".to_owned()];
-        let items = Items::of(1, &rows);
+        let items = MapItems::of(1, &rows);
         assert_eq!(items.text, format!("{HEADER}a\nb\n"));
-        assert_eq!(items, Items::of(1, &rows));
-        assert_ne!(items.name, Items::of(1, &rows[..1]).name);
+        assert_eq!(items, MapItems::of(1, &rows));
+        assert_ne!(items.name, MapItems::of(1, &rows[..1]).name);
         let now = EventTime::parse("2026-03-02T10:00:00Z").unwrap();
         let name = items.execution(now);
         let start = name.strip_prefix("secretrail-20260302T100000Z-1-").unwrap();

@@ -4,31 +4,31 @@ use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::path::Path;
 
-use secretrail_engine::manifest::{self, Manifest};
+use secretrail_engine::manifest::{self, BackfillManifest};
 
-use crate::host::Failure;
-use crate::input::store::{ObjectStore, Prefix, Remote};
+use crate::host::RunFailure;
+use crate::input::store::{ObjectStore, RemoteObject, WritablePrefix};
 
 /// Where the ARN of the last execution is kept. It is no log, by its name.
 const EXECUTION: &str = "execution.arn";
 
 /// Where a job is.
-pub(crate) struct JobPlace(pub(crate) Prefix);
+pub(crate) struct JobLocation(pub(crate) WritablePrefix);
 
-impl JobPlace {
+impl JobLocation {
     /// A job at `s3://bucket/prefix/`, or the manifest in it.
-    pub(crate) fn of(path: &Path) -> Result<Self, Failure> {
+    pub(crate) fn of(path: &Path) -> Result<Self, RunFailure> {
         // `fleet plan` prints the name of the manifest, so that is what is pasted.
         let is_manifest = path.file_name().is_some_and(|name| name == manifest::NAME);
         let folder = path
             .to_str()
             .filter(|_| is_manifest)
             .and_then(|path| path.strip_suffix(manifest::NAME));
-        let prefix =
-            Prefix::of(folder.map_or(path, Path::new)).filter(|prefix| !prefix.bucket.is_empty());
+        let prefix = WritablePrefix::of(folder.map_or(path, Path::new))
+            .filter(|prefix| !prefix.bucket.is_empty());
         prefix.map(Self).ok_or_else(|| {
             let path = path.display();
-            Failure::Usage(format!("{path}: a job is in S3; write s3://bucket/prefix/"))
+            RunFailure::Usage(format!("{path}: a job is in S3; write s3://bucket/prefix/"))
         })
     }
 
@@ -38,17 +38,17 @@ impl JobPlace {
         store: &dyn ObjectStore,
         object: &str,
         text: String,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), RunFailure> {
         let put = self.0.put(store, object, text.into_bytes());
-        put.map_err(|message| Failure::Output {
+        put.map_err(|message| RunFailure::Output {
             name: self.0.name(object),
             error: std::io::Error::other(message.to_string()),
         })
     }
 
     /// The text of an object, as it is now.
-    fn text(&self, store: &dyn ObjectStore, object: &str) -> Result<String, Failure> {
-        let remote = Remote {
+    fn text(&self, store: &dyn ObjectStore, object: &str) -> Result<String, RunFailure> {
+        let remote = RemoteObject {
             bucket: self.0.bucket.clone(),
             key: self.0.key(object),
             // Not as it was listed: the ARN of the last execution may have been written since.
@@ -61,14 +61,14 @@ impl JobPlace {
         String::from_utf8(fetched.bytes).map_err(|error| self.unreadable(object, error))
     }
 
-    fn unreadable(&self, object: &str, error: impl Display) -> Failure {
-        Failure::Input(format!("{}: {error}", self.0.name(object)))
+    fn unreadable(&self, object: &str, error: impl Display) -> RunFailure {
+        RunFailure::Input(format!("{}: {error}", self.0.name(object)))
     }
 
     /// The plan of the job.
-    pub(crate) fn manifest(&self, store: &dyn ObjectStore) -> Result<Manifest, Failure> {
+    pub(crate) fn manifest(&self, store: &dyn ObjectStore) -> Result<BackfillManifest, RunFailure> {
         let text = self.text(store, manifest::NAME)?;
-        Manifest::read(&text).map_err(|error| self.unreadable(manifest::NAME, error))
+        BackfillManifest::read(&text).map_err(|error| self.unreadable(manifest::NAME, error))
     }
 
     /// The last execution that was started; `None` before the first.
@@ -76,7 +76,7 @@ impl JobPlace {
         &self,
         store: &dyn ObjectStore,
         there: &BTreeSet<String>,
-    ) -> Result<Option<String>, Failure> {
+    ) -> Result<Option<String>, RunFailure> {
         // A job that was planned only has no such object, which is no fault.
         if !there.contains(EXECUTION) {
             return Ok(None);
@@ -86,7 +86,11 @@ impl JobPlace {
     }
 
     /// Notes the execution that was started last.
-    pub(crate) fn put_execution(&self, store: &dyn ObjectStore, arn: &str) -> Result<(), Failure> {
+    pub(crate) fn put_execution(
+        &self,
+        store: &dyn ObjectStore,
+        arn: &str,
+    ) -> Result<(), RunFailure> {
         self.put(store, EXECUTION, format!("{arn}\n"))
     }
 }
@@ -97,8 +101,8 @@ mod tests {
     use super::*;
     use crate::exit;
 
-    fn place(path: &str) -> Result<JobPlace, Failure> {
-        JobPlace::of(Path::new(path))
+    fn place(path: &str) -> Result<JobLocation, RunFailure> {
+        JobLocation::of(Path::new(path))
     }
 
     #[test]

@@ -1,30 +1,30 @@
 //! `fleet plan`: the logs of a job in batches, written down where the job will be.
 
-use secretrail_engine::manifest::{self, Batch, Manifest};
-use secretrail_engine::part::Header;
+use secretrail_engine::manifest::{self, BackfillManifest, ManifestBatch};
+use secretrail_engine::part::ExtractHeader;
 
 use crate::args;
-use crate::args::fleet::Plan;
-use crate::args::settings::Settings;
+use crate::args::fleet::BackfillPlanArgs;
+use crate::args::settings::RunSettings;
 use crate::commands::fleet::estimate;
-use crate::commands::fleet::job::JobPlace;
+use crate::commands::fleet::job::JobLocation;
 use crate::exit;
-use crate::host::{Failure, Host, print};
-use crate::input::object::Object;
+use crate::host::{ProcessHost, RunFailure, print};
+use crate::input::object::InputObject;
 use crate::input::s3::store;
 use crate::input::{aws, batches, rules_and_policy, session};
 use crate::output::run_summary::input_code;
 
-pub(super) fn run(args: &Plan, host: &mut Host) -> Result<u8, Failure> {
+pub(super) fn run(args: &BackfillPlanArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
     let settings = settings(args, host)?;
-    let place = JobPlace::of(&args.output)?;
+    let place = JobLocation::of(&args.output)?;
     let rules = rules_and_policy::rules(&args.files)?.set;
     let connection = aws::connect(&settings, true)?;
     let store = store(connection.as_ref(), &settings.aws);
     let found = session::logs(&settings, &*store);
     refuse_local(&found.objects)?;
     let manifest = planned(
-        Header::new(&rules, &settings.selection),
+        ExtractHeader::new(&rules, &settings.selection),
         &found.objects,
         args.part_size,
     );
@@ -41,52 +41,52 @@ pub(super) fn run(args: &Plan, host: &mut Host) -> Result<u8, Failure> {
     Ok(code)
 }
 
-fn settings(args: &Plan, host: &Host) -> Result<Settings, Failure> {
-    let destination = args::Destination {
+fn settings(args: &BackfillPlanArgs, host: &ProcessHost) -> Result<RunSettings, RunFailure> {
+    let destination = args::OutputDestination {
         output: None,
         quiet: args.quiet,
         // Nothing is read: listing has no length that a bar could show.
         no_progress: true,
     };
-    Settings::plain(&args.input, &destination, host)
+    RunSettings::plain(&args.input, &destination, host)
 }
 
 /// A function in AWS does not see the disk of whoever plans.
-fn refuse_local(objects: &[Object]) -> Result<(), Failure> {
+fn refuse_local(objects: &[InputObject]) -> Result<(), RunFailure> {
     match objects.iter().find(|object| object.remote().is_none()) {
         None => Ok(()),
-        Some(local) => Err(Failure::Usage(format!(
+        Some(local) => Err(RunFailure::Usage(format!(
             "{}: a fleet reads logs in S3; `secretrail extract` reads what is here",
             local.name
         ))),
     }
 }
 
-fn planned(header: Header, objects: &[Object], part_size: u64) -> Manifest {
+fn planned(header: ExtractHeader, objects: &[InputObject], part_size: u64) -> BackfillManifest {
     let batches = batches::by_delivery(objects, part_size, manifest::MOST_OBJECTS);
     let batches = batches.into_iter().map(|objects| {
-        let remote = objects.into_iter().filter_map(Object::remote);
-        Batch::new(&header, remote.cloned().collect())
+        let remote = objects.into_iter().filter_map(InputObject::remote);
+        ManifestBatch::new(&header, remote.cloned().collect())
     });
     let batches = batches.collect();
-    Manifest::new(header, batches)
+    BackfillManifest::new(header, batches)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::commands::tests::{LOGS, ran};
-    use crate::input::object::Place;
-    use crate::input::store::Remote;
+    use crate::input::object::ObjectPlace;
+    use crate::input::store::RemoteObject;
 
-    fn remote(key: &str, size: u64) -> Object {
-        let remote = Remote {
+    fn remote(key: &str, size: u64) -> InputObject {
+        let remote = RemoteObject {
             bucket: "b".to_owned(),
             key: key.to_owned(),
             etag: "e".to_owned(),
             size,
         };
-        Object::at(Place::S3(remote), format!("s3://b/{key}"), key, false)
+        InputObject::at(ObjectPlace::S3(remote), format!("s3://b/{key}"), key, false)
     }
 
     #[test]
@@ -96,9 +96,9 @@ mod tests {
             remote("b.json", 6),
             remote("c.json", 1),
         ];
-        let manifest = planned(Header::default(), &objects, 10);
+        let manifest = planned(ExtractHeader::default(), &objects, 10);
         assert_eq!((manifest.head.objects, manifest.head.bytes), (3, 13));
-        let keys = |batch: &Batch| {
+        let keys = |batch: &ManifestBatch| {
             let keys = batch.objects.iter().map(|item| item.key.clone());
             keys.collect::<Vec<_>>()
         };
@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn what_is_on_this_machine_is_refused_by_name() {
         assert!(refuse_local(&[remote("a.json", 1)]).is_ok());
-        let here = Object::at(Place::File("x".into()), "x".to_owned(), "x", true);
+        let here = InputObject::at(ObjectPlace::File("x".into()), "x".to_owned(), "x", true);
         let refused = refuse_local(&[remote("a.json", 1), here]).unwrap_err();
         assert_eq!(refused.exit_code(), exit::USAGE);
         assert!(

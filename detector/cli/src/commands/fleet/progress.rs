@@ -11,7 +11,7 @@ use crate::text::number;
     expect(dead_code, reason = "executions are looked up with the SDK only")
 )]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum State {
+pub(super) enum ExecutionState {
     /// It is under way.
     Runs,
     /// It came to its end.
@@ -22,9 +22,9 @@ pub(super) enum State {
 
 /// How far an execution is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Progress {
+pub(super) struct ExecutionProgress {
     /// How it stands.
-    pub state: State,
+    pub state: ExecutionState,
     /// When it was started.
     pub started: EventTime,
     /// Items that are done.
@@ -37,14 +37,14 @@ pub(super) struct Progress {
     pub why: Option<String>,
 }
 
-impl Progress {
+impl ExecutionProgress {
     /// In words.
     #[must_use]
     pub(super) fn words(&self) -> String {
         let state = match self.state {
-            State::Runs => "running",
-            State::Succeeded => "ended",
-            State::Failed => "failed",
+            ExecutionState::Runs => "running",
+            ExecutionState::Succeeded => "ended",
+            ExecutionState::Failed => "failed",
         };
         let why = self
             .why
@@ -66,7 +66,7 @@ impl Progress {
             .ok()
             .filter(|secs| *secs > 0)?;
         let left = self.all.checked_sub(self.done + self.failed)?;
-        if self.state != State::Runs || self.done == 0 {
+        if self.state != ExecutionState::Runs || self.done == 0 {
             return None;
         }
         // Rounded up: somebody waits for it.
@@ -87,15 +87,15 @@ mod tests {
     #[test]
     fn the_pace_is_told_while_there_is_one() {
         let started = EventTime(1_000);
-        let running = Progress {
-            state: State::Runs,
+        let running = ExecutionProgress {
+            state: ExecutionState::Runs,
             started,
             done: 300,
             failed: 10,
             all: 1_000,
             why: None,
         };
-        let pace = |progress: &Progress, secs: i64| progress.pace(started.plus(secs));
+        let pace = |progress: &ExecutionProgress, secs: i64| progress.pace(started.plus(secs));
         assert_eq!(
             pace(&running, 60).as_deref(),
             Some("300 items a minute, about 3 minutes left")
@@ -105,16 +105,16 @@ mod tests {
             Some("2 items a minute, about 276 minutes left")
         );
         for other in [
-            Progress {
+            ExecutionProgress {
                 done: 0,
                 ..running.clone()
             },
-            Progress {
+            ExecutionProgress {
                 all: 0,
                 ..running.clone()
             },
-            Progress {
-                state: State::Succeeded,
+            ExecutionProgress {
+                state: ExecutionState::Succeeded,
                 ..running.clone()
             },
         ] {

@@ -2,38 +2,38 @@
 
 use std::collections::BTreeSet;
 
-use secretrail_engine::manifest::{Batch, Manifest};
+use secretrail_engine::manifest::{BackfillManifest, ManifestBatch};
 use secretrail_engine::time::EventTime;
 
-use crate::args::fleet::Job;
-use crate::commands::fleet::items::Items;
-use crate::commands::fleet::job::JobPlace;
-use crate::commands::fleet::progress::{Progress, State};
+use crate::args::fleet::BackfillJobArgs;
+use crate::commands::fleet::items::MapItems;
+use crate::commands::fleet::job::JobLocation;
+use crate::commands::fleet::progress::{ExecutionProgress, ExecutionState};
 use crate::commands::fleet::step_functions::StepFunctions;
-use crate::host::Failure;
+use crate::host::RunFailure;
 use crate::input::s3::store;
 use crate::input::store::ObjectStore;
 use crate::input::{aws, manifest as job_manifest};
 
 /// An execution of the state machine, and how far it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Execution {
+pub(super) struct StateMachineExecution {
     pub(super) arn: String,
-    pub(super) progress: Progress,
+    pub(super) progress: ExecutionProgress,
 }
 
 /// A job that was planned.
 pub(super) struct ReachedJob {
-    pub(super) place: JobPlace,
-    pub(super) manifest: Manifest,
+    pub(super) place: JobLocation,
+    pub(super) manifest: BackfillManifest,
     pub(super) machines: StepFunctions,
     store: Box<dyn ObjectStore>,
 }
 
 impl ReachedJob {
     /// Reads the manifest of a job.
-    pub(super) fn open(args: &Job) -> Result<Self, Failure> {
-        let place = JobPlace::of(&args.job)?;
+    pub(super) fn open(args: &BackfillJobArgs) -> Result<Self, RunFailure> {
+        let place = JobLocation::of(&args.job)?;
         let connection = aws::connect_to(&args.aws)?;
         let store = store(Some(&connection), &args.aws);
         Ok(Self {
@@ -45,12 +45,12 @@ impl ReachedJob {
     }
 
     /// Names of everything that is there now.
-    pub(super) fn there(&self) -> Result<BTreeSet<String>, Failure> {
+    pub(super) fn there(&self) -> Result<BTreeSet<String>, RunFailure> {
         self.place.0.there(&*self.store)
     }
 
     /// The batches whose parts are not among these names.
-    pub(super) fn missing(&self, there: &BTreeSet<String>) -> Vec<&Batch> {
+    pub(super) fn missing(&self, there: &BTreeSet<String>) -> Vec<&ManifestBatch> {
         job_manifest::missing(&self.manifest, there)
     }
 
@@ -59,27 +59,30 @@ impl ReachedJob {
     pub(super) fn last_execution(
         &self,
         there: &BTreeSet<String>,
-    ) -> Result<Option<Execution>, Failure> {
+    ) -> Result<Option<StateMachineExecution>, RunFailure> {
         let Some(arn) = self.place.execution(&*self.store, there)? else {
             return Ok(None);
         };
         let progress = self.machines.execution(&arn)?;
-        Ok(progress.map(|progress| Execution { arn, progress }))
+        Ok(progress.map(|progress| StateMachineExecution { arn, progress }))
     }
 
     /// The last execution, if it is under way.
-    pub(super) fn under_way(&self, there: &BTreeSet<String>) -> Result<Option<Execution>, Failure> {
+    pub(super) fn under_way(
+        &self,
+        there: &BTreeSet<String>,
+    ) -> Result<Option<StateMachineExecution>, RunFailure> {
         let last = self.last_execution(there)?;
-        Ok(last.filter(|last| last.progress.state == State::Runs))
+        Ok(last.filter(|last| last.progress.state == ExecutionState::Runs))
     }
 
     /// Starts an execution over these items, notes it, and gives its ARN.
     pub(super) fn start(
         &self,
         state_machine: &str,
-        items: Items,
+        items: MapItems,
         now: EventTime,
-    ) -> Result<String, Failure> {
+    ) -> Result<String, RunFailure> {
         let ask = serde_json::json!({
             "bucket": self.place.0.bucket,
             "prefix": self.place.0.prefix,

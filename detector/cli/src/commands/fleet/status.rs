@@ -2,14 +2,14 @@
 
 use std::fmt::Write as _;
 
-use secretrail_engine::manifest::{Batch, Manifest};
+use secretrail_engine::manifest::{BackfillManifest, ManifestBatch};
 use secretrail_engine::time::EventTime;
 
-use crate::commands::fleet::job::JobPlace;
-use crate::commands::fleet::progress::State;
-use crate::commands::fleet::reached::{Execution, ReachedJob};
+use crate::commands::fleet::job::JobLocation;
+use crate::commands::fleet::progress::ExecutionState;
+use crate::commands::fleet::reached::{ReachedJob, StateMachineExecution};
 use crate::exit;
-use crate::host::{Failure, Host, print, say};
+use crate::host::{ProcessHost, RunFailure, print, say};
 use crate::input::manifest as job_manifest;
 use crate::output::run_summary;
 use crate::text::number;
@@ -17,10 +17,10 @@ use crate::text::number;
 /// Says how far a job is, names what is missing unless that is being made, and gives the exit code.
 pub(super) fn tell(
     job: &ReachedJob,
-    execution: Option<&Execution>,
+    execution: Option<&StateMachineExecution>,
     quiet: bool,
-    host: &mut Host,
-) -> Result<u8, Failure> {
+    host: &mut ProcessHost,
+) -> Result<u8, RunFailure> {
     // Asked for again: parts may have come since.
     let there = job.there()?;
     let missing = job.missing(&there);
@@ -30,7 +30,7 @@ pub(super) fn tell(
         print(host, &text)?;
     }
     // What is missing while an execution makes it is no news.
-    let runs = execution.is_some_and(|execution| execution.progress.state == State::Runs);
+    let runs = execution.is_some_and(|execution| execution.progress.state == ExecutionState::Runs);
     if !runs {
         let folder = job.place.0.name("");
         let problems = job_manifest::told(&folder, &missing);
@@ -43,8 +43,8 @@ pub(super) fn tell(
     })
 }
 
-fn execution_text(execution: Option<&Execution>, now: EventTime) -> String {
-    let Some(Execution { arn, progress }) = execution else {
+fn execution_text(execution: Option<&StateMachineExecution>, now: EventTime) -> String {
+    let Some(StateMachineExecution { arn, progress }) = execution else {
         return String::new();
     };
     let mut text = format!(
@@ -57,7 +57,11 @@ fn execution_text(execution: Option<&Execution>, now: EventTime) -> String {
     text
 }
 
-fn parts_text(manifest: &Manifest, missing: &[&Batch], place: &JobPlace) -> String {
+fn parts_text(
+    manifest: &BackfillManifest,
+    missing: &[&ManifestBatch],
+    place: &JobLocation,
+) -> String {
     let head = &manifest.head;
     let missing_bytes: u64 = missing.iter().map(|batch| batch.bytes()).sum();
     // Rounded down: all of it is said only when it is all. Empty objects have no bytes to wait for.
@@ -83,13 +87,13 @@ fn parts_text(manifest: &Manifest, missing: &[&Batch], place: &JobPlace) -> Stri
 mod tests {
     use std::path::Path;
 
-    use super::super::progress::Progress;
+    use super::super::progress::ExecutionProgress;
     use super::super::tests::manifest;
     use super::*;
 
     #[test]
     fn all_of_it_is_said_only_when_it_is_all() {
-        let place = JobPlace::of(Path::new("s3://b/job")).unwrap();
+        let place = JobLocation::of(Path::new("s3://b/job")).unwrap();
         let manifest = manifest(&[999, 1]);
         let missing = [&manifest.batches[1]];
         let text = parts_text(&manifest, &missing, &place);
@@ -104,7 +108,7 @@ mod tests {
 
     #[test]
     fn a_job_of_empty_objects_has_all_its_bytes() {
-        let place = JobPlace::of(Path::new("s3://b/job")).unwrap();
+        let place = JobLocation::of(Path::new("s3://b/job")).unwrap();
         let manifest = manifest(&[0]);
         let text = parts_text(&manifest, &[&manifest.batches[0]], &place);
         assert_eq!(text, "parts          0 of 1, 100 % of the bytes\n");
@@ -113,15 +117,15 @@ mod tests {
     #[test]
     fn the_pace_is_told_of_what_is_under_way() {
         assert_eq!(execution_text(None, EventTime(0)), "");
-        let progress = Progress {
-            state: State::Runs,
+        let progress = ExecutionProgress {
+            state: ExecutionState::Runs,
             started: EventTime(0),
             done: 60,
             failed: 0,
             all: 120,
             why: None,
         };
-        let execution = Execution {
+        let execution = StateMachineExecution {
             arn: "arn:x".to_owned(),
             progress,
         };

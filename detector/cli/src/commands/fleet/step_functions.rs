@@ -15,8 +15,8 @@ mod with_sdk {
     use aws_sdk_sfn::types::{ExecutionStatus, MapRunItemCounts};
     use secretrail_engine::time::EventTime;
 
-    use crate::commands::fleet::progress::{Progress, State};
-    use crate::host::Failure;
+    use crate::commands::fleet::progress::{ExecutionProgress, ExecutionState};
+    use crate::host::RunFailure;
     use crate::input::aws::Connection;
 
     /// A client of Step Functions.
@@ -45,7 +45,7 @@ mod with_sdk {
             machine: &str,
             name: &str,
             input: &str,
-        ) -> Result<String, Failure> {
+        ) -> Result<String, RunFailure> {
             let call = self
                 .client()
                 .start_execution()
@@ -60,7 +60,7 @@ mod with_sdk {
 
         /// How far an execution is; `None` when it is not known any more: Step Functions forgets
         /// executions 90 days after their end (AWS, "Quotas for state executions").
-        pub(crate) fn execution(&self, arn: &str) -> Result<Option<Progress>, Failure> {
+        pub(crate) fn execution(&self, arn: &str) -> Result<Option<ExecutionProgress>, RunFailure> {
             self.connection.wait(async {
                 let Some(execution) = self.describe(arn).await? else {
                     return Ok(None);
@@ -70,7 +70,7 @@ mod with_sdk {
             })
         }
 
-        async fn describe(&self, arn: &str) -> Result<Option<DescribeExecutionOutput>, Failure> {
+        async fn describe(&self, arn: &str) -> Result<Option<DescribeExecutionOutput>, RunFailure> {
             let call = self.client().describe_execution().execution_arn(arn);
             match call.send().await {
                 Ok(execution) => Ok(Some(execution)),
@@ -82,7 +82,7 @@ mod with_sdk {
         }
 
         /// How many items the map of an execution has done; `None` before it came to its map.
-        async fn item_counts(&self, arn: &str) -> Result<Option<MapRunItemCounts>, Failure> {
+        async fn item_counts(&self, arn: &str) -> Result<Option<MapRunItemCounts>, RunFailure> {
             // The machine has one map, so an execution has one run of it at most.
             let runs = self.client().list_map_runs().execution_arn(arn).send();
             let runs = runs.await.map_err(|error| failure(arn, error))?.map_runs;
@@ -99,17 +99,20 @@ mod with_sdk {
         }
     }
 
-    fn progress(execution: DescribeExecutionOutput, counts: Option<&MapRunItemCounts>) -> Progress {
+    fn progress(
+        execution: DescribeExecutionOutput,
+        counts: Option<&MapRunItemCounts>,
+    ) -> ExecutionProgress {
         let state = match execution.status {
             // A redrive that was asked for starts by itself.
-            ExecutionStatus::Running | ExecutionStatus::PendingRedrive => State::Runs,
-            ExecutionStatus::Succeeded => State::Succeeded,
+            ExecutionStatus::Running | ExecutionStatus::PendingRedrive => ExecutionState::Runs,
+            ExecutionStatus::Succeeded => ExecutionState::Succeeded,
             // Timed out or aborted comes to the same: what is missing can be resumed.
-            _ => State::Failed,
+            _ => ExecutionState::Failed,
         };
         let why = [execution.error, execution.cause];
         let why: Vec<String> = why.into_iter().flatten().collect();
-        Progress {
+        ExecutionProgress {
             state,
             started: EventTime(execution.start_date.secs()),
             done: count(counts.map(|counts| counts.succeeded)),
@@ -125,8 +128,8 @@ mod with_sdk {
             .unwrap_or(0)
     }
 
-    fn failure<E: std::error::Error>(about: &str, error: E) -> Failure {
-        Failure::Input(format!("{about}: {}", DisplayErrorContext(error)))
+    fn failure<E: std::error::Error>(about: &str, error: E) -> RunFailure {
+        RunFailure::Input(format!("{about}: {}", DisplayErrorContext(error)))
     }
 }
 
@@ -134,8 +137,8 @@ mod with_sdk {
 mod without_sdk {
     use std::sync::Arc;
 
-    use crate::commands::fleet::progress::Progress;
-    use crate::host::Failure;
+    use crate::commands::fleet::progress::ExecutionProgress;
+    use crate::host::RunFailure;
     use crate::input::aws::Connection;
 
     /// What would ask Step Functions: there is no connection, so there is none of these.

@@ -3,17 +3,17 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use secretrail_engine::manifest::{Batch, Manifest};
-use secretrail_engine::part::Header;
+use secretrail_engine::manifest::{BackfillManifest, ManifestBatch};
+use secretrail_engine::part::ExtractHeader;
 
 use crate::commands::tests::ran;
 use crate::exit;
-use crate::input::store::{Fetched, ObjectStore, Opens, Remote, StoreError};
+use crate::input::store::{FetchedBytes, FolderPredicate, ObjectStore, RemoteObject, StoreError};
 
 /// A plan with a batch of one object for each of these sizes.
-pub(super) fn manifest(sizes: &[u64]) -> Manifest {
-    let header = Header::default();
-    let object = |size: &u64| Remote {
+pub(super) fn manifest(sizes: &[u64]) -> BackfillManifest {
+    let header = ExtractHeader::default();
+    let object = |size: &u64| RemoteObject {
         bucket: "b".to_owned(),
         key: format!("logs/{size}.json.gz"),
         etag: "e".to_owned(),
@@ -21,9 +21,9 @@ pub(super) fn manifest(sizes: &[u64]) -> Manifest {
     };
     let batches = sizes
         .iter()
-        .map(|size| Batch::new(&header, vec![object(size)]));
+        .map(|size| ManifestBatch::new(&header, vec![object(size)]));
     let batches = batches.collect();
-    Manifest::new(header, batches)
+    BackfillManifest::new(header, batches)
 }
 
 /// One bucket in memory.
@@ -35,11 +35,11 @@ impl ObjectStore for MemoryBucket {
         &self,
         bucket: &str,
         prefix: &str,
-        _: Option<&Opens<'_>>,
-    ) -> Result<Vec<Remote>, StoreError> {
+        _: Option<&FolderPredicate<'_>>,
+    ) -> Result<Vec<RemoteObject>, StoreError> {
         let objects = self.0.lock().unwrap();
         let listed = objects.iter().filter(|(key, _)| key.starts_with(prefix));
-        let listed = listed.map(|(key, bytes)| Remote {
+        let listed = listed.map(|(key, bytes)| RemoteObject {
             bucket: bucket.to_owned(),
             key: key.clone(),
             etag: String::new(),
@@ -48,17 +48,17 @@ impl ObjectStore for MemoryBucket {
         Ok(listed.collect())
     }
 
-    fn fetch(&self, object: &Remote) -> Result<Fetched, StoreError> {
+    fn fetch(&self, object: &RemoteObject) -> Result<FetchedBytes, StoreError> {
         let objects = self.0.lock().unwrap();
         let bytes = objects.get(&object.key).cloned();
         let bytes = bytes.ok_or_else(|| StoreError::Call("NoSuchKey".to_owned()))?;
-        Ok(Fetched {
+        Ok(FetchedBytes {
             bytes,
             signature: None,
         })
     }
 
-    fn piece(&self, _: &Remote, _: u64, _: u64) -> Result<Vec<u8>, StoreError> {
+    fn piece(&self, _: &RemoteObject, _: u64, _: u64) -> Result<Vec<u8>, StoreError> {
         Err(StoreError::NotNamed)
     }
 

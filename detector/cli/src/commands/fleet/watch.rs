@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use indicatif::ProgressBar;
 use secretrail_engine::time::EventTime;
 
-use crate::args::fleet::Job;
-use crate::commands::fleet::progress::{Progress, State};
-use crate::commands::fleet::reached::Execution;
+use crate::args::fleet::BackfillJobArgs;
+use crate::commands::fleet::progress::{ExecutionProgress, ExecutionState};
+use crate::commands::fleet::reached::StateMachineExecution;
 use crate::commands::fleet::step_functions::StepFunctions;
-use crate::host::{Failure, Host, say};
+use crate::host::{ProcessHost, RunFailure, say};
 use crate::input::progress::parts_bar;
 
 /// Time between two looks at a job, and between two lines about it where there is no bar.
@@ -17,7 +17,7 @@ const LOOK: Duration = Duration::from_secs(2);
 const LINE: Duration = Duration::from_secs(60);
 
 /// How a run is watched.
-pub(super) struct Watch<'w> {
+pub(super) struct RunWatcher<'w> {
     machines: &'w StepFunctions,
     /// Over all executions of the run; hidden where nobody looks.
     bar: ProgressBar,
@@ -28,9 +28,14 @@ pub(super) struct Watch<'w> {
     told: Instant,
 }
 
-impl<'w> Watch<'w> {
+impl<'w> RunWatcher<'w> {
     /// Of a run over so many parts.
-    pub(super) fn new(machines: &'w StepFunctions, parts: usize, args: &Job, host: &Host) -> Self {
+    pub(super) fn new(
+        machines: &'w StepFunctions,
+        parts: usize,
+        args: &BackfillJobArgs,
+        host: &ProcessHost,
+    ) -> Self {
         let is_shown = !args.quiet && !args.no_progress && host.stderr_is_terminal;
         let began = Instant::now();
         Self {
@@ -43,7 +48,11 @@ impl<'w> Watch<'w> {
     }
 
     /// Waits until an execution is over that this run has not started.
-    pub(super) fn joined(&mut self, arn: String, host: &mut Host) -> Result<Execution, Failure> {
+    pub(super) fn joined(
+        &mut self,
+        arn: String,
+        host: &mut ProcessHost,
+    ) -> Result<StateMachineExecution, RunFailure> {
         say(
             host,
             &format!("secretrail: {arn} is under way; watching it\n"),
@@ -52,23 +61,27 @@ impl<'w> Watch<'w> {
     }
 
     /// Waits until an execution is over.
-    pub(super) fn until_end(&mut self, arn: String, host: &mut Host) -> Result<Execution, Failure> {
+    pub(super) fn until_end(
+        &mut self,
+        arn: String,
+        host: &mut ProcessHost,
+    ) -> Result<StateMachineExecution, RunFailure> {
         // What the executions before this one have done.
         let before = self.bar.position();
         loop {
             let Some(progress) = self.machines.execution(&arn)? else {
                 let message = format!("{arn}: there is no such execution any more");
-                return Err(Failure::Input(message));
+                return Err(RunFailure::Input(message));
             };
             self.show(&progress, before, host);
-            if progress.state != State::Runs {
-                return Ok(Execution { arn, progress });
+            if progress.state != ExecutionState::Runs {
+                return Ok(StateMachineExecution { arn, progress });
             }
             std::thread::sleep(LOOK);
         }
     }
 
-    fn show(&mut self, progress: &Progress, before: u64, host: &mut Host) {
+    fn show(&mut self, progress: &ExecutionProgress, before: u64, host: &mut ProcessHost) {
         // Without a terminal there is no bar, and a line for each look would fill the log.
         if self.bar.is_hidden() && !self.quiet && self.told.elapsed() >= LINE {
             let now = later(host.now, self.began.elapsed());
@@ -90,7 +103,7 @@ fn later(began: EventTime, elapsed: Duration) -> EventTime {
     began.plus(i64::try_from(elapsed.as_secs()).unwrap_or(i64::MAX))
 }
 
-fn line(progress: &Progress, now: EventTime) -> String {
+fn line(progress: &ExecutionProgress, now: EventTime) -> String {
     let pace = progress.pace(now);
     let pace = pace.map(|pace| format!("; {pace}")).unwrap_or_default();
     format!("secretrail: {}{pace}\n", progress.words())
@@ -102,8 +115,8 @@ mod tests {
 
     #[test]
     fn a_line_tells_the_pace_once_there_is_one() {
-        let mut progress = Progress {
-            state: State::Runs,
+        let mut progress = ExecutionProgress {
+            state: ExecutionState::Runs,
             started: EventTime(0),
             done: 0,
             failed: 0,

@@ -10,7 +10,7 @@ use secretrail_engine::neutral;
 use secretrail_engine::rule_meta::RuleMeta;
 use serde_json::{Value, json};
 
-use crate::output::listing::Listing;
+use crate::output::listing::RowListing;
 use crate::output::table;
 
 /// Alerts that are shown one by one, of each kind.
@@ -18,7 +18,7 @@ const SHOWN: usize = 20;
 
 /// What happened to the alerts of one rule.
 #[derive(Default)]
-struct Change<'a> {
+struct RuleChange<'a> {
     meta: Option<&'a RuleMeta>,
     kept: Vec<&'a Alert>,
     gained: Vec<&'a Alert>,
@@ -27,13 +27,13 @@ struct Change<'a> {
 
 /// What happened to the alerts of every rule that raised one, before or after, by the ids of the
 /// rules.
-pub(super) struct Comparison<'a>(BTreeMap<&'a str, Change<'a>>);
+pub(super) struct Comparison<'a>(BTreeMap<&'a str, RuleChange<'a>>);
 
 impl<'a> Comparison<'a> {
     /// Alerts of the rules in force beside those of the rules that may replace them.
     pub(super) fn of(before: &'a [Alert], after: &'a [Alert]) -> Self {
         let (old, new) = (ids(before), ids(after));
-        let mut changes: BTreeMap<&str, Change<'_>> = BTreeMap::new();
+        let mut changes: BTreeMap<&str, RuleChange<'_>> = BTreeMap::new();
         for alert in after {
             let change = changes.entry(&alert.rule.id).or_default();
             change.meta = Some(&alert.rule);
@@ -74,7 +74,7 @@ impl<'a> Comparison<'a> {
     }
 }
 
-impl Listing<6> for Comparison<'_> {
+impl RowListing<6> for Comparison<'_> {
     const NAME: &'static str = "--compare";
     const HEADER: [&'static str; 6] = ["rule_id", "title", "level", "kept", "gained", "lost"];
 
@@ -106,7 +106,7 @@ fn ids(alerts: &[Alert]) -> BTreeSet<&AlertId> {
     alerts.iter().map(|alert| &alert.id).collect()
 }
 
-fn value(id: &str, change: &Change<'_>) -> Value {
+fn value(id: &str, change: &RuleChange<'_>) -> Value {
     let rule = change
         .meta
         .map(|meta| json!({"id": id, "title": meta.title, "level": meta.level.as_str()}));
@@ -123,7 +123,7 @@ fn id_texts(alerts: &[&Alert]) -> Vec<String> {
     alerts.iter().map(|alert| alert.id.0.to_string()).collect()
 }
 
-fn row(id: &str, change: &Change<'_>) -> [String; 6] {
+fn row(id: &str, change: &RuleChange<'_>) -> [String; 6] {
     let (title, level) = change
         .meta
         .map_or(("", ""), |m| (m.title.as_str(), m.level.as_str()));

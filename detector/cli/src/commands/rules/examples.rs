@@ -3,23 +3,23 @@
 use std::fmt::Write as _;
 
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
-use secretrail_engine::authoring::examples::{self, Fault};
+use secretrail_engine::authoring::examples::{self, ExampleFault};
 use secretrail_engine::authoring::explain::{EventTrace, Explanation, explain, is_named};
 use secretrail_engine::neutral;
-use secretrail_engine::policy::Policy;
+use secretrail_engine::policy::AccessPolicy;
 use secretrail_engine::rule::RuleSet;
-use secretrail_engine::rule::example::Example;
+use secretrail_engine::rule::example::RuleExample;
 use secretrail_engine::rule_meta::RuleMeta;
-use secretrail_pack::Rules;
+use secretrail_pack::RulePack;
 
 use super::list::metas;
-use crate::args::RulesTest;
+use crate::args::RulesTestArgs;
 use crate::exit;
-use crate::host::{Failure, Host, print};
+use crate::host::{ProcessHost, RunFailure, print};
 use crate::input::rules_and_policy;
 use crate::output::out;
 
-pub(super) fn run(args: &RulesTest, host: &mut Host) -> Result<u8, Failure> {
+pub(super) fn run(args: &RulesTestArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
     let loaded = rules_and_policy::rules(&args.files)?;
     let metas = asked_for(&loaded, &args.rule)?;
     let tried = try_all(&loaded, &metas);
@@ -44,12 +44,12 @@ pub(super) fn run(args: &RulesTest, host: &mut Host) -> Result<u8, Failure> {
 }
 
 /// The rules that were named, or all of them.
-fn asked_for<'r>(loaded: &'r Rules, names: &[String]) -> Result<Vec<&'r RuleMeta>, Failure> {
+fn asked_for<'r>(loaded: &'r RulePack, names: &[String]) -> Result<Vec<&'r RuleMeta>, RunFailure> {
     let mut metas = metas(loaded);
     // A name that fits nothing would otherwise pass with no example at all.
     for name in names {
         if !metas.iter().any(|meta| is_named(meta, name)) {
-            return Err(Failure::Usage(format!(
+            return Err(RunFailure::Usage(format!(
                 "there is no rule `{name}`; `secretrail rules list` shows them"
             )));
         }
@@ -61,17 +61,17 @@ fn asked_for<'r>(loaded: &'r Rules, names: &[String]) -> Result<Vec<&'r RuleMeta
 }
 
 /// How an example went.
-struct Tried<'e> {
-    example: &'e Example,
+struct ExampleResult<'e> {
+    example: &'e RuleExample,
     /// Title of the rule.
     title: String,
-    result: Result<(), Fault>,
+    result: Result<(), ExampleFault>,
     /// What decided.
     decided: String,
 }
 
 /// Runs the examples of these rules, in the order of their files.
-fn try_all<'e>(loaded: &'e Rules, metas: &[&RuleMeta]) -> Vec<Tried<'e>> {
+fn try_all<'e>(loaded: &'e RulePack, metas: &[&RuleMeta]) -> Vec<ExampleResult<'e>> {
     let of_rules = loaded.examples.iter().filter_map(|example| {
         let meta = metas.iter().find(|meta| meta.id == example.rule)?;
         Some(try_example(&loaded.set, meta, example))
@@ -79,17 +79,21 @@ fn try_all<'e>(loaded: &'e Rules, metas: &[&RuleMeta]) -> Vec<Tried<'e>> {
     of_rules.collect()
 }
 
-fn try_example<'e>(rules: &RuleSet, meta: &RuleMeta, example: &'e Example) -> Tried<'e> {
+fn try_example<'e>(
+    rules: &RuleSet,
+    meta: &RuleMeta,
+    example: &'e RuleExample,
+) -> ExampleResult<'e> {
     // The whole path decides; the explanation beside it only says why, in a few words.
     let result = pollster::block_on(examples::run(rules, example));
     // A policy that cannot be read is the fault of the example, which the run has told.
-    let policy: Option<Policy> = example.policy.as_ref().and_then(|text| text.parse().ok());
+    let policy: Option<AccessPolicy> = example.policy.as_ref().and_then(|text| text.parse().ok());
     let events = format!("[{}]", example.events.join(","));
     let told = pollster::block_on(explain(rules, &meta.id, events.as_bytes(), policy.as_ref()));
     let decided = told
         .map(|explanation| decided(&explanation))
         .unwrap_or_default();
-    Tried {
+    ExampleResult {
         example,
         title: meta.title.clone(),
         result,
@@ -114,7 +118,7 @@ fn decided(explanation: &Explanation) -> String {
     )
 }
 
-fn push_example(one: &Tried<'_>, out: &mut String) {
+fn push_example(one: &ExampleResult<'_>, out: &mut String) {
     let mark = if one.result.is_ok() {
         "[PASS]"
     } else {
@@ -133,7 +137,7 @@ fn push_example(one: &Tried<'_>, out: &mut String) {
     writeln!(out, "       {}", neutral::line(&one.decided)).ok();
 }
 
-fn push_total(tried: &[Tried<'_>], failed: usize, out: &mut String) {
+fn push_total(tried: &[ExampleResult<'_>], failed: usize, out: &mut String) {
     let mut rules: Vec<&str> = tried.iter().map(|one| &*one.example.rule).collect();
     rules.sort_unstable();
     rules.dedup();
@@ -148,7 +152,7 @@ fn push_total(tried: &[Tried<'_>], failed: usize, out: &mut String) {
 }
 
 /// Rules without examples are no failure, but their author should know.
-fn push_bare(loaded: &Rules, metas: &[&RuleMeta], out: &mut String) {
+fn push_bare(loaded: &RulePack, metas: &[&RuleMeta], out: &mut String) {
     for meta in metas {
         if !loaded.examples.iter().any(|e| e.rule == meta.id) {
             let (title, file) = (neutral::line(&meta.title), neutral::line(&meta.file));
@@ -158,7 +162,7 @@ fn push_bare(loaded: &Rules, metas: &[&RuleMeta], out: &mut String) {
 }
 
 /// The results for CI systems: a suite for each rule, a case for each of its examples.
-fn junit(tried: &[Tried<'_>]) -> Result<String, Failure> {
+fn junit(tried: &[ExampleResult<'_>]) -> Result<String, RunFailure> {
     // By id, and in the order of the examples: two rules may have one title.
     let mut suites: Vec<(&str, TestSuite)> = Vec::new();
     for one in tried {
@@ -177,10 +181,10 @@ fn junit(tried: &[Tried<'_>]) -> Result<String, Failure> {
     report.add_test_suites(suites.into_iter().map(|(_, suite)| suite));
     report
         .to_string()
-        .map_err(|error| Failure::Internal(error.to_string()))
+        .map_err(|error| RunFailure::Internal(error.to_string()))
 }
 
-fn case(one: &Tried<'_>) -> TestCase {
+fn case(one: &ExampleResult<'_>) -> TestCase {
     let status = match &one.result {
         Ok(()) => TestCaseStatus::success(),
         Err(fault) => {
@@ -242,7 +246,7 @@ mod tests {
 
     #[test]
     fn a_failure_is_told_to_people_and_to_ci() {
-        let example = |fires| Example {
+        let example = |fires| RuleExample {
             rule: "r".to_owned(),
             name: "twenty at once".to_owned(),
             fires,
@@ -250,13 +254,16 @@ mod tests {
             events: Vec::new(),
         };
         let (fires, quiet) = (example(true), example(false));
-        let tried = |example, result| Tried {
+        let tried = |example, result| ExampleResult {
             example,
             title: "Bulk".to_owned(),
             result,
             decided: "a: 3 of 20".to_owned(),
         };
-        let tried = [tried(&fires, Err(Fault::Quiet)), tried(&quiet, Ok(()))];
+        let tried = [
+            tried(&fires, Err(ExampleFault::Quiet)),
+            tried(&quiet, Ok(())),
+        ];
         let mut text = String::new();
         push_example(&tried[0], &mut text);
         push_total(&tried, 1, &mut text);

@@ -6,27 +6,29 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use secretrail_engine::authoring::explain::{EventTrace, Explanation, Line, Trouble, explain};
+use secretrail_engine::authoring::explain::{
+    EventTrace, ExplainError, ExplainLine, Explanation, explain,
+};
 use secretrail_engine::neutral;
 
-use crate::args::RulesExplain;
+use crate::args::RulesExplainArgs;
 use crate::args::path::is_stdin;
 use crate::exit;
-use crate::host::{Failure, Host, print};
+use crate::host::{ProcessHost, RunFailure, print};
 use crate::input::rules_and_policy;
 
-pub(super) fn run(args: &RulesExplain, host: &mut Host) -> Result<u8, Failure> {
+pub(super) fn run(args: &RulesExplainArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
     let loaded = rules_and_policy::rules(&args.files)?;
     let policy = rules_and_policy::policy(&args.policy)?;
     let name = args.events.display();
     let bytes = bytes(&args.events, &mut *host.stdin)
-        .map_err(|error| Failure::Input(format!("{name}: {error}")))?;
+        .map_err(|error| RunFailure::Input(format!("{name}: {error}")))?;
     let explained = pollster::block_on(explain(&loaded.set, &args.rule, &bytes, policy.as_ref()));
     // A wrong name is a slip of whoever typed it; anything else is the fault of the file.
     let explanation = explained.map_err(|trouble| match trouble {
-        Trouble::NoSuchRule(_) => Failure::Usage(trouble.to_string()),
-        Trouble::Unreadable(_) | Trouble::NoRecords | Trouble::State(_) => {
-            Failure::Input(format!("{name}: {trouble}"))
+        ExplainError::NoSuchRule(_) => RunFailure::Usage(trouble.to_string()),
+        ExplainError::Unreadable(_) | ExplainError::NoRecords | ExplainError::State(_) => {
+            RunFailure::Input(format!("{name}: {trouble}"))
         }
     })?;
     print(host, &text(&explanation))?;
@@ -84,7 +86,7 @@ fn push_event(trace: &EventTrace, out: &mut String) {
     let mark = if *matched { "matched" } else { "not matched" };
     let (event, asked) = (neutral::line(event), neutral::line(&asked));
     writeln!(out, "\n{event}: {mark}{asked}").ok();
-    for Line { depth, holds, text } in lines {
+    for ExplainLine { depth, holds, text } in lines {
         let (mark, indent) = (yes_or_no(*holds), "  ".repeat(*depth));
         writeln!(out, "  {mark} {indent}{}", neutral::line(text)).ok();
     }
@@ -117,7 +119,7 @@ mod tests {
             rule: "Reads".to_owned(),
             event: "GetSecretValue \u{1b}[2J".to_owned(),
             matched: false,
-            lines: vec![Line {
+            lines: vec![ExplainLine {
                 depth: 1,
                 holds: true,
                 text: "selection read".to_owned(),

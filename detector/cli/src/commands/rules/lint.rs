@@ -2,25 +2,25 @@
 
 use std::fmt::Write as _;
 
-use secretrail_engine::authoring::lint::{Finding, Severity, lint};
+use secretrail_engine::authoring::lint::{LintFinding, LintSeverity, lint};
 use secretrail_engine::neutral;
 use secretrail_pack::complete;
 
-use crate::args::RulesLint;
+use crate::args::RulesLintArgs;
 use crate::exit;
-use crate::host::{Failure, Host, print, say};
+use crate::host::{ProcessHost, RunFailure, print, say};
 use crate::input::rules_and_policy;
 
-pub(super) fn run(args: &RulesLint, host: &mut Host) -> Result<u8, Failure> {
-    let Linted { files, findings } = linted(args)?;
+pub(super) fn run(args: &RulesLintArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
+    let LintReport { files, findings } = linted(args)?;
     let mut text = String::new();
     for finding in &findings {
         writeln!(text, "{}", neutral::line(&finding.to_string())).ok();
     }
     print(host, &text)?;
-    let errors = count(&findings, Severity::Error);
-    let warnings = count(&findings, Severity::Warning);
-    let infos = count(&findings, Severity::Info);
+    let errors = count(&findings, LintSeverity::Error);
+    let warnings = count(&findings, LintSeverity::Warning);
+    let infos = count(&findings, LintSeverity::Info);
     say(
         host,
         &format!("{files} files: {errors} errors, {warnings} warnings, {infos} hints\n"),
@@ -33,13 +33,13 @@ pub(super) fn run(args: &RulesLint, host: &mut Host) -> Result<u8, Failure> {
 }
 
 /// What the check of rule files came to.
-struct Linted {
+struct LintReport {
     /// How many files were named, or are in the pack.
     files: usize,
-    findings: Vec<Finding>,
+    findings: Vec<LintFinding>,
 }
 
-fn linted(args: &RulesLint) -> Result<Linted, Failure> {
+fn linted(args: &RulesLintArgs) -> Result<LintReport, RunFailure> {
     let (files, needed) = complete(rules_and_policy::files(&args.files.rules)?);
     let vars = rules_and_policy::vars(args.files.vars.as_deref())?;
     let borrowed: Vec<(&str, &str)> = files
@@ -49,13 +49,13 @@ fn linted(args: &RulesLint) -> Result<Linted, Failure> {
     let mut findings = lint(&borrowed, &vars);
     // The files of the pack that these rules name are linted with the pack.
     findings.retain(|finding| !needed.contains(&finding.file));
-    Ok(Linted {
+    Ok(LintReport {
         files: files.len() - needed.len(),
         findings,
     })
 }
 
-fn count(findings: &[Finding], severity: Severity) -> usize {
+fn count(findings: &[LintFinding], severity: LintSeverity) -> usize {
     findings.iter().filter(|f| f.severity == severity).count()
 }
 

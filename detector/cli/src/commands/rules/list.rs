@@ -1,13 +1,13 @@
 //! `rules list` and `rules fields`: what there is, for people and for programs.
 
-use secretrail_engine::rule::fields::{DERIVED, Field};
+use secretrail_engine::rule::fields::{DERIVED, DerivedField};
 use secretrail_engine::rule_meta::RuleMeta;
-use secretrail_pack::Rules;
+use secretrail_pack::RulePack;
 use serde_json::{Value, json};
 
-use crate::args::{ListFormat, RulesFields, RulesList};
+use crate::args::{ListFormat, RulesFieldsArgs, RulesListArgs};
 use crate::exit;
-use crate::host::{Failure, Host, print};
+use crate::host::{ProcessHost, RunFailure, print};
 use crate::input::rules_and_policy;
 use crate::output::table;
 
@@ -15,7 +15,7 @@ use crate::output::table;
 const RAW_FIELDS: &str = "\nBeside these, every field of the CloudTrail record under its own name, \
     as in requestParameters.secretId.\n";
 
-pub(super) fn run(args: &RulesList, host: &mut Host) -> Result<u8, Failure> {
+pub(super) fn run(args: &RulesListArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
     let loaded = rules_and_policy::rules(&args.files)?;
     let mut metas = metas(&loaded);
     // By file, as authors know their rules, and not by how they were loaded.
@@ -32,7 +32,7 @@ pub(super) fn run(args: &RulesList, host: &mut Host) -> Result<u8, Failure> {
 }
 
 /// Every rule that was named, once: a suppressed rule is a detection and a window of the same name.
-pub(super) fn metas(loaded: &Rules) -> Vec<&RuleMeta> {
+pub(super) fn metas(loaded: &RulePack) -> Vec<&RuleMeta> {
     let mut metas: Vec<&RuleMeta> = Vec::new();
     for meta in loaded.set.metas() {
         if loaded.holds(meta) && !metas.iter().any(|known| known.id == meta.id) {
@@ -43,11 +43,11 @@ pub(super) fn metas(loaded: &Rules) -> Vec<&RuleMeta> {
 }
 
 /// Whether a rule raises no alerts of its own: a correlation counts what it finds.
-fn feeds_another(meta: &RuleMeta, loaded: &Rules) -> bool {
+fn feeds_another(meta: &RuleMeta, loaded: &RulePack) -> bool {
     !loaded.set.alerting().any(|known| known.id == meta.id)
 }
 
-fn rule_row(meta: &RuleMeta, loaded: &Rules) -> [String; 4] {
+fn rule_row(meta: &RuleMeta, loaded: &RulePack) -> [String; 4] {
     let level = if feeds_another(meta, loaded) {
         "(feeds another)"
     } else {
@@ -61,7 +61,7 @@ fn rule_row(meta: &RuleMeta, loaded: &Rules) -> [String; 4] {
     ]
 }
 
-fn rule_value(meta: &RuleMeta, loaded: &Rules) -> Value {
+fn rule_value(meta: &RuleMeta, loaded: &RulePack) -> Value {
     json!({
         "id": meta.id,
         "title": meta.title,
@@ -74,7 +74,7 @@ fn rule_value(meta: &RuleMeta, loaded: &Rules) -> Value {
     })
 }
 
-pub(super) fn fields(args: &RulesFields, host: &mut Host) -> Result<u8, Failure> {
+pub(super) fn fields(args: &RulesFieldsArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
     let text = match args.format {
         ListFormat::Table => {
             let rows: Vec<_> = DERIVED.iter().map(field_row).collect();
@@ -86,7 +86,7 @@ pub(super) fn fields(args: &RulesFields, host: &mut Host) -> Result<u8, Failure>
     Ok(exit::DONE)
 }
 
-fn field_row(field: &Field) -> [String; 3] {
+fn field_row(field: &DerivedField) -> [String; 3] {
     let of = if field.access_only {
         "accesses"
     } else {
@@ -97,7 +97,7 @@ fn field_row(field: &Field) -> [String; 3] {
     [field.name.to_owned(), of.to_owned(), meaning]
 }
 
-fn field_value(field: &Field) -> Value {
+fn field_value(field: &DerivedField) -> Value {
     json!({
         "name": field.name,
         "access_only": field.access_only,
@@ -105,10 +105,10 @@ fn field_value(field: &Field) -> Value {
     })
 }
 
-fn pretty(rows: impl Iterator<Item = Value>) -> Result<String, Failure> {
+fn pretty(rows: impl Iterator<Item = Value>) -> Result<String, RunFailure> {
     let rows: Vec<Value> = rows.collect();
     let text = serde_json::to_string_pretty(&rows)
-        .map_err(|error| Failure::Internal(error.to_string()))?;
+        .map_err(|error| RunFailure::Internal(error.to_string()))?;
     Ok(text + "\n")
 }
 
@@ -117,7 +117,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::args::RuleFiles;
+    use crate::args::RuleFilesArgs;
     use crate::commands::tests::ran;
 
     fn values(args: &[&str]) -> Vec<Value> {
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn every_rule_is_named_once_although_some_are_two_inside() {
-        let pack = rules_and_policy::rules(&RuleFiles::default()).unwrap();
+        let pack = rules_and_policy::rules(&RuleFilesArgs::default()).unwrap();
         let metas = metas(&pack);
         let ids: BTreeSet<&str> = metas.iter().map(|meta| meta.id.as_str()).collect();
         assert_eq!(ids.len(), metas.len());

@@ -8,12 +8,12 @@ use secretrail_engine::object;
 use secretrail_engine::selection::Selection;
 use secretrail_engine::time::EventTime;
 
-use crate::commands::verify::digest::{DigestFile, Keys, LogFile};
+use crate::commands::verify::digest::{DigestFile, DigestLogFile, PublicKeys};
 use crate::input::walk;
 
 /// What can be said of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Verdict {
+pub enum FileVerdict {
     /// It is not what CloudTrail wrote.
     Altered,
     /// CloudTrail wrote it, and it is not there.
@@ -26,7 +26,7 @@ pub enum Verdict {
     Intact,
 }
 
-impl Verdict {
+impl FileVerdict {
     /// The name in every form of output.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -42,9 +42,9 @@ impl Verdict {
 
 /// A verdict about a digest or a log.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Finding {
+pub struct ChainFinding {
     /// The verdict.
-    pub verdict: Verdict,
+    pub verdict: FileVerdict,
     /// Its key, from `AWSLogs/` or what stands before it on.
     pub key: String,
     /// Whether it is a digest.
@@ -55,7 +55,7 @@ pub struct Finding {
 
 /// A digest that is there.
 #[derive(Debug)]
-pub struct Read {
+pub struct DigestRead {
     /// What it says.
     pub file: DigestFile,
     /// SHA-256 of its inflated bytes, in hexadecimal digits.
@@ -64,7 +64,7 @@ pub struct Read {
     pub signature: Option<String>,
 }
 
-impl Read {
+impl DigestRead {
     /// The digest before it, by its key in any copy of the tree; `None` at the start of a chain.
     fn previous(&self) -> Option<&str> {
         let key = self.file.previous_digest_s3_object.as_deref();
@@ -74,9 +74,9 @@ impl Read {
 
 /// Everything that is there.
 #[derive(Debug, Default)]
-pub struct Evidence {
+pub struct ChainFiles {
     /// Digests by their tree key.
-    pub digests: BTreeMap<String, Read>,
+    pub digests: BTreeMap<String, DigestRead>,
     /// Hashes of logs by their tree key.
     pub logs: HashMap<String, String>,
     /// What stands where digests stand and is none, with why, by its tree key.
@@ -98,8 +98,8 @@ pub fn tree_key(key: &str) -> &str {
 
 /// Judges everything in the selection, in the order of verdicts and keys.
 #[must_use]
-pub fn judge(evidence: &Evidence, keys: &Keys, selection: &Selection) -> Vec<Finding> {
-    let mut judge = Judge {
+pub fn judge(evidence: &ChainFiles, keys: &PublicKeys, selection: &Selection) -> Vec<ChainFinding> {
+    let mut judge = ChainJudge {
         evidence,
         keys,
         selection,
@@ -110,7 +110,7 @@ pub fn judge(evidence: &Evidence, keys: &Keys, selection: &Selection) -> Vec<Fin
     };
     judge.chains();
     for (key, why) in &evidence.spoiled {
-        judge.find(Verdict::Altered, key, true, why.clone());
+        judge.find(FileVerdict::Altered, key, true, why.clone());
     }
     judge.unlisted();
     judge.findings.sort();
@@ -119,7 +119,7 @@ pub fn judge(evidence: &Evidence, keys: &Keys, selection: &Selection) -> Vec<Fin
 
 /// The digest after each digest, by the key of the one before. A digest does not know who comes
 /// after it.
-fn followers(evidence: &Evidence) -> HashMap<&str, &Read> {
+fn followers(evidence: &ChainFiles) -> HashMap<&str, &DigestRead> {
     let digests = evidence.digests.values();
     digests
         .filter_map(|read| Some((read.previous()?, read)))
@@ -128,36 +128,36 @@ fn followers(evidence: &Evidence) -> HashMap<&str, &Read> {
 
 /// The digests in the order in which they are judged: whoever follows a digest comes before it,
 /// since a proven digest proves those before it, and never the other way round.
-fn newest_first(evidence: &Evidence) -> Vec<(&String, &Read)> {
-    let mut order: Vec<(&String, &Read)> = evidence.digests.iter().collect();
+fn newest_first(evidence: &ChainFiles) -> Vec<(&String, &DigestRead)> {
+    let mut order: Vec<(&String, &DigestRead)> = evidence.digests.iter().collect();
     order.sort_by(|(a_key, a), (b_key, b)| (b.file.end(), b_key).cmp(&(a.file.end(), a_key)));
     order
 }
 
-struct Judge<'e> {
-    evidence: &'e Evidence,
-    keys: &'e Keys,
+struct ChainJudge<'e> {
+    evidence: &'e ChainFiles,
+    keys: &'e PublicKeys,
     selection: &'e Selection,
-    findings: Vec<Finding>,
+    findings: Vec<ChainFinding>,
     /// The digest after each digest.
-    followers: HashMap<&'e str, &'e Read>,
+    followers: HashMap<&'e str, &'e DigestRead>,
     /// What is known of digests that were judged, by what they say that they are.
-    proofs: HashMap<&'e str, Proof>,
+    proofs: HashMap<&'e str, DigestProof>,
     /// Logs that digests list.
     listed: HashSet<&'e str>,
 }
 
 /// What is known of a digest.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Proof {
+enum DigestProof {
     Proven,
     Broken(String),
     Unproven(String),
 }
 
-impl<'e> Judge<'e> {
-    fn find(&mut self, verdict: Verdict, key: &str, digest: bool, why: impl Into<String>) {
-        self.findings.push(Finding {
+impl<'e> ChainJudge<'e> {
+    fn find(&mut self, verdict: FileVerdict, key: &str, digest: bool, why: impl Into<String>) {
+        self.findings.push(ChainFinding {
             verdict,
             key: key.to_owned(),
             digest,
@@ -187,11 +187,13 @@ impl<'e> Judge<'e> {
         }
     }
 
-    fn found(&mut self, key: &str, proof: &Proof) {
+    fn found(&mut self, key: &str, proof: &DigestProof) {
         match proof {
-            Proof::Proven => self.find(Verdict::Intact, key, true, "signed, and in the chain"),
-            Proof::Broken(why) => self.find(Verdict::Altered, key, true, why.clone()),
-            Proof::Unproven(why) => self.find(Verdict::Unproven, key, true, why.clone()),
+            DigestProof::Proven => {
+                self.find(FileVerdict::Intact, key, true, "signed, and in the chain")
+            }
+            DigestProof::Broken(why) => self.find(FileVerdict::Altered, key, true, why.clone()),
+            DigestProof::Unproven(why) => self.find(FileVerdict::Unproven, key, true, why.clone()),
         }
     }
 
@@ -201,7 +203,7 @@ impl<'e> Judge<'e> {
             self.evidence.unread.contains(key) || self.evidence.spoiled.contains_key(key);
         if !is_there && !self.is_outside(key) {
             let why = format!("{follower} follows it, and it is not there");
-            self.find(Verdict::Missing, key, true, why);
+            self.find(FileVerdict::Missing, key, true, why);
         }
     }
 
@@ -212,7 +214,7 @@ impl<'e> Judge<'e> {
 
     /// A digest without one before it starts a chain. That is news where the same trail has an
     /// older one.
-    fn started(&mut self, key: &str, read: &Read) {
+    fn started(&mut self, key: &str, read: &DigestRead) {
         let chain = chain_of(key);
         let older = self
             .evidence
@@ -229,16 +231,19 @@ impl<'e> Judge<'e> {
                 "the chain starts anew at {start}; the one before it ends at {last}: logging was \
                  stopped, or digests are gone"
             );
-            self.find(Verdict::Restarted, key, true, why);
+            self.find(FileVerdict::Restarted, key, true, why);
         }
     }
 
     /// Whether a digest is what CloudTrail wrote: by what a proven one after it says, or by its own
     /// signature.
-    fn proof(&self, key: &str, read: &Read) -> Proof {
+    fn proof(&self, key: &str, read: &DigestRead) -> DigestProof {
         // A digest that was copied over another one is signed all the same.
         if tree_key(&read.file.digest_s3_object) != key {
-            return Proof::Broken(format!("it says that it is {}", read.file.digest_s3_object));
+            return DigestProof::Broken(format!(
+                "it says that it is {}",
+                read.file.digest_s3_object
+            ));
         }
         let follower = self.followers.get(key).copied();
         let fits = follower
@@ -246,12 +251,12 @@ impl<'e> Judge<'e> {
             .map(|expected| expected.eq_ignore_ascii_case(&read.hash));
         let follower_is_proven = follower
             .and_then(|follower| self.proofs.get(tree_key(&follower.file.digest_s3_object)))
-            .is_some_and(|proof| *proof == Proof::Proven);
+            .is_some_and(|proof| *proof == DigestProof::Proven);
         match (fits, follower_is_proven) {
             // Hash and signature of what is before stand in a digest that is proven.
-            (Some(true), true) => Proof::Proven,
+            (Some(true), true) => DigestProof::Proven,
             (Some(false), true) => {
-                Proof::Broken("it has another hash than the digest after it says".to_owned())
+                DigestProof::Broken("it has another hash than the digest after it says".to_owned())
             }
             (fits, _) => self.proof_by_signature(read, follower, fits == Some(false)),
         }
@@ -260,11 +265,11 @@ impl<'e> Judge<'e> {
     /// By the signature in the metadata of its object, or in the digest after it.
     fn proof_by_signature(
         &self,
-        read: &Read,
-        follower: Option<&Read>,
+        read: &DigestRead,
+        follower: Option<&DigestRead>,
         is_contradicted: bool,
-    ) -> Proof {
-        let Read {
+    ) -> DigestProof {
+        let DigestRead {
             file,
             hash,
             signature,
@@ -273,7 +278,7 @@ impl<'e> Judge<'e> {
             .as_deref()
             .or_else(|| follower.and_then(|f| f.file.previous_digest_signature.as_deref()));
         let Some(signature) = signature else {
-            return Proof::Unproven(
+            return DigestProof::Unproven(
                 "no signature is at hand: it stands in the digest after it, and in the metadata \
                  of its object in S3"
                     .to_owned(),
@@ -281,25 +286,25 @@ impl<'e> Judge<'e> {
         };
         let algorithm = &file.digest_signature_algorithm;
         if !algorithm.eq_ignore_ascii_case("SHA256withRSA") {
-            return Proof::Unproven(format!("signed with {algorithm}, which is not known"));
+            return DigestProof::Unproven(format!("signed with {algorithm}, which is not known"));
         }
         let fingerprint = &file.digest_public_key_fingerprint;
         let text = file.signed_text(hash);
         match self.keys.signed(fingerprint, &text, signature) {
-            Some(true) => Proof::Proven,
-            Some(false) => {
-                Proof::Broken("its signature is not that of its key over these bytes".to_owned())
-            }
-            None if is_contradicted => Proof::Unproven(
+            Some(true) => DigestProof::Proven,
+            Some(false) => DigestProof::Broken(
+                "its signature is not that of its key over these bytes".to_owned(),
+            ),
+            None if is_contradicted => DigestProof::Unproven(
                 "it has another hash than the digest after it says, which is not proven either"
                     .to_owned(),
             ),
-            None => Proof::Unproven(format!("the public key {fingerprint} is not at hand")),
+            None => DigestProof::Unproven(format!("the public key {fingerprint} is not at hand")),
         }
     }
 
     /// The logs that a digest lists.
-    fn logs(&mut self, read: &'e Read, proof: &Proof) {
+    fn logs(&mut self, read: &'e DigestRead, proof: &DigestProof) {
         let digest = tree_key(&read.file.digest_s3_object);
         for log in &read.file.log_files {
             let key = tree_key(&log.s3_object);
@@ -319,7 +324,9 @@ impl<'e> Judge<'e> {
         let holes: HashSet<_> = self
             .findings
             .iter()
-            .filter(|f| f.digest && matches!(f.verdict, Verdict::Altered | Verdict::Missing))
+            .filter(|f| {
+                f.digest && matches!(f.verdict, FileVerdict::Altered | FileVerdict::Missing)
+            })
             .filter_map(|f| place(&f.key))
             .collect();
         // Of all logs: the selection has decided already which of them were read.
@@ -334,46 +341,46 @@ impl<'e> Judge<'e> {
             let end = place.as_ref().and_then(|place| newest.get(place).copied());
             let has_hole = place.is_some_and(|place| holes.contains(&place));
             let why = why_unlisted(key, end, has_hole);
-            self.find(Verdict::Unproven, key, false, why);
+            self.find(FileVerdict::Unproven, key, false, why);
         }
     }
 }
 
 /// What a digest says of a log with this hash; without one, the log is not there.
 fn log_verdict(
-    log: &LogFile,
+    log: &DigestLogFile,
     hash: Option<&str>,
     digest: &str,
-    proof: &Proof,
-) -> (Verdict, String) {
+    proof: &DigestProof,
+) -> (FileVerdict, String) {
     match (hash, proof) {
         // Whoever altered the digest may have listed whatever they liked.
-        (None, Proof::Broken(_)) => (
-            Verdict::Unproven,
+        (None, DigestProof::Broken(_)) => (
+            FileVerdict::Unproven,
             format!("not there; {digest}, which was altered, lists it"),
         ),
         (None, _) => (
-            Verdict::Missing,
+            FileVerdict::Missing,
             format!("{digest} lists it, and it is not there"),
         ),
-        (Some(_), Proof::Broken(_)) => (
-            Verdict::Unproven,
+        (Some(_), DigestProof::Broken(_)) => (
+            FileVerdict::Unproven,
             format!("{digest}, which lists it, was altered"),
         ),
         (Some(hash), _) if !hash.eq_ignore_ascii_case(&log.hash_value) => (
-            Verdict::Altered,
+            FileVerdict::Altered,
             format!("it has another hash than {digest} says"),
         ),
-        (Some(_), Proof::Proven) => (Verdict::Intact, "as its digest says".to_owned()),
-        (Some(_), Proof::Unproven(_)) => (
-            Verdict::Unproven,
+        (Some(_), DigestProof::Proven) => (FileVerdict::Intact, "as its digest says".to_owned()),
+        (Some(_), DigestProof::Unproven(_)) => (
+            FileVerdict::Unproven,
             format!("as {digest} says, which is not proven itself"),
         ),
     }
 }
 
 /// When the newest digest of each account and region ends.
-fn newest_ends(evidence: &Evidence) -> BTreeMap<(String, String), EventTime> {
+fn newest_ends(evidence: &ChainFiles) -> BTreeMap<(String, String), EventTime> {
     let mut newest: BTreeMap<(String, String), EventTime> = BTreeMap::new();
     for (key, read) in &evidence.digests {
         if let (Some(place), Some(end)) = (place(key), read.file.end()) {
@@ -430,9 +437,9 @@ mod tests {
     const HASH: &str = "aa";
 
     /// Three hours of a trail, each with a log.
-    fn trail() -> Evidence {
-        let mut evidence = Evidence::default();
-        let mut digests: Vec<Read> = Vec::new();
+    fn trail() -> ChainFiles {
+        let mut evidence = ChainFiles::default();
+        let mut digests: Vec<DigestRead> = Vec::new();
         for hour in 1..=3 {
             let log = log_at(hour);
             digests.push(made(hour, digests.last(), &[(&log, HASH)]));
@@ -448,23 +455,23 @@ mod tests {
     }
 
     /// What is told of the digests and logs of these hours, but for what is intact.
-    fn told(evidence: &Evidence) -> Vec<(Verdict, bool, String)> {
+    fn told(evidence: &ChainFiles) -> Vec<(FileVerdict, bool, String)> {
         told_with(evidence, &keys())
     }
 
-    fn told_with(evidence: &Evidence, keys: &Keys) -> Vec<(Verdict, bool, String)> {
+    fn told_with(evidence: &ChainFiles, keys: &PublicKeys) -> Vec<(FileVerdict, bool, String)> {
         let findings = judge(evidence, keys, &Selection::default());
         let told = findings
             .into_iter()
-            .filter(|f| f.verdict != Verdict::Intact);
+            .filter(|f| f.verdict != FileVerdict::Intact);
         told.map(|f| (f.verdict, f.digest, f.key)).collect()
     }
 
-    fn digest(verdict: Verdict, hour: u32) -> (Verdict, bool, String) {
+    fn digest(verdict: FileVerdict, hour: u32) -> (FileVerdict, bool, String) {
         (verdict, true, digest_key(hour))
     }
 
-    fn log(verdict: Verdict, hour: u32) -> (Verdict, bool, String) {
+    fn log(verdict: FileVerdict, hour: u32) -> (FileVerdict, bool, String) {
         (verdict, false, log_at(hour))
     }
 
@@ -483,23 +490,29 @@ mod tests {
         assert_eq!(told(&evidence), []);
         // Without it, the signature of each stands in the one after it, but not that of the newest.
         evidence.digests.get_mut(&digest_key(3)).unwrap().signature = None;
-        let newest = [digest(Verdict::Unproven, 3), log(Verdict::Unproven, 3)];
+        let newest = [
+            digest(FileVerdict::Unproven, 3),
+            log(FileVerdict::Unproven, 3),
+        ];
         assert_eq!(told(&evidence), newest);
-        let all = told_with(&evidence, &Keys::default());
+        let all = told_with(&evidence, &PublicKeys::default());
         assert_eq!(all.len(), 6);
-        assert!(all.iter().all(|told| told.0 == Verdict::Unproven));
+        assert!(all.iter().all(|told| told.0 == FileVerdict::Unproven));
     }
 
     #[test]
     fn an_altered_log_and_an_altered_digest_are_told_apart() {
         let mut evidence = trail();
         evidence.logs.insert(log_at(2), "bb".to_owned());
-        assert_eq!(told(&evidence), [log(Verdict::Altered, 2)]);
+        assert_eq!(told(&evidence), [log(FileVerdict::Altered, 2)]);
         // Together with the log, the digest that lists it was changed.
         let changed = evidence.digests.get_mut(&digest_key(2)).unwrap();
         changed.hash = "other".to_owned();
         changed.file.log_files[0].hash_value = "bb".to_owned();
-        let expected = [digest(Verdict::Altered, 2), log(Verdict::Unproven, 2)];
+        let expected = [
+            digest(FileVerdict::Altered, 2),
+            log(FileVerdict::Unproven, 2),
+        ];
         assert_eq!(told(&evidence), expected);
     }
 
@@ -509,32 +522,32 @@ mod tests {
         let copy = made(3, None, &[]);
         evidence.digests.insert(digest_key(4), copy);
         let told = told(&evidence);
-        assert!(told.contains(&digest(Verdict::Altered, 4)), "{told:?}");
+        assert!(told.contains(&digest(FileVerdict::Altered, 4)), "{told:?}");
     }
 
     #[test]
     fn what_is_listed_and_not_there_is_missing_unless_it_only_could_not_be_read() {
         let mut evidence = trail();
         evidence.logs.remove(&log_at(1));
-        assert_eq!(told(&evidence), [log(Verdict::Missing, 1)]);
+        assert_eq!(told(&evidence), [log(FileVerdict::Missing, 1)]);
         evidence.unread.insert(log_at(1));
         assert_eq!(told(&evidence), []);
         evidence.digests.remove(&digest_key(2));
         let expected = [
-            digest(Verdict::Missing, 2),
+            digest(FileVerdict::Missing, 2),
             // Signed itself, so that it is proven without the one after it; nobody lists this log.
-            log(Verdict::Unproven, 2),
+            log(FileVerdict::Unproven, 2),
         ];
         assert_eq!(told(&evidence), expected);
         evidence.unread.insert(digest_key(2));
-        assert_eq!(told(&evidence), [log(Verdict::Unproven, 2)]);
+        assert_eq!(told(&evidence), [log(FileVerdict::Unproven, 2)]);
     }
 
     #[test]
     fn a_chain_that_starts_anew_is_news_only_after_an_older_one() {
         let mut evidence = trail();
         evidence.digests.insert(digest_key(6), made(6, None, &[]));
-        assert_eq!(told(&evidence), [digest(Verdict::Restarted, 6)]);
+        assert_eq!(told(&evidence), [digest(FileVerdict::Restarted, 6)]);
     }
 
     #[test]

@@ -39,13 +39,13 @@ pub struct DigestFile {
     /// `previousDigestSignature`, in hexadecimal digits.
     pub previous_digest_signature: Option<String>,
     /// `logFiles`; empty for an hour without any.
-    pub log_files: Vec<LogFile>,
+    pub log_files: Vec<DigestLogFile>,
 }
 
 /// A log file in a digest.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct LogFile {
+pub struct DigestLogFile {
     /// `s3Object`: its key.
     pub s3_object: String,
     /// `hashValue`: SHA-256 of its inflated bytes, in hexadecimal digits.
@@ -84,17 +84,17 @@ impl DigestFile {
 
 /// Public keys by their fingerprints.
 #[derive(Debug, Default)]
-pub struct Keys(HashMap<String, VerifyingKey<Sha256>>);
+pub struct PublicKeys(HashMap<String, VerifyingKey<Sha256>>);
 
 /// The answer of `ListPublicKeys`, as `aws cloudtrail list-public-keys` prints it.
 #[derive(Deserialize)]
-struct Listed {
+struct ListedPublicKeys {
     #[serde(rename = "PublicKeyList")]
-    keys: Vec<ListedKey>,
+    keys: Vec<ListedPublicKey>,
 }
 
 #[derive(Deserialize)]
-struct ListedKey {
+struct ListedPublicKey {
     /// PKCS #1 in DER, as base64.
     #[serde(rename = "Value")]
     value: String,
@@ -128,16 +128,17 @@ pub enum PublicKeyError {
     },
 }
 
-impl Keys {
+impl PublicKeys {
     /// Reads what `aws cloudtrail list-public-keys` printed.
     ///
     /// # Errors
     ///
     /// [`PublicKeyError`]: what is wrong with it.
     pub fn read(text: &str) -> Result<Self, PublicKeyError> {
-        let listed: Listed = serde_json::from_str(text).map_err(PublicKeyError::NotListed)?;
+        let listed: ListedPublicKeys =
+            serde_json::from_str(text).map_err(PublicKeyError::NotListed)?;
         let mut keys = Self::default();
-        for ListedKey { value, fingerprint } in listed.keys {
+        for ListedPublicKey { value, fingerprint } in listed.keys {
             match STANDARD.decode(&value) {
                 Ok(der) => keys.add(&fingerprint, &der)?,
                 Err(error) => return Err(PublicKeyError::NotBase64 { fingerprint, error }),
@@ -230,9 +231,9 @@ mod tests {
         let key = |value: &str| {
             json!({"PublicKeyList": [{"Value": value, "Fingerprint": "f1"}]}).to_string()
         };
-        let read = Keys::read(&key(&STANDARD.encode(der()))).unwrap();
+        let read = PublicKeys::read(&key(&STANDARD.encode(der()))).unwrap();
         assert!(!read.is_empty());
-        let says = |text: &str| Keys::read(text).unwrap_err().to_string();
+        let says = |text: &str| PublicKeys::read(text).unwrap_err().to_string();
         assert!(says("{}").starts_with("is not what `aws cloudtrail list-public-keys` prints"));
         assert!(says(&key("%")).starts_with("key f1: "));
         assert!(says(&key("AAAA")).starts_with("key f1: "));

@@ -2,38 +2,38 @@
 //! kept.
 
 use indicatif::ProgressBar;
-use secretrail_engine::gunzip::{self, Scratch};
+use secretrail_engine::gunzip::{self, InflateScratch};
 use secretrail_engine::object::{self, ObjectKind};
 use secretrail_engine::parallel;
 use sha2::{Digest, Sha256};
 
-use crate::commands::verify::chain::{Evidence, Read, tree_key};
+use crate::commands::verify::chain::{ChainFiles, DigestRead, tree_key};
 use crate::commands::verify::digest::DigestFile;
-use crate::input::object::{Object, Place, Problem};
-use crate::input::store::{Fetched, ObjectStore};
+use crate::input::object::{InputObject, InputProblem, ObjectPlace};
+use crate::input::store::{FetchedBytes, ObjectStore};
 use crate::input::walk;
 
 /// Reads all objects; what cannot be read is told beside the evidence, which knows of it as well:
 /// what is there and cannot be read is not missing.
 pub(super) fn gathered(
-    objects: &[Object],
+    objects: &[InputObject],
     threads: usize,
     store: &dyn ObjectStore,
     progress: &ProgressBar,
-) -> (Evidence, Vec<Problem>) {
+) -> (ChainFiles, Vec<InputProblem>) {
     let read = parallel::map(threads, objects, |object| {
         object.place.fetch(store).map(|fetched| {
             progress.inc(fetched.bytes.len() as u64);
             content(object, fetched)
         })
     });
-    let (mut evidence, mut problems) = (Evidence::default(), Vec::new());
+    let (mut evidence, mut problems) = (ChainFiles::default(), Vec::new());
     for (object, result) in objects.iter().zip(read) {
         let key = tree_key_of(object);
         match result {
             Ok(content) => add(content, key, &mut evidence),
             Err(error) => {
-                problems.push(Problem::new(&*object.name, error));
+                problems.push(InputProblem::new(&*object.name, error));
                 evidence.unread.insert(key);
             }
         }
@@ -41,58 +41,62 @@ pub(super) fn gathered(
     (evidence, problems)
 }
 
-fn add(content: Content, key: String, evidence: &mut Evidence) {
+fn add(content: GatheredContent, key: String, evidence: &mut ChainFiles) {
     match content {
-        Content::Digest(read) => {
+        GatheredContent::Digest(read) => {
             evidence.digests.insert(key, *read);
         }
-        Content::Log(hash) => {
+        GatheredContent::Log(hash) => {
             evidence.logs.insert(key, hash);
         }
-        Content::Spoiled(why) => {
+        GatheredContent::Spoiled(why) => {
             evidence.spoiled.insert(key, why);
         }
     }
 }
 
 /// What an object is by its content.
-enum Content {
-    Digest(Box<Read>),
+enum GatheredContent {
+    Digest(Box<DigestRead>),
     /// The hash of its inflated bytes.
     Log(String),
     /// No digest, although it stands where one should, and why.
     Spoiled(String),
 }
 
-fn content(object: &Object, fetched: Fetched) -> Content {
+fn content(object: &InputObject, fetched: FetchedBytes) -> GatheredContent {
     let is_digest = object::parse(&tree_key_of(object)).kind == ObjectKind::Digest;
     let mut hash = Sha256::new();
     let mut text = Vec::new();
-    let inflated = gunzip::inflate(&fetched.bytes, &mut Scratch::default(), &mut |piece| {
-        hash.update(piece);
-        // Of a log only the hash is asked for; its text may be twenty times its bytes.
-        if is_digest {
-            text.extend_from_slice(piece);
-        }
-    });
+    let inflated = gunzip::inflate(
+        &fetched.bytes,
+        &mut InflateScratch::default(),
+        &mut |piece| {
+            hash.update(piece);
+            // Of a log only the hash is asked for; its text may be twenty times its bytes.
+            if is_digest {
+                text.extend_from_slice(piece);
+            }
+        },
+    );
     let hash = hex(&hash.finalize());
     match (inflated, is_digest) {
-        (Ok(()), false) => Content::Log(hash),
+        (Ok(()), false) => GatheredContent::Log(hash),
         // What is no gzip any more is not what CloudTrail wrote, and no digest has this hash.
-        (Err(_), false) => Content::Log(hex(&Sha256::digest(&fetched.bytes))),
-        (Err(error), true) => Content::Spoiled(error.to_string()),
+        (Err(_), false) => GatheredContent::Log(hex(&Sha256::digest(&fetched.bytes))),
+        (Err(error), true) => GatheredContent::Spoiled(error.to_string()),
         (Ok(()), true) => digest(&text, hash, fetched.signature),
     }
 }
 
-fn digest(text: &[u8], hash: String, signature: Option<String>) -> Content {
+fn digest(text: &[u8], hash: String, signature: Option<String>) -> GatheredContent {
     match serde_json::from_slice::<DigestFile>(text) {
-        Ok(file) => Content::Digest(Box::new(Read {
+        Ok(file) => GatheredContent::Digest(Box::new(DigestRead {
             file,
             hash,
             signature,
         })),
-        Err(error) => Content::Spoiled(format!("it is not a digest: {error}")),
+        Err(error) => GatheredContent::Spoiled(format!("it is not a digest: {error}")),
     }
 }
 
@@ -101,12 +105,12 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// Its key in any copy of the tree.
-fn tree_key_of(object: &Object) -> String {
+fn tree_key_of(object: &InputObject) -> String {
     match &object.place {
-        Place::S3(remote) => tree_key(&remote.key).to_owned(),
-        Place::File(path) => tree_key(&walk::tree_path(path)).to_owned(),
+        ObjectPlace::S3(remote) => tree_key(&remote.key).to_owned(),
+        ObjectPlace::File(path) => tree_key(&walk::tree_path(path)).to_owned(),
         // The command refuses standard input: nothing tells what it would be a copy of.
-        Place::Stdin => String::new(),
+        ObjectPlace::Stdin => String::new(),
     }
 }
 
@@ -116,13 +120,13 @@ mod tests {
 
     use super::super::tests::{digest_key, gzip, json, log_key, made};
     use super::*;
-    use crate::input::store::NoStore;
+    use crate::input::store::NoObjectStore;
 
-    fn object(root: &Path, key: &str, bytes: &[u8]) -> Object {
+    fn object(root: &Path, key: &str, bytes: &[u8]) -> InputObject {
         let path = root.join(key);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, bytes).unwrap();
-        Object::at(Place::File(path), key.to_owned(), key, false)
+        InputObject::at(ObjectPlace::File(path), key.to_owned(), key, false)
     }
 
     #[test]
@@ -130,7 +134,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let key = log_key("T1010Z");
         let log = object(folder.path(), &key, &gzip(b"{}"));
-        let (evidence, problems) = gathered(&[log], 1, &NoStore, &ProgressBar::hidden());
+        let (evidence, problems) = gathered(&[log], 1, &NoObjectStore, &ProgressBar::hidden());
         assert_eq!(problems, []);
         // SHA-256 of `{}`, whatever gzip made of it.
         let hash = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
@@ -144,7 +148,7 @@ mod tests {
         bytes.truncate(bytes.len() - 4);
         let key = log_key("T1010Z");
         let log = object(folder.path(), &key, &bytes);
-        let (evidence, _) = gathered(&[log], 1, &NoStore, &ProgressBar::hidden());
+        let (evidence, _) = gathered(&[log], 1, &NoObjectStore, &ProgressBar::hidden());
         assert_eq!(evidence.logs[&key], hex(&Sha256::digest(&bytes)));
     }
 
@@ -159,7 +163,7 @@ mod tests {
             object(folder.path(), &digest_key(4), b""),
         ];
         std::fs::remove_file(folder.path().join(digest_key(4))).unwrap();
-        let (evidence, problems) = gathered(&objects, 2, &NoStore, &ProgressBar::hidden());
+        let (evidence, problems) = gathered(&objects, 2, &NoObjectStore, &ProgressBar::hidden());
         let read = evidence.digests.keys().collect::<Vec<_>>();
         assert_eq!(read, [&digest_key(1)]);
         let spoiled = evidence.spoiled.keys().collect::<Vec<_>>();

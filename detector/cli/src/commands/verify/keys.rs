@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use secretrail_engine::time::EventTime;
 
-use crate::commands::verify::chain::{self, Evidence};
-use crate::commands::verify::digest::{Keys, PublicKeyError};
+use crate::commands::verify::chain::{self, ChainFiles};
+use crate::commands::verify::digest::{PublicKeyError, PublicKeys};
 use crate::input::aws::Connection;
-use crate::input::object::Problem;
+use crate::input::object::InputProblem;
 use crate::input::store::StoreError;
 
 #[cfg(feature = "s3")]
@@ -17,7 +17,7 @@ pub use self::without_sdk::list_public_keys;
 
 /// A public key of CloudTrail.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PublicKey {
+pub struct TrailPublicKey {
     /// Fingerprint, as digests name it.
     pub fingerprint: String,
     /// The key: PKCS #1 in DER.
@@ -36,10 +36,10 @@ enum FetchKeysError {
 /// Asks CloudTrail for its keys, in each region of the digests, and says which could not be had.
 /// There are none without a connection: it is made where a path or an option asks for AWS.
 pub(super) fn fetched_keys(
-    evidence: &Evidence,
+    evidence: &ChainFiles,
     connection: Option<&Connection>,
-) -> (Keys, Vec<Problem>) {
-    let (mut keys, mut problems) = (Keys::default(), Vec::new());
+) -> (PublicKeys, Vec<InputProblem>) {
+    let (mut keys, mut problems) = (PublicKeys::default(), Vec::new());
     let Some(connection) = connection else {
         return (keys, problems);
     };
@@ -49,7 +49,10 @@ pub(super) fn fetched_keys(
             let message = format!(
                 "{error}; save `aws cloudtrail list-public-keys` and name it with --public-keys"
             );
-            problems.push(Problem::new(format!("public keys of {region}"), message));
+            problems.push(InputProblem::new(
+                format!("public keys of {region}"),
+                message,
+            ));
         }
     }
     (keys, problems)
@@ -64,7 +67,7 @@ struct DigestSpan {
 
 /// The spans of the digests of each region. Keys are listed by the time in which they were used,
 /// and CloudTrail changes them.
-fn spans(evidence: &Evidence) -> BTreeMap<String, DigestSpan> {
+fn spans(evidence: &ChainFiles) -> BTreeMap<String, DigestSpan> {
     let mut spans: BTreeMap<String, DigestSpan> = BTreeMap::new();
     for (key, read) in &evidence.digests {
         if let (Some((_, region)), Some(from), Some(to)) =
@@ -82,7 +85,7 @@ fn add_listed(
     connection: &Connection,
     region: &str,
     span: DigestSpan,
-    keys: &mut Keys,
+    keys: &mut PublicKeys,
 ) -> Result<(), FetchKeysError> {
     for key in list_public_keys(connection, region, span.from, span.to)? {
         keys.add(&key.fingerprint, &key.der)?;
@@ -99,7 +102,7 @@ mod with_sdk {
     use aws_sdk_cloudtrail::primitives::DateTime;
     use aws_sdk_cloudtrail::types::PublicKey as Listed;
 
-    use super::{Connection, EventTime, PublicKey, StoreError};
+    use super::{Connection, EventTime, StoreError, TrailPublicKey};
 
     /// The keys that CloudTrail signs digests with in a region, between two times.
     ///
@@ -111,7 +114,7 @@ mod with_sdk {
         region: &str,
         from: EventTime,
         to: EventTime,
-    ) -> Result<Vec<PublicKey>, StoreError> {
+    ) -> Result<Vec<TrailPublicKey>, StoreError> {
         let pages = client(connection, region)
             .list_public_keys()
             .start_time(DateTime::from_secs(from.0))
@@ -136,8 +139,8 @@ mod with_sdk {
     }
 
     /// A key as it is listed; `None` for one without a value, which verifies nothing.
-    fn public_key(listed: Listed) -> Option<PublicKey> {
-        Some(PublicKey {
+    fn public_key(listed: Listed) -> Option<TrailPublicKey> {
+        Some(TrailPublicKey {
             fingerprint: listed.fingerprint?,
             der: listed.value?.into_inner(),
         })
@@ -158,7 +161,7 @@ mod without_sdk {
         _: &str,
         _: EventTime,
         _: EventTime,
-    ) -> Result<Vec<PublicKey>, StoreError> {
+    ) -> Result<Vec<TrailPublicKey>, StoreError> {
         match *connection {}
     }
 }
@@ -170,7 +173,7 @@ mod tests {
 
     #[test]
     fn keys_are_asked_for_once_a_region_over_all_its_digests() {
-        let mut evidence = Evidence::default();
+        let mut evidence = ChainFiles::default();
         for hour in [3, 1, 7] {
             evidence
                 .digests

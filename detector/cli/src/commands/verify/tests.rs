@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 
 use crate::commands::tests::ran;
-use crate::commands::verify::chain::Read;
-use crate::commands::verify::digest::{DigestFile, Keys, LogFile};
+use crate::commands::verify::chain::DigestRead;
+use crate::commands::verify::digest::{DigestFile, DigestLogFile, PublicKeys};
 use crate::exit;
 
 /// Which key signs.
@@ -62,8 +62,8 @@ pub(super) fn der() -> Vec<u8> {
 }
 
 /// The key, as it is verified with.
-pub(super) fn keys() -> Keys {
-    let mut keys = Keys::default();
+pub(super) fn keys() -> PublicKeys {
+    let mut keys = PublicKeys::default();
     keys.add(FINGERPRINT, &der()).unwrap();
     keys
 }
@@ -94,8 +94,8 @@ pub(super) fn log_key(stamp: &str) -> String {
 
 /// The digest of the hour that ends at this one, after another, with these logs and their hashes.
 /// It is signed; its own hash is `hash` and the hour.
-pub(super) fn made(hour: u32, previous: Option<&Read>, logs: &[(&str, &str)]) -> Read {
-    let logs = logs.iter().map(|(key, hash)| LogFile {
+pub(super) fn made(hour: u32, previous: Option<&DigestRead>, logs: &[(&str, &str)]) -> DigestRead {
+    let logs = logs.iter().map(|(key, hash)| DigestLogFile {
         s3_object: (*key).to_owned(),
         hash_value: (*hash).to_owned(),
     });
@@ -114,7 +114,7 @@ pub(super) fn made(hour: u32, previous: Option<&Read>, logs: &[(&str, &str)]) ->
     };
     let hash = format!("hash{hour}");
     let signature = Some(signature(&file.signed_text(&hash)));
-    Read {
+    DigestRead {
         file,
         hash,
         signature,
@@ -122,7 +122,7 @@ pub(super) fn made(hour: u32, previous: Option<&Read>, logs: &[(&str, &str)]) ->
 }
 
 /// A digest as CloudTrail writes it.
-pub(super) fn json(read: &Read) -> Value {
+pub(super) fn json(read: &DigestRead) -> Value {
     let file = &read.file;
     let logs = file.log_files.iter();
     let logs = logs.map(|log| json!({"s3Object": log.s3_object, "hashValue": log.hash_value}));

@@ -6,9 +6,9 @@ use std::time::Duration;
 use ahash::HashSet;
 use serde_json::{Value, json};
 
-use crate::commands::verify::chain::{self, Evidence, Finding, Verdict};
-use crate::commands::verify::digest::Keys;
-use crate::output::listing::Listing;
+use crate::commands::verify::chain::{self, ChainFiles, ChainFinding, FileVerdict};
+use crate::commands::verify::digest::PublicKeys;
+use crate::output::listing::RowListing;
 use crate::output::table;
 use crate::text::number;
 
@@ -16,17 +16,17 @@ use crate::text::number;
 const SCHEMA: &str = "secretrail.verification/1";
 
 /// Findings as they are listed: what is intact only where that is asked for.
-pub(super) struct Findings<'f> {
-    shown: Vec<&'f Finding>,
+pub(super) struct ListedFindings<'f> {
+    shown: Vec<&'f ChainFinding>,
     /// Whether anything was judged at all.
     any: bool,
 }
 
-impl<'f> Findings<'f> {
-    pub(super) fn of(findings: &'f [Finding], all: bool) -> Self {
+impl<'f> ListedFindings<'f> {
+    pub(super) fn of(findings: &'f [ChainFinding], all: bool) -> Self {
         let shown = findings
             .iter()
-            .filter(|finding| all || finding.verdict != Verdict::Intact)
+            .filter(|finding| all || finding.verdict != FileVerdict::Intact)
             .collect();
         Self {
             shown,
@@ -35,7 +35,7 @@ impl<'f> Findings<'f> {
     }
 }
 
-impl Listing<4> for Findings<'_> {
+impl RowListing<4> for ListedFindings<'_> {
     const NAME: &'static str = "verify";
     const HEADER: [&'static str; 4] = ["verdict", "kind", "object", "why"];
 
@@ -59,7 +59,7 @@ impl Listing<4> for Findings<'_> {
     }
 }
 
-fn value(finding: &Finding) -> Value {
+fn value(finding: &ChainFinding) -> Value {
     json!({
         "schema": SCHEMA,
         "verdict": finding.verdict.as_str(),
@@ -69,15 +69,15 @@ fn value(finding: &Finding) -> Value {
     })
 }
 
-fn kind(finding: &Finding) -> &'static str {
+fn kind(finding: &ChainFinding) -> &'static str {
     if finding.digest { "digest" } else { "log" }
 }
 
 /// The closing words.
 pub(super) fn words(
-    findings: &[Finding],
-    evidence: &Evidence,
-    keys: &Keys,
+    findings: &[ChainFinding],
+    evidence: &ChainFiles,
+    keys: &PublicKeys,
     elapsed: Duration,
 ) -> String {
     let places: HashSet<_> = evidence
@@ -86,7 +86,7 @@ pub(super) fn words(
         .filter_map(|key| chain::place(key))
         .collect();
     // Every finding is counted, listed or not: the words are the whole result.
-    let counts = Counts::of(findings);
+    let counts = VerdictCounts::of(findings);
     let mut text = format!(
         "secretrail: verified {} digests and {} logs of {} accounts and regions in {:.2} s\n\
          {}{}  chains  {} restarted\n",
@@ -96,7 +96,7 @@ pub(super) fn words(
         elapsed.as_secs_f64(),
         counts.line("digests", true),
         counts.line("logs", false),
-        counts.of_verdict(true, Verdict::Restarted)
+        counts.of_verdict(true, FileVerdict::Restarted)
     );
     // Without keys nearly everything is unproven, and the reason is not in the logs.
     if keys.is_empty() && !evidence.digests.is_empty() {
@@ -109,10 +109,10 @@ pub(super) fn words(
 }
 
 /// How many findings of a verdict there are, of digests and of logs.
-struct Counts(BTreeMap<(bool, Verdict), u64>);
+struct VerdictCounts(BTreeMap<(bool, FileVerdict), u64>);
 
-impl Counts {
-    fn of(findings: &[Finding]) -> Self {
+impl VerdictCounts {
+    fn of(findings: &[ChainFinding]) -> Self {
         let mut counts = BTreeMap::new();
         for finding in findings {
             *counts.entry((finding.digest, finding.verdict)).or_default() += 1;
@@ -120,17 +120,17 @@ impl Counts {
         Self(counts)
     }
 
-    fn of_verdict(&self, digest: bool, verdict: Verdict) -> String {
+    fn of_verdict(&self, digest: bool, verdict: FileVerdict) -> String {
         number(self.0.get(&(digest, verdict)).copied().unwrap_or(0))
     }
 
     fn line(&self, name: &str, digest: bool) -> String {
         format!(
             "  {name:<8}{} intact, {} altered, {} missing, {} unproven\n",
-            self.of_verdict(digest, Verdict::Intact),
-            self.of_verdict(digest, Verdict::Altered),
-            self.of_verdict(digest, Verdict::Missing),
-            self.of_verdict(digest, Verdict::Unproven)
+            self.of_verdict(digest, FileVerdict::Intact),
+            self.of_verdict(digest, FileVerdict::Altered),
+            self.of_verdict(digest, FileVerdict::Missing),
+            self.of_verdict(digest, FileVerdict::Unproven)
         )
     }
 }
@@ -140,8 +140,8 @@ mod tests {
     use super::super::tests::{digest_key, made};
     use super::*;
 
-    fn finding(verdict: Verdict, digest: bool) -> Finding {
-        Finding {
+    fn finding(verdict: FileVerdict, digest: bool) -> ChainFinding {
+        ChainFinding {
             verdict,
             key: "k".to_owned(),
             digest,
@@ -152,19 +152,19 @@ mod tests {
     #[test]
     fn what_is_intact_is_listed_on_request_only() {
         let findings = [
-            finding(Verdict::Altered, false),
-            finding(Verdict::Intact, true),
+            finding(FileVerdict::Altered, false),
+            finding(FileVerdict::Intact, true),
         ];
-        assert_eq!(Findings::of(&findings, false).rows().len(), 1);
-        let all = Findings::of(&findings, true);
+        assert_eq!(ListedFindings::of(&findings, false).rows().len(), 1);
+        let all = ListedFindings::of(&findings, true);
         assert_eq!(all.rows()[1], ["intact", "digest", "k", "because"]);
         assert_eq!(all.values()[0]["kind"], "log");
     }
 
     #[test]
     fn nothing_to_verify_is_not_everything_intact() {
-        let intact = [finding(Verdict::Intact, false)];
-        let table = |findings: &[Finding]| Findings::of(findings, false).table();
+        let intact = [finding(FileVerdict::Intact, false)];
+        let table = |findings: &[ChainFinding]| ListedFindings::of(findings, false).table();
         assert_eq!(table(&intact), "everything is intact\n");
         assert_eq!(table(&[]), "nothing to verify\n");
     }
@@ -172,12 +172,12 @@ mod tests {
     #[test]
     fn the_closing_words_count_and_say_when_no_key_is_at_hand() {
         let findings = [
-            finding(Verdict::Unproven, true),
-            finding(Verdict::Restarted, true),
-            finding(Verdict::Missing, false),
+            finding(FileVerdict::Unproven, true),
+            finding(FileVerdict::Restarted, true),
+            finding(FileVerdict::Missing, false),
         ];
-        let mut evidence = Evidence::default();
-        let text = words(&findings, &evidence, &Keys::default(), Duration::ZERO);
+        let mut evidence = ChainFiles::default();
+        let text = words(&findings, &evidence, &PublicKeys::default(), Duration::ZERO);
         assert_eq!(
             text,
             "secretrail: verified 0 digests and 0 logs of 0 accounts and regions in 0.00 s\n  \
@@ -185,7 +185,7 @@ mod tests {
              logs    0 intact, 0 altered, 1 missing, 0 unproven\n  chains  1 restarted\n"
         );
         evidence.digests.insert(digest_key(1), made(1, None, &[]));
-        let text = words(&findings, &evidence, &Keys::default(), Duration::ZERO);
+        let text = words(&findings, &evidence, &PublicKeys::default(), Duration::ZERO);
         assert!(text.contains(" 1 digests and 0 logs of 1 accounts"));
         assert!(text.ends_with("or use --fetch-keys\n"));
     }

@@ -5,16 +5,16 @@ use std::sync::Arc;
 use ahash::{HashMap, HashMapExt};
 use secretrail_engine::access::{Access, DecryptStatus};
 use secretrail_engine::alert::Alert;
-use secretrail_engine::ids::Text;
+use secretrail_engine::ids::SharedStr;
 use secretrail_engine::neutral;
-use secretrail_engine::observation::{Head, Outcome};
+use secretrail_engine::observation::{CallOutcome, EventHeader};
 use secretrail_engine::rule_meta::RuleMeta;
-use secretrail_engine::seen::{Judge, Memory, Novelty, Sighting, since_key};
+use secretrail_engine::seen::{LookbackPeriods, Novelty, NoveltyJudge, Sighting, since_key};
 use serde::Serialize;
 
-use super::About;
-use crate::input::object::Problem;
-use crate::input::session::Found;
+use super::ReportAbout;
+use crate::input::object::InputProblem;
+use crate::input::session::SessionResult;
 use crate::output::{gaps, run_summary};
 
 /// Characters of a text beyond which it is cut: CloudTrail cuts at 1 KB, and other texts are names.
@@ -22,20 +22,20 @@ const MAX_CHARS: usize = 1024;
 
 /// What the page draws itself from; `page.js` reads these names.
 #[derive(Serialize)]
-pub(super) struct Data {
-    meta: Meta,
+pub(super) struct ReportData {
+    meta: ReportMeta,
     /// Every text once; the columns refer to them by index, -1 for none.
     texts: Vec<String>,
-    accesses: Columns,
-    rules: Vec<Rule>,
+    accesses: LedgerColumns,
+    rules: Vec<ReportRule>,
     alerts: Vec<AlertRow>,
-    gaps: Vec<GapRow>,
-    unread: Vec<Unread>,
-    passed: Vec<Passed>,
+    gaps: Vec<GapTableRow>,
+    unread: Vec<UnreadObject>,
+    passed: Vec<PassedOver>,
 }
 
 #[derive(Serialize)]
-struct Meta {
+struct ReportMeta {
     made: i64,
     version: &'static str,
     paths: Vec<String>,
@@ -49,7 +49,7 @@ struct Meta {
 
 /// The ledger, in its order, one list for each column.
 #[derive(Default, Serialize)]
-struct Columns {
+struct LedgerColumns {
     time: Vec<i64>,
     event: Vec<String>,
     api: Vec<i32>,
@@ -75,7 +75,7 @@ struct Columns {
 }
 
 #[derive(Serialize)]
-struct Rule {
+struct ReportRule {
     id: String,
     title: String,
     level: &'static str,
@@ -103,7 +103,7 @@ struct AlertRow {
 }
 
 #[derive(Serialize)]
-struct GapRow {
+struct GapTableRow {
     from: i64,
     to: i64,
     account: String,
@@ -112,25 +112,25 @@ struct GapRow {
 }
 
 #[derive(Serialize)]
-struct Unread {
+struct UnreadObject {
     name: String,
     message: String,
 }
 
 #[derive(Serialize)]
-struct Passed {
+struct PassedOver {
     count: u64,
     reason: String,
 }
 
 /// Texts by their index.
 #[derive(Default)]
-struct Texts<'t> {
+struct TextTable<'t> {
     known: HashMap<&'t str, i32>,
     all: Vec<String>,
 }
 
-impl<'t> Texts<'t> {
+impl<'t> TextTable<'t> {
     fn index(&mut self, text: Option<&'t str>) -> i32 {
         // The page shows an empty text and none alike.
         let Some(text) = text.filter(|text| !text.is_empty()) else {
@@ -143,20 +143,20 @@ impl<'t> Texts<'t> {
     }
 }
 
-impl Data {
+impl ReportData {
     /// What the page needs of a run.
-    pub(super) fn of(about: &About<'_>) -> Self {
-        let Found {
+    pub(super) fn of(about: &ReportAbout<'_>) -> Self {
+        let SessionResult {
             accesses,
             alerts,
             report,
             problems,
             ..
         } = about.found;
-        let ledger = Ledger::of(accesses, about.memory);
+        let ledger = ReportLedger::of(accesses, about.memory);
         let (rules, alerts) = alert_rows(alerts, &ledger.rows);
         Self {
-            meta: Meta {
+            meta: ReportMeta {
                 made: about.now.0,
                 version: env!("CARGO_PKG_VERSION"),
                 paths: about.paths.iter().map(|path| harmless(path)).collect(),
@@ -170,36 +170,39 @@ impl Data {
             accesses: ledger.columns,
             rules,
             alerts,
-            gaps: gaps::lines(about.found).iter().map(GapRow::of).collect(),
-            unread: problems.iter().map(Unread::of).collect(),
+            gaps: gaps::lines(about.found)
+                .iter()
+                .map(GapTableRow::of)
+                .collect(),
+            unread: problems.iter().map(UnreadObject::of).collect(),
             passed: run_summary::passed_over(report)
                 .into_iter()
-                .map(|(count, reason)| Passed { count, reason })
+                .map(|(count, reason)| PassedOver { count, reason })
                 .collect(),
         }
     }
 }
 
 /// The accesses as columns, and where each access is among them.
-struct Ledger<'a> {
-    columns: Columns,
-    texts: Texts<'a>,
+struct ReportLedger<'a> {
+    columns: LedgerColumns,
+    texts: TextTable<'a>,
     /// Rows by what an access is about: alerts refer to accesses by that.
-    rows: HashMap<Text, usize>,
+    rows: HashMap<SharedStr, usize>,
     /// Whether any account's logs go back far enough to call something new.
     learned: bool,
 }
 
-impl<'a> Ledger<'a> {
-    fn of(accesses: &'a [Arc<Access>], memory: Memory) -> Self {
+impl<'a> ReportLedger<'a> {
+    fn of(accesses: &'a [Arc<Access>], memory: LookbackPeriods) -> Self {
         let since = accesses.iter().map(|access| Sighting {
             key: since_key(&access.head.account),
             time: access.head.time,
         });
-        let judge = Judge::of(memory, since, accesses.iter().map(|access| &**access));
+        let judge = NoveltyJudge::of(memory, since, accesses.iter().map(|access| &**access));
         let mut ledger = Self {
-            columns: Columns::default(),
-            texts: Texts::default(),
+            columns: LedgerColumns::default(),
+            texts: TextTable::default(),
             rows: HashMap::with_capacity(accesses.len()),
             learned: false,
         };
@@ -212,7 +215,7 @@ impl<'a> Ledger<'a> {
             ledger.learned |= head.time.0.saturating_sub(since.0) >= memory.learning_secs;
             // A denied read of a new secret is no new reader.
             let first = judge.judge(access).principal_secret == Novelty::First
-                && head.outcome == Outcome::Success;
+                && head.outcome == CallOutcome::Success;
             ledger.columns.push(access, first, &mut ledger.texts);
             ledger.rows.entry(access.fact_key()).or_insert(row);
         }
@@ -221,13 +224,16 @@ impl<'a> Ledger<'a> {
 }
 
 /// The alerts, and the rules that they refer to, each once.
-fn alert_rows(alerts: &[Alert], ledger: &HashMap<Text, usize>) -> (Vec<Rule>, Vec<AlertRow>) {
+fn alert_rows(
+    alerts: &[Alert],
+    ledger: &HashMap<SharedStr, usize>,
+) -> (Vec<ReportRule>, Vec<AlertRow>) {
     let mut rules = Vec::new();
     let mut by_id: HashMap<&str, usize> = HashMap::new();
     let mut shown = Vec::with_capacity(alerts.len());
     for alert in alerts {
         let rule = *by_id.entry(&alert.rule.id).or_insert_with(|| {
-            rules.push(Rule::of(&alert.rule));
+            rules.push(ReportRule::of(&alert.rule));
             rules.len() - 1
         });
         let rows = alert
@@ -240,8 +246,8 @@ fn alert_rows(alerts: &[Alert], ledger: &HashMap<Text, usize>) -> (Vec<Rule>, Ve
     (rules, shown)
 }
 
-impl Unread {
-    fn of(problem: &Problem) -> Self {
+impl UnreadObject {
+    fn of(problem: &InputProblem) -> Self {
         Self {
             name: harmless(&problem.name),
             message: harmless(&problem.message),
@@ -249,8 +255,8 @@ impl Unread {
     }
 }
 
-impl Columns {
-    fn push<'a>(&mut self, access: &'a Access, first: bool, texts: &mut Texts<'a>) {
+impl LedgerColumns {
+    fn push<'a>(&mut self, access: &'a Access, first: bool, texts: &mut TextTable<'a>) {
         self.time.push(access.head.time.0);
         self.event.push(harmless(&access.head.event_id));
         self.outcome.push(outcome_code(access.head.outcome));
@@ -266,7 +272,7 @@ impl Columns {
     // Texts get their indices in the order in which they come first: the columns below are filled
     // in this order in every version, so that equal runs are equal pages.
 
-    fn push_call<'a>(&mut self, access: &'a Access, texts: &mut Texts<'a>) {
+    fn push_call<'a>(&mut self, access: &'a Access, texts: &mut TextTable<'a>) {
         let (head, secret) = (&access.head, &access.secret);
         self.api.push(texts.index(Some(&head.api)));
         self.method.push(texts.index(Some(access.method.as_str())));
@@ -276,7 +282,7 @@ impl Columns {
         self.arn.push(texts.index(secret.arn.as_deref()));
     }
 
-    fn push_caller<'a>(&mut self, head: &'a Head, texts: &mut Texts<'a>) {
+    fn push_caller<'a>(&mut self, head: &'a EventHeader, texts: &mut TextTable<'a>) {
         let (principal, source) = (&head.principal, &head.source);
         self.principal.push(texts.index(principal.id.as_deref()));
         self.actor.push(texts.index(principal.actor.as_deref()));
@@ -285,7 +291,7 @@ impl Columns {
         self.agent.push(texts.index(source.user_agent.as_deref()));
     }
 
-    fn push_result<'a>(&mut self, access: &'a Access, texts: &mut Texts<'a>) {
+    fn push_result<'a>(&mut self, access: &'a Access, texts: &mut TextTable<'a>) {
         let (head, decrypt) = (&access.head, &access.decrypt);
         self.denied.push(texts.index(head.denied_by.as_deref()));
         self.error.push(texts.index(head.error_code.as_deref()));
@@ -295,11 +301,11 @@ impl Columns {
 }
 
 /// The outcome as page.js knows it.
-fn outcome_code(outcome: Outcome) -> u8 {
+fn outcome_code(outcome: CallOutcome) -> u8 {
     match outcome {
-        Outcome::Success => 0,
-        Outcome::Denied => 1,
-        Outcome::Failed => 2,
+        CallOutcome::Success => 0,
+        CallOutcome::Denied => 1,
+        CallOutcome::Failed => 2,
     }
 }
 
@@ -314,7 +320,7 @@ fn decrypt_code(status: DecryptStatus) -> u8 {
     }
 }
 
-impl Rule {
+impl ReportRule {
     fn of(meta: &RuleMeta) -> Self {
         Self {
             id: harmless(&meta.id),
@@ -346,9 +352,9 @@ impl AlertRow {
     }
 }
 
-impl GapRow {
-    fn of(line: &gaps::Line) -> Self {
-        let gaps::Line {
+impl GapTableRow {
+    fn of(line: &gaps::GapLine) -> Self {
+        let gaps::GapLine {
             account,
             region,
             from,
@@ -385,7 +391,7 @@ mod tests {
 
     #[test]
     fn a_text_is_kept_once_and_nothing_is_minus_one() {
-        let mut texts = Texts::default();
+        let mut texts = TextTable::default();
         let indices = [Some("a"), None, Some(""), Some("b"), Some("a")].map(|t| texts.index(t));
         assert_eq!(indices, [0, -1, -1, 1, 0]);
         assert_eq!(texts.all, ["a", "b"]);

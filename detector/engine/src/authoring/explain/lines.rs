@@ -4,16 +4,16 @@
 use rsigma_eval::explain::{ConditionTrace, DetectionTrace, ItemTrace, MatchReason, explain_rule};
 use rsigma_eval::{Event, result::MatcherKind};
 
-use super::{EventTrace, Line};
-use crate::rule::Detection;
+use super::{EventTrace, ExplainLine};
+use crate::rule::DetectionRule;
 
 /// How the line of a selection begins; its name follows.
 pub(super) const SELECTION: &str = "selection ";
 
 /// What a rule makes of an event.
-pub(super) fn trace(detection: &Detection, event: &impl Event, label: String) -> EventTrace {
+pub(super) fn trace(detection: &DetectionRule, event: &impl Event, label: String) -> EventTrace {
     let explanation = explain_rule(&detection.compiled, event);
-    let mut lines = Lines::default();
+    let mut lines = ConditionLines::default();
     for condition in &explanation.conditions {
         lines.condition(condition, 0);
     }
@@ -27,11 +27,11 @@ pub(super) fn trace(detection: &Detection, event: &impl Event, label: String) ->
 
 /// Lines so far, from the outside of a condition in.
 #[derive(Default)]
-struct Lines(Vec<Line>);
+struct ConditionLines(Vec<ExplainLine>);
 
-impl Lines {
+impl ConditionLines {
     fn push(&mut self, depth: usize, holds: bool, text: String) {
-        self.0.push(Line { depth, holds, text });
+        self.0.push(ExplainLine { depth, holds, text });
     }
 
     fn condition(&mut self, trace: &ConditionTrace, depth: usize) {
@@ -115,7 +115,7 @@ impl Lines {
 }
 
 /// What one field was asked for, and what it was instead.
-fn item(trace: &ItemTrace, depth: usize) -> Line {
+fn item(trace: &ItemTrace, depth: usize) -> ExplainLine {
     let field = trace.field.as_deref().unwrap_or("any text");
     let pattern = trace.pattern.as_deref();
     let pattern = pattern.map_or_else(String::new, |pattern| format!(" {pattern}"));
@@ -126,7 +126,7 @@ fn item(trace: &ItemTrace, depth: usize) -> Line {
         (Some(actual), _) if !trace.matched => format!("; it is {actual}"),
         _ => String::new(),
     };
-    Line {
+    ExplainLine {
         depth,
         holds: trace.matched,
         text: format!("{field} {asked}{actual}"),

@@ -5,51 +5,51 @@ use std::sync::Arc;
 use rsigma_eval::Event;
 
 use super::lines::trace;
-use super::{EventTrace, Trouble};
+use super::{EventTrace, ExplainError};
 use crate::access::Access;
 use crate::authoring::offline;
-use crate::document::Document;
+use crate::document::LazyDocument;
 use crate::evidence::Evidence;
 use crate::extract::{self, RawFields};
 use crate::fact::{Fact, WindowKey};
 use crate::object::origin;
 use crate::observation::{Interner, Observation, SecretChange};
 use crate::pipeline;
-use crate::policy::Policy;
-use crate::rule::event::{OwnEvent, RecordEvent};
-use crate::rule::{Detection, RuleSet, Target, Window};
-use crate::scan::{self, Harvest};
-use crate::seen::{Judge, Memory, Seen};
+use crate::policy::AccessPolicy;
+use crate::rule::event::{DerivedEvent, RecordEvent};
+use crate::rule::{DetectionRule, RuleSet, RuleTarget, WindowRule};
+use crate::scan::{self, ScanResult};
+use crate::seen::{LookbackPeriods, NoveltyJudge, SeenVerdicts};
 
 /// The events of a text, joined and judged.
-pub(super) struct World<'a> {
+pub(super) struct JudgedEvents<'a> {
     accesses: Vec<JudgedAccess>,
     changes: Vec<Arc<SecretChange>>,
     records: Vec<String>,
-    policy: Option<&'a Policy>,
+    policy: Option<&'a AccessPolicy>,
 }
 
 /// An access, and what is new about it.
 struct JudgedAccess {
     access: Arc<Access>,
-    seen: Seen,
+    seen: SeenVerdicts,
 }
 
 /// What a rule makes of one event, and what that adds to the window that it feeds.
-pub(super) struct Traced {
+pub(super) struct RuleTrace {
     pub(super) trace: EventTrace,
     pub(super) counted: Option<(WindowKey, Fact)>,
 }
 
-impl<'a> World<'a> {
+impl<'a> JudgedEvents<'a> {
     pub(super) async fn read(
         rules: &RuleSet,
         text: &[u8],
-        policy: Option<&'a Policy>,
-    ) -> Result<Self, Trouble> {
+        policy: Option<&'a AccessPolicy>,
+    ) -> Result<Self, ExplainError> {
         let harvest = offline::read(rules, text, "events")?;
         if harvest.report.records == 0 {
-            return Err(Trouble::NoRecords);
+            return Err(ExplainError::NoRecords);
         }
         let records = scan::records(text)?;
         let since = pipeline::since(&harvest.observations, &harvest.coverage);
@@ -57,7 +57,7 @@ impl<'a> World<'a> {
         // The rules are asked one by one below; here only the accesses are wanted, all of them.
         let outcome = offline::settle(&RuleSet::default(), policy, harvest).await?;
         let known = outcome.accesses.iter().map(|access| &**access);
-        let judge = Judge::of(Memory::default(), since, known);
+        let judge = NoveltyJudge::of(LookbackPeriods::default(), since, known);
         let judged = outcome.accesses.into_iter().map(|access| JudgedAccess {
             seen: judge.judge(&access),
             access,
@@ -74,22 +74,22 @@ impl<'a> World<'a> {
     /// its slots.
     pub(super) fn traces(
         &self,
-        detection: &Detection,
-        into: Option<(&Window, usize)>,
-    ) -> Vec<Traced> {
-        let look = Look { detection, into };
+        detection: &DetectionRule,
+        into: Option<(&WindowRule, usize)>,
+    ) -> Vec<RuleTrace> {
+        let look = FeedingRule { detection, into };
         match detection.target {
-            Target::Access => {
+            RuleTarget::Access => {
                 let judged = self.accesses.iter();
                 judged.map(|j| look.at_access(j, self.policy)).collect()
             }
-            Target::Change => self.changes.iter().map(|c| look.at_change(c)).collect(),
-            Target::Record => self.records.iter().map(|r| look.at_record(r)).collect(),
+            RuleTarget::Change => self.changes.iter().map(|c| look.at_change(c)).collect(),
+            RuleTarget::Record => self.records.iter().map(|r| look.at_record(r)).collect(),
         }
     }
 }
 
-fn changes(harvest: &Harvest) -> Vec<Arc<SecretChange>> {
+fn changes(harvest: &ScanResult) -> Vec<Arc<SecretChange>> {
     let observations = harvest.observations.iter().map(|end| &end.observation);
     observations
         .filter_map(|observation| match observation {
@@ -100,44 +100,44 @@ fn changes(harvest: &Harvest) -> Vec<Arc<SecretChange>> {
 }
 
 /// A rule that looks at events, and the window that it feeds.
-struct Look<'l> {
-    detection: &'l Detection,
-    into: Option<(&'l Window, usize)>,
+struct FeedingRule<'l> {
+    detection: &'l DetectionRule,
+    into: Option<(&'l WindowRule, usize)>,
 }
 
-impl Look<'_> {
-    fn at_access(&self, judged: &JudgedAccess, policy: Option<&Policy>) -> Traced {
+impl FeedingRule<'_> {
+    fn at_access(&self, judged: &JudgedAccess, policy: Option<&AccessPolicy>) -> RuleTrace {
         let JudgedAccess { access, seen } = judged;
         let expected = policy.map(|policy| policy.judge(access));
-        let event = OwnEvent::access(access, expected, Some(*seen));
+        let event = DerivedEvent::access(access, expected, Some(*seen));
         self.at(&event, Some(&Evidence::access(access.clone())))
     }
 
-    fn at_change(&self, change: &SecretChange) -> Traced {
-        let event = OwnEvent::change(&change.head, change.secret.as_ref());
+    fn at_change(&self, change: &SecretChange) -> RuleTrace {
+        let event = DerivedEvent::change(&change.head, change.secret.as_ref());
         let evidence = Evidence::event(change.head.clone(), change.secret.clone());
         self.at(&event, Some(&evidence))
     }
 
-    fn at_record(&self, text: &str) -> Traced {
-        let document = Document::new(text);
+    fn at_record(&self, text: &str) -> RuleTrace {
+        let document = LazyDocument::new(text);
         self.at(&RecordEvent(&document), evidence_of(&document).as_ref())
     }
 
     /// Looks at an event with its evidence, which a record without a time has not.
-    fn at(&self, event: &impl Event, evidence: Option<&Evidence>) -> Traced {
+    fn at(&self, event: &impl Event, evidence: Option<&Evidence>) -> RuleTrace {
         let label = evidence.map_or_else(|| "a record without a time".to_owned(), label);
         let trace = trace(self.detection, event, label);
         let into = self.into.filter(|_| trace.matched).zip(evidence);
         let counted = into.and_then(|((window, slot), evidence)| {
             window.fact(slot, event, evidence, || evidence.fact_key())
         });
-        Traced { trace, counted }
+        RuleTrace { trace, counted }
     }
 }
 
 /// The evidence of a record as it is; `None` for one without a time.
-fn evidence_of(document: &Document<'_>) -> Option<Evidence> {
+fn evidence_of(document: &LazyDocument<'_>) -> Option<Evidence> {
     let record = serde_json::from_str(document.text()).ok()?;
     let (origin, none) = (origin("events"), RawFields::default());
     let head = extract::head(&record, document, &origin, &none, &mut Interner::default());

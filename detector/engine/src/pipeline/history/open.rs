@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use crate::limits::{PAIRING_TOLERANCE_SECS, SCENE_SECS, SETTLE_MARGIN_SECS};
-use crate::loose_end::{LooseEnd, LooseEndId};
+use crate::loose_end::{PendingEvent, PendingEventId};
 use crate::time::EventTime;
 
 /// What is open of a scene.
-pub(super) struct Open {
-    pub(super) ends: Vec<Arc<LooseEnd>>,
+pub(super) struct OpenGroup {
+    pub(super) ends: Vec<Arc<PendingEvent>>,
     /// What is before this was told, and is held for what is near it.
     pub(super) told: EventTime,
 }
@@ -16,20 +16,20 @@ pub(super) struct Open {
 /// Loose ends that can be joined now, and which of what they come to is told: what is between two
 /// times.
 #[derive(Debug, PartialEq)]
-pub(super) struct Piece {
-    pub(super) ends: Vec<Arc<LooseEnd>>,
+pub(super) struct GroupPiece {
+    pub(super) ends: Vec<Arc<PendingEvent>>,
     from: EventTime,
     to: EventTime,
 }
 
-impl Piece {
+impl GroupPiece {
     pub(super) fn owns(&self, time: EventTime) -> bool {
         self.from <= time && time < self.to
     }
 }
 
 /// The times of a piece.
-struct Span {
+struct PieceSpan {
     /// What is told: from the first of these times to before the second.
     from: EventTime,
     to: EventTime,
@@ -39,7 +39,7 @@ struct Span {
     held: EventTime,
 }
 
-impl Open {
+impl OpenGroup {
     pub(super) fn new() -> Self {
         Self {
             ends: Vec::new(),
@@ -57,13 +57,13 @@ impl Open {
     }
 
     /// The loose ends that were told.
-    pub(super) fn ids_told(&self) -> impl Iterator<Item = LooseEndId> {
+    pub(super) fn ids_told(&self) -> impl Iterator<Item = PendingEventId> {
         let told = self.ends.iter().filter(|end| end.time < self.told);
         told.map(|end| end.id.clone())
     }
 
     /// What is complete when everything before `upto` is here, and was delivered by `due`.
-    pub(super) fn pieces(&mut self, upto: EventTime, due: EventTime) -> Vec<Piece> {
+    pub(super) fn pieces(&mut self, upto: EventTime, due: EventTime) -> Vec<GroupPiece> {
         self.ends.sort_by_key(|end| end.time);
         let mut pieces = Vec::new();
         while let Some(span) = self.next_span() {
@@ -73,7 +73,7 @@ impl Open {
             if span.needed >= upto || near.clone().any(|end| end.delivered > due) {
                 return pieces;
             }
-            pieces.push(Piece {
+            pieces.push(GroupPiece {
                 ends: near.cloned().collect(),
                 from: span.from,
                 to: span.to,
@@ -90,7 +90,7 @@ impl Open {
     /// The next piece that was not told, if it were complete. Ends that are further apart than the
     /// tolerance have nothing to do with each other; where they follow each other for too long,
     /// they are cut.
-    fn next_span(&self) -> Option<Span> {
+    fn next_span(&self) -> Option<PieceSpan> {
         let first = self.ends.partition_point(|end| end.time < self.told);
         let mut times = self.ends.iter().skip(first).map(|end| end.time);
         let from = times.next()?;
@@ -100,15 +100,15 @@ impl Open {
                 break;
             }
             if time.distance(from) > SCENE_SECS {
-                return Some(Span::cut(from));
+                return Some(PieceSpan::cut(from));
             }
             last = time;
         }
-        Some(Span::whole(from, last))
+        Some(PieceSpan::whole(from, last))
     }
 }
 
-impl Span {
+impl PieceSpan {
     /// Up to a pause, after which nothing belongs to it.
     fn whole(from: EventTime, last: EventTime) -> Self {
         let to = last.plus(1);
@@ -143,22 +143,22 @@ mod tests {
 
     const LATER: EventTime = EventTime(1_000_000);
 
-    fn open(times: impl IntoIterator<Item = i64>) -> Open {
-        let mut open = Open::new();
+    fn open(times: impl IntoIterator<Item = i64>) -> OpenGroup {
+        let mut open = OpenGroup::new();
         let read = |secs: i64| Observation::Read(Arc::new(get_secret("r", secs, "x")));
         let ends = times
             .into_iter()
-            .map(|secs| Arc::new(LooseEnd::new(read(secs))));
+            .map(|secs| Arc::new(PendingEvent::new(read(secs))));
         open.ends.extend(ends);
         open
     }
 
-    fn times(ends: &[Arc<LooseEnd>]) -> Vec<i64> {
+    fn times(ends: &[Arc<PendingEvent>]) -> Vec<i64> {
         ends.iter().map(|end| end.time.0).collect()
     }
 
     /// The times of each piece.
-    fn pieces(open: &mut Open, upto: i64) -> Vec<Vec<i64>> {
+    fn pieces(open: &mut OpenGroup, upto: i64) -> Vec<Vec<i64>> {
         let pieces = open.pieces(EventTime(upto), LATER);
         pieces.iter().map(|piece| times(&piece.ends)).collect()
     }
@@ -191,7 +191,7 @@ mod tests {
             head: Arc::new(head),
             ..late
         };
-        scene.ends[1] = Arc::new(LooseEnd::new(Observation::Read(Arc::new(late))));
+        scene.ends[1] = Arc::new(PendingEvent::new(Observation::Read(Arc::new(late))));
         let told = scene.pieces(LATER, EventTime(4_999));
         assert_eq!(
             told.iter().map(|p| times(&p.ends)).collect::<Vec<_>>(),

@@ -4,20 +4,20 @@ use std::collections::HashMap;
 
 use serde::Deserialize;
 
-use crate::rule::example::{Example, ExampleFile};
-use crate::rule::fault::{LoadError, Source, quoted};
+use crate::rule::example::{ExampleFile, RuleExample};
+use crate::rule::fault::{LoadError, RuleFileText, quoted};
 use crate::rule_meta::timespan_secs;
 
 /// A rule that is in the set.
-pub(super) struct Added {
+pub(super) struct AddedRule {
     pub(super) id: String,
-    pub(super) block: Block,
+    pub(super) block: ExtensionBlock,
 }
 
 /// What Sigma has no word for. Every key may be left out.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
-pub(super) struct Block {
+pub(super) struct ExtensionBlock {
     suppress: Option<String>,
     pub(super) group_by: Vec<String>,
     #[serde(rename = "times_usual")]
@@ -25,10 +25,10 @@ pub(super) struct Block {
     examples: Vec<ExampleFile>,
 }
 
-impl Block {
+impl ExtensionBlock {
     /// The block among the attributes of a rule that the Sigma parser left alone.
     pub(super) fn read(
-        source: &Source<'_>,
+        source: &RuleFileText<'_>,
         title: &str,
         attributes: &HashMap<String, yaml_serde::Value>,
     ) -> Result<Self, LoadError> {
@@ -51,7 +51,10 @@ impl Block {
     }
 
     /// `suppress` in seconds; `None` where alerts are not held back.
-    pub(super) fn suppress_secs(&self, source: &Source<'_>) -> Result<Option<i64>, LoadError> {
+    pub(super) fn suppress_secs(
+        &self,
+        source: &RuleFileText<'_>,
+    ) -> Result<Option<i64>, LoadError> {
         let Some(text) = self.suppress.as_deref() else {
             return Ok(None);
         };
@@ -66,9 +69,9 @@ impl Block {
     /// The examples of the rule with this id, and what is wrong with some of them.
     pub(super) fn examples(
         &self,
-        source: &Source<'_>,
+        source: &RuleFileText<'_>,
         rule: &str,
-    ) -> (Vec<Example>, Vec<LoadError>) {
+    ) -> (Vec<RuleExample>, Vec<LoadError>) {
         let mut examples = Vec::new();
         let mut errors = Vec::new();
         for example in &self.examples {
@@ -90,15 +93,15 @@ impl Block {
 mod tests {
     use super::*;
 
-    fn read(block: &str) -> Result<Block, LoadError> {
+    fn read(block: &str) -> Result<ExtensionBlock, LoadError> {
         let text = format!("title: T\nsecretrail:\n{block}\n");
         let attributes: HashMap<String, yaml_serde::Value> = yaml_serde::from_str(&text).unwrap();
-        let source = Source {
+        let source = RuleFileText {
             file: "r.yml",
             text: &text,
             index: 0,
         };
-        let block = Block::read(&source, "title: T", &attributes)?;
+        let block = ExtensionBlock::read(&source, "title: T", &attributes)?;
         block.suppress_secs(&source)?;
         Ok(block)
     }

@@ -9,7 +9,7 @@ use crate::rule::RuleSet;
 
 /// What has been built so far.
 #[derive(Default)]
-pub(super) struct Build {
+pub(super) struct RuleSetBuild {
     pub(super) set: RuleSet,
     /// Rules about single events by id, name and title.
     names: HashMap<String, Vec<usize>>,
@@ -17,7 +17,7 @@ pub(super) struct Build {
     pub(super) generated: HashMap<usize, bool>,
 }
 
-impl Build {
+impl RuleSetBuild {
     /// Notes by which names correlations may mean a rule about single events.
     pub(super) fn name(&mut self, index: usize, rule: &SigmaRule) {
         // A rule whose name is its title has it once, or nobody could mean it.

@@ -6,21 +6,21 @@ use rsigma_parser::{
 };
 
 use crate::rule::fault::LoadError;
-use crate::rule::load::block::{Added, Block};
-use crate::rule::load::build::Build;
+use crate::rule::load::block::{AddedRule, ExtensionBlock};
+use crate::rule::load::build::RuleSetBuild;
 use crate::rule::load::meta::meta;
 use crate::rule::load::parsed::ParsedCorrelation;
-use crate::rule::{Member, Window, WindowCondition, fields};
+use crate::rule::{WindowCondition, WindowMember, WindowRule, fields};
 
 /// Adds the window of a correlation to a set in the making; the rules that it names feed it from
 /// now on.
 pub(super) fn add(
     parsed: &ParsedCorrelation<'_>,
     all: &[ParsedCorrelation<'_>],
-    build: &mut Build,
-) -> Result<Added, LoadError> {
+    build: &mut RuleSetBuild,
+) -> Result<AddedRule, LoadError> {
     let ParsedCorrelation { source, rule } = parsed;
-    let asked = Asked::of(rule).map_err(|refusal| refusal.at(parsed))?;
+    let asked = CorrelationTerms::of(rule).map_err(|refusal| refusal.at(parsed))?;
     let members = members(rule, &asked, all, build).map_err(|refusal| refusal.at(parsed))?;
     let block = block(parsed)?;
     let suppress_secs = block.suppress_secs(source)?;
@@ -28,7 +28,7 @@ pub(super) fn add(
     let span_secs = i64::try_from(rule.timespan.seconds).unwrap_or(i64::MAX / 4);
     let meta = meta!(rule, source.file);
     let id = meta.id.clone();
-    build.set.windows.push(Window {
+    build.set.windows.push(WindowRule {
         id: meta.id.as_str().into(),
         meta,
         alerts: true,
@@ -39,13 +39,13 @@ pub(super) fn add(
         group: rule.group_by.iter().map(|g| g.as_str().into()).collect(),
         members,
     });
-    Ok(Added { id, block })
+    Ok(AddedRule { id, block })
 }
 
 /// Our block in a correlation.
-fn block(parsed: &ParsedCorrelation<'_>) -> Result<Block, LoadError> {
+fn block(parsed: &ParsedCorrelation<'_>) -> Result<ExtensionBlock, LoadError> {
     let ParsedCorrelation { source, rule } = parsed;
-    let block = Block::read(source, &rule.title, &rule.custom_attributes)?;
+    let block = ExtensionBlock::read(source, &rule.title, &rule.custom_attributes)?;
     if block.times_usual.is_some() {
         check_times_usual(rule).map_err(|refusal| refusal.at(parsed))?;
     }
@@ -54,14 +54,14 @@ fn block(parsed: &ParsedCorrelation<'_>) -> Result<Block, LoadError> {
 
 /// What is wrong in a correlation.
 #[derive(Debug)]
-struct Refusal {
+struct CorrelationFault {
     /// A word at its place in the file.
     near: String,
     field: String,
     message: String,
 }
 
-impl Refusal {
+impl CorrelationFault {
     fn new(near: &str, field: &str, message: impl Into<String>) -> Self {
         Self {
             near: near.to_owned(),
@@ -89,13 +89,13 @@ impl Refusal {
 
 /// When a correlation fires, and the fields whose values it counts.
 #[derive(Debug)]
-struct Asked {
+struct CorrelationTerms {
     condition: WindowCondition,
     counted: Vec<String>,
 }
 
-impl Asked {
-    fn of(rule: &CorrelationRule) -> Result<Self, Refusal> {
+impl CorrelationTerms {
+    fn of(rule: &CorrelationRule) -> Result<Self, CorrelationFault> {
         check_shape(rule)?;
         match &rule.condition {
             CorrelationCondition::Extended(expr) => Ok(Self {
@@ -113,7 +113,7 @@ impl Asked {
         least: u64,
         rule: &CorrelationRule,
         field: Option<&[String]>,
-    ) -> Result<Self, Refusal> {
+    ) -> Result<Self, CorrelationFault> {
         let rules = rule.rules.len() as u64;
         // A temporal correlation without a number asks for all of its rules.
         let several = if least <= 1 { rules } else { least.min(rules) };
@@ -122,14 +122,14 @@ impl Asked {
             CorrelationType::ValueCount if field.is_some() => WindowCondition::Values(least),
             CorrelationType::ValueCount => {
                 let message = "`value_count` needs `field:`, whose values it counts";
-                return Err(Refusal::of_key("correlation.condition", message));
+                return Err(CorrelationFault::of_key("correlation.condition", message));
             }
             CorrelationType::Temporal => WindowCondition::Rules(several),
             CorrelationType::TemporalOrdered => WindowCondition::Ordered(rules),
             other => {
                 let known = "use event_count, value_count, temporal or temporal_ordered";
                 let message = format!("`{}` is not supported; {known}", other.as_str());
-                return Err(Refusal::of_key("correlation.type", message));
+                return Err(CorrelationFault::of_key("correlation.type", message));
             }
         };
         let counted = match condition {
@@ -141,23 +141,27 @@ impl Asked {
 }
 
 /// Refuses what a correlation must not lack, and kinds of windows that are not counted here.
-fn check_shape(rule: &CorrelationRule) -> Result<(), Refusal> {
+fn check_shape(rule: &CorrelationRule) -> Result<(), CorrelationFault> {
     if rule.window != WindowMode::Sliding {
         let message = "only sliding windows are supported; remove it";
-        Err(Refusal::of_key("correlation.window", message))
+        Err(CorrelationFault::of_key("correlation.window", message))
     } else if rule.rules.is_empty() {
         let message = "names no rule; list ids or names";
-        Err(Refusal::new("correlation:", "correlation.rules", message))
+        Err(CorrelationFault::new(
+            "correlation:",
+            "correlation.rules",
+            message,
+        ))
     } else if rule.group_by.is_empty() {
         let message = "is missing; name at least one field, as in `principal.arn`";
-        Err(Refusal::new(
+        Err(CorrelationFault::new(
             "correlation:",
             "correlation.group-by",
             message,
         ))
     } else if rule.timespan.seconds == 0 {
         let message = "must be longer than nothing, as in `10m`";
-        Err(Refusal::of_key("correlation.timespan", message))
+        Err(CorrelationFault::of_key("correlation.timespan", message))
     } else {
         Ok(())
     }
@@ -165,7 +169,7 @@ fn check_shape(rule: &CorrelationRule) -> Result<(), Refusal> {
 
 /// The number that every bound allows. Bounds from above are refused: a window that has fired must
 /// not be taken back by a record that comes late.
-fn least(predicates: &[(ConditionOperator, u64)]) -> Result<u64, Refusal> {
+fn least(predicates: &[(ConditionOperator, u64)]) -> Result<u64, CorrelationFault> {
     let mut least = 1;
     for (operator, count) in predicates {
         let bound = match operator {
@@ -174,7 +178,7 @@ fn least(predicates: &[(ConditionOperator, u64)]) -> Result<u64, Refusal> {
             _ => {
                 let message = "`lt`, `lte`, `eq` and `neq` could take an alert back \
                                when a late record arrives; use `gte` or `gt`";
-                return Err(Refusal::of_key("correlation.condition", message));
+                return Err(CorrelationFault::of_key("correlation.condition", message));
             }
         };
         least = least.max(bound);
@@ -183,7 +187,10 @@ fn least(predicates: &[(ConditionOperator, u64)]) -> Result<u64, Refusal> {
 }
 
 /// An expression over the rules of a correlation.
-fn expression(rule: &CorrelationRule, expr: &ConditionExpr) -> Result<WindowCondition, Refusal> {
+fn expression(
+    rule: &CorrelationRule,
+    expr: &ConditionExpr,
+) -> Result<WindowCondition, CorrelationFault> {
     let message = if !matches!(rule.correlation_type, CorrelationType::Temporal) {
         "an expression needs `type: temporal`; use `gte: …`"
     } else if has_not(expr) {
@@ -194,7 +201,7 @@ fn expression(rule: &CorrelationRule, expr: &ConditionExpr) -> Result<WindowCond
             rule.rules.clone(),
         ));
     };
-    Err(Refusal::of_key("correlation.condition", message))
+    Err(CorrelationFault::of_key("correlation.condition", message))
 }
 
 fn has_not(expr: &ConditionExpr) -> bool {
@@ -208,22 +215,22 @@ fn has_not(expr: &ConditionExpr) -> bool {
 /// What the window reads from each of its rules, which feed it from now on.
 fn members(
     rule: &CorrelationRule,
-    asked: &Asked,
+    asked: &CorrelationTerms,
     all: &[ParsedCorrelation<'_>],
-    build: &mut Build,
-) -> Result<Vec<Member>, Refusal> {
+    build: &mut RuleSetBuild,
+) -> Result<Vec<WindowMember>, CorrelationFault> {
     let mut members = Vec::new();
     for (slot, name) in rule.rules.iter().enumerate() {
         let detection = build.named(name).ok_or_else(|| not_one_rule(name, all))?;
         let member = member(rule, name, &asked.counted);
-        let feed = Feed {
+        let feed = WindowFeed {
             detection,
             slot,
             generate: rule.generate,
         };
         feed.connect(&member, build).map_err(|(field, wrong)| {
             let message = format!("`{name}` has no such field; {wrong}");
-            Refusal::new(&field, &field, message)
+            CorrelationFault::new(&field, &field, message)
         })?;
         members.push(member);
     }
@@ -231,7 +238,7 @@ fn members(
 }
 
 /// Why a name does not mean one rule about single events.
-fn not_one_rule(name: &str, all: &[ParsedCorrelation<'_>]) -> Refusal {
+fn not_one_rule(name: &str, all: &[ParsedCorrelation<'_>]) -> CorrelationFault {
     let is_correlation = all.iter().any(|other| {
         let rule = &other.rule;
         rule.id.as_deref() == Some(name) || rule.name.as_deref() == Some(name)
@@ -242,12 +249,12 @@ fn not_one_rule(name: &str, all: &[ParsedCorrelation<'_>]) -> Refusal {
     } else {
         "is not exactly one loaded rule; name it by its id or name, and load its file too"
     };
-    Refusal::new(name, "correlation.rules", format!("`{name}` {message}"))
+    CorrelationFault::new(name, "correlation.rules", format!("`{name}` {message}"))
 }
 
 /// What the window reads from events of one rule: aliases map its names to the rule's own.
-fn member(rule: &CorrelationRule, name: &str, counted: &[String]) -> Member {
-    Member {
+fn member(rule: &CorrelationRule, name: &str, counted: &[String]) -> WindowMember {
+    WindowMember {
         group: rule.group_by.iter().map(|f| alias(rule, name, f)).collect(),
         value: counted.iter().map(|f| alias(rule, name, f)).collect(),
         // Events without a field of the group belong to nobody in particular, and would all count
@@ -264,7 +271,7 @@ fn alias(rule: &CorrelationRule, name: &str, field: &String) -> String {
 }
 
 /// A rule that feeds the window that comes next.
-struct Feed {
+struct WindowFeed {
     detection: usize,
     /// Which of the window's rules it is.
     slot: usize,
@@ -272,12 +279,12 @@ struct Feed {
     generate: bool,
 }
 
-impl Feed {
+impl WindowFeed {
     /// Connects the rule. Errors hold the field, and what is wrong with it.
     fn connect(
         self,
-        member: &Member,
-        build: &mut Build,
+        member: &WindowMember,
+        build: &mut RuleSetBuild,
     ) -> Result<(), (String, fields::UnknownField)> {
         let window = build.set.windows.len();
         let Some(rule) = build.set.detections.get_mut(self.detection) else {
@@ -299,7 +306,7 @@ impl Feed {
 }
 
 /// Refuses a rate where there is no usual one to compare with.
-fn check_times_usual(rule: &CorrelationRule) -> Result<(), Refusal> {
+fn check_times_usual(rule: &CorrelationRule) -> Result<(), CorrelationFault> {
     let by = |field: &str| rule.group_by.iter().any(|group| group == field);
     let by_pair = by("principal.arn") && (by("secret.name") || by("secret.arn"));
     if rule.correlation_type == CorrelationType::EventCount && by_pair {
@@ -307,7 +314,7 @@ fn check_times_usual(rule: &CorrelationRule) -> Result<(), Refusal> {
     }
     let message = "compares the reads of one secret by one principal; \
                    use `type: event_count` and `group-by: [principal.arn, secret.name]`";
-    Err(Refusal::new(
+    Err(CorrelationFault::new(
         "times_usual",
         "secretrail.times_usual",
         message,
@@ -335,7 +342,7 @@ detection: {{sel: {{access.outcome: success}}, condition: sel}}
         [rule("one"), rule("two"), head.to_owned(), body.to_owned()].concat()
     }
 
-    fn window(body: &str) -> Window {
+    fn window(body: &str) -> WindowRule {
         let (mut rules, _) = load([("r.yml", &*text(body))]).unwrap();
         rules.windows.swap_remove(0)
     }

@@ -1,6 +1,6 @@
 //! What a rule says of itself, from the Sigma parser's types.
 
-use crate::rule_meta::Level;
+use crate::rule_meta::RuleLevel;
 
 /// What a rule says of itself; rules about one event and about many have the same fields in types
 /// of their own.
@@ -24,8 +24,8 @@ macro_rules! meta {
 pub(super) use meta;
 
 /// The level of a rule: `medium` where it names none.
-pub(super) fn level(level: Option<rsigma_parser::Level>) -> Level {
+pub(super) fn level(level: Option<rsigma_parser::Level>) -> RuleLevel {
     level
         .and_then(|level| level.as_str().parse().ok())
-        .unwrap_or(Level::Medium)
+        .unwrap_or(RuleLevel::Medium)
 }

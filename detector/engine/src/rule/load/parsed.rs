@@ -3,25 +3,25 @@
 use rsigma_eval::{CompiledRule, compile_rule};
 use rsigma_parser::{CorrelationRule, FilterRule, SigmaCollection, SigmaRule, parse_sigma_yaml};
 
-use crate::rule::fault::{LoadError, Source, quoted};
-use crate::rule::vars::{Vars, expand};
+use crate::rule::fault::{LoadError, RuleFileText, quoted};
+use crate::rule::vars::{Placeholders, expand};
 
 /// A rule about single events.
 pub(super) struct ParsedRule<'a> {
-    pub(super) source: Source<'a>,
+    pub(super) source: RuleFileText<'a>,
     pub(super) rule: SigmaRule,
     pub(super) compiled: CompiledRule,
 }
 
 /// A rule about many events.
 pub(super) struct ParsedCorrelation<'a> {
-    pub(super) source: Source<'a>,
+    pub(super) source: RuleFileText<'a>,
     pub(super) rule: CorrelationRule,
 }
 
 /// A filter: what other rules are not to match.
 pub(super) struct ParsedFilter<'a> {
-    pub(super) source: Source<'a>,
+    pub(super) source: RuleFileText<'a>,
     pub(super) rule: FilterRule,
 }
 
@@ -32,14 +32,14 @@ pub(super) struct ParsedFiles<'a> {
     pub(super) correlations: Vec<ParsedCorrelation<'a>>,
     pub(super) filters: Vec<ParsedFilter<'a>>,
     /// The files that could be parsed.
-    pub(super) sources: Vec<Source<'a>>,
+    pub(super) sources: Vec<RuleFileText<'a>>,
     pub(super) errors: Vec<LoadError>,
 }
 
 impl<'a> ParsedFiles<'a> {
     /// Adds what a file holds. What is wrong in it is noted; the rest of it is read nevertheless,
     /// so that one run tells all the faults.
-    pub(super) fn read(&mut self, source: Source<'a>, vars: &Vars) {
+    pub(super) fn read(&mut self, source: RuleFileText<'a>, vars: &Placeholders) {
         let parsed = match parse_sigma_yaml(source.text) {
             Ok(parsed) => parsed,
             Err(error) => {
@@ -58,7 +58,7 @@ impl<'a> ParsedFiles<'a> {
         self.sources.push(source);
     }
 
-    fn add(&mut self, parsed: SigmaCollection, source: Source<'a>, vars: &Vars) {
+    fn add(&mut self, parsed: SigmaCollection, source: RuleFileText<'a>, vars: &Placeholders) {
         for rule in parsed.rules {
             match compiled(rule, source, vars) {
                 Ok(rule) => self.rules.push(rule),
@@ -77,8 +77,8 @@ impl<'a> ParsedFiles<'a> {
 /// A rule with the values of its placeholders, ready to match.
 fn compiled<'a>(
     mut rule: SigmaRule,
-    source: Source<'a>,
-    vars: &Vars,
+    source: RuleFileText<'a>,
+    vars: &Placeholders,
 ) -> Result<ParsedRule<'a>, LoadError> {
     // Placeholders are the concern of Sigma pipelines, which work on rules before they are
     // compiled.

@@ -4,35 +4,38 @@ use std::sync::Arc;
 
 use rsigma_parser::SigmaRule;
 
-use crate::rule::fault::{LoadError, Source};
+use crate::rule::fault::{LoadError, RuleFileText};
 use crate::rule::fields;
-use crate::rule::load::block::{Added, Block};
-use crate::rule::load::build::Build;
+use crate::rule::load::block::{AddedRule, ExtensionBlock};
+use crate::rule::load::build::RuleSetBuild;
 use crate::rule::load::meta::meta;
 use crate::rule::load::parsed::ParsedRule;
-use crate::rule::needs::{Uses, needed_calls};
-use crate::rule::{Detection, Member, RuleSet, Target, Window, WindowCondition};
+use crate::rule::needs::{DetectionNeeds, needed_calls};
+use crate::rule::{DetectionRule, RuleSet, RuleTarget, WindowCondition, WindowMember, WindowRule};
 use crate::rule_meta::RuleMeta;
 
 /// Group of a suppressed rule that names none.
 const DEFAULT_GROUP: [&str; 2] = ["principal.arn", "secret.name"];
 
 /// Adds a rule to a set in the making.
-pub(super) fn add(parsed: ParsedRule<'_>, build: &mut Build) -> Result<Added, LoadError> {
+pub(super) fn add(
+    parsed: ParsedRule<'_>,
+    build: &mut RuleSetBuild,
+) -> Result<AddedRule, LoadError> {
     let ParsedRule {
         source,
         rule,
         compiled,
     } = parsed;
     let target = target(&source, &rule)?;
-    let uses = Uses::of(&rule);
+    let uses = DetectionNeeds::of(&rule);
     check(&uses, target, &source, &rule.title)?;
     let block = block(&source, &rule)?;
     let suppression = Suppression::read(&block, target, &source)?;
     build.set.ask_for(target, &uses);
     let meta = meta!(rule, source.file);
     let id = meta.id.clone();
-    let mut detection = Detection {
+    let mut detection = DetectionRule {
         meta,
         target,
         alerts: suppression.is_none(),
@@ -46,11 +49,11 @@ pub(super) fn add(parsed: ParsedRule<'_>, build: &mut Build) -> Result<Added, Lo
     }
     build.name(build.set.detections.len(), &rule);
     build.set.detections.push(detection);
-    Ok(Added { id, block })
+    Ok(AddedRule { id, block })
 }
 
-fn target(source: &Source<'_>, rule: &SigmaRule) -> Result<Target, LoadError> {
-    Target::of(&rule.logsource).ok_or_else(|| {
+fn target(source: &RuleFileText<'_>, rule: &SigmaRule) -> Result<RuleTarget, LoadError> {
+    RuleTarget::of(&rule.logsource).ok_or_else(|| {
         let message = "is not one that this engine reads; \
                        use `product: aws` with `category: secret_access`, \
                        `category: secret_change` or `service: cloudtrail`";
@@ -59,8 +62,8 @@ fn target(source: &Source<'_>, rule: &SigmaRule) -> Result<Target, LoadError> {
 }
 
 /// Our block in a rule about single events.
-fn block(source: &Source<'_>, rule: &SigmaRule) -> Result<Block, LoadError> {
-    let block = Block::read(source, &rule.title, &rule.custom_attributes)?;
+fn block(source: &RuleFileText<'_>, rule: &SigmaRule) -> Result<ExtensionBlock, LoadError> {
+    let block = ExtensionBlock::read(source, &rule.title, &rule.custom_attributes)?;
     if block.times_usual.is_none() {
         return Ok(block);
     }
@@ -71,7 +74,12 @@ fn block(source: &Source<'_>, rule: &SigmaRule) -> Result<Block, LoadError> {
 
 /// Refuses fields that events of this kind never have: the rule would never match, and nobody would
 /// know.
-fn check(uses: &Uses, target: Target, source: &Source<'_>, title: &str) -> Result<(), LoadError> {
+fn check(
+    uses: &DetectionNeeds,
+    target: RuleTarget,
+    source: &RuleFileText<'_>,
+    title: &str,
+) -> Result<(), LoadError> {
     for field in &uses.fields {
         fields::check(field, target).map_err(|remedy| {
             let message = format!("there is no such field; {remedy}");
@@ -88,7 +96,11 @@ struct Suppression {
 }
 
 impl Suppression {
-    fn read(block: &Block, target: Target, source: &Source<'_>) -> Result<Option<Self>, LoadError> {
+    fn read(
+        block: &ExtensionBlock,
+        target: RuleTarget,
+        source: &RuleFileText<'_>,
+    ) -> Result<Option<Self>, LoadError> {
         let Some(span_secs) = block.suppress_secs(source)? else {
             return Ok(None);
         };
@@ -104,7 +116,7 @@ impl Suppression {
     }
 
     /// Lets a rule feed a window that raises the alerts in its place.
-    fn apply(self, detection: &mut Detection, set: &mut RuleSet) {
+    fn apply(self, detection: &mut DetectionRule, set: &mut RuleSet) {
         for field in &self.group {
             detection.late |= fields::is_late(field);
             set.wanted.take(detection.target, field);
@@ -114,8 +126,8 @@ impl Suppression {
     }
 
     /// At most one alert a group and bucket is a window that one fact fills.
-    fn into_window(self, meta: &Arc<RuleMeta>) -> Window {
-        Window {
+    fn into_window(self, meta: &Arc<RuleMeta>) -> WindowRule {
+        WindowRule {
             id: meta.id.as_str().into(),
             meta: meta.clone(),
             alerts: true,
@@ -124,7 +136,7 @@ impl Suppression {
             suppress_secs: self.span_secs,
             times_usual: None,
             group: self.group.iter().map(|g| g.as_str().into()).collect(),
-            members: vec![Member {
+            members: vec![WindowMember {
                 group: self.group,
                 value: Vec::new(),
                 // Suppression must not lose an alert about an event without the fields.

@@ -4,31 +4,33 @@ use std::mem::take;
 use std::sync::Arc;
 
 use super::{
-    AccessV1, AlertV1, AskV1, EndV1, FactV1, FiringV1, Group, HeadV1, ItemError, PackV1,
-    PrincipalV1, RuleV1, SecretV1, SourceV1, VERSION, ValueV1, unsqueezed,
+    ItemError, StoredAccessV1, StoredAlertV1, StoredFactV1, StoredGroup, StoredHeaderV1,
+    StoredPackV1, StoredPendingEventV1, StoredPrincipalV1, StoredRequestV1, StoredRuleV1,
+    StoredSecretV1, StoredSourceV1, StoredValueV1, StoredWindowMatchV1, VERSION, unsqueezed,
 };
-use crate::access::{Access, Decrypt, DecryptStatus, Method};
-use crate::alert::{Alert, AlertId, Firing};
+use crate::access::{Access, AccessDecrypt, AccessMethod, DecryptStatus};
+use crate::alert::{Alert, AlertId, WindowMatch};
 use crate::evidence::Evidence;
 use crate::fact::Fact;
-use crate::ids::{SecretRef, Store, Text};
+use crate::ids::{SecretRef, SecretStore, SharedStr};
 use crate::named::named;
 use crate::observation::{
-    Ask, Head, Kept, KeyUse, Observation, Outcome, SecretChange, SecretRead, Source, SourceKind,
+    CallOutcome, CallSource, EventHeader, KeptFields, KmsDecrypt, Observation, ReadRequest,
+    SecretChange, SecretRead, SourceKind,
 };
 use crate::principal::{Principal, PrincipalKind};
-use crate::rule_meta::{Level, RuleMeta};
+use crate::rule_meta::{RuleLevel, RuleMeta};
 use crate::time::EventTime;
 
 /// Gives the tables of an item their types back.
-pub(super) struct Reader {
-    pub(super) pack: PackV1,
+pub(super) struct ItemReader {
+    pub(super) pack: StoredPackV1,
     secrets: Vec<SecretRef>,
-    heads: Vec<Arc<Head>>,
+    heads: Vec<Arc<EventHeader>>,
     accesses: Vec<Arc<Access>>,
 }
 
-impl Reader {
+impl ItemReader {
     /// Tables first, in the order in which they refer to each other.
     pub(super) fn new(bytes: &[u8]) -> Result<Self, ItemError> {
         let mut pack = unpack(bytes)?;
@@ -55,17 +57,17 @@ impl Reader {
         index.map(|index| self.secret(index)).transpose()
     }
 
-    fn head(&self, index: usize) -> Result<Arc<Head>, ItemError> {
+    fn head(&self, index: usize) -> Result<Arc<EventHeader>, ItemError> {
         at(&self.heads, index)
     }
 
-    fn access(&self, access: AccessV1) -> Result<Arc<Access>, ItemError> {
+    fn access(&self, access: StoredAccessV1) -> Result<Arc<Access>, ItemError> {
         Ok(Arc::new(Access {
             head: self.head(access.head)?,
-            method: known(&Method::ALL, Method::as_str, &access.method)?,
+            method: known(&AccessMethod::ALL, AccessMethod::as_str, &access.method)?,
             secret: self.secret(access.secret)?,
             asked: self.secret(access.asked)?.key(),
-            decrypt: Decrypt {
+            decrypt: AccessDecrypt {
                 status: known(&DecryptStatus::ALL, DecryptStatus::as_str, &access.status)?,
                 event_id: access.decrypt,
                 key_arn: access.key_arn,
@@ -74,9 +76,9 @@ impl Reader {
         }))
     }
 
-    pub(super) fn observation(&self, end: EndV1) -> Result<Observation, ItemError> {
+    pub(super) fn observation(&self, end: StoredPendingEventV1) -> Result<Observation, ItemError> {
         Ok(match end {
-            EndV1::Read {
+            StoredPendingEventV1::Read {
                 head,
                 ask,
                 decrypts,
@@ -87,20 +89,20 @@ impl Reader {
                 decrypts,
                 denied_by_kms,
             })),
-            EndV1::KeyUse {
+            StoredPendingEventV1::KeyUse {
                 head,
                 secret,
                 version_id,
                 key_arn,
                 direct,
-            } => Observation::KeyUse(Arc::new(KeyUse {
+            } => Observation::KeyUse(Arc::new(KmsDecrypt {
                 head: self.head(head)?,
                 secret: self.some_secret(secret)?,
                 version_id,
                 key_arn,
                 direct,
             })),
-            EndV1::Change {
+            StoredPendingEventV1::Change {
                 head,
                 secret,
                 decrypts,
@@ -112,20 +114,24 @@ impl Reader {
         })
     }
 
-    fn ask(&self, ask: AskV1) -> Result<Ask, ItemError> {
+    fn ask(&self, ask: StoredRequestV1) -> Result<ReadRequest, ItemError> {
         Ok(match ask {
-            AskV1::Named(secrets) => Ask::Named(each(secrets, |index| self.secret(index))?),
-            AskV1::Batch(secrets) => Ask::Batch(each(secrets, |index| self.secret(index))?),
-            AskV1::BatchFilters => Ask::BatchFilters,
-            AskV1::Path { path, recursive } => Ask::Path {
+            StoredRequestV1::Named(secrets) => {
+                ReadRequest::Named(each(secrets, |index| self.secret(index))?)
+            }
+            StoredRequestV1::Batch(secrets) => {
+                ReadRequest::Batch(each(secrets, |index| self.secret(index))?)
+            }
+            StoredRequestV1::BatchFilters => ReadRequest::BatchFilters,
+            StoredRequestV1::Path { path, recursive } => ReadRequest::Path {
                 path: self.secret(path)?,
                 recursive,
             },
-            AskV1::History(secret) => Ask::History(self.secret(secret)?),
+            StoredRequestV1::History(secret) => ReadRequest::History(self.secret(secret)?),
         })
     }
 
-    pub(super) fn fact(&self, fact: FactV1) -> Result<(Group, Fact), ItemError> {
+    pub(super) fn fact(&self, fact: StoredFactV1) -> Result<(StoredGroup, Fact), ItemError> {
         let access = fact.access.map(|index| at(&self.accesses, index));
         let evidence = Evidence {
             head: self.head(fact.head)?,
@@ -146,7 +152,7 @@ impl Reader {
         ))
     }
 
-    pub(super) fn alert(&self, alert: AlertV1) -> Result<Alert, ItemError> {
+    pub(super) fn alert(&self, alert: StoredAlertV1) -> Result<Alert, ItemError> {
         Ok(Alert {
             id: AlertId(alert.id),
             rule: Arc::new(rule_meta(alert.rule)?),
@@ -165,8 +171,8 @@ impl Reader {
     }
 }
 
-fn unpack(bytes: &[u8]) -> Result<PackV1, ItemError> {
-    let pack: PackV1 = serde_json::from_slice(&unsqueezed(bytes)?)?;
+fn unpack(bytes: &[u8]) -> Result<StoredPackV1, ItemError> {
+    let pack: StoredPackV1 = serde_json::from_slice(&unsqueezed(bytes)?)?;
     // Everything but the version may be absent, so that a later one could well be read as this one,
     // with something missing.
     if pack.v != VERSION {
@@ -196,7 +202,7 @@ fn known<T: Copy>(all: &[T], name: impl Fn(T) -> &'static str, text: &str) -> Re
     named(all, name, text).ok_or_else(|| ItemError::Word(text.into()))
 }
 
-fn principal(p: PrincipalV1) -> Result<Arc<Principal>, ItemError> {
+fn principal(p: StoredPrincipalV1) -> Result<Arc<Principal>, ItemError> {
     Ok(Arc::new(Principal {
         kind: known(&PrincipalKind::ALL, PrincipalKind::as_str, &p.kind)?,
         id: p.id,
@@ -211,9 +217,9 @@ fn principal(p: PrincipalV1) -> Result<Arc<Principal>, ItemError> {
     }))
 }
 
-fn source(s: SourceV1) -> Result<Arc<Source>, ItemError> {
+fn source(s: StoredSourceV1) -> Result<Arc<CallSource>, ItemError> {
     let kind = known(&SourceKind::ALL, SourceKind::as_str, &s.kind)?;
-    Ok(Arc::new(Source {
+    Ok(Arc::new(CallSource {
         ip: s.ip,
         kind,
         user_agent: s.user_agent,
@@ -221,9 +227,9 @@ fn source(s: SourceV1) -> Result<Arc<Source>, ItemError> {
     }))
 }
 
-fn secret(s: SecretV1) -> Result<SecretRef, ItemError> {
+fn secret(s: StoredSecretV1) -> Result<SecretRef, ItemError> {
     Ok(SecretRef {
-        store: known(&Store::ALL, Store::as_str, &s.store)?,
+        store: known(&SecretStore::ALL, SecretStore::as_str, &s.store)?,
         partition: s.partition,
         account: s.account,
         region: s.region,
@@ -236,11 +242,11 @@ fn secret(s: SecretV1) -> Result<SecretRef, ItemError> {
 }
 
 fn head(
-    h: HeadV1,
+    h: StoredHeaderV1,
     principals: &[Arc<Principal>],
-    sources: &[Arc<Source>],
-) -> Result<Arc<Head>, ItemError> {
-    Ok(Arc::new(Head {
+    sources: &[Arc<CallSource>],
+) -> Result<Arc<EventHeader>, ItemError> {
+    Ok(Arc::new(EventHeader {
         event_id: h.event_id,
         shared_id: h.shared_id,
         updated: h.updated,
@@ -251,7 +257,7 @@ fn head(
         principal: at(principals, h.principal)?,
         access_key_id: h.access_key_id,
         source: at(sources, h.source)?,
-        outcome: known(&Outcome::ALL, Outcome::as_str, &h.outcome)?,
+        outcome: known(&CallOutcome::ALL, CallOutcome::as_str, &h.outcome)?,
         denied_by: h.denied_by,
         error_code: h.error_code,
         object: h.object,
@@ -260,17 +266,17 @@ fn head(
     }))
 }
 
-fn kept(fields: Vec<(Text, ValueV1)>, whole: Option<ValueV1>) -> Kept {
+fn kept(fields: Vec<(SharedStr, StoredValueV1)>, whole: Option<StoredValueV1>) -> KeptFields {
     let fields = fields.into_iter().map(|(name, value)| (name, value.0));
-    Kept {
+    KeptFields {
         fields: fields.collect(),
         whole: whole.map(|value| Box::new(value.0)),
     }
 }
 
-fn rule_meta(rule: RuleV1) -> Result<RuleMeta, ItemError> {
+fn rule_meta(rule: StoredRuleV1) -> Result<RuleMeta, ItemError> {
     Ok(RuleMeta {
-        level: known(&Level::ALL, Level::as_str, &rule.level)?,
+        level: known(&RuleLevel::ALL, RuleLevel::as_str, &rule.level)?,
         id: rule.id,
         title: rule.title,
         tags: rule.tags,
@@ -280,8 +286,8 @@ fn rule_meta(rule: RuleV1) -> Result<RuleMeta, ItemError> {
     })
 }
 
-fn firing(firing: FiringV1) -> Firing {
-    Firing {
+fn firing(firing: StoredWindowMatchV1) -> WindowMatch {
+    WindowMatch {
         group: firing.group,
         bucket: firing.bucket,
         start: EventTime(firing.start),

@@ -5,31 +5,32 @@ use std::sync::Arc;
 use ahash::HashMap;
 
 use super::{
-    AccessV1, AlertV1, AskV1, EndV1, FactV1, FiringV1, Group, HeadV1, PackV1, PrincipalV1, RuleV1,
-    SecretV1, SourceV1, ValueV1,
+    StoredAccessV1, StoredAlertV1, StoredFactV1, StoredGroup, StoredHeaderV1, StoredPackV1,
+    StoredPendingEventV1, StoredPrincipalV1, StoredRequestV1, StoredRuleV1, StoredSecretV1,
+    StoredSourceV1, StoredValueV1, StoredWindowMatchV1,
 };
 use crate::access::Access;
-use crate::alert::{Alert, Firing};
+use crate::alert::{Alert, WindowMatch};
 use crate::evidence::Evidence;
 use crate::fact::Fact;
-use crate::ids::{SecretRef, Text};
-use crate::observation::{Ask, Head, Kept, Observation, Source};
+use crate::ids::{SecretRef, SharedStr};
+use crate::observation::{CallSource, EventHeader, KeptFields, Observation, ReadRequest};
 use crate::principal::Principal;
 use crate::rule_meta::RuleMeta;
 
 /// Fills the tables of an item.
 #[derive(Default)]
-pub(super) struct Writer {
-    pub(super) pack: PackV1,
+pub(super) struct ItemWriter {
+    pub(super) pack: StoredPackV1,
     keep_fields: bool,
     principals: HashMap<Arc<Principal>, usize>,
-    sources: HashMap<Arc<Source>, usize>,
+    sources: HashMap<Arc<CallSource>, usize>,
     secrets: HashMap<SecretRef, usize>,
-    heads: HashMap<Text, Vec<(Arc<Head>, usize)>>,
+    heads: HashMap<SharedStr, Vec<(Arc<EventHeader>, usize)>>,
     accesses: Vec<Arc<Access>>,
 }
 
-impl Writer {
+impl ItemWriter {
     /// Empty tables; says whether raw fields of records are kept.
     pub(super) fn new(keep_fields: bool) -> Self {
         Self {
@@ -42,7 +43,7 @@ impl Writer {
         // By what it says, not by where it is: two objects bring the same caller twice.
         *self.principals.entry(principal.clone()).or_insert_with(|| {
             let p = &**principal;
-            self.pack.principals.push(PrincipalV1 {
+            self.pack.principals.push(StoredPrincipalV1 {
                 id: p.id.clone(),
                 actor: p.actor.clone(),
                 identity_type: p.identity_type.clone(),
@@ -58,9 +59,9 @@ impl Writer {
         })
     }
 
-    fn source(&mut self, source: &Arc<Source>) -> usize {
+    fn source(&mut self, source: &Arc<CallSource>) -> usize {
         *self.sources.entry(source.clone()).or_insert_with(|| {
-            self.pack.sources.push(SourceV1 {
+            self.pack.sources.push(StoredSourceV1 {
                 ip: source.ip.clone(),
                 kind: source.kind.as_str().into(),
                 user_agent: source.user_agent.clone(),
@@ -75,7 +76,7 @@ impl Writer {
         if let Some(known) = self.secrets.get(secret) {
             return *known;
         }
-        self.pack.secrets.push(SecretV1 {
+        self.pack.secrets.push(StoredSecretV1 {
             store: secret.store.as_str().into(),
             partition: secret.partition.clone(),
             account: secret.account.clone(),
@@ -91,7 +92,7 @@ impl Writer {
         index
     }
 
-    fn head(&mut self, head: &Arc<Head>) -> usize {
+    fn head(&mut self, head: &Arc<EventHeader>) -> usize {
         if let Some(index) = self.known_head(head) {
             return index;
         }
@@ -99,7 +100,7 @@ impl Writer {
         let kept = if self.keep_fields {
             head.kept.clone()
         } else {
-            Kept::default()
+            KeptFields::default()
         };
         self.pack.heads.push(head_v1(head, principal, source, kept));
         let index = self.pack.heads.len() - 1;
@@ -110,7 +111,7 @@ impl Writer {
 
     /// By event id first: a head has no hash, and copies of an event are few. They may differ, as
     /// those of two accounts do, and each is kept.
-    fn known_head(&self, head: &Arc<Head>) -> Option<usize> {
+    fn known_head(&self, head: &Arc<EventHeader>) -> Option<usize> {
         let same_id = self.heads.get(&head.event_id)?;
         let (_, index) = same_id.iter().find(|(known, _)| known == head)?;
         Some(*index)
@@ -122,7 +123,7 @@ impl Writer {
             return self.accesses.len() - 1;
         }
         let asked = access.asked.to_ref(&access.secret.partition);
-        let written = AccessV1 {
+        let written = StoredAccessV1 {
             head: self.head(&access.head),
             method: access.method.as_str().into(),
             secret: self.secret(&access.secret),
@@ -137,22 +138,22 @@ impl Writer {
         self.accesses.len() - 1
     }
 
-    pub(super) fn end(&mut self, observation: &Observation) -> EndV1 {
+    pub(super) fn end(&mut self, observation: &Observation) -> StoredPendingEventV1 {
         match observation {
-            Observation::Read(read) => EndV1::Read {
+            Observation::Read(read) => StoredPendingEventV1::Read {
                 head: self.head(&read.head),
                 ask: self.ask(&read.ask),
                 decrypts: read.decrypts,
                 denied_by_kms: read.denied_by_kms,
             },
-            Observation::KeyUse(key_use) => EndV1::KeyUse {
+            Observation::KeyUse(key_use) => StoredPendingEventV1::KeyUse {
                 head: self.head(&key_use.head),
                 secret: key_use.secret.as_ref().map(|secret| self.secret(secret)),
                 version_id: key_use.version_id.clone(),
                 key_arn: key_use.key_arn.clone(),
                 direct: key_use.direct,
             },
-            Observation::Change(change) => EndV1::Change {
+            Observation::Change(change) => StoredPendingEventV1::Change {
                 head: self.head(&change.head),
                 secret: change.secret.as_ref().map(|secret| self.secret(secret)),
                 decrypts: change.decrypts,
@@ -160,16 +161,16 @@ impl Writer {
         }
     }
 
-    fn ask(&mut self, ask: &Ask) -> AskV1 {
+    fn ask(&mut self, ask: &ReadRequest) -> StoredRequestV1 {
         match ask {
-            Ask::Named(secrets) => AskV1::Named(self.secrets(secrets)),
-            Ask::Batch(secrets) => AskV1::Batch(self.secrets(secrets)),
-            Ask::BatchFilters => AskV1::BatchFilters,
-            Ask::Path { path, recursive } => AskV1::Path {
+            ReadRequest::Named(secrets) => StoredRequestV1::Named(self.secrets(secrets)),
+            ReadRequest::Batch(secrets) => StoredRequestV1::Batch(self.secrets(secrets)),
+            ReadRequest::BatchFilters => StoredRequestV1::BatchFilters,
+            ReadRequest::Path { path, recursive } => StoredRequestV1::Path {
                 path: self.secret(path),
                 recursive: *recursive,
             },
-            Ask::History(secret) => AskV1::History(self.secret(secret)),
+            ReadRequest::History(secret) => StoredRequestV1::History(self.secret(secret)),
         }
     }
 
@@ -177,7 +178,7 @@ impl Writer {
         secrets.iter().map(|secret| self.secret(secret)).collect()
     }
 
-    pub(super) fn fact(&mut self, group: &Group, fact: &Fact) -> FactV1 {
+    pub(super) fn fact(&mut self, group: &StoredGroup, fact: &Fact) -> StoredFactV1 {
         let Evidence {
             head,
             secret,
@@ -187,7 +188,7 @@ impl Writer {
         if self.pack.groups.last() != Some(group) {
             self.pack.groups.push(group.clone());
         }
-        FactV1 {
+        StoredFactV1 {
             group: self.pack.groups.len() - 1,
             slot: fact.slot,
             key: fact.key.clone(),
@@ -200,9 +201,9 @@ impl Writer {
         }
     }
 
-    pub(super) fn alert(&mut self, alert: &Alert) -> AlertV1 {
+    pub(super) fn alert(&mut self, alert: &Alert) -> StoredAlertV1 {
         let accesses = alert.accesses.iter();
-        AlertV1 {
+        StoredAlertV1 {
             id: alert.id.0.clone(),
             rule: rule_v1(&alert.rule),
             time: alert.time.0,
@@ -220,9 +221,14 @@ impl Writer {
     }
 }
 
-fn head_v1(head: &Head, principal: usize, source: usize, kept: Kept) -> HeadV1 {
+fn head_v1(
+    head: &EventHeader,
+    principal: usize,
+    source: usize,
+    kept: KeptFields,
+) -> StoredHeaderV1 {
     let fields = kept.fields.into_iter();
-    HeadV1 {
+    StoredHeaderV1 {
         event_id: head.event_id.clone(),
         shared_id: head.shared_id.clone(),
         updated: head.updated,
@@ -238,13 +244,15 @@ fn head_v1(head: &Head, principal: usize, source: usize, kept: Kept) -> HeadV1 {
         error_code: head.error_code.clone(),
         object: head.object.clone(),
         delivered: head.delivered.0,
-        fields: fields.map(|(name, value)| (name, ValueV1(value))).collect(),
-        whole: kept.whole.map(|node| ValueV1(*node)),
+        fields: fields
+            .map(|(name, value)| (name, StoredValueV1(value)))
+            .collect(),
+        whole: kept.whole.map(|node| StoredValueV1(*node)),
     }
 }
 
-fn rule_v1(rule: &RuleMeta) -> RuleV1 {
-    RuleV1 {
+fn rule_v1(rule: &RuleMeta) -> StoredRuleV1 {
+    StoredRuleV1 {
         id: rule.id.clone(),
         title: rule.title.clone(),
         level: rule.level.as_str().into(),
@@ -255,8 +263,8 @@ fn rule_v1(rule: &RuleMeta) -> RuleV1 {
     }
 }
 
-fn firing_v1(firing: &Firing) -> FiringV1 {
-    FiringV1 {
+fn firing_v1(firing: &WindowMatch) -> StoredWindowMatchV1 {
+    StoredWindowMatchV1 {
         group: firing.group.clone(),
         bucket: firing.bucket,
         start: firing.start.0,
@@ -267,31 +275,31 @@ fn firing_v1(firing: &Firing) -> FiringV1 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Packed, pack_ends, pack_facts, unsqueezed};
+    use super::super::{PackedItem, pack_ends, pack_facts, unsqueezed};
     use super::*;
-    use crate::access::{Decrypt, DecryptStatus, Method};
-    use crate::loose_end::LooseEnd;
+    use crate::access::{AccessDecrypt, AccessMethod, DecryptStatus};
+    use crate::loose_end::PendingEvent;
     use crate::state::contract::{end, fact};
 
-    fn tables(packed: &[Packed]) -> PackV1 {
+    fn tables(packed: &[PackedItem]) -> StoredPackV1 {
         let [one] = packed else { panic!("one item") };
         serde_json::from_slice(&unsqueezed(&one.bytes).unwrap()).unwrap()
     }
 
-    fn an_access(end: &LooseEnd) -> Arc<Access> {
+    fn an_access(end: &PendingEvent) -> Arc<Access> {
         let Observation::Read(read) = &end.observation else {
             panic!("a read")
         };
-        let Ask::Named(secrets) = &read.ask else {
+        let ReadRequest::Named(secrets) = &read.ask else {
             panic!("by name")
         };
         let secret = secrets[0].clone();
         Arc::new(Access {
             head: read.head.clone(),
-            method: Method::Api,
+            method: AccessMethod::Api,
             asked: secret.key(),
             secret,
-            decrypt: Decrypt::only(DecryptStatus::Pending),
+            decrypt: AccessDecrypt::only(DecryptStatus::Pending),
         })
     }
 

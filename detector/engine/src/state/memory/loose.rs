@@ -5,12 +5,12 @@ use std::sync::Arc;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
-use crate::loose_end::{LooseEnd, LooseEndId, SceneKey};
+use crate::loose_end::{CorrelationKey, PendingEvent, PendingEventId};
 use crate::time::EventTime;
 
 /// A loose end in the store.
-pub(super) struct Waiting {
-    pub(super) end: Arc<LooseEnd>,
+pub(super) struct WaitingEvent {
+    pub(super) end: Arc<PendingEvent>,
     /// Since when it waits for its other half.
     pub(super) since: EventTime,
     /// Whether it is still to be settled.
@@ -18,27 +18,27 @@ pub(super) struct Waiting {
 }
 
 /// Scene, and place in it.
-pub(super) type Place = (usize, usize);
+pub(super) type PendingPlace = (usize, usize);
 
 /// Loose ends by scene. The tables hold fingerprints and places instead of keys: a replay has every
 /// loose end in its hands already, and a key of its own for each would cost more than all the rest.
 #[derive(Default)]
-pub(super) struct Loose {
-    scenes: Vec<Vec<Waiting>>,
+pub(super) struct PendingTable {
+    scenes: Vec<Vec<WaitingEvent>>,
     /// Fingerprint and place of each scene.
     scene_of: HashTable<(u64, usize)>,
     /// Fingerprint of each loose end, its scene, and its place in that.
-    known: HashTable<(u64, Place)>,
+    known: HashTable<(u64, PendingPlace)>,
 }
 
-impl Loose {
+impl PendingTable {
     /// Makes room, so that the table does not grow again and again.
     pub(super) fn reserve(&mut self, more: usize) {
         self.known.reserve(more, fingerprint_of);
     }
 
     /// Adds a loose end unless it is there, and says whether it was added.
-    pub(super) fn add(&mut self, end: &Arc<LooseEnd>, arrived: EventTime) -> bool {
+    pub(super) fn add(&mut self, end: &Arc<PendingEvent>, arrived: EventTime) -> bool {
         let id = &end.id;
         let Entry::Vacant(vacant) = self.known.entry(
             id.fingerprint(),
@@ -53,7 +53,7 @@ impl Loose {
             return false;
         };
         vacant.insert((id.fingerprint(), (scene, ends.len())));
-        ends.push(Waiting {
+        ends.push(WaitingEvent {
             end: end.clone(),
             since: end.delivered.max(arrived),
             open: true,
@@ -62,7 +62,7 @@ impl Loose {
     }
 
     /// Where a loose end is.
-    pub(super) fn place(&self, id: &LooseEndId) -> Option<Place> {
+    pub(super) fn place(&self, id: &PendingEventId) -> Option<PendingPlace> {
         let found = self
             .known
             .find(id.fingerprint(), |known| is_end(&self.scenes, known, id));
@@ -70,7 +70,7 @@ impl Loose {
     }
 
     /// The loose ends of a scene, open or closed.
-    pub(super) fn of_scene(&self, key: &SceneKey) -> impl Iterator<Item = &Waiting> {
+    pub(super) fn of_scene(&self, key: &CorrelationKey) -> impl Iterator<Item = &WaitingEvent> {
         let found = self.scene_of.find(key.fingerprint(), |known| {
             is_scene(&self.scenes, known, key)
         });
@@ -80,7 +80,7 @@ impl Loose {
 
     /// Open loose ends that have waited since a time or longer, those of one scene after each
     /// other.
-    pub(super) fn due(&self, since: EventTime) -> Vec<(&Waiting, Place)> {
+    pub(super) fn due(&self, since: EventTime) -> Vec<(&WaitingEvent, PendingPlace)> {
         let mut due = Vec::new();
         for (scene, ends) in self.scenes.iter().enumerate() {
             let placed = ends
@@ -92,7 +92,7 @@ impl Loose {
         due
     }
 
-    pub(super) fn close(&mut self, (scene, index): Place) {
+    pub(super) fn close(&mut self, (scene, index): PendingPlace) {
         let ends = self.scenes.get_mut(scene);
         if let Some(waiting) = ends.and_then(|ends| ends.get_mut(index)) {
             waiting.open = false;
@@ -102,9 +102,9 @@ impl Loose {
 
 /// Where a scene is; an empty one is made where there is none.
 fn place_of_scene(
-    scenes: &mut Vec<Vec<Waiting>>,
+    scenes: &mut Vec<Vec<WaitingEvent>>,
     scene_of: &mut HashTable<(u64, usize)>,
-    key: &SceneKey,
+    key: &CorrelationKey,
 ) -> usize {
     let next = scenes.len();
     let entry = scene_of.entry(
@@ -126,9 +126,9 @@ fn fingerprint_of<P>((fingerprint, _): &(u64, P)) -> u64 {
 /// Whether a loose end stands at a place. Fingerprints nearly always tell, and the keys themselves
 /// are far away in memory.
 fn is_end(
-    scenes: &[Vec<Waiting>],
-    (fingerprint, (scene, index)): &(u64, Place),
-    id: &LooseEndId,
+    scenes: &[Vec<WaitingEvent>],
+    (fingerprint, (scene, index)): &(u64, PendingPlace),
+    id: &PendingEventId,
 ) -> bool {
     if *fingerprint != id.fingerprint() {
         return false;
@@ -138,7 +138,11 @@ fn is_end(
 }
 
 /// Whether the loose ends at a place are those of a scene.
-fn is_scene(scenes: &[Vec<Waiting>], (fingerprint, scene): &(u64, usize), key: &SceneKey) -> bool {
+fn is_scene(
+    scenes: &[Vec<WaitingEvent>],
+    (fingerprint, scene): &(u64, usize),
+    key: &CorrelationKey,
+) -> bool {
     if *fingerprint != key.fingerprint() {
         return false;
     }
