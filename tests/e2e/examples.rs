@@ -44,7 +44,7 @@ fn findings_are_the_alerts() {
 fn the_replay_tells_the_five_stories_and_nothing_else() {
     let printed = secretrail(&["replay", LOGS, "--policy", POLICY, "-f", "csv"]);
     assert_eq!(printed.code, 0, "{}", printed.stderr);
-    let mut told: Vec<String> = printed
+    let mut reported: Vec<String> = printed
         .stdout
         .lines()
         .skip(1)
@@ -56,7 +56,7 @@ fn the_replay_tells_the_five_stories_and_nothing_else() {
                 .join(",")
         })
         .collect();
-    told.sort();
+    reported.sort();
     let role = |name: &str| format!("arn:aws:iam::111122223333:role/{name}");
     let user = |name: &str| format!("arn:aws:iam::111122223333:user/{name}");
     let unexpected = "high,Secret Read By A Principal That The Access Policy Does Not Name";
@@ -102,7 +102,7 @@ fn the_replay_tells_the_five_stories_and_nothing_else() {
             .to_owned(),
     ];
     expected.sort();
-    assert_eq!(told, expected);
+    assert_eq!(reported, expected);
 }
 
 #[test]

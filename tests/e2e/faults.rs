@@ -158,7 +158,7 @@ fn deliver(messages: &[Value], function: &mut Option<Function>, start: &dyn Fn()
 
 /// Sweeps, after the horizon and the lease, until everything that is expected was published, or for
 /// long enough to say that it never will be; gives what was published.
-fn settle(
+fn finalize(
     world: &World,
     deployment: &Deployment,
     function: &mut Option<Function>,
@@ -215,7 +215,7 @@ fn run(
     let mut function = Some(start());
     proxy.plan(plan);
     deliver(&messages, &mut function, &start);
-    let published = settle(world, &deployment, &mut function, &start);
+    let published = finalize(world, &deployment, &mut function, &start);
     (published, proxy.plan(|_| Fault::None))
 }
 
@@ -316,7 +316,7 @@ fn a_topic_that_is_down_for_a_while_gets_every_alert_once() {
         "the messages are acknowledged, and the alerts wait in the outbox"
     );
     down.store(false, Ordering::Relaxed);
-    let published = settle(&world, &deployment, &mut function, &start);
+    let published = finalize(&world, &deployment, &mut function, &start);
     world.check(&published, 1, "after the topic came back");
 }
 
@@ -354,7 +354,7 @@ fn a_function_that_is_killed_anywhere_loses_nothing() {
         let deaths: Vec<(usize, bool)> = (0..=dice.roll(2))
             .map(|_| (dice.roll(30) as usize, dice.roll(2) == 0))
             .collect();
-        let told = format!("seed {seed}, killed at {deaths:?}");
+        let reported = format!("seed {seed}, killed at {deaths:?}");
         let kill: Arc<Mutex<Box<dyn Fn() + Send + Sync>>> = Arc::new(Mutex::new(Box::new(|| {})));
         let excused = Arc::new(AtomicUsize::new(0));
         let (killing, excusing, plan) = (kill.clone(), excused.clone(), deaths.clone());
@@ -385,8 +385,8 @@ fn a_function_that_is_killed_anywhere_loses_nothing() {
         };
         function = function.inspect(|function| *kill.lock().unwrap() = Box::new(function.killer()));
         deliver(&messages, &mut function, &start);
-        let published = settle(&world, &deployment, &mut function, &start);
-        world.check(&published, 1 + excused.load(Ordering::Relaxed), &told);
+        let published = finalize(&world, &deployment, &mut function, &start);
+        world.check(&published, 1 + excused.load(Ordering::Relaxed), &reported);
     });
 }
 

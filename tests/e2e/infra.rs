@@ -10,7 +10,7 @@ use e2e::cloud::{LOCAL_ACCOUNT, LOCAL_REGION};
 use e2e::deployment::{s3, sns, sqs};
 use e2e::local::Server;
 use e2e::theft;
-use secretrail_lambda::config::{HORIZON, LEARNING, MEMORY, SETTINGS, SettingSpec};
+use secretrail_lambda::config::{ALLOWED_LATENESS, MEMORY, SETTINGS, SettingSpec, WARM_UP};
 use secretrail_lambda::telemetry::METRICS;
 use serde_json::{Value, json};
 
@@ -458,9 +458,9 @@ fn names_and_numbers_agree() {
     assert!(must.is_subset(&set), "{must:?}");
     // What a parameter does not say is what the function takes when nothing is said.
     for (parameter, setting) in [
-        ("Horizon", HORIZON),
+        ("Horizon", ALLOWED_LATENESS),
         ("Memory", MEMORY),
-        ("Learning", LEARNING),
+        ("Learning", WARM_UP),
     ] {
         let default = SETTINGS
             .iter()
@@ -480,9 +480,9 @@ fn names_and_numbers_agree() {
             .lines()
             .find(|line| line.contains(&format!("`{name}`")))
             .unwrap_or_else(|| panic!("README: {name}"));
-        let told = default.filter(|default| !default.is_empty());
+        let reported = default.filter(|default| !default.is_empty());
         assert!(
-            told.is_none_or(|default| row.contains(&format!("`{default}`"))),
+            reported.is_none_or(|default| row.contains(&format!("`{default}`"))),
             "README: {row}"
         );
     }

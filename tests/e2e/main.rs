@@ -44,18 +44,18 @@ fn with_endpoint(url: &str, args: &[&str]) -> Printed {
     }
 }
 
+mod backfill; // an extraction on many machines: planned, run, broken, resumed, replayed
 mod baseline; // history to an access policy and back
 mod cases; // the cases of tests/cases, through the command
 mod examples; // the example logs of the README
+mod extract_files; // observation parts and checkpoints in place of logs
 mod faults; // whatever fails between the function and AWS, no alert is lost
 mod files; // how records are spread over files, and threads, change nothing
-mod fleet; // an extraction on many machines: planned, run, broken, resumed, replayed
 mod infra; // the template, deployed to a stand-in
 mod install; // what tests need is pinned by hash, and a missing client is named
 mod integrity; // chains of digests: what was altered, what is missing
 mod messages; // what is published: hostile text, and the schema of OCSF
 mod online; // the function, fed as AWS feeds it
-mod parts; // observation parts and checkpoints in place of logs
 mod remote; // logs in S3
 mod report; // the report in a browser, the ledger in DuckDB, hostile text in every form
 mod selection; // formats of input, time, place, exit codes

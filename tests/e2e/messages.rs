@@ -55,10 +55,12 @@ fn hostile_text_in_every_field_breaks_no_message() {
             );
             let body: Value = serde_json::from_str(bodies["default"].as_str().unwrap()).unwrap();
             if format == MessageFormat::Chat {
-                let told = body["content"].to_string();
+                let reported = body["content"].to_string();
                 assert!(
-                    !told.contains("<!channel>") && !told.contains("@here") && !told.contains('`'),
-                    "{told}"
+                    !reported.contains("<!channel>")
+                        && !reported.contains("@here")
+                        && !reported.contains('`'),
+                    "{reported}"
                 );
             }
             if format == MessageFormat::Standard {

@@ -106,8 +106,8 @@ fn every_world_gives_the_alerts_of_the_replay_in_any_order() {
             let expected = replayed(logs, policy.as_deref());
             for (round, size) in [(0, usize::MAX), (1, 1), (2, 3)] {
                 let published = delivered(&cloud, logs, policy.as_deref(), round > 0, size);
-                let told = format!("{} round {round}", logs.display());
-                same_alerts(&published, &expected, size == usize::MAX, &told);
+                let reported = format!("{} round {round}", logs.display());
+                same_alerts(&published, &expected, size == usize::MAX, &reported);
             }
         }
     };
@@ -159,24 +159,24 @@ fn same_alerts(
     published: &BTreeMap<String, Vec<Value>>,
     expected: &BTreeMap<String, Value>,
     at_once: bool,
-    told: &str,
+    reported: &str,
 ) {
     assert!(
         published.keys().eq(expected.keys()),
-        "{told}: {published:#?}\nand not\n{expected:#?}"
+        "{reported}: {published:#?}\nand not\n{expected:#?}"
     );
     for (id, bodies) in published {
         let [body] = bodies.as_slice() else {
-            panic!("{told}: {id} was published {} times", bodies.len())
+            panic!("{reported}: {id} was published {} times", bodies.len())
         };
         let whole = &expected[id];
         let rule = |alert: &Value| (alert["rule"].clone(), alert["schema"].clone());
-        assert_eq!(rule(body), rule(whole), "{told}: {id}");
+        assert_eq!(rule(body), rule(whole), "{reported}: {id}");
         if body["window"].is_null() || at_once {
             assert_eq!(
                 evidence(body),
                 evidence(whole),
-                "{told}: {id} {}",
+                "{reported}: {id} {}",
                 body["summary"]
             );
         }
@@ -304,12 +304,12 @@ fn what_is_bad_comes_back_and_what_is_good_beside_it_goes_through() {
         ),
         (5.0, 3.0)
     );
-    let told = log
+    let reported = log
         .iter()
         .find_map(|line| line.get("SkippedByReason"))
         .expect("what was passed over is told by reason");
     assert_eq!(
-        (&told["digest"], &told["not a log file"]),
+        (&reported["digest"], &reported["not a log file"]),
         (&json!(1), &json!(1))
     );
     // What stood before the cut is told all the same.
@@ -427,8 +427,11 @@ fn rules_in_s3_are_read_again_when_they_change_and_refused_when_they_are_bad() {
         back(&answered(&function, &batch(vec![message.clone()]))),
         Vec::<&str>::new()
     );
-    let told = shop.deployment.published();
-    assert_eq!(told.values().next().unwrap()[0]["rule"]["title"], "Mine");
+    let reported = shop.deployment.published();
+    assert_eq!(
+        reported.values().next().unwrap()[0]["rule"]["title"],
+        "Mine"
+    );
 
     // Another process finds bad rules, and takes those that the table keeps.
     shop.deployment
@@ -489,13 +492,13 @@ fn topics_get_their_own_form_and_levels_and_fifo_topics_their_ids() {
         .collect();
     assert_eq!(levels.keys().collect::<Vec<_>>(), [&"critical", &"low"]);
     let id = levels["critical"];
-    let told = chat.published();
+    let reported = chat.published();
     assert_eq!(
-        (&told[id][0]["source"], &told[id][0]["version"]),
+        (&reported[id][0]["source"], &reported[id][0]["version"]),
         (&json!("custom"), &json!("1.0"))
     );
     assert!(
-        told[id][0]["content"]["description"]
+        reported[id][0]["content"]["description"]
             .as_str()
             .unwrap()
             .contains("prod/db")

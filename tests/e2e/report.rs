@@ -297,18 +297,18 @@ fn an_alert_is_explained_without_what_could_do_harm() {
     });
     let ids: Vec<String> = ids.collect();
     assert!(ids.len() >= HOSTILE.len(), "{alerts}");
-    let mut told = String::new();
+    let mut reported = String::new();
     for id in &ids {
         for source in [&logs, file.to_str().unwrap()] {
             let printed = secretrail(&["explain", id, source]);
             assert_eq!(printed.code, 0, "{}", printed.stderr);
             let text = printed.stdout + &printed.stderr;
             assert!(!text.contains(HARMFUL), "{id} in {source}: {text:?}");
-            told.push_str(&text);
+            reported.push_str(&text);
         }
     }
     assert!(
-        told.contains("<script>window.pwned=1</script>"),
+        reported.contains("<script>window.pwned=1</script>"),
         "it is shown, as text"
     );
 }

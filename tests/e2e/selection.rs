@@ -427,7 +427,7 @@ fn text_from_logs_is_harmless_in_tables_and_cells() {
 }
 
 #[test]
-fn what_is_younger_than_the_horizon_is_pending_and_nothing_is_told_twice() {
+fn what_is_younger_than_the_allowed_lateness_is_pending_and_nothing_is_told_twice() {
     let folder = tempfile::tempdir().unwrap();
     let put = |minutes_ago: i64, rows: &[Value]| {
         let stamp = EventTime(afterwards().0 - 60 * minutes_ago).to_string();

@@ -545,7 +545,7 @@ fn gaps_say_what_the_logs_cannot_show() {
         .lines()
         .map(|l| serde_json::from_str(l).unwrap())
         .collect();
-    let told: Vec<String> = lines
+    let reported: Vec<String> = lines
         .iter()
         .map(|l| {
             format!(
@@ -557,7 +557,7 @@ fn gaps_say_what_the_logs_cannot_show() {
         })
         .collect();
     assert_eq!(
-        told,
+        reported,
         [
             // KMS events of the hour before still prove that they are logged.
             "records 2026-03-02T10:00:00Z 2026-03-02T12:00:00Z",

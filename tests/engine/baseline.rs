@@ -47,7 +47,10 @@ fn siblings_fold_into_one_grant_with_its_evidence() {
         ["10.0.0.1/32"],
         "all that were seen share one network"
     );
-    assert_eq!((grant.reads, grant.days, grant.usual_per_hour), (27, 3, 1));
+    assert_eq!(
+        (grant.reads, grant.days, grant.baseline_per_hour),
+        (27, 3, 1)
+    );
     assert_eq!((grant.seen_principals, grant.seen_secrets), (3, 3));
     assert!(proposal.left_out.is_empty());
 }

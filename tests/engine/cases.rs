@@ -17,16 +17,21 @@ use test_support::{afterwards, pack};
 fn outcome(case: &Case, rules: &RuleSet, policy: Option<&AccessPolicy>) -> BatchOutcome {
     let selection = Selection::default();
     let mut scanner = ObjectScanner::new(rules, &selection);
-    let mut harvest = ScanResult::default();
+    let mut scan_result = ScanResult::default();
     for path in cases::files(&case.input()) {
         let name = path.strip_prefix(&case.folder).unwrap().to_str().unwrap();
         let bytes = std::fs::read(&path).unwrap();
         scanner
-            .read(ScanInput::Bytes(&bytes), &origin(name), false, &mut harvest)
+            .read(
+                ScanInput::Bytes(&bytes),
+                &origin(name),
+                false,
+                &mut scan_result,
+            )
             .unwrap();
     }
     let pipeline = Pipeline::new(rules, policy, &selection);
-    pollster::block_on(pipeline.run(&MemoryStore::default(), harvest, afterwards())).unwrap()
+    pollster::block_on(pipeline.run(&MemoryStore::default(), scan_result, afterwards())).unwrap()
 }
 
 #[test]

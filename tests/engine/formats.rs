@@ -7,7 +7,9 @@ use std::path::Path;
 use secretrail_engine::alert::{Alert, chat, json_v1, ocsf, text};
 use secretrail_engine::state::item_v1;
 use serde_json::{Value, json};
-use test_support::{decrypt_secret, denied, direct_decrypt, harvest, pack, read, run, secret_arn};
+use test_support::{
+    decrypt_secret, denied, direct_decrypt, pack, read, run, scan_result, secret_arn,
+};
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../golden");
 
@@ -83,7 +85,7 @@ fn stored_items_are_read_as_they_were_written() {
         decrypt_secret("d1", "app", 0, "prod/db"),
         denied("n1", "app", 1, &secret_arn("prod/x")),
     ];
-    let ends: Vec<_> = harvest(&records, &pack()).observations;
+    let ends: Vec<_> = scan_result(&records, &pack()).observations;
     let text =
         |bytes: &[u8]| pretty(&String::from_utf8(item_v1::unsqueezed(bytes).unwrap()).unwrap());
     let packed = item_v1::pack_ends(&ends);

@@ -9,8 +9,8 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use secretrail_engine::access::json_v1::AccessV1;
 use secretrail_engine::alert::Alert;
+use secretrail_engine::extract_file::{self, ExtractFileReader, ExtractHeader, ExtractedObject};
 use secretrail_engine::object::origin;
-use secretrail_engine::part::{self, ExtractFileReader, ExtractHeader, ExtractedObject};
 use secretrail_engine::pipeline::history::HistoryPipeline;
 use secretrail_engine::pipeline::{BatchOutcome, Pipeline};
 use secretrail_engine::policy::AccessPolicy;
@@ -23,8 +23,8 @@ use secretrail_engine::state::memory::MemoryStore;
 use secretrail_engine::time::EventTime;
 use serde_json::{Value, json};
 use test_support::{
-    MEMORY, afterwards, alert_ids, any_record, at, decrypt_secret, harvest, ledger, read, run,
-    run_on,
+    MEMORY, afterwards, alert_ids, any_record, at, decrypt_secret, ledger, read, run, run_on,
+    scan_result,
 };
 
 /// The pack, with thresholds that small inputs reach, and rules about order, records and changes.
@@ -156,7 +156,8 @@ fn in_batches(
         for _ in 0..2 {
             let now = at(100 + i64::try_from(index).unwrap());
             outcomes.push(
-                pollster::block_on(pipeline.ingest(&store, harvest(batch, rules), now)).unwrap(),
+                pollster::block_on(pipeline.ingest(&store, scan_result(batch, rules), now))
+                    .unwrap(),
             );
         }
     }
@@ -235,13 +236,14 @@ fn parts(
                 &mut found,
             )
             .unwrap();
-        let fate = found.report.settle(Ok::<(), String>(()), false, false);
-        let extracted = ExtractedObject::of(&origin, String::new(), false, &fate, &mut found);
+        let object_status = found.report.finalize(Ok::<(), String>(()), false, false);
+        let extracted =
+            ExtractedObject::of(&origin, String::new(), false, &object_status, &mut found);
         parts[places[index].1.index(3)].push(extracted);
     }
     let mut bytes: Vec<_> = parts
         .into_iter()
-        .map(|part| part::write(header, part))
+        .map(|part| extract_file::write(header, part))
         .collect();
     bytes.push(bytes[0].clone());
     bytes.rotate_left(places[0].0.index(4));
@@ -249,7 +251,7 @@ fn parts(
 }
 
 /// What a part holds.
-fn unpacked(bytes: &[u8], scanner: &mut ObjectScanner<'_>, harvest: &mut ScanResult) {
+fn unpacked(bytes: &[u8], scanner: &mut ObjectScanner<'_>, scan_result: &mut ScanResult) {
     let source = std::io::BufReader::new(flate2::bufread::MultiGzDecoder::new(bytes));
     let mut part = ExtractFileReader::new(source).unwrap().unwrap();
     let origins: Vec<_> = part
@@ -259,9 +261,9 @@ fn unpacked(bytes: &[u8], scanner: &mut ObjectScanner<'_>, harvest: &mut ScanRes
         .collect();
     part.entries
         .iter()
-        .for_each(|entry| harvest.coverage.extend(entry.marks()));
+        .for_each(|entry| scan_result.coverage.extend(entry.marks()));
     while let Some(record) = part.next_record().unwrap() {
-        scanner.record(record.text, &origins[record.object], false, harvest);
+        scanner.record(record.text, &origins[record.object], false, scan_result);
     }
 }
 
@@ -277,13 +279,13 @@ fn time(record: &Value) -> EventTime {
 }
 
 /// The alerts that records raise while none of them is old enough to be settled.
-fn at_sight(records: &[Value]) -> BTreeSet<String> {
+fn early(records: &[Value]) -> BTreeSet<String> {
     let selection = Selection::default();
     let (pipeline, store) = (
         Pipeline::new(&RULES, None, &selection),
         MemoryStore::default(),
     );
-    let outcome = pipeline.run(&store, harvest(records, &RULES), at(0));
+    let outcome = pipeline.run(&store, scan_result(records, &RULES), at(0));
     alert_ids(&[pollster::block_on(outcome).unwrap()])
 }
 
@@ -328,14 +330,14 @@ proptest! {
         let whole = run(&records, &RULES, Some(&POLICY));
         let selection = Selection::default();
         let header = ExtractHeader::new(&RULES, &selection);
-        let mut harvest = ScanResult::default();
+        let mut scan_result = ScanResult::default();
         let mut scanner = ObjectScanner::new(&RULES, &selection);
         for part in parts(&objects(&records, &places), &places, &header) {
-            unpacked(&part, &mut scanner, &mut harvest);
+            unpacked(&part, &mut scanner, &mut scan_result);
         }
         let pipeline = pipeline(&RULES, Some(&POLICY), &selection);
         let store = MemoryStore::default();
-        let again = pollster::block_on(pipeline.run(&store, harvest, afterwards())).unwrap();
+        let again = pollster::block_on(pipeline.run(&store, scan_result, afterwards())).unwrap();
         prop_assert_eq!(ledger(&again.accesses), ledger(&whole.accesses));
         prop_assert_eq!(alert_ids(&[again]), alert_ids(&[whole]));
     }
@@ -352,8 +354,8 @@ proptest! {
         // Longer than what is joined as one, at times; and at times so recent that some of it is
         // pending.
         let records: Vec<Value> = records.iter().map(|one| stretched(one, stretch)).collect();
-        let now = at(pause * stretch).plus(pipeline.horizon_secs);
-        let whole = in_one(&pipeline, harvest(&records, &RULES), now);
+        let now = at(pause * stretch).plus(pipeline.allowed_lateness_secs);
+        let whole = in_one(&pipeline, scan_result(&records, &RULES), now);
         let mut cuts: Vec<EventTime> = cuts.into_iter().map(|cut| at(cut * stretch)).collect();
         cuts.sort_unstable();
         prop_assert_eq!(in_slices(&pipeline, &records, &cuts, now), whole);
@@ -366,15 +368,15 @@ proptest! {
     ) {
         // Without absence, which is decided once: what a part of the input raises at sight, the
         // whole raises too.
-        let part = at_sight(&records[..cut.index(records.len())]);
-        prop_assert!(part.is_subset(&at_sight(&records)));
+        let part = early(&records[..cut.index(records.len())]);
+        prop_assert!(part.is_subset(&early(&records)));
     }
 }
 
 /// Accesses, alerts and counts, in order.
 type Told = (Vec<String>, Vec<Alert>, ReadReport);
 
-fn told(outcome: &mut BatchOutcome) -> Told {
+fn reported(outcome: &mut BatchOutcome) -> Told {
     // Beside a row there may be others that differ in nothing that is told.
     let line =
         |access: &std::sync::Arc<_>| serde_json::to_string(&AccessV1::from(&**access)).unwrap();
@@ -387,16 +389,16 @@ fn told(outcome: &mut BatchOutcome) -> Told {
 }
 
 /// With everything held, as a replay of logs does.
-fn in_one(pipeline: &Pipeline<'_>, harvest: ScanResult, now: EventTime) -> Told {
+fn in_one(pipeline: &Pipeline<'_>, scan_result: ScanResult, now: EventTime) -> Told {
     let store = MemoryStore::default();
-    let mut outcome = pollster::block_on(pipeline.run(&store, harvest, now)).unwrap();
+    let mut outcome = pollster::block_on(pipeline.run(&store, scan_result, now)).unwrap();
     let mut pending = pollster::block_on(pipeline.pending(&store)).unwrap();
     outcome.report.add(&pending.report);
     outcome.accesses.append(&mut pending.accesses);
     outcome
         .accesses
         .sort_by(|a, b| a.ledger_order().cmp(&b.ledger_order()));
-    told(&mut outcome)
+    reported(&mut outcome)
 }
 
 /// In slices that end before these times, each record in its own.
@@ -407,11 +409,11 @@ fn in_slices(
     now: EventTime,
 ) -> Told {
     let mut history = HistoryPipeline::new(pipeline, now);
-    let coverage = harvest(records, pipeline.rules).coverage;
+    let coverage = scan_result(records, pipeline.rules).coverage;
     pollster::block_on(history.mark(coverage, None)).unwrap();
     let mut all = Told::default();
     let mut add = |mut outcome: BatchOutcome| {
-        let (mut accesses, mut alerts, report) = told(&mut outcome);
+        let (mut accesses, mut alerts, report) = reported(&mut outcome);
         all.0.append(&mut accesses);
         all.1.append(&mut alerts);
         all.2.add(&report);
@@ -423,7 +425,7 @@ fn in_slices(
             .filter(|record| time(record) >= from && time(record) < upto)
             .cloned()
             .collect();
-        let mut slice = harvest(&slice, pipeline.rules);
+        let mut slice = scan_result(&slice, pipeline.rules);
         // What the reader counts is not told again.
         slice.report = ReadReport::default();
         add(pollster::block_on(history.advance(slice, upto)).unwrap());
@@ -451,7 +453,7 @@ fn what_never_pauses_is_cut_and_nothing_is_lost_or_told_twice() {
             ));
         }
     }
-    let whole = in_one(&pipeline, harvest(&records, &RULES), afterwards());
+    let whole = in_one(&pipeline, scan_result(&records, &RULES), afterwards());
     let cuts: Vec<EventTime> = (1..50).map(|cut| at(cut * 41)).collect();
     let slices = in_slices(&pipeline, &records, &cuts, afterwards());
     assert_eq!(slices.0.len(), 2_000);

@@ -12,9 +12,9 @@ use test_support::{
 fn check(records: &[Value], expected: &[&str]) {
     let line = |a: &Access| {
         let secret = a.secret.name.as_deref().unwrap_or("?");
-        let key_use = a.decrypt.event_id.as_deref().unwrap_or("-");
+        let kms_decrypt = a.decrypt.event_id.as_deref().unwrap_or("-");
         format!(
-            "{} {} {} {secret} {} {key_use}",
+            "{} {} {} {secret} {} {kms_decrypt}",
             a.head.event_id,
             a.method.as_str(),
             a.head.outcome.as_str(),
@@ -209,7 +209,7 @@ fn ten_parameters_are_ten_accesses() {
 }
 
 #[test]
-fn a_path_gives_what_its_key_uses_tell() {
+fn a_path_gives_what_its_kms_decrypts_tell() {
     let path = |recursive| {
         ssm(
             "r",
@@ -242,7 +242,7 @@ fn a_path_gives_what_its_key_uses_tell() {
 }
 
 #[test]
-fn a_history_gives_an_access_for_each_key_use() {
+fn a_history_gives_an_access_for_each_kms_decrypt() {
     let history = ssm(
         "r",
         "GetParameterHistory",

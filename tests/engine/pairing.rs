@@ -62,7 +62,7 @@ fn records(reads: &[Event], uses: &[Event]) -> Vec<Value> {
             &format!("s{what}"),
         )
     };
-    let key_use = |(index, (who, what, secs)): (usize, &Event)| {
+    let kms_decrypt = |(index, (who, what, secs)): (usize, &Event)| {
         decrypt_secret(
             &use_id(index),
             &format!("app{who}"),
@@ -71,7 +71,9 @@ fn records(reads: &[Event], uses: &[Event]) -> Vec<Value> {
         )
     };
     let reads = reads.iter().enumerate().map(read);
-    reads.chain(uses.iter().enumerate().map(key_use)).collect()
+    reads
+        .chain(uses.iter().enumerate().map(kms_decrypt))
+        .collect()
 }
 
 proptest! {

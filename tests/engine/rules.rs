@@ -8,7 +8,7 @@ use secretrail_engine::rule::vars;
 use secretrail_engine::selection::Selection;
 use secretrail_engine::state::memory::MemoryStore;
 use serde_json::{Value, json};
-use test_support::{afterwards, decrypt_secret, harvest_text, read, record, role, run};
+use test_support::{afterwards, decrypt_secret, read, record, role, run, scan_result_text};
 
 mod faults;
 mod windows;
@@ -49,7 +49,7 @@ fn fires(text: &str, records: &[Value]) -> usize {
 fn alerts_of_text(text: &str, record: &str) -> usize {
     let (rules, selection) = (rules(text), Selection::default());
     let pipeline = Pipeline::new(&rules, None, &selection);
-    let batch = harvest_text(record, &rules);
+    let batch = scan_result_text(record, &rules);
     let store = MemoryStore::default();
     let ran = pipeline.run(&store, batch, afterwards());
     pollster::block_on(ran).unwrap().alerts.len()

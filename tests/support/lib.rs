@@ -195,31 +195,31 @@ pub fn pack() -> RuleSet {
 
 /// What records hold.
 #[must_use]
-pub fn harvest(records: &[Value], rules: &RuleSet) -> ScanResult {
-    harvest_text(&json!({"Records": records}).to_string(), rules)
+pub fn scan_result(records: &[Value], rules: &RuleSet) -> ScanResult {
+    scan_result_text(&json!({"Records": records}).to_string(), rules)
 }
 
 /// What a text holds, with its fields in the order that they are in.
 #[must_use]
-pub fn harvest_text(text: &str, rules: &RuleSet) -> ScanResult {
+pub fn scan_result_text(text: &str, rules: &RuleSet) -> ScanResult {
     let selection = Selection::default();
-    let mut harvest = ScanResult::default();
+    let mut scan_result = ScanResult::default();
     let mut scanner = ObjectScanner::new(rules, &selection);
     scanner
         .read(
             ScanInput::Bytes(text.as_bytes()),
             &origin("test.json"),
             false,
-            &mut harvest,
+            &mut scan_result,
         )
         .expect("text is read");
-    harvest
+    scan_result
 }
 
 /// A memory short enough for small worlds.
 pub const MEMORY: LookbackPeriods = LookbackPeriods {
-    memory_secs: 20,
-    learning_secs: 5,
+    lookback_secs: 20,
+    warm_up_secs: 5,
 };
 
 /// Long after everything.
@@ -248,7 +248,7 @@ pub fn run_on(
         memory: MEMORY,
         ..Pipeline::new(rules, policy, &selection)
     };
-    let batch = harvest(records, rules);
+    let batch = scan_result(records, rules);
     pollster::block_on(pipeline.run(&MemoryStore::default(), batch, afterwards()))
         .expect("memory does not fail")
 }

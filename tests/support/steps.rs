@@ -14,14 +14,14 @@ use secretrail_engine::coverage::CoverageMark;
 use secretrail_engine::evidence::Evidence;
 use secretrail_engine::fact::{Fact, RuleRange, WindowKey, WindowRange};
 use secretrail_engine::ids::SharedStr;
-use secretrail_engine::loose_end::{CorrelationRange, PendingEvent};
+use secretrail_engine::pending_event::{CorrelationRange, PendingEvent};
 use secretrail_engine::rule::RuleSet;
 use secretrail_engine::seen::{LookbackPeriods, Sighting};
 use secretrail_engine::state::{StateStore, contract};
 use secretrail_engine::time::EventTime;
 use serde_json::json;
 
-use crate::{at, decrypt_secret, harvest, read, secret_arn};
+use crate::{at, decrypt_secret, read, scan_result, secret_arn};
 
 /// Something to do with a store, from a world so small that operations meet.
 #[derive(Debug, Clone)]
@@ -57,8 +57,8 @@ fn a_step() -> impl Strategy<Value = Step> {
 
 /// What is seen is remembered for as long as these worlds last.
 const MEMORY: LookbackPeriods = LookbackPeriods {
-    memory_secs: 900,
-    learning_secs: 0,
+    lookback_secs: 900,
+    warm_up_secs: 0,
 };
 
 fn end(id: u8, secs: u32, is_read: bool) -> Arc<PendingEvent> {
@@ -76,7 +76,7 @@ fn end(id: u8, secs: u32, is_read: bool) -> Arc<PendingEvent> {
     if secs % 5 == 0 {
         record["sharedEventID"] = json!(format!("shared{}", secs % 4));
     }
-    let found = harvest(&[record], &RuleSet::default()).observations;
+    let found = scan_result(&[record], &RuleSet::default()).observations;
     found.into_iter().next().unwrap()
 }
 
@@ -136,14 +136,14 @@ pub async fn take<S: StateStore>(store: &S, step: &Step) -> String {
                 .iter()
                 .map(|(id, secs, is_read)| end(*id, *secs, *is_read))
                 .collect();
-            store.put_loose_ends(ends, at(*arrived)).await.unwrap();
+            store.put_pending_events(ends, at(*arrived)).await.unwrap();
         }
         Step::Close(since) => loop {
-            let due = store.due_loose_ends(at(*since), 3).await.unwrap();
+            let due = store.due_pending_events(at(*since), 3).await.unwrap();
             if due.ends.is_empty() {
                 break;
             }
-            store.close_loose_ends(due.receipt).await.unwrap();
+            store.close_pending_events(due.receipt).await.unwrap();
         },
         Step::Cover(marks) => store
             .mark_coverage(marks.iter().copied().map(mark).collect())
@@ -216,16 +216,16 @@ pub async fn look<S: StateStore>(store: &S) -> Vec<String> {
     };
     for since in [0, 40, 700, 5_000] {
         seen.push(ids(store
-            .due_loose_ends(at(since), usize::MAX)
+            .due_pending_events(at(since), usize::MAX)
             .await
             .unwrap()
             .ends));
     }
-    let scenes: Vec<_> = (0..3)
-        .map(|who| end(who, 0, true).scene.clone())
-        .flat_map(|scene| {
+    let correlation_groups: Vec<_> = (0..3)
+        .map(|who| end(who, 0, true).correlation_group.clone())
+        .flat_map(|correlation_group| {
             [(0, 2_000), (590, 610)].map(|(from, to)| CorrelationRange {
-                scene: scene.clone(),
+                correlation_group: correlation_group.clone(),
                 from: at(from),
                 to: at(to),
             })
@@ -233,14 +233,14 @@ pub async fn look<S: StateStore>(store: &S) -> Vec<String> {
         .collect();
     seen.extend(
         store
-            .loose_ends_in(&scenes)
+            .pending_events_in(&correlation_groups)
             .await
             .unwrap()
             .into_iter()
             .map(ids),
     );
     let shared: Vec<SharedStr> = (0..4).map(|i| format!("shared{i}").into()).collect();
-    seen.push(ids(store.loose_ends_sharing(&shared).await.unwrap()));
+    seen.push(ids(store.pending_events_sharing(&shared).await.unwrap()));
     let marks: Vec<_> = (0..8).map(mark).collect();
     seen.push(format!("{:?}", store.covered(&marks).await.unwrap()));
     let keys: Vec<SharedStr> = (0..4).map(|i| format!("key{i}").into()).collect();

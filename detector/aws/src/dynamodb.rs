@@ -31,7 +31,7 @@ mod item;
 mod kept;
 mod keys;
 mod ledger;
-mod loose_ends;
+mod pending_events;
 mod seen;
 mod table;
 mod windows;
@@ -45,7 +45,7 @@ use secretrail_engine::alert::{Alert, AlertId};
 use secretrail_engine::coverage::CoverageMark;
 use secretrail_engine::fact::{Fact, RuleRange, WindowKey, WindowRange};
 use secretrail_engine::ids::SharedStr;
-use secretrail_engine::loose_end::{CorrelationRange, PendingEvent};
+use secretrail_engine::pending_event::{CorrelationRange, PendingEvent};
 use secretrail_engine::seen::{LookbackPeriods, SeenTimes, Sighting};
 use secretrail_engine::state::{DueEvents, StateError, StateStore};
 use secretrail_engine::time::EventTime;
@@ -54,8 +54,8 @@ use self::alerts::StoredAlerts;
 use self::coverage::StoredCoverage;
 use self::ledger::ObjectLedger;
 pub use self::ledger::{ObjectEntry, ObjectKey, ObjectState};
-pub use self::loose_ends::PendingReceipt;
-use self::loose_ends::StoredPendingEvents;
+pub use self::pending_events::PendingReceipt;
+use self::pending_events::StoredPendingEvents;
 use self::seen::StoredSeenTimes;
 pub use self::table::Clock;
 use self::table::DynamoTable;
@@ -93,7 +93,7 @@ impl Default for Retention {
 pub struct DynamoStore {
     table: Arc<DynamoTable>,
     windows: StoredWindows,
-    loose_ends: StoredPendingEvents,
+    pending_events: StoredPendingEvents,
     coverage: StoredCoverage,
     seen: StoredSeenTimes,
     alerts: StoredAlerts,
@@ -113,7 +113,7 @@ impl DynamoStore {
         let table = Arc::new(DynamoTable::new(client, table, retry, clock));
         Self {
             windows: StoredWindows::new(table.clone(), retention.facts_secs),
-            loose_ends: StoredPendingEvents::new(table.clone(), retention.ends_secs),
+            pending_events: StoredPendingEvents::new(table.clone(), retention.ends_secs),
             coverage: StoredCoverage::new(table.clone(), retention.ends_secs),
             seen: StoredSeenTimes::new(table.clone(), retention.seen_secs),
             alerts: StoredAlerts::new(table.clone(), retention.alerts_secs),
@@ -200,38 +200,38 @@ impl StateStore for DynamoStore {
         self.windows.slots(ranges).await
     }
 
-    async fn put_loose_ends(
+    async fn put_pending_events(
         &self,
         ends: Vec<Arc<PendingEvent>>,
         arrived: EventTime,
     ) -> Result<(), StateError> {
-        self.loose_ends.put(ends, arrived).await
+        self.pending_events.put(ends, arrived).await
     }
 
-    async fn due_loose_ends(
+    async fn due_pending_events(
         &self,
         since: EventTime,
         most: usize,
     ) -> Result<DueEvents<PendingReceipt>, StateError> {
-        self.loose_ends.due(since, most).await
+        self.pending_events.due(since, most).await
     }
 
-    async fn loose_ends_in(
+    async fn pending_events_in(
         &self,
         ranges: &[CorrelationRange],
     ) -> Result<Vec<Vec<Arc<PendingEvent>>>, StateError> {
-        self.loose_ends.within(ranges).await
+        self.pending_events.within(ranges).await
     }
 
-    async fn loose_ends_sharing(
+    async fn pending_events_sharing(
         &self,
         shared_ids: &[SharedStr],
     ) -> Result<Vec<Arc<PendingEvent>>, StateError> {
-        self.loose_ends.sharing(shared_ids).await
+        self.pending_events.sharing(shared_ids).await
     }
 
-    async fn close_loose_ends(&self, receipt: PendingReceipt) -> Result<(), StateError> {
-        self.loose_ends.close(receipt).await
+    async fn close_pending_events(&self, receipt: PendingReceipt) -> Result<(), StateError> {
+        self.pending_events.close(receipt).await
     }
 
     async fn mark_coverage(&self, marks: Vec<CoverageMark>) -> Result<(), StateError> {

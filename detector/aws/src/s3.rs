@@ -544,10 +544,10 @@ mod tests {
         assert_eq!(kind(403, false), "denied");
         assert_eq!(kind(400, false), "failed");
         let elsewhere = failed(400, false, "expecting region eu-west-1");
-        let told = FetchError::of(elsewhere).to_string();
+        let reported = FetchError::of(elsewhere).to_string();
         assert!(
-            told.starts_with("the bucket is in another region"),
-            "{told}"
+            reported.starts_with("the bucket is in another region"),
+            "{reported}"
         );
     }
 

@@ -106,12 +106,12 @@ impl SnsSink {
     ) -> HashMap<usize, EntryError> {
         let mut batch = PublishBatch::of(topic_arn, messages);
         let mut tries = self.retry.tries();
-        while !batch.is_settled() {
+        while !batch.is_finalized() {
             match self.publish_batch(topic_arn, batch.entries()).await {
                 Ok(answer) => batch.answered(answer),
                 Err(why) => batch.not_answered(&why),
             }
-            if !batch.is_settled() {
+            if !batch.is_finalized() {
                 if !tries.again() {
                     break;
                 }

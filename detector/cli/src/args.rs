@@ -1,7 +1,7 @@
 //! What the user typed: clap only, nothing is looked up here.
 
+pub mod backfill;
 pub mod defaults;
-pub mod fleet;
 pub mod input;
 pub mod output;
 pub mod path;
@@ -72,7 +72,7 @@ pub enum CommandArgs {
     /// Extract years of an organisation on many machines: Step Functions and Lambda, where the logs
     /// are.
     #[command(subcommand)]
-    Fleet(fleet::BackfillCommand),
+    Backfill(backfill::BackfillCommand),
     /// Propose an access policy from history, for a person to review.
     #[command(after_help = EXIT_CODES)]
     Baseline(BaselineArgs),

@@ -2,11 +2,11 @@
 //! know nothing of each other.
 
 pub mod accesses;
+pub mod backfill;
 pub mod baseline;
 pub mod completions;
 pub mod explain;
 pub mod extract;
-pub mod fleet;
 pub mod gaps;
 pub mod man;
 pub mod replay;
@@ -33,7 +33,7 @@ pub fn execute(command: CommandArgs, host: &mut ProcessHost) -> Result<u8, RunFa
         CommandArgs::Verify(args) => verify::run(&args, host),
         CommandArgs::Summary(args) => summary::run(&args, host),
         CommandArgs::Extract(args) => extract::run(&args, host),
-        CommandArgs::Fleet(command) => fleet::run(&command, host),
+        CommandArgs::Backfill(command) => backfill::run(&command, host),
         CommandArgs::Explain(args) => explain::run(&args, host),
         CommandArgs::Baseline(args) => baseline::run(&args, host),
         CommandArgs::Rules(command) => rules::run(&command, host),

@@ -144,21 +144,21 @@ detection: {selection: {access.outcome: success}, condition: selection}
 ";
 
 fn scan(text: &str, rules: &RuleSet, selection: &Selection) -> ScanResult {
-    let mut harvest = ScanResult::default();
+    let mut scan_result = ScanResult::default();
     let read = ObjectScanner::new(rules, selection).read(
         ScanInput::Bytes(text.as_bytes()),
         &origin("o"),
         false,
-        &mut harvest,
+        &mut scan_result,
     );
     assert!(read.is_ok());
-    harvest
+    scan_result
 }
 
-fn run(rules: &RuleSet, selection: &Selection, harvest: ScanResult) -> usize {
+fn run(rules: &RuleSet, selection: &Selection, scan_result: ScanResult) -> usize {
     let pipeline = Pipeline::new(rules, None, selection);
     let now = EventTime(2_000_000_000);
-    let outcome = pollster::block_on(pipeline.run(&MemoryStore::default(), harvest, now));
+    let outcome = pollster::block_on(pipeline.run(&MemoryStore::default(), scan_result, now));
     outcome.map_or(0, |o| o.accesses.len() + o.alerts.len())
 }
 
@@ -194,7 +194,7 @@ fn stages(criterion: &mut Criterion) {
         group.bench_function(name, |b| {
             b.iter_batched(
                 || scan(&text, rules, &selection),
-                |harvest| run(rules, &selection, harvest),
+                |scan_result| run(rules, &selection, scan_result),
                 BatchSize::LargeInput,
             )
         });

@@ -236,12 +236,12 @@ mod tests {
             region: "eu-west-1",
         };
         let arn = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:db-AbC123";
-        let settled = Access {
+        let finalized = Access {
             secret: SecretRef::secret(arn, home),
             decrypt: AccessDecrypt::only(DecryptStatus::Paired),
             ..early.clone()
         };
-        assert_eq!(early.fact_key(), settled.fact_key());
+        assert_eq!(early.fact_key(), finalized.fact_key());
         let other = Access {
             asked: SecretRef::unnamed(SecretStore::Ssm, home).key(),
             ..early.clone()

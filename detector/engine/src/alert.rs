@@ -48,7 +48,7 @@ pub struct Alert {
     /// Time of the event, or the end of the window.
     pub time: EventTime,
     /// The window; `None` for an alert about a single event.
-    pub firing: Option<WindowMatch>,
+    pub window_match: Option<WindowMatch>,
     /// One sentence that a person can act on.
     pub summary: String,
     /// Account of the trail, where the evidence has only one.
@@ -90,16 +90,16 @@ impl Alert {
     /// characters. The totals stay.
     #[must_use]
     pub fn shortened(&self, accesses: usize, secrets: usize, chars: usize) -> Self {
-        let firing = self.firing.as_ref().map(|firing| WindowMatch {
-            group: firing
+        let window_match = self.window_match.as_ref().map(|window_match| WindowMatch {
+            group: window_match
                 .group
                 .iter()
                 .map(|(field, value)| (field.clone(), cut(value, chars).into()))
                 .collect(),
-            ..firing.clone()
+            ..window_match.clone()
         });
         Self {
-            firing,
+            window_match,
             summary: cut(&self.summary, chars),
             account: cut_known(self.account.as_ref(), chars),
             region: cut_known(self.region.as_ref(), chars),
@@ -120,15 +120,15 @@ impl Alert {
     pub fn new(
         id: AlertId,
         rule: Arc<RuleMeta>,
-        firing: Option<WindowMatch>,
+        window_match: Option<WindowMatch>,
         evidence: Vec<Evidence>,
     ) -> Self {
         let evidence = in_order(evidence);
         let secrets = NamedSecrets::of(&evidence);
         let accesses: Vec<_> = evidence.iter().filter_map(|e| e.access.clone()).collect();
         Self {
-            time: time_of(firing.as_ref(), &evidence),
-            summary: summary(&rule, firing.as_ref(), &evidence, secrets.total),
+            time: time_of(window_match.as_ref(), &evidence),
+            summary: summary(&rule, window_match.as_ref(), &evidence, secrets.total),
             account: shared_by_all(evidence.iter().map(|e| Some(&e.head.account))),
             region: shared_by_all(evidence.iter().map(|e| Some(&e.head.region))),
             principal: shared_by_all(evidence.iter().map(|e| e.head.principal.id.as_ref())),
@@ -139,7 +139,7 @@ impl Alert {
             accesses: accesses.into_iter().take(ALERT_ACCESSES).collect(),
             id,
             rule,
-            firing,
+            window_match,
         }
     }
 }
@@ -159,8 +159,8 @@ fn event_ids(evidence: &[Evidence], most: usize) -> Vec<SharedStr> {
 }
 
 /// The end of the window, or the time of the event.
-fn time_of(firing: Option<&WindowMatch>, evidence: &[Evidence]) -> EventTime {
-    firing
+fn time_of(window_match: Option<&WindowMatch>, evidence: &[Evidence]) -> EventTime {
+    window_match
         .map(|f| f.end)
         .or_else(|| evidence.first().map(|e| e.head.time))
         .unwrap_or(EventTime(0))
@@ -189,18 +189,18 @@ impl NamedSecrets {
         for secret in evidence.iter().filter_map(|e| e.secret.as_ref()) {
             // Denied reads and filtered batches may tell the store only, which is nothing to count.
             let Some(name) = &secret.name else { continue };
-            let told = secret.arn.as_ref().unwrap_or(name);
+            let reported = secret.arn.as_ref().unwrap_or(name);
             match places.entry(secret.key()) {
                 Entry::Vacant(place) => {
                     place.insert(names.len());
-                    names.push(told.clone());
+                    names.push(reported.clone());
                 }
                 // One secret may come by its name here and by its ARN there; the ARN tells more.
                 Entry::Occupied(place) => {
                     if let Some(known) = names.get_mut(*place.get())
                         && !known.starts_with("arn:")
                     {
-                        *known = told.clone();
+                        *known = reported.clone();
                     }
                 }
             }

@@ -192,8 +192,9 @@ fn doubts(grant: &ProposedGrant, left_out: &[Omission]) -> Vec<String> {
         doubts.push("on one day only".to_owned());
     }
     let reasons = reasons_left_out(grant, left_out).into_iter();
-    let told = reasons.map(|why| format!("other accesses of its principals were left out: {why}"));
-    doubts.extend(told);
+    let reported =
+        reasons.map(|why| format!("other accesses of its principals were left out: {why}"));
+    doubts.extend(reported);
     doubts
 }
 

@@ -13,8 +13,8 @@ use ahash::HashMap;
 
 use crate::evidence::Evidence;
 use crate::ids::SharedStr;
-use crate::loose_end::PendingEvent;
 use crate::observation::EventHeader;
+use crate::pending_event::PendingEvent;
 use crate::time::EventTime;
 
 /// Something that there may be copies of.
@@ -41,7 +41,7 @@ impl CopiedEvent for Evidence {
         // What was said of an event at sight gives way to what is known once it is settled, even
         // where a better copy has come in between: that copy is settled in its turn.
         (
-            self.is_settled(),
+            self.is_finalized(),
             standing(&self.head),
             Reverse(self.order()),
         )
@@ -182,7 +182,9 @@ mod tests {
     }
 
     /// Event, object, and whether the caller is known.
-    fn told(ends: impl IntoIterator<Item = Arc<PendingEvent>>) -> BTreeSet<(String, String, bool)> {
+    fn reported(
+        ends: impl IntoIterator<Item = Arc<PendingEvent>>,
+    ) -> BTreeSet<(String, String, bool)> {
         ends.into_iter()
             .map(|end| {
                 let head = end.observation.head();
@@ -192,8 +194,8 @@ mod tests {
             .collect()
     }
 
-    fn set(told: &[(&str, &str, bool)]) -> BTreeSet<(String, String, bool)> {
-        let owned = told
+    fn set(reported: &[(&str, &str, bool)]) -> BTreeSet<(String, String, bool)> {
+        let owned = reported
             .iter()
             .map(|(id, object, known)| ((*id).into(), (*object).into(), *known));
         owned.collect()
@@ -230,7 +232,7 @@ mod tests {
             assert_eq!(kept.len(), 3, "the update is no redelivery");
             assert!(kept.contains(&update));
             assert_eq!(
-                told(
+                reported(
                     kept.into_iter()
                         .filter(|end| !end.observation.head().updated)
                 ),
@@ -272,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fact_keeps_what_was_settled_in_any_order_and_number() {
+    fn a_fact_keeps_what_was_finalized_in_any_order_and_number() {
         let said = |status, change: fn(&mut EventHeader)| {
             let read = read("e", change);
             let secret = crate::events_for_tests::full_secret("x");
@@ -288,9 +290,9 @@ mod tests {
                 evidence: Evidence::access(row.access),
             }
         };
-        let at_sight = said(DecryptStatus::Pending, |_| {});
+        let early = said(DecryptStatus::Pending, |_| {});
         let poor = said(DecryptStatus::Absent, poorer);
-        let (settled, again) = (
+        let (finalized, again) = (
             said(DecryptStatus::Absent, |_| {}),
             said(DecryptStatus::Absent, |head| head.object = "z".into()),
         );
@@ -300,9 +302,9 @@ mod tests {
             let all: Vec<Fact> = set.between(EventTime(0), EventTime(0)).cloned().collect();
             all
         };
-        for facts in orders(&[at_sight.clone(), poor.clone(), settled.clone(), again]) {
-            assert_eq!(best_of(&facts).as_slice(), std::slice::from_ref(&settled));
+        for facts in orders(&[early.clone(), poor.clone(), finalized.clone(), again]) {
+            assert_eq!(best_of(&facts).as_slice(), std::slice::from_ref(&finalized));
         }
-        assert_eq!(best_of(&[at_sight, poor.clone()]), [poor]);
+        assert_eq!(best_of(&[early, poor.clone()]), [poor]);
     }
 }

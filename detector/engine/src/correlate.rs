@@ -6,20 +6,20 @@
 //! [`DecryptStatus::Pending`](crate::access::DecryptStatus::Pending); whether that means absent or
 //! unknown is for the caller to say.
 
+mod correlation_group;
 mod join;
 mod rows;
-mod scene;
 
+pub use self::correlation_group::CorrelationGroup;
 pub use self::rows::{AccessRow, CorrelationResult, alone, row};
-pub use self::scene::CorrelationGroup;
 
 use self::join::JoinState;
 
 /// Joins the reads, key uses and changes of one actor in one region.
 #[must_use]
-pub fn correlate(mut scene: CorrelationGroup) -> CorrelationResult {
-    scene.sort();
-    let mut join = JoinState::new(&scene);
+pub fn correlate(mut correlation_group: CorrelationGroup) -> CorrelationResult {
+    correlation_group.sort();
+    let mut join = JoinState::new(&correlation_group);
     // Nearest first, not first come: Terraform and an attacker may read one secret seconds apart,
     // and in real logs a third of all Decrypts arrive before their reads.
     join.match_nearest();

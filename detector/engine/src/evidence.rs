@@ -49,7 +49,7 @@ impl Evidence {
 
     /// Whether the key use of the access has been settled.
     #[must_use]
-    pub fn is_settled(&self) -> bool {
+    pub fn is_finalized(&self) -> bool {
         self.access
             .as_ref()
             .is_some_and(|a| a.decrypt.status != DecryptStatus::Pending)
@@ -88,13 +88,13 @@ mod tests {
     }
 
     #[test]
-    fn of_two_copies_the_settled_one_tells_more_then_the_update_then_the_first() {
-        let (pending, settled) = (
+    fn of_two_copies_the_finalized_one_tells_more_then_the_update_then_the_first() {
+        let (pending, finalized) = (
             sample(DecryptStatus::Pending),
             sample(DecryptStatus::Unknown),
         );
         let updated = with_head(&pending, |head| head.updated = true);
-        assert!(settled.rank() > updated.rank());
+        assert!(finalized.rank() > updated.rank());
         assert!(updated.rank() > pending.rank());
         // Of equal copies one is kept, and it is the same one whichever comes first.
         let later = with_head(&pending, |head| head.object = "b.json".into());
@@ -102,15 +102,15 @@ mod tests {
     }
 
     #[test]
-    fn what_it_is_about_does_not_change_when_the_key_use_is_known() {
-        let (pending, settled) = (
+    fn what_it_is_about_does_not_change_when_the_kms_decrypt_is_known() {
+        let (pending, finalized) = (
             sample(DecryptStatus::Pending),
             sample(DecryptStatus::Paired),
         );
-        assert_eq!(pending.fact_key(), settled.fact_key());
+        assert_eq!(pending.fact_key(), finalized.fact_key());
         let record = Evidence::event(pending.head.clone(), None);
         assert_eq!(record.fact_key(), *pending.head.event_key());
-        assert!(!record.is_settled());
+        assert!(!record.is_finalized());
     }
 
     #[test]

@@ -56,7 +56,7 @@ pub fn extract(
 ) -> Result<Observation, NotRelevant> {
     let role = role_of(record)?;
     let wanted = match role {
-        CallRole::Read(_) | CallRole::KeyUse => &wanted.of_accesses,
+        CallRole::Read(_) | CallRole::KmsDecrypt => &wanted.of_accesses,
         CallRole::Change { .. } => &wanted.of_changes,
     };
     let head = head(record, document, origin, wanted, interner).ok_or(NotRelevant::NoTime)?;
@@ -67,7 +67,7 @@ pub fn extract(
     };
     Ok(match role {
         CallRole::Read(store) => Observation::Read(Arc::new(facts.read(head, store))),
-        CallRole::KeyUse => Observation::KeyUse(Arc::new(facts.key_use(head))),
+        CallRole::KmsDecrypt => Observation::KmsDecrypt(Arc::new(facts.kms_decrypt(head))),
         CallRole::Change { decrypts } => {
             Observation::Change(Arc::new(facts.change(head, decrypts)))
         }
@@ -86,14 +86,14 @@ fn role_of(record: &CloudTrailRecord<'_>) -> Result<CallRole, NotRelevant> {
     if event_type.starts_with("AwsVpce") {
         return Err(NotRelevant::Other);
     }
-    if role == CallRole::KeyUse {
-        is_key_use(record)?;
+    if role == CallRole::KmsDecrypt {
+        is_kms_decrypt(record)?;
     }
     Ok(role)
 }
 
 /// Whether a `Decrypt` is for a secret, and why not.
-fn is_key_use(record: &CloudTrailRecord<'_>) -> Result<(), NotRelevant> {
+fn is_kms_decrypt(record: &CloudTrailRecord<'_>) -> Result<(), NotRelevant> {
     let context = &record.request_parameters.encryption_context;
     // The check names the secret like a read does, and only this version tells the two apart.
     if context.secret_version_id.get() == Some(KEY_VALIDATION) {
@@ -235,7 +235,7 @@ impl RelevantRecord<'_, '_> {
             .collect()
     }
 
-    fn key_use(&mut self, head: EventHeader) -> KmsDecrypt {
+    fn kms_decrypt(&mut self, head: EventHeader) -> KmsDecrypt {
         let record = self.record;
         let version_id = record
             .request_parameters
@@ -362,15 +362,15 @@ mod tests {
         let ReadRequest::Named(secrets) = &read.ask else {
             panic!("{:?}", read.ask)
         };
-        let told: Vec<_> = secrets
+        let reported: Vec<_> = secrets
             .iter()
             .map(|s| (s.name.as_deref().unwrap(), s.version_id.as_deref()))
             .collect();
-        assert_eq!(told, [("x", None), ("x", Some("3")), ("y", None)]);
+        assert_eq!(reported, [("x", None), ("x", Some("3")), ("y", None)]);
     }
 
     #[test]
-    fn a_read_expects_a_key_use_only_if_it_got_the_value() {
+    fn a_read_expects_a_kms_decrypt_only_if_it_got_the_value() {
         let decrypts = |service: &str, api: &str, fields: &str| {
             let Ok(Observation::Read(read)) = extracted(service, api, fields) else {
                 panic!("a read")

@@ -18,7 +18,7 @@ use crate::time::EventTime;
 /// Files of an account and region below which its rhythm is not known.
 const ENOUGH_FILES: usize = 12;
 /// A gap is so many times as long as nineteen of twenty intervals …
-const TIMES_USUAL: i64 = 3;
+const RATE_MULTIPLIER: i64 = 3;
 /// … and so many seconds at least: CloudTrail delivers about every five minutes, and may skip one.
 const SHORTEST_SECS: i64 = 900;
 
@@ -165,7 +165,9 @@ fn gaps_between(account: &SharedStr, region: &SharedStr, times: &[EventTime]) ->
     let Some(usual_secs) = usual_interval(times) else {
         return Vec::new();
     };
-    let long = usual_secs.saturating_mul(TIMES_USUAL).max(SHORTEST_SECS);
+    let long = usual_secs
+        .saturating_mul(RATE_MULTIPLIER)
+        .max(SHORTEST_SECS);
     intervals(times)
         .filter(|(from, to)| to.0 - from.0 > long)
         .map(|(from, to)| CoverageGap {
@@ -293,7 +295,7 @@ mod tests {
         access
     }
 
-    fn told(accesses: &[Access], covered: &[i64]) -> Vec<(i64, i64, MissingKind)> {
+    fn reported(accesses: &[Access], covered: &[i64]) -> Vec<(i64, i64, MissingKind)> {
         let coverage = covered
             .iter()
             .map(|hour| CoverageMark::at("1".into(), "r".into(), EventTime(hour * HOUR)))
@@ -312,10 +314,10 @@ mod tests {
             (10, 12, MissingKind::KmsEvents { reads: 3 }),
             (14, 15, MissingKind::KmsEvents { reads: 1 }),
         ];
-        assert_eq!(told(&accesses, &[]), expected);
+        assert_eq!(reported(&accesses, &[]), expected);
         // KMS events of an hour vouch for the hours beside it.
         let expected = [10, 14].map(|hour| (hour, hour + 1, MissingKind::KmsEvents { reads: 1 }));
-        assert_eq!(told(&accesses, &[12]), expected);
+        assert_eq!(reported(&accesses, &[12]), expected);
     }
 
     #[test]
@@ -331,13 +333,13 @@ mod tests {
             decrypts: 1,
             reads: 2,
         };
-        assert_eq!(told(&accesses, &[3, 4]), [(3, 5, missing)]);
+        assert_eq!(reported(&accesses, &[3, 4]), [(3, 5, missing)]);
     }
 
     #[test]
     fn a_read_that_failed_needs_no_kms_events() {
         let mut failed = access(3, AccessMethod::Api, DecryptStatus::Unknown);
         Arc::make_mut(&mut failed.head).outcome = CallOutcome::Failed;
-        assert_eq!(told(&[failed], &[]), []);
+        assert_eq!(reported(&[failed], &[]), []);
     }
 }

@@ -343,14 +343,14 @@ mod tests {
                 }
             }
         }
-        let told = |mut answers: Vec<io::Result<u8>>| {
+        let reported = |mut answers: Vec<io::Result<u8>>| {
             answers.reverse();
             let mut out = Vec::new();
             let result = inflate_stream(Faulty(answers), &mut |piece| out.extend_from_slice(piece));
             (String::from_utf8(out).unwrap(), result)
         };
         let interrupted = || Err(io::ErrorKind::Interrupted.into());
-        let (out, result) = told(
+        let (out, result) = reported(
             b"{\"a\":1}"
                 .iter()
                 .flat_map(|b| [interrupted(), Ok(*b)])
@@ -359,7 +359,7 @@ mod tests {
         assert_eq!(out, r#"{"a":1}"#);
         assert!(result.is_ok());
         let reset = Err(io::ErrorKind::ConnectionReset.into());
-        let (out, result) = told(vec![Ok(b'{'), Ok(b'"'), Ok(b'a'), Ok(b'"'), reset]);
+        let (out, result) = reported(vec![Ok(b'{'), Ok(b'"'), Ok(b'a'), Ok(b'"'), reset]);
         assert_eq!(out, r#"{"a""#);
         assert!(matches!(result, Err(InflateError::Io(_))));
     }

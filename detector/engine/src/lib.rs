@@ -13,8 +13,8 @@ pub mod digest;
 pub mod glob;
 pub mod limits;
 mod named;
-pub mod neutral;
 pub mod parallel;
+pub mod sanitize;
 pub mod time;
 
 // Bytes: how objects are named and stored, and what a record looks like in them.
@@ -39,7 +39,7 @@ pub mod extract;
 // What is kept and counted.
 pub mod coverage;
 pub mod evidence;
-pub mod loose_end;
+pub mod pending_event;
 pub mod rule_meta;
 
 // Of copies one is kept, and a fact is one of them.
@@ -61,8 +61,8 @@ pub mod scan;
 pub mod window;
 
 pub mod baseline;
+pub mod extract_file;
 pub mod gaps;
-pub mod part;
 pub mod pipeline;
 
 pub mod manifest;

@@ -13,7 +13,7 @@ pub const PAIRING_TOLERANCE_SECS: i64 = 5;
 ///
 /// The longest measured delivery delay is 594 s. After the horizon a verdict about absence is made,
 /// once.
-pub const HORIZON_SECS: i64 = 900;
+pub const ALLOWED_LATENESS_SECS: i64 = 900;
 
 /// Length in seconds of the buckets in which the presence of KMS events is remembered per account
 /// and region.
@@ -58,15 +58,15 @@ pub const SETTLE_MARGIN_SECS: i64 = 12 * PAIRING_TOLERANCE_SECS;
 /// is joined as one when a history is taken in slices.
 ///
 /// What goes on for longer is cut, with [`SETTLE_MARGIN_SECS`] on both sides of the cut.
-pub const SCENE_SECS: i64 = 10 * SETTLE_MARGIN_SECS;
+pub const CORRELATION_GROUP_SECS: i64 = 10 * SETTLE_MARGIN_SECS;
 
 /// Default time in seconds after which a principal or region that was seen once is new again: 90
 /// days, as long as CloudTrail's own event history.
-pub const SEEN_MEMORY_SECS: i64 = 90 * 86_400;
+pub const SEEN_LOOKBACK_SECS: i64 = 90 * 86_400;
 
 /// Default time in seconds that an account's logs must go back before anything is called new: a
 /// week, because many jobs run once a week.
-pub const SEEN_LEARNING_SECS: i64 = 7 * 86_400;
+pub const SEEN_WARM_UP_SECS: i64 = 7 * 86_400;
 
 /// Parts of the memory in which the last time of something is remembered: 90 for a memory of 90
 /// days, so that a store writes once a day what is seen all day long.
@@ -79,5 +79,5 @@ const _: () = {
     // Around an end there is its other half, and around that one whoever else it may belong to.
     assert!(SETTLE_MARGIN_SECS >= 2 * PAIRING_TOLERANCE_SECS);
     // A scene that is cut overlaps the next one by the margins, and has to get on between them.
-    assert!(SCENE_SECS > 2 * SETTLE_MARGIN_SECS);
+    assert!(CORRELATION_GROUP_SECS > 2 * SETTLE_MARGIN_SECS);
 };

@@ -7,7 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::part::{self, ExtractHeader};
+use crate::extract_file::{self, ExtractHeader};
 
 /// Name and version of this form.
 pub const SCHEMA: &str = "secretrail.manifest/1";
@@ -106,7 +106,7 @@ impl ManifestBatch {
     }
 
     fn part_of(header: &ExtractHeader, objects: &[ManifestItem]) -> String {
-        part::name(
+        extract_file::name(
             header,
             objects.iter().map(|item| (item.name(), item.etag.clone())),
         )

@@ -247,7 +247,7 @@ pub enum Observation {
     /// Somebody asked for secret values.
     Read(Arc<SecretRead>),
     /// A key was used for a secret.
-    KeyUse(Arc<KmsDecrypt>),
+    KmsDecrypt(Arc<KmsDecrypt>),
     /// Something about secrets, keys or trails was changed.
     Change(Arc<SecretChange>),
 }
@@ -258,7 +258,7 @@ impl Observation {
     pub fn head(&self) -> &Arc<EventHeader> {
         match self {
             Self::Read(read) => &read.head,
-            Self::KeyUse(key_use) => &key_use.head,
+            Self::KmsDecrypt(kms_decrypt) => &kms_decrypt.head,
             Self::Change(change) => &change.head,
         }
     }
@@ -365,12 +365,12 @@ impl Interner {
     /// The shared form of a record's principal. Most records repeat one that is known, and then
     /// nothing is made.
     pub fn principal(&mut self, record: &CloudTrailRecord<'_>) -> Arc<Principal> {
-        let told = Principal::of(record);
-        let hash = self.hasher.hash_one(&told);
-        if let Some(known) = self.principals.find(hash, |known| known.is(&told)) {
+        let reported = Principal::of(record);
+        let hash = self.hasher.hash_one(&reported);
+        if let Some(known) = self.principals.find(hash, |known| known.is(&reported)) {
             return known.clone();
         }
-        let principal = Arc::new(told.owned(|text| self.text(text)));
+        let principal = Arc::new(reported.owned(|text| self.text(text)));
         self.principals.keep(hash, principal)
     }
 

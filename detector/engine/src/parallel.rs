@@ -228,11 +228,11 @@ mod tests {
         };
         for threads in [1, 2, 7] {
             let mut taken = 0;
-            let told = in_order(threads, &[0; 100], 5, slow, |_| {
+            let reported = in_order(threads, &[0; 100], 5, slow, |_| {
                 taken += 1;
                 Ok(())
             });
-            assert_eq!((told, taken), (Err(5), 1), "{threads} threads");
+            assert_eq!((reported, taken), (Err(5), 1), "{threads} threads");
         }
     }
 
@@ -245,11 +245,11 @@ mod tests {
                 bytes.extend_from_slice(items);
                 Ok(())
             };
-            let told = in_order(threads, &items, 1, copy, |bytes| {
+            let reported = in_order(threads, &items, 1, copy, |bytes| {
                 taken.extend_from_slice(bytes);
                 if bytes == [30] { Err("full") } else { Ok(()) }
             });
-            assert_eq!((told, taken), (Err("full"), (0..=30).collect()));
+            assert_eq!((reported, taken), (Err("full"), (0..=30).collect()));
         }
     }
 
@@ -299,7 +299,7 @@ mod tests {
     #[test]
     fn bytes_are_taken_in_the_order_of_the_items_up_to_the_first_error() {
         let items: Vec<u8> = (0..200).collect();
-        let told = |threads, bad: usize| {
+        let reported = |threads, bad: usize| {
             let mut taken = Vec::new();
             let make = |first: usize, items: &[u8], bytes: &mut Vec<u8>| {
                 bytes.extend_from_slice(items);
@@ -316,8 +316,8 @@ mod tests {
             (taken, result)
         };
         for threads in [1, 2, 7] {
-            assert_eq!(told(threads, 500), (items.clone(), Ok(())));
-            assert_eq!(told(threads, 100), (items[..98].to_vec(), Err(100)));
+            assert_eq!(reported(threads, 500), (items.clone(), Ok(())));
+            assert_eq!(reported(threads, 100), (items[..98].to_vec(), Err(100)));
             assert_eq!(
                 in_order(threads, &[0_u8; 0], 7, |_, _, _| Err(()), |_| Err(())),
                 Ok(())

@@ -9,27 +9,27 @@
 //! one, because their id is.
 
 mod alerts;
-mod drafts;
+mod early;
+mod finalize;
 pub mod history;
-mod settle;
-mod sight;
+mod pending_alerts;
 
 use std::sync::Arc;
 
 use ahash::{HashMap, HashSet};
 
-use self::drafts::PendingAlerts;
-use self::sight::remembered_at_sight;
+use self::early::early_remembered;
+use self::pending_alerts::PendingAlerts;
 use crate::access::{Access, AccessMethod};
 use crate::alert::Alert;
 use crate::copies::distinct;
 use crate::coverage::CoverageMark;
 use crate::evidence::Evidence;
 use crate::ids::SharedStr;
-use crate::limits::{COVERAGE_BUCKET_SECS, HORIZON_SECS};
-use crate::loose_end::PendingEvent;
+use crate::limits::{ALLOWED_LATENESS_SECS, COVERAGE_BUCKET_SECS};
 use crate::observation::{CallOutcome as Ending, Observation};
 use crate::parallel;
+use crate::pending_event::PendingEvent;
 use crate::policy::AccessPolicy;
 use crate::report::ReadReport;
 use crate::rule::event::DerivedEvent;
@@ -49,7 +49,7 @@ pub struct Pipeline<'a> {
     /// Accesses, changes and records outside of it raise no alerts and are not listed.
     pub selection: &'a Selection,
     /// Seconds after the delivery of a loose end during which its other half may still arrive.
-    pub horizon_secs: i64,
+    pub allowed_lateness_secs: i64,
     /// How long to remember who read what.
     pub memory: LookbackPeriods,
     /// Threads to work on; the result is the same for any number.
@@ -85,7 +85,7 @@ impl<'a> Pipeline<'a> {
             rules,
             policy,
             selection,
-            horizon_secs: HORIZON_SECS,
+            allowed_lateness_secs: ALLOWED_LATENESS_SECS,
             memory: LookbackPeriods::default(),
             threads: 1,
         }
@@ -97,7 +97,7 @@ impl<'a> Pipeline<'a> {
     pub fn time(&self, clock: EventTime, newest: Option<EventTime>) -> EventTime {
         newest
             .filter(|newest| *newest > clock)
-            .map_or(clock, |newest| newest.plus(self.horizon_secs))
+            .map_or(clock, |newest| newest.plus(self.allowed_lateness_secs))
     }
 
     /// Takes a whole history in one go: everything that was delivered up to the horizon before
@@ -109,17 +109,23 @@ impl<'a> Pipeline<'a> {
     pub async fn run<S: StateStore>(
         &self,
         store: &S,
-        harvest: ScanResult,
+        scan_result: ScanResult,
         now: EventTime,
     ) -> Result<BatchOutcome, StateError> {
         let mut outcome = BatchOutcome::default();
-        let mut drafts = PendingAlerts::default();
+        let mut pending_alerts = PendingAlerts::default();
         let ends = self
-            .look_at(store, harvest, None, &mut drafts, &mut outcome.report)
+            .look_at(
+                store,
+                scan_result,
+                None,
+                &mut pending_alerts,
+                &mut outcome.report,
+            )
             .await?;
         // Nothing waits for anything here: what was delivered before the horizon is due at once.
-        store.put_loose_ends(ends, EventTime(i64::MIN)).await?;
-        self.settle_due(store, now, usize::MAX, drafts, &mut outcome)
+        store.put_pending_events(ends, EventTime(i64::MIN)).await?;
+        self.finalize_due(store, now, usize::MAX, pending_alerts, &mut outcome)
             .await?;
         Ok(outcome)
     }
@@ -133,16 +139,23 @@ impl<'a> Pipeline<'a> {
     pub async fn ingest<S: StateStore>(
         &self,
         store: &S,
-        harvest: ScanResult,
+        scan_result: ScanResult,
         now: EventTime,
     ) -> Result<BatchOutcome, StateError> {
         let mut outcome = BatchOutcome::default();
-        let mut drafts = PendingAlerts::default();
+        let mut pending_alerts = PendingAlerts::default();
         let ends = self
-            .look_at(store, harvest, Some(now), &mut drafts, &mut outcome.report)
+            .look_at(
+                store,
+                scan_result,
+                Some(now),
+                &mut pending_alerts,
+                &mut outcome.report,
+            )
             .await?;
-        store.put_loose_ends(ends, now).await?;
-        self.create(store, drafts, now, &mut outcome).await?;
+        store.put_pending_events(ends, now).await?;
+        self.create(store, pending_alerts, now, &mut outcome)
+            .await?;
         Ok(outcome)
     }
 
@@ -160,7 +173,7 @@ impl<'a> Pipeline<'a> {
     ) -> Result<(BatchOutcome, bool), StateError> {
         let mut outcome = BatchOutcome::default();
         let some = self
-            .settle_due(store, now, most, PendingAlerts::default(), &mut outcome)
+            .finalize_due(store, now, most, PendingAlerts::default(), &mut outcome)
             .await?;
         Ok((outcome, some))
     }
@@ -170,29 +183,29 @@ impl<'a> Pipeline<'a> {
     async fn look_at<S: StateStore>(
         &self,
         store: &S,
-        harvest: ScanResult,
+        scan_result: ScanResult,
         arrived: Option<EventTime>,
-        drafts: &mut PendingAlerts,
+        pending_alerts: &mut PendingAlerts,
         report: &mut ReadReport,
     ) -> Result<Vec<Arc<PendingEvent>>, StateError> {
-        let delivered = harvest.observations.len();
-        let mut observations = distinct(harvest.observations);
+        let delivered = scan_result.observations.len();
+        let mut observations = distinct(scan_result.observations);
         report.duplicates += (delivered - observations.len()) as u64;
-        drafts.add(self.rules, harvest.hits);
-        self.ask(store, &observations, drafts, |end| {
-            self.at_sight(&end.observation)
+        pending_alerts.add(self.rules, scan_result.matches);
+        self.ask(store, &observations, pending_alerts, |end| {
+            self.early(&end.observation)
         })
         .await?;
         if self.rules.asks_for_seen() {
-            let mut times = since(&observations, &harvest.coverage);
+            let mut times = since(&observations, &scan_result.coverage);
             // Online, another sweep may settle a later access before this one. In a replay all is
             // settled next, and remembered before it is judged.
             if arrived.is_some() {
-                times.extend(remembered_at_sight(&observations));
+                times.extend(early_remembered(&observations));
             }
             self.remember(store, times).await?;
         }
-        let coverage = harvest.coverage.into_iter().collect();
+        let coverage = scan_result.coverage.into_iter().collect();
         store.mark_coverage(coverage).await?;
         observations.retain(may_pair);
         Ok(observations)
@@ -209,37 +222,39 @@ impl<'a> Pipeline<'a> {
 
     /// Settles what is due, asks the rules about it, and creates the alerts of this and of the
     /// drafts.
-    async fn settle_due<S: StateStore>(
+    async fn finalize_due<S: StateStore>(
         &self,
         store: &S,
         now: EventTime,
         most: usize,
-        mut drafts: PendingAlerts,
+        mut pending_alerts: PendingAlerts,
         outcome: &mut BatchOutcome,
     ) -> Result<bool, StateError> {
         let DueEvents { ends, receipt } = store
-            .due_loose_ends(now.plus(-self.horizon_secs), most)
+            .due_pending_events(now.plus(-self.allowed_lateness_secs), most)
             .await?;
-        let settled = self.settle(store, &ends, true, &mut outcome.report).await?;
-        self.judge_settled(store, settled, &mut drafts, outcome)
+        let finalized = self
+            .finalize(store, &ends, true, &mut outcome.report)
             .await?;
-        self.create(store, drafts, now, outcome).await?;
+        self.judge_finalized(store, finalized, &mut pending_alerts, outcome)
+            .await?;
+        self.create(store, pending_alerts, now, outcome).await?;
         // Only now: a crash before this line settles the same ends again, with the same result.
-        store.close_loose_ends(receipt).await?;
+        store.close_pending_events(receipt).await?;
         Ok(!ends.is_empty())
     }
 
     /// Asks the rules about accesses that are settled, and lists those that are asked for.
-    async fn judge_settled<S: StateStore>(
+    async fn judge_finalized<S: StateStore>(
         &self,
         store: &S,
         mut accesses: Vec<Arc<Access>>,
-        drafts: &mut PendingAlerts,
+        pending_alerts: &mut PendingAlerts,
         outcome: &mut BatchOutcome,
     ) -> Result<(), StateError> {
         let seen = self.seen_before(store, &accesses).await?;
-        let ask = EvalScope::settled(RuleTarget::Access);
-        self.ask(store, &accesses, drafts, |access| {
+        let ask = EvalScope::finalized(RuleTarget::Access);
+        self.ask(store, &accesses, pending_alerts, |access| {
             self.judge(access, ask, seen.as_ref().map(|seen| seen.judge(access)))
         })
         .await?;
@@ -257,11 +272,13 @@ impl<'a> Pipeline<'a> {
     pub async fn pending<S: StateStore>(&self, store: &S) -> Result<BatchOutcome, StateError> {
         let mut outcome = BatchOutcome::default();
         let open = store
-            .due_loose_ends(EventTime(i64::MAX), usize::MAX)
+            .due_pending_events(EventTime(i64::MAX), usize::MAX)
             .await?;
         // What is still open is counted when it is settled.
         let mut ignored = ReadReport::default();
-        let mut accesses = self.settle(store, &open.ends, false, &mut ignored).await?;
+        let mut accesses = self
+            .finalize(store, &open.ends, false, &mut ignored)
+            .await?;
         // A key use whose read may still come is no access yet.
         accesses.retain(|access| {
             access.method != AccessMethod::DecryptOnly && self.selection.takes(access)
@@ -276,18 +293,18 @@ impl<'a> Pipeline<'a> {
         &self,
         store: &S,
         things: &[T],
-        drafts: &mut PendingAlerts,
-        hits: impl Fn(&T) -> Matches + Sync,
+        pending_alerts: &mut PendingAlerts,
+        matches: impl Fn(&T) -> Matches + Sync,
     ) -> Result<(), StateError> {
         if self.rules.is_empty() {
             return Ok(());
         }
         // A part at a time, so that the hits of a long history are not all in memory at once.
         for things in things.chunks(ASKED) {
-            for hits in parallel::map(self.threads, things, &hits) {
-                drafts.add(self.rules, hits);
+            for matches in parallel::map(self.threads, things, &matches) {
+                pending_alerts.add(self.rules, matches);
             }
-            drafts.write(store, FACTS).await?;
+            pending_alerts.write(store, FACTS).await?;
         }
         Ok(())
     }
@@ -321,7 +338,7 @@ impl<'a> Pipeline<'a> {
         let expected = self.policy.map(|policy| policy.judge(access));
         let event = DerivedEvent::access(access, expected, seen);
         let evidence = Evidence::access(access.clone());
-        self.rules.hits(ask, &event, &evidence)
+        self.rules.matches(ask, &event, &evidence)
     }
 }
 
@@ -377,7 +394,7 @@ fn may_pair(end: &Arc<PendingEvent>) -> bool {
     match &end.observation {
         // A change that failed decrypted nothing, and most changes never do.
         Observation::Change(change) => change.decrypts && change.head.outcome == Ending::Success,
-        Observation::Read(_) | Observation::KeyUse(_) => true,
+        Observation::Read(_) | Observation::KmsDecrypt(_) => true,
     }
 }
 
@@ -395,7 +412,7 @@ mod tests {
         assert_eq!([time(None), time(Some(100))], [100, 100]);
         assert_eq!(
             time(Some(101)),
-            101 + HORIZON_SECS,
+            101 + ALLOWED_LATENESS_SECS,
             "the latest of them is due"
         );
     }
@@ -428,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_is_kept_only_if_it_explains_key_uses() {
+    fn a_change_is_kept_only_if_it_explains_kms_decrypts() {
         let kept = |change: SecretChange| {
             may_pair(&Arc::new(PendingEvent::new(Observation::Change(Arc::new(
                 change,

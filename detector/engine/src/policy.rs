@@ -52,7 +52,7 @@ pub struct Expectation {
     pub account_region: PolicyVerdict,
     /// `usual_per_hour` of the grants that cover secret and principal, the highest; `None` when
     /// none has one.
-    pub usual_per_hour: Option<f64>,
+    pub baseline_per_hour: Option<f64>,
 }
 
 #[derive(Debug)]
@@ -62,7 +62,7 @@ struct PolicyGrant {
     regions: Option<Vec<GlobPattern>>,
     sources: Option<Vec<SourcePattern>>,
     keys: Option<Vec<GlobPattern>>,
-    usual_per_hour: Option<f64>,
+    baseline_per_hour: Option<f64>,
 }
 
 /// Indices of the grants that cover a secret.
@@ -191,7 +191,7 @@ impl AccessPolicy {
             source: over(&granted, |g| g.allows_source(access)),
             key: over(&granted, |g| listed(g.keys.as_deref(), key)),
             account_region: self.account_region(access),
-            usual_per_hour: highest_usual_rate(&granted),
+            baseline_per_hour: highest_baseline(&granted),
         }
     }
 
@@ -272,8 +272,8 @@ fn yes_or_no(allowed: bool) -> PolicyVerdict {
     }
 }
 
-fn highest_usual_rate(granted: &[&PolicyGrant]) -> Option<f64> {
-    let rates = granted.iter().filter_map(|grant| grant.usual_per_hour);
+fn highest_baseline(granted: &[&PolicyGrant]) -> Option<f64> {
+    let rates = granted.iter().filter_map(|grant| grant.baseline_per_hour);
     rates.max_by(f64::total_cmp)
 }
 
@@ -360,7 +360,7 @@ mod tests {
         assert_eq!(expected.principal, PolicyVerdict::No);
         assert_eq!(expected.region, PolicyVerdict::Undeclared);
         assert_eq!(expected.source, PolicyVerdict::Undeclared);
-        assert_eq!(expected.usual_per_hour, None);
+        assert_eq!(expected.baseline_per_hour, None);
     }
 
     #[test]
@@ -437,10 +437,10 @@ mod tests {
     }
 
     #[test]
-    fn the_highest_usual_rate_counts() {
+    fn the_highest_baseline_counts() {
         let rate = |per_hour: &str| grant("db", &format!("    usual_per_hour: {per_hour}\n"));
         let expected = judged(&(rate("12") + &rate("0.5") + &grant("db", "")), |_| {});
-        assert_eq!(expected.usual_per_hour, Some(12.0));
+        assert_eq!(expected.baseline_per_hour, Some(12.0));
     }
 
     #[test]

@@ -138,7 +138,7 @@ pub struct ReadReport {
     /// Distinct secret reads.
     pub reads: u64,
     /// Distinct key uses.
-    pub key_uses: u64,
+    pub kms_decrypts: u64,
     /// Distinct changes.
     pub changes: u64,
     /// Key uses that a change of the same secret explains.
@@ -160,17 +160,17 @@ impl ReadReport {
     /// Decides what became of an object of which this is the report, and counts it. `explicit` says
     /// that the user named it, `in_tree` that it is where CloudTrail writes: then it must hold
     /// records.
-    pub fn settle(
+    pub fn finalize(
         &mut self,
         result: Result<(), impl fmt::Display>,
         in_tree: bool,
         explicit: bool,
     ) -> ObjectStatus {
-        let fate = match result {
+        let object_status = match result {
             Err(error) => ObjectStatus::Failed(error.to_string()),
-            Ok(()) => self.fate_at_end(in_tree, explicit),
+            Ok(()) => self.object_status_at_end(in_tree, explicit),
         };
-        match &fate {
+        match &object_status {
             ObjectStatus::Read => self.objects += 1,
             ObjectStatus::Failed(_) => self.objects_failed += 1,
             ObjectStatus::PassedOver(reason) => {
@@ -179,11 +179,11 @@ impl ReadReport {
                 self.skip_object(*reason);
             }
         }
-        fate
+        object_status
     }
 
     /// What became of an object that was read to its end.
-    fn fate_at_end(&self, in_tree: bool, explicit: bool) -> ObjectStatus {
+    fn object_status_at_end(&self, in_tree: bool, explicit: bool) -> ObjectStatus {
         let has_bytes = self.bytes > 0;
         let is_cut = self.records_skipped.contains_key(&SkippedRecord::Truncated);
         // A log with an empty list of records is whole.
@@ -212,7 +212,7 @@ impl ReadReport {
         let count = match observation {
             _ if !is_best => &mut self.duplicates,
             Observation::Read(_) => &mut self.reads,
-            Observation::KeyUse(_) => &mut self.key_uses,
+            Observation::KmsDecrypt(_) => &mut self.kms_decrypts,
             Observation::Change(_) => &mut self.changes,
         };
         *count += 1;
@@ -238,7 +238,7 @@ impl ReadReport {
         self.key_validations += other.key_validations;
         self.duplicates += other.duplicates;
         self.reads += other.reads;
-        self.key_uses += other.key_uses;
+        self.kms_decrypts += other.kms_decrypts;
         self.changes += other.changes;
         self.explained += other.explained;
         self.late += other.late;
@@ -261,10 +261,10 @@ mod tests {
     use crate::object;
 
     /// What becomes of an object with these counts, read to its end, in the four situations.
-    fn fates(report: &ReadReport) -> [ObjectStatus; 4] {
+    fn object_statuses(report: &ReadReport) -> [ObjectStatus; 4] {
         [(false, false), (true, false), (false, true), (true, true)].map(|(in_tree, explicit)| {
             let sound: Result<(), &str> = Ok(());
-            report.clone().settle(sound, in_tree, explicit)
+            report.clone().finalize(sound, in_tree, explicit)
         })
     }
 
@@ -281,12 +281,15 @@ mod tests {
     fn one_record_makes_an_object_read_whatever_was_skipped() {
         let mut report = without(Some(SkippedRecord::Truncated));
         report.records = 1;
-        assert_eq!(fates(&report), [const { ObjectStatus::Read }; 4]);
+        assert_eq!(object_statuses(&report), [const { ObjectStatus::Read }; 4]);
     }
 
     #[test]
     fn an_empty_list_of_records_is_sound() {
-        assert_eq!(fates(&without(None)), [const { ObjectStatus::Read }; 4]);
+        assert_eq!(
+            object_statuses(&without(None)),
+            [const { ObjectStatus::Read }; 4]
+        );
     }
 
     #[test]
@@ -295,15 +298,15 @@ mod tests {
         let other = ObjectStatus::PassedOver(SkippedObject::NoRecords);
         let malformed = without(Some(SkippedRecord::Malformed));
         assert_eq!(
-            fates(&malformed),
+            object_statuses(&malformed),
             [other, failed.clone(), failed.clone(), failed.clone()]
         );
         let cut = without(Some(SkippedRecord::Truncated));
-        assert_eq!(fates(&cut), [(); 4].map(|()| failed.clone()));
+        assert_eq!(object_statuses(&cut), [(); 4].map(|()| failed.clone()));
         // The zero bytes of a folder's key are no damage.
         let empty = ObjectStatus::PassedOver(SkippedObject::Empty);
         assert_eq!(
-            fates(&ReadReport::default()),
+            object_statuses(&ReadReport::default()),
             [empty.clone(), empty, failed.clone(), failed]
         );
     }
@@ -311,7 +314,7 @@ mod tests {
     #[test]
     fn records_of_an_object_that_is_passed_over_are_not_missing() {
         let mut report = without(Some(SkippedRecord::Malformed));
-        report.settle(Ok::<_, &str>(()), false, false);
+        report.finalize(Ok::<_, &str>(()), false, false);
         assert!(report.records_skipped.is_empty());
         assert_eq!(report.objects_skipped[&SkippedObject::NoRecords], 1);
         assert_eq!((report.objects, report.objects_failed), (0, 0));
@@ -321,9 +324,9 @@ mod tests {
     fn a_fault_is_told_in_its_own_words_and_keeps_what_was_counted() {
         let mut report = without(Some(SkippedRecord::NoTime));
         report.records = 3;
-        let fate = report.settle(Err("the gzip data is cut off"), true, true);
+        let object_status = report.finalize(Err("the gzip data is cut off"), true, true);
         assert_eq!(
-            fate,
+            object_status,
             ObjectStatus::Failed("the gzip data is cut off".to_owned())
         );
         assert_eq!((report.objects_failed, report.records), (1, 3));
@@ -368,7 +371,7 @@ mod tests {
             key_validations: 8,
             duplicates: 9,
             reads: 10,
-            key_uses: 11,
+            kms_decrypts: 11,
             changes: 12,
             explained: 13,
             late: 14,

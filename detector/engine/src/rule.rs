@@ -84,7 +84,7 @@ pub struct WindowRule {
     pub suppress_secs: i64,
     /// Fires at so many times the usual rate of the access policy, if that is more than the
     /// condition asks for. Events without a usual rate do not count.
-    pub times_usual: Option<f64>,
+    pub rate_multiplier: Option<f64>,
     /// Names of the group's fields in alerts.
     group: Vec<SharedStr>,
     members: Vec<WindowMember>,
@@ -190,7 +190,7 @@ pub struct EvalScope {
     /// What kind of event it is.
     pub target: RuleTarget,
     /// Whether its key use has been settled.
-    pub settled: bool,
+    pub finalized: bool,
     /// Whether it counts in windows.
     pub counts: bool,
 }
@@ -198,10 +198,10 @@ pub struct EvalScope {
 impl EvalScope {
     /// Every rule about events of this kind, when nothing more will be known of them.
     #[must_use]
-    pub fn settled(target: RuleTarget) -> Self {
+    pub fn finalized(target: RuleTarget) -> Self {
         Self {
             target,
-            settled: true,
+            finalized: true,
             counts: true,
         }
     }
@@ -323,21 +323,21 @@ impl RuleSet {
             .iter()
             .enumerate()
             .filter(move |(_, detection)| {
-                let asked = detection.target == ask.target && (ask.settled || !detection.late);
+                let asked = detection.target == ask.target && (ask.finalized || !detection.late);
                 asked && detection.may_match(source.as_deref()) && detection.matches(event)
             })
     }
 
     /// Asks every rule of the kind about an event.
     #[must_use]
-    pub fn hits(&self, ask: EvalScope, event: &impl Event, evidence: &Evidence) -> Matches {
-        let mut hits = Matches::default();
+    pub fn matches(&self, ask: EvalScope, event: &impl Event, evidence: &Evidence) -> Matches {
+        let mut matches = Matches::default();
         // Many windows have a fact about one event, and most events have none: the key that all of
         // them share is made once, and only then.
         let key = OnceCell::new();
         for (index, detection) in self.matching(ask, event) {
             if detection.alerts {
-                hits.singles.push((index, evidence.clone()));
+                matches.singles.push((index, evidence.clone()));
             }
             for (window, slot) in detection.feeds.iter().filter(|_| ask.counts) {
                 let fact = self.windows.get(*window).and_then(|window| {
@@ -345,11 +345,12 @@ impl RuleSet {
                         key.get_or_init(|| evidence.fact_key()).clone()
                     })
                 });
-                hits.facts
+                matches
+                    .facts
                     .extend(fact.map(|(key, fact)| (*window, key, fact)));
             }
         }
-        hits
+        matches
     }
 }
 
@@ -376,7 +377,7 @@ impl WindowRule {
     /// Whether any one fact makes the window fire, so that no other needs to be known.
     #[must_use]
     pub fn is_filled_by_one(&self) -> bool {
-        self.times_usual.is_none()
+        self.rate_multiplier.is_none()
             && matches!(
                 self.condition,
                 WindowCondition::Events(0 | 1)
@@ -401,7 +402,7 @@ impl WindowRule {
         };
         let values = member.value.iter().map(|field| text_of(event, field));
         let values = values.collect::<Option<Vec<_>>>()?;
-        let least = match self.times_usual {
+        let least = match self.rate_multiplier {
             None => None,
             Some(times) => Some(self.too_many(times, text_of(event, USUAL)?.parse().ok()?)),
         };
@@ -440,8 +441,8 @@ impl WindowRule {
         clippy::cast_precision_loss,
         reason = "spans are far below 2^52 seconds"
     )]
-    fn too_many(&self, times: f64, usual_per_hour: f64) -> u64 {
-        (times * usual_per_hour * self.span_secs as f64 / 3_600.0).ceil() as u64
+    fn too_many(&self, times: f64, baseline_per_hour: f64) -> u64 {
+        (times * baseline_per_hour * self.span_secs as f64 / 3_600.0).ceil() as u64
     }
 }
 
@@ -467,23 +468,23 @@ logsource: {product: aws, category: secret_access}
 detection: {sel: {access.outcome: success}, condition: sel}
 ";
 
-    fn hits(rules: &RuleSet, counts: bool) -> Matches {
+    fn matches(rules: &RuleSet, counts: bool) -> Matches {
         let access = access::sample();
         let ask = EvalScope {
             target: RuleTarget::Access,
-            settled: true,
+            finalized: true,
             counts,
         };
         let event = DerivedEvent::access(&access, None, None);
-        rules.hits(ask, &event, &Evidence::access(Arc::new(access.clone())))
+        rules.matches(ask, &event, &Evidence::access(Arc::new(access.clone())))
     }
 
     #[test]
     fn a_suppressed_rule_raises_its_alerts_by_a_window() {
         let plain = rules(READS);
-        assert_eq!(hits(&plain, true).singles.len(), 1);
+        assert_eq!(matches(&plain, true).singles.len(), 1);
         let suppressed = rules(&format!("{READS}secretrail: {{suppress: 1h}}\n"));
-        let found = hits(&suppressed, true);
+        let found = matches(&suppressed, true);
         assert!(found.singles.is_empty());
         let (window, key, fact) = &found.facts[0];
         assert_eq!((*window, &*key.rule, fact.slot), (0, "reads", 0));
@@ -491,7 +492,7 @@ detection: {sel: {access.outcome: success}, condition: sel}
         assert_eq!(group, ["arn:aws:iam::111122223333:role/app", "/db"]);
         assert!(suppressed.windows[0].is_filled_by_one());
         // What was counted before is not counted again.
-        assert!(hits(&suppressed, false).is_empty());
+        assert!(matches(&suppressed, false).is_empty());
     }
 
     #[test]
@@ -499,9 +500,9 @@ detection: {sel: {access.outcome: success}, condition: sel}
         let waiting = rules(&READS.replace("access.outcome: success", "decrypt.status: unknown"));
         let access = access::sample();
         let event = DerivedEvent::access(&access, None, None);
-        let ask = |settled| EvalScope {
+        let ask = |finalized| EvalScope {
             target: RuleTarget::Access,
-            settled,
+            finalized,
             counts: true,
         };
         assert!(!waiting.any_hit(ask(false), &event));
@@ -518,9 +519,9 @@ detection: {sel: {access.outcome: success}, condition: sel}
         let mut rules = rules(&format!("{READS}secretrail: {{suppress: 1h}}\n"));
         rules.windows[0].group = vec!["version".into()];
         rules.windows[0].members = vec![by(false)];
-        assert!(hits(&rules, true).facts.is_empty());
+        assert!(matches(&rules, true).facts.is_empty());
         rules.windows[0].members = vec![by(true)];
-        let found = hits(&rules, true);
+        let found = matches(&rules, true);
         assert_eq!(found.facts[0].1.group, [("version".into(), "".into())]);
     }
 
@@ -530,10 +531,10 @@ detection: {sel: {access.outcome: success}, condition: sel}
         let window = &mut rules.windows[0];
         assert_eq!(window.too_many(3.0, 10.0), 15);
         assert_eq!(window.too_many(1.5, 1.0), 1);
-        window.times_usual = Some(3.0);
+        window.rate_multiplier = Some(3.0);
         assert!(!window.is_filled_by_one());
         // No policy, no usual rate, no fact.
-        assert!(hits(&rules, true).facts.is_empty());
+        assert!(matches(&rules, true).facts.is_empty());
     }
 
     #[test]

@@ -3,8 +3,8 @@
 //! Only what can matter is parsed. Each unit is searched for its `eventSource` first; a record of a
 //! service that no part of the engine and no loaded rule asks for costs no more than that.
 
+mod prefilter;
 mod records;
-mod sieve;
 mod unparsed;
 
 use std::io::Read;
@@ -12,18 +12,18 @@ use std::sync::Arc;
 
 use ahash::HashSet;
 
+use self::prefilter::{Prefilter, ServiceInterest};
 use self::records::looked_up;
 pub use self::records::{records, records_with};
-use self::sieve::{Prefilter, ServiceInterest};
 use self::unparsed::LastMark;
 use crate::coverage::CoverageMark;
 use crate::document::LazyDocument;
 use crate::evidence::Evidence;
 use crate::extract::{self, NotRelevant, RawFields};
 use crate::gunzip::{self, InflateBuffer, InflateError, InflateScratch};
-use crate::loose_end::PendingEvent;
 use crate::object::RecordOrigin;
 use crate::observation::Interner;
+use crate::pending_event::PendingEvent;
 use crate::report::{ReadReport, SkippedRecord};
 use crate::rule::event::RecordEvent;
 use crate::rule::needs::NeededCalls;
@@ -39,7 +39,7 @@ pub struct ScanResult {
     /// Reads, key uses and changes.
     pub observations: Vec<Arc<PendingEvent>>,
     /// Hits of rules about records.
-    pub hits: Matches,
+    pub matches: Matches,
     /// Where and when KMS events were seen.
     pub coverage: HashSet<CoverageMark>,
     /// Records that concern us, as they were, with their event times; only of a scanner that keeps
@@ -53,7 +53,7 @@ impl ScanResult {
     /// Takes over what another has.
     pub fn append(&mut self, mut other: Self) {
         self.observations.append(&mut other.observations);
-        self.hits.append(other.hits);
+        self.matches.append(other.matches);
         self.coverage.extend(other.coverage);
         self.kept.append(&mut other.kept);
         self.report.add(&other.report);
@@ -78,7 +78,7 @@ pub struct ObjectScanner<'r> {
 struct RecordScanner<'r> {
     rules: &'r RuleSet,
     selection: &'r Selection,
-    sieve: Prefilter,
+    prefilter: Prefilter,
     /// Whether records that concern us are kept as they are.
     keeps: bool,
     interner: Interner,
@@ -91,7 +91,7 @@ struct UnitSink<'s, 'r> {
     scanner: &'s mut RecordScanner<'r>,
     origin: &'s RecordOrigin,
     in_tree: bool,
-    harvest: &'s mut ScanResult,
+    scan_result: &'s mut ScanResult,
 }
 
 impl<'r> ObjectScanner<'r> {
@@ -103,7 +103,7 @@ impl<'r> ObjectScanner<'r> {
             records: RecordScanner {
                 rules,
                 selection,
-                sieve: Prefilter::new(rules),
+                prefilter: Prefilter::new(rules),
                 keeps: false,
                 interner: Interner::default(),
                 last_mark: None,
@@ -116,7 +116,7 @@ impl<'r> ObjectScanner<'r> {
     #[must_use]
     pub fn keeping(mut self, calls: Option<Vec<NeededCalls>>) -> Self {
         self.records.keeps = true;
-        self.records.sieve.let_through(calls);
+        self.records.prefilter.let_through(calls);
         self
     }
 
@@ -133,18 +133,18 @@ impl<'r> ObjectScanner<'r> {
         text: &str,
         origin: &RecordOrigin,
         in_tree: bool,
-        harvest: &mut ScanResult,
+        scan_result: &mut ScanResult,
     ) {
         // Where KMS events were seen was kept with the object, and so were its counts.
-        let before = std::mem::take(&mut harvest.report);
+        let before = std::mem::take(&mut scan_result.report);
         UnitSink {
             scanner: &mut self.records,
             origin,
             in_tree,
-            harvest,
+            scan_result,
         }
         .record(text, ServiceInterest::Full);
-        harvest.report = before;
+        scan_result.report = before;
     }
 
     /// Reads one object to its end and adds what it holds to the harvest. `in_tree` says that its
@@ -158,7 +158,7 @@ impl<'r> ObjectScanner<'r> {
         input: ScanInput<'_>,
         origin: &RecordOrigin,
         in_tree: bool,
-        harvest: &mut ScanResult,
+        scan_result: &mut ScanResult,
     ) -> Result<(), InflateError> {
         // The marks before are in whatever harvest they were made for.
         self.records.last_mark = None;
@@ -166,7 +166,7 @@ impl<'r> ObjectScanner<'r> {
             scanner: &mut self.records,
             origin,
             in_tree,
-            harvest,
+            scan_result,
         };
         let mut splitter = RecordSplitter::default();
         let read = match input {
@@ -185,14 +185,14 @@ impl<'r> ObjectScanner<'r> {
 
 impl UnitSink<'_, '_> {
     fn feed(&mut self, splitter: &mut RecordSplitter, bytes: &[u8]) {
-        self.harvest.report.bytes += bytes.len() as u64;
+        self.scan_result.report.bytes += bytes.len() as u64;
         splitter.feed(bytes, &mut |piece| self.piece(piece));
     }
 
     fn piece(&mut self, piece: SplitPiece<'_>) {
         match piece {
             SplitPiece::Unit { bytes, after_first } => self.unit(bytes, after_first),
-            SplitPiece::Bad(bad) => self.harvest.report.skip_record(match bad {
+            SplitPiece::Bad(bad) => self.scan_result.report.skip_record(match bad {
                 MalformedUnit::NotAnObject => SkippedRecord::Malformed,
                 MalformedUnit::TooLarge => SkippedRecord::TooLarge,
                 MalformedUnit::Truncated => SkippedRecord::Truncated,
@@ -201,21 +201,21 @@ impl UnitSink<'_, '_> {
     }
 
     fn unit(&mut self, unit: &[u8], after_first: usize) {
-        match self.scanner.sieve.interest(unit, after_first) {
-            ServiceInterest::None => self.harvest.report.records += 1,
+        match self.scanner.prefilter.interest(unit, after_first) {
+            ServiceInterest::None => self.scan_result.report.records += 1,
             ServiceInterest::Unnamed => self.lookup_event(unit),
             // Accounts may log KMS events by the million, and the first of an hour proves as much
             // as all of them.
             ServiceInterest::Kms if self.scanner.is_last_mark_on(unit, after_first) => {
-                self.harvest.report.records += 1;
+                self.scan_result.report.records += 1;
             }
             interest => {
-                self.harvest.report.records += 1;
+                self.scan_result.report.records += 1;
                 match simdutf8::basic::from_utf8(unit) {
                     Ok(text) => self.record(text, interest),
                     Err(_) => {
                         // What else the record says still counts; the report tells of it.
-                        self.harvest.report.records_repaired += 1;
+                        self.scan_result.report.records_repaired += 1;
                         self.record(&String::from_utf8_lossy(unit), interest);
                     }
                 }
@@ -226,12 +226,18 @@ impl UnitSink<'_, '_> {
     /// A record in a string, as `aws cloudtrail lookup-events` prints it.
     fn lookup_event(&mut self, unit: &[u8]) {
         let Some(record) = looked_up(unit) else {
-            return self.harvest.report.skip_record(SkippedRecord::Malformed);
+            return self
+                .scan_result
+                .report
+                .skip_record(SkippedRecord::Malformed);
         };
-        self.harvest.report.records += 1;
-        match self.scanner.sieve.interest(record.as_bytes(), 0) {
+        self.scan_result.report.records += 1;
+        match self.scanner.prefilter.interest(record.as_bytes(), 0) {
             ServiceInterest::None => {}
-            ServiceInterest::Unnamed => self.harvest.report.skip_record(SkippedRecord::Malformed),
+            ServiceInterest::Unnamed => self
+                .scan_result
+                .report
+                .skip_record(SkippedRecord::Malformed),
             interest => self.record(&record, interest),
         }
     }
@@ -241,7 +247,10 @@ impl UnitSink<'_, '_> {
             return self.presence(text);
         }
         let Ok(record) = serde_json::from_str::<CloudTrailRecord<'_>>(text) else {
-            return self.harvest.report.skip_record(SkippedRecord::Malformed);
+            return self
+                .scan_result
+                .report
+                .skip_record(SkippedRecord::Malformed);
         };
         if !self.is_selected(&record) {
             return;
@@ -255,11 +264,11 @@ impl UnitSink<'_, '_> {
         }
         let document = LazyDocument::new(text);
         let is_observed = self.observe(&record, &document);
-        let is_asked_for = self.scanner.sieve.is_asked_for_by(&record);
+        let is_asked_for = self.scanner.prefilter.is_asked_for_by(&record);
         if self.scanner.keeps && (is_observed || is_asked_for) {
             self.keep(&record, text);
         }
-        if self.scanner.sieve.matches_records() && is_asked_for {
+        if self.scanner.prefilter.matches_records() && is_asked_for {
             self.match_record(&record, &document);
         }
     }
@@ -273,12 +282,12 @@ impl UnitSink<'_, '_> {
             // What is beyond the edge may be the other half of what is within.
             Ok(observation) if scanner.selection.is_near(observation.head().time) => {
                 let observation = Arc::new(PendingEvent::new(observation));
-                self.harvest.observations.push(observation);
+                self.scan_result.observations.push(observation);
                 return true;
             }
             Ok(_) | Err(NotRelevant::Other) => {}
-            Err(NotRelevant::KeyValidation) => self.harvest.report.key_validations += 1,
-            Err(NotRelevant::NoTime) => self.harvest.report.skip_record(SkippedRecord::NoTime),
+            Err(NotRelevant::KeyValidation) => self.scan_result.report.key_validations += 1,
+            Err(NotRelevant::NoTime) => self.scan_result.report.skip_record(SkippedRecord::NoTime),
         }
         false
     }
@@ -286,7 +295,7 @@ impl UnitSink<'_, '_> {
     /// Keeps a record as it is. Without a time it has no place among the others.
     fn keep(&mut self, record: &CloudTrailRecord<'_>, text: &str) {
         if let Some(time) = record.event_time.get().and_then(EventTime::parse) {
-            self.harvest.kept.push((time, text.to_owned()));
+            self.scan_result.kept.push((time, text.to_owned()));
         }
     }
 
@@ -295,7 +304,7 @@ impl UnitSink<'_, '_> {
         let event = RecordEvent(document);
         let ask = EvalScope {
             target: RuleTarget::Record,
-            settled: true,
+            finalized: true,
             counts: true,
         };
         if !scanner.rules.any_hit(ask, &event) {
@@ -314,9 +323,9 @@ impl UnitSink<'_, '_> {
                 secret: None,
                 access: None,
             };
-            self.harvest
-                .hits
-                .append(scanner.rules.hits(ask, &event, &evidence));
+            self.scan_result
+                .matches
+                .append(scanner.rules.matches(ask, &event, &evidence));
         }
     }
 
@@ -332,7 +341,10 @@ impl UnitSink<'_, '_> {
             }
             // It is a record of another service, and `kms.` stood deeper inside.
             Ok(_) => {}
-            Err(_) => self.harvest.report.skip_record(SkippedRecord::Malformed),
+            Err(_) => self
+                .scan_result
+                .report
+                .skip_record(SkippedRecord::Malformed),
         }
     }
 
@@ -351,7 +363,7 @@ impl UnitSink<'_, '_> {
         // The hour may be the same in another form of the time.
         if last.is_none_or(|last| last.mark != mark) {
             self.scanner.last_mark = Some(LastMark::new(mark.clone(), time));
-            self.harvest.coverage.insert(mark);
+            self.scan_result.coverage.insert(mark);
         }
     }
 
@@ -389,15 +401,15 @@ mod tests {
     use super::*;
 
     fn scanned(scanner: &mut ObjectScanner<'_>, bytes: &[u8]) -> ScanResult {
-        let mut harvest = ScanResult::default();
+        let mut scan_result = ScanResult::default();
         let origin = crate::object::origin("a.json");
         scanner
-            .read(ScanInput::Bytes(bytes), &origin, false, &mut harvest)
+            .read(ScanInput::Bytes(bytes), &origin, false, &mut scan_result)
             .unwrap();
-        harvest
+        scan_result
     }
 
-    fn harvest(bytes: &[u8]) -> ScanResult {
+    fn scan_result(bytes: &[u8]) -> ScanResult {
         let (rules, selection) = (RuleSet::default(), Selection::default());
         scanned(&mut ObjectScanner::new(&rules, &selection), bytes)
     }
@@ -421,14 +433,17 @@ mod tests {
             .into_iter()
             .map(|time| record(&format!("2026-03-02T{time}"), "kms", "Decrypt", other))
             .collect();
-        let harvest = harvest(events.join("\n").as_bytes());
-        assert_eq!((harvest.observations.len(), harvest.report.records), (0, 4));
+        let scan_result = scan_result(events.join("\n").as_bytes());
+        assert_eq!(
+            (scan_result.observations.len(), scan_result.report.records),
+            (0, 4)
+        );
         let hour = |text: &str| {
             let time = EventTime::parse(text).unwrap();
             CoverageMark::at("111122223333".into(), "eu-west-1".into(), time)
         };
         let hours = ["2026-03-02T10:00:00Z", "2026-03-02T11:00:00Z"].map(hour);
-        assert_eq!(harvest.coverage, hours.into_iter().collect());
+        assert_eq!(scan_result.coverage, hours.into_iter().collect());
     }
 
     #[test]
@@ -453,9 +468,12 @@ mod tests {
         let mut bytes = read.into_bytes();
         let at = bytes.windows(2).position(|pair| pair == b"db").unwrap();
         bytes[at] = 0xff;
-        let harvest = harvest(&bytes);
+        let scan_result = scan_result(&bytes);
         assert_eq!(
-            (harvest.observations.len(), harvest.report.records_repaired),
+            (
+                scan_result.observations.len(),
+                scan_result.report.records_repaired
+            ),
             (1, 1)
         );
     }
@@ -469,10 +487,10 @@ mod tests {
             READ,
         );
         let event = serde_json::json!({"EventId": "e1", "CloudTrailEvent": read});
-        let found = harvest(event.to_string().as_bytes());
+        let found = scan_result(event.to_string().as_bytes());
         assert_eq!((found.observations.len(), found.report.records), (1, 1));
         // Neither a record nor one that carries one.
-        let nothing = harvest(br#"{"EventId":"e1","CloudTrailEvent":"{}"}"#);
+        let nothing = scan_result(br#"{"EventId":"e1","CloudTrailEvent":"{}"}"#);
         let malformed = nothing
             .report
             .records_skipped
@@ -499,8 +517,8 @@ mod tests {
         let all = [&*read, &*stop, &*put, &*timeless].join("\n");
         let (rules, selection) = (RuleSet::default(), Selection::default());
         let kept = |scanner: &mut ObjectScanner<'_>| {
-            let harvest = scanned(scanner, all.as_bytes());
-            harvest
+            let scan_result = scanned(scanner, all.as_bytes());
+            scan_result
                 .kept
                 .into_iter()
                 .map(|(_, text)| text)

@@ -11,7 +11,7 @@ use ahash::{HashMap, HashSet};
 
 use crate::access::Access;
 use crate::ids::SharedStr;
-use crate::limits::{SEEN_GRAINS, SEEN_LEARNING_SECS, SEEN_MEMORY_SECS};
+use crate::limits::{SEEN_GRAINS, SEEN_LOOKBACK_SECS, SEEN_WARM_UP_SECS};
 use crate::observation::CallOutcome;
 use crate::time::EventTime;
 
@@ -124,9 +124,9 @@ pub struct Sighting {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LookbackPeriods {
     /// What was last seen so many seconds ago is new again.
-    pub memory_secs: i64,
+    pub lookback_secs: i64,
     /// Nothing is new in the first so many seconds of an account's logs.
-    pub learning_secs: i64,
+    pub warm_up_secs: i64,
 }
 
 impl LookbackPeriods {
@@ -134,15 +134,15 @@ impl LookbackPeriods {
     /// the time need not be written down each time: a day, of the default memory.
     #[must_use]
     pub fn grain_secs(&self) -> i64 {
-        (self.memory_secs / SEEN_GRAINS).max(1)
+        (self.lookback_secs / SEEN_GRAINS).max(1)
     }
 }
 
 impl Default for LookbackPeriods {
     fn default() -> Self {
         Self {
-            memory_secs: SEEN_MEMORY_SECS,
-            learning_secs: SEEN_LEARNING_SECS,
+            lookback_secs: SEEN_LOOKBACK_SECS,
+            warm_up_secs: SEEN_WARM_UP_SECS,
         }
     }
 }
@@ -291,14 +291,14 @@ impl NoveltyJudge {
     }
 
     fn novelty(&self, key: &SharedStr, since: Option<EventTime>, time: EventTime) -> Novelty {
-        let oldest = time.plus(-self.memory.memory_secs);
+        let oldest = time.plus(-self.memory.lookback_secs);
         if self
             .known
             .get(key)
             .is_some_and(|times| times.any_between(oldest, time, self.memory.grain_secs()))
         {
             Novelty::Known
-        } else if since.is_some_and(|since| since <= time.plus(-self.memory.learning_secs)) {
+        } else if since.is_some_and(|since| since <= time.plus(-self.memory.warm_up_secs)) {
             Novelty::First
         } else {
             Novelty::Unknown
@@ -315,8 +315,8 @@ mod tests {
 
     const DAY: i64 = 86_400;
     const MEMORY: LookbackPeriods = LookbackPeriods {
-        memory_secs: 90 * DAY,
-        learning_secs: 7 * DAY,
+        lookback_secs: 90 * DAY,
+        warm_up_secs: 7 * DAY,
     };
 
     /// A read of [`sample`]'s secret by its principal at a time.

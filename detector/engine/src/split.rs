@@ -337,8 +337,8 @@ mod tests {
         ] {
             let text = format!(r#"{{"Records":[{first}{rest},{{"flat":"{{"}}]}}"#);
             for piece in [1, 5, 64, 100, 500] {
-                let told = found(&text, piece, 1 << 20).into_iter();
-                let offsets: Vec<_> = told.map(|(_, after_first)| after_first).collect();
+                let reported = found(&text, piece, 1 << 20).into_iter();
+                let offsets: Vec<_> = reported.map(|(_, after_first)| after_first).collect();
                 assert_eq!(offsets, [first.len(), 0], "in pieces of {piece}");
             }
         }

@@ -17,7 +17,7 @@ use crate::alert::{Alert, AlertId};
 use crate::coverage::CoverageMark;
 use crate::fact::{Fact, RuleRange, WindowKey, WindowRange};
 use crate::ids::SharedStr;
-use crate::loose_end::{CorrelationRange, PendingEvent};
+use crate::pending_event::{CorrelationRange, PendingEvent};
 use crate::seen::{LookbackPeriods, SeenTimes, Sighting};
 use crate::time::EventTime;
 
@@ -67,7 +67,7 @@ pub trait StateStore: Sync {
     /// Adds loose ends that are not there yet. One that was closed stays closed. They wait from
     /// `arrived` on, or from their delivery if that is later: what comes late gives its other half
     /// as much time as what came in time.
-    fn put_loose_ends(
+    fn put_pending_events(
         &self,
         ends: Vec<Arc<PendingEvent>>,
         arrived: EventTime,
@@ -76,28 +76,28 @@ pub trait StateStore: Sync {
     /// Open loose ends that have waited since `since` or longer, in any order. A store may give a
     /// part of them, about as many as `most`, those that have waited longest; nothing is given only
     /// when nothing is due.
-    fn due_loose_ends(
+    fn due_pending_events(
         &self,
         since: EventTime,
         most: usize,
     ) -> impl Future<Output = Result<DueEvents<Self::Receipt>, StateError>> + Send;
 
     /// For each range, every loose end of its scene, open or closed, with an event time in it.
-    fn loose_ends_in(
+    fn pending_events_in(
         &self,
-        scenes: &[CorrelationRange],
+        correlation_groups: &[CorrelationRange],
     ) -> impl Future<Output = Result<Vec<Vec<Arc<PendingEvent>>>, StateError>> + Send;
 
     /// Every loose end with one of these `sharedEventID`s: the copies of an event in other
     /// accounts.
-    fn loose_ends_sharing(
+    fn pending_events_sharing(
         &self,
         shared_ids: &[SharedStr],
     ) -> impl Future<Output = Result<Vec<Arc<PendingEvent>>, StateError>> + Send;
 
     /// Closes the loose ends of a receipt: they are not due any more, but are still found by scene.
     /// Closing twice does nothing.
-    fn close_loose_ends(
+    fn close_pending_events(
         &self,
         receipt: Self::Receipt,
     ) -> impl Future<Output = Result<(), StateError>> + Send;

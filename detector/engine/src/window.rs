@@ -32,23 +32,23 @@ pub fn evaluate<'f>(
         return Vec::new();
     }
     let sorted = sorted(facts);
-    let mut firings: Vec<_> = peaks(window, &sorted, ends)
+    let mut window_matches: Vec<_> = peaks(window, &sorted, ends)
         .into_iter()
         .filter_map(|(bucket, peak)| {
             let facts = sorted.get(peak.first..=peak.last)?.to_vec();
             let end = facts.last()?.time;
-            let firing = WindowMatch {
+            let window_match = WindowMatch {
                 group: group.to_vec(),
                 bucket,
                 start: end.plus(-window.span_secs),
                 end,
                 count: peak.count,
             };
-            Some((firing, facts))
+            Some((window_match, facts))
         })
         .collect();
-    firings.sort_by_key(|(firing, _)| firing.bucket);
-    firings
+    window_matches.sort_by_key(|(window_match, _)| window_match.bucket);
+    window_matches
 }
 
 /// Facts in their one order: stores give them in any, and what is told must not depend on it, down
@@ -323,7 +323,14 @@ secretrail: {suppress: 20s}
     fn fired(window: &WindowRule, facts: &[Fact]) -> Vec<(i64, i64, u64, usize)> {
         evaluate(window, &[], facts, EVER)
             .into_iter()
-            .map(|(firing, facts)| (firing.bucket, firing.end.0, firing.count, facts.len()))
+            .map(|(window_match, facts)| {
+                (
+                    window_match.bucket,
+                    window_match.end.0,
+                    window_match.count,
+                    facts.len(),
+                )
+            })
             .collect()
     }
 
@@ -364,15 +371,19 @@ secretrail: {suppress: 20s}
     fn only_windows_that_end_where_they_are_asked_for_are_told() {
         let window = window(WindowCondition::Events(2));
         let facts = facts(&[0, 3, 6, 9]);
-        let told = |from, to| {
-            let firings = evaluate(&window, &[], &facts, (EventTime(from), EventTime(to)));
-            firings
+        let reported = |from, to| {
+            let window_matches = evaluate(&window, &[], &facts, (EventTime(from), EventTime(to)));
+            window_matches
                 .into_iter()
                 .map(|(f, _)| (f.end.0, f.count))
                 .collect::<Vec<_>>()
         };
-        assert_eq!(told(4, 6), [(6, 3)], "with the facts before the first end");
-        assert_eq!(told(7, 8), []);
+        assert_eq!(
+            reported(4, 6),
+            [(6, 3)],
+            "with the facts before the first end"
+        );
+        assert_eq!(reported(7, 8), []);
     }
 
     #[test]

@@ -9,15 +9,15 @@ use std::time::Duration;
 
 use secretrail_aws::dynamodb::Retention;
 use secretrail_aws::sns::{MessageFormat, TopicDestination};
-use secretrail_engine::limits::{HORIZON_SECS, SEEN_LEARNING_SECS, SEEN_MEMORY_SECS};
+use secretrail_engine::limits::{ALLOWED_LATENESS_SECS, SEEN_LOOKBACK_SECS, SEEN_WARM_UP_SECS};
 use secretrail_engine::rule::RuleSet;
 use secretrail_engine::rule_meta::{RuleLevel, timespan_secs};
 use secretrail_engine::seen::LookbackPeriods;
 
 pub use self::fault::{ConfigError, LocationFault, SettingFault, TopicFault};
 pub use self::settings::{
-    CALL_TIMEOUT, HORIZON, LEARNING, LEASE, MAX_OBJECT_BYTES, MEMORY, MODE, PARALLEL, PATH_STYLE,
-    POLICY, RULES, SETTINGS, STRICT, SettingSpec, TABLE, TOPICS, VARS,
+    ALLOWED_LATENESS, CALL_TIMEOUT, LEASE, MAX_OBJECT_BYTES, MEMORY, MODE, PARALLEL, PATH_STYLE,
+    POLICY, RULES, SETTINGS, STRICT, SettingSpec, TABLE, TOPICS, VARS, WARM_UP,
 };
 
 /// What the function does.
@@ -73,7 +73,7 @@ pub struct FunctionConfig {
     /// Values of placeholders in rules.
     pub vars: FileLocation,
     /// Seconds in which the other half of a read may arrive.
-    pub horizon_secs: i64,
+    pub allowed_lateness_secs: i64,
     /// Memory of who read what.
     pub memory: LookbackPeriods,
     /// Bytes of the largest object that is read.
@@ -100,10 +100,10 @@ impl FunctionConfig {
         let config = Self {
             mode: settings.mode,
             table: settings.value(TABLE).to_owned(),
-            horizon_secs: settings.span(HORIZON, HORIZON_SECS),
+            allowed_lateness_secs: settings.span(ALLOWED_LATENESS, ALLOWED_LATENESS_SECS),
             memory: LookbackPeriods {
-                memory_secs: settings.span(MEMORY, SEEN_MEMORY_SECS),
-                learning_secs: settings.span(LEARNING, SEEN_LEARNING_SECS),
+                lookback_secs: settings.span(MEMORY, SEEN_LOOKBACK_SECS),
+                warm_up_secs: settings.span(WARM_UP, SEEN_WARM_UP_SECS),
             },
             lease_secs: settings.span(LEASE, 60),
             call_timeout: Duration::from_secs(settings.span(CALL_TIMEOUT, 5).unsigned_abs()),
@@ -125,8 +125,8 @@ impl FunctionConfig {
         let default = Retention::default();
         Retention {
             // The time to live is written with the item: it has to outlast what is asked later.
-            ends_secs: self.horizon_secs.saturating_add(default.ends_secs),
-            seen_secs: self.memory.memory_secs.saturating_add(10 * 86_400),
+            ends_secs: self.allowed_lateness_secs.saturating_add(default.ends_secs),
+            seen_secs: self.memory.lookback_secs.saturating_add(10 * 86_400),
             ..default
         }
     }
@@ -321,7 +321,7 @@ mod tests {
             arn:aws:sns:eu-west-1:111122223333:b?level=high";
         let faults = read(&[
             (TOPICS, topics),
-            (HORIZON, "soon"),
+            (ALLOWED_LATENESS, "soon"),
             (PARALLEL, "0"),
             (PATH_STYLE, "yes"),
             (MODE, "both"),
@@ -373,7 +373,7 @@ mod tests {
                 (RuleLevel::Informational, MessageFormat::Standard)
             ]
         );
-        assert_eq!((config.horizon_secs, config.parallel), (900, 4));
+        assert_eq!((config.allowed_lateness_secs, config.parallel), (900, 4));
     }
 
     const TOPIC: &str = "arn:aws:sns:eu-west-1:111122223333:alerts";
@@ -383,11 +383,14 @@ mod tests {
         let config = read(&[
             (TABLE, " state "),
             (TOPICS, TOPIC),
-            (HORIZON, " "),
+            (ALLOWED_LATENESS, " "),
             (RULES, ""),
         ]);
         let config = config.unwrap();
-        assert_eq!((&*config.table, config.horizon_secs), ("state", 900));
+        assert_eq!(
+            (&*config.table, config.allowed_lateness_secs),
+            ("state", 900)
+        );
         assert_eq!(config.rules, FileLocation::None);
         let fault = read(&[(TABLE, "  "), (TOPICS, TOPIC)]).unwrap_err();
         let [SettingFault::Missing { name, .. }] = fault.0.as_slice() else {
@@ -443,7 +446,7 @@ mod tests {
         let config = read(&[
             (TABLE, "t"),
             (TOPICS, TOPIC),
-            (HORIZON, "30d"),
+            (ALLOWED_LATENESS, "30d"),
             (MEMORY, "400d"),
         ]);
         let kept = config.unwrap().retention();

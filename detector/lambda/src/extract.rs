@@ -8,9 +8,9 @@ use aws_config::SdkConfig;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use secretrail_aws::retry::RetryPolicy;
 use secretrail_aws::s3::{FetchError, ObjectRef, S3Source};
+use secretrail_engine::extract_file::{self, ExtractedObject};
 use secretrail_engine::manifest::{ManifestBatch, ManifestError, ManifestHeader, ManifestItem};
 use secretrail_engine::object::{self, RecordOrigin};
-use secretrail_engine::part::{self, ExtractedObject};
 use secretrail_engine::report::ObjectStatus;
 use secretrail_engine::rule::RuleSet;
 use secretrail_engine::scan::{ObjectScanner, ScanInput, ScanResult};
@@ -151,7 +151,7 @@ impl Extractor {
     pub async fn handle(&self, event: &Value) -> Result<Value, ExtractError> {
         let answer = self.extract(event).await;
         match &answer {
-            Ok(told) => log(LogSeverity::Info, "part written", told.clone()),
+            Ok(reported) => log(LogSeverity::Info, "part written", reported.clone()),
             Err(why) => log(
                 LogSeverity::Error,
                 "part not written",
@@ -261,7 +261,7 @@ impl BatchTotals {
     fn of(extracted: &[ExtractedObject]) -> Self {
         let failed = extracted
             .iter()
-            .filter(|object| matches!(object.entry.fate, ObjectStatus::Failed(_)));
+            .filter(|object| matches!(object.entry.object_status, ObjectStatus::Failed(_)));
         Self {
             objects: extracted.len(),
             failed: failed.count(),
@@ -276,7 +276,7 @@ async fn written(
     head: Arc<ManifestHeader>,
     extracted: Vec<ExtractedObject>,
 ) -> Result<Vec<u8>, ExtractError> {
-    tokio::task::spawn_blocking(move || part::write(&head.header, extracted))
+    tokio::task::spawn_blocking(move || extract_file::write(&head.header, extracted))
         .await
         .map_err(ExtractError::Writer)
 }
@@ -347,7 +347,7 @@ fn scan(
     let path = object::parse(&item.key);
     let (selection, none) = (head.header.selection(), RuleSet::default());
     let mut scanner = ObjectScanner::new(&none, &selection).keeping(head.header.calls.clone());
-    let mut harvest = ScanResult::default();
+    let mut scan_result = ScanResult::default();
     let in_tree = path.account.is_some();
     let origin = RecordOrigin {
         object: item.name().as_str().into(),
@@ -355,12 +355,18 @@ fn scan(
     };
     let read = match bytes {
         Ok(bytes) => scanner
-            .read(ScanInput::Bytes(&bytes), &origin, in_tree, &mut harvest)
+            .read(ScanInput::Bytes(&bytes), &origin, in_tree, &mut scan_result)
             .map_err(|error| error.to_string()),
         Err(error) => Err(error.to_string()),
     };
-    let fate = harvest.report.settle(read, in_tree, false);
-    ExtractedObject::of(&origin, item.etag.clone(), in_tree, &fate, &mut harvest)
+    let object_result = scan_result.report.finalize(read, in_tree, false);
+    ExtractedObject::of(
+        &origin,
+        item.etag.clone(),
+        in_tree,
+        &object_result,
+        &mut scan_result,
+    )
 }
 
 #[cfg(test)]
@@ -377,10 +383,10 @@ mod tests {
         assert!(fault.starts_with("`-1` is no number: "), "{fault}");
         let error =
             ExtractInvocation::deserialize(&json!({"Records": []})).map_err(ExtractError::Event);
-        let told = error.unwrap_err().to_string();
+        let reported = error.unwrap_err().to_string();
         assert!(
-            told.contains("`secretrail fleet run` starts one (missing field"),
-            "{told}"
+            reported.contains("`secretrail fleet run` starts one (missing field"),
+            "{reported}"
         );
     }
 

@@ -180,8 +180,8 @@ impl FunctionContext {
         for message in &messages {
             if let Err(why) = &message.objects {
                 let why = why.to_string();
-                let told = json!({"message_id": message.id, "why": why});
-                log(LogSeverity::Error, "message not understood", told);
+                let reported = json!({"message_id": message.id, "why": why});
+                log(LogSeverity::Error, "message not understood", reported);
                 metrics.add("MessagesNotUnderstood", 1);
             }
         }
@@ -216,8 +216,8 @@ impl FunctionContext {
             Ok(Err(error)) => error.to_string(),
             Err(_) => "the time of the invocation is over".to_owned(),
         };
-        let told = json!({"objects": all.len(), "why": why});
-        log(LogSeverity::Error, "batch not done", told);
+        let reported = json!({"objects": all.len(), "why": why});
+        log(LogSeverity::Error, "batch not done", reported);
         all.into_iter()
             .map(|object| (object, why.clone()))
             .collect()
@@ -236,11 +236,11 @@ impl FunctionContext {
             reading.tell((self.clock)(), metrics);
             batch.add(reading, metrics);
         }
-        metrics.add("Observations", batch.harvest.observations.len() as u64);
+        metrics.add("Observations", batch.scan_result.observations.len() as u64);
         let selection = Selection::default();
         let pipeline = self.pipeline(active, &selection);
         let now = (self.clock)();
-        let outcome = pipeline.ingest(&self.store, batch.harvest, now).await?;
+        let outcome = pipeline.ingest(&self.store, batch.scan_result, now).await?;
         self.finish(outcome, metrics).await;
         // The objects themselves last: whoever finds them noted need not look at them again.
         self.store.note_objects(&batch.entries).await?;
@@ -281,7 +281,7 @@ impl FunctionContext {
 
     fn pipeline<'a>(&self, active: &'a ActiveRules, selection: &'a Selection) -> Pipeline<'a> {
         Pipeline {
-            horizon_secs: self.config.horizon_secs,
+            allowed_lateness_secs: self.config.allowed_lateness_secs,
             memory: self.config.memory,
             ..Pipeline::new(&active.rules, active.policy.as_ref(), selection)
         }
@@ -329,7 +329,7 @@ impl FunctionContext {
         until: Instant,
         metrics: &mut FunctionMetrics,
     ) -> Result<(), StateError> {
-        self.settle(active, until, metrics).await?;
+        self.finalize(active, until, metrics).await?;
         self.publish_waiting(until, metrics).await?;
         if let Some(last) = self.store.last_object().await? {
             let minutes = (self.clock)().0.saturating_sub(last.0).max(0) / 60;
@@ -339,7 +339,7 @@ impl FunctionContext {
         Ok(())
     }
 
-    async fn settle(
+    async fn finalize(
         &self,
         active: &ActiveRules,
         until: Instant,
@@ -383,7 +383,7 @@ impl FunctionContext {
 /// What the readings of a batch come to.
 #[derive(Default)]
 struct BatchOfObjects {
-    harvest: ScanResult,
+    scan_result: ScanResult,
     /// For the ledger, when everything else is done.
     entries: Vec<ObjectEntry>,
     not_done: UnfinishedObjects,
@@ -395,11 +395,11 @@ impl BatchOfObjects {
             let why = why.to_owned();
             self.not_done.insert(reading.delivered.clone(), why);
         }
-        metrics.count(&std::mem::take(&mut reading.harvest.report));
-        self.harvest.append(reading.harvest);
-        let (state, details) = match reading.fate {
+        metrics.count(&std::mem::take(&mut reading.scan_result.report));
+        self.scan_result.append(reading.scan_result);
+        let (state, details) = match reading.object_result {
             ObjectResult::Done { state, details } => (state, details),
-            ObjectResult::Poison { reason } => (ObjectState::Failed, reason),
+            ObjectResult::Failed { reason } => (ObjectState::Failed, reason),
             // Nothing has been done with it that could be noted.
             ObjectResult::HandedBack => return,
         };
@@ -489,8 +489,8 @@ mod tests {
             (object("a"), "late".to_owned()),
         ];
         let error = all_done(not_done.into()).unwrap_err();
-        let told = "2 of the objects are not done, among them a: late";
-        assert_eq!(error.to_string(), told);
+        let reported = "2 of the objects are not done, among them a: late";
+        assert_eq!(error.to_string(), reported);
     }
 
     #[test]
@@ -508,19 +508,19 @@ mod tests {
     fn what_there_was_no_time_for_is_not_noted() {
         let mut batch = BatchOfObjects::default();
         let mut metrics = FunctionMetrics::default();
-        for (key, fate) in [
+        for (key, object_result) in [
             ("late", ObjectResult::HandedBack),
             (
                 "bad",
-                ObjectResult::Poison {
+                ObjectResult::Failed {
                     reason: "cut".to_owned(),
                 },
             ),
         ] {
             let reading = ObjectReading {
                 delivered: object(key),
-                harvest: ScanResult::default(),
-                fate,
+                scan_result: ScanResult::default(),
+                object_result,
             };
             batch.add(reading, &mut metrics);
         }

@@ -90,8 +90,8 @@ impl RuleSource {
         let (active, refused) = match self.look(known.clone()).await {
             Ok(RefreshResult::Same(active)) => (active, false),
             Ok(RefreshResult::New(active, source)) => {
-                let told = json!({"rules": active.rules.len(), "version": active.version});
-                log(LogSeverity::Info, "rules loaded", told);
+                let reported = json!({"rules": active.rules.len(), "version": active.version});
+                log(LogSeverity::Info, "rules loaded", reported);
                 // What comes with the package need not be kept: whoever starts later has it as
                 // well.
                 if self.places.may_change() {
@@ -145,11 +145,11 @@ impl RuleSource {
         why: RulesError,
     ) -> Result<Arc<ActiveRules>, RulesError> {
         if let Some(known) = known {
-            let told = json!({"why": why.to_string()});
+            let reported = json!({"why": why.to_string()});
             log(
                 LogSeverity::Error,
                 "rules refused, the last good ones stay",
-                told,
+                reported,
             );
             return Ok(known);
         }

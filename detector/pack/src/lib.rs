@@ -172,16 +172,16 @@ correlation:
 
     #[test]
     fn faults_are_told_below_a_heading_without_a_line_too_many() {
-        let told = |files| {
+        let reported = |files| {
             let rules = RulePack::load(complete(files), &Placeholders::new());
             rules.map(|_| ()).unwrap_err().to_string()
         };
-        let one = told(own("nothing"));
+        let one = reported(own("nothing"));
         assert!(
             one.starts_with("a rule cannot be used\n  own.yml:5: "),
             "{one}"
         );
-        let two = told([own("nothing"), own("neither")].concat());
+        let two = reported([own("nothing"), own("neither")].concat());
         assert!(two.starts_with("2 faults in the rules\n  "), "{two}");
         assert_eq!(two.lines().count(), 3);
     }

@@ -10,8 +10,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use secretrail_engine::extract_file::{
+    self, CoveredPlace, ExtractEntry, ExtractHeader, ExtractedObject,
+};
 use secretrail_engine::parallel;
-use secretrail_engine::part::{self, CoveredPlace, ExtractEntry, ExtractHeader, ExtractedObject};
 use secretrail_engine::report::ObjectStatus;
 use secretrail_engine::rule::load::load;
 use secretrail_engine::selection::Selection;
@@ -102,7 +104,7 @@ fn object(first: i64, of: i64) -> ExtractedObject {
         tag: first.to_string(),
         in_tree: false,
         delivered,
-        fate: ObjectStatus::Read,
+        object_status: ObjectStatus::Read,
         bytes: records.iter().map(|(_, text)| text.len() as u64).sum(),
         records: records.len() as u64,
         repaired: 0,
@@ -136,8 +138,8 @@ fn main() {
             .map(|first| object(first, accesses))
             .collect();
         std::fs::write(
-            folder.join(format!("part-{first:010}{}", part::ENDING)),
-            part::write(&header, objects),
+            folder.join(format!("part-{first:010}{}", extract_file::ENDING)),
+            extract_file::write(&header, objects),
         )
         .unwrap();
     });

@@ -128,7 +128,7 @@ fn main() {
     ] {
         let deployment = cloud.deploy();
         let function = start(&deployment, &proxy.url, &[]);
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         // The first object of a process and of a day, and one after it.
         for round in ["cold", "warm"] {
             let mut records = records.clone();
@@ -150,7 +150,7 @@ fn main() {
                 "{:?}",
                 function.log()
             );
-            told.push(format!(
+            reported.push(format!(
                 "  {round}: {:?}, {} bytes of gzip, {}",
                 started.elapsed(),
                 bytes.len(),
@@ -161,7 +161,7 @@ fn main() {
         let started = Instant::now();
         let ended = function.invoke(&json!({"secretrail": "sweep"}), TIME);
         assert!(matches!(ended, Ended::Answer(_)), "{ended:?}");
-        told.push(format!(
+        reported.push(format!(
             "  sweep: {:?}, {}",
             started.elapsed(),
             by_service(&proxy.plan(|_| Fault::None))
@@ -169,7 +169,7 @@ fn main() {
         println!(
             "{name}, peak {} MB\n{}",
             function.peak_bytes() / 1_000_000,
-            told.join("\n")
+            reported.join("\n")
         );
     }
 

@@ -33,9 +33,9 @@ fn windows_are_half_open_and_one_alert_a_bucket() {
     let [alert] = outcome.alerts.as_slice() else {
         panic!("{:?}", outcome.alerts)
     };
-    let firing = alert.firing.as_ref().unwrap();
+    let window_match = alert.window_match.as_ref().unwrap();
     assert_eq!(
-        (firing.count, firing.start, firing.end),
+        (window_match.count, window_match.start, window_match.end),
         (4, at(5), at(15)),
         "the fullest window of the bucket is told"
     );

@@ -5,7 +5,7 @@ use secretrail_engine::alert::AlertId;
 use secretrail_engine::coverage::CoverageMark;
 use secretrail_engine::digest::digest;
 use secretrail_engine::fact::{RuleRange, WindowKey};
-use secretrail_engine::loose_end::{CorrelationKey, CorrelationRange};
+use secretrail_engine::pending_event::{CorrelationKey, CorrelationRange};
 use secretrail_engine::time::EventTime;
 
 use crate::dynamodb::item::{ItemKey, SortKeyRange};
@@ -84,9 +84,9 @@ pub(super) struct CorrelationSegment {
 }
 
 impl CorrelationSegment {
-    pub(super) fn of(scene: &CorrelationKey, time: EventTime) -> Self {
+    pub(super) fn of(correlation_group: &CorrelationKey, time: EventTime) -> Self {
         Self {
-            pk: scene_partition(scene),
+            pk: correlation_group_partition(correlation_group),
             segment: segment(time),
         }
     }
@@ -111,15 +111,18 @@ impl CorrelationSegment {
     }
 }
 
-fn scene_partition(scene: &CorrelationKey) -> String {
-    format!("scene#{}", digest(&[&scene.actor, &scene.region]))
+fn correlation_group_partition(correlation_group: &CorrelationKey) -> String {
+    format!(
+        "scene#{}",
+        digest(&[&correlation_group.actor, &correlation_group.region])
+    )
 }
 
 /// Loose ends of a scene in the segments of a range; with them comes what is closed in all of those
 /// segments but the last.
 pub(super) fn ends_in(range: &CorrelationRange) -> SortKeyRange {
     SortKeyRange {
-        pk: scene_partition(&range.scene),
+        pk: correlation_group_partition(&range.correlation_group),
         from: format!("{}#end#", segment(range.from)),
         to: format!("{}#end#~", segment(range.to)),
     }
@@ -196,7 +199,7 @@ mod tests {
         key.pk == range.pk && (&range.from..=&range.to).contains(&&key.sk)
     }
 
-    fn scene() -> CorrelationKey {
+    fn correlation_group() -> CorrelationKey {
         CorrelationKey::new(
             "arn:aws:iam::111122223333:user/ann".into(),
             "eu-west-1".into(),
@@ -212,7 +215,7 @@ mod tests {
             rule: "rule".into(),
             group: vec![("principal.arn".into(), "ann".into())],
         };
-        let place = CorrelationSegment::of(&scene(), TEN);
+        let place = CorrelationSegment::of(&correlation_group(), TEN);
         let mark = CoverageMark::at("111122223333".into(), "eu-west-1".into(), TEN);
         let id = AlertId("a1".into());
         let found = [
@@ -307,15 +310,15 @@ mod tests {
 
     #[test]
     fn closed_ends_are_not_taken_for_ends() {
-        let place = CorrelationSegment::of(&scene(), TEN);
+        let place = CorrelationSegment::of(&correlation_group(), TEN);
         assert_eq!(digest_of_ends(&place.ends("d1").sk), Some("d1"));
         assert_eq!(digest_of_ends(&place.shut("d1").sk), None);
         assert!(is_in(&place.ends("d1"), &place.whole()));
         assert!(is_in(&place.shut("d1"), &place.whole()));
-        let next = CorrelationSegment::of(&scene(), TEN.plus(600));
+        let next = CorrelationSegment::of(&correlation_group(), TEN.plus(600));
         assert!(!is_in(&next.ends("d1"), &place.whole()));
         let both = CorrelationRange {
-            scene: scene(),
+            correlation_group: correlation_group(),
             from: TEN,
             to: TEN.plus(600),
         };

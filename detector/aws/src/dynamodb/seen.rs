@@ -225,8 +225,8 @@ mod tests {
 
     /// Grains of ten seconds.
     const MEMORY: LookbackPeriods = LookbackPeriods {
-        memory_secs: 900,
-        learning_secs: 0,
+        lookback_secs: 900,
+        warm_up_secs: 0,
     };
 
     fn item(times: &str) -> Attributes {

@@ -99,7 +99,7 @@ impl PublishBatch {
     }
 
     /// Whether nothing is left to be sent.
-    pub(super) fn is_settled(&self) -> bool {
+    pub(super) fn is_finalized(&self) -> bool {
         self.left.is_empty()
     }
 
@@ -243,7 +243,7 @@ mod tests {
             .unwrap()
     }
 
-    fn told(batch: PublishBatch) -> BTreeMap<usize, String> {
+    fn reported(batch: PublishBatch) -> BTreeMap<usize, String> {
         let given_up = batch.given_up().into_iter();
         given_up
             .map(|(index, why)| (index, why.to_string()))
@@ -310,7 +310,7 @@ mod tests {
             (10, "InternalError: ".to_owned()),
             (11, "the topic did not say".to_owned()),
         ];
-        assert_eq!(told(batch), expected.into());
+        assert_eq!(reported(batch), expected.into());
     }
 
     #[test]
@@ -322,7 +322,7 @@ mod tests {
             .successful(done("0"))
             .successful(done("1"));
         batch.answered(answer.build());
-        assert!(batch.is_settled());
+        assert!(batch.is_finalized());
         assert!(batch.given_up().is_empty());
     }
 
@@ -330,9 +330,9 @@ mod tests {
     fn a_call_that_is_refused_for_good_ends_the_batch() {
         let mut batch = batch(2);
         batch.not_answered(&call(false));
-        assert!(batch.is_settled());
+        assert!(batch.is_finalized());
         let why = "no route".to_owned();
-        assert_eq!(told(batch), [(0, why.clone()), (1, why)].into());
+        assert_eq!(reported(batch), [(0, why.clone()), (1, why)].into());
     }
 
     #[test]

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
+use secretrail_engine::extract_file::{self, ExtractHeader, ExtractedObject};
 use secretrail_engine::parallel;
-use secretrail_engine::part::{self, ExtractHeader, ExtractedObject};
 use secretrail_engine::report::ReadReport;
 use secretrail_engine::rule::RuleSet;
 use secretrail_engine::scan::{ObjectScanner, ScanResult};
@@ -52,7 +52,7 @@ impl ExtractDestination {
         };
         // Other files in the folder are somebody else's, half-written parts among them: those have
         // another ending.
-        names.retain(|name| part::is_part(name));
+        names.retain(|name| extract_file::is_part(name));
         Ok(names)
     }
 
@@ -213,7 +213,7 @@ impl ExtractJob<'_> {
         let objects = batch
             .iter()
             .map(|object| (object.name.clone(), object.tag()));
-        part::name(self.header, objects)
+        extract_file::name(self.header, objects)
     }
 
     /// The bytes of the part of a batch.
@@ -225,7 +225,7 @@ impl ExtractJob<'_> {
         let mut done = ExtractBatchResult::default();
         let objects = batch.iter().map(|object| done.object(object, &mut reader));
         let objects = objects.collect();
-        (part::write(self.header, objects), done)
+        (extract_file::write(self.header, objects), done)
     }
 }
 
@@ -233,15 +233,24 @@ impl ExtractBatchResult {
     /// Reads an object. One that cannot be read is in the part as well, as what it came to: whoever
     /// reads the part in place of the logs has to say the same of them.
     fn object(&mut self, object: &InputObject, reader: &mut ObjectReader<'_>) -> ExtractedObject {
-        let (mut harvest, origin) = (ScanResult::default(), origin(object));
-        let result = reader.read(object, &origin, &mut harvest);
-        let fate = harvest
+        let (mut scan_result, origin) = (ScanResult::default(), origin(object));
+        let result = reader.read(object, &origin, &mut scan_result);
+        let object_status = scan_result
             .report
-            .settle(result, object.in_tree, object.explicit);
-        self.problems
-            .extend(untold(&object.name, &fate, &harvest.report.records_skipped));
-        self.report.add(&harvest.report);
-        ExtractedObject::of(&origin, object.tag(), object.in_tree, &fate, &mut harvest)
+            .finalize(result, object.in_tree, object.explicit);
+        self.problems.extend(untold(
+            &object.name,
+            &object_status,
+            &scan_result.report.records_skipped,
+        ));
+        self.report.add(&scan_result.report);
+        ExtractedObject::of(
+            &origin,
+            object.tag(),
+            object.in_tree,
+            &object_status,
+            &mut scan_result,
+        )
     }
 }
 

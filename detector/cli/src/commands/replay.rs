@@ -64,8 +64,8 @@ fn findings_code(args: &args::ReplayArgs, report: &ReadReport) -> u8 {
 /// The settings, and whether they can be had together, before anything is read.
 fn settings(args: &args::ReplayArgs, host: &ProcessHost) -> Result<RunSettings, RunFailure> {
     let mut settings = RunSettings::new(&args.input, &args.output, host)?;
-    settings.memory.memory_secs = args.memory.unwrap_or(settings.memory.memory_secs);
-    settings.memory.learning_secs = args.learning.unwrap_or(settings.memory.learning_secs);
+    settings.memory.lookback_secs = args.memory.unwrap_or(settings.memory.lookback_secs);
+    settings.memory.warm_up_secs = args.learning.unwrap_or(settings.memory.warm_up_secs);
     if !args.compare.is_empty() {
         if settings.reads_stdin() {
             return Err(RunFailure::Usage(COMPARE_READS_TWICE.to_owned()));

@@ -98,7 +98,7 @@ pub(super) fn alert(rule: &Arc<RuleMeta>, event: &str) -> Alert {
         id: Alert::single_id(rule, event),
         rule: Arc::clone(rule),
         time: EventTime(0),
-        firing: None,
+        window_match: None,
         summary: format!("about {event}"),
         account: None,
         region: None,

@@ -5,7 +5,7 @@ pub mod digest;
 pub mod keys;
 
 mod gathered;
-mod told;
+mod reported;
 
 #[cfg(test)]
 mod tests;
@@ -17,7 +17,7 @@ use self::chain::{ChainFiles, ChainFinding, FileVerdict};
 use self::digest::PublicKeys;
 use self::gathered::gathered;
 use self::keys::fetched_keys;
-use self::told::{ListedFindings, words};
+use self::reported::{ListedFindings, words};
 use crate::args;
 use crate::args::settings::RunSettings;
 use crate::exit;

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use ahash::HashSet;
 use flate2::bufread::GzDecoder;
-use secretrail_engine::part::{
+use secretrail_engine::extract_file::{
     self, ExtractFileError, ExtractFileReader, ExtractHeader, ExtractedObject,
 };
 use secretrail_engine::rule::RuleSet;
@@ -85,7 +85,7 @@ impl Checkpoint {
         if read.is_empty() || (read.len() < OBJECTS && !now) {
             return;
         }
-        let bytes = part::write(&self.header, std::mem::take(read));
+        let bytes = extract_file::write(&self.header, std::mem::take(read));
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(error) = file.write_all(&bytes).and_then(|()| file.flush()) {
             *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());

@@ -4,9 +4,9 @@ use std::io::BufRead;
 use std::sync::{Mutex, PoisonError};
 
 use ahash::{HashSet, RandomState};
+use secretrail_engine::extract_file::{ExtractEntry, ExtractFileError, ExtractFileReader};
 use secretrail_engine::gaps::LogDelivery;
 use secretrail_engine::object::{self, RecordOrigin};
-use secretrail_engine::part::{ExtractEntry, ExtractFileError, ExtractFileReader};
 use secretrail_engine::rule::RuleSet;
 use secretrail_engine::scan::ObjectScanner;
 use secretrail_engine::selection::Selection;
@@ -42,10 +42,10 @@ impl<'s> KnownObjects<'s> {
         if !walk::may_hold(&parsed, self.selection) || !self.is_new(entry) {
             return None;
         }
-        out.harvest.report.add(&entry.report());
-        out.harvest.coverage.extend(entry.marks());
+        out.scan_result.report.add(&entry.report());
+        out.scan_result.coverage.extend(entry.marks());
         out.problems
-            .extend(untold(&entry.name, &entry.fate, &entry.skipped));
+            .extend(untold(&entry.name, &entry.object_status, &entry.skipped));
         let origin = entry.origin();
         if let (Some(account), Some(region), Some(time)) =
             (parsed.account, parsed.region, origin.delivered)
@@ -101,7 +101,7 @@ impl<'s> KnownObjects<'s> {
             }
             while let Some(record) = part.next_record()? {
                 if let Some((Some(origin), in_tree)) = origins.get(record.object) {
-                    scanner.record(record.text, origin, *in_tree, &mut out.harvest);
+                    scanner.record(record.text, origin, *in_tree, &mut out.scan_result);
                 }
             }
             next = part.next_part()?;

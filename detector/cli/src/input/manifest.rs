@@ -27,7 +27,7 @@ pub(crate) fn missing<'m>(
 }
 
 /// What is missing, in words.
-pub(crate) fn told(folder: &str, missing: &[&ManifestBatch]) -> Vec<InputProblem> {
+pub(crate) fn reported(folder: &str, missing: &[&ManifestBatch]) -> Vec<InputProblem> {
     let named = missing.iter().take(NAMED);
     let mut problems: Vec<InputProblem> = named.map(|batch| missing_part(folder, batch)).collect();
     if let Some(more) = missing.len().checked_sub(NAMED).filter(|more| *more > 0) {
@@ -99,7 +99,7 @@ fn missing_beside(
         .iter()
         .filter_map(|object| object.name.strip_prefix(folder).map(str::to_owned))
         .collect();
-    told(folder, &missing(manifest, &there))
+    reported(folder, &missing(manifest, &there))
 }
 
 fn file_name(name: &str) -> &str {
@@ -129,7 +129,7 @@ mod tests {
     fn a_few_missing_parts_are_named_and_the_rest_counted() {
         let batches = batches(NAMED + 2);
         let missing: Vec<&ManifestBatch> = batches.iter().collect();
-        let problems = told("s3://b/job/", &missing);
+        let problems = reported("s3://b/job/", &missing);
         assert_eq!(problems.len(), NAMED + 1);
         assert_eq!(problems[0].name, "s3://b/job/part-0");
         assert_eq!(
@@ -137,6 +137,6 @@ mod tests {
             "is missing: 1 objects from s3://b/logs/0.json.gz on; `secretrail fleet resume` extracts them"
         );
         assert_eq!(problems[NAMED].message, "2 more parts are missing");
-        assert_eq!(told("s3://b/job/", &missing[..NAMED]).len(), NAMED);
+        assert_eq!(reported("s3://b/job/", &missing[..NAMED]).len(), NAMED);
     }
 }

@@ -8,11 +8,11 @@ use std::sync::mpsc;
 
 use ahash::HashMap;
 use indicatif::ProgressBar;
-use secretrail_engine::object::RecordOrigin;
-use secretrail_engine::parallel;
-use secretrail_engine::part::{
+use secretrail_engine::extract_file::{
     ExtractEntry, ExtractFileError, ExtractFileReader, ExtractHeader, Inflated,
 };
+use secretrail_engine::object::RecordOrigin;
+use secretrail_engine::parallel;
 use secretrail_engine::pipeline::BatchOutcome;
 use secretrail_engine::pipeline::history::HistoryPipeline;
 use secretrail_engine::policy::AccessPolicy;
@@ -94,7 +94,7 @@ pub(crate) fn run(
     }
     // What the heads tell of their objects is known before the first record.
     let mut report = objects.report;
-    report.add(&std::mem::take(&mut reading.harvest.report));
+    report.add(&std::mem::take(&mut reading.scan_result.report));
     task.piece = piece(heads.iter().map(|head| (head.from, head.last)));
     let failed = merge(&task, heads, history, &mut |outcome| {
         report.add(&outcome.report);
@@ -232,7 +232,7 @@ impl<'t> MergeTask<'t> {
             let newest = self.some_heads(some, threads, &known, &mut heads, &mut reading);
             // Absence is judged by the coverage of all parts: the history must know it before the
             // first record comes.
-            let coverage = std::mem::take(&mut reading.harvest.coverage);
+            let coverage = std::mem::take(&mut reading.scan_result.coverage);
             pollster::block_on(history.mark(coverage, newest))?;
             // This run says nothing about gaps in deliveries.
             reading.deliveries.clear();

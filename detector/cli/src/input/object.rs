@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use secretrail_engine::extract_file;
 use secretrail_engine::object::{self as key, ObjectPath};
-use secretrail_engine::part;
 
 use super::store::{FetchedBytes, ObjectStore, RemoteObject, StoreError};
 
@@ -120,7 +120,7 @@ impl InputObject {
             home: home(parsed),
             delivered: parsed.delivered,
             explicit,
-            is_part: part::is_part(key),
+            is_part: extract_file::is_part(key),
         }
     }
 

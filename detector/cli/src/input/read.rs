@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use indicatif::ProgressBar;
+use secretrail_engine::extract_file::ExtractedObject;
 use secretrail_engine::object::RecordOrigin;
-use secretrail_engine::part::ExtractedObject;
 use secretrail_engine::report::ObjectStatus;
 use secretrail_engine::rule::RuleSet;
 use secretrail_engine::scan::{ObjectScanner, ScanInput, ScanResult};
@@ -185,28 +185,31 @@ impl SharedWork<'_> {
         read: &mut Vec<ExtractedObject>,
         out: &mut ReadingResult,
     ) {
-        let mut harvest = ScanResult::default();
+        let mut scan_result = ScanResult::default();
         let origin = origin(object);
-        let result = self.records(object, &origin, reader, &mut harvest);
-        let fate = harvest
+        let result = self.records(object, &origin, reader, &mut scan_result);
+        let object_status = scan_result
             .report
-            .settle(result, object.in_tree, object.explicit);
-        out.problems
-            .extend(untold(&object.name, &fate, &harvest.report.records_skipped));
+            .finalize(result, object.in_tree, object.explicit);
+        out.problems.extend(untold(
+            &object.name,
+            &object_status,
+            &scan_result.report.records_skipped,
+        ));
         if let Some(checkpoint) = self.task.checkpoint
-            && !matches!(fate, ObjectStatus::Failed(_))
+            && !matches!(object_status, ObjectStatus::Failed(_))
         {
             let tag = object.tag();
             read.push(ExtractedObject::of(
                 &origin,
                 tag,
                 object.in_tree,
-                &fate,
-                &mut harvest,
+                &object_status,
+                &mut scan_result,
             ));
             checkpoint.note(read, false);
         }
-        out.harvest.append(harvest);
+        out.scan_result.append(scan_result);
     }
 
     fn records(
@@ -214,15 +217,15 @@ impl SharedWork<'_> {
         object: &InputObject,
         origin: &RecordOrigin,
         reader: &mut ObjectReader<'_>,
-        harvest: &mut ScanResult,
+        scan_result: &mut ScanResult,
     ) -> Result<(), ObjectReadError> {
         if !matches!(object.place, ObjectPlace::Stdin) {
-            return reader.read(object, origin, harvest);
+            return reader.read(object, origin, scan_result);
         }
         // Standard input is named once at most, so nobody else waits for it.
         let mut stdin = self.stdin.lock().unwrap_or_else(PoisonError::into_inner);
         let input = ScanInput::Stream(&mut **stdin);
-        reader.scan(input, object, origin, harvest)
+        reader.scan(input, object, origin, scan_result)
     }
 
     /// The readings of all threads as one. Sorted by name, since nobody knows which thread came to
@@ -230,7 +233,7 @@ impl SharedWork<'_> {
     fn merged(readings: Vec<ReadingResult>) -> ReadingResult {
         let mut all = ReadingResult::default();
         for reading in readings {
-            all.harvest.append(reading.harvest);
+            all.scan_result.append(reading.scan_result);
             all.problems.extend(reading.problems);
             all.deliveries.extend(reading.deliveries);
             all.refused.extend(reading.refused);
@@ -288,7 +291,7 @@ mod tests {
             store: &crate::input::store::NoObjectStore,
         };
         let reading = read(&task, sources, &ProgressBar::hidden());
-        assert_eq!(reading.harvest.report.objects, 20);
+        assert_eq!(reading.scan_result.report.objects, 20);
         assert_eq!(reading.problems.len(), 1, "the file that is not there");
     }
 }

@@ -79,15 +79,15 @@ impl<'r> ObjectReader<'r> {
         &mut self,
         object: &InputObject,
         origin: &RecordOrigin,
-        harvest: &mut ScanResult,
+        scan_result: &mut ScanResult,
     ) -> Result<(), ObjectReadError> {
         match object.place.open(self.store)? {
             OpenedContent::Bytes(bytes) => {
-                let result = self.scan(ScanInput::Bytes(&bytes), object, origin, harvest);
+                let result = self.scan(ScanInput::Bytes(&bytes), object, origin, scan_result);
                 self.progress.inc(bytes.len() as u64);
                 result
             }
-            OpenedContent::File(file) => self.read_file(file, object, origin, harvest),
+            OpenedContent::File(file) => self.read_file(file, object, origin, scan_result),
         }
     }
 
@@ -96,20 +96,20 @@ impl<'r> ObjectReader<'r> {
         mut file: File,
         object: &InputObject,
         origin: &RecordOrigin,
-        harvest: &mut ScanResult,
+        scan_result: &mut ScanResult,
     ) -> Result<(), ObjectReadError> {
         let meta = file.metadata()?;
         // Devices and pipes have no length that could be trusted.
         if meta.len() > WHOLE_FILE_BYTES || !meta.is_file() {
             let progress = self.progress;
             let mut stream = progress.wrap_read(&mut file);
-            return self.scan(ScanInput::Stream(&mut stream), object, origin, harvest);
+            return self.scan(ScanInput::Stream(&mut stream), object, origin, scan_result);
         }
         // Taken out of the reader for the time of the scan, and put back for the next file.
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.clear();
         file.read_to_end(&mut buffer)?;
-        let result = self.scan(ScanInput::Bytes(&buffer), object, origin, harvest);
+        let result = self.scan(ScanInput::Bytes(&buffer), object, origin, scan_result);
         self.buffer = buffer;
         self.progress.inc(meta.len());
         result
@@ -121,10 +121,10 @@ impl<'r> ObjectReader<'r> {
         input: ScanInput<'_>,
         object: &InputObject,
         origin: &RecordOrigin,
-        harvest: &mut ScanResult,
+        scan_result: &mut ScanResult,
     ) -> Result<(), ObjectReadError> {
         self.scanner
-            .read(input, origin, object.in_tree, harvest)
+            .read(input, origin, object.in_tree, scan_result)
             .map_err(|error| ObjectReadError::Content(error.to_string()))
     }
 }

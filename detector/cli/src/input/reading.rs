@@ -11,7 +11,7 @@ use crate::input::object::InputProblem;
 #[derive(Debug, Default)]
 pub struct ReadingResult {
     /// What the objects hold.
-    pub harvest: ScanResult,
+    pub scan_result: ScanResult,
     /// What could not be read, in the order of names.
     pub problems: Vec<InputProblem>,
     /// Places and times of delivery of the objects in parts.
@@ -23,7 +23,7 @@ pub struct ReadingResult {
 impl ReadingResult {
     /// Counts an object that could not be read, or not to its end.
     pub(crate) fn fail(&mut self, name: &str, why: impl ToString) {
-        self.harvest.report.objects_failed += 1;
+        self.scan_result.report.objects_failed += 1;
         self.problems.push(InputProblem::new(name, why));
     }
 }
@@ -31,10 +31,10 @@ impl ReadingResult {
 /// What of an object was not read: itself, or records of it.
 pub fn untold<'a>(
     name: &str,
-    fate: &ObjectStatus,
+    object_status: &ObjectStatus,
     skipped: impl IntoIterator<Item = (&'a SkippedRecord, &'a u64)>,
 ) -> Vec<InputProblem> {
-    match fate {
+    match object_status {
         ObjectStatus::Failed(message) => vec![InputProblem::new(name, message)],
         ObjectStatus::PassedOver(_) => Vec::new(),
         ObjectStatus::Read => skipped

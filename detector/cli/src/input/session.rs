@@ -9,11 +9,11 @@ use secretrail_engine::access::Access;
 use secretrail_engine::alert::Alert;
 use secretrail_engine::coverage::CoverageMark;
 use secretrail_engine::gaps::LogDelivery;
-use secretrail_engine::neutral;
 use secretrail_engine::pipeline::{BatchOutcome, Pipeline};
 use secretrail_engine::policy::AccessPolicy;
 use secretrail_engine::report::ReadReport;
 use secretrail_engine::rule::RuleSet;
+use secretrail_engine::sanitize;
 use secretrail_engine::scan::ScanResult;
 use secretrail_engine::state::StateError;
 use secretrail_engine::state::memory::MemoryStore;
@@ -122,14 +122,14 @@ pub(crate) fn find_in(
     let OpenedInput { store, objects } = opened;
     let mut reading = read_all(&objects, settings, rules, &*store, host)?;
     let mut report = objects.report;
-    report.add(&std::mem::take(&mut reading.harvest.report));
+    report.add(&std::mem::take(&mut reading.scan_result.report));
     let mut problems = objects.problems;
     problems.extend(reading.problems);
     let mut deliveries = reading.deliveries;
     deliveries.extend(objects.objects.iter().filter_map(delivery));
-    let coverage = reading.harvest.coverage.clone();
+    let coverage = reading.scan_result.coverage.clone();
     let pipeline = pipeline(settings, rules, policy);
-    let outcome = take_in(&pipeline, reading.harvest, host.now)?;
+    let outcome = take_in(&pipeline, reading.scan_result, host.now)?;
     report.add(&outcome.report);
     Ok(SessionResult {
         alerts: outcome.alerts,
@@ -206,13 +206,18 @@ fn delivery(object: &InputObject) -> Option<LogDelivery> {
 /// Takes a harvest through the pipeline, with a store that lives as long as that.
 fn take_in(
     pipeline: &Pipeline<'_>,
-    harvest: ScanResult,
+    scan_result: ScanResult,
     now: EventTime,
 ) -> Result<BatchOutcome, RunFailure> {
     let store = MemoryStore::default();
-    let newest = harvest.observations.iter().map(|end| end.delivered).max();
+    let newest = scan_result
+        .observations
+        .iter()
+        .map(|end| end.delivered)
+        .max();
     let now = pipeline.time(now, newest);
-    let mut outcome = pollster::block_on(pipeline.run(&store, harvest, now)).map_err(internal)?;
+    let mut outcome =
+        pollster::block_on(pipeline.run(&store, scan_result, now)).map_err(internal)?;
     let pending = pollster::block_on(pipeline.pending(&store)).map_err(internal)?;
     outcome.report.add(&pending.report);
     if !pending.accesses.is_empty() {
@@ -261,8 +266,8 @@ pub(crate) fn refused(refused: &[InputProblem]) -> RunFailure {
         };
         lines.push(format!(
             "{}{more}: {}",
-            neutral::line(name),
-            neutral::line(message)
+            sanitize::line(name),
+            sanitize::line(message)
         ));
     }
     // The first line gets its mark from whoever prints the failure.

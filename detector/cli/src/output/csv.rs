@@ -6,7 +6,7 @@ use std::sync::Arc;
 use csv::Writer;
 use secretrail_engine::access::Access;
 use secretrail_engine::alert::Alert;
-use secretrail_engine::neutral;
+use secretrail_engine::sanitize;
 
 use crate::host::RunFailure;
 use crate::output::columns::{ACCESS, CellValue};
@@ -81,7 +81,7 @@ pub fn rows<H: AsRef<[&'static str]>, R: AsRef<[String]>>(
     writer.write_record(header.as_ref())?;
     for row in rows {
         let cells = row.as_ref().iter();
-        writer.write_record(cells.map(|cell| neutral::cell(cell).into_owned()))?;
+        writer.write_record(cells.map(|cell| sanitize::cell(cell).into_owned()))?;
     }
     let bytes = writer.into_inner().map_err(|error| error.into_error())?;
     Ok(String::from_utf8(bytes)?)
@@ -107,7 +107,7 @@ fn text(cell: &CellValue<'_>) -> String {
 
 fn alert(alert: &Alert) -> Vec<String> {
     // Only rules about windows have counts and times of one.
-    let firing = alert.firing.as_ref();
+    let window_match = alert.window_match.as_ref();
     vec![
         alert.time.to_string(),
         alert.rule.level.to_string(),
@@ -116,9 +116,9 @@ fn alert(alert: &Alert) -> Vec<String> {
         alert.summary.clone(),
         or_empty(alert.account.as_ref()),
         or_empty(alert.region.as_ref()),
-        or_empty(firing.map(|window| &window.count)),
-        or_empty(firing.map(|window| &window.start)),
-        or_empty(firing.map(|window| &window.end)),
+        or_empty(window_match.map(|window| &window.count)),
+        or_empty(window_match.map(|window| &window.start)),
+        or_empty(window_match.map(|window| &window.end)),
         alert.secrets.join(" "),
         alert.secrets_total.to_string(),
         alert.accesses_total.to_string(),

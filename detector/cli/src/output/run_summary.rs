@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use secretrail_engine::access::DecryptStatus;
-use secretrail_engine::neutral;
 use secretrail_engine::report::ReadReport;
 use secretrail_engine::rule_meta::RuleLevel;
+use secretrail_engine::sanitize;
 
 use crate::args::settings::RunSettings;
 use crate::exit;
@@ -21,7 +21,7 @@ use crate::text::number;
 pub fn problems(problems: &[InputProblem]) -> String {
     let mut lines = String::new();
     for InputProblem { name, message } in problems {
-        let (name, message) = (neutral::line(name), neutral::line(message));
+        let (name, message) = (sanitize::line(name), sanitize::line(message));
         // Writing to a string cannot fail.
         writeln!(lines, "secretrail: {name}: {message}").ok();
     }
@@ -77,7 +77,7 @@ pub fn words(
     lines.push(format!("secret reads   {}", number(report.reads)));
     lines.push(format!(
         "key uses       {} ({} explained by changes, {} key checks left out)",
-        number(report.key_uses),
+        number(report.kms_decrypts),
         number(report.explained),
         number(report.key_validations)
     ));

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use secretrail_engine::access::Access;
 use secretrail_engine::alert::Alert;
 use secretrail_engine::ids::ArnParts;
-use secretrail_engine::neutral;
+use secretrail_engine::sanitize;
 use unicode_width::UnicodeWidthStr;
 
 use crate::args::settings::RunSettings;
@@ -39,9 +39,9 @@ fn alert(alert: &Alert, settings: &RunSettings, out: &mut String) -> std::fmt::R
         out,
         "{style}{level:<LEVEL$}{style:#}{}  {style}{}{style:#}",
         alert.time,
-        neutral::line(&alert.rule.title)
+        sanitize::line(&alert.rule.title)
     )?;
-    writeln!(out, "{indent}{}", neutral::line(&alert.summary))?;
+    writeln!(out, "{indent}{}", sanitize::line(&alert.summary))?;
     if alert.secrets_total > 1 {
         writeln!(out, "{indent}secrets: {}", secrets(alert))?;
     }
@@ -49,14 +49,14 @@ fn alert(alert: &Alert, settings: &RunSettings, out: &mut String) -> std::fmt::R
     writeln!(
         out,
         "{indent}alert {id}, rule {}\n",
-        neutral::line(&alert.rule.id)
+        sanitize::line(&alert.rule.id)
     )
 }
 
 /// The first secrets of an alert, and how many more there are.
 fn secrets(alert: &Alert) -> String {
     let named = alert.secrets.iter().take(SECRETS);
-    let named: Vec<_> = named.map(|secret| neutral::line(short(secret))).collect();
+    let named: Vec<_> = named.map(|secret| sanitize::line(short(secret))).collect();
     match alert.secrets_total.saturating_sub(named.len()) {
         0 => named.join(", "),
         more => format!("{} and {more} more", named.join(", ")),
@@ -88,7 +88,7 @@ pub fn columns<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> Strin
     let header = header.map(str::to_owned);
     let rows: Vec<[Cow<'_, str>; N]> = std::iter::once(&header)
         .chain(rows)
-        .map(|row| row.each_ref().map(|cell| neutral::line(cell)))
+        .map(|row| row.each_ref().map(|cell| sanitize::line(cell)))
         .collect();
     let mut widths = [0; N];
     for row in &rows {

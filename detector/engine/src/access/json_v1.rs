@@ -356,7 +356,7 @@ mod tests {
 
     #[test]
     fn words_of_another_version_are_refused() {
-        for (known, other, told) in [
+        for (known, other, reported) in [
             (
                 "access/1",
                 "access/2",
@@ -380,9 +380,9 @@ mod tests {
             let line = LINE.replacen(known, other, 1);
             assert_ne!(line, LINE, "{known}");
             match read(&line) {
-                Err(foreign) => assert!(foreign.to_string().contains(told), "{foreign}"),
+                Err(foreign) => assert!(foreign.to_string().contains(reported), "{foreign}"),
                 // Names of calls are AWS's, and open.
-                Ok(_) => assert_eq!(told, "", "{other}"),
+                Ok(_) => assert_eq!(reported, "", "{other}"),
             }
         }
     }

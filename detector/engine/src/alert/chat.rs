@@ -116,7 +116,10 @@ impl ChatMetadata {
 /// What is known of the alert, by name; what is not known is left out.
 fn context(alert: &Alert) -> BTreeMap<&'static str, String> {
     let rule = &*alert.rule;
-    let count = alert.firing.as_ref().map(|firing| firing.count.to_string());
+    let count = alert
+        .window_match
+        .as_ref()
+        .map(|window_match| window_match.count.to_string());
     let all = [
         ("level", Some(rule.level.to_string())),
         ("rule_id", Some(plain(&rule.id))),

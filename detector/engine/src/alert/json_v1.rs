@@ -102,7 +102,7 @@ struct WindowV1 {
 
 impl<'a> From<&'a Alert> for AlertV1<'a> {
     fn from(alert: &'a Alert) -> Self {
-        let firing = alert.firing.as_ref();
+        let window_match = alert.window_match.as_ref();
         let rule = &*alert.rule;
         let accesses = alert.accesses.iter();
         Self {
@@ -110,9 +110,9 @@ impl<'a> From<&'a Alert> for AlertV1<'a> {
             id: (&*alert.id.0).into(),
             rule: RuleV1::of(rule),
             time: alert.time.to_string(),
-            window: firing.map(WindowV1::of),
-            group: firing.map(group),
-            count: firing.map(|f| f.count),
+            window: window_match.map(WindowV1::of),
+            group: window_match.map(group),
+            count: window_match.map(|f| f.count),
             summary: (&*alert.summary).into(),
             account: lent(&alert.account),
             region: lent(&alert.region),
@@ -140,17 +140,17 @@ impl<'a> RuleV1<'a> {
 }
 
 impl WindowV1 {
-    fn of(firing: &WindowMatch) -> Self {
+    fn of(window_match: &WindowMatch) -> Self {
         Self {
-            start: firing.start.to_string(),
-            end: firing.end.to_string(),
+            start: window_match.start.to_string(),
+            end: window_match.end.to_string(),
         }
     }
 }
 
 /// The group of a firing, by field.
-fn group(firing: &WindowMatch) -> BTreeMap<Cow<'_, str>, Cow<'_, str>> {
-    let group = firing.group.iter();
+fn group(window_match: &WindowMatch) -> BTreeMap<Cow<'_, str>, Cow<'_, str>> {
+    let group = window_match.group.iter();
     group
         .map(|(field, value)| ((&**field).into(), (&**value).into()))
         .collect()
@@ -171,7 +171,7 @@ pub fn read(value: Value) -> Result<Alert, UnknownForm> {
         id: alert_id(&alert.id)?,
         rule: Arc::new(alert.rule_meta()?),
         time: time(&alert.time)?,
-        firing: alert.firing()?,
+        window_match: alert.window_match()?,
         summary: alert.summary.to_string(),
         account: some(&alert.account),
         region: some(&alert.region),
@@ -216,7 +216,7 @@ impl AlertV1<'_> {
     }
 
     /// What fired; `None` for an alert about a single event, which has none of the three.
-    fn firing(&self) -> Result<Option<WindowMatch>, UnknownForm> {
+    fn window_match(&self) -> Result<Option<WindowMatch>, UnknownForm> {
         let Some(((window, group), count)) = self
             .window
             .as_ref()
@@ -245,12 +245,12 @@ mod tests {
 
     #[test]
     fn what_was_changed_is_refused() {
-        let told = |text: &str| {
+        let reported = |text: &str| {
             read(serde_json::from_str(text).unwrap())
                 .unwrap_err()
                 .to_string()
         };
-        assert!(told("{}").contains("no alert"));
+        assert!(reported("{}").contains("no alert"));
         let alert = r#"{"schema":"secretrail.alert/1","id":"0123456789abcdef0123456789abcdef","rule":{"id":"r","title":"t",
             "level":"high","tags":[]},"time":"2026-03-02T10:00:00Z","window":null,"group":null,"count":null,"summary":"s",
             "account":null,"region":null,"principal":null,"secrets":[],"secrets_total":0,"accesses":[],"accesses_total":0,
@@ -263,13 +263,14 @@ mod tests {
             RuleLevel::High
         );
         assert!(
-            told(&alert.replace("alert/1", "alert/2"))
+            reported(&alert.replace("alert/1", "alert/2"))
                 .contains("`secretrail.alert/2` is not secretrail.alert/1")
         );
         assert!(
-            told(&alert.replace("89abcdef0", "89abcdef\\u001b")).contains("32 hexadecimal digits")
+            reported(&alert.replace("89abcdef0", "89abcdef\\u001b"))
+                .contains("32 hexadecimal digits")
         );
-        assert!(told(&alert.replace("\"high\"", "\"huge\"")).contains("`huge` is not known"));
-        assert!(told(&alert.replace("T10:00:00Z", "")).contains("`2026-03-02` is not a time"));
+        assert!(reported(&alert.replace("\"high\"", "\"huge\"")).contains("`huge` is not known"));
+        assert!(reported(&alert.replace("T10:00:00Z", "")).contains("`2026-03-02` is not a time"));
     }
 }

@@ -214,7 +214,7 @@ pub fn detection_finding(alert: &Alert) -> String {
 
 impl<'a> DetectionFinding<'a> {
     fn of(alert: &'a Alert) -> Self {
-        let firing = alert.firing.as_ref();
+        let window_match = alert.window_match.as_ref();
         let (severity, severity_id) = severity(alert.rule.level);
         let evidences = alert.accesses.iter();
         Self {
@@ -225,8 +225,8 @@ impl<'a> DetectionFinding<'a> {
             class_name: "Detection Finding",
             class_uid: 2004,
             cloud: OcsfCloud::of(alert),
-            count: firing.map(|firing| firing.count),
-            end_time: firing.map(|firing| milliseconds(firing.end)),
+            count: window_match.map(|window_match| window_match.count),
+            end_time: window_match.map(|window_match| milliseconds(window_match.end)),
             evidences: evidences.map(|access| OcsfEvidence::of(access)).collect(),
             finding_info: OcsfFindingInfo::of(alert),
             is_alert: true,
@@ -235,7 +235,7 @@ impl<'a> DetectionFinding<'a> {
             resources: alert.secrets.iter().map(OcsfResource::listed).collect(),
             severity,
             severity_id,
-            start_time: firing.map(|firing| milliseconds(firing.start)),
+            start_time: window_match.map(|window_match| milliseconds(window_match.start)),
             status: "New",
             status_id: 1,
             time: milliseconds(alert.time),
@@ -518,7 +518,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_use_is_a_call_of_kms() {
+    fn a_kms_decrypt_is_a_call_of_kms() {
         let mut access = access::sample();
         assert_eq!(OcsfApi::of(&access).service.name, "ssm");
         Arc::make_mut(&mut access.head).api = "Decrypt".into();

@@ -12,7 +12,7 @@ use crate::rule_meta::RuleMeta;
 /// The sentence about evidence, in its order, that names so many different secrets.
 pub(super) fn summary(
     rule: &RuleMeta,
-    firing: Option<&WindowMatch>,
+    window_match: Option<&WindowMatch>,
     evidence: &[Evidence],
     secrets: usize,
 ) -> String {
@@ -21,14 +21,17 @@ pub(super) fn summary(
     };
     let what = format!("{} {}", subject(evidence), deed(evidence, secrets));
     let place = format!("from {} in {}", source(evidence), region(evidence));
-    match firing {
+    match window_match {
         // A rule that is only suppressed has windows too, with a single event in most of them; that
         // one is told like any other, with its call or its id.
-        Some(firing) if firing.count > 1 || evidence.len() > 1 => {
+        Some(window_match) if window_match.count > 1 || evidence.len() > 1 => {
             let from = evidence.iter().map(|e| e.head.time).min();
-            let from = from.unwrap_or(firing.start);
+            let from = from.unwrap_or(window_match.start);
             let calls = calls(evidence);
-            format!("{what}, {calls} {place} between {from} and {}", firing.end)
+            format!(
+                "{what}, {calls} {place} between {from} and {}",
+                window_match.end
+            )
         }
         _ => about_one(first, &what, &place),
     }
@@ -167,28 +170,28 @@ mod tests {
             references: Vec::new(),
             file: String::new(),
         };
-        let firing = count.map(|count| WindowMatch {
+        let window_match = count.map(|count| WindowMatch {
             group: Vec::new(),
             bucket: 0,
             start: EventTime(0),
             end: EventTime::parse("2026-03-02T11:00:00Z").unwrap(),
             count,
         });
-        summary(&rule, firing.as_ref(), evidence, secrets)
+        summary(&rule, window_match.as_ref(), evidence, secrets)
     }
 
     const ROLE: &str = "arn:aws:iam::111122223333:role/app";
 
     #[test]
     fn a_single_read_is_told_with_its_call() {
-        let told = format!(
+        let reported = format!(
             "{ROLE} read /db (GetParameter) from 198.51.100.7 in eu-west-1 \
              at 2026-03-02T10:00:00Z"
         );
         let one = [read("e1", |_| {})];
-        assert_eq!(said(&one, 1, None), told);
+        assert_eq!(said(&one, 1, None), reported);
         // A suppressed rule has a window, which says nothing of a single event.
-        assert_eq!(said(&one, 1, Some(1)), told);
+        assert_eq!(said(&one, 1, Some(1)), reported);
     }
 
     #[test]
@@ -225,31 +228,34 @@ mod tests {
             source.ip = Some("203.0.113.9".into());
             Arc::make_mut(&mut head.principal).id = None;
         });
-        let told = said(&[read("e1", |_| {}), elsewhere.clone()], 1, Some(2));
+        let reported = said(&[read("e1", |_| {}), elsewhere.clone()], 1, Some(2));
         assert!(
-            told.starts_with(
+            reported.starts_with(
                 "2 principals read or tried to read /db, 2 calls from 2 sources in 2 regions "
             ),
-            "{told}"
+            "{reported}"
         );
-        let told = said(&[elsewhere], 1, None);
+        let reported = said(&[elsewhere], 1, None);
         assert!(
-            told.starts_with("an unnamed principal was denied reading /db "),
-            "{told}"
+            reported.starts_with("an unnamed principal was denied reading /db "),
+            "{reported}"
         );
     }
 
     #[test]
     fn how_secrets_were_reached_is_told_where_it_was_one_way() {
         let by = |method| read("e1", |access| access.method = method);
-        let told = |evidence: &[Evidence]| done(evidence);
+        let reported = |evidence: &[Evidence]| done(evidence);
         assert_eq!(
-            told(&[by(AccessMethod::DirectDecrypt)]),
+            reported(&[by(AccessMethod::DirectDecrypt)]),
             "decrypted, calling KMS directly,"
         );
-        assert_eq!(told(&[by(AccessMethod::DecryptOnly)]), "used the key of");
         assert_eq!(
-            told(&[by(AccessMethod::DecryptOnly), by(AccessMethod::Api)]),
+            reported(&[by(AccessMethod::DecryptOnly)]),
+            "used the key of"
+        );
+        assert_eq!(
+            reported(&[by(AccessMethod::DecryptOnly), by(AccessMethod::Api)]),
             "read"
         );
     }

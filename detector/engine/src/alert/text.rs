@@ -5,7 +5,7 @@ use std::fmt::{self, Write as _};
 
 use super::{Alert, cut};
 use crate::access::{Access, AccessDecrypt, DecryptStatus};
-use crate::neutral;
+use crate::sanitize;
 
 /// Secrets listed in a body.
 const SECRETS: usize = 10;
@@ -50,7 +50,7 @@ fn ascii(text: &str) -> String {
 
 /// A text of a log on one line, and not too long.
 pub(super) fn line(text: &str) -> String {
-    cut(&neutral::line(text), LONGEST)
+    cut(&sanitize::line(text), LONGEST)
 }
 
 /// The whole alert in plain text.
@@ -76,11 +76,11 @@ fn write(alert: &Alert, out: &mut String) -> fmt::Result {
 
 /// When, where, who, and what the rule groups by: one line each, values below each other.
 fn write_facts(alert: &Alert, out: &mut String) -> fmt::Result {
-    match &alert.firing {
-        Some(firing) if firing.count > 1 => writeln!(
+    match &alert.window_match {
+        Some(window_match) if window_match.count > 1 => writeln!(
             out,
             "window     {} to {}, {} counted",
-            firing.start, firing.end, firing.count
+            window_match.start, window_match.end, window_match.count
         )?,
         _ => writeln!(out, "time       {}", alert.time)?,
     }
@@ -93,7 +93,10 @@ fn write_facts(alert: &Alert, out: &mut String) -> fmt::Result {
         let value = value.unwrap_or_else(|| "several or not told".to_owned());
         writeln!(out, "{name:<11}{value}")?;
     }
-    let group = alert.firing.iter().flat_map(|firing| &firing.group);
+    let group = alert
+        .window_match
+        .iter()
+        .flat_map(|window_match| &window_match.group);
     // A suppressed rule counts events without one of the group's fields under an empty value.
     for (field, value) in group.filter(|(_, value)| !value.is_empty()) {
         writeln!(out, "{:<11}{} = {}", "group", line(field), line(value))?;
@@ -157,7 +160,7 @@ fn write_access(access: &Access, out: &mut String) -> fmt::Result {
     )?;
     writeln!(out, "    from {from}, event {}", line(&head.event_id))?;
     match decryption(&access.decrypt) {
-        Some(told) => writeln!(out, "    {told}"),
+        Some(reported) => writeln!(out, "    {reported}"),
         None => Ok(()),
     }
 }
@@ -217,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_key_is_told_of_wherever_it_was_used() {
-        let told = |status, key: Option<&str>| {
+        let reported = |status, key: Option<&str>| {
             let key_arn = key.map(Into::into);
             decryption(&AccessDecrypt {
                 key_arn,
@@ -225,10 +228,10 @@ mod tests {
             })
         };
         let with_key = Some("decrypted with k".to_owned());
-        assert_eq!(told(DecryptStatus::Paired, Some("k")), with_key);
+        assert_eq!(reported(DecryptStatus::Paired, Some("k")), with_key);
         // An access without a read is the key use itself.
-        assert_eq!(told(DecryptStatus::NotExpected, Some("k")), with_key);
-        assert_eq!(told(DecryptStatus::NotExpected, None), None);
+        assert_eq!(reported(DecryptStatus::NotExpected, Some("k")), with_key);
+        assert_eq!(reported(DecryptStatus::NotExpected, None), None);
     }
 
     #[test]

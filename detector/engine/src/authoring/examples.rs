@@ -49,8 +49,8 @@ pub async fn run(rules: &RuleSet, example: &RuleExample) -> Result<(), ExampleFa
         .as_ref()
         .map(|text| text.parse::<AccessPolicy>());
     let policy = policy.transpose()?;
-    let harvest = read(rules, example)?;
-    let outcome = offline::settle(rules, policy.as_ref(), harvest).await?;
+    let scan_result = read(rules, example)?;
+    let outcome = offline::finalize(rules, policy.as_ref(), scan_result).await?;
     let mut alerts = outcome.alerts.iter();
     let fired = alerts.any(|alert| alert.rule.id == example.rule);
     match (example.fires, fired) {
@@ -64,9 +64,9 @@ pub async fn run(rules: &RuleSet, example: &RuleExample) -> Result<(), ExampleFa
 /// for the wrong reason, so all of them must be readable.
 fn read(rules: &RuleSet, example: &RuleExample) -> Result<ScanResult, ExampleFault> {
     let text = format!("[{}]", example.events.join(","));
-    let harvest = offline::read(rules, text.as_bytes(), &example.name)?;
-    match harvest.report.records_skipped.iter().next() {
-        None => Ok(harvest),
+    let scan_result = offline::read(rules, text.as_bytes(), &example.name)?;
+    match scan_result.report.records_skipped.iter().next() {
+        None => Ok(scan_result),
         Some((reason, count)) => Err(ExampleFault::Skipped {
             reason: *reason,
             count: *count,
@@ -114,10 +114,10 @@ secretrail:
     #[test]
     fn an_event_that_cannot_be_read_keeps_no_rule_quiet() {
         let broken = READ.replace("2026-03-02T10:00:00Z", "yesterday");
-        let told = run_all(&broken).swap_remove(1).unwrap_err();
+        let reported = run_all(&broken).swap_remove(1).unwrap_err();
         assert!(
-            told.starts_with("1 of its events cannot be read: "),
-            "{told}"
+            reported.starts_with("1 of its events cannot be read: "),
+            "{reported}"
         );
     }
 }

@@ -180,8 +180,12 @@ fn explain_window(
 impl GroupTrace {
     fn of(window: &WindowRule, key: &WindowKey, facts: &[Fact]) -> Self {
         let ends = (EventTime(i64::MIN), EventTime(i64::MAX));
-        let firings = window::evaluate(window, &key.group, facts, ends);
-        let most = match firings.iter().map(|(firing, _)| firing.count).max() {
+        let window_matches = window::evaluate(window, &key.group, facts, ends);
+        let most = match window_matches
+            .iter()
+            .map(|(window_match, _)| window_match.count)
+            .max()
+        {
             Some(count) => format!("{count} in its fullest window"),
             None => format!("{} in all, never enough within one window", facts.len()),
         };
@@ -192,7 +196,7 @@ impl GroupTrace {
         let group = group.map(|(field, value)| format!("{field}={value}"));
         Self {
             group: group.collect::<Vec<_>>().join(", "),
-            fired: !firings.is_empty(),
+            fired: !window_matches.is_empty(),
             count: format!(
                 "{most}; asks for {asked} within {} s{usual}",
                 window.span_secs

@@ -28,10 +28,10 @@ struct TimedRead {
 pub(super) fn bulk_reads(accesses: &[Arc<Access>]) -> BTreeSet<SharedStr> {
     let mut bulk = BTreeSet::new();
     for reads in by_principal(accesses).into_values() {
-        let hits = in_full_windows(&reads);
-        let days: BTreeSet<i64> = hits.iter().map(|read| read.day()).collect();
+        let matches = in_full_windows(&reads);
+        let days: BTreeSet<i64> = matches.iter().map(|read| read.day()).collect();
         if days.len() == 1 {
-            bulk.extend(hits.into_iter().map(|read| read.event_id.clone()));
+            bulk.extend(matches.into_iter().map(|read| read.event_id.clone()));
         }
     }
     bulk

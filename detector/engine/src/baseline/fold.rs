@@ -121,7 +121,11 @@ impl<'p> GroupShare<'_, 'p> {
             } else {
                 Vec::new()
             },
-            usual_per_hour: self.all().map(ReadPair::usual_per_hour).max().unwrap_or(0),
+            baseline_per_hour: self
+                .all()
+                .map(ReadPair::baseline_per_hour)
+                .max()
+                .unwrap_or(0),
             reads,
             days: self.days(),
             last: self.last(),
@@ -256,9 +260,12 @@ mod tests {
             (READER, elsewhere, pair(2, "a", &[])),
         ]);
         let grants = grants(&pairs);
-        let told: Vec<_> = grants.iter().map(|g| (&*g.secrets[0], g.reads)).collect();
+        let reported: Vec<_> = grants.iter().map(|g| (&*g.secrets[0], g.reads)).collect();
         let secret = "arn:aws:secretsmanager:*:1:secret:db";
-        assert_eq!(told, [(secret, 1), ("arn:aws:ssm:*:2:parameter/key", 2)]);
+        assert_eq!(
+            reported,
+            [(secret, 1), ("arn:aws:ssm:*:2:parameter/key", 2)]
+        );
     }
 
     #[test]

@@ -63,7 +63,7 @@ impl ReadPair {
     }
 
     /// The reads of a busy hour, but for one in a hundred.
-    pub(super) fn usual_per_hour(&self) -> u64 {
+    pub(super) fn baseline_per_hour(&self) -> u64 {
         // Quiet hours do not count: a job that runs once a night would otherwise be usual at zero.
         let mut counts: Vec<u64> = self.hours.values().copied().collect();
         counts.sort_unstable();
@@ -232,19 +232,19 @@ mod tests {
     #[test]
     fn the_usual_rate_is_that_of_a_busy_hour_but_for_one_in_a_hundred() {
         let mut pair = ReadPair::default();
-        assert_eq!(pair.usual_per_hour(), 0);
+        assert_eq!(pair.baseline_per_hour(), 0);
         for hour in 0..99 {
             pair.add(&read_by("role", "db", hour * 3_600));
         }
         let burst = 200 * 3_600;
         (0..50).for_each(|n| pair.add(&read_by("role", "db", burst + n)));
         assert_eq!(
-            pair.usual_per_hour(),
+            pair.baseline_per_hour(),
             1,
             "one busy hour of a hundred is not usual"
         );
         (0..40).for_each(|n| pair.add(&read_by("role", "db", burst + 3_600 + n)));
-        assert_eq!(pair.usual_per_hour(), 40, "two are");
+        assert_eq!(pair.baseline_per_hour(), 40, "two are");
         assert_eq!((pair.reads, pair.days.len()), (189, 6));
     }
 

@@ -89,7 +89,7 @@ pub struct ProposedGrant {
     pub keys: Vec<String>,
     /// The most reads of one secret by one principal in an hour, but for one busy hour in a
     /// hundred.
-    pub usual_per_hour: u64,
+    pub baseline_per_hour: u64,
     /// Reads behind it.
     pub reads: u64,
     /// Days on which there were reads.

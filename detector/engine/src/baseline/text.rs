@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use crate::baseline::proposal::{OmissionReason, PolicyProposal, ProposedGrant};
-use crate::neutral;
 use crate::policy::{AccessPolicy, PolicyError};
+use crate::sanitize;
 
 /// Omissions that are listed for each reason.
 const LISTED: usize = 10;
@@ -81,7 +81,7 @@ fn grant(grant: &ProposedGrant, out: &mut String) {
     line(out, &evidence(grant));
     if !grant.doubts.is_empty() {
         let doubts = format!("  # Look twice: {}", grant.doubts.join("; "));
-        line(out, &neutral::line(&doubts));
+        line(out, &sanitize::line(&doubts));
     }
     let lists = [
         ("secrets", &grant.secrets),
@@ -96,7 +96,7 @@ fn grant(grant: &ProposedGrant, out: &mut String) {
         list(&format!("  {mark} {name}:"), items, out);
         mark = " ";
     }
-    let usual = grant.usual_per_hour;
+    let usual = grant.baseline_per_hour;
     line(out, &format!("    usual_per_hour: {usual}"));
 }
 
@@ -150,7 +150,7 @@ fn left_out(proposal: &PolicyProposal, out: &mut String) {
                 omission.principal,
                 omission.first
             );
-            line(out, &neutral::line(&text));
+            line(out, &sanitize::line(&text));
         }
         if let Some(more) = omissions.len().checked_sub(LISTED).filter(|more| *more > 0) {
             line(
@@ -163,7 +163,7 @@ fn left_out(proposal: &PolicyProposal, out: &mut String) {
 
 /// JSON's strings are YAML's double-quoted ones.
 fn quoted(text: &str) -> String {
-    serde_json::json!(neutral::line(text)).to_string()
+    serde_json::json!(sanitize::line(text)).to_string()
 }
 
 fn line(out: &mut String, text: &str) {
@@ -186,7 +186,7 @@ mod tests {
             regions: vec!["eu-west-1".to_owned()],
             sources: Vec::new(),
             keys: Vec::new(),
-            usual_per_hour: 7,
+            baseline_per_hour: 7,
             reads: 1,
             days: 2,
             last: EventTime(0),

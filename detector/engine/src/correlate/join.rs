@@ -2,7 +2,7 @@
 
 use ahash::HashMap;
 
-use crate::correlate::scene::{
+use crate::correlate::correlation_group::{
     CorrelationGroup, CorrelationIndex, IndexedDecrypt, fits, get_secret_value,
     is_of_secrets_manager, is_under,
 };
@@ -26,7 +26,7 @@ pub(super) struct JoinState<'s> {
     /// For each read that does not say what came back: the key uses that do.
     many: Vec<Vec<usize>>,
     /// For each key use, its read.
-    taker: Vec<Option<PairAssignment>>,
+    assignment: Vec<Option<PairAssignment>>,
     /// For each read, the batch that caused it.
     batch: Vec<Option<usize>>,
     /// For each batch, which of its secrets have a read of their own.
@@ -47,32 +47,32 @@ struct PairCandidate<'s> {
     earlier: EventTime,
     read_id: &'s str,
     use_id: &'s str,
-    taker: PairAssignment,
-    key_use: usize,
+    assignment: PairAssignment,
+    kms_decrypt: usize,
 }
 
 impl<'s> PairCandidate<'s> {
-    fn named(taker: PairAssignment, read: &'s SecretRead, used: IndexedDecrypt<'s>) -> Self {
-        let (index, key_use) = used;
+    fn named(assignment: PairAssignment, read: &'s SecretRead, used: IndexedDecrypt<'s>) -> Self {
+        let (index, kms_decrypt) = used;
         Self {
-            distance: read.head.time.distance(key_use.head.time),
+            distance: read.head.time.distance(kms_decrypt.head.time),
             unspecific: false,
-            earlier: read.head.time.min(key_use.head.time),
+            earlier: read.head.time.min(kms_decrypt.head.time),
             read_id: &read.head.event_id,
-            use_id: &key_use.head.event_id,
-            taker,
-            key_use: index,
+            use_id: &kms_decrypt.head.event_id,
+            assignment,
+            kms_decrypt: index,
         }
     }
 
     fn unspecific(index: usize, read: &'s SecretRead, used: IndexedDecrypt<'s>) -> Self {
-        let taker = PairAssignment {
+        let assignment = PairAssignment {
             read: index,
             target: 0,
         };
         Self {
             unspecific: true,
-            ..Self::named(taker, read, used)
+            ..Self::named(assignment, read, used)
         }
     }
 }
@@ -90,13 +90,13 @@ struct BatchChild<'s> {
 }
 
 impl<'s> JoinState<'s> {
-    pub(super) fn new(scene: &'s CorrelationGroup) -> Self {
-        let reads = &scene.reads;
+    pub(super) fn new(correlation_group: &'s CorrelationGroup) -> Self {
+        let reads = &correlation_group.reads;
         Self {
-            index: CorrelationIndex::new(scene),
+            index: CorrelationIndex::new(correlation_group),
             taken: reads.iter().map(|r| vec![None; named(r).len()]).collect(),
             many: vec![Vec::new(); reads.len()],
-            taker: vec![None; scene.key_uses.len()],
+            assignment: vec![None; correlation_group.kms_decrypts.len()],
             batch: vec![None; reads.len()],
             claimed: reads.iter().map(|r| vec![false; named(r).len()]).collect(),
         }
@@ -105,7 +105,7 @@ impl<'s> JoinState<'s> {
     /// One key use to one named secret; as many as there are to a path or a history.
     pub(super) fn match_nearest(&mut self) {
         let mut candidates = Vec::new();
-        for (index, read) in self.index.scene.reads.iter().enumerate() {
+        for (index, read) in self.index.correlation_group.reads.iter().enumerate() {
             // A read that is told twice must not compete with itself for its only key use.
             if read.decrypts && !self.index.is_pass_through(read) {
                 self.add_candidates(index, read, &mut candidates);
@@ -123,7 +123,8 @@ impl<'s> JoinState<'s> {
         let time = read.head.time;
         match &read.ask {
             ReadRequest::Named(_) => {
-                takers(index, read).for_each(|taker| self.add_named(taker, read, candidates));
+                assignments(index, read)
+                    .for_each(|assignment| self.add_named(assignment, read, candidates));
             }
             ReadRequest::History(secret) => {
                 // Every version of the parameter is decrypted, each by a key use of its own.
@@ -132,7 +133,7 @@ impl<'s> JoinState<'s> {
             }
             ReadRequest::Path { path, recursive } => {
                 let uses = self.index.uses_near(time);
-                let under = uses.filter(|(_, key_use)| is_under(key_use, path, *recursive));
+                let under = uses.filter(|(_, kms_decrypt)| is_under(kms_decrypt, path, *recursive));
                 candidates.extend(under.map(|used| PairCandidate::unspecific(index, read, used)));
             }
             // Their turn comes when their children have taken what is theirs.
@@ -142,23 +143,23 @@ impl<'s> JoinState<'s> {
 
     fn add_named(
         &self,
-        taker: PairAssignment,
+        assignment: PairAssignment,
         read: &'s SecretRead,
         candidates: &mut Vec<PairCandidate<'s>>,
     ) {
-        let Some(secret) = named(read).get(taker.target) else {
+        let Some(secret) = named(read).get(assignment.target) else {
             return;
         };
         let uses = self.index.uses_of(secret, read.head.time);
-        let fitting = uses.filter(|(_, key_use)| fits(key_use, secret));
-        candidates.extend(fitting.map(|used| PairCandidate::named(taker, read, used)));
+        let fitting = uses.filter(|(_, kms_decrypt)| fits(kms_decrypt, secret));
+        candidates.extend(fitting.map(|used| PairCandidate::named(assignment, read, used)));
     }
 
     /// The `GetSecretValue` events that a batch causes: nearest first, one for each secret that the
     /// batch names.
     pub(super) fn fold_children(&mut self) {
         let mut children = Vec::new();
-        for (index, batch) in self.index.scene.reads.iter().enumerate() {
+        for (index, batch) in self.index.correlation_group.reads.iter().enumerate() {
             match &batch.ask {
                 ReadRequest::Batch(secrets) => {
                     self.add_children(index, batch, Some(secrets), &mut children)
@@ -222,15 +223,17 @@ impl<'s> JoinState<'s> {
     /// that are near.
     pub(super) fn match_batches(&mut self) {
         let mut candidates = Vec::new();
-        for (index, read) in self.index.scene.reads.iter().enumerate() {
+        for (index, read) in self.index.correlation_group.reads.iter().enumerate() {
             match &read.ask {
                 ReadRequest::Batch(_) if read.decrypts => {
-                    let takers = takers(index, read).filter(|taker| !self.is_claimed(*taker));
-                    takers.for_each(|taker| self.add_named(taker, read, &mut candidates));
+                    let assignments =
+                        assignments(index, read).filter(|assignment| !self.is_claimed(*assignment));
+                    assignments
+                        .for_each(|assignment| self.add_named(assignment, read, &mut candidates));
                 }
                 ReadRequest::BatchFilters if read.decrypts => {
                     let uses = self.index.uses_near(read.head.time);
-                    let uses = uses.filter(|(_, key_use)| is_of_secrets_manager(key_use));
+                    let uses = uses.filter(|(_, kms_decrypt)| is_of_secrets_manager(kms_decrypt));
                     candidates
                         .extend(uses.map(|used| PairCandidate::unspecific(index, read, used)));
                 }
@@ -245,21 +248,28 @@ impl<'s> JoinState<'s> {
     pub(super) fn match_denied(&mut self) {
         let mut free: HashMap<EventTime, Vec<usize>> = HashMap::default();
         // Backwards, so that the first of each second is the one that is popped first.
-        for (index, key_use) in self.index.scene.key_uses.iter().enumerate().rev() {
-            if is_denied(key_use) {
-                free.entry(key_use.head.time).or_default().push(index);
+        for (index, kms_decrypt) in self
+            .index
+            .correlation_group
+            .kms_decrypts
+            .iter()
+            .enumerate()
+            .rev()
+        {
+            if is_denied(kms_decrypt) {
+                free.entry(kms_decrypt.head.time).or_default().push(index);
             }
         }
-        for (index, read) in self.index.scene.reads.iter().enumerate() {
+        for (index, read) in self.index.correlation_group.reads.iter().enumerate() {
             if !read.denied_by_kms {
                 continue;
             }
-            if let Some(key_use) = free.get_mut(&read.head.time).and_then(Vec::pop) {
-                let taker = PairAssignment {
+            if let Some(kms_decrypt) = free.get_mut(&read.head.time).and_then(Vec::pop) {
+                let assignment = PairAssignment {
                     read: index,
                     target: 0,
                 };
-                self.give(key_use, taker, false);
+                self.give(kms_decrypt, assignment, false);
             }
         }
     }
@@ -270,43 +280,43 @@ impl<'s> JoinState<'s> {
         candidates.sort_unstable();
         for candidate in candidates {
             let PairCandidate {
-                taker,
-                key_use,
+                assignment,
+                kms_decrypt,
                 unspecific,
                 ..
             } = candidate;
-            let read_is_free = unspecific || self.use_taken_by(taker).is_none();
-            if read_is_free && self.taker_of(key_use).is_none() {
-                self.give(key_use, taker, unspecific);
+            let read_is_free = unspecific || self.use_taken_by(assignment).is_none();
+            if read_is_free && self.assignment_of(kms_decrypt).is_none() {
+                self.give(kms_decrypt, assignment, unspecific);
             }
         }
     }
 
-    fn give(&mut self, key_use: usize, taker: PairAssignment, unspecific: bool) {
-        if let Some(slot) = self.taker.get_mut(key_use) {
-            *slot = Some(taker);
+    fn give(&mut self, kms_decrypt: usize, assignment: PairAssignment, unspecific: bool) {
+        if let Some(slot) = self.assignment.get_mut(kms_decrypt) {
+            *slot = Some(assignment);
         }
         if unspecific {
-            if let Some(many) = self.many.get_mut(taker.read) {
-                many.push(key_use);
+            if let Some(many) = self.many.get_mut(assignment.read) {
+                many.push(kms_decrypt);
             }
             return;
         }
-        let targets = self.taken.get_mut(taker.read);
-        if let Some(taken) = targets.and_then(|targets| targets.get_mut(taker.target)) {
-            *taken = Some(key_use);
+        let targets = self.taken.get_mut(assignment.read);
+        if let Some(taken) = targets.and_then(|targets| targets.get_mut(assignment.target)) {
+            *taken = Some(kms_decrypt);
         }
     }
 
     /// The read that a key use was given to.
-    pub(super) fn taker_of(&self, key_use: usize) -> Option<PairAssignment> {
-        self.taker.get(key_use).copied().flatten()
+    pub(super) fn assignment_of(&self, kms_decrypt: usize) -> Option<PairAssignment> {
+        self.assignment.get(kms_decrypt).copied().flatten()
     }
 
     /// The key use that was given to a secret that a read names.
-    pub(super) fn use_taken_by(&self, taker: PairAssignment) -> Option<usize> {
-        let targets = self.taken.get(taker.read)?;
-        targets.get(taker.target).copied().flatten()
+    pub(super) fn use_taken_by(&self, assignment: PairAssignment) -> Option<usize> {
+        let targets = self.taken.get(assignment.read)?;
+        targets.get(assignment.target).copied().flatten()
     }
 
     /// The key uses that tell what a read of a path, a history or filters gave.
@@ -325,9 +335,9 @@ impl<'s> JoinState<'s> {
     }
 
     /// Whether a secret that a batch names has a read of its own.
-    pub(super) fn is_claimed(&self, taker: PairAssignment) -> bool {
-        let targets = self.claimed.get(taker.read);
-        targets.and_then(|targets| targets.get(taker.target)) == Some(&true)
+    pub(super) fn is_claimed(&self, assignment: PairAssignment) -> bool {
+        let targets = self.claimed.get(assignment.read);
+        targets.and_then(|targets| targets.get(assignment.target)) == Some(&true)
     }
 }
 
@@ -339,7 +349,7 @@ fn named(read: &SecretRead) -> &[SecretRef] {
     }
 }
 
-fn takers(index: usize, read: &SecretRead) -> impl Iterator<Item = PairAssignment> + use<> {
+fn assignments(index: usize, read: &SecretRead) -> impl Iterator<Item = PairAssignment> + use<> {
     (0..named(read).len()).map(move |target| PairAssignment {
         read: index,
         target,
@@ -348,8 +358,8 @@ fn takers(index: usize, read: &SecretRead) -> impl Iterator<Item = PairAssignmen
 
 /// A service was not allowed to use the key for its caller. CloudTrail logs that without the
 /// encryption context.
-fn is_denied(key_use: &KmsDecrypt) -> bool {
-    key_use.head.outcome != CallOutcome::Success && !key_use.direct
+fn is_denied(kms_decrypt: &KmsDecrypt) -> bool {
+    kms_decrypt.head.outcome != CallOutcome::Success && !kms_decrypt.direct
 }
 
 #[cfg(test)]
@@ -364,43 +374,46 @@ mod tests {
     };
     use crate::observation::{EventHeader, SecretChange};
 
-    fn scene(
+    fn correlation_group(
         reads: &[SecretRead],
-        key_uses: &[KmsDecrypt],
+        kms_decrypts: &[KmsDecrypt],
         changes: &[SecretChange],
     ) -> CorrelationGroup {
         CorrelationGroup {
             reads: reads.iter().cloned().map(Arc::new).collect(),
-            key_uses: key_uses.iter().cloned().map(Arc::new).collect(),
+            kms_decrypts: kms_decrypts.iter().cloned().map(Arc::new).collect(),
             changes: changes.iter().cloned().map(Arc::new).collect(),
         }
     }
 
     /// One word for each access, and one for each key use that was explained: `read+use`, `+use`,
     /// `read-`, `(use)`.
-    fn told(paired: &CorrelationResult) -> Vec<String> {
+    fn reported(paired: &CorrelationResult) -> Vec<String> {
         let id = |head: &Option<Arc<EventHeader>>| head.as_ref().map(|h| h.event_id.to_string());
-        let row = |row: &AccessRow| match (id(&row.read), id(&row.key_use)) {
+        let row = |row: &AccessRow| match (id(&row.read), id(&row.kms_decrypt)) {
             (Some(read), None) => format!("{read}-"),
-            (read, key_use) => {
+            (read, kms_decrypt) => {
                 format!(
                     "{}+{}",
                     read.unwrap_or_default(),
-                    key_use.unwrap_or_default()
+                    kms_decrypt.unwrap_or_default()
                 )
             }
         };
         let explained = paired.explained.iter().map(|h| format!("({})", h.event_id));
-        let mut told: Vec<String> = paired.rows.iter().map(row).chain(explained).collect();
-        told.sort();
-        told
+        let mut reported: Vec<String> = paired.rows.iter().map(row).chain(explained).collect();
+        reported.sort();
+        reported
     }
 
     /// Checks what a scene comes to, in whatever order its events are given.
-    fn check(reads: &[SecretRead], key_uses: &[KmsDecrypt], expected: &[&str]) {
+    fn check(reads: &[SecretRead], kms_decrypts: &[KmsDecrypt], expected: &[&str]) {
         for reads in turned(reads) {
-            for key_uses in turned(key_uses) {
-                assert_eq!(told(&correlate(scene(&reads, &key_uses, &[]))), expected);
+            for kms_decrypts in turned(kms_decrypts) {
+                assert_eq!(
+                    reported(&correlate(correlation_group(&reads, &kms_decrypts, &[]))),
+                    expected
+                );
             }
         }
     }
@@ -519,7 +532,7 @@ mod tests {
         let uses = [decrypt_secret("k1", 0, "x"), decrypt_secret("k2", 0, "y")];
         let reads = [batch("b", 0, &["x", "y"]), get_secret("c", 1, "x")];
         check(&reads, &uses, &["b+k2", "c+k1"]);
-        let paired = correlate(scene(&reads, &uses, &[]));
+        let paired = correlate(correlation_group(&reads, &uses, &[]));
         assert!(paired.rows.iter().all(|row| !row.absence_proves));
         // Two reads of one secret: the nearer is the child, and the other is a read of its own.
         let reads = [
@@ -527,7 +540,7 @@ mod tests {
             get_secret("c", 0, "x"),
             get_secret("r", 1, "x"),
         ];
-        let rows = correlate(scene(&reads, &[], &[])).rows;
+        let rows = correlate(correlation_group(&reads, &[], &[])).rows;
         let proves: Vec<_> = rows
             .iter()
             .map(|row| (&*row.access.head.event_id, row.absence_proves))
@@ -546,7 +559,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_by_filters_keeps_the_key_uses_that_no_child_took() {
+    fn a_batch_by_filters_keeps_the_kms_decrypts_that_no_child_took() {
         let reads = [
             read("b", "BatchGetSecretValue", 0, ReadRequest::BatchFilters),
             get_secret("c", 0, "x"),
@@ -582,10 +595,10 @@ mod tests {
             read
         };
         let denied_use = |id, secs, direct| {
-            let mut key_use = decrypt_secret(id, secs, "x");
-            Arc::make_mut(&mut key_use.head).outcome = CallOutcome::Denied;
-            (key_use.secret, key_use.direct) = (None, direct);
-            key_use
+            let mut kms_decrypt = decrypt_secret(id, secs, "x");
+            Arc::make_mut(&mut kms_decrypt.head).outcome = CallOutcome::Denied;
+            (kms_decrypt.secret, kms_decrypt.direct) = (None, direct);
+            kms_decrypt
         };
         let reads = [
             denied_read("r1", 0),
@@ -602,7 +615,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_explains_key_uses_up_to_the_tolerance_but_no_direct_one() {
+    fn a_change_explains_kms_decrypts_up_to_the_tolerance_but_no_direct_one() {
         let direct = KmsDecrypt {
             direct: true,
             ..decrypt_secret("k3", 0, "x")
@@ -613,29 +626,33 @@ mod tests {
             direct,
             decrypt_secret("k4", 0, "y"),
         ];
-        let paired = correlate(scene(&[], &uses, &[put_secret("p", 0, "x")]));
-        assert_eq!(told(&paired), ["(k1)", "+k2", "+k3", "+k4"]);
+        let paired = correlate(correlation_group(&[], &uses, &[put_secret("p", 0, "x")]));
+        assert_eq!(reported(&paired), ["(k1)", "+k2", "+k3", "+k4"]);
         let ignored = SecretChange {
             decrypts: false,
             ..put_secret("p", 0, "x")
         };
-        let paired = correlate(scene(&[], &uses[..1], &[ignored]));
-        assert_eq!(told(&paired), ["+k1"]);
+        let paired = correlate(correlation_group(&[], &uses[..1], &[ignored]));
+        assert_eq!(reported(&paired), ["+k1"]);
     }
 
     #[test]
-    fn a_read_beside_a_change_keeps_its_key_use() {
+    fn a_read_beside_a_change_keeps_its_kms_decrypt() {
         let (reads, uses) = ([get_secret("r", 1, "x")], [decrypt_secret("k", 0, "x")]);
-        let paired = correlate(scene(&reads, &uses, &[put_secret("p", 0, "x")]));
-        assert_eq!(told(&paired), ["r+k"]);
+        let paired = correlate(correlation_group(&reads, &uses, &[put_secret("p", 0, "x")]));
+        assert_eq!(reported(&paired), ["r+k"]);
     }
 
     #[test]
-    fn what_expects_no_key_use_takes_none() {
+    fn what_expects_no_kms_decrypt_takes_none() {
         let mut read = get_secret("r", 0, "x");
         read.decrypts = false;
-        let paired = correlate(scene(&[read], &[decrypt_secret("k", 0, "x")], &[]));
-        assert_eq!(told(&paired), ["+k", "r-"]);
+        let paired = correlate(correlation_group(
+            &[read],
+            &[decrypt_secret("k", 0, "x")],
+            &[],
+        ));
+        assert_eq!(reported(&paired), ["+k", "r-"]);
         let statuses = paired.rows.iter().map(|row| row.access.decrypt.status);
         assert_eq!(
             statuses.collect::<Vec<_>>(),

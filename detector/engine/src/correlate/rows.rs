@@ -15,7 +15,7 @@ pub struct AccessRow {
     /// The read.
     pub read: Option<Arc<EventHeader>>,
     /// The key use.
-    pub key_use: Option<Arc<EventHeader>>,
+    pub kms_decrypt: Option<Arc<EventHeader>>,
     /// Whether a missing key use would prove anything, given KMS events around it.
     pub absence_proves: bool,
 }
@@ -33,14 +33,14 @@ impl JoinState<'_> {
     /// An access for each secret of each read, and for each key use that no read took.
     pub(super) fn into_rows(self) -> CorrelationResult {
         let mut paired = CorrelationResult::default();
-        for (index, read) in self.index.scene.reads.iter().enumerate() {
+        for (index, read) in self.index.correlation_group.reads.iter().enumerate() {
             if !self.index.is_pass_through(read) {
                 self.add_rows(index, read, &mut paired.rows);
             }
         }
-        for (index, key_use) in self.index.scene.key_uses.iter().enumerate() {
-            if self.taker_of(index).is_none() {
-                self.add_lone(key_use, &mut paired);
+        for (index, kms_decrypt) in self.index.correlation_group.kms_decrypts.iter().enumerate() {
+            if self.assignment_of(index).is_none() {
+                self.add_lone(kms_decrypt, &mut paired);
             }
         }
         paired
@@ -61,13 +61,13 @@ impl JoinState<'_> {
                     return;
                 }
                 let unnamed = somewhere(&read.head);
-                self.add_told_rows(index, read, AccessMethod::Batch, &unnamed, rows);
+                self.add_reported_rows(index, read, AccessMethod::Batch, &unnamed, rows);
             }
             ReadRequest::Path { path, .. } => {
-                self.add_told_rows(index, read, AccessMethod::ByPath, path, rows)
+                self.add_reported_rows(index, read, AccessMethod::ByPath, path, rows)
             }
             ReadRequest::History(secret) => {
-                self.add_told_rows(index, read, AccessMethod::History, secret, rows);
+                self.add_reported_rows(index, read, AccessMethod::History, secret, rows);
             }
         }
     }
@@ -91,24 +91,25 @@ impl JoinState<'_> {
         rows: &mut Vec<AccessRow>,
     ) {
         for (target, secret) in secrets.iter().enumerate() {
-            let taker = PairAssignment {
+            let assignment = PairAssignment {
                 read: index,
                 target,
             };
             // The child has a row of its own, and each secret is counted once.
-            if self.is_claimed(taker) {
+            if self.is_claimed(assignment) {
                 continue;
             }
-            let key_use = self.use_taken_by(taker);
-            let key_use = key_use.and_then(|index| self.index.scene.key_uses.get(index));
-            let full = key_use.and_then(|key_use| key_use.secret.as_ref());
+            let kms_decrypt = self.use_taken_by(assignment);
+            let kms_decrypt =
+                kms_decrypt.and_then(|index| self.index.correlation_group.kms_decrypts.get(index));
+            let full = kms_decrypt.and_then(|kms_decrypt| kms_decrypt.secret.as_ref());
             let known = full.map_or_else(|| secret.clone(), |full| secret.completed(full));
-            rows.push(row(read, method, known, secret.key(), key_use));
+            rows.push(row(read, method, known, secret.key(), kms_decrypt));
         }
     }
 
     /// One row for each key use that tells what came back; one for what was asked if none does.
-    fn add_told_rows(
+    fn add_reported_rows(
         &self,
         index: usize,
         read: &SecretRead,
@@ -121,30 +122,32 @@ impl JoinState<'_> {
             rows.push(row(read, method, asked.clone(), asked.key(), None));
         }
         let uses = uses.iter();
-        for key_use in uses.filter_map(|index| self.index.scene.key_uses.get(*index)) {
-            let secret = key_use.secret.as_ref().unwrap_or(asked).clone();
+        for kms_decrypt in
+            uses.filter_map(|index| self.index.correlation_group.kms_decrypts.get(*index))
+        {
+            let secret = kms_decrypt.secret.as_ref().unwrap_or(asked).clone();
             let key = secret.key();
-            rows.push(row(read, method, secret, key, Some(key_use)));
+            rows.push(row(read, method, secret, key, Some(kms_decrypt)));
         }
     }
 
-    fn add_lone(&self, key_use: &KmsDecrypt, paired: &mut CorrelationResult) {
+    fn add_lone(&self, kms_decrypt: &KmsDecrypt, paired: &mut CorrelationResult) {
         // Denied ones are logged without a secret, and give nothing to anybody.
-        let Some(secret) = &key_use.secret else {
+        let Some(secret) = &kms_decrypt.secret else {
             return;
         };
         // A change decrypts through its service; whoever calls KMS with the ciphertext at hand
         // does so on purpose, whatever was changed around it.
-        if key_use.direct {
+        if kms_decrypt.direct {
             paired
                 .rows
-                .push(alone(key_use, secret, AccessMethod::DirectDecrypt));
-        } else if self.index.is_explained(key_use, secret) {
-            paired.explained.push(key_use.head.clone());
+                .push(alone(kms_decrypt, secret, AccessMethod::DirectDecrypt));
+        } else if self.index.is_explained(kms_decrypt, secret) {
+            paired.explained.push(kms_decrypt.head.clone());
         } else {
             paired
                 .rows
-                .push(alone(key_use, secret, AccessMethod::DecryptOnly));
+                .push(alone(kms_decrypt, secret, AccessMethod::DecryptOnly));
         }
     }
 }
@@ -162,17 +165,17 @@ fn somewhere(head: &EventHeader) -> SecretRef {
 
 /// The access of a key use that stands for itself.
 #[must_use]
-pub fn alone(key_use: &KmsDecrypt, secret: &SecretRef, method: AccessMethod) -> AccessRow {
+pub fn alone(kms_decrypt: &KmsDecrypt, secret: &SecretRef, method: AccessMethod) -> AccessRow {
     let decrypt = AccessDecrypt {
-        key_arn: key_use.key_arn.clone(),
+        key_arn: kms_decrypt.key_arn.clone(),
         ..AccessDecrypt::only(DecryptStatus::NotExpected)
     };
     let secret = SecretRef {
-        version_id: key_use.version_id.clone(),
+        version_id: kms_decrypt.version_id.clone(),
         ..secret.clone()
     };
     let access = Arc::new(Access {
-        head: key_use.head.clone(),
+        head: kms_decrypt.head.clone(),
         method,
         asked: secret.key(),
         secret,
@@ -181,7 +184,7 @@ pub fn alone(key_use: &KmsDecrypt, secret: &SecretRef, method: AccessMethod) -> 
     AccessRow {
         access,
         read: None,
-        key_use: Some(key_use.head.clone()),
+        kms_decrypt: Some(kms_decrypt.head.clone()),
         absence_proves: false,
     }
 }
@@ -194,7 +197,7 @@ pub fn row(
     method: AccessMethod,
     secret: SecretRef,
     asked: SecretKey,
-    key_use: Option<&Arc<KmsDecrypt>>,
+    kms_decrypt: Option<&Arc<KmsDecrypt>>,
 ) -> AccessRow {
     // Only a single read of Secrets Manager always decrypts: a batch may reuse a data key, and
     // a parameter may be plain text although it was asked for decrypted.
@@ -205,21 +208,21 @@ pub fn row(
             method,
             secret,
             asked,
-            decrypt: decrypt_of(read, key_use),
+            decrypt: decrypt_of(read, kms_decrypt),
         }),
         read: Some(read.head.clone()),
-        key_use: key_use.map(|k| k.head.clone()),
+        kms_decrypt: kms_decrypt.map(|k| k.head.clone()),
         absence_proves,
     }
 }
 
-fn decrypt_of(read: &SecretRead, key_use: Option<&Arc<KmsDecrypt>>) -> AccessDecrypt {
-    match key_use {
-        Some(key_use) => AccessDecrypt {
+fn decrypt_of(read: &SecretRead, kms_decrypt: Option<&Arc<KmsDecrypt>>) -> AccessDecrypt {
+    match kms_decrypt {
+        Some(kms_decrypt) => AccessDecrypt {
             status: DecryptStatus::Paired,
-            event_id: Some(key_use.head.event_id.clone()),
-            key_arn: key_use.key_arn.clone(),
-            delta_secs: Some(key_use.head.time.0.saturating_sub(read.head.time.0)),
+            event_id: Some(kms_decrypt.head.event_id.clone()),
+            key_arn: kms_decrypt.key_arn.clone(),
+            delta_secs: Some(kms_decrypt.head.time.0.saturating_sub(read.head.time.0)),
         },
         None if read.decrypts => AccessDecrypt::only(DecryptStatus::Pending),
         None => AccessDecrypt::only(DecryptStatus::NotExpected),
@@ -234,8 +237,8 @@ mod tests {
     };
 
     #[test]
-    fn a_key_use_that_completed_first_lies_before_its_read() {
-        let (read, key_use) = (get_secret("r", 10, "x"), decrypt_secret("k", 9, "x"));
+    fn a_kms_decrypt_that_completed_first_lies_before_its_read() {
+        let (read, kms_decrypt) = (get_secret("r", 10, "x"), decrypt_secret("k", 9, "x"));
         let secret = full_secret("x");
         let key = secret.key();
         let row = row(
@@ -243,7 +246,7 @@ mod tests {
             AccessMethod::Api,
             secret,
             key,
-            Some(&Arc::new(key_use)),
+            Some(&Arc::new(kms_decrypt)),
         );
         let decrypt = &row.access.decrypt;
         assert_eq!(
@@ -268,15 +271,15 @@ mod tests {
 
     #[test]
     fn what_stands_for_itself_knows_its_version_and_expects_nothing() {
-        let key_use = KmsDecrypt {
+        let kms_decrypt = KmsDecrypt {
             version_id: Some("v2".into()),
             key_arn: Some("arn:aws:kms:eu-west-1:1:key/k".into()),
             ..decrypt_secret("k", 0, "x")
         };
-        let row = alone(&key_use, &full_secret("x"), AccessMethod::DirectDecrypt);
+        let row = alone(&kms_decrypt, &full_secret("x"), AccessMethod::DirectDecrypt);
         assert_eq!(row.access.secret.version_id.as_deref(), Some("v2"));
         assert_eq!(row.access.decrypt.status, DecryptStatus::NotExpected);
-        assert_eq!(row.access.decrypt.key_arn, key_use.key_arn);
+        assert_eq!(row.access.decrypt.key_arn, kms_decrypt.key_arn);
         assert!(row.read.is_none() && !row.absence_proves);
     }
 

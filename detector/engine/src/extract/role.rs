@@ -8,7 +8,7 @@ pub enum CallRole {
     /// A read from this store.
     Read(SecretStore),
     /// A KMS `Decrypt`.
-    KeyUse,
+    KmsDecrypt,
     /// A change.
     Change {
         /// Whether the call decrypts the secret itself.
@@ -28,7 +28,7 @@ pub fn role(source: &str, api: &str) -> Option<CallRole> {
             "ssm",
             "GetParameter" | "GetParameters" | "GetParametersByPath" | "GetParameterHistory",
         ) => Some(CallRole::Read(SecretStore::Ssm)),
-        ("kms", "Decrypt") => Some(CallRole::KeyUse),
+        ("kms", "Decrypt") => Some(CallRole::KmsDecrypt),
         (
             "secretsmanager",
             "PutSecretValue" | "UpdateSecret" | "ReplicateSecretToRegions" | "CreateSecret",

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::drafts::{PendingAlerts, Singles, TouchedWindow, most_telling, touched};
+use super::pending_alerts::{PendingAlerts, Singles, TouchedWindow, most_telling, touched};
 use super::{BatchOutcome, Pipeline};
 use crate::alert::{Alert, AlertId, WindowMatch};
 use crate::fact::{Fact, RuleRange, WindowRange};
@@ -24,17 +24,17 @@ impl Pipeline<'_> {
     pub(super) async fn create<S: StateStore>(
         &self,
         store: &S,
-        mut drafts: PendingAlerts,
+        mut pending_alerts: PendingAlerts,
         now: EventTime,
         outcome: &mut BatchOutcome,
     ) -> Result<(), StateError> {
         // Before any window is read: of several writers that complete one together, the last to
         // write reads all of it.
-        drafts.write(store, 0).await?;
+        pending_alerts.write(store, 0).await?;
         let mut alerts = AlertsById::new();
-        self.single_alerts(drafts.singles, &mut alerts);
-        let touched = touched(drafts.touched, self.rules);
-        self.window_alerts(store, &drafts.lone, touched, &mut alerts)
+        self.single_alerts(pending_alerts.singles, &mut alerts);
+        let touched = touched(pending_alerts.touched, self.rules);
+        self.window_alerts(store, &pending_alerts.lone, touched, &mut alerts)
             .await?;
         let alerts = in_order(alerts);
         let created = store.create_alerts(alerts.clone(), now).await?;
@@ -126,8 +126,8 @@ impl Pipeline<'_> {
         for (touch, facts) in touched.iter().zip(store.facts(&ranges).await?) {
             if let Some(window) = self.rules.windows.get(touch.window) {
                 let group = &touch.range.key.group;
-                for (firing, facts) in window::evaluate(window, group, &facts, touch.ends) {
-                    let alert = window_alert(window, firing, facts);
+                for (window_match, facts) in window::evaluate(window, group, &facts, touch.ends) {
+                    let alert = window_alert(window, window_match, facts);
                     alerts.insert(alert.id.clone(), alert);
                 }
             }
@@ -143,9 +143,9 @@ fn in_order(alerts: AlertsById) -> Vec<Alert> {
     alerts
 }
 
-fn window_alert(window: &WindowRule, firing: WindowMatch, facts: Vec<&Fact>) -> Alert {
-    let id = Alert::window_id(&window.meta, &firing.group, firing.bucket);
+fn window_alert(window: &WindowRule, window_match: WindowMatch, facts: Vec<&Fact>) -> Alert {
+    let id = Alert::window_id(&window.meta, &window_match.group, window_match.bucket);
     let evidence = facts.into_iter().map(|fact| fact.evidence.clone());
     let evidence = most_telling(evidence.collect());
-    Alert::new(id, window.meta.clone(), Some(firing), evidence)
+    Alert::new(id, window.meta.clone(), Some(window_match), evidence)
 }

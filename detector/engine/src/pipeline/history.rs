@@ -14,16 +14,16 @@ use ahash::{HashMap, HashSet};
 
 use self::open::{GroupPiece, OpenGroup};
 use super::alerts::AlertsById;
-use super::drafts::{PendingAlerts, TouchedWindow};
-use super::settle::{JoinedEvents, all_rows};
+use super::finalize::{JoinedEvents, all_rows};
+use super::pending_alerts::{PendingAlerts, TouchedWindow};
 use super::{BatchOutcome, Pipeline, since};
 use crate::access::Access;
 use crate::alert::{Alert, AlertId};
 use crate::copies::BestCopies;
 use crate::coverage::CoverageMark;
 use crate::ids::SharedStr;
-use crate::loose_end::{CorrelationKey, PendingEvent, PendingEventId};
 use crate::parallel;
+use crate::pending_event::{CorrelationKey, PendingEvent, PendingEventId};
 use crate::report::ReadReport;
 use crate::rule::WindowRule;
 use crate::scan::ScanResult;
@@ -41,8 +41,8 @@ pub struct HistoryPipeline<'p, 'a> {
     /// The latest delivery, as far as it is known.
     newest: Option<EventTime>,
     store: MemoryStore,
-    drafts: PendingAlerts,
-    scenes: HashMap<CorrelationKey, OpenGroup>,
+    pending_alerts: PendingAlerts,
+    correlation_groups: HashMap<CorrelationKey, OpenGroup>,
     best: BestCopies,
     /// Accesses that are settled, and wait for earlier ones that are not.
     waiting: Vec<Arc<Access>>,
@@ -61,8 +61,8 @@ impl<'p, 'a> HistoryPipeline<'p, 'a> {
             clock,
             newest: None,
             store: MemoryStore::default(),
-            drafts: PendingAlerts::default(),
-            scenes: HashMap::default(),
+            pending_alerts: PendingAlerts::default(),
+            correlation_groups: HashMap::default(),
             best: BestCopies::default(),
             waiting: Vec::new(),
             alerts: BTreeMap::new(),
@@ -110,16 +110,20 @@ impl<'p, 'a> HistoryPipeline<'p, 'a> {
                 &self.store,
                 slice,
                 None,
-                &mut self.drafts,
+                &mut self.pending_alerts,
                 &mut outcome.report,
             )
             .await?;
         ends.into_iter().for_each(|end| self.hold(end));
         let pieces = self.pieces(upto);
-        self.settle(&pieces, &mut outcome.report).await?;
+        self.finalize(&pieces, &mut outcome.report).await?;
         // Accesses and alerts are told in the order of time: nothing after the first loose end
         // that is still open.
-        let first = self.scenes.values().filter_map(OpenGroup::first).min();
+        let first = self
+            .correlation_groups
+            .values()
+            .filter_map(OpenGroup::first)
+            .min();
         let before = first.map_or(upto, |first| first.min(upto));
         self.best.forget(before);
         self.tell(before, &mut outcome).await?;
@@ -128,16 +132,19 @@ impl<'p, 'a> HistoryPipeline<'p, 'a> {
 
     fn hold(&mut self, end: Arc<PendingEvent>) {
         self.best.add(&end);
-        let open = self.scenes.entry(end.scene.clone());
+        let open = self.correlation_groups.entry(end.correlation_group.clone());
         open.or_insert_with(OpenGroup::new).ends.push(end);
     }
 
     /// What can be joined when everything before `upto` is here.
     fn pieces(&mut self, upto: EventTime) -> Vec<GroupPiece> {
         let due = self.due();
-        let scenes = self.scenes.values_mut();
-        let pieces = scenes.flat_map(|open| open.pieces(upto, due)).collect();
-        self.scenes.retain(|_, open| !open.ends.is_empty());
+        let correlation_groups = self.correlation_groups.values_mut();
+        let pieces = correlation_groups
+            .flat_map(|open| open.pieces(upto, due))
+            .collect();
+        self.correlation_groups
+            .retain(|_, open| !open.ends.is_empty());
         pieces
     }
 
@@ -150,10 +157,10 @@ impl<'p, 'a> HistoryPipeline<'p, 'a> {
         let mut first = self.advance(ScanResult::default(), END_OF_TIME).await?;
         // What is left is near a loose end that is not due. It goes the way of a run that holds
         // everything, which can settle a part of a scene and leave the rest of it open.
-        let told = self.store_what_is_left().await?;
-        let mut rest = self.tell_what_is_due(&told).await?;
+        let reported = self.store_what_is_left().await?;
+        let mut rest = self.tell_what_is_due(&reported).await?;
         let mut pending = self.pipeline.pending(&self.store).await?;
-        pending.accesses.retain(|access| told.lacks(access));
+        pending.accesses.retain(|access| reported.lacks(access));
         rest.append(pending);
         sort_by_ledger(&mut rest.accesses);
         first.append(rest);
@@ -164,47 +171,60 @@ impl<'p, 'a> HistoryPipeline<'p, 'a> {
     /// and copies that are held for the choice between them only, are closed there: found by
     /// others, but not due again.
     async fn store_what_is_left(&mut self) -> Result<JudgedUntil, StateError> {
-        let scenes = std::mem::take(&mut self.scenes);
-        let mut closed: Vec<PendingEventId> =
-            scenes.values().flat_map(OpenGroup::ids_told).collect();
-        let told = scenes
-            .iter()
-            .map(|(scene, open)| (scene.clone(), open.told))
+        let correlation_groups = std::mem::take(&mut self.correlation_groups);
+        let mut closed: Vec<PendingEventId> = correlation_groups
+            .values()
+            .flat_map(OpenGroup::ids_reported)
             .collect();
-        let mut left: Vec<_> = scenes.into_values().flat_map(|open| open.ends).collect();
+        let reported = correlation_groups
+            .iter()
+            .map(|(correlation_group, open)| (correlation_group.clone(), open.reported))
+            .collect();
+        let mut left: Vec<_> = correlation_groups
+            .into_values()
+            .flat_map(|open| open.ends)
+            .collect();
         let known: HashSet<PendingEventId> = left.iter().map(|end| end.id.clone()).collect();
         let copies = std::mem::take(&mut self.best).into_ends();
         for copy in copies.filter(|copy| !known.contains(&copy.id)) {
             closed.push(copy.id.clone());
             left.push(copy);
         }
-        self.store.put_loose_ends(left, EventTime(i64::MIN)).await?;
+        self.store
+            .put_pending_events(left, EventTime(i64::MIN))
+            .await?;
         self.store.close(&closed);
-        Ok(JudgedUntil(told))
+        Ok(JudgedUntil(reported))
     }
 
     /// Settles what is due of what was left, and tells all that waited for it.
-    async fn tell_what_is_due(&mut self, told: &JudgedUntil) -> Result<BatchOutcome, StateError> {
-        let DueEvents { ends, receipt } = self.store.due_loose_ends(self.due(), usize::MAX).await?;
-        let mut outcome = BatchOutcome::default();
-        let mut settled = self
-            .pipeline
-            .settle(&self.store, &ends, true, &mut outcome.report)
+    async fn tell_what_is_due(
+        &mut self,
+        reported: &JudgedUntil,
+    ) -> Result<BatchOutcome, StateError> {
+        let DueEvents { ends, receipt } = self
+            .store
+            .due_pending_events(self.due(), usize::MAX)
             .await?;
-        settled.retain(|access| told.lacks(access));
-        self.waiting.append(&mut settled);
+        let mut outcome = BatchOutcome::default();
+        let mut finalized = self
+            .pipeline
+            .finalize(&self.store, &ends, true, &mut outcome.report)
+            .await?;
+        finalized.retain(|access| reported.lacks(access));
+        self.waiting.append(&mut finalized);
         self.tell(END_OF_TIME, &mut outcome).await?;
-        self.store.close_loose_ends(receipt).await?;
+        self.store.close_pending_events(receipt).await?;
         Ok(outcome)
     }
 
     fn due(&self) -> EventTime {
         let now = self.pipeline.time(self.clock, self.newest);
-        now.plus(-self.pipeline.horizon_secs)
+        now.plus(-self.pipeline.allowed_lateness_secs)
     }
 
     /// Joins what is complete.
-    async fn settle(
+    async fn finalize(
         &mut self,
         pieces: &[GroupPiece],
         report: &mut ReadReport,
@@ -228,7 +248,7 @@ impl<'p, 'a> HistoryPipeline<'p, 'a> {
             &piece.ends,
             &self.best,
             |row| piece.owns(row.access.head.time),
-            |key_use| piece.owns(key_use.time),
+            |kms_decrypt| piece.owns(kms_decrypt.time),
         );
         (joined, counts)
     }
@@ -242,14 +262,19 @@ impl<'p, 'a> HistoryPipeline<'p, 'a> {
         let pipeline = self.pipeline;
         let accesses = self.accesses_before(before);
         pipeline
-            .judge_settled(&self.store, accesses, &mut self.drafts, outcome)
+            .judge_finalized(&self.store, accesses, &mut self.pending_alerts, outcome)
             .await?;
-        self.drafts.write(&self.store, 0).await?;
+        self.pending_alerts.write(&self.store, 0).await?;
         let mut alerts = AlertsById::new();
-        pipeline.single_alerts(self.drafts.singles_before(before), &mut alerts);
+        pipeline.single_alerts(self.pending_alerts.singles_before(before), &mut alerts);
         let complete = self.complete(before);
         pipeline
-            .window_alerts(&self.store, &self.drafts.lone, complete, &mut alerts)
+            .window_alerts(
+                &self.store,
+                &self.pending_alerts.lone,
+                complete,
+                &mut alerts,
+            )
             .await?;
         let alerts = alerts.into_values();
         self.alerts
@@ -272,7 +297,12 @@ impl<'p, 'a> HistoryPipeline<'p, 'a> {
     /// Takes out the alerts that nothing can precede any more.
     fn alerts_before(&mut self, before: EventTime) -> Vec<Alert> {
         // A window that is not complete may still have an alert as early as its first fact.
-        let open = self.drafts.touched.values().map(|(first, _)| *first).min();
+        let open = self
+            .pending_alerts
+            .touched
+            .values()
+            .map(|(first, _)| *first)
+            .min();
         let before = open.map_or(before, |open| open.min(before));
         // No id is less than the empty one.
         let later = self.alerts.split_off(&(before, AlertId("".into())));
@@ -284,26 +314,28 @@ impl<'p, 'a> HistoryPipeline<'p, 'a> {
     fn complete(&mut self, before: EventTime) -> Vec<TouchedWindow> {
         let rules = self.pipeline.rules;
         let mut complete = Vec::new();
-        self.drafts.touched.retain(|(window, key), (first, last)| {
-            let Some(rule) = rules.windows.get(*window) else {
-                return false;
-            };
-            // A later fact may raise the count of a bucket that is not over, and an alert of a
-            // history is told once, with its last count.
-            let over = over(before, rule.suppress_secs);
-            if *first >= over {
-                return true;
-            }
-            let ends = (*first, over.plus(-1).min(last.plus(rule.span_secs)));
-            complete.push(TouchedWindow::new(
-                *window,
-                key.clone(),
-                rule.span_secs,
-                ends,
-            ));
-            *first = over;
-            *last >= over
-        });
+        self.pending_alerts
+            .touched
+            .retain(|(window, key), (first, last)| {
+                let Some(rule) = rules.windows.get(*window) else {
+                    return false;
+                };
+                // A later fact may raise the count of a bucket that is not over, and an alert of a
+                // history is told once, with its last count.
+                let over = over(before, rule.suppress_secs);
+                if *first >= over {
+                    return true;
+                }
+                let ends = (*first, over.plus(-1).min(last.plus(rule.span_secs)));
+                complete.push(TouchedWindow::new(
+                    *window,
+                    key.clone(),
+                    rule.span_secs,
+                    ends,
+                ));
+                *first = over;
+                *last >= over
+            });
         complete.sort_by(TouchedWindow::by_window);
         complete
     }
@@ -314,11 +346,11 @@ impl<'p, 'a> HistoryPipeline<'p, 'a> {
             .map(|window| (window.meta.id.as_str().into(), needed_from(window, before)))
             .collect();
         self.store.forget_facts(&oldest);
-        self.drafts.lone.forget_facts(&oldest);
+        self.pending_alerts.lone.forget_facts(&oldest);
         // Times are remembered by the grain: to go through all of them is worth it when a new
         // one has begun, and not with every slice.
         let memory = self.pipeline.memory;
-        let oldest = before.plus(-memory.memory_secs);
+        let oldest = before.plus(-memory.lookback_secs);
         let grain = oldest.0.div_euclid(memory.grain_secs());
         if grain > self.forgotten {
             self.forgotten = grain;
@@ -339,12 +371,12 @@ impl JudgedUntil {
     /// Whether an access was not told: it is in no scene that was, or later than what was.
     fn lacks(&self, access: &Access) -> bool {
         let actor = access.head.principal.actor_key();
-        let scene = CorrelationKey::new(
+        let correlation_group = CorrelationKey::new(
             actor.unwrap_or_else(|| "".into()),
             access.head.region.clone(),
         );
-        let told = self.0.get(&scene);
-        told.is_none_or(|told| access.head.time >= *told)
+        let reported = self.0.get(&correlation_group);
+        reported.is_none_or(|reported| access.head.time >= *reported)
     }
 }
 
@@ -381,8 +413,10 @@ mod tests {
         Arc::new(PendingEvent::new(Observation::Read(Arc::new(read))))
     }
 
-    fn of_use(key_use: KmsDecrypt) -> Arc<PendingEvent> {
-        Arc::new(PendingEvent::new(Observation::KeyUse(Arc::new(key_use))))
+    fn of_use(kms_decrypt: KmsDecrypt) -> Arc<PendingEvent> {
+        Arc::new(PendingEvent::new(Observation::KmsDecrypt(Arc::new(
+            kms_decrypt,
+        ))))
     }
 
     fn slice(ends: impl IntoIterator<Item = Arc<PendingEvent>>) -> ScanResult {
@@ -393,7 +427,7 @@ mod tests {
     }
 
     /// Event and status of each access.
-    fn told(outcome: &BatchOutcome) -> Vec<(&str, DecryptStatus)> {
+    fn reported(outcome: &BatchOutcome) -> Vec<(&str, DecryptStatus)> {
         let accesses = outcome.accesses.iter();
         accesses
             .map(|access| (&*access.head.event_id, access.decrypt.status))
@@ -413,15 +447,18 @@ mod tests {
         pollster::block_on(async {
             let first = history.advance(slice([read, of_read(other)]), EventTime(14));
             let first = first.await.unwrap();
-            assert_eq!(told(&first), [], "a key use may come up to second 15");
-            let key_use = of_use(decrypt_secret("k", 15, "x"));
+            assert_eq!(reported(&first), [], "a key use may come up to second 15");
+            let kms_decrypt = of_use(decrypt_secret("k", 15, "x"));
             let second = history
-                .advance(slice([key_use]), EventTime(100))
+                .advance(slice([kms_decrypt]), EventTime(100))
                 .await
                 .unwrap();
             let paired = ("r1", DecryptStatus::Paired);
-            assert_eq!(told(&second), [paired, ("r2", DecryptStatus::NotExpected)]);
-            assert_eq!(told(&history.finish().await.unwrap()), []);
+            assert_eq!(
+                reported(&second),
+                [paired, ("r2", DecryptStatus::NotExpected)]
+            );
+            assert_eq!(reported(&history.finish().await.unwrap()), []);
         });
     }
 
@@ -433,9 +470,9 @@ mod tests {
         pollster::block_on(async {
             let ends = [get_secret("r1", 10, "x"), get_secret("r2", 500, "x")].map(of_read);
             let first = history.advance(slice(ends), EventTime(600)).await.unwrap();
-            assert_eq!(told(&first), [("r1", DecryptStatus::Unknown)]);
+            assert_eq!(reported(&first), [("r1", DecryptStatus::Unknown)]);
             let rest = history.finish().await.unwrap();
-            assert_eq!(told(&rest), [("r2", DecryptStatus::Pending)]);
+            assert_eq!(reported(&rest), [("r2", DecryptStatus::Pending)]);
         });
     }
 
@@ -461,11 +498,13 @@ correlation:
         let mut history = HistoryPipeline::new(&pipeline, EventTime(1_000_000));
         let read = |id: &str, secs| of_read(get_secret(id, secs, "x"));
         let counts = |outcome: &BatchOutcome| -> Vec<u64> {
-            let firings = outcome
+            let window_matches = outcome
                 .alerts
                 .iter()
-                .filter_map(|alert| alert.firing.as_ref());
-            firings.map(|firing| firing.count).collect()
+                .filter_map(|alert| alert.window_match.as_ref());
+            window_matches
+                .map(|window_match| window_match.count)
+                .collect()
         };
         pollster::block_on(async {
             let ends = [read("r1", 10), read("r2", 20)];

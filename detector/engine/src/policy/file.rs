@@ -84,7 +84,7 @@ struct GrantFile {
     regions: Option<Vec<String>>,
     sources: Option<Vec<String>>,
     keys: Option<Vec<String>>,
-    usual_per_hour: Option<f64>,
+    baseline_per_hour: Option<f64>,
 }
 
 /// Reads the grants of a policy.
@@ -124,7 +124,7 @@ impl GrantFile {
             regions: self.regions.as_deref().map(globs),
             sources: sources.transpose()?,
             keys: self.keys.as_deref().map(globs),
-            usual_per_hour: self.usual_per_hour,
+            baseline_per_hour: self.baseline_per_hour,
         })
     }
 
@@ -143,7 +143,7 @@ impl GrantFile {
         if let Some(name) = secrets.find(|s| *s != "*" && !s.starts_with("arn:")) {
             return Err(GrantFault::NotAnArn(name.clone()));
         }
-        match self.usual_per_hour {
+        match self.baseline_per_hour {
             Some(usual) if !usual.is_finite() || usual < 0.0 => Err(GrantFault::NotARate(usual)),
             _ => Ok(()),
         }

@@ -180,7 +180,7 @@ fields! {
         |s| verdict(s.expected, |e| e.account_region);
     "expected.usual_per_hour" true
         "`usual_per_hour` of those grants, the highest; absent where none has one"
-        |s| Some(s.expected?.usual_per_hour?.to_string().into());
+        |s| Some(s.expected?.baseline_per_hour?.to_string().into());
     "seen.principal_secret" true
         "`first` when the principal has not read the secret within the memory, `known` when \
          it has, `unknown` while the account's logs are too young to tell; waits for the \
@@ -328,16 +328,16 @@ mod tests {
 
     #[test]
     fn what_is_misspelt_is_told_and_what_is_of_accesses_only_is_refused_for_changes() {
-        let told = |name, target| check(name, target).unwrap_err().to_string();
+        let reported = |name, target| check(name, target).unwrap_err().to_string();
         assert_eq!(
-            told("principal.anr", RuleTarget::Access),
+            reported("principal.anr", RuleTarget::Access),
             "did you mean `principal.arn`?"
         );
         assert_eq!(
-            told("weather", RuleTarget::Access),
+            reported("weather", RuleTarget::Access),
             "rules/README.md lists the fields"
         );
-        let of_accesses = told("access.method", RuleTarget::Change);
+        let of_accesses = reported("access.method", RuleTarget::Change);
         assert!(of_accesses.contains("category: secret_access"));
         assert_eq!(check("weather", RuleTarget::Record), Ok(()));
         assert_eq!(

@@ -11,9 +11,9 @@ use crate::evidence::Evidence;
 use crate::extract::{WantedFields, extract};
 use crate::fact::{Fact, RuleRange, WindowKey, WindowRange};
 use crate::ids::SharedStr;
-use crate::loose_end::{CorrelationRange, PendingEvent};
 use crate::object::origin;
 use crate::observation::{Interner, Observation};
+use crate::pending_event::{CorrelationRange, PendingEvent};
 use crate::rule_meta::{RuleLevel, RuleMeta};
 use crate::seen::{LookbackPeriods, Sighting};
 use crate::state::StateStore;
@@ -32,9 +32,9 @@ pub async fn run<S: StateStore>(empty: impl Fn() -> S) {
     facts_are_kept_once(&empty()).await;
     facts_are_read_by_group_and_range(&empty()).await;
     slots_are_told_by_range(&empty()).await;
-    loose_ends_are_due_until_they_are_closed(&empty()).await;
-    loose_ends_are_found_by_scene_open_or_closed(&empty()).await;
-    late_loose_ends_wait_as_long_as_others(&empty()).await;
+    pending_events_are_due_until_they_are_closed(&empty()).await;
+    pending_events_are_found_by_correlation_group_open_or_closed(&empty()).await;
+    late_pending_events_wait_as_long_as_others(&empty()).await;
     copies_are_found_by_shared_id(&empty()).await;
     coverage_is_remembered(&empty()).await;
     what_was_seen_is_remembered_by_grain(&empty()).await;
@@ -75,7 +75,7 @@ pub fn end(event_id: &str, secs: i64, actor: &str) -> Arc<PendingEvent> {
 /// Everything that has waited since a time, however little a store gives at once.
 async fn due<S: StateStore>(store: &S, since: i64) -> Vec<Arc<PendingEvent>> {
     store
-        .due_loose_ends(EventTime(since), usize::MAX)
+        .due_pending_events(EventTime(since), usize::MAX)
         .await
         .expect("due")
         .ends
@@ -216,14 +216,17 @@ async fn slots_are_told_by_range<S: StateStore>(store: &S) {
 /// Closes what has waited since a time, and gives it.
 async fn close_due<S: StateStore>(store: &S, since: i64) -> BTreeSet<SharedStr> {
     let due = store
-        .due_loose_ends(EventTime(since), 10)
+        .due_pending_events(EventTime(since), 10)
         .await
         .expect("due");
-    store.close_loose_ends(due.receipt).await.expect("close");
+    store
+        .close_pending_events(due.receipt)
+        .await
+        .expect("close");
     ids(&due.ends)
 }
 
-async fn loose_ends_are_due_until_they_are_closed<S: StateStore>(store: &S) {
+async fn pending_events_are_due_until_they_are_closed<S: StateStore>(store: &S) {
     let ends = vec![
         end("e1", 100, "ann"),
         end("e2", 200, "ann"),
@@ -231,7 +234,7 @@ async fn loose_ends_are_due_until_they_are_closed<S: StateStore>(store: &S) {
     ];
     for attempt in ["put", "put again"] {
         store
-            .put_loose_ends(ends.clone(), LONG_AGO)
+            .put_pending_events(ends.clone(), LONG_AGO)
             .await
             .expect(attempt);
     }
@@ -242,26 +245,26 @@ async fn loose_ends_are_due_until_they_are_closed<S: StateStore>(store: &S) {
     assert_eq!(close_due(store, 100).await, set(&[]));
     // Queues deliver again, days later too: what was judged then must not be judged anew.
     store
-        .put_loose_ends(ends, LONG_AGO)
+        .put_pending_events(ends, LONG_AGO)
         .await
         .expect("redelivery");
     assert_eq!(ids(&due(store, 1_000).await), set(&["e2", "e3"]));
 }
 
-async fn loose_ends_are_found_by_scene_open_or_closed<S: StateStore>(store: &S) {
+async fn pending_events_are_found_by_correlation_group_open_or_closed<S: StateStore>(store: &S) {
     let one = end("e1", 100, "ann");
-    let scene = one.scene.clone();
+    let correlation_group = one.correlation_group.clone();
     let ends = vec![one, end("e2", 200, "ann"), end("e3", 150, "bob")];
-    store.put_loose_ends(ends, LONG_AGO).await.expect("put");
+    store.put_pending_events(ends, LONG_AGO).await.expect("put");
     close_due(store, 100).await;
     // A key use that comes late looks for its read, which may have been judged without it.
     for (from, expected) in [(100, &["e1", "e2"][..]), (101, &["e2"]), (201, &[])] {
         let around = CorrelationRange {
-            scene: scene.clone(),
+            correlation_group: correlation_group.clone(),
             from: EventTime(from),
             to: EventTime(200.max(from)),
         };
-        let found = store.loose_ends_in(&[around]).await.expect("scene");
+        let found = store.pending_events_in(&[around]).await.expect("scene");
         assert_eq!(
             found.iter().map(|ends| ids(ends)).collect::<Vec<_>>(),
             [set(expected)]
@@ -269,15 +272,15 @@ async fn loose_ends_are_found_by_scene_open_or_closed<S: StateStore>(store: &S) 
     }
 }
 
-async fn late_loose_ends_wait_as_long_as_others<S: StateStore>(store: &S) {
+async fn late_pending_events_wait_as_long_as_others<S: StateStore>(store: &S) {
     // The first was delivered 400 s late. Counted from its own time it would be due at once, before
     // its other half, which is as late, had a chance to come.
     store
-        .put_loose_ends(vec![end("e1", 100, "ann")], EventTime(500))
+        .put_pending_events(vec![end("e1", 100, "ann")], EventTime(500))
         .await
         .expect("put");
     store
-        .put_loose_ends(vec![end("e2", 700, "ann")], EventTime(500))
+        .put_pending_events(vec![end("e2", 700, "ann")], EventTime(500))
         .await
         .expect("put");
     assert_eq!(ids(&due(store, 499).await), set(&[]));
@@ -290,9 +293,9 @@ async fn copies_are_found_by_shared_id<S: StateStore>(store: &S) {
     let [one, other] = [("e1", "ann"), ("e2", "bob")]
         .map(|(event, actor)| Arc::new(PendingEvent::new(read(event, 100, actor, Some("s1")))));
     let ends = vec![one, other, end("e3", 100, "ann")];
-    store.put_loose_ends(ends, LONG_AGO).await.expect("put");
+    store.put_pending_events(ends, LONG_AGO).await.expect("put");
     let asked = ["s1".into(), "s2".into()];
-    let found = store.loose_ends_sharing(&asked).await.expect("sharing");
+    let found = store.pending_events_sharing(&asked).await.expect("sharing");
     assert_eq!(ids(&found), set(&["e1", "e2"]));
 }
 
@@ -327,8 +330,8 @@ async fn put_seen_twice<S: StateStore>(store: &S, times: &[(&str, i64)]) {
         })
         .collect();
     let memory = LookbackPeriods {
-        memory_secs: 900,
-        learning_secs: 0,
+        lookback_secs: 900,
+        warm_up_secs: 0,
     };
     for attempt in ["remember", "remember again"] {
         let sightings = sightings.clone();
@@ -404,16 +407,16 @@ async fn nothing_is_asked_for_in_vain<S: StateStore>(store: &S) {
     // DynamoDB refuses requests without items: a store must not send them.
     store.put_facts(Vec::new()).await.expect("no facts");
     store
-        .put_loose_ends(Vec::new(), LONG_AGO)
+        .put_pending_events(Vec::new(), LONG_AGO)
         .await
         .expect("no ends");
     let nothing = store
-        .due_loose_ends(EventTime(i64::MAX), 10)
+        .due_pending_events(EventTime(i64::MAX), 10)
         .await
         .expect("due");
     assert!(nothing.ends.is_empty());
     store
-        .close_loose_ends(nothing.receipt)
+        .close_pending_events(nothing.receipt)
         .await
         .expect("close nothing");
     store
@@ -450,7 +453,7 @@ mod tests {
         FactsAreNotCutToTheirRange,
         SlotsAreLost,
         CopiesAreNotFound,
-        ScenesForgetWhatIsClosed,
+        CorrelationGroupsForgetWhatIsClosed,
         NothingIsClosed,
         EverythingIsCovered,
         SightingsAreLost,
@@ -495,28 +498,28 @@ mod tests {
             Ok(slots)
         }
 
-        async fn put_loose_ends(
+        async fn put_pending_events(
             &self,
             ends: Vec<Arc<PendingEvent>>,
             arrived: EventTime,
         ) -> Result<(), StateError> {
-            self.0.put_loose_ends(ends, arrived).await
+            self.0.put_pending_events(ends, arrived).await
         }
 
-        async fn due_loose_ends(
+        async fn due_pending_events(
             &self,
             since: EventTime,
             most: usize,
         ) -> Result<DueEvents<Self::Receipt>, StateError> {
-            self.0.due_loose_ends(since, most).await
+            self.0.due_pending_events(since, most).await
         }
 
-        async fn loose_ends_in(
+        async fn pending_events_in(
             &self,
-            scenes: &[CorrelationRange],
+            correlation_groups: &[CorrelationRange],
         ) -> Result<Vec<Vec<Arc<PendingEvent>>>, StateError> {
-            let mut found = self.0.loose_ends_in(scenes).await?;
-            if self.breaks(Broken::ScenesForgetWhatIsClosed) {
+            let mut found = self.0.pending_events_in(correlation_groups).await?;
+            if self.breaks(Broken::CorrelationGroupsForgetWhatIsClosed) {
                 let open = ids(&due(&self.0, i64::MAX).await);
                 let is_open =
                     |end: &Arc<PendingEvent>| open.contains(&end.observation.head().event_id);
@@ -525,21 +528,21 @@ mod tests {
             Ok(found)
         }
 
-        async fn loose_ends_sharing(
+        async fn pending_events_sharing(
             &self,
             shared_ids: &[SharedStr],
         ) -> Result<Vec<Arc<PendingEvent>>, StateError> {
             if self.breaks(Broken::CopiesAreNotFound) {
                 return Ok(Vec::new());
             }
-            self.0.loose_ends_sharing(shared_ids).await
+            self.0.pending_events_sharing(shared_ids).await
         }
 
-        async fn close_loose_ends(&self, receipt: Self::Receipt) -> Result<(), StateError> {
+        async fn close_pending_events(&self, receipt: Self::Receipt) -> Result<(), StateError> {
             if self.breaks(Broken::NothingIsClosed) {
                 return Ok(());
             }
-            self.0.close_loose_ends(receipt).await
+            self.0.close_pending_events(receipt).await
         }
 
         async fn mark_coverage(&self, marks: Vec<CoverageMark>) -> Result<(), StateError> {
@@ -604,7 +607,7 @@ mod tests {
             Broken::FactsAreNotCutToTheirRange,
             Broken::SlotsAreLost,
             Broken::CopiesAreNotFound,
-            Broken::ScenesForgetWhatIsClosed,
+            Broken::CorrelationGroupsForgetWhatIsClosed,
             Broken::NothingIsClosed,
             Broken::EverythingIsCovered,
             Broken::SightingsAreLost,

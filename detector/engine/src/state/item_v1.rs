@@ -23,7 +23,7 @@ use crate::digest::digest;
 use crate::document::JsonNode;
 use crate::fact::Fact;
 use crate::ids::SharedStr;
-use crate::loose_end::PendingEvent;
+use crate::pending_event::PendingEvent;
 
 /// Version of this form, written into every item.
 pub const VERSION: u32 = 1;
@@ -205,7 +205,7 @@ enum StoredPendingEventV1 {
         decrypts: bool,
         denied_by_kms: bool,
     },
-    KeyUse {
+    KmsDecrypt {
         head: usize,
         secret: Option<usize>,
         version_id: Option<SharedStr>,
@@ -247,7 +247,7 @@ struct StoredAlertV1 {
     id: SharedStr,
     rule: StoredRuleV1,
     time: i64,
-    firing: Option<StoredWindowMatchV1>,
+    window_match: Option<StoredWindowMatchV1>,
     summary: String,
     account: Option<SharedStr>,
     region: Option<SharedStr>,

@@ -1,18 +1,18 @@
 //! The store of a replay and of tests: maps in memory, gone when it is dropped.
 
-mod loose;
+mod pending;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ahash::HashMap;
 
-use self::loose::{PendingPlace, PendingTable};
+use self::pending::{PendingPlace, PendingTable};
 use crate::alert::{Alert, AlertId};
 use crate::coverage::{CoverageMark, HourRanges};
 use crate::fact::{Fact, FactSet, RuleRange, WindowKey, WindowRange};
 use crate::ids::SharedStr;
-use crate::loose_end::{CorrelationRange, PendingEvent, PendingEventId};
+use crate::pending_event::{CorrelationRange, PendingEvent, PendingEventId};
 use crate::seen::{self, LookbackPeriods, SeenTimes, Sighting};
 use crate::state::{DueEvents, StateError, StateStore};
 use crate::time::EventTime;
@@ -22,7 +22,7 @@ struct MemoryTables {
     facts: HashMap<WindowKey, FactSet>,
     /// Rules of each window that have facts at any time.
     slots: HashMap<SharedStr, BTreeSet<usize>>,
-    loose: PendingTable,
+    pending: PendingTable,
     shared: HashMap<SharedStr, Vec<Arc<PendingEvent>>>,
     /// Account, region, and hours.
     coverage: HashMap<(SharedStr, SharedStr), HourRanges>,
@@ -69,8 +69,8 @@ impl MemoryStore {
     pub(crate) fn close(&self, ids: &[PendingEventId]) {
         let mut tables = self.tables();
         for id in ids {
-            if let Some(place) = tables.loose.place(id) {
-                tables.loose.close(place);
+            if let Some(place) = tables.pending.place(id) {
+                tables.pending.close(place);
             }
         }
     }
@@ -120,18 +120,20 @@ impl StateStore for MemoryStore {
             .collect())
     }
 
-    async fn put_loose_ends(
+    async fn put_pending_events(
         &self,
         mut ends: Vec<Arc<PendingEvent>>,
         arrived: EventTime,
     ) -> Result<(), StateError> {
         // Those of one scene after each other: it is looked for in memory once.
-        ends.sort_by_cached_key(|end| end.scene.fingerprint());
+        ends.sort_by_cached_key(|end| end.correlation_group.fingerprint());
         let mut tables = self.tables();
-        let MemoryTables { loose, shared, .. } = &mut *tables;
-        loose.reserve(ends.len());
+        let MemoryTables {
+            pending, shared, ..
+        } = &mut *tables;
+        pending.reserve(ends.len());
         for end in ends {
-            if loose.add(&end, arrived)
+            if pending.add(&end, arrived)
                 && end.may_have_copies
                 && let Some(id) = end.observation.head().shared_id.clone()
             {
@@ -141,13 +143,13 @@ impl StateStore for MemoryStore {
         Ok(())
     }
 
-    async fn due_loose_ends(
+    async fn due_pending_events(
         &self,
         since: EventTime,
         most: usize,
     ) -> Result<DueEvents<Self::Receipt>, StateError> {
         let tables = self.tables();
-        let mut due = tables.loose.due(since);
+        let mut due = tables.pending.due(since);
         if due.len() > most {
             due.sort_by_key(|(waiting, _)| waiting.since);
             due.truncate(most);
@@ -159,20 +161,29 @@ impl StateStore for MemoryStore {
         Ok(DueEvents { ends, receipt })
     }
 
-    async fn loose_ends_in(
+    async fn pending_events_in(
         &self,
-        scenes: &[CorrelationRange],
+        correlation_groups: &[CorrelationRange],
     ) -> Result<Vec<Vec<Arc<PendingEvent>>>, StateError> {
         let tables = self.tables();
-        let found = scenes.iter().map(|CorrelationRange { scene, from, to }| {
-            let ends = tables.loose.of_scene(scene).map(|waiting| &waiting.end);
-            let near = ends.filter(|end| (*from..=*to).contains(&end.time));
-            near.cloned().collect()
-        });
+        let found = correlation_groups.iter().map(
+            |CorrelationRange {
+                 correlation_group,
+                 from,
+                 to,
+             }| {
+                let ends = tables
+                    .pending
+                    .of_correlation_group(correlation_group)
+                    .map(|waiting| &waiting.end);
+                let near = ends.filter(|end| (*from..=*to).contains(&end.time));
+                near.cloned().collect()
+            },
+        );
         Ok(found.collect())
     }
 
-    async fn loose_ends_sharing(
+    async fn pending_events_sharing(
         &self,
         shared_ids: &[SharedStr],
     ) -> Result<Vec<Arc<PendingEvent>>, StateError> {
@@ -181,11 +192,11 @@ impl StateStore for MemoryStore {
         Ok(found.flatten().cloned().collect())
     }
 
-    async fn close_loose_ends(&self, receipt: Self::Receipt) -> Result<(), StateError> {
+    async fn close_pending_events(&self, receipt: Self::Receipt) -> Result<(), StateError> {
         let mut tables = self.tables();
         receipt
             .into_iter()
-            .for_each(|place| tables.loose.close(place));
+            .for_each(|place| tables.pending.close(place));
         Ok(())
     }
 
@@ -286,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn loose_ends_with_one_fingerprint_are_told_apart() {
+    fn pending_events_with_one_fingerprint_are_told_apart() {
         let ends: Vec<Arc<PendingEvent>> = [("e1", "ann"), ("e2", "ann"), ("e3", "bob")]
             .into_iter()
             .map(|(id, actor)| {
@@ -298,19 +309,25 @@ mod tests {
             let store = MemoryStore::default();
             for _ in 0..2 {
                 store
-                    .put_loose_ends(ends.clone(), EventTime(0))
+                    .put_pending_events(ends.clone(), EventTime(0))
                     .await
                     .unwrap();
             }
-            let due = async || store.due_loose_ends(EventTime(100), 10).await.unwrap().ends;
+            let due = async || {
+                store
+                    .due_pending_events(EventTime(100), 10)
+                    .await
+                    .unwrap()
+                    .ends
+            };
             assert_eq!(due().await, ends);
-            let scenes = [1, 2].map(|index| CorrelationRange {
-                scene: ends[index].scene.clone(),
+            let correlation_groups = [1, 2].map(|index| CorrelationRange {
+                correlation_group: ends[index].correlation_group.clone(),
                 from: EventTime(100),
                 to: EventTime(100),
             });
             assert_eq!(
-                store.loose_ends_in(&scenes).await.unwrap(),
+                store.pending_events_in(&correlation_groups).await.unwrap(),
                 [ends[..2].to_vec(), ends[2..].to_vec()]
             );
             store.close(&[ends[1].id.clone()]);
@@ -328,9 +345,15 @@ mod tests {
         let ends = vec![end("e1", 130), end("e2", 110), end("e3", 120)];
         pollster::block_on(async {
             let store = MemoryStore::default();
-            store.put_loose_ends(ends, EventTime(115)).await.unwrap();
+            store
+                .put_pending_events(ends, EventTime(115))
+                .await
+                .unwrap();
             let most = async |most| {
-                let due = store.due_loose_ends(EventTime(200), most).await.unwrap();
+                let due = store
+                    .due_pending_events(EventTime(200), most)
+                    .await
+                    .unwrap();
                 due.ends
                     .iter()
                     .map(|end| end.id.parts().1.to_owned())
@@ -391,8 +414,8 @@ mod tests {
     #[test]
     fn what_was_seen_is_forgotten_but_not_since_when_there_are_logs() {
         let memory = LookbackPeriods {
-            memory_secs: 900,
-            learning_secs: 0,
+            lookback_secs: 900,
+            warm_up_secs: 0,
         };
         let since = seen::since_key("111122223333");
         let sighting = |key: &SharedStr, secs| Sighting {

@@ -20,11 +20,11 @@ pub const RULES: &str = "SECRETRAIL_RULES";
 /// Access policy.
 pub const POLICY: &str = "SECRETRAIL_POLICY";
 /// Horizon.
-pub const HORIZON: &str = "SECRETRAIL_HORIZON";
+pub const ALLOWED_LATENESS: &str = "SECRETRAIL_HORIZON";
 /// Memory.
 pub const MEMORY: &str = "SECRETRAIL_MEMORY";
 /// Learning time.
-pub const LEARNING: &str = "SECRETRAIL_LEARNING";
+pub const WARM_UP: &str = "SECRETRAIL_LEARNING";
 /// Largest object.
 pub const MAX_OBJECT_BYTES: &str = "SECRETRAIL_MAX_OBJECT_BYTES";
 /// Objects read at the same time.
@@ -86,7 +86,7 @@ pub const SETTINGS: [SettingSpec; 15] = [
             empty for none",
     },
     SettingSpec {
-        name: HORIZON,
+        name: ALLOWED_LATENESS,
         default: Some("15m"),
         help: "how long the other half of a read may still arrive",
     },
@@ -96,7 +96,7 @@ pub const SETTINGS: [SettingSpec; 15] = [
         help: "how long it is remembered who read what",
     },
     SettingSpec {
-        name: LEARNING,
+        name: WARM_UP,
         default: Some("7d"),
         help: "how long logs must go back before anything is called new",
     },

@@ -26,7 +26,7 @@ pub(super) enum ObjectResult {
     /// It needs no work, or its work is done when the batch is.
     Done { state: ObjectState, details: String },
     /// It could not be read, or not to its end: its messages go back.
-    Poison { reason: String },
+    Failed { reason: String },
     /// There was no time for it: its messages go back.
     HandedBack,
 }
@@ -34,8 +34,8 @@ pub(super) enum ObjectResult {
 /// An object that was read, or was not.
 pub(super) struct ObjectReading {
     pub(super) delivered: DeliveredObject,
-    pub(super) harvest: ScanResult,
-    pub(super) fate: ObjectResult,
+    pub(super) scan_result: ScanResult,
+    pub(super) object_result: ObjectResult,
 }
 
 /// Reads an object. One that cannot be read is no error of the batch: the others are done, and its
@@ -46,14 +46,14 @@ pub(super) async fn read(
     active: &Arc<ActiveRules>,
     until: Instant,
 ) -> ObjectReading {
-    let mut harvest = ScanResult::default();
+    let mut scan_result = ScanResult::default();
     if let Some(reason) = to_be_skipped(&delivered) {
-        harvest.report.skip_object(reason);
-        let fate = passed_over(reason);
+        scan_result.report.skip_object(reason);
+        let object_result = passed_over(reason);
         return ObjectReading {
             delivered,
-            harvest,
-            fate,
+            scan_result,
+            object_result,
         };
     }
     // Begun now, it would be cut off at the end of the invocation: its message comes again in any
@@ -61,22 +61,22 @@ pub(super) async fn read(
     if !has_time(until) {
         return ObjectReading {
             delivered,
-            harvest,
-            fate: ObjectResult::HandedBack,
+            scan_result,
+            object_result: ObjectResult::HandedBack,
         };
     }
-    let (harvest, fate) = match s3.fetch(place(&delivered)).await {
+    let (scan_result, object_result) = match s3.fetch(place(&delivered)).await {
         Ok(bytes) => scan_aside(bytes, &delivered.key.key, active).await,
         Err(error) => {
-            harvest.report.objects_failed += 1;
+            scan_result.report.objects_failed += 1;
             let reason = error.to_string();
-            (harvest, ObjectResult::Poison { reason })
+            (scan_result, ObjectResult::Failed { reason })
         }
     };
     ObjectReading {
         delivered,
-        harvest,
-        fate,
+        scan_result,
+        object_result,
     }
 }
 
@@ -116,28 +116,28 @@ async fn scan_aside(
     // A panic is the fault of this object alone.
     scanned.unwrap_or_else(|error| {
         let reason = format!("it broke the reader: {error}");
-        (ScanResult::default(), ObjectResult::Poison { reason })
+        (ScanResult::default(), ObjectResult::Failed { reason })
     })
 }
 
 /// Reads the records of an object.
 fn scan(bytes: &[u8], name: &str, active: &ActiveRules) -> (ScanResult, ObjectResult) {
     let selection = Selection::default();
-    let mut harvest = ScanResult::default();
+    let mut scan_result = ScanResult::default();
     let mut scanner = ObjectScanner::new(&active.rules, &selection);
     let in_tree = object::parse(name).account.is_some();
     let read = scanner.read(
         ScanInput::Bytes(bytes),
         &origin(name),
         in_tree,
-        &mut harvest,
+        &mut scan_result,
     );
-    let fate = match harvest.report.settle(read, in_tree, false) {
-        report::ObjectStatus::Failed(reason) => ObjectResult::Poison { reason },
-        report::ObjectStatus::Read => processed(&harvest.report),
+    let object_result = match scan_result.report.finalize(read, in_tree, false) {
+        report::ObjectStatus::Failed(reason) => ObjectResult::Failed { reason },
+        report::ObjectStatus::Read => processed(&scan_result.report),
         report::ObjectStatus::PassedOver(reason) => passed_over(reason),
     };
-    (harvest, fate)
+    (scan_result, object_result)
 }
 
 fn processed(report: &ReadReport) -> ObjectResult {
@@ -151,9 +151,9 @@ fn processed(report: &ReadReport) -> ObjectResult {
 impl ObjectReading {
     /// Why its messages go back; `None` when they need not.
     pub(super) fn why_not_done(&self) -> Option<&str> {
-        match &self.fate {
+        match &self.object_result {
             ObjectResult::Done { .. } => None,
-            ObjectResult::Poison { reason } => Some(reason),
+            ObjectResult::Failed { reason } => Some(reason),
             ObjectResult::HandedBack => Some(NO_TIME),
         }
     }
@@ -171,19 +171,19 @@ impl ObjectReading {
         if let Some(lag) = lag.and_then(|lag| i32::try_from(lag).ok()) {
             metrics.record("DeliveryLag", lag.into());
         }
-        let (severity, state) = match &self.fate {
+        let (severity, state) = match &self.object_result {
             ObjectResult::Done { state, .. } => (LogSeverity::Info, state.as_str()),
-            ObjectResult::Poison { .. } => (LogSeverity::Error, "failed"),
+            ObjectResult::Failed { .. } => (LogSeverity::Error, "failed"),
             ObjectResult::HandedBack => (LogSeverity::Warn, "handed back"),
         };
-        let ReadReport { records, bytes, .. } = self.harvest.report;
+        let ReadReport { records, bytes, .. } = self.scan_result.report;
         log(
             severity,
             "object",
             json!({"bucket": key.bucket, "key": key.key, "version": key.version,
                 "state": state, "why": self.why_not_done(), "records": records, "bytes": bytes,
-                "lag_secs": lag, "observations": self.harvest.observations.len(),
-                "skipped": skipped(&self.harvest.report)}),
+                "lag_secs": lag, "observations": self.scan_result.observations.len(),
+                "skipped": skipped(&self.scan_result.report)}),
         );
     }
 }
@@ -202,7 +202,7 @@ mod tests {
         }
     }
 
-    fn fate(bytes: &[u8], name: &str) -> ObjectResult {
+    fn object_result(bytes: &[u8], name: &str) -> ObjectResult {
         scan(bytes, name, &ActiveRules::default()).1
     }
 
@@ -228,12 +228,12 @@ mod tests {
             state: ObjectState::Processed,
             details: "0 records, 0 skipped".to_owned(),
         };
-        assert_eq!(fate(br#"{"Records":[]}"#, IN_TREE), processed);
+        assert_eq!(object_result(br#"{"Records":[]}"#, IN_TREE), processed);
         assert!(matches!(
-            fate(br#"{"a":1}"#, IN_TREE),
-            ObjectResult::Poison { .. }
+            object_result(br#"{"a":1}"#, IN_TREE),
+            ObjectResult::Failed { .. }
         ));
-        let ObjectResult::Done { state, .. } = fate(br#"{"a":1}"#, "notes.json") else {
+        let ObjectResult::Done { state, .. } = object_result(br#"{"a":1}"#, "notes.json") else {
             panic!("it is no log of CloudTrail")
         };
         assert_eq!(state, ObjectState::Skipped);
@@ -241,11 +241,11 @@ mod tests {
 
     #[test]
     fn only_what_is_done_does_not_go_back() {
-        let why = |fate| {
+        let why = |object_result| {
             let reading = ObjectReading {
                 delivered: delivered(IN_TREE, None),
-                harvest: ScanResult::default(),
-                fate,
+                scan_result: ScanResult::default(),
+                object_result,
             };
             reading.why_not_done().map(str::to_owned)
         };
@@ -253,7 +253,7 @@ mod tests {
         assert_eq!(why(ObjectResult::HandedBack).as_deref(), Some(NO_TIME));
         let reason = "it has 9 bytes".to_owned();
         assert_eq!(
-            why(ObjectResult::Poison {
+            why(ObjectResult::Failed {
                 reason: reason.clone()
             }),
             Some(reason)

@@ -246,11 +246,11 @@ mod tests {
     fn a_folder_without_rules_is_told_by_its_name() {
         let none = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src"));
         let error = from_package(none).unwrap_err().to_string();
-        let told = format!(
+        let reported = format!(
             "{}: holds no rules; Sigma files end in .yml or .yaml",
             none.display()
         );
-        assert_eq!(error, told);
+        assert_eq!(error, reported);
         let absent = none.join("nowhere");
         let error = from_package(&absent).unwrap_err().to_string();
         assert!(

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use memchr::memmem::Finder;
 use secretrail_engine::alert::Alert;
+use secretrail_engine::extract_file::{ExtractFileError, ExtractFileReader};
 use secretrail_engine::parallel;
-use secretrail_engine::part::{ExtractFileError, ExtractFileReader};
 use secretrail_engine::scan::records_with;
 use serde_json::Value;
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use secretrail_engine::alert::{Alert, text};
-use secretrail_engine::neutral;
+use secretrail_engine::sanitize;
 use serde_json::Value;
 
 use super::records::RawRecord;
@@ -16,7 +16,7 @@ pub(super) const AROUND: i64 = 3_600;
 /// An alert with everything behind it, of these logs.
 pub(super) fn explained(alert: &Alert, logs: &[PathBuf], records: &[RawRecord]) -> String {
     let mut text = text::body(alert);
-    writeln!(text, "rule file  {}", neutral::line(&alert.rule.file)).ok();
+    writeln!(text, "rule file  {}", sanitize::line(&alert.rule.file)).ok();
     text.push_str("\nrecords:\n");
     for record in records {
         push_record(record, &mut text);
@@ -31,20 +31,20 @@ pub(super) fn explained(alert: &Alert, logs: &[PathBuf], records: &[RawRecord]) 
 }
 
 fn push_record(record: &RawRecord, text: &mut String) {
-    writeln!(text, "  {}", neutral::line(&record.object)).ok();
+    writeln!(text, "  {}", sanitize::line(&record.object)).ok();
     let pretty = serde_json::from_str::<Value>(&record.json)
         .map_or_else(|_| record.json.clone(), |value| format!("{value:#}"));
     // Line by line: a record may hold characters that a terminal obeys.
     for line in pretty.lines() {
-        writeln!(text, "    {}", neutral::line(line)).ok();
+        writeln!(text, "    {}", sanitize::line(line)).ok();
     }
 }
 
 /// Where the records are, for alerts from a file without the logs.
 fn push_places(alert: &Alert, text: &mut String) {
     for access in &alert.accesses {
-        let event = neutral::line(&access.head.event_id);
-        let object = neutral::line(&access.head.object);
+        let event = sanitize::line(&access.head.event_id);
+        let object = sanitize::line(&access.head.object);
         writeln!(text, "  event {event} in {object}").ok();
     }
     text.push_str("  name the logs beside the alerts to see them\n");
@@ -119,7 +119,7 @@ fn only<'a>(values: impl Iterator<Item = &'a str>) -> Option<&'a str> {
 
 /// For a shell: in single quotes, whatever it holds.
 fn quoted(text: &str) -> String {
-    let text = neutral::line(text);
+    let text = sanitize::line(text);
     if !text.is_empty() && text.chars().all(is_plain) {
         return text.into_owned();
     }

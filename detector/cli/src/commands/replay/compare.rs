@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use secretrail_engine::alert::{Alert, AlertId};
-use secretrail_engine::neutral;
 use secretrail_engine::rule_meta::RuleMeta;
+use secretrail_engine::sanitize;
 use serde_json::{Value, json};
 
 use crate::output::listing::RowListing;
@@ -145,8 +145,8 @@ fn push_shown<'a>(mark: &str, alerts: impl Iterator<Item = &'a &'a Alert>, text:
             more += 1;
             continue;
         }
-        let title = neutral::line(&alert.rule.title);
-        let summary = neutral::line(&alert.summary);
+        let title = sanitize::line(&alert.rule.title);
+        let summary = sanitize::line(&alert.summary);
         let id = &alert.id.0;
         write!(text, "\n{mark}: {title}\n  {summary}\n  alert {id}\n").ok();
     }

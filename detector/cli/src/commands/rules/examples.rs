@@ -5,11 +5,11 @@ use std::fmt::Write as _;
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use secretrail_engine::authoring::examples::{self, ExampleFault};
 use secretrail_engine::authoring::explain::{EventTrace, Explanation, explain, is_named};
-use secretrail_engine::neutral;
 use secretrail_engine::policy::AccessPolicy;
 use secretrail_engine::rule::RuleSet;
 use secretrail_engine::rule::example::RuleExample;
 use secretrail_engine::rule_meta::RuleMeta;
+use secretrail_engine::sanitize;
 use secretrail_pack::RulePack;
 
 use super::list::metas;
@@ -89,8 +89,8 @@ fn try_example<'e>(
     // A policy that cannot be read is the fault of the example, which the run has told.
     let policy: Option<AccessPolicy> = example.policy.as_ref().and_then(|text| text.parse().ok());
     let events = format!("[{}]", example.events.join(","));
-    let told = pollster::block_on(explain(rules, &meta.id, events.as_bytes(), policy.as_ref()));
-    let decided = told
+    let reported = pollster::block_on(explain(rules, &meta.id, events.as_bytes(), policy.as_ref()));
+    let decided = reported
         .map(|explanation| decided(&explanation))
         .unwrap_or_default();
     ExampleResult {
@@ -129,12 +129,15 @@ fn push_example(one: &ExampleResult<'_>, out: &mut String) {
     } else {
         "stays quiet"
     };
-    let (title, name) = (neutral::line(&one.title), neutral::line(&one.example.name));
+    let (title, name) = (
+        sanitize::line(&one.title),
+        sanitize::line(&one.example.name),
+    );
     writeln!(out, "{mark} {title}: {name} ({verb})").ok();
     if let Err(fault) = &one.result {
-        writeln!(out, "       {}", neutral::line(&fault.to_string())).ok();
+        writeln!(out, "       {}", sanitize::line(&fault.to_string())).ok();
     }
-    writeln!(out, "       {}", neutral::line(&one.decided)).ok();
+    writeln!(out, "       {}", sanitize::line(&one.decided)).ok();
 }
 
 fn push_total(tried: &[ExampleResult<'_>], failed: usize, out: &mut String) {
@@ -155,7 +158,7 @@ fn push_total(tried: &[ExampleResult<'_>], failed: usize, out: &mut String) {
 fn push_bare(loaded: &RulePack, metas: &[&RuleMeta], out: &mut String) {
     for meta in metas {
         if !loaded.examples.iter().any(|e| e.rule == meta.id) {
-            let (title, file) = (neutral::line(&meta.title), neutral::line(&meta.file));
+            let (title, file) = (sanitize::line(&meta.title), sanitize::line(&meta.file));
             writeln!(out, "no examples: {title} ({file})").ok();
         }
     }

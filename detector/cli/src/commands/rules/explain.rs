@@ -9,7 +9,7 @@ use std::path::Path;
 use secretrail_engine::authoring::explain::{
     EventTrace, ExplainError, ExplainLine, Explanation, explain,
 };
-use secretrail_engine::neutral;
+use secretrail_engine::sanitize;
 
 use crate::args::RulesExplainArgs;
 use crate::args::path::is_stdin;
@@ -51,7 +51,7 @@ fn text(explanation: &Explanation) -> String {
     } else {
         "stays quiet"
     };
-    let title = neutral::line(&explanation.rule.title);
+    let title = sanitize::line(&explanation.rule.title);
     let mut out = format!("{title}: {verdict}\n");
     for event in &explanation.events {
         push_event(event, &mut out);
@@ -61,7 +61,7 @@ fn text(explanation: &Explanation) -> String {
     }
     for group in &explanation.groups {
         let mark = yes_or_no(group.fired);
-        let (name, count) = (neutral::line(&group.group), neutral::line(&group.count));
+        let (name, count) = (sanitize::line(&group.group), sanitize::line(&group.count));
         writeln!(out, "  {mark} {name}: {count}").ok();
     }
     if explanation.events.is_empty() {
@@ -84,11 +84,11 @@ fn push_event(trace: &EventTrace, out: &mut String) {
         format!(" by {rule}")
     };
     let mark = if *matched { "matched" } else { "not matched" };
-    let (event, asked) = (neutral::line(event), neutral::line(&asked));
+    let (event, asked) = (sanitize::line(event), sanitize::line(&asked));
     writeln!(out, "\n{event}: {mark}{asked}").ok();
     for ExplainLine { depth, holds, text } in lines {
         let (mark, indent) = (yes_or_no(*holds), "  ".repeat(*depth));
-        writeln!(out, "  {mark} {indent}{}", neutral::line(text)).ok();
+        writeln!(out, "  {mark} {indent}{}", sanitize::line(text)).ok();
     }
 }
 

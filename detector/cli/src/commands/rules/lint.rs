@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use secretrail_engine::authoring::lint::{LintFinding, LintSeverity, lint};
-use secretrail_engine::neutral;
+use secretrail_engine::sanitize;
 use secretrail_pack::complete;
 
 use crate::args::RulesLintArgs;
@@ -15,7 +15,7 @@ pub(super) fn run(args: &RulesLintArgs, host: &mut ProcessHost) -> Result<u8, Ru
     let LintReport { files, findings } = linted(args)?;
     let mut text = String::new();
     for finding in &findings {
-        writeln!(text, "{}", neutral::line(&finding.to_string())).ok();
+        writeln!(text, "{}", sanitize::line(&finding.to_string())).ok();
     }
     print(host, &text)?;
     let errors = count(&findings, LintSeverity::Error);

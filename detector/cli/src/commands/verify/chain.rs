@@ -455,16 +455,16 @@ mod tests {
     }
 
     /// What is told of the digests and logs of these hours, but for what is intact.
-    fn told(evidence: &ChainFiles) -> Vec<(FileVerdict, bool, String)> {
+    fn reported(evidence: &ChainFiles) -> Vec<(FileVerdict, bool, String)> {
         told_with(evidence, &keys())
     }
 
     fn told_with(evidence: &ChainFiles, keys: &PublicKeys) -> Vec<(FileVerdict, bool, String)> {
         let findings = judge(evidence, keys, &Selection::default());
-        let told = findings
+        let reported = findings
             .into_iter()
             .filter(|f| f.verdict != FileVerdict::Intact);
-        told.map(|f| (f.verdict, f.digest, f.key)).collect()
+        reported.map(|f| (f.verdict, f.digest, f.key)).collect()
     }
 
     fn digest(verdict: FileVerdict, hour: u32) -> (FileVerdict, bool, String) {
@@ -478,7 +478,7 @@ mod tests {
     #[test]
     fn a_chain_is_proven_from_its_newest_digest_back() {
         let mut evidence = trail();
-        assert_eq!(told(&evidence), []);
+        assert_eq!(reported(&evidence), []);
         // Older digests need no signature of their own once the newest is proven.
         for hour in [1, 2] {
             evidence
@@ -487,24 +487,27 @@ mod tests {
                 .unwrap()
                 .signature = None;
         }
-        assert_eq!(told(&evidence), []);
+        assert_eq!(reported(&evidence), []);
         // Without it, the signature of each stands in the one after it, but not that of the newest.
         evidence.digests.get_mut(&digest_key(3)).unwrap().signature = None;
         let newest = [
             digest(FileVerdict::Unproven, 3),
             log(FileVerdict::Unproven, 3),
         ];
-        assert_eq!(told(&evidence), newest);
+        assert_eq!(reported(&evidence), newest);
         let all = told_with(&evidence, &PublicKeys::default());
         assert_eq!(all.len(), 6);
-        assert!(all.iter().all(|told| told.0 == FileVerdict::Unproven));
+        assert!(
+            all.iter()
+                .all(|reported| reported.0 == FileVerdict::Unproven)
+        );
     }
 
     #[test]
     fn an_altered_log_and_an_altered_digest_are_told_apart() {
         let mut evidence = trail();
         evidence.logs.insert(log_at(2), "bb".to_owned());
-        assert_eq!(told(&evidence), [log(FileVerdict::Altered, 2)]);
+        assert_eq!(reported(&evidence), [log(FileVerdict::Altered, 2)]);
         // Together with the log, the digest that lists it was changed.
         let changed = evidence.digests.get_mut(&digest_key(2)).unwrap();
         changed.hash = "other".to_owned();
@@ -513,7 +516,7 @@ mod tests {
             digest(FileVerdict::Altered, 2),
             log(FileVerdict::Unproven, 2),
         ];
-        assert_eq!(told(&evidence), expected);
+        assert_eq!(reported(&evidence), expected);
     }
 
     #[test]
@@ -521,33 +524,36 @@ mod tests {
         let mut evidence = trail();
         let copy = made(3, None, &[]);
         evidence.digests.insert(digest_key(4), copy);
-        let told = told(&evidence);
-        assert!(told.contains(&digest(FileVerdict::Altered, 4)), "{told:?}");
+        let reported = reported(&evidence);
+        assert!(
+            reported.contains(&digest(FileVerdict::Altered, 4)),
+            "{reported:?}"
+        );
     }
 
     #[test]
     fn what_is_listed_and_not_there_is_missing_unless_it_only_could_not_be_read() {
         let mut evidence = trail();
         evidence.logs.remove(&log_at(1));
-        assert_eq!(told(&evidence), [log(FileVerdict::Missing, 1)]);
+        assert_eq!(reported(&evidence), [log(FileVerdict::Missing, 1)]);
         evidence.unread.insert(log_at(1));
-        assert_eq!(told(&evidence), []);
+        assert_eq!(reported(&evidence), []);
         evidence.digests.remove(&digest_key(2));
         let expected = [
             digest(FileVerdict::Missing, 2),
             // Signed itself, so that it is proven without the one after it; nobody lists this log.
             log(FileVerdict::Unproven, 2),
         ];
-        assert_eq!(told(&evidence), expected);
+        assert_eq!(reported(&evidence), expected);
         evidence.unread.insert(digest_key(2));
-        assert_eq!(told(&evidence), [log(FileVerdict::Unproven, 2)]);
+        assert_eq!(reported(&evidence), [log(FileVerdict::Unproven, 2)]);
     }
 
     #[test]
     fn a_chain_that_starts_anew_is_news_only_after_an_older_one() {
         let mut evidence = trail();
         evidence.digests.insert(digest_key(6), made(6, None, &[]));
-        assert_eq!(told(&evidence), [digest(FileVerdict::Restarted, 6)]);
+        assert_eq!(reported(&evidence), [digest(FileVerdict::Restarted, 6)]);
     }
 
     #[test]

@@ -6,9 +6,9 @@ use ahash::{HashMap, HashMapExt};
 use secretrail_engine::access::{Access, DecryptStatus};
 use secretrail_engine::alert::Alert;
 use secretrail_engine::ids::SharedStr;
-use secretrail_engine::neutral;
 use secretrail_engine::observation::{CallOutcome, EventHeader};
 use secretrail_engine::rule_meta::RuleMeta;
+use secretrail_engine::sanitize;
 use secretrail_engine::seen::{LookbackPeriods, Novelty, NoveltyJudge, Sighting, since_key};
 use serde::Serialize;
 
@@ -212,7 +212,7 @@ impl<'a> ReportLedger<'a> {
             // The ledger is in the order of time, so the first access of an account is its
             // earliest.
             let since = *earliest.entry(&head.account).or_insert(head.time);
-            ledger.learned |= head.time.0.saturating_sub(since.0) >= memory.learning_secs;
+            ledger.learned |= head.time.0.saturating_sub(since.0) >= memory.warm_up_secs;
             // A denied read of a new secret is no new reader.
             let first = judge.judge(access).principal_secret == Novelty::First
                 && head.outcome == CallOutcome::Success;
@@ -340,8 +340,14 @@ impl AlertRow {
             id: alert.id.0.to_string(),
             rule,
             time: alert.time.0,
-            start: alert.firing.as_ref().map(|firing| firing.start.0),
-            count: alert.firing.as_ref().map(|firing| firing.count),
+            start: alert
+                .window_match
+                .as_ref()
+                .map(|window_match| window_match.start.0),
+            count: alert
+                .window_match
+                .as_ref()
+                .map(|window_match| window_match.count),
             summary: harmless(&alert.summary),
             principal: alert.principal.as_deref().map(harmless),
             secrets: alert.secrets.iter().map(|name| harmless(name)).collect(),
@@ -374,7 +380,7 @@ impl GapTableRow {
 
 /// A text as the page may have it.
 fn harmless(text: &str) -> String {
-    let text = neutral::line(text);
+    let text = sanitize::line(text);
     match text.char_indices().nth(MAX_CHARS) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
         None => text.into_owned(),

@@ -47,15 +47,15 @@ impl<'a> JudgedEvents<'a> {
         text: &[u8],
         policy: Option<&'a AccessPolicy>,
     ) -> Result<Self, ExplainError> {
-        let harvest = offline::read(rules, text, "events")?;
-        if harvest.report.records == 0 {
+        let scan_result = offline::read(rules, text, "events")?;
+        if scan_result.report.records == 0 {
             return Err(ExplainError::NoRecords);
         }
         let records = scan::records(text)?;
-        let since = pipeline::since(&harvest.observations, &harvest.coverage);
-        let changes = changes(&harvest);
+        let since = pipeline::since(&scan_result.observations, &scan_result.coverage);
+        let changes = changes(&scan_result);
         // The rules are asked one by one below; here only the accesses are wanted, all of them.
-        let outcome = offline::settle(&RuleSet::default(), policy, harvest).await?;
+        let outcome = offline::finalize(&RuleSet::default(), policy, scan_result).await?;
         let known = outcome.accesses.iter().map(|access| &**access);
         let judge = NoveltyJudge::of(LookbackPeriods::default(), since, known);
         let judged = outcome.accesses.into_iter().map(|access| JudgedAccess {
@@ -89,8 +89,8 @@ impl<'a> JudgedEvents<'a> {
     }
 }
 
-fn changes(harvest: &ScanResult) -> Vec<Arc<SecretChange>> {
-    let observations = harvest.observations.iter().map(|end| &end.observation);
+fn changes(scan_result: &ScanResult) -> Vec<Arc<SecretChange>> {
+    let observations = scan_result.observations.iter().map(|end| &end.observation);
     observations
         .filter_map(|observation| match observation {
             Observation::Change(change) => Some(change.clone()),

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use crate::limits::{PAIRING_TOLERANCE_SECS, SCENE_SECS, SETTLE_MARGIN_SECS};
-use crate::loose_end::{PendingEvent, PendingEventId};
+use crate::limits::{CORRELATION_GROUP_SECS, PAIRING_TOLERANCE_SECS, SETTLE_MARGIN_SECS};
+use crate::pending_event::{PendingEvent, PendingEventId};
 use crate::time::EventTime;
 
 /// What is open of a scene.
 pub(super) struct OpenGroup {
     pub(super) ends: Vec<Arc<PendingEvent>>,
     /// What is before this was told, and is held for what is near it.
-    pub(super) told: EventTime,
+    pub(super) reported: EventTime,
 }
 
 /// Loose ends that can be joined now, and which of what they come to is told: what is between two
@@ -43,7 +43,7 @@ impl OpenGroup {
     pub(super) fn new() -> Self {
         Self {
             ends: Vec::new(),
-            told: EventTime(i64::MIN),
+            reported: EventTime(i64::MIN),
         }
     }
 
@@ -52,14 +52,14 @@ impl OpenGroup {
         self.ends
             .iter()
             .map(|end| end.time)
-            .filter(|time| *time >= self.told)
+            .filter(|time| *time >= self.reported)
             .min()
     }
 
     /// The loose ends that were told.
-    pub(super) fn ids_told(&self) -> impl Iterator<Item = PendingEventId> {
-        let told = self.ends.iter().filter(|end| end.time < self.told);
-        told.map(|end| end.id.clone())
+    pub(super) fn ids_reported(&self) -> impl Iterator<Item = PendingEventId> {
+        let reported = self.ends.iter().filter(|end| end.time < self.reported);
+        reported.map(|end| end.id.clone())
     }
 
     /// What is complete when everything before `upto` is here, and was delivered by `due`.
@@ -78,7 +78,7 @@ impl OpenGroup {
                 from: span.from,
                 to: span.to,
             });
-            self.told = span.to;
+            self.reported = span.to;
             let done = self.ends.partition_point(|end| end.time < span.held);
             self.ends.drain(..done);
         }
@@ -91,7 +91,7 @@ impl OpenGroup {
     /// tolerance have nothing to do with each other; where they follow each other for too long,
     /// they are cut.
     fn next_span(&self) -> Option<PieceSpan> {
-        let first = self.ends.partition_point(|end| end.time < self.told);
+        let first = self.ends.partition_point(|end| end.time < self.reported);
         let mut times = self.ends.iter().skip(first).map(|end| end.time);
         let from = times.next()?;
         let mut last = from;
@@ -99,7 +99,7 @@ impl OpenGroup {
             if time > last.plus(PAIRING_TOLERANCE_SECS) {
                 break;
             }
-            if time.distance(from) > SCENE_SECS {
+            if time.distance(from) > CORRELATION_GROUP_SECS {
                 return Some(PieceSpan::cut(from));
             }
             last = time;
@@ -125,7 +125,7 @@ impl PieceSpan {
     /// the other side, so that the pairs beside the cut are those of the whole; each is told on one
     /// side only.
     fn cut(from: EventTime) -> Self {
-        let to = from.plus(SCENE_SECS);
+        let to = from.plus(CORRELATION_GROUP_SECS);
         Self {
             from,
             to,
@@ -164,26 +164,29 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_longer_than_the_tolerance_parts_a_scene() {
+    fn a_pause_longer_than_the_tolerance_parts_a_correlation_group() {
         assert_eq!(pieces(&mut open([5, 0, 10]), 100), [[0, 5, 10]]);
         assert_eq!(pieces(&mut open([0, 6]), 100), [[0], [6]]);
     }
 
     #[test]
     fn a_piece_waits_until_nothing_can_go_on_with_it() {
-        let mut scene = open([0, 3]);
+        let mut correlation_group = open([0, 3]);
         assert!(
-            pieces(&mut scene, 8).is_empty(),
+            pieces(&mut correlation_group, 8).is_empty(),
             "second 8 is still to come"
         );
-        assert_eq!(scene.first(), Some(EventTime(0)));
-        assert_eq!(pieces(&mut scene, 9), [[0, 3]]);
-        assert_eq!((scene.first(), scene.ends.len()), (None, 0));
+        assert_eq!(correlation_group.first(), Some(EventTime(0)));
+        assert_eq!(pieces(&mut correlation_group, 9), [[0, 3]]);
+        assert_eq!(
+            (correlation_group.first(), correlation_group.ends.len()),
+            (None, 0)
+        );
     }
 
     #[test]
     fn what_is_not_due_holds_back_itself_and_what_comes_after_it() {
-        let mut scene = open([0, 100, 200]);
+        let mut correlation_group = open([0, 100, 200]);
         let late = get_secret("late", 100, "x");
         let mut head = (*late.head).clone();
         head.delivered = EventTime(5_000);
@@ -191,41 +194,44 @@ mod tests {
             head: Arc::new(head),
             ..late
         };
-        scene.ends[1] = Arc::new(PendingEvent::new(Observation::Read(Arc::new(late))));
-        let told = scene.pieces(LATER, EventTime(4_999));
+        correlation_group.ends[1] = Arc::new(PendingEvent::new(Observation::Read(Arc::new(late))));
+        let reported = correlation_group.pieces(LATER, EventTime(4_999));
         assert_eq!(
-            told.iter().map(|p| times(&p.ends)).collect::<Vec<_>>(),
+            reported.iter().map(|p| times(&p.ends)).collect::<Vec<_>>(),
             [[0]]
         );
-        assert_eq!(times(&scene.ends), [100, 200]);
-        let told = scene.pieces(LATER, EventTime(5_000));
-        assert_eq!(told.len(), 2);
+        assert_eq!(times(&correlation_group.ends), [100, 200]);
+        let reported = correlation_group.pieces(LATER, EventTime(5_000));
+        assert_eq!(reported.len(), 2);
     }
 
     #[test]
     fn what_never_pauses_is_cut_with_a_margin_and_each_second_is_told_once() {
-        let (cut, margin) = (SCENE_SECS, SETTLE_MARGIN_SECS);
-        let mut scene = open((0..=2 * cut + 5).step_by(5));
-        let told = scene.pieces(EventTime(cut + margin), LATER);
-        assert!(told.is_empty(), "the margin after the cut is not complete");
-        let told = scene.pieces(EventTime(i64::MAX), LATER);
-        let [first, second, third] = told.as_slice() else {
-            panic!("{} pieces", told.len())
+        let (cut, margin) = (CORRELATION_GROUP_SECS, SETTLE_MARGIN_SECS);
+        let mut correlation_group = open((0..=2 * cut + 5).step_by(5));
+        let reported = correlation_group.pieces(EventTime(cut + margin), LATER);
+        assert!(
+            reported.is_empty(),
+            "the margin after the cut is not complete"
+        );
+        let reported = correlation_group.pieces(EventTime(i64::MAX), LATER);
+        let [first, second, third] = reported.as_slice() else {
+            panic!("{} pieces", reported.len())
         };
         assert_eq!(times(&first.ends).last(), Some(&(cut + margin)));
         assert_eq!(times(&second.ends).first(), Some(&(cut - margin)));
         assert_eq!(times(&third.ends).first(), Some(&(2 * cut - margin)));
         for secs in 0..=2 * cut + 5 {
-            let owners = told.iter().filter(|piece| piece.owns(EventTime(secs)));
+            let owners = reported.iter().filter(|piece| piece.owns(EventTime(secs)));
             assert_eq!(owners.count(), 1, "{secs}");
         }
     }
 
     #[test]
-    fn a_scene_may_be_as_long_as_it_is_before_it_is_cut() {
-        let told = open((0..=SCENE_SECS).step_by(5)).pieces(LATER, LATER);
-        assert_eq!(told.len(), 1);
-        let told = open((0..=SCENE_SECS + 5).step_by(5)).pieces(LATER, LATER);
-        assert_eq!(told.len(), 2);
+    fn a_correlation_group_may_be_as_long_as_it_is_before_it_is_cut() {
+        let reported = open((0..=CORRELATION_GROUP_SECS).step_by(5)).pieces(LATER, LATER);
+        assert_eq!(reported.len(), 1);
+        let reported = open((0..=CORRELATION_GROUP_SECS + 5).step_by(5)).pieces(LATER, LATER);
+        assert_eq!(reported.len(), 2);
     }
 }

@@ -21,7 +21,7 @@ pub(super) struct ExtensionBlock {
     suppress: Option<String>,
     pub(super) group_by: Vec<String>,
     #[serde(rename = "times_usual")]
-    pub(super) times_usual: Option<f64>,
+    pub(super) rate_multiplier: Option<f64>,
     examples: Vec<ExampleFile>,
 }
 
@@ -42,7 +42,7 @@ impl ExtensionBlock {
             source.error(quoted(&text), "secretrail:", "secretrail", message)
         })?;
         let is_rate = |times: f64| times.is_finite() && times > 0.0;
-        if block.times_usual.is_some_and(|times| !is_rate(times)) {
+        if block.rate_multiplier.is_some_and(|times| !is_rate(times)) {
             let message = "is not a number of times; \
                            write how often the usual rate is too often, as in `times_usual: 5`";
             return Err(source.error("times_usual", title, "secretrail.times_usual", message));
@@ -115,7 +115,10 @@ mod tests {
 
     #[test]
     fn a_rate_is_a_positive_number_and_a_span_is_one_of_sigma() {
-        assert_eq!(read("  times_usual: 2.5").unwrap().times_usual, Some(2.5));
+        assert_eq!(
+            read("  times_usual: 2.5").unwrap().rate_multiplier,
+            Some(2.5)
+        );
         for wrong in ["0", "-1", ".nan", ".inf"] {
             let error = read(&format!("  times_usual: {wrong}")).unwrap_err();
             assert_eq!(error.field, "secretrail.times_usual", "{wrong}");

@@ -35,7 +35,7 @@ pub(super) fn add(
         condition: asked.condition,
         span_secs,
         suppress_secs: suppress_secs.unwrap_or(span_secs),
-        times_usual: block.times_usual,
+        rate_multiplier: block.rate_multiplier,
         group: rule.group_by.iter().map(|g| g.as_str().into()).collect(),
         members,
     });
@@ -46,8 +46,8 @@ pub(super) fn add(
 fn block(parsed: &ParsedCorrelation<'_>) -> Result<ExtensionBlock, LoadError> {
     let ParsedCorrelation { source, rule } = parsed;
     let block = ExtensionBlock::read(source, &rule.title, &rule.custom_attributes)?;
-    if block.times_usual.is_some() {
-        check_times_usual(rule).map_err(|refusal| refusal.at(parsed))?;
+    if block.rate_multiplier.is_some() {
+        check_rate_multiplier(rule).map_err(|refusal| refusal.at(parsed))?;
     }
     Ok(block)
 }
@@ -306,7 +306,7 @@ impl WindowFeed {
 }
 
 /// Refuses a rate where there is no usual one to compare with.
-fn check_times_usual(rule: &CorrelationRule) -> Result<(), CorrelationFault> {
+fn check_rate_multiplier(rule: &CorrelationRule) -> Result<(), CorrelationFault> {
     let by = |field: &str| rule.group_by.iter().any(|group| group == field);
     let by_pair = by("principal.arn") && (by("secret.name") || by("secret.arn"));
     if rule.correlation_type == CorrelationType::EventCount && by_pair {

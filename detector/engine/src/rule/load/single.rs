@@ -64,7 +64,7 @@ fn target(source: &RuleFileText<'_>, rule: &SigmaRule) -> Result<RuleTarget, Loa
 /// Our block in a rule about single events.
 fn block(source: &RuleFileText<'_>, rule: &SigmaRule) -> Result<ExtensionBlock, LoadError> {
     let block = ExtensionBlock::read(source, &rule.title, &rule.custom_attributes)?;
-    if block.times_usual.is_none() {
+    if block.rate_multiplier.is_none() {
         return Ok(block);
     }
     let field = "secretrail.times_usual";
@@ -134,7 +134,7 @@ impl Suppression {
             condition: WindowCondition::Events(1),
             span_secs: self.span_secs,
             suppress_secs: self.span_secs,
-            times_usual: None,
+            rate_multiplier: None,
             group: self.group.iter().map(|g| g.as_str().into()).collect(),
             members: vec![WindowMember {
                 group: self.group,

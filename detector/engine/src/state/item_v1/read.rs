@@ -89,13 +89,13 @@ impl ItemReader {
                 decrypts,
                 denied_by_kms,
             })),
-            StoredPendingEventV1::KeyUse {
+            StoredPendingEventV1::KmsDecrypt {
                 head,
                 secret,
                 version_id,
                 key_arn,
                 direct,
-            } => Observation::KeyUse(Arc::new(KmsDecrypt {
+            } => Observation::KmsDecrypt(Arc::new(KmsDecrypt {
                 head: self.head(head)?,
                 secret: self.some_secret(secret)?,
                 version_id,
@@ -157,7 +157,7 @@ impl ItemReader {
             id: AlertId(alert.id),
             rule: Arc::new(rule_meta(alert.rule)?),
             time: EventTime(alert.time),
-            firing: alert.firing.map(firing),
+            window_match: alert.window_match.map(window_match),
             summary: alert.summary,
             account: alert.account,
             region: alert.region,
@@ -286,13 +286,13 @@ fn rule_meta(rule: StoredRuleV1) -> Result<RuleMeta, ItemError> {
     })
 }
 
-fn firing(firing: StoredWindowMatchV1) -> WindowMatch {
+fn window_match(window_match: StoredWindowMatchV1) -> WindowMatch {
     WindowMatch {
-        group: firing.group,
-        bucket: firing.bucket,
-        start: EventTime(firing.start),
-        end: EventTime(firing.end),
-        count: firing.count,
+        group: window_match.group,
+        bucket: window_match.bucket,
+        start: EventTime(window_match.start),
+        end: EventTime(window_match.end),
+        count: window_match.count,
     }
 }
 

@@ -146,12 +146,15 @@ impl ItemWriter {
                 decrypts: read.decrypts,
                 denied_by_kms: read.denied_by_kms,
             },
-            Observation::KeyUse(key_use) => StoredPendingEventV1::KeyUse {
-                head: self.head(&key_use.head),
-                secret: key_use.secret.as_ref().map(|secret| self.secret(secret)),
-                version_id: key_use.version_id.clone(),
-                key_arn: key_use.key_arn.clone(),
-                direct: key_use.direct,
+            Observation::KmsDecrypt(kms_decrypt) => StoredPendingEventV1::KmsDecrypt {
+                head: self.head(&kms_decrypt.head),
+                secret: kms_decrypt
+                    .secret
+                    .as_ref()
+                    .map(|secret| self.secret(secret)),
+                version_id: kms_decrypt.version_id.clone(),
+                key_arn: kms_decrypt.key_arn.clone(),
+                direct: kms_decrypt.direct,
             },
             Observation::Change(change) => StoredPendingEventV1::Change {
                 head: self.head(&change.head),
@@ -207,7 +210,7 @@ impl ItemWriter {
             id: alert.id.0.clone(),
             rule: rule_v1(&alert.rule),
             time: alert.time.0,
-            firing: alert.firing.as_ref().map(firing_v1),
+            window_match: alert.window_match.as_ref().map(window_match_v1),
             summary: alert.summary.clone(),
             account: alert.account.clone(),
             region: alert.region.clone(),
@@ -263,13 +266,13 @@ fn rule_v1(rule: &RuleMeta) -> StoredRuleV1 {
     }
 }
 
-fn firing_v1(firing: &WindowMatch) -> StoredWindowMatchV1 {
+fn window_match_v1(window_match: &WindowMatch) -> StoredWindowMatchV1 {
     StoredWindowMatchV1 {
-        group: firing.group.clone(),
-        bucket: firing.bucket,
-        start: firing.start.0,
-        end: firing.end.0,
-        count: firing.count,
+        group: window_match.group.clone(),
+        bucket: window_match.bucket,
+        start: window_match.start.0,
+        end: window_match.end.0,
+        count: window_match.count,
     }
 }
 
@@ -278,7 +281,7 @@ mod tests {
     use super::super::{PackedItem, pack_ends, pack_facts, unsqueezed};
     use super::*;
     use crate::access::{AccessDecrypt, AccessMethod, DecryptStatus};
-    use crate::loose_end::PendingEvent;
+    use crate::pending_event::PendingEvent;
     use crate::state::contract::{end, fact};
 
     fn tables(packed: &[PackedItem]) -> StoredPackV1 {
@@ -304,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn what_loose_ends_have_in_common_is_written_once() {
+    fn what_pending_events_have_in_common_is_written_once() {
         let ends = [
             end("e1", 1, "ann"),
             end("e2", 2, "ann"),

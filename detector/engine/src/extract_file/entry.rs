@@ -23,7 +23,7 @@ pub struct ExtractEntry {
     /// When it was delivered, by its name.
     pub delivered: Option<i64>,
     /// What became of it.
-    pub fate: ObjectStatus,
+    pub object_status: ObjectStatus,
     /// Bytes of JSON.
     pub bytes: u64,
     /// Records.
@@ -80,7 +80,7 @@ impl ExtractEntry {
             ..ReadReport::default()
         };
         // As was decided when it was extracted: to decide anew one would need its bytes.
-        match &self.fate {
+        match &self.object_status {
             ObjectStatus::Read => report.objects = 1,
             ObjectStatus::PassedOver(reason) => report.skip_object(*reason),
             ObjectStatus::Failed(_) => report.objects_failed = 1,
@@ -146,26 +146,26 @@ impl ExtractedObject {
         origin: &RecordOrigin,
         tag: String,
         in_tree: bool,
-        fate: &ObjectStatus,
-        harvest: &mut ScanResult,
+        object_status: &ObjectStatus,
+        scan_result: &mut ScanResult,
     ) -> Self {
-        let report = &harvest.report;
+        let report = &scan_result.report;
         let entry = ExtractEntry {
             name: origin.object.clone(),
             tag,
             in_tree,
             delivered: origin.delivered.map(|time| time.0),
-            fate: fate.clone(),
+            object_status: object_status.clone(),
             bytes: report.bytes,
             records: report.records,
             repaired: report.records_repaired,
             key_validations: report.key_validations,
             skipped: report.records_skipped.clone(),
-            coverage: ExtractEntry::coverage(harvest.coverage.iter().cloned()),
+            coverage: ExtractEntry::coverage(scan_result.coverage.iter().cloned()),
         };
         Self {
             entry,
-            records: std::mem::take(&mut harvest.kept),
+            records: std::mem::take(&mut scan_result.kept),
         }
     }
 }
@@ -178,13 +178,13 @@ mod tests {
     use crate::object::origin;
     use crate::report::SkippedObject;
 
-    fn extracted(fate: &ObjectStatus) -> ExtractedObject {
-        let mut harvest = ScanResult::default();
-        harvest.report.bytes = 10;
-        harvest.report.records = 3;
-        harvest.report.key_validations = 1;
-        harvest.report.records_repaired = 2;
-        harvest
+    fn extracted(object_status: &ObjectStatus) -> ExtractedObject {
+        let mut scan_result = ScanResult::default();
+        scan_result.report.bytes = 10;
+        scan_result.report.records = 3;
+        scan_result.report.key_validations = 1;
+        scan_result.report.records_repaired = 2;
+        scan_result
             .report
             .records_skipped
             .insert(SkippedRecord::Malformed, 4);
@@ -193,15 +193,21 @@ mod tests {
             region: "r".into(),
             bucket: hour,
         };
-        harvest.coverage.extend([mark(5), mark(3)]);
-        harvest.kept.push((EventTime(1), "{}".to_owned()));
+        scan_result.coverage.extend([mark(5), mark(3)]);
+        scan_result.kept.push((EventTime(1), "{}".to_owned()));
         let object = RecordOrigin {
             delivered: Some(EventTime(9)),
             ..origin("a")
         };
-        let extracted = ExtractedObject::of(&object, "t".to_owned(), true, fate, &mut harvest);
+        let extracted = ExtractedObject::of(
+            &object,
+            "t".to_owned(),
+            true,
+            object_status,
+            &mut scan_result,
+        );
         assert!(
-            harvest.kept.is_empty(),
+            scan_result.kept.is_empty(),
             "they are moved, and not held twice"
         );
         assert_eq!(extracted.records.len(), 1);
@@ -211,12 +217,12 @@ mod tests {
     #[test]
     fn a_part_counts_as_its_logs_do() {
         let skipped = SkippedObject::NoRecords;
-        for (fate, objects, failed, passed) in [
+        for (object_status, objects, failed, passed) in [
             (ObjectStatus::Read, 1, 0, None),
             (ObjectStatus::Failed("why".to_owned()), 0, 1, None),
             (ObjectStatus::PassedOver(skipped), 0, 0, Some(1)),
         ] {
-            let report = extracted(&fate).entry.report();
+            let report = extracted(&object_status).entry.report();
             assert_eq!((report.objects, report.objects_failed), (objects, failed));
             assert_eq!(report.objects_skipped.get(&skipped).copied(), passed);
             assert_eq!((report.bytes, report.records), (10, 3));

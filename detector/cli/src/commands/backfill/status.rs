@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use secretrail_engine::manifest::{BackfillManifest, ManifestBatch};
 use secretrail_engine::time::EventTime;
 
-use crate::commands::fleet::job::JobLocation;
-use crate::commands::fleet::progress::ExecutionState;
-use crate::commands::fleet::reached::{ReachedJob, StateMachineExecution};
+use crate::commands::backfill::job::JobLocation;
+use crate::commands::backfill::progress::ExecutionState;
+use crate::commands::backfill::reached::{ReachedJob, StateMachineExecution};
 use crate::exit;
 use crate::host::{ProcessHost, RunFailure, print, say};
 use crate::input::manifest as job_manifest;
@@ -33,7 +33,7 @@ pub(super) fn tell(
     let runs = execution.is_some_and(|execution| execution.progress.state == ExecutionState::Runs);
     if !runs {
         let folder = job.place.0.name("");
-        let problems = job_manifest::told(&folder, &missing);
+        let problems = job_manifest::reported(&folder, &missing);
         say(host, &run_summary::problems(&problems));
     }
     Ok(if missing.is_empty() {

@@ -1,13 +1,13 @@
 //! `fleet plan`: the logs of a job in batches, written down where the job will be.
 
+use secretrail_engine::extract_file::ExtractHeader;
 use secretrail_engine::manifest::{self, BackfillManifest, ManifestBatch};
-use secretrail_engine::part::ExtractHeader;
 
 use crate::args;
-use crate::args::fleet::BackfillPlanArgs;
+use crate::args::backfill::BackfillPlanArgs;
 use crate::args::settings::RunSettings;
-use crate::commands::fleet::estimate;
-use crate::commands::fleet::job::JobLocation;
+use crate::commands::backfill::estimate;
+use crate::commands::backfill::job::JobLocation;
 use crate::exit;
 use crate::host::{ProcessHost, RunFailure, print};
 use crate::input::object::InputObject;

@@ -44,7 +44,7 @@ impl Hash for CorrelationKey {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CorrelationRange {
     /// The scene.
-    pub scene: CorrelationKey,
+    pub correlation_group: CorrelationKey,
     /// First event time.
     pub from: EventTime,
     /// Last event time.
@@ -63,7 +63,7 @@ pub struct PendingEvent {
     /// Identity: the same event is the same loose end, however often it is delivered.
     pub id: PendingEventId,
     /// Where its other half would be.
-    pub scene: CorrelationKey,
+    pub correlation_group: CorrelationKey,
     /// Event time. This and what follows is what everybody asks of it first; it stands here so that
     /// a million of them need not be followed into memory for it.
     pub time: EventTime,
@@ -85,7 +85,7 @@ impl PendingEvent {
         let actor = head.principal.actor_key().unwrap_or_else(|| "".into());
         Self {
             id: PendingEventId::of(&observation),
-            scene: CorrelationKey::new(actor, head.region.clone()),
+            correlation_group: CorrelationKey::new(actor, head.region.clone()),
             time: head.time,
             delivered: head.delivered,
             may_have_copies: head.shared_id.is_some() || head.updated,
@@ -96,7 +96,7 @@ impl PendingEvent {
     /// The same with fingerprints that many others have, as it happens once in 2⁶⁴ times.
     #[cfg(test)]
     pub(crate) fn colliding(mut self) -> Self {
-        (self.id.fingerprint, self.scene.fingerprint) = (7, 7);
+        (self.id.fingerprint, self.correlation_group.fingerprint) = (7, 7);
         self
     }
 }
@@ -116,7 +116,7 @@ impl PendingEventId {
     pub fn of(observation: &Observation) -> Self {
         match observation {
             Observation::Read(read) => Self::read(&read.head),
-            Observation::KeyUse(key_use) => Self::key_use(&key_use.head),
+            Observation::KmsDecrypt(kms_decrypt) => Self::kms_decrypt(&kms_decrypt.head),
             Observation::Change(change) => Self::new(2, &change.head),
         }
     }
@@ -129,7 +129,7 @@ impl PendingEventId {
 
     /// The identity of a key use.
     #[must_use]
-    pub fn key_use(head: &EventHeader) -> Self {
+    pub fn kms_decrypt(head: &EventHeader) -> Self {
         Self::new(1, head)
     }
 
@@ -195,14 +195,18 @@ mod tests {
     }
 
     #[test]
-    fn a_scene_is_of_one_actor_in_one_region() {
-        let scene = |actor: &str, region: &str| CorrelationKey::new(actor.into(), region.into());
-        assert_eq!(scene("a", "r").fingerprint(), scene("a", "r").fingerprint());
-        assert_ne!(scene("a", "r"), scene("a", "s"));
+    fn a_correlation_group_is_of_one_actor_in_one_region() {
+        let correlation_group =
+            |actor: &str, region: &str| CorrelationKey::new(actor.into(), region.into());
+        assert_eq!(
+            correlation_group("a", "r").fingerprint(),
+            correlation_group("a", "r").fingerprint()
+        );
+        assert_ne!(correlation_group("a", "r"), correlation_group("a", "s"));
         // The two texts do not run into each other.
         assert_ne!(
-            scene("ab", "c").fingerprint(),
-            scene("a", "bc").fingerprint()
+            correlation_group("ab", "c").fingerprint(),
+            correlation_group("a", "bc").fingerprint()
         );
     }
 }

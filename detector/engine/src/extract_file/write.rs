@@ -6,9 +6,9 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde::Serialize;
 
-use crate::part::entry::ExtractedObject;
-use crate::part::header::ExtractHeader;
-use crate::part::line::{ExtractEnd, ExtractRecord, WrittenLine};
+use crate::extract_file::entry::ExtractedObject;
+use crate::extract_file::header::ExtractHeader;
+use crate::extract_file::line::{ExtractEnd, ExtractRecord, WrittenLine};
 use crate::time::EventTime;
 
 /// Writes a part. Objects may come in any order.
@@ -101,7 +101,7 @@ mod tests {
 
     fn object(name: &str, records: &[(i64, &str)]) -> ExtractedObject {
         let records = records.iter();
-        let mut harvest = ScanResult {
+        let mut scan_result = ScanResult {
             kept: records
                 .map(|(time, text)| (EventTime(*time), (*text).to_owned()))
                 .collect(),
@@ -113,7 +113,7 @@ mod tests {
             "t".to_owned(),
             false,
             &ObjectStatus::Read,
-            &mut harvest,
+            &mut scan_result,
         )
     }
 
@@ -160,7 +160,7 @@ mod tests {
             bucket: hour,
         };
         let mut object = object("a", &[]);
-        object.entry.coverage = crate::part::ExtractEntry::coverage([
+        object.entry.coverage = crate::extract_file::ExtractEntry::coverage([
             mark("z", 9),
             mark("a", 4),
             mark("a", 3),

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use secretrail_engine::manifest::{self, BackfillManifest};
 
-use crate::commands::fleet::job::JobLocation;
+use crate::commands::backfill::job::JobLocation;
 use crate::text::number;
 
 /// What the estimate assumes of an invocation: seconds to start, bytes as stored in a second,

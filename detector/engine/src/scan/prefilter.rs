@@ -138,7 +138,7 @@ impl Prefilter {
             Some(CallRole::Change { decrypts }) if decrypts || self.matches_changes => {
                 ServiceInterest::Full
             }
-            Some(CallRole::KeyUse) if is_marked() => ServiceInterest::Full,
+            Some(CallRole::KmsDecrypt) if is_marked() => ServiceInterest::Full,
             _ => ServiceInterest::None,
         }
     }
@@ -168,12 +168,12 @@ mod tests {
     use crate::split::{RecordSplitter, SplitPiece};
 
     /// What the splitter makes of a record, and what that is worth.
-    fn interest(sieve: &Prefilter, record: &str) -> ServiceInterest {
+    fn interest(prefilter: &Prefilter, record: &str) -> ServiceInterest {
         let mut found = None;
         let mut splitter = RecordSplitter::default();
         splitter.feed(record.as_bytes(), &mut |piece| {
             if let SplitPiece::Unit { bytes, after_first } = piece {
-                found = Some(sieve.interest(bytes, after_first));
+                found = Some(prefilter.interest(bytes, after_first));
             }
         });
         found.unwrap()
@@ -224,25 +224,25 @@ mod tests {
             // No rule asks for changes.
             ("cloudtrail", "StopLogging", "null", ServiceInterest::None),
         ];
-        let sieve = Prefilter::new(&RuleSet::default());
+        let prefilter = Prefilter::new(&RuleSet::default());
         for (service, api, params, expected) in cases {
             for record in both_orders(service, api, params) {
-                assert_eq!(interest(&sieve, &record), expected, "{record}");
+                assert_eq!(interest(&prefilter, &record), expected, "{record}");
             }
         }
     }
 
     #[test]
     fn what_is_nested_makes_a_record_more_interesting_never_less() {
-        let sieve = Prefilter::new(&RuleSet::default());
+        let prefilter = Prefilter::new(&RuleSet::default());
         let nested = r#"{"a":{"eventSource":"s3.amazonaws.com","eventName":"PutObject"}}"#;
         let [_, read] = both_orders("secretsmanager", "GetSecretValue", nested);
-        assert_eq!(interest(&sieve, &read), ServiceInterest::Full);
+        assert_eq!(interest(&prefilter, &read), ServiceInterest::Full);
         let nested = r#"{"a":{"eventSource":"ssm.amazonaws.com","eventName":"GetParameter"}}"#;
         let [_, other] = both_orders("s3", "PutObject", nested);
-        assert_eq!(interest(&sieve, &other), ServiceInterest::Full);
+        assert_eq!(interest(&prefilter, &other), ServiceInterest::Full);
         assert_eq!(
-            interest(&sieve, r#"{"eventName":"PutObject"}"#),
+            interest(&prefilter, r#"{"eventName":"PutObject"}"#),
             ServiceInterest::Unnamed
         );
     }
@@ -250,11 +250,11 @@ mod tests {
     #[test]
     fn what_is_to_be_kept_is_let_through() {
         let worth = |calls: Option<Vec<NeededCalls>>, service: &str, api: &str| {
-            let mut sieve = Prefilter::new(&RuleSet::default());
-            sieve.let_through(calls);
+            let mut prefilter = Prefilter::new(&RuleSet::default());
+            prefilter.let_through(calls);
             let [ordered, other] = both_orders(service, api, "null");
-            let worth = interest(&sieve, &ordered);
-            assert_eq!(interest(&sieve, &other), worth, "{service} {api}");
+            let worth = interest(&prefilter, &ordered);
+            assert_eq!(interest(&prefilter, &other), worth, "{service} {api}");
             worth
         };
         let calls = |names: Option<&[&str]>| {

@@ -4,9 +4,9 @@ use std::io::{BufRead, BufReader, Read};
 
 use flate2::bufread::MultiGzDecoder;
 
-use crate::part::entry::ExtractEntry;
-use crate::part::header::{ExtractHeader, SCHEMA};
-use crate::part::line::{ExtractEnd, ExtractRecord, ParsedLine, RECORD};
+use crate::extract_file::entry::ExtractEntry;
+use crate::extract_file::header::{ExtractHeader, SCHEMA};
+use crate::extract_file::line::{ExtractEnd, ExtractRecord, ParsedLine, RECORD};
 
 /// Longest line in bytes: a record is much shorter, an object of many years and accounts may have
 /// many coverage marks.

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use indicatif::ProgressBar;
 use secretrail_engine::time::EventTime;
 
-use crate::args::fleet::BackfillJobArgs;
-use crate::commands::fleet::progress::{ExecutionProgress, ExecutionState};
-use crate::commands::fleet::reached::StateMachineExecution;
-use crate::commands::fleet::step_functions::StepFunctions;
+use crate::args::backfill::BackfillJobArgs;
+use crate::commands::backfill::progress::{ExecutionProgress, ExecutionState};
+use crate::commands::backfill::reached::StateMachineExecution;
+use crate::commands::backfill::step_functions::StepFunctions;
 use crate::host::{ProcessHost, RunFailure, say};
 use crate::input::progress::parts_bar;
 
@@ -25,7 +25,7 @@ pub(super) struct RunWatcher<'w> {
     /// When the run began.
     began: Instant,
     /// When the last line was.
-    told: Instant,
+    reported: Instant,
 }
 
 impl<'w> RunWatcher<'w> {
@@ -43,7 +43,7 @@ impl<'w> RunWatcher<'w> {
             bar: parts_bar(parts as u64, is_shown),
             quiet: args.quiet,
             began,
-            told: began,
+            reported: began,
         }
     }
 
@@ -83,10 +83,10 @@ impl<'w> RunWatcher<'w> {
 
     fn show(&mut self, progress: &ExecutionProgress, before: u64, host: &mut ProcessHost) {
         // Without a terminal there is no bar, and a line for each look would fill the log.
-        if self.bar.is_hidden() && !self.quiet && self.told.elapsed() >= LINE {
+        if self.bar.is_hidden() && !self.quiet && self.reported.elapsed() >= LINE {
             let now = later(host.now, self.began.elapsed());
             say(host, &line(progress, now));
-            self.told = Instant::now();
+            self.reported = Instant::now();
         }
         self.bar.set_position(before + progress.done);
         self.bar.set_message(format!("{} failed", progress.failed));

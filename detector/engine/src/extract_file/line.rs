@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::part::entry::ExtractEntry;
+use crate::extract_file::entry::ExtractEntry;
 use crate::time::EventTime;
 
 #[derive(Serialize)]

@@ -9,7 +9,7 @@ use secretrail_engine::manifest::{
 };
 use secretrail_engine::time::EventTime;
 
-use crate::commands::fleet::job::JobLocation;
+use crate::commands::backfill::job::JobLocation;
 
 /// Batches of one execution: what its children give back, nothing each, has to fit into 256 KB.
 pub(super) const MOST_ITEMS: usize = 50_000;

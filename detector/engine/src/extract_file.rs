@@ -75,7 +75,7 @@ mod tests {
             tag: "t".to_owned(),
             in_tree: true,
             delivered: Some(7),
-            fate: ObjectStatus::Read,
+            object_status: ObjectStatus::Read,
             bytes: 1,
             records: 2,
             repaired: 0,

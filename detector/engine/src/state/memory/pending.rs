@@ -5,7 +5,7 @@ use std::sync::Arc;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
-use crate::loose_end::{CorrelationKey, PendingEvent, PendingEventId};
+use crate::pending_event::{CorrelationKey, PendingEvent, PendingEventId};
 use crate::time::EventTime;
 
 /// A loose end in the store.
@@ -24,9 +24,9 @@ pub(super) type PendingPlace = (usize, usize);
 /// loose end in its hands already, and a key of its own for each would cost more than all the rest.
 #[derive(Default)]
 pub(super) struct PendingTable {
-    scenes: Vec<Vec<WaitingEvent>>,
+    correlation_groups: Vec<Vec<WaitingEvent>>,
     /// Fingerprint and place of each scene.
-    scene_of: HashTable<(u64, usize)>,
+    correlation_group_of: HashTable<(u64, usize)>,
     /// Fingerprint of each loose end, its scene, and its place in that.
     known: HashTable<(u64, PendingPlace)>,
 }
@@ -42,17 +42,21 @@ impl PendingTable {
         let id = &end.id;
         let Entry::Vacant(vacant) = self.known.entry(
             id.fingerprint(),
-            |known| is_end(&self.scenes, known, id),
+            |known| is_end(&self.correlation_groups, known, id),
             fingerprint_of,
         ) else {
             return false;
         };
         // Only now: what is delivered again needs no scene to be looked for.
-        let scene = place_of_scene(&mut self.scenes, &mut self.scene_of, &end.scene);
-        let Some(ends) = self.scenes.get_mut(scene) else {
+        let correlation_group = place_of_correlation_group(
+            &mut self.correlation_groups,
+            &mut self.correlation_group_of,
+            &end.correlation_group,
+        );
+        let Some(ends) = self.correlation_groups.get_mut(correlation_group) else {
             return false;
         };
-        vacant.insert((id.fingerprint(), (scene, ends.len())));
+        vacant.insert((id.fingerprint(), (correlation_group, ends.len())));
         ends.push(WaitingEvent {
             end: end.clone(),
             since: end.delivered.max(arrived),
@@ -63,37 +67,41 @@ impl PendingTable {
 
     /// Where a loose end is.
     pub(super) fn place(&self, id: &PendingEventId) -> Option<PendingPlace> {
-        let found = self
-            .known
-            .find(id.fingerprint(), |known| is_end(&self.scenes, known, id));
+        let found = self.known.find(id.fingerprint(), |known| {
+            is_end(&self.correlation_groups, known, id)
+        });
         found.map(|(_, place)| *place)
     }
 
     /// The loose ends of a scene, open or closed.
-    pub(super) fn of_scene(&self, key: &CorrelationKey) -> impl Iterator<Item = &WaitingEvent> {
-        let found = self.scene_of.find(key.fingerprint(), |known| {
-            is_scene(&self.scenes, known, key)
+    pub(super) fn of_correlation_group(
+        &self,
+        key: &CorrelationKey,
+    ) -> impl Iterator<Item = &WaitingEvent> {
+        let found = self.correlation_group_of.find(key.fingerprint(), |known| {
+            is_correlation_group(&self.correlation_groups, known, key)
         });
-        let scene = found.and_then(|(_, scene)| self.scenes.get(*scene));
-        scene.into_iter().flatten()
+        let correlation_group = found
+            .and_then(|(_, correlation_group)| self.correlation_groups.get(*correlation_group));
+        correlation_group.into_iter().flatten()
     }
 
     /// Open loose ends that have waited since a time or longer, those of one scene after each
     /// other.
     pub(super) fn due(&self, since: EventTime) -> Vec<(&WaitingEvent, PendingPlace)> {
         let mut due = Vec::new();
-        for (scene, ends) in self.scenes.iter().enumerate() {
+        for (correlation_group, ends) in self.correlation_groups.iter().enumerate() {
             let placed = ends
                 .iter()
                 .zip(0..)
-                .map(|(end, index)| (end, (scene, index)));
+                .map(|(end, index)| (end, (correlation_group, index)));
             due.extend(placed.filter(|(waiting, _)| waiting.open && waiting.since <= since));
         }
         due
     }
 
-    pub(super) fn close(&mut self, (scene, index): PendingPlace) {
-        let ends = self.scenes.get_mut(scene);
+    pub(super) fn close(&mut self, (correlation_group, index): PendingPlace) {
+        let ends = self.correlation_groups.get_mut(correlation_group);
         if let Some(waiting) = ends.and_then(|ends| ends.get_mut(index)) {
             waiting.open = false;
         }
@@ -101,22 +109,22 @@ impl PendingTable {
 }
 
 /// Where a scene is; an empty one is made where there is none.
-fn place_of_scene(
-    scenes: &mut Vec<Vec<WaitingEvent>>,
-    scene_of: &mut HashTable<(u64, usize)>,
+fn place_of_correlation_group(
+    correlation_groups: &mut Vec<Vec<WaitingEvent>>,
+    correlation_group_of: &mut HashTable<(u64, usize)>,
     key: &CorrelationKey,
 ) -> usize {
-    let next = scenes.len();
-    let entry = scene_of.entry(
+    let next = correlation_groups.len();
+    let entry = correlation_group_of.entry(
         key.fingerprint(),
-        |known| is_scene(scenes, known, key),
+        |known| is_correlation_group(correlation_groups, known, key),
         fingerprint_of,
     );
-    let (_, scene) = *entry.or_insert((key.fingerprint(), next)).get();
-    if scene == next {
-        scenes.push(Vec::new());
+    let (_, correlation_group) = *entry.or_insert((key.fingerprint(), next)).get();
+    if correlation_group == next {
+        correlation_groups.push(Vec::new());
     }
-    scene
+    correlation_group
 }
 
 fn fingerprint_of<P>((fingerprint, _): &(u64, P)) -> u64 {
@@ -126,26 +134,30 @@ fn fingerprint_of<P>((fingerprint, _): &(u64, P)) -> u64 {
 /// Whether a loose end stands at a place. Fingerprints nearly always tell, and the keys themselves
 /// are far away in memory.
 fn is_end(
-    scenes: &[Vec<WaitingEvent>],
-    (fingerprint, (scene, index)): &(u64, PendingPlace),
+    correlation_groups: &[Vec<WaitingEvent>],
+    (fingerprint, (correlation_group, index)): &(u64, PendingPlace),
     id: &PendingEventId,
 ) -> bool {
     if *fingerprint != id.fingerprint() {
         return false;
     }
-    let known = scenes.get(*scene).and_then(|ends| ends.get(*index));
+    let known = correlation_groups
+        .get(*correlation_group)
+        .and_then(|ends| ends.get(*index));
     known.is_some_and(|known| known.end.id == *id)
 }
 
 /// Whether the loose ends at a place are those of a scene.
-fn is_scene(
-    scenes: &[Vec<WaitingEvent>],
-    (fingerprint, scene): &(u64, usize),
+fn is_correlation_group(
+    correlation_groups: &[Vec<WaitingEvent>],
+    (fingerprint, correlation_group): &(u64, usize),
     key: &CorrelationKey,
 ) -> bool {
     if *fingerprint != key.fingerprint() {
         return false;
     }
-    let known = scenes.get(*scene).and_then(|ends| ends.first());
-    known.is_some_and(|known| known.end.scene == *key)
+    let known = correlation_groups
+        .get(*correlation_group)
+        .and_then(|ends| ends.first());
+    known.is_some_and(|known| known.end.correlation_group == *key)
 }

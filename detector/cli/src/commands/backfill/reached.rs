@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use secretrail_engine::manifest::{BackfillManifest, ManifestBatch};
 use secretrail_engine::time::EventTime;
 
-use crate::args::fleet::BackfillJobArgs;
-use crate::commands::fleet::items::MapItems;
-use crate::commands::fleet::job::JobLocation;
-use crate::commands::fleet::progress::{ExecutionProgress, ExecutionState};
-use crate::commands::fleet::step_functions::StepFunctions;
+use crate::args::backfill::BackfillJobArgs;
+use crate::commands::backfill::items::MapItems;
+use crate::commands::backfill::job::JobLocation;
+use crate::commands::backfill::progress::{ExecutionProgress, ExecutionState};
+use crate::commands::backfill::step_functions::StepFunctions;
 use crate::host::RunFailure;
 use crate::input::s3::store;
 use crate::input::store::ObjectStore;

@@ -1,6 +1,6 @@
 //! How far an execution of the state machine is.
 
-use secretrail_engine::neutral;
+use secretrail_engine::sanitize;
 use secretrail_engine::time::EventTime;
 
 use crate::text::number;
@@ -49,7 +49,7 @@ impl ExecutionProgress {
         let why = self
             .why
             .as_ref()
-            .map(|why| format!(": {}", neutral::line(why)))
+            .map(|why| format!(": {}", sanitize::line(why)))
             .unwrap_or_default();
         format!(
             "{state}, {} of {} items done, {} failed{why}",

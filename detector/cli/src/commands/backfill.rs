@@ -19,7 +19,7 @@ use secretrail_engine::manifest::ManifestBatch;
 use self::items::{MOST_ITEMS, MapItems};
 use self::reached::{ReachedJob, StateMachineExecution};
 use self::watch::RunWatcher;
-use crate::args::fleet::{BackfillCommand, BackfillJobArgs, BackfillRunArgs};
+use crate::args::backfill::{BackfillCommand, BackfillJobArgs, BackfillRunArgs};
 use crate::host::{ProcessHost, RunFailure};
 
 /// Runs the command and gives its exit code.

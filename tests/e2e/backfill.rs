@@ -13,19 +13,19 @@ use e2e::{
     ACCOUNT, Printed, REGION, at, bucket_rule, decrypt_secret, denied, direct_decrypt, packed,
     read, record, role,
 };
-use secretrail_engine::part::ENDING;
+use secretrail_engine::extract_file::ENDING;
 use serde_json::{Value, json};
 
 use crate::infra::{Stack, root};
 use crate::{command, with_endpoint};
 
 /// A fleet on a stand-in. Its function reaches S3 through a proxy.
-struct Fleet {
+struct Backfill {
     proxy: Proxy,
     stack: Stack,
 }
 
-impl Fleet {
+impl Backfill {
     fn deploy() -> Self {
         let server = Server::stack();
         let proxy = Proxy::start(&server.url, &server.url);
@@ -181,12 +181,12 @@ fn sorted(text: &str) -> Vec<&str> {
 
 #[test]
 fn two_thousand_objects_on_many_machines_give_what_one_machine_gives() {
-    let fleet = Fleet::deploy();
+    let backfill = Backfill::deploy();
     for index in 0..1_999 {
-        fleet.put(&key(index), object(index));
+        backfill.put(&key(index), object(index));
     }
     let poison = packed(b"{\"Records\":[");
-    fleet.put(&key(1_999), poison[..poison.len() / 2].to_vec());
+    backfill.put(&key(1_999), poison[..poison.len() / 2].to_vec());
     let plan = [
         "fleet",
         "plan",
@@ -196,7 +196,7 @@ fn two_thousand_objects_on_many_machines_give_what_one_machine_gives() {
         "--part-size",
         "16K",
     ];
-    let planned = fleet.run(&plan);
+    let planned = backfill.run(&plan);
     assert_eq!(planned.code, 0, "{}", planned.stderr);
     assert!(
         planned.stdout.contains("objects        2,000") && planned.stdout.contains("dollars"),
@@ -206,7 +206,7 @@ fn two_thousand_objects_on_many_machines_give_what_one_machine_gives() {
     // One in twenty fails at first: its part cannot be written.
     let mut refused = BTreeSet::new();
     let mut writes = 0;
-    fleet.proxy.plan(move |call| {
+    backfill.proxy.plan(move |call| {
         writes += usize::from(call.operation == "PutObject");
         let fails = call.operation == "PutObject" && writes % 20 == 7 && refused.insert(writes);
         if fails {
@@ -216,26 +216,26 @@ fn two_thousand_objects_on_many_machines_give_what_one_machine_gives() {
         }
     });
     let job = "s3://work/jobs/one/";
-    let ran = fleet.run(&["fleet", "run", job, "--state-machine", fleet.machine()]);
+    let ran = backfill.run(&["fleet", "run", job, "--state-machine", backfill.machine()]);
     assert_eq!(
         (ran.code, ran.stderr.as_str()),
         (0, ""),
         "{}\n{}",
         ran.stdout,
-        fleet.stack.server.log()
+        backfill.stack.server.log()
     );
-    let calls = fleet.proxy.plan(|_| Fault::None);
+    let calls = backfill.proxy.plan(|_| Fault::None);
     let writes = calls
         .iter()
         .filter(|call| call.operation == "PutObject")
         .count();
-    let parts = fleet.parts("jobs/one/");
+    let parts = backfill.parts("jobs/one/");
     assert!(
         parts.len() > 40 && writes >= parts.len() + parts.len() / 20,
         "{} parts, {writes} writes",
         parts.len()
     );
-    let status = fleet.run(&["fleet", "status", job]);
+    let status = backfill.run(&["fleet", "status", job]);
     assert!(
         status.code == 0 && status.stdout.contains("100 % of the bytes"),
         "{}{}",
@@ -244,7 +244,7 @@ fn two_thousand_objects_on_many_machines_give_what_one_machine_gives() {
     );
     // The same ledger and alerts, and the same words about what could not be read.
     for command in ["accesses", "replay"] {
-        let of = |path: &str| fleet.run(&[command, path, "-f", "jsonl", "-q"]);
+        let of = |path: &str| backfill.run(&[command, path, "-f", "jsonl", "-q"]);
         let (logs, parts) = (of("s3://logs/AWSLogs/"), of(job));
         assert!(
             logs.stdout.lines().count() > 40,
@@ -259,7 +259,7 @@ fn two_thousand_objects_on_many_machines_give_what_one_machine_gives() {
     // are one history.
     let whole = |key: &str| {
         s3(
-            &fleet.stack.server.url,
+            &backfill.stack.server.url,
             "GET",
             &format!("/work/{key}"),
             Vec::new(),
@@ -268,30 +268,36 @@ fn two_thousand_objects_on_many_machines_give_what_one_machine_gives() {
     };
     let first = whole(&parts[0]);
     s3(
-        &fleet.stack.server.url,
+        &backfill.stack.server.url,
         "DELETE",
         &format!("/work/{}", parts[0]),
         Vec::new(),
     );
-    let incomplete = fleet.run(&["replay", job, "-f", "jsonl", "-q"]);
+    let incomplete = backfill.run(&["replay", job, "-f", "jsonl", "-q"]);
     let name = parts[0].rsplit('/').next().unwrap();
     assert!(
         incomplete.code == 3 && incomplete.stderr.contains(&format!("{name}: is missing")),
         "{}",
         incomplete.stderr
     );
-    let status = fleet.run(&["fleet", "status", job]);
+    let status = backfill.run(&["fleet", "status", job]);
     assert!(
         status.code == 3 && status.stderr.contains(name) && status.stderr.contains("fleet resume"),
         "{}",
         status.stderr
     );
-    let resumed = fleet.run(&["fleet", "resume", job, "--state-machine", fleet.machine()]);
+    let resumed = backfill.run(&[
+        "fleet",
+        "resume",
+        job,
+        "--state-machine",
+        backfill.machine(),
+    ]);
     assert_eq!(resumed.code, 0, "{}{}", resumed.stdout, resumed.stderr);
     assert!(whole(&parts[0]) == first, "the same bytes");
     let two = "s3://work/jobs/two/";
     let days = ["--from", "2026-03-03", "--to", "2026-03-05"];
-    let planned = fleet.run(
+    let planned = backfill.run(
         &[
             &[
                 "fleet",
@@ -307,17 +313,18 @@ fn two_thousand_objects_on_many_machines_give_what_one_machine_gives() {
         .concat(),
     );
     assert_eq!(planned.code, 0, "{}", planned.stderr);
-    let ran = fleet.run(&[
+    let ran = backfill.run(&[
         "fleet",
         "run",
         two,
         "--state-machine",
-        fleet.machine(),
+        backfill.machine(),
         "-q",
     ]);
     assert_eq!((ran.code, ran.stdout.as_str()), (0, ""), "{}", ran.stderr);
-    let replay =
-        |paths: &[&str]| fleet.run(&[&["replay", "-f", "jsonl", "-q"], paths, &days[..]].concat());
+    let replay = |paths: &[&str]| {
+        backfill.run(&[&["replay", "-f", "jsonl", "-q"], paths, &days[..]].concat())
+    };
     let (one, both, twice) = (
         replay(&["s3://logs/AWSLogs/"]),
         replay(&[two, job]),
@@ -329,17 +336,17 @@ fn two_thousand_objects_on_many_machines_give_what_one_machine_gives() {
 
 #[test]
 fn what_goes_wrong_with_a_job_is_said_and_can_be_mended() {
-    let fleet = Fleet::deploy();
-    let url = &fleet.stack.server.url;
-    let nothing = fleet.run(&["fleet", "status", "s3://work/jobs/none/"]);
+    let backfill = Backfill::deploy();
+    let url = &backfill.stack.server.url;
+    let nothing = backfill.run(&["fleet", "status", "s3://work/jobs/none/"]);
     assert!(
         nothing.code == 3 && nothing.stderr.contains("no such object"),
         "{}",
         nothing.stderr
     );
-    let (job, run) = fleet.small();
+    let (job, run) = backfill.small();
     let run: Vec<&str> = run.iter().map(String::as_str).collect();
-    let local = fleet.run(&["fleet", "plan", env!("CARGO_MANIFEST_DIR"), "-o", job]);
+    let local = backfill.run(&["fleet", "plan", env!("CARGO_MANIFEST_DIR"), "-o", job]);
     assert!(
         local.code == 64 && local.stderr.contains("secretrail extract"),
         "{}",
@@ -347,14 +354,14 @@ fn what_goes_wrong_with_a_job_is_said_and_can_be_mended() {
     );
     // Parts cannot be written: every batch fails, the execution is stopped, and what is missing is
     // named.
-    fleet.proxy.plan(|call| {
+    backfill.proxy.plan(|call| {
         if call.operation == "PutObject" {
             Fault::Refused(403)
         } else {
             Fault::None
         }
     });
-    let failed = fleet.run(&run);
+    let failed = backfill.run(&run);
     assert!(
         failed.code == 3 && failed.stdout.contains("state          failed"),
         "{}{}",
@@ -368,7 +375,7 @@ fn what_goes_wrong_with_a_job_is_said_and_can_be_mended() {
     );
     assert!(failed.stderr.contains(&key(0)), "{}", failed.stderr);
     // A run that is killed goes on without us; the next one watches it.
-    fleet.proxy.plan(|call| {
+    backfill.proxy.plan(|call| {
         if call.operation == "PutObject" {
             Fault::Hangs(4_000)
         } else {
@@ -381,23 +388,28 @@ fn what_goes_wrong_with_a_job_is_said_and_can_be_mended() {
         .spawn()
         .unwrap();
     let until = Instant::now() + Duration::from_secs(30);
-    let before = fleet.run(&["fleet", "status", job]).stdout;
-    while fleet.run(&["fleet", "status", job]).stdout.lines().next() == before.lines().next()
+    let before = backfill.run(&["fleet", "status", job]).stdout;
+    while backfill
+        .run(&["fleet", "status", job])
+        .stdout
+        .lines()
+        .next()
+        == before.lines().next()
         && Instant::now() < until
     {
         std::thread::sleep(Duration::from_millis(50));
     }
     killed.kill().unwrap();
     killed.wait().unwrap();
-    fleet.proxy.plan(|_| Fault::None);
-    let watched = fleet.run(&run);
+    backfill.proxy.plan(|_| Fault::None);
+    let watched = backfill.run(&run);
     assert!(
         watched.stderr.contains("is under way; watching it"),
         "{}",
         watched.stderr
     );
     assert_eq!(watched.code, 0, "{}{}", watched.stdout, watched.stderr);
-    let again = fleet.run(&run);
+    let again = backfill.run(&run);
     assert!(
         again.code == 0 && again.stdout.contains("replay s3://work/jobs/one/"),
         "{}{}",
@@ -407,14 +419,14 @@ fn what_goes_wrong_with_a_job_is_said_and_can_be_mended() {
     // Long afterwards the execution is forgotten, and the parts are there.
     let key = "work/jobs/one/execution.arn";
     let arn = s3(url, "GET", &format!("/{key}"), Vec::new()).text();
-    fleet.put(
+    backfill.put(
         key,
         arn.trim()
             .replace("secretrail-2", "secretrail-1")
             .into_bytes(),
     );
     for args in [&["fleet", "status", job][..], &run] {
-        let printed = fleet.run(args);
+        let printed = backfill.run(args);
         let all_there =
             printed.stdout.starts_with("parts") && printed.stdout.contains("100 % of the bytes");
         assert!(
@@ -428,20 +440,20 @@ fn what_goes_wrong_with_a_job_is_said_and_can_be_mended() {
 
 #[test]
 fn what_was_changed_behind_a_job_is_found_out() {
-    let fleet = Fleet::deploy();
-    let url = &fleet.stack.server.url;
-    let (job, run) = fleet.small();
+    let backfill = Backfill::deploy();
+    let url = &backfill.stack.server.url;
+    let (job, run) = backfill.small();
     let run: Vec<&str> = run.iter().map(String::as_str).collect();
-    let ran = fleet.run(&run);
+    let ran = backfill.run(&run);
     assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
     // A part that was cut off in S3.
-    let parts = fleet.parts("jobs/one/");
+    let parts = backfill.parts("jobs/one/");
     let whole = s3(url, "GET", &format!("/work/{}", parts[1]), Vec::new()).body;
-    fleet.put(
+    backfill.put(
         &format!("work/{}", parts[1]),
         whole[..whole.len() - 9].to_vec(),
     );
-    let cut = fleet.run(&["replay", job, "-f", "jsonl", "-q"]);
+    let cut = backfill.run(&["replay", job, "-f", "jsonl", "-q"]);
     assert!(
         cut.code == 3
             && cut.stderr.contains(&parts[1])
@@ -449,12 +461,12 @@ fn what_was_changed_behind_a_job_is_found_out() {
         "{}",
         cut.stderr
     );
-    fleet.put(&format!("work/{}", parts[1]), whole);
+    backfill.put(&format!("work/{}", parts[1]), whole);
 
     // Rules that ask for what was left out, by name.
     let folder = tempfile::tempdir().unwrap();
     let rule = bucket_rule(folder.path());
-    let refused = fleet.run(&["replay", job, "-f", "jsonl", "-r", &rule]);
+    let refused = backfill.run(&["replay", job, "-f", "jsonl", "-r", &rule]);
     assert!(
         refused.code == 2 && refused.stderr.contains("\"Bucket Deleted\""),
         "{}",
@@ -465,9 +477,9 @@ fn what_was_changed_behind_a_job_is_found_out() {
     let manifest = s3(url, "GET", "/work/jobs/one/manifest.jsonl", Vec::new()).text();
     let edited = manifest.replacen(&key(1)["logs/".len()..], &key(2)["logs/".len()..], 1);
     assert_ne!(edited, manifest);
-    fleet.put("work/jobs/one/manifest.jsonl", edited.into_bytes());
+    backfill.put("work/jobs/one/manifest.jsonl", edited.into_bytes());
     for args in [&run[..], &["replay", job, "-q"], &["fleet", "status", job]] {
-        let printed = fleet.run(args);
+        let printed = backfill.run(args);
         assert!(
             printed.code == 3
                 && printed
@@ -482,20 +494,20 @@ fn what_was_changed_behind_a_job_is_found_out() {
         "offset": (manifest.lines().next().unwrap().len() + 1).to_string(), "length": line.len().to_string(),
         "part": serde_json::from_str::<Value>(line).unwrap()["part"]});
     let event = json!({"bucket": "work", "prefix": "jobs/one/", "item": item});
-    let answer = fleet.invoke(&event);
+    let answer = backfill.invoke(&event);
     assert!(answer.contains("edited or cut off"), "{answer}");
-    fleet.put("work/jobs/one/manifest.jsonl", manifest.into_bytes());
-    let answer = fleet.invoke(&event);
+    backfill.put("work/jobs/one/manifest.jsonl", manifest.into_bytes());
+    let answer = backfill.invoke(&event);
     assert!(
         answer.contains("bytes_out") && !answer.contains("errorMessage"),
         "{answer}"
     );
-    let answer = fleet.invoke(&json!({"Records": []}));
+    let answer = backfill.invoke(&json!({"Records": []}));
     assert!(answer.contains("secretrail fleet run"), "{answer}");
 }
 
 #[test]
-fn the_fleet_has_settings_that_the_function_knows() {
+fn the_backfill_has_settings_that_the_function_knows() {
     let template = std::fs::read_to_string(Path::new(&root()).join("infra/fleet.yaml")).unwrap();
     let known: BTreeSet<&str> = secretrail_lambda::config::SETTINGS
         .iter()

@@ -19,7 +19,7 @@ pub struct CorrelationGroup {
     /// Secret reads.
     pub reads: Vec<Arc<SecretRead>>,
     /// Key uses.
-    pub key_uses: Vec<Arc<KmsDecrypt>>,
+    pub kms_decrypts: Vec<Arc<KmsDecrypt>>,
     /// Changes that decrypt secrets themselves.
     pub changes: Vec<Arc<SecretChange>>,
 }
@@ -28,7 +28,7 @@ impl CorrelationGroup {
     /// Brings the events into the one order that depends on nothing but themselves.
     pub(super) fn sort(&mut self) {
         self.reads.sort_by(|a, b| by_time(&a.head, &b.head));
-        self.key_uses.sort_by(|a, b| by_time(&a.head, &b.head));
+        self.kms_decrypts.sort_by(|a, b| by_time(&a.head, &b.head));
         self.changes.sort_by(|a, b| by_time(&a.head, &b.head));
     }
 }
@@ -42,16 +42,16 @@ pub(super) type IndexedDecrypt<'s> = (usize, &'s Arc<KmsDecrypt>);
 
 /// A sorted scene in which events are found by time and secret.
 pub(super) struct CorrelationIndex<'s> {
-    pub(super) scene: &'s CorrelationGroup,
+    pub(super) correlation_group: &'s CorrelationGroup,
     /// The key uses of each secret that a read may expect, in the order of time.
     uses_by_secret: HashMap<SecretPlace<'s>, Vec<usize>>,
 }
 
 impl<'s> CorrelationIndex<'s> {
-    pub(super) fn new(scene: &'s CorrelationGroup) -> Self {
+    pub(super) fn new(correlation_group: &'s CorrelationGroup) -> Self {
         let mut uses_by_secret: HashMap<SecretPlace<'s>, Vec<usize>> = HashMap::default();
-        for (index, key_use) in scene.key_uses.iter().enumerate() {
-            if let (Some(secret), true) = (&key_use.secret, is_plain(key_use)) {
+        for (index, kms_decrypt) in correlation_group.kms_decrypts.iter().enumerate() {
+            if let (Some(secret), true) = (&kms_decrypt.secret, is_plain(kms_decrypt)) {
                 uses_by_secret
                     .entry(secret.place())
                     .or_default()
@@ -59,7 +59,7 @@ impl<'s> CorrelationIndex<'s> {
             }
         }
         Self {
-            scene,
+            correlation_group,
             uses_by_secret,
         }
     }
@@ -77,13 +77,15 @@ impl<'s> CorrelationIndex<'s> {
             let all = all.map(Vec::as_slice).unwrap_or_default();
             let near = near(all, time, |index| self.use_time(*index));
             let near = all.get(near).unwrap_or_default().iter();
-            near.filter_map(|index| Some((*index, self.scene.key_uses.get(*index)?)))
+            near.filter_map(|index| {
+                Some((*index, self.correlation_group.kms_decrypts.get(*index)?))
+            })
         })
     }
 
     fn use_time(&self, index: usize) -> EventTime {
-        let key_use = self.scene.key_uses.get(index);
-        key_use.map_or(EventTime(0), |key_use| key_use.head.time)
+        let kms_decrypt = self.correlation_group.kms_decrypts.get(index);
+        kms_decrypt.map_or(EventTime(0), |kms_decrypt| kms_decrypt.head.time)
     }
 
     /// Key uses within the tolerance for any secret.
@@ -91,8 +93,10 @@ impl<'s> CorrelationIndex<'s> {
         &self,
         time: EventTime,
     ) -> impl Iterator<Item = IndexedDecrypt<'s>> + use<'s> {
-        indexed_near(&self.scene.key_uses, time, |key_use| key_use.head.time)
-            .filter(|(_, key_use)| is_plain(key_use) && key_use.secret.is_some())
+        indexed_near(&self.correlation_group.kms_decrypts, time, |kms_decrypt| {
+            kms_decrypt.head.time
+        })
+        .filter(|(_, kms_decrypt)| is_plain(kms_decrypt) && kms_decrypt.secret.is_some())
     }
 
     /// Reads within the tolerance, with their index in the scene.
@@ -100,13 +104,18 @@ impl<'s> CorrelationIndex<'s> {
         &self,
         time: EventTime,
     ) -> impl Iterator<Item = (usize, &'s Arc<SecretRead>)> + use<'s> {
-        indexed_near(&self.scene.reads, time, |read| read.head.time)
+        indexed_near(&self.correlation_group.reads, time, |read| read.head.time)
     }
 
     /// Whether a change of the same secret decrypted it: `PutSecretValue` compares with an
     /// existing version, `UpdateSecret` encrypts anew, and neither gives the value to anybody.
-    pub(super) fn is_explained(&self, key_use: &KmsDecrypt, secret: &SecretRef) -> bool {
-        indexed_near(&self.scene.changes, key_use.head.time, |c| c.head.time).any(|(_, change)| {
+    pub(super) fn is_explained(&self, kms_decrypt: &KmsDecrypt, secret: &SecretRef) -> bool {
+        indexed_near(
+            &self.correlation_group.changes,
+            kms_decrypt.head.time,
+            |c| c.head.time,
+        )
+        .any(|(_, change)| {
             let changed = change.secret.as_ref().filter(|_| change.decrypts);
             changed.is_some_and(|changed| changed.agrees_with(secret))
         })
@@ -163,30 +172,30 @@ pub(super) fn get_secret_value(read: &SecretRead) -> Option<&SecretRef> {
 }
 
 /// A successful key use by a service for its caller: what a read expects.
-fn is_plain(key_use: &KmsDecrypt) -> bool {
-    !key_use.direct && key_use.head.outcome == CallOutcome::Success
+fn is_plain(kms_decrypt: &KmsDecrypt) -> bool {
+    !kms_decrypt.direct && kms_decrypt.head.outcome == CallOutcome::Success
 }
 
 /// Whether a key use agrees with the ARN and the version that a read names.
-pub(super) fn fits(key_use: &KmsDecrypt, secret: &SecretRef) -> bool {
+pub(super) fn fits(kms_decrypt: &KmsDecrypt, secret: &SecretRef) -> bool {
     // Few reads name a version, and key uses of parameters have none: what is not said agrees.
-    let version = match (&secret.version_id, &key_use.version_id) {
+    let version = match (&secret.version_id, &kms_decrypt.version_id) {
         (Some(asked), Some(used)) => asked == used,
         _ => true,
     };
-    let used = key_use.secret.as_ref();
+    let used = kms_decrypt.secret.as_ref();
     version && used.is_some_and(|used| secret.is_completed_by(used))
 }
 
 /// Whether a key use was for a secret of Secrets Manager.
-pub(super) fn is_of_secrets_manager(key_use: &KmsDecrypt) -> bool {
-    let secret = key_use.secret.as_ref();
+pub(super) fn is_of_secrets_manager(kms_decrypt: &KmsDecrypt) -> bool {
+    let secret = kms_decrypt.secret.as_ref();
     secret.is_some_and(|secret| secret.store == SecretStore::SecretsManager)
 }
 
 /// Whether a key use was for a parameter under a path, at any depth or directly.
-pub(super) fn is_under(key_use: &KmsDecrypt, path: &SecretRef, recursive: bool) -> bool {
-    let Some(secret) = key_use.secret.as_ref().filter(|secret| {
+pub(super) fn is_under(kms_decrypt: &KmsDecrypt, path: &SecretRef, recursive: bool) -> bool {
+    let Some(secret) = kms_decrypt.secret.as_ref().filter(|secret| {
         secret.store == path.store && secret.account == path.account && secret.region == path.region
     }) else {
         return false;
@@ -224,27 +233,29 @@ mod tests {
 
     #[test]
     fn a_secret_is_found_by_the_name_that_its_arn_may_have() {
-        let mut scene = CorrelationGroup::default();
+        let mut correlation_group = CorrelationGroup::default();
         for (id, name) in [
             ("k1", "prod/oauth"),
             ("k2", "prod/oauth-client"),
             ("k3", "x"),
         ] {
-            scene.key_uses.push(Arc::new(decrypt_secret(id, 0, name)));
+            correlation_group
+                .kms_decrypts
+                .push(Arc::new(decrypt_secret(id, 0, name)));
         }
         let arn = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:prod/oauth-client";
         let asked = SecretRef::secret(arn, HOME);
-        let index = CorrelationIndex::new(&scene);
+        let index = CorrelationIndex::new(&correlation_group);
         let mut fitting = Vec::new();
-        for (_, key_use) in index.uses_of(&asked, EventTime(0)) {
-            fitting.push((&*key_use.head.event_id, fits(key_use, &asked)));
+        for (_, kms_decrypt) in index.uses_of(&asked, EventTime(0)) {
+            fitting.push((&*kms_decrypt.head.event_id, fits(kms_decrypt, &asked)));
         }
         assert_eq!(fitting, [("k1", false), ("k2", true)]);
     }
 
     #[test]
-    fn key_uses_that_no_read_expects_are_not_found() {
-        let mut scene = CorrelationGroup::default();
+    fn kms_decrypts_that_no_read_expects_are_not_found() {
+        let mut correlation_group = CorrelationGroup::default();
         let plain = decrypt_secret("k1", 0, "x");
         let mut denied = decrypt_secret("k2", 0, "x");
         Arc::make_mut(&mut denied.head).outcome = CallOutcome::Denied;
@@ -252,8 +263,10 @@ mod tests {
             direct: true,
             ..decrypt_secret("k3", 0, "x")
         };
-        scene.key_uses.extend([plain, denied, direct].map(Arc::new));
-        let index = CorrelationIndex::new(&scene);
+        correlation_group
+            .kms_decrypts
+            .extend([plain, denied, direct].map(Arc::new));
+        let index = CorrelationIndex::new(&correlation_group);
         let asked = get_secret("r", 0, "x");
         let secret = get_secret_value(&asked).unwrap();
         assert_eq!(index.uses_of(secret, EventTime(0)).count(), 1);
@@ -273,13 +286,17 @@ mod tests {
         ];
         for (path, name, recursive, direct) in cases {
             let path = SecretRef::parameter(path, HOME);
-            let key_use = decrypt_parameter("k", 0, name);
+            let kms_decrypt = decrypt_parameter("k", 0, name);
             assert_eq!(
-                is_under(&key_use, &path, true),
+                is_under(&kms_decrypt, &path, true),
                 recursive,
                 "{path:?} {name}"
             );
-            assert_eq!(is_under(&key_use, &path, false), direct, "{path:?} {name}");
+            assert_eq!(
+                is_under(&kms_decrypt, &path, false),
+                direct,
+                "{path:?} {name}"
+            );
         }
         let elsewhere = SecretRef {
             region: "us-east-1".into(),

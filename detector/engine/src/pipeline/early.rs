@@ -7,23 +7,23 @@ use super::Pipeline;
 use crate::access::{Access, AccessMethod};
 use crate::correlate;
 use crate::evidence::Evidence;
-use crate::loose_end::PendingEvent;
 use crate::observation::{KmsDecrypt, Observation, ReadRequest as Asked, SecretChange, SecretRead};
+use crate::pending_event::PendingEvent;
 use crate::rule::event::DerivedEvent;
 use crate::rule::{EvalScope, Matches, RuleTarget};
 use crate::seen::{self, Sighting};
 
 impl Pipeline<'_> {
     /// What rules say of an observation that nothing else is known about.
-    pub(super) fn at_sight(&self, observation: &Observation) -> Matches {
+    pub(super) fn early(&self, observation: &Observation) -> Matches {
         match observation {
-            Observation::Read(read) => self.read_at_sight(read),
-            Observation::KeyUse(key_use) => self.key_use_at_sight(key_use),
-            Observation::Change(change) => self.change_at_sight(change),
+            Observation::Read(read) => self.early_read(read),
+            Observation::KmsDecrypt(kms_decrypt) => self.early_kms_decrypt(kms_decrypt),
+            Observation::Change(change) => self.early_change(change),
         }
     }
 
-    fn read_at_sight(&self, read: &SecretRead) -> Matches {
+    fn early_read(&self, read: &SecretRead) -> Matches {
         // The child of a batch looks like any other read until it is settled: who asks for
         // methods waits for that.
         if !self.selection.filter.methods.is_empty() {
@@ -31,31 +31,31 @@ impl Pipeline<'_> {
         }
         let ask = EvalScope {
             target: RuleTarget::Access,
-            settled: false,
+            finalized: false,
             // Facts are never taken back: one about a path would stay beside those about the
             // secrets that turn out to have come back.
             counts: matches!(read.ask, Asked::Named(_)),
         };
-        let mut hits = Matches::default();
-        for access in accesses_at_sight(read) {
-            hits.append(self.judge(&access, ask, None));
+        let mut matches = Matches::default();
+        for access in early_accesses(read) {
+            matches.append(self.judge(&access, ask, None));
         }
-        hits
+        matches
     }
 
     /// Whoever calls KMS without a service in between is not the other half of anything, so that
     /// his access is settled.
-    fn key_use_at_sight(&self, key_use: &KmsDecrypt) -> Matches {
-        match &key_use.secret {
-            Some(secret) if key_use.direct => {
-                let row = correlate::alone(key_use, secret, AccessMethod::DirectDecrypt);
-                self.judge(&row.access, EvalScope::settled(RuleTarget::Access), None)
+    fn early_kms_decrypt(&self, kms_decrypt: &KmsDecrypt) -> Matches {
+        match &kms_decrypt.secret {
+            Some(secret) if kms_decrypt.direct => {
+                let row = correlate::alone(kms_decrypt, secret, AccessMethod::DirectDecrypt);
+                self.judge(&row.access, EvalScope::finalized(RuleTarget::Access), None)
             }
             _ => Matches::default(),
         }
     }
 
-    fn change_at_sight(&self, change: &SecretChange) -> Matches {
+    fn early_change(&self, change: &SecretChange) -> Matches {
         let secret = change.secret.as_ref();
         if !self.selection.takes_other(&change.head, secret) {
             return Matches::default();
@@ -66,14 +66,14 @@ impl Pipeline<'_> {
             secret: change.secret.clone(),
             access: None,
         };
-        let ask = EvalScope::settled(RuleTarget::Change);
-        self.rules.hits(ask, &event, &evidence)
+        let ask = EvalScope::finalized(RuleTarget::Change);
+        self.rules.matches(ask, &event, &evidence)
     }
 }
 
 /// The accesses of a read as far as its own record tells. A batch tells through the reads that it
 /// causes.
-fn accesses_at_sight(read: &SecretRead) -> impl Iterator<Item = Arc<Access>> {
+fn early_accesses(read: &SecretRead) -> impl Iterator<Item = Arc<Access>> {
     let (method, secrets) = match &read.ask {
         Asked::Named(secrets) => (AccessMethod::Api, secrets.as_slice()),
         Asked::Path { path, .. } => (AccessMethod::ByPath, std::slice::from_ref(path)),
@@ -87,7 +87,7 @@ fn accesses_at_sight(read: &SecretRead) -> impl Iterator<Item = Arc<Access>> {
 
 /// What can be remembered of reads before their key uses are known, so that whatever is settled
 /// first is judged by it.
-pub(super) fn remembered_at_sight(
+pub(super) fn early_remembered(
     observations: &[Arc<PendingEvent>],
 ) -> impl Iterator<Item = Sighting> {
     observations
@@ -98,7 +98,7 @@ pub(super) fn remembered_at_sight(
             Observation::Read(read) if matches!(read.ask, Asked::Named(_)) => Some(read),
             _ => None,
         })
-        .flat_map(|read| accesses_at_sight(read))
+        .flat_map(|read| early_accesses(read))
         .flat_map(|access| seen::remembered(&access))
 }
 
@@ -141,10 +141,10 @@ detection: {any_of: {access.api: PutSecretValue}, condition: any_of}
     }
 
     /// How many alerts and facts there are at sight.
-    fn hits(selection: &Selection, observation: Observation) -> (usize, usize) {
+    fn matches(selection: &Selection, observation: Observation) -> (usize, usize) {
         let rules = rules();
-        let hits = Pipeline::new(&rules, None, selection).at_sight(&observation);
-        (hits.singles.len(), hits.facts.len())
+        let matches = Pipeline::new(&rules, None, selection).early(&observation);
+        (matches.singles.len(), matches.facts.len())
     }
 
     fn of_read(read: SecretRead) -> Observation {
@@ -160,51 +160,54 @@ detection: {any_of: {access.api: PutSecretValue}, condition: any_of}
     }
 
     #[test]
-    fn a_path_alerts_at_sight_and_counts_when_it_is_known_what_came_back() {
+    fn a_path_alerts_early_and_counts_when_it_is_known_what_came_back() {
         let all = Selection::default();
-        assert_eq!(hits(&all, of_read(get_secret("r", 0, "x"))), (1, 1));
-        assert_eq!(hits(&all, of_read(by_path())), (1, 0));
+        assert_eq!(matches(&all, of_read(get_secret("r", 0, "x"))), (1, 1));
+        assert_eq!(matches(&all, of_read(by_path())), (1, 0));
     }
 
     #[test]
     fn a_batch_says_nothing_itself() {
         let secrets = vec![SecretRef::secret("x", HOME)];
         let batch = read("b", "BatchGetSecretValue", 0, Asked::Batch(secrets));
-        assert_eq!(hits(&Selection::default(), of_read(batch)), (0, 0));
+        assert_eq!(matches(&Selection::default(), of_read(batch)), (0, 0));
     }
 
     #[test]
-    fn only_a_direct_key_use_says_something_at_sight() {
-        let key_use = decrypt_secret("k", 0, "x");
+    fn only_a_direct_kms_decrypt_says_something_early() {
+        let kms_decrypt = decrypt_secret("k", 0, "x");
         let direct = KmsDecrypt {
             direct: true,
-            ..key_use.clone()
+            ..kms_decrypt.clone()
         };
-        let hits = |key_use| {
-            hits(
+        let matches = |kms_decrypt| {
+            matches(
                 &Selection::default(),
-                Observation::KeyUse(Arc::new(key_use)),
+                Observation::KmsDecrypt(Arc::new(kms_decrypt)),
             )
         };
-        assert_eq!((hits(key_use), hits(direct)), ((0, 0), (1, 1)));
+        assert_eq!((matches(kms_decrypt), matches(direct)), ((0, 0), (1, 1)));
     }
 
     #[test]
     fn who_asks_for_methods_waits_until_they_are_known() {
         let mut selection = Selection::default();
         selection.filter.methods = vec![AccessMethod::Api];
-        assert_eq!(hits(&selection, of_read(get_secret("r", 0, "x"))), (0, 0));
+        assert_eq!(
+            matches(&selection, of_read(get_secret("r", 0, "x"))),
+            (0, 0)
+        );
     }
 
     #[test]
     fn a_change_alerts_where_it_is_asked_for() {
         let change = || Observation::Change(Arc::new(put_secret("c", 10, "x")));
-        assert_eq!(hits(&Selection::default(), change()), (1, 0));
+        assert_eq!(matches(&Selection::default(), change()), (1, 0));
         let later = Selection {
             from: Some(crate::time::EventTime(11)),
             ..Selection::default()
         };
-        assert_eq!(hits(&later, change()), (0, 0));
+        assert_eq!(matches(&later, change()), (0, 0));
     }
 
     #[test]
@@ -213,8 +216,8 @@ detection: {any_of: {access.api: PutSecretValue}, condition: any_of}
         let mut shared = get_secret("r2", 0, "x");
         Arc::make_mut(&mut shared.head).shared_id = Some("s".into());
         let ends = |read| [Arc::new(PendingEvent::new(of_read(read)))];
-        assert_ne!(remembered_at_sight(&ends(plain)).count(), 0);
-        assert_eq!(remembered_at_sight(&ends(shared)).count(), 0);
-        assert_eq!(remembered_at_sight(&ends(by_path())).count(), 0);
+        assert_ne!(early_remembered(&ends(plain)).count(), 0);
+        assert_eq!(early_remembered(&ends(shared)).count(), 0);
+        assert_eq!(early_remembered(&ends(by_path())).count(), 0);
     }
 }

@@ -12,9 +12,9 @@ use crate::correlate::{self, AccessRow, CorrelationGroup};
 use crate::coverage::CoverageMark;
 use crate::ids::SharedStr;
 use crate::limits::SETTLE_MARGIN_SECS;
-use crate::loose_end::{CorrelationKey, CorrelationRange, PendingEvent, PendingEventId};
 use crate::observation::{EventHeader, Observation};
 use crate::parallel;
+use crate::pending_event::{CorrelationKey, CorrelationRange, PendingEvent, PendingEventId};
 use crate::report::ReadReport;
 use crate::state::{StateError, StateStore};
 use crate::time::EventTime;
@@ -43,7 +43,7 @@ pub(super) fn all_rows(joined: Vec<JoinedEvents>, report: &mut ReadReport) -> Ve
 impl Pipeline<'_> {
     /// Joins the loose ends with everything around them, to accesses in the order of the ledger.
     /// With `finally`, what is missing is absent or unknown; without, it is pending.
-    pub(super) async fn settle<S: StateStore>(
+    pub(super) async fn finalize<S: StateStore>(
         &self,
         store: &S,
         due: &[Arc<PendingEvent>],
@@ -52,7 +52,7 @@ impl Pipeline<'_> {
     ) -> Result<Vec<Arc<Access>>, StateError> {
         // What was settled before is looked at again: it may have taken a key use that would
         // otherwise be given away twice.
-        let around = store.loose_ends_in(&scenes_of(due)).await?;
+        let around = store.pending_events_in(&correlation_groups_of(due)).await?;
         let best = best_copies(store, &around).await?;
         for end in due {
             report.count_observation(&end.observation, best.is_best(end));
@@ -63,7 +63,7 @@ impl Pipeline<'_> {
                 ends,
                 &best,
                 |row| due_ids.tell(row, finally),
-                |key_use| due_ids.have_key_use(key_use),
+                |kms_decrypt| due_ids.have_kms_decrypt(kms_decrypt),
             )
         });
         let mut rows = all_rows(joined, report);
@@ -80,11 +80,14 @@ impl Pipeline<'_> {
         ends: &[Arc<PendingEvent>],
         best: &BestCopies,
         tells_row: impl Fn(&AccessRow) -> bool,
-        tells_key_use: impl Fn(&EventHeader) -> bool,
+        tells_kms_decrypt: impl Fn(&EventHeader) -> bool,
     ) -> JoinedEvents {
         let best = ends.iter().filter(|end| best.is_best(end));
-        let paired = correlate::correlate(scene(best.map(|end| &**end)));
-        let explained = paired.explained.iter().filter(|head| tells_key_use(head));
+        let paired = correlate::correlate(correlation_group(best.map(|end| &**end)));
+        let explained = paired
+            .explained
+            .iter()
+            .filter(|head| tells_kms_decrypt(head));
         let explained = explained.count() as u64;
         let mut rows = paired.rows;
         rows.retain(tells_row);
@@ -100,9 +103,9 @@ impl Pipeline<'_> {
     fn late(&self, rows: &[AccessRow]) -> u64 {
         let asked_for = rows.iter().filter(|row| self.selection.takes(&row.access));
         let late = asked_for.filter(|row| {
-            let halves = row.read.as_ref().zip(row.key_use.as_ref());
-            halves.is_some_and(|(read, key_use)| {
-                read.delivered.distance(key_use.delivered) > self.horizon_secs
+            let halves = row.read.as_ref().zip(row.kms_decrypt.as_ref());
+            halves.is_some_and(|(read, kms_decrypt)| {
+                read.delivered.distance(kms_decrypt.delivered) > self.allowed_lateness_secs
             })
         });
         late.count() as u64
@@ -175,7 +178,7 @@ impl DueIds {
         };
         let halves = [
             row.read.as_deref().map(PendingEventId::read),
-            row.key_use.as_deref().map(PendingEventId::key_use),
+            row.kms_decrypt.as_deref().map(PendingEventId::kms_decrypt),
         ];
         let mut halves = halves.into_iter().flatten();
         // A row of which one half was settled before has been told, and is told again only to be
@@ -187,9 +190,9 @@ impl DueIds {
         }
     }
 
-    fn have_key_use(&self, head: &EventHeader) -> bool {
+    fn have_kms_decrypt(&self, head: &EventHeader) -> bool {
         let due = self.0.as_ref();
-        due.is_none_or(|due| due.contains(&PendingEventId::key_use(head)))
+        due.is_none_or(|due| due.contains(&PendingEventId::kms_decrypt(head)))
     }
 }
 
@@ -205,19 +208,19 @@ async fn best_copies<S: StateStore>(
         .clone()
         .filter_map(|end| end.observation.head().shared_id.clone())
         .collect();
-    let twins = store.loose_ends_sharing(&shared).await?;
+    let twins = store.pending_events_sharing(&shared).await?;
     let mut best = BestCopies::default();
     copied.chain(&twins).for_each(|end| best.add(end));
     Ok(best)
 }
 
 /// For each scene of the loose ends, the time that could matter for them.
-fn scenes_of(due: &[Arc<PendingEvent>]) -> Vec<CorrelationRange> {
+fn correlation_groups_of(due: &[Arc<PendingEvent>]) -> Vec<CorrelationRange> {
     let mut spans: HashMap<&CorrelationKey, (EventTime, EventTime)> = HashMap::default();
     // A store gives the ends of a scene together, as far as it can.
-    for ends in due.chunk_by(|a, b| a.scene == b.scene) {
+    for ends in due.chunk_by(|a, b| a.correlation_group == b.correlation_group) {
         let Some(first) = ends.first() else { continue };
-        let span = spans.entry(&first.scene);
+        let span = spans.entry(&first.correlation_group);
         let span = span.or_insert((first.time, first.time));
         for end in ends {
             *span = (span.0.min(end.time), span.1.max(end.time));
@@ -225,28 +228,31 @@ fn scenes_of(due: &[Arc<PendingEvent>]) -> Vec<CorrelationRange> {
     }
     // A pair is made only if neither half has a nearer one, which may have a nearer one itself, and
     // so on: the margin is many times the tolerance, so that such chains end before it does.
-    let scenes = spans
-        .into_iter()
-        .map(|(scene, (from, to))| CorrelationRange {
-            scene: scene.clone(),
-            from: from.plus(-SETTLE_MARGIN_SECS),
-            to: to.plus(SETTLE_MARGIN_SECS),
-        });
-    let mut scenes: Vec<_> = scenes.collect();
-    scenes.sort();
-    scenes
+    let correlation_groups =
+        spans
+            .into_iter()
+            .map(|(correlation_group, (from, to))| CorrelationRange {
+                correlation_group: correlation_group.clone(),
+                from: from.plus(-SETTLE_MARGIN_SECS),
+                to: to.plus(SETTLE_MARGIN_SECS),
+            });
+    let mut correlation_groups: Vec<_> = correlation_groups.collect();
+    correlation_groups.sort();
+    correlation_groups
 }
 
-fn scene<'e>(ends: impl Iterator<Item = &'e PendingEvent>) -> CorrelationGroup {
-    let mut scene = CorrelationGroup::default();
+fn correlation_group<'e>(ends: impl Iterator<Item = &'e PendingEvent>) -> CorrelationGroup {
+    let mut correlation_group = CorrelationGroup::default();
     for end in ends {
         match &end.observation {
-            Observation::Read(read) => scene.reads.push(read.clone()),
-            Observation::KeyUse(key_use) => scene.key_uses.push(key_use.clone()),
-            Observation::Change(change) => scene.changes.push(change.clone()),
+            Observation::Read(read) => correlation_group.reads.push(read.clone()),
+            Observation::KmsDecrypt(kms_decrypt) => {
+                correlation_group.kms_decrypts.push(kms_decrypt.clone())
+            }
+            Observation::Change(change) => correlation_group.changes.push(change.clone()),
         }
     }
-    scene
+    correlation_group
 }
 
 #[cfg(test)]
@@ -262,8 +268,10 @@ mod tests {
         Arc::new(PendingEvent::new(Observation::Read(Arc::new(read))))
     }
 
-    fn of_use(key_use: KmsDecrypt) -> Arc<PendingEvent> {
-        Arc::new(PendingEvent::new(Observation::KeyUse(Arc::new(key_use))))
+    fn of_use(kms_decrypt: KmsDecrypt) -> Arc<PendingEvent> {
+        Arc::new(PendingEvent::new(Observation::KmsDecrypt(Arc::new(
+            kms_decrypt,
+        ))))
     }
 
     fn delivered(read: SecretRead, secs: i64) -> SecretRead {
@@ -277,7 +285,7 @@ mod tests {
 
     /// Read and key use of each row that is told when these of all the loose ends are due, how many
     /// of them are late, and how many events there are.
-    fn settled(
+    fn finalized(
         all: &[Arc<PendingEvent>],
         due: &[Arc<PendingEvent>],
         finally: bool,
@@ -288,19 +296,19 @@ mod tests {
         let mut report = ReadReport::default();
         let accesses = pollster::block_on(async {
             store
-                .put_loose_ends(all.to_vec(), EventTime(0))
+                .put_pending_events(all.to_vec(), EventTime(0))
                 .await
                 .unwrap();
             pipeline
-                .settle(&store, due, finally, &mut report)
+                .finalize(&store, due, finally, &mut report)
                 .await
                 .unwrap()
         });
-        let told = accesses.iter().map(|access| {
-            let key_use = access.decrypt.event_id.as_deref().unwrap_or("-");
-            format!("{} {key_use}", access.head.event_id)
+        let reported = accesses.iter().map(|access| {
+            let kms_decrypt = access.decrypt.event_id.as_deref().unwrap_or("-");
+            format!("{} {kms_decrypt}", access.head.event_id)
         });
-        (told.collect(), report)
+        (reported.collect(), report)
     }
 
     #[test]
@@ -309,39 +317,39 @@ mod tests {
             of_read(get_secret("r", 0, "x")),
             of_use(decrypt_secret("k", 0, "x")),
         ];
-        let [read, key_use] = all.clone();
-        assert_eq!(settled(&all, &all, true).0, ["r k"]);
+        let [read, kms_decrypt] = all.clone();
+        assert_eq!(finalized(&all, &all, true).0, ["r k"]);
         assert_eq!(
-            settled(&all, &[key_use], true).0,
+            finalized(&all, &[kms_decrypt], true).0,
             ["r k"],
             "its read was told alone"
         );
         assert_eq!(
-            settled(&all, &[read], false).0,
+            finalized(&all, &[read], false).0,
             [""; 0],
             "a half is no longer pending"
         );
-        assert_eq!(settled(&all, &all, false).0, ["r k"]);
+        assert_eq!(finalized(&all, &all, false).0, ["r k"]);
     }
 
     #[test]
-    fn what_is_around_keeps_the_key_use_that_it_took() {
+    fn what_is_around_keeps_the_kms_decrypt_that_it_took() {
         // The earlier read was settled with it, and only the later one is due now.
         let all = [
             of_read(get_secret("r1", 0, "x")),
             of_use(decrypt_secret("k", 0, "x")),
             of_read(get_secret("r2", 3, "x")),
         ];
-        assert_eq!(settled(&all, &all[2..], true).0, ["r2 -"]);
+        assert_eq!(finalized(&all, &all[2..], true).0, ["r2 -"]);
     }
 
     #[test]
-    fn a_half_that_came_after_the_horizon_is_late() {
-        let horizon = crate::limits::HORIZON_SECS;
-        for (secs, late) in [(horizon, 0), (horizon + 1, 1)] {
+    fn a_half_that_came_after_the_allowed_lateness_is_late() {
+        let allowed_lateness = crate::limits::ALLOWED_LATENESS_SECS;
+        for (secs, late) in [(allowed_lateness, 0), (allowed_lateness + 1, 1)] {
             let read = delivered(get_secret("r", 0, "x"), secs);
             let all = [of_read(read), of_use(decrypt_secret("k", 0, "x"))];
-            assert_eq!(settled(&all, &all, true).1.late, late);
+            assert_eq!(finalized(&all, &all, true).1.late, late);
         }
     }
 
@@ -356,17 +364,20 @@ mod tests {
         // The owner's record does not name the session: its scene is another one.
         Arc::make_mut(&mut head.principal).actor = None;
         let all = [of_read(read), of_read(twin)];
-        let (told, report) = settled(&all, &all, true);
+        let (reported, report) = finalized(&all, &all, true);
         assert_eq!(
-            (told, report.reads, report.duplicates),
+            (reported, report.reads, report.duplicates),
             (vec!["r1 -".to_owned()], 1, 1)
         );
-        let (told, _) = settled(&all, &all[1..], true);
-        assert_eq!(told, [""; 0], "its better copy is found in the other scene");
+        let (reported, _) = finalized(&all, &all[1..], true);
+        assert_eq!(
+            reported, [""; 0],
+            "its better copy is found in the other scene"
+        );
     }
 
     #[test]
-    fn each_scene_is_looked_at_once_and_with_a_margin() {
+    fn each_correlation_group_is_looked_at_once_and_with_a_margin() {
         let mut elsewhere = get_secret("r3", 7, "x");
         Arc::make_mut(&mut elsewhere.head).region = "us-east-1".into();
         let reads = [
@@ -374,10 +385,10 @@ mod tests {
             elsewhere,
             get_secret("r2", 100, "x"),
         ];
-        let ranges = scenes_of(&reads.map(of_read));
+        let ranges = correlation_groups_of(&reads.map(of_read));
         let ranges: Vec<_> = ranges
             .iter()
-            .map(|range| (&*range.scene.region, range.from.0, range.to.0))
+            .map(|range| (&*range.correlation_group.region, range.from.0, range.to.0))
             .collect();
         assert_eq!(ranges.len(), 2);
         assert!(ranges.contains(&("eu-west-1", 40, 560)), "{ranges:?}");

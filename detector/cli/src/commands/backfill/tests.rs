@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
+use secretrail_engine::extract_file::ExtractHeader;
 use secretrail_engine::manifest::{BackfillManifest, ManifestBatch};
-use secretrail_engine::part::ExtractHeader;
 
 use crate::commands::tests::ran;
 use crate::exit;

@@ -30,11 +30,11 @@ pub(super) struct PendingAlerts {
 }
 
 impl PendingAlerts {
-    pub(super) fn add(&mut self, rules: &RuleSet, hits: Matches) {
-        for (rule, evidence) in hits.singles {
+    pub(super) fn add(&mut self, rules: &RuleSet, matches: Matches) {
+        for (rule, evidence) in matches.singles {
             self.add_single(rules, rule, evidence);
         }
-        for (window, key, fact) in hits.facts {
+        for (window, key, fact) in matches.facts {
             // Windows that only feed others have facts, and nobody reads them.
             if let Some(rule) = rules.windows.get(window).filter(|rule| rule.alerts) {
                 let place = (window, key);
@@ -52,8 +52,8 @@ impl PendingAlerts {
         if let Some(detection) = rules.detections.get(rule) {
             // Copies of an event, and what is said of it at sight and later, are one alert.
             let id = Alert::single_id(&detection.meta, evidence.head.event_key());
-            let draft = self.singles.entry(id).or_insert_with(|| (rule, Vec::new()));
-            draft.1.push(evidence);
+            let pending_alert = self.singles.entry(id).or_insert_with(|| (rule, Vec::new()));
+            pending_alert.1.push(evidence);
         }
     }
 
@@ -139,15 +139,17 @@ impl TouchedWindow {
 
 /// Of what was said of one event at sight and once it was settled, the settled one is told.
 pub(super) fn most_telling(evidence: Vec<Evidence>) -> Vec<Evidence> {
-    let settled: HashSet<SharedStr> = evidence
+    let finalized: HashSet<SharedStr> = evidence
         .iter()
-        .filter(|e| e.is_settled())
+        .filter(|e| e.is_finalized())
         .map(|e| e.head.event_key().clone())
         .collect();
     // Changes have no key use, and are never called settled.
     evidence
         .into_iter()
-        .filter(|e| e.access.is_none() || e.is_settled() || !settled.contains(e.head.event_key()))
+        .filter(|e| {
+            e.access.is_none() || e.is_finalized() || !finalized.contains(e.head.event_key())
+        })
         .collect()
 }
 
@@ -180,42 +182,44 @@ mod tests {
     }
 
     #[test]
-    fn what_is_settled_is_told_instead_of_what_was_said_at_sight() {
-        let (at_sight, settled) = (
+    fn what_is_finalized_is_told_instead_of_what_was_said_early() {
+        let (early, finalized) = (
             said("e1", DecryptStatus::Pending),
             said("e1", DecryptStatus::Paired),
         );
         let (other, change) = (said("e2", DecryptStatus::Pending), change("e1"));
-        let all = vec![at_sight, other.clone(), settled.clone(), change.clone()];
-        assert_eq!(most_telling(all), [other, settled, change]);
+        let all = vec![early, other.clone(), finalized.clone(), change.clone()];
+        assert_eq!(most_telling(all), [other, finalized, change]);
     }
 
     #[test]
-    fn a_draft_is_due_when_any_copy_of_its_event_is() {
-        let mut drafts = PendingAlerts::default();
+    fn a_pending_alert_is_due_when_any_copy_of_its_event_is() {
+        let mut pending_alerts = PendingAlerts::default();
         let ids = ["a", "b"].map(|id| AlertId(id.into()));
         let (early, late) = (said("e1", DecryptStatus::Paired), change("e2"));
-        drafts
+        pending_alerts
             .singles
             .insert(ids[0].clone(), (0, vec![late.clone(), early]));
-        drafts.singles.insert(ids[1].clone(), (0, vec![late]));
-        let due = drafts.singles_before(EventTime(5));
-        assert!(due.keys().eq(&ids[..1]) && drafts.singles.keys().eq(&ids[1..]));
+        pending_alerts
+            .singles
+            .insert(ids[1].clone(), (0, vec![late]));
+        let due = pending_alerts.singles_before(EventTime(5));
+        assert!(due.keys().eq(&ids[..1]) && pending_alerts.singles.keys().eq(&ids[1..]));
     }
 
     #[test]
     fn what_was_touched_grows_at_both_ends() {
-        let mut drafts = PendingAlerts::default();
+        let mut pending_alerts = PendingAlerts::default();
         let key = WindowKey {
             rule: "rule".into(),
             group: Vec::new(),
         };
         let place = (0, key.clone());
         for secs in [50, 70, 40, 60] {
-            drafts.touch(&place, EventTime(secs));
+            pending_alerts.touch(&place, EventTime(secs));
         }
         assert_eq!(
-            drafts.touched.get(&place),
+            pending_alerts.touched.get(&place),
             Some(&(EventTime(40), EventTime(70)))
         );
         // A window that ends at 40 holds what is up to a span before it.

@@ -15,7 +15,7 @@ mod with_sdk {
     use aws_sdk_sfn::types::{ExecutionStatus, MapRunItemCounts};
     use secretrail_engine::time::EventTime;
 
-    use crate::commands::fleet::progress::{ExecutionProgress, ExecutionState};
+    use crate::commands::backfill::progress::{ExecutionProgress, ExecutionState};
     use crate::host::RunFailure;
     use crate::input::aws::Connection;
 
@@ -137,7 +137,7 @@ mod with_sdk {
 mod without_sdk {
     use std::sync::Arc;
 
-    use crate::commands::fleet::progress::ExecutionProgress;
+    use crate::commands::backfill::progress::ExecutionProgress;
     use crate::host::RunFailure;
     use crate::input::aws::Connection;
 

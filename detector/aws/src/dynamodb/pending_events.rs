@@ -10,7 +10,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use secretrail_engine::copies::distinct;
 use secretrail_engine::digest::digest;
 use secretrail_engine::ids::SharedStr;
-use secretrail_engine::loose_end::{CorrelationRange, PendingEvent, PendingEventId};
+use secretrail_engine::pending_event::{CorrelationRange, PendingEvent, PendingEventId};
 use secretrail_engine::state::{DueEvents, StateError, item_v1};
 use secretrail_engine::time::EventTime;
 
@@ -62,7 +62,7 @@ impl StoredPendingEvents {
         ends: Vec<Arc<PendingEvent>>,
         arrived: EventTime,
     ) -> Result<(), StateError> {
-        let (mut items, references) = self.scene_items(&ends, arrived);
+        let (mut items, references) = self.correlation_group_items(&ends, arrived);
         items.extend(self.shared_items(&ends));
         self.table.put(items).await?;
         // Only now, so that nothing refers to what is not there: a sweep that found a reference
@@ -71,14 +71,14 @@ impl StoredPendingEvents {
     }
 
     /// Loose ends by scene, and references to them by when they begin to wait.
-    fn scene_items(
+    fn correlation_group_items(
         &self,
         ends: &[Arc<PendingEvent>],
         arrived: EventTime,
     ) -> (Vec<(ItemKey, Attributes)>, DueReferences) {
         let mut items = Vec::new();
         let mut references = DueReferences::new();
-        for ((waits_from, place), ends) in by_scene(ends, arrived) {
+        for ((waits_from, place), ends) in by_correlation_group(ends, arrived) {
             for packed in item_v1::pack_ends(&ends) {
                 references
                     .entry(waits_from)
@@ -310,21 +310,21 @@ fn named(items: &[Attributes], most: usize) -> ReferencedItems {
 
 /// Loose ends of one scene and segment that begin to wait at the same time. What is delivered with
 /// a delay waits from its arrival on, so that its other half, which may be as late, has as long.
-fn by_scene(
+fn by_correlation_group(
     ends: &[Arc<PendingEvent>],
     arrived: EventTime,
 ) -> BTreeMap<(EventTime, CorrelationSegment), Vec<Arc<PendingEvent>>> {
-    let mut scenes: BTreeMap<(EventTime, CorrelationSegment), Vec<Arc<PendingEvent>>> =
+    let mut correlation_groups: BTreeMap<(EventTime, CorrelationSegment), Vec<Arc<PendingEvent>>> =
         BTreeMap::new();
     for end in ends {
         let head = end.observation.head();
-        let place = CorrelationSegment::of(&end.scene, head.time);
-        scenes
+        let place = CorrelationSegment::of(&end.correlation_group, head.time);
+        correlation_groups
             .entry((head.delivered.max(arrived), place))
             .or_default()
             .push(end.clone());
     }
-    scenes
+    correlation_groups
 }
 
 /// An identity as text in sets.
@@ -404,12 +404,12 @@ mod tests {
     }
 
     #[test]
-    fn loose_ends_wait_from_their_arrival_or_delivery_whichever_is_later() {
+    fn pending_events_wait_from_their_arrival_or_delivery_whichever_is_later() {
         // Delivered at once, in one segment of one scene.
         let ends = [end("e1", 100, "ann"), end("e2", 200, "ann")];
         let waits_from = |arrived| -> Vec<i64> {
-            let scenes = by_scene(&ends, EventTime(arrived));
-            scenes.keys().map(|(from, _)| from.0).collect()
+            let correlation_groups = by_correlation_group(&ends, EventTime(arrived));
+            correlation_groups.keys().map(|(from, _)| from.0).collect()
         };
         assert_eq!(waits_from(0), [100, 200]);
         assert_eq!(waits_from(150), [150, 200]);
@@ -417,13 +417,13 @@ mod tests {
     }
 
     #[test]
-    fn every_item_of_loose_ends_is_referred_to() {
+    fn every_item_of_pending_events_is_referred_to() {
         let ends = [
             end("e1", 0, "ann"),
             end("e2", 1, "bob"),
             end("e3", 600, "ann"),
         ];
-        let (items, references) = store().scene_items(&ends, EventTime(9));
+        let (items, references) = store().correlation_group_items(&ends, EventTime(9));
         let named = named(&due_items(references), usize::MAX);
         let mut referred: Vec<ItemKey> = Vec::new();
         for (place, digests) in &named.digests {
