@@ -113,10 +113,10 @@ resource "aws_cloudwatch_metric_alarm" "alarm_publish" {
 locals {
   widgets = [
     ["Alerts", "Sum", ["Alerts", "AlertsPublished", "PublishFailures"]],
-    ["Files", "Sum", ["Objects", "ObjectsSkipped", "ObjectsFailed", "ObjectsKnown"]],
+    ["Files", "Sum", ["Objects", "ObjectsSkipped", "ObjectsFailed", "ObjectsDuplicate"]],
     ["Seconds from delivery to reading", "Maximum", ["DeliveryLag"]],
-    ["Secret reads", "Sum", ["Reads", "Pairs", "Late"]],
-    ["Function", "Maximum", ["Duration", "StateCalls"]],
+    ["Secret reads", "Sum", ["Reads", "Pairs", "LatePairings"]],
+    ["Function", "Maximum", ["Duration", "DynamoDBRequests"]],
     ["Minutes since the last file", "Maximum", ["MinutesSinceLastObject"]],
   ]
 }

@@ -274,16 +274,16 @@ resource "aws_lambda_function" "detector" {
   }
 
   environment {
-    variables = {
-      SECRETRAIL_TABLE    = aws_dynamodb_table.table.name
-      SECRETRAIL_TOPICS   = trimspace("${aws_sns_topic.alerts.arn} ${var.more_topics}")
-      SECRETRAIL_RULES    = local.has_rules ? "s3://${var.rules_bucket}/${var.rules_prefix}" : ""
-      SECRETRAIL_POLICY   = local.has_policy ? "s3://${var.rules_bucket}/${var.policy_key}" : ""
-      SECRETRAIL_STRICT   = tostring(var.strict)
-      SECRETRAIL_VARS     = local.has_vars ? "s3://${var.rules_bucket}/${var.vars_key}" : ""
-      SECRETRAIL_HORIZON  = var.horizon
-      SECRETRAIL_MEMORY   = var.memory
-      SECRETRAIL_LEARNING = var.learning
+    variables                     = {
+      SECRETRAIL_TABLE            = aws_dynamodb_table.table.name
+      SECRETRAIL_TOPICS           = trimspace("${aws_sns_topic.alerts.arn} ${var.more_topics}")
+      SECRETRAIL_RULES            = local.has_rules ? "s3://${var.rules_bucket}/${var.rules_prefix}" : ""
+      SECRETRAIL_POLICY           = local.has_policy ? "s3://${var.rules_bucket}/${var.policy_key}" : ""
+      SECRETRAIL_STRICT           = tostring(var.strict)
+      SECRETRAIL_VARS             = local.has_vars ? "s3://${var.rules_bucket}/${var.vars_key}" : ""
+      SECRETRAIL_ALLOWED_LATENESS = var.allowed_lateness
+      SECRETRAIL_LOOKBACK         = var.lookback
+      SECRETRAIL_WARM_UP          = var.warm_up
     }
   }
 }

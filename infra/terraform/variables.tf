@@ -133,19 +133,19 @@ variable "batch_window_seconds" {
   default     = 1
 }
 
-variable "horizon" {
+variable "allowed_lateness" {
   description = "How long the other half of a read may still arrive before a verdict about its absence."
   type        = string
   default     = "15m"
 }
 
-variable "memory" {
+variable "lookback" {
   description = "How long it is remembered who read what."
   type        = string
   default     = "90d"
 }
 
-variable "learning" {
+variable "warm_up" {
   description = "How long logs must go back before anything is called new."
   type        = string
   default     = "7d"

@@ -1,4 +1,4 @@
-//! A job of the fleet on a stand-in, from its plan to its replay: the same ledger and alerts as
+//! A job of the backfill on a stand-in, from its plan to its replay: the same ledger and alerts as
 //! without it, and clear words about everything that can go wrong.
 
 use std::collections::BTreeSet;
@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use crate::infra::{Stack, root};
 use crate::{command, with_endpoint};
 
-/// A fleet on a stand-in. Its function reaches S3 through a proxy.
+/// A backfill on a stand-in. Its function reaches S3 through a proxy.
 struct Backfill {
     proxy: Proxy,
     stack: Stack,
@@ -31,7 +31,7 @@ impl Backfill {
         let proxy = Proxy::start(&server.url, &server.url);
         s3(&server.url, "PUT", "/work", Vec::new());
         // Nobody waits minutes for a test.
-        let template = std::fs::read_to_string(root().join("infra/fleet.yaml")).unwrap();
+        let template = std::fs::read_to_string(root().join("infra/backfill.yaml")).unwrap();
         let template = template
             .replace("\"IntervalSeconds\": 2", "\"IntervalSeconds\": 1")
             .replace("\"MaxAttempts\": 6", "\"MaxAttempts\": 2")
@@ -74,7 +74,7 @@ impl Backfill {
         }
         let job = "s3://work/jobs/one/";
         let planned = self.run(&[
-            "fleet",
+            "backfill",
             "plan",
             "s3://logs/AWSLogs/",
             "-o",
@@ -85,7 +85,7 @@ impl Backfill {
         assert_eq!(planned.code, 0, "{}", planned.stderr);
         (
             job,
-            ["fleet", "run", job, "--state-machine", self.machine()].map(str::to_owned),
+            ["backfill", "run", job, "--state-machine", self.machine()].map(str::to_owned),
         )
     }
 
@@ -188,7 +188,7 @@ fn two_thousand_objects_on_many_machines_give_what_one_machine_gives() {
     let poison = packed(b"{\"Records\":[");
     backfill.put(&key(1_999), poison[..poison.len() / 2].to_vec());
     let plan = [
-        "fleet",
+        "backfill",
         "plan",
         "s3://logs/AWSLogs/",
         "-o",
@@ -216,7 +216,13 @@ fn two_thousand_objects_on_many_machines_give_what_one_machine_gives() {
         }
     });
     let job = "s3://work/jobs/one/";
-    let ran = backfill.run(&["fleet", "run", job, "--state-machine", backfill.machine()]);
+    let ran = backfill.run(&[
+        "backfill",
+        "run",
+        job,
+        "--state-machine",
+        backfill.machine(),
+    ]);
     assert_eq!(
         (ran.code, ran.stderr.as_str()),
         (0, ""),
@@ -235,7 +241,7 @@ fn two_thousand_objects_on_many_machines_give_what_one_machine_gives() {
         "{} parts, {writes} writes",
         parts.len()
     );
-    let status = backfill.run(&["fleet", "status", job]);
+    let status = backfill.run(&["backfill", "status", job]);
     assert!(
         status.code == 0 && status.stdout.contains("100 % of the bytes"),
         "{}{}",
@@ -280,14 +286,16 @@ fn two_thousand_objects_on_many_machines_give_what_one_machine_gives() {
         "{}",
         incomplete.stderr
     );
-    let status = backfill.run(&["fleet", "status", job]);
+    let status = backfill.run(&["backfill", "status", job]);
     assert!(
-        status.code == 3 && status.stderr.contains(name) && status.stderr.contains("fleet resume"),
+        status.code == 3
+            && status.stderr.contains(name)
+            && status.stderr.contains("backfill resume"),
         "{}",
         status.stderr
     );
     let resumed = backfill.run(&[
-        "fleet",
+        "backfill",
         "resume",
         job,
         "--state-machine",
@@ -300,7 +308,7 @@ fn two_thousand_objects_on_many_machines_give_what_one_machine_gives() {
     let planned = backfill.run(
         &[
             &[
-                "fleet",
+                "backfill",
                 "plan",
                 "s3://logs/AWSLogs/",
                 "-o",
@@ -314,7 +322,7 @@ fn two_thousand_objects_on_many_machines_give_what_one_machine_gives() {
     );
     assert_eq!(planned.code, 0, "{}", planned.stderr);
     let ran = backfill.run(&[
-        "fleet",
+        "backfill",
         "run",
         two,
         "--state-machine",
@@ -338,7 +346,7 @@ fn two_thousand_objects_on_many_machines_give_what_one_machine_gives() {
 fn what_goes_wrong_with_a_job_is_said_and_can_be_mended() {
     let backfill = Backfill::deploy();
     let url = &backfill.stack.server.url;
-    let nothing = backfill.run(&["fleet", "status", "s3://work/jobs/none/"]);
+    let nothing = backfill.run(&["backfill", "status", "s3://work/jobs/none/"]);
     assert!(
         nothing.code == 3 && nothing.stderr.contains("no such object"),
         "{}",
@@ -346,7 +354,7 @@ fn what_goes_wrong_with_a_job_is_said_and_can_be_mended() {
     );
     let (job, run) = backfill.small();
     let run: Vec<&str> = run.iter().map(String::as_str).collect();
-    let local = backfill.run(&["fleet", "plan", env!("CARGO_MANIFEST_DIR"), "-o", job]);
+    let local = backfill.run(&["backfill", "plan", env!("CARGO_MANIFEST_DIR"), "-o", job]);
     assert!(
         local.code == 64 && local.stderr.contains("secretrail extract"),
         "{}",
@@ -388,9 +396,9 @@ fn what_goes_wrong_with_a_job_is_said_and_can_be_mended() {
         .spawn()
         .unwrap();
     let until = Instant::now() + Duration::from_secs(30);
-    let before = backfill.run(&["fleet", "status", job]).stdout;
+    let before = backfill.run(&["backfill", "status", job]).stdout;
     while backfill
-        .run(&["fleet", "status", job])
+        .run(&["backfill", "status", job])
         .stdout
         .lines()
         .next()
@@ -425,7 +433,7 @@ fn what_goes_wrong_with_a_job_is_said_and_can_be_mended() {
             .replace("secretrail-2", "secretrail-1")
             .into_bytes(),
     );
-    for args in [&["fleet", "status", job][..], &run] {
+    for args in [&["backfill", "status", job][..], &run] {
         let printed = backfill.run(args);
         let all_there =
             printed.stdout.starts_with("parts") && printed.stdout.contains("100 % of the bytes");
@@ -478,7 +486,11 @@ fn what_was_changed_behind_a_job_is_found_out() {
     let edited = manifest.replacen(&key(1)["logs/".len()..], &key(2)["logs/".len()..], 1);
     assert_ne!(edited, manifest);
     backfill.put("work/jobs/one/manifest.jsonl", edited.into_bytes());
-    for args in [&run[..], &["replay", job, "-q"], &["fleet", "status", job]] {
+    for args in [
+        &run[..],
+        &["replay", job, "-q"],
+        &["backfill", "status", job],
+    ] {
         let printed = backfill.run(args);
         assert!(
             printed.code == 3
@@ -503,12 +515,12 @@ fn what_was_changed_behind_a_job_is_found_out() {
         "{answer}"
     );
     let answer = backfill.invoke(&json!({"Records": []}));
-    assert!(answer.contains("secretrail fleet run"), "{answer}");
+    assert!(answer.contains("secretrail backfill run"), "{answer}");
 }
 
 #[test]
 fn the_backfill_has_settings_that_the_function_knows() {
-    let template = std::fs::read_to_string(Path::new(&root()).join("infra/fleet.yaml")).unwrap();
+    let template = std::fs::read_to_string(Path::new(&root()).join("infra/backfill.yaml")).unwrap();
     let known: BTreeSet<&str> = secretrail_lambda::config::SETTINGS
         .iter()
         .map(|setting| setting.name)

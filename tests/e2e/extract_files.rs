@@ -212,10 +212,10 @@ fn parts_that_cannot_stand_for_their_logs_are_refused() {
         "{}",
         cut.stderr
     );
-    write_gz(part, b"{\"schema\":\"secretrail.observations/9\"}\n");
+    write_gz(part, b"{\"schema\":\"secretrail.extract/9\"}\n");
     let other = secretrail(&["accesses", path, "-q"]);
     assert!(
-        other.code == 3 && other.stderr.contains("it reads secretrail.observations/1"),
+        other.code == 3 && other.stderr.contains("it reads secretrail.extract/1"),
         "{}",
         other.stderr
     );

@@ -10,7 +10,7 @@ use e2e::cloud::{LOCAL_ACCOUNT, LOCAL_REGION};
 use e2e::deployment::{s3, sns, sqs};
 use e2e::local::Server;
 use e2e::theft;
-use secretrail_lambda::config::{ALLOWED_LATENESS, MEMORY, SETTINGS, SettingSpec, WARM_UP};
+use secretrail_lambda::config::{ALLOWED_LATENESS, LOOKBACK, SETTINGS, SettingSpec, WARM_UP};
 use secretrail_lambda::telemetry::METRICS;
 use serde_json::{Value, json};
 
@@ -458,9 +458,9 @@ fn names_and_numbers_agree() {
     assert!(must.is_subset(&set), "{must:?}");
     // What a parameter does not say is what the function takes when nothing is said.
     for (parameter, setting) in [
-        ("Horizon", ALLOWED_LATENESS),
-        ("Memory", MEMORY),
-        ("Learning", WARM_UP),
+        ("AllowedLateness", ALLOWED_LATENESS),
+        ("Lookback", LOOKBACK),
+        ("WarmUp", WARM_UP),
     ] {
         let default = SETTINGS
             .iter()

@@ -299,7 +299,7 @@ fn what_is_bad_comes_back_and_what_is_good_beside_it_goes_through() {
     );
     assert_eq!(
         (
-            metric(&log, "MessagesHandedBack"),
+            metric(&log, "MessagesRetried"),
             metric(&log, "ObjectsSkipped")
         ),
         (5.0, 3.0)
@@ -516,8 +516,10 @@ fn topics_get_their_own_form_and_levels_and_fifo_topics_their_ids() {
 
 #[test]
 fn every_fault_of_the_settings_is_told_at_the_start() {
-    let Err(printed) = Function::start(BOOTSTRAP, &[("SECRETRAIL_HORIZON", "soon".to_owned())])
-    else {
+    let Err(printed) = Function::start(
+        BOOTSTRAP,
+        &[("SECRETRAIL_ALLOWED_LATENESS", "soon".to_owned())],
+    ) else {
         panic!()
     };
     for part in [

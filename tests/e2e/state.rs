@@ -57,7 +57,7 @@ fn dynamodb_keeps_the_contract() {
 fn both_stores_do_the_same_whatever_is_done() {
     let tables = Tables::start();
     for steps in sequences(40, 1..15) {
-        let (memory, dynamodb) = (MemoryStore::default(), tables.store());
+        let (lookback, dynamodb) = (MemoryStore::default(), tables.store());
         // A second process on the same table knows nothing but what is in it.
         let other = store(&tables.config, dynamodb.name());
         tables.runtime.block_on(async {
@@ -65,12 +65,12 @@ fn both_stores_do_the_same_whatever_is_done() {
                 let one = if index % 2 == 0 { &dynamodb } else { &other };
                 assert_eq!(
                     take(one, step).await,
-                    take(&memory, step).await,
+                    take(&lookback, step).await,
                     "{step:?} of {steps:?}"
                 );
                 assert_eq!(
                     look(&other).await,
-                    look(&memory).await,
+                    look(&lookback).await,
                     "after {step:?} of {steps:?}"
                 );
             }
@@ -83,7 +83,7 @@ fn many_writers_at_once_do_as_one_does() {
     const WRITERS: usize = 6;
     let tables = Tables::start();
     for steps in additions(10) {
-        let (memory, name) = (MemoryStore::default(), tables.name());
+        let (lookback, name) = (MemoryStore::default(), tables.name());
         tables.runtime.block_on(async {
             let mut writers = tokio::task::JoinSet::new();
             for writer in 0..WRITERS {
@@ -91,11 +91,11 @@ fn many_writers_at_once_do_as_one_does() {
                 writers.spawn(async move { write_as(writer, WRITERS, &store, &steps).await });
             }
             let winners: usize = writers.join_all().await.into_iter().sum();
-            let alone = write_as(0, 1, &memory, &steps).await;
+            let alone = write_as(0, 1, &lookback, &steps).await;
             assert_eq!(winners, alone, "each alert has one winner");
             let (one, other) = (
                 look(&store(&tables.config, &name)).await,
-                look(&memory).await,
+                look(&lookback).await,
             );
             assert_eq!(whoever_came_first(&one), whoever_came_first(&other));
         });

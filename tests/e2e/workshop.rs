@@ -206,7 +206,7 @@ fn list_and_fields_are_tables_or_json() {
     assert!(
         secretrail(&["rules", "fields"])
             .stdout
-            .contains("expected.usual_per_hour")
+            .contains("expected.baseline_per_hour")
     );
 }
 

@@ -23,7 +23,7 @@ use secretrail_engine::state::memory::MemoryStore;
 use secretrail_engine::time::EventTime;
 use serde_json::{Value, json};
 use test_support::{
-    MEMORY, afterwards, alert_ids, any_record, at, decrypt_secret, ledger, read, run, run_on,
+    LOOKBACK, afterwards, alert_ids, any_record, at, decrypt_secret, ledger, read, run, run_on,
     scan_result,
 };
 
@@ -125,7 +125,7 @@ correlation:
   timespan: 20s
   condition: {gte: 2}
 secretrail:
-  times_usual: 600
+  rate_multiplier: 600
 ";
 
 static POLICY: LazyLock<AccessPolicy> = LazyLock::new(|| {
@@ -136,7 +136,7 @@ grants:
     principals: ['arn:aws:iam::111122223333:role/app0']
     regions: [eu-central-1]
     keys: ['arn:aws:kms:*:111122223333:key/other']
-    usual_per_hour: 1
+    baseline_per_hour: 1
 ";
     text.parse().expect("it is a policy")
 });
@@ -180,7 +180,7 @@ fn pipeline<'a>(
     selection: &'a Selection,
 ) -> Pipeline<'a> {
     Pipeline {
-        memory: MEMORY,
+        lookback: LOOKBACK,
         ..Pipeline::new(rules, policy, selection)
     }
 }

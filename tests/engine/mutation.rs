@@ -6,7 +6,7 @@ use secretrail_engine::rule::load::load;
 
 /// Blocks in which every line is a condition, and the line elsewhere that is one.
 const BLOCKS: [&str; 2] = ["detection:", "correlation:"];
-const LINE: &str = "  times_usual:";
+const LINE: &str = "  rate_multiplier:";
 
 #[test]
 fn no_condition_can_be_left_out() {

@@ -217,7 +217,7 @@ pub fn scan_result_text(text: &str, rules: &RuleSet) -> ScanResult {
 }
 
 /// A memory short enough for small worlds.
-pub const MEMORY: LookbackPeriods = LookbackPeriods {
+pub const LOOKBACK: LookbackPeriods = LookbackPeriods {
     lookback_secs: 20,
     warm_up_secs: 5,
 };
@@ -245,7 +245,7 @@ pub fn run_on(
     let selection = Selection::default();
     let pipeline = Pipeline {
         threads,
-        memory: MEMORY,
+        lookback: LOOKBACK,
         ..Pipeline::new(rules, policy, &selection)
     };
     let batch = scan_result(records, rules);

@@ -56,7 +56,7 @@ fn a_step() -> impl Strategy<Value = Step> {
 }
 
 /// What is seen is remembered for as long as these worlds last.
-const MEMORY: LookbackPeriods = LookbackPeriods {
+const LOOKBACK: LookbackPeriods = LookbackPeriods {
     lookback_secs: 900,
     warm_up_secs: 0,
 };
@@ -157,7 +157,7 @@ pub async fn take<S: StateStore>(store: &S, step: &Step) -> String {
                     time: EventTime(*time),
                 })
                 .collect();
-            store.put_seen(times, MEMORY).await.unwrap();
+            store.put_seen(times, LOOKBACK).await.unwrap();
         }
         Step::Create(alerts, now) => {
             let created = store

@@ -249,9 +249,9 @@ impl StateStore for DynamoStore {
     async fn put_seen(
         &self,
         times: Vec<Sighting>,
-        memory: LookbackPeriods,
+        lookback: LookbackPeriods,
     ) -> Result<(), StateError> {
-        self.seen.put(times, memory).await
+        self.seen.put(times, lookback).await
     }
 
     async fn create_alerts(

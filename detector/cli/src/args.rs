@@ -227,11 +227,11 @@ pub struct ReplayArgs {
     pub policy: PolicyArgs,
     /// How long `seen.*` remembers: 90d, 12w.
     #[arg(long, value_name = "AGE", value_parser = age, help_heading = "Rules")]
-    pub memory: Option<i64>,
+    pub lookback: Option<i64>,
     /// How far the logs of an account must go back before `seen.*` calls anything new; 7d by
     /// default.
     #[arg(long, value_name = "AGE", value_parser = age, help_heading = "Rules")]
-    pub learning: Option<i64>,
+    pub warm_up: Option<i64>,
     /// Instead of alerts, print for each rule those gained, lost and kept when these rules replace
     /// the others.
     #[arg(long, value_name = "RULES", help_heading = "Rules")]

@@ -1,5 +1,5 @@
 //! Observation parts: what of many log objects concerns us, in one small file.
-//! `secretrail.observations/1`.
+//! `secretrail.extract/1`.
 //!
 //! Gzip of JSON lines: a header; a line for each object, with what became of it, its counts, and
 //! where KMS events were seen; the records that concern us as they were, by event time; and an end
@@ -26,7 +26,7 @@ pub use self::read::{ExtractFileError, ExtractFileReader, Inflated};
 pub use self::write::write;
 
 /// How the name of a part ends.
-pub const ENDING: &str = ".observations.jsonl.gz";
+pub const ENDING: &str = ".extract.jsonl.gz";
 
 /// Whether a name is that of a part.
 #[must_use]
@@ -43,7 +43,7 @@ pub fn name(header: &ExtractHeader, objects: impl Iterator<Item = (String, Strin
     let mut parts = vec![SCHEMA.to_owned(), purpose];
     parts.extend(objects.flat_map(|(name, tag)| [name, tag]));
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-    format!("part-{}{ENDING}", digest(&parts))
+    format!("secretrail-{}{ENDING}", digest(&parts))
 }
 
 #[cfg(test)]
@@ -147,7 +147,7 @@ mod tests {
         );
         let expected = [
             concat!(
-                r#"{"schema":"secretrail.observations/1","calls":[],"from":null,"to":null,"#,
+                r#"{"schema":"secretrail.extract/1","calls":[],"from":null,"to":null,"#,
                 r#""accounts":[],"regions":[],"span":[3,3]}"#,
             ),
             concat!(

@@ -51,7 +51,7 @@ pub struct Pipeline<'a> {
     /// Seconds after the delivery of a loose end during which its other half may still arrive.
     pub allowed_lateness_secs: i64,
     /// How long to remember who read what.
-    pub memory: LookbackPeriods,
+    pub lookback: LookbackPeriods,
     /// Threads to work on; the result is the same for any number.
     pub threads: usize,
 }
@@ -86,7 +86,7 @@ impl<'a> Pipeline<'a> {
             policy,
             selection,
             allowed_lateness_secs: ALLOWED_LATENESS_SECS,
-            memory: LookbackPeriods::default(),
+            lookback: LookbackPeriods::default(),
             threads: 1,
         }
     }
@@ -216,8 +216,8 @@ impl<'a> Pipeline<'a> {
         store: &S,
         times: impl IntoIterator<Item = Sighting>,
     ) -> Result<(), StateError> {
-        let times = seen::condensed(times, self.memory);
-        store.put_seen(times, self.memory).await
+        let times = seen::condensed(times, self.lookback);
+        store.put_seen(times, self.lookback).await
     }
 
     /// Settles what is due, asks the rules about it, and creates the alerts of this and of the
@@ -325,7 +325,7 @@ impl<'a> Pipeline<'a> {
         let keys = seen::needed(accesses.iter().map(|access| &**access));
         let known = store.seen(&keys).await?;
         Ok(Some(seen::NoveltyJudge::new(
-            self.memory,
+            self.lookback,
             keys.into_iter().zip(known),
         )))
     }

@@ -50,7 +50,7 @@ pub struct Expectation {
     pub key: PolicyVerdict,
     /// Whether any grant for the secret's account mentions the region at all.
     pub account_region: PolicyVerdict,
-    /// `usual_per_hour` of the grants that cover secret and principal, the highest; `None` when
+    /// `baseline_per_hour` of the grants that cover secret and principal, the highest; `None` when
     /// none has one.
     pub baseline_per_hour: Option<f64>,
 }
@@ -438,7 +438,7 @@ mod tests {
 
     #[test]
     fn the_highest_baseline_counts() {
-        let rate = |per_hour: &str| grant("db", &format!("    usual_per_hour: {per_hour}\n"));
+        let rate = |per_hour: &str| grant("db", &format!("    baseline_per_hour: {per_hour}\n"));
         let expected = judged(&(rate("12") + &rate("0.5") + &grant("db", "")), |_| {});
         assert_eq!(expected.baseline_per_hour, Some(12.0));
     }

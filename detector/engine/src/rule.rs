@@ -91,7 +91,7 @@ pub struct WindowRule {
 }
 
 /// The field that holds the usual rate.
-const USUAL: &str = "expected.usual_per_hour";
+const USUAL: &str = "expected.baseline_per_hour";
 
 /// What a window reads from the events of one of its rules.
 #[derive(Debug)]

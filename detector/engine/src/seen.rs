@@ -212,9 +212,9 @@ pub fn remembered(access: &Access) -> impl Iterator<Item = Sighting> + use<> {
 #[must_use]
 pub fn condensed(
     sightings: impl IntoIterator<Item = Sighting>,
-    memory: LookbackPeriods,
+    lookback: LookbackPeriods,
 ) -> Vec<Sighting> {
-    let known = by_key(sightings, memory).into_iter();
+    let known = by_key(sightings, lookback).into_iter();
     known
         .flat_map(|(key, times)| {
             times.0.into_iter().map(move |time| Sighting {
@@ -227,11 +227,14 @@ pub fn condensed(
 
 fn by_key(
     sightings: impl IntoIterator<Item = Sighting>,
-    memory: LookbackPeriods,
+    lookback: LookbackPeriods,
 ) -> HashMap<SharedStr, SeenTimes> {
     let mut known: HashMap<SharedStr, SeenTimes> = HashMap::default();
     for Sighting { key, time } in sightings {
-        known.entry(key).or_default().add(time, memory.grain_secs());
+        known
+            .entry(key)
+            .or_default()
+            .add(time, lookback.grain_secs());
     }
     known
 }
@@ -239,7 +242,7 @@ fn by_key(
 /// Judges by what is remembered.
 #[derive(Debug)]
 pub struct NoveltyJudge {
-    memory: LookbackPeriods,
+    lookback: LookbackPeriods,
     known: HashMap<SharedStr, SeenTimes>,
 }
 
@@ -247,11 +250,11 @@ impl NoveltyJudge {
     /// Starts from what a store remembers.
     #[must_use]
     pub fn new(
-        memory: LookbackPeriods,
+        lookback: LookbackPeriods,
         known: impl IntoIterator<Item = (SharedStr, SeenTimes)>,
     ) -> Self {
         Self {
-            memory,
+            lookback,
             known: known.into_iter().collect(),
         }
     }
@@ -259,14 +262,14 @@ impl NoveltyJudge {
     /// Remembers all the accesses, and the times since when there are logs.
     #[must_use]
     pub fn of<'a>(
-        memory: LookbackPeriods,
+        lookback: LookbackPeriods,
         since: impl IntoIterator<Item = Sighting>,
         accesses: impl IntoIterator<Item = &'a Access>,
     ) -> Self {
         let sightings = accesses.into_iter().flat_map(remembered);
         Self {
-            memory,
-            known: by_key(since.into_iter().chain(sightings), memory),
+            lookback,
+            known: by_key(since.into_iter().chain(sightings), lookback),
         }
     }
 
@@ -291,14 +294,14 @@ impl NoveltyJudge {
     }
 
     fn novelty(&self, key: &SharedStr, since: Option<EventTime>, time: EventTime) -> Novelty {
-        let oldest = time.plus(-self.memory.lookback_secs);
+        let oldest = time.plus(-self.lookback.lookback_secs);
         if self
             .known
             .get(key)
-            .is_some_and(|times| times.any_between(oldest, time, self.memory.grain_secs()))
+            .is_some_and(|times| times.any_between(oldest, time, self.lookback.grain_secs()))
         {
             Novelty::Known
-        } else if since.is_some_and(|since| since <= time.plus(-self.memory.warm_up_secs)) {
+        } else if since.is_some_and(|since| since <= time.plus(-self.lookback.warm_up_secs)) {
             Novelty::First
         } else {
             Novelty::Unknown
@@ -314,7 +317,7 @@ mod tests {
     use crate::access::sample;
 
     const DAY: i64 = 86_400;
-    const MEMORY: LookbackPeriods = LookbackPeriods {
+    const LOOKBACK: LookbackPeriods = LookbackPeriods {
         lookback_secs: 90 * DAY,
         warm_up_secs: 7 * DAY,
     };
@@ -332,7 +335,7 @@ mod tests {
             time: EventTime(since),
         };
         let accesses: Vec<Access> = before.iter().map(|secs| at(*secs)).collect();
-        NoveltyJudge::of(MEMORY, [since], &accesses)
+        NoveltyJudge::of(LOOKBACK, [since], &accesses)
     }
 
     #[test]

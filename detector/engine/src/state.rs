@@ -125,7 +125,7 @@ pub trait StateStore: Sync {
     fn put_seen(
         &self,
         times: Vec<Sighting>,
-        memory: LookbackPeriods,
+        lookback: LookbackPeriods,
     ) -> impl Future<Output = Result<(), StateError>> + Send;
 
     /// Creates alerts that are not there yet, and says for each whether it was created now. Of

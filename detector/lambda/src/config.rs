@@ -16,7 +16,7 @@ use secretrail_engine::seen::LookbackPeriods;
 
 pub use self::fault::{ConfigError, LocationFault, SettingFault, TopicFault};
 pub use self::settings::{
-    ALLOWED_LATENESS, CALL_TIMEOUT, LEASE, MAX_OBJECT_BYTES, MEMORY, MODE, PARALLEL, PATH_STYLE,
+    ALLOWED_LATENESS, CALL_TIMEOUT, LEASE, LOOKBACK, MAX_OBJECT_BYTES, MODE, PARALLEL, PATH_STYLE,
     POLICY, RULES, SETTINGS, STRICT, SettingSpec, TABLE, TOPICS, VARS, WARM_UP,
 };
 
@@ -75,7 +75,7 @@ pub struct FunctionConfig {
     /// Seconds in which the other half of a read may arrive.
     pub allowed_lateness_secs: i64,
     /// Memory of who read what.
-    pub memory: LookbackPeriods,
+    pub lookback: LookbackPeriods,
     /// Bytes of the largest object that is read.
     pub max_object_bytes: u64,
     /// Objects that are read at the same time.
@@ -101,8 +101,8 @@ impl FunctionConfig {
             mode: settings.mode,
             table: settings.value(TABLE).to_owned(),
             allowed_lateness_secs: settings.span(ALLOWED_LATENESS, ALLOWED_LATENESS_SECS),
-            memory: LookbackPeriods {
-                lookback_secs: settings.span(MEMORY, SEEN_LOOKBACK_SECS),
+            lookback: LookbackPeriods {
+                lookback_secs: settings.span(LOOKBACK, SEEN_LOOKBACK_SECS),
                 warm_up_secs: settings.span(WARM_UP, SEEN_WARM_UP_SECS),
             },
             lease_secs: settings.span(LEASE, 60),
@@ -126,7 +126,7 @@ impl FunctionConfig {
         Retention {
             // The time to live is written with the item: it has to outlast what is asked later.
             ends_secs: self.allowed_lateness_secs.saturating_add(default.ends_secs),
-            seen_secs: self.memory.lookback_secs.saturating_add(10 * 86_400),
+            seen_secs: self.lookback.lookback_secs.saturating_add(10 * 86_400),
             ..default
         }
     }
@@ -447,7 +447,7 @@ mod tests {
             (TABLE, "t"),
             (TOPICS, TOPIC),
             (ALLOWED_LATENESS, "30d"),
-            (MEMORY, "400d"),
+            (LOOKBACK, "400d"),
         ]);
         let kept = config.unwrap().retention();
         assert!(kept.ends_secs > 30 * 86_400);

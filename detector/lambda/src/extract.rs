@@ -52,7 +52,7 @@ pub struct ManifestRow {
 #[derive(Debug, thiserror::Error)]
 pub enum ExtractError {
     /// The function was invoked by something else than a job.
-    #[error("this function extracts batches of a job: `secretrail fleet run` starts one ({0})")]
+    #[error("this function extracts batches of a job: `secretrail backfill run` starts one ({0})")]
     Event(serde_json::Error),
     /// The row and the manifest do not agree.
     #[error("the manifest has {found} where {asked} is asked for; it was edited: plan again")]
@@ -385,7 +385,7 @@ mod tests {
             ExtractInvocation::deserialize(&json!({"Records": []})).map_err(ExtractError::Event);
         let reported = error.unwrap_err().to_string();
         assert!(
-            reported.contains("`secretrail fleet run` starts one (missing field"),
+            reported.contains("`secretrail backfill run` starts one (missing field"),
             "{reported}"
         );
     }

@@ -126,7 +126,7 @@ impl FunctionContext {
             log(LogSeverity::Error, "invocation failed", json!({"why": why}));
         }
         // After a failure as well: that is when they are looked at.
-        metrics.add("StateCalls", self.store.calls() - calls);
+        metrics.add("DynamoDBRequests", self.store.calls() - calls);
         metrics.record("Duration", started.elapsed().as_secs_f64() * 1_000.0);
         metrics.print(&self.function, (self.clock)().0.saturating_mul(1_000));
         answer
@@ -139,12 +139,12 @@ impl FunctionContext {
         metrics: &mut FunctionMetrics,
     ) -> Result<Value, HandleError> {
         let invocation =
-            notification::read(event).inspect_err(|_| metrics.add("MessagesNotUnderstood", 1))?;
+            notification::read(event).inspect_err(|_| metrics.add("MessagesUnparseable", 1))?;
         let active = self.active(metrics).await?;
         match invocation {
             FunctionInvocation::Queue(messages) => {
                 let back = self.queue(messages, &active, until, metrics).await;
-                metrics.add("MessagesHandedBack", back.len() as u64);
+                metrics.add("MessagesRetried", back.len() as u64);
                 Ok(handed_back(&back))
             }
             FunctionInvocation::Direct(objects) => {
@@ -182,7 +182,7 @@ impl FunctionContext {
                 let why = why.to_string();
                 let reported = json!({"message_id": message.id, "why": why});
                 log(LogSeverity::Error, "message not understood", reported);
-                metrics.add("MessagesNotUnderstood", 1);
+                metrics.add("MessagesUnparseable", 1);
             }
         }
         let objects = messages.iter().flat_map(|message| &message.objects);
@@ -270,7 +270,7 @@ impl FunctionContext {
         let keys: Vec<_> = objects.iter().map(|object| &object.key).collect();
         let done = self.store.are_done(&keys).await?;
         let known = done.iter().filter(|done| **done).count();
-        metrics.add("ObjectsKnown", known as u64);
+        metrics.add("ObjectsDuplicate", known as u64);
         Ok(objects
             .into_iter()
             .zip(done)
@@ -282,7 +282,7 @@ impl FunctionContext {
     fn pipeline<'a>(&self, active: &'a ActiveRules, selection: &'a Selection) -> Pipeline<'a> {
         Pipeline {
             allowed_lateness_secs: self.config.allowed_lateness_secs,
-            memory: self.config.memory,
+            lookback: self.config.lookback,
             ..Pipeline::new(&active.rules, active.policy.as_ref(), selection)
         }
     }

@@ -152,7 +152,7 @@ impl Deployment {
             ("SECRETRAIL_TABLE", self.table.clone()),
             ("SECRETRAIL_TOPICS", self.topic.clone()),
             ("SECRETRAIL_S3_PATH_STYLE", "true".to_owned()),
-            ("SECRETRAIL_HORIZON", "1s".to_owned()),
+            ("SECRETRAIL_ALLOWED_LATENESS", "1s".to_owned()),
             ("SECRETRAIL_CALL_TIMEOUT", "1s".to_owned()),
             ("SECRETRAIL_LEASE", "1s".to_owned()),
         ]

@@ -89,7 +89,7 @@ fn faults_of_our_own_block_name_them_too() {
     let own = |line: &str| access("access.outcome: denied") + "secretrail:\n  " + line + "\n";
     let spike = |group: &str, times: &str| {
         counting("event_count", group, "5m", "gte: 3")
-            + "secretrail:\n  times_usual: "
+            + "secretrail:\n  rate_multiplier: "
             + times
             + "\n"
     };
@@ -103,16 +103,16 @@ fn faults_of_our_own_block_name_them_too() {
             "r.yml:11: secretrail.suppress: `soon` is not a timespan",
         ),
         (
-            own("times_usual: 5"),
-            "r.yml:11: secretrail.times_usual: works on an event_count only; write a correlation",
+            own("rate_multiplier: 5"),
+            "r.yml:11: secretrail.rate_multiplier: works on an event_count only; write a correlation",
         ),
         (
             spike("principal.arn", "5"),
-            "r.yml:21: secretrail.times_usual: compares the reads of one secret by one principal",
+            "r.yml:21: secretrail.rate_multiplier: compares the reads of one secret by one principal",
         ),
         (
             spike("principal.arn, secret.name", "-1"),
-            "r.yml:21: secretrail.times_usual: is not a number of times",
+            "r.yml:21: secretrail.rate_multiplier: is not a number of times",
         ),
     ] {
         check_fault(&text, expected);

@@ -39,8 +39,8 @@ fn grains_kept() -> usize {
 }
 
 /// The grain of the memory that a time is in: of the times in one grain only the first is kept.
-fn grain(time: EventTime, memory: LookbackPeriods) -> i64 {
-    time.0.div_euclid(memory.grain_secs())
+fn grain(time: EventTime, lookback: LookbackPeriods) -> i64 {
+    time.0.div_euclid(lookback.grain_secs())
 }
 
 /// The times of an item: seconds since 1970, separated by spaces.
@@ -85,15 +85,15 @@ impl StoredSeenTimes {
     pub(super) async fn put(
         &self,
         times: Vec<Sighting>,
-        memory: LookbackPeriods,
+        lookback: LookbackPeriods,
     ) -> Result<(), StateError> {
-        let new = self.missing(times, memory);
+        let new = self.missing(times, lookback);
         let mut tries = self.table.tries();
         // What did not go through is read again, with what another has written meanwhile.
-        while !new.is_empty() && !self.write_outstanding(&new, memory, &mut tries).await? {
+        while !new.is_empty() && !self.write_outstanding(&new, lookback, &mut tries).await? {
             tries.wait().await;
         }
-        self.remember(new, memory);
+        self.remember(new, lookback);
         Ok(())
     }
 
@@ -101,12 +101,12 @@ impl StoredSeenTimes {
     async fn write_outstanding(
         &self,
         new: &TimesOf,
-        memory: LookbackPeriods,
+        lookback: LookbackPeriods,
         tries: &mut FailedAttempts,
     ) -> Result<bool, StateError> {
         let mut is_done = true;
         // In transactions for their conditions and not for their unity: a batch write takes none.
-        for writes in self.outstanding(new, memory).await?.chunks(TOGETHER) {
+        for writes in self.outstanding(new, lookback).await?.chunks(TOGETHER) {
             if let Err(error) = self.table.transact(writes.to_vec()).await {
                 is_done = false;
                 let why = FailedCall::of(&error);
@@ -126,7 +126,7 @@ impl StoredSeenTimes {
     async fn outstanding(
         &self,
         new: &TimesOf,
-        memory: LookbackPeriods,
+        lookback: LookbackPeriods,
     ) -> Result<Vec<TransactWriteItem>, StateError> {
         let asked = new.keys().map(|key| keys::seen(key)).collect();
         let items = self.table.get(asked, None).await?;
@@ -135,7 +135,7 @@ impl StoredSeenTimes {
             .filter_map(|(key, times)| {
                 let item = items.get(&keys::seen(key));
                 let before = item.and_then(|item| text_of(item, TIMES));
-                let after = with_times(item, times, memory);
+                let after = with_times(item, times, lookback);
                 // Most keys have their times already: a principal reads the same secret all day.
                 (before != Some(&*after))
                     .then(|| self.on_condition(key, before, &after))
@@ -179,11 +179,11 @@ impl StoredSeenTimes {
 
     /// The times that this process does not know to be there. An earlier time in a grain that is
     /// known is missing: it becomes the first of the grain.
-    fn missing(&self, times: Vec<Sighting>, memory: LookbackPeriods) -> TimesOf {
+    fn missing(&self, times: Vec<Sighting>, lookback: LookbackPeriods) -> TimesOf {
         let written = self.written();
         let mut missing = TimesOf::new();
         for Sighting { key, time } in times {
-            let place = (key, grain(time, memory));
+            let place = (key, grain(time, lookback));
             if written.get(&place).is_none_or(|first| *first > time) {
                 missing.entry(place.0).or_default().push(time);
             }
@@ -192,7 +192,7 @@ impl StoredSeenTimes {
     }
 
     /// Remembers times that are in the table.
-    fn remember(&self, times: TimesOf, memory: LookbackPeriods) {
+    fn remember(&self, times: TimesOf, lookback: LookbackPeriods) {
         let mut written = self.written();
         if written.len() > REMEMBERED {
             written.clear();
@@ -200,7 +200,7 @@ impl StoredSeenTimes {
         for (key, times) in times {
             for time in times {
                 let first = written
-                    .entry((key.clone(), grain(time, memory)))
+                    .entry((key.clone(), grain(time, lookback)))
                     .or_insert(time);
                 *first = (*first).min(time);
             }
@@ -209,11 +209,11 @@ impl StoredSeenTimes {
 }
 
 /// The times of an item, or of none, and these, as they are stored.
-fn with_times(item: Option<&Attributes>, times: &[EventTime], memory: LookbackPeriods) -> String {
+fn with_times(item: Option<&Attributes>, times: &[EventTime], lookback: LookbackPeriods) -> String {
     let mut all = item.map(times_of).unwrap_or_default();
     times
         .iter()
-        .for_each(|time| all.add(*time, memory.grain_secs()));
+        .for_each(|time| all.add(*time, lookback.grain_secs()));
     all.keep(grains_kept());
     stored(&all)
 }
@@ -224,7 +224,7 @@ mod tests {
     use crate::dynamodb::table::tests::uncalled;
 
     /// Grains of ten seconds.
-    const MEMORY: LookbackPeriods = LookbackPeriods {
+    const LOOKBACK: LookbackPeriods = LookbackPeriods {
         lookback_secs: 900,
         warm_up_secs: 0,
     };
@@ -247,15 +247,15 @@ mod tests {
 
     #[test]
     fn of_each_grain_the_first_time_is_kept_in_any_order() {
-        let grain = MEMORY.grain_secs();
+        let grain = LOOKBACK.grain_secs();
         let (first, later, next) = (grain, grain + 1, 2 * grain);
         let expected = format!("{first} {next}");
         let item = item(&later.to_string());
         for times in [at(&[first, next]), at(&[next, later, first])] {
-            assert_eq!(with_times(Some(&item), &times, MEMORY), expected);
+            assert_eq!(with_times(Some(&item), &times, LOOKBACK), expected);
         }
         assert_eq!(
-            with_times(None, &at(&[next, first, later]), MEMORY),
+            with_times(None, &at(&[next, first, later]), LOOKBACK),
             expected
         );
     }
@@ -264,14 +264,14 @@ mod tests {
     fn only_times_that_change_the_item_are_missing() {
         let seen = StoredSeenTimes::new(Arc::new(uncalled()), 60);
         let key: SharedStr = "k".into();
-        let grain = MEMORY.grain_secs();
-        seen.remember(TimesOf::from([(key.clone(), at(&[grain + 5]))]), MEMORY);
+        let grain = LOOKBACK.grain_secs();
+        seen.remember(TimesOf::from([(key.clone(), at(&[grain + 5]))]), LOOKBACK);
         let asked = [grain + 6, grain + 5, grain + 4, 0];
         let asked = asked.map(|time| Sighting {
             key: key.clone(),
             time: EventTime(time),
         });
-        let missing = seen.missing(asked.into(), MEMORY);
+        let missing = seen.missing(asked.into(), LOOKBACK);
         assert_eq!(missing, TimesOf::from([(key, at(&[grain + 4, 0]))]));
     }
 

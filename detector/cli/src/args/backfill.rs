@@ -1,4 +1,4 @@
-//! Arguments of `fleet`.
+//! Arguments of `backfill`.
 
 use std::path::PathBuf;
 
@@ -28,7 +28,7 @@ pub enum BackfillCommand {
 const EXIT_CODES: &str = "Exit codes: 0 done, 2 rule error, \
     3 input error or the job is incomplete, 64 usage, 74 output.";
 
-/// Arguments of `fleet plan`.
+/// Arguments of `backfill plan`.
 #[derive(Debug, Args)]
 pub struct BackfillPlanArgs {
     /// What to read, in S3.
@@ -80,13 +80,13 @@ pub struct BackfillJobArgs {
     pub no_progress: bool,
 }
 
-/// Arguments of `fleet run` and `fleet resume`.
+/// Arguments of `backfill run` and `backfill resume`.
 #[derive(Debug, Args)]
 pub struct BackfillRunArgs {
     /// Which job.
     #[command(flatten)]
     pub job: BackfillJobArgs,
-    /// ARN of the state machine: the output `StateMachine` of infra/fleet.yaml.
+    /// ARN of the state machine: the output `StateMachine` of infra/backfill.yaml.
     #[arg(long, value_name = "ARN")]
     pub state_machine: String,
 }

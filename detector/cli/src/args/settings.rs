@@ -31,7 +31,7 @@ pub struct RunSettings {
     /// Where to note what was read.
     pub checkpoint: Option<PathBuf>,
     /// How long `seen.*` remembers.
-    pub memory: LookbackPeriods,
+    pub lookback: LookbackPeriods,
     /// No progress bar and no summary.
     pub quiet: bool,
     /// Whether the output is coloured.
@@ -92,7 +92,7 @@ impl RunSettings {
             format: OutputFormat::Table,
             output: destination.output.clone(),
             checkpoint: input.checkpoint.clone(),
-            memory: LookbackPeriods::default(),
+            lookback: LookbackPeriods::default(),
             quiet: destination.quiet,
             color: false,
             show_progress: !destination.quiet

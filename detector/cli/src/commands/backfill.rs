@@ -1,4 +1,4 @@
-//! The `fleet` commands: an extraction planned here, done by Step Functions and Lambda where the
+//! The `backfill` commands: an extraction planned here, done by Step Functions and Lambda where the
 //! logs are, and checked here.
 
 mod estimate;

@@ -31,7 +31,7 @@ mod tests {
                 (completions.code, completions.err.as_str()),
                 (exit::DONE, "")
             );
-            for command in ["replay", "accesses", "fleet", "man"] {
+            for command in ["replay", "accesses", "backfill", "man"] {
                 assert!(completions.out.contains(command), "{shell}: {command}");
             }
         }

@@ -64,8 +64,8 @@ fn findings_code(args: &args::ReplayArgs, report: &ReadReport) -> u8 {
 /// The settings, and whether they can be had together, before anything is read.
 fn settings(args: &args::ReplayArgs, host: &ProcessHost) -> Result<RunSettings, RunFailure> {
     let mut settings = RunSettings::new(&args.input, &args.output, host)?;
-    settings.memory.lookback_secs = args.memory.unwrap_or(settings.memory.lookback_secs);
-    settings.memory.warm_up_secs = args.learning.unwrap_or(settings.memory.warm_up_secs);
+    settings.lookback.lookback_secs = args.lookback.unwrap_or(settings.lookback.lookback_secs);
+    settings.lookback.warm_up_secs = args.warm_up.unwrap_or(settings.lookback.warm_up_secs);
     if !args.compare.is_empty() {
         if settings.reads_stdin() {
             return Err(RunFailure::Usage(COMPARE_READS_TWICE.to_owned()));
@@ -199,7 +199,7 @@ impl Replaying<'_, '_> {
                 .collect(),
             rules: rules.len(),
             policy: self.policy.is_some(),
-            memory: self.settings.memory,
+            lookback: self.settings.lookback,
             now: host.now,
             found,
         })

@@ -42,7 +42,7 @@ fn missing_part(folder: &str, batch: &ManifestBatch) -> InputProblem {
     if let Some(first) = batch.objects.first() {
         write!(message, " from {} on", first.name()).ok();
     }
-    message.push_str("; `secretrail fleet resume` extracts them");
+    message.push_str("; `secretrail backfill resume` extracts them");
     InputProblem::new(format!("{folder}{}", batch.part), message)
 }
 
@@ -134,7 +134,7 @@ mod tests {
         assert_eq!(problems[0].name, "s3://b/job/part-0");
         assert_eq!(
             problems[0].message,
-            "is missing: 1 objects from s3://b/logs/0.json.gz on; `secretrail fleet resume` extracts them"
+            "is missing: 1 objects from s3://b/logs/0.json.gz on; `secretrail backfill resume` extracts them"
         );
         assert_eq!(problems[NAMED].message, "2 more parts are missing");
         assert_eq!(reported("s3://b/job/", &missing[..NAMED]).len(), NAMED);

@@ -245,7 +245,7 @@ pub(crate) fn pipeline<'a>(
 ) -> Pipeline<'a> {
     Pipeline {
         threads: settings.threads,
-        memory: settings.memory,
+        lookback: settings.lookback,
         ..Pipeline::new(rules, policy, &settings.selection)
     }
 }

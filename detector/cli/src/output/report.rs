@@ -37,7 +37,7 @@ pub(crate) struct ReportAbout<'a> {
     /// Whether there was an access policy.
     pub(crate) policy: bool,
     /// What is new, and what is known.
-    pub(crate) memory: LookbackPeriods,
+    pub(crate) lookback: LookbackPeriods,
     /// When the report was made.
     pub(crate) now: EventTime,
     /// What was found.

@@ -97,7 +97,7 @@ fn grant(grant: &ProposedGrant, out: &mut String) {
         mark = " ";
     }
     let usual = grant.baseline_per_hour;
-    line(out, &format!("    usual_per_hour: {usual}"));
+    line(out, &format!("    baseline_per_hour: {usual}"));
 }
 
 /// The comment above a grant: what was seen.
@@ -226,7 +226,7 @@ grants:
       - \"arn:aws:ssm:*:1:parameter/y\"
     principals: [\"arn:aws:iam::1:role/app\"]
     regions: [\"eu-west-1\"]
-    usual_per_hour: 7
+    baseline_per_hour: 7
 ";
         assert_eq!(proposal.to_yaml(None).unwrap(), expected);
     }

@@ -8,7 +8,7 @@ use crate::selection::Selection;
 use crate::time::EventTime;
 
 /// Name and version of this form.
-pub const SCHEMA: &str = "secretrail.observations/1";
+pub const SCHEMA: &str = "secretrail.extract/1";
 
 /// What a part was made for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -194,7 +194,7 @@ fn broken(why: impl Into<String>) -> ExtractFileError {
 mod tests {
     use super::*;
 
-    const HEADER: &str = r#"{"schema":"secretrail.observations/1","calls":null,"from":null,
+    const HEADER: &str = r#"{"schema":"secretrail.extract/1","calls":null,"from":null,
         "to":null,"accounts":[],"regions":[],"span":null}"#;
     const OBJECT: &str = r#"{"object":{"name":"a","tag":"t","in_tree":true,"delivered":null,
         "fate":"read","bytes":1,"records":2,"repaired":0,"key_validations":0,"skipped":{},
@@ -271,8 +271,8 @@ mod tests {
         let newer = HEADER.replace("observations/1", "observations/2");
         assert_eq!(
             fault(&[&newer]),
-            "is not a part that this version reads (secretrail.observations/2); it reads \
-             secretrail.observations/1"
+            "is not a part that this version reads (secretrail.extract/2); it reads \
+             secretrail.extract/1"
         );
         let logs = read(&[r#"{"Records":[]}"#]);
         assert!(matches!(logs, Err(ExtractFileError::Foreign(_))));

@@ -84,7 +84,7 @@ impl<'p, 'a> HistoryPipeline<'p, 'a> {
         self.newest = self.newest.max(newest);
         if self.pipeline.rules.asks_for_seen() {
             self.store
-                .put_seen(since(&[], &coverage), self.pipeline.memory)
+                .put_seen(since(&[], &coverage), self.pipeline.lookback)
                 .await?;
         }
         self.store
@@ -349,12 +349,12 @@ impl<'p, 'a> HistoryPipeline<'p, 'a> {
         self.pending_alerts.lone.forget_facts(&oldest);
         // Times are remembered by the grain: to go through all of them is worth it when a new
         // one has begun, and not with every slice.
-        let memory = self.pipeline.memory;
-        let oldest = before.plus(-memory.lookback_secs);
-        let grain = oldest.0.div_euclid(memory.grain_secs());
+        let lookback = self.pipeline.lookback;
+        let oldest = before.plus(-lookback.lookback_secs);
+        let grain = oldest.0.div_euclid(lookback.grain_secs());
         if grain > self.forgotten {
             self.forgotten = grain;
-            self.store.forget_seen(oldest, memory);
+            self.store.forget_seen(oldest, lookback);
         }
     }
 }

@@ -50,7 +50,7 @@ pub enum GrantFault {
     )]
     NotAnArn(String),
     /// The usual rate is negative or no number.
-    #[error("`usual_per_hour: {0}` is not a rate; write 0 or more")]
+    #[error("`baseline_per_hour: {0}` is not a rate; write 0 or more")]
     NotARate(f64),
     /// A source is none.
     #[error(transparent)]
@@ -63,7 +63,7 @@ impl GrantFault {
         match self {
             Self::Empty(name) => format!("{name}:").into(),
             Self::NotAnArn(secret) => secret.into(),
-            Self::NotARate(_) => "usual_per_hour".into(),
+            Self::NotARate(_) => "baseline_per_hour".into(),
             Self::Source(InvalidSource(source)) => source.into(),
         }
     }

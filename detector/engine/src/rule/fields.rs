@@ -178,8 +178,8 @@ fields! {
     "expected.account_region" true
         "whether any grant for the secret's account mentions the region"
         |s| verdict(s.expected, |e| e.account_region);
-    "expected.usual_per_hour" true
-        "`usual_per_hour` of those grants, the highest; absent where none has one"
+    "expected.baseline_per_hour" true
+        "`baseline_per_hour` of those grants, the highest; absent where none has one"
         |s| Some(s.expected?.baseline_per_hour?.to_string().into());
     "seen.principal_secret" true
         "`first` when the principal has not read the secret within the memory, `known` when \

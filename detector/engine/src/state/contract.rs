@@ -329,13 +329,13 @@ async fn put_seen_twice<S: StateStore>(store: &S, times: &[(&str, i64)]) {
             time: EventTime(*time),
         })
         .collect();
-    let memory = LookbackPeriods {
+    let lookback = LookbackPeriods {
         lookback_secs: 900,
         warm_up_secs: 0,
     };
     for attempt in ["remember", "remember again"] {
         let sightings = sightings.clone();
-        store.put_seen(sightings, memory).await.expect(attempt);
+        store.put_seen(sightings, lookback).await.expect(attempt);
     }
 }
 
@@ -563,12 +563,12 @@ mod tests {
         async fn put_seen(
             &self,
             times: Vec<Sighting>,
-            memory: LookbackPeriods,
+            lookback: LookbackPeriods,
         ) -> Result<(), StateError> {
             if self.breaks(Broken::SightingsAreLost) {
                 return Ok(());
             }
-            self.0.put_seen(times, memory).await
+            self.0.put_seen(times, lookback).await
         }
 
         async fn create_alerts(

@@ -84,9 +84,9 @@ impl MemoryStore {
     }
 
     /// Forgets what was last seen before a time; since when there are logs is not forgotten.
-    pub(crate) fn forget_seen(&self, oldest: EventTime, memory: LookbackPeriods) {
+    pub(crate) fn forget_seen(&self, oldest: EventTime, lookback: LookbackPeriods) {
         self.tables().seen.retain(|key, times| {
-            seen::is_since_key(key) || times.forget(oldest, memory.grain_secs())
+            seen::is_since_key(key) || times.forget(oldest, lookback.grain_secs())
         });
     }
 }
@@ -230,12 +230,12 @@ impl StateStore for MemoryStore {
     async fn put_seen(
         &self,
         times: Vec<Sighting>,
-        memory: LookbackPeriods,
+        lookback: LookbackPeriods,
     ) -> Result<(), StateError> {
         let mut tables = self.tables();
         for Sighting { key, time } in times {
             let times = tables.seen.entry(key).or_default();
-            times.add(time, memory.grain_secs());
+            times.add(time, lookback.grain_secs());
         }
         Ok(())
     }
@@ -413,7 +413,7 @@ mod tests {
 
     #[test]
     fn what_was_seen_is_forgotten_but_not_since_when_there_are_logs() {
-        let memory = LookbackPeriods {
+        let lookback = LookbackPeriods {
             lookback_secs: 900,
             warm_up_secs: 0,
         };
@@ -430,8 +430,8 @@ mod tests {
                 sighting(&pair, 5),
                 sighting(&pair, 500),
             ];
-            store.put_seen(times, memory).await.unwrap();
-            store.forget_seen(EventTime(400), memory);
+            store.put_seen(times, lookback).await.unwrap();
+            store.forget_seen(EventTime(400), lookback);
             store.seen(&[since, pair]).await.unwrap()
         });
         let found = found

@@ -20,11 +20,11 @@ pub const RULES: &str = "SECRETRAIL_RULES";
 /// Access policy.
 pub const POLICY: &str = "SECRETRAIL_POLICY";
 /// Horizon.
-pub const ALLOWED_LATENESS: &str = "SECRETRAIL_HORIZON";
+pub const ALLOWED_LATENESS: &str = "SECRETRAIL_ALLOWED_LATENESS";
 /// Memory.
-pub const MEMORY: &str = "SECRETRAIL_MEMORY";
+pub const LOOKBACK: &str = "SECRETRAIL_LOOKBACK";
 /// Learning time.
-pub const WARM_UP: &str = "SECRETRAIL_LEARNING";
+pub const WARM_UP: &str = "SECRETRAIL_WARM_UP";
 /// Largest object.
 pub const MAX_OBJECT_BYTES: &str = "SECRETRAIL_MAX_OBJECT_BYTES";
 /// Objects read at the same time.
@@ -91,7 +91,7 @@ pub const SETTINGS: [SettingSpec; 15] = [
         help: "how long the other half of a read may still arrive",
     },
     SettingSpec {
-        name: MEMORY,
+        name: LOOKBACK,
         default: Some("90d"),
         help: "how long it is remembered who read what",
     },

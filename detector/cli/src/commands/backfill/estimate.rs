@@ -94,7 +94,7 @@ pub(super) fn text(manifest: &BackfillManifest, place: &JobLocation, concurrency
         format!("invocations    {batches}, the longest about {longest:.0} s"),
         format!("time           about {minutes:.1} minutes with {at_a_time} at a time"),
         format!("cost           about {cost:.2} dollars (us-east-1, without KMS and transfer)"),
-        format!("next           secretrail fleet run {folder} --state-machine ARN"),
+        format!("next           secretrail backfill run {folder} --state-machine ARN"),
     ];
     let mut text = String::new();
     for line in lines {
@@ -134,7 +134,7 @@ mod tests {
              invocations    1, the longest about 2 s\n\
              time           about 0.0 minutes with 1,000 at a time\n\
              cost           about 0.00 dollars (us-east-1, without KMS and transfer)\n\
-             next           secretrail fleet run s3://b/job/ --state-machine ARN\n"
+             next           secretrail backfill run s3://b/job/ --state-machine ARN\n"
         );
     }
 }

@@ -18,7 +18,7 @@ pub(crate) struct JobLocation(pub(crate) WritablePrefix);
 impl JobLocation {
     /// A job at `s3://bucket/prefix/`, or the manifest in it.
     pub(crate) fn of(path: &Path) -> Result<Self, RunFailure> {
-        // `fleet plan` prints the name of the manifest, so that is what is pasted.
+        // `backfill plan` prints the name of the manifest, so that is what is pasted.
         let is_manifest = path.file_name().is_some_and(|name| name == manifest::NAME);
         let folder = path
             .to_str()

@@ -1,4 +1,4 @@
-//! `fleet plan`: the logs of a job in batches, written down where the job will be.
+//! `backfill plan`: the logs of a job in batches, written down where the job will be.
 
 use secretrail_engine::extract_file::ExtractHeader;
 use secretrail_engine::manifest::{self, BackfillManifest, ManifestBatch};
@@ -56,7 +56,7 @@ fn refuse_local(objects: &[InputObject]) -> Result<(), RunFailure> {
     match objects.iter().find(|object| object.remote().is_none()) {
         None => Ok(()),
         Some(local) => Err(RunFailure::Usage(format!(
-            "{}: a fleet reads logs in S3; `secretrail extract` reads what is here",
+            "{}: a backfill reads logs in S3; `secretrail extract` reads what is here",
             local.name
         ))),
     }
@@ -115,13 +115,13 @@ mod tests {
         assert!(
             refused
                 .to_string()
-                .starts_with("x: a fleet reads logs in S3")
+                .starts_with("x: a backfill reads logs in S3")
         );
     }
 
     #[test]
     fn a_job_is_in_s3() {
-        let folder = ran(&["fleet", "plan", LOGS, "-o", "job"]);
+        let folder = ran(&["backfill", "plan", LOGS, "-o", "job"]);
         assert_eq!(folder.code, exit::USAGE);
         assert!(
             folder.err.starts_with("job: a job is in S3"),

@@ -71,9 +71,9 @@ impl ObjectStore for MemoryBucket {
 #[test]
 fn a_job_that_is_nowhere_in_s3_is_refused_before_anybody_is_asked() {
     for args in [
-        &["fleet", "status", "job"][..],
-        &["fleet", "run", "job", "--state-machine", "arn"],
-        &["fleet", "resume", "s3://", "--state-machine", "arn"],
+        &["backfill", "status", "job"][..],
+        &["backfill", "run", "job", "--state-machine", "arn"],
+        &["backfill", "resume", "s3://", "--state-machine", "arn"],
     ] {
         let refused = ran(args);
         assert_eq!(refused.code, exit::USAGE);

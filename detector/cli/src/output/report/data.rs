@@ -153,7 +153,7 @@ impl ReportData {
             problems,
             ..
         } = about.found;
-        let ledger = ReportLedger::of(accesses, about.memory);
+        let ledger = ReportLedger::of(accesses, about.lookback);
         let (rules, alerts) = alert_rows(alerts, &ledger.rows);
         Self {
             meta: ReportMeta {
@@ -194,12 +194,12 @@ struct ReportLedger<'a> {
 }
 
 impl<'a> ReportLedger<'a> {
-    fn of(accesses: &'a [Arc<Access>], memory: LookbackPeriods) -> Self {
+    fn of(accesses: &'a [Arc<Access>], lookback: LookbackPeriods) -> Self {
         let since = accesses.iter().map(|access| Sighting {
             key: since_key(&access.head.account),
             time: access.head.time,
         });
-        let judge = NoveltyJudge::of(memory, since, accesses.iter().map(|access| &**access));
+        let judge = NoveltyJudge::of(lookback, since, accesses.iter().map(|access| &**access));
         let mut ledger = Self {
             columns: LedgerColumns::default(),
             texts: TextTable::default(),
@@ -212,7 +212,7 @@ impl<'a> ReportLedger<'a> {
             // The ledger is in the order of time, so the first access of an account is its
             // earliest.
             let since = *earliest.entry(&head.account).or_insert(head.time);
-            ledger.learned |= head.time.0.saturating_sub(since.0) >= memory.warm_up_secs;
+            ledger.learned |= head.time.0.saturating_sub(since.0) >= lookback.warm_up_secs;
             // A denied read of a new secret is no new reader.
             let first = judge.judge(access).principal_secret == Novelty::First
                 && head.outcome == CallOutcome::Success;

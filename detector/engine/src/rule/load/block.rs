@@ -20,7 +20,7 @@ pub(super) struct AddedRule {
 pub(super) struct ExtensionBlock {
     suppress: Option<String>,
     pub(super) group_by: Vec<String>,
-    #[serde(rename = "times_usual")]
+    #[serde(rename = "rate_multiplier")]
     pub(super) rate_multiplier: Option<f64>,
     examples: Vec<ExampleFile>,
 }
@@ -37,15 +37,20 @@ impl ExtensionBlock {
         };
         let block = Self::deserialize(value).map_err(|error: yaml_serde::Error| {
             let text = error.to_string();
-            let known = "known keys are suppress, group-by, times_usual and examples";
+            let known = "known keys are suppress, group-by, rate_multiplier and examples";
             let message = format!("{text}; {known}");
             source.error(quoted(&text), "secretrail:", "secretrail", message)
         })?;
         let is_rate = |times: f64| times.is_finite() && times > 0.0;
         if block.rate_multiplier.is_some_and(|times| !is_rate(times)) {
             let message = "is not a number of times; \
-                           write how often the usual rate is too often, as in `times_usual: 5`";
-            return Err(source.error("times_usual", title, "secretrail.times_usual", message));
+                           write how often the usual rate is too often, as in `rate_multiplier: 5`";
+            return Err(source.error(
+                "rate_multiplier",
+                title,
+                "secretrail.rate_multiplier",
+                message,
+            ));
         }
         Ok(block)
     }
@@ -116,12 +121,12 @@ mod tests {
     #[test]
     fn a_rate_is_a_positive_number_and_a_span_is_one_of_sigma() {
         assert_eq!(
-            read("  times_usual: 2.5").unwrap().rate_multiplier,
+            read("  rate_multiplier: 2.5").unwrap().rate_multiplier,
             Some(2.5)
         );
         for wrong in ["0", "-1", ".nan", ".inf"] {
-            let error = read(&format!("  times_usual: {wrong}")).unwrap_err();
-            assert_eq!(error.field, "secretrail.times_usual", "{wrong}");
+            let error = read(&format!("  rate_multiplier: {wrong}")).unwrap_err();
+            assert_eq!(error.field, "secretrail.rate_multiplier", "{wrong}");
         }
         let error = read("  suppress: soon").unwrap_err();
         assert_eq!((error.line, &*error.field), (3, "secretrail.suppress"));

@@ -315,8 +315,8 @@ fn check_rate_multiplier(rule: &CorrelationRule) -> Result<(), CorrelationFault>
     let message = "compares the reads of one secret by one principal; \
                    use `type: event_count` and `group-by: [principal.arn, secret.name]`";
     Err(CorrelationFault::new(
-        "times_usual",
-        "secretrail.times_usual",
+        "rate_multiplier",
+        "secretrail.rate_multiplier",
         message,
     ))
 }

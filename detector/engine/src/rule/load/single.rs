@@ -67,9 +67,9 @@ fn block(source: &RuleFileText<'_>, rule: &SigmaRule) -> Result<ExtensionBlock, 
     if block.rate_multiplier.is_none() {
         return Ok(block);
     }
-    let field = "secretrail.times_usual";
+    let field = "secretrail.rate_multiplier";
     let message = "works on an event_count only; write a correlation";
-    Err(source.error("times_usual", &rule.title, field, message))
+    Err(source.error("rate_multiplier", &rule.title, field, message))
 }
 
 /// Refuses fields that events of this kind never have: the rule would never match, and nobody would
@@ -181,11 +181,11 @@ detection: {{sel: {detection}, condition: sel}}
 
     #[test]
     fn a_rate_is_for_correlations() {
-        let block = "secretrail:\n    times_usual: 3\n";
+        let block = "secretrail:\n    rate_multiplier: 3\n";
         let errors = load([("r.yml", &*text("{access.outcome: success}", block))]).unwrap_err();
         assert_eq!(
             (errors[0].line, &*errors[0].field),
-            (6, "secretrail.times_usual")
+            (6, "secretrail.rate_multiplier")
         );
     }
 }
