@@ -7,6 +7,7 @@ pub mod fault;
 pub mod fields;
 pub mod load;
 pub mod needs;
+pub(crate) mod source;
 pub mod vars;
 
 use std::cell::OnceCell;

@@ -1,9 +1,9 @@
-//! Text that came from a log, made harmless for where it is shown.
+//! Sanitises text from logs for display.
 
 use std::borrow::Cow;
 
-/// For a terminal: one line, without control characters, escape sequences, and marks that turn the
-/// direction of text.
+/// For terminals: one line, in which U+FFFD replaces control characters, escape sequences,
+/// invisible characters, and marks that change the direction of text.
 #[must_use]
 pub fn line(text: &str) -> Cow<'_, str> {
     if text.chars().any(is_harmful) {
@@ -17,7 +17,7 @@ pub fn line(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// For a cell of a table program: like [`line()`], and never the beginning of a formula (CWE-1236).
+/// For cells of a spreadsheet: like [`line()`], and never the beginning of a formula (CWE-1236).
 #[must_use]
 pub fn cell(text: &str) -> Cow<'_, str> {
     let text = line(text);
@@ -30,9 +30,15 @@ pub fn cell(text: &str) -> Cow<'_, str> {
     }
 }
 
+/// Text without the byte order mark that some editors write in front of it.
+#[must_use]
+pub fn without_byte_order_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
 fn is_harmful(c: char) -> bool {
-    // Beside the control characters of `char`: what has no width or turns the direction of text,
-    // the line breaks of Unicode, and the tags, with which text is hidden in text.
+    // Besides control characters: characters without width, marks that change the direction of
+    // text, line breaks of Unicode, and tag characters, which hide text in text.
     c.is_control()
         || matches!(
             c,

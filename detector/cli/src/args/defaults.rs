@@ -1,7 +1,7 @@
-//! Defaults of options from a file: as if they had been typed, unless they were.
+//! Defaults of options from a configuration file; options on the command line take precedence.
 //!
-//! The file is never looked for in the working directory: that may be somebody's evidence, and must
-//! not be able to choose where output goes or whom to ask for objects.
+//! The file is never searched for in the working directory: evidence may lie there, and must not
+//! decide where output goes or which endpoint is called.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -9,11 +9,12 @@ use std::path::Path;
 
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use secretrail_engine::sanitize::without_byte_order_mark;
 use toml::{Table, Value};
 
 use crate::host::{ConfigSource, RunFailure};
 
-/// The path of the file and its text; `None` where the user has no file.
+/// The path of the file and its text; `None` if the user has no such file.
 fn read(source: &ConfigSource) -> Result<Option<(&Path, String)>, RunFailure> {
     let (ConfigSource::Named(path) | ConfigSource::Usual(path)) = source;
     match (std::fs::read_to_string(path), source) {
@@ -29,11 +30,11 @@ fn fault(path: &Path, message: &str) -> RunFailure {
     RunFailure::Usage(format!("{}: {message}", path.display()))
 }
 
-/// The arguments with the defaults of the file behind them.
+/// The arguments, followed by the defaults of the file.
 ///
 /// # Errors
 ///
-/// [`Failure::Usage`]: the file cannot be read, or says something that no command has.
+/// [`RunFailure::Usage`]: the file cannot be read, or names an unknown command or option.
 pub fn with_defaults(
     command: impl FnOnce() -> Command,
     args: Vec<OsString>,
@@ -42,13 +43,13 @@ pub fn with_defaults(
     let Some((path, text)) = source.map(read).transpose()?.flatten() else {
         return Ok(args);
     };
-    let table: Table = text
+    let table: Table = without_byte_order_mark(&text)
         .parse()
         .map_err(|error: toml::de::Error| fault(path, &error.to_string()))?;
     let command = command();
     known(&command, &table, path)?;
-    // Only to see which command it is and what was typed; whatever is wrong is told when everything
-    // is together.
+    // Only to find the command and the options that were typed; errors are reported when the full
+    // command line is parsed.
     let typed = command.clone().ignore_errors(true);
     let Ok(typed) = typed.try_get_matches_from(&args) else {
         return Ok(args);
@@ -60,7 +61,7 @@ pub fn with_defaults(
         return Ok(args);
     };
     let more = not_typed(command, &table, matches).map_err(|message| fault(path, &message.0))?;
-    // Before everything that follows `--`, which is no option any more.
+    // Before `--`: what follows it is never an option.
     let end = args
         .iter()
         .position(|arg| arg == OsStr::new("--"))
@@ -69,11 +70,11 @@ pub fn with_defaults(
     Ok([before, &more, after].concat())
 }
 
-/// A value that its option does not take, in words.
+/// The message about a value that its option does not accept.
 struct WrongValue(String);
 
-/// The options of a command that the file has and that were not typed. Those below the name of the
-/// command go before those of all commands.
+/// The options of a command that are in the file and were not typed. Those in the table of the
+/// command take precedence over those of all commands.
 fn not_typed(
     command: &Command,
     table: &Table,
@@ -93,8 +94,8 @@ fn not_typed(
     Ok(more)
 }
 
-/// Whether neither the option nor one that excludes it was typed. Clap knows a conflict from the
-/// side that declares it, so both sides are asked.
+/// Whether neither the option nor one that conflicts with it was typed. clap knows a conflict only
+/// on the option that declares it, so both directions are checked.
 fn is_open(command: &Command, arg: &Arg, matches: &ArgMatches) -> bool {
     !was_typed(matches, arg)
         && !command
@@ -121,7 +122,7 @@ fn typed_as(arg: &Arg, long: &str, value: &Value) -> Result<Vec<OsString>, Wrong
         Value::Boolean(true) if !takes_value => Ok(vec![OsString::from(format!("--{long}"))]),
         Value::Boolean(false) if !takes_value => Ok(Vec::new()),
         _ if !takes_value => Err(WrongValue(format!(
-            "`{long}` is true or false, not {}",
+            "`{long}` must be true or false, not {}",
             value.type_str()
         ))),
         Value::Array(values) => values.iter().map(|value| one(long, value)).collect(),
@@ -129,20 +130,20 @@ fn typed_as(arg: &Arg, long: &str, value: &Value) -> Result<Vec<OsString>, Wrong
     }
 }
 
-/// One value of an option, in one word: a value that begins with `-` is no option.
+/// One value of an option, joined by `=`: a value that begins with `-` is not an option.
 fn one(long: &str, value: &Value) -> Result<OsString, WrongValue> {
     match value {
         Value::String(text) => Ok(OsString::from(format!("--{long}={text}"))),
         Value::Integer(number) => Ok(OsString::from(format!("--{long}={number}"))),
         Value::Datetime(time) => Ok(OsString::from(format!("--{long}={time}"))),
         _ => Err(WrongValue(format!(
-            "`{long}` takes a text or a number, not {}",
+            "`{long}` must be a string or a number, not {}",
             value.type_str()
         ))),
     }
 }
 
-/// Refuses what no command has: tables that are no commands, and options that are none of theirs.
+/// Rejects tables that are not commands, and options that the command does not have.
 fn known(command: &Command, table: &Table, path: &Path) -> Result<(), RunFailure> {
     let all: BTreeSet<String> = command.get_subcommands().flat_map(options).collect();
     let commands: BTreeSet<String> = command
@@ -151,16 +152,16 @@ fn known(command: &Command, table: &Table, path: &Path) -> Result<(), RunFailure
         .collect();
     for (key, value) in table {
         let Some(own) = value.as_table() else {
-            must_be_one(key, &all, "option", path)?;
+            must_be_one(key, &all, "an option", path)?;
             continue;
         };
-        must_be_one(key, &commands, "command", path)?;
+        must_be_one(key, &commands, "a command", path)?;
         let options = command
             .find_subcommand(key)
             .map(options)
             .unwrap_or_default();
         own.keys()
-            .try_for_each(|key| must_be_one(key, &options, "option", path))?;
+            .try_for_each(|key| must_be_one(key, &options, "an option", path))?;
     }
     Ok(())
 }
@@ -191,7 +192,7 @@ fn must_be_one(
     let tip = tip
         .map(|(_, known)| format!("; did you mean `{known}`?"))
         .unwrap_or_default();
-    Err(fault(path, &format!("`{key}` is no {what}{tip}")))
+    Err(fault(path, &format!("`{key}` is not {what}{tip}")))
 }
 
 #[cfg(test)]
@@ -214,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_typed_goes_before_what_the_file_says() {
+    fn what_was_typed_takes_precedence_over_the_file() {
         let file = "format = \"json\"\n[replay]\nformat = \"csv\"\n";
         assert_eq!(
             with(file, "secretrail replay logs").unwrap(),
@@ -231,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn an_option_that_excludes_what_was_typed_is_left_out() {
+    fn an_option_that_excludes_what_was_typed_is_omitted() {
         let file = "since = \"30d\"\n";
         let typed = "secretrail accesses logs --from 2026-03-02";
         assert_eq!(with(file, typed).unwrap(), typed);
@@ -249,12 +250,12 @@ mod tests {
     fn what_no_command_has_is_refused_with_what_is_close() {
         let error = with("formt = \"json\"\n", "secretrail accesses logs").unwrap_err();
         assert!(
-            error.ends_with("`formt` is no option; did you mean `format`?"),
+            error.ends_with("`formt` is not an option; did you mean `format`?"),
             "{error}"
         );
         let error = with("quiet = 3\n", "secretrail accesses logs").unwrap_err();
         assert!(
-            error.ends_with("`quiet` is true or false, not integer"),
+            error.ends_with("`quiet` must be true or false, not integer"),
             "{error}"
         );
     }

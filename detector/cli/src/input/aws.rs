@@ -1,6 +1,6 @@
-//! The connection to AWS: configuration and threads, shared by the clients of S3, Step Functions
-//! and CloudTrail. In a build without the feature `s3` there is none, and the type says so: no
-//! value of it can be made.
+//! The connection to AWS: configuration and runtime, shared by the clients of S3, Step Functions
+//! and CloudTrail. Without the feature `s3`, [`Connection`] is an empty enum: no connection can
+//! exist.
 
 use std::sync::Arc;
 
@@ -13,13 +13,13 @@ use crate::host::RunFailure;
 #[cfg(feature = "s3")]
 pub use self::with_sdk::Connection;
 #[cfg(not(feature = "s3"))]
-pub use self::without_sdk::Connection;
+pub use self::without_sdk::NoConnection as Connection;
 
-/// The connection of a run: only where a path asks for one, or the command does anyway.
+/// The connection of a run; `None` if no path is in S3 and the command does not need one.
 ///
 /// # Errors
 ///
-/// [`Failure::Input`]: there is none to be had.
+/// [`RunFailure::Input`]: this build does not support S3, or the runtime could not be started.
 pub fn connect(
     settings: &RunSettings,
     needed: bool,
@@ -35,11 +35,11 @@ pub fn connect(
     }
 }
 
-/// A connection by the options of the command line.
+/// A connection with the options of the command line.
 ///
 /// # Errors
 ///
-/// [`Failure::Input`]: there is none to be had.
+/// [`RunFailure::Input`]: this build does not support S3, or the runtime could not be started.
 pub fn connect_to(aws: &AwsArgs) -> Result<Arc<Connection>, RunFailure> {
     let connection = Connection::new(aws).map_err(|error| RunFailure::Input(error.to_string()))?;
     Ok(Arc::new(connection))
@@ -52,20 +52,20 @@ mod with_sdk {
 
     use super::{AwsArgs, StoreError};
 
-    /// A connection.
+    /// AWS configuration and the runtime of all calls.
     pub struct Connection {
         runtime: Runtime,
         config: SdkConfig,
     }
 
     impl Connection {
-        /// A connection by the AWS configuration. Nothing is called yet.
+        /// Loads the AWS configuration; makes no calls to AWS services yet.
         ///
         /// # Errors
         ///
-        /// [`StoreError::Runtime`].
+        /// [`StoreError::Runtime`]: the threads could not be started.
         pub fn new(aws: &AwsArgs) -> Result<Self, StoreError> {
-            // Calls mostly wait: two threads serve the many readers that block on them.
+            // Calls mostly wait for the network: two threads serve all readers.
             let runtime = Builder::new_multi_thread()
                 .worker_threads(2)
                 .enable_all()
@@ -85,12 +85,12 @@ mod with_sdk {
             Ok(Self { runtime, config })
         }
 
-        /// The configuration for clients.
+        /// The configuration for service clients.
         pub(crate) fn config(&self) -> &SdkConfig {
             &self.config
         }
 
-        /// Waits for a call.
+        /// Blocks until a call completes.
         pub(crate) fn wait<F: Future>(&self, call: F) -> F::Output {
             self.runtime.block_on(call)
         }
@@ -99,13 +99,13 @@ mod with_sdk {
 
 #[cfg(not(feature = "s3"))]
 mod without_sdk {
-    use super::{Aws, StoreError};
+    use super::{AwsArgs, StoreError};
 
-    /// A connection, of which there is none.
-    pub enum Connection {}
+    /// An empty enum: this build has no connection.
+    pub enum NoConnection {}
 
-    impl Connection {
-        /// Says that this build has no S3.
+    impl NoConnection {
+        /// Fails: this build does not support S3.
         ///
         /// # Errors
         ///

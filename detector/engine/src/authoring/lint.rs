@@ -5,13 +5,14 @@ use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 
 use rsigma_parser::lint::{Severity as Weight, lint_yaml_str};
-use rsigma_parser::{ConditionExpr, SigmaRule, parse_sigma_yaml};
+use rsigma_parser::{ConditionExpr, SigmaRule};
 
 use crate::rule::RuleTarget;
-use crate::rule::fault::{LoadError, RuleFileText};
+use crate::rule::fault::LoadError;
 use crate::rule::fields;
 use crate::rule::load::load_with;
 use crate::rule::needs::{DetectionNeeds, is_meant};
+use crate::rule::source::{self, ParsedDocument, RuleDocument};
 use crate::rule::vars::Placeholders;
 
 /// How much a finding matters.
@@ -68,7 +69,7 @@ impl fmt::Display for LintFinding {
 
 impl From<LoadError> for LintFinding {
     fn from(error: LoadError) -> Self {
-        let message = format!("{}: {}", error.field, error.message);
+        let message = error.text();
         Self {
             file: error.file,
             line: error.line,
@@ -82,21 +83,37 @@ impl From<LoadError> for LintFinding {
 /// Every finding in the files, by file and line.
 #[must_use]
 pub fn lint<'a>(files: &[(&'a str, &'a str)], vars: &Placeholders) -> Vec<LintFinding> {
-    let mut findings = by_loading(files, vars);
+    let (refused, mut findings) = by_loading(files, vars);
     for (index, (file, text)) in files.iter().enumerate() {
-        findings.extend(by_specification(file, text));
-        findings.extend(by_engine(RuleFileText { file, text, index }));
+        let documents = source::parse(file, text, index);
+        for document in &documents {
+            let source = &document.source;
+            let errors: Vec<&LoadError> = refused
+                .iter()
+                .filter(|error| error.file == *file && source.has_line(error.line))
+                .collect();
+            let of_style = by_specification(source).into_iter();
+            findings.extend(of_style.filter(|finding| !errors.iter().any(|e| says(e, finding))));
+            // The engine's own checks are about rules that load.
+            if errors.is_empty() {
+                findings.extend(by_engine(document, &documents));
+            }
+        }
     }
+    findings.extend(refused.into_iter().map(LintFinding::from));
     findings.sort();
     findings.dedup();
     findings
 }
 
-/// What loading the files refuses or warns of.
-fn by_loading<'a>(files: &[(&'a str, &'a str)], vars: &Placeholders) -> Vec<LintFinding> {
+/// What loading the files refuses, and what it warns of.
+fn by_loading<'a>(
+    files: &[(&'a str, &'a str)],
+    vars: &Placeholders,
+) -> (Vec<LoadError>, Vec<LintFinding>) {
     let rules = match load_with(files.iter().copied(), vars) {
         Ok((rules, _)) => rules,
-        Err(errors) => return errors.into_iter().map(LintFinding::from).collect(),
+        Err(errors) => return (errors, Vec::new()),
     };
     let warnings = rules.warnings.iter().map(|warning| {
         // Warnings begin with the file, as errors do.
@@ -109,13 +126,25 @@ fn by_loading<'a>(files: &[(&'a str, &'a str)], vars: &Placeholders) -> Vec<Lint
             message: message.to_owned(),
         }
     });
-    warnings.collect()
+    (Vec::new(), warnings.collect())
 }
 
-fn by_specification(file: &str, text: &str) -> Vec<LintFinding> {
-    let found = lint_yaml_str(text).into_iter().map(|warning| LintFinding {
-        file: file.to_owned(),
-        line: warning.span.map_or(1, |span| span.start_line as usize + 1),
+/// Whether a finding of the specification's linter repeats an error of loading: both are errors,
+/// and the name of the check has the key with the error in it (`missing_condition`).
+fn says(error: &LoadError, finding: &LintFinding) -> bool {
+    let mut keys = error.field.split('.');
+    finding.severity == LintSeverity::Error
+        && keys.any(|key| finding.check.contains(&key.replace('-', "_")))
+}
+
+fn by_specification(source: &RuleDocument<'_>) -> Vec<LintFinding> {
+    let found = lint_yaml_str(source.text).into_iter();
+    let found = found.map(|warning| LintFinding {
+        file: source.file.to_owned(),
+        line: match warning.span {
+            Some(span) => source.lines_before + span.start_line as usize + 1,
+            None => source.line_of("title", "title"),
+        },
         severity: match warning.severity {
             Weight::Error => LintSeverity::Error,
             Weight::Warning => LintSeverity::Warning,
@@ -127,22 +156,19 @@ fn by_specification(file: &str, text: &str) -> Vec<LintFinding> {
     found.collect()
 }
 
-fn by_engine(source: RuleFileText<'_>) -> Vec<LintFinding> {
-    // What cannot be parsed has been told by loading.
-    let Ok(parsed) = parse_sigma_yaml(source.text) else {
-        return Vec::new();
-    };
+fn by_engine(document: &ParsedDocument<'_>, file: &[ParsedDocument<'_>]) -> Vec<LintFinding> {
+    let ParsedDocument { source, parsed } = document;
     let mut check = FileCheck {
-        source,
+        source: *source,
         findings: Vec::new(),
     };
     for rule in &parsed.rules {
         check.selections(rule);
         check.fields(rule);
     }
-    let feeding: BTreeSet<&String> = parsed
-        .correlations
+    let feeding: BTreeSet<&String> = file
         .iter()
+        .flat_map(|document| &document.parsed.correlations)
         .filter(|c| !c.generate)
         .flat_map(|c| &c.rules)
         .collect();
@@ -169,22 +195,16 @@ fn by_engine(source: RuleFileText<'_>) -> Vec<LintFinding> {
 
 /// What only this engine can see in a file.
 struct FileCheck<'a> {
-    source: RuleFileText<'a>,
+    source: RuleDocument<'a>,
     findings: Vec<LintFinding>,
 }
 
 impl FileCheck<'_> {
-    /// Notes a finding at the first line with a word below the title of its rule.
-    fn found(
-        &mut self,
-        (title, word): (&str, &str),
-        severity: LintSeverity,
-        check: &str,
-        message: String,
-    ) {
+    /// Notes a finding at the first line of the rule with a key or a word.
+    fn found(&mut self, word: &str, severity: LintSeverity, check: &str, message: String) {
         self.findings.push(LintFinding {
             file: self.source.file.to_owned(),
-            line: self.source.line_below(title, word),
+            line: self.source.line_of(word, "title"),
             severity,
             check: check.to_owned(),
             message,
@@ -198,9 +218,8 @@ impl FileCheck<'_> {
                 "no condition asks for the selection `{name}`; \
                  name it in `condition` or remove it"
             );
-            let place = (&*rule.title, &*format!("{name}:"));
             self.found(
-                place,
+                name,
                 LintSeverity::Warning,
                 "unreachable_selection",
                 message,
@@ -221,8 +240,7 @@ impl FileCheck<'_> {
                 Ok(()) => "it is a field of accesses: use `category: secret_access`".to_owned(),
             };
             let message = format!("CloudTrail records have no field `{field}`; {remedy}");
-            let place = (&*rule.title, &**field);
-            self.found(place, LintSeverity::Warning, "no_such_field", message);
+            self.found(field, LintSeverity::Warning, "no_such_field", message);
         }
     }
 
@@ -239,7 +257,7 @@ impl FileCheck<'_> {
             (false, false) => "examples, one that fires and one that stays quiet",
         };
         let message = format!("`{title}` lacks {missing}; add it under `secretrail.examples`");
-        self.found((title, "title:"), LintSeverity::Info, "no_example", message);
+        self.found("title", LintSeverity::Info, "no_example", message);
     }
 
     /// Rules say what harmless thing may trigger them: it is what an alert tells its reader to
@@ -250,8 +268,7 @@ impl FileCheck<'_> {
         }
         let message =
             format!("`{title}` does not say what else may trigger it; add `falsepositives`");
-        let place = (title, "title:");
-        self.found(place, LintSeverity::Info, "no_false_positives", message);
+        self.found("title", LintSeverity::Info, "no_false_positives", message);
     }
 }
 
@@ -288,12 +305,9 @@ mod tests {
     use super::*;
 
     fn checks(text: &str) -> Vec<(usize, String)> {
-        let found = by_engine(RuleFileText {
-            file: "r.yml",
-            text,
-            index: 0,
-        });
-        found.into_iter().map(|f| (f.line, f.check)).collect()
+        let documents = source::parse("r.yml", text, 0);
+        let found = documents.iter().flat_map(|d| by_engine(d, &documents));
+        found.map(|f| (f.line, f.check)).collect()
     }
 
     const RULE: &str = "title: T

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::PolicyGrant;
 use super::source::InvalidSource;
 use crate::glob::GlobPattern;
+use crate::sanitize::without_byte_order_mark;
 
 /// Why a policy cannot be used.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -89,6 +90,7 @@ struct GrantFile {
 
 /// Reads the grants of a policy.
 pub(super) fn read(text: &str) -> Result<Vec<PolicyGrant>, PolicyError> {
+    let text = without_byte_order_mark(text);
     let file: PolicyFile = yaml_serde::from_str(text).map_err(|error| PolicyError {
         line: error.location().map(|l| l.line()),
         fault: PolicyFault::NotAPolicy(error.to_string()),

@@ -1,4 +1,4 @@
-//! The fields that rules may use beside CloudTrail's own: one table for the lookup, the load-time
+//! The fields that rules may use besides CloudTrail's own: one table for the lookup, the load-time
 //! check and the docs.
 
 use std::borrow::Cow;
@@ -12,36 +12,35 @@ use crate::policy::{Expectation, PolicyVerdict};
 use crate::rule::RuleTarget;
 use crate::seen::{Novelty, SeenVerdicts};
 
-/// What a rule looks at.
+/// What a rule is matched against: an access or a secret change.
 #[derive(Debug)]
 pub struct FieldSubject<'a> {
-    /// The record behind it.
+    /// Header of the CloudTrail record.
     pub head: &'a EventHeader,
-    /// The secret it is about.
+    /// The secret; `None` for a change that names none.
     pub secret: Option<&'a SecretRef>,
-    /// The access; `None` for a change.
+    /// The access; `None` for a secret change.
     pub access: Option<&'a Access>,
-    /// What the policy says; `None` without a policy.
+    /// Verdicts of the access policy; `None` without a policy.
     pub expected: Option<Expectation>,
-    /// What is new about it; `None` until it is settled.
+    /// Verdicts for `seen.*`; `None` before the final evaluation.
     pub seen: Option<SeenVerdicts>,
 }
 
-/// A field that records do not have.
+/// A field that Secretrail derives; CloudTrail records do not have it.
 #[derive(Debug)]
 pub struct DerivedField {
-    /// Name in rules.
+    /// Name in rules, such as `secret.arn`.
     pub name: &'static str,
-    /// What it holds.
+    /// Its meaning in Markdown, for `rules/README.md` and `secretrail rules fields`.
     pub meaning: &'static str,
-    /// Whether only accesses have it.
+    /// Whether only accesses have it, and secret changes do not.
     pub access_only: bool,
     get: for<'a> fn(&FieldSubject<'a>) -> Option<Cow<'a, str>>,
 }
 
-// A field is its name, whether only accesses have it, what it holds, and where that comes from. One
-// table, so that a field cannot be found without being documented, or documented without being
-// found.
+// Each entry: name, whether only accesses have the field, its meaning, and a function that reads
+// it. One table, so that every field is documented, and every documented field exists.
 macro_rules! fields {
     ($($name:literal $only:literal $meaning:literal $get:expr;)*) => {
         /// Every derived field.
@@ -85,10 +84,10 @@ fields! {
         "`secretsmanager` or `ssm`"
         |s| word(s.secret?.store.as_str());
     "secret.arn" false
-        "full ARN; absent while only the name is known"
+        "full ARN; absent when only the name is known"
         |s| opt(s.secret?.arn.as_ref());
     "secret.name" false
-        "name without suffix, version or label; the path of GetParametersByPath"
+        "name without random suffix, version or label; for `GetParametersByPath`, the path"
         |s| opt(s.secret?.name.as_ref());
     "secret.account" false
         "account that owns the secret"
@@ -97,13 +96,13 @@ fields! {
         "region of the secret"
         |s| Some(Cow::Borrowed(&*s.secret?.region));
     "secret.version_id" false
-        "version that was asked for"
+        "requested version id"
         |s| opt(s.secret?.version_id.as_ref());
     "secret.version_stage" false
-        "staging label or parameter label that was asked for"
+        "requested staging label or parameter label"
         |s| opt(s.secret?.version_stage.as_ref());
     "principal.arn" false
-        "stable identity: role, user, root or service; sessions of a role are folded into it"
+        "stable identity: ARN of the role or user, or a service; all sessions of a role share it"
         |s| opt(s.head.principal.id.as_ref());
     "principal.type" false
         "`userIdentity.type`"
@@ -118,13 +117,13 @@ fields! {
         "name of the role, user or service"
         |s| opt(s.head.principal.name.as_ref());
     "principal.session" false
-        "name of the role session"
+        "role session name"
         |s| opt(s.head.principal.session.as_ref());
     "principal.via" false
-        "service that called for the principal (`userIdentity.invokedBy`)"
+        "service that called on behalf of the principal (`userIdentity.invokedBy`)"
         |s| opt(s.head.principal.via.as_ref());
     "principal.console" false
-        "`true` for calls made in the AWS console"
+        "`true` for calls from the AWS console"
         |s| yes(s.head.principal.console);
     "actor.arn" false
         "full session ARN (`userIdentity.arn`)"
@@ -148,49 +147,49 @@ fields! {
         "`success`, `denied` or `failed`"
         |s| word(s.head.outcome.as_str());
     "access.denied_by" false
-        "the gate that denied: `identity_policy`, `resource_policy`, `kms_key` …"
+        "what denied the call: `identity_policy`, `resource_policy`, `kms_key` …"
         |s| opt(s.head.denied_by.as_ref());
     "access.method" true
         "`api`, `batch`, `by_path`, `history`, `direct_decrypt` or `decrypt_only`"
         |s| word(s.access?.method.as_str());
     "access.cross_account" true
-        "`true` when the caller's account is not the secret's or the trail's"
+        "`true` when the caller's account differs from the account of the secret or of the record"
         |s| yes(s.access?.cross_account());
     "decrypt.status" true
-        "`paired`, `absent`, `unknown` or `not_expected`; rules that ask for it wait for the \
-         horizon"
+        "`paired`, `absent`, `unknown` or `not_expected`; final evaluation only"
         |s| word(s.access?.decrypt.status.as_str());
     "decrypt.key_arn" true
-        "ARN of the key that decrypted the secret"
+        "ARN of the KMS key that decrypted the secret; final evaluation only"
         |s| opt(s.access?.decrypt.key_arn.as_ref());
     "expected.principal" true
-        "whether the access policy names the principal for the secret: `yes`, `no`, `undeclared`"
+        "whether the access policy grants the principal the secret: `yes`, `no`, `undeclared`"
         |s| verdict(s.expected, |e| e.principal);
     "expected.region" true
-        "whether the grants for secret and principal allow the region"
+        "whether the grants for secret and principal allow the region: `yes`, `no`, `undeclared`"
         |s| verdict(s.expected, |e| e.region);
     "expected.source" true
-        "whether they allow the source"
+        "whether the grants for secret and principal allow the source: `yes`, `no`, `undeclared`"
         |s| verdict(s.expected, |e| e.source);
     "expected.key" true
-        "whether they allow the key; waits for the horizon"
+        "whether the grants for secret and principal allow the KMS key: `yes`, `no`, \
+         `undeclared`; final evaluation only"
         |s| verdict(s.expected, |e| e.key);
     "expected.account_region" true
-        "whether any grant for the secret's account mentions the region"
+        "whether any grant for the secret's account names the region: `yes`, `no`, `undeclared`"
         |s| verdict(s.expected, |e| e.account_region);
     "expected.baseline_per_hour" true
-        "`baseline_per_hour` of those grants, the highest; absent where none has one"
+        "highest `baseline_per_hour` of the grants for secret and principal; absent when none has \
+         one"
         |s| Some(s.expected?.baseline_per_hour?.to_string().into());
     "seen.principal_secret" true
-        "`first` when the principal has not read the secret within the memory, `known` when \
-         it has, `unknown` while the account's logs are too young to tell; waits for the \
-         horizon"
+        "`first` when the principal has not read the secret within the lookback, `known` when it \
+         has, `unknown` when the account's logs do not cover the warm-up; final evaluation only"
         |s| novelty(s.seen, |s| s.principal_secret);
     "seen.principal" true
-        "the same for the principal and any secret"
+        "the same for the principal and any secret; final evaluation only"
         |s| novelty(s.seen, |s| s.principal);
     "seen.region" true
-        "the same for the region, among the reads of the secret's account"
+        "the same for the region and any read in the secret's account; final evaluation only"
         |s| novelty(s.seen, |s| s.region);
 }
 
@@ -230,8 +229,7 @@ const RECORD: &[&str] = &[
     "insightDetails",
 ];
 
-/// Fields of CloudTrail that every observation holds as they are, so that its record need not be
-/// asked for them.
+/// CloudTrail fields that every observation keeps, so that rules do not need the record for them.
 const HELD: [(&str, Get); 2] = [
     ("awsRegion", |head| &head.region),
     ("eventName", |head| &head.api),
@@ -239,8 +237,8 @@ const HELD: [(&str, Get); 2] = [
 
 type Get = fn(&EventHeader) -> &str;
 
-/// Looks up a field of CloudTrail that an observation holds. `None` when it does not, or its record
-/// lacks it.
+/// Looks up a CloudTrail field that every observation keeps. `None` for any other field, and when
+/// the record lacks it.
 #[must_use]
 pub fn held<'a>(head: &'a EventHeader, name: &str) -> Option<EventValue<'a>> {
     let (_, get) = HELD.into_iter().find(|(held, _)| *held == name)?;
@@ -249,7 +247,7 @@ pub fn held<'a>(head: &'a EventHeader, name: &str) -> Option<EventValue<'a>> {
         .map(|value| EventValue::Str(Cow::Borrowed(value)))
 }
 
-/// Looks a derived field up. `None` when there is no such field; `Some(None)` when this event lacks
+/// Looks up a derived field. `None` when there is no such field; `Some(None)` when this event lacks
 /// it.
 #[must_use]
 pub fn derived<'a>(subject: &FieldSubject<'a>, name: &str) -> Option<Option<EventValue<'a>>> {
@@ -257,54 +255,54 @@ pub fn derived<'a>(subject: &FieldSubject<'a>, name: &str) -> Option<Option<Even
     Some((field.get)(subject).map(EventValue::Str))
 }
 
-/// Whether a field waits for the horizon.
+/// Whether a field has a value only in the final evaluation, after the allowed lateness.
 #[must_use]
 pub fn is_late(name: &str) -> bool {
     name.starts_with("decrypt.") || name == "expected.key" || is_seen(name)
 }
 
-/// Whether a field asks for the memory of what was seen before.
+/// Whether a field needs the lookback (`seen.*`).
 #[must_use]
 pub fn is_seen(name: &str) -> bool {
     name.starts_with("seen.")
 }
 
-/// Whether a field is one of CloudTrail's own, by its first segment.
+/// Whether a field is one of CloudTrail's own, judged by its first segment.
 #[must_use]
 pub fn is_raw(name: &str) -> bool {
     let first = name.split(['.', '[']).next().unwrap_or_default();
     RECORD.contains(&first)
 }
 
-/// Whether a field must be kept from the record for rules that ask for it.
+/// Whether a field must be copied from the record for the rules that use it.
 #[must_use]
 pub fn is_kept(name: &str) -> bool {
     is_raw(name) && !HELD.iter().any(|(held, _)| *held == name)
 }
 
-/// Why a rule cannot use a field; what to write instead.
+/// Why a rule cannot use a field, and what to write instead.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UnknownField {
-    /// It is a field of accesses, and the rule is about changes.
+    /// Only accesses have the field, and the rule matches secret changes.
     #[error("secret changes do not have it; use `category: secret_access`")]
     OfAccesses,
-    /// There is none, but one with nearly the same name.
+    /// There is no such field; the value is a field with a similar name.
     #[error("did you mean `{0}`?")]
     Near(&'static str),
-    /// There is none.
+    /// There is no such field, and none with a similar name.
     #[error("rules/README.md lists the fields")]
     None,
 }
 
-/// Checks the name of a field.
+/// Checks that rules for this target can use a field of this name.
 ///
 /// # Errors
 ///
-/// What to write instead.
+/// Why they cannot, and what to write instead.
 pub fn check(name: &str, target: RuleTarget) -> Result<(), UnknownField> {
     let derived = DERIVED.iter().find(|f| f.name == name);
     match (derived, target) {
-        // Records have whatever AWS, or a service that we have never heard of, puts into them.
+        // Records may have any field: AWS adds fields and services.
         (_, RuleTarget::Record) => Ok(()),
         (Some(field), RuleTarget::Change) if field.access_only => Err(UnknownField::OfAccesses),
         (Some(_), _) => Ok(()),
@@ -313,7 +311,7 @@ pub fn check(name: &str, target: RuleTarget) -> Result<(), UnknownField> {
     }
 }
 
-/// The field with the most similar name, unless more than half of it would have to be changed.
+/// The field with the most similar name, unless more than half of that name differs.
 fn nearest(name: &str) -> Option<&'static str> {
     let names = DERIVED.iter().map(|f| f.name).chain(RECORD.iter().copied());
     let (distance, nearest) = names
@@ -327,7 +325,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_misspelt_is_told_and_what_is_of_accesses_only_is_refused_for_changes() {
+    fn misspelt_fields_get_a_hint_and_access_fields_are_rejected_for_changes() {
         let reported = |name, target| check(name, target).unwrap_err().to_string();
         assert_eq!(
             reported("principal.anr", RuleTarget::Access),
@@ -350,7 +348,7 @@ mod tests {
     fn a_field_is_of_cloudtrail_by_its_first_segment() {
         assert!(is_raw("resources[0].ARN") && is_raw("userIdentity.arn"));
         assert!(!is_raw("secret.arn") && !is_raw("eventNames"));
-        // These two stand in every observation, so records need not be kept for them.
+        // Every observation keeps these two, so rules do not need the record for them.
         assert!(!is_kept("eventName") && !is_kept("awsRegion"));
         assert!(is_kept("eventSource") && !is_kept("secret.name"));
     }

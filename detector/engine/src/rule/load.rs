@@ -13,14 +13,13 @@ mod single;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use rsigma_parser::parse_sigma_yaml;
-
 use self::block::AddedRule;
 use self::build::{RuleSetBuild, names};
 use self::copies::drop_copies;
 use self::parsed::ParsedFiles;
 use crate::rule::example::RuleExample;
-use crate::rule::fault::{LoadError, RuleFileText};
+use crate::rule::fault::LoadError;
+use crate::rule::source::{self, RuleDocument};
 use crate::rule::vars::Placeholders;
 use crate::rule::{RuleSet, WindowRule};
 
@@ -46,7 +45,7 @@ pub fn load_with<'a>(
 ) -> Result<(RuleSet, Vec<RuleExample>), Vec<LoadError>> {
     let mut parsed = ParsedFiles::default();
     for (index, (file, text)) in files.into_iter().enumerate() {
-        parsed.read(RuleFileText { file, text, index }, vars);
+        parsed.read(file, text, index, vars);
     }
     let mut loading = RuleLoading::default();
     (parsed.rules, loading.build.set.warnings) = drop_copies(parsed.rules, &parsed.correlations);
@@ -76,7 +75,7 @@ struct RuleLoading {
 
 impl RuleLoading {
     /// Takes the examples of a rule that was added, or notes why it was not.
-    fn take(&mut self, source: &RuleFileText<'_>, added: Result<AddedRule, LoadError>) {
+    fn take(&mut self, source: &RuleDocument<'_>, added: Result<AddedRule, LoadError>) {
         match added {
             Ok(AddedRule { id, block }) => {
                 let (examples, errors) = block.examples(source, &id);
@@ -90,7 +89,7 @@ impl RuleLoading {
     /// The rules and their examples, if nothing is wrong.
     fn finish(
         self,
-        sources: &[RuleFileText<'_>],
+        sources: &[RuleDocument<'_>],
     ) -> Result<(RuleSet, Vec<RuleExample>), Vec<LoadError>> {
         let Self {
             build,
@@ -108,7 +107,7 @@ impl RuleLoading {
 }
 
 /// An error for each rule whose id another has: ids of alerts are made of them.
-fn shared_ids(set: &RuleSet, sources: &[RuleFileText<'_>]) -> Vec<LoadError> {
+fn shared_ids(set: &RuleSet, sources: &[RuleDocument<'_>]) -> Vec<LoadError> {
     let mut errors = Vec::new();
     let mut seen: HashMap<&str, &str> = HashMap::new();
     let correlations = set.windows.iter().filter(|w| !is_suppression(w, set));
@@ -117,12 +116,14 @@ fn shared_ids(set: &RuleSet, sources: &[RuleFileText<'_>]) -> Vec<LoadError> {
         let Some(other) = seen.insert(&meta.id, &meta.file) else {
             continue;
         };
-        let source = sources.iter().find(|source| source.file == meta.file);
+        // In one file the second rule of the two has the error.
+        let mut documents = sources.iter().rev();
+        let source = documents.find(|d| d.file == meta.file && d.text.contains(&*meta.id));
         let message = format!(
             "`{}` is also the id of a rule in {other}; every rule needs its own, a new UUID",
             meta.id
         );
-        errors.extend(source.map(|source| source.error(&meta.id, "id:", "id", message)));
+        errors.extend(source.map(|source| source.error(&meta.id, "id", message)));
     }
     errors
 }
@@ -139,10 +140,10 @@ pub fn unresolved(files: &[(String, String)]) -> BTreeSet<String> {
     // What cannot be parsed is told when it is loaded.
     let parsed: Vec<_> = files
         .iter()
-        .filter_map(|(_, text)| parse_sigma_yaml(text).ok())
+        .flat_map(|(file, text)| source::parse(file, text, 0))
         .collect();
-    let rules = parsed.iter().flat_map(|p| &p.rules);
-    let correlations = || parsed.iter().flat_map(|p| &p.correlations);
+    let rules = parsed.iter().flat_map(|p| &p.parsed.rules);
+    let correlations = || parsed.iter().flat_map(|p| &p.parsed.correlations);
     let own = correlations().flat_map(|c| c.id.iter().chain(&c.name));
     let defined: BTreeSet<&String> = rules.flat_map(names).chain(own).collect();
     let wanted = correlations().flat_map(|c| &c.rules);
@@ -155,11 +156,9 @@ pub fn unresolved(files: &[(String, String)]) -> BTreeSet<String> {
 /// Whether a file holds a rule about single events of one of these names.
 #[must_use]
 pub fn defines(text: &str, wanted: &BTreeSet<String>) -> bool {
-    let parsed = parse_sigma_yaml(text).ok();
-    parsed.is_some_and(|p| {
-        let mut names = p.rules.iter().flat_map(names);
-        names.any(|name| wanted.contains(name))
-    })
+    let parsed = source::parse("", text, 0);
+    let mut names = parsed.iter().flat_map(|p| &p.parsed.rules).flat_map(names);
+    names.any(|name| wanted.contains(name))
 }
 
 #[cfg(test)]

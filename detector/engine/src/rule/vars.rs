@@ -6,6 +6,8 @@ use rsigma_eval::PipelineState;
 use rsigma_eval::pipeline::Transformation;
 use rsigma_parser::{Detection as Selection, DetectionItem, Modifier, SigmaRule, SigmaValue};
 
+use crate::sanitize::without_byte_order_mark;
+
 /// Values of the placeholders that rules with `|expand` name between percent signs.
 pub type Placeholders = BTreeMap<String, Vec<String>>;
 
@@ -34,7 +36,7 @@ pub enum PlaceholderError {
 ///
 /// What is wrong and how to mend it.
 pub fn read(text: &str) -> Result<Placeholders, PlaceholderError> {
-    let file: yaml_serde::Value = yaml_serde::from_str(text)?;
+    let file: yaml_serde::Value = yaml_serde::from_str(without_byte_order_mark(text))?;
     let map = file.get("vars").unwrap_or(&file).as_mapping();
     let mut vars = Placeholders::new();
     for (name, value) in map.ok_or(PlaceholderError::NoMapping)? {
@@ -66,7 +68,7 @@ fn words(value: &yaml_serde::Value) -> Option<Vec<String>> {
 
 /// A placeholder that has no value.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`|expand` asks for `%{name}%`, which has no value; give it one in the file of --vars")]
+#[error("the placeholder `%{name}%` has no value; set it in the file given by --vars")]
 pub(super) struct MissingPlaceholder {
     pub(super) name: String,
 }

@@ -1,9 +1,9 @@
-//! Executions of the state machine that extracts: started and looked up at Step Functions.
+//! Starts and describes executions of the state machine, through the API of Step Functions.
 
 #[cfg(feature = "s3")]
 pub(crate) use self::with_sdk::StepFunctions;
 #[cfg(not(feature = "s3"))]
-pub(crate) use self::without_sdk::StepFunctions;
+pub(crate) use self::without_sdk::NoStepFunctions as StepFunctions;
 
 #[cfg(feature = "s3")]
 mod with_sdk {
@@ -26,7 +26,7 @@ mod with_sdk {
     }
 
     impl StepFunctions {
-        /// A client. Nothing is called yet; a job that was never started needs none.
+        /// A client, created on the first call: a job that was never started needs none.
         pub(crate) fn new(connection: Arc<Connection>) -> Self {
             Self {
                 connection,
@@ -39,7 +39,7 @@ mod with_sdk {
                 .get_or_init(|| Client::new(self.connection.config()))
         }
 
-        /// Starts an execution of a state machine, and gives its ARN.
+        /// Starts an execution of a state machine and returns its ARN.
         pub(crate) fn start(
             &self,
             machine: &str,
@@ -58,7 +58,7 @@ mod with_sdk {
             Ok(started.execution_arn)
         }
 
-        /// How far an execution is; `None` when it is not known any more: Step Functions forgets
+        /// Progress of an execution; `None` if it no longer exists: Step Functions deletes
         /// executions 90 days after their end (AWS, "Quotas for state executions").
         pub(crate) fn execution(&self, arn: &str) -> Result<Option<ExecutionProgress>, RunFailure> {
             self.connection.wait(async {
@@ -81,9 +81,9 @@ mod with_sdk {
             }
         }
 
-        /// How many items the map of an execution has done; `None` before it came to its map.
+        /// Item counts of the map of an execution; `None` before the map has started.
         async fn item_counts(&self, arn: &str) -> Result<Option<MapRunItemCounts>, RunFailure> {
-            // The machine has one map, so an execution has one run of it at most.
+            // The state machine has one map state, so an execution has at most one map run.
             let runs = self.client().list_map_runs().execution_arn(arn).send();
             let runs = runs.await.map_err(|error| failure(arn, error))?.map_runs;
             let Some(run) = runs.first() else {
@@ -104,10 +104,10 @@ mod with_sdk {
         counts: Option<&MapRunItemCounts>,
     ) -> ExecutionProgress {
         let state = match execution.status {
-            // A redrive that was asked for starts by itself.
+            // A pending redrive starts by itself.
             ExecutionStatus::Running | ExecutionStatus::PendingRedrive => ExecutionState::Runs,
             ExecutionStatus::Succeeded => ExecutionState::Succeeded,
-            // Timed out or aborted comes to the same: what is missing can be resumed.
+            // Timed out and aborted executions can be resumed like failed ones.
             _ => ExecutionState::Failed,
         };
         let why = [execution.error, execution.cause];
@@ -141,19 +141,19 @@ mod without_sdk {
     use crate::host::RunFailure;
     use crate::input::aws::Connection;
 
-    /// What would ask Step Functions: there is no connection, so there is none of these.
-    pub(crate) struct StepFunctions(Arc<Connection>);
+    /// Never exists: this build has no connection.
+    pub(crate) struct NoStepFunctions(Arc<Connection>);
 
-    impl StepFunctions {
+    impl NoStepFunctions {
         pub(crate) fn new(connection: Arc<Connection>) -> Self {
             Self(connection)
         }
 
-        pub(crate) fn start(&self, _: &str, _: &str, _: &str) -> Result<String, Failure> {
+        pub(crate) fn start(&self, _: &str, _: &str, _: &str) -> Result<String, RunFailure> {
             match *self.0 {}
         }
 
-        pub(crate) fn execution(&self, _: &str) -> Result<Option<Progress>, Failure> {
+        pub(crate) fn execution(&self, _: &str) -> Result<Option<ExecutionProgress>, RunFailure> {
             match *self.0 {}
         }
     }

@@ -149,7 +149,7 @@ mod with_sdk {
 
 #[cfg(not(feature = "s3"))]
 mod without_sdk {
-    use super::{Connection, EventTime, PublicKey, StoreError};
+    use super::{Connection, EventTime, StoreError, TrailPublicKey};
 
     /// Never called: without the feature `s3` there is no connection.
     ///

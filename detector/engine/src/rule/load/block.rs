@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use serde::Deserialize;
 
 use crate::rule::example::{ExampleFile, RuleExample};
-use crate::rule::fault::{LoadError, RuleFileText, quoted};
+use crate::rule::fault::{LoadError, named_word};
+use crate::rule::source::RuleDocument;
 use crate::rule_meta::timespan_secs;
 
 /// A rule that is in the set.
@@ -28,8 +29,7 @@ pub(super) struct ExtensionBlock {
 impl ExtensionBlock {
     /// The block among the attributes of a rule that the Sigma parser left alone.
     pub(super) fn read(
-        source: &RuleFileText<'_>,
-        title: &str,
+        source: &RuleDocument<'_>,
         attributes: &HashMap<String, yaml_serde::Value>,
     ) -> Result<Self, LoadError> {
         let Some(value) = attributes.get("secretrail") else {
@@ -37,20 +37,13 @@ impl ExtensionBlock {
         };
         let block = Self::deserialize(value).map_err(|error: yaml_serde::Error| {
             let text = error.to_string();
-            let known = "known keys are suppress, group-by, rate_multiplier and examples";
-            let message = format!("{text}; {known}");
-            source.error(quoted(&text), "secretrail:", "secretrail", message)
+            source.error(named_word(&text), "secretrail", text.as_str())
         })?;
         let is_rate = |times: f64| times.is_finite() && times > 0.0;
         if block.rate_multiplier.is_some_and(|times| !is_rate(times)) {
-            let message = "is not a number of times; \
-                           write how often the usual rate is too often, as in `rate_multiplier: 5`";
-            return Err(source.error(
-                "rate_multiplier",
-                title,
-                "secretrail.rate_multiplier",
-                message,
-            ));
+            let message = "is not a positive number; \
+                           write how many times `baseline_per_hour` is too much, as in `rate_multiplier: 5`";
+            return Err(source.error("rate_multiplier", "secretrail.rate_multiplier", message));
         }
         Ok(block)
     }
@@ -58,7 +51,7 @@ impl ExtensionBlock {
     /// `suppress` in seconds; `None` where alerts are not held back.
     pub(super) fn suppress_secs(
         &self,
-        source: &RuleFileText<'_>,
+        source: &RuleDocument<'_>,
     ) -> Result<Option<i64>, LoadError> {
         let Some(text) = self.suppress.as_deref() else {
             return Ok(None);
@@ -66,7 +59,7 @@ impl ExtensionBlock {
         let secs = timespan_secs(text).ok_or_else(|| {
             let message =
                 format!("`{text}` is not a timespan; write a number and s, m, h or d, as in `1h`");
-            source.error(text, "suppress", "secretrail.suppress", message)
+            source.error("suppress", "secretrail.suppress", message)
         })?;
         Ok(Some(secs))
     }
@@ -74,7 +67,7 @@ impl ExtensionBlock {
     /// The examples of the rule with this id, and what is wrong with some of them.
     pub(super) fn examples(
         &self,
-        source: &RuleFileText<'_>,
+        source: &RuleDocument<'_>,
         rule: &str,
     ) -> (Vec<RuleExample>, Vec<LoadError>) {
         let mut examples = Vec::new();
@@ -84,7 +77,6 @@ impl ExtensionBlock {
                 Ok(example) => examples.push(example),
                 Err(fault) => errors.push(source.error(
                     &example.name,
-                    "examples:",
                     "secretrail.examples",
                     format!("`{}`: {fault}", example.name),
                 )),
@@ -101,12 +93,8 @@ mod tests {
     fn read(block: &str) -> Result<ExtensionBlock, LoadError> {
         let text = format!("title: T\nsecretrail:\n{block}\n");
         let attributes: HashMap<String, yaml_serde::Value> = yaml_serde::from_str(&text).unwrap();
-        let source = RuleFileText {
-            file: "r.yml",
-            text: &text,
-            index: 0,
-        };
-        let block = ExtensionBlock::read(&source, "title: T", &attributes)?;
+        let source = RuleDocument::all("r.yml", &text, 0)[0];
+        let block = ExtensionBlock::read(&source, &attributes)?;
         block.suppress_secs(&source)?;
         Ok(block)
     }
@@ -115,7 +103,10 @@ mod tests {
     fn an_unknown_key_is_refused_at_its_line() {
         let error = read("  suppress: 1h\n  supress: 2h").unwrap_err();
         assert_eq!((error.line, &*error.field), (4, "secretrail"));
-        assert!(error.message.contains("known keys are suppress"), "{error}");
+        assert!(
+            error.message.contains("expected one of `suppress`"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub(super) fn add(
 /// Our block in a correlation.
 fn block(parsed: &ParsedCorrelation<'_>) -> Result<ExtensionBlock, LoadError> {
     let ParsedCorrelation { source, rule } = parsed;
-    let block = ExtensionBlock::read(source, &rule.title, &rule.custom_attributes)?;
+    let block = ExtensionBlock::read(source, &rule.custom_attributes)?;
     if block.rate_multiplier.is_some() {
         check_rate_multiplier(rule).map_err(|refusal| refusal.at(parsed))?;
     }
@@ -81,9 +81,7 @@ impl CorrelationFault {
             field,
             message,
         } = self;
-        // A file of several rules: the fault stands below the title of this one.
-        let title = format!("title: {}", parsed.rule.title);
-        parsed.source.error(&near, &title, &field, message)
+        parsed.source.error(&near, &field, message)
     }
 }
 
@@ -176,7 +174,7 @@ fn least(predicates: &[(ConditionOperator, u64)]) -> Result<u64, CorrelationFaul
             ConditionOperator::Gte => *count,
             ConditionOperator::Gt => count.saturating_add(1),
             _ => {
-                let message = "`lt`, `lte`, `eq` and `neq` could take an alert back \
+                let message = "`lt`, `lte`, `eq` and `neq` would withdraw alerts \
                                when a late record arrives; use `gte` or `gt`";
                 return Err(CorrelationFault::of_key("correlation.condition", message));
             }
@@ -194,7 +192,7 @@ fn expression(
     let message = if !matches!(rule.correlation_type, CorrelationType::Temporal) {
         "an expression needs `type: temporal`; use `gte: …`"
     } else if has_not(expr) {
-        "`not` could take an alert back when a late record arrives; remove it"
+        "`not` would withdraw alerts when a late record arrives; remove it"
     } else {
         return Ok(WindowCondition::Expression(
             expr.clone(),
@@ -247,7 +245,7 @@ fn not_one_rule(name: &str, all: &[ParsedCorrelation<'_>]) -> CorrelationFault {
         "is a correlation; correlations of correlations are not supported, \
          name rules about single events"
     } else {
-        "is not exactly one loaded rule; name it by its id or name, and load its file too"
+        "does not name exactly one loaded rule; use the id or name of one, and load its file"
     };
     CorrelationFault::new(name, "correlation.rules", format!("`{name}` {message}"))
 }
@@ -312,7 +310,7 @@ fn check_rate_multiplier(rule: &CorrelationRule) -> Result<(), CorrelationFault>
     if rule.correlation_type == CorrelationType::EventCount && by_pair {
         return Ok(());
     }
-    let message = "compares the reads of one secret by one principal; \
+    let message = "needs reads of one secret by one principal; \
                    use `type: event_count` and `group-by: [principal.arn, secret.name]`";
     Err(CorrelationFault::new(
         "rate_multiplier",
@@ -399,7 +397,7 @@ detection: {{sel: {{access.outcome: success}}, condition: sel}}
             errors[0].message.clone()
         };
         assert!(message("[c]").contains("is a correlation"));
-        assert!(message("[three]").contains("is not exactly one loaded rule"));
+        assert!(message("[three]").contains("does not name exactly one loaded rule"));
     }
 
     #[test]

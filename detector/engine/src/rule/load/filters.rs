@@ -21,8 +21,7 @@ pub(super) fn apply(
     for mut filter in filters {
         errors.extend(resolve(&mut filter, rules));
         if let Err(error) = engine.apply_filter(&filter.rule) {
-            let title = &filter.rule.title;
-            errors.push(filter.source.error(title, "", "filter", error.to_string()));
+            errors.push(filter.source.sigma_error(&error.to_string(), "filter"));
         }
         for parsed in rules.iter_mut().filter(|p| concerns(&filter.rule, &p.rule)) {
             add_selections(&filter.rule, &mut parsed.rule);
@@ -38,11 +37,7 @@ pub(super) fn apply(
 /// Puts the id in the place of every name by which a filter means a rule: a filter may name rules
 /// as correlations do, but the Sigma engine knows them by id, or by title where they have none.
 fn resolve(filter: &mut ParsedFilter<'_>, rules: &[ParsedRule<'_>]) -> Vec<LoadError> {
-    let FilterRule {
-        rules: target,
-        title,
-        ..
-    } = &mut filter.rule;
+    let FilterRule { rules: target, .. } = &mut filter.rule;
     let FilterRuleTarget::Specific(names) = target else {
         return Vec::new();
     };
@@ -54,7 +49,7 @@ fn resolve(filter: &mut ParsedFilter<'_>, rules: &[ParsedRule<'_>]) -> Vec<LoadE
             }
             None => {
                 let message = format!("`{name}` is no loaded rule; name one by id or name");
-                errors.push(filter.source.error(name, title, "filter.rules", message));
+                errors.push(filter.source.error(name, "filter.rules", message));
             }
         }
     }

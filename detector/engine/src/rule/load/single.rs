@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use rsigma_parser::SigmaRule;
 
-use crate::rule::fault::{LoadError, RuleFileText};
+use crate::rule::fault::LoadError;
 use crate::rule::fields;
 use crate::rule::load::block::{AddedRule, ExtensionBlock};
 use crate::rule::load::build::RuleSetBuild;
 use crate::rule::load::meta::meta;
 use crate::rule::load::parsed::ParsedRule;
 use crate::rule::needs::{DetectionNeeds, needed_calls};
+use crate::rule::source::RuleDocument;
 use crate::rule::{DetectionRule, RuleSet, RuleTarget, WindowCondition, WindowMember, WindowRule};
 use crate::rule_meta::RuleMeta;
 
@@ -29,7 +30,7 @@ pub(super) fn add(
     } = parsed;
     let target = target(&source, &rule)?;
     let uses = DetectionNeeds::of(&rule);
-    check(&uses, target, &source, &rule.title)?;
+    check(&uses, target, &source)?;
     let block = block(&source, &rule)?;
     let suppression = Suppression::read(&block, target, &source)?;
     build.set.ask_for(target, &uses);
@@ -52,24 +53,24 @@ pub(super) fn add(
     Ok(AddedRule { id, block })
 }
 
-fn target(source: &RuleFileText<'_>, rule: &SigmaRule) -> Result<RuleTarget, LoadError> {
+fn target(source: &RuleDocument<'_>, rule: &SigmaRule) -> Result<RuleTarget, LoadError> {
     RuleTarget::of(&rule.logsource).ok_or_else(|| {
-        let message = "is not one that this engine reads; \
+        let message = "is not supported; \
                        use `product: aws` with `category: secret_access`, \
                        `category: secret_change` or `service: cloudtrail`";
-        source.error("logsource:", &rule.title, "logsource", message)
+        source.error("logsource", "logsource", message)
     })
 }
 
 /// Our block in a rule about single events.
-fn block(source: &RuleFileText<'_>, rule: &SigmaRule) -> Result<ExtensionBlock, LoadError> {
-    let block = ExtensionBlock::read(source, &rule.title, &rule.custom_attributes)?;
+fn block(source: &RuleDocument<'_>, rule: &SigmaRule) -> Result<ExtensionBlock, LoadError> {
+    let block = ExtensionBlock::read(source, &rule.custom_attributes)?;
     if block.rate_multiplier.is_none() {
         return Ok(block);
     }
     let field = "secretrail.rate_multiplier";
     let message = "works on an event_count only; write a correlation";
-    Err(source.error("rate_multiplier", &rule.title, field, message))
+    Err(source.error("rate_multiplier", field, message))
 }
 
 /// Refuses fields that events of this kind never have: the rule would never match, and nobody would
@@ -77,13 +78,12 @@ fn block(source: &RuleFileText<'_>, rule: &SigmaRule) -> Result<ExtensionBlock, 
 fn check(
     uses: &DetectionNeeds,
     target: RuleTarget,
-    source: &RuleFileText<'_>,
-    title: &str,
+    source: &RuleDocument<'_>,
 ) -> Result<(), LoadError> {
     for field in &uses.fields {
         fields::check(field, target).map_err(|remedy| {
             let message = format!("there is no such field; {remedy}");
-            source.error(field, title, field, message)
+            source.error(field, field, message)
         })?;
     }
     Ok(())
@@ -99,7 +99,7 @@ impl Suppression {
     fn read(
         block: &ExtensionBlock,
         target: RuleTarget,
-        source: &RuleFileText<'_>,
+        source: &RuleDocument<'_>,
     ) -> Result<Option<Self>, LoadError> {
         let Some(span_secs) = block.suppress_secs(source)? else {
             return Ok(None);
@@ -109,8 +109,13 @@ impl Suppression {
             named => named.to_vec(),
         };
         for field in &group {
-            fields::check(field, target)
-                .map_err(|remedy| source.error(field, "group-by", field, remedy.to_string()))?;
+            fields::check(field, target).map_err(|remedy| {
+                source.error(
+                    field,
+                    "secretrail.group-by",
+                    format!("there is no field `{field}`; {remedy}"),
+                )
+            })?;
         }
         Ok(Some(Self { span_secs, group }))
     }
