@@ -1,4 +1,4 @@
-# What each alarm means, and what to do, is in ../README.md.
+# ../README.md describes each alarm and what to do.
 
 locals {
   of_function = { FunctionName = local.function }
@@ -21,7 +21,7 @@ resource "aws_cloudwatch_metric_alarm" "alarm_dead_letters" {
 
 resource "aws_cloudwatch_metric_alarm" "alarm_errors" {
   alarm_name          = "${var.name}-errors"
-  alarm_description   = "The function fails."
+  alarm_description   = "The function has errors. See its log."
   namespace           = "AWS/Lambda"
   metric_name         = "Errors"
   dimensions          = local.of_function
@@ -36,7 +36,7 @@ resource "aws_cloudwatch_metric_alarm" "alarm_errors" {
 
 resource "aws_cloudwatch_metric_alarm" "alarm_throttles" {
   alarm_name          = "${var.name}-throttles"
-  alarm_description   = "The function is throttled, and files wait."
+  alarm_description   = "The function is throttled, so files wait in the queue."
   namespace           = "AWS/Lambda"
   metric_name         = "Throttles"
   dimensions          = local.of_function
@@ -52,7 +52,7 @@ resource "aws_cloudwatch_metric_alarm" "alarm_throttles" {
 resource "aws_cloudwatch_metric_alarm" "alarm_backlog" {
   count               = local.own_queue ? 1 : 0
   alarm_name          = "${var.name}-backlog"
-  alarm_description   = "Files wait for more than ten minutes, and alerts are late."
+  alarm_description   = "Files have waited in the queue for more than ten minutes, so alerts are late."
   namespace           = "AWS/SQS"
   metric_name         = "ApproximateAgeOfOldestMessage"
   dimensions          = { QueueName = aws_sqs_queue.files[0].name }
@@ -65,9 +65,9 @@ resource "aws_cloudwatch_metric_alarm" "alarm_backlog" {
   alarm_actions       = [aws_sns_topic.alarms.arn]
 }
 
-resource "aws_cloudwatch_metric_alarm" "alarm_quiet" {
+resource "aws_cloudwatch_metric_alarm" "alarm_no_data" {
   alarm_name          = "${var.name}-quiet"
-  alarm_description   = "No file came for a long time. Is the trail still logging, and are its notifications still on?"
+  alarm_description   = "No file has arrived for a long time. Check that the trail is logging and that its notifications are enabled."
   namespace           = "Secretrail"
   metric_name         = "MinutesSinceLastObject"
   dimensions          = local.of_function
@@ -82,7 +82,7 @@ resource "aws_cloudwatch_metric_alarm" "alarm_quiet" {
 
 resource "aws_cloudwatch_metric_alarm" "alarm_rules" {
   alarm_name          = "${var.name}-rules"
-  alarm_description   = "The rules or the access policy in S3 cannot be used; the last good ones are in force."
+  alarm_description   = "The rules or the access policy in S3 are invalid; the last valid ones stay in use."
   namespace           = "Secretrail"
   metric_name         = "RulesRejected"
   dimensions          = local.of_function
@@ -97,7 +97,7 @@ resource "aws_cloudwatch_metric_alarm" "alarm_rules" {
 
 resource "aws_cloudwatch_metric_alarm" "alarm_publish" {
   alarm_name          = "${var.name}-publish"
-  alarm_description   = "Alerts cannot be published, and wait in the table. The log says why."
+  alarm_description   = "Alerts cannot be published and wait in the table. The log gives the reason."
   namespace           = "Secretrail"
   metric_name         = "PublishFailures"
   dimensions          = local.of_function

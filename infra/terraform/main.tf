@@ -1,4 +1,4 @@
-# The resources of ../template.yaml for users of Terraform. A test keeps the two equal.
+# The resources of ../template.yaml for Terraform. A test keeps both in sync.
 
 terraform {
   required_version = ">= 1.5"
@@ -53,7 +53,7 @@ resource "aws_dynamodb_table" "table" {
     enabled = true
   }
 
-  # Without a key of one's own, the table is encrypted with a key that DynamoDB owns, which costs nothing.
+  # Without key_arn, DynamoDB encrypts the table with an AWS owned key, at no cost.
   server_side_encryption {
     enabled     = local.has_key
     kms_key_arn = local.key
@@ -106,7 +106,7 @@ resource "aws_sqs_queue_policy" "files_policy" {
 resource "aws_cloudwatch_event_rule" "new_files" {
   count       = var.trigger == "EventBridge" ? 1 : 0
   name        = "${var.name}-new-files"
-  description = "New files of the trail, to Secretrail."
+  description = "Sends new files of the trail to Secretrail."
   event_pattern = jsonencode({
     source      = ["aws.s3"]
     detail-type = ["Object Created"]
@@ -257,7 +257,7 @@ resource "aws_iam_role_policy" "role" {
 
 resource "aws_lambda_function" "detector" {
   function_name    = local.function
-  description      = "Reads new CloudTrail files, and alerts about who read which secret."
+  description      = "Reads new CloudTrail files and alerts about who read which secret."
   filename         = var.package
   source_code_hash = filebase64sha256(var.package)
   handler          = "bootstrap"
@@ -274,7 +274,7 @@ resource "aws_lambda_function" "detector" {
   }
 
   environment {
-    variables                     = {
+    variables = {
       SECRETRAIL_TABLE            = aws_dynamodb_table.table.name
       SECRETRAIL_TOPICS           = trimspace("${aws_sns_topic.alerts.arn} ${var.more_topics}")
       SECRETRAIL_RULES            = local.has_rules ? "s3://${var.rules_bucket}/${var.rules_prefix}" : ""
@@ -304,7 +304,7 @@ resource "aws_lambda_event_source_mapping" "from_queue" {
 
 resource "aws_cloudwatch_event_rule" "every_minute" {
   name                = "${var.name}-every-minute"
-  description         = "Settles what has waited long enough, and publishes what nobody else has."
+  description         = "Finalises pending events that are due and publishes alerts that are still unpublished."
   schedule_expression = "rate(1 minute)"
 }
 

@@ -1,86 +1,86 @@
-# The parameters of ../template.yaml, in snake case, with the same defaults and meanings. See ../README.md.
+# The parameters of ../template.yaml in snake case, with the same defaults and meanings. See ../README.md.
 
 variable "name" {
-  description = "Prefix of every name, as the name of the stack is for CloudFormation."
+  description = "Prefix of all resource names; corresponds to the CloudFormation stack name."
   type        = string
   default     = "secretrail"
 }
 
 variable "package" {
-  description = "Path of the package that infra/package builds."
+  description = "Path of the package built by infra/package."
   type        = string
   default     = "../../target/lambda/bootstrap.zip"
 }
 
 variable "trail_bucket" {
-  description = "Name of the bucket that CloudTrail delivers to, in this account or another."
+  description = "Name of the bucket to which CloudTrail delivers, in this or another account."
   type        = string
 }
 
 variable "trail_prefix" {
-  description = "Prefix before AWSLogs/, with its slash at the end; empty for none."
+  description = "Prefix before AWSLogs/, with a trailing slash; empty for none."
   type        = string
   default     = ""
   validation {
     condition     = var.trail_prefix == "" || endswith(var.trail_prefix, "/")
-    error_message = "The prefix ends in a slash."
+    error_message = "The prefix must end with a slash."
   }
 }
 
 variable "trail_key_arn" {
-  description = "ARN of the KMS key that encrypts the files; empty when they are encrypted by S3 itself."
+  description = "ARN of the KMS key that encrypts the log files; empty if they are encrypted with SSE-S3."
   type        = string
   default     = ""
 }
 
 variable "trigger" {
-  description = "EventBridge, SNS or Queue."
+  description = "How the function is notified of new files: EventBridge, SNS or Queue."
   type        = string
   default     = "EventBridge"
   validation {
     condition     = contains(["EventBridge", "SNS", "Queue"], var.trigger)
-    error_message = "The trigger is EventBridge, SNS or Queue."
+    error_message = "The trigger must be EventBridge, SNS or Queue."
   }
 }
 
 variable "trigger_topic_arn" {
-  description = "With the trigger SNS, the ARN of that topic."
+  description = "ARN of the SNS topic; required for the trigger SNS."
   type        = string
   default     = ""
 }
 
 variable "trigger_queue_arn" {
-  description = "With the trigger Queue, the ARN of that queue."
+  description = "ARN of the SQS queue; required for the trigger Queue."
   type        = string
   default     = ""
 }
 
 variable "alert_email" {
-  description = "An address that gets every alert; empty for none. It has to confirm the subscription."
+  description = "E-mail address for alerts and alarms; empty for none. The recipient must confirm the subscription."
   type        = string
   default     = ""
 }
 
 variable "alert_fifo" {
-  description = "Whether the topic is a FIFO topic, which drops repeats by itself but cannot send e-mail."
+  description = "Whether the alert topic is a FIFO topic, which removes duplicates but cannot send e-mail."
   type        = bool
   default     = false
 }
 
 variable "more_topics" {
-  description = "More topics, separated by spaces, each with what goes there. Their names begin with secretrail-."
+  description = "Additional topic ARNs, separated by spaces, each with optional format and min-level. Topic names must begin with secretrail-."
   type        = string
   default     = ""
 }
 
 variable "rules_bucket" {
-  description = "Bucket of your own rules and of the access policy; empty for the built-in rules and no policy."
+  description = "Bucket with your own rules and access policy; empty for the built-in rules and no policy."
   type        = string
   default     = ""
 }
 
 variable "rules_prefix" {
-  description = "Prefix of your own rules in that bucket, with its slash at the end; empty for the built-in rules."
+  description = "Prefix of your own rules in that bucket, with a trailing slash; empty for the built-in rules."
   type        = string
   default     = ""
 }
@@ -92,7 +92,7 @@ variable "policy_key" {
 }
 
 variable "strict" {
-  description = "Whether secrets that the access policy does not speak of count as unexpected."
+  description = "Whether secrets that no grant of the access policy covers count as unexpected."
   type        = bool
   default     = false
 }
@@ -104,7 +104,7 @@ variable "vars_key" {
 }
 
 variable "key_arn" {
-  description = "ARN of a KMS key for queue, table, topic and log; empty for keys of AWS."
+  description = "ARN of a customer managed KMS key for queue, table, topics and log; empty for AWS managed keys."
   type        = string
   default     = ""
 }
@@ -116,49 +116,49 @@ variable "architecture" {
 }
 
 variable "memory_size" {
-  description = "Memory of the function in MB; processor time comes with it."
+  description = "Memory of the function in MB; CPU scales with it."
   type        = number
   default     = 512
 }
 
 variable "max_concurrency" {
-  description = "Invocations that read the queue at the same time."
+  description = "Maximum number of parallel invocations that read the queue."
   type        = number
   default     = 10
 }
 
 variable "batch_window_seconds" {
-  description = "How long files are gathered for one invocation. Longer is cheaper, and later."
+  description = "Seconds to collect files for one invocation. Longer costs less but delays alerts."
   type        = number
   default     = 1
 }
 
 variable "allowed_lateness" {
-  description = "How long the other half of a read may still arrive before a verdict about its absence."
+  description = "How long after delivery the Decrypt of a read, or the read of a Decrypt, may still arrive; for example 15m."
   type        = string
   default     = "15m"
 }
 
 variable "lookback" {
-  description = "How long it is remembered who read what."
+  description = "How far back seen.* considers reads; for example 90d."
   type        = string
   default     = "90d"
 }
 
 variable "warm_up" {
-  description = "How long logs must go back before anything is called new."
+  description = "How far logs must reach back before anything counts as new; for example 7d."
   type        = string
   default     = "7d"
 }
 
 variable "log_retention_days" {
-  description = "Days for which the function's log is kept."
+  description = "Retention of the function's log in days."
   type        = number
   default     = 90
 }
 
 variable "quiet_minutes" {
-  description = "Minutes without a file after which an alarm is raised."
+  description = "Minutes without a new log file before an alarm."
   type        = number
   default     = 60
 }

@@ -377,7 +377,7 @@ fn what_goes_wrong_with_a_job_is_said_and_can_be_mended() {
         failed.stderr
     );
     assert!(
-        failed.stderr.contains("is missing") && failed.stderr.contains("more parts are missing"),
+        failed.stderr.contains("is missing") && failed.stderr.contains("more extract file"),
         "{}",
         failed.stderr
     );
@@ -412,7 +412,9 @@ fn what_goes_wrong_with_a_job_is_said_and_can_be_mended() {
     backfill.proxy.plan(|_| Fault::None);
     let watched = backfill.run(&run);
     assert!(
-        watched.stderr.contains("is under way; watching it"),
+        watched
+            .stderr
+            .contains("is already running; waiting for it"),
         "{}",
         watched.stderr
     );
@@ -435,8 +437,8 @@ fn what_goes_wrong_with_a_job_is_said_and_can_be_mended() {
     );
     for args in [&["backfill", "status", job][..], &run] {
         let printed = backfill.run(args);
-        let all_there =
-            printed.stdout.starts_with("parts") && printed.stdout.contains("100 % of the bytes");
+        let all_there = printed.stdout.starts_with("extract files")
+            && printed.stdout.contains("100 % of the bytes");
         assert!(
             printed.code == 0 && all_there,
             "{args:?}: {}{}",
@@ -465,7 +467,7 @@ fn what_was_changed_behind_a_job_is_found_out() {
     assert!(
         cut.code == 3
             && cut.stderr.contains(&parts[1])
-            && cut.stderr.contains("cut off or damaged"),
+            && cut.stderr.contains("truncated or damaged"),
         "{}",
         cut.stderr
     );

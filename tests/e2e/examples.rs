@@ -4,7 +4,7 @@ use e2e::{LOGS, POLICY, secretrail, secretrail_with};
 use secretrail_engine::alert::json_v1;
 
 /// A rule of the pack about calls that are no accesses, and then an access.
-const LISTED: &str = "Secrets Listed And Then Read";
+const LISTED: &str = "Principal Listed Secrets And Then Read One";
 
 #[test]
 fn findings_are_the_alerts() {
@@ -59,19 +59,19 @@ fn the_replay_tells_the_five_stories_and_nothing_else() {
     reported.sort();
     let role = |name: &str| format!("arn:aws:iam::111122223333:role/{name}");
     let user = |name: &str| format!("arn:aws:iam::111122223333:user/{name}");
-    let unexpected = "high,Secret Read By A Principal That The Access Policy Does Not Name";
+    let unexpected = "high,Secret Read By An Unexpected Principal";
     let mut expected = vec![
         format!("{unexpected},{}", role("search-app")),
         format!(
-            "high,Secret Read In A Region That Is Not Expected,{}",
+            "high,Secret Read In An Unexpected Region,{}",
             role("search-app")
         ),
         format!(
-            "medium,Secret Read From A Source That Is Not Expected,{}",
+            "medium,Secret Read From An Unexpected Source,{}",
             role("search-app")
         ),
         format!(
-            "critical,Instance Credentials Read A Secret From Outside,{}",
+            "critical,Secret Read With EC2 Credentials From An Unexpected Source,{}",
             role("search-app")
         ),
         format!("{unexpected},{}", user("jo.backup")),
@@ -80,7 +80,10 @@ fn the_replay_tells_the_five_stories_and_nothing_else() {
             user("jo.backup")
         ),
         format!("medium,Secret Read By A Person,{}", user("jo.backup")),
-        format!("low,Secrets Listed And Then Read,{}", user("jo.backup")),
+        format!(
+            "low,Principal Listed Secrets And Then Read One,{}",
+            user("jo.backup")
+        ),
         format!("low,Access To A Secret Denied,{}", role("web-frontend")),
         format!(
             "high,Many Different Secrets Denied To One Principal,{}",
@@ -88,7 +91,7 @@ fn the_replay_tells_the_five_stories_and_nothing_else() {
         ),
         format!("{unexpected},{}", role("web-frontend")),
         format!(
-            "medium,Secret Read After Another Was Denied,{}",
+            "medium,Secret Read Soon After A Denied Read,{}",
             role("web-frontend")
         ),
         format!("{unexpected},{}", user("kim.dev")),

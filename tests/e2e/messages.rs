@@ -65,7 +65,7 @@ fn hostile_text_in_every_field_breaks_no_message() {
             }
             if format == MessageFormat::Standard {
                 assert_eq!(
-                    body["cut"], true,
+                    body["truncated"], true,
                     "half a megabyte of user agent is cut, and says so"
                 );
             }

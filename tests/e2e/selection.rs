@@ -154,7 +154,7 @@ fn a_tree_is_pruned_by_date_account_and_region() {
     assert!(
         printed
             .stderr
-            .contains("broken.json.gz: the gzip data is cut off or damaged"),
+            .contains("broken.json.gz: the gzip data is truncated or damaged"),
         "{}",
         printed.stderr
     );
@@ -255,8 +255,8 @@ fn what_cannot_be_read_is_named_and_costs_nothing_else() {
         printed.stderr
     );
     for words in [
-        "half.json: 1 record is cut off",
-        "bad.json: 1 record is not JSON of a record",
+        "half.json: 1 record skipped (truncated)",
+        "bad.json: 1 record skipped (not the JSON of a record)",
         "1 not a log file, 1 empty, 2 no CloudTrail records",
     ] {
         assert!(

@@ -70,7 +70,7 @@ fn test_runs_examples_and_says_what_decided() {
     );
     assert!(
         run.stdout
-            .contains("2 examples of 1 rules: 2 passed, 0 failed"),
+            .contains("2 examples of 1 rule: 2 passed, 0 failed"),
         "{}",
         run.stdout
     );
@@ -383,7 +383,7 @@ fn each_file_of_the_pack_can_be_worked_on_alone() {
         let linted = secretrail(&["rules", "lint", "-r", path]);
         assert_eq!(
             (linted.code, linted.stdout.as_str(), linted.stderr.as_str()),
-            (0, "", "1 files: 0 errors, 0 warnings, 0 hints\n")
+            (0, "", "1 file: 0 errors, 0 warnings, 0 hints\n")
         );
     }
     let listed = secretrail(&[
@@ -570,8 +570,8 @@ fn gaps_say_what_the_logs_cannot_show() {
     );
     let table = secretrail(&["gaps", logs.to_str().unwrap(), "-q"]).stdout;
     assert!(
-        table.contains("no log file for 65 minutes; usually 5 or less"),
+        table.contains("no log file for 65 minutes (usual interval: 5 minutes or less)"),
         "{table}"
     );
-    assert!(table.contains("1 Decrypts lack their read"), "{table}");
+    assert!(table.contains("1 Decrypt without a secret read"), "{table}");
 }

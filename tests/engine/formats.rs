@@ -88,8 +88,8 @@ fn stored_items_are_read_as_they_were_written() {
     let ends: Vec<_> = scan_result(&records, &pack()).observations;
     let text =
         |bytes: &[u8]| pretty(&String::from_utf8(item_v1::unsqueezed(bytes).unwrap()).unwrap());
-    let packed = item_v1::pack_ends(&ends);
-    golden("loose-ends.v1.json", &text(&packed[0].bytes));
+    let packed = item_v1::pack_pending(&ends);
+    golden("pending-events.v1.json", &text(&packed[0].bytes));
     let alert = &alerts()[0];
     golden(
         "alert-item.v1.json",
@@ -100,7 +100,7 @@ fn stored_items_are_read_as_they_were_written() {
         let text = std::fs::read_to_string(Path::new(GOLDEN).join(name)).unwrap();
         item_v1::squeezed(text.as_bytes())
     };
-    let mut back = item_v1::unpack_ends(&stored("loose-ends.v1.json")).unwrap();
+    let mut back = item_v1::unpack_pending(&stored("pending-events.v1.json")).unwrap();
     back.sort_by_key(|end| ends.iter().position(|known| known.id == end.id));
     assert_eq!(back, ends);
     assert_eq!(

@@ -1,4 +1,4 @@
-//! What the user typed: clap only, nothing is looked up here.
+//! The command line as clap parses it; nothing is read or resolved here.
 
 pub mod backfill;
 pub mod defaults;
@@ -26,63 +26,62 @@ use self::value::{age, bytes};
 #[derive(Debug, Parser)]
 #[command(name = "secretrail", version, max_term_width = 100, after_help = EXIT_CODES)]
 pub struct CommandLine {
-    /// What to do.
+    /// The command to run.
     #[command(subcommand)]
     pub command: CommandArgs,
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 findings at or above --fail-on, \
-    2 rule or policy error, 3 input error (what could be read is still reported), 64 usage, \
-    74 the output could not be written.";
+    2 rule or policy error, 3 input error (what could be read is still reported), \
+    64 usage error, 74 output error.";
 
-/// The commands.
+/// One variant for each command; the doc comments are the help texts.
 #[derive(Debug, Subcommand)]
 pub enum CommandArgs {
     /// Replay CloudTrail logs through the rules and print the alerts.
     #[command(after_help = EXIT_CODES)]
     Replay(ReplayArgs),
-    /// Print the ledger: every access to a secret, with the evidence of its decryption.
+    /// List every access to a secret, with the evidence of its KMS Decrypt (the ledger).
     #[command(after_help = EXIT_CODES)]
     Accesses(AccessesArgs),
-    /// One screen: who read what, what was denied, what is new, and the alerts.
+    /// Print one screen: who read what, what was denied, what is new, and the alerts.
     #[command(after_help = EXIT_CODES)]
     Summary(SummaryArgs),
-    /// What the logs cannot show: missing deliveries, KMS events and records, and trails that were
-    /// blinded.
+    /// List what the logs cannot show: missing deliveries, KMS events and records, and trails that
+    /// were stopped or narrowed.
     #[command(after_help = EXIT_CODES)]
     Gaps(GapsArgs),
-    /// Whether digests and logs are what CloudTrail wrote: intact, altered, missing or unproven.
+    /// Check digests and logs against what CloudTrail wrote: intact, altered, missing or unproven.
     #[command(
-        after_help = "Exit codes: 0 nothing is altered or missing, 1 something is, \
-            3 input error, 64 usage, 74 output."
+        after_help = "Exit codes: 0 nothing altered or missing, 1 something altered or missing, \
+            3 input error, 64 usage error, 74 output error."
     )]
     Verify(VerifyArgs),
-    /// One alert with everything behind it: what was counted, the raw records, and where to look
-    /// next.
+    /// Show one alert with its evidence: what was counted, the raw records, and where to look next.
     ///
     /// A path may also be a file of alerts, as `replay -f jsonl` writes them, or `-` for alerts on
-    /// standard input. Then the alert is what stands there, rules and policy of that time are not
-    /// needed, and logs are only searched for its records.
+    /// standard input. The alert is then taken from that file: the rules and the policy that raised
+    /// it are not needed, and logs are only searched for its records.
     #[command(after_help = EXIT_CODES)]
     Explain(ExplainArgs),
-    /// Keep what concerns secrets, a hundredth of the bytes, as observation parts that every
-    /// command reads in place of the logs.
+    /// Write the records that concern secrets to extract files, far smaller than the logs, that
+    /// every command reads in place of the logs.
     #[command(after_help = EXIT_CODES)]
     Extract(ExtractArgs),
-    /// Extract years of an organisation on many machines: Step Functions and Lambda, where the logs
-    /// are.
+    /// Extract years of an organisation's logs in parallel inside AWS, with Step Functions and
+    /// Lambda.
     #[command(subcommand)]
     Backfill(backfill::BackfillCommand),
     /// Propose an access policy from history, for a person to review.
     #[command(after_help = EXIT_CODES)]
     Baseline(BaselineArgs),
-    /// Work on rules: run their examples, lint, list, explain.
+    /// Test, lint, list and explain rules.
     #[command(subcommand)]
     Rules(RulesCommand),
-    /// Print the completions of a shell: `secretrail completions bash >
+    /// Print shell completions: `secretrail completions bash >
     /// /etc/bash_completion.d/secretrail`.
     Completions {
-        /// Which shell.
+        /// The shell to print completions for.
         shell: clap_complete::Shell,
     },
     /// Print the manual page: `secretrail man | man -l -`.
@@ -95,7 +94,7 @@ pub struct GapsArgs {
     /// What to read.
     #[command(flatten)]
     pub input: InputArgs,
-    /// How to print.
+    /// Format and destination of the output.
     #[command(flatten)]
     pub output: OutputArgs,
 }
@@ -103,20 +102,20 @@ pub struct GapsArgs {
 /// Arguments of `verify`.
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
-    /// What to read: digests and logs together.
+    /// What to read: digests and logs.
     #[command(flatten)]
     pub input: InputArgs,
-    /// Public keys of CloudTrail, as `aws cloudtrail list-public-keys` prints them.
+    /// File with CloudTrail's public keys, as `aws cloudtrail list-public-keys` prints them.
     #[arg(long, value_name = "FILE", help_heading = "Keys")]
     pub public_keys: Option<PathBuf>,
-    /// Ask CloudTrail for its public keys, for digests on this machine too; those in S3 always do
-    /// without --public-keys.
+    /// Fetch the public keys from CloudTrail for digests on this machine; for digests in S3 this is
+    /// the default without --public-keys.
     #[arg(long, conflicts_with = "public_keys", help_heading = "Keys")]
     pub fetch_keys: bool,
-    /// List what is intact, too.
+    /// Also list what is intact.
     #[arg(long, help_heading = "Output")]
     pub all: bool,
-    /// How to print.
+    /// Format and destination of the output.
     #[command(flatten)]
     pub output: OutputArgs,
 }
@@ -127,16 +126,16 @@ pub struct SummaryArgs {
     /// What to read.
     #[command(flatten)]
     pub input: InputArgs,
-    /// Which rules.
+    /// The rules to use.
     #[command(flatten)]
     pub files: RuleFilesArgs,
-    /// Who is expected to read what.
+    /// The access policy to use.
     #[command(flatten)]
     pub policy: PolicyArgs,
-    /// Lines of each list.
+    /// Number of lines in each list.
     #[arg(long, value_name = "N", default_value_t = 5, help_heading = "Output")]
     pub top: usize,
-    /// Where to, and how loudly.
+    /// Where the output goes, and what else is printed.
     #[command(flatten)]
     pub destination: OutputDestination,
 }
@@ -144,19 +143,19 @@ pub struct SummaryArgs {
 /// Arguments of `explain`.
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
-    /// Id of the alert, or its first characters.
+    /// Id of the alert, or a unique prefix of it.
     #[arg(value_name = "ALERT-ID")]
     pub alert: String,
     /// What to read.
     #[command(flatten)]
     pub input: InputArgs,
-    /// Which rules: those that raised the alert.
+    /// The rules that raised the alert.
     #[command(flatten)]
     pub files: RuleFilesArgs,
-    /// Who is expected to read what.
+    /// The access policy to use.
     #[command(flatten)]
     pub policy: PolicyArgs,
-    /// Where to, and how loudly.
+    /// Where the output goes, and what else is printed.
     #[command(flatten)]
     pub destination: OutputDestination,
 }
@@ -167,13 +166,14 @@ pub struct ExtractArgs {
     /// What to read.
     #[command(flatten)]
     pub input: InputArgs,
-    /// Which rules the records are kept for: those that the replay will use.
+    /// The rules of the later replay: the records that they need are kept.
     #[command(flatten)]
     pub files: RuleFilesArgs,
-    /// Folder or s3://bucket/prefix for the parts; what is there already is not made again.
+    /// Folder or s3://bucket/prefix for the extract files; those that already exist are not made
+    /// again.
     #[arg(short, long, value_name = "DIR", help_heading = "Output")]
     pub output: PathBuf,
-    /// Bytes of logs, as they are stored, for one part.
+    /// Bytes of logs, as stored, for each extract file.
     #[arg(
         long,
         value_name = "BYTES",
@@ -182,13 +182,13 @@ pub struct ExtractArgs {
         help_heading = "Output"
     )]
     pub part_size: u64,
-    /// Make parts again that are there: after objects that could not be read.
+    /// Overwrite existing extract files, for example after objects that could not be read.
     #[arg(long, help_heading = "Output")]
     pub force: bool,
-    /// Print neither the progress bar nor the closing summary.
+    /// Print neither the progress bar nor the run summary.
     #[arg(short, long, help_heading = "Output")]
     pub quiet: bool,
-    /// Print no progress bar.
+    /// Hide the progress bar.
     #[arg(long, help_heading = "Output")]
     pub no_progress: bool,
 }
@@ -199,16 +199,16 @@ pub struct BaselineArgs {
     /// What to read.
     #[command(flatten)]
     pub input: InputArgs,
-    /// Keep the grants and the text of this policy, and propose only what it does not expect yet.
+    /// Keep the grants and the text of this policy, and propose only what it does not cover yet.
     #[arg(long, value_name = "FILE", help_heading = "Learning")]
     pub merge: Option<PathBuf>,
-    /// Leave out pairs of principal and secret with fewer reads.
+    /// Omit pairs of principal and secret with fewer reads.
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Learning")]
     pub min_reads: u64,
-    /// Leave out pairs that were read on fewer days.
+    /// Omit pairs of principal and secret with reads on fewer days.
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Learning")]
     pub min_days: usize,
-    /// Where to, and how loudly.
+    /// Where the output goes, and what else is printed.
     #[command(flatten)]
     pub destination: OutputDestination,
 }
@@ -219,24 +219,24 @@ pub struct ReplayArgs {
     /// What to read.
     #[command(flatten)]
     pub input: InputArgs,
-    /// Which rules.
+    /// The rules to use.
     #[command(flatten)]
     pub files: RuleFilesArgs,
-    /// Who is expected to read what.
+    /// The access policy to use.
     #[command(flatten)]
     pub policy: PolicyArgs,
-    /// How long `seen.*` remembers: 90d, 12w.
+    /// Lookback of `seen.*`: how long a sighting is remembered, for example 90d or 12w.
     #[arg(long, value_name = "AGE", value_parser = age, help_heading = "Rules")]
     pub lookback: Option<i64>,
-    /// How far the logs of an account must go back before `seen.*` calls anything new; 7d by
-    /// default.
+    /// Warm-up of `seen.*`: how far the logs of an account must reach back before anything counts
+    /// as new; 7d by default.
     #[arg(long, value_name = "AGE", value_parser = age, help_heading = "Rules")]
     pub warm_up: Option<i64>,
-    /// Instead of alerts, print for each rule those gained, lost and kept when these rules replace
-    /// the others.
+    /// Instead of alerts, print how many each rule gains, loses and keeps when these rules replace
+    /// the ones in use.
     #[arg(long, value_name = "RULES", help_heading = "Rules")]
     pub compare: Vec<PathBuf>,
-    /// Leave out alerts below this level.
+    /// Omit alerts below this level.
     #[arg(
         long,
         value_name = "LEVEL",
@@ -244,10 +244,10 @@ pub struct ReplayArgs {
         help_heading = "Rules"
     )]
     pub min_level: RuleLevel,
-    /// Exit with 1 when there are alerts at or above this level.
+    /// Exit with code 1 if there are alerts at or above this level.
     #[arg(long, value_name = "LEVEL", help_heading = "Rules")]
     pub fail_on: Option<RuleLevel>,
-    /// How to print.
+    /// Format and destination of the output.
     #[command(flatten)]
     pub output: OutputArgs,
 }
@@ -258,7 +258,7 @@ pub struct AccessesArgs {
     /// What to read.
     #[command(flatten)]
     pub input: InputArgs,
-    /// How to print.
+    /// Format and destination of the output.
     #[command(flatten)]
     pub output: OutputArgs,
 }

@@ -1,5 +1,5 @@
-//! One file for each command. They share what is read and written through `input` and `output`, and
-//! know nothing of each other.
+//! One file for each command. Commands share code through `input` and `output` and do not import
+//! each other.
 
 pub mod accesses;
 pub mod backfill;
@@ -20,11 +20,11 @@ mod tests;
 use crate::args::CommandArgs;
 use crate::host::{ProcessHost, RunFailure};
 
-/// Runs a command and gives its exit code.
+/// Runs a command and returns its exit code.
 ///
 /// # Errors
 ///
-/// [`Failure`]: it could not do what was asked.
+/// [`RunFailure`]: the run ended early.
 pub fn execute(command: CommandArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
     match command {
         CommandArgs::Replay(args) => replay::run(&args, host),

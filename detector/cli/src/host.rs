@@ -1,5 +1,5 @@
-//! What a run has from its process, and why it ends early: the ground on which everything else
-//! stands.
+//! What a run gets from its process (streams, terminals, configuration, clock), and the failures
+//! that end it.
 
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
@@ -9,53 +9,53 @@ use secretrail_engine::time::EventTime;
 
 use crate::exit;
 
-/// What the command has from its process.
+/// The process around a run; tests replace it by buffers in memory.
 pub struct ProcessHost {
     /// Standard input.
     pub stdin: Box<dyn Read + Send>,
     /// Standard output: data only.
     pub stdout: Box<dyn Write>,
-    /// Standard error: everything else.
+    /// Standard error: messages, progress and the run summary.
     pub stderr: Box<dyn Write>,
     /// Whether standard output is a terminal.
     pub stdout_is_terminal: bool,
     /// Whether standard error is a terminal.
     pub stderr_is_terminal: bool,
-    /// Whether `NO_COLOR` is set.
+    /// Whether `NO_COLOR` is set and not empty.
     pub no_color: bool,
-    /// Where defaults of options are.
+    /// File with the defaults of options; `None` if the user has no home directory.
     pub config: Option<ConfigSource>,
-    /// The time now.
+    /// Time of the start of the run, in UTC; it does not advance during the run.
     pub now: EventTime,
 }
 
-/// Why a run ends before its end.
+/// Why a run ends early.
 #[derive(Debug, thiserror::Error)]
 pub enum RunFailure {
-    /// Rules or policy.
+    /// Rules, policy or extract files that cannot be used.
     #[error("{0}")]
     Rules(String),
-    /// Input without which there is nothing to do.
+    /// Input that cannot be read, and without which the run cannot continue.
     #[error("{0}")]
     Input(String),
-    /// Arguments that clap cannot judge.
+    /// Invalid arguments, beyond what clap can check.
     #[error("{0}")]
     Usage(String),
-    /// The output.
+    /// Output that cannot be written.
     #[error("cannot write {name}: {error}")]
     Output {
-        /// Where to.
+        /// Path or URL of the output.
         name: String,
-        /// Why not.
+        /// The error of the operating system or of S3.
         error: io::Error,
     },
-    /// A fault of ours.
-    #[error("internal error: {0}")]
+    /// An internal error: a bug in Secretrail.
+    #[error("internal error (a bug in Secretrail): {0}")]
     Internal(String),
 }
 
 impl RunFailure {
-    /// The exit code of a run that ends so.
+    /// The exit code of a run with this failure.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -67,19 +67,19 @@ impl RunFailure {
     }
 }
 
-/// Where defaults are.
+/// The file with the defaults of options.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ConfigSource {
-    /// A file that was named, and must be there.
+    /// A file named by `SECRETRAIL_CONFIG`; it must exist.
     Named(PathBuf),
-    /// The file of the user, if there is one.
+    /// The file in the configuration directory of the user; it need not exist.
     Usual(PathBuf),
 }
 
 impl ConfigSource {
     /// From the environment: `SECRETRAIL_CONFIG`, then
-    /// `$XDG_CONFIG_HOME/secretrail/secretrail.toml`, then the same below `~/.config`. `None` where
-    /// there is no home.
+    /// `$XDG_CONFIG_HOME/secretrail/secretrail.toml`, then the same below `~/.config`. `None` if
+    /// none of the variables is set.
     #[must_use]
     pub fn of(variable: impl Fn(&str) -> Option<OsString>) -> Option<Self> {
         if let Some(named) = set(&variable, "SECRETRAIL_CONFIG") {
@@ -91,15 +91,14 @@ impl ConfigSource {
     }
 }
 
-/// The value of a variable. One that is set to nothing counts as not set, as in the XDG
-/// specification.
+/// The value of a variable. An empty one counts as not set, as in the XDG specification.
 fn set(variable: &impl Fn(&str) -> Option<OsString>, name: &str) -> Option<PathBuf> {
     variable(name)
         .filter(|value| !value.is_empty())
         .map(PathBuf::from)
 }
 
-/// Standard error may be closed, and then nobody wants to know.
+/// Writes to standard error. Errors are ignored: it may be closed.
 pub(crate) fn say(host: &mut ProcessHost, text: &str) {
     host.stderr
         .write_all(text.as_bytes())
@@ -107,7 +106,7 @@ pub(crate) fn say(host: &mut ProcessHost, text: &str) {
         .ok();
 }
 
-/// Data to standard output.
+/// Writes data to standard output.
 pub(crate) fn print(host: &mut ProcessHost, text: &str) -> Result<(), RunFailure> {
     let written = host
         .stdout
@@ -126,7 +125,7 @@ pub(crate) mod for_tests {
 
     use super::*;
 
-    /// A process without anything: no input, nobody who looks, no defaults.
+    /// A process without input, terminals and defaults, at this time.
     pub(crate) fn in_memory(now: &str) -> ProcessHost {
         ProcessHost {
             stdin: Box::new(io::empty()),
@@ -140,7 +139,7 @@ pub(crate) mod for_tests {
         }
     }
 
-    /// Bytes that are still there when their writer is gone.
+    /// A buffer that outlives its writers.
     #[derive(Clone, Default)]
     pub(crate) struct Written(Arc<Mutex<Vec<u8>>>);
 

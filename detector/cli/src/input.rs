@@ -1,4 +1,4 @@
-//! Where bytes come from: paths to objects, objects to what they hold, and a whole run over them.
+//! From paths to objects, from objects to records, and a run over all of them.
 
 pub mod aws;
 pub mod batches;

@@ -1,9 +1,8 @@
 //! The offline front end: arguments to settings, settings to a run. [`run`] is the whole command
 //! without its process, so that tests can call it.
 //!
-//! The modules stand from the ground up, and imports point back along this order: what a run has
-//! from its process, what was typed, what is read, what is written, and the commands, which know
-//! all of these and nothing of each other.
+//! A module imports only from modules declared above it: exit codes and process, arguments, input,
+//! output, commands. Commands do not import each other.
 
 pub mod exit;
 pub mod host;

@@ -8,8 +8,8 @@ use secretrail_cli::host::{ConfigSource, ProcessHost};
 use secretrail_cli::run::run;
 use secretrail_engine::time::EventTime;
 
-/// Two threads that keep millions of small pieces: the system's allocator asks the kernel for each
-/// page of them.
+/// The threads keep millions of small allocations, for which the system's allocator requests each
+/// page from the kernel.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 

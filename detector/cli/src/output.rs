@@ -1,4 +1,4 @@
-//! Where results go, and in which form.
+//! Results and summaries of a run, in all output formats.
 
 pub mod columns;
 pub mod csv;

@@ -1,4 +1,4 @@
-//! The whole command without its process: arguments in, exit code out.
+//! The command without its process: arguments in, exit code out.
 
 use std::ffi::OsString;
 use std::io::ErrorKind;
@@ -9,7 +9,7 @@ use crate::args::{CommandArgs, CommandLine, defaults};
 use crate::host::{ProcessHost, RunFailure, say};
 use crate::{commands, exit};
 
-/// Runs the command and gives its exit code.
+/// Runs the command and returns its exit code.
 pub fn run(args: impl IntoIterator<Item = OsString>, host: &mut ProcessHost) -> u8 {
     let result = match parse(args.into_iter().collect(), host) {
         Ok(command) => commands::execute(command, host),
@@ -17,7 +17,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, host: &mut ProcessHost) -> 
     };
     match result {
         Ok(code) => code,
-        // Whoever closed the pipe has seen enough: `secretrail accesses … | head`.
+        // The reader closed the pipe, as in `secretrail accesses … | head`: not an error.
         Err(RunFailure::Output { error, .. }) if error.kind() == ErrorKind::BrokenPipe => {
             exit::DONE
         }
@@ -28,8 +28,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>, host: &mut ProcessHost) -> 
     }
 }
 
-/// What was typed, with the defaults of the user behind it; or the exit code, when there is nothing
-/// more to do.
+/// The parsed command line, completed by the defaults of the user; or the exit code, if parsing
+/// failed or only printed help or version.
 fn parse(args: Vec<OsString>, host: &mut ProcessHost) -> Result<CommandArgs, u8> {
     let args = defaults::with_defaults(CommandLine::command, args, host.config.as_ref());
     let args = args.map_err(|failure| {
@@ -44,8 +44,8 @@ fn parse(args: Vec<OsString>, host: &mut ProcessHost) -> Result<CommandArgs, u8>
                 say(host, &text);
                 return exit::USAGE;
             }
-            // Help and version are no errors, and nobody is left to be told that they could not be
-            // printed.
+            // Help and version are not errors; if they cannot be printed, there is nowhere to
+            // report that.
             host.stdout.write_all(text.as_bytes()).ok();
             exit::DONE
         })

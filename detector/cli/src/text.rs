@@ -1,4 +1,4 @@
-//! Numbers as they are written for people.
+//! Numbers in text for people.
 
 /// A number with commas between its thousands.
 pub(crate) fn number(value: u64) -> String {
@@ -11,6 +11,16 @@ pub(crate) fn number(value: u64) -> String {
         text.push(digit);
     }
     text
+}
+
+/// A number and its noun, in the plural unless the number is 1: `1 file`, `0 accesses`.
+pub(crate) fn plural(count: u64, noun: &str) -> String {
+    let ending = match count {
+        1 => "",
+        _ if noun.ends_with('s') => "es",
+        _ => "s",
+    };
+    format!("{} {noun}{ending}", number(count))
 }
 
 #[cfg(test)]
@@ -31,5 +41,13 @@ mod tests {
                 "18,446,744,073,709,551,615"
             ]
         );
+    }
+
+    #[test]
+    fn only_one_is_singular() {
+        let written = [0, 1, 2_000].map(|count| plural(count, "file"));
+        assert_eq!(written, ["0 files", "1 file", "2,000 files"]);
+        assert_eq!(plural(1, "access"), "1 access");
+        assert_eq!(plural(2, "access"), "2 accesses");
     }
 }

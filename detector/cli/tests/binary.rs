@@ -1,4 +1,4 @@
-//! The real executable: what only a process can show.
+//! Tests of the real executable: standard streams, exit codes, signals.
 
 #![allow(
     clippy::too_many_lines,
@@ -19,7 +19,7 @@ fn secretrail() -> Command {
     command
 }
 
-/// Names in a folder, without the dot files of outputs that are not complete when `complete` is set.
+/// Sorted names of the files in a folder.
 fn names(folder: &Path) -> Vec<String> {
     let mut names: Vec<String> = fs::read_dir(folder)
         .expect("folder")
@@ -180,7 +180,7 @@ fn help_and_version_work_and_name_the_exit_codes() {
 }
 
 #[test]
-fn a_file_gives_defaults_and_what_is_typed_goes_before_it() {
+fn a_file_gives_defaults_and_what_is_typed_takes_precedence() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("secretrail.toml");
     let printed = |text: &str, args: &[&str]| {
@@ -210,7 +210,7 @@ fn a_file_gives_defaults_and_what_is_typed_goes_before_it() {
         &["accesses", LOGS, "-q", "--format", "csv"],
     );
     assert!(out.starts_with("time,"), "{out}");
-    // Another command, and an option that another one excludes.
+    // Options of another command, and an option that conflicts with a typed one.
     let text = "since = \"1h\"\nquiet = true\n[accesses]\nformat = \"csv\"\n[replay]\npolicy = \"nowhere.yaml\"\n";
     let (out, err, code) = printed(
         text,
@@ -222,7 +222,7 @@ fn a_file_gives_defaults_and_what_is_typed_goes_before_it() {
     );
     let (_, err, code) = printed(text, &["replay", LOGS]);
     assert!(code == Some(2) && err.contains("nowhere.yaml"), "{err}");
-    // Lists, and flags that need others of the file.
+    // Lists, and flags beside them.
     let text = "principal = [\"*search-app*\", \"*nobody*\"]\nquiet = true";
     let (out, ..) = printed(text, &["accesses", LOGS, "-f", "csv"]);
     assert!(
@@ -230,14 +230,17 @@ fn a_file_gives_defaults_and_what_is_typed_goes_before_it() {
         "{out}"
     );
     for (text, said) in [
-        ("qiet = true", "`qiet` is no option; did you mean `quiet`?"),
+        (
+            "qiet = true",
+            "`qiet` is not an option; did you mean `quiet`?",
+        ),
         (
             "[acceses]",
-            "`acceses` is no command; did you mean `accesses`?",
+            "`acceses` is not a command; did you mean `accesses`?",
         ),
-        ("[accesses]\npolicy = \"p\"", "`policy` is no option"),
-        ("quiet = \"yes\"", "`quiet` is true or false"),
-        ("format = true", "`format` takes a text or a number"),
+        ("[accesses]\npolicy = \"p\"", "`policy` is not an option"),
+        ("quiet = \"yes\"", "`quiet` must be true or false"),
+        ("format = true", "`format` must be a string or a number"),
         ("quiet = ", "secretrail.toml: TOML parse error at line 1"),
     ] {
         let (_, err, code) = printed(text, &["accesses", LOGS]);
@@ -250,7 +253,7 @@ fn a_file_gives_defaults_and_what_is_typed_goes_before_it() {
         .output()
         .unwrap();
     assert_eq!(missing.status.code(), Some(64));
-    // What lies in the working directory is evidence, and decides nothing.
+    // A file in the working directory is evidence, and is never read.
     std::fs::write(folder.path().join("secretrail.toml"), "format = \"csv\"").unwrap();
     let here = secretrail()
         .current_dir(folder.path())

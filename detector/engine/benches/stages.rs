@@ -1,7 +1,7 @@
-//! The stages of the path, each alone, on a corpus made here: `cargo bench -p secretrail-engine`.
+//! Benchmarks of each pipeline stage, on a synthetic corpus: `cargo bench -p secretrail-engine`.
 //!
 //! decode → split → scan (with extraction) → correlate → rules. Throughput is in bytes of JSON, or
-//! in records.
+//! in observations.
 
 use std::fmt::Write as _;
 use std::hint::black_box;
@@ -31,7 +31,7 @@ fn object() -> String {
 fn record(n: usize) -> String {
     let time = EventTime(1_772_445_600 + i64::try_from(n / 10).unwrap_or(0));
     let (source, api, params) = call(n);
-    // As the services write it: in one line, with the fields of another service in between.
+    // As services write it: on one line, with fields that the engine does not need.
     let mut text = String::new();
     let parts = [
         write!(

@@ -6,8 +6,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::ids::{SecretKey, SecretRef, SharedStr};
-use crate::named::named;
 use crate::observation::EventHeader;
+use crate::parse_enum::parse_enum;
 
 /// By which kind of call the secret was reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -55,7 +55,7 @@ impl FromStr for AccessMethod {
     type Err = UnknownMethod;
 
     fn from_str(text: &str) -> Result<Self, UnknownMethod> {
-        named(&Self::ALL, Self::as_str, text).ok_or_else(|| UnknownMethod(text.to_owned()))
+        parse_enum(&Self::ALL, Self::as_str, text).ok_or_else(|| UnknownMethod(text.to_owned()))
     }
 }
 

@@ -1,9 +1,9 @@
-//! Copies: one event that is there more than once, and which of them is kept.
+//! Copies: several records of one event, and the choice of the one to keep.
 //!
 //! CloudTrail delivers at least once, replaces an event by an addendum, and writes an event that
-//! concerns two accounts to both, where the owner's record says less about the caller. Whoever
-//! keeps one of several asks here which: so every reader keeps the same one, in whatever order they
-//! came and however often.
+//! concerns two accounts to both, where the owner's record has less about the caller. All code that
+//! keeps one of several copies uses the ranking in this module, so that the choice does not depend
+//! on the order or number of deliveries.
 
 use std::cmp::Reverse;
 use std::collections::hash_map::Entry;
@@ -17,15 +17,16 @@ use crate::observation::EventHeader;
 use crate::pending_event::PendingEvent;
 use crate::time::EventTime;
 
-/// Something that there may be copies of.
+/// An event that may have copies.
 pub trait CopiedEvent {
-    /// Of two copies, the one to keep ranks higher. Copies of one rank tell the same.
+    /// Of two copies, the one with the higher rank is kept. Copies of equal rank have the same
+    /// content.
     fn rank(&self) -> impl Ord + '_;
 }
 
 impl CopiedEvent for EventHeader {
     fn rank(&self) -> impl Ord + '_ {
-        // Names say nothing about worth: they only make the choice the same everywhere.
+        // Ids and names do not make a copy better; they only make the choice deterministic.
         (standing(self), Reverse((&self.event_id, &self.object)))
     }
 }
@@ -38,8 +39,8 @@ impl CopiedEvent for PendingEvent {
 
 impl CopiedEvent for Evidence {
     fn rank(&self) -> impl Ord + '_ {
-        // What was said of an event at sight gives way to what is known once it is settled, even
-        // where a better copy has come in between: that copy is settled in its turn.
+        // Early evidence of an event gives way to final evidence, even if a better copy has arrived
+        // in between: that copy is finalised in its turn.
         (
             self.is_finalized(),
             standing(&self.head),
@@ -54,24 +55,24 @@ impl<C: CopiedEvent> CopiedEvent for Arc<C> {
     }
 }
 
-/// What a record is worth among copies: an update replaces the event, and of equals the richer
-/// identity tells more.
+/// Rank of a record among copies: an update replaces the event; otherwise the richer identity wins.
 fn standing(head: &EventHeader) -> (bool, u8) {
     (head.updated, head.richness())
 }
 
-/// Puts a copy in the place of the one that is known, if it is the one to keep.
+/// Replaces the known copy with another one, if that one ranks higher.
 pub fn keep<C: CopiedEvent>(known: &mut C, copy: C) {
     if copy.rank() > known.rank() {
         *known = copy;
     }
 }
 
-/// Each loose end once. Updates and the copies of other accounts are loose ends of their own, and
-/// stay.
+/// Removes duplicate deliveries of pending events. Updates and the copies in other accounts are
+/// pending events of their own, and stay.
 #[must_use]
 pub fn distinct(ends: Vec<Arc<PendingEvent>>) -> Vec<Arc<PendingEvent>> {
-    // What decides nearly always stands beside the pointer, which need not be followed.
+    // The fingerprint nearly always decides. Stored beside the pointer, it can be compared without
+    // following it.
     let mut ends: Vec<_> = ends
         .into_iter()
         .map(|end| (end.id.fingerprint(), end))
@@ -88,14 +89,14 @@ pub fn distinct(ends: Vec<Arc<PendingEvent>>) -> Vec<Arc<PendingEvent>> {
     ends.into_iter().map(|(_, end)| end).collect()
 }
 
-/// Of each event that may have copies, the one to keep of those that were added.
+/// The best copy of each event that may have copies.
 #[derive(Debug, Default)]
 pub struct BestCopies(HashMap<(u8, SharedStr), Arc<PendingEvent>>);
 
 impl BestCopies {
-    /// Adds a copy; what has none is not held.
+    /// Adds a copy; events that cannot have copies are not stored.
     ///
-    /// An event that was updated does not say so itself. Its update does, and is the one to keep.
+    /// An updated event has no mark that says so. Its update has one, and is the copy to keep.
     pub fn add(&mut self, end: &Arc<PendingEvent>) {
         if !end.may_have_copies {
             return;
@@ -109,7 +110,7 @@ impl BestCopies {
     /// Whether this is the copy of its event to keep.
     #[must_use]
     pub fn is_best(&self, end: &PendingEvent) -> bool {
-        // Many logs have no copies at all, and every loose end is asked about.
+        // Many logs have no copies at all, and this runs for every pending event.
         self.0.is_empty()
             || self
                 .0
@@ -117,18 +118,18 @@ impl BestCopies {
                 .is_none_or(|best| best.id == end.id)
     }
 
-    /// Forgets copies of events before a time.
+    /// Drops copies of events before a time.
     pub fn forget(&mut self, before: EventTime) {
         self.0.retain(|_, end| end.time >= before);
     }
 
     /// The copies to keep.
-    pub fn into_ends(self) -> impl Iterator<Item = Arc<PendingEvent>> {
+    pub fn into_pending_events(self) -> impl Iterator<Item = Arc<PendingEvent>> {
         self.0.into_values()
     }
 }
 
-/// What copies have in common: the kind of observation, and the event.
+/// The identity that copies share: the kind of observation, and the event.
 fn event_of(end: &PendingEvent) -> (u8, SharedStr) {
     (end.id.kind(), end.observation.head().event_key().clone())
 }
@@ -154,13 +155,13 @@ mod tests {
         Arc::new(PendingEvent::new(Observation::Read(read(event_id, change))))
     }
 
-    /// The caller is known by less, as in the record of the account that owns the secret.
+    /// A copy with less about the caller, as in the trail of the account that owns the secret.
     fn poorer(head: &mut EventHeader) {
         let principal = Arc::make_mut(&mut head.principal);
         (principal.actor, principal.name) = (None, None);
     }
 
-    /// Every order of a few things, each followed by all of them again.
+    /// Every order of a few items, each followed by all of them again.
     fn orders<T: Clone>(things: &[T]) -> Vec<Vec<T>> {
         let mut orders = vec![Vec::new()];
         for thing in things {
@@ -229,7 +230,7 @@ mod tests {
         ];
         for ends in orders(&delivered) {
             let kept = distinct(ends);
-            assert_eq!(kept.len(), 3, "the update is no redelivery");
+            assert_eq!(kept.len(), 3, "an update is not a redelivery");
             assert!(kept.contains(&update));
             assert_eq!(
                 reported(
@@ -270,7 +271,7 @@ mod tests {
         best.add(&end("e1", |head| head.shared_id = Some("s".into())));
         best.add(&later);
         best.forget(EventTime(5));
-        assert_eq!(best.into_ends().collect::<Vec<_>>(), [later]);
+        assert_eq!(best.into_pending_events().collect::<Vec<_>>(), [later]);
     }
 
     #[test]

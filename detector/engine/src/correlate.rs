@@ -1,10 +1,10 @@
-//! Reads and key uses of one actor in one region to accesses. The result is a function of the set
-//! that is given, never of its order: among all candidate pairs the nearest in time wins, then the
+//! Joins reads and KMS Decrypts of one actor in one region to accesses. The result is a function of
+//! the given set, never of its order: among all candidate pairs the nearest in time wins, then the
 //! earlier, then the event ids decide.
 //!
-//! Refuses to know: clocks, coverage and stores. A read without a key use comes out as
-//! [`DecryptStatus::Pending`](crate::access::DecryptStatus::Pending); whether that means absent or
-//! unknown is for the caller to say.
+//! This module uses no clock, coverage or store. A read without a KMS Decrypt is returned as
+//! [`DecryptStatus::Pending`](crate::access::DecryptStatus::Pending); the caller decides whether
+//! that means absent or unknown.
 
 mod correlation_group;
 mod join;
@@ -15,7 +15,7 @@ pub use self::rows::{AccessRow, CorrelationResult, alone, row};
 
 use self::join::JoinState;
 
-/// Joins the reads, key uses and changes of one actor in one region.
+/// Joins the reads, KMS Decrypts and changes of one actor in one region.
 #[must_use]
 pub fn correlate(mut correlation_group: CorrelationGroup) -> CorrelationResult {
     correlation_group.sort();
@@ -23,11 +23,11 @@ pub fn correlate(mut correlation_group: CorrelationGroup) -> CorrelationResult {
     // Nearest first, not first come: Terraform and an attacker may read one secret seconds apart,
     // and in real logs a third of all Decrypts arrive before their reads.
     join.match_nearest();
-    // The child of a batch has taken its key use as any read does. What is still free after that
-    // is the batch's own.
+    // The child of a batch has taken its KMS Decrypt like any other read. What is still free after
+    // that belongs to the batch itself.
     join.fold_children();
     join.match_batches();
-    // A denied key use is not what a read expects: no step above has given it away.
+    // A read expects a successful KMS Decrypt, so no step above has assigned a denied one.
     join.match_denied();
     join.into_rows()
 }

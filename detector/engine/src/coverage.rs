@@ -1,4 +1,5 @@
-//! Where and when KMS events were seen. Only where they were does a missing Decrypt prove anything.
+//! KMS coverage: where and when KMS events were seen. Only there does a missing Decrypt prove
+//! anything.
 
 use std::collections::BTreeMap;
 
@@ -6,14 +7,14 @@ use crate::ids::SharedStr;
 use crate::limits::COVERAGE_BUCKET_SECS;
 use crate::time::EventTime;
 
-/// An hour in which KMS events of an account and region were seen.
+/// An hour in which KMS events were seen in one account and region.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CoverageMark {
-    /// `recipientAccountId`.
+    /// `recipientAccountId`: 12-digit account id.
     pub account: SharedStr,
-    /// `awsRegion`.
+    /// `awsRegion`, e.g. `eu-west-1`.
     pub region: SharedStr,
-    /// Event time divided by [`COVERAGE_BUCKET_SECS`].
+    /// Event time divided by [`COVERAGE_BUCKET_SECS`]: hours since 1970 in UTC.
     pub bucket: i64,
 }
 
@@ -28,7 +29,7 @@ impl CoverageMark {
         }
     }
 
-    /// This mark and its neighbours: one of them is enough to prove coverage.
+    /// This mark and those of the adjacent hours: any of them proves coverage.
     #[must_use]
     pub fn around(&self) -> [Self; 3] {
         [-1, 0, 1].map(|step| Self {
@@ -38,7 +39,7 @@ impl CoverageMark {
     }
 }
 
-/// Hours of one place, as ranges: three years without a gap are one.
+/// Hours of one account and region, stored as ranges: three years without a gap take one entry.
 #[derive(Debug, Default)]
 pub struct HourRanges(BTreeMap<i64, i64>);
 

@@ -1,11 +1,11 @@
-//! Digests: short texts that stand for content, the same on every machine.
+//! Digests: short texts that identify content, the same on every machine.
 
 use std::fmt::Write as _;
 
 use sha2::{Digest, Sha256};
 
-/// A hash of texts as 32 hexadecimal digits (SHA-256, first half). The length of each part counts,
-/// so that parts cannot run into each other.
+/// SHA-256 of the texts, truncated to 32 hexadecimal digits. The length of each part is hashed too,
+/// so that the boundaries between parts count.
 #[must_use]
 pub fn digest(parts: &[&str]) -> String {
     let mut hash = Sha256::new();
@@ -36,7 +36,7 @@ mod tests {
 
     #[test]
     fn a_digest_is_the_same_on_every_machine_and_in_every_version() {
-        // Ids of alerts and names of stored items are made of it.
+        // Alert ids and names of stored items depend on it.
         assert_eq!(
             digest(&["window", "rule"]),
             "b29398742bc8349a2ac5f5412b1c7464"

@@ -1,9 +1,8 @@
-//! A whole record with every field, for rules: borrowed from the bytes, made only for records that
-//! a rule asks for.
+//! A whole record with every field, for rules: it borrows from the bytes, and is parsed only for
+//! records that a rule needs.
 //!
-//! Field names are looked up as Sigma engines do: the whole name first, then segment by segment at
-//! the dots, through every element of an array (`resources.ARN`) or one of them
-//! (`resources[0].ARN`).
+//! Field lookup follows Sigma engines: the whole name first, then segment by segment at the dots,
+//! through every element of an array (`resources.ARN`) or one of them (`resources[0].ARN`).
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,14 +12,14 @@ use rsigma_eval::EventValue;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
 
-/// The text of a record, parsed when somebody first asks for a field, and then once for all.
+/// The text of a record, parsed once, when a field is first needed.
 pub struct LazyDocument<'a> {
     text: &'a str,
     node: OnceLock<JsonNode<'a>>,
 }
 
 impl<'a> LazyDocument<'a> {
-    /// The JSON of a record. Text that does not parse has no fields.
+    /// Wraps the JSON of a record. Text that does not parse has no fields.
     #[must_use]
     pub fn new(text: &'a str) -> Self {
         Self {
@@ -29,13 +28,13 @@ impl<'a> LazyDocument<'a> {
         }
     }
 
-    /// The text.
+    /// The JSON text.
     #[must_use]
     pub fn text(&self) -> &'a str {
         self.text
     }
 
-    /// Its fields.
+    /// The parsed record; [`JsonNode::Null`] when the text does not parse.
     pub fn node(&self) -> &JsonNode<'a> {
         self.node
             .get_or_init(|| JsonNode::parse(self.text).unwrap_or(JsonNode::Null))
@@ -49,9 +48,9 @@ pub enum JsonNode<'a> {
     Null,
     /// A boolean.
     Bool(bool),
-    /// A whole number.
+    /// A whole number within `i64`.
     Int(i64),
-    /// Any other number.
+    /// Any other number, including larger whole ones.
     Float(f64),
     /// A string.
     Str(Cow<'a, str>),
@@ -71,7 +70,7 @@ impl<'a> JsonNode<'a> {
         serde_json::from_str(text)
     }
 
-    /// The value of a key of this object.
+    /// The value of a key; `None` when it is absent, or when this is not an object.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Self> {
         match self {
@@ -80,11 +79,11 @@ impl<'a> JsonNode<'a> {
         }
     }
 
-    /// Looks a field up by its Sigma name. `None` when it is absent; several values through an
-    /// array are one list.
+    /// Looks up a field by its Sigma name. `None` when it is absent; several values through an
+    /// array become one list.
     #[must_use]
     pub fn field(&self, path: &str) -> Option<Cow<'_, JsonNode<'a>>> {
-        // Keys of an encryption context or of tags may have dots in them.
+        // Keys of an encryption context or of tags may contain dots.
         if let Some(value) = self.get(path) {
             return Some(Cow::Borrowed(value));
         }
@@ -102,11 +101,11 @@ impl<'a> JsonNode<'a> {
         }
     }
 
-    /// Adds what is found at the end of a path of segments, through every element of the arrays on
-    /// the way.
+    /// Adds the values at the end of a path of segments, through every element of the arrays on the
+    /// way.
     fn collect<'n>(&'n self, path: &str, found: &mut Vec<&'n Self>) {
         match self {
-            // The same path again: an array is no step of it.
+            // The path stays the same: an array is not a step in it.
             Self::List(items) => items.iter().for_each(|item| item.collect(path, found)),
             Self::Map(_) => match path.split_once('.') {
                 Some((segment, rest)) => {
@@ -120,13 +119,13 @@ impl<'a> JsonNode<'a> {
         }
     }
 
-    /// The value of a segment of a path: of a key, or of one element of the array that it holds.
+    /// The value of one path segment: of a key, or of one element of the array under that key.
     fn at(&self, segment: &str) -> Option<&Self> {
         let (name, index) = indexed(segment);
         match (self.get(name)?, index) {
             (node, None) => Some(node),
             (Self::List(items), Some(index)) => {
-                // A negative one counts from the end, as it does in the Sigma engine.
+                // A negative index counts from the end, as in the Sigma engine.
                 let at = usize::try_from(index)
                     .ok()
                     .or_else(|| items.len().checked_add_signed(isize::try_from(index).ok()?))?;
@@ -147,7 +146,7 @@ impl<'a> JsonNode<'a> {
         }
     }
 
-    /// Adds every string in it, at any depth.
+    /// Adds every string in it, at any depth, to `out`. Keys are not included.
     pub fn strings<'n>(&'n self, out: &mut Vec<Cow<'n, str>>) {
         match self {
             Self::Str(text) => out.push(Cow::Borrowed(text)),
@@ -157,7 +156,7 @@ impl<'a> JsonNode<'a> {
         }
     }
 
-    /// The value in the terms of the Sigma engine.
+    /// Converts to the value type of the Sigma engine.
     #[must_use]
     pub fn to_event_value(&self) -> EventValue<'_> {
         match self {
@@ -178,7 +177,7 @@ impl<'a> JsonNode<'a> {
         }
     }
 
-    /// The same value, kept apart from the bytes.
+    /// The same value, without borrowing from the text.
     #[must_use]
     pub fn into_owned(self) -> JsonNode<'static> {
         match self {
@@ -200,15 +199,15 @@ impl<'a> JsonNode<'a> {
     }
 }
 
-/// A scalar in the terms of the Sigma engine, as the text that groups and counts compare.
+/// A scalar of the Sigma engine as text, for comparing and counting values.
 ///
-/// `None` for null, arrays and objects: an event with such a value does not count.
+/// `None` for null, arrays and objects: an event with such a value is not counted.
 #[must_use]
 pub fn scalar_text(value: &EventValue<'_>) -> Option<String> {
     value.as_str().map(Cow::into_owned)
 }
 
-/// `name[2]` → name and index; a segment without a well-formed index is all name.
+/// `name[2]` → name and index; a segment without a valid index is all name.
 fn indexed(segment: &str) -> (&str, Option<i64>) {
     let parsed = segment
         .strip_suffix(']')
@@ -223,7 +222,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for JsonNode<'a> {
     }
 }
 
-/// Takes any value. Without `serde_json::Value` in between, strings are borrowed from the text.
+/// Accepts any value. It borrows strings from the text, unlike `serde_json::Value`.
 struct NodeVisitor;
 
 impl<'de> Visitor<'de> for NodeVisitor {
@@ -237,7 +236,7 @@ impl<'de> Visitor<'de> for NodeVisitor {
         Ok(JsonNode::Str(Cow::Borrowed(text)))
     }
 
-    // A string with escapes is none of the text's own.
+    // A string with escapes cannot be borrowed.
     fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
         Ok(JsonNode::Str(Cow::Owned(text.to_owned())))
     }
@@ -251,7 +250,7 @@ impl<'de> Visitor<'de> for NodeVisitor {
     }
 
     fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
-        // As the Sigma engine reads a number that is too large for its whole ones.
+        // The Sigma engine reads a number that is too large for `i64` in the same way.
         Ok(i64::try_from(value).map_or(JsonNode::Float(value as f64), JsonNode::Int))
     }
 
@@ -296,8 +295,8 @@ impl Serialize for JsonNode<'_> {
     }
 }
 
-/// A key, borrowed wherever it has no escapes. `Cow` alone would always be owned: serde borrows
-/// only where a field is marked so, and keys of a map have no field.
+/// A key, borrowed wherever it has no escapes. A plain `Cow` would always be owned: serde borrows
+/// only with an attribute on a field, and the keys of a map have no field.
 struct JsonKey<'a>(Cow<'a, str>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for JsonKey<'a> {

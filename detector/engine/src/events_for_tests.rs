@@ -1,5 +1,5 @@
-//! Invented events for unit tests: one actor, one region, and nothing said that a test does not say
-//! itself.
+//! Synthetic events for unit tests: one actor, one region, and neutral values for everything that a
+//! test does not set itself.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ const ACCOUNT: &str = "111122223333";
 const REGION: &str = "eu-west-1";
 const ACTOR: &str = "arn:aws:sts::111122223333:assumed-role/app/s";
 
-/// Where the events happen.
+/// Partition, account and region of all events.
 pub(crate) const HOME: RecordHome<'_> = RecordHome {
     partition: "aws",
     account: ACCOUNT,
@@ -62,28 +62,28 @@ pub(crate) fn head(event_id: &str, api: &str, secs: i64) -> EventHeader {
     }
 }
 
-/// A read that expects a key use.
-pub(crate) fn read(event_id: &str, api: &str, secs: i64, ask: ReadRequest) -> SecretRead {
+/// A read that expects a KMS Decrypt.
+pub(crate) fn read(event_id: &str, api: &str, secs: i64, request: ReadRequest) -> SecretRead {
     SecretRead {
         head: Arc::new(head(event_id, api, secs)),
-        ask,
+        request,
         decrypts: true,
         denied_by_kms: false,
     }
 }
 
-/// A `GetSecretValue` by whatever the secret is called.
+/// A `GetSecretValue` with this `secretId`.
 pub(crate) fn get_secret(event_id: &str, secs: i64, secret_id: &str) -> SecretRead {
-    let ask = ReadRequest::Named(vec![SecretRef::secret(secret_id, HOME)]);
-    read(event_id, "GetSecretValue", secs, ask)
+    let request = ReadRequest::Named(vec![SecretRef::secret(secret_id, HOME)]);
+    read(event_id, "GetSecretValue", secs, request)
 }
 
-/// The key use of a secret.
+/// The KMS Decrypt of a secret.
 pub(crate) fn decrypt_secret(event_id: &str, secs: i64, name: &str) -> KmsDecrypt {
     decrypt(event_id, secs, full_secret(name))
 }
 
-/// The key use of a parameter.
+/// The KMS Decrypt of a parameter.
 pub(crate) fn decrypt_parameter(event_id: &str, secs: i64, name: &str) -> KmsDecrypt {
     decrypt(event_id, secs, SecretRef::parameter(name, HOME))
 }
@@ -98,7 +98,7 @@ fn decrypt(event_id: &str, secs: i64, secret: SecretRef) -> KmsDecrypt {
     }
 }
 
-/// A change that decrypts the secret itself.
+/// A `PutSecretValue`, which decrypts the secret itself.
 pub(crate) fn put_secret(event_id: &str, secs: i64, name: &str) -> SecretChange {
     SecretChange {
         head: Arc::new(head(event_id, "PutSecretValue", secs)),
@@ -107,7 +107,7 @@ pub(crate) fn put_secret(event_id: &str, secs: i64, name: &str) -> SecretChange 
     }
 }
 
-/// A secret by its full ARN, as encryption contexts have it.
+/// A reference with a full ARN, as in encryption contexts.
 pub(crate) fn full_secret(name: &str) -> SecretRef {
     let arn = format!("arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:{name}-AbC123");
     SecretRef::secret(&arn, HOME)

@@ -1,4 +1,4 @@
-//! Evidence: one event that an alert rests on. Windows count it, alerts show it, stores keep it.
+//! Evidence: one event behind an alert. Windows count it, alerts show it, stores keep it.
 
 use std::sync::Arc;
 
@@ -6,19 +6,19 @@ use crate::access::{Access, DecryptStatus};
 use crate::ids::{SecretRef, SharedStr};
 use crate::observation::EventHeader;
 
-/// One event that an alert rests on.
+/// One event behind an alert.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Evidence {
-    /// The record.
+    /// Header of the record.
     pub head: Arc<EventHeader>,
-    /// The secret it is about.
+    /// The secret concerned, if any.
     pub secret: Option<SecretRef>,
     /// The access; `None` for changes and other records.
     pub access: Option<Arc<Access>>,
 }
 
 impl Evidence {
-    /// Evidence of an access.
+    /// Evidence from an access.
     #[must_use]
     pub fn access(access: Arc<Access>) -> Self {
         Self {
@@ -28,7 +28,7 @@ impl Evidence {
         }
     }
 
-    /// Evidence of a change or of another record, with the secret that it is about, if any.
+    /// Evidence from a change or another record, with the secret concerned, if any.
     #[must_use]
     pub fn event(head: Arc<EventHeader>, secret: Option<SecretRef>) -> Self {
         Self {
@@ -38,7 +38,7 @@ impl Evidence {
         }
     }
 
-    /// What the event is about, the same for all its copies.
+    /// Identity of the event and, for accesses, its secret; the same for all copies.
     #[must_use]
     pub fn fact_key(&self) -> SharedStr {
         match &self.access {
@@ -47,7 +47,7 @@ impl Evidence {
         }
     }
 
-    /// Whether the key use of the access has been settled.
+    /// Whether it is an access whose Decrypt status is final (no longer `pending`).
     #[must_use]
     pub fn is_finalized(&self) -> bool {
         self.access
@@ -55,7 +55,7 @@ impl Evidence {
             .is_some_and(|a| a.decrypt.status != DecryptStatus::Pending)
     }
 
-    /// By time and event, then by what tells copies apart; for sorting.
+    /// Sort key: time and event id, then the fields that distinguish copies.
     pub(crate) fn order(&self) -> impl Ord + '_ {
         let access = self.access.as_ref();
         (
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_copies_the_finalized_one_tells_more_then_the_update_then_the_first() {
+    fn of_two_copies_the_finalized_one_ranks_higher_then_the_update_then_the_first() {
         let (pending, finalized) = (
             sample(DecryptStatus::Pending),
             sample(DecryptStatus::Unknown),
@@ -96,7 +96,7 @@ mod tests {
         let updated = with_head(&pending, |head| head.updated = true);
         assert!(finalized.rank() > updated.rank());
         assert!(updated.rank() > pending.rank());
-        // Of equal copies one is kept, and it is the same one whichever comes first.
+        // Of equal copies the same one is kept, whichever comes first.
         let later = with_head(&pending, |head| head.object = "b.json".into());
         assert!(pending.rank() > later.rank());
     }
@@ -123,7 +123,7 @@ mod tests {
         };
         let sorted = [evidence(1, "b"), evidence(2, "a"), evidence(2, "b")];
         assert!(sorted.is_sorted_by(|a, b| a.order() < b.order()));
-        // The same event about two secrets is in the order of the secrets, not a copy.
+        // One event about two secrets: ordered by secret, not a copy.
         let mut other = evidence(1, "b");
         other.secret = None;
         assert!(other.order() != sorted[0].order());

@@ -130,8 +130,8 @@ struct RelevantRecord<'r, 'a> {
 impl RelevantRecord<'_, '_> {
     fn read(&mut self, head: EventHeader, store: SecretStore) -> SecretRead {
         let succeeded = head.outcome == CallOutcome::Success;
-        let ask = if succeeded {
-            self.ask(store, &head.api)
+        let request = if succeeded {
+            self.request(store, &head.api)
         } else {
             ReadRequest::Named(self.attempted(store))
         };
@@ -140,7 +140,7 @@ impl RelevantRecord<'_, '_> {
         let decrypts = store == SecretStore::SecretsManager
             || self.record.request_parameters.with_decryption.is_true();
         SecretRead {
-            ask,
+            request,
             decrypts: succeeded && decrypts,
             denied_by_kms: head.denied_by.as_deref() == Some(KMS_KEY),
             head: Arc::new(head),
@@ -148,7 +148,7 @@ impl RelevantRecord<'_, '_> {
     }
 
     /// What a read that succeeded asked for.
-    fn ask(&mut self, store: SecretStore, api: &str) -> ReadRequest {
+    fn request(&mut self, store: SecretStore, api: &str) -> ReadRequest {
         let params = &self.record.request_parameters;
         if api == "GetParametersByPath" {
             return ReadRequest::Path {
@@ -359,8 +359,8 @@ mod tests {
         let Ok(Observation::Read(read)) = extracted("ssm", "GetParameters", params) else {
             panic!("a read")
         };
-        let ReadRequest::Named(secrets) = &read.ask else {
-            panic!("{:?}", read.ask)
+        let ReadRequest::Named(secrets) = &read.request else {
+            panic!("{:?}", read.request)
         };
         let reported: Vec<_> = secrets
             .iter()

@@ -1,13 +1,13 @@
-//! Observation parts: what of many log objects concerns us, in one small file.
+//! Extract files: the relevant content of many log objects in one small file. Schema
 //! `secretrail.extract/1`.
 //!
-//! Gzip of JSON lines: a header; a line for each object, with what became of it, its counts, and
-//! where KMS events were seen; the records that concern us as they were, by event time; and an end
-//! with counts, so that a part that was cut off is known. Several parts may follow each other in
-//! one file. Equal content gives equal bytes. A record is kept as it was, and not as it was
-//! understood, so that a replay of parts is a replay of the logs, with whatever rules.
+//! Gzip of JSON lines: a header; a line for each object, with its status, its counts, and where KMS
+//! events were seen; the relevant records as they were, by event time; and an end with counts,
+//! which reveals truncation. Several extract files may be concatenated. Equal content gives equal
+//! bytes. Records are kept verbatim, not in parsed form, so that a replay of extract files equals a
+//! replay of the logs, with any rules.
 //!
-//! Times are seconds since 1970 in UTC. Frozen; a change makes a `/2`.
+//! Times are seconds since 1970 in UTC. The format is frozen; a change makes a `/2`.
 
 mod header;
 
@@ -25,17 +25,16 @@ pub use self::line::ExtractRecord;
 pub use self::read::{ExtractFileError, ExtractFileReader, Inflated};
 pub use self::write::write;
 
-/// How the name of a part ends.
+/// Suffix of the name of an extract file.
 pub const ENDING: &str = ".extract.jsonl.gz";
 
-/// Whether a name is that of a part.
+/// Whether a name is that of an extract file.
 #[must_use]
 pub fn is_part(name: &str) -> bool {
     name.ends_with(ENDING)
 }
 
-/// The name of the part that is made of these objects, each with what tells its versions apart, for
-/// this purpose.
+/// Name of the extract file for this purpose and these objects, each with the tag of its version.
 #[must_use]
 pub fn name(header: &ExtractHeader, objects: impl Iterator<Item = (String, String)>) -> String {
     // Cannot fail: every key is text.
@@ -171,7 +170,7 @@ mod tests {
             span: Some((1, 2)),
             ..header()
         };
-        assert_eq!(of(&read, "e1"), one, "what was found in them is no purpose");
+        assert_eq!(of(&read, "e1"), one, "the span is not part of the purpose");
         let later = ExtractHeader {
             from: Some(1),
             ..header()

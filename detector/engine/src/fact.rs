@@ -1,4 +1,4 @@
-//! Facts: matches that window rules count, by window and group.
+//! Facts: matches that window rules count, by rule and group.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -8,29 +8,30 @@ use crate::evidence::Evidence;
 use crate::ids::SharedStr;
 use crate::time::EventTime;
 
-/// The group of a window rule.
+/// Identifies one group of a window rule.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WindowKey {
-    /// Id of the rule.
+    /// `id` of the rule.
     pub rule: SharedStr,
-    /// Fields and values of the group.
+    /// Group-by fields and their values.
     pub group: Vec<(SharedStr, SharedStr)>,
 }
 
 /// One match counted by a window rule.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fact {
-    /// Which of the rules of the window matched.
+    /// Index of the matching rule among those that the correlation lists.
     pub slot: usize,
-    /// What the fact is about: event and secret. The same in every copy.
+    /// Identity of the event and its secret. The same in every copy.
     pub key: SharedStr,
-    /// Event time.
+    /// Event time of the match.
     pub time: EventTime,
-    /// What is counted, for rules that count distinct values.
+    /// The value that is counted, for rules that count distinct values (`value_count`).
     pub value: Option<SharedStr>,
-    /// For rules about relative rates: the count that is too many for this principal and secret.
+    /// For rules with a `rate_multiplier`: the smallest count that is too high for this principal
+    /// and secret.
     pub least: Option<u64>,
-    /// The event.
+    /// The event behind the fact.
     pub evidence: Evidence,
 }
 
@@ -46,17 +47,17 @@ impl CopiedEvent for Fact {
     }
 }
 
-/// What makes two facts the same.
+/// Facts with equal ids are the same fact.
 pub(crate) type FactId = (EventTime, usize, SharedStr, Option<SharedStr>);
 
-/// Facts of one group, each once, with the evidence that tells most.
+/// Facts of one group, each kept once, with its best evidence.
 #[derive(Debug, Default)]
 pub struct FactSet {
     facts: BTreeMap<FactId, Fact>,
 }
 
 impl FactSet {
-    /// Adds a fact. The result is the same in any order and any number of times.
+    /// Adds a fact. Neither the order nor repetition changes the result.
     pub fn add(&mut self, fact: Fact) {
         match self.facts.entry(fact.id()) {
             Entry::Occupied(mut known) => keep(known.get_mut(), fact),
@@ -64,7 +65,7 @@ impl FactSet {
         }
     }
 
-    /// Forgets facts before a time, and says whether any are left.
+    /// Drops facts before a time; returns whether any remain.
     pub(crate) fn forget(&mut self, before: EventTime) -> bool {
         while let Some(first) = self
             .facts
@@ -76,7 +77,7 @@ impl FactSet {
         !self.facts.is_empty()
     }
 
-    /// The facts between two times, both included, in the order of their times.
+    /// The facts between two times, both inclusive, in time order.
     pub fn between(&self, from: EventTime, to: EventTime) -> impl Iterator<Item = &Fact> {
         self.facts
             .values()
@@ -84,10 +85,10 @@ impl FactSet {
     }
 }
 
-/// The time in which a window rule is asked about, over all its groups; both ends included.
+/// A time range of a window rule, over all its groups; both ends inclusive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RuleRange {
-    /// Id of the rule.
+    /// `id` of the rule.
     pub rule: SharedStr,
     /// First event time.
     pub from: EventTime,
@@ -95,10 +96,10 @@ pub struct RuleRange {
     pub to: EventTime,
 }
 
-/// A part of a window: all facts of a group between two times, both included.
+/// A time range of one group of a window rule; both ends inclusive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WindowRange {
-    /// The group.
+    /// Rule and group.
     pub key: WindowKey,
     /// First event time.
     pub from: EventTime,

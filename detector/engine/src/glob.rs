@@ -1,35 +1,35 @@
-//! Patterns as in IAM: `*` is any text, `?` is one character, everything else stands for itself.
+//! Patterns as in IAM: `*` matches any text, `?` one character, everything else itself.
 //!
 //! Source: IAM user guide, "IAM JSON policy elements: Resource" (wildcards).
 
-/// A pattern.
+/// A pattern with the wildcards of IAM.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GlobPattern(String);
 
-/// Stands in a subject for one character that is not known: it matches any letter or digit of the
+/// Placeholder in a subject for one unknown character: it matches any letter or digit of the
 /// pattern.
 pub const UNKNOWN: char = '\u{1}';
 
 impl GlobPattern {
-    /// Every text is a pattern.
+    /// Creates a pattern; every text is a valid one.
     #[must_use]
     pub fn new(pattern: &str) -> Self {
         Self(pattern.to_owned())
     }
 
-    /// The pattern as it was written.
+    /// The pattern as written.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether the whole subject matches, with case.
+    /// Whether the whole subject matches; case-sensitive.
     #[must_use]
     pub fn matches(&self, subject: &str) -> bool {
         let (mut pattern, mut subject) = (self.0.as_bytes(), subject.as_bytes());
-        // What follows the last star, and where in the subject it was tried. Of earlier stars
-        // nothing need be remembered: what lies between two stars may as well be found at its first
-        // place.
+        // The pattern after the last star, and where in the subject it was tried. Earlier stars
+        // need not be remembered: the text between two stars may as well match at its first
+        // occurrence.
         let mut last_star: Option<AfterStar<'_>> = None;
         loop {
             match (pattern.split_first(), subject.split_first()) {
@@ -46,7 +46,7 @@ impl GlobPattern {
                     pattern = after;
                     subject = rest;
                 }
-                // It does not fit here: the last star has to take more.
+                // Mismatch: the last star must take more.
                 _ => {
                     let Some(next) = last_star.and_then(taking_more) else {
                         return false;
@@ -62,17 +62,17 @@ impl GlobPattern {
 /// The pattern after a star, and the subject after what the star has taken.
 type AfterStar<'a> = (&'a [u8], &'a [u8]);
 
-/// The same star, with one character more; `None` when there is none left.
+/// The same star with one character more; `None` when none is left.
 fn taking_more<'a>((pattern, subject): AfterStar<'a>) -> Option<AfterStar<'a>> {
     (!subject.is_empty()).then(|| (pattern, without_first_char(subject)))
 }
 
-/// Whether a byte of a pattern, which is no wildcard, stands for a byte of a subject.
+/// Whether a byte of a pattern, other than a wildcard, matches a byte of a subject.
 fn is_same(pattern: u8, subject: u8) -> bool {
     pattern == subject || (subject == UNKNOWN as u8 && pattern.is_ascii_alphanumeric())
 }
 
-/// A question mark is a character, not a byte: names may have any letters.
+/// A question mark matches a character, not a byte: names may contain any letters.
 fn without_first_char(text: &[u8]) -> &[u8] {
     let mut rest = text.get(1..).unwrap_or_default();
     while let Some((byte, after)) = rest.split_first()
@@ -133,7 +133,7 @@ mod tests {
         }
     }
 
-    /// As it is defined, in time that grows with each star.
+    /// Reference implementation, straight from the definition; its time grows with each star.
     fn by_definition(pattern: &[char], subject: &[char]) -> bool {
         match (pattern, subject) {
             ([], subject) => subject.is_empty(),

@@ -1,10 +1,10 @@
-//! Bytes as they are stored to bytes of JSON: gzip (any number of members) is recognised by its
-//! magic number and inflated within limits, everything else passes through. Nothing else inflates
-//! what others have written; parts are our own.
+//! From stored bytes to bytes of JSON: gzip (any number of members) is recognised by its magic
+//! number and inflated within limits; everything else passes through. All files written by others
+//! are inflated here; extract files, which Secretrail writes itself, are not.
 //!
-//! A small object in memory is inflated in one go with libdeflate, which is twice as fast;
-//! everything else is streamed in pieces of bounded size. What was read before a fault has been
-//! handed on, so that a truncated object is not lost whole.
+//! A small object in memory is inflated in one call with libdeflate, which is twice as fast;
+//! everything else is streamed in chunks of bounded size. Everything before an error has been
+//! passed on, so that a truncated object is not lost completely.
 
 use std::io::{self, Read};
 
@@ -25,13 +25,13 @@ pub enum InflateError {
     /// The reader failed.
     #[error("{0}")]
     Io(#[from] io::Error),
-    /// The gzip stream is cut off or damaged.
-    #[error("the gzip data is cut off or damaged ({0}); the records before that were read")]
+    /// The gzip stream is truncated or damaged.
+    #[error("the gzip data is truncated or damaged ({0}); the records before that were read")]
     Gzip(io::Error),
     /// The object inflates beyond the limits, as a gzip bomb does.
     #[error(
-        "the gzip data inflates beyond {limit} bytes (limit: {} bytes, or {MAX_INFLATE_RATIO} \
-         times the compressed size)",
+        "the gzip data inflates to more than {limit} bytes; the limit is {} bytes, or \
+         {MAX_INFLATE_RATIO} times the compressed size if that is more",
         MAX_INFLATED_BYTES
     )]
     Bomb {
@@ -43,10 +43,10 @@ pub enum InflateError {
     Utf16,
 }
 
-/// Memory that objects are inflated into.
+/// Buffer that objects are inflated into.
 pub type InflateBuffer = Box<dyn AsMut<[u8]> + Send>;
 
-/// Buffers and decoder that are kept from one object to the next.
+/// Decoder and buffer, reused from one object to the next.
 pub struct InflateScratch {
     inflater: Decompressor,
     room: InflateBuffer,
@@ -59,7 +59,7 @@ impl Default for InflateScratch {
 }
 
 impl InflateScratch {
-    /// A scratch that begins with this memory, and takes more when an object needs it.
+    /// Starts with this buffer, and allocates a larger one when an object needs it.
     #[must_use]
     pub fn with_room(room: InflateBuffer) -> Self {
         Self {
@@ -69,12 +69,11 @@ impl InflateScratch {
     }
 }
 
-/// Gives the JSON bytes of an object in memory to `sink`, piece by piece.
+/// Passes the JSON bytes of an object in memory to `sink`, chunk by chunk.
 ///
 /// # Errors
 ///
-/// [`ReadError`] says why the rest could not be read; the pieces before it have been given to
-/// `sink`.
+/// [`InflateError`] is why the rest could not be read; `sink` has received the chunks before it.
 pub fn inflate(
     bytes: &[u8],
     scratch: &mut InflateScratch,
@@ -91,13 +90,12 @@ pub fn inflate(
     Ok(())
 }
 
-/// The text of a small object of one sound member; `None` for any other, about which only the
-/// stream can tell more: what is wrong with it, and what came before that.
+/// The text of a small, valid object with one member; `None` for any other. Those are streamed,
+/// which reports the error and yields the text before it.
 fn inflate_whole<'s>(bytes: &[u8], scratch: &'s mut InflateScratch) -> Option<&'s [u8]> {
     let size = whole_size(bytes)?;
     let InflateScratch { inflater, room } = scratch;
-    // Only ever grown: clearing a megabyte for each object would cost as much as a tenth of
-    // inflating it.
+    // Only ever grown: clearing a megabyte per object would cost a tenth of the time for inflating.
     if (**room).as_mut().len() < size {
         *room = Box::new(vec![0; size]);
     }
@@ -106,7 +104,7 @@ fn inflate_whole<'s>(bytes: &[u8], scratch: &'s mut InflateScratch) -> Option<&'
     (inflated == size).then_some(out)
 }
 
-/// Like [`inflate`], for objects that are too large to be held in memory, and for standard input.
+/// Like [`inflate`], for objects that are too large for memory, and for standard input.
 ///
 /// # Errors
 ///
@@ -136,8 +134,8 @@ pub fn inflate_stream(
     }
 }
 
-/// Reads to the end in pieces. `taken` says how many compressed bytes were used, or `None` where
-/// nothing is inflated.
+/// Reads to the end in chunks. `taken` returns the number of compressed bytes read so far, or
+/// `None` where nothing is inflated.
 fn pump<R: Read>(
     mut reader: R,
     taken: impl Fn(&R) -> Option<u64>,
@@ -148,7 +146,7 @@ fn pump<R: Read>(
     loop {
         let (filled, fault) = fill(&mut reader, &mut buffer);
         let piece = buffer.get(..filled).unwrap_or_default();
-        // The mark of an encoding stands in the first bytes; later ones that look like it are text.
+        // A byte order mark is in the first bytes; later bytes that look like one are text.
         let is_first = total == 0;
         sink(if is_first { without_bom(piece)? } else { piece });
         total += filled as u64;
@@ -159,14 +157,14 @@ fn pump<R: Read>(
         match fault {
             Some(error) if taken.is_some() => return Err(InflateError::Gzip(error)),
             Some(error) => return Err(error.into()),
-            // Without a fault, room is left only at the end.
+            // Without an error, the buffer is only partly filled at the end.
             None if filled < buffer.len() => return Ok(()),
             None => {}
         }
     }
 }
 
-/// Whether what came out so far is more than an honest log makes of so many compressed bytes.
+/// Rejects output that is larger than any genuine log of so many compressed bytes.
 fn refuse_bomb(taken: u64, total: u64) -> Result<(), InflateError> {
     let limit = MAX_INFLATED_BYTES.max(taken.saturating_mul(MAX_INFLATE_RATIO));
     if total > limit {
@@ -175,13 +173,13 @@ fn refuse_bomb(taken: u64, total: u64) -> Result<(), InflateError> {
     Ok(())
 }
 
-/// Fills the buffer as far as the reader goes; a fault comes with what was read before it.
+/// Fills the buffer as far as possible. An error is returned with what was read before it.
 fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> (usize, Option<io::Error>) {
     let mut filled = 0;
     while let Some(space) = buffer.get_mut(filled..).filter(|s| !s.is_empty()) {
         match reader.read(space) {
             Ok(0) => break,
-            // A pipe gives as much as is in it: what is passed on should not depend on that.
+            // A pipe returns whatever is in it: the chunks should not depend on that.
             Ok(n) => filled += n,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return (filled, Some(error)),
@@ -190,31 +188,31 @@ fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> (usize, Option<io::Error>)
     (filled, None)
 }
 
-/// Inflated size of a gzip object that is small and certainly has one member only; `None` sends it
-/// to the stream.
+/// Inflated size of a gzip object that is small and certainly has only one member; `None` means
+/// that it must be streamed.
 ///
-/// The size stands in the last four bytes (RFC 1952 §2.3.1). libdeflate stops silently after the
-/// first member, so anything that could be the head of a second one, even by chance, rules the
-/// short way out.
+/// The size is in the last four bytes (RFC 1952 §2.3.1). libdeflate stops silently after the first
+/// member, so anything that could be the head of a second one, even by chance, rules out the fast
+/// path.
 fn whole_size(bytes: &[u8]) -> Option<usize> {
     let body = bytes.strip_prefix(&GZIP_MAGIC)?;
     let size = usize::try_from(u32::from_le_bytes(*body.last_chunk::<4>()?)).ok()?;
-    // The bytes are a claim, of a file that anybody may have written: no more memory is asked for
-    // than any sound object needs, and nothing for one that says it is empty.
+    // The size is untrusted input: allocate no more memory than any valid object needs, and none
+    // for an object that claims to be empty.
     let is_plausible = (1..=WHOLE_OBJECT_BYTES).contains(&size);
     let mut heads = memmem::find_iter(body, &GZIP_MAGIC);
     (is_plausible && !heads.any(|at| may_be_head(body, at))).then_some(size)
 }
 
 /// Whether the magic number at `at` may begin a member. The reserved bits of a member's flags are
-/// zero; that leaves one in eight of those that are there by chance.
+/// zero, which leaves one in eight chance occurrences.
 fn may_be_head(body: &[u8], at: usize) -> bool {
     body.get(at + GZIP_MAGIC.len())
         .is_some_and(|flags| flags & 0xe0 == 0)
 }
 
-/// UTF-8 without its mark, which JSON parsers do not take. UTF-16 is what a Windows shell makes of
-/// downloaded logs when their text is redirected to a file.
+/// Strips the byte order mark of UTF-8, which JSON parsers do not accept. UTF-16 comes from Windows
+/// shells, when downloaded logs are redirected to a file as text.
 fn without_bom(text: &[u8]) -> Result<&[u8], InflateError> {
     if text.starts_with(&[0xff, 0xfe]) || text.starts_with(&[0xfe, 0xff]) {
         return Err(InflateError::Utf16);
@@ -222,7 +220,7 @@ fn without_bom(text: &[u8]) -> Result<&[u8], InflateError> {
     Ok(text.strip_prefix(UTF8_BOM).unwrap_or(text))
 }
 
-/// Counts the compressed bytes that a decoder has asked for.
+/// Counts the compressed bytes that a decoder has read.
 struct CountedInput<R> {
     inner: R,
     count: u64,
@@ -271,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn keeps_what_came_before_a_cut() {
+    fn keeps_what_came_before_the_truncation() {
         let text: Vec<u8> = (0..40_000_u32)
             .flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes())
             .collect();
@@ -282,20 +280,20 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_anywhere_is_told() {
+    fn truncation_anywhere_is_reported() {
         let text = br#"{"Records":[{"eventName":"GetSecretValue"}]}"#;
         let one = gzip(text);
         let both = [one.as_slice(), &one].concat();
         for cut in GZIP_MAGIC.len()..both.len() {
             let (out, result) = read(&both[..cut]);
-            assert!(text.repeat(2).starts_with(&out), "cut at {cut}");
-            // Between two members, nobody can know that there was to be another.
-            assert_eq!(result.is_ok(), cut == one.len(), "cut at {cut}");
+            assert!(text.repeat(2).starts_with(&out), "truncated at {cut}");
+            // Truncation between two members cannot be detected.
+            assert_eq!(result.is_ok(), cut == one.len(), "truncated at {cut}");
         }
     }
 
     #[test]
-    fn a_sum_or_size_that_is_wrong_is_told_after_the_text() {
+    fn a_wrong_checksum_or_size_is_reported_after_the_text() {
         let text = br#"{"Records":[]}"#;
         let sound = gzip(text);
         for from_end in [8, 4, 1] {
@@ -309,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_the_last_member_is_a_fault() {
+    fn what_follows_the_last_member_is_an_error() {
         let mut bytes = gzip(b"{}");
         bytes.extend_from_slice(b"appended");
         let (out, result) = read(&bytes);
@@ -330,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_of_the_reader_comes_after_what_was_read() {
+    fn an_error_of_the_reader_comes_after_what_was_read() {
         struct Faulty(Vec<io::Result<u8>>);
         impl Read for Faulty {
             fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {

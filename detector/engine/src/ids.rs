@@ -1,5 +1,5 @@
-//! Names of secrets: one identity for bare names, partial and full ARNs, versions, labels and
-//! pass-through names.
+//! Secret names: one identity for bare names, partial and full ARNs, versions, labels, and
+//! references to Secrets Manager from Parameter Store.
 //!
 //! Sources: AWS Secrets Manager user guide, "Secret ARN"; Systems Manager user guide, "Working with
 //! parameter versions", "Referencing Secrets Manager secrets from Parameter Store parameters".
@@ -7,25 +7,25 @@
 use std::fmt;
 use std::sync::Arc;
 
-/// Text shared between the records that it came from.
+/// Reference-counted text, shared between records.
 pub type SharedStr = Arc<str>;
 
 /// `/aws/reference/secretsmanager/<secret>`: a parameter name that reads a secret.
 const REFERENCE_PREFIX: &str = "/aws/reference/secretsmanager/";
 
-/// Length of the random suffix of a secret's ARN, with its hyphen.
+/// Length of the random suffix of a secret's ARN, including its hyphen.
 const SUFFIX: usize = 7;
 
-/// The parts of an ARN. The resource keeps its colons.
+/// The parts of an ARN. `resource` may contain colons.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ArnParts<'a> {
-    /// `aws`, `aws-cn`, `aws-us-gov` or one never heard of.
+    /// `aws`, `aws-cn`, `aws-us-gov`, or any other value.
     pub partition: &'a str,
-    /// Service.
+    /// Service, e.g. `secretsmanager`.
     pub service: &'a str,
-    /// Region; empty for global resources.
+    /// Region, e.g. `eu-west-1`; empty for global resources.
     pub region: &'a str,
-    /// Account id.
+    /// Account id; empty in some ARNs, such as those of S3 buckets.
     pub account: &'a str,
     /// Everything after the fifth colon.
     pub resource: &'a str,
@@ -48,7 +48,7 @@ impl<'a> ArnParts<'a> {
         })
     }
 
-    /// Where the resource is.
+    /// Partition, account and region of the resource.
     fn home(self) -> RecordHome<'a> {
         RecordHome {
             partition: self.partition,
@@ -58,16 +58,16 @@ impl<'a> ArnParts<'a> {
     }
 }
 
-/// What stands before and after the first colon.
+/// Text before and after the first colon.
 #[inline]
 fn up_to_colon(text: &str) -> Option<(&str, &str)> {
-    // Searched as bytes: every record has several ARNs, and the search for a `char` costs three
-    // times as much.
+    // Searched as bytes: every record has several ARNs, and searching for a `char` takes three
+    // times as long.
     let (part, after) = text.split_at_checked(memchr::memchr(b':', text.as_bytes())?)?;
     Some((part, after.strip_prefix(':')?))
 }
 
-/// Which service keeps a secret.
+/// The service that stores a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SecretStore {
     /// AWS Secrets Manager.
@@ -96,33 +96,34 @@ impl fmt::Display for SecretStore {
     }
 }
 
-/// What a record calls a secret. Two of them mean the same secret when their [`SecretKey`]s are
-/// equal and their full ARNs, where both are known, are.
+/// A secret as a record refers to it. Two references mean the same secret when their [`SecretKey`]s
+/// are equal and their full ARNs, where both are known, are equal too.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SecretRef {
-    /// Which service keeps it.
+    /// The service that stores it.
     pub store: SecretStore,
-    /// Partition of its ARN, as in `aws` or `aws-cn`.
+    /// Partition of its ARN, e.g. `aws` or `aws-cn`.
     pub partition: SharedStr,
-    /// Account that owns it.
+    /// Id of the owning account: from the ARN, else the account of the record.
     pub account: SharedStr,
-    /// Region of the secret.
+    /// Region: from the ARN, else the region of the record.
     pub region: SharedStr,
-    /// Name without suffix, version or label; `None` when the record does not tell (denied reads,
-    /// filtered batches).
+    /// Name without suffix, version or label; `None` when the record does not contain it (denied
+    /// reads, batches with filters).
     pub name: Option<SharedStr>,
     /// Full ARN; `None` while only a name or a partial ARN is known.
     pub arn: Option<SharedStr>,
-    /// The name, if the ARN that was typed turns out to lack its suffix: `…:secret:my-secret` ends
-    /// as a full ARN does.
+    /// The alternative name, in case the given ARN is partial: the end of `…:secret:my-secret`
+    /// looks like a random suffix. `None` when there is no ambiguity.
     pub partial_name: Option<SharedStr>,
-    /// Version that was asked for: a UUID for secrets, a number for parameters.
+    /// Requested version, or for a lone KMS Decrypt the decrypted one: a UUID for secrets, a number
+    /// for parameters.
     pub version_id: Option<SharedStr>,
-    /// Staging label (`AWSPREVIOUS`) or parameter label that was asked for.
+    /// Requested staging label (`AWSPREVIOUS`) or parameter label.
     pub version_stage: Option<SharedStr>,
 }
 
-/// The identity of a secret, whatever it was called.
+/// Identity of a secret, whatever its spelling in the record.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SecretKey {
     store: SecretStore,
@@ -131,7 +132,7 @@ pub struct SecretKey {
     name: Option<SharedStr>,
 }
 
-/// [`SecretKey`] without its own copies.
+/// Borrowed form of [`SecretKey`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct SecretPlace<'a> {
     store: SecretStore,
@@ -140,19 +141,19 @@ pub(crate) struct SecretPlace<'a> {
     name: Option<&'a str>,
 }
 
-/// Where a record was made: what a bare name is relative to.
+/// Partition, account and region of a record: bare names are relative to them.
 #[derive(Debug, Clone, Copy)]
 pub struct RecordHome<'a> {
     /// Partition, for the ARNs of parameters.
     pub partition: &'a str,
-    /// Account.
+    /// `recipientAccountId`; where it is missing, the caller's account.
     pub account: &'a str,
-    /// Region.
+    /// `awsRegion`.
     pub region: &'a str,
 }
 
 impl SecretRef {
-    /// A secret of which only the place is known.
+    /// A reference of which only store, partition, account and region are known.
     #[must_use]
     pub fn unnamed(store: SecretStore, home: RecordHome<'_>) -> Self {
         Self {
@@ -168,10 +169,10 @@ impl SecretRef {
         }
     }
 
-    /// Reads `secretId`: a friendly name, a full ARN, or an ARN without its suffix.
+    /// Parses `secretId`: a friendly name, a full ARN, or an ARN without its suffix.
     ///
-    /// An ARN that ends in a hyphen and six letters or digits is taken as full, as Secrets Manager
-    /// itself does, until a key use shows otherwise.
+    /// An ARN that ends in a hyphen and six letters or digits counts as full, as in Secrets Manager
+    /// itself, until a KMS Decrypt shows otherwise.
     #[must_use]
     pub fn secret(id: &str, home: RecordHome<'_>) -> Self {
         let arn = ArnParts::parse(id).filter(|a| a.service == "secretsmanager");
@@ -182,26 +183,26 @@ impl SecretRef {
                 ..Self::unnamed(SecretStore::SecretsManager, home)
             };
         };
-        // A partial ARN whose name happens to end as a suffix does looks like a full one. Both
-        // readings are kept: the Decrypt, whose ARN is always full, tells which of them holds.
+        // A partial ARN whose name happens to end like a suffix looks full. Keep both readings: the
+        // Decrypt, whose ARN is always full, decides between them.
         let bare = without_suffix(name);
         Self {
             name: Some(bare.unwrap_or(name).into()),
             arn: bare.map(|_| id.into()),
             partial_name: bare.map(|_| name.into()),
-            // The secret is where its ARN says, which may be another account than the record's.
+            // The secret is where its ARN says, possibly in another account than the record.
             ..Self::unnamed(SecretStore::SecretsManager, arn.home())
         }
     }
 
-    /// Reads the name of a parameter: plain, a path, with `:version` or `:label`, a full ARN, or a
-    /// reference to a secret.
+    /// Parses the name of a parameter: plain, a path, with `:version` or `:label`, a full ARN, or a
+    /// reference to a secret in Secrets Manager.
     #[must_use]
     pub fn parameter(name: &str, home: RecordHome<'_>) -> Self {
         if let Some(secret) = name.strip_prefix(REFERENCE_PREFIX) {
             return Self::secret(secret, home);
         }
-        // A parameter that another account shares can only be asked for by its full ARN.
+        // A parameter shared by another account can only be requested by its full ARN.
         let (home, rest) = match ArnParts::parse(name).filter(|arn| arn.service == "ssm") {
             Some(arn) => {
                 let rest = arn.resource.strip_prefix("parameter");
@@ -209,7 +210,7 @@ impl SecretRef {
             }
             None => (home, name),
         };
-        // No name of a parameter has a colon in it.
+        // Parameter names contain no colon.
         let (bare, selector) = rest.split_once(':').unwrap_or((rest, ""));
         let name = one_name(bare);
         let mut parameter = Self {
@@ -221,7 +222,7 @@ impl SecretRef {
         parameter
     }
 
-    /// Notes the version or the label that follows the name of a parameter; an empty text is none.
+    /// Sets the version or the label that follows the name of a parameter. Empty text sets nothing.
     fn select(&mut self, selector: &str) {
         if selector.is_empty() {
             return;
@@ -235,7 +236,7 @@ impl SecretRef {
         *place = Some(selector.into());
     }
 
-    /// The path of `GetParametersByPath`, as the resource that IAM sees: `…:parameter/<path>`.
+    /// The path of `GetParametersByPath`, as the resource in IAM policies: `…:parameter/<path>`.
     #[must_use]
     pub fn path(path: &str, home: RecordHome<'_>) -> Self {
         Self {
@@ -245,7 +246,7 @@ impl SecretRef {
         }
     }
 
-    /// Every text in it, to be replaced by a shared copy.
+    /// All texts in it, so that an interner can replace them with shared copies.
     pub(crate) fn texts(&mut self) -> impl Iterator<Item = &mut SharedStr> {
         let Self {
             partition,
@@ -264,7 +265,7 @@ impl SecretRef {
         [partition, account, region].into_iter().chain(optional)
     }
 
-    /// The identity under which other records may mean the same secret.
+    /// The identity: other references with the same key may mean the same secret.
     #[must_use]
     pub fn key(&self) -> SecretKey {
         SecretKey {
@@ -275,7 +276,8 @@ impl SecretRef {
         }
     }
 
-    /// The identities that it may turn out to have, borrowed.
+    /// The identities that it may have, borrowed: with its name and, if its ARN is ambiguous, with
+    /// its partial name.
     pub(crate) fn places(&self) -> impl Iterator<Item = SecretPlace<'_>> {
         let place = self.place();
         let partial = self.partial_name.as_deref().map(move |name| SecretPlace {
@@ -285,7 +287,7 @@ impl SecretRef {
         std::iter::once(place).chain(partial)
     }
 
-    /// What a [`SecretKey`] holds, borrowed.
+    /// Borrowed form of [`Self::key`].
     pub(crate) fn place(&self) -> SecretPlace<'_> {
         SecretPlace {
             store: self.store,
@@ -295,8 +297,8 @@ impl SecretRef {
         }
     }
 
-    /// Whether a full reference, as encryption contexts have it, may be to this secret: the same
-    /// ARN, or a name or partial ARN that it completes.
+    /// Whether a full reference, as in encryption contexts, may mean this secret: it has the same
+    /// ARN, or it completes this name or partial ARN.
     #[must_use]
     pub fn is_completed_by(&self, full: &Self) -> bool {
         let same_place =
@@ -308,13 +310,13 @@ impl SecretRef {
         same_place && (same_arn || (self.partial_name.is_some() && self.partial_name == full.name))
     }
 
-    /// Whether another reference may be to this secret, whichever of the two tells more.
+    /// Whether both references may mean the same secret, whichever of them is more complete.
     #[must_use]
     pub fn agrees_with(&self, other: &Self) -> bool {
         self.is_completed_by(other) || other.is_completed_by(self)
     }
 
-    /// This reference with what a full one adds, keeping the version that was asked for.
+    /// This reference, completed with the name and ARN of a full one. Keeps the requested version.
     #[must_use]
     pub fn completed(&self, full: &Self) -> Self {
         Self {
@@ -325,18 +327,18 @@ impl SecretRef {
         }
     }
 
-    /// A short text for people: the name, or the place where it is not known.
+    /// Short text for display: the name, or store and region when the name is unknown.
     #[must_use]
     pub fn label(&self) -> String {
         match &self.name {
             Some(name) => name.to_string(),
-            None => format!("an unnamed secret of {} in {}", self.store, self.region),
+            None => format!("an unidentified {} secret in {}", self.store, self.region),
         }
     }
 }
 
 impl SecretKey {
-    /// A reference to it that says no more than it does.
+    /// A reference with the fields of this key only.
     pub(crate) fn to_ref(&self, partition: &SharedStr) -> SecretRef {
         SecretRef {
             store: self.store,
@@ -351,8 +353,7 @@ impl SecretKey {
         }
     }
 
-    /// The identity as text, for keys of state: parts joined by a line feed, which no part
-    /// contains.
+    /// The identity as text for state keys: the parts joined by line feeds, which no part contains.
     #[must_use]
     pub fn to_text(&self) -> String {
         let name = self.name.as_deref().unwrap_or("");
@@ -360,8 +361,8 @@ impl SecretKey {
     }
 }
 
-/// A root parameter may be written `x` or `/x`, and both have the ARN `parameter/x`; deeper names
-/// always begin with `/`.
+/// Canonical form: a root parameter may be written `x` or `/x`, and both have the ARN
+/// `parameter/x`; deeper names always begin with `/`.
 fn one_name(name: &str) -> String {
     match name.rfind('/') {
         Some(0) => name.trim_start_matches('/').to_owned(),
@@ -369,19 +370,19 @@ fn one_name(name: &str) -> String {
     }
 }
 
-/// The ARN of a parameter or of a path of parameters.
+/// The ARN of a parameter or of a parameter path.
 fn parameter_arn(name: &str, home: RecordHome<'_>) -> SharedStr {
     let RecordHome {
         partition,
         account,
         region,
     } = home;
-    // The slash before the name is the name's own where it has one.
+    // A leading slash of the name is also the separator after `parameter`.
     let name = name.trim_start_matches('/');
     format!("arn:{partition}:ssm:{region}:{account}:parameter/{name}").into()
 }
 
-/// The name without `-` and six letters or digits at its end; `None` when it does not end so.
+/// The name without a final `-` and six letters or digits; `None` when it has no such ending.
 fn without_suffix(name: &str) -> Option<&str> {
     let cut = name.len().checked_sub(SUFFIX)?;
     let (bare, suffix) = name.split_at_checked(cut)?;
@@ -460,7 +461,7 @@ mod tests {
     }
 
     #[test]
-    fn an_arn_tells_where_its_secret_is_and_a_name_is_at_home() {
+    fn an_arn_has_the_place_of_its_secret_and_a_name_has_that_of_the_record() {
         let place = |secret: &SecretRef| {
             let SecretRef {
                 partition,
@@ -475,7 +476,7 @@ mod tests {
         assert_eq!(place(&SecretRef::secret(secret, HOME)), elsewhere);
         let parameter = "arn:aws-cn:ssm:cn-north-1:999988887777:parameter/db";
         assert_eq!(place(&SecretRef::parameter(parameter, HOME)), elsewhere);
-        // An ARN of another service is no reference, and is kept as the name that was asked for.
+        // An ARN of another service is not a secret ARN; it stays as the requested name.
         let role = SecretRef::secret("arn:aws-cn:iam::999988887777:role/db", HOME);
         assert_eq!(place(&role), "aws 111122223333 eu-west-1");
         assert_eq!(
@@ -494,7 +495,7 @@ mod tests {
         let completed = asked.completed(&SecretRef::secret(arn, HOME));
         assert_eq!(completed.arn.as_deref(), Some(arn));
         assert_eq!(completed.version_stage, asked.version_stage);
-        assert_eq!(completed.partial_name, None, "nothing is open any more");
+        assert_eq!(completed.partial_name, None, "the ambiguity is resolved");
     }
 
     #[test]

@@ -1,23 +1,23 @@
-//! The engine of Secretrail: CloudTrail bytes in, secret accesses and alerts out.
+//! The engine of Secretrail: it turns CloudTrail bytes into secret accesses and alerts.
 //!
-//! Pure: no clock, disk, network, environment or stdout; time and bytes are arguments, state is a
-//! trait.
+//! Pure: it uses no clock, disk, network, environment or stdout. Time and bytes are arguments;
+//! state is a trait.
 //!
-//! The `mod` lines below stand in the order from the ground up, and imports point back only: a
-//! module may use those that stand before it, never one that comes later. A parent and its own
-//! children may know each other. `tests/engine/tidy.rs` checks it. Whoever needs something that
-//! comes later moves the shared piece down, or himself up.
+//! Modules are declared in dependency order: a module may import only modules declared before it. A
+//! parent and its own children may import each other. `tests/engine/tidy.rs` checks this. To use
+//! something declared later, move the shared code to an earlier module, or the importing module
+//! further down.
 
-// The ground: nothing here knows what the engine is about.
+// General-purpose helpers, without domain knowledge.
 pub mod digest;
 pub mod glob;
 pub mod limits;
-mod named;
 pub mod parallel;
+mod parse_enum;
 pub mod sanitize;
 pub mod time;
 
-// Bytes: how objects are named and stored, and what a record looks like in them.
+// Input: object names, decompression, splitting, and the JSON form of a record.
 pub mod document;
 pub mod gunzip;
 pub mod ids;
@@ -32,17 +32,17 @@ pub mod observation;
 #[cfg(test)]
 mod events_for_tests;
 
-// What records say: who reached which secret.
+// From records to observations and accesses.
 pub mod access;
 pub mod extract;
 
-// What is kept and counted.
+// What stores keep and rules count.
 pub mod coverage;
 pub mod evidence;
 pub mod pending_event;
 pub mod rule_meta;
 
-// Of copies one is kept, and a fact is one of them.
+// Deduplication of copies; facts depend on it.
 pub mod copies;
 pub mod fact;
 
@@ -55,7 +55,7 @@ pub mod selection;
 
 pub mod state;
 
-// Rules, and what asks them.
+// Rules, and the modules that evaluate them.
 pub mod rule;
 pub mod scan;
 pub mod window;
@@ -67,5 +67,5 @@ pub mod pipeline;
 
 pub mod manifest;
 
-// For people who write rules.
+// Tools for rule authors.
 pub mod authoring;

@@ -1,5 +1,4 @@
-//! The key of a log object: account, region and day from its path, and whether it holds events at
-//! all.
+//! Keys of log objects: account, region and day from the path, and whether the object holds events.
 //!
 //! Layouts: `[prefix/]AWSLogs/<account>/CloudTrail/<region>/YYYY/MM/DD/<file>`, with an
 //! organisation id before the account for organisation trails. Segments are compared whole:
@@ -10,11 +9,11 @@
 use crate::ids::SharedStr;
 use crate::time::EventTime;
 
-/// What the path of an object says about its content.
+/// Content of an object, judged by its path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ObjectKind {
-    /// CloudTrail events, or an object outside any `AWSLogs` tree, about which the path says
-    /// nothing.
+    /// CloudTrail events, or an object outside any `AWSLogs` tree, whose path does not show its
+    /// content.
     Events,
     /// Digest files for log integrity (`CloudTrail-Digest`).
     Digest,
@@ -30,33 +29,34 @@ pub enum ObjectKind {
     OtherService,
 }
 
-/// What the path of an object, or of a folder on the way to one, says. Parts that the path does not
-/// reach are `None`.
+/// Information from the path of an object, or of a folder above it. `None` for parts that the path
+/// does not contain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectPath<'a> {
-    /// What the object holds.
+    /// Content of the object.
     pub kind: ObjectKind,
-    /// Account id under `AWSLogs`.
+    /// 12-digit account id under `AWSLogs`.
     pub account: Option<&'a str>,
-    /// Region segment: where the calls were made.
+    /// Region segment, e.g. `eu-west-1`: where the calls were made.
     pub region: Option<&'a str>,
-    /// First day that the date segments cover, and the first day after it, in UTC.
+    /// Period that the date segments cover, in UTC: start of its first day, and start of the first
+    /// day after it.
     pub days: Option<(EventTime, EventTime)>,
-    /// Time of delivery from the file name (`…_YYYYMMDDTHHmmZ_…`), in UTC to the minute. Records
+    /// Delivery time from the file name (`…_YYYYMMDDTHHmmZ_…`), in UTC to the minute. The records
     /// are older.
     pub delivered: Option<EventTime>,
 }
 
-/// The object that a record came in.
+/// The object that contained a record.
 #[derive(Debug, Clone)]
 pub struct RecordOrigin {
     /// Path or key.
     pub object: SharedStr,
-    /// Time of delivery, where its name tells.
+    /// Delivery time from its name, in UTC; `None` when the name has no time.
     pub delivered: Option<EventTime>,
 }
 
-/// The shared form of an object's name.
+/// The origin of records in the object with this path or key.
 #[must_use]
 pub fn origin(object: &str) -> RecordOrigin {
     RecordOrigin {
@@ -66,7 +66,7 @@ pub fn origin(object: &str) -> RecordOrigin {
 }
 
 impl ObjectKind {
-    /// By the segment after the account; segments are compared whole.
+    /// Classifies the segment after the account; segments are compared whole.
     fn of_segment(segment: &str) -> Self {
         match segment {
             "CloudTrail" => Self::Events,
@@ -79,15 +79,14 @@ impl ObjectKind {
     }
 }
 
-/// Reads a key or path with `/` between its segments. Never fails: what is not recognised is
-/// `None`.
+/// Parses a key or path with `/` between its segments. Never fails: unrecognised parts are `None`.
 #[must_use]
 pub fn parse(key: &str) -> ObjectPath<'_> {
     let segments: Vec<&str> = key.split('/').filter(|s| !s.is_empty()).collect();
     let tree = account_tree(&segments);
     let below = tree.map_or(&[][..], |(_, below)| below);
     ObjectPath {
-        // A folder above these segments may lead to events, and so it is looked into.
+        // A folder above these segments may contain events, so it must be searched.
         kind: below
             .first()
             .map_or(ObjectKind::Events, |s| ObjectKind::of_segment(s)),
@@ -98,9 +97,9 @@ pub fn parse(key: &str) -> ObjectPath<'_> {
     }
 }
 
-/// The account under `AWSLogs`, and the segments below it.
+/// The account id under `AWSLogs`, and the segments below it.
 fn account_tree<'s, 'k>(segments: &'s [&'k str]) -> Option<(&'k str, &'s [&'k str])> {
-    // The last one: a copied bucket may lie in a folder of that name.
+    // The last one: a copied bucket may be inside a folder of that name.
     let root = segments.iter().rposition(|s| *s == "AWSLogs")?;
     let mut below = segments.get(root + 1..)?;
     if let [organisation, rest @ ..] = below
@@ -113,7 +112,7 @@ fn account_tree<'s, 'k>(segments: &'s [&'k str]) -> Option<(&'k str, &'s [&'k st
     is_account.then_some((account, below))
 }
 
-/// The span of `YYYY`, `YYYY/MM` or `YYYY/MM/DD`.
+/// The period that `YYYY`, `YYYY/MM` or `YYYY/MM/DD` covers.
 fn days(segments: &[&str]) -> Option<(EventTime, EventTime)> {
     let year = i32::try_from(number(segments.first()?, 4)?).ok()?;
     let month = segments.get(1).and_then(|s| number(s, 2));
@@ -127,10 +126,10 @@ fn days(segments: &[&str]) -> Option<(EventTime, EventTime)> {
     Some((start, end))
 }
 
-/// The stamp of a log's name, `<account>_CloudTrail_<region>_YYYYMMDDTHHmmZ_<16
+/// The time in the name of a log, `<account>_CloudTrail_<region>_YYYYMMDDTHHmmZ_<16
 /// characters>.json.gz`.
 fn delivered(file: &str) -> Option<EventTime> {
-    // Found by its form, not by its place: copies get prefixes.
+    // Found by its form, not its position: copies may have prefixes.
     let stamp = file
         .split('_')
         .find(|part| part.len() == 14 && part.ends_with('Z') && part.get(8..9) == Some("T"))?;
@@ -138,11 +137,11 @@ fn delivered(file: &str) -> Option<EventTime> {
     let year = i32::try_from(date / 10_000).ok()?;
     let start = EventTime::from_date(year, date / 100 % 100, date % 100)?;
     let (hour, minute) = (time / 100, time % 100);
-    // A stamp that is no time is none, and does not become one of the next day.
+    // An invalid time is `None`; it must not wrap into the next day.
     (hour < 24 && minute < 60).then(|| start.plus(i64::from(hour * 3_600 + minute * 60)))
 }
 
-/// A number of just so many digits. Rust's own parser takes a sign, which no date has.
+/// A number of exactly this many digits. Rust's own parser accepts a sign, which no date has.
 fn number(text: &str, width: usize) -> Option<u32> {
     let is_number = text.len() == width && text.bytes().all(|b| b.is_ascii_digit());
     is_number.then(|| text.parse().ok())?
@@ -217,7 +216,7 @@ mod tests {
             "/2026/+2/01x/..",
         ] {
             let span = span(&format!("AWSLogs/111122223333/CloudTrail/eu-west-1{none}"));
-            // A month that is no number leaves the year, as anything else behind a year does.
+            // A month that is not a number is ignored, like anything else after a year.
             assert_eq!(
                 span.is_some(),
                 none.starts_with("/2026/+2"),
@@ -248,7 +247,7 @@ mod tests {
         let path = parse(key);
         assert_eq!(path.account, Some("111122223333"));
         assert_eq!(path.kind, ObjectKind::Events);
-        assert_eq!(path.region, Some("eu-west-1"), "empty segments are none");
+        assert_eq!(path.region, Some("eu-west-1"), "empty segments are skipped");
     }
 
     #[test]
@@ -258,7 +257,7 @@ mod tests {
             stamped(&format!("copies/2026_{FILE}")).as_deref(),
             Some("2026-03-02T10:05:00Z")
         );
-        // Stamps of digests go to the second and stand at the end.
+        // Digest names have a time with seconds, at the end.
         let digest =
             "111122223333_CloudTrail-Digest_eu-west-1_t_eu-west-1_20260302T100500Z.json.gz";
         assert_eq!(stamped(digest), None);

@@ -1,4 +1,4 @@
-//! What a record says that concerns us: a secret read, a key use, or a change to who can read.
+//! Observations: the secret reads, KMS Decrypts and secret changes in the records.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -8,17 +8,17 @@ use hashbrown::HashTable;
 
 use crate::document::JsonNode;
 use crate::ids::{RecordHome, SecretRef, SecretStore, SharedStr};
-use crate::named::named;
+use crate::parse_enum::parse_enum;
 use crate::principal::Principal;
 use crate::time::EventTime;
 use crate::wire::CloudTrailRecord;
 
-/// How a call ended.
+/// Outcome of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum CallOutcome {
     /// No `errorCode`.
     Success,
-    /// The caller was not allowed to.
+    /// The caller lacked permission.
     Denied,
     /// Any other error.
     Failed,
@@ -43,23 +43,23 @@ impl FromStr for CallOutcome {
     type Err = UnknownOutcome;
 
     fn from_str(text: &str) -> Result<Self, UnknownOutcome> {
-        named(&Self::ALL, Self::as_str, text).ok_or_else(|| UnknownOutcome(text.to_owned()))
+        parse_enum(&Self::ALL, Self::as_str, text).ok_or_else(|| UnknownOutcome(text.to_owned()))
     }
 }
 
-/// A word that is the name of no outcome.
+/// Error: the text is not the name of an outcome.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not an outcome; use success, denied or failed")]
 pub struct UnknownOutcome(String);
 
-/// What `sourceIPAddress` holds.
+/// Kind of value in `sourceIPAddress`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SourceKind {
     /// An IPv4 or IPv6 address.
     Ip,
-    /// The name of an AWS service.
+    /// The name of an AWS service, e.g. `cloudformation.amazonaws.com`.
     Service,
-    /// The words `AWS Internal`.
+    /// The text `AWS Internal`.
     Internal,
     /// Anything else, or nothing.
     Unknown,
@@ -80,13 +80,13 @@ impl SourceKind {
         }
     }
 
-    /// Reads `sourceIPAddress`.
+    /// Classifies `sourceIPAddress`.
     #[must_use]
     pub fn of(address: Option<&str>) -> Self {
         match address {
             Some(text) if text.parse::<std::net::IpAddr>().is_ok() => Self::Ip,
-            // Of key uses for Parameter Store. Calls of the console have these words as their user
-            // agent, and an address here.
+            // In KMS Decrypts for Parameter Store. Calls from the console have this text as their
+            // user agent, and an IP address here.
             Some("AWS Internal") => Self::Internal,
             Some(text)
                 if text.ends_with(".amazonaws.com") || text.ends_with(".amazonaws.com.cn") =>
@@ -98,81 +98,81 @@ impl SourceKind {
     }
 }
 
-/// Where a call came from.
+/// Origin of a call.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CallSource {
-    /// `sourceIPAddress`.
+    /// `sourceIPAddress`; `None` when it is missing or empty.
     pub ip: Option<SharedStr>,
-    /// What the address is.
+    /// Kind of the address.
     pub kind: SourceKind,
-    /// `userAgent`.
+    /// `userAgent`; `None` when it is missing or empty.
     pub user_agent: Option<SharedStr>,
-    /// `vpcEndpointId` of the API call. `None` on KMS events, where the endpoint is AWS's own.
+    /// `vpcEndpointId` of the API call. `None` on KMS Decrypts, where the endpoint is AWS's own.
     pub vpc_endpoint: Option<SharedStr>,
 }
 
-/// Raw fields of a record that the loaded rules ask for.
+/// Raw fields of a record that the loaded rules need.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct KeptFields {
-    /// Field name as the rules write it, and its value. Absent fields are not listed.
+    /// Field names as in the rules, with their values. Absent fields are omitted.
     pub fields: Vec<(SharedStr, JsonNode<'static>)>,
-    /// The whole record, when a rule searches it for keywords.
+    /// The whole record, if a rule searches it for keywords.
     pub whole: Option<Box<JsonNode<'static>>>,
 }
 
-/// What every observation has.
+/// The fields that all observations have.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EventHeader {
-    /// `eventID`; of an addendum that updates an event, `addendum.originalEventID`. A hash of the
-    /// record where it has none.
+    /// `eventID`; for an addendum that updates an event, `addendum.originalEventID`; a hash of the
+    /// record if it has no id.
     pub event_id: SharedStr,
-    /// `sharedEventID`.
+    /// `sharedEventID`; `None` unless several accounts receive the event.
     pub shared_id: Option<SharedStr>,
-    /// Whether the record is an `UPDATED_DATA` addendum to the event, which replaces it.
+    /// Whether the record is an `UPDATED_DATA` addendum, which replaces the event.
     pub updated: bool,
     /// `eventTime`.
     pub time: EventTime,
-    /// `eventName`.
+    /// `eventName`, e.g. `GetSecretValue`.
     pub api: SharedStr,
-    /// `recipientAccountId`.
+    /// `recipientAccountId`; where it is missing, the caller's account.
     pub account: SharedStr,
-    /// `awsRegion`.
+    /// `awsRegion`: where the call was made.
     pub region: SharedStr,
-    /// Who called.
+    /// The caller, from `userIdentity`.
     pub principal: Arc<Principal>,
     /// `userIdentity.accessKeyId`; differs between a read and its Decrypt.
     pub access_key_id: Option<SharedStr>,
-    /// From where.
+    /// Origin of the call.
     pub source: Arc<CallSource>,
-    /// How it ended.
+    /// Outcome of the call.
     pub outcome: CallOutcome,
-    /// What denied it: `identity_policy`, `resource_policy`, `service_control_policy`,
+    /// What denied the call: `identity_policy`, `resource_policy`, `service_control_policy`,
     /// `permissions_boundary`, `session_policy`, `vpc_endpoint_policy`, `kms_key`, or other words
-    /// of the message. `None` unless it was denied and the message says so.
+    /// from `errorMessage`. `None` unless the call was denied and the message says why.
     pub denied_by: Option<SharedStr>,
-    /// `errorCode`.
+    /// `errorCode`; `None` on success.
     pub error_code: Option<SharedStr>,
-    /// Path or key of the object it came in.
+    /// Path or key of the object that contained the record.
     pub object: SharedStr,
-    /// When the object was delivered; the event's own time where the name of the object does not
-    /// tell.
+    /// Delivery time of the object, from its name; the event time when the name has none.
     pub delivered: EventTime,
-    /// Raw fields for rules.
+    /// Raw fields that the loaded rules need.
     pub kept: KeptFields,
 }
 
 impl EventHeader {
-    /// The event behind the record: the same for redeliveries, updates, and the copies of several
+    /// The event behind the record: the same for redeliveries, updates, and copies in several
     /// accounts.
     #[must_use]
     pub fn event_key(&self) -> &SharedStr {
         self.shared_id.as_ref().unwrap_or(&self.event_id)
     }
 
-    /// How much of the caller this copy of an event tells; the higher one is kept.
+    /// How much this copy of an event reveals about the caller; the copy with the highest value is
+    /// kept.
     #[must_use]
     pub fn richness(&self) -> u8 {
-        // The copy that the owner of a secret gets of a call from another account has none of them.
+        // When the caller is in another account, the copy of the secret's owner lacks all three.
         let Principal { actor, name, .. } = &*self.principal;
         u8::from(actor.is_some()) * 4
             + u8::from(self.access_key_id.is_some()) * 2
@@ -180,80 +180,80 @@ impl EventHeader {
     }
 }
 
-/// What a secret read asked for.
+/// What a secret read requests.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ReadRequest {
-    /// These secrets, each by name: `GetSecretValue`, `GetParameter`, `GetParameters`, and every
-    /// denied or failed read.
+    /// These secrets by name: `GetSecretValue`, `GetParameter`, `GetParameters`, and every denied
+    /// or failed read.
     Named(Vec<SecretRef>),
-    /// These secrets in one batch; each also has a `GetSecretValue` of its own.
+    /// These secrets in one batch; CloudTrail also logs a `GetSecretValue` for each.
     Batch(Vec<SecretRef>),
-    /// Whatever the filters of a batch match.
+    /// All secrets that match the filters of a batch.
     BatchFilters,
-    /// Every parameter under this path.
+    /// All parameters under this path.
     Path {
-        /// The path as a resource.
+        /// The path, as a resource.
         path: SecretRef,
-        /// Whether parameters below the next level count.
+        /// Whether deeper levels than the next are included.
         recursive: bool,
     },
     /// All versions of this parameter.
     History(SecretRef),
 }
 
-/// An API call that asks for secret values.
+/// An API call that requests secret values.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SecretRead {
-    /// What every observation has.
+    /// Common fields.
     pub head: Arc<EventHeader>,
-    /// What was asked for.
-    pub ask: ReadRequest,
-    /// Whether the values are encrypted and were asked for decrypted, so that a key use must
-    /// follow.
+    /// The requested secrets.
+    pub request: ReadRequest,
+    /// Whether a KMS Decrypt is expected: the read succeeded, and requested values that may be
+    /// encrypted in decrypted form.
     pub decrypts: bool,
-    /// Whether KMS denied the read that the secret's own policies allowed.
+    /// Whether KMS denied the read, after the policies of the secret allowed it.
     pub denied_by_kms: bool,
 }
 
 /// A KMS `Decrypt` for a secret.
 #[derive(Debug, Clone, PartialEq)]
 pub struct KmsDecrypt {
-    /// What every observation has.
+    /// Common fields.
     pub head: Arc<EventHeader>,
-    /// The secret of the encryption context; `None` on denied calls, which are logged without one.
+    /// The secret in the encryption context; `None` on denied calls, which are logged without one.
     pub secret: Option<SecretRef>,
-    /// `SecretVersionId` of the encryption context.
+    /// `SecretVersionId` in the encryption context; `None` for parameters.
     pub version_id: Option<SharedStr>,
-    /// ARN of the key.
+    /// ARN of the KMS key.
     pub key_arn: Option<SharedStr>,
-    /// Whether someone called KMS without a service in between.
+    /// Whether the caller called KMS directly, without a service in between.
     pub direct: bool,
 }
 
-/// A call that changes who can read, or whether we can see it.
+/// A call that changes who can read a secret, which value is current, or whether we can see it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SecretChange {
-    /// What every observation has.
+    /// Common fields.
     pub head: Arc<EventHeader>,
-    /// The secret it is about; `None` for trails, keys and denied calls.
+    /// The secret concerned; `None` for trails, keys and denied calls.
     pub secret: Option<SecretRef>,
-    /// Whether the call itself decrypts the secret, so that key uses beside it are not reads.
+    /// Whether the call itself decrypts the secret, so that KMS Decrypts near it are not reads.
     pub decrypts: bool,
 }
 
-/// A record that concerns us.
+/// A record that is relevant to Secretrail.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Observation {
-    /// Somebody asked for secret values.
+    /// A secret read.
     Read(Arc<SecretRead>),
-    /// A key was used for a secret.
+    /// A KMS Decrypt for a secret.
     KmsDecrypt(Arc<KmsDecrypt>),
-    /// Something about secrets, keys or trails was changed.
+    /// A change to secrets, keys or trails.
     Change(Arc<SecretChange>),
 }
 
 impl Observation {
-    /// What every observation has.
+    /// The common fields.
     #[must_use]
     pub fn head(&self) -> &Arc<EventHeader> {
         match self {
@@ -264,8 +264,7 @@ impl Observation {
     }
 }
 
-/// Gives equal values one home, so that a million records do not hold a million copies of a user
-/// agent.
+/// Shares equal values, so that a million records do not hold a million copies of a user agent.
 #[derive(Debug, Default)]
 pub struct Interner {
     texts: InternerShelf<SharedStr>,
@@ -275,7 +274,7 @@ pub struct Interner {
     hasher: RandomState,
 }
 
-/// What a record called a secret, where, and what that means.
+/// A secret as a record refers to it, with the parsed reference.
 #[derive(Debug)]
 struct SecretMention {
     store: SecretStore,
@@ -293,12 +292,13 @@ impl SecretMention {
     }
 }
 
-/// Values beside their hashes, so that few others are followed into memory when one is looked for,
-/// and none when the table grows.
+/// Values stored with their hashes: a lookup compares few values by content, and growing the table
+/// compares none.
 #[derive(Debug)]
 struct InternerShelf<T>(HashTable<(u64, T)>);
 
-/// Values kept before the interner forgets and starts anew: sharing is a saving, not a promise.
+/// Number of values after which an interner starts anew: sharing saves memory but is not
+/// guaranteed.
 const INTERNED: usize = 50_000;
 
 impl<T> Default for InternerShelf<T> {
@@ -315,8 +315,8 @@ impl<T: Clone> InternerShelf<T> {
     }
 
     fn keep(&mut self, hash: u64, value: T) -> T {
-        // Emptied at once, not value by value: what is in use comes back with its next record, and
-        // no order of age has to be kept for that.
+        // Emptied at once, not value by value: a value in use returns with its next record, and no
+        // order of age has to be maintained.
         if self.0.len() >= INTERNED {
             self.0.clear();
         }
@@ -336,7 +336,8 @@ impl Interner {
         self.texts.keep(hash, text.into())
     }
 
-    /// What a record calls a secret, as [`SecretRef::secret`] or [`SecretRef::parameter`] reads it.
+    /// The shared form of a secret reference, parsed as by [`SecretRef::secret`] or
+    /// [`SecretRef::parameter`].
     pub fn secret(&mut self, store: SecretStore, id: &str, home: RecordHome<'_>) -> SecretRef {
         let hash = self.hasher.hash_one((store, id, place_of(home)));
         if let Some(known) = self.secrets.find(hash, |known| known.is(store, id, home)) {
@@ -351,8 +352,8 @@ impl Interner {
             SecretStore::SecretsManager => SecretRef::secret(id, home),
             SecretStore::Ssm => SecretRef::parameter(id, home),
         };
-        // The name of a secret comes back in many spellings, each with its own entry: the texts
-        // inside are shared between them too.
+        // One secret may be written in many ways, each with an entry of its own: their texts are
+        // shared too.
         secret.texts().for_each(|text| *text = self.text(text));
         SecretMention {
             store,
@@ -362,8 +363,8 @@ impl Interner {
         }
     }
 
-    /// The shared form of a record's principal. Most records repeat one that is known, and then
-    /// nothing is made.
+    /// The shared form of a record's principal. Most records repeat a known principal, and then
+    /// nothing is allocated.
     pub fn principal(&mut self, record: &CloudTrailRecord<'_>) -> Arc<Principal> {
         let reported = Principal::of(record);
         let hash = self.hasher.hash_one(&reported);
@@ -439,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_again_is_shared() {
+    fn equal_values_are_shared() {
         let mut interner = Interner::default();
         let first = interner.secret(SecretStore::SecretsManager, "db", HOME);
         let again = interner.secret(SecretStore::SecretsManager, "db", HOME);

@@ -1,20 +1,20 @@
-//! Work on several threads whose result does not depend on how many there are: items in, results
-//! out, in their order.
+//! Work on several threads with a deterministic result: results come in the order of the items,
+//! whatever the number of threads.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, LockResult, Mutex, MutexGuard, PoisonError};
 
-/// Times that a thread comes back for more, so that none is left with all the long ones.
+/// Blocks of items per thread, so that no thread is left with all the slow ones.
 const ROUNDS: usize = 16;
 
-/// `work` on so many threads, one of which is the caller's own.
+/// Runs `work` on this many threads, one of which is the caller's own.
 fn on(threads: usize, work: impl Fn() + Copy + Send) {
     std::thread::scope(|scope| {
         for _ in 1..threads {
             scope.spawn(work);
         }
-        // The caller would only wait.
+        // The caller would only wait otherwise.
         work();
     });
 }
@@ -22,7 +22,7 @@ fn on(threads: usize, work: impl Fn() + Copy + Send) {
 /// Blocks of items, which threads take one after the other.
 struct BlockQueue<'i, T> {
     blocks: Vec<&'i [T]>,
-    /// Items of each block but the last.
+    /// Items in each block but the last.
     size: usize,
     next: AtomicUsize,
 }
@@ -37,16 +37,16 @@ impl<'i, T> BlockQueue<'i, T> {
         }
     }
 
-    /// The next block, and its place among the blocks.
+    /// The next block, and its index.
     fn take(&self) -> Option<(usize, &'i [T])> {
-        // Nothing but the number is shared by it: results meet behind a lock.
+        // Relaxed: only this counter is shared without a lock.
         let index = self.next.fetch_add(1, Ordering::Relaxed);
         self.blocks.get(index).map(|block| (index, *block))
     }
 }
 
-/// `f` of every block of up to `size` items, in order. With one thread, or one block, on the
-/// caller's own.
+/// Results of `f` for every block of up to `size` items, in order. With one thread, or one block,
+/// it runs on the caller's thread.
 fn blocks<T: Sync, R: Send>(
     threads: usize,
     items: &[T],
@@ -60,7 +60,7 @@ fn blocks<T: Sync, R: Send>(
     }
     let done = Mutex::new(Vec::with_capacity(count));
     on(threads.min(count), || {
-        // Each keeps its results until it has no more to do: the lock is asked for once a thread.
+        // Each thread collects its results until no block is left, and takes the lock once.
         let mut mine = Vec::new();
         while let Some((index, block)) = queue.take() {
             mine.push((index, f(block)));
@@ -70,19 +70,19 @@ fn blocks<T: Sync, R: Send>(
     in_place(held(done.into_inner()))
 }
 
-/// Results in the order of their places, whoever was done first.
+/// Results in the order of their indices, whichever was done first.
 fn in_place<R>(mut results: Vec<(usize, R)>) -> Vec<R> {
     results.sort_unstable_by_key(|(place, _)| *place);
     results.into_iter().map(|(_, result)| result).collect()
 }
 
-/// What `make` writes of every block of up to `block` items, given to `take` in order, while others
-/// are made: each thread has one buffer, which is filled anew. `make` is also told the place of its
-/// first item.
+/// Passes the bytes that `make` writes for each block of up to `block` items to `take`, in order,
+/// while other threads make the next ones. Each thread reuses one buffer. `make` also receives the
+/// index of its first item.
 ///
 /// # Errors
 ///
-/// The first one of either, in the order of the items; what was before it has been taken.
+/// The first error of either, in the order of the items; `take` has received everything before it.
 ///
 /// # Panics
 ///
@@ -101,8 +101,7 @@ pub fn in_order<T: Sync, E: Send>(
         while let Some((index, block)) = queue.take() {
             bytes.clear();
             let first = index * queue.size;
-            // A panic must not end this thread before its turn: the others would wait for it
-            // forever.
+            // A panic must not end this thread before its turn: the others would wait forever.
             let made = catch_unwind(AssertUnwindSafe(|| make(first, block, &mut bytes)));
             if !turns.take(index, made, &bytes) {
                 break;
@@ -112,21 +111,20 @@ pub fn in_order<T: Sync, E: Send>(
     held(turns.turn.into_inner()).result
 }
 
-/// Threads that take turns in the order of the blocks.
+/// Lets threads take turns in the order of the blocks.
 struct OrderedTurns<F, E> {
     turn: Mutex<BlockTurn<F, E>>,
-    /// A turn is over.
+    /// Signals the end of a turn.
     over: Condvar,
 }
 
-/// Whose bytes are taken next.
+/// Whose turn it is, and the result so far.
 struct BlockTurn<F, E> {
     now: usize,
     take: F,
     /// The first error.
     result: Result<(), E>,
-    /// Nothing more is taken: there was an error, or somebody panicked for whom the others must not
-    /// wait.
+    /// Set after an error or a panic: nothing more is taken, and no thread waits any longer.
     stopped: bool,
 }
 
@@ -143,7 +141,7 @@ impl<F: FnMut(&[u8]) -> Result<(), E>, E> OrderedTurns<F, E> {
         }
     }
 
-    /// Waits until a block is the next; `None` when nothing more is taken.
+    /// Waits for the turn of a block; `None` when nothing more is taken.
     fn wait(&self, index: usize) -> Option<MutexGuard<'_, BlockTurn<F, E>>> {
         let turn = held(self.turn.lock());
         let turn = self
@@ -152,13 +150,13 @@ impl<F: FnMut(&[u8]) -> Result<(), E>, E> OrderedTurns<F, E> {
         Some(held(turn)).filter(|turn| !turn.stopped)
     }
 
-    /// Takes the bytes of a block when its turn has come. `false` when nothing more is taken.
+    /// Takes the bytes of a block in its turn. Returns `false` when nothing more is taken.
     fn take(&self, index: usize, made: std::thread::Result<Result<(), E>>, bytes: &[u8]) -> bool {
         let Some(mut turn) = self.wait(index) else {
             return false;
         };
-        // An error of the maker is one in its turn, not when it came: that would be another in
-        // each run.
+        // An error of `make` counts in its turn, not when it occurs: otherwise each run could
+        // report another one.
         let done = match made {
             Ok(Ok(())) => catch_unwind(AssertUnwindSafe(|| (turn.take)(bytes))),
             failed => failed,
@@ -167,7 +165,7 @@ impl<F: FnMut(&[u8]) -> Result<(), E>, E> OrderedTurns<F, E> {
         turn.now += 1;
         turn.stopped = !goes_on;
         let panic = done.map(|result| turn.result = result).err();
-        // The others are told before the panic goes on, or they would wait for this thread.
+        // Wake the others before the panic continues, or they would wait for this thread.
         drop(turn);
         self.over.notify_all();
         if let Some(panic) = panic {
@@ -177,13 +175,13 @@ impl<F: FnMut(&[u8]) -> Result<(), E>, E> OrderedTurns<F, E> {
     }
 }
 
-/// What a lock guards. Where a thread panicked with it, the panic goes on by itself, and nobody
-/// looks at what it left behind.
+/// The value behind a lock. If a thread panicked while it held the lock, the panic propagates by
+/// itself, and the value is not used.
 fn held<G>(lock: LockResult<G>) -> G {
     lock.unwrap_or_else(PoisonError::into_inner)
 }
 
-/// `f` of every item, in order.
+/// Results of `f` for every item, in order.
 ///
 /// # Panics
 ///
@@ -237,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_taken_after_an_error_of_the_taker() {
+    fn nothing_is_taken_after_an_error_of_take() {
         let items: Vec<u8> = (0..100).collect();
         for threads in [1, 2, 7] {
             let mut taken = Vec::new();

@@ -1,5 +1,5 @@
-//! Loose ends: reads, key uses and changes that wait for their other half, and the scenes in which
-//! it is looked for.
+//! Pending events: reads, KMS Decrypts and changes whose other half has not been seen yet, and the
+//! correlation groups in which it is searched.
 
 use std::hash::{Hash, Hasher};
 
@@ -7,18 +7,18 @@ use crate::ids::SharedStr;
 use crate::observation::{EventHeader, Observation};
 use crate::time::EventTime;
 
-/// What one actor did in one region: reads and key uses in it may belong together.
+/// A correlation group: one actor in one region. Only events of the same group can be joined.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CorrelationKey {
     fingerprint: u64,
-    /// [`crate::principal::Principal::actor_key`]; empty where the record names nobody.
+    /// [`crate::principal::Principal::actor_key`]; empty when the record identifies nobody.
     pub actor: SharedStr,
     /// `awsRegion`.
     pub region: SharedStr,
 }
 
 impl CorrelationKey {
-    /// The scene of an actor in a region.
+    /// The group of an actor in a region.
     #[must_use]
     pub fn new(actor: SharedStr, region: SharedStr) -> Self {
         Self {
@@ -28,7 +28,7 @@ impl CorrelationKey {
         }
     }
 
-    /// A number that is the same for the same scene, and seldom for another.
+    /// A hash of the key; different groups rarely share one.
     pub(crate) fn fingerprint(&self) -> u64 {
         self.fingerprint
     }
@@ -40,10 +40,10 @@ impl Hash for CorrelationKey {
     }
 }
 
-/// A part of a scene: what happened in it between two times, both included.
+/// A time range of a correlation group; both ends inclusive.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CorrelationRange {
-    /// The scene.
+    /// The group.
     pub correlation_group: CorrelationKey,
     /// First event time.
     pub from: EventTime,
@@ -51,37 +51,38 @@ pub struct CorrelationRange {
     pub to: EventTime,
 }
 
-/// A number that stands for a value in maps; made where the value is made, so that maps need not
-/// follow it into memory.
+/// A hash for use in maps. It is computed once and stored beside the value, so that map lookups
+/// need not follow pointers.
 fn fingerprint(value: &impl Hash) -> u64 {
     ahash::RandomState::with_seeds(1, 2, 3, 4).hash_one(value)
 }
 
-/// A read, key use or change that waits for its other half, or that others may need to find theirs.
+/// A read, KMS Decrypt or change that waits for its other half, or that others may need to find
+/// theirs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PendingEvent {
-    /// Identity: the same event is the same loose end, however often it is delivered.
+    /// Identity; the same for every delivery of the same event.
     pub id: PendingEventId,
-    /// Where its other half would be.
+    /// The group in which its other half would be.
     pub correlation_group: CorrelationKey,
-    /// Event time. This and what follows is what everybody asks of it first; it stands here so that
-    /// a million of them need not be followed into memory for it.
+    /// Event time. This field and the next two repeat parts of `observation`, so that scanning a
+    /// million pending events need not follow its pointers.
     pub time: EventTime,
-    /// When its object was delivered.
+    /// Delivery time of its object; the event time when the object name has none.
     pub delivered: EventTime,
-    /// Whether there may be copies of its event: it is shared with another account, or was updated.
+    /// Whether its event may have copies: it is shared with another account, or is an update.
     pub may_have_copies: bool,
     /// The observation.
     pub observation: Observation,
 }
 
 impl PendingEvent {
-    /// Puts an observation into its scene.
+    /// Assigns an observation to its correlation group.
     #[must_use]
     pub fn new(observation: Observation) -> Self {
         let head = observation.head();
-        // Records that name nobody share a scene for each region; they are few, and pair with
-        // nothing of a known actor.
+        // Records that identify nobody share one group per region; they are few, and never pair
+        // with events of a known actor.
         let actor = head.principal.actor_key().unwrap_or_else(|| "".into());
         Self {
             id: PendingEventId::of(&observation),
@@ -93,7 +94,7 @@ impl PendingEvent {
         }
     }
 
-    /// The same with fingerprints that many others have, as it happens once in 2⁶⁴ times.
+    /// The same with fingerprints that others share, as happens once in 2⁶⁴ times.
     #[cfg(test)]
     pub(crate) fn colliding(mut self) -> Self {
         (self.id.fingerprint, self.correlation_group.fingerprint) = (7, 7);
@@ -101,7 +102,7 @@ impl PendingEvent {
     }
 }
 
-/// Identity of a loose end.
+/// Identity of a pending event: kind, event id, and whether it is an update.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PendingEventId {
     fingerprint: u64,
@@ -127,31 +128,31 @@ impl PendingEventId {
         Self::new(0, head)
     }
 
-    /// The identity of a key use.
+    /// The identity of a KMS Decrypt.
     #[must_use]
     pub fn kms_decrypt(head: &EventHeader) -> Self {
         Self::new(1, head)
     }
 
-    /// A number that is the same for the same identity, and seldom for another.
+    /// A hash of the identity; different identities rarely share one.
     pub(crate) fn fingerprint(&self) -> u64 {
         self.fingerprint
     }
 
-    /// Read, key use or change.
+    /// Kind of observation: 0 for a read, 1 for a KMS Decrypt, 2 for a change.
     #[must_use]
     pub fn kind(&self) -> u8 {
         self.kind
     }
 
-    /// What it is made of: kind, event id, and whether it is an update. Unlike its order, the same
-    /// on every machine.
+    /// Kind (see [`Self::kind`]), event id, and whether it is an update. Unlike the order of ids,
+    /// these are the same on every machine.
     #[must_use]
     pub fn parts(&self) -> (u8, &str, bool) {
         (self.kind, &self.event_id, self.updated)
     }
 
-    /// The identity with these parts.
+    /// Rebuilds an identity from its [`Self::parts`].
     #[must_use]
     pub fn from_parts(kind: u8, event_id: SharedStr, updated: bool) -> Self {
         Self {
@@ -186,7 +187,7 @@ mod tests {
             id
         );
         assert_eq!(id.kind(), 1);
-        // The read and the key use of one event id, and an event and its update, are different.
+        // The read and the KMS Decrypt of one event id, and an event and its update, are different.
         for other in [(0, true), (1, false)] {
             let other = PendingEventId::from_parts(other.0, "e1".into(), other.1);
             assert_ne!(other, id);
@@ -203,7 +204,7 @@ mod tests {
             correlation_group("a", "r").fingerprint()
         );
         assert_ne!(correlation_group("a", "r"), correlation_group("a", "s"));
-        // The two texts do not run into each other.
+        // The boundary between the two texts counts.
         assert_ne!(
             correlation_group("ab", "c").fingerprint(),
             correlation_group("a", "bc").fingerprint()

@@ -1,12 +1,12 @@
-//! The one path of both faces: a batch of what was harvested, a store, and the time, to alerts and
+//! The pipeline of both front ends: from a scan result, a store and the time to alerts and
 //! accesses.
 //!
-//! Order of work: write facts and loose ends, settle what is due, read the windows that were
+//! Order of work: write facts and pending events, finalise what is due, read the windows that were
 //! touched, create alerts. A replay does all of it at once ([`Pipeline::run`]); online, each batch
 //! does the first part ([`Pipeline::ingest`]) and a sweep the rest ([`Pipeline::sweep`]). Every
-//! step may be repeated. A rule is asked twice about a read: at sight, so that an alert need not
-//! wait for the key use, and when its key use is settled, with everything known. Alerts of both are
-//! one, because their id is.
+//! step may be repeated. Rules evaluate a read twice: early, so that an alert need not wait for the
+//! KMS Decrypt, and finally, when its Decrypt status is known. The alerts of both are one, because
+//! their ids are equal.
 
 mod alerts;
 mod early;
@@ -40,41 +40,42 @@ use crate::selection::Selection;
 use crate::state::{DueEvents, StateError, StateStore};
 use crate::time::EventTime;
 
-/// What the path is set to.
+/// Configuration of the pipeline.
 pub struct Pipeline<'a> {
-    /// Rules.
+    /// The loaded rules.
     pub rules: &'a RuleSet,
     /// Access policy; without one, rules about `expected.*` match nothing.
     pub policy: Option<&'a AccessPolicy>,
     /// Accesses, changes and records outside of it raise no alerts and are not listed.
     pub selection: &'a Selection,
-    /// Seconds after the delivery of a loose end during which its other half may still arrive.
+    /// Allowed lateness: seconds after the delivery of a pending event during which its other half
+    /// may still arrive.
     pub allowed_lateness_secs: i64,
-    /// How long to remember who read what.
+    /// Lookback and warm-up for `seen.*`.
     pub lookback: LookbackPeriods,
-    /// Threads to work on; the result is the same for any number.
+    /// Number of threads; the result is the same for any number.
     pub threads: usize,
 }
 
-/// What a batch came to.
+/// The result of a batch.
 #[derive(Debug, Default)]
 pub struct BatchOutcome {
-    /// Alerts that were created now, by time and id.
+    /// Alerts that this batch created, by time and id.
     pub alerts: Vec<Alert>,
-    /// Accesses that were settled now, in the order of the ledger.
+    /// Accesses that this batch finalised, in the order of [`Access::ledger_order`].
     pub accesses: Vec<Arc<Access>>,
-    /// Counts, on top of those of the harvest.
+    /// Counts, in addition to those of the scan result.
     pub report: ReadReport,
 }
 
-/// Events that rules are asked about on several threads, before what hits is taken over in order.
+/// Number of events that are evaluated on several threads before their matches are merged in order.
 const ASKED: usize = 4_096;
 
-/// Facts that are gathered before they are written.
+/// Number of facts that are collected before they are written.
 const FACTS: usize = 16_384;
 
 impl<'a> Pipeline<'a> {
-    /// A path with the default horizon.
+    /// A pipeline with the default allowed lateness.
     #[must_use]
     pub fn new(
         rules: &'a RuleSet,
@@ -91,8 +92,8 @@ impl<'a> Pipeline<'a> {
         }
     }
 
-    /// The time to settle at, by the clock and the latest delivery. Logs from the future come from
-    /// a wrong clock: then they are the only clock there is.
+    /// The time for finalisation, from the clock and the latest delivery. If logs come from the
+    /// future, the clock is wrong, and the logs are the only clock.
     #[must_use]
     pub fn time(&self, clock: EventTime, newest: Option<EventTime>) -> EventTime {
         newest
@@ -100,8 +101,8 @@ impl<'a> Pipeline<'a> {
             .map_or(clock, |newest| newest.plus(self.allowed_lateness_secs))
     }
 
-    /// Takes a whole history in one go: everything that was delivered up to the horizon before
-    /// `now` is settled.
+    /// Processes a whole history at once: finalises everything that was delivered up to the allowed
+    /// lateness before `now`.
     ///
     /// # Errors
     ///
@@ -123,15 +124,15 @@ impl<'a> Pipeline<'a> {
                 &mut outcome.report,
             )
             .await?;
-        // Nothing waits for anything here: what was delivered before the horizon is due at once.
+        // Nothing waits here: everything delivered before the allowed lateness is due at once.
         store.put_pending_events(ends, EventTime(i64::MIN)).await?;
         self.finalize_due(store, now, usize::MAX, pending_alerts, &mut outcome)
             .await?;
         Ok(outcome)
     }
 
-    /// Takes a batch that arrived `now`: alerts at sight, and loose ends that a later
-    /// [`Self::sweep`] settles.
+    /// Processes a batch that arrived at `now`: creates early alerts, and stores pending events for
+    /// a later [`Self::sweep`].
     ///
     /// # Errors
     ///
@@ -159,12 +160,12 @@ impl<'a> Pipeline<'a> {
         Ok(outcome)
     }
 
-    /// Settles about `most` of the loose ends whose horizon is over at `now`, those that have
-    /// waited longest, and says whether there was anything to settle.
+    /// Finalises about `most` of the pending events whose allowed lateness has passed at `now`, the
+    /// longest waiting first. Returns also whether there were any.
     ///
     /// # Errors
     ///
-    /// The store failed. The next sweep does the work again and changes nothing twice.
+    /// The store failed. The next sweep repeats the work and changes nothing twice.
     pub async fn sweep<S: StateStore>(
         &self,
         store: &S,
@@ -178,8 +179,8 @@ impl<'a> Pipeline<'a> {
         Ok((outcome, some))
     }
 
-    /// Writes down what a batch holds, except its loose ends, which are given, and asks the rules
-    /// that need no settling. Without a time of arrival, everything is here, and is settled next.
+    /// Writes the content of a batch, except its pending events, which are returned, and runs the
+    /// early evaluation. Without a time of arrival, all events are present, and are finalised next.
     async fn look_at<S: StateStore>(
         &self,
         store: &S,
@@ -192,14 +193,14 @@ impl<'a> Pipeline<'a> {
         let mut observations = distinct(scan_result.observations);
         report.duplicates += (delivered - observations.len()) as u64;
         pending_alerts.add(self.rules, scan_result.matches);
-        self.ask(store, &observations, pending_alerts, |end| {
+        self.evaluate_events(store, &observations, pending_alerts, |end| {
             self.early(&end.observation)
         })
         .await?;
         if self.rules.asks_for_seen() {
             let mut times = since(&observations, &scan_result.coverage);
-            // Online, another sweep may settle a later access before this one. In a replay all is
-            // settled next, and remembered before it is judged.
+            // Online, another sweep may finalise a later access before this one. In a replay all
+            // accesses are finalised next, and recorded before they are judged.
             if arrived.is_some() {
                 times.extend(early_remembered(&observations));
             }
@@ -220,8 +221,8 @@ impl<'a> Pipeline<'a> {
         store.put_seen(times, self.lookback).await
     }
 
-    /// Settles what is due, asks the rules about it, and creates the alerts of this and of the
-    /// drafts.
+    /// Finalises what is due, evaluates the rules for it, and creates these alerts and the pending
+    /// ones.
     async fn finalize_due<S: StateStore>(
         &self,
         store: &S,
@@ -239,12 +240,13 @@ impl<'a> Pipeline<'a> {
         self.judge_finalized(store, finalized, &mut pending_alerts, outcome)
             .await?;
         self.create(store, pending_alerts, now, outcome).await?;
-        // Only now: a crash before this line settles the same ends again, with the same result.
+        // Only now: after a crash before this line, the same events are finalised again, with the
+        // same result.
         store.close_pending_events(receipt).await?;
         Ok(!ends.is_empty())
     }
 
-    /// Asks the rules about accesses that are settled, and lists those that are asked for.
+    /// Evaluates the rules for finalised accesses, and lists the selected ones.
     async fn judge_finalized<S: StateStore>(
         &self,
         store: &S,
@@ -253,9 +255,9 @@ impl<'a> Pipeline<'a> {
         outcome: &mut BatchOutcome,
     ) -> Result<(), StateError> {
         let seen = self.seen_before(store, &accesses).await?;
-        let ask = EvalScope::finalized(RuleTarget::Access);
-        self.ask(store, &accesses, pending_alerts, |access| {
-            self.judge(access, ask, seen.as_ref().map(|seen| seen.judge(access)))
+        let scope = EvalScope::finalized(RuleTarget::Access);
+        self.evaluate_events(store, &accesses, pending_alerts, |access| {
+            self.judge(access, scope, seen.as_ref().map(|seen| seen.judge(access)))
         })
         .await?;
         accesses.retain(|access| self.selection.takes(access));
@@ -263,8 +265,8 @@ impl<'a> Pipeline<'a> {
         Ok(())
     }
 
-    /// Accesses whose horizon is not over, as they look now. Nothing is written and no rule is
-    /// asked.
+    /// Accesses within their allowed lateness, as they look now. Writes nothing, and evaluates no
+    /// rules.
     ///
     /// # Errors
     ///
@@ -274,12 +276,12 @@ impl<'a> Pipeline<'a> {
         let open = store
             .due_pending_events(EventTime(i64::MAX), usize::MAX)
             .await?;
-        // What is still open is counted when it is settled.
+        // Open events are counted when they are finalised.
         let mut ignored = ReadReport::default();
         let mut accesses = self
             .finalize(store, &open.ends, false, &mut ignored)
             .await?;
-        // A key use whose read may still come is no access yet.
+        // A KMS Decrypt whose read may still come is not an access yet.
         accesses.retain(|access| {
             access.method != AccessMethod::DecryptOnly && self.selection.takes(access)
         });
@@ -287,9 +289,9 @@ impl<'a> Pipeline<'a> {
         Ok(outcome)
     }
 
-    /// Asks the rules about many things, on several threads, and takes over what hits in their
-    /// order.
-    async fn ask<S: StateStore, T: Sync>(
+    /// Evaluates the rules for many items, on several threads, and collects the matches in the
+    /// order of the items.
+    async fn evaluate_events<S: StateStore, T: Sync>(
         &self,
         store: &S,
         things: &[T],
@@ -299,7 +301,7 @@ impl<'a> Pipeline<'a> {
         if self.rules.is_empty() {
             return Ok(());
         }
-        // A part at a time, so that the hits of a long history are not all in memory at once.
+        // In rounds, so that the matches of a long history are not all in memory at once.
         for things in things.chunks(ASKED) {
             for matches in parallel::map(self.threads, things, &matches) {
                 pending_alerts.add(self.rules, matches);
@@ -309,9 +311,9 @@ impl<'a> Pipeline<'a> {
         Ok(())
     }
 
-    /// Remembers these accesses, whether or not they are asked for, and gives all that is known of
-    /// their kind; `None` when no rule asks. What is remembered before it is judged is not known by
-    /// that: only what was earlier counts.
+    /// Records these accesses, selected or not, and returns all known sightings of their kind;
+    /// `None` when no rule uses `seen.*`. Recording an access before it is judged does not make it
+    /// known: only earlier sightings count.
     async fn seen_before<S: StateStore>(
         &self,
         store: &S,
@@ -330,20 +332,20 @@ impl<'a> Pipeline<'a> {
         )))
     }
 
-    /// What rules say of an access.
-    fn judge(&self, access: &Arc<Access>, ask: EvalScope, seen: Option<SeenVerdicts>) -> Matches {
+    /// The matches of the rules for an access.
+    fn judge(&self, access: &Arc<Access>, scope: EvalScope, seen: Option<SeenVerdicts>) -> Matches {
         if !self.selection.takes(access) {
             return Matches::default();
         }
         let expected = self.policy.map(|policy| policy.judge(access));
         let event = DerivedEvent::access(access, expected, seen);
         let evidence = Evidence::access(access.clone());
-        self.rules.matches(ask, &event, &evidence)
+        self.rules.matches(scope, &event, &evidence)
     }
 }
 
 impl BatchOutcome {
-    /// Adds what came after.
+    /// Adds a later result.
     fn append(&mut self, mut other: Self) {
         self.alerts.append(&mut other.alerts);
         self.accesses.append(&mut other.accesses);
@@ -365,7 +367,7 @@ impl BatchOutcome {
     }
 }
 
-/// Times from which on there are logs of each account.
+/// The earliest time in the logs of each account.
 pub(crate) fn since(
     observations: &[Arc<PendingEvent>],
     coverage: &HashSet<CoverageMark>,
@@ -389,10 +391,10 @@ fn first_second(mark: &CoverageMark) -> (&SharedStr, EventTime) {
     (&mark.account, EventTime(secs))
 }
 
-/// Whether anything else may need the observation to be understood.
+/// Whether the observation can be part of a pair, or explain a KMS Decrypt.
 fn may_pair(end: &Arc<PendingEvent>) -> bool {
     match &end.observation {
-        // A change that failed decrypted nothing, and most changes never do.
+        // A failed change decrypted nothing, and most changes never decrypt.
         Observation::Change(change) => change.decrypts && change.head.outcome == Ending::Success,
         Observation::Read(_) | Observation::KmsDecrypt(_) => true,
     }

@@ -1,5 +1,5 @@
-//! `userIdentity` to the principal that stands behind it: sessions of a role fold into the role,
-//! people stay people.
+//! Maps `userIdentity` to the principal behind it: sessions of a role are folded into the role;
+//! people keep their own identity.
 //!
 //! Source: AWS CloudTrail user guide, "CloudTrail userIdentity element".
 
@@ -8,18 +8,18 @@ use std::borrow::Cow;
 use crate::ids::{ArnParts, SharedStr};
 use crate::wire;
 
-/// What kind of caller a principal is.
+/// Kind of caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PrincipalKind {
     /// A person: an IAM user, a console or IAM Identity Center session.
     Human,
-    /// A role that software runs under.
+    /// A role used by software.
     Workload,
-    /// An AWS service on its own account.
+    /// An AWS service acting for itself.
     Service,
     /// The root user.
     Root,
-    /// Not told, as in another account's copy of an event.
+    /// Unknown, as in another account's copy of an event.
     Unknown,
 }
 
@@ -46,36 +46,36 @@ impl PrincipalKind {
     }
 }
 
-/// Who called. While its record is being read its texts may be the record's own.
+/// The caller. While its record is being read, its texts may borrow from the record.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Principal<T = SharedStr> {
     /// Stable identity: role ARN with its path (and the session name for people behind
     /// `AWSReservedSSO_*` roles), user ARN, root ARN, service name, or `account:principal id` where
-    /// the record has no ARN. `None` when it names nobody.
+    /// the record has no ARN. `None` when the record identifies nobody.
     pub id: Option<T>,
     /// `userIdentity.arn`: the full session.
     pub actor: Option<T>,
-    /// `userIdentity.type`.
+    /// `userIdentity.type`; missing on service events.
     pub identity_type: Option<T>,
-    /// What kind of caller it is.
+    /// Kind of caller.
     pub kind: PrincipalKind,
-    /// `userIdentity.accountId`, or the account of the trail where it is missing.
+    /// `userIdentity.accountId`; where it is missing, `recipientAccountId`.
     pub account: Option<T>,
     /// Name of the role, user or service.
     pub name: Option<T>,
-    /// Name of the role session.
+    /// Name of the role session or federated session.
     pub session: Option<T>,
-    /// `userIdentity.invokedBy`: the service that called on the principal's behalf.
+    /// `userIdentity.invokedBy`: the service that called on behalf of the principal.
     pub via: Option<T>,
-    /// Whether the session was opened in the AWS console (`sessionCredentialFromConsole`).
+    /// Whether the call came from a console session (`sessionCredentialFromConsole`).
     pub console: bool,
-    /// `userIdentity.principalId`.
+    /// `userIdentity.principalId`: `AIDA…` for users, `AROA…:session` for role sessions.
     pub principal_id: Option<T>,
 }
 
 impl Principal {
-    /// What must be equal in a read and its key use: the full session, or account and principal id
-    /// where there is none.
+    /// The key that must be equal in a read and its KMS Decrypt: the full session, or account and
+    /// principal id where there is none. `None` when the record identifies nobody.
     #[must_use]
     pub fn actor_key(&self) -> Option<SharedStr> {
         self.actor
@@ -91,7 +91,7 @@ impl Principal {
 }
 
 impl<T: AsRef<str>> Principal<T> {
-    /// Whether both say the same.
+    /// Whether both have equal content.
     pub(crate) fn is<U: AsRef<str>>(&self, other: &Principal<U>) -> bool {
         (self.kind, self.console) == (other.kind, other.console)
             && self.texts().map(|text| text.map(AsRef::as_ref))
@@ -125,12 +125,12 @@ impl<T: AsRef<str>> Principal<T> {
 }
 
 impl<'r> Principal<Cow<'r, str>> {
-    /// Reads the identity of a record.
+    /// Parses the identity of a record.
     #[must_use]
     pub fn of(record: &'r wire::CloudTrailRecord<'_>) -> Self {
         let identity = &record.user_identity.0;
         let console = record.session_credential_from_console.is_true();
-        // Events of services, and many of their calls, say nothing of the caller's account.
+        // Service events, and many calls by services, lack the caller's account.
         let account = identity.account_id.get();
         let account = account.or(record.recipient_account_id.get());
         let mut principal = Self {
@@ -146,14 +146,14 @@ impl<'r> Principal<Cow<'r, str>> {
             principal_id: lent(&identity.principal_id),
         };
         principal.fold(identity);
-        // A role that somebody took on in the console is used by that person for the time being.
+        // While a person uses a role in the console, the caller counts as that person.
         if console && principal.kind != PrincipalKind::Root {
             principal.kind = PrincipalKind::Human;
         }
         principal
     }
 
-    /// The same with texts of its own; those that are not of one session alone are shared.
+    /// An owned copy. Texts are shared, except those that belong to one session only.
     pub(crate) fn owned(&self, mut shared: impl FnMut(&str) -> SharedStr) -> Principal {
         Principal {
             id: self.id.as_deref().map(&mut shared),
@@ -169,7 +169,7 @@ impl<'r> Principal<Cow<'r, str>> {
         }
     }
 
-    /// Sets what depends on the type of the identity: who it is in the end, and what kind it is.
+    /// Sets the fields that depend on the type of the identity: id, kind, name and session.
     fn fold(&mut self, identity: &'r wire::UserIdentity<'_>) {
         match identity.kind.get() {
             Some("AssumedRole" | "Role") => self.fold_role(identity),
@@ -178,9 +178,10 @@ impl<'r> Principal<Cow<'r, str>> {
             Some("AWSService") => self.fold_service(),
             Some("IdentityCenterUser") => self.fold_identity_center_user(identity),
             Some("SAMLUser" | "WebIdentityUser" | "IAMUser") => self.fold_user(identity),
-            // What a service tells of its own doing (`AwsServiceEvent`) has no type.
+            // Events that services report about themselves (`AwsServiceEvent`) have no type.
             None if self.via.is_some() && self.actor.is_none() => self.fold_service(),
-            // `AWSAccount`, the owner's copy of another account's call, has neither ARN nor name.
+            // `AWSAccount`, in the owner's copy of another account's call, has neither ARN nor
+            // name.
             _ => self.id = self.actor.clone().or_else(|| self.without_arn()),
         }
     }
@@ -192,9 +193,9 @@ impl<'r> Principal<Cow<'r, str>> {
         let session = session_name(identity, session);
         self.kind = kind_of_role(name, role.as_deref());
         self.id = match (role, session) {
-            // Everybody behind a permission set of IAM Identity Center has one role, and only the
-            // name of the session tells who it is. The sessions of software are called after tasks
-            // and instances: with them, each would be a principal of its own, and always new.
+            // All users of a permission set of IAM Identity Center share one role, and only the
+            // session name identifies the person. Sessions of software are named after tasks and
+            // instances: as principals of their own, they would always be new.
             (Some(role), Some(person)) if self.kind == PrincipalKind::Human => {
                 Some(format!("{role}/{person}").into())
             }
@@ -208,8 +209,8 @@ impl<'r> Principal<Cow<'r, str>> {
         self.session = session.map(Cow::Borrowed);
     }
 
-    /// A session that an IAM user or the root user opened for somebody, under any name: the issuer
-    /// is who answers for it.
+    /// A session that an IAM user or the root user created for somebody, under any name: the issuer
+    /// is responsible for it.
     fn fold_federated_user(&mut self, identity: &'r wire::UserIdentity<'_>) {
         self.id = lent(&identity.session_issuer().arn).or_else(|| self.actor.clone());
         self.session = identity.arn.get().map(last_segment).map(Cow::Borrowed);
@@ -221,12 +222,12 @@ impl<'r> Principal<Cow<'r, str>> {
             let account = self.account.as_deref()?;
             Some(format!("arn:aws:iam::{account}:root").into())
         });
-        // `userName` is there only if the account has an alias, and is that alias.
+        // `userName` is present only if the account has an alias, and is that alias.
         self.name = self.name.take().or(Some("root".into()));
         self.kind = PrincipalKind::Root;
     }
 
-    /// A person of IAM Identity Center without a role: only the store of identities names them.
+    /// A person in IAM Identity Center without a role: only the identity store identifies them.
     fn fold_identity_center_user(&mut self, identity: &'r wire::UserIdentity<'_>) {
         let person = &identity.on_behalf_of;
         let named = person.identity_store_arn.get().zip(person.user_id.get());
@@ -251,7 +252,8 @@ impl<'r> Principal<Cow<'r, str>> {
         self.kind = PrincipalKind::Service;
     }
 
-    /// `account:principal id` without the session; `anonymous` callers have an empty principal id.
+    /// `account:principal id` without the session; only the account if the principal id is empty,
+    /// as for `anonymous` callers.
     fn without_arn(&self) -> Option<Cow<'r, str>> {
         let account = self.account.as_deref()?;
         let id = self.principal_id.as_deref().unwrap_or_default();
@@ -267,7 +269,7 @@ impl<'r> Principal<Cow<'r, str>> {
     }
 }
 
-/// What the ARN of a role session tells: `arn:…:sts::account:assumed-role/Role/Session`.
+/// The parts of a role session ARN: `arn:…:sts::account:assumed-role/Role/Session`.
 #[derive(Clone, Copy)]
 struct RoleSession<'a> {
     arn: ArnParts<'a>,
@@ -292,15 +294,15 @@ fn role_arn<'r>(
     identity: &'r wire::UserIdentity<'_>,
     session: Option<RoleSession<'_>>,
 ) -> Option<Cow<'r, str>> {
-    // Policies name roles with their path. The ARN of a session lacks it, the issuer has it; but
-    // the issuer is often an empty object.
+    // Policies name roles with their path. The session ARN lacks it and the issuer's ARN has it;
+    // but the issuer is often an empty object.
     lent(&identity.session_issuer().arn).or_else(|| {
         let RoleSession { arn, role, .. } = session?;
         Some(format!("arn:{}:iam::{}:role/{role}", arn.partition, arn.account).into())
     })
 }
 
-/// Name of the role behind a session, by the best ARN that there is.
+/// Name of the role behind a session, from the best available ARN.
 fn role_name<'r>(
     identity: &'r wire::UserIdentity<'_>,
     session: Option<RoleSession<'r>>,
@@ -312,7 +314,7 @@ fn role_name<'r>(
         .map(last_segment)
 }
 
-/// Name of a session, also where only `principalId` has it: `AROA…:session`.
+/// Name of a session, from its ARN or else from `principalId` (`AROA…:session`).
 fn session_name<'r>(
     identity: &'r wire::UserIdentity<'_>,
     session: Option<RoleSession<'r>>,
@@ -322,9 +324,9 @@ fn session_name<'r>(
         .or_else(|| Some(identity.principal_id.get()?.split_once(':')?.1))
 }
 
-/// What kind of caller uses a role, as far as its name and ARN tell.
+/// Kind of caller behind a role, judged by the role's name and ARN.
 fn kind_of_role(name: Option<&str>, arn: Option<&str>) -> PrincipalKind {
-    // IAM Identity Center makes the roles of its permission sets under this name.
+    // IAM Identity Center names the roles of its permission sets like this.
     if name.is_some_and(|name| name.starts_with("AWSReservedSSO_")) {
         PrincipalKind::Human
     } else if arn.is_some_and(|arn| arn.contains(":role/aws-service-role/")) {
@@ -481,7 +483,7 @@ mod tests {
     }
 
     #[test]
-    fn the_console_tells_a_person_but_not_from_the_root_user() {
+    fn a_console_caller_is_a_person_unless_it_is_the_root_user() {
         let kind = |identity_type: &str, console: &str| {
             let record = format!(
                 r#"{{"userIdentity":{{"type":"{identity_type}","accountId":"111122223333"}},
@@ -491,7 +493,7 @@ mod tests {
             Principal::of(&record).kind
         };
         assert_eq!(kind("AssumedRole", "null"), PrincipalKind::Workload);
-        // AWS writes the word, not the boolean.
+        // AWS writes a string, not a boolean.
         assert_eq!(kind("AssumedRole", "\"true\""), PrincipalKind::Human);
         assert_eq!(kind("Root", "\"true\""), PrincipalKind::Root);
     }

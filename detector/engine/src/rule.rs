@@ -310,13 +310,13 @@ impl RuleSet {
 
     /// Whether any rule of the kind matches an event.
     #[must_use]
-    pub fn any_hit(&self, ask: EvalScope, event: &impl Event) -> bool {
-        self.matching(ask, event).next().is_some()
+    pub fn any_match(&self, scope: EvalScope, event: &impl Event) -> bool {
+        self.matching(scope, event).next().is_some()
     }
 
     fn matching<'s, E: Event>(
         &'s self,
-        ask: EvalScope,
+        scope: EvalScope,
         event: &'s E,
     ) -> impl Iterator<Item = (usize, &'s DetectionRule)> {
         let source = event.get_field("eventSource").and_then(|v| scalar_text(&v));
@@ -324,23 +324,24 @@ impl RuleSet {
             .iter()
             .enumerate()
             .filter(move |(_, detection)| {
-                let asked = detection.target == ask.target && (ask.finalized || !detection.late);
+                let asked =
+                    detection.target == scope.target && (scope.finalized || !detection.late);
                 asked && detection.may_match(source.as_deref()) && detection.matches(event)
             })
     }
 
     /// Asks every rule of the kind about an event.
     #[must_use]
-    pub fn matches(&self, ask: EvalScope, event: &impl Event, evidence: &Evidence) -> Matches {
+    pub fn matches(&self, scope: EvalScope, event: &impl Event, evidence: &Evidence) -> Matches {
         let mut matches = Matches::default();
         // Many windows have a fact about one event, and most events have none: the key that all of
         // them share is made once, and only then.
         let key = OnceCell::new();
-        for (index, detection) in self.matching(ask, event) {
+        for (index, detection) in self.matching(scope, event) {
             if detection.alerts {
                 matches.singles.push((index, evidence.clone()));
             }
-            for (window, slot) in detection.feeds.iter().filter(|_| ask.counts) {
+            for (window, slot) in detection.feeds.iter().filter(|_| scope.counts) {
                 let fact = self.windows.get(*window).and_then(|window| {
                     window.fact(*slot, event, evidence, || {
                         key.get_or_init(|| evidence.fact_key()).clone()
@@ -471,13 +472,13 @@ detection: {sel: {access.outcome: success}, condition: sel}
 
     fn matches(rules: &RuleSet, counts: bool) -> Matches {
         let access = access::sample();
-        let ask = EvalScope {
+        let scope = EvalScope {
             target: RuleTarget::Access,
             finalized: true,
             counts,
         };
         let event = DerivedEvent::access(&access, None, None);
-        rules.matches(ask, &event, &Evidence::access(Arc::new(access.clone())))
+        rules.matches(scope, &event, &Evidence::access(Arc::new(access.clone())))
     }
 
     #[test]
@@ -501,13 +502,13 @@ detection: {sel: {access.outcome: success}, condition: sel}
         let waiting = rules(&READS.replace("access.outcome: success", "decrypt.status: unknown"));
         let access = access::sample();
         let event = DerivedEvent::access(&access, None, None);
-        let ask = |finalized| EvalScope {
+        let scope = |finalized| EvalScope {
             target: RuleTarget::Access,
             finalized,
             counts: true,
         };
-        assert!(!waiting.any_hit(ask(false), &event));
-        assert!(waiting.any_hit(ask(true), &event));
+        assert!(!waiting.any_match(scope(false), &event));
+        assert!(waiting.any_match(scope(true), &event));
     }
 
     #[test]

@@ -1,28 +1,27 @@
-//! What a rule says of itself, for whoever shows or stores its alerts and need not know how it is
-//! evaluated.
+//! Descriptive data of a rule, for code that shows or stores alerts without evaluating rules.
 
 use std::fmt;
 use std::str::FromStr;
 
-use crate::named::named;
+use crate::parse_enum::parse_enum;
 
-/// How serious a rule's alerts are, in Sigma's words, from the least to the most.
+/// Severity of a rule's alerts: the levels of Sigma, from lowest to highest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RuleLevel {
-    /// For the record.
+    /// For information only.
     Informational,
     /// Worth a look in bulk.
     Low,
-    /// Worth a look; also the level of rules that name none.
+    /// Worth a look; also the level of rules without one.
     Medium,
-    /// Look today.
+    /// Investigate today.
     High,
-    /// Look now.
+    /// Investigate now.
     Critical,
 }
 
 impl RuleLevel {
-    /// Every level, from the least to the most.
+    /// Every level, from lowest to highest.
     pub const ALL: [Self; 5] = [
         Self::Informational,
         Self::Low,
@@ -54,39 +53,38 @@ impl FromStr for RuleLevel {
     type Err = UnknownLevel;
 
     fn from_str(text: &str) -> Result<Self, UnknownLevel> {
-        named(&Self::ALL, Self::as_str, text).ok_or_else(|| UnknownLevel(text.to_owned()))
+        parse_enum(&Self::ALL, Self::as_str, text).ok_or_else(|| UnknownLevel(text.to_owned()))
     }
 }
 
-/// A word that is the name of no level.
+/// Error: the text is not the name of a level.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a level; use informational, low, medium, high or critical")]
 pub struct UnknownLevel(String);
 
-/// The seconds of a timespan as Sigma writes it, as in `10m`; `None` for anything else, and for
-/// nothing.
+/// Seconds of a Sigma timespan such as `10m`; `None` when it is invalid or zero.
 #[must_use]
 pub fn timespan_secs(text: &str) -> Option<i64> {
     let parsed = rsigma_parser::Timespan::parse(text).ok()?;
     i64::try_from(parsed.seconds).ok().filter(|secs| *secs > 0)
 }
 
-/// What a rule says of itself.
+/// Descriptive data of a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RuleMeta {
-    /// `id`; the name or title where it has none.
+    /// `id` of the rule; its name or title if it has none.
     pub id: String,
-    /// `title`.
+    /// `title` of the rule.
     pub title: String,
-    /// `level`.
+    /// `level`; [`RuleLevel::Medium`] if it is missing.
     pub level: RuleLevel,
-    /// `tags`.
+    /// `tags`, e.g. `attack.t1555.006`.
     pub tags: Vec<String>,
-    /// `falsepositives`.
+    /// `falsepositives`: known benign causes.
     pub false_positives: Vec<String>,
-    /// `references`.
+    /// `references`: links to sources.
     pub references: Vec<String>,
-    /// File that it came from.
+    /// The file that contains the rule.
     pub file: String,
 }
 

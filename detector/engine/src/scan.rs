@@ -1,7 +1,7 @@
-//! Bytes of an object to a harvest: observations, hits of rules about records, and coverage marks.
+//! Scans the bytes of an object: observations, matches of rules about records, and coverage marks.
 //!
-//! Only what can matter is parsed. Each unit is searched for its `eventSource` first; a record of a
-//! service that no part of the engine and no loaded rule asks for costs no more than that.
+//! Only relevant records are parsed. Each unit is first searched for its `eventSource`; a record of
+//! a service that neither the engine nor a loaded rule needs is not parsed.
 
 mod prefilter;
 mod records;
@@ -33,24 +33,24 @@ use crate::split::{MalformedUnit, RecordSplitter, SplitPiece};
 use crate::time::EventTime;
 use crate::wire::{CloudTrailRecord, KmsPresence, LenientScalar};
 
-/// What was found in one object or in many.
+/// Result of scanning one object, or several.
 #[derive(Debug, Default)]
 pub struct ScanResult {
-    /// Reads, key uses and changes.
+    /// Reads, KMS Decrypts and changes.
     pub observations: Vec<Arc<PendingEvent>>,
-    /// Hits of rules about records.
+    /// Matches of rules about records.
     pub matches: Matches,
     /// Where and when KMS events were seen.
     pub coverage: HashSet<CoverageMark>,
-    /// Records that concern us, as they were, with their event times; only of a scanner that keeps
-    /// them.
+    /// Relevant records as in the log, with their event times; only from a scanner with
+    /// [`ObjectScanner::keeping`].
     pub kept: Vec<(EventTime, String)>,
-    /// Counts.
+    /// Counts of what was read and what was skipped.
     pub report: ReadReport,
 }
 
 impl ScanResult {
-    /// Takes over what another has.
+    /// Adds the results of another scan.
     pub fn append(&mut self, mut other: Self) {
         self.observations.append(&mut other.observations);
         self.matches.append(other.matches);
@@ -60,33 +60,33 @@ impl ScanResult {
     }
 }
 
-/// Where the bytes of an object are.
+/// The bytes of an object.
 pub enum ScanInput<'a> {
-    /// All in memory, as they are stored.
+    /// In memory, as stored: compressed or not.
     Bytes(&'a [u8]),
-    /// To be read; for large objects and standard input.
+    /// A stream, for large objects and standard input.
     Stream(&'a mut dyn Read),
 }
 
-/// Reads objects, one after the other, with buffers that are kept. One for each thread.
+/// Scans objects, one after the other, and reuses its buffers. Use one per thread.
 pub struct ObjectScanner<'r> {
     scratch: InflateScratch,
     records: RecordScanner<'r>,
 }
 
-/// The scanner without its decoder, so that both can be used at once.
+/// The scanner without its decoder, so that both can be borrowed at once.
 struct RecordScanner<'r> {
     rules: &'r RuleSet,
     selection: &'r Selection,
     prefilter: Prefilter,
-    /// Whether records that concern us are kept as they are.
+    /// Whether relevant records are kept as they are.
     keeps: bool,
     interner: Interner,
-    /// The last coverage mark of this object.
+    /// The last coverage mark of the current object.
     last_mark: Option<LastMark>,
 }
 
-/// What the splitter's units are given to.
+/// Receives the units of the splitter.
 struct UnitSink<'s, 'r> {
     scanner: &'s mut RecordScanner<'r>,
     origin: &'s RecordOrigin,
@@ -95,7 +95,7 @@ struct UnitSink<'s, 'r> {
 }
 
 impl<'r> ObjectScanner<'r> {
-    /// A scanner for these rules and this part of the logs.
+    /// A scanner for these rules and this selection.
     #[must_use]
     pub fn new(rules: &'r RuleSet, selection: &'r Selection) -> Self {
         Self {
@@ -111,8 +111,8 @@ impl<'r> ObjectScanner<'r> {
         }
     }
 
-    /// The same scanner, which also keeps every record that concerns us: reads, key uses, all
-    /// changes, and these calls, or all of them.
+    /// The same scanner, which also keeps relevant records: reads, KMS Decrypts, all changes, and
+    /// records of these calls; with `None`, every record.
     #[must_use]
     pub fn keeping(mut self, calls: Option<Vec<NeededCalls>>) -> Self {
         self.records.keeps = true;
@@ -120,14 +120,14 @@ impl<'r> ObjectScanner<'r> {
         self
     }
 
-    /// The same scanner, which inflates into this memory.
+    /// The same scanner, which inflates into this buffer.
     #[must_use]
     pub fn inflating_into(mut self, room: InflateBuffer) -> Self {
         self.scratch = InflateScratch::with_room(room);
         self
     }
 
-    /// Reads one record of an object, as it was kept.
+    /// Scans one record that an earlier scan has kept.
     pub fn record(
         &mut self,
         text: &str,
@@ -135,7 +135,7 @@ impl<'r> ObjectScanner<'r> {
         in_tree: bool,
         scan_result: &mut ScanResult,
     ) {
-        // Where KMS events were seen was kept with the object, and so were its counts.
+        // The entry of its object already has the counts.
         let before = std::mem::take(&mut scan_result.report);
         UnitSink {
             scanner: &mut self.records,
@@ -147,12 +147,12 @@ impl<'r> ObjectScanner<'r> {
         scan_result.report = before;
     }
 
-    /// Reads one object to its end and adds what it holds to the harvest. `in_tree` says that its
-    /// place in an `AWSLogs` tree has already decided on account and region.
+    /// Scans one object to its end and adds the results to `scan_result`. `in_tree` means that the
+    /// object's path in an `AWSLogs` tree has already selected account and region.
     ///
     /// # Errors
     ///
-    /// [`ReadError`] says why the rest could not be read; what came before it is in the harvest.
+    /// [`InflateError`] is why the rest could not be read; `scan_result` has what came before it.
     pub fn read(
         &mut self,
         input: ScanInput<'_>,
@@ -160,7 +160,7 @@ impl<'r> ObjectScanner<'r> {
         in_tree: bool,
         scan_result: &mut ScanResult,
     ) -> Result<(), InflateError> {
-        // The marks before are in whatever harvest they were made for.
+        // Earlier marks are in the results of earlier objects, which may be other results.
         self.records.last_mark = None;
         let mut sink = UnitSink {
             scanner: &mut self.records,
@@ -177,7 +177,7 @@ impl<'r> ObjectScanner<'r> {
                 sink.feed(&mut splitter, bytes);
             }),
         };
-        // Also after an error: where an object is cut short, the record that was begun is counted.
+        // Also after an error: in a truncated object, the record that was begun is counted.
         splitter.finish(&mut |piece| sink.piece(piece));
         read
     }
@@ -204,8 +204,8 @@ impl UnitSink<'_, '_> {
         match self.scanner.prefilter.interest(unit, after_first) {
             ServiceInterest::None => self.scan_result.report.records += 1,
             ServiceInterest::Unnamed => self.lookup_event(unit),
-            // Accounts may log KMS events by the million, and the first of an hour proves as much
-            // as all of them.
+            // There may be millions of KMS events, and the first of an hour proves as much as all
+            // of them.
             ServiceInterest::Kms if self.scanner.is_last_mark_on(unit, after_first) => {
                 self.scan_result.report.records += 1;
             }
@@ -214,7 +214,8 @@ impl UnitSink<'_, '_> {
                 match simdutf8::basic::from_utf8(unit) {
                     Ok(text) => self.record(text, interest),
                     Err(_) => {
-                        // What else the record says still counts; the report tells of it.
+                        // The rest of the record still counts; the report has the number of such
+                        // records.
                         self.scan_result.report.records_repaired += 1;
                         self.record(&String::from_utf8_lossy(unit), interest);
                     }
@@ -223,7 +224,7 @@ impl UnitSink<'_, '_> {
         }
     }
 
-    /// A record in a string, as `aws cloudtrail lookup-events` prints it.
+    /// A record inside a string, as printed by `aws cloudtrail lookup-events`.
     fn lookup_event(&mut self, unit: &[u8]) {
         let Some(record) = looked_up(unit) else {
             return self
@@ -273,13 +274,13 @@ impl UnitSink<'_, '_> {
         }
     }
 
-    /// Adds the observation of a record, if there is one within the selection or near it. Says
-    /// whether there is.
+    /// Adds the observation of a record, if it has one within the selection or near it. Returns
+    /// whether it has.
     fn observe(&mut self, record: &CloudTrailRecord<'_>, document: &LazyDocument<'_>) -> bool {
         let scanner = &mut *self.scanner;
         let wanted = scanner.rules.wanted();
         match extract::extract(record, document, self.origin, wanted, &mut scanner.interner) {
-            // What is beyond the edge may be the other half of what is within.
+            // An event just outside the selection may be the other half of one inside.
             Ok(observation) if scanner.selection.is_near(observation.head().time) => {
                 let observation = Arc::new(PendingEvent::new(observation));
                 self.scan_result.observations.push(observation);
@@ -292,7 +293,7 @@ impl UnitSink<'_, '_> {
         false
     }
 
-    /// Keeps a record as it is. Without a time it has no place among the others.
+    /// Keeps a record as it is. A record without a time has no place in the order, and is not kept.
     fn keep(&mut self, record: &CloudTrailRecord<'_>, text: &str) {
         if let Some(time) = record.event_time.get().and_then(EventTime::parse) {
             self.scan_result.kept.push((time, text.to_owned()));
@@ -307,11 +308,11 @@ impl UnitSink<'_, '_> {
             finalized: true,
             counts: true,
         };
-        if !scanner.rules.any_hit(ask, &event) {
+        if !scanner.rules.any_match(ask, &event) {
             return;
         }
-        // The head is built only for records that a rule hits. The rule has looked at the raw
-        // fields already, and needs none of them in the evidence.
+        // The header is built only for records that a rule matches. The rule has already seen the
+        // raw fields, and the evidence needs none of them.
         let none = RawFields::default();
         let head = extract::head(record, document, self.origin, &none, &mut scanner.interner);
         let Some(head) = head else {
@@ -329,7 +330,7 @@ impl UnitSink<'_, '_> {
         }
     }
 
-    /// A KMS record that is not a key use for a secret proves at least that KMS events are logged.
+    /// A KMS record that is not a Decrypt for a secret at least proves that KMS events are logged.
     fn presence(&mut self, text: &str) {
         match serde_json::from_str::<KmsPresence<'_>>(text) {
             Ok(seen) if is_of_kms(&seen.event_source) => {
@@ -339,7 +340,7 @@ impl UnitSink<'_, '_> {
                     seen.event_time.get(),
                 );
             }
-            // It is a record of another service, and `kms.` stood deeper inside.
+            // A record of another service, with `kms.` nested inside.
             Ok(_) => {}
             Err(_) => self
                 .scan_result
@@ -348,7 +349,7 @@ impl UnitSink<'_, '_> {
         }
     }
 
-    /// Notes that a KMS event was logged at a place and time.
+    /// Notes that a KMS event was logged at this place and time.
     fn mark(&mut self, account: Option<&str>, region: Option<&str>, time: Option<&str>) {
         let last = self.scanner.last_mark.as_ref();
         if last.is_some_and(|last| last.is_at(account, region, time)) {
@@ -360,7 +361,7 @@ impl UnitSink<'_, '_> {
         };
         let interner = &mut self.scanner.interner;
         let mark = CoverageMark::at(interner.text(account), interner.text(region), time);
-        // The hour may be the same in another form of the time.
+        // The hour may be the same in another time format.
         if last.is_none_or(|last| last.mark != mark) {
             self.scanner.last_mark = Some(LastMark::new(mark.clone(), time));
             self.scan_result.coverage.insert(mark);
@@ -378,14 +379,14 @@ impl UnitSink<'_, '_> {
 }
 
 impl RecordScanner<'_> {
-    /// Whether the last coverage mark stands for a record too.
+    /// Whether the last coverage mark also stands for this record.
     fn is_last_mark_on(&self, unit: &[u8], after_first: usize) -> bool {
         let last = self.last_mark.as_ref();
         last.is_some_and(|mark| mark.is_on(unit, after_first))
     }
 }
 
-/// Whether a list has a value. An empty list has them all.
+/// Whether a list contains a value; an empty list contains all.
 fn is_listed(list: &[String], value: Option<&str>) -> bool {
     list.is_empty() || value.is_some_and(|value| list.iter().any(|listed| listed == value))
 }
@@ -414,7 +415,7 @@ mod tests {
         scanned(&mut ObjectScanner::new(&rules, &selection), bytes)
     }
 
-    /// A record in the order of AWS.
+    /// A record with its fields in the order of AWS.
     fn record(time: &str, service: &str, api: &str, more: &str) -> String {
         format!(
             r#"{{"eventVersion":"1.11","userIdentity":{{"type":"AWSService"}},"eventTime":"{time}",
@@ -452,7 +453,7 @@ mod tests {
         let mut scanner = ObjectScanner::new(&rules, &selection);
         let event = record("2026-03-02T10:00:00Z", "kms", "Encrypt", "\"a\":1");
         for _ in 0..2 {
-            // Each harvest may end in another place.
+            // Each scan result may be stored elsewhere.
             assert_eq!(scanned(&mut scanner, event.as_bytes()).coverage.len(), 1);
         }
     }
@@ -489,7 +490,7 @@ mod tests {
         let event = serde_json::json!({"EventId": "e1", "CloudTrailEvent": read});
         let found = scan_result(event.to_string().as_bytes());
         assert_eq!((found.observations.len(), found.report.records), (1, 1));
-        // Neither a record nor one that carries one.
+        // Neither a record nor a wrapper of one.
         let nothing = scan_result(br#"{"EventId":"e1","CloudTrailEvent":"{}"}"#);
         let malformed = nothing
             .report

@@ -1,5 +1,5 @@
-//! What is asked for: a part of the logs by time and place, and in it accesses, changes and records
-//! by who, what, from where, and how it ended.
+//! Selection: a part of the logs by time, account and region, and a filter on principal, secret,
+//! source, outcome, method and access key.
 
 use crate::access::{Access, AccessMethod};
 use crate::glob::GlobPattern;
@@ -9,41 +9,42 @@ use crate::observation::{CallOutcome, EventHeader};
 use crate::policy::{SourcePattern, subjects};
 use crate::time::EventTime;
 
-/// Which part of the logs is asked for.
+/// The selected part of the logs.
 #[derive(Debug, Clone, Default)]
 pub struct Selection {
-    /// First event time.
+    /// First event time; `None` for no limit.
     pub from: Option<EventTime>,
-    /// First event time after the selection.
+    /// End of the selection: the first event time after it; `None` for no limit.
     pub to: Option<EventTime>,
     /// `recipientAccountId`s; empty for all. Applies to objects outside an `AWSLogs` tree.
     pub accounts: Vec<String>,
     /// `awsRegion`s; empty for all. Applies to objects outside an `AWSLogs` tree.
     pub regions: Vec<String>,
-    /// By whom, what, from where, and how it ended.
+    /// Filter on principal, secret, source, outcome, method and access key.
     pub filter: AccessFilter,
 }
 
 impl Selection {
-    /// Whether an event time is asked for.
+    /// Whether an event time is selected.
     #[must_use]
     pub fn contains(&self, time: EventTime) -> bool {
         self.from.is_none_or(|from| time >= from) && self.to.is_none_or(|to| time < to)
     }
 
-    /// Whether an access is asked for.
+    /// Whether an access is selected.
     #[must_use]
     pub fn takes(&self, access: &Access) -> bool {
         self.contains(access.head.time) && self.filter.takes(access)
     }
 
-    /// Whether a change or a record is asked for.
+    /// Whether a change or another record is selected.
     #[must_use]
     pub fn takes_other(&self, head: &EventHeader, secret: Option<&SecretRef>) -> bool {
         self.contains(head.time) && self.filter.takes_other(head, secret)
     }
 
-    /// Whether an event time is asked for, or close enough to be the other half of one that is.
+    /// Whether an event time is selected, or close enough to be that of the other half of a
+    /// selected event.
     #[must_use]
     pub fn is_near(&self, time: EventTime) -> bool {
         let margin = SETTLE_MARGIN_SECS;
@@ -52,7 +53,8 @@ impl Selection {
     }
 }
 
-/// Every list may be empty, which asks for all; of a list, one is enough; all lists must agree.
+/// A filter on accesses, changes and records. An empty list matches everything; of a list, one
+/// entry must match; all lists must match.
 #[derive(Debug, Clone, Default)]
 pub struct AccessFilter {
     /// Principals by ARN, session ARN, or the name of the role, user or service.
@@ -61,17 +63,17 @@ pub struct AccessFilter {
     pub secrets: Vec<GlobPattern>,
     /// Networks, VPC endpoints, and services.
     pub sources: Vec<SourcePattern>,
-    /// How the call ended.
+    /// Outcomes of the call.
     pub outcomes: Vec<CallOutcome>,
-    /// How the secret was reached; what has no method is not asked for.
+    /// Access methods. Changes and records have no method: with this list, none of them matches.
     pub methods: Vec<AccessMethod>,
-    /// `userIdentity.accessKeyId`s. The Decrypt behind a read has another one; the read's own
-    /// counts.
+    /// `userIdentity.accessKeyId`s, compared with the key of the read. The Decrypt behind a read
+    /// has another one.
     pub access_keys: Vec<String>,
 }
 
 impl AccessFilter {
-    /// Whether everything is asked for.
+    /// Whether the filter is empty, and so matches everything.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         let Self {
@@ -90,14 +92,14 @@ impl AccessFilter {
             && access_keys.is_empty()
     }
 
-    /// Whether an access is asked for.
+    /// Whether an access matches.
     #[must_use]
     pub fn takes(&self, access: &Access) -> bool {
         let method = self.methods.is_empty() || self.methods.contains(&access.method);
         method && self.takes_event(&access.head, Some(&access.secret))
     }
 
-    /// Whether a change or a record is asked for, as far as it has no method.
+    /// Whether a change or another record matches; never when the filter lists methods.
     #[must_use]
     pub fn takes_other(&self, head: &EventHeader, secret: Option<&SecretRef>) -> bool {
         self.methods.is_empty() && self.takes_event(head, secret)
@@ -152,7 +154,7 @@ mod tests {
         let contains = |secs| selection.contains(EventTime(secs));
         assert!(!contains(99) && contains(100) && contains(199) && !contains(200));
         assert!(at(None, None).contains(EventTime(i64::MIN)));
-        // The other half of a read at the edge may lie beyond it.
+        // The other half of a read at the edge may be outside the selection.
         assert!(selection.is_near(EventTime(100 - SETTLE_MARGIN_SECS)));
         assert!(!selection.is_near(EventTime(200 + SETTLE_MARGIN_SECS)));
     }
@@ -171,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_method_is_not_asked_for_by_one() {
+    fn what_has_no_method_is_not_selected_by_one() {
         let sample = access::sample();
         let filter = AccessFilter {
             methods: vec![sample.method],
@@ -183,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_asked_for_by_its_name_or_arn() {
+    fn a_secret_is_selected_by_its_name_or_arn() {
         let sample = access::sample();
         let by = |glob| AccessFilter {
             secrets: vec![GlobPattern::new(glob)],

@@ -1,13 +1,14 @@
-//! Bytes of a log object, in pieces of any size, to the JSON objects that may be records.
+//! Splits the bytes of a log object, in pieces of any size, into the JSON objects that may be
+//! records.
 //!
-//! Takes `{"Records":[…]}`, `{"Events":[…]}`, bare arrays, and objects one after the other (JSON
-//! lines, pretty-printed or not). It follows strings, escapes and depth exactly, so that text
-//! inside a record can never pass for a record, and looks at 64 bytes at a time. It does not parse:
-//! a unit is an object by its braces only. A broken unit does not cost the ones after it wherever a
-//! line break lets the splitter find its feet again.
+//! It accepts `{"Records":[…]}`, `{"Events":[…]}`, bare arrays, and concatenated objects (JSON
+//! lines, pretty-printed or not). It tracks strings, escapes and depth exactly, so that text inside
+//! a record can never pass for a record, and processes 64 bytes at a time. It does not parse: only
+//! braces delimit a unit. After a broken unit, the splitter recovers at the next line break that
+//! allows it.
 //!
-//! `simd` finds the characters that matter, `blocks` leaves out those in strings and passes over
-//! what lies deep inside a unit, `units` acts on the rest.
+//! `simd` finds the relevant characters, `blocks` drops those in strings and skips what is nested
+//! inside a unit, `units` acts on the rest.
 
 mod blocks;
 mod simd;
@@ -15,22 +16,22 @@ mod units;
 
 use crate::limits::MAX_RECORD_BYTES;
 
-/// What the splitter found.
+/// A result of the splitter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SplitPiece<'a> {
     /// A whole JSON object, from its opening to its closing brace.
     Unit {
         /// Its bytes.
         bytes: &'a [u8],
-        /// Offset of the first byte after the first object or array in it: what stands there is
-        /// its own, not nested. 0 when there is none.
+        /// Offset of the first byte after the first object or array in it: the text there is not
+        /// nested. 0 when there is none.
         after_first: usize,
     },
-    /// Something that is not one; it was passed over.
+    /// Skipped bytes that are not a unit.
     Bad(MalformedUnit),
 }
 
-/// Why a stretch of bytes is not a unit.
+/// Why bytes are not a unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum MalformedUnit {
     /// Text between records that is not a JSON object.
@@ -41,7 +42,7 @@ pub enum MalformedUnit {
     Truncated,
 }
 
-/// Where in an object's envelope the splitter stands.
+/// Position of the splitter in the envelope of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum EnvelopePlace {
     /// Between units: white space and commas are expected.
@@ -52,26 +53,27 @@ enum EnvelopePlace {
     Envelope,
 }
 
-/// Splits one object. Feed it every piece in order, then call [`Splitter::finish`].
+/// Splits one object. Feed it every piece in order, then call [`RecordSplitter::finish`].
 #[derive(Debug)]
 pub struct RecordSplitter {
     place: EnvelopePlace,
     depth: usize,
-    /// Depth at which a unit's opening brace stands: 0 at the top, 1 in a bare array, 2 in the
-    /// array of an envelope.
+    /// Depth of a unit's opening brace: 0 at the top, 1 in a bare array, 2 in the array of an
+    /// envelope.
     base: usize,
     in_string: bool,
     escape_next: bool,
-    /// Bytes of the current unit that came with earlier pieces.
+    /// Bytes of the current unit from earlier pieces.
     carry: Vec<u8>,
-    /// Offset in the current unit of the first byte after the first object or array in it; 0 before
-    /// it has been seen.
+    /// Offset in the current unit of the first byte after the first object or array in it; 0 until
+    /// that was seen.
     after_first: usize,
-    /// The current unit is too long and its bytes are no longer kept.
+    /// Whether the current unit is too long; its bytes are then no longer kept.
     oversize: bool,
-    /// Something other than white space and commas was seen since the last unit.
+    /// Whether anything but white space and commas was seen since the last unit.
     dirty: bool,
-    /// The last bytes of the earlier pieces, to recognise an envelope key across a cut.
+    /// The last bytes of earlier pieces, to recognise the key of an envelope across a boundary of
+    /// pieces.
     tail: Vec<u8>,
     max_record: usize,
 }
@@ -82,12 +84,12 @@ impl Default for RecordSplitter {
     }
 }
 
-/// Bytes before an array that are looked at for the key that names it: the longest key, and room
-/// for the white space of a pretty-printer.
+/// Number of bytes before an array in which its key is searched: the longest key, and room for the
+/// white space of a pretty-printer.
 const TAIL: usize = 64;
 
 impl RecordSplitter {
-    /// A splitter that refuses units longer than `max_record` bytes.
+    /// A splitter that rejects units longer than `max_record` bytes.
     #[must_use]
     pub fn with_limit(max_record: usize) -> Self {
         Self {
@@ -105,7 +107,7 @@ impl RecordSplitter {
         }
     }
 
-    /// Takes the next bytes and gives each unit that ends in them to `sink`.
+    /// Takes the next bytes and passes each unit that ends in them to `sink`.
     pub fn feed(&mut self, bytes: &[u8], sink: &mut dyn FnMut(SplitPiece<'_>)) {
         let mut walk = SplitWalk {
             bytes,
@@ -119,7 +121,8 @@ impl RecordSplitter {
         if !rest.is_empty() {
             self.last_block(rest, &mut walk);
         }
-        // These bytes are gone when the next ones come: what may still be needed of them is kept.
+        // The caller drops these bytes before the next ones come: keep what is still needed of
+        // them.
         match self.place {
             EnvelopePlace::Unit => self.keep(bytes.get(walk.unit_start..).unwrap_or_default()),
             EnvelopePlace::Between => self.look_at_gap(walk.gap_before(bytes.len())),
@@ -128,10 +131,10 @@ impl RecordSplitter {
         self.keep_tail(bytes);
     }
 
-    /// Says that there are no more bytes. The splitter is as new afterwards.
+    /// Ends the input. Afterwards the splitter can be used for another object.
     pub fn finish(&mut self, sink: &mut dyn FnMut(SplitPiece<'_>)) {
-        // One fault is told, not each of its consequences: the text after a brace that is missing
-        // has been taken for the inside of the unit.
+        // Report one error, not each of its consequences: after a missing brace, all text was taken
+        // for the inside of the unit.
         if self.oversize {
             sink(SplitPiece::Bad(MalformedUnit::TooLarge));
         } else if self.place == EnvelopePlace::Unit || self.depth > 0 {
@@ -142,7 +145,7 @@ impl RecordSplitter {
         *self = Self::with_limit(self.max_record);
     }
 
-    /// Keeps the end of what has been read, for the key of an array that begins in the next piece.
+    /// Keeps the last bytes, for the key of an array that begins in the next piece.
     fn keep_tail(&mut self, bytes: &[u8]) {
         let end = bytes.get(bytes.len().saturating_sub(TAIL)..);
         self.tail.extend_from_slice(end.unwrap_or_default());
@@ -151,20 +154,20 @@ impl RecordSplitter {
     }
 }
 
-/// The bytes at hand, the offsets in them, and who gets the units.
+/// The current bytes, the offsets in them, and the receiver of the units.
 struct SplitWalk<'a> {
     bytes: &'a [u8],
     sink: &'a mut dyn FnMut(SplitPiece<'_>),
-    /// Where the current unit begins in these bytes; 0 when it began in an earlier piece.
+    /// Start of the current unit in these bytes; 0 when it began in an earlier piece.
     unit_start: usize,
     /// The first byte after the last unit or bracket of an envelope.
     gap_start: usize,
-    /// The first byte of the block that is looked at.
+    /// The first byte of the current block.
     block: usize,
 }
 
 impl<'a> SplitWalk<'a> {
-    /// What stands between the last unit and the byte at `at`.
+    /// The bytes between the last unit and the byte at `at`.
     fn gap_before(&self, at: usize) -> &'a [u8] {
         self.bytes.get(self.gap_start..at).unwrap_or_default()
     }
@@ -181,8 +184,8 @@ mod tests {
     use proptest::prelude::*;
     use proptest::sample::select;
 
-    /// What is found in a text that comes in pieces: units with the offset behind their first
-    /// object, and faults by their name.
+    /// The result for a text that comes in pieces: units with the offset after their first object,
+    /// and errors by their names.
     fn found(text: &str, piece: usize, limit: usize) -> Vec<(String, usize)> {
         let mut found = Vec::new();
         let mut splitter = RecordSplitter::with_limit(limit);
@@ -268,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_line_does_not_cost_the_next_one() {
+    fn a_truncated_line_does_not_cost_the_next_one() {
         let expected = ["Truncated", r#"{"b":2}"#];
         for text in [
             "{\"a\":\"cut in a str\n{\"b\":2}\n",
@@ -280,7 +283,7 @@ mod tests {
 
     #[test]
     fn a_string_ends_with_its_line_and_no_later() {
-        // Behind the break, the quote opens a string again, and the brace in it is text.
+        // After the break, the quote opens a string again, and the brace in it is text.
         let text = "{\"a\":\"cut}\n,\"b\":\"}{\"}";
         check(text, &[text]);
     }
@@ -302,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn brackets_too_many_cost_one_fault_and_no_record() {
+    fn surplus_brackets_cost_one_error_and_no_record() {
         check(
             "]}}\n{\"a\":1}\n}\n{\"b\":2}",
             &["NotAnObject", r#"{"a":1}"#, "NotAnObject", r#"{"b":2}"#],
@@ -311,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn a_unit_of_just_the_limit_is_taken_however_it_is_cut() {
+    fn a_unit_of_just_the_limit_is_taken_whatever_the_pieces() {
         for piece in [1, 3, 7, 8, 100] {
             assert_eq!(
                 split(r#"[{"a":12},{"a":123},{}]"#, piece, 8),
@@ -322,13 +325,13 @@ mod tests {
     }
 
     #[test]
-    fn an_oversize_line_that_is_cut_does_not_cost_the_next_one() {
+    fn a_truncated_oversize_line_does_not_cost_the_next_one() {
         let text = "{\"a\":\"0123456789\n{\"b\":2}\n";
         assert_eq!(split(text, 16, 8), ["TooLarge", r#"{"b":2}"#]);
     }
 
     #[test]
-    fn what_stands_after_the_first_object_is_told_by_its_place() {
+    fn the_offset_after_the_first_object_is_reported() {
         let rest = r#","eventSource":"kms.amazonaws.com","requestParameters":{"a":[]}}"#;
         let identity = "x".repeat(100);
         for first in [
@@ -366,7 +369,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_cut_into_pieces_does_not_matter(
+        fn the_division_into_pieces_does_not_matter(
             values in vec("[a-z\"\\\\{}\\[\\],:é]{0,300}", 0..8),
             piece in 1_usize..4_000,
         ) {
@@ -378,9 +381,9 @@ mod tests {
             prop_assert_eq!(split(&text, piece, 1 << 20), units);
         }
 
-        // Single bytes take none of the ways that pass over whole blocks.
+        // Single bytes never take the paths that skip whole blocks.
         #[test]
-        fn nonsense_is_split_in_the_same_way_however_it_is_cut(
+        fn nonsense_is_split_in_the_same_way_whatever_the_pieces(
             words in vec(select(WORDS.to_vec()), 0..200),
             piece in 2_usize..600,
         ) {

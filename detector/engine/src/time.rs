@@ -1,5 +1,4 @@
-//! Event times: whole seconds in UTC, read and written as RFC 3339. The engine never asks what time
-//! it is.
+//! Event times: whole seconds in UTC, read and written as RFC 3339. The engine never reads a clock.
 
 use std::fmt;
 
@@ -11,13 +10,13 @@ use chrono::{DateTime, Datelike, NaiveDate, Timelike, Utc};
 pub struct EventTime(pub i64);
 
 impl EventTime {
-    /// Reads RFC 3339 (`2026-03-02T10:00:00Z`, fractions and offsets allowed) and the basic form
+    /// Parses RFC 3339 (`2026-03-02T10:00:00Z`, fractions and offsets allowed) and the basic form
     /// `20260302T100000Z`.
     ///
     /// `None` for anything else.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        // Fractions are cut, not rounded: the record happened in that second.
+        // Fractions are truncated, not rounded: the record happened in that second.
         if let Ok(time) = DateTime::parse_from_rfc3339(text) {
             return Some(Self(time.timestamp()));
         }
@@ -26,7 +25,7 @@ impl EventTime {
             .map(|t| Self(t.and_utc().timestamp()))
     }
 
-    /// The first second of a calendar day in UTC; `None` when there is no such day.
+    /// The first second of a calendar day in UTC; `None` for an invalid date.
     #[must_use]
     pub fn from_date(year: i32, month: u32, day: u32) -> Option<Self> {
         Some(Self(
@@ -37,13 +36,13 @@ impl EventTime {
         ))
     }
 
-    /// This time moved by `secs` seconds, staying at the ends of the range instead of wrapping.
+    /// This time plus `secs` seconds; saturates at the ends of the range instead of wrapping.
     #[must_use]
     pub fn plus(self, secs: i64) -> Self {
         Self(self.0.saturating_add(secs))
     }
 
-    /// Distance to another time in seconds, never negative.
+    /// Absolute difference to another time in seconds.
     #[must_use]
     pub fn distance(self, other: Self) -> i64 {
         self.0.saturating_sub(other.0).saturating_abs()
@@ -63,8 +62,7 @@ impl fmt::Display for EventTime {
                     time.second()
                 )
             }
-            // Beyond any calendar there is still something to print: a time is a part of stored
-            // keys.
+            // Times outside the calendar also need a text: stored keys contain times.
             None => write!(f, "@{}", self.0),
         }
     }

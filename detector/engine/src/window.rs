@@ -1,8 +1,8 @@
-//! Facts of one group to firings: the law of windows.
+//! Evaluates window rules: facts of one group to window matches.
 //!
-//! A window fires at fact `t` when the facts in `(t − span, t]` meet the condition; of all firings
-//! in a bucket the one with the highest count is told, the earliest of equals. The result is a
-//! function of the set of facts, and more facts never take a bucket away.
+//! A window matches at fact `t` when the facts in `(t − span, t]` meet the condition. Of all
+//! matches in a bucket the one with the highest count is reported; of equal counts, the earliest.
+//! The result is a function of the set of facts, and more facts never remove a bucket.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -16,8 +16,8 @@ use crate::ids::SharedStr;
 use crate::rule::{WindowCondition, WindowRule};
 use crate::time::EventTime;
 
-/// Evaluates the windows that end at a fact in `ends`, and gives each bucket's firing with the
-/// facts of its window.
+/// Evaluates the windows that end at a fact in `ends` (both inclusive), and returns the match of
+/// each bucket with the facts of its window.
 ///
 /// The facts must be all those of the group from `span` before the first end on.
 #[must_use]
@@ -27,7 +27,7 @@ pub fn evaluate<'f>(
     facts: &'f [Fact],
     ends: (EventTime, EventTime),
 ) -> Vec<(WindowMatch, Vec<&'f Fact>)> {
-    // Most groups hold fewer facts than any window of theirs needs, and are not worth sorting.
+    // Most groups have fewer facts than any match needs, and are not worth sorting.
     if (facts.len() as u64) < window.condition.least() {
         return Vec::new();
     }
@@ -51,8 +51,8 @@ pub fn evaluate<'f>(
     window_matches
 }
 
-/// Facts in their one order: stores give them in any, and what is told must not depend on it, down
-/// to the last tie.
+/// Facts in canonical order: stores return them in any order, and the result must not depend on it,
+/// not even in a tie.
 fn sorted(facts: &[Fact]) -> Vec<&Fact> {
     let mut sorted: Vec<&Fact> = facts.iter().collect();
     sorted.sort_by(|a, b| {
@@ -61,8 +61,8 @@ fn sorted(facts: &[Fact]) -> Vec<&Fact> {
     sorted
 }
 
-/// The window of a bucket that is told: its count, and its first and last fact by their places
-/// among the sorted ones.
+/// The reported window of a bucket: its count, and the positions of its first and last fact in the
+/// sorted list.
 #[derive(Clone, Copy)]
 struct WindowPeak {
     count: u64,
@@ -70,7 +70,7 @@ struct WindowPeak {
     last: usize,
 }
 
-/// The window with the highest count of each bucket, by the number of the bucket.
+/// The window with the highest count in each bucket, by bucket number.
 fn peaks(
     window: &WindowRule,
     sorted: &[&Fact],
@@ -86,8 +86,8 @@ fn peaks(
         }
         let count = tally.meets(&window.condition);
         if let Some(count) = count.filter(|count| *count >= fact.least.unwrap_or(0)) {
-            // The window's end alone says which bucket it is in: a late fact before it may raise
-            // the count, and does not move the alert.
+            // Only the end of a window decides its bucket: a late fact before the end may raise the
+            // count, but does not move the alert.
             let bucket = fact.time.0.div_euclid(window.suppress_secs);
             let peak = WindowPeak {
                 count,
@@ -103,16 +103,15 @@ fn peaks(
     peaks
 }
 
-/// Whether a window that is asked for ends at a fact.
+/// Whether one of the windows to evaluate ends at this fact.
 fn ends_window(sorted: &[&Fact], index: usize, ends: (EventTime, EventTime)) -> bool {
     let time = sorted.get(index).map(|fact| fact.time);
-    // Facts of one second have no order among them: the last of them ends a window with all.
+    // Facts within one second have no order: a window ends at the last of them, and contains all.
     let is_last_of_second = time != sorted.get(index + 1).map(|next| next.time);
     is_last_of_second && time.is_some_and(|time| (ends.0..=ends.1).contains(&time))
 }
 
-/// Whether a window can fire in any group when these of its rules have facts and the others have
-/// none.
+/// Whether a window can match in any group when only these of its rules have facts.
 #[must_use]
 pub fn may_fire(window: &WindowRule, slots: &BTreeSet<usize>) -> bool {
     match &window.condition {
@@ -126,7 +125,7 @@ pub fn may_fire(window: &WindowRule, slots: &BTreeSet<usize>) -> bool {
     }
 }
 
-/// The names of those rules of a window that are in these slots.
+/// The names of a window's rules in these slots.
 fn names_of<'n>(slots: impl Iterator<Item = &'n usize>, names: &'n [String]) -> HashSet<&'n str> {
     slots
         .filter_map(|slot| names.get(*slot))
@@ -134,15 +133,15 @@ fn names_of<'n>(slots: impl Iterator<Item = &'n usize>, names: &'n [String]) -> 
         .collect()
 }
 
-/// What is in the window now. Each count falls to nothing and is removed when the window has
-/// passed, so that the number of entries is the number of different ones.
+/// Content of the current window. Entries whose count falls to zero are removed, so that the number
+/// of entries is the number of distinct ones.
 #[derive(Default)]
 struct WindowTally<'f> {
     keys: HashMap<&'f str, usize>,
     values: HashMap<&'f str, usize>,
     /// Times of the facts of each rule, in order.
     slots: HashMap<usize, VecDeque<EventTime>>,
-    /// The first fact in the window, by its place among the sorted ones.
+    /// Position in the sorted list of the first fact in the window.
     first: usize,
 }
 
@@ -158,8 +157,8 @@ impl<'f> WindowTally<'f> {
             .push_back(fact.time);
     }
 
-    /// Takes out what has passed. The start of a window is open: a fact that is exactly one span
-    /// old is out.
+    /// Removes facts that have left the window. The start of a window is exclusive: a fact that is
+    /// exactly one span old is outside.
     fn forget(&mut self, sorted: &[&'f Fact], start: EventTime) {
         while let Some(old) = sorted.get(self.first).filter(|old| old.time <= start) {
             self.remove(old);
@@ -173,7 +172,7 @@ impl<'f> WindowTally<'f> {
             take_one(&mut self.values, value);
         }
         if let Some(times) = self.slots.get_mut(&fact.slot) {
-            // Facts come and go in the order of their times: the oldest is at the front.
+            // Facts enter and leave in time order: the oldest is at the front.
             times.pop_front();
             if times.is_empty() {
                 self.slots.remove(&fact.slot);
@@ -181,7 +180,7 @@ impl<'f> WindowTally<'f> {
         }
     }
 
-    /// The count, when it is enough.
+    /// The count, if it meets the condition.
     fn meets(&self, condition: &WindowCondition) -> Option<u64> {
         match condition {
             WindowCondition::Events(least) => at_least(*least, self.keys.len()),
@@ -195,9 +194,9 @@ impl<'f> WindowTally<'f> {
         }
     }
 
-    /// Whether each rule has a fact that is not older than one of the rule before it.
+    /// Whether each rule has a fact that is not older than one of the preceding rule.
     fn in_order(&self, rules: u64) -> bool {
-        // The earliest fact that a rule can have leaves the most room for the rules after it.
+        // The earliest possible fact of a rule leaves the most room for the rules after it.
         let mut earliest = EventTime(i64::MIN);
         for slot in 0..usize::try_from(rules).unwrap_or(usize::MAX) {
             let times = self.slots.get(&slot);
@@ -227,7 +226,7 @@ fn holds(expr: &ConditionExpr, present: &HashSet<&str>, names: &[String]) -> boo
     match expr {
         ConditionExpr::And(parts) => parts.iter().all(|p| holds(p, present, names)),
         ConditionExpr::Or(parts) => parts.iter().any(|p| holds(p, present, names)),
-        // Refused when the rule was loaded: a fact that came later would take the alert away.
+        // Rejected when the rule was loaded: a later fact would remove the alert.
         ConditionExpr::Not(_) => false,
         ConditionExpr::Identifier(name) => present.contains(name.as_str()),
         ConditionExpr::Selector {
@@ -319,7 +318,7 @@ secretrail: {suppress: 20s}
             .collect()
     }
 
-    /// Bucket, end, count and number of facts of each firing.
+    /// Bucket, end, count and number of facts of each window match.
     fn fired(window: &WindowRule, facts: &[Fact]) -> Vec<(i64, i64, u64, usize)> {
         evaluate(window, &[], facts, EVER)
             .into_iter()
@@ -337,14 +336,14 @@ secretrail: {suppress: 20s}
     #[test]
     fn a_bucket_is_that_of_the_end_before_and_after_the_epoch() {
         let window = window(WindowCondition::Events(2));
-        // Both windows reach back into the bucket before.
+        // Both windows reach back into the previous bucket.
         assert_eq!(fired(&window, &facts(&[18, 20])), [(1, 20, 2, 2)]);
         assert_eq!(fired(&window, &facts(&[-2, -1])), [(-1, -1, 2, 2)]);
         assert_eq!(fired(&window, &facts(&[-1, 0])), [(0, 0, 2, 2)]);
     }
 
     #[test]
-    fn the_highest_window_of_a_bucket_is_told_and_of_equals_the_earliest() {
+    fn the_highest_window_of_a_bucket_is_reported_and_of_equals_the_earliest() {
         let window = window(WindowCondition::Events(2));
         assert_eq!(fired(&window, &facts(&[0, 1, 11, 12])), [(0, 1, 2, 2)]);
         assert_eq!(fired(&window, &facts(&[0, 1, 11, 12, 13])), [(0, 13, 3, 3)]);
@@ -363,12 +362,12 @@ secretrail: {suppress: 20s}
     fn facts_of_one_second_are_seen_together() {
         let window = window(WindowCondition::Events(2));
         assert_eq!(fired(&window, &facts(&[5, 5, 5])), [(0, 5, 3, 3)]);
-        // At either edge: what is a span old is out for all of them.
+        // At either edge, all facts that are one span old are outside.
         assert_eq!(fired(&window, &facts(&[0, 10, 10])), [(0, 10, 2, 2)]);
     }
 
     #[test]
-    fn only_windows_that_end_where_they_are_asked_for_are_told() {
+    fn only_windows_that_end_in_the_given_range_are_reported() {
         let window = window(WindowCondition::Events(2));
         let facts = facts(&[0, 3, 6, 9]);
         let reported = |from, to| {
@@ -410,7 +409,7 @@ secretrail: {suppress: 20s}
     }
 
     #[test]
-    fn a_usual_rate_asks_for_more_than_the_condition() {
+    fn a_rate_multiplier_raises_the_threshold() {
         let window = window(WindowCondition::Events(2));
         let usual = |times: &[i64]| -> Vec<Fact> {
             let facts = facts(times).into_iter();

@@ -1,5 +1,5 @@
 //! CloudTrail JSON as AWS writes it, borrowed from the bytes. Every field may be missing, null or
-//! of another type: what cannot be read as text is `None`, and unknown fields are passed over.
+//! of another type: a field that cannot be read as text is `None`. Unknown fields are ignored.
 //!
 //! Source: AWS CloudTrail user guide, "CloudTrail record contents" and "CloudTrail userIdentity
 //! element".
@@ -17,10 +17,10 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Vis
 pub struct LenientScalar<'a>(pub Option<Cow<'a, str>>);
 
 impl LenientScalar<'_> {
-    /// The text, where there is any. An empty string counts as none.
+    /// The text, if any. An empty string counts as absent.
     #[must_use]
     pub fn get(&self) -> Option<&str> {
-        // AWS leaves out what it does not know, or writes `""`, as it does for `accessKeyId`.
+        // AWS omits values that it does not know, or writes `""`, as in `accessKeyId`.
         self.0.as_deref().filter(|s| !s.is_empty())
     }
 
@@ -89,19 +89,19 @@ impl<'de> Visitor<'de> for ScalarVisitor {
     }
 }
 
-/// Reads an array that nobody asked for to its end, as a deserializer wants it.
+/// Reads an array to its end and discards it, as serde requires.
 fn pass_over_items<'de, A: SeqAccess<'de>>(mut seq: A) -> Result<(), A::Error> {
     while seq.next_element::<IgnoredAny>()?.is_some() {}
     Ok(())
 }
 
-/// Reads an object that nobody asked for to its end, as a deserializer wants it.
+/// Reads an object to its end and discards it, as serde requires.
 fn pass_over_entries<'de, A: MapAccess<'de>>(mut map: A) -> Result<(), A::Error> {
     while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
     Ok(())
 }
 
-/// A list; anything else is an empty one.
+/// A list; a value of any other type becomes an empty list.
 #[derive(Debug, Clone)]
 pub struct LenientList<T>(pub Vec<T>);
 
@@ -112,13 +112,13 @@ impl<T> Default for LenientList<T> {
 }
 
 impl LenientList<LenientScalar<'_>> {
-    /// The texts that are there.
+    /// The elements that have text.
     pub fn texts(&self) -> impl Iterator<Item = &str> {
         self.0.iter().filter_map(LenientScalar::get)
     }
 }
 
-/// An object; anything else is an empty one.
+/// An object; a value of any other type becomes an empty object.
 #[derive(Debug, Clone, Default)]
 pub struct LenientObject<T>(pub T);
 
@@ -130,12 +130,12 @@ impl<T> std::ops::Deref for LenientObject<T> {
     }
 }
 
-/// Reads what may be of another type than documented, without reading it twice. An untagged enum
-/// would copy every value before it looks at it.
+/// Reads a value that may have another type than documented, in one pass. An untagged enum would
+/// copy every value first.
 struct Lenient<T>(PhantomData<T>);
 
-// A macro, because a trait of serde's cannot be given other defaults: its own refuse the value, and
-// with it the whole record for the sake of one field.
+// A macro, because serde's trait does not allow other defaults: its own reject the value, and with
+// it the whole record because of one field.
 macro_rules! other_types_are_empty {
     () => {
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -202,7 +202,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for LenientList<T> {
     }
 }
 
-// Elements whose fields are all scalars.
+// Structs whose fields are all scalars.
 macro_rules! wire {
     ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $key:literal,)* }) => {
         $(#[$doc])*
@@ -213,19 +213,19 @@ macro_rules! wire {
     };
 }
 
-/// One CloudTrail record.
+/// One CloudTrail record, limited to the fields that the engine needs.
 #[derive(Debug, Default, serde::Deserialize)]
 pub struct CloudTrailRecord<'a> {
-    /// `eventVersion`.
+    /// `eventVersion`, e.g. `1.08`.
     #[serde(borrow, default, rename = "eventVersion")]
     pub event_version: LenientScalar<'a>,
-    /// `userIdentity`.
+    /// `userIdentity`: the caller.
     #[serde(borrow, default, rename = "userIdentity")]
     pub user_identity: LenientObject<UserIdentity<'a>>,
     /// `eventTime`: RFC 3339, UTC, when the request completed.
     #[serde(borrow, default, rename = "eventTime")]
     pub event_time: LenientScalar<'a>,
-    /// `eventSource`: the service, as in `kms.amazonaws.com`.
+    /// `eventSource`: the service, e.g. `kms.amazonaws.com`.
     #[serde(borrow, default, rename = "eventSource")]
     pub event_source: LenientScalar<'a>,
     /// `eventName`: the API.
@@ -237,37 +237,37 @@ pub struct CloudTrailRecord<'a> {
     /// `sourceIPAddress`: an address, a service name, or `AWS Internal`.
     #[serde(borrow, default, rename = "sourceIPAddress")]
     pub source_ip_address: LenientScalar<'a>,
-    /// `userAgent`.
+    /// `userAgent`: the client, a service name, or `AWS Internal`.
     #[serde(borrow, default, rename = "userAgent")]
     pub user_agent: LenientScalar<'a>,
     /// `errorCode`; missing on success.
     #[serde(borrow, default, rename = "errorCode")]
     pub error_code: LenientScalar<'a>,
-    /// `errorMessage`; cut at 1 KB.
+    /// `errorMessage`; AWS truncates it at 1 KB.
     #[serde(borrow, default, rename = "errorMessage")]
     pub error_message: LenientScalar<'a>,
-    /// `requestParameters`, as far as reads, key uses and secret changes need them.
+    /// `requestParameters`, limited to the fields that reads, KMS Decrypts and secret changes need.
     #[serde(borrow, default, rename = "requestParameters")]
     pub request_parameters: LenientObject<RequestParameters<'a>>,
-    /// `resources[]`.
+    /// `resources[]`; missing on Secrets Manager events.
     #[serde(borrow, default)]
     pub resources: LenientList<LenientObject<Resource<'a>>>,
-    /// `addendum`: set when the record replaces or delays an earlier one.
+    /// `addendum`: present when the record replaces an earlier one or was delivered late.
     #[serde(borrow, default)]
     pub addendum: LenientObject<Addendum<'a>>,
     /// `eventID`: a UUID; the same in redeliveries.
     #[serde(borrow, default, rename = "eventID")]
     pub event_id: LenientScalar<'a>,
-    /// `sharedEventID`: the same in the copies that several accounts get of one event.
+    /// `sharedEventID`: the same in the copies of one event in several accounts.
     #[serde(borrow, default, rename = "sharedEventID")]
     pub shared_event_id: LenientScalar<'a>,
-    /// `recipientAccountId`: whose trail this copy is for.
+    /// `recipientAccountId`: the account whose trail this copy is for.
     #[serde(borrow, default, rename = "recipientAccountId")]
     pub recipient_account_id: LenientScalar<'a>,
-    /// `vpcEndpointId`.
+    /// `vpcEndpointId`; on KMS events the endpoint is AWS's own.
     #[serde(borrow, default, rename = "vpcEndpointId")]
     pub vpc_endpoint_id: LenientScalar<'a>,
-    /// `eventType`, as in `AwsApiCall` or `AwsVpceEvent`.
+    /// `eventType`, e.g. `AwsApiCall` or `AwsVpceEvent`.
     #[serde(borrow, default, rename = "eventType")]
     pub event_type: LenientScalar<'a>,
     /// `sessionCredentialFromConsole`: the string `true` for calls made in the console.
@@ -275,24 +275,24 @@ pub struct CloudTrailRecord<'a> {
     pub session_credential_from_console: LenientScalar<'a>,
 }
 
-/// The few fields by which a KMS record proves that KMS events are logged at a place and time.
+/// The few fields of a KMS record that prove that KMS events are logged at a place and time.
 #[derive(Debug, Default, serde::Deserialize)]
 pub struct KmsPresence<'a> {
-    /// `eventTime`.
+    /// `eventTime`: RFC 3339, UTC.
     #[serde(borrow, default, rename = "eventTime")]
     pub event_time: LenientScalar<'a>,
-    /// `eventSource`.
+    /// `eventSource`, e.g. `kms.amazonaws.com`.
     #[serde(borrow, default, rename = "eventSource")]
     pub event_source: LenientScalar<'a>,
-    /// `awsRegion`.
+    /// `awsRegion`: where the call was made.
     #[serde(borrow, default, rename = "awsRegion")]
     pub aws_region: LenientScalar<'a>,
-    /// `recipientAccountId`.
+    /// `recipientAccountId`: the account whose trail this copy is for.
     #[serde(borrow, default, rename = "recipientAccountId")]
     pub recipient_account_id: LenientScalar<'a>,
 }
 
-/// `userIdentity`.
+/// `userIdentity`: the caller.
 #[derive(Debug, Clone, Default, serde::Deserialize)]
 pub struct UserIdentity<'a> {
     /// `type`; missing on service events.
@@ -307,19 +307,19 @@ pub struct UserIdentity<'a> {
     /// `accountId` of the caller.
     #[serde(borrow, default, rename = "accountId")]
     pub account_id: LenientScalar<'a>,
-    /// `accessKeyId`.
+    /// `accessKeyId`; may be missing or empty.
     #[serde(borrow, default, rename = "accessKeyId")]
     pub access_key_id: LenientScalar<'a>,
-    /// `userName`.
+    /// `userName`: friendly name of the caller.
     #[serde(borrow, default, rename = "userName")]
     pub user_name: LenientScalar<'a>,
-    /// `invokedBy`: the service that called on the caller's behalf.
+    /// `invokedBy`: the service that called on behalf of the caller.
     #[serde(borrow, default, rename = "invokedBy")]
     pub invoked_by: LenientScalar<'a>,
     /// `identityProvider` of web identity users.
     #[serde(borrow, default, rename = "identityProvider")]
     pub identity_provider: LenientScalar<'a>,
-    /// `sessionContext`.
+    /// `sessionContext` of temporary credentials.
     #[serde(borrow, default, rename = "sessionContext")]
     pub session_context: LenientObject<SessionContext<'a>>,
     /// `onBehalfOf`: the person behind an IAM Identity Center call.
@@ -328,7 +328,7 @@ pub struct UserIdentity<'a> {
 }
 
 impl<'a> UserIdentity<'a> {
-    /// `sessionContext.sessionIssuer`: the role behind a session; often an empty object.
+    /// `sessionContext.sessionIssuer`: the role or user behind a session; often an empty object.
     #[must_use]
     pub fn session_issuer(&self) -> &SessionIssuer<'a> {
         &self.session_context.session_issuer
@@ -338,7 +338,7 @@ impl<'a> UserIdentity<'a> {
 /// `userIdentity.sessionContext`.
 #[derive(Debug, Clone, Default, serde::Deserialize)]
 pub struct SessionContext<'a> {
-    /// `sessionIssuer`.
+    /// `sessionIssuer`: the role or user that the session belongs to; often an empty object.
     #[serde(borrow, default, rename = "sessionIssuer")]
     pub session_issuer: LenientObject<SessionIssuer<'a>>,
 }
@@ -348,67 +348,67 @@ wire! {
     SessionIssuer {
         /// `type`: `Role`, `IAMUser` or `Root`.
         kind: "type",
-        /// `arn` with its path.
+        /// `arn` of the role or user, with its path.
         arn: "arn",
-        /// `accountId`.
+        /// `accountId` of the role or user.
         account_id: "accountId",
-        /// `userName`: the role's name.
+        /// `userName`: the name of the role or user.
         user_name: "userName",
     }
 }
 
 wire! {
-    /// `userIdentity.onBehalfOf`.
+    /// `userIdentity.onBehalfOf`: the person behind an IAM Identity Center call.
     OnBehalfOf {
-        /// `userId` in the identity store.
+        /// `userId`: the person, in the identity store.
         user_id: "userId",
-        /// `identityStoreArn`.
+        /// `identityStoreArn`: the identity store of `userId`.
         identity_store_arn: "identityStoreArn",
     }
 }
 
 wire! {
-    /// An element of `resources`.
+    /// An element of `resources`: a resource of the call.
     Resource {
-        /// `ARN`.
+        /// `ARN` of the resource.
         arn: "ARN",
-        /// `accountId`.
+        /// `accountId` of the resource, or `AWS Internal`.
         account_id: "accountId",
-        /// `type`, as in `AWS::KMS::Key`; missing on Parameter Store events.
+        /// `type`, e.g. `AWS::KMS::Key`; missing on Parameter Store events.
         kind: "type",
     }
 }
 
 wire! {
-    /// `addendum`.
+    /// `addendum`: why the record was delayed or replaced.
     Addendum {
         /// `reason`: `DELIVERY_DELAY`, `UPDATED_DATA` or `SERVICE_OUTAGE`.
         reason: "reason",
-        /// `originalEventID`.
+        /// `originalEventID`: the event that this record updates.
         original_event_id: "originalEventID",
     }
 }
 
-/// `requestParameters` of the calls that concern us, all in one: no two of them give one name two
-/// meanings.
+/// `requestParameters` of all relevant calls in one struct: no two calls use one name with
+/// different meanings.
 #[derive(Debug, Clone, Default, serde::Deserialize)]
 pub struct RequestParameters<'a> {
     /// `secretId`: name, ARN, or ARN without its suffix, as the caller typed it.
     #[serde(borrow, default, rename = "secretId")]
     pub secret_id: LenientScalar<'a>,
-    /// `aRN`, the spelling of some calls before February 2024.
+    /// `aRN`, the spelling in some calls before February 2024.
     #[serde(borrow, default, rename = "aRN")]
     pub old_arn: LenientScalar<'a>,
-    /// `versionId`.
+    /// `versionId`: the requested version.
     #[serde(borrow, default, rename = "versionId")]
     pub version_id: LenientScalar<'a>,
-    /// `versionStage`.
+    /// `versionStage`: the requested staging label, e.g. `AWSPREVIOUS`.
     #[serde(borrow, default, rename = "versionStage")]
     pub version_stage: LenientScalar<'a>,
-    /// `secretIdList` of `BatchGetSecretValue`.
+    /// `secretIdList` of `BatchGetSecretValue`: names or ARNs.
     #[serde(borrow, default, rename = "secretIdList")]
     pub secret_id_list: LenientList<LenientScalar<'a>>,
-    /// `name` of a parameter, or of a secret to create, or of a trail.
+    /// `name` of a parameter, of a secret to create, or of a trail.
     #[serde(borrow, default)]
     pub name: LenientScalar<'a>,
     /// `names` of `GetParameters`.
@@ -417,13 +417,13 @@ pub struct RequestParameters<'a> {
     /// `path` of `GetParametersByPath`.
     #[serde(borrow, default)]
     pub path: LenientScalar<'a>,
-    /// `recursive`.
+    /// `recursive` of `GetParametersByPath`.
     #[serde(borrow, default)]
     pub recursive: LenientScalar<'a>,
-    /// `withDecryption`.
+    /// `withDecryption` of Parameter Store reads; AWS ignores it for plain String parameters.
     #[serde(borrow, default, rename = "withDecryption")]
     pub with_decryption: LenientScalar<'a>,
-    /// `resourceArn` of policies on parameters.
+    /// `resourceArn`: the parameter, in calls that change its resource policy.
     #[serde(borrow, default, rename = "resourceArn")]
     pub resource_arn: LenientScalar<'a>,
     /// `encryptionContext` of a KMS call.
@@ -432,13 +432,13 @@ pub struct RequestParameters<'a> {
 }
 
 wire! {
-    /// The pairs of a KMS encryption context that name a secret; others may stand beside them.
+    /// The pairs of a KMS encryption context that identify a secret; it may contain others.
     EncryptionContext {
-        /// `SecretARN`: always full, with its suffix.
+        /// `SecretARN`: always a full ARN, with its suffix.
         secret_arn: "SecretARN",
-        /// `SecretVersionId`.
+        /// `SecretVersionId`: the version, or `RequestToValidateKeyAccess`.
         secret_version_id: "SecretVersionId",
-        /// `PARAMETER_ARN`.
+        /// `PARAMETER_ARN`: the ARN of the parameter.
         parameter_arn: "PARAMETER_ARN",
     }
 }
@@ -446,7 +446,7 @@ wire! {
 /// An element of `aws cloudtrail lookup-events`: the record is JSON in a string.
 #[derive(Debug, serde::Deserialize)]
 pub struct LookupEvent<'a> {
-    /// `CloudTrailEvent`.
+    /// `CloudTrailEvent`: the record, as JSON in a string.
     #[serde(borrow, default, rename = "CloudTrailEvent")]
     pub cloud_trail_event: LenientScalar<'a>,
 }
@@ -545,7 +545,7 @@ mod tests {
 
     #[test]
     fn an_empty_session_issuer_is_no_issuer() {
-        // All KMS records of the real set have it so.
+        // In the real data set, all KMS records look like this.
         let record = record(
             r#"{"userIdentity":{"type":"IAMUser","sessionContext":{"sessionIssuer":{}},
                 "invokedBy":"AWS Internal"}}"#,

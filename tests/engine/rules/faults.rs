@@ -200,7 +200,8 @@ needs its own, a new UUID",
     );
     check_fault(
         &denied.replace("condition: selection", "condition: selektion"),
-        "r.yml:",
+        "r.yml:9: \"t\": detection.condition: unknown detection identifier: selektion; combine \
+         names of selections with and, or, not, `1 of x*`, `all of x*`",
     );
 }
 

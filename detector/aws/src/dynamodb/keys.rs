@@ -129,7 +129,7 @@ pub(super) fn ends_in(range: &CorrelationRange) -> SortKeyRange {
 }
 
 /// The digest in a sort key of [`SceneSegment::ends`]; `None` for other items of the segment.
-pub(super) fn digest_of_ends(sort_key: &str) -> Option<&str> {
+pub(super) fn digest_of_pending(sort_key: &str) -> Option<&str> {
     sort_key.rsplit_once("#end#").map(|(_, digest)| digest)
 }
 
@@ -311,8 +311,8 @@ mod tests {
     #[test]
     fn closed_ends_are_not_taken_for_ends() {
         let place = CorrelationSegment::of(&correlation_group(), TEN);
-        assert_eq!(digest_of_ends(&place.ends("d1").sk), Some("d1"));
-        assert_eq!(digest_of_ends(&place.shut("d1").sk), None);
+        assert_eq!(digest_of_pending(&place.ends("d1").sk), Some("d1"));
+        assert_eq!(digest_of_pending(&place.shut("d1").sk), None);
         assert!(is_in(&place.ends("d1"), &place.whole()));
         assert!(is_in(&place.shut("d1"), &place.whole()));
         let next = CorrelationSegment::of(&correlation_group(), TEN.plus(600));

@@ -79,7 +79,7 @@ impl StoredPendingEvents {
         let mut items = Vec::new();
         let mut references = DueReferences::new();
         for ((waits_from, place), ends) in by_correlation_group(ends, arrived) {
-            for packed in item_v1::pack_ends(&ends) {
+            for packed in item_v1::pack_pending(&ends) {
                 references
                     .entry(waits_from)
                     .or_default()
@@ -105,7 +105,7 @@ impl StoredPendingEvents {
         }
         let mut items = Vec::new();
         for (id, ends) in shared {
-            for packed in item_v1::pack_ends(&ends) {
+            for packed in item_v1::pack_pending(&ends) {
                 let key = ItemKey::new(keys::shared_partition(id), &packed.digest);
                 items.push((key, self.table.packed(packed, self.keep_secs)));
             }
@@ -183,7 +183,7 @@ impl StoredPendingEvents {
         digests: &BTreeSet<String>,
     ) -> Result<Vec<Arc<PendingEvent>>, StateError> {
         let due = with_digests(items, digests);
-        let mut ends = self.table.contents(&due, item_v1::unpack_ends)?;
+        let mut ends = self.table.contents(&due, item_v1::unpack_pending)?;
         let closed = closed(items);
         ends.retain(|end| !closed.contains(&identity(&end.id)));
         Ok(ends)
@@ -197,7 +197,7 @@ impl StoredPendingEvents {
         let items = self.table.query_all(asked).await?;
         let mut all = Vec::with_capacity(ranges.len());
         for (range, items) in ranges.iter().zip(items) {
-            let mut ends = self.table.contents(&items, item_v1::unpack_ends)?;
+            let mut ends = self.table.contents(&items, item_v1::unpack_pending)?;
             // Whole segments were read.
             ends.retain(|end| (range.from..=range.to).contains(&end.time));
             all.push(distinct(ends));
@@ -215,7 +215,9 @@ impl StoredPendingEvents {
             .map(|id| SortKeyRange::whole(keys::shared_partition(id)))
             .collect();
         let items = self.table.query_all(ranges).await?;
-        let ends = self.table.contents(&items.concat(), item_v1::unpack_ends)?;
+        let ends = self
+            .table
+            .contents(&items.concat(), item_v1::unpack_pending)?;
         Ok(distinct(ends))
     }
 
@@ -349,7 +351,7 @@ fn with_digests(items: &[Attributes], digests: &BTreeSet<String>) -> Vec<Attribu
         .iter()
         .filter(|item| {
             text_of(item, SK)
-                .and_then(keys::digest_of_ends)
+                .and_then(keys::digest_of_pending)
                 .is_some_and(|digest| digests.contains(digest))
         })
         .cloned()

@@ -8,39 +8,39 @@ use crate::args::input::{AwsArgs, InputArgs};
 use crate::args::rules::RuleFilesArgs;
 use crate::args::value::bytes;
 
-/// Extract on many machines.
+/// Extraction in parallel inside AWS.
 #[derive(Debug, Subcommand)]
 pub enum BackfillCommand {
-    /// List the logs, write the manifest of a job, and say what it will take.
+    /// List the logs, write the manifest of a job, and estimate its time and cost.
     #[command(after_help = EXIT_CODES)]
     Plan(Box<BackfillPlanArgs>),
-    /// Start what is missing of a job, watch it to its end, and check that it is complete.
+    /// Start the missing batches of a job, wait for its end, and check that it is complete.
     #[command(after_help = EXIT_CODES)]
     Run(BackfillRunArgs),
-    /// Say how far a job is.
+    /// Show the progress of a job.
     #[command(after_help = EXIT_CODES)]
     Status(BackfillJobArgs),
-    /// The same as run: start only what is missing.
+    /// Same as run: start only the missing batches.
     #[command(after_help = EXIT_CODES)]
     Resume(BackfillRunArgs),
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 2 rule error, \
-    3 input error or the job is incomplete, 64 usage, 74 output.";
+    3 input error or incomplete job, 64 usage error, 74 output error.";
 
 /// Arguments of `backfill plan`.
 #[derive(Debug, Args)]
 pub struct BackfillPlanArgs {
-    /// What to read, in S3.
+    /// What to read; only objects in S3.
     #[command(flatten)]
     pub input: InputArgs,
-    /// Which rules the records are kept for: those that the replay will use.
+    /// The rules of the later replay: the records that they need are kept.
     #[command(flatten)]
     pub files: RuleFilesArgs,
-    /// Place of the job: s3://bucket/prefix/, or the manifest in it.
+    /// Location of the job: s3://bucket/prefix/, or its manifest.
     #[arg(short, long, value_name = "S3", help_heading = "Job")]
     pub output: PathBuf,
-    /// Bytes of logs, as they are stored, for one invocation.
+    /// Bytes of logs, as stored, for each invocation.
     #[arg(
         long,
         value_name = "BYTES",
@@ -49,7 +49,7 @@ pub struct BackfillPlanArgs {
         help_heading = "Job"
     )]
     pub part_size: u64,
-    /// Invocations at the same time, for the estimate: as the state machine is set.
+    /// Concurrent invocations, for the estimate only: the concurrency of the state machine.
     #[arg(
         long,
         value_name = "N",
@@ -58,24 +58,24 @@ pub struct BackfillPlanArgs {
         help_heading = "Job"
     )]
     pub concurrency: u64,
-    /// Print nothing but faults.
+    /// Print only errors.
     #[arg(short, long, help_heading = "Job")]
     pub quiet: bool,
 }
 
-/// A job.
+/// Which job, and how to reach it.
 #[derive(Debug, Args)]
 pub struct BackfillJobArgs {
-    /// Place of the job: s3://bucket/prefix/, as it was planned.
+    /// Location of the job: s3://bucket/prefix/, as given to `backfill plan`.
     #[arg(value_name = "JOB")]
     pub job: PathBuf,
-    /// How to reach AWS.
+    /// AWS profile, region and endpoint.
     #[command(flatten)]
     pub aws: AwsArgs,
-    /// Print nothing but faults.
+    /// Print only errors.
     #[arg(short, long, help_heading = "Output")]
     pub quiet: bool,
-    /// Print no progress bar.
+    /// Hide the progress bar.
     #[arg(long, help_heading = "Output")]
     pub no_progress: bool,
 }
@@ -83,10 +83,10 @@ pub struct BackfillJobArgs {
 /// Arguments of `backfill run` and `backfill resume`.
 #[derive(Debug, Args)]
 pub struct BackfillRunArgs {
-    /// Which job.
+    /// The job to run.
     #[command(flatten)]
     pub job: BackfillJobArgs,
-    /// ARN of the state machine: the output `StateMachine` of infra/backfill.yaml.
+    /// ARN of the state machine: output `StateMachine` of the stack of infra/backfill.yaml.
     #[arg(long, value_name = "ARN")]
     pub state_machine: String,
 }

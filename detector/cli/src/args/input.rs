@@ -1,4 +1,4 @@
-//! What to read, and which part of it.
+//! What to read, and which records of it to use.
 
 use std::path::PathBuf;
 
@@ -17,14 +17,14 @@ pub struct InputArgs {
     /// for standard input.
     #[arg(required = true, value_name = "PATH")]
     pub paths: Vec<PathBuf>,
-    /// First event time: RFC 3339 (2026-03-02T10:00:00Z) or a date (2026-03-02), in UTC.
+    /// First event time: RFC 3339 (2026-03-02T10:00:00Z) or a date (2026-03-02) in UTC.
     #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Selection")]
     pub from: Option<EventTime>,
-    /// First event time after the selection, in the same forms. Deliveries up to a day later are
-    /// read.
+    /// Last event time, exclusive, in the same formats. Log files delivered up to a day later are
+    /// read too.
     #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Selection")]
     pub to: Option<EventTime>,
-    /// Only the last 30d, 12h, 90m or 2w.
+    /// Only events of the last 30d, 12h, 90m or 2w.
     #[arg(
         long,
         value_name = "AGE",
@@ -33,7 +33,7 @@ pub struct InputArgs {
         help_heading = "Selection"
     )]
     pub since: Option<i64>,
-    /// Only these account ids; folders of others in an AWSLogs tree are not opened.
+    /// Only these account ids; in an AWSLogs tree, folders of other accounts are not opened.
     #[arg(
         long,
         value_name = "ACCOUNT",
@@ -41,7 +41,7 @@ pub struct InputArgs {
         help_heading = "Selection"
     )]
     pub account: Vec<String>,
-    /// Only these regions; folders of others in an AWSLogs tree are not opened.
+    /// Only these regions; in an AWSLogs tree, folders of other regions are not opened.
     #[arg(
         long,
         value_name = "REGION",
@@ -49,17 +49,17 @@ pub struct InputArgs {
         help_heading = "Selection"
     )]
     pub region: Vec<String>,
-    /// Only these principals: ARN, session ARN, or name of the role or user; `*` and `?` stand for
-    /// any text and character.
+    /// Only these principals: ARN, session ARN, or name of the role or user; `*` matches any text,
+    /// `?` any character.
     #[arg(long, value_name = "GLOB", help_heading = "Selection")]
     pub principal: Vec<String>,
-    /// Only these secrets: name, or ARN with or without its suffix; with `*` and `?`.
+    /// Only these secrets: name, or ARN with or without its random suffix; may contain `*` and `?`.
     #[arg(long, value_name = "GLOB", help_heading = "Selection")]
     pub secret: Vec<String>,
     /// Only calls from these networks (10.0.0.0/8), addresses, VPC endpoints (vpce-…) or services.
     #[arg(long, value_name = "CIDR", help_heading = "Selection")]
     pub source: Vec<SourcePattern>,
-    /// Only calls that ended so: success, denied, failed.
+    /// Only calls with these outcomes: success, denied, failed.
     #[arg(
         long,
         value_name = "OUTCOME",
@@ -67,8 +67,7 @@ pub struct InputArgs {
         help_heading = "Selection"
     )]
     pub outcome: Vec<CallOutcome>,
-    /// Only secrets that were reached so: api, batch, by_path, history, direct_decrypt,
-    /// decrypt_only.
+    /// Only accesses by these methods: api, batch, by_path, history, direct_decrypt, decrypt_only.
     #[arg(
         long,
         value_name = "METHOD",
@@ -76,7 +75,7 @@ pub struct InputArgs {
         help_heading = "Selection"
     )]
     pub method: Vec<AccessMethod>,
-    /// Only calls with these access keys.
+    /// Only calls with these access key ids.
     #[arg(
         long,
         value_name = "KEY",
@@ -84,32 +83,33 @@ pub struct InputArgs {
         help_heading = "Selection"
     )]
     pub access_key: Vec<String>,
-    /// Note in this file what was read, and go on from there after an interruption; it is removed
-    /// when everything was read.
+    /// Record progress in this file and resume from it after an interruption; it is removed once
+    /// everything has been read.
     #[arg(long, value_name = "FILE")]
     pub checkpoint: Option<PathBuf>,
+    /// Number of files read in parallel; the number of processors by default.
+    // Before the options of S3: their help heading would otherwise apply to this one too.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub threads: Option<u16>,
     /// How to reach S3.
     #[command(flatten)]
     pub aws: AwsArgs,
-    /// Files read at the same time; all processors by default.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
-    pub threads: Option<u16>,
 }
 
-/// How to reach S3, beside what the AWS configuration says.
+/// How to reach AWS; what is not given comes from the AWS configuration.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "S3")]
 pub struct AwsArgs {
     /// Profile of the AWS configuration.
     #[arg(long, value_name = "NAME")]
     pub profile: Option<String>,
-    /// Region of the bucket, if not that of the profile.
+    /// Region of the bucket; the region of the profile by default.
     #[arg(long = "aws-region", value_name = "REGION")]
     pub aws_region: Option<String>,
-    /// Where S3 is, for stand-ins and private endpoints.
+    /// Endpoint of S3, for emulators and private endpoints.
     #[arg(long, value_name = "URL")]
     pub endpoint_url: Option<String>,
-    /// Pay for requests to a bucket whose owner asks for that.
+    /// Agree to pay for requests to a Requester Pays bucket.
     #[arg(long)]
     pub requester_pays: bool,
 }

@@ -1,16 +1,16 @@
-//! How to print, and where to.
+//! Format and destination of the output.
 
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-/// How to print.
+/// Format, destination and colours of the output.
 #[derive(Debug, Args)]
 pub struct OutputArgs {
-    /// Form of the output.
+    /// Output format.
     #[arg(short, long, value_enum, default_value_t = OutputFormat::Table, help_heading = "Output")]
     pub format: OutputFormat,
-    /// Where to, and how loudly.
+    /// Where the output goes, and what else is printed.
     #[command(flatten)]
     pub destination: OutputDestination,
     /// When to use colours.
@@ -24,34 +24,34 @@ pub struct OutputArgs {
     pub color: ColorChoice,
 }
 
-/// Where the output goes, and how loudly.
+/// Where the output goes, and what is printed on standard error.
 #[derive(Debug, Args)]
 pub struct OutputDestination {
-    /// Write to a file, which appears only when it is complete.
+    /// Write to this file; it appears only once it is complete.
     #[arg(short, long, value_name = "FILE", help_heading = "Output")]
     pub output: Option<PathBuf>,
-    /// Print neither the progress bar nor the closing summary.
+    /// Print neither the progress bar nor the run summary.
     #[arg(short, long, help_heading = "Output")]
     pub quiet: bool,
-    /// Print no progress bar.
+    /// Hide the progress bar.
     #[arg(long, help_heading = "Output")]
     pub no_progress: bool,
 }
 
-/// Forms of the output.
+/// Output formats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum OutputFormat {
-    /// For people.
+    /// Text for people.
     Table,
     /// One JSON array, with an object on each line.
     Json,
-    /// One JSON object a line, for programs.
+    /// One JSON object on each line, for programs.
     Jsonl,
-    /// For spreadsheets; text that would be a formula is quoted.
+    /// CSV, for spreadsheets; text that would be a formula is quoted.
     Csv,
     /// OCSF Detection Findings (class 2004, version 1.5.0), one on each line; for replay only.
     Ocsf,
-    /// A report in one file, for a browser without a network; for replay only.
+    /// A self-contained report for a browser, without network access; for replay only.
     Html,
     /// Apache Parquet, for DuckDB and Athena; for accesses only.
     Parquet,
@@ -60,7 +60,7 @@ pub enum OutputFormat {
 /// When to use colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ColorChoice {
-    /// On a terminal, unless `NO_COLOR` is set.
+    /// Only on a terminal, and only if `NO_COLOR` is not set.
     Auto,
     /// Always.
     Always,
@@ -68,10 +68,10 @@ pub enum ColorChoice {
     Never,
 }
 
-/// Forms of lists.
+/// Output formats of lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ListFormat {
-    /// For people.
+    /// Text for people.
     Table,
     /// One JSON array.
     Json,

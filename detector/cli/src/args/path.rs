@@ -1,8 +1,8 @@
-//! What a path that was typed stands for, by its form alone.
+//! Kinds of paths on the command line, told by their syntax alone.
 
 use std::path::Path;
 
-/// Whether a path stands for standard input.
+/// Whether a path is `-`, standard input.
 #[must_use]
 pub fn is_stdin(path: &Path) -> bool {
     path.as_os_str() == "-"

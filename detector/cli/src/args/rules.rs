@@ -1,4 +1,4 @@
-//! Arguments of `rules`, and which rules and policy a run uses.
+//! Arguments of `rules`, and of all commands that use rules or a policy.
 
 use std::path::PathBuf;
 
@@ -6,28 +6,30 @@ use clap::{Args, Subcommand};
 
 use crate::args::output::ListFormat;
 
-/// Work on rules.
+/// The commands of `rules`.
 #[derive(Debug, Subcommand)]
 pub enum RulesCommand {
-    /// Run the examples that rules carry.
-    #[command(after_help = "Exit codes: 0 every example holds, 1 some do not, \
-            2 a rule cannot be used, 64 usage.")]
+    /// Run the examples in the rules.
+    #[command(after_help = "Exit codes: 0 all examples passed, 1 some failed, \
+            2 invalid rule, 64 usage error.")]
     Test(RulesTestArgs),
-    /// Check rules for faults and style.
-    #[command(after_help = "Exit codes: 0 clean, or hints only; 1 warnings; 2 errors; 64 usage.")]
+    /// Check rules for errors and style.
+    #[command(
+        after_help = "Exit codes: 0 clean or only hints, 1 warnings, 2 errors, 64 usage error."
+    )]
     Lint(RulesLintArgs),
     /// List rules.
     List(RulesListArgs),
-    /// Say, selection by selection, why a rule does or does not fire for the records in a file.
+    /// Show, selection by selection, why a rule fires or not for the records in a file.
     Explain(RulesExplainArgs),
-    /// List the fields that a rule may use beside CloudTrail's own.
+    /// List the fields that rules may use in addition to CloudTrail's own.
     Fields(RulesFieldsArgs),
 }
 
-/// Which rules.
+/// Rule files, and the values of their placeholders.
 #[derive(Debug, Default, Args)]
 pub struct RuleFilesArgs {
-    /// Sigma file or folder; may be given several times. Replaces the built-in pack.
+    /// Sigma file or folder, in place of the built-in pack; may be repeated.
     #[arg(
         short,
         long,
@@ -36,19 +38,19 @@ pub struct RuleFilesArgs {
         help_heading = "Rules"
     )]
     pub rules: Vec<PathBuf>,
-    /// Values of the placeholders of rules with `|expand`: YAML, a name with a value or a list of
+    /// YAML file with the values of `|expand` placeholders: each name with a value or a list of
     /// values.
     #[arg(long, value_name = "FILE", help_heading = "Rules")]
     pub vars: Option<PathBuf>,
 }
 
-/// Who is expected to read what.
+/// The access policy, and how strictly it applies.
 #[derive(Debug, Args)]
 pub struct PolicyArgs {
-    /// Access policy: who is expected to read what.
+    /// Access policy: who may read what.
     #[arg(long, value_name = "FILE", help_heading = "Rules")]
     pub policy: Option<PathBuf>,
-    /// Count secrets that no grant of the policy covers as unexpected.
+    /// Treat reads of secrets that no grant covers as unexpected.
     #[arg(long, requires = "policy", help_heading = "Rules")]
     pub strict: bool,
 }
@@ -56,13 +58,13 @@ pub struct PolicyArgs {
 /// Arguments of `rules test`.
 #[derive(Debug, Args)]
 pub struct RulesTestArgs {
-    /// Which rules.
+    /// The rules to use.
     #[command(flatten)]
     pub files: RuleFilesArgs,
-    /// Only the rule of this id, title or file name; may be given several times.
+    /// Only the rule with this id, title or file name; may be repeated.
     #[arg(long, value_name = "RULE")]
     pub rule: Vec<String>,
-    /// Print only what fails.
+    /// Print only failures.
     #[arg(long)]
     pub show_failures_only: bool,
     /// Also write the results as JUnit XML.
@@ -73,7 +75,7 @@ pub struct RulesTestArgs {
 /// Arguments of `rules lint`.
 #[derive(Debug, Args)]
 pub struct RulesLintArgs {
-    /// Which rules.
+    /// The rules to use.
     #[command(flatten)]
     pub files: RuleFilesArgs,
 }
@@ -81,10 +83,10 @@ pub struct RulesLintArgs {
 /// Arguments of `rules list`.
 #[derive(Debug, Args)]
 pub struct RulesListArgs {
-    /// Which rules.
+    /// The rules to use.
     #[command(flatten)]
     pub files: RuleFilesArgs,
-    /// Form of the output.
+    /// Output format.
     #[arg(short, long, value_enum, default_value_t = ListFormat::Table)]
     pub format: ListFormat,
 }
@@ -95,13 +97,13 @@ pub struct RulesExplainArgs {
     /// Id, title or file name of the rule.
     #[arg(value_name = "RULE")]
     pub rule: String,
-    /// File with CloudTrail records, in any form that `replay` reads; `-` for standard input.
+    /// File with CloudTrail records, in any format that `replay` reads; `-` for standard input.
     #[arg(value_name = "EVENT-FILE")]
     pub events: PathBuf,
-    /// Which rules.
+    /// The rules to use.
     #[command(flatten)]
     pub files: RuleFilesArgs,
-    /// Who is expected to read what.
+    /// The access policy to use.
     #[command(flatten)]
     pub policy: PolicyArgs,
 }
@@ -109,7 +111,7 @@ pub struct RulesExplainArgs {
 /// Arguments of `rules fields`.
 #[derive(Debug, Args)]
 pub struct RulesFieldsArgs {
-    /// Form of the output.
+    /// Output format.
     #[arg(short, long, value_enum, default_value_t = ListFormat::Table)]
     pub format: ListFormat,
 }

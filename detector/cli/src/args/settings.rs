@@ -1,5 +1,5 @@
-//! What the user typed and what the process is, to what to do. The only place that looks at
-//! terminals.
+//! The settings of a run, resolved from the arguments and the process. The only place that asks
+//! whether there is a terminal.
 
 use std::path::PathBuf;
 
@@ -13,31 +13,31 @@ use crate::args::output::{ColorChoice, OutputArgs, OutputDestination, OutputForm
 use crate::args::path::is_stdin;
 use crate::host::{ProcessHost, RunFailure};
 
-/// Everything that a run needs to know.
+/// The settings of a run.
 #[derive(Debug)]
 pub struct RunSettings {
-    /// Files, folders, `s3://…` and `-`.
+    /// Paths as typed: files, folders, `s3://…` and `-`.
     pub paths: Vec<PathBuf>,
-    /// How to reach S3.
+    /// How to reach AWS.
     pub aws: AwsArgs,
-    /// Which part of the logs.
+    /// Which events of the logs to use.
     pub selection: Selection,
-    /// Files read at the same time.
+    /// Number of files read in parallel.
     pub threads: usize,
-    /// Form of the output.
+    /// Output format.
     pub format: OutputFormat,
-    /// File to write; standard output without one.
+    /// File to write; `None` for standard output.
     pub output: Option<PathBuf>,
-    /// Where to note what was read.
+    /// File in which to record progress.
     pub checkpoint: Option<PathBuf>,
-    /// How long `seen.*` remembers.
+    /// Lookback and warm-up of `seen.*`.
     pub lookback: LookbackPeriods,
-    /// No progress bar and no summary.
+    /// Whether to print neither progress bar nor run summary.
     pub quiet: bool,
     /// Whether the output is coloured.
     pub color: bool,
-    /// Whether a progress bar is shown: somebody looks at standard error, and did not ask for
-    /// silence.
+    /// Whether to show a progress bar: standard error is a terminal, and neither `--quiet` nor
+    /// `--no-progress` is given.
     pub show_progress: bool,
 }
 
@@ -46,7 +46,7 @@ impl RunSettings {
     ///
     /// # Errors
     ///
-    /// [`Failure::Usage`] when they contradict each other.
+    /// [`RunFailure::Usage`] when they contradict each other.
     pub fn new(
         input: &InputArgs,
         output: &OutputArgs,
@@ -67,7 +67,7 @@ impl RunSettings {
         })
     }
 
-    /// Resolves the arguments of commands with one form of output, without colours.
+    /// Resolves the arguments of commands with one output format, without colours.
     ///
     /// # Errors
     ///
@@ -107,11 +107,11 @@ impl RunSettings {
         self.paths.iter().any(|path| is_stdin(path))
     }
 
-    /// Says at once that the output asked for is not one of rows, for commands that have no other.
+    /// Rejects formats other than table, JSON, JSON lines and CSV, before anything is read.
     ///
     /// # Errors
     ///
-    /// [`Failure::Usage`].
+    /// [`RunFailure::Usage`]: another format was chosen.
     pub fn must_be_rows(&self, what: &str) -> Result<(), RunFailure> {
         match self.format {
             OutputFormat::Table | OutputFormat::Json | OutputFormat::Jsonl | OutputFormat::Csv => {
@@ -122,7 +122,7 @@ impl RunSettings {
     }
 }
 
-/// The first event time that is asked for; `None` for all that came before.
+/// The first event time of the selection; `None` for no lower bound.
 fn first_time(input: &InputArgs, now: EventTime) -> Result<Option<EventTime>, RunFailure> {
     let since = input.since.map(|secs| now.plus(secs.saturating_neg()));
     let from = input.from.or(since);
@@ -159,12 +159,12 @@ fn globs(patterns: &[String]) -> Vec<GlobPattern> {
         .collect()
 }
 
-/// Some forms of output are of alerts alone, or of the ledger alone.
+/// The failure of a command for which the chosen format does not exist.
 #[must_use]
 pub fn only_rows(what: &str) -> RunFailure {
     RunFailure::Usage(format!(
-        "{what} has no such form; ocsf and html are for replay, parquet is for accesses: \
-         choose -f table, json, jsonl or csv"
+        "{what} does not support this format (ocsf and html are for replay, parquet is for \
+         accesses); choose -f table, json, jsonl or csv"
     ))
 }
 

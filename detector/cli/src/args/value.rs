@@ -1,18 +1,18 @@
-//! Values of options that have a form of their own: times, ages and sizes.
+//! Parsers for the values of options: times, ages and sizes.
 
 use chrono::{NaiveDate, NaiveTime};
 use secretrail_engine::time::EventTime;
 
-/// What a value should look like. The option and the value itself are named by clap.
+/// The syntax that a value should have. clap adds the option and the value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ValueError(&'static str);
 
 const TIME: ValueError = ValueError("write 2026-03-02T10:00:00Z or 2026-03-02");
-const BYTES: ValueError = ValueError("write a number of bytes, as in 64M or 1G");
-const AGE: ValueError = ValueError("write a number and s, m, h, d or w, as in 30d");
+const BYTES: ValueError = ValueError("write a number of bytes, such as 64M or 1G");
+const AGE: ValueError = ValueError("write a number and s, m, h, d or w, such as 30d");
 
-/// A time in RFC 3339, or a date, which is its first second in UTC.
+/// A time in RFC 3339, or a date, which means its first second in UTC.
 pub(crate) fn time(text: &str) -> Result<EventTime, ValueError> {
     if let Some(time) = EventTime::parse(text) {
         return Ok(time);
@@ -22,7 +22,7 @@ pub(crate) fn time(text: &str) -> Result<EventTime, ValueError> {
     Ok(EventTime(midnight.timestamp()))
 }
 
-/// A number of bytes, with K, M or G for powers of 1,024. Zero is refused: nothing would ever fit.
+/// A number of bytes, with K, M or G for powers of 1,024. Zero is rejected: nothing would fit.
 pub(crate) fn bytes(text: &str) -> Result<u64, ValueError> {
     let units = [('K', 1 << 10), ('M', 1 << 20), ('G', 1 << 30)];
     let (number, unit) = units
@@ -35,7 +35,7 @@ pub(crate) fn bytes(text: &str) -> Result<u64, ValueError> {
     }
 }
 
-/// An age in seconds.
+/// An age (`90m`, `30d`) in seconds.
 pub(crate) fn age(text: &str) -> Result<i64, ValueError> {
     let unit = text.chars().next_back().ok_or(AGE)?;
     let secs = match unit {

@@ -1,5 +1,5 @@
-//! The `backfill` commands: an extraction planned here, done by Step Functions and Lambda where the
-//! logs are, and checked here.
+//! `backfill`: plans an extraction, runs it in AWS with Step Functions and Lambda, and checks that it
+//! is complete.
 
 mod estimate;
 mod items;
@@ -22,11 +22,11 @@ use self::watch::RunWatcher;
 use crate::args::backfill::{BackfillCommand, BackfillJobArgs, BackfillRunArgs};
 use crate::host::{ProcessHost, RunFailure};
 
-/// Runs the command and gives its exit code.
+/// Runs the command and returns its exit code.
 ///
 /// # Errors
 ///
-/// [`Failure`].
+/// [`RunFailure`]: the run ended early.
 pub fn run(command: &BackfillCommand, host: &mut ProcessHost) -> Result<u8, RunFailure> {
     match command {
         BackfillCommand::Plan(args) => plan::run(args, host),
@@ -35,14 +35,14 @@ pub fn run(command: &BackfillCommand, host: &mut ProcessHost) -> Result<u8, RunF
     }
 }
 
-/// Starts what is missing of a job and watches it to its end.
+/// Starts the missing batches of a job and waits for its end.
 fn start(args: &BackfillRunArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
     let job = ReachedJob::open(&args.job)?;
     let there = job.there()?;
     let under_way = job.under_way(&there)?;
     let missing = job.missing(&there);
     let mut watch = RunWatcher::new(&job.machines, missing.len(), &args.job, host);
-    // What runs already makes parts that would otherwise be made twice.
+    // A running execution is waited for: its extract files would otherwise be made twice.
     let (joined, missing) = match under_way {
         Some(StateMachineExecution { arn, .. }) => {
             let joined = watch.joined(arn, host)?;
@@ -55,8 +55,8 @@ fn start(args: &BackfillRunArgs, host: &mut ProcessHost) -> Result<u8, RunFailur
     status::tell(&job, started.or(joined).as_ref(), args.job.quiet, host)
 }
 
-/// Starts executions over these batches, one after the other, and gives the last. Each batch once:
-/// what fails again needs somebody to look at it.
+/// Starts executions over these batches, one after the other, and returns the last. Each batch is
+/// tried once: one that fails again needs a person to look at it.
 fn start_missing(
     args: &BackfillRunArgs,
     job: &ReachedJob,
@@ -65,7 +65,7 @@ fn start_missing(
     host: &mut ProcessHost,
 ) -> Result<Option<StateMachineExecution>, RunFailure> {
     let mut last = None;
-    // Not side by side: how many invocations run at the same time is limited in each execution.
+    // One at a time: the limit of concurrent invocations applies to each execution.
     let rows = items::rows(&job.manifest, missing, &job.place);
     for (number, rows) in rows.chunks(MOST_ITEMS).enumerate() {
         let items = MapItems::of(number, rows);
@@ -75,7 +75,7 @@ fn start_missing(
     Ok(last)
 }
 
-/// Says how far a job is.
+/// Prints the progress of a job.
 fn status(args: &BackfillJobArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
     let job = ReachedJob::open(args)?;
     let execution = job.last_execution(&job.there()?)?;

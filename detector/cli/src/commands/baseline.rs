@@ -1,4 +1,4 @@
-//! The `baseline` command: history to a proposed access policy.
+//! `baseline`: proposes an access policy from history.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -17,19 +17,19 @@ use crate::input::rules_and_policy;
 use crate::input::session::find;
 use crate::output::out::OpenOutput;
 use crate::output::run_summary::close;
+use crate::text::{number, plural};
 
-/// Runs the command and gives its exit code.
+/// Runs the command and returns its exit code.
 ///
 /// # Errors
 ///
-/// [`Failure`].
+/// [`RunFailure`]: the run ended early.
 pub fn run(args: &args::BaselineArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
     let started = Instant::now();
     let settings = RunSettings::plain(&args.input, &args.destination, host)?;
     let earlier = EarlierPolicy::of(args)?;
     let mut out = OpenOutput::open(&settings)?;
-    // Without rules and policy: what is learned from is who read what, and nothing that anybody
-    // thinks of it.
+    // Without rules and policy: the proposal depends only on who read what.
     let found = find(&settings, &RuleSet::default(), None, host)?;
     let options = BaselineOptions {
         min_reads: args.min_reads,
@@ -40,24 +40,24 @@ pub fn run(args: &args::BaselineArgs, host: &mut ProcessHost) -> Result<u8, RunF
     out.raw(&yaml(&proposal, earlier.as_ref())?)?;
     out.finish(host)?;
     let code = close(&settings, &found, started, None, host);
-    // Below what was read: the proposal is worth as much as the logs behind it.
+    // Below the run summary: a proposal is only as good as the logs behind it.
     if !settings.quiet {
         say(host, &summary(&proposal));
     }
     Ok(code)
 }
 
-/// The policy that is merged with.
+/// The policy of `--merge`.
 struct EarlierPolicy {
     policy: AccessPolicy,
-    /// As it was written: comments and order of a person are kept.
+    /// Its text, whose comments and order are kept.
     text: String,
-    /// Its file.
+    /// Path of its file.
     name: String,
 }
 
 impl EarlierPolicy {
-    /// Reads it; `None` where none was named.
+    /// Reads it; `None` without `--merge`.
     fn of(args: &args::BaselineArgs) -> Result<Option<Self>, RunFailure> {
         let Some(path) = &args.merge else {
             return Ok(None);
@@ -71,7 +71,7 @@ impl EarlierPolicy {
     }
 }
 
-/// The proposal, below what was written before.
+/// The proposal as YAML, appended to the text of the earlier policy.
 fn yaml(proposal: &PolicyProposal, earlier: Option<&EarlierPolicy>) -> Result<String, RunFailure> {
     let text = proposal.to_yaml(earlier.map(|earlier| earlier.text.as_str()));
     text.map_err(|error| {
@@ -80,7 +80,7 @@ fn yaml(proposal: &PolicyProposal, earlier: Option<&EarlierPolicy>) -> Result<St
     })
 }
 
-/// What was left out for one reason.
+/// Accesses omitted for one reason, and their principals.
 #[derive(Default)]
 struct LeftOutCount {
     accesses: u64,
@@ -90,25 +90,22 @@ struct LeftOutCount {
 fn summary(proposal: &PolicyProposal) -> String {
     let expected = match proposal.expected {
         0 => String::new(),
-        n => format!(", {n} accesses were expected already"),
+        n => format!(", {} already covered", plural(n, "access")),
     };
-    let (grants, learned) = (proposal.grants.len(), proposal.learned);
-    let mut text = format!("  grants         {grants} from {learned} accesses{expected}\n");
+    let grants = number(proposal.grants.len() as u64);
+    let learned = plural(proposal.learned, "access");
+    let mut text = format!("  grants         {grants} from {learned}{expected}\n");
     for (why, count) in by_reason(&proposal.left_out) {
-        let (why, accesses) = (why.as_str(), count.accesses);
-        let principals = count.principals;
-        writeln!(
-            text,
-            "  left out       {accesses} {why} (principals: {principals})"
-        )
-        .ok();
+        let (why, accesses) = (why.as_str(), plural(count.accesses, "access"));
+        let principals = plural(count.principals as u64, "principal");
+        writeln!(text, "  omitted        {accesses} by {principals}: {why}").ok();
     }
     text
 }
 
 fn by_reason(left_out: &[Omission]) -> BTreeMap<OmissionReason, LeftOutCount> {
     let mut by_reason: BTreeMap<OmissionReason, LeftOutCount> = BTreeMap::new();
-    // There is one omission for each principal and reason.
+    // An omission is about one principal and one reason.
     for omission in left_out {
         let count = by_reason.entry(omission.why).or_default();
         count.accesses += omission.accesses;
@@ -136,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_left_out_is_counted_by_its_reason() {
+    fn omissions_are_counted_by_reason() {
         let proposal = PolicyProposal {
             left_out: vec![
                 omission(OmissionReason::Root, "root", 1),
@@ -149,14 +146,14 @@ mod tests {
         assert_eq!(
             summary(&proposal),
             "  grants         0 from 7 accesses\n  \
-             left out       5 denied (principals: 2)\n  \
-             left out       1 read by the root user (principals: 1)\n"
+             omitted        5 accesses by 2 principals: denied\n  \
+             omitted        1 access by 1 principal: read by the root user\n"
         );
         let expected = PolicyProposal {
             expected: 4,
             ..PolicyProposal::default()
         };
-        assert!(summary(&expected).ends_with(", 4 accesses were expected already\n"));
+        assert!(summary(&expected).ends_with(", 4 accesses already covered\n"));
     }
 
     #[test]
@@ -166,7 +163,7 @@ mod tests {
         let file = file.to_str().unwrap();
         let first = ran(&["baseline", LOGS, "-o", file]);
         assert_eq!((first.code, first.out.as_str()), (exit::DONE, ""));
-        assert!(first.err.contains("  grants  ") && first.err.contains("  left out  "));
+        assert!(first.err.contains("  grants  ") && first.err.contains("  omitted  "));
         let again = ran(&["baseline", LOGS, "--merge", file]);
         assert!(again.err.contains("  grants         0 from 0 accesses, "));
     }

@@ -1,4 +1,4 @@
-//! The `completions` command: what a shell needs to complete the options.
+//! `completions`: shell completions.
 
 use clap::CommandFactory;
 use clap_complete::Shell;
@@ -7,11 +7,11 @@ use crate::args::CommandLine;
 use crate::exit;
 use crate::host::{ProcessHost, RunFailure, print};
 
-/// Prints the completions of a shell and gives the exit code.
+/// Prints the completions of a shell and returns the exit code.
 ///
 /// # Errors
 ///
-/// [`Failure::Output`].
+/// [`RunFailure::Output`]: standard output could not be written.
 pub fn run(shell: Shell, host: &mut ProcessHost) -> Result<u8, RunFailure> {
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut CommandLine::command(), "secretrail", &mut text);

@@ -1,5 +1,5 @@
-//! `explain`: one alert with everything behind it. It comes from a file of alerts, or from the
-//! logs, which are then read twice: once for the alerts, once for the raw records.
+//! `explain`: one alert with its evidence. The alert comes from a file of alerts, or from the logs,
+//! which are then read twice: once for the alerts, once for the raw records.
 
 mod records;
 mod text;
@@ -23,12 +23,13 @@ use crate::input::rules_and_policy;
 use crate::input::session::{OpenedInput, find};
 use crate::output::out::OpenOutput;
 use crate::output::run_summary::{self, close, input_code};
+use crate::text::plural;
 
-/// Runs the command and gives its exit code.
+/// Runs the command and returns its exit code.
 ///
 /// # Errors
 ///
-/// [`Failure`].
+/// [`RunFailure`]: the run ended early.
 pub fn run(args: &args::ExplainArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
     let started = Instant::now();
     let mut settings = RunSettings::plain(&args.input, &args.destination, host)?;
@@ -41,7 +42,7 @@ pub fn run(args: &args::ExplainArgs, host: &mut ProcessHost) -> Result<u8, RunFa
     }
 }
 
-/// Explains an alert that these logs raise with these rules.
+/// Explains an alert that the rules raise for these logs.
 fn from_logs(
     args: &args::ExplainArgs,
     settings: &RunSettings,
@@ -55,20 +56,20 @@ fn from_logs(
     let alert = match one(&found.alerts, &args.alert) {
         Ok(alert) => alert,
         Err(failure) => {
-            // What could not be read may be why.
+            // Input that could not be read may be the cause.
             say(host, &run_summary::problems(&found.problems));
             return Err(failure);
         }
     };
-    // What cannot be read was told by the first reading.
+    // The first reading has already reported what cannot be read.
     let (records, _) = records(alert, &found.objects, settings.threads, &*found.store);
     out.raw(&explained(alert, &settings.paths, &records))?;
     out.finish(host)?;
     Ok(close(settings, &found, started, Some(rules.len()), host))
 }
 
-/// Explains an alert that was written before. Logs are searched for its records only: neither rules
-/// nor policy need be those of that time.
+/// Explains an alert from a file. Logs are only searched for its records; the rules and the policy
+/// that raised it are not needed.
 fn from_file(
     alerts: &[Alert],
     args: &args::ExplainArgs,
@@ -78,7 +79,7 @@ fn from_file(
 ) -> Result<u8, RunFailure> {
     let mut alert = one(alerts, &args.alert)?.clone();
     alert.rule = Arc::new(with_file(&alert.rule, rules));
-    // Before the logs are found: in a tree, the folders of other days are not even opened.
+    // Before the walk: in an `AWSLogs` tree, folders of other days are not opened.
     narrow(&mut settings.selection, &alert);
     let mut out = OpenOutput::open(&settings)?;
     let OpenedInput { store, objects } = OpenedInput::new(&settings)?;
@@ -90,8 +91,8 @@ fn from_file(
     Ok(input_code(&problems, host))
 }
 
-/// The rule of an alert that was written before: no published form tells the file of a rule, but
-/// the rules in use may.
+/// The rule of an alert from a file, with the path of the rule: the published formats do not have it,
+/// so it is looked up in the rules in use.
 fn with_file(rule: &RuleMeta, rules: &RuleSet) -> RuleMeta {
     let known = rules.metas().find(|meta| meta.id == rule.id);
     let file = known.map_or_else(
@@ -104,10 +105,10 @@ fn with_file(rule: &RuleMeta, rules: &RuleSet) -> RuleMeta {
     }
 }
 
-/// Keeps to the time of an alert where the user asked for none: years of logs need not be opened
-/// for the records of a minute.
+/// Narrows the selection to the time of an alert, unless the user gave one: its records span minutes,
+/// the logs perhaps years.
 fn narrow(selection: &mut Selection, alert: &Alert) {
-    // The time of an alert about a window is its end.
+    // The time of an alert of a window rule is the end of the window.
     let first = alert
         .accesses
         .first()
@@ -116,19 +117,19 @@ fn narrow(selection: &mut Selection, alert: &Alert) {
     selection.to.get_or_insert(alert.time.plus(AROUND));
 }
 
-/// The alert that is meant.
+/// The one alert whose id starts with `id`.
 fn one<'a>(alerts: &'a [Alert], id: &str) -> Result<&'a Alert, RunFailure> {
     let mut fitting = alerts.iter().filter(|alert| alert.id.0.starts_with(id));
     match (fitting.next(), fitting.count()) {
         (Some(alert), 0) => Ok(alert),
         (Some(_), more) => Err(RunFailure::Usage(format!(
-            "{id}: {} alerts begin so; give more of the id",
+            "{id}: {} alert ids start with this; give more of the id",
             more + 1
         ))),
         (None, _) => Err(RunFailure::Input(format!(
-            "{id}: not among the {} alerts of these files; with logs, rules and policy must be \
-             those that raised it",
-            alerts.len()
+            "{id}: not among the {} found; to explain an alert from logs, use the rules and the \
+             policy that raised it",
+            plural(alerts.len() as u64, "alert")
         ))),
     }
 }
@@ -151,10 +152,10 @@ mod tests {
         let several = one(&alerts, "").unwrap_err();
         assert_eq!(
             several.to_string(),
-            ": 2 alerts begin so; give more of the id"
+            ": 2 alert ids start with this; give more of the id"
         );
         assert_eq!(several.exit_code(), exit::USAGE);
-        // With other rules the alert would not be there: that is no misuse of the command line.
+        // Other rules may not raise the alert: that is not a usage error.
         let none = one(&alerts, "xyz").unwrap_err();
         assert!(none.to_string().starts_with("xyz: not among the 2 alerts"));
         assert_eq!(none.exit_code(), exit::INPUT);
@@ -190,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_read_is_told_when_the_alert_is_not_there() {
+    fn what_could_not_be_read_is_reported_if_the_alert_is_not_found() {
         let missing = ran(&["explain", "xyz", LOGS, "/nowhere", "-q"]);
         assert_eq!(missing.code, exit::INPUT);
         assert!(missing.err.starts_with("secretrail: /nowhere: "));

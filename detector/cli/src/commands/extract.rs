@@ -1,5 +1,5 @@
-//! The `extract` command: logs to observation parts. The same logs, rules and selection give the
-//! same parts under the same names, so that an interrupted run goes on where it was.
+//! `extract`: logs to extract files. The same logs, rules and selection give the same files with the
+//! same names, so that an interrupted run can be resumed.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -27,9 +27,9 @@ use crate::input::walk::WalkedObjects;
 use crate::input::{aws, batches, rules_and_policy, session};
 use crate::output::out;
 use crate::output::run_summary::{self, input_code};
-use crate::text::number;
+use crate::text::{number, plural};
 
-/// Where parts go.
+/// The destination of the extract files.
 enum ExtractDestination {
     Folder(PathBuf),
     Bucket(WritablePrefix),
@@ -44,19 +44,18 @@ impl ExtractDestination {
         matches!(self, Self::Bucket(_))
     }
 
-    /// Names of the parts that are there.
+    /// Names of the existing extract files.
     fn parts(&self, store: &dyn ObjectStore) -> Result<BTreeSet<String>, RunFailure> {
         let mut names = match self {
             Self::Folder(path) => names_in(path)?,
             Self::Bucket(prefix) => prefix.there(store)?,
         };
-        // Other files in the folder are somebody else's, half-written parts among them: those have
-        // another ending.
+        // Other files in the folder are ignored, also incomplete ones, which have another extension.
         names.retain(|name| extract_file::is_part(name));
         Ok(names)
     }
 
-    /// Writes a part, which is there only when it is complete.
+    /// Writes an extract file, which appears only once it is complete.
     fn put(&self, name: &str, bytes: Vec<u8>, store: &dyn ObjectStore) -> Result<(), PutError> {
         match self {
             Self::Folder(path) => Ok(out::write_file(&path.join(name), &bytes)?),
@@ -65,8 +64,8 @@ impl ExtractDestination {
     }
 }
 
-/// Names of the files in a folder, which is made where there is none: that it cannot be is better
-/// known before hours of reading than after.
+/// Names of the files in a folder, which is created if necessary: better to fail before hours of
+/// reading than after.
 fn names_in(folder: &Path) -> Result<BTreeSet<String>, RunFailure> {
     let name = folder.display().to_string();
     if let Err(error) = std::fs::create_dir_all(folder) {
@@ -79,7 +78,7 @@ fn names_in(folder: &Path) -> Result<BTreeSet<String>, RunFailure> {
         .collect())
 }
 
-/// Why a part could not be written.
+/// Why an extract file could not be written.
 #[derive(Debug, thiserror::Error)]
 enum PutError {
     #[error("{0}")]
@@ -88,15 +87,15 @@ enum PutError {
     Store(#[from] StoreError),
 }
 
-/// A part names the objects that it came from, and standard input has no name.
-const NOT_STDIN: &str = "extract reads files and S3, not standard input: a part names the objects \
-    that it came from";
+/// The error about standard input, which has no name.
+const NOT_STDIN: &str = "extract reads files and S3, not standard input: an extract file names the \
+    objects that it came from";
 
-/// Runs the command and gives its exit code.
+/// Runs the command and returns its exit code.
 ///
 /// # Errors
 ///
-/// [`Failure`].
+/// [`RunFailure`]: the run ended early.
 pub fn run(args: &args::ExtractArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
     let started = Instant::now();
     let settings = settings(args, host)?;
@@ -136,40 +135,40 @@ fn settings(args: &args::ExtractArgs, host: &ProcessHost) -> Result<RunSettings,
     Ok(settings)
 }
 
-/// Names of the parts that need not be made.
+/// Names of the extract files that need not be made.
 fn there(
     args: &args::ExtractArgs,
     place: &ExtractDestination,
     store: &dyn ObjectStore,
 ) -> Result<BTreeSet<String>, RunFailure> {
-    // Looked for in any case: this makes the folder.
+    // Also with `--force`: this creates the folder.
     let there = place.parts(store)?;
     Ok(if args.force { BTreeSet::new() } else { there })
 }
 
-/// What a batch came to.
+/// The result of a batch.
 #[derive(Default)]
 struct ExtractBatchResult {
     report: ReadReport,
     problems: Vec<InputProblem>,
-    /// Bytes of the part; `None` when it was there.
+    /// Size of the extract file in bytes; `None` if it already existed.
     written: Option<u64>,
 }
 
-/// What all batches have in common.
+/// State shared by all batches.
 struct ExtractJob<'j> {
     header: &'j ExtractHeader,
     selection: &'j Selection,
     store: &'j dyn ObjectStore,
     progress: &'j ProgressBar,
     place: &'j ExtractDestination,
-    /// Names of the parts that need not be made.
+    /// Names of the extract files that need not be made.
     there: &'j BTreeSet<String>,
 }
 
 impl ExtractJob<'_> {
-    /// Makes the parts of all objects, on several threads. The first part that cannot be written
-    /// ends the run, when the others are there: those need not be made again.
+    /// Makes the extract files of all objects, on several threads. A file that cannot be written
+    /// fails the run after all others are done: those need not be made again.
     fn total(
         &self,
         found: WalkedObjects,
@@ -191,24 +190,23 @@ impl ExtractJob<'_> {
         Ok(total)
     }
 
-    /// Makes the part of a batch, unless it is there.
+    /// Makes the extract file of a batch, unless it exists.
     fn done(&self, batch: &[&InputObject]) -> Result<ExtractBatchResult, PutError> {
         let name = self.name(batch);
-        // The name says what the part was made of and for: nothing needs to be read to know that it
-        // would be the same again.
+        // The name is derived from rules, selection and objects: the file would be the same again.
         if self.there.contains(&name) {
             let bytes = batch.iter().map(|object| object.size()).sum();
             self.progress.inc(bytes);
             return Ok(ExtractBatchResult::default());
         }
-        // Written as soon as it is made: an interruption costs a batch for each thread.
+        // Written at once: an interruption costs at most one batch for each thread.
         let (bytes, mut done) = self.extract(batch);
         done.written = Some(bytes.len() as u64);
         self.place.put(&name, bytes, self.store)?;
         Ok(done)
     }
 
-    /// The name of the part of a batch: by what it is made of, and for what.
+    /// The name of the extract file of a batch, derived from rules, selection and objects.
     fn name(&self, batch: &[&InputObject]) -> String {
         let objects = batch
             .iter()
@@ -216,9 +214,9 @@ impl ExtractJob<'_> {
         extract_file::name(self.header, objects)
     }
 
-    /// The bytes of the part of a batch.
+    /// The bytes of the extract file of a batch.
     fn extract(&self, batch: &[&InputObject]) -> (Vec<u8>, ExtractBatchResult) {
-        // Rules say which calls are kept; none of them is asked about a record here.
+        // Rules only decide which calls are kept; they are not evaluated here.
         let none = RuleSet::default();
         let scanner = ObjectScanner::new(&none, self.selection).keeping(self.header.calls.clone());
         let mut reader = ObjectReader::new(scanner, self.store, self.progress);
@@ -230,8 +228,8 @@ impl ExtractJob<'_> {
 }
 
 impl ExtractBatchResult {
-    /// Reads an object. One that cannot be read is in the part as well, as what it came to: whoever
-    /// reads the part in place of the logs has to say the same of them.
+    /// Reads an object. The extract file also records objects that cannot be read, so that its
+    /// readers report the same problems as readers of the logs.
     fn object(&mut self, object: &InputObject, reader: &mut ObjectReader<'_>) -> ExtractedObject {
         let (mut scan_result, origin) = (ScanResult::default(), origin(object));
         let result = reader.read(object, &origin, &mut scan_result);
@@ -254,18 +252,18 @@ impl ExtractBatchResult {
     }
 }
 
-/// What all batches came to.
+/// The results of all batches.
 struct ExtractTotals {
     report: ReadReport,
     problems: Vec<InputProblem>,
-    /// Bytes of the parts that were written.
+    /// Total size in bytes of the written extract files.
     bytes: u64,
     written: u64,
     kept: u64,
 }
 
 impl ExtractTotals {
-    /// Before the first batch there is what the walk says.
+    /// Starts with the counts and problems of the walk.
     fn new(report: ReadReport, problems: Vec<InputProblem>) -> Self {
         Self {
             report,
@@ -290,17 +288,17 @@ impl ExtractTotals {
 
     fn words(&self, threads: usize, elapsed: Duration) -> String {
         let mut lines = run_summary::read(&self.report, threads, elapsed);
-        // Nothing was written when everything was there.
+        // Nothing is written if everything exists.
         let share = self
             .report
             .bytes
             .checked_div(self.bytes)
-            .map(|times| format!(", one byte for {}", number(times)))
+            .map(|times| format!(", reduced {}:1", number(times)))
             .unwrap_or_default();
         lines.push(format!(
-            "parts          {} written ({} bytes{share}), {} were there",
+            "extract files  {} written ({}{share}), {} already existed",
             number(self.written),
-            number(self.bytes),
+            plural(self.bytes, "byte"),
             number(self.kept)
         ));
         run_summary::said(&lines)
@@ -327,23 +325,23 @@ mod tests {
     }
 
     #[test]
-    fn an_interrupted_run_goes_on_where_it_was() {
+    fn an_interrupted_run_can_be_resumed() {
         let folder = tempfile::tempdir().unwrap();
         let to = folder.path().to_str().unwrap();
         let args = ["extract", LOGS, "-o", to, "--part-size", "4K"];
         let first = ran(&args);
-        assert!(first.err.contains("written (") && first.err.contains(", 0 were there"));
+        assert!(first.err.contains("written (") && first.err.contains(", 0 already existed"));
         let made = files(folder.path());
         assert!(made.len() > 2, "{}", first.err);
         std::fs::remove_file(folder.path().join(&made[1].0)).unwrap();
         let second = ran(&args);
-        let kept = format!(", {} were there", made.len() - 1);
-        assert!(second.err.contains("parts          1 written (") && second.err.contains(&kept));
+        let kept = format!(", {} already existed", made.len() - 1);
+        assert!(second.err.contains("extract files  1 written (") && second.err.contains(&kept));
         assert!(files(folder.path()) == made);
     }
 
     #[test]
-    fn parts_among_the_logs_are_no_logs() {
+    fn extract_files_among_the_logs_are_no_logs() {
         let folder = tempfile::tempdir().unwrap();
         let to = folder.path().to_str().unwrap();
         assert_eq!(ran(&["extract", LOGS, "-o", to, "-q"]).code, exit::DONE);
@@ -354,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn other_files_in_the_folder_are_not_taken_for_parts() {
+    fn other_files_in_the_folder_are_ignored() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("notes.txt"), "x").unwrap();
         let place = ExtractDestination::of(folder.path());
@@ -364,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn where_parts_cannot_go_is_known_before_anything_is_read() {
+    fn a_wrong_destination_fails_before_anything_is_read() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let below = file.path().join("parts");
         let refused = ran(&["extract", "/nowhere", "-o", below.to_str().unwrap()]);
@@ -376,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn a_share_is_told_only_of_what_was_written() {
+    fn the_reduction_is_given_only_for_written_files() {
         let report = ReadReport {
             bytes: 5_000,
             ..ReadReport::default()
@@ -385,7 +383,7 @@ mod tests {
         total.add(ExtractBatchResult::default());
         let words = total.words(1, Duration::from_secs(1));
         assert!(
-            words.ends_with("0 written (0 bytes), 1 were there\n"),
+            words.ends_with("0 written (0 bytes), 1 already existed\n"),
             "{words}"
         );
         total.add(ExtractBatchResult {
@@ -394,7 +392,7 @@ mod tests {
         });
         let words = total.words(1, Duration::from_secs(1));
         assert!(
-            words.contains("1 written (50 bytes, one byte for 100), 1"),
+            words.contains("1 written (50 bytes, reduced 100:1), 1"),
             "{words}"
         );
     }

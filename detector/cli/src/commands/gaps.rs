@@ -1,4 +1,4 @@
-//! The `gaps` command: whether the logs can be trusted, by account, region and time.
+//! `gaps`: what the logs cannot show, by account, region and time.
 
 use std::time::Instant;
 
@@ -15,17 +15,17 @@ use crate::output::out::OpenOutput;
 use crate::output::run_summary::close;
 use crate::output::table;
 
-/// Runs the command and gives its exit code.
+/// Runs the command and returns its exit code.
 ///
 /// # Errors
 ///
-/// [`Failure`].
+/// [`RunFailure`]: the run ended early.
 pub fn run(args: &args::GapsArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
     let started = Instant::now();
     let settings = RunSettings::new(&args.input, &args.output, host)?;
     settings.must_be_rows("gaps")?;
-    // The rules of the pack see trails that were stopped or narrowed. They are not the user's to
-    // replace here: a gap is no matter of taste.
+    // Rules of the built-in pack detect trails that were stopped or narrowed; users cannot replace
+    // them here.
     let pack = rules_and_policy::rules(&args::RuleFilesArgs::default())?.set;
     let mut out = OpenOutput::open(&settings)?;
     let found = find(&settings, &pack, None, host)?;
@@ -34,7 +34,7 @@ pub fn run(args: &args::GapsArgs, host: &mut ProcessHost) -> Result<u8, RunFailu
     Ok(close(&settings, &found, started, None, host))
 }
 
-/// Everything that the logs cannot show.
+/// All gaps in the logs.
 struct GapListing(Vec<GapLine>);
 
 impl RowListing<6> for GapListing {
@@ -45,7 +45,7 @@ impl RowListing<6> for GapListing {
         if self.0.is_empty() {
             return "no gaps\n".to_owned();
         }
-        // A person reads the kind from the words of what is missing.
+        // Without the kind: the text says what is missing.
         let people = |[account, region, from, to, _, what]: [String; 6]| -> [String; 5] {
             [account, region, from, to, what]
         };
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn people_are_told_without_the_kind_and_programs_with_it() {
+    fn only_programs_get_the_kind() {
         let gaps = GapListing(vec![line("no log file for 60 minutes")]);
         assert_eq!(
             gaps.table().lines().last().unwrap(),
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn no_gaps_are_said_to_people_only() {
+    fn no_gaps_are_reported_to_people_only() {
         let none = GapListing(Vec::new());
         assert_eq!(none.table(), "no gaps\n");
         assert!(none.rows().is_empty() && none.values().is_empty());

@@ -1,4 +1,4 @@
-//! The `man` command: the manual page of the command and of each of its subcommands.
+//! `man`: the manual pages of the command and of each subcommand.
 
 use clap::CommandFactory;
 
@@ -6,11 +6,11 @@ use crate::args::CommandLine;
 use crate::exit;
 use crate::host::{ProcessHost, RunFailure, print};
 
-/// Prints the manual page and gives the exit code.
+/// Prints the manual pages and returns the exit code.
 ///
 /// # Errors
 ///
-/// [`Failure::Output`].
+/// [`RunFailure::Output`]: standard output could not be written.
 pub fn run(host: &mut ProcessHost) -> Result<u8, RunFailure> {
     print(host, &manual()?).map(|()| exit::DONE)
 }
@@ -18,7 +18,7 @@ pub fn run(host: &mut ProcessHost) -> Result<u8, RunFailure> {
 fn manual() -> Result<String, RunFailure> {
     let mut page = Vec::new();
     let mut command = CommandLine::command();
-    // Subcommands get their usage lines and inherited options only when clap has built them.
+    // Usage lines and inherited options of subcommands exist only after `build`.
     command.build();
     render(&command, &mut page)?;
     for subcommand in command.get_subcommands() {

@@ -1,4 +1,4 @@
-//! The `replay` command: logs to alerts, or to what a change of rules would do to them.
+//! `replay`: logs to alerts, or to a comparison of the alerts of two rule sets.
 
 mod compare;
 
@@ -20,15 +20,15 @@ use crate::output::out::OpenOutput;
 use crate::output::run_summary::close;
 use crate::output::{listing, report};
 
-/// Standard input is gone after the first reading, and logs do not fit into memory.
+/// The error about `--compare` with standard input, which cannot be read twice.
 const COMPARE_READS_TWICE: &str = "--compare reads the logs twice, and standard input can be read \
     only once; write it to a file first";
 
-/// Runs the command and gives its exit code.
+/// Runs the command and returns its exit code.
 ///
 /// # Errors
 ///
-/// [`Failure`].
+/// [`RunFailure`]: the run ended early.
 pub fn run(args: &args::ReplayArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
     let started = Instant::now();
     let settings = settings(args, host)?;
@@ -45,14 +45,14 @@ pub fn run(args: &args::ReplayArgs, host: &mut ProcessHost) -> Result<u8, RunFai
         Some(after) => replaying.comparison(&loaded.rules, after, host)?,
     };
     out.finish(host)?;
-    // The closing words count what was printed: alerts below the least level are not.
+    // The run summary counts only what was printed, at or above `--min-level`.
     let alerts = &mut found.report.alerts;
     alerts.retain(|level, _| *level >= args.min_level);
     let code = close(&settings, &found, started, Some(loaded.in_force()), host);
     Ok(code.max(findings_code(args, &found.report)))
 }
 
-/// The exit code of the alerts alone.
+/// The exit code by the alerts alone.
 fn findings_code(args: &args::ReplayArgs, report: &ReadReport) -> u8 {
     let mut levels = report.alerts.keys();
     match args.fail_on {
@@ -61,7 +61,7 @@ fn findings_code(args: &args::ReplayArgs, report: &ReadReport) -> u8 {
     }
 }
 
-/// The settings, and whether they can be had together, before anything is read.
+/// The settings of the run; rejects options that cannot be combined.
 fn settings(args: &args::ReplayArgs, host: &ProcessHost) -> Result<RunSettings, RunFailure> {
     let mut settings = RunSettings::new(&args.input, &args.output, host)?;
     settings.lookback.lookback_secs = args.lookback.unwrap_or(settings.lookback.lookback_secs);
@@ -78,10 +78,10 @@ fn settings(args: &args::ReplayArgs, host: &ProcessHost) -> Result<RunSettings, 
     Ok(settings)
 }
 
-/// What alerts are raised by, and compared with.
+/// Rules and policy of the run.
 struct LoadedRules {
     rules: RuleSet,
-    /// The rules of `--compare`.
+    /// The rules of `--compare`; `None` without it.
     replacing: Option<RuleSet>,
     policy: Option<AccessPolicy>,
 }
@@ -95,7 +95,7 @@ impl LoadedRules {
         })
     }
 
-    /// How many rules the closing words are about.
+    /// Number of rules for the run summary.
     fn in_force(&self) -> usize {
         self.replacing.as_ref().unwrap_or(&self.rules).len()
     }
@@ -109,7 +109,7 @@ fn replacing(
     if args.compare.is_empty() {
         return Ok(None);
     }
-    // The rules alone are compared: placeholders have the same values in both sets.
+    // Placeholders have the same values in both sets.
     let files = args::RuleFilesArgs {
         rules: args.compare.clone(),
         vars: args.files.vars.clone(),
@@ -117,7 +117,7 @@ fn replacing(
     rules_and_policy::rules_with_warnings(&files, host).map(Some)
 }
 
-/// A replay, whatever its rules are.
+/// A replay in progress.
 struct Replaying<'r, 'o> {
     args: &'r args::ReplayArgs,
     settings: &'r RunSettings,
@@ -138,7 +138,7 @@ impl Replaying<'_, '_> {
         }
         let mut found = find_in(opened, self.settings, rules, self.policy, host)?;
         found.alerts.retain(|alert| self.is_asked_for(alert));
-        // The report shows everything at once; that is why its form never fits a merge.
+        // The HTML report needs all results at once; its format never fits a merge.
         if self.settings.format == OutputFormat::Html {
             let page = self.page(&found, rules, host)?;
             self.out.raw(&page)?;
@@ -148,7 +148,7 @@ impl Replaying<'_, '_> {
         Ok(found)
     }
 
-    /// Finds the alerts of parts and writes them slice by slice, so that what is held does not grow
+    /// Finds the alerts of extract files and writes them slice by slice, so that memory does not grow
     /// with the history.
     fn slices(
         &mut self,
@@ -156,8 +156,7 @@ impl Replaying<'_, '_> {
         rules: &RuleSet,
         host: &mut ProcessHost,
     ) -> Result<SessionResult, RunFailure> {
-        // What is written is passed on at once: whoever reads it through a pipe sees the first
-        // alerts while the last parts are not read yet.
+        // Flushed slice by slice: a pipe gets the first alerts before the last files are read.
         let (settings, policy, now) = (self.settings, self.policy, host.now);
         merge::run(opened, settings, rules, policy, now, &mut |mut outcome| {
             outcome.alerts.retain(|alert| self.is_asked_for(alert));
@@ -166,16 +165,15 @@ impl Replaying<'_, '_> {
         })
     }
 
-    /// Finds the alerts of both rule sets in the same logs and writes what became of them. The run
-    /// ends as one with the new rules would: with their alerts, and their exit code.
+    /// Finds the alerts of both rule sets in the same logs and writes the comparison. The result,
+    /// and so the exit code, is that of a run with the new rules.
     fn comparison(
         &mut self,
         rules: &RuleSet,
         replacing: &RuleSet,
         host: &mut ProcessHost,
     ) -> Result<SessionResult, RunFailure> {
-        // Filtered before they are compared: an alert whose level falls below the least is lost, as
-        // far as whoever asks can see.
+        // Filtered before the comparison: an alert that falls below `--min-level` counts as lost.
         let mut before = find(self.settings, rules, self.policy, host)?;
         before.alerts.retain(|alert| self.is_asked_for(alert));
         let mut after = find(self.settings, replacing, self.policy, host)?;
@@ -185,7 +183,7 @@ impl Replaying<'_, '_> {
         Ok(after)
     }
 
-    /// The report, which needs more than the alerts.
+    /// The HTML report.
     fn page(
         &self,
         found: &SessionResult,
@@ -219,7 +217,7 @@ mod tests {
     const LOW_RULE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../rules/access-denied.yml");
 
     #[test]
-    fn what_cannot_be_had_together_is_said_before_anything_is_read() {
+    fn options_that_conflict_are_refused_before_anything_is_read() {
         let twice = ran(&["replay", "-", "--compare", RULES]);
         assert_eq!(twice.code, exit::USAGE);
         assert!(twice.err.starts_with("--compare reads the logs twice"));
@@ -259,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_give_the_same_alerts_as_their_logs() {
+    fn extract_files_give_the_same_alerts_as_their_logs() {
         let folder = tempfile::tempdir().unwrap();
         let parts = folder.path().to_str().unwrap();
         ran(&["extract", LOGS, "-o", parts, "--part-size", "8K", "-q"]);

@@ -1,5 +1,4 @@
-//! The commands that work on rules: run their examples, lint, list, explain, and the fields there
-//! are.
+//! `rules`: runs examples, lints, lists and explains rules, and lists their fields.
 
 mod examples;
 mod explain;
@@ -9,11 +8,11 @@ mod list;
 use crate::args::RulesCommand;
 use crate::host::{ProcessHost, RunFailure};
 
-/// Runs one of them and gives its exit code.
+/// Runs one of the commands and returns its exit code.
 ///
 /// # Errors
 ///
-/// [`Failure`].
+/// [`RunFailure`]: the run ended early.
 pub fn run(command: &RulesCommand, host: &mut ProcessHost) -> Result<u8, RunFailure> {
     match command {
         RulesCommand::Test(args) => examples::run(args, host),

@@ -1,15 +1,15 @@
-//! Objects in batches: what one extraction takes at a time, here or on many machines.
+//! Objects in batches, one for each extract file, of `extract` and of `backfill`.
 
 use super::object::InputObject;
 
-/// Objects by their time of delivery, in batches of about so many bytes, and no more than so many
-/// objects.
+/// Objects by time of delivery, in batches of at most `most_bytes` stored bytes and `most` objects;
+/// a larger object is a batch of its own.
 pub(crate) fn by_delivery(
     objects: &[InputObject],
     most_bytes: u64,
     most: usize,
 ) -> Vec<Vec<&InputObject>> {
-    // The size of a file is asked for once: sorting compares often, and each look is a system call.
+    // The size of each file is read once: it costs a system call, and sorting compares often.
     let mut sorted: Vec<(&InputObject, u64)> = objects
         .iter()
         .map(|object| (object, object.size()))
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_larger_than_a_batch_is_one_of_its_own() {
+    fn an_object_larger_than_a_batch_is_a_batch_of_its_own() {
         let objects = [object(1, 500), object(2, 1)];
         assert_eq!(sizes(&by_delivery(&objects, 60, 10)), [vec![500], vec![1]]);
         assert!(by_delivery(&[], 60, 10).is_empty());

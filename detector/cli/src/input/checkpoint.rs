@@ -1,5 +1,5 @@
-//! `--checkpoint FILE`: what was read is noted in a file as observation parts, so that a run that
-//! was interrupted does not start over.
+//! `--checkpoint FILE`: what was read is appended to a file in the format of extract files, so that
+//! an interrupted run can resume.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
@@ -16,29 +16,30 @@ use secretrail_engine::selection::Selection;
 
 use crate::host::RunFailure;
 
-/// Objects that are gathered before they are noted.
+/// Objects collected before they are appended to the file.
 const OBJECTS: usize = 64;
 
-/// A file with what was read.
+/// The checkpoint file of a run.
 pub struct Checkpoint {
     path: PathBuf,
     name: String,
     header: ExtractHeader,
-    /// What an earlier run has noted: names and tags of objects.
+    /// Names and tags of the objects that an earlier run recorded.
     known: HashSet<(String, String)>,
-    /// Bytes of that.
+    /// Length in bytes of what an earlier run recorded.
     earlier: u64,
     file: Mutex<File>,
-    /// Why noting has failed; the run goes on.
+    /// The last write error; the run continues without recording.
     failed: Mutex<Option<String>>,
 }
 
 impl Checkpoint {
-    /// Opens the file, or makes it. What a killed run has left half written at its end is cut off.
+    /// Opens or creates the file. An incomplete entry at its end, left by a killed run, is removed.
     ///
     /// # Errors
     ///
-    /// [`Failure::Usage`]: it cannot be opened, is something else, or was made for another run.
+    /// [`RunFailure::Usage`]: the file cannot be opened, is not a checkpoint, or belongs to a run
+    /// with other rules or another selection.
     pub fn open(path: &Path, rules: &RuleSet, selection: &Selection) -> Result<Self, RunFailure> {
         let name = path.display().to_string();
         let header = ExtractHeader::new(rules, selection);
@@ -56,31 +57,31 @@ impl Checkpoint {
         })
     }
 
-    /// Its path, for messages.
+    /// Path of the file, for messages.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Objects that an earlier run has noted.
+    /// Number of objects that an earlier run recorded.
     #[must_use]
     pub fn len(&self) -> usize {
         self.known.len()
     }
 
-    /// Whether there are none.
+    /// Whether no earlier run recorded any object.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.known.is_empty()
     }
 
-    /// Whether an object was noted by an earlier run, as it is now.
+    /// Whether an earlier run recorded this version of an object.
     #[must_use]
     pub fn has(&self, name: &str, tag: &str) -> bool {
         !self.known.is_empty() && self.known.contains(&(name.to_owned(), tag.to_owned()))
     }
 
-    /// Notes what was read, once it is worth it, or `now`.
+    /// Appends what was read if enough has been collected, or in any case with `now`.
     pub fn note(&self, read: &mut Vec<ExtractedObject>, now: bool) {
         if read.is_empty() || (read.len() < OBJECTS && !now) {
             return;
@@ -92,25 +93,25 @@ impl Checkpoint {
         }
     }
 
-    /// What an earlier run has noted; `None` when there is none.
+    /// What an earlier run recorded; `None` if there is nothing.
     ///
     /// # Errors
     ///
-    /// The file cannot be read.
+    /// [`io::Error`]: the file cannot be read.
     pub fn earlier(&self) -> io::Result<Option<impl Read + use<>>> {
         if self.earlier == 0 {
             return Ok(None);
         }
-        // What this run notes meanwhile comes after it.
+        // This run appends behind it.
         Ok(Some(File::open(&self.path)?.take(self.earlier)))
     }
 
-    /// Takes the file away when everything was read; otherwise it stays for the next run. Says why
-    /// noting failed.
+    /// Removes the file if everything was read; otherwise it stays for the next run. Returns a
+    /// message if recording failed.
     #[must_use]
     pub fn close(self, everything: bool) -> Option<String> {
         if everything {
-            // A file that stays is read again and changes nothing.
+            // A file that cannot be removed changes nothing in the next run.
             std::fs::remove_file(&self.path).ok();
         }
         let failed = self
@@ -119,7 +120,7 @@ impl Checkpoint {
             .unwrap_or_else(PoisonError::into_inner);
         failed.map(|error| {
             format!(
-                "--checkpoint {}: {error}; what was read since is not noted",
+                "--checkpoint {}: {error}; files read after this error were not recorded",
                 self.name
             )
         })
@@ -131,16 +132,16 @@ impl Checkpoint {
 enum NoCheckpoint {
     #[error("{0}")]
     File(#[from] io::Error),
-    #[error("was made by a run with another selection or other rules; name another file")]
+    #[error("belongs to a run with another selection or other rules; choose another file")]
     OtherRun,
-    #[error("is something else; name a file that is not there yet")]
+    #[error("is not a checkpoint; choose a file that does not exist yet")]
     Foreign,
     #[error("{0}")]
     Part(ExtractFileError),
 }
 
-/// Opens the file, or makes it, and gives the length of what is noted. Appending begins there: what
-/// a killed run has left half written at the end is cut off.
+/// Opens or creates the file, and returns the length of its complete entries. The rest, left by a
+/// killed run, is removed; appending starts there.
 fn reopen(
     path: &Path,
     header: &ExtractHeader,
@@ -158,7 +159,7 @@ fn reopen(
     Ok((file, earlier))
 }
 
-/// Reads what is noted, and gives its length in bytes: up to the end of the last whole part.
+/// Reads the recorded objects, and returns the length in bytes of all complete entries.
 fn noted(
     file: &File,
     known: &mut HashSet<(String, String)>,
@@ -174,7 +175,7 @@ fn noted(
             Err(error) if whole == 0 && source_is_foreign(file) => {
                 return Err(NoCheckpoint::Part(error));
             }
-            // A run was killed while it wrote.
+            // The run was killed while it wrote this entry.
             Err(_) => break,
         }
         whole = source.stream_position()?;
@@ -182,7 +183,7 @@ fn noted(
     Ok(whole)
 }
 
-/// Header and objects of one part, which is read to its end.
+/// Header and objects of one entry, which is read to its end.
 fn one(source: impl BufRead) -> Result<(ExtractHeader, Vec<(String, String)>), ExtractFileError> {
     let broken = || ExtractFileError::Broken("it is empty".to_owned());
     let mut reader =
@@ -194,11 +195,11 @@ fn one(source: impl BufRead) -> Result<(ExtractHeader, Vec<(String, String)>), E
         .map(|entry| (entry.name.to_string(), entry.tag.clone()))
         .collect();
     let header = reader.header.purpose();
-    // Up to the end of the compressed bytes, so that what follows begins where this ends.
+    // Consumes the compressed bytes to their end, so that the next entry starts after them.
     reader.next_part().map(|_| (header, found))
 }
 
-/// Whether the file does not even begin as gzip does.
+/// Whether the file does not start with the gzip magic number.
 fn source_is_foreign(mut file: &File) -> bool {
     let mut magic = [0; 2];
     let read = file
@@ -217,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_file_is_made_and_taken_away_when_everything_was_read() {
+    fn a_new_file_is_created_and_removed_once_everything_was_read() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run.checkpoint");
         let checkpoint = open(&path).unwrap();

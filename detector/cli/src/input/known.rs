@@ -1,4 +1,4 @@
-//! Parts in place of logs: which of their objects a run takes, each once, and their records.
+//! Extract files in place of logs: which of their objects a run uses, each once, and their records.
 
 use std::io::BufRead;
 use std::sync::{Mutex, PoisonError};
@@ -15,16 +15,16 @@ use crate::input::object::InputProblem;
 use crate::input::reading::{ReadingResult, untold};
 use crate::input::walk;
 
-/// Objects in parts that were read: two parts may hold one object.
+/// The objects of extract files read so far: two files may hold the same object.
 pub struct KnownObjects<'s> {
     selection: &'s Selection,
-    /// Their hashes.
+    /// Hashes of names and tags.
     known: Mutex<HashSet<u64>>,
     hasher: RandomState,
 }
 
 impl<'s> KnownObjects<'s> {
-    /// Knows nothing yet.
+    /// Starts without any objects.
     #[must_use]
     pub fn new(selection: &'s Selection) -> Self {
         Self {
@@ -34,11 +34,11 @@ impl<'s> KnownObjects<'s> {
         }
     }
 
-    /// Takes an object of a part over; `None` when it is not asked for, or was in another part.
+    /// Uses an object of an extract file; `None` if it is outside of the selection or a duplicate.
     #[must_use]
     pub fn take(&self, entry: &ExtractEntry, out: &mut ReadingResult) -> Option<RecordOrigin> {
         let parsed = object::parse(&entry.name);
-        // A part may be of more than this run asks for.
+        // The extraction may have had a wider selection than this run.
         if !walk::may_hold(&parsed, self.selection) || !self.is_new(entry) {
             return None;
         }
@@ -59,14 +59,14 @@ impl<'s> KnownObjects<'s> {
         Some(origin)
     }
 
-    /// Notes an object of a part; whether it was in no part before.
+    /// Remembers an object; returns whether it is new.
     fn is_new(&self, entry: &ExtractEntry) -> bool {
         let hash = self.hasher.hash_one((&entry.name, &entry.tag));
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.insert(hash)
     }
 
-    /// Reads parts that follow each other in one object.
+    /// Reads all extracts in an object; several may be concatenated.
     pub fn parts(
         &self,
         name: &str,
@@ -94,7 +94,7 @@ impl<'s> KnownObjects<'s> {
                 out.refused.push(InputProblem::new(name, lacks));
                 return Ok(());
             }
-            // Objects that another part held already, or that nobody asks for, have no origin here.
+            // Duplicate objects and objects outside of the selection have no origin.
             let mut origins = Vec::with_capacity(part.entries.len());
             for entry in &part.entries {
                 origins.push((self.take(entry, out), entry.in_tree));

@@ -1,5 +1,4 @@
-//! Manifests of jobs among the objects of a run: which parts they promise, and which of those are
-//! missing.
+//! Manifests of backfill jobs among the objects of a run: which of their extract files are missing.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -9,12 +8,12 @@ use secretrail_engine::manifest::{self, BackfillManifest, ManifestBatch, Manifes
 use super::object::{InputObject, InputProblem};
 use super::store::ObjectStore;
 use super::walk::WalkedObjects;
-use crate::text::number;
+use crate::text::plural;
 
-/// Missing parts that are named one by one.
+/// Most missing extract files to name one by one.
 const NAMED: usize = 10;
 
-/// The batches whose parts are not there.
+/// The batches whose extract files do not exist.
 pub(crate) fn missing<'m>(
     manifest: &'m BackfillManifest,
     there: &BTreeSet<String>,
@@ -26,28 +25,29 @@ pub(crate) fn missing<'m>(
         .collect()
 }
 
-/// What is missing, in words.
+/// The missing extract files as problems of the input.
 pub(crate) fn reported(folder: &str, missing: &[&ManifestBatch]) -> Vec<InputProblem> {
     let named = missing.iter().take(NAMED);
     let mut problems: Vec<InputProblem> = named.map(|batch| missing_part(folder, batch)).collect();
     if let Some(more) = missing.len().checked_sub(NAMED).filter(|more| *more > 0) {
-        let message = format!("{} more parts are missing", number(more as u64));
+        let message = format!("{} missing", plural(more as u64, "more extract file"));
         problems.push(InputProblem::new(folder, message));
     }
     problems
 }
 
 fn missing_part(folder: &str, batch: &ManifestBatch) -> InputProblem {
-    let mut message = format!("is missing: {} objects", number(batch.objects.len() as u64));
+    let objects = plural(batch.objects.len() as u64, "object");
+    let mut message = format!("is missing: it covers {objects}");
     if let Some(first) = batch.objects.first() {
-        write!(message, " from {} on", first.name()).ok();
+        write!(message, " starting with {}", first.name()).ok();
     }
-    message.push_str("; `secretrail backfill resume` extracts them");
+    message.push_str("; `secretrail backfill resume` creates it");
     InputProblem::new(format!("{folder}{}", batch.part), message)
 }
 
-/// Checks manifests among the objects of a run against the parts beside them. What only has the
-/// name of a manifest is a log like others.
+/// Checks manifests among the objects of a run against the extract files beside them. An object that
+/// only has the name of a manifest is treated as a log.
 pub(crate) fn check(objects: &mut WalkedObjects, store: &dyn ObjectStore) {
     let is_manifest = |object: &mut InputObject| file_name(&object.name) == manifest::NAME;
     let manifests: Vec<InputObject> = objects.objects.extract_if(.., is_manifest).collect();
@@ -65,11 +65,11 @@ pub(crate) fn check(objects: &mut WalkedObjects, store: &dyn ObjectStore) {
     }
 }
 
-/// Why an object with the name of a manifest is none.
+/// Why an object with the name of a manifest is not one.
 enum NoManifest {
-    /// It is something else.
+    /// It has other content.
     Log,
-    /// It cannot be read, or was edited.
+    /// It cannot be read, or was edited; with the error.
     Spoiled(String),
 }
 
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_few_missing_parts_are_named_and_the_rest_counted() {
+    fn a_few_missing_files_are_named_and_the_rest_counted() {
         let batches = batches(NAMED + 2);
         let missing: Vec<&ManifestBatch> = batches.iter().collect();
         let problems = reported("s3://b/job/", &missing);
@@ -134,9 +134,9 @@ mod tests {
         assert_eq!(problems[0].name, "s3://b/job/part-0");
         assert_eq!(
             problems[0].message,
-            "is missing: 1 objects from s3://b/logs/0.json.gz on; `secretrail backfill resume` extracts them"
+            "is missing: it covers 1 object starting with s3://b/logs/0.json.gz; `secretrail backfill resume` creates it"
         );
-        assert_eq!(problems[NAMED].message, "2 more parts are missing");
+        assert_eq!(problems[NAMED].message, "2 more extract files missing");
         assert_eq!(reported("s3://b/job/", &missing[..NAMED]).len(), NAMED);
     }
 }

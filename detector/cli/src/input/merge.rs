@@ -1,6 +1,6 @@
-//! Parts to results in the order of event times, so that what is held does not grow with the
-//! history. Each part is opened when its time comes and read once; its head is read before, for
-//! what it says of the logs that it came from.
+//! Merges extract files by event time, so that memory does not grow with the history. The heads of
+//! all files are read first, for what they say about their logs; each file is then opened at its
+//! first event time and read once.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -33,28 +33,27 @@ use crate::input::reading::ReadingResult;
 use crate::input::session::{OpenedInput, SessionResult, internal, pipeline, refused};
 use crate::input::store::ObjectStore;
 
-/// Bytes of a part that are fetched at a time, and held while it is open: at most and at least.
+/// Bytes of an extract file fetched at a time, and held while it is open: most and least.
 const PIECE: u64 = 256 * 1024;
 const LEAST_PIECE: u64 = 16 * 1024;
 
-/// Bytes of all parts that are open at once. The parts of a thousand accounts are: their times
-/// overlap.
+/// Bytes held for all files that are open at once: those of a thousand accounts overlap in time.
 const PIECES: u64 = 128 * 1024 * 1024;
 
-/// Why a part of parts cannot be read in order.
-const SEVERAL: &str = "holds more than one part, and only the first was read; \
-    give each part a file of its own, or choose -f json";
+/// The error about a file with several extracts, which cannot be merged by time.
+const SEVERAL: &str = "contains more than one extract, and only the first was read; \
+    put each into a file of its own, or choose -f json";
 
-const UNSORTED: &str = "its records are not in the order of their times; extract it again";
+const UNSORTED: &str = "its records are not sorted by time; extract the logs again";
 
-/// Records that are taken in at a time.
+/// Records evaluated at a time.
 const SLICE: usize = 16_384;
 
-/// Heads of parts that are read before they are taken in.
+/// Heads of extract files read at a time.
 const HEADS: usize = 32;
 
-/// Whether a run can be done so: everything is parts, and the form of the output needs not all of
-/// it at once.
+/// Whether a run can merge: all inputs are extract files, and the output format can be written in
+/// slices.
 #[must_use]
 pub(crate) fn fits(opened: &OpenedInput, settings: &RunSettings) -> bool {
     let objects = &opened.objects.objects;
@@ -67,12 +66,12 @@ pub(crate) fn fits(opened: &OpenedInput, settings: &RunSettings) -> bool {
         && objects.iter().all(|object| object.is_part)
 }
 
-/// Reads the parts, and gives what they come to slice by slice, in order. What is found at the end
-/// has everything else.
+/// Reads the extract files, and emits their results slice by slice, in order of time. The returned
+/// result has everything else: counts and problems.
 ///
 /// # Errors
 ///
-/// [`Failure`]: the parts cannot stand for their logs, or `emit` failed.
+/// [`RunFailure`]: the extract files cannot replace their logs in this run, or `emit` failed.
 pub(crate) fn run(
     opened: OpenedInput,
     settings: &RunSettings,
@@ -92,7 +91,7 @@ pub(crate) fn run(
     if !reading.refused.is_empty() {
         return Err(refused(&reading.refused));
     }
-    // What the heads tell of their objects is known before the first record.
+    // The heads hold the counts of their objects.
     let mut report = objects.report;
     report.add(&std::mem::take(&mut reading.scan_result.report));
     task.piece = piece(heads.iter().map(|head| (head.from, head.last)));
@@ -113,8 +112,8 @@ pub(crate) fn run(
     })
 }
 
-/// Takes the records of all parts through the history, in slices of their times; gives what could
-/// not be read. Reading is half of the work: one slice is made while the one before it is taken in.
+/// Evaluates the records of all files in slices by time; returns what could not be read. Reading is
+/// half of the work: a thread reads the next slice while one is evaluated.
 fn merge(
     task: &MergeTask<'_>,
     heads: Vec<ExtractFileHead<'_>>,
@@ -128,7 +127,7 @@ fn merge(
         for (slice, upto) in slices {
             emit(pollster::block_on(history.advance(slice, upto)).map_err(internal)?)?;
         }
-        // A reader that panicked is a bug; its panic goes on here.
+        // A panic of the reader is a bug; it is propagated.
         Ok::<_, RunFailure>(
             reader
                 .join()
@@ -139,7 +138,7 @@ fn merge(
     Ok(problems)
 }
 
-/// How much of a part to fetch at a time, by the first and last times of all.
+/// Bytes to fetch at a time, given the first and last times of all files.
 fn piece(spans: impl Iterator<Item = (EventTime, EventTime)>) -> u64 {
     let (mut starts, mut ends): (Vec<EventTime>, Vec<EventTime>) = spans.unzip();
     starts.sort_unstable();
@@ -156,18 +155,18 @@ fn piece(spans: impl Iterator<Item = (EventTime, EventTime)>) -> u64 {
     (PIECES / most).clamp(LEAST_PIECE, PIECE)
 }
 
-/// What a part says of itself before it is opened.
+/// An extract file that is not open yet.
 struct ExtractFileHead<'o> {
     object: &'o InputObject,
-    /// Time of its first record, and of its last.
+    /// Event times of its first and last record.
     from: EventTime,
     last: EventTime,
-    /// Which of its objects are taken from it; `None` for all.
+    /// Which of its objects are used; `None` for all.
     taken: Option<Vec<bool>>,
 }
 
 impl ExtractFileHead<'_> {
-    /// Where the records of each object come from; `None` for objects that are not taken.
+    /// The origin of the records of each object; `None` for objects that are not used.
     fn origins(&self, entries: &[ExtractEntry]) -> Vec<Option<(RecordOrigin, bool)>> {
         let mut origins = Vec::with_capacity(entries.len());
         for (index, entry) in entries.iter().enumerate() {
@@ -184,9 +183,9 @@ struct MergeTask<'t> {
     rules: &'t RuleSet,
     store: &'t dyn ObjectStore,
     progress: &'t ProgressBar,
-    /// Heads are small.
+    /// Hidden bar for reading heads, which are small.
     quiet: ProgressBar,
-    /// Bytes of a part that are fetched at a time.
+    /// Bytes of a file fetched at a time.
     piece: u64,
 }
 
@@ -218,8 +217,8 @@ impl<'t> MergeTask<'t> {
         ExtractFileReader::inflating(pieces)
     }
 
-    /// Reads the heads of all parts, tells the history what they say of it, and gives the parts
-    /// that begin latest first. Parts without records need not be opened again.
+    /// Reads the heads of all files and passes their coverage to the history. Returns the files
+    /// with records to use, latest start first.
     fn heads(
         &self,
         objects: &'t [InputObject],
@@ -230,20 +229,20 @@ impl<'t> MergeTask<'t> {
         let threads = readers(self.settings.threads, objects);
         for some in objects.chunks(HEADS) {
             let newest = self.some_heads(some, threads, &known, &mut heads, &mut reading);
-            // Absence is judged by the coverage of all parts: the history must know it before the
-            // first record comes.
+            // Absence is judged by the coverage of all files: the history needs it before the first
+            // record.
             let coverage = std::mem::take(&mut reading.scan_result.coverage);
             pollster::block_on(history.mark(coverage, newest))?;
-            // This run says nothing about gaps in deliveries.
+            // This run does not report gaps in deliveries.
             reading.deliveries.clear();
         }
-        // The part that begins first is taken from the end.
+        // Files are popped from the end, earliest start first.
         heads.sort_by(|a, b| (b.from, &b.object.name).cmp(&(a.from, &a.object.name)));
         reading.refused.sort();
         Ok((heads, reading))
     }
 
-    /// Reads some heads at the same time, and gives the latest delivery that they tell of.
+    /// Reads some heads in parallel, and returns the latest delivery of their objects.
     fn some_heads(
         &self,
         objects: &'t [InputObject],
@@ -264,7 +263,7 @@ impl<'t> MergeTask<'t> {
                     newest = newest.max(latest(&header, &entries));
                     heads.extend(self.head(object, &header, &entries, known, reading));
                 }
-                // A file without a part in it, as of a run that found nothing.
+                // An empty file.
                 Ok(None) => {}
                 Err(error) => reading.fail(&object.name, error),
             }
@@ -272,8 +271,8 @@ impl<'t> MergeTask<'t> {
         newest
     }
 
-    /// Takes the objects of a part over; `None` when it cannot stand for its logs, or has no
-    /// records of objects that are taken.
+    /// Selects the objects of a file to use; `None` if it cannot replace its logs in this run, or
+    /// has no records of these objects.
     fn head(
         &self,
         object: &'t InputObject,
@@ -303,7 +302,7 @@ impl<'t> MergeTask<'t> {
     }
 }
 
-/// The latest delivery of a part; its last record, for objects that do not tell.
+/// The latest delivery of a file; for objects without a known delivery, the last event time.
 fn latest(header: &ExtractHeader, entries: &[ExtractEntry]) -> Option<EventTime> {
     let last = header.span.map(|(_, last)| last);
     entries
@@ -313,26 +312,26 @@ fn latest(header: &ExtractHeader, entries: &[ExtractEntry]) -> Option<EventTime>
         .map(EventTime)
 }
 
-/// A part from its first record to its last.
+/// An extract file while its records are read.
 struct OpenExtractFile<'t> {
     reader: PiecewiseReader<'t>,
     name: &'t str,
-    /// Where the records of each object come from, and whether its place has decided on account and
-    /// region.
+    /// The origin of the records of each object, and whether its path in an `AWSLogs` tree
+    /// determines account and region.
     origins: Vec<Option<(RecordOrigin, bool)>>,
-    /// The next record: its object, its time, and its text.
+    /// The next record: index of its object, event time and JSON.
     of: usize,
     time: EventTime,
     text: String,
 }
 
-/// Parts, merged by time.
+/// Extract files, merged by time.
 struct ExtractFileMerge<'t> {
     task: &'t MergeTask<'t>,
     scanner: ObjectScanner<'t>,
-    /// Those that begin latest first.
+    /// Files that are not open yet, latest start first.
     waiting: Vec<ExtractFileHead<'t>>,
-    /// Times of the next records, and whose they are.
+    /// Times of the next records, and the numbers of their files.
     open: BinaryHeap<Reverse<(EventTime, usize)>>,
     parts: HashMap<usize, OpenExtractFile<'t>>,
     opened: usize,
@@ -352,14 +351,14 @@ impl<'t> ExtractFileMerge<'t> {
         }
     }
 
-    /// Reads everything, and sends it in slices, each with the time before which it is complete.
-    /// Gives what could not be read.
+    /// Reads all records and sends them in slices, each with the time up to which it is complete
+    /// (exclusive). Returns what could not be read.
     fn slices(mut self, sender: &mpsc::SyncSender<(ScanResult, EventTime)>) -> Vec<InputProblem> {
         let (mut slice, mut taken, mut last) = (ScanResult::default(), 0, EventTime(i64::MIN));
         while let Some(time) = self.next_time() {
             if taken >= SLICE && time > last {
                 if sender.send((std::mem::take(&mut slice), time)).is_err() {
-                    // Nobody wants more: the run has failed.
+                    // The receiver is gone: the run has failed.
                     return self.problems;
                 }
                 taken = 0;
@@ -371,7 +370,7 @@ impl<'t> ExtractFileMerge<'t> {
         self.problems
     }
 
-    /// The time of the next record; `None` at the end.
+    /// The time of the next record, after opening the files that start by then; `None` at the end.
     fn next_time(&mut self) -> Option<EventTime> {
         loop {
             let next = self.open.peek().map(|Reverse((time, _))| *time);
@@ -405,7 +404,7 @@ impl<'t> ExtractFileMerge<'t> {
         self.opened += 1;
     }
 
-    /// Takes the next record in.
+    /// Adds the next record to the slice.
     fn take(&mut self, slice: &mut ScanResult) {
         let Some(Reverse((_, number))) = self.open.pop() else {
             return;
@@ -419,7 +418,7 @@ impl<'t> ExtractFileMerge<'t> {
         self.go_on(number, part);
     }
 
-    /// Reads the next record of a part, or lets the part go.
+    /// Reads the next record of a file, or closes the file.
     fn go_on(&mut self, number: usize, mut part: OpenExtractFile<'t>) {
         let (name, before) = (part.name, part.time);
         match part.next() {
@@ -459,7 +458,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_more_parts_are_open_at_once_the_less_is_held_of_each() {
+    fn the_more_files_are_open_at_once_the_less_is_held_of_each() {
         let spans = |count: i64, every: i64| {
             (0..count).map(move |n| (EventTime(n * every), EventTime(n * every + 99)))
         };

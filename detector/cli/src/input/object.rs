@@ -1,4 +1,4 @@
-//! An object to read, where it is, and the one place that opens it by that.
+//! Objects to read: files, objects in S3 and standard input, and how to open them.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -12,26 +12,26 @@ use super::store::{FetchedBytes, ObjectStore, RemoteObject, StoreError};
 /// An object to read.
 #[derive(Debug)]
 pub struct InputObject {
-    /// Where it is.
+    /// Where its bytes are.
     pub place: ObjectPlace,
-    /// Name in the ledger: the path as it was typed, with `/` and without bytes that are not UTF-8.
+    /// Name in the ledger: the path as typed, with `/`, or the `s3://` URL; invalid UTF-8 replaced.
     pub name: String,
-    /// Whether its place in an `AWSLogs` tree has decided on account and region.
+    /// Whether its path in an `AWSLogs` tree determines account and region.
     pub in_tree: bool,
-    /// Account and region of that place.
+    /// Account and region from its path; `None` outside of an `AWSLogs` tree.
     pub home: Option<(String, String)>,
-    /// Time of delivery, from its name.
+    /// Time of delivery in UTC, from its name; `None` if the name has none.
     pub delivered: Option<secretrail_engine::time::EventTime>,
-    /// Whether the user named it, so that it must hold records.
+    /// Whether the user named it; it must then hold records.
     pub explicit: bool,
-    /// Whether it holds observation parts, by its name.
+    /// Whether it is an extract file, by its name.
     pub is_part: bool,
 }
 
-/// Where an object is.
+/// Where the bytes of an object are.
 #[derive(Debug)]
 pub enum ObjectPlace {
-    /// A file.
+    /// A local file.
     File(PathBuf),
     /// An object in S3.
     S3(RemoteObject),
@@ -39,9 +39,9 @@ pub enum ObjectPlace {
     Stdin,
 }
 
-/// An object that was opened.
+/// The content of an opened object.
 pub enum OpenedContent {
-    /// A file or device, to be read from its beginning.
+    /// A file or device, positioned at its start.
     File(File),
     /// All bytes of an object in S3.
     Bytes(Vec<u8>),
@@ -50,31 +50,31 @@ pub enum OpenedContent {
 /// Why an object could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ObjectReadError {
-    /// A file.
+    /// A file could not be opened or read.
     #[error("{0}")]
     File(#[from] io::Error),
-    /// An object in S3.
+    /// An object in S3 could not be fetched.
     #[error("{0}")]
     Store(#[from] StoreError),
-    /// Standard input is read once, by the thread that finds it among the objects.
-    #[error("standard input is read elsewhere")]
+    /// Standard input cannot be opened: it is read once, by the thread that finds it.
+    #[error("standard input cannot be opened like a file")]
     Stdin,
-    /// Its bytes are not those of logs, or not all of them are there.
+    /// The content is not that of a log, or is truncated.
     #[error("{0}")]
     Content(String),
 }
 
-/// Something that could not be read.
+/// An input that could not be read.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct InputProblem {
-    /// What.
+    /// Name of the object or path.
     pub name: String,
-    /// Why, and what to do.
+    /// The error, and what to do about it.
     pub message: String,
 }
 
 impl InputProblem {
-    /// What could not be read, and why.
+    /// A problem with the input of this name.
     pub fn new(name: impl Into<String>, message: impl ToString) -> Self {
         Self {
             name: name.into(),
@@ -98,13 +98,13 @@ impl InputObject {
         }
     }
 
-    /// An object at a place, with what its key in any tree of logs tells.
+    /// An object, with account, region and delivery parsed from its key.
     #[must_use]
     pub fn at(place: ObjectPlace, name: String, key: &str, explicit: bool) -> Self {
         Self::parsed(place, name, key, &key::parse(key), explicit)
     }
 
-    /// The same for a key that was parsed already, as a walk does to see whether it is asked for.
+    /// Like [`Self::at`], for a key that is already parsed.
     #[must_use]
     pub fn parsed(
         place: ObjectPlace,
@@ -124,7 +124,7 @@ impl InputObject {
         }
     }
 
-    /// Size in bytes as it is stored; 0 where that is not known.
+    /// Size in bytes as stored; 0 if unknown.
     #[must_use]
     pub fn size(&self) -> u64 {
         match &self.place {
@@ -134,17 +134,17 @@ impl InputObject {
         }
     }
 
-    /// What tells its versions apart: the ETag in S3, the size of a file.
+    /// Tag of its version: the ETag in S3, the size of a file.
     #[must_use]
     pub fn tag(&self) -> String {
         match &self.place {
             ObjectPlace::S3(remote) if !remote.etag.is_empty() => remote.etag.clone(),
-            // CloudTrail never rewrites a file; one that was still being copied has grown.
+            // CloudTrail never rewrites a file; one that was being copied has grown.
             _ => self.size().to_string(),
         }
     }
 
-    /// The object in S3; `None` for any other.
+    /// The object in S3; `None` for files and standard input.
     #[must_use]
     pub fn remote(&self) -> Option<&RemoteObject> {
         match &self.place {
@@ -155,13 +155,12 @@ impl InputObject {
 }
 
 impl ObjectPlace {
-    /// Opens the object for reading. A file is read by the caller, who knows whether it fits into
-    /// memory; an object in S3 comes whole, since a download that is read slowly is ended by the
-    /// other side.
+    /// Opens the object. A file is read by the caller, which knows whether it fits into memory; an
+    /// object in S3 is downloaded whole, because S3 closes downloads that are read too slowly.
     ///
     /// # Errors
     ///
-    /// [`ReadError`]: why it could not be opened.
+    /// [`ObjectReadError`]: why it could not be opened.
     pub fn open(&self, store: &dyn ObjectStore) -> Result<OpenedContent, ObjectReadError> {
         match self {
             Self::File(path) => Ok(OpenedContent::File(File::open(path)?)),
@@ -170,11 +169,11 @@ impl ObjectPlace {
         }
     }
 
-    /// The bytes of the object as they are stored.
+    /// All bytes of the object, as stored.
     ///
     /// # Errors
     ///
-    /// [`ReadError`]: why it could not be read.
+    /// [`ObjectReadError`]: why it could not be read.
     pub fn fetch(&self, store: &dyn ObjectStore) -> Result<FetchedBytes, ObjectReadError> {
         match self {
             Self::S3(remote) => Ok(store.fetch(remote)?),
@@ -185,11 +184,11 @@ impl ObjectPlace {
         }
     }
 
-    /// Some of the bytes of the object as they are stored, from an offset on; fewer at its end.
+    /// `length` bytes of the object, as stored, from an offset; fewer at its end.
     ///
     /// # Errors
     ///
-    /// [`ReadError`]: why they could not be read.
+    /// [`ObjectReadError`]: why they could not be read.
     pub fn piece(
         &self,
         store: &dyn ObjectStore,
@@ -209,7 +208,7 @@ impl OpenedContent {
     ///
     /// # Errors
     ///
-    /// [`ReadError::File`]: the file could not be read to its end.
+    /// [`ObjectReadError::File`]: the file could not be read to its end.
     pub fn into_bytes(self) -> Result<Vec<u8>, ObjectReadError> {
         match self {
             Self::Bytes(bytes) => Ok(bytes),
@@ -223,7 +222,7 @@ impl OpenedContent {
 }
 
 fn piece_of_file(path: &Path, offset: u64, length: u64) -> io::Result<Vec<u8>> {
-    // Opened anew for each piece: thousands of parts may be under way, more than files may be open.
+    // Opened for each piece: thousands of files may be in use, more than the limit of open files.
     let mut file = File::open(path)?;
     file.seek(SeekFrom::Start(offset))?;
     let mut bytes = Vec::new();
@@ -280,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_of_an_object_are_told_apart_by_etag_or_size() {
+    fn versions_of_an_object_are_distinguished_by_etag_or_size() {
         let file = file(b"four");
         let object = InputObject::at(
             ObjectPlace::File(file.path().to_owned()),

@@ -1,4 +1,4 @@
-//! The bytes of an object, a piece at a time.
+//! Reads an object piece by piece.
 
 use std::io::{self, BufRead, Read};
 
@@ -7,13 +7,13 @@ use indicatif::ProgressBar;
 use crate::input::object::InputObject;
 use crate::input::store::ObjectStore;
 
-/// The bytes of an object, a piece at a time: nothing is open between two pieces, however many
-/// parts are.
+/// Reads an object piece by piece. Nothing is open between two pieces, so thousands of extract files
+/// can be read side by side.
 pub(crate) struct ObjectPieces<'r> {
     store: &'r dyn ObjectStore,
     object: &'r InputObject,
     size: u64,
-    /// Bytes of a piece.
+    /// Most bytes of a piece.
     most: u64,
     offset: u64,
     piece: Vec<u8>,
@@ -22,7 +22,7 @@ pub(crate) struct ObjectPieces<'r> {
 }
 
 impl<'r> ObjectPieces<'r> {
-    /// The bytes from the beginning on; `most` bytes are fetched at a time.
+    /// Starts at the beginning of the object; fetches `most` bytes at a time.
     pub(crate) fn new(
         object: &'r InputObject,
         store: &'r dyn ObjectStore,
@@ -50,7 +50,7 @@ impl BufRead for ObjectPieces<'_> {
             self.piece = place
                 .piece(self.store, self.offset, length)
                 .map_err(|error| io::Error::other(error.to_string()))?;
-            // The object was longer when it was listed.
+            // The object has shrunk since it was listed.
             if self.piece.is_empty() {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_that_has_shrunk_is_an_error_and_no_end() {
+    fn an_object_that_has_shrunk_is_an_error() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), b"0123456789").unwrap();
         let place = ObjectPlace::File(file.path().to_owned());

@@ -1,12 +1,12 @@
-//! Progress bars on standard error, over what is read.
+//! Progress bars on standard error.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::object::InputObject;
 use crate::args::settings::RunSettings;
 
-/// A bar over the bytes to read as they are stored, with the time that is left; hidden where
-/// standard error is no terminal.
+/// A bar over the stored bytes to read, with the estimated time left; hidden if the settings ask for
+/// none.
 #[must_use]
 pub fn bytes_bar(settings: &RunSettings, objects: &[InputObject]) -> ProgressBar {
     if !settings.show_progress {
@@ -18,13 +18,13 @@ pub fn bytes_bar(settings: &RunSettings, objects: &[InputObject]) -> ProgressBar
     )
 }
 
-/// A bar over the parts of a job; hidden where nobody looks.
+/// A bar over the extract files of a backfill job; hidden unless `is_shown`.
 #[must_use]
 pub fn parts_bar(parts: u64, is_shown: bool) -> ProgressBar {
     if is_shown {
         bar(
             parts,
-            "{bar:30} {pos} of {len} parts, {msg}, {per_sec}, {eta} left",
+            "{bar:30} {pos} of {len} extract files, {msg}, {per_sec}, {eta} left",
         )
     } else {
         ProgressBar::hidden()

@@ -1,5 +1,5 @@
-//! Objects to one harvest, on several threads. What a thread finds does not depend on the others;
-//! the order in which they finish changes nothing after the pipeline has sorted.
+//! Reads objects on several threads into one scan result. Threads are independent, and the pipeline
+//! sorts: the order in which they finish does not change the results.
 
 use std::io::{BufReader, Read};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,26 +22,25 @@ use crate::input::reader::{ObjectReader, origin};
 use crate::input::reading::{ReadingResult, untold};
 use crate::input::store::ObjectStore;
 
-/// Readers for each thread that was asked for, when objects come from S3, and the most of them:
-/// each holds an object.
+/// Readers for each thread if objects come from S3, and the most readers: each holds an object.
 const WAITING: usize = 8;
 const MOST_WAITING: usize = 32;
 
-/// What is read, for whom.
+/// The objects to read, and how.
 pub struct ReadTask<'t> {
-    /// Objects.
+    /// The objects to read.
     pub objects: &'t [InputObject],
-    /// Rules.
+    /// Rules, which decide on the records to keep.
     pub rules: &'t RuleSet,
-    /// Which part of the logs.
+    /// Which events of the logs to use.
     pub selection: &'t Selection,
-    /// Threads.
+    /// Number of threads, before the factor for S3.
     pub threads: usize,
-    /// Where to note what was read, so that it need not be read again.
+    /// Where to record progress; `None` without `--checkpoint`.
     pub checkpoint: Option<&'t Checkpoint>,
 }
 
-/// What the threads share.
+/// State shared by the threads.
 struct SharedWork<'w> {
     task: &'w ReadTask<'w>,
     next: AtomicUsize,
@@ -51,16 +50,15 @@ struct SharedWork<'w> {
     known: KnownObjects<'w>,
 }
 
-/// Where objects come from that are not on this machine.
+/// Sources of objects that are not local files.
 pub struct RemoteSources<'s> {
     /// Standard input.
     pub stdin: &'s mut (dyn Read + Send),
-    /// S3.
+    /// Objects in S3.
     pub store: &'s dyn ObjectStore,
 }
 
-/// Threads that read: whoever waits for S3 leaves its processor to the others, so that downloads
-/// and parsing overlap.
+/// Number of threads that read. Objects in S3 get more: while some wait for downloads, others parse.
 #[must_use]
 pub fn readers(threads: usize, objects: &[InputObject]) -> usize {
     let remote = objects
@@ -73,7 +71,7 @@ pub fn readers(threads: usize, objects: &[InputObject]) -> usize {
     }
 }
 
-/// Reads every object.
+/// Reads all objects.
 pub fn read(
     task: &ReadTask<'_>,
     sources: RemoteSources<'_>,
@@ -101,7 +99,7 @@ impl SharedWork<'_> {
         std::thread::scope(|scope| {
             let workers: Vec<_> = (0..threads).map(|_| scope.spawn(|| self.run())).collect();
             let join = workers.into_iter().map(|worker| {
-                // A worker that panicked is a bug; its panic goes on here.
+                // A panic of a worker is a bug; it is propagated.
                 worker
                     .join()
                     .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
@@ -117,7 +115,7 @@ impl SharedWork<'_> {
         }
         let mut reader = ObjectReader::new(scanner, self.store, self.progress);
         let (mut out, mut read) = (ReadingResult::default(), Vec::new());
-        // Whoever is free takes the next object: sizes differ by a thousand times.
+        // Each thread takes the next object when it is free: sizes differ by a factor of a thousand.
         let next = || self.next.fetch_add(1, Ordering::Relaxed);
         while let Some(object) = self.task.objects.get(next()) {
             if object.is_part {
@@ -134,13 +132,13 @@ impl SharedWork<'_> {
         out
     }
 
-    /// Whether an earlier run has read this version of the object.
+    /// Whether an earlier run recorded this version of the object.
     fn is_noted(&self, object: &InputObject) -> bool {
         let checkpoint = self.task.checkpoint;
         checkpoint.is_some_and(|checkpoint| checkpoint.has(&object.name, &object.tag()))
     }
 
-    /// What an earlier run has noted.
+    /// What an earlier run recorded.
     fn noted(&self, checkpoint: &Checkpoint) -> ReadingResult {
         let mut out = ReadingResult::default();
         match checkpoint.earlier() {
@@ -176,8 +174,7 @@ impl SharedWork<'_> {
         self.progress.inc(object.size());
     }
 
-    /// Reads an object that is no part. What was read without a failure is noted, for a run that
-    /// comes after this one.
+    /// Reads a log. Logs that were read without errors are recorded in the checkpoint.
     fn log(
         &self,
         object: &InputObject,
@@ -222,14 +219,14 @@ impl SharedWork<'_> {
         if !matches!(object.place, ObjectPlace::Stdin) {
             return reader.read(object, origin, scan_result);
         }
-        // Standard input is named once at most, so nobody else waits for it.
+        // Standard input occurs at most once, so no other thread waits for it.
         let mut stdin = self.stdin.lock().unwrap_or_else(PoisonError::into_inner);
         let input = ScanInput::Stream(&mut **stdin);
         reader.scan(input, object, origin, scan_result)
     }
 
-    /// The readings of all threads as one. Sorted by name, since nobody knows which thread came to
-    /// what.
+    /// Merges the results of all threads. Problems are sorted by name, because threads finish in any
+    /// order.
     fn merged(readings: Vec<ReadingResult>) -> ReadingResult {
         let mut all = ReadingResult::default();
         for reading in readings {
@@ -292,6 +289,6 @@ mod tests {
         };
         let reading = read(&task, sources, &ProgressBar::hidden());
         assert_eq!(reading.scan_result.report.objects, 20);
-        assert_eq!(reading.problems.len(), 1, "the file that is not there");
+        assert_eq!(reading.problems.len(), 1, "the file that does not exist");
     }
 }

@@ -1,4 +1,4 @@
-//! Files and objects in S3, read one after the other by one thread.
+//! Reads files and objects in S3 one after the other; one reader for each thread.
 
 use std::fs::File;
 use std::io::Read;
@@ -13,10 +13,10 @@ use secretrail_engine::scan::{ObjectScanner, ScanInput, ScanResult};
 use crate::input::object::{InputObject, ObjectReadError, OpenedContent};
 use crate::input::store::ObjectStore;
 
-/// Files beyond this size in bytes are streamed instead of being read in one go.
+/// Larger files, in bytes, are streamed instead of read at once.
 const WHOLE_FILE_BYTES: u64 = 16 * 1024 * 1024;
 
-/// Where the records of an object come from.
+/// The origin of the records of an object.
 #[must_use]
 pub fn origin(object: &InputObject) -> RecordOrigin {
     RecordOrigin {
@@ -25,8 +25,7 @@ pub fn origin(object: &InputObject) -> RecordOrigin {
     }
 }
 
-/// Reads files and objects in S3, one after the other, with buffers that are kept. One for each
-/// thread.
+/// Reads files and objects in S3 one after the other, with reused buffers. One for each thread.
 pub struct ObjectReader<'r> {
     scanner: ObjectScanner<'r>,
     store: &'r dyn ObjectStore,
@@ -34,19 +33,18 @@ pub struct ObjectReader<'r> {
     buffer: Vec<u8>,
 }
 
-/// Memory for any object that is inflated in one go: what no object needs of it is never touched.
-/// In large pages, where there are such, it is ready sooner and found faster. `None` where there is
-/// none to be had in this way.
+/// Memory to inflate any object at once; pages that no object needs are never touched. Huge pages,
+/// where available, cost fewer page faults. `None` if it cannot be mapped.
 fn room() -> Option<InflateBuffer> {
     let room = MmapMut::map_anon(WHOLE_OBJECT_BYTES).ok()?;
     #[cfg(target_os = "linux")]
-    // Small pages do as well.
+    // Normal pages work as well.
     room.advise(memmap2::Advice::HugePage).ok();
     Some(Box::new(room))
 }
 
 impl<'r> ObjectReader<'r> {
-    /// A reader.
+    /// A reader with its own buffers.
     #[must_use]
     pub fn new(
         scanner: ObjectScanner<'r>,
@@ -65,7 +63,7 @@ impl<'r> ObjectReader<'r> {
         }
     }
 
-    /// Finds records in what others have opened.
+    /// The scanner, for content that was opened elsewhere.
     pub(crate) fn scanner(&mut self) -> &mut ObjectScanner<'r> {
         &mut self.scanner
     }
@@ -74,7 +72,8 @@ impl<'r> ObjectReader<'r> {
     ///
     /// # Errors
     ///
-    /// [`ReadError`]: why it could not be read, or not whole; what came before is in the harvest.
+    /// [`ObjectReadError`]: why it could not be read, or not to its end; records before the error are
+    /// in the scan result.
     pub fn read(
         &mut self,
         object: &InputObject,
@@ -99,13 +98,13 @@ impl<'r> ObjectReader<'r> {
         scan_result: &mut ScanResult,
     ) -> Result<(), ObjectReadError> {
         let meta = file.metadata()?;
-        // Devices and pipes have no length that could be trusted.
+        // The length of devices and pipes is not reliable.
         if meta.len() > WHOLE_FILE_BYTES || !meta.is_file() {
             let progress = self.progress;
             let mut stream = progress.wrap_read(&mut file);
             return self.scan(ScanInput::Stream(&mut stream), object, origin, scan_result);
         }
-        // Taken out of the reader for the time of the scan, and put back for the next file.
+        // Moved out of the reader during the scan, which borrows the reader.
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.clear();
         file.read_to_end(&mut buffer)?;
@@ -115,7 +114,7 @@ impl<'r> ObjectReader<'r> {
         result
     }
 
-    /// Finds the records of an input.
+    /// Scans an input for records.
     pub(crate) fn scan(
         &mut self,
         input: ScanInput<'_>,

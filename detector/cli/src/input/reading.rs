@@ -1,4 +1,4 @@
-//! What was read, and what could not be.
+//! The result of reading: records and problems.
 
 use secretrail_engine::gaps::LogDelivery;
 use secretrail_engine::limits::MAX_RECORD_BYTES;
@@ -6,29 +6,30 @@ use secretrail_engine::report::{ObjectStatus, SkippedRecord};
 use secretrail_engine::scan::ScanResult;
 
 use crate::input::object::InputProblem;
+use crate::text::plural;
 
-/// What was read.
+/// The result of reading objects.
 #[derive(Debug, Default)]
 pub struct ReadingResult {
-    /// What the objects hold.
+    /// Observations, coverage and counts of the objects.
     pub scan_result: ScanResult,
-    /// What could not be read, in the order of names.
+    /// What could not be read, sorted by name.
     pub problems: Vec<InputProblem>,
-    /// Places and times of delivery of the objects in parts.
+    /// Deliveries of the objects in extract files.
     pub deliveries: Vec<LogDelivery>,
-    /// Parts that cannot stand for their logs in this run.
+    /// Extract files that cannot replace their logs in this run.
     pub refused: Vec<InputProblem>,
 }
 
 impl ReadingResult {
-    /// Counts an object that could not be read, or not to its end.
+    /// Counts and names an object that could not be read, or not to its end.
     pub(crate) fn fail(&mut self, name: &str, why: impl ToString) {
         self.scan_result.report.objects_failed += 1;
         self.problems.push(InputProblem::new(name, why));
     }
 }
 
-/// What of an object was not read: itself, or records of it.
+/// The problems with an object: the object itself, or records of it that were skipped.
 pub fn untold<'a>(
     name: &str,
     object_status: &ObjectStatus,
@@ -46,17 +47,13 @@ pub fn untold<'a>(
 
 fn passed_over(reason: SkippedRecord, count: u64) -> String {
     let why = match reason {
-        SkippedRecord::Malformed => "is not JSON of a record".to_owned(),
-        SkippedRecord::TooLarge => format!("is longer than the limit of {MAX_RECORD_BYTES} bytes"),
-        SkippedRecord::Truncated => "is cut off".to_owned(),
-        SkippedRecord::NoTime => "has no readable eventTime".to_owned(),
+        SkippedRecord::Malformed => "not the JSON of a record".to_owned(),
+        SkippedRecord::TooLarge => format!("longer than the limit of {MAX_RECORD_BYTES} bytes"),
+        SkippedRecord::Truncated => "truncated".to_owned(),
+        SkippedRecord::NoTime => "no valid eventTime".to_owned(),
     };
-    let rest = "was passed over; the others were read";
-    if count == 1 {
-        format!("1 record {why} and {rest}")
-    } else {
-        format!("{count} times, a record {why} and {rest}")
-    }
+    let records = plural(count, "record");
+    format!("{records} skipped ({why}); the others were read")
 }
 
 #[cfg(test)]
@@ -64,18 +61,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failed_object_is_told_once_and_its_records_are_not() {
+    fn a_failed_object_is_reported_once_and_without_its_records() {
         let skipped = [(SkippedRecord::Truncated, 3)];
         let skipped = || skipped.iter().map(|(reason, count)| (reason, count));
-        let failed = ObjectStatus::Failed("is cut off".to_owned());
+        let failed = ObjectStatus::Failed("is truncated".to_owned());
         let problems = untold("a.json", &failed, skipped());
-        assert_eq!(problems, [InputProblem::new("a.json", "is cut off")]);
+        assert_eq!(problems, [InputProblem::new("a.json", "is truncated")]);
         let read = untold("a.json", &ObjectStatus::Read, skipped());
         assert_eq!(
             read,
             [InputProblem::new(
                 "a.json",
-                "3 times, a record is cut off and was passed over; the others were read"
+                "3 records skipped (truncated); the others were read"
             )]
         );
     }

@@ -1,4 +1,4 @@
-//! Rule files and the access policy from disk.
+//! Reads rule files, placeholder values and the access policy from disk.
 
 use std::path::{Path, PathBuf};
 
@@ -11,17 +11,17 @@ use walkdir::{DirEntry, WalkDir};
 use crate::args::{PolicyArgs, RuleFilesArgs};
 use crate::host::{ProcessHost, RunFailure, say};
 
-/// Rules from files and folders, or the built-in pack when none are named.
+/// Rules from files and folders; the built-in pack if none are named.
 ///
 /// # Errors
 ///
-/// [`Failure::Rules`] lists everything that is wrong.
+/// [`RunFailure::Rules`] with all errors in the rules.
 pub fn rules(named: &RuleFilesArgs) -> Result<RulePack, RunFailure> {
     let (files, vars) = (files(&named.rules)?, vars(named.vars.as_deref())?);
     RulePack::load(complete(files), &vars).map_err(|faults| RunFailure::Rules(faults.to_string()))
 }
 
-/// The same rules, with their warnings on standard error.
+/// Like [`rules`], with warnings on standard error.
 ///
 /// # Errors
 ///
@@ -38,11 +38,11 @@ pub fn rules_with_warnings(
     Ok(rules)
 }
 
-/// The files that are named, by name; none when none are.
+/// Names and texts of the named rule files; empty if none are named.
 ///
 /// # Errors
 ///
-/// [`Failure::Rules`] when one cannot be read.
+/// [`RunFailure::Rules`] if a file cannot be read or a folder has no rules.
 pub fn files(paths: &[PathBuf]) -> Result<FileTexts, RunFailure> {
     if paths.is_empty() {
         Ok(FileTexts::new())
@@ -51,11 +51,11 @@ pub fn files(paths: &[PathBuf]) -> Result<FileTexts, RunFailure> {
     }
 }
 
-/// Values of placeholders.
+/// Values of `|expand` placeholders; empty without a file.
 ///
 /// # Errors
 ///
-/// [`Failure::Rules`] with the name of the file and the remedy.
+/// [`RunFailure::Rules`] with the name of the file and the remedy.
 pub fn vars(path: Option<&Path>) -> Result<Placeholders, RunFailure> {
     let Some(path) = path else {
         return Ok(Placeholders::new());
@@ -67,8 +67,7 @@ fn from_disk(paths: &[PathBuf]) -> Result<FileTexts, RunFailure> {
     let mut files = Vec::new();
     for path in paths {
         let before = files.len();
-        // In the order of names: of two rules with one id the first stays, on every machine the
-        // same.
+        // Sorted by name: the order in which rules are loaded is the same on every machine.
         for entry in WalkDir::new(path).follow_links(true).sort_by_file_name() {
             let entry = entry.map_err(|error| unreadable(path, error))?;
             if is_rule_file(&entry) {
@@ -83,7 +82,7 @@ fn from_disk(paths: &[PathBuf]) -> Result<FileTexts, RunFailure> {
     Ok(files)
 }
 
-/// A file that was named is a rule whatever its name is; in folders the name decides.
+/// A file that was named is always a rule file; in folders the extension decides.
 fn is_rule_file(entry: &DirEntry) -> bool {
     !entry.file_type().is_dir() && (entry.depth() == 0 || is_rule(&entry.path().to_string_lossy()))
 }
@@ -96,17 +95,17 @@ fn unreadable(path: &Path, why: impl std::fmt::Display) -> RunFailure {
     RunFailure::Rules(format!("{}: {why}", path.display()))
 }
 
-/// Loads the access policy, if one is named.
+/// Loads the access policy; `None` if none is named.
 ///
 /// # Errors
 ///
-/// [`Failure::Rules`] with the name of the file, the line and the remedy.
+/// [`RunFailure::Rules`] with the name of the file, the line and the remedy.
 pub fn policy(named: &PolicyArgs) -> Result<Option<AccessPolicy>, RunFailure> {
     let read = |path: &PathBuf| policy_text(path).map(|(policy, _)| policy.strict(named.strict));
     named.policy.as_ref().map(read).transpose()
 }
 
-/// Loads an access policy, and its text.
+/// Loads an access policy and its text.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! The store of a run: S3 itself, behind the feature of that name, or none.
+//! The object store of a run: S3 with the feature `s3`, otherwise none.
 
 use std::sync::Arc;
 
@@ -6,11 +6,14 @@ use super::aws::Connection;
 use super::store::{NoObjectStore, ObjectStore};
 use crate::args::AwsArgs;
 
-/// The store that is reached through a connection, or none.
+/// S3 through a connection; without one, a store that fails every call.
 #[must_use]
 #[cfg_attr(
     not(feature = "s3"),
-    expect(unused_variables, reason = "options of S3, which is not in this build")
+    expect(
+        unused_variables,
+        reason = "options of S3, which this build does not support"
+    )
 )]
 pub fn store(connection: Option<&Arc<Connection>>, aws: &AwsArgs) -> Box<dyn ObjectStore> {
     match connection {
@@ -34,28 +37,26 @@ mod with_sdk {
         FetchedBytes, FolderPredicate, ObjectStore, RemoteObject, StoreError,
     };
 
-    /// Bytes of the largest object that is read: CloudTrail writes 50 MB at most, other tools join
-    /// files.
+    /// Largest object to read, in bytes: CloudTrail writes at most 50 MB, but other tools join files.
     const MAX_OBJECT_BYTES: u64 = 1024 * 1024 * 1024;
 
-    /// The key in an object's metadata under which CloudTrail puts the signature of a digest.
+    /// Metadata key of a digest's signature, set by CloudTrail.
     const SIGNATURE: &str = "signature";
 
-    /// Reads and writes buckets.
+    /// Reads and writes objects in S3.
     pub(super) struct S3Store {
         connection: Arc<Connection>,
         source: S3Source,
     }
 
     impl S3Store {
-        /// A client. Nothing is called yet.
+        /// A client; makes no calls yet.
         #[must_use]
         pub(super) fn new(connection: Arc<Connection>, aws: &AwsArgs) -> Self {
             let config = connection.config();
-            // Stand-ins and private endpoints have no host for each bucket.
+            // Emulators and private endpoints do not support virtual-hosted buckets.
             let by_path = config.endpoint_url().is_some();
-            // Without any region, that of the global endpoint; a bucket elsewhere answers where it
-            // is.
+            // Without a region, that of the global endpoint; buckets elsewhere answer with their own.
             let region = config
                 .region()
                 .cloned()
@@ -132,7 +133,7 @@ mod with_sdk {
         }
     }
 
-    /// The version of an object that was listed.
+    /// The version of an object, as listed.
     fn version(object: &RemoteObject) -> ObjectRef<'_> {
         let RemoteObject {
             bucket,
@@ -140,7 +141,7 @@ mod with_sdk {
             etag,
             size,
         } = object;
-        // A manifest is read by its name, without a listing before: whatever is there now.
+        // An empty ETag means the current version: manifests are read by name, without a listing.
         let etag = Some(etag.as_str()).filter(|etag| !etag.is_empty());
         ObjectRef {
             bucket,

@@ -1,5 +1,5 @@
-//! A run over logs: what its paths hold, read on several threads and taken through the pipeline as
-//! one batch.
+//! A run over logs: finds the objects under its paths, reads them on several threads and evaluates
+//! them as one batch.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,25 +30,25 @@ use super::walk::{self, WalkedObjects};
 use super::{aws, manifest};
 use crate::args::settings::RunSettings;
 use crate::host::{ProcessHost, RunFailure, say};
-use crate::text::number;
+use crate::text::{number, plural};
 
-/// What a run found.
+/// The result of a run.
 pub(crate) struct SessionResult {
     pub(crate) alerts: Vec<Alert>,
     pub(crate) accesses: Vec<Arc<Access>>,
     pub(crate) report: ReadReport,
     pub(crate) problems: Vec<InputProblem>,
     pub(crate) objects: Vec<InputObject>,
-    /// Places and times of delivery of all objects of which they are known.
+    /// Deliveries of all objects with a known account, region and time.
     pub(crate) deliveries: Vec<LogDelivery>,
-    /// Where KMS events were seen.
+    /// Accounts, regions and hours with KMS events.
     pub(crate) coverage: HashSet<CoverageMark>,
-    /// What the objects were read through.
+    /// The store of the objects in S3.
     pub(crate) store: Box<dyn ObjectStore>,
 }
 
 impl SessionResult {
-    /// Nothing, in these objects.
+    /// An empty result for these objects.
     pub(crate) fn nothing(objects: Vec<InputObject>, store: Box<dyn ObjectStore>) -> Self {
         Self {
             alerts: Vec::new(),
@@ -63,7 +63,7 @@ impl SessionResult {
     }
 }
 
-/// What is to be read, and through what.
+/// The objects to read, and the store of those in S3.
 pub(crate) struct OpenedInput {
     pub(crate) store: Box<dyn ObjectStore>,
     pub(crate) objects: WalkedObjects,
@@ -72,8 +72,8 @@ pub(crate) struct OpenedInput {
 impl OpenedInput {
     /// Finds the objects under the paths.
     pub(crate) fn new(settings: &RunSettings) -> Result<Self, RunFailure> {
-        // A run over files makes no connection: reading a profile and starting threads would only
-        // cost time, and a broken AWS configuration must not stop it.
+        // A run over files needs no connection: loading the AWS configuration costs time, and a
+        // broken one must not stop the run.
         let connection = aws::connect(settings, false)?;
         let store = store(connection.as_ref(), &settings.aws);
         let objects = walk(settings, &*store, false);
@@ -81,8 +81,8 @@ impl OpenedInput {
     }
 }
 
-/// Finds the objects under the paths of a run: logs, and digests where they are asked for. What is
-/// missing of a job is among the problems.
+/// Finds the objects under the paths of a run: logs, and with `digests` also digests. Missing extract
+/// files of backfill jobs are among the problems.
 pub(crate) fn walk(
     settings: &RunSettings,
     store: &dyn ObjectStore,
@@ -93,15 +93,14 @@ pub(crate) fn walk(
     objects
 }
 
-/// Finds the logs under the paths of a run that makes parts. Its parts may lie among them: what an
-/// extraction made is no log.
+/// Finds the logs to extract under the paths of a run, without extract files among them.
 pub(crate) fn logs(settings: &RunSettings, store: &dyn ObjectStore) -> WalkedObjects {
     let mut found = walk(settings, store, false);
     found.objects.retain(|object| !object.is_part);
     found
 }
 
-/// Reads everything and takes it through the pipeline as one batch.
+/// Finds, reads and evaluates everything as one batch.
 pub(crate) fn find(
     settings: &RunSettings,
     rules: &RuleSet,
@@ -111,7 +110,7 @@ pub(crate) fn find(
     find_in(OpenedInput::new(settings)?, settings, rules, policy, host)
 }
 
-/// Reads what was opened and takes it through the pipeline as one batch.
+/// Reads and evaluates objects as one batch.
 pub(crate) fn find_in(
     opened: OpenedInput,
     settings: &RunSettings,
@@ -143,7 +142,7 @@ pub(crate) fn find_in(
     })
 }
 
-/// Reads every object that no earlier run has noted, and notes it where that is asked for.
+/// Reads every object that is not in the checkpoint, and records it there.
 fn read_all(
     objects: &WalkedObjects,
     settings: &RunSettings,
@@ -175,8 +174,7 @@ fn read_all(
     if !reading.refused.is_empty() {
         return Err(refused(&reading.refused));
     }
-    // A checkpoint goes only when nothing is left for another run, objects that were not found
-    // among them.
+    // The checkpoint stays while anything is left for another run, such as a path that was not found.
     let everything = reading.problems.is_empty() && objects.problems.is_empty();
     if let Some(message) = checkpoint.and_then(|checkpoint| checkpoint.close(everything)) {
         say(host, &format!("secretrail: {message}\n"));
@@ -188,12 +186,12 @@ fn say_resumed(checkpoint: &Checkpoint, settings: &RunSettings, host: &mut Proce
     if checkpoint.is_empty() || settings.quiet {
         return;
     }
-    let (count, name) = (number(checkpoint.len() as u64), checkpoint.name());
-    let text = format!("secretrail: {count} files were read by an earlier run, as {name} says\n");
+    let (files, name) = (plural(checkpoint.len() as u64, "file"), checkpoint.name());
+    let text = format!("secretrail: resuming from {name}: {files} already read\n");
     say(host, &text);
 }
 
-/// Account, region and time of a delivery, where the place of the object tells them.
+/// The delivery of an object; `None` if its path does not tell account, region and time.
 fn delivery(object: &InputObject) -> Option<LogDelivery> {
     let (account, region) = object.home.as_ref()?;
     Some(LogDelivery {
@@ -203,7 +201,7 @@ fn delivery(object: &InputObject) -> Option<LogDelivery> {
     })
 }
 
-/// Takes a harvest through the pipeline, with a store that lives as long as that.
+/// Evaluates a scan result, with a store in memory.
 fn take_in(
     pipeline: &Pipeline<'_>,
     scan_result: ScanResult,
@@ -226,18 +224,17 @@ fn take_in(
             .accesses
             .sort_by(|a, b| a.ledger_order().cmp(&b.ledger_order()));
     }
-    // The process is about to end: giving millions of pieces of memory back one by one would only
-    // delay it.
+    // The process is about to end: freeing millions of allocations one by one would only delay it.
     std::mem::forget(store);
     Ok(outcome)
 }
 
-/// A store in memory fails only by a bug.
+/// The store in memory fails only because of a bug.
 pub(crate) fn internal(error: StateError) -> RunFailure {
     RunFailure::Internal(error.to_string())
 }
 
-/// The path as this run is set.
+/// The pipeline with the settings of this run.
 pub(crate) fn pipeline<'a>(
     settings: &'a RunSettings,
     rules: &'a RuleSet,
@@ -250,8 +247,8 @@ pub(crate) fn pipeline<'a>(
     }
 }
 
-/// Why parts cannot be used, one line for each reason: a thousand parts that were made for other
-/// rules are one sentence.
+/// Why extract files cannot be used: one line for each reason, even if it applies to a thousand
+/// files.
 pub(crate) fn refused(refused: &[InputProblem]) -> RunFailure {
     let mut reasons: BTreeMap<&str, (&str, usize)> = BTreeMap::new();
     for InputProblem { name, message } in refused {
@@ -270,7 +267,7 @@ pub(crate) fn refused(refused: &[InputProblem]) -> RunFailure {
             sanitize::line(message)
         ));
     }
-    // The first line gets its mark from whoever prints the failure.
+    // The caller prefixes the first line.
     RunFailure::Rules(lines.join("\nsecretrail: "))
 }
 
@@ -279,7 +276,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_that_are_refused_for_one_reason_are_one_line() {
+    fn extract_files_that_are_refused_for_one_reason_are_one_line() {
         let problem = |name: &str, message: &str| InputProblem::new(name, message);
         let all = [
             problem("a", "was made for other rules"),

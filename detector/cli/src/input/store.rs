@@ -1,5 +1,4 @@
-//! Objects in S3, behind one trait: the bucket itself where a path names one and the build has the
-//! SDK, and nothing else.
+//! The trait behind which objects in S3 are read and written, and its implementation without S3.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -8,26 +7,26 @@ use std::path::Path;
 use crate::args::path::bucket_and_prefix;
 use crate::host::RunFailure;
 
-/// An object in S3, as a listing has it.
+/// An object in S3, as listed.
 pub type RemoteObject = secretrail_engine::manifest::ManifestItem;
 
-/// The bytes of an object as they are stored.
+/// A fetched object.
 #[derive(Debug)]
 pub struct FetchedBytes {
-    /// The bytes.
+    /// Its bytes, as stored.
     pub bytes: Vec<u8>,
-    /// The signature that CloudTrail puts into the metadata of a digest in S3; `None` for files and
-    /// for other objects.
+    /// Signature of a digest, from the metadata of its object in S3, in hexadecimal digits; `None`
+    /// for files and for other objects.
     pub signature: Option<String>,
 }
 
-/// Says which folders are to be opened.
+/// Whether the folder with this prefix is to be listed.
 pub type FolderPredicate<'o> = dyn Fn(&str) -> bool + Sync + 'o;
 
-/// What is asked of a store of objects. Calls wait for their answer.
+/// A store of objects. Calls block until they complete.
 pub trait ObjectStore: Send + Sync {
-    /// The objects below a prefix, without folders that are not to be opened; without `opens`, all
-    /// at once, which costs one request for a thousand objects instead of one for each folder.
+    /// Lists the objects below a prefix. With `opens`, only in folders that it accepts, at one request
+    /// for each folder; without, all of them, at one request for a thousand objects.
     ///
     /// # Errors
     ///
@@ -39,14 +38,14 @@ pub trait ObjectStore: Send + Sync {
         opens: Option<&FolderPredicate<'_>>,
     ) -> Result<Vec<RemoteObject>, StoreError>;
 
-    /// The bytes of an object, as it was listed, and the signature of a digest.
+    /// Fetches an object in its listed version.
     ///
     /// # Errors
     ///
     /// [`StoreError`]: why it could not be read.
     fn fetch(&self, object: &RemoteObject) -> Result<FetchedBytes, StoreError>;
 
-    /// Some of the bytes of an object, as it was listed; fewer at its end.
+    /// Fetches `length` bytes of an object in its listed version, from an offset; fewer at its end.
     ///
     /// # Errors
     ///
@@ -62,26 +61,26 @@ pub trait ObjectStore: Send + Sync {
     fn put(&self, bucket: &str, key: &str, bytes: Vec<u8>) -> Result<(), StoreError>;
 }
 
-/// Why AWS could not be asked, or what it answered.
+/// Why a call failed or could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// A run without a path in S3 has no client.
+    /// The run has no path in S3, and so no client.
     #[error("no path in S3 was named")]
     NotNamed,
-    /// The feature `s3` was left out of the build.
+    /// The build does not have the feature `s3`.
     #[error(
-        "this build has no S3; install it with the feature `s3`, or copy the objects to a folder"
+        "this build does not support S3; install it with the feature `s3`, or copy the objects to disk"
     )]
     NotBuilt,
-    /// The threads for its calls could not be started.
-    #[error("no runtime for S3: {0}")]
+    /// The threads for calls could not be started.
+    #[error("cannot start the threads for AWS calls: {0}")]
     Runtime(io::Error),
-    /// The call failed, with what AWS said.
+    /// The call failed, with the error of AWS.
     #[error("{0}")]
     Call(String),
 }
 
-/// The store of a run that names no path in S3.
+/// The store of a run without paths in S3: every call fails.
 #[derive(Debug, Clone, Copy)]
 pub struct NoObjectStore;
 
@@ -108,43 +107,43 @@ impl ObjectStore for NoObjectStore {
     }
 }
 
-/// A folder in S3 that a command writes to.
+/// A prefix in S3 to which a command writes.
 pub struct WritablePrefix {
-    /// Bucket.
+    /// Name of the bucket.
     pub bucket: String,
-    /// With its slash; empty for none.
+    /// Prefix of all keys, ending in `/`; empty for the whole bucket.
     pub prefix: String,
 }
 
 impl WritablePrefix {
-    /// `s3://bucket/prefix/`, with or without the last slash; `None` for any other path.
+    /// Parses `s3://bucket/prefix/`, with or without the last slash; `None` for any other path.
     #[must_use]
     pub fn of(path: &Path) -> Option<Self> {
         let (bucket, mut prefix) = bucket_and_prefix(path)?;
-        // Without the slash `job` would also be the beginning of `job-2`.
+        // Without the slash, `job` would also be a prefix of `job-2`.
         if !prefix.is_empty() && !prefix.ends_with('/') {
             prefix.push('/');
         }
         Some(Self { bucket, prefix })
     }
 
-    /// The key of an object in it.
+    /// The key of an object below the prefix.
     #[must_use]
     pub fn key(&self, object: &str) -> String {
         format!("{}{object}", self.prefix)
     }
 
-    /// The name of an object in it.
+    /// The `s3://` URL of an object below the prefix.
     #[must_use]
     pub fn name(&self, object: &str) -> String {
         format!("s3://{}/{}", self.bucket, self.key(object))
     }
 
-    /// The objects in it, without its prefix.
+    /// The keys of the existing objects, without the prefix.
     ///
     /// # Errors
     ///
-    /// [`Failure::Input`]: it could not be listed.
+    /// [`RunFailure::Input`]: the prefix could not be listed.
     pub fn there(&self, store: &dyn ObjectStore) -> Result<BTreeSet<String>, RunFailure> {
         let listed = store
             .list(&self.bucket, &self.prefix, None)
@@ -155,7 +154,7 @@ impl WritablePrefix {
             .collect())
     }
 
-    /// Writes an object into it.
+    /// Writes an object below the prefix.
     ///
     /// # Errors
     ///

@@ -1,6 +1,5 @@
-//! Paths to the objects to read: files as they are, folders and prefixes in S3 to any depth in the
-//! order of their names. In an `AWSLogs` tree, folders and files that cannot hold what was asked
-//! for are not opened.
+//! Finds the objects to read under the paths: files, and folders and prefixes in S3 to any depth,
+//! sorted by name. In an `AWSLogs` tree, folders and files outside of the selection are not opened.
 
 use std::path::{Path, PathBuf};
 
@@ -13,11 +12,11 @@ use super::object::{InputObject, InputProblem, ObjectPlace};
 use super::store::{ObjectStore, RemoteObject, StoreError};
 use crate::args::path::{bucket_and_prefix, is_stdin};
 
-/// Seconds after the last event time asked for up to which deliveries are read. Most come within
-/// ten minutes.
+/// Seconds after the end of the selection in which deliveries are still read. Most events are
+/// delivered within ten minutes.
 const LATE_DELIVERY_SECS: i64 = 86_400;
 
-/// Seconds that a delivery stamp, cut to the minute, may lie before an event of its object.
+/// Seconds by which the delivery stamp of an object, rounded down to a minute, may precede its events.
 const STAMP_SLACK_SECS: i64 = 300;
 
 const NO_LOGS_IN_FOLDER: &str = "no log files for this selection in the folder; \
@@ -26,18 +25,18 @@ const NO_LOGS_IN_FOLDER: &str = "no log files for this selection in the folder; 
 const NO_LOGS_BELOW_PREFIX: &str = "no log files for this selection below the prefix; \
     logs end in .json, .jsonl, .ndjson or .gz";
 
-/// What the paths came to.
+/// The objects found under the paths.
 #[derive(Debug, Default)]
 pub struct WalkedObjects {
-    /// To be read.
+    /// Objects to read.
     pub objects: Vec<InputObject>,
-    /// Objects that were passed over, by reason.
+    /// Counts of skipped objects, by reason.
     pub report: ReadReport,
     /// Paths that could not be opened.
     pub problems: Vec<InputProblem>,
 }
 
-/// Finds the objects under the paths: logs, and digests where they are asked for.
+/// Finds the objects under the paths: logs, and with `digests` also digests.
 #[must_use]
 pub fn walk(
     paths: &[PathBuf],
@@ -62,7 +61,7 @@ pub fn walk(
     walker.found
 }
 
-/// What is looked for, and what of it was found.
+/// A walk over the paths, and what it has found so far.
 struct PathWalker<'s> {
     selection: &'s Selection,
     digests: bool,
@@ -73,7 +72,7 @@ impl PathWalker<'_> {
     fn path(&mut self, path: &Path) {
         match std::fs::metadata(path) {
             Ok(meta) if meta.is_dir() => self.folder(path),
-            // A file that was named is read whatever its name is.
+            // A file named by the user is read whatever its extension.
             Ok(_) => self.found.objects.push(InputObject::at(
                 ObjectPlace::File(path.to_owned()),
                 key(path),
@@ -108,10 +107,10 @@ impl PathWalker<'_> {
         }
     }
 
-    /// An entry that could not be opened: one that is not allowed, or a link that goes in a circle.
+    /// An entry that could not be opened: permission denied, or a loop of symbolic links.
     fn unopened(&mut self, root: &Path, error: &walkdir::Error) {
         let name = error.path().map_or_else(|| key(root), key);
-        // The error of the system without the path, which is the name already.
+        // The error of the system alone: the name of the problem is the path already.
         match error.io_error() {
             Some(error) => self.problem(name, error),
             None => self.problem(name, error),
@@ -164,11 +163,11 @@ impl PathWalker<'_> {
             regions,
             ..
         } = self.selection;
-        // Folder by folder costs a request for each day; all at once, one for a thousand objects.
+        // Without a selection: one request for a thousand objects instead of one for each folder.
         if from.is_none() && to.is_none() && accounts.is_empty() && regions.is_empty() {
             return store.list(bucket, prefix, None);
         }
-        // What holds no events, and what is of another account, region or day, is not opened.
+        // Folders without events, or of another account, region or day, are not listed.
         let opens = |folder: &str| {
             let parsed = object::parse(folder);
             let holds = parsed.kind == ObjectKind::Events
@@ -181,7 +180,7 @@ impl PathWalker<'_> {
     fn remote(&mut self, remote: RemoteObject, prefix: &str) {
         let key = remote.key.clone();
         let parsed = object::parse(&key);
-        // The whole key was typed, and names this object and no folder.
+        // The user typed the full key of this object.
         let explicit = remote.key == prefix;
         match self.skips(&parsed, &key) {
             Some(reason) if !explicit => self.found.report.skip_object(reason),
@@ -195,13 +194,13 @@ impl PathWalker<'_> {
         }
     }
 
-    /// Why an object is passed over by its name; `None` when it is not.
+    /// Why an object is skipped by its name; `None` if it is not.
     fn skips(&self, path: &ObjectPath<'_>, name: &str) -> Option<SkippedObject> {
         SkippedObject::by_name(path, name)
             .filter(|reason| !(self.digests && *reason == SkippedObject::Digest))
     }
 
-    /// Objects that are read or counted. A path that adds none is most likely a wrong one.
+    /// Number of objects found or skipped. A path that adds none is most likely wrong.
     fn seen(&self) -> u64 {
         let skipped = self.found.report.objects_skipped.values().sum::<u64>();
         self.found.objects.len() as u64 + skipped
@@ -212,8 +211,8 @@ impl PathWalker<'_> {
     }
 }
 
-/// A folder that was typed, and its whole path. The tree above it counts too: `cd AWSLogs &&
-/// secretrail replay .`
+/// A folder as typed, and its absolute path: account and region may be in folders above it, as in
+/// `cd AWSLogs/111122223333 && secretrail replay .`
 struct InputTree {
     typed: String,
     whole: String,
@@ -227,7 +226,7 @@ impl InputTree {
         }
     }
 
-    /// The whole path of what is in the folder under this name.
+    /// The absolute path of an entry, given its name below the typed folder.
     fn whole(&self, name: &str) -> String {
         let below = name
             .strip_prefix(&*self.typed)
@@ -241,14 +240,13 @@ impl InputTree {
     }
 }
 
-/// The order of names, for entries of one folder: of their whole paths only the names differ, and
-/// need not be looked for.
+/// The order of entries of one folder. Comparing whole paths is enough: they differ only in the name.
 fn by_name(a: &DirEntry, b: &DirEntry) -> std::cmp::Ordering {
     a.path().as_os_str().cmp(b.path().as_os_str())
 }
 
-/// Whether an object or folder may hold what is asked for, so that it is opened. Its day and stamp
-/// are those of delivery: records are older.
+/// Whether an object or folder may hold events of the selection. Its day and stamp are those of the
+/// delivery: events are older.
 pub(crate) fn may_hold(path: &ObjectPath<'_>, selection: &Selection) -> bool {
     let Selection {
         from,
@@ -261,7 +259,7 @@ pub(crate) fn may_hold(path: &ObjectPath<'_>, selection: &Selection) -> bool {
         from.is_none_or(|from| end > from)
             && to.is_none_or(|to| start < to.plus(LATE_DELIVERY_SECS))
     });
-    // Outside of a tree, a stamp in a name is nobody's promise.
+    // Outside of a tree, a stamp in a name is not reliable.
     let stamp = path.delivered.filter(|_| path.account.is_some());
     let stamp_fits = stamp.is_none_or(|at| {
         from.is_none_or(|from| at.plus(STAMP_SLACK_SECS) >= from)
@@ -272,20 +270,19 @@ pub(crate) fn may_hold(path: &ObjectPath<'_>, selection: &Selection) -> bool {
     day_fits && stamp_fits && place_fits
 }
 
-/// Whether a value is asked for. Nothing is excluded where nothing is listed, or where the path
-/// does not tell.
+/// Whether a value is selected. An empty list selects everything; so does a path without the value.
 fn is_among(list: &[String], value: Option<&str>) -> bool {
     list.is_empty() || value.is_none_or(|value| list.iter().any(|one| one == value))
 }
 
-/// The whole path of a file, as a key.
+/// The absolute path of a file, with `/` as in an S3 key.
 #[must_use]
 pub fn tree_path(path: &Path) -> String {
     key(&canonical(path))
 }
 
 fn canonical(path: &Path) -> PathBuf {
-    // Only to see the tree above; a path that cannot be resolved is taken as it is.
+    // Only to find the tree above; a path that cannot be resolved is used unchanged.
     std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
 
@@ -329,7 +326,10 @@ mod tests {
             ..Selection::default()
         };
         assert!(!holds(DAY, &only));
-        assert!(holds("some/other/file.json", &only), "it does not tell");
+        assert!(
+            holds("some/other/file.json", &only),
+            "no account in the path"
+        );
         only.accounts = vec!["111122223333".to_owned()];
         only.regions = vec!["us-east-1".to_owned()];
         assert!(!holds(DAY, &only));

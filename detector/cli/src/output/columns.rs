@@ -1,25 +1,25 @@
-//! The ledger as a table: its columns, once for every form of output that has columns.
+//! The columns of the ledger, shared by all output formats with columns.
 
 use secretrail_engine::access::Access;
 use secretrail_engine::time::EventTime;
 
-/// A value of a row.
+/// The value of a cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CellValue<'a> {
     /// A time in UTC.
     Time(EventTime),
-    /// A text; `None` where it is not known.
+    /// A text; `None` if unknown.
     Text(Option<&'a str>),
-    /// Yes or no.
+    /// A boolean.
     Flag(bool),
-    /// A number; `None` where it is not known.
+    /// A number; `None` if unknown.
     Number(Option<i64>),
 }
 
-/// A column: its name as the path in the ledger's JSON, and its value of an access.
+/// A column: its name, which is the path in the ledger's JSON, and its value for an access.
 pub type Column = (&'static str, fn(&Access) -> CellValue<'_>);
 
-/// The columns of the ledger.
+/// The columns of the ledger, in the order of the output.
 pub const ACCESS: &[Column] = &[
     ("time", |a| CellValue::Time(a.head.time)),
     ("event_id", |a| text(&a.head.event_id)),
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_column_has_a_name_of_its_own_also_with_underscores() {
+    fn every_column_has_a_unique_name_also_with_underscores() {
         let names: HashSet<String> = ACCESS
             .iter()
             .map(|(name, _)| name.replace('.', "_"))

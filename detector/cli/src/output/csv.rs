@@ -1,5 +1,5 @@
-//! Comma-separated values: a header, then a row for each. Every cell is neutralised, so that no
-//! spreadsheet runs it.
+//! CSV: a header, then one row for each result. Every cell is sanitised, so that no spreadsheet
+//! evaluates it as a formula.
 
 use std::sync::Arc;
 
@@ -29,13 +29,13 @@ const ALERT: &[&str] = &[
     "id",
 ];
 
-/// Why rows could not be written: all of these are faults of ours.
+/// Why rows could not be written; all of these are internal errors.
 #[derive(Debug, thiserror::Error)]
 pub enum CsvError {
-    /// A row with another number of cells than the header.
+    /// A row whose number of cells differs from that of the header.
     #[error("{0}")]
     Rows(#[from] csv::Error),
-    /// What was written could not be taken back.
+    /// The buffer of the writer could not be returned.
     #[error("{0}")]
     Buffer(#[from] std::io::Error),
     /// A cell that is not UTF-8.
@@ -49,30 +49,30 @@ impl From<CsvError> for RunFailure {
     }
 }
 
-/// Accesses.
+/// Accesses as CSV, with the columns of the ledger.
 ///
 /// # Errors
 ///
-/// A fault of ours; writing to memory does not fail.
+/// [`CsvError`]: an internal error; writing to memory does not fail.
 pub fn accesses(accesses: &[Arc<Access>]) -> Result<String, CsvError> {
     let header: Vec<&'static str> = ACCESS.iter().map(|(name, _)| *name).collect();
     rows(header, accesses.iter().map(|a| access(a)))
 }
 
-/// Alerts.
+/// Alerts as CSV.
 ///
 /// # Errors
 ///
-/// A fault of ours; writing to memory does not fail.
+/// [`CsvError`]: an internal error; writing to memory does not fail.
 pub fn alerts(alerts: &[Alert]) -> Result<String, CsvError> {
     rows(ALERT, alerts.iter().map(alert))
 }
 
-/// A header and rows, every cell made harmless.
+/// A header and rows as CSV, with every cell sanitised.
 ///
 /// # Errors
 ///
-/// A fault of ours; writing to memory does not fail.
+/// [`CsvError`]: an internal error; writing to memory does not fail.
 pub fn rows<H: AsRef<[&'static str]>, R: AsRef<[String]>>(
     header: H,
     rows: impl Iterator<Item = R>,
@@ -106,7 +106,7 @@ fn text(cell: &CellValue<'_>) -> String {
 }
 
 fn alert(alert: &Alert) -> Vec<String> {
-    // Only rules about windows have counts and times of one.
+    // Only alerts of window rules have a count and the times of the window.
     let window_match = alert.window_match.as_ref();
     vec![
         alert.time.to_string(),
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_of_another_width_is_a_fault() {
+    fn a_row_of_another_width_is_an_error() {
         let row = ["alone".to_owned()];
         let error = rows(["one", "two"], std::iter::once(row)).unwrap_err();
         assert!(matches!(error, CsvError::Rows(_)));

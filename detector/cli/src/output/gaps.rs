@@ -1,36 +1,37 @@
-//! What a run over logs could not see, as lines: for the command `gaps` and for the report.
+//! The gaps in the logs of a run, one line each: for the command `gaps` and for the report.
 
 use secretrail_engine::alert::Alert;
 use secretrail_engine::gaps::{self, CoverageGap, MissingKind};
 use secretrail_engine::time::EventTime;
 
 use crate::input::session::SessionResult;
+use crate::text::plural;
 
-/// Rules of the pack that tell of blinded trails.
+/// Rules of the pack about trails that were stopped or narrowed.
 const BLINDED: [&str; 3] = [
     "rules/trail-without-kms.yml",
     "rules/trail-without-reads.yml",
     "rules/logging-stopped.yml",
 ];
 
-/// One line of the output.
+/// One gap.
 #[derive(Debug)]
 pub struct GapLine {
-    /// Account.
+    /// Account id; `-` if unknown.
     pub account: String,
-    /// Region.
+    /// Region; `-` if unknown.
     pub region: String,
-    /// Start.
+    /// Start of the gap, in UTC.
     pub from: EventTime,
-    /// End.
+    /// End of the gap, in UTC; equal to the start if no end is known.
     pub to: EventTime,
-    /// Which kind of thing is missing.
+    /// What is missing: `deliveries`, `kms_events`, `records` or `trail_changed`.
     pub kind: &'static str,
-    /// What is missing, for people.
+    /// What is missing, in words.
     pub what: String,
 }
 
-/// What a run over logs could not see, by account, region and time.
+/// The gaps in the logs of a run, by account, region and time.
 #[must_use]
 pub(crate) fn lines(found: &SessionResult) -> Vec<GapLine> {
     let gaps = gaps::find(
@@ -60,16 +61,27 @@ fn line(gap: &CoverageGap) -> GapLine {
             let usual = usual_secs / 60;
             (
                 "deliveries",
-                format!("no log file for {length} minutes; usually {usual} or less"),
+                format!(
+                    "no log file for {} (usual interval: {} or less)",
+                    minutes(length),
+                    minutes(usual)
+                ),
             )
         }
         MissingKind::KmsEvents { reads } => (
             "kms_events",
-            format!("{reads} reads, and no KMS event is logged: their Decrypts cannot be seen"),
+            format!(
+                "no KMS events logged: Decrypts of {} cannot be seen",
+                plural(reads, "access")
+            ),
         ),
         MissingKind::Records { decrypts, reads } => (
             "records",
-            format!("{decrypts} reads lack their Decrypt, {reads} Decrypts lack their read"),
+            format!(
+                "{} without a Decrypt, {} without a secret read",
+                plural(decrypts, "access"),
+                plural(reads, "Decrypt")
+            ),
         ),
     };
     GapLine {
@@ -82,7 +94,11 @@ fn line(gap: &CoverageGap) -> GapLine {
     }
 }
 
-/// A trail that was changed is a gap from then on; when it ended, no log can tell.
+fn minutes(count: i64) -> String {
+    plural(u64::try_from(count).unwrap_or(0), "minute")
+}
+
+/// A trail that was changed is a gap from then on; the logs cannot show when the gap ended.
 fn blinded_line(alert: &Alert) -> GapLine {
     GapLine {
         account: or_dash(alert.account.as_deref()),
@@ -103,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_gap_in_deliveries_is_told_in_minutes() {
+    fn a_gap_in_deliveries_is_given_in_minutes() {
         let gap = CoverageGap {
             account: "111122223333".into(),
             region: "eu-west-1".into(),
@@ -113,6 +129,9 @@ mod tests {
         };
         let line = line(&gap);
         assert_eq!(line.kind, "deliveries");
-        assert_eq!(line.what, "no log file for 120 minutes; usually 5 or less");
+        assert_eq!(
+            line.what,
+            "no log file for 120 minutes (usual interval: 5 minutes or less)"
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! Results that are a list, in the forms that every such command has: a table for people, JSON, and
-//! comma-separated values.
+//! Results that are a list, in the formats of every such command: a table for people, JSON, and
+//! CSV.
 
 use serde_json::Value;
 
@@ -9,31 +9,30 @@ use crate::args::OutputFormat;
 use crate::args::settings::only_rows;
 use crate::host::RunFailure;
 
-/// A list of results, one row of so many cells for each. Whoever has one says how it looks;
-/// [`write()`] knows the forms.
+/// A list of results, with a row of `CELLS` cells for each; [`write()`] writes it in any format.
 pub trait RowListing<const CELLS: usize> {
-    /// What the user asked for, as it is named when the form of the output does not fit it.
+    /// The command or option, as named in the error about an unsupported format.
     const NAME: &'static str;
 
-    /// Names of the cells, for programs.
+    /// Header of the CSV.
     const HEADER: [&'static str; CELLS];
 
-    /// The whole list for people: it may say more or less than the rows, and says so when there are
-    /// none.
+    /// The whole list for people; it may differ from the rows, and says so if the list is empty.
     fn table(&self) -> String;
 
     /// One JSON object for each result.
     fn values(&self) -> Vec<Value>;
 
-    /// One row for each result.
+    /// One row of CSV for each result.
     fn rows(&self) -> Vec<[String; CELLS]>;
 }
 
-/// Writes a list in the form that was asked for.
+/// Writes a list in the chosen format.
 ///
 /// # Errors
 ///
-/// [`Failure::Usage`]: a list has no such form. [`Failure::Output`].
+/// [`RunFailure::Usage`]: lists do not support the format. [`RunFailure::Output`]: the output could
+/// not be written.
 pub fn write<const CELLS: usize, L: RowListing<CELLS>>(
     list: &L,
     format: OutputFormat,
@@ -43,7 +42,7 @@ pub fn write<const CELLS: usize, L: RowListing<CELLS>>(
         OutputFormat::Table => out.raw(&list.table()),
         OutputFormat::Json | OutputFormat::Jsonl => out.values(&list.values()),
         OutputFormat::Csv => out.raw(&csv::rows(L::HEADER, list.rows().into_iter())?),
-        // Commands ask for rows before they read anything; this is for one that forgot to.
+        // Commands reject these before they read anything; this is for one that does not.
         OutputFormat::Ocsf | OutputFormat::Html | OutputFormat::Parquet => Err(only_rows(L::NAME)),
     }
 }

@@ -1,5 +1,5 @@
-//! Where results go and in which form. A file appears only when it is complete: until then it has
-//! another name.
+//! The output of a run. A file gets its name only once it is complete; until then it has a
+//! temporary one.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -18,15 +18,15 @@ use crate::args::settings::{RunSettings, only_rows};
 use crate::host::{ProcessHost, RunFailure};
 use crate::output::{csv, parquet, table};
 
-/// The file that is not complete yet, so that an interrupted run can take it away.
+/// The incomplete output file, so that an interrupted run can remove it.
 static PARTIAL: Mutex<Option<PathBuf>> = Mutex::new(None);
 
-/// Exit code of a run that was interrupted, as shells know it.
+/// Exit code of an interrupted run: 128 + SIGINT, as in shells.
 const INTERRUPTED: i32 = 130;
 
-/// On Ctrl-C or a request to end, removes the incomplete output and ends.
+/// Installs a handler for Ctrl-C and SIGTERM that removes the incomplete output and exits.
 pub fn remove_partial_on_interrupt() {
-    // Without a handler the run still ends, and the incomplete file stays under its own name.
+    // Without a handler the run still ends; the incomplete file keeps its temporary name.
     ctrlc::set_handler(end_interrupted).ok();
 }
 
@@ -36,43 +36,43 @@ fn end_interrupted() {
         .unwrap_or_else(PoisonError::into_inner)
         .take();
     if let Some(path) = partial {
-        // What cannot be removed keeps a name that says what it is.
+        // A file that cannot be removed keeps its `.partial` name.
         std::fs::remove_file(path).ok();
     }
     #[expect(clippy::exit, reason = "the process was asked to end")]
     std::process::exit(INTERRUPTED);
 }
 
-/// An output that was opened.
+/// The opened output of a run.
 pub struct OpenOutput<'s> {
     settings: &'s RunSettings,
     target: OutputTarget,
     buffer: Vec<u8>,
-    /// Whether the header of a table of values was written.
+    /// Whether the CSV header was written.
     headed: bool,
 }
 
 enum OutputTarget {
-    /// Standard output, at the end.
+    /// Standard output, written at the end.
     Stdout,
-    /// A device or pipe: there is nothing to protect.
+    /// A device or pipe, written directly.
     Device(BufWriter<File>, PathBuf),
-    /// A file under another name.
+    /// A temporary file, and the name that it gets once complete.
     Partial(BufWriter<NamedTempFile>, PathBuf),
 }
 
-/// Lines that a thread makes at a time: what they come to stays in its own cache.
+/// Lines that a thread formats at a time; their bytes fit into its cache.
 const LINES: usize = 128;
 
-/// Bytes gathered before they are passed on.
+/// Bytes buffered before they are written.
 const BUFFER: usize = 64 * 1024;
 
 impl<'s> OpenOutput<'s> {
-    /// Opens the output before anything is read, so that a wrong path is known at once.
+    /// Opens the output; called before anything is read, so that a wrong path fails at once.
     ///
     /// # Errors
     ///
-    /// [`Failure::Output`] when the file cannot be made.
+    /// [`RunFailure::Output`] if the file cannot be created.
     pub fn open(settings: &'s RunSettings) -> Result<Self, RunFailure> {
         let target = match &settings.output {
             None => OutputTarget::Stdout,
@@ -86,11 +86,12 @@ impl<'s> OpenOutput<'s> {
         })
     }
 
-    /// Writes alerts.
+    /// Writes alerts in the chosen format.
     ///
     /// # Errors
     ///
-    /// [`Failure::Output`].
+    /// [`RunFailure::Output`]: they could not be written. [`RunFailure::Usage`]: alerts do not
+    /// support the format.
     pub fn alerts(&mut self, alerts: &[Alert]) -> Result<(), RunFailure> {
         match self.settings.format {
             OutputFormat::Json | OutputFormat::Jsonl => self.lines(alerts, |alert, out| {
@@ -101,17 +102,18 @@ impl<'s> OpenOutput<'s> {
                 out.extend_from_slice(ocsf::detection_finding(alert).as_bytes());
                 Ok(())
             }),
-            // The report needs more than alerts: whoever runs the replay writes it.
+            // The HTML report needs more than alerts: `replay` writes it.
             OutputFormat::Html | OutputFormat::Parquet => Err(only_rows("alerts")),
             OutputFormat::Table => self.raw(&table::alerts(alerts, self.settings)),
         }
     }
 
-    /// Writes accesses.
+    /// Writes accesses in the chosen format.
     ///
     /// # Errors
     ///
-    /// [`Failure::Output`].
+    /// [`RunFailure::Output`]: they could not be written. [`RunFailure::Usage`]: accesses do not
+    /// support the format.
     pub fn accesses(&mut self, accesses: &[Arc<Access>]) -> Result<(), RunFailure> {
         match self.settings.format {
             OutputFormat::Json | OutputFormat::Jsonl => self.lines(accesses, |access, out| {
@@ -126,33 +128,33 @@ impl<'s> OpenOutput<'s> {
 
     fn parquet(&mut self, accesses: &[Arc<Access>]) -> Result<(), RunFailure> {
         let name = self.name();
-        // The writer of Parquet knows only that something under it failed.
+        // The Parquet writer does not know the name of the output.
         parquet::accesses(accesses, &mut OutputWriter(self)).map_err(|failure| match failure {
             RunFailure::Output { error, .. } => RunFailure::Output { name, error },
             other => other,
         })
     }
 
-    /// Writes text as it is.
+    /// Writes text unchanged.
     ///
     /// # Errors
     ///
-    /// [`Failure::Output`].
+    /// [`RunFailure::Output`]: it could not be written.
     pub fn raw(&mut self, text: &str) -> Result<(), RunFailure> {
         self.write(text.as_bytes())
     }
 
-    /// One line of JSON for each value.
+    /// Writes values as JSON lines, or as one array if `-f json` is chosen.
     ///
     /// # Errors
     ///
-    /// [`Failure::Output`].
+    /// [`RunFailure::Output`]: they could not be written.
     pub fn values(&mut self, values: &[serde_json::Value]) -> Result<(), RunFailure> {
         self.lines(values, |value, out| serde_json::to_writer(out, value))
     }
 
-    /// One line of JSON for each item, made on as many threads as there are and written in order;
-    /// all in one array, if that is asked for.
+    /// Writes one line of JSON for each item, formatted on all threads and written in order; with
+    /// `-f json` as one array.
     fn lines<T: Sync>(
         &mut self,
         items: &[T],
@@ -184,8 +186,8 @@ impl<'s> OpenOutput<'s> {
         }
     }
 
-    /// Values with their header, which is written once: a replay in slices comes here for each of
-    /// them.
+    /// Writes CSV and omits its header after the first call: a run in slices calls this for each
+    /// slice.
     fn rows(&mut self, text: &str) -> Result<(), RunFailure> {
         let start = if self.headed {
             text.find('\n').map_or(0, |end| end + 1)
@@ -218,11 +220,11 @@ impl<'s> OpenOutput<'s> {
         written.0.map_err(|error| failure(written.1, error))
     }
 
-    /// Passes on what was written to standard output so far, so that it need not be held.
+    /// Flushes a full buffer to standard output, so that memory stays bounded.
     ///
     /// # Errors
     ///
-    /// [`Failure::Output`].
+    /// [`RunFailure::Output`]: it could not be written.
     pub fn pass_on(&mut self, host: &mut ProcessHost) -> Result<(), RunFailure> {
         if self.buffer.len() >= BUFFER {
             let written = host.stdout.write_all(&self.buffer);
@@ -232,11 +234,11 @@ impl<'s> OpenOutput<'s> {
         Ok(())
     }
 
-    /// Completes the output: only now does a file have its name.
+    /// Completes the output: a file now gets its name.
     ///
     /// # Errors
     ///
-    /// [`Failure::Output`]; an incomplete file has been removed.
+    /// [`RunFailure::Output`]; an incomplete file has been removed.
     pub fn finish(self, host: &mut ProcessHost) -> Result<(), RunFailure> {
         match self.target {
             OutputTarget::Stdout => {
@@ -251,7 +253,7 @@ impl<'s> OpenOutput<'s> {
     }
 }
 
-/// An output for writers that know nothing of it.
+/// Adapts an output to [`Write`], for libraries.
 struct OutputWriter<'o, 's>(&'o mut OpenOutput<'s>);
 
 impl Write for OutputWriter<'_, '_> {
@@ -268,11 +270,11 @@ impl Write for OutputWriter<'_, '_> {
     }
 }
 
-/// Writes a file beside the output; it appears only when it is complete.
+/// Writes another file than the output; it appears only once it is complete.
 ///
 /// # Errors
 ///
-/// [`Failure::Output`]; no file was left.
+/// [`RunFailure::Output`]; no file remains.
 pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), RunFailure> {
     let mut target = open_file(path).map_err(|error| failure(path, error))?;
     let written = match &mut target {
@@ -317,8 +319,7 @@ fn open_file(path: &Path) -> io::Result<OutputTarget> {
     Ok(OutputTarget::Partial(file, path.to_owned()))
 }
 
-/// A file beside the output, so that giving it the name of the output is one step of the file
-/// system.
+/// A temporary file in the folder of the output, so that renaming it is atomic.
 fn partial_file(path: &Path) -> io::Result<NamedTempFile> {
     let folder = path
         .parent()
@@ -327,7 +328,7 @@ fn partial_file(path: &Path) -> io::Result<NamedTempFile> {
     let prefix = format!(".{}.", name.to_string_lossy());
     let mut builder = tempfile::Builder::new();
     builder.prefix(&prefix).suffix(".partial");
-    // Temporary files are for their owner only; an output is as open as the umask says.
+    // Temporary files are private by default; the permissions of an output follow the umask.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     builder.tempfile_in(folder.unwrap_or(Path::new(".")))
@@ -358,7 +359,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("out.csv");
         let OutputTarget::Partial(mut file, _) = open_file(&path).unwrap() else {
-            panic!("a file that is not there yet is no device");
+            panic!("a file that does not exist yet is no device");
         };
         file.write_all(b"a,b\n").unwrap();
         let there = names(folder.path());
@@ -385,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_is_not_there_is_named() {
+    fn a_folder_that_does_not_exist_is_named() {
         let error = write_file(Path::new("/nowhere/at/all.csv"), b"").unwrap_err();
         let text = error.to_string();
         assert!(

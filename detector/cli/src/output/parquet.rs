@@ -1,24 +1,24 @@
-//! The ledger as Apache Parquet: typed columns for DuckDB, Athena and whatever else reads tables.
-//! Behind the feature of that name.
+//! The ledger as Apache Parquet: typed columns for DuckDB, Athena and other readers of tables.
+//! Only with the feature `parquet`.
 //!
-//! One column for each path of the ledger's JSON, with `_` for `.`; times in microseconds of UTC;
-//! what is not known is null.
+//! One column for each path of the ledger's JSON, with `_` for `.`; times in microseconds, UTC;
+//! unknown values are null.
 
 #[cfg(feature = "parquet")]
 pub use self::with_arrow::accesses;
 
-/// Says that there is no Parquet in this build.
+/// Fails: this build does not support Parquet.
 ///
 /// # Errors
 ///
-/// [`Failure::Usage`](crate::host::Failure::Usage), always.
+/// [`RunFailure::Usage`](crate::host::RunFailure::Usage), always.
 #[cfg(not(feature = "parquet"))]
 pub fn accesses(
     _: &[std::sync::Arc<secretrail_engine::access::Access>],
     _: &mut (impl std::io::Write + Send),
 ) -> Result<(), crate::host::RunFailure> {
     Err(crate::host::RunFailure::Usage(
-        "this build has no Parquet; install it with the feature `parquet`, or choose -f csv"
+        "this build does not support Parquet; install it with the feature `parquet`, or choose -f csv"
             .to_owned(),
     ))
 }
@@ -43,14 +43,15 @@ mod with_arrow {
     use crate::host::RunFailure;
     use crate::output::columns::{ACCESS, CellValue, Column};
 
-    /// Rows that are gathered before they are written.
+    /// Rows of a row group.
     const ROWS: usize = 65_536;
 
-    /// Writes accesses.
+    /// Writes accesses as a Parquet file.
     ///
     /// # Errors
     ///
-    /// The output took no more, as [`Failure::Output`] without its name; or a fault of ours.
+    /// [`RunFailure::Output`], without the name of the output: it could not be written.
+    /// [`RunFailure::Internal`]: a bug in Secretrail.
     pub fn accesses(
         accesses: &[Arc<Access>],
         out: &mut (impl Write + Send),
@@ -58,7 +59,7 @@ mod with_arrow {
         let schema = Arc::new(Schema::new(ACCESS.iter().map(field).collect::<Vec<_>>()));
         let metadata = KeyValue::new("schema".to_owned(), SCHEMA.to_owned());
         let properties = WriterProperties::builder()
-            // Snappy is the one codec that every reader of Parquet has.
+            // Every reader of Parquet supports Snappy.
             .set_compression(Compression::SNAPPY)
             .set_key_value_metadata(Some(vec![metadata]))
             .build();
@@ -67,14 +68,14 @@ mod with_arrow {
         for rows in accesses.chunks(ROWS) {
             let batch = batch(rows, &schema).map_err(internal)?;
             writer.write(&batch).map_err(failure)?;
-            // A row group for each batch, so that no more than one is held.
+            // One row group for each batch, so that only one is in memory.
             writer.flush().map_err(failure)?;
         }
         writer.close().map(|_| ()).map_err(failure)
     }
 
-    /// The column of a field. The kinds are given by name and not by the values: a ledger without
-    /// rows has the same schema as any other, and files of many runs can be read as one table.
+    /// The Arrow field of a column. Types follow from names and not from values: an empty ledger has
+    /// the same schema as any other, and files of several runs can be read as one table.
     fn field((name, _): &Column) -> Field {
         let (kind, nullable) = match *name {
             "time" => (
@@ -85,7 +86,7 @@ mod with_arrow {
             "decrypt.delta_secs" => (DataType::Int64, true),
             _ => (DataType::Utf8, true),
         };
-        // A dot would be read as a path into a nested column.
+        // Readers would take a dot as a path into a nested column.
         Field::new(name.replace('.', "_"), kind, nullable)
     }
 
@@ -95,7 +96,7 @@ mod with_arrow {
         RecordBatch::try_new(Arc::clone(schema), arrays.collect())
     }
 
-    /// The values of a column.
+    /// The values of a column, as an Arrow array.
     fn array(rows: &[Arc<Access>], (_, of): &Column, kind: &DataType) -> ArrayRef {
         let cells = rows.iter().map(|access| of(access));
         match kind {
@@ -109,7 +110,7 @@ mod with_arrow {
         }
     }
 
-    /// Microseconds since 1970, in UTC. The column is never null, so what is out of range is 1970.
+    /// Microseconds since 1970, UTC. The column is not nullable: times out of range become 1970.
     fn micros(cell: CellValue<'_>) -> i64 {
         match cell {
             CellValue::Time(time) => time.0.checked_mul(1_000_000).unwrap_or_default(),
@@ -135,8 +136,8 @@ mod with_arrow {
         }
     }
 
-    /// An error of the output comes back from under the writer of Parquet, so that a closed pipe is
-    /// still known as one.
+    /// Recovers the I/O error of the output from the error of the Parquet writer, so that a closed
+    /// pipe is recognised.
     fn failure(error: ParquetError) -> RunFailure {
         let ParquetError::External(error) = error else {
             return RunFailure::Internal(error.to_string());

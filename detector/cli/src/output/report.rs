@@ -1,8 +1,8 @@
-//! `replay -f html`: one file that a browser opens without a network, for whoever must be told.
+//! `replay -f html`: a self-contained report for a browser, without network access.
 //!
-//! The page draws itself from its data: the ledger in columns, alerts that refer to its rows, gaps,
-//! and what could not be read. Every text is made harmless here and set as text there; a
-//! Content-Security-Policy lets nothing but the script and the style of this build run
+//! The script of the page renders the embedded data: the ledger in columns, alerts that refer to
+//! its rows, gaps, and what could not be read. Every text is sanitised here and set as text there;
+//! a Content-Security-Policy allows only the script and the style of this build
 //! (<https://www.w3.org/TR/CSP3/>).
 
 mod data;
@@ -28,35 +28,35 @@ const SCRIPTS: [&str; 3] = [
     include_str!("report/page.js"),
 ];
 
-/// What the report says of the run.
+/// The run that the report is about.
 pub(crate) struct ReportAbout<'a> {
-    /// What was read.
+    /// Paths as typed.
     pub(crate) paths: Vec<String>,
-    /// Rules that can raise alerts.
+    /// Number of rules that can raise alerts.
     pub(crate) rules: usize,
-    /// Whether there was an access policy.
+    /// Whether an access policy was used.
     pub(crate) policy: bool,
-    /// What is new, and what is known.
+    /// Lookback and warm-up of `seen.*`.
     pub(crate) lookback: LookbackPeriods,
-    /// When the report was made.
+    /// Time of the report, in UTC.
     pub(crate) now: EventTime,
-    /// What was found.
+    /// Result of the run.
     pub(crate) found: &'a SessionResult,
 }
 
-/// The whole page.
+/// The page as HTML.
 ///
 /// # Errors
 ///
-/// [`Failure::Internal`]: a fault of ours.
+/// [`RunFailure::Internal`]: a bug in Secretrail.
 pub(crate) fn page(about: &ReportAbout<'_>) -> Result<String, RunFailure> {
     let data = serde_json::to_string(&ReportData::of(about))
         .map_err(|error| RunFailure::Internal(error.to_string()))?;
-    // Inside of a script element, only `<` can end it; U+2028 and U+2029 have been made harmless.
+    // Only `<` can end a script element; U+2028 and U+2029 have been sanitised.
     let data = data.replace('<', "\\u003c");
     let (style, script) = (STYLES.concat(), SCRIPTS.concat());
-    // Nothing runs but what this build carries: a text from a log that got into the page as HTML
-    // stays a text.
+    // Only the script and style of this build are allowed: text from a log that ended up in the
+    // page as HTML would still not run.
     let csp = format!(
         "default-src 'none'; script-src {}; style-src {}; base-uri 'none'; form-action 'none'",
         allowed(&script),
@@ -71,8 +71,8 @@ pub(crate) fn page(about: &ReportAbout<'_>) -> Result<String, RunFailure> {
     fill(PAGE, parts).map_err(|mark| RunFailure::Internal(format!("no {mark} in the page")))
 }
 
-/// A template with texts at its marks, which stand in this order; or the mark that is missing. A
-/// text that holds a mark itself is not looked into.
+/// The template with the texts in place of their marks, which must occur in this order; otherwise
+/// the missing mark. Marks inside the texts are not replaced.
 fn fill<'m>(template: &str, parts: [(&'m str, &String); 4]) -> Result<String, &'m str> {
     let length: usize = parts.iter().map(|(_, text)| text.len()).sum();
     let mut page = String::with_capacity(template.len() + length);
@@ -87,7 +87,7 @@ fn fill<'m>(template: &str, parts: [(&'m str, &String); 4]) -> Result<String, &'
     Ok(page)
 }
 
-/// The source expression that allows exactly this text.
+/// The CSP source expression that allows exactly this text.
 fn allowed(text: &str) -> String {
     format!(
         "'sha256-{}'",

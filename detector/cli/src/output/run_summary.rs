@@ -1,4 +1,4 @@
-//! The closing words on standard error: what was read, what was not and why, and what it came to.
+//! The run summary on standard error: what was read, what was not and why, and the results.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -14,9 +14,9 @@ use crate::exit;
 use crate::host::{ProcessHost, say};
 use crate::input::object::InputProblem;
 use crate::input::session::SessionResult;
-use crate::text::number;
+use crate::text::{number, plural};
 
-/// One line for each thing that could not be read.
+/// One line for each input that could not be read.
 #[must_use]
 pub fn problems(problems: &[InputProblem]) -> String {
     let mut lines = String::new();
@@ -28,7 +28,7 @@ pub fn problems(problems: &[InputProblem]) -> String {
     lines
 }
 
-/// What was read, and what was passed over.
+/// The lines about files and records: read, failed, skipped.
 #[must_use]
 pub fn read(report: &ReadReport, threads: usize, elapsed: Duration) -> Vec<String> {
     let mut lines = vec![pace(report, threads, elapsed)];
@@ -39,7 +39,7 @@ pub fn read(report: &ReadReport, threads: usize, elapsed: Duration) -> Vec<Strin
     lines.extend(skipped.map(|skipped| format!("skipped files  {skipped}")));
     let repaired = match report.records_repaired {
         0 => String::new(),
-        count => format!(", {} with bytes that are not UTF-8", number(count)),
+        count => format!(", {} with invalid UTF-8", number(count)),
     };
     lines.push(format!(
         "records        {}{repaired}",
@@ -59,13 +59,13 @@ fn pace(report: &ReadReport, threads: usize, elapsed: Duration) -> String {
     let megabytes = report.bytes as f64 / 1e6;
     let speed = megabytes / secs.max(1e-3);
     format!(
-        "read {} files, {megabytes:.1} MB of JSON in {secs:.2} s \
-         ({speed:.0} MB/s, {threads} threads)",
-        number(report.objects),
+        "read {}, {megabytes:.1} MB of JSON in {secs:.2} s ({speed:.0} MB/s, {})",
+        plural(report.objects, "file"),
+        plural(threads as u64, "thread")
     )
 }
 
-/// What a run came to.
+/// The whole run summary; `rules` is the number of rules, `None` for commands without alerts.
 #[must_use]
 pub fn words(
     report: &ReadReport,
@@ -76,14 +76,17 @@ pub fn words(
     let mut lines = read(report, threads, elapsed);
     lines.push(format!("secret reads   {}", number(report.reads)));
     lines.push(format!(
-        "key uses       {} ({} explained by changes, {} key checks left out)",
+        "KMS Decrypts   {} ({} from secret changes, {} ignored)",
         number(report.kms_decrypts),
         number(report.explained),
-        number(report.key_validations)
+        plural(report.key_validations, "key-validation Decrypt")
     ));
     lines.push(format!(
-        "came again     {}, {} late",
-        number(report.duplicates),
+        "duplicates     {} ignored",
+        number(report.duplicates)
+    ));
+    lines.push(format!(
+        "late pairs     {} joined after the allowed lateness",
         number(report.late)
     ));
     lines.push(accesses(report));
@@ -93,7 +96,7 @@ pub fn words(
 
 fn accesses(report: &ReadReport) -> String {
     let total: u64 = report.accesses.values().sum();
-    // Every status is named, those without an access too: a zero is an answer here.
+    // Every status is listed, also with zero accesses: a zero is an answer here.
     let [paired, absent, unknown, pending, not_expected] = [
         DecryptStatus::Paired,
         DecryptStatus::Absent,
@@ -109,7 +112,7 @@ fn accesses(report: &ReadReport) -> String {
     )
 }
 
-/// The alerts by level, the most urgent first.
+/// The alerts by level, the most severe first.
 fn alerts(report: &ReadReport, rules: usize) -> String {
     let mut counts = Vec::new();
     for level in RuleLevel::ALL.iter().rev() {
@@ -120,16 +123,17 @@ fn alerts(report: &ReadReport, rules: usize) -> String {
     if counts.is_empty() {
         counts.push("none".to_owned());
     }
-    format!("alerts         {} ({rules} rules)", counts.join(", "))
+    let rules = plural(rules as u64, "rule");
+    format!("alerts         {} ({rules})", counts.join(", "))
 }
 
-/// Lines as they are printed.
+/// A summary of these lines, marked with the name of the command.
 #[must_use]
 pub fn said(lines: &[String]) -> String {
     format!("secretrail: {}\n", lines.join("\n  "))
 }
 
-/// Everything that was passed over, with its reason.
+/// Counts of skipped files and records, with their reasons.
 #[must_use]
 pub fn passed_over(report: &ReadReport) -> Vec<(u64, String)> {
     let objects = report
@@ -143,7 +147,7 @@ pub fn passed_over(report: &ReadReport) -> Vec<(u64, String)> {
     objects.chain(records).collect()
 }
 
-/// Counts with their reasons; `None` where nothing was counted.
+/// Counts with their reasons; `None` if there are none.
 fn counts<K: Ord>(counts: &BTreeMap<K, u64>, name: fn(&K) -> &'static str) -> Option<String> {
     let mut texts = Vec::new();
     for (reason, count) in counts {
@@ -152,7 +156,7 @@ fn counts<K: Ord>(counts: &BTreeMap<K, u64>, name: fn(&K) -> &'static str) -> Op
     (!texts.is_empty()).then(|| texts.join(", "))
 }
 
-/// Says what could not be read and what was, and gives the exit code of the input.
+/// Prints what could not be read and the run summary, and returns the exit code of the input.
 pub(crate) fn close(
     settings: &RunSettings,
     found: &SessionResult,
@@ -170,7 +174,7 @@ pub(crate) fn close(
     code
 }
 
-/// Says what could not be read, and gives the exit code of the input.
+/// Prints what could not be read, and returns the exit code of the input.
 pub(crate) fn input_code(problems: &[InputProblem], host: &mut ProcessHost) -> u8 {
     say(host, &self::problems(problems));
     if problems.is_empty() {
@@ -192,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_read_is_said_in_zeros() {
+    fn an_empty_run_is_summarised_in_zeros() {
         let lines = lines(&ReadReport::default(), None);
         let pace = "secretrail: read 0 files, 0.0 MB of JSON in 2.00 s (0 MB/s, 2 threads)";
         assert_eq!(lines[0], pace);
@@ -201,7 +205,20 @@ mod tests {
     }
 
     #[test]
-    fn alerts_are_counted_by_level_the_most_urgent_first() {
+    fn counts_of_one_are_singular() {
+        let report = ReadReport {
+            objects: 1,
+            key_validations: 1,
+            ..ReadReport::default()
+        };
+        let text = words(&report, 1, Duration::from_secs(1), Some(1));
+        assert!(text.contains("read 1 file, ") && text.contains("1 thread)"));
+        assert!(text.contains("1 key-validation Decrypt ignored)"));
+        assert!(text.ends_with("alerts         none (1 rule)\n"), "{text}");
+    }
+
+    #[test]
+    fn alerts_are_counted_by_level_the_most_severe_first() {
         let mut report = ReadReport::default();
         report.alerts.insert(RuleLevel::Low, 1_200);
         report.alerts.insert(RuleLevel::Critical, 1);
@@ -212,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_passed_over_is_named_with_its_reason() {
+    fn what_was_skipped_is_named_with_its_reason() {
         let mut report = ReadReport::default();
         report.skip_object(SkippedObject::Digest);
         report.skip_object(SkippedObject::Digest);

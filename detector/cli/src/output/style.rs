@@ -1,9 +1,9 @@
-//! Colours of the terminal.
+//! Colours in the terminal.
 
 use anstyle::{AnsiColor, Style};
 use secretrail_engine::rule_meta::RuleLevel;
 
-/// The style of a level; plain where the output is not coloured.
+/// The style of a level; plain if the output is not coloured.
 #[must_use]
 pub fn level_style(level: RuleLevel, is_coloured: bool) -> Style {
     let style = Style::new().bold();

@@ -1,5 +1,4 @@
-//! For people at a terminal: alerts as short paragraphs, accesses as columns. Text from logs is
-//! neutralised.
+//! Text for people: alerts as short paragraphs, accesses as columns. Text from logs is sanitised.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -14,13 +13,13 @@ use unicode_width::UnicodeWidthStr;
 use crate::args::settings::RunSettings;
 use crate::output::style::level_style;
 
-/// Secrets named below an alert; the alert's JSON lists more.
+/// Most secrets named below an alert; its JSON lists more.
 const SECRETS: usize = 5;
 
-/// Width of the level column.
+/// Width of the level column, in characters.
 const LEVEL: usize = 15;
 
-/// Alerts, each a headline and what stands behind it.
+/// Alerts, each with a headline, its summary, its secrets and its ids.
 #[must_use]
 pub fn alerts(alerts: &[Alert], settings: &RunSettings) -> String {
     let mut text = String::new();
@@ -53,7 +52,7 @@ fn alert(alert: &Alert, settings: &RunSettings, out: &mut String) -> std::fmt::R
     )
 }
 
-/// The first secrets of an alert, and how many more there are.
+/// The first secrets of an alert, and the number of the others.
 fn secrets(alert: &Alert) -> String {
     let named = alert.secrets.iter().take(SECRETS);
     let named: Vec<_> = named.map(|secret| sanitize::line(short(secret))).collect();
@@ -63,7 +62,7 @@ fn secrets(alert: &Alert) -> String {
     }
 }
 
-/// Accesses, one a line.
+/// Accesses, one on each line.
 #[must_use]
 pub fn accesses(accesses: &[Arc<Access>]) -> String {
     let rows: Vec<[String; 8]> = accesses.iter().map(|access| row(access)).collect();
@@ -82,7 +81,7 @@ pub fn accesses(accesses: &[Arc<Access>]) -> String {
     )
 }
 
-/// Rows under a header, columns as wide as they need to be. Every cell is made harmless.
+/// Rows under a header, in columns as wide as their widest cell. Every cell is sanitised.
 #[must_use]
 pub fn columns<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> String {
     let header = header.map(str::to_owned);
@@ -99,7 +98,7 @@ pub fn columns<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> Strin
     rows.iter().map(|row| line(row, widths)).collect()
 }
 
-/// A row in columns of these widths, in cells of a terminal: letters of some scripts take two.
+/// A row in columns of these widths, in terminal cells: characters of some scripts take two.
 fn line<const N: usize>(row: &[Cow<'_, str>; N], widths: [usize; N]) -> String {
     let mut line = String::new();
     for (cell, width) in row.iter().zip(widths) {
@@ -135,7 +134,7 @@ fn row(access: &Access) -> [String; 8] {
     ]
 }
 
-/// An ARN as `account resource`; anything else as it is.
+/// An ARN as `account resource`; anything else unchanged.
 #[must_use]
 pub fn principal(id: &str) -> String {
     ArnParts::parse(id).map_or_else(
@@ -144,7 +143,7 @@ pub fn principal(id: &str) -> String {
     )
 }
 
-/// The name in the ARN of a secret or parameter.
+/// The name of a secret or parameter, from its ARN; anything else unchanged.
 fn short(secret: &str) -> &str {
     let resource = ArnParts::parse(secret).map_or(secret, |arn| arn.resource);
     resource

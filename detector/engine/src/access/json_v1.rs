@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Access, AccessDecrypt, AccessMethod, DecryptStatus};
 use crate::ids::{RecordHome, SecretRef, SecretStore, SharedStr};
-use crate::named::named;
 use crate::observation::{CallOutcome, CallSource, EventHeader, KeptFields, SourceKind};
+use crate::parse_enum::parse_enum;
 use crate::principal::{Principal, PrincipalKind};
 use crate::time::EventTime;
 
@@ -173,7 +173,7 @@ pub(crate) fn known<T: Copy>(
     name: impl Fn(T) -> &'static str,
     text: &str,
 ) -> Result<T, UnknownForm> {
-    named(all, name, text).ok_or_else(|| UnknownForm(format!("`{text}` is not known")))
+    parse_enum(all, name, text).ok_or_else(|| UnknownForm(format!("`{text}` is not known")))
 }
 
 /// A time as every form has it.

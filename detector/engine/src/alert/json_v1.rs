@@ -50,7 +50,7 @@ pub struct AlertV1<'a> {
     /// `true` where accesses, secrets or texts were left out or cut to keep within a limit; the key
     /// is missing otherwise.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    cut: bool,
+    truncated: bool,
 }
 
 /// How much of an alert is written when all of it is too long, from the mildest on: accesses,
@@ -77,9 +77,9 @@ pub fn within(alert: &Alert, max_bytes: usize) -> String {
     written
 }
 
-fn write(alert: &Alert, cut: bool) -> String {
+fn write(alert: &Alert, truncated: bool) -> String {
     let form = AlertV1 {
-        cut,
+        truncated,
         ..alert.into()
     };
     // Cannot fail: every key is text.
@@ -123,7 +123,7 @@ impl<'a> From<&'a Alert> for AlertV1<'a> {
             accesses_total: alert.accesses_total,
             false_positives: (&*rule.false_positives).into(),
             references: (&*rule.references).into(),
-            cut: false,
+            truncated: false,
         }
     }
 }

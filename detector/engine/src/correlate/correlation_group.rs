@@ -1,4 +1,4 @@
-//! What one actor did in one region, and what of it is near in time.
+//! Correlation groups: the events of one actor in one region, found by time and secret.
 
 use std::cmp::Ordering;
 use std::ops::Range;
@@ -13,19 +13,19 @@ use crate::observation::{
 };
 use crate::time::EventTime;
 
-/// What one actor did in one region. Each event is listed once, in any order.
+/// The events of one actor in one region. Each event is listed once, in any order.
 #[derive(Debug, Default)]
 pub struct CorrelationGroup {
     /// Secret reads.
     pub reads: Vec<Arc<SecretRead>>,
-    /// Key uses.
+    /// KMS Decrypts.
     pub kms_decrypts: Vec<Arc<KmsDecrypt>>,
     /// Changes that decrypt secrets themselves.
     pub changes: Vec<Arc<SecretChange>>,
 }
 
 impl CorrelationGroup {
-    /// Brings the events into the one order that depends on nothing but themselves.
+    /// Sorts the events by time, then event id.
     pub(super) fn sort(&mut self) {
         self.reads.sort_by(|a, b| by_time(&a.head, &b.head));
         self.kms_decrypts.sort_by(|a, b| by_time(&a.head, &b.head));
@@ -37,13 +37,13 @@ fn by_time(a: &EventHeader, b: &EventHeader) -> Ordering {
     (a.time, &a.event_id).cmp(&(b.time, &b.event_id))
 }
 
-/// A key use and its index in the scene.
+/// A KMS Decrypt and its index in the group.
 pub(super) type IndexedDecrypt<'s> = (usize, &'s Arc<KmsDecrypt>);
 
-/// A sorted scene in which events are found by time and secret.
+/// A sorted group in which events are found by time and secret.
 pub(super) struct CorrelationIndex<'s> {
     pub(super) correlation_group: &'s CorrelationGroup,
-    /// The key uses of each secret that a read may expect, in the order of time.
+    /// KMS Decrypts that a read may expect, by secret, in time order.
     uses_by_secret: HashMap<SecretPlace<'s>, Vec<usize>>,
 }
 
@@ -64,14 +64,15 @@ impl<'s> CorrelationIndex<'s> {
         }
     }
 
-    /// Key uses within the tolerance for what a reference may mean, whatever their version.
+    /// KMS Decrypts within the tolerance for any secret that a reference may mean, whatever their
+    /// version.
     pub(super) fn uses_of<'t>(
         &'t self,
         secret: &'t SecretRef,
         time: EventTime,
     ) -> impl Iterator<Item = IndexedDecrypt<'s>> + use<'t, 's> {
-        // The name that was typed and the name of the ARN may differ: `oauth-client` looks like
-        // `oauth` with a random suffix. Both are looked up, and `fits` compares the ARNs.
+        // The typed name and the name in the ARN may differ: `oauth-client` looks like `oauth` with
+        // a random suffix. Both are looked up, and `fits` compares the ARNs.
         secret.places().flat_map(move |place| {
             let all = self.uses_by_secret.get(&place);
             let all = all.map(Vec::as_slice).unwrap_or_default();
@@ -88,7 +89,7 @@ impl<'s> CorrelationIndex<'s> {
         kms_decrypt.map_or(EventTime(0), |kms_decrypt| kms_decrypt.head.time)
     }
 
-    /// Key uses within the tolerance for any secret.
+    /// KMS Decrypts within the tolerance for any secret.
     pub(super) fn uses_near(
         &self,
         time: EventTime,
@@ -99,7 +100,7 @@ impl<'s> CorrelationIndex<'s> {
         .filter(|(_, kms_decrypt)| is_plain(kms_decrypt) && kms_decrypt.secret.is_some())
     }
 
-    /// Reads within the tolerance, with their index in the scene.
+    /// Reads within the tolerance, with their index in the group.
     pub(super) fn reads_near(
         &self,
         time: EventTime,
@@ -107,8 +108,8 @@ impl<'s> CorrelationIndex<'s> {
         indexed_near(&self.correlation_group.reads, time, |read| read.head.time)
     }
 
-    /// Whether a change of the same secret decrypted it: `PutSecretValue` compares with an
-    /// existing version, `UpdateSecret` encrypts anew, and neither gives the value to anybody.
+    /// Whether a change of the same secret explains a KMS Decrypt: `PutSecretValue` compares with
+    /// an existing version, `UpdateSecret` re-encrypts, and neither returns the value.
     pub(super) fn is_explained(&self, kms_decrypt: &KmsDecrypt, secret: &SecretRef) -> bool {
         indexed_near(
             &self.correlation_group.changes,
@@ -121,16 +122,16 @@ impl<'s> CorrelationIndex<'s> {
         })
     }
 
-    /// A `GetSecretValue` that Parameter Store made for a `GetParameter` of the same secret: one
-    /// read, told twice.
+    /// Whether this is a `GetSecretValue` that Parameter Store made for a `GetParameter` of the
+    /// same secret: one read, logged twice.
     pub(super) fn is_pass_through(&self, read: &SecretRead) -> bool {
-        // Parameter Store calls for its caller, so that the record names it as `invokedBy`.
+        // Parameter Store calls on behalf of its caller, so that the record has an `invokedBy`.
         let Some(secret) = get_secret_value(read).filter(|_| read.head.principal.via.is_some())
         else {
             return false;
         };
         self.reads_near(read.head.time).any(|(_, other)| {
-            let refers = match &other.ask {
+            let refers = match &other.request {
                 ReadRequest::Named(named) => named.iter().any(|s| s.agrees_with(secret)),
                 _ => false,
             };
@@ -139,7 +140,7 @@ impl<'s> CorrelationIndex<'s> {
     }
 }
 
-/// Where in a list that is sorted by time the items within the tolerance are.
+/// The range of the items within the tolerance, in a list sorted by time.
 fn near<T>(sorted: &[T], time: EventTime, time_of: impl Fn(&T) -> EventTime) -> Range<usize> {
     let (from, to) = (
         time.plus(-PAIRING_TOLERANCE_SECS),
@@ -160,7 +161,7 @@ fn indexed_near<T>(
 
 /// The secret of a `GetSecretValue`; `None` for every other call.
 pub(super) fn get_secret_value(read: &SecretRead) -> Option<&SecretRef> {
-    match &read.ask {
+    match &read.request {
         ReadRequest::Named(secrets) if &*read.head.api == "GetSecretValue" => {
             match secrets.as_slice() {
                 [secret] => Some(secret),
@@ -171,14 +172,15 @@ pub(super) fn get_secret_value(read: &SecretRead) -> Option<&SecretRef> {
     }
 }
 
-/// A successful key use by a service for its caller: what a read expects.
+/// Whether a read may expect it: a successful KMS Decrypt by a service on behalf of its caller.
 fn is_plain(kms_decrypt: &KmsDecrypt) -> bool {
     !kms_decrypt.direct && kms_decrypt.head.outcome == CallOutcome::Success
 }
 
-/// Whether a key use agrees with the ARN and the version that a read names.
+/// Whether a KMS Decrypt matches the ARN and the version that a read names.
 pub(super) fn fits(kms_decrypt: &KmsDecrypt, secret: &SecretRef) -> bool {
-    // Few reads name a version, and key uses of parameters have none: what is not said agrees.
+    // Few reads name a version, and KMS Decrypts of parameters have none: a missing version
+    // matches.
     let version = match (&secret.version_id, &kms_decrypt.version_id) {
         (Some(asked), Some(used)) => asked == used,
         _ => true,
@@ -187,28 +189,29 @@ pub(super) fn fits(kms_decrypt: &KmsDecrypt, secret: &SecretRef) -> bool {
     version && used.is_some_and(|used| secret.is_completed_by(used))
 }
 
-/// Whether a key use was for a secret of Secrets Manager.
+/// Whether a KMS Decrypt was for a secret in Secrets Manager.
 pub(super) fn is_of_secrets_manager(kms_decrypt: &KmsDecrypt) -> bool {
     let secret = kms_decrypt.secret.as_ref();
     secret.is_some_and(|secret| secret.store == SecretStore::SecretsManager)
 }
 
-/// Whether a key use was for a parameter under a path, at any depth or directly.
+/// Whether a KMS Decrypt was for a parameter under a path: at any depth if `recursive`, else
+/// directly.
 pub(super) fn is_under(kms_decrypt: &KmsDecrypt, path: &SecretRef, recursive: bool) -> bool {
     let Some(secret) = kms_decrypt.secret.as_ref().filter(|secret| {
         secret.store == path.store && secret.account == path.account && secret.region == path.region
     }) else {
         return false;
     };
-    // A parameter at the root may be written with or without its slash, and so may a path with
-    // or without the one at its end.
+    // A parameter at the root may be written with or without its slash, and a path with or without
+    // a slash at its end.
     let name = secret.name.as_deref().unwrap_or_default();
     let name = name.trim_start_matches('/');
     let folder = path.name.as_deref().unwrap_or_default().trim_matches('/');
     let below = if folder.is_empty() {
         Some(name)
     } else {
-        // The slash must follow: `/app` does not hold `/apple`.
+        // The slash must follow: `/app` does not contain `/apple`.
         name.strip_prefix(folder)
             .and_then(|rest| rest.strip_prefix('/'))
     };

@@ -1,4 +1,4 @@
-//! Which key use belongs to which read, step by step: what is surest first.
+//! Assigns KMS Decrypts to reads, step by step: the most certain pairs first.
 
 use ahash::HashMap;
 
@@ -10,22 +10,22 @@ use crate::ids::SecretRef;
 use crate::observation::{CallOutcome, KmsDecrypt, ReadRequest, SecretRead};
 use crate::time::EventTime;
 
-/// What a key use was given to.
+/// What a KMS Decrypt is assigned to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct PairAssignment {
     pub(super) read: usize,
-    /// Which of the secrets that the read names; 0 for paths, histories and batches.
+    /// Index of the secret among those that the read names; 0 when it names none.
     pub(super) target: usize,
 }
 
-/// What has been joined so far. Reads and key uses are numbers in the scene.
+/// The assignments so far. Reads and KMS Decrypts are indices in the group.
 pub(super) struct JoinState<'s> {
     pub(super) index: CorrelationIndex<'s>,
-    /// For each read, for each secret that it names: the key use.
+    /// For each read, for each secret that it names: its KMS Decrypt.
     taken: Vec<Vec<Option<usize>>>,
-    /// For each read that does not say what came back: the key uses that do.
+    /// For each read that does not name the returned secrets: the KMS Decrypts that do.
     many: Vec<Vec<usize>>,
-    /// For each key use, its read.
+    /// For each KMS Decrypt, its read.
     assignment: Vec<Option<PairAssignment>>,
     /// For each read, the batch that caused it.
     batch: Vec<Option<usize>>,
@@ -33,17 +33,16 @@ pub(super) struct JoinState<'s> {
     claimed: Vec<Vec<bool>>,
 }
 
-/// A pair that may be made. Sorts first what should be paired first.
+/// A possible pair. Sorts first what should be paired first.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct PairCandidate<'s> {
-    // Time comes first: the halves of a real pair are in one second nearly always, while one actor
+    // Time comes first: the halves of a real pair are nearly always in one second, while one actor
     // may read the same secret again within a few.
     distance: i64,
-    /// Whether the read does not name the secret: of equally near reads, the one that does gets the
-    /// key use.
+    /// Whether the read does not name the secret: of equally near reads, one that names it wins.
     unspecific: bool,
-    // From here on nothing is more likely than another. It only has to be the same whoever looks,
-    // so that a sweep, a replay and the other half of a split history make the same pairs.
+    // The remaining fields do not make a pair more likely. They only make the order deterministic,
+    // so that a sweep, a replay and the other part of a split history make the same pairs.
     earlier: EventTime,
     read_id: &'s str,
     use_id: &'s str,
@@ -84,7 +83,7 @@ struct BatchChild<'s> {
     batch_id: &'s str,
     read_id: &'s str,
     batch: usize,
-    /// Which of the secrets that the batch names; `None` when it names none.
+    /// Index of the secret among those that the batch names; `None` when it names none.
     target: Option<usize>,
     read: usize,
 }
@@ -102,11 +101,11 @@ impl<'s> JoinState<'s> {
         }
     }
 
-    /// One key use to one named secret; as many as there are to a path or a history.
+    /// Assigns one KMS Decrypt to each named secret, and any number to a path or a history.
     pub(super) fn match_nearest(&mut self) {
         let mut candidates = Vec::new();
         for (index, read) in self.index.correlation_group.reads.iter().enumerate() {
-            // A read that is told twice must not compete with itself for its only key use.
+            // A read that is logged twice must not compete with itself for its only KMS Decrypt.
             if read.decrypts && !self.index.is_pass_through(read) {
                 self.add_candidates(index, read, &mut candidates);
             }
@@ -121,13 +120,13 @@ impl<'s> JoinState<'s> {
         candidates: &mut Vec<PairCandidate<'s>>,
     ) {
         let time = read.head.time;
-        match &read.ask {
+        match &read.request {
             ReadRequest::Named(_) => {
                 assignments(index, read)
                     .for_each(|assignment| self.add_named(assignment, read, candidates));
             }
             ReadRequest::History(secret) => {
-                // Every version of the parameter is decrypted, each by a key use of its own.
+                // Every version of the parameter is decrypted, each by a KMS Decrypt of its own.
                 let uses = self.index.uses_of(secret, time);
                 candidates.extend(uses.map(|used| PairCandidate::unspecific(index, read, used)));
             }
@@ -136,7 +135,8 @@ impl<'s> JoinState<'s> {
                 let under = uses.filter(|(_, kms_decrypt)| is_under(kms_decrypt, path, *recursive));
                 candidates.extend(under.map(|used| PairCandidate::unspecific(index, read, used)));
             }
-            // Their turn comes when their children have taken what is theirs.
+            // Batches follow in `match_batches`, after their children have taken their KMS
+            // Decrypts.
             ReadRequest::Batch(_) | ReadRequest::BatchFilters => {}
         }
     }
@@ -155,12 +155,12 @@ impl<'s> JoinState<'s> {
         candidates.extend(fitting.map(|used| PairCandidate::named(assignment, read, used)));
     }
 
-    /// The `GetSecretValue` events that a batch causes: nearest first, one for each secret that the
-    /// batch names.
+    /// Finds the `GetSecretValue` events that batches have caused: nearest first, one for each
+    /// secret that the batch names.
     pub(super) fn fold_children(&mut self) {
         let mut children = Vec::new();
         for (index, batch) in self.index.correlation_group.reads.iter().enumerate() {
-            match &batch.ask {
+            match &batch.request {
                 ReadRequest::Batch(secrets) => {
                     self.add_children(index, batch, Some(secrets), &mut children)
                 }
@@ -182,13 +182,13 @@ impl<'s> JoinState<'s> {
         children: &mut Vec<BatchChild<'s>>,
     ) {
         // No record says that a batch caused it. The child looks like a read of the same actor in
-        // the same seconds, so that time and secret must do.
+        // the same seconds, so that only time and secret can link them.
         for (read_index, read) in self.index.reads_near(batch.head.time) {
             let Some(secret) = get_secret_value(read) else {
                 continue;
             };
             let target = listed.map(|l| l.iter().position(|s| s.agrees_with(secret)));
-            // A batch that lists its secrets did not cause the read of another one.
+            // A batch that lists its secrets did not cause the read of a different one.
             if target == Some(None) {
                 continue;
             }
@@ -207,7 +207,7 @@ impl<'s> JoinState<'s> {
         let claimed = child
             .target
             .and_then(|target| self.claimed.get_mut(child.batch)?.get_mut(target));
-        // A second read of the secret, in the same seconds, is somebody's own.
+        // A second read of the secret, in the same seconds, is an independent one.
         if claimed.as_deref() == Some(&true) {
             return;
         }
@@ -219,12 +219,12 @@ impl<'s> JoinState<'s> {
         }
     }
 
-    /// Key uses that no child of a batch took: for the secrets it names, one each; for filters, all
-    /// that are near.
+    /// Assigns the KMS Decrypts that no child of a batch took: one for each named secret; for
+    /// filters, all that are near.
     pub(super) fn match_batches(&mut self) {
         let mut candidates = Vec::new();
         for (index, read) in self.index.correlation_group.reads.iter().enumerate() {
-            match &read.ask {
+            match &read.request {
                 ReadRequest::Batch(_) if read.decrypts => {
                     let assignments =
                         assignments(index, read).filter(|assignment| !self.is_claimed(*assignment));
@@ -243,11 +243,11 @@ impl<'s> JoinState<'s> {
         self.take(candidates);
     }
 
-    /// A read that KMS denied and the denied Decrypt: neither names a secret, so the second must
-    /// do.
+    /// Pairs reads that KMS denied with denied Decrypts: neither names a secret, so only the second
+    /// can link them.
     pub(super) fn match_denied(&mut self) {
         let mut free: HashMap<EventTime, Vec<usize>> = HashMap::default();
-        // Backwards, so that the first of each second is the one that is popped first.
+        // In reverse, so that the first of each second is popped first.
         for (index, kms_decrypt) in self
             .index
             .correlation_group
@@ -274,8 +274,8 @@ impl<'s> JoinState<'s> {
         }
     }
 
-    /// Makes the pairs whose halves are still free. Taking the sorted candidates one by one is the
-    /// same as looking for the best of all that are left again and again.
+    /// Makes the pairs whose halves are still free. Taking the sorted candidates one by one equals
+    /// choosing the best of the remaining ones again and again.
     fn take(&mut self, mut candidates: Vec<PairCandidate<'s>>) {
         candidates.sort_unstable();
         for candidate in candidates {
@@ -308,18 +308,18 @@ impl<'s> JoinState<'s> {
         }
     }
 
-    /// The read that a key use was given to.
+    /// The read that a KMS Decrypt is assigned to.
     pub(super) fn assignment_of(&self, kms_decrypt: usize) -> Option<PairAssignment> {
         self.assignment.get(kms_decrypt).copied().flatten()
     }
 
-    /// The key use that was given to a secret that a read names.
+    /// The KMS Decrypt that is assigned to a secret that a read names.
     pub(super) fn use_taken_by(&self, assignment: PairAssignment) -> Option<usize> {
         let targets = self.taken.get(assignment.read)?;
         targets.get(assignment.target).copied().flatten()
     }
 
-    /// The key uses that tell what a read of a path, a history or filters gave.
+    /// The KMS Decrypts that show what a read of a path, a history or filters returned.
     pub(super) fn uses_given_to(&self, read: usize) -> &[usize] {
         self.many.get(read).map(Vec::as_slice).unwrap_or_default()
     }
@@ -343,7 +343,7 @@ impl<'s> JoinState<'s> {
 
 /// The secrets that a read names.
 fn named(read: &SecretRead) -> &[SecretRef] {
-    match &read.ask {
+    match &read.request {
         ReadRequest::Named(secrets) | ReadRequest::Batch(secrets) => secrets,
         _ => &[],
     }
@@ -356,7 +356,7 @@ fn assignments(index: usize, read: &SecretRead) -> impl Iterator<Item = PairAssi
     })
 }
 
-/// A service was not allowed to use the key for its caller. CloudTrail logs that without the
+/// Whether a service failed to use the key for its caller. CloudTrail logs denied calls without the
 /// encryption context.
 fn is_denied(kms_decrypt: &KmsDecrypt) -> bool {
     kms_decrypt.head.outcome != CallOutcome::Success && !kms_decrypt.direct
@@ -386,8 +386,8 @@ mod tests {
         }
     }
 
-    /// One word for each access, and one for each key use that was explained: `read+use`, `+use`,
-    /// `read-`, `(use)`.
+    /// One word for each access, and one for each explained KMS Decrypt: `read+decrypt`,
+    /// `+decrypt`, `read-`, `(decrypt)`.
     fn reported(paired: &CorrelationResult) -> Vec<String> {
         let id = |head: &Option<Arc<EventHeader>>| head.as_ref().map(|h| h.event_id.to_string());
         let row = |row: &AccessRow| match (id(&row.read), id(&row.kms_decrypt)) {
@@ -406,7 +406,7 @@ mod tests {
         reported
     }
 
-    /// Checks what a scene comes to, in whatever order its events are given.
+    /// Checks the result for a group, with its events in several orders.
     fn check(reads: &[SecretRead], kms_decrypts: &[KmsDecrypt], expected: &[&str]) {
         for reads in turned(reads) {
             for kms_decrypts in turned(kms_decrypts) {
@@ -418,7 +418,7 @@ mod tests {
         }
     }
 
-    /// The same events beginning with each of them, forwards and backwards.
+    /// The same events, rotated to begin with each of them, forwards and backwards.
     fn turned<T: Clone>(events: &[T]) -> Vec<Vec<T>> {
         let mut orders = vec![events.to_vec()];
         for start in 0..events.len() {
@@ -442,16 +442,16 @@ mod tests {
     }
 
     fn by_path(id: &str, secs: i64, path: &str) -> SecretRead {
-        let ask = ReadRequest::Path {
+        let request = ReadRequest::Path {
             path: SecretRef::parameter(path, HOME),
             recursive: true,
         };
-        read(id, "GetParametersByPath", secs, ask)
+        read(id, "GetParametersByPath", secs, request)
     }
 
     fn get_parameter(id: &str, secs: i64, name: &str) -> SecretRead {
-        let ask = ReadRequest::Named(vec![SecretRef::parameter(name, HOME)]);
-        read(id, "GetParameter", secs, ask)
+        let request = ReadRequest::Named(vec![SecretRef::parameter(name, HOME)]);
+        read(id, "GetParameter", secs, request)
     }
 
     #[test]
@@ -468,7 +468,7 @@ mod tests {
 
     #[test]
     fn a_nearer_pair_is_made_although_a_farther_one_came_first() {
-        // First fit would give k2 to r1, and leave r2 with nothing.
+        // First fit would assign k2 to r1, and leave r2 with nothing.
         let reads = [get_secret("r1", 0, "x"), get_secret("r2", 3, "x")];
         check(&reads, &[decrypt_secret("k2", 3, "x")], &["r1-", "r2+k2"]);
     }
@@ -490,7 +490,7 @@ mod tests {
     #[test]
     fn only_the_version_that_a_read_names_is_its_own() {
         let mut read = get_secret("r", 0, "x");
-        if let ReadRequest::Named(secrets) = &mut read.ask {
+        if let ReadRequest::Named(secrets) = &mut read.request {
             secrets[0].version_id = Some("v2".into());
         }
         let version = |id: &str, secs, version: &str| KmsDecrypt {
@@ -534,7 +534,7 @@ mod tests {
         check(&reads, &uses, &["b+k2", "c+k1"]);
         let paired = correlate(correlation_group(&reads, &uses, &[]));
         assert!(paired.rows.iter().all(|row| !row.absence_proves));
-        // Two reads of one secret: the nearer is the child, and the other is a read of its own.
+        // Two reads of one secret: the nearer is the child, and the other is an independent read.
         let reads = [
             batch("b", 0, &["x"]),
             get_secret("c", 0, "x"),
@@ -575,7 +575,7 @@ mod tests {
     }
 
     #[test]
-    fn a_read_that_parameter_store_passes_on_is_told_once() {
+    fn a_read_that_parameter_store_passes_on_is_reported_once() {
         let reference = "/aws/reference/secretsmanager/x";
         let mut passed_on = get_secret("c", 0, "x");
         let mut head = (*passed_on.head).clone();

@@ -1,4 +1,4 @@
-//! What a scene comes to: accesses, each with the records that it was made from.
+//! The result of correlation: accesses, each with its source records.
 
 use std::sync::Arc;
 
@@ -7,30 +7,30 @@ use crate::correlate::join::{JoinState, PairAssignment};
 use crate::ids::{ArnParts, RecordHome, SecretKey, SecretRef, SecretStore};
 use crate::observation::{EventHeader, KmsDecrypt, ReadRequest, SecretRead};
 
-/// An access and the records that it was made from.
+/// An access and its source records.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AccessRow {
     /// The access.
     pub access: Arc<Access>,
-    /// The read.
+    /// Header of the read; `None` for a lone KMS Decrypt.
     pub read: Option<Arc<EventHeader>>,
-    /// The key use.
+    /// Header of the KMS Decrypt, if there is one.
     pub kms_decrypt: Option<Arc<EventHeader>>,
-    /// Whether a missing key use would prove anything, given KMS events around it.
+    /// Whether a missing KMS Decrypt would prove anything, given KMS coverage.
     pub absence_proves: bool,
 }
 
-/// What a scene comes to.
+/// The result for one correlation group.
 #[derive(Debug, Default)]
 pub struct CorrelationResult {
     /// The accesses.
     pub rows: Vec<AccessRow>,
-    /// Key uses that a change of the same secret explains: not reads.
+    /// KMS Decrypts that a change of the same secret explains: not reads.
     pub explained: Vec<Arc<EventHeader>>,
 }
 
 impl JoinState<'_> {
-    /// An access for each secret of each read, and for each key use that no read took.
+    /// Creates an access for each secret of each read, and for each KMS Decrypt without a read.
     pub(super) fn into_rows(self) -> CorrelationResult {
         let mut paired = CorrelationResult::default();
         for (index, read) in self.index.correlation_group.reads.iter().enumerate() {
@@ -47,7 +47,7 @@ impl JoinState<'_> {
     }
 
     fn add_rows(&self, index: usize, read: &SecretRead, rows: &mut Vec<AccessRow>) {
-        match &read.ask {
+        match &read.request {
             ReadRequest::Named(secrets) => {
                 let method = self.method_of(index);
                 self.add_named_rows(index, read, method, secrets, rows);
@@ -56,7 +56,8 @@ impl JoinState<'_> {
                 self.add_named_rows(index, read, AccessMethod::Batch, secrets, rows)
             }
             ReadRequest::BatchFilters => {
-                // The children are its accesses: it has none of its own unless a key use says so.
+                // The children are its accesses: it has none of its own unless it has a KMS
+                // Decrypt.
                 if self.uses_given_to(index).is_empty() && self.has_children(index) {
                     return;
                 }
@@ -72,7 +73,7 @@ impl JoinState<'_> {
         }
     }
 
-    /// The read that a batch caused and one that somebody asked for look the same.
+    /// A read that a batch caused looks like any other; only the join distinguishes them.
     fn method_of(&self, read: usize) -> AccessMethod {
         if self.is_child(read) {
             AccessMethod::Batch
@@ -108,7 +109,8 @@ impl JoinState<'_> {
         }
     }
 
-    /// One row for each key use that tells what came back; one for what was asked if none does.
+    /// One row for each KMS Decrypt, which shows a returned secret; without any, one row for the
+    /// request.
     fn add_reported_rows(
         &self,
         index: usize,
@@ -132,12 +134,12 @@ impl JoinState<'_> {
     }
 
     fn add_lone(&self, kms_decrypt: &KmsDecrypt, paired: &mut CorrelationResult) {
-        // Denied ones are logged without a secret, and give nothing to anybody.
+        // Denied ones are logged without a secret, and reveal nothing.
         let Some(secret) = &kms_decrypt.secret else {
             return;
         };
-        // A change decrypts through its service; whoever calls KMS with the ciphertext at hand
-        // does so on purpose, whatever was changed around it.
+        // A change decrypts through its service. A direct call to KMS with the ciphertext is
+        // deliberate, whatever changed around it.
         if kms_decrypt.direct {
             paired
                 .rows
@@ -163,7 +165,7 @@ fn somewhere(head: &EventHeader) -> SecretRef {
     SecretRef::unnamed(SecretStore::SecretsManager, home)
 }
 
-/// The access of a key use that stands for itself.
+/// The access of a KMS Decrypt without a read.
 #[must_use]
 pub fn alone(kms_decrypt: &KmsDecrypt, secret: &SecretRef, method: AccessMethod) -> AccessRow {
     let decrypt = AccessDecrypt {
@@ -189,8 +191,8 @@ pub fn alone(kms_decrypt: &KmsDecrypt, secret: &SecretRef, method: AccessMethod)
     }
 }
 
-/// The access of a read and the key use behind it, if one was found. `asked` is what the request
-/// called the secret.
+/// The access of a read and its KMS Decrypt, if one was found. `asked` is the identity of the
+/// secret in the request.
 #[must_use]
 pub fn row(
     read: &SecretRead,
@@ -199,8 +201,8 @@ pub fn row(
     asked: SecretKey,
     kms_decrypt: Option<&Arc<KmsDecrypt>>,
 ) -> AccessRow {
-    // Only a single read of Secrets Manager always decrypts: a batch may reuse a data key, and
-    // a parameter may be plain text although it was asked for decrypted.
+    // Only a single read of Secrets Manager always decrypts: a batch may reuse a data key, and a
+    // parameter may be plain text even if it was requested with decryption.
     let absence_proves = method == AccessMethod::Api && secret.store == SecretStore::SecretsManager;
     AccessRow {
         access: Arc::new(Access {

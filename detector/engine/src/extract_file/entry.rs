@@ -1,4 +1,4 @@
-//! One object of the logs in a part: what became of it, its counts, and where KMS events were seen.
+//! One log object in an extract file: its status, its counts, and where KMS events were seen.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,43 +11,43 @@ use crate::report::{ObjectStatus, ReadReport, SkippedRecord};
 use crate::scan::ScanResult;
 use crate::time::EventTime;
 
-/// One object of the logs.
+/// One log object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExtractEntry {
-    /// Its name in the ledger.
+    /// Its path or key, as in the accesses of its records.
     pub name: SharedStr,
-    /// What tells its versions apart: the ETag in S3, the size of a file.
+    /// Distinguishes its versions: the ETag in S3, the size of a file.
     pub tag: String,
-    /// Whether its place in an `AWSLogs` tree has decided on account and region.
+    /// Whether its path in an `AWSLogs` tree has already selected account and region.
     pub in_tree: bool,
-    /// When it was delivered, by its name.
+    /// Delivery time from its name, in seconds since 1970, UTC; `None` when the name has none.
     pub delivered: Option<i64>,
-    /// What became of it.
+    /// Whether it was read, skipped, or failed.
     pub object_status: ObjectStatus,
-    /// Bytes of JSON.
+    /// Number of bytes of JSON.
     pub bytes: u64,
-    /// Records.
+    /// Number of records.
     pub records: u64,
-    /// Records with bytes that are not UTF-8.
+    /// Number of records with bytes that are not UTF-8.
     pub repaired: u64,
-    /// Key uses that only check access to a key.
+    /// Number of KMS Decrypts that only validate access to a key.
     pub key_validations: u64,
-    /// Records that could not be used, by reason.
+    /// Number of records that could not be used, by reason.
     pub skipped: BTreeMap<SkippedRecord, u64>,
     /// Where and when KMS events were seen, by account and region.
     pub coverage: Vec<CoveredPlace>,
 }
 
-/// Hours in which KMS events of one account and region were seen; `[account, region, hours]` in
-/// JSON.
+/// Hours in which KMS events of one account and region were seen. In JSON: `[account, region,
+/// hours]`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(from = "(SharedStr, SharedStr, Vec<i64>)")]
 pub struct CoveredPlace {
-    /// `recipientAccountId`.
+    /// `recipientAccountId`: 12-digit account id.
     pub account: SharedStr,
-    /// `awsRegion`.
+    /// `awsRegion`, e.g. `eu-west-1`.
     pub region: SharedStr,
-    /// Hours since 1970, in rising order.
+    /// Hours since 1970 in UTC, ascending.
     pub hours: Vec<i64>,
 }
 
@@ -68,7 +68,7 @@ impl Serialize for CoveredPlace {
 }
 
 impl ExtractEntry {
-    /// Counts of the object, as a replay of it would have them.
+    /// Counts of the object, as in a replay of the object itself.
     #[must_use]
     pub fn report(&self) -> ReadReport {
         let mut report = ReadReport {
@@ -79,7 +79,7 @@ impl ExtractEntry {
             records_skipped: self.skipped.clone(),
             ..ReadReport::default()
         };
-        // As was decided when it was extracted: to decide anew one would need its bytes.
+        // The status from the extraction: judging it again would need the bytes.
         match &self.object_status {
             ObjectStatus::Read => report.objects = 1,
             ObjectStatus::PassedOver(reason) => report.skip_object(*reason),
@@ -88,7 +88,7 @@ impl ExtractEntry {
         report
     }
 
-    /// Where its records come from.
+    /// The origin of its records.
     #[must_use]
     pub fn origin(&self) -> RecordOrigin {
         RecordOrigin {
@@ -97,7 +97,7 @@ impl ExtractEntry {
         }
     }
 
-    /// Where KMS events were seen.
+    /// Where and when KMS events were seen.
     pub fn marks(&self) -> impl Iterator<Item = CoverageMark> + '_ {
         self.coverage.iter().flat_map(|place| {
             place.hours.iter().map(|hour| CoverageMark {
@@ -108,11 +108,11 @@ impl ExtractEntry {
         })
     }
 
-    /// Coverage marks in the form of an entry.
+    /// Groups coverage marks by account and region.
     #[must_use]
     pub fn coverage(marks: impl IntoIterator<Item = CoverageMark>) -> Vec<CoveredPlace> {
-        // Marks come out of a hash set. In order they are the same in every run, and so is the
-        // part.
+        // Marks come from a hash set. Sorted, they are the same in every run, and so is the extract
+        // file.
         let mut places: BTreeMap<(SharedStr, SharedStr), BTreeSet<i64>> = BTreeMap::new();
         for mark in marks {
             let hours = places.entry((mark.account, mark.region)).or_default();
@@ -129,18 +129,18 @@ impl ExtractEntry {
     }
 }
 
-/// An object, and its records that concern us, each with its event time.
+/// An object and its relevant records, each with its event time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExtractedObject {
-    /// The object.
+    /// Its entry in the extract file.
     pub entry: ExtractEntry,
     /// Its records, in any order.
     pub records: Vec<(EventTime, String)>,
 }
 
 impl ExtractedObject {
-    /// What one object came to. The records are taken out of its harvest, which was made by a
-    /// scanner that keeps them.
+    /// The content of one object. Takes the records out of `scan_result`, which must come from a
+    /// scanner with [`ObjectScanner::keeping`](crate::scan::ObjectScanner::keeping).
     #[must_use]
     pub fn of(
         origin: &RecordOrigin,
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_counts_as_its_logs_do() {
+    fn an_extract_file_has_the_counts_of_its_logs() {
         let skipped = SkippedObject::NoRecords;
         for (object_status, objects, failed, passed) in [
             (ObjectStatus::Read, 1, 0, None),

@@ -1,4 +1,4 @@
-//! The first line of a part: what it was made for, and whether it can stand for its logs in a run.
+//! Header of an extract file: its purpose, and whether it can replace the logs in a run.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,31 +7,32 @@ use crate::rule::needs::NeededCalls;
 use crate::selection::Selection;
 use crate::time::EventTime;
 
-/// Name and version of this form.
+/// Name and version of the schema.
 pub const SCHEMA: &str = "secretrail.extract/1";
 
-/// What a part was made for.
+/// The purpose of an extract file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExtractHeader {
     pub(super) schema: String,
-    /// Calls of which other records than reads, key uses and changes were kept; `None` for every
+    /// Calls whose records were kept, besides reads, KMS Decrypts and changes; `None` for every
     /// record.
     pub calls: Option<Vec<NeededCalls>>,
-    /// First event time asked for.
+    /// First selected event time, in seconds since 1970, UTC; `None` for no limit.
     pub from: Option<i64>,
-    /// First event time after those asked for.
+    /// First event time after the selection, in seconds since 1970, UTC; `None` for no limit.
     pub to: Option<i64>,
-    /// Accounts asked for; empty for all.
+    /// Selected accounts; empty for all.
     pub accounts: Vec<String>,
-    /// Regions asked for; empty for all.
+    /// Selected regions; empty for all.
     pub regions: Vec<String>,
-    /// Event times of the first record and of the last; `None` without records.
+    /// Event times of the first and the last record, in seconds since 1970, UTC; `None` without
+    /// records.
     pub span: Option<(i64, i64)>,
 }
 
 impl ExtractHeader {
-    /// The header of parts for these rules and this part of the logs. What else is selected is left
-    /// to the replay.
+    /// The header for these rules and this selection. The replay applies the filter of the
+    /// selection.
     #[must_use]
     pub fn new(rules: &RuleSet, selection: &Selection) -> Self {
         Self {
@@ -45,7 +46,7 @@ impl ExtractHeader {
         }
     }
 
-    /// The header without what its records decide: equal for parts of one run.
+    /// The header without the fields that depend on the records: equal for all files of one run.
     #[must_use]
     pub fn purpose(&self) -> Self {
         Self {
@@ -54,7 +55,7 @@ impl ExtractHeader {
         }
     }
 
-    /// The part of the logs that was asked for.
+    /// The selection of the extraction, without its filter.
     #[must_use]
     pub fn selection(&self) -> Selection {
         Selection {
@@ -66,11 +67,11 @@ impl ExtractHeader {
         }
     }
 
-    /// Why the part cannot stand for its logs in a run with these rules and this selection; `None`
-    /// when it can.
+    /// Why the extract file cannot replace its logs in a run with these rules and this selection;
+    /// `None` when it can.
     #[must_use]
     pub fn lacks(&self, rules: &RuleSet, selection: &Selection) -> Option<ExtractShortfall> {
-        // First, because no flag of this run can mend it.
+        // First, because no flag of this run can fix it.
         let mut needs = rules.needing_beyond(self.calls.as_deref());
         if let Some(first) = needs.next() {
             return Some(ExtractShortfall::Records {
@@ -82,9 +83,9 @@ impl ExtractHeader {
         (!self.covers(selection)).then_some(ExtractShortfall::Selection)
     }
 
-    /// Whether everything that a selection takes was extracted.
+    /// Whether the extraction covers this selection.
     fn covers(&self, selection: &Selection) -> bool {
-        // Its filter is not asked: it chooses among records that are all in the part.
+        // The filter does not matter: it chooses among records that are all in the file.
         let from = self
             .from
             .is_none_or(|from| selection.from.is_some_and(|asked| asked.0 >= from));
@@ -97,8 +98,8 @@ impl ExtractHeader {
     }
 }
 
-/// Calls in an order of their own. That of the rules depends on the order of their files, and the
-/// name of a part is made of its header: the same rules must give the same part.
+/// Calls in canonical order. The order in the rules depends on the order of their files, and the
+/// name of an extract file depends on its header: the same rules must give the same file.
 fn sorted(mut calls: Vec<NeededCalls>) -> Vec<NeededCalls> {
     let names = calls.iter_mut().filter_map(|calls| calls.names.as_mut());
     names.for_each(|names| names.sort());
@@ -106,12 +107,12 @@ fn sorted(mut calls: Vec<NeededCalls>) -> Vec<NeededCalls> {
     calls
 }
 
-/// Why a part cannot stand for its logs in a run.
+/// Why an extract file cannot replace its logs in a run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ExtractShortfall {
-    /// Rules ask for records that were left out.
+    /// Rules need records that were not extracted.
     #[error(
-        "the rule \"{title}\" ({file}){} asks for records that were left out when the logs were \
+        "records needed by the rule \"{title}\" ({file}){} were omitted when the logs were \
          extracted; extract again with these rules",
         if *more > 0 { format!(" and {more} more") } else { String::new() }
     )]
@@ -120,18 +121,18 @@ pub enum ExtractShortfall {
         title: String,
         /// Its file.
         file: String,
-        /// How many other rules do too.
+        /// Number of further rules that need such records.
         more: usize,
     },
-    /// More of the logs is selected than was extracted.
+    /// The run selects more of the logs than was extracted.
     #[error(
-        "the logs were extracted for less than is asked for now; use the same --from, --to, \
+        "this run selects more of the logs than was extracted; use the same --from, --to, \
          --account and --region, or extract again"
     )]
     Selection,
 }
 
-/// Whether a list holds all of another, where an empty one stands for everything there is.
+/// Whether a list contains all of another, where an empty list means all.
 fn includes(list: &[String], asked: &[String]) -> bool {
     list.is_empty() || (!asked.is_empty() && asked.iter().all(|one| list.contains(one)))
 }
@@ -154,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_stands_for_what_was_extracted_and_for_less() {
+    fn an_extract_file_replaces_the_logs_for_what_was_extracted_and_for_less() {
         let header = |extracted: &Selection| ExtractHeader::new(&RuleSet::default(), extracted);
         let all = header(&Selection::default());
         let some = header(&selection(Some(10), Some(20), &["1", "2"]));

@@ -1,4 +1,4 @@
-//! The lines of a part after its header.
+//! The lines of an extract file after its header.
 
 use serde::{Deserialize, Serialize};
 
@@ -25,29 +25,29 @@ pub(super) struct ExtractEnd {
     pub(super) records: usize,
 }
 
-/// How a line with a record begins; nothing else does.
+/// How a line with a record begins; no other line does.
 pub(super) const RECORD: &str = "{\"of\":";
 
 const TIME: &str = ",\"time\":";
 
 const TEXT: &str = ",\"record\":";
 
-/// A record of a part.
+/// A record in an extract file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ExtractRecord<'a> {
-    /// Which of the objects of the part it is of, from 0.
+    /// Index of its object in the extract file, from 0.
     pub object: usize,
     /// Its event time.
     pub time: EventTime,
-    /// It, as it was in the logs, but on one line.
+    /// The record as in the logs, but on one line.
     pub text: &'a str,
 }
 
 impl<'a> ExtractRecord<'a> {
-    /// Reads a line. The text is taken as it was written: whoever reads it sees whether it is JSON.
+    /// Parses a line. The text is taken as written: its reader finds out whether it is JSON.
     pub(super) fn parse(line: &'a [u8]) -> Option<Self> {
-        // Not as JSON: a part is read many times, and its records are then scanned anyhow, which is
-        // where most of the time should go.
+        // Not as JSON: an extract file is read many times, and its records are then scanned anyway,
+        // which should take most of the time.
         let line = std::str::from_utf8(line).ok()?.trim_end();
         let rest = line.strip_prefix(RECORD)?.strip_suffix('}')?;
         let (object, rest) = rest.split_once(TIME)?;
@@ -61,7 +61,7 @@ impl<'a> ExtractRecord<'a> {
 
     /// Its line, without the line break.
     pub(super) fn to_line(self) -> String {
-        // A line break in JSON is white space: inside a string it would be escaped.
+        // A line break in JSON is white space; inside a string it would be escaped.
         let text = self.text.replace(['\n', '\r'], " ");
         format!("{RECORD}{}{TIME}{}{TEXT}{text}}}", self.object, self.time.0)
     }
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_is_no_record() {
+    fn a_truncated_line_is_no_record() {
         let line = b"{\"of\":1,\"time\":2,\"record\":[]}";
         for cut in 0..line.len() {
             assert_eq!(ExtractRecord::parse(&line[..cut]), None, "{cut}");

@@ -1,4 +1,4 @@
-//! Reads parts, record by record.
+//! Reads extract files, record by record.
 
 use std::io::{BufRead, BufReader, Read};
 
@@ -8,57 +8,58 @@ use crate::extract_file::entry::ExtractEntry;
 use crate::extract_file::header::{ExtractHeader, SCHEMA};
 use crate::extract_file::line::{ExtractEnd, ExtractRecord, ParsedLine, RECORD};
 
-/// Longest line in bytes: a record is much shorter, an object of many years and accounts may have
-/// many coverage marks.
+/// Longest line in bytes: records are much shorter, but an object of many years and accounts may
+/// have many coverage marks.
 const MAX_LINE_BYTES: u64 = 256 * 1024 * 1024;
 
-/// Why a part could not be read to its end.
+/// Why an extract file could not be read to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum ExtractFileError {
-    /// It ends too early, or its bytes are damaged.
-    #[error("the part is cut off or damaged ({0}); extract it again")]
+    /// It is truncated, or its bytes are damaged.
+    #[error("the extract file is truncated or damaged ({0}); extract it again")]
     Broken(String),
-    /// It was written by something else.
-    #[error("is not a part that this version reads ({0}); it reads {SCHEMA}")]
+    /// It is something else, or has another version.
+    #[error("is not an extract file that this version reads ({0}); it reads {SCHEMA}")]
     Foreign(String),
 }
 
-/// The inflated bytes of an object with parts.
+/// The inflated bytes of an object with extract files.
 pub type Inflated<R> = BufReader<MultiGzDecoder<R>>;
 
-/// Reads a part, record by record. Further parts in the same bytes follow with [`Self::next_part`].
+/// Reads an extract file, record by record. [`Self::next_part`] continues with the next one in the
+/// same bytes.
 pub struct ExtractFileReader<R> {
     source: R,
     line: Vec<u8>,
-    /// What it was made for.
+    /// What the file was made for.
     pub header: ExtractHeader,
-    /// Its objects; whoever has no more need of them may take them away.
+    /// Its objects; callers may take them out.
     pub entries: Vec<ExtractEntry>,
     objects: usize,
     read: usize,
-    /// A line that was read and not given yet.
+    /// Whether a line was read but not returned yet.
     held: bool,
     ended: bool,
 }
 
 impl<R: BufRead> ExtractFileReader<Inflated<R>> {
-    /// Reads header and objects of the first part in an object, from its bytes as they are stored;
-    /// `None` where there is none in it. Parts that were written one after the other follow.
+    /// Reads header and objects of the first extract file in an object, from its bytes as stored;
+    /// `None` when there is none. Concatenated files follow with [`Self::next_part`].
     ///
     /// # Errors
     ///
-    /// See [`PartError`].
+    /// See [`ExtractFileError`].
     pub fn inflating(stored: R) -> Result<Option<Self>, ExtractFileError> {
         Self::new(BufReader::new(MultiGzDecoder::new(stored)))
     }
 }
 
 impl<R: BufRead> ExtractFileReader<R> {
-    /// Reads header and objects, from inflated bytes; `None` where there is nothing any more.
+    /// Reads header and objects from inflated bytes; `None` at their end.
     ///
     /// # Errors
     ///
-    /// See [`PartError`].
+    /// See [`ExtractFileError`].
     pub fn new(source: R) -> Result<Option<Self>, ExtractFileError> {
         let reader = Self {
             source,
@@ -73,12 +74,12 @@ impl<R: BufRead> ExtractFileReader<R> {
         reader.next_part()
     }
 
-    /// Goes on to the part that follows this one, which must have been read to its end; `None` when
-    /// none does.
+    /// Continues with the next extract file; `None` when there is none. The current file must have
+    /// been read to its end.
     ///
     /// # Errors
     ///
-    /// See [`PartError`].
+    /// See [`ExtractFileError`].
     pub fn next_part(mut self) -> Result<Option<Self>, ExtractFileError> {
         if !self.next_line()? {
             return Ok(None);
@@ -90,7 +91,7 @@ impl<R: BufRead> ExtractFileReader<R> {
     }
 
     fn read_header(&self) -> Result<ExtractHeader, ExtractFileError> {
-        // What is no header at all is foreign too: another version may have other fields.
+        // A line that is not a header is foreign too: another version may have other fields.
         let header: ExtractHeader = serde_json::from_slice(&self.line)
             .map_err(|error| ExtractFileError::Foreign(error.to_string()))?;
         if header.schema != SCHEMA {
@@ -99,8 +100,8 @@ impl<R: BufRead> ExtractFileReader<R> {
         Ok(header)
     }
 
-    /// Reads on to the first record, or to the end of a part that has none. All objects stand
-    /// before all records, so that whoever reads knows at once which of them to take.
+    /// Reads up to the first record, or to the end of a file without records. All objects precede
+    /// all records, so that callers know at once which of them to take.
     fn read_entries(&mut self) -> Result<(), ExtractFileError> {
         loop {
             self.line_before_end()?;
@@ -118,11 +119,11 @@ impl<R: BufRead> ExtractFileReader<R> {
         }
     }
 
-    /// The next record.
+    /// The next record; `None` at the end.
     ///
     /// # Errors
     ///
-    /// See [`PartError`].
+    /// See [`ExtractFileError`].
     pub fn next_record(&mut self) -> Result<Option<ExtractRecord<'_>>, ExtractFileError> {
         if self.ended {
             return Ok(None);
@@ -141,20 +142,20 @@ impl<R: BufRead> ExtractFileReader<R> {
             ExtractRecord::parse(&self.line).ok_or_else(|| broken("a line is not a record"))?;
         if record.object >= self.objects {
             return Err(broken(format!(
-                "a record of object {} of {}",
+                "a record refers to object {} of {}",
                 record.object, self.objects
             )));
         }
         Ok(Some(record))
     }
 
-    /// The line that was read, which is none of a record.
+    /// Parses the current line, which is not a record.
     fn other_line(&self) -> Result<ParsedLine, ExtractFileError> {
         serde_json::from_slice(&self.line).map_err(|error| broken(error.to_string()))
     }
 
-    /// Makes sure that nothing is missing: what was cut off between two lines looks like a shorter
-    /// part, and only these counts tell.
+    /// Checks that nothing is missing: a file truncated between two lines looks like a shorter one,
+    /// and only these counts reveal it.
     fn close(&mut self, end: ExtractEnd) -> Result<(), ExtractFileError> {
         self.ended = true;
         let read = ExtractEnd {
@@ -164,20 +165,20 @@ impl<R: BufRead> ExtractFileReader<R> {
         if end == read {
             return Ok(());
         }
-        Err(broken(format!("it should hold {end:?} and holds {read:?}")))
+        Err(broken(format!("expected {end:?}, found {read:?}")))
     }
 
     fn line_before_end(&mut self) -> Result<(), ExtractFileError> {
         if self.next_line()? {
             return Ok(());
         }
-        Err(broken("it has no end"))
+        Err(broken("its end is missing"))
     }
 
-    /// Reads a line; `false` where there is none any more.
+    /// Reads a line; `false` when there is none left.
     fn next_line(&mut self) -> Result<bool, ExtractFileError> {
         self.line.clear();
-        // A line that is cut here is no JSON any more, and so is told as damage.
+        // A longer line is truncated here; it is then invalid JSON, and reported as damage.
         let read = (&mut self.source)
             .take(MAX_LINE_BYTES)
             .read_until(b'\n', &mut self.line);
@@ -202,7 +203,7 @@ mod tests {
     const RECORD: &str = r#"{"of":0,"time":3,"record":{}}"#;
     const END: &str = r#"{"end":{"objects":1,"records":2}}"#;
 
-    /// How many records each of these parts has.
+    /// Number of records in each extract file.
     fn read(lines: &[&str]) -> Result<Vec<usize>, ExtractFileError> {
         let lines = lines.iter().map(|line| line.replace('\n', " ") + "\n");
         let text: String = lines.collect();
@@ -225,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_follow_each_other() {
+    fn concatenated_files_follow_each_other() {
         let empty = [HEADER, r#"{"end":{"objects":0,"records":0}}"#];
         let full = [HEADER, OBJECT, RECORD, RECORD, END];
         assert_eq!(read(&[]).unwrap(), [0; 0]);
@@ -236,20 +237,20 @@ mod tests {
     }
 
     #[test]
-    fn damage_is_told_by_what_is_wrong() {
+    fn damage_is_reported_with_its_cause() {
         let odd_time = r#"{"of":0,"time":"3","record":{}}"#;
         let other_object = RECORD.replace("0,", "1,");
         for (lines, expected) in [
-            (&[HEADER][..], "it has no end"),
-            (&[HEADER, OBJECT, RECORD, RECORD], "it has no end"),
+            (&[HEADER][..], "its end is missing"),
+            (&[HEADER, OBJECT, RECORD, RECORD], "its end is missing"),
             (
                 &[HEADER, OBJECT, RECORD, END],
-                "records: 2 } and holds End { objects: 1, records: 1 }",
+                "records: 2 }, found ExtractEnd { objects: 1, records: 1 }",
             ),
-            (&[HEADER, RECORD], "a record of object 0 of 0"),
+            (&[HEADER, RECORD], "a record refers to object 0 of 0"),
             (
                 &[HEADER, OBJECT, &other_object],
-                "a record of object 1 of 1",
+                "a record refers to object 1 of 1",
             ),
             (
                 &[HEADER, OBJECT, RECORD, OBJECT],
@@ -259,7 +260,7 @@ mod tests {
         ] {
             let fault = fault(lines);
             assert!(
-                fault.starts_with("the part is cut off or damaged ("),
+                fault.starts_with("the extract file is truncated or damaged ("),
                 "{fault}"
             );
             assert!(fault.contains(expected), "{fault}");
@@ -271,7 +272,7 @@ mod tests {
         let newer = HEADER.replace("observations/1", "observations/2");
         assert_eq!(
             fault(&[&newer]),
-            "is not a part that this version reads (secretrail.extract/2); it reads \
+            "is not an extract file that this version reads (secretrail.extract/2); it reads \
              secretrail.extract/1"
         );
         let logs = read(&[r#"{"Records":[]}"#]);

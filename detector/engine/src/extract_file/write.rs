@@ -1,4 +1,4 @@
-//! Writes parts.
+//! Writes extract files.
 
 use std::io::Write;
 
@@ -11,7 +11,7 @@ use crate::extract_file::header::ExtractHeader;
 use crate::extract_file::line::{ExtractEnd, ExtractRecord, WrittenLine};
 use crate::time::EventTime;
 
-/// Writes a part. Objects may come in any order.
+/// Writes an extract file. Objects may come in any order.
 #[must_use]
 pub fn write(header: &ExtractHeader, mut objects: Vec<ExtractedObject>) -> Vec<u8> {
     objects.sort_by(|a, b| a.entry.name.cmp(&b.entry.name));
@@ -35,8 +35,8 @@ pub fn write(header: &ExtractHeader, mut objects: Vec<ExtractedObject>) -> Vec<u
     out.finish()
 }
 
-/// A record, and which of the sorted objects it is of. The order is that of the lines: of records
-/// of one second too, or equal content would not give equal bytes.
+/// A record, and the index of its object in the sorted list. Lines are in this order, also within
+/// one second, so that equal content gives equal bytes.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct TimedRecord {
     time: EventTime,
@@ -54,7 +54,7 @@ impl TimedRecord {
     }
 }
 
-/// Takes the records out of their objects.
+/// Takes the records out of their objects, and sorts them.
 fn by_time(objects: &mut [ExtractedObject]) -> Vec<TimedRecord> {
     let mut records = Vec::new();
     for (index, object) in objects.iter_mut().enumerate() {
@@ -65,12 +65,12 @@ fn by_time(objects: &mut [ExtractedObject]) -> Vec<TimedRecord> {
             text,
         }));
     }
-    // Over all objects: a replay merges parts by time, and holds none of them in memory for it.
+    // Across all objects: a replay merges extract files by time without holding them in memory.
     records.sort();
     records
 }
 
-/// Lines, compressed to memory; which cannot fail.
+/// Lines, compressed to memory, which cannot fail.
 struct LineEncoder(GzEncoder<Vec<u8>>);
 
 impl LineEncoder {
@@ -81,7 +81,7 @@ impl LineEncoder {
             .unwrap_or_default();
     }
 
-    /// A line of JSON. Its keys are texts, so that it can be written.
+    /// A line of JSON. Cannot fail: every key is text.
     fn json(&mut self, value: &impl Serialize) {
         self.line(&serde_json::to_string(value).unwrap_or_default());
     }
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_without_records_has_no_span() {
+    fn an_extract_file_without_records_has_no_span() {
         assert!(lines(vec![object("a", &[])])[0].ends_with("\"span\":null}"));
         assert!(lines(vec![object("a", &[(7, "{}"), (5, "{}")])])[0].ends_with("[5,7]}"));
     }

@@ -1,5 +1,5 @@
-//! Drafts to alerts: facts are written, the windows that they have touched are read, and what fires
-//! is created.
+//! Creates alerts: writes the pending facts, reads the windows that they have touched, and creates
+//! an alert for each match.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,14 +13,15 @@ use crate::state::{StateError, StateStore};
 use crate::time::EventTime;
 use crate::window;
 
-/// Windows that are read at a time.
+/// Number of windows that are read at a time.
 const WINDOWS: usize = 256;
 
-/// Alerts that are not created yet, each once, however many rules and windows have told of it.
+/// Alerts that are not created yet, each once, however many rules and windows produced it.
 pub(super) type AlertsById = BTreeMap<AlertId, Alert>;
 
 impl Pipeline<'_> {
-    /// Writes the last facts, reads the windows that facts have touched, and creates what fires.
+    /// Writes the remaining facts, reads the windows that facts have touched, and creates the
+    /// alerts.
     pub(super) async fn create<S: StateStore>(
         &self,
         store: &S,
@@ -28,8 +29,8 @@ impl Pipeline<'_> {
         now: EventTime,
         outcome: &mut BatchOutcome,
     ) -> Result<(), StateError> {
-        // Before any window is read: of several writers that complete one together, the last to
-        // write reads all of it.
+        // Before any window is read: of several writers that complete a window together, the last
+        // to write reads all of it.
         pending_alerts.write(store, 0).await?;
         let mut alerts = AlertsById::new();
         self.single_alerts(pending_alerts.singles, &mut alerts);
@@ -38,13 +39,13 @@ impl Pipeline<'_> {
             .await?;
         let alerts = in_order(alerts);
         let created = store.create_alerts(alerts.clone(), now).await?;
-        // What another writer created before is his to tell.
+        // An alert that another writer created first is reported by that writer.
         let created = alerts.into_iter().zip(created).filter(|(_, new)| *new);
         outcome.list_alerts(created.map(|(alert, _)| alert).collect());
         Ok(())
     }
 
-    /// Alerts about single events.
+    /// Adds the alerts about single events.
     pub(super) fn single_alerts(&self, singles: Singles, alerts: &mut AlertsById) {
         for (id, (rule, evidence)) in singles {
             if let Some(detection) = self.rules.detections.get(rule) {
@@ -55,7 +56,8 @@ impl Pipeline<'_> {
         }
     }
 
-    /// Alerts of windows: those that one fact fills from their own store, and the others.
+    /// Adds the alerts of windows: those that one fact fills are read from `own`, the others from
+    /// `store`.
     pub(super) async fn window_alerts<S: StateStore>(
         &self,
         store: &S,
@@ -67,19 +69,19 @@ impl Pipeline<'_> {
             let window = self.rules.windows.get(touched.window);
             window.is_some_and(WindowRule::is_filled_by_one)
         });
-        // What fires by any one fact is known from the facts at hand: the store is not asked.
+        // These windows fire by any one fact, and the facts are at hand: the store is not read.
         for touched in lone.chunks(WINDOWS) {
-            self.evaluate(own, touched, alerts).await?;
+            self.evaluate_windows(own, touched, alerts).await?;
         }
         let shared = self.that_may_fire(store, shared).await?;
         for touched in shared.chunks(WINDOWS) {
-            self.evaluate(store, touched, alerts).await?;
+            self.evaluate_windows(store, touched, alerts).await?;
         }
         Ok(())
     }
 
-    /// Leaves out the windows that need facts of several rules, one of which has none at all. Facts
-    /// are written before, by this batch and by others: whoever comes last sees that all are there.
+    /// Drops the windows that need facts of several rules, if one of the rules has no facts at all.
+    /// Every writer writes its facts first, so that the last one sees them all.
     async fn that_may_fire<S: StateStore>(
         &self,
         store: &S,
@@ -97,7 +99,7 @@ impl Pipeline<'_> {
         Ok(touched)
     }
 
-    /// The times that were touched, in any group, of each window that no rule of it can fill alone.
+    /// The touched times, in any group, of each window that cannot fire by facts of one rule alone.
     fn spans_of_joins(&self, touched: &[TouchedWindow]) -> BTreeMap<usize, RuleRange> {
         let mut spans = BTreeMap::new();
         for TouchedWindow { window, range, .. } in touched {
@@ -115,8 +117,8 @@ impl Pipeline<'_> {
         spans
     }
 
-    /// Reads windows, and adds the alerts of those that fire.
-    async fn evaluate<S: StateStore>(
+    /// Reads windows, and adds an alert for each match.
+    async fn evaluate_windows<S: StateStore>(
         &self,
         store: &S,
         touched: &[TouchedWindow],
@@ -136,7 +138,7 @@ impl Pipeline<'_> {
     }
 }
 
-/// By time and id.
+/// Alerts by time and id.
 fn in_order(alerts: AlertsById) -> Vec<Alert> {
     let mut alerts: Vec<Alert> = alerts.into_values().collect();
     alerts.sort_by(|a, b| (a.time, &a.id).cmp(&(b.time, &b.id)));

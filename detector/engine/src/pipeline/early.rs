@@ -1,5 +1,4 @@
-//! What is asked and remembered about an event before its other half is known, so that nobody waits
-//! for it.
+//! Early evaluation: rule matches and sightings of an event before its other half is known.
 
 use std::sync::Arc;
 
@@ -7,14 +6,14 @@ use super::Pipeline;
 use crate::access::{Access, AccessMethod};
 use crate::correlate;
 use crate::evidence::Evidence;
-use crate::observation::{KmsDecrypt, Observation, ReadRequest as Asked, SecretChange, SecretRead};
+use crate::observation::{KmsDecrypt, Observation, ReadRequest, SecretChange, SecretRead};
 use crate::pending_event::PendingEvent;
 use crate::rule::event::DerivedEvent;
 use crate::rule::{EvalScope, Matches, RuleTarget};
 use crate::seen::{self, Sighting};
 
 impl Pipeline<'_> {
-    /// What rules say of an observation that nothing else is known about.
+    /// The matches of the rules for an observation, by its own record alone.
     pub(super) fn early(&self, observation: &Observation) -> Matches {
         match observation {
             Observation::Read(read) => self.early_read(read),
@@ -24,27 +23,26 @@ impl Pipeline<'_> {
     }
 
     fn early_read(&self, read: &SecretRead) -> Matches {
-        // The child of a batch looks like any other read until it is settled: who asks for
-        // methods waits for that.
+        // The child of a batch looks like any other read until it is finalised: a filter on methods
+        // must wait for that.
         if !self.selection.filter.methods.is_empty() {
             return Matches::default();
         }
-        let ask = EvalScope {
+        let scope = EvalScope {
             target: RuleTarget::Access,
             finalized: false,
-            // Facts are never taken back: one about a path would stay beside those about the
-            // secrets that turn out to have come back.
-            counts: matches!(read.ask, Asked::Named(_)),
+            // Facts are never removed: one about a path would remain beside those about the
+            // returned secrets.
+            counts: matches!(read.request, ReadRequest::Named(_)),
         };
         let mut matches = Matches::default();
         for access in early_accesses(read) {
-            matches.append(self.judge(&access, ask, None));
+            matches.append(self.judge(&access, scope, None));
         }
         matches
     }
 
-    /// Whoever calls KMS without a service in between is not the other half of anything, so that
-    /// his access is settled.
+    /// A direct call to KMS is not the other half of anything, so that its access is already final.
     fn early_kms_decrypt(&self, kms_decrypt: &KmsDecrypt) -> Matches {
         match &kms_decrypt.secret {
             Some(secret) if kms_decrypt.direct => {
@@ -66,36 +64,36 @@ impl Pipeline<'_> {
             secret: change.secret.clone(),
             access: None,
         };
-        let ask = EvalScope::finalized(RuleTarget::Change);
-        self.rules.matches(ask, &event, &evidence)
+        let scope = EvalScope::finalized(RuleTarget::Change);
+        self.rules.matches(scope, &event, &evidence)
     }
 }
 
-/// The accesses of a read as far as its own record tells. A batch tells through the reads that it
-/// causes.
+/// The accesses of a read, by its own record alone. A batch has none here; its children have their
+/// own.
 fn early_accesses(read: &SecretRead) -> impl Iterator<Item = Arc<Access>> {
-    let (method, secrets) = match &read.ask {
-        Asked::Named(secrets) => (AccessMethod::Api, secrets.as_slice()),
-        Asked::Path { path, .. } => (AccessMethod::ByPath, std::slice::from_ref(path)),
-        Asked::History(secret) => (AccessMethod::History, std::slice::from_ref(secret)),
-        Asked::Batch(_) | Asked::BatchFilters => (AccessMethod::Batch, [].as_slice()),
+    let (method, secrets) = match &read.request {
+        ReadRequest::Named(secrets) => (AccessMethod::Api, secrets.as_slice()),
+        ReadRequest::Path { path, .. } => (AccessMethod::ByPath, std::slice::from_ref(path)),
+        ReadRequest::History(secret) => (AccessMethod::History, std::slice::from_ref(secret)),
+        ReadRequest::Batch(_) | ReadRequest::BatchFilters => (AccessMethod::Batch, [].as_slice()),
     };
     secrets
         .iter()
         .map(move |secret| correlate::row(read, method, secret.clone(), secret.key(), None).access)
 }
 
-/// What can be remembered of reads before their key uses are known, so that whatever is settled
-/// first is judged by it.
+/// The sightings of reads that can be recorded before their KMS Decrypts are known, so that
+/// accesses that are finalised first take them into account.
 pub(super) fn early_remembered(
     observations: &[Arc<PendingEvent>],
 ) -> impl Iterator<Item = Sighting> {
     observations
         .iter()
-        // Only the best of the copies of an event tells who it was, and another may come later.
+        // Only the best copy of an event identifies the caller, and a better one may still come.
         .filter(|end| !end.may_have_copies)
         .filter_map(|end| match &end.observation {
-            Observation::Read(read) if matches!(read.ask, Asked::Named(_)) => Some(read),
+            Observation::Read(read) if matches!(read.request, ReadRequest::Named(_)) => Some(read),
             _ => None,
         })
         .flat_map(|read| early_accesses(read))
@@ -140,7 +138,7 @@ detection: {any_of: {access.api: PutSecretValue}, condition: any_of}
         load([("rules.yml", text)]).unwrap().0
     }
 
-    /// How many alerts and facts there are at sight.
+    /// Number of early alerts and of early facts.
     fn matches(selection: &Selection, observation: Observation) -> (usize, usize) {
         let rules = rules();
         let matches = Pipeline::new(&rules, None, selection).early(&observation);
@@ -152,11 +150,11 @@ detection: {any_of: {access.api: PutSecretValue}, condition: any_of}
     }
 
     fn by_path() -> SecretRead {
-        let ask = Asked::Path {
+        let request = ReadRequest::Path {
             path: SecretRef::parameter("/app", HOME),
             recursive: true,
         };
-        read("p", "GetParametersByPath", 0, ask)
+        read("p", "GetParametersByPath", 0, request)
     }
 
     #[test]
@@ -167,14 +165,14 @@ detection: {any_of: {access.api: PutSecretValue}, condition: any_of}
     }
 
     #[test]
-    fn a_batch_says_nothing_itself() {
+    fn a_batch_has_no_early_matches() {
         let secrets = vec![SecretRef::secret("x", HOME)];
-        let batch = read("b", "BatchGetSecretValue", 0, Asked::Batch(secrets));
+        let batch = read("b", "BatchGetSecretValue", 0, ReadRequest::Batch(secrets));
         assert_eq!(matches(&Selection::default(), of_read(batch)), (0, 0));
     }
 
     #[test]
-    fn only_a_direct_kms_decrypt_says_something_early() {
+    fn only_a_direct_kms_decrypt_matches_early() {
         let kms_decrypt = decrypt_secret("k", 0, "x");
         let direct = KmsDecrypt {
             direct: true,
@@ -190,7 +188,7 @@ detection: {any_of: {access.api: PutSecretValue}, condition: any_of}
     }
 
     #[test]
-    fn who_asks_for_methods_waits_until_they_are_known() {
+    fn a_filter_on_methods_waits_until_they_are_known() {
         let mut selection = Selection::default();
         selection.filter.methods = vec![AccessMethod::Api];
         assert_eq!(
@@ -200,7 +198,7 @@ detection: {any_of: {access.api: PutSecretValue}, condition: any_of}
     }
 
     #[test]
-    fn a_change_alerts_where_it_is_asked_for() {
+    fn a_change_alerts_where_it_is_selected() {
         let change = || Observation::Change(Arc::new(put_secret("c", 10, "x")));
         assert_eq!(matches(&Selection::default(), change()), (1, 0));
         let later = Selection {

@@ -1,5 +1,5 @@
-//! Loose ends to accesses: of copies the best, joined within their scenes, and what is missing
-//! decided.
+//! Finalises pending events to accesses: chooses the best copies, joins each correlation group, and
+//! decides absence.
 
 use std::sync::Arc;
 
@@ -19,17 +19,17 @@ use crate::report::ReadReport;
 use crate::state::{StateError, StateStore};
 use crate::time::EventTime;
 
-/// What loose ends that were joined come to.
+/// The result of joining pending events.
 pub(super) struct JoinedEvents {
-    /// The rows that are told now.
+    /// The rows to report now.
     pub(super) rows: Vec<AccessRow>,
-    /// How many key uses a change explains.
+    /// Number of KMS Decrypts that a change explains.
     pub(super) explained: u64,
-    /// How many rows have a half that came after the horizon.
+    /// Number of rows with a half that came after the allowed lateness.
     pub(super) late: u64,
 }
 
-/// The rows of all, and their counts.
+/// Collects all rows, and adds their counts to the report.
 pub(super) fn all_rows(joined: Vec<JoinedEvents>, report: &mut ReadReport) -> Vec<AccessRow> {
     let mut rows = Vec::with_capacity(joined.iter().map(|joined| joined.rows.len()).sum());
     for mut joined in joined {
@@ -41,8 +41,9 @@ pub(super) fn all_rows(joined: Vec<JoinedEvents>, report: &mut ReadReport) -> Ve
 }
 
 impl Pipeline<'_> {
-    /// Joins the loose ends with everything around them, to accesses in the order of the ledger.
-    /// With `finally`, what is missing is absent or unknown; without, it is pending.
+    /// Joins the pending events with everything around them, to accesses in the order of
+    /// [`Access::ledger_order`]. With `finally`, a missing KMS Decrypt is absent or unknown;
+    /// without, it is pending.
     pub(super) async fn finalize<S: StateStore>(
         &self,
         store: &S,
@@ -50,8 +51,8 @@ impl Pipeline<'_> {
         finally: bool,
         report: &mut ReadReport,
     ) -> Result<Vec<Arc<Access>>, StateError> {
-        // What was settled before is looked at again: it may have taken a key use that would
-        // otherwise be given away twice.
+        // Finalised events are joined again: they may hold a KMS Decrypt that would otherwise be
+        // assigned twice.
         let around = store.pending_events_in(&correlation_groups_of(due)).await?;
         let best = best_copies(store, &around).await?;
         for end in due {
@@ -73,8 +74,9 @@ impl Pipeline<'_> {
         Ok(in_ledger_order(rows))
     }
 
-    /// Joins the loose ends of one scene, of copies the best, and keeps the rows and the explained
-    /// key uses that are told now. The others are there because what is told depends on them.
+    /// Joins the pending events of one correlation group, using only the best copies, and keeps the
+    /// rows and the explained KMS Decrypts to report now. The others take part because the result
+    /// depends on them.
     pub(super) fn join(
         &self,
         ends: &[Arc<PendingEvent>],
@@ -99,7 +101,7 @@ impl Pipeline<'_> {
         }
     }
 
-    /// How many of the rows that are asked for have a half that came after the horizon.
+    /// Number of selected rows with a half that came after the allowed lateness.
     fn late(&self, rows: &[AccessRow]) -> u64 {
         let asked_for = rows.iter().filter(|row| self.selection.takes(&row.access));
         let late = asked_for.filter(|row| {
@@ -111,8 +113,8 @@ impl Pipeline<'_> {
         late.count() as u64
     }
 
-    /// What is missing is absent if a key use would prove something and could have been seen there;
-    /// else nobody knows.
+    /// Decides missing KMS Decrypts: absent, if the read always decrypts and KMS coverage proves
+    /// that the Decrypt would have been seen; else unknown.
     pub(super) async fn decide_absence<S: StateStore>(
         &self,
         store: &S,
@@ -127,8 +129,8 @@ impl Pipeline<'_> {
             .flat_map(|row| mark_of(&row.access.head).around())
             .collect();
         let covered = store.covered(&marks).await?;
-        // Three marks for each row: its hour and the two beside it, since what surrounds a read at
-        // the end of an hour is in the next.
+        // Three marks for each row: its hour and the adjacent ones, since events near a read at the
+        // end of an hour may be in the next.
         for (row, covered) in open.into_iter().zip(covered.chunks(3)) {
             let is_proven = row.absence_proves && covered.contains(&true);
             let status = if is_proven {
@@ -146,7 +148,8 @@ fn mark_of(head: &EventHeader) -> CoverageMark {
     CoverageMark::at(head.account.clone(), head.region.clone(), head.time)
 }
 
-/// By time, which nearly always decides and stands beside the pointer; then as the ledger says.
+/// Sorts by time first, which nearly always decides and needs no pointer to be followed; then by
+/// [`Access::ledger_order`].
 fn in_ledger_order(rows: Vec<AccessRow>) -> Vec<Arc<Access>> {
     let mut accesses: Vec<_> = rows
         .into_iter()
@@ -160,18 +163,18 @@ fn in_ledger_order(rows: Vec<AccessRow>) -> Vec<Arc<Access>> {
     accesses.into_iter().map(|(_, access)| access).collect()
 }
 
-/// The loose ends that are due, among all that are around them; `None` when they are all of them.
+/// The ids of the due pending events; `None` when all events around them are due.
 struct DueIds(Option<HashSet<PendingEventId>>);
 
 impl DueIds {
     fn new(due: &[Arc<PendingEvent>], around: &[Vec<Arc<PendingEvent>>]) -> Self {
-        // What is due is part of what is around it, so that equal numbers say that it is all of
-        // it. In a replay it always is, and nothing need be looked for.
+        // The due events are part of those around them, so that equal counts mean that they are
+        // all. In a replay this is always so, and nothing is looked up.
         let all = around.iter().map(Vec::len).sum::<usize>() == due.len();
         Self((!all).then(|| due.iter().map(|end| end.id.clone()).collect()))
     }
 
-    /// Whether a row is told now.
+    /// Whether a row is reported now.
     fn tell(&self, row: &AccessRow, finally: bool) -> bool {
         let Some(due) = &self.0 else {
             return true;
@@ -181,8 +184,8 @@ impl DueIds {
             row.kms_decrypt.as_deref().map(PendingEventId::kms_decrypt),
         ];
         let mut halves = halves.into_iter().flatten();
-        // A row of which one half was settled before has been told, and is told again only to be
-        // completed.
+        // A row with a half that was finalised before has been reported. It is reported again only
+        // when another half completes it.
         if finally {
             halves.any(|id| due.contains(&id))
         } else {
@@ -196,14 +199,14 @@ impl DueIds {
     }
 }
 
-/// Of each event around, the copy to keep, wherever the others are.
+/// The best copy of each event around, including copies in other correlation groups.
 async fn best_copies<S: StateStore>(
     store: &S,
     around: &[Vec<Arc<PendingEvent>>],
 ) -> Result<BestCopies, StateError> {
     let copied = around.iter().flatten().filter(|end| end.may_have_copies);
-    // The account that owns a secret sees another caller than the account of the caller does, so
-    // that the twins of an event are in scenes of their own.
+    // The account that owns a secret logs another caller than the caller's own account does, so
+    // that the copies of an event are in different correlation groups.
     let shared: Vec<SharedStr> = copied
         .clone()
         .filter_map(|end| end.observation.head().shared_id.clone())
@@ -214,10 +217,10 @@ async fn best_copies<S: StateStore>(
     Ok(best)
 }
 
-/// For each scene of the loose ends, the time that could matter for them.
+/// For each correlation group of these pending events, the time range that may affect them.
 fn correlation_groups_of(due: &[Arc<PendingEvent>]) -> Vec<CorrelationRange> {
     let mut spans: HashMap<&CorrelationKey, (EventTime, EventTime)> = HashMap::default();
-    // A store gives the ends of a scene together, as far as it can.
+    // A store returns the events of a group together, as far as possible.
     for ends in due.chunk_by(|a, b| a.correlation_group == b.correlation_group) {
         let Some(first) = ends.first() else { continue };
         let span = spans.entry(&first.correlation_group);
@@ -226,8 +229,9 @@ fn correlation_groups_of(due: &[Arc<PendingEvent>]) -> Vec<CorrelationRange> {
             *span = (span.0.min(end.time), span.1.max(end.time));
         }
     }
-    // A pair is made only if neither half has a nearer one, which may have a nearer one itself, and
-    // so on: the margin is many times the tolerance, so that such chains end before it does.
+    // Whether a pair is made depends on nearer candidates of both halves, which may have nearer
+    // ones themselves, and so on: the margin is many times the tolerance, so that such chains end
+    // within it.
     let correlation_groups =
         spans
             .into_iter()
@@ -283,8 +287,8 @@ mod tests {
         }
     }
 
-    /// Read and key use of each row that is told when these of all the loose ends are due, how many
-    /// of them are late, and how many events there are.
+    /// The halves of each row that is reported when these pending events, of all, are due; the
+    /// number of late rows; and the number of events.
     fn finalized(
         all: &[Arc<PendingEvent>],
         due: &[Arc<PendingEvent>],
@@ -312,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_was_told_is_told_again_only_to_be_completed() {
+    fn a_row_that_was_reported_is_reported_again_only_to_be_completed() {
         let all = [
             of_read(get_secret("r", 0, "x")),
             of_use(decrypt_secret("k", 0, "x")),
@@ -322,7 +326,7 @@ mod tests {
         assert_eq!(
             finalized(&all, &[kms_decrypt], true).0,
             ["r k"],
-            "its read was told alone"
+            "its read was reported alone"
         );
         assert_eq!(
             finalized(&all, &[read], false).0,
@@ -334,7 +338,7 @@ mod tests {
 
     #[test]
     fn what_is_around_keeps_the_kms_decrypt_that_it_took() {
-        // The earlier read was settled with it, and only the later one is due now.
+        // The earlier read was finalised with it, and only the later one is due now.
         let all = [
             of_read(get_secret("r1", 0, "x")),
             of_use(decrypt_secret("k", 0, "x")),
@@ -354,14 +358,14 @@ mod tests {
     }
 
     #[test]
-    fn the_worse_copy_is_counted_as_one_and_told_as_none() {
+    fn the_worse_copy_is_counted_but_not_reported() {
         let mut twin = get_secret("r2", 0, "x");
         let mut read = get_secret("r1", 0, "x");
         for read in [&mut twin, &mut read] {
             Arc::make_mut(&mut read.head).shared_id = Some("s".into());
         }
         let head = Arc::make_mut(&mut twin.head);
-        // The owner's record does not name the session: its scene is another one.
+        // The owner's record does not name the session: it is in another correlation group.
         Arc::make_mut(&mut head.principal).actor = None;
         let all = [of_read(read), of_read(twin)];
         let (reported, report) = finalized(&all, &all, true);
@@ -372,7 +376,7 @@ mod tests {
         let (reported, _) = finalized(&all, &all[1..], true);
         assert_eq!(
             reported, [""; 0],
-            "its better copy is found in the other scene"
+            "its better copy is found in the other group"
         );
     }
 

@@ -1,9 +1,9 @@
-//! A history in the order of its event times, a slice at a time: what is settled is given away, so
-//! that only what is open is held. The result is that of a run that holds everything.
+//! Processes a history in event-time order, slice by slice: finalised results are returned at once,
+//! so that only open state is held. The result equals that of a run that holds everything.
 //!
-//! Held are the loose ends of the last seconds, the accesses after the earliest of them, the facts
-//! of windows that later facts may still complete, alerts that an earlier one may still precede,
-//! and when what was last seen.
+//! Held are the pending events of the last seconds, the accesses after the earliest of them, the
+//! facts of windows that later facts may still complete, alerts that an earlier one may still
+//! precede, and sightings.
 
 mod open;
 
@@ -31,28 +31,28 @@ use crate::state::memory::MemoryStore;
 use crate::state::{DueEvents, StateError, StateStore};
 use crate::time::EventTime;
 
-/// After everything.
+/// Later than any event.
 const END_OF_TIME: EventTime = EventTime(i64::MAX);
 
-/// A history that is taken in slice by slice.
+/// A history that is processed slice by slice.
 pub struct HistoryPipeline<'p, 'a> {
     pipeline: &'p Pipeline<'a>,
     clock: EventTime,
-    /// The latest delivery, as far as it is known.
+    /// The latest known delivery.
     newest: Option<EventTime>,
     store: MemoryStore,
     pending_alerts: PendingAlerts,
     correlation_groups: HashMap<CorrelationKey, OpenGroup>,
     best: BestCopies,
-    /// Accesses that are settled, and wait for earlier ones that are not.
+    /// Finalised accesses that wait for earlier ones that are still open.
     waiting: Vec<Arc<Access>>,
     alerts: BTreeMap<(EventTime, AlertId), Alert>,
-    /// The grain of the memory up to which what was seen was forgotten.
+    /// The lookback grain before which sightings have been dropped.
     forgotten: i64,
 }
 
 impl<'p, 'a> HistoryPipeline<'p, 'a> {
-    /// A history that ends now, by this clock: what was delivered within the horizon before it
+    /// A history that ends at `clock`: what was delivered within the allowed lateness before it
     /// stays pending.
     #[must_use]
     pub fn new(pipeline: &'p Pipeline<'a>, clock: EventTime) -> Self {
@@ -70,12 +70,12 @@ impl<'p, 'a> HistoryPipeline<'p, 'a> {
         }
     }
 
-    /// Remembers where KMS events were seen, and the latest delivery, in all of the history: before
-    /// the first slice, in as many calls as it takes.
+    /// Records KMS coverage and the latest delivery of the whole history: before the first slice,
+    /// in as many calls as needed.
     ///
     /// # Errors
     ///
-    /// None: memory does not fail.
+    /// None: the store in memory does not fail.
     pub async fn mark(
         &mut self,
         coverage: HashSet<CoverageMark>,
@@ -92,12 +92,12 @@ impl<'p, 'a> HistoryPipeline<'p, 'a> {
             .await
     }
 
-    /// Takes the next slice: everything before `upto` that was not in an earlier one. What is given
-    /// is complete and in order: nothing earlier follows.
+    /// Processes the next slice: everything before `upto` that was not in an earlier one. The
+    /// result is complete and in order: nothing earlier follows.
     ///
     /// # Errors
     ///
-    /// None: memory does not fail.
+    /// None: the store in memory does not fail.
     pub async fn advance(
         &mut self,
         slice: ScanResult,
@@ -117,7 +117,7 @@ impl<'p, 'a> HistoryPipeline<'p, 'a> {
         ends.into_iter().for_each(|end| self.hold(end));
         let pieces = self.pieces(upto);
         self.finalize(&pieces, &mut outcome.report).await?;
-        // Accesses and alerts are told in the order of time: nothing after the first loose end
+        // Accesses and alerts are reported in time order: nothing after the first pending event
         // that is still open.
         let first = self
             .correlation_groups
@@ -136,7 +136,7 @@ impl<'p, 'a> HistoryPipeline<'p, 'a> {
         open.or_insert_with(OpenGroup::new).ends.push(end);
     }
 
-    /// What can be joined when everything before `upto` is here.
+    /// The pieces that can be joined when everything before `upto` is present.
     fn pieces(&mut self, upto: EventTime) -> Vec<GroupPiece> {
         let due = self.due();
         let correlation_groups = self.correlation_groups.values_mut();
@@ -148,15 +148,15 @@ impl<'p, 'a> HistoryPipeline<'p, 'a> {
         pieces
     }
 
-    /// Ends the history: settles what is left, and lists what is pending.
+    /// Ends the history: finalises the rest, and lists what is pending.
     ///
     /// # Errors
     ///
-    /// None: memory does not fail.
+    /// None: the store in memory does not fail.
     pub async fn finish(mut self) -> Result<BatchOutcome, StateError> {
         let mut first = self.advance(ScanResult::default(), END_OF_TIME).await?;
-        // What is left is near a loose end that is not due. It goes the way of a run that holds
-        // everything, which can settle a part of a scene and leave the rest of it open.
+        // The rest is near a pending event that is not due. It is processed as in a run that holds
+        // everything, which can finalise a part of a group and leave the rest of it open.
         let reported = self.store_what_is_left().await?;
         let mut rest = self.tell_what_is_due(&reported).await?;
         let mut pending = self.pipeline.pending(&self.store).await?;
@@ -167,9 +167,9 @@ impl<'p, 'a> HistoryPipeline<'p, 'a> {
         Ok(first)
     }
 
-    /// Moves what is open into the store, and gives up to when each scene was told. What was told,
-    /// and copies that are held for the choice between them only, are closed there: found by
-    /// others, but not due again.
+    /// Moves open events into the store, and returns up to when each group was reported. Reported
+    /// events, and copies that are held only for the choice between them, are closed there: others
+    /// find them, but they are not due again.
     async fn store_what_is_left(&mut self) -> Result<JudgedUntil, StateError> {
         let correlation_groups = std::mem::take(&mut self.correlation_groups);
         let mut closed: Vec<PendingEventId> = correlation_groups
@@ -185,7 +185,7 @@ impl<'p, 'a> HistoryPipeline<'p, 'a> {
             .flat_map(|open| open.ends)
             .collect();
         let known: HashSet<PendingEventId> = left.iter().map(|end| end.id.clone()).collect();
-        let copies = std::mem::take(&mut self.best).into_ends();
+        let copies = std::mem::take(&mut self.best).into_pending_events();
         for copy in copies.filter(|copy| !known.contains(&copy.id)) {
             closed.push(copy.id.clone());
             left.push(copy);
@@ -197,7 +197,7 @@ impl<'p, 'a> HistoryPipeline<'p, 'a> {
         Ok(JudgedUntil(reported))
     }
 
-    /// Settles what is due of what was left, and tells all that waited for it.
+    /// Finalises what is due of the rest, and reports everything that waited for it.
     async fn tell_what_is_due(
         &mut self,
         reported: &JudgedUntil,
@@ -223,7 +223,7 @@ impl<'p, 'a> HistoryPipeline<'p, 'a> {
         now.plus(-self.pipeline.allowed_lateness_secs)
     }
 
-    /// Joins what is complete.
+    /// Joins complete pieces.
     async fn finalize(
         &mut self,
         pieces: &[GroupPiece],
@@ -240,7 +240,7 @@ impl<'p, 'a> HistoryPipeline<'p, 'a> {
 
     fn join(&self, piece: &GroupPiece) -> (JoinedEvents, ReadReport) {
         let mut counts = ReadReport::default();
-        // The margins are counted with the pieces that own them.
+        // Events in the margins are counted with the pieces that own them.
         for end in piece.ends.iter().filter(|end| piece.owns(end.time)) {
             counts.count_observation(&end.observation, self.best.is_best(end));
         }
@@ -253,7 +253,8 @@ impl<'p, 'a> HistoryPipeline<'p, 'a> {
         (joined, counts)
     }
 
-    /// Gives what is before a time, asks the rules about it, and forgets what no later fact needs.
+    /// Reports what is before a time, evaluates the rules for it, and drops what no later fact
+    /// needs.
     async fn tell(
         &mut self,
         before: EventTime,
@@ -284,7 +285,7 @@ impl<'p, 'a> HistoryPipeline<'p, 'a> {
         Ok(())
     }
 
-    /// Takes out the accesses before a time, in the order of the ledger.
+    /// Takes out the accesses before a time, in the order of [`Access::ledger_order`].
     fn accesses_before(&mut self, before: EventTime) -> Vec<Arc<Access>> {
         let (mut now, later): (Vec<_>, Vec<_>) = std::mem::take(&mut self.waiting)
             .into_iter()
@@ -294,9 +295,9 @@ impl<'p, 'a> HistoryPipeline<'p, 'a> {
         now
     }
 
-    /// Takes out the alerts that nothing can precede any more.
+    /// Takes out the alerts that no later alert can precede.
     fn alerts_before(&mut self, before: EventTime) -> Vec<Alert> {
-        // A window that is not complete may still have an alert as early as its first fact.
+        // A window that is not complete may still produce an alert as early as its first fact.
         let open = self
             .pending_alerts
             .touched
@@ -310,7 +311,7 @@ impl<'p, 'a> HistoryPipeline<'p, 'a> {
         now.into_values().collect()
     }
 
-    /// What facts have touched in the buckets that are over. The rest stays touched.
+    /// Takes out the touched windows in the buckets that are over. The rest stays touched.
     fn complete(&mut self, before: EventTime) -> Vec<TouchedWindow> {
         let rules = self.pipeline.rules;
         let mut complete = Vec::new();
@@ -320,8 +321,8 @@ impl<'p, 'a> HistoryPipeline<'p, 'a> {
                 let Some(rule) = rules.windows.get(*window) else {
                     return false;
                 };
-                // A later fact may raise the count of a bucket that is not over, and an alert of a
-                // history is told once, with its last count.
+                // A later fact may raise the count of a bucket that is not over, and a history
+                // reports each alert once, with its final count.
                 let over = over(before, rule.suppress_secs);
                 if *first >= over {
                     return true;
@@ -347,8 +348,8 @@ impl<'p, 'a> HistoryPipeline<'p, 'a> {
             .collect();
         self.store.forget_facts(&oldest);
         self.pending_alerts.lone.forget_facts(&oldest);
-        // Times are remembered by the grain: to go through all of them is worth it when a new
-        // one has begun, and not with every slice.
+        // Sightings are stored by grain: it is enough to go through all of them when a new grain
+        // begins.
         let lookback = self.pipeline.lookback;
         let oldest = before.plus(-lookback.lookback_secs);
         let grain = oldest.0.div_euclid(lookback.grain_secs());
@@ -359,16 +360,16 @@ impl<'p, 'a> HistoryPipeline<'p, 'a> {
     }
 }
 
-/// The earliest fact that a window which is not complete may hold.
+/// The time of the earliest fact that an incomplete window may contain.
 fn needed_from(window: &WindowRule, before: EventTime) -> EventTime {
     over(before, window.suppress_secs).plus(-window.span_secs)
 }
 
-/// Up to when each scene was told.
+/// Up to when each correlation group was reported.
 struct JudgedUntil(HashMap<CorrelationKey, EventTime>);
 
 impl JudgedUntil {
-    /// Whether an access was not told: it is in no scene that was, or later than what was.
+    /// Whether an access was not reported yet: its group was not, or not up to its time.
     fn lacks(&self, access: &Access) -> bool {
         let actor = access.head.principal.actor_key();
         let correlation_group = CorrelationKey::new(
@@ -384,7 +385,7 @@ fn sort_by_ledger(accesses: &mut [Arc<Access>]) {
     accesses.sort_by(|a, b| a.ledger_order().cmp(&b.ledger_order()));
 }
 
-/// The start of the bucket that a time is in: those before it are over.
+/// The start of the bucket that contains a time: earlier buckets are over.
 fn over(before: EventTime, bucket_secs: i64) -> EventTime {
     if before.0 == i64::MAX {
         return before;
@@ -447,7 +448,7 @@ mod tests {
         pollster::block_on(async {
             let first = history.advance(slice([read, of_read(other)]), EventTime(14));
             let first = first.await.unwrap();
-            assert_eq!(reported(&first), [], "a key use may come up to second 15");
+            assert_eq!(reported(&first), [], "a Decrypt may come up to second 15");
             let kms_decrypt = of_use(decrypt_secret("k", 15, "x"));
             let second = history
                 .advance(slice([kms_decrypt]), EventTime(100))
@@ -463,7 +464,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_due_at_the_end_is_pending_and_what_was_told_is_not_told_again() {
+    fn what_is_not_due_at_the_end_is_pending_and_what_was_reported_is_not_repeated() {
         let (rules, selection) = (RuleSet::default(), Selection::default());
         let pipeline = Pipeline::new(&rules, None, &selection);
         let mut history = HistoryPipeline::new(&pipeline, EventTime(1_000));
@@ -477,7 +478,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_is_told_when_its_bucket_is_over_with_its_last_count() {
+    fn a_window_is_reported_when_its_bucket_is_over_with_its_last_count() {
         let text = "title: base
 id: base
 logsource: {product: aws, category: secret_access}

@@ -1,4 +1,4 @@
-//! What rules have hit, on its way to alerts.
+//! Pending alerts: rule matches that have not become alerts yet.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -14,17 +14,17 @@ use crate::state::memory::MemoryStore;
 use crate::state::{StateError, StateStore};
 use crate::time::EventTime;
 
-/// Evidence of alerts about single events, each with the number of its rule.
+/// Evidence of alerts about single events, each with the index of its rule.
 pub(super) type Singles = BTreeMap<AlertId, (usize, Vec<Evidence>)>;
 
-/// Alerts on their way: evidence by rule and event, facts that are not written yet, and what facts
-/// have touched.
+/// Pending alerts: evidence by rule and event, facts that are not written yet, and the times that
+/// facts have touched.
 #[derive(Default)]
 pub(super) struct PendingAlerts {
     pub(super) singles: Singles,
     facts: Vec<(WindowKey, Fact)>,
-    /// Facts of windows that one of them fills: whatever else is in such a window, it fires, so
-    /// that they need not be written down or read back.
+    /// Facts of windows that one of them fills: such a window fires whatever else is in it, so that
+    /// its facts need not be stored or read back.
     pub(super) lone: MemoryStore,
     pub(super) touched: HashMap<(usize, WindowKey), (EventTime, EventTime)>,
 }
@@ -35,7 +35,7 @@ impl PendingAlerts {
             self.add_single(rules, rule, evidence);
         }
         for (window, key, fact) in matches.facts {
-            // Windows that only feed others have facts, and nobody reads them.
+            // Windows that only feed others have facts that nobody reads.
             if let Some(rule) = rules.windows.get(window).filter(|rule| rule.alerts) {
                 let place = (window, key);
                 self.touch(&place, fact.time);
@@ -50,7 +50,7 @@ impl PendingAlerts {
 
     fn add_single(&mut self, rules: &RuleSet, rule: usize, evidence: Evidence) {
         if let Some(detection) = rules.detections.get(rule) {
-            // Copies of an event, and what is said of it at sight and later, are one alert.
+            // Copies of an event, and its early and its final evidence, are one alert.
             let id = Alert::single_id(&detection.meta, evidence.head.event_key());
             let pending_alert = self.singles.entry(id).or_insert_with(|| (rule, Vec::new()));
             pending_alert.1.push(evidence);
@@ -60,12 +60,12 @@ impl PendingAlerts {
     fn touch(&mut self, place: &(usize, WindowKey), time: EventTime) {
         match self.touched.get_mut(place) {
             Some(span) => *span = (span.0.min(time), span.1.max(time)),
-            // Most facts come to a group that was touched before, and their keys are not copied.
+            // Most facts belong to a group that was touched before, and then its key is not copied.
             None => drop(self.touched.insert(place.clone(), (time, time))),
         }
     }
 
-    /// Takes out the drafts of single alerts about events before a time.
+    /// Takes out the pending single alerts about events before a time.
     pub(super) fn singles_before(&mut self, before: EventTime) -> Singles {
         let (now, later) = std::mem::take(&mut self.singles)
             .into_iter()
@@ -74,8 +74,8 @@ impl PendingAlerts {
         now
     }
 
-    /// Writes the facts when there are more than so many. What is said of a read at sight gives way
-    /// in the store to what is said of it once it is settled, so that both need not be held.
+    /// Writes the facts if there are more than `more_than`. In the store, the final evidence of a
+    /// read replaces the early one, so that both need not be held.
     pub(super) async fn write<S: StateStore>(
         &mut self,
         store: &S,
@@ -88,14 +88,14 @@ impl PendingAlerts {
     }
 }
 
-/// A group and the times that facts have touched in it.
+/// A group, and the times that facts have touched in it.
 pub(super) struct TouchedWindow {
     pub(super) window: usize,
     pub(super) range: WindowRange,
     pub(super) ends: (EventTime, EventTime),
 }
 
-/// A late fact re-opens every window that holds it: those that end up to one span after it.
+/// A late fact re-opens every window that contains it: those that end up to one span after it.
 pub(super) fn touched(
     spans: HashMap<(usize, WindowKey), (EventTime, EventTime)>,
     rules: &RuleSet,
@@ -113,7 +113,7 @@ pub(super) fn touched(
 }
 
 impl TouchedWindow {
-    /// The windows of a group that end between two times, and the facts that may be in them.
+    /// The windows of a group that end between two times, and the facts that they may contain.
     pub(super) fn new(
         window: usize,
         key: WindowKey,
@@ -137,14 +137,14 @@ impl TouchedWindow {
     }
 }
 
-/// Of what was said of one event at sight and once it was settled, the settled one is told.
+/// Of the early and the final evidence of one event, keeps the final one.
 pub(super) fn most_telling(evidence: Vec<Evidence>) -> Vec<Evidence> {
     let finalized: HashSet<SharedStr> = evidence
         .iter()
         .filter(|e| e.is_finalized())
         .map(|e| e.head.event_key().clone())
         .collect();
-    // Changes have no key use, and are never called settled.
+    // Changes have no KMS Decrypt, and never count as finalised.
     evidence
         .into_iter()
         .filter(|e| {
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_finalized_is_told_instead_of_what_was_said_early() {
+    fn final_evidence_is_reported_instead_of_early_evidence() {
         let (early, finalized) = (
             said("e1", DecryptStatus::Pending),
             said("e1", DecryptStatus::Paired),
@@ -222,7 +222,7 @@ mod tests {
             pending_alerts.touched.get(&place),
             Some(&(EventTime(40), EventTime(70)))
         );
-        // A window that ends at 40 holds what is up to a span before it.
+        // A window that ends at 40 contains facts from up to a span before it.
         let touched = TouchedWindow::new(0, key, 10, (EventTime(40), EventTime(80)));
         assert_eq!((touched.range.from.0, touched.range.to.0), (30, 80));
     }

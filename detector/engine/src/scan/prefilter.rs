@@ -1,7 +1,7 @@
-//! What a record is worth before it is parsed: by the bytes of its service and its call.
+//! The prefilter: judges a record by the bytes of its service and its call, before it is parsed.
 //!
-//! Most records of a trail are of services that nobody asks for. They are not parsed, and so the
-//! time of a scan is the time of inflating and of what stands here.
+//! Most records of a trail belong to services that nothing needs. They are not parsed, so that a
+//! scan takes the time for inflating and for this prefilter.
 
 use memchr::memmem::Finder;
 
@@ -11,26 +11,26 @@ use crate::rule::needs::NeededCalls;
 use crate::rule::{RuleSet, RuleTarget};
 use crate::wire::CloudTrailRecord;
 
-/// What the services of a unit's `eventSource` fields call for. More is greater.
+/// What a unit needs, judged by its `eventSource` and `eventName` fields. Greater values need more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum ServiceInterest {
-    /// It has no such field: it may be a lookup event.
+    /// It has no `eventSource`: it may be an element of `lookup-events`.
     Unnamed,
-    /// Nothing: it is counted.
+    /// Not relevant: only counted.
     None,
-    /// A KMS event: at least a coverage mark.
+    /// A KMS event: needs at least a coverage mark.
     Kms,
-    /// It is parsed.
+    /// Must be parsed.
     Full,
 }
 
-/// What the rules ask for, and how to find it in bytes.
+/// What the rules need, and how to find it in bytes.
 pub(super) struct Prefilter {
-    /// Calls that rules about records ask for; `None` for any.
+    /// Calls that rules about records need; `None` for any call.
     calls: Option<Vec<NeededCalls>>,
-    /// Whether rules ask for records themselves.
+    /// Whether there are rules about records.
     matches_records: bool,
-    /// Whether rules ask for changes; those of trails and keys are read for them alone.
+    /// Whether there are rules about changes; changes of trails and keys are read only for them.
     matches_changes: bool,
     event_source: Finder<'static>,
     event_name: Finder<'static>,
@@ -49,21 +49,21 @@ impl Prefilter {
         }
     }
 
-    /// Lets through all changes and these calls, or every record.
+    /// Lets all changes and these calls pass; with `None`, every record.
     pub(super) fn let_through(&mut self, calls: Option<Vec<NeededCalls>>) {
         self.matches_changes = true;
         self.matches_records |= calls.is_none();
         self.calls = calls;
     }
 
-    /// Whether records that are asked for are matched by rules.
+    /// Whether there are rules about records to match.
     pub(super) fn matches_records(&self) -> bool {
         self.matches_records
     }
 
-    /// What a unit is worth. In the order of AWS, `eventTime`, `eventSource` and `eventName` follow
-    /// the first object, `userIdentity`. In any other order every `"eventSource": "…"` is looked
-    /// at: nested ones only make the unit more interesting, never less.
+    /// Judges a unit. In the order of AWS, `eventTime`, `eventSource` and `eventName` follow the
+    /// first object, `userIdentity`. In any other order every `"eventSource": "…"` counts: nested
+    /// ones can only raise the interest.
     pub(super) fn interest(&self, unit: &[u8], after_first: usize) -> ServiceInterest {
         if let Some(FrontFields {
             service,
@@ -72,7 +72,7 @@ impl Prefilter {
             ..
         }) = FrontFields::of(unit, after_first)
         {
-            // What matters stands before the response.
+            // The relevant fields precede the response.
             return self.service(service, &[name], || self.marks.are_asked_for(rest));
         }
         let names: Vec<&[u8]> = values_of(unit, &self.event_name).collect();
@@ -83,7 +83,7 @@ impl Prefilter {
             .unwrap_or(ServiceInterest::Unnamed)
     }
 
-    /// What a record of a service is worth whose call may be any of these.
+    /// Judges a record of this service whose call may have any of these names.
     fn service(
         &self,
         service: &[u8],
@@ -93,7 +93,7 @@ impl Prefilter {
         if self.is_asked_for(service, names) {
             return ServiceInterest::Full;
         }
-        // Nine records of ten end here, and so the name is only looked at as text behind it.
+        // Nine of ten records end here, so the name is decoded only after this.
         let Some(least) = least_interest(service) else {
             return ServiceInterest::None;
         };
@@ -108,14 +108,14 @@ impl Prefilter {
             .max(least)
     }
 
-    /// Whether a rule about records asks for the call of a record.
+    /// Whether a rule about records needs the call of this record.
     pub(super) fn is_asked_for_by(&self, record: &CloudTrailRecord<'_>) -> bool {
         let source = record.event_source.get().unwrap_or_default();
         let name = record.event_name.get().unwrap_or_default();
         self.is_asked_for(source.as_bytes(), &[name.as_bytes()])
     }
 
-    /// Whether a rule about records asks for such a call.
+    /// Whether a rule about records needs such a call.
     fn is_asked_for(&self, service: &[u8], names: &[&[u8]]) -> bool {
         let Some(calls) = &self.calls else {
             return self.matches_records;
@@ -129,12 +129,12 @@ impl Prefilter {
         })
     }
 
-    /// What a call is worth. `is_marked` says whether a record may be a key use for a secret.
+    /// Judges a call. `is_marked` returns whether the record may be a KMS Decrypt for a secret.
     fn called(&self, service: &str, name: &[u8], is_marked: impl Fn() -> bool) -> ServiceInterest {
         let name = std::str::from_utf8(name).ok();
         match name.and_then(|name| extract::role(service, name)) {
             Some(CallRole::Read(_)) => ServiceInterest::Full,
-            // A change that decrypts explains key uses, whether or not a rule asks for it.
+            // A change that decrypts explains KMS Decrypts, whether or not a rule needs it.
             Some(CallRole::Change { decrypts }) if decrypts || self.matches_changes => {
                 ServiceInterest::Full
             }
@@ -144,8 +144,8 @@ impl Prefilter {
     }
 }
 
-/// What a record of a service is worth whatever its call is; `None` when no call of it concerns us.
-/// Compared as bytes, which need not be text.
+/// Least interest in a record of a service, whatever its call; `None` when no call of the service
+/// is relevant. Compares bytes, which need not be text.
 #[inline]
 fn least_interest(service: &[u8]) -> Option<ServiceInterest> {
     if after(service, b"kms.").is_some() {
@@ -167,7 +167,7 @@ mod tests {
     use super::*;
     use crate::split::{RecordSplitter, SplitPiece};
 
-    /// What the splitter makes of a record, and what that is worth.
+    /// Splits a record, and judges the unit.
     fn interest(prefilter: &Prefilter, record: &str) -> ServiceInterest {
         let mut found = None;
         let mut splitter = RecordSplitter::default();
@@ -179,7 +179,7 @@ mod tests {
         found.unwrap()
     }
 
-    /// A record as AWS writes it, and the same in another order.
+    /// A record with its fields in the order of AWS, and the same in another order.
     fn both_orders(service: &str, api: &str, params: &str) -> [String; 2] {
         let source = format!(r#""eventSource":"{service}.amazonaws.com""#);
         let rest = format!(
@@ -221,7 +221,7 @@ mod tests {
                 ServiceInterest::Full,
             ),
             ("ssm", "GetParametersByPath", "null", ServiceInterest::Full),
-            // No rule asks for changes.
+            // No rule is about changes.
             ("cloudtrail", "StopLogging", "null", ServiceInterest::None),
         ];
         let prefilter = Prefilter::new(&RuleSet::default());

@@ -1,22 +1,22 @@
-//! Records of an object as they are, without a judgement about them.
+//! Records of an object as they are, without evaluation.
 
 use crate::gunzip::{self, InflateError, InflateScratch};
 use crate::split::{RecordSplitter, SplitPiece};
 use crate::wire::LookupEvent;
 
-/// Every record of an object as it is, in any form that [`Scanner::read`](super::Scanner::read)
-/// takes.
+/// Every record of an object as it is, in any form that
+/// [`ObjectScanner::read`](super::ObjectScanner::read) accepts.
 ///
 /// # Errors
 ///
-/// See [`Scanner::read`](super::Scanner::read).
+/// See [`ObjectScanner::read`](super::ObjectScanner::read).
 pub fn records(bytes: &[u8]) -> Result<Vec<String>, InflateError> {
     let (records, read) = records_with(bytes, |_| true);
     read.map(|()| records)
 }
 
-/// The records of an object whose bytes are wanted, as they are, up to where it cannot be read
-/// further, and why not: see [`Scanner::read`](super::Scanner::read).
+/// The records of an object whose bytes satisfy `wanted`, as they are, up to the first error, and
+/// that error: see [`ObjectScanner::read`](super::ObjectScanner::read).
 pub fn records_with(
     bytes: &[u8],
     wanted: impl Fn(&[u8]) -> bool,
@@ -40,7 +40,7 @@ fn text_of(piece: SplitPiece<'_>, wanted: impl Fn(&[u8]) -> bool) -> Option<Stri
     }
 }
 
-/// The record that `aws cloudtrail lookup-events` puts into a string; `None` for anything else.
+/// The record inside an element of `aws cloudtrail lookup-events`; `None` for anything else.
 pub(super) fn looked_up(unit: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(unit);
     let event = serde_json::from_str::<LookupEvent<'_>>(&text).ok()?;
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn what_came_before_a_cut_is_there() {
+    fn what_came_before_the_truncation_is_returned() {
         let text = br#"{"Records":[{"eventID":"e1"},{"eventID":"e2"},{"eventID":"#;
         let is_second = |bytes: &[u8]| bytes.ends_with(br#""e2"}"#);
         let (found, read) = records_with(text, is_second);

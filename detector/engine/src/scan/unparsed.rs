@@ -1,5 +1,5 @@
-//! What the bytes of a record tell before it is parsed. AWS always writes its fields in one order;
-//! in any other, nothing is told, and the record is looked at more closely.
+//! Reads fields from the bytes of a record before it is parsed. AWS always writes its fields in one
+//! order; a record in any other order is examined more closely.
 
 use aho_corasick::Span;
 use aho_corasick::packed::Searcher;
@@ -8,20 +8,20 @@ use memchr::memmem::Finder;
 use crate::coverage::CoverageMark;
 use crate::time::EventTime;
 
-/// Bytes of a time as AWS writes it: `2026-03-02T10:00:00Z`.
+/// Length of a time as AWS writes it: `2026-03-02T10:00:00Z`.
 const TIME: usize = 20;
 
-/// Bytes at the end of a record in which AWS writes `recipientAccountId`.
+/// Number of bytes at the end of a record in which AWS writes `recipientAccountId`.
 const ENDING: usize = 512;
 
-/// A coverage mark as a record has it.
+/// A coverage mark, in the form that records have.
 pub(super) struct LastMark {
     pub(super) mark: CoverageMark,
     /// `eventTime` up to the hour.
     hour: String,
-    /// What follows `eventName`.
+    /// What follows `eventName`: the `awsRegion` field.
     region: String,
-    /// With its key: accounts stand in many places.
+    /// Searches for the account with its key: account ids occur in many fields.
     account: Finder<'static>,
 }
 
@@ -39,7 +39,7 @@ impl LastMark {
         }
     }
 
-    /// Whether this is the same hour and place, as a record writes them.
+    /// Whether a record with these fields has the same hour, account and region.
     pub(super) fn is_at(
         &self,
         account: Option<&str>,
@@ -48,20 +48,20 @@ impl LastMark {
     ) -> bool {
         account == Some(&*self.mark.account)
             && region == Some(&*self.mark.region)
-            // In any other form the hour may be of another zone.
+            // In any other form the hour may be in another time zone.
             && time.is_some_and(|time| {
                 time.len() == TIME && time.ends_with('Z') && time.starts_with(&self.hour)
             })
     }
 
-    /// Whether a record is of the same hour and place. `false` in any other order than that of AWS:
-    /// then it is parsed.
+    /// Whether an unparsed record has the same hour, account and region. `false` when its fields
+    /// are in any other order than that of AWS: then it is parsed.
     pub(super) fn is_on(&self, unit: &[u8], after_first: usize) -> bool {
         let Some(front) = FrontFields::of(unit, after_first) else {
             return false;
         };
-        // The account stands far behind: to look for it in the whole record would cost more than
-        // all the rest.
+        // The account is near the end: searching the whole record for it would take longer than all
+        // the rest.
         let ending = unit.len().saturating_sub(ENDING);
         front.time.starts_with(self.hour.as_bytes())
             && front.rest.starts_with(self.region.as_bytes())
@@ -71,7 +71,7 @@ impl LastMark {
     }
 }
 
-/// What a key use for a secret has, or a denied one instead; and what follows behind both.
+/// Keys of a KMS Decrypt for a secret, or of a denied one; and the key that follows them.
 const MARKS: [&str; 4] = [
     "\"SecretARN\"",
     "\"PARAMETER_ARN\"",
@@ -80,8 +80,8 @@ const MARKS: [&str; 4] = [
 ];
 const RESPONSE: &str = "\"responseElements\"";
 
-/// Looks for what a key use for a secret has. Without a searcher, as on processors that it does not
-/// know, whatever may be one is parsed to see whether it is.
+/// Searches for the keys of a KMS Decrypt for a secret. Without a searcher, as on unsupported
+/// processors, every candidate is parsed.
 pub(super) struct DecryptMarks(Option<Searcher>);
 
 impl DecryptMarks {
@@ -89,7 +89,7 @@ impl DecryptMarks {
         Self(Searcher::new(MARKS))
     }
 
-    /// Whether there is a mark before the response.
+    /// Whether one of the keys precedes the response.
     pub(super) fn are_asked_for(&self, rest: &[u8]) -> bool {
         self.0.as_ref().is_none_or(|marks| {
             marks
@@ -98,7 +98,7 @@ impl DecryptMarks {
         })
     }
 
-    /// Whether there is a mark anywhere.
+    /// Whether one of the keys occurs anywhere.
     pub(super) fn are_in(&self, unit: &[u8]) -> bool {
         self.0.as_ref().is_none_or(|marks| {
             marks
@@ -112,7 +112,7 @@ fn is_mark(text: &[u8], found: Span) -> bool {
     text.get(found.range()) != Some(RESPONSE.as_bytes())
 }
 
-/// The fields that AWS writes right after `userIdentity`.
+/// The fields that AWS writes directly after `userIdentity`.
 pub(super) struct FrontFields<'u> {
     /// Value of `eventTime`.
     time: &'u [u8; TIME],
@@ -120,7 +120,7 @@ pub(super) struct FrontFields<'u> {
     pub(super) service: &'u [u8],
     /// Value of `eventName`.
     pub(super) name: &'u [u8],
-    /// What follows, from the closing quote of `eventName` on.
+    /// The rest, from the closing quote of `eventName` on.
     pub(super) rest: &'u [u8],
 }
 
@@ -143,13 +143,13 @@ impl<'u> FrontFields<'u> {
     }
 }
 
-/// What stands before and from the next quote on. Names of services and calls have no escapes.
+/// Text before and from the next quote on. Names of services and calls have no escapes.
 #[inline]
 fn up_to_quote(text: &[u8]) -> Option<(&[u8], &[u8])> {
     text.split_at_checked(memchr::memchr(b'"', text)?)
 }
 
-/// The values of a key, wherever it stands, as far as they are strings without escapes.
+/// The values of a key at any position, if they are strings without escapes.
 pub(super) fn values_of<'u>(unit: &'u [u8], key: &Finder<'_>) -> impl Iterator<Item = &'u [u8]> {
     key.find_iter(unit).filter_map(|at| {
         let rest = unit.get(at + key.needle().len()..)?.trim_ascii_start();
@@ -161,8 +161,8 @@ pub(super) fn values_of<'u>(unit: &'u [u8], key: &Finder<'_>) -> impl Iterator<I
     })
 }
 
-/// What follows a prefix. Its length is known where it is compared, and so no function is called
-/// for it.
+/// The bytes after a prefix. Its length is known to the compiler, so that the comparison needs no
+/// function call.
 pub(super) fn after<'u, const N: usize>(bytes: &'u [u8], prefix: &[u8; N]) -> Option<&'u [u8]> {
     bytes
         .split_first_chunk::<N>()
@@ -232,7 +232,7 @@ mod tests {
         );
         assert!(
             FrontFields::of(&ordered.as_bytes()[..60], after_first).is_none(),
-            "cut off"
+            "truncated"
         );
     }
 }

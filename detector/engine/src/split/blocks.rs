@@ -1,46 +1,46 @@
-//! Blocks of 64 bytes to the brackets in them that stand outside strings.
+//! Finds the brackets outside strings in blocks of 64 bytes.
 //!
-//! Most of a record is deep inside it, where nothing but the depth changes. So the blocks are
-//! counted through, four at a time, and only where something may begin or end are brackets looked
-//! at one by one.
+//! Most of a record is nested deep inside it, where only the depth changes. So brackets are only
+//! counted, in four blocks at a time; they are examined one by one only where something may begin
+//! or end.
 
 #[cfg(target_arch = "x86_64")]
 use super::simd::{self, Registers};
 use super::simd::{BlockMasks, RareMasks, prefix_xor};
 use super::{EnvelopePlace, RecordSplitter, SplitWalk};
 
-/// Blocks that are looked at together.
+/// Number of blocks that are processed together.
 const GROUP: usize = 4;
 
-/// The two steps that each width of registers takes in its own way.
+/// The two steps that differ by the width of registers.
 #[derive(Clone, Copy)]
 struct SimdSteps<M, P> {
     masks: M,
     prefix_xor: P,
 }
 
-/// Brackets and braces of a block outside strings, one bit a byte.
+/// Brackets and braces of a block outside strings; one bit per byte.
 #[derive(Debug, Clone, Copy, Default)]
 struct BracketMasks {
     opens: u64,
     closes: u64,
 }
 
-/// What a group of blocks would change.
+/// The effect of a group of blocks.
 struct BlockSurvey {
     brackets: [BracketMasks; GROUP],
-    /// Whether a string is open behind them.
+    /// Whether a string is open after them.
     in_string: bool,
-    /// Depth behind them.
+    /// Depth after them.
     depth: isize,
-    /// Lowest depth that there may be in them. Below zero where brackets do not match.
+    /// Lower bound of the depth in them. Below zero where brackets do not match.
     lowest: isize,
-    /// They have backslashes or line breaks, and what else stands here is not to be relied on.
+    /// Whether they have backslashes or line breaks; the other fields are then unreliable.
     rare: bool,
 }
 
 impl RecordSplitter {
-    /// Every block of 64 bytes, with the widest registers that this processor has.
+    /// Processes every block of 64 bytes, with the widest registers of this processor.
     #[cfg_attr(
         target_arch = "x86_64",
         expect(unsafe_code, reason = "measured: see the commit")
@@ -48,7 +48,7 @@ impl RecordSplitter {
     pub(super) fn whole_blocks(&mut self, blocks: &[[u8; 64]], walk: &mut SplitWalk<'_>) {
         #[cfg(target_arch = "x86_64")]
         match Registers::of_this_processor() {
-            // SAFETY: the processor has just said that it has the features that the function needs.
+            // SAFETY: the check above has just found the features that the function needs.
             Registers::Bits512 => return unsafe { self.blocks_512(blocks, walk) },
             // SAFETY: as above.
             Registers::Bits256 => return unsafe { self.blocks_256(blocks, walk) },
@@ -61,9 +61,9 @@ impl RecordSplitter {
         self.blocks(blocks, walk, steps);
     }
 
-    /// The bytes after the last whole block.
+    /// Processes the bytes after the last whole block.
     pub(super) fn last_block(&mut self, rest: &[u8], walk: &mut SplitWalk<'_>) {
-        // Spaces mean nothing wherever they stand, so they may fill the block.
+        // Spaces have no meaning anywhere, so they can fill the block.
         let mut block = [b' '; 64];
         if let Some(space) = block.get_mut(..rest.len()) {
             space.copy_from_slice(rest);
@@ -74,15 +74,15 @@ impl RecordSplitter {
             prefix_xor,
         };
         self.block(&BlockMasks::of(&block), &block, walk, steps);
-        // The padding must not swallow an escape that belongs to the next piece.
+        // The padding must not consume an escape that belongs to the next piece.
         self.escape_next = ends_in_escape(rest, escape_next);
     }
 
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f,avx512bw,pclmulqdq,popcnt,bmi1")]
     fn blocks_512(&mut self, blocks: &[[u8; 64]], walk: &mut SplitWalk<'_>) {
-        // Functions that need features of the processor are no `Fn`. A closure has the features
-        // of the function in which it stands.
+        // Functions with target features do not implement `Fn`. A closure has the features of the
+        // function that contains it.
         let steps = SimdSteps {
             masks: |block: &[u8; 64]| simd::masks_512(block),
             prefix_xor: |bits| simd::prefix_xor_clmul(bits),
@@ -100,8 +100,8 @@ impl RecordSplitter {
         self.blocks(blocks, walk, steps);
     }
 
-    // Always inlined, as all that follows down to the single bracket: code for wide registers is
-    // made only inside of a function that names their features.
+    // Always inlined, like everything below it down to the single bracket: the compiler uses wide
+    // registers only inside a function that names their features.
     #[inline(always)]
     fn blocks(
         &mut self,
@@ -129,8 +129,8 @@ impl RecordSplitter {
         }
     }
 
-    /// Several blocks without a branch between them: in most, nothing happens but a change of
-    /// depth, and a processor that need not guess at every block goes through them twice as fast.
+    /// Processes several blocks without a branch between them: in most, only the depth changes, and
+    /// without a branch to predict at every block this is twice as fast.
     #[inline(always)]
     fn group(
         &mut self,
@@ -160,7 +160,7 @@ impl RecordSplitter {
         group: &[[u8; 64]; GROUP],
         steps: SimdSteps<impl Fn(&[u8; 64]) -> BlockMasks, impl Fn(u64) -> u64>,
     ) -> BlockSurvey {
-        // Put together at the end: counted in its fields, it takes a twentieth more instructions.
+        // Assembled at the end: counting in its fields takes a twentieth more instructions.
         let mut all = [BracketMasks::default(); GROUP];
         let (mut depth, mut lowest) = (self.depth.cast_signed(), isize::MAX);
         let (mut in_string, mut rare) = (self.in_string, self.escape_next);
@@ -170,7 +170,7 @@ impl RecordSplitter {
             let strings = (steps.prefix_xor)(masks.quote) ^ all_if(in_string);
             in_string = strings >> 63 == 1;
             *brackets = BracketMasks::outside(strings, &masks);
-            // As if all that closes in a block came before all that opens: at worst it is so.
+            // Assume that all closing brackets of a block precede all opening ones: the worst case.
             depth -= brackets.closed().cast_signed();
             lowest = lowest.min(depth);
             depth += brackets.opened().cast_signed();
@@ -200,7 +200,7 @@ impl RecordSplitter {
         self.brackets(BracketMasks::outside(strings, masks), walk);
     }
 
-    /// The brackets of a block, one by one where something may happen.
+    /// Processes the brackets of a block, one by one where something may begin or end.
     #[inline(always)]
     fn brackets(&mut self, brackets: BracketMasks, walk: &mut SplitWalk<'_>) {
         if self.is_deep(brackets) {
@@ -211,7 +211,7 @@ impl RecordSplitter {
         while bits != 0 {
             let bit = bits & bits.wrapping_neg();
             bits ^= bit;
-            // Nothing but the depth changes deep inside a unit.
+            // Deep inside a unit, only the depth changes.
             if self.place == EnvelopePlace::Unit && self.depth > self.deep() {
                 if opens & bit != 0 {
                     self.depth += 1
@@ -224,11 +224,11 @@ impl RecordSplitter {
         }
     }
 
-    /// A block with backslashes or line breaks.
+    /// Processes a block with backslashes or line breaks.
     ///
-    /// CloudTrail's own files have few: a record has a backslash where a policy or another document
-    /// is quoted in it, and no line breaks. Pretty-printed samples consist of such blocks.
-    // Not inlined, so that it takes no registers from the blocks that are the rule.
+    /// CloudTrail's own files have few: a record has a backslash where it quotes a policy or
+    /// another document, and no line breaks. Pretty-printed samples consist of such blocks.
+    // Not inlined, so that it takes no registers from the common blocks.
     #[inline(never)]
     fn rare_block(&mut self, masks: &BlockMasks, rare: &RareMasks, walk: &mut SplitWalk<'_>) {
         let escaped = self.escaped(rare.backslash);
@@ -245,15 +245,15 @@ impl RecordSplitter {
         }
     }
 
-    /// Whether nothing can happen in a block but a change of depth.
+    /// Whether only the depth can change in a block.
     #[inline(always)]
     fn is_deep(&self, brackets: BracketMasks) -> bool {
         self.place == EnvelopePlace::Unit && self.depth >= self.deep() + brackets.closed()
     }
 
-    /// The depth down to which a closing bracket in a unit is of no importance: no unit ends, its
-    /// first object does not end, and no array of records begins, as it may at depth 1 of a
-    /// top-level object.
+    /// The depth down to which a closing bracket in a unit does not matter: no unit ends, its first
+    /// object does not end, and no array of records begins, as it may at depth 1 of a top-level
+    /// object.
     #[inline(always)]
     fn deep(&self) -> usize {
         self.base
@@ -277,8 +277,8 @@ impl RecordSplitter {
         }
     }
 
-    /// A block with a raw line break inside a string, which JSON forbids: the string ends at the
-    /// line break, because the line was cut off there.
+    /// Processes a block with a raw line break inside a string, which JSON forbids: the string ends
+    /// at the line break, because the line was truncated there.
     fn broken_string(
         &mut self,
         masks: &BlockMasks,
@@ -286,7 +286,7 @@ impl RecordSplitter {
         escaped: u64,
         walk: &mut SplitWalk<'_>,
     ) {
-        // What the masks say of strings is wrong after the break, so each byte is judged anew.
+        // After the break the masks for strings are wrong, so each byte is examined.
         for bit in 0..64 {
             let here = 1_u64 << bit;
             if masks.quote & !escaped & here != 0 {
@@ -300,7 +300,7 @@ impl RecordSplitter {
         }
     }
 
-    /// Which bytes of the block are preceded by an odd run of backslashes.
+    /// Which bytes of the block follow an odd run of backslashes.
     fn escaped(&mut self, backslash: u64) -> u64 {
         let mut escaped = u64::from(self.escape_next);
         self.escape_next = false;
@@ -308,7 +308,7 @@ impl RecordSplitter {
         while bits != 0 {
             let at = bits.trailing_zeros();
             bits &= bits - 1;
-            // A backslash that is escaped itself escapes nothing.
+            // An escaped backslash escapes nothing.
             if escaped >> at & 1 == 0 {
                 if at == 63 {
                     self.escape_next = true;
@@ -341,13 +341,13 @@ impl BracketMasks {
     }
 }
 
-/// A string that is open where a block begins turns around what is inside strings in it.
+/// A string that is open at the start of a block inverts the mask of strings in it.
 #[inline(always)]
 fn all_if(in_string: bool) -> u64 {
     if in_string { u64::MAX } else { 0 }
 }
 
-/// Whether the byte after these is escaped; `escape_before` says so of their first one.
+/// Whether the byte after these is escaped; `escape_before` is the same for their first one.
 fn ends_in_escape(bytes: &[u8], escape_before: bool) -> bool {
     let run = bytes.iter().rev().take_while(|b| **b == b'\\').count();
     if run == bytes.len() && escape_before {

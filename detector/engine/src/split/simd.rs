@@ -1,8 +1,8 @@
-//! 64 bytes at a time to bit masks, with the widest registers there are: the portable way, AVX2,
-//! and AVX-512.
+//! Converts 64 bytes at a time to bit masks, with the widest available registers: portable, AVX2,
+//! or AVX-512.
 //!
-//! The wider ways are functions for processors that have them; [`Registers`] says which this one
-//! is. All give the same masks.
+//! The wider versions need processors with these features; [`Registers`] detects them. All versions
+//! give the same masks.
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{
@@ -14,20 +14,20 @@ use std::arch::x86_64::{
 
 use wide::u8x16;
 
-/// One bit a byte of a block, lowest first.
+/// One bit per byte of a block, lowest first.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct BlockMasks {
     /// Quotes.
     pub(super) quote: u64,
     /// Opening braces and brackets.
     pub(super) open: u64,
-    /// Closing ones.
+    /// Closing braces and brackets.
     pub(super) close: u64,
     /// Whether there are backslashes or line breaks.
     pub(super) rare: bool,
 }
 
-/// One bit a byte of a block, for what most blocks do not have.
+/// One bit per byte of a block, for characters that most blocks do not have.
 pub(super) struct RareMasks {
     /// Backslashes.
     pub(super) backslash: u64,
@@ -79,11 +79,11 @@ fn equal_128(bytes: u8x16, byte: u8) -> u64 {
     u64::from(bytes.simd_eq(u8x16::splat(byte)).to_bitmask())
 }
 
-/// What the processor can do.
+/// Register width of the processor.
 #[cfg(target_arch = "x86_64")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Registers {
-    /// Whatever every x86-64 processor has.
+    /// Available on every x86-64 processor.
     Bits128,
     /// AVX2 and POPCNT.
     Bits256,
@@ -93,7 +93,7 @@ pub(super) enum Registers {
 
 #[cfg(target_arch = "x86_64")]
 impl Registers {
-    /// Asks the processor; the answer is remembered by the standard library.
+    /// Detects the features of the processor; the standard library caches them.
     pub(super) fn of_this_processor() -> Self {
         use std::arch::is_x86_feature_detected as has;
         if has!("avx512f")
@@ -111,13 +111,13 @@ impl Registers {
     }
 }
 
-/// [`Masks::of`] with all 64 bytes at once.
+/// [`BlockMasks::of`] with all 64 bytes at once.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw")]
 #[inline]
 pub(super) fn masks_512(block: &[u8; 64]) -> BlockMasks {
     #[expect(unsafe_code, reason = "there is no safe load of 64 bytes")]
-    // SAFETY: the pointer is to 64 readable bytes, and this load asks for no alignment.
+    // SAFETY: the pointer is to 64 readable bytes, and this load needs no alignment.
     let bytes = unsafe { _mm512_loadu_si512(block.as_ptr().cast()) };
     let folded = _mm512_or_si512(bytes, _mm512_set1_epi8(FOLD.cast_signed()));
     BlockMasks {
@@ -135,20 +135,20 @@ fn equal_512(bytes: __m512i, byte: u8) -> u64 {
     _mm512_cmpeq_epi8_mask(bytes, _mm512_set1_epi8(byte.cast_signed()))
 }
 
-/// [`Masks::of`] with 32 bytes at a time.
+/// [`BlockMasks::of`] with 32 bytes at a time.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
 #[inline]
 pub(super) fn masks_256(block: &[u8; 64]) -> BlockMasks {
     let (lanes, _) = block.as_chunks::<32>();
-    // Always two; the compiler knows it and leaves the other way out.
+    // Always two; the compiler knows this and removes the other branch.
     let [low, high] = lanes else {
         return BlockMasks::of(block);
     };
     let (low, high) = (load_256(low), load_256(high));
     let fold = _mm256_set1_epi8(FOLD.cast_signed());
     let folded = (_mm256_or_si256(low, fold), _mm256_or_si256(high, fold));
-    // Which of the two it is, and where, is asked only of blocks that have one.
+    // Which of the two it is, and where, is computed only for blocks that have one.
     let rare = _mm256_or_si256(rare_256(low), rare_256(high));
     BlockMasks {
         quote: equal_256((low, high), b'"'),
@@ -166,7 +166,7 @@ fn load_256(bytes: &[u8; 32]) -> __m256i {
         unsafe_code,
         reason = "the safe way, four words, compiles to ten instructions instead of one"
     )]
-    // SAFETY: the pointer is to 32 readable bytes, and this load asks for no alignment.
+    // SAFETY: the pointer is to 32 readable bytes, and this load needs no alignment.
     unsafe {
         _mm256_loadu_si256(bytes.as_ptr().cast())
     }
@@ -193,7 +193,7 @@ fn rare_256(bytes: __m256i) -> __m256i {
     )
 }
 
-/// [`prefix_xor`] as one multiplication without carries.
+/// [`prefix_xor`] as one carry-less multiplication.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "pclmulqdq")]
 #[inline]
@@ -230,7 +230,7 @@ mod tests {
             prop_assert_eq!(rare.backslash | rare.newline != 0, masks.rare);
             #[cfg(target_arch = "x86_64")]
             {
-                #[expect(unsafe_code, reason = "the processor is asked before each")]
+                #[expect(unsafe_code, reason = "the processor is checked before each")]
                 let (wide, wider) = unsafe {
                     let has = Registers::of_this_processor();
                     let wide = (has != Registers::Bits128).then(|| masks_256(&block));

@@ -1,10 +1,10 @@
-//! What a bracket or a line break does where it may begin or end something: a unit, the array of an
+//! Handles a bracket or a line break where it may begin or end something: a unit, the array of an
 //! envelope, the envelope itself.
 
 use super::{EnvelopePlace, MalformedUnit, RecordSplitter, SplitPiece, SplitWalk, TAIL};
 
 impl RecordSplitter {
-    /// Acts on the byte at `at`, which is a bracket outside strings or a line break.
+    /// Handles the byte at `at`, which is a bracket outside strings or a line break.
     pub(super) fn event(&mut self, at: usize, walk: &mut SplitWalk<'_>) {
         match walk.bytes.get(at) {
             Some(b'{') => {
@@ -32,7 +32,7 @@ impl RecordSplitter {
         walk.unit_start = at;
     }
 
-    /// An array of records: bare, or in an envelope. Any other array is part of a unit.
+    /// Begins an array of records: bare, or in an envelope. Any other array is part of a unit.
     fn open_array(&mut self, at: usize, walk: &mut SplitWalk<'_>) {
         if self.place == EnvelopePlace::Between && self.depth == 0 {
             self.look_at_gap(walk.gap_before(at));
@@ -43,7 +43,7 @@ impl RecordSplitter {
             && self.place != EnvelopePlace::Between
             && self.names_records(at, walk)
         {
-            // What began like a unit was the envelope: what was kept of it is no record.
+            // The supposed unit was the envelope: drop what was kept of it.
             self.place = EnvelopePlace::Between;
             self.base = 2;
             self.carry.clear();
@@ -53,7 +53,7 @@ impl RecordSplitter {
     }
 
     fn close(&mut self, at: usize, walk: &mut SplitWalk<'_>) {
-        // One bracket too many belongs to nothing: it is as any other text between units.
+        // A surplus closing bracket counts as stray text between units.
         if self.depth == 0 {
             self.dirty = true;
             return;
@@ -61,13 +61,13 @@ impl RecordSplitter {
         self.depth -= 1;
         match self.place {
             EnvelopePlace::Unit if self.depth == self.base => self.close_unit(at, walk),
-            // In a record this is the end of `userIdentity`: whatever is quoted in there, the
+            // In a record this is the end of `userIdentity`: whatever is nested in there, the
             // record's own `eventSource` comes after it.
             EnvelopePlace::Unit if self.depth == self.base + 1 && self.after_first == 0 => {
                 self.after_first = self.carry.len() + at + 1 - walk.unit_start;
             }
             EnvelopePlace::Between if self.depth < self.base => self.close_records(at, walk),
-            // Another envelope may follow: people join log files.
+            // Another envelope may follow: people concatenate log files.
             EnvelopePlace::Envelope if self.depth == 0 => {
                 self.place = EnvelopePlace::Between;
                 walk.gap_start = at + 1;
@@ -76,7 +76,7 @@ impl RecordSplitter {
         }
     }
 
-    /// The end of a unit.
+    /// Ends a unit, and passes it on.
     fn close_unit(&mut self, at: usize, walk: &mut SplitWalk<'_>) {
         let here = walk.bytes.get(walk.unit_start..=at).unwrap_or_default();
         let after_first = self.after_first;
@@ -97,7 +97,7 @@ impl RecordSplitter {
         walk.gap_start = at + 1;
     }
 
-    /// The end of an array of records: back in the envelope, or at the top after a bare array.
+    /// Ends an array of records: back to the envelope, or to the top after a bare array.
     fn close_records(&mut self, at: usize, walk: &mut SplitWalk<'_>) {
         self.end_gap(at, walk);
         self.place = if self.base == 2 {
@@ -109,11 +109,11 @@ impl RecordSplitter {
         walk.gap_start = at + 1;
     }
 
-    /// A line that begins with `{"` while a unit is open: the unit before it was cut off, and this
-    /// is the next one.
+    /// Handles a line that begins with `{"` while a unit is open: that unit was truncated, and this
+    /// line is the next one.
     ///
     /// CloudTrail writes no line breaks at all, and a pretty-printer breaks the line after each
-    /// brace: such a line is one of JSON lines.
+    /// brace, so that such a line can only come from JSON lines.
     fn line_break(&mut self, at: usize, walk: &mut SplitWalk<'_>) {
         if self.place == EnvelopePlace::Unit
             && self.depth > self.base
@@ -135,8 +135,8 @@ impl RecordSplitter {
     /// Whether the bracket at `at` opens the value of a key that holds records: `Records` in what
     /// CloudTrail delivers, `Events` in what `aws cloudtrail lookup-events` prints.
     fn names_records(&self, at: usize, walk: &SplitWalk<'_>) -> bool {
-        // Far from the beginning of these bytes, the tail of the earlier ones is not next to them.
-        // It does no harm: there are then enough of these behind it.
+        // Far from the beginning of these bytes, the tail of the earlier ones is not adjacent. It
+        // does no harm: enough of these bytes then follow it.
         let mut before = self.tail.clone();
         let here = walk.bytes.get(at.saturating_sub(TAIL)..at);
         before.extend_from_slice(here.unwrap_or_default());
@@ -148,7 +148,7 @@ impl RecordSplitter {
         text.ends_with(b"\"Records\"") || text.ends_with(b"\"Events\"")
     }
 
-    /// The end of what stands between units: it is told once, however much there is of it.
+    /// Ends the gap between units. Stray text in it is reported once, however much there is.
     fn end_gap(&mut self, at: usize, walk: &mut SplitWalk<'_>) {
         self.look_at_gap(walk.gap_before(at));
         if std::mem::take(&mut self.dirty) {
@@ -156,12 +156,12 @@ impl RecordSplitter {
         }
     }
 
-    /// Notes whether there is anything between units that should not be there.
+    /// Notes whether there is stray text between units.
     pub(super) fn look_at_gap(&mut self, gap: &[u8]) {
         self.dirty |= gap.iter().any(|b| !b.is_ascii_whitespace() && *b != b',');
     }
 
-    /// Keeps bytes of a unit that goes on in the next piece, as long as it may still be a record.
+    /// Keeps bytes of a unit that continues in the next piece, unless it is already too long.
     pub(super) fn keep(&mut self, bytes: &[u8]) {
         if self.oversize || self.carry.len() + bytes.len() > self.max_record {
             self.oversize = true;

@@ -96,7 +96,7 @@ struct StoredPackV1 {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     accesses: Vec<StoredAccessV1>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    ends: Vec<StoredPendingEventV1>,
+    pending: Vec<StoredPendingEventV1>,
     /// Groups of the facts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     groups: Vec<StoredGroup>,
@@ -201,7 +201,7 @@ struct StoredAccessV1 {
 enum StoredPendingEventV1 {
     Read {
         head: usize,
-        ask: StoredRequestV1,
+        request: StoredRequestV1,
         decrypts: bool,
         denied_by_kms: bool,
     },
@@ -283,21 +283,21 @@ struct StoredWindowMatchV1 {
 
 /// Packs loose ends, in as many items as they need.
 #[must_use]
-pub fn pack_ends(ends: &[Arc<PendingEvent>]) -> Vec<PackedItem> {
-    let mut sorted = ends.to_vec();
+pub fn pack_pending(pending: &[Arc<PendingEvent>]) -> Vec<PackedItem> {
+    let mut sorted = pending.to_vec();
     // By what an identity is made of. Its own order goes by a fingerprint, which is not the same on
     // every machine, and would give the same loose ends another digest there.
     sorted.sort_by(|a, b| a.id.parts().cmp(&b.id.parts()));
     let mut items = Vec::new();
-    split(&sorted, ends_pack, &mut items);
+    split(&sorted, pending_pack, &mut items);
     items
 }
 
-fn ends_pack(ends: &[Arc<PendingEvent>], keep_fields: bool) -> StoredPackV1 {
+fn pending_pack(pending: &[Arc<PendingEvent>], keep_fields: bool) -> StoredPackV1 {
     let mut writer = ItemWriter::new(keep_fields);
-    for end in ends {
+    for end in pending {
         let end = writer.end(&end.observation);
-        writer.pack.ends.push(end);
+        writer.pack.pending.push(end);
     }
     writer.pack
 }
@@ -307,9 +307,9 @@ fn ends_pack(ends: &[Arc<PendingEvent>], keep_fields: bool) -> StoredPackV1 {
 /// # Errors
 ///
 /// The item was not written by it.
-pub fn unpack_ends(bytes: &[u8]) -> Result<Vec<Arc<PendingEvent>>, ItemError> {
+pub fn unpack_pending(bytes: &[u8]) -> Result<Vec<Arc<PendingEvent>>, ItemError> {
     let mut reader = ItemReader::new(bytes)?;
-    std::mem::take(&mut reader.pack.ends)
+    std::mem::take(&mut reader.pack.pending)
         .into_iter()
         .map(|end| Ok(Arc::new(PendingEvent::new(reader.observation(end)?))))
         .collect()
@@ -466,14 +466,14 @@ mod tests {
     #[test]
     fn what_is_unpacked_is_what_was_packed() {
         let field = r#"{"a":[1,-2.5,null,true,"\u0000\"ü"],"b":{}}"#;
-        let ends = vec![end("e2", field), end("e1", field)];
-        let packed = pack_ends(&ends);
+        let pending = vec![end("e2", field), end("e1", field)];
+        let packed = pack_pending(&pending);
         let [one] = packed.as_slice() else {
             panic!("one item")
         };
-        let back = unpack_ends(&one.bytes).unwrap();
-        assert_eq!(back, [ends[1].clone(), ends[0].clone()]);
-        assert_eq!(pack_ends(&back), packed, "the same whatever the order");
+        let back = unpack_pending(&one.bytes).unwrap();
+        assert_eq!(back, [pending[1].clone(), pending[0].clone()]);
+        assert_eq!(pack_pending(&back), packed, "the same whatever the order");
     }
 
     #[test]
@@ -491,19 +491,19 @@ mod tests {
                 std::iter::repeat_with(step).take(bytes).collect::<String>()
             )
         };
-        let ends: Vec<_> = (0..40)
+        let pending: Vec<_> = (0..40)
             .map(|i| end(&format!("e{i:02}"), &noise(i, 20_000)))
             .collect();
-        let packed = pack_ends(&ends);
+        let packed = pack_pending(&pending);
         assert!(packed.len() > 1 && packed.iter().all(|item| item.bytes.len() <= MAX_ITEM_BYTES));
         let back: Vec<_> = packed
             .iter()
-            .flat_map(|item| unpack_ends(&item.bytes).unwrap())
+            .flat_map(|item| unpack_pending(&item.bytes).unwrap())
             .collect();
-        assert!(back == ends, "nothing is lost");
+        assert!(back == pending, "nothing is lost");
 
-        let packed = pack_ends(&[end("e1", &noise(1, 1_000_000))]);
-        let back = unpack_ends(&packed[0].bytes).unwrap();
+        let packed = pack_pending(&[end("e1", &noise(1, 1_000_000))]);
+        let back = unpack_pending(&packed[0].bytes).unwrap();
         assert_eq!(
             (packed.len(), back[0].observation.head().kept.clone()),
             (1, KeptFields::default())
@@ -534,7 +534,7 @@ mod tests {
 
     #[test]
     fn nothing_needs_no_item() {
-        assert_eq!(pack_ends(&[]), []);
+        assert_eq!(pack_pending(&[]), []);
         assert_eq!(pack_facts(Vec::new()), []);
     }
 }

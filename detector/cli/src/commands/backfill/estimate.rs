@@ -1,4 +1,4 @@
-//! How long a job will take, and what it will cost.
+//! Estimates the time and the cost of a job.
 
 use std::fmt::Write as _;
 
@@ -7,9 +7,8 @@ use secretrail_engine::manifest::{self, BackfillManifest};
 use crate::commands::backfill::job::JobLocation;
 use crate::text::number;
 
-/// What the estimate assumes of an invocation: seconds to start, bytes as stored in a second,
-/// seconds for a request of which so many are under way, and gigabytes of memory. Assumptions,
-/// nothing of it was measured on AWS.
+/// Assumptions about an invocation, not measured on AWS: seconds to start, stored bytes per second,
+/// seconds per object with 16 concurrent requests, and gigabytes of memory.
 mod assumed {
     pub(super) const START_SECS: f64 = 0.5;
     pub(super) const BYTES_A_SEC: f64 = 40e6;
@@ -17,7 +16,7 @@ mod assumed {
     pub(super) const MEMORY_GB: f64 = 1.769;
 }
 
-/// Prices in dollars, us-east-1, as we know them: an estimate, to be checked against AWS.
+/// Prices in dollars, us-east-1: approximate, check them against the AWS price list.
 mod price {
     pub(super) const LAMBDA_GB_SEC: f64 = 0.000_016_666_7;
     pub(super) const LAMBDA_REQUEST: f64 = 0.2e-6;
@@ -27,19 +26,19 @@ mod price {
     pub(super) const CHILD: f64 = 3.0 * 25e-6;
 }
 
-/// What a job will take.
+/// The estimate of a job.
 #[derive(Debug, Clone, Copy)]
 struct Estimate {
-    /// Seconds of the longest invocation.
+    /// Duration of the longest invocation, in seconds.
     longest: f64,
-    /// Minutes until everything is done.
+    /// Duration of the job, in minutes.
     minutes: f64,
-    /// Dollars.
+    /// Cost, in dollars.
     cost: f64,
 }
 
 impl Estimate {
-    /// Of a job with so many invocations at a time.
+    /// Estimates a job with this many concurrent invocations.
     fn of(manifest: &BackfillManifest, concurrency: u64) -> Self {
         let head = &manifest.head;
         let (invocations, objects) = (float(head.batches), float(head.objects));
@@ -49,10 +48,10 @@ impl Estimate {
             .iter()
             .map(|batch| secs(float(batch.bytes()), float(batch.objects.len() as u64), 1.0))
             .fold(0.0, f64::max);
-        // However many there are at a time, the longest has to be waited for.
+        // No concurrency makes the job shorter than its longest invocation.
         let at_once = float(concurrency.min(head.batches));
         let minutes = (all / at_once).max(longest) / 60.0;
-        // Each batch gets the manifest's head and its line, and puts its part.
+        // Each invocation reads two ranges of the manifest and writes one extract file.
         let requests = price::LAMBDA_REQUEST + price::CHILD + price::S3_PUT + 2.0 * price::S3_GET;
         let cost = all * assumed::MEMORY_GB * price::LAMBDA_GB_SEC
             + invocations * requests
@@ -65,7 +64,7 @@ impl Estimate {
     }
 }
 
-/// Seconds of so many invocations together.
+/// Total seconds of these invocations.
 fn secs(bytes: f64, objects: f64, invocations: f64) -> f64 {
     invocations * assumed::START_SECS
         + bytes / assumed::BYTES_A_SEC
@@ -77,7 +76,7 @@ fn float(number: u64) -> f64 {
     number as f64
 }
 
-/// The plan for the person who decides on it.
+/// The plan as text.
 pub(super) fn text(manifest: &BackfillManifest, place: &JobLocation, concurrency: u64) -> String {
     let Estimate {
         longest,
@@ -90,9 +89,9 @@ pub(super) fn text(manifest: &BackfillManifest, place: &JobLocation, concurrency
     let (name, folder) = (place.0.name(manifest::NAME), place.0.name(""));
     let lines = [
         format!("manifest       {name}"),
-        format!("objects        {objects}, {megabytes:.1} MB as they are stored"),
+        format!("objects        {objects}, {megabytes:.1} MB as stored"),
         format!("invocations    {batches}, the longest about {longest:.0} s"),
-        format!("time           about {minutes:.1} minutes with {at_a_time} at a time"),
+        format!("time           about {minutes:.1} minutes with {at_a_time} in parallel"),
         format!("cost           about {cost:.2} dollars (us-east-1, without KMS and transfer)"),
         format!("next           secretrail backfill run {folder} --state-machine ARN"),
     ];
@@ -111,13 +110,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn more_at_a_time_helps_until_the_longest_is_all_that_is_waited_for() {
+    fn more_concurrency_helps_until_only_the_longest_invocation_counts() {
         let manifest = manifest(&[40_000_000, 40_000_000, 4_000_000_000]);
         let alone = Estimate::of(&manifest, 1);
         let wide = Estimate::of(&manifest, 3);
         assert!(alone.minutes > wide.minutes);
         assert!((wide.minutes - wide.longest / 60.0).abs() < 1e-9);
-        // More than there are batches is no more.
+        // More concurrency than batches changes nothing.
         let wider = Estimate::of(&manifest, 1_000);
         assert!((wider.minutes - wide.minutes).abs() < 1e-9);
         assert!((alone.cost - wide.cost).abs() < 1e-9);
@@ -130,9 +129,9 @@ mod tests {
         assert_eq!(
             text,
             "manifest       s3://b/job/manifest.jsonl\n\
-             objects        1, 40.0 MB as they are stored\n\
+             objects        1, 40.0 MB as stored\n\
              invocations    1, the longest about 2 s\n\
-             time           about 0.0 minutes with 1,000 at a time\n\
+             time           about 0.0 minutes with 1,000 in parallel\n\
              cost           about 0.00 dollars (us-east-1, without KMS and transfer)\n\
              next           secretrail backfill run s3://b/job/ --state-machine ARN\n"
         );

@@ -1,5 +1,5 @@
-//! What executions map over: where in the manifest each missing batch is, as objects in S3 that the
-//! state machine reads.
+//! The items of an execution: the position of each missing batch in the manifest, as a CSV object in
+//! S3 that the state machine reads.
 
 use std::collections::BTreeSet;
 
@@ -11,43 +11,43 @@ use secretrail_engine::time::EventTime;
 
 use crate::commands::backfill::job::JobLocation;
 
-/// Batches of one execution: what its children give back, nothing each, has to fit into 256 KB.
+/// Most batches of one execution: the (empty) outputs of its children must fit into 256 KB.
 pub(super) const MOST_ITEMS: usize = 50_000;
 
-/// The columns of the rows, as the state machine names them.
+/// Header of the CSV; the state machine uses these names.
 const HEADER: &str = "manifest,head,offset,length,part\n";
 
-/// What one execution maps over.
+/// The items of one execution.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct MapItems {
-    /// Which of the executions of a run it is, from 0.
+    /// Number of the execution in its run, from 0.
     number: usize,
-    /// Name in the job: a function of the text, so that the same rows are the same object.
+    /// Name of the object below the job; derived from the text, so that equal rows are one object.
     pub(super) name: String,
-    /// Comma-separated values.
+    /// CSV with header.
     pub(super) text: String,
 }
 
 impl MapItems {
-    /// Some of the rows of a run, for the execution of this number.
+    /// The items of the execution with this number.
     pub(super) fn of(number: usize, rows: &[String]) -> Self {
         let text = format!("{HEADER}{}", rows.concat());
         let name = format!("items-{}.csv", digest(&[&text]));
         Self { number, name, text }
     }
 
-    /// The name of an execution that starts now. Step Functions takes a name once in 90 days:
-    /// another run over the same rows has another time.
+    /// The name of an execution that starts now. Step Functions accepts a name once in 90 days; the
+    /// time makes it unique among runs over the same rows.
     pub(super) fn execution(&self, now: EventTime) -> String {
-        // Time stands still in a run: the number tells its executions apart, the digest those of
-        // two runs that started in the same second.
+        // The time does not advance during a run: the number distinguishes its executions, the
+        // digest those of two runs that started in the same second.
         let digest = self.name.strip_prefix("items-").unwrap_or(&self.name);
         let digest: String = digest.chars().take(8).collect();
         format!("secretrail-{}-{}-{digest}", stamp(now), self.number)
     }
 }
 
-/// Letters that names of executions may have.
+/// The time without characters that names of executions must not contain.
 fn stamp(now: EventTime) -> String {
     now.to_string().replace([':', '-'], "")
 }
@@ -64,7 +64,7 @@ pub(super) fn rows(
         ..
     } = manifest.write();
     let missing: BTreeSet<&str> = missing.iter().map(|batch| batch.part.as_str()).collect();
-    // The state machine reads these as CSV: a key with a comma or a quote is quoted.
+    // Keys are quoted: they may contain commas and quotes.
     let key = place.0.key(manifest::NAME).replace('"', "\"\"");
     let batches = manifest.batches.iter().zip(lines);
     batches
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn the_name_of_the_items_tells_what_they_hold_and_that_of_an_execution_when() {
+    fn the_name_of_the_items_depends_on_their_rows_and_that_of_an_execution_on_the_time() {
         let rows = ["a\n".to_owned(), "b\n".to_owned()];
         let items = MapItems::of(1, &rows);
         assert_eq!(items.text, format!("{HEADER}a\nb\n"));

@@ -1,4 +1,4 @@
-//! A job in S3: its manifest, which of its parts are there, and the execution that makes them.
+//! A job in S3: its manifest, its extract files, and the ARN of its last execution.
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -9,16 +9,16 @@ use secretrail_engine::manifest::{self, BackfillManifest};
 use crate::host::RunFailure;
 use crate::input::store::{ObjectStore, RemoteObject, WritablePrefix};
 
-/// Where the ARN of the last execution is kept. It is no log, by its name.
+/// Object with the ARN of the last execution; its extension keeps it from being read as a log.
 const EXECUTION: &str = "execution.arn";
 
-/// Where a job is.
+/// The prefix of a job in S3.
 pub(crate) struct JobLocation(pub(crate) WritablePrefix);
 
 impl JobLocation {
-    /// A job at `s3://bucket/prefix/`, or the manifest in it.
+    /// Parses `s3://bucket/prefix/`, or the URL of the manifest below it.
     pub(crate) fn of(path: &Path) -> Result<Self, RunFailure> {
-        // `backfill plan` prints the name of the manifest, so that is what is pasted.
+        // `backfill plan` prints the URL of the manifest, which users paste.
         let is_manifest = path.file_name().is_some_and(|name| name == manifest::NAME);
         let folder = path
             .to_str()
@@ -28,7 +28,9 @@ impl JobLocation {
             .filter(|prefix| !prefix.bucket.is_empty());
         prefix.map(Self).ok_or_else(|| {
             let path = path.display();
-            RunFailure::Usage(format!("{path}: a job is in S3; write s3://bucket/prefix/"))
+            RunFailure::Usage(format!(
+                "{path}: a job is in S3; write it as s3://bucket/prefix/"
+            ))
         })
     }
 
@@ -46,12 +48,12 @@ impl JobLocation {
         })
     }
 
-    /// The text of an object, as it is now.
+    /// The text of the current version of an object.
     fn text(&self, store: &dyn ObjectStore, object: &str) -> Result<String, RunFailure> {
         let remote = RemoteObject {
             bucket: self.0.bucket.clone(),
             key: self.0.key(object),
-            // Not as it was listed: the ARN of the last execution may have been written since.
+            // Any version: the ARN of the last execution may have been written since the listing.
             etag: String::new(),
             size: 0,
         };
@@ -65,19 +67,19 @@ impl JobLocation {
         RunFailure::Input(format!("{}: {error}", self.0.name(object)))
     }
 
-    /// The plan of the job.
+    /// Reads the manifest of the job.
     pub(crate) fn manifest(&self, store: &dyn ObjectStore) -> Result<BackfillManifest, RunFailure> {
         let text = self.text(store, manifest::NAME)?;
         BackfillManifest::read(&text).map_err(|error| self.unreadable(manifest::NAME, error))
     }
 
-    /// The last execution that was started; `None` before the first.
+    /// ARN of the last execution; `None` before the first.
     pub(crate) fn execution(
         &self,
         store: &dyn ObjectStore,
         there: &BTreeSet<String>,
     ) -> Result<Option<String>, RunFailure> {
-        // A job that was planned only has no such object, which is no fault.
+        // A job that was never run has no such object, which is not an error.
         if !there.contains(EXECUTION) {
             return Ok(None);
         }
@@ -85,7 +87,7 @@ impl JobLocation {
             .map(|text| Some(text.trim().to_owned()))
     }
 
-    /// Notes the execution that was started last.
+    /// Records the ARN of the last execution.
     pub(crate) fn put_execution(
         &self,
         store: &dyn ObjectStore,
@@ -135,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn an_edited_plan_is_told_with_its_name() {
+    fn an_edited_plan_is_reported_with_its_name() {
         let (store, place) = (MemoryBucket::default(), place("s3://b/job").unwrap());
         let mut text = manifest(&[1, 2]).write().text;
         text.truncate(text.trim_end().rfind('\n').unwrap());

@@ -1,4 +1,4 @@
-//! `backfill plan`: the logs of a job in batches, written down where the job will be.
+//! `backfill plan`: divides the logs into batches and writes the manifest of the job.
 
 use secretrail_engine::extract_file::ExtractHeader;
 use secretrail_engine::manifest::{self, BackfillManifest, ManifestBatch};
@@ -29,8 +29,7 @@ pub(super) fn run(args: &BackfillPlanArgs, host: &mut ProcessHost) -> Result<u8,
         args.part_size,
     );
     let code = input_code(&found.problems, host);
-    // An empty manifest would pass for a job that is complete. Why there is nothing to do is among
-    // the problems.
+    // An empty manifest would count as a complete job. The problems say why there are no logs.
     if manifest.batches.is_empty() {
         return Ok(exit::INPUT);
     }
@@ -45,18 +44,18 @@ fn settings(args: &BackfillPlanArgs, host: &ProcessHost) -> Result<RunSettings, 
     let destination = args::OutputDestination {
         output: None,
         quiet: args.quiet,
-        // Nothing is read: listing has no length that a bar could show.
+        // Only listings, whose length is not known in advance.
         no_progress: true,
     };
     RunSettings::plain(&args.input, &destination, host)
 }
 
-/// A function in AWS does not see the disk of whoever plans.
+/// Rejects local files: the function in AWS cannot read them.
 fn refuse_local(objects: &[InputObject]) -> Result<(), RunFailure> {
     match objects.iter().find(|object| object.remote().is_none()) {
         None => Ok(()),
         Some(local) => Err(RunFailure::Usage(format!(
-            "{}: a backfill reads logs in S3; `secretrail extract` reads what is here",
+            "{}: a backfill reads logs in S3; use `secretrail extract` for local files",
             local.name
         ))),
     }

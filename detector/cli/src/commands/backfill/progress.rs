@@ -1,49 +1,49 @@
-//! How far an execution of the state machine is.
+//! Progress of an execution of the state machine.
 
 use secretrail_engine::sanitize;
 use secretrail_engine::time::EventTime;
 
-use crate::text::number;
+use crate::text::{number, plural};
 
-/// How an execution stands.
+/// State of an execution.
 #[cfg_attr(
     not(feature = "s3"),
     expect(dead_code, reason = "executions are looked up with the SDK only")
 )]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ExecutionState {
-    /// It is under way.
+    /// It is running.
     Runs,
-    /// It came to its end.
+    /// It succeeded.
     Succeeded,
-    /// It did not.
+    /// It failed, timed out or was aborted.
     Failed,
 }
 
-/// How far an execution is.
+/// Progress of an execution.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ExecutionProgress {
-    /// How it stands.
+    /// Its state.
     pub state: ExecutionState,
-    /// When it was started.
+    /// Time of its start, in UTC.
     pub started: EventTime,
-    /// Items that are done.
+    /// Number of items that succeeded.
     pub done: u64,
-    /// Items that failed, with all their retries.
+    /// Number of items that failed after all retries.
     pub failed: u64,
-    /// All items; 0 before they were counted.
+    /// Number of all items; 0 before Step Functions has counted them.
     pub all: u64,
-    /// Why it failed.
+    /// Error and cause; `None` if it has not failed.
     pub why: Option<String>,
 }
 
 impl ExecutionProgress {
-    /// In words.
+    /// State, counts and error as text.
     #[must_use]
     pub(super) fn words(&self) -> String {
         let state = match self.state {
             ExecutionState::Runs => "running",
-            ExecutionState::Succeeded => "ended",
+            ExecutionState::Succeeded => "succeeded",
             ExecutionState::Failed => "failed",
         };
         let why = self
@@ -52,16 +52,17 @@ impl ExecutionProgress {
             .map(|why| format!(": {}", sanitize::line(why)))
             .unwrap_or_default();
         format!(
-            "{state}, {} of {} items done, {} failed{why}",
-            self.done, self.all, self.failed
+            "{state}, {} of {} done, {} failed{why}",
+            number(self.done),
+            plural(self.all, "item"),
+            number(self.failed)
         )
     }
 
-    /// How fast it is, and how long it will take; `None` unless it is under way and has come so far
-    /// that this can be told.
+    /// Items per minute and estimated time left; `None` unless it is running and has completed items.
     #[must_use]
     pub(super) fn pace(&self, now: EventTime) -> Option<String> {
-        // By a clock that is behind that of AWS, it has not begun yet.
+        // If the local clock is behind that of AWS, the execution seems not to have started.
         let secs = u64::try_from(now.0.saturating_sub(self.started.0))
             .ok()
             .filter(|secs| *secs > 0)?;
@@ -69,13 +70,13 @@ impl ExecutionProgress {
         if self.state != ExecutionState::Runs || self.done == 0 {
             return None;
         }
-        // Rounded up: somebody waits for it.
+        // Rounded up: better too long than too short.
         let minutes = (left.saturating_mul(secs) / self.done).div_ceil(60);
         let a_minute = self.done.saturating_mul(60) / secs;
         Some(format!(
-            "{} items a minute, about {} minutes left",
-            number(a_minute),
-            number(minutes)
+            "{} a minute, about {} left",
+            plural(a_minute, "item"),
+            plural(minutes, "minute")
         ))
     }
 }
@@ -85,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_pace_is_told_while_there_is_one() {
+    fn the_pace_is_known_only_while_items_complete() {
         let started = EventTime(1_000);
         let running = ExecutionProgress {
             state: ExecutionState::Runs,
@@ -120,7 +121,7 @@ mod tests {
         ] {
             assert_eq!(pace(&other, 60), None, "{other:?}");
         }
-        // By a clock that is behind that of AWS.
+        // With a local clock behind that of AWS.
         assert_eq!((pace(&running, 0), pace(&running, -5)), (None, None));
     }
 }

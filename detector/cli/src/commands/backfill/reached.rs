@@ -1,4 +1,4 @@
-//! A job, and what it is reached through.
+//! A planned job with its clients of S3 and Step Functions.
 
 use std::collections::BTreeSet;
 
@@ -15,14 +15,14 @@ use crate::input::s3::store;
 use crate::input::store::ObjectStore;
 use crate::input::{aws, manifest as job_manifest};
 
-/// An execution of the state machine, and how far it is.
+/// An execution of the state machine, and its progress.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct StateMachineExecution {
     pub(super) arn: String,
     pub(super) progress: ExecutionProgress,
 }
 
-/// A job that was planned.
+/// A planned job.
 pub(super) struct ReachedJob {
     pub(super) place: JobLocation,
     pub(super) manifest: BackfillManifest,
@@ -31,7 +31,7 @@ pub(super) struct ReachedJob {
 }
 
 impl ReachedJob {
-    /// Reads the manifest of a job.
+    /// Connects to AWS and reads the manifest of a job.
     pub(super) fn open(args: &BackfillJobArgs) -> Result<Self, RunFailure> {
         let place = JobLocation::of(&args.job)?;
         let connection = aws::connect_to(&args.aws)?;
@@ -44,18 +44,17 @@ impl ReachedJob {
         })
     }
 
-    /// Names of everything that is there now.
+    /// Names of all objects of the job, as they are now.
     pub(super) fn there(&self) -> Result<BTreeSet<String>, RunFailure> {
         self.place.0.there(&*self.store)
     }
 
-    /// The batches whose parts are not among these names.
+    /// The batches whose extract files are not among these names.
     pub(super) fn missing(&self, there: &BTreeSet<String>) -> Vec<&ManifestBatch> {
         job_manifest::missing(&self.manifest, there)
     }
 
-    /// The last execution that was started; `None` before the first, and when Step Functions has
-    /// forgotten it.
+    /// The last execution; `None` before the first, and once Step Functions has deleted it.
     pub(super) fn last_execution(
         &self,
         there: &BTreeSet<String>,
@@ -67,7 +66,7 @@ impl ReachedJob {
         Ok(progress.map(|progress| StateMachineExecution { arn, progress }))
     }
 
-    /// The last execution, if it is under way.
+    /// The last execution, if it is running.
     pub(super) fn under_way(
         &self,
         there: &BTreeSet<String>,
@@ -76,7 +75,7 @@ impl ReachedJob {
         Ok(last.filter(|last| last.progress.state == ExecutionState::Runs))
     }
 
-    /// Starts an execution over these items, notes it, and gives its ARN.
+    /// Starts an execution over these items, records and returns its ARN.
     pub(super) fn start(
         &self,
         state_machine: &str,
@@ -89,13 +88,12 @@ impl ReachedJob {
             "items": self.place.0.key(&items.name),
         });
         let name = items.execution(now);
-        // Before it starts: the state machine reads them at once.
+        // Written before the start: the state machine reads them at once.
         self.place.put(&*self.store, &items.name, items.text)?;
         let arn = self
             .machines
             .start(state_machine, &name, &ask.to_string())?;
-        // Only now is there something to watch. Whoever looks for this job from elsewhere finds the
-        // execution by this.
+        // Recorded after the start; commands on other machines find the execution by it.
         self.place.put_execution(&*self.store, &arn)?;
         Ok(arn)
     }

@@ -1,4 +1,4 @@
-//! How far a job is, in words: its execution, its parts, and what is missing.
+//! Progress of a job as text: its execution, its extract files, and what is missing.
 
 use std::fmt::Write as _;
 
@@ -14,14 +14,15 @@ use crate::input::manifest as job_manifest;
 use crate::output::run_summary;
 use crate::text::number;
 
-/// Says how far a job is, names what is missing unless that is being made, and gives the exit code.
+/// Prints the progress of a job and, if no execution is running, what is missing; returns the exit
+/// code.
 pub(super) fn tell(
     job: &ReachedJob,
     execution: Option<&StateMachineExecution>,
     quiet: bool,
     host: &mut ProcessHost,
 ) -> Result<u8, RunFailure> {
-    // Asked for again: parts may have come since.
+    // Listed again: extract files may have been written since.
     let there = job.there()?;
     let missing = job.missing(&there);
     if !quiet {
@@ -29,7 +30,7 @@ pub(super) fn tell(
         text.push_str(&parts_text(&job.manifest, &missing, &job.place));
         print(host, &text)?;
     }
-    // What is missing while an execution makes it is no news.
+    // A running execution may still create what is missing.
     let runs = execution.is_some_and(|execution| execution.progress.state == ExecutionState::Runs);
     if !runs {
         let folder = job.place.0.name("");
@@ -64,7 +65,7 @@ fn parts_text(
 ) -> String {
     let head = &manifest.head;
     let missing_bytes: u64 = missing.iter().map(|batch| batch.bytes()).sum();
-    // Rounded down: all of it is said only when it is all. Empty objects have no bytes to wait for.
+    // Rounded down: 100 % means complete. Empty objects have no bytes to wait for.
     let share = head
         .bytes
         .saturating_sub(missing_bytes)
@@ -75,7 +76,7 @@ fn parts_text(
         number(head.batches - missing.len() as u64),
         number(head.batches),
     );
-    let mut text = format!("parts          {done} of {all}, {share} % of the bytes\n");
+    let mut text = format!("extract files  {done} of {all}, {share} % of the bytes\n");
     if missing.is_empty() {
         let folder = place.0.name("");
         writeln!(text, "next           secretrail replay {folder}").ok();
@@ -92,16 +93,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_of_it_is_said_only_when_it_is_all() {
+    fn a_share_of_100_percent_means_complete() {
         let place = JobLocation::of(Path::new("s3://b/job")).unwrap();
         let manifest = manifest(&[999, 1]);
         let missing = [&manifest.batches[1]];
         let text = parts_text(&manifest, &missing, &place);
-        assert_eq!(text, "parts          1 of 2, 99 % of the bytes\n");
+        assert_eq!(text, "extract files  1 of 2, 99 % of the bytes\n");
         let text = parts_text(&manifest, &[], &place);
         assert_eq!(
             text,
-            "parts          2 of 2, 100 % of the bytes\n\
+            "extract files  2 of 2, 100 % of the bytes\n\
              next           secretrail replay s3://b/job/\n"
         );
     }
@@ -111,11 +112,11 @@ mod tests {
         let place = JobLocation::of(Path::new("s3://b/job")).unwrap();
         let manifest = manifest(&[0]);
         let text = parts_text(&manifest, &[&manifest.batches[0]], &place);
-        assert_eq!(text, "parts          0 of 1, 100 % of the bytes\n");
+        assert_eq!(text, "extract files  0 of 1, 100 % of the bytes\n");
     }
 
     #[test]
-    fn the_pace_is_told_of_what_is_under_way() {
+    fn the_pace_of_a_running_execution_is_shown() {
         assert_eq!(execution_text(None, EventTime(0)), "");
         let progress = ExecutionProgress {
             state: ExecutionState::Runs,
@@ -132,7 +133,7 @@ mod tests {
         assert_eq!(
             execution_text(Some(&execution), EventTime(60)),
             "execution      arn:x\nstate          running, 60 of 120 items done, 0 failed\n\
-             pace           60 items a minute, about 1 minutes left\n"
+             pace           60 items a minute, about 1 minute left\n"
         );
     }
 }

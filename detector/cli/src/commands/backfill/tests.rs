@@ -1,4 +1,4 @@
-//! A job without AWS, for the tests of what plans and tells of it.
+//! A job without AWS, for the tests of planning and status.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -10,7 +10,7 @@ use crate::commands::tests::ran;
 use crate::exit;
 use crate::input::store::{FetchedBytes, FolderPredicate, ObjectStore, RemoteObject, StoreError};
 
-/// A plan with a batch of one object for each of these sizes.
+/// A manifest with one batch of one object for each of these sizes.
 pub(super) fn manifest(sizes: &[u64]) -> BackfillManifest {
     let header = ExtractHeader::default();
     let object = |size: &u64| RemoteObject {
@@ -69,7 +69,7 @@ impl ObjectStore for MemoryBucket {
 }
 
 #[test]
-fn a_job_that_is_nowhere_in_s3_is_refused_before_anybody_is_asked() {
+fn a_job_outside_of_s3_is_refused_before_any_call() {
     for args in [
         &["backfill", "status", "job"][..],
         &["backfill", "run", "job", "--state-machine", "arn"],

@@ -1,4 +1,4 @@
-//! An execution watched to its end: with a bar, or where nobody looks with a line now and then.
+//! Waits for the end of an execution, with a progress bar or, without a terminal, a line a minute.
 
 use std::time::{Duration, Instant};
 
@@ -12,24 +12,24 @@ use crate::commands::backfill::step_functions::StepFunctions;
 use crate::host::{ProcessHost, RunFailure, say};
 use crate::input::progress::parts_bar;
 
-/// Time between two looks at a job, and between two lines about it where there is no bar.
+/// Time between two polls, and between two lines about the progress if there is no bar.
 const LOOK: Duration = Duration::from_secs(2);
 const LINE: Duration = Duration::from_secs(60);
 
-/// How a run is watched.
+/// Waits for executions and shows their progress.
 pub(super) struct RunWatcher<'w> {
     machines: &'w StepFunctions,
-    /// Over all executions of the run; hidden where nobody looks.
+    /// Over all executions of the run; hidden without a terminal.
     bar: ProgressBar,
     quiet: bool,
-    /// When the run began.
+    /// Start of the run.
     began: Instant,
-    /// When the last line was.
+    /// Time of the last line.
     reported: Instant,
 }
 
 impl<'w> RunWatcher<'w> {
-    /// Of a run over so many parts.
+    /// A watcher for a run over this many extract files.
     pub(super) fn new(
         machines: &'w StepFunctions,
         parts: usize,
@@ -47,7 +47,7 @@ impl<'w> RunWatcher<'w> {
         }
     }
 
-    /// Waits until an execution is over that this run has not started.
+    /// Waits for the end of an execution that another run started.
     pub(super) fn joined(
         &mut self,
         arn: String,
@@ -55,22 +55,22 @@ impl<'w> RunWatcher<'w> {
     ) -> Result<StateMachineExecution, RunFailure> {
         say(
             host,
-            &format!("secretrail: {arn} is under way; watching it\n"),
+            &format!("secretrail: {arn} is already running; waiting for it\n"),
         );
         self.until_end(arn, host)
     }
 
-    /// Waits until an execution is over.
+    /// Waits for the end of an execution.
     pub(super) fn until_end(
         &mut self,
         arn: String,
         host: &mut ProcessHost,
     ) -> Result<StateMachineExecution, RunFailure> {
-        // What the executions before this one have done.
+        // Items done by the executions before this one.
         let before = self.bar.position();
         loop {
             let Some(progress) = self.machines.execution(&arn)? else {
-                let message = format!("{arn}: there is no such execution any more");
+                let message = format!("{arn}: the execution no longer exists");
                 return Err(RunFailure::Input(message));
             };
             self.show(&progress, before, host);
@@ -82,7 +82,7 @@ impl<'w> RunWatcher<'w> {
     }
 
     fn show(&mut self, progress: &ExecutionProgress, before: u64, host: &mut ProcessHost) {
-        // Without a terminal there is no bar, and a line for each look would fill the log.
+        // Without a terminal there is no bar, and a line for each poll would flood the log.
         if self.bar.is_hidden() && !self.quiet && self.reported.elapsed() >= LINE {
             let now = later(host.now, self.began.elapsed());
             say(host, &line(progress, now));
@@ -92,13 +92,13 @@ impl<'w> RunWatcher<'w> {
         self.bar.set_message(format!("{} failed", progress.failed));
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub(super) fn finish(self) {
         self.bar.finish_and_clear();
     }
 }
 
-/// The time of the host is that of the beginning: it does not move during a run.
+/// The current time: that of the host is the start of the run and does not advance.
 fn later(began: EventTime, elapsed: Duration) -> EventTime {
     began.plus(i64::try_from(elapsed.as_secs()).unwrap_or(i64::MAX))
 }
@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_tells_the_pace_once_there_is_one() {
+    fn a_line_shows_the_pace_once_there_is_one() {
         let mut progress = ExecutionProgress {
             state: ExecutionState::Runs,
             started: EventTime(0),
@@ -130,7 +130,7 @@ mod tests {
         assert_eq!(
             line(&progress, now),
             "secretrail: running, 2 of 4 items done, 0 failed; 2 items a minute, \
-             about 1 minutes left\n"
+             about 1 minute left\n"
         );
     }
 }

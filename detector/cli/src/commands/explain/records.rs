@@ -1,4 +1,4 @@
-//! The raw records behind an alert, found in logs and parts by the ids of their events.
+//! Finds the raw records of an alert in logs and extract files, by event id.
 
 use std::collections::BTreeSet;
 
@@ -13,16 +13,16 @@ use crate::input::object::{InputObject, InputProblem, ObjectReadError};
 use crate::input::read::readers;
 use crate::input::store::ObjectStore;
 
-/// A record as it stands in a log.
+/// A record as AWS wrote it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct RawRecord {
-    /// Name of the log.
+    /// Name of the log that holds it.
     pub(super) object: String,
     /// Its JSON.
     pub(super) json: String,
 }
 
-/// The records of an alert in these objects, by time; and what could not be read.
+/// The records of an alert in these objects, by event time; and what could not be read.
 pub(super) fn records(
     alert: &Alert,
     objects: &[InputObject],
@@ -38,7 +38,7 @@ pub(super) fn records(
         let read = search.object(object, &mut records);
         (records, read)
     });
-    // What was found before an object breaks off is shown; that it does is told as well.
+    // Records before the damage of an object are used, and the damage is reported.
     let (mut records, mut problems) = (Vec::new(), Vec::new());
     for (object, (found, read)) in objects.iter().zip(found) {
         records.extend(found);
@@ -52,22 +52,22 @@ pub(super) fn records(
 }
 
 impl RawRecord {
-    /// By event time. Copies of a record in two logs are both shown, always in the same order.
+    /// Sort key: event time. Copies of a record in two logs are both shown, in a stable order.
     fn order(&self) -> (Option<String>, String, String) {
         let time = event_time(&self.json);
         (time, self.object.clone(), self.json.clone())
     }
 }
 
-/// Ids of the events behind the alert: its accesses and their key uses, and others as far as it
-/// knows them, or the one that its summary names.
+/// Ids of the events of an alert: its accesses and their KMS Decrypts, its other events if known, or
+/// the event that its summary names.
 fn event_ids(alert: &Alert) -> BTreeSet<String> {
     let of_accesses = alert.accesses.iter().flat_map(|access| {
         let read = Some(&access.head.event_id);
         [read, access.decrypt.event_id.as_ref()]
     });
-    // An alert about a change or another record has no accesses, and when it was read from a file,
-    // its summary is all that still names the event.
+    // An alert about another record than an access, read from a file, names its event only in the
+    // summary.
     let of_summary = alert
         .summary
         .rsplit_once(", event ")
@@ -81,14 +81,14 @@ fn event_ids(alert: &Alert) -> BTreeSet<String> {
         .collect()
 }
 
-/// Events that are looked for.
+/// A search for events by id.
 struct EventSearch<'s> {
     ids: &'s BTreeSet<String>,
     store: &'s dyn ObjectStore,
 }
 
 impl EventSearch<'_> {
-    /// The records of these events in an object, up to where it cannot be read further.
+    /// The records of these events in an object, up to the first read error.
     fn object(
         &self,
         object: &InputObject,
@@ -100,7 +100,7 @@ impl EventSearch<'_> {
                 .parts(&bytes, found)
                 .map_err(|error| ObjectReadError::Content(error.to_string()));
         }
-        // Most records hold none of the ids anywhere, and need not be parsed to know it.
+        // Prefilter: a record is parsed only if it contains one of the ids.
         let finders: Vec<Finder<'_>> = self.ids.iter().map(Finder::new).collect();
         let (records, read) = records_with(&bytes, |unit| {
             finders.iter().any(|finder| finder.find(unit).is_some())
@@ -114,8 +114,7 @@ impl EventSearch<'_> {
         read.map_err(|error| ObjectReadError::Content(error.to_string()))
     }
 
-    /// The records of these events in parts, with the names of the logs that the parts were made
-    /// of.
+    /// The records of these events in an extract file, with the names of their logs.
     fn parts(&self, bytes: &[u8], found: &mut Vec<RawRecord>) -> Result<(), ExtractFileError> {
         let mut next = ExtractFileReader::inflating(bytes)?;
         while let Some(mut part) = next {
@@ -134,8 +133,8 @@ impl EventSearch<'_> {
         Ok(())
     }
 
-    /// Whether a record is one of these events. An id may stand elsewhere in it, as in the addendum
-    /// to another event: only its own `eventID` counts.
+    /// Whether the `eventID` of a record is one of the ids. An id elsewhere in the record, as in
+    /// `addendum`, does not count.
     fn is_one(&self, record: &str) -> bool {
         let value: Option<Value> = serde_json::from_str(record).ok();
         value
@@ -144,7 +143,7 @@ impl EventSearch<'_> {
     }
 }
 
-/// `eventTime` as it is written, which sorts as it should.
+/// `eventTime` as written; its text sorts by time.
 fn event_time(record: &str) -> Option<String> {
     let value: Value = serde_json::from_str(record).ok()?;
     value.get("eventTime")?.as_str().map(str::to_owned)
@@ -201,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_before_the_damage_is_found_and_the_damage_is_told() {
+    fn what_comes_before_the_damage_is_found_and_the_damage_is_reported() {
         let mut alert = alert(&rule("r", "R"), "a");
         alert.events = vec!["e1".into()];
         let gone = ObjectPlace::File("/nowhere/a.json".into());

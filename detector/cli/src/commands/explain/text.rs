@@ -1,4 +1,4 @@
-//! What `explain` says: the alert, its records, and where to look next.
+//! The text of `explain`: the alert, its records, and where to look next.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -10,10 +10,10 @@ use serde_json::Value;
 
 use super::records::RawRecord;
 
-/// Seconds around an alert in which to look for its records, and to look next.
+/// Seconds before and after an alert in which to search for records and to look next.
 pub(super) const AROUND: i64 = 3_600;
 
-/// An alert with everything behind it, of these logs.
+/// An alert with its evidence from these logs.
 pub(super) fn explained(alert: &Alert, logs: &[PathBuf], records: &[RawRecord]) -> String {
     let mut text = text::body(alert);
     writeln!(text, "rule file  {}", sanitize::line(&alert.rule.file)).ok();
@@ -34,13 +34,13 @@ fn push_record(record: &RawRecord, text: &mut String) {
     writeln!(text, "  {}", sanitize::line(&record.object)).ok();
     let pretty = serde_json::from_str::<Value>(&record.json)
         .map_or_else(|_| record.json.clone(), |value| format!("{value:#}"));
-    // Line by line: a record may hold characters that a terminal obeys.
+    // Sanitised line by line: a record may hold terminal escapes.
     for line in pretty.lines() {
         writeln!(text, "    {}", sanitize::line(line)).ok();
     }
 }
 
-/// Where the records are, for alerts from a file without the logs.
+/// The objects that hold the records, if no logs are given.
 fn push_places(alert: &Alert, text: &mut String) {
     for access in &alert.accesses {
         let event = sanitize::line(&access.head.event_id);
@@ -50,7 +50,7 @@ fn push_places(alert: &Alert, text: &mut String) {
     text.push_str("  name the logs beside the alerts to see them\n");
 }
 
-/// Commands that can be pasted into a shell.
+/// Commands for the next steps, ready to paste into a shell.
 fn push_next(alert: &Alert, logs: &[PathBuf], text: &mut String) {
     let paths: Vec<String> = logs
         .iter()
@@ -73,62 +73,57 @@ fn push_next(alert: &Alert, logs: &[PathBuf], text: &mut String) {
     }
 }
 
-/// What an analyst may want to see beside the alert.
+/// A suggested command.
 #[derive(Debug, PartialEq, Eq)]
 struct AnalystHint<'a> {
-    /// What it is for.
+    /// What it shows.
     why: &'static str,
-    /// The option that selects it.
+    /// The option of `accesses` to use.
     option: &'static str,
-    /// Its value.
+    /// The value of the option.
     value: &'a str,
 }
 
-/// Whatever the alert has only one of leads on; of several, none is more promising than another.
+/// Suggestions for each property of which the alert has exactly one value.
 fn clues(alert: &Alert) -> Vec<AnalystHint<'_>> {
     let heads = alert.accesses.iter().map(|access| &access.head);
     let key = only(heads.clone().filter_map(|h| h.access_key_id.as_deref()));
     let source = only(heads.filter_map(|h| h.source.ip.as_deref()));
-    // Only the first secrets are listed: one in the list need not be the only one.
+    // The list is limited: a single entry need not be the only secret.
     let secret =
         only(alert.secrets.iter().map(|secret| &**secret)).filter(|_| alert.secrets_total == 1);
     let all = [
         (
-            "everything that this principal read around that time",
+            "all accesses by this principal around that time",
             "--principal",
             alert.principal.as_deref(),
         ),
-        (
-            "everything that was read with this access key",
-            "--access-key",
-            key,
-        ),
-        ("who else came from there", "--source", source),
-        ("who else read this secret", "--secret", secret),
+        ("all accesses with this access key", "--access-key", key),
+        ("all accesses from this source", "--source", source),
+        ("all accesses to this secret", "--secret", secret),
     ];
     all.into_iter()
         .filter_map(|(why, option, value)| value.map(|value| AnalystHint { why, option, value }))
         .collect()
 }
 
-/// The value, if there is no other.
+/// The value, if all are equal.
 fn only<'a>(values: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let values: BTreeSet<&str> = values.collect();
     values.first().filter(|_| values.len() == 1).copied()
 }
 
-/// For a shell: in single quotes, whatever it holds.
+/// The text quoted for a shell, if necessary.
 fn quoted(text: &str) -> String {
     let text = sanitize::line(text);
     if !text.is_empty() && text.chars().all(is_plain) {
         return text.into_owned();
     }
-    // A single quote cannot stand between single quotes: they end, an escaped one follows, and they
-    // begin again.
+    // A single quote is written as end of quotes, escaped quote, start of quotes.
     format!("'{}'", text.replace('\'', "'\\''"))
 }
 
-/// Whether no shell sees anything in a character.
+/// Whether a character has no special meaning in any shell.
 fn is_plain(c: char) -> bool {
     c.is_ascii_alphanumeric() || "-_./:@=+,".contains(c)
 }
@@ -150,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_an_alert_has_one_of_leads_on() {
+    fn only_properties_with_one_value_are_suggested() {
         let mut alert = alert(&rule("r", "R"), "a");
         alert.principal = Some("kim".into());
         alert.secrets = vec!["prod/db".into()];
@@ -169,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn without_logs_the_places_of_the_records_are_told() {
+    fn without_logs_the_places_of_the_records_are_named() {
         let mut alert = alert(&rule("r", "R"), "a");
         alert.accesses = vec![access(&[("/object", json!("x\u{1b}[2J.json"))])];
         let text = explained(&alert, &[], &[]);

@@ -1,4 +1,4 @@
-//! Alerts that were written before, by a replay or for SNS, among the paths of `explain`.
+//! Separates files of alerts, written by `replay` or received from SNS, from logs.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -13,31 +13,30 @@ use serde_json::{Deserializer, Value};
 use crate::args::path::is_stdin;
 use crate::host::RunFailure;
 
-/// Bytes from which a file is known.
+/// Bytes read to recognise a file of alerts.
 const HEAD: u64 = 512;
 
-/// Logs would have to be read twice.
-const ONLY_ALERTS: &str = "explain takes alerts from standard input, as `replay -f jsonl` writes \
-    them; it reads logs twice, and standard input can be read only once: write them to a file \
-    first";
+/// The error about logs on standard input.
+const ONLY_ALERTS: &str = "explain reads only alerts from standard input, as `replay -f jsonl` \
+    writes them; logs are read twice: write them to a file first";
 
-/// What the paths of `explain` are.
+/// The paths of `explain`, separated.
 pub(super) struct ExplainPaths {
-    /// Alerts in files of theirs, each once; `None` when there is no such file.
+    /// Distinct alerts of all files of alerts; `None` if there is no such file.
     pub(super) alerts: Option<Vec<Alert>>,
-    /// Everything else.
+    /// All other paths.
     pub(super) logs: Vec<PathBuf>,
 }
 
 impl ExplainPaths {
-    /// Tells files of alerts, and alerts on standard input, from logs.
+    /// Separates files of alerts, and alerts on standard input, from logs.
     ///
     /// # Errors
     ///
-    /// [`Failure::Input`]: such a file cannot be read to its end. [`Failure::Usage`]: standard
-    /// input holds no alerts.
+    /// [`RunFailure::Input`]: a file of alerts cannot be read to its end. [`RunFailure::Usage`]:
+    /// standard input holds no alerts.
     pub(super) fn sort(paths: &[PathBuf], stdin: &mut dyn Read) -> Result<Self, RunFailure> {
-        // By id: a file and an excerpt of it may both be named.
+        // By id: a file and an excerpt of it may both be given.
         let mut alerts: Option<BTreeMap<AlertId, Alert>> = None;
         let mut logs = Vec::new();
         for path in paths {
@@ -58,8 +57,7 @@ impl ExplainPaths {
     }
 }
 
-/// The alerts on standard input. Logs on it are refused before they are read to their end, which
-/// may never come.
+/// The alerts on standard input. Logs are rejected after their first bytes: the stream may be endless.
 fn piped(stdin: &mut dyn Read) -> Result<Vec<u8>, RunFailure> {
     let mut bytes = Vec::new();
     stdin
@@ -81,8 +79,8 @@ fn unreadable(path: &Path, error: impl Display) -> RunFailure {
     RunFailure::Input(format!("{}: {error}", path.display()))
 }
 
-/// Whether a path is a file of alerts, packed or not. What cannot be opened is left to those who
-/// read logs.
+/// Whether a path is a file of alerts, compressed or not. A path that cannot be opened counts as logs,
+/// whose readers report the error.
 fn is_alerts(path: &Path) -> bool {
     if !path.is_file() {
         return false;
@@ -91,16 +89,16 @@ fn is_alerts(path: &Path) -> bool {
         return false;
     };
     let mut text = Vec::new();
-    // A packed file that is cut breaks off; what comes before that is all that is asked for.
+    // Only the head is inflated; the error at its end does not matter.
     gunzip::inflate_stream(file.take(HEAD), &mut |piece| text.extend_from_slice(piece)).ok();
     begins_with_alert(&text)
 }
 
-/// The schema comes first in every alert; in logs it does not. No parser is asked: the head is cut
-/// anywhere.
+/// Whether a text starts like an alert: `schema` is its first key, which logs do not have. Not parsed,
+/// because the head is truncated anywhere.
 fn begins_with_alert(head: &[u8]) -> bool {
     let text = String::from_utf8_lossy(head);
-    // JSON lines and an array, as the two forms of `replay` are, and indented by another tool.
+    // JSON lines, an array, or JSON indented by another tool.
     let text = text.trim_start_matches(['\u{feff}', '[', '{', ' ', '\t', '\r', '\n']);
     let value = text
         .strip_prefix("\"schema\"")
@@ -108,8 +106,8 @@ fn begins_with_alert(head: &[u8]) -> bool {
     value.is_some_and(|value| value.trim_start().starts_with("\"secretrail.alert/"))
 }
 
-/// Reads alerts; of copies of one, that which shows most: chat and mail cut the accesses of an
-/// alert.
+/// Reads alerts; of several copies, keeps the one with the most accesses: notifications truncate
+/// them.
 fn read(
     path: &Path,
     bytes: &[u8],
@@ -125,7 +123,7 @@ fn read(
     Ok(())
 }
 
-/// The values of JSON lines, of one array, or of both one after the other, packed or not.
+/// The values of JSON lines and arrays, compressed or not.
 fn values(bytes: &[u8]) -> Result<Vec<Value>, ValuesError> {
     let mut text = Vec::new();
     gunzip::inflate(bytes, &mut InflateScratch::default(), &mut |piece| {
@@ -171,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn alerts_are_known_by_their_beginning_in_any_wrapping() {
+    fn alerts_are_recognised_by_their_beginning_in_any_wrapping() {
         let head = r#""schema":"secretrail.alert/1","id""#;
         for begin in ["{", "[\n{", "\u{feff} [ {"] {
             assert!(begins_with_alert(format!("{begin}{head}").as_bytes()));
@@ -186,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn of_copies_of_an_alert_that_which_shows_most_is_kept() {
+    fn of_copies_of_an_alert_the_one_with_most_accesses_is_kept() {
         let cut = alert(&rule("r", "R"), "a");
         let whole = Alert {
             accesses: vec![access(&[])],
@@ -204,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn files_of_alerts_are_told_from_logs_packed_or_not() {
+    fn files_of_alerts_are_distinguished_from_logs_packed_or_not() {
         let folder = tempfile::tempdir().unwrap();
         let text = json(&alert(&rule("r", "R"), "a"));
         let mut gz = GzEncoder::new(Vec::new(), Compression::fast());
@@ -217,12 +215,12 @@ mod tests {
         let gone: PathBuf = "/nowhere".into();
         let paths = sorted(&[plain, log.clone(), packed, gone.clone()], "").unwrap();
         assert_eq!(paths.alerts.unwrap().len(), 1);
-        // What cannot be opened is left to those who read logs: they say so.
+        // A path that cannot be opened counts as logs, whose readers report it.
         assert_eq!(paths.logs, [log, gone]);
     }
 
     #[test]
-    fn logs_on_standard_input_are_refused_and_broken_alerts_are_told() {
+    fn logs_on_standard_input_are_refused_and_broken_alerts_are_reported() {
         let logs = sorted(&["-".into()], r#"{"Records":[]}"#).err().unwrap();
         assert_eq!(logs.exit_code(), exit::USAGE);
         let text = json(&alert(&rule("r", "R"), "a"));

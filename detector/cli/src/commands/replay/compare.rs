@@ -1,5 +1,4 @@
-//! `replay --compare`: what a change of rules does to the alerts over the same logs, before it
-//! ships.
+//! `replay --compare`: how a change of rules changes the alerts over the same logs.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,10 +12,10 @@ use serde_json::{Value, json};
 use crate::output::listing::RowListing;
 use crate::output::table;
 
-/// Alerts that are shown one by one, of each kind.
+/// Most alerts to show one by one, of those gained and of those lost.
 const SHOWN: usize = 20;
 
-/// What happened to the alerts of one rule.
+/// The alerts of one rule: kept, gained and lost.
 #[derive(Default)]
 struct RuleChange<'a> {
     meta: Option<&'a RuleMeta>,
@@ -25,20 +24,19 @@ struct RuleChange<'a> {
     lost: Vec<&'a Alert>,
 }
 
-/// What happened to the alerts of every rule that raised one, before or after, by the ids of the
-/// rules.
+/// The changes of every rule that raised an alert before or after, by rule id.
 pub(super) struct Comparison<'a>(BTreeMap<&'a str, RuleChange<'a>>);
 
 impl<'a> Comparison<'a> {
-    /// Alerts of the rules in force beside those of the rules that may replace them.
+    /// Compares the alerts of the rules in use with those of the rules of `--compare`.
     pub(super) fn of(before: &'a [Alert], after: &'a [Alert]) -> Self {
         let (old, new) = (ids(before), ids(after));
         let mut changes: BTreeMap<&str, RuleChange<'_>> = BTreeMap::new();
         for alert in after {
             let change = changes.entry(&alert.rule.id).or_default();
             change.meta = Some(&alert.rule);
-            // The id is a function of what the alert says: a rule that only got another title or
-            // level keeps its alerts.
+            // The id does not depend on title and level: a rule that only changes these keeps its
+            // alerts.
             if old.contains(&alert.id) {
                 change.kept.push(alert);
             } else {
@@ -47,14 +45,14 @@ impl<'a> Comparison<'a> {
         }
         for alert in before.iter().filter(|alert| !new.contains(&alert.id)) {
             let change = changes.entry(&alert.rule.id).or_default();
-            // A rule that stays is called what it will be called.
+            // A rule in both sets has its new title.
             change.meta = change.meta.or(Some(&alert.rule));
             change.lost.push(alert);
         }
         Self(changes)
     }
 
-    /// What changed most comes first.
+    /// The table of counts, largest changes first.
     fn counts(&self) -> String {
         let mut sorted: Vec<_> = self.0.iter().collect();
         sorted.sort_by_key(|(_, change)| {
@@ -137,7 +135,7 @@ fn row(id: &str, change: &RuleChange<'_>) -> [String; 6] {
     ]
 }
 
-/// The first of these alerts, and how many more there are.
+/// The first of these alerts, and the number of the others.
 fn push_shown<'a>(mark: &str, alerts: impl Iterator<Item = &'a &'a Alert>, text: &mut String) {
     let mut more = 0;
     for (index, alert) in alerts.enumerate() {

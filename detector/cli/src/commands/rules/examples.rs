@@ -1,4 +1,4 @@
-//! `rules test`: the examples that rules carry, run through the whole path.
+//! `rules test`: runs the examples in rules through the whole pipeline.
 
 use std::fmt::Write as _;
 
@@ -18,6 +18,7 @@ use crate::exit;
 use crate::host::{ProcessHost, RunFailure, print};
 use crate::input::rules_and_policy;
 use crate::output::out;
+use crate::text::plural;
 
 pub(super) fn run(args: &RulesTestArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
     let loaded = rules_and_policy::rules(&args.files)?;
@@ -43,10 +44,10 @@ pub(super) fn run(args: &RulesTestArgs, host: &mut ProcessHost) -> Result<u8, Ru
     })
 }
 
-/// The rules that were named, or all of them.
+/// The rules of `--rule`, or all rules.
 fn asked_for<'r>(loaded: &'r RulePack, names: &[String]) -> Result<Vec<&'r RuleMeta>, RunFailure> {
     let mut metas = metas(loaded);
-    // A name that fits nothing would otherwise pass with no example at all.
+    // Otherwise a wrong name would pass without running any example.
     for name in names {
         if !metas.iter().any(|meta| is_named(meta, name)) {
             return Err(RunFailure::Usage(format!(
@@ -60,17 +61,17 @@ fn asked_for<'r>(loaded: &'r RulePack, names: &[String]) -> Result<Vec<&'r RuleM
     Ok(metas)
 }
 
-/// How an example went.
+/// The result of an example.
 struct ExampleResult<'e> {
     example: &'e RuleExample,
     /// Title of the rule.
     title: String,
     result: Result<(), ExampleFault>,
-    /// What decided.
+    /// The deciding count or selections, as text.
     decided: String,
 }
 
-/// Runs the examples of these rules, in the order of their files.
+/// Runs the examples of these rules, in the order in which they were loaded.
 fn try_all<'e>(loaded: &'e RulePack, metas: &[&RuleMeta]) -> Vec<ExampleResult<'e>> {
     let of_rules = loaded.examples.iter().filter_map(|example| {
         let meta = metas.iter().find(|meta| meta.id == example.rule)?;
@@ -84,9 +85,9 @@ fn try_example<'e>(
     meta: &RuleMeta,
     example: &'e RuleExample,
 ) -> ExampleResult<'e> {
-    // The whole path decides; the explanation beside it only says why, in a few words.
+    // The pipeline decides; the explanation only says why.
     let result = pollster::block_on(examples::run(rules, example));
-    // A policy that cannot be read is the fault of the example, which the run has told.
+    // An invalid policy is an error of the example, which the run has reported.
     let policy: Option<AccessPolicy> = example.policy.as_ref().and_then(|text| text.parse().ok());
     let events = format!("[{}]", example.events.join(","));
     let reported = pollster::block_on(explain(rules, &meta.id, events.as_bytes(), policy.as_ref()));
@@ -101,11 +102,11 @@ fn try_example<'e>(
     }
 }
 
-/// What decided: the count of the group that came furthest, or the selections of the first event
-/// that matched.
+/// What decided: the count of the group that fired, or else of the first group; for rules about single
+/// events, the selections of the first event that matched.
 fn decided(explanation: &Explanation) -> String {
     let (events, groups) = (&explanation.events, &explanation.groups);
-    // The group of a rule about single events only keeps it from repeating itself.
+    // A rule about single events has groups only for `suppress`.
     let single = events.iter().any(|event| event.rule.is_empty());
     let group = groups.iter().find(|group| group.fired);
     if let Some(group) = group.or(groups.first()).filter(|_| !single) {
@@ -113,7 +114,7 @@ fn decided(explanation: &Explanation) -> String {
     }
     let event = events.iter().find(|event| event.matched);
     event.or(events.first()).map_or_else(
-        || "the rule sees none of the events".to_owned(),
+        || "no event matches the logsource of the rule".to_owned(),
         EventTrace::decided,
     )
 }
@@ -146,15 +147,15 @@ fn push_total(tried: &[ExampleResult<'_>], failed: usize, out: &mut String) {
     rules.dedup();
     writeln!(
         out,
-        "\n{} examples of {} rules: {} passed, {failed} failed",
-        tried.len(),
-        rules.len(),
+        "\n{} of {}: {} passed, {failed} failed",
+        plural(tried.len() as u64, "example"),
+        plural(rules.len() as u64, "rule"),
         tried.len() - failed
     )
     .ok();
 }
 
-/// Rules without examples are no failure, but their author should know.
+/// Rules without examples do not fail the run, but are listed.
 fn push_bare(loaded: &RulePack, metas: &[&RuleMeta], out: &mut String) {
     for meta in metas {
         if !loaded.examples.iter().any(|e| e.rule == meta.id) {
@@ -164,9 +165,9 @@ fn push_bare(loaded: &RulePack, metas: &[&RuleMeta], out: &mut String) {
     }
 }
 
-/// The results for CI systems: a suite for each rule, a case for each of its examples.
+/// The results as JUnit XML: a suite for each rule, a case for each of its examples.
 fn junit(tried: &[ExampleResult<'_>]) -> Result<String, RunFailure> {
-    // By id, and in the order of the examples: two rules may have one title.
+    // By rule id, since titles need not be unique; in the order of the examples.
     let mut suites: Vec<(&str, TestSuite)> = Vec::new();
     for one in tried {
         let known = suites
@@ -244,11 +245,11 @@ mod tests {
         let single = of(vec![event("", true)], groups);
         assert_eq!(decided(&single), "");
         let none = of(Vec::new(), Vec::new());
-        assert_eq!(decided(&none), "the rule sees none of the events");
+        assert_eq!(decided(&none), "no event matches the logsource of the rule");
     }
 
     #[test]
-    fn a_failure_is_told_to_people_and_to_ci() {
+    fn a_failure_is_reported_to_people_and_to_ci() {
         let example = |fires| RuleExample {
             rule: "r".to_owned(),
             name: "twenty at once".to_owned(),
@@ -273,7 +274,7 @@ mod tests {
         assert_eq!(
             text,
             "[FAIL] Bulk: twenty at once (fires)\n       the rule should fire, and does not\n\
-             \x20      a: 3 of 20\n\n2 examples of 1 rules: 1 passed, 1 failed\n"
+             \x20      a: 3 of 20\n\n2 examples of 1 rule: 1 passed, 1 failed\n"
         );
         let xml = junit(&tried).unwrap();
         assert!(xml.contains(r#"<testsuite name="Bulk" tests="2""#), "{xml}");
@@ -281,10 +282,10 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_is_tried_by_any_of_its_names_and_must_be_there() {
+    fn a_rule_is_tried_by_any_of_its_names_and_must_exist() {
         let one = ran(&["rules", "test", "--rule", "direct-decrypt"]);
         assert_eq!(one.code, exit::DONE, "{}", one.out);
-        assert!(one.out.contains(" of 1 rules: "), "{}", one.out);
+        assert!(one.out.contains(" of 1 rule: "), "{}", one.out);
         let quiet = ran(&[
             "rules",
             "test",

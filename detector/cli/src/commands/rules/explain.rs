@@ -1,5 +1,4 @@
-//! `rules explain`: selection by selection, why a rule does or does not fire for the records in a
-//! file.
+//! `rules explain`: why a rule fires or not for the records in a file, selection by selection.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -24,7 +23,7 @@ pub(super) fn run(args: &RulesExplainArgs, host: &mut ProcessHost) -> Result<u8,
     let bytes = bytes(&args.events, &mut *host.stdin)
         .map_err(|error| RunFailure::Input(format!("{name}: {error}")))?;
     let explained = pollster::block_on(explain(&loaded.set, &args.rule, &bytes, policy.as_ref()));
-    // A wrong name is a slip of whoever typed it; anything else is the fault of the file.
+    // An unknown rule is a usage error; anything else is an error of the file.
     let explanation = explained.map_err(|trouble| match trouble {
         ExplainError::NoSuchRule(_) => RunFailure::Usage(trouble.to_string()),
         ExplainError::Unreadable(_) | ExplainError::NoRecords | ExplainError::State(_) => {
@@ -65,7 +64,7 @@ fn text(explanation: &Explanation) -> String {
         writeln!(out, "  {mark} {name}: {count}").ok();
     }
     if explanation.events.is_empty() {
-        out.push_str("\nThe rule sees none of the records: its logsource asks for others.\n");
+        out.push_str("\nNo record matches the logsource of the rule.\n");
     }
     out
 }
@@ -77,7 +76,7 @@ fn push_event(trace: &EventTrace, out: &mut String) {
         matched,
         lines,
     } = trace;
-    // Only a correlation asks several rules, and only then is it said which one.
+    // Only a correlation has several rules, and only then the rule is named.
     let asked = if rule.is_empty() {
         String::new()
     } else {
@@ -92,7 +91,7 @@ fn push_event(trace: &EventTrace, out: &mut String) {
     }
 }
 
-/// As wide in either case, so that what follows is aligned.
+/// `yes` or `no`, padded to equal width.
 fn yes_or_no(holds: bool) -> &'static str {
     if holds { "yes" } else { "no " }
 }
@@ -114,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_rule_asks_stands_below_each_event_and_text_from_logs_is_harmless() {
+    fn selections_are_listed_below_each_event_and_text_from_logs_is_sanitised() {
         let event = EventTrace {
             rule: "Reads".to_owned(),
             event: "GetSecretValue \u{1b}[2J".to_owned(),
@@ -140,7 +139,7 @@ mod tests {
     #[test]
     fn a_rule_that_sees_nothing_says_why() {
         let text = text(&explanation(Vec::new(), Vec::new()));
-        assert!(text.ends_with("sees none of the records: its logsource asks for others.\n"));
+        assert!(text.ends_with("\nNo record matches the logsource of the rule.\n"));
     }
 
     #[test]

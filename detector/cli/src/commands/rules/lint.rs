@@ -1,4 +1,4 @@
-//! `rules lint`: what is wrong with rule files, or could be better.
+//! `rules lint`: errors, warnings and hints about rule files.
 
 use std::fmt::Write as _;
 
@@ -10,6 +10,7 @@ use crate::args::RulesLintArgs;
 use crate::exit;
 use crate::host::{ProcessHost, RunFailure, print, say};
 use crate::input::rules_and_policy;
+use crate::text::plural;
 
 pub(super) fn run(args: &RulesLintArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
     let LintReport { files, findings } = linted(args)?;
@@ -23,7 +24,13 @@ pub(super) fn run(args: &RulesLintArgs, host: &mut ProcessHost) -> Result<u8, Ru
     let infos = count(&findings, LintSeverity::Info);
     say(
         host,
-        &format!("{files} files: {errors} errors, {warnings} warnings, {infos} hints\n"),
+        &format!(
+            "{}: {}, {}, {}\n",
+            plural(files as u64, "file"),
+            plural(errors as u64, "error"),
+            plural(warnings as u64, "warning"),
+            plural(infos as u64, "hint")
+        ),
     );
     Ok(match (errors, warnings) {
         (0, 0) => exit::DONE,
@@ -32,9 +39,9 @@ pub(super) fn run(args: &RulesLintArgs, host: &mut ProcessHost) -> Result<u8, Ru
     })
 }
 
-/// What the check of rule files came to.
+/// The findings about rule files.
 struct LintReport {
-    /// How many files were named, or are in the pack.
+    /// Number of files that were named or, without any, are in the pack.
     files: usize,
     findings: Vec<LintFinding>,
 }
@@ -47,7 +54,7 @@ fn linted(args: &RulesLintArgs) -> Result<LintReport, RunFailure> {
         .map(|(name, text)| (name.as_str(), text.as_str()))
         .collect();
     let mut findings = lint(&borrowed, &vars);
-    // The files of the pack that these rules name are linted with the pack.
+    // Files of the pack that these rules refer to are only linted with the pack.
     findings.retain(|finding| !needed.contains(&finding.file));
     Ok(LintReport {
         files: files.len() - needed.len(),
@@ -74,8 +81,8 @@ mod tests {
         let broken = ran(&["rules", "lint", "-r", &path]);
         assert_eq!(broken.code, exit::RULES, "{}{}", broken.out, broken.err);
         assert!(broken.out.starts_with(&path));
-        assert!(broken.err.starts_with("1 files: "), "{}", broken.err);
-        // The pack has hints at most, which fail nobody's build.
+        assert!(broken.err.starts_with("1 file: "), "{}", broken.err);
+        // The pack has at most hints, which do not fail a build.
         let pack = ran(&["rules", "lint"]);
         assert_eq!(pack.code, exit::DONE, "{}", pack.out);
         assert!(pack.err.contains(" 0 errors, 0 warnings, "));

@@ -1,4 +1,4 @@
-//! `rules list` and `rules fields`: what there is, for people and for programs.
+//! `rules list` and `rules fields`: lists for people and for programs.
 
 use secretrail_engine::rule::fields::{DERIVED, DerivedField};
 use secretrail_engine::rule_meta::RuleMeta;
@@ -11,14 +11,14 @@ use crate::host::{ProcessHost, RunFailure, print};
 use crate::input::rules_and_policy;
 use crate::output::table;
 
-/// What the list of fields cannot name one by one.
-const RAW_FIELDS: &str = "\nBeside these, every field of the CloudTrail record under its own name, \
-    as in requestParameters.secretId.\n";
+/// The note about raw fields, below the table of derived fields.
+const RAW_FIELDS: &str = "\nRules may also use every field of the CloudTrail record under its own \
+    name, as in requestParameters.secretId.\n";
 
 pub(super) fn run(args: &RulesListArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
     let loaded = rules_and_policy::rules(&args.files)?;
     let mut metas = metas(&loaded);
-    // By file, as authors know their rules, and not by how they were loaded.
+    // Sorted by file, not in the order of loading.
     metas.sort_by(|a, b| (&a.file, &a.title).cmp(&(&b.file, &b.title)));
     let text = match args.format {
         ListFormat::Table => {
@@ -31,7 +31,7 @@ pub(super) fn run(args: &RulesListArgs, host: &mut ProcessHost) -> Result<u8, Ru
     Ok(exit::DONE)
 }
 
-/// Every rule that was named, once: a suppressed rule is a detection and a window of the same name.
+/// Every distinct rule that was named: a rule with `suppress` is loaded as a detection and a window.
 pub(super) fn metas(loaded: &RulePack) -> Vec<&RuleMeta> {
     let mut metas: Vec<&RuleMeta> = Vec::new();
     for meta in loaded.set.metas() {
@@ -42,7 +42,7 @@ pub(super) fn metas(loaded: &RulePack) -> Vec<&RuleMeta> {
     metas
 }
 
-/// Whether a rule raises no alerts of its own: a correlation counts what it finds.
+/// Whether a rule raises no alerts itself but is referenced by a correlation.
 fn feeds_another(meta: &RuleMeta, loaded: &RulePack) -> bool {
     !loaded.set.alerting().any(|known| known.id == meta.id)
 }
@@ -78,7 +78,7 @@ pub(super) fn fields(args: &RulesFieldsArgs, host: &mut ProcessHost) -> Result<u
     let text = match args.format {
         ListFormat::Table => {
             let rows: Vec<_> = DERIVED.iter().map(field_row).collect();
-            table::columns(["FIELD", "OF", "MEANING"], &rows) + RAW_FIELDS
+            table::columns(["FIELD", "APPLIES TO", "MEANING"], &rows) + RAW_FIELDS
         }
         ListFormat::Json => pretty(DERIVED.iter().map(field_value))?,
     };
@@ -92,7 +92,7 @@ fn field_row(field: &DerivedField) -> [String; 3] {
     } else {
         "accesses, changes"
     };
-    // The meanings are written for Markdown, where code stands between backticks.
+    // The meanings are Markdown, with code between backticks.
     let meaning = field.meaning.replace('`', "");
     [field.name.to_owned(), of.to_owned(), meaning]
 }
@@ -156,7 +156,7 @@ mod tests {
         let metas = metas(&pack);
         let ids: BTreeSet<&str> = metas.iter().map(|meta| meta.id.as_str()).collect();
         assert_eq!(ids.len(), metas.len());
-        // Otherwise there is nothing here to fold.
+        // Otherwise the test would prove nothing.
         assert!(pack.set.metas().count() > metas.len());
     }
 }

@@ -1,4 +1,4 @@
-// Some browsers name a language that their own number formats refuse (en-US@posix); the charts ask for it as they load.
+// Some browsers report a language that Intl.NumberFormat rejects (en-US@posix), and uPlot uses it on load.
 try {
   new Intl.NumberFormat(navigator.language);
 } catch {

@@ -1,4 +1,4 @@
-//! What the report shows, in the form that its script reads.
+//! The data of the report, in the form that its script (`page.js`) reads.
 
 use std::sync::Arc;
 
@@ -17,14 +17,14 @@ use crate::input::object::InputProblem;
 use crate::input::session::SessionResult;
 use crate::output::{gaps, run_summary};
 
-/// Characters of a text beyond which it is cut: CloudTrail cuts at 1 KB, and other texts are names.
+/// Longest text in characters; longer ones are truncated. CloudTrail itself truncates at 1 KB.
 const MAX_CHARS: usize = 1024;
 
-/// What the page draws itself from; `page.js` reads these names.
+/// The data of the page; `page.js` uses these field names.
 #[derive(Serialize)]
 pub(super) struct ReportData {
     meta: ReportMeta,
-    /// Every text once; the columns refer to them by index, -1 for none.
+    /// Every distinct text; columns refer to them by index, -1 for none.
     texts: Vec<String>,
     accesses: LedgerColumns,
     rules: Vec<ReportRule>,
@@ -43,11 +43,11 @@ struct ReportMeta {
     records: u64,
     rules: usize,
     policy: bool,
-    /// Whether any account's logs go back far enough to call something new.
+    /// Whether the logs of any account reach back beyond the warm-up.
     learned: bool,
 }
 
-/// The ledger, in its order, one list for each column.
+/// The ledger in its own order, as one list for each column.
 #[derive(Default, Serialize)]
 struct LedgerColumns {
     time: Vec<i64>,
@@ -70,7 +70,7 @@ struct LedgerColumns {
     decrypted: Vec<Option<String>>,
     kms: Vec<i32>,
     object: Vec<i32>,
-    /// 1 where principal and secret were new to each other.
+    /// 1 for the first read of the secret by the principal.
     first: Vec<u8>,
 }
 
@@ -88,7 +88,7 @@ struct ReportRule {
 #[derive(Serialize)]
 struct AlertRow {
     id: String,
-    /// Index into the rules.
+    /// Index into `rules`.
     rule: usize,
     time: i64,
     start: Option<i64>,
@@ -97,7 +97,7 @@ struct AlertRow {
     principal: Option<String>,
     secrets: Vec<String>,
     secrets_total: usize,
-    /// Rows of the ledger.
+    /// Indices of the accesses in the ledger.
     rows: Vec<usize>,
     accesses_total: usize,
 }
@@ -123,7 +123,7 @@ struct PassedOver {
     reason: String,
 }
 
-/// Texts by their index.
+/// Distinct texts and their indices.
 #[derive(Default)]
 struct TextTable<'t> {
     known: HashMap<&'t str, i32>,
@@ -132,7 +132,7 @@ struct TextTable<'t> {
 
 impl<'t> TextTable<'t> {
     fn index(&mut self, text: Option<&'t str>) -> i32 {
-        // The page shows an empty text and none alike.
+        // The page shows an empty text like a missing one.
         let Some(text) = text.filter(|text| !text.is_empty()) else {
             return -1;
         };
@@ -144,7 +144,7 @@ impl<'t> TextTable<'t> {
 }
 
 impl ReportData {
-    /// What the page needs of a run.
+    /// The data about a run.
     pub(super) fn of(about: &ReportAbout<'_>) -> Self {
         let SessionResult {
             accesses,
@@ -183,13 +183,13 @@ impl ReportData {
     }
 }
 
-/// The accesses as columns, and where each access is among them.
+/// The accesses as columns, and the row of each access.
 struct ReportLedger<'a> {
     columns: LedgerColumns,
     texts: TextTable<'a>,
-    /// Rows by what an access is about: alerts refer to accesses by that.
+    /// Rows by fact key, by which alerts refer to accesses.
     rows: HashMap<SharedStr, usize>,
-    /// Whether any account's logs go back far enough to call something new.
+    /// Whether the logs of any account reach back beyond the warm-up.
     learned: bool,
 }
 
@@ -209,11 +209,10 @@ impl<'a> ReportLedger<'a> {
         let mut earliest = HashMap::new();
         for (row, access) in accesses.iter().enumerate() {
             let head = &access.head;
-            // The ledger is in the order of time, so the first access of an account is its
-            // earliest.
+            // The ledger is ordered by time: the first access of an account is its earliest.
             let since = *earliest.entry(&head.account).or_insert(head.time);
             ledger.learned |= head.time.0.saturating_sub(since.0) >= lookback.warm_up_secs;
-            // A denied read of a new secret is no new reader.
+            // A denied read of a secret does not make the principal a reader.
             let first = judge.judge(access).principal_secret == Novelty::First
                 && head.outcome == CallOutcome::Success;
             ledger.columns.push(access, first, &mut ledger.texts);
@@ -223,7 +222,7 @@ impl<'a> ReportLedger<'a> {
     }
 }
 
-/// The alerts, and the rules that they refer to, each once.
+/// The alerts, and the distinct rules that they refer to.
 fn alert_rows(
     alerts: &[Alert],
     ledger: &HashMap<SharedStr, usize>,
@@ -269,8 +268,8 @@ impl LedgerColumns {
         self.push_result(access, texts);
     }
 
-    // Texts get their indices in the order in which they come first: the columns below are filled
-    // in this order in every version, so that equal runs are equal pages.
+    // Indices follow the order in which texts are first pushed: keep the order of the columns below,
+    // so that equal runs give equal pages.
 
     fn push_call<'a>(&mut self, access: &'a Access, texts: &mut TextTable<'a>) {
         let (head, secret) = (&access.head, &access.secret);
@@ -300,7 +299,7 @@ impl LedgerColumns {
     }
 }
 
-/// The outcome as page.js knows it.
+/// The code of an outcome in page.js.
 fn outcome_code(outcome: CallOutcome) -> u8 {
     match outcome {
         CallOutcome::Success => 0,
@@ -309,7 +308,7 @@ fn outcome_code(outcome: CallOutcome) -> u8 {
     }
 }
 
-/// The status of the decryption as page.js knows it.
+/// The code of a decrypt status in page.js.
 fn decrypt_code(status: DecryptStatus) -> u8 {
     match status {
         DecryptStatus::Paired => 0,
@@ -378,7 +377,7 @@ impl GapTableRow {
     }
 }
 
-/// A text as the page may have it.
+/// A text, sanitised and truncated for the page.
 fn harmless(text: &str) -> String {
     let text = sanitize::line(text);
     match text.char_indices().nth(MAX_CHARS) {
@@ -404,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_text_is_cut_between_characters() {
+    fn a_long_text_is_truncated_between_characters() {
         let text = harmless(&"é".repeat(MAX_CHARS + 1));
         assert_eq!(text.chars().count(), MAX_CHARS + 1);
         assert!(text.ends_with("é…"));

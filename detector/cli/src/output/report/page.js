@@ -16,7 +16,7 @@ const short = (arn) => {
   return part[0] === "arn" && part.length > 5 ? `${part[4]} ${part.slice(5).join(":")}` : arn || "(unnamed)";
 };
 
-/** Makes an element. Text is always set as text. */
+/** Creates an element. Text is always inserted as text, never as HTML. */
 function h(tag, attributes, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes || {})) {
@@ -85,9 +85,9 @@ function setRange(from, to) {
 /* ---- headline, about ---- */
 function about() {
   fill("about", `${meta.paths.join(", ")} · ${N ? `${iso(A.time[0])} to ${iso(A.time[N - 1])}` : "no accesses"} · ${plural(meta.files, "file")}, ${plural(meta.records, "record")} · ${plural(meta.rules, "rule")}, ${meta.policy ? "with an access policy" : "without an access policy"}`);
-  fill("foot", `Made ${iso(meta.made)} by secretrail ${meta.version}. This file loads nothing from anywhere. Charts: uPlot 1.6.32 (MIT).`);
+  fill("foot", `Created ${iso(meta.made)} by secretrail ${meta.version}. This file makes no network requests. Charts: uPlot 1.6.32 (MIT).`);
   const lost = data.unread.length;
-  if (lost) { $("warning").hidden = false; fill("warning", `${plural(lost, "file or path", "files or paths")} could not be read, or not whole: this report is incomplete. `, h("a", { href: "#h-gaps" }, "See which.")); }
+  if (lost) { $("warning").hidden = false; fill("warning", `${plural(lost, "file or path", "files or paths")} could not be read completely: this report is incomplete. `, h("a", { href: "#h-gaps" }, "See which.")); }
 }
 const distinct = (column) => new Set(rows.map((i) => column[i]).filter((x) => x >= 0)).size;
 function tiles() {
@@ -97,7 +97,7 @@ function tiles() {
   const grave = shownAlerts.filter((a) => LEVELS.indexOf(rules[a.rule].level) >= 3).length;
   fill("tiles", tile(shownAlerts.length, `alerts, ${number(grave)} high or critical`, worst >= 0 ? LEVELS[worst] : ""), tile(of(0), "secret reads"),
     tile(distinct(A.secret), "secrets"), tile(distinct(A.principal), "principals"), tile(of(1), "denied", of(1) ? "denied" : ""),
-    tile(meta.learned ? rows.reduce((n, i) => n + A.first[i], 0) : null, meta.learned ? "first reads" : "first reads: the logs are too short to tell"), tile(rows.reduce((n, i) => n + (A.decrypt[i] === 1), 0), "reads without their Decrypt"));
+    tile(meta.learned ? rows.reduce((n, i) => n + A.first[i], 0) : null, meta.learned ? "first reads" : "first reads: the logs are too short"), tile(rows.reduce((n, i) => n + (A.decrypt[i] === 1), 0), "reads without a Decrypt"));
 }
 function chips() {
   const chip = (key) => state[key] >= 0 && h("button", { type: "button", class: "chip", onclick: () => choose(key, -1) }, `${key === "ip" ? "source" : key}: ${text(state[key])} ✕`);
@@ -106,7 +106,7 @@ function chips() {
 
 /* ---- timeline ---- */
 const STEPS = [1, 5, 15, 60, 300, 900, 1800, 3600, 3 * 3600, 6 * 3600, 12 * 3600, 86400, 2 * 86400, 7 * 86400, 14 * 86400, 30 * 86400, 91 * 86400, 365 * 86400];
-/** Width of the charts on paper: A4 and Letter have this much, in pixels of CSS, between usual margins. */
+/** Width of the charts in print, in CSS pixels: fits A4 and Letter with usual margins. */
 const PAPER = 680;
 let plots = [], bins = null, printing = null;
 const wide = () => (printing ? PAPER : $("timeline").clientWidth);
@@ -133,7 +133,7 @@ function timeline() {
   if (!width) return;
   const axis = { stroke: color("soft"), grid: { stroke: color("line"), width: 1 }, ticks: { stroke: color("line"), width: 1 } };
   const utc = (secs) => uPlot.tzDate(new Date(secs * 1000), "UTC");
-  // Later, because it takes the charts away, and they are not done with the mouse yet. Both say it; one is enough.
+  // Deferred, because setRange replaces the charts while they still handle the mouse event. Both charts report a selection; the first one counts.
   let chosen = null;
   const select = (plot) => {
     if (plot.select.width <= 4 || chosen) return;
@@ -151,7 +151,7 @@ function timeline() {
   };
   const scale = { x: { time: true, range: () => [bins.from, bins.to] } };
   const bars = uPlot.paths.bars({ size: [0.86, 60] });
-  fill("timeline", h("div", { class: "legend" }, swatch("read", `reads, ${stepName(bins.step)} a bar`), swatch("bad", "denied or failed"), LEVELS.slice().reverse().map((level) => swatch(level, level))));
+  fill("timeline", h("div", { class: "legend" }, swatch("read", `accesses, ${stepName(bins.step)} per bar`), swatch("bad", "denied or failed"), LEVELS.slice().reverse().map((level) => swatch(level, level))));
   plots.push(new uPlot({
     ...common, height: 190, scales: { ...scale, y: { range: (_, __, max) => [0, Math.max(4, max * 1.08)] } },
     axes: [{ ...axis, values: clock }, { ...axis, size: 52 }],
@@ -194,7 +194,7 @@ function lazy(summary, make, open) {
   if (open) details.make();
   return details;
 }
-/** The first of a list, and a button for the rest. */
+/** The first items of a list, and a button that shows more. */
 function firsts(list, most, make) {
   const out = list.slice(0, most).map(make);
   if (list.length > most) {
@@ -211,7 +211,7 @@ function grouped(list, key) {
 const level = (name) => h("span", { class: `level ${name}` }, name);
 function showAlerts() {
   $("n-alerts").textContent = `${number(shownAlerts.length)} of ${number(alerts.length)}`;
-  if (!shownAlerts.length) return fill("alerts", h("p", { class: "quiet" }, alerts.length ? "None for this selection." : "No rule raised an alert."));
+  if (!shownAlerts.length) return fill("alerts", h("p", { class: "quiet" }, alerts.length ? "None match the filters." : "No rule raised an alert."));
   const groups = [...grouped(shownAlerts, (a) => a.rule)].sort((a, b) => LEVELS.indexOf(rules[b[0]].level) - LEVELS.indexOf(rules[a[0]].level) || b[1].length - a[1].length);
   fill("alerts", groups.map(([index, list], i) => {
     const rule = rules[index];
@@ -225,7 +225,7 @@ function notes(rule) {
   const url = (reference) => (/^https:\/\//.test(reference) ? h("a", { href: reference, rel: "noreferrer noopener", target: "_blank" }, reference) : reference);
   return h("dl", {}, h("dt", {}, "rule"), h("dd", {}, h("code", {}, `${rule.id} · ${rule.file}`)),
     rule.tags.length ? [h("dt", {}, "tags"), h("dd", {}, rule.tags.join(", "))] : [],
-    rule.false_positives.length ? [h("dt", {}, "may be harmless"), h("dd", {}, rule.false_positives.join("; "))] : [],
+    rule.false_positives.length ? [h("dt", {}, "false positives"), h("dd", {}, rule.false_positives.join("; "))] : [],
     rule.references.length ? [h("dt", {}, "references"), h("dd", {}, rule.references.map((r, i) => [i ? ", " : "", url(r)]))] : []);
 }
 function story(alert) {
@@ -261,9 +261,9 @@ function matrix() {
   };
   const left = people.length > P.length || secrets.length > S.length;
   fill("matrix-note", `Reads by principal (rows) and secret (columns), most first: ${number(P.length)} of ${number(people.length)} and ${number(S.length)} of ${number(secrets.length)}. `,
-    meta.learned ? "A red frame marks a first read; " : "The logs are too short to call a read the first of its kind; ", "✕ marks denied or failed attempts only.");
-  fill("matrix", P.length ? h("table", {}, h("thead", {}, h("tr", {}, h("td", {}), S.map((s) => h("th", { scope: "col" }, h("div", {}, link("secret", s, text(s) || "(not told)")))))),
-    h("tbody", {}, P.map((p) => h("tr", {}, h("th", { scope: "row" }, link("principal", p)), S.map((s) => cell(p, s)))))) : h("p", { class: "quiet" }, "No accesses for this selection."),
+    meta.learned ? "A red frame marks a first read; " : "The logs are too short to detect first reads; ", "✕ marks denied or failed attempts only.");
+  fill("matrix", P.length ? h("table", {}, h("thead", {}, h("tr", {}, h("td", {}), S.map((s) => h("th", { scope: "col" }, h("div", {}, link("secret", s, text(s) || "(unknown)")))))),
+    h("tbody", {}, P.map((p) => h("tr", {}, h("th", { scope: "row" }, link("principal", p)), S.map((s) => cell(p, s)))))) : h("p", { class: "quiet" }, "No accesses match the filters."),
     left && h("button", { type: "button", class: "more", onclick: () => { state.matrix *= 2; matrix(); } }, "Show more"));
 }
 function rank(id, title, key, others) {
@@ -291,18 +291,18 @@ function denied() {
   }
   const sorted = [...groups.values()].sort((a, b) => b.n - a.n);
   $("n-denied").textContent = number(sorted.reduce((n, g) => n + g.n, 0));
-  if (!sorted.length) return fill("denied", h("p", { class: "quiet" }, "None for this selection."));
-  const row = (g) => h("tr", {}, h("td", { class: "n" }, number(g.n)), h("td", { class: "wrap" }, link("principal", A.principal[g.i])), h("td", { class: "wrap" }, link("secret", A.secret[g.i], text(A.secret[g.i]) || "(not told)")),
-    h("td", {}, text(A.denied[g.i]).replaceAll("_", " ") || "not told"), h("td", { class: "t" }, iso(A.time[g.last])));
+  if (!sorted.length) return fill("denied", h("p", { class: "quiet" }, "None match the filters."));
+  const row = (g) => h("tr", {}, h("td", { class: "n" }, number(g.n)), h("td", { class: "wrap" }, link("principal", A.principal[g.i])), h("td", { class: "wrap" }, link("secret", A.secret[g.i], text(A.secret[g.i]) || "(unknown)")),
+    h("td", {}, text(A.denied[g.i]).replaceAll("_", " ") || "unknown"), h("td", { class: "t" }, iso(A.time[g.last])));
   const out = table(["times", "principal", "secret", "denied by", "last"], sorted.slice(0, GROUP).map(row), [0]);
-  fill("denied", h("div", { class: "scroll" }, out), sorted.length > GROUP && h("p", { class: "quiet" }, `${number(sorted.length - GROUP)} more pairs; narrow the selection to see them.`));
+  fill("denied", h("div", { class: "scroll" }, out), sorted.length > GROUP && h("p", { class: "quiet" }, `${number(sorted.length - GROUP)} more rows; narrow the filters to see them.`));
 }
 function gaps() {
   const lines = data.gaps.map((g) => h("tr", {}, h("td", { class: "t" }, iso(g.from)), h("td", { class: "t" }, iso(g.to)), h("td", { class: "wrap" }, `${g.account} ${g.region}`), h("td", { class: "wrap" }, g.what)));
   const unread = data.unread.map((p) => h("tr", {}, h("td", { class: "wrap" }, h("code", {}, p.name)), h("td", { class: "wrap" }, p.message)));
-  fill("gaps", lines.length ? h("div", { class: "scroll" }, table(["from", "to", "account, region", "missing"], lines)) : h("p", { class: "quiet" }, "No gaps were found: every delivery came in its usual rhythm, and KMS events were logged around every read."),
-    unread.length ? h("div", { class: "scroll" }, table(["could not be read", "why"], unread)) : null,
-    h("p", { class: "quiet" }, data.passed.length ? `Passed over: ${data.passed.map((p) => `${number(p.count)} ${p.reason}`).join(", ")}.` : "Nothing was passed over."));
+  fill("gaps", lines.length ? h("div", { class: "scroll" }, table(["from", "to", "account, region", "missing"], lines)) : h("p", { class: "quiet" }, "No gaps found: deliveries arrived at their usual interval, and KMS events were logged around every read."),
+    unread.length ? h("div", { class: "scroll" }, table(["could not be read", "reason"], unread)) : null,
+    h("p", { class: "quiet" }, data.passed.length ? `Skipped: ${data.passed.map((p) => `${number(p.count)} ${p.reason}`).join(", ")}.` : "Nothing was skipped."));
 }
 
 /* ---- ledger ---- */
@@ -314,7 +314,7 @@ function ledgerTable(list) {
       open.setAttribute("aria-expanded", String(!shown));
       if (shown) line.nextSibling.remove(); else line.after(h("tr", {}, h("td", { colspan: 6 }, evidence(i))));
     } }, iso(A.time[i]));
-    const line = h("tr", {}, h("td", { class: "t" }, open), h("td", { class: OUTCOMES[A.outcome[i]] }, OUTCOMES[A.outcome[i]]), h("td", { class: "wrap" }, short(text(A.principal[i]))), h("td", { class: "wrap" }, text(A.secret[i]) || "(not told)"),
+    const line = h("tr", {}, h("td", { class: "t" }, open), h("td", { class: OUTCOMES[A.outcome[i]] }, OUTCOMES[A.outcome[i]]), h("td", { class: "wrap" }, short(text(A.principal[i]))), h("td", { class: "wrap" }, text(A.secret[i]) || "(unknown)"),
       h("td", { class: "wrap" }, text(A.ip[i])), h("td", {}, OF[A.decrypt[i]]));
     return line;
   };
@@ -322,7 +322,7 @@ function ledgerTable(list) {
 }
 function evidence(i) {
   const pairs = [["event", A.event[i]], ["call", `${text(A.api[i])} (${text(A.method[i])})`], ["principal", text(A.principal[i])], ["session", text(A.actor[i])], ["access key", text(A.key[i])],
-    ["secret", text(A.arn[i])], ["account, region", `${text(A.account[i])} ${text(A.region[i])}`], ["user agent", text(A.agent[i])], ["error", [text(A.error[i]), text(A.denied[i]).replaceAll("_", " ")].filter(Boolean).join(", by ")],
+    ["secret", text(A.arn[i])], ["account, region", `${text(A.account[i])} ${text(A.region[i])}`], ["user agent", text(A.agent[i])], ["error", [text(A.error[i]), text(A.denied[i]).replaceAll("_", " ")].filter(Boolean).join(", denied by ")],
     ["Decrypt", A.decrypted[i]], ["KMS key", text(A.kms[i])], ["object", text(A.object[i])]];
   return h("dl", {}, pairs.filter(([, value]) => value).map(([name, value]) => [h("dt", {}, name), h("dd", {}, h("code", {}, value))]));
 }
@@ -331,18 +331,18 @@ function ledger() {
   if (state.page < 0 || state.page >= pages) state.page = pages - 1;
   $("n-ledger").textContent = `${number(rows.length)} of ${number(N)}`;
   fill("ledger", ledgerTable(rows.slice(state.page * PAGE, (state.page + 1) * PAGE)));
-  fill("page", `page ${number(state.page + 1)} of ${number(pages)}, by time`);
+  fill("page", `page ${number(state.page + 1)} of ${number(pages)}, in order of time`);
   $("prev").disabled = state.page === 0;
   $("next").disabled = state.page === pages - 1;
 }
 
-/* ---- together ---- */
+/* ---- draw everything ---- */
 function draw() {
   tiles(); chips(); timeline(); showAlerts(); matrix(); denied(); ledger();
   rank("sources", ["source", (i) => (A.ip[i] >= 0 ? link("ip", A.ip[i], text(A.ip[i])) : "(none)"), "principals"], (i) => A.ip[i], A.principal);
   rank("regions", ["account, region", (i) => `${text(A.account[i])} ${text(A.region[i])}`, "principals"], (i) => `${A.account[i]} ${A.region[i]}`, A.principal);
 }
-/** A function that acts once its caller has been quiet for a moment. */
+/** Debounces a function by 150 ms. */
 const calmly = (act) => { let timer = null; return () => { clearTimeout(timer); timer = setTimeout(act, 150); }; };
 const typed = (id) => {
   const value = $(id).value.trim(), time = Date.parse(/[zZ]$|[+-]\d\d:\d\d$/.test(value) ? value : value.includes("T") ? value + "Z" : value);
@@ -364,7 +364,7 @@ $("theme").addEventListener("click", () => { root.dataset.theme = isDark() ? "li
 prefersDark.addEventListener("change", () => { label(); timeline(); });
 const resized = calmly(timeline);
 new ResizeObserver(() => { if (!printing && plots[0] && wide() !== plots[0].width) resized(); }).observe($("timeline"));
-/** Opens what is closed, and what is in it. */
+/** Opens every closed details element, including nested ones. */
 function unfold(place) {
   for (const details of place.querySelectorAll("details:not([open])")) {
     details.open = true;
@@ -372,7 +372,7 @@ function unfold(place) {
     unfold(details);
   }
 }
-// Paper is white, has a width of its own, and nobody opens anything on it.
+// Print in the light theme, at the width of the paper, with all details open.
 addEventListener("beforeprint", () => {
   printing = { theme: root.dataset.theme };
   root.dataset.theme = "light";

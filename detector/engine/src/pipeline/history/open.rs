@@ -1,4 +1,5 @@
-//! What is open of a scene, and the pieces of it that can be joined without the rest.
+//! The open events of a correlation group, and the pieces of it that can be joined without the
+//! rest.
 
 use std::sync::Arc;
 
@@ -6,15 +7,14 @@ use crate::limits::{CORRELATION_GROUP_SECS, PAIRING_TOLERANCE_SECS, SETTLE_MARGI
 use crate::pending_event::{PendingEvent, PendingEventId};
 use crate::time::EventTime;
 
-/// What is open of a scene.
+/// The open events of a correlation group.
 pub(super) struct OpenGroup {
     pub(super) ends: Vec<Arc<PendingEvent>>,
-    /// What is before this was told, and is held for what is near it.
+    /// Events before this time were reported, and are held because they affect later ones.
     pub(super) reported: EventTime,
 }
 
-/// Loose ends that can be joined now, and which of what they come to is told: what is between two
-/// times.
+/// Pending events that can be joined now, and the time range in which results are reported.
 #[derive(Debug, PartialEq)]
 pub(super) struct GroupPiece {
     pub(super) ends: Vec<Arc<PendingEvent>>,
@@ -30,12 +30,12 @@ impl GroupPiece {
 
 /// The times of a piece.
 struct PieceSpan {
-    /// What is told: from the first of these times to before the second.
+    /// The reported range: from this time to before the next one.
     from: EventTime,
     to: EventTime,
-    /// The last time that may say something about it.
+    /// The last time whose events may affect the piece.
     needed: EventTime,
-    /// What is from here on says something about what comes after it.
+    /// Events from here on affect the next piece.
     held: EventTime,
 }
 
@@ -47,7 +47,7 @@ impl OpenGroup {
         }
     }
 
-    /// The earliest time that was not told.
+    /// The earliest time that was not reported.
     pub(super) fn first(&self) -> Option<EventTime> {
         self.ends
             .iter()
@@ -56,20 +56,21 @@ impl OpenGroup {
             .min()
     }
 
-    /// The loose ends that were told.
+    /// The ids of the pending events that were reported.
     pub(super) fn ids_reported(&self) -> impl Iterator<Item = PendingEventId> {
         let reported = self.ends.iter().filter(|end| end.time < self.reported);
         reported.map(|end| end.id.clone())
     }
 
-    /// What is complete when everything before `upto` is here, and was delivered by `due`.
+    /// The pieces that are complete when everything before `upto` is present, and was delivered by
+    /// `due`.
     pub(super) fn pieces(&mut self, upto: EventTime, due: EventTime) -> Vec<GroupPiece> {
         self.ends.sort_by_key(|end| end.time);
         let mut pieces = Vec::new();
         while let Some(span) = self.next_span() {
             let near = self.ends.partition_point(|end| end.time <= span.needed);
             let near = self.ends.iter().take(near);
-            // What comes after it waits as well: the pieces of a scene are told in their order.
+            // Later pieces wait too: the pieces of a group are reported in order.
             if span.needed >= upto || near.clone().any(|end| end.delivered > due) {
                 return pieces;
             }
@@ -82,14 +83,14 @@ impl OpenGroup {
             let done = self.ends.partition_point(|end| end.time < span.held);
             self.ends.drain(..done);
         }
-        // All was told, and nothing is left that could be near something to come.
+        // Everything was reported, and nothing is left that could be near a later event.
         self.ends.clear();
         pieces
     }
 
-    /// The next piece that was not told, if it were complete. Ends that are further apart than the
-    /// tolerance have nothing to do with each other; where they follow each other for too long,
-    /// they are cut.
+    /// The next piece that was not reported, if it were complete. Events that are further apart
+    /// than the tolerance are independent; where they follow each other for too long, they are
+    /// split.
     fn next_span(&self) -> Option<PieceSpan> {
         let first = self.ends.partition_point(|end| end.time < self.reported);
         let mut times = self.ends.iter().skip(first).map(|end| end.time);
@@ -109,21 +110,20 @@ impl OpenGroup {
 }
 
 impl PieceSpan {
-    /// Up to a pause, after which nothing belongs to it.
+    /// Up to a pause, after which nothing belongs to the piece.
     fn whole(from: EventTime, last: EventTime) -> Self {
         let to = last.plus(1);
         Self {
             from,
             to,
-            // Until the tolerance has passed, something may still come that goes on with it.
+            // Until the tolerance has passed, another event may still continue the piece.
             needed: last.plus(PAIRING_TOLERANCE_SECS),
             held: to,
         }
     }
 
-    /// Up to a cut through what goes on. What is on either side of it is joined with a margin of
-    /// the other side, so that the pairs beside the cut are those of the whole; each is told on one
-    /// side only.
+    /// Up to a split of continuous activity. Both sides are joined with a margin of the other side,
+    /// so that the pairs near the split are those of the whole; each is reported on one side only.
     fn cut(from: EventTime) -> Self {
         let to = from.plus(CORRELATION_GROUP_SECS);
         Self {
@@ -206,13 +206,13 @@ mod tests {
     }
 
     #[test]
-    fn what_never_pauses_is_cut_with_a_margin_and_each_second_is_told_once() {
+    fn what_never_pauses_is_split_with_a_margin_and_each_second_is_reported_once() {
         let (cut, margin) = (CORRELATION_GROUP_SECS, SETTLE_MARGIN_SECS);
         let mut correlation_group = open((0..=2 * cut + 5).step_by(5));
         let reported = correlation_group.pieces(EventTime(cut + margin), LATER);
         assert!(
             reported.is_empty(),
-            "the margin after the cut is not complete"
+            "the margin after the split is not complete"
         );
         let reported = correlation_group.pieces(EventTime(i64::MAX), LATER);
         let [first, second, third] = reported.as_slice() else {
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_correlation_group_may_be_as_long_as_it_is_before_it_is_cut() {
+    fn a_correlation_group_is_split_only_beyond_the_longest_period() {
         let reported = open((0..=CORRELATION_GROUP_SECS).step_by(5)).pieces(LATER, LATER);
         assert_eq!(reported.len(), 1);
         let reported = open((0..=CORRELATION_GROUP_SECS + 5).step_by(5)).pieces(LATER, LATER);

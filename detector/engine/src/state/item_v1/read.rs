@@ -13,11 +13,11 @@ use crate::alert::{Alert, AlertId, WindowMatch};
 use crate::evidence::Evidence;
 use crate::fact::Fact;
 use crate::ids::{SecretRef, SecretStore, SharedStr};
-use crate::named::named;
 use crate::observation::{
     CallOutcome, CallSource, EventHeader, KeptFields, KmsDecrypt, Observation, ReadRequest,
     SecretChange, SecretRead, SourceKind,
 };
+use crate::parse_enum::parse_enum;
 use crate::principal::{Principal, PrincipalKind};
 use crate::rule_meta::{RuleLevel, RuleMeta};
 use crate::time::EventTime;
@@ -80,12 +80,12 @@ impl ItemReader {
         Ok(match end {
             StoredPendingEventV1::Read {
                 head,
-                ask,
+                request,
                 decrypts,
                 denied_by_kms,
             } => Observation::Read(Arc::new(SecretRead {
                 head: self.head(head)?,
-                ask: self.ask(ask)?,
+                request: self.request(request)?,
                 decrypts,
                 denied_by_kms,
             })),
@@ -114,8 +114,8 @@ impl ItemReader {
         })
     }
 
-    fn ask(&self, ask: StoredRequestV1) -> Result<ReadRequest, ItemError> {
-        Ok(match ask {
+    fn request(&self, request: StoredRequestV1) -> Result<ReadRequest, ItemError> {
+        Ok(match request {
             StoredRequestV1::Named(secrets) => {
                 ReadRequest::Named(each(secrets, |index| self.secret(index))?)
             }
@@ -199,7 +199,7 @@ fn at<T: Clone>(table: &[T], index: usize) -> Result<T, ItemError> {
 
 /// The value of a closed set by its name.
 fn known<T: Copy>(all: &[T], name: impl Fn(T) -> &'static str, text: &str) -> Result<T, ItemError> {
-    named(all, name, text).ok_or_else(|| ItemError::Word(text.into()))
+    parse_enum(all, name, text).ok_or_else(|| ItemError::Word(text.into()))
 }
 
 fn principal(p: StoredPrincipalV1) -> Result<Arc<Principal>, ItemError> {
@@ -298,12 +298,12 @@ fn window_match(window_match: StoredWindowMatchV1) -> WindowMatch {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{pack_alert, squeezed, unpack_alert, unpack_ends, unpack_facts};
+    use super::super::{pack_alert, squeezed, unpack_alert, unpack_facts, unpack_pending};
     use super::*;
     use crate::state::contract::alert;
 
     fn refused(text: &str) -> ItemError {
-        unpack_ends(&squeezed(text.as_bytes())).unwrap_err()
+        unpack_pending(&squeezed(text.as_bytes())).unwrap_err()
     }
 
     #[test]
@@ -316,7 +316,7 @@ mod tests {
              by another version, or by somebody else"
         );
         assert!(matches!(refused("{}"), ItemError::Json(_)));
-        let more = r#"{"v":1,"ends":[{"change":{"head":0,"decrypts":true,"new":1}}]}"#;
+        let more = r#"{"v":1,"pending":[{"change":{"head":0,"decrypts":true,"new":1}}]}"#;
         assert!(
             matches!(refused(more), ItemError::Json(_)),
             "what it adds would be lost"
@@ -334,7 +334,7 @@ mod tests {
 
     #[test]
     fn references_and_words_must_be_known() {
-        let end = r#"{"v":1,"ends":[{"change":{"head":7,"secret":null,"decrypts":true}}]}"#;
+        let end = r#"{"v":1,"pending":[{"change":{"head":7,"secret":null,"decrypts":true}}]}"#;
         assert!(matches!(
             refused(end),
             ItemError::Entry {
@@ -350,7 +350,7 @@ mod tests {
     fn an_item_without_an_alert_is_none() {
         let item = pack_alert(&alert("e1")).bytes;
         assert_eq!(unpack_alert(&item).unwrap(), alert("e1"));
-        assert!(unpack_ends(&item).unwrap().is_empty());
+        assert!(unpack_pending(&item).unwrap().is_empty());
         let empty = unpack_alert(&squeezed(br#"{"v":1}"#));
         assert!(matches!(empty, Err(ItemError::NoAlert)));
     }

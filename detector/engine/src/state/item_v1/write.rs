@@ -142,7 +142,7 @@ impl ItemWriter {
         match observation {
             Observation::Read(read) => StoredPendingEventV1::Read {
                 head: self.head(&read.head),
-                ask: self.ask(&read.ask),
+                request: self.request(&read.request),
                 decrypts: read.decrypts,
                 denied_by_kms: read.denied_by_kms,
             },
@@ -164,8 +164,8 @@ impl ItemWriter {
         }
     }
 
-    fn ask(&mut self, ask: &ReadRequest) -> StoredRequestV1 {
-        match ask {
+    fn request(&mut self, request: &ReadRequest) -> StoredRequestV1 {
+        match request {
             ReadRequest::Named(secrets) => StoredRequestV1::Named(self.secrets(secrets)),
             ReadRequest::Batch(secrets) => StoredRequestV1::Batch(self.secrets(secrets)),
             ReadRequest::BatchFilters => StoredRequestV1::BatchFilters,
@@ -278,7 +278,7 @@ fn window_match_v1(window_match: &WindowMatch) -> StoredWindowMatchV1 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{PackedItem, pack_ends, pack_facts, unsqueezed};
+    use super::super::{PackedItem, pack_facts, pack_pending, unsqueezed};
     use super::*;
     use crate::access::{AccessDecrypt, AccessMethod, DecryptStatus};
     use crate::pending_event::PendingEvent;
@@ -293,7 +293,7 @@ mod tests {
         let Observation::Read(read) = &end.observation else {
             panic!("a read")
         };
-        let ReadRequest::Named(secrets) = &read.ask else {
+        let ReadRequest::Named(secrets) = &read.request else {
             panic!("by name")
         };
         let secret = secrets[0].clone();
@@ -308,13 +308,13 @@ mod tests {
 
     #[test]
     fn what_pending_events_have_in_common_is_written_once() {
-        let ends = [
+        let pending = [
             end("e1", 1, "ann"),
             end("e2", 2, "ann"),
             end("e3", 3, "bob"),
         ];
-        let pack = tables(&pack_ends(&ends));
-        assert_eq!((pack.ends.len(), pack.heads.len()), (3, 3));
+        let pack = tables(&pack_pending(&pending));
+        assert_eq!((pack.pending.len(), pack.heads.len()), (3, 3));
         assert_eq!((pack.principals.len(), pack.sources.len()), (2, 1));
         assert_eq!(pack.secrets.len(), 1);
     }
@@ -327,8 +327,8 @@ mod tests {
             panic!("a read")
         };
         Arc::make_mut(&mut Arc::make_mut(read).head).object = "another object".into();
-        let ends = [one.clone(), one, Arc::new(copy)];
-        assert_eq!(tables(&pack_ends(&ends)).heads.len(), 2);
+        let pending = [one.clone(), one, Arc::new(copy)];
+        assert_eq!(tables(&pack_pending(&pending)).heads.len(), 2);
     }
 
     #[test]
