@@ -498,7 +498,7 @@ fn what_was_changed_behind_a_job_is_found_out() {
             printed.code == 3
                 && printed
                     .stderr
-                    .contains("it was edited or cut off: plan again"),
+                    .contains("it was edited or truncated: plan again"),
             "{args:?}: {}",
             printed.stderr
         );
@@ -509,7 +509,7 @@ fn what_was_changed_behind_a_job_is_found_out() {
         "part": serde_json::from_str::<Value>(line).unwrap()["part"]});
     let event = json!({"bucket": "work", "prefix": "jobs/one/", "item": item});
     let answer = backfill.invoke(&event);
-    assert!(answer.contains("edited or cut off"), "{answer}");
+    assert!(answer.contains("edited or truncated"), "{answer}");
     backfill.put("work/jobs/one/manifest.jsonl", manifest.into_bytes());
     let answer = backfill.invoke(&event);
     assert!(

@@ -367,7 +367,7 @@ fn a_chain_that_starts_anew_is_told_from_one_that_is_whole() {
     assert!(
         printed
             .stdout
-            .contains("the chain starts anew at 2026-03-02T03:00:00Z"),
+            .contains("a new chain starts at 2026-03-02T03:00:00Z"),
         "{}",
         printed.stdout
     );

@@ -291,11 +291,11 @@ fn what_is_bad_comes_back_and_what_is_good_beside_it_goes_through() {
         "there is no such object",
         "cut.json.gz",
     ] {
-        assert!(has(&log, "object", part), "{part}: {log:?}");
+        assert!(has(&log, "object result", part), "{part}: {log:?}");
     }
     assert!(
-        has(&log, "message not understood", "not JSON")
-            && has(&log, "message not understood", "hello")
+        has(&log, "unparseable message returned for retry", "not JSON")
+            && has(&log, "unparseable message returned for retry", "hello")
     );
     assert_eq!(
         (
@@ -358,7 +358,11 @@ fn access_denied_no_table_no_topic_and_no_time_hand_back_or_wait() {
         back(&answered(&function, &batch(vec![message.clone()]))),
         [KEY]
     );
-    assert!(has(&function.log(), "object", "reading needs s3:GetObject"));
+    assert!(has(
+        &function.log(),
+        "object result",
+        "reading needs s3:GetObject"
+    ));
     shop.proxy.plan(|_| Fault::None);
 
     let Ended::Answer(answer) =
@@ -371,14 +375,18 @@ fn access_denied_no_table_no_topic_and_no_time_hand_back_or_wait() {
         [KEY],
         "nothing is begun that cannot be finished"
     );
-    assert!(has(&function.log(), "object", "there was no time for it"));
+    assert!(has(
+        &function.log(),
+        "object result",
+        "not started: too little time left in the invocation"
+    ));
 
     let without_table = shop.start(&[("SECRETRAIL_TABLE", "no-such-table")]);
     assert_eq!(
         back(&answered(&without_table, &batch(vec![message.clone()]))),
         [KEY]
     );
-    assert!(has(&without_table.log(), "batch not done", "no-such-table"));
+    assert!(has(&without_table.log(), "batch failed", "no-such-table"));
 
     let topic = shop.deployment.topic.replace(":run", ":no-such-topic-run");
     let without_topic = shop.start(&[("SECRETRAIL_TOPICS", &topic)]);
@@ -388,7 +396,7 @@ fn access_denied_no_table_no_topic_and_no_time_hand_back_or_wait() {
     );
     assert!(has(
         &without_topic.log(),
-        "alert not published, it stays in the outbox",
+        "alert not published, kept in the outbox for the next sweep",
         "no-such-topic"
     ));
     assert_eq!(shop.deployment.published().len(), 0);
@@ -416,7 +424,8 @@ fn rules_in_s3_are_read_again_when_they_change_and_refused_when_they_are_bad() {
         panic!("there are no rules")
     };
     assert!(
-        error.to_string().contains("holds no rules") && error.to_string().contains("none kept"),
+        error.to_string().contains("holds no rules")
+            && error.to_string().contains("no stored rules"),
         "{error}"
     );
 
@@ -448,7 +457,7 @@ fn rules_in_s3_are_read_again_when_they_change_and_refused_when_they_are_bad() {
     assert!(
         has(
             &log,
-            "rules refused, those kept in the table are used",
+            "rules rejected, the last valid ones are loaded from the table",
             "loud"
         ),
         "{log:?}"

@@ -430,11 +430,11 @@ fn summary_is_one_screen() {
         run.stdout
     );
     for words in [
-        "137 reads of 29 secrets by 11 principals, 9 denied, 0 failed",
+        "146 accesses to 29 secrets by 11 principals: 137 successful, 9 denied, 0 failed",
         "2026-03-02T08:00:00Z to 2026-03-02T11:51:00Z, 1 account, 2 regions",
-        "24     0       24       2026-03-02T09:30:07Z  111122223333 role/ci-terraform\n",
+        "24       0       24       2026-03-02T09:30:07Z  111122223333 role/ci-terraform\n",
         "and 8 more",
-        "1      9       10       2026-03-02T11:20:50Z  111122223333 role/web-frontend",
+        "1        9       10       2026-03-02T11:20:50Z  111122223333 role/web-frontend",
         "1       critical  2026-03-02T11:31:09Z  Secret Decrypted By Calling KMS Directly",
     ] {
         assert!(run.stdout.contains(words), "{words}\n{}", run.stdout);
@@ -452,7 +452,7 @@ fn summary_is_one_screen() {
     assert!(run.stdout.contains("FIRST READ            PRINCIPAL              SECRET\n2026-03-11T10:00:00Z  111122223333 role/app  111122223333 y\n"), "{}", run.stdout);
     assert!(
         run.stdout
-            .contains("reads  ▄········█  a mark is a day, the highest 2"),
+            .contains("success ▄········█  one mark per day, highest 2"),
         "{}",
         run.stdout
     );

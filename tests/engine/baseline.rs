@@ -142,7 +142,7 @@ fn what_looks_like_an_attack_is_left_out_and_told() {
     let text = proposal.to_yaml(None).unwrap();
     assert!(
         text.contains(
-            "read in bulk, once: 25 accesses to 25 secrets by arn:aws:iam::111122223333:role/thief"
+            "bulk read on one day only: 25 accesses to 25 secrets by arn:aws:iam::111122223333:role/thief"
         ),
         "{text}"
     );
@@ -154,7 +154,7 @@ fn what_looks_like_an_attack_is_left_out_and_told() {
     };
     assert!(granted("role/ci") && !granted("role/thief"));
     assert!(
-        !text.contains("Look twice"),
+        !text.contains("# Check:"),
         "nobody who is granted something did anything else: {text}"
     );
     denied_later(records);
@@ -169,11 +169,11 @@ fn denied_later(mut records: Vec<Value>) {
     records.extend([denied, vendor]);
     let text = learn(&records, None).to_yaml(None).unwrap();
     assert!(
-        text.contains("# Look twice: other accesses of its principals were left out: denied\n"),
+        text.contains("# Check: other accesses of its principals were omitted: denied\n"),
         "{text}"
     );
     assert!(
-        text.contains("# Look twice: reads from another account; on one day only\n"),
+        text.contains("# Check: reads from another account; on one day only\n"),
         "{text}"
     );
 }

@@ -3,6 +3,7 @@
 mod imports;
 mod shape;
 mod tokens;
+mod words;
 
 use std::fs;
 use std::path::{Path, PathBuf};

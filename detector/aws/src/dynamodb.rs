@@ -1,29 +1,29 @@
-//! State in one DynamoDB table. Every item has a partition key `pk`, a sort key `sk`, and an expiry
-//! `ttl` in epoch seconds.
+//! State in one DynamoDB table. Every item has a partition key `pk` and a sort key `sk`; all but
+//! the permanent ones have an expiry `ttl` in epoch seconds.
 //!
 //! | item | `pk` | `sk` |
 //! |---|---|---|
 //! | facts of a window | `window#` digest of rule and first group field | segment `#` digest |
 //! | rules of a window that have facts | `slots#` id of the window | hour `#` slot of the rule |
-//! | loose ends of a scene | `scene#` digest of actor and region | segment `#end#` digest |
-//! | closed loose ends of a scene | the same | segment `#shut#` digest |
-//! | copies in other accounts | `shared#` sharedEventID | digest |
-//! | what is due | `due` | since when it waits `#` digest |
+//! | pending events of a group | `pending#` digest of actor and region | segment `#event#` digest |
+//! | ids of closed pending events | the same | segment `#closed#` digest |
+//! | copies of events in several accounts | `shared#` sharedEventID | digest |
+//! | references to due pending events | `due` | start of the wait `#` digest |
 //! | coverage | `coverage#` account `#` region | hour |
-//! | what was seen | `seen#` digest of the key | `-` |
+//! | sightings (`seen.*`) | `seen#` digest of the key | `-` |
 //! | alert | `alert#` id | `-` |
-//! | alert to be published | `outbox` | id |
+//! | outbox note: alert to be published | `outbox` | id |
 //! | object ledger | `object#` digest of bucket, key and version | `-` |
-//! | when the last object came | `last-object` | `-` |
-//! | what a face keeps | `kept#` name | `-` |
+//! | time of the last object (permanent) | `last-object` | `-` |
+//! | data of the front end (permanent) | `kept#` name | `-` |
 //!
-//! Content that many may write at once is only ever added: the digest of the content is part of the
-//! key, so that writing it again changes nothing and nobody overwrites what another wrote. What is
-//! decided once (an alert) or narrowed (what was seen) is written on a condition. Every read is
-//! strongly consistent.
+//! Content with several concurrent writers is only ever added: the digest of the content is part of
+//! the key, so that writing it again changes nothing and no writer overwrites another. Alerts
+//! (created once) and sightings (merged) are written conditionally. Every read is strongly
+//! consistent.
 //!
-//! A *digest*, where nothing else is said, is that of the content. A *segment* is ten minutes of
-//! event time. A *slot*, here as in [`Fact::slot`], is the place of a rule in its window.
+//! A *digest* is that of the content, unless stated otherwise. A *segment* is ten minutes of event
+//! time. A *slot* is [`Fact::slot`], the position of a rule in its window.
 
 mod alerts;
 mod coverage;
@@ -65,19 +65,19 @@ use crate::retry::RetryPolicy;
 /// How long items are kept, in seconds from when they are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
-    /// Facts: the longest window of the rules, and as long as late deliveries are counted with the
-    /// rest.
+    /// Facts: the longest window of the rules, plus the time in which late deliveries still count.
     pub facts_secs: i64,
-    /// Loose ends and coverage: the horizon, and as long as late halves are joined.
+    /// Pending events and coverage: the allowed lateness, plus the time in which late halves are
+    /// still joined.
     pub ends_secs: i64,
-    /// Alerts and objects: as long as CloudTrail or a queue may deliver something again.
+    /// Alerts and objects: as long as CloudTrail or a queue may redeliver.
     pub alerts_secs: i64,
-    /// What was seen: the memory of rules about what is new.
+    /// Sightings: the lookback of rules about novelty.
     pub seen_secs: i64,
 }
 
 impl Default for Retention {
-    /// CloudTrail delivers again for 30 days when it could not reach the bucket.
+    /// CloudTrail retries deliveries for 30 days when it cannot reach the bucket.
     fn default() -> Self {
         let day = 86_400;
         Self {
@@ -89,7 +89,7 @@ impl Default for Retention {
     }
 }
 
-/// The store.
+/// State in a DynamoDB table.
 pub struct DynamoStore {
     table: Arc<DynamoTable>,
     windows: StoredWindows,
@@ -101,7 +101,7 @@ pub struct DynamoStore {
 }
 
 impl DynamoStore {
-    /// A store in a table that exists.
+    /// A store in an existing table.
     #[must_use]
     pub fn new(
         client: Client,
@@ -122,12 +122,12 @@ impl DynamoStore {
         }
     }
 
-    /// Keeps the facts that are written from now on for so many seconds.
+    /// Sets how many seconds facts are kept that are written from now on.
     pub fn keep_facts_for(&self, secs: i64) {
         self.windows.keep_for(secs);
     }
 
-    /// Calls made so far, each try counted once.
+    /// Calls to DynamoDB so far, each try counted once.
     #[must_use]
     pub fn calls(&self) -> u64 {
         self.table.calls()
@@ -139,7 +139,7 @@ impl DynamoStore {
         self.table.name()
     }
 
-    /// For each object, whether it needs no work any more.
+    /// For each object, whether it was already processed or skipped.
     ///
     /// # Errors
     ///
@@ -148,7 +148,7 @@ impl DynamoStore {
         self.ledger.are_done(objects).await
     }
 
-    /// Notes what has been done with objects, in place of what was noted before.
+    /// Records the state of objects, replacing earlier entries.
     ///
     /// # Errors
     ///
@@ -157,7 +157,7 @@ impl DynamoStore {
         self.ledger.note(entries).await
     }
 
-    /// When an object was last noted; `None` when none ever was.
+    /// When an object was last recorded; `None` when none ever was.
     ///
     /// # Errors
     ///
@@ -166,7 +166,7 @@ impl DynamoStore {
         self.ledger.last_object().await
     }
 
-    /// Keeps bytes under a name, in place of what was there. At most about 300 KB.
+    /// Stores bytes under a name, replacing earlier ones. At most about 300 KB.
     ///
     /// # Errors
     ///
@@ -175,7 +175,7 @@ impl DynamoStore {
         kept::keep(&self.table, name, content).await
     }
 
-    /// What is kept under a name.
+    /// The bytes stored under a name; `None` when there are none.
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
 //! The AWS adapters of Secretrail: where objects come from (S3), where state lives (DynamoDB),
 //! where alerts go (SNS).
 //!
-//! No policy and no decisions: what to do about a failure is for the face to say. Clocks and retry
+//! The adapters make no decisions: the front end decides how to handle a failure. Clocks and retry
 //! policies are arguments.
 
 pub mod retry;

@@ -1,12 +1,12 @@
-//! How often to try again, and how long to wait before: for what the SDK does not repeat itself,
-//! such as the part of a batch that DynamoDB left over, or a body that broke off.
+//! Retries, with a wait before each: for what the SDK does not retry itself, such as unprocessed
+//! items of a DynamoDB batch, or an interrupted download.
 
 use std::error::Error;
 use std::time::Duration;
 
 use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 
-/// A retry policy.
+/// How often to try, and how long to wait before the next try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryPolicy {
     /// Tries in all, the first included.
@@ -28,7 +28,7 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// Whether there is another try after so many failed ones.
+    /// Whether to try again after so many failed tries.
     #[must_use]
     pub fn again(&self, failed: u32) -> bool {
         failed < self.attempts
@@ -36,15 +36,15 @@ impl RetryPolicy {
 
     /// The longest wait after so many failed tries: it doubles with each, up to the cap.
     fn longest_wait(&self, failed: u32) -> Duration {
-        // The shift is kept small: beyond it the cap has long been reached, and `1 << 32` would
+        // The shift is limited: beyond it the cap has long been reached, and `1 << 32` would
         // overflow.
         self.base
             .saturating_mul(1 << failed.saturating_sub(1).min(16))
             .min(self.cap)
     }
 
-    /// Waits before the next try: a random time up to a limit that doubles, so that those who were
-    /// turned away together do not come back together.
+    /// Waits before the next try: a random time up to a limit that doubles, so that clients that
+    /// failed together do not retry together.
     pub async fn wait(&self, failed: u32) {
         let longest = self.longest_wait(failed);
         tokio::time::sleep(longest.mul_f64(fastrand::f64())).await;
@@ -59,7 +59,7 @@ impl RetryPolicy {
     }
 }
 
-/// The failed tries of one call, from [`Retry::tries`].
+/// The failed tries of one call, from [`RetryPolicy::tries`].
 #[derive(Debug, Clone)]
 pub(crate) struct FailedAttempts {
     retry: RetryPolicy,
@@ -67,7 +67,7 @@ pub(crate) struct FailedAttempts {
 }
 
 impl FailedAttempts {
-    /// Notes that a try failed, and says whether there is another.
+    /// Counts a failed try, and returns whether to try again.
     pub(crate) fn again(&mut self) -> bool {
         self.failed += 1;
         self.retry.again(self.failed)
@@ -79,21 +79,21 @@ impl FailedAttempts {
     }
 }
 
-/// What a failed call means for whoever made it.
+/// A failed call to AWS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailedCall {
-    /// The service's code, as in `AccessDenied`; `None` when no answer came.
+    /// Error code of the service, as in `AccessDenied`; `None` without a response.
     pub code: Option<String>,
-    /// HTTP status; `None` when no answer came.
+    /// HTTP status; `None` without a response.
     pub status: Option<u16>,
     /// Whether the same call may succeed later.
     pub retry: bool,
-    /// The whole chain of causes.
+    /// The error with its whole chain of causes.
     pub message: String,
 }
 
 impl FailedCall {
-    /// Reads the error of a call.
+    /// Classifies the error of a call.
     pub fn of<E>(error: &SdkError<E>) -> Self
     where
         E: ProvideErrorMetadata + Error + 'static,
@@ -103,16 +103,16 @@ impl FailedCall {
             .raw_response()
             .map(|response| response.status().as_u16());
         let retry = match error {
-            // The request could not even be built: it will be the same next time.
+            // The request could not even be built: a retry would fail in the same way.
             SdkError::ConstructionFailure(_) => false,
-            // DynamoDB answers throttling with status 400: only the code tells it from a bad
+            // DynamoDB throttles with status 400: only the code distinguishes that from a bad
             // request.
             SdkError::ServiceError(_) => {
                 status.is_none_or(|status| status >= 500 || status == 429)
                     || code.as_deref().is_some_and(passes)
             }
-            // No answer, or none that could be read: the service may have done it, or not. Every
-            // call made here may be repeated, so it is.
+            // No response, or none that could be read: the service may have executed the call, or
+            // not. All calls made here may be repeated.
             _ => true,
         };
         Self {
@@ -124,7 +124,7 @@ impl FailedCall {
     }
 }
 
-/// Codes of client errors that pass by themselves.
+/// Whether the code of a client error is that of a temporary one.
 fn passes(code: &str) -> bool {
     [
         "Throttl",
@@ -208,7 +208,7 @@ mod tests {
             (403, "AccessDenied"),
             (404, "NoSuchKey"),
             (412, "PreconditionFailed"),
-            // Whoever creates alerts looks into this one: some of its reasons pass, others do not.
+            // The caller inspects its reasons: some are temporary, others are not.
             (400, "TransactionCanceledException"),
         ] {
             let failed = answered(status, code);

@@ -1,4 +1,4 @@
-//! Objects in S3: whole, as they were when their notification was sent, and never larger than a
+//! Objects in S3: complete, in the version that their notification names, and not above a size
 //! limit.
 
 use std::collections::HashMap;
@@ -14,48 +14,48 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use crate::retry::{FailedCall, RetryPolicy};
 
-/// How long a body may give nothing before it is asked for again.
+/// Longest time without data before a download is retried.
 const STALLED: Duration = Duration::from_secs(20);
 
 /// Folders that are listed at the same time.
 const LISTINGS: usize = 16;
 
-/// Where an object is, and which version of it.
+/// Location and version of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ObjectRef<'a> {
-    /// Bucket.
+    /// Name of the bucket.
     pub bucket: &'a str,
     /// Key, decoded.
     pub key: &'a str,
-    /// Version id, in buckets that keep versions.
+    /// Version id; `None` in buckets without versioning.
     pub version_id: Option<&'a str>,
-    /// ETag, without quotes.
+    /// ETag, without quotes; `None` when it is not known.
     pub etag: Option<&'a str>,
-    /// Size in bytes, as the notification or a listing says.
+    /// Size in bytes, as the notification or a listing says; `None` when it is not known.
     pub size: Option<u64>,
 }
 
-/// Why there are no bytes.
+/// Why a request to S3 failed.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
     /// There is no such bucket, key or version.
     #[error("there is no such object: {0}")]
     Missing(String),
-    /// We may not read it.
+    /// Access to the object or the listing was denied.
     #[error(
         "access denied; reading needs s3:GetObject on it (for a listing s3:ListBucket), \
          and kms:Decrypt where it has a key: {0}"
     )]
     Denied(String),
-    /// It is too large; nothing was read.
+    /// The object is too large; nothing was read.
     #[error("it has {size} bytes, more than the limit of {limit}")]
     TooLarge {
-        /// Its size.
+        /// Its size in bytes.
         size: u64,
-        /// The most that is read.
+        /// The size limit in bytes.
         limit: u64,
     },
-    /// Anything else, or the same again and again.
+    /// Any other error, or a temporary one after all retries.
     #[error("{0}")]
     Failed(String),
 }
@@ -72,7 +72,7 @@ impl FetchError {
                 if message.contains("egion") || message.contains("PermanentRedirect") =>
             {
                 Self::Failed(format!(
-                    "the bucket is in another region; name that region: {message}"
+                    "the bucket is in another region; use the region of the bucket: {message}"
                 ))
             }
             _ => Self::Failed(message),
@@ -80,35 +80,34 @@ impl FetchError {
     }
 }
 
-/// Why a body is not whole.
+/// Why a download is incomplete.
 #[derive(Debug, thiserror::Error)]
 enum BodyError {
-    #[error("its body gave nothing for {0:?}")]
+    #[error("the download stalled: no data for {0:?}")]
     Stalled(Duration),
-    #[error("its body broke off: {0}")]
+    #[error("the download was interrupted: {0}")]
     Broken(ByteStreamError),
-    #[error("its body broke off after {found} of {promised} bytes")]
+    #[error("the download was interrupted after {found} of {promised} bytes")]
     Short { found: usize, promised: usize },
 }
 
-/// What to do when there are no bytes.
+/// What to do after a failed download.
 #[derive(Debug)]
 enum EmptyBodyAction {
-    /// Ask for whatever is there now.
+    /// Request the current version, without the ETag.
     Unpinned,
-    /// Ask again, after a wait.
+    /// Retry after a wait.
     Again(String),
-    /// Asking again would not help.
+    /// A retry would not help.
     GiveUp(FetchError),
 }
 
 impl EmptyBodyAction {
-    /// `is_pinned` when the request named an ETag, `is_piece` when it asked for a part of the
-    /// object.
+    /// `is_pinned` when the request named an ETag, `is_piece` when it requested a range of bytes.
     fn after(why: FailedCall, is_pinned: bool, is_piece: bool) -> Self {
         match why.status {
-            // It was written again. What it holds now is read; reading it twice changes nothing. A
-            // piece of something else would be no piece of what the caller has.
+            // The object was overwritten. Its current content is read; reading it twice changes
+            // nothing. A piece of other content would not fit what the caller has.
             Some(412) if is_pinned && !is_piece => Self::Unpinned,
             _ if why.retry => Self::Again(why.message),
             _ => Self::GiveUp(FetchError::of(why)),
@@ -119,7 +118,7 @@ impl EmptyBodyAction {
 /// An object in a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedObject {
-    /// Key.
+    /// Key of the object.
     pub key: String,
     /// ETag, without quotes.
     pub etag: String,
@@ -127,7 +126,7 @@ pub struct ListedObject {
     pub size: u64,
 }
 
-/// Reads objects.
+/// Reads, lists and writes objects.
 #[derive(Debug, Clone)]
 pub struct S3Source {
     client: Client,
@@ -138,7 +137,7 @@ pub struct S3Source {
 }
 
 impl S3Source {
-    /// The same source, paying for requests to buckets whose owner asks for that.
+    /// The same source with requester pays, for buckets that require it.
     #[must_use]
     pub fn paying(self) -> Self {
         Self {
@@ -147,10 +146,10 @@ impl S3Source {
         }
     }
 
-    /// A source that refuses objects of more than so many bytes as they are stored. Downloads are
-    /// watched here and not by the SDK, whose watch for stalls and whose second checksum cost a
-    /// tenth of a replay: gzip has a checksum of its own, and a body that is too short or gives
-    /// nothing is asked for again.
+    /// A source that rejects objects of more than `max_bytes` bytes as they are stored. Stalled
+    /// downloads are detected here and not by the SDK, whose detection and second checksum cost a
+    /// tenth of a replay: gzip has a checksum of its own, and a download that is too short or
+    /// stalls is retried.
     #[must_use]
     pub fn new(config: Builder, retry: RetryPolicy, max_bytes: u64) -> Self {
         let watched = StalledStreamProtectionConfig::enabled()
@@ -171,14 +170,14 @@ impl S3Source {
         }
     }
 
-    /// The same source, with another time that a body may give nothing; 20 seconds without this.
+    /// The same source with another limit for the time without data; the default is 20 seconds.
     #[must_use]
     pub fn stalled_after(self, stalled: Duration) -> Self {
         Self { stalled, ..self }
     }
 
-    /// The bytes of an object. A body that breaks off or stalls is asked for again: the SDK does
-    /// not do that.
+    /// The bytes of an object. An interrupted or stalled download is retried, which the SDK does
+    /// not do.
     ///
     /// # Errors
     ///
@@ -189,7 +188,7 @@ impl S3Source {
             .map(|(bytes, _)| bytes)
     }
 
-    /// The bytes of an object, and its metadata (`x-amz-meta-…`, by what follows).
+    /// The bytes of an object, and its metadata by name, without the prefix `x-amz-meta-`.
     ///
     /// # Errors
     ///
@@ -201,7 +200,7 @@ impl S3Source {
         self.get(object, None).await
     }
 
-    /// Some of the bytes of an object, from an offset on; fewer at its end.
+    /// Up to `length` bytes of an object from an offset on; fewer at its end.
     ///
     /// # Errors
     ///
@@ -222,7 +221,7 @@ impl S3Source {
         range: Option<String>,
     ) -> Result<(Vec<u8>, HashMap<String, String>), FetchError> {
         self.check(object.size)?;
-        // A version says which object is meant; without one the ETag has to.
+        // The version id identifies the content; without one, the ETag has to.
         let mut etag = object.version_id.is_none().then_some(object.etag).flatten();
         let mut tries = self.retry.tries();
         loop {
@@ -238,7 +237,7 @@ impl S3Source {
         }
     }
 
-    /// Asks once, and reads the answer to its end.
+    /// One request; reads the response to its end.
     async fn attempt(
         &self,
         object: ObjectRef<'_>,
@@ -250,7 +249,7 @@ impl S3Source {
             .ask(object, etag, range)
             .await
             .map_err(|why| EmptyBodyAction::after(why, is_pinned, is_piece))?;
-        // Notifications may lack the size, and S3 may tell another one than they do.
+        // Notifications may lack the size, or have another one than S3.
         self.check(unsigned(answer.content_length))
             .map_err(EmptyBodyAction::GiveUp)?;
         let metadata = answer.metadata.take().unwrap_or_default();
@@ -279,7 +278,7 @@ impl S3Source {
             .map_err(|error| FailedCall::of(&error))
     }
 
-    /// Writes an object. The SDK repeats what fails for a moment.
+    /// Writes an object. The SDK retries temporary failures.
     ///
     /// # Errors
     ///
@@ -307,11 +306,11 @@ impl S3Source {
         }
     }
 
-    /// The objects with a prefix, in the order of their keys.
+    /// The objects with a prefix, sorted by key.
     ///
     /// # Errors
     ///
-    /// The listing failed; the message tells why.
+    /// The listing failed; the message says why.
     pub async fn list(&self, bucket: &str, prefix: &str) -> Result<Vec<ListedObject>, FetchError> {
         let folder = ListingScope {
             bucket,
@@ -323,12 +322,12 @@ impl S3Source {
             .map(|listing| listing.objects)
     }
 
-    /// The objects below a prefix, in the order of their keys, folder by folder: a folder that is
-    /// not to be opened is not listed, so that a week of five years costs a week.
+    /// The objects below a prefix, sorted by key. Lists folder by folder, and only folders for
+    /// which `opens` is true, so that a week of five years costs a week.
     ///
     /// # Errors
     ///
-    /// A listing failed; the message tells why.
+    /// A listing failed; the message says why.
     pub async fn list_below(
         &self,
         bucket: &str,
@@ -402,16 +401,16 @@ struct ListingScope<'a> {
     delimiter: Option<&'a str>,
 }
 
-/// The pages of a listing.
+/// The content of the pages of a listing.
 #[derive(Debug, Default)]
 struct ListingPages {
     objects: Vec<ListedObject>,
-    /// Prefixes up to the delimiter, behind which there is more.
+    /// Prefixes up to and including the delimiter.
     folders: Vec<String>,
 }
 
 impl ListingPages {
-    /// Adds a page, and gives the token of the next one.
+    /// Adds a page, and returns the token of the next one.
     fn add(&mut self, page: ListObjectsV2Output) -> Option<String> {
         let objects = page.contents.unwrap_or_default();
         self.objects
@@ -424,7 +423,7 @@ impl ListingPages {
 }
 
 impl ListedObject {
-    /// An object without a key is none that could be read.
+    /// `None` for an object without a key, which could not be read.
     fn of(object: Object) -> Option<Self> {
         let etag = object.e_tag.unwrap_or_default();
         Some(Self {
@@ -435,7 +434,7 @@ impl ListedObject {
     }
 }
 
-/// The header that asks for some of the bytes: both ends are included.
+/// Value of the header `Range`; both ends are inclusive.
 fn byte_range(offset: u64, length: u64) -> String {
     let last = offset.saturating_add(length).saturating_sub(1);
     format!("bytes={offset}-{last}")
@@ -445,7 +444,7 @@ fn unsigned(size: Option<i64>) -> Option<u64> {
     size.and_then(|size| u64::try_from(size).ok())
 }
 
-/// The whole body, or why it is not whole. Piece by piece into one buffer:
+/// The complete body, or why it is incomplete. Read in pieces into one buffer:
 /// `AggregatedBytes::to_vec` copies byte by byte.
 async fn body(mut answer: GetObjectOutput, stalled: Duration) -> Result<Vec<u8>, BodyError> {
     let promised = answer
@@ -459,7 +458,7 @@ async fn body(mut answer: GetObjectOutput, stalled: Duration) -> Result<Vec<u8>,
         bytes.extend_from_slice(&piece.map_err(BodyError::Broken)?);
     }
     match promised {
-        // A connection that is closed early ends the stream like a whole body does.
+        // A connection that is closed early ends the stream like a complete body does.
         Some(promised) if promised != bytes.len() => Err(BodyError::Short {
             found: bytes.len(),
             promised,
@@ -504,7 +503,10 @@ mod tests {
         assert_eq!(read(whole).unwrap(), b"abc");
         let short = answer(ByteStream::from_static(b"abc"), 4);
         let why = read(short).unwrap_err();
-        assert_eq!(why.to_string(), "its body broke off after 3 of 4 bytes");
+        assert_eq!(
+            why.to_string(),
+            "the download was interrupted after 3 of 4 bytes"
+        );
         let untold = GetObjectOutput::builder()
             .body(ByteStream::from_static(b"abc"))
             .build();

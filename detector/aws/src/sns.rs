@@ -1,9 +1,9 @@
-//! Alerts to SNS topics: in the form that the topic's readers understand, in batches, each entry
-//! checked.
+//! Publishes alerts to SNS topics: in the format of each topic, in batches, with a result for each
+//! entry.
 //!
-//! Limits: a message with its attributes has at most 256 KiB, and so has a batch, of ten at most; a
-//! subject has fewer than 100 characters of ASCII. Source: Amazon SNS API reference, `Publish` and
-//! `PublishBatch`, checked 2026-11.
+//! Limits: 256 KiB for a message with its attributes, and for a batch, which has ten messages at
+//! most; fewer than 100 characters of ASCII for a subject. Source: Amazon SNS API reference,
+//! `Publish` and `PublishBatch`, checked 2026-11.
 
 mod batch;
 mod message;
@@ -21,19 +21,19 @@ use self::batch::{OutgoingMessage, PublishBatch, batches};
 pub use self::message::{MessageFormat, SnsMessage};
 use crate::retry::{FailedCall, RetryPolicy};
 
-/// A topic, and what goes there.
+/// A topic, and which alerts are published to it in which format.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicDestination {
     /// ARN of the topic; that of a FIFO topic ends in `.fifo`.
     pub topic_arn: String,
-    /// Alerts below it do not go there.
+    /// Alerts below this level are not published to the topic.
     pub min_level: RuleLevel,
-    /// In which form.
+    /// Format of the messages.
     pub format: MessageFormat,
 }
 
 impl TopicDestination {
-    /// The messages of the alerts that go there.
+    /// The messages for the alerts that reach the minimum level.
     fn messages<'a>(&self, alerts: &'a [Alert]) -> Vec<OutgoingMessage<'a>> {
         alerts
             .iter()
@@ -52,13 +52,13 @@ impl TopicDestination {
 #[derive(Debug, thiserror::Error)]
 #[error("publishing to {topic_arn}: {why}")]
 pub struct PublishError {
-    /// The topic that does not have it; of several, the last.
+    /// The topic that failed; of several, the last.
     pub topic_arn: String,
-    /// Why it does not.
+    /// The error.
     pub why: EntryError,
 }
 
-/// Publishes alerts.
+/// Publishes alerts to topics.
 #[derive(Debug, Clone)]
 pub struct SnsSink {
     client: Client,
@@ -67,7 +67,7 @@ pub struct SnsSink {
 }
 
 impl SnsSink {
-    /// A sink to these topics.
+    /// A sink that publishes to these topics.
     #[must_use]
     pub fn new(client: Client, retry: RetryPolicy, destinations: Vec<TopicDestination>) -> Self {
         Self {
@@ -77,9 +77,9 @@ impl SnsSink {
         }
     }
 
-    /// Publishes each alert to every topic that takes its level; for each, whether all of them have
-    /// it, or why not. An answer that was lost, or a topic that failed beside another, means that
-    /// an alert is published twice: its id tells.
+    /// Publishes each alert to every topic whose minimum level it reaches; for each alert, whether
+    /// all of them accepted it, or why not. After a lost response, or when only some topics failed,
+    /// a retry publishes the alert again, with the same id.
     pub async fn publish(&self, alerts: &[Alert]) -> Vec<Result<(), PublishError>> {
         let mut results: Vec<_> = alerts.iter().map(|_| Ok(())).collect();
         for destination in &self.destinations {
@@ -87,7 +87,7 @@ impl SnsSink {
             for messages in batches(destination.messages(alerts)) {
                 for (index, why) in self.send(topic_arn, messages).await {
                     if let Some(result) = results.get_mut(index) {
-                        // The alert counts as published only when every topic has it.
+                        // The alert counts as published only when every topic has accepted it.
                         let topic_arn = topic_arn.clone();
                         *result = Err(PublishError { topic_arn, why });
                     }
@@ -97,8 +97,8 @@ impl SnsSink {
         results
     }
 
-    /// Sends a batch until every entry went through or failed for good; gives those that did not go
-    /// through.
+    /// Sends a batch until every entry was accepted or failed for good; returns those that were not
+    /// accepted.
     async fn send(
         &self,
         topic_arn: &str,

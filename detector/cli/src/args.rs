@@ -200,13 +200,13 @@ pub struct BaselineArgs {
     #[command(flatten)]
     pub input: InputArgs,
     /// Keep the grants and the text of this policy, and propose only what it does not cover yet.
-    #[arg(long, value_name = "FILE", help_heading = "Learning")]
+    #[arg(long, value_name = "FILE", help_heading = "Proposal")]
     pub merge: Option<PathBuf>,
     /// Omit pairs of principal and secret with fewer reads.
-    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Learning")]
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Proposal")]
     pub min_reads: u64,
     /// Omit pairs of principal and secret with reads on fewer days.
-    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Learning")]
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Proposal")]
     pub min_days: usize,
     /// Where the output goes, and what else is printed.
     #[command(flatten)]

@@ -2,7 +2,7 @@
 
 #![allow(
     clippy::too_many_lines,
-    reason = "a test tells what happens from its beginning to its end"
+    reason = "a test shows a whole story in one place"
 )]
 
 use std::fs;

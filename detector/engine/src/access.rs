@@ -1,4 +1,4 @@
-//! An access: one principal, one secret, one read, with the evidence of its key use.
+//! An access: one principal, one secret, one read, with the evidence of its KMS Decrypt.
 
 pub mod json_v1;
 
@@ -9,7 +9,7 @@ use crate::ids::{SecretKey, SecretRef, SharedStr};
 use crate::observation::EventHeader;
 use crate::parse_enum::parse_enum;
 
-/// By which kind of call the secret was reached.
+/// How the secret was accessed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AccessMethod {
     /// A read that names the secret.
@@ -20,9 +20,9 @@ pub enum AccessMethod {
     ByPath,
     /// `GetParameterHistory`.
     History,
-    /// KMS was called with the secret's ciphertext, without the store in between.
+    /// `Decrypt` was called on the secret's ciphertext directly, without the store.
     DirectDecrypt,
-    /// A key use for which no read was seen within the horizon.
+    /// A KMS Decrypt for which no read was seen within the allowed lateness.
     DecryptOnly,
 }
 
@@ -59,7 +59,7 @@ impl FromStr for AccessMethod {
     }
 }
 
-/// A word that is the name of no method.
+/// A text that is not the name of a method.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{0}` is not a method; use one of {methods}",
@@ -67,20 +67,21 @@ impl FromStr for AccessMethod {
 )]
 pub struct UnknownMethod(String);
 
-/// What is known of the key use behind a read.
+/// What is known about the KMS Decrypt of a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DecryptStatus {
-    /// The key use was found.
+    /// The Decrypt was found.
     Paired,
-    /// None came within the horizon, although KMS events of that account and region were seen
-    /// around that time.
+    /// No Decrypt arrived within the allowed lateness, although KMS events of that account and
+    /// region were seen around that time.
     Absent,
-    /// None came, but that proves nothing: no KMS events there, a batched read, or possibly a plain
-    /// `String` parameter.
+    /// No Decrypt was found, which proves nothing: no KMS events there, a batched read, or possibly
+    /// a plain `String` parameter.
     Unknown,
-    /// The horizon is not over.
+    /// The allowed lateness is not over.
     Pending,
-    /// The read was denied, failed, asked for no decryption, or the access is itself a key use.
+    /// The read was denied, failed or requested no decryption, or the access is itself a KMS
+    /// Decrypt.
     NotExpected,
 }
 
@@ -107,22 +108,22 @@ impl DecryptStatus {
     }
 }
 
-/// The key use behind an access.
+/// The KMS Decrypt of an access.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AccessDecrypt {
-    /// What is known.
+    /// What is known about it.
     pub status: DecryptStatus,
-    /// `eventID` of the Decrypt that was joined to the read; `None` when the access is itself a key
-    /// use.
+    /// `eventID` of the Decrypt that was joined to the read; `None` without one, and when the
+    /// access is itself a KMS Decrypt.
     pub event_id: Option<SharedStr>,
-    /// ARN of the key.
+    /// ARN of the KMS key; `None` when it is not known.
     pub key_arn: Option<SharedStr>,
-    /// Event time of the Decrypt minus that of the read, in seconds.
+    /// Event time of the Decrypt minus that of the read, in seconds; `None` unless they are paired.
     pub delta_secs: Option<i64>,
 }
 
 impl AccessDecrypt {
-    /// Evidence with nothing but a status.
+    /// A status without further evidence.
     #[must_use]
     pub fn only(status: DecryptStatus) -> Self {
         Self {
@@ -137,15 +138,15 @@ impl AccessDecrypt {
 /// One principal × one secret × one read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Access {
-    /// The read, or the key use where there is none.
+    /// The read; the KMS Decrypt when there is no read.
     pub head: Arc<EventHeader>,
-    /// By which kind of call.
+    /// How the secret was accessed.
     pub method: AccessMethod,
-    /// The secret; its ARN comes from the key use where the read named it otherwise.
+    /// The secret; its ARN comes from the KMS Decrypt when the read used another name.
     pub secret: SecretRef,
-    /// What the request called it, which is known before the key use is.
+    /// The secret as the request named it, which is known before the KMS Decrypt.
     pub asked: SecretKey,
-    /// The key use.
+    /// The KMS Decrypt.
     pub decrypt: AccessDecrypt,
 }
 
@@ -153,8 +154,8 @@ impl Access {
     /// Whether the caller's account is not the account of the secret or of the trail.
     #[must_use]
     pub fn cross_account(&self) -> bool {
-        // The owner's copy of a call tells the caller's account in the identity, the caller's copy
-        // tells the owner's in the ARN of the secret: each has one of the two.
+        // The owner's copy of a call has the caller's account in the identity, the caller's copy
+        // has the owner's account in the ARN of the secret.
         let Some(caller) = self.head.principal.account.as_deref() else {
             return false;
         };
@@ -163,14 +164,14 @@ impl Access {
             .any(|account| !account.is_empty() && **account != *caller)
     }
 
-    /// What the access is about, the same for every copy of its event and whatever becomes known
-    /// later: event and secret.
+    /// Event and requested secret: the same for every copy of the event, before and after the KMS
+    /// Decrypt is known.
     #[must_use]
     pub fn fact_key(&self) -> SharedStr {
         format!("{}\n{}", self.head.event_key(), self.asked.to_text()).into()
     }
 
-    /// The order of the ledger: time, event id, secret, key use.
+    /// The order of the output: time, event id, secret, KMS Decrypt, method.
     #[must_use]
     pub fn ledger_order(&self) -> impl Ord + '_ {
         (
@@ -217,12 +218,12 @@ mod tests {
     }
 
     #[test]
-    fn either_copy_of_a_call_between_accounts_tells_that_it_is_one() {
+    fn either_copy_of_a_call_between_accounts_shows_that_it_is_one() {
         let (caller, owner) = ("111122223333", "999988887777");
         assert!(access(Some(caller), caller, owner).cross_account());
         assert!(access(Some(caller), owner, owner).cross_account());
         assert!(!access(Some(owner), owner, owner).cross_account());
-        // Many records do not tell the account of the caller, or have it as an empty text.
+        // Many records lack the caller's account, or have an empty one.
         assert!(!access(None, owner, owner).cross_account());
         assert!(!access(Some(owner), "", owner).cross_account());
     }
@@ -247,7 +248,7 @@ mod tests {
             ..early.clone()
         };
         assert_ne!(early.fact_key(), other.fact_key());
-        // The copies of several accounts are one event.
+        // Copies of one event in several accounts are one fact.
         let copy = |event_id: &str| Access {
             head: Arc::new(EventHeader {
                 event_id: event_id.into(),

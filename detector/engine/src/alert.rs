@@ -1,4 +1,5 @@
-//! An alert: what a rule says, with its evidence. Its id is a pure function of what it says.
+//! Alerts: the rule that matched, the evidence, and an id derived from the rule and the event or
+//! window.
 
 pub mod chat;
 pub mod json_v1;
@@ -23,61 +24,63 @@ use crate::time::EventTime;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AlertId(pub SharedStr);
 
-/// When and over what a window fired.
+/// The window of event time in which a window rule matched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WindowMatch {
-    /// Fields of the group and their values.
+    /// Fields that the rule groups by, and their values.
     pub group: Vec<(SharedStr, SharedStr)>,
-    /// Number of the bucket: event time divided by the suppression time.
+    /// Event time divided by the rule's `suppress` period, rounded down: one alert per group and
+    /// bucket. 0 in an alert that was read from JSON.
     pub bucket: i64,
-    /// The window reaches from after this time …
+    /// Start of the window, exclusive.
     pub start: EventTime,
-    /// … up to and including this one.
+    /// End of the window, inclusive.
     pub end: EventTime,
-    /// What the rule counts, in this window.
+    /// What the rule counts (events or distinct values) in the window.
     pub count: u64,
 }
 
-/// What a rule says.
+/// The result of a rule, with its evidence.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Alert {
-    /// Identity.
+    /// The same for the same facts, wherever and however often they are processed.
     pub id: AlertId,
-    /// The rule.
+    /// Metadata of the rule.
     pub rule: Arc<RuleMeta>,
     /// Time of the event, or the end of the window.
     pub time: EventTime,
     /// The window; `None` for an alert about a single event.
     pub window_match: Option<WindowMatch>,
-    /// One sentence that a person can act on.
+    /// One sentence: who did what to which secret, from where and when.
     pub summary: String,
-    /// Account of the trail, where the evidence has only one.
+    /// `recipientAccountId` of the evidence; `None` where it differs.
     pub account: Option<SharedStr>,
-    /// Region, where the evidence has only one.
+    /// `awsRegion` of the evidence; `None` where it differs.
     pub region: Option<SharedStr>,
-    /// Principal, where the evidence has only one.
+    /// Stable identity of the principal (an ARN or service name); `None` where it differs or is
+    /// unknown.
     pub principal: Option<SharedStr>,
-    /// The first secrets, by name or ARN.
+    /// The first [`ALERT_SECRETS`] secrets: the ARN where known, otherwise the name.
     pub secrets: Vec<SharedStr>,
-    /// How many distinct secrets there are.
+    /// Number of distinct secrets, including those not listed.
     pub secrets_total: usize,
-    /// The first accesses, in the order of the ledger.
+    /// The first [`ALERT_ACCESSES`] accesses, ordered by time.
     pub accesses: Vec<Arc<Access>>,
-    /// How many accesses there are.
+    /// Number of accesses, including those not listed.
     pub accesses_total: usize,
-    /// `eventID`s of the first events that it rests on, accesses or not. In none of the published
-    /// forms: empty for an alert that was read from one.
+    /// `eventID`s of the first [`ALERT_ACCESSES`] events of the evidence, accesses or not. Not in
+    /// any published form: empty in an alert that was read from JSON.
     pub events: Vec<SharedStr>,
 }
 
 impl Alert {
-    /// The identity of an alert about a single event.
+    /// The id of an alert about a single event: a digest of rule id and event key.
     #[must_use]
     pub fn single_id(rule: &RuleMeta, event_key: &str) -> AlertId {
         AlertId(digest(&["event", &rule.id, event_key]).into())
     }
 
-    /// The identity of an alert of a window.
+    /// The id of an alert of a window rule: a digest of rule id, group and bucket.
     #[must_use]
     pub fn window_id(rule: &RuleMeta, group: &[(SharedStr, SharedStr)], bucket: i64) -> AlertId {
         let bucket = bucket.to_string();
@@ -86,8 +89,8 @@ impl Alert {
         AlertId(digest(&parts).into())
     }
 
-    /// The same alert in fewer bytes: so many accesses and secrets, and no text longer than so many
-    /// characters. The totals stay.
+    /// A copy with at most so many accesses and secrets, and no text longer than `chars`
+    /// characters. The totals are unchanged.
     #[must_use]
     pub fn shortened(&self, accesses: usize, secrets: usize, chars: usize) -> Self {
         let window_match = self.window_match.as_ref().map(|window_match| WindowMatch {
@@ -115,7 +118,7 @@ impl Alert {
         }
     }
 
-    /// Makes the alert of a rule from its evidence, which must not be empty, in any order.
+    /// Builds an alert from its evidence, which must not be empty and may be in any order.
     #[must_use]
     pub fn new(
         id: AlertId,
@@ -144,15 +147,14 @@ impl Alert {
     }
 }
 
-/// Evidence by time, each once. It comes as batches arrived; what is said, listed and cut off at a
-/// limit must be the same in any order, or one alert would be stored in several versions.
+/// Evidence sorted by time and deduplicated. It arrives in batch order; summary, lists and
+/// truncation must not depend on that order, or one alert would be stored in several versions.
 fn in_order(mut evidence: Vec<Evidence>) -> Vec<Evidence> {
     evidence.sort_by(|a, b| a.order().cmp(&b.order()));
     evidence.dedup_by(|a, b| a.order() == b.order());
     evidence
 }
 
-/// The ids of the first events.
 fn event_ids(evidence: &[Evidence], most: usize) -> Vec<SharedStr> {
     let first = evidence.iter().take(most);
     first.map(|e| e.head.event_id.clone()).collect()
@@ -166,7 +168,7 @@ fn time_of(window_match: Option<&WindowMatch>, evidence: &[Evidence]) -> EventTi
         .unwrap_or(EventTime(0))
 }
 
-/// The value that all have; `None` where they differ, or where none has any.
+/// The value that all share; `None` where they differ or where there is none.
 fn shared_by_all<'e>(values: impl Iterator<Item = Option<&'e SharedStr>>) -> Option<SharedStr> {
     let distinct: BTreeSet<Option<&SharedStr>> = values.collect();
     match distinct.len() {
@@ -175,9 +177,9 @@ fn shared_by_all<'e>(values: impl Iterator<Item = Option<&'e SharedStr>>) -> Opt
     }
 }
 
-/// The secrets that evidence names, in its order.
+/// The secrets that the evidence names, in the order of the evidence.
 struct NamedSecrets {
-    /// Names or ARNs of the first.
+    /// ARNs or names of the first [`ALERT_SECRETS`].
     first: Vec<SharedStr>,
     total: usize,
 }
@@ -187,7 +189,7 @@ impl NamedSecrets {
         let mut places: HashMap<SecretKey, usize> = HashMap::new();
         let mut names: Vec<SharedStr> = Vec::new();
         for secret in evidence.iter().filter_map(|e| e.secret.as_ref()) {
-            // Denied reads and filtered batches may tell the store only, which is nothing to count.
+            // Denied reads and filtered batches may have only the store: no secret to count.
             let Some(name) = &secret.name else { continue };
             let reported = secret.arn.as_ref().unwrap_or(name);
             match places.entry(secret.key()) {
@@ -195,7 +197,7 @@ impl NamedSecrets {
                     place.insert(names.len());
                     names.push(reported.clone());
                 }
-                // One secret may come by its name here and by its ARN there; the ARN tells more.
+                // The same secret may appear by name and by ARN; the ARN is kept.
                 Entry::Occupied(place) => {
                     if let Some(known) = names.get_mut(*place.get())
                         && !known.starts_with("arn:")
@@ -214,7 +216,7 @@ impl NamedSecrets {
     }
 }
 
-/// The first so many characters of a text, marked where others follow.
+/// The first `chars` characters of a text, with an ellipsis if it was truncated.
 fn cut(text: &str, chars: usize) -> String {
     match text.char_indices().nth(chars) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
@@ -222,7 +224,6 @@ fn cut(text: &str, chars: usize) -> String {
     }
 }
 
-/// The same for what may be unknown.
 fn cut_known(text: Option<&SharedStr>, chars: usize) -> Option<SharedStr> {
     text.map(|text| cut(text, chars).into())
 }
@@ -245,7 +246,7 @@ mod tests {
         })
     }
 
-    /// Evidence of a read at a second.
+    /// Evidence of a read at `secs`.
     fn read(secs: i64, change: impl FnOnce(&mut Access)) -> Evidence {
         let mut access = access::sample();
         let head = Arc::make_mut(&mut access.head);
@@ -282,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_listed_once_by_what_tells_most_of_it() {
+    fn a_secret_is_listed_once_by_its_arn_if_that_is_known() {
         let bare = read(1, |access| access.secret.arn = None);
         let full = read(2, |_| {});
         let unnamed = read(3, |access| {
@@ -328,7 +329,7 @@ mod tests {
         assert_eq!(window, Alert::window_id(&rule, &group("a"), 7));
         assert_ne!(window, Alert::window_id(&rule, &group("b"), 7));
         assert_ne!(window, Alert::window_id(&rule, &group("a"), 8));
-        // An event whose key reads like a window's is still another thing.
+        // The ids differ even if an event key equals the bucket of a window.
         assert_ne!(
             Alert::single_id(&rule, "7"),
             Alert::window_id(&rule, &[], 7)

@@ -1,9 +1,9 @@
-//! Accesses to a proposed access policy: who read what, folded to patterns only where the history
-//! supports it.
+//! Proposes an access policy from accesses: who read what, generalised to patterns only where the
+//! history supports it.
 //!
-//! What looks like an attack is left out and told: denied reads, direct decrypts, key uses without
-//! a read, the root user, and bulk reads that happened once. The result is a text for a person to
-//! review; nothing here decides for them.
+//! What looks like an attack is omitted and reported: denied reads, direct decrypts, KMS Decrypts
+//! without a read, the root user, and bulk reads on one day only. The result is for review: nothing
+//! is granted automatically.
 
 mod proposal;
 
@@ -34,7 +34,7 @@ pub use self::proposal::{
 };
 pub use self::text::MergeError;
 
-/// Proposes grants for accesses. With an earlier policy, only what that does not expect is learned.
+/// Proposes grants for accesses. With an earlier policy, only for accesses that it does not expect.
 #[must_use]
 pub fn propose(
     accesses: &[Arc<Access>],
@@ -45,7 +45,7 @@ pub fn propose(
         .iter()
         .map(|access| &**access)
         .partition(|access| earlier.is_some_and(|policy| is_expected(policy, access)));
-    // In all accesses: what the policy expects by now may be one half of a bulk read.
+    // Searched in all accesses: the earlier policy may expect some reads of a bulk read.
     let bulk = bulk_reads(accesses);
     let mut omissions = Omissions::default();
     let pairs = learn(&new, &bulk, options, &mut omissions);
@@ -63,7 +63,7 @@ pub fn propose(
     }
 }
 
-/// First and last event time.
+/// First and last event time; `None` without accesses.
 fn span(accesses: &[Arc<Access>]) -> Option<(EventTime, EventTime)> {
     let times = accesses.iter().map(|access| access.head.time);
     times.clone().min().zip(times.max())
@@ -71,12 +71,13 @@ fn span(accesses: &[Arc<Access>]) -> Option<(EventTime, EventTime)> {
 
 fn is_expected(policy: &AccessPolicy, access: &Access) -> bool {
     let expected = policy.judge(access);
-    // A read by the right principal from elsewhere is not expected: a grant for it may be due.
+    // A granted principal that reads in another region, from another source or with another key is
+    // not expected: a grant for that may be needed.
     let refused = [expected.region, expected.source, expected.key].contains(&PolicyVerdict::No);
     expected.principal == PolicyVerdict::Yes && !refused
 }
 
-/// What each principal does with each secret, as far as it may be learned.
+/// Groups usable accesses by principal and secret; adds the others to the omissions.
 fn learn(
     accesses: &[&Access],
     bulk: &BTreeSet<SharedStr>,
@@ -99,7 +100,7 @@ fn learn(
     pairs
 }
 
-/// What the reads of one pair teach; `None` when all of them are left out.
+/// What the reads of a secret by a principal show; `None` when all of them are omitted.
 fn learn_pair(
     reads: &[&Access],
     bulk: &BTreeSet<SharedStr>,
@@ -120,17 +121,17 @@ fn learn_pair(
         omissions.add_all(OmissionReason::Rare, reads);
         return None;
     }
-    // Somebody who reads a secret every day may still have read it once among many others: that one
-    // read is not counted as usual.
+    // A principal that reads the secret every day may also have read it once in bulk: that read
+    // does not count towards the baseline.
     omissions.add_all(OmissionReason::BulkRead, &in_bulk);
     Some(pair)
 }
 
-/// Accesses that are not learned from, by reason and principal.
+/// Omitted accesses by reason and principal.
 #[derive(Default)]
 struct Omissions(BTreeMap<(OmissionReason, SharedStr), LeftOutReads>);
 
-/// What was left out for one reason of one principal.
+/// Omitted accesses of one principal for one reason.
 struct LeftOutReads {
     accesses: u64,
     secrets: BTreeSet<SecretTarget>,
@@ -176,11 +177,11 @@ impl Omissions {
     }
 }
 
-/// What a reviewer should know before granting.
+/// Warnings for the reviewer of a grant.
 fn doubts(grant: &ProposedGrant, left_out: &[Omission]) -> Vec<String> {
     let mut doubts = Vec::new();
     let owner = grant.secrets.first().map(|arn| account_of(arn));
-    // Only ARNs tell an account: services have none, and who has no ARN is not told apart here.
+    // Only ARNs contain an account; services and principals without an ARN are not checked.
     let mut roles = grant
         .principals
         .iter()
@@ -193,13 +194,13 @@ fn doubts(grant: &ProposedGrant, left_out: &[Omission]) -> Vec<String> {
     }
     let reasons = reasons_left_out(grant, left_out).into_iter();
     let reported =
-        reasons.map(|why| format!("other accesses of its principals were left out: {why}"));
+        reasons.map(|why| format!("other accesses of its principals were omitted: {why}"));
     doubts.extend(reported);
     doubts
 }
 
-/// Why accesses of principals that a grant names were not learned from. The patterns are asked, not
-/// the principals that were seen: one of whom everything was left out may match them too.
+/// Why accesses of a grant's principals were omitted. Matched by pattern, because a pattern may
+/// also cover a principal all of whose accesses were omitted.
 fn reasons_left_out(grant: &ProposedGrant, left_out: &[Omission]) -> BTreeSet<&'static str> {
     let patterns: Vec<GlobPattern> = grant
         .principals
@@ -213,7 +214,7 @@ fn reasons_left_out(grant: &ProposedGrant, left_out: &[Omission]) -> BTreeSet<&'
         .collect()
 }
 
-/// The account in an ARN, or in a pattern of one.
+/// The account in an ARN or in a pattern of one.
 fn account_of(arn: &str) -> &str {
     arn.split(':').nth(4).unwrap_or_default()
 }
@@ -243,9 +244,9 @@ mod tests {
     }
 
     #[test]
-    fn every_access_is_learned_expected_or_left_out() {
+    fn every_access_is_learned_expected_or_omitted() {
         let mut accesses = burst(1_000);
-        // Of one of the secrets there are ordinary reads too, of another one alone.
+        // One secret has ordinary reads too, another has a single one.
         accesses.extend((1..4).map(|day| read_by("role", "secret00", day * 86_400)));
         accesses.push(read_by("role", "secret01", 90_000));
         let proposal = proposed(accesses, None);
@@ -259,7 +260,7 @@ mod tests {
             ]
         );
         assert_eq!(proposal.grants[0].reads, 3);
-        let doubt = "other accesses of its principals were left out: read in bulk, once";
+        let doubt = "other accesses of its principals were omitted: bulk read on one day only";
         assert!(proposal.grants[0].doubts.contains(&doubt.to_owned()));
     }
 

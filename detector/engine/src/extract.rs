@@ -1,4 +1,4 @@
-//! A record to an observation: what each service and API calls its secret.
+//! Makes observations of records: which field of each API names the secret.
 //!
 //! Sources: AWS Secrets Manager and Systems Manager API references; KMS developer guide, "Logging
 //! AWS KMS API calls".
@@ -31,22 +31,22 @@ use crate::wire::CloudTrailRecord;
 /// Not a read.
 const KEY_VALIDATION: &str = "RequestToValidateKeyAccess";
 
-/// Why a record that looked like ours gives no observation.
+/// Why a record gives no observation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum NotRelevant {
-    /// Another API, or a key use for something else.
+    /// Another API, or a Decrypt that is not for a secret.
     Other,
-    /// A key use that only checks access to the key.
+    /// A key-validation Decrypt.
     KeyValidation,
     /// `eventTime` is missing or is not a time.
     NoTime,
 }
 
-/// Makes the observation of a record. The document is the record's own, for raw fields.
+/// Makes the observation of a record. `document` is the same record, for raw fields.
 ///
 /// # Errors
 ///
-/// [`NotOurs`] when there is none, and why.
+/// [`NotRelevant`] says why there is none.
 pub fn extract(
     record: &CloudTrailRecord<'_>,
     document: &LazyDocument<'_>,
@@ -74,14 +74,13 @@ pub fn extract(
     })
 }
 
-/// What a record is to us, and why nothing. Only cheap tests: most Decrypts are for something else,
-/// and nothing is built for them.
+/// The role of a record, or why it has none. Only cheap tests: most Decrypts are not for secrets.
 fn role_of(record: &CloudTrailRecord<'_>) -> Result<CallRole, NotRelevant> {
     let source = record.event_source.get().unwrap_or_default();
     let api = record.event_name.get().unwrap_or_default();
     let role = role(source, api).ok_or(NotRelevant::Other)?;
-    // What the owner of a VPC endpoint sees of a call (`AwsVpceEvent`): the call is logged by the
-    // service too, and would count twice.
+    // The record of the owner of a VPC endpoint (`AwsVpceEvent`): the service logs the call too, so
+    // that it would count twice.
     let event_type = record.event_type.get().unwrap_or_default();
     if event_type.starts_with("AwsVpce") {
         return Err(NotRelevant::Other);
@@ -92,15 +91,15 @@ fn role_of(record: &CloudTrailRecord<'_>) -> Result<CallRole, NotRelevant> {
     Ok(role)
 }
 
-/// Whether a `Decrypt` is for a secret, and why not.
+/// Checks that a `Decrypt` is for a secret; the error says why not.
 fn is_kms_decrypt(record: &CloudTrailRecord<'_>) -> Result<(), NotRelevant> {
     let context = &record.request_parameters.encryption_context;
-    // The check names the secret like a read does, and only this version tells the two apart.
+    // Key validation names the secret like a read does; only this version id distinguishes it.
     if context.secret_version_id.get() == Some(KEY_VALIDATION) {
         return Err(NotRelevant::KeyValidation);
     }
     let names_secret = context.secret_arn.get().is_some() || context.parameter_arn.get().is_some();
-    // A dry run ends with this error when it would have been allowed, and decrypts nothing.
+    // A dry run that would have been allowed ends with this error, and decrypts nothing.
     let is_dry_run = record.error_code.get() == Some("DryRunOperationException");
     if !is_dry_run && (names_secret || failed_for_a_store(record)) {
         Ok(())
@@ -109,8 +108,9 @@ fn is_kms_decrypt(record: &CloudTrailRecord<'_>) -> Result<(), NotRelevant> {
     }
 }
 
-/// Whether a store of secrets made a `Decrypt` for the caller that did not succeed. A denied one
-/// has no encryption context, so that nothing else tells whether it is for a secret.
+/// Whether Secrets Manager or Parameter Store made a `Decrypt` for the caller that failed or was
+/// denied. A denied one has no encryption context, so that nothing else shows that it is for a
+/// secret.
 fn failed_for_a_store(record: &CloudTrailRecord<'_>) -> bool {
     let via = record.user_identity.invoked_by.get();
     // Parameter Store calls itself `AWS Internal`.
@@ -120,7 +120,7 @@ fn failed_for_a_store(record: &CloudTrailRecord<'_>) -> bool {
     by_store && outcome(record.error_code.get()) != CallOutcome::Success
 }
 
-/// A record that concerns us, and what its names are relative to.
+/// A relevant record, and what its bare names are relative to.
 struct RelevantRecord<'r, 'a> {
     record: &'r CloudTrailRecord<'a>,
     home: RecordHome<'r>,
@@ -135,8 +135,8 @@ impl RelevantRecord<'_, '_> {
         } else {
             ReadRequest::Named(self.attempted(store))
         };
-        // Secrets are always encrypted. Parameters come back as they are stored unless the caller
-        // asks for more; that he asks does not prove that they are encrypted.
+        // Secrets are always encrypted. Parameters are decrypted only on request, and the request
+        // does not prove that they are encrypted.
         let decrypts = store == SecretStore::SecretsManager
             || self.record.request_parameters.with_decryption.is_true();
         SecretRead {
@@ -147,7 +147,7 @@ impl RelevantRecord<'_, '_> {
         }
     }
 
-    /// What a read that succeeded asked for.
+    /// What a successful read requested.
     fn request(&mut self, store: SecretStore, api: &str) -> ReadRequest {
         let params = &self.record.request_parameters;
         if api == "GetParametersByPath" {
@@ -170,7 +170,7 @@ impl RelevantRecord<'_, '_> {
         }
     }
 
-    /// What a read that did not succeed asked for, as far as it is told: at least one secret, which
+    /// What an unsuccessful read requested, as far as the record shows: at least one secret, which
     /// may have no name.
     fn attempted(&mut self, store: SecretStore) -> Vec<SecretRef> {
         let typed = self.targets(store);
@@ -181,7 +181,7 @@ impl RelevantRecord<'_, '_> {
         typed
     }
 
-    /// The secrets that the request names, as the caller typed them, without repetitions.
+    /// The secrets that the request names, as the caller typed them, without duplicates.
     fn targets(&mut self, store: SecretStore) -> Vec<SecretRef> {
         let mut targets = match store {
             SecretStore::SecretsManager => self.secret_ids(),
@@ -229,7 +229,8 @@ impl RelevantRecord<'_, '_> {
         if !named.is_empty() {
             return named;
         }
-        // `resources` has the full ARNs of the parameters, but lacks the versions that were typed.
+        // `resources` has the full ARNs of the parameters, but lacks the versions that the caller
+        // typed.
         let arns = record.resources.0.iter().filter_map(|r| r.arn.get());
         arns.map(|arn| interner.secret(SecretStore::Ssm, arn, *home))
             .collect()
@@ -251,7 +252,8 @@ impl RelevantRecord<'_, '_> {
         }
     }
 
-    /// The secret that the encryption context of a key use names. Other pairs may stand beside it.
+    /// The secret that the encryption context of a Decrypt names. The context may have other
+    /// entries.
     fn secret_of_context(&mut self) -> Option<SecretRef> {
         let context = &self.record.request_parameters.encryption_context;
         let (store, arn) = match context.secret_arn.get() {
@@ -262,7 +264,7 @@ impl RelevantRecord<'_, '_> {
     }
 
     fn change(&mut self, head: EventHeader, decrypts: bool) -> SecretChange {
-        // Changes of keys and trails are about no secret.
+        // Changes to keys and trails are not about a secret.
         let store = self.record.event_source.get().and_then(store);
         SecretChange {
             secret: store.and_then(|store| self.changed(store)),
@@ -271,7 +273,7 @@ impl RelevantRecord<'_, '_> {
         }
     }
 
-    /// The secret that a call to its store changes.
+    /// The secret that a call to its store changes; `None` when it is about no secret.
     fn changed(&mut self, store: SecretStore) -> Option<SecretRef> {
         if let Some(typed) = self.targets(store).into_iter().next() {
             return Some(typed);
@@ -286,12 +288,12 @@ impl RelevantRecord<'_, '_> {
             return Some(self.interner.secret(store, id, self.home));
         }
         let denied = denied_target(self.record.error_message.get(), store, self.home);
-        // Unlike a read, a change need not be about a secret: then it has none, not an unnamed one.
+        // Unlike a read, a change need not be about a secret.
         denied.name.is_some().then_some(denied)
     }
 }
 
-/// The key of a key use. It stands in `resources` only; when the use was denied, in the message.
+/// ARN of the key of a Decrypt: in `resources`, or in `errorMessage` if it was denied.
 fn key_arn<'r>(record: &'r CloudTrailRecord<'_>) -> Option<&'r str> {
     let mut arns = record.resources.0.iter().filter_map(|r| r.arn.get());
     arns.find(|arn| is_key(arn)).or_else(|| {
@@ -304,7 +306,7 @@ fn is_key(arn: &str) -> bool {
     ArnParts::parse(arn).is_some_and(|arn| arn.service == "kms")
 }
 
-/// Whether someone called KMS without a service in between.
+/// Whether the caller called KMS directly, without a service in between.
 fn is_direct(head: &EventHeader) -> bool {
     head.principal.via.is_none()
         && !matches!(head.source.kind, SourceKind::Service | SourceKind::Internal)

@@ -30,7 +30,7 @@ pub const ENDING: &str = ".extract.jsonl.gz";
 
 /// Whether a name is that of an extract file.
 #[must_use]
-pub fn is_part(name: &str) -> bool {
+pub fn is_extract_file(name: &str) -> bool {
     name.ends_with(ENDING)
 }
 
@@ -101,7 +101,7 @@ mod tests {
                 let ExtractRecord { object, time, text } = record;
                 found.push(format!("{object} {} {text}", time.0));
             }
-            part = reader.next_part()?;
+            part = reader.next_extract_file()?;
         }
         Ok(found)
     }
@@ -150,7 +150,7 @@ mod tests {
                 r#""accounts":[],"regions":[],"span":[3,3]}"#,
             ),
             concat!(
-                r#"{"object":{"name":"a","tag":"t","in_tree":true,"delivered":7,"fate":"read","#,
+                r#"{"object":{"name":"a","tag":"t","in_tree":true,"delivered":7,"object_status":"read","#,
                 r#""bytes":1,"records":2,"repaired":0,"key_validations":0,"#,
                 r#""skipped":{"malformed":1},"coverage":[["1","r",[3,4]]]}}"#,
             ),
@@ -165,7 +165,7 @@ mod tests {
         let objects = |tag: &str| [("s3://b/k".to_owned(), tag.to_owned())].into_iter();
         let of = |header: &ExtractHeader, tag| name(header, objects(tag));
         let one = of(&header(), "e1");
-        assert!(is_part(&one) && !is_part("k.json.gz"));
+        assert!(is_extract_file(&one) && !is_extract_file("k.json.gz"));
         let read = ExtractHeader {
             span: Some((1, 2)),
             ..header()

@@ -1,8 +1,7 @@
-//! What the logs cannot show: deliveries that are missing, hours in which KMS events are, and
-//! records that are.
+//! Gaps in the logs: missing deliveries, hours without KMS events, and missing records.
 //!
-//! A delivery is missed against the account's own rhythm: quiet accounts get few files, and that is
-//! no gap.
+//! Deliveries are compared with the usual interval of the account and region: few files of a quiet
+//! account are no gap.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,73 +14,74 @@ use crate::limits::COVERAGE_BUCKET_SECS;
 use crate::observation::CallOutcome;
 use crate::time::EventTime;
 
-/// Files of an account and region below which its rhythm is not known.
+/// Deliveries of an account and region below which the usual interval is not known.
 const ENOUGH_FILES: usize = 12;
-/// A gap is so many times as long as nineteen of twenty intervals …
+/// A gap is longer than this many times the 95th percentile of the intervals …
 const RATE_MULTIPLIER: i64 = 3;
-/// … and so many seconds at least: CloudTrail delivers about every five minutes, and may skip one.
+/// … and longer than this many seconds: CloudTrail delivers about every five minutes, and may skip
+/// one.
 const SHORTEST_SECS: i64 = 900;
 
 /// What is missing.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum MissingKind {
-    /// Log files: none was delivered in this time.
+    /// Log files: none was delivered in this period.
     Deliveries {
-        /// Longest of nineteen of twenty intervals between deliveries, in seconds.
+        /// 95th percentile of the intervals between deliveries, in seconds.
         usual_secs: i64,
     },
     /// KMS events: none was logged around these reads.
     KmsEvents {
-        /// Reads whose Decrypt could not have been seen.
+        /// Number of reads whose Decrypt could not have been seen.
         reads: u64,
     },
-    /// Records: their other halves are there.
+    /// Records: their other halves were logged.
     Records {
-        /// Reads without their Decrypt, although other KMS events were logged.
+        /// Number of missing Decrypts: of reads without one, although other KMS events were logged.
         decrypts: u64,
-        /// Decrypts without their read.
+        /// Number of missing reads: of Decrypts without one.
         reads: u64,
     },
 }
 
-/// A stretch of time in which something cannot be seen.
+/// A period in which the logs of an account and region are incomplete.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CoverageGap {
-    /// Account.
+    /// Account id.
     pub account: SharedStr,
-    /// Region.
+    /// Region, e.g. `eu-west-1`.
     pub region: SharedStr,
-    /// Start.
+    /// Start of the period.
     pub from: EventTime,
-    /// End.
+    /// End of the period.
     pub to: EventTime,
     /// What is missing.
     pub missing: MissingKind,
 }
 
-/// A log file, as far as its path tells.
+/// The delivery of a log file, from its path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogDelivery {
-    /// Account.
+    /// Account id.
     pub account: SharedStr,
-    /// Region.
+    /// Region, e.g. `eu-west-1`.
     pub region: SharedStr,
-    /// When it was delivered.
+    /// Delivery time.
     pub time: EventTime,
 }
 
-/// Halves of accesses that are missing.
+/// Numbers of missing reads and Decrypts.
 #[derive(Debug, Clone, Copy, Default)]
 struct MissedCounts {
     reads: u64,
     decrypts: u64,
 }
 
-/// By account, region and hour, as marks of coverage have them, whether or not the hour is covered.
-/// In order, so that hours that follow each other stand side by side.
+/// Missing records by account, region and hour (a [`CoverageMark`], whether or not the hour is
+/// covered). Sorted, so that consecutive hours are adjacent.
 type MissedByHour = BTreeMap<CoverageMark, MissedCounts>;
 
-/// Finds gaps, by account, region and time. `coverage` says where KMS events were seen.
+/// Finds gaps, sorted by account, region and time. `coverage` has the hours with KMS events.
 #[must_use]
 pub fn find<'a>(
     deliveries: impl IntoIterator<Item = LogDelivery>,
@@ -99,12 +99,12 @@ pub fn find<'a>(
     gaps
 }
 
-/// What the accesses lack, by account, region and hour.
+/// Missing records by account, region and hour.
 #[derive(Default)]
 struct MissedHalves {
-    /// Where no KMS events are logged.
+    /// In hours without KMS events.
     uncovered: MissedByHour,
-    /// Where they are.
+    /// In hours with KMS events.
     lost: MissedByHour,
 }
 
@@ -115,8 +115,8 @@ impl MissedHalves {
         match (access.method, access.decrypt.status) {
             (AccessMethod::DecryptOnly, _) => self.lost.entry(hour).or_default().reads += 1,
             (_, DecryptStatus::Absent) => self.lost.entry(hour).or_default().decrypts += 1,
-            // Unknown is also what was read in a batch, or may not be encrypted: it is the fault
-            // of the log only where no KMS event was logged at all.
+            // Also unknown: batched reads, and parameters that may not be encrypted. The log is
+            // incomplete only where no KMS event was logged at all.
             (_, DecryptStatus::Unknown)
                 if head.outcome == CallOutcome::Success
                     && !hour.around().iter().any(|m| coverage.contains(m)) =>
@@ -129,7 +129,7 @@ impl MissedHalves {
 }
 
 impl MissingKind {
-    /// No KMS event was logged, and so each Decrypt that is missed stands for a read.
+    /// No KMS event was logged: each missing Decrypt is one read without coverage.
     fn kms_events(missed: MissedCounts) -> Self {
         Self::KmsEvents {
             reads: missed.decrypts,
@@ -145,7 +145,7 @@ impl MissingKind {
 }
 
 fn missed_deliveries(deliveries: impl IntoIterator<Item = LogDelivery>) -> Vec<CoverageGap> {
-    // Files of one minute, of which busy accounts have many, are one delivery.
+    // Files with the same delivery time, of which busy accounts have many, are one delivery.
     let mut times: BTreeMap<(SharedStr, SharedStr), BTreeSet<EventTime>> = BTreeMap::new();
     for delivery in deliveries {
         let place = (delivery.account, delivery.region);
@@ -160,7 +160,7 @@ fn missed_deliveries(deliveries: impl IntoIterator<Item = LogDelivery>) -> Vec<C
         .collect()
 }
 
-/// Intervals between deliveries to one place that are long for it.
+/// Intervals between deliveries for one account and region that are much longer than usual.
 fn gaps_between(account: &SharedStr, region: &SharedStr, times: &[EventTime]) -> Vec<CoverageGap> {
     let Some(usual_secs) = usual_interval(times) else {
         return Vec::new();
@@ -180,14 +180,14 @@ fn gaps_between(account: &SharedStr, region: &SharedStr, times: &[EventTime]) ->
         .collect()
 }
 
-/// Longest of nineteen of twenty intervals in seconds. `None` when there are too few to say.
+/// 95th percentile of the intervals in seconds; `None` when there are too few deliveries.
 fn usual_interval(times: &[EventTime]) -> Option<i64> {
     if times.len() < ENOUGH_FILES {
         return None;
     }
     let mut lengths: Vec<i64> = intervals(times).map(|(from, to)| to.0 - from.0).collect();
     lengths.sort_unstable();
-    // Not the mean, which the gaps themselves would stretch.
+    // Not the mean, which the gaps themselves would raise.
     lengths.get(lengths.len() * 19 / 20).copied()
 }
 
@@ -196,7 +196,7 @@ fn intervals(times: &[EventTime]) -> impl Iterator<Item = (EventTime, EventTime)
     times.iter().copied().zip(next.copied())
 }
 
-/// Hours that follow each other, and what is missed in all of them.
+/// Consecutive hours, and the records that are missing in them.
 struct GapStretch {
     first: CoverageMark,
     hours: i64,
@@ -204,7 +204,7 @@ struct GapStretch {
 }
 
 impl GapStretch {
-    /// Whether an hour is the next one.
+    /// Whether an hour follows directly.
     fn goes_on_in(&self, hour: &CoverageMark) -> bool {
         let first = &self.first;
         (&hour.account, &hour.region) == (&first.account, &first.region)
@@ -237,7 +237,7 @@ fn start_of(hour: i64) -> EventTime {
     EventTime(hour.saturating_mul(COVERAGE_BUCKET_SECS))
 }
 
-/// Hours that follow each other as one stretch.
+/// Merges consecutive hours into one gap.
 fn merged(
     hours: MissedByHour,
     missing: fn(MissedCounts) -> MissingKind,
@@ -315,13 +315,13 @@ mod tests {
             (14, 15, MissingKind::KmsEvents { reads: 1 }),
         ];
         assert_eq!(reported(&accesses, &[]), expected);
-        // KMS events of an hour vouch for the hours beside it.
+        // KMS events of an hour prove coverage of the hours beside it.
         let expected = [10, 14].map(|hour| (hour, hour + 1, MissingKind::KmsEvents { reads: 1 }));
         assert_eq!(reported(&accesses, &[12]), expected);
     }
 
     #[test]
-    fn halves_that_are_missing_are_told_apart() {
+    fn halves_that_are_missing_are_distinguished() {
         let accesses = [
             access(3, AccessMethod::Api, DecryptStatus::Absent),
             access(3, AccessMethod::DecryptOnly, DecryptStatus::NotExpected),

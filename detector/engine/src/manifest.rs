@@ -1,43 +1,42 @@
-//! The plan of an extraction on many machines: which objects go into which part.
-//! `secretrail.manifest/1`.
+//! The manifest of a backfill, `secretrail.manifest/1`: which objects go into which extract file.
 //!
-//! JSON lines: a head, then a line for each batch. A batch is one invocation and one part, and the
-//! name of the part is made of what goes into it: whoever runs a batch again writes the same part
-//! again, and whoever edits a batch is found out. Frozen; a change makes a `/2`.
+//! JSON lines: a header, then a line for each batch. A batch is one invocation and one extract
+//! file, whose name is a digest of its content: running a batch again writes the same file again,
+//! and an edited batch is detected. The format is frozen; a change makes a `/2`.
 
 use serde::{Deserialize, Serialize};
 
 use crate::extract_file::{self, ExtractHeader};
 
-/// Name and version of this form.
+/// Name and version of the schema.
 pub const SCHEMA: &str = "secretrail.manifest/1";
 
-/// The name of a manifest, beside its parts.
+/// The name of a manifest, in the folder of its extract files.
 pub const NAME: &str = "manifest.jsonl";
 
-/// Most objects of a batch: each costs a request, however small it is.
+/// Most objects in a batch: each costs a request, however small it is.
 pub const MOST_OBJECTS: usize = 2_000;
 
-/// What all batches have in common.
+/// The first line: what all batches have in common.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ManifestHeader {
     schema: String,
-    /// What the parts are made for.
+    /// The purpose of the extract files.
     pub header: ExtractHeader,
-    /// How many batches follow.
+    /// Number of batches that follow.
     pub batches: u64,
-    /// Objects in all of them.
+    /// Number of objects in all of them.
     pub objects: u64,
-    /// Bytes of the objects as they are stored.
+    /// Size of the objects as they are stored, in bytes.
     pub bytes: u64,
 }
 
 /// An object in S3, as it was listed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ManifestItem {
-    /// Bucket.
+    /// Name of the bucket.
     pub bucket: String,
-    /// Key.
+    /// Key of the object.
     pub key: String,
     /// ETag, without quotes.
     pub etag: String,
@@ -46,17 +45,17 @@ pub struct ManifestItem {
 }
 
 impl ManifestItem {
-    /// Its name in the ledger.
+    /// `s3://bucket/key`, as in the `object` of accesses.
     #[must_use]
     pub fn name(&self) -> String {
         format!("s3://{}/{}", self.bucket, self.key)
     }
 }
 
-/// One invocation.
+/// One invocation: a line of the manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ManifestBatch {
-    /// The name of its part.
+    /// The name of its extract file.
     pub part: String,
     /// Its objects.
     pub objects: Vec<ManifestItem>,
@@ -65,15 +64,15 @@ pub struct ManifestBatch {
 /// Why a manifest cannot be used.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ManifestError {
-    /// It is something else.
+    /// The text is something else, or of another version.
     #[error("is not a manifest that this version reads ({0}); it reads {SCHEMA}")]
     Foreign(String),
-    /// It was changed since it was planned.
-    #[error("line {line}: {why}; it was edited or cut off: plan again")]
+    /// The manifest was edited or truncated since it was planned.
+    #[error("line {line}: {why}; it was edited or truncated: plan again")]
     Edited {
-        /// Which line, the first is 1.
+        /// Line number from 1; 0 when it is not known.
         line: usize,
-        /// What is wrong with it.
+        /// The error.
         why: String,
     },
 }
@@ -112,7 +111,7 @@ impl ManifestBatch {
         )
     }
 
-    /// Reads a line of a manifest.
+    /// Reads a batch: line `number` of a manifest.
     ///
     /// # Errors
     ///
@@ -120,55 +119,55 @@ impl ManifestBatch {
     pub fn read(head: &ManifestHeader, number: usize, line: &str) -> Result<Self, ManifestError> {
         let read = serde_json::from_str(line).map_err(|error| error.to_string());
         let whole = read.and_then(|batch: Self| {
-            // The name is a digest of purpose and objects: this tells a batch that was edited, and
-            // one of another job.
+            // The name is a digest of purpose and objects: this detects an edited batch, and one of
+            // another job.
             if Self::part_of(&head.header, &batch.objects) == batch.part {
                 Ok(batch)
             } else {
-                Err(format!("its objects do not make {}", batch.part))
+                Err(format!("its objects do not match the name {}", batch.part))
             }
         });
         whole.map_err(|why| ManifestError::Edited { line: number, why })
     }
 
-    /// Bytes of its objects as they are stored.
+    /// Size of its objects as they are stored, in bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.objects.iter().map(|item| item.size).sum()
     }
 }
 
-/// A plan.
+/// A whole manifest: header and batches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BackfillManifest {
-    /// What all batches have in common.
+    /// The first line.
     pub head: ManifestHeader,
-    /// The batches.
+    /// The batches, in order.
     pub batches: Vec<ManifestBatch>,
 }
 
-/// Where a line is in the text of a manifest.
+/// Position of a line in the text of a manifest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ManifestLine {
-    /// Bytes before it.
+    /// Bytes before the line.
     pub offset: usize,
-    /// Its bytes, without the line break.
+    /// Bytes of the line, without the line break.
     pub length: usize,
 }
 
-/// A manifest as it is stored, and where its lines are in it.
+/// A manifest as it is stored, with the positions of its lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ManifestText {
-    /// The whole of it.
+    /// The whole text.
     pub text: String,
-    /// Where the head is.
+    /// Position of the header.
     pub head: ManifestLine,
-    /// Where each batch is, in their order.
+    /// Position of each batch, in order.
     pub batches: Vec<ManifestLine>,
 }
 
 impl BackfillManifest {
-    /// A plan of these batches.
+    /// A manifest of these batches.
     #[must_use]
     pub fn new(header: ExtractHeader, batches: Vec<ManifestBatch>) -> Self {
         let objects = batches.iter().map(|batch| batch.objects.len() as u64).sum();
@@ -183,8 +182,8 @@ impl BackfillManifest {
         Self { head, batches }
     }
 
-    /// Its text, and where in it the head and each batch are: whoever runs one batch reads these
-    /// two lines of a manifest that may have a hundred thousand.
+    /// Its text, and the positions of its lines: an invocation reads only the header and its batch
+    /// of a manifest that may have a hundred thousand.
     #[must_use]
     pub fn write(&self) -> ManifestText {
         let mut text = String::new();
@@ -198,7 +197,7 @@ impl BackfillManifest {
         }
     }
 
-    /// Reads the text of a manifest, and makes sure that it is as it was planned.
+    /// Reads the text of a manifest, and checks that it is as it was planned.
     ///
     /// # Errors
     ///
@@ -210,14 +209,14 @@ impl BackfillManifest {
             .enumerate()
             .map(|(index, line)| ManifestBatch::read(&head, index + 2, line));
         let manifest = Self::new(head.header.clone(), batches.collect::<Result<_, _>>()?);
-        // Each batch was checked by itself; only the head tells that one is missing.
+        // Each batch was checked by itself; only the header shows that one is missing.
         if manifest.head == head {
             return Ok(manifest);
         }
         Err(ManifestError::Edited {
             line: 1,
             why: format!(
-                "it promises {} with {} of {}, and {} batches with {} objects of {} bytes follow",
+                "it announces {} batches with {} objects of {} bytes, but {} with {} of {} follow",
                 head.batches,
                 head.objects,
                 head.bytes,
@@ -229,7 +228,7 @@ impl BackfillManifest {
     }
 }
 
-/// Adds a line, and tells where it is.
+/// Adds a line, and returns its position.
 fn add_line(text: &mut String, value: &impl Serialize) -> ManifestLine {
     // Cannot fail: every key is text.
     let json = serde_json::to_string(value).unwrap_or_default();
@@ -302,9 +301,9 @@ mod tests {
         assert_eq!(
             edited(&lines.iter().take(2).copied().collect::<Vec<_>>().join("\n")),
             1,
-            "a batch less"
+            "a missing batch"
         );
-        assert_eq!(edited(text.get(..text.len() - 9).unwrap()), 3, "cut off");
+        assert_eq!(edited(text.get(..text.len() - 9).unwrap()), 3, "truncated");
         assert!(matches!(
             BackfillManifest::read("{\"Records\":[]}"),
             Err(ManifestError::Foreign(_))
@@ -336,7 +335,7 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(
-            refused.starts_with("line 2: its objects do not make part-"),
+            refused.starts_with("line 2: its objects do not match the name secretrail-"),
             "{refused}"
         );
     }
@@ -347,8 +346,8 @@ mod tests {
         let edited = text.replacen("\"batches\":2", "\"batches\":3", 1);
         assert_eq!(
             BackfillManifest::read(&edited).unwrap_err().to_string(),
-            "line 1: it promises 3 with 3 of 6, and 2 batches with 3 objects of 6 bytes follow; \
-             it was edited or cut off: plan again"
+            "line 1: it announces 3 batches with 3 objects of 6 bytes, but 2 with 3 of 6 follow; \
+             it was edited or truncated: plan again"
         );
         let newer = text.replacen("manifest/1", "manifest/2", 1);
         let foreign = ManifestError::Foreign("secretrail.manifest/2".to_owned());

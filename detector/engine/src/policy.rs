@@ -1,4 +1,4 @@
-//! The access policy: who is expected to read what. YAML text in, verdicts about accesses out.
+//! The access policy: who is expected to read what. Parses the YAML and judges accesses.
 
 mod file;
 mod source;
@@ -17,16 +17,16 @@ use crate::observation::SourceKind;
 /// Whether the policy expects something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PolicyVerdict {
-    /// A grant says so.
+    /// A grant allows it.
     Yes,
-    /// Grants speak of it, and none allows it.
+    /// Grants cover it, and none allows it.
     No,
-    /// No grant speaks of it.
+    /// No grant covers it.
     Undeclared,
 }
 
 impl PolicyVerdict {
-    /// The name in rules.
+    /// The value in rules: `yes`, `no` or `undeclared`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -37,18 +37,18 @@ impl PolicyVerdict {
     }
 }
 
-/// What the policy says about an access.
+/// The verdicts of the policy about an access: `expected.*` in rules.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Expectation {
     /// Whether a grant that covers the secret names the principal.
     pub principal: PolicyVerdict,
-    /// Whether the grants that cover secret and principal allow the region.
+    /// Whether the grants that cover secret and principal allow the region (`awsRegion`).
     pub region: PolicyVerdict,
-    /// Whether they allow the source.
+    /// Whether these grants allow the source; `Undeclared` when the record has only the service.
     pub source: PolicyVerdict,
-    /// Whether they allow the key; `Undeclared` while the key is not known.
+    /// Whether these grants allow the KMS key; `Undeclared` while the key is not known.
     pub key: PolicyVerdict,
-    /// Whether any grant for the secret's account mentions the region at all.
+    /// Whether any grant for the secret's account covers the region at all.
     pub account_region: PolicyVerdict,
     /// `baseline_per_hour` of the grants that cover secret and principal, the highest; `None` when
     /// none has one.
@@ -68,20 +68,20 @@ struct PolicyGrant {
 /// Indices of the grants that cover a secret.
 type Covering = Arc<[usize]>;
 
-/// What decides which grants cover a secret.
+/// Cache key: what determines which grants cover a secret.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct CoveringGrants {
     secret: SecretKey,
     arn: Option<SharedStr>,
-    /// Whether it is a path of which the content is not known.
+    /// Whether it is the path of a `GetParametersByPath` whose parameters are not known.
     folder: bool,
 }
 
-/// A policy that was read and checked.
+/// A parsed and validated access policy.
 #[derive(Debug)]
 pub struct AccessPolicy {
     grants: Vec<PolicyGrant>,
-    /// Which grants cover a secret; policies are large and secrets are few.
+    /// Cache of the grants that cover a secret: policies are large and secrets are few.
     covering: Mutex<HashMap<CoveringGrants, Covering>>,
     strict: bool,
 }
@@ -107,33 +107,32 @@ impl PolicyGrant {
 
     fn names(&self, access: &Access) -> bool {
         let principal = &access.head.principal;
-        // Either by the stable identity or by the full session: a grant may mean one of them only.
+        // A grant may name the stable identity or the full session.
         [&principal.id, &principal.actor]
             .into_iter()
             .flatten()
             .any(|subject| any_matches(&self.principals, subject))
     }
 
-    /// Whether calls may come from where the access did.
+    /// Whether the grant allows the source of the access.
     fn allows_source(&self, access: &Access) -> PolicyVerdict {
         let Some(list) = &self.sources else {
             return PolicyVerdict::Yes;
         };
         let source = &access.head.source;
-        // The source of a key use that a service made is that service: it says nothing about the
-        // caller.
+        // The source of a KMS Decrypt made by a service is that service, not the caller.
         if access.method == AccessMethod::DecryptOnly || source.kind == SourceKind::Internal {
             return PolicyVerdict::Undeclared;
         }
         yes_or_no(list.iter().any(|pattern| pattern.matches(source)))
     }
 
-    /// Whether the grant is for secrets of an account in a region; `None` when it is for none of
-    /// the account's at all.
+    /// Whether the grant covers secrets of an account in a region; `None` when it covers none of
+    /// the account's secrets.
     fn mentions(&self, account: &str, region: &str) -> Option<bool> {
         let mut speaks = false;
         for pattern in &self.secrets {
-            // A pattern that ends before its account, as `*` does, is for every account.
+            // A pattern that ends before its account, as `*` does, covers every account.
             let mut parts = pattern.as_str().split(':').skip(3);
             let (in_region, in_account) =
                 (parts.next().unwrap_or("*"), parts.next().unwrap_or("*"));
@@ -170,15 +169,14 @@ impl AccessPolicy {
         self.grants.is_empty()
     }
 
-    /// With `strict`, a secret that no grant covers is expected to be read by nobody:
-    /// `expected.principal` is `no` where it would be `undeclared`. Regions, sources and keys are
-    /// still judged over the grants that there are.
+    /// With `strict`, `expected.principal` is `no` instead of `undeclared` for a secret that no
+    /// grant covers. The verdicts about regions, sources and keys do not change.
     #[must_use]
     pub fn strict(self, strict: bool) -> Self {
         Self { strict, ..self }
     }
 
-    /// Judges an access.
+    /// Judges an access by the grants that cover its secret.
     #[must_use]
     pub fn judge(&self, access: &Access) -> Expectation {
         let folder = access.method == AccessMethod::ByPath && access.decrypt.key_arn.is_none();
@@ -195,14 +193,14 @@ impl AccessPolicy {
         }
     }
 
-    /// Those of the grants that name the principal.
+    /// The grants, among those that cover the secret, that name the principal.
     fn granted(&self, covering: &[usize], access: &Access) -> Vec<&PolicyGrant> {
         let covering = covering.iter().filter_map(|index| self.grants.get(*index));
         covering.filter(|grant| grant.names(access)).collect()
     }
 
-    /// Whether the principal is expected, by the grants that cover the secret and those of them
-    /// that name the principal.
+    /// Whether the principal is expected, by the grants that cover the secret and those that also
+    /// name the principal.
     fn principal(&self, covering: &[usize], granted: &[&PolicyGrant]) -> PolicyVerdict {
         if !granted.is_empty() {
             PolicyVerdict::Yes
@@ -235,7 +233,7 @@ impl AccessPolicy {
             arn: secret.arn.clone(),
             folder,
         };
-        // Nothing is left half done in there, so what a thread that panicked left can be used.
+        // Entries are complete or absent, so that the map is usable even after a panic.
         let mut known = self
             .covering
             .lock()
@@ -249,7 +247,7 @@ impl AccessPolicy {
     fn find_covering(&self, secret: &SecretRef, folder: bool) -> Covering {
         let mut subjects = subjects(secret);
         if folder {
-            // Whoever may read everything below a path may ask for the path.
+            // A principal that may read everything below a path may read by that path.
             let below: Vec<String> = subjects
                 .iter()
                 .map(|subject| format!("{}/", subject.trim_end_matches('/')))
@@ -277,8 +275,8 @@ fn highest_baseline(granted: &[&PolicyGrant]) -> Option<f64> {
     rates.max_by(f64::total_cmp)
 }
 
-/// What a list of patterns says about a subject. No list is for any subject; of one that is not
-/// known a list says nothing.
+/// Whether a list of patterns allows a subject. Without a list any subject is allowed; a subject
+/// that is not known is `Undeclared`.
 fn listed(list: Option<&[GlobPattern]>, subject: Option<&str>) -> PolicyVerdict {
     match (list, subject) {
         (None, _) => PolicyVerdict::Yes,
@@ -287,8 +285,8 @@ fn listed(list: Option<&[GlobPattern]>, subject: Option<&str>) -> PolicyVerdict 
     }
 }
 
-/// One grant that allows is enough; what one grant cannot tell stays undeclared unless another
-/// allows.
+/// The best verdict of the grants: `Yes`, then `Undeclared`, then `No`. `Undeclared` without
+/// grants.
 fn over(granted: &[&PolicyGrant], judge: impl Fn(&PolicyGrant) -> PolicyVerdict) -> PolicyVerdict {
     granted
         .iter()
@@ -301,8 +299,8 @@ fn over(granted: &[&PolicyGrant], judge: impl Fn(&PolicyGrant) -> PolicyVerdict)
         .unwrap_or(PolicyVerdict::Undeclared)
 }
 
-/// The ARNs by which a grant may mean a secret: the full one, the one without suffix, and one with
-/// a suffix unknown.
+/// The ARNs of a secret that a grant may match: the full one, the one without suffix, and one with
+/// an unknown suffix.
 pub(crate) fn subjects(secret: &SecretRef) -> Vec<String> {
     let Some(name) = &secret.name else {
         return Vec::new();
@@ -310,8 +308,8 @@ pub(crate) fn subjects(secret: &SecretRef) -> Vec<String> {
     let mut subjects: Vec<String> = secret.arn.iter().map(ToString::to_string).collect();
     // The ARN of a parameter has no suffix, and is always known.
     if secret.store == SecretStore::SecretsManager {
-        // As long as the suffix is not known, a grant with a suffix is given the benefit of the
-        // doubt: the Decrypt will tell.
+        // While the suffix is not known, a grant with any suffix matches: the Decrypt will show the
+        // full ARN.
         let unfinished = secret
             .partial_name
             .as_deref()
@@ -407,7 +405,7 @@ mod tests {
             judged(&grant("db/*", ""), |_| {}).principal,
             PolicyVerdict::Undeclared
         );
-        // What came back is known by its key use, and is a parameter and not a path.
+        // A returned parameter is known by its KMS Decrypt, and is not a path.
         let parameter = |access: &mut Access| {
             by_path(access);
             access.decrypt.key_arn = Some("arn:aws:kms:eu-west-1:111122223333:key/k".into());

@@ -1,4 +1,4 @@
-//! What happened to everything that was read, in counts: what both faces print.
+//! Counts of everything that was read, as both front ends print them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,7 +11,7 @@ use crate::object::{ObjectKind, ObjectPath};
 use crate::observation::Observation;
 use crate::rule_meta::RuleLevel;
 
-/// Why an object was not read for events.
+/// Why an object was skipped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SkippedObject {
@@ -25,7 +25,7 @@ pub enum SkippedObject {
     Aggregated,
     /// Logs of another service in an `AWSLogs` tree.
     OtherService,
-    /// The name does not end as a log's does.
+    /// The name does not end in `.json`, `.jsonl`, `.ndjson` or `.gz`.
     NotALog,
     /// It has no bytes.
     Empty,
@@ -33,7 +33,7 @@ pub enum SkippedObject {
     NoRecords,
 }
 
-/// Why a record was not used.
+/// Why a record was skipped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SkippedRecord {
@@ -47,20 +47,20 @@ pub enum SkippedRecord {
     NoTime,
 }
 
-/// What became of an object.
+/// Status of an object after reading.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ObjectStatus {
     /// It was read.
     Read,
-    /// It was passed over, and why.
-    PassedOver(SkippedObject),
-    /// It could not be read, and why.
+    /// It was skipped, with the reason.
+    Skipped(SkippedObject),
+    /// It could not be read, with the error.
     Failed(String),
 }
 
 impl SkippedObject {
-    /// Why an object with this path and name is not to be read for events; `None` when it is.
+    /// Why an object with this path and name is skipped; `None` when it is to be read.
     #[must_use]
     pub fn by_name(path: &ObjectPath<'_>, name: &str) -> Option<Self> {
         let by_kind = match path.kind {
@@ -74,7 +74,7 @@ impl SkippedObject {
         by_kind.or_else(|| (!is_named_as_log(name)).then_some(Self::NotALog))
     }
 
-    /// Words for the report.
+    /// The reason as text for reports.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -90,7 +90,7 @@ impl SkippedObject {
     }
 }
 
-/// By its ending, of CloudTrail's own objects and of what people unpack or make of them.
+/// By extension: CloudTrail's own objects, and unpacked or converted ones.
 fn is_named_as_log(name: &str) -> bool {
     let file = name.rsplit('/').next().unwrap_or(name);
     let Some((_, ending)) = file.rsplit_once('.') else {
@@ -102,7 +102,7 @@ fn is_named_as_log(name: &str) -> bool {
 }
 
 impl SkippedRecord {
-    /// Words for the report.
+    /// The reason as text for reports.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -117,49 +117,49 @@ impl SkippedRecord {
 /// Counts of one object or of many.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ReadReport {
-    /// Objects read.
+    /// Objects that were read.
     pub objects: u64,
     /// Objects that could not be read, or not to their end.
     pub objects_failed: u64,
-    /// Objects passed over, by reason.
+    /// Objects skipped, by reason.
     pub objects_skipped: BTreeMap<SkippedObject, u64>,
-    /// Bytes of JSON.
+    /// Bytes of JSON, decompressed.
     pub bytes: u64,
-    /// Records.
+    /// Records that were read.
     pub records: u64,
-    /// Records that could not be used, by reason.
+    /// Records skipped, by reason.
     pub records_skipped: BTreeMap<SkippedRecord, u64>,
-    /// Records that had bytes that are not UTF-8; they were read with replacement characters.
+    /// Records with invalid UTF-8, read with replacement characters.
     pub records_repaired: u64,
-    /// Key uses that only check access to a key.
+    /// Key-validation Decrypts, which are ignored.
     pub key_validations: u64,
-    /// Records that came again, as redeliveries or as copies in another account.
+    /// Duplicate records: redeliveries, and copies in another account.
     pub duplicates: u64,
     /// Distinct secret reads.
     pub reads: u64,
-    /// Distinct key uses.
+    /// Distinct KMS Decrypts.
     pub kms_decrypts: u64,
-    /// Distinct changes.
+    /// Distinct secret changes.
     pub changes: u64,
-    /// Key uses that a change of the same secret explains.
+    /// KMS Decrypts that a change of the same secret explains.
     pub explained: u64,
-    /// Pairs of which one half came after the horizon of the other.
+    /// Pairs of which one half arrived after the allowed lateness of the other.
     pub late: u64,
-    /// Accesses, by what is known of their key use.
+    /// Accesses, by what is known about their KMS Decrypt.
     pub accesses: BTreeMap<DecryptStatus, u64>,
     /// Alerts, by level.
     pub alerts: BTreeMap<RuleLevel, u64>,
 }
 
 impl ReadReport {
-    /// Counts an object that is passed over.
+    /// Counts a skipped object.
     pub fn skip_object(&mut self, reason: SkippedObject) {
         *self.objects_skipped.entry(reason).or_default() += 1;
     }
 
-    /// Decides what became of an object of which this is the report, and counts it. `explicit` says
-    /// that the user named it, `in_tree` that it is where CloudTrail writes: then it must hold
-    /// records.
+    /// Determines and counts the status of the object that this report is about. `explicit`: the
+    /// user named the object. `in_tree`: it is in a folder that CloudTrail writes to. In both cases
+    /// it must hold records.
     pub fn finalize(
         &mut self,
         result: Result<(), impl fmt::Display>,
@@ -173,8 +173,8 @@ impl ReadReport {
         match &object_status {
             ObjectStatus::Read => self.objects += 1,
             ObjectStatus::Failed(_) => self.objects_failed += 1,
-            ObjectStatus::PassedOver(reason) => {
-                // It never held records, so none of them is missing.
+            ObjectStatus::Skipped(reason) => {
+                // It held no records, so none are missing.
                 self.records_skipped.clear();
                 self.skip_object(*reason);
             }
@@ -182,32 +182,31 @@ impl ReadReport {
         object_status
     }
 
-    /// What became of an object that was read to its end.
+    /// Status of an object that was read to its end.
     fn object_status_at_end(&self, in_tree: bool, explicit: bool) -> ObjectStatus {
         let has_bytes = self.bytes > 0;
         let is_cut = self.records_skipped.contains_key(&SkippedRecord::Truncated);
-        // A log with an empty list of records is whole.
+        // A log with an empty list of records is valid.
         if self.records > 0 || (has_bytes && self.records_skipped.is_empty()) {
             return ObjectStatus::Read;
         }
-        // Where CloudTrail writes, something else is a file that was damaged; and so is what ends
-        // in the middle.
+        // Where CloudTrail writes, anything else is a damaged file; so is a truncated one anywhere.
         if explicit || (has_bytes && (in_tree || is_cut)) {
             return ObjectStatus::Failed("holds no CloudTrail records".to_owned());
         }
-        ObjectStatus::PassedOver(if has_bytes {
+        ObjectStatus::Skipped(if has_bytes {
             SkippedObject::NoRecords
         } else {
             SkippedObject::Empty
         })
     }
 
-    /// Counts a record that cannot be used.
+    /// Counts a skipped record.
     pub fn skip_record(&mut self, reason: SkippedRecord) {
         *self.records_skipped.entry(reason).or_default() += 1;
     }
 
-    /// Counts an observation, or a copy of one that tells less than another.
+    /// Counts an observation; as a duplicate unless it is the best of its copies.
     pub fn count_observation(&mut self, observation: &Observation, is_best: bool) {
         let count = match observation {
             _ if !is_best => &mut self.duplicates,
@@ -260,7 +259,8 @@ mod tests {
     use super::*;
     use crate::object;
 
-    /// What becomes of an object with these counts, read to its end, in the four situations.
+    /// The status of an object with these counts, read to its end, for each `in_tree` and
+    /// `explicit`.
     fn object_statuses(report: &ReadReport) -> [ObjectStatus; 4] {
         [(false, false), (true, false), (false, true), (true, true)].map(|(in_tree, explicit)| {
             let sound: Result<(), &str> = Ok(());
@@ -295,7 +295,7 @@ mod tests {
     #[test]
     fn what_is_no_log_fails_only_where_a_log_must_be() {
         let failed = ObjectStatus::Failed("holds no CloudTrail records".to_owned());
-        let other = ObjectStatus::PassedOver(SkippedObject::NoRecords);
+        let other = ObjectStatus::Skipped(SkippedObject::NoRecords);
         let malformed = without(Some(SkippedRecord::Malformed));
         assert_eq!(
             object_statuses(&malformed),
@@ -303,8 +303,8 @@ mod tests {
         );
         let cut = without(Some(SkippedRecord::Truncated));
         assert_eq!(object_statuses(&cut), [(); 4].map(|()| failed.clone()));
-        // The zero bytes of a folder's key are no damage.
-        let empty = ObjectStatus::PassedOver(SkippedObject::Empty);
+        // The empty object of a folder's key is not damaged.
+        let empty = ObjectStatus::Skipped(SkippedObject::Empty);
         assert_eq!(
             object_statuses(&ReadReport::default()),
             [empty.clone(), empty, failed.clone(), failed]
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn records_of_an_object_that_is_passed_over_are_not_missing() {
+    fn records_of_a_skipped_object_are_not_missing() {
         let mut report = without(Some(SkippedRecord::Malformed));
         report.finalize(Ok::<_, &str>(()), false, false);
         assert!(report.records_skipped.is_empty());
@@ -321,13 +321,13 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_is_told_in_its_own_words_and_keeps_what_was_counted() {
+    fn an_error_is_reported_as_it_is_and_keeps_what_was_counted() {
         let mut report = without(Some(SkippedRecord::NoTime));
         report.records = 3;
-        let object_status = report.finalize(Err("the gzip data is cut off"), true, true);
+        let object_status = report.finalize(Err("the gzip data is truncated"), true, true);
         assert_eq!(
             object_status,
-            ObjectStatus::Failed("the gzip data is cut off".to_owned())
+            ObjectStatus::Failed("the gzip data is truncated".to_owned())
         );
         assert_eq!((report.objects_failed, report.records), (1, 3));
         assert_eq!(report.records_skipped[&SkippedRecord::NoTime], 1);
@@ -346,7 +346,7 @@ mod tests {
                 "AWSLogs/111122223333/CloudTrail-Digest/eu-west-1/x.json.gz",
                 Some(SkippedObject::Digest),
             ),
-            // The tree tells more than the ending.
+            // The folder takes precedence over the extension.
             (
                 "AWSLogs/111122223333/vpcflowlogs/eu-west-1/x.log",
                 Some(SkippedObject::OtherService),
@@ -359,7 +359,7 @@ mod tests {
 
     #[test]
     fn every_count_is_added() {
-        // Every field by name: one that is new must be added here, too.
+        // Every field by name: a new one must be added here, too.
         let one = ReadReport {
             objects: 1,
             objects_failed: 2,

@@ -59,7 +59,7 @@ pub struct DetectionRule {
     pub target: RuleTarget,
     /// Whether it raises alerts of its own: not when it only feeds a correlation.
     pub alerts: bool,
-    /// Whether it asks for what is known only once the key use has been found or given up.
+    /// Whether it needs fields that are known only at final evaluation.
     pub late: bool,
     pub(crate) compiled: CompiledRule,
     /// Calls of which a matching record must be one; `None` when it may be any.
@@ -172,7 +172,7 @@ pub struct Matches {
 }
 
 impl Matches {
-    /// Takes over the hits of another.
+    /// Adds the matches of another evaluation.
     pub fn append(&mut self, mut other: Self) {
         self.singles.append(&mut other.singles);
         self.facts.append(&mut other.facts);
@@ -190,7 +190,7 @@ impl Matches {
 pub struct EvalScope {
     /// What kind of event it is.
     pub target: RuleTarget,
-    /// Whether its key use has been settled.
+    /// Whether this is the final evaluation.
     pub finalized: bool,
     /// Whether it counts in windows.
     pub counts: bool,

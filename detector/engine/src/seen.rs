@@ -1,11 +1,11 @@
-//! What has been seen before: whether a principal is new to a secret, new to all secrets, or a
+//! Novelty (`seen.*` in rules): whether a principal is new to a secret, new to all secrets, or a
 //! region new to an account.
 //!
-//! Judged once, when an access is settled, by what is remembered at that time. Only successful
-//! reads are remembered, with their times, so that it does not matter in which order they came. An
-//! access is `first` when nothing of its kind was seen in the memory before it and the logs of the
-//! account go back far enough to say so; when they do not, that is `unknown`, so that the first
-//! days of a log raise nothing.
+//! Judged once, at final evaluation, by the sightings recorded until then. Only successful reads
+//! are recorded, with their event times, so that the order of arrival does not matter. An access is
+//! `first` when nothing of its kind was seen within the lookback before it and the logs of the
+//! account cover the warm-up; when they do not, it is `unknown`, so that the first days of a log
+//! raise no alerts.
 
 use ahash::{HashMap, HashSet};
 
@@ -18,11 +18,12 @@ use crate::time::EventTime;
 /// Whether something was seen before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Novelty {
-    /// Not within the memory, and the logs would show it.
+    /// Not seen within the lookback, and the logs cover the warm-up.
     First,
-    /// Within the memory.
+    /// Seen within the lookback.
     Known,
-    /// The logs of the account do not go back far enough, or the record names nobody.
+    /// The logs of the account do not cover the warm-up, or the record names no principal or no
+    /// secret.
     Unknown,
 }
 
@@ -38,68 +39,69 @@ impl Novelty {
     }
 }
 
-/// What is new about an access.
+/// Novelty of an access.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SeenVerdicts {
-    /// This principal and this secret.
+    /// The principal with this secret.
     pub principal_secret: Novelty,
-    /// This principal and any secret.
+    /// The principal with any secret.
     pub principal: Novelty,
     /// The region, among the reads of the secret's account.
     pub region: Novelty,
 }
 
-/// When something was seen: the first event time of each grain of the memory in which it was.
-/// Adding times gives the same in any order and any number of times.
+/// When something was seen: the first event time in each grain of the lookback
+/// ([`LookbackPeriods::grain_secs`]). Adding times gives the same in any order and any number of
+/// times.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SeenTimes(Vec<EventTime>);
 
 impl SeenTimes {
-    /// Adds a time.
+    /// Adds an event time.
     pub fn add(&mut self, time: EventTime, grain_secs: i64) {
         let grain = grain(time, grain_secs);
         let place = self.first_from(grain, grain_secs);
         let known = self.0.get_mut(place);
         match known.filter(|known| self::grain(**known, grain_secs) == grain) {
-            // The earliest of a grain is enough to say whether there was any before a time. The
-            // latest is not: each new read would make what lies between the two look new.
+            // The earliest time of a grain shows whether there was any before a given time. The
+            // latest does not: each new read would make earlier accesses look new.
             Some(known) => *known = (*known).min(time),
             None => self.0.insert(place, time),
         }
     }
 
-    /// The first time ever.
+    /// The earliest time; `None` when nothing was seen.
     #[must_use]
     pub fn first(&self) -> Option<EventTime> {
         self.0.first().copied()
     }
 
-    /// Every time, in order.
+    /// All times, in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = EventTime> + '_ {
         self.0.iter().copied()
     }
 
-    /// Forgets all but the first time ever and the latest so many.
+    /// Drops all times but the earliest and the `latest` most recent ones.
     pub fn keep(&mut self, latest: usize) {
-        // The first is what tells since when an account has logs.
+        // The earliest time shows when the logs of an account begin.
         let end = self.0.len().saturating_sub(latest).max(1).min(self.0.len());
         self.0.drain(self.0.len().min(1)..end);
     }
 
-    /// Forgets the grains before that of a time, and says whether any are left.
+    /// Drops the grains before that of a time, and returns whether any are left.
     pub(crate) fn forget(&mut self, before: EventTime, grain_secs: i64) -> bool {
         let end = self.first_from(grain(before, grain_secs), grain_secs);
         self.0.drain(..end);
         !self.0.is_empty()
     }
 
-    /// Whether any is before a time, and not before the grain of another.
+    /// Whether any time is before `before` and not before the grain of `oldest`.
     fn any_between(&self, oldest: EventTime, before: EventTime, grain_secs: i64) -> bool {
         let place = self.first_from(grain(oldest, grain_secs), grain_secs);
         self.0.get(place).is_some_and(|known| *known < before)
     }
 
-    /// Where the times begin that are not before a grain.
+    /// Index of the first time in this grain or a later one.
     fn first_from(&self, first: i64, grain_secs: i64) -> usize {
         self.0
             .partition_point(|known| grain(*known, grain_secs) < first)
@@ -111,7 +113,7 @@ fn grain(time: EventTime, grain_secs: i64) -> i64 {
     time.0.div_euclid(grain_secs)
 }
 
-/// A time at which something was seen, to be remembered under its key.
+/// A time at which something was seen, to be recorded under its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sighting {
     /// What was seen: see [`remembered`] and [`since_key`].
@@ -120,18 +122,18 @@ pub struct Sighting {
     pub time: EventTime,
 }
 
-/// How long to remember, and how long to watch before calling something new.
+/// Lookback and warm-up, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LookbackPeriods {
-    /// What was last seen so many seconds ago is new again.
+    /// Something that was not seen for this long is new again.
     pub lookback_secs: i64,
-    /// Nothing is new in the first so many seconds of an account's logs.
+    /// Nothing is new until the logs of an account reach back this far.
     pub warm_up_secs: i64,
 }
 
 impl LookbackPeriods {
-    /// The unit in seconds in which times are remembered and forgotten, so that what is seen all
-    /// the time need not be written down each time: a day, of the default memory.
+    /// Length of a grain in seconds: the unit in which times are recorded and dropped, so that what
+    /// is seen all the time is not written each time. A day, with the default lookback.
     #[must_use]
     pub fn grain_secs(&self) -> i64 {
         (self.lookback_secs / SEEN_GRAINS).max(1)
@@ -147,10 +149,10 @@ impl Default for LookbackPeriods {
     }
 }
 
-/// How the keys of accounts begin.
+/// Prefix of the keys of accounts.
 const SINCE: &str = "since\n";
 
-/// The key under which a store remembers since when it has logs of an account.
+/// The key under which a store records when its logs of an account begin.
 #[must_use]
 pub fn since_key(account: &str) -> SharedStr {
     format!("{SINCE}{account}").into()
@@ -161,8 +163,8 @@ pub(crate) fn is_since_key(key: &str) -> bool {
     key.starts_with(SINCE)
 }
 
-/// The keys of an access: principal and secret, principal, region. `None` where the record names
-/// nobody or no secret.
+/// The keys of an access: principal and secret, principal, region. `None` where the record names no
+/// principal or no secret.
 fn keys(access: &Access) -> [Option<SharedStr>; 3] {
     let principal = access.head.principal.id.as_deref();
     let named = access.secret.name.is_some();
@@ -181,7 +183,7 @@ fn keys(access: &Access) -> [Option<SharedStr>; 3] {
     ]
 }
 
-/// Every key that is needed to judge the accesses.
+/// All keys needed to judge the accesses, sorted.
 #[must_use]
 pub fn needed<'a>(accesses: impl Iterator<Item = &'a Access>) -> Vec<SharedStr> {
     let distinct: HashSet<SharedStr> = accesses
@@ -195,7 +197,7 @@ pub fn needed<'a>(accesses: impl Iterator<Item = &'a Access>) -> Vec<SharedStr> 
     all
 }
 
-/// What is to be remembered of an access: its keys at its time. Nothing unless it succeeded.
+/// The sightings to record for an access: its keys at its event time. None unless it succeeded.
 pub fn remembered(access: &Access) -> impl Iterator<Item = Sighting> + use<> {
     let time = access.head.time;
     let keys = if access.head.outcome == CallOutcome::Success {
@@ -208,7 +210,7 @@ pub fn remembered(access: &Access) -> impl Iterator<Item = Sighting> + use<> {
         .map(move |key| Sighting { key, time })
 }
 
-/// The earliest time of each grain for each key, in place of all of them.
+/// Reduces sightings to the earliest time of each key and grain.
 #[must_use]
 pub fn condensed(
     sightings: impl IntoIterator<Item = Sighting>,
@@ -239,7 +241,7 @@ fn by_key(
     known
 }
 
-/// Judges by what is remembered.
+/// Judges novelty by recorded sightings.
 #[derive(Debug)]
 pub struct NoveltyJudge {
     lookback: LookbackPeriods,
@@ -247,7 +249,7 @@ pub struct NoveltyJudge {
 }
 
 impl NoveltyJudge {
-    /// Starts from what a store remembers.
+    /// Starts from the times that a store has recorded.
     #[must_use]
     pub fn new(
         lookback: LookbackPeriods,
@@ -259,7 +261,7 @@ impl NoveltyJudge {
         }
     }
 
-    /// Remembers all the accesses, and the times since when there are logs.
+    /// Starts from accesses, and the times at which the logs of accounts begin.
     #[must_use]
     pub fn of<'a>(
         lookback: LookbackPeriods,
@@ -273,8 +275,8 @@ impl NoveltyJudge {
         }
     }
 
-    /// Judges an access by what was seen before its time. Accesses of one second do not make each
-    /// other known.
+    /// Judges an access by what was seen before its event time. Accesses in the same second do not
+    /// make each other known.
     #[must_use]
     pub fn judge(&self, access: &Access) -> SeenVerdicts {
         let time = access.head.time;
@@ -384,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_last_seen_before_the_memory_is_new_again() {
+    fn what_was_last_seen_before_the_lookback_is_new_again() {
         let known = |days: i64| judge(0, &[DAY]).judge(&at(days * DAY)).principal;
         assert_eq!(known(91), Novelty::Known);
         assert_eq!(known(92), Novelty::First);

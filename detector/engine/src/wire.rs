@@ -208,7 +208,8 @@ macro_rules! wire {
         $(#[$doc])*
         #[derive(Debug, Clone, Default, serde::Deserialize)]
         pub struct $name<'a> {
-            $($(#[$field_doc])* #[serde(borrow, default, rename = $key)] pub $field: LenientScalar<'a>,)*
+            $($(#[$field_doc])* #[serde(borrow, default, rename = $key)]
+            pub $field: LenientScalar<'a>,)*
         }
     };
 }

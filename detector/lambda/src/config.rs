@@ -1,4 +1,4 @@
-//! Settings from the environment. Everything that is wrong with them is told at once.
+//! Settings from environment variables. All invalid settings are reported together.
 
 mod fault;
 mod settings;
@@ -23,9 +23,9 @@ pub use self::settings::{
 /// What the function does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FunctionMode {
-    /// Alerts about new files.
+    /// Alerts on new log files.
     Alerts,
-    /// Observation parts of the batches of a job.
+    /// Extract files for the batches of a backfill.
     Extract,
 }
 
@@ -39,50 +39,50 @@ impl FunctionMode {
     }
 }
 
-/// Where files are.
+/// Location of rules, access policy or placeholder values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FileLocation {
-    /// In the binary, or nowhere.
+    /// Not set: the built-in rules, or nothing.
     None,
-    /// In the package.
+    /// A path in the deployment package.
     Path(String),
-    /// In a bucket.
+    /// An object or prefix in S3.
     S3 {
-        /// Bucket.
+        /// Name of the bucket.
         bucket: String,
         /// Key, or prefix of keys.
         key: String,
     },
 }
 
-/// What the function is set to.
+/// The settings of the function.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FunctionConfig {
     /// What the function does.
     pub mode: FunctionMode,
-    /// Name of the table.
+    /// Name of the DynamoDB table.
     pub table: String,
-    /// Topics.
+    /// SNS topics for alerts.
     pub destinations: Vec<TopicDestination>,
-    /// Rules; none for the pack.
+    /// Sigma rules; [`FileLocation::None`] for the built-in rules.
     pub rules: FileLocation,
-    /// Access policy.
+    /// Access policy; [`FileLocation::None`] for none.
     pub policy: FileLocation,
-    /// Whether secrets that the policy does not speak of are unexpected.
+    /// Whether secrets that no grant covers count as unexpected.
     pub strict: bool,
-    /// Values of placeholders in rules.
+    /// Values of placeholders in rules (`|expand`).
     pub vars: FileLocation,
-    /// Seconds in which the other half of a read may arrive.
+    /// Allowed lateness in seconds.
     pub allowed_lateness_secs: i64,
-    /// Memory of who read what.
+    /// Lookback and warm-up of `seen.*`.
     pub lookback: LookbackPeriods,
-    /// Bytes of the largest object that is read.
+    /// Size in bytes above which objects are not read.
     pub max_object_bytes: u64,
     /// Objects that are read at the same time.
     pub parallel: usize,
-    /// Whether S3 is addressed by path.
+    /// Whether requests to S3 use path-style addressing.
     pub path_style: bool,
-    /// Longest time for one try of a call to AWS, before it is tried again.
+    /// Timeout of one try of a call to AWS, after which it is retried.
     pub call_timeout: Duration,
     /// Seconds for which an alert is left to the invocation that created it; after that the sweep
     /// publishes it.
@@ -90,11 +90,11 @@ pub struct FunctionConfig {
 }
 
 impl FunctionConfig {
-    /// Reads settings by their names.
+    /// Reads the settings; `get` returns the value of an environment variable.
     ///
     /// # Errors
     ///
-    /// Every fault, one on each line, with the name of the variable and the remedy.
+    /// All invalid settings, one on each line, with the name of the variable and the remedy.
     pub fn read(get: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let mut settings = SettingReader::new(get);
         let config = Self {
@@ -124,18 +124,18 @@ impl FunctionConfig {
     pub fn retention(&self) -> Retention {
         let default = Retention::default();
         Retention {
-            // The time to live is written with the item: it has to outlast what is asked later.
+            // The TTL is written with the item: it must outlast every later read.
             ends_secs: self.allowed_lateness_secs.saturating_add(default.ends_secs),
             seen_secs: self.lookback.lookback_secs.saturating_add(10 * 86_400),
             ..default
         }
     }
 
-    /// How long facts are kept with these rules: the longest window, and as long again as late
-    /// deliveries count.
+    /// How long facts are kept with these rules, in seconds: the longest window, plus the time in
+    /// which late deliveries still count.
     #[must_use]
     pub fn facts_secs(&self, rules: &RuleSet) -> i64 {
-        // A window that any one fact fills stores none.
+        // A window that a single fact fills stores none.
         let stored = rules
             .windows
             .iter()
@@ -145,8 +145,8 @@ impl FunctionConfig {
     }
 }
 
-/// Reads settings one by one and collects what is wrong with them: a function that names one fault
-/// at each start would be deployed once for each.
+/// Reads settings one by one and collects all errors: one error at each start would need one
+/// deployment for each.
 struct SettingReader {
     mode: FunctionMode,
     values: BTreeMap<&'static str, String>,
@@ -156,7 +156,7 @@ struct SettingReader {
 impl SettingReader {
     fn new(get: impl Fn(&str) -> Option<String>) -> Self {
         let mut faults = Vec::new();
-        // First: whoever extracts needs no table and no topics.
+        // First: extraction needs no table and no topics.
         let mode = FunctionMode::read(get(MODE)).unwrap_or_else(|fault| {
             faults.push(fault);
             FunctionMode::Alerts
@@ -164,7 +164,7 @@ impl SettingReader {
         let mut values = BTreeMap::new();
         for setting in SETTINGS {
             let SettingSpec { name, help, .. } = setting;
-            // CloudFormation sets what is not given to the empty text: that is not set.
+            // CloudFormation passes an empty string for a parameter that is not set.
             let given = get(name).filter(|value| !value.trim().is_empty());
             match given.or_else(|| setting.default.map(str::to_owned)) {
                 Some(value) => drop(values.insert(name, value.trim().to_owned())),
@@ -179,12 +179,12 @@ impl SettingReader {
         }
     }
 
-    /// What a setting holds; nothing when it is not set.
+    /// The value of a setting; empty when it is not set.
     fn value(&self, name: &str) -> &str {
         self.values.get(name).map_or("", String::as_str)
     }
 
-    /// Notes a fault. What is read in the place of the faulty value is never used.
+    /// Records an error. The value that replaces the invalid one is never used.
     fn fault(&mut self, name: &str, fault: impl Fn(String) -> SettingFault) {
         let value = self.value(name).to_owned();
         self.faults.push(fault(value));
@@ -264,7 +264,7 @@ impl FileLocation {
     }
 }
 
-/// `arn:…[?format=…][&min-level=…]`
+/// Parses `arn:…[?format=…][&min-level=…]`.
 fn destination(text: &str) -> Result<TopicDestination, TopicFault> {
     let (arn, options) = text.split_once('?').unwrap_or((text, ""));
     // The partition differs in China and GovCloud. A subscription's ARN has a seventh part.
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_is_told_at_once() {
+    fn every_error_is_reported_at_once() {
         let topics = "arn:aws:sns:eu-west-1:111122223333:a?format=xml my-topic \
             arn:aws:sns:eu-west-1:111122223333:b?level=high";
         let faults = read(&[
@@ -331,12 +331,12 @@ mod tests {
         .unwrap_err()
         .to_string();
         for part in [
-            "10 faults",
+            "errors in the settings (10):",
             "SECRETRAIL_MODE is `both`",
             "SECRETRAIL_TABLE is not set",
-            "`xml` is no format",
+            "`xml` is not a format",
             "`my-topic`; write the ARN",
-            "`level=high` is not known",
+            "`level=high` is not an option",
             "`soon`; write a time span",
             "SECRETRAIL_PARALLEL is `0`",
             "write true or false",

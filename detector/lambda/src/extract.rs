@@ -1,6 +1,6 @@
-//! One batch of a job: its objects in, one observation part out. No state, no rules, no topics:
-//! what to keep stands in the manifest. The same batch gives the same bytes under the same name,
-//! however often it is invoked.
+//! Extracts one batch of a backfill: reads its objects, writes one extract file. Needs no state, no
+//! rules and no topics: the manifest says what to keep. The same batch always gives the same bytes
+//! under the same name.
 
 use std::sync::Arc;
 
@@ -21,99 +21,101 @@ use tokio::task::JoinError;
 use crate::config::FunctionConfig;
 use crate::telemetry::{LogSeverity, log};
 
-/// What the function is invoked with: where a job is, and which lines of its manifest are meant.
+/// The event: the location of a job, and the lines of its manifest to process.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct ExtractInvocation {
     /// Bucket of the job.
     pub bucket: String,
     /// Prefix of the job, with its slash; empty for none.
     pub prefix: String,
-    /// A row of the list of items.
+    /// A row of the item list.
     pub item: ManifestRow,
 }
 
-/// A row of the list of items: text, because that is what Step Functions makes of comma-separated
+/// A row of the item list. All strings, because Step Functions makes strings of comma-separated
 /// values.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct ManifestRow {
     /// Key of the manifest.
     pub manifest: String,
-    /// Bytes of its head, which begins it.
+    /// Length in bytes of the header, at the start of the manifest.
     pub head: String,
-    /// Bytes before the batch.
+    /// Offset in bytes of the batch.
     pub offset: String,
-    /// Bytes of the batch.
+    /// Length in bytes of the batch.
     pub length: String,
-    /// Name of the part.
+    /// Name of the extract file.
     pub part: String,
 }
 
-/// Why a part was not written.
+/// Why an extract file was not written.
 #[derive(Debug, thiserror::Error)]
 pub enum ExtractError {
-    /// The function was invoked by something else than a job.
-    #[error("this function extracts batches of a job: `secretrail backfill run` starts one ({0})")]
+    /// The event does not come from a backfill job.
+    #[error(
+        "the event is not a batch of a backfill; start one with `secretrail backfill run` ({0})"
+    )]
     Event(serde_json::Error),
     /// The row and the manifest do not agree.
-    #[error("the manifest has {found} where {asked} is asked for; it was edited: plan again")]
+    #[error("the manifest has {found} instead of {asked}; it was edited: plan again")]
     Edited {
-        /// Name of the part that the manifest has there.
+        /// Name of the extract file that the manifest has there.
         found: String,
-        /// Name of the part in the row.
+        /// Name of the extract file in the row.
         asked: String,
     },
-    /// A place or a length in the row is none.
-    #[error("`{text}` is no number: {error}")]
+    /// An offset or length in the row is not a number.
+    #[error("`{text}` is not a number: {error}")]
     Number {
-        /// What stands there.
+        /// The text in the row.
         text: String,
-        /// What is wrong with it.
+        /// The error.
         error: std::num::ParseIntError,
     },
-    /// An object could not be read for now, or not be written.
+    /// An object could not be read, for now, or not be written.
     #[error("{place}: {error}")]
     S3 {
-        /// `s3://…` of it.
+        /// Its `s3://…` URL.
         place: String,
-        /// Why not.
+        /// The error.
         error: FetchError,
     },
-    /// A piece of the manifest is no text.
+    /// A piece of the manifest is not UTF-8.
     #[error("{place}: {error}")]
     NotText {
-        /// `s3://…` of the manifest.
+        /// `s3://…` URL of the manifest.
         place: String,
-        /// What is wrong with it.
+        /// The error.
         error: std::string::FromUtf8Error,
     },
-    /// The head of the manifest cannot be used.
+    /// The header of the manifest is invalid.
     #[error("{place}: {error}")]
     Manifest {
-        /// `s3://…` of the manifest.
+        /// `s3://…` URL of the manifest.
         place: String,
-        /// What is wrong with it.
+        /// The error.
         error: ManifestError,
     },
-    /// A batch of the manifest cannot be used.
-    #[error("{place}: {error}: the batch of {part}")]
+    /// A batch of the manifest is invalid.
+    #[error("{place}: {error} (batch of {part})")]
     Batch {
-        /// `s3://…` of the manifest.
+        /// `s3://…` URL of the manifest.
         place: String,
-        /// What is wrong with it.
+        /// The error.
         error: ManifestError,
-        /// Name of the part that it would become.
+        /// Name of its extract file.
         part: String,
     },
-    /// An object made the reader panic.
-    #[error("{name}: it broke the reader: {error}")]
+    /// The reader panicked on an object.
+    #[error("{name}: internal error (a bug in Secretrail) while reading: {error}")]
     Reader {
-        /// `s3://…` of the object.
+        /// `s3://…` URL of the object.
         name: String,
-        /// What happened.
+        /// The panic.
         error: JoinError,
     },
-    /// What was read made the writer panic.
-    #[error("the part broke the writer: {0}")]
+    /// The writer panicked.
+    #[error("internal error (a bug in Secretrail) while writing the extract file: {0}")]
     Writer(JoinError),
 }
 
@@ -133,7 +135,7 @@ pub struct Extractor {
 }
 
 impl Extractor {
-    /// Clients for these settings. Nothing is called yet.
+    /// Makes the S3 client for these settings; calls nothing yet.
     #[must_use]
     pub fn new(config: &FunctionConfig, aws: &SdkConfig, retry: RetryPolicy) -> Self {
         let s3 = aws_sdk_s3::config::Builder::from(aws).force_path_style(config.path_style);
@@ -143,18 +145,18 @@ impl Extractor {
         }
     }
 
-    /// Extracts a batch, and tells what it came to.
+    /// Extracts a batch, and returns its totals.
     ///
     /// # Errors
     ///
-    /// The part was not written; the caller tries again, or leaves the batch as missing.
+    /// The extract file was not written; the caller retries, or reports the batch as missing.
     pub async fn handle(&self, event: &Value) -> Result<Value, ExtractError> {
         let answer = self.extract(event).await;
         match &answer {
-            Ok(reported) => log(LogSeverity::Info, "part written", reported.clone()),
+            Ok(reported) => log(LogSeverity::Info, "extract file written", reported.clone()),
             Err(why) => log(
                 LogSeverity::Error,
-                "part not written",
+                "extract file not written",
                 json!({"why": why.to_string(), "event": event}),
             ),
         }
@@ -172,7 +174,7 @@ impl Extractor {
         let head = Arc::new(head);
         let extracted: Vec<ExtractedObject> = stream::iter(batch.objects)
             .map(|item| self.object(item, head.clone()))
-            // In any order: the writer puts objects and records into theirs.
+            // In any order: the writer sorts objects and records.
             .buffer_unordered(self.parallel)
             .try_collect()
             .await?;
@@ -187,7 +189,7 @@ impl Extractor {
         Ok(json!(totals))
     }
 
-    /// The head of the manifest, and one of its batches.
+    /// The header of the manifest, and one of its batches.
     async fn batch(
         &self,
         bucket: &str,
@@ -206,14 +208,14 @@ impl Extractor {
         let batch = manifest
             .piece(number(&item.offset)?, number(&item.length)?)
             .await?;
-        // Which line it is, nobody has counted; its part says it as well.
+        // The line number is not known; the name of the extract file identifies the batch.
         let batch = ManifestBatch::read(&head, 0, &batch).map_err(|error| ExtractError::Batch {
             place: manifest.place(),
             error,
             part: item.part.clone(),
         })?;
-        // Offsets of an edited manifest may point at another batch, whose objects would be written
-        // under this name.
+        // In an edited manifest the offset may be that of another batch, whose objects would be
+        // written under this name.
         if batch.part != item.part {
             return Err(ExtractError::Edited {
                 found: batch.part,
@@ -223,8 +225,8 @@ impl Extractor {
         Ok((head, batch))
     }
 
-    /// What one object came to. What will never be read is noted in the part; what may be read
-    /// later fails the batch.
+    /// Extracts one object. A permanent error is noted in the extract file; a temporary one fails
+    /// the batch.
     async fn object(
         &self,
         item: ManifestItem,
@@ -243,7 +245,7 @@ impl Extractor {
     }
 }
 
-/// What a batch came to, as the function answers.
+/// Totals of a batch: the response of the function.
 #[derive(Debug, Default, Serialize)]
 struct BatchTotals {
     part: String,
@@ -251,9 +253,9 @@ struct BatchTotals {
     /// Objects that could not be read.
     failed: usize,
     records: usize,
-    /// Bytes of the objects as they are stored.
+    /// Size of the objects as they are stored, in bytes.
     bytes_in: u64,
-    /// Bytes of the part as it is stored.
+    /// Size of the extract file as it is stored, in bytes.
     bytes_out: usize,
 }
 
@@ -271,7 +273,7 @@ impl BatchTotals {
     }
 }
 
-/// The part as it is stored. On a thread of its own: to sort and deflate it takes long.
+/// The extract file as it is stored. On a blocking thread: sorting and compressing take long.
 async fn written(
     head: Arc<ManifestHeader>,
     extracted: Vec<ExtractedObject>,
@@ -281,7 +283,7 @@ async fn written(
         .map_err(ExtractError::Writer)
 }
 
-/// A manifest in S3, of which only some bytes are read: it lists every object of a job.
+/// A manifest in S3, of which only some bytes are read: it lists all objects of a job.
 struct ManifestFile<'a> {
     s3: &'a S3Source,
     bucket: &'a str,
@@ -298,7 +300,7 @@ impl ManifestFile<'_> {
             bucket: self.bucket,
             key: self.key,
             version_id: None,
-            // The row has none; that it is another manifest shows in the name of the part.
+            // The row has none; another manifest is detected by the name of the extract file.
             etag: None,
             size: None,
         };
@@ -332,13 +334,13 @@ fn place(item: &ManifestItem) -> ObjectRef<'_> {
     }
 }
 
-/// Whether an object will not be read another time either: then it must not hold up the rest of its
-/// batch. Denied is not final: a key policy or a role may be mended, and the batch tried again.
+/// Whether an error is permanent: the object must not hold up the rest of its batch. Denied access
+/// is not: a key policy or a role may be fixed, and the batch retried.
 fn is_final(error: &FetchError) -> bool {
     matches!(error, FetchError::Missing(_) | FetchError::TooLarge { .. })
 }
 
-/// Reads an object, or notes why it has no bytes.
+/// Scans an object, or notes why it could not be read.
 fn scan(
     item: &ManifestItem,
     bytes: Result<Vec<u8>, FetchError>,
@@ -380,12 +382,12 @@ mod tests {
         let read = ExtractInvocation::deserialize(&event).unwrap();
         assert_eq!(number(&read.item.offset).unwrap(), 121);
         let fault = number("-1").unwrap_err().to_string();
-        assert!(fault.starts_with("`-1` is no number: "), "{fault}");
+        assert!(fault.starts_with("`-1` is not a number: "), "{fault}");
         let error =
             ExtractInvocation::deserialize(&json!({"Records": []})).map_err(ExtractError::Event);
         let reported = error.unwrap_err().to_string();
         assert!(
-            reported.contains("`secretrail backfill run` starts one (missing field"),
+            reported.contains("start one with `secretrail backfill run` (missing field"),
             "{reported}"
         );
     }

@@ -1,6 +1,6 @@
-//! An invocation, from its event to its answer. The order of work is in `detector/README.md`:
-//! objects are read, state is written, alerts are created, published and taken out of the outbox,
-//! and only then are messages acknowledged.
+//! Handles an invocation. The order of work is in `detector/README.md`: objects are read, state is
+//! written, alerts are created, published and removed from the outbox, and only then are messages
+//! acknowledged.
 
 mod deadline;
 mod object_reader;
@@ -31,38 +31,38 @@ use crate::notification::{
 use crate::rules::{ActiveRules, RuleSource, RulesError};
 use crate::telemetry::{FunctionMetrics, LogSeverity, log};
 
-/// Loose ends that a sweep settles at a time, and alerts that it publishes at a time.
+/// Pending events that a sweep finalises at a time, and alerts that it publishes at a time.
 const AT_A_TIME: usize = 2_000;
 const ALERTS_AT_A_TIME: usize = 100;
 
-/// Why an invocation that cannot be handed back in part is to be tried again.
+/// Why an invocation without partial batch responses must be retried.
 #[derive(Debug, thiserror::Error)]
 pub enum HandleError {
-    /// Nobody knows what the event is.
+    /// The event cannot be parsed.
     #[error(transparent)]
     NotUnderstood(#[from] UnparseableMessage),
-    /// There are no rules to look at it with.
+    /// There are no usable rules.
     #[error(transparent)]
     Rules(#[from] RulesError),
     /// The table could not be read or written.
     #[error(transparent)]
     State(#[from] StateError),
-    /// Some of the objects are not done.
-    #[error("{count} of the objects are not done, among them {key}: {why}")]
+    /// Some objects were not processed.
+    #[error("{count} of the objects were not processed, among them {key}: {why}")]
     Objects {
-        /// How many.
+        /// Number of these objects.
         count: usize,
         /// The key of one of them.
         key: String,
-        /// Why that one is not.
+        /// Why that one was not processed.
         why: String,
     },
 }
 
-/// Objects that are not done, and why.
+/// Objects that were not processed, and why.
 type UnfinishedObjects = BTreeMap<DeliveredObject, String>;
 
-/// What outlives an invocation.
+/// What all invocations of a process share.
 pub struct FunctionContext {
     config: FunctionConfig,
     s3: S3Source,
@@ -74,7 +74,7 @@ pub struct FunctionContext {
 }
 
 impl FunctionContext {
-    /// Clients for these settings. Nothing is called yet.
+    /// Makes the AWS clients for these settings; calls nothing yet.
     #[must_use]
     pub fn new(
         config: FunctionConfig,
@@ -110,12 +110,12 @@ impl FunctionContext {
         }
     }
 
-    /// Handles an event. `until` is when the invocation ends, whether it is done or not.
+    /// Handles an event. `until` is when the invocation ends, whether it is finished or not.
     ///
     /// # Errors
     ///
-    /// The event cannot be handed back in part, and something in it was not done: the caller tries
-    /// all of it again.
+    /// Something was not processed, and the event has no partial batch response: the caller retries
+    /// all of it.
     pub async fn handle(&self, event: &Value, until: Instant) -> Result<Value, HandleError> {
         let started = Instant::now();
         let calls = self.store.calls();
@@ -125,7 +125,7 @@ impl FunctionContext {
             let why = why.to_string();
             log(LogSeverity::Error, "invocation failed", json!({"why": why}));
         }
-        // After a failure as well: that is when they are looked at.
+        // After a failure as well: that is when metrics matter.
         metrics.add("DynamoDBRequests", self.store.calls() - calls);
         metrics.record("Duration", started.elapsed().as_secs_f64() * 1_000.0);
         metrics.print(&self.function, (self.clock)().0.saturating_mul(1_000));
@@ -145,7 +145,7 @@ impl FunctionContext {
             FunctionInvocation::Queue(messages) => {
                 let back = self.queue(messages, &active, until, metrics).await;
                 metrics.add("MessagesRetried", back.len() as u64);
-                Ok(handed_back(&back))
+                Ok(returned_for_retry(&back))
             }
             FunctionInvocation::Direct(objects) => {
                 let not_done = self.objects(objects, &active, until, metrics).await;
@@ -158,18 +158,18 @@ impl FunctionContext {
         }
     }
 
-    /// The rules in force.
+    /// The active rules.
     async fn active(&self, metrics: &mut FunctionMetrics) -> Result<Arc<ActiveRules>, RulesError> {
         let (active, refused) = self.rules.current(&self.store, (self.clock)()).await?;
-        // Before any fact is written: a rule that was just loaded may look further back than those
-        // before it.
+        // Before any fact is written: rules that were just loaded may look further back than those
+        // before.
         self.store
             .keep_facts_for(self.config.facts_secs(&active.rules));
         metrics.add("RulesRejected", u64::from(refused));
         Ok(active)
     }
 
-    /// Handles messages together and gives the ids of those that are to come again.
+    /// Handles messages together and returns the ids of those to retry.
     async fn queue(
         &self,
         messages: Vec<QueueMessage>,
@@ -181,22 +181,26 @@ impl FunctionContext {
             if let Err(why) = &message.objects {
                 let why = why.to_string();
                 let reported = json!({"message_id": message.id, "why": why});
-                log(LogSeverity::Error, "message not understood", reported);
+                log(
+                    LogSeverity::Error,
+                    "unparseable message returned for retry",
+                    reported,
+                );
                 metrics.add("MessagesUnparseable", 1);
             }
         }
         let objects = messages.iter().flat_map(|message| &message.objects);
         let objects = objects.flatten().cloned().collect();
-        // Together and not one by one: what they have in common is written to the table once.
+        // Together, not one by one: what they have in common is written to the table once.
         let not_done = self.objects(objects, active, until, metrics).await;
         let messages = messages.into_iter();
         messages
-            .filter(|message| comes_again(message, &not_done))
+            .filter(|message| is_retried(message, &not_done))
             .map(|message| message.id)
             .collect()
     }
 
-    /// Takes objects through the whole path and gives those that are not done, with the reason.
+    /// Processes objects and returns those that were not processed, with the reason.
     async fn objects(
         &self,
         mut objects: Vec<DeliveredObject>,
@@ -209,15 +213,14 @@ impl FunctionContext {
         objects.dedup();
         let all = objects.clone();
         let work = Box::pin(self.work(objects, active, until, metrics));
-        // Cut off in the middle, the work leaves nothing half done that doing it again would not
-        // complete.
+        // May be cancelled at any point: a retry completes whatever was partly done.
         let why = match tokio::time::timeout_at(last_moment(until).into(), work).await {
             Ok(Ok(not_done)) => return not_done,
             Ok(Err(error)) => error.to_string(),
-            Err(_) => "the time of the invocation is over".to_owned(),
+            Err(_) => "the invocation ran out of time".to_owned(),
         };
         let reported = json!({"objects": all.len(), "why": why});
-        log(LogSeverity::Error, "batch not done", reported);
+        log(LogSeverity::Error, "batch failed", reported);
         all.into_iter()
             .map(|object| (object, why.clone()))
             .collect()
@@ -242,7 +245,7 @@ impl FunctionContext {
         let now = (self.clock)();
         let outcome = pipeline.ingest(&self.store, batch.scan_result, now).await?;
         self.finish(outcome, metrics).await;
-        // The objects themselves last: whoever finds them noted need not look at them again.
+        // The objects themselves last: an object that is recorded is not processed again.
         self.store.note_objects(&batch.entries).await?;
         Ok(batch.not_done)
     }
@@ -255,13 +258,13 @@ impl FunctionContext {
     ) -> Vec<ObjectReading> {
         stream::iter(objects)
             .map(|object| object_reader::read(&self.s3, object, active, until))
-            // In any order: what comes of them does not depend on it.
+            // In any order: the result does not depend on it.
             .buffer_unordered(self.config.parallel)
             .collect()
             .await
     }
 
-    /// The objects that the ledger does not know as done: S3 and SQS deliver at least once.
+    /// The objects that the ledger does not have as done: S3 and SQS deliver at least once.
     async fn not_done_yet(
         &self,
         objects: Vec<DeliveredObject>,
@@ -287,14 +290,14 @@ impl FunctionContext {
         }
     }
 
-    /// Counts what came of a batch and publishes its alerts. What cannot be published stays in the
-    /// outbox.
+    /// Counts the results of a batch and publishes its alerts. Alerts that cannot be published stay
+    /// in the outbox.
     async fn finish(&self, outcome: BatchOutcome, metrics: &mut FunctionMetrics) {
         metrics.count(&outcome.report);
         self.publish(&outcome.alerts, metrics).await;
     }
 
-    /// Publishes alerts and takes them out of the outbox; gives how many went through.
+    /// Publishes alerts and removes them from the outbox; returns how many were published.
     async fn publish(&self, alerts: &[Alert], metrics: &mut FunctionMetrics) -> usize {
         if alerts.is_empty() {
             return 0;
@@ -309,20 +312,20 @@ impl FunctionContext {
             tell_published(alert, result);
         }
         metrics.add("AlertsPublished", published.len() as u64);
-        // After publishing and not before: a crash between the two publishes once more, and never
-        // not at all.
+        // After publishing, not before: after a crash between the two, an alert is published twice,
+        // but never lost.
         if let Err(error) = self.store.mark_published(&published).await {
             log(
                 LogSeverity::Error,
-                "alerts published but still in the outbox",
+                "alerts published but not removed from the outbox",
                 json!({"why": error.to_string()}),
             );
         }
         published.len()
     }
 
-    /// Settles what has waited long enough, and publishes what nobody else has, for as long as
-    /// there is time.
+    /// Finalises pending events that are due, and publishes alerts that are left in the outbox, as
+    /// long as there is time.
     async fn sweep(
         &self,
         active: &ActiveRules,
@@ -347,7 +350,7 @@ impl FunctionContext {
     ) -> Result<(), StateError> {
         let selection = Selection::default();
         let pipeline = self.pipeline(active, &selection);
-        // Some at a time, so that what is settled is kept when the time is over.
+        // Some at a time, so that finished work is kept when the time runs out.
         while has_time(until) {
             let (outcome, some) = pipeline
                 .sweep(&self.store, (self.clock)(), AT_A_TIME)
@@ -360,18 +363,19 @@ impl FunctionContext {
         Ok(())
     }
 
-    /// Publishes what whoever created it has not published, because it crashed or a topic failed.
+    /// Publishes alerts that the invocation that created them did not publish, because it crashed
+    /// or a topic failed.
     async fn publish_waiting(
         &self,
         until: Instant,
         metrics: &mut FunctionMetrics,
     ) -> Result<(), StateError> {
         while has_time(until) {
-            // Younger ones may be on their way just now.
+            // Younger ones may be published by their own invocation right now.
             let before = (self.clock)().plus(-self.config.lease_secs);
             let waiting = self.store.unpublished(before, ALERTS_AT_A_TIME).await?;
-            // When none of them goes through, the next would not either: the topic is down, and the
-            // next sweep tries.
+            // When none of them can be published, the next cannot either: the topic is down, and
+            // the next sweep retries.
             if waiting.is_empty() || self.publish(&waiting, metrics).await == 0 {
                 break;
             }
@@ -380,11 +384,11 @@ impl FunctionContext {
     }
 }
 
-/// What the readings of a batch come to.
+/// The combined results of a batch of objects.
 #[derive(Default)]
 struct BatchOfObjects {
     scan_result: ScanResult,
-    /// For the ledger, when everything else is done.
+    /// For the object ledger, after everything else.
     entries: Vec<ObjectEntry>,
     not_done: UnfinishedObjects,
 }
@@ -400,8 +404,8 @@ impl BatchOfObjects {
         let (state, details) = match reading.object_result {
             ObjectResult::Done { state, details } => (state, details),
             ObjectResult::Failed { reason } => (ObjectState::Failed, reason),
-            // Nothing has been done with it that could be noted.
-            ObjectResult::HandedBack => return,
+            // Not started: there is nothing to record.
+            ObjectResult::Retried => return,
         };
         self.entries.push(ObjectEntry {
             object: reading.delivered.key,
@@ -411,8 +415,8 @@ impl BatchOfObjects {
     }
 }
 
-/// The answer to a queue: what is not in it is deleted from the queue.
-fn handed_back(ids: &BTreeSet<String>) -> Value {
+/// The partial batch response: SQS deletes the messages that it does not list.
+fn returned_for_retry(ids: &BTreeSet<String>) -> Value {
     let items: Vec<Value> = ids.iter().map(|id| json!({"itemIdentifier": id})).collect();
     json!({"batchItemFailures": items})
 }
@@ -429,8 +433,9 @@ fn all_done(not_done: UnfinishedObjects) -> Result<(), HandleError> {
     }
 }
 
-/// Whether a message is handed back: it is not understood, or one of its objects is not done.
-fn comes_again(message: &QueueMessage, not_done: &UnfinishedObjects) -> bool {
+/// Whether a message is returned for retry: it is unparseable, or one of its objects was not
+/// processed.
+fn is_retried(message: &QueueMessage, not_done: &UnfinishedObjects) -> bool {
     match &message.objects {
         Ok(objects) => objects.iter().any(|object| not_done.contains_key(object)),
         Err(_) => true,
@@ -447,7 +452,7 @@ fn tell_published(alert: &Alert, result: Result<(), PublishError>) {
         ),
         Err(why) => log(
             LogSeverity::Error,
-            "alert not published, it stays in the outbox",
+            "alert not published, kept in the outbox for the next sweep",
             json!({"alert_id": id, "rule_id": rule, "severity": level, "why": why.to_string()}),
         ),
     }
@@ -472,9 +477,9 @@ mod tests {
     }
 
     #[test]
-    fn a_message_comes_again_when_any_of_its_objects_is_not_done() {
+    fn a_message_is_retried_when_any_of_its_objects_is_not_done() {
         let not_done: UnfinishedObjects = [(object("bad"), "why".to_owned())].into();
-        let again = |objects| comes_again(&message("m", objects), &not_done);
+        let again = |objects| is_retried(&message("m", objects), &not_done);
         assert!(again(Ok(vec![object("good"), object("bad")])));
         assert!(!again(Ok(vec![object("good")])));
         assert!(!again(Ok(Vec::new())), "a test event");
@@ -489,19 +494,22 @@ mod tests {
             (object("a"), "late".to_owned()),
         ];
         let error = all_done(not_done.into()).unwrap_err();
-        let reported = "2 of the objects are not done, among them a: late";
+        let reported = "2 of the objects were not processed, among them a: late";
         assert_eq!(error.to_string(), reported);
     }
 
     #[test]
-    fn a_queue_is_told_only_what_to_send_again() {
+    fn a_queue_gets_only_the_messages_to_retry() {
         assert_eq!(
-            handed_back(&BTreeSet::new()),
+            returned_for_retry(&BTreeSet::new()),
             json!({"batchItemFailures": []})
         );
         let ids = ["m2".to_owned(), "m1".to_owned()].into();
         let items = json!([{"itemIdentifier": "m1"}, {"itemIdentifier": "m2"}]);
-        assert_eq!(handed_back(&ids), json!({"batchItemFailures": items}));
+        assert_eq!(
+            returned_for_retry(&ids),
+            json!({"batchItemFailures": items})
+        );
     }
 
     #[test]
@@ -509,7 +517,7 @@ mod tests {
         let mut batch = BatchOfObjects::default();
         let mut metrics = FunctionMetrics::default();
         for (key, object_result) in [
-            ("late", ObjectResult::HandedBack),
+            ("late", ObjectResult::Retried),
             (
                 "bad",
                 ObjectResult::Failed {
@@ -530,6 +538,6 @@ mod tests {
             .map(|entry| (&*entry.object.key, entry.state, &*entry.details))
             .collect();
         assert_eq!(noted, [("bad", ObjectState::Failed, "cut")]);
-        assert_eq!(batch.not_done.len(), 2, "both go back");
+        assert_eq!(batch.not_done.len(), 2, "both are retried");
     }
 }

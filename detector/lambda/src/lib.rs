@@ -1,10 +1,10 @@
-//! The online face: notifications of log files in, alerts out. The binary is `bootstrap`; this
-//! library is it without its process, so that tests can call it.
+//! The online front end: notifications of log files in, alerts out. The binary is `bootstrap`; this
+//! library is everything but its `main`, so that tests can call it.
 //!
-//! In its other mode it extracts batches of a job for `secretrail backfill`.
+//! In mode `extract` it extracts batches for `secretrail backfill`.
 //!
-//! Nothing is acknowledged before it is written down: what an invocation could not finish is handed
-//! back to its queue, and what it had written is found again by the next.
+//! Nothing is acknowledged before it is stored: what an invocation could not finish is returned to
+//! its queue for retry, and the next invocation finds what was already written.
 
 pub mod config;
 

@@ -1,4 +1,4 @@
-//! `bootstrap`: what Lambda starts. Settings are read once, then each event is handled.
+//! `bootstrap`: the executable that Lambda starts. Reads the settings once, then handles events.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use secretrail_lambda::handler::FunctionContext;
 use secretrail_lambda::telemetry::{LogSeverity, log};
 use serde_json::{Value, json};
 
-/// Longest time to connect to a service.
+/// Timeout for connecting to a service.
 const CONNECT: Duration = Duration::from_secs(2);
 
 fn now() -> EventTime {
@@ -32,7 +32,7 @@ fn main() -> ExitCode {
         .build()
     {
         Ok(runtime) => runtime,
-        Err(error) => return fail(&format!("no runtime: {error}")),
+        Err(error) => return fail(&format!("cannot start the async runtime: {error}")),
     };
     let config = match FunctionConfig::read(|name| std::env::var(name).ok()) {
         Ok(config) => config,
@@ -44,7 +44,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Lambda shows the log and starts the function again.
+/// Logs why the function cannot start. Lambda starts it again.
 fn fail(why: &str) -> ExitCode {
     log(
         LogSeverity::Error,
@@ -56,17 +56,17 @@ fn fail(why: &str) -> ExitCode {
 
 async fn run(config: FunctionConfig) -> Result<(), lambda_runtime::Error> {
     let aws = aws_of(&config).await;
-    // The futures of the handlers are large: in boxes they are not moved about on the stack.
+    // The futures of the handlers are large: boxed, they are not moved on the stack.
     match config.mode {
         FunctionMode::Alerts => Box::pin(run_alerts(config, &aws)).await,
         FunctionMode::Extract => Box::pin(run_extract(&config, &aws)).await,
     }
 }
 
-/// What the clients have in common.
+/// The configuration that all clients share.
 async fn aws_of(config: &FunctionConfig) -> SdkConfig {
-    // For one try, not for all: a call that hangs is cut off and tried again, within the time of
-    // the invocation.
+    // For one try, not for all: a try that hangs is cancelled and retried, within the time of the
+    // invocation.
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(CONNECT)
         .operation_attempt_timeout(config.call_timeout)
@@ -84,7 +84,8 @@ async fn run_extract(
     let extractor = &Extractor::new(config, aws, RetryPolicy::default());
     let service = service_fn(|event: LambdaEvent<Value>| async move {
         let answer = Box::pin(extractor.handle(&event.payload)).await;
-        // As text: Lambda tells the type of an error, which should not change with ours.
+        // As a string: Lambda reports the type of an error, which must not depend on names in this
+        // code.
         answer.map_err(|error| error.to_string())
     });
     lambda_runtime::run(service).await
@@ -97,8 +98,7 @@ async fn run_alerts(config: FunctionConfig, aws: &SdkConfig) -> Result<(), lambd
         &FunctionContext::new(config, aws, RetryPolicy::default(), Arc::new(now), function);
     let service = service_fn(|event: LambdaEvent<Value>| async move {
         let deadline = event.context.deadline();
-        // Lambda tells the end on the wall clock; from here on it is counted on one that nobody
-        // sets.
+        // Lambda gives the end in wall-clock time; from here on a monotonic clock is used.
         let left = deadline
             .duration_since(SystemTime::now())
             .unwrap_or_default();

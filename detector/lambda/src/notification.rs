@@ -1,10 +1,11 @@
-//! What the function is invoked with, in every envelope that S3, SQS, SNS, EventBridge and
-//! CloudTrail make, to objects. Lenient about everything but what is needed; what is not understood
-//! is said, not dropped.
+//! Reads the objects from an event, in every envelope of S3, SQS, SNS, EventBridge and CloudTrail.
+//! Lenient about everything but what is needed; what cannot be parsed is an error, and never
+//! dropped.
 //!
-//! Keys in notifications of S3 itself are form-encoded and decoded here, once; those of EventBridge
-//! and of a trail are plain. Source: Amazon S3 user guide, "Event message structure"; AWS
-//! CloudTrail user guide, "Configuring Amazon SNS notifications for CloudTrail"; checked 2026-11.
+//! Keys in notifications of S3 itself are form-encoded and decoded here, once; keys from
+//! EventBridge and from a trail are plain. Source: Amazon S3 user guide, "Event message structure";
+//! AWS CloudTrail user guide, "Configuring Amazon SNS notifications for CloudTrail"; checked
+//! 2026-11.
 
 use std::borrow::Cow;
 
@@ -12,95 +13,94 @@ use percent_encoding::percent_decode_str;
 use secretrail_aws::dynamodb::ObjectKey;
 use serde_json::Value;
 
-/// Envelopes in envelopes beyond which nobody is honest.
+/// Most nested envelopes that are unwrapped.
 const DEEPEST: usize = 5;
 
-/// An object that was delivered.
+/// An object that a notification names.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeliveredObject {
     /// Bucket, key and version: the version id, or the ETag where there is none.
     pub key: ObjectKey,
-    /// Version id, in buckets that keep versions.
+    /// Version id; `None` in buckets without versioning.
     pub version_id: Option<String>,
-    /// ETag, without quotes.
+    /// ETag, without quotes; `None` when the notification has none.
     pub etag: Option<String>,
-    /// Size in bytes.
+    /// Size in bytes; `None` when the notification has none.
     pub size: Option<u64>,
 }
 
-/// One message of a queue.
+/// One SQS message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueueMessage {
-    /// `messageId`, to be handed back by.
+    /// `messageId`, for the partial batch response.
     pub id: String,
-    /// The objects, none for a test; or why the message is not understood.
+    /// The objects, none for a test; or why the message cannot be parsed.
     pub objects: Result<Vec<DeliveredObject>, UnparseableMessage>,
 }
 
-/// What the function is invoked with.
+/// The event of an invocation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FunctionInvocation {
-    /// Messages of an SQS queue, each of which can be handed back.
+    /// Messages of an SQS queue, each of which can be retried by itself.
     Queue(Vec<QueueMessage>),
-    /// Objects from S3, SNS or EventBridge without a queue between: all of it can only succeed or
-    /// fail.
+    /// Objects from S3, SNS or EventBridge without a queue: all of them succeed or fail together.
     Direct(Vec<DeliveredObject>),
-    /// The schedule of the sweep.
+    /// The scheduled sweep.
     Sweep,
 }
 
-/// Why an event, or a message, names no objects.
+/// Why an event or a message cannot be parsed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UnparseableMessage {
-    /// A message of SQS has no body.
+    /// An SQS message has no body.
     #[error("the message has no body")]
     NoBody,
-    /// There are envelopes in envelopes.
-    #[error("the message is wrapped too often")]
+    /// There are too many nested envelopes.
+    #[error("the message has too many nested envelopes")]
     TooDeep,
-    /// A message is no JSON.
+    /// A message is not JSON.
     #[error("the message is not JSON: {0}")]
     NotJson(String),
-    /// SNS delivered nothing.
-    #[error("the notification of SNS has no message")]
+    /// An SNS notification has no message.
+    #[error("the SNS notification has no `Message`")]
     NoMessage,
-    /// A notification of a trail has no bucket.
-    #[error("the notification of CloudTrail names no bucket")]
+    /// A CloudTrail notification has no bucket.
+    #[error("the CloudTrail notification has no `s3Bucket`")]
     TrailBucket,
-    /// A notification of a trail has something else among its keys.
-    #[error("the notification of CloudTrail has a key that is not text")]
+    /// A CloudTrail notification has a key that is not a string.
+    #[error("the CloudTrail notification has an `s3ObjectKey` that is not a string")]
     TrailKey,
-    /// An event of EventBridge is empty.
-    #[error("the event of EventBridge has no detail")]
+    /// An EventBridge event has no detail.
+    #[error("the EventBridge event has no `detail`")]
     NoDetail,
-    /// An event of EventBridge is not about an object.
-    #[error("the event of EventBridge names no object")]
+    /// An EventBridge event is not about an object.
+    #[error("the EventBridge event has no `detail.object`")]
     NoObject,
-    /// An event of EventBridge does not say which object.
-    #[error("the event of EventBridge names no bucket or no key")]
+    /// An EventBridge event has no bucket or no key.
+    #[error("the EventBridge event has no bucket name or no object key")]
     EventName,
-    /// A record of S3 does not say which object.
-    #[error("a record of S3 names no bucket or no key")]
+    /// An S3 record has no bucket or no key.
+    #[error("an S3 record has no bucket name or no object key")]
     RecordName,
-    /// A record was sent by another service; or by nobody.
-    #[error("a record is of {0}, not of S3 or SNS")]
+    /// A record comes from another service, or has no `eventSource`.
+    #[error("a record comes from {0}, not from S3 or SNS")]
     OtherService(String),
-    /// A key is not in the encoding of S3.
-    #[error("the key `{0}` is not UTF-8 once it is decoded")]
+    /// A key is not valid UTF-8 after decoding.
+    #[error("the key `{0}` is not UTF-8 after URL decoding")]
     KeyEncoding(String),
-    /// It is none of the known envelopes. With the names of its first fields.
+    /// None of the known envelopes; with the names of the first fields.
     #[error(
-        "it is no notification of S3, SNS, EventBridge or CloudTrail about an object; \
-         it has the fields {0}"
+        "not a notification of S3, SNS, EventBridge or CloudTrail about an object; \
+         its fields: {0}"
     )]
     Unknown(String),
 }
 
-/// Reads an event.
+/// Parses an event.
 ///
 /// # Errors
 ///
-/// It is none of the known ones; the text tells what it looks like.
+/// The event has none of the known forms; the message names its first fields.
 pub fn read(event: &Value) -> Result<FunctionInvocation, UnparseableMessage> {
     let records = event.get("Records").and_then(Value::as_array);
     if let Some(records) = records.filter(|records| records.iter().any(is_from_queue)) {
@@ -120,8 +120,7 @@ fn is_from_queue(record: &Value) -> bool {
     text(record, "eventSource") == Some("aws:sqs")
 }
 
-/// One that is not understood is told apart from the others: it goes back alone, and ends in the
-/// dead-letter queue.
+/// Parses an SQS message. An unparseable one is retried alone, and ends in the dead-letter queue.
 fn message(record: &Value) -> QueueMessage {
     QueueMessage {
         id: text(record, "messageId").unwrap_or_default().to_owned(),
@@ -131,7 +130,7 @@ fn message(record: &Value) -> QueueMessage {
     }
 }
 
-/// A message inside another, as text.
+/// Parses a message that is nested in another, as text.
 fn nested(message: &str, depth: usize) -> Result<Vec<DeliveredObject>, UnparseableMessage> {
     if depth > DEEPEST {
         return Err(UnparseableMessage::TooDeep);
@@ -159,7 +158,7 @@ fn objects(value: &Value, depth: usize) -> Result<Vec<DeliveredObject>, Unparsea
     }
     match text(value, "Type") {
         Some("Notification") => return nested(sns_message(value)?, depth),
-        // They ask for a confirmation, or tell of one: the function confirms nothing by itself.
+        // Requests and confirmations of subscriptions: the function confirms nothing by itself.
         Some("SubscriptionConfirmation" | "UnsubscribeConfirmation") => return Ok(Vec::new()),
         _ => {}
     }
@@ -176,8 +175,8 @@ fn sns_message(envelope: &Value) -> Result<&str, UnparseableMessage> {
     text(envelope, "Message").ok_or(UnparseableMessage::NoMessage)
 }
 
-/// The objects of a notification that a trail itself sends to its topic: several keys in one
-/// bucket, not encoded.
+/// The objects of a notification that a trail sends to its own topic: several keys in one bucket,
+/// not encoded.
 fn trail_objects(
     value: &Value,
     keys: &[Value],
@@ -192,10 +191,10 @@ fn trail_objects(
         .collect()
 }
 
-/// The object of an event that S3 sends to EventBridge. Its names are written differently from
+/// The object of an event that S3 sends to EventBridge. Its fields are spelled differently from
 /// those in notifications (`version-id`, `etag`), and its key is not encoded.
 fn event_objects(value: &Value) -> Result<Vec<DeliveredObject>, UnparseableMessage> {
-    // A rule may match deletions and more.
+    // A rule may also match deletions and other events.
     if text(value, "detail-type") != Some("Object Created") {
         return Ok(Vec::new());
     }
@@ -215,7 +214,7 @@ fn bucket_and_key<'v>(holder: &'v Value, object: &'v Value) -> Option<(&'v str, 
     Some((text(holder.get("bucket")?, "name")?, text(object, "key")?))
 }
 
-/// What it looks like, for whoever has to find out where it came from: names only, no values.
+/// The names of its first fields, without values, to find out where it came from.
 fn first_fields(value: &Value) -> String {
     let names: Vec<&str> = value
         .as_object()
@@ -225,13 +224,13 @@ fn first_fields(value: &Value) -> String {
         .take(5)
         .collect();
     if names.is_empty() {
-        "of no object".to_owned()
+        "none (not a JSON object)".to_owned()
     } else {
         names.join(", ")
     }
 }
 
-/// The objects of a record of S3, or of SNS when it invokes the function itself.
+/// The objects of an S3 record, or of an SNS record when SNS invokes the function itself.
 fn record_objects(
     record: &Value,
     depth: usize,
@@ -240,10 +239,11 @@ fn record_objects(
         return nested(sns_message(sns)?, depth);
     }
     let Some(s3) = record.get("s3") else {
-        let service = text(record, "eventSource").unwrap_or("nobody");
+        let service = text(record, "eventSource").unwrap_or("an unnamed service");
         return Err(UnparseableMessage::OtherService(service.to_owned()));
     };
-    // Removals and such are none of ours. A record without a name is read: it names an object.
+    // Removals and other events are ignored. A record without `eventName` is read: it names an
+    // object.
     if text(record, "eventName").is_some_and(|name| !is_creation(name)) {
         return Ok(Vec::new());
     }
@@ -256,14 +256,14 @@ fn record_objects(
     )])
 }
 
-/// Some stand-ins for S3 write the `s3:` of the configuration into the event.
+/// Some emulators of S3 write the `s3:` of the configuration into the event.
 fn is_creation(event_name: &str) -> bool {
     event_name
         .trim_start_matches("s3:")
         .starts_with("ObjectCreated")
 }
 
-/// `+` is a space, then `%xx` are bytes of UTF-8.
+/// Decodes a key: `+` is a space, then `%xx` are bytes of UTF-8.
 fn decoded(key: &str) -> Result<String, UnparseableMessage> {
     // In this order: a plus in the key itself arrives as %2B.
     let spaced = key.replace('+', " ");
@@ -278,7 +278,7 @@ fn text<'v>(value: &'v Value, name: &str) -> Option<&'v str> {
 }
 
 impl DeliveredObject {
-    /// An object of which nothing else is known.
+    /// An object without version id, ETag and size.
     pub(crate) fn new(bucket: &str, key: String) -> Self {
         let key = ObjectKey {
             bucket: bucket.to_owned(),
@@ -299,8 +299,7 @@ impl DeliveredObject {
         etag: Option<&str>,
         size: Option<&Value>,
     ) -> Self {
-        // `null` is the version of what was written before the bucket kept versions: others may
-        // have had it before.
+        // `null` is the version id of objects written without versioning; it is not unique.
         self.version_id = filled(version_id).filter(|version| version != "null");
         self.etag = filled(etag);
         self.size = size.and_then(Value::as_u64);
@@ -313,7 +312,7 @@ impl DeliveredObject {
     }
 }
 
-/// Text without quotes around it, if there is any.
+/// Text without surrounding quotes; `None` when it is empty.
 fn filled(text: Option<&str>) -> Option<String> {
     text.map(|text| text.trim_matches('"').to_owned())
         .filter(|text| !text.is_empty())

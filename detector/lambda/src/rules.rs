@@ -1,6 +1,6 @@
-//! Rules and access policy, from the package or from S3. In S3 they are looked at again now and
-//! then, and read again when an ETag has changed. A set that does not load is refused, and the last
-//! good one stays: in this process, and in the table for those that start later.
+//! Rules and access policy, from the package or from S3. S3 is checked once a minute, and the files
+//! are read again when an ETag has changed. An invalid rule set is rejected; all instances keep
+//! using the last valid one, which is stored in the table.
 
 mod error;
 mod places;
@@ -22,24 +22,24 @@ use self::places::{FetchedRules, RulePlaces};
 use crate::config::FunctionConfig;
 use crate::telemetry::{LogSeverity, log};
 
-/// Seconds between two looks at S3.
+/// Seconds between two checks of S3.
 const LOOK_SECS: i64 = 60;
 
-/// Name under which the last good set is kept.
+/// Name under which the last valid rule set is stored.
 const KEPT: &str = "rules";
 
-/// A set in force.
+/// An active rule set.
 #[derive(Debug, Default)]
 pub struct ActiveRules {
-    /// Rules.
+    /// Sigma rules.
     pub rules: RuleSet,
-    /// Access policy.
+    /// Access policy; `None` when there is none.
     pub policy: Option<AccessPolicy>,
-    /// What it was read from: names and ETags.
+    /// Keys and ETags of the objects that it was read from.
     version: String,
 }
 
-/// Knows where rules are.
+/// Loads rules, and again when they have changed.
 pub struct RuleSource {
     places: RulePlaces,
     strict: bool,
@@ -50,20 +50,20 @@ pub struct RuleSource {
 struct RulesState {
     active: Option<Arc<ActiveRules>>,
     looked: Option<EventTime>,
-    /// Whether what was found last did not load.
+    /// Whether the latest rule set was rejected.
     refused: bool,
 }
 
-/// What a look at the places finds.
+/// Result of a check.
 enum RefreshResult {
-    /// The set that is known.
+    /// The rule set has not changed.
     Same(Arc<ActiveRules>),
-    /// Another, and what it was read from.
+    /// A new rule set, and the texts that it was read from.
     New(Arc<ActiveRules>, FetchedRules),
 }
 
 impl RuleSource {
-    /// A source by the settings.
+    /// A source for the locations in the settings.
     #[must_use]
     pub fn new(config: &FunctionConfig, s3: S3Source) -> Self {
         Self {
@@ -73,11 +73,11 @@ impl RuleSource {
         }
     }
 
-    /// The set in force, and whether a newer one was refused.
+    /// The active rule set, and whether a newer one was rejected.
     ///
     /// # Errors
     ///
-    /// There is none: what was found does not load, and nothing was kept.
+    /// There are no usable rules: those found are invalid, and none are stored.
     pub async fn current(
         &self,
         store: &DynamoStore,
@@ -92,8 +92,7 @@ impl RuleSource {
             Ok(RefreshResult::New(active, source)) => {
                 let reported = json!({"rules": active.rules.len(), "version": active.version});
                 log(LogSeverity::Info, "rules loaded", reported);
-                // What comes with the package need not be kept: whoever starts later has it as
-                // well.
+                // Rules of the package need not be stored: all instances have them.
                 if self.places.may_change() {
                     keep(store, &source).await;
                 }
@@ -101,7 +100,7 @@ impl RuleSource {
             }
             Err(why) => (self.last_good(store, known, why).await?, true),
         };
-        // After a refusal as well: what does not load is not read again at every invocation.
+        // After a rejection as well: an invalid rule set is not read again at every invocation.
         *self.state() = RulesState {
             active: Some(active.clone()),
             looked: Some(now),
@@ -111,11 +110,11 @@ impl RuleSource {
     }
 
     fn state(&self) -> MutexGuard<'_, RulesState> {
-        // A thread that panicked left a state that is still one.
+        // The state is usable even after a panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What was found not long ago, or cannot have changed since.
+    /// The active rule set, if it was checked recently or cannot have changed.
     fn recent(&self, now: EventTime) -> Option<(Arc<ActiveRules>, bool)> {
         let state = self.state();
         let is_recent = state
@@ -125,7 +124,7 @@ impl RuleSource {
         (is_recent || !self.places.may_change()).then_some((active, state.refused))
     }
 
-    /// The set as it is now.
+    /// Checks the locations, and loads the rule set if it has changed.
     async fn look(&self, known: Option<Arc<ActiveRules>>) -> Result<RefreshResult, RulesError> {
         let listings = self.places.list().await?;
         let version = listings.version();
@@ -137,7 +136,7 @@ impl RuleSource {
         Ok(RefreshResult::New(Arc::new(active), source))
     }
 
-    /// What is used in the place of a set that was refused.
+    /// The rule set to use instead of a rejected one.
     async fn last_good(
         &self,
         store: &DynamoStore,
@@ -148,7 +147,7 @@ impl RuleSource {
             let reported = json!({"why": why.to_string()});
             log(
                 LogSeverity::Error,
-                "rules refused, the last good ones stay",
+                "rules rejected, the last valid ones stay in use",
                 reported,
             );
             return Ok(known);
@@ -157,7 +156,7 @@ impl RuleSource {
             Ok(kept) => {
                 log(
                     LogSeverity::Error,
-                    "rules refused, those kept in the table are used",
+                    "rules rejected, the last valid ones are loaded from the table",
                     json!({"why": why.to_string()}),
                 );
                 Ok(Arc::new(kept))
@@ -176,7 +175,7 @@ fn load(source: &FetchedRules, strict: bool) -> Result<ActiveRules, RulesError> 
     rules
         .warnings
         .iter()
-        .for_each(|warning| log(LogSeverity::Warn, "rule", json!({"why": warning})));
+        .for_each(|warning| log(LogSeverity::Warn, "rule warning", json!({"why": warning})));
     Ok(ActiveRules {
         rules,
         policy,
@@ -198,12 +197,12 @@ fn policy_of(source: &FetchedRules) -> Result<Option<AccessPolicy>, RulesError> 
     policy.map_err(|error: PolicyError| RulesError::Policy(error.to_string()))
 }
 
-/// Keeps a set that loaded. When that fails, the next set that loads is kept.
+/// Stores a valid rule set. If that fails, the next valid one is stored.
 async fn keep(store: &DynamoStore, source: &FetchedRules) {
     if let Err(why) = try_to_keep(store, source).await {
         log(
             LogSeverity::Warn,
-            "rules not kept in the table",
+            "rules not stored in the table",
             json!({"why": why.to_string()}),
         );
     }
@@ -227,8 +226,8 @@ fn unpacked(bytes: &[u8]) -> Result<FetchedRules, RulesError> {
     Ok(serde_json::from_slice(&text)?)
 }
 
-/// The texts are kept and not what they load to: this version of the function may understand them
-/// better.
+/// Loads the stored rule set. It is stored as text, so that this version of the function parses it
+/// itself.
 async fn kept(store: &DynamoStore, strict: bool) -> Result<ActiveRules, RulesError> {
     let bytes = store.kept(KEPT).await?.ok_or(RulesError::NoneKept)?;
     load(&unpacked(&bytes)?, strict)
@@ -303,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn no_rules_at_all_tells_both_reasons() {
+    fn no_rules_at_all_gives_both_reasons() {
         let error = RulesError::Neither {
             found: Box::new(RulesError::EmptyPrefix("s3://b/rules/".to_owned())),
             kept: Box::new(RulesError::NoneKept),
@@ -311,7 +310,7 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "s3://b/rules/ holds no rules; Sigma files end in .yml or .yaml\n\
-             and there are none kept from before: the table has none"
+             and the last valid rules cannot be used: the table has no stored rules"
         );
     }
 }

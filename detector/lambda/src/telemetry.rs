@@ -1,6 +1,6 @@
-//! What the function says: one JSON line for each thing that happened, and for each invocation one
-//! line of metrics in CloudWatch's embedded metric format. Names of objects, ids and counts only:
-//! nothing that a request or a record held.
+//! Logs and metrics of the function: one JSON line for each log message, and one line of metrics
+//! for each invocation, in CloudWatch's embedded metric format. Only names of objects, ids and
+//! counts: nothing from the content of a request or record.
 //!
 //! Source: Amazon CloudWatch user guide, "Specification: Embedded metric format", checked 2026-11.
 
@@ -12,25 +12,25 @@ use secretrail_engine::report::ReadReport;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-/// Where metrics go.
+/// CloudWatch namespace of the metrics.
 pub const NAMESPACE: &str = "Secretrail";
 
-/// Values that one metric may have in one line.
+/// Most values of one metric in one line.
 const VALUES: usize = 100;
 
-/// How bad a line is.
+/// Severity of a log line: key `level`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogSeverity {
-    /// As it should be.
+    /// Normal operation.
     Info,
-    /// To be looked at.
+    /// Needs attention, but nothing failed.
     Warn,
-    /// Something was not done.
+    /// Something failed.
     Error,
 }
 
-/// Writes a line of the log.
+/// Writes a log line to standard output: `level`, `message`, and the fields.
 pub fn log(severity: LogSeverity, message: &str, fields: Value) {
     let mut line = Map::new();
     line.insert("level".to_owned(), json!(severity));
@@ -41,15 +41,14 @@ pub fn log(severity: LogSeverity, message: &str, fields: Value) {
     print(&Value::Object(line));
 }
 
-/// Nobody can be told that standard output is gone.
+/// Writes a line. An error is ignored: there is no other place to report it.
 fn print(line: &Value) {
     let mut text = line.to_string();
     text.push('\n');
     std::io::stdout().lock().write_all(text.as_bytes()).ok();
 }
 
-/// Names and units of everything that is measured. The template and the README take their names
-/// from here.
+/// Names and units of all metrics. The template and the README must use these names.
 pub const METRICS: [(&str, &str); 20] = [
     ("Objects", "Count"),
     ("ObjectsSkipped", "Count"),
@@ -73,16 +72,16 @@ pub const METRICS: [(&str, &str); 20] = [
     ("MinutesSinceLastObject", "None"),
 ];
 
-/// What one invocation measured.
+/// The metrics of one invocation.
 #[derive(Debug, Default)]
 pub struct FunctionMetrics {
     values: BTreeMap<&'static str, Vec<f64>>,
-    /// What was passed over, by reason: told beside the metrics, where a query of the log finds it.
+    /// Skipped objects and records by reason, written as `SkippedByReason` beside the metrics.
     skipped: BTreeMap<&'static str, u64>,
 }
 
 impl FunctionMetrics {
-    /// Adds to a count.
+    /// Adds to the count of a metric.
     #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
     pub fn add(&mut self, name: &'static str, count: u64) {
         let values = self.values.entry(name).or_default();
@@ -92,16 +91,16 @@ impl FunctionMetrics {
         }
     }
 
-    /// Adds a value of its own.
+    /// Adds a single value of a metric, such as a duration.
     pub fn record(&mut self, name: &'static str, value: f64) {
         let values = self.values.entry(name).or_default();
-        // The format takes no more: those beyond are left out.
+        // The format allows no more: further values are dropped.
         if values.len() < VALUES {
             values.push(value);
         }
     }
 
-    /// The count of a metric, for tests and logs.
+    /// The count, or first value, of a metric; `None` when it was not recorded.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<f64> {
         self.values
@@ -110,7 +109,7 @@ impl FunctionMetrics {
             .copied()
     }
 
-    /// Takes over what a report of the engine counted.
+    /// Adds the counts of a report of the engine.
     pub fn count(&mut self, report: &ReadReport) {
         let skipped = report.records_skipped.values().sum();
         for (reason, count) in reasons(report) {
@@ -156,7 +155,8 @@ impl FunctionMetrics {
         Value::Object(line)
     }
 
-    /// Names and units of what is in the line: the format asks for a value of all that is declared.
+    /// Names and units of the metrics in the line: the format requires a value for each declared
+    /// one.
     fn declarations(&self) -> Vec<Value> {
         METRICS
             .iter()
@@ -171,7 +171,7 @@ impl FunctionMetrics {
     }
 }
 
-/// The values of a metric: one alone is a number and not a list.
+/// The values of a metric: a number if there is only one, otherwise a list.
 fn target(values: &[f64]) -> Value {
     match values {
         [one] => json!(one),
@@ -179,7 +179,7 @@ fn target(values: &[f64]) -> Value {
     }
 }
 
-/// What was passed over, by reason.
+/// Skipped objects and records, by reason.
 #[must_use]
 pub fn skipped(report: &ReadReport) -> Value {
     json!(reasons(report).collect::<BTreeMap<_, _>>())

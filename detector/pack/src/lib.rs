@@ -1,5 +1,5 @@
-//! The rules that the binaries carry, for both faces: by themselves, or to complete rules of one's
-//! own, whose correlations may name rules of the pack. Reading files is for the faces.
+//! The built-in rules (the pack), for both front ends: used alone, or to complete custom rules
+//! whose correlations refer to built-in rules. The front ends read files themselves.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -17,7 +17,7 @@ pub type FileTexts = Vec<(String, String)>;
 
 static PACK: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../rules");
 
-/// The files of the pack, by name.
+/// The rule files of the pack, by name: `rules/….yml`.
 #[must_use]
 pub fn files() -> FileTexts {
     let files = PACK
@@ -33,36 +33,36 @@ pub fn files() -> FileTexts {
         .collect()
 }
 
-/// Whether a file with this name holds rules.
+/// Whether a file with this name holds rules: it ends in `.yml` or `.yaml`.
 #[must_use]
 pub fn is_rule(name: &str) -> bool {
     name.ends_with(".yml") || name.ends_with(".yaml")
 }
 
-/// Rules, and what is known of where they came from.
+/// A loaded rule set, with the origin of its rules.
 #[derive(Debug)]
 pub struct RulePack {
-    /// Every rule.
+    /// All rules, including those that are only dependencies.
     pub set: RuleSet,
-    /// Examples of the rules that were named, not of those they need.
+    /// Examples of the requested rules, not of their dependencies.
     pub examples: Vec<RuleExample>,
-    /// Files of the pack that are there only because a correlation names a rule in them.
+    /// Files of the pack that are included only because a correlation refers to a rule in them.
     needed: BTreeSet<String>,
 }
 
 impl RulePack {
-    /// Loads files that [`complete`] gave.
+    /// Loads files returned by [`complete`].
     ///
     /// # Errors
     ///
-    /// Everything that is wrong.
+    /// All errors in the rules.
     pub fn load(
         (files, needed): (FileTexts, BTreeSet<String>),
         vars: &Placeholders,
     ) -> Result<Self, RuleFaults> {
         let texts = files.iter().map(|(name, text)| (&**name, &**text));
         let (set, mut examples) = load_with(texts, vars).map_err(RuleFaults)?;
-        // Nobody asked for the rules that are only needed, so their examples are not tried.
+        // Rules that are only dependencies were not requested, so their examples are not run.
         let hidden: BTreeSet<&str> = set
             .metas()
             .filter(|meta| needed.contains(&meta.file))
@@ -76,16 +76,16 @@ impl RulePack {
         })
     }
 
-    /// Whether a rule was named, and is not only needed by another.
+    /// Whether a rule was requested, and is not only a dependency of another.
     #[must_use]
     pub fn holds(&self, meta: &RuleMeta) -> bool {
         !self.needed.contains(&meta.file)
     }
 }
 
-/// Files of rules with what they need from the pack: rules about single events that a correlation
-/// names and that are not in the files. Those raise no alerts of their own, and their names come
-/// beside. Without any files, the pack.
+/// Rule files with their dependencies from the pack: rules about single events that a correlation
+/// refers to and that are not in the files. Dependencies raise no alerts of their own; the names of
+/// their files are returned too. Without any files, the pack.
 #[must_use]
 pub fn complete(mut own: FileTexts) -> (FileTexts, BTreeSet<String>) {
     if own.is_empty() {
@@ -105,8 +105,8 @@ pub fn complete(mut own: FileTexts) -> (FileTexts, BTreeSet<String>) {
     (own, names)
 }
 
-/// The rules about single events of a file: its correlations may need more, and nobody asked for
-/// them.
+/// The rules of a file about single events: its correlations may have more dependencies, and were
+/// not requested.
 fn only_single((name, text): (String, String)) -> (String, String) {
     let single = text
         .split("\n---\n")
@@ -117,7 +117,7 @@ fn only_single((name, text): (String, String)) -> (String, String) {
     )
 }
 
-/// Everything that is wrong with some files of rules; as text, several lines.
+/// All errors in rule files; as text, several lines.
 #[derive(Debug)]
 pub struct RuleFaults(Vec<LoadError>);
 
@@ -125,7 +125,7 @@ impl fmt::Display for RuleFaults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.len() {
             1 => f.write_str("a rule cannot be used")?,
-            n => write!(f, "{n} faults in the rules")?,
+            n => write!(f, "{n} errors in the rules")?,
         }
         self.0.iter().try_for_each(|error| write!(f, "\n  {error}"))
     }
@@ -171,7 +171,7 @@ correlation:
     }
 
     #[test]
-    fn faults_are_told_below_a_heading_without_a_line_too_many() {
+    fn errors_are_listed_below_a_heading_without_an_extra_line() {
         let reported = |files| {
             let rules = RulePack::load(complete(files), &Placeholders::new());
             rules.map(|_| ()).unwrap_err().to_string()
@@ -182,7 +182,7 @@ correlation:
             "{one}"
         );
         let two = reported([own("nothing"), own("neither")].concat());
-        assert!(two.starts_with("2 faults in the rules\n  "), "{two}");
+        assert!(two.starts_with("2 errors in the rules\n  "), "{two}");
         assert_eq!(two.lines().count(), 3);
     }
 }

@@ -1,5 +1,5 @@
-//! Alerts and their outbox: an alert and the note that it is to be published are created together,
-//! once; the note goes when it has been published.
+//! Alerts and their outbox: an alert and its outbox note are created together, once; the note is
+//! deleted after publication.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -24,8 +24,8 @@ use crate::retry::FailedCall;
 const CREATED: &str = "created";
 const ATTEMPT: &str = "attempt";
 
-/// Alerts in one transaction: each is two of the hundred writes that it takes, and all are 4 MB at
-/// most.
+/// Alerts in one transaction: each takes two of its at most 100 writes, and all together may have 4
+/// MB.
 const TOGETHER: usize = 10;
 
 /// Alerts in the table.
@@ -36,14 +36,13 @@ pub(super) struct StoredAlerts {
 
 /// An alert that may have to be created.
 struct NewAlert {
-    /// Its place among those that were asked for.
+    /// Index in the caller's list.
     index: usize,
     item: Attributes,
     note: Attributes,
 }
 
-/// The alerts that a transaction found there, by their places in it, and the attempt that each was
-/// created by.
+/// Alerts that existed already, by position in a transaction, and the attempt that created each.
 type Existing = HashMap<usize, Option<String>>;
 
 impl StoredAlerts {
@@ -56,8 +55,7 @@ impl StoredAlerts {
         alerts: Vec<Alert>,
         now: EventTime,
     ) -> Result<Vec<bool>, StateError> {
-        // Whoever finds this in the item knows that it was written by this call, and not by another
-        // before it.
+        // Stored in the item, to recognise alerts that this call created.
         let attempt = format!("{:032x}", fastrand::u128(..));
         let mut created = vec![false; alerts.len()];
         let mut new: Vec<NewAlert> = self
@@ -78,13 +76,13 @@ impl StoredAlerts {
         Ok(created)
     }
 
-    /// The alerts that are not in the table, each once and with its place.
+    /// The alerts that are not in the table, each once and with its index.
     async fn missing<'a>(
         &self,
         alerts: &'a [Alert],
     ) -> Result<Vec<(usize, &'a Alert)>, StateError> {
-        // A sweep finds once more what was found at sight: most of its alerts are there, and to
-        // read is cheaper than to try.
+        // A sweep finds the alerts of the early evaluation again: most exist already, and a read is
+        // cheaper than a failed write.
         let asked = alerts.iter().map(|alert| keys::alert(&alert.id));
         let known = self.table.get(asked.collect(), Some("pk, sk")).await?;
         Ok(first_of_each(alerts)
@@ -103,7 +101,7 @@ impl StoredAlerts {
         NewAlert { index, item, note }
     }
 
-    /// Creates alerts of which others may create some at the same time; gives the places of those
+    /// Creates alerts that other writers may create at the same time; returns the indices of those
     /// that were created here.
     async fn create_together(
         &self,
@@ -120,7 +118,8 @@ impl StoredAlerts {
             let is_last = !tries.again();
             let existing = existing(&error);
             if existing.is_empty() {
-                // A clash with another transaction passes; so does whatever else says that it may.
+                // A conflict with another transaction is temporary; so is every error marked as
+                // such.
                 let why = FailedCall::of(&error);
                 let retry = why.retry || canceled(&error).is_some();
                 if !retry || is_last {
@@ -128,7 +127,7 @@ impl StoredAlerts {
                 }
                 tries.wait().await;
             } else {
-                // One that is there has canceled the whole transaction: the others are tried again
+                // An existing alert cancels the whole transaction: the others are tried again
                 // without it, at once.
                 ours.extend(created_before(&new, &existing, attempt));
                 new = without(new, &existing);
@@ -137,9 +136,8 @@ impl StoredAlerts {
         Ok(ours)
     }
 
-    /// Two writes for each alert. The note is in the same transaction, so that no alert is ever
-    /// there without one until it was published; it needs no condition, because it is written only
-    /// if the alert is.
+    /// Two writes for each alert. The note is in the same transaction, so that no unpublished alert
+    /// exists without one; it needs no condition, because it is written only if the alert is.
     fn writes(&self, new: &[NewAlert]) -> Vec<TransactWriteItem> {
         new.iter()
             .flat_map(|new| {
@@ -168,8 +166,7 @@ impl StoredAlerts {
         created_before: EventTime,
         most: usize,
     ) -> Result<Vec<Alert>, StateError> {
-        // The whole outbox: notes are in the order of their ids, and those that wait longest may be
-        // anywhere.
+        // The whole outbox: notes are sorted by id, not by age.
         let notes = self.table.query(keys::outbox(), usize::MAX).await?;
         let ids = waiting(&notes, created_before, most);
         let asked = ids.iter().map(keys::alert).collect();
@@ -178,7 +175,7 @@ impl StoredAlerts {
             .values()
             .map(|item| self.unpacked(item))
             .collect::<Result<_, _>>()?;
-        // The item expires with its note, or a moment before it.
+        // An alert may expire a moment before its note; such notes are deleted.
         let lost = ids
             .iter()
             .filter(|id| !items.contains_key(&keys::alert(id)));
@@ -191,7 +188,7 @@ impl StoredAlerts {
         item_v1::unpack_alert(bytes).map_err(|error| self.table.unreadable(item, &error))
     }
 
-    /// The alert stays when its note goes, so that the same alert is not created again.
+    /// Deletes the notes. The alerts stay, so that the same alert is not created again.
     pub(super) async fn mark_published(&self, ids: &[AlertId]) -> Result<(), StateError> {
         self.table
             .delete(ids.iter().map(keys::note).collect())
@@ -199,7 +196,7 @@ impl StoredAlerts {
     }
 }
 
-/// Each alert once, with its place: of several with one id, the first.
+/// The first alert with each id, and its index.
 fn first_of_each(alerts: &[Alert]) -> impl Iterator<Item = (usize, &Alert)> {
     let mut met: HashSet<&AlertId> = HashSet::new();
     alerts
@@ -208,7 +205,7 @@ fn first_of_each(alerts: &[Alert]) -> impl Iterator<Item = (usize, &Alert)> {
         .filter(move |(_, alert)| met.insert(&alert.id))
 }
 
-/// Ids of alerts that were created before a time and are not published.
+/// Ids of unpublished alerts that were created before a time, `most` at most.
 fn waiting(notes: &[Attributes], created_before: EventTime, most: usize) -> Vec<AlertId> {
     notes
         .iter()
@@ -226,7 +223,7 @@ fn canceled(error: &SdkError<TransactWriteItemsError>) -> Option<&TransactionCan
     }
 }
 
-/// Of the alerts of a transaction, two writes each, those that were there already.
+/// Of the alerts of a canceled transaction, two writes each, those that existed already.
 fn existing(error: &SdkError<TransactWriteItemsError>) -> Existing {
     let reasons = canceled(error)
         .map(TransactionCanceledException::cancellation_reasons)
@@ -245,8 +242,7 @@ fn attempt_of(reason: &CancellationReason) -> Option<String> {
     text_of(item, ATTEMPT).map(str::to_owned)
 }
 
-/// Places of the alerts that are there because of this attempt: the answer to an earlier try was
-/// lost.
+/// Indices of alerts that this attempt created: the response to an earlier try was lost.
 fn created_before(
     new: &[NewAlert],
     existing: &Existing,
@@ -262,7 +258,7 @@ fn created_before(
         .map(|(_, new)| new.index)
 }
 
-/// The alerts that are not there.
+/// The alerts that do not exist yet.
 fn without(new: Vec<NewAlert>, existing: &Existing) -> Vec<NewAlert> {
     new.into_iter()
         .enumerate()
@@ -350,7 +346,7 @@ mod tests {
         ]);
         let existing = existing(&error);
         let mine: Vec<usize> = created_before(&ours, &existing, "mine").collect();
-        assert_eq!(mine, [20], "its answer was lost");
+        assert_eq!(mine, [20], "its response was lost");
         let left: Vec<usize> = without(ours, &existing)
             .iter()
             .map(|new| new.index)
@@ -359,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clash_of_transactions_is_no_alert_that_is_there() {
+    fn a_conflict_of_transactions_is_no_existing_alert() {
         let error = canceled_by(vec![
             reason("TransactionConflict", None),
             reason("None", None),

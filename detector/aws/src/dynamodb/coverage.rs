@@ -1,4 +1,4 @@
-//! Hours in which KMS events were seen: one empty item each, whose key says everything.
+//! Hours in which KMS events were seen: one item each, with all data in the key.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ impl StoredCoverage {
     }
 
     pub(super) async fn mark(&self, marks: Vec<CoverageMark>) -> Result<(), StateError> {
-        // Every object with a KMS event says the same hour: without this, each would be a write.
+        // Most objects repeat the mark of their hour: without this, each would cost a write.
         let new: Vec<CoverageMark> = self.marked.missing(marks);
         self.table
             .put(new.iter().map(|mark| self.item(mark)).collect())
@@ -45,7 +45,7 @@ impl StoredCoverage {
 
     pub(super) async fn covered(&self, marks: &[CoverageMark]) -> Result<Vec<bool>, StateError> {
         let asked = marks.iter().map(keys::coverage).collect();
-        // Whether they are there is all that is asked: their expiry need not be sent.
+        // Only existence matters: the other attributes need not be sent.
         let found = self.table.get(asked, Some("pk, sk")).await?;
         Ok(marks
             .iter()

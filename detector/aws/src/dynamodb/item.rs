@@ -1,4 +1,4 @@
-//! Items: their attributes, and the two that make up a key.
+//! Items: their attributes, keys, and ranges of keys.
 
 use std::collections::HashMap;
 
@@ -14,10 +14,10 @@ pub(super) const CONTENT: &str = "content";
 /// When an item expires, in seconds since 1970.
 pub(super) const TTL: &str = "ttl";
 
-/// An item, by the names of its attributes.
+/// An item: values by the names of its attributes.
 pub(super) type Attributes = HashMap<String, AttributeValue>;
 
-/// A key.
+/// Partition key and sort key of an item.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct ItemKey {
     pub(super) pk: String,
@@ -39,13 +39,13 @@ impl ItemKey {
         ])
     }
 
-    /// The key of an item.
+    /// The key of an item; `None` when it has none.
     pub(super) fn of(item: &Attributes) -> Option<Self> {
         Some(Self::new(text_of(item, PK)?, text_of(item, SK)?))
     }
 }
 
-/// Sort keys of one partition, from and to, both included.
+/// A range of sort keys in one partition; both ends inclusive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SortKeyRange {
     pub(super) pk: String,
@@ -54,8 +54,7 @@ pub(super) struct SortKeyRange {
 }
 
 impl SortKeyRange {
-    /// Everything in a partition: sort keys begin with a digit or a letter, and `~` comes after all
-    /// of them.
+    /// The whole partition: sort keys begin with a digit or a letter, which all sort before `~`.
     pub(super) fn whole(pk: impl Into<String>) -> Self {
         Self {
             pk: pk.into(),

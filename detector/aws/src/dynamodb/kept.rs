@@ -1,5 +1,5 @@
-//! Bytes that a face keeps under names. They do not expire: a function that starts after years of
-//! silence finds them.
+//! Named data of the front end. It does not expire: a function that starts after a long pause finds
+//! it.
 
 use std::collections::HashMap;
 

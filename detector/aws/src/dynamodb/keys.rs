@@ -1,5 +1,5 @@
 //! Keys of the table, one function for each row of the table in [`super`]'s documentation. They are
-//! a stored form: a key that changes here is a key that nobody finds any more.
+//! a stored format: items under a changed key are not found any more.
 
 use secretrail_engine::alert::AlertId;
 use secretrail_engine::coverage::CoverageMark;
@@ -10,19 +10,19 @@ use secretrail_engine::time::EventTime;
 
 use crate::dynamodb::item::{ItemKey, SortKeyRange};
 
-/// Length in seconds of the segments of event time in sort keys: a read of a window reads whole
+/// Length in seconds of the segments of event time in sort keys: windows are read in whole
 /// segments.
 const SEGMENT_SECS: i64 = 600;
 
 const DUE: &str = "due";
 const OUTBOX: &str = "outbox";
 
-/// The sort key of what is alone in its partition.
+/// Sort key of an item that is alone in its partition.
 const ALONE: &str = "-";
 
-/// The segment of an event time. Times before 1970 come from broken clocks and share the first one.
+/// The segment of an event time. Times before 1970, from broken clocks, share the first one.
 pub(super) fn segment(time: EventTime) -> String {
-    // As many digits as every time will need: sort keys compare as text.
+    // Padded with zeros: sort keys compare as text.
     format!("{:010}", time.0.max(0).div_euclid(SEGMENT_SECS))
 }
 
@@ -31,7 +31,7 @@ pub(super) fn hour(time: EventTime) -> String {
     format!("{:08}", time.0.max(0).div_euclid(3_600))
 }
 
-/// Groups that share their first field share a partition: what one principal does with a hundred
+/// Groups with the same first field share a partition: what one principal does with a hundred
 /// secrets is one read.
 pub(super) fn window_partition(key: &WindowKey) -> String {
     let first = key.group.first().map(|(field, value)| [&**field, &**value]);
@@ -41,12 +41,12 @@ pub(super) fn window_partition(key: &WindowKey) -> String {
     format!("window#{}", digest(&parts))
 }
 
-/// Facts of a window in one segment, by the digest of their content.
+/// Facts of a partition in one segment, by the digest of their content.
 pub(super) fn facts(partition: &str, segment: &str, digest: &str) -> ItemKey {
     ItemKey::new(partition, format!("{segment}#{digest}"))
 }
 
-/// Every fact of a window in the segments of two event times and between them.
+/// All facts of a partition in the segments of two event times and between them.
 pub(super) fn facts_between(partition: &str, from: EventTime, to: EventTime) -> SortKeyRange {
     SortKeyRange {
         pk: partition.to_owned(),
@@ -55,12 +55,12 @@ pub(super) fn facts_between(partition: &str, from: EventTime, to: EventTime) -> 
     }
 }
 
-/// That a rule of a window has facts in an hour.
+/// The mark that a slot of a rule has facts in an hour.
 pub(super) fn slot(rule: &str, hour: &str, slot: usize) -> ItemKey {
     ItemKey::new(format!("slots#{rule}"), format!("{hour}#{slot}"))
 }
 
-/// The rules of a window that have facts in the hours of a range.
+/// The slot marks of a rule in the hours of a range.
 pub(super) fn slots_in(range: &RuleRange) -> SortKeyRange {
     SortKeyRange {
         pk: format!("slots#{}", range.rule),
@@ -69,15 +69,15 @@ pub(super) fn slots_in(range: &RuleRange) -> SortKeyRange {
     }
 }
 
-/// The rule of a window that a sort key of [`slot`] names.
+/// The slot in a sort key of [`slot`]; `None` when there is none.
 pub(super) fn slot_of(sort_key: &str) -> Option<usize> {
     sort_key.rsplit_once('#')?.1.parse().ok()
 }
 
-/// One segment of a scene: its loose ends are stored, read and closed together.
+/// One segment of a correlation group: its pending events are stored, read and closed together.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct CorrelationSegment {
-    /// Partition of the scene.
+    /// Partition of the correlation group.
     pub(super) pk: String,
     /// Segment of event time.
     pub(super) segment: String,
@@ -91,17 +91,17 @@ impl CorrelationSegment {
         }
     }
 
-    /// Loose ends, by the digest of their content.
-    pub(super) fn ends(&self, digest: &str) -> ItemKey {
-        ItemKey::new(&self.pk, format!("{}#end#{digest}", self.segment))
+    /// Pending events, by the digest of their content.
+    pub(super) fn pending(&self, digest: &str) -> ItemKey {
+        ItemKey::new(&self.pk, format!("{}#event#{digest}", self.segment))
     }
 
-    /// Identities of closed loose ends, by their digest.
-    pub(super) fn shut(&self, digest: &str) -> ItemKey {
-        ItemKey::new(&self.pk, format!("{}#shut#{digest}", self.segment))
+    /// Ids of closed pending events, by their digest.
+    pub(super) fn closed(&self, digest: &str) -> ItemKey {
+        ItemKey::new(&self.pk, format!("{}#closed#{digest}", self.segment))
     }
 
-    /// Loose ends, and which of them are closed.
+    /// Pending events, and the ids of closed ones.
     pub(super) fn whole(&self) -> SortKeyRange {
         SortKeyRange {
             pk: self.pk.clone(),
@@ -113,43 +113,43 @@ impl CorrelationSegment {
 
 fn correlation_group_partition(correlation_group: &CorrelationKey) -> String {
     format!(
-        "scene#{}",
+        "pending#{}",
         digest(&[&correlation_group.actor, &correlation_group.region])
     )
 }
 
-/// Loose ends of a scene in the segments of a range; with them comes what is closed in all of those
-/// segments but the last.
-pub(super) fn ends_in(range: &CorrelationRange) -> SortKeyRange {
+/// Pending events of a correlation group in the segments of a range. Includes the ids of closed
+/// ones in all of these segments but the last.
+pub(super) fn pending_in(range: &CorrelationRange) -> SortKeyRange {
     SortKeyRange {
         pk: correlation_group_partition(&range.correlation_group),
-        from: format!("{}#end#", segment(range.from)),
-        to: format!("{}#end#~", segment(range.to)),
+        from: format!("{}#event#", segment(range.from)),
+        to: format!("{}#event#~", segment(range.to)),
     }
 }
 
-/// The digest in a sort key of [`SceneSegment::ends`]; `None` for other items of the segment.
+/// The digest in a sort key of [`CorrelationSegment::ends`]; `None` for other items of the segment.
 pub(super) fn digest_of_pending(sort_key: &str) -> Option<&str> {
-    sort_key.rsplit_once("#end#").map(|(_, digest)| digest)
+    sort_key.rsplit_once("#event#").map(|(_, digest)| digest)
 }
 
-/// The partition of copies in other accounts.
+/// The partition of the copies of an event in several accounts.
 pub(super) fn shared_partition(shared_id: &str) -> String {
     format!("shared#{shared_id}")
 }
 
-/// References to loose ends that wait since a time, by their digest.
+/// References to events that have been pending since a time, by their digest.
 pub(super) fn due(since: EventTime, digest: &str) -> ItemKey {
     ItemKey::new(DUE, format!("{:012}#{digest}", since.0.max(0)))
 }
 
-/// References to what has waited since a time or longer.
+/// References to events that have been pending since a time or longer.
 pub(super) fn due_since(since: EventTime) -> SortKeyRange {
     SortKeyRange {
         pk: DUE.to_owned(),
         from: "0".to_owned(),
-        // No more digits than sort keys have, or the end of time would compare as text before most
-        // of them.
+        // Not more digits than sort keys have, which compare as text: a later time would sort
+        // before most of them.
         to: format!("{:012}#~", since.0.clamp(0, 999_999_999_999)),
     }
 }
@@ -169,12 +169,12 @@ pub(super) fn alert(id: &AlertId) -> ItemKey {
     ItemKey::new(format!("alert#{}", id.0), ALONE)
 }
 
-/// That an alert is to be published.
+/// The outbox note of an alert.
 pub(super) fn note(id: &AlertId) -> ItemKey {
     ItemKey::new(OUTBOX, &*id.0)
 }
 
-/// Every alert that is to be published.
+/// All outbox notes.
 pub(super) fn outbox() -> SortKeyRange {
     SortKeyRange::whole(OUTBOX)
 }
@@ -206,7 +206,7 @@ mod tests {
         )
     }
 
-    /// 2026-03-02T10:00:00Z, and the beginning of a segment and of an hour.
+    /// 2026-03-02T10:00:00Z, the start of a segment and of an hour.
     const TEN: EventTime = EventTime(1_772_445_600);
 
     #[test]
@@ -221,8 +221,8 @@ mod tests {
         let found = [
             facts(&window_partition(&key), &segment(TEN), "d"),
             slot("rule", &hour(TEN), 2),
-            place.ends("d"),
-            place.shut("d"),
+            place.pending("d"),
+            place.closed("d"),
             ItemKey::new(shared_partition("s"), "d"),
             due(TEN, "d"),
             coverage(&mark),
@@ -239,8 +239,8 @@ mod tests {
             [
                 "window#7eb91013938674277eed51ddbb04a53e 0002954076#d",
                 "slots#rule 00492346#2",
-                "scene#66fc8769fc427c12b55bc5fbb5f95345 0002954076#end#d",
-                "scene#66fc8769fc427c12b55bc5fbb5f95345 0002954076#shut#d",
+                "pending#66fc8769fc427c12b55bc5fbb5f95345 0002954076#event#d",
+                "pending#66fc8769fc427c12b55bc5fbb5f95345 0002954076#closed#d",
                 "shared#s d",
                 "due 001772445600#d",
                 "coverage#111122223333#eu-west-1 492346",
@@ -311,18 +311,18 @@ mod tests {
     #[test]
     fn closed_ends_are_not_taken_for_ends() {
         let place = CorrelationSegment::of(&correlation_group(), TEN);
-        assert_eq!(digest_of_pending(&place.ends("d1").sk), Some("d1"));
-        assert_eq!(digest_of_pending(&place.shut("d1").sk), None);
-        assert!(is_in(&place.ends("d1"), &place.whole()));
-        assert!(is_in(&place.shut("d1"), &place.whole()));
+        assert_eq!(digest_of_pending(&place.pending("d1").sk), Some("d1"));
+        assert_eq!(digest_of_pending(&place.closed("d1").sk), None);
+        assert!(is_in(&place.pending("d1"), &place.whole()));
+        assert!(is_in(&place.closed("d1"), &place.whole()));
         let next = CorrelationSegment::of(&correlation_group(), TEN.plus(600));
-        assert!(!is_in(&next.ends("d1"), &place.whole()));
+        assert!(!is_in(&next.pending("d1"), &place.whole()));
         let both = CorrelationRange {
             correlation_group: correlation_group(),
             from: TEN,
             to: TEN.plus(600),
         };
-        assert!(is_in(&next.ends("d1"), &ends_in(&both)));
+        assert!(is_in(&next.pending("d1"), &pending_in(&both)));
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! The ledger of objects: what has been done with each, so that a second notification of the same
-//! object costs one read, and when the last one came.
+//! The object ledger: the state of each object, so that a duplicate notification costs one read,
+//! and when the last one arrived.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,14 +11,14 @@ use crate::dynamodb::item::{Attributes, ItemKey, number, number_of, text, text_o
 use crate::dynamodb::keys;
 use crate::dynamodb::table::DynamoTable;
 
-/// An object as it was when its notification was sent.
+/// An object version, as its notification names it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectKey {
-    /// Bucket.
+    /// Name of the bucket.
     pub bucket: String,
-    /// Key, decoded.
+    /// Key, decoded if the notification encodes it.
     pub key: String,
-    /// Version id, or the ETag where the bucket keeps no versions; empty when the notification has
+    /// Version id, or the ETag in buckets without versioning; empty when the notification has
     /// neither.
     pub version: String,
 }
@@ -29,14 +29,14 @@ impl ObjectKey {
     }
 }
 
-/// What has been done with an object.
+/// State of an object after processing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ObjectState {
     /// Read to its end.
     Processed,
-    /// Passed over: it holds no events.
+    /// Skipped: it holds no events.
     Skipped,
-    /// Could not be read, or not to its end. It may be tried again.
+    /// Could not be read, or not to its end. It may be retried.
     Failed,
 }
 
@@ -52,18 +52,18 @@ impl ObjectState {
     }
 }
 
-/// An entry of the ledger.
+/// An entry of the object ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectEntry {
     /// The object.
     pub object: ObjectKey,
-    /// What has been done with it.
+    /// Its state.
     pub state: ObjectState,
-    /// What there was to say about it, for people.
+    /// Counts, the reason for skipping it, or the error, as text.
     pub details: String,
 }
 
-/// The ledger in the table.
+/// The object ledger in the table.
 pub(super) struct ObjectLedger {
     table: Arc<DynamoTable>,
     keep_secs: i64,
@@ -75,7 +75,7 @@ impl ObjectLedger {
     }
 
     pub(super) async fn are_done(&self, objects: &[&ObjectKey]) -> Result<Vec<bool>, StateError> {
-        // Without a version nobody can say that it is the same object.
+        // Without a version, nothing shows that it is the same object.
         let asked = objects.iter().filter(|object| !object.version.is_empty());
         let items = self
             .table
@@ -88,12 +88,12 @@ impl ObjectLedger {
     }
 
     pub(super) async fn note(&self, entries: &[ObjectEntry]) -> Result<(), StateError> {
-        // This one does not expire: that nothing has come for long is what it is there to tell.
+        // This one does not expire: it shows for how long nothing has arrived.
         let last = (!entries.is_empty()).then(|| {
             let at = ("at".to_owned(), number(self.table.now().0));
             (keys::last_object(), HashMap::from([at]))
         });
-        // Without a condition. An object that was done, and that a slower invocation notes as
+        // Unconditional: an object that was processed, and that a slower invocation records as
         // failed, is read once more, which changes nothing.
         let items = entries.iter().map(|entry| self.item(entry));
         self.table.put(items.chain(last).collect()).await
@@ -120,7 +120,7 @@ impl ObjectLedger {
     }
 }
 
-/// Whether an object needs no work any more. What failed may have failed for a moment.
+/// Whether an object needs no more work. Failures may be temporary.
 fn is_done(item: &Attributes) -> bool {
     text_of(item, "state").is_some_and(|state| state != ObjectState::Failed.as_str())
 }
@@ -153,7 +153,7 @@ mod tests {
             let (_, item) = ledger.item(&entry(state));
             assert_eq!(is_done(&item), expected, "{state:?}");
         }
-        assert!(!is_done(&Attributes::new()), "an item of somebody else");
+        assert!(!is_done(&Attributes::new()), "a foreign item");
     }
 
     #[test]
@@ -164,7 +164,7 @@ mod tests {
             ..one.clone()
         };
         assert_ne!(one.table_key(), other.table_key());
-        // The parts are told apart: moving a character from one to the next gives another key.
+        // The parts are distinguished: moving a character from one to the next gives another key.
         let moved = ObjectKey {
             bucket: "bk".to_owned(),
             key: String::new(),

@@ -1,7 +1,7 @@
-//! Loose ends: by scene, by the event that they are copies of, and by when they are due.
+//! Pending events: by correlation group, by `sharedEventID`, and by when they are due.
 //!
-//! A loose end is written once and never changed. That it is closed is written beside it, and what
-//! refers to it from the partition of what is due goes away.
+//! A pending event is written once and never changed. Closing it writes its id into another item,
+//! and deletes what refers to it in partition `due`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -18,35 +18,36 @@ use crate::dynamodb::item::{Attributes, ItemKey, SK, SortKeyRange, text, text_of
 use crate::dynamodb::keys::{self, CorrelationSegment};
 use crate::dynamodb::table::DynamoTable;
 
-/// References to loose ends, by when they begin to wait.
+/// References to pending events, by the start of their wait.
 type DueReferences = BTreeMap<EventTime, Vec<DueReference>>;
 
-/// References in one item of what is due.
+/// Most references in one item of partition `due`.
 const REFERENCES: usize = 500;
 
-/// Identities in one item of what is closed.
+/// Most ids in one item of closed events.
 const SHUT_IDS: usize = 2_000;
 
-/// Items of what is due that are read at a time, at most.
+/// Most items of partition `due` that are read at a time.
 const DUE_ITEMS: usize = 100;
 
-/// The list of references of an item of what is due.
+/// Attribute with the list of references.
 const REFERENCES_LIST: &str = "references";
 
-/// The set of identities of an item of what is closed.
+/// Attribute with the set of ids of closed events.
 const SHUT_SET: &str = "shut";
 
-/// What closes loose ends: the items that refer to them, and their identities by scene and segment.
+/// What closes pending events: the items that refer to them, and their ids by correlation group and
+/// segment.
 #[derive(Debug, Default)]
 pub struct PendingReceipt {
     references: Vec<ItemKey>,
     shut: IdsBySegment,
 }
 
-/// Identities of loose ends, by where they are.
+/// Ids of pending events, by correlation group and segment.
 type IdsBySegment = BTreeMap<CorrelationSegment, BTreeSet<String>>;
 
-/// Loose ends in the table.
+/// Pending events in the table.
 pub(super) struct StoredPendingEvents {
     table: Arc<DynamoTable>,
     keep_secs: i64,
@@ -65,12 +66,13 @@ impl StoredPendingEvents {
         let (mut items, references) = self.correlation_group_items(&ends, arrived);
         items.extend(self.shared_items(&ends));
         self.table.put(items).await?;
-        // Only now, so that nothing refers to what is not there: a sweep that found a reference
-        // without its loose ends would take them for closed, and remove it.
+        // Only now, so that no reference is dangling: a sweep that found a reference without its
+        // events would take them for closed, and delete it.
         self.table.put(self.due_items(references)).await
     }
 
-    /// Loose ends by scene, and references to them by when they begin to wait.
+    /// Items of pending events by correlation group and segment, and references to them by the
+    /// start of their wait.
     fn correlation_group_items(
         &self,
         ends: &[Arc<PendingEvent>],
@@ -88,14 +90,15 @@ impl StoredPendingEvents {
                         digest: packed.digest.clone(),
                         ends: ends.len(),
                     });
-                let key = place.ends(&packed.digest);
+                let key = place.pending(&packed.digest);
                 items.push((key, self.table.packed(packed, self.keep_secs)));
             }
         }
         (items, references)
     }
 
-    /// Copies once more under their `sharedEventID`: the other account's copy is in another scene.
+    /// Shared events once more under their `sharedEventID`: the other account's copy is in another
+    /// correlation group.
     fn shared_items(&self, ends: &[Arc<PendingEvent>]) -> Vec<(ItemKey, Attributes)> {
         let mut shared: BTreeMap<&SharedStr, Vec<Arc<PendingEvent>>> = BTreeMap::new();
         for end in ends {
@@ -135,8 +138,7 @@ impl StoredPendingEvents {
         since: EventTime,
         most: usize,
     ) -> Result<DueEvents<PendingReceipt>, StateError> {
-        // An item refers to at least one loose end, and to `REFERENCES` items of them when there
-        // are many.
+        // An item has at least one reference, and `REFERENCES` when there are many.
         let items_at_most = most.div_ceil(REFERENCES).clamp(1, DUE_ITEMS);
         loop {
             let items = self
@@ -152,13 +154,12 @@ impl StoredPendingEvents {
                 let receipt = PendingReceipt { references, shut };
                 return Ok(DueEvents { ends, receipt });
             }
-            // All of it has been closed before: what came again, or was closed by a sweep that did
-            // not finish.
+            // All of them were closed before: duplicates, or closed by a sweep that did not finish.
             self.table.delete(references).await?;
         }
     }
 
-    /// The loose ends of these items that are open, and the identities that close them.
+    /// The open events of these items, and the ids that close them.
     async fn open(
         &self,
         digests: BTreeMap<CorrelationSegment, BTreeSet<String>>,
@@ -176,7 +177,7 @@ impl StoredPendingEvents {
         Ok((distinct(open), ids))
     }
 
-    /// Of the items of a segment, the loose ends that are due and not closed.
+    /// Of the items of a segment, the events that are due and not closed.
     fn open_among(
         &self,
         items: &[Attributes],
@@ -193,12 +194,12 @@ impl StoredPendingEvents {
         &self,
         ranges: &[CorrelationRange],
     ) -> Result<Vec<Vec<Arc<PendingEvent>>>, StateError> {
-        let asked = ranges.iter().map(keys::ends_in).collect();
+        let asked = ranges.iter().map(keys::pending_in).collect();
         let items = self.table.query_all(asked).await?;
         let mut all = Vec::with_capacity(ranges.len());
         for (range, items) in ranges.iter().zip(items) {
             let mut ends = self.table.contents(&items, item_v1::unpack_pending)?;
-            // Whole segments were read.
+            // The query returns whole segments.
             ends.retain(|end| (range.from..=range.to).contains(&end.time));
             all.push(distinct(ends));
         }
@@ -222,13 +223,13 @@ impl StoredPendingEvents {
     }
 
     pub(super) async fn close(&self, receipt: PendingReceipt) -> Result<(), StateError> {
-        self.table.put(self.shut_items(receipt.shut)).await?;
-        // Only now, so that a crash leaves what is closed to be found closed: the next sweep finds
-        // the references again, sees that nothing of theirs is open, and removes them.
+        self.table.put(self.closed_items(receipt.shut)).await?;
+        // Only now, so that events are known as closed after a crash: the next sweep finds the
+        // references again, sees that none of their events is open, and deletes them.
         self.table.delete(receipt.references).await
     }
 
-    fn shut_items(
+    fn closed_items(
         &self,
         shut: BTreeMap<CorrelationSegment, BTreeSet<String>>,
     ) -> Vec<(ItemKey, Attributes)> {
@@ -239,7 +240,7 @@ impl StoredPendingEvents {
                 let parts: Vec<&str> = ids.iter().map(String::as_str).collect();
                 let set = (SHUT_SET.to_owned(), AttributeValue::Ss(ids.to_vec()));
                 items.push((
-                    place.shut(&digest(&parts)),
+                    place.closed(&digest(&parts)),
                     HashMap::from([set, self.table.expiry(self.keep_secs)]),
                 ));
             }
@@ -248,13 +249,13 @@ impl StoredPendingEvents {
     }
 }
 
-/// What refers to an item of loose ends from the partition of what is due.
+/// A reference in partition `due` to an item of pending events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct DueReference {
     place: CorrelationSegment,
     /// Digest of the content of the item.
     digest: String,
-    /// Loose ends of the place that were written with it; at least as many as are in the item.
+    /// Number of events that were written with it; at least as many as are in the item.
     ends: usize,
 }
 
@@ -277,17 +278,17 @@ impl DueReference {
     }
 }
 
-/// What items of what is due name.
+/// What items of partition `due` refer to.
 #[derive(Debug, Default)]
 struct ReferencedItems {
-    /// Keys of the items.
+    /// Keys of the items of partition `due`.
     references: Vec<ItemKey>,
-    /// Digests of items of loose ends.
+    /// Digests of the items of pending events.
     digests: BTreeMap<CorrelationSegment, BTreeSet<String>>,
 }
 
-/// What the first of the items name, about as many loose ends as `most`: an item is taken whole,
-/// because it is also removed whole.
+/// What the first items of partition `due` refer to, about `most` events: an item is taken whole,
+/// because it is also deleted whole.
 fn named(items: &[Attributes], most: usize) -> ReferencedItems {
     let mut named = ReferencedItems::default();
     let mut count = 0;
@@ -310,8 +311,8 @@ fn named(items: &[Attributes], most: usize) -> ReferencedItems {
     named
 }
 
-/// Loose ends of one scene and segment that begin to wait at the same time. What is delivered with
-/// a delay waits from its arrival on, so that its other half, which may be as late, has as long.
+/// Events of one correlation group and segment with the same start of their wait. A late event
+/// waits from its arrival on, so that its other half, which may be as late, has as much time.
 fn by_correlation_group(
     ends: &[Arc<PendingEvent>],
     arrived: EventTime,
@@ -329,13 +330,13 @@ fn by_correlation_group(
     correlation_groups
 }
 
-/// An identity as text in sets.
+/// An id as text in sets.
 fn identity(id: &PendingEventId) -> String {
     let (kind, event_id, updated) = id.parts();
     format!("{kind}{}{event_id}", if updated { '+' } else { '-' })
 }
 
-/// Identities that the items of a segment say are closed.
+/// Ids of closed events in the items of a segment.
 fn closed(items: &[Attributes]) -> HashSet<&String> {
     items
         .iter()
@@ -344,8 +345,7 @@ fn closed(items: &[Attributes]) -> HashSet<&String> {
         .collect()
 }
 
-/// Of the items of a segment, those with these digests: the others are not due yet, or were closed
-/// before.
+/// Of the items of a segment, those with these digests: the others are not due yet, or closed.
 fn with_digests(items: &[Attributes], digests: &BTreeSet<String>) -> Vec<Attributes> {
     items
         .iter()
@@ -383,7 +383,7 @@ mod tests {
         }
     }
 
-    /// Items of what is due, as the table gives them: with their keys.
+    /// Items of partition `due` as the table returns them: with their keys.
     fn due_items(references: DueReferences) -> Vec<Attributes> {
         let items = store().due_items(references).into_iter();
         items
@@ -396,18 +396,18 @@ mod tests {
 
     #[test]
     fn a_reference_is_read_back() {
-        let one = reference("scene#0a", "d1", 12);
-        assert_eq!(one.written(), "scene#0a 0000000001 d1 12");
+        let one = reference("pending#0a", "d1", 12);
+        assert_eq!(one.written(), "pending#0a 0000000001 d1 12");
         assert_eq!(DueReference::read(&one.written()), Some(one));
         // As an earlier version wrote it.
-        let old = DueReference::read("scene#0a 0000000001 d1");
-        assert_eq!(old, Some(reference("scene#0a", "d1", 1)));
-        assert_eq!(DueReference::read("scene#0a 0000000001"), None);
+        let old = DueReference::read("pending#0a 0000000001 d1");
+        assert_eq!(old, Some(reference("pending#0a", "d1", 1)));
+        assert_eq!(DueReference::read("pending#0a 0000000001"), None);
     }
 
     #[test]
     fn pending_events_wait_from_their_arrival_or_delivery_whichever_is_later() {
-        // Delivered at once, in one segment of one scene.
+        // Delivered at once, in one segment of one correlation group.
         let ends = [end("e1", 100, "ann"), end("e2", 200, "ann")];
         let waits_from = |arrived| -> Vec<i64> {
             let correlation_groups = by_correlation_group(&ends, EventTime(arrived));
@@ -429,7 +429,7 @@ mod tests {
         let named = named(&due_items(references), usize::MAX);
         let mut referred: Vec<ItemKey> = Vec::new();
         for (place, digests) in &named.digests {
-            referred.extend(digests.iter().map(|digest| place.ends(digest)));
+            referred.extend(digests.iter().map(|digest| place.pending(digest)));
         }
         let mut written: Vec<ItemKey> = items.into_iter().map(|(key, _)| key).collect();
         written.sort();
@@ -440,7 +440,7 @@ mod tests {
 
     #[test]
     fn items_of_what_is_due_are_taken_whole_until_there_are_enough() {
-        let references = |n: i64| vec![reference("scene#0a", &n.to_string(), 10)];
+        let references = |n: i64| vec![reference("pending#0a", &n.to_string(), 10)];
         let items = due_items((0..4).map(|n| (EventTime(n), references(n))).collect());
         let taken = |most| named(&items, most).references.len();
         assert_eq!([0, 1, 10, 11, 40, 99].map(taken), [0, 1, 1, 2, 4, 4]);
@@ -449,13 +449,13 @@ mod tests {
     #[test]
     fn many_references_are_in_several_items() {
         let references: Vec<DueReference> = (0..=REFERENCES)
-            .map(|n| reference("scene#0a", &n.to_string(), 1))
+            .map(|n| reference("pending#0a", &n.to_string(), 1))
             .collect();
         let items = due_items([(EventTime(7), references)].into());
         assert_eq!(items.len(), 2);
         let digests = named(&items, usize::MAX).digests;
         assert_eq!(
-            digests.get(&place("scene#0a")).map(BTreeSet::len),
+            digests.get(&place("pending#0a")).map(BTreeSet::len),
             Some(REFERENCES + 1)
         );
     }
@@ -463,9 +463,9 @@ mod tests {
     #[test]
     fn what_is_closed_is_found_closed() {
         let ends = [end("e1", 0, "ann"), end("e2", 1, "ann")];
-        let shut = [(place("scene#0a"), [identity(&ends[0].id)].into())].into();
+        let shut = [(place("pending#0a"), [identity(&ends[0].id)].into())].into();
         let items: Vec<Attributes> = store()
-            .shut_items(shut)
+            .closed_items(shut)
             .into_iter()
             .map(|(_, item)| item)
             .collect();
@@ -482,10 +482,10 @@ mod tests {
 
     #[test]
     fn only_items_that_are_due_are_opened() {
-        let place = place("scene#0a");
-        let items = [place.ends("d1"), place.ends("d2"), place.shut("d1")];
+        let place = place("pending#0a");
+        let items = [place.pending("d1"), place.pending("d2"), place.closed("d1")];
         let items = items.map(|key| key.attributes());
         let found = with_digests(&items, &["d1".to_owned()].into());
-        assert_eq!(found, [place.ends("d1").attributes()]);
+        assert_eq!(found, [place.pending("d1").attributes()]);
     }
 }

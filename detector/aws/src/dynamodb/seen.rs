@@ -1,5 +1,5 @@
-//! When something was seen: one item for each key, read before it is written, and written on the
-//! condition that nobody else wrote in between.
+//! Sightings: one item for each key, read before it is written, and written on the condition that
+//! no other writer changed it in between.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,26 +19,26 @@ use crate::retry::{FailedAttempts, FailedCall};
 
 const TIMES: &str = "times";
 
-/// Writes of one transaction.
+/// Most writes in one transaction.
 const TOGETHER: usize = 100;
 
 /// Event times by key.
 type TimesOf = HashMap<SharedStr, Vec<EventTime>>;
 
-/// What was seen, in the table.
+/// Sightings in the table.
 pub(super) struct StoredSeenTimes {
     table: Arc<DynamoTable>,
     keep_secs: i64,
-    /// First times that are known to be there, by key and grain of the memory.
+    /// First times that are known to be stored, by key and grain of the lookback.
     written: Mutex<HashMap<(SharedStr, i64), EventTime>>,
 }
 
-/// Times that are kept under a key: those of the memory, and as many again for late deliveries.
+/// Number of times kept under a key: those of the lookback, and as many again for late deliveries.
 fn grains_kept() -> usize {
     usize::try_from(2 * SEEN_GRAINS).unwrap_or(usize::MAX)
 }
 
-/// The grain of the memory that a time is in: of the times in one grain only the first is kept.
+/// The grain of the lookback that a time is in: only the first time in each grain is kept.
 fn grain(time: EventTime, lookback: LookbackPeriods) -> i64 {
     time.0.div_euclid(lookback.grain_secs())
 }
@@ -50,7 +50,7 @@ fn times_of(item: &Attributes) -> SeenTimes {
         .split(' ')
         .filter_map(|time| time.parse().ok());
     let mut all = SeenTimes::default();
-    // They were condensed when they were written.
+    // They were reduced to grains when they were written.
     times.for_each(|time| all.add(EventTime(time), 1));
     all
 }
@@ -89,7 +89,7 @@ impl StoredSeenTimes {
     ) -> Result<(), StateError> {
         let new = self.missing(times, lookback);
         let mut tries = self.table.tries();
-        // What did not go through is read again, with what another has written meanwhile.
+        // What failed is read again, with what another writer has stored in the meantime.
         while !new.is_empty() && !self.write_outstanding(&new, lookback, &mut tries).await? {
             tries.wait().await;
         }
@@ -97,7 +97,7 @@ impl StoredSeenTimes {
         Ok(())
     }
 
-    /// Writes what is missing in the table; says whether all of it went through.
+    /// Writes what is missing in the table; returns whether all of it was written.
     async fn write_outstanding(
         &self,
         new: &TimesOf,
@@ -105,13 +105,13 @@ impl StoredSeenTimes {
         tries: &mut FailedAttempts,
     ) -> Result<bool, StateError> {
         let mut is_done = true;
-        // In transactions for their conditions and not for their unity: a batch write takes none.
+        // In transactions only for their conditions: batch writes take none.
         for writes in self.outstanding(new, lookback).await?.chunks(TOGETHER) {
             if let Err(error) = self.table.transact(writes.to_vec()).await {
                 is_done = false;
                 let why = FailedCall::of(&error);
-                // Canceled: another changed one of the items after it was read here. The next
-                // reading sees how.
+                // Canceled: another writer changed one of the items after it was read here. The
+                // next read shows the change.
                 let retry =
                     why.retry || why.code.as_deref() == Some("TransactionCanceledException");
                 if !retry || !tries.again() {
@@ -122,7 +122,7 @@ impl StoredSeenTimes {
         Ok(is_done)
     }
 
-    /// What is still to be written so that every key has its times.
+    /// The writes that are still needed so that every key has its times.
     async fn outstanding(
         &self,
         new: &TimesOf,
@@ -144,7 +144,7 @@ impl StoredSeenTimes {
             .collect())
     }
 
-    /// A write that goes through only if the item is as it was read.
+    /// A write that succeeds only if the item has not changed since it was read.
     fn on_condition(
         &self,
         key: &SharedStr,
@@ -162,8 +162,7 @@ impl StoredSeenTimes {
             .set_item(Some(item));
         let put = match before {
             None => put.condition_expression("attribute_not_exists(pk)"),
-            // The times themselves are the version: whoever has written the same times has written
-            // the same item.
+            // The times serve as the version: equal times are an equal item.
             Some(before) => put
                 .condition_expression("#times = :before")
                 .expression_attribute_names("#times", TIMES)
@@ -173,12 +172,12 @@ impl StoredSeenTimes {
     }
 
     fn written(&self) -> MutexGuard<'_, HashMap<(SharedStr, i64), EventTime>> {
-        // A thread that panicked left a map that is still one.
+        // The map is usable even after a panic.
         self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The times that this process does not know to be there. An earlier time in a grain that is
-    /// known is missing: it becomes the first of the grain.
+    /// The times that this process does not know to be stored. An earlier time in a known grain is
+    /// missing: it becomes the first of the grain.
     fn missing(&self, times: Vec<Sighting>, lookback: LookbackPeriods) -> TimesOf {
         let written = self.written();
         let mut missing = TimesOf::new();
@@ -191,7 +190,7 @@ impl StoredSeenTimes {
         missing
     }
 
-    /// Remembers times that are in the table.
+    /// Notes that times are stored.
     fn remember(&self, times: TimesOf, lookback: LookbackPeriods) {
         let mut written = self.written();
         if written.len() > REMEMBERED {
@@ -208,7 +207,7 @@ impl StoredSeenTimes {
     }
 }
 
-/// The times of an item, or of none, and these, as they are stored.
+/// The times of an item, if there is one, merged with these, as they are stored.
 fn with_times(item: Option<&Attributes>, times: &[EventTime], lookback: LookbackPeriods) -> String {
     let mut all = item.map(times_of).unwrap_or_default();
     times

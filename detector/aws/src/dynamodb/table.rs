@@ -1,5 +1,5 @@
-//! A table of items, in batches: what DynamoDB takes at once, what it leaves over, when items
-//! expire, and how many calls it took.
+//! Access to the table in batches: limits of DynamoDB, unprocessed items, expiry, and a count of
+//! the calls.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -22,17 +22,17 @@ use crate::dynamodb::item::{
 };
 use crate::retry::{FailedAttempts, FailedCall, RetryPolicy};
 
-/// Items that `BatchWriteItem` takes.
+/// Most items that `BatchWriteItem` accepts.
 const WRITES: usize = 25;
-/// Keys that `BatchGetItem` takes.
+/// Most keys that `BatchGetItem` accepts.
 const READS: usize = 100;
-/// Calls that are made at the same time.
+/// Calls made at the same time.
 const AT_ONCE: usize = 16;
 
-/// Gives the time now.
+/// Returns the current time.
 pub type Clock = Arc<dyn Fn() -> EventTime + Send + Sync>;
 
-/// What to do to an item, whatever is there.
+/// An unconditional write of an item.
 #[derive(Debug, Clone, PartialEq)]
 enum ItemWrite {
     Put(Attributes),
@@ -71,7 +71,7 @@ impl DynamoTable {
         self.retry.tries()
     }
 
-    /// Calls made so far, each try counted once; what the SDK repeats by itself is not.
+    /// Calls made so far, each try counted once; retries by the SDK are not counted.
     pub(super) fn calls(&self) -> u64 {
         self.calls.load(Ordering::Relaxed)
     }
@@ -90,8 +90,8 @@ impl DynamoTable {
         HashMap::from([(CONTENT.to_owned(), bytes(packed.bytes)), self.expiry(secs)])
     }
 
-    /// What the items hold. An item without content, as one that says what is closed, holds
-    /// nothing.
+    /// Unpacks the content of items. Items without content, such as ids of closed events, are
+    /// skipped.
     pub(super) fn contents<T>(
         &self,
         items: &[Attributes],
@@ -121,17 +121,17 @@ impl DynamoTable {
         }
     }
 
-    /// Every try was used up, and still the table left something of a batch over.
+    /// All tries were used up, and parts of a batch are still unprocessed.
     fn unprocessed(&self, call: &str, left: usize, things: &str) -> StateError {
         StateError {
             message: format!(
-                "{call} on table {}: {left} {things} left unprocessed",
+                "{call} on table {}: {left} {things} left unprocessed after all retries",
                 self.name
             ),
         }
     }
 
-    /// Puts items, replacing what has their keys. Of two with one key the later is put.
+    /// Puts items, replacing existing ones. Of two items with one key the later is put.
     pub(super) async fn put(&self, items: Vec<(ItemKey, Attributes)>) -> Result<(), StateError> {
         let writes = items
             .into_iter()
@@ -139,14 +139,13 @@ impl DynamoTable {
         self.write(writes.collect()).await
     }
 
-    /// Deletes items; what is not there is passed over.
+    /// Deletes items; missing ones are ignored.
     pub(super) async fn delete(&self, keys: Vec<ItemKey>) -> Result<(), StateError> {
         let writes = keys.into_iter().map(|key| (key, ItemWrite::Delete));
         self.write(writes.collect()).await
     }
 
-    /// Writes in any order: whoever needs one write to be there before another waits for the first
-    /// to return.
+    /// Writes in any order: if one write must precede another, await the first.
     async fn write(&self, writes: Vec<(ItemKey, ItemWrite)>) -> Result<(), StateError> {
         stream::iter(chunks(requests(writes), WRITES))
             .map(|chunk| self.write_some(chunk))
@@ -160,10 +159,11 @@ impl DynamoTable {
         loop {
             match self.batch_write(requests.clone()).await {
                 Ok(left) if left.is_empty() => return Ok(()),
-                // Only what was left over is sent again; the rest is written.
+                // Only the unprocessed requests are sent again; the others were executed.
                 Ok(left) if tries.again() => requests = left,
                 Ok(left) => return Err(self.unprocessed("BatchWriteItem", left.len(), "items")),
-                // All of it may have been written, or nothing: the same items again change nothing.
+                // All of it may have been written, or nothing: writing the same items again changes
+                // nothing.
                 Err(why) if why.retry && tries.again() => {}
                 Err(why) => return Err(self.failed("BatchWriteItem", &why)),
             }
@@ -171,7 +171,7 @@ impl DynamoTable {
         }
     }
 
-    /// One call; gives what the table left over.
+    /// One call; returns the unprocessed requests.
     async fn batch_write(
         &self,
         requests: Vec<WriteRequest>,
@@ -190,8 +190,8 @@ impl DynamoTable {
         Ok(left.unwrap_or_default())
     }
 
-    /// The items with these keys, as they are after every write that has returned. What is not
-    /// there is left out. With `only`, of each item these attributes alone.
+    /// The items with these keys, strongly consistent. Missing items are omitted. With `only`, a
+    /// projection expression, just these attributes.
     pub(super) async fn get(
         &self,
         keys: Vec<ItemKey>,
@@ -232,7 +232,7 @@ impl DynamoTable {
         }
     }
 
-    /// One call; adds what it found, and gives the keys that the table left over.
+    /// One call; adds what it found, and returns the unprocessed keys.
     async fn batch_get(
         &self,
         request: KeysAndAttributes,
@@ -254,15 +254,14 @@ impl DynamoTable {
         Ok(left.map(|left| left.keys).unwrap_or_default())
     }
 
-    /// For each range, the items of the partition with sort keys in it, both ends included, as they
-    /// are after every write that has returned.
+    /// For each range, the items with sort keys in it, both ends inclusive, strongly consistent.
     pub(super) async fn query_all(
         &self,
         ranges: Vec<SortKeyRange>,
     ) -> Result<Vec<Vec<Attributes>>, StateError> {
         stream::iter(ranges)
             .map(|range| self.query(range, usize::MAX))
-            // In the order of the ranges: callers go through both side by side.
+            // In the order of the ranges: callers iterate over both together.
             .buffered(AT_ONCE)
             .try_collect()
             .await
@@ -280,15 +279,15 @@ impl DynamoTable {
             let page = self.page(&range, most, start).await?;
             found.extend(page.items.unwrap_or_default());
             start = page.last_evaluated_key;
-            // A page may be empty and yet not the last: only its missing key says that there is
-            // nothing behind it.
+            // An empty page need not be the last: only a missing key to continue from ends the
+            // query.
             if start.is_none() || found.len() >= most {
                 return Ok(found);
             }
         }
     }
 
-    /// One call; the SDK repeats it.
+    /// One call, which the SDK retries.
     async fn page(
         &self,
         range: &SortKeyRange,
@@ -312,7 +311,7 @@ impl DynamoTable {
             .map_err(|error| self.failed("Query", &FailedCall::of(&error)))
     }
 
-    /// Writes all or nothing, each on its condition.
+    /// Writes all items or none, each on its condition.
     pub(super) async fn transact(
         &self,
         writes: Vec<TransactWriteItem>,
@@ -327,7 +326,7 @@ impl DynamoTable {
     }
 }
 
-/// One request for each key: `BatchWriteItem` refuses two about one item.
+/// One request for each key: `BatchWriteItem` rejects two for one item.
 fn requests(writes: Vec<(ItemKey, ItemWrite)>) -> Vec<WriteRequest> {
     let writes: BTreeMap<ItemKey, ItemWrite> = writes.into_iter().collect();
     writes
@@ -336,15 +335,14 @@ fn requests(writes: Vec<(ItemKey, ItemWrite)>) -> Vec<WriteRequest> {
         .collect()
 }
 
-/// Keys in the form of a request, each once: `BatchGetItem` refuses the same key twice.
+/// Keys in the form of a request, each once: `BatchGetItem` rejects duplicate keys.
 fn distinct(mut keys: Vec<ItemKey>) -> Vec<Attributes> {
     keys.sort();
     keys.dedup();
     keys.iter().map(ItemKey::attributes).collect()
 }
 
-/// Strongly consistent: whoever wrote the last of several things that belong together must see all
-/// of them.
+/// Strongly consistent: the writer of the last of several related items must see all of them.
 fn consistent(keys: Vec<Attributes>, only: Option<&str>) -> Result<KeysAndAttributes, BuildError> {
     KeysAndAttributes::builder()
         .set_keys(Some(keys))
@@ -353,7 +351,7 @@ fn consistent(keys: Vec<Attributes>, only: Option<&str>) -> Result<KeysAndAttrib
         .build()
 }
 
-/// The things in their order, so many at a time.
+/// The things in their order, `size` at a time.
 fn chunks<T>(things: Vec<T>, size: usize) -> Vec<Vec<T>> {
     let mut all = Vec::with_capacity(things.len().div_ceil(size));
     let mut things = things.into_iter().peekable();
@@ -386,7 +384,7 @@ pub(super) mod tests {
     use super::*;
     use aws_sdk_dynamodb::config::{BehaviorVersion, Config};
 
-    /// A table that nobody calls, at second 1,000.
+    /// A table without calls, at second 1,000.
     pub(crate) fn uncalled() -> DynamoTable {
         let config = Config::builder()
             .behavior_version(BehaviorVersion::latest())

@@ -1,4 +1,4 @@
-//! Facts of windows, and which rules of a window have any.
+//! Facts of windows, and marks for the slots that have facts.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -18,16 +18,16 @@ use crate::dynamodb::written::RecentlyWritten;
 /// Facts of windows in the table.
 pub(super) struct StoredWindows {
     table: Arc<DynamoTable>,
-    /// How long facts are kept, in seconds; it follows the rules.
+    /// How long facts are kept, in seconds; depends on the rules.
     keep_secs: AtomicI64,
     /// Marks that this process has written.
     marked: RecentlyWritten<SlotMark>,
 }
 
-/// That a rule of a window has facts in an hour.
+/// The mark that a slot of a rule has facts in an hour.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct SlotMark {
-    /// The window.
+    /// Id of the window rule.
     rule: SharedStr,
     hour: String,
     /// [`Fact::slot`].
@@ -43,7 +43,7 @@ impl StoredWindows {
         }
     }
 
-    /// Keeps the facts that are written from now on for so many seconds.
+    /// Sets how many seconds facts are kept that are written from now on.
     pub(super) fn keep_for(&self, secs: i64) {
         self.keep_secs.store(secs, Ordering::Relaxed);
     }
@@ -53,15 +53,15 @@ impl StoredWindows {
         let marks: Vec<SlotMark> = self.marked.missing(marks);
         let mut items = self.fact_items(facts);
         items.extend(marks.iter().map(|mark| self.mark_item(mark)));
-        // Facts and marks in any order: whoever reads a window has put its own before, so of
-        // several who complete a window together, the last to have put everything finds all marks
-        // and all facts.
+        // Facts and marks in any order: a writer reads a window only after its own writes, so that
+        // of several who complete a window together, the last one finds all marks and all facts.
         self.table.put(items).await?;
         self.marked.add(marks);
         Ok(())
     }
 
-    /// Facts that are written together share their items, a window and segment at a time.
+    /// Facts that are written together share items: one for each partition and segment, or more
+    /// when they are large.
     fn fact_items(&self, facts: Vec<(WindowKey, Fact)>) -> Vec<(ItemKey, Attributes)> {
         let mut segments: HashMap<(String, String), Vec<(StoredGroup, Fact)>> = HashMap::new();
         for (key, fact) in facts {
@@ -122,7 +122,7 @@ impl SlotMark {
     }
 }
 
-/// The rules of a window that its marks name.
+/// The slots that marks name.
 fn slots_of(marks: &[Attributes]) -> BTreeSet<usize> {
     marks
         .iter()
@@ -130,7 +130,7 @@ fn slots_of(marks: &[Attributes]) -> BTreeSet<usize> {
         .collect()
 }
 
-/// What is read of one partition.
+/// The time range to read of one partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct PartitionSpan {
     partition: String,
@@ -144,8 +144,8 @@ impl PartitionSpan {
     }
 }
 
-/// One span for each partition, around all that is asked of it: the groups of one principal are one
-/// read, not a hundred.
+/// One span for each partition, around all its ranges: the groups of one principal are one read,
+/// not a hundred.
 fn spans(ranges: &[WindowRange]) -> Vec<PartitionSpan> {
     let mut spans: BTreeMap<String, (EventTime, EventTime)> = BTreeMap::new();
     for range in ranges {
@@ -164,7 +164,7 @@ fn spans(ranges: &[WindowRange]) -> Vec<PartitionSpan> {
         .collect()
 }
 
-/// Facts of the groups that were asked for, by partition. A partition holds other groups as well.
+/// Facts of the requested groups, by partition. A partition holds other groups as well.
 struct Partitions(HashMap<String, HashMap<StoredGroup, FactSet>>);
 
 impl Partitions {
@@ -182,7 +182,7 @@ impl Partitions {
 
     fn add(&mut self, partition: &str, group: &StoredGroup, fact: Fact) {
         let groups = self.0.get_mut(partition);
-        // Other groups of the partition are none of ours.
+        // Groups that were not requested are ignored.
         if let Some(set) = groups.and_then(|groups| groups.get_mut(group)) {
             set.add(fact);
         }
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_that_nobody_asked_for_are_passed_over() {
+    fn groups_that_were_not_requested_are_ignored() {
         let ranges = [range("ann", 0, 9)];
         let mut partitions = Partitions::asked_for(&ranges);
         let partition = keys::window_partition(&window("ann"));

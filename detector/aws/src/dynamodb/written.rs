@@ -1,17 +1,17 @@
-//! What a process remembers to have written, so as not to write it again: most of what a batch says
-//! about coverage, windows and what was seen, the batch before it has said already.
+//! What this process has written, so as not to write it again: most marks and sightings of a batch
+//! were in the batch before already.
 //!
-//! Only a hint. What is forgotten is written once more, which changes nothing; what is remembered
-//! was written, and what is written stays for days, longer than a process of the function lives.
+//! Only a hint. What is forgotten is written again, which changes nothing; what is remembered was
+//! written, and stays in the table for days, longer than a process of the function lives.
 
 use std::collections::HashSet;
 use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Things that are remembered at most.
+/// Most things that are remembered.
 pub(super) const REMEMBERED: usize = 100_000;
 
-/// Things that were written.
+/// Things that were written recently.
 #[derive(Debug)]
 pub(super) struct RecentlyWritten<T>(Mutex<HashSet<T>>);
 
@@ -23,7 +23,7 @@ impl<T> Default for RecentlyWritten<T> {
 
 impl<T: Hash + Eq> RecentlyWritten<T> {
     fn known(&self) -> MutexGuard<'_, HashSet<T>> {
-        // A thread that panicked left a set that is still one.
+        // The set is usable even after a panic.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -36,11 +36,11 @@ impl<T: Hash + Eq> RecentlyWritten<T> {
             .collect()
     }
 
-    /// Remembers things. To be called when their write has returned: what failed must be written by
-    /// whoever retries.
+    /// Remembers things. To be called after their write has returned: a failed write must be
+    /// repeated.
     pub(super) fn add(&self, things: impl IntoIterator<Item = T>) {
         let mut known = self.known();
-        // To begin anew now and then is cheaper than to know which were used last.
+        // Clearing the set now and then is cheaper than tracking which were used last.
         if known.len() > REMEMBERED {
             known.clear();
         }

@@ -1,6 +1,6 @@
-//! Batches of messages: as many as fit into one call, and what became of each.
+//! Batches of messages: as many as fit into one call, and the result of each.
 //!
-//! SNS answers for each entry of a batch: some may have gone through when others have not.
+//! SNS reports a result for each entry of a batch: some may be accepted when others fail.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -12,43 +12,43 @@ use secretrail_engine::alert::Alert;
 use crate::retry::FailedCall;
 use crate::sns::message::{SnsMessage, plain};
 
-/// Bytes of a message and of a batch.
+/// Most bytes of a message and of a batch.
 const MAX_BYTES: usize = 256 * 1024;
-/// Entries of a batch.
+/// Most entries of a batch.
 const MAX_ENTRIES: usize = 10;
 
-/// Why a topic does not have a message.
+/// Why a topic did not accept a message.
 #[derive(Debug, thiserror::Error)]
 pub enum EntryError {
-    /// It could not be put into a request.
+    /// The request could not be built.
     #[error("{0}")]
     Invalid(BuildError),
-    /// SNS answered, and did not take it.
+    /// SNS rejected the message.
     #[error("{code}: {message}")]
     Refused {
-        /// The code of SNS.
+        /// Error code of SNS.
         code: String,
-        /// What SNS says about it; may be empty.
+        /// Error message of SNS; may be empty.
         message: String,
     },
     /// The call failed, and with it every message of the batch.
     #[error("{0}")]
     Call(String),
-    /// SNS answered, but said nothing about it.
-    #[error("the topic did not say")]
+    /// The response of SNS has no result for the message.
+    #[error("SNS returned no result for it")]
     Unsaid,
 }
 
-/// A message on its way.
+/// A message to be published.
 #[derive(Debug)]
 pub(super) struct OutgoingMessage<'a> {
-    /// The place of the alert among those that are published.
+    /// Index of the alert in the caller's list.
     pub(super) index: usize,
     pub(super) alert: &'a Alert,
     pub(super) message: SnsMessage,
 }
 
-/// Messages in their order, as many in each batch as it may have.
+/// Messages in their order, in batches as large as SNS accepts.
 pub(super) fn batches(messages: Vec<OutgoingMessage<'_>>) -> Vec<Vec<OutgoingMessage<'_>>> {
     let mut batches: Vec<Vec<OutgoingMessage<'_>>> = Vec::new();
     let mut bytes = 0;
@@ -59,8 +59,8 @@ pub(super) fn batches(messages: Vec<OutgoingMessage<'_>>) -> Vec<Vec<OutgoingMes
                 bytes += own;
                 batch.push(outgoing);
             }
-            // One that is too large for any batch goes alone: SNS refuses it, and nothing else with
-            // it.
+            // A message that is too large for any batch is sent alone: SNS rejects it, and nothing
+            // else with it.
             _ => {
                 bytes = own;
                 batches.push(vec![outgoing]);
@@ -70,15 +70,15 @@ pub(super) fn batches(messages: Vec<OutgoingMessage<'_>>) -> Vec<Vec<OutgoingMes
     batches
 }
 
-/// A batch until every entry went through or failed for good. Entries are known by the places of
-/// their alerts.
+/// A batch, until every entry was accepted or failed for good. Entries are identified by the
+/// indices of their alerts.
 #[derive(Debug, Default)]
 pub(super) struct PublishBatch {
-    /// Entries that did not go through yet.
+    /// Entries that are still to be accepted.
     left: BTreeMap<usize, PublishBatchRequestEntry>,
-    /// Why they did not, of those that were spoken of at the last try.
+    /// The errors that the last try reported for them.
     why_left: HashMap<usize, EntryError>,
-    /// Entries that will never go through.
+    /// Entries that failed for good.
     refused: HashMap<usize, EntryError>,
 }
 
@@ -103,12 +103,12 @@ impl PublishBatch {
         self.left.is_empty()
     }
 
-    /// What is left, in the order of the alerts: a FIFO topic keeps it.
+    /// Entries still to be sent, in the order of the alerts, which a FIFO topic keeps.
     pub(super) fn entries(&self) -> Vec<PublishBatchRequestEntry> {
         self.left.values().cloned().collect()
     }
 
-    /// Takes an answer.
+    /// Applies a response.
     pub(super) fn answered(&mut self, answer: PublishBatchOutput) {
         self.why_left.clear();
         for done in answer.successful.unwrap_or_default() {
@@ -132,13 +132,13 @@ impl PublishBatch {
         if !error.sender_fault {
             self.why_left.insert(index, why);
         } else if self.left.remove(&index).is_some() {
-            // Our fault: the same message will be refused again.
+            // The sender's fault: the same message would be rejected again.
             self.refused.insert(index, why);
         }
     }
 
-    /// Takes the failure of a call. The topic may have the messages all the same: an alert that is
-    /// published twice is known by its id.
+    /// Applies the failure of a call. SNS may have accepted the messages all the same: a duplicate
+    /// has the same alert id.
     pub(super) fn not_answered(&mut self, why: &FailedCall) {
         let all = self
             .left
@@ -152,7 +152,7 @@ impl PublishBatch {
         }
     }
 
-    /// The places of those that did not go through, and why.
+    /// The entries that were not accepted, by index, and why.
     pub(super) fn given_up(mut self) -> HashMap<usize, EntryError> {
         for index in self.left.into_keys() {
             let why = self.why_left.remove(&index).unwrap_or(EntryError::Unsaid);
@@ -211,7 +211,7 @@ mod tests {
         (0..count).map(|n| alert(&format!("e{n}"))).collect()
     }
 
-    /// Messages whose bodies have so many bytes.
+    /// Messages with bodies of so many bytes.
     fn outgoing<'a>(alerts: &'a [Alert], bytes: &[usize]) -> Vec<OutgoingMessage<'a>> {
         let mut all = Vec::new();
         for ((index, alert), bytes) in alerts.iter().enumerate().zip(bytes) {
@@ -308,7 +308,7 @@ mod tests {
         let expected = [
             (9, "InvalidParameter: ".to_owned()),
             (10, "InternalError: ".to_owned()),
-            (11, "the topic did not say".to_owned()),
+            (11, "SNS returned no result for it".to_owned()),
         ];
         assert_eq!(reported(batch), expected.into());
     }

@@ -1,25 +1,24 @@
-//! Messages as SNS takes them: an alert in the form that the topic's readers understand, within
-//! SNS's limits.
+//! Messages for SNS: an alert in the format of the topic, within the limits of SNS.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use secretrail_engine::alert::{Alert, chat, json_v1, ocsf, text};
 use serde::Serialize;
 
-/// Bytes that the standard object may take of a message: the rest is for the text beside it, for
-/// attributes, and for quotes.
+/// Most bytes of the body for queues, functions and chats: the rest of the message is for the
+/// e-mail text, attributes, and escaped quotes.
 const BODY_BYTES: usize = 96 * 1024;
-/// Bytes of the text for people.
+/// Most bytes of the e-mail text.
 const TEXT_BYTES: usize = 24 * 1024;
-/// Characters of an attribute, a group id.
+/// Most characters of an attribute or a group id.
 const SHORT: usize = 128;
 
-/// What the readers of a topic understand.
+/// Format of the messages of a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MessageFormat {
     /// `secretrail.alert/1`, and plain text for e-mail.
     Standard,
-    /// Amazon Q Developer in chat applications.
+    /// Custom notification of Amazon Q Developer in chat applications.
     Chat,
     /// OCSF Detection Finding.
     Ocsf,
@@ -40,14 +39,14 @@ impl MessageFormat {
     }
 }
 
-/// A message as SNS takes it.
+/// A message for SNS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SnsMessage {
-    /// JSON with a body for each protocol.
+    /// JSON with a body for each protocol (`MessageStructure` is `json`).
     pub body: String,
-    /// Subject.
+    /// Subject: printable ASCII, fewer than 100 characters.
     pub subject: String,
-    /// Attributes, all of them strings, none of them empty.
+    /// Message attributes: strings, none of them empty.
     pub attributes: BTreeMap<&'static str, String>,
 }
 
@@ -76,7 +75,7 @@ impl SnsMessage {
         }
     }
 
-    /// Bytes that SNS counts.
+    /// Size in bytes, as SNS counts it.
     pub(super) fn bytes(&self) -> usize {
         // Attributes count with their names and types.
         let attributes = self
@@ -103,18 +102,18 @@ fn body(alert: &Alert, format: MessageFormat) -> String {
     }
 }
 
-/// The text for people.
+/// The e-mail text.
 fn email(alert: &Alert) -> String {
     let mut email = text::body(alert);
     // Names of secrets and texts of rules may be long, and there may be many of them.
     if email.len() > TEXT_BYTES {
         email.truncate(email.floor_char_boundary(TEXT_BYTES));
-        email.push_str("\n(cut)\n");
+        email.push_str("\n(truncated)\n");
     }
     email
 }
 
-/// What subscriptions filter by. SNS refuses an attribute without a value.
+/// Attributes for filter policies of subscriptions. SNS rejects an attribute without a value.
 fn attributes(alert: &Alert) -> BTreeMap<&'static str, String> {
     [
         ("schema", Some(json_v1::SCHEMA.to_owned())),
@@ -139,7 +138,8 @@ fn store(alert: &Alert) -> Option<&str> {
     stores.first().copied().filter(|_| stores.len() == 1)
 }
 
-/// Printable ASCII, not long: what attributes and group ids of FIFO topics may hold.
+/// Printable ASCII, [`SHORT`] characters at most: accepted as attribute and as group id of FIFO
+/// topics.
 pub(super) fn plain(text: &str) -> String {
     text.chars()
         .take(SHORT)
@@ -178,13 +178,13 @@ mod tests {
     }
 
     #[test]
-    fn a_long_text_is_cut_between_characters() {
+    fn a_long_text_is_truncated_between_characters() {
         let mut long = alert("e1");
         let rule = Arc::make_mut(&mut long.rule);
         rule.false_positives = vec!["é".repeat(299); 100];
         let text = email(&long);
-        assert!(text.ends_with("\n(cut)\n"));
-        assert!(text.len() <= TEXT_BYTES + "\n(cut)\n".len());
+        assert!(text.ends_with("\n(truncated)\n"));
+        assert!(text.len() <= TEXT_BYTES + "\n(truncated)\n".len());
     }
 
     #[test]

@@ -17,10 +17,10 @@ pub struct InputArgs {
     /// for standard input.
     #[arg(required = true, value_name = "PATH")]
     pub paths: Vec<PathBuf>,
-    /// First event time: RFC 3339 (2026-03-02T10:00:00Z) or a date (2026-03-02) in UTC.
+    /// Only events from this time on: RFC 3339 (2026-03-02T10:00:00Z) or a UTC date (2026-03-02).
     #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Selection")]
     pub from: Option<EventTime>,
-    /// Last event time, exclusive, in the same formats. Log files delivered up to a day later are
+    /// Only events before this time, in the same formats. Log files delivered up to a day later are
     /// read too.
     #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Selection")]
     pub to: Option<EventTime>,

@@ -1,4 +1,4 @@
-//! Kinds of paths on the command line, told by their syntax alone.
+//! Kinds of paths on the command line, distinguished by their syntax alone.
 
 use std::path::Path;
 

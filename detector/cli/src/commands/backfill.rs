@@ -1,5 +1,5 @@
-//! `backfill`: plans an extraction, runs it in AWS with Step Functions and Lambda, and checks that it
-//! is complete.
+//! `backfill`: plans an extraction, runs it in AWS with Step Functions and Lambda, and checks that
+//! it is complete.
 
 mod estimate;
 mod items;

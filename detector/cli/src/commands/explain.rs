@@ -91,8 +91,8 @@ fn from_file(
     Ok(input_code(&problems, host))
 }
 
-/// The rule of an alert from a file, with the path of the rule: the published formats do not have it,
-/// so it is looked up in the rules in use.
+/// The rule of an alert from a file, with the path of the rule: the published formats do not have
+/// it, so it is looked up in the rules in use.
 fn with_file(rule: &RuleMeta, rules: &RuleSet) -> RuleMeta {
     let known = rules.metas().find(|meta| meta.id == rule.id);
     let file = known.map_or_else(
@@ -105,8 +105,8 @@ fn with_file(rule: &RuleMeta, rules: &RuleSet) -> RuleMeta {
     }
 }
 
-/// Narrows the selection to the time of an alert, unless the user gave one: its records span minutes,
-/// the logs perhaps years.
+/// Narrows the selection to the time of an alert, unless the user gave one: its records span
+/// minutes, the logs perhaps years.
 fn narrow(selection: &mut Selection, alert: &Alert) {
     // The time of an alert of a window rule is the end of the window.
     let first = alert

@@ -1,5 +1,5 @@
-//! `extract`: logs to extract files. The same logs, rules and selection give the same files with the
-//! same names, so that an interrupted run can be resumed.
+//! `extract`: logs to extract files. The same logs, rules and selection give the same files with
+//! the same names, so that an interrupted run can be resumed.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -50,8 +50,9 @@ impl ExtractDestination {
             Self::Folder(path) => names_in(path)?,
             Self::Bucket(prefix) => prefix.there(store)?,
         };
-        // Other files in the folder are ignored, also incomplete ones, which have another extension.
-        names.retain(|name| extract_file::is_part(name));
+        // Other files in the folder are ignored, also incomplete ones, which have another
+        // extension.
+        names.retain(|name| extract_file::is_extract_file(name));
         Ok(names)
     }
 
@@ -89,7 +90,7 @@ enum PutError {
 
 /// The error about standard input, which has no name.
 const NOT_STDIN: &str = "extract reads files and S3, not standard input: an extract file names the \
-    objects that it came from";
+    objects that it was made from";
 
 /// Runs the command and returns its exit code.
 ///

@@ -148,8 +148,8 @@ impl Replaying<'_, '_> {
         Ok(found)
     }
 
-    /// Finds the alerts of extract files and writes them slice by slice, so that memory does not grow
-    /// with the history.
+    /// Finds the alerts of extract files and writes them slice by slice, so that memory does not
+    /// grow with the history.
     fn slices(
         &mut self,
         opened: OpenedInput,

@@ -1,5 +1,4 @@
-//! The `summary` command: one screen that says who read what, what was denied, what is new, and
-//! what the rules say.
+//! `summary`: one screen with who read what, what was denied, what is new, and the alerts.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,18 +21,18 @@ use crate::input::session::find;
 use crate::output::out::OpenOutput;
 use crate::output::run_summary::close;
 use crate::output::table;
-use crate::text::number;
+use crate::text::{number, plural};
 
 const DAY: i64 = 86_400;
 
-/// Days in the sparkline; of longer histories, several days are one mark.
+/// Most marks of a sparkline; in longer histories, a mark covers several days.
 const MARKS: usize = 60;
 
-/// Runs the command and gives its exit code.
+/// Runs the command and returns its exit code.
 ///
 /// # Errors
 ///
-/// [`Failure`].
+/// [`RunFailure`]: the run ended early.
 pub fn run(args: &args::SummaryArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
     let started = Instant::now();
     let settings = RunSettings::plain(&args.input, &args.destination, host)?;
@@ -46,7 +45,7 @@ pub fn run(args: &args::SummaryArgs, host: &mut ProcessHost) -> Result<u8, RunFa
     Ok(close(&settings, &found, started, Some(rules.len()), host))
 }
 
-/// How many calls ended so. Those that failed for another reason say nothing of who may read.
+/// Successful and denied accesses. Accesses that failed for another reason count as neither.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct OutcomeCounts {
     reads: u64,
@@ -63,16 +62,16 @@ impl OutcomeCounts {
     }
 }
 
-/// What was counted of a principal or of a secret.
+/// The counts of a principal or of a secret.
 #[derive(Default)]
 struct ReadTally {
     counts: OutcomeCounts,
-    /// The secrets of a principal; the principals of a secret.
+    /// The distinct secrets of a principal, or principals of a secret.
     others: BTreeSet<String>,
     last: Option<EventTime>,
 }
 
-/// The whole screen. Accesses come in the order of their times.
+/// The whole screen. Accesses must be ordered by time.
 fn text(accesses: &[Arc<Access>], alerts: &[Alert], top: usize) -> String {
     if accesses.is_empty() {
         return "no accesses to secrets in these logs\n".to_owned();
@@ -97,7 +96,7 @@ fn text(accesses: &[Arc<Access>], alerts: &[Alert], top: usize) -> String {
     out
 }
 
-/// How much there is.
+/// The line of totals.
 fn push_outcomes(accesses: &[Arc<Access>], principals: usize, secrets: usize, out: &mut String) {
     let mut outcomes: BTreeMap<CallOutcome, u64> = BTreeMap::new();
     for access in accesses {
@@ -109,16 +108,17 @@ fn push_outcomes(accesses: &[Arc<Access>], principals: usize, secrets: usize, ou
         CallOutcome::Failed,
     ]
     .map(|outcome| number(outcomes.get(&outcome).copied().unwrap_or(0)));
-    let (secrets, principals) = (number(secrets as u64), number(principals as u64));
+    let all = plural(accesses.len() as u64, "access");
+    let secrets = plural(secrets as u64, "secret");
+    let principals = plural(principals as u64, "principal");
     writeln!(
         out,
-        "{read} reads of {secrets} secrets by {principals} principals, {denied} denied, \
-         {failed} failed"
+        "{all} to {secrets} by {principals}: {read} successful, {denied} denied, {failed} failed"
     )
     .ok();
 }
 
-/// From when to when, and how far around.
+/// First and last event time, and the numbers of accounts and regions.
 fn push_span(accesses: &[Arc<Access>], out: &mut String) {
     let (Some(first), Some(last)) = (accesses.first(), accesses.last()) else {
         return;
@@ -127,8 +127,8 @@ fn push_span(accesses: &[Arc<Access>], out: &mut String) {
     let accounts: BTreeSet<_> = secrets.clone().map(|secret| &secret.account).collect();
     let regions: BTreeSet<_> = secrets.map(|secret| &secret.region).collect();
     let (from, to) = (first.head.time, last.head.time);
-    let accounts = plural(accounts.len(), "account");
-    let regions = plural(regions.len(), "region");
+    let accounts = plural(accounts.len() as u64, "account");
+    let regions = plural(regions.len() as u64, "region");
     writeln!(out, "{from} to {to}, {accounts}, {regions}\n").ok();
 }
 
@@ -138,18 +138,13 @@ fn principal(access: &Access) -> String {
         .principal
         .id
         .as_deref()
-        .map_or_else(|| "an unnamed principal".to_owned(), table::principal)
+        .map_or_else(|| "(principal unknown)".to_owned(), table::principal)
 }
 
-/// Without the region: replicas of a secret are one line.
+/// Account and name, without the region: replicas of a secret are one line.
 fn secret(access: &Access) -> String {
-    let name = access.secret.name.as_deref().unwrap_or("(not told)");
+    let name = access.secret.name.as_deref().unwrap_or("(name unknown)");
     format!("{} {name}", access.secret.account)
-}
-
-fn plural(n: usize, word: &str) -> String {
-    let ending = if n == 1 { "" } else { "s" };
-    format!("{} {word}{ending}", number(n as u64))
 }
 
 fn tally(
@@ -160,7 +155,7 @@ fn tally(
     let mut all: BTreeMap<String, ReadTally> = BTreeMap::new();
     for access in accesses {
         let tally = all.entry(of(access)).or_default();
-        // What failed for another reason counts as neither, and still shows who was there when.
+        // Also for failed accesses: they still count for `others` and `last`.
         tally.counts.add(access.head.outcome);
         tally.others.insert(other(access));
         tally.last = tally.last.max(Some(access.head.time));
@@ -176,7 +171,7 @@ fn denied(tally: &ReadTally) -> u64 {
     tally.counts.denied
 }
 
-/// The first of a list by reads or by what was denied, under the headings of its last columns.
+/// The top of a ranking; `others` and `title` are the headings of the columns that differ.
 fn push_ranking(
     [others, title]: [&str; 2],
     all: &BTreeMap<String, ReadTally>,
@@ -186,12 +181,11 @@ fn push_ranking(
 ) {
     let ranked = ranked(all, by);
     let rows: Vec<[String; 5]> = ranked.iter().take(top).map(tally_row).collect();
-    let header = ["READS", "DENIED", others, "LAST", title];
+    let header = ["SUCCESS", "DENIED", others, "LAST", title];
     push_list(header, &rows, ranked.len(), top, out);
 }
 
-/// Those that have any, the most first, and by name where they have as many: the same logs give the
-/// same screen.
+/// The entries with a count, highest first, then by name: equal logs give equal screens.
 fn ranked(
     all: &BTreeMap<String, ReadTally>,
     by: fn(&ReadTally) -> u64,
@@ -211,7 +205,7 @@ fn tally_row((name, tally): &(&String, &ReadTally)) -> [String; 5] {
     ]
 }
 
-/// The first of so many rows, and how many more there are; nothing when there are none.
+/// A table of rows, and the number of those beyond `top`; nothing without rows.
 fn push_list<const N: usize>(
     header: [&str; N],
     rows: &[[String; N]],
@@ -229,7 +223,7 @@ fn push_list<const N: usize>(
     };
 }
 
-/// What was counted day by day, or over several days where there are many.
+/// Counts for each mark of a sparkline: one day, or several.
 #[derive(Debug, PartialEq, Eq)]
 struct DailyCounts {
     days_a_mark: usize,
@@ -238,7 +232,7 @@ struct DailyCounts {
 
 impl DailyCounts {
     fn of(accesses: &[Arc<Access>]) -> Self {
-        // They are in the order of their times: the first and the last say how many days there are.
+        // Ordered by time: the first and the last access give the number of days.
         let (first, last) = match (accesses.first(), accesses.last()) {
             (Some(first), Some(last)) => (day(first), day(last)),
             _ => (0, 0),
@@ -259,12 +253,12 @@ fn day(access: &Access) -> i64 {
     access.head.time.0.div_euclid(DAY)
 }
 
-/// Which day after the first one it is.
+/// Number of days after the first one.
 fn index(day: i64, first: i64) -> usize {
     usize::try_from(day.saturating_sub(first)).unwrap_or(0)
 }
 
-/// A mark for each day, as high as its reads, and another as high as what was denied.
+/// Two sparklines: successful and denied accesses over time.
 fn push_days(accesses: &[Arc<Access>], out: &mut String) {
     let DailyCounts { days_a_mark, marks } = DailyCounts::of(accesses);
     let unit = if days_a_mark == 1 {
@@ -274,21 +268,17 @@ fn push_days(accesses: &[Arc<Access>], out: &mut String) {
     };
     let reads: Vec<u64> = marks.iter().map(|mark| mark.reads).collect();
     let denied: Vec<u64> = marks.iter().map(|mark| mark.denied).collect();
-    for (name, counts) in [("reads", reads), ("denied", denied)] {
-        // Each line has its own scale: a few denied reads would vanish beside the others.
+    for (name, counts) in [("success", reads), ("denied", denied)] {
+        // Each line has its own scale: a few denied accesses would vanish beside the others.
         let most = counts.iter().copied().max().unwrap_or(0);
         let line: String = counts.into_iter().map(|count| bar(count, most)).collect();
         let most = number(most);
-        writeln!(
-            out,
-            "{name:<7}{line}  a mark is a {unit}, the highest {most}"
-        )
-        .ok();
+        writeln!(out, "{name:<8}{line}  one mark per {unit}, highest {most}").ok();
     }
     out.push('\n');
 }
 
-/// Rounded up: a single read is seen beside a million.
+/// A bar of the sparkline. Rounded up: a single access is visible beside a million.
 fn bar(count: u64, most: u64) -> char {
     const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let height = (count * 8).div_ceil(most.max(1));
@@ -299,9 +289,9 @@ fn bar(count: u64, most: u64) -> char {
         .unwrap_or('·')
 }
 
-/// Pairs of principal and secret that are new, newest first.
+/// First reads of a secret by a principal, newest first.
 fn push_new_pairs(accesses: &[Arc<Access>], top: usize, out: &mut String) {
-    // The oldest were asked about long ago; the newest may be going on.
+    // The newest may be part of an attack in progress.
     let new = new_pairs(accesses);
     let rows: Vec<[String; 3]> = new
         .iter()
@@ -313,7 +303,7 @@ fn push_new_pairs(accesses: &[Arc<Access>], top: usize, out: &mut String) {
     push_list(header, &rows, new.len(), top, out);
 }
 
-/// First reads of a secret by a principal, in logs that go back long enough to say so.
+/// First reads of a secret by a principal, in accounts whose logs reach back beyond the warm-up.
 fn new_pairs(accesses: &[Arc<Access>]) -> Vec<&Access> {
     let accesses = accesses.iter().map(|access| &**access);
     let since = accesses.clone().map(|access| Sighting {
@@ -322,19 +312,19 @@ fn new_pairs(accesses: &[Arc<Access>]) -> Vec<&Access> {
     });
     let judge = NoveltyJudge::of(LookbackPeriods::default(), since, accesses.clone());
     accesses
-        // What was denied is judged as well, but it opened nothing and is ranked above.
+        // Denied accesses revealed nothing; they are ranked above.
         .filter(|access| access.head.outcome == CallOutcome::Success)
         .filter(|access| judge.judge(access).principal_secret == Novelty::First)
         .collect()
 }
 
-/// Alerts of a rule: how many, and when the last one was.
+/// Number of alerts of a rule, and the time of the last one.
 struct RuleAlerts {
     count: u64,
     last: EventTime,
 }
 
-/// What the rules say, the most serious first.
+/// The alerts by rule, most severe first.
 fn push_alerts(alerts: &[Alert], out: &mut String) {
     if alerts.is_empty() {
         out.push_str("no alerts\n");
@@ -351,7 +341,7 @@ fn push_alerts(alerts: &[Alert], out: &mut String) {
 }
 
 fn by_rule(alerts: &[Alert]) -> BTreeMap<(Reverse<RuleLevel>, &str), RuleAlerts> {
-    // By title: that is what is shown, and rules of one title are one to whoever reads it.
+    // By title: rules with the same title are shown as one.
     let mut rules: BTreeMap<(Reverse<RuleLevel>, &str), RuleAlerts> = BTreeMap::new();
     for alert in alerts {
         let key = (Reverse(alert.rule.level), alert.rule.title.as_str());
@@ -388,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_said_in_one_line() {
+    fn an_empty_ledger_is_reported_in_one_line() {
         let none = text(&[], &[], 5);
         assert_eq!(none, "no accesses to secrets in these logs\n");
     }

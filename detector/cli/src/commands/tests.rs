@@ -1,4 +1,4 @@
-//! How the tests of commands run them, and what all commands have in common.
+//! Helpers to run commands in tests, and tests of behaviour common to all commands.
 
 use std::io::{Cursor, Write};
 use std::sync::Arc;
@@ -17,16 +17,16 @@ use crate::exit;
 use crate::host::ProcessHost;
 use crate::host::for_tests::{Written, in_memory};
 
-/// A morning of invented logs; its README says what happens in them.
+/// Invented logs of a morning, described in `tests/examples/README.md`.
 pub(super) const LOGS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/examples/logs");
 
-/// Who is expected to read what in them.
+/// The access policy for these logs.
 pub(super) const POLICY: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/../../tests/examples/access-policy.yaml"
 );
 
-/// The rules of the pack, as files.
+/// The folder with the rules of the pack.
 pub(super) const RULES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../rules");
 
 /// A log with one read of a secret by a user.
@@ -38,8 +38,7 @@ pub(super) const READ: &str = r#"{"Records": [{"eventVersion": "1.11", "eventID"
         "arn": "arn:aws:iam::111122223333:user/kim", "userName": "kim"},
     "requestParameters": {"secretId": "prod/db"}}]}"#;
 
-/// What a command wrote, and how it ended: its exit code, or that of its failure, whose text then
-/// ends `err`.
+/// Output and exit code of a command; the text of a failure is at the end of `err`.
 #[derive(Debug)]
 pub(super) struct Ran {
     pub(super) code: u8,
@@ -52,7 +51,7 @@ pub(super) fn ran(args: &[&str]) -> Ran {
     ran_with(args, "")
 }
 
-/// Runs a command line that reads this from standard input.
+/// Runs a command line with this standard input.
 pub(super) fn ran_with(args: &[&str], stdin: &str) -> Ran {
     let (out, err) = (Written::default(), Written::default());
     let mut host = host(stdin, &out, &err);
@@ -74,12 +73,12 @@ fn host(stdin: &str, out: &Written, err: &Written) -> ProcessHost {
         stdin: Box::new(Cursor::new(stdin.to_owned())),
         stdout: Box::new(out.clone()),
         stderr: Box::new(err.clone()),
-        // The day after the example logs: all that could come late has come.
+        // The day after the example logs: the allowed lateness is over.
         ..in_memory("2026-03-03T12:00:00Z")
     }
 }
 
-/// A rule, of level high.
+/// A rule of level high.
 pub(super) fn rule(id: &str, title: &str) -> Arc<RuleMeta> {
     Arc::new(RuleMeta {
         id: id.to_owned(),
@@ -92,7 +91,7 @@ pub(super) fn rule(id: &str, title: &str) -> Arc<RuleMeta> {
     })
 }
 
-/// An alert of a rule about an event, and nothing else: what a test is about, it adds.
+/// A minimal alert of a rule about an event; tests set the fields that they need.
 pub(super) fn alert(rule: &Arc<RuleMeta>, event: &str) -> Alert {
     Alert {
         id: Alert::single_id(rule, event),
@@ -111,8 +110,8 @@ pub(super) fn alert(rule: &Arc<RuleMeta>, event: &str) -> Alert {
     }
 }
 
-/// A read of `prod/db` by a role, as the ledger tells it, with other values where these pointers
-/// are.
+/// A read of `prod/db` by a role, in the JSON of the ledger, with the values at these JSON pointers
+/// replaced.
 pub(super) fn access(changes: &[(&str, Value)]) -> Arc<Access> {
     let mut access = json!({
         "schema": "secretrail.access/1",

@@ -1,4 +1,4 @@
-//! The `verify` command: whether digests and logs are what CloudTrail wrote.
+//! `verify`: checks digests and logs against what CloudTrail wrote.
 
 pub mod chain;
 pub mod digest;
@@ -31,11 +31,11 @@ use crate::output::listing;
 use crate::output::out::OpenOutput;
 use crate::output::run_summary::input_code;
 
-/// Runs the command and gives its exit code.
+/// Runs the command and returns its exit code.
 ///
 /// # Errors
 ///
-/// [`Failure`].
+/// [`RunFailure`]: the run ended early.
 pub fn run(args: &args::VerifyArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
     let started = Instant::now();
     let settings = settings(args, host)?;
@@ -43,7 +43,7 @@ pub fn run(args: &args::VerifyArgs, host: &mut ProcessHost) -> Result<u8, RunFai
     let named = named_keys(args)?;
     let mut out = OpenOutput::open(&settings)?;
     let (evidence, mut problems) = read_all(&settings, connection.as_ref());
-    // Keys that were named are all there is: whoever names them may have no way to CloudTrail.
+    // With `--public-keys`, CloudTrail is not called: there may be no access to it.
     let keys = named.unwrap_or_else(|| {
         let (keys, unlisted) = fetched_keys(&evidence, connection.as_deref());
         problems.extend(unlisted);
@@ -60,8 +60,8 @@ pub fn run(args: &args::VerifyArgs, host: &mut ProcessHost) -> Result<u8, RunFai
     Ok(code.max(findings_code(&findings)))
 }
 
-/// The exit code of the findings alone. What is unproven is no finding: the newest digest of a copy
-/// always is.
+/// The exit code by the findings alone. Unproven files do not fail the run: the newest digest of a
+/// copy is always unproven.
 fn findings_code(findings: &[ChainFinding]) -> u8 {
     let mut verdicts = findings.iter().map(|finding| finding.verdict);
     if verdicts.any(|verdict| matches!(verdict, FileVerdict::Altered | FileVerdict::Missing)) {
@@ -71,14 +71,14 @@ fn findings_code(findings: &[ChainFinding]) -> u8 {
     }
 }
 
-/// Reads every digest and every log; what cannot be read comes beside, by name.
+/// Reads all digests and logs, and returns what cannot be read beside them, sorted by name.
 fn read_all(
     settings: &RunSettings,
     connection: Option<&Arc<Connection>>,
 ) -> (ChainFiles, Vec<InputProblem>) {
     let store = store(connection, &settings.aws);
     let mut found = session::walk(settings, &*store, true);
-    // CloudTrail vouches for what it wrote, where it wrote it.
+    // Digests cover only files in an `AWSLogs` tree.
     found.objects.retain(|object| object.in_tree);
     let progress = bytes_bar(settings, &found.objects);
     let (evidence, unreadable) = gathered(&found.objects, settings.threads, &*store, &progress);

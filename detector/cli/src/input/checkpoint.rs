@@ -196,7 +196,7 @@ fn one(source: impl BufRead) -> Result<(ExtractHeader, Vec<(String, String)>), E
         .collect();
     let header = reader.header.purpose();
     // Consumes the compressed bytes to their end, so that the next entry starts after them.
-    reader.next_part().map(|_| (header, found))
+    reader.next_extract_file().map(|_| (header, found))
 }
 
 /// Whether the file does not start with the gzip magic number.

@@ -104,7 +104,7 @@ impl<'s> KnownObjects<'s> {
                     scanner.record(record.text, origin, *in_tree, &mut out.scan_result);
                 }
             }
-            next = part.next_part()?;
+            next = part.next_extract_file()?;
         }
         Ok(())
     }

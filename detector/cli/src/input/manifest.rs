@@ -46,8 +46,8 @@ fn missing_part(folder: &str, batch: &ManifestBatch) -> InputProblem {
     InputProblem::new(format!("{folder}{}", batch.part), message)
 }
 
-/// Checks manifests among the objects of a run against the extract files beside them. An object that
-/// only has the name of a manifest is treated as a log.
+/// Checks manifests among the objects of a run against the extract files beside them. An object
+/// that only has the name of a manifest is treated as a log.
 pub(crate) fn check(objects: &mut WalkedObjects, store: &dyn ObjectStore) {
     let is_manifest = |object: &mut InputObject| file_name(&object.name) == manifest::NAME;
     let manifests: Vec<InputObject> = objects.objects.extract_if(.., is_manifest).collect();

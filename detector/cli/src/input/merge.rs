@@ -63,7 +63,7 @@ pub(crate) fn fits(opened: &OpenedInput, settings: &RunSettings) -> bool {
             OutputFormat::Jsonl | OutputFormat::Ocsf | OutputFormat::Csv
         )
         && !objects.is_empty()
-        && objects.iter().all(|object| object.is_part)
+        && objects.iter().all(|object| object.is_extract_file)
 }
 
 /// Reads the extract files, and emits their results slice by slice, in order of time. The returned
@@ -427,7 +427,7 @@ impl<'t> ExtractFileMerge<'t> {
                 self.open.push(Reverse((part.time, number)));
                 self.parts.insert(number, part);
             }
-            Ok(false) => match part.reader.next_part() {
+            Ok(false) => match part.reader.next_extract_file() {
                 Ok(None) => {}
                 Ok(Some(_)) => self.fail(name, SEVERAL),
                 Err(error) => self.fail(name, error),

@@ -25,7 +25,7 @@ pub struct InputObject {
     /// Whether the user named it; it must then hold records.
     pub explicit: bool,
     /// Whether it is an extract file, by its name.
-    pub is_part: bool,
+    pub is_extract_file: bool,
 }
 
 /// Where the bytes of an object are.
@@ -94,7 +94,7 @@ impl InputObject {
             home: None,
             delivered: None,
             explicit: true,
-            is_part: false,
+            is_extract_file: false,
         }
     }
 
@@ -120,7 +120,7 @@ impl InputObject {
             home: home(parsed),
             delivered: parsed.delivered,
             explicit,
-            is_part: extract_file::is_part(key),
+            is_extract_file: extract_file::is_extract_file(key),
         }
     }
 
@@ -310,7 +310,7 @@ mod tests {
             (home.0.as_str(), home.1.as_str()),
             ("111122223333", "eu-west-1")
         );
-        assert!(object.in_tree && object.delivered.is_some() && !object.is_part);
+        assert!(object.in_tree && object.delivered.is_some() && !object.is_extract_file);
         assert!(!InputObject::at(ObjectPlace::Stdin, String::new(), "a.json", false).in_tree);
     }
 }

@@ -7,8 +7,8 @@ use indicatif::ProgressBar;
 use crate::input::object::InputObject;
 use crate::input::store::ObjectStore;
 
-/// Reads an object piece by piece. Nothing is open between two pieces, so thousands of extract files
-/// can be read side by side.
+/// Reads an object piece by piece. Nothing is open between two pieces, so thousands of extract
+/// files can be read side by side.
 pub(crate) struct ObjectPieces<'r> {
     store: &'r dyn ObjectStore,
     object: &'r InputObject,

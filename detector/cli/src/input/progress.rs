@@ -5,8 +5,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::object::InputObject;
 use crate::args::settings::RunSettings;
 
-/// A bar over the stored bytes to read, with the estimated time left; hidden if the settings ask for
-/// none.
+/// A bar over the stored bytes to read, with the estimated time left; hidden if the settings ask
+/// for none.
 #[must_use]
 pub fn bytes_bar(settings: &RunSettings, objects: &[InputObject]) -> ProgressBar {
     if !settings.show_progress {

@@ -58,7 +58,8 @@ pub struct RemoteSources<'s> {
     pub store: &'s dyn ObjectStore,
 }
 
-/// Number of threads that read. Objects in S3 get more: while some wait for downloads, others parse.
+/// Number of threads that read. Objects in S3 get more: while some wait for downloads, others
+/// parse.
 #[must_use]
 pub fn readers(threads: usize, objects: &[InputObject]) -> usize {
     let remote = objects
@@ -115,10 +116,11 @@ impl SharedWork<'_> {
         }
         let mut reader = ObjectReader::new(scanner, self.store, self.progress);
         let (mut out, mut read) = (ReadingResult::default(), Vec::new());
-        // Each thread takes the next object when it is free: sizes differ by a factor of a thousand.
+        // Each thread takes the next object when it is free: sizes differ by a factor of a
+        // thousand.
         let next = || self.next.fetch_add(1, Ordering::Relaxed);
         while let Some(object) = self.task.objects.get(next()) {
-            if object.is_part {
+            if object.is_extract_file {
                 self.part(object, reader.scanner(), &mut out);
             } else if self.is_noted(object) {
                 self.progress.inc(object.size());
@@ -225,8 +227,8 @@ impl SharedWork<'_> {
         reader.scan(input, object, origin, scan_result)
     }
 
-    /// Merges the results of all threads. Problems are sorted by name, because threads finish in any
-    /// order.
+    /// Merges the results of all threads. Problems are sorted by name, because threads finish in
+    /// any order.
     fn merged(readings: Vec<ReadingResult>) -> ReadingResult {
         let mut all = ReadingResult::default();
         for reading in readings {

@@ -72,8 +72,8 @@ impl<'r> ObjectReader<'r> {
     ///
     /// # Errors
     ///
-    /// [`ObjectReadError`]: why it could not be read, or not to its end; records before the error are
-    /// in the scan result.
+    /// [`ObjectReadError`]: why it could not be read, or not to its end; records before the error
+    /// are in the scan result.
     pub fn read(
         &mut self,
         object: &InputObject,

@@ -37,15 +37,15 @@ pub fn untold<'a>(
 ) -> Vec<InputProblem> {
     match object_status {
         ObjectStatus::Failed(message) => vec![InputProblem::new(name, message)],
-        ObjectStatus::PassedOver(_) => Vec::new(),
+        ObjectStatus::Skipped(_) => Vec::new(),
         ObjectStatus::Read => skipped
             .into_iter()
-            .map(|(reason, count)| InputProblem::new(name, passed_over(*reason, *count)))
+            .map(|(reason, count)| InputProblem::new(name, skip_message(*reason, *count)))
             .collect(),
     }
 }
 
-fn passed_over(reason: SkippedRecord, count: u64) -> String {
+fn skip_message(reason: SkippedRecord, count: u64) -> String {
     let why = match reason {
         SkippedRecord::Malformed => "not the JSON of a record".to_owned(),
         SkippedRecord::TooLarge => format!("longer than the limit of {MAX_RECORD_BYTES} bytes"),

@@ -37,7 +37,8 @@ mod with_sdk {
         FetchedBytes, FolderPredicate, ObjectStore, RemoteObject, StoreError,
     };
 
-    /// Largest object to read, in bytes: CloudTrail writes at most 50 MB, but other tools join files.
+    /// Largest object to read, in bytes: CloudTrail writes at most 50 MB, but other tools join
+    /// files.
     const MAX_OBJECT_BYTES: u64 = 1024 * 1024 * 1024;
 
     /// Metadata key of a digest's signature, set by CloudTrail.
@@ -56,7 +57,8 @@ mod with_sdk {
             let config = connection.config();
             // Emulators and private endpoints do not support virtual-hosted buckets.
             let by_path = config.endpoint_url().is_some();
-            // Without a region, that of the global endpoint; buckets elsewhere answer with their own.
+            // Without a region, that of the global endpoint; buckets elsewhere answer with their
+            // own.
             let region = config
                 .region()
                 .cloned()

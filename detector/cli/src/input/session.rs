@@ -81,8 +81,8 @@ impl OpenedInput {
     }
 }
 
-/// Finds the objects under the paths of a run: logs, and with `digests` also digests. Missing extract
-/// files of backfill jobs are among the problems.
+/// Finds the objects under the paths of a run: logs, and with `digests` also digests. Missing
+/// extract files of backfill jobs are among the problems.
 pub(crate) fn walk(
     settings: &RunSettings,
     store: &dyn ObjectStore,
@@ -96,7 +96,7 @@ pub(crate) fn walk(
 /// Finds the logs to extract under the paths of a run, without extract files among them.
 pub(crate) fn logs(settings: &RunSettings, store: &dyn ObjectStore) -> WalkedObjects {
     let mut found = walk(settings, store, false);
-    found.objects.retain(|object| !object.is_part);
+    found.objects.retain(|object| !object.is_extract_file);
     found
 }
 
@@ -174,7 +174,8 @@ fn read_all(
     if !reading.refused.is_empty() {
         return Err(refused(&reading.refused));
     }
-    // The checkpoint stays while anything is left for another run, such as a path that was not found.
+    // The checkpoint stays while anything is left for another run, such as a path that was not
+    // found.
     let everything = reading.problems.is_empty() && objects.problems.is_empty();
     if let Some(message) = checkpoint.and_then(|checkpoint| checkpoint.close(everything)) {
         say(host, &format!("secretrail: {message}\n"));
@@ -191,7 +192,7 @@ fn say_resumed(checkpoint: &Checkpoint, settings: &RunSettings, host: &mut Proce
     say(host, &text);
 }
 
-/// The delivery of an object; `None` if its path does not tell account, region and time.
+/// The delivery of an object; `None` if its path lacks account, region or time.
 fn delivery(object: &InputObject) -> Option<LogDelivery> {
     let (account, region) = object.home.as_ref()?;
     Some(LogDelivery {

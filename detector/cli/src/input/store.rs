@@ -25,8 +25,8 @@ pub type FolderPredicate<'o> = dyn Fn(&str) -> bool + Sync + 'o;
 
 /// A store of objects. Calls block until they complete.
 pub trait ObjectStore: Send + Sync {
-    /// Lists the objects below a prefix. With `opens`, only in folders that it accepts, at one request
-    /// for each folder; without, all of them, at one request for a thousand objects.
+    /// Lists the objects below a prefix. With `opens`, only in folders that it accepts, at one
+    /// request for each folder; without, all of them, at one request for a thousand objects.
     ///
     /// # Errors
     ///
@@ -69,7 +69,7 @@ pub enum StoreError {
     NotNamed,
     /// The build does not have the feature `s3`.
     #[error(
-        "this build does not support S3; install it with the feature `s3`, or copy the objects to disk"
+        "this build does not support S3; build with the feature `s3`, or copy the objects to disk"
     )]
     NotBuilt,
     /// The threads for calls could not be started.

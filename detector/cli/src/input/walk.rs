@@ -16,7 +16,8 @@ use crate::args::path::{bucket_and_prefix, is_stdin};
 /// delivered within ten minutes.
 const LATE_DELIVERY_SECS: i64 = 86_400;
 
-/// Seconds by which the delivery stamp of an object, rounded down to a minute, may precede its events.
+/// Seconds by which the delivery stamp of an object, rounded down to a minute, may precede its
+/// events.
 const STAMP_SLACK_SECS: i64 = 300;
 
 const NO_LOGS_IN_FOLDER: &str = "no log files for this selection in the folder; \
@@ -240,7 +241,8 @@ impl InputTree {
     }
 }
 
-/// The order of entries of one folder. Comparing whole paths is enough: they differ only in the name.
+/// The order of entries of one folder. Comparing whole paths is enough: they differ only in the
+/// name.
 fn by_name(a: &DirEntry, b: &DirEntry) -> std::cmp::Ordering {
     a.path().as_os_str().cmp(b.path().as_os_str())
 }

@@ -18,7 +18,7 @@ pub fn accesses(
     _: &mut (impl std::io::Write + Send),
 ) -> Result<(), crate::host::RunFailure> {
     Err(crate::host::RunFailure::Usage(
-        "this build does not support Parquet; install it with the feature `parquet`, or choose -f csv"
+        "this build does not support Parquet; build with the feature `parquet`, or choose -f csv"
             .to_owned(),
     ))
 }
@@ -74,8 +74,8 @@ mod with_arrow {
         writer.close().map(|_| ()).map_err(failure)
     }
 
-    /// The Arrow field of a column. Types follow from names and not from values: an empty ledger has
-    /// the same schema as any other, and files of several runs can be read as one table.
+    /// The Arrow field of a column. Types follow from names and not from values: an empty ledger
+    /// has the same schema as any other, and files of several runs can be read as one table.
     fn field((name, _): &Column) -> Field {
         let (kind, nullable) = match *name {
             "time" => (

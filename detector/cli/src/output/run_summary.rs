@@ -133,18 +133,24 @@ pub fn said(lines: &[String]) -> String {
     format!("secretrail: {}\n", lines.join("\n  "))
 }
 
-/// Counts of skipped files and records, with their reasons.
+/// Counts of skipped files and records, with their reasons, as in `2` and `files: digest`.
 #[must_use]
-pub fn passed_over(report: &ReadReport) -> Vec<(u64, String)> {
+pub fn skipped(report: &ReadReport) -> Vec<(u64, String)> {
     let objects = report
         .objects_skipped
         .iter()
-        .map(|(reason, count)| (*count, format!("files: {}", reason.as_str())));
+        .map(|(reason, count)| (*count, skip_reason("file", *count, reason.as_str())));
     let records = report
         .records_skipped
         .iter()
-        .map(|(reason, count)| (*count, format!("records: {}", reason.as_str())));
+        .map(|(reason, count)| (*count, skip_reason("record", *count, reason.as_str())));
     objects.chain(records).collect()
+}
+
+/// A reason for skipping this many files or records, to follow their number.
+fn skip_reason(noun: &str, count: u64, reason: &str) -> String {
+    let ending = if count == 1 { "" } else { "s" };
+    format!("{noun}{ending}: {reason}")
 }
 
 /// Counts with their reasons; `None` if there are none.
@@ -236,7 +242,7 @@ mod tests {
         let reason = SkippedObject::Digest.as_str();
         let line = format!("skipped files  2 {reason}");
         assert!(lines(&report, None).contains(&line));
-        assert_eq!(passed_over(&report), [(2, format!("files: {reason}"))]);
+        assert_eq!(skipped(&report), [(2, format!("files: {reason}"))]);
     }
 
     #[test]

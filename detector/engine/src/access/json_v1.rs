@@ -1,8 +1,9 @@
-//! The published form of an access: `secretrail.access/1`. Frozen; a change makes a `/2`.
+//! The published JSON form of an access, `secretrail.access/1`. The format is frozen; a change
+//! makes a `/2`.
 //!
-//! Every key is always there; what is not known is `null`. Times are RFC 3339 in UTC. CSV and
-//! Parquet have a column for each path of this form; those are in the command. What was written can
-//! be read back.
+//! Every key is always present; unknown values are `null`. Times are RFC 3339 in UTC. The CSV and
+//! Parquet output of the command has a column for each path of this form. [`AccessV1::read`] reads
+//! it back.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -16,14 +17,14 @@ use crate::parse_enum::parse_enum;
 use crate::principal::{Principal, PrincipalKind};
 use crate::time::EventTime;
 
-/// Name and version of this form.
+/// Name and version of the schema.
 pub const SCHEMA: &str = "secretrail.access/1";
 
-/// One line of the ledger.
+/// An access as JSON: one line of the output.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct AccessV1<'a> {
     schema: Cow<'a, str>,
-    /// Event time.
+    /// `eventTime`.
     time: Cow<'a, str>,
     /// `eventID` of the read; of the Decrypt where there is no read.
     event_id: Cow<'a, str>,
@@ -40,7 +41,7 @@ pub struct AccessV1<'a> {
     source: SourceV1<'a>,
     /// `success`, `denied` or `failed`.
     outcome: Cow<'a, str>,
-    /// The gate that denied it, as in `identity_policy` or `kms_key`.
+    /// What denied it, as in `identity_policy` or `kms_key`.
     denied_by: Option<Cow<'a, str>>,
     /// `errorCode`.
     error_code: Option<Cow<'a, str>>,
@@ -162,26 +163,26 @@ impl<'a> From<&'a AccessDecrypt> for DecryptV1<'a> {
     }
 }
 
-/// Why something that looks like one of our forms is none.
+/// Why a text is not in one of the published forms.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}; it was changed, or written by another version")]
 pub struct UnknownForm(pub(crate) String);
 
-/// The value of a closed set by its name.
+/// Parses the name of an enum value.
 pub(crate) fn known<T: Copy>(
     all: &[T],
     name: impl Fn(T) -> &'static str,
     text: &str,
 ) -> Result<T, UnknownForm> {
-    parse_enum(all, name, text).ok_or_else(|| UnknownForm(format!("`{text}` is not known")))
+    parse_enum(all, name, text).ok_or_else(|| UnknownForm(format!("`{text}` is not a known value")))
 }
 
-/// A time as every form has it.
+/// Parses a time: RFC 3339 in UTC.
 pub(crate) fn time(text: &str) -> Result<EventTime, UnknownForm> {
     EventTime::parse(text).ok_or_else(|| UnknownForm(format!("`{text}` is not a time")))
 }
 
-/// Whether something is of the form that is expected.
+/// Checks name and version of the schema.
 pub(crate) fn is_of(schema: &str, expected: &str) -> Result<(), UnknownForm> {
     if schema == expected {
         Ok(())
@@ -199,20 +200,19 @@ pub(crate) fn lent(text: &Option<SharedStr>) -> Option<Cow<'_, str>> {
 }
 
 impl AccessV1<'_> {
-    /// The access again. What this form does not tell is not known: raw fields, when the object was
-    /// delivered, and the owner of a secret without an ARN, which is taken to be the account of the
-    /// trail.
+    /// Reads the access back. The form lacks raw fields, the delivery time (the event time is used)
+    /// and the owner of a secret without an ARN (the account of the trail is used).
     ///
     /// # Errors
     ///
-    /// It is of another form, or has been changed.
+    /// The JSON has another form, or was edited.
     pub fn read(&self) -> Result<Access, UnknownForm> {
         is_of(&self.schema, SCHEMA)?;
         let secret = self.secret()?;
         Ok(Access {
             head: Arc::new(self.head()?),
             method: known(&AccessMethod::ALL, AccessMethod::as_str, &self.method)?,
-            // What the request called the secret is not told; the best known name takes its place.
+            // The form lacks the requested name of the secret; the best known name is used.
             asked: secret.key(),
             secret,
             decrypt: self.decrypt.read()?,
@@ -233,7 +233,7 @@ impl AccessV1<'_> {
             account: &self.account,
             region: &self.region,
         };
-        // Partition, account and region of a secret stand in its ARN alone.
+        // Only the ARN has the partition, account and region of a secret.
         let of_arn = match (store, arn) {
             (SecretStore::SecretsManager, Some(arn)) => SecretRef::secret(arn, home),
             (SecretStore::Ssm, Some(arn)) => SecretRef::parameter(arn, home),
@@ -344,7 +344,7 @@ mod tests {
         let secret = read(LINE).unwrap().secret;
         let place = (&*secret.partition, &*secret.account, &*secret.region);
         assert_eq!(place, ("aws-cn", "999988887777", "cn-north-1"));
-        // Without an ARN it is taken to be where the trail is.
+        // Without an ARN, account and region of the trail are used.
         let arn = "\"arn:aws-cn:secretsmanager:cn-north-1:999988887777:secret:my-secret-AbC123\"";
         let secret = read(&LINE.replace(arn, "null")).unwrap().secret;
         assert_eq!(
@@ -366,11 +366,19 @@ mod tests {
             (
                 "\"method\":\"api\"",
                 "\"method\":\"fax\"",
-                "`fax` is not known",
+                "`fax` is not a known value",
             ),
-            ("\"workload\"", "\"robot\"", "`robot` is not known"),
-            ("\"paired\"", "\"married\"", "`married` is not known"),
-            ("\"success\"", "\"victory\"", "`victory` is not known"),
+            ("\"workload\"", "\"robot\"", "`robot` is not a known value"),
+            (
+                "\"paired\"",
+                "\"married\"",
+                "`married` is not a known value",
+            ),
+            (
+                "\"success\"",
+                "\"victory\"",
+                "`victory` is not a known value",
+            ),
             (
                 "2026-03-02T10",
                 "2026-13-02T10",
@@ -381,7 +389,7 @@ mod tests {
             assert_ne!(line, LINE, "{known}");
             match read(&line) {
                 Err(foreign) => assert!(foreign.to_string().contains(reported), "{foreign}"),
-                // Names of calls are AWS's, and open.
+                // The set of API names is open.
                 Ok(_) => assert_eq!(reported, "", "{other}"),
             }
         }

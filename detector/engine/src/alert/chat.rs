@@ -1,5 +1,5 @@
-//! An alert for Amazon Q Developer in chat applications (formerly AWS Chatbot): its custom
-//! notification, version 1.0. Whatever is not of this form is dropped there.
+//! An alert for Amazon Q Developer in chat applications (formerly AWS Chatbot): a custom
+//! notification, version 1.0. Amazon Q Developer drops messages that do not have this form.
 //!
 //! Source: Amazon Q Developer in chat applications administrator guide, "Custom notifications",
 //! checked 2026-11.
@@ -12,7 +12,7 @@ use super::Alert;
 use super::text::line;
 use crate::digest::digest;
 
-/// Secrets named in the description.
+/// Most secrets named in the description.
 const SECRETS: usize = 5;
 
 #[derive(Debug, Serialize)]
@@ -44,11 +44,11 @@ struct ChatMetadata {
     event_type: &'static str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     related_resources: Vec<String>,
-    /// Strings only.
+    /// Values must be strings.
     additional_context: BTreeMap<&'static str, String>,
 }
 
-/// The notification as JSON.
+/// The alert as a custom notification in JSON.
 #[must_use]
 pub fn notification(alert: &Alert) -> String {
     let notification = Notification {
@@ -72,14 +72,14 @@ impl ChatContent {
             next_steps: rule
                 .false_positives
                 .iter()
-                .map(|text| format!("Harmless if: {}", plain(text)))
+                .map(|text| format!("Possible false positive: {}", plain(text)))
                 .collect(),
             keywords: vec!["secretrail".to_owned(), rule.level.to_string()],
         }
     }
 }
 
-/// The summary, and the first secrets below it.
+/// The summary, then the first secrets.
 fn description(alert: &Alert) -> String {
     let summary = plain(&alert.summary);
     let shown = alert.secrets.iter().take(SECRETS);
@@ -95,11 +95,11 @@ fn description(alert: &Alert) -> String {
 impl ChatMetadata {
     fn of(alert: &Alert) -> Self {
         let shown = alert.secrets.iter().take(SECRETS);
-        // Links in a channel are made of ARNs; a bare name leads nowhere.
+        // Chat clients link ARNs only; a bare name has no link.
         let resources = shown.filter(|secret| secret.starts_with("arn:"));
         Self {
-            // What one rule says of one principal is one thread. A digest stands for the principal,
-            // whose name is a text of a log.
+            // One thread per rule and principal. The principal is hashed: its name is untrusted log
+            // text.
             thread_id: format!(
                 "{}/{}",
                 alert.rule.id,
@@ -113,7 +113,7 @@ impl ChatMetadata {
     }
 }
 
-/// What is known of the alert, by name; what is not known is left out.
+/// Known attributes of the alert by name; unknown ones are omitted.
 fn context(alert: &Alert) -> BTreeMap<&'static str, String> {
     let rule = &*alert.rule;
     let count = alert
@@ -134,8 +134,8 @@ fn context(alert: &Alert) -> BTreeMap<&'static str, String> {
         .collect()
 }
 
-/// A text of a log in which no character marks up, mentions or links. What is not a letter, digit
-/// or harmless sign is replaced by a look-alike that chat programs leave alone.
+/// Log text without characters that chat clients interpret as markup, mentions or links: each is
+/// replaced by a look-alike.
 fn plain(text: &str) -> String {
     line(text)
         .chars()
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_left_out() {
+    fn what_is_not_known_is_omitted() {
         let sent = sent(|alert| {
             alert.account = None;
             alert.secrets.clear();
@@ -193,7 +193,7 @@ mod tests {
         let list = "\n*Secrets:* bare, arn:s1, arn:s2, arn:s3, arn:s4, and 7 more";
         assert!(description.ends_with(list), "{description}");
         let links = sent["metadata"]["relatedResources"].as_array().unwrap();
-        assert_eq!(links.len(), 4, "a bare name leads nowhere");
+        assert_eq!(links.len(), 4, "a bare name has no link");
     }
 
     #[test]

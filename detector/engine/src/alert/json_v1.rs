@@ -1,7 +1,8 @@
-//! The published form of an alert: `secretrail.alert/1`. Frozen; a change makes a `/2`.
+//! The published JSON form of an alert, `secretrail.alert/1`. The format is frozen; a change makes
+//! a `/2`.
 //!
-//! Every key is always there. `window`, `group` and `count` are `null` for alerts about a single
-//! event. What was written can be read back.
+//! Every key is always present, except `truncated`. `window`, `group` and `count` are `null` for
+//! alerts about a single event. [`read`] reads the form back.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -15,10 +16,10 @@ use crate::access::json_v1::{AccessV1, UnknownForm, is_of, known, lent, some, ti
 use crate::ids::SharedStr;
 use crate::rule_meta::{RuleLevel, RuleMeta};
 
-/// Name and version of this form.
+/// Name and version of the schema.
 pub const SCHEMA: &str = "secretrail.alert/1";
 
-/// One alert.
+/// An alert as JSON.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct AlertV1<'a> {
     schema: Cow<'a, str>,
@@ -31,31 +32,30 @@ pub struct AlertV1<'a> {
     window: Option<WindowV1>,
     /// Fields that the rule groups by, and their values.
     group: Option<BTreeMap<Cow<'a, str>, Cow<'a, str>>>,
-    /// What the rule counts in the window.
+    /// What the rule counts (events or distinct values) in the window.
     count: Option<u64>,
-    /// One sentence that a person can act on.
+    /// One sentence: who did what to which secret, from where and when.
     summary: Cow<'a, str>,
-    /// `null` when the evidence comes from several.
+    /// `null` where the evidence differs; so are region and principal.
     account: Option<Cow<'a, str>>,
     region: Option<Cow<'a, str>>,
     principal: Option<Cow<'a, str>>,
-    /// The first hundred, ARNs where they are known.
+    /// The first hundred: ARNs where known, otherwise names.
     secrets: Vec<Cow<'a, str>>,
     secrets_total: usize,
-    /// The first ten, in the form of the ledger.
+    /// The first ten, each a `secretrail.access/1`.
     accesses: Vec<AccessV1<'a>>,
     accesses_total: usize,
     false_positives: Cow<'a, [String]>,
     references: Cow<'a, [String]>,
-    /// `true` where accesses, secrets or texts were left out or cut to keep within a limit; the key
-    /// is missing otherwise.
+    /// `true` where accesses, secrets or texts were omitted or truncated to fit a size limit; the
+    /// key is absent otherwise.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     truncated: bool,
 }
 
-/// How much of an alert is written when all of it is too long, from the mildest on: accesses,
-/// secrets, and characters of a text. Accesses go first, because they are the longest and stand in
-/// the ledger.
+/// Limits tried in turn when an alert is too long: accesses, secrets, and characters per text.
+/// Accesses are dropped first: they are the longest, and are written as accesses too.
 const SHORTER: [(usize, usize, usize); 4] = [
     (3, 100, usize::MAX),
     (1, 20, usize::MAX),
@@ -63,8 +63,9 @@ const SHORTER: [(usize, usize, usize); 4] = [
     (0, 5, 200),
 ];
 
-/// The alert as JSON of at most so many bytes, with fewer accesses, then fewer secrets, then
-/// shorter texts where it is too long. What a rule file says of itself is never cut.
+/// The alert as JSON, shortened to `max_bytes` if possible: first fewer accesses, then fewer
+/// secrets, then shorter texts. Texts of the rule file are never truncated, so that the result may
+/// still be longer.
 #[must_use]
 pub fn within(alert: &Alert, max_bytes: usize) -> String {
     let mut written = write(alert, false);
@@ -148,7 +149,7 @@ impl WindowV1 {
     }
 }
 
-/// The group of a firing, by field.
+/// Group values by field name.
 fn group(window_match: &WindowMatch) -> BTreeMap<Cow<'_, str>, Cow<'_, str>> {
     let group = window_match.group.iter();
     group
@@ -156,15 +157,15 @@ fn group(window_match: &WindowMatch) -> BTreeMap<Cow<'_, str>, Cow<'_, str>> {
         .collect()
 }
 
-/// Reads an alert that was written in this form. What the form does not tell is not known: the file
-/// of the rule, the bucket of the window, and what [`AccessV1::read`] says.
+/// Reads an alert back from this form. The form lacks the file of the rule (read as empty), the
+/// bucket of the window (read as 0) and what [`AccessV1::read`] lists.
 ///
 /// # Errors
 ///
-/// It is of another form, or has been changed.
+/// The JSON has another form, or was edited.
 pub fn read(value: Value) -> Result<Alert, UnknownForm> {
-    let alert: AlertV1<'_> =
-        serde_json::from_value(value).map_err(|error| UnknownForm(format!("no alert: {error}")))?;
+    let alert: AlertV1<'_> = serde_json::from_value(value)
+        .map_err(|error| UnknownForm(format!("not an alert: {error}")))?;
     is_of(&alert.schema, SCHEMA)?;
     let accesses = alert.accesses.iter();
     Ok(Alert {
@@ -190,14 +191,14 @@ pub fn read(value: Value) -> Result<Alert, UnknownForm> {
     })
 }
 
-/// An id of an alert. It is printed and becomes part of keys, so nothing else may stand in its
-/// place.
+/// Parses the id of an alert. The id is printed and becomes part of keys, so anything but
+/// hexadecimal digits is rejected.
 fn alert_id(text: &str) -> Result<AlertId, UnknownForm> {
     if text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         Ok(AlertId(text.into()))
     } else {
         Err(UnknownForm(
-            "its id is not 32 hexadecimal digits".to_owned(),
+            "the alert id is not 32 hexadecimal digits".to_owned(),
         ))
     }
 }
@@ -215,7 +216,8 @@ impl AlertV1<'_> {
         })
     }
 
-    /// What fired; `None` for an alert about a single event, which has none of the three.
+    /// The window; `None` for an alert about a single event, where `window`, `group` and `count`
+    /// are `null`.
     fn window_match(&self) -> Result<Option<WindowMatch>, UnknownForm> {
         let Some(((window, group), count)) = self
             .window
@@ -250,7 +252,7 @@ mod tests {
                 .unwrap_err()
                 .to_string()
         };
-        assert!(reported("{}").contains("no alert"));
+        assert!(reported("{}").contains("not an alert"));
         let alert = r#"{"schema":"secretrail.alert/1","id":"0123456789abcdef0123456789abcdef","rule":{"id":"r","title":"t",
             "level":"high","tags":[]},"time":"2026-03-02T10:00:00Z","window":null,"group":null,"count":null,"summary":"s",
             "account":null,"region":null,"principal":null,"secrets":[],"secrets_total":0,"accesses":[],"accesses_total":0,
@@ -270,7 +272,10 @@ mod tests {
             reported(&alert.replace("89abcdef0", "89abcdef\\u001b"))
                 .contains("32 hexadecimal digits")
         );
-        assert!(reported(&alert.replace("\"high\"", "\"huge\"")).contains("`huge` is not known"));
+        assert!(
+            reported(&alert.replace("\"high\"", "\"huge\""))
+                .contains("`huge` is not a known value")
+        );
         assert!(reported(&alert.replace("T10:00:00Z", "")).contains("`2026-03-02` is not a time"));
     }
 }

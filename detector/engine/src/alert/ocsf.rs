@@ -13,7 +13,7 @@ use crate::principal::PrincipalKind;
 use crate::rule_meta::RuleLevel;
 use crate::time::EventTime;
 
-/// Version of the schema.
+/// Version of the OCSF schema.
 pub const VERSION: &str = "1.5.0";
 
 #[derive(Debug, Serialize)]
@@ -93,7 +93,7 @@ struct OcsfUser<'a> {
     type_id: u8,
     #[serde(skip_serializing_if = "Option::is_none")]
     uid: Option<&'a str>,
-    /// The session.
+    /// ARN of the session.
     #[serde(skip_serializing_if = "Option::is_none")]
     uid_alt: Option<&'a str>,
 }
@@ -131,7 +131,7 @@ struct OcsfEndpoint<'a> {
     /// The name of an AWS service.
     #[serde(skip_serializing_if = "Option::is_none")]
     svc_name: Option<&'a str>,
-    /// The VPC endpoint.
+    /// Id of the VPC endpoint.
     #[serde(skip_serializing_if = "Option::is_none")]
     uid: Option<&'a str>,
 }
@@ -198,14 +198,14 @@ struct OcsfProduct {
     version: &'static str,
 }
 
-/// What OCSF has no word for.
+/// Values without a counterpart in OCSF.
 #[derive(Debug, Serialize)]
 struct OcsfUnmapped {
     secrets_total: usize,
     accesses_total: usize,
 }
 
-/// The finding as JSON.
+/// The alert as a Detection Finding in JSON.
 #[must_use]
 pub fn detection_finding(alert: &Alert) -> String {
     // Cannot fail: every key is text.
@@ -240,7 +240,7 @@ impl<'a> DetectionFinding<'a> {
             status_id: 1,
             time: milliseconds(alert.time),
             type_name: "Detection Finding: Create",
-            // The schema makes it of the class and the activity: 2004 × 100 + 1.
+            // Defined by the schema as class × 100 + activity: 2004 × 100 + 1.
             type_uid: 200_401,
             unmapped: OcsfUnmapped {
                 secrets_total: alert.secrets_total,
@@ -263,7 +263,7 @@ impl<'a> OcsfCloud<'a> {
 impl<'a> OcsfFindingInfo<'a> {
     fn of(alert: &'a Alert) -> Self {
         let rule = &*alert.rule;
-        // Sigma writes techniques in small letters, ATT&CK and OCSF in capitals.
+        // Sigma writes techniques in lower case, ATT&CK and OCSF in upper case.
         let techniques = rule
             .tags
             .iter()
@@ -318,7 +318,7 @@ fn severity(level: RuleLevel) -> (&'static str, u8) {
 }
 
 impl OcsfAttack {
-    /// The technique with this number: `1555.006`, as `T1555.006`, is a part of `T1555`.
+    /// The technique of a Sigma tag: `1555.006` is sub-technique `T1555.006` of `T1555`.
     fn of(number: &str) -> Self {
         let uid = format!("T{number}");
         let whole = uid.split('.').next().unwrap_or_default().to_owned();
@@ -342,8 +342,8 @@ impl<'a> OcsfAccount<'a> {
 }
 
 impl<'a> OcsfResource<'a> {
-    /// A secret as an alert lists it, by its ARN where that is known. A bare name does not tell its
-    /// store.
+    /// A secret as an alert lists it: by ARN, or by name. The store of a bare name is unknown and
+    /// reported as Secrets Manager.
     fn listed(secret: &'a SharedStr) -> Self {
         let arn = Some(&**secret).filter(|text| text.starts_with("arn:"));
         let store = match arn {
@@ -358,7 +358,6 @@ impl<'a> OcsfResource<'a> {
         }
     }
 
-    /// The secret of an access.
     fn of(secret: &'a SecretRef) -> Self {
         Self {
             kind: resource_type(secret.store),
@@ -369,7 +368,7 @@ impl<'a> OcsfResource<'a> {
     }
 }
 
-/// The type of a secret in CloudFormation, which OCSF uses too.
+/// CloudFormation resource type, which OCSF uses too.
 fn resource_type(store: SecretStore) -> &'static str {
     match store {
         SecretStore::SecretsManager => "AWS::SecretsManager::Secret",
@@ -417,7 +416,7 @@ impl<'a> OcsfActor<'a> {
 impl<'a> OcsfApi<'a> {
     fn of(access: &'a Access) -> Self {
         let head = &access.head;
-        // An access without a read is a key use, whose call went to KMS and not to the store.
+        // An access without a read is a KMS Decrypt: the call went to KMS, not to the store.
         let service = match head.api.starts_with("Decrypt") {
             true => "kms",
             false => access.secret.store.as_str(),
@@ -438,7 +437,7 @@ impl<'a> OcsfApi<'a> {
 }
 
 impl<'a> OcsfEndpoint<'a> {
-    /// Where a call came from, whose `sourceIPAddress` is an address or the name of a service.
+    /// The source of a call; `sourceIPAddress` is an address or the name of a service.
     fn of(ip: &'a str, source: &'a CallSource) -> Self {
         let is_address = source.kind == SourceKind::Ip;
         Self {

@@ -1,5 +1,4 @@
-//! The sentence of an alert: who did what to which secret, from where and when. Enough to act on
-//! without opening anything.
+//! The summary of an alert, one sentence: who did what to which secret, from where and when.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +8,7 @@ use crate::evidence::Evidence;
 use crate::observation::CallOutcome;
 use crate::rule_meta::RuleMeta;
 
-/// The sentence about evidence, in its order, that names so many different secrets.
+/// The summary of sorted evidence that names `secrets` distinct secrets.
 pub(super) fn summary(
     rule: &RuleMeta,
     window_match: Option<&WindowMatch>,
@@ -22,8 +21,8 @@ pub(super) fn summary(
     let what = format!("{} {}", subject(evidence), deed(evidence, secrets));
     let place = format!("from {} in {}", source(evidence), region(evidence));
     match window_match {
-        // A rule that is only suppressed has windows too, with a single event in most of them; that
-        // one is told like any other, with its call or its id.
+        // A rule with only `suppress` has windows too, most of them with a single event, which is
+        // summarised like an alert without a window.
         Some(window_match) if window_match.count > 1 || evidence.len() > 1 => {
             let from = evidence.iter().map(|e| e.head.time).min();
             let from = from.unwrap_or(window_match.start);
@@ -37,18 +36,18 @@ pub(super) fn summary(
     }
 }
 
-/// The sentence about a single event.
+/// The summary of a single event.
 fn about_one(evidence: &Evidence, what: &str, place: &str) -> String {
     let head = &evidence.head;
     match evidence.access {
         Some(_) => format!("{what} ({}) {place} at {}", head.api, head.time),
-        // The forms of an alert list its accesses with their event ids. A record that is none
-        // stands nowhere else, so the sentence has to name it.
+        // Alerts list the event ids of accesses. Other records appear only here, so the summary
+        // names their event id.
         None => format!("{what} {place} at {}, event {}", head.time, head.event_id),
     }
 }
 
-/// Who did it.
+/// The principal, or the number of principals.
 fn subject(evidence: &[Evidence]) -> String {
     let principals = evidence.iter().map(|e| {
         let id = e.head.principal.id.as_deref();
@@ -57,18 +56,19 @@ fn subject(evidence: &[Evidence]) -> String {
     one_or_number(principals, "principals").unwrap_or_default()
 }
 
-/// The region in which it was done.
+/// The region, or the number of regions.
 fn region(evidence: &[Evidence]) -> String {
     one_or_number(evidence.iter().map(|e| &*e.head.region), "regions").unwrap_or_default()
 }
 
-/// Where the calls came from, as far as they tell.
+/// The source address or service, or the number of sources.
 fn source(evidence: &[Evidence]) -> String {
     let addresses = evidence.iter().filter_map(|e| e.head.source.ip.as_deref());
     one_or_number(addresses, "sources").unwrap_or_else(|| "an unknown source".to_owned())
 }
 
-/// The value where there is only one, or how many different ones there are; `None` for none.
+/// The value if there is only one, otherwise the number of distinct values; `None` if there are
+/// none.
 fn one_or_number<'v>(values: impl Iterator<Item = &'v str>, many: &str) -> Option<String> {
     let distinct: BTreeSet<&str> = values.collect();
     match distinct.len() {
@@ -77,7 +77,7 @@ fn one_or_number<'v>(values: impl Iterator<Item = &'v str>, many: &str) -> Optio
     }
 }
 
-/// How many calls there were: ten parameters in one call are ten accesses and one call.
+/// The number of calls: ten parameters in one call are ten accesses and one call.
 fn calls(evidence: &[Evidence]) -> String {
     let calls: BTreeSet<_> = evidence.iter().map(|e| e.head.event_key()).collect();
     match calls.len() {
@@ -86,7 +86,7 @@ fn calls(evidence: &[Evidence]) -> String {
     }
 }
 
-/// What was done to what.
+/// Verb and object.
 fn deed(evidence: &[Evidence], secrets: usize) -> String {
     let done = done(evidence);
     let object = match evidence.iter().find_map(|e| e.secret.as_ref()) {
@@ -94,7 +94,7 @@ fn deed(evidence: &[Evidence], secrets: usize) -> String {
         Some(secret) => secret.label(),
         None => String::new(),
     };
-    // A request may name the empty string as its secret.
+    // The secret in a request may be an empty string.
     if object.is_empty() {
         done
     } else {
@@ -102,8 +102,7 @@ fn deed(evidence: &[Evidence], secrets: usize) -> String {
     }
 }
 
-/// What was done: calls that are no accesses by their names, in the order in which they were made,
-/// then what happened to secrets.
+/// The verb: calls that are no accesses by API name, in order, then what was done to the secrets.
 fn done(evidence: &[Evidence]) -> String {
     let (accesses, others): (Vec<&Evidence>, Vec<&Evidence>) =
         evidence.iter().partition(|e| e.access.is_some());
@@ -117,7 +116,7 @@ fn done(evidence: &[Evidence]) -> String {
     deeds.join(" and ")
 }
 
-/// What happened to the secrets of all these accesses; `None` when there are none.
+/// One verb for all these accesses; `None` if there are none.
 fn verb_for_all(accesses: &[&Evidence]) -> Option<&'static str> {
     let verbs: BTreeSet<&str> = accesses.iter().map(|e| verb(e)).collect();
     match verbs.len() {
@@ -138,9 +137,11 @@ fn verb(access: &Evidence) -> &'static str {
         (_, CallOutcome::Denied) => "was denied reading",
         (_, CallOutcome::Failed) => "failed to read",
         (Some(AccessMethod::DirectDecrypt), CallOutcome::Success) => {
-            "decrypted, calling KMS directly,"
+            "called KMS directly to decrypt"
         }
-        (Some(AccessMethod::DecryptOnly), CallOutcome::Success) => "used the key of",
+        (Some(AccessMethod::DecryptOnly), CallOutcome::Success) => {
+            "made a KMS Decrypt without a logged read of"
+        }
         (_, CallOutcome::Success) => "read",
     }
 }
@@ -183,19 +184,19 @@ mod tests {
     const ROLE: &str = "arn:aws:iam::111122223333:role/app";
 
     #[test]
-    fn a_single_read_is_told_with_its_call() {
+    fn a_single_read_is_reported_with_its_call() {
         let reported = format!(
             "{ROLE} read /db (GetParameter) from 198.51.100.7 in eu-west-1 \
              at 2026-03-02T10:00:00Z"
         );
         let one = [read("e1", |_| {})];
         assert_eq!(said(&one, 1, None), reported);
-        // A suppressed rule has a window, which says nothing of a single event.
+        // A rule with `suppress` has a window, which is not mentioned for a single event.
         assert_eq!(said(&one, 1, Some(1)), reported);
     }
 
     #[test]
-    fn a_record_that_is_no_access_is_told_by_its_id() {
+    fn a_record_that_is_no_access_is_reported_with_its_id() {
         let head = access::sample().head;
         assert_eq!(
             said(&[Evidence::event(head, None)], 0, None),
@@ -243,16 +244,16 @@ mod tests {
     }
 
     #[test]
-    fn how_secrets_were_reached_is_told_where_it_was_one_way() {
+    fn how_secrets_were_read_is_reported_where_it_was_one_way() {
         let by = |method| read("e1", |access| access.method = method);
         let reported = |evidence: &[Evidence]| done(evidence);
         assert_eq!(
             reported(&[by(AccessMethod::DirectDecrypt)]),
-            "decrypted, calling KMS directly,"
+            "called KMS directly to decrypt"
         );
         assert_eq!(
             reported(&[by(AccessMethod::DecryptOnly)]),
-            "used the key of"
+            "made a KMS Decrypt without a logged read of"
         );
         assert_eq!(
             reported(&[by(AccessMethod::DecryptOnly), by(AccessMethod::Api)]),

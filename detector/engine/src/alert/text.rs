@@ -1,5 +1,5 @@
-//! An alert for people: a subject, and a body that can be read at night. Text that came from a log
-//! is neutralised.
+//! An alert as plain text for e-mail and terminals: a subject and a body. Text from logs is
+//! sanitised.
 
 use std::fmt::{self, Write as _};
 
@@ -7,10 +7,10 @@ use super::{Alert, cut};
 use crate::access::{Access, AccessDecrypt, DecryptStatus};
 use crate::sanitize;
 
-/// Secrets listed in a body.
+/// Most secrets listed in a body.
 const SECRETS: usize = 10;
 
-/// Characters of one text from a log: enough for an ARN, too few to bury the rest.
+/// Most characters of one text from a log: enough for an ARN, too few to hide the rest.
 const LONGEST: usize = 300;
 
 /// Longest subject in characters; SNS takes fewer than 100.
@@ -31,14 +31,14 @@ pub fn subject(alert: &Alert) -> String {
     if start.len() <= room {
         return start + &place;
     }
-    // The title gives way to the place: who reads mail on a phone must see which account it is.
+    // The title is truncated, not the account: it must be visible on a phone.
     let kept: String = start.chars().take(room.saturating_sub(3)).collect();
     let whole = format!("{}...{place}", kept.trim_end());
-    // A place of any length can come from a hostile record, and SNS refuses the whole message.
+    // A hostile record can make account and region any length, and SNS rejects a long subject.
     whole.chars().take(SUBJECT).collect()
 }
 
-/// SNS takes printable ASCII only for a subject; one byte stands for each character.
+/// SNS accepts only printable ASCII in a subject; any other character becomes `?`.
 fn ascii(text: &str) -> String {
     text.chars()
         .map(|c| match c {
@@ -48,7 +48,7 @@ fn ascii(text: &str) -> String {
         .collect()
 }
 
-/// A text of a log on one line, and not too long.
+/// Log text, sanitised to one line and truncated.
 pub(super) fn line(text: &str) -> String {
     cut(&sanitize::line(text), LONGEST)
 }
@@ -69,17 +69,17 @@ fn write(alert: &Alert, out: &mut String) -> fmt::Result {
     write_facts(alert, out)?;
     write_secrets(alert, out)?;
     write_accesses(alert, out)?;
-    write_list("may be harmless when it is", &rule.false_positives, out)?;
-    write_list("read more", &rule.references, out)?;
+    write_list("possible false positives", &rule.false_positives, out)?;
+    write_list("references", &rule.references, out)?;
     writeln!(out, "\nalert {}, rule {}", alert.id.0, line(&rule.id))
 }
 
-/// When, where, who, and what the rule groups by: one line each, values below each other.
+/// Time, account, region, principal and group: one line each, with aligned values.
 fn write_facts(alert: &Alert, out: &mut String) -> fmt::Result {
     match &alert.window_match {
         Some(window_match) if window_match.count > 1 => writeln!(
             out,
-            "window     {} to {}, {} counted",
+            "window     {} to {}, count {}",
             window_match.start, window_match.end, window_match.count
         )?,
         _ => writeln!(out, "time       {}", alert.time)?,
@@ -90,14 +90,14 @@ fn write_facts(alert: &Alert, out: &mut String) -> fmt::Result {
         ("principal", &alert.principal),
     ] {
         let value = value.as_deref().map(line);
-        let value = value.unwrap_or_else(|| "several or not told".to_owned());
+        let value = value.unwrap_or_else(|| "several or unknown".to_owned());
         writeln!(out, "{name:<11}{value}")?;
     }
     let group = alert
         .window_match
         .iter()
         .flat_map(|window_match| &window_match.group);
-    // A suppressed rule counts events without one of the group's fields under an empty value.
+    // A rule with `suppress` counts events that lack a group field under an empty value.
     for (field, value) in group.filter(|(_, value)| !value.is_empty()) {
         writeln!(out, "{:<11}{} = {}", "group", line(field), line(value))?;
     }
@@ -126,7 +126,7 @@ fn write_accesses(alert: &Alert, out: &mut String) -> fmt::Result {
     rest(alert.accesses_total, alert.accesses.len(), out)
 }
 
-/// What a rule says of itself, under a heading.
+/// Texts of the rule file, under a heading.
 fn write_list(heading: &str, lines: &[String], out: &mut String) -> fmt::Result {
     if lines.is_empty() {
         return Ok(());
@@ -165,16 +165,18 @@ fn write_access(access: &Access, out: &mut String) -> fmt::Result {
     }
 }
 
-/// What is known of the key use; `None` where there is none to expect.
+/// The KMS Decrypt in words; `None` where none is expected.
 fn decryption(decrypt: &AccessDecrypt) -> Option<String> {
     let key = decrypt.key_arn.as_deref();
     let key = key.map_or_else(String::new, |key| format!(" with {}", line(key)));
     Some(match decrypt.status {
         DecryptStatus::Paired => format!("decrypted{key}"),
-        DecryptStatus::Absent => "no decryption, although the logs would show it".to_owned(),
-        DecryptStatus::Unknown => "decryption unknown".to_owned(),
-        DecryptStatus::Pending => "decryption not seen yet".to_owned(),
-        // Denied and failed reads have no key; an access that is itself a key use has one.
+        DecryptStatus::Absent => "no KMS Decrypt found, although KMS events are logged".to_owned(),
+        DecryptStatus::Unknown => {
+            "KMS Decrypt unknown: the logs prove neither presence nor absence".to_owned()
+        }
+        DecryptStatus::Pending => "KMS Decrypt not seen yet".to_owned(),
+        // Denied and failed reads have no key; an access that is itself a KMS Decrypt has one.
         DecryptStatus::NotExpected if key.is_empty() => return None,
         DecryptStatus::NotExpected => format!("decrypted{key}"),
     })
@@ -211,15 +213,12 @@ mod tests {
         let body = body(&alert);
         assert!(body.contains("\nsecrets (40):\n  s0\n"), "{body}");
         assert!(body.contains("  s9\n  and 30 more\n"), "{body}");
-        assert!(
-            body.contains("\nregion     several or not told\n"),
-            "{body}"
-        );
+        assert!(body.contains("\nregion     several or unknown\n"), "{body}");
         assert!(!body.contains("accesses ("), "{body}");
     }
 
     #[test]
-    fn a_key_is_told_of_wherever_it_was_used() {
+    fn a_key_is_reported_wherever_it_was_used() {
         let reported = |status, key: Option<&str>| {
             let key_arn = key.map(Into::into);
             decryption(&AccessDecrypt {
@@ -229,13 +228,13 @@ mod tests {
         };
         let with_key = Some("decrypted with k".to_owned());
         assert_eq!(reported(DecryptStatus::Paired, Some("k")), with_key);
-        // An access without a read is the key use itself.
+        // An access without a read is itself the KMS Decrypt.
         assert_eq!(reported(DecryptStatus::NotExpected, Some("k")), with_key);
         assert_eq!(reported(DecryptStatus::NotExpected, None), None);
     }
 
     #[test]
-    fn an_access_is_told_without_the_line_of_a_key_that_is_not_expected() {
+    fn an_access_is_reported_without_a_key_that_is_not_expected() {
         let mut access = access::sample();
         access.decrypt = AccessDecrypt::only(DecryptStatus::NotExpected);
         Arc::make_mut(&mut access.head).denied_by = Some("kms_key".into());

@@ -38,7 +38,7 @@ pub enum ExampleFault {
     State(#[from] StateError),
 }
 
-/// Runs one example long after its events, so that everything is settled.
+/// Runs one example long after its events, so that every evaluation is final.
 ///
 /// # Errors
 ///
@@ -60,8 +60,8 @@ pub async fn run(rules: &RuleSet, example: &RuleExample) -> Result<(), ExampleFa
     }
 }
 
-/// The events of an example. One with a slip in it would be passed over, and the rule stay quiet
-/// for the wrong reason, so all of them must be readable.
+/// The events of an example. An unreadable one would be skipped, and the rule would stay quiet for
+/// the wrong reason, so all of them must be readable.
 fn read(rules: &RuleSet, example: &RuleExample) -> Result<ScanResult, ExampleFault> {
     let text = format!("[{}]", example.events.join(","));
     let scan_result = offline::read(rules, text.as_bytes(), &example.name)?;

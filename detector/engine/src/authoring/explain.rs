@@ -104,7 +104,7 @@ pub enum ExplainError {
 ///
 /// # Errors
 ///
-/// [`Trouble`].
+/// [`ExplainError`].
 pub async fn explain(
     rules: &RuleSet,
     name: &str,

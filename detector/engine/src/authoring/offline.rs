@@ -34,7 +34,7 @@ pub(super) async fn finalize(
 ) -> Result<BatchOutcome, StateError> {
     let times = scan_result.observations.iter().map(|end| end.time);
     let newest = times.max().unwrap_or(EventTime(0));
-    // Everything must be settled by then: a read whose key use is still awaited has no verdict yet.
+    // Every evaluation must be final: a read that still waits for its KMS Decrypt has no verdict.
     let now = newest.plus(2 * ALLOWED_LATENESS_SECS);
     let selection = Selection::default();
     let pipeline = Pipeline::new(rules, policy, &selection);

@@ -1,4 +1,4 @@
-//! Bulk reads: many secrets in a short time, as by somebody who takes what there is.
+//! Bulk reads: one principal reads many secrets in a short time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,14 +8,14 @@ use crate::baseline::pairs::{SecretTarget, usable};
 use crate::ids::SharedStr;
 use crate::time::EventTime;
 
-/// Secrets that one principal must have read within [`BULK_SECS`] for that to be a bulk read; as in
-/// the rule of the pack.
+/// Distinct secrets read by one principal within [`BULK_SECS`] that make a bulk read, as in the
+/// built-in rule.
 const BULK_SECRETS: usize = 20;
 
-/// Length of that window in seconds.
+/// Length of the window in seconds.
 const BULK_SECS: i64 = 600;
 
-/// A read of one principal. The order is that of time; the rest makes it the same for every input.
+/// A read of one principal. Ordered by time; secret and event id make the order deterministic.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct TimedRead {
     time: EventTime,
@@ -23,8 +23,8 @@ struct TimedRead {
     event_id: SharedStr,
 }
 
-/// Event ids of reads in bulk by principals that did so on one day only. What happens every day is
-/// a job.
+/// Event ids of bulk reads by principals that did so on one day only. Bulk reads on several days
+/// are taken for a job.
 pub(super) fn bulk_reads(accesses: &[Arc<Access>]) -> BTreeSet<SharedStr> {
     let mut bulk = BTreeSet::new();
     for reads in by_principal(accesses).into_values() {
@@ -37,11 +37,11 @@ pub(super) fn bulk_reads(accesses: &[Arc<Access>]) -> BTreeSet<SharedStr> {
     bulk
 }
 
-/// The reads of each principal, by time.
+/// The reads of each principal, sorted by time.
 fn by_principal(accesses: &[Arc<Access>]) -> BTreeMap<SharedStr, Vec<TimedRead>> {
     let mut by_principal: BTreeMap<SharedStr, Vec<TimedRead>> = BTreeMap::new();
     for access in accesses {
-        // What is left out for another reason is told under that one, and does not count here.
+        // Accesses omitted for another reason are reported under that reason and do not count here.
         if let Ok((principal, target)) = usable(access) {
             by_principal.entry(principal).or_default().push(TimedRead {
                 time: access.head.time,
@@ -54,13 +54,13 @@ fn by_principal(accesses: &[Arc<Access>]) -> BTreeMap<SharedStr, Vec<TimedRead>>
     by_principal
 }
 
-/// The reads that lie in some window with at least [`BULK_SECRETS`] secrets, of reads by time.
+/// Of reads sorted by time, those in any window with at least [`BULK_SECRETS`] secrets.
 fn in_full_windows(reads: &[TimedRead]) -> Vec<&TimedRead> {
     let mut hit = vec![false; reads.len()];
     let mut window = BulkWindow::default();
     for (end, read) in reads.iter().enumerate() {
         window.slide_to(read, reads);
-        // The whole window is marked, not only its last read: the first nineteen were taken too.
+        // Marks the whole window, not only its last read.
         if window.counts.len() >= BULK_SECRETS {
             let within = hit.iter_mut().take(end + 1).skip(window.start);
             within.for_each(|hit| *hit = true);
@@ -70,19 +70,19 @@ fn in_full_windows(reads: &[TimedRead]) -> Vec<&TimedRead> {
     marked.map(|(read, _)| read).collect()
 }
 
-/// A window that ends at a read and slides with it.
+/// A sliding window that ends at the current read.
 #[derive(Default)]
 struct BulkWindow<'r> {
-    /// Which read is the first in it.
+    /// Index of the first read in the window.
     start: usize,
-    /// How often each secret was read in it; without those that were not.
+    /// Reads of each secret in the window, without zeros.
     counts: BTreeMap<&'r SecretTarget, usize>,
 }
 
 impl<'r> BulkWindow<'r> {
     fn slide_to(&mut self, read: &'r TimedRead, reads: &'r [TimedRead]) {
         *self.counts.entry(&read.target).or_default() += 1;
-        // It is open at its beginning, as the windows of rules are.
+        // The start is exclusive, as in the windows of rules.
         let before = read.time.0 - BULK_SECS;
         let rest = reads.iter().skip(self.start);
         for old in rest.take_while(|old| old.time.0 <= before) {
@@ -108,7 +108,7 @@ mod tests {
     use super::super::pairs::read_by;
     use super::*;
 
-    /// Reads of so many secrets, this many seconds apart.
+    /// Reads of so many secrets, `step` seconds apart.
     fn burst(secrets: i64, start: i64, step: i64) -> Vec<Arc<Access>> {
         let read = |n| Arc::new(read_by("role", &format!("secret{n:03}"), start + n * step));
         (0..secrets).map(read).collect()

@@ -1,27 +1,27 @@
-//! Names of roles, and whether an organisation calls its folders of secrets as it calls its roles.
+//! Naming conventions: whether an organisation names folders of secrets after its roles.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::baseline::pairs::{ENOUGH_READS, ReadPair, ReadPairs, SecretTarget};
 use crate::ids::{ArnParts, SecretStore, SharedStr};
 
-/// Groups of roles that must follow a naming convention before it stands for those of which little
-/// was seen.
+/// Groups of roles that must follow a naming convention before it is applied to roles with little
+/// history.
 const CONVENTION_GROUPS: usize = 10;
 
-/// That roles `a-b-…` read `a/b/…`, if the history shows it: at least ten such groups, and four
-/// roles of five.
+/// The convention that roles `a-b-…` read `a/b/…`. Accepted if at least ten groups and four of five
+/// roles follow it.
 #[derive(Default)]
 pub(super) struct Convention {
-    /// Names of roles without their last part, with their folders.
+    /// Folder by name stem: `prod/payments` by `prod-payments`.
     folders: BTreeMap<String, String>,
-    /// Stores in which it is followed.
+    /// Stores in which the convention is followed.
     pub(super) stores: BTreeSet<SecretStore>,
-    /// Whether four of five such groups with enough reads read in several regions.
+    /// Whether four of five groups with enough reads read in several regions.
     pub(super) everywhere: bool,
 }
 
-/// What the roles of one name stem read in one account.
+/// Reads of the roles with one name stem in one account.
 #[derive(Default)]
 struct StemUse<'p> {
     reads: u64,
@@ -46,14 +46,14 @@ impl Convention {
             }
         }
         if found.folders.len() < CONVENTION_GROUPS || following * 5 < roles * 4 {
-            // Names may agree by chance: what a few do says nothing of roles that were hardly seen.
+            // Names may match by chance: a few groups do not prove a convention.
             return Self::default();
         }
         found.everywhere = is_everywhere(uses.values());
         found
     }
 
-    /// The folder of roles that all follow the convention.
+    /// The folder of these roles; `None` unless all of them follow the convention.
     pub(super) fn folder(&self, principals: &[&SharedStr], pairs: &ReadPairs) -> Option<String> {
         let stem = stem_name(principals.first()?)?;
         let folder = self.folders.get(stem)?;
@@ -74,7 +74,7 @@ impl<'p> StemUse<'p> {
 
 fn is_everywhere<'u>(uses: impl Iterator<Item = &'u StemUse<'u>>) -> bool {
     let (mut known, mut several) = (0, 0);
-    // A stem with few reads was perhaps not seen yet where it reads too.
+    // With few reads, a stem may read in regions that were not seen yet.
     for one in uses.filter(|one| one.reads >= ENOUGH_READS) {
         known += 1;
         several += usize::from(one.regions.len() > 1);
@@ -82,7 +82,7 @@ fn is_everywhere<'u>(uses: impl Iterator<Item = &'u StemUse<'u>>) -> bool {
     several > 0 && several * 5 >= known * 4
 }
 
-/// The folder that all targets lie in, if it is called as the roles are: `prod/payments` for
+/// The folder that contains all targets, if it is named after the roles: `prod/payments` for
 /// `prod-payments`.
 fn folder_called<'t>(
     stem: &str,
@@ -91,7 +91,7 @@ fn folder_called<'t>(
     let mut folder = None;
     for target in targets {
         let path = target.name.trim_start_matches('/');
-        // What is read by path is the folder itself.
+        // A read by path targets the folder itself.
         let mine = [path.trim_end_matches('/'), topic(&target.name)];
         let mut mine = mine.into_iter();
         folder = Some(mine.find(|folder| folder.contains('/') && is_called(folder, stem))?);
@@ -99,13 +99,13 @@ fn folder_called<'t>(
     folder
 }
 
-/// Whether a folder is called as roles are: `prod/payments` and `prod-payments`.
+/// Whether a folder is named after roles: `prod/payments` and `prod-payments`.
 fn is_called(folder: &str, stem: &str) -> bool {
     folder.replace('/', "-") == stem
 }
 
-/// The first two parts of a path, by which applications are usually told apart; of a flat name, the
-/// part before its last hyphen.
+/// The folder, at most two levels deep, that usually distinguishes applications; for a flat name,
+/// the part before its last hyphen.
 pub(super) fn topic(name: &str) -> &str {
     let path = name.strip_prefix('/').unwrap_or(name);
     let mut slashes = path.match_indices('/');
@@ -116,20 +116,20 @@ pub(super) fn topic(name: &str) -> &str {
     }
 }
 
-/// `…:role/prod-payments-` of `…:role/prod-payments-app`; `None` for what has no stem.
+/// `…:role/prod-payments-` for `…:role/prod-payments-app`; `None` if the name has no stem.
 pub(super) fn stem(principal: &str) -> Option<String> {
     stem_name(principal)?;
     let (before, _) = principal.rsplit_once('-')?;
     Some(format!("{before}-"))
 }
 
-/// `prod-payments` of `…:role/prod-payments-app`; roles only, and not those of people or of
-/// services.
+/// `prod-payments` for `…:role/prod-payments-app`; `None` for other principals, and for SSO and
+/// service-linked roles.
 fn stem_name(principal: &str) -> Option<&str> {
     let arn = ArnParts::parse(principal).filter(|arn| arn.service == "iam")?;
     let path = arn.resource.strip_prefix("role/")?;
-    // AWS makes these names: that they share a stem says nothing of who uses them. People behind
-    // one of IAM Identity Center's roles have their own name after it.
+    // AWS generates these names, so a shared stem means nothing. For IAM Identity Center roles, the
+    // name of the user follows the role.
     if path.contains("AWSReservedSSO_") || path.contains("aws-service-role/") {
         return None;
     }
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn applications_are_told_apart_by_two_parts_of_a_path() {
+    fn applications_are_distinguished_by_two_parts_of_a_path() {
         for (name, expected) in [
             ("prod/pay/db/key", "prod/pay"),
             ("/prod/pay/db", "prod/pay"),
@@ -203,7 +203,7 @@ mod tests {
         }
     }
 
-    /// A role for each name, that reads this much of each target in these regions.
+    /// One role for each name, with so many reads of its target in these regions.
     fn pairs(roles: &[(String, String)], reads: u64, regions: &[&str]) -> ReadPairs {
         let mut pairs = ReadPairs::new();
         for (role, name) in roles {

@@ -1,5 +1,5 @@
-//! Pairs of principal and secret to grants: siblings become a pattern where enough of them were
-//! seen together.
+//! Turns pairs of principal and secret into grants: siblings become a pattern where enough of them
+//! were seen.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,17 +12,17 @@ use crate::baseline::proposal::ProposedGrant;
 use crate::ids::{ArnParts, SecretStore, SharedStr};
 use crate::time::EventTime;
 
-/// Keys that are listed one by one; of more than these, the account's keys are granted.
+/// Most KMS keys listed one by one; beyond that, all keys of their accounts are granted.
 const LISTED_KEYS: usize = 3;
 
-/// Who owns secrets.
+/// Partition and account that own secrets.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct SecretOwner<'p> {
     partition: &'p SharedStr,
     account: &'p SharedStr,
 }
 
-/// What anybody was seen to read, which says how much of it a group reads.
+/// Everything that any principal was seen to read, for comparison with what a group reads.
 #[derive(Default)]
 struct Inventory<'p> {
     names: BTreeMap<SecretOwner<'p>, KnownNames<'p>>,
@@ -31,15 +31,15 @@ struct Inventory<'p> {
     convention: Convention,
 }
 
-/// What one group reads from one account: what a grant is made of.
+/// What one group reads from one account: becomes one grant.
 struct GroupShare<'g, 'p> {
     group: &'g PrincipalGroup<'p>,
     owner: SecretOwner<'p>,
-    /// At least one.
+    /// Never empty.
     pairs: Vec<OwnedPair<'p>>,
 }
 
-/// One grant for each group of principals and each account that they read from.
+/// One grant for each group of principals and each account that the group reads from.
 pub(super) fn grants(pairs: &ReadPairs) -> Vec<ProposedGrant> {
     let inventory = Inventory::of(pairs);
     let mut grants = Vec::new();
@@ -73,14 +73,14 @@ impl<'p> SecretOwner<'p> {
         }
     }
 
-    /// The resource of a policy for a secret, or for all that a pattern stands for, in any region.
+    /// ARN pattern of a secret name, or of a pattern of names, in any region.
     fn resource(self, StoredName { store, pattern }: &StoredName) -> String {
         let Self { partition, account } = self;
         match store {
             SecretStore::SecretsManager => {
                 format!("arn:{partition}:secretsmanager:*:{account}:secret:{pattern}")
             }
-            // A parameter at the root has no slash in its name, and one in its ARN.
+            // A parameter at the root has no slash in its name, but one in its ARN.
             SecretStore::Ssm => format!(
                 "arn:{partition}:ssm:*:{account}:parameter/{}",
                 pattern.trim_start_matches('/')
@@ -155,8 +155,8 @@ impl<'p> GroupShare<'_, 'p> {
 
     fn names(&self, inventory: &Inventory<'p>) -> Vec<StoredName> {
         if let Some(folder) = &self.group.folder {
-            // Of both stores, if the convention holds for both: what is not read there yet will
-            // have the same folder.
+            // In every store where the convention holds: secrets that are not read yet will be in
+            // the same folder.
             let stores = inventory.convention.stores.iter();
             let named = stores.map(|store| StoredName {
                 store: *store,
@@ -172,7 +172,7 @@ impl<'p> GroupShare<'_, 'p> {
     fn regions(&self, inventory: &Inventory<'p>) -> Vec<String> {
         let seen: BTreeSet<&SharedStr> = self.all().flat_map(|pair| &pair.regions).collect();
         let by_convention = self.group.folder.is_some() && inventory.convention.everywhere;
-        // Who reads in several regions will read in the account's others too.
+        // A group that reads in several regions is granted all regions seen in the account.
         let regions = match inventory.regions.get(self.owner.account) {
             Some(all) if seen.len() > 1 || by_convention => all,
             _ => &seen,
@@ -182,16 +182,16 @@ impl<'p> GroupShare<'_, 'p> {
 
     fn sources(&self) -> Vec<String> {
         let networks = networks(self.all().flat_map(|pair| &pair.origins));
-        // Siblings that were not seen yet may have networks of their own, unless all that were seen
-        // share one.
+        // Siblings that were not seen yet may use other networks, unless all that were seen share
+        // one.
         if self.group.folded && networks.len() != 1 {
             return Vec::new();
         }
         networks
     }
 
-    /// Few keys as they are; of many, or where secrets stand for others, the keys of their
-    /// accounts.
+    /// Up to [`LISTED_KEYS`] keys as they are; with more, or if names of secrets became a pattern,
+    /// all keys of their accounts.
     fn keys(&self, folded: bool) -> Vec<String> {
         let seen: BTreeSet<&SharedStr> = self.all().flat_map(|pair| &pair.keys).collect();
         if seen.len() <= LISTED_KEYS && !folded {

@@ -1,4 +1,4 @@
-//! Principals to groups: roles that are siblings share a grant, everybody else has their own.
+//! Groups principals: sibling roles share a grant, every other principal has its own.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,17 +6,17 @@ use crate::baseline::convention::{Convention, stem, topic};
 use crate::baseline::pairs::{ReadPair, ReadPairs, SecretTarget};
 use crate::ids::{SecretStore, SharedStr};
 
-/// Principals whose pairs make one grant, and the pattern for them.
+/// Principals that share a grant, and the pattern for them.
 pub(super) struct PrincipalGroup<'p> {
     pub(super) patterns: Vec<String>,
-    /// Whether the pattern stands for principals that were not seen, too.
+    /// Whether the pattern may match principals that were not seen.
     pub(super) folded: bool,
-    /// The folder of the group by convention.
+    /// The folder by naming convention; `None` if the group follows none.
     pub(super) folder: Option<String>,
     pub(super) pairs: Vec<OwnedPair<'p>>,
 }
 
-/// A pair, and whose it is.
+/// A pair with its principal and secret.
 #[derive(Clone, Copy)]
 pub(super) struct OwnedPair<'p> {
     pub(super) principal: &'p SharedStr,
@@ -24,8 +24,8 @@ pub(super) struct OwnedPair<'p> {
     pub(super) pair: &'p ReadPair,
 }
 
-/// Principals by themselves, and roles that are siblings by name and read from the same folders as
-/// one.
+/// One group for each principal, except that roles with the same name stem that read the same
+/// folders form one.
 pub(super) fn groups<'p>(pairs: &'p ReadPairs, convention: &Convention) -> Vec<PrincipalGroup<'p>> {
     let mut by_stem: BTreeMap<String, Vec<&'p SharedStr>> = BTreeMap::new();
     for principal in pairs.keys() {
@@ -35,7 +35,7 @@ pub(super) fn groups<'p>(pairs: &'p ReadPairs, convention: &Convention) -> Vec<P
     let mut groups = Vec::new();
     for (stem, principals) in by_stem {
         let folder = convention.folder(&principals, pairs);
-        // A single role is enough where the convention says what its siblings would read.
+        // With a convention a single role is enough: it predicts what siblings would read.
         if folder.is_some() || (principals.len() > 1 && are_siblings(&principals, pairs)) {
             groups.push(PrincipalGroup {
                 folder,
@@ -51,7 +51,7 @@ pub(super) fn groups<'p>(pairs: &'p ReadPairs, convention: &Convention) -> Vec<P
 }
 
 impl<'p> PrincipalGroup<'p> {
-    /// A group of these principals and no others.
+    /// A group of exactly these principals.
     fn of(principals: &[&'p SharedStr], pattern: String, pairs: &'p ReadPairs) -> Self {
         Self {
             patterns: vec![pattern],
@@ -75,12 +75,11 @@ fn pairs_of<'p>(principals: &[&'p SharedStr], pairs: &'p ReadPairs) -> Vec<Owned
     found
 }
 
-/// Where names tell one application's secrets from another's.
+/// Account, store and folder, which distinguish the secrets of applications.
 type NameFolder<'p> = (&'p SharedStr, SecretStore, &'p str);
 
-/// Whether every one of them reads mostly from folders that others of them read from too. A name in
-/// common is not enough: `prod-payments-app` and `prod-payments-ci` may have nothing else in
-/// common.
+/// Whether each of them reads mostly from folders that the others read too. A common name stem is
+/// not enough: `prod-payments-app` and `prod-payments-ci` may have nothing else in common.
 fn are_siblings(principals: &[&SharedStr], pairs: &ReadPairs) -> bool {
     let all: Vec<BTreeSet<NameFolder<'_>>> = principals
         .iter()
@@ -93,8 +92,8 @@ fn are_siblings(principals: &[&SharedStr], pairs: &ReadPairs) -> bool {
             .filter(|(other, _)| *other != index)
             .flat_map(|(_, folders)| folders.iter().copied())
             .collect();
-        // Of the union and not of its own: a role that reads little of what the others do would be
-        // given all of it.
+        // Compared with the union and not with its own folders: otherwise a role that reads few of
+        // the folders would be granted all of them.
         let shared = mine.intersection(&others).count();
         shared > 0 && shared * 2 >= mine.union(&others).count()
     })
@@ -130,7 +129,7 @@ mod tests {
         pairs
     }
 
-    /// Patterns of the groups, without what they have in common.
+    /// Patterns of the groups, without their common prefix.
     fn grouped(reads: &[(&str, &str)]) -> Vec<String> {
         let pairs = pairs(reads);
         let groups = groups(&pairs, &Convention::default());

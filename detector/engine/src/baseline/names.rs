@@ -1,25 +1,26 @@
-//! Names of secrets to patterns: a folder stands for what is in it where enough of that was read.
+//! Generalises names of secrets to patterns: a folder becomes `folder/*` where enough of its
+//! contents was read.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::baseline::pairs::SecretTarget;
 use crate::ids::SecretStore;
 
-/// Siblings that must have been seen before a pattern stands for the rest of them.
+/// Siblings that must have been seen before a pattern replaces them.
 pub(super) const SIBLINGS: usize = 3;
 
-/// A name of a secret or parameter, or a pattern that ends in `*`.
+/// A name of a secret or parameter, or a pattern that ends in `*`, with its store.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct StoredName {
     pub(super) store: SecretStore,
     pub(super) pattern: String,
 }
 
-/// The names that anybody was seen to read in one account, by store.
+/// Names that any principal was seen to read in one account, by store.
 pub(super) type KnownNames<'p> = BTreeMap<SecretStore, BTreeSet<&'p str>>;
 
-/// Names and patterns of both stores. A folder that is a pattern in one of them is one in the other
-/// too, if nobody else reads there: applications call their folders alike.
+/// Names and patterns in both stores. A folder that becomes a pattern in one store becomes one in
+/// the other too, if nobody else reads there: applications use the same folders in both.
 pub(super) fn patterns<'p>(
     targets: impl Iterator<Item = &'p SecretTarget>,
     siblings: bool,
@@ -36,8 +37,7 @@ pub(super) fn patterns<'p>(
         known: known.get(store).unwrap_or(&none),
         siblings,
     });
-    // Twice: what one store shows must be known before the other is folded, and either may come
-    // first.
+    // Two passes: the patterns of both stores must be known before either is final.
     let folders = foldings
         .clone()
         .flat_map(|folding| folding.names(&BTreeSet::new()));
@@ -53,20 +53,20 @@ pub(super) fn patterns<'p>(
 #[derive(Clone, Copy)]
 struct NameFolding<'s, 'p> {
     store: SecretStore,
-    /// What the group reads.
+    /// Names that the group reads.
     read: &'s BTreeSet<&'p str>,
-    /// What anybody reads; all that the group does is in it.
+    /// Names that any principal reads, including those of the group.
     known: &'s BTreeSet<&'p str>,
-    /// Whether the group is of several principals.
+    /// Whether the group has several principals.
     siblings: bool,
 }
 
 impl NameFolding<'_, '_> {
-    /// Names, and patterns for folders of which enough was read. The widest such folder is taken.
+    /// Names, and patterns for folders of which enough was read; the widest such folder wins.
     fn names(self, alike: &BTreeSet<String>) -> Vec<String> {
         let folders: BTreeSet<&str> = self.read.iter().flat_map(|name| parents(name)).collect();
         let mut patterns: Vec<String> = Vec::new();
-        // In the order of a set, a folder comes before those in it.
+        // In sorted order, a folder comes before its subfolders.
         for folder in folders {
             let in_wider = patterns
                 .iter()
@@ -90,9 +90,9 @@ impl NameFolding<'_, '_> {
         })
     }
 
-    /// Whether enough of a folder was read: three things in it and half of all that anybody reads
-    /// there; two, where siblings read all there is; one, where the folder is known from the other
-    /// store.
+    /// Whether enough of a folder was read: three children, and half of all names that any
+    /// principal reads there. If the group reads all of them, two children are enough for several
+    /// principals, and one if the folder is a pattern in the other store.
     fn may_stand_for_all(self, folder: &str, alike: &BTreeSet<String>) -> bool {
         let (mine, all) = (below(self.read, folder), below(self.known, folder));
         let enough = if mine < all {
@@ -104,8 +104,7 @@ impl NameFolding<'_, '_> {
         } else {
             SIBLINGS
         };
-        // Children and not names are counted: many names in one subfolder say nothing of the
-        // others.
+        // Counts children, not names: many names in one subfolder say nothing about the others.
         let children: BTreeSet<&str> = self
             .read
             .iter()
@@ -115,14 +114,14 @@ impl NameFolding<'_, '_> {
     }
 }
 
-/// How many of the names lie in a folder.
+/// The number of names in a folder.
 fn below(names: &BTreeSet<&str>, folder: &str) -> usize {
     names.iter().filter(|name| name.starts_with(folder)).count()
 }
 
-/// Whether one of these patterns stands for a name.
+/// Whether one of these patterns matches a name.
 fn is_covered(name: &str, patterns: &[String]) -> bool {
-    // With a slash: a path that is read as a whole is the folder itself, and is covered with it.
+    // With a slash, so that a path that is read as a whole matches the pattern of its folder.
     let path = format!("{name}/");
     patterns
         .iter()
@@ -133,10 +132,9 @@ fn folder_of(pattern: &str) -> &str {
     pattern.trim_end_matches('*')
 }
 
-/// Every folder on the way to a name, with its slash; of a flat name, the part up to its last
-/// hyphen.
+/// All parent folders of a name, with their slash; for a flat name, the part up to its last hyphen.
 fn parents(name: &str) -> Vec<&str> {
-    // The slash that a name begins with makes no folder: `/*` would be everything.
+    // A leading slash is no folder: `/*` would match everything.
     let path: Vec<&str> = name
         .match_indices('/')
         .filter(|(at, _)| *at > 0)

@@ -1,4 +1,4 @@
-//! Addresses to networks, as a policy lists them.
+//! Aggregates addresses to networks, as a policy lists them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -8,8 +8,8 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use crate::baseline::names::SIBLINGS;
 use crate::baseline::pairs::ReadOrigin;
 
-/// Addresses to networks: a /24 of which two addresses were seen, a private /16 of which three such
-/// were; /64 for IPv6.
+/// Networks of addresses: a /24 with two addresses seen, a private /16 with three of its /24s seen,
+/// a /64 for IPv6. Names of endpoints and services stay as they are.
 pub(super) fn networks<'o>(origins: impl Iterator<Item = &'o ReadOrigin>) -> Vec<String> {
     let mut names = BTreeSet::new();
     let mut nets: BTreeMap<IpNet, BTreeSet<IpAddr>> = BTreeMap::new();
@@ -29,10 +29,10 @@ pub(super) fn networks<'o>(origins: impl Iterator<Item = &'o ReadOrigin>) -> Vec
     names.into_iter().collect()
 }
 
-/// Private /16s of which enough subnets were seen.
+/// Private /16s with at least [`SIBLINGS`] subnets seen.
 fn wide_networks<'n>(nets: impl Iterator<Item = &'n IpNet>) -> BTreeSet<Ipv4Net> {
     let mut subnets: BTreeMap<Ipv4Net, usize> = BTreeMap::new();
-    // Subnets and not addresses: many hosts in one say nothing of the 255 others.
+    // Counts subnets, not addresses: many hosts in one subnet say nothing about the 255 others.
     for wide in nets.filter_map(private_16) {
         *subnets.entry(wide).or_default() += 1;
     }
@@ -40,8 +40,8 @@ fn wide_networks<'n>(nets: impl Iterator<Item = &'n IpNet>) -> BTreeSet<Ipv4Net>
     subnets.into_keys().collect()
 }
 
-/// The network that an address shares with its neighbours: a /24, or a /64 for IPv6, which is what
-/// one subnet is given and within which hosts change their addresses as they like.
+/// The /24 of an address, or the /64 for IPv6: the size of one subnet, within which hosts change
+/// their addresses.
 fn subnet(address: IpAddr) -> IpNet {
     let net = match address {
         IpAddr::V4(v4) => Ipv4Net::new(v4, 24).map(IpNet::V4),
@@ -50,14 +50,14 @@ fn subnet(address: IpAddr) -> IpNet {
     net.map_or_else(|_| IpNet::from(address), |net| net.trunc())
 }
 
-/// The /16 around a private network. Public ones have none: neighbours there are strangers.
+/// The /16 around a private network; `None` for public ones, whose neighbours are unrelated.
 fn private_16(net: &IpNet) -> Option<Ipv4Net> {
     let IpNet::V4(v4) = net else { return None };
     let wide = Ipv4Net::new(v4.network(), 16).ok()?.trunc();
     v4.network().is_private().then_some(wide)
 }
 
-/// A single IPv4 address as itself, and otherwise the network.
+/// A single IPv4 address as a /32, otherwise the network.
 fn narrowest(net: &IpNet, addresses: &BTreeSet<IpAddr>) -> String {
     // Not so for IPv6: hosts change their address within the /64 every day (RFC 8981).
     match (addresses.first(), addresses.len()) {

@@ -1,4 +1,4 @@
-//! What one principal did with one secret, gathered over the whole history.
+//! What one principal did with one secret, over the whole history.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -10,10 +10,10 @@ use crate::observation::{CallOutcome, CallSource, SourceKind};
 use crate::principal::PrincipalKind;
 use crate::time::EventTime;
 
-/// Reads without which nothing is said of sources and keys: too few to call anything unusual.
+/// Reads below which a grant does not restrict sources and keys: too few to know what is usual.
 pub(super) const ENOUGH_READS: u64 = 10;
 
-/// Percentile of the busy hours that counts as the usual rate.
+/// Percentile of the reads per hour, over hours with reads, that becomes `baseline_per_hour`.
 const USUAL_PERCENT: usize = 99;
 
 /// Pairs by principal and secret.
@@ -34,14 +34,14 @@ pub(super) struct ReadPair {
     pub(super) keys: BTreeSet<SharedStr>,
 }
 
-/// Where a read came from, as far as a policy can say.
+/// The source of a read, in a form that a policy can list.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum ReadOrigin {
     Address(IpAddr),
     Name(SharedStr),
 }
 
-/// A secret whatever its region.
+/// A secret without its region.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct SecretTarget {
     pub(super) partition: SharedStr,
@@ -62,9 +62,9 @@ impl ReadPair {
         self.origins.extend(ReadOrigin::of(&head.source));
     }
 
-    /// The reads of a busy hour, but for one in a hundred.
+    /// 99th percentile of the reads per hour, over hours with reads.
     pub(super) fn baseline_per_hour(&self) -> u64 {
-        // Quiet hours do not count: a job that runs once a night would otherwise be usual at zero.
+        // Hours without reads do not count: a nightly job would otherwise have a baseline of 0.
         let mut counts: Vec<u64> = self.hours.values().copied().collect();
         counts.sort_unstable();
         let rank = (counts.len() * USUAL_PERCENT).div_ceil(100);
@@ -73,10 +73,10 @@ impl ReadPair {
 }
 
 impl ReadOrigin {
-    /// `None` where the record says nothing that a policy could hold.
+    /// `None` if the source is no address, service or VPC endpoint.
     fn of(source: &CallSource) -> Option<Self> {
-        // The address of a call through an endpoint is a private one of that VPC, and any VPC may
-        // have the same; the endpoint is one of a kind.
+        // Behind an endpoint the address is private to that VPC, and other VPCs may use the same;
+        // the id of the endpoint is unique.
         if let Some(endpoint) = &source.vpc_endpoint {
             return Some(Self::Name(endpoint.clone()));
         }
@@ -90,7 +90,7 @@ impl ReadOrigin {
 }
 
 impl SecretTarget {
-    /// `None` while only the place of the secret is known.
+    /// `None` if the name of the secret is unknown.
     pub(super) fn of(access: &Access) -> Option<Self> {
         let secret = &access.secret;
         Some(Self {
@@ -102,9 +102,9 @@ impl SecretTarget {
     }
 }
 
-/// Principal and secret of an access that may be learned from.
+/// Principal and secret of an access, or why the access is omitted.
 pub(super) fn usable(access: &Access) -> Result<(SharedStr, SecretTarget), OmissionReason> {
-    // A denied Decrypt is told as denied: that nobody was let in says more than how it was tried.
+    // A denied direct Decrypt counts as denied: the outcome matters more than the method.
     match (access.head.outcome, access.method) {
         (CallOutcome::Denied, _) => return Err(OmissionReason::Denied),
         (_, AccessMethod::DirectDecrypt) => return Err(OmissionReason::DirectDecrypt),
@@ -121,13 +121,13 @@ pub(super) fn usable(access: &Access) -> Result<(SharedStr, SecretTarget), Omiss
         .ok_or(OmissionReason::Unnamed)
 }
 
-/// Whether a name means only itself where a pattern is expected.
+/// Whether a name is not empty and has no wildcards.
 fn is_plain(name: &SharedStr) -> bool {
-    // Whoever calls chooses the text of the name: `*` must not become a grant for everything.
+    // The caller chooses the name: `*` must not become a grant for everything.
     !name.is_empty() && !name.contains(['*', '?'])
 }
 
-/// A read with success, for the tests of these modules.
+/// A successful read, for tests.
 #[cfg(test)]
 pub(super) fn read_by(principal: &str, secret: &str, secs: i64) -> Access {
     use crate::access::{AccessDecrypt, DecryptStatus};
@@ -241,7 +241,7 @@ mod tests {
         assert_eq!(
             pair.baseline_per_hour(),
             1,
-            "one busy hour of a hundred is not usual"
+            "one busy hour of a hundred does not count"
         );
         (0..40).for_each(|n| pair.add(&read_by("role", "db", burst + 3_600 + n)));
         assert_eq!(pair.baseline_per_hour(), 40, "two are");

@@ -1,14 +1,14 @@
-//! What is proposed, and what was left out of it.
+//! The proposed policy, and the accesses that were omitted from it.
 
 use crate::ids::SharedStr;
 use crate::time::EventTime;
 
-/// What to learn from.
+/// The minimum history of a grant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BaselineOptions {
-    /// Pairs of principal and secret with fewer reads are left out.
+    /// Pairs of principal and secret with fewer reads are omitted.
     pub min_reads: u64,
-    /// Pairs that were read on fewer days are left out.
+    /// Pairs with reads on fewer days are omitted.
     pub min_days: usize,
 }
 
@@ -21,100 +21,102 @@ impl Default for BaselineOptions {
     }
 }
 
-/// Why accesses were not learned from.
+/// Why accesses were omitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum OmissionReason {
-    /// The read was denied.
+    /// The call was denied.
     Denied,
     /// KMS was called directly.
     DirectDecrypt,
-    /// Many secrets at once, on one day only.
+    /// Part of a bulk read, on one day only.
     BulkRead,
-    /// The root user.
+    /// The caller was the root user.
     Root,
-    /// A key use without a read.
+    /// A KMS Decrypt without a read.
     NoRead,
-    /// Fewer reads or days than asked for.
+    /// Fewer reads or days than [`BaselineOptions`] requires.
     Rare,
-    /// The principal or the secret has no name, or one that a pattern cannot hold.
+    /// The principal or the secret has no name, or one with wildcards.
     Unnamed,
     /// The read failed.
     Failed,
 }
 
 impl OmissionReason {
-    /// Words for the report.
+    /// The reason as text for reports.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Denied => "denied",
             Self::DirectDecrypt => "decrypted by calling KMS directly",
-            Self::BulkRead => "read in bulk, once",
+            Self::BulkRead => "bulk read on one day only",
             Self::Root => "read by the root user",
-            Self::NoRead => "decrypted without a read in the log",
-            Self::Rare => "read too rarely",
-            Self::Unnamed => "without a usable name",
+            Self::NoRead => "KMS Decrypt without a read in the log",
+            Self::Rare => "fewer reads or days than the minimum",
+            Self::Unnamed => "no usable name of principal or secret",
             Self::Failed => "failed",
         }
     }
 }
 
-/// One line of what was left out.
+/// Omitted accesses of one principal for one reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Omission {
-    /// Why.
+    /// Reason.
     pub why: OmissionReason,
-    /// Whose.
+    /// Id of the principal, or `an unnamed principal`.
     pub principal: SharedStr,
-    /// How many accesses.
+    /// Number of accesses.
     pub accesses: u64,
-    /// How many distinct secrets.
+    /// Number of distinct secrets.
     pub secrets: usize,
-    /// The first one.
+    /// Event time of the first access.
     pub first: EventTime,
 }
 
 /// A proposed grant and the evidence for it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ProposedGrant {
-    /// Patterns of principals.
+    /// Ids of principals (ARNs, service names), or patterns with `*`.
     pub principals: Vec<String>,
-    /// Patterns of secrets and parameters.
+    /// ARNs of secrets and parameters, with `*` as region, and patterns of names where folded.
     pub secrets: Vec<String>,
-    /// Regions.
+    /// Regions, as in `eu-west-1`.
     pub regions: Vec<String>,
-    /// Networks, endpoints and services; empty when the history is too thin or too mixed to say.
+    /// Networks (CIDR), VPC endpoint ids and service names; empty, for any source, when the history
+    /// is too thin or too mixed.
     pub sources: Vec<String>,
-    /// Patterns of keys; empty when no key use was seen.
+    /// ARNs of KMS keys, or patterns; empty, for any key, when the history is too thin or no KMS
+    /// Decrypt was seen.
     pub keys: Vec<String>,
-    /// The most reads of one secret by one principal in an hour, but for one busy hour in a
-    /// hundred.
+    /// 99th percentile of the reads per hour of one secret by one principal: the highest of all
+    /// pairs.
     pub baseline_per_hour: u64,
-    /// Reads behind it.
+    /// Number of reads that support the grant.
     pub reads: u64,
-    /// Days on which there were reads.
+    /// Number of days (UTC) with reads.
     pub days: usize,
-    /// The last one.
+    /// Event time of the last read.
     pub last: EventTime,
-    /// Principals that were seen.
+    /// Number of principals seen.
     pub seen_principals: usize,
-    /// Secrets that were seen.
+    /// Number of distinct secrets seen.
     pub seen_secrets: usize,
-    /// Why to look twice at it.
+    /// Warnings for the reviewer, as text.
     pub doubts: Vec<String>,
 }
 
 /// A proposed policy.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct PolicyProposal {
-    /// Grants, by account and principal.
+    /// Grants, sorted by principals and secrets.
     pub grants: Vec<ProposedGrant>,
-    /// What was left out, by reason, most accesses first.
+    /// Omitted accesses: by reason, then most accesses first.
     pub left_out: Vec<Omission>,
-    /// Accesses that were learned from.
+    /// Number of accesses that the grants are based on.
     pub learned: u64,
-    /// Accesses that an earlier policy already expects.
+    /// Number of accesses that the earlier policy already expects.
     pub expected: u64,
-    /// First and last event time.
+    /// First and last event time of all accesses; `None` without any.
     pub span: Option<(EventTime, EventTime)>,
 }

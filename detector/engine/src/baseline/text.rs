@@ -1,5 +1,5 @@
-//! A proposal as YAML that a person can review: every grant with the evidence for it, and at the
-//! end what was left out.
+//! A proposed policy as YAML for review: each grant with its evidence in a comment, then the
+//! omitted accesses.
 
 use std::collections::BTreeMap;
 
@@ -7,30 +7,30 @@ use crate::baseline::proposal::{OmissionReason, PolicyProposal, ProposedGrant};
 use crate::policy::{AccessPolicy, PolicyError};
 use crate::sanitize;
 
-/// Omissions that are listed for each reason.
+/// Most omissions listed for each reason.
 const LISTED: usize = 10;
 
 /// Why a proposal cannot be added to an earlier policy.
 #[derive(Debug, thiserror::Error)]
 pub enum MergeError {
-    /// The earlier text is not a policy.
+    /// The earlier text is not a valid policy.
     #[error(transparent)]
     Earlier(#[from] PolicyError),
-    /// What stands at its end cannot be followed by grants.
+    /// The earlier text does not end with its list of grants.
     #[error(
-        "nothing can be added to it; write `grants:` last, as a list with one `- ` line for each \
-         grant, indented by two spaces"
+        "grants cannot be appended to it; write `grants:` last, as a list with one `- ` line for \
+         each grant, indented by two spaces"
     )]
     NotAtEnd,
 }
 
 impl PolicyProposal {
-    /// The policy as YAML with a comment for each grant. With the text of an earlier policy, that
-    /// text and what is to be added to it.
+    /// The policy as YAML with a comment for each grant. With the text of an earlier policy: that
+    /// text with the new grants appended.
     ///
     /// # Errors
     ///
-    /// Why nothing can be added to the earlier text, and how to mend it.
+    /// Grants cannot be appended to the earlier text; the message says how to fix it.
     pub fn to_yaml(&self, earlier: Option<&str>) -> Result<String, MergeError> {
         let mut out = String::new();
         match earlier {
@@ -48,8 +48,8 @@ impl PolicyProposal {
         }
         self.grants.iter().for_each(|one| grant(one, &mut out));
         left_out(self, &mut out);
-        // An earlier policy keeps its comments and its form, because it is only added to as text.
-        // Whether the new lines became grants of it depends on that form; reading it again tells.
+        // Grants are appended as text, so that the earlier policy keeps its comments and layout.
+        // Parsing the result checks that the new lines became grants.
         let before = earlier.map_or(Ok(0), grants_in)?;
         match grants_in(&out) {
             Ok(after) if after == before + self.grants.len() => Ok(out),
@@ -72,7 +72,7 @@ fn head(proposal: &PolicyProposal, out: &mut String) {
         out,
         &format!("# Proposed by secretrail baseline from {learned} accesses{span}."),
     );
-    let advice = "# Review every grant: it says what was usual, not what is right.";
+    let advice = "# Review every grant: it shows what was read, not what should be allowed.";
     line(out, advice);
 }
 
@@ -80,7 +80,7 @@ fn grant(grant: &ProposedGrant, out: &mut String) {
     out.push('\n');
     line(out, &evidence(grant));
     if !grant.doubts.is_empty() {
-        let doubts = format!("  # Look twice: {}", grant.doubts.join("; "));
+        let doubts = format!("  # Check: {}", grant.doubts.join("; "));
         line(out, &sanitize::line(&doubts));
     }
     let lists = [
@@ -100,7 +100,7 @@ fn grant(grant: &ProposedGrant, out: &mut String) {
     line(out, &format!("    baseline_per_hour: {usual}"));
 }
 
-/// The comment above a grant: what was seen.
+/// The comment above a grant: reads, days, principals and secrets that were seen.
 fn evidence(grant: &ProposedGrant) -> String {
     format!(
         "  # {} on {} by {} of {}, last {}",
@@ -116,7 +116,7 @@ fn many(n: usize, word: &str) -> String {
     format!("{n} {word}{}", if n == 1 { "" } else { "s" })
 }
 
-/// A list of texts under its key; one alone stands beside it.
+/// A YAML list below its key; a single item goes on the same line.
 fn list(key: &str, items: &[String], out: &mut String) {
     if let [one] = items {
         line(out, &format!("{key} [{}]", quoted(one)));
@@ -137,11 +137,11 @@ fn left_out(proposal: &PolicyProposal, out: &mut String) {
         return;
     }
     out.push('\n');
-    line(out, "# Left out; look at these before you grant them:");
+    line(out, "# Omitted; review these before you grant them:");
     for (why, omissions) in by_reason {
         for omission in omissions.iter().take(LISTED) {
-            // The name comes from the log and stands outside quotes: a line break in it would begin
-            // a line of the policy.
+            // The name is untrusted log text outside quotes: a line break in it would start a new
+            // line of the policy.
             let text = format!(
                 "#   {}: {} accesses to {} secrets by {}, first {}",
                 why.as_str(),
@@ -155,13 +155,13 @@ fn left_out(proposal: &PolicyProposal, out: &mut String) {
         if let Some(more) = omissions.len().checked_sub(LISTED).filter(|more| *more > 0) {
             line(
                 out,
-                &format!("#   {}: {more} principals more", why.as_str()),
+                &format!("#   {}: {more} more principals", why.as_str()),
             );
         }
     }
 }
 
-/// JSON's strings are YAML's double-quoted ones.
+/// JSON strings are valid double-quoted YAML.
 fn quoted(text: &str) -> String {
     serde_json::json!(sanitize::line(text)).to_string()
 }
@@ -215,12 +215,12 @@ mod tests {
         };
         let expected = "\
 # Proposed by secretrail baseline from 1 accesses.
-# Review every grant: it says what was usual, not what is right.
+# Review every grant: it shows what was read, not what should be allowed.
 version: 1
 grants:
 
   # 1 read on 2 days by 1 principal of 2 secrets, last 1970-01-01T00:00:00Z
-  # Look twice: one; two
+  # Check: one; two
   - secrets:
       - \"arn:aws:ssm:*:1:parameter/x\"
       - \"arn:aws:ssm:*:1:parameter/y\"
@@ -255,7 +255,7 @@ grants:
     }
 
     #[test]
-    fn what_was_left_out_is_listed_in_part_and_counted_in_full() {
+    fn omissions_are_listed_in_part_and_counted_in_full() {
         let mut names: Vec<String> = (0..12).map(|n| format!("role-{n}")).collect();
         names[0] = "a\ngrants: [b]".to_owned();
         let proposal = PolicyProposal {
@@ -272,6 +272,6 @@ grants:
             listed[0].contains("by a\u{fffd}grants: [b], first"),
             "{text}"
         );
-        assert!(text.ends_with("#   denied: 2 principals more\n"), "{text}");
+        assert!(text.ends_with("#   denied: 2 more principals\n"), "{text}");
     }
 }

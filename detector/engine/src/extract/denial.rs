@@ -1,17 +1,17 @@
-//! How a call ended, and what an error tells of it.
+//! The outcome of a call, and what an access-denied message contains.
 //!
-//! The parameters of a denied call are not logged. What was asked for, and what denied it, stands
-//! in the message alone. Source: IAM user guide, "Troubleshoot access denied error messages".
+//! The parameters of a denied call are not logged: only `errorMessage` has the resource and the
+//! policy that denied it. Source: IAM user guide, "Troubleshoot access denied error messages".
 
 use std::borrow::Cow;
 
 use crate::ids::{ArnParts, RecordHome, SecretRef, SecretStore};
 use crate::observation::CallOutcome;
 
-/// What [`denied_by`] says when the caller may read the secret but not use its key.
+/// Value of [`denied_by`] when the caller may read the secret but not use its key.
 pub(super) const KMS_KEY: &str = "kms_key";
 
-/// How each kind of policy is called in messages, and by us.
+/// Kinds of policies: as AWS names them in messages, and as values of `denied_by`.
 const GATES: [(&str, &str); 6] = [
     ("identity-based policy", "identity_policy"),
     ("resource-based policy", "resource_policy"),
@@ -25,7 +25,7 @@ const GATES: [(&str, &str); 6] = [
 pub(super) fn outcome(error_code: Option<&str>) -> CallOutcome {
     match error_code {
         None => CallOutcome::Success,
-        // One denial has many codes: `AccessDenied`, `AccessDeniedException`, `VpceAccessDenied`,
+        // Denials have several codes: `AccessDenied`, `AccessDeniedException`, `VpceAccessDenied`,
         // `Client.UnauthorizedOperation`.
         Some(code)
             if code.contains("AccessDenied")
@@ -38,9 +38,9 @@ pub(super) fn outcome(error_code: Option<&str>) -> CallOutcome {
     }
 }
 
-/// Which gate an access-denied message names.
+/// The kind of policy that an access-denied message names; `None` when it names none.
 pub(super) fn denied_by(message: &str) -> Option<Cow<'static, str>> {
-    // The store says so in its own words, without an action and a resource.
+    // The store's own message, without action and resource.
     if message.contains("Access to KMS is not allowed") {
         return Some(KMS_KEY.into());
     }
@@ -48,14 +48,14 @@ pub(super) fn denied_by(message: &str) -> Option<Cow<'static, str>> {
     let known = GATES.iter().find(|(words, _)| gate.contains(words));
     Some(match known {
         Some((_, name)) => (*name).into(),
-        // Kinds of policies come up from time to time: one that is not known is still told.
+        // AWS adds kinds of policies: an unknown one is still reported.
         None => gate.replace([' ', '-'], "_").to_lowercase().into(),
     })
 }
 
-/// What an access-denied message tells.
+/// The parts of an access-denied message.
 pub(super) struct AccessDenial<'a> {
-    /// What was asked for: an ARN, or what the caller typed.
+    /// The requested resource: an ARN, or what the caller typed.
     pub(super) resource: Option<&'a str>,
     /// The kind of policy that denied it, in AWS's words.
     gate: Option<&'a str>,
@@ -63,8 +63,8 @@ pub(super) struct AccessDenial<'a> {
 
 impl<'a> AccessDenial<'a> {
     /// Reads `… is not authorized to perform: ACTION on resource: RESOURCE because no GATE allows
-    /// …` and `… with an explicit deny in a GATE`. Either part may be missing: messages are cut at
-    /// 1 KB. `None` for any other message.
+    /// …` and `… with an explicit deny in a GATE`. Either part may be missing: messages are
+    /// truncated at 1 KB. `None` for any other message.
     pub(super) fn read(message: &'a str) -> Option<Self> {
         let (_, rest) = message.split_once("is not authorized to perform: ")?;
         let resource = rest
@@ -95,7 +95,7 @@ fn gate_with_deny(message: &str) -> Option<&str> {
     Some(gate.trim_end_matches('.'))
 }
 
-/// The secret that an access-denied message names.
+/// The secret that an access-denied message names; unnamed when it names none.
 pub(super) fn denied_target(
     message: Option<&str>,
     store: SecretStore,
@@ -104,12 +104,12 @@ pub(super) fn denied_target(
     let resource = message
         .and_then(AccessDenial::read)
         .and_then(|denial| denial.resource)
-        // Parameter Store says `arn:aws:ssm:…:*` where it did not get as far as the parameter.
+        // Parameter Store writes `arn:aws:ssm:…:*` when it did not identify the parameter.
         .filter(|resource| !resource.ends_with('*'));
     let Some(resource) = resource else {
         return SecretRef::unnamed(store, home);
     };
-    // A bare name is what the caller typed; an ARN may be the key's.
+    // A bare name is what the caller typed; an ARN may be that of the KMS key.
     let arn = ArnParts::parse(resource);
     match store {
         SecretStore::SecretsManager if arn.is_none_or(|arn| arn.service == "secretsmanager") => {
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn every_gate_is_told_and_one_never_heard_of_in_its_own_words() {
+    fn every_gate_is_reported_and_an_unknown_one_in_its_own_words() {
         let gate = |rest: &str| {
             let message = format!("User: x is not authorized to perform: kms:Decrypt {rest}");
             denied_by(&message)
@@ -160,7 +160,7 @@ mod tests {
         assert_eq!(
             gate("on resource: y because no identity-based po"),
             None,
-            "cut off"
+            "truncated"
         );
         assert_eq!(denied_by("Rate exceeded"), None);
         assert_eq!(

@@ -1,4 +1,4 @@
-//! What every observation has, whatever it is about.
+//! The fields that all observations have.
 
 use std::sync::Arc;
 
@@ -12,7 +12,8 @@ use crate::observation::{CallOutcome, CallSource, EventHeader, Interner};
 use crate::time::EventTime;
 use crate::wire::CloudTrailRecord;
 
-/// Builds what every observation has. `None` when `eventTime` is missing or is not a time.
+/// Makes the fields that all observations have. `None` when `eventTime` is missing or is not a
+/// time.
 pub fn head(
     record: &CloudTrailRecord<'_>,
     document: &LazyDocument<'_>,
@@ -48,8 +49,8 @@ pub fn head(
     })
 }
 
-/// The event that the record replaces, because more became known of it. Records with another
-/// addendum are the event itself, delivered late.
+/// The id of the event that an `UPDATED_DATA` addendum replaces. Records with another addendum are
+/// the event itself, delivered late.
 fn updated_event<'r>(record: &'r CloudTrailRecord<'_>) -> Option<&'r str> {
     let addendum = &record.addendum;
     let original = addendum.original_event_id.get()?;
@@ -57,13 +58,12 @@ fn updated_event<'r>(record: &'r CloudTrailRecord<'_>) -> Option<&'r str> {
 }
 
 fn event_id(id: Option<&str>, document: &LazyDocument<'_>) -> SharedStr {
-    // A record without an id still is the same one when it is delivered again.
+    // Without an id, a digest of the record identifies its redeliveries.
     id.map_or_else(|| digest(&[document.text()]).into(), SharedStr::from)
 }
 
-/// Where the call came from.
 fn source(record: &CloudTrailRecord<'_>, interner: &mut Interner) -> Arc<CallSource> {
-    // The endpoint on a Decrypt is AWS's own, never the caller's.
+    // The VPC endpoint of a Decrypt is AWS's own, never the caller's.
     let is_own = record.event_name.get() != Some("Decrypt");
     interner.source(
         record.source_ip_address.get(),
@@ -72,7 +72,8 @@ fn source(record: &CloudTrailRecord<'_>, interner: &mut Interner) -> Arc<CallSou
     )
 }
 
-/// What denied the call. Other errors may quote the words of a denial, and are none.
+/// What denied the call. Only for denied calls: messages of other errors may contain the same
+/// words.
 fn gate(
     record: &CloudTrailRecord<'_>,
     outcome: CallOutcome,
@@ -85,14 +86,14 @@ fn gate(
     Some(interner.text(&gate))
 }
 
-/// What bare names are relative to: the account whose trail it is (the caller's where it is
-/// missing), and the region.
+/// What bare names are relative to: `recipientAccountId`, or the caller's account if that is
+/// missing, and `awsRegion`.
 pub(super) fn home<'r>(record: &'r CloudTrailRecord<'_>) -> RecordHome<'r> {
     let identity = &record.user_identity;
     let account = record.recipient_account_id.get();
     let account = account.or(identity.account_id.get()).unwrap_or_default();
     let region = record.aws_region.get().unwrap_or_default();
-    // The caller and the secret are in one partition; the names of regions only hint at it.
+    // Caller and secret are in one partition; the name of the region is only a hint.
     let partition = identity
         .arn
         .get()

@@ -1,4 +1,4 @@
-//! Fields of a record as they are, for rules that ask for more than the typed ones.
+//! Raw fields of a record, for rules that need more than the typed ones.
 
 use std::collections::BTreeSet;
 
@@ -6,32 +6,32 @@ use crate::document::LazyDocument;
 use crate::ids::SharedStr;
 use crate::observation::KeptFields;
 
-/// Raw fields that the loaded rules ask for beside the typed ones.
+/// Raw fields that the loaded rules need besides the typed ones.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WantedFields {
-    /// Of reads and key uses.
+    /// For reads and KMS Decrypts.
     pub of_accesses: RawFields,
-    /// Of changes.
+    /// For secret changes.
     pub of_changes: RawFields,
 }
 
 /// Raw fields of one kind of record.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RawFields {
-    /// Their names.
+    /// Paths as in the rules, e.g. `requestParameters.name` or `a.b[0]`.
     pub names: BTreeSet<SharedStr>,
-    /// Whether the whole record is searched.
+    /// Whether a rule searches the whole record for keywords.
     pub whole: bool,
 }
 
-/// The raw fields that rules ask for.
+/// The raw fields that rules need, as far as the record has them.
 pub(super) fn kept(document: &LazyDocument<'_>, wanted: &RawFields) -> KeptFields {
     if wanted.names.is_empty() && !wanted.whole {
         return KeptFields::default();
     }
     let text = document.text();
-    // Most records have few of the fields, and to search one for a key costs much less than to
-    // parse it. A key with escapes in it cannot be found by its letters.
+    // Most records have few of the fields, and searching the text for a key is much cheaper than
+    // parsing it. A key that is written with escapes cannot be found this way.
     let is_escaped = text.contains('\\');
     let fields = wanted
         .names

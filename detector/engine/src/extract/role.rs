@@ -1,23 +1,24 @@
-//! Which calls concern us, and what each of them is to us.
+//! Which API calls are relevant, and the role of each.
 
 use crate::ids::SecretStore;
 
-/// What kind of observation a call may be.
+/// The kind of observation that a call gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CallRole {
     /// A read from this store.
     Read(SecretStore),
     /// A KMS `Decrypt`.
     KmsDecrypt,
-    /// A change.
+    /// A secret change.
     Change {
         /// Whether the call decrypts the secret itself.
         decrypts: bool,
     },
 }
 
-/// The table of what concerns us, by `eventSource` and `eventName`. `decrypts` marks changes that
-/// decrypt the secret themselves (Secrets Manager user guide, "Secret encryption and decryption").
+/// The role of a call by `eventSource` and `eventName`; `None` when it is not relevant. `decrypts`
+/// marks changes that decrypt the secret themselves (Secrets Manager user guide, "Secret encryption
+/// and decryption").
 #[must_use]
 pub fn role(source: &str, api: &str) -> Option<CallRole> {
     match (service(source), api) {
@@ -70,7 +71,7 @@ pub fn role(source: &str, api: &str) -> Option<CallRole> {
     }
 }
 
-/// The store of secrets whose calls an `eventSource` has; `None` for other services.
+/// The store of an `eventSource`; `None` for other services.
 pub(super) fn store(source: &str) -> Option<SecretStore> {
     match service(source) {
         "secretsmanager" => Some(SecretStore::SecretsManager),

@@ -82,7 +82,7 @@ impl ExtractEntry {
         // The status from the extraction: judging it again would need the bytes.
         match &self.object_status {
             ObjectStatus::Read => report.objects = 1,
-            ObjectStatus::PassedOver(reason) => report.skip_object(*reason),
+            ObjectStatus::Skipped(reason) => report.skip_object(*reason),
             ObjectStatus::Failed(_) => report.objects_failed = 1,
         }
         report
@@ -220,7 +220,7 @@ mod tests {
         for (object_status, objects, failed, passed) in [
             (ObjectStatus::Read, 1, 0, None),
             (ObjectStatus::Failed("why".to_owned()), 0, 1, None),
-            (ObjectStatus::PassedOver(skipped), 0, 0, Some(1)),
+            (ObjectStatus::Skipped(skipped), 0, 0, Some(1)),
         ] {
             let report = extracted(&object_status).entry.report();
             assert_eq!((report.objects, report.objects_failed), (objects, failed));

@@ -1,5 +1,7 @@
 //! The lines of an extract file after its header.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::extract_file::entry::ExtractEntry;
@@ -23,6 +25,19 @@ pub(super) enum ParsedLine {
 pub(super) struct ExtractEnd {
     pub(super) objects: usize,
     pub(super) records: usize,
+}
+
+impl fmt::Display for ExtractEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = |count| if count == 1 { "" } else { "s" };
+        let (objects, records) = (self.objects, self.records);
+        write!(
+            f,
+            "{records} record{} of {objects} object{}",
+            plural(records),
+            plural(objects)
+        )
+    }
 }
 
 /// How a line with a record begins; no other line does.

@@ -26,8 +26,8 @@ pub enum ExtractFileError {
 /// The inflated bytes of an object with extract files.
 pub type Inflated<R> = BufReader<MultiGzDecoder<R>>;
 
-/// Reads an extract file, record by record. [`Self::next_part`] continues with the next one in the
-/// same bytes.
+/// Reads an extract file, record by record. [`Self::next_extract_file`] continues with the next one
+/// in the same bytes.
 pub struct ExtractFileReader<R> {
     source: R,
     line: Vec<u8>,
@@ -44,7 +44,7 @@ pub struct ExtractFileReader<R> {
 
 impl<R: BufRead> ExtractFileReader<Inflated<R>> {
     /// Reads header and objects of the first extract file in an object, from its bytes as stored;
-    /// `None` when there is none. Concatenated files follow with [`Self::next_part`].
+    /// `None` when there is none. Concatenated files follow with [`Self::next_extract_file`].
     ///
     /// # Errors
     ///
@@ -71,7 +71,7 @@ impl<R: BufRead> ExtractFileReader<R> {
             held: false,
             ended: false,
         };
-        reader.next_part()
+        reader.next_extract_file()
     }
 
     /// Continues with the next extract file; `None` when there is none. The current file must have
@@ -80,7 +80,7 @@ impl<R: BufRead> ExtractFileReader<R> {
     /// # Errors
     ///
     /// See [`ExtractFileError`].
-    pub fn next_part(mut self) -> Result<Option<Self>, ExtractFileError> {
+    pub fn next_extract_file(mut self) -> Result<Option<Self>, ExtractFileError> {
         if !self.next_line()? {
             return Ok(None);
         }
@@ -165,7 +165,7 @@ impl<R: BufRead> ExtractFileReader<R> {
         if end == read {
             return Ok(());
         }
-        Err(broken(format!("expected {end:?}, found {read:?}")))
+        Err(broken(format!("expected {end}, found {read}")))
     }
 
     fn line_before_end(&mut self) -> Result<(), ExtractFileError> {
@@ -198,7 +198,7 @@ mod tests {
     const HEADER: &str = r#"{"schema":"secretrail.extract/1","calls":null,"from":null,
         "to":null,"accounts":[],"regions":[],"span":null}"#;
     const OBJECT: &str = r#"{"object":{"name":"a","tag":"t","in_tree":true,"delivered":null,
-        "fate":"read","bytes":1,"records":2,"repaired":0,"key_validations":0,"skipped":{},
+        "object_status":"read","bytes":1,"records":2,"repaired":0,"key_validations":0,"skipped":{},
         "coverage":[]}}"#;
     const RECORD: &str = r#"{"of":0,"time":3,"record":{}}"#;
     const END: &str = r#"{"end":{"objects":1,"records":2}}"#;
@@ -216,7 +216,7 @@ mod tests {
             }
             assert!(part.next_record()?.is_none(), "an end is an end");
             counts.push(count);
-            next = part.next_part()?;
+            next = part.next_extract_file()?;
         }
         Ok(counts)
     }
@@ -245,7 +245,7 @@ mod tests {
             (&[HEADER, OBJECT, RECORD, RECORD], "its end is missing"),
             (
                 &[HEADER, OBJECT, RECORD, END],
-                "records: 2 }, found ExtractEnd { objects: 1, records: 1 }",
+                "expected 2 records of 1 object, found 1 record of 1 object",
             ),
             (&[HEADER, RECORD], "a record refers to object 0 of 0"),
             (
@@ -269,7 +269,7 @@ mod tests {
 
     #[test]
     fn what_is_none_of_ours_is_foreign() {
-        let newer = HEADER.replace("observations/1", "observations/2");
+        let newer = HEADER.replace("extract/1", "extract/2");
         assert_eq!(
             fault(&[&newer]),
             "is not an extract file that this version reads (secretrail.extract/2); it reads \

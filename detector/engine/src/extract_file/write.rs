@@ -26,7 +26,7 @@ pub fn write(header: &ExtractHeader, mut objects: Vec<ExtractedObject>) -> Vec<u
         out.json(&WrittenLine::Object(&object.entry));
     }
     for record in &records {
-        out.line(&record.part_record().to_line());
+        out.line(&record.extract_record().to_line());
     }
     out.json(&WrittenLine::End(ExtractEnd {
         objects: objects.len(),
@@ -45,7 +45,7 @@ struct TimedRecord {
 }
 
 impl TimedRecord {
-    fn part_record(&self) -> ExtractRecord<'_> {
+    fn extract_record(&self) -> ExtractRecord<'_> {
         ExtractRecord {
             object: self.object,
             time: self.time,

@@ -1,4 +1,4 @@
-//! The text of an access policy, checked: what cannot be meant is refused with its line.
+//! Parses and validates the YAML of an access policy. Errors name the line.
 
 use std::borrow::Cow;
 
@@ -13,53 +13,55 @@ use crate::sanitize::without_byte_order_mark;
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("{}{fault}", line.map(|l| format!("line {l}: ")).unwrap_or_default())]
 pub struct PolicyError {
-    /// Line of the text, from 1, where it is known.
+    /// Line number from 1; `None` when it is not known.
     pub line: Option<usize>,
-    /// What is wrong.
+    /// The error.
     pub fault: PolicyFault,
 }
 
-/// What is wrong with a policy. Its text says how to mend it.
+/// An error in a policy. The message says how to fix it.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum PolicyFault {
-    /// It is not YAML, or has other keys or values than a policy has.
-    #[error("{0}; a policy is `version: 1` and `grants:`, a list with `secrets` and `principals`")]
+    /// Not YAML, or with unknown keys or values.
+    #[error(
+        "{0}; write `version: 1` and `grants:`, a list of entries with `secrets` and `principals`"
+    )]
     NotAPolicy(String),
-    /// It is of a version that is not known.
-    #[error("version {0} is not known; write `version: 1`")]
+    /// The `version` is not supported.
+    #[error("version {0} is not supported; write `version: 1`")]
     Version(u32),
-    /// One of its grants means nothing.
+    /// A grant is invalid.
     #[error("grant {number}: {fault}")]
     Grant {
-        /// Place in the list of grants, from 1.
+        /// Position in the list of grants, from 1.
         number: usize,
-        /// What is wrong with it.
+        /// The error.
         fault: GrantFault,
     },
 }
 
-/// What is wrong with a grant.
+/// An error in a grant.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum GrantFault {
-    /// The list of this name has nothing in it.
+    /// The list with this name is empty.
     #[error("`{0}` is empty; name at least one, or `\"*\"`")]
     Empty(&'static str),
-    /// A secret is called otherwise than by an ARN.
+    /// A secret is not an ARN.
     #[error(
         "`{0}` is not the ARN of a secret or parameter; \
          write an ARN, as in arn:aws:secretsmanager:*:111122223333:secret:prod/*"
     )]
     NotAnArn(String),
-    /// The usual rate is negative or no number.
+    /// `baseline_per_hour` is negative or not a number.
     #[error("`baseline_per_hour: {0}` is not a rate; write 0 or more")]
     NotARate(f64),
-    /// A source is none.
+    /// An entry of `sources` is invalid.
     #[error(transparent)]
     Source(#[from] InvalidSource),
 }
 
 impl GrantFault {
-    /// The word in the text of the policy that is at fault.
+    /// The word in the text that causes the error, to find its line.
     fn word(&self) -> Cow<'_, str> {
         match self {
             Self::Empty(name) => format!("{name}:").into(),
@@ -88,7 +90,7 @@ struct GrantFile {
     baseline_per_hour: Option<f64>,
 }
 
-/// Reads the grants of a policy.
+/// Parses and validates the grants of a policy.
 pub(super) fn read(text: &str) -> Result<Vec<PolicyGrant>, PolicyError> {
     let text = without_byte_order_mark(text);
     let file: PolicyFile = yaml_serde::from_str(text).map_err(|error| PolicyError {
@@ -130,17 +132,16 @@ impl GrantFile {
         })
     }
 
-    /// Looks for what can be read but not be meant.
+    /// Rejects values that parse but make no sense.
     fn check(&self) -> Result<(), GrantFault> {
-        // A list that is empty by mistake, as when a template fills in nothing, would grant nothing
-        // without a word.
+        // An empty list, as from a template without values, would silently grant nothing.
         if self.secrets.is_empty() {
             return Err(GrantFault::Empty("secrets"));
         }
         if self.principals.is_empty() {
             return Err(GrantFault::Empty("principals"));
         }
-        // Names without their place would mean the secrets of that name in every account.
+        // A bare name would match the secrets of that name in every account.
         let mut secrets = self.secrets.iter();
         if let Some(name) = secrets.find(|s| *s != "*" && !s.starts_with("arn:")) {
             return Err(GrantFault::NotAnArn(name.clone()));
@@ -158,10 +159,10 @@ fn globs(list: &[String]) -> Vec<GlobPattern> {
         .collect()
 }
 
-/// The line of the `nth` grant's word, from 1; of the first such word when the grants cannot be
-/// told apart.
+/// The line of a word in the `nth` grant, from 1; the first line with the word when the grants
+/// cannot be distinguished.
 fn line_of(text: &str, word: &str, nth: usize) -> Option<usize> {
-    // The parser does not say where a value stood. A grant begins with a key behind a hyphen; the
+    // The parser does not report where a value was. A grant begins with a hyphen and a key; the
     // items of its lists are ARNs, or have no colon.
     let mut grant_starts = text.lines().enumerate().filter(|(_, line)| {
         line.trim_start().starts_with("- ") && line.contains(':') && !line.contains("arn:")
@@ -170,7 +171,7 @@ fn line_of(text: &str, word: &str, nth: usize) -> Option<usize> {
     line_with(text, word, start).or_else(|| line_with(text, word, 0))
 }
 
-/// The first line with a word, from 1, not before so many lines.
+/// The first line with a word, from 1, after so many skipped lines.
 fn line_with(text: &str, word: &str, skipped: usize) -> Option<usize> {
     let mut lines = text.lines().enumerate().skip(skipped);
     let (index, _) = lines.find(|(_, line)| line.contains(word))?;
@@ -186,7 +187,7 @@ mod tests {
         let cases = [
             (
                 "version: 2\ngrants: []\n",
-                "line 1: version 2 is not known; write `version: 1`",
+                "line 1: version 2 is not supported; write `version: 1`",
             ),
             (
                 "version: 1\ngrants:\n  - secrets: [prod/db]\n    principals: [\"*\"]\n",

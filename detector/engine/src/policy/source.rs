@@ -1,4 +1,4 @@
-//! Where calls may come from, as people write it.
+//! `sources` of a grant: where calls may come from.
 
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -8,18 +8,17 @@ use ipnet::IpNet;
 use crate::glob::GlobPattern;
 use crate::observation::CallSource;
 
-/// Where calls may come from.
+/// An allowed source of calls.
 #[derive(Debug, Clone)]
 pub enum SourcePattern {
-    /// A network.
+    /// A network (CIDR) or a single address.
     Net(IpNet),
-    /// A VPC endpoint id or the name of a service.
+    /// Pattern of a VPC endpoint id or the name of a service.
     Name(GlobPattern),
 }
 
 impl SourcePattern {
-    /// Whether a source is meant: by its address, its service, or the endpoint that it came
-    /// through.
+    /// Whether the pattern matches the address, the service or the VPC endpoint of a call.
     #[must_use]
     pub fn matches(&self, source: &CallSource) -> bool {
         match self {
@@ -57,7 +56,7 @@ impl FromStr for SourcePattern {
     }
 }
 
-/// A text that names no source of calls.
+/// A text that is not a valid source.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{0}` is not a source; write a CIDR (10.0.0.0/8, 2001:db8::/32), an address, vpce-…, \
@@ -94,7 +93,7 @@ mod tests {
         assert!(!matches("vpce-0a*", outside, None));
         assert!(matches("*.amazonaws.com", Some("rds.amazonaws.com"), None));
         assert!(matches("AWS Internal", Some("AWS Internal"), None));
-        // Anything, but not nothing.
+        // Any source, but not a missing one.
         assert!(matches("*", outside, None));
         assert!(!matches("*", None, None));
     }

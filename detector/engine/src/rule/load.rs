@@ -137,7 +137,7 @@ fn is_suppression(window: &WindowRule, set: &RuleSet) -> bool {
 /// Names by which correlations in the files mean rules that are not in the files.
 #[must_use]
 pub fn unresolved(files: &[(String, String)]) -> BTreeSet<String> {
-    // What cannot be parsed is told when it is loaded.
+    // Parse errors are reported by loading.
     let parsed: Vec<_> = files
         .iter()
         .flat_map(|(file, text)| source::parse(file, text, 0))

@@ -99,7 +99,7 @@ impl NeededCalls {
 
 /// The calls that a matching record must be one of; `None` when the rule does not say.
 ///
-/// Most rules ask for a few calls of one service. Records of other services are then passed over
+/// Most rules ask for a few calls of one service. Records of other services are then skipped
 /// before they are parsed, so this must never leave out a call that could match: `None` is always
 /// right.
 pub(super) fn needed_calls(rule: &SigmaRule) -> Option<Vec<NeededCalls>> {

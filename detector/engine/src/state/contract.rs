@@ -1,4 +1,4 @@
-//! The suite that every state store must pass. A store's own tests call [`run`] with a function
+//! The tests that every state store must pass. A store's own tests call [`run`] with a function
 //! that makes an empty store.
 
 use std::collections::BTreeSet;
@@ -20,18 +20,18 @@ use crate::state::StateStore;
 use crate::time::EventTime;
 use crate::wire::CloudTrailRecord;
 
-/// Before everything.
+/// Before every event time.
 const LONG_AGO: EventTime = EventTime(i64::MIN);
 
-/// Runs the whole suite.
+/// Runs all tests.
 ///
 /// # Panics
 ///
-/// On the first promise that the store breaks.
+/// On the first violation of the contract.
 pub async fn run<S: StateStore>(empty: impl Fn() -> S) {
     facts_are_kept_once(&empty()).await;
     facts_are_read_by_group_and_range(&empty()).await;
-    slots_are_told_by_range(&empty()).await;
+    slots_are_reported_by_range(&empty()).await;
     pending_events_are_due_until_they_are_closed(&empty()).await;
     pending_events_are_found_by_correlation_group_open_or_closed(&empty()).await;
     late_pending_events_wait_as_long_as_others(&empty()).await;
@@ -66,13 +66,13 @@ fn read(event_id: &str, secs: i64, actor: &str, shared: Option<&str>) -> Observa
     .expect("it is a read")
 }
 
-/// A read of an actor that nobody has paired yet, for tests of stores.
+/// An unpaired read by an actor, for tests of stores.
 #[must_use]
 pub fn end(event_id: &str, secs: i64, actor: &str) -> Arc<PendingEvent> {
     Arc::new(PendingEvent::new(read(event_id, secs, actor, None)))
 }
 
-/// Everything that has waited since a time, however little a store gives at once.
+/// All events that have been pending since a time.
 async fn due<S: StateStore>(store: &S, since: i64) -> Vec<Arc<PendingEvent>> {
     store
         .due_pending_events(EventTime(since), usize::MAX)
@@ -161,7 +161,7 @@ async fn keys<S: StateStore>(store: &S, group: &str, from: i64, to: i64) -> Vec<
 async fn facts_are_kept_once<S: StateStore>(store: &S) {
     let (one, two) = (fact("e1", 100, "x"), fact("e2", 110, "y"));
     put_facts(store, "ann", vec![one.clone(), two.clone(), one]).await;
-    // Redelivered with a fact that is new: a batch may overlap with any other.
+    // Redelivered together with a new fact: batches may overlap.
     put_facts(store, "ann", vec![two, fact("e3", 120, "x")]).await;
     assert_eq!(
         keys(store, "ann", 100, 120).await,
@@ -176,7 +176,7 @@ async fn facts_are_read_by_group_and_range<S: StateStore>(store: &S) {
     assert_eq!(
         keys(store, "ann", 100, 110).await,
         ["e1", "e2"].map(SharedStr::from),
-        "both ends are in it"
+        "both ends are included"
     );
     assert_eq!(keys(store, "ann", 101, 119).await, ["e2".into()]);
     let ranges = ["nobody", "bob", "ann"].map(|group| WindowRange {
@@ -186,10 +186,10 @@ async fn facts_are_read_by_group_and_range<S: StateStore>(store: &S) {
     });
     let found = store.facts(&ranges).await.expect("facts");
     let counts: Vec<usize> = found.iter().map(Vec::len).collect();
-    assert_eq!(counts, [0, 1, 3], "in the order that was asked for");
+    assert_eq!(counts, [0, 1, 3], "in the order of the ranges");
 }
 
-async fn slots_are_told_by_range<S: StateStore>(store: &S) {
+async fn slots_are_reported_by_range<S: StateStore>(store: &S) {
     let asked =
         [("rule", 100, 120), ("another rule", 0, 1_000)].map(|(rule, from, to)| RuleRange {
             rule: rule.into(),
@@ -213,7 +213,7 @@ async fn slots_are_told_by_range<S: StateStore>(store: &S) {
     );
 }
 
-/// Closes what has waited since a time, and gives it.
+/// Closes the events that have been pending since a time, and returns their ids.
 async fn close_due<S: StateStore>(store: &S, since: i64) -> BTreeSet<SharedStr> {
     let due = store
         .due_pending_events(EventTime(since), 10)
@@ -243,7 +243,7 @@ async fn pending_events_are_due_until_they_are_closed<S: StateStore>(store: &S) 
     assert_eq!(due(store, 1_000).await.len(), 3, "each once");
     assert_eq!(close_due(store, 100).await, set(&["e1"]));
     assert_eq!(close_due(store, 100).await, set(&[]));
-    // Queues deliver again, days later too: what was judged then must not be judged anew.
+    // Queues redeliver, even days later: a final evaluation must not be repeated.
     store
         .put_pending_events(ends, LONG_AGO)
         .await
@@ -257,14 +257,14 @@ async fn pending_events_are_found_by_correlation_group_open_or_closed<S: StateSt
     let ends = vec![one, end("e2", 200, "ann"), end("e3", 150, "bob")];
     store.put_pending_events(ends, LONG_AGO).await.expect("put");
     close_due(store, 100).await;
-    // A key use that comes late looks for its read, which may have been judged without it.
+    // A late KMS Decrypt looks for its read, which may have been finalised without it.
     for (from, expected) in [(100, &["e1", "e2"][..]), (101, &["e2"]), (201, &[])] {
         let around = CorrelationRange {
             correlation_group: correlation_group.clone(),
             from: EventTime(from),
             to: EventTime(200.max(from)),
         };
-        let found = store.pending_events_in(&[around]).await.expect("scene");
+        let found = store.pending_events_in(&[around]).await.expect("in range");
         assert_eq!(
             found.iter().map(|ends| ids(ends)).collect::<Vec<_>>(),
             [set(expected)]
@@ -273,8 +273,8 @@ async fn pending_events_are_found_by_correlation_group_open_or_closed<S: StateSt
 }
 
 async fn late_pending_events_wait_as_long_as_others<S: StateStore>(store: &S) {
-    // The first was delivered 400 s late. Counted from its own time it would be due at once, before
-    // its other half, which is as late, had a chance to come.
+    // The first was delivered 400 s late. Counted from its event time it would be due at once,
+    // before its other half, which is as late, could arrive.
     store
         .put_pending_events(vec![end("e1", 100, "ann")], EventTime(500))
         .await
@@ -289,7 +289,7 @@ async fn late_pending_events_wait_as_long_as_others<S: StateStore>(store: &S) {
 }
 
 async fn copies_are_found_by_shared_id<S: StateStore>(store: &S) {
-    // The actor is not the same in the copies of both accounts, and so neither is the scene.
+    // The copies in the two accounts have different actors, and so different correlation groups.
     let [one, other] = [("e1", "ann"), ("e2", "bob")]
         .map(|(event, actor)| Arc::new(PendingEvent::new(read(event, 100, actor, Some("s1")))));
     let ends = vec![one, other, end("e3", 100, "ann")];
@@ -308,7 +308,8 @@ async fn coverage_is_remembered<S: StateStore>(store: &S) {
         .mark_coverage(vec![mark("eu-west-1", 100), mark("eu-west-1", 200)])
         .await
         .expect("mark");
-    // Hours are remembered: the first is in that of both, the second two hours later.
+    // Coverage is recorded by hour: the first mark is in the hour of both, the second two hours
+    // later.
     let asked = [
         mark("eu-west-1", 300),
         mark("eu-west-1", 7_300),
@@ -320,7 +321,7 @@ async fn coverage_is_remembered<S: StateStore>(store: &S) {
     );
 }
 
-/// Remembers times under keys, as every delivery may come twice.
+/// Records times twice, as every delivery may be repeated.
 async fn put_seen_twice<S: StateStore>(store: &S, times: &[(&str, i64)]) {
     let sightings: Vec<Sighting> = times
         .iter()
@@ -341,7 +342,7 @@ async fn put_seen_twice<S: StateStore>(store: &S, times: &[(&str, i64)]) {
 
 async fn what_was_seen_is_remembered_by_grain<S: StateStore>(store: &S) {
     put_seen_twice(store, &[("a", 55), ("b", 1), ("a", 77)]).await;
-    // Later, but earlier in time: the first time of a grain is what counts, in any order.
+    // Added later with earlier times: the first time of a grain counts, in any order.
     put_seen_twice(store, &[("a", 51), ("a", 59)]).await;
     put_seen_twice(store, &[]).await;
     let asked = ["b".into(), "never".into(), "a".into()];
@@ -353,14 +354,14 @@ async fn what_was_seen_is_remembered_by_grain<S: StateStore>(store: &S) {
     assert_eq!(found, [vec![1], vec![], vec![51, 77]]);
 }
 
-/// For each alert, whether it was created now.
+/// For each alert, whether this call created it.
 async fn create<S: StateStore>(store: &S, alerts: &[&Alert], now: i64) -> Vec<bool> {
     let alerts = alerts.iter().copied().cloned().collect();
     let created = store.create_alerts(alerts, EventTime(now)).await;
     created.expect("create alerts")
 }
 
-/// Alerts that were created before a time and are not published, by id.
+/// Unpublished alerts that were created before a time, by id.
 async fn waiting<S: StateStore>(store: &S, before: i64) -> Vec<Alert> {
     let alerts = store.unpublished(EventTime(before), 10).await;
     let mut alerts = alerts.expect("unpublished alerts");
@@ -371,7 +372,7 @@ async fn waiting<S: StateStore>(store: &S, before: i64) -> Vec<Alert> {
 async fn alerts_are_created_once<S: StateStore>(store: &S) {
     let (one, two) = (alert("e1"), alert("e2"));
     assert_eq!(create(store, &[&one], 10).await, [true]);
-    // The second `two` of one call is a copy as well: a call may hold a delivery twice.
+    // The second `two` is a duplicate within one call.
     assert_eq!(
         create(store, &[&two, &one, &two], 20).await,
         [true, false, false]
@@ -395,16 +396,12 @@ async fn alerts_wait_until_they_are_published<S: StateStore>(store: &S) {
     }
     let left = std::slice::from_ref(&two);
     assert_eq!(waiting(store, 100).await, left);
-    assert_eq!(
-        create(store, &[&one], 30).await,
-        [false],
-        "it is still known"
-    );
-    assert_eq!(waiting(store, 100).await, left, "and not told again");
+    assert_eq!(create(store, &[&one], 30).await, [false], "it still exists");
+    assert_eq!(waiting(store, 100).await, left, "and not published again");
 }
 
 async fn nothing_is_asked_for_in_vain<S: StateStore>(store: &S) {
-    // DynamoDB refuses requests without items: a store must not send them.
+    // DynamoDB rejects requests without items: a store must not send them.
     store.put_facts(Vec::new()).await.expect("no facts");
     store
         .put_pending_events(Vec::new(), LONG_AGO)
@@ -422,7 +419,7 @@ async fn nothing_is_asked_for_in_vain<S: StateStore>(store: &S) {
     store
         .mark_published(&[alert("never").id])
         .await
-        .expect("publish what is not there");
+        .expect("publish an unknown id");
     store.mark_coverage(Vec::new()).await.expect("no marks");
     store
         .put_seen(Vec::new(), LookbackPeriods::default())
@@ -446,7 +443,7 @@ mod tests {
     use crate::state::memory::MemoryStore;
     use crate::state::{DueEvents, StateError};
 
-    /// A promise that a store breaks.
+    /// A violation of the contract.
     #[derive(Debug, Clone, Copy, PartialEq)]
     enum Broken {
         OneFactIsLost,
@@ -461,7 +458,7 @@ mod tests {
         NothingIsPublished,
     }
 
-    /// A store that keeps all promises but one.
+    /// A store that violates the contract in one way.
     struct BrokenStore(MemoryStore, Broken);
 
     impl BrokenStore {

@@ -1,9 +1,9 @@
-//! The form in which a store outside memory keeps loose ends, facts and alerts: JSON, deflated.
-//! Version 1.
+//! The form in which stores other than memory keep pending events, facts and alerts: JSON,
+//! compressed with zlib. Version 1.
 //!
-//! What many things have in common (callers, sources, secrets, records) is written once and
-//! referred to by its index. Equal content gives equal bytes, whose digest names the item: writing
-//! it again changes nothing.
+//! Shared values (principals, sources, secrets, record headers) are written once and referenced by
+//! index. Equal content has an equal digest, which names the item: writing it again changes
+//! nothing.
 
 mod read;
 mod write;
@@ -25,13 +25,14 @@ use crate::fact::Fact;
 use crate::ids::SharedStr;
 use crate::pending_event::PendingEvent;
 
-/// Version of this form, written into every item.
+/// Version of the format, written into every item.
 pub const VERSION: u32 = 1;
 
-/// Size in bytes beyond which items are split: DynamoDB takes 400 KB, names included.
+/// Size in bytes beyond which items are split: DynamoDB accepts 400 KB, names of attributes
+/// included.
 pub const MAX_ITEM_BYTES: usize = 300 * 1024;
 
-/// Bytes that an item may inflate to; a larger one is not ours.
+/// Most bytes that an item may inflate to; Secretrail writes no larger ones.
 const MAX_INFLATED_BYTES: u64 = 256 * 1024 * 1024;
 
 /// Fields of a window's group and their values.
@@ -42,46 +43,45 @@ pub type StoredGroup = Vec<(SharedStr, SharedStr)>;
 pub struct PackedItem {
     /// Digest of the content: 32 hexadecimal digits.
     pub digest: String,
-    /// The content.
+    /// The content: compressed JSON.
     pub bytes: Vec<u8>,
 }
 
 /// Why a stored item could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ItemError {
-    /// Its bytes are not deflated.
+    /// The bytes are not zlib data.
     #[error("a stored item is not readable: {0}; {FOREIGN}")]
     Bytes(#[from] std::io::Error),
-    /// Its text is not of this form.
+    /// The JSON does not have this format.
     #[error("a stored item is not readable: {0}; {FOREIGN}")]
     Json(#[from] serde_json::Error),
-    /// It is of another version.
-    #[error(
-        "a stored item is not readable: it is of version {0}, this is version {VERSION}; {FOREIGN}"
-    )]
+    /// The item has another version.
+    #[error("a stored item is not readable: it has version {0}, expected {VERSION}; {FOREIGN}")]
     Version(u32),
-    /// It refers to what is not in its tables.
-    #[error("a stored item is not readable: it refers to entry {index} of {entries}; {FOREIGN}")]
+    /// A reference points outside its table.
+    #[error("a stored item is not readable: entry {index} of {entries} is missing; {FOREIGN}")]
     Entry {
-        /// Which entry it refers to, from 0.
+        /// Index of the entry, from 0.
         index: usize,
-        /// How many there are.
+        /// Number of entries in the table.
         entries: usize,
     },
-    /// It has a word that is none of a closed set.
-    #[error("a stored item is not readable: `{0}` is not known; {FOREIGN}")]
+    /// The name of an enum value is not known.
+    #[error("a stored item is not readable: `{0}` is not a known value; {FOREIGN}")]
     Word(SharedStr),
-    /// It is of loose ends or facts, where an alert was expected.
+    /// The item holds pending events or facts instead of an alert.
     #[error("a stored item is not readable: it holds no alert; {FOREIGN}")]
     NoAlert,
 }
 
-/// Who else may have written an item.
-const FOREIGN: &str = "it was written by another version, or by somebody else";
+/// Possible cause of an unreadable item.
+const FOREIGN: &str = "it was written by another version of Secretrail, or by another program";
 
-/// What is stored: tables of what is shared, and the things themselves. Empty ones are left out.
-// Fields are written in the order in which they stand here, and the digest is made of what is
-// written: to move one is to give every item another name, and so to keep it twice.
+/// An item: tables of shared values, and the pending events, facts or alert. Empty ones are
+/// omitted.
+// The digest depends on the order of these fields: moving one renames every item, and so stores it
+// twice.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct StoredPackV1 {
     v: u32,
@@ -165,7 +165,7 @@ struct StoredHeaderV1 {
     error_code: Option<SharedStr>,
     object: SharedStr,
     delivered: i64,
-    /// Field names and values that rules ask for.
+    /// Raw fields that rules need, and their values.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     fields: Vec<(SharedStr, StoredValueV1)>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -188,7 +188,7 @@ struct StoredAccessV1 {
     head: usize,
     method: SharedStr,
     secret: usize,
-    /// The secret as it was asked for.
+    /// The secret as the request named it.
     asked: usize,
     status: SharedStr,
     decrypt: Option<SharedStr>,
@@ -256,7 +256,7 @@ struct StoredAlertV1 {
     secrets_total: usize,
     accesses: Vec<usize>,
     accesses_total: usize,
-    /// Missing in items of versions that did not know it.
+    /// Absent in items of earlier versions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     events: Vec<SharedStr>,
 }
@@ -281,12 +281,12 @@ struct StoredWindowMatchV1 {
     count: u64,
 }
 
-/// Packs loose ends, in as many items as they need.
+/// Packs pending events, in as many items as they need.
 #[must_use]
 pub fn pack_pending(pending: &[Arc<PendingEvent>]) -> Vec<PackedItem> {
     let mut sorted = pending.to_vec();
-    // By what an identity is made of. Its own order goes by a fingerprint, which is not the same on
-    // every machine, and would give the same loose ends another digest there.
+    // By the parts of the identity. Its own order uses a fingerprint, which differs between
+    // machines and would change the digest.
     sorted.sort_by(|a, b| a.id.parts().cmp(&b.id.parts()));
     let mut items = Vec::new();
     split(&sorted, pending_pack, &mut items);
@@ -302,7 +302,7 @@ fn pending_pack(pending: &[Arc<PendingEvent>], keep_fields: bool) -> StoredPackV
     writer.pack
 }
 
-/// Reads what [`pack_ends`] wrote.
+/// Reads what [`pack_pending`] wrote.
 ///
 /// # Errors
 ///
@@ -349,7 +349,7 @@ pub fn unpack_facts(bytes: &[u8]) -> Result<Vec<(StoredGroup, Fact)>, ItemError>
 /// Packs an alert.
 #[must_use]
 pub fn pack_alert(alert: &Alert) -> PackedItem {
-    // Without raw fields: rules have looked at them, and nobody who is told of the alert does.
+    // Without raw fields: rules have used them already, and no form of an alert shows them.
     let mut writer = ItemWriter::new(false);
     let alert = writer.alert(alert);
     writer.pack.alert = Some(alert);
@@ -367,13 +367,13 @@ pub fn unpack_alert(bytes: &[u8]) -> Result<Alert, ItemError> {
     reader.alert(alert)
 }
 
-/// Packs things, halving them until every item is small enough. One thing alone that is too large
-/// is kept without the raw fields of its record, which only rules about those fields need.
+/// Packs things, halving them until every item is small enough. A single thing that is too large is
+/// stored without the raw fields of its record, which only rules about those fields need.
 fn split<T>(things: &[T], pack: fn(&[T], bool) -> StoredPackV1, items: &mut Vec<PackedItem>) {
     if things.is_empty() {
         return;
     }
-    // What it deflates to is not known before it is done, and seldom too large.
+    // The compressed size is known only afterwards, and seldom too large.
     let packed = deflate(pack(things, true));
     if packed.bytes.len() <= MAX_ITEM_BYTES {
         items.push(packed);
@@ -390,9 +390,9 @@ fn split<T>(things: &[T], pack: fn(&[T], bool) -> StoredPackV1, items: &mut Vec<
 
 fn deflate(mut pack: StoredPackV1) -> PackedItem {
     pack.v = VERSION;
-    // The digest is of the text, because what it deflates to may differ between versions of the
-    // compressor: functions of two releases that run side by side still write the same item.
-    // Cannot fail: every key is text.
+    // The digest is of the text: compressed bytes may differ between versions of the compressor,
+    // and two releases that run side by side must write the same item. Cannot fail: every key is
+    // text.
     let text = serde_json::to_string(&pack).unwrap_or_default();
     PackedItem {
         digest: digest(&[&text]),
@@ -400,7 +400,7 @@ fn deflate(mut pack: StoredPackV1) -> PackedItem {
     }
 }
 
-/// Bytes deflated, for items that are not of this module.
+/// Compresses bytes, also for items of other modules.
 #[must_use]
 pub fn squeezed(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = ZlibEncoder::new(Vec::new(), Compression::new(3));
@@ -415,11 +415,11 @@ pub fn squeezed(bytes: &[u8]) -> Vec<u8> {
 ///
 /// # Errors
 ///
-/// The bytes were not written by it, or are far too many.
+/// The bytes are not zlib data. What inflates to too many bytes is truncated, and so is no JSON.
 pub fn unsqueezed(bytes: &[u8]) -> Result<Vec<u8>, ItemError> {
     let mut text = Vec::new();
-    // The table is ours, but not what may be written into it: a few bytes can inflate to a lot.
-    // What is cut here is no JSON any more, and is refused as such.
+    // Content of the table is not trusted: a few bytes can inflate to gigabytes. Truncated text is
+    // invalid JSON, and rejected as such.
     let mut decoder = ZlibDecoder::new(bytes).take(MAX_INFLATED_BYTES);
     decoder.read_to_end(&mut text)?;
     Ok(text)

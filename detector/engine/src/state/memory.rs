@@ -1,4 +1,4 @@
-//! The store of a replay and of tests: maps in memory, gone when it is dropped.
+//! The store of a replay and of tests: in memory.
 
 mod pending;
 
@@ -20,24 +20,24 @@ use crate::time::EventTime;
 #[derive(Default)]
 struct MemoryTables {
     facts: HashMap<WindowKey, FactSet>,
-    /// Rules of each window that have facts at any time.
+    /// Slots that have facts, at any time, by id of the rule.
     slots: HashMap<SharedStr, BTreeSet<usize>>,
     pending: PendingTable,
     shared: HashMap<SharedStr, Vec<Arc<PendingEvent>>>,
-    /// Account, region, and hours.
+    /// Hours by account and region.
     coverage: HashMap<(SharedStr, SharedStr), HourRanges>,
     seen: HashMap<SharedStr, SeenTimes>,
     alerts: HashMap<AlertId, CreatedAlert>,
 }
 
-/// An alert, when it was created, and whether it was published.
+/// An alert with its creation time, and whether it was published.
 struct CreatedAlert {
     alert: Alert,
     created: EventTime,
     published: bool,
 }
 
-/// Keeps everything in memory.
+/// A store that keeps everything in memory, until it is dropped.
 #[derive(Default)]
 pub struct MemoryStore {
     tables: Mutex<MemoryTables>,
@@ -45,7 +45,7 @@ pub struct MemoryStore {
 
 impl MemoryStore {
     fn tables(&self) -> MutexGuard<'_, MemoryTables> {
-        // A writer that panicked left maps that are still maps.
+        // The maps are usable even after a panic.
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -56,7 +56,7 @@ impl MemoryStore {
         let mut tables = self.tables();
         match tables.slots.get_mut(&key.rule) {
             Some(slots) => _ = slots.insert(fact.slot),
-            // Once for each rule: every other fact finds its slots without a copy of the name.
+            // Once for each rule: for all other facts the id is not cloned.
             None => {
                 let slots = BTreeSet::from([fact.slot]);
                 tables.slots.insert(key.rule.clone(), slots);
@@ -65,7 +65,7 @@ impl MemoryStore {
         tables.facts.entry(key).or_default().add(fact);
     }
 
-    /// Closes loose ends.
+    /// Closes pending events.
     pub(crate) fn close(&self, ids: &[PendingEventId]) {
         let mut tables = self.tables();
         for id in ids {
@@ -75,7 +75,7 @@ impl MemoryStore {
         }
     }
 
-    /// Forgets the facts of each rule before a time.
+    /// Drops the facts of each rule before the time given for it.
     pub(crate) fn forget_facts(&self, oldest: &HashMap<SharedStr, EventTime>) {
         self.tables().facts.retain(|key, set| {
             let oldest = oldest.get(&key.rule);
@@ -83,7 +83,7 @@ impl MemoryStore {
         });
     }
 
-    /// Forgets what was last seen before a time; since when there are logs is not forgotten.
+    /// Drops what was last seen before a time, but not when an account's logs begin.
     pub(crate) fn forget_seen(&self, oldest: EventTime, lookback: LookbackPeriods) {
         self.tables().seen.retain(|key, times| {
             seen::is_since_key(key) || times.forget(oldest, lookback.grain_secs())
@@ -112,7 +112,7 @@ impl StateStore for MemoryStore {
     }
 
     async fn slots(&self, windows: &[RuleRange]) -> Result<Vec<BTreeSet<usize>>, StateError> {
-        // Whatever the range: more may be told than there is in it.
+        // The range is ignored: reporting too many slots is allowed.
         let tables = self.tables();
         let slots = windows.iter().map(|range| tables.slots.get(&range.rule));
         Ok(slots
@@ -125,7 +125,7 @@ impl StateStore for MemoryStore {
         mut ends: Vec<Arc<PendingEvent>>,
         arrived: EventTime,
     ) -> Result<(), StateError> {
-        // Those of one scene after each other: it is looked for in memory once.
+        // Sorted by correlation group, so that each group is looked up in memory once.
         ends.sort_by_cached_key(|end| end.correlation_group.fingerprint());
         let mut tables = self.tables();
         let MemoryTables {
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn pending_events_with_one_fingerprint_are_told_apart() {
+    fn pending_events_with_one_fingerprint_are_distinguished() {
         let ends: Vec<Arc<PendingEvent>> = [("e1", "ann"), ("e2", "ann"), ("e3", "bob")]
             .into_iter()
             .map(|(id, actor)| {

@@ -1,12 +1,12 @@
-//! What may be wrong with settings, each with its remedy.
+//! Errors in settings, each with its remedy.
 
 use crate::config::settings::{MODE, TOPICS};
 
-/// Everything that is wrong with the settings.
+/// All errors in the settings.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{} faults in the settings:\n{}", .0.len(), lines(.0))]
+#[error("errors in the settings ({}):\n{}", .0.len(), lines(.0))]
 pub struct ConfigError(
-    /// The faults, one at least.
+    /// The errors, at least one.
     pub Vec<SettingFault>,
 );
 
@@ -15,70 +15,70 @@ fn lines(faults: &[SettingFault]) -> String {
     lines.join("\n")
 }
 
-/// What is wrong with a setting.
+/// An error in a setting.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SettingFault {
-    /// It must be there, and is not.
+    /// A required setting is not set.
     #[error("{name} is not set; set it to the {help}")]
     Missing {
         /// Name of the setting.
         name: &'static str,
-        /// What it is for.
+        /// Its description.
         help: &'static str,
     },
-    /// It names no mode.
+    /// The mode is not known.
     #[error("{setting} is `{0}`; write alerts or extract", setting = MODE)]
     Mode(String),
-    /// It is no time span.
+    /// The value is not a time span.
     #[error("{name} is `{value}`; write a time span such as 15m, 12h or 90d")]
     TimeSpan {
         /// Name of the setting.
         name: &'static str,
-        /// What it holds.
+        /// Its value.
         value: String,
     },
-    /// It is no number, or too small.
+    /// The value is not a number, or too small.
     #[error("{name} is `{value}`; write a number of at least {least}")]
     Number {
         /// Name of the setting.
         name: &'static str,
-        /// What it holds.
+        /// Its value.
         value: String,
-        /// The smallest that is taken.
+        /// The smallest allowed value.
         least: u64,
     },
-    /// It is neither true nor false.
+    /// The value is neither true nor false.
     #[error("{name} is `{value}`; write true or false")]
     Flag {
         /// Name of the setting.
         name: &'static str,
-        /// What it holds.
+        /// Its value.
         value: String,
     },
-    /// It names no place where files could be.
+    /// The value is not a location of files.
     #[error("{name} is `{value}`; {why}")]
     Place {
         /// Name of the setting.
         name: &'static str,
-        /// What it holds.
+        /// Its value.
         value: String,
-        /// What is wrong with it.
+        /// The error.
         why: LocationFault,
     },
-    /// One of the topics is none.
+    /// A topic is invalid.
     #[error("{setting} has `{topic}`; {why}", setting = TOPICS)]
     Topic {
-        /// The topic with its options, as it stands there.
+        /// The topic with its options, as written.
         topic: String,
-        /// What is wrong with it.
+        /// The error.
         why: TopicFault,
     },
 }
 
-/// What is wrong with the name of a place.
+/// An error in a location.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LocationFault {
-    /// It is a URL of something else than S3.
+    /// A URL other than `s3://…`.
     #[error("write s3://bucket/key, or a path in the package")]
     OtherScheme,
     /// The bucket or the key is missing.
@@ -86,19 +86,19 @@ pub enum LocationFault {
     Incomplete,
 }
 
-/// What is wrong with a topic.
+/// An error in a topic.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TopicFault {
-    /// It is not the ARN of one.
+    /// Not the ARN of an SNS topic.
     #[error("write the ARN of an SNS topic: arn:aws:sns:REGION:ACCOUNT:NAME")]
     NotATopic,
-    /// There is no such format.
-    #[error("`{0}` is no format; use standard, chat or ocsf")]
+    /// The format is not known.
+    #[error("`{0}` is not a format; use standard, chat or ocsf")]
     Format(String),
-    /// There is no such level; the text says which there are.
+    /// The level is not known; the text lists the known ones.
     #[error("{0}")]
     Level(String),
-    /// There is no such option.
-    #[error("`{0}` is not known; use format=… or min-level=…")]
+    /// The option is not known.
+    #[error("`{0}` is not an option; use format=… or min-level=…")]
     Option(String),
 }

@@ -1,49 +1,49 @@
-//! The names of all settings, what each is for, and what it holds when it is not set.
+//! All settings: name, default and description.
 
-/// A setting: its name, whether it must be there, what it holds.
+/// Name, default and description of a setting.
 #[derive(Debug, Clone, Copy)]
 pub struct SettingSpec {
     /// Name of the environment variable.
     pub name: &'static str,
-    /// What it holds when it is not set; `None` when it must be.
+    /// Default value; `None` when the setting is required.
     pub default: Option<&'static str>,
-    /// What it is for.
+    /// Description.
     pub help: &'static str,
 }
 
-/// Name of the table.
+/// Name of the DynamoDB table.
 pub const TABLE: &str = "SECRETRAIL_TABLE";
-/// Topics.
+/// ARNs of SNS topics, separated by spaces.
 pub const TOPICS: &str = "SECRETRAIL_TOPICS";
-/// Rules.
+/// Location of the Sigma rules.
 pub const RULES: &str = "SECRETRAIL_RULES";
-/// Access policy.
+/// Location of the access policy.
 pub const POLICY: &str = "SECRETRAIL_POLICY";
-/// Horizon.
+/// Allowed lateness: a time span.
 pub const ALLOWED_LATENESS: &str = "SECRETRAIL_ALLOWED_LATENESS";
-/// Memory.
+/// Lookback of `seen.*`: a time span.
 pub const LOOKBACK: &str = "SECRETRAIL_LOOKBACK";
-/// Learning time.
+/// Warm-up of `seen.*`: a time span.
 pub const WARM_UP: &str = "SECRETRAIL_WARM_UP";
-/// Largest object.
+/// Size in bytes above which objects are not read.
 pub const MAX_OBJECT_BYTES: &str = "SECRETRAIL_MAX_OBJECT_BYTES";
-/// Objects read at the same time.
+/// Number of objects that are read at the same time.
 pub const PARALLEL: &str = "SECRETRAIL_PARALLEL";
-/// Path style.
+/// Whether requests to S3 use path-style addressing.
 pub const PATH_STYLE: &str = "SECRETRAIL_S3_PATH_STYLE";
 
-/// Longest time for one try of a call.
+/// Timeout of one try of a call to AWS: a time span.
 pub const CALL_TIMEOUT: &str = "SECRETRAIL_CALL_TIMEOUT";
 
-/// Time for which an alert is left to whoever created it.
+/// Time span for which an alert is left to the invocation that created it.
 pub const LEASE: &str = "SECRETRAIL_LEASE";
 
-/// Whether secrets that the policy does not speak of count as unexpected.
+/// Whether secrets that no grant covers count as unexpected.
 pub const STRICT: &str = "SECRETRAIL_STRICT";
-/// Values of placeholders in rules.
+/// Location of the values of placeholders in rules.
 pub const VARS: &str = "SECRETRAIL_VARS";
 
-/// What the function does.
+/// Mode of the function: `alerts` or `extract`.
 pub const MODE: &str = "SECRETRAIL_MODE";
 
 /// Every setting.
@@ -51,7 +51,7 @@ pub const SETTINGS: [SettingSpec; 15] = [
     SettingSpec {
         name: MODE,
         default: Some("alerts"),
-        help: "alerts, or extract: batches of a job, without table and topics",
+        help: "alerts, or extract for a backfill, which needs no table and no topics",
     },
     SettingSpec {
         name: TABLE,
@@ -67,7 +67,7 @@ pub const SETTINGS: [SettingSpec; 15] = [
     SettingSpec {
         name: RULES,
         default: Some(""),
-        help: "s3://bucket/prefix/ or a folder of the package; empty for the built-in pack",
+        help: "s3://bucket/prefix/ or a folder of the package; empty for the built-in rules",
     },
     SettingSpec {
         name: POLICY,
@@ -77,7 +77,7 @@ pub const SETTINGS: [SettingSpec; 15] = [
     SettingSpec {
         name: STRICT,
         default: Some("false"),
-        help: "whether secrets that the policy does not speak of are unexpected",
+        help: "whether secrets that no grant of the policy covers count as unexpected",
     },
     SettingSpec {
         name: VARS,
@@ -88,17 +88,17 @@ pub const SETTINGS: [SettingSpec; 15] = [
     SettingSpec {
         name: ALLOWED_LATENESS,
         default: Some("15m"),
-        help: "how long the other half of a read may still arrive",
+        help: "allowed lateness: how long the other half of a read may still arrive",
     },
     SettingSpec {
         name: LOOKBACK,
         default: Some("90d"),
-        help: "how long it is remembered who read what",
+        help: "lookback: how long it is remembered which principal read which secret",
     },
     SettingSpec {
         name: WARM_UP,
         default: Some("7d"),
-        help: "how long logs must go back before anything is called new",
+        help: "warm-up: how far back an account's logs must reach before anything is new",
     },
     SettingSpec {
         name: MAX_OBJECT_BYTES,
@@ -108,12 +108,12 @@ pub const SETTINGS: [SettingSpec; 15] = [
     SettingSpec {
         name: PARALLEL,
         default: Some("4"),
-        help: "objects that are read at the same time",
+        help: "number of objects that are read at the same time",
     },
     SettingSpec {
         name: CALL_TIMEOUT,
         default: Some("5s"),
-        help: "how long one try of a call to AWS may take",
+        help: "timeout of one try of a call to AWS",
     },
     SettingSpec {
         name: LEASE,
@@ -124,6 +124,6 @@ pub const SETTINGS: [SettingSpec; 15] = [
     SettingSpec {
         name: PATH_STYLE,
         default: Some("false"),
-        help: "whether S3 is addressed by path, as stand-ins want it",
+        help: "whether S3 is addressed by path, for emulators of S3",
     },
 ];

@@ -1,20 +1,20 @@
-//! The end of an invocation, and what may still be begun before it.
+//! The end of an invocation, and what may still be started before it.
 
 use std::time::{Duration, Instant};
 
-/// Before the end of an invocation: nothing new is begun.
+/// Time before the end of an invocation in which nothing new is started.
 const RESERVE: Duration = Duration::from_secs(5);
 
-/// Before the end of an invocation: what is under way is given up and handed back.
+/// Time before the end of an invocation at which running work is cancelled and returned for retry.
 const LAST_MOMENT: Duration = Duration::from_millis(1_500);
 
-/// Whether there is time to begin something before the invocation ends at `until`.
+/// Whether there is time to start something before the invocation ends at `until`.
 pub(super) fn has_time(until: Instant) -> bool {
     until.saturating_duration_since(Instant::now()) >= RESERVE
 }
 
-/// When to give up what is under way, so that there is time to say so: a function that Lambda kills
-/// hands back nothing.
+/// When to cancel running work, so that there is time for a response: a function that Lambda kills
+/// returns none, not even a partial one.
 pub(super) fn last_moment(until: Instant) -> Instant {
     let now = Instant::now();
     until - LAST_MOMENT.min(until.saturating_duration_since(now))

@@ -1,4 +1,5 @@
-//! One object: from its notification to its observations, or to the reason why there are none.
+//! Reads one object: from its notification to its observations, or to the reason why there are
+//! none.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -17,29 +18,29 @@ use crate::notification::DeliveredObject;
 use crate::rules::ActiveRules;
 use crate::telemetry::{FunctionMetrics, LogSeverity, log, skipped};
 
-/// Why a message goes back whose object was not reached.
-pub(super) const NO_TIME: &str = "there was no time for it";
+/// Reason why an object was not started.
+pub(super) const NO_TIME: &str = "not started: too little time left in the invocation";
 
-/// What became of an object in this invocation.
+/// Result of an object in this invocation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ObjectResult {
-    /// It needs no work, or its work is done when the batch is.
+    /// It was skipped, or read: done when the batch is.
     Done { state: ObjectState, details: String },
-    /// It could not be read, or not to its end: its messages go back.
+    /// It could not be read, or not to its end: its messages are returned for retry.
     Failed { reason: String },
-    /// There was no time for it: its messages go back.
-    HandedBack,
+    /// It was not started for lack of time: its messages are returned for retry.
+    Retried,
 }
 
-/// An object that was read, or was not.
+/// An object with its observations and its result.
 pub(super) struct ObjectReading {
     pub(super) delivered: DeliveredObject,
     pub(super) scan_result: ScanResult,
     pub(super) object_result: ObjectResult,
 }
 
-/// Reads an object. One that cannot be read is no error of the batch: the others are done, and its
-/// message comes again.
+/// Reads an object. An unreadable object does not fail the batch: the others are processed, and its
+/// message is retried.
 pub(super) async fn read(
     s3: &S3Source,
     delivered: DeliveredObject,
@@ -49,20 +50,20 @@ pub(super) async fn read(
     let mut scan_result = ScanResult::default();
     if let Some(reason) = to_be_skipped(&delivered) {
         scan_result.report.skip_object(reason);
-        let object_result = passed_over(reason);
+        let object_result = skip_result(reason);
         return ObjectReading {
             delivered,
             scan_result,
             object_result,
         };
     }
-    // Begun now, it would be cut off at the end of the invocation: its message comes again in any
-    // case.
+    // Started now, it would be cancelled at the end of the invocation: its message is retried in
+    // any case.
     if !has_time(until) {
         return ObjectReading {
             delivered,
             scan_result,
-            object_result: ObjectResult::HandedBack,
+            object_result: ObjectResult::Retried,
         };
     }
     let (scan_result, object_result) = match s3.fetch(place(&delivered)).await {
@@ -90,22 +91,22 @@ fn place(delivered: &DeliveredObject) -> ObjectRef<'_> {
     }
 }
 
-/// Why an object is not to be read, as far as its notification tells.
+/// Why an object is skipped, by its key and size alone.
 fn to_be_skipped(delivered: &DeliveredObject) -> Option<SkippedObject> {
     let key = &delivered.key.key;
-    // Digests, Config files and such: by name first, so that an empty one is counted as what it is.
+    // By name first, so that an empty digest or Config file is counted as what it is.
     SkippedObject::by_name(&object::parse(key), key)
         .or_else(|| (delivered.size == Some(0)).then_some(SkippedObject::Empty))
 }
 
-fn passed_over(reason: SkippedObject) -> ObjectResult {
+fn skip_result(reason: SkippedObject) -> ObjectResult {
     ObjectResult::Done {
         state: ObjectState::Skipped,
         details: reason.as_str().to_owned(),
     }
 }
 
-/// On a thread of its own: it computes for long, and other objects are downloaded meanwhile.
+/// Scans on a blocking thread: it is CPU-bound, and other downloads go on meanwhile.
 async fn scan_aside(
     bytes: Vec<u8>,
     name: &str,
@@ -113,9 +114,9 @@ async fn scan_aside(
 ) -> (ScanResult, ObjectResult) {
     let (active, name) = (active.clone(), name.to_owned());
     let scanned = tokio::task::spawn_blocking(move || scan(&bytes, &name, &active)).await;
-    // A panic is the fault of this object alone.
+    // A panic fails this object alone.
     scanned.unwrap_or_else(|error| {
-        let reason = format!("it broke the reader: {error}");
+        let reason = format!("internal error (a bug in Secretrail) while reading: {error}");
         (ScanResult::default(), ObjectResult::Failed { reason })
     })
 }
@@ -135,7 +136,7 @@ fn scan(bytes: &[u8], name: &str, active: &ActiveRules) -> (ScanResult, ObjectRe
     let object_result = match scan_result.report.finalize(read, in_tree, false) {
         report::ObjectStatus::Failed(reason) => ObjectResult::Failed { reason },
         report::ObjectStatus::Read => processed(&scan_result.report),
-        report::ObjectStatus::PassedOver(reason) => passed_over(reason),
+        report::ObjectStatus::Skipped(reason) => skip_result(reason),
     };
     (scan_result, object_result)
 }
@@ -149,22 +150,22 @@ fn processed(report: &ReadReport) -> ObjectResult {
 }
 
 impl ObjectReading {
-    /// Why its messages go back; `None` when they need not.
+    /// Why its messages are returned for retry; `None` when they are not.
     pub(super) fn why_not_done(&self) -> Option<&str> {
         match &self.object_result {
             ObjectResult::Done { .. } => None,
             ObjectResult::Failed { reason } => Some(reason),
-            ObjectResult::HandedBack => Some(NO_TIME),
+            ObjectResult::Retried => Some(NO_TIME),
         }
     }
 
-    /// How long after its delivery it is read; `None` when its name does not tell when that was.
+    /// Seconds from its delivery until now; `None` when its key has no delivery time.
     fn lag_secs(&self, now: EventTime) -> Option<i64> {
         let delivered = object::parse(&self.delivered.key.key).delivered?;
         Some(now.0.saturating_sub(delivered.0))
     }
 
-    /// One line of the log, and how long after its delivery the object is read.
+    /// Logs the result, and records the metric `DeliveryLag`.
     pub(super) fn tell(&self, now: EventTime, metrics: &mut FunctionMetrics) {
         let key = &self.delivered.key;
         let lag = self.lag_secs(now);
@@ -174,12 +175,12 @@ impl ObjectReading {
         let (severity, state) = match &self.object_result {
             ObjectResult::Done { state, .. } => (LogSeverity::Info, state.as_str()),
             ObjectResult::Failed { .. } => (LogSeverity::Error, "failed"),
-            ObjectResult::HandedBack => (LogSeverity::Warn, "handed back"),
+            ObjectResult::Retried => (LogSeverity::Warn, "returned for retry"),
         };
         let ReadReport { records, bytes, .. } = self.scan_result.report;
         log(
             severity,
-            "object",
+            "object result",
             json!({"bucket": key.bucket, "key": key.key, "version": key.version,
                 "state": state, "why": self.why_not_done(), "records": records, "bytes": bytes,
                 "lag_secs": lag, "observations": self.scan_result.observations.len(),
@@ -234,7 +235,7 @@ mod tests {
             ObjectResult::Failed { .. }
         ));
         let ObjectResult::Done { state, .. } = object_result(br#"{"a":1}"#, "notes.json") else {
-            panic!("it is no log of CloudTrail")
+            panic!("it is not a CloudTrail log")
         };
         assert_eq!(state, ObjectState::Skipped);
     }
@@ -249,8 +250,8 @@ mod tests {
             };
             reading.why_not_done().map(str::to_owned)
         };
-        assert_eq!(why(passed_over(SkippedObject::Empty)), None);
-        assert_eq!(why(ObjectResult::HandedBack).as_deref(), Some(NO_TIME));
+        assert_eq!(why(skip_result(SkippedObject::Empty)), None);
+        assert_eq!(why(ObjectResult::Retried).as_deref(), Some(NO_TIME));
         let reason = "it has 9 bytes".to_owned();
         assert_eq!(
             why(ObjectResult::Failed {

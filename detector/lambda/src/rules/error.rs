@@ -1,4 +1,4 @@
-//! Why there are no rules, or no new ones.
+//! Errors in loading rules.
 
 use std::path::PathBuf;
 
@@ -6,18 +6,18 @@ use secretrail_aws::s3::FetchError;
 use secretrail_engine::state::StateError;
 use secretrail_engine::state::item_v1::ItemError;
 
-/// Why rules, or what goes with them, could not be read or understood.
+/// Why rules, access policy or placeholder values could not be read or are invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum RulesError {
     /// An object, or a listing, could not be read.
     #[error("{place}: {error}")]
     S3 {
-        /// `s3://…` of it.
+        /// Its `s3://…` URL.
         place: String,
-        /// Why not.
+        /// The error.
         error: FetchError,
     },
-    /// There is nothing in a bucket where rules should be.
+    /// There are no rules under a prefix in S3.
     #[error("{0} holds no rules; Sigma files end in .yml or .yaml")]
     EmptyPrefix(String),
     /// A file of the package could not be read.
@@ -25,48 +25,48 @@ pub enum RulesError {
     File {
         /// Its path.
         path: PathBuf,
-        /// Why not.
+        /// The error.
         error: std::io::Error,
     },
-    /// There is nothing in a folder of the package where rules should be.
+    /// There are no rules in a folder of the package.
     #[error("{}: holds no rules; Sigma files end in .yml or .yaml", .0.display())]
     EmptyFolder(PathBuf),
-    /// An object that the settings name is not in its bucket.
-    #[error("{0} is not there")]
+    /// An object that the settings name does not exist.
+    #[error("{0} does not exist")]
     Missing(String),
-    /// An object is no text.
+    /// An object is not UTF-8.
     #[error("{0}: is not UTF-8")]
     NotText(String),
-    /// The rules do not load; everything that is wrong with them.
+    /// The rules are invalid; all their errors.
     #[error("{0}")]
     Rules(String),
-    /// The access policy does not load.
+    /// The access policy is invalid.
     #[error("access policy: {0}")]
     Policy(String),
-    /// The values of placeholders do not load.
+    /// The placeholder values are invalid.
     #[error("placeholders: {0}")]
     Vars(String),
-    /// The table has kept no rules.
-    #[error("the table has none")]
+    /// The table has no stored rules.
+    #[error("the table has no stored rules")]
     NoneKept,
     /// The table could not be read or written.
     #[error(transparent)]
     State(#[from] StateError),
-    /// What the table has kept is damaged.
+    /// The stored rules are damaged.
     #[error(transparent)]
     Item(#[from] ItemError),
-    /// What the table has kept, or what it should keep, is not what this version knows.
+    /// The stored rules, or those to be stored, do not have the format of this version.
     #[error(transparent)]
     Form(#[from] serde_json::Error),
-    /// They are too large to be kept in the table.
-    #[error("they have {0} bytes, more than an item takes")]
+    /// The rules are too large to be stored in the table.
+    #[error("the rules have {0} bytes, too many for an item of the table")]
     TooLarge(usize),
-    /// What was found does not load, and there is nothing else.
-    #[error("{found}\nand there are none kept from before: {kept}")]
+    /// The rules that were found are invalid, and the stored ones cannot be used.
+    #[error("{found}\nand the last valid rules cannot be used: {kept}")]
     Neither {
-        /// Why what was found does not load.
+        /// Why the rules that were found are invalid.
         found: Box<RulesError>,
-        /// Why what was kept is no help.
+        /// Why the stored ones cannot be used.
         kept: Box<RulesError>,
     },
 }

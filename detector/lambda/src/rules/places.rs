@@ -1,5 +1,5 @@
-//! Where rules, the access policy and values of placeholders are, and their texts: in the package,
-//! or in S3.
+//! Locations of rules, access policy and placeholder values, in the package or in S3, and their
+//! texts.
 
 use std::path::{Path, PathBuf};
 
@@ -10,18 +10,18 @@ use serde::{Deserialize, Serialize};
 use crate::config::{FileLocation, FunctionConfig};
 use crate::rules::error::RulesError;
 
-/// What was read, before it is understood.
+/// The texts as they were read, before parsing.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct FetchedRules {
-    /// What it was read from: names and ETags.
+    /// Keys and ETags of the objects that they were read from.
     pub(super) version: String,
     pub(super) rules: FileTexts,
     pub(super) policy: Option<String>,
     pub(super) vars: Option<String>,
 }
 
-/// Where everything is.
+/// All locations.
 pub(super) struct RulePlaces {
     rules: FileLocation,
     policy: FileLocation,
@@ -29,7 +29,7 @@ pub(super) struct RulePlaces {
     s3: S3Source,
 }
 
-/// The objects of the places, those in S3 as they are listed now.
+/// The objects at the locations in S3, as currently listed.
 pub(super) struct PlaceListings {
     rules: Vec<ListedObject>,
     policy: Option<ListedObject>,
@@ -37,8 +37,8 @@ pub(super) struct PlaceListings {
 }
 
 impl PlaceListings {
-    /// Changes when any of the objects does. Files of the package have no part in it: they cannot
-    /// change.
+    /// Changes when any of the objects changes. Files of the package are not part of it: they
+    /// cannot change.
     pub(super) fn version(&self) -> String {
         let all = self.rules.iter().chain(&self.policy).chain(&self.vars);
         all.map(|object| format!("{}={}", object.key, object.etag))
@@ -57,15 +57,14 @@ impl RulePlaces {
         }
     }
 
-    /// What is in the package is there as long as the process.
+    /// Whether any location is in S3: files of the package cannot change.
     pub(super) fn may_change(&self) -> bool {
         [&self.rules, &self.policy, &self.vars]
             .iter()
             .any(|place| matches!(place, FileLocation::S3 { .. }))
     }
 
-    /// What there is. Whether it has changed is told by this alone: nothing is read to find that
-    /// out.
+    /// Lists the objects. A change shows in the listing alone, without reading any of them.
     pub(super) async fn list(&self) -> Result<PlaceListings, RulesError> {
         Ok(PlaceListings {
             rules: self.rule_objects().await?,
@@ -91,10 +90,10 @@ impl RulePlaces {
 
     async fn rule_files(&self, objects: &[ListedObject]) -> Result<FileTexts, RulesError> {
         match &self.rules {
-            // No files of its own: then it is the pack.
+            // Without files of its own, the built-in rules are used.
             FileLocation::None => Ok(FileTexts::new()),
             FileLocation::Path(path) => from_package(Path::new(path)),
-            // A prefix with a typing error would otherwise switch every rule off.
+            // A mistyped prefix would otherwise disable every rule.
             FileLocation::S3 { bucket, key } if objects.is_empty() => {
                 Err(RulesError::EmptyPrefix(url(bucket, key)))
             }
@@ -102,7 +101,7 @@ impl RulePlaces {
         }
     }
 
-    /// The text at a place; `None` at no place.
+    /// The text at a location; `None` when it is not set.
     async fn text(
         &self,
         place: &FileLocation,
@@ -119,7 +118,7 @@ impl RulePlaces {
         }
     }
 
-    /// The objects with the key of a place as a prefix, if it is in a bucket.
+    /// The objects with the key of a location as prefix; none unless it is in S3.
     async fn listed(&self, place: &FileLocation) -> Result<Vec<ListedObject>, RulesError> {
         let FileLocation::S3 { bucket, key } = place else {
             return Ok(Vec::new());
@@ -131,10 +130,10 @@ impl RulePlaces {
         })
     }
 
-    /// The object with the key of a place, if it is in a bucket.
+    /// The object with the key of a location; `None` unless it is in S3.
     async fn object(&self, place: &FileLocation) -> Result<Option<ListedObject>, RulesError> {
         let listed = self.listed(place).await?;
-        // Others may begin with its key.
+        // Keys of other objects may begin with its key.
         Ok(listed
             .into_iter()
             .find(|object| matches!(place, FileLocation::S3 { key, .. } if *key == object.key)))
@@ -170,7 +169,7 @@ fn file(path: PathBuf) -> Result<String, RulesError> {
     std::fs::read_to_string(&path).map_err(|error| RulesError::File { path, error })
 }
 
-/// The rules in a folder and those below it, by name.
+/// The rules in a folder and its subfolders, sorted by name.
 fn from_package(folder: &Path) -> Result<FileTexts, RulesError> {
     let mut files = FileTexts::new();
     let mut folders = vec![folder.to_owned()];
@@ -243,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_without_rules_is_told_by_its_name() {
+    fn a_folder_without_rules_is_reported_by_its_name() {
         let none = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src"));
         let error = from_package(none).unwrap_err().to_string();
         let reported = format!(

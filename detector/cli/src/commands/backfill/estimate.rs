@@ -48,7 +48,7 @@ impl Estimate {
             .iter()
             .map(|batch| secs(float(batch.bytes()), float(batch.objects.len() as u64), 1.0))
             .fold(0.0, f64::max);
-        // No concurrency makes the job shorter than its longest invocation.
+        // The job takes at least as long as its longest invocation.
         let at_once = float(concurrency.min(head.batches));
         let minutes = (all / at_once).max(longest) / 60.0;
         // Each invocation reads two ranges of the manifest and writes one extract file.

@@ -1,5 +1,5 @@
-//! The items of an execution: the position of each missing batch in the manifest, as a CSV object in
-//! S3 that the state machine reads.
+//! The items of an execution: the position of each missing batch in the manifest, as a CSV object
+//! in S3 that the state machine reads.
 
 use std::collections::BTreeSet;
 

@@ -59,7 +59,8 @@ impl ExecutionProgress {
         )
     }
 
-    /// Items per minute and estimated time left; `None` unless it is running and has completed items.
+    /// Items per minute and estimated time left; `None` unless it is running and has completed
+    /// items.
     #[must_use]
     pub(super) fn pace(&self, now: EventTime) -> Option<String> {
         // If the local clock is behind that of AWS, the execution seems not to have started.

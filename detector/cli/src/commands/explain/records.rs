@@ -59,8 +59,8 @@ impl RawRecord {
     }
 }
 
-/// Ids of the events of an alert: its accesses and their KMS Decrypts, its other events if known, or
-/// the event that its summary names.
+/// Ids of the events of an alert: its accesses and their KMS Decrypts, its other events if known,
+/// or the event that its summary names.
 fn event_ids(alert: &Alert) -> BTreeSet<String> {
     let of_accesses = alert.accesses.iter().flat_map(|access| {
         let read = Some(&access.head.event_id);
@@ -95,7 +95,7 @@ impl EventSearch<'_> {
         found: &mut Vec<RawRecord>,
     ) -> Result<(), ObjectReadError> {
         let bytes = object.place.fetch(self.store)?.bytes;
-        if object.is_part {
+        if object.is_extract_file {
             return self
                 .parts(&bytes, found)
                 .map_err(|error| ObjectReadError::Content(error.to_string()));
@@ -128,7 +128,7 @@ impl EventSearch<'_> {
                     });
                 }
             }
-            next = part.next_part()?;
+            next = part.next_extract_file()?;
         }
         Ok(())
     }

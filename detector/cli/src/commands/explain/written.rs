@@ -57,7 +57,8 @@ impl ExplainPaths {
     }
 }
 
-/// The alerts on standard input. Logs are rejected after their first bytes: the stream may be endless.
+/// The alerts on standard input. Logs are rejected after their first bytes: the stream may be
+/// endless.
 fn piped(stdin: &mut dyn Read) -> Result<Vec<u8>, RunFailure> {
     let mut bytes = Vec::new();
     stdin
@@ -79,8 +80,8 @@ fn unreadable(path: &Path, error: impl Display) -> RunFailure {
     RunFailure::Input(format!("{}: {error}", path.display()))
 }
 
-/// Whether a path is a file of alerts, compressed or not. A path that cannot be opened counts as logs,
-/// whose readers report the error.
+/// Whether a path is a file of alerts, compressed or not. A path that cannot be opened counts as
+/// logs, whose readers report the error.
 fn is_alerts(path: &Path) -> bool {
     if !path.is_file() {
         return false;
@@ -94,8 +95,8 @@ fn is_alerts(path: &Path) -> bool {
     begins_with_alert(&text)
 }
 
-/// Whether a text starts like an alert: `schema` is its first key, which logs do not have. Not parsed,
-/// because the head is truncated anywhere.
+/// Whether a text starts like an alert: `schema` is its first key, which logs do not have. Not
+/// parsed, because the head is truncated anywhere.
 fn begins_with_alert(head: &[u8]) -> bool {
     let text = String::from_utf8_lossy(head);
     // JSON lines, an array, or JSON indented by another tool.

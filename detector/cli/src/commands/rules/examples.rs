@@ -102,8 +102,8 @@ fn try_example<'e>(
     }
 }
 
-/// What decided: the count of the group that fired, or else of the first group; for rules about single
-/// events, the selections of the first event that matched.
+/// What decided: the count of the group that fired, or else of the first group; for rules about
+/// single events, the selections of the first event that matched.
 fn decided(explanation: &Explanation) -> String {
     let (events, groups) = (&explanation.events, &explanation.groups);
     // A rule about single events has groups only for `suppress`.

@@ -31,7 +31,8 @@ pub(super) fn run(args: &RulesListArgs, host: &mut ProcessHost) -> Result<u8, Ru
     Ok(exit::DONE)
 }
 
-/// Every distinct rule that was named: a rule with `suppress` is loaded as a detection and a window.
+/// Every distinct rule that was named: a rule with `suppress` is loaded as a detection and a
+/// window.
 pub(super) fn metas(loaded: &RulePack) -> Vec<&RuleMeta> {
     let mut metas: Vec<&RuleMeta> = Vec::new();
     for meta in loaded.set.metas() {

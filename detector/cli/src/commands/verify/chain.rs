@@ -1,5 +1,5 @@
-//! Digests and logs to verdicts. Whatever a proven digest says is proven: the hash of the digest
-//! before it, and the hashes of its logs.
+//! Digests and logs to verdicts. A proven digest proves the hash of the previous digest and the
+//! hashes of its logs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,23 +11,23 @@ use secretrail_engine::time::EventTime;
 use crate::commands::verify::digest::{DigestFile, DigestLogFile, PublicKeys};
 use crate::input::walk;
 
-/// What can be said of a file.
+/// The verdict about a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FileVerdict {
     /// It is not what CloudTrail wrote.
     Altered,
-    /// CloudTrail wrote it, and it is not there.
+    /// CloudTrail wrote it, and it does not exist.
     Missing,
-    /// A chain of digests starts anew: logging was stopped, or whatever was before is gone.
+    /// It starts a new chain of digests: logging was stopped, or earlier digests are missing.
     Restarted,
-    /// Nothing here shows that it is what CloudTrail wrote.
+    /// Nothing proves that it is what CloudTrail wrote.
     Unproven,
     /// It is what CloudTrail wrote.
     Intact,
 }
 
 impl FileVerdict {
-    /// The name in every form of output.
+    /// The name in all output formats.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -43,49 +43,50 @@ impl FileVerdict {
 /// A verdict about a digest or a log.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ChainFinding {
-    /// The verdict.
+    /// The verdict about the file.
     pub verdict: FileVerdict,
-    /// Its key, from `AWSLogs/` or what stands before it on.
+    /// Its key in the tree, from `AWSLogs/` on.
     pub key: String,
-    /// Whether it is a digest.
+    /// Whether it is a digest; otherwise it is a log.
     pub digest: bool,
-    /// Why.
+    /// The reason, in words.
     pub why: String,
 }
 
-/// A digest that is there.
+/// A digest that was read.
 #[derive(Debug)]
 pub struct DigestRead {
-    /// What it says.
+    /// Its content.
     pub file: DigestFile,
     /// SHA-256 of its inflated bytes, in hexadecimal digits.
     pub hash: String,
-    /// Its signature, where the metadata of its object is at hand.
+    /// Its signature, from the metadata of its object in S3; `None` for copies on disk.
     pub signature: Option<String>,
 }
 
 impl DigestRead {
-    /// The digest before it, by its key in any copy of the tree; `None` at the start of a chain.
+    /// Tree key of the previous digest; `None` at the start of a chain.
     fn previous(&self) -> Option<&str> {
         let key = self.file.previous_digest_s3_object.as_deref();
         key.map(tree_key)
     }
 }
 
-/// Everything that is there.
+/// All files to verify.
 #[derive(Debug, Default)]
 pub struct ChainFiles {
     /// Digests by their tree key.
     pub digests: BTreeMap<String, DigestRead>,
     /// Hashes of logs by their tree key.
     pub logs: HashMap<String, String>,
-    /// What stands where digests stand and is none, with why, by its tree key.
+    /// Objects in place of digests that are not digests, with the error, by tree key.
     pub spoiled: BTreeMap<String, String>,
-    /// What is there and could not be read, by its tree key; it is told elsewhere.
+    /// Tree keys of files that exist and could not be read; reported as problems of the input.
     pub unread: HashSet<String>,
 }
 
-/// What a key is in any copy of the tree: what stands before `AWSLogs/` is left out.
+/// The tree key of an object: its key from the last `AWSLogs/` on, the same in every copy of the
+/// tree.
 #[must_use]
 pub fn tree_key(key: &str) -> &str {
     let at = if key.starts_with("AWSLogs/") {
@@ -96,7 +97,7 @@ pub fn tree_key(key: &str) -> &str {
     at.and_then(|at| key.get(at..)).unwrap_or(key)
 }
 
-/// Judges everything in the selection, in the order of verdicts and keys.
+/// Judges all files in the selection; findings are sorted by verdict and key.
 #[must_use]
 pub fn judge(evidence: &ChainFiles, keys: &PublicKeys, selection: &Selection) -> Vec<ChainFinding> {
     let mut judge = ChainJudge {
@@ -117,8 +118,8 @@ pub fn judge(evidence: &ChainFiles, keys: &PublicKeys, selection: &Selection) ->
     judge.findings
 }
 
-/// The digest after each digest, by the key of the one before. A digest does not know who comes
-/// after it.
+/// The next digest of each digest, by the tree key of the earlier one. Digests only name the
+/// previous one.
 fn followers(evidence: &ChainFiles) -> HashMap<&str, &DigestRead> {
     let digests = evidence.digests.values();
     digests
@@ -126,8 +127,7 @@ fn followers(evidence: &ChainFiles) -> HashMap<&str, &DigestRead> {
         .collect()
 }
 
-/// The digests in the order in which they are judged: whoever follows a digest comes before it,
-/// since a proven digest proves those before it, and never the other way round.
+/// The digests, newest first: a proven digest proves the previous one, never the next one.
 fn newest_first(evidence: &ChainFiles) -> Vec<(&String, &DigestRead)> {
     let mut order: Vec<(&String, &DigestRead)> = evidence.digests.iter().collect();
     order.sort_by(|(a_key, a), (b_key, b)| (b.file.end(), b_key).cmp(&(a.file.end(), a_key)));
@@ -139,15 +139,15 @@ struct ChainJudge<'e> {
     keys: &'e PublicKeys,
     selection: &'e Selection,
     findings: Vec<ChainFinding>,
-    /// The digest after each digest.
+    /// The next digest of each digest.
     followers: HashMap<&'e str, &'e DigestRead>,
-    /// What is known of digests that were judged, by what they say that they are.
+    /// Proofs of the digests judged so far, by tree key.
     proofs: HashMap<&'e str, DigestProof>,
     /// Logs that digests list.
     listed: HashSet<&'e str>,
 }
 
-/// What is known of a digest.
+/// The proof of a digest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum DigestProof {
     Proven,
@@ -165,9 +165,9 @@ impl<'e> ChainJudge<'e> {
         });
     }
 
-    /// From the newest digest of each chain back to its start.
+    /// Judges each chain from its newest digest back to its start.
     fn chains(&mut self) {
-        // By their own keys: several digests may name the same one as the one before.
+        // A map: several digests may name the same previous digest.
         let mut missing: BTreeMap<&str, &str> = BTreeMap::new();
         for (key, read) in newest_first(self.evidence) {
             let proof = self.proof(key, read);
@@ -189,31 +189,34 @@ impl<'e> ChainJudge<'e> {
 
     fn found(&mut self, key: &str, proof: &DigestProof) {
         match proof {
-            DigestProof::Proven => {
-                self.find(FileVerdict::Intact, key, true, "signed, and in the chain")
-            }
+            DigestProof::Proven => self.find(
+                FileVerdict::Intact,
+                key,
+                true,
+                "signed, and part of the chain",
+            ),
             DigestProof::Broken(why) => self.find(FileVerdict::Altered, key, true, why.clone()),
             DigestProof::Unproven(why) => self.find(FileVerdict::Unproven, key, true, why.clone()),
         }
     }
 
-    /// A digest that another one names as the one before it.
+    /// A previous digest that does not exist.
     fn missing(&mut self, key: &str, follower: &str) {
         let is_there =
             self.evidence.unread.contains(key) || self.evidence.spoiled.contains_key(key);
         if !is_there && !self.is_outside(key) {
-            let why = format!("{follower} follows it, and it is not there");
+            let why = format!("not found, although {follower} names it as the previous digest");
             self.find(FileVerdict::Missing, key, true, why);
         }
     }
 
-    /// Whether nobody looked for an object.
+    /// Whether an object is outside of the selection, so that it was not searched for.
     fn is_outside(&self, key: &str) -> bool {
         !walk::may_hold(&object::parse(key), self.selection)
     }
 
-    /// A digest without one before it starts a chain. That is news where the same trail has an
-    /// older one.
+    /// A digest without a previous one starts a chain. This is a finding if the trail has an older
+    /// chain.
     fn started(&mut self, key: &str, read: &DigestRead) {
         let chain = chain_of(key);
         let older = self
@@ -228,20 +231,20 @@ impl<'e> ChainJudge<'e> {
         if let Some(last) = last {
             let start = &read.file.digest_start_time;
             let why = format!(
-                "the chain starts anew at {start}; the one before it ends at {last}: logging was \
-                 stopped, or digests are gone"
+                "a new chain starts at {start}; the previous one ends at {last}: logging was \
+                 stopped, or digests are missing"
             );
             self.find(FileVerdict::Restarted, key, true, why);
         }
     }
 
-    /// Whether a digest is what CloudTrail wrote: by what a proven one after it says, or by its own
+    /// Whether a digest is what CloudTrail wrote, proven by the next digest or by its own
     /// signature.
     fn proof(&self, key: &str, read: &DigestRead) -> DigestProof {
-        // A digest that was copied over another one is signed all the same.
+        // A digest copied over another one has a valid signature.
         if tree_key(&read.file.digest_s3_object) != key {
             return DigestProof::Broken(format!(
-                "it says that it is {}",
+                "its digestS3Object is another key: {}",
                 read.file.digest_s3_object
             ));
         }
@@ -253,16 +256,16 @@ impl<'e> ChainJudge<'e> {
             .and_then(|follower| self.proofs.get(tree_key(&follower.file.digest_s3_object)))
             .is_some_and(|proof| *proof == DigestProof::Proven);
         match (fits, follower_is_proven) {
-            // Hash and signature of what is before stand in a digest that is proven.
+            // The next digest is proven, and holds hash and signature of this one.
             (Some(true), true) => DigestProof::Proven,
             (Some(false), true) => {
-                DigestProof::Broken("it has another hash than the digest after it says".to_owned())
+                DigestProof::Broken("its hash differs from that in the next digest".to_owned())
             }
             (fits, _) => self.proof_by_signature(read, follower, fits == Some(false)),
         }
     }
 
-    /// By the signature in the metadata of its object, or in the digest after it.
+    /// Proof by the signature in the metadata of its object, or in the next digest.
     fn proof_by_signature(
         &self,
         read: &DigestRead,
@@ -279,31 +282,32 @@ impl<'e> ChainJudge<'e> {
             .or_else(|| follower.and_then(|f| f.file.previous_digest_signature.as_deref()));
         let Some(signature) = signature else {
             return DigestProof::Unproven(
-                "no signature is at hand: it stands in the digest after it, and in the metadata \
-                 of its object in S3"
+                "no signature available: it is in the next digest, and in the metadata of the \
+                 object in S3"
                     .to_owned(),
             );
         };
         let algorithm = &file.digest_signature_algorithm;
         if !algorithm.eq_ignore_ascii_case("SHA256withRSA") {
-            return DigestProof::Unproven(format!("signed with {algorithm}, which is not known"));
+            return DigestProof::Unproven(format!(
+                "signed with {algorithm}, which is not supported"
+            ));
         }
         let fingerprint = &file.digest_public_key_fingerprint;
         let text = file.signed_text(hash);
         match self.keys.signed(fingerprint, &text, signature) {
             Some(true) => DigestProof::Proven,
-            Some(false) => DigestProof::Broken(
-                "its signature is not that of its key over these bytes".to_owned(),
-            ),
+            Some(false) => {
+                DigestProof::Broken("its signature does not match its content".to_owned())
+            }
             None if is_contradicted => DigestProof::Unproven(
-                "it has another hash than the digest after it says, which is not proven either"
-                    .to_owned(),
+                "its hash differs from that in the next digest, which is unproven too".to_owned(),
             ),
-            None => DigestProof::Unproven(format!("the public key {fingerprint} is not at hand")),
+            None => DigestProof::Unproven(format!("the public key {fingerprint} is not available")),
         }
     }
 
-    /// The logs that a digest lists.
+    /// Judges the logs that a digest lists.
     fn logs(&mut self, read: &'e DigestRead, proof: &DigestProof) {
         let digest = tree_key(&read.file.digest_s3_object);
         for log in &read.file.log_files {
@@ -318,7 +322,7 @@ impl<'e> ChainJudge<'e> {
         }
     }
 
-    /// Logs that no digest lists.
+    /// Judges the logs that no digest lists.
     fn unlisted(&mut self) {
         let newest = newest_ends(self.evidence);
         let holes: HashSet<_> = self
@@ -329,7 +333,7 @@ impl<'e> ChainJudge<'e> {
             })
             .filter_map(|f| place(&f.key))
             .collect();
-        // Of all logs: the selection has decided already which of them were read.
+        // All logs that were read: the walk has applied the selection.
         let unlisted: BTreeSet<&String> = self
             .evidence
             .logs
@@ -346,7 +350,7 @@ impl<'e> ChainJudge<'e> {
     }
 }
 
-/// What a digest says of a log with this hash; without one, the log is not there.
+/// The verdict about a log by the digest that lists it; `hash` is `None` if the log does not exist.
 fn log_verdict(
     log: &DigestLogFile,
     hash: Option<&str>,
@@ -354,32 +358,35 @@ fn log_verdict(
     proof: &DigestProof,
 ) -> (FileVerdict, String) {
     match (hash, proof) {
-        // Whoever altered the digest may have listed whatever they liked.
+        // An altered digest may list anything.
         (None, DigestProof::Broken(_)) => (
             FileVerdict::Unproven,
-            format!("not there; {digest}, which was altered, lists it"),
+            format!("not found; {digest}, which was altered, lists it"),
         ),
         (None, _) => (
             FileVerdict::Missing,
-            format!("{digest} lists it, and it is not there"),
+            format!("not found, although {digest} lists it"),
         ),
         (Some(_), DigestProof::Broken(_)) => (
             FileVerdict::Unproven,
-            format!("{digest}, which lists it, was altered"),
+            format!("listed in {digest}, which was altered"),
         ),
         (Some(hash), _) if !hash.eq_ignore_ascii_case(&log.hash_value) => (
             FileVerdict::Altered,
-            format!("it has another hash than {digest} says"),
+            format!("its hash differs from that in {digest}"),
         ),
-        (Some(_), DigestProof::Proven) => (FileVerdict::Intact, "as its digest says".to_owned()),
+        (Some(_), DigestProof::Proven) => (
+            FileVerdict::Intact,
+            "its hash matches its digest".to_owned(),
+        ),
         (Some(_), DigestProof::Unproven(_)) => (
             FileVerdict::Unproven,
-            format!("as {digest} says, which is not proven itself"),
+            format!("its hash matches {digest}, which is unproven"),
         ),
     }
 }
 
-/// When the newest digest of each account and region ends.
+/// End time of the newest digest of each account and region.
 fn newest_ends(evidence: &ChainFiles) -> BTreeMap<(String, String), EventTime> {
     let mut newest: BTreeMap<(String, String), EventTime> = BTreeMap::new();
     for (key, read) in &evidence.digests {
@@ -391,11 +398,11 @@ fn newest_ends(evidence: &ChainFiles) -> BTreeMap<(String, String), EventTime> {
     newest
 }
 
-/// Why no digest lists a log. `end` is that of the newest digest of its account and region;
-/// `has_hole` says that one of those was altered or is missing.
+/// Why no digest lists a log. `end` is the end time of the newest digest of its account and region;
+/// `has_hole` is whether any of those digests is altered or missing.
 fn why_unlisted(key: &str, end: Option<EventTime>, has_hole: bool) -> String {
     let Some(end) = end else {
-        return "there are no digests of its account and region; is log file validation on?"
+        return "no digests found for its account and region; is log file validation enabled?"
             .to_owned();
     };
     // The digest of its hour may not have been delivered yet.
@@ -403,19 +410,19 @@ fn why_unlisted(key: &str, end: Option<EventTime>, has_hole: bool) -> String {
         return format!("newer than the newest digest, which ends at {end}");
     }
     if has_hole {
-        "no digest lists it; one that was altered or is missing may have".to_owned()
+        "no digest lists it; an altered or missing one may have".to_owned()
     } else {
         "no digest lists it: CloudTrail may not have written it".to_owned()
     }
 }
 
-/// Account and region.
+/// Account and region of a key; `None` outside of an `AWSLogs` tree.
 pub(super) fn place(key: &str) -> Option<(String, String)> {
     let parsed = object::parse(key);
     Some((parsed.account?.to_owned(), parsed.region?.to_owned()))
 }
 
-/// What the digests of one trail in one region have in common: their names up to the time.
+/// The chain of a digest: the parts of its key that all digests of one trail in one region share.
 fn chain_of(key: &str) -> Option<(&str, &str)> {
     let (folder, file) = key.rsplit_once('/')?;
     let (name, _) = file.rsplit_once('_')?;
@@ -454,12 +461,12 @@ mod tests {
         log_key(&format!("T{:02}30Z", hour - 1))
     }
 
-    /// What is told of the digests and logs of these hours, but for what is intact.
+    /// All findings except `intact`.
     fn reported(evidence: &ChainFiles) -> Vec<(FileVerdict, bool, String)> {
-        told_with(evidence, &keys())
+        reported_with(evidence, &keys())
     }
 
-    fn told_with(evidence: &ChainFiles, keys: &PublicKeys) -> Vec<(FileVerdict, bool, String)> {
+    fn reported_with(evidence: &ChainFiles, keys: &PublicKeys) -> Vec<(FileVerdict, bool, String)> {
         let findings = judge(evidence, keys, &Selection::default());
         let reported = findings
             .into_iter()
@@ -488,14 +495,14 @@ mod tests {
                 .signature = None;
         }
         assert_eq!(reported(&evidence), []);
-        // Without it, the signature of each stands in the one after it, but not that of the newest.
+        // Without metadata, each signature is in the next digest; the newest has none.
         evidence.digests.get_mut(&digest_key(3)).unwrap().signature = None;
         let newest = [
             digest(FileVerdict::Unproven, 3),
             log(FileVerdict::Unproven, 3),
         ];
         assert_eq!(reported(&evidence), newest);
-        let all = told_with(&evidence, &PublicKeys::default());
+        let all = reported_with(&evidence, &PublicKeys::default());
         assert_eq!(all.len(), 6);
         assert!(
             all.iter()
@@ -504,7 +511,7 @@ mod tests {
     }
 
     #[test]
-    fn an_altered_log_and_an_altered_digest_are_told_apart() {
+    fn an_altered_log_and_an_altered_digest_are_distinguished() {
         let mut evidence = trail();
         evidence.logs.insert(log_at(2), "bb".to_owned());
         assert_eq!(reported(&evidence), [log(FileVerdict::Altered, 2)]);
@@ -532,7 +539,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_listed_and_not_there_is_missing_unless_it_only_could_not_be_read() {
+    fn what_is_listed_and_does_not_exist_is_missing_but_not_what_could_not_be_read() {
         let mut evidence = trail();
         evidence.logs.remove(&log_at(1));
         assert_eq!(reported(&evidence), [log(FileVerdict::Missing, 1)]);
@@ -541,7 +548,7 @@ mod tests {
         evidence.digests.remove(&digest_key(2));
         let expected = [
             digest(FileVerdict::Missing, 2),
-            // Signed itself, so that it is proven without the one after it; nobody lists this log.
+            // The previous digest is signed itself, so only this log loses its proof.
             log(FileVerdict::Unproven, 2),
         ];
         assert_eq!(reported(&evidence), expected);
@@ -550,7 +557,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_that_starts_anew_is_news_only_after_an_older_one() {
+    fn a_new_chain_is_a_finding_only_after_an_older_one() {
         let mut evidence = trail();
         evidence.digests.insert(digest_key(6), made(6, None, &[]));
         assert_eq!(reported(&evidence), [digest(FileVerdict::Restarted, 6)]);
@@ -560,14 +567,14 @@ mod tests {
     fn why_no_digest_lists_a_log_depends_on_the_digests_around_it() {
         let end = EventTime::parse("2026-03-02T03:00:00Z");
         let (during, after) = (log_key("T0215Z"), log_key("T0305Z"));
-        assert!(why_unlisted(&during, None, true).contains("is log file validation on?"));
+        assert!(why_unlisted(&during, None, true).contains("is log file validation enabled?"));
         assert!(why_unlisted(&after, end, true).starts_with("newer than the newest digest"));
         assert!(why_unlisted(&during, end, true).ends_with("may have"));
         assert!(why_unlisted(&during, end, false).ends_with("may not have written it"));
     }
 
     #[test]
-    fn what_stands_before_the_tree_is_no_part_of_a_key() {
+    fn a_tree_key_excludes_what_precedes_the_tree() {
         let key = "AWSLogs/1/CloudTrail/x.json.gz";
         for copy in [key.to_owned(), format!("a/AWSLogs/b/{key}")] {
             assert_eq!(tree_key(&copy), key);

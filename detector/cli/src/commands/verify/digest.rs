@@ -1,4 +1,4 @@
-//! Digest files as CloudTrail writes them, and the keys that sign them.
+//! Digest files of CloudTrail, and the public keys that verify them.
 //!
 //! Source: AWS CloudTrail user guide, "Custom implementations of CloudTrail log file integrity
 //! validation".
@@ -14,23 +14,23 @@ use secretrail_engine::time::EventTime;
 use serde::Deserialize;
 use sha2::Sha256;
 
-/// What a digest file says.
+/// The content of a digest file.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DigestFile {
-    /// `awsAccountId`.
+    /// `awsAccountId`: 12 digits.
     pub aws_account_id: String,
-    /// `digestStartTime`, as it is written.
+    /// `digestStartTime`: RFC 3339, UTC, as written.
     pub digest_start_time: String,
-    /// `digestEndTime`, as it is written: it is signed.
+    /// `digestEndTime`: RFC 3339, UTC, as written, because it is part of the signed text.
     pub digest_end_time: String,
-    /// `digestS3Bucket`.
+    /// `digestS3Bucket`: the bucket to which it was delivered.
     pub digest_s3_bucket: String,
     /// `digestS3Object`: its own key.
     pub digest_s3_object: String,
-    /// `digestPublicKeyFingerprint`: which key signs it.
+    /// `digestPublicKeyFingerprint`: the key that signs it, in hexadecimal digits.
     pub digest_public_key_fingerprint: String,
-    /// `digestSignatureAlgorithm`.
+    /// `digestSignatureAlgorithm`: `SHA256withRSA`.
     pub digest_signature_algorithm: String,
     /// `previousDigestS3Object`; `None` in a digest that starts a chain.
     pub previous_digest_s3_object: Option<String>,
@@ -38,7 +38,7 @@ pub struct DigestFile {
     pub previous_digest_hash_value: Option<String>,
     /// `previousDigestSignature`, in hexadecimal digits.
     pub previous_digest_signature: Option<String>,
-    /// `logFiles`; empty for an hour without any.
+    /// `logFiles`; empty for an hour without log files.
     pub log_files: Vec<DigestLogFile>,
 }
 
@@ -53,8 +53,9 @@ pub struct DigestLogFile {
 }
 
 impl DigestFile {
-    /// What is signed: end time, place, hash of the inflated digest, and the signature before it,
-    /// on four lines. Without a digest before it, the last is `null`.
+    /// The text that is signed, in four lines: end time, bucket and key, hash of the inflated
+    /// digest, signature of the previous digest. Without a previous digest, the last line is
+    /// `null`.
     #[must_use]
     pub fn signed_text(&self, hash: &str) -> String {
         let Self {
@@ -64,25 +65,25 @@ impl DigestFile {
             previous_digest_signature,
             ..
         } = self;
-        // As they are written: another form of the same time or key is another text to sign.
+        // As written: the same time or key in another notation would be another text.
         let previous = previous_digest_signature.as_deref().unwrap_or("null");
         format!("{digest_end_time}\n{digest_s3_bucket}/{digest_s3_object}\n{hash}\n{previous}")
     }
 
-    /// The end of its hour.
+    /// End of its hour, in UTC; `None` if it is not a valid time.
     #[must_use]
     pub fn end(&self) -> Option<EventTime> {
         EventTime::parse(&self.digest_end_time)
     }
 
-    /// The start of its hour.
+    /// Start of its hour, in UTC; `None` if it is not a valid time.
     #[must_use]
     pub fn start(&self) -> Option<EventTime> {
         EventTime::parse(&self.digest_start_time)
     }
 }
 
-/// Public keys by their fingerprints.
+/// Public keys by fingerprint.
 #[derive(Debug, Default)]
 pub struct PublicKeys(HashMap<String, VerifyingKey<Sha256>>);
 
@@ -105,7 +106,7 @@ struct ListedPublicKey {
 /// Why a public key cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum PublicKeyError {
-    /// The text is another one.
+    /// The text is not the output of `aws cloudtrail list-public-keys`.
     #[error(
         "is not what `aws cloudtrail list-public-keys` prints ({{\"PublicKeyList\": […]}}): {0}"
     )]
@@ -113,27 +114,27 @@ pub enum PublicKeyError {
     /// The value of a key is not base64.
     #[error("key {fingerprint}: {error}")]
     NotBase64 {
-        /// Which key.
+        /// Fingerprint of the key.
         fingerprint: String,
-        /// Why not.
+        /// The error of the decoder.
         error: base64::DecodeError,
     },
     /// A key is not an RSA public key.
     #[error("key {fingerprint}: {error}")]
     NotRsa {
-        /// Which key.
+        /// Fingerprint of the key.
         fingerprint: String,
-        /// Why not.
+        /// The error of the parser.
         error: pkcs1::Error,
     },
 }
 
 impl PublicKeys {
-    /// Reads what `aws cloudtrail list-public-keys` printed.
+    /// Parses the output of `aws cloudtrail list-public-keys`.
     ///
     /// # Errors
     ///
-    /// [`PublicKeyError`]: what is wrong with it.
+    /// [`PublicKeyError`]: the text or one of its keys is invalid.
     pub fn read(text: &str) -> Result<Self, PublicKeyError> {
         let listed: ListedPublicKeys =
             serde_json::from_str(text).map_err(PublicKeyError::NotListed)?;
@@ -147,40 +148,40 @@ impl PublicKeys {
         Ok(keys)
     }
 
-    /// Adds a key: its fingerprint, and PKCS #1 in DER.
+    /// Adds a key by its fingerprint; `der` is PKCS #1.
     ///
     /// # Errors
     ///
-    /// [`PublicKeyError::NotRsa`].
+    /// [`PublicKeyError::NotRsa`]: it is not an RSA public key.
     pub fn add(&mut self, fingerprint: &str, der: &[u8]) -> Result<(), PublicKeyError> {
         let key = PublicKey::from_pkcs1_der(der).map_err(|error| PublicKeyError::NotRsa {
             fingerprint: fingerprint.to_owned(),
             error,
         })?;
-        // Digests and listings need not write the digits of a fingerprint in the same case.
+        // Digests and key listings may use different case for hexadecimal digits.
         self.0
             .insert(fingerprint.to_ascii_lowercase(), VerifyingKey::new(key));
         Ok(())
     }
 
-    /// Whether there are none.
+    /// Whether there are no keys.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether the key with this fingerprint made the signature; `None` when that key is not known.
+    /// Whether the key with this fingerprint made the signature; `None` if the key is unknown.
     #[must_use]
     pub fn signed(&self, fingerprint: &str, text: &str, signature: &str) -> Option<bool> {
         let key = self.0.get(&fingerprint.to_ascii_lowercase())?;
-        // What is no signature at all, or one of another length, was not made by this key either.
+        // Text that is not a signature, or has another length, was not made by this key either.
         let signature =
             unhex(signature).and_then(|bytes| Signature::try_from(bytes.as_slice()).ok());
         Some(signature.is_some_and(|signature| key.verify(text.as_bytes(), &signature).is_ok()))
     }
 }
 
-/// Bytes of hexadecimal digits.
+/// Decodes hexadecimal digits; `None` if the text has anything else.
 fn unhex(text: &str) -> Option<Vec<u8>> {
     text.as_bytes().chunks(2).map(byte).collect()
 }

@@ -1,5 +1,4 @@
-//! Objects to evidence: every digest and every log is read once, and of a log only its hash is
-//! kept.
+//! Reads digests and logs once; of logs only the hash is kept.
 
 use indicatif::ProgressBar;
 use secretrail_engine::gunzip::{self, InflateScratch};
@@ -13,8 +12,8 @@ use crate::input::object::{InputObject, InputProblem, ObjectPlace};
 use crate::input::store::{FetchedBytes, ObjectStore};
 use crate::input::walk;
 
-/// Reads all objects; what cannot be read is told beside the evidence, which knows of it as well:
-/// what is there and cannot be read is not missing.
+/// Reads all objects, and returns what cannot be read as problems. These objects are also in
+/// `unread`: they exist, so they are not missing.
 pub(super) fn gathered(
     objects: &[InputObject],
     threads: usize,
@@ -55,12 +54,12 @@ fn add(content: GatheredContent, key: String, evidence: &mut ChainFiles) {
     }
 }
 
-/// What an object is by its content.
+/// The content of an object.
 enum GatheredContent {
     Digest(Box<DigestRead>),
-    /// The hash of its inflated bytes.
+    /// A log, by the hash of its inflated bytes.
     Log(String),
-    /// No digest, although it stands where one should, and why.
+    /// Not a digest although its key is that of one, with the error.
     Spoiled(String),
 }
 
@@ -73,7 +72,7 @@ fn content(object: &InputObject, fetched: FetchedBytes) -> GatheredContent {
         &mut InflateScratch::default(),
         &mut |piece| {
             hash.update(piece);
-            // Of a log only the hash is asked for; its text may be twenty times its bytes.
+            // Only digests are kept: a log may inflate to twenty times its size.
             if is_digest {
                 text.extend_from_slice(piece);
             }
@@ -82,7 +81,7 @@ fn content(object: &InputObject, fetched: FetchedBytes) -> GatheredContent {
     let hash = hex(&hash.finalize());
     match (inflated, is_digest) {
         (Ok(()), false) => GatheredContent::Log(hash),
-        // What is no gzip any more is not what CloudTrail wrote, and no digest has this hash.
+        // A damaged gzip gets a hash that no digest lists, and so is `altered`.
         (Err(_), false) => GatheredContent::Log(hex(&Sha256::digest(&fetched.bytes))),
         (Err(error), true) => GatheredContent::Spoiled(error.to_string()),
         (Ok(()), true) => digest(&text, hash, fetched.signature),
@@ -104,12 +103,12 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Its key in any copy of the tree.
+/// The tree key of an object.
 fn tree_key_of(object: &InputObject) -> String {
     match &object.place {
         ObjectPlace::S3(remote) => tree_key(&remote.key).to_owned(),
         ObjectPlace::File(path) => tree_key(&walk::tree_path(path)).to_owned(),
-        // The command refuses standard input: nothing tells what it would be a copy of.
+        // The command rejects standard input.
         ObjectPlace::Stdin => String::new(),
     }
 }
@@ -130,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_is_known_by_the_hash_of_what_it_holds() {
+    fn a_log_is_identified_by_the_hash_of_its_content() {
         let folder = tempfile::tempdir().unwrap();
         let key = log_key("T1010Z");
         let log = object(folder.path(), &key, &gzip(b"{}"));

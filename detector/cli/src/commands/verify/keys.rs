@@ -1,4 +1,4 @@
-//! The public keys that CloudTrail signs digests with, as CloudTrail itself lists them.
+//! Fetches the public keys of CloudTrail for the signatures of digests.
 
 use std::collections::BTreeMap;
 
@@ -15,16 +15,16 @@ pub use self::with_sdk::list_public_keys;
 #[cfg(not(feature = "s3"))]
 pub use self::without_sdk::list_public_keys;
 
-/// A public key of CloudTrail.
+/// A public key listed by CloudTrail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrailPublicKey {
-    /// Fingerprint, as digests name it.
+    /// Fingerprint, as in `digestPublicKeyFingerprint`.
     pub fingerprint: String,
     /// The key: PKCS #1 in DER.
     pub der: Vec<u8>,
 }
 
-/// Why the keys of a region are not at hand.
+/// Why the keys of a region are not available.
 #[derive(Debug, thiserror::Error)]
 enum FetchKeysError {
     #[error("{0}")]
@@ -33,8 +33,8 @@ enum FetchKeysError {
     NotUsable(#[from] PublicKeyError),
 }
 
-/// Asks CloudTrail for its keys, in each region of the digests, and says which could not be had.
-/// There are none without a connection: it is made where a path or an option asks for AWS.
+/// Fetches the keys from CloudTrail in each region of the digests, with a problem for each region
+/// that failed. Without a connection there are no keys.
 pub(super) fn fetched_keys(
     evidence: &ChainFiles,
     connection: Option<&Connection>,
@@ -44,10 +44,10 @@ pub(super) fn fetched_keys(
         return (keys, problems);
     };
     for (region, span) in spans(evidence) {
-        // Where a region cannot be asked, the others still can.
+        // A region that fails does not affect the others.
         if let Err(error) = add_listed(connection, &region, span, &mut keys) {
             let message = format!(
-                "{error}; save `aws cloudtrail list-public-keys` and name it with --public-keys"
+                "{error}; save what `aws cloudtrail list-public-keys` prints and use --public-keys"
             );
             problems.push(InputProblem::new(
                 format!("public keys of {region}"),
@@ -58,15 +58,15 @@ pub(super) fn fetched_keys(
     (keys, problems)
 }
 
-/// From when to when there are digests.
+/// Start of the first and end of the last digest of a region.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct DigestSpan {
     from: EventTime,
     to: EventTime,
 }
 
-/// The spans of the digests of each region. Keys are listed by the time in which they were used,
-/// and CloudTrail changes them.
+/// The spans of the digests of each region. CloudTrail rotates keys and lists them by the time of
+/// their use.
 fn spans(evidence: &ChainFiles) -> BTreeMap<String, DigestSpan> {
     let mut spans: BTreeMap<String, DigestSpan> = BTreeMap::new();
     for (key, read) in &evidence.digests {
@@ -104,7 +104,7 @@ mod with_sdk {
 
     use super::{Connection, EventTime, StoreError, TrailPublicKey};
 
-    /// The keys that CloudTrail signs digests with in a region, between two times.
+    /// Lists the keys with which CloudTrail signed digests in a region between two times.
     ///
     /// # Errors
     ///
@@ -132,13 +132,12 @@ mod with_sdk {
     }
 
     fn client(connection: &Connection, region: &str) -> Client {
-        // Each region has keys of its own, so the region of the digests decides, not that of the
-        // configuration.
+        // Keys differ by region: use that of the digests, not that of the configuration.
         let config = Builder::from(connection.config()).region(Region::new(region.to_owned()));
         Client::from_conf(config.build())
     }
 
-    /// A key as it is listed; `None` for one without a value, which verifies nothing.
+    /// A listed key; `None` if it has no fingerprint or no value.
     fn public_key(listed: Listed) -> Option<TrailPublicKey> {
         Some(TrailPublicKey {
             fingerprint: listed.fingerprint?,
@@ -155,7 +154,7 @@ mod without_sdk {
     ///
     /// # Errors
     ///
-    /// None.
+    /// Never returns.
     pub fn list_public_keys(
         connection: &Connection,
         _: &str,
@@ -172,14 +171,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_are_asked_for_once_a_region_over_all_its_digests() {
+    fn keys_are_fetched_once_a_region_over_all_its_digests() {
         let mut evidence = ChainFiles::default();
         for hour in [3, 1, 7] {
             evidence
                 .digests
                 .insert(digest_key(hour), made(hour, None, &[]));
         }
-        // Its times cannot be read, and its region is asked for nothing by it.
+        // A digest with invalid times does not add its region.
         let mut broken = made(2, None, &[]);
         broken.file.digest_start_time = "yesterday".to_owned();
         let elsewhere = digest_key(2).replace("eu-west-1", "sa-east-1");

@@ -1,4 +1,4 @@
-//! What `verify` says: a line for each finding, and the closing words.
+//! The output of `verify`: a line for each finding, and the summary on standard error.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,15 +10,15 @@ use crate::commands::verify::chain::{self, ChainFiles, ChainFinding, FileVerdict
 use crate::commands::verify::digest::PublicKeys;
 use crate::output::listing::RowListing;
 use crate::output::table;
-use crate::text::number;
+use crate::text::{number, plural};
 
-/// Name and version of the form of its lines.
+/// Name and version of the JSON schema.
 const SCHEMA: &str = "secretrail.verification/1";
 
-/// Findings as they are listed: what is intact only where that is asked for.
+/// The findings to list; intact files only with `--all`.
 pub(super) struct ListedFindings<'f> {
     shown: Vec<&'f ChainFinding>,
-    /// Whether anything was judged at all.
+    /// Whether there was anything to verify.
     any: bool,
 }
 
@@ -42,7 +42,7 @@ impl RowListing<4> for ListedFindings<'_> {
     fn table(&self) -> String {
         match (self.shown.is_empty(), self.any) {
             (true, true) => "everything is intact\n".to_owned(),
-            // No digest and no log is no proof of anything.
+            // Without digests and logs, nothing is proven.
             (true, false) => "nothing to verify\n".to_owned(),
             (false, _) => table::columns(["VERDICT", "KIND", "OBJECT", "WHY"], &self.rows()),
         }
@@ -73,7 +73,7 @@ fn kind(finding: &ChainFinding) -> &'static str {
     if finding.digest { "digest" } else { "log" }
 }
 
-/// The closing words.
+/// The summary on standard error.
 pub(super) fn words(
     findings: &[ChainFinding],
     evidence: &ChainFiles,
@@ -85,30 +85,30 @@ pub(super) fn words(
         .keys()
         .filter_map(|key| chain::place(key))
         .collect();
-    // Every finding is counted, listed or not: the words are the whole result.
+    // All findings, listed or not.
     let counts = VerdictCounts::of(findings);
     let mut text = format!(
-        "secretrail: verified {} digests and {} logs of {} accounts and regions in {:.2} s\n\
+        "secretrail: verified {} and {} of {} in {:.2} s\n\
          {}{}  chains  {} restarted\n",
-        number(evidence.digests.len() as u64),
-        number(evidence.logs.len() as u64),
-        number(places.len() as u64),
+        plural(evidence.digests.len() as u64, "digest"),
+        plural(evidence.logs.len() as u64, "log"),
+        plural(places.len() as u64, "account-region pair"),
         elapsed.as_secs_f64(),
         counts.line("digests", true),
         counts.line("logs", false),
         counts.of_verdict(true, FileVerdict::Restarted)
     );
-    // Without keys nearly everything is unproven, and the reason is not in the logs.
+    // Without keys nearly everything is unproven.
     if keys.is_empty() && !evidence.digests.is_empty() {
         text.push_str(
-            "  no public keys at hand: save `aws cloudtrail list-public-keys --start-time …` of \
-             each region and name it with --public-keys, or use --fetch-keys\n",
+            "  no public keys available: save the output of `aws cloudtrail list-public-keys \
+             --start-time …` for each region and use --public-keys, or use --fetch-keys\n",
         );
     }
     text
 }
 
-/// How many findings of a verdict there are, of digests and of logs.
+/// Numbers of findings, by kind (whether a digest) and verdict.
 struct VerdictCounts(BTreeMap<(bool, FileVerdict), u64>);
 
 impl VerdictCounts {
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn the_closing_words_count_and_say_when_no_key_is_at_hand() {
+    fn the_summary_counts_and_says_if_no_keys_are_available() {
         let findings = [
             finding(FileVerdict::Unproven, true),
             finding(FileVerdict::Restarted, true),
@@ -180,13 +180,13 @@ mod tests {
         let text = words(&findings, &evidence, &PublicKeys::default(), Duration::ZERO);
         assert_eq!(
             text,
-            "secretrail: verified 0 digests and 0 logs of 0 accounts and regions in 0.00 s\n  \
+            "secretrail: verified 0 digests and 0 logs of 0 account-region pairs in 0.00 s\n  \
              digests 0 intact, 0 altered, 0 missing, 1 unproven\n  \
              logs    0 intact, 0 altered, 1 missing, 0 unproven\n  chains  1 restarted\n"
         );
         evidence.digests.insert(digest_key(1), made(1, None, &[]));
         let text = words(&findings, &evidence, &PublicKeys::default(), Duration::ZERO);
-        assert!(text.contains(" 1 digests and 0 logs of 1 accounts"));
+        assert!(text.contains(" 1 digest and 0 logs of 1 account-region pair "));
         assert!(text.ends_with("or use --fetch-keys\n"));
     }
 }

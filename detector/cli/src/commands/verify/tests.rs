@@ -1,5 +1,4 @@
-//! Digests that are made and signed here, with a key that protects nothing, for the tests of what
-//! verifies them.
+//! Digests for tests, signed with a test key.
 
 use std::convert::Infallible;
 use std::io::Write;
@@ -20,13 +19,13 @@ use crate::commands::verify::chain::DigestRead;
 use crate::commands::verify::digest::{DigestFile, DigestLogFile, PublicKeys};
 use crate::exit;
 
-/// Which key signs.
+/// Fingerprint of the test key.
 pub(super) const FINGERPRINT: &str = "0123456789abcdef0123456789abcdef";
 
 static KEY: LazyLock<PrivateKey> =
     LazyLock::new(|| PrivateKey::new(&mut Numbers(7), 2_048).unwrap());
 
-/// Numbers for the key, the same in every run (SplitMix64).
+/// Deterministic numbers to generate the test key (SplitMix64).
 struct Numbers(u64);
 
 impl TryRng for Numbers {
@@ -55,27 +54,27 @@ impl TryRng for Numbers {
 
 impl TryCryptoRng for Numbers {}
 
-/// The public half of the key: PKCS #1 in DER.
+/// The public key: PKCS #1 in DER.
 pub(super) fn der() -> Vec<u8> {
     let public = KEY.to_public_key().to_pkcs1_der().unwrap();
     public.as_bytes().to_vec()
 }
 
-/// The key, as it is verified with.
+/// The public key, ready to verify.
 pub(super) fn keys() -> PublicKeys {
     let mut keys = PublicKeys::default();
     keys.add(FINGERPRINT, &der()).unwrap();
     keys
 }
 
-/// The signature over a text.
+/// The signature of a text, in hexadecimal digits.
 pub(super) fn signature(text: &str) -> String {
     let signed = SigningKey::<Sha256>::new(KEY.clone()).sign(text.as_bytes());
     let bytes = signed.to_bytes();
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The key of the digest that ends at this hour.
+/// The S3 key of the digest that ends at this hour.
 pub(super) fn digest_key(hour: u32) -> String {
     let name = "111122223333_CloudTrail-Digest_eu-west-1_main_eu-west-1";
     format!(
@@ -84,7 +83,7 @@ pub(super) fn digest_key(hour: u32) -> String {
     )
 }
 
-/// The key of a log that was delivered at this time.
+/// The S3 key of a log that was delivered at this time.
 pub(super) fn log_key(stamp: &str) -> String {
     format!(
         "AWSLogs/111122223333/CloudTrail/eu-west-1/2026/03/02/\
@@ -92,8 +91,8 @@ pub(super) fn log_key(stamp: &str) -> String {
     )
 }
 
-/// The digest of the hour that ends at this one, after another, with these logs and their hashes.
-/// It is signed; its own hash is `hash` and the hour.
+/// A signed digest that ends at this hour, with a previous digest and the keys and hashes of its
+/// logs. Its own hash is `hash` and the hour.
 pub(super) fn made(hour: u32, previous: Option<&DigestRead>, logs: &[(&str, &str)]) -> DigestRead {
     let logs = logs.iter().map(|(key, hash)| DigestLogFile {
         s3_object: (*key).to_owned(),
@@ -121,7 +120,7 @@ pub(super) fn made(hour: u32, previous: Option<&DigestRead>, logs: &[(&str, &str
     }
 }
 
-/// A digest as CloudTrail writes it.
+/// A digest as JSON.
 pub(super) fn json(read: &DigestRead) -> Value {
     let file = &read.file;
     let logs = file.log_files.iter();
@@ -141,7 +140,7 @@ pub(super) fn json(read: &DigestRead) -> Value {
     })
 }
 
-/// Bytes as they are stored.
+/// Compressed bytes.
 pub(super) fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
     gzip.write_all(bytes).unwrap();
@@ -152,7 +151,10 @@ pub(super) fn gzip(bytes: &[u8]) -> Vec<u8> {
 fn what_cannot_be_verified_is_refused_before_anything_is_read() {
     let refused = [
         (&["verify", "-"][..], "verify reads trees of digests"),
-        (&["verify", "/nowhere", "-f", "ocsf"], "verify has no such"),
+        (
+            &["verify", "/nowhere", "-f", "ocsf"],
+            "verify does not support",
+        ),
         (
             &["verify", "/nowhere", "--public-keys", "/gone"],
             "--public-keys /gone: No such file",
@@ -172,7 +174,7 @@ fn a_tree_without_logs_has_them_missing_and_the_run_fails() {
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     let digest = made(1, None, &[(&log_key("T0010Z"), "00")]);
     std::fs::write(&path, gzip(json(&digest).to_string().as_bytes())).unwrap();
-    // Outside of a tree, nothing vouches for anything.
+    // Files outside of an `AWSLogs` tree are ignored.
     std::fs::write(folder.path().join("stray.json"), "{}").unwrap();
     let ran = ran(&["verify", folder.path().to_str().unwrap(), "-f", "csv"]);
     assert_eq!(ran.code, exit::FINDINGS);
@@ -180,5 +182,8 @@ fn a_tree_without_logs_has_them_missing_and_the_run_fails() {
     assert!(lines[1].starts_with("missing,log,AWSLogs/111122223333/CloudTrail/"));
     assert!(lines[2].starts_with("unproven,digest,"));
     assert_eq!(lines.len(), 3);
-    assert!(ran.err.contains(" 1 digests and 0 logs of 1 accounts"));
+    assert!(
+        ran.err
+            .contains(" 1 digest and 0 logs of 1 account-region pair ")
+    );
 }

@@ -31,7 +31,7 @@ pub(super) struct ReportData {
     alerts: Vec<AlertRow>,
     gaps: Vec<GapTableRow>,
     unread: Vec<UnreadObject>,
-    passed: Vec<PassedOver>,
+    skipped: Vec<SkippedFiles>,
 }
 
 #[derive(Serialize)]
@@ -118,7 +118,7 @@ struct UnreadObject {
 }
 
 #[derive(Serialize)]
-struct PassedOver {
+struct SkippedFiles {
     count: u64,
     reason: String,
 }
@@ -175,9 +175,9 @@ impl ReportData {
                 .map(GapTableRow::of)
                 .collect(),
             unread: problems.iter().map(UnreadObject::of).collect(),
-            passed: run_summary::passed_over(report)
+            skipped: run_summary::skipped(report)
                 .into_iter()
-                .map(|(count, reason)| PassedOver { count, reason })
+                .map(|(count, reason)| SkippedFiles { count, reason })
                 .collect(),
         }
     }
@@ -268,8 +268,8 @@ impl LedgerColumns {
         self.push_result(access, texts);
     }
 
-    // Indices follow the order in which texts are first pushed: keep the order of the columns below,
-    // so that equal runs give equal pages.
+    // Indices follow the order in which texts are first pushed: keep the order of the columns
+    // below, so that equal runs give equal pages.
 
     fn push_call<'a>(&mut self, access: &'a Access, texts: &mut TextTable<'a>) {
         let (head, secret) = (&access.head, &access.secret);

@@ -65,11 +65,11 @@ function apply() {
     (state.principal < 0 || A.principal[i] === state.principal) && (state.secret < 0 || A.secret[i] === state.secret) &&
     (state.ip < 0 || A.ip[i] === state.ip) && (state.outcome < 0 || A.outcome[i] === state.outcome));
   const chipped = state.principal >= 0 || state.secret >= 0 || state.ip >= 0 || state.outcome >= 0;
-  const told = (alert) => [alert.summary, alert.principal || "", alert.id, rules[alert.rule].title, ...alert.secrets].some((t) => t.toLowerCase().includes(words))
+  const matchesText = (alert) => [alert.summary, alert.principal || "", alert.id, rules[alert.rule].title, ...alert.secrets].some((t) => t.toLowerCase().includes(words))
     || alert.rows.some((i) => A.event[i].includes(words) || (hit && searched.some((c) => c[i] >= 0 && hit[c[i]])));
   shownAlerts = alerts.filter((alert) =>
     LEVELS.indexOf(rules[alert.rule].level) >= state.level
-    && alert.time >= from && (alert.start ?? alert.time) <= to && (!words || told(alert)) && (!chipped || inRows(alert)));
+    && alert.time >= from && (alert.start ?? alert.time) <= to && (!words || matchesText(alert)) && (!chipped || inRows(alert)));
   state.page = -1;
   draw();
 }
@@ -302,7 +302,7 @@ function gaps() {
   const unread = data.unread.map((p) => h("tr", {}, h("td", { class: "wrap" }, h("code", {}, p.name)), h("td", { class: "wrap" }, p.message)));
   fill("gaps", lines.length ? h("div", { class: "scroll" }, table(["from", "to", "account, region", "missing"], lines)) : h("p", { class: "quiet" }, "No gaps found: deliveries arrived at their usual interval, and KMS events were logged around every read."),
     unread.length ? h("div", { class: "scroll" }, table(["could not be read", "reason"], unread)) : null,
-    h("p", { class: "quiet" }, data.passed.length ? `Skipped: ${data.passed.map((p) => `${number(p.count)} ${p.reason}`).join(", ")}.` : "Nothing was skipped."));
+    h("p", { class: "quiet" }, data.skipped.length ? `Skipped: ${data.skipped.map((p) => `${number(p.count)} ${p.reason}`).join(", ")}.` : "Nothing was skipped."));
 }
 
 /* ---- ledger ---- */

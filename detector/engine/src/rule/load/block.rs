@@ -42,7 +42,8 @@ impl ExtensionBlock {
         let is_rate = |times: f64| times.is_finite() && times > 0.0;
         if block.rate_multiplier.is_some_and(|times| !is_rate(times)) {
             let message = "is not a positive number; \
-                           write how many times `baseline_per_hour` is too much, as in `rate_multiplier: 5`";
+                           write how many times `baseline_per_hour` is too much, \
+                           as in `rate_multiplier: 5`";
             return Err(source.error("rate_multiplier", "secretrail.rate_multiplier", message));
         }
         Ok(block)

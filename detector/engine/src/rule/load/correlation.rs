@@ -292,7 +292,7 @@ impl WindowFeed {
         rule.feeds.push((window, self.slot));
         for field in member.group.iter().chain(&member.value) {
             fields::check(field, target).map_err(|wrong| (field.clone(), wrong))?;
-            // The rule itself may be known at sight; what the window groups or counts by may not.
+            // The rule itself may be evaluated early; the fields of the window may not.
             rule.late |= fields::is_late(field);
         }
         for field in member.group.iter().chain(&member.value) {

@@ -1,4 +1,4 @@
-//! From the stored form back to the domain.
+//! Converts the stored format to the types of the engine.
 
 use std::mem::take;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::principal::{Principal, PrincipalKind};
 use crate::rule_meta::{RuleLevel, RuleMeta};
 use crate::time::EventTime;
 
-/// Gives the tables of an item their types back.
+/// The tables of an item, with their types.
 pub(super) struct ItemReader {
     pub(super) pack: StoredPackV1,
     secrets: Vec<SecretRef>,
@@ -31,7 +31,7 @@ pub(super) struct ItemReader {
 }
 
 impl ItemReader {
-    /// Tables first, in the order in which they refer to each other.
+    /// Reads the tables, in the order in which they refer to each other.
     pub(super) fn new(bytes: &[u8]) -> Result<Self, ItemError> {
         let mut pack = unpack(bytes)?;
         let principals = each(take(&mut pack.principals), principal)?;
@@ -173,8 +173,8 @@ impl ItemReader {
 
 fn unpack(bytes: &[u8]) -> Result<StoredPackV1, ItemError> {
     let pack: StoredPackV1 = serde_json::from_slice(&unsqueezed(bytes)?)?;
-    // Everything but the version may be absent, so that a later one could well be read as this one,
-    // with something missing.
+    // All fields but the version are optional, so that a later version could be read as this one,
+    // with data missing.
     if pack.v != VERSION {
         return Err(ItemError::Version(pack.v));
     }
@@ -190,14 +190,14 @@ fn each<A, B>(
 }
 
 fn at<T: Clone>(table: &[T], index: usize) -> Result<T, ItemError> {
-    // What is stored is not trusted: an index that is too large is an error, and no panic.
+    // Stored data is not trusted: an index out of range is an error, not a panic.
     table.get(index).cloned().ok_or(ItemError::Entry {
         index,
         entries: table.len(),
     })
 }
 
-/// The value of a closed set by its name.
+/// Parses the name of an enum value.
 fn known<T: Copy>(all: &[T], name: impl Fn(T) -> &'static str, text: &str) -> Result<T, ItemError> {
     parse_enum(all, name, text).ok_or_else(|| ItemError::Word(text.into()))
 }
@@ -312,8 +312,8 @@ mod tests {
         assert!(matches!(later, ItemError::Version(2)));
         assert_eq!(
             later.to_string(),
-            "a stored item is not readable: it is of version 2, this is version 1; it was written \
-             by another version, or by somebody else"
+            "a stored item is not readable: it has version 2, expected 1; it was written \
+             by another version of Secretrail, or by another program"
         );
         assert!(matches!(refused("{}"), ItemError::Json(_)));
         let more = r#"{"v":1,"pending":[{"change":{"head":0,"decrypts":true,"new":1}}]}"#;

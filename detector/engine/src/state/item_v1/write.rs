@@ -1,4 +1,4 @@
-//! From the domain to the stored form.
+//! Converts the types of the engine to the stored format.
 
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ pub(super) struct ItemWriter {
 }
 
 impl ItemWriter {
-    /// Empty tables; says whether raw fields of records are kept.
+    /// Empty tables. `keep_fields` says whether raw fields of records are stored.
     pub(super) fn new(keep_fields: bool) -> Self {
         Self {
             keep_fields,
@@ -40,7 +40,7 @@ impl ItemWriter {
     }
 
     fn principal(&mut self, principal: &Arc<Principal>) -> usize {
-        // By what it says, not by where it is: two objects bring the same caller twice.
+        // Compared by value, not by pointer: two objects have the same principal.
         *self.principals.entry(principal.clone()).or_insert_with(|| {
             let p = &**principal;
             self.pack.principals.push(StoredPrincipalV1 {
@@ -72,7 +72,7 @@ impl ItemWriter {
     }
 
     fn secret(&mut self, secret: &SecretRef) -> usize {
-        // Before the entry is made: it needs a copy of the key, which here is eight texts.
+        // Looked up first: `entry` needs a clone of the key, which here is eight strings.
         if let Some(known) = self.secrets.get(secret) {
             return *known;
         }
@@ -109,8 +109,8 @@ impl ItemWriter {
         index
     }
 
-    /// By event id first: a head has no hash, and copies of an event are few. They may differ, as
-    /// those of two accounts do, and each is kept.
+    /// Looked up by event id first: a header has no hash, and copies of an event are few. Copies
+    /// that differ, as those of two accounts do, are all kept.
     fn known_head(&self, head: &Arc<EventHeader>) -> Option<usize> {
         let same_id = self.heads.get(&head.event_id)?;
         let (_, index) = same_id.iter().find(|(known, _)| known == head)?;
@@ -118,7 +118,7 @@ impl ItemWriter {
     }
 
     fn access(&mut self, access: &Arc<Access>) -> usize {
-        // The same access comes in a row, if it comes again.
+        // Repetitions of an access follow each other.
         if self.accesses.last() == Some(access) {
             return self.accesses.len() - 1;
         }
@@ -187,7 +187,7 @@ impl ItemWriter {
             secret,
             access,
         } = &fact.evidence;
-        // They come sorted by group.
+        // Facts are sorted by group.
         if self.pack.groups.last() != Some(group) {
             self.pack.groups.push(group.clone());
         }

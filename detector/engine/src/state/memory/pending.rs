@@ -1,4 +1,4 @@
-//! Loose ends by scene and by identity.
+//! Pending events by correlation group and by identity.
 
 use std::sync::Arc;
 
@@ -8,36 +8,36 @@ use hashbrown::hash_table::Entry;
 use crate::pending_event::{CorrelationKey, PendingEvent, PendingEventId};
 use crate::time::EventTime;
 
-/// A loose end in the store.
+/// A pending event in the store.
 pub(super) struct WaitingEvent {
     pub(super) end: Arc<PendingEvent>,
     /// Since when it waits for its other half.
     pub(super) since: EventTime,
-    /// Whether it is still to be settled.
+    /// Whether it is still to be finalised.
     pub(super) open: bool,
 }
 
-/// Scene, and place in it.
+/// Index of the correlation group, and of the event in it.
 pub(super) type PendingPlace = (usize, usize);
 
-/// Loose ends by scene. The tables hold fingerprints and places instead of keys: a replay has every
-/// loose end in its hands already, and a key of its own for each would cost more than all the rest.
+/// Pending events by correlation group. The tables hold fingerprints and indices instead of keys: a
+/// replay has every event in memory already, and cloned keys would cost more than all the rest.
 #[derive(Default)]
 pub(super) struct PendingTable {
     correlation_groups: Vec<Vec<WaitingEvent>>,
-    /// Fingerprint and place of each scene.
+    /// Fingerprint and index of each correlation group.
     correlation_group_of: HashTable<(u64, usize)>,
-    /// Fingerprint of each loose end, its scene, and its place in that.
+    /// Fingerprint and place of each event.
     known: HashTable<(u64, PendingPlace)>,
 }
 
 impl PendingTable {
-    /// Makes room, so that the table does not grow again and again.
+    /// Reserves room for so many more events.
     pub(super) fn reserve(&mut self, more: usize) {
         self.known.reserve(more, fingerprint_of);
     }
 
-    /// Adds a loose end unless it is there, and says whether it was added.
+    /// Adds an event unless it exists, and returns whether it was added.
     pub(super) fn add(&mut self, end: &Arc<PendingEvent>, arrived: EventTime) -> bool {
         let id = &end.id;
         let Entry::Vacant(vacant) = self.known.entry(
@@ -47,7 +47,7 @@ impl PendingTable {
         ) else {
             return false;
         };
-        // Only now: what is delivered again needs no scene to be looked for.
+        // Only now: a duplicate needs no lookup of its group.
         let correlation_group = place_of_correlation_group(
             &mut self.correlation_groups,
             &mut self.correlation_group_of,
@@ -65,7 +65,7 @@ impl PendingTable {
         true
     }
 
-    /// Where a loose end is.
+    /// The place of an event; `None` when it is not known.
     pub(super) fn place(&self, id: &PendingEventId) -> Option<PendingPlace> {
         let found = self.known.find(id.fingerprint(), |known| {
             is_end(&self.correlation_groups, known, id)
@@ -73,7 +73,7 @@ impl PendingTable {
         found.map(|(_, place)| *place)
     }
 
-    /// The loose ends of a scene, open or closed.
+    /// The events of a correlation group, open or closed.
     pub(super) fn of_correlation_group(
         &self,
         key: &CorrelationKey,
@@ -86,8 +86,7 @@ impl PendingTable {
         correlation_group.into_iter().flatten()
     }
 
-    /// Open loose ends that have waited since a time or longer, those of one scene after each
-    /// other.
+    /// Open events that have been pending since a time or longer, by correlation group.
     pub(super) fn due(&self, since: EventTime) -> Vec<(&WaitingEvent, PendingPlace)> {
         let mut due = Vec::new();
         for (correlation_group, ends) in self.correlation_groups.iter().enumerate() {
@@ -108,7 +107,7 @@ impl PendingTable {
     }
 }
 
-/// Where a scene is; an empty one is made where there is none.
+/// The index of a correlation group, which is created if needed.
 fn place_of_correlation_group(
     correlation_groups: &mut Vec<Vec<WaitingEvent>>,
     correlation_group_of: &mut HashTable<(u64, usize)>,
@@ -131,8 +130,8 @@ fn fingerprint_of<P>((fingerprint, _): &(u64, P)) -> u64 {
     *fingerprint
 }
 
-/// Whether a loose end stands at a place. Fingerprints nearly always tell, and the keys themselves
-/// are far away in memory.
+/// Whether the event at a place has this identity. The fingerprint nearly always decides, and the
+/// identities themselves are elsewhere in memory.
 fn is_end(
     correlation_groups: &[Vec<WaitingEvent>],
     (fingerprint, (correlation_group, index)): &(u64, PendingPlace),
@@ -147,7 +146,7 @@ fn is_end(
     known.is_some_and(|known| known.end.id == *id)
 }
 
-/// Whether the loose ends at a place are those of a scene.
+/// Whether the group at an index has this key.
 fn is_correlation_group(
     correlation_groups: &[Vec<WaitingEvent>],
     (fingerprint, correlation_group): &(u64, usize),
