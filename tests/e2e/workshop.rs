@@ -141,12 +141,12 @@ fn lint_has_an_exit_code_for_each_severity() {
     check(
         &RULE.replace("secret.name", "secret.nmae"),
         2,
-        "r.yml:6: error: secret.nmae: there is no such field; did you mean `secret.name`?",
+        "r.yml:6: error: \"Denied Or Dear\": secret.nmae: there is no such field; did you mean `secret.name`?",
     );
     check(
         &RULE.replace("startswith", "beginswith"),
         2,
-        "error: detection: Unknown modifier 'beginswith'",
+        "detection: Unknown modifier 'beginswith'",
     );
     check(
         &format!("{RULE}---\n{RULE}"),

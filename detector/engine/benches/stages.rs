@@ -8,7 +8,7 @@ use std::hint::black_box;
 use std::io::Write as _;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use secretrail_engine::gunzip::{InflateScratch, inflate};
+use secretrail_engine::inflate::{InflateScratch, inflate};
 use secretrail_engine::object::origin;
 use secretrail_engine::pipeline::Pipeline;
 use secretrail_engine::rule::RuleSet;

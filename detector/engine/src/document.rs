@@ -28,6 +28,15 @@ impl<'a> LazyDocument<'a> {
         }
     }
 
+    /// Wraps the JSON of a record that may have been parsed already.
+    pub(crate) fn parsed(text: &'a str, node: Option<JsonNode<'a>>) -> Self {
+        let document = Self::new(text);
+        if let Some(node) = node {
+            document.node.get_or_init(|| node);
+        }
+        document
+    }
+
     /// The JSON text.
     #[must_use]
     pub fn text(&self) -> &'a str {

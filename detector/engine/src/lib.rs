@@ -14,14 +14,18 @@ pub mod glob;
 pub mod limits;
 pub mod parallel;
 mod parse_enum;
+mod repair;
 pub mod sanitize;
 pub mod time;
 
 // Input: object names, decompression, splitting, and the JSON form of a record.
 pub mod document;
-pub mod gunzip;
+pub mod envelope;
 pub mod ids;
+pub mod inflate;
+mod normalize;
 pub mod object;
+mod shallow;
 pub mod split;
 pub mod wire;
 

@@ -1,12 +1,13 @@
 //! Counts of everything that was read, as both front ends print them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::access::{Access, DecryptStatus};
 use crate::alert::Alert;
+use crate::envelope::RecordShape;
 use crate::object::{ObjectKind, ObjectPath};
 use crate::observation::Observation;
 use crate::rule_meta::RuleLevel;
@@ -25,7 +26,7 @@ pub enum SkippedObject {
     Aggregated,
     /// Logs of another service in an `AWSLogs` tree.
     OtherService,
-    /// The name does not end in `.json`, `.jsonl`, `.ndjson` or `.gz`.
+    /// Its name ends as those of other files do, such as `.md` or `.png`.
     NotALog,
     /// It has no bytes.
     Empty,
@@ -37,8 +38,12 @@ pub enum SkippedObject {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SkippedRecord {
-    /// Not JSON, or not the JSON of a record.
+    /// It looks like a record, but its JSON is broken beyond repair.
     Malformed,
+    /// Something else than a record, without any of its fields.
+    NotARecord,
+    /// It has fields of a record inside an envelope that is not known.
+    UnknownEnvelope,
     /// Longer than [`crate::limits::MAX_RECORD_BYTES`].
     TooLarge,
     /// The object ends in the middle of it.
@@ -90,15 +95,24 @@ impl SkippedObject {
     }
 }
 
-/// By extension: CloudTrail's own objects, and unpacked or converted ones.
+/// Endings of what is certainly no log. Everything else is read and judged by its content: objects of
+/// Firehose have no ending, and collectors have their own.
+const OTHER_ENDINGS: [&str; 43] = [
+    "7z", "avi", "avro", "bin", "bmp", "class", "css", "csv", "db", "deb", "dll", "doc", "docx",
+    "dylib", "exe", "gif", "go", "html", "ico", "jar", "java", "jpeg", "jpg", "js", "lock", "md",
+    "mp4", "o", "orc", "parquet", "pdf", "png", "py", "rs", "sh", "so", "svg", "tar", "toml", "ts",
+    "xlsx", "zip", "yml",
+];
+
+/// By extension.
 fn is_named_as_log(name: &str) -> bool {
     let file = name.rsplit('/').next().unwrap_or(name);
     let Some((_, ending)) = file.rsplit_once('.') else {
-        return false;
+        return true;
     };
-    ["json", "jsonl", "ndjson", "gz"]
+    !OTHER_ENDINGS
         .iter()
-        .any(|known| ending.eq_ignore_ascii_case(known))
+        .any(|other| ending.eq_ignore_ascii_case(other))
 }
 
 impl SkippedRecord {
@@ -107,12 +121,18 @@ impl SkippedRecord {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Malformed => "malformed",
+            Self::NotARecord => "not a record",
+            Self::UnknownEnvelope => "in an unknown envelope",
             Self::TooLarge => "too large",
             Self::Truncated => "truncated",
             Self::NoTime => "without a time",
         }
     }
 }
+
+/// Keys of an envelope that are shown, and envelopes whose keys are.
+const ENVELOPE_KEYS: usize = 8;
+const UNKNOWN_ENVELOPES: usize = 3;
 
 /// Counts of one object or of many.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -129,8 +149,16 @@ pub struct ReadReport {
     pub records: u64,
     /// Records skipped, by reason.
     pub records_skipped: BTreeMap<SkippedRecord, u64>,
-    /// Records with invalid UTF-8, read with replacement characters.
+    /// Records read, by the form in which they were found.
+    pub shapes: BTreeMap<RecordShape, u64>,
+    /// Keys of unknown envelopes, as `a, b`: the first few of them.
+    pub unknown_envelopes: BTreeSet<String>,
+    /// Relevant records with broken JSON that were read after repair.
     pub records_repaired: u64,
+    /// Fields of relevant records with another type than documented, whose value is lost.
+    pub fields_mistyped: u64,
+    /// Relevant records whose `eventTime` has no time zone, so that UTC was assumed.
+    pub times_without_zone: u64,
     /// Key-validation Decrypts, which are ignored.
     pub key_validations: u64,
     /// Duplicate records: redeliveries, and copies in another account.
@@ -190,6 +218,13 @@ impl ReadReport {
         if self.records > 0 || (has_bytes && self.records_skipped.is_empty()) {
             return ObjectStatus::Read;
         }
+        // It has fields of records, so it is a log that this version cannot read.
+        if let Some(keys) = self.unknown_envelopes.first() {
+            return ObjectStatus::Failed(format!(
+                "holds no CloudTrail records that this version can read, but fields of them in an \
+                 unknown envelope with the keys {keys}; unwrap the records first"
+            ));
+        }
         // Where CloudTrail writes, anything else is a damaged file; so is a truncated one anywhere.
         if explicit || (has_bytes && (in_tree || is_cut)) {
             return ObjectStatus::Failed("holds no CloudTrail records".to_owned());
@@ -199,6 +234,30 @@ impl ReadReport {
         } else {
             SkippedObject::Empty
         })
+    }
+
+    /// Counts a record that was read.
+    pub fn count_record(&mut self, shape: RecordShape) {
+        self.records += 1;
+        *self.shapes.entry(shape).or_default() += 1;
+    }
+
+    /// Counts an unknown envelope, and notes its keys.
+    pub fn skip_unknown_envelope(&mut self, keys: &[String]) {
+        self.skip_record(SkippedRecord::UnknownEnvelope);
+        let shown = keys.get(..ENVELOPE_KEYS).unwrap_or(keys).join(", ");
+        let more = if keys.len() > ENVELOPE_KEYS {
+            ", …"
+        } else {
+            ""
+        };
+        self.note_envelope(format!("{shown}{more}"));
+    }
+
+    fn note_envelope(&mut self, keys: String) {
+        if self.unknown_envelopes.len() < UNKNOWN_ENVELOPES {
+            self.unknown_envelopes.insert(keys);
+        }
     }
 
     /// Counts a skipped record.
@@ -234,6 +293,12 @@ impl ReadReport {
         self.bytes += other.bytes;
         self.records += other.records;
         self.records_repaired += other.records_repaired;
+        self.fields_mistyped += other.fields_mistyped;
+        self.times_without_zone += other.times_without_zone;
+        add_counts(&mut self.shapes, &other.shapes);
+        for keys in &other.unknown_envelopes {
+            self.note_envelope(keys.clone());
+        }
         self.key_validations += other.key_validations;
         self.duplicates += other.duplicates;
         self.reads += other.reads;
@@ -339,9 +404,13 @@ mod tests {
             ("AWSLogs/111122223333/CloudTrail/eu-west-1/x.json.gz", None),
             ("x.JSON", None),
             ("x.ndjson", None),
-            ("a.json/x", Some(SkippedObject::NotALog)),
+            // Content decides where the name does not.
+            ("2026/03/02/10/stream-1-2026-03-02-10-00-00-0a1b", None),
+            ("GetSecretValue.json.cloudtrail", None),
+            ("x.log", None),
+            ("x.json.zst", None),
             ("x.csv.zip", Some(SkippedObject::NotALog)),
-            ("json", Some(SkippedObject::NotALog)),
+            ("a.json/README.MD", Some(SkippedObject::NotALog)),
             (
                 "AWSLogs/111122223333/CloudTrail-Digest/eu-west-1/x.json.gz",
                 Some(SkippedObject::Digest),
@@ -377,6 +446,10 @@ mod tests {
             late: 14,
             accesses: [(DecryptStatus::Paired, 15)].into(),
             alerts: [(RuleLevel::High, 16)].into(),
+            shapes: [(RecordShape::Sns, 17)].into(),
+            unknown_envelopes: ["a".to_owned()].into(),
+            fields_mistyped: 18,
+            times_without_zone: 19,
         };
         let mut sum = ReadReport::default();
         sum.add(&one);

@@ -11,7 +11,7 @@ pub(crate) mod source;
 pub mod vars;
 
 use std::cell::OnceCell;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use rsigma_eval::{CompiledRule, Event, compiler::eval_condition};
 use rsigma_parser::{ConditionExpr, LogSource};
@@ -22,7 +22,7 @@ use crate::extract::{RawFields, WantedFields};
 use crate::fact::{Fact, WindowKey};
 use crate::ids::SharedStr;
 use crate::rule::needs::{DetectionNeeds, NeededCalls};
-use crate::rule_meta::RuleMeta;
+use crate::rule_meta::{RuleLevel, RuleMeta};
 
 /// What kind of event a rule sees, by its `logsource`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -131,6 +131,25 @@ impl WindowCondition {
     }
 }
 
+/// In [`Matches`], the index of the built-in rule about records that could not be read.
+pub(crate) const UNREADABLE_RECORD: usize = usize::MAX;
+
+/// The built-in rule about records that could not be read.
+static UNREADABLE: LazyLock<Arc<RuleMeta>> = LazyLock::new(|| {
+    let texts = |texts: &[&str]| texts.iter().map(ToString::to_string).collect();
+    Arc::new(RuleMeta {
+        id: "0d6cf7f1-6a52-4d38-9c07-2f1c35b8d9e4".to_owned(),
+        title: "Record Could Not Be Read".to_owned(),
+        level: RuleLevel::Medium,
+        tags: texts(&["attack.stealth", "attack.t1562.008"]),
+        false_positives: texts(&[
+            "A file that was damaged on the way; fetch it again and compare its digest (secretrail verify)",
+        ]),
+        references: texts(&["https://attack.mitre.org/techniques/T1562/008/"]),
+        file: "built in".to_owned(),
+    })
+});
+
 /// Rules that have been read and checked.
 #[derive(Debug, Default)]
 pub struct RuleSet {
@@ -237,6 +256,14 @@ impl RuleSet {
         self.wanted.take(target, field);
     }
 
+    /// The rule about single events with this index in [`Matches`].
+    pub(crate) fn single(&self, index: usize) -> Option<&Arc<RuleMeta>> {
+        match index {
+            UNREADABLE_RECORD => Some(&UNREADABLE),
+            index => self.detections.get(index).map(|detection| &detection.meta),
+        }
+    }
+
     /// The number of rules that can raise alerts.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -251,6 +278,14 @@ impl RuleSet {
             .iter()
             .map(|d| &d.meta)
             .chain(self.windows.iter().map(|w| &w.meta))
+    }
+
+    /// The rule with this id, a built-in one included; `None` if it is not in the set.
+    #[must_use]
+    pub fn by_id(&self, id: &str) -> Option<&Arc<RuleMeta>> {
+        self.metas()
+            .chain([&*UNREADABLE])
+            .find(|meta| meta.id == id)
     }
 
     /// What the rules that can raise alerts say of themselves.

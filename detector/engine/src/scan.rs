@@ -5,22 +5,24 @@
 
 mod prefilter;
 mod records;
+mod units;
 mod unparsed;
+mod unreadable;
 
 use std::io::Read;
 use std::sync::Arc;
 
 use ahash::HashSet;
 
-use self::prefilter::{Prefilter, ServiceInterest};
-use self::records::looked_up;
+use self::prefilter::Prefilter;
 pub use self::records::{records, records_with};
 use self::unparsed::LastMark;
+pub use self::unreadable::UnreadableRecord;
 use crate::coverage::CoverageMark;
 use crate::document::LazyDocument;
 use crate::evidence::Evidence;
 use crate::extract::{self, NotRelevant, RawFields};
-use crate::gunzip::{self, InflateBuffer, InflateError, InflateScratch};
+use crate::inflate::{self, InflateBuffer, InflateError, InflateScratch};
 use crate::object::RecordOrigin;
 use crate::observation::Interner;
 use crate::pending_event::PendingEvent;
@@ -29,9 +31,9 @@ use crate::rule::event::RecordEvent;
 use crate::rule::needs::NeededCalls;
 use crate::rule::{EvalScope, Matches, RuleSet, RuleTarget};
 use crate::selection::Selection;
-use crate::split::{MalformedUnit, RecordSplitter, SplitPiece};
+use crate::split::RecordSplitter;
 use crate::time::EventTime;
-use crate::wire::{CloudTrailRecord, KmsPresence, LenientScalar};
+use crate::wire::CloudTrailRecord;
 
 /// Result of scanning one object, or several.
 #[derive(Debug, Default)]
@@ -45,6 +47,9 @@ pub struct ScanResult {
     /// Relevant records as in the log, with their event times; only from a scanner with
     /// [`ObjectScanner::keeping`].
     pub kept: Vec<(EventTime, String)>,
+    /// A record of the object that could not be read and names one of our services; only from a
+    /// scanner with [`ObjectScanner::keeping`].
+    pub unreadable: Option<UnreadableRecord>,
     /// Counts of what was read and what was skipped.
     pub report: ReadReport,
 }
@@ -56,6 +61,7 @@ impl ScanResult {
         self.matches.append(other.matches);
         self.coverage.extend(other.coverage);
         self.kept.append(&mut other.kept);
+        self.unreadable = self.unreadable.take().or(other.unreadable);
         self.report.add(&other.report);
     }
 }
@@ -143,7 +149,7 @@ impl<'r> ObjectScanner<'r> {
             in_tree,
             scan_result,
         }
-        .record(text, ServiceInterest::Full);
+        .record(text.as_bytes());
         scan_result.report = before;
     }
 
@@ -170,10 +176,10 @@ impl<'r> ObjectScanner<'r> {
         };
         let mut splitter = RecordSplitter::default();
         let read = match input {
-            ScanInput::Bytes(bytes) => gunzip::inflate(bytes, &mut self.scratch, &mut |bytes| {
+            ScanInput::Bytes(bytes) => inflate::inflate(bytes, &mut self.scratch, &mut |bytes| {
                 sink.feed(&mut splitter, bytes);
             }),
-            ScanInput::Stream(reader) => gunzip::inflate_stream(reader, &mut |bytes| {
+            ScanInput::Stream(reader) => inflate::inflate_stream(reader, &mut |bytes| {
                 sink.feed(&mut splitter, bytes);
             }),
         };
@@ -184,96 +190,6 @@ impl<'r> ObjectScanner<'r> {
 }
 
 impl UnitSink<'_, '_> {
-    fn feed(&mut self, splitter: &mut RecordSplitter, bytes: &[u8]) {
-        self.scan_result.report.bytes += bytes.len() as u64;
-        splitter.feed(bytes, &mut |piece| self.piece(piece));
-    }
-
-    fn piece(&mut self, piece: SplitPiece<'_>) {
-        match piece {
-            SplitPiece::Unit { bytes, after_first } => self.unit(bytes, after_first),
-            SplitPiece::Bad(bad) => self.scan_result.report.skip_record(match bad {
-                MalformedUnit::NotAnObject => SkippedRecord::Malformed,
-                MalformedUnit::TooLarge => SkippedRecord::TooLarge,
-                MalformedUnit::Truncated => SkippedRecord::Truncated,
-            }),
-        }
-    }
-
-    fn unit(&mut self, unit: &[u8], after_first: usize) {
-        match self.scanner.prefilter.interest(unit, after_first) {
-            ServiceInterest::None => self.scan_result.report.records += 1,
-            ServiceInterest::Unnamed => self.lookup_event(unit),
-            // There may be millions of KMS events, and the first of an hour proves as much as all
-            // of them.
-            ServiceInterest::Kms if self.scanner.is_last_mark_on(unit, after_first) => {
-                self.scan_result.report.records += 1;
-            }
-            interest => {
-                self.scan_result.report.records += 1;
-                match simdutf8::basic::from_utf8(unit) {
-                    Ok(text) => self.record(text, interest),
-                    Err(_) => {
-                        // The rest of the record still counts; the report has the number of such
-                        // records.
-                        self.scan_result.report.records_repaired += 1;
-                        self.record(&String::from_utf8_lossy(unit), interest);
-                    }
-                }
-            }
-        }
-    }
-
-    /// A record inside a string, as printed by `aws cloudtrail lookup-events`.
-    fn lookup_event(&mut self, unit: &[u8]) {
-        let Some(record) = looked_up(unit) else {
-            return self
-                .scan_result
-                .report
-                .skip_record(SkippedRecord::Malformed);
-        };
-        self.scan_result.report.records += 1;
-        match self.scanner.prefilter.interest(record.as_bytes(), 0) {
-            ServiceInterest::None => {}
-            ServiceInterest::Unnamed => self
-                .scan_result
-                .report
-                .skip_record(SkippedRecord::Malformed),
-            interest => self.record(&record, interest),
-        }
-    }
-
-    fn record(&mut self, text: &str, interest: ServiceInterest) {
-        if interest == ServiceInterest::Kms {
-            return self.presence(text);
-        }
-        let Ok(record) = serde_json::from_str::<CloudTrailRecord<'_>>(text) else {
-            return self
-                .scan_result
-                .report
-                .skip_record(SkippedRecord::Malformed);
-        };
-        if !self.is_selected(&record) {
-            return;
-        }
-        if is_of_kms(&record.event_source) {
-            self.mark(
-                record.recipient_account_id.get(),
-                record.aws_region.get(),
-                record.event_time.get(),
-            );
-        }
-        let document = LazyDocument::new(text);
-        let is_observed = self.observe(&record, &document);
-        let is_asked_for = self.scanner.prefilter.is_asked_for_by(&record);
-        if self.scanner.keeps && (is_observed || is_asked_for) {
-            self.keep(&record, text);
-        }
-        if self.scanner.prefilter.matches_records() && is_asked_for {
-            self.match_record(&record, &document);
-        }
-    }
-
     /// Adds the observation of a record, if it has one within the selection or near it. Returns
     /// whether it has.
     fn observe(&mut self, record: &CloudTrailRecord<'_>, document: &LazyDocument<'_>) -> bool {
@@ -330,25 +246,6 @@ impl UnitSink<'_, '_> {
         }
     }
 
-    /// A KMS record that is not a Decrypt for a secret at least proves that KMS events are logged.
-    fn presence(&mut self, text: &str) {
-        match serde_json::from_str::<KmsPresence<'_>>(text) {
-            Ok(seen) if is_of_kms(&seen.event_source) => {
-                self.mark(
-                    seen.recipient_account_id.get(),
-                    seen.aws_region.get(),
-                    seen.event_time.get(),
-                );
-            }
-            // A record of another service, with `kms.` nested inside.
-            Ok(_) => {}
-            Err(_) => self
-                .scan_result
-                .report
-                .skip_record(SkippedRecord::Malformed),
-        }
-    }
-
     /// Notes that a KMS event was logged at this place and time.
     fn mark(&mut self, account: Option<&str>, region: Option<&str>, time: Option<&str>) {
         let last = self.scanner.last_mark.as_ref();
@@ -389,12 +286,6 @@ impl RecordScanner<'_> {
 /// Whether a list contains a value; an empty list contains all.
 fn is_listed(list: &[String], value: Option<&str>) -> bool {
     list.is_empty() || value.is_some_and(|value| list.iter().any(|listed| listed == value))
-}
-
-fn is_of_kms(event_source: &LenientScalar<'_>) -> bool {
-    event_source
-        .get()
-        .is_some_and(|source| source.starts_with("kms."))
 }
 
 #[cfg(test)]
@@ -490,13 +381,10 @@ mod tests {
         let event = serde_json::json!({"EventId": "e1", "CloudTrailEvent": read});
         let found = scan_result(event.to_string().as_bytes());
         assert_eq!((found.observations.len(), found.report.records), (1, 1));
-        // Neither a record nor a wrapper of one.
+        // Neither a record nor an envelope of one.
         let nothing = scan_result(br#"{"EventId":"e1","CloudTrailEvent":"{}"}"#);
-        let malformed = nothing
-            .report
-            .records_skipped
-            .get(&SkippedRecord::Malformed);
-        assert_eq!(malformed, Some(&1));
+        let skipped = nothing.report.records_skipped;
+        assert_eq!(skipped, [(SkippedRecord::NotARecord, 1)].into());
     }
 
     #[test]

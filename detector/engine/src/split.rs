@@ -1,16 +1,19 @@
 //! Splits the bytes of a log object, in pieces of any size, into the JSON objects that may be
 //! records.
 //!
-//! It accepts `{"Records":[…]}`, `{"Events":[…]}`, bare arrays, and concatenated objects (JSON
-//! lines, pretty-printed or not). It tracks strings, escapes and depth exactly, so that text inside
-//! a record can never pass for a record, and processes 64 bytes at a time. It does not parse: only
-//! braces delimit a unit. After a broken unit, the splitter recovers at the next line break that
-//! allows it.
+//! It accepts `{"Records":[…]}` and lists under other known keys, bare arrays, arrays of texts, and
+//! concatenated objects (JSON lines, pretty-printed or not). It tracks strings, escapes and depth
+//! exactly, so that text inside a record can never pass for a record, and processes 64 bytes at a
+//! time. It does not parse: only braces delimit a unit. After a broken document, the splitter starts
+//! again at the next line that begins a document.
 //!
 //! `simd` finds the relevant characters, `blocks` drops those in strings and skips what is nested
-//! inside a unit, `units` acts on the rest.
+//! inside a unit, `units` acts on the rest, `gaps` on what is between units, and `lines` on line
+//! breaks.
 
 mod blocks;
+mod gaps;
+mod lines;
 mod simd;
 mod units;
 
@@ -26,9 +29,18 @@ pub enum SplitPiece<'a> {
         /// Offset of the first byte after the first object or array in it: the text there is not
         /// nested. 0 when there is none.
         after_first: usize,
+        /// Whether it is an element of a list named `Records`.
+        in_records: bool,
     },
+    /// A whole JSON string in the place of an object, with its quotes.
+    Text(&'a [u8]),
     /// Skipped bytes that are not a unit.
-    Bad(MalformedUnit),
+    Bad {
+        /// Why.
+        why: MalformedUnit,
+        /// The beginning of the unit, as far as it was kept.
+        bytes: &'a [u8],
+    },
 }
 
 /// Why bytes are not a unit.
@@ -58,11 +70,17 @@ enum EnvelopePlace {
 pub struct RecordSplitter {
     place: EnvelopePlace,
     depth: usize,
-    /// Depth of a unit's opening brace: 0 at the top, 1 in a bare array, 2 in the array of an
-    /// envelope.
+    /// Depth of a unit's opening brace: 0 at the top, 1 in a bare array, 2 in the list of an
+    /// envelope, more in arrays in these.
     base: usize,
+    /// Number of arrays around the place of units inside the list or bare array.
+    nested: usize,
+    /// Whether the list is named `Records`.
+    in_records: bool,
     in_string: bool,
     escape_next: bool,
+    /// Whether a line break has ended a string, at this line break.
+    string_is_cut: bool,
     /// Bytes of the current unit from earlier pieces.
     carry: Vec<u8>,
     /// Offset in the current unit of the first byte after the first object or array in it; 0 until
@@ -70,8 +88,15 @@ pub struct RecordSplitter {
     after_first: usize,
     /// Whether the current unit is too long; its bytes are then no longer kept.
     oversize: bool,
-    /// Whether anything but white space and commas was seen since the last unit.
+    /// Offset in the current unit of the last line that may begin a document of its own.
+    candidate: Option<usize>,
+    /// Text between units that may go on: the beginning of a string.
+    stray: Vec<u8>,
+    /// Whether anything but white space, commas and strings was seen since the last unit.
     dirty: bool,
+    /// A line break at the end of the last piece, and what follows it: whether a document begins
+    /// there is not known yet.
+    held: Vec<u8>,
     /// The last bytes of earlier pieces, to recognise the key of an envelope across a boundary of
     /// pieces.
     tail: Vec<u8>,
@@ -96,12 +121,18 @@ impl RecordSplitter {
             place: EnvelopePlace::Between,
             depth: 0,
             base: 0,
+            nested: 0,
+            in_records: false,
             in_string: false,
             escape_next: false,
+            string_is_cut: false,
             carry: Vec::new(),
             after_first: 0,
             oversize: false,
+            candidate: None,
+            stray: Vec::new(),
             dirty: false,
+            held: Vec::new(),
             tail: Vec::new(),
             max_record,
         }
@@ -109,6 +140,20 @@ impl RecordSplitter {
 
     /// Takes the next bytes and passes each unit that ends in them to `sink`.
     pub fn feed(&mut self, bytes: &[u8], sink: &mut dyn FnMut(SplitPiece<'_>)) {
+        // Joined only where a line break is at the end of a piece, which is rare.
+        let joined = (!self.held.is_empty()).then(|| {
+            let mut joined = std::mem::take(&mut self.held);
+            joined.extend_from_slice(bytes);
+            joined
+        });
+        let bytes = joined.as_deref().unwrap_or(bytes);
+        let (now, later) = lines::before_last_break(bytes);
+        self.held = later.to_vec();
+        self.feed_lines(now, sink);
+    }
+
+    /// Takes bytes after which no document can begin before more are known.
+    fn feed_lines(&mut self, bytes: &[u8], sink: &mut dyn FnMut(SplitPiece<'_>)) {
         let mut walk = SplitWalk {
             bytes,
             sink,
@@ -125,7 +170,10 @@ impl RecordSplitter {
         // them.
         match self.place {
             EnvelopePlace::Unit => self.keep(bytes.get(walk.unit_start..).unwrap_or_default()),
-            EnvelopePlace::Between => self.look_at_gap(walk.gap_before(bytes.len())),
+            EnvelopePlace::Between => {
+                let gap = walk.gap_before(bytes.len());
+                self.look_at_gap(gap, &mut walk);
+            }
             EnvelopePlace::Envelope => {}
         }
         self.keep_tail(bytes);
@@ -133,14 +181,18 @@ impl RecordSplitter {
 
     /// Ends the input. Afterwards the splitter can be used for another object.
     pub fn finish(&mut self, sink: &mut dyn FnMut(SplitPiece<'_>)) {
+        let held = std::mem::take(&mut self.held);
+        self.feed_lines(&held, sink);
         // Report one error, not each of its consequences: after a missing brace, all text was taken
         // for the inside of the unit.
-        if self.oversize {
-            sink(SplitPiece::Bad(MalformedUnit::TooLarge));
-        } else if self.place == EnvelopePlace::Unit || self.depth > 0 {
-            sink(SplitPiece::Bad(MalformedUnit::Truncated));
-        } else if self.dirty {
-            sink(SplitPiece::Bad(MalformedUnit::NotAnObject));
+        if self.place == EnvelopePlace::Unit {
+            self.abandon_unit(&[], sink);
+        } else if self.depth > 0 {
+            let why = MalformedUnit::Truncated;
+            sink(SplitPiece::Bad { why, bytes: &[] });
+        } else if self.dirty || !self.stray.is_empty() {
+            let why = MalformedUnit::NotAnObject;
+            sink(SplitPiece::Bad { why, bytes: &[] });
         }
         *self = Self::with_limit(self.max_record);
     }
@@ -172,8 +224,8 @@ impl<'a> SplitWalk<'a> {
         self.bytes.get(self.gap_start..at).unwrap_or_default()
     }
 
-    fn bad(&mut self, why: MalformedUnit) {
-        (self.sink)(SplitPiece::Bad(why));
+    fn bad(&mut self, why: MalformedUnit, bytes: &[u8]) {
+        (self.sink)(SplitPiece::Bad { why, bytes });
     }
 }
 
@@ -190,10 +242,13 @@ mod tests {
         let mut found = Vec::new();
         let mut splitter = RecordSplitter::with_limit(limit);
         let mut sink = |p: SplitPiece<'_>| match p {
-            SplitPiece::Unit { bytes, after_first } => {
+            SplitPiece::Unit {
+                bytes, after_first, ..
+            } => {
                 found.push((String::from_utf8_lossy(bytes).into_owned(), after_first));
             }
-            SplitPiece::Bad(b) => found.push((format!("{b:?}"), 0)),
+            SplitPiece::Text(text) => found.push((String::from_utf8_lossy(text).into_owned(), 0)),
+            SplitPiece::Bad { why, .. } => found.push((format!("{why:?}"), 0)),
         };
         for chunk in text.as_bytes().chunks(piece.max(1)) {
             splitter.feed(chunk, &mut sink);
@@ -255,7 +310,7 @@ mod tests {
     fn names_what_is_not_a_unit() {
         check(
             r#"{"Records":[1,{"a":1},"x",{}]}"#,
-            &["NotAnObject", r#"{"a":1}"#, "NotAnObject", "{}"],
+            &["NotAnObject", r#"{"a":1}"#, r#""x""#, "{}"],
         );
         check("not json at all", &["NotAnObject"]);
         check(r#"{"Records":[{"a":1},{"b":"#, &[r#"{"a":1}"#, "Truncated"]);

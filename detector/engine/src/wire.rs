@@ -276,23 +276,6 @@ pub struct CloudTrailRecord<'a> {
     pub session_credential_from_console: LenientScalar<'a>,
 }
 
-/// The few fields of a KMS record that prove that KMS events are logged at a place and time.
-#[derive(Debug, Default, serde::Deserialize)]
-pub struct KmsPresence<'a> {
-    /// `eventTime`: RFC 3339, UTC.
-    #[serde(borrow, default, rename = "eventTime")]
-    pub event_time: LenientScalar<'a>,
-    /// `eventSource`, e.g. `kms.amazonaws.com`.
-    #[serde(borrow, default, rename = "eventSource")]
-    pub event_source: LenientScalar<'a>,
-    /// `awsRegion`: where the call was made.
-    #[serde(borrow, default, rename = "awsRegion")]
-    pub aws_region: LenientScalar<'a>,
-    /// `recipientAccountId`: the account whose trail this copy is for.
-    #[serde(borrow, default, rename = "recipientAccountId")]
-    pub recipient_account_id: LenientScalar<'a>,
-}
-
 /// `userIdentity`: the caller.
 #[derive(Debug, Clone, Default, serde::Deserialize)]
 pub struct UserIdentity<'a> {
@@ -442,14 +425,6 @@ wire! {
         /// `PARAMETER_ARN`: the ARN of the parameter.
         parameter_arn: "PARAMETER_ARN",
     }
-}
-
-/// An element of `aws cloudtrail lookup-events`: the record is JSON in a string.
-#[derive(Debug, serde::Deserialize)]
-pub struct LookupEvent<'a> {
-    /// `CloudTrailEvent`: the record, as JSON in a string.
-    #[serde(borrow, default, rename = "CloudTrailEvent")]
-    pub cloud_trail_event: LenientScalar<'a>,
 }
 
 #[cfg(test)]

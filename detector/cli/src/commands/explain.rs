@@ -94,7 +94,7 @@ fn from_file(
 /// The rule of an alert from a file, with the path of the rule: the published formats do not have
 /// it, so it is looked up in the rules in use.
 fn with_file(rule: &RuleMeta, rules: &RuleSet) -> RuleMeta {
-    let known = rules.metas().find(|meta| meta.id == rule.id);
+    let known = rules.by_id(&rule.id);
     let file = known.map_or_else(
         || "not among the rules in use; name it with -r".to_owned(),
         |meta| meta.file.clone(),

@@ -47,6 +47,9 @@ impl<'s> KnownObjects<'s> {
         out.problems
             .extend(untold(&entry.name, &entry.object_status, &entry.skipped));
         let origin = entry.origin();
+        if let Some(unreadable) = &entry.unreadable {
+            unreadable.add_match(&origin, self.selection, &mut out.scan_result);
+        }
         if let (Some(account), Some(region), Some(time)) =
             (parsed.account, parsed.region, origin.delivered)
         {

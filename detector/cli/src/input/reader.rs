@@ -5,7 +5,7 @@ use std::io::Read;
 
 use indicatif::ProgressBar;
 use memmap2::MmapMut;
-use secretrail_engine::gunzip::InflateBuffer;
+use secretrail_engine::inflate::InflateBuffer;
 use secretrail_engine::limits::WHOLE_OBJECT_BYTES;
 use secretrail_engine::object::RecordOrigin;
 use secretrail_engine::scan::{ObjectScanner, ScanInput, ScanResult};

@@ -40,20 +40,27 @@ pub fn untold<'a>(
         ObjectStatus::Skipped(_) => Vec::new(),
         ObjectStatus::Read => skipped
             .into_iter()
-            .map(|(reason, count)| InputProblem::new(name, skip_message(*reason, *count)))
+            .filter_map(|(reason, count)| {
+                let message = skip_message(*reason, *count)?;
+                Some(InputProblem::new(name, message))
+            })
             .collect(),
     }
 }
 
-fn skip_message(reason: SkippedRecord, count: u64) -> String {
+/// `None` for what is no problem.
+fn skip_message(reason: SkippedRecord, count: u64) -> Option<String> {
     let why = match reason {
-        SkippedRecord::Malformed => "not the JSON of a record".to_owned(),
+        SkippedRecord::Malformed => "broken JSON".to_owned(),
+        // Counted only: the file may hold other logs beside these.
+        SkippedRecord::NotARecord => return None,
+        SkippedRecord::UnknownEnvelope => "in an unknown envelope".to_owned(),
         SkippedRecord::TooLarge => format!("longer than the limit of {MAX_RECORD_BYTES} bytes"),
         SkippedRecord::Truncated => "truncated".to_owned(),
         SkippedRecord::NoTime => "no valid eventTime".to_owned(),
     };
     let records = plural(count, "record");
-    format!("{records} skipped ({why}); the others were read")
+    Some(format!("{records} skipped ({why}); the others were read"))
 }
 
 #[cfg(test)]

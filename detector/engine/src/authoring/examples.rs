@@ -2,7 +2,7 @@
 //! stay quiet elsewhere.
 
 use super::offline;
-use crate::gunzip::InflateError;
+use crate::inflate::InflateError;
 use crate::policy::{AccessPolicy, PolicyError};
 use crate::report::SkippedRecord;
 use crate::rule::RuleSet;

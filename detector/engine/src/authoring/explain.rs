@@ -10,7 +10,7 @@ use std::sync::Arc;
 use self::lines::SELECTION;
 use self::world::{JudgedEvents, RuleTrace};
 use crate::fact::{Fact, WindowKey};
-use crate::gunzip::InflateError;
+use crate::inflate::InflateError;
 use crate::policy::AccessPolicy;
 use crate::rule::{RuleSet, WindowCondition, WindowRule};
 use crate::rule_meta::RuleMeta;

@@ -1,6 +1,6 @@
 //! The whole path over a few records, with nothing around it: what examples and explanations share.
 
-use crate::gunzip::InflateError;
+use crate::inflate::InflateError;
 use crate::limits::ALLOWED_LATENESS_SECS;
 use crate::object::origin;
 use crate::pipeline::{BatchOutcome, Pipeline};

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::coverage::CoverageMark;
+use crate::envelope::RecordShape;
 use crate::ids::SharedStr;
 use crate::object::RecordOrigin;
 use crate::report::{ObjectStatus, ReadReport, SkippedRecord};
-use crate::scan::ScanResult;
+use crate::scan::{ScanResult, UnreadableRecord};
 use crate::time::EventTime;
 
 /// One log object.
@@ -28,14 +29,37 @@ pub struct ExtractEntry {
     pub bytes: u64,
     /// Number of records.
     pub records: u64,
-    /// Number of records with bytes that are not UTF-8.
+    /// Number of records by the form in which they were found.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub shapes: BTreeMap<RecordShape, u64>,
+    /// Keys of unknown envelopes.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub unknown_envelopes: BTreeSet<String>,
+    /// Number of records that were read after a repair of their JSON.
     pub repaired: u64,
+    /// Number of fields of another type than documented.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub mistyped: u64,
+    /// Number of records whose time has no zone.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub without_zone: u64,
+    /// A record that could not be read and names one of our services; `None` if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unreadable: Option<UnreadableRecord>,
     /// Number of KMS Decrypts that only validate access to a key.
     pub key_validations: u64,
     /// Number of records that could not be used, by reason.
     pub skipped: BTreeMap<SkippedRecord, u64>,
     /// Where and when KMS events were seen, by account and region.
     pub coverage: Vec<CoveredPlace>,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// Hours in which KMS events of one account and region were seen. In JSON: `[account, region,
@@ -74,7 +98,11 @@ impl ExtractEntry {
         let mut report = ReadReport {
             bytes: self.bytes,
             records: self.records,
+            shapes: self.shapes.clone(),
+            unknown_envelopes: self.unknown_envelopes.clone(),
             records_repaired: self.repaired,
+            fields_mistyped: self.mistyped,
+            times_without_zone: self.without_zone,
             key_validations: self.key_validations,
             records_skipped: self.skipped.clone(),
             ..ReadReport::default()
@@ -158,7 +186,12 @@ impl ExtractedObject {
             object_status: object_status.clone(),
             bytes: report.bytes,
             records: report.records,
+            shapes: report.shapes.clone(),
+            unknown_envelopes: report.unknown_envelopes.clone(),
             repaired: report.records_repaired,
+            mistyped: report.fields_mistyped,
+            without_zone: report.times_without_zone,
+            unreadable: scan_result.unreadable.clone(),
             key_validations: report.key_validations,
             skipped: report.records_skipped.clone(),
             coverage: ExtractEntry::coverage(scan_result.coverage.iter().cloned()),

@@ -48,9 +48,9 @@ impl Pipeline<'_> {
     /// Adds the alerts about single events.
     pub(super) fn single_alerts(&self, singles: Singles, alerts: &mut AlertsById) {
         for (id, (rule, evidence)) in singles {
-            if let Some(detection) = self.rules.detections.get(rule) {
+            if let Some(meta) = self.rules.single(rule) {
                 let evidence = most_telling(evidence);
-                let alert = Alert::new(id.clone(), detection.meta.clone(), None, evidence);
+                let alert = Alert::new(id.clone(), meta.clone(), None, evidence);
                 alerts.insert(id, alert);
             }
         }

@@ -49,9 +49,9 @@ impl PendingAlerts {
     }
 
     fn add_single(&mut self, rules: &RuleSet, rule: usize, evidence: Evidence) {
-        if let Some(detection) = rules.detections.get(rule) {
+        if let Some(meta) = rules.single(rule) {
             // Copies of an event, and its early and its final evidence, are one alert.
-            let id = Alert::single_id(&detection.meta, evidence.head.event_key());
+            let id = Alert::single_id(meta, evidence.head.event_key());
             let pending_alert = self.singles.entry(id).or_insert_with(|| (rule, Vec::new()));
             pending_alert.1.push(evidence);
         }

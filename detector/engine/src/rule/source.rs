@@ -157,7 +157,11 @@ fn is_marker(line: &str, marker: &str) -> bool {
 fn has_content(text: &str) -> bool {
     text.lines().any(|line| {
         let marker = is_marker(line, "---") || is_marker(line, "...");
-        let rest = if marker { line.get(3..).unwrap_or("") } else { line };
+        let rest = if marker {
+            line.get(3..).unwrap_or("")
+        } else {
+            line
+        };
         let rest = rest.trim();
         !rest.is_empty() && !rest.starts_with('#') && !line.starts_with('%')
     })

@@ -3,19 +3,18 @@
 //! Most records of a trail belong to services that nothing needs. They are not parsed, so that a
 //! scan takes the time for inflating and for this prefilter.
 
-use memchr::memmem::Finder;
+use std::borrow::Cow;
 
-use super::unparsed::{DecryptMarks, FrontFields, after, values_of};
+use super::unparsed::{DecryptMarks, FrontFields, after};
 use crate::extract::{self, CallRole};
 use crate::rule::needs::NeededCalls;
 use crate::rule::{RuleSet, RuleTarget};
+use crate::shallow::{TopLevel, text_of};
 use crate::wire::CloudTrailRecord;
 
 /// What a unit needs, judged by its `eventSource` and `eventName` fields. Greater values need more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum ServiceInterest {
-    /// It has no `eventSource`: it may be an element of `lookup-events`.
-    Unnamed,
     /// Not relevant: only counted.
     None,
     /// A KMS event: needs at least a coverage mark.
@@ -32,8 +31,6 @@ pub(super) struct Prefilter {
     matches_records: bool,
     /// Whether there are rules about changes; changes of trails and keys are read only for them.
     matches_changes: bool,
-    event_source: Finder<'static>,
-    event_name: Finder<'static>,
     marks: DecryptMarks,
 }
 
@@ -43,8 +40,6 @@ impl Prefilter {
             calls: rules.record_calls(),
             matches_records: rules.sees(RuleTarget::Record),
             matches_changes: rules.sees(RuleTarget::Change),
-            event_source: Finder::new(b"\"eventSource\""),
-            event_name: Finder::new(b"\"eventName\""),
             marks: DecryptMarks::new(),
         }
     }
@@ -61,36 +56,41 @@ impl Prefilter {
         self.matches_records
     }
 
-    /// Judges a unit. In the order of AWS, `eventTime`, `eventSource` and `eventName` follow the
-    /// first object, `userIdentity`. In any other order every `"eventSource": "…"` counts: nested
-    /// ones can only raise the interest.
-    pub(super) fn interest(&self, unit: &[u8], after_first: usize) -> ServiceInterest {
-        if let Some(FrontFields {
+    /// Judges a record with its fields in the order of AWS.
+    pub(super) fn front_interest(&self, front: &FrontFields<'_>) -> ServiceInterest {
+        let FrontFields {
             service,
             name,
             rest,
             ..
-        }) = FrontFields::of(unit, after_first)
-        {
-            // The relevant fields precede the response.
-            return self.service(service, &[name], || self.marks.are_asked_for(rest));
+        } = front;
+        if has_escapes(service) || has_escapes(name) {
+            let (service, name) = (text(service), text(name));
+            return self.service(service.as_bytes(), name.as_bytes(), || {
+                self.marks.are_asked_for(rest)
+            });
         }
-        let names: Vec<&[u8]> = values_of(unit, &self.event_name).collect();
-        let services = values_of(unit, &self.event_source);
-        services
-            .map(|service| self.service(service, &names, || self.marks.are_in(unit)))
-            .max()
-            .unwrap_or(ServiceInterest::Unnamed)
+        // The relevant fields precede the response.
+        self.service(service, name, || self.marks.are_asked_for(rest))
     }
 
-    /// Judges a record of this service whose call may have any of these names.
+    /// Judges a record in any order of fields, by its own top level.
+    pub(super) fn interest(&self, unit: &[u8], top: &TopLevel<'_>) -> ServiceInterest {
+        let service = top.text("eventSource").unwrap_or_default();
+        let name = top.text("eventName").unwrap_or_default();
+        self.service(service.as_bytes(), name.as_bytes(), || {
+            self.marks.are_in(unit)
+        })
+    }
+
+    /// Judges a record of this service and call.
     fn service(
         &self,
         service: &[u8],
-        names: &[&[u8]],
+        name: &[u8],
         is_marked: impl Fn() -> bool,
     ) -> ServiceInterest {
-        if self.is_asked_for(service, names) {
+        if self.is_asked_for(service, name) {
             return ServiceInterest::Full;
         }
         // Nine of ten records end here, so the name is decoded only after this.
@@ -100,32 +100,28 @@ impl Prefilter {
         let Ok(service) = std::str::from_utf8(service) else {
             return ServiceInterest::None;
         };
-        names
-            .iter()
-            .map(|name| self.called(service, name, &is_marked))
-            .max()
-            .unwrap_or(least)
-            .max(least)
+        self.called(service, name, &is_marked).max(least)
     }
 
     /// Whether a rule about records needs the call of this record.
     pub(super) fn is_asked_for_by(&self, record: &CloudTrailRecord<'_>) -> bool {
         let source = record.event_source.get().unwrap_or_default();
         let name = record.event_name.get().unwrap_or_default();
-        self.is_asked_for(source.as_bytes(), &[name.as_bytes()])
+        self.is_asked_for(source.as_bytes(), name.as_bytes())
     }
 
     /// Whether a rule about records needs such a call.
-    fn is_asked_for(&self, service: &[u8], names: &[&[u8]]) -> bool {
+    fn is_asked_for(&self, service: &[u8], name: &[u8]) -> bool {
         let Some(calls) = &self.calls else {
             return self.matches_records;
         };
         calls.iter().any(|calls| {
             service.eq_ignore_ascii_case(calls.source.as_bytes())
-                && calls
-                    .names
-                    .as_ref()
-                    .is_none_or(|wanted| wanted.iter().any(|wanted| is_among(names, wanted)))
+                && calls.names.as_ref().is_none_or(|wanted| {
+                    wanted
+                        .iter()
+                        .any(|w| name.eq_ignore_ascii_case(w.as_bytes()))
+                })
         })
     }
 
@@ -157,9 +153,17 @@ fn least_interest(service: &[u8]) -> Option<ServiceInterest> {
     is_ours.then_some(ServiceInterest::None)
 }
 
-fn is_among(names: &[&[u8]], wanted: &str) -> bool {
-    let wanted = wanted.as_bytes();
-    names.iter().any(|name| name.eq_ignore_ascii_case(wanted))
+/// Whether text between quotes has escapes. AWS writes none in names of services and calls.
+#[inline]
+fn has_escapes(text: &[u8]) -> bool {
+    text.contains(&b'\\')
+}
+
+/// The text between quotes.
+fn text(inside: &[u8]) -> Cow<'static, str> {
+    let quoted = [b"\"", inside, b"\""].concat();
+    let text = text_of(&quoted).map(Cow::into_owned);
+    Cow::Owned(text.unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -172,8 +176,15 @@ mod tests {
         let mut found = None;
         let mut splitter = RecordSplitter::default();
         splitter.feed(record.as_bytes(), &mut |piece| {
-            if let SplitPiece::Unit { bytes, after_first } = piece {
-                found = Some(prefilter.interest(bytes, after_first));
+            if let SplitPiece::Unit {
+                bytes, after_first, ..
+            } = piece
+            {
+                let front = FrontFields::of(bytes, after_first);
+                found = Some(match front {
+                    Some(front) => prefilter.front_interest(&front),
+                    None => prefilter.interest(bytes, &TopLevel::of(bytes)),
+                });
             }
         });
         found.unwrap()
@@ -233,18 +244,34 @@ mod tests {
     }
 
     #[test]
-    fn what_is_nested_makes_a_record_more_interesting_never_less() {
+    fn what_is_nested_does_not_count() {
         let prefilter = Prefilter::new(&RuleSet::default());
         let nested = r#"{"a":{"eventSource":"s3.amazonaws.com","eventName":"PutObject"}}"#;
         let [_, read] = both_orders("secretsmanager", "GetSecretValue", nested);
         assert_eq!(interest(&prefilter, &read), ServiceInterest::Full);
         let nested = r#"{"a":{"eventSource":"ssm.amazonaws.com","eventName":"GetParameter"}}"#;
         let [_, other] = both_orders("s3", "PutObject", nested);
-        assert_eq!(interest(&prefilter, &other), ServiceInterest::Full);
-        assert_eq!(
-            interest(&prefilter, r#"{"eventName":"PutObject"}"#),
-            ServiceInterest::Unnamed
-        );
+        assert_eq!(interest(&prefilter, &other), ServiceInterest::None);
+    }
+
+    #[test]
+    fn escapes_hide_no_record() {
+        let prefilter = Prefilter::new(&RuleSet::default());
+        for record in both_orders("secretsmanager", "GetSecretValue", "null") {
+            for (plain, escaped) in [
+                ("secretsmanager.", "secretsmanager\\u002e"),
+                ("secretsmanager.", "\\u0073ecretsmanager."),
+                ("GetSecretValue", "Get\\u0053ecretValue"),
+                ("\"eventSource\"", "\"event\\u0053ource\""),
+            ] {
+                let record = record.replace(plain, escaped);
+                assert_eq!(
+                    interest(&prefilter, &record),
+                    ServiceInterest::Full,
+                    "{record}"
+                );
+            }
+        }
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Records of an object as they are, without evaluation.
 
-use crate::gunzip::{self, InflateError, InflateScratch};
+use crate::envelope::{is_record, unwrapped};
+use crate::inflate::{self, InflateError, InflateScratch};
+use crate::shallow::TopLevel;
 use crate::split::{RecordSplitter, SplitPiece};
-use crate::wire::LookupEvent;
 
 /// Every record of an object as it is, in any form that
 /// [`ObjectScanner::read`](super::ObjectScanner::read) accepts.
@@ -16,35 +17,35 @@ pub fn records(bytes: &[u8]) -> Result<Vec<String>, InflateError> {
 }
 
 /// The records of an object whose bytes satisfy `wanted`, as they are, up to the first error, and
-/// that error: see [`ObjectScanner::read`](super::ObjectScanner::read).
+/// that error: see [`ObjectScanner::read`](super::ObjectScanner::read). `wanted` also sees the
+/// envelopes of records.
 pub fn records_with(
     bytes: &[u8],
     wanted: impl Fn(&[u8]) -> bool,
 ) -> (Vec<String>, Result<(), InflateError>) {
     let mut records = Vec::new();
     let mut splitter = RecordSplitter::default();
-    let read = gunzip::inflate(bytes, &mut InflateScratch::default(), &mut |bytes| {
-        splitter.feed(bytes, &mut |piece| records.extend(text_of(piece, &wanted)));
+    let read = inflate::inflate(bytes, &mut InflateScratch::default(), &mut |bytes| {
+        splitter.feed(bytes, &mut |piece| records.extend(texts_of(piece, &wanted)));
     });
-    splitter.finish(&mut |piece| records.extend(text_of(piece, &wanted)));
+    splitter.finish(&mut |piece| records.extend(texts_of(piece, &wanted)));
     (records, read)
 }
 
-/// The record in a piece of an object, if it is wanted.
-fn text_of(piece: SplitPiece<'_>, wanted: impl Fn(&[u8]) -> bool) -> Option<String> {
-    match piece {
-        SplitPiece::Unit { bytes, .. } if wanted(bytes) => {
-            Some(looked_up(bytes).unwrap_or_else(|| String::from_utf8_lossy(bytes).into_owned()))
-        }
-        SplitPiece::Unit { .. } | SplitPiece::Bad(_) => None,
+/// The wanted records in a piece of an object. What is no record and holds none stays as it is.
+fn texts_of(piece: SplitPiece<'_>, wanted: impl Fn(&[u8]) -> bool) -> Vec<String> {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let value = match piece {
+        SplitPiece::Unit { bytes, .. } | SplitPiece::Text(bytes) if wanted(bytes) => bytes,
+        _ => return Vec::new(),
+    };
+    if is_record(&TopLevel::of(value)) {
+        return vec![text(value)];
     }
-}
-
-/// The record inside an element of `aws cloudtrail lookup-events`; `None` for anything else.
-pub(super) fn looked_up(unit: &[u8]) -> Option<String> {
-    let text = String::from_utf8_lossy(unit);
-    let event = serde_json::from_str::<LookupEvent<'_>>(&text).ok()?;
-    event.cloud_trail_event.get().map(ToOwned::to_owned)
+    match unwrapped(value) {
+        Ok(found) => found.iter().map(|record| text(&record.bytes)).collect(),
+        Err(_) => vec![text(value)],
+    }
 }
 
 #[cfg(test)]
@@ -53,20 +54,19 @@ mod tests {
 
     #[test]
     fn records_come_out_of_envelopes_as_they_went_in() {
-        let one = r#"{"eventSource":"s3.amazonaws.com", "n": 1.50}"#;
+        let one =
+            r#"{"eventTime":"t","eventName":"x","eventSource":"s3.amazonaws.com", "n": 1.50}"#;
+        let quoted = serde_json::to_string(one).unwrap();
         let envelopes = [
             format!(r#"{{"Records":[{one},{one}]}}"#),
             format!("{one}\n{one}\n"),
             format!("[{one},{one}]"),
+            format!("[{quoted},{quoted}]"),
+            format!(r#"{{"Events":[{{"CloudTrailEvent":{quoted}}},{{"CloudTrailEvent":{one}}}]}}"#),
         ];
         for text in envelopes {
             assert_eq!(records(text.as_bytes()).unwrap(), [one, one], "{text}");
         }
-        let looked_up = r#"{"Events":[{"CloudTrailEvent":"{\"eventID\":\"e1\"}"}]}"#;
-        assert_eq!(
-            records(looked_up.as_bytes()).unwrap(),
-            [r#"{"eventID":"e1"}"#]
-        );
     }
 
     #[test]

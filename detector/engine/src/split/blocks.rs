@@ -252,16 +252,16 @@ impl RecordSplitter {
     }
 
     /// The depth down to which a closing bracket in a unit does not matter: no unit ends, its first
-    /// object does not end, and no array of records begins, as it may at depth 1 of a top-level
+    /// object does not end, and no list of records begins, as it may at depth 1 or 2 of a top-level
     /// object.
     #[inline(always)]
     fn deep(&self) -> usize {
-        self.base
-            + if self.base == 0 || self.after_first == 0 {
-                2
-            } else {
-                1
-            }
+        match self.base {
+            // The hits of a search response are a list at depth 2.
+            0 => 3,
+            base if self.after_first == 0 => base + 2,
+            base => base + 1,
+        }
     }
 
     #[inline(always)]
@@ -292,8 +292,9 @@ impl RecordSplitter {
             if masks.quote & !escaped & here != 0 {
                 self.in_string = !self.in_string;
             } else if rare.newline & here != 0 {
-                self.in_string = false;
+                self.string_is_cut = std::mem::take(&mut self.in_string);
                 self.event(walk.block + bit, walk);
+                self.string_is_cut = false;
             } else if (masks.open | masks.close) & here != 0 && !self.in_string {
                 self.event(walk.block + bit, walk);
             }

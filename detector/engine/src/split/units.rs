@@ -1,7 +1,19 @@
-//! Handles a bracket or a line break where it may begin or end something: a unit, the array of an
-//! envelope, the envelope itself.
+//! Handles a bracket where it may begin or end something: a unit, the list of an envelope, the
+//! envelope itself.
 
 use super::{EnvelopePlace, MalformedUnit, RecordSplitter, SplitPiece, SplitWalk, TAIL};
+use crate::shallow::TopLevel;
+
+/// Keys of lists of records at the top level of an envelope, in lower case.
+const LISTS: [&[u8]; 7] = [
+    b"records",
+    b"events",
+    b"data",
+    b"logevents",
+    b"queryresultrows",
+    b"results",
+    b"messages",
+];
 
 impl RecordSplitter {
     /// Handles the byte at `at`, which is a bracket outside strings or a line break.
@@ -26,28 +38,36 @@ impl RecordSplitter {
     fn open_unit(&mut self, at: usize, walk: &mut SplitWalk<'_>) {
         self.end_gap(at, walk);
         self.place = EnvelopePlace::Unit;
-        self.carry.clear();
-        self.after_first = 0;
-        self.oversize = false;
+        self.drop_unit();
         walk.unit_start = at;
     }
 
-    /// Begins an array of records: bare, or in an envelope. Any other array is part of a unit.
+    /// Forgets the current unit.
+    pub(super) fn drop_unit(&mut self) {
+        self.carry.clear();
+        self.after_first = 0;
+        self.oversize = false;
+        self.candidate = None;
+    }
+
+    /// Begins an array of records: bare, in an envelope, or in another such array. Any other array
+    /// is part of a unit.
     fn open_array(&mut self, at: usize, walk: &mut SplitWalk<'_>) {
-        if self.place == EnvelopePlace::Between && self.depth == 0 {
-            self.look_at_gap(walk.gap_before(at));
-            self.base = 1;
+        if self.place == EnvelopePlace::Between && self.depth == self.base {
+            self.look_at_gap(walk.gap_before(at), walk);
+            // Rows of results are arrays in the list.
+            self.nested += usize::from(self.base > 0);
+            self.base += 1;
             walk.gap_start = at + 1;
-        } else if self.depth == 1
-            && self.base == 0
+        } else if self.base == 0
             && self.place != EnvelopePlace::Between
-            && self.names_records(at, walk)
+            && let Some(in_records) = self.names_records(at, walk)
         {
             // The supposed unit was the envelope: drop what was kept of it.
             self.place = EnvelopePlace::Between;
-            self.base = 2;
-            self.carry.clear();
-            self.oversize = false;
+            self.in_records = in_records;
+            self.base = self.depth + 1;
+            self.drop_unit();
             walk.gap_start = at + 1;
         }
     }
@@ -79,97 +99,85 @@ impl RecordSplitter {
     /// Ends a unit, and passes it on.
     fn close_unit(&mut self, at: usize, walk: &mut SplitWalk<'_>) {
         let here = walk.bytes.get(walk.unit_start..=at).unwrap_or_default();
-        let after_first = self.after_first;
+        let (after_first, in_records) = (self.after_first, self.in_records);
         // Nearly every unit lies in one piece: then its bytes are not copied.
         let is_whole = self.carry.is_empty() && !self.oversize && here.len() <= self.max_record;
         if !is_whole {
             self.keep(here);
         }
         if self.oversize {
-            walk.bad(MalformedUnit::TooLarge);
+            walk.bad(MalformedUnit::TooLarge, &self.carry);
         } else {
             let bytes = if is_whole { here } else { &self.carry };
-            (walk.sink)(SplitPiece::Unit { bytes, after_first });
+            (walk.sink)(SplitPiece::Unit {
+                bytes,
+                after_first,
+                in_records,
+            });
         }
-        self.carry.clear();
-        self.oversize = false;
+        self.drop_unit();
         self.place = EnvelopePlace::Between;
         walk.gap_start = at + 1;
     }
 
-    /// Ends an array of records: back to the envelope, or to the top after a bare array.
+    /// Ends an array of records: back to the array around it, to the envelope, or to the top after
+    /// a bare array.
     fn close_records(&mut self, at: usize, walk: &mut SplitWalk<'_>) {
         self.end_gap(at, walk);
-        self.place = if self.base == 2 {
+        walk.gap_start = at + 1;
+        if self.nested > 0 {
+            self.nested -= 1;
+            self.base -= 1;
+            return;
+        }
+        self.place = if self.base > 1 {
             EnvelopePlace::Envelope
         } else {
             EnvelopePlace::Between
         };
         self.base = 0;
-        walk.gap_start = at + 1;
+        self.in_records = false;
     }
 
-    /// Handles a line that begins with `{"` while a unit is open: that unit was truncated, and this
-    /// line is the next one.
-    ///
-    /// CloudTrail writes no line breaks at all, and a pretty-printer breaks the line after each
-    /// brace, so that such a line can only come from JSON lines.
-    fn line_break(&mut self, at: usize, walk: &mut SplitWalk<'_>) {
-        if self.place == EnvelopePlace::Unit
-            && self.depth > self.base
-            && walk.bytes.get(at + 1..at + 3) == Some(b"{\"")
-        {
-            walk.bad(if self.oversize {
-                MalformedUnit::TooLarge
-            } else {
-                MalformedUnit::Truncated
-            });
-            self.depth = self.base;
-            self.place = EnvelopePlace::Between;
-            self.carry.clear();
-            self.oversize = false;
-            walk.gap_start = at + 1;
-        }
-    }
-
-    /// Whether the bracket at `at` opens the value of a key that holds records: `Records` in what
-    /// CloudTrail delivers, `Events` in what `aws cloudtrail lookup-events` prints.
-    fn names_records(&self, at: usize, walk: &SplitWalk<'_>) -> bool {
+    /// Whether the bracket at `at` opens a list of records: the value of a known key of the
+    /// outermost object, or of `hits.hits`. `Some(true)` for `Records`, as CloudTrail writes it.
+    fn names_records(&self, at: usize, walk: &SplitWalk<'_>) -> Option<bool> {
         // Far from the beginning of these bytes, the tail of the earlier ones is not adjacent. It
         // does no harm: enough of these bytes then follow it.
         let mut before = self.tail.clone();
         let here = walk.bytes.get(at.saturating_sub(TAIL)..at);
         before.extend_from_slice(here.unwrap_or_default());
-        let text = before.trim_ascii_end();
-        let Some(text) = text.strip_suffix(b":") else {
-            return false;
-        };
-        let text = text.trim_ascii_end();
-        text.ends_with(b"\"Records\"") || text.ends_with(b"\"Events\"")
-    }
-
-    /// Ends the gap between units. Stray text in it is reported once, however much there is.
-    fn end_gap(&mut self, at: usize, walk: &mut SplitWalk<'_>) {
-        self.look_at_gap(walk.gap_before(at));
-        if std::mem::take(&mut self.dirty) {
-            walk.bad(MalformedUnit::NotAnObject);
+        let text = before.trim_ascii_end().strip_suffix(b":")?;
+        let text = text.trim_ascii_end().strip_suffix(b"\"")?;
+        let key = text.rsplit(|b| *b == b'"').next()?;
+        let is_list = LISTS.iter().any(|list| list.eq_ignore_ascii_case(key));
+        match self.depth {
+            1 if is_list => Some(key.eq_ignore_ascii_case(b"records")),
+            2 if key == b"hits" && self.is_in_hits(at, walk) => Some(false),
+            _ => None,
         }
     }
 
-    /// Notes whether there is stray text between units.
-    pub(super) fn look_at_gap(&mut self, gap: &[u8]) {
-        self.dirty |= gap.iter().any(|b| !b.is_ascii_whitespace() && *b != b',');
+    /// Whether the object that is open at depth 1 is the value of `hits`.
+    fn is_in_hits(&self, at: usize, walk: &SplitWalk<'_>) -> bool {
+        let here = walk.bytes.get(walk.unit_start..at).unwrap_or_default();
+        let begun = [&self.carry, here].concat();
+        // The last entry is the one that is open.
+        TopLevel::of(&begun)
+            .iter()
+            .last()
+            .is_some_and(|(key, _)| key == "hits")
     }
 
     /// Keeps bytes of a unit that continues in the next piece, unless it is already too long.
     pub(super) fn keep(&mut self, bytes: &[u8]) {
-        if self.oversize || self.carry.len() + bytes.len() > self.max_record {
-            self.oversize = true;
-            // Not only emptied: one giant unit must not hold its memory until the end of the
-            // object.
-            self.carry = Vec::new();
-        } else {
-            self.carry.extend_from_slice(bytes);
+        if self.oversize {
+            return;
         }
+        let room = self.max_record - self.carry.len().min(self.max_record);
+        self.oversize = bytes.len() > room;
+        // The beginning of a unit that is too long stays: it may name the service.
+        self.carry
+            .extend_from_slice(bytes.get(..room).unwrap_or(bytes));
     }
 }

@@ -7,7 +7,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use secretrail_engine::alert::{Alert, AlertId, json_v1};
-use secretrail_engine::gunzip::{self, InflateError, InflateScratch};
+use secretrail_engine::inflate::{self, InflateError, InflateScratch};
 use serde_json::{Deserializer, Value};
 
 use crate::args::path::is_stdin;
@@ -91,7 +91,7 @@ fn is_alerts(path: &Path) -> bool {
     };
     let mut text = Vec::new();
     // Only the head is inflated; the error at its end does not matter.
-    gunzip::inflate_stream(file.take(HEAD), &mut |piece| text.extend_from_slice(piece)).ok();
+    inflate::inflate_stream(file.take(HEAD), &mut |piece| text.extend_from_slice(piece)).ok();
     begins_with_alert(&text)
 }
 
@@ -127,7 +127,7 @@ fn read(
 /// The values of JSON lines and arrays, compressed or not.
 fn values(bytes: &[u8]) -> Result<Vec<Value>, ValuesError> {
     let mut text = Vec::new();
-    gunzip::inflate(bytes, &mut InflateScratch::default(), &mut |piece| {
+    inflate::inflate(bytes, &mut InflateScratch::default(), &mut |piece| {
         text.extend_from_slice(piece);
     })?;
     let mut values = Vec::new();

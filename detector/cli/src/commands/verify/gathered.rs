@@ -1,7 +1,7 @@
 //! Reads digests and logs once; of logs only the hash is kept.
 
 use indicatif::ProgressBar;
-use secretrail_engine::gunzip::{self, InflateScratch};
+use secretrail_engine::inflate::{self, InflateScratch};
 use secretrail_engine::object::{self, ObjectKind};
 use secretrail_engine::parallel;
 use sha2::{Digest, Sha256};
@@ -67,7 +67,7 @@ fn content(object: &InputObject, fetched: FetchedBytes) -> GatheredContent {
     let is_digest = object::parse(&tree_key_of(object)).kind == ObjectKind::Digest;
     let mut hash = Sha256::new();
     let mut text = Vec::new();
-    let inflated = gunzip::inflate(
+    let inflated = inflate::inflate(
         &fetched.bytes,
         &mut InflateScratch::default(),
         &mut |piece| {

@@ -1,13 +1,18 @@
-//! From stored bytes to bytes of JSON: gzip (any number of members) is recognised by its magic
-//! number and inflated within limits; everything else passes through. All files written by others
-//! are inflated here; extract files, which Secretrail writes itself, are not.
+//! From stored bytes to bytes of JSON: gzip, zstd and bzip2 are recognised by their magic numbers,
+//! whatever the name of the object, and inflated within limits; everything else passes through. All
+//! files written by others are inflated here; extract files, which Secretrail writes itself, are
+//! not.
 //!
-//! A small object in memory is inflated in one call with libdeflate, which is twice as fast;
-//! everything else is streamed in chunks of bounded size. Everything before an error has been
-//! passed on, so that a truncated object is not lost completely.
+//! Compressed data may hold compressed data: Firehose delivers messages of CloudWatch Logs as gzip
+//! inside gzip. A small gzip object in memory is inflated in one call with libdeflate, which is
+//! twice as fast; everything else is streamed in chunks of bounded size. Everything before an error
+//! has been passed on, so that a truncated object is not lost completely.
 
+use std::cell::{Cell, RefCell};
+use std::fmt;
 use std::io::{self, Read};
 
+use bzip2::read::MultiBzDecoder;
 use flate2::read::MultiGzDecoder;
 use libdeflater::Decompressor;
 use memchr::memmem;
@@ -17,7 +22,69 @@ use crate::limits::{
 };
 
 const GZIP_MAGIC: [u8; 3] = [0x1f, 0x8b, 0x08];
+const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+/// Frames of zstd without data, which may come first (RFC 8878 §3.1.2), but for their lowest bits.
+const ZSTD_SKIPPABLE: [u8; 3] = [0x2a, 0x4d, 0x18];
+const BZIP2_MAGIC: &[u8] = b"BZh";
+/// The number pi, with which every block of bzip2 begins.
+const BZIP2_BLOCK: &[u8] = &[0x31, 0x41, 0x59, 0x26, 0x53, 0x59];
+/// Number of bytes that are enough to recognise each of them.
+const MAGIC_BYTES: u64 = 10;
+/// Compressed data in compressed data.
+const MAX_LAYERS: usize = 3;
 const UTF8_BOM: &[u8] = &[0xef, 0xbb, 0xbf];
+
+/// How data is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// RFC 1952, with any number of members.
+    Gzip,
+    /// RFC 8878, with any number of frames.
+    Zstd,
+    /// bzip2, with any number of streams.
+    Bzip2,
+}
+
+impl Compression {
+    /// The compression of data that begins so; `None` for anything else.
+    #[must_use]
+    pub fn of(data: &[u8]) -> Option<Self> {
+        let is_bzip2 = data.strip_prefix(BZIP2_MAGIC).is_some_and(|rest| {
+            rest.first()
+                .is_some_and(|size| (b'1'..=b'9').contains(size))
+                && rest
+                    .get(1..)
+                    .is_some_and(|rest| rest.starts_with(BZIP2_BLOCK))
+        });
+        let is_skippable = data.first().is_some_and(|first| first & 0xf0 == 0x50)
+            && data.get(1..4) == Some(&ZSTD_SKIPPABLE);
+        if data.starts_with(&GZIP_MAGIC) {
+            Some(Self::Gzip)
+        } else if data.starts_with(&ZSTD_MAGIC) || is_skippable {
+            Some(Self::Zstd)
+        } else {
+            is_bzip2.then_some(Self::Bzip2)
+        }
+    }
+
+    fn decoder<'r>(self, reader: impl Read + 'r) -> io::Result<Box<dyn Read + 'r>> {
+        Ok(match self {
+            Self::Gzip => Box::new(MultiGzDecoder::new(reader)),
+            Self::Zstd => Box::new(zstd::stream::read::Decoder::new(reader)?),
+            Self::Bzip2 => Box::new(MultiBzDecoder::new(reader)),
+        })
+    }
+}
+
+impl fmt::Display for Compression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+            Self::Bzip2 => "bzip2",
+        })
+    }
+}
 
 /// Why the rest of an object could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -25,12 +92,12 @@ pub enum InflateError {
     /// The reader failed.
     #[error("{0}")]
     Io(#[from] io::Error),
-    /// The gzip stream is truncated or damaged.
-    #[error("the gzip data is truncated or damaged ({0}); the records before that were read")]
-    Gzip(io::Error),
-    /// The object inflates beyond the limits, as a gzip bomb does.
+    /// The compressed data is truncated or damaged.
+    #[error("the {0} data is truncated or damaged ({1}); the records before that were read")]
+    Damaged(Compression, io::Error),
+    /// The object inflates beyond the limits, as a bomb does.
     #[error(
-        "the gzip data inflates to more than {limit} bytes; the limit is {} bytes, or \
+        "the compressed data inflates to more than {limit} bytes; the limit is {} bytes, or \
          {MAX_INFLATE_RATIO} times the compressed size if that is more",
         MAX_INFLATED_BYTES
     )]
@@ -79,14 +146,17 @@ pub fn inflate(
     scratch: &mut InflateScratch,
     sink: &mut dyn FnMut(&[u8]),
 ) -> Result<(), InflateError> {
-    if let Some(text) = inflate_whole(bytes, scratch) {
-        sink(without_bom(text)?);
-        return Ok(());
+    match Compression::of(bytes) {
+        None => sink(without_bom(bytes)?),
+        Some(Compression::Gzip) => match inflate_whole(bytes, scratch) {
+            Some(inner) if Compression::of(inner).is_some() => {
+                return inflate_layers(inner, Some(bytes.len() as u64), sink);
+            }
+            Some(text) => sink(without_bom(text)?),
+            None => return inflate_layers(bytes, None, sink),
+        },
+        Some(_) => return inflate_layers(bytes, None, sink),
     }
-    if bytes.starts_with(&GZIP_MAGIC) {
-        return inflate_stream(bytes, sink);
-    }
-    sink(without_bom(bytes)?);
     Ok(())
 }
 
@@ -109,56 +179,96 @@ fn inflate_whole<'s>(bytes: &[u8], scratch: &'s mut InflateScratch) -> Option<&'
 /// # Errors
 ///
 /// See [`inflate`].
-pub fn inflate_stream(
-    mut reader: impl Read,
+pub fn inflate_stream(reader: impl Read, sink: &mut dyn FnMut(&[u8])) -> Result<(), InflateError> {
+    inflate_layers(reader, None, sink)
+}
+
+/// Inflates data, and what is compressed in it. `stored`: the number of compressed bytes, where the
+/// reader has been inflated once already.
+fn inflate_layers(
+    reader: impl Read,
+    stored: Option<u64>,
     sink: &mut dyn FnMut(&[u8]),
 ) -> Result<(), InflateError> {
-    let mut head = Vec::with_capacity(GZIP_MAGIC.len());
-    reader
-        .by_ref()
-        .take(GZIP_MAGIC.len() as u64)
-        .read_to_end(&mut head)?;
-    let gzip = head == GZIP_MAGIC;
-    let compressed = CountedInput {
-        inner: io::Cursor::new(head).chain(reader),
-        count: 0,
+    let source = SourceState {
+        taken: Cell::new(0),
+        error: RefCell::new(None),
     };
-    if gzip {
-        pump(
-            MultiGzDecoder::new(compressed),
-            |d| Some(d.get_ref().count),
-            sink,
-        )
-    } else {
-        pump(compressed, |_| None, sink)
+    let mut layer: Box<dyn Read + '_> = Box::new(WatchedReader {
+        inner: reader,
+        state: &source,
+    });
+    let mut compression = None;
+    for _ in 0..=MAX_LAYERS {
+        let mut head = Vec::with_capacity(MAGIC_BYTES as usize);
+        let read = layer.by_ref().take(MAGIC_BYTES).read_to_end(&mut head);
+        if let Err(error) = read {
+            sink(&head);
+            return Err(source.error(compression, error));
+        }
+        let inner = Compression::of(&head);
+        let whole = io::Cursor::new(head).chain(layer);
+        let Some(found) = inner else {
+            layer = Box::new(whole);
+            break;
+        };
+        layer = found.decoder(whole)?;
+        compression = Some(found);
+    }
+    let taken = |_: &_| compression.map(|_| stored.unwrap_or(0).max(source.taken.get()));
+    pump(layer, taken, sink).map_err(|error| source.error(compression, error))?
+}
+
+/// What is known of a reader below its decoders.
+struct SourceState {
+    /// Number of bytes read from it.
+    taken: Cell<u64>,
+    /// Its own error, which decoders pass on like one of theirs.
+    error: RefCell<Option<io::Error>>,
+}
+
+impl SourceState {
+    /// An error of the reader, or of the data.
+    fn error(&self, compression: Option<Compression>, error: io::Error) -> InflateError {
+        match (self.error.borrow_mut().take(), compression) {
+            (Some(own), _) => InflateError::Io(own),
+            (None, Some(compression)) => InflateError::Damaged(compression, error),
+            (None, None) => InflateError::Io(error),
+        }
     }
 }
 
 /// Reads to the end in chunks. `taken` returns the number of compressed bytes read so far, or
-/// `None` where nothing is inflated.
+/// `None` where nothing is inflated. The outer error is that of the reader.
 fn pump<R: Read>(
     mut reader: R,
     taken: impl Fn(&R) -> Option<u64>,
     sink: &mut dyn FnMut(&[u8]),
-) -> Result<(), InflateError> {
+) -> Result<Result<(), InflateError>, io::Error> {
     let mut buffer = vec![0; STREAM_CHUNK_BYTES];
     let mut total = 0_u64;
     loop {
-        let (filled, fault) = fill(&mut reader, &mut buffer);
+        let (filled, error) = fill(&mut reader, &mut buffer);
         let piece = buffer.get(..filled).unwrap_or_default();
         // A byte order mark is in the first bytes; later bytes that look like one are text.
-        let is_first = total == 0;
-        sink(if is_first { without_bom(piece)? } else { piece });
+        let piece = match total {
+            0 => match without_bom(piece) {
+                Ok(piece) => piece,
+                Err(error) => return Ok(Err(error)),
+            },
+            _ => piece,
+        };
+        sink(piece);
         total += filled as u64;
-        let taken = taken(&reader);
-        if let Some(taken) = taken {
-            refuse_bomb(taken, total)?;
+        if let Some(taken) = taken(&reader)
+            && let Err(error) = refuse_bomb(taken, total)
+        {
+            return Ok(Err(error));
         }
-        match fault {
-            Some(error) if taken.is_some() => return Err(InflateError::Gzip(error)),
-            Some(error) => return Err(error.into()),
+        match error {
+            Some(error) => return Err(error),
             // Without an error, the buffer is only partly filled at the end.
-            None if filled < buffer.len() => return Ok(()),
+            None if filled < buffer.len() => return Ok(Ok(())),
             None => {}
         }
     }
@@ -220,28 +330,37 @@ fn without_bom(text: &[u8]) -> Result<&[u8], InflateError> {
     Ok(text.strip_prefix(UTF8_BOM).unwrap_or(text))
 }
 
-/// Counts the compressed bytes that a decoder has read.
-struct CountedInput<R> {
+/// Notes what happens to a reader, for those who see only its decoder.
+struct WatchedReader<'s, R> {
     inner: R,
-    count: u64,
+    state: &'s SourceState,
 }
 
-impl<R: Read> Read for CountedInput<R> {
+impl<R: Read> Read for WatchedReader<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let n = self.inner.read(buffer)?;
-        self.count += n as u64;
-        Ok(n)
+        match self.inner.read(buffer) {
+            Ok(count) => {
+                self.state.taken.set(self.state.taken.get() + count as u64);
+                Ok(count)
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(error),
+            Err(error) => {
+                let same = io::Error::from(error.kind());
+                *self.state.error.borrow_mut() = Some(error);
+                Err(same)
+            }
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use flate2::{Compression, write::GzEncoder};
+    use flate2::write::GzEncoder;
     use std::io::Write;
 
     fn gzip(text: &[u8]) -> Vec<u8> {
-        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::default());
         encoder.write_all(text).unwrap();
         encoder.finish().unwrap()
     }
@@ -275,7 +394,10 @@ mod tests {
             .collect();
         let whole = gzip(&text);
         let (out, result) = read(&whole[..whole.len() / 2]);
-        assert!(matches!(result, Err(InflateError::Gzip(_))));
+        assert!(matches!(
+            result,
+            Err(InflateError::Damaged(Compression::Gzip, _))
+        ));
         assert!(!out.is_empty() && text.starts_with(&out));
     }
 
@@ -302,7 +424,10 @@ mod tests {
             damaged[at] ^= 1;
             let (out, result) = read(&damaged);
             assert_eq!(out, text, "{from_end} bytes before the end");
-            assert!(matches!(result, Err(InflateError::Gzip(_))), "{from_end}");
+            assert!(
+                matches!(result, Err(InflateError::Damaged(Compression::Gzip, _))),
+                "{from_end}"
+            );
         }
     }
 
@@ -312,14 +437,17 @@ mod tests {
         bytes.extend_from_slice(b"appended");
         let (out, result) = read(&bytes);
         assert_eq!(out, b"{}");
-        assert!(matches!(result, Err(InflateError::Gzip(_))));
+        assert!(matches!(
+            result,
+            Err(InflateError::Damaged(Compression::Gzip, _))
+        ));
     }
 
     #[test]
     fn a_second_head_in_the_data_rules_out_the_short_way_only() {
         for (flags, is_short) in [(0, false), (0x1f, false), (0x20, true), (0xff, true)] {
             let text = [b'x', 0x1f, 0x8b, 0x08, flags, b'y'];
-            let mut encoder = GzEncoder::new(Vec::new(), Compression::none());
+            let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::none());
             encoder.write_all(&text).unwrap();
             let stored = encoder.finish().unwrap();
             assert_eq!(whole_size(&stored).is_some(), is_short, "{flags:#x}");
@@ -364,7 +492,7 @@ mod tests {
 
     #[test]
     fn refuses_a_bomb_and_utf_16() {
-        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::fast());
         let mut spaces = io::repeat(b' ').take(MAX_INFLATED_BYTES + (4 << 20));
         io::copy(&mut spaces, &mut encoder).unwrap();
         let bomb = encoder.finish().unwrap();
@@ -402,5 +530,69 @@ mod tests {
             .unwrap();
             assert_eq!(out, text);
         }
+    }
+
+    fn zstd(text: &[u8]) -> Vec<u8> {
+        zstd::stream::encode_all(text, 1).unwrap()
+    }
+
+    fn bzip2(text: &[u8]) -> Vec<u8> {
+        let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+        encoder.write_all(text).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn every_compression_is_recognised_by_its_bytes_and_read_to_its_end() {
+        let text = br#"{"Records":[{"eventName":"GetSecretValue"}]}"#;
+        for pack in [gzip, zstd, bzip2] {
+            let one = pack(text);
+            assert_eq!(read(&one).0, text);
+            let two = [one.clone(), pack(b" "), one.clone()].concat();
+            assert_eq!(read(&two).0, [&text[..], b" ", text].concat());
+            let (out, result) = read(&one[..one.len() - 5]);
+            assert!(text.starts_with(&out) && matches!(result, Err(InflateError::Damaged(..))));
+        }
+        let skippable = [&[0x5f, 0x2a, 0x4d, 0x18, 1, 0, 0, 0, 9][..], &zstd(text)].concat();
+        assert_eq!(read(&skippable).0, text);
+        assert_eq!(read(b"BZh9 is text").0, b"BZh9 is text");
+    }
+
+    #[test]
+    fn compressed_data_may_hold_compressed_data() {
+        let text = br#"{"messageType":"DATA_MESSAGE"}"#;
+        for (outer, inner) in [
+            (gzip as fn(&[u8]) -> Vec<u8>, gzip as fn(&[u8]) -> Vec<u8>),
+            (zstd, gzip),
+            (gzip, bzip2),
+        ] {
+            let messages = [inner(text), inner(text)].concat();
+            assert_eq!(read(&outer(&messages)).0, [&text[..], text].concat());
+        }
+        let (out, result) = read(&gzip(&gzip(&gzip(&gzip(&gzip(text))))));
+        assert!(
+            result.is_ok() && out.starts_with(&GZIP_MAGIC),
+            "given up as it is"
+        );
+        let damaged = gzip(&gzip(text)[..30]);
+        assert!(matches!(
+            read(&damaged).1,
+            Err(InflateError::Damaged(Compression::Gzip, _))
+        ));
+    }
+
+    #[test]
+    fn an_error_of_the_reader_is_not_one_of_the_data() {
+        struct Broken;
+        impl Read for Broken {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::ConnectionReset.into())
+            }
+        }
+        let whole = gzip(&[b'x'; 1_000]);
+        let result = inflate_stream(whole[..20].chain(Broken), &mut |_| {});
+        assert!(
+            matches!(result, Err(InflateError::Io(error)) if error.kind() == io::ErrorKind::ConnectionReset)
+        );
     }
 }

@@ -1,0 +1,559 @@
+//! Envelopes: what other systems wrap CloudTrail records in, and the records inside.
+//!
+//! A unit is a record if its own top level says what happened, where and when. Anything else is
+//! unwrapped, at most [`MAX_ENVELOPES`] deep, or counted; it is never ignored.
+
+use std::fmt;
+
+use memchr::memmem;
+use serde::{Deserialize, Serialize};
+
+use crate::shallow::{TopLevel, text_of, values};
+
+/// Envelopes within each other, as in an EventBridge event in an SNS message in an SQS body.
+const MAX_ENVELOPES: usize = 4;
+/// Objects, arrays and texts within each other on the way to a record.
+const MAX_STEPS: usize = 16;
+
+/// The form in which a record was found: its outermost envelope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RecordShape {
+    /// `{"Records": […]}`, as CloudTrail delivers, and copies of it with other names for the list.
+    Records,
+    /// Records by themselves: JSON lines or an array.
+    Plain,
+    /// `Events[].CloudTrailEvent` of `aws cloudtrail lookup-events`.
+    LookupEvents,
+    /// `detail` of EventBridge events.
+    EventBridge,
+    /// `_source` of Elasticsearch and OpenSearch documents.
+    Elasticsearch,
+    /// `message` or `event.original` of Elastic Beats and other shippers.
+    Beats,
+    /// `event` of the Splunk HTTP Event Collector.
+    SplunkHec,
+    /// `result` or `_raw` of Splunk exports.
+    Splunk,
+    /// `attributes` of Datadog logs.
+    Datadog,
+    /// `data.aws` of Wazuh alerts.
+    Wazuh,
+    /// Panther rows: `p_*` fields beside those of the record.
+    Panther,
+    /// `logEvents[].message` or `events[].message` of CloudWatch Logs, and rows of Logs Insights.
+    CloudWatchLogs,
+    /// `eventJson` of CloudTrail Lake.
+    Lake,
+    /// Body of an SQS message.
+    Sqs,
+    /// Message of an SNS notification.
+    Sns,
+    /// JSON text that holds a record.
+    Text,
+}
+
+impl RecordShape {
+    /// Every shape.
+    pub const ALL: [Self; 16] = [
+        Self::Records,
+        Self::Plain,
+        Self::LookupEvents,
+        Self::EventBridge,
+        Self::Elasticsearch,
+        Self::Beats,
+        Self::SplunkHec,
+        Self::Splunk,
+        Self::Datadog,
+        Self::Wazuh,
+        Self::Panther,
+        Self::CloudWatchLogs,
+        Self::Lake,
+        Self::Sqs,
+        Self::Sns,
+        Self::Text,
+    ];
+
+    /// The name in reports.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Records => "Records",
+            Self::Plain => "JSON",
+            Self::LookupEvents => "lookup-events",
+            Self::EventBridge => "EventBridge",
+            Self::Elasticsearch => "Elasticsearch",
+            Self::Beats => "Beats",
+            Self::SplunkHec => "Splunk HEC",
+            Self::Splunk => "Splunk",
+            Self::Datadog => "Datadog",
+            Self::Wazuh => "Wazuh",
+            Self::Panther => "Panther",
+            Self::CloudWatchLogs => "CloudWatch Logs",
+            Self::Lake => "CloudTrail Lake",
+            Self::Sqs => "SQS",
+            Self::Sns => "SNS",
+            Self::Text => "JSON text",
+        }
+    }
+}
+
+impl fmt::Display for RecordShape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A record that was found in an envelope.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct FoundRecord {
+    /// Its JSON.
+    pub(crate) bytes: Vec<u8>,
+    /// Its outermost envelope; `None` for a record that only an array or object holds.
+    pub(crate) shape: Option<RecordShape>,
+}
+
+/// Why a unit gave no record.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum NoRecord {
+    /// It has nothing of a record.
+    Other,
+    /// It is an envelope that is known and holds no record: a control message, a column.
+    Empty,
+    /// It holds a field of CloudTrail records in an envelope with these keys, which is not known.
+    UnknownEnvelope(Vec<String>),
+}
+
+/// The records in a unit that is none itself: in its envelopes.
+pub(crate) fn unwrapped(unit: &[u8]) -> Result<Vec<FoundRecord>, NoRecord> {
+    let mut search = Search::default();
+    search.value(unit, Place::default());
+    if !search.found.is_empty() {
+        return Ok(search.found);
+    }
+    if search.is_known {
+        return Err(NoRecord::Empty);
+    }
+    if !names_a_service(unit) {
+        return Err(NoRecord::Other);
+    }
+    let top = TopLevel::of(unit);
+    let keys = top.iter().map(|(key, _)| key.to_owned());
+    Err(NoRecord::UnknownEnvelope(keys.collect()))
+}
+
+/// Whether the top level of an object has what makes a record: service, call and time.
+///
+/// The `eventSource` of notifications of S3, SQS and others begins with `aws:`.
+pub(crate) fn is_record(top: &TopLevel<'_>) -> bool {
+    let is_text = |key| top.get(key).is_some_and(|value| value.starts_with(b"\""));
+    let is_number = |value: &[u8]| value.first().is_some_and(u8::is_ascii_digit);
+    let source = top.get("eventSource");
+    is_text("eventName")
+        && (is_text("eventTime") || top.get("eventTime").is_some_and(is_number))
+        && source.is_some_and(|source| source.starts_with(b"\"") && !source.starts_with(b"\"aws:"))
+}
+
+/// Whether bytes have a field of CloudTrail records and the name of an AWS service, as JSON or as
+/// text in JSON.
+fn names_a_service(bytes: &[u8]) -> bool {
+    memmem::find(bytes, b"eventSource").is_some()
+        && memmem::find(bytes, b".amazonaws.com").is_some()
+        && memmem::find(bytes, b"\"insightDetails\"").is_none()
+}
+
+/// A search for records.
+#[derive(Default)]
+struct Search {
+    found: Vec<FoundRecord>,
+    /// Whether an envelope was recognised that rightly holds no record.
+    is_known: bool,
+}
+
+/// Where in the envelopes a value stands.
+#[derive(Debug, Clone, Copy, Default)]
+struct Place {
+    /// The outermost envelope.
+    shape: Option<RecordShape>,
+    envelopes: usize,
+    steps: usize,
+}
+
+impl Place {
+    /// The place of a value inside, in this envelope if it is in one; `None` where it is too deep.
+    fn inside(self, own: Option<RecordShape>) -> Option<Self> {
+        let place = Self {
+            shape: self.shape.or(own),
+            envelopes: self.envelopes + usize::from(own.is_some()),
+            steps: self.steps + 1,
+        };
+        (place.envelopes <= MAX_ENVELOPES && place.steps <= MAX_STEPS).then_some(place)
+    }
+}
+
+/// Part of an envelope in which records may be.
+struct InnerValue<'v> {
+    value: &'v [u8],
+    /// The envelope; `None` for a list under a common name.
+    shape: Option<RecordShape>,
+}
+
+/// Keys of lists, in lower case. A list is no envelope of its own.
+const LISTS: [&str; 10] = [
+    "records",
+    "events",
+    "data",
+    "logevents",
+    "queryresultrows",
+    "results",
+    "hits",
+    "messages",
+    "rows",
+    "logs",
+];
+
+/// Envelopes by the path of keys to what they hold. More specific ones come first: shippers hold
+/// a record twice, parsed and as text, and the first that gives one counts.
+const ENVELOPES: [(&[&str], RecordShape); 24] = [
+    (&["CloudTrailEvent"], RecordShape::LookupEvents),
+    (&["eventJson"], RecordShape::Lake),
+    (&["detail"], RecordShape::EventBridge),
+    (&["_source"], RecordShape::Elasticsearch),
+    (&["hits", "hits"], RecordShape::Elasticsearch),
+    (&["data", "aws"], RecordShape::Wazuh),
+    (&["content", "attributes"], RecordShape::Datadog),
+    (&["attributes", "attributes"], RecordShape::Datadog),
+    (&["attributes"], RecordShape::Datadog),
+    (&["logEvents"], RecordShape::CloudWatchLogs),
+    (&["result"], RecordShape::Splunk),
+    (&["_raw"], RecordShape::Splunk),
+    (&["event", "original"], RecordShape::Beats),
+    (&["event"], RecordShape::SplunkHec),
+    (&["event.original"], RecordShape::Beats),
+    (&["@message"], RecordShape::CloudWatchLogs),
+    (&["Sns", "Message"], RecordShape::Sns),
+    (&["Message"], RecordShape::Sns),
+    (&["Body"], RecordShape::Sqs),
+    (&["body"], RecordShape::Sqs),
+    (&["message"], RecordShape::Beats),
+    (&["content"], RecordShape::Datadog),
+    (&["fields"], RecordShape::Elasticsearch),
+    (&["log"], RecordShape::Beats),
+];
+
+impl Search {
+    /// Searches a value: an object, an array, or text with JSON in it. Returns whether it gave a
+    /// record.
+    fn value(&mut self, value: &[u8], place: Place) -> bool {
+        let before = self.found.len();
+        match value.first() {
+            Some(b'{') => self.object(value, place),
+            Some(b'[') => self.values(value, place),
+            Some(b'"') => {
+                // Text may hold several values, as JSON lines do.
+                let text = text_of(value).unwrap_or_default();
+                let text = text.trim();
+                if text.starts_with(['{', '[', '"']) {
+                    let shape = place.shape.or(Some(RecordShape::Text));
+                    self.values(text.as_bytes(), Place { shape, ..place });
+                }
+            }
+            _ => {}
+        }
+        self.found.len() > before
+    }
+
+    fn values(&mut self, text: &[u8], place: Place) {
+        if let Some(place) = place.inside(None) {
+            for value in values(text) {
+                self.value(value, place);
+            }
+        }
+    }
+
+    fn object(&mut self, value: &[u8], place: Place) {
+        let top = TopLevel::of(value);
+        if is_record(&top) {
+            let is_row = place.shape.is_none() && top.iter().any(|(key, _)| key.starts_with("p_"));
+            self.found.push(FoundRecord {
+                bytes: value.to_owned(),
+                shape: if is_row {
+                    Some(RecordShape::Panther)
+                } else {
+                    place.shape
+                },
+            });
+            return;
+        }
+        self.is_known |= is_without_records(&top);
+        for InnerValue { value, shape } in inner_values(&top) {
+            let inside = place.inside(shape);
+            if inside.is_some_and(|place| self.value(value, place)) {
+                return;
+            }
+        }
+    }
+}
+
+/// The parts of an object in which records may be, the likeliest first.
+fn inner_values<'v>(top: &TopLevel<'v>) -> Vec<InnerValue<'v>> {
+    let mut inner: Vec<InnerValue<'v>> = Vec::new();
+    // A row of Logs Insights: one object for each column.
+    if top.text("field").as_deref() == Some("@message") {
+        inner.extend(top.get("value").map(|value| InnerValue {
+            value,
+            shape: Some(RecordShape::CloudWatchLogs),
+        }));
+    }
+    for (path, shape) in ENVELOPES {
+        let value = match path {
+            [key] => top.get(key),
+            [key, next] => top.get(key).and_then(|value| TopLevel::of(value).get(next)),
+            _ => None,
+        };
+        inner.extend(value.map(|value| InnerValue {
+            value,
+            shape: Some(shape_of(shape, top)),
+        }));
+    }
+    for (key, value) in top.iter() {
+        if LISTS.contains(&&*key.to_lowercase()) {
+            let shape = (key == "Records").then_some(RecordShape::Records);
+            inner.push(InnerValue { value, shape });
+        }
+    }
+    inner
+}
+
+/// `message` is also the text of an event of CloudWatch Logs, which has a time in milliseconds.
+fn shape_of(shape: RecordShape, top: &TopLevel<'_>) -> RecordShape {
+    let is_log_event = shape == RecordShape::Beats && top.get("timestamp").is_some();
+    if is_log_event && top.get("@timestamp").is_none() {
+        RecordShape::CloudWatchLogs
+    } else {
+        shape
+    }
+}
+
+/// Whether an object is a known envelope that holds no record: a control message of a subscription,
+/// a column of Logs Insights, a digest, an event of another kind on EventBridge.
+fn is_without_records(top: &TopLevel<'_>) -> bool {
+    let kind = top.text("detail-type");
+    top.text("messageType").as_deref() == Some("CONTROL_MESSAGE")
+        || top
+            .text("field")
+            .is_some_and(|field| field.starts_with('@') && field != "@message")
+        || kind.is_some_and(|kind| !kind.ends_with("via CloudTrail"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn record(id: &str) -> Value {
+        json!({"eventVersion": "1.11", "userIdentity": {"type": "Root"},
+               "eventTime": "2026-03-02T10:00:00Z", "eventSource": "secretsmanager.amazonaws.com",
+               "eventName": "GetSecretValue", "eventID": id,
+               "requestParameters": {"secretId": "prod/a\"b\\c"}})
+    }
+
+    fn found(unit: &Value) -> Vec<(String, Option<RecordShape>)> {
+        let found = unwrapped(unit.to_string().as_bytes()).unwrap_or_default();
+        let found = found.into_iter().map(|found| {
+            let value: Value = serde_json::from_slice(&found.bytes).unwrap();
+            let id = value["eventID"].as_str().unwrap().to_owned();
+            assert_eq!(value["requestParameters"]["secretId"], "prod/a\"b\\c");
+            (id, found.shape)
+        });
+        found.collect()
+    }
+
+    /// Each envelope with the records e1 and, where it holds several, e2.
+    fn envelopes() -> Vec<(RecordShape, Value)> {
+        let (one, two) = (record("e1"), record("e2"));
+        let (text, other) = (one.to_string(), two.to_string());
+        let kind = "AWS API Call via CloudTrail";
+        let event = |detail: &Value| json!({"version": "0", "detail-type": kind, "detail": detail});
+        vec![
+            (RecordShape::EventBridge, event(&one)),
+            (
+                RecordShape::Elasticsearch,
+                json!({"_index": "i", "_source": one}),
+            ),
+            (
+                RecordShape::Elasticsearch,
+                json!({"took": 1, "hits": {"total": 2, "hits": [{"_source": one}, {"_source": two}]}}),
+            ),
+            (
+                RecordShape::Beats,
+                json!({"@timestamp": "t", "message": text, "event": {"original": text}}),
+            ),
+            (
+                RecordShape::Beats,
+                json!({"event": {"original": text, "kind": "event"}}),
+            ),
+            (
+                RecordShape::SplunkHec,
+                json!({"time": 1, "sourcetype": "aws:cloudtrail", "event": one}),
+            ),
+            (RecordShape::SplunkHec, json!({"event": text})),
+            (
+                RecordShape::Splunk,
+                json!({"preview": false, "result": {"_raw": text, "host": "h"}}),
+            ),
+            (RecordShape::Splunk, json!({"_raw": text})),
+            (
+                RecordShape::Datadog,
+                json!({"id": "1", "content": {"service": "cloudtrail", "attributes": one}}),
+            ),
+            (
+                RecordShape::Wazuh,
+                json!({"rule": {"id": "1"}, "data": {"aws": one}}),
+            ),
+            (
+                RecordShape::CloudWatchLogs,
+                json!({"messageType": "DATA_MESSAGE", "logGroup": "g", "logEvents": [
+                    {"id": "1", "timestamp": 1, "message": text},
+                    {"id": "2", "timestamp": 2, "message": other}]}),
+            ),
+            (
+                RecordShape::CloudWatchLogs,
+                json!({"timestamp": 1, "message": text, "ingestionTime": 2}),
+            ),
+            (
+                RecordShape::CloudWatchLogs,
+                json!({"status": "Complete", "results": [
+                    [{"field": "@timestamp", "value": "t"}, {"field": "@message", "value": text}]]}),
+            ),
+            (
+                RecordShape::LookupEvents,
+                json!({"EventId": "e1", "CloudTrailEvent": text}),
+            ),
+            (
+                RecordShape::LookupEvents,
+                json!({"EventId": "e1", "CloudTrailEvent": one}),
+            ),
+            (
+                RecordShape::Lake,
+                json!({"QueryResultRows": [[{"eventJson": text}], [{"eventJson": other}]]}),
+            ),
+            (RecordShape::Sqs, json!({"MessageId": "m", "Body": text})),
+            (
+                RecordShape::Sns,
+                json!({"Type": "Notification", "Message": text}),
+            ),
+            (
+                RecordShape::Sns,
+                json!({"EventSource": "aws:sns", "Sns": {"Message": text}}),
+            ),
+            (RecordShape::Records, json!({"Records": one})),
+            (
+                RecordShape::Records,
+                json!({"Records": {"Records": [one, two]}}),
+            ),
+        ]
+    }
+
+    #[test]
+    fn every_envelope_gives_its_records_once() {
+        for (shape, envelope) in envelopes() {
+            let found = found(&envelope);
+            let ids: Vec<&str> = found.iter().map(|(id, _)| &**id).collect();
+            let several = envelope.to_string().matches("e2").count() > 0;
+            assert_eq!(
+                ids,
+                if several { &["e1", "e2"][..] } else { &["e1"] },
+                "{envelope}"
+            );
+            assert!(
+                found.iter().all(|(_, of)| *of == Some(shape)),
+                "{found:?} {envelope}"
+            );
+        }
+    }
+
+    #[test]
+    fn four_envelopes_are_unwrapped_and_five_are_counted() {
+        let wrap = |inner: &Value| json!({"Message": inner.to_string()});
+        let mut wrapped = record("e1");
+        for _ in 0..MAX_ENVELOPES {
+            wrapped = wrap(&wrapped);
+            assert_eq!(found(&wrapped), [("e1".to_owned(), Some(RecordShape::Sns))]);
+        }
+        let result = unwrapped(wrap(&wrapped).to_string().as_bytes());
+        assert_eq!(
+            result,
+            Err(NoRecord::UnknownEnvelope(vec!["Message".to_owned()]))
+        );
+    }
+
+    #[test]
+    fn lists_need_no_name_and_any_case() {
+        for list in [
+            json!({"records": [record("e1")]}),
+            json!({"DATA": {"Rows": [record("e1")]}}),
+            json!([[record("e1")]]),
+        ] {
+            assert_eq!(found(&list), [("e1".to_owned(), None)], "{list}");
+        }
+        assert_eq!(
+            found(&json!([record("e1").to_string()]))[0].1,
+            Some(RecordShape::Text)
+        );
+    }
+
+    #[test]
+    fn unwrapping_stops_at_a_record() {
+        let mut outer = record("e1");
+        outer["requestParameters"]["detail"] = record("e2");
+        outer["detail"] = record("e3");
+        assert_eq!(found(&outer), [("e1".to_owned(), None)]);
+    }
+
+    #[test]
+    fn a_record_says_what_happened_where_and_when_at_its_own_top_level() {
+        let is_record = |value: &Value| is_record(&TopLevel::of(value.to_string().as_bytes()));
+        assert!(is_record(&record("e1")));
+        for key in ["eventTime", "eventSource", "eventName"] {
+            for wrong in [Value::Null, json!({"a": 1}), json!(["x"]), json!(true)] {
+                let mut other = record("e1");
+                other[key] = wrong;
+                assert!(!is_record(&other), "{other}");
+            }
+        }
+        let mut numbered = record("e1");
+        numbered["eventTime"] = json!(1_772_445_600);
+        assert!(is_record(&numbered));
+        numbered["eventSource"] = json!("aws:s3");
+        assert!(!is_record(&numbered));
+    }
+
+    #[test]
+    fn what_gives_no_record_is_told_apart() {
+        let none = |value: Value| unwrapped(value.to_string().as_bytes()).unwrap_err();
+        let key = |key: &str| NoRecord::UnknownEnvelope(vec![key.to_owned()]);
+        assert_eq!(
+            none(json!({"note": {"eventSource": "kms.amazonaws.com"}})),
+            key("note")
+        );
+        assert_eq!(none(json!({"a": record("e1").to_string()})), key("a"));
+        assert_eq!(
+            none(json!({"name": "web", "message": "hello"})),
+            NoRecord::Other
+        );
+        assert_eq!(
+            none(json!({"messageType": "CONTROL_MESSAGE", "logEvents": []})),
+            NoRecord::Empty
+        );
+        let insight =
+            json!({"eventTime": "t", "insightDetails": {"eventSource": "ssm.amazonaws.com"}});
+        assert_eq!(none(insight), NoRecord::Other);
+    }
+
+    #[test]
+    fn nesting_without_end_is_given_up() {
+        let deep = format!("{}{}", "{\"records\":".repeat(50_000), "[".repeat(50_000));
+        assert!(unwrapped(deep.as_bytes()).is_err());
+    }
+}

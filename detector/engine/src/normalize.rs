@@ -1,0 +1,375 @@
+//! Brings the JSON of one record into the form that CloudTrail documents: the one tolerant parse
+//! behind typed fields and raw fields alike.
+//!
+//! Shippers and tables write objects as JSON text, times in their own form, and keys twice. What is
+//! changed here is changed for every reader of the record.
+
+use std::borrow::Cow;
+
+use chrono::NaiveDateTime;
+
+use crate::document::JsonNode;
+use crate::repair::repaired;
+use crate::time::EventTime;
+
+/// A record in the documented form.
+pub(crate) struct NormalRecord<'t> {
+    /// The JSON text.
+    pub(crate) text: Cow<'t, str>,
+    /// The parsed text; `None` where the text was written anew and is not parsed yet.
+    pub(crate) node: Option<JsonNode<'t>>,
+    /// Whether the JSON had to be repaired: see [`repaired`].
+    pub(crate) is_repaired: bool,
+    /// Number of fields with another type than documented, whose value is lost.
+    pub(crate) mistyped: u64,
+    /// Whether `eventTime` has no time zone, so that UTC is assumed.
+    pub(crate) assumes_utc: bool,
+}
+
+/// Fields that hold an object or an array, and that tables hold as JSON text.
+const NESTED: [&str; 6] = [
+    "userIdentity",
+    "requestParameters",
+    "responseElements",
+    "additionalEventData",
+    "resources",
+    "addendum",
+];
+
+/// Fields that hold text, or another scalar.
+const SCALARS: [&str; 14] = [
+    "eventVersion",
+    "eventTime",
+    "eventSource",
+    "eventName",
+    "awsRegion",
+    "sourceIPAddress",
+    "userAgent",
+    "errorCode",
+    "errorMessage",
+    "eventID",
+    "sharedEventID",
+    "recipientAccountId",
+    "vpcEndpointId",
+    "eventType",
+];
+
+/// Parses a record. `None` when its JSON is broken beyond repair, or no object.
+pub(crate) fn normalized(unit: &[u8]) -> Option<NormalRecord<'_>> {
+    match simdutf8::basic::from_utf8(unit).map(|text| (text, JsonNode::parse(text))) {
+        Ok((text, Ok(mut node))) => {
+            let changes = Changes::make(&mut node)?;
+            let (text, node) = if changes.any {
+                (Cow::Owned(serde_json::to_string(&node).ok()?), None)
+            } else {
+                (Cow::Borrowed(text), Some(node))
+            };
+            Some(changes.of(text, node, false))
+        }
+        _ => {
+            let text = repaired(unit);
+            let mut node = JsonNode::parse(&text).ok()?;
+            let changes = Changes::make(&mut node)?;
+            let text = serde_json::to_string(&node).ok()?;
+            Some(changes.of(Cow::Owned(text), None, true))
+        }
+    }
+}
+
+/// What was changed in a record.
+#[derive(Default)]
+struct Changes {
+    any: bool,
+    mistyped: u64,
+    assumes_utc: bool,
+}
+
+impl Changes {
+    /// Changes a record; `None` if it is no object.
+    fn make(node: &mut JsonNode<'_>) -> Option<Self> {
+        let mut changes = Self {
+            any: keep_last_values(node),
+            ..Self::default()
+        };
+        let JsonNode::Map(entries) = node else {
+            return None;
+        };
+        for (key, value) in entries {
+            changes.field(key, value);
+        }
+        Some(changes)
+    }
+
+    fn of<'t>(
+        self,
+        text: Cow<'t, str>,
+        node: Option<JsonNode<'t>>,
+        is_repaired: bool,
+    ) -> NormalRecord<'t> {
+        NormalRecord {
+            text,
+            node,
+            is_repaired,
+            mistyped: self.mistyped,
+            assumes_utc: self.assumes_utc,
+        }
+    }
+
+    /// Changes the value of a top-level field.
+    fn field(&mut self, key: &str, value: &mut JsonNode<'_>) {
+        if NESTED.contains(&key) {
+            self.nested(value);
+            if key == "requestParameters" {
+                self.parameters(value);
+            }
+        } else if SCALARS.contains(&key) {
+            if let JsonNode::List(_) | JsonNode::Map(_) = value {
+                self.mistyped += 1;
+            } else if key == "eventTime" {
+                self.time(value);
+            }
+        }
+    }
+
+    /// Parses an object or array that is written as text.
+    fn nested(&mut self, value: &mut JsonNode<'_>) {
+        match value {
+            JsonNode::Null | JsonNode::List(_) | JsonNode::Map(_) => {}
+            JsonNode::Str(text) => {
+                if let Some(inner) = parsed_text(text) {
+                    *value = inner;
+                    self.any = true;
+                } else if !text.trim().is_empty() {
+                    self.mistyped += 1;
+                }
+            }
+            JsonNode::Bool(_) | JsonNode::Int(_) | JsonNode::Float(_) => self.mistyped += 1,
+        }
+    }
+
+    /// Takes the name of a secret out of a list of one.
+    fn parameters(&mut self, value: &mut JsonNode<'_>) {
+        let JsonNode::Map(entries) = value else {
+            return;
+        };
+        let names = entries
+            .iter_mut()
+            .filter(|(key, _)| key == "secretId" || key == "name");
+        for (_, name) in names {
+            match name {
+                JsonNode::List(items) if items.len() == 1 => {
+                    if let Some(one) = items.pop() {
+                        *name = one;
+                        self.any = true;
+                    }
+                }
+                JsonNode::List(_) | JsonNode::Map(_) => self.mistyped += 1,
+                _ => {}
+            }
+        }
+    }
+
+    /// Writes `eventTime` as CloudTrail does, if it is a time in another form.
+    fn time(&mut self, value: &mut JsonNode<'_>) {
+        let time = match value {
+            JsonNode::Int(number) => since_epoch(*number),
+            JsonNode::Float(number) => since_epoch(*number as i64),
+            JsonNode::Str(text) if EventTime::parse(text).is_none() => match text.parse() {
+                Ok(number) => since_epoch(number),
+                Err(_) => {
+                    let time = without_zone(text);
+                    self.assumes_utc |= time.is_some();
+                    time
+                }
+            },
+            _ => None,
+        };
+        if let Some(time) = time {
+            *value = JsonNode::Str(Cow::Owned(time.to_string()));
+            self.any = true;
+        }
+    }
+}
+
+/// The object or array that a text holds; `None` for any other text.
+fn parsed_text(text: &str) -> Option<JsonNode<'static>> {
+    if !text.trim_start().starts_with(['{', '[']) {
+        return None;
+    }
+    let parse = |text: &str| JsonNode::parse(text).map(JsonNode::into_owned);
+    let mut node = parse(text)
+        .or_else(|_| parse(&repaired(text.as_bytes())))
+        .ok()?;
+    keep_last_values(&mut node);
+    Some(node)
+}
+
+/// Seconds, or milliseconds, since 1970. Seconds reach this limit in the year 5138; milliseconds
+/// passed it in 1973, before there was CloudTrail.
+fn since_epoch(number: i64) -> Option<EventTime> {
+    const LEAST_MILLIS: i64 = 100_000_000_000;
+    (number > 0).then_some(EventTime(if number < LEAST_MILLIS {
+        number
+    } else {
+        number / 1_000
+    }))
+}
+
+/// A date and time without a time zone, as databases print it.
+fn without_zone(text: &str) -> Option<EventTime> {
+    let text = text.trim();
+    let forms = ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f"];
+    let time = forms
+        .iter()
+        .find_map(|form| NaiveDateTime::parse_from_str(text, form).ok())?;
+    Some(EventTime(time.and_utc().timestamp()))
+}
+
+/// Keeps the last value of each key that an object has twice, at any depth; whether there was one.
+fn keep_last_values(node: &mut JsonNode<'_>) -> bool {
+    match node {
+        JsonNode::List(items) => items
+            .iter_mut()
+            .fold(false, |any, item| keep_last_values(item) | any),
+        JsonNode::Map(entries) => {
+            let any = entries
+                .iter_mut()
+                .fold(false, |any, (_, value)| keep_last_values(value) | any);
+            if !has_repeated_key(entries) {
+                return any;
+            }
+            let mut seen = ahash::HashSet::default();
+            let mut kept = Vec::with_capacity(entries.len());
+            while let Some((key, value)) = entries.pop() {
+                if seen.insert(key.clone()) {
+                    kept.push((key, value));
+                }
+            }
+            kept.reverse();
+            *entries = kept;
+            true
+        }
+        _ => false,
+    }
+}
+
+fn has_repeated_key(entries: &[(Cow<'_, str>, JsonNode<'_>)]) -> bool {
+    // Nearly all objects are small, and then comparing is faster than hashing.
+    if entries.len() <= 32 {
+        let mut rest = entries;
+        while let [(key, _), more @ ..] = rest {
+            if more.iter().any(|(other, _)| other == key) {
+                return true;
+            }
+            rest = more;
+        }
+        return false;
+    }
+    let mut seen = ahash::HashSet::default();
+    !entries.iter().all(|(key, _)| seen.insert(key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn check(text: &str, expected: &Value) -> NormalRecord<'static> {
+        let record = normalized(text.as_bytes()).unwrap();
+        let value: Value = serde_json::from_str(&record.text).unwrap();
+        assert_eq!(&value, expected, "{text}");
+        NormalRecord {
+            text: Cow::Owned(record.text.into_owned()),
+            node: record.node.map(JsonNode::into_owned),
+            ..record
+        }
+    }
+
+    #[test]
+    fn a_record_in_the_documented_form_stays_as_it_is() {
+        let text = r#"{"eventTime":"2026-03-02T10:00:00Z", "userIdentity":null,"resources":[]}"#;
+        let record = normalized(text.as_bytes()).unwrap();
+        assert!(
+            matches!(record.text, Cow::Borrowed(same) if same == text) && record.node.is_some()
+        );
+        assert!(!record.is_repaired && record.mistyped == 0 && !record.assumes_utc);
+    }
+
+    #[test]
+    fn objects_written_as_text_are_parsed() {
+        let text = r#"{"requestParameters":"{\"secretId\":[\"a\"]}","userIdentity":"{\"a\":1e999}",
+                      "resources":"[]","responseElements":"null","userAgent":"{}"}"#;
+        let record = check(
+            text,
+            &json!({"requestParameters": {"secretId": "a"}, "userIdentity": {"a": "1e999"},
+                    "resources": [], "responseElements": "null", "userAgent": "{}"}),
+        );
+        assert_eq!((record.is_repaired, record.mistyped), (false, 1));
+    }
+
+    #[test]
+    fn times_of_databases_and_epochs_are_written_as_cloudtrail_does() {
+        let time = |value: Value| {
+            let text = json!({"eventTime": value}).to_string();
+            let record = normalized(text.as_bytes()).unwrap();
+            let value: Value = serde_json::from_str(&record.text).unwrap();
+            (
+                value["eventTime"].as_str().map(str::to_owned),
+                record.assumes_utc,
+            )
+        };
+        let ten = Some("2026-03-02T10:00:00Z".to_owned());
+        for (value, assumes_utc) in [
+            (json!("2026-03-02T10:00:00Z"), false),
+            (json!("2026-03-02 10:00:00"), true),
+            (json!("2026-03-02 10:00:00.000000000"), true),
+            (json!("2026-03-02T10:00:00.5"), true),
+            (json!(1_772_445_600), false),
+            (json!(1_772_445_600_123_i64), false),
+            (json!(1_772_445_600.5), false),
+            (json!("1772445600000"), false),
+        ] {
+            assert_eq!(time(value.clone()), (ten.clone(), assumes_utc), "{value}");
+        }
+        // With an offset it is a time already, and stays as it is written.
+        assert_eq!(
+            time(json!("2026-03-02T11:00:00.5+01:00")).0.unwrap().len(),
+            27
+        );
+        assert_eq!(time(json!("soon")), (Some("soon".to_owned()), false));
+        assert_eq!(time(json!(0)), (None, false));
+    }
+
+    #[test]
+    fn the_last_value_of_a_repeated_key_counts_at_any_depth() {
+        check(
+            r#"{"a":1,"b":[{"c":1,"c":2}],"a":{"d":1,"d":3}}"#,
+            &json!({"b": [{"c": 2}], "a": {"d": 3}}),
+        );
+        let many: String = (0..40).map(|n| format!("\"k{}\":{n},", n % 39)).collect();
+        let text = format!("{{{many}\"z\":0}}");
+        let record = normalized(text.as_bytes()).unwrap();
+        let value: Value = serde_json::from_str(&record.text).unwrap();
+        assert_eq!(value["k0"], 39);
+    }
+
+    #[test]
+    fn fields_of_another_type_are_counted() {
+        let record = check(
+            r#"{"eventID":{"a":1},"userIdentity":5,"errorCode":true,"requestParameters":{"secretId":{}}}"#,
+            &json!({"eventID": {"a": 1}, "userIdentity": 5, "errorCode": true,
+                    "requestParameters": {"secretId": {}}}),
+        );
+        assert_eq!(record.mistyped, 3);
+    }
+
+    #[test]
+    fn broken_json_is_repaired_or_refused() {
+        let record = check(
+            r#"{"userAgent":"\ud800","n":1e999}"#,
+            &json!({"userAgent": "\u{fffd}", "n": "1e999"}),
+        );
+        assert!(record.is_repaired);
+        assert!(normalized(b"{\"a\" 1}").is_none() && normalized(b"[1]").is_none());
+    }
+}

@@ -1,0 +1,181 @@
+//! From the splitter's pieces to records: recognises records, unwraps envelopes, and counts the rest.
+
+use super::UnitSink;
+use super::prefilter::ServiceInterest;
+use super::unparsed::FrontFields;
+use crate::document::LazyDocument;
+use crate::envelope::{FoundRecord, NoRecord, RecordShape, is_record, unwrapped};
+use crate::normalize::{NormalRecord, normalized};
+use crate::report::SkippedRecord;
+use crate::shallow::TopLevel;
+use crate::split::{MalformedUnit, RecordSplitter, SplitPiece};
+use crate::wire::CloudTrailRecord;
+
+impl UnitSink<'_, '_> {
+    pub(super) fn feed(&mut self, splitter: &mut RecordSplitter, bytes: &[u8]) {
+        self.scan_result.report.bytes += bytes.len() as u64;
+        splitter.feed(bytes, &mut |piece| self.piece(piece));
+    }
+
+    pub(super) fn piece(&mut self, piece: SplitPiece<'_>) {
+        match piece {
+            SplitPiece::Unit {
+                bytes,
+                after_first,
+                in_records,
+            } => self.unit(bytes, after_first, in_records),
+            SplitPiece::Text(text) => self.envelope(text),
+            SplitPiece::Bad { why, bytes } => {
+                let reason = match why {
+                    MalformedUnit::NotAnObject => SkippedRecord::NotARecord,
+                    MalformedUnit::TooLarge => SkippedRecord::TooLarge,
+                    MalformedUnit::Truncated => SkippedRecord::Truncated,
+                };
+                self.scan_result.report.skip_record(reason);
+                // A download that broke off is no evasion; a record beyond the limit may be.
+                if why == MalformedUnit::TooLarge {
+                    self.look_at_unreadable(bytes);
+                }
+            }
+        }
+    }
+
+    /// Handles an object: a record, or an envelope.
+    fn unit(&mut self, unit: &[u8], after_first: usize, in_records: bool) {
+        let shape = if in_records {
+            RecordShape::Records
+        } else {
+            RecordShape::Plain
+        };
+        // Nearly all units are records with their fields in the order of AWS.
+        if let Some(front) = FrontFields::of(unit, after_first) {
+            self.scan_result.report.count_record(shape);
+            match self.scanner.prefilter.front_interest(&front) {
+                ServiceInterest::None => {}
+                // There may be millions of KMS events, and the first of an hour proves as much as
+                // all of them.
+                ServiceInterest::Kms if self.scanner.is_last_mark_on(unit, after_first) => {}
+                ServiceInterest::Kms => self.presence(&TopLevel::of(unit)),
+                ServiceInterest::Full => self.record(unit),
+            }
+            return;
+        }
+        let top = TopLevel::of(unit);
+        if is_record(&top) {
+            let is_row = top.iter().any(|(key, _)| key.starts_with("p_"));
+            self.found(
+                unit,
+                &top,
+                if is_row { RecordShape::Panther } else { shape },
+            );
+        } else {
+            self.envelope(unit);
+        }
+    }
+
+    /// Handles a record whose fields are in another order, or that was unwrapped.
+    fn found(&mut self, unit: &[u8], top: &TopLevel<'_>, shape: RecordShape) {
+        self.scan_result.report.count_record(shape);
+        match self.scanner.prefilter.interest(unit, top) {
+            ServiceInterest::None => {}
+            ServiceInterest::Kms => self.presence(top),
+            ServiceInterest::Full => self.record(unit),
+        }
+    }
+
+    /// Handles a value that is no record itself: the records in it, or none.
+    fn envelope(&mut self, value: &[u8]) {
+        match unwrapped(value) {
+            Ok(records) => {
+                for FoundRecord { bytes, shape } in records {
+                    let top = TopLevel::of(&bytes);
+                    self.found(&bytes, &top, shape.unwrap_or(RecordShape::Plain));
+                }
+            }
+            Err(NoRecord::Empty) => {}
+            Err(NoRecord::Other) if normalized(value).is_none() && value.starts_with(b"{") => {
+                self.malformed(value);
+            }
+            Err(NoRecord::Other) => {
+                let report = &mut self.scan_result.report;
+                report.skip_record(SkippedRecord::NotARecord);
+            }
+            Err(NoRecord::UnknownEnvelope(keys)) => {
+                if normalized(value).is_none() {
+                    self.malformed(value);
+                } else {
+                    self.scan_result.report.skip_unknown_envelope(&keys);
+                }
+            }
+        }
+    }
+
+    fn malformed(&mut self, unit: &[u8]) {
+        let report = &mut self.scan_result.report;
+        report.skip_record(SkippedRecord::Malformed);
+        self.look_at_unreadable(unit);
+    }
+
+    /// Parses a record, and evaluates it.
+    pub(super) fn record(&mut self, unit: &[u8]) {
+        let Some(record) = normalized(unit) else {
+            return self.malformed(unit);
+        };
+        let NormalRecord {
+            text,
+            node,
+            is_repaired,
+            mistyped,
+            assumes_utc,
+        } = record;
+        let report = &mut self.scan_result.report;
+        report.records_repaired += u64::from(is_repaired);
+        report.fields_mistyped += mistyped;
+        report.times_without_zone += u64::from(assumes_utc);
+        match serde_json::from_str::<CloudTrailRecord<'_>>(&text) {
+            Ok(record) => {
+                let document = LazyDocument::parsed(&text, node);
+                self.evaluate(&record, &document);
+            }
+            Err(_) => self.malformed(unit),
+        }
+    }
+
+    /// A KMS record that is not a Decrypt for a secret at least proves that KMS events are logged.
+    fn presence(&mut self, top: &TopLevel<'_>) {
+        let is_of_kms = |source: &str| source.starts_with("kms.");
+        // Not so a record of another service, with `kms.` nested inside.
+        if top
+            .text("eventSource")
+            .is_some_and(|source| is_of_kms(&source))
+        {
+            self.mark(
+                top.text("recipientAccountId").as_deref(),
+                top.text("awsRegion").as_deref(),
+                top.text("eventTime").as_deref(),
+            );
+        }
+    }
+
+    fn evaluate(&mut self, record: &CloudTrailRecord<'_>, document: &LazyDocument<'_>) {
+        if !self.is_selected(record) {
+            return;
+        }
+        let source = record.event_source.get();
+        if source.is_some_and(|source| source.starts_with("kms.")) {
+            self.mark(
+                record.recipient_account_id.get(),
+                record.aws_region.get(),
+                record.event_time.get(),
+            );
+        }
+        let is_observed = self.observe(record, document);
+        let is_asked_for = self.scanner.prefilter.is_asked_for_by(record);
+        if self.scanner.keeps && (is_observed || is_asked_for) {
+            self.keep(record, document.text());
+        }
+        if self.scanner.prefilter.matches_records() && is_asked_for {
+            self.match_record(record, document);
+        }
+    }
+}

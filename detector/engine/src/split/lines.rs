@@ -1,0 +1,98 @@
+//! Handles line breaks: where a document is damaged, the next line that begins a document starts the
+//! splitter again.
+//!
+//! CloudTrail writes no line breaks at all, and a pretty-printer indents what is nested. A line that
+//! begins with a brace therefore begins a document, unless a value may stand there: then it is a
+//! document only if nothing else explains what follows it.
+
+use super::{EnvelopePlace, MalformedUnit, RecordSplitter, SplitPiece, SplitWalk, TAIL};
+
+/// How documents of CloudTrail begin. Nothing else begins a line so.
+const RECORDS: &[u8] = b"{\"Records\":";
+
+/// Bytes up to the last line break whose line is not known far enough, and the rest.
+pub(super) fn before_last_break(bytes: &[u8]) -> (&[u8], &[u8]) {
+    let end = bytes.len().saturating_sub(RECORDS.len());
+    let last = bytes.get(end..).unwrap_or_default();
+    let found = memchr::memrchr(b'\n', last).map_or(bytes.len(), |at| end + at);
+    bytes.split_at_checked(found).unwrap_or((bytes, &[]))
+}
+
+impl RecordSplitter {
+    /// Handles a line break: starts again if a document begins after it although another is open.
+    pub(super) fn line_break(&mut self, at: usize, walk: &mut SplitWalk<'_>) {
+        let line = walk.bytes.get(at + 1..).unwrap_or_default();
+        let begins =
+            line.starts_with(b"{\"") || line.starts_with(b"{\n") || line.starts_with(b"{\r");
+        let is_open = match self.place {
+            EnvelopePlace::Between => false,
+            EnvelopePlace::Envelope => true,
+            EnvelopePlace::Unit => self.depth > self.base,
+        };
+        if !begins || !is_open {
+            return;
+        }
+        let is_log = line.starts_with(RECORDS);
+        if is_log || self.string_is_cut || !self.may_precede_a_value(at, walk) {
+            self.start_again(at, is_log, walk);
+        } else {
+            self.candidate = Some(self.carry.len() + at + 1 - walk.unit_start);
+        }
+    }
+
+    /// Whether the last byte before a line break lets a value follow. White space before it may be
+    /// long only in damaged or strange text.
+    fn may_precede_a_value(&self, at: usize, walk: &SplitWalk<'_>) -> bool {
+        let mut before = self.tail.clone();
+        let here = walk.bytes.get(at.saturating_sub(TAIL)..at);
+        before.extend_from_slice(here.unwrap_or_default());
+        let last = before.trim_ascii_end().last();
+        last.is_none_or(|last| b",[:".contains(last))
+    }
+
+    /// Gives up the open document; the next one begins after the line break at `at`.
+    fn start_again(&mut self, at: usize, is_log: bool, walk: &mut SplitWalk<'_>) {
+        let is_envelope = self.place == EnvelopePlace::Envelope;
+        if is_envelope {
+            walk.bad(MalformedUnit::Truncated, &[]);
+        } else {
+            let here = walk.bytes.get(walk.unit_start..=at).unwrap_or_default();
+            self.abandon_unit(here, walk.sink);
+        }
+        // An element of a list may be damaged alone.
+        if is_log || is_envelope {
+            self.base = 0;
+            self.nested = 0;
+            self.in_records = false;
+        }
+        self.depth = self.base;
+        self.place = EnvelopePlace::Between;
+        self.drop_unit();
+        walk.gap_start = at + 1;
+    }
+
+    /// Reports the open unit as truncated or too large; `here` are its last bytes. A document that
+    /// seems to have begun in it is split on its own.
+    pub(super) fn abandon_unit(&mut self, here: &[u8], sink: &mut dyn FnMut(SplitPiece<'_>)) {
+        self.keep(here);
+        let why = if self.oversize {
+            MalformedUnit::TooLarge
+        } else {
+            MalformedUnit::Truncated
+        };
+        let candidate = self.candidate.take().filter(|_| !self.oversize);
+        let (bytes, document) = match candidate {
+            Some(at) => self
+                .carry
+                .split_at_checked(at)
+                .unwrap_or((&self.carry, &[])),
+            None => (self.carry.as_slice(), &[][..]),
+        };
+        sink(SplitPiece::Bad { why, bytes });
+        if !document.is_empty() {
+            let mut splitter = Self::with_limit(self.max_record);
+            splitter.feed(document, sink);
+            splitter.finish(sink);
+        }
+    }
+}
