@@ -104,6 +104,36 @@ impl fmt::Display for RecordShape {
     }
 }
 
+/// Number of records by the form in which they were found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ShapeCounts([u64; RecordShape::ALL.len()]);
+
+impl ShapeCounts {
+    /// Adds records of a form. An array, because this is done for every record of a log.
+    #[inline]
+    pub fn add(&mut self, shape: RecordShape, records: u64) {
+        if let Some(count) = self.0.get_mut(shape as usize) {
+            *count += records;
+        }
+    }
+
+    /// The forms that occurred, with their counts.
+    pub fn iter(&self) -> impl Iterator<Item = (RecordShape, u64)> + '_ {
+        let counts = RecordShape::ALL.into_iter().zip(self.0);
+        counts.filter(|(_, count)| *count > 0)
+    }
+}
+
+impl FromIterator<(RecordShape, u64)> for ShapeCounts {
+    fn from_iter<I: IntoIterator<Item = (RecordShape, u64)>>(counts: I) -> Self {
+        let mut all = Self::default();
+        counts
+            .into_iter()
+            .for_each(|(shape, count)| all.add(shape, count));
+        all
+    }
+}
+
 /// A record that was found in an envelope.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct FoundRecord {
@@ -486,6 +516,21 @@ mod tests {
             result,
             Err(NoRecord::UnknownEnvelope(vec!["Message".to_owned()]))
         );
+    }
+
+    #[test]
+    fn shapes_are_counted_in_the_order_of_the_list() {
+        for (index, shape) in RecordShape::ALL.into_iter().enumerate() {
+            assert_eq!(shape as usize, index, "{shape}");
+        }
+        let counts = [
+            (RecordShape::Sns, 2),
+            (RecordShape::Records, 1),
+            (RecordShape::Sns, 1),
+        ];
+        let counts: ShapeCounts = counts.into_iter().collect();
+        let counted: Vec<_> = counts.iter().collect();
+        assert_eq!(counted, [(RecordShape::Records, 1), (RecordShape::Sns, 3)]);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use chrono::NaiveDateTime;
+use chrono::{DateTime, NaiveDateTime};
 
 use crate::document::JsonNode;
 use crate::repair::repaired;
@@ -176,11 +176,10 @@ impl Changes {
             JsonNode::Float(number) => since_epoch(*number as i64),
             JsonNode::Str(text) if EventTime::parse(text).is_none() => match text.parse() {
                 Ok(number) => since_epoch(number),
-                Err(_) => {
-                    let time = without_zone(text);
-                    self.assumes_utc |= time.is_some();
+                Err(_) => of_database(text).map(|(time, assumes_utc)| {
+                    self.assumes_utc |= assumes_utc;
                     time
-                }
+                }),
             },
             _ => None,
         };
@@ -215,14 +214,23 @@ fn since_epoch(number: i64) -> Option<EventTime> {
     }))
 }
 
-/// A date and time without a time zone, as databases print it.
-fn without_zone(text: &str) -> Option<EventTime> {
+/// A date and time as databases print it, and whether it has no time zone.
+fn of_database(text: &str) -> Option<(EventTime, bool)> {
     let text = text.trim();
+    let with_zone = ["%Y-%m-%d %H:%M:%S%.f %z", "%Y-%m-%dT%H:%M:%S%.f%z"];
+    let zoned = with_zone
+        .iter()
+        .find_map(|form| DateTime::parse_from_str(text, form).ok());
+    if let Some(time) = zoned {
+        return Some((EventTime(time.timestamp()), false));
+    }
+    let in_utc = text.strip_suffix("UTC").or_else(|| text.strip_suffix('Z'));
     let forms = ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f"];
+    let naive = in_utc.unwrap_or(text).trim_end();
     let time = forms
         .iter()
-        .find_map(|form| NaiveDateTime::parse_from_str(text, form).ok())?;
-    Some(EventTime(time.and_utc().timestamp()))
+        .find_map(|form| NaiveDateTime::parse_from_str(naive, form).ok())?;
+    Some((EventTime(time.and_utc().timestamp()), in_utc.is_none()))
 }
 
 /// Keeps the last value of each key that an object has twice, at any depth; whether there was one.
@@ -324,6 +332,9 @@ mod tests {
             (json!("2026-03-02 10:00:00"), true),
             (json!("2026-03-02 10:00:00.000000000"), true),
             (json!("2026-03-02T10:00:00.5"), true),
+            (json!("2026-03-02 10:00:00.000 UTC"), false),
+            (json!("2026-03-02 11:00:00 +0100"), false),
+            (json!("2026-03-02T11:00:00+0100"), false),
             (json!(1_772_445_600), false),
             (json!(1_772_445_600_123_i64), false),
             (json!(1_772_445_600.5), false),

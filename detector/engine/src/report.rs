@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::access::{Access, DecryptStatus};
 use crate::alert::Alert;
-use crate::envelope::RecordShape;
+use crate::envelope::{RecordShape, ShapeCounts};
 use crate::object::{ObjectKind, ObjectPath};
 use crate::observation::Observation;
 use crate::rule_meta::RuleLevel;
@@ -150,7 +150,7 @@ pub struct ReadReport {
     /// Records skipped, by reason.
     pub records_skipped: BTreeMap<SkippedRecord, u64>,
     /// Records read, by the form in which they were found.
-    pub shapes: BTreeMap<RecordShape, u64>,
+    pub shapes: ShapeCounts,
     /// Keys of unknown envelopes, as `a, b`: the first few of them.
     pub unknown_envelopes: BTreeSet<String>,
     /// Relevant records with broken JSON that were read after repair.
@@ -239,7 +239,7 @@ impl ReadReport {
     /// Counts a record that was read.
     pub fn count_record(&mut self, shape: RecordShape) {
         self.records += 1;
-        *self.shapes.entry(shape).or_default() += 1;
+        self.shapes.add(shape, 1);
     }
 
     /// Counts an unknown envelope, and notes its keys.
@@ -295,7 +295,9 @@ impl ReadReport {
         self.records_repaired += other.records_repaired;
         self.fields_mistyped += other.fields_mistyped;
         self.times_without_zone += other.times_without_zone;
-        add_counts(&mut self.shapes, &other.shapes);
+        for (shape, count) in other.shapes.iter() {
+            self.shapes.add(shape, count);
+        }
         for keys in &other.unknown_envelopes {
             self.note_envelope(keys.clone());
         }
@@ -446,7 +448,7 @@ mod tests {
             late: 14,
             accesses: [(DecryptStatus::Paired, 15)].into(),
             alerts: [(RuleLevel::High, 16)].into(),
-            shapes: [(RecordShape::Sns, 17)].into(),
+            shapes: [(RecordShape::Sns, 17)].into_iter().collect(),
             unknown_envelopes: ["a".to_owned()].into(),
             fields_mistyped: 18,
             times_without_zone: 19,

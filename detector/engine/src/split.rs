@@ -92,6 +92,8 @@ pub struct RecordSplitter {
     candidate: Option<usize>,
     /// Text between units that may go on: the beginning of a string.
     stray: Vec<u8>,
+    /// Whether that string is too long for a record, and its text is no longer kept.
+    long_text: bool,
     /// Whether anything but white space, commas and strings was seen since the last unit.
     dirty: bool,
     /// A line break at the end of the last piece, and what follows it: whether a document begins
@@ -131,6 +133,7 @@ impl RecordSplitter {
             oversize: false,
             candidate: None,
             stray: Vec::new(),
+            long_text: false,
             dirty: false,
             held: Vec::new(),
             tail: Vec::new(),

@@ -98,7 +98,11 @@ impl ExtractEntry {
         let mut report = ReadReport {
             bytes: self.bytes,
             records: self.records,
-            shapes: self.shapes.clone(),
+            shapes: self
+                .shapes
+                .iter()
+                .map(|(shape, count)| (*shape, *count))
+                .collect(),
             unknown_envelopes: self.unknown_envelopes.clone(),
             records_repaired: self.repaired,
             fields_mistyped: self.mistyped,
@@ -186,7 +190,7 @@ impl ExtractedObject {
             object_status: object_status.clone(),
             bytes: report.bytes,
             records: report.records,
-            shapes: report.shapes.clone(),
+            shapes: report.shapes.iter().collect(),
             unknown_envelopes: report.unknown_envelopes.clone(),
             repaired: report.records_repaired,
             mistyped: report.fields_mistyped,

@@ -72,9 +72,12 @@ impl LastMark {
 }
 
 /// Keys of a KMS Decrypt for a secret, or of a denied one; and the key that follows them.
-const MARKS: [&str; 4] = [
+const MARKS: [&str; 6] = [
     "\"SecretARN\"",
     "\"PARAMETER_ARN\"",
+    // In parameters that are written as text.
+    "SecretARN\\\"",
+    "PARAMETER_ARN\\\"",
     "\"errorCode\"",
     RESPONSE,
 ];

@@ -33,11 +33,17 @@ impl RecordSplitter {
                 Some(b'"') => match string_length(rest) {
                     Some(StringLength::Whole(length)) => {
                         let (text, after) = rest.split_at_checked(length).unwrap_or((rest, &[]));
-                        (walk.sink)(SplitPiece::Text(text));
+                        let is_too_long = std::mem::take(&mut self.long_text);
+                        if is_too_long || length > self.max_record {
+                            self.dirty = true;
+                        } else {
+                            (walk.sink)(SplitPiece::Text(text));
+                        }
                         rest = after;
                     }
                     Some(StringLength::Cut(length)) => {
                         self.dirty = true;
+                        self.long_text = false;
                         rest = rest.get(length..).unwrap_or_default();
                     }
                     None => return self.keep_stray(rest),
@@ -56,12 +62,18 @@ impl RecordSplitter {
         }
     }
 
-    /// Keeps text that goes on in the next piece, unless it is too long for a record.
+    /// Keeps text that goes on in the next piece; of a string that is too long for a record only
+    /// that it is open.
     fn keep_stray(&mut self, rest: &[u8]) {
         if rest.len() <= self.max_record {
             self.stray = rest.to_vec();
-        } else {
-            self.dirty = true;
+            return;
+        }
+        self.long_text = true;
+        self.stray = vec![b'"'];
+        let backslashes = rest.iter().rev().take_while(|b| **b == b'\\').count();
+        if backslashes % 2 == 1 {
+            self.stray.push(b'\\');
         }
     }
 }
