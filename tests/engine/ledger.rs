@@ -4,8 +4,8 @@ use secretrail_engine::access::Access;
 use secretrail_engine::rule::RuleSet;
 use serde_json::{Value, json};
 use test_support::{
-    at, decrypt, decrypt_parameter, decrypt_secret, parameter_arn, read, record, role, run,
-    secret_arn,
+    at, decrypt, decrypt_parameter, decrypt_secret, denied_by_key, key_arn, parameter_arn, read,
+    record, role, run, secret_arn,
 };
 
 /// One line for each access: event, method, outcome, secret, status of the key use, key use.
@@ -466,6 +466,43 @@ fn a_read_that_kms_denied_joins_the_denied_decrypt_of_its_second() {
         (Some("kms_key"), Some("k"), Some(key))
     );
     check(&[refused, denied(1)], &["r api denied ? not_expected -"]);
+}
+
+#[test]
+fn the_denied_action_decides_what_denied_a_read_and_which_decrypt_joins() {
+    let parameters = json!({"name": "/p/x", "withDecryption": true});
+    let refused = denied_by_key(ssm("r", "GetParameter", parameters), "k");
+    let mut bare = denied_by_key(decrypt_parameter("k", "app", 0, "/p/x"), "k");
+    bare["userIdentity"]["invokedBy"] = json!("AWS Internal");
+    bare["requestParameters"] = Value::Null;
+    let joined = "r api denied /p/x paired k";
+    check(&[refused.clone(), bare.clone()], &[joined]);
+    let rows = run(&[refused.clone(), bare.clone()], &RuleSet::default(), None).accesses;
+    assert_eq!(rows[0].head.denied_by.as_deref(), Some("kms_key"));
+    assert_eq!(rows[0].decrypt.key_arn.as_deref(), Some(&*key_arn("k")));
+    // Other codes, another message, another key.
+    let mut unclear = refused.clone();
+    unclear["errorCode"] = json!("InvalidKeyId");
+    unclear["errorMessage"] =
+        json!("The ciphertext refers to a customer master key that does not exist");
+    check(&[unclear, bare.clone()], &[joined]);
+    let other = denied_by_key(bare, "other");
+    check(&[refused, other], &["r api denied /p/x not_expected -"]);
+}
+
+#[test]
+fn a_denied_decrypt_that_was_logged_with_its_context_names_the_secret() {
+    let mut refused = denied_by_key(read("r", "app", 0, "x"), "k");
+    refused["requestParameters"] = Value::Null;
+    let denied = denied_by_key(decrypt_secret("k", "app", 0, "prod/db"), "k");
+    check(
+        &[refused.clone(), denied],
+        &["r api denied prod/db paired k"],
+    );
+    check(&[refused], &["r api denied ? not_expected -"]);
+    let mut path = ssm("r", "GetParametersByPath", json!({"path": "/prod/"}));
+    path = denied_by_key(path, "k");
+    check(&[path], &["r api denied /prod/ not_expected -"]);
 }
 
 #[test]

@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use secretrail_engine::access::Access;
 use secretrail_engine::limits::PAIRING_TOLERANCE_SECS;
 use secretrail_engine::rule::RuleSet;
-use serde_json::Value;
-use test_support::{decrypt_secret, read, run};
+use serde_json::{Value, json};
+use test_support::{decrypt_secret, denied_by_key, read, record, role, run};
 
 /// Who, which secret, when.
 type Event = (u8, u8, i64);
@@ -76,8 +76,70 @@ fn records(reads: &[Event], uses: &[Event]) -> Vec<Value> {
         .collect()
 }
 
+/// A half of what a key denied: whether a parameter, which key if the message names one, when.
+type DeniedHalf = (bool, Option<u8>, i64);
+
+fn denied_half(record: Value, key: Option<u8>) -> Value {
+    let mut half = denied_by_key(record, &format!("k{}", key.unwrap_or_default()));
+    half["requestParameters"] = Value::Null;
+    if key.is_none() {
+        half["errorMessage"] = json!("The ciphertext refers to a customer master key that does");
+    }
+    half
+}
+
+fn denied_read((index, (parameter, key, secs)): (usize, &DeniedHalf)) -> Value {
+    let (id, null) = (read_id(index), Value::Null);
+    let read = if *parameter {
+        record(&id, &role("app"), *secs, "ssm", "GetParameter", null)
+    } else {
+        read(&id, "app", *secs, "x")
+    };
+    denied_half(read, *key)
+}
+
+fn denied_use((index, (parameter, key, secs)): (usize, &DeniedHalf)) -> Value {
+    let mut kms_decrypt = decrypt_secret(&use_id(index), "app", *secs, "x");
+    if *parameter {
+        kms_decrypt["userIdentity"]["invokedBy"] = json!("ssm.amazonaws.com");
+    }
+    denied_half(kms_decrypt, *key)
+}
+
+fn may_be_one((a_parameter, a_key, a_secs): DeniedHalf, b: DeniedHalf) -> bool {
+    let same_key = a_key.zip(b.1).is_none_or(|(a, b)| a == b);
+    a_parameter == b.0 && a_secs == b.2 && same_key
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn denied_halves_that_can_join_do_each_once(
+        reads in proptest::collection::vec((any::<bool>(), proptest::option::of(0_u8..2), 0_i64..3), 0..10),
+        uses in proptest::collection::vec((any::<bool>(), proptest::option::of(0_u8..2), 0_i64..3), 0..10),
+    ) {
+        let records: Vec<_> = reads
+            .iter()
+            .enumerate()
+            .map(denied_read)
+            .chain(uses.iter().enumerate().map(denied_use))
+            .collect();
+        let rows = run(&records, &RuleSet::default(), None).accesses;
+        prop_assert_eq!(rows.len(), reads.len(), "a denied Decrypt alone reveals nothing");
+        let number = |id: &str| id[1..].parse::<usize>().unwrap();
+        let mut left: BTreeSet<usize> = (0..uses.len()).collect();
+        for row in &rows {
+            prop_assert_eq!(row.head.denied_by.as_deref(), Some("kms_key"));
+            let Some(used) = row.decrypt.event_id.as_deref().map(number) else { continue };
+            prop_assert!(left.remove(&used), "taken once");
+            prop_assert!(may_be_one(reads[number(&row.head.event_id)], uses[used]));
+        }
+        let alone = rows.iter().filter(|row| row.decrypt.event_id.is_none());
+        for read in alone.map(|row| reads[number(&row.head.event_id)]) {
+            prop_assert!(!left.iter().any(|used| may_be_one(read, uses[*used])));
+        }
+    }
 
     #[test]
     fn the_fast_pairing_is_the_simple_one(

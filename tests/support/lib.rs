@@ -144,6 +144,25 @@ pub fn denied(id: &str, who: &str, secs: i64, name: &str) -> Value {
     record
 }
 
+/// The ARN of a key.
+#[must_use]
+pub fn key_arn(name: &str) -> String {
+    format!("arn:aws:kms:{REGION}:{ACCOUNT}:key/{name}")
+}
+
+/// The same record as a call that was denied for want of a key. Its parameters are as they were.
+#[must_use]
+pub fn denied_by_key(mut record: Value, key: &str) -> Value {
+    record["errorCode"] = json!("AccessDenied");
+    record["errorMessage"] = json!(format!(
+        "User: u is not authorized to perform: kms:Decrypt on resource: {} because no \
+         identity-based policy allows the kms:Decrypt action",
+        key_arn(key)
+    ));
+    record["resources"] = Value::Null;
+    record
+}
+
 /// The Decrypt of a secret.
 #[must_use]
 pub fn decrypt_secret(id: &str, who: &str, secs: i64, name: &str) -> Value {
@@ -333,7 +352,7 @@ pub fn siblings() -> Vec<Value> {
 
 /// Any record that concerns the engine, from a world small enough for them to meet.
 pub fn any_record() -> impl Strategy<Value = Value> {
-    let parts = (0_u8..12, 0_u8..2, 0_u8..3, 0_i64..40, any::<u32>());
+    let parts = (0_u8..15, 0_u8..2, 0_u8..3, 0_i64..40, any::<u32>());
     parts.prop_map(|(kind, who, what, secs, id)| {
         record_of(
             kind,
@@ -345,7 +364,7 @@ pub fn any_record() -> impl Strategy<Value = Value> {
     })
 }
 
-/// A record of one of twelve kinds.
+/// A record of one of fifteen kinds.
 fn record_of(kind: u8, id: &str, who: &str, name: &str, secs: i64) -> Value {
     let path = format!("/p/{name}");
     let call = |service: &str, api: &str, params: Value| {
@@ -377,11 +396,27 @@ fn record_of(kind: u8, id: &str, who: &str, name: &str, secs: i64) -> Value {
         ),
         9 => denied(id, who, secs, name),
         10 => copy_of_a_shared_event(id, who, secs, name),
+        11 => denied_half(read(id, who, secs, name), secs),
+        12 => denied_half(decrypt_secret(id, who, secs, name), secs),
+        13 => denied_half(decrypt_parameter(id, who, secs, &path), secs),
         _ => {
             let context = json!({"PARAMETER_ARN": parameter_arn(&path)});
             call("kms", "Decrypt", json!({"encryptionContext": context}))
         }
     }
+}
+
+/// Half of what a key denied; in every third second it has lost its parameters, and in every other
+/// the message does not name the key.
+fn denied_half(record: Value, secs: i64) -> Value {
+    let mut half = denied_by_key(record, if secs % 4 == 0 { "k" } else { "other" });
+    if secs % 3 != 0 {
+        half["requestParameters"] = Value::Null;
+    }
+    if secs % 2 == 1 {
+        half["errorMessage"] = json!("Access to KMS is not allowed");
+    }
+    half
 }
 
 /// A copy of a read that two accounts know of; in every other second it is the owner's.

@@ -7,6 +7,7 @@
 //! that means absent or unknown.
 
 mod correlation_group;
+mod denied;
 mod join;
 mod rows;
 
@@ -27,7 +28,7 @@ pub fn correlate(mut correlation_group: CorrelationGroup) -> CorrelationResult {
     // that belongs to the batch itself.
     join.fold_children();
     join.match_batches();
-    // A read expects a successful KMS Decrypt, so no step above has assigned a denied one.
+    // The other reads expect a successful KMS Decrypt, so no step above has assigned a denied one.
     join.match_denied();
     join.into_rows()
 }

@@ -69,6 +69,7 @@ pub(crate) fn read(event_id: &str, api: &str, secs: i64, request: ReadRequest) -
         request,
         decrypts: true,
         denied_by_kms: false,
+        denied_key: None,
     }
 }
 

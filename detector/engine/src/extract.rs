@@ -11,14 +11,14 @@ mod role;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use self::denial::{AccessDenial, KMS_KEY, denied_target, outcome};
+use self::denial::{KMS_KEY, denied_key, denied_target, is_key};
 pub use self::head::head;
 use self::head::home;
 pub use self::raw_fields::{RawFields, WantedFields};
 use self::role::store;
 pub use self::role::{CallRole, role};
 use crate::document::LazyDocument;
-use crate::ids::{ArnParts, RecordHome, SecretRef, SecretStore};
+use crate::ids::{RecordHome, SecretRef, SecretStore, SharedStr};
 use crate::object::RecordOrigin;
 use crate::observation::{
     CallOutcome, EventHeader, Interner, KmsDecrypt, Observation, ReadRequest, SecretChange,
@@ -113,11 +113,12 @@ fn is_kms_decrypt(record: &CloudTrailRecord<'_>) -> Result<(), NotRelevant> {
 /// secret.
 fn failed_for_a_store(record: &CloudTrailRecord<'_>) -> bool {
     let via = record.user_identity.invoked_by.get();
+    let via = via.or(record.source_ip_address.get());
     // Parameter Store calls itself `AWS Internal`.
     let by_store = via.is_some_and(|via| {
         via.starts_with("secretsmanager.") || via.starts_with("ssm.") || via == "AWS Internal"
     });
-    by_store && outcome(record.error_code.get()) != CallOutcome::Success
+    by_store && record.error_code.get().is_some()
 }
 
 /// A relevant record, and what its bare names are relative to.
@@ -143,6 +144,7 @@ impl RelevantRecord<'_, '_> {
             request,
             decrypts: succeeded && decrypts,
             denied_by_kms: head.denied_by.as_deref() == Some(KMS_KEY),
+            denied_key: self.denied_key(),
             head: Arc::new(head),
         }
     }
@@ -174,11 +176,22 @@ impl RelevantRecord<'_, '_> {
     /// may have no name.
     fn attempted(&mut self, store: SecretStore) -> Vec<SecretRef> {
         let typed = self.targets(store);
-        if typed.is_empty() {
-            let message = self.record.error_message.get();
-            return vec![denied_target(message, store, self.home)];
+        if !typed.is_empty() {
+            return typed;
         }
-        typed
+        let denied = denied_target(self.record.error_message.get(), store, self.home);
+        match self.record.request_parameters.path.get() {
+            Some(path) if denied.name.is_none() && store == SecretStore::Ssm => {
+                vec![SecretRef::path(path, self.home)]
+            }
+            _ => vec![denied],
+        }
+    }
+
+    /// The key that the caller of a denied read may not use, if the message names it.
+    fn denied_key(&mut self) -> Option<SharedStr> {
+        let key = denied_key(self.record.error_message.get()?)?;
+        Some(self.interner.text(key))
     }
 
     /// The secrets that the request names, as the caller typed them, without duplicates.
@@ -296,14 +309,8 @@ impl RelevantRecord<'_, '_> {
 /// ARN of the key of a Decrypt: in `resources`, or in `errorMessage` if it was denied.
 fn key_arn<'r>(record: &'r CloudTrailRecord<'_>) -> Option<&'r str> {
     let mut arns = record.resources.0.iter().filter_map(|r| r.arn.get());
-    arns.find(|arn| is_key(arn)).or_else(|| {
-        let resource = AccessDenial::read(record.error_message.get()?)?.resource?;
-        is_key(resource).then_some(resource)
-    })
-}
-
-fn is_key(arn: &str) -> bool {
-    ArnParts::parse(arn).is_some_and(|arn| arn.service == "kms")
+    arns.find(|arn| is_key(arn))
+        .or_else(|| denied_key(record.error_message.get()?))
 }
 
 /// Whether the caller called KMS directly, without a service in between.
@@ -353,6 +360,12 @@ mod tests {
             );
         }
         assert_eq!(by("config.amazonaws.com", denied), Some(NotRelevant::Other));
+        let address =
+            r#""sourceIPAddress":"secretsmanager.amazonaws.com","errorCode":"AccessDenied""#;
+        assert_eq!(extracted("kms", "Decrypt", address).err(), None);
+        let direct = r#""sourceIPAddress":"198.51.100.7","errorCode":"AccessDenied""#;
+        let direct = extracted("kms", "Decrypt", direct).err();
+        assert_eq!(direct, Some(NotRelevant::Other), "it names no secret");
     }
 
     #[test]

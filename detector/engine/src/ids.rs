@@ -316,14 +316,16 @@ impl SecretRef {
         self.is_completed_by(other) || other.is_completed_by(self)
     }
 
-    /// This reference, completed with the name and ARN of a full one. Keeps the requested version.
+    /// This reference, completed with the name, the ARN and the place of a full one. Keeps the
+    /// requested version.
     #[must_use]
     pub fn completed(&self, full: &Self) -> Self {
         Self {
-            name: full.name.clone(),
             arn: full.arn.clone().or_else(|| self.arn.clone()),
             partial_name: None,
-            ..self.clone()
+            version_id: self.version_id.clone(),
+            version_stage: self.version_stage.clone(),
+            ..full.clone()
         }
     }
 
@@ -496,6 +498,12 @@ mod tests {
         assert_eq!(completed.arn.as_deref(), Some(arn));
         assert_eq!(completed.version_stage, asked.version_stage);
         assert_eq!(completed.partial_name, None, "the ambiguity is resolved");
+        // One that has no name is where the full one is.
+        let elsewhere = "arn:aws-cn:secretsmanager:cn-north-1:444455556666:secret:db-AbC123";
+        let full = SecretRef::secret(elsewhere, HOME);
+        let completed = SecretRef::unnamed(SecretStore::SecretsManager, HOME).completed(&full);
+        assert_eq!(completed.key(), full.key());
+        assert_eq!(&*completed.partition, "aws-cn");
     }
 
     #[test]

@@ -213,6 +213,8 @@ pub struct SecretRead {
     pub decrypts: bool,
     /// Whether KMS denied the read, after the policies of the secret allowed it.
     pub denied_by_kms: bool,
+    /// ARN of the KMS key, if the message of the denied read names it.
+    pub denied_key: Option<SharedStr>,
 }
 
 /// A KMS `Decrypt` for a secret.

@@ -5,6 +5,7 @@ use std::fmt::{self, Write as _};
 
 use super::{Alert, cut};
 use crate::access::{Access, AccessDecrypt, DecryptStatus};
+use crate::observation::CallOutcome;
 use crate::sanitize;
 
 /// Most secrets listed in a body.
@@ -159,26 +160,30 @@ fn write_access(access: &Access, out: &mut String) -> fmt::Result {
         line(&access.secret.label())
     )?;
     writeln!(out, "    from {from}, event {}", line(&head.event_id))?;
-    match decryption(&access.decrypt) {
+    match decryption(head.outcome, &access.decrypt) {
         Some(reported) => writeln!(out, "    {reported}"),
         None => Ok(()),
     }
 }
 
 /// The KMS Decrypt in words; `None` where none is expected.
-fn decryption(decrypt: &AccessDecrypt) -> Option<String> {
+fn decryption(outcome: CallOutcome, decrypt: &AccessDecrypt) -> Option<String> {
     let key = decrypt.key_arn.as_deref();
     let key = key.map_or_else(String::new, |key| format!(" with {}", line(key)));
+    let decrypted = match outcome {
+        CallOutcome::Success => "decrypted".to_owned(),
+        other => format!("Decrypt {}", other.as_str()),
+    };
     Some(match decrypt.status {
-        DecryptStatus::Paired => format!("decrypted{key}"),
+        DecryptStatus::Paired => format!("{decrypted}{key}"),
         DecryptStatus::Absent => "no KMS Decrypt found, although KMS events are logged".to_owned(),
         DecryptStatus::Unknown => {
             "KMS Decrypt unknown: the logs prove neither presence nor absence".to_owned()
         }
         DecryptStatus::Pending => "KMS Decrypt not seen yet".to_owned(),
-        // Denied and failed reads have no key; an access that is itself a KMS Decrypt has one.
+        // Most denied and failed reads have no key; an access that is itself a KMS Decrypt has one.
         DecryptStatus::NotExpected if key.is_empty() => return None,
-        DecryptStatus::NotExpected => format!("decrypted{key}"),
+        DecryptStatus::NotExpected => format!("{decrypted}{key}"),
     })
 }
 
@@ -219,18 +224,23 @@ mod tests {
 
     #[test]
     fn a_key_is_reported_wherever_it_was_used() {
-        let reported = |status, key: Option<&str>| {
+        let of = |outcome, status, key: Option<&str>| {
             let key_arn = key.map(Into::into);
-            decryption(&AccessDecrypt {
+            let decrypt = AccessDecrypt {
                 key_arn,
                 ..AccessDecrypt::only(status)
-            })
+            };
+            decryption(outcome, &decrypt)
         };
+        let reported = |status, key| of(CallOutcome::Success, status, key);
         let with_key = Some("decrypted with k".to_owned());
         assert_eq!(reported(DecryptStatus::Paired, Some("k")), with_key);
         // An access without a read is itself the KMS Decrypt.
         assert_eq!(reported(DecryptStatus::NotExpected, Some("k")), with_key);
         assert_eq!(reported(DecryptStatus::NotExpected, None), None);
+        // What KMS denied was not decrypted.
+        let denied = of(CallOutcome::Denied, DecryptStatus::Paired, Some("k"));
+        assert_eq!(denied.as_deref(), Some("Decrypt denied with k"));
     }
 
     #[test]

@@ -1,13 +1,11 @@
 //! Assigns KMS Decrypts to reads, step by step: the most certain pairs first.
 
-use ahash::HashMap;
-
 use crate::correlate::correlation_group::{
     CorrelationGroup, CorrelationIndex, IndexedDecrypt, fits, get_secret_value,
     is_of_secrets_manager, is_under,
 };
 use crate::ids::SecretRef;
-use crate::observation::{CallOutcome, KmsDecrypt, ReadRequest, SecretRead};
+use crate::observation::{ReadRequest, SecretRead};
 use crate::time::EventTime;
 
 /// What a KMS Decrypt is assigned to.
@@ -35,7 +33,7 @@ pub(super) struct JoinState<'s> {
 
 /// A possible pair. Sorts first what should be paired first.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct PairCandidate<'s> {
+pub(super) struct PairCandidate<'s> {
     // Time comes first: the halves of a real pair are nearly always in one second, while one actor
     // may read the same secret again within a few.
     distance: i64,
@@ -51,7 +49,11 @@ struct PairCandidate<'s> {
 }
 
 impl<'s> PairCandidate<'s> {
-    fn named(assignment: PairAssignment, read: &'s SecretRead, used: IndexedDecrypt<'s>) -> Self {
+    pub(super) fn named(
+        assignment: PairAssignment,
+        read: &'s SecretRead,
+        used: IndexedDecrypt<'s>,
+    ) -> Self {
         let (index, kms_decrypt) = used;
         Self {
             distance: read.head.time.distance(kms_decrypt.head.time),
@@ -243,40 +245,9 @@ impl<'s> JoinState<'s> {
         self.take(candidates);
     }
 
-    /// Pairs reads that KMS denied with denied Decrypts: neither names a secret, so only the second
-    /// can link them.
-    pub(super) fn match_denied(&mut self) {
-        let mut free: HashMap<EventTime, Vec<usize>> = HashMap::default();
-        // In reverse, so that the first of each second is popped first.
-        for (index, kms_decrypt) in self
-            .index
-            .correlation_group
-            .kms_decrypts
-            .iter()
-            .enumerate()
-            .rev()
-        {
-            if is_denied(kms_decrypt) {
-                free.entry(kms_decrypt.head.time).or_default().push(index);
-            }
-        }
-        for (index, read) in self.index.correlation_group.reads.iter().enumerate() {
-            if !read.denied_by_kms {
-                continue;
-            }
-            if let Some(kms_decrypt) = free.get_mut(&read.head.time).and_then(Vec::pop) {
-                let assignment = PairAssignment {
-                    read: index,
-                    target: 0,
-                };
-                self.give(kms_decrypt, assignment, false);
-            }
-        }
-    }
-
     /// Makes the pairs whose halves are still free. Taking the sorted candidates one by one equals
     /// choosing the best of the remaining ones again and again.
-    fn take(&mut self, mut candidates: Vec<PairCandidate<'s>>) {
+    pub(super) fn take(&mut self, mut candidates: Vec<PairCandidate<'s>>) {
         candidates.sort_unstable();
         for candidate in candidates {
             let PairCandidate {
@@ -292,7 +263,12 @@ impl<'s> JoinState<'s> {
         }
     }
 
-    fn give(&mut self, kms_decrypt: usize, assignment: PairAssignment, unspecific: bool) {
+    pub(super) fn give(
+        &mut self,
+        kms_decrypt: usize,
+        assignment: PairAssignment,
+        unspecific: bool,
+    ) {
         if let Some(slot) = self.assignment.get_mut(kms_decrypt) {
             *slot = Some(assignment);
         }
@@ -319,6 +295,13 @@ impl<'s> JoinState<'s> {
         targets.get(assignment.target).copied().flatten()
     }
 
+    /// Whether a KMS Decrypt is assigned to any secret that a read names.
+    pub(super) fn has_taken_any(&self, read: usize) -> bool {
+        self.taken
+            .get(read)
+            .is_some_and(|taken| taken.iter().any(Option::is_some))
+    }
+
     /// The KMS Decrypts that show what a read of a path, a history or filters returned.
     pub(super) fn uses_given_to(&self, read: usize) -> &[usize] {
         self.many.get(read).map(Vec::as_slice).unwrap_or_default()
@@ -342,7 +325,7 @@ impl<'s> JoinState<'s> {
 }
 
 /// The secrets that a read names.
-fn named(read: &SecretRead) -> &[SecretRef] {
+pub(super) fn named(read: &SecretRead) -> &[SecretRef] {
     match &read.request {
         ReadRequest::Named(secrets) | ReadRequest::Batch(secrets) => secrets,
         _ => &[],
@@ -356,14 +339,8 @@ fn assignments(index: usize, read: &SecretRead) -> impl Iterator<Item = PairAssi
     })
 }
 
-/// Whether a service failed to use the key for its caller. CloudTrail logs denied calls without the
-/// encryption context.
-fn is_denied(kms_decrypt: &KmsDecrypt) -> bool {
-    kms_decrypt.head.outcome != CallOutcome::Success && !kms_decrypt.direct
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::Arc;
 
     use super::*;
@@ -372,7 +349,7 @@ mod tests {
     use crate::events_for_tests::{
         HOME, decrypt_parameter, decrypt_secret, get_secret, put_secret, read,
     };
-    use crate::observation::{EventHeader, SecretChange};
+    use crate::observation::{EventHeader, KmsDecrypt, SecretChange};
 
     fn correlation_group(
         reads: &[SecretRead],
@@ -407,7 +384,11 @@ mod tests {
     }
 
     /// Checks the result for a group, with its events in several orders.
-    fn check(reads: &[SecretRead], kms_decrypts: &[KmsDecrypt], expected: &[&str]) {
+    pub(in crate::correlate) fn check(
+        reads: &[SecretRead],
+        kms_decrypts: &[KmsDecrypt],
+        expected: &[&str],
+    ) {
         for reads in turned(reads) {
             for kms_decrypts in turned(kms_decrypts) {
                 assert_eq!(
@@ -585,33 +566,6 @@ mod tests {
         let reads = [get_parameter("r", 0, reference), passed_on.clone()];
         check(&reads, &uses, &["r+k"]);
         check(&[passed_on], &uses, &["c+k"]);
-    }
-
-    #[test]
-    fn denied_halves_join_by_their_second_each_once() {
-        let denied_read = |id, secs| {
-            let mut read = get_secret(id, secs, "x");
-            (read.decrypts, read.denied_by_kms) = (false, true);
-            read
-        };
-        let denied_use = |id, secs, direct| {
-            let mut kms_decrypt = decrypt_secret(id, secs, "x");
-            Arc::make_mut(&mut kms_decrypt.head).outcome = CallOutcome::Denied;
-            (kms_decrypt.secret, kms_decrypt.direct) = (None, direct);
-            kms_decrypt
-        };
-        let reads = [
-            denied_read("r1", 0),
-            denied_read("r2", 0),
-            denied_read("r3", 1),
-        ];
-        let uses = [
-            denied_use("k1", 0, false),
-            denied_use("k2", 0, false),
-            denied_use("k3", 1, true),
-            denied_use("k4", 2, false),
-        ];
-        check(&reads, &uses, &["r1+k1", "r2+k2", "r3-"]);
     }
 
     #[test]

@@ -134,7 +134,7 @@ impl JoinState<'_> {
     }
 
     fn add_lone(&self, kms_decrypt: &KmsDecrypt, paired: &mut CorrelationResult) {
-        // Denied ones are logged without a secret, and reveal nothing.
+        // Most denied ones are logged without a secret, and reveal nothing.
         let Some(secret) = &kms_decrypt.secret else {
             return;
         };
@@ -223,10 +223,13 @@ fn decrypt_of(read: &SecretRead, kms_decrypt: Option<&Arc<KmsDecrypt>>) -> Acces
         Some(kms_decrypt) => AccessDecrypt {
             status: DecryptStatus::Paired,
             event_id: Some(kms_decrypt.head.event_id.clone()),
-            key_arn: kms_decrypt.key_arn.clone(),
+            key_arn: kms_decrypt
+                .key_arn
+                .clone()
+                .or_else(|| read.denied_key.clone()),
             delta_secs: Some(kms_decrypt.head.time.0.saturating_sub(read.head.time.0)),
         },
-        None if read.decrypts => AccessDecrypt::only(DecryptStatus::Pending),
+        None if read.decrypts || read.denied_by_kms => AccessDecrypt::only(DecryptStatus::Pending),
         None => AccessDecrypt::only(DecryptStatus::NotExpected),
     }
 }
@@ -256,6 +259,20 @@ mod tests {
             (DecryptStatus::Paired, Some(-1))
         );
         assert_eq!(decrypt.event_id.as_deref(), Some("k"));
+    }
+
+    #[test]
+    fn the_key_of_a_denied_pair_is_the_one_that_either_half_names() {
+        let key = |denied: Option<&str>, used: Option<&str>| {
+            let mut read = get_secret("r", 0, "x");
+            read.denied_key = denied.map(Into::into);
+            let mut kms_decrypt = decrypt_secret("k", 0, "x");
+            kms_decrypt.key_arn = used.map(Into::into);
+            decrypt_of(&read, Some(&Arc::new(kms_decrypt))).key_arn
+        };
+        assert_eq!(key(Some("a"), None).as_deref(), Some("a"));
+        assert_eq!(key(Some("alias"), Some("k")).as_deref(), Some("k"));
+        assert_eq!(key(None, None), None);
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub fn head(
 ) -> Option<EventHeader> {
     let time = EventTime::parse(record.event_time.get()?)?;
     let updated = updated_event(record);
-    let outcome = outcome(record.error_code.get());
+    let outcome = outcome(record.error_code.get(), record.error_message.get());
     let home = home(record);
     Some(EventHeader {
         event_id: event_id(updated.or(record.event_id.get()), document),

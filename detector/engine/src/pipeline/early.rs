@@ -33,7 +33,7 @@ impl Pipeline<'_> {
             finalized: false,
             // Facts are never removed: one about a path would remain beside those about the
             // returned secrets.
-            counts: matches!(read.request, ReadRequest::Named(_)),
+            counts: is_about_known_secrets(read),
         };
         let mut matches = Matches::default();
         for access in early_accesses(read) {
@@ -66,6 +66,17 @@ impl Pipeline<'_> {
         };
         let scope = EvalScope::finalized(RuleTarget::Change);
         self.rules.matches(scope, &event, &evidence)
+    }
+}
+
+/// Whether the KMS Decrypts of a read cannot change which secrets it is about.
+fn is_about_known_secrets(read: &SecretRead) -> bool {
+    match &read.request {
+        // The denied Decrypt may name the secret that the denied read does not.
+        ReadRequest::Named(secrets) => {
+            !read.denied_by_kms || secrets.iter().all(|secret| secret.name.is_some())
+        }
+        _ => false,
     }
 }
 
@@ -104,7 +115,7 @@ pub(super) fn early_remembered(
 mod tests {
     use super::*;
     use crate::events_for_tests::{HOME, decrypt_secret, get_secret, put_secret, read};
-    use crate::ids::SecretRef;
+    use crate::ids::{SecretRef, SecretStore};
     use crate::rule::RuleSet;
     use crate::rule::load::load;
     use crate::selection::Selection;
@@ -162,6 +173,20 @@ detection: {any_of: {access.api: PutSecretValue}, condition: any_of}
         let all = Selection::default();
         assert_eq!(matches(&all, of_read(get_secret("r", 0, "x"))), (1, 1));
         assert_eq!(matches(&all, of_read(by_path())), (1, 0));
+    }
+
+    #[test]
+    fn a_read_that_kms_denied_counts_when_it_is_known_which_secret_it_was() {
+        let mut named = get_secret("r", 0, "x");
+        named.denied_by_kms = true;
+        let mut unnamed = named.clone();
+        let secret = SecretRef::unnamed(SecretStore::SecretsManager, HOME);
+        unnamed.request = ReadRequest::Named(vec![secret]);
+        let all = Selection::default();
+        assert_eq!(matches(&all, of_read(named)), (1, 1));
+        assert_eq!(matches(&all, of_read(unnamed.clone())), (1, 0));
+        unnamed.denied_by_kms = false;
+        assert_eq!(matches(&all, of_read(unnamed)), (1, 1));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::correlate::{self, AccessRow, CorrelationGroup};
 use crate::coverage::CoverageMark;
 use crate::ids::SharedStr;
 use crate::limits::SETTLE_MARGIN_SECS;
-use crate::observation::{EventHeader, Observation};
+use crate::observation::{CallOutcome, EventHeader, Observation};
 use crate::parallel;
 use crate::pending_event::{CorrelationKey, CorrelationRange, PendingEvent, PendingEventId};
 use crate::report::ReadReport;
@@ -114,16 +114,21 @@ impl Pipeline<'_> {
     }
 
     /// Decides missing KMS Decrypts: absent, if the read always decrypts and KMS coverage proves
-    /// that the Decrypt would have been seen; else unknown.
+    /// that the Decrypt would have been seen; else unknown. For a denied read, none was expected.
     pub(super) async fn decide_absence<S: StateStore>(
         &self,
         store: &S,
         rows: &mut [AccessRow],
     ) -> Result<(), StateError> {
-        let open: Vec<&mut AccessRow> = rows
+        let open = rows
             .iter_mut()
-            .filter(|row| row.access.decrypt.status == DecryptStatus::Pending)
-            .collect();
+            .filter(|row| row.access.decrypt.status == DecryptStatus::Pending);
+        let (open, denied): (Vec<&mut AccessRow>, Vec<_>) =
+            open.partition(|row| row.access.head.outcome == CallOutcome::Success);
+        for row in denied {
+            Arc::make_mut(&mut row.access).decrypt =
+                AccessDecrypt::only(DecryptStatus::NotExpected);
+        }
         let marks: Vec<CoverageMark> = open
             .iter()
             .flat_map(|row| mark_of(&row.access.head).around())

@@ -34,6 +34,7 @@ pub async fn run<S: StateStore>(empty: impl Fn() -> S) {
     slots_are_reported_by_range(&empty()).await;
     pending_events_are_due_until_they_are_closed(&empty()).await;
     pending_events_are_found_by_correlation_group_open_or_closed(&empty()).await;
+    denied_reads_come_back_whole(&empty()).await;
     late_pending_events_wait_as_long_as_others(&empty()).await;
     copies_are_found_by_shared_id(&empty()).await;
     coverage_is_remembered(&empty()).await;
@@ -270,6 +271,19 @@ async fn pending_events_are_found_by_correlation_group_open_or_closed<S: StateSt
             [set(expected)]
         );
     }
+}
+
+async fn denied_reads_come_back_whole<S: StateStore>(store: &S) {
+    let mut denied = (*end("e1", 100, "ann")).clone();
+    if let Observation::Read(read) = &mut denied.observation {
+        let read = Arc::make_mut(read);
+        (read.decrypts, read.denied_by_kms) = (false, true);
+        read.denied_key = Some("arn:aws:kms:eu-west-1:111122223333:key/k".into());
+    }
+    let ends = vec![Arc::new(denied)];
+    let put = store.put_pending_events(ends.clone(), LONG_AGO).await;
+    put.expect("put");
+    assert_eq!(due(store, 100).await, ends);
 }
 
 async fn late_pending_events_wait_as_long_as_others<S: StateStore>(store: &S) {

@@ -204,6 +204,8 @@ enum StoredPendingEventV1 {
         request: StoredRequestV1,
         decrypts: bool,
         denied_by_kms: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        denied_key: Option<SharedStr>,
     },
     KmsDecrypt {
         head: usize,

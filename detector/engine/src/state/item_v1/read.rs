@@ -83,11 +83,13 @@ impl ItemReader {
                 request,
                 decrypts,
                 denied_by_kms,
+                denied_key,
             } => Observation::Read(Arc::new(SecretRead {
                 head: self.head(head)?,
                 request: self.request(request)?,
                 decrypts,
                 denied_by_kms,
+                denied_key,
             })),
             StoredPendingEventV1::KmsDecrypt {
                 head,

@@ -145,6 +145,7 @@ impl ItemWriter {
                 request: self.request(&read.request),
                 decrypts: read.decrypts,
                 denied_by_kms: read.denied_by_kms,
+                denied_key: read.denied_key.clone(),
             },
             Observation::KmsDecrypt(kms_decrypt) => StoredPendingEventV1::KmsDecrypt {
                 head: self.head(&kms_decrypt.head),
