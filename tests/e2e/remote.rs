@@ -127,7 +127,7 @@ fn what_cannot_be_read_is_named_and_the_rest_is_read() {
     assert_eq!(missing.code, 3, "{}", missing.stderr);
     assert!(
         missing.stderr.contains("s3://no-such-bucket/logs/")
-            && missing.stderr.contains("no such object"),
+            && missing.stderr.contains("no such bucket"),
         "{}",
         missing.stderr
     );

@@ -4,6 +4,8 @@
 //! The adapters make no decisions: the front end decides how to handle a failure. Clocks and retry
 //! policies are arguments.
 
+pub mod cause;
+pub mod plain;
 pub mod retry;
 
 pub mod s3;

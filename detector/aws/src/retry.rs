@@ -2,9 +2,16 @@
 //! items of a DynamoDB batch, or an interrupted download.
 
 use std::error::Error;
+use std::fmt;
 use std::time::Duration;
 
-use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+
+use crate::cause::{ErrorResponse, FailureCause, credentials_error};
+use crate::plain::{described, plain};
+
+/// Header with the region of a bucket.
+const BUCKET_REGION: &str = "x-amz-bucket-region";
 
 /// How often to try, and how long to wait before the next try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,7 +95,11 @@ pub struct FailedCall {
     pub status: Option<u16>,
     /// Whether the same call may succeed later.
     pub retry: bool,
-    /// The error with its whole chain of causes.
+    /// Why it failed.
+    pub cause: FailureCause,
+    /// The action that was denied, or that the call is, as in `s3:GetObject`; `None` if unknown.
+    pub action: Option<String>,
+    /// The error with its causes, on one line.
     pub message: String,
 }
 
@@ -98,11 +109,23 @@ impl FailedCall {
     where
         E: ProvideErrorMetadata + Error + 'static,
     {
+        let response = error.raw_response();
+        let status = response.map(|response| response.status().as_u16());
         let code = error.code().map(str::to_owned);
-        let status = error
-            .raw_response()
-            .map(|response| response.status().as_u16());
+        let message = message(error);
+        let cause = if matches!(error, SdkError::ServiceError(_)) {
+            FailureCause::of_response(&ErrorResponse {
+                status,
+                code: code.as_deref().unwrap_or_default(),
+                message: &message,
+                region: response.and_then(|response| response.headers().get(BUCKET_REGION)),
+            })
+        } else {
+            FailureCause::without_response(error, &message)
+        };
         let retry = match error {
+            // The credentials were requested as often as makes sense.
+            _ if cause == FailureCause::NoCredentials => false,
             // The request could not even be built: a retry would fail in the same way.
             SdkError::ConstructionFailure(_) => false,
             // DynamoDB throttles with status 400: only the code distinguishes that from a bad
@@ -116,12 +139,81 @@ impl FailedCall {
             _ => true,
         };
         Self {
+            action: denied_action(&message).map(str::to_owned),
             code,
             status,
             retry,
-            message: DisplayErrorContext(error).to_string(),
+            cause,
+            message,
         }
     }
+
+    /// A download that ended early, for a reason that may pass.
+    #[must_use]
+    pub fn interrupted(message: String) -> Self {
+        Self {
+            code: None,
+            status: None,
+            retry: true,
+            cause: FailureCause::Other,
+            action: None,
+            message,
+        }
+    }
+
+    /// Names the action of the call, unless the message names the one that was denied.
+    #[must_use]
+    pub fn during(mut self, action: &str) -> Self {
+        self.action.get_or_insert_with(|| action.to_owned());
+        self
+    }
+}
+
+/// The cause in words, and what AWS said.
+impl fmt::Display for FailedCall {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let action = self.action.as_deref();
+        let words = match &self.cause {
+            FailureCause::NoCredentials | FailureCause::Other => "",
+            FailureCause::Expired => "the credentials have expired: ",
+            FailureCause::InvalidKey => "AWS does not accept the access key: ",
+            FailureCause::ClockSkew => "the clock of this computer is wrong: ",
+            FailureCause::Denied => match action {
+                Some(action) => return write!(out, "access denied: {action}: {}", self.message),
+                None => "access denied: ",
+            },
+            FailureCause::NoRegion => "no region is configured: ",
+            FailureCause::OtherRegion(Some(region)) => {
+                return write!(out, "the bucket is in another region, {region}");
+            }
+            FailureCause::OtherRegion(None) => "the bucket is in another region: ",
+            FailureCause::NoBucket => "there is no such bucket: ",
+            FailureCause::NoObject => "there is no such object: ",
+            FailureCause::Archived => "the object is archived in S3 Glacier: ",
+            FailureCause::Unreachable => "AWS could not be reached: ",
+        };
+        write!(out, "{words}{}", self.message)
+    }
+}
+
+fn message<E>(error: &SdkError<E>) -> String
+where
+    E: ProvideErrorMetadata + Error + 'static,
+{
+    let described = described(error.code(), error.message());
+    if !described.is_empty() {
+        return described;
+    }
+    match credentials_error(error) {
+        Some(error) => plain(error),
+        None => plain(error),
+    }
+}
+
+/// The action in `User: … is not authorized to perform: s3:ListBucket on resource: …`.
+fn denied_action(message: &str) -> Option<&str> {
+    let (_, rest) = message.split_once("not authorized to perform: ")?;
+    rest.split_whitespace().next()
 }
 
 /// Whether the code of a client error is that of a temporary one.
@@ -142,6 +234,7 @@ fn passes(code: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use aws_credential_types::provider::error::CredentialsError;
     use aws_sdk_s3::config::http::HttpResponse;
     use aws_sdk_s3::error::ErrorMetadata;
     use aws_sdk_s3::operation::get_object::GetObjectError;
@@ -225,6 +318,39 @@ mod tests {
         let bad = SdkError::<GetObjectError>::construction_failure("no bucket");
         let bad = FailedCall::of(&bad);
         assert!(!bad.retry && bad.status.is_none() && bad.code.is_none());
-        assert!(bad.message.contains("no bucket"), "{}", bad.message);
+        assert_eq!(bad.message, "no bucket");
+    }
+
+    #[test]
+    fn credentials_that_do_not_load_are_not_requested_again() {
+        let none = CredentialsError::provider_error("the session has expired");
+        let failed = FailedCall::of(&SdkError::<GetObjectError>::timeout_error(none));
+        assert!(!failed.retry);
+        assert_eq!(failed.cause, FailureCause::NoCredentials);
+        assert_eq!(failed.to_string(), "the session has expired");
+    }
+
+    #[test]
+    fn a_denial_names_the_action_of_the_message_or_else_of_the_call() {
+        let told = |message: &str| {
+            let meta = ErrorMetadata::builder()
+                .code("AccessDenied")
+                .message(message)
+                .build();
+            let response = HttpResponse::new(403.try_into().unwrap(), SdkBody::empty());
+            let error = SdkError::service_error(GetObjectError::generic(meta), response);
+            FailedCall::of(&error).during("s3:GetObject").to_string()
+        };
+        assert_eq!(
+            told("Access Denied"),
+            "access denied: s3:GetObject: AccessDenied: Access Denied"
+        );
+        let key = "User: arn:aws:iam::111122223333:user/ana is not authorized to perform: \
+            kms:Decrypt on resource: arn:aws:kms:eu-west-1:111122223333:key/1";
+        let reported = told(key);
+        assert!(
+            reported.starts_with("access denied: kms:Decrypt: AccessDenied: User: "),
+            "{reported}"
+        );
     }
 }

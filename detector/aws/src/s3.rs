@@ -12,6 +12,7 @@ use aws_sdk_s3::primitives::ByteStreamError;
 use aws_sdk_s3::types::{Object, RequestPayer};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
+use crate::cause::FailureCause;
 use crate::retry::{FailedCall, RetryPolicy};
 
 /// Longest time without data before a download is retried.
@@ -39,14 +40,8 @@ pub struct ObjectRef<'a> {
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
     /// There is no such bucket, key or version.
-    #[error("there is no such object: {0}")]
-    Missing(String),
-    /// Access to the object or the listing was denied.
-    #[error(
-        "access denied; reading needs s3:GetObject on it (for a listing s3:ListBucket), \
-         and kms:Decrypt where it has a key: {0}"
-    )]
-    Denied(String),
+    #[error("{0}")]
+    Missing(FailedCall),
     /// The object is too large; nothing was read.
     #[error("it has {size} bytes, more than the limit of {limit}")]
     TooLarge {
@@ -57,25 +52,14 @@ pub enum FetchError {
     },
     /// Any other error, or a temporary one after all retries.
     #[error("{0}")]
-    Failed(String),
+    Failed(FailedCall),
 }
 
 impl FetchError {
     fn of(why: FailedCall) -> Self {
-        let message = why.message;
-        match why.status {
-            Some(404) => Self::Missing(message),
-            Some(403) => Self::Denied(message),
-            // S3 has no code of its own for this: 301 with `PermanentRedirect`, or 400 with a text
-            // about the region in upper or lower case.
-            Some(301 | 400)
-                if message.contains("egion") || message.contains("PermanentRedirect") =>
-            {
-                Self::Failed(format!(
-                    "the bucket is in another region; use the region of the bucket: {message}"
-                ))
-            }
-            _ => Self::Failed(message),
+        match why.cause {
+            FailureCause::NoBucket | FailureCause::NoObject => Self::Missing(why),
+            _ => Self::Failed(why),
         }
     }
 }
@@ -97,7 +81,7 @@ enum EmptyBodyAction {
     /// Request the current version, without the ETag.
     Unpinned,
     /// Retry after a wait.
-    Again(String),
+    Again(FailedCall),
     /// A retry would not help.
     GiveUp(FetchError),
 }
@@ -109,7 +93,7 @@ impl EmptyBodyAction {
             // The object was overwritten. Its current content is read; reading it twice changes
             // nothing. A piece of other content would not fit what the caller has.
             Some(412) if is_pinned && !is_piece => Self::Unpinned,
-            _ if why.retry => Self::Again(why.message),
+            _ if why.retry => Self::Again(why),
             _ => Self::GiveUp(FetchError::of(why)),
         }
     }
@@ -255,7 +239,7 @@ impl S3Source {
         let metadata = answer.metadata.take().unwrap_or_default();
         let bytes = body(answer, self.stalled)
             .await
-            .map_err(|why| EmptyBodyAction::Again(why.to_string()))?;
+            .map_err(|why| EmptyBodyAction::Again(FailedCall::interrupted(why.to_string())))?;
         Ok((bytes, metadata))
     }
 
@@ -275,7 +259,7 @@ impl S3Source {
             .set_request_payer(self.payer.clone())
             .send()
             .await
-            .map_err(|error| FailedCall::of(&error))
+            .map_err(|error| FailedCall::of(&error).during("s3:GetObject"))
     }
 
     /// Writes an object. The SDK retries temporary failures.
@@ -293,7 +277,7 @@ impl S3Source {
             .send()
             .await;
         sent.map(drop)
-            .map_err(|error| FetchError::of(FailedCall::of(&error)))
+            .map_err(|error| FetchError::of(FailedCall::of(&error).during("s3:PutObject")))
     }
 
     fn check(&self, size: Option<u64>) -> Result<(), FetchError> {
@@ -389,7 +373,7 @@ impl S3Source {
             .set_continuation_token(token)
             .send()
             .await
-            .map_err(|error| FetchError::of(FailedCall::of(&error)))
+            .map_err(|error| FetchError::of(FailedCall::of(&error).during("s3:ListBucket")))
     }
 }
 
@@ -474,11 +458,15 @@ mod tests {
     use aws_sdk_s3::types::CommonPrefix;
 
     fn failed(status: u16, retry: bool, message: &str) -> FailedCall {
+        let cause = match status {
+            404 => FailureCause::NoObject,
+            _ => FailureCause::Other,
+        };
         FailedCall {
-            code: None,
             status: Some(status),
             retry,
-            message: message.to_owned(),
+            cause,
+            ..FailedCall::interrupted(message.to_owned())
         }
     }
 
@@ -538,19 +526,12 @@ mod tests {
                 EmptyBodyAction::Unpinned => "unpinned",
                 EmptyBodyAction::Again(_) => "again",
                 EmptyBodyAction::GiveUp(FetchError::Missing(_)) => "missing",
-                EmptyBodyAction::GiveUp(FetchError::Denied(_)) => "denied",
                 EmptyBodyAction::GiveUp(_) => "failed",
             };
         assert_eq!(kind(503, true), "again");
         assert_eq!(kind(404, false), "missing");
-        assert_eq!(kind(403, false), "denied");
+        assert_eq!(kind(403, false), "failed");
         assert_eq!(kind(400, false), "failed");
-        let elsewhere = failed(400, false, "expecting region eu-west-1");
-        let reported = FetchError::of(elsewhere).to_string();
-        assert!(
-            reported.starts_with("the bucket is in another region"),
-            "{reported}"
-        );
     }
 
     #[test]

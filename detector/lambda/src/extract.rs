@@ -374,6 +374,7 @@ fn scan(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use secretrail_aws::retry::FailedCall;
 
     #[test]
     fn a_row_of_the_list_is_text() {
@@ -394,10 +395,10 @@ mod tests {
 
     #[test]
     fn only_what_will_never_be_read_is_noted_in_the_part() {
-        assert!(is_final(&FetchError::Missing("gone".to_owned())));
+        let failed = |why: &str| FailedCall::interrupted(why.to_owned());
+        assert!(is_final(&FetchError::Missing(failed("gone"))));
         assert!(is_final(&FetchError::TooLarge { size: 9, limit: 1 }));
-        assert!(!is_final(&FetchError::Denied("no".to_owned())));
-        assert!(!is_final(&FetchError::Failed("slow".to_owned())));
+        assert!(!is_final(&FetchError::Failed(failed("denied"))));
     }
 
     #[test]

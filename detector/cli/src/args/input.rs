@@ -100,7 +100,7 @@ pub struct InputArgs {
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "S3")]
 pub struct AwsArgs {
-    /// Profile of the AWS configuration.
+    /// Profile of the AWS configuration; counts before keys in the environment.
     #[arg(long, value_name = "NAME")]
     pub profile: Option<String>,
     /// Region of the bucket; the region of the profile by default.

@@ -11,9 +11,22 @@ use crate::args::settings::RunSettings;
 use crate::host::RunFailure;
 
 #[cfg(feature = "s3")]
+mod credentials;
+#[cfg(feature = "s3")]
+mod failure;
+#[cfg(feature = "s3")]
+mod profiles;
+
+#[cfg(feature = "s3")]
+pub(crate) use self::failure::{explained, failed_call};
+#[cfg(feature = "s3")]
 pub use self::with_sdk::Connection;
 #[cfg(not(feature = "s3"))]
 pub use self::without_sdk::NoConnection as Connection;
+
+/// Region of the global endpoints, for calls without a region.
+#[cfg(feature = "s3")]
+pub(crate) const GLOBAL_REGION: &str = "us-east-1";
 
 /// The connection of a run; `None` if no path is in S3 and the command does not need one.
 ///
@@ -47,10 +60,18 @@ pub fn connect_to(aws: &AwsArgs) -> Result<Arc<Connection>, RunFailure> {
 
 #[cfg(feature = "s3")]
 mod with_sdk {
+    use std::time::Duration;
+
+    use aws_config::identity::IdentityCache;
     use aws_config::{BehaviorVersion, Region, SdkConfig};
+    use aws_credential_types::provider::SharedCredentialsProvider;
     use tokio::runtime::{Builder, Runtime};
 
+    use super::credentials::RunCredentials;
     use super::{AwsArgs, StoreError};
+
+    /// Longest wait for credentials: a `credential_process` may ask for a touch of a key.
+    const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(120);
 
     /// AWS configuration and the runtime of all calls.
     pub struct Connection {
@@ -71,17 +92,7 @@ mod with_sdk {
                 .enable_all()
                 .build()
                 .map_err(StoreError::Runtime)?;
-            let mut loader = aws_config::defaults(BehaviorVersion::latest());
-            if let Some(profile) = &aws.profile {
-                loader = loader.profile_name(profile);
-            }
-            if let Some(region) = &aws.aws_region {
-                loader = loader.region(Region::new(region.clone()));
-            }
-            if let Some(url) = &aws.endpoint_url {
-                loader = loader.endpoint_url(url);
-            }
-            let config = runtime.block_on(loader.load());
+            let config = runtime.block_on(load(aws));
             Ok(Self { runtime, config })
         }
 
@@ -94,6 +105,28 @@ mod with_sdk {
         pub(crate) fn wait<F: Future>(&self, call: F) -> F::Output {
             self.runtime.block_on(call)
         }
+    }
+
+    async fn load(aws: &AwsArgs) -> SdkConfig {
+        let cache = IdentityCache::lazy().load_timeout(CREDENTIALS_TIMEOUT);
+        let mut loader = aws_config::defaults(BehaviorVersion::latest())
+            .identity_cache(cache.build())
+            .no_credentials();
+        if let Some(profile) = &aws.profile {
+            loader = loader.profile_name(profile);
+        }
+        if let Some(region) = &aws.aws_region {
+            loader = loader.region(Region::new(region.clone()));
+        }
+        if let Some(url) = &aws.endpoint_url {
+            loader = loader.endpoint_url(url);
+        }
+        let config = loader.load().await;
+        let credentials = RunCredentials::new(&config, aws.profile.as_deref()).await;
+        config
+            .into_builder()
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .build()
     }
 }
 

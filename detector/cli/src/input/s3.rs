@@ -30,9 +30,10 @@ mod with_sdk {
     use aws_config::Region;
     use aws_sdk_s3::config::Builder;
     use secretrail_aws::retry::RetryPolicy;
-    use secretrail_aws::s3::{ListedObject, ObjectRef, S3Source};
+    use secretrail_aws::s3::{FetchError, ListedObject, ObjectRef, S3Source};
 
     use super::{Arc, AwsArgs, Connection};
+    use crate::input::aws::{GLOBAL_REGION, explained};
     use crate::input::store::{
         FetchedBytes, FolderPredicate, ObjectStore, RemoteObject, StoreError,
     };
@@ -62,7 +63,7 @@ mod with_sdk {
             let region = config
                 .region()
                 .cloned()
-                .unwrap_or(Region::from_static("us-east-1"));
+                .unwrap_or(Region::from_static(GLOBAL_REGION));
             let of_s3 = Builder::from(config)
                 .force_path_style(by_path)
                 .region(region);
@@ -122,8 +123,11 @@ mod with_sdk {
         }
     }
 
-    fn call(error: impl std::fmt::Display) -> StoreError {
-        StoreError::Call(error.to_string())
+    fn call(error: FetchError) -> StoreError {
+        StoreError::Call(match error {
+            FetchError::Missing(failed) | FetchError::Failed(failed) => explained(&failed),
+            FetchError::TooLarge { .. } => error.to_string(),
+        })
     }
 
     fn remote(bucket: &str, listed: ListedObject) -> RemoteObject {

@@ -10,14 +10,14 @@ mod with_sdk {
     use std::sync::{Arc, OnceLock};
 
     use aws_sdk_sfn::Client;
-    use aws_sdk_sfn::error::DisplayErrorContext;
+    use aws_sdk_sfn::error::{ProvideErrorMetadata, SdkError};
     use aws_sdk_sfn::operation::describe_execution::DescribeExecutionOutput;
     use aws_sdk_sfn::types::{ExecutionStatus, MapRunItemCounts};
     use secretrail_engine::time::EventTime;
 
     use crate::commands::backfill::progress::{ExecutionProgress, ExecutionState};
     use crate::host::RunFailure;
-    use crate::input::aws::Connection;
+    use crate::input::aws::{Connection, failed_call};
 
     /// A client of Step Functions.
     pub(crate) struct StepFunctions {
@@ -54,7 +54,8 @@ mod with_sdk {
                 .input(input)
                 .send();
             let started = self.connection.wait(call);
-            let started = started.map_err(|error| failure(machine, error))?;
+            let started =
+                started.map_err(|error| failure(machine, "states:StartExecution", &error))?;
             Ok(started.execution_arn)
         }
 
@@ -76,7 +77,7 @@ mod with_sdk {
                 Ok(execution) => Ok(Some(execution)),
                 Err(error) => match error.as_service_error() {
                     Some(service) if service.is_execution_does_not_exist() => Ok(None),
-                    _ => Err(failure(arn, error)),
+                    _ => Err(failure(arn, "states:DescribeExecution", &error)),
                 },
             }
         }
@@ -85,8 +86,10 @@ mod with_sdk {
         async fn item_counts(&self, arn: &str) -> Result<Option<MapRunItemCounts>, RunFailure> {
             // The state machine has one map state, so an execution has at most one map run.
             let runs = self.client().list_map_runs().execution_arn(arn).send();
-            let runs = runs.await.map_err(|error| failure(arn, error))?.map_runs;
-            let Some(run) = runs.first() else {
+            let runs = runs
+                .await
+                .map_err(|error| failure(arn, "states:ListMapRuns", &error))?;
+            let Some(run) = runs.map_runs.first() else {
                 return Ok(None);
             };
             let described = self
@@ -94,7 +97,9 @@ mod with_sdk {
                 .describe_map_run()
                 .map_run_arn(&run.map_run_arn)
                 .send();
-            let described = described.await.map_err(|error| failure(arn, error))?;
+            let described = described
+                .await
+                .map_err(|error| failure(arn, "states:DescribeMapRun", &error))?;
             Ok(described.item_counts)
         }
     }
@@ -128,8 +133,11 @@ mod with_sdk {
             .unwrap_or(0)
     }
 
-    fn failure<E: std::error::Error>(about: &str, error: E) -> RunFailure {
-        RunFailure::Input(format!("{about}: {}", DisplayErrorContext(error)))
+    fn failure<E>(about: &str, action: &str, error: &SdkError<E>) -> RunFailure
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        RunFailure::Input(format!("{about}: {}", failed_call(action, error)))
     }
 }
 

@@ -98,11 +98,11 @@ mod with_sdk {
     use aws_config::Region;
     use aws_sdk_cloudtrail::Client;
     use aws_sdk_cloudtrail::config::Builder;
-    use aws_sdk_cloudtrail::error::DisplayErrorContext;
     use aws_sdk_cloudtrail::primitives::DateTime;
     use aws_sdk_cloudtrail::types::PublicKey as Listed;
 
     use super::{Connection, EventTime, StoreError, TrailPublicKey};
+    use crate::input::aws::failed_call;
 
     /// Lists the keys with which CloudTrail signed digests in a region between two times.
     ///
@@ -124,10 +124,8 @@ mod with_sdk {
             let keys: Result<Vec<_>, _> = pages.items().send().try_collect().await;
             keys
         });
-        let listed = listed.map_err(|error| {
-            let error = DisplayErrorContext(error);
-            StoreError::Call(format!("cloudtrail:ListPublicKeys: {error}"))
-        })?;
+        let listed = listed
+            .map_err(|error| StoreError::Call(failed_call("cloudtrail:ListPublicKeys", &error)))?;
         Ok(listed.into_iter().filter_map(public_key).collect())
     }
 

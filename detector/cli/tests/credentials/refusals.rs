@@ -1,0 +1,117 @@
+//! What the command says when there are no credentials, and when S3 refuses.
+
+use super::stand_in::{Analyst, Answer};
+use super::{KEYS, ROLE, fails, keys_in_environment};
+
+#[test]
+fn a_profile_that_does_not_exist_is_not_replaced_and_the_others_are_named() {
+    let analyst = Analyst::with_config(&format!("[profile mine]\n{KEYS}[profile audit]\n{KEYS}"));
+    let said = fails(&mut analyst.accesses(&["--profile", "audti"]));
+    assert!(
+        said.contains("there is no profile `audti`") && said.contains("there are: audit, mine"),
+        "{said}"
+    );
+    let container = format!("{}/container", analyst.url());
+    let mut command = analyst.accesses(&[]);
+    command
+        .env("AWS_PROFILE", "gone")
+        .env("AWS_CONTAINER_CREDENTIALS_FULL_URI", container);
+    assert!(fails(&mut command).contains("there is no profile `gone`"));
+    analyst.write(
+        ".aws/config",
+        &format!("[profile a]\n{ROLE}source_profile = b\n"),
+    );
+    let said = fails(&mut analyst.accesses(&["--profile", "a"]));
+    assert!(
+        said.contains("source_profile: there is no profile `b`"),
+        "{said}"
+    );
+    assert!(analyst.requests().is_empty());
+}
+
+#[test]
+fn no_credentials_anywhere_says_where_they_could_be() {
+    let analyst = Analyst::with_config("");
+    let said = fails(&mut analyst.accesses(&[]));
+    assert!(
+        said.contains("there are no AWS credentials") && said.contains("aws configure sso"),
+        "{said}"
+    );
+    let analyst = Analyst::with_config(&format!("[profile audit]\n{KEYS}"));
+    let said = fails(&mut analyst.accesses(&[]));
+    assert!(said.contains("one of these profiles: audit"), "{said}");
+    let analyst = Analyst::with_config("[profile audit\n");
+    let said = fails(&mut analyst.accesses(&[]));
+    assert!(
+        said.contains("the AWS configuration cannot be used") && said.contains("on line 1"),
+        "{said}"
+    );
+}
+
+/// What the command says when S3 answers every request, or every one for an object, like this.
+fn refused(objects_only: bool, answer: fn() -> Answer) -> String {
+    let analyst = Analyst::with_config("").answering(move |request| {
+        let is_listing = request.target.contains("list-type=2");
+        (!is_listing || !objects_only).then(answer)
+    });
+    fails(keys_in_environment(&mut analyst.accesses(&[])))
+}
+
+#[test]
+fn a_refusal_of_s3_is_one_line_with_cause_and_remedy() {
+    let said = refused(false, || {
+        let Answer(status, _, body) = Answer::s3(301, "PermanentRedirect", "elsewhere");
+        let region = ("x-amz-bucket-region", "ap-southeast-2".to_owned());
+        Answer(status, vec![region], body)
+    });
+    assert!(
+        said.ends_with("in another region, ap-southeast-2; use --aws-region ap-southeast-2"),
+        "{said}"
+    );
+    let said = refused(false, || {
+        Answer::s3(
+            403,
+            "AccessDenied",
+            "User: arn:aws:iam::111122223333:user/ana is not authorized to perform: \
+             s3:ListBucket on resource: arn:aws:s3:::logs",
+        )
+    });
+    assert!(said.contains("access denied: s3:ListBucket: "), "{said}");
+    let said = refused(true, || Answer::s3(403, "AccessDenied", "Access Denied"));
+    assert!(
+        said.contains("allow s3:GetObject (and kms:Decrypt"),
+        "{said}"
+    );
+    let said = refused(true, || Answer::s3(403, "InvalidObjectState", "archived"));
+    assert!(said.contains("aws s3api restore-object"), "{said}");
+    let said = refused(false, || Answer::s3(404, "NoSuchBucket", "none"));
+    assert!(said.contains("there is no such bucket"), "{said}");
+    let said = refused(false, || Answer::s3(400, "ExpiredToken", "it has expired"));
+    assert!(
+        said.contains("credentials have expired") && said.contains("aws sso login"),
+        "{said}"
+    );
+    let said = refused(false, || {
+        Answer::s3(403, "RequestTimeTooSkewed", "too large")
+    });
+    assert!(
+        said.contains("the clock of this computer is wrong"),
+        "{said}"
+    );
+    let said = refused(false, || Answer::s3(403, "InvalidAccessKeyId", "unknown"));
+    assert!(
+        said.contains("AWS does not accept the access key"),
+        "{said}"
+    );
+}
+
+#[test]
+fn an_endpoint_that_is_not_there_is_named_as_such() {
+    let analyst = Analyst::with_config("");
+    let mut command = analyst.accesses(&["--endpoint-url", "http://127.0.0.1:1"]);
+    let said = fails(keys_in_environment(&mut command));
+    assert!(
+        said.contains("AWS could not be reached") && said.contains("--endpoint-url"),
+        "{said}"
+    );
+}
