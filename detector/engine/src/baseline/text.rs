@@ -269,7 +269,7 @@ grants:
             .collect();
         assert_eq!(listed.len(), LISTED);
         assert!(
-            listed[0].contains("by a\u{fffd}grants: [b], first"),
+            listed[0].contains(r"by a\ngrants: [b], first"),
             "{text}"
         );
         assert!(text.ends_with("#   denied: 2 more principals\n"), "{text}");
