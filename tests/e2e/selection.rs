@@ -114,7 +114,7 @@ fn a_tree_is_pruned_by_date_account_and_region() {
     };
     check(&[], &["home-1", "elsewhere", "home-5", "other", "home-9"]);
     check(
-        &["--from", "2026-03-05", "--to", "2026-03-06"],
+        &["--from", "2026-03-05", "--to", "2026-03-05"],
         &["elsewhere", "home-5", "other"],
     );
     check(&["--from", "2026-03-05T10:00:01Z"], &["home-9"]);
@@ -127,7 +127,7 @@ fn a_tree_is_pruned_by_date_account_and_region() {
             "--region",
             REGION,
             "--to",
-            "2026-03-02",
+            "2026-03-01",
         ],
         &["home-1"],
     );
@@ -140,7 +140,7 @@ fn a_tree_is_pruned_by_date_account_and_region() {
     )
     .unwrap();
     check(
-        &["--to", "2026-03-06"],
+        &["--to", "2026-03-05"],
         &["home-1", "elsewhere", "home-5", "other"],
     );
     let printed = secretrail(&["accesses", text(folder.path())]);
@@ -303,7 +303,7 @@ fn each_fault_has_its_words_and_its_exit_code() {
     check(
         &["accesses", good, "--from", "yesterday"],
         64,
-        "'yesterday' for '--from <TIME>': write 2026-03-02T10:00:00Z or 2026-03-02",
+        "'yesterday' for '--from <TIME>': write 2026-03-02, 2026-03-02 11:00 or 2026-03-02T11:00:00Z",
     );
     check(
         &["accesses", good, "--since", "5 parsecs"],

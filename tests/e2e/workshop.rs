@@ -224,7 +224,7 @@ fn explain_goes_selection_by_selection() {
         events.as_bytes(),
     );
     assert_eq!(run.code, 0, "{}", run.stderr);
-    let expected = "2026-03-02T10:00:00Z GetSecretValue prod/\u{fffd}[31mdb (r): matched\n  yes all of these\n  yes   selection dear\n  yes     secret.name starts with prod/\n  yes     access.outcome is success\n  yes   not this\n  no      selection granted\n  no        expected.principal is yes; it is absent\n";
+    let expected = "2026-03-02T10:00:00Z GetSecretValue prod/\\u{1b}[31mdb (r): matched\n  yes all of these\n  yes   selection dear\n  yes     secret.name starts with prod/\n  yes     access.outcome is success\n  yes   not this\n  no      selection granted\n  no        expected.principal is yes; it is absent\n";
     assert!(
         run.stdout.starts_with("Denied Or Dear: fires\n\n"),
         "{}",

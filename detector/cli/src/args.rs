@@ -32,7 +32,7 @@ pub struct CommandLine {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 findings at or above --fail-on, \
-    2 rule or policy error, 3 input error (what could be read is still reported), \
+    2 rule or policy error, 3 input error or nothing read (what could be read is still reported), \
     64 usage error, 74 output error.";
 
 /// One variant for each command; the doc comments are the help texts.
@@ -94,6 +94,9 @@ pub struct GapsArgs {
     /// What to read.
     #[command(flatten)]
     pub input: InputArgs,
+    /// Exit with code 1 if there are gaps.
+    #[arg(long, help_heading = "Output")]
+    pub fail_on_gaps: bool,
     /// Format and destination of the output.
     #[command(flatten)]
     pub output: OutputArgs,

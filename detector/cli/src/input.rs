@@ -16,4 +16,5 @@ pub mod rules_and_policy;
 pub mod s3;
 pub mod session;
 pub mod store;
+mod unmatched;
 pub mod walk;

@@ -2,6 +2,7 @@
 
 pub mod columns;
 pub mod csv;
+pub mod ending;
 pub mod gaps;
 pub mod listing;
 pub mod out;

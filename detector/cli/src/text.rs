@@ -1,4 +1,7 @@
-//! Numbers in text for people.
+//! Numbers and names in text for people.
+
+/// Most names to suggest.
+const SUGGESTED: usize = 3;
 
 /// A number with commas between its thousands.
 pub(crate) fn number(value: u64) -> String {
@@ -21,6 +24,28 @@ pub(crate) fn plural(count: u64, noun: &str) -> String {
         _ => "s",
     };
     format!("{} {noun}{ending}", number(count))
+}
+
+/// The names that a wrong one may have meant, closest first: those that contain it, or differ in
+/// few letters. Wildcards at its ends are ignored.
+pub(crate) fn close<'n>(wanted: &str, names: impl IntoIterator<Item = &'n str>) -> Vec<&'n str> {
+    let wanted = wanted.trim_matches(['*', '?', '/']).to_lowercase();
+    let most = (wanted.chars().count() / 3).max(1);
+    let mut found: Vec<(usize, &str)> = Vec::new();
+    for name in names {
+        let lower = name.to_lowercase();
+        let distance = if wanted.len() > 2 && (lower.contains(&wanted) || wanted.contains(&lower)) {
+            0
+        } else {
+            strsim::damerau_levenshtein(&wanted, &lower)
+        };
+        if distance <= most {
+            found.push((distance, name));
+        }
+    }
+    found.sort_by_key(|(distance, name)| (*distance, name.len(), *name));
+    let names = found.into_iter().map(|(_, name)| name);
+    names.take(SUGGESTED).collect()
 }
 
 #[cfg(test)]
@@ -49,5 +74,23 @@ mod tests {
         assert_eq!(written, ["0 files", "1 file", "2,000 files"]);
         assert_eq!(plural(1, "access"), "1 access");
         assert_eq!(plural(2, "access"), "2 accesses");
+    }
+
+    #[test]
+    fn close_names_contain_the_wrong_one_or_differ_in_few_letters() {
+        let names = [
+            "payments-app",
+            "payments-api",
+            "web",
+            "arn:aws:iam::1:role/payments-app",
+        ];
+        assert_eq!(
+            close("paymnets-app", names),
+            ["payments-app", "payments-api"]
+        );
+        assert_eq!(close("payments-app*", names)[..1], ["payments-app"]);
+        assert_eq!(close("WEB", names), ["web"]);
+        assert_eq!(close("billing", names), [""; 0]);
+        assert_eq!(close("eu-wst-1", ["eu-west-1", "us-east-1"]), ["eu-west-1"]);
     }
 }

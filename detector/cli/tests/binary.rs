@@ -93,6 +93,41 @@ fn a_full_disk_is_said_and_leaves_no_file() {
     assert_eq!(run.status.code(), Some(74));
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_closed_output_is_a_failure() {
+    let run = Command::new("sh")
+        .args(["-c", "exec \"$0\" accesses \"$1\" -q >&-"])
+        .args([env!("CARGO_BIN_EXE_secretrail"), LOGS])
+        .env_clear()
+        .output()
+        .expect("runs");
+    assert_eq!(run.status.code(), Some(74));
+    let said = String::from_utf8_lossy(&run.stderr);
+    assert!(said.contains("cannot write standard output"), "{said}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_among_the_logs_is_skipped_and_the_run_ends() {
+    let folder = tempfile::tempdir().expect("folder");
+    let pipe = folder.path().join("x.json");
+    let made = Command::new("mkfifo").arg(&pipe).status().expect("runs");
+    assert!(made.success());
+    std::os::unix::fs::symlink(&pipe, folder.path().join("y.json")).expect("links");
+    let record = r#"{"eventSource":"s3.amazonaws.com","eventName":"ListBuckets",
+        "eventTime":"2026-03-02T10:00:00Z"}"#;
+    fs::write(folder.path().join("a.json"), record).expect("writes");
+    let run = secretrail().arg("accesses").arg(folder.path()).output();
+    let run = run.expect("runs");
+    assert_eq!(run.status.code(), Some(0));
+    let said = String::from_utf8_lossy(&run.stderr);
+    assert!(
+        said.contains("skipped files  2 pipe, socket or device"),
+        "{said}"
+    );
+}
+
 /// A run that waits for its standard input, with its output opened.
 fn waiting(folder: &Path) -> (std::process::Child, PathBuf) {
     let out = folder.join("out.jsonl");
@@ -156,7 +191,7 @@ fn help_and_version_work_and_name_the_exit_codes() {
         .expect("runs");
     let text = String::from_utf8(help.stdout).expect("UTF-8");
     assert_eq!(help.status.code(), Some(0));
-    for words in ["--policy", "--from", "--fail-on", "64 usage", "RFC 3339"] {
+    for words in ["--policy", "--from", "--fail-on", "64 usage", "UTC without"] {
         assert!(text.contains(words), "{words}: {text}");
     }
     assert_eq!(

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::access::{Access, DecryptStatus};
 use crate::alert::Alert;
 use crate::envelope::{RecordShape, ShapeCounts};
+use crate::limits::MAX_RECORD_BYTES;
 use crate::object::{ObjectKind, ObjectPath};
 use crate::observation::Observation;
 use crate::rule_meta::RuleLevel;
@@ -28,6 +29,8 @@ pub enum SkippedObject {
     OtherService,
     /// Its name ends as those of other files do, such as `.md` or `.png`.
     NotALog,
+    /// A pipe, socket or device, or a link to one; it was not opened.
+    NotAFile,
     /// It has no bytes.
     Empty,
     /// It is JSON without CloudTrail records.
@@ -89,6 +92,7 @@ impl SkippedObject {
             Self::Aggregated => "aggregated",
             Self::OtherService => "other service",
             Self::NotALog => "not a log file",
+            Self::NotAFile => "pipe, socket or device",
             Self::Empty => "empty",
             Self::NoRecords => "no CloudTrail records",
         }
@@ -133,6 +137,9 @@ impl SkippedRecord {
 /// Keys of an envelope that are shown, and envelopes whose keys are.
 const ENVELOPE_KEYS: usize = 8;
 const UNKNOWN_ENVELOPES: usize = 3;
+
+/// The error about an object without bytes where a log must be: CloudTrail writes none.
+const EMPTY: &str = "is empty (0 bytes); CloudTrail writes no empty log: fetch it again";
 
 /// Counts of one object or of many.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -213,7 +220,10 @@ impl ReadReport {
     /// Status of an object that was read to its end.
     fn object_status_at_end(&self, in_tree: bool, explicit: bool) -> ObjectStatus {
         let has_bytes = self.bytes > 0;
-        let is_cut = self.records_skipped.contains_key(&SkippedRecord::Truncated);
+        // Part of it may have been a record.
+        let is_cut = [SkippedRecord::Truncated, SkippedRecord::TooLarge]
+            .iter()
+            .any(|reason| self.records_skipped.contains_key(reason));
         // A log with an empty list of records is valid.
         if self.records > 0 || (has_bytes && self.records_skipped.is_empty()) {
             return ObjectStatus::Read;
@@ -226,14 +236,25 @@ impl ReadReport {
             ));
         }
         // Where CloudTrail writes, anything else is a damaged file; so is a truncated one anywhere.
-        if explicit || (has_bytes && (in_tree || is_cut)) {
-            return ObjectStatus::Failed("holds no CloudTrail records".to_owned());
+        if explicit || in_tree || is_cut {
+            return ObjectStatus::Failed(self.why_nothing());
         }
         ObjectStatus::Skipped(if has_bytes {
             SkippedObject::NoRecords
         } else {
             SkippedObject::Empty
         })
+    }
+
+    /// Why an object gave no records.
+    fn why_nothing(&self) -> String {
+        if self.bytes == 0 {
+            EMPTY.to_owned()
+        } else if self.records_skipped.contains_key(&SkippedRecord::TooLarge) {
+            format!("holds only records longer than the limit of {MAX_RECORD_BYTES} bytes")
+        } else {
+            "holds no CloudTrail records".to_owned()
+        }
     }
 
     /// Counts a record that was read.
@@ -370,11 +391,21 @@ mod tests {
         );
         let cut = without(Some(SkippedRecord::Truncated));
         assert_eq!(object_statuses(&cut), [(); 4].map(|()| failed.clone()));
-        // The empty object of a folder's key is not damaged.
-        let empty = ObjectStatus::Skipped(SkippedObject::Empty);
+        // Part of what is over the limit may be a record.
+        let large = without(Some(SkippedRecord::TooLarge));
+        for status in object_statuses(&large) {
+            assert!(matches!(status, ObjectStatus::Failed(why) if why.contains("the limit of")));
+        }
+        // CloudTrail writes no log without bytes: its copy broke off.
+        let empty = ObjectStatus::Failed(EMPTY.to_owned());
         assert_eq!(
             object_statuses(&ReadReport::default()),
-            [empty.clone(), empty, failed.clone(), failed]
+            [
+                ObjectStatus::Skipped(SkippedObject::Empty),
+                empty.clone(),
+                empty.clone(),
+                empty
+            ]
         );
     }
 

@@ -1,20 +1,51 @@
 //! Sanitises text from logs for display.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
-/// For terminals: one line, in which U+FFFD replaces control characters, escape sequences,
-/// invisible characters, and marks that change the direction of text.
+/// For terminals: one line, in which escapes such as `\u{202e}` stand for control characters,
+/// escape sequences, invisible characters, and marks that change the direction of text.
 #[must_use]
 pub fn line(text: &str) -> Cow<'_, str> {
-    if text.chars().any(is_harmful) {
-        Cow::Owned(
-            text.chars()
-                .map(|c| if is_harmful(c) { '\u{fffd}' } else { c })
-                .collect(),
-        )
-    } else {
-        Cow::Borrowed(text)
+    if !text.chars().any(is_harmful) {
+        return Cow::Borrowed(text);
     }
+    let mut shown = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if is_harmful(c) {
+            // `\n` and `\t` are shorter than their numbers, and known to everybody.
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    Cow::Owned(shown)
+}
+
+/// For files of JSON: the same JSON, in which escapes stand for the characters that [`line()`]
+/// escapes. Many readers end a line at some of them; none occurs in JSON outside of its strings.
+#[must_use]
+pub fn json(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() || !text.chars().any(is_harmful_in_json) {
+        return Cow::Borrowed(text);
+    }
+    let mut escaped = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if is_harmful_in_json(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                // Writing to a string cannot fail.
+                write!(escaped, "\\u{unit:04x}").ok();
+            }
+        } else {
+            escaped.push(c);
+        }
+    }
+    Cow::Owned(escaped)
+}
+
+/// JSON escapes its ASCII control characters itself; those between its values are layout.
+fn is_harmful_in_json(c: char) -> bool {
+    !c.is_ascii() && is_harmful(c)
 }
 
 /// For cells of a spreadsheet: like [`line()`], and never the beginning of a formula (CWE-1236).
@@ -36,17 +67,36 @@ pub fn without_byte_order_mark(text: &str) -> &str {
     text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
+/// Besides control characters: what Unicode calls default-ignorable, which is drawn as nothing
+/// (marks of direction, joiners, fillers, tags, selectors), line breaks of Unicode, marks of
+/// annotations, and the blank of braille.
+///
+/// Source: Unicode, DerivedCoreProperties, `Default_Ignorable_Code_Point`.
 fn is_harmful(c: char) -> bool {
-    // Besides control characters: characters without width, marks that change the direction of
-    // text, line breaks of Unicode, and tag characters, which hide text in text.
+    if c.is_ascii() {
+        return c.is_ascii_control();
+    }
     c.is_control()
         || matches!(
             c,
-            '\u{200b}'..='\u{200f}'
+            '\u{ad}'
+                | '\u{34f}'
+                | '\u{61c}'
+                | '\u{115f}'..='\u{1160}'
+                | '\u{17b4}'..='\u{17b5}'
+                | '\u{180b}'..='\u{180f}'
+                | '\u{200b}'..='\u{200f}'
                 | '\u{2028}'..='\u{202e}'
                 | '\u{2060}'..='\u{206f}'
+                | '\u{2800}'
+                | '\u{3164}'
+                | '\u{fe00}'..='\u{fe0f}'
                 | '\u{feff}'
-                | '\u{e0000}'..='\u{e007f}'
+                | '\u{ffa0}'
+                | '\u{fff0}'..='\u{fffb}'
+                | '\u{1bca0}'..='\u{1bca3}'
+                | '\u{1d173}'..='\u{1d17a}'
+                | '\u{e0000}'..='\u{e0fff}'
         )
 }
 
@@ -58,13 +108,29 @@ mod tests {
     fn nothing_harmful_is_left() {
         assert_eq!(
             line("a\u{1b}[31mb\r\nc\u{202e}d"),
-            "a\u{fffd}[31mb\u{fffd}\u{fffd}c\u{fffd}d"
+            r"a\u{1b}[31mb\r\nc\u{202e}d"
         );
         assert_eq!(line("Zoë 東京"), "Zoë 東京");
         assert_eq!(cell("=cmd()"), "'=cmd()");
         assert_eq!(cell(" @SUM(A1)"), "' @SUM(A1)");
-        assert_eq!(cell("\t=1"), "\u{fffd}=1");
+        assert_eq!(cell("\t=1"), r"\t=1");
         assert_eq!(cell("10.0.0.1"), "10.0.0.1");
+    }
+
+    #[test]
+    fn json_says_the_same_in_escapes() {
+        let texts = ["a\u{2028}b\u{85}c", "\u{61c}", "tag\u{e0041}", "\u{7f}"];
+        for text in texts {
+            let written = serde_json::to_string(text).unwrap();
+            let escaped = json(&written);
+            assert!(!escaped.chars().any(is_harmful_in_json), "{escaped}");
+            assert_eq!(serde_json::from_str::<String>(&escaped).unwrap(), text);
+        }
+        assert_eq!(json("\"a\u{2028}\u{9b}\""), r#""a\u2028\u009b""#);
+        // Layout, and text of other scripts, are left alone.
+        for same in ["{\n  \"a\": \"Zoë 東京 👩\u{301}\"\n}", "{}"] {
+            assert!(matches!(json(same), Cow::Borrowed(text) if text == same));
+        }
     }
 
     #[test]
@@ -78,13 +144,20 @@ mod tests {
     fn what_hides_or_turns_text_is_shown() {
         for hidden in [
             '\u{9b}',
+            '\u{ad}',
+            '\u{61c}',
+            '\u{3164}',
             '\u{200b}',
             '\u{2028}',
             '\u{202e}',
             '\u{2066}',
+            '\u{fff9}',
+            '\u{ffa0}',
             '\u{e0041}',
+            '\u{e01ef}',
         ] {
-            assert_eq!(line(&format!("a{hidden}b")), "a\u{fffd}b", "{hidden:?}");
+            let shown = format!("a\\u{{{:x}}}b", u32::from(hidden));
+            assert_eq!(line(&format!("a{hidden}b")), shown);
         }
     }
 

@@ -5,6 +5,7 @@
 
 mod prefilter;
 mod records;
+mod selected;
 mod units;
 mod unparsed;
 mod unreadable;
@@ -30,7 +31,7 @@ use crate::report::{ReadReport, SkippedRecord};
 use crate::rule::event::RecordEvent;
 use crate::rule::needs::NeededCalls;
 use crate::rule::{EvalScope, Matches, RuleSet, RuleTarget};
-use crate::selection::Selection;
+use crate::selection::{Selection, SelectionTally};
 use crate::split::RecordSplitter;
 use crate::time::EventTime;
 use crate::wire::CloudTrailRecord;
@@ -52,6 +53,8 @@ pub struct ScanResult {
     pub unreadable: Option<UnreadableRecord>,
     /// Counts of what was read and what was skipped.
     pub report: ReadReport,
+    /// What a selection by time, account and region took and left out.
+    pub selected: SelectionTally,
 }
 
 impl ScanResult {
@@ -63,6 +66,7 @@ impl ScanResult {
         self.kept.append(&mut other.kept);
         self.unreadable = self.unreadable.take().or(other.unreadable);
         self.report.add(&other.report);
+        self.selected.add(&other.selected);
     }
 }
 
@@ -143,13 +147,14 @@ impl<'r> ObjectScanner<'r> {
     ) {
         // The entry of its object already has the counts.
         let before = std::mem::take(&mut scan_result.report);
-        UnitSink {
+        let mut sink = UnitSink {
             scanner: &mut self.records,
             origin,
             in_tree,
             scan_result,
-        }
-        .record(text.as_bytes());
+        };
+        sink.select(text.as_bytes());
+        sink.record(text.as_bytes());
         scan_result.report = before;
     }
 
@@ -266,12 +271,8 @@ impl UnitSink<'_, '_> {
     }
 
     fn is_selected(&self, record: &CloudTrailRecord<'_>) -> bool {
-        let Selection {
-            accounts, regions, ..
-        } = self.scanner.selection;
-        self.in_tree
-            || (is_listed(accounts, record.recipient_account_id.get())
-                && is_listed(regions, record.aws_region.get()))
+        let (account, region) = (record.recipient_account_id.get(), record.aws_region.get());
+        self.in_tree || self.scanner.selection.holds(account, region)
     }
 }
 
@@ -281,11 +282,6 @@ impl RecordScanner<'_> {
         let last = self.last_mark.as_ref();
         last.is_some_and(|mark| mark.is_on(unit, after_first))
     }
-}
-
-/// Whether a list contains a value; an empty list contains all.
-fn is_listed(list: &[String], value: Option<&str>) -> bool {
-    list.is_empty() || value.is_some_and(|value| list.iter().any(|listed| listed == value))
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! Selection: a part of the logs by time, account and region, and a filter on principal, secret,
 //! source, outcome, method and access key.
 
+use std::collections::BTreeSet;
+
 use crate::access::{Access, AccessMethod};
 use crate::glob::GlobPattern;
 use crate::ids::SecretRef;
@@ -31,6 +33,25 @@ impl Selection {
         self.from.is_none_or(|from| time >= from) && self.to.is_none_or(|to| time < to)
     }
 
+    /// Whether accounts, regions or times are selected, and not only by the filter.
+    #[must_use]
+    pub fn is_limited(&self) -> bool {
+        let Self {
+            from,
+            to,
+            accounts,
+            regions,
+            filter: _,
+        } = self;
+        from.is_some() || to.is_some() || !accounts.is_empty() || !regions.is_empty()
+    }
+
+    /// Whether an account and region are selected; unknown ones are only where all are.
+    #[must_use]
+    pub fn holds(&self, account: Option<&str>, region: Option<&str>) -> bool {
+        is_listed(&self.accounts, account) && is_listed(&self.regions, region)
+    }
+
     /// Whether an access is selected.
     #[must_use]
     pub fn takes(&self, access: &Access) -> bool {
@@ -50,6 +71,88 @@ impl Selection {
         let margin = SETTLE_MARGIN_SECS;
         self.from.is_none_or(|from| time >= from.plus(-margin))
             && self.to.is_none_or(|to| time < to.plus(margin))
+    }
+}
+
+/// Whether a list contains a value; an empty list contains all.
+fn is_listed(list: &[String], value: Option<&str>) -> bool {
+    list.is_empty() || value.is_some_and(|value| list.iter().any(|listed| listed == value))
+}
+
+/// Most accounts, and most regions, in a tally: more than any organisation has, and a limit for
+/// hostile files.
+const PLACES: usize = 20_000;
+
+/// How many records a selection by time, account and region took and left out, and what there was.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SelectionTally {
+    /// Records in the selection.
+    pub taken: u64,
+    /// Records outside of it.
+    pub left_out: u64,
+    /// Folders and objects outside of it by their paths, which were not opened.
+    pub unopened: u64,
+    /// Every account that was seen, selected or not.
+    pub accounts: BTreeSet<String>,
+    /// Every region that was seen, selected or not.
+    pub regions: BTreeSet<String>,
+    /// The first and the last time that were seen, selected or not.
+    pub span: Option<(EventTime, EventTime)>,
+}
+
+impl SelectionTally {
+    /// Counts a record with these fields. Within an `AWSLogs` tree (`in_tree`), the path has
+    /// already selected account and region.
+    pub fn record(
+        &mut self,
+        selection: &Selection,
+        in_tree: bool,
+        [account, region]: [Option<&str>; 2],
+        time: Option<EventTime>,
+    ) {
+        self.place(account, region);
+        self.times(time.map(|time| (time, time)));
+        // An unknown time is not known to be outside.
+        let in_time = time.is_none_or(|time| selection.contains(time));
+        if in_time && (in_tree || selection.holds(account, region)) {
+            self.taken += 1;
+        } else {
+            self.left_out += 1;
+        }
+    }
+
+    /// Remembers an account and a region.
+    pub fn place(&mut self, account: Option<&str>, region: Option<&str>) {
+        for (known, value) in [(&mut self.accounts, account), (&mut self.regions, region)] {
+            // Looked up first: nearly all are known, and need no copy.
+            if let Some(value) = value.filter(|value| !known.contains(*value))
+                && known.len() < PLACES
+            {
+                known.insert(value.to_owned());
+            }
+        }
+    }
+
+    /// Extends the span by a first and a last time.
+    pub fn times(&mut self, times: Option<(EventTime, EventTime)>) {
+        self.span = match (self.span, times) {
+            (Some((first, last)), Some((from, to))) => Some((first.min(from), last.max(to))),
+            (known, new) => known.or(new),
+        };
+    }
+
+    /// Adds another tally.
+    pub fn add(&mut self, other: &Self) {
+        self.taken += other.taken;
+        self.left_out += other.left_out;
+        self.unopened += other.unopened;
+        for account in &other.accounts {
+            self.place(Some(account), None);
+        }
+        for region in &other.regions {
+            self.place(None, Some(region));
+        }
+        self.times(other.span);
     }
 }
 
@@ -127,7 +230,9 @@ fn any<T>(wanted: &[T], is: impl Fn(&T) -> bool) -> bool {
     wanted.is_empty() || wanted.iter().any(is)
 }
 
-fn is_called(secret: &SecretRef, glob: &GlobPattern) -> bool {
+/// Whether a secret has a name or ARN that matches, with or without its suffix.
+#[must_use]
+pub fn is_called(secret: &SecretRef, glob: &GlobPattern) -> bool {
     secret
         .name
         .as_deref()
@@ -157,6 +262,33 @@ mod tests {
         // The other half of a read at the edge may be outside the selection.
         assert!(selection.is_near(EventTime(100 - SETTLE_MARGIN_SECS)));
         assert!(!selection.is_near(EventTime(200 + SETTLE_MARGIN_SECS)));
+    }
+
+    #[test]
+    fn a_tally_counts_both_sides_and_names_what_there_was() {
+        let selection = Selection {
+            accounts: vec!["111122223333".to_owned()],
+            ..at(Some(100), None)
+        };
+        assert!(selection.is_limited() && !Selection::default().is_limited());
+        let mut tally = SelectionTally::default();
+        let mut record = |account, time| {
+            let place = [Some(account), Some("eu-west-1")];
+            tally.record(&selection, false, place, Some(EventTime(time)));
+        };
+        record("111122223333", 150);
+        record("111122223333", 50);
+        record("444455556666", 150);
+        tally.record(&selection, true, [None, None], Some(EventTime(200)));
+        tally.record(&selection, true, [None, None], None);
+        assert_eq!((tally.taken, tally.left_out), (3, 2));
+        assert_eq!(tally.accounts.len(), 2);
+        assert_eq!(tally.span, Some((EventTime(50), EventTime(200))));
+        let mut sum = SelectionTally::default();
+        sum.add(&tally);
+        assert_eq!(sum, tally);
+        sum.add(&tally);
+        assert_eq!((sum.taken, sum.accounts.len()), (6, 2));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use secretrail_engine::observation::CallOutcome;
 use secretrail_engine::policy::SourcePattern;
 use secretrail_engine::time::EventTime;
 
-use crate::args::value::{age, time};
+use crate::args::value::{EndTime, account, age, end_time, time};
 
 /// What to read.
 #[derive(Debug, Args)]
@@ -17,13 +17,14 @@ pub struct InputArgs {
     /// for standard input.
     #[arg(required = true, value_name = "PATH")]
     pub paths: Vec<PathBuf>,
-    /// Only events from this time on: RFC 3339 (2026-03-02T10:00:00Z) or a UTC date (2026-03-02).
+    /// Only events from this time on: a date (2026-03-02), or a time (2026-03-02 10:00,
+    /// 2026-03-02T10:00:00Z); UTC without a zone.
     #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Selection")]
     pub from: Option<EventTime>,
-    /// Only events before this time, in the same formats. Log files delivered up to a day later are
-    /// read too.
-    #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Selection")]
-    pub to: Option<EventTime>,
+    /// Only events before this time, in the same formats. A date means its end: `--from 2026-03-02
+    /// --to 2026-03-02` is that day. Log files delivered up to a day later are read too.
+    #[arg(long, value_name = "TIME", value_parser = end_time, help_heading = "Selection")]
+    pub to: Option<EndTime>,
     /// Only events of the last 30d, 12h, 90m or 2w.
     #[arg(
         long,
@@ -33,10 +34,12 @@ pub struct InputArgs {
         help_heading = "Selection"
     )]
     pub since: Option<i64>,
-    /// Only these account ids; in an AWSLogs tree, folders of other accounts are not opened.
+    /// Only these account ids, of 12 digits; in an AWSLogs tree, folders of other accounts are not
+    /// opened.
     #[arg(
         long,
         value_name = "ACCOUNT",
+        value_parser = account,
         value_delimiter = ',',
         help_heading = "Selection"
     )]

@@ -127,8 +127,13 @@ fn first_time(input: &InputArgs, now: EventTime) -> Result<Option<EventTime>, Ru
     let since = input.since.map(|secs| now.plus(secs.saturating_neg()));
     let from = input.from.or(since);
     match (from, input.to) {
-        (Some(from), Some(to)) if from >= to => Err(RunFailure::Usage(format!(
-            "--from {from} is not before --to {to}; swap them"
+        (Some(from), Some(to)) if from > to.typed => Err(RunFailure::Usage(format!(
+            "--from {from} is after --to {}; swap them",
+            to.typed
+        ))),
+        (Some(from), Some(to)) if from == to.end => Err(RunFailure::Usage(format!(
+            "--from and --to are both {from}, and nothing is between them: --to is the first time \
+             after the selection; give a later one, or a date for its whole day"
         ))),
         _ => Ok(from),
     }
@@ -145,7 +150,7 @@ fn selection(input: &InputArgs, from: Option<EventTime>) -> Selection {
     };
     Selection {
         from,
-        to: input.to,
+        to: input.to.map(|to| to.end),
         accounts: input.account.clone(),
         regions: input.region.clone(),
         filter,
@@ -214,11 +219,24 @@ mod tests {
     }
 
     #[test]
+    fn a_date_twice_is_that_day() {
+        let host = host(false, false);
+        let day = settings("logs --from 2026-03-02 --to 2026-03-02", &host).unwrap();
+        let Selection { from, to, .. } = day.selection;
+        assert_eq!(from, EventTime::parse("2026-03-02T00:00:00Z"));
+        assert_eq!(to, EventTime::parse("2026-03-03T00:00:00Z"));
+    }
+
+    #[test]
     fn what_contradicts_itself_is_refused_with_the_remedy() {
         let host = host(false, false);
         let swapped = "logs --from 2026-03-03 --to 2026-03-02";
         let error = settings(swapped, &host).unwrap_err();
         assert!(error.ends_with("swap them"), "{error}");
+        let equal = "logs --from 2026-03-02T10:00:00Z --to 2026-03-02T11:00:00+01:00";
+        let error = settings(equal, &host).unwrap_err();
+        assert!(error.starts_with("--from and --to are both 2026-03-02T10:00:00Z"));
+        assert!(!error.contains("swap"), "{error}");
         let error = settings("- -", &host).unwrap_err();
         assert!(error.starts_with("`-` was given twice"), "{error}");
     }

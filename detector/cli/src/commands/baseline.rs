@@ -15,6 +15,7 @@ use crate::args::settings::RunSettings;
 use crate::host::{ProcessHost, RunFailure, say};
 use crate::input::rules_and_policy;
 use crate::input::session::find;
+use crate::output::ending::RunReading;
 use crate::output::out::OpenOutput;
 use crate::output::run_summary::close;
 use crate::text::{number, plural};
@@ -41,7 +42,7 @@ pub fn run(args: &args::BaselineArgs, host: &mut ProcessHost) -> Result<u8, RunF
     out.finish(host)?;
     let code = close(&settings, &found, started, None, host);
     // Below the run summary: a proposal is only as good as the logs behind it.
-    if !settings.quiet {
+    if !settings.quiet && !RunReading::of(&found, &settings.selection).is_nothing() {
         say(host, &summary(&proposal));
     }
     Ok(code)

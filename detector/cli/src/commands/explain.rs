@@ -21,8 +21,9 @@ use crate::args::settings::RunSettings;
 use crate::host::{ProcessHost, RunFailure, say};
 use crate::input::rules_and_policy;
 use crate::input::session::{OpenedInput, find};
+use crate::output::ending::RunReading;
 use crate::output::out::OpenOutput;
-use crate::output::run_summary::{self, close, input_code};
+use crate::output::run_summary::{self, close, end, input_code};
 use crate::text::plural;
 
 /// Runs the command and returns its exit code.
@@ -33,7 +34,7 @@ use crate::text::plural;
 pub fn run(args: &args::ExplainArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
     let started = Instant::now();
     let mut settings = RunSettings::plain(&args.input, &args.destination, host)?;
-    let rules = rules_and_policy::rules(&args.files)?.set;
+    let rules = rules_and_policy::rules(&args.files, host)?.set;
     let paths = ExplainPaths::sort(&settings.paths, &mut *host.stdin)?;
     settings.paths = paths.logs;
     match paths.alerts {
@@ -58,6 +59,11 @@ fn from_logs(
         Err(failure) => {
             // Input that could not be read may be the cause.
             say(host, &run_summary::problems(&found.problems));
+            let reading = RunReading::of(&found, &settings.selection);
+            if reading.is_nothing() {
+                say(host, &format!("secretrail: {failure}\n"));
+                return Ok(end(reading, host));
+            }
             return Err(failure);
         }
     };

@@ -11,9 +11,10 @@ use secretrail_engine::parallel;
 use secretrail_engine::report::ReadReport;
 use secretrail_engine::rule::RuleSet;
 use secretrail_engine::scan::{ObjectScanner, ScanResult};
-use secretrail_engine::selection::Selection;
+use secretrail_engine::selection::{Selection, SelectionTally};
 
 use crate::args;
+use crate::args::path::hint;
 use crate::args::settings::RunSettings;
 use crate::host::{ProcessHost, RunFailure, say};
 use crate::input::object::{InputObject, InputProblem};
@@ -25,8 +26,9 @@ use crate::input::s3::store;
 use crate::input::store::{ObjectStore, StoreError, WritablePrefix};
 use crate::input::walk::WalkedObjects;
 use crate::input::{aws, batches, rules_and_policy, session};
+use crate::output::ending::RunReading;
 use crate::output::out;
-use crate::output::run_summary::{self, input_code};
+use crate::output::run_summary::{self, end, input_code};
 use crate::text::{number, plural};
 
 /// The destination of the extract files.
@@ -36,8 +38,15 @@ enum ExtractDestination {
 }
 
 impl ExtractDestination {
-    fn of(path: &Path) -> Self {
-        WritablePrefix::of(path).map_or_else(|| Self::Folder(path.to_owned()), Self::Bucket)
+    /// Rejects what is almost a path in S3: it would become a folder with a strange name.
+    fn of(path: &Path) -> Result<Self, RunFailure> {
+        if let Some(bucket) = WritablePrefix::of(path) {
+            return Ok(Self::Bucket(bucket));
+        }
+        match hint(path).filter(|hint| hint.contains("s3://")) {
+            Some(hint) => Err(RunFailure::Usage(format!("{}: {hint}", path.display()))),
+            None => Ok(Self::Folder(path.to_owned())),
+        }
     }
 
     fn is_in_s3(&self) -> bool {
@@ -100,8 +109,8 @@ const NOT_STDIN: &str = "extract reads files and S3, not standard input: an extr
 pub fn run(args: &args::ExtractArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
     let started = Instant::now();
     let settings = settings(args, host)?;
-    let rules = rules_and_policy::rules(&args.files)?.set;
-    let place = ExtractDestination::of(&args.output);
+    let rules = rules_and_policy::rules(&args.files, host)?.set;
+    let place = ExtractDestination::of(&args.output)?;
     let connection = aws::connect(&settings, place.is_in_s3())?;
     let store = store(connection.as_ref(), &settings.aws);
     let there = there(args, &place, &*store)?;
@@ -120,7 +129,16 @@ pub fn run(args: &args::ExtractArgs, host: &mut ProcessHost) -> Result<u8, RunFa
         let words = total.words(settings.threads, started.elapsed());
         say(host, &words);
     }
-    Ok(code)
+    // Of files that already existed, an earlier run has said what they hold.
+    if total.kept > 0 {
+        return Ok(code);
+    }
+    let reading = RunReading {
+        report: &total.report,
+        selection: &settings.selection,
+        selected: &total.selected,
+    };
+    Ok(code.max(end(reading, host)))
 }
 
 fn settings(args: &args::ExtractArgs, host: &ProcessHost) -> Result<RunSettings, RunFailure> {
@@ -151,6 +169,7 @@ fn there(
 #[derive(Default)]
 struct ExtractBatchResult {
     report: ReadReport,
+    selected: SelectionTally,
     problems: Vec<InputProblem>,
     /// Size of the extract file in bytes; `None` if it already existed.
     written: Option<u64>,
@@ -181,6 +200,7 @@ impl ExtractJob<'_> {
         let all = parallel::map(threads, &batches, |batch| self.done(batch));
         self.progress.finish_and_clear();
         let mut total = ExtractTotals::new(found.report, found.problems);
+        total.selected = found.selected;
         for done in all {
             total.add(done.map_err(|error| RunFailure::Output {
                 name: args.output.display().to_string(),
@@ -243,6 +263,7 @@ impl ExtractBatchResult {
             &scan_result.report.records_skipped,
         ));
         self.report.add(&scan_result.report);
+        self.selected.add(&scan_result.selected);
         ExtractedObject::of(
             &origin,
             object.tag(),
@@ -256,6 +277,7 @@ impl ExtractBatchResult {
 /// The results of all batches.
 struct ExtractTotals {
     report: ReadReport,
+    selected: SelectionTally,
     problems: Vec<InputProblem>,
     /// Total size in bytes of the written extract files.
     bytes: u64,
@@ -268,6 +290,7 @@ impl ExtractTotals {
     fn new(report: ReadReport, problems: Vec<InputProblem>) -> Self {
         Self {
             report,
+            selected: SelectionTally::default(),
             problems,
             bytes: 0,
             written: 0,
@@ -277,6 +300,7 @@ impl ExtractTotals {
 
     fn add(&mut self, done: ExtractBatchResult) {
         self.report.add(&done.report);
+        self.selected.add(&done.selected);
         self.problems.extend(done.problems);
         match done.written {
             Some(bytes) => {
@@ -289,6 +313,7 @@ impl ExtractTotals {
 
     fn words(&self, threads: usize, elapsed: Duration) -> String {
         let mut lines = run_summary::read(&self.report, threads, elapsed);
+        lines.extend(run_summary::left_out(&self.selected));
         // Nothing is written if everything exists.
         let share = self
             .report
@@ -356,7 +381,7 @@ mod tests {
     fn other_files_in_the_folder_are_ignored() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("notes.txt"), "x").unwrap();
-        let place = ExtractDestination::of(folder.path());
+        let place = ExtractDestination::of(folder.path()).unwrap();
         assert!(place.parts(&NoObjectStore).unwrap().is_empty());
         place.put("a.txt", b"1".to_vec(), &NoObjectStore).unwrap();
         assert_eq!(std::fs::read(folder.path().join("a.txt")).unwrap(), b"1");
@@ -369,6 +394,13 @@ mod tests {
         let refused = ran(&["extract", "/nowhere", "-o", below.to_str().unwrap()]);
         assert_eq!(refused.code, exit::OUTPUT);
         assert!(!refused.err.contains("/nowhere"), "{}", refused.err);
+        let almost = ran(&["extract", LOGS, "-o", "s3:/bucket/parts"]);
+        assert_eq!(almost.code, exit::USAGE);
+        assert!(
+            almost.err.contains("write s3://bucket/parts"),
+            "{}",
+            almost.err
+        );
         let stdin = ran(&["extract", "-", "-o", "parts"]);
         assert_eq!(stdin.code, exit::USAGE);
         assert!(stdin.err.starts_with("extract reads files and S3"));

@@ -6,9 +6,11 @@ use serde_json::Value;
 
 use crate::args;
 use crate::args::settings::RunSettings;
+use crate::exit;
 use crate::host::{ProcessHost, RunFailure};
 use crate::input::rules_and_policy;
 use crate::input::session::find;
+use crate::output::ending::RunReading;
 use crate::output::gaps::{GapLine, lines};
 use crate::output::listing::{self, RowListing};
 use crate::output::out::OpenOutput;
@@ -26,24 +28,39 @@ pub fn run(args: &args::GapsArgs, host: &mut ProcessHost) -> Result<u8, RunFailu
     settings.must_be_rows("gaps")?;
     // Rules of the built-in pack detect trails that were stopped or narrowed; users cannot replace
     // them here.
-    let pack = rules_and_policy::rules(&args::RuleFilesArgs::default())?.set;
+    let pack = rules_and_policy::rules(&args::RuleFilesArgs::default(), host)?.set;
     let mut out = OpenOutput::open(&settings)?;
     let found = find(&settings, &pack, None, host)?;
-    listing::write(&GapListing(lines(&found)), settings.format, &mut out)?;
+    let gaps = GapListing {
+        lines: lines(&found),
+        is_read: !RunReading::of(&found, &settings.selection).is_nothing(),
+    };
+    listing::write(&gaps, settings.format, &mut out)?;
     out.finish(host)?;
-    Ok(close(&settings, &found, started, None, host))
+    let code = close(&settings, &found, started, None, host);
+    let failed = args.fail_on_gaps && !gaps.lines.is_empty();
+    Ok(code.max(if failed { exit::FINDINGS } else { exit::DONE }))
 }
 
 /// All gaps in the logs.
-struct GapListing(Vec<GapLine>);
+struct GapListing {
+    lines: Vec<GapLine>,
+    /// Whether anything was read: without records, no gaps can be seen.
+    is_read: bool,
+}
 
 impl RowListing<6> for GapListing {
     const NAME: &'static str = "gaps";
     const HEADER: [&'static str; 6] = ["account", "region", "from", "to", "kind", "what"];
 
     fn table(&self) -> String {
-        if self.0.is_empty() {
-            return "no gaps\n".to_owned();
+        if self.lines.is_empty() {
+            let none = if self.is_read {
+                "no gaps\n"
+            } else {
+                "nothing was read\n"
+            };
+            return none.to_owned();
         }
         // Without the kind: the text says what is missing.
         let people = |[account, region, from, to, _, what]: [String; 6]| -> [String; 5] {
@@ -54,11 +71,11 @@ impl RowListing<6> for GapListing {
     }
 
     fn values(&self) -> Vec<Value> {
-        self.0.iter().map(value).collect()
+        self.lines.iter().map(value).collect()
     }
 
     fn rows(&self) -> Vec<[String; 6]> {
-        self.0.iter().map(row).collect()
+        self.lines.iter().map(row).collect()
     }
 }
 
@@ -98,8 +115,7 @@ mod tests {
     use secretrail_engine::time::EventTime;
 
     use super::*;
-    use crate::commands::tests::{LOGS, ran};
-    use crate::exit;
+    use crate::commands::tests::{LOGS, READ, ran, ran_with};
 
     fn line(what: &str) -> GapLine {
         GapLine {
@@ -114,7 +130,10 @@ mod tests {
 
     #[test]
     fn only_programs_get_the_kind() {
-        let gaps = GapListing(vec![line("no log file for 60 minutes")]);
+        let gaps = GapListing {
+            lines: vec![line("no log file for 60 minutes")],
+            is_read: true,
+        };
         assert_eq!(
             gaps.table().lines().last().unwrap(),
             "111122223333  eu-west-1  2026-03-02T10:00:00Z  2026-03-02T11:00:00Z  \
@@ -126,9 +145,29 @@ mod tests {
 
     #[test]
     fn no_gaps_are_reported_to_people_only() {
-        let none = GapListing(Vec::new());
+        let mut none = GapListing {
+            lines: Vec::new(),
+            is_read: true,
+        };
         assert_eq!(none.table(), "no gaps\n");
         assert!(none.rows().is_empty() && none.values().is_empty());
+        none.is_read = false;
+        assert_eq!(none.table(), "nothing was read\n");
+    }
+
+    #[test]
+    fn gaps_fail_a_run_only_on_request() {
+        // One read, and no KMS event around it.
+        let code = |more: &[&str]| ran_with(&[&["gaps", "-", "-q"], more].concat(), READ).code;
+        assert_eq!(
+            (code(&[]), code(&["--fail-on-gaps"])),
+            (exit::DONE, exit::FINDINGS)
+        );
+        let nothing = ran_with(&["gaps", "-", "--fail-on-gaps"], "");
+        assert_eq!(
+            (nothing.code, nothing.out.as_str()),
+            (exit::INPUT, "nothing was read\n")
+        );
     }
 
     #[test]

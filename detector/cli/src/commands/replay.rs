@@ -199,6 +199,7 @@ impl Replaying<'_, '_> {
             policy: self.policy.is_some(),
             lookback: self.settings.lookback,
             now: host.now,
+            selection: &self.settings.selection,
             found,
         })
     }

@@ -18,6 +18,7 @@ use crate::args::settings::RunSettings;
 use crate::host::{ProcessHost, RunFailure};
 use crate::input::rules_and_policy;
 use crate::input::session::find;
+use crate::output::ending::RunReading;
 use crate::output::out::OpenOutput;
 use crate::output::run_summary::close;
 use crate::output::table;
@@ -40,7 +41,11 @@ pub fn run(args: &args::SummaryArgs, host: &mut ProcessHost) -> Result<u8, RunFa
     let policy = rules_and_policy::policy(&args.policy)?;
     let mut out = OpenOutput::open(&settings)?;
     let found = find(&settings, &rules, policy.as_ref(), host)?;
-    out.raw(&text(&found.accesses, &found.alerts, args.top))?;
+    if RunReading::of(&found, &settings.selection).is_nothing() {
+        out.raw("nothing was read\n")?;
+    } else {
+        out.raw(&text(&found.accesses, &found.alerts, args.top))?;
+    }
     out.finish(host)?;
     Ok(close(&settings, &found, started, Some(rules.len()), host))
 }

@@ -157,3 +157,149 @@ fn a_command_that_fails_says_why_and_gives_the_code_of_its_reason() {
     let output = ran(&["man"]);
     assert_eq!((output.code, output.err.as_str()), (exit::DONE, ""));
 }
+
+/// The last line of a run that read nothing.
+const ENDING: &str = "secretrail: nothing was read; this says nothing about your secrets\n";
+
+#[test]
+fn every_command_that_read_nothing_says_so_last_also_in_quiet_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("notes.txt.zip"), "x").unwrap();
+    let out = tempfile::tempdir().unwrap();
+    let (path, to) = (
+        folder.path().to_str().unwrap(),
+        out.path().to_str().unwrap(),
+    );
+    let commands: [&[&str]; 8] = [
+        &["replay", path],
+        &["replay", path, "-f", "html"],
+        &["accesses", path],
+        &["summary", path],
+        &["gaps", path],
+        &["baseline", path],
+        &["verify", path],
+        &["extract", path, "-o", to],
+    ];
+    for quiet in [&[][..], &["-q"]] {
+        for command in commands {
+            let run = ran(&[command, quiet].concat());
+            assert_eq!(run.code, exit::INPUT, "{command:?}");
+            assert!(run.err.ends_with(ENDING), "{command:?}: {}", run.err);
+            assert!(!run.err.contains("alerts ") && !run.out.contains("no gaps"));
+        }
+        let explain = ran(&[&["explain", "abc", path], quiet].concat());
+        assert_eq!(
+            (explain.code, explain.err.ends_with(ENDING)),
+            (exit::INPUT, true)
+        );
+    }
+    let found = ran(&["accesses", path, "-q"]);
+    assert!(
+        found
+            .err
+            .contains("1 file found, without a CloudTrail record"),
+        "{}",
+        found.err
+    );
+}
+
+#[test]
+fn an_empty_selection_is_no_clean_log_and_says_what_there_is() {
+    let of = |more: &[&str]| ran_with(&[&["replay", "-", "-q"], more].concat(), READ);
+    for (more, there) in [
+        (["--account", "444455556666"], "account 111122223333"),
+        (["--region", "eu-wst-1"], "did you mean eu-west-1?"),
+        (["--to", "2026-03-01"], "times from 2026-03-02T10:00:00Z"),
+    ] {
+        let run = of(&more);
+        assert_eq!((run.code, run.out.as_str()), (exit::INPUT, ""));
+        assert!(
+            run.err.contains(there) && run.err.ends_with(ENDING),
+            "{}",
+            run.err
+        );
+    }
+    let day = of(&["--from", "2026-03-02", "--to", "2026-03-02"]);
+    assert_eq!((day.code, day.err.as_str()), (exit::DONE, ""));
+    // The record of a service that no rule needs is in the selection, too.
+    let other = READ
+        .replace("secretsmanager.", "s3.")
+        .replace("GetSecretValue", "ListBuckets");
+    let none = ran_with(&["accesses", "-", "--region", "eu-west-1", "-q"], &other);
+    assert_eq!((none.code, none.err.as_str()), (exit::DONE, ""));
+    let all = ran_with(&["accesses", "-", "--region", "us-east-1"], &other);
+    assert!(
+        all.err.contains("left out       1 record by the selection"),
+        "{}",
+        all.err
+    );
+}
+
+#[test]
+fn a_pattern_that_matches_nothing_is_reported_with_what_is_close() {
+    let of = |more: &[&str]| {
+        ran_with(
+            &[&["accesses", "-", "-f", "jsonl", "-q"], more].concat(),
+            READ,
+        )
+    };
+    for (more, close) in [
+        (
+            ["--principal", "kin"],
+            "--principal kin: matches no principal; did you mean kim?",
+        ),
+        (
+            ["--secret", "prod/bd"],
+            "--secret prod/bd: matches no secret; did you mean prod/db?",
+        ),
+        (
+            ["--access-key", "AKIA1"],
+            "--access-key AKIA1: matches no access key; no access key is",
+        ),
+    ] {
+        let run = of(&more);
+        assert_eq!((run.code, run.out.as_str()), (exit::DONE, ""));
+        assert!(run.err.contains(close), "{}", run.err);
+    }
+    let found = of(&["--principal", "k*", "--secret", "prod/*"]);
+    assert_eq!((found.out.lines().count(), found.err.as_str()), (1, ""));
+}
+
+#[test]
+fn extract_files_answer_a_selection_as_their_logs_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let parts = folder.path().to_str().unwrap();
+    assert_eq!(ran(&["extract", LOGS, "-o", parts, "-q"]).code, exit::DONE);
+    for path in [LOGS, parts] {
+        let of = |more: &[&str]| ran(&[&["accesses", path, "-f", "jsonl", "-q"], more].concat());
+        let elsewhere = of(&["--account", "999999999999"]);
+        assert_eq!(elsewhere.code, exit::INPUT, "{path}: {}", elsewhere.err);
+        assert!(elsewhere.err.ends_with(ENDING));
+        let nobody = of(&["--principal", "nobody-at-all"]);
+        assert_eq!(nobody.code, exit::DONE, "{path}: {}", nobody.err);
+        assert!(
+            nobody
+                .err
+                .contains("--principal nobody-at-all: matches no principal")
+        );
+    }
+}
+
+#[test]
+fn a_log_without_bytes_in_a_tree_fails_also_beside_good_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let day = "AWSLogs/111122223333/CloudTrail/eu-west-1/2026/03/02";
+    let day = folder.path().join(day);
+    std::fs::create_dir_all(&day).unwrap();
+    std::fs::write(day.join("a.json"), READ).unwrap();
+    let path = folder.path().to_str().unwrap();
+    assert_eq!(ran(&["accesses", path, "-q"]).code, exit::DONE);
+    std::fs::write(day.join("b.json.gz"), "").unwrap();
+    let run = ran(&["accesses", path, "-f", "jsonl", "-q"]);
+    assert_eq!((run.code, run.out.lines().count()), (exit::INPUT, 1));
+    assert!(
+        run.err.contains("b.json.gz: is empty (0 bytes)"),
+        "{}",
+        run.err
+    );
+}

@@ -27,6 +27,7 @@ use crate::input::object::InputProblem;
 use crate::input::progress::bytes_bar;
 use crate::input::s3::store;
 use crate::input::session;
+use crate::output::ending::NOTHING_READ;
 use crate::output::listing;
 use crate::output::out::OpenOutput;
 use crate::output::run_summary::input_code;
@@ -57,8 +58,18 @@ pub fn run(args: &args::VerifyArgs, host: &mut ProcessHost) -> Result<u8, RunFai
     if !settings.quiet {
         say(host, &words(&findings, &evidence, &keys, started.elapsed()));
     }
+    if findings.is_empty() {
+        say(
+            host,
+            &format!("secretrail: {NO_TREE}\nsecretrail: {NOTHING_READ}\n"),
+        );
+        return Ok(exit::INPUT);
+    }
     Ok(code.max(findings_code(&findings)))
 }
+
+/// Why there was nothing to verify.
+const NO_TREE: &str = "no digests or logs of this selection in an AWSLogs tree";
 
 /// The exit code by the findings alone. Unproven files do not fail the run: the newest digest of a
 /// copy is always unproven.

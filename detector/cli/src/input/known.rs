@@ -39,8 +39,20 @@ impl<'s> KnownObjects<'s> {
     pub fn take(&self, entry: &ExtractEntry, out: &mut ReadingResult) -> Option<RecordOrigin> {
         let parsed = object::parse(&entry.name);
         // The extraction may have had a wider selection than this run.
-        if !walk::may_hold(&parsed, self.selection) || !self.is_new(entry) {
+        if !walk::may_hold(&parsed, self.selection) {
+            let selected = &mut out.scan_result.selected;
+            selected.unopened += 1;
+            selected.place(parsed.account, parsed.region);
             return None;
+        }
+        if !self.is_new(entry) {
+            return None;
+        }
+        if entry.in_tree {
+            // Its path selects it; of its other records, only the number is known.
+            let selected = &mut out.scan_result.selected;
+            selected.taken += entry.records;
+            selected.place(parsed.account, parsed.region);
         }
         out.scan_result.report.add(&entry.report());
         out.scan_result.coverage.extend(entry.marks());

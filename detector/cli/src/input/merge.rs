@@ -18,6 +18,7 @@ use secretrail_engine::pipeline::history::HistoryPipeline;
 use secretrail_engine::policy::AccessPolicy;
 use secretrail_engine::rule::RuleSet;
 use secretrail_engine::scan::{ObjectScanner, ScanResult};
+use secretrail_engine::selection::{Selection, SelectionTally};
 use secretrail_engine::state::StateError;
 use secretrail_engine::time::EventTime;
 
@@ -32,6 +33,7 @@ use crate::input::read::readers;
 use crate::input::reading::ReadingResult;
 use crate::input::session::{OpenedInput, SessionResult, internal, pipeline, refused};
 use crate::input::store::ObjectStore;
+use crate::input::unmatched::UnmatchedPatterns;
 
 /// Bytes of an extract file fetched at a time, and held while it is open: most and least.
 const PIECE: u64 = 256 * 1024;
@@ -94,8 +96,12 @@ pub(crate) fn run(
     // The heads hold the counts of their objects.
     let mut report = objects.report;
     report.add(&std::mem::take(&mut reading.scan_result.report));
+    let mut seen = SeenRecords::new(
+        &settings.selection,
+        [&objects.selected, &reading.scan_result.selected],
+    );
     task.piece = piece(heads.iter().map(|head| (head.from, head.last)));
-    let failed = merge(&task, heads, history, &mut |outcome| {
+    let failed = merge(&task, heads, history, &mut seen, &mut |outcome| {
         report.add(&outcome.report);
         emit(outcome)
     })?;
@@ -108,8 +114,42 @@ pub(crate) fn run(
     Ok(SessionResult {
         report,
         problems,
-        ..SessionResult::nothing(objects.objects, store)
+        ..seen.result(objects.objects, store)
     })
+}
+
+/// What the selection and its filter did with the records so far.
+struct SeenRecords<'s> {
+    selected: SelectionTally,
+    patterns: UnmatchedPatterns<'s>,
+}
+
+impl<'s> SeenRecords<'s> {
+    /// Starts with what paths and heads have shown.
+    fn new(selection: &'s Selection, tallies: [&SelectionTally; 2]) -> Self {
+        let mut selected = SelectionTally::default();
+        for tally in tallies {
+            selected.add(tally);
+        }
+        Self {
+            selected,
+            patterns: UnmatchedPatterns::new(selection),
+        }
+    }
+
+    fn see(&mut self, slice: &ScanResult) {
+        self.selected.add(&slice.selected);
+        self.patterns.see(&slice.observations);
+    }
+
+    /// A result with what was seen and nothing else.
+    fn result(self, objects: Vec<InputObject>, store: Box<dyn ObjectStore>) -> SessionResult {
+        SessionResult {
+            unmatched: self.patterns.lines(),
+            selected: self.selected,
+            ..SessionResult::nothing(objects, store)
+        }
+    }
 }
 
 /// Evaluates the records of all files in slices by time; returns what could not be read. Reading is
@@ -118,6 +158,7 @@ fn merge(
     task: &MergeTask<'_>,
     heads: Vec<ExtractFileHead<'_>>,
     mut history: HistoryPipeline<'_, '_>,
+    seen: &mut SeenRecords<'_>,
     emit: &mut dyn FnMut(BatchOutcome) -> Result<(), RunFailure>,
 ) -> Result<Vec<InputProblem>, RunFailure> {
     let merge = ExtractFileMerge::new(task, heads);
@@ -125,6 +166,7 @@ fn merge(
         let (sender, slices) = mpsc::sync_channel(1);
         let reader = scope.spawn(move || merge.slices(&sender));
         for (slice, upto) in slices {
+            seen.see(&slice);
             emit(pollster::block_on(history.advance(slice, upto)).map_err(internal)?)?;
         }
         // A panic of the reader is a bug; it is propagated.

@@ -3,22 +3,27 @@
 use std::path::{Path, PathBuf};
 
 use secretrail_engine::policy::AccessPolicy;
+use secretrail_engine::report::SkippedObject;
 use secretrail_engine::rule::RuleSet;
 use secretrail_engine::rule::vars::{self, Placeholders};
+use secretrail_engine::sanitize;
 use secretrail_pack::{FileTexts, RulePack, complete, is_rule};
 use walkdir::{DirEntry, WalkDir};
 
 use crate::args::{PolicyArgs, RuleFilesArgs};
 use crate::host::{ProcessHost, RunFailure, say};
 
-/// Rules from files and folders; the built-in pack if none are named.
+/// Rules from files and folders; the built-in pack if none are named. What is skipped in folders is
+/// reported on standard error.
 ///
 /// # Errors
 ///
 /// [`RunFailure::Rules`] with all errors in the rules.
-pub fn rules(named: &RuleFilesArgs) -> Result<RulePack, RunFailure> {
+pub fn rules(named: &RuleFilesArgs, host: &mut ProcessHost) -> Result<RulePack, RunFailure> {
     let (files, vars) = (files(&named.rules)?, vars(named.vars.as_deref())?);
-    RulePack::load(complete(files), &vars).map_err(|faults| RunFailure::Rules(faults.to_string()))
+    files.say_skipped(host);
+    RulePack::load(complete(files.texts), &vars)
+        .map_err(|faults| RunFailure::Rules(faults.to_string()))
 }
 
 /// Like [`rules`], with warnings on standard error.
@@ -30,7 +35,7 @@ pub fn rules_with_warnings(
     named: &RuleFilesArgs,
     host: &mut ProcessHost,
 ) -> Result<RuleSet, RunFailure> {
-    let rules = rules(named)?.set;
+    let rules = rules(named, host)?.set;
     rules
         .warnings
         .iter()
@@ -38,17 +43,56 @@ pub fn rules_with_warnings(
     Ok(rules)
 }
 
-/// Names and texts of the named rule files; empty if none are named.
+/// The rule files that were named.
+#[derive(Debug, Default)]
+pub struct RuleFiles {
+    /// Names and texts.
+    pub texts: FileTexts,
+    /// Pipes, sockets and devices in folders, and links to them, which were not opened.
+    pub skipped: Vec<PathBuf>,
+}
+
+impl RuleFiles {
+    /// Reports what was skipped on standard error.
+    pub fn say_skipped(&self, host: &mut ProcessHost) {
+        let reason = SkippedObject::NotAFile.as_str();
+        for path in &self.skipped {
+            let path = path.to_string_lossy();
+            let path = sanitize::line(&path);
+            say(host, &format!("secretrail: {path}: skipped: {reason}\n"));
+        }
+    }
+}
+
+/// The named rule files; empty if none are named.
 ///
 /// # Errors
 ///
 /// [`RunFailure::Rules`] if a file cannot be read or a folder has no rules.
-pub fn files(paths: &[PathBuf]) -> Result<FileTexts, RunFailure> {
-    if paths.is_empty() {
-        Ok(FileTexts::new())
-    } else {
-        from_disk(paths)
+pub fn files(paths: &[PathBuf]) -> Result<RuleFiles, RunFailure> {
+    let mut files = RuleFiles::default();
+    for path in paths {
+        let before = files.texts.len();
+        // Sorted by name: the order in which rules are loaded is the same on every machine.
+        for entry in WalkDir::new(path).follow_links(true).sort_by_file_name() {
+            let entry = entry.map_err(|error| unreadable(path, error))?;
+            if !is_rule_file(&entry) {
+                continue;
+            }
+            // A pipe that was named is read: the shell makes one for `<(command)`.
+            if entry.depth() > 0 && !entry.file_type().is_file() {
+                files.skipped.push(entry.into_path());
+                continue;
+            }
+            let name = entry.path().display().to_string();
+            files.texts.push((name, text(entry.path())?));
+        }
+        if files.texts.len() == before {
+            let message = "holds no rules; Sigma files end in .yml or .yaml";
+            return Err(unreadable(path, message));
+        }
     }
+    Ok(files)
 }
 
 /// Values of `|expand` placeholders; empty without a file.
@@ -61,25 +105,6 @@ pub fn vars(path: Option<&Path>) -> Result<Placeholders, RunFailure> {
         return Ok(Placeholders::new());
     };
     vars::read(&text(path)?).map_err(|error| unreadable(path, error))
-}
-
-fn from_disk(paths: &[PathBuf]) -> Result<FileTexts, RunFailure> {
-    let mut files = Vec::new();
-    for path in paths {
-        let before = files.len();
-        // Sorted by name: the order in which rules are loaded is the same on every machine.
-        for entry in WalkDir::new(path).follow_links(true).sort_by_file_name() {
-            let entry = entry.map_err(|error| unreadable(path, error))?;
-            if is_rule_file(&entry) {
-                files.push((entry.path().display().to_string(), text(entry.path())?));
-            }
-        }
-        if files.len() == before {
-            let message = "holds no rules; Sigma files end in .yml or .yaml";
-            return Err(unreadable(path, message));
-        }
-    }
-    Ok(files)
 }
 
 /// A file that was named is always a rule file; in folders the extension decides.
@@ -126,14 +151,25 @@ mod tests {
         let write = |name: &str| std::fs::write(folder.path().join(name), "title: x").unwrap();
         ["b.yml", "a.yaml", "notes.txt"].into_iter().for_each(write);
         let names = |paths: &[PathBuf]| -> Vec<String> {
-            let files = files(paths).unwrap().into_iter();
+            let files = files(paths).unwrap().texts.into_iter();
             files
                 .map(|(name, _)| name.rsplit('/').next().unwrap().to_owned())
                 .collect()
         };
         assert_eq!(names(&[folder.path().to_owned()]), ["a.yaml", "b.yml"]);
         assert_eq!(names(&[folder.path().join("notes.txt")]), ["notes.txt"]);
-        assert_eq!(files(&[]).unwrap().len(), 0, "the pack, then");
+        assert_eq!(files(&[]).unwrap().texts.len(), 0, "the pack, then");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn sockets_and_devices_among_rules_are_skipped_without_being_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::fs::write(path("a.yml"), "title: x").unwrap();
+        std::os::unix::fs::symlink("/dev/zero", path("b.yml")).unwrap();
+        let files = files(&[folder.path().to_owned()]).unwrap();
+        assert_eq!((files.texts.len(), files.skipped), (1, vec![path("b.yml")]));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use secretrail_engine::report::ReadReport;
 use secretrail_engine::rule::RuleSet;
 use secretrail_engine::sanitize;
 use secretrail_engine::scan::ScanResult;
+use secretrail_engine::selection::SelectionTally;
 use secretrail_engine::state::StateError;
 use secretrail_engine::state::memory::MemoryStore;
 use secretrail_engine::time::EventTime;
@@ -26,6 +27,7 @@ use super::read;
 use super::reading::ReadingResult;
 use super::s3::store;
 use super::store::ObjectStore;
+use super::unmatched::UnmatchedPatterns;
 use super::walk::{self, WalkedObjects};
 use super::{aws, manifest};
 use crate::args::settings::RunSettings;
@@ -45,6 +47,10 @@ pub(crate) struct SessionResult {
     pub(crate) coverage: HashSet<CoverageMark>,
     /// The store of the objects in S3.
     pub(crate) store: Box<dyn ObjectStore>,
+    /// What the selection by time, account and region took and left out.
+    pub(crate) selected: SelectionTally,
+    /// One line for each pattern of the filter that matched nothing.
+    pub(crate) unmatched: Vec<String>,
 }
 
 impl SessionResult {
@@ -59,6 +65,8 @@ impl SessionResult {
             deliveries: Vec::new(),
             coverage: HashSet::default(),
             store,
+            selected: SelectionTally::default(),
+            unmatched: Vec::new(),
         }
     }
 }
@@ -127,6 +135,10 @@ pub(crate) fn find_in(
     let mut deliveries = reading.deliveries;
     deliveries.extend(objects.objects.iter().filter_map(delivery));
     let coverage = reading.scan_result.coverage.clone();
+    let mut selected = objects.selected;
+    selected.add(&reading.scan_result.selected);
+    let mut patterns = UnmatchedPatterns::new(&settings.selection);
+    patterns.see(&reading.scan_result.observations);
     let pipeline = pipeline(settings, rules, policy);
     let outcome = take_in(&pipeline, reading.scan_result, host.now)?;
     report.add(&outcome.report);
@@ -139,6 +151,8 @@ pub(crate) fn find_in(
         objects: objects.objects,
         coverage,
         store,
+        selected,
+        unmatched: patterns.lines(),
     })
 }
 

@@ -1,16 +1,18 @@
 //! Finds the objects to read under the paths: files, and folders and prefixes in S3 to any depth,
 //! sorted by name. In an `AWSLogs` tree, folders and files outside of the selection are not opened.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use secretrail_engine::object::{self, ObjectKind, ObjectPath};
 use secretrail_engine::report::{ReadReport, SkippedObject};
-use secretrail_engine::selection::Selection;
+use secretrail_engine::selection::{Selection, SelectionTally};
 use walkdir::{DirEntry, WalkDir};
 
 use super::object::{InputObject, InputProblem, ObjectPlace};
 use super::store::{ObjectStore, RemoteObject, StoreError};
-use crate::args::path::{bucket_and_prefix, is_stdin};
+use crate::args::path::{bucket_and_prefix, hint, is_stdin};
 
 /// Seconds after the end of the selection in which deliveries are still read. Most events are
 /// delivered within ten minutes.
@@ -20,11 +22,12 @@ const LATE_DELIVERY_SECS: i64 = 86_400;
 /// events.
 const STAMP_SLACK_SECS: i64 = 300;
 
-const NO_LOGS_IN_FOLDER: &str = "no log files for this selection in the folder; \
-    logs end in .json, .jsonl, .ndjson or .gz";
+const NO_LOGS_IN_FOLDER: &str = "no log files for this selection in the folder";
 
-const NO_LOGS_BELOW_PREFIX: &str = "no log files for this selection below the prefix; \
-    logs end in .json, .jsonl, .ndjson or .gz";
+const NO_LOGS_BELOW_PREFIX: &str = "no log files for this selection below the prefix";
+
+const NO_PATTERNS: &str = "no log files below the prefix: `*` and `?` have no meaning in a prefix; \
+    write the part before them";
 
 /// The objects found under the paths.
 #[derive(Debug, Default)]
@@ -35,6 +38,8 @@ pub struct WalkedObjects {
     pub report: ReadReport,
     /// Paths that could not be opened.
     pub problems: Vec<InputProblem>,
+    /// Accounts, regions and days in the paths, and how much was not opened.
+    pub selected: SelectionTally,
 }
 
 /// Finds the objects under the paths: logs, and with `digests` also digests.
@@ -80,21 +85,32 @@ impl PathWalker<'_> {
                 &tree_path(path),
                 true,
             )),
-            Err(error) => self.problem(key(path), error),
+            Err(error) => {
+                let named = key(path);
+                match hint(path) {
+                    Some(hint) => self.problem(named, format!("{error}; {hint}")),
+                    None => self.problem(named, error),
+                }
+            }
         }
     }
 
     fn folder(&mut self, root: &Path) {
         let tree = InputTree::new(root);
-        let before = self.seen();
+        let before = (self.seen(), self.found.problems.len());
         let entries = WalkDir::new(root)
             .follow_links(true)
             .sort_by(by_name)
             .into_iter();
         let selection = self.selection;
+        let left_out = RefCell::new(SelectionTally::default());
         let entries = entries.filter_entry(|entry| {
             !entry.file_type().is_dir()
-                || may_hold(&object::parse(&tree.whole(&key(entry.path()))), selection)
+                || opens(
+                    &object::parse(&tree.whole(&key(entry.path()))),
+                    selection,
+                    &mut left_out.borrow_mut(),
+                )
         });
         for entry in entries {
             match entry {
@@ -103,7 +119,8 @@ impl PathWalker<'_> {
                 Err(error) => self.unopened(root, &error),
             }
         }
-        if self.seen() == before && self.found.problems.is_empty() {
+        self.found.selected.add(&left_out.into_inner());
+        if (self.seen(), self.found.problems.len()) == before {
             self.problem(key(root), NO_LOGS_IN_FOLDER);
         }
     }
@@ -120,11 +137,15 @@ impl PathWalker<'_> {
 
     fn file(&mut self, entry: DirEntry, tree: &InputTree) {
         let name = key(entry.path());
+        // Links were followed. A pipe would wait for its writer, and a device may be endless.
+        if !entry.file_type().is_file() {
+            return self.found.report.skip_object(SkippedObject::NotAFile);
+        }
         let whole = tree.whole(&name);
         let parsed = object::parse(&whole);
         match self.skips(&parsed, &whole) {
             Some(reason) => self.found.report.skip_object(reason),
-            None if !may_hold(&parsed, self.selection) => {}
+            None if !self.takes(&parsed) => {}
             None => {
                 let place = ObjectPlace::File(entry.into_path());
                 let object = InputObject::parsed(place, name, &whole, &parsed, false);
@@ -147,35 +168,44 @@ impl PathWalker<'_> {
             self.remote(remote, prefix);
         }
         if self.seen() == before {
-            self.problem(named, NO_LOGS_BELOW_PREFIX);
+            let why = if prefix.contains(['*', '?']) {
+                NO_PATTERNS
+            } else {
+                NO_LOGS_BELOW_PREFIX
+            };
+            self.problem(named, why);
         }
     }
 
     fn list(
-        &self,
+        &mut self,
         bucket: &str,
         prefix: &str,
         store: &dyn ObjectStore,
     ) -> Result<Vec<RemoteObject>, StoreError> {
-        let Selection {
-            from,
-            to,
-            accounts,
-            regions,
-            ..
-        } = self.selection;
         // Without a selection: one request for a thousand objects instead of one for each folder.
-        if from.is_none() && to.is_none() && accounts.is_empty() && regions.is_empty() {
+        if !self.selection.is_limited() {
             return store.list(bucket, prefix, None);
         }
+        let left_out = Mutex::new(SelectionTally::default());
+        let (selection, digests) = (self.selection, self.digests);
         // Folders without events, or of another account, region or day, are not listed.
-        let opens = |folder: &str| {
-            let parsed = object::parse(folder);
-            let holds = parsed.kind == ObjectKind::Events
-                || (self.digests && parsed.kind == ObjectKind::Digest);
-            holds && may_hold(&parsed, self.selection)
-        };
-        store.list(bucket, prefix, Some(&opens))
+        let listed = store.list(
+            bucket,
+            prefix,
+            Some(&|folder: &str| {
+                let parsed = object::parse(folder);
+                let holds = parsed.kind == ObjectKind::Events
+                    || (digests && parsed.kind == ObjectKind::Digest);
+                let mut left_out = left_out.lock().unwrap_or_else(PoisonError::into_inner);
+                holds && opens(&parsed, selection, &mut left_out)
+            }),
+        );
+        let left_out = left_out.into_inner();
+        self.found
+            .selected
+            .add(&left_out.unwrap_or_else(PoisonError::into_inner));
+        listed
     }
 
     fn remote(&mut self, remote: RemoteObject, prefix: &str) {
@@ -185,7 +215,7 @@ impl PathWalker<'_> {
         let explicit = remote.key == prefix;
         match self.skips(&parsed, &key) {
             Some(reason) if !explicit => self.found.report.skip_object(reason),
-            None if !may_hold(&parsed, self.selection) => {}
+            None if !self.takes(&parsed) => {}
             _ => {
                 let name = remote.name();
                 let object =
@@ -193,6 +223,12 @@ impl PathWalker<'_> {
                 self.found.objects.push(object);
             }
         }
+    }
+
+    /// Whether an object may hold events of the selection; it is counted if not.
+    fn takes(&mut self, path: &ObjectPath<'_>) -> bool {
+        self.found.selected.place(path.account, path.region);
+        opens(path, self.selection, &mut self.found.selected)
     }
 
     /// Why an object is skipped by its name; `None` if it is not.
@@ -270,6 +306,17 @@ pub(crate) fn may_hold(path: &ObjectPath<'_>, selection: &Selection) -> bool {
     let place_fits = path.account.is_none()
         || (is_among(accounts, path.account) && is_among(regions, path.region));
     day_fits && stamp_fits && place_fits
+}
+
+/// Like [`may_hold`]; what is not opened is counted, with its account, region and days.
+fn opens(path: &ObjectPath<'_>, selection: &Selection, left_out: &mut SelectionTally) -> bool {
+    let opens = may_hold(path, selection);
+    if !opens && path.kind == ObjectKind::Events {
+        left_out.unopened += 1;
+        left_out.place(path.account, path.region);
+        left_out.times(path.days.map(|(start, end)| (start, end.plus(-1))));
+    }
+    opens
 }
 
 /// Whether a value is selected. An empty list selects everything; so does a path without the value.
@@ -351,7 +398,7 @@ mod tests {
     #[test]
     fn a_folder_without_logs_is_a_problem_and_so_is_a_missing_one() {
         let folder = tempfile::tempdir().unwrap();
-        let paths = [folder.path().to_owned(), folder.path().join("gone")];
+        let paths = [folder.path().join("gone"), folder.path().to_owned()];
         let found = walk(
             &paths,
             &Selection::default(),
@@ -360,6 +407,65 @@ mod tests {
         );
         let messages: Vec<&str> = found.problems.iter().map(|p| &*p.message).collect();
         assert_eq!(messages.len(), 2, "{messages:?}");
-        assert_eq!(messages[0], NO_LOGS_IN_FOLDER);
+        assert_eq!(messages[1], NO_LOGS_IN_FOLDER);
+    }
+
+    fn walked(path: &Path, selection: &Selection) -> WalkedObjects {
+        let store = super::super::store::NoObjectStore;
+        walk(&[path.to_owned()], selection, &store, false)
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn pipes_sockets_and_devices_in_folders_are_counted_and_not_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::fs::write(path("a.json"), "{}").unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(path("b.json")).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", path("c.json")).unwrap();
+        std::os::unix::fs::symlink(path("a.json"), path("d.json")).unwrap();
+        let found = walked(folder.path(), &Selection::default());
+        assert_eq!(found.objects.len(), 2, "the file, and the link to it");
+        assert_eq!(found.report.objects_skipped[&SkippedObject::NotAFile], 2);
+        assert_eq!(found.problems, []);
+    }
+
+    #[test]
+    fn what_a_selection_leaves_out_by_path_is_counted_and_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let day = folder.path().join(DAY);
+        std::fs::create_dir_all(&day).unwrap();
+        std::fs::write(day.join("a.json"), "{}").unwrap();
+        let only = Selection {
+            accounts: vec!["444455556666".to_owned()],
+            ..Selection::default()
+        };
+        let found = walked(folder.path(), &only);
+        assert!(found.objects.is_empty() && found.selected.unopened == 1);
+        assert!(found.selected.accounts.contains("111122223333"));
+        assert_eq!(found.problems[0].message, NO_LOGS_IN_FOLDER);
+        let late = walked(
+            folder.path(),
+            &selection(Some("2026-04-01T00:00:00Z"), None),
+        );
+        let (first, last) = late.selected.span.unwrap();
+        assert_eq!(
+            (first.to_string(), last.to_string()),
+            (
+                "2026-03-01T00:00:00Z".to_owned(),
+                "2026-03-31T23:59:59Z".to_owned()
+            )
+        );
+    }
+
+    #[test]
+    fn a_path_that_is_not_there_gets_the_hint_of_its_form() {
+        let message = |path: &str| {
+            let found = walked(Path::new(path), &Selection::default());
+            found.problems[0].message.clone()
+        };
+        assert!(message("s3:/logs/x").ends_with("; write s3://logs/x"));
+        assert!(message("/nowhere/*.json").ends_with("name the folder"));
+        assert!(!message("/nowhere/a.json").contains(';'));
     }
 }

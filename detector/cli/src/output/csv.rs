@@ -29,6 +29,11 @@ const ALERT: &[&str] = &[
     "id",
 ];
 
+/// Longest cell of a spreadsheet, in UTF-16 units.
+///
+/// Source: Microsoft, "Excel specifications and limits".
+const CELL: usize = 32_767;
+
 /// Why rows could not be written; all of these are internal errors.
 #[derive(Debug, thiserror::Error)]
 pub enum CsvError {
@@ -81,10 +86,30 @@ pub fn rows<H: AsRef<[&'static str]>, R: AsRef<[String]>>(
     writer.write_record(header.as_ref())?;
     for row in rows {
         let cells = row.as_ref().iter();
-        writer.write_record(cells.map(|cell| sanitize::cell(cell).into_owned()))?;
+        writer.write_record(cells.map(|text| cell(text)))?;
     }
     let bytes = writer.into_inner().map_err(|error| error.into_error())?;
     Ok(String::from_utf8(bytes)?)
+}
+
+/// A sanitised cell that a spreadsheet takes whole; a longer one ends in `…`.
+fn cell(text: &str) -> String {
+    let mut cell = sanitize::cell(text).into_owned();
+    // Nearly all are shorter in bytes, and so in every other unit.
+    if cell.len() <= CELL || cell.encode_utf16().count() <= CELL {
+        return cell;
+    }
+    let mut left = CELL - 1;
+    let end = cell.char_indices().find(|(_, c)| {
+        let fits = left.checked_sub(c.len_utf16());
+        left = fits.unwrap_or(left);
+        fits.is_none()
+    });
+    if let Some((end, _)) = end {
+        cell.truncate(end);
+    }
+    cell.push('…');
+    cell
 }
 
 fn or_empty<T: ToString + ?Sized>(value: Option<&T>) -> String {
@@ -139,6 +164,20 @@ mod tests {
         assert_eq!(lines[0], "one,two");
         assert!(!lines[1].starts_with('='), "{text}");
         assert!(lines[1].ends_with("\"a,b\""), "{text}");
+    }
+
+    #[test]
+    fn a_cell_ends_where_those_of_a_spreadsheet_end() {
+        let whole = "a".repeat(CELL);
+        assert_eq!(cell(&whole), whole);
+        let long = cell(&"a".repeat(CELL + 1));
+        assert_eq!((long.chars().count(), long.ends_with("a…")), (CELL, true));
+        // A pair of surrogates is not divided.
+        let emoji = cell(&"👩".repeat(20_000));
+        assert_eq!(emoji.encode_utf16().count(), CELL);
+        // Escapes count as they are written, and so does the quote before a formula.
+        assert_eq!(cell(&"\u{202e}".repeat(CELL)).chars().count(), CELL);
+        assert_eq!(cell(&"=".repeat(CELL)).chars().count(), CELL);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The output of a run. A file gets its name only once it is complete; until then it has a
 //! temporary one.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use secretrail_engine::access::json_v1::AccessV1;
 use secretrail_engine::alert::json_v1::AlertV1;
 use secretrail_engine::alert::{Alert, ocsf};
 use secretrail_engine::parallel;
+use secretrail_engine::sanitize;
 use tempfile::NamedTempFile;
 
 use crate::args::OutputFormat;
@@ -170,7 +172,9 @@ impl<'s> OpenOutput<'s> {
                     if is_array {
                         bytes.extend_from_slice(if index == 0 { b"[\n" } else { b",\n" });
                     }
+                    let start = bytes.len();
                     line(item, bytes).map_err(|error| RunFailure::Internal(error.to_string()))?;
+                    escape(bytes, start);
                     if !is_array {
                         bytes.push(b'\n');
                     }
@@ -250,6 +254,20 @@ impl<'s> OpenOutput<'s> {
             }
             target => target.complete(),
         }
+    }
+}
+
+/// Escapes what ends lines or changes the direction of text in the JSON from `start` on.
+fn escape(bytes: &mut Vec<u8>, start: usize) {
+    let written = bytes.get(start..).unwrap_or_default();
+    // Nearly all lines are ASCII, and serde has escaped its control characters.
+    if written.is_ascii() {
+        return;
+    }
+    let escaped = std::str::from_utf8(written).map(sanitize::json);
+    if let Ok(Cow::Owned(escaped)) = escaped {
+        bytes.truncate(start);
+        bytes.extend_from_slice(escaped.as_bytes());
     }
 }
 
@@ -377,6 +395,17 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         drop(open_file(&folder.path().join("out.csv")).unwrap());
         assert_eq!(names(folder.path()), [""; 0]);
+    }
+
+    #[test]
+    fn a_line_of_json_stays_one_line_for_every_reader() {
+        let mut bytes = b"\"\xe2\x80\xa8\",".to_vec();
+        let start = bytes.len();
+        serde_json::to_writer(&mut bytes, "a\u{85}b\u{2028}c\u{202e}Zo\u{eb}").unwrap();
+        escape(&mut bytes, start);
+        let text = String::from_utf8(bytes).unwrap();
+        let line = text.get(start..).unwrap();
+        assert_eq!(line, "\"a\\u0085b\\u2028c\\u202eZo\u{eb}\"");
     }
 
     #[test]

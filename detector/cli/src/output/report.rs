@@ -10,6 +10,7 @@ mod data;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use secretrail_engine::seen::LookbackPeriods;
+use secretrail_engine::selection::Selection;
 use secretrail_engine::time::EventTime;
 use sha2::{Digest, Sha256};
 
@@ -40,6 +41,8 @@ pub(crate) struct ReportAbout<'a> {
     pub(crate) lookback: LookbackPeriods,
     /// Time of the report, in UTC.
     pub(crate) now: EventTime,
+    /// Which events of the logs were asked for.
+    pub(crate) selection: &'a Selection,
     /// Result of the run.
     pub(crate) found: &'a SessionResult,
 }

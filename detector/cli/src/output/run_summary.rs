@@ -8,12 +8,14 @@ use secretrail_engine::access::DecryptStatus;
 use secretrail_engine::report::ReadReport;
 use secretrail_engine::rule_meta::RuleLevel;
 use secretrail_engine::sanitize;
+use secretrail_engine::selection::SelectionTally;
 
 use crate::args::settings::RunSettings;
 use crate::exit;
 use crate::host::{ProcessHost, say};
 use crate::input::object::InputProblem;
 use crate::input::session::SessionResult;
+use crate::output::ending::{RunReading, hint_about_named_files};
 use crate::text::{number, plural};
 
 /// One line for each input that could not be read.
@@ -65,15 +67,37 @@ fn pace(report: &ReadReport, threads: usize, elapsed: Duration) -> String {
     )
 }
 
-/// The whole run summary; `rules` is the number of rules, `None` for commands without alerts.
+/// The line about what the selection by time, account and region left out; `None` for nothing.
+#[must_use]
+pub fn left_out(selected: &SelectionTally) -> Option<String> {
+    let SelectionTally {
+        left_out, unopened, ..
+    } = selected;
+    if left_out + unopened == 0 {
+        return None;
+    }
+    let unopened = match unopened {
+        0 => String::new(),
+        count => format!(", {} not opened", plural(*count, "path")),
+    };
+    let records = plural(*left_out, "record");
+    Some(format!(
+        "left out       {records} by the selection{unopened}"
+    ))
+}
+
+/// The whole run summary; `rules` is the number of rules, `None` for commands without alerts, and
+/// for runs that read nothing: no alerts would say too much.
 #[must_use]
 pub fn words(
     report: &ReadReport,
     threads: usize,
     elapsed: Duration,
     rules: Option<usize>,
+    selected: &SelectionTally,
 ) -> String {
     let mut lines = read(report, threads, elapsed);
+    lines.extend(left_out(selected));
     lines.push(format!("secret reads   {}", number(report.reads)));
     lines.push(format!(
         "KMS Decrypts   {} ({} from secret changes, {} ignored)",
@@ -171,13 +195,37 @@ pub(crate) fn close(
     host: &mut ProcessHost,
 ) -> u8 {
     let code = input_code(&found.problems, host);
+    let reading = RunReading::of(found, &settings.selection);
+    let rules = rules.filter(|_| !reading.is_nothing());
     if !settings.quiet {
-        say(
-            host,
-            &words(&found.report, settings.threads, started.elapsed(), rules),
-        );
+        let (threads, elapsed) = (settings.threads, started.elapsed());
+        let words = words(&found.report, threads, elapsed, rules, &found.selected);
+        say(host, &words);
     }
-    code
+    say_lines(
+        hint_about_named_files(&found.objects, &found.problems),
+        host,
+    );
+    if !reading.is_nothing() {
+        say_lines(found.unmatched.iter().cloned(), host);
+    }
+    code.max(end(reading, host))
+}
+
+/// Prints why nothing was read, also with `--quiet`, and returns the exit code for it.
+pub(crate) fn end(reading: RunReading<'_>, host: &mut ProcessHost) -> u8 {
+    say_lines(reading.lines(), host);
+    if reading.is_nothing() {
+        exit::INPUT
+    } else {
+        exit::DONE
+    }
+}
+
+fn say_lines(lines: impl IntoIterator<Item = String>, host: &mut ProcessHost) {
+    for line in lines {
+        say(host, &format!("secretrail: {line}\n"));
+    }
 }
 
 /// Prints what could not be read, and returns the exit code of the input.
@@ -197,7 +245,8 @@ mod tests {
     use super::*;
 
     fn lines(report: &ReadReport, rules: Option<usize>) -> Vec<String> {
-        let text = words(report, 2, Duration::from_secs(2), rules);
+        let none = SelectionTally::default();
+        let text = words(report, 2, Duration::from_secs(2), rules, &none);
         text.lines().map(|line| line.trim().to_owned()).collect()
     }
 
@@ -217,7 +266,8 @@ mod tests {
             key_validations: 1,
             ..ReadReport::default()
         };
-        let text = words(&report, 1, Duration::from_secs(1), Some(1));
+        let none = SelectionTally::default();
+        let text = words(&report, 1, Duration::from_secs(1), Some(1), &none);
         assert!(text.contains("read 1 file, ") && text.contains("1 thread)"));
         assert!(text.contains("1 key-validation Decrypt ignored)"));
         assert!(text.ends_with("alerts         none (1 rule)\n"), "{text}");
@@ -243,6 +293,18 @@ mod tests {
         let line = format!("skipped files  2 {reason}");
         assert!(lines(&report, None).contains(&line));
         assert_eq!(skipped(&report), [(2, format!("files: {reason}"))]);
+    }
+
+    #[test]
+    fn what_the_selection_left_out_is_counted() {
+        let mut tally = SelectionTally::default();
+        assert_eq!(left_out(&tally), None);
+        tally.left_out = 1_234;
+        let line = left_out(&tally).unwrap();
+        assert_eq!(line, "left out       1,234 records by the selection");
+        tally.unopened = 2;
+        let line = left_out(&tally).unwrap();
+        assert!(line.ends_with("selection, 2 paths not opened"), "{line}");
     }
 
     #[test]

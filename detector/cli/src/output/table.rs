@@ -8,13 +8,19 @@ use secretrail_engine::access::Access;
 use secretrail_engine::alert::Alert;
 use secretrail_engine::ids::ArnParts;
 use secretrail_engine::sanitize;
-use unicode_width::UnicodeWidthStr;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::args::settings::RunSettings;
 use crate::output::style::level_style;
 
 /// Most secrets named below an alert; its JSON lists more.
 const SECRETS: usize = 5;
+
+/// Widest cell to which the other rows of its column are padded, in terminal cells.
+const PADDED: usize = 80;
+
+/// Longest cell, in terminal cells: enough for the key of a digest.
+const LONGEST: usize = 200;
 
 /// Width of the level column, in characters.
 const LEVEL: usize = 15;
@@ -55,7 +61,9 @@ fn alert(alert: &Alert, settings: &RunSettings, out: &mut String) -> std::fmt::R
 /// The first secrets of an alert, and the number of the others.
 fn secrets(alert: &Alert) -> String {
     let named = alert.secrets.iter().take(SECRETS);
-    let named: Vec<_> = named.map(|secret| sanitize::line(short(secret))).collect();
+    let named: Vec<_> = named
+        .map(|secret| shortened(sanitize::line(short(secret))))
+        .collect();
     match alert.secrets_total.saturating_sub(named.len()) {
         0 => named.join(", "),
         more => format!("{} and {more} more", named.join(", ")),
@@ -81,21 +89,50 @@ pub fn accesses(accesses: &[Arc<Access>]) -> String {
     )
 }
 
-/// Rows under a header, in columns as wide as their widest cell. Every cell is sanitised.
+/// Rows under a header, in columns as wide as their widest cell. Every cell is sanitised, and a long
+/// one is shortened; a wide one moves the rest of its own row, and of no other.
 #[must_use]
 pub fn columns<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> String {
     let header = header.map(str::to_owned);
     let rows: Vec<[Cow<'_, str>; N]> = std::iter::once(&header)
         .chain(rows)
-        .map(|row| row.each_ref().map(|cell| sanitize::line(cell)))
+        .map(|row| row.each_ref().map(|cell| shortened(sanitize::line(cell))))
         .collect();
     let mut widths = [0; N];
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.width());
+            let own = cell.width();
+            if own <= PADDED {
+                *width = (*width).max(own);
+            }
         }
     }
     rows.iter().map(|row| line(row, widths)).collect()
+}
+
+/// A text without its middle, if it is long: the start of a name says where it belongs, and its
+/// end what it is.
+fn shortened(text: Cow<'_, str>) -> Cow<'_, str> {
+    if text.width() <= LONGEST {
+        return text;
+    }
+    let half = LONGEST / 2;
+    let end: Vec<char> = within(text.chars().rev(), half);
+    let mut short: String = within(text.chars(), half - 1).into_iter().collect();
+    short.push('…');
+    short.extend(end.iter().rev());
+    Cow::Owned(short)
+}
+
+/// The first characters, in terminal cells.
+fn within(chars: impl Iterator<Item = char>, cells: usize) -> Vec<char> {
+    let mut left = cells;
+    chars
+        .map_while(|c| {
+            left = left.checked_sub(c.width().unwrap_or(0))?;
+            Some(c)
+        })
+        .collect()
 }
 
 /// A row in columns of these widths, in terminal cells: characters of some scripts take two.
@@ -160,6 +197,25 @@ mod tests {
     fn columns_are_as_wide_as_their_widest_cell_on_the_terminal() {
         let rows = [["日本", "x"], ["a", ""]].map(|row| row.map(str::to_owned));
         assert_eq!(columns(["A", "B"], &rows), "A     B\n日本  x\na\n");
+    }
+
+    #[test]
+    fn a_long_cell_is_shortened_in_its_middle_and_widens_no_other_row() {
+        let long = format!("start{}end", "n".repeat(700));
+        let rows = [
+            [long, "x".to_owned()],
+            ["prod/short".to_owned(), "y".to_owned()],
+        ];
+        let table = columns(["NAME", "B"], &rows);
+        let lines: Vec<&str> = table.lines().collect();
+        assert!(
+            lines[1].starts_with("start") && lines[1].ends_with("end  x"),
+            "{table}"
+        );
+        assert!(lines[1].contains('…') && lines[1].width() == LONGEST + 3);
+        assert_eq!(lines[2], "prod/short  y");
+        // In cells of the terminal, not in characters.
+        assert_eq!(shortened("日".repeat(150).into()).width(), LONGEST - 1);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use super::{Alert, AlertId, WindowMatch};
 use crate::access::json_v1::{AccessV1, UnknownForm, is_of, known, lent, some, time};
 use crate::ids::SharedStr;
 use crate::rule_meta::{RuleLevel, RuleMeta};
+use crate::sanitize;
 
 /// Name and version of the schema.
 pub const SCHEMA: &str = "secretrail.alert/1";
@@ -84,7 +85,8 @@ fn write(alert: &Alert, truncated: bool) -> String {
         ..alert.into()
     };
     // Cannot fail: every key is text.
-    serde_json::to_string(&form).unwrap_or_default()
+    let text = serde_json::to_string(&form).unwrap_or_default();
+    sanitize::json(&text).into_owned()
 }
 
 #[derive(Debug, Serialize, Deserialize)]

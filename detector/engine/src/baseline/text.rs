@@ -268,10 +268,7 @@ grants:
             .filter(|l| l.contains("denied: 3 acc"))
             .collect();
         assert_eq!(listed.len(), LISTED);
-        assert!(
-            listed[0].contains("by a\u{fffd}grants: [b], first"),
-            "{text}"
-        );
+        assert!(listed[0].contains(r"by a\ngrants: [b], first"), "{text}");
         assert!(text.ends_with("#   denied: 2 more principals\n"), "{text}");
     }
 }

@@ -50,6 +50,7 @@ impl UnitSink<'_, '_> {
         // Nearly all units are records with their fields in the order of AWS.
         if let Some(front) = FrontFields::of(unit, after_first) {
             self.scan_result.report.count_record(shape);
+            self.select(unit);
             match self.scanner.prefilter.front_interest(&front) {
                 ServiceInterest::None => {}
                 // There may be millions of KMS events, and the first of an hour proves as much as
@@ -76,6 +77,7 @@ impl UnitSink<'_, '_> {
     /// Handles a record whose fields are in another order, or that was unwrapped.
     fn found(&mut self, unit: &[u8], top: &TopLevel<'_>, shape: RecordShape) {
         self.scan_result.report.count_record(shape);
+        self.select_top(top);
         match self.scanner.prefilter.interest(unit, top) {
             ServiceInterest::None => {}
             ServiceInterest::Kms => self.presence(top),

@@ -9,16 +9,17 @@ use crate::args::settings::RunSettings;
 use crate::commands::backfill::estimate;
 use crate::commands::backfill::job::JobLocation;
 use crate::exit;
-use crate::host::{ProcessHost, RunFailure, print};
+use crate::host::{ProcessHost, RunFailure, print, say};
 use crate::input::object::InputObject;
 use crate::input::s3::store;
 use crate::input::{aws, batches, rules_and_policy, session};
+use crate::output::ending::NOTHING_READ;
 use crate::output::run_summary::input_code;
 
 pub(super) fn run(args: &BackfillPlanArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
     let settings = settings(args, host)?;
     let place = JobLocation::of(&args.output)?;
-    let rules = rules_and_policy::rules(&args.files)?.set;
+    let rules = rules_and_policy::rules(&args.files, host)?.set;
     let connection = aws::connect(&settings, true)?;
     let store = store(connection.as_ref(), &settings.aws);
     let found = session::logs(&settings, &*store);
@@ -31,6 +32,7 @@ pub(super) fn run(args: &BackfillPlanArgs, host: &mut ProcessHost) -> Result<u8,
     let code = input_code(&found.problems, host);
     // An empty manifest would count as a complete job. The problems say why there are no logs.
     if manifest.batches.is_empty() {
+        say(host, &format!("secretrail: {NOTHING_READ}\n"));
         return Ok(exit::INPUT);
     }
     place.put(&*store, manifest::NAME, manifest.write().text)?;

@@ -21,7 +21,7 @@ use crate::output::out;
 use crate::text::plural;
 
 pub(super) fn run(args: &RulesTestArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
-    let loaded = rules_and_policy::rules(&args.files)?;
+    let loaded = rules_and_policy::rules(&args.files, host)?;
     let metas = asked_for(&loaded, &args.rule)?;
     let tried = try_all(&loaded, &metas);
     let mut text = String::new();

@@ -17,7 +17,7 @@ use crate::host::{ProcessHost, RunFailure, print};
 use crate::input::rules_and_policy;
 
 pub(super) fn run(args: &RulesExplainArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
-    let loaded = rules_and_policy::rules(&args.files)?;
+    let loaded = rules_and_policy::rules(&args.files, host)?;
     let policy = rules_and_policy::policy(&args.policy)?;
     let name = args.events.display();
     let bytes = bytes(&args.events, &mut *host.stdin)

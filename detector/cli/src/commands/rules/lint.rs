@@ -13,7 +13,7 @@ use crate::input::rules_and_policy;
 use crate::text::plural;
 
 pub(super) fn run(args: &RulesLintArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
-    let LintReport { files, findings } = linted(args)?;
+    let LintReport { files, findings } = linted(args, host)?;
     let mut text = String::new();
     for finding in &findings {
         writeln!(text, "{}", sanitize::line(&finding.to_string())).ok();
@@ -46,8 +46,10 @@ struct LintReport {
     findings: Vec<LintFinding>,
 }
 
-fn linted(args: &RulesLintArgs) -> Result<LintReport, RunFailure> {
-    let (files, needed) = complete(rules_and_policy::files(&args.files.rules)?);
+fn linted(args: &RulesLintArgs, host: &mut ProcessHost) -> Result<LintReport, RunFailure> {
+    let named = rules_and_policy::files(&args.files.rules)?;
+    named.say_skipped(host);
+    let (files, needed) = complete(named.texts);
     let vars = rules_and_policy::vars(args.files.vars.as_deref())?;
     let borrowed: Vec<(&str, &str)> = files
         .iter()

@@ -2,6 +2,7 @@
 
 use secretrail_engine::rule::fields::{DERIVED, DerivedField};
 use secretrail_engine::rule_meta::RuleMeta;
+use secretrail_engine::sanitize;
 use secretrail_pack::RulePack;
 use serde_json::{Value, json};
 
@@ -16,7 +17,7 @@ const RAW_FIELDS: &str = "\nRules may also use every field of the CloudTrail rec
     name, as in requestParameters.secretId.\n";
 
 pub(super) fn run(args: &RulesListArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
-    let loaded = rules_and_policy::rules(&args.files)?;
+    let loaded = rules_and_policy::rules(&args.files, host)?;
     let mut metas = metas(&loaded);
     // Sorted by file, not in the order of loading.
     metas.sort_by(|a, b| (&a.file, &a.title).cmp(&(&b.file, &b.title)));
@@ -110,7 +111,7 @@ fn pretty(rows: impl Iterator<Item = Value>) -> Result<String, RunFailure> {
     let rows: Vec<Value> = rows.collect();
     let text = serde_json::to_string_pretty(&rows)
         .map_err(|error| RunFailure::Internal(error.to_string()))?;
-    Ok(text + "\n")
+    Ok(sanitize::json(&text).into_owned() + "\n")
 }
 
 #[cfg(test)]
@@ -120,6 +121,7 @@ mod tests {
     use super::*;
     use crate::args::RuleFilesArgs;
     use crate::commands::tests::ran;
+    use crate::host::for_tests::in_memory;
 
     fn values(args: &[&str]) -> Vec<Value> {
         serde_json::from_str(&ran(args).out).unwrap()
@@ -153,7 +155,11 @@ mod tests {
 
     #[test]
     fn every_rule_is_named_once_although_some_are_two_inside() {
-        let pack = rules_and_policy::rules(&RuleFilesArgs::default()).unwrap();
+        let pack = rules_and_policy::rules(
+            &RuleFilesArgs::default(),
+            &mut in_memory("2026-03-03T12:00:00Z"),
+        )
+        .unwrap();
         let metas = metas(&pack);
         let ids: BTreeSet<&str> = metas.iter().map(|meta| meta.id.as_str()).collect();
         assert_eq!(ids.len(), metas.len());

@@ -15,6 +15,7 @@ use serde::Serialize;
 use super::ReportAbout;
 use crate::input::object::InputProblem;
 use crate::input::session::SessionResult;
+use crate::output::ending::RunReading;
 use crate::output::{gaps, run_summary};
 
 /// Longest text in characters; longer ones are truncated. CloudTrail itself truncates at 1 KB.
@@ -45,6 +46,8 @@ struct ReportMeta {
     policy: bool,
     /// Whether the logs of any account reach back beyond the warm-up.
     learned: bool,
+    /// Whether no record of the selection was read.
+    nothing: bool,
 }
 
 /// The ledger in its own order, as one list for each column.
@@ -165,6 +168,7 @@ impl ReportData {
                 rules: about.rules,
                 policy: about.policy,
                 learned: ledger.learned,
+                nothing: RunReading::of(about.found, about.selection).is_nothing(),
             },
             texts: ledger.texts.all,
             accesses: ledger.columns,

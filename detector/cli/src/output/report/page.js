@@ -87,6 +87,7 @@ function about() {
   fill("about", `${meta.paths.join(", ")} · ${N ? `${iso(A.time[0])} to ${iso(A.time[N - 1])}` : "no accesses"} · ${plural(meta.files, "file")}, ${plural(meta.records, "record")} · ${plural(meta.rules, "rule")}, ${meta.policy ? "with an access policy" : "without an access policy"}`);
   fill("foot", `Created ${iso(meta.made)} by secretrail ${meta.version}. This file makes no network requests. Charts: uPlot 1.6.32 (MIT).`);
   const lost = data.unread.length;
+  if (meta.nothing) { $("warning").hidden = false; fill("warning", "Nothing was read; this says nothing about your secrets. ", h("a", { href: "#h-gaps" }, "See why.")); return; }
   if (lost) { $("warning").hidden = false; fill("warning", `${plural(lost, "file or path", "files or paths")} could not be read completely: this report is incomplete. `, h("a", { href: "#h-gaps" }, "See which.")); }
 }
 const distinct = (column) => new Set(rows.map((i) => column[i]).filter((x) => x >= 0)).size;

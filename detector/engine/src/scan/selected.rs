@@ -1,0 +1,109 @@
+//! Counts the records that a selection by time, account and region takes and leaves out: all of
+//! them, also those that no rule needs.
+
+use std::borrow::Cow;
+
+use super::UnitSink;
+use crate::shallow::TopLevel;
+use crate::time::EventTime;
+
+impl UnitSink<'_, '_> {
+    /// Counts a record for the selection, if it is limited: only then the record is looked at.
+    pub(super) fn select(&mut self, record: &[u8]) {
+        if self.scanner.selection.is_limited() {
+            self.select_top(&TopLevel::of(record));
+        }
+    }
+
+    /// Like [`Self::select`], for a record whose top level is known.
+    pub(super) fn select_top(&mut self, top: &TopLevel<'_>) {
+        let selection = self.scanner.selection;
+        if !selection.is_limited() {
+            return;
+        }
+        let (account, region) = (scalar(top, "recipientAccountId"), scalar(top, "awsRegion"));
+        let time = top.text("eventTime");
+        let time = time.and_then(|time| EventTime::parse(&time));
+        let place = [account.as_deref(), region.as_deref()];
+        let selected = &mut self.scan_result.selected;
+        selected.record(selection, self.in_tree, place, time);
+    }
+}
+
+/// A text, or the digits of a number, as some converters write account ids.
+fn scalar<'u>(top: &TopLevel<'u>, key: &str) -> Option<Cow<'u, str>> {
+    let digits = |value: &'u [u8]| {
+        let text = std::str::from_utf8(value.trim_ascii()).ok()?;
+        text.bytes()
+            .all(|byte| byte.is_ascii_digit())
+            .then_some(Cow::Borrowed(text))
+    };
+    top.text(key).or_else(|| top.get(key).and_then(digits))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::object::origin;
+    use crate::rule::RuleSet;
+    use crate::scan::{ObjectScanner, ScanInput, ScanResult};
+    use crate::selection::{Selection, SelectionTally};
+    use crate::time::EventTime;
+
+    const RECORD: &str = r#"{"eventTime":"2026-03-02T10:00:00Z","awsRegion":"eu-west-1",
+        "eventSource":"s3.amazonaws.com","eventName":"ListBuckets",
+        "requestParameters":{"eventTime":"2020-01-01T00:00:00Z"},
+        "recipientAccountId":"111122223333"}"#;
+
+    fn counted(selection: &Selection, record: &str) -> SelectionTally {
+        let rules = RuleSet::default();
+        let mut scanned = ScanResult::default();
+        ObjectScanner::new(&rules, selection)
+            .read(
+                ScanInput::Bytes(record.as_bytes()),
+                &origin("a.json"),
+                false,
+                &mut scanned,
+            )
+            .unwrap();
+        assert_eq!(scanned.report.records, 1);
+        scanned.selected
+    }
+
+    #[test]
+    fn only_a_limited_selection_looks_at_records() {
+        let all = counted(&Selection::default(), RECORD);
+        assert_eq!(all, SelectionTally::default());
+        let other = Selection {
+            regions: vec!["us-east-1".to_owned()],
+            ..Selection::default()
+        };
+        let tally = counted(&other, RECORD);
+        assert_eq!((tally.taken, tally.left_out), (0, 1));
+        assert!(tally.accounts.contains("111122223333") && tally.regions.contains("eu-west-1"));
+    }
+
+    #[test]
+    fn an_account_is_known_by_its_digits_in_any_type() {
+        let own = Selection {
+            accounts: vec!["111122223333".to_owned()],
+            ..Selection::default()
+        };
+        let number = RECORD.replace("\"111122223333\"", "111122223333");
+        assert_eq!(counted(&own, &number).taken, 1);
+        let wrapped =
+            format!(r#"{{"detail-type":"AWS API Call via CloudTrail","detail":{RECORD}}}"#);
+        assert_eq!(counted(&own, &wrapped).taken, 1);
+    }
+
+    #[test]
+    fn the_time_is_that_of_the_record_and_not_of_a_field_in_it() {
+        let selection = Selection {
+            from: EventTime::parse("2026-01-01T00:00:00Z"),
+            ..Selection::default()
+        };
+        assert_eq!(counted(&selection, RECORD).taken, 1);
+        // A time in another form is not known to be outside.
+        let other = RECORD.replace("2026-03-02T10:00:00Z", "2026-03-02 10:00:00");
+        assert_eq!(counted(&selection, &other).taken, 1);
+    }
+}
