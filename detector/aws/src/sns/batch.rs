@@ -201,6 +201,7 @@ fn attribute(value: &str) -> Result<MessageAttributeValue, BuildError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cause::FailureCause;
     use crate::sns::message::MessageFormat;
     use aws_sdk_sns::types::PublishBatchResultEntry;
     use secretrail_engine::state::contract::alert;
@@ -259,6 +260,8 @@ mod tests {
             code: None,
             status: None,
             retry,
+            cause: FailureCause::Other,
+            action: None,
             message: "no route".to_owned(),
         }
     }
