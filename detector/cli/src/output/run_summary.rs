@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use secretrail_engine::access::DecryptStatus;
+use secretrail_engine::envelope::RecordShape;
 use secretrail_engine::report::ReadReport;
 use secretrail_engine::rule_meta::RuleLevel;
 use secretrail_engine::sanitize;
@@ -47,7 +48,8 @@ pub fn read(report: &ReadReport, threads: usize, elapsed: Duration) -> Vec<Strin
         "records        {}{repaired}",
         number(report.records)
     ));
-    let shapes = counts(&report.shapes, |shape| shape.as_str());
+    let shapes: BTreeMap<RecordShape, u64> = report.shapes.iter().collect();
+    let shapes = counts(&shapes, |shape| shape.as_str());
     lines.extend(shapes.map(|shapes| format!("read as: {shapes}")));
     lines.extend(assumed(report));
     let skipped = counts(&report.records_skipped, |reason| reason.as_str());
@@ -260,7 +262,6 @@ pub(crate) fn input_code(problems: &[InputProblem], host: &mut ProcessHost) -> u
 
 #[cfg(test)]
 mod tests {
-    use secretrail_engine::envelope::RecordShape;
     use secretrail_engine::report::SkippedObject;
 
     use super::*;
