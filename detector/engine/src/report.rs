@@ -112,7 +112,8 @@ const OTHER_ENDINGS: [&str; 43] = [
 fn is_named_as_log(name: &str) -> bool {
     let file = name.rsplit('/').next().unwrap_or(name);
     let Some((_, ending)) = file.rsplit_once('.') else {
-        return true;
+        // The key of a folder in S3 ends in `/`; its object is empty.
+        return !file.is_empty();
     };
     !OTHER_ENDINGS
         .iter()
@@ -434,6 +435,10 @@ mod tests {
     #[test]
     fn only_what_may_be_a_log_is_read() {
         for (name, expected) in [
+            (
+                "AWSLogs/111122223333/CloudTrail/",
+                Some(SkippedObject::NotALog),
+            ),
             ("AWSLogs/111122223333/CloudTrail/eu-west-1/x.json.gz", None),
             ("x.JSON", None),
             ("x.ndjson", None),

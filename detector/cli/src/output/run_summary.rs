@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use secretrail_engine::access::DecryptStatus;
+use secretrail_engine::envelope::RecordShape;
 use secretrail_engine::report::ReadReport;
 use secretrail_engine::rule_meta::RuleLevel;
 use secretrail_engine::sanitize;
@@ -41,15 +42,36 @@ pub fn read(report: &ReadReport, threads: usize, elapsed: Duration) -> Vec<Strin
     lines.extend(skipped.map(|skipped| format!("skipped files  {skipped}")));
     let repaired = match report.records_repaired {
         0 => String::new(),
-        count => format!(", {} with invalid UTF-8", number(count)),
+        count => format!(", {} repaired", number(count)),
     };
     lines.push(format!(
         "records        {}{repaired}",
         number(report.records)
     ));
+    let shapes: BTreeMap<RecordShape, u64> = report.shapes.iter().collect();
+    let shapes = counts(&shapes, |shape| shape.as_str());
+    lines.extend(shapes.map(|shapes| format!("read as: {shapes}")));
+    lines.extend(assumed(report));
     let skipped = counts(&report.records_skipped, |reason| reason.as_str());
     lines.extend(skipped.map(|skipped| format!("skipped records {skipped}")));
     lines
+}
+
+/// The line about values that were not as documented; `None` if all were.
+fn assumed(report: &ReadReport) -> Option<String> {
+    let counted = [
+        (
+            report.times_without_zone,
+            "without a time zone (UTC assumed)",
+        ),
+        (report.fields_mistyped, "fields of a wrong type"),
+    ];
+    let texts: Vec<String> = counted
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{} {what}", number(*count)))
+        .collect();
+    (!texts.is_empty()).then(|| format!("odd values     {}", texts.join(", ")))
 }
 
 fn pace(report: &ReadReport, threads: usize, elapsed: Duration) -> String {
@@ -293,6 +315,22 @@ mod tests {
         let line = format!("skipped files  2 {reason}");
         assert!(lines(&report, None).contains(&line));
         assert_eq!(skipped(&report), [(2, format!("files: {reason}"))]);
+    }
+
+    #[test]
+    fn the_forms_of_the_records_are_counted() {
+        let mut report = ReadReport::default();
+        for shape in [RecordShape::EventBridge, RecordShape::Records] {
+            report.count_record(shape);
+        }
+        report.times_without_zone = 2;
+        let lines = lines(&report, None);
+        assert!(
+            lines.contains(&"read as: 1 Records, 1 EventBridge".to_owned()),
+            "{lines:?}"
+        );
+        let odd = "odd values     2 without a time zone (UTC assumed)";
+        assert!(lines.iter().any(|line| line == odd), "{lines:?}");
     }
 
     #[test]
