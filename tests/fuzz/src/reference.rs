@@ -1,0 +1,161 @@
+//! The splitter once more, byte by byte and without registers: a scanner of brackets, and documents
+//! whose units are known because they were put together.
+
+use arbitrary::{Result, Unstructured};
+
+/// Whether a unit ends with the bracket that closes its first one, and not before.
+#[must_use]
+pub fn is_one_object(unit: &[u8]) -> bool {
+    let (mut depth, mut in_string, mut is_escaped) = (0_usize, false, false);
+    for (at, byte) in unit.iter().enumerate() {
+        let escaped = std::mem::take(&mut is_escaped);
+        match byte {
+            b'\\' => is_escaped = !escaped,
+            b'"' if !escaped => in_string = !in_string,
+            // A string ends with its line.
+            b'\n' => in_string = false,
+            b'{' | b'[' if !in_string => depth += 1,
+            b'}' | b']' if !in_string => match depth.checked_sub(1) {
+                Some(0) => return at + 1 == unit.len() && unit.first() == Some(&b'{'),
+                Some(less) => depth = less,
+                None => return false,
+            },
+            _ => {}
+        }
+    }
+    false
+}
+
+/// Offset of the first byte after the first object or array in a unit; 0 when there is none.
+#[must_use]
+pub fn after_first(unit: &[u8]) -> usize {
+    let (mut depth, mut in_string, mut is_escaped) = (0_usize, false, false);
+    for (at, byte) in unit.iter().enumerate() {
+        let escaped = std::mem::take(&mut is_escaped);
+        match byte {
+            b'\\' => is_escaped = !escaped,
+            b'"' if !escaped => in_string = !in_string,
+            b'\n' => in_string = false,
+            b'{' | b'[' if !in_string => depth += 1,
+            b'}' | b']' if !in_string => {
+                depth = depth.saturating_sub(1);
+                if depth == 1 {
+                    return at + 1;
+                }
+            }
+            _ => {}
+        }
+    }
+    0
+}
+
+/// Documents as log files and JSON lines have them, and their units.
+#[derive(Debug, Default)]
+pub struct Documents {
+    /// The text.
+    pub text: Vec<u8>,
+    /// The objects that the splitter must find in it.
+    pub units: Vec<Vec<u8>>,
+}
+
+impl Documents {
+    /// Documents that depend on arbitrary bytes.
+    ///
+    /// # Errors
+    ///
+    /// There are too few bytes.
+    pub fn of(bytes: &mut Unstructured<'_>) -> Result<Self> {
+        let mut documents = Self::default();
+        for _ in 0..bytes.int_in_range(1..=6)? {
+            match bytes.int_in_range(0..=3)? {
+                0 => documents.list(b"{\"Records\":[", b"]}", bytes)?,
+                1 => {
+                    documents.list(b"{\"next\":\"]}\",\"Records\" : [", b"],\"a\":[{}]}", bytes)?
+                }
+                2 => documents.list(b"[", b"]", bytes)?,
+                _ => documents.unit(bytes)?,
+            }
+            documents
+                .text
+                .extend_from_slice(bytes.choose(&[&b"\n"[..], b"", b" ", b"\r\n\n"])?);
+        }
+        Ok(documents)
+    }
+
+    fn list(&mut self, opens: &[u8], closes: &[u8], bytes: &mut Unstructured<'_>) -> Result<()> {
+        self.text.extend_from_slice(opens);
+        for index in 0..bytes.int_in_range(0..=4)? {
+            if index > 0 {
+                self.text
+                    .extend_from_slice(bytes.choose(&[&b","[..], b" , ", b",\n"])?);
+            }
+            self.unit(bytes)?;
+        }
+        self.text.extend_from_slice(closes);
+        Ok(())
+    }
+
+    fn unit(&mut self, bytes: &mut Unstructured<'_>) -> Result<()> {
+        let mut unit = Vec::new();
+        object(0, bytes, &mut unit)?;
+        self.text.extend_from_slice(&unit);
+        self.units.push(unit);
+        Ok(())
+    }
+}
+
+fn object(depth: usize, bytes: &mut Unstructured<'_>, out: &mut Vec<u8>) -> Result<()> {
+    out.push(b'{');
+    for index in 0..bytes.int_in_range(0..=4)? {
+        if index > 0 {
+            out.extend_from_slice(b", ");
+        }
+        // The keys that name lists are left to the documents themselves.
+        out.extend_from_slice(format!("\"k{index}\":").as_bytes());
+        value(depth + 1, bytes, out)?;
+    }
+    out.push(b'}');
+    Ok(())
+}
+
+fn value(depth: usize, bytes: &mut Unstructured<'_>, out: &mut Vec<u8>) -> Result<()> {
+    match bytes.int_in_range(0..=if depth < 6 { 4 } else { 2 })? {
+        0 => out.extend_from_slice(b"-1.5e3"),
+        1 => out.extend_from_slice(b"null"),
+        2 => string(bytes, out)?,
+        3 => {
+            out.push(b'[');
+            for index in 0..bytes.int_in_range(0..=3)? {
+                if index > 0 {
+                    out.push(b',');
+                }
+                value(depth + 1, bytes, out)?;
+            }
+            out.push(b']');
+        }
+        _ => object(depth, bytes, out)?,
+    }
+    Ok(())
+}
+
+/// A string with everything that a splitter could take for something else.
+fn string(bytes: &mut Unstructured<'_>, out: &mut Vec<u8>) -> Result<()> {
+    const PARTS: [&[u8]; 10] = [
+        b"x",
+        b"\\\"",
+        b"\\\\",
+        b"{",
+        b"}",
+        b"[",
+        b"]",
+        b"\\n",
+        b"Records",
+        b"\xc3\xa4",
+    ];
+    out.push(b'"');
+    for _ in 0..bytes.int_in_range(0..=40)? {
+        out.extend_from_slice(bytes.choose(&PARTS)?);
+    }
+    out.push(b'"');
+    Ok(())
+}

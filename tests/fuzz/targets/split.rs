@@ -1,0 +1,75 @@
+//! The splitter: pieces of any size give what one piece gives, and registers of any width give what
+//! single bytes give.
+//!
+//! A piece of one byte never fills a block, so that the `unsafe` code for whole blocks does not see
+//! it: that is the safe path through the same rules. What both give is then compared with code that
+//! shares nothing with it.
+
+#![no_main]
+
+use arbitrary::Unstructured;
+use libfuzzer_sys::fuzz_target;
+use secretrail_engine::split::{RecordSplitter, SplitPiece};
+use secretrail_fuzz::reference::{Documents, after_first, is_one_object};
+use secretrail_fuzz::{cut, seed_of};
+
+/// A unit, or an error as text.
+type Found = (Option<(Vec<u8>, usize)>, String);
+
+fn split<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, limit: usize) -> Vec<Found> {
+    let mut found = Vec::new();
+    let mut sink = |piece: SplitPiece<'_>| {
+        found.push(match piece {
+            SplitPiece::Unit {
+                bytes, after_first, ..
+            } => (Some((bytes.to_vec(), after_first)), format!("{piece:?}")),
+            // How much of a broken unit was kept may depend on the pieces.
+            SplitPiece::Bad { why, .. } => (None, format!("{why:?}")),
+            SplitPiece::Text(_) => (None, format!("{piece:?}")),
+        });
+    };
+    let mut splitter = RecordSplitter::with_limit(limit);
+    for piece in pieces {
+        splitter.feed(piece, &mut sink);
+    }
+    splitter.finish(&mut sink);
+    found
+}
+
+fn check(bytes: &[u8], limit: usize) -> Vec<Found> {
+    let whole = split([bytes], limit);
+    let seed = seed_of(bytes);
+    assert_eq!(split(bytes.chunks(1), limit), whole, "byte by byte");
+    for most in [3, 70, 300] {
+        assert_eq!(split(cut(bytes, seed, most), limit), whole, "below {most}");
+    }
+    for size in [63, 64, 65, 256] {
+        assert_eq!(
+            split(bytes.chunks(size), limit),
+            whole,
+            "in pieces of {size}"
+        );
+    }
+    let mut rest = bytes;
+    for (unit, after) in whole.iter().filter_map(|(unit, _)| unit.as_ref()) {
+        assert!(unit.len() <= limit && is_one_object(unit), "{unit:?}");
+        assert_eq!(*after, after_first(unit), "{unit:?}");
+        // Units are parts of the text, in its order, and none is in another.
+        let at = rest.windows(unit.len()).position(|part| part == unit);
+        rest = &rest[at.expect("a unit is a part of the text") + unit.len()..];
+    }
+    whole
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    check(bytes, 1 << 20);
+    check(bytes, 48);
+    if let Ok(documents) = Documents::of(&mut Unstructured::new(bytes)) {
+        let found = check(&documents.text, 1 << 20);
+        let units = found
+            .into_iter()
+            .map(|(unit, text)| unit.unwrap_or_else(|| panic!("{text}")));
+        let units: Vec<_> = units.map(|(unit, _)| unit).collect();
+        assert_eq!(units, documents.units);
+    }
+});
