@@ -307,10 +307,10 @@ fn what_is_bad_comes_back_and_what_is_good_beside_it_goes_through() {
     let reported = log
         .iter()
         .find_map(|line| line.get("SkippedByReason"))
-        .expect("what was passed over is told by reason");
+        .expect("what was skipped is counted by reason");
     assert_eq!(
-        (&reported["digest"], &reported["not a log file"]),
-        (&json!(1), &json!(1))
+        (&reported["digest"], &reported["no CloudTrail records"]),
+        (&json!(1), &json!(2))
     );
     // What stood before the cut is told all the same.
     assert_eq!(
@@ -337,6 +337,81 @@ fn what_is_bad_comes_back_and_what_is_good_beside_it_goes_through() {
         panic!("an error is told")
     };
     assert!(error.to_string().contains("its fields: what"), "{error}");
+}
+
+#[test]
+fn every_envelope_becomes_its_alert_and_an_unknown_one_fails() {
+    let shop = Shop::open();
+    let function = shop.start(&[]);
+    let kind = "AWS API Call via CloudTrail";
+    let text = |record: &Value| json!(record.to_string());
+    let wraps: [(&str, &dyn Fn(Value) -> Value); 10] = [
+        (
+            "eventbridge",
+            &|r| json!({"detail-type": kind, "resources": [], "detail": r}),
+        ),
+        (
+            "search",
+            &|r| json!({"took": 1, "hits": {"hits": [{"_source": r}]}}),
+        ),
+        (
+            "shipper.log",
+            &|r| json!({"@timestamp": "t", "message": text(&r)}),
+        ),
+        ("hec", &|r| json!({"time": 1, "event": r})),
+        ("export.json", &|r| json!({"result": {"_raw": text(&r)}})),
+        (
+            "datadog",
+            &|r| json!({"data": [{"content": {"attributes": r}}]}),
+        ),
+        (
+            "subscription",
+            &|r| json!({"messageType": "DATA_MESSAGE", "logEvents": [{"timestamp": 1, "message": text(&r)}]}),
+        ),
+        (
+            "lookup.txt",
+            &|r| json!({"Events": [{"CloudTrailEvent": text(&r)}]}),
+        ),
+        (
+            "lake",
+            &|r| json!({"QueryResultRows": [[{"eventJson": text(&r)}]]}),
+        ),
+        ("queue", &|r| {
+            let event = json!({"detail-type": kind, "detail": r});
+            json!({"Body": json!({"Type": "Notification", "Message": text(&event)}).to_string()})
+        }),
+    ];
+    let mut messages = Vec::new();
+    for (index, (name, wrap)) in wraps.iter().enumerate() {
+        let record = direct_decrypt(&format!("e{index}"), &format!("thief{index}"), 0, "prod/db");
+        let once = packed(wrap(record).to_string().as_bytes());
+        // Firehose packs again what CloudWatch Logs has packed.
+        let twice = packed(&once);
+        let is_firehose = *name == "subscription";
+        messages.push(shop.put(name, if is_firehose { &twice } else { &once }));
+    }
+    let hidden = direct_decrypt("hidden", "thief", 0, "prod/db");
+    messages.push(shop.put(
+        "unknown",
+        json!({"a": {"b": hidden}}).to_string().as_bytes(),
+    ));
+    let other = "AWSLogs/111122223333/Config/eu-west-1/2026/3/2/ConfigSnapshot/x.json.gz";
+    messages.push(shop.put(other, &packed(b"{\"configurationItems\":[]}")));
+    let answer = answered(&function, &batch(messages));
+    assert_eq!(back(&answer), ["unknown"]);
+    let log = function.log();
+    assert!(
+        has(&log, "object result", "unknown envelope with the keys a"),
+        "{log:?}"
+    );
+    assert_eq!(metric(&log, "ObjectsFailed"), 1.0);
+    let published = format!("{:?}", shop.deployment.published());
+    for (index, (name, _)) in wraps.iter().enumerate() {
+        assert!(
+            published.contains(&format!("role/thief{index}")),
+            "{name}: {published}"
+        );
+    }
 }
 
 #[test]

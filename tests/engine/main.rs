@@ -14,6 +14,7 @@
 
 mod baseline; // history to a proposed access policy
 mod cases; // records in tests/cases, with the ledger and alerts they must give
+mod envelopes; // what wraps, compresses or damages records
 mod formats; // what is published and stored, frozen
 mod invariance; // order, repetition, delay and split of the input change nothing
 mod ledger; // one small situation each: what the ledger says about it

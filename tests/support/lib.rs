@@ -268,6 +268,21 @@ pub fn run_on(
         ..Pipeline::new(rules, policy, &selection)
     };
     let batch = scan_result(records, rules);
+    on_memory(&pipeline, batch)
+}
+
+/// What was scanned gives this, with one thread and without a policy.
+#[must_use]
+pub fn run_scanned(batch: ScanResult, rules: &RuleSet) -> BatchOutcome {
+    let selection = Selection::default();
+    let pipeline = Pipeline {
+        lookback: LOOKBACK,
+        ..Pipeline::new(rules, None, &selection)
+    };
+    on_memory(&pipeline, batch)
+}
+
+fn on_memory(pipeline: &Pipeline<'_>, batch: ScanResult) -> BatchOutcome {
     pollster::block_on(pipeline.run(&MemoryStore::default(), batch, afterwards()))
         .expect("memory does not fail")
 }

@@ -16,6 +16,7 @@ pub mod parallel;
 mod parse_enum;
 mod repair;
 pub mod sanitize;
+mod shallow;
 pub mod time;
 
 // Input: object names, decompression, splitting, and the JSON form of a record.
@@ -25,7 +26,6 @@ pub mod ids;
 pub mod inflate;
 mod normalize;
 pub mod object;
-mod shallow;
 pub mod split;
 pub mod wire;
 

@@ -10,9 +10,9 @@ use std::borrow::Cow;
 const MAX_DEPTH: usize = 100;
 
 /// JSON text in which everything that a strict parser refuses inside values is replaced: bytes that
-/// are no UTF-8 and lone surrogates by U+FFFD, raw control characters and wrong escapes by what they
-/// stand for, numbers out of range and other bare words by strings, and nesting that is too deep by
-/// `null`. Sound JSON stays as it is, but for white space. Wrong structure is not repaired.
+/// are no UTF-8 and lone surrogates by U+FFFD, raw control characters and wrong escapes by what
+/// they stand for, numbers out of range and other bare words by strings, and nesting that is too
+/// deep by `null`. Sound JSON stays as it is, but for white space. Wrong structure is not repaired.
 pub(crate) fn repaired(unit: &[u8]) -> String {
     let text = String::from_utf8_lossy(unit);
     let mut repair = Repair {

@@ -99,8 +99,8 @@ impl SkippedObject {
     }
 }
 
-/// Endings of what is certainly no log. Everything else is read and judged by its content: objects of
-/// Firehose have no ending, and collectors have their own.
+/// Endings of what is certainly no log. Everything else is read and judged by its content: objects
+/// of Firehose have no ending, and collectors have their own.
 const OTHER_ENDINGS: [&str; 43] = [
     "7z", "avi", "avro", "bin", "bmp", "class", "css", "csv", "db", "deb", "dll", "doc", "docx",
     "dylib", "exe", "gif", "go", "html", "ico", "jar", "java", "jpeg", "jpg", "js", "lock", "md",

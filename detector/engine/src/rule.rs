@@ -143,7 +143,8 @@ static UNREADABLE: LazyLock<Arc<RuleMeta>> = LazyLock::new(|| {
         level: RuleLevel::Medium,
         tags: texts(&["attack.stealth", "attack.t1562.008"]),
         false_positives: texts(&[
-            "A file that was damaged on the way; fetch it again and compare its digest (secretrail verify)",
+            "A file that was damaged on the way; fetch it again and compare its digest \
+             (secretrail verify)",
         ]),
         references: texts(&["https://attack.mitre.org/techniques/T1562/008/"]),
         file: "built in".to_owned(),

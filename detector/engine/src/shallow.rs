@@ -58,7 +58,7 @@ pub(crate) fn values(text: &[u8]) -> Vec<&[u8]> {
     while !rest.is_empty() {
         let (value, after) = value_at(rest);
         if value.is_empty() {
-            // A closing bracket too many: what follows it cannot be told apart.
+            // A closing bracket too many: nothing after it is certain.
             break;
         }
         values.push(value);
@@ -151,6 +151,7 @@ fn nested(text: &[u8], open: u8, close: u8) -> usize {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use serde_json::Value;
 
     fn entries(text: &str) -> Vec<(String, String)> {
         let top = TopLevel::of(text.as_bytes());
@@ -215,11 +216,11 @@ mod tests {
         fn it_reads_what_a_parser_reads(value in any_json(3)) {
             let text = serde_json::json!({"k": value, "l": [value.clone()]}).to_string();
             let top = TopLevel::of(text.as_bytes());
-            let parsed: serde_json::Value = serde_json::from_slice(top.get("k").unwrap()).unwrap();
+            let parsed: Value = serde_json::from_slice(top.get("k").unwrap()).unwrap();
             prop_assert_eq!(&parsed, &value);
             let items = values(top.get("l").unwrap());
             prop_assert_eq!(items.len(), 1);
-            prop_assert_eq!(&serde_json::from_slice::<serde_json::Value>(items[0]).unwrap(), &value);
+            prop_assert_eq!(&serde_json::from_slice::<Value>(items[0]).unwrap(), &value);
         }
 
         #[test]
@@ -230,9 +231,9 @@ mod tests {
         }
     }
 
-    fn any_json(depth: u32) -> impl Strategy<Value = serde_json::Value> {
+    fn any_json(depth: u32) -> impl Strategy<Value = Value> {
         let leaf = prop_oneof![
-            Just(serde_json::Value::Null),
+            Just(Value::Null),
             any::<i32>().prop_map(Into::into),
             "[a\"\\\\{}\\[\\],: \n]{0,8}".prop_map(Into::into),
         ];
@@ -240,7 +241,7 @@ mod tests {
             prop_oneof![
                 proptest::collection::vec(inner.clone(), 0..4).prop_map(Into::into),
                 proptest::collection::btree_map("[a-c\"]{1,2}", inner, 0..4)
-                    .prop_map(|map| { serde_json::Value::Object(map.into_iter().collect()) }),
+                    .prop_map(|map| { Value::Object(map.into_iter().collect()) }),
             ]
         })
     }

@@ -4,8 +4,8 @@
 //! It accepts `{"Records":[…]}` and lists under other known keys, bare arrays, arrays of texts, and
 //! concatenated objects (JSON lines, pretty-printed or not). It tracks strings, escapes and depth
 //! exactly, so that text inside a record can never pass for a record, and processes 64 bytes at a
-//! time. It does not parse: only braces delimit a unit. After a broken document, the splitter starts
-//! again at the next line that begins a document.
+//! time. It does not parse: only braces delimit a unit. After a broken document, the splitter
+//! starts again at the next line that begins a document.
 //!
 //! `simd` finds the relevant characters, `blocks` drops those in strings and skips what is nested
 //! inside a unit, `units` acts on the rest, `gaps` on what is between units, and `lines` on line

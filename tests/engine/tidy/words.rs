@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
 /// Each with the word to use.
-const LEFT: [(&str, &str); 34] = [
+const LEFT: [(&str, &str); 33] = [
     ("loose end", "pending event"),
     ("loose ends", "pending events"),
     ("scene", "correlation group"),
@@ -29,7 +29,6 @@ const LEFT: [(&str, &str); 34] = [
     ("poison", "failed"),
     ("harvest", "scan result"),
     ("sieve", "prefilter"),
-    ("hits", "matches"),
     ("firing", "window match"),
     ("firings", "window matches"),
     ("neutralise", "sanitise"),

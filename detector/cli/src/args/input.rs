@@ -13,7 +13,7 @@ use crate::args::value::{EndTime, account, age, end_time, time};
 /// What to read.
 #[derive(Debug, Args)]
 pub struct InputArgs {
-    /// Log files or folders (.json, .jsonl, .ndjson, .gz, at any depth), s3://bucket/prefix, or `-`
+    /// Log files or folders (at any depth, packed or not), s3://bucket/prefix, or `-`
     /// for standard input.
     #[arg(required = true, value_name = "PATH")]
     pub paths: Vec<PathBuf>,

@@ -89,8 +89,8 @@ pub fn accesses(accesses: &[Arc<Access>]) -> String {
     )
 }
 
-/// Rows under a header, in columns as wide as their widest cell. Every cell is sanitised, and a long
-/// one is shortened; a wide one moves the rest of its own row, and of no other.
+/// Rows under a header, in columns as wide as their widest cell. Every cell is sanitised, and a
+/// long one is shortened; a wide one moves the rest of its own row, and of no other.
 #[must_use]
 pub fn columns<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> String {
     let header = header.map(str::to_owned);

@@ -1,4 +1,5 @@
-//! From the splitter's pieces to records: recognises records, unwraps envelopes, and counts the rest.
+//! From the splitter's pieces to records: recognises records, unwraps envelopes, and counts the
+//! rest.
 
 use super::UnitSink;
 use super::prefilter::ServiceInterest;

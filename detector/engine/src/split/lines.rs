@@ -1,9 +1,9 @@
-//! Handles line breaks: where a document is damaged, the next line that begins a document starts the
-//! splitter again.
+//! Handles line breaks: where a document is damaged, the next line that begins a document starts
+//! the splitter again.
 //!
-//! CloudTrail writes no line breaks at all, and a pretty-printer indents what is nested. A line that
-//! begins with a brace therefore begins a document, unless a value may stand there: then it is a
-//! document only if nothing else explains what follows it.
+//! CloudTrail writes no line breaks at all, and a pretty-printer indents what is nested. A line
+//! that begins with a brace therefore begins a document, unless a value may stand there: then it is
+//! a document only if nothing else explains what follows it.
 
 use super::{EnvelopePlace, MalformedUnit, RecordSplitter, SplitPiece, SplitWalk, TAIL};
 
@@ -22,8 +22,11 @@ impl RecordSplitter {
     /// Handles a line break: starts again if a document begins after it although another is open.
     pub(super) fn line_break(&mut self, at: usize, walk: &mut SplitWalk<'_>) {
         let line = walk.bytes.get(at + 1..).unwrap_or_default();
-        let begins =
-            line.starts_with(b"{\"") || line.starts_with(b"{\n") || line.starts_with(b"{\r");
+        let begins = match line {
+            [b'{', next, ..] => b"\"\n\r".contains(next),
+            [b'[', next, ..] => b"{\"\n\r".contains(next),
+            _ => false,
+        };
         let is_open = match self.place {
             EnvelopePlace::Between => false,
             EnvelopePlace::Envelope => true,
@@ -32,8 +35,10 @@ impl RecordSplitter {
         if !begins || !is_open {
             return;
         }
-        let is_log = line.starts_with(RECORDS);
-        if is_log || self.string_is_cut || !self.may_precede_a_value(at, walk) {
+        // Neither is an element of the list that is open.
+        let is_log = line.starts_with(RECORDS) || line.starts_with(b"[");
+        let is_certain = line.starts_with(RECORDS) || self.string_is_cut;
+        if is_certain || !self.may_precede_a_value(at, walk) {
             self.start_again(at, is_log, walk);
         } else {
             self.candidate = Some(self.carry.len() + at + 1 - walk.unit_start);
