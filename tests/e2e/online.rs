@@ -433,7 +433,7 @@ fn access_denied_no_table_no_topic_and_no_time_hand_back_or_wait() {
     assert!(has(
         &function.log(),
         "object result",
-        "reading needs s3:GetObject"
+        "access denied: s3:GetObject"
     ));
     shop.proxy.plan(|_| Fault::None);
 

@@ -343,7 +343,7 @@ fn each_fault_has_its_words_and_its_exit_code() {
     check(
         &["replay", good, "--policy", text(&policy)],
         2,
-        "bad.yaml: line 1: version 3 is not known",
+        "bad.yaml: line 1: version 3 is not supported",
     );
     check(
         &["replay", good, "--min-level", "urgent"],

@@ -7,15 +7,19 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rsigma_eval::EventValue;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
 
+use crate::repair::repaired;
+
 /// The text of a record, parsed once, when a field is first needed.
 pub struct LazyDocument<'a> {
     text: &'a str,
     node: OnceLock<JsonNode<'a>>,
+    is_repaired: AtomicBool,
 }
 
 impl<'a> LazyDocument<'a> {
@@ -25,16 +29,8 @@ impl<'a> LazyDocument<'a> {
         Self {
             text,
             node: OnceLock::new(),
+            is_repaired: AtomicBool::new(false),
         }
-    }
-
-    /// Wraps the JSON of a record that may have been parsed already.
-    pub(crate) fn parsed(text: &'a str, node: Option<JsonNode<'a>>) -> Self {
-        let document = Self::new(text);
-        if let Some(node) = node {
-            document.node.get_or_init(|| node);
-        }
-        document
     }
 
     /// The JSON text.
@@ -43,10 +39,21 @@ impl<'a> LazyDocument<'a> {
         self.text
     }
 
-    /// The parsed record; [`JsonNode::Null`] when the text does not parse.
+    /// The parsed record, after a repair if a strict parser refuses it; [`JsonNode::Null`] when it
+    /// is broken beyond that.
     pub fn node(&self) -> &JsonNode<'a> {
-        self.node
-            .get_or_init(|| JsonNode::parse(self.text).unwrap_or(JsonNode::Null))
+        self.node.get_or_init(|| {
+            JsonNode::parse(self.text).unwrap_or_else(|_| {
+                self.is_repaired.store(true, Ordering::Relaxed);
+                let repaired = repaired(self.text.as_bytes());
+                JsonNode::parse(&repaired).map_or(JsonNode::Null, JsonNode::into_owned)
+            })
+        })
+    }
+
+    /// Whether somebody asked for the parsed record, and it had to be repaired.
+    pub(crate) fn is_repaired(&self) -> bool {
+        self.is_repaired.load(Ordering::Relaxed)
     }
 }
 
@@ -79,11 +86,15 @@ impl<'a> JsonNode<'a> {
         serde_json::from_str(text)
     }
 
-    /// The value of a key; `None` when it is absent, or when this is not an object.
+    /// The value of a key, the last one if it is repeated; `None` when it is absent, or when this
+    /// is not an object.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Self> {
         match self {
-            Self::Map(entries) => entries.iter().find(|(k, _)| k == key).map(|(_, v)| v),
+            Self::Map(entries) => {
+                let mut latest = entries.iter().rev();
+                latest.find(|(k, _)| k == key).map(|(_, v)| v)
+            }
             _ => None,
         }
     }

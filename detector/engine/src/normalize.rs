@@ -16,8 +16,6 @@ use crate::time::EventTime;
 pub(crate) struct NormalRecord<'t> {
     /// The JSON text.
     pub(crate) text: Cow<'t, str>,
-    /// The parsed text; `None` where the text was written anew and is not parsed yet.
-    pub(crate) node: Option<JsonNode<'t>>,
     /// Whether the JSON had to be repaired: see [`repaired`].
     pub(crate) is_repaired: bool,
     /// Number of fields with another type than documented, whose value is lost.
@@ -59,19 +57,19 @@ pub(crate) fn normalized(unit: &[u8]) -> Option<NormalRecord<'_>> {
     match simdutf8::basic::from_utf8(unit).map(|text| (text, JsonNode::parse(text))) {
         Ok((text, Ok(mut node))) => {
             let changes = Changes::make(&mut node)?;
-            let (text, node) = if changes.any {
-                (Cow::Owned(serde_json::to_string(&node).ok()?), None)
+            let text = if changes.any {
+                Cow::Owned(serde_json::to_string(&node).ok()?)
             } else {
-                (Cow::Borrowed(text), Some(node))
+                Cow::Borrowed(text)
             };
-            Some(changes.of(text, node, false))
+            Some(changes.of(text, false))
         }
         _ => {
             let text = repaired(unit);
             let mut node = JsonNode::parse(&text).ok()?;
             let changes = Changes::make(&mut node)?;
             let text = serde_json::to_string(&node).ok()?;
-            Some(changes.of(Cow::Owned(text), None, true))
+            Some(changes.of(Cow::Owned(text), true))
         }
     }
 }
@@ -100,15 +98,9 @@ impl Changes {
         Some(changes)
     }
 
-    fn of<'t>(
-        self,
-        text: Cow<'t, str>,
-        node: Option<JsonNode<'t>>,
-        is_repaired: bool,
-    ) -> NormalRecord<'t> {
+    fn of(self, text: Cow<'_, str>, is_repaired: bool) -> NormalRecord<'_> {
         NormalRecord {
             text,
-            node,
             is_repaired,
             mistyped: self.mistyped,
             assumes_utc: self.assumes_utc,
@@ -288,7 +280,6 @@ mod tests {
         assert_eq!(&value, expected, "{text}");
         NormalRecord {
             text: Cow::Owned(record.text.into_owned()),
-            node: record.node.map(JsonNode::into_owned),
             ..record
         }
     }
@@ -297,9 +288,7 @@ mod tests {
     fn a_record_in_the_documented_form_stays_as_it_is() {
         let text = r#"{"eventTime":"2026-03-02T10:00:00Z", "userIdentity":null,"resources":[]}"#;
         let record = normalized(text.as_bytes()).unwrap();
-        assert!(
-            matches!(record.text, Cow::Borrowed(same) if same == text) && record.node.is_some()
-        );
+        assert!(matches!(record.text, Cow::Borrowed(same) if same == text));
         assert!(!record.is_repaired && record.mistyped == 0 && !record.assumes_utc);
     }
 

@@ -11,8 +11,10 @@ use std::marker::PhantomData;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-/// A scalar as text: strings as they are, numbers and booleans as written. Null, arrays and objects
-/// are `None`.
+use crate::time::EventTime;
+
+/// A scalar as text: strings as they are, numbers and booleans as written. Null is `None`; arrays
+/// and objects are empty text.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LenientScalar<'a>(pub Option<Cow<'a, str>>);
 
@@ -22,6 +24,11 @@ impl LenientScalar<'_> {
     pub fn get(&self) -> Option<&str> {
         // AWS omits values that it does not know, or writes `""`, as in `accessKeyId`.
         self.0.as_deref().filter(|s| !s.is_empty())
+    }
+
+    /// Whether the value is empty text, or an array or object.
+    fn is_empty(&self) -> bool {
+        self.0.as_deref() == Some("")
     }
 
     /// Whether the value is `true` or `"true"`; AWS writes booleans in both ways.
@@ -80,12 +87,12 @@ impl<'de> Visitor<'de> for ScalarVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
         pass_over_items(seq)?;
-        Ok(LenientScalar(None))
+        Ok(LenientScalar(Some(Cow::Borrowed(""))))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
         pass_over_entries(map)?;
-        Ok(LenientScalar(None))
+        Ok(LenientScalar(Some(Cow::Borrowed(""))))
     }
 }
 
@@ -101,13 +108,13 @@ fn pass_over_entries<'de, A: MapAccess<'de>>(mut map: A) -> Result<(), A::Error>
     Ok(())
 }
 
-/// A list; a value of any other type becomes an empty list.
+/// A list, and whether the value has another type; such a value becomes an empty list.
 #[derive(Debug, Clone)]
-pub struct LenientList<T>(pub Vec<T>);
+pub struct LenientList<T>(pub Vec<T>, bool);
 
 impl<T> Default for LenientList<T> {
     fn default() -> Self {
-        Self(Vec::new())
+        Self(Vec::new(), false)
     }
 }
 
@@ -118,9 +125,9 @@ impl LenientList<LenientScalar<'_>> {
     }
 }
 
-/// An object; a value of any other type becomes an empty object.
+/// An object, and whether the value has another type; such a value becomes an empty object.
 #[derive(Debug, Clone, Default)]
-pub struct LenientObject<T>(pub T);
+pub struct LenientObject<T>(pub T, bool);
 
 impl<T> std::ops::Deref for LenientObject<T> {
     type Target = T;
@@ -136,25 +143,37 @@ struct Lenient<T>(PhantomData<T>);
 
 // A macro, because serde's trait does not allow other defaults: its own reject the value, and with
 // it the whole record because of one field.
+impl<T: Default> LenientObject<T> {
+    fn odd() -> Self {
+        Self(T::default(), true)
+    }
+}
+
+impl<T> LenientList<T> {
+    fn odd() -> Self {
+        Self(Vec::new(), true)
+    }
+}
+
 macro_rules! other_types_are_empty {
     () => {
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str("any value")
         }
         fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
-            Ok(Self::Value::default())
+            Ok(Self::Value::odd())
         }
         fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
-            Ok(Self::Value::default())
+            Ok(Self::Value::odd())
         }
         fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
-            Ok(Self::Value::default())
+            Ok(Self::Value::odd())
         }
         fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
-            Ok(Self::Value::default())
+            Ok(Self::Value::odd())
         }
         fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
-            Ok(Self::Value::default())
+            Ok(Self::Value::odd())
         }
         fn visit_unit<E>(self) -> Result<Self::Value, E> {
             Ok(Self::Value::default())
@@ -167,10 +186,10 @@ impl<'de, T: Deserialize<'de> + Default> Visitor<'de> for Lenient<LenientObject<
     other_types_are_empty!();
     fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
         pass_over_items(seq)?;
-        Ok(LenientObject::default())
+        Ok(LenientObject::odd())
     }
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-        T::deserialize(MapAccessDeserializer::new(map)).map(LenientObject)
+        T::deserialize(MapAccessDeserializer::new(map)).map(|object| LenientObject(object, false))
     }
 }
 
@@ -182,11 +201,11 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Lenient<LenientList<T>> {
         while let Some(item) = seq.next_element()? {
             items.push(item);
         }
-        Ok(LenientList(items))
+        Ok(LenientList(items, false))
     }
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
         pass_over_entries(map)?;
-        Ok(LenientList::default())
+        Ok(LenientList::odd())
     }
 }
 
@@ -274,6 +293,38 @@ pub struct CloudTrailRecord<'a> {
     /// `sessionCredentialFromConsole`: the string `true` for calls made in the console.
     #[serde(borrow, default, rename = "sessionCredentialFromConsole")]
     pub session_credential_from_console: LenientScalar<'a>,
+}
+
+impl CloudTrailRecord<'_> {
+    /// Whether a field may have another type or form than documented, so that the record must be
+    /// brought into the documented form first. `true` also for some empty texts.
+    pub(crate) fn is_odd(&self) -> bool {
+        let parameters = &self.request_parameters;
+        let scalars = [
+            &self.event_version,
+            &self.event_source,
+            &self.event_name,
+            &self.aws_region,
+            &self.source_ip_address,
+            &self.user_agent,
+            &self.error_code,
+            &self.error_message,
+            &self.event_id,
+            &self.shared_event_id,
+            &self.recipient_account_id,
+            &self.vpc_endpoint_id,
+            &self.event_type,
+            &parameters.secret_id,
+            &parameters.name,
+        ];
+        let time = self.event_time.get();
+        self.user_identity.1
+            || parameters.1
+            || self.resources.1
+            || self.addendum.1
+            || scalars.iter().any(|scalar| scalar.is_empty())
+            || time.is_none_or(|time| EventTime::parse(time).is_none())
+    }
 }
 
 /// `userIdentity`: the caller.

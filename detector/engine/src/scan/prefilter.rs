@@ -3,13 +3,11 @@
 //! Most records of a trail belong to services that nothing needs. They are not parsed, so that a
 //! scan takes the time for inflating and for this prefilter.
 
-use std::borrow::Cow;
-
 use super::unparsed::{DecryptMarks, FrontFields, after};
 use crate::extract::{self, CallRole};
 use crate::rule::needs::NeededCalls;
 use crate::rule::{RuleSet, RuleTarget};
-use crate::shallow::{TopLevel, text_of};
+use crate::shallow::TopLevel;
 use crate::wire::CloudTrailRecord;
 
 /// What a unit needs, judged by its `eventSource` and `eventName` fields. Greater values need more.
@@ -64,12 +62,6 @@ impl Prefilter {
             rest,
             ..
         } = front;
-        if has_escapes(service) || has_escapes(name) {
-            let (service, name) = (text(service), text(name));
-            return self.service(service.as_bytes(), name.as_bytes(), || {
-                self.marks.are_asked_for(rest)
-            });
-        }
         // The relevant fields precede the response.
         self.service(service, name, || self.marks.are_asked_for(rest))
     }
@@ -151,19 +143,6 @@ fn least_interest(service: &[u8]) -> Option<ServiceInterest> {
         || after(service, b"secretsmanager.").is_some()
         || after(service, b"cloudtrail.").is_some();
     is_ours.then_some(ServiceInterest::None)
-}
-
-/// Whether text between quotes has escapes. AWS writes none in names of services and calls.
-#[inline]
-fn has_escapes(text: &[u8]) -> bool {
-    text.contains(&b'\\')
-}
-
-/// The text between quotes.
-fn text(inside: &[u8]) -> Cow<'static, str> {
-    let quoted = [b"\"", inside, b"\""].concat();
-    let text = text_of(&quoted).map(Cow::into_owned);
-    Cow::Owned(text.unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -119,14 +119,20 @@ impl UnitSink<'_, '_> {
         self.look_at_unreadable(unit);
     }
 
-    /// Parses a record, and evaluates it.
+    /// Parses a record, and evaluates it. Nearly all are as documented and need one parse; the
+    /// others are brought into the documented form first.
     pub(super) fn record(&mut self, unit: &[u8]) {
+        if let Ok(text) = simdutf8::basic::from_utf8(unit)
+            && let Ok(record) = serde_json::from_str::<CloudTrailRecord<'_>>(text)
+            && !record.is_odd()
+        {
+            return self.evaluate(&record, text);
+        }
         let Some(record) = normalized(unit) else {
             return self.malformed(unit);
         };
         let NormalRecord {
             text,
-            node,
             is_repaired,
             mistyped,
             assumes_utc,
@@ -136,10 +142,7 @@ impl UnitSink<'_, '_> {
         report.fields_mistyped += mistyped;
         report.times_without_zone += u64::from(assumes_utc);
         match serde_json::from_str::<CloudTrailRecord<'_>>(&text) {
-            Ok(record) => {
-                let document = LazyDocument::parsed(&text, node);
-                self.evaluate(&record, &document);
-            }
+            Ok(record) => self.evaluate(&record, &text),
             Err(_) => self.malformed(unit),
         }
     }
@@ -160,10 +163,11 @@ impl UnitSink<'_, '_> {
         }
     }
 
-    fn evaluate(&mut self, record: &CloudTrailRecord<'_>, document: &LazyDocument<'_>) {
+    fn evaluate(&mut self, record: &CloudTrailRecord<'_>, text: &str) {
         if !self.is_selected(record) {
             return;
         }
+        let document = &LazyDocument::new(text);
         let source = record.event_source.get();
         if source.is_some_and(|source| source.starts_with("kms.")) {
             self.mark(
@@ -175,10 +179,11 @@ impl UnitSink<'_, '_> {
         let is_observed = self.observe(record, document);
         let is_asked_for = self.scanner.prefilter.is_asked_for_by(record);
         if self.scanner.keeps && (is_observed || is_asked_for) {
-            self.keep(record, document.text());
+            self.keep(record, text);
         }
         if self.scanner.prefilter.matches_records() && is_asked_for {
             self.match_record(record, document);
         }
+        self.scan_result.report.records_repaired += u64::from(document.is_repaired());
     }
 }

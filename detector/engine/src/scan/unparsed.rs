@@ -146,10 +146,13 @@ impl<'u> FrontFields<'u> {
     }
 }
 
-/// Text before and from the next quote on. Names of services and calls have no escapes.
+/// Text before and from the next quote on; `None` for text with escapes, which AWS writes in no
+/// name of a service or call.
 #[inline]
 fn up_to_quote(text: &[u8]) -> Option<(&[u8], &[u8])> {
-    text.split_at_checked(memchr::memchr(b'"', text)?)
+    let at = memchr::memchr2(b'"', b'\\', text)?;
+    text.split_at_checked(at)
+        .filter(|(_, rest)| rest.starts_with(b"\""))
 }
 
 /// The values of a key at any position, if they are strings without escapes.

@@ -37,7 +37,10 @@ impl RecordSplitter {
         }
         // Neither is an element of the list that is open.
         let is_log = line.starts_with(RECORDS) || line.starts_with(b"[");
-        let is_certain = line.starts_with(RECORDS) || self.string_is_cut;
+        // What follows the list of an envelope is not kept, so that nothing could be split later.
+        let is_certain = line.starts_with(RECORDS)
+            || self.string_is_cut
+            || self.place == EnvelopePlace::Envelope;
         if is_certain || !self.may_precede_a_value(at, walk) {
             self.start_again(at, is_log, walk);
         } else {
