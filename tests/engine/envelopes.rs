@@ -137,7 +137,10 @@ const WRAPS: [(&str, Wrap); 18] = [
     }),
 ];
 
-const PACKS: [(&str, fn(&[u8]) -> Vec<u8>); 6] = [
+/// A way to compress text.
+type Compress = fn(&[u8]) -> Vec<u8>;
+
+const PACKS: [(&str, Compress); 6] = [
     ("plain", <[u8]>::to_vec),
     ("gzip", packed),
     ("gzip in gzip", |text| packed(&packed(text))),

@@ -41,7 +41,7 @@ pub struct ObjectRef<'a> {
 pub enum FetchError {
     /// There is no such bucket, key or version.
     #[error("{0}")]
-    Missing(FailedCall),
+    Missing(Box<FailedCall>),
     /// The object is too large; nothing was read.
     #[error("it has {size} bytes, more than the limit of {limit}")]
     TooLarge {
@@ -52,14 +52,14 @@ pub enum FetchError {
     },
     /// Any other error, or a temporary one after all retries.
     #[error("{0}")]
-    Failed(FailedCall),
+    Failed(Box<FailedCall>),
 }
 
 impl FetchError {
     fn of(why: FailedCall) -> Self {
         match why.cause {
-            FailureCause::NoBucket | FailureCause::NoObject => Self::Missing(why),
-            _ => Self::Failed(why),
+            FailureCause::NoBucket | FailureCause::NoObject => Self::Missing(Box::new(why)),
+            _ => Self::Failed(Box::new(why)),
         }
     }
 }
@@ -214,7 +214,7 @@ impl S3Source {
                 Err(EmptyBodyAction::Unpinned) => etag = None,
                 Err(EmptyBodyAction::GiveUp(error)) => return Err(error),
                 Err(EmptyBodyAction::Again(why)) if !tries.again() => {
-                    return Err(FetchError::Failed(why));
+                    return Err(FetchError::Failed(Box::new(why)));
                 }
                 Err(EmptyBodyAction::Again(_)) => tries.wait().await,
             }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::shallow::{TopLevel, text_of, values};
 
 /// Envelopes within each other, as in an EventBridge event in an SNS message in an SQS body.
-const MAX_ENVELOPES: usize = 4;
+pub const MAX_ENVELOPES: usize = 4;
 /// Objects, arrays and texts within each other on the way to a record.
 const MAX_STEPS: usize = 16;
 
@@ -400,6 +400,7 @@ mod tests {
     }
 
     /// Each envelope with the records e1 and, where it holds several, e2.
+    #[expect(clippy::too_many_lines, reason = "a table")]
     fn envelopes() -> Vec<(RecordShape, Value)> {
         let (one, two) = (record("e1"), record("e2"));
         let (text, other) = (one.to_string(), two.to_string());

@@ -395,7 +395,7 @@ mod tests {
 
     #[test]
     fn only_what_will_never_be_read_is_noted_in_the_part() {
-        let failed = |why: &str| FailedCall::interrupted(why.to_owned());
+        let failed = |why: &str| Box::new(FailedCall::interrupted(why.to_owned()));
         assert!(is_final(&FetchError::Missing(failed("gone"))));
         assert!(is_final(&FetchError::TooLarge { size: 9, limit: 1 }));
         assert!(!is_final(&FetchError::Failed(failed("denied"))));
