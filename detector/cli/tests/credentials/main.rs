@@ -28,7 +28,9 @@ fn fails(command: &mut Command) -> String {
     assert_eq!(code, 3, "{stderr}");
     let errors = stderr.lines().filter(|line| line.contains("s3://"));
     let lines: Vec<&str> = errors.collect();
-    assert_eq!(lines.len(), 1, "{stderr}");
+    let [line] = lines.as_slice() else {
+        panic!("not one line: {stderr}")
+    };
     for of_rust in [
         "{",
         "Some(",
@@ -39,7 +41,7 @@ fn fails(command: &mut Command) -> String {
     ] {
         assert!(!stderr.contains(of_rust), "{of_rust}: {stderr}");
     }
-    lines[0].to_owned()
+    (*line).to_owned()
 }
 
 /// Runs with credentials that expire before the second request, which has to carry new ones.
