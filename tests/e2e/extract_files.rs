@@ -232,17 +232,7 @@ fn parts_that_cannot_be_read_in_the_order_of_times_are_named() {
     let path = parts.to_str().unwrap();
     let whole = secretrail(&["accesses", path, "-f", "jsonl", "-q"]);
     // Two parts in one file, as `cat` makes them.
-    let [one, other] = [0, 1].map(|index| files(&parts)[index].clone());
-    // The second part is not read: it must be one with accesses, or nothing could be missing.
-    let rows = |path: &Path| {
-        let printed = secretrail(&["accesses", path.to_str().unwrap(), "-f", "jsonl", "-q"]);
-        printed.stdout.lines().count()
-    };
-    let (first, second) = if rows(&other) > 0 {
-        (one, other)
-    } else {
-        (other, one)
-    };
+    let [first, second] = [0, 1].map(|index| files(&parts)[index].clone());
     let bytes = std::fs::read(&first).unwrap();
     std::fs::write(
         &first,
@@ -258,8 +248,10 @@ fn parts_that_cannot_be_read_in_the_order_of_times_are_named() {
         several.stderr
     );
     assert!(several.stderr.contains("more than one extract") && several.stderr.contains("-f json"));
+    // A read that is missing may leave its Decrypt, which is then a row of its own.
+    let mut lines = whole.stdout.lines();
     assert!(
-        several.stdout.lines().count() < whole.stdout.lines().count(),
+        lines.any(|line| !several.stdout.contains(line)),
         "and what was not read is not made up"
     );
     // The form that it names takes them all.

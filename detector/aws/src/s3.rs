@@ -495,10 +495,10 @@ mod tests {
             why.to_string(),
             "the download was interrupted after 3 of 4 bytes"
         );
-        let untold = GetObjectOutput::builder()
+        let problems_of = GetObjectOutput::builder()
             .body(ByteStream::from_static(b"abc"))
             .build();
-        assert_eq!(read(untold).unwrap(), b"abc");
+        assert_eq!(read(problems_of).unwrap(), b"abc");
     }
 
     #[test]

@@ -156,7 +156,7 @@ pub(crate) enum NoRecord {
 
 /// The records in a unit that is none itself: in its envelopes.
 pub(crate) fn unwrapped(unit: &[u8]) -> Result<Vec<FoundRecord>, NoRecord> {
-    let mut search = Search::default();
+    let mut search = RecordSearch::default();
     search.value(unit, Place::default());
     if !search.found.is_empty() {
         return Ok(search.found);
@@ -194,7 +194,7 @@ fn names_a_service(bytes: &[u8]) -> bool {
 
 /// A search for records.
 #[derive(Default)]
-struct Search {
+struct RecordSearch {
     found: Vec<FoundRecord>,
     /// Whether an envelope was recognised that rightly holds no record.
     is_known: bool,
@@ -271,7 +271,7 @@ const ENVELOPES: [(&[&str], RecordShape); 24] = [
     (&["log"], RecordShape::Beats),
 ];
 
-impl Search {
+impl RecordSearch {
     /// Searches a value: an object, an array, or text with JSON in it. Returns whether it gave a
     /// record.
     fn value(&mut self, value: &[u8], place: Place) -> bool {

@@ -21,7 +21,7 @@ use crate::input::object::{InputObject, InputProblem};
 use crate::input::progress::bytes_bar;
 use crate::input::read::readers;
 use crate::input::reader::{ObjectReader, origin};
-use crate::input::reading::untold;
+use crate::input::reading::problems_of;
 use crate::input::s3::store;
 use crate::input::store::{ObjectStore, StoreError, WritablePrefix};
 use crate::input::walk::WalkedObjects;
@@ -257,10 +257,10 @@ impl ExtractBatchResult {
         let object_status = scan_result
             .report
             .finalize(result, object.in_tree, object.explicit);
-        self.problems.extend(untold(
+        self.problems.extend(problems_of(
             &object.name,
             &object_status,
-            &scan_result.report.records_skipped,
+            &scan_result.report,
         ));
         self.report.add(&scan_result.report);
         self.selected.add(&scan_result.selected);

@@ -12,7 +12,7 @@ use secretrail_engine::scan::ObjectScanner;
 use secretrail_engine::selection::Selection;
 
 use crate::input::object::InputProblem;
-use crate::input::reading::{ReadingResult, untold};
+use crate::input::reading::{ReadingResult, problems_of};
 use crate::input::walk;
 
 /// The objects of extract files read so far: two files may hold the same object.
@@ -54,10 +54,11 @@ impl<'s> KnownObjects<'s> {
             selected.taken += entry.records;
             selected.place(parsed.account, parsed.region);
         }
-        out.scan_result.report.add(&entry.report());
+        let report = entry.report();
+        out.scan_result.report.add(&report);
         out.scan_result.coverage.extend(entry.marks());
         out.problems
-            .extend(untold(&entry.name, &entry.object_status, &entry.skipped));
+            .extend(problems_of(&entry.name, &entry.object_status, &report));
         let origin = entry.origin();
         if let Some(unreadable) = &entry.unreadable {
             unreadable.add_match(&origin, self.selection, &mut out.scan_result);

@@ -19,7 +19,7 @@ use crate::input::object::{
     InputObject, InputProblem, ObjectPlace, ObjectReadError, OpenedContent,
 };
 use crate::input::reader::{ObjectReader, origin};
-use crate::input::reading::{ReadingResult, untold};
+use crate::input::reading::{ReadingResult, problems_of};
 use crate::input::store::ObjectStore;
 
 /// Readers for each thread if objects come from S3, and the most readers: each holds an object.
@@ -190,10 +190,10 @@ impl SharedWork<'_> {
         let object_status = scan_result
             .report
             .finalize(result, object.in_tree, object.explicit);
-        out.problems.extend(untold(
+        out.problems.extend(problems_of(
             &object.name,
             &object_status,
-            &scan_result.report.records_skipped,
+            &scan_result.report,
         ));
         if let Some(checkpoint) = self.task.checkpoint
             && !matches!(object_status, ObjectStatus::Failed(_))

@@ -2,7 +2,7 @@
 
 use secretrail_engine::gaps::LogDelivery;
 use secretrail_engine::limits::MAX_RECORD_BYTES;
-use secretrail_engine::report::{ObjectStatus, SkippedRecord};
+use secretrail_engine::report::{ObjectStatus, ReadReport, SkippedRecord};
 use secretrail_engine::scan::ScanResult;
 
 use crate::input::object::InputProblem;
@@ -30,18 +30,19 @@ impl ReadingResult {
 }
 
 /// The problems with an object: the object itself, or records of it that were skipped.
-pub fn untold<'a>(
+pub fn problems_of(
     name: &str,
     object_status: &ObjectStatus,
-    skipped: impl IntoIterator<Item = (&'a SkippedRecord, &'a u64)>,
+    report: &ReadReport,
 ) -> Vec<InputProblem> {
     match object_status {
         ObjectStatus::Failed(message) => vec![InputProblem::new(name, message)],
         ObjectStatus::Skipped(_) => Vec::new(),
-        ObjectStatus::Read => skipped
-            .into_iter()
+        ObjectStatus::Read => report
+            .records_skipped
+            .iter()
             .filter_map(|(reason, count)| {
-                let message = skip_message(*reason, *count)?;
+                let message = skip_message(*reason, *count, report)?;
                 Some(InputProblem::new(name, message))
             })
             .collect(),
@@ -49,12 +50,20 @@ pub fn untold<'a>(
 }
 
 /// `None` for what is no problem.
-fn skip_message(reason: SkippedRecord, count: u64) -> Option<String> {
+fn skip_message(reason: SkippedRecord, count: u64, report: &ReadReport) -> Option<String> {
     let why = match reason {
         SkippedRecord::Malformed => "broken JSON".to_owned(),
         // Counted only: the file may hold other logs beside these.
         SkippedRecord::NotARecord => return None,
-        SkippedRecord::UnknownEnvelope => "in an unknown envelope".to_owned(),
+        SkippedRecord::UnknownEnvelope => {
+            let keys: Vec<&str> = report
+                .unknown_envelopes
+                .iter()
+                .map(String::as_str)
+                .collect();
+            let keys = keys.join("; ");
+            format!("in an unknown envelope with the keys {keys}")
+        }
         SkippedRecord::TooLarge => format!("longer than the limit of {MAX_RECORD_BYTES} bytes"),
         SkippedRecord::Truncated => "truncated".to_owned(),
         SkippedRecord::NoTime => "no valid eventTime".to_owned(),
@@ -69,12 +78,12 @@ mod tests {
 
     #[test]
     fn a_failed_object_is_reported_once_and_without_its_records() {
-        let skipped = [(SkippedRecord::Truncated, 3)];
-        let skipped = || skipped.iter().map(|(reason, count)| (reason, count));
+        let mut report = ReadReport::default();
+        report.records_skipped.insert(SkippedRecord::Truncated, 3);
         let failed = ObjectStatus::Failed("is truncated".to_owned());
-        let problems = untold("a.json", &failed, skipped());
+        let problems = problems_of("a.json", &failed, &report);
         assert_eq!(problems, [InputProblem::new("a.json", "is truncated")]);
-        let read = untold("a.json", &ObjectStatus::Read, skipped());
+        let read = problems_of("a.json", &ObjectStatus::Read, &report);
         assert_eq!(
             read,
             [InputProblem::new(
@@ -82,5 +91,16 @@ mod tests {
                 "3 records skipped (truncated); the others were read"
             )]
         );
+    }
+
+    #[test]
+    fn an_unknown_envelope_is_named_by_its_keys_and_other_logs_are_no_problem() {
+        let mut report = ReadReport::default();
+        report.skip_record(SkippedRecord::NotARecord);
+        report.skip_unknown_envelope(&["a".to_owned(), "b".to_owned()]);
+        let problems = problems_of("a.json", &ObjectStatus::Read, &report);
+        let message = "1 record skipped (in an unknown envelope with the keys a, b); the others were \
+                       read";
+        assert_eq!(problems, [InputProblem::new("a.json", message)]);
     }
 }
