@@ -101,6 +101,8 @@ struct UnitSink<'s, 'r> {
     scanner: &'s mut RecordScanner<'r>,
     origin: &'s RecordOrigin,
     in_tree: bool,
+    /// Whether the bytes of the object are no text.
+    is_binary: bool,
     scan_result: &'s mut ScanResult,
 }
 
@@ -151,6 +153,7 @@ impl<'r> ObjectScanner<'r> {
             scanner: &mut self.records,
             origin,
             in_tree,
+            is_binary: false,
             scan_result,
         };
         sink.select(text.as_bytes());
@@ -177,6 +180,7 @@ impl<'r> ObjectScanner<'r> {
             scanner: &mut self.records,
             origin,
             in_tree,
+            is_binary: false,
             scan_result,
         };
         let mut splitter = RecordSplitter::default();

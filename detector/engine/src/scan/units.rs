@@ -14,8 +14,17 @@ use crate::wire::CloudTrailRecord;
 
 impl UnitSink<'_, '_> {
     pub(super) fn feed(&mut self, splitter: &mut RecordSplitter, bytes: &[u8]) {
+        // Programs and pictures have no records, and would be counted as thousands of damaged ones.
+        let is_first = self.scan_result.report.bytes == 0;
         self.scan_result.report.bytes += bytes.len() as u64;
-        splitter.feed(bytes, &mut |piece| self.piece(piece));
+        if is_first && is_binary(bytes) {
+            self.is_binary = true;
+            let report = &mut self.scan_result.report;
+            report.skip_record(SkippedRecord::NotARecord);
+        }
+        if !self.is_binary {
+            splitter.feed(bytes, &mut |piece| self.piece(piece));
+        }
     }
 
     pub(super) fn piece(&mut self, piece: SplitPiece<'_>) {
@@ -185,5 +194,33 @@ impl UnitSink<'_, '_> {
             self.match_record(record, document);
         }
         self.scan_result.report.records_repaired += u64::from(document.is_repaired());
+    }
+}
+
+/// Whether bytes at the beginning of an object are no text: one in ten of them is a control
+/// character other than white space. An odd byte or a few in a record are far fewer.
+fn is_binary(bytes: &[u8]) -> bool {
+    const LOOKED_AT: usize = 1_024;
+    let start = bytes.get(..LOOKED_AT).unwrap_or(bytes);
+    let is_control = |byte: &&u8| byte.is_ascii_control() && !byte.is_ascii_whitespace();
+    start.iter().filter(is_control).count() * 10 > start.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn binaries_are_recognised_and_text_with_odd_bytes_is_none() {
+        assert!(is_binary(b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x03\0>\0"));
+        assert!(is_binary(&[0; 2_000]));
+        for text in [
+            &b"{\"a\":\"x\x00y\x01\", \"b\": 1}\n"[..],
+            b"",
+            "東京 é".as_bytes(),
+            b"\t\r\n \n",
+        ] {
+            assert!(!is_binary(text), "{text:?}");
+        }
     }
 }
