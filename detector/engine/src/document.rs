@@ -45,8 +45,7 @@ impl<'a> LazyDocument<'a> {
         self.node.get_or_init(|| {
             JsonNode::parse(self.text).unwrap_or_else(|_| {
                 self.is_repaired.store(true, Ordering::Relaxed);
-                let repaired = repaired(self.text.as_bytes());
-                JsonNode::parse(&repaired).map_or(JsonNode::Null, JsonNode::into_owned)
+                JsonNode::repaired(self.text.as_bytes()).unwrap_or(JsonNode::Null)
             })
         })
     }
@@ -84,6 +83,13 @@ impl<'a> JsonNode<'a> {
     /// The text is not one JSON value.
     pub fn parse(text: &'a str) -> Result<Self, serde_json::Error> {
         serde_json::from_str(text)
+    }
+
+    /// Parses a record after a repair; `None` when it is broken beyond that.
+    pub(crate) fn repaired(bytes: &[u8]) -> Option<JsonNode<'static>> {
+        JsonNode::parse(&repaired(bytes))
+            .ok()
+            .map(JsonNode::into_owned)
     }
 
     /// The value of a key, the last one if it is repeated; `None` when it is absent, or when this

@@ -184,6 +184,12 @@ pub(crate) fn is_record(top: &TopLevel<'_>) -> bool {
         && source.is_some_and(|source| source.starts_with(b"\"") && !source.starts_with(b"\"aws:"))
 }
 
+/// The shape of a record that has the fields of a row beside its own; `None` if it has none.
+pub(crate) fn row_shape(record: &TopLevel<'_>) -> Option<RecordShape> {
+    let is_row = record.iter().any(|(key, _)| key.starts_with("p_"));
+    is_row.then_some(RecordShape::Panther)
+}
+
 /// Whether bytes have a field of CloudTrail records and the name of an AWS service, as JSON or as
 /// text in JSON.
 fn names_a_service(bytes: &[u8]) -> bool {
@@ -228,19 +234,20 @@ struct InnerValue<'v> {
     shape: Option<RecordShape>,
 }
 
-/// Keys of lists, in lower case. A list is no envelope of its own.
-const LISTS: [&str; 10] = [
+/// Keys of lists of records, in lower case: the splitter splits those at the top level of an
+/// object. A list is no envelope of its own.
+pub(crate) const LISTS: [&str; 7] = [
     "records",
     "events",
     "data",
     "logevents",
     "queryresultrows",
     "results",
-    "hits",
     "messages",
-    "rows",
-    "logs",
 ];
+
+/// Keys of lists beside which there may be records, too, so that they are not split at once.
+const OTHER_LISTS: [&str; 3] = ["hits", "rows", "logs"];
 
 /// Envelopes by the path of keys to what they hold. More specific ones come first: shippers hold
 /// a record twice, parsed and as text, and the first that gives one counts.
@@ -304,14 +311,9 @@ impl RecordSearch {
     fn object(&mut self, value: &[u8], place: Place) {
         let top = TopLevel::of(value);
         if is_record(&top) {
-            let is_row = place.shape.is_none() && top.iter().any(|(key, _)| key.starts_with("p_"));
             self.found.push(FoundRecord {
                 bytes: value.to_owned(),
-                shape: if is_row {
-                    Some(RecordShape::Panther)
-                } else {
-                    place.shape
-                },
+                shape: place.shape.or_else(|| row_shape(&top)),
             });
             return;
         }
@@ -347,7 +349,8 @@ fn inner_values<'v>(top: &TopLevel<'v>) -> Vec<InnerValue<'v>> {
         }));
     }
     for (key, value) in top.iter() {
-        if LISTS.contains(&&*key.to_lowercase()) {
+        let name = key.to_lowercase();
+        if LISTS.contains(&&*name) || OTHER_LISTS.contains(&&*name) {
             let shape = (key == "Records").then_some(RecordShape::Records);
             inner.push(InnerValue { value, shape });
         }

@@ -9,14 +9,13 @@ use std::borrow::Cow;
 use chrono::{DateTime, NaiveDateTime};
 
 use crate::document::JsonNode;
-use crate::repair::repaired;
 use crate::time::EventTime;
 
 /// A record in the documented form.
 pub(crate) struct NormalRecord<'t> {
     /// The JSON text.
     pub(crate) text: Cow<'t, str>,
-    /// Whether the JSON had to be repaired: see [`repaired`].
+    /// Whether the JSON had to be repaired: see [`crate::repair`].
     pub(crate) is_repaired: bool,
     /// Number of fields with another type than documented, whose value is lost.
     pub(crate) mistyped: u64,
@@ -65,8 +64,7 @@ pub(crate) fn normalized(unit: &[u8]) -> Option<NormalRecord<'_>> {
             Some(changes.of(text, false))
         }
         _ => {
-            let text = repaired(unit);
-            let mut node = JsonNode::parse(&text).ok()?;
+            let mut node = JsonNode::repaired(unit)?;
             let changes = Changes::make(&mut node)?;
             let text = serde_json::to_string(&node).ok()?;
             Some(changes.of(Cow::Owned(text), true))
@@ -187,10 +185,8 @@ fn parsed_text(text: &str) -> Option<JsonNode<'static>> {
     if !text.trim_start().starts_with(['{', '[']) {
         return None;
     }
-    let parse = |text: &str| JsonNode::parse(text).map(JsonNode::into_owned);
-    let mut node = parse(text)
-        .or_else(|_| parse(&repaired(text.as_bytes())))
-        .ok()?;
+    let sound = JsonNode::parse(text).ok().map(JsonNode::into_owned);
+    let mut node = sound.or_else(|| JsonNode::repaired(text.as_bytes()))?;
     keep_last_values(&mut node);
     Some(node)
 }

@@ -77,6 +77,8 @@ pub struct RecordSplitter {
     nested: usize,
     /// Whether the list is named `Records`.
     in_records: bool,
+    /// Whether the object that is open at depth 1 is the value of `hits`.
+    in_hits: bool,
     in_string: bool,
     escape_next: bool,
     /// Whether a line break has ended a string, at this line break.
@@ -125,6 +127,7 @@ impl RecordSplitter {
             base: 0,
             nested: 0,
             in_records: false,
+            in_hits: false,
             in_string: false,
             escape_next: false,
             string_is_cut: false,
@@ -198,6 +201,14 @@ impl RecordSplitter {
             sink(SplitPiece::Bad { why, bytes: &[] });
         }
         *self = Self::with_limit(self.max_record);
+    }
+
+    /// The last bytes before `at`, also those of earlier pieces.
+    fn bytes_before(&self, at: usize, walk: &SplitWalk<'_>) -> Vec<u8> {
+        // Far from the beginning of these bytes, the tail of the earlier ones is not adjacent. It
+        // does no harm: enough of these bytes then follow it.
+        let here = walk.bytes.get(at.saturating_sub(TAIL)..at);
+        [&self.tail, here.unwrap_or_default()].concat()
     }
 
     /// Keeps the last bytes, for the key of an array that begins in the next piece.

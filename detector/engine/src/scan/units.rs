@@ -5,7 +5,7 @@ use super::UnitSink;
 use super::prefilter::ServiceInterest;
 use super::unparsed::FrontFields;
 use crate::document::LazyDocument;
-use crate::envelope::{FoundRecord, NoRecord, RecordShape, is_record, unwrapped};
+use crate::envelope::{FoundRecord, NoRecord, RecordShape, is_record, row_shape, unwrapped};
 use crate::normalize::{NormalRecord, normalized};
 use crate::report::SkippedRecord;
 use crate::shallow::TopLevel;
@@ -73,12 +73,7 @@ impl UnitSink<'_, '_> {
         }
         let top = TopLevel::of(unit);
         if is_record(&top) {
-            let is_row = top.iter().any(|(key, _)| key.starts_with("p_"));
-            self.found(
-                unit,
-                &top,
-                if is_row { RecordShape::Panther } else { shape },
-            );
+            self.found(unit, &top, row_shape(&top).unwrap_or(shape));
         } else {
             self.envelope(unit);
         }
@@ -158,12 +153,7 @@ impl UnitSink<'_, '_> {
 
     /// A KMS record that is not a Decrypt for a secret at least proves that KMS events are logged.
     fn presence(&mut self, top: &TopLevel<'_>) {
-        let is_of_kms = |source: &str| source.starts_with("kms.");
-        // Not so a record of another service, with `kms.` nested inside.
-        if top
-            .text("eventSource")
-            .is_some_and(|source| is_of_kms(&source))
-        {
+        if is_of_kms(top.text("eventSource").as_deref()) {
             self.mark(
                 top.text("recipientAccountId").as_deref(),
                 top.text("awsRegion").as_deref(),
@@ -177,8 +167,7 @@ impl UnitSink<'_, '_> {
             return;
         }
         let document = &LazyDocument::new(text);
-        let source = record.event_source.get();
-        if source.is_some_and(|source| source.starts_with("kms.")) {
+        if is_of_kms(record.event_source.get()) {
             self.mark(
                 record.recipient_account_id.get(),
                 record.aws_region.get(),
@@ -195,6 +184,10 @@ impl UnitSink<'_, '_> {
         }
         self.scan_result.report.records_repaired += u64::from(document.is_repaired());
     }
+}
+
+fn is_of_kms(event_source: Option<&str>) -> bool {
+    event_source.is_some_and(|source| source.starts_with("kms."))
 }
 
 /// Whether bytes at the beginning of an object are no text: one in ten of them is a control

@@ -66,9 +66,7 @@ impl UnreadableRecord {
             actor: first("arn"),
         })
     }
-}
 
-impl UnreadableRecord {
     /// Adds the match of the built-in rule: one for each object, whatever is in it.
     pub fn add_match(
         &self,

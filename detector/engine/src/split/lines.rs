@@ -5,7 +5,7 @@
 //! that begins with a brace therefore begins a document, unless a value may stand there: then it is
 //! a document only if nothing else explains what follows it.
 
-use super::{EnvelopePlace, MalformedUnit, RecordSplitter, SplitPiece, SplitWalk, TAIL};
+use super::{EnvelopePlace, MalformedUnit, RecordSplitter, SplitPiece, SplitWalk};
 
 /// How documents of CloudTrail begin. Nothing else begins a line so.
 const RECORDS: &[u8] = b"{\"Records\":";
@@ -51,9 +51,7 @@ impl RecordSplitter {
     /// Whether the last byte before a line break lets a value follow. White space before it may be
     /// long only in damaged or strange text.
     fn may_precede_a_value(&self, at: usize, walk: &SplitWalk<'_>) -> bool {
-        let mut before = self.tail.clone();
-        let here = walk.bytes.get(at.saturating_sub(TAIL)..at);
-        before.extend_from_slice(here.unwrap_or_default());
+        let before = self.bytes_before(at, walk);
         let last = before.trim_ascii_end().last();
         last.is_none_or(|last| b",[:".contains(last))
     }

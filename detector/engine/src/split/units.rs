@@ -1,19 +1,8 @@
 //! Handles a bracket where it may begin or end something: a unit, the list of an envelope, the
 //! envelope itself.
 
-use super::{EnvelopePlace, MalformedUnit, RecordSplitter, SplitPiece, SplitWalk, TAIL};
-use crate::shallow::TopLevel;
-
-/// Keys of lists of records at the top level of an envelope, in lower case.
-const LISTS: [&[u8]; 7] = [
-    b"records",
-    b"events",
-    b"data",
-    b"logevents",
-    b"queryresultrows",
-    b"results",
-    b"messages",
-];
+use super::{EnvelopePlace, MalformedUnit, RecordSplitter, SplitPiece, SplitWalk};
+use crate::envelope::LISTS;
 
 impl RecordSplitter {
     /// Handles the byte at `at`, which is a bracket outside strings or a line break.
@@ -22,6 +11,8 @@ impl RecordSplitter {
             Some(b'{') => {
                 if self.place == EnvelopePlace::Between && self.depth == self.base {
                     self.open_unit(at, walk);
+                } else if self.depth == 1 && self.base == 0 {
+                    self.in_hits = key_at_end(&self.bytes_before(at, walk)) == Some(b"hits");
                 }
                 self.depth += 1;
             }
@@ -142,31 +133,16 @@ impl RecordSplitter {
     /// Whether the bracket at `at` opens a list of records: the value of a known key of the
     /// outermost object, or of `hits.hits`. `Some(true)` for `Records`, as CloudTrail writes it.
     fn names_records(&self, at: usize, walk: &SplitWalk<'_>) -> Option<bool> {
-        // Far from the beginning of these bytes, the tail of the earlier ones is not adjacent. It
-        // does no harm: enough of these bytes then follow it.
-        let mut before = self.tail.clone();
-        let here = walk.bytes.get(at.saturating_sub(TAIL)..at);
-        before.extend_from_slice(here.unwrap_or_default());
-        let text = before.trim_ascii_end().strip_suffix(b":")?;
-        let text = text.trim_ascii_end().strip_suffix(b"\"")?;
-        let key = text.rsplit(|b| *b == b'"').next()?;
-        let is_list = LISTS.iter().any(|list| list.eq_ignore_ascii_case(key));
+        let before = self.bytes_before(at, walk);
+        let key = key_at_end(&before)?;
+        let is_list = LISTS
+            .iter()
+            .any(|list| list.as_bytes().eq_ignore_ascii_case(key));
         match self.depth {
             1 if is_list => Some(key.eq_ignore_ascii_case(b"records")),
-            2 if key == b"hits" && self.is_in_hits(at, walk) => Some(false),
+            2 if key == b"hits" && self.in_hits => Some(false),
             _ => None,
         }
-    }
-
-    /// Whether the object that is open at depth 1 is the value of `hits`.
-    fn is_in_hits(&self, at: usize, walk: &SplitWalk<'_>) -> bool {
-        let here = walk.bytes.get(walk.unit_start..at).unwrap_or_default();
-        let begun = [&self.carry, here].concat();
-        // The last entry is the one that is open.
-        TopLevel::of(&begun)
-            .iter()
-            .last()
-            .is_some_and(|(key, _)| key == "hits")
     }
 
     /// Keeps bytes of a unit that continues in the next piece, unless it is already too long.
@@ -180,4 +156,11 @@ impl RecordSplitter {
         self.carry
             .extend_from_slice(bytes.get(..room).unwrap_or(bytes));
     }
+}
+
+/// The key at the end of text, before the value that it is of.
+fn key_at_end(text: &[u8]) -> Option<&[u8]> {
+    let text = text.trim_ascii_end().strip_suffix(b":")?;
+    let text = text.trim_ascii_end().strip_suffix(b"\"")?;
+    text.rsplit(|b| *b == b'"').next()
 }
