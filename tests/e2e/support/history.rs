@@ -7,15 +7,15 @@
     reason = "a tool of ours, run by hand"
 )]
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
-use secretrail_engine::extract_file::{
-    self, CoveredPlace, ExtractEntry, ExtractHeader, ExtractedObject,
-};
+use secretrail_engine::coverage::CoverageMark;
+use secretrail_engine::extract_file::{self, ExtractHeader, ExtractedObject};
+use secretrail_engine::object::RecordOrigin;
 use secretrail_engine::parallel;
 use secretrail_engine::report::ObjectStatus;
 use secretrail_engine::rule::load::load;
+use secretrail_engine::scan::ScanResult;
 use secretrail_engine::selection::Selection;
 use secretrail_engine::time::EventTime;
 
@@ -85,39 +85,25 @@ fn access(number: i64, of: i64) -> [(EventTime, String); 2] {
 fn object(first: i64, of: i64) -> ExtractedObject {
     let accesses = (first..of.min(first + OBJECT)).flat_map(|number| access(number, of));
     let records: Vec<(EventTime, String)> = accesses.collect();
-    let delivered = records.last().map(|(time, _)| time.0 + 300);
-    let hours: Vec<i64> = records
-        .iter()
-        .map(|(time, _)| time.0.div_euclid(3_600))
-        .collect::<std::collections::BTreeSet<_>>()
-        .into_iter()
-        .collect();
-    let coverage = (0..3).map(|n| CoveredPlace {
-        account: (111_122_223_333_u64 + n).to_string().as_str().into(),
-        region: "eu-west-1".into(),
-        hours: hours.clone(),
-    });
-    let entry = ExtractEntry {
-        name: format!("s3://trail/AWSLogs/{first}.json.gz")
+    let mut scan_result = ScanResult::default();
+    scan_result.report.bytes = records.iter().map(|(_, text)| text.len() as u64).sum();
+    scan_result.report.records = records.len() as u64;
+    for (time, _) in &records {
+        let marks = (0..3).map(|n| {
+            let account = (111_122_223_333_u64 + n).to_string();
+            CoverageMark::at(account.as_str().into(), "eu-west-1".into(), *time)
+        });
+        scan_result.coverage.extend(marks);
+    }
+    let origin = RecordOrigin {
+        object: format!("s3://trail/AWSLogs/{first}.json.gz")
             .as_str()
             .into(),
-        tag: first.to_string(),
-        in_tree: false,
-        delivered,
-        object_status: ObjectStatus::Read,
-        bytes: records.iter().map(|(_, text)| text.len() as u64).sum(),
-        records: records.len() as u64,
-        shapes: BTreeMap::new(),
-        unknown_envelopes: [].into(),
-        repaired: 0,
-        mistyped: 0,
-        without_zone: 0,
-        unreadable: None,
-        key_validations: 0,
-        skipped: BTreeMap::new(),
-        coverage: coverage.collect(),
+        delivered: records.last().map(|(time, _)| time.plus(300)),
     };
-    ExtractedObject { entry, records }
+    scan_result.kept = records;
+    let tag = first.to_string();
+    ExtractedObject::of(&origin, tag, false, &ObjectStatus::Read, &mut scan_result)
 }
 
 fn main() {
