@@ -33,6 +33,11 @@ const MAGIC_BYTES: u64 = 10;
 /// Compressed data in compressed data.
 const MAX_LAYERS: usize = 3;
 const UTF8_BOM: &[u8] = &[0xef, 0xbb, 0xbf];
+/// Bytes that a decoder is asked for at a time. What the failing step of damaged data has produced
+/// is lost: less than a record. Smaller steps cost time.
+const STEP: usize = 1_024;
+/// The same, when data in memory is inflated again because it is damaged.
+const LAST_STEP: usize = 16;
 
 /// How data is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,14 +155,36 @@ pub fn inflate(
         None => sink(without_bom(bytes)?),
         Some(Compression::Gzip) => match inflate_whole(bytes, scratch) {
             Some(inner) if Compression::of(inner).is_some() => {
-                return inflate_layers(inner, Some(bytes.len() as u64), sink);
+                return inflate_again(inner, Some(bytes.len() as u64), sink);
             }
             Some(text) => sink(without_bom(text)?),
-            None => return inflate_layers(bytes, None, sink),
+            None => return inflate_again(bytes, None, sink),
         },
-        Some(_) => return inflate_layers(bytes, None, sink),
+        Some(_) => return inflate_again(bytes, None, sink),
     }
     Ok(())
+}
+
+/// Inflates data in memory. Where it is damaged, what lies just before the damage is inflated again
+/// in small steps: a decoder drops what the failing step has produced.
+fn inflate_again(
+    bytes: &[u8],
+    stored: Option<u64>,
+    sink: &mut dyn FnMut(&[u8]),
+) -> Result<(), InflateError> {
+    let mut passed = 0;
+    let result = inflate_layers(bytes, stored, STEP, &mut |text| {
+        passed += text.len();
+        sink(text);
+    });
+    if !matches!(result, Err(InflateError::Damaged(..))) {
+        return result;
+    }
+    inflate_layers(bytes, stored, LAST_STEP, &mut |text| {
+        let known = passed.min(text.len());
+        passed -= known;
+        sink(text.get(known..).unwrap_or_default());
+    })
 }
 
 /// The text of a small, valid object with one member; `None` for any other. Those are streamed,
@@ -180,14 +207,15 @@ fn inflate_whole<'s>(bytes: &[u8], scratch: &'s mut InflateScratch) -> Option<&'
 ///
 /// See [`inflate`].
 pub fn inflate_stream(reader: impl Read, sink: &mut dyn FnMut(&[u8])) -> Result<(), InflateError> {
-    inflate_layers(reader, None, sink)
+    inflate_layers(reader, None, STEP, sink)
 }
 
 /// Inflates data, and what is compressed in it. `stored`: the number of compressed bytes, where the
-/// reader has been inflated once already.
+/// reader has been inflated once already; `step`: how many bytes a decoder is asked for at a time.
 fn inflate_layers(
     reader: impl Read,
     stored: Option<u64>,
+    step: usize,
     sink: &mut dyn FnMut(&[u8]),
 ) -> Result<(), InflateError> {
     let source = SourceState {
@@ -216,7 +244,8 @@ fn inflate_layers(
         compression = Some(found);
     }
     let taken = |_: &_| compression.map(|_| stored.unwrap_or(0).max(source.taken.get()));
-    pump(layer, taken, sink).map_err(|error| source.error(compression, error))?
+    let step = compression.map_or(STREAM_CHUNK_BYTES, |_| step);
+    pump(layer, taken, step, sink).map_err(|error| source.error(compression, error))?
 }
 
 /// What is known of a reader below its decoders.
@@ -243,12 +272,13 @@ impl SourceState {
 fn pump<R: Read>(
     mut reader: R,
     taken: impl Fn(&R) -> Option<u64>,
+    step: usize,
     sink: &mut dyn FnMut(&[u8]),
 ) -> Result<Result<(), InflateError>, io::Error> {
     let mut buffer = vec![0; STREAM_CHUNK_BYTES];
     let mut total = 0_u64;
     loop {
-        let (filled, error) = fill(&mut reader, &mut buffer);
+        let (filled, error) = fill(&mut reader, &mut buffer, step);
         let piece = buffer.get(..filled).unwrap_or_default();
         // A byte order mark is in the first bytes; later bytes that look like one are text.
         let piece = match total {
@@ -283,10 +313,13 @@ fn refuse_bomb(taken: u64, total: u64) -> Result<(), InflateError> {
     Ok(())
 }
 
-/// Fills the buffer as far as possible. An error is returned with what was read before it.
-fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> (usize, Option<io::Error>) {
+/// Fills the buffer as far as possible, in steps. An error is returned with what was read before
+/// it.
+fn fill(reader: &mut impl Read, buffer: &mut [u8], step: usize) -> (usize, Option<io::Error>) {
     let mut filled = 0;
-    while let Some(space) = buffer.get_mut(filled..).filter(|s| !s.is_empty()) {
+    while filled < buffer.len() {
+        let end = buffer.len().min(filled + step);
+        let space = buffer.get_mut(filled..end).unwrap_or_default();
         match reader.read(space) {
             Ok(0) => break,
             // A pipe returns whatever is in it: the chunks should not depend on that.
@@ -399,6 +432,27 @@ mod tests {
             Err(InflateError::Damaged(Compression::Gzip, _))
         ));
         assert!(!out.is_empty() && text.starts_with(&out));
+    }
+
+    #[test]
+    fn what_lies_before_a_damage_is_not_lost_with_it() {
+        let text: Vec<u8> = (0..200_000_u32)
+            .flat_map(|n| (n * n).to_be_bytes())
+            .collect();
+        let mut bytes = gzip(&text);
+        let damaged = bytes.len() / 2;
+        bytes[damaged..].fill(0xff);
+        let mut members = gzip(b"first");
+        members.extend(&bytes);
+        let (whole, result) = read(&members);
+        assert!(matches!(result, Err(InflateError::Damaged(..))));
+        let mut streamed = Vec::new();
+        let result = inflate_stream(&*members, &mut |text| streamed.extend_from_slice(text));
+        assert!(matches!(result, Err(InflateError::Damaged(..))));
+        let text = [b"first", &*text].concat();
+        assert!(text.starts_with(&whole) && whole.starts_with(&streamed));
+        let known = whole.len() - streamed.len();
+        assert!(known < STEP && whole.len() > text.len() / 3, "{known}");
     }
 
     #[test]

@@ -128,6 +128,9 @@ pub fn scan_for(rules: &RuleSet, bytes: &[u8]) {
 }
 
 fn scanned(is_whole: bool, result: ScanResult) -> Scanned {
+    let report = &result.report;
+    let in_shapes: u64 = report.shapes.iter().map(|(_, count)| count).sum();
+    assert_eq!(in_shapes, report.records, "every record has a shape");
     let observations = result.observations.iter();
     Scanned {
         is_whole,

@@ -37,7 +37,13 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 fuzz_target!(|bytes: &[u8]| {
     let plain = scan(bytes);
     let seed = seed_of(bytes);
-    assert_eq!(scan_stream(&mut Slow(bytes, seed)), plain, "as a stream");
+    let streamed = scan_stream(&mut Slow(bytes, seed));
+    if is_encoded(bytes) && !plain.is_whole {
+        // A stream cannot be read again, and may lack what lies just before the damage.
+        assert!(!streamed.is_whole && streamed.found().is_subset(&plain.found()));
+        return;
+    }
+    assert_eq!(streamed, plain, "as a stream");
     if is_encoded(bytes) {
         return;
     }
