@@ -153,15 +153,16 @@ impl RecordSplitter {
             joined
         });
         let bytes = joined.as_deref().unwrap_or(bytes);
-        let (now, later) = lines::before_last_break(bytes);
-        self.held = later.to_vec();
-        self.feed_lines(now, sink);
+        let end = lines::known_up_to(bytes);
+        self.held = bytes.get(end..).unwrap_or_default().to_vec();
+        self.feed_lines(bytes, end, sink);
     }
 
-    /// Takes bytes after which no document can begin before more are known.
-    fn feed_lines(&mut self, bytes: &[u8], sink: &mut dyn FnMut(SplitPiece<'_>)) {
+    /// Takes the bytes before `end`. Those from there on only show how their lines begin.
+    fn feed_lines(&mut self, all: &[u8], end: usize, sink: &mut dyn FnMut(SplitPiece<'_>)) {
+        let bytes = all.get(..end).unwrap_or(all);
         let mut walk = SplitWalk {
-            bytes,
+            bytes: all,
             sink,
             unit_start: 0,
             gap_start: 0,
@@ -188,7 +189,7 @@ impl RecordSplitter {
     /// Ends the input. Afterwards the splitter can be used for another object.
     pub fn finish(&mut self, sink: &mut dyn FnMut(SplitPiece<'_>)) {
         let held = std::mem::take(&mut self.held);
-        self.feed_lines(&held, sink);
+        self.feed_lines(&held, held.len(), sink);
         // Report one error, not each of its consequences: after a missing brace, all text was taken
         // for the inside of the unit.
         if self.place == EnvelopePlace::Unit {
@@ -284,6 +285,13 @@ mod tests {
                 "in pieces of {piece}"
             );
         }
+    }
+
+    #[test]
+    fn short_lines_in_damaged_text_are_seen_in_pieces_of_any_size() {
+        let inner = "{\n   \": 1.\n   \"b\": {\n      \"c\": [\n     }\n\" ]\n}";
+        let text = format!("{{\n   \"x\":      [\n{inner}");
+        check(&text, &["Truncated", "Truncated"]);
     }
 
     #[test]

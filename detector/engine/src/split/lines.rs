@@ -10,12 +10,11 @@ use super::{EnvelopePlace, MalformedUnit, RecordSplitter, SplitPiece, SplitWalk}
 /// How documents of CloudTrail begin. Nothing else begins a line so.
 const RECORDS: &[u8] = b"{\"Records\":";
 
-/// Bytes up to the last line break whose line is not known far enough, and the rest.
-pub(super) fn before_last_break(bytes: &[u8]) -> (&[u8], &[u8]) {
+/// The first line break whose line is not known far enough; the end of the bytes if there is none.
+pub(super) fn known_up_to(bytes: &[u8]) -> usize {
     let end = bytes.len().saturating_sub(RECORDS.len());
     let last = bytes.get(end..).unwrap_or_default();
-    let found = memchr::memrchr(b'\n', last).map_or(bytes.len(), |at| end + at);
-    bytes.split_at_checked(found).unwrap_or((bytes, &[]))
+    memchr::memchr(b'\n', last).map_or(bytes.len(), |at| end + at)
 }
 
 impl RecordSplitter {
