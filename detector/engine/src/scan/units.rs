@@ -14,7 +14,8 @@ use crate::wire::CloudTrailRecord;
 
 impl UnitSink<'_, '_> {
     pub(super) fn feed(&mut self, splitter: &mut RecordSplitter, bytes: &[u8]) {
-        // Programs and pictures have no records, and would be counted as thousands of damaged ones.
+        // Programs and pictures would be counted as thousands of damaged records. They are one thing
+        // that is no record; a log whose beginning was overwritten is read all the same.
         let is_first = self.scan_result.report.bytes == 0;
         self.scan_result.report.bytes += bytes.len() as u64;
         if is_first && is_binary(bytes) {
@@ -22,9 +23,7 @@ impl UnitSink<'_, '_> {
             let report = &mut self.scan_result.report;
             report.skip_record(SkippedRecord::NotARecord);
         }
-        if !self.is_binary {
-            splitter.feed(bytes, &mut |piece| self.piece(piece));
-        }
+        splitter.feed(bytes, &mut |piece| self.piece(piece));
     }
 
     pub(super) fn piece(&mut self, piece: SplitPiece<'_>) {
@@ -35,6 +34,7 @@ impl UnitSink<'_, '_> {
                 in_records,
             } => self.unit(bytes, after_first, in_records),
             SplitPiece::Text(text) => self.envelope(text),
+            SplitPiece::Bad { why, .. } if self.is_binary && why != MalformedUnit::TooLarge => {}
             SplitPiece::Bad { why, bytes } => {
                 let reason = match why {
                     MalformedUnit::NotAnObject => SkippedRecord::NotARecord,
@@ -100,6 +100,7 @@ impl UnitSink<'_, '_> {
                 }
             }
             Err(NoRecord::Empty) => {}
+            Err(_) if self.is_binary => self.look_at_unreadable(value),
             Err(NoRecord::Other) if normalized(value).is_none() && value.starts_with(b"{") => {
                 self.malformed(value);
             }
