@@ -276,15 +276,21 @@ impl SecretRef {
         }
     }
 
-    /// The identities that it may have, borrowed: with its name and, if its ARN is ambiguous, with
-    /// its partial name.
-    pub(crate) fn places(&self) -> impl Iterator<Item = SecretPlace<'_>> {
-        let place = self.place();
-        let partial = self.partial_name.as_deref().map(move |name| SecretPlace {
+    /// The identity that it has if its ARN is partial; `None` when the ARN is not ambiguous.
+    pub(crate) fn partial_place(&self) -> Option<SecretPlace<'_>> {
+        let name = self.partial_name.as_deref()?;
+        Some(SecretPlace {
             name: Some(name),
-            ..place
-        });
-        std::iter::once(place).chain(partial)
+            ..self.place()
+        })
+    }
+
+    /// Store, account and region, without a name.
+    pub(crate) fn root(&self) -> SecretPlace<'_> {
+        SecretPlace {
+            name: None,
+            ..self.place()
+        }
     }
 
     /// Borrowed form of [`Self::key`].
@@ -439,7 +445,7 @@ mod tests {
             "arn:aws:secretsmanager:eu-west-1:111122223333:secret:my-secret",
             HOME,
         );
-        assert!(partial.is_completed_by(&full) && partial.places().any(|k| k == full.place()));
+        assert!(partial.is_completed_by(&full) && partial.partial_place() == Some(full.place()));
         assert_eq!(partial.completed(&full).name, full.name);
         let other = SecretRef::secret(
             "arn:aws:secretsmanager:eu-west-1:111122223333:secret:my-secreX-AbC123",

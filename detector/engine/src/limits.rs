@@ -47,17 +47,22 @@ pub const ALERT_ACCESSES: usize = 10;
 /// Largest number of secrets listed in an alert; the alert also has the total.
 pub const ALERT_SECRETS: usize = 100;
 
-/// Margin in seconds of event time around a pending event: other events within it are considered
-/// when the event is finalised.
+/// Margin in seconds of event time around pending events: other events within it are considered
+/// when they are joined.
 ///
-/// Longer chains of equally near candidates are split; the margin is twelve times the tolerance.
+/// Whether a pair is made depends on later events only up to seven times the tolerance: at each
+/// distance of a read from its KMS Decrypt on those that far ahead, which makes three times the
+/// tolerance, as much again for batches, which come last, and once for reads that are logged twice.
 pub const SETTLE_MARGIN_SECS: i64 = 12 * PAIRING_TOLERANCE_SECS;
 
-/// Longest period in seconds in which the events of one actor, without a pause longer than the
-/// tolerance, are joined together when a history is processed in slices.
-///
-/// Longer activity is split, with [`SETTLE_MARGIN_SECS`] on both sides of the split.
-pub const CORRELATION_GROUP_SECS: i64 = 10 * SETTLE_MARGIN_SECS;
+/// Longest period in seconds of one actor's activity that is joined at once. Longer activity is
+/// joined in pieces, each with the decisions of the one before it, so that the result is the same.
+pub const CORRELATION_GROUP_SECS: i64 = 5 * SETTLE_MARGIN_SECS;
+
+/// How far back in seconds of event time the beginning of an actor's activity is searched, when a
+/// part of it is joined. Only activity in which equally near events follow each other at every few
+/// seconds, without a pause, is begun in the middle beyond it.
+pub const LONGEST_CHAIN_SECS: i64 = 3_600;
 
 /// Default lookback in seconds: a principal or region that was not seen for this long is new again.
 /// 90 days, as long as CloudTrail's own event history.
@@ -75,8 +80,6 @@ pub const SEEN_GRAINS: i64 = 90;
 const _: () = {
     // Objects inflated in one call are not checked against the limits for gzip bombs.
     assert!(WHOLE_OBJECT_BYTES as u64 <= MAX_INFLATED_BYTES);
-    // The margin must include the other half, and the other candidates of that half.
-    assert!(SETTLE_MARGIN_SECS >= 2 * PAIRING_TOLERANCE_SECS);
-    // The parts of a split group overlap by the margins; a shorter part would make no progress.
-    assert!(CORRELATION_GROUP_SECS > 2 * SETTLE_MARGIN_SECS);
+    // The margin must include every later event that decides a pair.
+    assert!(SETTLE_MARGIN_SECS >= 7 * PAIRING_TOLERANCE_SECS);
 };

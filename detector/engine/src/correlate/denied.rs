@@ -4,11 +4,12 @@
 //! context, so that they do not name the secret. What is left is compared instead: the store that
 //! called KMS, and the key, if both messages name it.
 
-use ahash::HashMap;
-
-use crate::correlate::correlation_group::{IndexedDecrypt, fits};
-use crate::correlate::join::{JoinState, PairAssignment, PairCandidate, named};
-use crate::ids::{ArnParts, SecretPlace, SecretRef, SecretStore, SharedStr};
+use super::correlation_group::named;
+use super::join::{JoinState, PairAssignment};
+use super::nearest::{VersionKey, ask_spellings};
+use super::queues::Queues;
+use super::spelling::{SpellingIds, filed};
+use crate::ids::{ArnParts, SecretRef, SecretStore, SharedStr};
 use crate::observation::{CallOutcome, KmsDecrypt, SecretRead};
 use crate::time::EventTime;
 
@@ -78,64 +79,71 @@ impl<'s> JoinState<'s> {
     }
 
     fn reads_denied_by_kms(&self) -> Vec<(usize, &'s SecretRead)> {
-        let reads = self.index.correlation_group.reads.iter().enumerate();
-        reads
-            .filter(|(_, read)| read.denied_by_kms && !self.index.is_pass_through(read))
+        self.reads()
+            .filter(|(index, read)| read.denied_by_kms && !self.is_pass_through(*index))
             .map(|(index, read)| (index, &**read))
             .collect()
-    }
-
-    /// Denied Decrypts, with their index in the group.
-    fn denied_kms_decrypts(&self) -> impl DoubleEndedIterator<Item = IndexedDecrypt<'s>> + use<'s> {
-        let all = self.index.correlation_group.kms_decrypts.iter().enumerate();
-        all.filter(|(_, kms_decrypt)| is_denied(kms_decrypt))
     }
 
     /// Pairs the Decrypts that were logged with their encryption context: only with a read of that
     /// secret.
     fn match_denied_secrets(&mut self, reads: &[(usize, &'s SecretRead)]) {
-        let mut by_secret: HashMap<(EventTime, SecretPlace<'s>), Vec<IndexedDecrypt<'s>>> =
-            HashMap::default();
-        for (index, kms_decrypt) in self.denied_kms_decrypts() {
-            if let Some(secret) = &kms_decrypt.secret {
-                let place = (kms_decrypt.head.time, secret.place());
-                by_secret
-                    .entry(place)
-                    .or_default()
-                    .push((index, kms_decrypt));
-            }
-        }
-        let mut candidates = Vec::new();
+        let mut spellings = SpellingIds::default();
+        let mut searches = Vec::new();
         for (index, read) in reads {
             for (target, secret) in named(read).iter().enumerate() {
-                let assignment = PairAssignment {
-                    read: *index,
-                    target,
-                };
-                let places = secret
-                    .places()
-                    .filter_map(|p| by_secret.get(&(read.head.time, p)));
-                let fitting = places.flatten().filter(|(_, kms_decrypt)| {
-                    fits(kms_decrypt, secret) && may_be_of_one_key(read, kms_decrypt)
+                searches.push(SecretSearch {
+                    assignment: PairAssignment {
+                        read: *index,
+                        target,
+                    },
+                    read,
+                    secret,
+                    spellings: ask_spellings(&mut spellings, secret),
                 });
-                candidates
-                    .extend(fitting.map(|used| PairCandidate::named(assignment, read, *used)));
             }
         }
-        self.take(candidates);
+        let mut free = self.denied_by_secret(&spellings);
+        for search in searches {
+            if let Some(kms_decrypt) = search.first(&mut free, self) {
+                self.give(kms_decrypt, search.assignment);
+            }
+        }
     }
 
-    /// The denied Decrypts without a read, in every bucket in which a search may find them; the
-    /// first to be taken is last.
-    fn denied_by_bucket(&self) -> HashMap<Bucket<'s>, Vec<usize>> {
-        let mut free: HashMap<Bucket<'s>, Vec<usize>> = HashMap::default();
-        // A Decrypt that failed for another reason is taken only if no denied one is left.
-        for outcome in [CallOutcome::Failed, CallOutcome::Denied] {
-            for (index, kms_decrypt) in self.denied_kms_decrypts().rev() {
-                if kms_decrypt.head.outcome == outcome && self.assignment_of(index).is_none() {
-                    for bucket in buckets(kms_decrypt) {
-                        free.entry(bucket).or_default().push(index);
+    /// The denied Decrypts that name a secret which a denied read may mean.
+    fn denied_by_secret(&self, spellings: &SpellingIds<'_>) -> Queues<DeniedKey<'s>> {
+        let mut free = Queues::default();
+        for (index, kms_decrypt) in self.kms_decrypts() {
+            let Some(secret) = kms_decrypt
+                .secret
+                .as_ref()
+                .filter(|_| is_denied(kms_decrypt))
+            else {
+                continue;
+            };
+            let key = KeyMatch::of(kms_decrypt);
+            let found = filed(secret).into_iter();
+            for spelling in found.filter_map(|spelling| spellings.known(&spelling)) {
+                for version in [VersionKey::Any, VersionKey::of(kms_decrypt)] {
+                    for key in [KeyMatch::Any, key] {
+                        free.push((spelling, version, key, kms_decrypt.head.time), index);
                     }
+                }
+            }
+        }
+        free
+    }
+
+    /// The denied Decrypts without a read, in every bucket in which a search may find them.
+    fn denied_by_bucket(&self) -> Queues<Bucket<'s>> {
+        let mut free = Queues::default();
+        // A Decrypt that failed for another reason is taken only if no denied one is left.
+        for outcome in [CallOutcome::Denied, CallOutcome::Failed] {
+            for (index, kms_decrypt) in self.kms_decrypts() {
+                let is_one = is_denied(kms_decrypt) && kms_decrypt.head.outcome == outcome;
+                if is_one && self.is_free(index) {
+                    buckets(kms_decrypt).for_each(|bucket| free.push(bucket, index));
                 }
             }
         }
@@ -147,7 +155,7 @@ impl<'s> JoinState<'s> {
         index: usize,
         read: &'s SecretRead,
         search: Search,
-        free: &mut HashMap<Bucket<'s>, Vec<usize>>,
+        free: &mut Queues<Bucket<'s>>,
     ) {
         // The first denied Decrypt ends the call, so that a read of several secrets has one.
         if self.has_taken_any(index) {
@@ -156,21 +164,55 @@ impl<'s> JoinState<'s> {
         let Some(secret) = named(read).first() else {
             return;
         };
-        for bucket in search.buckets(read, secret) {
-            let Some(found) = free.get_mut(&bucket) else {
-                continue;
+        let mut buckets = search.buckets(read, secret);
+        let found = buckets.find_map(|bucket| free.first(&bucket, |used| self.is_free(used)));
+        if let Some(kms_decrypt) = found {
+            let assignment = PairAssignment {
+                read: index,
+                target: 0,
             };
-            // It may have been taken from another bucket.
-            while let Some(kms_decrypt) = found.pop() {
-                if self.assignment_of(kms_decrypt).is_none() {
-                    let assignment = PairAssignment {
-                        read: index,
-                        target: 0,
-                    };
-                    return self.give(kms_decrypt, assignment, false);
+            self.give(kms_decrypt, assignment);
+        }
+    }
+}
+
+/// Where a denied Decrypt that names its secret is filed: spelling, version, key, time.
+type DeniedKey<'s> = (usize, VersionKey<'s>, KeyMatch<'s>, EventTime);
+
+/// A secret that a denied read names.
+struct SecretSearch<'s> {
+    assignment: PairAssignment,
+    read: &'s SecretRead,
+    secret: &'s SecretRef,
+    spellings: [Option<usize>; 3],
+}
+
+impl<'s> SecretSearch<'s> {
+    /// The first free Decrypt of its second that fits.
+    fn first(&self, free: &mut Queues<DeniedKey<'s>>, join: &JoinState<'_>) -> Option<usize> {
+        let time = self.read.head.time;
+        let keys = match known_key(self.read.denied_key.as_ref()) {
+            Some(key) => [Some(KeyMatch::Is(key)), Some(KeyMatch::Unknown)],
+            None => [Some(KeyMatch::Any), None],
+        };
+        let mut best: Option<usize> = None;
+        for spelling in self.spellings.into_iter().flatten() {
+            for version in VersionKey::fitting(self.secret.version_id.as_deref()) {
+                for key in keys.into_iter().flatten() {
+                    let key = (spelling, version, key, time);
+                    let found = free.first(&key, |used| join.is_free(used));
+                    best = best.into_iter().chain(found).min();
                 }
             }
         }
+        best
+    }
+}
+
+impl<'s> KeyMatch<'s> {
+    /// What a Decrypt says about its key.
+    fn of(kms_decrypt: &'s KmsDecrypt) -> Self {
+        known_key(kms_decrypt.key_arn.as_ref()).map_or(Self::Unknown, Self::Is)
     }
 }
 
@@ -209,7 +251,7 @@ impl Search {
 
 /// The buckets of a denied Decrypt.
 fn buckets(kms_decrypt: &KmsDecrypt) -> impl Iterator<Item = Bucket<'_>> {
-    let key = known_key(kms_decrypt.key_arn.as_ref()).map_or(KeyMatch::Unknown, KeyMatch::Is);
+    let key = KeyMatch::of(kms_decrypt);
     let stores = stores(kms_decrypt).iter();
     stores.flat_map(move |store| {
         [key, KeyMatch::Any].map(|key| Bucket {
@@ -242,11 +284,6 @@ fn stores(kms_decrypt: &KmsDecrypt) -> &'static [Option<SecretStore>] {
 /// Whether a service failed to use the key for its caller.
 fn is_denied(kms_decrypt: &KmsDecrypt) -> bool {
     kms_decrypt.head.outcome != CallOutcome::Success && !kms_decrypt.direct
-}
-
-fn may_be_of_one_key(read: &SecretRead, kms_decrypt: &KmsDecrypt) -> bool {
-    let keys = known_key(read.denied_key.as_ref()).zip(known_key(kms_decrypt.key_arn.as_ref()));
-    keys.is_none_or(|(denied, used)| denied == used)
 }
 
 /// The ARN of a key. An alias says nothing about which key it stands for.

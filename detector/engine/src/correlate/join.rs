@@ -1,286 +1,132 @@
-//! Assigns KMS Decrypts to reads, step by step: the most certain pairs first.
+//! What a join has decided so far: which KMS Decrypt belongs to which read, and which read a batch
+//! has caused.
 
-use crate::correlate::correlation_group::{
-    CorrelationGroup, CorrelationIndex, IndexedDecrypt, fits, get_secret_value,
-    is_of_secrets_manager, is_under,
-};
-use crate::ids::SecretRef;
-use crate::observation::{ReadRequest, SecretRead};
+use std::sync::Arc;
+
+use super::correlation_group::{CorrelationGroup, get_secret_value, named};
+use super::near::SecretTimes;
+use crate::observation::{KmsDecrypt, ReadRequest, SecretRead};
 use crate::time::EventTime;
 
 /// What a KMS Decrypt is assigned to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct PairAssignment {
     pub(super) read: usize,
     /// Index of the secret among those that the read names; 0 when it names none.
     pub(super) target: usize,
 }
 
-/// The assignments so far. Reads and KMS Decrypts are indices in the group.
+/// The batch that has caused a read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct BatchClaim {
+    pub(super) batch: usize,
+    /// Index of the secret among those that the batch names; `None` when it names none.
+    pub(super) target: Option<usize>,
+}
+
+/// The decisions so far. Reads and KMS Decrypts are indices in the group.
 pub(super) struct JoinState<'s> {
-    pub(super) index: CorrelationIndex<'s>,
-    /// For each read, for each secret that it names: its KMS Decrypt.
-    taken: Vec<Vec<Option<usize>>>,
+    pub(super) group: &'s CorrelationGroup,
+    /// Events before this time are joined already, and only say what is around the others.
+    from: EventTime,
+    /// For each read, where its secrets begin in the next two lists.
+    targets_from: Vec<usize>,
+    /// For each secret that a read names: its KMS Decrypt.
+    taken: Vec<Option<usize>>,
+    /// For each secret that a batch names: whether it has a read of its own.
+    claimed: Vec<bool>,
     /// For each read that does not name the returned secrets: the KMS Decrypts that do.
     many: Vec<Vec<usize>>,
     /// For each KMS Decrypt, its read.
     assignment: Vec<Option<PairAssignment>>,
     /// For each read, the batch that caused it.
-    batch: Vec<Option<usize>>,
-    /// For each batch, which of its secrets have a read of their own.
-    claimed: Vec<Vec<bool>>,
-}
-
-/// A possible pair. Sorts first what should be paired first.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct PairCandidate<'s> {
-    // Time comes first: the halves of a real pair are nearly always in one second, while one actor
-    // may read the same secret again within a few.
-    distance: i64,
-    /// Whether the read does not name the secret: of equally near reads, one that names it wins.
-    unspecific: bool,
-    // The remaining fields do not make a pair more likely. They only make the order deterministic,
-    // so that a sweep, a replay and the other part of a split history make the same pairs.
-    earlier: EventTime,
-    read_id: &'s str,
-    use_id: &'s str,
-    assignment: PairAssignment,
-    kms_decrypt: usize,
-}
-
-impl<'s> PairCandidate<'s> {
-    pub(super) fn named(
-        assignment: PairAssignment,
-        read: &'s SecretRead,
-        used: IndexedDecrypt<'s>,
-    ) -> Self {
-        let (index, kms_decrypt) = used;
-        Self {
-            distance: read.head.time.distance(kms_decrypt.head.time),
-            unspecific: false,
-            earlier: read.head.time.min(kms_decrypt.head.time),
-            read_id: &read.head.event_id,
-            use_id: &kms_decrypt.head.event_id,
-            assignment,
-            kms_decrypt: index,
-        }
-    }
-
-    fn unspecific(index: usize, read: &'s SecretRead, used: IndexedDecrypt<'s>) -> Self {
-        let assignment = PairAssignment {
-            read: index,
-            target: 0,
-        };
-        Self {
-            unspecific: true,
-            ..Self::named(assignment, read, used)
-        }
-    }
-}
-
-/// A read that a batch may have caused. Sorts first what should be claimed first.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct BatchChild<'s> {
-    distance: i64,
-    batch_id: &'s str,
-    read_id: &'s str,
-    batch: usize,
-    /// Index of the secret among those that the batch names; `None` when it names none.
-    target: Option<usize>,
-    read: usize,
+    batch: Vec<Option<BatchClaim>>,
+    has_children: Vec<bool>,
+    /// For each read, whether it is the same as another one.
+    pass_through: Vec<bool>,
 }
 
 impl<'s> JoinState<'s> {
-    pub(super) fn new(correlation_group: &'s CorrelationGroup) -> Self {
-        let reads = &correlation_group.reads;
+    /// Nothing is decided yet about events from this time on. The group is sorted.
+    pub(super) fn new(group: &'s CorrelationGroup, from: EventTime) -> Self {
+        let reads = &group.reads;
+        let mut targets_from = Vec::with_capacity(reads.len());
+        let mut targets = 0;
+        for read in reads {
+            targets_from.push(targets);
+            targets += named(read).len();
+        }
         Self {
-            index: CorrelationIndex::new(correlation_group),
-            taken: reads.iter().map(|r| vec![None; named(r).len()]).collect(),
+            group,
+            from,
+            targets_from,
+            taken: vec![None; targets],
+            claimed: vec![false; targets],
             many: vec![Vec::new(); reads.len()],
-            assignment: vec![None; correlation_group.kms_decrypts.len()],
+            assignment: vec![None; group.kms_decrypts.len()],
             batch: vec![None; reads.len()],
-            claimed: reads.iter().map(|r| vec![false; named(r).len()]).collect(),
+            has_children: vec![false; reads.len()],
+            pass_through: pass_through(group),
         }
     }
 
-    /// Assigns one KMS Decrypt to each named secret, and any number to a path or a history.
-    pub(super) fn match_nearest(&mut self) {
-        let mut candidates = Vec::new();
-        for (index, read) in self.index.correlation_group.reads.iter().enumerate() {
-            // A read that is logged twice must not compete with itself for its only KMS Decrypt.
-            if read.decrypts && !self.index.is_pass_through(read) {
-                self.add_candidates(index, read, &mut candidates);
-            }
-        }
-        self.take(candidates);
+    /// The reads to join, with their index in the group.
+    pub(super) fn reads(&self) -> impl Iterator<Item = (usize, &'s Arc<SecretRead>)> + use<'s> {
+        let from = self.from;
+        let first = self.group.reads.partition_point(|r| r.head.time < from);
+        self.group.reads.iter().enumerate().skip(first)
     }
 
-    fn add_candidates(
+    /// The KMS Decrypts to join, with their index in the group.
+    pub(super) fn kms_decrypts(
         &self,
-        index: usize,
-        read: &'s SecretRead,
-        candidates: &mut Vec<PairCandidate<'s>>,
-    ) {
-        let time = read.head.time;
-        match &read.request {
-            ReadRequest::Named(_) => {
-                assignments(index, read)
-                    .for_each(|assignment| self.add_named(assignment, read, candidates));
-            }
-            ReadRequest::History(secret) => {
-                // Every version of the parameter is decrypted, each by a KMS Decrypt of its own.
-                let uses = self.index.uses_of(secret, time);
-                candidates.extend(uses.map(|used| PairCandidate::unspecific(index, read, used)));
-            }
-            ReadRequest::Path { path, recursive } => {
-                let uses = self.index.uses_near(time);
-                let under = uses.filter(|(_, kms_decrypt)| is_under(kms_decrypt, path, *recursive));
-                candidates.extend(under.map(|used| PairCandidate::unspecific(index, read, used)));
-            }
-            // Batches follow in `match_batches`, after their children have taken their KMS
-            // Decrypts.
-            ReadRequest::Batch(_) | ReadRequest::BatchFilters => {}
-        }
+    ) -> impl DoubleEndedIterator<Item = (usize, &'s Arc<KmsDecrypt>)> + use<'s> {
+        let from = self.from;
+        let all = &self.group.kms_decrypts;
+        let first = all.partition_point(|k| k.head.time < from);
+        all.iter().enumerate().skip(first)
     }
 
-    fn add_named(
-        &self,
-        assignment: PairAssignment,
-        read: &'s SecretRead,
-        candidates: &mut Vec<PairCandidate<'s>>,
-    ) {
-        let Some(secret) = named(read).get(assignment.target) else {
-            return;
-        };
-        let uses = self.index.uses_of(secret, read.head.time);
-        let fitting = uses.filter(|(_, kms_decrypt)| fits(kms_decrypt, secret));
-        candidates.extend(fitting.map(|used| PairCandidate::named(assignment, read, used)));
+    fn target_index(&self, assignment: PairAssignment) -> Option<usize> {
+        let first = self.targets_from.get(assignment.read)?;
+        Some(first + assignment.target)
     }
 
-    /// Finds the `GetSecretValue` events that batches have caused: nearest first, one for each
-    /// secret that the batch names.
-    pub(super) fn fold_children(&mut self) {
-        let mut children = Vec::new();
-        for (index, batch) in self.index.correlation_group.reads.iter().enumerate() {
-            match &batch.request {
-                ReadRequest::Batch(secrets) => {
-                    self.add_children(index, batch, Some(secrets), &mut children)
-                }
-                ReadRequest::BatchFilters => self.add_children(index, batch, None, &mut children),
-                _ => {}
-            }
-        }
-        children.sort_unstable();
-        for child in children {
-            self.claim(&child);
-        }
-    }
-
-    fn add_children(
-        &self,
-        index: usize,
-        batch: &'s SecretRead,
-        listed: Option<&[SecretRef]>,
-        children: &mut Vec<BatchChild<'s>>,
-    ) {
-        // No record says that a batch caused it. The child looks like a read of the same actor in
-        // the same seconds, so that only time and secret can link them.
-        for (read_index, read) in self.index.reads_near(batch.head.time) {
-            let Some(secret) = get_secret_value(read) else {
-                continue;
-            };
-            let target = listed.map(|l| l.iter().position(|s| s.agrees_with(secret)));
-            // A batch that lists its secrets did not cause the read of a different one.
-            if target == Some(None) {
-                continue;
-            }
-            children.push(BatchChild {
-                distance: read.head.time.distance(batch.head.time),
-                batch_id: &batch.head.event_id,
-                read_id: &read.head.event_id,
-                batch: index,
-                target: target.flatten(),
-                read: read_index,
-            });
-        }
-    }
-
-    fn claim(&mut self, child: &BatchChild<'_>) {
-        let claimed = child
-            .target
-            .and_then(|target| self.claimed.get_mut(child.batch)?.get_mut(target));
-        // A second read of the secret, in the same seconds, is an independent one.
-        if claimed.as_deref() == Some(&true) {
-            return;
-        }
-        if let Some(batch @ None) = self.batch.get_mut(child.read) {
-            *batch = Some(child.batch);
-            if let Some(claimed) = claimed {
-                *claimed = true;
-            }
-        }
-    }
-
-    /// Assigns the KMS Decrypts that no child of a batch took: one for each named secret; for
-    /// filters, all that are near.
-    pub(super) fn match_batches(&mut self) {
-        let mut candidates = Vec::new();
-        for (index, read) in self.index.correlation_group.reads.iter().enumerate() {
-            match &read.request {
-                ReadRequest::Batch(_) if read.decrypts => {
-                    let assignments =
-                        assignments(index, read).filter(|assignment| !self.is_claimed(*assignment));
-                    assignments
-                        .for_each(|assignment| self.add_named(assignment, read, &mut candidates));
-                }
-                ReadRequest::BatchFilters if read.decrypts => {
-                    let uses = self.index.uses_near(read.head.time);
-                    let uses = uses.filter(|(_, kms_decrypt)| is_of_secrets_manager(kms_decrypt));
-                    candidates
-                        .extend(uses.map(|used| PairCandidate::unspecific(index, read, used)));
-                }
-                _ => {}
-            }
-        }
-        self.take(candidates);
-    }
-
-    /// Makes the pairs whose halves are still free. Taking the sorted candidates one by one equals
-    /// choosing the best of the remaining ones again and again.
-    pub(super) fn take(&mut self, mut candidates: Vec<PairCandidate<'s>>) {
-        candidates.sort_unstable();
-        for candidate in candidates {
-            let PairCandidate {
-                assignment,
-                kms_decrypt,
-                unspecific,
-                ..
-            } = candidate;
-            let read_is_free = unspecific || self.use_taken_by(assignment).is_none();
-            if read_is_free && self.assignment_of(kms_decrypt).is_none() {
-                self.give(kms_decrypt, assignment, unspecific);
-            }
-        }
-    }
-
-    pub(super) fn give(
-        &mut self,
-        kms_decrypt: usize,
-        assignment: PairAssignment,
-        unspecific: bool,
-    ) {
+    /// Assigns a KMS Decrypt.
+    pub(super) fn give(&mut self, kms_decrypt: usize, assignment: PairAssignment) {
         if let Some(slot) = self.assignment.get_mut(kms_decrypt) {
             *slot = Some(assignment);
         }
-        if unspecific {
+        let read = self.group.reads.get(assignment.read);
+        // What names no secret takes any number.
+        if read.is_some_and(|read| named(read).is_empty()) {
             if let Some(many) = self.many.get_mut(assignment.read) {
                 many.push(kms_decrypt);
             }
             return;
         }
-        let targets = self.taken.get_mut(assignment.read);
-        if let Some(taken) = targets.and_then(|targets| targets.get_mut(assignment.target)) {
+        let target = self.target_index(assignment);
+        if let Some(taken) = target.and_then(|target| self.taken.get_mut(target)) {
             *taken = Some(kms_decrypt);
+        }
+    }
+
+    /// Notes that a batch has caused a read.
+    pub(super) fn claim(&mut self, child: usize, claim: BatchClaim) {
+        if let Some(batch) = self.batch.get_mut(child) {
+            *batch = Some(claim);
+        }
+        if let Some(has_children) = self.has_children.get_mut(claim.batch) {
+            *has_children = true;
+        }
+        let target = claim.target.and_then(|target| {
+            self.target_index(PairAssignment {
+                read: claim.batch,
+                target,
+            })
+        });
+        if let Some(claimed) = target.and_then(|target| self.claimed.get_mut(target)) {
+            *claimed = true;
         }
     }
 
@@ -289,17 +135,21 @@ impl<'s> JoinState<'s> {
         self.assignment.get(kms_decrypt).copied().flatten()
     }
 
+    /// Whether a KMS Decrypt is assigned to nothing.
+    pub(super) fn is_free(&self, kms_decrypt: usize) -> bool {
+        self.assignment_of(kms_decrypt).is_none()
+    }
+
     /// The KMS Decrypt that is assigned to a secret that a read names.
     pub(super) fn use_taken_by(&self, assignment: PairAssignment) -> Option<usize> {
-        let targets = self.taken.get(assignment.read)?;
-        targets.get(assignment.target).copied().flatten()
+        let target = self.target_index(assignment)?;
+        self.taken.get(target).copied().flatten()
     }
 
     /// Whether a KMS Decrypt is assigned to any secret that a read names.
     pub(super) fn has_taken_any(&self, read: usize) -> bool {
-        self.taken
-            .get(read)
-            .is_some_and(|taken| taken.iter().any(Option::is_some))
+        let targets = self.group.reads.get(read).map_or(0, |r| named(r).len());
+        (0..targets).any(|target| self.use_taken_by(PairAssignment { read, target }).is_some())
     }
 
     /// The KMS Decrypts that show what a read of a path, a history or filters returned.
@@ -307,36 +157,56 @@ impl<'s> JoinState<'s> {
         self.many.get(read).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// Whether a read was caused by a batch.
-    pub(super) fn is_child(&self, read: usize) -> bool {
-        self.batch.get(read).is_some_and(Option::is_some)
+    /// The batch that caused a read.
+    pub(super) fn batch_of(&self, read: usize) -> Option<BatchClaim> {
+        self.batch.get(read).copied().flatten()
     }
 
     /// Whether a batch caused any read.
     pub(super) fn has_children(&self, batch: usize) -> bool {
-        self.batch.contains(&Some(batch))
+        self.has_children.get(batch) == Some(&true)
     }
 
     /// Whether a secret that a batch names has a read of its own.
     pub(super) fn is_claimed(&self, assignment: PairAssignment) -> bool {
-        let targets = self.claimed.get(assignment.read);
-        targets.and_then(|targets| targets.get(assignment.target)) == Some(&true)
+        let target = self.target_index(assignment);
+        target.and_then(|target| self.claimed.get(target)) == Some(&true)
+    }
+
+    /// Whether this is a `GetSecretValue` that Parameter Store made for a `GetParameter` of the
+    /// same secret: one read, logged twice.
+    pub(super) fn is_pass_through(&self, read: usize) -> bool {
+        self.pass_through.get(read) == Some(&true)
     }
 }
 
-/// The secrets that a read names.
-pub(super) fn named(read: &SecretRead) -> &[SecretRef] {
-    match &read.request {
-        ReadRequest::Named(secrets) | ReadRequest::Batch(secrets) => secrets,
-        _ => &[],
+/// For each read, whether Parameter Store made it for another one.
+fn pass_through(group: &CorrelationGroup) -> Vec<bool> {
+    let mut pass_through = vec![false; group.reads.len()];
+    if !group.reads.iter().any(|read| is_passed_on(read)) {
+        return pass_through;
     }
+    let mut parameters = SecretTimes::default();
+    for read in &group.reads {
+        if let ReadRequest::Named(secrets) = &read.request
+            && read.head.api.starts_with("GetParameter")
+        {
+            secrets
+                .iter()
+                .for_each(|secret| parameters.add(secret, read.head.time));
+        }
+    }
+    for (read, is_one) in group.reads.iter().zip(&mut pass_through) {
+        let secret = get_secret_value(read).filter(|_| is_passed_on(read));
+        *is_one = secret.is_some_and(|secret| parameters.has_near(secret, read.head.time));
+    }
+    pass_through
 }
 
-fn assignments(index: usize, read: &SecretRead) -> impl Iterator<Item = PairAssignment> + use<> {
-    (0..named(read).len()).map(move |target| PairAssignment {
-        read: index,
-        target,
-    })
+/// Whether a service made the call for its caller.
+fn is_passed_on(read: &SecretRead) -> bool {
+    // Parameter Store calls on behalf of its caller, so that the record has an `invokedBy`.
+    read.head.principal.via.is_some()
 }
 
 #[cfg(test)]
@@ -349,6 +219,7 @@ pub(super) mod tests {
     use crate::events_for_tests::{
         HOME, decrypt_parameter, decrypt_secret, get_secret, put_secret, read,
     };
+    use crate::ids::SecretRef;
     use crate::observation::{EventHeader, KmsDecrypt, SecretChange};
 
     fn correlation_group(

@@ -1,11 +1,15 @@
 //! The result of correlation: accesses, each with its source records.
 
+use std::ops::Range;
 use std::sync::Arc;
 
+use super::correlation_group::CorrelationGroup;
+use super::join::{JoinState, PairAssignment};
+use super::near::SecretTimes;
 use crate::access::{Access, AccessDecrypt, AccessMethod, DecryptStatus};
-use crate::correlate::join::{JoinState, PairAssignment};
 use crate::ids::{ArnParts, RecordHome, SecretKey, SecretRef, SecretStore};
 use crate::observation::{EventHeader, KmsDecrypt, ReadRequest, SecretRead};
+use crate::time::EventTime;
 
 /// An access and its source records.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,17 +34,19 @@ pub struct CorrelationResult {
 }
 
 impl JoinState<'_> {
-    /// Creates an access for each secret of each read, and for each KMS Decrypt without a read.
-    pub(super) fn into_rows(self) -> CorrelationResult {
+    /// Creates an access for each secret of each read, and for each KMS Decrypt without a read,
+    /// of these times.
+    pub(super) fn into_rows(self, times: &Range<EventTime>) -> CorrelationResult {
         let mut paired = CorrelationResult::default();
-        for (index, read) in self.index.correlation_group.reads.iter().enumerate() {
-            if !self.index.is_pass_through(read) {
+        for (index, read) in self.reads() {
+            if times.contains(&read.head.time) && !self.is_pass_through(index) {
                 self.add_rows(index, read, &mut paired.rows);
             }
         }
-        for (index, kms_decrypt) in self.index.correlation_group.kms_decrypts.iter().enumerate() {
-            if self.assignment_of(index).is_none() {
-                self.add_lone(kms_decrypt, &mut paired);
+        let changed = changed(self.group);
+        for (index, kms_decrypt) in self.kms_decrypts() {
+            if times.contains(&kms_decrypt.head.time) && self.is_free(index) {
+                add_lone(kms_decrypt, &changed, &mut paired);
             }
         }
         paired
@@ -75,7 +81,7 @@ impl JoinState<'_> {
 
     /// A read that a batch caused looks like any other; only the join distinguishes them.
     fn method_of(&self, read: usize) -> AccessMethod {
-        if self.is_child(read) {
+        if self.batch_of(read).is_some() {
             AccessMethod::Batch
         } else {
             AccessMethod::Api
@@ -101,8 +107,7 @@ impl JoinState<'_> {
                 continue;
             }
             let kms_decrypt = self.use_taken_by(assignment);
-            let kms_decrypt =
-                kms_decrypt.and_then(|index| self.index.correlation_group.kms_decrypts.get(index));
+            let kms_decrypt = kms_decrypt.and_then(|index| self.group.kms_decrypts.get(index));
             let full = kms_decrypt.and_then(|kms_decrypt| kms_decrypt.secret.as_ref());
             let known = full.map_or_else(|| secret.clone(), |full| secret.completed(full));
             rows.push(row(read, method, known, secret.key(), kms_decrypt));
@@ -124,34 +129,43 @@ impl JoinState<'_> {
             rows.push(row(read, method, asked.clone(), asked.key(), None));
         }
         let uses = uses.iter();
-        for kms_decrypt in
-            uses.filter_map(|index| self.index.correlation_group.kms_decrypts.get(*index))
-        {
+        for kms_decrypt in uses.filter_map(|index| self.group.kms_decrypts.get(*index)) {
             let secret = kms_decrypt.secret.as_ref().unwrap_or(asked).clone();
             let key = secret.key();
             rows.push(row(read, method, secret, key, Some(kms_decrypt)));
         }
     }
+}
 
-    fn add_lone(&self, kms_decrypt: &KmsDecrypt, paired: &mut CorrelationResult) {
-        // Most denied ones are logged without a secret, and reveal nothing.
-        let Some(secret) = &kms_decrypt.secret else {
-            return;
-        };
-        // A change decrypts through its service. A direct call to KMS with the ciphertext is
-        // deliberate, whatever changed around it.
-        if kms_decrypt.direct {
-            paired
-                .rows
-                .push(alone(kms_decrypt, secret, AccessMethod::DirectDecrypt));
-        } else if self.index.is_explained(kms_decrypt, secret) {
-            paired.explained.push(kms_decrypt.head.clone());
-        } else {
-            paired
-                .rows
-                .push(alone(kms_decrypt, secret, AccessMethod::DecryptOnly));
+/// Where a change of a secret explains a KMS Decrypt: `PutSecretValue` compares with an existing
+/// version, `UpdateSecret` re-encrypts, and neither returns the value.
+fn changed(group: &CorrelationGroup) -> SecretTimes<'_> {
+    let mut changed = SecretTimes::default();
+    for change in group.changes.iter().filter(|change| change.decrypts) {
+        if let Some(secret) = &change.secret {
+            changed.add(secret, change.head.time);
         }
     }
+    changed
+}
+
+/// Adds a KMS Decrypt without a read.
+fn add_lone(kms_decrypt: &KmsDecrypt, changed: &SecretTimes<'_>, paired: &mut CorrelationResult) {
+    // Most denied ones are logged without a secret, and reveal nothing.
+    let Some(secret) = &kms_decrypt.secret else {
+        return;
+    };
+    // A change decrypts through its service. A direct call to KMS with the ciphertext is
+    // deliberate, whatever changed around it.
+    let method = if kms_decrypt.direct {
+        AccessMethod::DirectDecrypt
+    } else if changed.has_near(secret, kms_decrypt.head.time) {
+        paired.explained.push(kms_decrypt.head.clone());
+        return;
+    } else {
+        AccessMethod::DecryptOnly
+    };
+    paired.rows.push(alone(kms_decrypt, secret, method));
 }
 
 /// A secret of which only the account and region are known: those of the record.

@@ -1,25 +1,32 @@
 //! Finalises pending events to accesses: chooses the best copies, joins each correlation group, and
 //! decides absence.
 
+mod spans;
+
+use std::ops::Range;
 use std::sync::Arc;
 
-use ahash::{HashMap, HashSet};
+use ahash::HashSet;
 
+use self::spans::{SpanJoin, spans_of};
 use super::Pipeline;
 use crate::access::{Access, AccessDecrypt, DecryptStatus};
 use crate::copies::BestCopies;
-use crate::correlate::{self, AccessRow, CorrelationGroup};
+use crate::correlate::{self, AccessRow, CorrelationGroup, CorrelationResult, CrossingPairs};
 use crate::coverage::CoverageMark;
 use crate::ids::SharedStr;
-use crate::limits::SETTLE_MARGIN_SECS;
 use crate::observation::{CallOutcome, EventHeader, Observation};
 use crate::parallel;
-use crate::pending_event::{CorrelationKey, CorrelationRange, PendingEvent, PendingEventId};
+use crate::pending_event::{CorrelationRange, PendingEvent, PendingEventId};
 use crate::report::ReadReport;
 use crate::state::{StateError, StateStore};
 use crate::time::EventTime;
 
+/// Number of spans that are joined at a time.
+const SPANS: usize = 64;
+
 /// The result of joining pending events.
+#[derive(Default)]
 pub(super) struct JoinedEvents {
     /// The rows to report now.
     pub(super) rows: Vec<AccessRow>,
@@ -51,22 +58,20 @@ impl Pipeline<'_> {
         finally: bool,
         report: &mut ReadReport,
     ) -> Result<Vec<Arc<Access>>, StateError> {
-        // Finalised events are joined again: they may hold a KMS Decrypt that would otherwise be
-        // assigned twice.
-        let around = store.pending_events_in(&correlation_groups_of(due)).await?;
-        let best = best_copies(store, &around).await?;
-        for end in due {
-            report.count_observation(&end.observation, best.is_best(end));
+        let due_ids = DueIds {
+            ids: due.iter().map(|end| &end.id).collect(),
+            finally,
+        };
+        let mut joined = Vec::new();
+        // Some at a time, and each in pieces: one actor may have read a secret all day long.
+        for spans in spans_of(due).chunks(SPANS) {
+            let mut open: Vec<SpanJoin> = spans.iter().cloned().map(SpanJoin::new).collect();
+            while !open.is_empty() {
+                open = self
+                    .join_next(store, open, &due_ids, &mut joined, report)
+                    .await?;
+            }
         }
-        let due_ids = DueIds::new(due, &around);
-        let joined = parallel::map(self.threads, &around, |ends| {
-            self.join(
-                ends,
-                &best,
-                |row| due_ids.tell(row, finally),
-                |kms_decrypt| due_ids.have_kms_decrypt(kms_decrypt),
-            )
-        });
         let mut rows = all_rows(joined, report);
         if finally {
             self.decide_absence(store, &mut rows).await?;
@@ -74,30 +79,84 @@ impl Pipeline<'_> {
         Ok(in_ledger_order(rows))
     }
 
-    /// Joins the pending events of one correlation group, using only the best copies, and keeps the
-    /// rows and the explained KMS Decrypts to report now. The others take part because the result
-    /// depends on them.
-    pub(super) fn join(
+    /// Reads the next part of each span and joins it. Returns the spans with more to do.
+    async fn join_next<S: StateStore>(
+        &self,
+        store: &S,
+        open: Vec<SpanJoin>,
+        due_ids: &DueIds<'_>,
+        joined: &mut Vec<JoinedEvents>,
+        report: &mut ReadReport,
+    ) -> Result<Vec<SpanJoin>, StateError> {
+        let ranges: Vec<CorrelationRange> = open.iter().map(SpanJoin::range).collect();
+        // Finalised events are joined again: they may hold a KMS Decrypt that would otherwise be
+        // assigned twice.
+        let around = store.pending_events_in(&ranges).await?;
+        let best = best_copies(store, &around).await?;
+        let parts: Vec<_> = open.into_iter().zip(around).collect();
+        let steps = parallel::map(self.threads, &parts, |(span, ends)| {
+            self.join_part(span, ends, &best, due_ids)
+        });
+        let mut rest = Vec::new();
+        for (next, events, counts) in steps {
+            report.add(&counts);
+            joined.push(events);
+            rest.extend(next);
+        }
+        Ok(rest)
+    }
+
+    /// Joins one part of a span: what is reported of it, and what is left.
+    fn join_part(
+        &self,
+        span: &SpanJoin,
+        ends: &[Arc<PendingEvent>],
+        best: &BestCopies,
+        due_ids: &DueIds<'_>,
+    ) -> (Option<SpanJoin>, JoinedEvents, ReadReport) {
+        let mut counts = ReadReport::default();
+        let Some(from) = span.begin(ends, best) else {
+            return (Some(span.further_back()), JoinedEvents::default(), counts);
+        };
+        let part = span.piece_from(from);
+        let times = span.reported(&part);
+        let due = ends.iter().filter(|end| due_ids.ids.contains(&end.id));
+        for end in due.filter(|end| times.contains(&end.time)) {
+            counts.count_observation(&end.observation, best.is_best(end));
+        }
+        let next = part.end;
+        let (result, crossing) = self.correlate(ends, best, &span.crossing, part);
+        let explained = result
+            .explained
+            .iter()
+            .filter(|head| times.contains(&head.time) && due_ids.have_kms_decrypt(head))
+            .count() as u64;
+        let mut rows = result.rows;
+        rows.retain(|row| times.contains(&row.access.head.time) && due_ids.tell(row));
+        let next = span.after(next, crossing);
+        (next, self.joined(rows, explained), counts)
+    }
+
+    /// Joins pending events of one correlation group, using only the best copies: the rows of some
+    /// times. The others take part because the result depends on them.
+    pub(super) fn correlate(
         &self,
         ends: &[Arc<PendingEvent>],
         best: &BestCopies,
-        tells_row: impl Fn(&AccessRow) -> bool,
-        tells_kms_decrypt: impl Fn(&EventHeader) -> bool,
-    ) -> JoinedEvents {
+        crossing: &CrossingPairs,
+        times: Range<EventTime>,
+    ) -> (CorrelationResult, CrossingPairs) {
         let best = ends.iter().filter(|end| best.is_best(end));
-        let paired = correlate::correlate(correlation_group(best.map(|end| &**end)));
-        let explained = paired
-            .explained
-            .iter()
-            .filter(|head| tells_kms_decrypt(head));
-        let explained = explained.count() as u64;
-        let mut rows = paired.rows;
-        rows.retain(tells_row);
-        let late = self.late(&rows);
+        let group = correlation_group(best.map(|end| &**end));
+        correlate::correlate_within(group, crossing, times)
+    }
+
+    /// Rows to report now, with their counts.
+    pub(super) fn joined(&self, rows: Vec<AccessRow>, explained: u64) -> JoinedEvents {
         JoinedEvents {
+            late: self.late(&rows),
             rows,
             explained,
-            late,
         }
     }
 
@@ -168,22 +227,15 @@ fn in_ledger_order(rows: Vec<AccessRow>) -> Vec<Arc<Access>> {
     accesses.into_iter().map(|(_, access)| access).collect()
 }
 
-/// The ids of the due pending events; `None` when all events around them are due.
-struct DueIds(Option<HashSet<PendingEventId>>);
+/// The ids of the due pending events.
+struct DueIds<'d> {
+    ids: HashSet<&'d PendingEventId>,
+    finally: bool,
+}
 
-impl DueIds {
-    fn new(due: &[Arc<PendingEvent>], around: &[Vec<Arc<PendingEvent>>]) -> Self {
-        // The due events are part of those around them, so that equal counts mean that they are
-        // all. In a replay this is always so, and nothing is looked up.
-        let all = around.iter().map(Vec::len).sum::<usize>() == due.len();
-        Self((!all).then(|| due.iter().map(|end| end.id.clone()).collect()))
-    }
-
+impl DueIds<'_> {
     /// Whether a row is reported now.
-    fn tell(&self, row: &AccessRow, finally: bool) -> bool {
-        let Some(due) = &self.0 else {
-            return true;
-        };
+    fn tell(&self, row: &AccessRow) -> bool {
         let halves = [
             row.read.as_deref().map(PendingEventId::read),
             row.kms_decrypt.as_deref().map(PendingEventId::kms_decrypt),
@@ -191,16 +243,15 @@ impl DueIds {
         let mut halves = halves.into_iter().flatten();
         // A row with a half that was finalised before has been reported. It is reported again only
         // when another half completes it.
-        if finally {
-            halves.any(|id| due.contains(&id))
+        if self.finally {
+            halves.any(|id| self.ids.contains(&id))
         } else {
-            halves.all(|id| due.contains(&id))
+            halves.all(|id| self.ids.contains(&id))
         }
     }
 
     fn have_kms_decrypt(&self, head: &EventHeader) -> bool {
-        let due = self.0.as_ref();
-        due.is_none_or(|due| due.contains(&PendingEventId::kms_decrypt(head)))
+        self.ids.contains(&PendingEventId::kms_decrypt(head))
     }
 }
 
@@ -222,35 +273,9 @@ async fn best_copies<S: StateStore>(
     Ok(best)
 }
 
-/// For each correlation group of these pending events, the time range that may affect them.
-fn correlation_groups_of(due: &[Arc<PendingEvent>]) -> Vec<CorrelationRange> {
-    let mut spans: HashMap<&CorrelationKey, (EventTime, EventTime)> = HashMap::default();
-    // A store returns the events of a group together, as far as possible.
-    for ends in due.chunk_by(|a, b| a.correlation_group == b.correlation_group) {
-        let Some(first) = ends.first() else { continue };
-        let span = spans.entry(&first.correlation_group);
-        let span = span.or_insert((first.time, first.time));
-        for end in ends {
-            *span = (span.0.min(end.time), span.1.max(end.time));
-        }
-    }
-    // Whether a pair is made depends on nearer candidates of both halves, which may have nearer
-    // ones themselves, and so on: the margin is many times the tolerance, so that such chains end
-    // within it.
-    let correlation_groups =
-        spans
-            .into_iter()
-            .map(|(correlation_group, (from, to))| CorrelationRange {
-                correlation_group: correlation_group.clone(),
-                from: from.plus(-SETTLE_MARGIN_SECS),
-                to: to.plus(SETTLE_MARGIN_SECS),
-            });
-    let mut correlation_groups: Vec<_> = correlation_groups.collect();
-    correlation_groups.sort();
-    correlation_groups
-}
-
-fn correlation_group<'e>(ends: impl Iterator<Item = &'e PendingEvent>) -> CorrelationGroup {
+pub(super) fn correlation_group<'e>(
+    ends: impl Iterator<Item = &'e PendingEvent>,
+) -> CorrelationGroup {
     let mut correlation_group = CorrelationGroup::default();
     for end in ends {
         match &end.observation {
@@ -383,24 +408,5 @@ mod tests {
             reported, [""; 0],
             "its better copy is found in the other group"
         );
-    }
-
-    #[test]
-    fn each_correlation_group_is_looked_at_once_and_with_a_margin() {
-        let mut elsewhere = get_secret("r3", 7, "x");
-        Arc::make_mut(&mut elsewhere.head).region = "us-east-1".into();
-        let reads = [
-            get_secret("r1", 500, "x"),
-            elsewhere,
-            get_secret("r2", 100, "x"),
-        ];
-        let ranges = correlation_groups_of(&reads.map(of_read));
-        let ranges: Vec<_> = ranges
-            .iter()
-            .map(|range| (&*range.correlation_group.region, range.from.0, range.to.0))
-            .collect();
-        assert_eq!(ranges.len(), 2);
-        assert!(ranges.contains(&("eu-west-1", 40, 560)), "{ranges:?}");
-        assert!(ranges.contains(&("us-east-1", -53, 67)), "{ranges:?}");
     }
 }

@@ -12,23 +12,24 @@ use std::sync::Arc;
 
 use ahash::{HashMap, HashSet};
 
-use self::open::{GroupPiece, OpenGroup};
+use self::open::{GroupPieces, OpenGroup};
 use super::alerts::AlertsById;
 use super::finalize::{JoinedEvents, all_rows};
 use super::pending_alerts::{PendingAlerts, TouchedWindow};
 use super::{BatchOutcome, Pipeline, since};
-use crate::access::Access;
+use crate::access::{Access, AccessMethod};
 use crate::alert::{Alert, AlertId};
 use crate::copies::BestCopies;
+use crate::correlate::{AccessRow, CrossingPairs};
 use crate::coverage::CoverageMark;
 use crate::ids::SharedStr;
 use crate::parallel;
-use crate::pending_event::{CorrelationKey, PendingEvent, PendingEventId};
+use crate::pending_event::{CorrelationKey, PendingEvent};
 use crate::report::ReadReport;
 use crate::rule::WindowRule;
 use crate::scan::ScanResult;
 use crate::state::memory::MemoryStore;
-use crate::state::{DueEvents, StateError, StateStore};
+use crate::state::{StateError, StateStore};
 use crate::time::EventTime;
 
 /// Later than any event.
@@ -137,15 +138,22 @@ impl<'p, 'a> HistoryPipeline<'p, 'a> {
     }
 
     /// The pieces that can be joined when everything before `upto` is present.
-    fn pieces(&mut self, upto: EventTime) -> Vec<GroupPiece> {
+    fn pieces(&mut self, upto: EventTime) -> Vec<GroupPieces> {
         let due = self.due();
-        let correlation_groups = self.correlation_groups.values_mut();
-        let pieces = correlation_groups
-            .flat_map(|open| open.pieces(upto, due))
-            .collect();
+        let mut all = Vec::new();
+        for (correlation_group, open) in &mut self.correlation_groups {
+            let pieces = open.pieces(upto, due);
+            if !pieces.is_empty() {
+                all.push(GroupPieces {
+                    correlation_group: correlation_group.clone(),
+                    crossing: std::mem::take(&mut open.crossing),
+                    pieces,
+                });
+            }
+        }
         self.correlation_groups
             .retain(|_, open| !open.ends.is_empty());
-        pieces
+        all
     }
 
     /// Ends the history: finalises the rest, and lists what is pending.
@@ -155,67 +163,69 @@ impl<'p, 'a> HistoryPipeline<'p, 'a> {
     /// None: the store in memory does not fail.
     pub async fn finish(mut self) -> Result<BatchOutcome, StateError> {
         let mut first = self.advance(ScanResult::default(), END_OF_TIME).await?;
-        // The rest is near a pending event that is not due. It is processed as in a run that holds
-        // everything, which can finalise a part of a group and leave the rest of it open.
-        let reported = self.store_what_is_left().await?;
-        let mut rest = self.tell_what_is_due(&reported).await?;
-        let mut pending = self.pipeline.pending(&self.store).await?;
-        pending.accesses.retain(|access| reported.lacks(access));
-        rest.append(pending);
+        // The rest is near a pending event that is not due. A part of it may be due.
+        let mut rest = BatchOutcome::default();
+        let mut pending = self.finalize_rest(&mut rest.report).await?;
+        self.tell(END_OF_TIME, &mut rest).await?;
+        // A KMS Decrypt whose read may still come is not an access yet.
+        pending.retain(|access| {
+            access.method != AccessMethod::DecryptOnly && self.pipeline.selection.takes(access)
+        });
+        let mut open = BatchOutcome::default();
+        open.list_accesses(pending);
+        rest.append(open);
         sort_by_ledger(&mut rest.accesses);
         first.append(rest);
         Ok(first)
     }
 
-    /// Moves open events into the store, and returns up to when each group was reported. Reported
-    /// events, and copies that are held only for the choice between them, are closed there: others
-    /// find them, but they are not due again.
-    async fn store_what_is_left(&mut self) -> Result<JudgedUntil, StateError> {
-        let correlation_groups = std::mem::take(&mut self.correlation_groups);
-        let mut closed: Vec<PendingEventId> = correlation_groups
-            .values()
-            .flat_map(OpenGroup::ids_reported)
-            .collect();
-        let reported = correlation_groups
-            .iter()
-            .map(|(correlation_group, open)| (correlation_group.clone(), open.reported))
-            .collect();
-        let mut left: Vec<_> = correlation_groups
+    /// Joins all that is left. Rows with a half that is due are finalised; the others are returned
+    /// as they look now.
+    async fn finalize_rest(
+        &mut self,
+        report: &mut ReadReport,
+    ) -> Result<Vec<Arc<Access>>, StateError> {
+        let open: Vec<OpenGroup> = std::mem::take(&mut self.correlation_groups)
             .into_values()
-            .flat_map(|open| open.ends)
             .collect();
-        let known: HashSet<PendingEventId> = left.iter().map(|end| end.id.clone()).collect();
-        let copies = std::mem::take(&mut self.best).into_pending_events();
-        for copy in copies.filter(|copy| !known.contains(&copy.id)) {
-            closed.push(copy.id.clone());
-            left.push(copy);
+        let due = self.due();
+        let rest = parallel::map(self.pipeline.threads, &open, |open| {
+            self.join_rest(open, due)
+        });
+        let (mut joined, mut pending) = (Vec::new(), Vec::new());
+        for (due, counts, open) in rest {
+            report.add(&counts);
+            joined.push(due);
+            pending.extend(open.into_iter().map(|row| row.access));
         }
-        self.store
-            .put_pending_events(left, EventTime(i64::MIN))
-            .await?;
-        self.store.close(&closed);
-        Ok(JudgedUntil(reported))
+        let mut rows = all_rows(joined, report);
+        self.pipeline.decide_absence(&self.store, &mut rows).await?;
+        self.waiting.extend(rows.into_iter().map(|row| row.access));
+        Ok(pending)
     }
 
-    /// Finalises what is due of the rest, and reports everything that waited for it.
-    async fn tell_what_is_due(
-        &mut self,
-        reported: &JudgedUntil,
-    ) -> Result<BatchOutcome, StateError> {
-        let DueEvents { ends, receipt } = self
-            .store
-            .due_pending_events(self.due(), usize::MAX)
-            .await?;
-        let mut outcome = BatchOutcome::default();
-        let mut finalized = self
+    /// Joins what is left of a group: what is due, its counts, and what is pending.
+    fn join_rest(
+        &self,
+        open: &OpenGroup,
+        due: EventTime,
+    ) -> (JoinedEvents, ReadReport, Vec<AccessRow>) {
+        let mut counts = ReadReport::default();
+        let left = open.ends.iter().filter(|end| end.time >= open.reported);
+        for end in left.filter(|end| end.delivered <= due) {
+            counts.count_observation(&end.observation, self.best.is_best(end));
+        }
+        let times = open.reported..END_OF_TIME;
+        let (result, _) = self
             .pipeline
-            .finalize(&self.store, &ends, true, &mut outcome.report)
-            .await?;
-        finalized.retain(|access| reported.lacks(access));
-        self.waiting.append(&mut finalized);
-        self.tell(END_OF_TIME, &mut outcome).await?;
-        self.store.close_pending_events(receipt).await?;
-        Ok(outcome)
+            .correlate(&open.ends, &self.best, &open.crossing, times);
+        let explained = result.explained.iter();
+        let explained = explained.filter(|head| head.delivered <= due).count() as u64;
+        let (rows, pending) = result.rows.into_iter().partition(|row| {
+            let mut halves = row.read.iter().chain(&row.kms_decrypt);
+            halves.any(|half| half.delivered <= due)
+        });
+        (self.pipeline.joined(rows, explained), counts, pending)
     }
 
     fn due(&self) -> EventTime {
@@ -226,31 +236,45 @@ impl<'p, 'a> HistoryPipeline<'p, 'a> {
     /// Joins complete pieces.
     async fn finalize(
         &mut self,
-        pieces: &[GroupPiece],
+        groups: &[GroupPieces],
         report: &mut ReadReport,
     ) -> Result<(), StateError> {
-        let joined = parallel::map(self.pipeline.threads, pieces, |piece| self.join(piece));
-        let (joined, counts): (Vec<_>, Vec<_>) = joined.into_iter().unzip();
-        counts.iter().for_each(|counts| report.add(counts));
-        let mut rows = all_rows(joined, report);
+        let joined = parallel::map(self.pipeline.threads, groups, |pieces| self.join(pieces));
+        let mut all = Vec::with_capacity(joined.len());
+        for (pieces, (joined, counts, crossing)) in groups.iter().zip(joined) {
+            report.add(&counts);
+            all.push(joined);
+            if let Some(open) = self.correlation_groups.get_mut(&pieces.correlation_group) {
+                open.crossing = crossing;
+            }
+        }
+        let mut rows = all_rows(all, report);
         self.pipeline.decide_absence(&self.store, &mut rows).await?;
         self.waiting.extend(rows.into_iter().map(|row| row.access));
         Ok(())
     }
 
-    fn join(&self, piece: &GroupPiece) -> (JoinedEvents, ReadReport) {
-        let mut counts = ReadReport::default();
-        // Events in the margins are counted with the pieces that own them.
-        for end in piece.ends.iter().filter(|end| piece.owns(end.time)) {
-            counts.count_observation(&end.observation, self.best.is_best(end));
+    /// Joins the pieces of a group, one after the other.
+    fn join(&self, group: &GroupPieces) -> (JoinedEvents, ReadReport, CrossingPairs) {
+        let (mut counts, mut crossing) = (ReadReport::default(), group.crossing.clone());
+        let (mut rows, mut explained) = (Vec::new(), 0);
+        for piece in &group.pieces {
+            // Events in the margins are counted with the pieces that own them.
+            for end in piece
+                .ends
+                .iter()
+                .filter(|end| piece.times.contains(&end.time))
+            {
+                counts.count_observation(&end.observation, self.best.is_best(end));
+            }
+            let (mut result, next) =
+                self.pipeline
+                    .correlate(&piece.ends, &self.best, &crossing, piece.times.clone());
+            rows.append(&mut result.rows);
+            explained += result.explained.len() as u64;
+            crossing = next;
         }
-        let joined = self.pipeline.join(
-            &piece.ends,
-            &self.best,
-            |row| piece.owns(row.access.head.time),
-            |kms_decrypt| piece.owns(kms_decrypt.time),
-        );
-        (joined, counts)
+        (self.pipeline.joined(rows, explained), counts, crossing)
     }
 
     /// Reports what is before a time, evaluates the rules for it, and drops what no later fact
@@ -363,22 +387,6 @@ impl<'p, 'a> HistoryPipeline<'p, 'a> {
 /// The time of the earliest fact that an incomplete window may contain.
 fn needed_from(window: &WindowRule, before: EventTime) -> EventTime {
     over(before, window.suppress_secs).plus(-window.span_secs)
-}
-
-/// Up to when each correlation group was reported.
-struct JudgedUntil(HashMap<CorrelationKey, EventTime>);
-
-impl JudgedUntil {
-    /// Whether an access was not reported yet: its group was not, or not up to its time.
-    fn lacks(&self, access: &Access) -> bool {
-        let actor = access.head.principal.actor_key();
-        let correlation_group = CorrelationKey::new(
-            actor.unwrap_or_else(|| "".into()),
-            access.head.region.clone(),
-        );
-        let reported = self.0.get(&correlation_group);
-        reported.is_none_or(|reported| access.head.time >= *reported)
-    }
 }
 
 fn sort_by_ledger(accesses: &mut [Arc<Access>]) {

@@ -12,7 +12,7 @@ use crate::alert::{Alert, AlertId};
 use crate::coverage::{CoverageMark, HourRanges};
 use crate::fact::{Fact, FactSet, RuleRange, WindowKey, WindowRange};
 use crate::ids::SharedStr;
-use crate::pending_event::{CorrelationRange, PendingEvent, PendingEventId};
+use crate::pending_event::{CorrelationRange, PendingEvent};
 use crate::seen::{self, LookbackPeriods, SeenTimes, Sighting};
 use crate::state::{DueEvents, StateError, StateStore};
 use crate::time::EventTime;
@@ -63,16 +63,6 @@ impl MemoryStore {
             }
         }
         tables.facts.entry(key).or_default().add(fact);
-    }
-
-    /// Closes pending events.
-    pub(crate) fn close(&self, ids: &[PendingEventId]) {
-        let mut tables = self.tables();
-        for id in ids {
-            if let Some(place) = tables.pending.place(id) {
-                tables.pending.close(place);
-            }
-        }
     }
 
     /// Drops the facts of each rule before the time given for it.
@@ -165,22 +155,14 @@ impl StateStore for MemoryStore {
         &self,
         correlation_groups: &[CorrelationRange],
     ) -> Result<Vec<Vec<Arc<PendingEvent>>>, StateError> {
-        let tables = self.tables();
-        let found = correlation_groups.iter().map(
-            |CorrelationRange {
-                 correlation_group,
-                 from,
-                 to,
-             }| {
-                let ends = tables
-                    .pending
-                    .of_correlation_group(correlation_group)
-                    .map(|waiting| &waiting.end);
-                let near = ends.filter(|end| (*from..=*to).contains(&end.time));
-                near.cloned().collect()
-            },
-        );
-        Ok(found.collect())
+        let mut tables = self.tables();
+        let mut found = Vec::with_capacity(correlation_groups.len());
+        for range in correlation_groups {
+            let times = range.from..=range.to;
+            let events = tables.pending.between(&range.correlation_group, times);
+            found.push(events.map(|waiting| waiting.end.clone()).collect());
+        }
+        Ok(found)
     }
 
     async fn pending_events_sharing(
@@ -313,14 +295,9 @@ mod tests {
                     .await
                     .unwrap();
             }
-            let due = async || {
-                store
-                    .due_pending_events(EventTime(100), 10)
-                    .await
-                    .unwrap()
-                    .ends
-            };
-            assert_eq!(due().await, ends);
+            let due = async || store.due_pending_events(EventTime(100), 10).await.unwrap();
+            let first = due().await;
+            assert_eq!(first.ends, ends);
             let correlation_groups = [1, 2].map(|index| CorrelationRange {
                 correlation_group: ends[index].correlation_group.clone(),
                 from: EventTime(100),
@@ -330,8 +307,9 @@ mod tests {
                 store.pending_events_in(&correlation_groups).await.unwrap(),
                 [ends[..2].to_vec(), ends[2..].to_vec()]
             );
-            store.close(&[ends[1].id.clone()]);
-            assert_eq!(due().await, [ends[0].clone(), ends[2].clone()]);
+            let receipt = vec![first.receipt[1]];
+            store.close_pending_events(receipt).await.unwrap();
+            assert_eq!(due().await.ends, [ends[0].clone(), ends[2].clone()]);
         });
     }
 

@@ -1,41 +1,45 @@
 //! The open events of a correlation group, and the pieces of it that can be joined without the
 //! rest.
 
+use std::ops::Range;
 use std::sync::Arc;
 
+use crate::correlate::CrossingPairs;
 use crate::limits::{CORRELATION_GROUP_SECS, PAIRING_TOLERANCE_SECS, SETTLE_MARGIN_SECS};
-use crate::pending_event::{PendingEvent, PendingEventId};
+use crate::pending_event::{CorrelationKey, PendingEvent};
 use crate::time::EventTime;
 
 /// The open events of a correlation group.
 pub(super) struct OpenGroup {
     pub(super) ends: Vec<Arc<PendingEvent>>,
-    /// Events before this time were reported, and are held because they affect later ones.
+    /// Events before this time were reported, and are held because they are around later ones.
     pub(super) reported: EventTime,
+    /// The pairs of reported events with later ones.
+    pub(super) crossing: CrossingPairs,
 }
 
-/// Pending events that can be joined now, and the time range in which results are reported.
+/// Pending events that can be joined now, and the times of which results are reported.
 #[derive(Debug, PartialEq)]
 pub(super) struct GroupPiece {
     pub(super) ends: Vec<Arc<PendingEvent>>,
-    from: EventTime,
-    to: EventTime,
+    pub(super) times: Range<EventTime>,
 }
 
-impl GroupPiece {
-    pub(super) fn owns(&self, time: EventTime) -> bool {
-        self.from <= time && time < self.to
-    }
+/// The next pieces of a correlation group, in order.
+pub(super) struct GroupPieces {
+    pub(super) correlation_group: CorrelationKey,
+    /// The pairs that cross the beginning of the first piece.
+    pub(super) crossing: CrossingPairs,
+    pub(super) pieces: Vec<GroupPiece>,
 }
 
 /// The times of a piece.
 struct PieceSpan {
     /// The reported range: from this time to before the next one.
-    from: EventTime,
-    to: EventTime,
+    times: Range<EventTime>,
     /// The last time whose events may affect the piece.
     needed: EventTime,
-    /// Events from here on affect the next piece.
+    /// Events from here on are around the next piece.
     held: EventTime,
 }
 
@@ -44,6 +48,7 @@ impl OpenGroup {
         Self {
             ends: Vec::new(),
             reported: EventTime(i64::MIN),
+            crossing: CrossingPairs::default(),
         }
     }
 
@@ -54,12 +59,6 @@ impl OpenGroup {
             .map(|end| end.time)
             .filter(|time| *time >= self.reported)
             .min()
-    }
-
-    /// The ids of the pending events that were reported.
-    pub(super) fn ids_reported(&self) -> impl Iterator<Item = PendingEventId> {
-        let reported = self.ends.iter().filter(|end| end.time < self.reported);
-        reported.map(|end| end.id.clone())
     }
 
     /// The pieces that are complete when everything before `upto` is present, and was delivered by
@@ -74,12 +73,11 @@ impl OpenGroup {
             if span.needed >= upto || near.clone().any(|end| end.delivered > due) {
                 return pieces;
             }
+            self.reported = span.times.end;
             pieces.push(GroupPiece {
                 ends: near.cloned().collect(),
-                from: span.from,
-                to: span.to,
+                times: span.times,
             });
-            self.reported = span.to;
             let done = self.ends.partition_point(|end| end.time < span.held);
             self.ends.drain(..done);
         }
@@ -114,23 +112,21 @@ impl PieceSpan {
     fn whole(from: EventTime, last: EventTime) -> Self {
         let to = last.plus(1);
         Self {
-            from,
-            to,
+            times: from..to,
             // Until the tolerance has passed, another event may still continue the piece.
             needed: last.plus(PAIRING_TOLERANCE_SECS),
             held: to,
         }
     }
 
-    /// Up to a split of continuous activity. Both sides are joined with a margin of the other side,
-    /// so that the pairs near the split are those of the whole; each is reported on one side only.
+    /// Up to a split of continuous activity. The piece is joined with what may decide about its
+    /// last events; the next one begins with what was decided about its own.
     fn cut(from: EventTime) -> Self {
         let to = from.plus(CORRELATION_GROUP_SECS);
         Self {
-            from,
-            to,
+            times: from..to,
             needed: to.plus(SETTLE_MARGIN_SECS),
-            held: to.plus(-SETTLE_MARGIN_SECS),
+            held: to.plus(-PAIRING_TOLERANCE_SECS),
         }
     }
 }
@@ -219,10 +215,13 @@ mod tests {
             panic!("{} pieces", reported.len())
         };
         assert_eq!(times(&first.ends).last(), Some(&(cut + margin)));
-        assert_eq!(times(&second.ends).first(), Some(&(cut - margin)));
-        assert_eq!(times(&third.ends).first(), Some(&(2 * cut - margin)));
+        let held = PAIRING_TOLERANCE_SECS;
+        assert_eq!(times(&second.ends).first(), Some(&(cut - held)));
+        assert_eq!(times(&third.ends).first(), Some(&(2 * cut - held)));
         for secs in 0..=2 * cut + 5 {
-            let owners = reported.iter().filter(|piece| piece.owns(EventTime(secs)));
+            let owners = reported
+                .iter()
+                .filter(|piece| piece.times.contains(&EventTime(secs)));
             assert_eq!(owners.count(), 1, "{secs}");
         }
     }

@@ -1,5 +1,6 @@
 //! Pending events by correlation group and by identity.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use hashbrown::HashTable;
@@ -25,11 +26,18 @@ pub(super) type PendingPlace = (usize, usize);
 #[derive(Default)]
 pub(super) struct PendingTable {
     correlation_groups: Vec<Vec<WaitingEvent>>,
+    /// For each correlation group, the indices of its events in time order; those that were added
+    /// last are not sorted in yet.
+    by_time: Vec<TimeOrder>,
     /// Fingerprint and index of each correlation group.
     correlation_group_of: HashTable<(u64, usize)>,
     /// Fingerprint and place of each event.
     known: HashTable<(u64, PendingPlace)>,
 }
+
+/// Indices of events in time order.
+#[derive(Default)]
+struct TimeOrder(Vec<(EventTime, usize)>);
 
 impl PendingTable {
     /// Reserves room for so many more events.
@@ -65,25 +73,31 @@ impl PendingTable {
         true
     }
 
-    /// The place of an event; `None` when it is not known.
-    pub(super) fn place(&self, id: &PendingEventId) -> Option<PendingPlace> {
-        let found = self.known.find(id.fingerprint(), |known| {
-            is_end(&self.correlation_groups, known, id)
-        });
-        found.map(|(_, place)| *place)
-    }
-
-    /// The events of a correlation group, open or closed.
-    pub(super) fn of_correlation_group(
-        &self,
+    /// The events of a correlation group at these times, open or closed.
+    pub(super) fn between(
+        &mut self,
         key: &CorrelationKey,
+        times: RangeInclusive<EventTime>,
     ) -> impl Iterator<Item = &WaitingEvent> {
         let found = self.correlation_group_of.find(key.fingerprint(), |known| {
             is_correlation_group(&self.correlation_groups, known, key)
         });
-        let correlation_group = found
-            .and_then(|(_, correlation_group)| self.correlation_groups.get(*correlation_group));
-        correlation_group.into_iter().flatten()
+        let index = found.map(|(_, index)| *index);
+        let events = index.and_then(|index| self.correlation_groups.get(index));
+        let events = events.map(Vec::as_slice).unwrap_or_default();
+        // Sorted only when it is asked for: a history of months may be one group, and is asked for
+        // part by part.
+        let order = index.and_then(|index| {
+            if self.by_time.len() <= index {
+                self.by_time.resize_with(index + 1, TimeOrder::default);
+            }
+            self.by_time.get_mut(index)
+        });
+        let order = order.map(|order| order.between(events, times));
+        order
+            .unwrap_or_default()
+            .iter()
+            .filter_map(|(_, index)| events.get(*index))
     }
 
     /// Open events that have been pending since a time or longer, by correlation group.
@@ -104,6 +118,27 @@ impl PendingTable {
         if let Some(waiting) = ends.and_then(|ends| ends.get_mut(index)) {
             waiting.open = false;
         }
+    }
+}
+
+impl TimeOrder {
+    /// The events of a group at these times.
+    fn between(
+        &mut self,
+        events: &[WaitingEvent],
+        times: RangeInclusive<EventTime>,
+    ) -> &[(EventTime, usize)] {
+        let known = self.0.len();
+        if known < events.len() {
+            let added = events.iter().zip(0..).skip(known);
+            self.0
+                .extend(added.map(|(event, index)| (event.end.time, index)));
+            self.0.sort_unstable();
+        }
+        let first = self.0.partition_point(|(time, _)| time < times.start());
+        let rest = self.0.get(first..).unwrap_or_default();
+        let length = rest.partition_point(|(time, _)| time <= times.end());
+        rest.get(..length).unwrap_or_default()
     }
 }
 
