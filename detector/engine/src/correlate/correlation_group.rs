@@ -111,6 +111,8 @@ impl<'s> CorrelationIndex<'s> {
     /// Whether a change of the same secret explains a KMS Decrypt: `PutSecretValue` compares with
     /// an existing version, `UpdateSecret` re-encrypts, and neither returns the value.
     pub(super) fn is_explained(&self, kms_decrypt: &KmsDecrypt, secret: &SecretRef) -> bool {
+        // In both directions: the clocks of two services differ, so a change may be dated after its
+        // Decrypt.
         indexed_near(
             &self.correlation_group.changes,
             kms_decrypt.head.time,

@@ -170,6 +170,7 @@ impl<'s> JoinState<'s> {
                 _ => {}
             }
         }
+        // Nearest first, as with Decrypts: two batches of one actor may be seconds apart.
         children.sort_unstable();
         for child in children {
             self.claim(&child);
@@ -234,6 +235,8 @@ impl<'s> JoinState<'s> {
                         .for_each(|assignment| self.add_named(assignment, read, &mut candidates));
                 }
                 ReadRequest::BatchFilters if read.decrypts => {
+                    // The request does not say what it returned, and a batch never decrypts a
+                    // parameter.
                     let uses = self.index.uses_near(read.head.time);
                     let uses = uses.filter(|(_, kms_decrypt)| is_of_secrets_manager(kms_decrypt));
                     candidates
@@ -256,6 +259,8 @@ impl<'s> JoinState<'s> {
                 unspecific,
                 ..
             } = candidate;
+            // A path, a history or a filter returns any number of secrets: such a read is never
+            // full.
             let read_is_free = unspecific || self.use_taken_by(assignment).is_none();
             if read_is_free && self.assignment_of(kms_decrypt).is_none() {
                 self.give(kms_decrypt, assignment, unspecific);

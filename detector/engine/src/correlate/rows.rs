@@ -34,6 +34,7 @@ impl JoinState<'_> {
     pub(super) fn into_rows(self) -> CorrelationResult {
         let mut paired = CorrelationResult::default();
         for (index, read) in self.index.correlation_group.reads.iter().enumerate() {
+            // The `GetParameter` that made it has the row: two rows would count one read twice.
             if !self.index.is_pass_through(read) {
                 self.add_rows(index, read, &mut paired.rows);
             }
@@ -229,6 +230,7 @@ fn decrypt_of(read: &SecretRead, kms_decrypt: Option<&Arc<KmsDecrypt>>) -> Acces
                 .or_else(|| read.denied_key.clone()),
             delta_secs: Some(kms_decrypt.head.time.0.saturating_sub(read.head.time.0)),
         },
+        // A read that KMS denied has a Decrypt too, a denied one, which may still arrive.
         None if read.decrypts || read.denied_by_kms => AccessDecrypt::only(DecryptStatus::Pending),
         None => AccessDecrypt::only(DecryptStatus::NotExpected),
     }

@@ -100,6 +100,7 @@ impl UnitSink<'_, '_> {
                 }
             }
             Err(NoRecord::Empty) => {}
+            // Damage may hide a record. What is sound JSON and names no call hides none.
             Err(NoRecord::Other) if normalized(value).is_none() && value.starts_with(b"{") => {
                 self.malformed(value);
             }
