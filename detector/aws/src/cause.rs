@@ -59,6 +59,8 @@ impl FailureCause {
             let region = region.or(expected_region(message));
             return Self::OtherRegion(region.map(str::to_owned));
         }
+        // By code before status: S3 answers 403 to wrong keys and wrong clocks as well as to denied
+        // actions.
         if let Some(cause) = Self::of_code(code, message) {
             return cause;
         }

@@ -211,6 +211,7 @@ impl S3Source {
         loop {
             match self.attempt(object, etag, range.clone()).await {
                 Ok(got) => return Ok(got),
+                // Not counted as a failed try: without the ETag it cannot happen again.
                 Err(EmptyBodyAction::Unpinned) => etag = None,
                 Err(EmptyBodyAction::GiveUp(error)) => return Err(error),
                 Err(EmptyBodyAction::Again(why)) if !tries.again() => {

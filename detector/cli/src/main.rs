@@ -25,6 +25,7 @@ fn main() -> ExitCode {
         config: ConfigSource::of(|name| std::env::var_os(name)),
         now: EventTime(chrono::Utc::now().timestamp()),
     };
+    // Before the run: the handler must exist when the first temporary file does.
     secretrail_cli::output::out::remove_partial_on_interrupt();
     ExitCode::from(run(std::env::args_os(), &mut host))
 }

@@ -34,6 +34,7 @@ pub(crate) fn close<'n>(wanted: &str, names: impl IntoIterator<Item = &'n str>) 
     let mut found: Vec<(usize, &str)> = Vec::new();
     for name in names {
         let lower = name.to_lowercase();
+        // Not for one or two letters, which nearly every name contains.
         let distance = if wanted.len() > 2 && (lower.contains(&wanted) || wanted.contains(&lower)) {
             0
         } else {

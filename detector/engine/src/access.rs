@@ -168,6 +168,7 @@ impl Access {
     /// Decrypt is known.
     #[must_use]
     pub fn fact_key(&self) -> SharedStr {
+        // The asked name, not the final one: early and final evidence of a read must be one fact.
         format!("{}\n{}", self.head.event_key(), self.asked.to_text()).into()
     }
 

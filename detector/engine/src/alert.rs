@@ -208,6 +208,7 @@ impl NamedSecrets {
             }
         }
         let total = names.len();
+        // After the loop: the total counts all, and an ARN may still replace a name.
         names.truncate(ALERT_SECRETS);
         Self {
             first: names,

@@ -49,6 +49,7 @@ impl HourRanges {
         if self.contains(hour) {
             return;
         }
+        // The hour may close a hole: the ranges on both sides of it become one.
         let end = self.0.remove(&hour.saturating_add(1)).unwrap_or(hour);
         let before = self
             .0

@@ -193,6 +193,7 @@ pub(crate) fn row_shape(record: &TopLevel<'_>) -> Option<RecordShape> {
 /// Whether bytes have a field of CloudTrail records and the name of an AWS service, as JSON or as
 /// text in JSON.
 fn names_a_service(bytes: &[u8]) -> bool {
+    // Insights events name a service inside `insightDetails`, and are no calls.
     memmem::find(bytes, b"eventSource").is_some()
         && memmem::find(bytes, b".amazonaws.com").is_some()
         && memmem::find(bytes, b"\"insightDetails\"").is_none()
@@ -301,6 +302,7 @@ impl RecordSearch {
     }
 
     fn values(&mut self, text: &[u8], place: Place) {
+        // Nesting is limited: text in text can be built deeper than the stack.
         if let Some(place) = place.inside(None) {
             for value in values(text) {
                 self.value(value, place);

@@ -180,6 +180,8 @@ impl RelevantRecord<'_, '_> {
             return typed;
         }
         let denied = denied_target(self.record.error_message.get(), store, self.home);
+        // Parameters of a denied call are seldom logged; where they are, the path says what was
+        // asked.
         match self.record.request_parameters.path.get() {
             Some(path) if denied.name.is_none() && store == SecretStore::Ssm => {
                 vec![SecretRef::path(path, self.home)]
@@ -315,6 +317,8 @@ fn key_arn<'r>(record: &'r CloudTrailRecord<'_>) -> Option<&'r str> {
 
 /// Whether the caller called KMS directly, without a service in between.
 fn is_direct(head: &EventHeader) -> bool {
+    // `invokedBy` may be missing: a source that is a service, or a service as principal, shows as
+    // much.
     head.principal.via.is_none()
         && !matches!(head.source.kind, SourceKind::Service | SourceKind::Internal)
         && head.principal.kind != PrincipalKind::Service

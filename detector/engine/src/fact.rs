@@ -67,6 +67,7 @@ impl FactSet {
 
     /// Drops facts before a time; returns whether any remain.
     pub(crate) fn forget(&mut self, before: EventTime) -> bool {
+        // Time is the first part of the id, so that the oldest facts come first.
         while let Some(first) = self
             .facts
             .first_entry()

@@ -244,6 +244,7 @@ fn merged(
 ) -> impl Iterator<Item = CoverageGap> {
     let mut all: Vec<GapStretch> = Vec::new();
     for (hour, missed) in hours {
+        // Sorted by place, then hour: the hour before, if any, is the last one.
         match all.last_mut().filter(|last| last.goes_on_in(&hour)) {
             Some(last) => last.add(missed),
             None => all.push(GapStretch {

@@ -74,6 +74,8 @@ impl Compression {
 
     fn decoder<'r>(self, reader: impl Read + 'r) -> io::Result<Box<dyn Read + 'r>> {
         Ok(match self {
+            // Every member: concatenated files are valid gzip, and hiding records in a second one
+            // must not work.
             Self::Gzip => Box::new(MultiGzDecoder::new(reader)),
             Self::Zstd => Box::new(zstd::stream::read::Decoder::new(reader)?),
             Self::Bzip2 => Box::new(MultiBzDecoder::new(reader)),
@@ -227,6 +229,7 @@ fn inflate_layers(
         state: &source,
     });
     let mut compression = None;
+    // Limited: data can be built that inflates to itself, and would never end.
     for _ in 0..=MAX_LAYERS {
         let mut head = Vec::with_capacity(MAGIC_BYTES as usize);
         let read = layer.by_ref().take(MAGIC_BYTES).read_to_end(&mut head);
@@ -378,6 +381,8 @@ impl<R: Read> Read for WatchedReader<'_, R> {
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(error),
             Err(error) => {
+                // The decoder wraps what it gets. The original is kept apart, so that its text is
+                // not lost.
                 let same = io::Error::from(error.kind());
                 *self.state.error.borrow_mut() = Some(error);
                 Err(same)

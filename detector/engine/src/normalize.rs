@@ -224,6 +224,7 @@ fn of_database(text: &str) -> Option<(EventTime, bool)> {
 /// Keeps the last value of each key that an object has twice, at any depth; whether there was one.
 fn keep_last_values(node: &mut JsonNode<'_>) -> bool {
     match node {
+        // Not `any`, which would stop at the first and leave the rest unchanged.
         JsonNode::List(items) => items
             .iter_mut()
             .fold(false, |any, item| keep_last_values(item) | any),
@@ -234,6 +235,8 @@ fn keep_last_values(node: &mut JsonNode<'_>) -> bool {
             if !has_repeated_key(entries) {
                 return any;
             }
+            // A caller could write a key twice to show one value to this scan and another to a
+            // later reader.
             let mut seen = ahash::HashSet::default();
             let mut kept = Vec::with_capacity(entries.len());
             while let Some((key, value)) = entries.pop() {

@@ -54,6 +54,7 @@ pub struct CorrelationRange {
 /// A hash for use in maps. It is computed once and stored beside the value, so that map lookups
 /// need not follow pointers.
 fn fingerprint(value: &impl Hash) -> u64 {
+    // Fixed seeds: keys are made at different times, and equal ones must have equal fingerprints.
     ahash::RandomState::with_seeds(1, 2, 3, 4).hash_one(value)
 }
 

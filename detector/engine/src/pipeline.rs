@@ -206,6 +206,8 @@ impl<'a> Pipeline<'a> {
             }
             self.remember(store, times).await?;
         }
+        // Written before the pending events are: whoever finds these due must find the marks as
+        // well.
         let coverage = scan_result.coverage.into_iter().collect();
         store.mark_coverage(coverage).await?;
         observations.retain(may_pair);
@@ -254,6 +256,7 @@ impl<'a> Pipeline<'a> {
         pending_alerts: &mut PendingAlerts,
         outcome: &mut BatchOutcome,
     ) -> Result<(), StateError> {
+        // All of them, selected or not: what the filter hides still makes a principal known.
         let seen = self.seen_before(store, &accesses).await?;
         let scope = EvalScope::finalized(RuleTarget::Access);
         self.evaluate_events(store, &accesses, pending_alerts, |access| {
@@ -375,6 +378,7 @@ pub(crate) fn since(
     let mut earliest: HashMap<&SharedStr, EventTime> = HashMap::default();
     let events = observations.iter().map(|end| end.observation.head());
     let events = events.map(|head| (&head.account, head.time));
+    // KMS events count as well: an account without reads for weeks was logged all the same.
     for (account, time) in events.chain(coverage.iter().map(first_second)) {
         let known = earliest.entry(account).or_insert(time);
         *known = (*known).min(time);

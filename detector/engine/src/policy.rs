@@ -179,6 +179,8 @@ impl AccessPolicy {
     /// Judges an access by the grants that cover its secret.
     #[must_use]
     pub fn judge(&self, access: &Access) -> Expectation {
+        // With a Decrypt the secret is a parameter under the path; without one it is the path
+        // itself.
         let folder = access.method == AccessMethod::ByPath && access.decrypt.key_arn.is_none();
         let covering = self.covering(&access.secret, folder);
         let granted = self.granted(&covering, access);

@@ -257,6 +257,7 @@ impl<'r> Principal<Cow<'r, str>> {
     fn without_arn(&self) -> Option<Cow<'r, str>> {
         let account = self.account.as_deref()?;
         let id = self.principal_id.as_deref().unwrap_or_default();
+        // `AROA…:session`: with the session, each task of a role would be a principal of its own.
         let stable = id.split_once(':').map_or(id, |(role, _)| role);
         Some(
             if stable.is_empty() {

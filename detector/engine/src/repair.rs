@@ -52,6 +52,8 @@ impl Repair {
                     self.out.push(c);
                     after(rest, c)
                 }
+                // Outside strings a strict parser refuses control characters, and they mean
+                // nothing.
                 c if c.is_whitespace() || c.is_control() => after(rest, c),
                 _ => self.word(rest),
             };
@@ -162,6 +164,7 @@ fn unicode(text: &str) -> Option<(char, &str)> {
     if let Some(c) = char::from_u32(unit.into()) {
         return Some((c, rest));
     }
+    // Half of a pair is no character in UTF-8, and a strict parser refuses the whole record for it.
     let pair = code_unit(rest).and_then(|(low, rest)| {
         let c = char::decode_utf16([unit, low]).next()?.ok()?;
         Some((c, rest))
@@ -172,6 +175,7 @@ fn unicode(text: &str) -> Option<(char, &str)> {
 fn code_unit(text: &str) -> Option<(u16, &str)> {
     let digits = text.strip_prefix("\\u")?;
     let (digits, rest) = digits.split_at_checked(4)?;
+    // Rust's own parser accepts a sign, which no escape has.
     let is_hex = digits.bytes().all(|b| b.is_ascii_hexdigit());
     let unit = u16::from_str_radix(digits, 16).ok()?;
     is_hex.then_some((unit, rest))

@@ -277,6 +277,7 @@ impl ReadReport {
     }
 
     fn note_envelope(&mut self, keys: String) {
+        // A few show what the log is; a hostile file could have a new one in every record.
         if self.unknown_envelopes.len() < UNKNOWN_ENVELOPES {
             self.unknown_envelopes.insert(keys);
         }

@@ -312,6 +312,8 @@ impl RuleSet {
     pub fn record_calls(&self) -> Option<Vec<NeededCalls>> {
         let mut all: Vec<NeededCalls> = Vec::new();
         for detection in self.about_records() {
+            // One rule that may match any call makes the prefilter useless: every record must be
+            // parsed.
             for calls in detection.calls.as_ref()? {
                 match all.iter_mut().find(|known| known.is_of_source(calls)) {
                     None => all.push(calls.clone()),
@@ -355,6 +357,7 @@ impl RuleSet {
         scope: EvalScope,
         event: &'s E,
     ) -> impl Iterator<Item = (usize, &'s DetectionRule)> {
+        // Looked up once: most rules about records are ruled out by the service alone.
         let source = event.get_field("eventSource").and_then(|v| scalar_text(&v));
         self.detections
             .iter()
@@ -442,6 +445,8 @@ impl WindowRule {
         let values = values.collect::<Option<Vec<_>>>()?;
         let least = match self.rate_multiplier {
             None => None,
+            // Without a declared baseline nothing says what is too much, so that the event does not
+            // count.
             Some(times) => Some(self.too_many(times, text_of(event, USUAL)?.parse().ok()?)),
         };
         let fact = Fact {

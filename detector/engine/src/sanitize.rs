@@ -52,6 +52,7 @@ fn is_harmful_in_json(c: char) -> bool {
 #[must_use]
 pub fn cell(text: &str) -> Cow<'_, str> {
     let text = line(text);
+    // Spreadsheets may skip white space before a formula, and take full-width signs for ASCII ones.
     if text.trim_start().starts_with([
         '=', '+', '-', '@', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}',
     ]) {

@@ -167,6 +167,7 @@ pub(crate) fn is_since_key(key: &str) -> bool {
 /// principal or no secret.
 fn keys(access: &Access) -> [Option<SharedStr>; 3] {
     let principal = access.head.principal.id.as_deref();
+    // Without a name, one key would stand for every unnamed secret of the store.
     let named = access.secret.name.is_some();
     [
         principal
@@ -200,6 +201,7 @@ pub fn needed<'a>(accesses: impl Iterator<Item = &'a Access>) -> Vec<SharedStr> 
 /// The sightings to record for an access: its keys at its event time. None unless it succeeded.
 pub fn remembered(access: &Access) -> impl Iterator<Item = Sighting> + use<> {
     let time = access.head.time;
+    // A denied attempt must not make an attacker known before the first read that succeeds.
     let keys = if access.head.outcome == CallOutcome::Success {
         keys(access)
     } else {
@@ -296,6 +298,7 @@ impl NoveltyJudge {
     }
 
     fn novelty(&self, key: &SharedStr, since: Option<EventTime>, time: EventTime) -> Novelty {
+        // Known needs no warm-up: one sighting proves it, however short the logs are.
         let oldest = time.plus(-self.lookback.lookback_secs);
         if self
             .known

@@ -146,6 +146,7 @@ impl SelectionTally {
         self.taken += other.taken;
         self.left_out += other.left_out;
         self.unopened += other.unopened;
+        // By `place`, so that the limit holds for the sum of many files as well.
         for account in &other.accounts {
             self.place(Some(account), None);
         }

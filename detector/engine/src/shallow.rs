@@ -32,6 +32,8 @@ impl<'u> TopLevel<'u> {
 
     /// The value of a key, as it stands.
     pub(crate) fn get(&self, key: &str) -> Option<&'u [u8]> {
+        // The last one, as in `JsonNode::get`: a key written twice must mean the same to every
+        // reader.
         let mut entries = self.entries.iter().rev();
         entries
             .find(|(name, _)| name == key)

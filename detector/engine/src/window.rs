@@ -183,6 +183,7 @@ impl<'f> WindowTally<'f> {
     /// The count, if it meets the condition.
     fn meets(&self, condition: &WindowCondition) -> Option<u64> {
         match condition {
+            // By key: an event that matches two rules of the correlation is one event.
             WindowCondition::Events(least) => at_least(*least, self.keys.len()),
             WindowCondition::Values(least) => at_least(*least, self.values.len()),
             WindowCondition::Rules(least) => at_least(*least, self.slots.len()),

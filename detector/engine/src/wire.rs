@@ -300,6 +300,7 @@ impl CloudTrailRecord<'_> {
     /// brought into the documented form first. `true` also for some empty texts.
     pub(crate) fn is_odd(&self) -> bool {
         let parameters = &self.request_parameters;
+        // An empty text may stand for an array or object, which the tolerant parse has to look at.
         let scalars = [
             &self.event_version,
             &self.event_source,

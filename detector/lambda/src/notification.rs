@@ -103,6 +103,7 @@ pub enum UnparseableMessage {
 /// The event has none of the known forms; the message names its first fields.
 pub fn read(event: &Value) -> Result<FunctionInvocation, UnparseableMessage> {
     let records = event.get("Records").and_then(Value::as_array);
+    // Queue first: only SQS takes a partial response, and its bodies hold every other form.
     if let Some(records) = records.filter(|records| records.iter().any(is_from_queue)) {
         return Ok(FunctionInvocation::Queue(
             records.iter().map(message).collect(),

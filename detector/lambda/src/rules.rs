@@ -143,6 +143,7 @@ impl RuleSource {
         known: Option<Arc<ActiveRules>>,
         why: RulesError,
     ) -> Result<Arc<ActiveRules>, RulesError> {
+        // In memory before the table: a warm instance needs no read to go on.
         if let Some(known) = known {
             let reported = json!({"why": why.to_string()});
             log(
@@ -215,6 +216,7 @@ async fn try_to_keep(store: &DynamoStore, source: &FetchedRules) -> Result<(), R
 
 fn packed(source: &FetchedRules) -> Result<Vec<u8>, RulesError> {
     let bytes = item_v1::squeezed(&serde_json::to_vec(source)?);
+    // DynamoDB would reject the item, with an error that names no rule.
     if bytes.len() > item_v1::MAX_ITEM_BYTES {
         return Err(RulesError::TooLarge(bytes.len()));
     }

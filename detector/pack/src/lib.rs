@@ -112,6 +112,7 @@ fn only_single((name, text): (String, String)) -> (String, String) {
         .split("\n---\n")
         .filter(|rule| !rule.contains("\ncorrelation:"));
     (
+        // A custom file may have the same name, and its rules would count as dependencies.
         format!("{name} (built in)"),
         single.collect::<Vec<_>>().join("\n---\n"),
     )

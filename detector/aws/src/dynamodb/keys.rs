@@ -140,6 +140,7 @@ pub(super) fn shared_partition(shared_id: &str) -> String {
 
 /// References to events that have been pending since a time, by their digest.
 pub(super) fn due(since: EventTime, digest: &str) -> ItemKey {
+    // Padded, as text sorts: a sweep takes those that have waited longest first.
     ItemKey::new(DUE, format!("{:012}#{digest}", since.0.max(0)))
 }
 

@@ -333,6 +333,7 @@ fn by_correlation_group(
 /// An id as text in sets.
 fn identity(id: &PendingEventId) -> String {
     let (kind, event_id, updated) = id.parts();
+    // An update has the id of the event that it replaces: closing one must not close the other.
     format!("{kind}{}{event_id}", if updated { '+' } else { '-' })
 }
 

@@ -223,6 +223,7 @@ impl DynamoTable {
             })?;
             match self.batch_get(request, &mut found).await {
                 Ok(left) if left.is_empty() => return Ok(found),
+                // The items that were found stay: only the rest is asked for again.
                 Ok(left) if tries.again() => asked = left,
                 Ok(left) => return Err(self.unprocessed("BatchGetItem", left.len(), "keys")),
                 Err(why) if why.retry && tries.again() => {}

@@ -110,6 +110,7 @@ impl PublishBatch {
 
     /// Applies a response.
     pub(super) fn answered(&mut self, answer: PublishBatchOutput) {
+        // An entry that this response does not mention must not keep the reason of an earlier one.
         self.why_left.clear();
         for done in answer.successful.unwrap_or_default() {
             if let Some(index) = done.id.and_then(|id| index_of(&id)) {
@@ -186,6 +187,8 @@ fn entry(
         .message_structure("json")
         .subject(&message.subject)
         .set_message_attributes(Some(attributes))
+        // In groups by rule: a FIFO topic keeps the order within a group, and one group waits for
+        // no other.
         .set_message_group_id(is_fifo.then(|| plain(&alert.rule.id)))
         .set_message_deduplication_id(is_fifo.then(|| alert.id.0.to_string()))
         .build()

@@ -19,6 +19,7 @@ fn read(source: &ConfigSource) -> Result<Option<(&Path, String)>, RunFailure> {
     let (ConfigSource::Named(path) | ConfigSource::Usual(path)) = source;
     match (std::fs::read_to_string(path), source) {
         (Ok(text), _) => Ok(Some((path, text))),
+        // Only the usual file may be absent: a mistyped name would drop the defaults in silence.
         (Err(error), ConfigSource::Usual(_)) if error.kind() == std::io::ErrorKind::NotFound => {
             Ok(None)
         }

@@ -111,6 +111,7 @@ mod with_sdk {
         let cache = IdentityCache::lazy().load_timeout(CREDENTIALS_TIMEOUT);
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .identity_cache(cache.build())
+            // Replaced below by the run's own, whose errors name the profile and the remedy.
             .no_credentials();
         if let Some(profile) = &aws.profile {
             loader = loader.profile_name(profile);

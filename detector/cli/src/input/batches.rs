@@ -14,6 +14,7 @@ pub(crate) fn by_delivery(
         .iter()
         .map(|object| (object, object.size()))
         .collect();
+    // By delivery: a file then covers a short time, and a replay opens few at once.
     sorted.sort_by(|(a, _), (b, _)| (a.delivered, &a.name).cmp(&(b.delivered, &b.name)));
     let mut batches: Vec<Vec<&InputObject>> = Vec::new();
     let mut bytes = 0;

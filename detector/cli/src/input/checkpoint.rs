@@ -170,6 +170,7 @@ fn noted(
     while !source.fill_buf()?.is_empty() {
         match one(&mut source) {
             Ok((theirs, found)) if theirs == *header => known.extend(found),
+            // Other rules keep other records: resuming would mix them with those of this run.
             Ok(_) => return Err(NoCheckpoint::OtherRun),
             Err(ExtractFileError::Foreign(_)) if whole == 0 => return Err(NoCheckpoint::Foreign),
             Err(error) if whole == 0 && source_is_foreign(file) => {

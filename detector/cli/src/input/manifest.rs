@@ -50,6 +50,7 @@ fn missing_part(folder: &str, batch: &ManifestBatch) -> InputProblem {
 /// that only has the name of a manifest is treated as a log.
 pub(crate) fn check(objects: &mut WalkedObjects, store: &dyn ObjectStore) {
     let is_manifest = |object: &mut InputObject| file_name(&object.name) == manifest::NAME;
+    // Taken out first: a manifest is no log, and must not be counted as one.
     let manifests: Vec<InputObject> = objects.objects.extract_if(.., is_manifest).collect();
     for object in manifests {
         match read(&object, store) {

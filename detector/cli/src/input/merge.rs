@@ -163,6 +163,7 @@ fn merge(
 ) -> Result<Vec<InputProblem>, RunFailure> {
     let merge = ExtractFileMerge::new(task, heads);
     let problems = std::thread::scope(|scope| {
+        // One slice ahead and no more, or a fast reader would fill the memory.
         let (sender, slices) = mpsc::sync_channel(1);
         let reader = scope.spawn(move || merge.slices(&sender));
         for (slice, upto) in slices {
@@ -398,6 +399,7 @@ impl<'t> ExtractFileMerge<'t> {
     fn slices(mut self, sender: &mpsc::SyncSender<(ScanResult, EventTime)>) -> Vec<InputProblem> {
         let (mut slice, mut taken, mut last) = (ScanResult::default(), 0, EventTime(i64::MIN));
         while let Some(time) = self.next_time() {
+            // Never within a second: events of one second belong together, and `upto` is exclusive.
             if taken >= SLICE && time > last {
                 if sender.send((std::mem::take(&mut slice), time)).is_err() {
                     // The receiver is gone: the run has failed.
@@ -464,6 +466,7 @@ impl<'t> ExtractFileMerge<'t> {
     fn go_on(&mut self, number: usize, mut part: OpenExtractFile<'t>) {
         let (name, before) = (part.name, part.time);
         match part.next() {
+            // A record from the past would belong to a slice that was already evaluated.
             Ok(true) if part.time < before => self.fail(name, UNSORTED),
             Ok(true) => {
                 self.open.push(Reverse((part.time, number)));

@@ -128,6 +128,7 @@ impl InputObject {
     #[must_use]
     pub fn size(&self) -> u64 {
         match &self.place {
+            // A file that has vanished is reported when it is opened.
             ObjectPlace::File(path) => std::fs::metadata(path).map_or(0, |meta| meta.len()),
             ObjectPlace::S3(remote) => remote.size,
             ObjectPlace::Stdin => 0,

@@ -112,6 +112,7 @@ impl SharedWork<'_> {
     fn run(&self) -> ReadingResult {
         let mut scanner = ObjectScanner::new(self.task.rules, self.task.selection);
         if self.task.checkpoint.is_some() {
+            // Only a checkpoint needs the text of records, and keeping it takes memory.
             scanner = scanner.keeping(self.task.rules.record_calls());
         }
         let mut reader = ObjectReader::new(scanner, self.store, self.progress);

@@ -104,6 +104,7 @@ pub(crate) fn walk(
 /// Finds the logs to extract under the paths of a run, without extract files among them.
 pub(crate) fn logs(settings: &RunSettings, store: &dyn ObjectStore) -> WalkedObjects {
     let mut found = walk(settings, store, false);
+    // The destination may lie below the paths: an earlier extract must not be extracted again.
     found.objects.retain(|object| !object.is_extract_file);
     found
 }
@@ -134,6 +135,7 @@ pub(crate) fn find_in(
     problems.extend(reading.problems);
     let mut deliveries = reading.deliveries;
     deliveries.extend(objects.objects.iter().filter_map(delivery));
+    // Cloned: the pipeline consumes it, and the gaps are computed after the run.
     let coverage = reading.scan_result.coverage.clone();
     let mut selected = objects.selected;
     selected.add(&reading.scan_result.selected);

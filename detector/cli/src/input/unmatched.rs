@@ -46,6 +46,7 @@ impl OptionPatterns {
             return;
         }
         self.open.retain(|pattern| !is(pattern, name));
+        // Names are kept for suggestions only: beyond the limit, each is still compared.
         if self.names.len() < NAMES {
             self.names.insert(name.clone());
         }

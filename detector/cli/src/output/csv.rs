@@ -99,6 +99,7 @@ fn cell(text: &str) -> String {
     if cell.len() <= CELL || cell.encode_utf16().count() <= CELL {
         return cell;
     }
+    // One less: the ellipsis takes a unit, too.
     let mut left = CELL - 1;
     let end = cell.char_indices().find(|(_, c)| {
         let fits = left.checked_sub(c.len_utf16());

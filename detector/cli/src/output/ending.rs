@@ -43,6 +43,8 @@ impl<'r> RunReading<'r> {
     /// Why no record was read, and the last line; without lines if some were.
     pub(crate) fn lines(&self) -> Vec<String> {
         if !self.is_nothing() {
+            // A mistyped region beside a right one would otherwise look like a region without
+            // reads.
             return self.unknown_places();
         }
         let why = if self.is_elsewhere() {

@@ -215,6 +215,7 @@ impl<'s> OpenOutput<'s> {
     fn write(&mut self, bytes: &[u8]) -> Result<(), RunFailure> {
         let written = match &mut self.target {
             OutputTarget::Stdout => {
+                // Held until the end, or until `pass_on`: a run that fails early prints no results.
                 self.buffer.extend_from_slice(bytes);
                 return Ok(());
             }
@@ -314,6 +315,8 @@ impl OutputTarget {
                     .into_inner()
                     .map_err(io::IntoInnerError::into_error)
                     .and_then(|file| {
+                        // Before the rename: after a power loss the name must not stand for an
+                        // empty file.
                         file.as_file().sync_all()?;
                         file.persist(&path).map_err(|error| error.error)
                     });
@@ -325,6 +328,7 @@ impl OutputTarget {
 }
 
 fn open_file(path: &Path) -> io::Result<OutputTarget> {
+    // `/dev/null` or a pipe must not be replaced by a file.
     let is_special = std::fs::metadata(path).is_ok_and(|meta| !meta.is_file());
     if is_special {
         let file = File::options().write(true).open(path)?;

@@ -228,6 +228,7 @@ pub(crate) fn close(
         hint_about_named_files(&found.objects, &found.problems),
         host,
     );
+    // Nothing can match where nothing was read: the last line says that already.
     if !reading.is_nothing() {
         say_lines(found.unmatched.iter().cloned(), host);
     }

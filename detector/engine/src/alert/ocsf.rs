@@ -279,6 +279,7 @@ impl<'a> OcsfFindingInfo<'a> {
             attacks: techniques.map(OcsfAttack::of).collect(),
             created_time: milliseconds(alert.time),
             desc: &alert.summary,
+            // Alerts about changes and other records have no accesses.
             first_seen_time: milliseconds(earliest.unwrap_or(alert.time)),
             last_seen_time: milliseconds(alert.time),
             title: &rule.title,

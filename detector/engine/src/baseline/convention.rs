@@ -57,6 +57,7 @@ impl Convention {
     pub(super) fn folder(&self, principals: &[&SharedStr], pairs: &ReadPairs) -> Option<String> {
         let stem = stem_name(principals.first()?)?;
         let folder = self.folders.get(stem)?;
+        // One that reads elsewhere would be granted a folder that it never used.
         let all_follow = principals.iter().all(|principal| {
             let targets = pairs.get(*principal);
             targets.is_some_and(|targets| folder_called(stem, targets.keys()).is_some())

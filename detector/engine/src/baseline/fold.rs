@@ -115,6 +115,7 @@ impl<'p> GroupShare<'_, 'p> {
             principals: self.group.patterns.clone(),
             secrets: names.iter().map(|name| self.owner.resource(name)).collect(),
             regions: self.regions(inventory),
+            // With few reads, a list would make the next address or key an alert.
             sources: if enough { self.sources() } else { Vec::new() },
             keys: if enough {
                 self.keys(folded)

@@ -69,6 +69,7 @@ impl<'s> JoinState<'s> {
         if reads.is_empty() {
             return;
         }
+        // First, or a read without a name could take the Decrypt of a read that names its secret.
         self.match_denied_secrets(&reads);
         let mut free = self.denied_by_bucket();
         for search in SEARCHES {
@@ -277,6 +278,8 @@ fn stores(kms_decrypt: &KmsDecrypt) -> &'static [Option<SecretStore>] {
         Some(SecretStore::Ssm) => &[PARAMETER_STORE],
         None if via.starts_with("secretsmanager.") => &[Some(SecretStore::SecretsManager)],
         None if via.starts_with("ssm.") => &[PARAMETER_STORE],
+        // Parameter Store calls KMS as `AWS Internal`. A read of Secrets Manager may take such a
+        // Decrypt only when no parameter did.
         None => &[PARAMETER_STORE, None],
     }
 }

@@ -140,6 +140,7 @@ impl<R: BufRead> ExtractFileReader<R> {
         self.read += 1;
         let record =
             ExtractRecord::parse(&self.line).ok_or_else(|| broken("a line is not a record"))?;
+        // Callers look up the origin by this index: a wrong one would lose the record in silence.
         if record.object >= self.objects {
             return Err(broken(format!(
                 "a record refers to object {} of {}",

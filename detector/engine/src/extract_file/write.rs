@@ -14,6 +14,8 @@ use crate::time::EventTime;
 /// Writes an extract file. Objects may come in any order.
 #[must_use]
 pub fn write(header: &ExtractHeader, mut objects: Vec<ExtractedObject>) -> Vec<u8> {
+    // Records name their object by its index in this order, so that equal content gives equal
+    // bytes.
     objects.sort_by(|a, b| a.entry.name.cmp(&b.entry.name));
     let records = by_time(&mut objects);
     let ends = records.first().zip(records.last());

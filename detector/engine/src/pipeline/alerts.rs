@@ -104,6 +104,8 @@ impl Pipeline<'_> {
         let mut spans = BTreeMap::new();
         for TouchedWindow { window, range, .. } in touched {
             let rule = self.rules.windows.get(*window);
+            // Only the first slot is tried: a rule that another one alone would satisfy costs one
+            // more query.
             if rule.is_some_and(|rule| !window::may_fire(rule, &BTreeSet::from([0]))) {
                 let span = spans.entry(*window).or_insert_with(|| RuleRange {
                     rule: range.key.rule.clone(),

@@ -83,6 +83,7 @@ impl<'p, 'a> HistoryPipeline<'p, 'a> {
         newest: Option<EventTime>,
     ) -> Result<(), StateError> {
         self.newest = self.newest.max(newest);
+        // Novelty in the first slice depends on how early the logs of the account begin.
         if self.pipeline.rules.asks_for_seen() {
             self.store
                 .put_seen(since(&[], &coverage), self.pipeline.lookback)
@@ -289,6 +290,7 @@ impl<'p, 'a> HistoryPipeline<'p, 'a> {
         pipeline
             .judge_finalized(&self.store, accesses, &mut self.pending_alerts, outcome)
             .await?;
+        // The windows below are read from the store: no fact may still wait in memory.
         self.pending_alerts.write(&self.store, 0).await?;
         let mut alerts = AlertsById::new();
         pipeline.single_alerts(self.pending_alerts.singles_before(before), &mut alerts);
@@ -395,6 +397,7 @@ fn sort_by_ledger(accesses: &mut [Arc<Access>]) {
 
 /// The start of the bucket that contains a time: earlier buckets are over.
 fn over(before: EventTime, bucket_secs: i64) -> EventTime {
+    // At the end of a history every bucket is over, also the one that is not full.
     if before.0 == i64::MAX {
         return before;
     }

@@ -108,6 +108,7 @@ pub(super) fn touched(
             Some(TouchedWindow::new(window, key, span_secs, ends))
         })
         .collect();
+    // Sorted, groups that share their first field are adjacent, and a store reads them in one call.
     touched.sort_by(TouchedWindow::by_window);
     touched
 }

@@ -45,6 +45,7 @@ impl FromStr for SourcePattern {
         if let Ok(address) = text.parse::<IpAddr>() {
             return Ok(Self::Net(address.into()));
         }
+        // Anything else is most likely a typing error, and would match no call.
         if text.starts_with("vpce-")
             || text.contains(".amazonaws.com")
             || text == "AWS Internal"

@@ -59,6 +59,7 @@ impl<'a> DerivedEvent<'a> {
 
 impl Event for DerivedEvent<'_> {
     fn get_field(&self, path: &str) -> Option<EventValue<'_>> {
+        // A derived field that this event lacks is absent, even if the record has one of that name.
         if let Some(value) = fields::derived(&self.subject, path) {
             return value;
         }

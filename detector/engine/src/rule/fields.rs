@@ -317,6 +317,7 @@ fn nearest(name: &str) -> Option<&'static str> {
     let (distance, nearest) = names
         .map(|known| (strsim::damerau_levenshtein(known, name), known))
         .min()?;
+    // Beyond half of the name, a suggestion would mislead more than it helps.
     (distance <= nearest.len() / 2).then_some(nearest)
 }
 

@@ -48,6 +48,7 @@ pub fn load_with<'a>(
         parsed.read(file, text, index, vars);
     }
     let mut loading = RuleLoading::default();
+    // Copies are dropped first: two rules with one id would be refused.
     (parsed.rules, loading.build.set.warnings) = drop_copies(parsed.rules, &parsed.correlations);
     let faults = filters::apply(parsed.filters, &mut parsed.rules);
     parsed.errors.extend(faults);

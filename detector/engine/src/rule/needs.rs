@@ -173,6 +173,7 @@ fn plain_values(items: &[DetectionItem], field: &str) -> Option<Vec<String>> {
 fn union(parts: impl Iterator<Item = Option<Vec<NeededCalls>>>) -> Option<Vec<NeededCalls>> {
     let mut all = Vec::new();
     for part in parts {
+        // A part that may match any call makes the whole match any.
         all.extend(part?);
     }
     (!all.is_empty()).then_some(all)

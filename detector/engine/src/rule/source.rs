@@ -176,6 +176,8 @@ pub(crate) struct ParsedDocument<'a> {
 /// Parses every document of a file on its own, so that one broken document hides no other.
 pub(crate) fn parse<'a>(file: &'a str, text: &'a str, index: usize) -> Vec<ParsedDocument<'a>> {
     let documents = RuleDocument::all(file, text, index);
+    // Only such files are parsed with what precedes: elsewhere an error must not spread to the next
+    // rule.
     let mut context = documents
         .iter()
         .any(RuleDocument::is_action)
@@ -214,6 +216,7 @@ impl EarlierDocuments {
         parsed.correlations.drain(..known);
         let known = self.filters.min(parsed.filters.len());
         parsed.filters.drain(..known);
+        // A broken document stays out, or its error would be reported again for each one after it.
         if parsed.errors.is_empty() {
             if !text.ends_with('\n') {
                 text.push('\n');

@@ -92,6 +92,7 @@ impl Prefilter {
         let Ok(service) = std::str::from_utf8(service) else {
             return ServiceInterest::None;
         };
+        // Any KMS event proves that KMS events are logged, even one that no rule asks for.
         self.called(service, name, &is_marked).max(least)
     }
 
@@ -107,6 +108,8 @@ impl Prefilter {
         let Some(calls) = &self.calls else {
             return self.matches_records;
         };
+        // Without regard to case, as Sigma compares: a record that is left out here reaches no
+        // rule.
         calls.iter().any(|calls| {
             service.eq_ignore_ascii_case(calls.source.as_bytes())
                 && calls.names.as_ref().is_none_or(|wanted| {

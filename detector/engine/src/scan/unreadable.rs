@@ -95,6 +95,7 @@ impl UnreadableRecord {
         let Some(mut head) = head else {
             return;
         };
+        // By object: a redelivery, or many such records in one file, must not be many alerts.
         head.event_id = digest(&["unreadable", &origin.object]).into();
         if selection.takes_other(&head, None) {
             let evidence = Evidence::event(Arc::new(head), None);

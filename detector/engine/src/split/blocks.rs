@@ -163,6 +163,8 @@ impl RecordSplitter {
         // Assembled at the end: counting in its fields takes a twentieth more instructions.
         let mut all = [BracketMasks::default(); GROUP];
         let (mut depth, mut lowest) = (self.depth.cast_signed(), isize::MAX);
+        // An escape from the block before changes what the first quote means, as a backslash here
+        // does.
         let (mut in_string, mut rare) = (self.in_string, self.escape_next);
         for (block, brackets) in group.iter().zip(&mut all) {
             let masks = (steps.masks)(block);

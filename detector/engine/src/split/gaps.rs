@@ -71,6 +71,7 @@ impl RecordSplitter {
         }
         self.long_text = true;
         self.stray = vec![b'"'];
+        // Whether the next byte is escaped must survive, or a quote in the text would end it.
         let backslashes = rest.iter().rev().take_while(|b| **b == b'\\').count();
         if backslashes % 2 == 1 {
             self.stray.push(b'\\');

@@ -85,6 +85,8 @@ impl RecordSplitter {
         } else {
             MalformedUnit::Truncated
         };
+        // Of a unit that is too large only the beginning was kept, and the document may not be in
+        // it.
         let candidate = self.candidate.take().filter(|_| !self.oversize);
         let (bytes, document) = match candidate {
             Some(at) => self

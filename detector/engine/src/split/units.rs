@@ -12,6 +12,7 @@ impl RecordSplitter {
                 if self.place == EnvelopePlace::Between && self.depth == self.base {
                     self.open_unit(at, walk);
                 } else if self.depth == 1 && self.base == 0 {
+                    // Each object at this depth decides anew: only the open one may hold the list.
                     self.in_hits = key_at_end(&self.bytes_before(at, walk)) == Some(b"hits");
                 }
                 self.depth += 1;

@@ -320,6 +320,8 @@ pub fn unpack_pending(bytes: &[u8]) -> Result<Vec<Arc<PendingEvent>>, ItemError>
 /// Packs facts of one window, each with its group, in as many items as they need.
 #[must_use]
 pub fn pack_facts(mut facts: Vec<(StoredGroup, Fact)>) -> Vec<PackedItem> {
+    // The digest names the item: the same facts in another order must give the same bytes. Groups
+    // must be adjacent as well.
     facts.sort_by_cached_key(|(group, fact)| (group.clone(), fact.id()));
     let mut items = Vec::new();
     split(&facts, facts_pack, &mut items);

@@ -140,6 +140,7 @@ impl StateStore for MemoryStore {
     ) -> Result<DueEvents<Self::Receipt>, StateError> {
         let tables = self.tables();
         let mut due = tables.pending.due(since);
+        // A replay asks for all of them, and needs no order.
         if due.len() > most {
             due.sort_by_key(|(waiting, _)| waiting.since);
             due.truncate(most);

@@ -182,6 +182,7 @@ fn from_package(folder: &Path) -> Result<FileTexts, RulesError> {
             }
         }
     }
+    // A folder is listed in any order, and of two copies of a rule the first is kept.
     files.sort();
     if files.is_empty() {
         return Err(RulesError::EmptyFolder(folder.to_owned()));

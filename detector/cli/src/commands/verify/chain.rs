@@ -113,6 +113,7 @@ pub fn judge(evidence: &ChainFiles, keys: &PublicKeys, selection: &Selection) ->
     for (key, why) in &evidence.spoiled {
         judge.find(FileVerdict::Altered, key, true, why.clone());
     }
+    // Last: which logs are unlisted, and which digests are altered, is known only after all chains.
     judge.unlisted();
     judge.findings.sort();
     judge.findings
@@ -252,6 +253,7 @@ impl<'e> ChainJudge<'e> {
         let fits = follower
             .and_then(|follower| follower.file.previous_digest_hash_value.as_deref())
             .map(|expected| expected.eq_ignore_ascii_case(&read.hash));
+        // Newest first, so that the next digest has been judged.
         let follower_is_proven = follower
             .and_then(|follower| self.proofs.get(tree_key(&follower.file.digest_s3_object)))
             .is_some_and(|proof| *proof == DigestProof::Proven);

@@ -56,6 +56,7 @@ impl RunCredentials {
     }
 
     async fn load(&self) -> provider::Result {
+        // Keys in the environment count before a broken profile, which they may not need.
         if let Some(environment) = &self.environment
             && let Ok(credentials) = environment.provide_credentials().await
         {

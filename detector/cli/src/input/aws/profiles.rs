@@ -146,6 +146,7 @@ impl SelectedProfile {
             return self.without_credentials();
         }
         let (name, base, why) = (&self.name, &self.base, plain(error));
+        // Before the source is looked at: without a network, a new login would not help.
         if causes(error).any(|cause| cause.is::<ConnectorError>()) {
             return format!(
                 "the endpoint that gives credentials for profile `{name}` could not be reached: \

@@ -98,6 +98,7 @@ impl OpenGroup {
             if time > last.plus(PAIRING_TOLERANCE_SECS) {
                 break;
             }
+            // A busy actor may never pause: without a cut, its whole history would be held.
             if time.distance(from) > CORRELATION_GROUP_SECS {
                 return Some(PieceSpan::cut(from));
             }

@@ -30,6 +30,7 @@ impl RuleSetBuild {
     /// The one rule of that id, name or title.
     pub(super) fn named(&self, name: &str) -> Option<usize> {
         match self.names.get(name)?.as_slice() {
+            // A name that two rules share means neither: a guess would watch for the wrong one.
             [one] => Some(*one),
             _ => None,
         }

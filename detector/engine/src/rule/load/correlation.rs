@@ -21,6 +21,7 @@ pub(super) fn add(
 ) -> Result<AddedRule, LoadError> {
     let ParsedCorrelation { source, rule } = parsed;
     let asked = CorrelationTerms::of(rule).map_err(|refusal| refusal.at(parsed))?;
+    // Before the window is pushed: the rules feed the index that it is about to get.
     let members = members(rule, &asked, all, build).map_err(|refusal| refusal.at(parsed))?;
     let block = block(parsed)?;
     let suppress_secs = block.suppress_secs(source)?;
@@ -34,6 +35,8 @@ pub(super) fn add(
         alerts: true,
         condition: asked.condition,
         span_secs,
+        // One bucket per span by default: a sliding window would otherwise alert at every further
+        // event.
         suppress_secs: suppress_secs.unwrap_or(span_secs),
         rate_multiplier: block.rate_multiplier,
         group: rule.group_by.iter().map(|g| g.as_str().into()).collect(),
@@ -298,6 +301,7 @@ impl WindowFeed {
         for field in member.group.iter().chain(&member.value) {
             build.set.ask_for_field(target, field);
         }
+        // One correlation that allows the rule its own alerts is enough.
         *build.generated.entry(self.detection).or_default() |= self.generate;
         Ok(())
     }

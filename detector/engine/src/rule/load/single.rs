@@ -39,6 +39,7 @@ pub(super) fn add(
     let mut detection = DetectionRule {
         meta,
         target,
+        // The window of a suppressed rule raises its alerts, at most one in each bucket.
         alerts: suppression.is_none(),
         late: uses.fields.iter().any(|field| fields::is_late(field)),
         compiled,

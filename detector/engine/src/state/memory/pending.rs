@@ -67,6 +67,7 @@ impl PendingTable {
         vacant.insert((id.fingerprint(), (correlation_group, ends.len())));
         ends.push(WaitingEvent {
             end: end.clone(),
+            // The other half of a late event may be as late: it gets the whole allowed lateness.
             since: end.delivered.max(arrived),
             open: true,
         });
@@ -116,6 +117,7 @@ impl PendingTable {
     pub(super) fn close(&mut self, (correlation_group, index): PendingPlace) {
         let ends = self.correlation_groups.get_mut(correlation_group);
         if let Some(waiting) = ends.and_then(|ends| ends.get_mut(index)) {
+            // It stays in its group: without it, its other half could be paired a second time.
             waiting.open = false;
         }
     }
@@ -193,5 +195,6 @@ fn is_correlation_group(
     let known = correlation_groups
         .get(*correlation_group)
         .and_then(|ends| ends.first());
+    // A group is never empty here: it is made for an event, which is pushed before the next lookup.
     known.is_some_and(|known| known.end.correlation_group == *key)
 }
