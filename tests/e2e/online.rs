@@ -611,3 +611,42 @@ fn every_fault_of_the_settings_is_told_at_the_start() {
         assert!(printed.contains(part), "{part}: {printed}");
     }
 }
+
+/// The memory of the function as `infra/template.yaml` sets it, in bytes.
+const MEMORY: u64 = 512 * 1024 * 1024;
+
+#[test]
+fn one_busy_actor_is_swept_in_parts_within_the_memory_of_the_function() {
+    let shop = Shop::open();
+    let function = shop.start(&[]);
+    // All instances of a Lambda function share a session name: one actor, sixty reads a second, for
+    // five minutes.
+    for minute in 0..5 {
+        let mut records = Vec::new();
+        for secs in 60 * minute..60 * (minute + 1) {
+            for number in 0..60 {
+                let id = format!("{secs}-{number}");
+                let name = format!("s{}", number % 7);
+                records.push(read(&format!("r{id}"), "app", secs, &name));
+                records.push(decrypt_secret(&format!("d{id}"), "app", secs, &name));
+            }
+        }
+        let text = json!({"Records": records}).to_string();
+        let message = shop.put(&format!("minute-{minute}"), &packed(text.as_bytes()));
+        assert_eq!(back(&answered(&function, &batch(vec![message]))), [""; 0]);
+    }
+    // As often as the schedule does it, until nothing is due.
+    let mut finalised = 0.0;
+    for _ in 0..30 {
+        let before = function.log().len();
+        sweep(&function);
+        let some = metric(&function.log()[before..], "Accesses");
+        finalised += some;
+        if some == 0.0 {
+            break;
+        }
+    }
+    assert_eq!(finalised, 18_000.0);
+    let peak = function.peak_bytes();
+    assert!(peak < MEMORY, "{} MB", peak / 1024 / 1024);
+}

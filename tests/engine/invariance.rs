@@ -459,3 +459,43 @@ fn what_never_pauses_is_cut_and_nothing_is_lost_or_told_twice() {
     assert_eq!(slices.0.len(), 2_000);
     assert_eq!(slices, whole);
 }
+
+#[test]
+fn a_chain_of_equally_near_events_has_one_answer_wherever_it_is_cut() {
+    let selection = Selection::default();
+    let pipeline = pipeline(&RULES_WITHOUT_SEEN, Some(&POLICY), &selection);
+    // Each Decrypt lies in the middle between two reads. The first has no read before it and goes to
+    // the one after it, so that all others do too, for half an hour.
+    let mut records = vec![decrypt_secret("d000", "app", -2, "s")];
+    for link in 0..450 {
+        records.push(read(&format!("r{link:03}"), "app", 4 * link, "s"));
+        records.push(decrypt_secret(
+            &format!("e{link:03}"),
+            "app",
+            4 * link + 2,
+            "s",
+        ));
+    }
+    let whole = in_one(
+        &pipeline,
+        scan_result(&records, &RULES_WITHOUT_SEEN),
+        afterwards(),
+    );
+    let shifted = whole
+        .0
+        .iter()
+        .filter(|line| line.contains("\"delta_secs\":-2"));
+    assert_eq!(shifted.count(), 450);
+    for step in [7, 40, 333] {
+        let cuts: Vec<EventTime> = (0..1_800 / step).map(|cut| at(cut * step)).collect();
+        let slices = in_slices(&pipeline, &records, &cuts, afterwards());
+        assert_eq!(slices, whole, "slices of {step} s");
+    }
+    let expected = run(&records, &RULES_WITHOUT_SEEN, Some(&POLICY));
+    let batches: Vec<Vec<Value>> = records.chunks(97).map(<[Value]>::to_vec).collect();
+    for at_a_time in [5, usize::MAX] {
+        let (rows, ids) = in_batches(&batches, &RULES_WITHOUT_SEEN, &POLICY, at_a_time);
+        assert_eq!(rows, ledger(&expected.accesses), "{at_a_time} at a time");
+        assert_eq!(ids, alert_ids(std::slice::from_ref(&expected)));
+    }
+}
