@@ -454,10 +454,13 @@ mod tests {
         let mut streamed = Vec::new();
         let result = inflate_stream(&*members, &mut |text| streamed.extend_from_slice(text));
         assert!(matches!(result, Err(InflateError::Damaged(..))));
+        assert!(whole.starts_with(&streamed));
+        let lacks = whole.len() - streamed.len();
+        assert!(lacks < STEP, "{lacks}");
+        // What is damaged may have been inflated to something before it was noticed.
         let text = [b"first", &*text].concat();
-        assert!(text.starts_with(&whole) && whole.starts_with(&streamed));
-        let known = whole.len() - streamed.len();
-        assert!(known < STEP && whole.len() > text.len() / 3, "{known}");
+        let good = whole.len() / 3;
+        assert!(good > STEP && whole[..good] == text[..good]);
     }
 
     #[test]

@@ -252,7 +252,7 @@ impl RuleSet {
     }
 
     /// Notes a field that a rule about such events asks for.
-    fn ask_for_field(&mut self, target: RuleTarget, field: &str) {
+    pub(crate) fn ask_for_field(&mut self, target: RuleTarget, field: &str) {
         self.asks_for_seen |= fields::is_seen(field);
         self.wanted.take(target, field);
     }

@@ -87,6 +87,6 @@ pub struct BackfillRunArgs {
     #[command(flatten)]
     pub job: BackfillJobArgs,
     /// ARN of the state machine: output `StateMachine` of the stack of infra/backfill.yaml.
-    #[arg(long, value_name = "ARN")]
+    #[arg(long, value_name = "ARN", help_heading = "Job")]
     pub state_machine: String,
 }

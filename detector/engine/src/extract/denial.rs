@@ -125,7 +125,7 @@ impl<'a> AccessDenial<'a> {
         Some(Self {
             action,
             resource,
-            gate: gate_without_allow(rest).or_else(|| gate_with_deny(rest)),
+            gate: last_gate(rest),
         })
     }
 
@@ -138,15 +138,28 @@ impl<'a> AccessDenial<'a> {
     }
 }
 
+/// The kind of policy that a message ends with. The last one counts: before it stands what the
+/// caller typed, which may read like one.
+fn last_gate(message: &str) -> Option<&str> {
+    let (missing, deny) = (message.rfind(MISSING), message.rfind(DENY));
+    if deny > missing {
+        return gate_with_deny(message);
+    }
+    gate_without_allow(message).or_else(|| gate_with_deny(message))
+}
+
+const MISSING: &str = "because no ";
+const DENY: &str = "with an explicit deny in ";
+
 /// `identity-based policy` of `because no identity-based policy allows …`.
 fn gate_without_allow(message: &str) -> Option<&str> {
-    let (_, after) = message.split_once("because no ")?;
+    let (_, after) = message.rsplit_once(MISSING)?;
     Some(after.split_once(" allows")?.0)
 }
 
 /// `service control policy` of `with an explicit deny in a service control policy`.
 fn gate_with_deny(message: &str) -> Option<&str> {
-    let (_, gate) = message.split_once("with an explicit deny in ")?;
+    let (_, gate) = message.rsplit_once(DENY)?;
     let gate = gate
         .strip_prefix("an ")
         .or(gate.strip_prefix("a "))
@@ -233,6 +246,9 @@ mod tests {
             let deny = format!("on resource: y with an explicit deny in a {words}");
             assert_eq!(gate(&deny).as_deref(), Some(name));
         }
+        let typed = "on resource: x because no resource-based policy allows the \
+            ssm:GetParameter action with an explicit deny in a service control policy";
+        assert_eq!(gate(typed).as_deref(), Some("service_control_policy"));
         let new = gate("with an explicit deny in a Resource control-policy.");
         assert_eq!(new.as_deref(), Some("resource_control_policy"));
         assert_eq!(

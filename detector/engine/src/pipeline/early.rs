@@ -42,12 +42,18 @@ impl Pipeline<'_> {
         matches
     }
 
-    /// A direct call to KMS is not the other half of anything, so that its access is already final.
+    /// A direct call to KMS is not the other half of anything. What was seen before it is judged with
+    /// the others, when the allowed lateness has passed.
     fn early_kms_decrypt(&self, kms_decrypt: &KmsDecrypt) -> Matches {
         match &kms_decrypt.secret {
             Some(secret) if kms_decrypt.direct => {
                 let row = correlate::alone(kms_decrypt, secret, AccessMethod::DirectDecrypt);
-                self.judge(&row.access, EvalScope::finalized(RuleTarget::Access), None)
+                let scope = EvalScope {
+                    target: RuleTarget::Access,
+                    finalized: false,
+                    counts: true,
+                };
+                self.judge(&row.access, scope, None)
             }
             _ => Matches::default(),
         }

@@ -133,13 +133,16 @@ impl EventSearch<'_> {
         Ok(())
     }
 
-    /// Whether the `eventID` of a record is one of the ids. An id elsewhere in the record, as in
-    /// `addendum`, does not count.
+    /// Whether a record is one of the events, or replaces one. An id elsewhere in it does not
+    /// count.
     fn is_one(&self, record: &str) -> bool {
-        let value: Option<Value> = serde_json::from_str(record).ok();
-        value
-            .and_then(|value| Some(self.ids.contains(value.get("eventID")?.as_str()?)))
-            .unwrap_or(false)
+        let Ok(value) = serde_json::from_str::<Value>(record) else {
+            return false;
+        };
+        // An alert about a record that was updated has the id of the original.
+        let ids = ["/eventID", "/addendum/originalEventID"].map(|place| value.pointer(place));
+        let mut ids = ids.into_iter().flatten().filter_map(Value::as_str);
+        ids.any(|id| self.ids.contains(id))
     }
 }
 
@@ -187,15 +190,18 @@ mod tests {
         alert.events = vec!["e1".into(), "e2".into()];
         let late = r#"{"eventID":"e1","eventTime":"2026-03-02T10:00:05Z"}"#;
         let soon = r#"{"eventID":"e2","eventTime":"2026-03-02T10:00:01Z"}"#;
-        let about = r#"{"eventID":"e3","addendum":{"originalEventID":"e1"}}"#;
-        let (_a, first) = log("a.json", &format!(r#"{{"Records":[{late},{about}]}}"#));
+        let update = r#"{"eventID":"e3","eventTime":"2026-03-02T10:00:06Z","addendum":{"originalEventID":"e1"}}"#;
+        let about = r#"{"eventID":"e4","requestParameters":{"originalEventID":"e1"}}"#;
+        let text = format!(r#"{{"Records":[{late},{about},{update}]}}"#);
+        let (_a, first) = log("a.json", &text);
         let (_b, second) = log("b.json", &format!(r#"{{"Records":[{soon}]}}"#));
         let (records, problems) = records(&alert, &[first, second], 2, &NoObjectStore);
         let found: Vec<_> = records
             .iter()
             .map(|record| (record.object.as_str(), record.json.as_str()))
             .collect();
-        assert_eq!(found, [("b.json", soon), ("a.json", late)]);
+        let expected = [("b.json", soon), ("a.json", late), ("a.json", update)];
+        assert_eq!(found, expected);
         assert_eq!(problems, []);
     }
 

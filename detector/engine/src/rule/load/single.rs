@@ -125,7 +125,7 @@ impl Suppression {
     fn apply(self, detection: &mut DetectionRule, set: &mut RuleSet) {
         for field in &self.group {
             detection.late |= fields::is_late(field);
-            set.wanted.take(detection.target, field);
+            set.ask_for_field(detection.target, field);
         }
         detection.feeds.push((set.windows.len(), 0));
         set.windows.push(self.into_window(&detection.meta));
