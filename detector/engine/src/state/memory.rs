@@ -188,7 +188,10 @@ impl StateStore for MemoryStore {
         shared_ids: &[SharedStr],
     ) -> Result<Vec<Arc<PendingEvent>>, StateError> {
         let tables = self.tables();
-        let found = shared_ids.iter().filter_map(|id| tables.shared.get(id));
+        // Every copy of an event asks for it: with repetitions, the answer would grow with the
+        // square of the number of copies.
+        let asked: BTreeSet<&SharedStr> = shared_ids.iter().collect();
+        let found = asked.into_iter().filter_map(|id| tables.shared.get(id));
         Ok(found.flatten().cloned().collect())
     }
 
