@@ -334,6 +334,16 @@ async fn coverage_is_remembered<S: StateStore>(store: &S) {
         store.covered(&asked).await.expect("covered"),
         [true, false, false]
     );
+    let hours = CoverageMark {
+        hours: 3,
+        ..mark("us-east-1", 7_200)
+    };
+    store.mark_coverage(vec![hours]).await.expect("mark");
+    let asked = [0, 7_200, 10_800, 14_400, 18_000].map(|secs| mark("us-east-1", secs));
+    assert_eq!(
+        store.covered(&asked).await.expect("covered"),
+        [false, true, true, true, false]
+    );
 }
 
 /// Records times twice, as every delivery may be repeated.
