@@ -13,6 +13,7 @@
 )]
 
 mod baseline; // history to a proposed access policy
+mod bounds; // cost grows with the input and not with its square
 mod cases; // records in tests/cases, with the ledger and alerts they must give
 mod envelopes; // what wraps, compresses or damages records
 mod formats; // what is published and stored, frozen

@@ -148,6 +148,7 @@ fn the_engine_knows_nothing_of_the_world() {
         "ipnet",
         "libdeflater",
         "memchr",
+        "regex-syntax",
         "rsigma-eval",
         "rsigma-parser",
         "serde",

@@ -50,9 +50,11 @@ pub fn propose(
     let mut omissions = Omissions::default();
     let pairs = learn(&new, &bulk, options, &mut omissions);
     let left_out = omissions.into_sorted();
+    let mut by_principal: Vec<&Omission> = left_out.iter().collect();
+    by_principal.sort_by(|a, b| a.principal.cmp(&b.principal));
     let mut grants = fold::grants(&pairs);
     for grant in &mut grants {
-        grant.doubts = doubts(grant, &left_out);
+        grant.doubts = doubts(grant, &by_principal);
     }
     PolicyProposal {
         grants,
@@ -177,8 +179,8 @@ impl Omissions {
     }
 }
 
-/// Warnings for the reviewer of a grant.
-fn doubts(grant: &ProposedGrant, left_out: &[Omission]) -> Vec<String> {
+/// Warnings for the reviewer of a grant. The omissions are sorted by principal.
+fn doubts(grant: &ProposedGrant, left_out: &[&Omission]) -> Vec<String> {
     let mut doubts = Vec::new();
     let owner = grant.secrets.first().map(|arn| account_of(arn));
     // Only ARNs contain an account; services and principals without an ARN are not checked.
@@ -201,17 +203,19 @@ fn doubts(grant: &ProposedGrant, left_out: &[Omission]) -> Vec<String> {
 
 /// Why accesses of a grant's principals were omitted. Matched by pattern, because a pattern may
 /// also cover a principal all of whose accesses were omitted.
-fn reasons_left_out(grant: &ProposedGrant, left_out: &[Omission]) -> BTreeSet<&'static str> {
-    let patterns: Vec<GlobPattern> = grant
-        .principals
-        .iter()
-        .map(|p| GlobPattern::new(p))
-        .collect();
-    left_out
-        .iter()
-        .filter(|omission| patterns.iter().any(|p| p.matches(&omission.principal)))
-        .map(|omission| omission.why.as_str())
-        .collect()
+fn reasons_left_out(grant: &ProposedGrant, left_out: &[&Omission]) -> BTreeSet<&'static str> {
+    let mut reasons = BTreeSet::new();
+    for pattern in &grant.principals {
+        // Only those that begin as the pattern does: there are as many omissions as principals.
+        let literal = pattern.split(['*', '?']).next().unwrap_or_default();
+        let start = left_out.partition_point(|omission| *omission.principal < *literal);
+        let pattern = GlobPattern::new(pattern);
+        let rest = left_out.get(start..).unwrap_or_default().iter();
+        let near = rest.take_while(|omission| omission.principal.starts_with(literal));
+        let omitted = near.filter(|omission| pattern.matches(&omission.principal));
+        reasons.extend(omitted.map(|omission| omission.why.as_str()));
+    }
+    reasons
 }
 
 /// The account in an ARN or in a pattern of one.

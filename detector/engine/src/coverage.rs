@@ -3,19 +3,23 @@
 
 use std::collections::BTreeMap;
 
+use ahash::HashMap;
+
 use crate::ids::SharedStr;
 use crate::limits::COVERAGE_BUCKET_SECS;
 use crate::time::EventTime;
 
-/// An hour in which KMS events were seen in one account and region.
+/// Hours in a row in which KMS events were seen in one account and region.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CoverageMark {
     /// `recipientAccountId`: 12-digit account id.
     pub account: SharedStr,
     /// `awsRegion`, e.g. `eu-west-1`.
     pub region: SharedStr,
-    /// Event time divided by [`COVERAGE_BUCKET_SECS`]: hours since 1970 in UTC.
+    /// The first hour: event time divided by [`COVERAGE_BUCKET_SECS`], hours since 1970 in UTC.
     pub bucket: i64,
+    /// Number of hours, at least 1. An event marks one; an extract file may tell of years.
+    pub hours: i64,
 }
 
 impl CoverageMark {
@@ -26,49 +30,80 @@ impl CoverageMark {
             account,
             region,
             bucket: time.0.div_euclid(COVERAGE_BUCKET_SECS),
+            hours: 1,
         }
     }
 
-    /// This mark and those of the adjacent hours: any of them proves coverage.
+    /// The first hour and those beside it: any of them proves coverage.
     #[must_use]
     pub fn around(&self) -> [Self; 3] {
         [-1, 0, 1].map(|step| Self {
             bucket: self.bucket.saturating_add(step),
+            hours: 1,
+            ..self.clone()
+        })
+    }
+
+    /// Its hours, each as a mark of its own.
+    pub fn each(&self) -> impl Iterator<Item = Self> + '_ {
+        let hours = self.bucket..self.bucket.saturating_add(self.hours);
+        hours.map(|bucket| Self {
+            bucket,
+            hours: 1,
             ..self.clone()
         })
     }
 }
 
+/// Hours by account and region.
+#[derive(Debug, Default)]
+pub struct CoveredHours(HashMap<(SharedStr, SharedStr), HourRanges>);
+
+impl CoveredHours {
+    /// Adds the hours of a mark.
+    pub fn add(&mut self, mark: &CoverageMark) {
+        let place = (mark.account.clone(), mark.region.clone());
+        let last = mark.bucket.saturating_add(mark.hours - 1);
+        self.0.entry(place).or_default().add(mark.bucket, last);
+    }
+
+    /// Whether the first hour of a mark was added.
+    #[must_use]
+    pub fn contain(&self, mark: &CoverageMark) -> bool {
+        let place = (mark.account.clone(), mark.region.clone());
+        let hours = self.0.get(&place);
+        hours.is_some_and(|hours| hours.contains(mark.bucket))
+    }
+}
+
 /// Hours of one account and region, stored as ranges: three years without a gap take one entry.
 #[derive(Debug, Default)]
-pub struct HourRanges(BTreeMap<i64, i64>);
+struct HourRanges(BTreeMap<i64, i64>);
 
 impl HourRanges {
-    /// Adds an hour.
-    pub fn add(&mut self, hour: i64) {
-        if self.contains(hour) {
-            return;
+    /// Adds the hours from one to another, both included.
+    fn add(&mut self, first: i64, last: i64) {
+        let (mut first, mut last) = (first, last);
+        // All ranges that overlap with these hours, or touch them, become one with them.
+        while let Some((start, end)) = self.last_up_to(last.saturating_add(1)) {
+            if end < first.saturating_sub(1) {
+                break;
+            }
+            self.0.remove(&start);
+            (first, last) = (first.min(start), last.max(end));
         }
-        // The hour may close a hole: the ranges on both sides of it become one.
-        let end = self.0.remove(&hour.saturating_add(1)).unwrap_or(hour);
-        let before = self
-            .0
-            .range_mut(..hour)
-            .next_back()
-            .filter(|(_, end)| **end == hour.saturating_sub(1));
-        match before {
-            Some((_, last)) => *last = end,
-            None => drop(self.0.insert(hour, end)),
-        }
+        self.0.insert(first, last);
     }
 
     /// Whether an hour was added.
-    #[must_use]
-    pub fn contains(&self, hour: i64) -> bool {
-        self.0
-            .range(..=hour)
-            .next_back()
-            .is_some_and(|(_, end)| *end >= hour)
+    fn contains(&self, hour: i64) -> bool {
+        self.last_up_to(hour).is_some_and(|(_, end)| end >= hour)
+    }
+
+    /// The last range that starts at an hour or before it.
+    fn last_up_to(&self, hour: i64) -> Option<(i64, i64)> {
+        let (start, end) = self.0.range(..=hour).next_back()?;
+        Some((*start, *end))
     }
 }
 
@@ -80,7 +115,7 @@ mod tests {
     fn hours_are_those_that_were_added_in_any_order() {
         let added = [5, 3, 4, 9, -1, 3, 0, 8, 7];
         let mut hours = HourRanges::default();
-        added.iter().for_each(|hour| hours.add(*hour));
+        added.iter().for_each(|hour| hours.add(*hour, *hour));
         assert_eq!(
             (-3..12)
                 .filter(|hour| hours.contains(*hour))
@@ -91,5 +126,35 @@ mod tests {
             hours.0.into_iter().collect::<Vec<_>>(),
             [(-1, 0), (3, 5), (7, 9)]
         );
+    }
+
+    #[test]
+    fn ranges_that_overlap_or_touch_are_one() {
+        let ranges = |added: &[(i64, i64)]| {
+            let mut hours = HourRanges::default();
+            added
+                .iter()
+                .for_each(|(first, last)| hours.add(*first, *last));
+            hours.0.into_iter().collect::<Vec<_>>()
+        };
+        assert_eq!(ranges(&[(0, 2), (8, 9), (4, 6)]), [(0, 2), (4, 6), (8, 9)]);
+        assert_eq!(ranges(&[(0, 2), (4, 6), (8, 9), (3, 7)]), [(0, 9)]);
+        assert_eq!(ranges(&[(0, 9), (3, 4)]), [(0, 9)]);
+        assert_eq!(ranges(&[(3, 4), (0, 9)]), [(0, 9)]);
+        let ends = [(i64::MIN, i64::MIN), (i64::MAX, i64::MAX)];
+        assert_eq!(ranges(&ends), ends);
+    }
+
+    #[test]
+    fn a_mark_of_many_hours_is_that_of_each() {
+        let mut mark = CoverageMark::at("1".into(), "r".into(), EventTime(7_200));
+        mark.hours = 3;
+        let each: Vec<i64> = mark.each().map(|mark| mark.bucket).collect();
+        assert_eq!(each, [2, 3, 4]);
+        let mut covered = CoveredHours::default();
+        covered.add(&mark);
+        assert!(mark.each().all(|mark| covered.contain(&mark)));
+        mark.bucket = 5;
+        assert!(!covered.contain(&mark));
     }
 }

@@ -11,6 +11,8 @@
 
 mod header;
 
+mod stretches;
+
 mod entry;
 mod line;
 
@@ -68,6 +70,7 @@ mod tests {
             account: "1".into(),
             region: "r".into(),
             bucket: hour,
+            hours: 1,
         };
         let entry = ExtractEntry {
             name: name.into(),

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ahash::HashSet;
 
 use crate::access::{Access, AccessMethod, DecryptStatus};
-use crate::coverage::CoverageMark;
+use crate::coverage::{CoverageMark, CoveredHours};
 use crate::ids::SharedStr;
 use crate::limits::COVERAGE_BUCKET_SECS;
 use crate::observation::CallOutcome;
@@ -88,9 +88,11 @@ pub fn find<'a>(
     accesses: impl IntoIterator<Item = &'a Access>,
     coverage: &HashSet<CoverageMark>,
 ) -> Vec<CoverageGap> {
+    let mut covered = CoveredHours::default();
+    coverage.iter().for_each(|mark| covered.add(mark));
     let mut halves = MissedHalves::default();
     for access in accesses {
-        halves.count(access, coverage);
+        halves.count(access, &covered);
     }
     let mut gaps = missed_deliveries(deliveries);
     gaps.extend(merged(halves.uncovered, MissingKind::kms_events));
@@ -109,7 +111,7 @@ struct MissedHalves {
 }
 
 impl MissedHalves {
-    fn count(&mut self, access: &Access, coverage: &HashSet<CoverageMark>) {
+    fn count(&mut self, access: &Access, covered: &CoveredHours) {
         let head = &access.head;
         let hour = CoverageMark::at(head.account.clone(), head.region.clone(), head.time);
         match (access.method, access.decrypt.status) {
@@ -119,7 +121,7 @@ impl MissedHalves {
             // incomplete only where no KMS event was logged at all.
             (_, DecryptStatus::Unknown)
                 if head.outcome == CallOutcome::Success
-                    && !hour.around().iter().any(|m| coverage.contains(m)) =>
+                    && !hour.around().iter().any(|m| covered.contain(m)) =>
             {
                 self.uncovered.entry(hour).or_default().decrypts += 1;
             }
@@ -222,6 +224,7 @@ impl GapStretch {
             account,
             region,
             bucket,
+            ..
         } = self.first;
         CoverageGap {
             account,

@@ -26,34 +26,44 @@ impl GlobPattern {
     /// Whether the whole subject matches; case-sensitive.
     #[must_use]
     pub fn matches(&self, subject: &str) -> bool {
-        let (mut pattern, mut subject) = (self.0.as_bytes(), subject.as_bytes());
-        // The pattern after the last star, and where in the subject it was tried. Earlier stars
-        // need not be remembered: the text between two stars may as well match at its first
-        // occurrence.
-        let mut last_star: Option<AfterStar<'_>> = None;
-        loop {
-            match (pattern.split_first(), subject.split_first()) {
-                (None, None) => return true,
-                (Some((b'*', after)), _) => {
-                    last_star = Some((after, subject));
-                    pattern = after;
-                }
-                (Some((b'?', after)), Some(_)) => {
-                    pattern = after;
-                    subject = without_first_char(subject);
-                }
-                (Some((a, after)), Some((b, rest))) if is_same(*a, *b) => {
-                    pattern = after;
-                    subject = rest;
-                }
-                // Mismatch: the last star must take more.
-                _ => {
-                    let Some(next) = last_star.and_then(taking_more) else {
-                        return false;
-                    };
-                    last_star = Some(next);
-                    (pattern, subject) = next;
-                }
+        is_match(self.0.as_bytes(), subject.as_bytes(), (b'*', b'?'), is_same)
+    }
+}
+
+/// Whether a whole subject, which is text, matches a pattern with these bytes for any text and for
+/// one character. Other bytes match those that are the same.
+#[inline]
+pub(crate) fn is_match<'a>(
+    mut pattern: &'a [u8],
+    mut subject: &'a [u8],
+    (many, one): (u8, u8),
+    is_same: impl Fn(u8, u8) -> bool,
+) -> bool {
+    // The pattern after the last star, and where in the subject it was tried. Earlier stars need
+    // not be remembered: the text between two stars may as well match at its first occurrence.
+    let mut last_star: Option<AfterStar<'_>> = None;
+    loop {
+        match (pattern.split_first(), subject.split_first()) {
+            (None, None) => return true,
+            (Some((a, after)), _) if *a == many => {
+                last_star = Some((after, subject));
+                pattern = after;
+            }
+            (Some((a, after)), Some(_)) if *a == one => {
+                pattern = after;
+                subject = without_first_char(subject);
+            }
+            (Some((a, after)), Some((b, rest))) if is_same(*a, *b) => {
+                pattern = after;
+                subject = rest;
+            }
+            // Mismatch: the last star must take more.
+            _ => {
+                let Some(next) = last_star.and_then(taking_more) else {
+                    return false;
+                };
+                last_star = Some(next);
+                (pattern, subject) = next;
             }
         }
     }

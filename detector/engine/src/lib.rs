@@ -12,6 +12,7 @@
 pub mod digest;
 pub mod glob;
 pub mod limits;
+mod literals;
 pub mod parallel;
 mod parse_enum;
 mod repair;

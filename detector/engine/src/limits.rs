@@ -1,5 +1,7 @@
 //! Every limit of the engine as a named constant: value, unit, source, and what happens beyond it.
 
+use std::ops::RangeInclusive;
+
 /// Largest difference in seconds between the event times of a read and its KMS Decrypt.
 ///
 /// In real logs the difference is 0 s for every pair; five seconds allow for the clocks of two
@@ -40,6 +42,23 @@ pub const WHOLE_OBJECT_BYTES: usize = 24 * 1024 * 1024;
 
 /// Size in bytes of the chunks in which a stream is read.
 pub const STREAM_CHUNK_BYTES: usize = 1024 * 1024;
+
+/// Largest number of log objects in an extract file; a file that claims more is refused.
+///
+/// A header and an entry for each are held in memory. Ten million objects are three years of a
+/// hundred busy accounts and regions; more are extracted in parts.
+pub const EXTRACTED_OBJECTS: usize = 10_000_000;
+
+/// Largest number of separate stretches of hours with KMS events in an extract file, besides one
+/// for each of its objects; a file that claims more is refused.
+///
+/// An object of CloudTrail has one stretch. 40 accounts in 17 regions whose logs pause every night
+/// have 750,000 in three years, if all their logs are merged to one object.
+pub const EXTRACTED_STRETCHES: usize = 2_000_000;
+
+/// First and last second, since 1970 in UTC, of times in an extract file: the years 0 to 9999, as
+/// in the texts of records. A file with another time is refused as damaged.
+pub const EXTRACTED_TIMES: RangeInclusive<i64> = -62_167_219_200..=253_402_300_799;
 
 /// Largest number of accesses listed in an alert; the alert also has the total.
 pub const ALERT_ACCESSES: usize = 10;

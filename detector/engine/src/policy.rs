@@ -1,11 +1,14 @@
 //! The access policy: who is expected to read what. Parses the YAML and judges accesses.
 
 mod file;
+mod index;
 mod source;
 
 use std::collections::HashMap;
 use std::str::FromStr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use self::index::GrantIndex;
 
 pub use self::file::{GrantFault, PolicyError, PolicyFault};
 pub use self::source::{InvalidSource, SourcePattern};
@@ -81,8 +84,12 @@ struct CoveringGrants {
 #[derive(Debug)]
 pub struct AccessPolicy {
     grants: Vec<PolicyGrant>,
+    /// Finds grants by secret; `None` if all of them must be asked.
+    index: Option<GrantIndex>,
     /// Cache of the grants that cover a secret: policies are large and secrets are few.
     covering: Mutex<HashMap<CoveringGrants, Covering>>,
+    /// Cache of the verdicts about regions, by account and region: each asks all grants.
+    account_regions: Mutex<HashMap<(SharedStr, SharedStr), PolicyVerdict>>,
     strict: bool,
 }
 
@@ -90,9 +97,12 @@ impl FromStr for AccessPolicy {
     type Err = PolicyError;
 
     fn from_str(text: &str) -> Result<Self, PolicyError> {
+        let grants = file::read(text)?;
         Ok(Self {
-            grants: file::read(text)?,
+            index: GrantIndex::new(&grants),
+            grants,
             covering: Mutex::default(),
+            account_regions: Mutex::default(),
             strict: false,
         })
     }
@@ -214,7 +224,17 @@ impl AccessPolicy {
     }
 
     fn account_region(&self, access: &Access) -> PolicyVerdict {
-        let (account, region) = (&access.secret.account, &access.head.region);
+        let place = (access.secret.account.clone(), access.head.region.clone());
+        let mut known = usable(&self.account_regions);
+        let verdict = known.get(&place).copied();
+        verdict.unwrap_or_else(|| {
+            let verdict = self.find_account_region(&place.0, &place.1);
+            known.insert(place, verdict);
+            verdict
+        })
+    }
+
+    fn find_account_region(&self, account: &str, region: &str) -> PolicyVerdict {
         let mut verdict = PolicyVerdict::Undeclared;
         for mentioned in self
             .grants
@@ -235,11 +255,7 @@ impl AccessPolicy {
             arn: secret.arn.clone(),
             folder,
         };
-        // Entries are complete or absent, so that the map is usable even after a panic.
-        let mut known = self
-            .covering
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut known = usable(&self.covering);
         let found = known
             .entry(key)
             .or_insert_with(|| self.find_covering(secret, folder));
@@ -256,12 +272,22 @@ impl AccessPolicy {
                 .collect();
             subjects.extend(below);
         }
-        let grants = self.grants.iter().enumerate();
-        grants
-            .filter(|(_, grant)| grant.covers(&subjects))
-            .map(|(index, _)| index)
+        let index = self.index.as_ref();
+        let candidates = index.and_then(|index| index.candidates(&subjects));
+        let candidates = candidates.unwrap_or_else(|| (0..self.grants.len()).collect());
+        candidates
+            .into_iter()
+            .filter(|number| {
+                let grant = self.grants.get(*number);
+                grant.is_some_and(|grant| grant.covers(&subjects))
+            })
             .collect()
     }
+}
+
+/// A cache. Its entries are complete or absent, so that it is usable even after a panic.
+fn usable<T>(cache: &Mutex<T>) -> MutexGuard<'_, T> {
+    cache.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn yes_or_no(allowed: bool) -> PolicyVerdict {

@@ -8,6 +8,7 @@ pub mod fields;
 pub mod load;
 pub mod needs;
 pub(crate) mod source;
+pub(crate) mod values;
 pub mod vars;
 
 use std::cell::OnceCell;
@@ -22,6 +23,7 @@ use crate::extract::{RawFields, WantedFields};
 use crate::fact::{Fact, WindowKey};
 use crate::ids::SharedStr;
 use crate::rule::needs::{DetectionNeeds, NeededCalls};
+use crate::rule::values::{ListedEvent, ValueLists};
 use crate::rule_meta::{RuleLevel, RuleMeta};
 
 /// What kind of event a rule sees, by its `logsource`.
@@ -162,6 +164,8 @@ pub struct RuleSet {
     pub warnings: Vec<String>,
     wanted: WantedFields,
     asks_for_seen: bool,
+    /// The long lists of values in all rules.
+    pub(crate) lists: ValueLists,
 }
 
 impl WantedFields {
@@ -359,13 +363,17 @@ impl RuleSet {
     ) -> impl Iterator<Item = (usize, &'s DetectionRule)> {
         // Looked up once: most rules about records are ruled out by the service alone.
         let source = event.get_field("eventSource").and_then(|v| scalar_text(&v));
+        let event = ListedEvent {
+            event,
+            lists: &self.lists,
+        };
         self.detections
             .iter()
             .enumerate()
             .filter(move |(_, detection)| {
                 let asked =
                     detection.target == scope.target && (scope.finalized || !detection.late);
-                asked && detection.may_match(source.as_deref()) && detection.matches(event)
+                asked && detection.may_match(source.as_deref()) && detection.matches(&event)
             })
     }
 

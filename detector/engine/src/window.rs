@@ -200,8 +200,12 @@ impl<'f> WindowTally<'f> {
         // The earliest possible fact of a rule leaves the most room for the rules after it.
         let mut earliest = EventTime(i64::MIN);
         for slot in 0..usize::try_from(rules).unwrap_or(usize::MAX) {
-            let times = self.slots.get(&slot);
-            match times.and_then(|times| times.iter().find(|time| **time >= earliest)) {
+            // Found by halves: the times of a rule are in order, and there may be a day of them.
+            let next = self.slots.get(&slot).and_then(|times| {
+                let next = times.partition_point(|time| *time < earliest);
+                times.get(next)
+            });
+            match next {
                 Some(time) => earliest = *time,
                 None => return false,
             }

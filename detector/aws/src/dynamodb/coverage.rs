@@ -29,8 +29,9 @@ impl StoredCoverage {
     }
 
     pub(super) async fn mark(&self, marks: Vec<CoverageMark>) -> Result<(), StateError> {
+        let hours = marks.iter().flat_map(CoverageMark::each).collect();
         // Most objects repeat the mark of their hour: without this, each would cost a write.
-        let new: Vec<CoverageMark> = self.marked.missing(marks);
+        let new: Vec<CoverageMark> = self.marked.missing(hours);
         self.table
             .put(new.iter().map(|mark| self.item(mark)).collect())
             .await?;

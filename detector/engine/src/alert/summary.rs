@@ -106,12 +106,12 @@ fn deed(evidence: &[Evidence], secrets: usize) -> String {
 fn done(evidence: &[Evidence]) -> String {
     let (accesses, others): (Vec<&Evidence>, Vec<&Evidence>) =
         evidence.iter().partition(|e| e.access.is_some());
-    let mut deeds: Vec<String> = Vec::new();
-    for call in others.iter().map(|e| format!("called {}", e.head.api)) {
-        if !deeds.contains(&call) {
-            deeds.push(call);
-        }
-    }
+    let mut apis = BTreeSet::new();
+    let others = others.iter().map(|e| &*e.head.api);
+    let mut deeds: Vec<String> = others
+        .filter(|api| apis.insert(*api))
+        .map(|api| format!("called {api}"))
+        .collect();
     deeds.extend(verb_for_all(&accesses).map(str::to_owned));
     deeds.join(" and ")
 }

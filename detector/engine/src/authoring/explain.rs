@@ -274,6 +274,25 @@ correlation:
     }
 
     #[test]
+    fn a_long_list_is_told_by_its_length() {
+        let names: Vec<String> = (0..100).map(|n| format!("db{n}*")).collect();
+        let rule = RULES.replace(
+            "{secret.name: other}",
+            &format!("{{secret.name: {names:?}}}"),
+        );
+        let (rules, _) = load([("rules/many.yml", &*rule)]).unwrap();
+        let text = format!("[{},{}]", read("e1", "db7x"), read("e2", "other"));
+        let found = pollster::block_on(explain(&rules, "reads", text.as_bytes(), None)).unwrap();
+        let lines = found.events.iter().map(|event| {
+            let line = event.lines.iter().find(|line| line.text.contains("100"));
+            line.map(|line| (line.holds, &*line.text)).unwrap()
+        });
+        let asked = "secret.name is one of 100 values";
+        let other = format!("{asked}; it is \"other\"");
+        assert_eq!(lines.collect::<Vec<_>>(), [(true, asked), (false, &*other)]);
+    }
+
+    #[test]
     fn a_window_tells_what_it_counted_in_each_group() {
         let one = explained("many", &[read("e1", "db")]).unwrap();
         assert!(!one.fires);

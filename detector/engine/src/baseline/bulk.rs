@@ -56,18 +56,19 @@ fn by_principal(accesses: &[Arc<Access>]) -> BTreeMap<SharedStr, Vec<TimedRead>>
 
 /// Of reads sorted by time, those in any window with at least [`BULK_SECRETS`] secrets.
 fn in_full_windows(reads: &[TimedRead]) -> Vec<&TimedRead> {
-    let mut hit = vec![false; reads.len()];
+    let (mut hit, mut marked) = (Vec::new(), 0);
     let mut window = BulkWindow::default();
     for (end, read) in reads.iter().enumerate() {
         window.slide_to(read, reads);
-        // Marks the whole window, not only its last read.
+        // Takes the whole window, not only its last read, but no read again: windows that follow
+        // each other share nearly all of their reads.
         if window.counts.len() >= BULK_SECRETS {
-            let within = hit.iter_mut().take(end + 1).skip(window.start);
-            within.for_each(|hit| *hit = true);
+            let first = window.start.max(marked);
+            hit.extend(reads.get(first..=end).unwrap_or_default());
+            marked = end + 1;
         }
     }
-    let marked = reads.iter().zip(hit).filter(|(_, hit)| *hit);
-    marked.map(|(read, _)| read).collect()
+    hit
 }
 
 /// A sliding window that ends at the current read.

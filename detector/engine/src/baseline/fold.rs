@@ -95,12 +95,17 @@ impl<'p> Inventory<'p> {
             convention: Convention::of(pairs),
             ..Self::default()
         };
+        let mut names: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for (target, pair) in pairs.values().flatten() {
-            let names = found.names.entry(SecretOwner::of(target)).or_default();
-            names.entry(target.store).or_default().insert(&target.name);
+            let names = names.entry(SecretOwner::of(target)).or_default();
+            names.push((target.store, &*target.name));
             let regions = found.regions.entry(&target.account).or_default();
             regions.extend(&pair.regions);
         }
+        let names = names.into_iter();
+        found.names = names
+            .map(|(owner, names)| (owner, names.into_iter().collect()))
+            .collect();
         found
     }
 }
@@ -165,7 +170,10 @@ impl<'p> GroupShare<'_, 'p> {
             });
             return named.collect();
         }
-        let (none, targets) = (KnownNames::new(), self.pairs.iter().map(|pair| pair.target));
+        let (none, targets) = (
+            KnownNames::default(),
+            self.pairs.iter().map(|pair| pair.target),
+        );
         let known = inventory.names.get(&self.owner).unwrap_or(&none);
         patterns(targets, self.group.folded, known)
     }

@@ -85,17 +85,20 @@ fn are_siblings(principals: &[&SharedStr], pairs: &ReadPairs) -> bool {
         .iter()
         .map(|principal| folders(principal, pairs))
         .collect();
-    all.iter().enumerate().all(|(index, mine)| {
-        let others: BTreeSet<NameFolder<'_>> = all
+    // How many of them read each folder. Whether others read it is known from that, without a union
+    // of the others for each.
+    let mut readers: BTreeMap<NameFolder<'_>, usize> = BTreeMap::new();
+    for folder in all.iter().flatten() {
+        *readers.entry(*folder).or_default() += 1;
+    }
+    all.iter().all(|mine| {
+        let shared = mine
             .iter()
-            .enumerate()
-            .filter(|(other, _)| *other != index)
-            .flat_map(|(_, folders)| folders.iter().copied())
-            .collect();
-        // Compared with the union and not with its own folders: otherwise a role that reads few of
+            .filter(|folder| readers.get(folder).is_some_and(|readers| *readers > 1))
+            .count();
+        // Compared with the folders of all and not with its own: otherwise a role that reads few of
         // the folders would be granted all of them.
-        let shared = mine.intersection(&others).count();
-        shared > 0 && shared * 2 >= mine.union(&others).count()
+        shared > 0 && shared * 2 >= readers.len()
     })
 }
 

@@ -17,7 +17,37 @@ pub(super) struct StoredName {
 }
 
 /// Names that any principal was seen to read in one account, by store.
-pub(super) type KnownNames<'p> = BTreeMap<SecretStore, BTreeSet<&'p str>>;
+#[derive(Debug, Default)]
+pub(super) struct KnownNames<'p>(BTreeMap<SecretStore, SortedNames<'p>>);
+
+/// Names, each once. Sorted, so that those in a folder are found and counted without looking at the
+/// others: every group asks for the same folders.
+#[derive(Debug, Default)]
+struct SortedNames<'p>(Vec<&'p str>);
+
+impl<'p> FromIterator<(SecretStore, &'p str)> for KnownNames<'p> {
+    fn from_iter<I: IntoIterator<Item = (SecretStore, &'p str)>>(names: I) -> Self {
+        let mut known = Self::default();
+        for (store, name) in names {
+            known.0.entry(store).or_default().0.push(name);
+        }
+        for SortedNames(names) in known.0.values_mut() {
+            names.sort_unstable();
+            names.dedup();
+        }
+        known
+    }
+}
+
+impl<'p> SortedNames<'p> {
+    /// The names in a folder.
+    fn below(&self, folder: &str) -> &[&'p str] {
+        let start = self.0.partition_point(|name| *name < folder);
+        let rest = self.0.get(start..).unwrap_or_default();
+        let end = rest.partition_point(|name| name.starts_with(folder));
+        rest.get(..end).unwrap_or_default()
+    }
+}
 
 /// Names and patterns in both stores. A folder that becomes a pattern in one store becomes one in
 /// the other too, if nobody else reads there: applications use the same folders in both.
@@ -26,15 +56,12 @@ pub(super) fn patterns<'p>(
     siblings: bool,
     known: &KnownNames<'p>,
 ) -> Vec<StoredName> {
-    let mut read: KnownNames<'p> = BTreeMap::new();
-    for target in targets {
-        read.entry(target.store).or_default().insert(&target.name);
-    }
-    let none = BTreeSet::new();
-    let foldings = read.iter().map(|(store, read)| NameFolding {
+    let read: KnownNames<'p> = targets.map(|t| (t.store, &*t.name)).collect();
+    let none = SortedNames::default();
+    let foldings = read.0.iter().map(|(store, read)| NameFolding {
         store: *store,
         read,
-        known: known.get(store).unwrap_or(&none),
+        known: known.0.get(store).unwrap_or(&none),
         siblings,
     });
     // Two passes: the patterns of both stores must be known before either is final.
@@ -54,9 +81,9 @@ pub(super) fn patterns<'p>(
 struct NameFolding<'s, 'p> {
     store: SecretStore,
     /// Names that the group reads.
-    read: &'s BTreeSet<&'p str>,
+    read: &'s SortedNames<'p>,
     /// Names that any principal reads, including those of the group.
-    known: &'s BTreeSet<&'p str>,
+    known: &'s SortedNames<'p>,
     /// Whether the group has several principals.
     siblings: bool,
 }
@@ -64,20 +91,20 @@ struct NameFolding<'s, 'p> {
 impl NameFolding<'_, '_> {
     /// Names, and patterns for folders of which enough was read; the widest such folder wins.
     fn names(self, alike: &BTreeSet<String>) -> Vec<String> {
-        let folders: BTreeSet<&str> = self.read.iter().flat_map(|name| parents(name)).collect();
-        let mut patterns: Vec<String> = Vec::new();
-        // In sorted order, a folder comes before its subfolders.
+        let all = self.read.0.iter();
+        let folders: BTreeSet<&str> = all.clone().flat_map(|name| parents(name)).collect();
+        let mut taken: Vec<&str> = Vec::new();
+        // In sorted order, a folder comes directly before everything in it: of the folders taken so
+        // far, only the last can contain the next.
         for folder in folders {
-            let in_wider = patterns
-                .iter()
-                .any(|wider| folder.starts_with(folder_of(wider)));
+            let in_wider = taken.last().is_some_and(|wider| folder.starts_with(wider));
             if !in_wider && self.may_stand_for_all(folder, alike) {
-                patterns.push(format!("{folder}*"));
+                taken.push(folder);
             }
         }
-        let rest = self.read.iter().filter(|name| !is_covered(name, &patterns));
-        let rest: Vec<String> = rest.map(ToString::to_string).collect();
-        patterns.extend(rest);
+        let rest = all.filter(|name| !is_covered(name, &taken));
+        let mut patterns: Vec<String> = rest.map(ToString::to_string).collect();
+        patterns.extend(taken.iter().map(|folder| format!("{folder}*")));
         patterns.sort();
         patterns
     }
@@ -94,7 +121,8 @@ impl NameFolding<'_, '_> {
     /// principal reads there. If the group reads all of them, two children are enough for several
     /// principals, and one if the folder is a pattern in the other store.
     fn may_stand_for_all(self, folder: &str, alike: &BTreeSet<String>) -> bool {
-        let (mine, all) = (below(self.read, folder), below(self.known, folder));
+        let read = self.read.below(folder);
+        let (mine, all) = (read.len(), self.known.below(folder).len());
         let enough = if mine < all {
             SIBLINGS
         } else if alike.contains(folder.trim_start_matches('/')) {
@@ -105,8 +133,7 @@ impl NameFolding<'_, '_> {
             SIBLINGS
         };
         // Counts children, not names: many names in one subfolder say nothing about the others.
-        let children: BTreeSet<&str> = self
-            .read
+        let children: BTreeSet<&str> = read
             .iter()
             .filter_map(|name| name.strip_prefix(folder)?.split('/').next())
             .collect();
@@ -114,22 +141,13 @@ impl NameFolding<'_, '_> {
     }
 }
 
-/// The number of names in a folder.
-fn below(names: &BTreeSet<&str>, folder: &str) -> usize {
-    names.iter().filter(|name| name.starts_with(folder)).count()
-}
-
-/// Whether one of these patterns matches a name.
-fn is_covered(name: &str, patterns: &[String]) -> bool {
-    // With a slash, so that a path that is read as a whole matches the pattern of its folder.
+/// Whether a name is in one of these folders, which are sorted and not in each other.
+fn is_covered(name: &str, folders: &[&str]) -> bool {
+    // With a slash, so that a path that is read as a whole is in its folder.
     let path = format!("{name}/");
-    patterns
-        .iter()
-        .any(|pattern| path.starts_with(folder_of(pattern)))
-}
-
-fn folder_of(pattern: &str) -> &str {
-    pattern.trim_end_matches('*')
+    let before = folders.partition_point(|folder| **folder <= *path);
+    let last = before.checked_sub(1).and_then(|last| folders.get(last));
+    last.is_some_and(|folder| path.starts_with(folder))
 }
 
 /// All parent folders of a name, with their slash; for a flat name, the part up to its last hyphen.
@@ -166,9 +184,14 @@ mod tests {
         alike: &[],
     };
 
+    fn sorted<'a>(names: &[&'a str]) -> SortedNames<'a> {
+        let names: BTreeSet<&str> = names.iter().copied().collect();
+        SortedNames(names.into_iter().collect())
+    }
+
     fn check(case: &Case<'_>, expected: &[&str]) {
-        let read: BTreeSet<&str> = case.read.iter().copied().collect();
-        let known: BTreeSet<&str> = case.read.iter().chain(case.others).copied().collect();
+        let read = sorted(case.read);
+        let known = sorted(&[case.read, case.others].concat());
         let alike = case.alike.iter().map(ToString::to_string).collect();
         let folding = NameFolding {
             store: SecretStore::Ssm,
@@ -260,10 +283,12 @@ mod tests {
         };
         let mut targets = vec![target(SecretStore::SecretsManager, "pay/key")];
         targets.extend(["a", "b", "c"].map(|n| target(SecretStore::Ssm, &format!("/pay/{n}"))));
-        let mut known = KnownNames::new();
-        for SecretTarget { store, name, .. } in &targets {
-            known.entry(*store).or_default().insert(name);
-        }
+        let names = |targets: &[SecretTarget]| -> Vec<(SecretStore, String)> {
+            let names = targets.iter().map(|t| (t.store, t.name.to_string()));
+            names.collect()
+        };
+        let mut all = names(&targets);
+        let known = all.iter().map(|(s, n)| (*s, &**n)).collect();
         let found = patterns(targets.iter(), false, &known);
         let found: Vec<(SecretStore, &str)> =
             found.iter().map(|n| (n.store, &*n.pattern)).collect();
@@ -274,10 +299,9 @@ mod tests {
                 (SecretStore::Ssm, "/pay/*")
             ]
         );
-        known
-            .entry(SecretStore::SecretsManager)
-            .or_default()
-            .insert("pay/of-somebody-else");
+        let other = "pay/of-somebody-else".to_owned();
+        all.push((SecretStore::SecretsManager, other));
+        let known = all.iter().map(|(s, n)| (*s, &**n)).collect();
         assert_eq!(
             patterns(targets.iter(), false, &known)[0].pattern,
             "pay/key"

@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::coverage::CoverageMark;
 use crate::envelope::RecordShape;
+use crate::extract_file::stretches::HourStretches;
 use crate::ids::SharedStr;
+use crate::limits::{COVERAGE_BUCKET_SECS, EXTRACTED_TIMES};
 use crate::object::RecordOrigin;
 use crate::report::{ObjectStatus, ReadReport, SkippedRecord};
 use crate::scan::{ScanResult, UnreadableRecord};
@@ -65,18 +67,18 @@ fn is_zero(count: &u64) -> bool {
 /// Hours in which KMS events of one account and region were seen. In JSON: `[account, region,
 /// hours]`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(from = "(SharedStr, SharedStr, Vec<i64>)")]
+#[serde(from = "(SharedStr, SharedStr, HourStretches)")]
 pub struct CoveredPlace {
     /// `recipientAccountId`: 12-digit account id.
     pub account: SharedStr,
     /// `awsRegion`, e.g. `eu-west-1`.
     pub region: SharedStr,
     /// Hours since 1970 in UTC, ascending.
-    pub hours: Vec<i64>,
+    pub(super) hours: HourStretches,
 }
 
-impl From<(SharedStr, SharedStr, Vec<i64>)> for CoveredPlace {
-    fn from((account, region, hours): (SharedStr, SharedStr, Vec<i64>)) -> Self {
+impl From<(SharedStr, SharedStr, HourStretches)> for CoveredPlace {
+    fn from((account, region, hours): (SharedStr, SharedStr, HourStretches)) -> Self {
         Self {
             account,
             region,
@@ -129,15 +131,30 @@ impl ExtractEntry {
         }
     }
 
-    /// Where and when KMS events were seen.
+    /// Where and when KMS events were seen: a mark for each stretch of hours in a row.
     pub fn marks(&self) -> impl Iterator<Item = CoverageMark> + '_ {
         self.coverage.iter().flat_map(|place| {
-            place.hours.iter().map(|hour| CoverageMark {
+            place.hours.iter().map(|(bucket, hours)| CoverageMark {
                 account: place.account.clone(),
                 region: place.region.clone(),
-                bucket: *hour,
+                bucket,
+                hours,
             })
         })
+    }
+
+    /// Number of stretches of hours in all places.
+    pub(super) fn stretches(&self) -> usize {
+        self.coverage.iter().map(|place| place.hours.len()).sum()
+    }
+
+    /// Whether all its times are such as records have.
+    pub(super) fn has_usual_times(&self) -> bool {
+        let hours = self.coverage.iter().flat_map(|place| place.hours.iter());
+        let ends = hours.flat_map(|(first, hours)| [first, first.saturating_add(hours - 1)]);
+        ends.map(|hour| hour.saturating_mul(COVERAGE_BUCKET_SECS))
+            .chain(self.delivered)
+            .all(|secs| EXTRACTED_TIMES.contains(&secs))
     }
 
     /// Groups coverage marks by account and region.
@@ -147,8 +164,9 @@ impl ExtractEntry {
         // file.
         let mut places: BTreeMap<(SharedStr, SharedStr), BTreeSet<i64>> = BTreeMap::new();
         for mark in marks {
-            let hours = places.entry((mark.account, mark.region)).or_default();
-            hours.insert(mark.bucket);
+            let hours = mark.bucket..mark.bucket.saturating_add(mark.hours);
+            let place = places.entry((mark.account, mark.region)).or_default();
+            place.extend(hours);
         }
         places
             .into_iter()
@@ -229,6 +247,7 @@ mod tests {
             account: "1".into(),
             region: "r".into(),
             bucket: hour,
+            hours: 1,
         };
         scan_result.coverage.extend([mark(5), mark(3)]);
         scan_result.kept.push((EventTime(1), "{}".to_owned()));

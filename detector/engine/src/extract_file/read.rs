@@ -7,6 +7,8 @@ use flate2::bufread::MultiGzDecoder;
 use crate::extract_file::entry::ExtractEntry;
 use crate::extract_file::header::{ExtractHeader, SCHEMA};
 use crate::extract_file::line::{ExtractEnd, ExtractRecord, ParsedLine, RECORD};
+use crate::extract_file::stretches::TOO_MANY;
+use crate::limits::{EXTRACTED_OBJECTS, EXTRACTED_STRETCHES, EXTRACTED_TIMES};
 
 /// Longest line in bytes: records are much shorter, but an object of many years and accounts may
 /// have many coverage marks.
@@ -18,6 +20,9 @@ pub enum ExtractFileError {
     /// It is truncated, or its bytes are damaged.
     #[error("the extract file is truncated or damaged ({0}); extract it again")]
     Broken(String),
+    /// It claims more than an extract file may.
+    #[error("the extract file claims {0}; extract its logs again in parts, by --from and --to")]
+    TooMuch(String),
     /// It is something else, or has another version.
     #[error("is not an extract file that this version reads ({0}); it reads {SCHEMA}")]
     Foreign(String),
@@ -97,12 +102,21 @@ impl<R: BufRead> ExtractFileReader<R> {
         if header.schema != SCHEMA {
             return Err(ExtractFileError::Foreign(header.schema));
         }
+        // The span moves the clock of a run.
+        let is_usual = header.span.is_none_or(|(first, last)| {
+            first <= last && EXTRACTED_TIMES.contains(&first) && EXTRACTED_TIMES.contains(&last)
+        });
+        if !is_usual {
+            return Err(broken("its span is not one of times in order"));
+        }
         Ok(header)
     }
 
     /// Reads up to the first record, or to the end of a file without records. All objects precede
     /// all records, so that callers know at once which of them to take.
     fn read_entries(&mut self) -> Result<(), ExtractFileError> {
+        // Of each object the first is not counted.
+        let mut more_stretches = 0;
         loop {
             self.line_before_end()?;
             if self.line.starts_with(RECORD.as_bytes()) {
@@ -111,6 +125,8 @@ impl<R: BufRead> ExtractFileReader<R> {
             }
             match self.other_line()? {
                 ParsedLine::Object(entry) => {
+                    more_stretches += entry.stretches().saturating_sub(1);
+                    check_claims(&entry, self.objects + 1, more_stretches)?;
                     self.entries.push(*entry);
                     self.objects += 1;
                 }
@@ -140,6 +156,13 @@ impl<R: BufRead> ExtractFileReader<R> {
         self.read += 1;
         let record =
             ExtractRecord::parse(&self.line).ok_or_else(|| broken("a line is not a record"))?;
+        let is_in_span = self.header.span.is_some_and(|(first, last)| {
+            // The span opens the file at its time when it is merged with others.
+            (first..=last).contains(&record.time.0)
+        });
+        if !is_in_span {
+            return Err(broken("a record is outside of its span"));
+        }
         // Callers look up the origin by this index: a wrong one would lose the record in silence.
         if record.object >= self.objects {
             return Err(broken(format!(
@@ -152,7 +175,13 @@ impl<R: BufRead> ExtractFileReader<R> {
 
     /// Parses the current line, which is not a record.
     fn other_line(&self) -> Result<ParsedLine, ExtractFileError> {
-        serde_json::from_slice(&self.line).map_err(|error| broken(error.to_string()))
+        serde_json::from_slice(&self.line).map_err(|error| {
+            let why = error.to_string();
+            if why.starts_with(TOO_MANY) {
+                return too_much(EXTRACTED_STRETCHES, "separate stretches of covered hours");
+            }
+            broken(why)
+        })
     }
 
     /// Checks that nothing is missing: a file truncated between two lines looks like a shorter one,
@@ -188,6 +217,30 @@ impl<R: BufRead> ExtractFileReader<R> {
     }
 }
 
+/// Checks what an extract file claims with its next object, by the number of objects and of
+/// stretches of hours so far: both are held in memory.
+fn check_claims(
+    entry: &ExtractEntry,
+    objects: usize,
+    more_stretches: usize,
+) -> Result<(), ExtractFileError> {
+    if objects > EXTRACTED_OBJECTS {
+        return Err(too_much(EXTRACTED_OBJECTS, "log objects"));
+    }
+    if more_stretches > EXTRACTED_STRETCHES {
+        let what = "separate stretches of covered hours";
+        return Err(too_much(EXTRACTED_STRETCHES, what));
+    }
+    if !entry.has_usual_times() {
+        return Err(broken("an object has a time that no record has"));
+    }
+    Ok(())
+}
+
+fn too_much(most: usize, what: &str) -> ExtractFileError {
+    ExtractFileError::TooMuch(format!("more than {most} {what}"))
+}
+
 fn broken(why: impl Into<String>) -> ExtractFileError {
     ExtractFileError::Broken(why.into())
 }
@@ -197,7 +250,7 @@ mod tests {
     use super::*;
 
     const HEADER: &str = r#"{"schema":"secretrail.extract/1","calls":null,"from":null,
-        "to":null,"accounts":[],"regions":[],"span":null}"#;
+        "to":null,"accounts":[],"regions":[],"span":[3,3]}"#;
     const OBJECT: &str = r#"{"object":{"name":"a","tag":"t","in_tree":true,"delivered":null,
         "object_status":"read","bytes":1,"records":2,"repaired":0,"key_validations":0,"skipped":{},
         "coverage":[]}}"#;
@@ -241,6 +294,9 @@ mod tests {
     fn damage_is_reported_with_its_cause() {
         let odd_time = r#"{"of":0,"time":"3","record":{}}"#;
         let other_object = RECORD.replace("0,", "1,");
+        let later = RECORD.replace("3,", "4,");
+        let backwards = HEADER.replace("[3,3]", "[3,2]");
+        let far = OBJECT.replace("[]", r#"[["1","r",[1,2562047788015215]]]"#);
         for (lines, expected) in [
             (&[HEADER][..], "its end is missing"),
             (&[HEADER, OBJECT, RECORD, RECORD], "its end is missing"),
@@ -258,6 +314,12 @@ mod tests {
                 "an object follows a record",
             ),
             (&[HEADER, OBJECT, odd_time], "a line is not a record"),
+            (
+                &[HEADER, OBJECT, RECORD, &later],
+                "a record is outside of its span",
+            ),
+            (&[&backwards], "its span is not one of times in order"),
+            (&[HEADER, &far], "an object has a time that no record has"),
         ] {
             let fault = fault(lines);
             assert!(
@@ -266,6 +328,26 @@ mod tests {
             );
             assert!(fault.contains(expected), "{fault}");
         }
+    }
+
+    #[test]
+    fn what_a_file_claims_of_hours_has_a_limit() {
+        let claim = |stretches: usize, step: usize| {
+            let hours = (0..stretches).map(|n| (n * step).to_string());
+            let hours = hours.collect::<Vec<_>>().join(",");
+            OBJECT.replace("[]", &format!(r#"[["1","r",[{hours}]]]"#))
+        };
+        let end = r#"{"end":{"objects":1,"records":0}}"#;
+        let row = claim(EXTRACTED_STRETCHES + 1, 1);
+        assert_eq!(read(&[HEADER, &row, end]).unwrap(), [0]);
+        let expected = "the extract file claims more than 2000000 separate stretches of covered \
+            hours; extract its logs again in parts, by --from and --to";
+        assert_eq!(
+            fault(&[HEADER, &claim(EXTRACTED_STRETCHES + 1, 2)]),
+            expected
+        );
+        let half = claim(EXTRACTED_STRETCHES / 2 + 2, 2);
+        assert_eq!(fault(&[HEADER, &half, &half]), expected);
     }
 
     #[test]

@@ -160,6 +160,7 @@ mod tests {
             account: "1".into(),
             region: region.into(),
             bucket: hour,
+            hours: 1,
         };
         let mut object = object("a", &[]);
         object.entry.coverage = crate::extract_file::ExtractEntry::coverage([

@@ -6,6 +6,7 @@ mod build;
 mod copies;
 mod correlation;
 mod filters;
+mod lists;
 mod meta;
 mod parsed;
 mod single;
@@ -50,9 +51,10 @@ pub fn load_with<'a>(
     let mut loading = RuleLoading::default();
     // Copies are dropped first: two rules with one id would be refused.
     (parsed.rules, loading.build.set.warnings) = drop_copies(parsed.rules, &parsed.correlations);
-    let faults = filters::apply(parsed.filters, &mut parsed.rules);
+    let faults = filters::apply(parsed.filters, &mut parsed.rules, &mut parsed.lists);
     parsed.errors.extend(faults);
     loading.errors = parsed.errors;
+    loading.build.set.lists = parsed.lists;
     for rule in parsed.rules {
         let source = rule.source;
         let added = single::add(rule, &mut loading.build);

@@ -84,11 +84,9 @@ impl NeededCalls {
     pub(super) fn add_names_of(&mut self, other: &Self) {
         match (&mut self.names, &other.names) {
             (Some(known), Some(more)) => {
-                let new: Vec<String> = more
-                    .iter()
-                    .filter(|name| !known.contains(name))
-                    .cloned()
-                    .collect();
+                let listed: BTreeSet<&String> = known.iter().collect();
+                let new = more.iter().filter(|name| !listed.contains(name));
+                let new: Vec<String> = new.cloned().collect();
                 known.extend(new);
             }
             // Any call of the service, whatever the other asks for.

@@ -308,9 +308,10 @@ async fn copies_are_found_by_shared_id<S: StateStore>(store: &S) {
         .map(|(event, actor)| Arc::new(PendingEvent::new(read(event, 100, actor, Some("s1")))));
     let ends = vec![one, other, end("e3", 100, "ann")];
     store.put_pending_events(ends, LONG_AGO).await.expect("put");
-    let asked = ["s1".into(), "s2".into()];
+    // Every copy asks, and each is found once.
+    let asked = ["s1".into(), "s2".into(), "s1".into()];
     let found = store.pending_events_sharing(&asked).await.expect("sharing");
-    assert_eq!(ids(&found), set(&["e1", "e2"]));
+    assert_eq!((found.len(), ids(&found)), (2, set(&["e1", "e2"])));
 }
 
 fn mark(region: &str, secs: i64) -> CoverageMark {
@@ -332,6 +333,16 @@ async fn coverage_is_remembered<S: StateStore>(store: &S) {
     assert_eq!(
         store.covered(&asked).await.expect("covered"),
         [true, false, false]
+    );
+    let hours = CoverageMark {
+        hours: 3,
+        ..mark("us-east-1", 7_200)
+    };
+    store.mark_coverage(vec![hours]).await.expect("mark");
+    let asked = [0, 7_200, 10_800, 14_400, 18_000].map(|secs| mark("us-east-1", secs));
+    assert_eq!(
+        store.covered(&asked).await.expect("covered"),
+        [false, true, true, true, false]
     );
 }
 

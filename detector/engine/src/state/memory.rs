@@ -9,7 +9,7 @@ use ahash::HashMap;
 
 use self::pending::{PendingPlace, PendingTable};
 use crate::alert::{Alert, AlertId};
-use crate::coverage::{CoverageMark, HourRanges};
+use crate::coverage::{CoverageMark, CoveredHours};
 use crate::fact::{Fact, FactSet, RuleRange, WindowKey, WindowRange};
 use crate::ids::SharedStr;
 use crate::pending_event::{CorrelationRange, PendingEvent};
@@ -24,8 +24,7 @@ struct MemoryTables {
     slots: HashMap<SharedStr, BTreeSet<usize>>,
     pending: PendingTable,
     shared: HashMap<SharedStr, Vec<Arc<PendingEvent>>>,
-    /// Hours by account and region.
-    coverage: HashMap<(SharedStr, SharedStr), HourRanges>,
+    coverage: CoveredHours,
     seen: HashMap<SharedStr, SeenTimes>,
     alerts: HashMap<AlertId, CreatedAlert>,
 }
@@ -171,7 +170,10 @@ impl StateStore for MemoryStore {
         shared_ids: &[SharedStr],
     ) -> Result<Vec<Arc<PendingEvent>>, StateError> {
         let tables = self.tables();
-        let found = shared_ids.iter().filter_map(|id| tables.shared.get(id));
+        // Every copy of an event asks for it: with repetitions, the answer would grow with the
+        // square of the number of copies.
+        let asked: BTreeSet<&SharedStr> = shared_ids.iter().collect();
+        let found = asked.into_iter().filter_map(|id| tables.shared.get(id));
         Ok(found.flatten().cloned().collect())
     }
 
@@ -185,20 +187,13 @@ impl StateStore for MemoryStore {
 
     async fn mark_coverage(&self, marks: Vec<CoverageMark>) -> Result<(), StateError> {
         let mut tables = self.tables();
-        for mark in marks {
-            let place = (mark.account, mark.region);
-            tables.coverage.entry(place).or_default().add(mark.bucket);
-        }
+        marks.iter().for_each(|mark| tables.coverage.add(mark));
         Ok(())
     }
 
     async fn covered(&self, marks: &[CoverageMark]) -> Result<Vec<bool>, StateError> {
         let tables = self.tables();
-        let found = marks.iter().map(|mark| {
-            let place = (mark.account.clone(), mark.region.clone());
-            let hours = tables.coverage.get(&place);
-            hours.is_some_and(|hours| hours.contains(mark.bucket))
-        });
+        let found = marks.iter().map(|mark| tables.coverage.contain(mark));
         Ok(found.collect())
     }
 

@@ -6,14 +6,23 @@ use rsigma_eval::{Event, result::MatcherKind};
 
 use super::{EventTrace, ExplainLine};
 use crate::rule::DetectionRule;
+use crate::rule::values::{ListTrace, ListedEvent, ValueLists};
 
 /// How the line of a selection begins; its name follows.
 pub(super) const SELECTION: &str = "selection ";
 
 /// What a rule makes of an event.
-pub(super) fn trace(detection: &DetectionRule, event: &impl Event, label: String) -> EventTrace {
-    let explanation = explain_rule(&detection.compiled, event);
-    let mut lines = ConditionLines::default();
+pub(super) fn trace(
+    detection: &DetectionRule,
+    lists: &ValueLists,
+    event: &impl Event,
+    label: String,
+) -> EventTrace {
+    let explanation = explain_rule(&detection.compiled, &ListedEvent { event, lists });
+    let mut lines = ConditionLines {
+        lines: Vec::new(),
+        listed: &|field| lists.trace(field, event),
+    };
     for condition in &explanation.conditions {
         lines.condition(condition, 0);
     }
@@ -21,17 +30,20 @@ pub(super) fn trace(detection: &DetectionRule, event: &impl Event, label: String
         rule: String::new(),
         event: label,
         matched: explanation.matched,
-        lines: lines.0,
+        lines: lines.lines,
     }
 }
 
 /// Lines so far, from the outside of a condition in.
-#[derive(Default)]
-struct ConditionLines(Vec<ExplainLine>);
+struct ConditionLines<'l> {
+    lines: Vec<ExplainLine>,
+    /// What a field that stands for a long list asked for.
+    listed: &'l dyn Fn(&str) -> Option<ListTrace>,
+}
 
-impl ConditionLines {
+impl ConditionLines<'_> {
     fn push(&mut self, depth: usize, holds: bool, text: String) {
-        self.0.push(ExplainLine { depth, holds, text });
+        self.lines.push(ExplainLine { depth, holds, text });
     }
 
     fn condition(&mut self, trace: &ConditionTrace, depth: usize) {
@@ -82,7 +94,7 @@ impl ConditionLines {
         let holds = trace.matched();
         match trace {
             DetectionTrace::AllOf { items, .. } => {
-                self.0.extend(items.iter().map(|i| item(i, depth)));
+                items.iter().for_each(|item| self.item(item, depth));
             }
             DetectionTrace::AnyOf { branches, .. } => {
                 self.push(depth, holds, "any of these".to_owned());
@@ -91,7 +103,7 @@ impl ConditionLines {
             // A mapping, some of whose fields have arrays; like `AllOf`, it needs no line of its
             // own.
             DetectionTrace::And { branches, .. } => self.detections(branches.iter(), depth),
-            DetectionTrace::Keywords { item: keyword, .. } => self.0.push(item(keyword, depth)),
+            DetectionTrace::Keywords { item, .. } => self.item(item, depth),
             DetectionTrace::ArrayMatch {
                 field,
                 quantifier,
@@ -112,14 +124,33 @@ impl ConditionLines {
     fn detections<'t>(&mut self, all: impl Iterator<Item = &'t DetectionTrace>, depth: usize) {
         all.for_each(|one| self.detection(one, depth));
     }
+
+    fn item(&mut self, trace: &ItemTrace, depth: usize) {
+        let field = trace.field.as_deref();
+        let line = match field.and_then(|field| (self.listed)(field)) {
+            Some(list) => {
+                let trace = ItemTrace {
+                    actual: list.actual,
+                    ..trace.clone()
+                };
+                item(list.asked, &trace, depth)
+            }
+            None => item(asked(trace), trace, depth),
+        };
+        self.lines.push(line);
+    }
 }
 
-/// What one field was asked for, and what it was instead.
-fn item(trace: &ItemTrace, depth: usize) -> ExplainLine {
+/// What one field was asked for.
+fn asked(trace: &ItemTrace) -> String {
     let field = trace.field.as_deref().unwrap_or("any text");
     let pattern = trace.pattern.as_deref();
     let pattern = pattern.map_or_else(String::new, |pattern| format!(" {pattern}"));
-    let asked = format!("{}{pattern}", word(trace.matcher));
+    format!("{field} {}{pattern}", word(trace.matcher))
+}
+
+/// What one field was asked for, and what it was instead.
+fn item(asked: String, trace: &ItemTrace, depth: usize) -> ExplainLine {
     let actual = match (&trace.actual, trace.reason) {
         (_, MatchReason::FieldAbsent) => "; it is absent".to_owned(),
         (_, MatchReason::CaseMismatch) => "; only upper and lower case differ".to_owned(),
@@ -129,7 +160,7 @@ fn item(trace: &ItemTrace, depth: usize) -> ExplainLine {
     ExplainLine {
         depth,
         holds: trace.matched,
-        text: format!("{field} {asked}{actual}"),
+        text: asked + &actual,
     }
 }
 

@@ -17,6 +17,7 @@ use crate::observation::{Interner, Observation, SecretChange};
 use crate::pipeline;
 use crate::policy::AccessPolicy;
 use crate::rule::event::{DerivedEvent, RecordEvent};
+use crate::rule::values::ValueLists;
 use crate::rule::{DetectionRule, RuleSet, RuleTarget, WindowRule};
 use crate::scan::{self, ScanResult};
 use crate::seen::{LookbackPeriods, NoveltyJudge, SeenVerdicts};
@@ -27,6 +28,8 @@ pub(super) struct JudgedEvents<'a> {
     changes: Vec<Arc<SecretChange>>,
     records: Vec<String>,
     policy: Option<&'a AccessPolicy>,
+    /// The long lists of the rules.
+    lists: &'a ValueLists,
 }
 
 /// An access, and what is new about it.
@@ -43,7 +46,7 @@ pub(super) struct RuleTrace {
 
 impl<'a> JudgedEvents<'a> {
     pub(super) async fn read(
-        rules: &RuleSet,
+        rules: &'a RuleSet,
         text: &[u8],
         policy: Option<&'a AccessPolicy>,
     ) -> Result<Self, ExplainError> {
@@ -67,6 +70,7 @@ impl<'a> JudgedEvents<'a> {
             changes,
             records,
             policy,
+            lists: &rules.lists,
         })
     }
 
@@ -77,7 +81,11 @@ impl<'a> JudgedEvents<'a> {
         detection: &DetectionRule,
         into: Option<(&WindowRule, usize)>,
     ) -> Vec<RuleTrace> {
-        let look = FeedingRule { detection, into };
+        let look = FeedingRule {
+            detection,
+            lists: self.lists,
+            into,
+        };
         match detection.target {
             RuleTarget::Access => {
                 let judged = self.accesses.iter();
@@ -102,6 +110,7 @@ fn changes(scan_result: &ScanResult) -> Vec<Arc<SecretChange>> {
 /// A rule that looks at events, and the window that it feeds.
 struct FeedingRule<'l> {
     detection: &'l DetectionRule,
+    lists: &'l ValueLists,
     into: Option<(&'l WindowRule, usize)>,
 }
 
@@ -127,7 +136,7 @@ impl FeedingRule<'_> {
     /// Looks at an event with its evidence, which a record without a time has not.
     fn at(&self, event: &impl Event, evidence: Option<&Evidence>) -> RuleTrace {
         let label = evidence.map_or_else(|| "a record without a time".to_owned(), label);
-        let trace = trace(self.detection, event, label);
+        let trace = trace(self.detection, self.lists, event, label);
         let into = self.into.filter(|_| trace.matched).zip(evidence);
         let counted = into.and_then(|((window, slot), evidence)| {
             window.fact(slot, event, evidence, || evidence.fact_key())

@@ -1,16 +1,19 @@
 //! Sigma filters: the Sigma engine weaves each into the rules that it names.
 
-use rsigma_eval::Engine;
+use rsigma_eval::{Engine, EvalError};
 use rsigma_parser::{FilterRule, FilterRuleTarget, SigmaRule};
 
 use crate::rule::fault::LoadError;
 use crate::rule::load::build::is_called;
+use crate::rule::load::lists::without_long_lists;
 use crate::rule::load::parsed::{ParsedFilter, ParsedRule};
+use crate::rule::values::ValueLists;
 
 /// Applies filters to rules, and gives what is wrong with some of them.
 pub(super) fn apply(
     filters: Vec<ParsedFilter<'_>>,
     rules: &mut [ParsedRule<'_>],
+    lists: &mut ValueLists,
 ) -> Vec<LoadError> {
     let mut errors = Vec::new();
     if filters.is_empty() {
@@ -20,7 +23,7 @@ pub(super) fn apply(
     engine.extend_compiled_rules(rules.iter().map(|parsed| parsed.compiled.clone()));
     for mut filter in filters {
         errors.extend(resolve(&mut filter, rules));
-        if let Err(error) = engine.apply_filter(&filter.rule) {
+        if let Err(error) = weave(&filter.rule, &mut engine, lists) {
             errors.push(filter.source.sigma_error(&error.to_string(), "filter"));
         }
         for parsed in rules.iter_mut().filter(|p| concerns(&filter.rule, &p.rule)) {
@@ -32,6 +35,21 @@ pub(super) fn apply(
         parsed.compiled = filtered.clone();
     }
     errors
+}
+
+/// Weaves a filter into the rules that it names, with its long lists beside them.
+fn weave(
+    filter: &FilterRule,
+    engine: &mut Engine,
+    lists: &mut ValueLists,
+) -> Result<(), EvalError> {
+    match without_long_lists(&filter.detection, lists)? {
+        None => engine.apply_filter(filter),
+        Some(detection) => engine.apply_filter(&FilterRule {
+            detection,
+            ..filter.clone()
+        }),
+    }
 }
 
 /// Puts the id in the place of every name by which a filter means a rule: a filter may name rules

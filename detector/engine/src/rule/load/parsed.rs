@@ -1,10 +1,12 @@
 //! The rules, correlations and filters that files hold, as the Sigma engine reads them.
 
-use rsigma_eval::{CompiledRule, compile_rule};
+use rsigma_eval::{CompiledRule, EvalError, compile_rule};
 use rsigma_parser::{CorrelationRule, FilterRule, SigmaCollection, SigmaRule};
 
 use crate::rule::fault::LoadError;
+use crate::rule::load::lists::without_long_lists;
 use crate::rule::source::{self, ParsedDocument, RuleDocument};
+use crate::rule::values::ValueLists;
 use crate::rule::vars::{Placeholders, expand};
 
 /// A rule about single events.
@@ -34,6 +36,8 @@ pub(super) struct ParsedFiles<'a> {
     pub(super) filters: Vec<ParsedFilter<'a>>,
     /// The files that could be parsed.
     pub(super) sources: Vec<RuleDocument<'a>>,
+    /// The long lists of the rules.
+    pub(super) lists: ValueLists,
     pub(super) errors: Vec<LoadError>,
 }
 
@@ -57,7 +61,7 @@ impl<'a> ParsedFiles<'a> {
 
     fn add(&mut self, parsed: SigmaCollection, source: RuleDocument<'a>, vars: &Placeholders) {
         for rule in parsed.rules {
-            match compiled(rule, source, vars) {
+            match compiled(rule, source, vars, &mut self.lists) {
                 Ok(rule) => self.rules.push(rule),
                 Err(error) => self.errors.push(error),
             }
@@ -76,6 +80,7 @@ fn compiled<'a>(
     mut rule: SigmaRule,
     source: RuleDocument<'a>,
     vars: &Placeholders,
+    lists: &mut ValueLists,
 ) -> Result<ParsedRule<'a>, LoadError> {
     // Placeholders are the concern of Sigma pipelines, which work on rules before they are
     // compiled.
@@ -83,12 +88,26 @@ fn compiled<'a>(
         let placeholder = format!("%{}%", missing.name);
         source.error(&placeholder, "detection", missing.to_string())
     })?;
-    match compile_rule(&rule) {
+    match compiled_with_lists(&rule, lists) {
         Ok(compiled) => Ok(ParsedRule {
             source,
             rule,
             compiled,
         }),
         Err(error) => Err(source.sigma_error(&error.to_string(), "detection")),
+    }
+}
+
+/// A rule for the Sigma engine, and its long lists beside it.
+fn compiled_with_lists(
+    rule: &SigmaRule,
+    lists: &mut ValueLists,
+) -> Result<CompiledRule, EvalError> {
+    match without_long_lists(&rule.detection, lists)? {
+        None => compile_rule(rule),
+        Some(detection) => compile_rule(&SigmaRule {
+            detection,
+            ..rule.clone()
+        }),
     }
 }
