@@ -29,7 +29,7 @@ impl StoredCoverage {
     }
 
     pub(super) async fn mark(&self, marks: Vec<CoverageMark>) -> Result<(), StateError> {
-        let hours = marks.iter().flat_map(CoverageMark::each).collect();
+        let hours: Vec<CoverageMark> = marks.iter().flat_map(CoverageMark::each).collect();
         // Most objects repeat the mark of their hour: without this, each would cost a write.
         let new: Vec<CoverageMark> = self.marked.missing(hours);
         self.table

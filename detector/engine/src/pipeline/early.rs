@@ -42,8 +42,8 @@ impl Pipeline<'_> {
         matches
     }
 
-    /// A direct call to KMS is not the other half of anything. What was seen before it is judged with
-    /// the others, when the allowed lateness has passed.
+    /// A direct call to KMS is not the other half of anything. What was seen before it is judged
+    /// with the others, when the allowed lateness has passed.
     fn early_kms_decrypt(&self, kms_decrypt: &KmsDecrypt) -> Matches {
         match &kms_decrypt.secret {
             Some(secret) if kms_decrypt.direct => {

@@ -14,8 +14,8 @@ use crate::wire::CloudTrailRecord;
 
 impl UnitSink<'_, '_> {
     pub(super) fn feed(&mut self, splitter: &mut RecordSplitter, bytes: &[u8]) {
-        // Programs and pictures would be counted as thousands of damaged records. They are one thing
-        // that is no record; a log whose beginning was overwritten is read all the same.
+        // Programs and pictures would be counted as thousands of damaged records. They are one
+        // thing that is no record; a log whose beginning was overwritten is read all the same.
         let is_first = self.scan_result.report.bytes == 0;
         self.scan_result.report.bytes += bytes.len() as u64;
         if is_first && is_binary(bytes) {
