@@ -485,6 +485,7 @@ mod tests {
     use crate::access;
     use crate::rule::event::DerivedEvent;
     use crate::rule::load::load;
+    use rsigma_parser::LogSource;
 
     fn rules(text: &str) -> RuleSet {
         load([("r.yml", text)]).unwrap().0
