@@ -46,7 +46,7 @@ pub fn run(args: &args::VerifyArgs, host: &mut ProcessHost) -> Result<u8, RunFai
     let (evidence, mut problems) = read_all(&settings, connection.as_ref());
     // With `--public-keys`, CloudTrail is not called: there may be no access to it.
     let keys = named.unwrap_or_else(|| {
-        let (keys, unlisted) = fetched_keys(&evidence, connection.as_deref());
+        let (keys, unlisted) = fetched_keys(&evidence, connection.as_deref(), host.now);
         problems.extend(unlisted);
         keys
     });
@@ -65,17 +65,24 @@ pub fn run(args: &args::VerifyArgs, host: &mut ProcessHost) -> Result<u8, RunFai
         );
         return Ok(exit::INPUT);
     }
-    Ok(code.max(findings_code(&findings)))
+    Ok(code.max(findings_code(&findings, &evidence)))
 }
 
 /// Why there was nothing to verify.
 const NO_TREE: &str = "no digests or logs of this selection in an AWSLogs tree";
 
 /// The exit code by the findings alone. Unproven files do not fail the run: the newest digest of a
-/// copy is always unproven.
-fn findings_code(findings: &[ChainFinding]) -> u8 {
-    let mut verdicts = findings.iter().map(|finding| finding.verdict);
-    if verdicts.any(|verdict| matches!(verdict, FileVerdict::Altered | FileVerdict::Missing)) {
+/// copy is always unproven. Logs without any digest do: who removes all of them leaves nothing that
+/// could be found wrong.
+fn findings_code(findings: &[ChainFinding], evidence: &ChainFiles) -> u8 {
+    let has = |verdict| findings.iter().any(|finding| finding.verdict == verdict);
+    if has(FileVerdict::Unreadable) {
+        exit::INPUT
+    } else if has(FileVerdict::Altered)
+        || has(FileVerdict::Missing)
+        || has(FileVerdict::Contradicted)
+        || !chain::without_digests(evidence).is_empty()
+    {
         exit::FINDINGS
     } else {
         exit::DONE

@@ -20,6 +20,11 @@ pub enum FileVerdict {
     Missing,
     /// It starts a new chain of digests: logging was stopped, or earlier digests are missing.
     Restarted,
+    /// It stands in the place of a digest and cannot be read as one.
+    Unreadable,
+    /// It differs from what a digest says that is unproven itself: one of both is not what
+    /// CloudTrail wrote. Reported as unproven.
+    Contradicted,
     /// Nothing proves that it is what CloudTrail wrote.
     Unproven,
     /// It is what CloudTrail wrote.
@@ -34,7 +39,8 @@ impl FileVerdict {
             Self::Altered => "altered",
             Self::Missing => "missing",
             Self::Restarted => "restarted",
-            Self::Unproven => "unproven",
+            Self::Unreadable => "unreadable",
+            Self::Contradicted | Self::Unproven => "unproven",
             Self::Intact => "intact",
         }
     }
@@ -65,6 +71,18 @@ pub struct DigestRead {
 }
 
 impl DigestRead {
+    /// Whether it names this hash as that of the previous digest.
+    fn names(&self, hash: &str) -> bool {
+        let named = self.file.previous_digest_hash_value.as_deref();
+        named.is_some_and(|named| named.eq_ignore_ascii_case(hash))
+    }
+
+    /// Hash and signature of the previous digest, as it names them.
+    fn claim(&self) -> Option<(&str, &str)> {
+        let hash = self.file.previous_digest_hash_value.as_deref()?;
+        Some((hash, self.file.previous_digest_signature.as_deref()?))
+    }
+
     /// Tree key of the previous digest; `None` at the start of a chain.
     fn previous(&self) -> Option<&str> {
         let key = self.file.previous_digest_s3_object.as_deref();
@@ -107,11 +125,12 @@ pub fn judge(evidence: &ChainFiles, keys: &PublicKeys, selection: &Selection) ->
         findings: Vec::new(),
         followers: followers(evidence),
         proofs: HashMap::default(),
-        listed: HashSet::default(),
+        listings: BTreeMap::new(),
     };
     judge.chains();
+    judge.logs();
     for (key, why) in &evidence.spoiled {
-        judge.find(FileVerdict::Altered, key, true, why.clone());
+        judge.find(FileVerdict::Unreadable, key, true, why.clone());
     }
     // Last: which logs are unlisted, and which digests are altered, is known only after all chains.
     judge.unlisted();
@@ -119,13 +138,16 @@ pub fn judge(evidence: &ChainFiles, keys: &PublicKeys, selection: &Selection) ->
     judge.findings
 }
 
-/// The next digest of each digest, by the tree key of the earlier one. Digests only name the
-/// previous one.
-fn followers(evidence: &ChainFiles) -> HashMap<&str, &DigestRead> {
-    let digests = evidence.digests.values();
-    digests
-        .filter_map(|read| Some((read.previous()?, read)))
-        .collect()
+/// The digests that name each digest as the previous one, by its tree key. There is one, unless
+/// somebody has planted others.
+fn followers(evidence: &ChainFiles) -> HashMap<&str, Vec<&DigestRead>> {
+    let mut followers: HashMap<&str, Vec<&DigestRead>> = HashMap::default();
+    for read in evidence.digests.values() {
+        if let Some(previous) = read.previous() {
+            followers.entry(previous).or_default().push(read);
+        }
+    }
+    followers
 }
 
 /// The digests, newest first: a proven digest proves the previous one, never the next one.
@@ -140,12 +162,19 @@ struct ChainJudge<'e> {
     keys: &'e PublicKeys,
     selection: &'e Selection,
     findings: Vec<ChainFinding>,
-    /// The next digest of each digest.
-    followers: HashMap<&'e str, &'e DigestRead>,
+    /// What names each digest as the previous one.
+    followers: HashMap<&'e str, Vec<&'e DigestRead>>,
     /// Proofs of the digests judged so far, by tree key.
     proofs: HashMap<&'e str, DigestProof>,
-    /// Logs that digests list.
-    listed: HashSet<&'e str>,
+    /// For each log, what lists it.
+    listings: BTreeMap<&'e str, Vec<LogListing<'e>>>,
+}
+
+/// A log in a digest.
+struct LogListing<'e> {
+    log: &'e DigestLogFile,
+    digest: &'e str,
+    proof: DigestProof,
 }
 
 /// The proof of a digest.
@@ -154,6 +183,17 @@ enum DigestProof {
     Proven,
     Broken(String),
     Unproven(String),
+}
+
+impl DigestProof {
+    /// The lower, the more certain is what the digest says.
+    fn rank(&self) -> u8 {
+        match self {
+            Self::Proven => 0,
+            Self::Unproven(_) => 1,
+            Self::Broken(_) => 2,
+        }
+    }
 }
 
 impl<'e> ChainJudge<'e> {
@@ -173,7 +213,7 @@ impl<'e> ChainJudge<'e> {
         for (key, read) in newest_first(self.evidence) {
             let proof = self.proof(key, read);
             self.found(key, &proof);
-            self.logs(read, &proof);
+            self.list(read, &proof);
             match read.previous() {
                 Some(previous) if !self.evidence.digests.contains_key(previous) => {
                     missing.insert(previous, key);
@@ -249,77 +289,112 @@ impl<'e> ChainJudge<'e> {
                 read.file.digest_s3_object
             ));
         }
-        let follower = self.followers.get(key).copied();
-        let fits = follower
-            .and_then(|follower| follower.file.previous_digest_hash_value.as_deref())
-            .map(|expected| expected.eq_ignore_ascii_case(&read.hash));
-        // Newest first, so that the next digest has been judged.
-        let follower_is_proven = follower
-            .and_then(|follower| self.proofs.get(tree_key(&follower.file.digest_s3_object)))
-            .is_some_and(|proof| *proof == DigestProof::Proven);
-        match (fits, follower_is_proven) {
-            // The next digest is proven, and holds hash and signature of this one.
-            (Some(true), true) => DigestProof::Proven,
-            (Some(false), true) => {
+        // Newest first, so that what follows it has been judged. What a proven digest says about it
+        // is certain, whatever others say that name it too.
+        let followers = self.followers.get(key).map(Vec::as_slice);
+        let followers = followers.unwrap_or_default();
+        let mut proven = followers.iter().filter(|follower| self.is_proven(follower));
+        match proven.next().map(|follower| follower.names(&read.hash)) {
+            Some(true) => DigestProof::Proven,
+            Some(false) => {
                 DigestProof::Broken("its hash differs from that in the next digest".to_owned())
             }
-            (fits, _) => self.proof_by_signature(read, follower, fits == Some(false)),
+            None => self.proof_by_signature(read, followers),
         }
     }
 
-    /// Proof by the signature in the metadata of its object, or in the next digest.
-    fn proof_by_signature(
-        &self,
-        read: &DigestRead,
-        follower: Option<&DigestRead>,
-        is_contradicted: bool,
-    ) -> DigestProof {
-        let DigestRead {
-            file,
-            hash,
-            signature,
-        } = read;
-        let signature = signature
-            .as_deref()
-            .or_else(|| follower.and_then(|f| f.file.previous_digest_signature.as_deref()));
-        let Some(signature) = signature else {
-            return DigestProof::Unproven(
-                "no signature available: it is in the next digest, and in the metadata of the \
-                 object in S3"
-                    .to_owned(),
-            );
-        };
+    fn is_proven(&self, read: &DigestRead) -> bool {
+        let proof = self.proofs.get(tree_key(&read.file.digest_s3_object));
+        proof == Some(&DigestProof::Proven)
+    }
+
+    /// Proof by the signature in the metadata of its object, or by one that another digest has of
+    /// it.
+    fn proof_by_signature(&self, read: &DigestRead, followers: &[&DigestRead]) -> DigestProof {
+        let file = &read.file;
         let algorithm = &file.digest_signature_algorithm;
         if !algorithm.eq_ignore_ascii_case("SHA256withRSA") {
             return DigestProof::Unproven(format!(
                 "signed with {algorithm}, which is not supported"
             ));
         }
+        // A digest that is not proven itself may say anything, but nobody can sign in the name of
+        // CloudTrail: the hash that such a signature is of is the one that CloudTrail wrote.
+        let mut claims = followers.iter().filter_map(|follower| follower.claim());
+        let signed =
+            claims.find(|(hash, signature)| self.is_signed(file, hash, signature) == Some(true));
+        match signed {
+            Some((hash, _)) if hash.eq_ignore_ascii_case(&read.hash) => DigestProof::Proven,
+            Some(_) => DigestProof::Broken(
+                "its hash differs from the one that CloudTrail signed, in the next digest"
+                    .to_owned(),
+            ),
+            None => self.proof_by_metadata(read, !followers.is_empty()),
+        }
+    }
+
+    fn proof_by_metadata(&self, read: &DigestRead, is_named: bool) -> DigestProof {
+        let file = &read.file;
         let fingerprint = &file.digest_public_key_fingerprint;
-        let text = file.signed_text(hash);
-        match self.keys.signed(fingerprint, &text, signature) {
+        let known = match read.signature.as_deref() {
+            Some(signature) => self.is_signed(file, &read.hash, signature),
+            None if is_named && self.keys.has(fingerprint) => {
+                return DigestProof::Unproven(
+                    "the signature in the next digest, which is unproven too, does not match it"
+                        .to_owned(),
+                );
+            }
+            None if is_named => None,
+            None => {
+                return DigestProof::Unproven(
+                    "no signature available: it is in the next digest, and in the metadata of \
+                     the object in S3"
+                        .to_owned(),
+                );
+            }
+        };
+        match known {
             Some(true) => DigestProof::Proven,
             Some(false) => {
                 DigestProof::Broken("its signature does not match its content".to_owned())
             }
-            None if is_contradicted => DigestProof::Unproven(
-                "its hash differs from that in the next digest, which is unproven too".to_owned(),
-            ),
             None => DigestProof::Unproven(format!("the public key {fingerprint} is not available")),
         }
     }
 
-    /// Judges the logs that a digest lists.
-    fn logs(&mut self, read: &'e DigestRead, proof: &DigestProof) {
-        let digest = tree_key(&read.file.digest_s3_object);
+    /// Whether a signature is CloudTrail's for a digest with this hash; `None` if its key is not
+    /// available.
+    fn is_signed(&self, file: &DigestFile, hash: &str, signature: &str) -> Option<bool> {
+        let fingerprint = &file.digest_public_key_fingerprint;
+        self.keys
+            .signed(fingerprint, &file.signed_text(hash), signature)
+    }
+
+    /// Notes the logs that a digest lists.
+    fn list(&mut self, read: &'e DigestRead, proof: &DigestProof) {
         for log in &read.file.log_files {
-            let key = tree_key(&log.s3_object);
-            self.listed.insert(key);
-            if self.evidence.unread.contains(key) || self.is_outside(key) {
+            let listings = self.listings.entry(tree_key(&log.s3_object)).or_default();
+            listings.push(LogListing {
+                log,
+                digest: tree_key(&read.file.digest_s3_object),
+                proof: proof.clone(),
+            });
+        }
+    }
+
+    /// Judges the logs that digests list: by a proven one, if there is any.
+    fn logs(&mut self) {
+        let mut findings = Vec::new();
+        for (key, listings) in &self.listings {
+            if self.evidence.unread.contains(*key) || self.is_outside(key) {
                 continue;
             }
-            let hash = self.evidence.logs.get(key).map(String::as_str);
-            let (verdict, why) = log_verdict(log, hash, digest, proof);
+            let hash = self.evidence.logs.get(*key).map(String::as_str);
+            if let Some(listing) = listings.iter().min_by_key(|listing| listing.proof.rank()) {
+                findings.push((*key, log_verdict(listing, hash)));
+            }
+        }
+        for (key, (verdict, why)) in findings {
             self.find(verdict, key, false, why);
         }
     }
@@ -331,7 +406,11 @@ impl<'e> ChainJudge<'e> {
             .findings
             .iter()
             .filter(|f| {
-                f.digest && matches!(f.verdict, FileVerdict::Altered | FileVerdict::Missing)
+                f.digest
+                    && matches!(
+                        f.verdict,
+                        FileVerdict::Altered | FileVerdict::Missing | FileVerdict::Unreadable
+                    )
             })
             .filter_map(|f| place(&f.key))
             .collect();
@@ -340,7 +419,7 @@ impl<'e> ChainJudge<'e> {
             .evidence
             .logs
             .keys()
-            .filter(|key| !self.listed.contains(key.as_str()))
+            .filter(|key| !self.listings.contains_key(key.as_str()))
             .collect();
         for key in unlisted {
             let place = place(key);
@@ -352,38 +431,46 @@ impl<'e> ChainJudge<'e> {
     }
 }
 
-/// The verdict about a log by the digest that lists it; `hash` is `None` if the log does not exist.
-fn log_verdict(
-    log: &DigestLogFile,
-    hash: Option<&str>,
-    digest: &str,
-    proof: &DigestProof,
-) -> (FileVerdict, String) {
-    match (hash, proof) {
+/// The verdict about a log by a digest that lists it; `hash` is `None` if the log does not exist.
+fn log_verdict(listing: &LogListing<'_>, hash: Option<&str>) -> (FileVerdict, String) {
+    let LogListing { log, digest, proof } = listing;
+    let Some(hash) = hash else {
         // An altered digest may list anything.
-        (None, DigestProof::Broken(_)) => (
-            FileVerdict::Unproven,
-            format!("not found; {digest}, which was altered, lists it"),
-        ),
-        (None, _) => (
-            FileVerdict::Missing,
-            format!("not found, although {digest} lists it"),
-        ),
-        (Some(_), DigestProof::Broken(_)) => (
-            FileVerdict::Unproven,
-            format!("listed in {digest}, which was altered"),
-        ),
-        (Some(hash), _) if !hash.eq_ignore_ascii_case(&log.hash_value) => (
-            FileVerdict::Altered,
-            format!("its hash differs from that in {digest}"),
-        ),
-        (Some(_), DigestProof::Proven) => (
+        return match proof {
+            DigestProof::Broken(_) => (
+                FileVerdict::Unproven,
+                format!("not found; {digest}, which was altered, lists it"),
+            ),
+            _ => (
+                FileVerdict::Missing,
+                format!("not found, although {digest} lists it"),
+            ),
+        };
+    };
+    let fits = hash.eq_ignore_ascii_case(&log.hash_value);
+    match (proof, fits) {
+        (DigestProof::Proven, true) => (
             FileVerdict::Intact,
             "its hash matches its digest".to_owned(),
         ),
-        (Some(_), DigestProof::Unproven(_)) => (
+        (DigestProof::Proven, false) => (
+            FileVerdict::Altered,
+            format!("its hash differs from that in {digest}"),
+        ),
+        (DigestProof::Broken(_), _) => (
+            FileVerdict::Unproven,
+            format!("listed in {digest}, which was altered"),
+        ),
+        (DigestProof::Unproven(_), true) => (
             FileVerdict::Unproven,
             format!("its hash matches {digest}, which is unproven"),
+        ),
+        (DigestProof::Unproven(_), false) => (
+            FileVerdict::Contradicted,
+            format!(
+                "its hash differs from that in {digest}, which is unproven: one of both is not \
+                 what CloudTrail wrote"
+            ),
         ),
     }
 }
@@ -398,6 +485,14 @@ fn newest_ends(evidence: &ChainFiles) -> BTreeMap<(String, String), EventTime> {
         }
     }
     newest
+}
+
+/// Accounts and regions that have logs and no digest.
+pub(super) fn without_digests(evidence: &ChainFiles) -> BTreeSet<(String, String)> {
+    let digests = evidence.digests.keys().chain(evidence.spoiled.keys());
+    let known: HashSet<_> = digests.filter_map(|key| place(key)).collect();
+    let places = evidence.logs.keys().filter_map(|key| place(key));
+    places.filter(|place| !known.contains(place)).collect()
 }
 
 /// Why no digest lists a log. `end` is the end time of the newest digest of its account and region;
@@ -418,6 +513,9 @@ fn why_unlisted(key: &str, end: Option<EventTime>, has_hole: bool) -> String {
     }
 }
 
+/// How the key of a digest ends that CloudTrail has written days after its hours.
+pub(super) const BACKFILL: &str = "_backfill.json.gz";
+
 /// Account and region of a key; `None` outside of an `AWSLogs` tree.
 pub(super) fn place(key: &str) -> Option<(String, String)> {
     let parsed = object::parse(key);
@@ -427,6 +525,7 @@ pub(super) fn place(key: &str) -> Option<(String, String)> {
 /// The chain of a digest: the parts of its key that all digests of one trail in one region share.
 fn chain_of(key: &str) -> Option<(&str, &str)> {
     let (folder, file) = key.rsplit_once('/')?;
+    let file = file.strip_suffix(BACKFILL).unwrap_or(file);
     let (name, _) = file.rsplit_once('_')?;
     // The folder without its day.
     let tree = folder
@@ -538,6 +637,69 @@ mod tests {
             reported.contains(&digest(FileVerdict::Altered, 4)),
             "{reported:?}"
         );
+    }
+
+    /// A digest that somebody has put beside the others: unsigned, with wrong words about the one of
+    /// this hour, and with another hash of its log.
+    fn planted(evidence: &mut ChainFiles, about: u32) -> String {
+        let previous = &evidence.digests[&digest_key(about)];
+        let mut read = made(about + 1, Some(previous), &[(&log_at(about), "cc")]);
+        read.file.previous_digest_hash_value = Some("dd".to_owned());
+        read.file.previous_digest_signature = Some("00ff".to_owned());
+        read.signature = None;
+        let key = digest_key(about + 1).replace("0000Z", "3000Z");
+        read.file.digest_s3_object.clone_from(&key);
+        evidence.digests.insert(key.clone(), read);
+        key
+    }
+
+    #[test]
+    fn what_an_unsigned_digest_says_makes_nothing_altered() {
+        for hour in 1..=3 {
+            let mut evidence = trail();
+            let key = planted(&mut evidence, hour);
+            let expected = [(FileVerdict::Unproven, true, key)];
+            assert_eq!(reported(&evidence), expected, "about hour {hour}");
+        }
+        // Without any other word about it, nothing is certain.
+        let mut evidence = trail();
+        let key = planted(&mut evidence, 3);
+        evidence.digests.get_mut(&digest_key(3)).unwrap().signature = None;
+        let reported = reported(&evidence);
+        assert!(reported.contains(&digest(FileVerdict::Unproven, 3)));
+        assert!(reported.contains(&(FileVerdict::Unproven, true, key)));
+        assert!(!reported.iter().any(|found| found.0 == FileVerdict::Altered));
+    }
+
+    #[test]
+    fn a_signed_hash_convicts_a_digest_although_its_follower_is_unproven() {
+        let mut evidence = trail();
+        evidence.digests.get_mut(&digest_key(3)).unwrap().signature = None;
+        evidence.digests.get_mut(&digest_key(2)).unwrap().signature = None;
+        evidence.digests.get_mut(&digest_key(2)).unwrap().hash = "other".to_owned();
+        let reported = reported(&evidence);
+        assert!(
+            reported.contains(&digest(FileVerdict::Altered, 2)),
+            "{reported:?}"
+        );
+    }
+
+    #[test]
+    fn what_is_no_digest_is_unreadable_and_logs_without_any_digest_are_known() {
+        let mut evidence = trail();
+        evidence.digests.remove(&digest_key(2));
+        evidence
+            .spoiled
+            .insert(digest_key(2), "it is not a digest".to_owned());
+        let expected = [
+            digest(FileVerdict::Unreadable, 2),
+            log(FileVerdict::Unproven, 2),
+        ];
+        assert_eq!(reported(&evidence), expected);
+        assert!(without_digests(&evidence).is_empty());
+        let elsewhere = log_at(1).replace("eu-west-1", "sa-east-1");
+        evidence.logs.insert(elsewhere, HASH.to_owned());
+        assert_eq!(without_digests(&evidence).len(), 1);
     }
 
     #[test]

@@ -170,6 +170,12 @@ impl PublicKeys {
         self.0.is_empty()
     }
 
+    /// Whether the key with this fingerprint is known.
+    #[must_use]
+    pub fn has(&self, fingerprint: &str) -> bool {
+        self.0.contains_key(&fingerprint.to_ascii_lowercase())
+    }
+
     /// Whether the key with this fingerprint made the signature; `None` if the key is unknown.
     #[must_use]
     pub fn signed(&self, fingerprint: &str, text: &str, signature: &str) -> Option<bool> {

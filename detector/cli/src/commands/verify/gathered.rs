@@ -1,7 +1,11 @@
 //! Reads digests and logs once; of logs only the hash is kept.
 
+use std::io::{self, Read};
+
+use flate2::bufread::GzDecoder;
 use indicatif::ProgressBar;
-use secretrail_engine::inflate::{self, InflateScratch};
+use secretrail_engine::inflate::Compression;
+use secretrail_engine::limits::{MAX_INFLATED_BYTES, STREAM_CHUNK_BYTES};
 use secretrail_engine::object::{self, ObjectKind};
 use secretrail_engine::parallel;
 use sha2::{Digest, Sha256};
@@ -30,6 +34,10 @@ pub(super) fn gathered(
     for (object, result) in objects.iter().zip(read) {
         let key = tree_key_of(object);
         match result {
+            // Without its compression a log has the same hash, and is the same file.
+            Ok(GatheredContent::Log(hash)) if !key.ends_with(".gz") => {
+                evidence.logs.entry(format!("{key}.gz")).or_insert(hash);
+            }
             Ok(content) => add(content, key, &mut evidence),
             Err(error) => {
                 problems.push(InputProblem::new(&*object.name, error));
@@ -67,24 +75,57 @@ fn content(object: &InputObject, fetched: FetchedBytes) -> GatheredContent {
     let is_digest = object::parse(&tree_key_of(object)).kind == ObjectKind::Digest;
     let mut hash = Sha256::new();
     let mut text = Vec::new();
-    let inflated = inflate::inflate(
-        &fetched.bytes,
-        &mut InflateScratch::default(),
-        &mut |piece| {
-            hash.update(piece);
-            // Only digests are kept: a log may inflate to twenty times its size.
-            if is_digest {
-                text.extend_from_slice(piece);
-            }
-        },
-    );
+    let inflated = inflated(&fetched.bytes, &mut |piece| {
+        hash.update(piece);
+        // Only digests are kept: a log may inflate to twenty times its size.
+        if is_digest {
+            text.extend_from_slice(piece);
+        }
+    });
     let hash = hex(&hash.finalize());
     match (inflated, is_digest) {
         (Ok(()), false) => GatheredContent::Log(hash),
-        // A damaged gzip gets a hash that no digest lists, and so is `altered`.
+        // What CloudTrail did not write gets a hash that no digest lists, and so is `altered`.
         (Err(_), false) => GatheredContent::Log(hex(&Sha256::digest(&fetched.bytes))),
         (Err(error), true) => GatheredContent::Spoiled(error.to_string()),
         (Ok(()), true) => digest(&text, hash, fetched.signature),
+    }
+}
+
+/// Why the content of an object is not one that CloudTrail writes.
+#[derive(Debug, thiserror::Error)]
+enum NotAsWritten {
+    #[error("the gzip data is truncated or damaged ({0})")]
+    Damaged(#[from] io::Error),
+    #[error("{0} bytes follow the gzip data")]
+    Trailing(usize),
+    #[error("the gzip data inflates to more than {MAX_INFLATED_BYTES} bytes")]
+    TooLarge,
+}
+
+/// Passes on the content of an object, chunk by chunk. CloudTrail writes one member of gzip and
+/// nothing behind it: what follows it is in no digest, and readers differ in what they make of it.
+fn inflated(bytes: &[u8], sink: &mut dyn FnMut(&[u8])) -> Result<(), NotAsWritten> {
+    if Compression::of(bytes) != Some(Compression::Gzip) {
+        sink(bytes);
+        return Ok(());
+    }
+    let mut decoder = GzDecoder::new(bytes);
+    let (mut buffer, mut total) = (vec![0; STREAM_CHUNK_BYTES], 0_u64);
+    loop {
+        let read = decoder.read(&mut buffer)?;
+        if read == 0 {
+            break;
+        }
+        total += read as u64;
+        if total > MAX_INFLATED_BYTES {
+            return Err(NotAsWritten::TooLarge);
+        }
+        sink(buffer.get(..read).unwrap_or_default());
+    }
+    match decoder.into_inner().len() {
+        0 => Ok(()),
+        trailing => Err(NotAsWritten::Trailing(trailing)),
     }
 }
 
@@ -138,6 +179,29 @@ mod tests {
         // SHA-256 of `{}`, whatever gzip made of it.
         let hash = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
         assert_eq!(evidence.logs[&key], hash);
+    }
+
+    #[test]
+    fn a_log_with_anything_behind_its_member_is_none_that_cloudtrail_wrote() {
+        let whole = gzip(b"{}");
+        let size = whole[whole.len() - 4..].to_vec();
+        for behind in [size, b"x".to_vec(), whole.clone()] {
+            let bytes = [whole.clone(), behind].concat();
+            let mut text = Vec::new();
+            let read = inflated(&bytes, &mut |piece| text.extend_from_slice(piece));
+            assert!(matches!(read, Err(NotAsWritten::Trailing(_))), "{read:?}");
+            assert_eq!(text, b"{}");
+        }
+        assert!(inflated(&whole, &mut |_| ()).is_ok());
+    }
+
+    #[test]
+    fn a_log_that_was_gunzipped_is_the_log() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = log_key("T1010Z");
+        let log = object(folder.path(), key.trim_end_matches(".gz"), b"{}");
+        let (evidence, _) = gathered(&[log], 1, &NoObjectStore, &ProgressBar::hidden());
+        assert_eq!(evidence.logs.keys().collect::<Vec<_>>(), [&key]);
     }
 
     #[test]

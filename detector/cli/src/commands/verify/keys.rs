@@ -38,12 +38,13 @@ enum FetchKeysError {
 pub(super) fn fetched_keys(
     evidence: &ChainFiles,
     connection: Option<&Connection>,
+    now: EventTime,
 ) -> (PublicKeys, Vec<InputProblem>) {
     let (mut keys, mut problems) = (PublicKeys::default(), Vec::new());
     let Some(connection) = connection else {
         return (keys, problems);
     };
-    for (region, span) in spans(evidence) {
+    for (region, span) in spans(evidence, now) {
         // A region that fails does not affect the others.
         if let Err(error) = add_listed(connection, &region, span, &mut keys) {
             let message = format!(
@@ -58,6 +59,10 @@ pub(super) fn fetched_keys(
     (keys, problems)
 }
 
+/// Slack in seconds around the hours of the digests. CloudTrail signs up to an hour before or after
+/// a digest ends, and lists keys by the time of their use; at a rotation twice that is needed.
+const SLACK_SECS: i64 = 2 * 3_600;
+
 /// Start of the first and end of the last digest of a region.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct DigestSpan {
@@ -65,14 +70,17 @@ struct DigestSpan {
     to: EventTime,
 }
 
-/// The spans of the digests of each region. CloudTrail rotates keys and lists them by the time of
-/// their use.
-fn spans(evidence: &ChainFiles) -> BTreeMap<String, DigestSpan> {
+/// The times at which the digests of each region may have been signed.
+fn spans(evidence: &ChainFiles, now: EventTime) -> BTreeMap<String, DigestSpan> {
     let mut spans: BTreeMap<String, DigestSpan> = BTreeMap::new();
     for (key, read) in &evidence.digests {
         if let (Some((_, region)), Some(from), Some(to)) =
             (chain::place(key), read.file.start(), read.file.end())
         {
+            // What is written afterwards is signed days after its hours, when is not known.
+            let is_late = key.ends_with(chain::BACKFILL);
+            let to = if is_late { to.max(now) } else { to };
+            let (from, to) = (from.plus(-SLACK_SECS), to.plus(SLACK_SECS));
             let span = spans.entry(region).or_insert(DigestSpan { from, to });
             span.from = span.from.min(from);
             span.to = span.to.max(to);
@@ -182,9 +190,18 @@ mod tests {
         let elsewhere = digest_key(2).replace("eu-west-1", "sa-east-1");
         evidence.digests.insert(elsewhere, broken);
         let span = DigestSpan {
-            from: EventTime::parse("2026-03-02T00:00:00Z").unwrap(),
-            to: EventTime::parse("2026-03-02T07:00:00Z").unwrap(),
+            from: EventTime::parse("2026-03-01T22:00:00Z").unwrap(),
+            to: EventTime::parse("2026-03-02T09:00:00Z").unwrap(),
         };
-        assert_eq!(spans(&evidence), [("eu-west-1".to_owned(), span)].into());
+        let now = EventTime::parse("2026-03-20T00:00:00Z").unwrap();
+        let known = |evidence: &ChainFiles| spans(evidence, now);
+        assert_eq!(known(&evidence), [("eu-west-1".to_owned(), span)].into());
+        let backfill = digest_key(5).replace(".json.gz", chain::BACKFILL);
+        evidence.digests.insert(backfill, made(5, None, &[]));
+        let span = DigestSpan {
+            to: now.plus(SLACK_SECS),
+            ..span
+        };
+        assert_eq!(known(&evidence), [("eu-west-1".to_owned(), span)].into());
     }
 }

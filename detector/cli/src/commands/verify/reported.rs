@@ -15,6 +15,9 @@ use crate::text::{number, plural};
 /// Name and version of the JSON schema.
 const SCHEMA: &str = "secretrail.verification/1";
 
+/// Files with one reason that are listed by name in a table; of more, the first is named.
+const NAMED: usize = 3;
+
 /// The findings to list; intact files only with `--all`.
 pub(super) struct ListedFindings<'f> {
     shown: Vec<&'f ChainFinding>,
@@ -35,6 +38,40 @@ impl<'f> ListedFindings<'f> {
     }
 }
 
+impl ListedFindings<'_> {
+    /// The rows of a table: files that stand there for the same reason are one row.
+    fn groups(&self) -> Vec<[String; 4]> {
+        let mut groups: BTreeMap<_, Vec<&ChainFinding>> = BTreeMap::new();
+        for finding in &self.shown {
+            let reason = (finding.verdict, finding.digest, &finding.why);
+            groups.entry(reason).or_default().push(finding);
+        }
+        let mut rows = Vec::new();
+        for findings in groups.into_values() {
+            match findings.as_slice() {
+                [first, rest @ ..] if findings.len() > NAMED => {
+                    let more = number(rest.len() as u64);
+                    let object = format!("{} and {more} more", first.key);
+                    rows.push(row(first, object));
+                }
+                few => rows.extend(few.iter().map(|f| row(f, f.key.clone()))),
+            }
+        }
+        rows
+    }
+}
+
+/// A row about a finding.
+fn row(finding: &ChainFinding, object: String) -> [String; 4] {
+    let (verdict, kind) = (finding.verdict.as_str(), kind(finding));
+    [
+        verdict.to_owned(),
+        kind.to_owned(),
+        object,
+        finding.why.clone(),
+    ]
+}
+
 impl RowListing<4> for ListedFindings<'_> {
     const NAME: &'static str = "verify";
     const HEADER: [&'static str; 4] = ["verdict", "kind", "object", "why"];
@@ -44,7 +81,7 @@ impl RowListing<4> for ListedFindings<'_> {
             (true, true) => "everything is intact\n".to_owned(),
             // Without digests and logs, nothing is proven.
             (true, false) => "nothing to verify\n".to_owned(),
-            (false, _) => table::columns(["VERDICT", "KIND", "OBJECT", "WHY"], &self.rows()),
+            (false, _) => table::columns(["VERDICT", "KIND", "OBJECT", "WHY"], &self.groups()),
         }
     }
 
@@ -54,7 +91,7 @@ impl RowListing<4> for ListedFindings<'_> {
 
     fn rows(&self) -> Vec<[String; 4]> {
         let rows = self.shown.iter();
-        rows.map(|f| [f.verdict.as_str(), kind(f), &f.key, &f.why].map(str::to_owned))
+        rows.map(|finding| row(finding, finding.key.clone()))
             .collect()
     }
 }
@@ -98,6 +135,14 @@ pub(super) fn words(
         counts.line("logs", false),
         counts.of_verdict(true, FileVerdict::Restarted)
     );
+    let bare = chain::without_digests(evidence).len() as u64;
+    if bare > 0 {
+        let places = plural(bare, "account-region pair");
+        text.push_str(&format!(
+            "  no digests at all for the logs of {places}: log file validation was never enabled \
+             there, or the digests were removed\n"
+        ));
+    }
     // Without keys nearly everything is unproven.
     if keys.is_empty() && !evidence.digests.is_empty() {
         text.push_str(
@@ -124,13 +169,29 @@ impl VerdictCounts {
         number(self.0.get(&(digest, verdict)).copied().unwrap_or(0))
     }
 
+    fn has(&self, digest: bool, verdict: FileVerdict) -> bool {
+        self.0.contains_key(&(digest, verdict))
+    }
+
+    fn unproven(&self, digest: bool) -> String {
+        let counts = [FileVerdict::Unproven, FileVerdict::Contradicted];
+        let counts = counts.map(|verdict| self.0.get(&(digest, verdict)).copied().unwrap_or(0));
+        number(counts.iter().sum())
+    }
+
     fn line(&self, name: &str, digest: bool) -> String {
         format!(
-            "  {name:<8}{} intact, {} altered, {} missing, {} unproven\n",
+            "  {name:<8}{} intact, {} altered, {} missing, {} unproven{}\n",
             self.of_verdict(digest, FileVerdict::Intact),
             self.of_verdict(digest, FileVerdict::Altered),
             self.of_verdict(digest, FileVerdict::Missing),
-            self.of_verdict(digest, FileVerdict::Unproven)
+            self.unproven(digest),
+            if self.has(digest, FileVerdict::Unreadable) {
+                let unreadable = self.of_verdict(digest, FileVerdict::Unreadable);
+                format!(", {unreadable} unreadable")
+            } else {
+                String::new()
+            }
         )
     }
 }
@@ -167,6 +228,27 @@ mod tests {
         let table = |findings: &[ChainFinding]| ListedFindings::of(findings, false).table();
         assert_eq!(table(&intact), "everything is intact\n");
         assert_eq!(table(&[]), "nothing to verify\n");
+    }
+
+    #[test]
+    fn files_that_are_listed_for_one_reason_are_one_row_of_a_table() {
+        let mut findings = Vec::new();
+        for number in 0..NAMED + 2 {
+            let key = format!("log{number}");
+            findings.push(ChainFinding {
+                key,
+                ..finding(FileVerdict::Unproven, false)
+            });
+        }
+        findings.push(finding(FileVerdict::Missing, true));
+        let listed = ListedFindings::of(&findings, false);
+        let objects: Vec<_> = listed
+            .groups()
+            .into_iter()
+            .map(|row| row[2].clone())
+            .collect();
+        assert_eq!(objects, ["k", "log0 and 4 more"]);
+        assert_eq!(listed.rows().len(), NAMED + 3);
     }
 
     #[test]
