@@ -7,8 +7,7 @@ use secretrail_engine::rule::RuleSet;
 use crate::args::settings::RunSettings;
 use crate::args::{self, OutputFormat};
 use crate::host::{ProcessHost, RunFailure};
-use crate::input::merge;
-use crate::input::session::{OpenedInput, SessionResult, find_in};
+use crate::input::session::{self, EvaluationTask, OpenedInput};
 use crate::output::out::OpenOutput;
 use crate::output::run_summary::close;
 
@@ -25,32 +24,19 @@ pub fn run(args: &args::AccessesArgs, host: &mut ProcessHost) -> Result<u8, RunF
         settings.must_be_rows("accesses")?;
     }
     let mut out = OpenOutput::open(&settings)?;
-    let found = write_ledger(&settings, &mut out, host)?;
+    let task = EvaluationTask {
+        settings: &settings,
+        // They add nothing to the ledger and cost time.
+        rules: &RuleSet::default(),
+        policy: None,
+    };
+    let opened = OpenedInput::new(&settings)?;
+    let found = session::run(opened, task, host, &mut |outcome, host| {
+        out.accesses(&outcome.accesses)?;
+        out.pass_on(host)
+    })?;
     out.finish(host)?;
-    let code = close(&settings, &found, started, None, host);
-    // The process is about to end: freeing millions of allocations one by one would only delay it.
-    std::mem::forget(found);
-    Ok(code)
-}
-
-/// Reads everything and writes the accesses; extract files are read slice by slice, so that memory
-/// does not grow with the history.
-fn write_ledger(
-    settings: &RunSettings,
-    out: &mut OpenOutput<'_>,
-    host: &mut ProcessHost,
-) -> Result<SessionResult, RunFailure> {
-    // Without rules: they add nothing to the ledger and cost time.
-    let (rules, opened) = (RuleSet::default(), OpenedInput::new(settings)?);
-    if merge::fits(&opened, settings) {
-        return merge::run(opened, settings, &rules, None, host.now, &mut |outcome| {
-            out.accesses(&outcome.accesses)?;
-            out.pass_on(host)
-        });
-    }
-    let found = find_in(opened, settings, &rules, None, host)?;
-    out.accesses(&found.accesses)?;
-    Ok(found)
+    Ok(close(&settings, &found, started, None, host))
 }
 
 #[cfg(test)]

@@ -13,11 +13,15 @@ use secretrail_engine::selection::Selection;
 
 use crate::input::object::InputProblem;
 use crate::input::reading::{ReadingResult, problems_of};
+use crate::input::runs::SortedRuns;
 use crate::input::walk;
 
 /// The objects of extract files read so far: two files may hold the same object.
 pub struct KnownObjects<'s> {
+    rules: &'s RuleSet,
     selection: &'s Selection,
+    /// Where their events go.
+    runs: &'s SortedRuns,
     /// Hashes of names and tags.
     known: Mutex<HashSet<u64>>,
     hasher: RandomState,
@@ -26,9 +30,11 @@ pub struct KnownObjects<'s> {
 impl<'s> KnownObjects<'s> {
     /// Starts without any objects.
     #[must_use]
-    pub fn new(selection: &'s Selection) -> Self {
+    pub fn new(rules: &'s RuleSet, selection: &'s Selection, runs: &'s SortedRuns) -> Self {
         Self {
+            rules,
             selection,
+            runs,
             known: Mutex::default(),
             hasher: RandomState::new(),
         }
@@ -87,26 +93,25 @@ impl<'s> KnownObjects<'s> {
         &self,
         name: &str,
         bytes: impl BufRead,
-        rules: &RuleSet,
         scanner: &mut ObjectScanner<'_>,
         out: &mut ReadingResult,
     ) {
-        if let Err(error) = self.parts_in(name, bytes, rules, scanner, out) {
+        if let Err(error) = self.parts_in(name, bytes, scanner, out) {
             out.fail(name, error);
         }
+        self.runs.take(&mut out.scan_result);
     }
 
     fn parts_in(
         &self,
         name: &str,
         bytes: impl BufRead,
-        rules: &RuleSet,
         scanner: &mut ObjectScanner<'_>,
         out: &mut ReadingResult,
     ) -> Result<(), ExtractFileError> {
         let mut next = ExtractFileReader::inflating(bytes)?;
         while let Some(mut part) = next {
-            if let Some(lacks) = part.header.lacks(rules, self.selection) {
+            if let Some(lacks) = part.header.lacks(self.rules, self.selection) {
                 out.refused.push(InputProblem::new(name, lacks));
                 return Ok(());
             }
@@ -118,6 +123,9 @@ impl<'s> KnownObjects<'s> {
             while let Some(record) = part.next_record()? {
                 if let Some((Some(origin), in_tree)) = origins.get(record.object) {
                     scanner.record(record.text, origin, *in_tree, &mut out.scan_result);
+                }
+                if out.scan_result.is_part() {
+                    self.runs.take(&mut out.scan_result);
                 }
             }
             next = part.next_extract_file()?;

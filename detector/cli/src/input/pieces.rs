@@ -7,8 +7,11 @@ use indicatif::ProgressBar;
 use crate::input::object::InputObject;
 use crate::input::store::ObjectStore;
 
-/// Reads an object piece by piece. Nothing is open between two pieces, so thousands of extract
-/// files can be read side by side.
+/// Bytes fetched at a time: a large extract file in S3 does not fit into memory, and nearly all of
+/// them are one piece.
+pub(crate) const PIECE: u64 = 8 * 1024 * 1024;
+
+/// Reads an object piece by piece.
 pub(crate) struct ObjectPieces<'r> {
     store: &'r dyn ObjectStore,
     object: &'r InputObject,
