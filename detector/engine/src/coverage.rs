@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use ahash::{HashMap, HashSet};
+
 use crate::ids::SharedStr;
 use crate::limits::COVERAGE_BUCKET_SECS;
 use crate::time::EventTime;
@@ -69,6 +71,61 @@ impl HourRanges {
             .next_back()
             .is_some_and(|(_, end)| *end >= hour)
     }
+
+    fn hours(&self) -> impl Iterator<Item = i64> {
+        self.0.iter().flat_map(|(first, last)| *first..=*last)
+    }
+}
+
+/// Coverage marks of a history of any length.
+#[derive(Debug, Default)]
+pub struct CoverageHours(HashMap<(SharedStr, SharedStr), HourRanges>);
+
+impl CoverageHours {
+    /// Whether this mark was added.
+    #[must_use]
+    pub fn contains(&self, mark: &CoverageMark) -> bool {
+        let place = (mark.account.clone(), mark.region.clone());
+        let hours = self.0.get(&place);
+        hours.is_some_and(|hours| hours.contains(mark.bucket))
+    }
+
+    /// Adds the marks of another history.
+    pub fn append(&mut self, other: Self) {
+        for (place, hours) in other.0 {
+            let known = self.0.entry(place).or_default();
+            hours.hours().for_each(|hour| known.add(hour));
+        }
+    }
+
+    /// All marks, those of one account and region at a time: one by one they need far more memory.
+    pub fn by_place(&self) -> impl Iterator<Item = HashSet<CoverageMark>> {
+        self.0.iter().map(|((account, region), hours)| {
+            let mark = |bucket| CoverageMark {
+                account: account.clone(),
+                region: region.clone(),
+                bucket,
+            };
+            hours.hours().map(mark).collect()
+        })
+    }
+}
+
+impl FromIterator<CoverageMark> for CoverageHours {
+    fn from_iter<I: IntoIterator<Item = CoverageMark>>(marks: I) -> Self {
+        let mut coverage = Self::default();
+        coverage.extend(marks);
+        coverage
+    }
+}
+
+impl Extend<CoverageMark> for CoverageHours {
+    fn extend<I: IntoIterator<Item = CoverageMark>>(&mut self, marks: I) {
+        for mark in marks {
+            let place = (mark.account, mark.region);
+            self.0.entry(place).or_default().add(mark.bucket);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -90,5 +147,27 @@ mod tests {
             hours.0.into_iter().collect::<Vec<_>>(),
             [(-1, 0), (3, 5), (7, 9)]
         );
+    }
+
+    #[test]
+    fn the_marks_of_two_histories_are_those_of_both_by_place() {
+        let mark = |region: &str, bucket| CoverageMark {
+            account: "1".into(),
+            region: region.into(),
+            bucket,
+        };
+        let (mut all, mut other) = (CoverageHours::default(), CoverageHours::default());
+        all.extend([mark("a", 1), mark("b", 1)]);
+        other.extend([mark("a", 2), mark("a", 5), mark("b", 1)]);
+        all.append(other);
+        assert!(all.contains(&mark("a", 5)) && !all.contains(&mark("a", 3)));
+        assert!(!all.contains(&mark("c", 1)));
+        let mut places: Vec<HashSet<_>> = all.by_place().collect();
+        places.sort_by_key(HashSet::len);
+        let expected = [
+            vec![mark("b", 1)],
+            vec![mark("a", 1), mark("a", 2), mark("a", 5)],
+        ];
+        assert_eq!(places, expected.map(|marks| marks.into_iter().collect()));
     }
 }

@@ -24,12 +24,9 @@ pub fn run(args: &args::AccessesArgs, host: &mut ProcessHost) -> Result<u8, RunF
         settings.must_be_rows("accesses")?;
     }
     let mut out = OpenOutput::open(&settings)?;
-    let task = EvaluationTask {
-        settings: &settings,
-        // They add nothing to the ledger and cost time.
-        rules: &RuleSet::default(),
-        policy: None,
-    };
+    // Without rules: they add nothing to the ledger and cost time.
+    let rules = RuleSet::default();
+    let task = EvaluationTask::new(&settings, &rules, None);
     let opened = OpenedInput::new(&settings)?;
     let found = session::run(opened, task, host, &mut |outcome, host| {
         out.accesses(&outcome.accesses)?;
@@ -50,7 +47,6 @@ mod tests {
         let parts = folder.path().to_str().unwrap();
         let made = ran(&["extract", LOGS, "-o", parts, "--part-size", "8K", "-q"]);
         assert_eq!(made.code, exit::DONE, "{}", made.err);
-        // JSON lines and CSV are written slice by slice, a table at once.
         for format in ["jsonl", "csv", "table"] {
             let of_logs = ran(&["accesses", LOGS, "-f", format, "-q"]);
             let of_parts = ran(&["accesses", parts, "-f", format, "-q"]);

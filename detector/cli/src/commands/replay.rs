@@ -140,11 +140,7 @@ impl Replaying<'_, '_> {
             self.out.raw(&page)?;
             return Ok(found);
         }
-        let task = EvaluationTask {
-            settings: self.settings,
-            rules,
-            policy: self.policy,
-        };
+        let task = EvaluationTask::new(self.settings, rules, self.policy);
         let opened = OpenedInput::new(self.settings)?;
         session::run(opened, task, host, &mut |mut outcome, host| {
             outcome.alerts.retain(|alert| self.is_asked_for(alert));

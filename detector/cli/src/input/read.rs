@@ -40,6 +40,8 @@ pub struct ReadTask<'t> {
     pub checkpoint: Option<&'t Checkpoint>,
     /// Where observations and matches go.
     pub runs: &'t SortedRuns,
+    /// Whether the run asks for the deliveries of objects in extract files.
+    pub keeps_deliveries: bool,
 }
 
 /// State shared by the threads.
@@ -87,7 +89,7 @@ pub fn read(
         stdin: Mutex::new(stdin),
         store,
         progress,
-        known: KnownObjects::new(task.rules, task.selection, task.runs),
+        known: KnownObjects::new(task),
     };
     let threads = readers(task.threads, task.objects);
     let mut readings = work.run_on(threads.min(task.objects.len()).max(1));
@@ -165,7 +167,10 @@ impl SharedWork<'_> {
 
     fn part(&self, object: &InputObject, scanner: &mut ObjectScanner<'_>, out: &mut ReadingResult) {
         let pieces = ObjectPieces::new(object, self.store, PIECE, self.progress);
-        self.known.parts(&object.name, pieces, scanner, out);
+        match pieces.opened() {
+            Ok(pieces) => self.known.parts(&object.name, pieces, scanner, out),
+            Err(error) => out.fail(&object.name, error),
+        }
     }
 
     /// Reads a log. Logs that were read without errors are recorded in the checkpoint.
@@ -201,7 +206,7 @@ impl SharedWork<'_> {
             checkpoint.note(read, false);
         }
         self.task.runs.take(&mut scan_result);
-        out.scan_result.append(scan_result);
+        out.add(scan_result);
     }
 
     fn records(
@@ -225,10 +230,7 @@ impl SharedWork<'_> {
     fn merged(readings: Vec<ReadingResult>) -> ReadingResult {
         let mut all = ReadingResult::default();
         for reading in readings {
-            all.scan_result.append(reading.scan_result);
-            all.problems.extend(reading.problems);
-            all.deliveries.extend(reading.deliveries);
-            all.refused.extend(reading.refused);
+            all.append(reading);
         }
         all.problems.sort();
         all.refused.sort();
@@ -278,6 +280,7 @@ mod tests {
             threads: 4,
             checkpoint: None,
             runs: &SortedRuns::new(folder.path(), u64::MAX),
+            keeps_deliveries: false,
         };
         let sources = RemoteSources {
             stdin: &mut std::io::empty(),

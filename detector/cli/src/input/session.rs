@@ -7,7 +7,7 @@ use std::sync::{Arc, mpsc};
 use ahash::HashSet;
 use secretrail_engine::access::Access;
 use secretrail_engine::alert::Alert;
-use secretrail_engine::coverage::CoverageMark;
+use secretrail_engine::coverage::CoverageHours;
 use secretrail_engine::gaps::LogDelivery;
 use secretrail_engine::pipeline::history::HistoryPipeline;
 use secretrail_engine::pipeline::{BatchOutcome, Pipeline};
@@ -40,10 +40,10 @@ pub(crate) struct SessionResult {
     pub(crate) report: ReadReport,
     pub(crate) problems: Vec<InputProblem>,
     pub(crate) objects: Vec<InputObject>,
-    /// Deliveries of all objects with a known account, region and time.
-    pub(crate) deliveries: Vec<LogDelivery>,
+    /// Deliveries of the objects in extract files; only from [`find`].
+    extracted: Vec<LogDelivery>,
     /// Accounts, regions and hours with KMS events.
-    pub(crate) coverage: HashSet<CoverageMark>,
+    pub(crate) coverage: CoverageHours,
     /// The store of the objects in S3.
     pub(crate) store: Box<dyn ObjectStore>,
     /// What the selection by time, account and region took and left out.
@@ -61,12 +61,18 @@ impl SessionResult {
             report: ReadReport::default(),
             problems: Vec::new(),
             objects,
-            deliveries: Vec::new(),
-            coverage: HashSet::default(),
+            extracted: Vec::new(),
+            coverage: CoverageHours::default(),
             store,
             selected: SelectionTally::default(),
             unmatched: Vec::new(),
         }
+    }
+
+    /// Deliveries of all objects with a known account, region and time.
+    pub(crate) fn deliveries(&self) -> impl Iterator<Item = LogDelivery> {
+        let extracted = self.extracted.iter().cloned();
+        extracted.chain(self.objects.iter().filter_map(delivery))
     }
 }
 
@@ -117,9 +123,8 @@ pub(crate) fn find(
     let mut all = BatchOutcome::default();
     let opened = OpenedInput::new(settings)?;
     let task = EvaluationTask {
-        settings,
-        rules,
-        policy,
+        keeps_deliveries: true,
+        ..EvaluationTask::new(settings, rules, policy)
     };
     let found = run(opened, task, host, &mut |mut outcome, _| {
         all.alerts.append(&mut outcome.alerts);
@@ -136,9 +141,26 @@ pub(crate) fn find(
 /// What is evaluated, and how.
 #[derive(Clone, Copy)]
 pub(crate) struct EvaluationTask<'t> {
-    pub(crate) settings: &'t RunSettings,
-    pub(crate) rules: &'t RuleSet,
-    pub(crate) policy: Option<&'t AccessPolicy>,
+    settings: &'t RunSettings,
+    rules: &'t RuleSet,
+    policy: Option<&'t AccessPolicy>,
+    keeps_deliveries: bool,
+}
+
+impl<'t> EvaluationTask<'t> {
+    /// An evaluation with these rules and this policy.
+    pub(crate) fn new(
+        settings: &'t RunSettings,
+        rules: &'t RuleSet,
+        policy: Option<&'t AccessPolicy>,
+    ) -> Self {
+        Self {
+            settings,
+            rules,
+            policy,
+            keeps_deliveries: false,
+        }
+    }
 }
 
 /// Receives the results of a run, slice by slice, in order of time.
@@ -164,22 +186,24 @@ pub(crate) fn run(
         settings,
         rules,
         policy,
+        ..
     } = task;
     let runs = SortedRuns::new(&settings.temp_dir, settings.held_bytes);
-    let mut reading = read_all(&objects, settings, rules, &*store, &runs, host)?;
+    let mut reading = read_all(&objects, task, &*store, &runs, host)?;
     let mut report = objects.report;
     report.add(&std::mem::take(&mut reading.scan_result.report));
     let mut problems = objects.problems;
     problems.extend(reading.problems);
-    let mut deliveries = reading.deliveries;
-    deliveries.extend(objects.objects.iter().filter_map(delivery));
     let mut selected = objects.selected;
     selected.add(&reading.scan_result.selected);
-    let coverage = reading.scan_result.coverage;
     let mut patterns = UnmatchedPatterns::new(&settings.selection);
     let pipeline = pipeline(settings, rules, policy);
     let mut history = HistoryPipeline::new(&pipeline, host.now);
-    pollster::block_on(history.mark(coverage.clone(), runs.newest())).map_err(internal)?;
+    let newest = [(HashSet::default(), runs.newest())];
+    let coverage = reading.coverage.by_place().map(|marks| (marks, None));
+    for (marks, newest) in coverage.chain(newest) {
+        pollster::block_on(history.mark(marks, newest)).map_err(internal)?;
+    }
     evaluate(history, &runs, &mut patterns, &mut |outcome| {
         report.add(&outcome.report);
         emit(outcome, host)
@@ -187,8 +211,8 @@ pub(crate) fn run(
     Ok(SessionResult {
         report,
         problems,
-        deliveries,
-        coverage,
+        extracted: reading.deliveries,
+        coverage: reading.coverage,
         selected,
         unmatched: patterns.lines(),
         ..SessionResult::nothing(objects.objects, store)
@@ -223,12 +247,14 @@ fn evaluate(
 /// Reads every object that is not in the checkpoint, and records it there.
 fn read_all(
     objects: &WalkedObjects,
-    settings: &RunSettings,
-    rules: &RuleSet,
+    task: EvaluationTask<'_>,
     store: &dyn ObjectStore,
     runs: &SortedRuns,
     host: &mut ProcessHost,
 ) -> Result<ReadingResult, RunFailure> {
+    let EvaluationTask {
+        settings, rules, ..
+    } = task;
     let progress = bytes_bar(settings, &objects.objects);
     let checkpoint = match &settings.checkpoint {
         Some(path) => Some(Checkpoint::open(path, rules, &settings.selection)?),
@@ -244,6 +270,7 @@ fn read_all(
         threads: settings.threads,
         checkpoint: checkpoint.as_ref(),
         runs,
+        keeps_deliveries: task.keeps_deliveries,
     };
     let sources = read::RemoteSources {
         stdin: &mut *host.stdin,
