@@ -11,5 +11,6 @@ pub const RULES: u8 = 2;
 pub const INPUT: u8 = 3;
 /// The command line is invalid (`EX_USAGE` of sysexits.h).
 pub const USAGE: u8 = 64;
-/// The output could not be written; no output file remains (`EX_IOERR` of sysexits.h).
+/// The output, or a temporary file, could not be written; no output file remains (`EX_IOERR` of
+/// sysexits.h).
 pub const OUTPUT: u8 = 74;

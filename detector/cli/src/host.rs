@@ -49,6 +49,16 @@ pub enum RunFailure {
         /// The error of the operating system or of S3.
         error: io::Error,
     },
+    /// Temporary files that cannot be written or read.
+    #[error(
+        "cannot keep temporary files in {folder}: {message}; choose another folder with --temp-dir"
+    )]
+    TempDir {
+        /// Path of their folder.
+        folder: String,
+        /// The error of the operating system.
+        message: String,
+    },
     /// An internal error: a bug in Secretrail.
     #[error("internal error (a bug in Secretrail): {0}")]
     Internal(String),
@@ -62,7 +72,7 @@ impl RunFailure {
             Self::Rules(_) => exit::RULES,
             Self::Input(_) => exit::INPUT,
             Self::Usage(_) => exit::USAGE,
-            Self::Output { .. } | Self::Internal(_) => exit::OUTPUT,
+            Self::Output { .. } | Self::TempDir { .. } | Self::Internal(_) => exit::OUTPUT,
         }
     }
 }

@@ -7,6 +7,7 @@
 pub mod exit;
 pub mod host;
 
+mod temp_file;
 mod text;
 
 pub mod args;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use ahash::HashMap;
+use ahash::{HashMap, HashSet};
 
 use crate::ids::SharedStr;
 use crate::limits::COVERAGE_BUCKET_SECS;
@@ -55,11 +55,11 @@ impl CoverageMark {
     }
 }
 
-/// Hours by account and region.
+/// The marks of a history of any length, as ranges of hours by account and region.
 #[derive(Debug, Default)]
-pub struct CoveredHours(HashMap<(SharedStr, SharedStr), HourRanges>);
+pub struct CoverageHours(HashMap<(SharedStr, SharedStr), HourRanges>);
 
-impl CoveredHours {
+impl CoverageHours {
     /// Adds the hours of a mark.
     pub fn add(&mut self, mark: &CoverageMark) {
         let place = (mark.account.clone(), mark.region.clone());
@@ -67,12 +67,50 @@ impl CoveredHours {
         self.0.entry(place).or_default().add(mark.bucket, last);
     }
 
+    /// Adds the marks of another history.
+    pub fn append(&mut self, other: Self) {
+        for (place, hours) in other.0 {
+            let known = self.0.entry(place).or_default();
+            for (first, last) in hours.0 {
+                known.add(first, last);
+            }
+        }
+    }
+
     /// Whether the first hour of a mark was added.
     #[must_use]
-    pub fn contain(&self, mark: &CoverageMark) -> bool {
+    pub fn contains(&self, mark: &CoverageMark) -> bool {
         let place = (mark.account.clone(), mark.region.clone());
         let hours = self.0.get(&place);
         hours.is_some_and(|hours| hours.contains(mark.bucket))
+    }
+
+    /// All hours as marks of ranges, those of one account and region at a time.
+    pub fn by_place(&self) -> impl Iterator<Item = HashSet<CoverageMark>> {
+        self.0.iter().map(|((account, region), hours)| {
+            let ranges = hours.0.iter();
+            let marks = ranges.map(|(first, last)| CoverageMark {
+                account: account.clone(),
+                region: region.clone(),
+                bucket: *first,
+                hours: last.saturating_sub(*first).saturating_add(1),
+            });
+            marks.collect()
+        })
+    }
+}
+
+impl FromIterator<CoverageMark> for CoverageHours {
+    fn from_iter<I: IntoIterator<Item = CoverageMark>>(marks: I) -> Self {
+        let mut coverage = Self::default();
+        coverage.extend(marks);
+        coverage
+    }
+}
+
+impl Extend<CoverageMark> for CoverageHours {
+    fn extend<I: IntoIterator<Item = CoverageMark>>(&mut self, marks: I) {
+        marks.into_iter().for_each(|mark| self.add(&mark));
     }
 }
 
@@ -151,10 +189,31 @@ mod tests {
         mark.hours = 3;
         let each: Vec<i64> = mark.each().map(|mark| mark.bucket).collect();
         assert_eq!(each, [2, 3, 4]);
-        let mut covered = CoveredHours::default();
+        let mut covered = CoverageHours::default();
         covered.add(&mark);
-        assert!(mark.each().all(|mark| covered.contain(&mark)));
+        assert!(mark.each().all(|mark| covered.contains(&mark)));
         mark.bucket = 5;
-        assert!(!covered.contain(&mark));
+        assert!(!covered.contains(&mark));
+    }
+
+    #[test]
+    fn the_marks_of_two_histories_are_those_of_both_by_place() {
+        let range = |region: &str, bucket, hours| CoverageMark {
+            account: "1".into(),
+            region: region.into(),
+            bucket,
+            hours,
+        };
+        let mark = |region: &str, bucket| range(region, bucket, 1);
+        let (mut all, mut other) = (CoverageHours::default(), CoverageHours::default());
+        all.extend([mark("a", 1), mark("b", 1)]);
+        other.extend([mark("a", 2), mark("a", 5), mark("b", 1)]);
+        all.append(other);
+        assert!(all.contains(&mark("a", 5)) && !all.contains(&mark("a", 3)));
+        assert!(!all.contains(&mark("c", 1)));
+        let mut places: Vec<HashSet<_>> = all.by_place().collect();
+        places.sort_by_key(HashSet::len);
+        let expected = [vec![mark("b", 1)], vec![range("a", 1, 2), mark("a", 5)]];
+        assert_eq!(places, expected.map(|marks| marks.into_iter().collect()));
     }
 }

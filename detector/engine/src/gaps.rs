@@ -5,10 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ahash::HashSet;
-
 use crate::access::{Access, AccessMethod, DecryptStatus};
-use crate::coverage::{CoverageMark, CoveredHours};
+use crate::coverage::{CoverageHours, CoverageMark};
 use crate::ids::SharedStr;
 use crate::limits::COVERAGE_BUCKET_SECS;
 use crate::observation::CallOutcome;
@@ -86,13 +84,11 @@ type MissedByHour = BTreeMap<CoverageMark, MissedCounts>;
 pub fn find<'a>(
     deliveries: impl IntoIterator<Item = LogDelivery>,
     accesses: impl IntoIterator<Item = &'a Access>,
-    coverage: &HashSet<CoverageMark>,
+    coverage: &CoverageHours,
 ) -> Vec<CoverageGap> {
-    let mut covered = CoveredHours::default();
-    coverage.iter().for_each(|mark| covered.add(mark));
     let mut halves = MissedHalves::default();
     for access in accesses {
-        halves.count(access, &covered);
+        halves.count(access, coverage);
     }
     let mut gaps = missed_deliveries(deliveries);
     gaps.extend(merged(halves.uncovered, MissingKind::kms_events));
@@ -111,7 +107,7 @@ struct MissedHalves {
 }
 
 impl MissedHalves {
-    fn count(&mut self, access: &Access, covered: &CoveredHours) {
+    fn count(&mut self, access: &Access, coverage: &CoverageHours) {
         let head = &access.head;
         let hour = CoverageMark::at(head.account.clone(), head.region.clone(), head.time);
         match (access.method, access.decrypt.status) {
@@ -121,7 +117,7 @@ impl MissedHalves {
             // incomplete only where no KMS event was logged at all.
             (_, DecryptStatus::Unknown)
                 if head.outcome == CallOutcome::Success
-                    && !hour.around().iter().any(|m| covered.contain(m)) =>
+                    && !hour.around().iter().any(|m| coverage.contains(m)) =>
             {
                 self.uncovered.entry(hour).or_default().decrypts += 1;
             }
@@ -275,7 +271,7 @@ mod tests {
                 region: "r".into(),
                 time: EventTime(m * 60),
             };
-            let gaps = find(minutes.iter().map(delivery), [], &HashSet::default());
+            let gaps = find(minutes.iter().map(delivery), [], &CoverageHours::default());
             let found: Vec<_> = gaps.iter().map(|g| (g.from.0 / 60, g.to.0 / 60)).collect();
             assert_eq!(found, expected);
         };
@@ -303,7 +299,7 @@ mod tests {
         let coverage = covered
             .iter()
             .map(|hour| CoverageMark::at("1".into(), "r".into(), EventTime(hour * HOUR)))
-            .collect();
+            .collect::<CoverageHours>();
         find([], accesses, &coverage)
             .into_iter()
             .map(|gap| (gap.from.0 / HOUR, gap.to.0 / HOUR, gap.missing))

@@ -377,6 +377,15 @@ impl Interner {
         self.principals.keep(hash, principal)
     }
 
+    /// The shared form of a principal that was stored; its texts need not be shared.
+    pub fn stored_principal(&mut self, principal: Principal) -> Arc<Principal> {
+        let hash = self.hasher.hash_one(&principal);
+        if let Some(known) = self.principals.find(hash, |known| **known == principal) {
+            return known.clone();
+        }
+        self.principals.keep(hash, Arc::new(principal))
+    }
+
     /// The shared form of a source.
     pub fn source(
         &mut self,

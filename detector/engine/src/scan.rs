@@ -58,6 +58,13 @@ pub struct ScanResult {
 }
 
 impl ScanResult {
+    /// Whether it has as many observations and matches as are passed on at a time.
+    #[must_use]
+    pub fn is_part(&self) -> bool {
+        let matches = self.matches.singles.len() + self.matches.facts.len();
+        self.observations.len() + matches >= PART
+    }
+
     /// Adds the results of another scan.
     pub fn append(&mut self, mut other: Self) {
         self.observations.append(&mut other.observations);
@@ -104,7 +111,13 @@ struct UnitSink<'s, 'r> {
     /// Whether the bytes of the object are no text.
     is_binary: bool,
     scan_result: &'s mut ScanResult,
+    /// Takes what was found out of the scan result whenever it is a part.
+    take_part: &'s mut dyn FnMut(&mut ScanResult),
 }
+
+/// Observations and matches after which [`ObjectScanner::read_in_parts`] passes on what it has: one
+/// object may hold any number.
+const PART: usize = 1_024;
 
 impl<'r> ObjectScanner<'r> {
     /// A scanner for these rules and this selection.
@@ -155,6 +168,7 @@ impl<'r> ObjectScanner<'r> {
             in_tree,
             is_binary: false,
             scan_result,
+            take_part: &mut |_| {},
         };
         sink.select(text.as_bytes());
         sink.record(text.as_bytes());
@@ -174,6 +188,23 @@ impl<'r> ObjectScanner<'r> {
         in_tree: bool,
         scan_result: &mut ScanResult,
     ) -> Result<(), InflateError> {
+        self.read_in_parts(input, origin, in_tree, scan_result, &mut |_| {})
+    }
+
+    /// Like [`Self::read`], and calls `take_part` whenever the scan result has many observations
+    /// and matches, so that it can take them out. The last of them stay in the scan result.
+    ///
+    /// # Errors
+    ///
+    /// See [`Self::read`].
+    pub fn read_in_parts(
+        &mut self,
+        input: ScanInput<'_>,
+        origin: &RecordOrigin,
+        in_tree: bool,
+        scan_result: &mut ScanResult,
+        take_part: &mut dyn FnMut(&mut ScanResult),
+    ) -> Result<(), InflateError> {
         // Earlier marks are in the results of earlier objects, which may be other results.
         self.records.last_mark = None;
         let mut sink = UnitSink {
@@ -182,6 +213,7 @@ impl<'r> ObjectScanner<'r> {
             in_tree,
             is_binary: false,
             scan_result,
+            take_part,
         };
         let mut splitter = RecordSplitter::default();
         let read = match input {

@@ -8,7 +8,7 @@ use secretrail_engine::observation::CallOutcome;
 use secretrail_engine::policy::SourcePattern;
 use secretrail_engine::time::EventTime;
 
-use crate::args::value::{EndTime, account, age, end_time, time};
+use crate::args::value::{EndTime, account, age, bytes, end_time, time};
 
 /// What to read.
 #[derive(Debug, Args)]
@@ -90,6 +90,13 @@ pub struct InputArgs {
     /// everything has been read.
     #[arg(long, value_name = "FILE")]
     pub checkpoint: Option<PathBuf>,
+    /// Folder for temporary files, which a long history needs; the folder of the system (TMPDIR) by
+    /// default. They have no names and are gone when the run ends.
+    #[arg(long, value_name = "DIR")]
+    pub temp_dir: Option<PathBuf>,
+    /// Bytes of events to hold in memory before temporary files are written, for tests.
+    #[arg(long, value_name = "BYTES", value_parser = bytes, hide = true)]
+    pub held_bytes: Option<u64>,
     /// Number of files read in parallel; the number of processors by default.
     // Before the options of S3: their help heading would otherwise apply to this one too.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]

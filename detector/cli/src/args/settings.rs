@@ -13,6 +13,9 @@ use crate::args::output::{ColorChoice, OutputArgs, OutputDestination, OutputForm
 use crate::args::path::is_stdin;
 use crate::host::{ProcessHost, RunFailure};
 
+/// Bytes of events held in memory before temporary files are written.
+const HELD_BYTES: u64 = 96 * 1024 * 1024;
+
 /// The settings of a run.
 #[derive(Debug)]
 pub struct RunSettings {
@@ -30,6 +33,10 @@ pub struct RunSettings {
     pub output: Option<PathBuf>,
     /// File in which to record progress.
     pub checkpoint: Option<PathBuf>,
+    /// Folder for temporary files.
+    pub temp_dir: PathBuf,
+    /// Bytes of events to hold in memory before temporary files are written.
+    pub held_bytes: u64,
     /// Lookback and warm-up of `seen.*`.
     pub lookback: LookbackPeriods,
     /// Whether to print neither progress bar nor run summary.
@@ -92,6 +99,8 @@ impl RunSettings {
             format: OutputFormat::Table,
             output: destination.output.clone(),
             checkpoint: input.checkpoint.clone(),
+            temp_dir: input.temp_dir.clone().unwrap_or_else(std::env::temp_dir),
+            held_bytes: input.held_bytes.unwrap_or(HELD_BYTES),
             lookback: LookbackPeriods::default(),
             quiet: destination.quiet,
             color: false,

@@ -7,8 +7,7 @@ use secretrail_engine::rule::RuleSet;
 use crate::args::settings::RunSettings;
 use crate::args::{self, OutputFormat};
 use crate::host::{ProcessHost, RunFailure};
-use crate::input::merge;
-use crate::input::session::{OpenedInput, SessionResult, find_in};
+use crate::input::session::{self, EvaluationTask, OpenedInput};
 use crate::output::out::OpenOutput;
 use crate::output::run_summary::close;
 
@@ -25,32 +24,16 @@ pub fn run(args: &args::AccessesArgs, host: &mut ProcessHost) -> Result<u8, RunF
         settings.must_be_rows("accesses")?;
     }
     let mut out = OpenOutput::open(&settings)?;
-    let found = write_ledger(&settings, &mut out, host)?;
-    out.finish(host)?;
-    let code = close(&settings, &found, started, None, host);
-    // The process is about to end: freeing millions of allocations one by one would only delay it.
-    std::mem::forget(found);
-    Ok(code)
-}
-
-/// Reads everything and writes the accesses; extract files are read slice by slice, so that memory
-/// does not grow with the history.
-fn write_ledger(
-    settings: &RunSettings,
-    out: &mut OpenOutput<'_>,
-    host: &mut ProcessHost,
-) -> Result<SessionResult, RunFailure> {
     // Without rules: they add nothing to the ledger and cost time.
-    let (rules, opened) = (RuleSet::default(), OpenedInput::new(settings)?);
-    if merge::fits(&opened, settings) {
-        return merge::run(opened, settings, &rules, None, host.now, &mut |outcome| {
-            out.accesses(&outcome.accesses)?;
-            out.pass_on(host)
-        });
-    }
-    let found = find_in(opened, settings, &rules, None, host)?;
-    out.accesses(&found.accesses)?;
-    Ok(found)
+    let rules = RuleSet::default();
+    let task = EvaluationTask::new(&settings, &rules, None);
+    let opened = OpenedInput::new(&settings)?;
+    let found = session::run(opened, task, host, &mut |outcome, host| {
+        out.accesses(&outcome.accesses)?;
+        out.pass_on(host)
+    })?;
+    out.finish(host)?;
+    Ok(close(&settings, &found, started, None, host))
 }
 
 #[cfg(test)]
@@ -64,7 +47,6 @@ mod tests {
         let parts = folder.path().to_str().unwrap();
         let made = ran(&["extract", LOGS, "-o", parts, "--part-size", "8K", "-q"]);
         assert_eq!(made.code, exit::DONE, "{}", made.err);
-        // JSON lines and CSV are written slice by slice, a table at once.
         for format in ["jsonl", "csv", "table"] {
             let of_logs = ran(&["accesses", LOGS, "-f", format, "-q"]);
             let of_parts = ran(&["accesses", parts, "-f", format, "-q"]);

@@ -14,8 +14,8 @@ use crate::args::settings::{RunSettings, only_rows};
 use crate::args::{self, OutputFormat};
 use crate::exit;
 use crate::host::{ProcessHost, RunFailure};
-use crate::input::session::{OpenedInput, SessionResult, find, find_in};
-use crate::input::{merge, rules_and_policy};
+use crate::input::rules_and_policy;
+use crate::input::session::{self, EvaluationTask, OpenedInput, SessionResult, find};
 use crate::output::out::OpenOutput;
 use crate::output::run_summary::close;
 use crate::output::{listing, report};
@@ -132,33 +132,17 @@ impl Replaying<'_, '_> {
         rules: &RuleSet,
         host: &mut ProcessHost,
     ) -> Result<SessionResult, RunFailure> {
-        let opened = OpenedInput::new(self.settings)?;
-        if merge::fits(&opened, self.settings) {
-            return self.slices(opened, rules, host);
-        }
-        let mut found = find_in(opened, self.settings, rules, self.policy, host)?;
-        found.alerts.retain(|alert| self.is_asked_for(alert));
-        // The HTML report needs all results at once; its format never fits a merge.
+        // The HTML report needs all results at once.
         if self.settings.format == OutputFormat::Html {
+            let mut found = find(self.settings, rules, self.policy, host)?;
+            found.alerts.retain(|alert| self.is_asked_for(alert));
             let page = self.page(&found, rules, host)?;
             self.out.raw(&page)?;
-        } else {
-            self.out.alerts(&found.alerts)?;
+            return Ok(found);
         }
-        Ok(found)
-    }
-
-    /// Finds the alerts of extract files and writes them slice by slice, so that memory does not
-    /// grow with the history.
-    fn slices(
-        &mut self,
-        opened: OpenedInput,
-        rules: &RuleSet,
-        host: &mut ProcessHost,
-    ) -> Result<SessionResult, RunFailure> {
-        // Flushed slice by slice: a pipe gets the first alerts before the last files are read.
-        let (settings, policy, now) = (self.settings, self.policy, host.now);
-        merge::run(opened, settings, rules, policy, now, &mut |mut outcome| {
+        let task = EvaluationTask::new(self.settings, rules, self.policy);
+        let opened = OpenedInput::new(self.settings)?;
+        session::run(opened, task, host, &mut |mut outcome, host| {
             outcome.alerts.retain(|alert| self.is_asked_for(alert));
             self.out.alerts(&outcome.alerts)?;
             self.out.pass_on(host)

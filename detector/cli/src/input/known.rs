@@ -7,28 +7,27 @@ use ahash::{HashSet, RandomState};
 use secretrail_engine::extract_file::{ExtractEntry, ExtractFileError, ExtractFileReader};
 use secretrail_engine::gaps::LogDelivery;
 use secretrail_engine::object::{self, RecordOrigin};
-use secretrail_engine::rule::RuleSet;
 use secretrail_engine::scan::ObjectScanner;
-use secretrail_engine::selection::Selection;
 
 use crate::input::object::InputProblem;
+use crate::input::read::ReadTask;
 use crate::input::reading::{ReadingResult, problems_of};
 use crate::input::walk;
 
 /// The objects of extract files read so far: two files may hold the same object.
-pub struct KnownObjects<'s> {
-    selection: &'s Selection,
+pub struct KnownObjects<'t> {
+    task: &'t ReadTask<'t>,
     /// Hashes of names and tags.
     known: Mutex<HashSet<u64>>,
     hasher: RandomState,
 }
 
-impl<'s> KnownObjects<'s> {
+impl<'t> KnownObjects<'t> {
     /// Starts without any objects.
     #[must_use]
-    pub fn new(selection: &'s Selection) -> Self {
+    pub fn new(task: &'t ReadTask<'t>) -> Self {
         Self {
-            selection,
+            task,
             known: Mutex::default(),
             hasher: RandomState::new(),
         }
@@ -39,7 +38,7 @@ impl<'s> KnownObjects<'s> {
     pub fn take(&self, entry: &ExtractEntry, out: &mut ReadingResult) -> Option<RecordOrigin> {
         let parsed = object::parse(&entry.name);
         // The extraction may have had a wider selection than this run.
-        if !walk::may_hold(&parsed, self.selection) {
+        if !walk::may_hold(&parsed, self.task.selection) {
             let selected = &mut out.scan_result.selected;
             selected.unopened += 1;
             selected.place(parsed.account, parsed.region);
@@ -56,16 +55,19 @@ impl<'s> KnownObjects<'s> {
         }
         let report = entry.report();
         out.scan_result.report.add(&report);
-        out.scan_result.coverage.extend(entry.marks());
+        out.coverage.extend(entry.marks());
         out.problems
             .extend(problems_of(&entry.name, &entry.object_status, &report));
         let origin = entry.origin();
         if let Some(unreadable) = &entry.unreadable {
-            unreadable.add_match(&origin, self.selection, &mut out.scan_result);
+            unreadable.add_match(&origin, self.task.selection, &mut out.scan_result);
         }
-        if let (Some(account), Some(region), Some(time)) =
-            (parsed.account, parsed.region, origin.delivered)
-        {
+        if let (true, Some(account), Some(region), Some(time)) = (
+            self.task.keeps_deliveries,
+            parsed.account,
+            parsed.region,
+            origin.delivered,
+        ) {
             out.deliveries.push(LogDelivery {
                 account: account.into(),
                 region: region.into(),
@@ -87,26 +89,26 @@ impl<'s> KnownObjects<'s> {
         &self,
         name: &str,
         bytes: impl BufRead,
-        rules: &RuleSet,
         scanner: &mut ObjectScanner<'_>,
         out: &mut ReadingResult,
     ) {
-        if let Err(error) = self.parts_in(name, bytes, rules, scanner, out) {
+        if let Err(error) = self.parts_in(name, bytes, scanner, out) {
             out.fail(name, error);
         }
+        self.task.runs.take(&mut out.scan_result);
+        out.coverage.extend(out.scan_result.coverage.drain());
     }
 
     fn parts_in(
         &self,
         name: &str,
         bytes: impl BufRead,
-        rules: &RuleSet,
         scanner: &mut ObjectScanner<'_>,
         out: &mut ReadingResult,
     ) -> Result<(), ExtractFileError> {
         let mut next = ExtractFileReader::inflating(bytes)?;
         while let Some(mut part) = next {
-            if let Some(lacks) = part.header.lacks(rules, self.selection) {
+            if let Some(lacks) = part.header.lacks(self.task.rules, self.task.selection) {
                 out.refused.push(InputProblem::new(name, lacks));
                 return Ok(());
             }
@@ -118,6 +120,9 @@ impl<'s> KnownObjects<'s> {
             while let Some(record) = part.next_record()? {
                 if let Some((Some(origin), in_tree)) = origins.get(record.object) {
                     scanner.record(record.text, origin, *in_tree, &mut out.scan_result);
+                }
+                if out.scan_result.is_part() {
+                    self.task.runs.take(&mut out.scan_result);
                 }
             }
             next = part.next_extract_file()?;

@@ -4,11 +4,14 @@ use std::io::{self, BufRead, Read};
 
 use indicatif::ProgressBar;
 
-use crate::input::object::InputObject;
+use crate::input::object::{InputObject, ObjectReadError};
 use crate::input::store::ObjectStore;
 
-/// Reads an object piece by piece. Nothing is open between two pieces, so thousands of extract
-/// files can be read side by side.
+/// Bytes fetched at a time: a large extract file in S3 does not fit into memory, and nearly all of
+/// them are one piece.
+pub(crate) const PIECE: u64 = 8 * 1024 * 1024;
+
+/// Reads an object piece by piece.
 pub(crate) struct ObjectPieces<'r> {
     store: &'r dyn ObjectStore,
     object: &'r InputObject,
@@ -40,23 +43,40 @@ impl<'r> ObjectPieces<'r> {
             progress,
         }
     }
+
+    /// Fetches the first piece, so that an object that cannot be opened is not taken for a damaged
+    /// one.
+    ///
+    /// # Errors
+    ///
+    /// [`ObjectReadError`]: why it cannot be opened.
+    pub(crate) fn opened(mut self) -> Result<Self, ObjectReadError> {
+        if self.size > 0 {
+            self.fetch()?;
+        }
+        Ok(self)
+    }
+
+    fn fetch(&mut self) -> Result<(), ObjectReadError> {
+        let length = self.most.min(self.size - self.offset);
+        let place = &self.object.place;
+        self.piece = place.piece(self.store, self.offset, length)?;
+        self.offset += self.piece.len() as u64;
+        self.read = 0;
+        self.progress.inc(self.piece.len() as u64);
+        Ok(())
+    }
 }
 
 impl BufRead for ObjectPieces<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.read >= self.piece.len() && self.offset < self.size {
-            let length = self.most.min(self.size - self.offset);
-            let place = &self.object.place;
-            self.piece = place
-                .piece(self.store, self.offset, length)
+            self.fetch()
                 .map_err(|error| io::Error::other(error.to_string()))?;
             // The object has shrunk since it was listed.
             if self.piece.is_empty() {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            self.offset += self.piece.len() as u64;
-            self.read = 0;
-            self.progress.inc(self.piece.len() as u64);
         }
         Ok(self.piece.get(self.read..).unwrap_or_default())
     }
@@ -93,6 +113,21 @@ mod tests {
             pieces.read_to_string(&mut text).unwrap();
             assert_eq!(text, "0123456789", "{most}");
         }
+    }
+
+    #[test]
+    fn an_object_that_cannot_be_opened_says_so() {
+        let remote = crate::input::store::RemoteObject {
+            bucket: "b".to_owned(),
+            key: "a.part".to_owned(),
+            etag: String::new(),
+            size: 10,
+        };
+        let object = InputObject::at(ObjectPlace::S3(remote), String::new(), "a.part", true);
+        let hidden = ProgressBar::hidden();
+        let pieces = ObjectPieces::new(&object, &NoObjectStore, PIECE, &hidden);
+        let error = pieces.opened().map(|_| ()).unwrap_err();
+        assert!(matches!(error, ObjectReadError::Store(_)), "{error}");
     }
 
     #[test]

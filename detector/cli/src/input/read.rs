@@ -1,5 +1,5 @@
-//! Reads objects on several threads into one scan result. Threads are independent, and the pipeline
-//! sorts: the order in which they finish does not change the results.
+//! Reads objects on several threads: events go into sorted runs, everything else into one reading
+//! result. Threads are independent: the order in which they finish does not change the results.
 
 use std::io::{BufReader, Read};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,11 +15,11 @@ use secretrail_engine::selection::Selection;
 
 use crate::input::checkpoint::Checkpoint;
 use crate::input::known::KnownObjects;
-use crate::input::object::{
-    InputObject, InputProblem, ObjectPlace, ObjectReadError, OpenedContent,
-};
+use crate::input::object::{InputObject, InputProblem, ObjectPlace, ObjectReadError};
+use crate::input::pieces::{ObjectPieces, PIECE};
 use crate::input::reader::{ObjectReader, origin};
 use crate::input::reading::{ReadingResult, problems_of};
+use crate::input::runs::SortedRuns;
 use crate::input::store::ObjectStore;
 
 /// Readers for each thread if objects come from S3, and the most readers: each holds an object.
@@ -38,6 +38,10 @@ pub struct ReadTask<'t> {
     pub threads: usize,
     /// Where to record progress; `None` without `--checkpoint`.
     pub checkpoint: Option<&'t Checkpoint>,
+    /// Where observations and matches go.
+    pub runs: &'t SortedRuns,
+    /// Whether the run asks for the deliveries of objects in extract files.
+    pub keeps_deliveries: bool,
 }
 
 /// State shared by the threads.
@@ -72,7 +76,7 @@ pub fn readers(threads: usize, objects: &[InputObject]) -> usize {
     }
 }
 
-/// Reads all objects.
+/// Reads all objects, or up to the first failure of the sorted runs.
 pub fn read(
     task: &ReadTask<'_>,
     sources: RemoteSources<'_>,
@@ -85,7 +89,7 @@ pub fn read(
         stdin: Mutex::new(stdin),
         store,
         progress,
-        known: KnownObjects::new(task.selection),
+        known: KnownObjects::new(task),
     };
     let threads = readers(task.threads, task.objects);
     let mut readings = work.run_on(threads.min(task.objects.len()).max(1));
@@ -115,12 +119,15 @@ impl SharedWork<'_> {
             // Only a checkpoint needs the text of records, and keeping it takes memory.
             scanner = scanner.keeping(self.task.rules.record_calls());
         }
-        let mut reader = ObjectReader::new(scanner, self.store, self.progress);
+        let mut reader =
+            ObjectReader::new(scanner, self.store, self.progress).passing_on_to(self.task.runs);
         let (mut out, mut read) = (ReadingResult::default(), Vec::new());
         // Each thread takes the next object when it is free: sizes differ by a factor of a
         // thousand.
         let next = || self.next.fetch_add(1, Ordering::Relaxed);
-        while let Some(object) = self.task.objects.get(next()) {
+        while !self.task.runs.has_failed()
+            && let Some(object) = self.task.objects.get(next())
+        {
             if object.is_extract_file {
                 self.part(object, reader.scanner(), &mut out);
             } else if self.is_noted(object) {
@@ -148,13 +155,8 @@ impl SharedWork<'_> {
             Ok(Some(file)) => {
                 let mut scanner = ObjectScanner::new(self.task.rules, self.task.selection);
                 let bytes = BufReader::new(file);
-                self.known.parts(
-                    checkpoint.name(),
-                    bytes,
-                    self.task.rules,
-                    &mut scanner,
-                    &mut out,
-                );
+                let name = checkpoint.name();
+                self.known.parts(name, bytes, &mut scanner, &mut out);
             }
             Ok(None) => {}
             Err(error) => out
@@ -165,16 +167,11 @@ impl SharedWork<'_> {
     }
 
     fn part(&self, object: &InputObject, scanner: &mut ObjectScanner<'_>, out: &mut ReadingResult) {
-        let (name, rules) = (&object.name, self.task.rules);
-        match object.place.open(self.store) {
-            Ok(OpenedContent::File(file)) => {
-                self.known
-                    .parts(name, BufReader::new(file), rules, scanner, out);
-            }
-            Ok(OpenedContent::Bytes(bytes)) => self.known.parts(name, &*bytes, rules, scanner, out),
-            Err(error) => out.fail(name, error),
+        let pieces = ObjectPieces::new(object, self.store, PIECE, self.progress);
+        match pieces.opened() {
+            Ok(pieces) => self.known.parts(&object.name, pieces, scanner, out),
+            Err(error) => out.fail(&object.name, error),
         }
-        self.progress.inc(object.size());
     }
 
     /// Reads a log. Logs that were read without errors are recorded in the checkpoint.
@@ -209,7 +206,8 @@ impl SharedWork<'_> {
             ));
             checkpoint.note(read, false);
         }
-        out.scan_result.append(scan_result);
+        self.task.runs.take(&mut scan_result);
+        out.add(scan_result);
     }
 
     fn records(
@@ -233,10 +231,7 @@ impl SharedWork<'_> {
     fn merged(readings: Vec<ReadingResult>) -> ReadingResult {
         let mut all = ReadingResult::default();
         for reading in readings {
-            all.scan_result.append(reading.scan_result);
-            all.problems.extend(reading.problems);
-            all.deliveries.extend(reading.deliveries);
-            all.refused.extend(reading.refused);
+            all.append(reading);
         }
         all.problems.sort();
         all.refused.sort();
@@ -285,6 +280,8 @@ mod tests {
             selection: &selection,
             threads: 4,
             checkpoint: None,
+            runs: &SortedRuns::new(folder.path(), u64::MAX),
+            keeps_deliveries: false,
         };
         let sources = RemoteSources {
             stdin: &mut std::io::empty(),

@@ -11,6 +11,7 @@ use secretrail_engine::object::RecordOrigin;
 use secretrail_engine::scan::{ObjectScanner, ScanInput, ScanResult};
 
 use crate::input::object::{InputObject, ObjectReadError, OpenedContent};
+use crate::input::runs::SortedRuns;
 use crate::input::store::ObjectStore;
 
 /// Larger files, in bytes, are streamed instead of read at once.
@@ -31,6 +32,8 @@ pub struct ObjectReader<'r> {
     store: &'r dyn ObjectStore,
     progress: &'r ProgressBar,
     buffer: Vec<u8>,
+    /// Where the parts of a large object go; `None` to keep them in its scan result.
+    runs: Option<&'r SortedRuns>,
 }
 
 /// Memory to inflate any object at once; pages that no object needs are never touched. Huge pages,
@@ -60,7 +63,15 @@ impl<'r> ObjectReader<'r> {
             store,
             progress,
             buffer: Vec::new(),
+            runs: None,
         }
+    }
+
+    /// The same reader, which passes on what it finds while it reads an object.
+    #[must_use]
+    pub fn passing_on_to(mut self, runs: &'r SortedRuns) -> Self {
+        self.runs = Some(runs);
+        self
     }
 
     /// The scanner, for content that was opened elsewhere.
@@ -122,8 +133,14 @@ impl<'r> ObjectReader<'r> {
         origin: &RecordOrigin,
         scan_result: &mut ScanResult,
     ) -> Result<(), ObjectReadError> {
+        let runs = self.runs;
+        let mut take_part = |part: &mut ScanResult| {
+            if let Some(runs) = runs {
+                runs.take(part);
+            }
+        };
         self.scanner
-            .read(input, origin, object.in_tree, scan_result)
+            .read_in_parts(input, origin, object.in_tree, scan_result, &mut take_part)
             .map_err(|error| ObjectReadError::Content(error.to_string()))
     }
 }

@@ -1,5 +1,6 @@
 //! The result of reading: records and problems.
 
+use secretrail_engine::coverage::CoverageHours;
 use secretrail_engine::gaps::LogDelivery;
 use secretrail_engine::limits::MAX_RECORD_BYTES;
 use secretrail_engine::report::{ObjectStatus, ReadReport, SkippedRecord};
@@ -11,8 +12,10 @@ use crate::text::plural;
 /// The result of reading objects.
 #[derive(Debug, Default)]
 pub struct ReadingResult {
-    /// Observations, coverage and counts of the objects.
+    /// Counts of the objects; their observations and matches are in the sorted runs.
     pub scan_result: ScanResult,
+    /// Where and when KMS events were seen.
+    pub coverage: CoverageHours,
     /// What could not be read, sorted by name.
     pub problems: Vec<InputProblem>,
     /// Deliveries of the objects in extract files.
@@ -22,6 +25,21 @@ pub struct ReadingResult {
 }
 
 impl ReadingResult {
+    /// Adds what a scan has found, except for what the sorted runs have taken.
+    pub(crate) fn add(&mut self, mut scan_result: ScanResult) {
+        self.coverage.extend(scan_result.coverage.drain());
+        self.scan_result.append(scan_result);
+    }
+
+    /// Adds the result of another thread.
+    pub(crate) fn append(&mut self, other: Self) {
+        self.scan_result.append(other.scan_result);
+        self.coverage.append(other.coverage);
+        self.problems.extend(other.problems);
+        self.deliveries.extend(other.deliveries);
+        self.refused.extend(other.refused);
+    }
+
     /// Counts and names an object that could not be read, or not to its end.
     pub(crate) fn fail(&mut self, name: &str, why: impl ToString) {
         self.scan_result.report.objects_failed += 1;

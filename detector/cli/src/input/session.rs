@@ -1,30 +1,29 @@
-//! A run over logs: finds the objects under its paths, reads them on several threads and evaluates
-//! them as one batch.
+//! A run over logs: finds the objects under its paths, reads them on several threads, sorts what
+//! they hold by time, and evaluates it slice by slice, so that memory does not grow with the history.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 
 use ahash::HashSet;
 use secretrail_engine::access::Access;
 use secretrail_engine::alert::Alert;
-use secretrail_engine::coverage::CoverageMark;
+use secretrail_engine::coverage::CoverageHours;
 use secretrail_engine::gaps::LogDelivery;
+use secretrail_engine::pipeline::history::HistoryPipeline;
 use secretrail_engine::pipeline::{BatchOutcome, Pipeline};
 use secretrail_engine::policy::AccessPolicy;
 use secretrail_engine::report::ReadReport;
 use secretrail_engine::rule::RuleSet;
 use secretrail_engine::sanitize;
-use secretrail_engine::scan::ScanResult;
 use secretrail_engine::selection::SelectionTally;
 use secretrail_engine::state::StateError;
-use secretrail_engine::state::memory::MemoryStore;
-use secretrail_engine::time::EventTime;
 
 use super::checkpoint::Checkpoint;
 use super::object::{InputObject, InputProblem};
 use super::progress::bytes_bar;
 use super::read;
 use super::reading::ReadingResult;
+use super::runs::SortedRuns;
 use super::s3::store;
 use super::store::ObjectStore;
 use super::unmatched::UnmatchedPatterns;
@@ -41,10 +40,10 @@ pub(crate) struct SessionResult {
     pub(crate) report: ReadReport,
     pub(crate) problems: Vec<InputProblem>,
     pub(crate) objects: Vec<InputObject>,
-    /// Deliveries of all objects with a known account, region and time.
-    pub(crate) deliveries: Vec<LogDelivery>,
+    /// Deliveries of the objects in extract files; only from [`find`].
+    extracted: Vec<LogDelivery>,
     /// Accounts, regions and hours with KMS events.
-    pub(crate) coverage: HashSet<CoverageMark>,
+    pub(crate) coverage: CoverageHours,
     /// The store of the objects in S3.
     pub(crate) store: Box<dyn ObjectStore>,
     /// What the selection by time, account and region took and left out.
@@ -62,12 +61,18 @@ impl SessionResult {
             report: ReadReport::default(),
             problems: Vec::new(),
             objects,
-            deliveries: Vec::new(),
-            coverage: HashSet::default(),
+            extracted: Vec::new(),
+            coverage: CoverageHours::default(),
             store,
             selected: SelectionTally::default(),
             unmatched: Vec::new(),
         }
+    }
+
+    /// Deliveries of all objects with a known account, region and time.
+    pub(crate) fn deliveries(&self) -> impl Iterator<Item = LogDelivery> {
+        let extracted = self.extracted.iter().cloned();
+        extracted.chain(self.objects.iter().filter_map(delivery))
     }
 }
 
@@ -109,63 +114,148 @@ pub(crate) fn logs(settings: &RunSettings, store: &dyn ObjectStore) -> WalkedObj
     found
 }
 
-/// Finds, reads and evaluates everything as one batch.
+/// Finds, reads and evaluates everything, and returns all results at once.
 pub(crate) fn find(
     settings: &RunSettings,
     rules: &RuleSet,
     policy: Option<&AccessPolicy>,
     host: &mut ProcessHost,
 ) -> Result<SessionResult, RunFailure> {
-    find_in(OpenedInput::new(settings)?, settings, rules, policy, host)
+    let mut all = BatchOutcome::default();
+    let opened = OpenedInput::new(settings)?;
+    let task = EvaluationTask {
+        keeps_deliveries: true,
+        ..EvaluationTask::new(settings, rules, policy)
+    };
+    let found = run(opened, task, host, &mut |mut outcome, _| {
+        all.alerts.append(&mut outcome.alerts);
+        all.accesses.append(&mut outcome.accesses);
+        Ok(())
+    })?;
+    Ok(SessionResult {
+        alerts: all.alerts,
+        accesses: all.accesses,
+        ..found
+    })
 }
 
-/// Reads and evaluates objects as one batch.
-pub(crate) fn find_in(
+/// What is evaluated, and how.
+#[derive(Clone, Copy)]
+pub(crate) struct EvaluationTask<'t> {
+    settings: &'t RunSettings,
+    rules: &'t RuleSet,
+    policy: Option<&'t AccessPolicy>,
+    keeps_deliveries: bool,
+}
+
+impl<'t> EvaluationTask<'t> {
+    /// An evaluation with these rules and this policy.
+    pub(crate) fn new(
+        settings: &'t RunSettings,
+        rules: &'t RuleSet,
+        policy: Option<&'t AccessPolicy>,
+    ) -> Self {
+        Self {
+            settings,
+            rules,
+            policy,
+            keeps_deliveries: false,
+        }
+    }
+}
+
+/// Receives the results of a run, slice by slice, in order of time.
+pub(crate) type Emit<'e> = dyn FnMut(BatchOutcome, &mut ProcessHost) -> Result<(), RunFailure> + 'e;
+
+/// Reads all objects, and emits their results slice by slice, in order of time. The returned result
+/// has everything else: counts and problems.
+///
+/// Events are sorted by time first; beyond the budget of the settings in temporary files.
+///
+/// # Errors
+///
+/// [`RunFailure`]: extract files cannot replace their logs in this run, temporary files cannot be
+/// written, or `emit` failed.
+pub(crate) fn run(
     opened: OpenedInput,
-    settings: &RunSettings,
-    rules: &RuleSet,
-    policy: Option<&AccessPolicy>,
+    task: EvaluationTask<'_>,
     host: &mut ProcessHost,
+    emit: &mut Emit<'_>,
 ) -> Result<SessionResult, RunFailure> {
     let OpenedInput { store, objects } = opened;
-    let mut reading = read_all(&objects, settings, rules, &*store, host)?;
+    let EvaluationTask {
+        settings,
+        rules,
+        policy,
+        ..
+    } = task;
+    let runs = SortedRuns::new(&settings.temp_dir, settings.held_bytes);
+    let mut reading = read_all(&objects, task, &*store, &runs, host)?;
     let mut report = objects.report;
     report.add(&std::mem::take(&mut reading.scan_result.report));
     let mut problems = objects.problems;
     problems.extend(reading.problems);
-    let mut deliveries = reading.deliveries;
-    deliveries.extend(objects.objects.iter().filter_map(delivery));
-    // Cloned: the pipeline consumes it, and the gaps are computed after the run.
-    let coverage = reading.scan_result.coverage.clone();
     let mut selected = objects.selected;
     selected.add(&reading.scan_result.selected);
     let mut patterns = UnmatchedPatterns::new(&settings.selection);
-    patterns.see(&reading.scan_result.observations);
     let pipeline = pipeline(settings, rules, policy);
-    let outcome = take_in(&pipeline, reading.scan_result, host.now)?;
-    report.add(&outcome.report);
+    let mut history = HistoryPipeline::new(&pipeline, host.now);
+    let newest = [(HashSet::default(), runs.newest())];
+    let coverage = reading.coverage.by_place().map(|marks| (marks, None));
+    for (marks, newest) in coverage.chain(newest) {
+        pollster::block_on(history.mark(marks, newest)).map_err(internal)?;
+    }
+    evaluate(history, &runs, &mut patterns, &mut |outcome| {
+        report.add(&outcome.report);
+        emit(outcome, host)
+    })?;
     Ok(SessionResult {
-        alerts: outcome.alerts,
-        accesses: outcome.accesses,
         report,
         problems,
-        deliveries,
-        objects: objects.objects,
-        coverage,
-        store,
+        extracted: reading.deliveries,
+        coverage: reading.coverage,
         selected,
         unmatched: patterns.lines(),
+        ..SessionResult::nothing(objects.objects, store)
     })
+}
+
+/// Evaluates all events in slices by time. A thread merges the next slice while one is evaluated.
+fn evaluate(
+    mut history: HistoryPipeline<'_, '_>,
+    runs: &SortedRuns,
+    patterns: &mut UnmatchedPatterns<'_>,
+    emit: &mut dyn FnMut(BatchOutcome) -> Result<(), RunFailure>,
+) -> Result<(), RunFailure> {
+    std::thread::scope(|scope| {
+        let (sender, slices) = mpsc::sync_channel(1);
+        let merge = scope.spawn(move || {
+            // The receiver is gone when the run has failed.
+            runs.slices(|slice, upto| sender.send((slice, upto)).is_ok())
+        });
+        for (slice, upto) in slices {
+            patterns.see(&slice.observations);
+            emit(pollster::block_on(history.advance(slice, upto)).map_err(internal)?)?;
+        }
+        // A panic of the merge is a bug; it is propagated.
+        merge
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })?;
+    emit(pollster::block_on(history.finish()).map_err(internal)?)
 }
 
 /// Reads every object that is not in the checkpoint, and records it there.
 fn read_all(
     objects: &WalkedObjects,
-    settings: &RunSettings,
-    rules: &RuleSet,
+    task: EvaluationTask<'_>,
     store: &dyn ObjectStore,
+    runs: &SortedRuns,
     host: &mut ProcessHost,
 ) -> Result<ReadingResult, RunFailure> {
+    let EvaluationTask {
+        settings, rules, ..
+    } = task;
     let progress = bytes_bar(settings, &objects.objects);
     let checkpoint = match &settings.checkpoint {
         Some(path) => Some(Checkpoint::open(path, rules, &settings.selection)?),
@@ -180,6 +270,8 @@ fn read_all(
         selection: &settings.selection,
         threads: settings.threads,
         checkpoint: checkpoint.as_ref(),
+        runs,
+        keeps_deliveries: task.keeps_deliveries,
     };
     let sources = read::RemoteSources {
         stdin: &mut *host.stdin,
@@ -187,6 +279,8 @@ fn read_all(
     };
     let reading = read::read(&task, sources, &progress);
     progress.finish_and_clear();
+    // Before the checkpoint is closed: what it has recorded saves the next run from reading it.
+    runs.check()?;
     if !reading.refused.is_empty() {
         return Err(refused(&reading.refused));
     }
@@ -218,41 +312,13 @@ fn delivery(object: &InputObject) -> Option<LogDelivery> {
     })
 }
 
-/// Evaluates a scan result, with a store in memory.
-fn take_in(
-    pipeline: &Pipeline<'_>,
-    scan_result: ScanResult,
-    now: EventTime,
-) -> Result<BatchOutcome, RunFailure> {
-    let store = MemoryStore::default();
-    let newest = scan_result
-        .observations
-        .iter()
-        .map(|end| end.delivered)
-        .max();
-    let now = pipeline.time(now, newest);
-    let mut outcome =
-        pollster::block_on(pipeline.run(&store, scan_result, now)).map_err(internal)?;
-    let pending = pollster::block_on(pipeline.pending(&store)).map_err(internal)?;
-    outcome.report.add(&pending.report);
-    if !pending.accesses.is_empty() {
-        outcome.accesses.extend(pending.accesses);
-        outcome
-            .accesses
-            .sort_by(|a, b| a.ledger_order().cmp(&b.ledger_order()));
-    }
-    // The process is about to end: freeing millions of allocations one by one would only delay it.
-    std::mem::forget(store);
-    Ok(outcome)
-}
-
 /// The store in memory fails only because of a bug.
-pub(crate) fn internal(error: StateError) -> RunFailure {
+fn internal(error: StateError) -> RunFailure {
     RunFailure::Internal(error.to_string())
 }
 
 /// The pipeline with the settings of this run.
-pub(crate) fn pipeline<'a>(
+fn pipeline<'a>(
     settings: &'a RunSettings,
     rules: &'a RuleSet,
     policy: Option<&'a AccessPolicy>,
@@ -266,7 +332,7 @@ pub(crate) fn pipeline<'a>(
 
 /// Why extract files cannot be used: one line for each reason, even if it applies to a thousand
 /// files.
-pub(crate) fn refused(refused: &[InputProblem]) -> RunFailure {
+fn refused(refused: &[InputProblem]) -> RunFailure {
     let mut reasons: BTreeMap<&str, (&str, usize)> = BTreeMap::new();
     for InputProblem { name, message } in refused {
         reasons.entry(message).or_insert((name, 0)).1 += 1;

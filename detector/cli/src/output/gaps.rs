@@ -35,7 +35,7 @@ pub struct GapLine {
 #[must_use]
 pub(crate) fn lines(found: &SessionResult) -> Vec<GapLine> {
     let gaps = gaps::find(
-        found.deliveries.iter().cloned(),
+        found.deliveries(),
         found.accesses.iter().map(|access| &**access),
         &found.coverage,
     );

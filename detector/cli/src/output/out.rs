@@ -18,7 +18,9 @@ use tempfile::NamedTempFile;
 use crate::args::OutputFormat;
 use crate::args::settings::{RunSettings, only_rows};
 use crate::host::{ProcessHost, RunFailure};
-use crate::output::{csv, parquet, table};
+use crate::output::csv;
+use crate::output::parquet::ParquetRows;
+use crate::output::table::{self, TableSpool};
 
 /// The incomplete output file, so that an interrupted run can remove it.
 static PARTIAL: Mutex<Option<PathBuf>> = Mutex::new(None);
@@ -52,6 +54,19 @@ pub struct OpenOutput<'s> {
     buffer: Vec<u8>,
     /// Whether the CSV header was written.
     headed: bool,
+    /// Number of items in the JSON array; `None` before it is opened.
+    items: Option<usize>,
+    rows: WaitingRows,
+}
+
+/// Rows that are written when all are known.
+enum WaitingRows {
+    /// The format needs none.
+    None,
+    /// A table of accesses: its columns are as wide as their widest cell.
+    Table(TableSpool<8>),
+    /// A row group.
+    Parquet(Box<ParquetRows>),
 }
 
 enum OutputTarget {
@@ -74,21 +89,28 @@ impl<'s> OpenOutput<'s> {
     ///
     /// # Errors
     ///
-    /// [`RunFailure::Output`] if the file cannot be created.
+    /// [`RunFailure::Output`] if the file cannot be created. [`RunFailure::Usage`]: this build does
+    /// not support the format.
     pub fn open(settings: &'s RunSettings) -> Result<Self, RunFailure> {
         let target = match &settings.output {
             None => OutputTarget::Stdout,
             Some(path) => open_file(path).map_err(|error| failure(path, error))?,
+        };
+        let rows = match settings.format {
+            OutputFormat::Parquet => WaitingRows::Parquet(Box::new(ParquetRows::new()?)),
+            _ => WaitingRows::None,
         };
         Ok(Self {
             settings,
             target,
             buffer: Vec::with_capacity(BUFFER),
             headed: false,
+            items: None,
+            rows,
         })
     }
 
-    /// Writes alerts in the chosen format.
+    /// Writes alerts in the chosen format. May be called for one slice of them after the other.
     ///
     /// # Errors
     ///
@@ -110,7 +132,7 @@ impl<'s> OpenOutput<'s> {
         }
     }
 
-    /// Writes accesses in the chosen format.
+    /// Writes accesses in the chosen format. May be called for one slice of them after the other.
     ///
     /// # Errors
     ///
@@ -124,17 +146,26 @@ impl<'s> OpenOutput<'s> {
             OutputFormat::Csv => self.rows(&csv::accesses(accesses)?),
             OutputFormat::Parquet => self.parquet(accesses),
             OutputFormat::Ocsf | OutputFormat::Html => Err(only_rows("accesses")),
-            OutputFormat::Table => self.raw(&table::accesses(accesses)),
+            OutputFormat::Table => self.table(accesses),
         }
     }
 
     fn parquet(&mut self, accesses: &[Arc<Access>]) -> Result<(), RunFailure> {
-        let name = self.name();
-        // The Parquet writer does not know the name of the output.
-        parquet::accesses(accesses, &mut OutputWriter(self)).map_err(|failure| match failure {
-            RunFailure::Output { error, .. } => RunFailure::Output { name, error },
-            other => other,
-        })
+        let WaitingRows::Parquet(rows) = &mut self.rows else {
+            return Ok(());
+        };
+        let bytes = rows.rows(accesses)?;
+        self.write(&bytes)
+    }
+
+    fn table(&mut self, accesses: &[Arc<Access>]) -> Result<(), RunFailure> {
+        if !matches!(self.rows, WaitingRows::Table(_)) {
+            self.rows = WaitingRows::Table(table::accesses(&self.settings.temp_dir));
+        }
+        match &mut self.rows {
+            WaitingRows::Table(rows) => rows.rows(accesses.iter().map(|access| table::row(access))),
+            WaitingRows::None | WaitingRows::Parquet(_) => Ok(()),
+        }
     }
 
     /// Writes text unchanged.
@@ -163,12 +194,13 @@ impl<'s> OpenOutput<'s> {
         line: impl Fn(&T, &mut Vec<u8>) -> serde_json::Result<()> + Sync,
     ) -> Result<(), RunFailure> {
         let is_array = self.settings.format == OutputFormat::Json;
+        let before = self.items.unwrap_or_default();
         parallel::in_order(
             self.settings.threads,
             items,
             LINES,
             |first, items, bytes| {
-                for (index, item) in (first..).zip(items) {
+                for (index, item) in (before + first..).zip(items) {
                     if is_array {
                         bytes.extend_from_slice(if index == 0 { b"[\n" } else { b",\n" });
                     }
@@ -183,11 +215,10 @@ impl<'s> OpenOutput<'s> {
             },
             |bytes| self.write(bytes),
         )?;
-        match (is_array, items.is_empty()) {
-            (true, true) => self.write(b"[\n]\n"),
-            (true, false) => self.write(b"\n]\n"),
-            (false, _) => Ok(()),
+        if is_array {
+            self.items = Some(before + items.len());
         }
+        Ok(())
     }
 
     /// Writes CSV and omits its header after the first call: a run in slices calls this for each
@@ -200,16 +231,6 @@ impl<'s> OpenOutput<'s> {
         };
         self.headed = true;
         self.raw(text.get(start..).unwrap_or_default())
-    }
-
-    /// Where the output goes, for messages.
-    fn name(&self) -> String {
-        match &self.target {
-            OutputTarget::Stdout => "standard output".to_owned(),
-            OutputTarget::Device(_, path) | OutputTarget::Partial(_, path) => {
-                path.display().to_string()
-            }
-        }
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), RunFailure> {
@@ -239,12 +260,34 @@ impl<'s> OpenOutput<'s> {
         Ok(())
     }
 
+    /// Writes what waits for the end of the data.
+    fn end(&mut self, host: &mut ProcessHost) -> Result<(), RunFailure> {
+        match self.items {
+            None => {}
+            Some(0) => self.write(b"[\n]\n")?,
+            Some(_) => self.write(b"\n]\n")?,
+        }
+        match std::mem::replace(&mut self.rows, WaitingRows::None) {
+            WaitingRows::None => Ok(()),
+            WaitingRows::Table(rows) => rows.lines(|line| {
+                self.raw(line)?;
+                self.pass_on(host)
+            }),
+            WaitingRows::Parquet(rows) => {
+                let bytes = rows.finish()?;
+                self.write(&bytes)
+            }
+        }
+    }
+
     /// Completes the output: a file now gets its name.
     ///
     /// # Errors
     ///
-    /// [`RunFailure::Output`]; an incomplete file has been removed.
-    pub fn finish(self, host: &mut ProcessHost) -> Result<(), RunFailure> {
+    /// [`RunFailure::Output`]; an incomplete file has been removed. [`RunFailure::TempDir`]: rows
+    /// were in a temporary file that could not be read.
+    pub fn finish(mut self, host: &mut ProcessHost) -> Result<(), RunFailure> {
+        self.end(host)?;
         match self.target {
             OutputTarget::Stdout => {
                 let written = host
@@ -269,23 +312,6 @@ fn escape(bytes: &mut Vec<u8>, start: usize) {
     if let Ok(Cow::Owned(escaped)) = escaped {
         bytes.truncate(start);
         bytes.extend_from_slice(escaped.as_bytes());
-    }
-}
-
-/// Adapts an output to [`Write`], for libraries.
-struct OutputWriter<'o, 's>(&'o mut OpenOutput<'s>);
-
-impl Write for OutputWriter<'_, '_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self.0.write(bytes) {
-            Ok(()) => Ok(bytes.len()),
-            Err(RunFailure::Output { error, .. }) => Err(error),
-            Err(other) => Err(io::Error::other(other)),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 

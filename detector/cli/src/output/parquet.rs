@@ -5,27 +5,51 @@
 //! unknown values are null.
 
 #[cfg(feature = "parquet")]
-pub use self::with_arrow::accesses;
+pub use self::with_arrow::ParquetRows;
 
-/// Fails: this build does not support Parquet.
-///
-/// # Errors
-///
-/// [`RunFailure::Usage`](crate::host::RunFailure::Usage), always.
+/// The ledger as Parquet, in a build that does not support it.
 #[cfg(not(feature = "parquet"))]
-pub fn accesses(
-    _: &[std::sync::Arc<secretrail_engine::access::Access>],
-    _: &mut (impl std::io::Write + Send),
-) -> Result<(), crate::host::RunFailure> {
-    Err(crate::host::RunFailure::Usage(
-        "this build does not support Parquet; build with the feature `parquet`, or choose -f csv"
-            .to_owned(),
-    ))
+pub struct ParquetRows;
+
+#[cfg(not(feature = "parquet"))]
+impl ParquetRows {
+    /// Fails: this build does not support Parquet.
+    ///
+    /// # Errors
+    ///
+    /// [`RunFailure::Usage`](crate::host::RunFailure::Usage), always.
+    pub fn new() -> Result<Self, crate::host::RunFailure> {
+        Err(crate::host::RunFailure::Usage(
+            "this build does not support Parquet; build with the feature `parquet`, or choose \
+             -f csv"
+                .to_owned(),
+        ))
+    }
+
+    /// Adds nothing.
+    ///
+    /// # Errors
+    ///
+    /// None.
+    pub fn rows(
+        &mut self,
+        _: &[std::sync::Arc<secretrail_engine::access::Access>],
+    ) -> Result<Vec<u8>, crate::host::RunFailure> {
+        Ok(Vec::new())
+    }
+
+    /// Ends nothing.
+    ///
+    /// # Errors
+    ///
+    /// None.
+    pub fn finish(self) -> Result<Vec<u8>, crate::host::RunFailure> {
+        Ok(Vec::new())
+    }
 }
 
 #[cfg(feature = "parquet")]
 mod with_arrow {
-    use std::io::{self, Write};
     use std::sync::Arc;
 
     use arrow_array::{
@@ -34,7 +58,6 @@ mod with_arrow {
     use arrow_schema::{ArrowError, DataType, Field, Schema, TimeUnit};
     use parquet::arrow::ArrowWriter;
     use parquet::basic::Compression;
-    use parquet::errors::ParquetError;
     use parquet::file::metadata::KeyValue;
     use parquet::file::properties::WriterProperties;
     use secretrail_engine::access::Access;
@@ -46,32 +69,57 @@ mod with_arrow {
     /// Rows of a row group.
     const ROWS: usize = 65_536;
 
-    /// Writes accesses as a Parquet file.
-    ///
-    /// # Errors
-    ///
-    /// [`RunFailure::Output`], without the name of the output: it could not be written.
-    /// [`RunFailure::Internal`]: a bug in Secretrail.
-    pub fn accesses(
-        accesses: &[Arc<Access>],
-        out: &mut (impl Write + Send),
-    ) -> Result<(), RunFailure> {
-        let schema = Arc::new(Schema::new(ACCESS.iter().map(field).collect::<Vec<_>>()));
-        let metadata = KeyValue::new("schema".to_owned(), SCHEMA.to_owned());
-        let properties = WriterProperties::builder()
-            // Every reader of Parquet supports Snappy.
-            .set_compression(Compression::SNAPPY)
-            .set_key_value_metadata(Some(vec![metadata]))
-            .build();
-        let mut writer =
-            ArrowWriter::try_new(out, Arc::clone(&schema), Some(properties)).map_err(failure)?;
-        for rows in accesses.chunks(ROWS) {
-            let batch = batch(rows, &schema).map_err(internal)?;
-            writer.write(&batch).map_err(failure)?;
-            // One row group for each batch, so that only one is in memory.
-            writer.flush().map_err(failure)?;
+    /// A Parquet file that grows; only its open row group is in memory.
+    pub struct ParquetRows {
+        writer: ArrowWriter<Vec<u8>>,
+        schema: Arc<Schema>,
+    }
+
+    impl ParquetRows {
+        /// A file with all columns and no rows.
+        ///
+        /// # Errors
+        ///
+        /// [`RunFailure::Internal`]: a bug in Secretrail.
+        pub fn new() -> Result<Self, RunFailure> {
+            let fields: Vec<Field> = ACCESS.iter().map(field).collect();
+            let schema = Arc::new(Schema::new(fields));
+            let metadata = KeyValue::new("schema".to_owned(), SCHEMA.to_owned());
+            let properties = WriterProperties::builder()
+                // Every reader of Parquet supports Snappy.
+                .set_compression(Compression::SNAPPY)
+                .set_key_value_metadata(Some(vec![metadata]))
+                .set_max_row_group_row_count(Some(ROWS))
+                .build();
+            let writer = ArrowWriter::try_new(Vec::new(), Arc::clone(&schema), Some(properties));
+            Ok(Self {
+                writer: writer.map_err(internal)?,
+                schema,
+            })
         }
-        writer.close().map(|_| ()).map_err(failure)
+
+        /// Adds accesses, and returns the next bytes of the file.
+        ///
+        /// # Errors
+        ///
+        /// [`RunFailure::Internal`]: a bug in Secretrail.
+        pub fn rows(&mut self, accesses: &[Arc<Access>]) -> Result<Vec<u8>, RunFailure> {
+            for rows in accesses.chunks(ROWS) {
+                let batch = batch(rows, &self.schema).map_err(internal)?;
+                self.writer.write(&batch).map_err(internal)?;
+            }
+            // The writer counts what it has written, and does not look at it again.
+            Ok(std::mem::take(self.writer.inner_mut()))
+        }
+
+        /// Ends the file, and returns its last bytes.
+        ///
+        /// # Errors
+        ///
+        /// [`RunFailure::Internal`]: a bug in Secretrail.
+        pub fn finish(self) -> Result<Vec<u8>, RunFailure> {
+            self.writer.into_inner().map_err(internal)
+        }
     }
 
     /// The Arrow field of a column. Types follow from names and not from values: an empty ledger
@@ -136,22 +184,7 @@ mod with_arrow {
         }
     }
 
-    /// Recovers the I/O error of the output from the error of the Parquet writer, so that a closed
-    /// pipe is recognised.
-    fn failure(error: ParquetError) -> RunFailure {
-        let ParquetError::External(error) = error else {
-            return RunFailure::Internal(error.to_string());
-        };
-        match error.downcast::<io::Error>() {
-            Ok(error) => RunFailure::Output {
-                name: "parquet".to_owned(),
-                error: *error,
-            },
-            Err(error) => RunFailure::Internal(error.to_string()),
-        }
-    }
-
-    fn internal(error: ArrowError) -> RunFailure {
+    fn internal(error: impl ToString) -> RunFailure {
         RunFailure::Internal(error.to_string())
     }
 
@@ -159,37 +192,24 @@ mod with_arrow {
     mod tests {
         use super::*;
 
-        struct Full;
-
-        impl Write for Full {
-            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-                Err(io::ErrorKind::StorageFull.into())
+        /// The file of these accesses, added in slices.
+        fn file<'a>(slices: impl IntoIterator<Item = &'a [Arc<Access>]>) -> Vec<u8> {
+            let mut rows = ParquetRows::new().unwrap();
+            let mut bytes = Vec::new();
+            for slice in slices {
+                bytes.extend(rows.rows(slice).unwrap());
             }
-
-            fn flush(&mut self) -> io::Result<()> {
-                Ok(())
-            }
+            bytes.extend(rows.finish().unwrap());
+            bytes
         }
 
         #[test]
         fn a_ledger_without_rows_is_a_whole_file_with_all_columns() {
-            let mut bytes = Vec::new();
-            accesses(&[], &mut bytes).unwrap();
+            let bytes = file([]);
             assert!(bytes.starts_with(b"PAR1") && bytes.ends_with(b"PAR1"));
             let text = String::from_utf8_lossy(&bytes).into_owned();
             for (name, _) in ACCESS {
                 assert!(text.contains(&name.replace('.', "_")), "{name}");
-            }
-        }
-
-        #[test]
-        fn what_the_output_says_is_not_lost_in_the_writer() {
-            let error = accesses(&[], &mut Full).unwrap_err();
-            match error {
-                RunFailure::Output { error, .. } => {
-                    assert_eq!(error.kind(), io::ErrorKind::StorageFull);
-                }
-                other => panic!("{other}"),
             }
         }
 

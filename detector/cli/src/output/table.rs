@@ -1,8 +1,10 @@
 //! Text for people: alerts as short paragraphs, accesses as columns. Text from logs is sanitised.
 
+mod spool;
+
 use std::borrow::Cow;
 use std::fmt::Write as _;
-use std::sync::Arc;
+use std::path::Path;
 
 use secretrail_engine::access::Access;
 use secretrail_engine::alert::Alert;
@@ -10,6 +12,7 @@ use secretrail_engine::ids::ArnParts;
 use secretrail_engine::sanitize;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
+pub(crate) use self::spool::TableSpool;
 use crate::args::settings::RunSettings;
 use crate::output::style::level_style;
 
@@ -70,23 +73,19 @@ fn secrets(alert: &Alert) -> String {
     }
 }
 
-/// Accesses, one on each line.
-#[must_use]
-pub fn accesses(accesses: &[Arc<Access>]) -> String {
-    let rows: Vec<[String; 8]> = accesses.iter().map(|access| row(access)).collect();
-    columns(
-        [
-            "TIME",
-            "OUTCOME",
-            "PRINCIPAL",
-            "SECRET",
-            "API",
-            "SOURCE",
-            "REGION",
-            "DECRYPT",
-        ],
-        &rows,
-    )
+/// The table of accesses, one on each line; `folder` is for a temporary file.
+pub(crate) fn accesses(folder: &Path) -> TableSpool<8> {
+    let header = [
+        "TIME",
+        "OUTCOME",
+        "PRINCIPAL",
+        "SECRET",
+        "API",
+        "SOURCE",
+        "REGION",
+        "DECRYPT",
+    ];
+    TableSpool::new(folder, header)
 }
 
 /// Rows under a header, in columns as wide as their widest cell. Every cell is sanitised, and a
@@ -94,20 +93,28 @@ pub fn accesses(accesses: &[Arc<Access>]) -> String {
 #[must_use]
 pub fn columns<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> String {
     let header = header.map(str::to_owned);
-    let rows: Vec<[Cow<'_, str>; N]> = std::iter::once(&header)
-        .chain(rows)
-        .map(|row| row.each_ref().map(|cell| shortened(sanitize::line(cell))))
-        .collect();
+    let rows = std::iter::once(&header).chain(rows);
+    let rows: Vec<[Cow<'_, str>; N]> = rows.map(shown).collect();
     let mut widths = [0; N];
     for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            let own = cell.width();
-            if own <= PADDED {
-                *width = (*width).max(own);
-            }
-        }
+        widen(&mut widths, row);
     }
     rows.iter().map(|row| line(row, widths)).collect()
+}
+
+/// The cells of a row as they are shown.
+fn shown<const N: usize>(row: &[String; N]) -> [Cow<'_, str>; N] {
+    row.each_ref().map(|cell| shortened(sanitize::line(cell)))
+}
+
+/// Makes columns wide enough for a row.
+fn widen<const N: usize>(widths: &mut [usize; N], row: &[Cow<'_, str>; N]) {
+    for (width, cell) in widths.iter_mut().zip(row) {
+        let own = cell.width();
+        if own <= PADDED {
+            *width = (*width).max(own);
+        }
+    }
 }
 
 /// A text without its middle, if it is long: the start of a name says where it belongs, and its
@@ -147,7 +154,8 @@ fn line<const N: usize>(row: &[Cow<'_, str>; N], widths: [usize; N]) -> String {
     line
 }
 
-fn row(access: &Access) -> [String; 8] {
+/// The row of an access.
+pub(crate) fn row(access: &Access) -> [String; 8] {
     let head = &access.head;
     let principal = head
         .principal

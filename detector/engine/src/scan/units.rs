@@ -184,6 +184,9 @@ impl UnitSink<'_, '_> {
             self.match_record(record, document);
         }
         self.scan_result.report.records_repaired += u64::from(document.is_repaired());
+        if self.scan_result.is_part() {
+            (self.take_part)(self.scan_result);
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use ahash::HashMap;
 
 use self::pending::{PendingPlace, PendingTable};
 use crate::alert::{Alert, AlertId};
-use crate::coverage::{CoverageMark, CoveredHours};
+use crate::coverage::{CoverageHours, CoverageMark};
 use crate::fact::{Fact, FactSet, RuleRange, WindowKey, WindowRange};
 use crate::ids::SharedStr;
 use crate::pending_event::{CorrelationRange, PendingEvent};
@@ -24,7 +24,7 @@ struct MemoryTables {
     slots: HashMap<SharedStr, BTreeSet<usize>>,
     pending: PendingTable,
     shared: HashMap<SharedStr, Vec<Arc<PendingEvent>>>,
-    coverage: CoveredHours,
+    coverage: CoverageHours,
     seen: HashMap<SharedStr, SeenTimes>,
     alerts: HashMap<AlertId, CreatedAlert>,
 }
@@ -193,7 +193,7 @@ impl StateStore for MemoryStore {
 
     async fn covered(&self, marks: &[CoverageMark]) -> Result<Vec<bool>, StateError> {
         let tables = self.tables();
-        let found = marks.iter().map(|mark| tables.coverage.contain(mark));
+        let found = marks.iter().map(|mark| tables.coverage.contains(mark));
         Ok(found.collect())
     }
 
