@@ -2,6 +2,7 @@
 
 pub mod chain;
 pub mod digest;
+pub mod files;
 pub mod keys;
 
 mod gathered;
@@ -13,8 +14,8 @@ mod tests;
 use std::sync::Arc;
 use std::time::Instant;
 
-use self::chain::{ChainFiles, ChainFinding, FileVerdict};
 use self::digest::PublicKeys;
+use self::files::{ChainFiles, ChainFinding, FileVerdict};
 use self::gathered::gathered;
 use self::keys::fetched_keys;
 use self::reported::{ListedFindings, words};
@@ -81,7 +82,7 @@ fn findings_code(findings: &[ChainFinding], evidence: &ChainFiles) -> u8 {
     } else if has(FileVerdict::Altered)
         || has(FileVerdict::Missing)
         || has(FileVerdict::Contradicted)
-        || !chain::without_digests(evidence).is_empty()
+        || !files::without_digests(evidence).is_empty()
     {
         exit::FINDINGS
     } else {

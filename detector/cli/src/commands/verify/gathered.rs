@@ -10,8 +10,8 @@ use secretrail_engine::object::{self, ObjectKind};
 use secretrail_engine::parallel;
 use sha2::{Digest, Sha256};
 
-use crate::commands::verify::chain::{ChainFiles, DigestRead, tree_key};
 use crate::commands::verify::digest::DigestFile;
+use crate::commands::verify::files::{ChainFiles, DigestRead, tree_key};
 use crate::input::object::{InputObject, InputProblem, ObjectPlace};
 use crate::input::store::{FetchedBytes, ObjectStore};
 use crate::input::walk;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use secretrail_engine::time::EventTime;
 
-use crate::commands::verify::chain::{self, ChainFiles};
 use crate::commands::verify::digest::{PublicKeyError, PublicKeys};
+use crate::commands::verify::files::{self, ChainFiles};
 use crate::input::aws::Connection;
 use crate::input::object::InputProblem;
 use crate::input::store::StoreError;
@@ -75,10 +75,10 @@ fn spans(evidence: &ChainFiles, now: EventTime) -> BTreeMap<String, DigestSpan> 
     let mut spans: BTreeMap<String, DigestSpan> = BTreeMap::new();
     for (key, read) in &evidence.digests {
         if let (Some((_, region)), Some(from), Some(to)) =
-            (chain::place(key), read.file.start(), read.file.end())
+            (files::place(key), read.file.start(), read.file.end())
         {
             // What is written afterwards is signed days after its hours, when is not known.
-            let is_late = key.ends_with(chain::BACKFILL);
+            let is_late = key.ends_with(files::BACKFILL);
             let to = if is_late { to.max(now) } else { to };
             let (from, to) = (from.plus(-SLACK_SECS), to.plus(SLACK_SECS));
             let span = spans.entry(region).or_insert(DigestSpan { from, to });
@@ -196,7 +196,7 @@ mod tests {
         let now = EventTime::parse("2026-03-20T00:00:00Z").unwrap();
         let known = |evidence: &ChainFiles| spans(evidence, now);
         assert_eq!(known(&evidence), [("eu-west-1".to_owned(), span)].into());
-        let backfill = digest_key(5).replace(".json.gz", chain::BACKFILL);
+        let backfill = digest_key(5).replace(".json.gz", files::BACKFILL);
         evidence.digests.insert(backfill, made(5, None, &[]));
         let span = DigestSpan {
             to: now.plus(SLACK_SECS),

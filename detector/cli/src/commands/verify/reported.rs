@@ -6,8 +6,8 @@ use std::time::Duration;
 use ahash::HashSet;
 use serde_json::{Value, json};
 
-use crate::commands::verify::chain::{self, ChainFiles, ChainFinding, FileVerdict};
 use crate::commands::verify::digest::PublicKeys;
+use crate::commands::verify::files::{self, ChainFiles, ChainFinding, FileVerdict};
 use crate::output::listing::RowListing;
 use crate::output::table;
 use crate::text::{number, plural};
@@ -120,7 +120,7 @@ pub(super) fn words(
     let places: HashSet<_> = evidence
         .digests
         .keys()
-        .filter_map(|key| chain::place(key))
+        .filter_map(|key| files::place(key))
         .collect();
     // All findings, listed or not.
     let counts = VerdictCounts::of(findings);
@@ -135,7 +135,7 @@ pub(super) fn words(
         counts.line("logs", false),
         counts.of_verdict(true, FileVerdict::Restarted)
     );
-    let bare = chain::without_digests(evidence).len() as u64;
+    let bare = files::without_digests(evidence).len() as u64;
     if bare > 0 {
         let places = plural(bare, "account-region pair");
         text.push_str(&format!(

@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 
 use crate::commands::tests::ran;
-use crate::commands::verify::chain::DigestRead;
 use crate::commands::verify::digest::{DigestFile, DigestLogFile, PublicKeys};
+use crate::commands::verify::files::DigestRead;
 use crate::exit;
 
 /// Fingerprint of the test key.
