@@ -9,7 +9,9 @@ use std::time::Duration;
 use e2e::deployment::{Cloud, Deployment};
 use e2e::function::{Ended, Function};
 use e2e::proxy::{Fault, Proxy};
-use e2e::{LOGS, POLICY, cases, denied, direct_decrypt, packed, read, secretrail, theft};
+use e2e::{
+    LOGS, POLICY, cases, decrypt_secret, denied, direct_decrypt, packed, read, secretrail, theft,
+};
 use serde_json::{Value, json};
 
 const BOOTSTRAP: &str = env!("CARGO_BIN_EXE_bootstrap-under-test");

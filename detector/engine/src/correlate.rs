@@ -516,19 +516,21 @@ mod tests {
 
     fn steps_of(group: CorrelationGroup) -> u64 {
         let before = steps::counted();
-        let _ = correlate_within(
+        let (result, _) = correlate_within(
             group,
             &CrossingPairs::default(),
             EventTime(i64::MIN)..EventTime(i64::MAX),
         );
+        assert!(!result.rows.is_empty());
         steps::counted() - before
     }
 
-    #[test]
-    fn the_cost_grows_with_the_events_whatever_one_actor_does() {
-        type Request = fn(i64) -> (&'static str, ReadRequest);
-        let secret = |_: i64| SecretRef::secret("x", HOME);
-        let shapes: [(&str, Request); 9] = [
+    /// The call of each read, by its number.
+    type Request = fn(i64) -> (&'static str, ReadRequest);
+
+    /// What one actor may do all at once.
+    fn shapes() -> [(&'static str, Request); 9] {
+        [
             ("one secret", |_| {
                 (
                     "GetSecretValue",
@@ -599,8 +601,13 @@ mod tests {
                     ReadRequest::Named(vec![SecretRef::secret("x", HOME)]),
                 ),
             }),
-        ];
-        for (name, request) in shapes {
+        ]
+    }
+
+    #[test]
+    fn the_cost_grows_with_the_events_whatever_one_actor_does() {
+        let secret = |_: i64| SecretRef::secret("x", HOME);
+        for (name, request) in shapes() {
             for seconds in [5, 600] {
                 let parameter = |_: i64| SecretRef::parameter("/app/x", HOME);
                 for of in [secret as fn(i64) -> SecretRef, parameter] {
