@@ -7,44 +7,48 @@
 #[cfg(feature = "parquet")]
 pub use self::with_arrow::ParquetRows;
 
-/// The ledger as Parquet, in a build that does not support it.
 #[cfg(not(feature = "parquet"))]
-pub struct ParquetRows;
+pub use self::without_arrow::UnsupportedRows as ParquetRows;
 
 #[cfg(not(feature = "parquet"))]
-impl ParquetRows {
-    /// Fails: this build does not support Parquet.
-    ///
-    /// # Errors
-    ///
-    /// [`RunFailure::Usage`](crate::host::RunFailure::Usage), always.
-    pub fn new() -> Result<Self, crate::host::RunFailure> {
-        Err(crate::host::RunFailure::Usage(
-            "this build does not support Parquet; build with the feature `parquet`, or choose \
+mod without_arrow {
+    /// The ledger as Parquet, in a build that does not support it.
+    pub struct UnsupportedRows;
+
+    impl UnsupportedRows {
+        /// Fails: this build does not support Parquet.
+        ///
+        /// # Errors
+        ///
+        /// [`RunFailure::Usage`](crate::host::RunFailure::Usage), always.
+        pub fn new() -> Result<Self, crate::host::RunFailure> {
+            Err(crate::host::RunFailure::Usage(
+                "this build does not support Parquet; build with the feature `parquet`, or choose \
              -f csv"
-                .to_owned(),
-        ))
-    }
+                    .to_owned(),
+            ))
+        }
 
-    /// Adds nothing.
-    ///
-    /// # Errors
-    ///
-    /// None.
-    pub fn rows(
-        &mut self,
-        _: &[std::sync::Arc<secretrail_engine::access::Access>],
-    ) -> Result<Vec<u8>, crate::host::RunFailure> {
-        Ok(Vec::new())
-    }
+        /// Adds nothing.
+        ///
+        /// # Errors
+        ///
+        /// None.
+        pub fn rows(
+            &mut self,
+            _: &[std::sync::Arc<secretrail_engine::access::Access>],
+        ) -> Result<Vec<u8>, crate::host::RunFailure> {
+            Ok(Vec::new())
+        }
 
-    /// Ends nothing.
-    ///
-    /// # Errors
-    ///
-    /// None.
-    pub fn finish(self) -> Result<Vec<u8>, crate::host::RunFailure> {
-        Ok(Vec::new())
+        /// Ends nothing.
+        ///
+        /// # Errors
+        ///
+        /// None.
+        pub fn finish(self) -> Result<Vec<u8>, crate::host::RunFailure> {
+            Ok(Vec::new())
+        }
     }
 }
 

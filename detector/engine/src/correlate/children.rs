@@ -1,11 +1,11 @@
 //! Finds the `GetSecretValue` events that batches have caused: nearest first, one for each secret
 //! that the batch names.
 
-use super::correlation_group::get_secret_value;
-use super::join::{BatchClaim, JoinState, PairAssignment};
-use super::near::{at_distance, distances};
-use super::queues::Queues;
-use super::spelling::{SpellingIds, asked_to_agree, filed_to_agree};
+use crate::correlate::correlation_group::get_secret_value;
+use crate::correlate::join::{BatchClaim, JoinState, PairAssignment};
+use crate::correlate::near::{at_distance, distances};
+use crate::correlate::queues::Queues;
+use crate::correlate::spelling::{SpellingIds, asked_to_agree, filed_to_agree};
 use crate::ids::SecretRef;
 use crate::observation::ReadRequest;
 use crate::time::EventTime;

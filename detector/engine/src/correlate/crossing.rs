@@ -10,11 +10,11 @@ use std::ops::RangeInclusive;
 
 use ahash::HashMap;
 
-use super::children::{ChildSearch, ChildSink, ClaimChildren};
-use super::correlation_group::CorrelationGroup;
-use super::join::{BatchClaim, JoinState, PairAssignment};
-use super::near::distances;
-use super::nearest::{DecryptSearch, MakePairs, PairSink};
+use crate::correlate::children::{ChildSearch, ChildSink, ClaimChildren};
+use crate::correlate::correlation_group::CorrelationGroup;
+use crate::correlate::join::{BatchClaim, JoinState, PairAssignment};
+use crate::correlate::near::distances;
+use crate::correlate::nearest::{DecryptSearch, MakePairs, PairSink};
 use crate::ids::SharedStr;
 use crate::limits::PAIRING_TOLERANCE_SECS;
 use crate::observation::EventHeader;

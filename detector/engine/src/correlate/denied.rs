@@ -4,11 +4,11 @@
 //! context, so that they do not name the secret. What is left is compared instead: the store that
 //! called KMS, and the key, if both messages name it.
 
-use super::correlation_group::named;
-use super::join::{JoinState, PairAssignment};
-use super::nearest::{VersionKey, ask_spellings};
-use super::queues::Queues;
-use super::spelling::{SpellingIds, filed};
+use crate::correlate::correlation_group::named;
+use crate::correlate::join::{JoinState, PairAssignment};
+use crate::correlate::nearest::{VersionKey, ask_spellings};
+use crate::correlate::queues::Queues;
+use crate::correlate::spelling::{SpellingIds, filed};
 use crate::ids::{ArnParts, SecretRef, SecretStore, SharedStr};
 use crate::observation::{CallOutcome, KmsDecrypt, SecretRead};
 use crate::time::EventTime;

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use super::correlation_group::{CorrelationGroup, get_secret_value, named};
-use super::near::SecretTimes;
+use crate::correlate::correlation_group::{CorrelationGroup, get_secret_value, named};
+use crate::correlate::near::SecretTimes;
 use crate::observation::{KmsDecrypt, ReadRequest, SecretRead};
 use crate::time::EventTime;
 

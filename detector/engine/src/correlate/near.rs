@@ -2,7 +2,8 @@
 
 use ahash::HashMap;
 
-use super::spelling::{Spelling, asked_to_agree, filed_to_agree};
+use crate::correlate::spelling::{Spelling, asked_to_agree, filed_to_agree};
+use crate::correlate::steps;
 use crate::ids::SecretRef;
 use crate::limits::PAIRING_TOLERANCE_SECS;
 use crate::time::EventTime;
@@ -23,7 +24,7 @@ pub(super) fn at_distance(
 ) -> impl Iterator<Item = (usize, EventTime)> {
     let (mut ahead, mut back) = (0, 0);
     std::iter::from_fn(move || {
-        super::steps::count();
+        steps::count();
         let first = times.get(ahead);
         // At no distance, both directions are one.
         let last = times.get(back).filter(|_| distance > 0);
@@ -50,7 +51,7 @@ impl<'s> SecretTimes<'s> {
     /// Adds an event; events come in time order.
     pub(super) fn add(&mut self, secret: &'s SecretRef, time: EventTime) {
         for spelling in filed_to_agree(secret) {
-            super::steps::count();
+            steps::count();
             self.0.entry(spelling).or_default().push(time);
         }
     }
@@ -58,7 +59,7 @@ impl<'s> SecretTimes<'s> {
     /// Whether there is an event within the tolerance about a secret that agrees with this one.
     pub(super) fn has_near(&self, secret: &SecretRef, time: EventTime) -> bool {
         asked_to_agree(secret).any(|spelling| {
-            super::steps::count();
+            steps::count();
             let times = self.0.get(&spelling).map(Vec::as_slice);
             let times = times.unwrap_or_default();
             let from = time.plus(-PAIRING_TOLERANCE_SECS);

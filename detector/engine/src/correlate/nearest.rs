@@ -8,12 +8,13 @@
 
 use ahash::HashMap;
 
-use super::correlation_group::{is_of_secrets_manager, is_plain, named};
-use super::join::{JoinState, PairAssignment};
-use super::near::{at_distance, distances};
-use super::paths::{FolderAbove, FolderId, FolderTree};
-use super::queues::Queues;
-use super::spelling::{Spelling, SpellingIds, asked, filed};
+use crate::correlate::correlation_group::{is_of_secrets_manager, is_plain, named};
+use crate::correlate::join::{JoinState, PairAssignment};
+use crate::correlate::near::{at_distance, distances};
+use crate::correlate::paths::{FolderAbove, FolderId, FolderTree};
+use crate::correlate::queues::Queues;
+use crate::correlate::spelling::{Spelling, SpellingIds, asked, filed};
+use crate::correlate::steps;
 use crate::ids::SecretRef;
 use crate::observation::{KmsDecrypt, ReadRequest, SecretRead};
 use crate::time::EventTime;
@@ -272,11 +273,11 @@ impl ListingReads {
     /// The first read of a second that may have returned this.
     fn first(&self, used: &ListedUse, time: EventTime) -> Option<usize> {
         let history = used.spelling.and_then(|spelling| {
-            super::steps::count();
+            steps::count();
             self.histories.get(&(spelling, time))
         });
         let paths = used.folders.iter().flat_map(|above| {
-            super::steps::count();
+            steps::count();
             let deep = self.paths.get(&(above.folder, true, time));
             let direct = self.paths.get(&(above.folder, false, time));
             [deep, direct.filter(|_| above.is_parent)]

@@ -3,6 +3,7 @@
 
 use ahash::HashMap;
 
+use crate::correlate::steps;
 use crate::ids::{SecretPlace, SecretRef};
 
 /// A folder in the tree.
@@ -33,7 +34,7 @@ impl<'s> FolderTree<'s> {
         let names = path.name.as_deref().unwrap_or_default().trim_matches('/');
         // The root has no name: splitting nothing would give a folder with an empty one.
         for name in names.split('/').filter(|_| !names.is_empty()) {
-            super::steps::count();
+            steps::count();
             let child = self.folders.entry((folder, name));
             folder = *child.or_insert_with(|| next(count));
         }
@@ -51,7 +52,7 @@ impl<'s> FolderTree<'s> {
         let name = parameter.name.as_deref().unwrap_or_default();
         let mut names = name.trim_start_matches('/').split('/').peekable();
         while let Some(name) = names.next() {
-            super::steps::count();
+            steps::count();
             above.push(FolderAbove {
                 folder,
                 is_parent: names.peek().is_none(),

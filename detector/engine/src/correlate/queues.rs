@@ -4,6 +4,8 @@ use std::hash::Hash;
 
 use ahash::HashMap;
 
+use crate::correlate::steps;
+
 /// Queues by key. An event may stand in several; what was taken from one is dropped from the others
 /// when it comes to their head. As nothing that is taken becomes free again, each entry is passed
 /// over once, however often the queues are asked.
@@ -25,7 +27,7 @@ impl<K> Default for Queues<K> {
 impl<K: Hash + Eq> Queues<K> {
     /// Adds an event to the end of a queue.
     pub(super) fn push(&mut self, key: K, event: usize) {
-        super::steps::count();
+        steps::count();
         self.0.entry(key).or_default().events.push(event);
     }
 
@@ -33,7 +35,7 @@ impl<K: Hash + Eq> Queues<K> {
     pub(super) fn first(&mut self, key: &K, is_free: impl Fn(usize) -> bool) -> Option<usize> {
         let queue = self.0.get_mut(key)?;
         loop {
-            super::steps::count();
+            steps::count();
             let event = *queue.events.get(queue.head)?;
             if is_free(event) {
                 return Some(event);
@@ -54,12 +56,12 @@ mod tests {
             queues.push("all", event);
             queues.push("odd", event | 1);
         }
-        let before = super::super::steps::counted();
+        let before = steps::counted();
         assert_eq!(queues.first(&"all", |event| event >= 900), Some(900));
         for _ in 0..100 {
             assert_eq!(queues.first(&"all", |event| event >= 900), Some(900));
         }
-        assert_eq!(super::super::steps::counted() - before, 1_001);
+        assert_eq!(steps::counted() - before, 1_001);
         assert_eq!(queues.first(&"none", |_| true), None);
     }
 }

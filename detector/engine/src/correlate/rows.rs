@@ -3,10 +3,10 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::correlation_group::CorrelationGroup;
-use super::join::{JoinState, PairAssignment};
-use super::near::SecretTimes;
 use crate::access::{Access, AccessDecrypt, AccessMethod, DecryptStatus};
+use crate::correlate::correlation_group::CorrelationGroup;
+use crate::correlate::join::{JoinState, PairAssignment};
+use crate::correlate::near::SecretTimes;
 use crate::ids::{ArnParts, RecordHome, SecretKey, SecretRef, SecretStore};
 use crate::observation::{EventHeader, KmsDecrypt, ReadRequest, SecretRead};
 use crate::time::EventTime;

@@ -25,10 +25,7 @@ use crate::input::runs::entry::{RunEntry, TimedEntry};
 /// # Errors
 ///
 /// The bytes are not those of a block.
-pub(in crate::input::runs) fn decode(
-    bytes: &[u8],
-    interner: &mut Interner,
-) -> Result<Vec<TimedEntry>, BlockError> {
+pub(crate) fn decode(bytes: &[u8], interner: &mut Interner) -> Result<Vec<TimedEntry>, BlockError> {
     let StoredBlock {
         texts,
         principals,

@@ -20,7 +20,7 @@ use crate::input::runs::entry::{RunEntry, TimedEntry};
 /// # Errors
 ///
 /// A raw field is not JSON: never, for it was read from JSON.
-pub(in crate::input::runs) fn encode(entries: &[TimedEntry]) -> Result<Vec<u8>, BlockError> {
+pub(crate) fn encode(entries: &[TimedEntry]) -> Result<Vec<u8>, BlockError> {
     let mut writer = BlockWriter::default();
     for entry in entries {
         let entry = writer.entry(&entry.entry)?;
