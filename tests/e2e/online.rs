@@ -642,7 +642,7 @@ fn one_busy_actor_is_swept_in_parts_within_the_memory_of_the_function() {
     for _ in 0..30 {
         let before = function.log().len();
         sweep(&function);
-        let some = metric(&function.log()[before..], "Accesses");
+        let some = metric(&function.log()[before..], "Pairs");
         finalised += some;
         if some == 0.0 {
             break;

@@ -54,7 +54,7 @@ pub enum CommandArgs {
     /// Check digests and logs against what CloudTrail wrote: intact, altered, missing or unproven.
     #[command(
         after_help = "Exit codes: 0 nothing altered or missing, 1 something altered or missing, \
-            3 input error, 64 usage error, 74 output error."
+            or logs without any digest, 3 input error, 64 usage error, 74 output error."
     )]
     Verify(VerifyArgs),
     /// Show one alert with its evidence: what was counted, the raw records, and where to look next.
