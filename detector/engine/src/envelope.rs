@@ -117,6 +117,13 @@ impl ShapeCounts {
         }
     }
 
+    /// Takes back one record of a form.
+    pub fn remove(&mut self, shape: RecordShape) {
+        if let Some(count) = self.0.get_mut(shape as usize) {
+            *count = count.saturating_sub(1);
+        }
+    }
+
     /// The forms that occurred, with their counts.
     pub fn iter(&self) -> impl Iterator<Item = (RecordShape, u64)> + '_ {
         let counts = RecordShape::ALL.into_iter().zip(self.0);
@@ -164,12 +171,46 @@ pub(crate) fn unwrapped(unit: &[u8]) -> Result<Vec<FoundRecord>, NoRecord> {
     if search.is_known {
         return Err(NoRecord::Empty);
     }
+    let top = TopLevel::of(unit);
+    if is_column(&top) {
+        return Err(NoRecord::Empty);
+    }
     if !names_a_service(unit) {
         return Err(NoRecord::Other);
     }
-    let top = TopLevel::of(unit);
     let keys = top.iter().map(|(key, _)| key.to_owned());
     Err(NoRecord::UnknownEnvelope(keys.collect()))
+}
+
+/// Columns of a result of CloudTrail Lake that may stand beside the one with the record.
+const COLUMNS: [&str; 18] = [
+    "eventSource",
+    "eventName",
+    "eventTime",
+    "eventID",
+    "eventType",
+    "eventCategory",
+    "awsRegion",
+    "recipientAccountId",
+    "sharedEventID",
+    "requestID",
+    "sourceIPAddress",
+    "userAgent",
+    "userIdentity",
+    "errorCode",
+    "errorMessage",
+    "requestParameters",
+    "responseElements",
+    "resources",
+];
+
+/// Whether an object is one column of a row: the row is an array of such objects.
+fn is_column(top: &TopLevel<'_>) -> bool {
+    let mut fields = top.iter();
+    match (fields.next(), fields.next()) {
+        (Some((key, _)), None) => COLUMNS.iter().any(|name| name.eq_ignore_ascii_case(key)),
+        _ => false,
+    }
 }
 
 /// Whether the top level of an object has what makes a record: service, call and time.
@@ -589,6 +630,8 @@ mod tests {
             key("note")
         );
         assert_eq!(none(json!({"a": record("e1").to_string()})), key("a"));
+        let column = json!({"eventSource": "secretsmanager.amazonaws.com"});
+        assert_eq!(none(column), NoRecord::Empty);
         assert_eq!(
             none(json!({"name": "web", "message": "hello"})),
             NoRecord::Other

@@ -33,6 +33,27 @@ const NESTED: [&str; 6] = [
     "addendum",
 ];
 
+/// Those of them, and of `userIdentity`, that hold an object.
+const OBJECTS: [&str; 5] = [
+    "userIdentity",
+    "requestParameters",
+    "addendum",
+    "sessionContext",
+    "onBehalfOf",
+];
+
+/// Fields of `userIdentity` that hold text.
+const IDENTITY: [&str; 8] = [
+    "type",
+    "principalId",
+    "arn",
+    "accountId",
+    "accessKeyId",
+    "userName",
+    "invokedBy",
+    "identityProvider",
+];
+
 /// Fields that hold text, or another scalar.
 const SCALARS: [&str; 14] = [
     "eventVersion",
@@ -109,8 +130,13 @@ impl Changes {
     fn field(&mut self, key: &str, value: &mut JsonNode<'_>) {
         if NESTED.contains(&key) {
             self.nested(value);
-            if key == "requestParameters" {
-                self.parameters(value);
+            if OBJECTS.contains(&key) {
+                self.object(value);
+            }
+            match key {
+                "requestParameters" => self.parameters(value),
+                "userIdentity" => self.identity(value),
+                _ => {}
             }
         } else if SCALARS.contains(&key) {
             if let JsonNode::List(_) | JsonNode::Map(_) = value {
@@ -134,6 +160,52 @@ impl Changes {
                 }
             }
             JsonNode::Bool(_) | JsonNode::Int(_) | JsonNode::Float(_) => self.mistyped += 1,
+        }
+    }
+
+    /// Takes an object out of a list of one.
+    fn object(&mut self, value: &mut JsonNode<'_>) {
+        let JsonNode::List(items) = value else {
+            return;
+        };
+        match items.as_mut_slice() {
+            [JsonNode::Map(entries)] => {
+                *value = JsonNode::Map(std::mem::take(entries));
+                self.any = true;
+            }
+            _ => self.mistyped += 1,
+        }
+    }
+
+    /// Looks at the fields of the caller: a field of another type must not pass for an absent one.
+    fn identity(&mut self, value: &mut JsonNode<'_>) {
+        let JsonNode::Map(entries) = value else {
+            return;
+        };
+        for (key, value) in entries {
+            if OBJECTS.contains(&&**key) {
+                self.nested(value);
+                self.object(value);
+            } else if IDENTITY.contains(&&**key) {
+                self.text(value, key == "type");
+            }
+        }
+    }
+
+    /// Takes a text out of a list of one. A kind of caller is never a number.
+    fn text(&mut self, value: &mut JsonNode<'_>, is_word: bool) {
+        match value {
+            JsonNode::List(items) if items.len() == 1 => {
+                if let Some(one) = items.pop() {
+                    *value = one;
+                    self.any = true;
+                }
+            }
+            JsonNode::List(_) | JsonNode::Map(_) => self.mistyped += 1,
+            JsonNode::Bool(_) | JsonNode::Int(_) | JsonNode::Float(_) if is_word => {
+                self.mistyped += 1;
+            }
+            _ => {}
         }
     }
 
@@ -350,6 +422,28 @@ mod tests {
         let record = normalized(text.as_bytes()).unwrap();
         let value: Value = serde_json::from_str(&record.text).unwrap();
         assert_eq!(value["k0"], 39);
+    }
+
+    #[test]
+    fn the_caller_is_taken_out_of_a_list_and_odd_fields_of_it_are_counted() {
+        let changed = |identity: &str| {
+            let text = format!("{{\"userIdentity\":{identity}}}");
+            let record = normalized(text.as_bytes()).unwrap();
+            (record.text.into_owned(), record.mistyped)
+        };
+        let root = "{\"userIdentity\":{\"type\":\"Root\"}}".to_owned();
+        for identity in ["[{\"type\":\"Root\"}]", "{\"type\":[\"Root\"]}"] {
+            assert_eq!(changed(identity), (root.clone(), 0), "{identity}");
+        }
+        for identity in [
+            "[{},{}]",
+            "{\"type\":1}",
+            "{\"arn\":{}}",
+            "{\"sessionContext\":\"junk\"}",
+            "{\"sessionContext\":[]}",
+        ] {
+            assert_eq!(changed(identity).1, 1, "{identity}");
+        }
     }
 
     #[test]

@@ -21,6 +21,7 @@ use self::unparsed::LastMark;
 pub use self::unreadable::UnreadableRecord;
 use crate::coverage::CoverageMark;
 use crate::document::LazyDocument;
+use crate::envelope::RecordShape;
 use crate::evidence::Evidence;
 use crate::extract::{self, NotRelevant, RawFields};
 use crate::inflate::{self, InflateBuffer, InflateError, InflateScratch};
@@ -171,7 +172,7 @@ impl<'r> ObjectScanner<'r> {
             take_part: &mut |_| {},
         };
         sink.select(text.as_bytes());
-        sink.record(text.as_bytes());
+        sink.record(text.as_bytes(), RecordShape::Plain);
         scan_result.report = before;
     }
 

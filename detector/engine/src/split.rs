@@ -288,6 +288,20 @@ mod tests {
     }
 
     #[test]
+    fn a_raw_line_break_in_a_value_ends_nothing_and_one_that_cuts_a_line_does() {
+        let one = "{\"a\":\"x\ny\",\"b\":{}}";
+        let text = format!("{{\"Records\":[{one},{{\"c\":1}}]}}");
+        check(&text, &[one, "{\"c\":1}"]);
+        check(
+            &text.replace('\n', "\r\n"),
+            &[&one.replace('\n', "\r\n"), "{\"c\":1}"],
+        );
+        check("{\"a\":\"x\n{\"c\":1}\n", &["Truncated", "{\"c\":1}"]);
+        let pretty = "{\n  \"a\": \"x,\n  \"b\": 1\n}";
+        check(&format!("{pretty}\n{{\"c\":1}}\n"), &[pretty, "{\"c\":1}"]);
+    }
+
+    #[test]
     fn short_lines_in_damaged_text_are_seen_in_pieces_of_any_size() {
         let inner = "{\n   \": 1.\n   \"b\": {\n      \"c\": [\n     }\n\" ]\n}";
         let text = format!("{{\n   \"x\":      [\n{inner}");

@@ -320,6 +320,7 @@ impl CloudTrailRecord<'_> {
         ];
         let time = self.event_time.get();
         self.user_identity.1
+            || self.user_identity.is_odd()
             || parameters.1
             || self.resources.1
             || self.addendum.1
@@ -361,6 +362,22 @@ pub struct UserIdentity<'a> {
     /// `onBehalfOf`: the person behind an IAM Identity Center call.
     #[serde(borrow, default, rename = "onBehalfOf")]
     pub on_behalf_of: LenientObject<OnBehalfOf<'a>>,
+}
+
+impl UserIdentity<'_> {
+    /// Like [`CloudTrailRecord::is_odd`], of the fields below.
+    fn is_odd(&self) -> bool {
+        let kind = self.kind.0.as_deref();
+        let is_named = kind.is_none_or(|kind| kind.starts_with(|c: char| c.is_ascii_alphabetic()));
+        let [arn, id] = [&self.arn, &self.principal_id].map(LenientScalar::is_empty);
+        let [account, name] = [&self.account_id, &self.user_name].map(LenientScalar::is_empty);
+        let is_empty = arn || id || account || name || self.invoked_by.is_empty();
+        !is_named
+            || is_empty
+            || self.session_context.1
+            || self.session_context.session_issuer.1
+            || self.on_behalf_of.1
+    }
 }
 
 impl<'a> UserIdentity<'a> {

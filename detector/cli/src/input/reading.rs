@@ -87,7 +87,15 @@ fn skip_message(reason: SkippedRecord, count: u64, report: &ReadReport) -> Optio
         SkippedRecord::NoTime => "no valid eventTime".to_owned(),
     };
     let records = plural(count, "record");
-    Some(format!("{records} skipped ({why}); the others were read"))
+    // A document that breaks off loses what follows in it, too.
+    let rest = match (reason, report.records) {
+        (_, 0) => "",
+        (SkippedRecord::Truncated, _) => {
+            "; what follows it in the same document was not read, the others were"
+        }
+        _ => "; the others were read",
+    };
+    Some(format!("{records} skipped ({why}){rest}"))
 }
 
 #[cfg(test)]
@@ -96,7 +104,10 @@ mod tests {
 
     #[test]
     fn a_failed_object_is_reported_once_and_without_its_records() {
-        let mut report = ReadReport::default();
+        let mut report = ReadReport {
+            records: 1,
+            ..ReadReport::default()
+        };
         report.records_skipped.insert(SkippedRecord::Truncated, 3);
         let failed = ObjectStatus::Failed("is truncated".to_owned());
         let problems = problems_of("a.json", &failed, &report);
@@ -106,9 +117,14 @@ mod tests {
             read,
             [InputProblem::new(
                 "a.json",
-                "3 records skipped (truncated); the others were read"
+                "3 records skipped (truncated); what follows it in the same document was not \
+                 read, the others were"
             )]
         );
+        report.records = 0;
+        let alone = problems_of("a.json", &ObjectStatus::Read, &report);
+        let message = "3 records skipped (truncated)";
+        assert_eq!(alone, [InputProblem::new("a.json", message)]);
     }
 
     #[test]
@@ -117,8 +133,7 @@ mod tests {
         report.skip_record(SkippedRecord::NotARecord);
         report.skip_unknown_envelope(&["a".to_owned(), "b".to_owned()]);
         let problems = problems_of("a.json", &ObjectStatus::Read, &report);
-        let message = "1 record skipped (in an unknown envelope with the keys a, b); the others were \
-                       read";
+        let message = "1 record skipped (in an unknown envelope with the keys a, b)";
         assert_eq!(problems, [InputProblem::new("a.json", message)]);
     }
 }

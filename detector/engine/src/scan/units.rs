@@ -67,7 +67,7 @@ impl UnitSink<'_, '_> {
                 // all of them.
                 ServiceInterest::Kms if self.scanner.is_last_mark_on(unit, after_first) => {}
                 ServiceInterest::Kms => self.presence(&TopLevel::of(unit)),
-                ServiceInterest::Full => self.record(unit),
+                ServiceInterest::Full => self.record(unit, shape),
             }
             return;
         }
@@ -86,7 +86,7 @@ impl UnitSink<'_, '_> {
         match self.scanner.prefilter.interest(unit, top) {
             ServiceInterest::None => {}
             ServiceInterest::Kms => self.presence(top),
-            ServiceInterest::Full => self.record(unit),
+            ServiceInterest::Full => self.record(unit, shape),
         }
     }
 
@@ -126,7 +126,15 @@ impl UnitSink<'_, '_> {
 
     /// Parses a record, and evaluates it. Nearly all are as documented and need one parse; the
     /// others are brought into the documented form first.
-    pub(super) fn record(&mut self, unit: &[u8]) {
+    pub(super) fn record(&mut self, unit: &[u8], shape: RecordShape) {
+        let skipped = self.scan_result.report.unreadable_records();
+        self.parse(unit);
+        if self.scan_result.report.unreadable_records() > skipped {
+            self.scan_result.report.uncount_record(shape);
+        }
+    }
+
+    fn parse(&mut self, unit: &[u8]) {
         if let Ok(text) = simdutf8::basic::from_utf8(unit)
             && let Ok(record) = serde_json::from_str::<CloudTrailRecord<'_>>(text)
             && !record.is_odd()

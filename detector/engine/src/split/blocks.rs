@@ -279,8 +279,8 @@ impl RecordSplitter {
         }
     }
 
-    /// Processes a block with a raw line break inside a string, which JSON forbids: the string ends
-    /// at the line break, because the line was truncated there.
+    /// Processes a block with a raw line break inside a string, which JSON forbids: either the line
+    /// was truncated there, and the string ends with it, or it is an odd byte in a value.
     fn broken_string(
         &mut self,
         masks: &BlockMasks,
@@ -294,6 +294,9 @@ impl RecordSplitter {
             if masks.quote & !escaped & here != 0 {
                 self.in_string = !self.in_string;
             } else if rare.newline & here != 0 {
+                if self.in_string && self.string_goes_on(walk.block + bit, walk) {
+                    continue;
+                }
                 self.string_is_cut = std::mem::take(&mut self.in_string);
                 self.event(walk.block + bit, walk);
                 self.string_is_cut = false;

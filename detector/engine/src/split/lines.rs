@@ -47,6 +47,15 @@ impl RecordSplitter {
         }
     }
 
+    /// Whether a string of a unit goes on behind a raw line break in it. Where the next line begins
+    /// as a line of JSON does, the string was cut at the end of its own.
+    pub(super) fn string_goes_on(&self, at: usize, walk: &SplitWalk<'_>) -> bool {
+        let line = walk.bytes.get(at + 1..).unwrap_or_default();
+        let known = line.get(..RECORDS.len()).unwrap_or(line);
+        let first = known.iter().find(|byte| !byte.is_ascii_whitespace());
+        self.place == EnvelopePlace::Unit && first.is_some_and(|byte| !b"\"{}[],".contains(byte))
+    }
+
     /// Whether the last byte before a line break lets a value follow. White space before it may be
     /// long only in damaged or strange text.
     fn may_precede_a_value(&self, at: usize, walk: &SplitWalk<'_>) -> bool {
