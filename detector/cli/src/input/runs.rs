@@ -24,8 +24,8 @@ use crate::temp_file;
 /// written.
 pub const HELD_BYTES: u64 = 96 * 1024 * 1024;
 
-/// Runs that are merged into a longer one, so that few files are open at once. A merge holds a block
-/// of each, about 0.3 MB.
+/// Runs that are merged into a longer one, so that few files are open at once. A merge holds a
+/// block of each, about 0.3 MB.
 const FAN_IN: usize = 64;
 
 /// Collects entries of many threads.

@@ -1,5 +1,6 @@
 //! A run over logs: finds the objects under its paths, reads them on several threads, sorts what
-//! they hold by time, and evaluates it slice by slice, so that memory does not grow with the history.
+//! they hold by time, and evaluates it slice by slice, so that memory does not grow with the
+//! history.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, mpsc};
