@@ -10,8 +10,7 @@ use crate::host::RunFailure;
 /// process ends, however it ends.
 pub(crate) fn create(folder: &Path) -> io::Result<File> {
     let file = tempfile::tempfile_in(folder)?;
-    // Where files can be made without ever having a name, the umask decides; it may let others
-    // read.
+    // The umask decides on the mode of a file that never has a name; it may let others read.
     #[cfg(unix)]
     file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
     Ok(file)

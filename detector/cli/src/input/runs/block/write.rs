@@ -29,13 +29,14 @@ pub(crate) fn encode(entries: &[TimedEntry]) -> Result<Vec<u8>, BlockError> {
     Ok(postcard::to_stdvec(&writer.block)?)
 }
 
-/// Fills the tables of a block. Values are compared by content: threads share none of them.
+/// Fills the tables of a block. Values are known by where they are: the scanner of each thread
+/// shares equal ones, and comparing their content would cost more than writing some of them twice.
 #[derive(Default)]
 struct BlockWriter<'b> {
     block: StoredBlock<'b>,
-    texts: HashMap<&'b str, TextNumber>,
-    principals: HashMap<&'b Principal, u32>,
-    sources: HashMap<&'b CallSource, u32>,
+    texts: HashMap<*const u8, TextNumber>,
+    principals: HashMap<*const Principal, u32>,
+    sources: HashMap<*const CallSource, u32>,
 }
 
 /// The number that the next entry of a table gets: a block has far fewer than 2³² entries.
@@ -52,8 +53,8 @@ fn index<T: PartialEq>(all: &[T], value: &T) -> u8 {
 }
 
 impl<'b> BlockWriter<'b> {
-    fn text(&mut self, text: &'b str) -> TextNumber {
-        *self.texts.entry(text).or_insert_with(|| {
+    fn text(&mut self, text: &'b SharedStr) -> TextNumber {
+        *self.texts.entry(text.as_ptr()).or_insert_with(|| {
             self.block.texts.push(text);
             next(&self.block.texts) - 1
         })
@@ -64,7 +65,7 @@ impl<'b> BlockWriter<'b> {
     }
 
     fn principal(&mut self, principal: &'b Principal) -> u32 {
-        if let Some(known) = self.principals.get(principal) {
+        if let Some(known) = self.principals.get(&std::ptr::from_ref(principal)) {
             return *known;
         }
         let stored = StoredPrincipal {
@@ -86,7 +87,7 @@ impl<'b> BlockWriter<'b> {
     }
 
     fn source(&mut self, source: &'b CallSource) -> u32 {
-        if let Some(known) = self.sources.get(source) {
+        if let Some(known) = self.sources.get(&std::ptr::from_ref(source)) {
             return *known;
         }
         // Its kind follows from the address.
