@@ -231,18 +231,26 @@ impl Changes {
         }
     }
 
+    /// The time that a text is in another form; an odd character in it counts for nothing.
+    fn written_time(&mut self, text: &str) -> Option<EventTime> {
+        let text: String = text.chars().filter(|c| matches!(c, ' '..='~')).collect();
+        if let Ok(number) = text.parse() {
+            return since_epoch(number);
+        }
+        let (time, assumes_utc) = match EventTime::parse(&text) {
+            Some(time) => (time, false),
+            None => of_database(&text)?,
+        };
+        self.assumes_utc |= assumes_utc;
+        Some(time)
+    }
+
     /// Writes `eventTime` as CloudTrail does, if it is a time in another form.
     fn time(&mut self, value: &mut JsonNode<'_>) {
         let time = match value {
             JsonNode::Int(number) => since_epoch(*number),
             JsonNode::Float(number) => since_epoch(*number as i64),
-            JsonNode::Str(text) if EventTime::parse(text).is_none() => match text.parse() {
-                Ok(number) => since_epoch(number),
-                Err(_) => of_database(text).map(|(time, assumes_utc)| {
-                    self.assumes_utc |= assumes_utc;
-                    time
-                }),
-            },
+            JsonNode::Str(text) if EventTime::parse(text).is_none() => self.written_time(text),
             _ => None,
         };
         if let Some(time) = time {
@@ -422,6 +430,14 @@ mod tests {
         let record = normalized(text.as_bytes()).unwrap();
         let value: Value = serde_json::from_str(&record.text).unwrap();
         assert_eq!(value["k0"], 39);
+    }
+
+    #[test]
+    fn an_odd_character_in_a_time_does_not_cost_the_record() {
+        let unit = br#"{"eventTime":"2026-03-02T10:00:00Z\ud800"}"#;
+        let record = normalized(unit).unwrap();
+        assert_eq!(record.text, r#"{"eventTime":"2026-03-02T10:00:00Z"}"#);
+        assert!(record.is_repaired && !record.assumes_utc);
     }
 
     #[test]

@@ -35,7 +35,8 @@ impl RecordSplitter {
                         let (text, after) = rest.split_at_checked(length).unwrap_or((rest, &[]));
                         let is_too_long = std::mem::take(&mut self.long_text);
                         if is_too_long || length > self.max_record {
-                            self.dirty = true;
+                            // It may hold thousands of records: it is not mere stray text.
+                            walk.bad(MalformedUnit::TooLarge, text);
                         } else {
                             (walk.sink)(SplitPiece::Text(text));
                         }
