@@ -5,11 +5,41 @@ use std::cmp::Reverse;
 use ahash::{HashMap, HashSet};
 use aho_corasick::AhoCorasick;
 
+/// Literals in an automaton. Renumbering its states takes the square of their number in the worst
+/// case, in which each literal is the beginning of others, as in numbered names.
+const LITERALS: usize = 4_096;
+
+/// Literals that a text is searched for at once.
+#[derive(Debug)]
+pub(crate) struct LiteralSet(Vec<AhoCorasick>);
+
+impl LiteralSet {
+    /// `None` if there are too many for an automaton.
+    pub(crate) fn new<L: AsRef<[u8]>>(literals: &[L]) -> Option<Self> {
+        let automata = literals.chunks(LITERALS).map(AhoCorasick::new);
+        Some(Self(automata.collect::<Result<_, _>>().ok()?))
+    }
+
+    /// Whether a text contains any of them.
+    pub(crate) fn is_in(&self, text: &str) -> bool {
+        self.0.iter().any(|automaton| automaton.is_match(text))
+    }
+
+    /// The numbers of those in a text, each as often as it occurs.
+    fn found<'t>(&'t self, text: &'t [u8]) -> impl Iterator<Item = usize> + 't {
+        let automata = self.0.iter().zip((0..).step_by(LITERALS));
+        automata.flat_map(move |(automaton, first)| {
+            let found = automaton.find_overlapping_iter(text);
+            found.map(move |found| first + found.pattern().as_usize())
+        })
+    }
+}
+
 /// Patterns by one of their literals. A text is searched once for all of them.
 #[derive(Debug)]
 pub(crate) struct LiteralIndex {
     /// The literals, each once.
-    automaton: AhoCorasick,
+    literals: LiteralSet,
     /// The numbers of the patterns of each literal.
     users: Vec<Vec<usize>>,
     /// The numbers of the patterns without a literal.
@@ -37,20 +67,18 @@ impl LiteralIndex {
         }
         let (literals, users): (Vec<&[u8]>, Vec<Vec<usize>>) = users.into_iter().unzip();
         Some(Self {
-            automaton: AhoCorasick::new(literals).ok()?,
+            literals: LiteralSet::new(&literals)?,
             users,
             loose,
         })
     }
 
     /// The numbers of the patterns that may match a text, each once: those whose literal is in it.
-    pub(crate) fn candidates(&self, text: &[u8]) -> impl Iterator<Item = usize> {
-        let found = self.automaton.find_overlapping_iter(text);
+    pub(crate) fn candidates<'t>(&'t self, text: &'t [u8]) -> impl Iterator<Item = usize> + 't {
         let mut known = HashSet::default();
         // Once, however often a text repeats a literal.
-        let literals = found
-            .map(|found| found.pattern().as_usize())
-            .filter(move |literal| known.insert(*literal));
+        let literals = self.literals.found(text);
+        let literals = literals.filter(move |literal| known.insert(*literal));
         let users = literals.flat_map(|literal| self.users.get(literal).into_iter().flatten());
         self.loose.iter().chain(users).copied()
     }

@@ -1,15 +1,15 @@
 //! Many values without wildcards at once.
 
 use ahash::HashSet;
-use aho_corasick::AhoCorasick;
 
+use crate::literals::LiteralSet;
 use crate::rule::values::TextTest;
 
 /// Values, as a text is compared with them.
 #[derive(Debug)]
 pub(super) enum PlainValues {
     Is(HashSet<Box<str>>),
-    Contains(AhoCorasick),
+    Contains(LiteralSet),
     StartsWith(Beginnings),
     /// Backwards.
     EndsWith(Beginnings),
@@ -20,7 +20,7 @@ impl PlainValues {
     pub(super) fn new(values: Vec<String>, test: TextTest) -> Option<Self> {
         Some(match test {
             TextTest::Is => Self::Is(values.into_iter().map(String::into_boxed_str).collect()),
-            TextTest::Contains => Self::Contains(AhoCorasick::new(values).ok()?),
+            TextTest::Contains => Self::Contains(LiteralSet::new(&values)?),
             TextTest::StartsWith => {
                 Self::StartsWith(values.into_iter().map(String::into_bytes).collect())
             }
@@ -33,7 +33,7 @@ impl PlainValues {
     pub(super) fn matches(&self, text: &str) -> bool {
         match self {
             Self::Is(values) => values.contains(text),
-            Self::Contains(values) => values.is_match(text),
+            Self::Contains(values) => values.is_in(text),
             Self::StartsWith(values) => values.begin(text.as_bytes()),
             Self::EndsWith(values) => values.begin(&backwards(text)),
         }
