@@ -259,10 +259,12 @@ struct Place {
 
 impl Place {
     /// The place of a value inside, in this envelope if it is in one; `None` where it is too deep.
-    fn inside(self, own: Option<RecordShape>) -> Option<Self> {
+    fn inside(self, own: Option<RecordShape>, is_list: bool) -> Option<Self> {
+        // What the elements of a list stand in is counted with each of them.
+        let is_counted = own.is_some() && !is_list;
         let place = Self {
             shape: self.shape.or(own),
-            envelopes: self.envelopes + usize::from(own.is_some()),
+            envelopes: self.envelopes + usize::from(is_counted),
             steps: self.steps + 1,
         };
         (place.envelopes <= MAX_ENVELOPES && place.steps <= MAX_STEPS).then_some(place)
@@ -344,7 +346,7 @@ impl RecordSearch {
 
     fn values(&mut self, text: &[u8], place: Place) {
         // Nesting is limited: text in text can be built deeper than the stack.
-        if let Some(place) = place.inside(None) {
+        if let Some(place) = place.inside(None, true) {
             for value in values(text) {
                 self.value(value, place);
             }
@@ -362,7 +364,7 @@ impl RecordSearch {
         }
         self.is_known |= is_without_records(&top);
         for InnerValue { value, shape } in inner_values(&top) {
-            let inside = place.inside(shape);
+            let inside = place.inside(shape, value.starts_with(b"["));
             if inside.is_some_and(|place| self.value(value, place)) {
                 return;
             }
@@ -563,6 +565,20 @@ mod tests {
             result,
             Err(NoRecord::UnknownEnvelope(vec!["Message".to_owned()]))
         );
+    }
+
+    #[test]
+    fn a_list_is_no_envelope_of_its_own() {
+        let kind = "AWS API Call via CloudTrail";
+        let event = json!({"detail-type": kind, "detail": record("e1")});
+        let notice = json!({"Type": "Notification", "Message": event.to_string()});
+        let queue = json!({"Records": [{"body": notice.to_string()}]});
+        let logged = json!({
+            "messageType": "DATA_MESSAGE",
+            "logEvents": [{"id": "1", "timestamp": 1, "message": queue.to_string()}],
+        });
+        let expected = [("e1".to_owned(), Some(RecordShape::CloudWatchLogs))];
+        assert_eq!(found(&logged), expected);
     }
 
     #[test]
