@@ -33,13 +33,7 @@ impl RecordSplitter {
                 Some(b'"') => match string_length(rest) {
                     Some(StringLength::Whole(length)) => {
                         let (text, after) = rest.split_at_checked(length).unwrap_or((rest, &[]));
-                        let is_too_long = std::mem::take(&mut self.long_text);
-                        if is_too_long || length > self.max_record {
-                            // It may hold thousands of records: it is not mere stray text.
-                            walk.bad(MalformedUnit::TooLarge, text);
-                        } else {
-                            (walk.sink)(SplitPiece::Text(text));
-                        }
+                        self.pass_text(text, walk);
                         rest = after;
                     }
                     Some(StringLength::Cut(length)) => {
@@ -60,6 +54,17 @@ impl RecordSplitter {
                     rest = rest.get(1..).unwrap_or_default();
                 }
             }
+        }
+    }
+
+    /// Passes on a whole string.
+    fn pass_text(&mut self, text: &[u8], walk: &mut SplitWalk<'_>) {
+        let is_too_long = std::mem::take(&mut self.long_text);
+        if is_too_long || text.len() > self.max_record {
+            // It may hold thousands of records: it is not mere stray text.
+            walk.bad(MalformedUnit::TooLarge, text);
+        } else {
+            (walk.sink)(SplitPiece::Text(text));
         }
     }
 
