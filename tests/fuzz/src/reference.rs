@@ -12,8 +12,7 @@ pub fn is_one_object(unit: &[u8]) -> bool {
         match byte {
             b'\\' => is_escaped = !escaped,
             b'"' if !escaped => in_string = !in_string,
-            // A string ends with its line.
-            b'\n' => in_string = false,
+            b'\n' => in_string = in_string && !ends_with_line(unit, at),
             b'{' | b'[' if !in_string => depth += 1,
             b'}' | b']' if !in_string => match depth.checked_sub(1) {
                 Some(0) => return at + 1 == unit.len() && unit.first() == Some(&b'{'),
@@ -26,6 +25,14 @@ pub fn is_one_object(unit: &[u8]) -> bool {
     false
 }
 
+/// Whether a string ends with its line: where the next one begins as a line of JSON does.
+fn ends_with_line(unit: &[u8], at: usize) -> bool {
+    let line = unit.get(at + 1..).unwrap_or_default();
+    let known = line.get(..11).unwrap_or(line);
+    let first = known.iter().find(|byte| !byte.is_ascii_whitespace());
+    first.is_none_or(|byte| b"\"{}[],".contains(byte))
+}
+
 /// Offset of the first byte after the first object or array in a unit; 0 when there is none.
 #[must_use]
 pub fn after_first(unit: &[u8]) -> usize {
@@ -35,7 +42,7 @@ pub fn after_first(unit: &[u8]) -> usize {
         match byte {
             b'\\' => is_escaped = !escaped,
             b'"' if !escaped => in_string = !in_string,
-            b'\n' => in_string = false,
+            b'\n' => in_string = in_string && !ends_with_line(unit, at),
             b'{' | b'[' if !in_string => depth += 1,
             b'}' | b']' if !in_string => {
                 depth = depth.saturating_sub(1);

@@ -65,6 +65,20 @@ impl TimedEntry {
         }
     }
 
+    /// About how many accesses it gives: a batch names up to twenty secrets, and each is one.
+    pub(super) fn rows(&self) -> usize {
+        let RunEntry::Observation(event) = &self.entry else {
+            return 1;
+        };
+        match &event.observation {
+            Observation::Read(read) => match &read.request {
+                ReadRequest::Named(secrets) | ReadRequest::Batch(secrets) => secrets.len().max(1),
+                _ => 1,
+            },
+            _ => 1,
+        }
+    }
+
     /// About how many bytes of memory it holds; of what it shares with others, its part.
     pub(super) fn bytes(&self) -> usize {
         let own = match &self.entry {

@@ -10,7 +10,7 @@ use secretrail_engine::time::EventTime;
 use super::entry::TimedEntry;
 use super::file::{BlockDecoder, RunFileError, RunReader, RunWriter};
 
-/// Entries evaluated at a time.
+/// Accesses evaluated at a time, about.
 const SLICE: usize = 16_384;
 
 /// Where sorted entries come from.
@@ -90,9 +90,10 @@ impl RunMerge {
                 taken = 0;
             }
             if let Some(entry) = self.next()? {
+                taken += entry.rows();
                 entry.put_into(&mut slice);
             }
-            (taken, last) = (taken + 1, time);
+            last = time;
         }
         take(slice, last.plus(1));
         Ok(())
