@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use crate::ids::{RecordHome, SecretRef};
 use crate::observation::{
-    CallOutcome, CallSource, EventHeader, KeptFields, KmsDecrypt, ReadRequest, SecretChange,
-    SecretRead, SourceKind,
+    CallOutcome, CallSource, EventHeader, KeptFields, KmsDecrypt, Observation, ReadRequest,
+    SecretChange, SecretRead, SourceKind,
 };
+use crate::pending_event::PendingEvent;
 use crate::principal::{Principal, PrincipalKind};
 use crate::time::EventTime;
 
@@ -97,6 +98,17 @@ fn decrypt(event_id: &str, secs: i64, secret: SecretRef) -> KmsDecrypt {
         key_arn: None,
         direct: false,
     }
+}
+
+/// A read that waits for its KMS Decrypt.
+pub(crate) fn pending_read(read: SecretRead) -> Arc<PendingEvent> {
+    Arc::new(PendingEvent::new(Observation::Read(Arc::new(read))))
+}
+
+/// A KMS Decrypt that waits for its read.
+pub(crate) fn pending_decrypt(kms_decrypt: KmsDecrypt) -> Arc<PendingEvent> {
+    let observation = Observation::KmsDecrypt(Arc::new(kms_decrypt));
+    Arc::new(PendingEvent::new(observation))
 }
 
 /// A `PutSecretValue`, which decrypts the secret itself.

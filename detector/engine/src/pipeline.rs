@@ -285,12 +285,17 @@ impl<'a> Pipeline<'a> {
         let mut accesses = self
             .finalize(store, &open.ends, false, &mut ignored)
             .await?;
+        self.keep_pending(&mut accesses);
+        outcome.list_accesses(accesses);
+        Ok(outcome)
+    }
+
+    /// Keeps what is listed of accesses within their allowed lateness.
+    fn keep_pending(&self, accesses: &mut Vec<Arc<Access>>) {
         // A KMS Decrypt whose read may still come is not an access yet.
         accesses.retain(|access| {
             access.method != AccessMethod::DecryptOnly && self.selection.takes(access)
         });
-        outcome.list_accesses(accesses);
-        Ok(outcome)
     }
 
     /// Evaluates the rules for many items, on several threads, and collects the matches in the

@@ -158,11 +158,9 @@ fn visit_target(
     if join.is_claimed(search.of(batch)) {
         return;
     }
-    let spellings = search.spellings.iter();
-    let found = spellings.filter_map(|spelling| {
-        by_secret.first(&(*spelling, time), |read| join.batch_of(read).is_none())
-    });
-    if let Some(child) = found.min() {
+    let keys = search.spellings.iter().map(|spelling| (*spelling, time));
+    let found = by_secret.first_of(keys, |read| join.batch_of(read).is_none());
+    if let Some(child) = found {
         let claim = BatchClaim {
             batch,
             target: Some(search.target),

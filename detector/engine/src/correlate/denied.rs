@@ -196,17 +196,14 @@ impl<'s> SecretSearch<'s> {
             Some(key) => [Some(KeyMatch::Is(key)), Some(KeyMatch::Unknown)],
             None => [Some(KeyMatch::Any), None],
         };
-        let mut best: Option<usize> = None;
-        for spelling in self.spellings.into_iter().flatten() {
-            for version in VersionKey::fitting(self.secret.version_id.as_deref()) {
-                for key in keys.into_iter().flatten() {
-                    let key = (spelling, version, key, time);
-                    let found = free.first(&key, |used| join.is_free(used));
-                    best = best.into_iter().chain(found).min();
-                }
-            }
-        }
-        best
+        let version = self.secret.version_id.as_deref();
+        let keys = self.spellings.into_iter().flatten().flat_map(|spelling| {
+            VersionKey::fitting(version).flat_map(move |version| {
+                let keys = keys.into_iter().flatten();
+                keys.map(move |key| (spelling, version, key, time))
+            })
+        });
+        free.first_of(keys, |used| join.is_free(used))
     }
 }
 

@@ -326,12 +326,8 @@ fn first_fitting<'s>(
     free: &mut Queues<UseKey<'s>>,
     join: &JoinState<'_>,
 ) -> Option<usize> {
-    let mut best: Option<usize> = None;
-    for spelling in search.spellings.into_iter().flatten() {
-        for version in VersionKey::fitting(search.version) {
-            let found = free.first(&(spelling, version, time), |used| join.is_free(used));
-            best = best.into_iter().chain(found).min();
-        }
-    }
-    best
+    let keys = search.spellings.into_iter().flatten().flat_map(|spelling| {
+        VersionKey::fitting(search.version).map(move |version| (spelling, version, time))
+    });
+    free.first_of(keys, |used| join.is_free(used))
 }

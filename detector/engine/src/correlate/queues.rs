@@ -43,6 +43,15 @@ impl<K: Hash + Eq> Queues<K> {
             queue.head += 1;
         }
     }
+
+    /// The first event of several queues that is free: that with the lowest number.
+    pub(super) fn first_of(
+        &mut self,
+        keys: impl Iterator<Item = K>,
+        is_free: impl Fn(usize) -> bool + Copy,
+    ) -> Option<usize> {
+        keys.filter_map(|key| self.first(&key, is_free)).min()
+    }
 }
 
 #[cfg(test)]

@@ -47,6 +47,17 @@ pub(super) fn all_rows(joined: Vec<JoinedEvents>, report: &mut ReadReport) -> Ve
     rows
 }
 
+/// Adds events to the report.
+pub(super) fn count<'e>(
+    ends: impl Iterator<Item = &'e Arc<PendingEvent>>,
+    best: &BestCopies,
+    report: &mut ReadReport,
+) {
+    for end in ends {
+        report.count_observation(&end.observation, best.is_best(end));
+    }
+}
+
 impl Pipeline<'_> {
     /// Joins the pending events with everything around them, to accesses in the order of
     /// [`Access::ledger_order`]. With `finally`, a missing KMS Decrypt is absent or unknown;
@@ -121,9 +132,11 @@ impl Pipeline<'_> {
         let part = span.piece_from(from);
         let times = span.reported(&part);
         let due = ends.iter().filter(|end| due_ids.ids.contains(&end.id));
-        for end in due.filter(|end| times.contains(&end.time)) {
-            counts.count_observation(&end.observation, best.is_best(end));
-        }
+        count(
+            due.filter(|end| times.contains(&end.time)),
+            best,
+            &mut counts,
+        );
         let next = part.end;
         let (result, crossing) = self.correlate(ends, best, &span.crossing, part);
         let explained = result
@@ -292,21 +305,11 @@ pub(super) fn correlation_group<'e>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::events_for_tests::{decrypt_secret, get_secret};
-    use crate::observation::{KmsDecrypt, SecretRead};
+    use crate::events_for_tests::{decrypt_secret, get_secret, pending_decrypt, pending_read};
+    use crate::observation::SecretRead;
     use crate::rule::RuleSet;
     use crate::selection::Selection;
     use crate::state::memory::MemoryStore;
-
-    fn of_read(read: SecretRead) -> Arc<PendingEvent> {
-        Arc::new(PendingEvent::new(Observation::Read(Arc::new(read))))
-    }
-
-    fn of_use(kms_decrypt: KmsDecrypt) -> Arc<PendingEvent> {
-        Arc::new(PendingEvent::new(Observation::KmsDecrypt(Arc::new(
-            kms_decrypt,
-        ))))
-    }
 
     fn delivered(read: SecretRead, secs: i64) -> SecretRead {
         let mut head = (*read.head).clone();
@@ -348,8 +351,8 @@ mod tests {
     #[test]
     fn a_row_that_was_reported_is_reported_again_only_to_be_completed() {
         let all = [
-            of_read(get_secret("r", 0, "x")),
-            of_use(decrypt_secret("k", 0, "x")),
+            pending_read(get_secret("r", 0, "x")),
+            pending_decrypt(decrypt_secret("k", 0, "x")),
         ];
         let [read, kms_decrypt] = all.clone();
         assert_eq!(finalized(&all, &all, true).0, ["r k"]);
@@ -370,9 +373,9 @@ mod tests {
     fn what_is_around_keeps_the_kms_decrypt_that_it_took() {
         // The earlier read was finalised with it, and only the later one is due now.
         let all = [
-            of_read(get_secret("r1", 0, "x")),
-            of_use(decrypt_secret("k", 0, "x")),
-            of_read(get_secret("r2", 3, "x")),
+            pending_read(get_secret("r1", 0, "x")),
+            pending_decrypt(decrypt_secret("k", 0, "x")),
+            pending_read(get_secret("r2", 3, "x")),
         ];
         assert_eq!(finalized(&all, &all[2..], true).0, ["r2 -"]);
     }
@@ -382,7 +385,10 @@ mod tests {
         let allowed_lateness = crate::limits::ALLOWED_LATENESS_SECS;
         for (secs, late) in [(allowed_lateness, 0), (allowed_lateness + 1, 1)] {
             let read = delivered(get_secret("r", 0, "x"), secs);
-            let all = [of_read(read), of_use(decrypt_secret("k", 0, "x"))];
+            let all = [
+                pending_read(read),
+                pending_decrypt(decrypt_secret("k", 0, "x")),
+            ];
             assert_eq!(finalized(&all, &all, true).1.late, late);
         }
     }
@@ -397,7 +403,7 @@ mod tests {
         let head = Arc::make_mut(&mut twin.head);
         // The owner's record does not name the session: it is in another correlation group.
         Arc::make_mut(&mut head.principal).actor = None;
-        let all = [of_read(read), of_read(twin)];
+        let all = [pending_read(read), pending_read(twin)];
         let (reported, report) = finalized(&all, &all, true);
         assert_eq!(
             (reported, report.reads, report.duplicates),

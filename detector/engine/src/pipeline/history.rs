@@ -14,10 +14,10 @@ use ahash::{HashMap, HashSet};
 
 use self::open::{GroupPieces, OpenGroup};
 use super::alerts::AlertsById;
-use super::finalize::{JoinedEvents, all_rows};
+use super::finalize::{JoinedEvents, all_rows, count};
 use super::pending_alerts::{PendingAlerts, TouchedWindow};
 use super::{BatchOutcome, Pipeline, since};
-use crate::access::{Access, AccessMethod};
+use crate::access::Access;
 use crate::alert::{Alert, AlertId};
 use crate::copies::BestCopies;
 use crate::correlate::{AccessRow, CrossingPairs};
@@ -168,10 +168,7 @@ impl<'p, 'a> HistoryPipeline<'p, 'a> {
         let mut rest = BatchOutcome::default();
         let mut pending = self.finalize_rest(&mut rest.report).await?;
         self.tell(END_OF_TIME, &mut rest).await?;
-        // A KMS Decrypt whose read may still come is not an access yet.
-        pending.retain(|access| {
-            access.method != AccessMethod::DecryptOnly && self.pipeline.selection.takes(access)
-        });
+        self.pipeline.keep_pending(&mut pending);
         let mut open = BatchOutcome::default();
         open.list_accesses(pending);
         rest.append(open);
@@ -199,10 +196,20 @@ impl<'p, 'a> HistoryPipeline<'p, 'a> {
             joined.push(due);
             pending.extend(open.into_iter().map(|row| row.access));
         }
+        self.wait(joined, report).await?;
+        Ok(pending)
+    }
+
+    /// Finalises joined events, which then wait for earlier ones.
+    async fn wait(
+        &mut self,
+        joined: Vec<JoinedEvents>,
+        report: &mut ReadReport,
+    ) -> Result<(), StateError> {
         let mut rows = all_rows(joined, report);
         self.pipeline.decide_absence(&self.store, &mut rows).await?;
         self.waiting.extend(rows.into_iter().map(|row| row.access));
-        Ok(pending)
+        Ok(())
     }
 
     /// Joins what is left of a group: what is due, its counts, and what is pending.
@@ -213,9 +220,11 @@ impl<'p, 'a> HistoryPipeline<'p, 'a> {
     ) -> (JoinedEvents, ReadReport, Vec<AccessRow>) {
         let mut counts = ReadReport::default();
         let left = open.ends.iter().filter(|end| end.time >= open.reported);
-        for end in left.filter(|end| end.delivered <= due) {
-            counts.count_observation(&end.observation, self.best.is_best(end));
-        }
+        count(
+            left.filter(|end| end.delivered <= due),
+            &self.best,
+            &mut counts,
+        );
         let times = open.reported..END_OF_TIME;
         let (result, _) = self
             .pipeline
@@ -249,10 +258,7 @@ impl<'p, 'a> HistoryPipeline<'p, 'a> {
                 open.crossing = crossing;
             }
         }
-        let mut rows = all_rows(all, report);
-        self.pipeline.decide_absence(&self.store, &mut rows).await?;
-        self.waiting.extend(rows.into_iter().map(|row| row.access));
-        Ok(())
+        self.wait(all, report).await
     }
 
     /// Joins the pieces of a group, one after the other.
@@ -261,13 +267,11 @@ impl<'p, 'a> HistoryPipeline<'p, 'a> {
         let (mut rows, mut explained) = (Vec::new(), 0);
         for piece in &group.pieces {
             // Events in the margins are counted with the pieces that own them.
-            for end in piece
+            let own = piece
                 .ends
                 .iter()
-                .filter(|end| piece.times.contains(&end.time))
-            {
-                counts.count_observation(&end.observation, self.best.is_best(end));
-            }
+                .filter(|end| piece.times.contains(&end.time));
+            count(own, &self.best, &mut counts);
             let (mut result, next) =
                 self.pipeline
                     .correlate(&piece.ends, &self.best, &crossing, piece.times.clone());
@@ -408,8 +412,8 @@ fn over(before: EventTime, bucket_secs: i64) -> EventTime {
 mod tests {
     use super::*;
     use crate::access::DecryptStatus;
-    use crate::events_for_tests::{decrypt_secret, get_secret};
-    use crate::observation::{KmsDecrypt, Observation, SecretRead};
+    use crate::events_for_tests::{decrypt_secret, get_secret, pending_decrypt, pending_read};
+    use crate::observation::SecretRead;
     use crate::rule::RuleSet;
     use crate::rule::load::load;
     use crate::selection::Selection;
@@ -419,16 +423,6 @@ mod tests {
         let over = |secs| over(EventTime(secs), 20).0;
         assert_eq!([over(19), over(20), over(-1), over(-20)], [0, 20, -20, -20]);
         assert_eq!(over(i64::MAX), i64::MAX, "at the end every bucket is");
-    }
-
-    fn of_read(read: SecretRead) -> Arc<PendingEvent> {
-        Arc::new(PendingEvent::new(Observation::Read(Arc::new(read))))
-    }
-
-    fn of_use(kms_decrypt: KmsDecrypt) -> Arc<PendingEvent> {
-        Arc::new(PendingEvent::new(Observation::KmsDecrypt(Arc::new(
-            kms_decrypt,
-        ))))
     }
 
     fn slice(ends: impl IntoIterator<Item = Arc<PendingEvent>>) -> ScanResult {
@@ -455,12 +449,12 @@ mod tests {
             decrypts: false,
             ..get_secret("r2", 12, "y")
         };
-        let read = of_read(get_secret("r1", 10, "x"));
+        let read = pending_read(get_secret("r1", 10, "x"));
         pollster::block_on(async {
-            let first = history.advance(slice([read, of_read(other)]), EventTime(14));
+            let first = history.advance(slice([read, pending_read(other)]), EventTime(14));
             let first = first.await.unwrap();
             assert_eq!(reported(&first), [], "a Decrypt may come up to second 15");
-            let kms_decrypt = of_use(decrypt_secret("k", 15, "x"));
+            let kms_decrypt = pending_decrypt(decrypt_secret("k", 15, "x"));
             let second = history
                 .advance(slice([kms_decrypt]), EventTime(100))
                 .await
@@ -480,7 +474,7 @@ mod tests {
         let pipeline = Pipeline::new(&rules, None, &selection);
         let mut history = HistoryPipeline::new(&pipeline, EventTime(1_000));
         pollster::block_on(async {
-            let ends = [get_secret("r1", 10, "x"), get_secret("r2", 500, "x")].map(of_read);
+            let ends = [get_secret("r1", 10, "x"), get_secret("r2", 500, "x")].map(pending_read);
             let first = history.advance(slice(ends), EventTime(600)).await.unwrap();
             assert_eq!(reported(&first), [("r1", DecryptStatus::Unknown)]);
             let rest = history.finish().await.unwrap();
@@ -508,7 +502,7 @@ correlation:
         let selection = Selection::default();
         let pipeline = Pipeline::new(&rules, None, &selection);
         let mut history = HistoryPipeline::new(&pipeline, EventTime(1_000_000));
-        let read = |id: &str, secs| of_read(get_secret(id, secs, "x"));
+        let read = |id: &str, secs| pending_read(get_secret(id, secs, "x"));
         let counts = |outcome: &BatchOutcome| -> Vec<u64> {
             let window_matches = outcome
                 .alerts

@@ -112,24 +112,25 @@ impl SpanJoin {
         let known = ends
             .iter()
             .filter(|end| end.time < self.at.plus(2 * PAIRING_TOLERANCE_SECS) && best.is_best(end));
-        let earliest = self
-            .at
-            .plus(2 * PAIRING_TOLERANCE_SECS - SETTLE_MARGIN_SECS);
         let cut = correlate::latest_cut(
             correlation_group(known.map(|end| &**end)),
-            earliest..=self.at,
+            self.earliest()..=self.at,
         );
         let is_too_long = self.span.from.distance(self.at) >= LONGEST_CHAIN_SECS;
         cut.or_else(|| is_too_long.then_some(self.at))
+    }
+
+    /// The first time of which both sides were read far enough to tell whether it is a beginning.
+    fn earliest(&self) -> EventTime {
+        self.at
+            .plus(2 * PAIRING_TOLERANCE_SECS - SETTLE_MARGIN_SECS)
     }
 
     /// The same span, begun earlier.
     pub(super) fn further_back(&self) -> Self {
         Self {
             span: self.span.clone(),
-            at: self
-                .at
-                .plus(2 * PAIRING_TOLERANCE_SECS - SETTLE_MARGIN_SECS),
+            at: self.earliest(),
             begins: true,
             crossing: CrossingPairs::default(),
         }
@@ -149,23 +150,12 @@ impl SpanJoin {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::events_for_tests::{decrypt_secret, get_secret};
-    use crate::observation::{KmsDecrypt, Observation, SecretRead};
-
-    fn of_read(read: SecretRead) -> Arc<PendingEvent> {
-        Arc::new(PendingEvent::new(Observation::Read(Arc::new(read))))
-    }
-
-    fn of_use(kms_decrypt: KmsDecrypt) -> Arc<PendingEvent> {
-        Arc::new(PendingEvent::new(Observation::KmsDecrypt(Arc::new(
-            kms_decrypt,
-        ))))
-    }
+    use crate::events_for_tests::{decrypt_secret, get_secret, pending_decrypt, pending_read};
 
     /// A span from one time to another, for due events at each few seconds.
     fn span(from: i64, to: i64) -> SpanJoin {
         let (first, last) = (from + PAIRING_TOLERANCE_SECS, to - PAIRING_TOLERANCE_SECS);
-        let due = (first..=last).map(|secs| of_read(get_secret("r", secs, "x")));
+        let due = (first..=last).map(|secs| pending_read(get_secret("r", secs, "x")));
         let spans = spans_of(&due.collect::<Vec<_>>());
         let [span] = spans.as_slice() else {
             panic!("{spans:?}")
@@ -184,7 +174,7 @@ mod tests {
             get_secret("r2", 100, "x"),
             get_secret("r4", 90, "x"),
         ];
-        let spans = spans_of(&reads.map(of_read));
+        let spans = spans_of(&reads.map(pending_read));
         let mut spans: Vec<_> = spans
             .iter()
             .map(|span| (&*span.correlation_group.region, span.from.0, span.to.0))
@@ -227,18 +217,18 @@ mod tests {
         let best = BestCopies::default();
         let begin = |ends: &[Arc<PendingEvent>]| span(100, 110).begin(ends, &best);
         assert_eq!(
-            begin(&[of_read(get_secret("r", 94, "x"))]),
+            begin(&[pending_read(get_secret("r", 94, "x"))]),
             Some(EventTime(100))
         );
         // A pair of one second is made, whatever is around it.
         let pair = [
-            of_read(get_secret("r", 98, "x")),
-            of_use(decrypt_secret("k", 98, "x")),
+            pending_read(get_secret("r", 98, "x")),
+            pending_decrypt(decrypt_secret("k", 98, "x")),
         ];
         assert_eq!(begin(&pair), Some(EventTime(100)));
         let apart = [
-            of_read(get_secret("r", 97, "x")),
-            of_use(decrypt_secret("k", 101, "x")),
+            pending_read(get_secret("r", 97, "x")),
+            pending_decrypt(decrypt_secret("k", 101, "x")),
         ];
         assert_eq!(begin(&apart), Some(EventTime(97)));
     }
@@ -248,8 +238,8 @@ mod tests {
         let best = BestCopies::default();
         let mut ends = Vec::new();
         for secs in (-2 * LONGEST_CHAIN_SECS..=200).step_by(4) {
-            ends.push(of_read(get_secret("r", secs, "x")));
-            ends.push(of_use(decrypt_secret("k", secs + 2, "x")));
+            ends.push(pending_read(get_secret("r", secs, "x")));
+            ends.push(pending_decrypt(decrypt_secret("k", secs + 2, "x")));
         }
         let mut join = span(100, 110);
         let mut rounds = 0;
