@@ -264,13 +264,6 @@ impl ReadReport {
         self.shapes.add(shape, 1);
     }
 
-    /// Number of records whose JSON is broken or that have no time.
-    pub(crate) fn unreadable_records(&self) -> u64 {
-        let reasons = [SkippedRecord::Malformed, SkippedRecord::NoTime];
-        let counts = reasons.map(|reason| self.records_skipped.get(&reason).copied());
-        counts.into_iter().flatten().sum()
-    }
-
     /// Takes back a record that turned out not to be readable. It is skipped, for a reason.
     pub fn uncount_record(&mut self, shape: RecordShape) {
         self.records = self.records.saturating_sub(1);

@@ -233,8 +233,12 @@ impl<'r> ObjectScanner<'r> {
 
 impl UnitSink<'_, '_> {
     /// Adds the observation of a record, if it has one within the selection or near it. Returns
-    /// whether it has.
-    fn observe(&mut self, record: &CloudTrailRecord<'_>, document: &LazyDocument<'_>) -> bool {
+    /// whether it has; `None` when it lacks the time that an observation needs.
+    fn observe(
+        &mut self,
+        record: &CloudTrailRecord<'_>,
+        document: &LazyDocument<'_>,
+    ) -> Option<bool> {
         let scanner = &mut *self.scanner;
         let wanted = scanner.rules.wanted();
         match extract::extract(record, document, self.origin, wanted, &mut scanner.interner) {
@@ -242,13 +246,16 @@ impl UnitSink<'_, '_> {
             Ok(observation) if scanner.selection.is_near(observation.head().time) => {
                 let observation = Arc::new(PendingEvent::new(observation));
                 self.scan_result.observations.push(observation);
-                return true;
+                return Some(true);
             }
             Ok(_) | Err(NotRelevant::Other) => {}
             Err(NotRelevant::KeyValidation) => self.scan_result.report.key_validations += 1,
-            Err(NotRelevant::NoTime) => self.scan_result.report.skip_record(SkippedRecord::NoTime),
+            Err(NotRelevant::NoTime) => {
+                self.scan_result.report.skip_record(SkippedRecord::NoTime);
+                return None;
+            }
         }
-        false
+        Some(false)
     }
 
     /// Keeps a record as it is. A record without a time has no place in the order, and is not kept.

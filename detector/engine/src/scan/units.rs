@@ -127,14 +127,13 @@ impl UnitSink<'_, '_> {
     /// Parses a record, and evaluates it. Nearly all are as documented and need one parse; the
     /// others are brought into the documented form first.
     pub(super) fn record(&mut self, unit: &[u8], shape: RecordShape) {
-        let skipped = self.scan_result.report.unreadable_records();
-        self.parse(unit);
-        if self.scan_result.report.unreadable_records() > skipped {
+        if !self.parse(unit) {
             self.scan_result.report.uncount_record(shape);
         }
     }
 
-    fn parse(&mut self, unit: &[u8]) {
+    /// Returns whether the record could be read.
+    fn parse(&mut self, unit: &[u8]) -> bool {
         if let Ok(text) = simdutf8::basic::from_utf8(unit)
             && let Ok(record) = serde_json::from_str::<CloudTrailRecord<'_>>(text)
             && !record.is_odd()
@@ -142,7 +141,8 @@ impl UnitSink<'_, '_> {
             return self.evaluate(&record, text);
         }
         let Some(record) = normalized(unit) else {
-            return self.malformed(unit);
+            self.malformed(unit);
+            return false;
         };
         let NormalRecord {
             text,
@@ -156,7 +156,10 @@ impl UnitSink<'_, '_> {
         report.times_without_zone += u64::from(assumes_utc);
         match serde_json::from_str::<CloudTrailRecord<'_>>(&text) {
             Ok(record) => self.evaluate(&record, &text),
-            Err(_) => self.malformed(unit),
+            Err(_) => {
+                self.malformed(unit);
+                false
+            }
         }
     }
 
@@ -171,9 +174,10 @@ impl UnitSink<'_, '_> {
         }
     }
 
-    fn evaluate(&mut self, record: &CloudTrailRecord<'_>, text: &str) {
+    /// Returns whether the record has a time, if it needs one.
+    fn evaluate(&mut self, record: &CloudTrailRecord<'_>, text: &str) -> bool {
         if !self.is_selected(record) {
-            return;
+            return true;
         }
         let document = &LazyDocument::new(text);
         if is_of_kms(record.event_source.get()) {
@@ -183,7 +187,8 @@ impl UnitSink<'_, '_> {
                 record.event_time.get(),
             );
         }
-        let is_observed = self.observe(record, document);
+        let observed = self.observe(record, document);
+        let is_observed = observed == Some(true);
         let is_asked_for = self.scanner.prefilter.is_asked_for_by(record);
         if self.scanner.keeps && (is_observed || is_asked_for) {
             self.keep(record, text);
@@ -195,6 +200,7 @@ impl UnitSink<'_, '_> {
         if self.scan_result.is_part() {
             (self.take_part)(self.scan_result);
         }
+        observed.is_some()
     }
 }
 
