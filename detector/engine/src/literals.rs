@@ -9,6 +9,15 @@ use aho_corasick::AhoCorasick;
 /// case, in which each literal is the beginning of others, as in numbered names.
 const LITERALS: usize = 4_096;
 
+/// Whether a text begins with one of these, which are sorted, and none of which begins with
+/// another.
+pub(crate) fn begins_with_any<B: AsRef<[u8]>>(sorted: &[B], text: &[u8]) -> bool {
+    // Between a beginning and the texts that have it there is no other.
+    let before = sorted.partition_point(|beginning| beginning.as_ref() <= text);
+    let last = before.checked_sub(1).and_then(|last| sorted.get(last));
+    last.is_some_and(|beginning| text.starts_with(beginning.as_ref()))
+}
+
 /// Literals that a text is searched for at once.
 #[derive(Debug)]
 pub(crate) struct LiteralSet(Vec<AhoCorasick>);

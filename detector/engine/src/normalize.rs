@@ -218,16 +218,7 @@ impl Changes {
             .iter_mut()
             .filter(|(key, _)| key == "secretId" || key == "name");
         for (_, name) in names {
-            match name {
-                JsonNode::List(items) if items.len() == 1 => {
-                    if let Some(one) = items.pop() {
-                        *name = one;
-                        self.any = true;
-                    }
-                }
-                JsonNode::List(_) | JsonNode::Map(_) => self.mistyped += 1,
-                _ => {}
-            }
+            self.text(name, false);
         }
     }
 

@@ -369,11 +369,13 @@ impl UserIdentity<'_> {
     fn is_odd(&self) -> bool {
         let kind = self.kind.0.as_deref();
         let is_named = kind.is_none_or(|kind| kind.starts_with(|c: char| c.is_ascii_alphabetic()));
-        let [arn, id] = [&self.arn, &self.principal_id].map(LenientScalar::is_empty);
-        let [account, name] = [&self.account_id, &self.user_name].map(LenientScalar::is_empty);
-        let is_empty = arn || id || account || name || self.invoked_by.is_empty();
+        let is_empty = LenientScalar::is_empty;
         !is_named
-            || is_empty
+            || is_empty(&self.arn)
+            || is_empty(&self.principal_id)
+            || is_empty(&self.account_id)
+            || is_empty(&self.user_name)
+            || is_empty(&self.invoked_by)
             || self.session_context.1
             || self.session_context.session_issuer.1
             || self.on_behalf_of.1

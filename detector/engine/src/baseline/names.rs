@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::baseline::pairs::SecretTarget;
 use crate::ids::SecretStore;
+use crate::literals::begins_with_any;
 
 /// Siblings that must have been seen before a pattern replaces them.
 pub(super) const SIBLINGS: usize = 3;
@@ -145,9 +146,7 @@ impl NameFolding<'_, '_> {
 fn is_covered(name: &str, folders: &[&str]) -> bool {
     // With a slash, so that a path that is read as a whole is in its folder.
     let path = format!("{name}/");
-    let before = folders.partition_point(|folder| **folder <= *path);
-    let last = before.checked_sub(1).and_then(|last| folders.get(last));
-    last.is_some_and(|folder| path.starts_with(folder))
+    begins_with_any(folders, path.as_bytes())
 }
 
 /// All parent folders of a name, with their slash; for a flat name, the part up to its last hyphen.

@@ -2,7 +2,7 @@
 
 use ahash::HashSet;
 
-use crate::literals::LiteralSet;
+use crate::literals::{LiteralSet, begins_with_any};
 use crate::rule::values::TextTest;
 
 /// Values, as a text is compared with them.
@@ -61,9 +61,6 @@ impl FromIterator<Vec<u8>> for Beginnings {
 impl Beginnings {
     /// Whether a text begins with one of them.
     fn begin(&self, text: &[u8]) -> bool {
-        // Between a value and the texts that begin with it there is no other.
-        let before = self.0.partition_point(|value| **value <= *text);
-        let last = before.checked_sub(1).and_then(|last| self.0.get(last));
-        last.is_some_and(|value| text.starts_with(value))
+        begins_with_any(&self.0, text)
     }
 }
