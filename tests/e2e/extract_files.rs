@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use e2e::{LOGS, POLICY, Printed, bucket_rule, read, secretrail, write_gz};
+use e2e::{LOGS, POLICY, Printed, bucket_rule, read, secretrail, silent_pipe, write_gz};
 use serde_json::{Value, json};
 
 fn extract(logs: &str, parts: &Path, more: &[&str]) -> Printed {
@@ -295,14 +295,7 @@ fn a_run_that_was_killed_goes_on_from_its_checkpoint() {
     let name = checkpoint.to_str().unwrap();
     let whole = secretrail(&["accesses", &logs, "-f", "jsonl", "-q"]);
     // A reader that never gets to its end: the last path is a pipe that nobody writes to.
-    let pipe = folder.path().join("pipe.json");
-    assert!(
-        Command::new("mkfifo")
-            .arg(&pipe)
-            .status()
-            .unwrap()
-            .success()
-    );
+    let pipe = silent_pipe(folder.path());
     let mut killed = Command::new(env!("CARGO_BIN_EXE_secretrail-under-test"))
         .args([
             "accesses",

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use e2e::{ACCOUNT, LOGS, POLICY, REGION, any_record, at, secretrail, secretrail_with, siblings};
-use e2e::{Printed, write_gz};
+use e2e::{Printed, silent_pipe, write_gz};
 use proptest::strategy::{Strategy, ValueTree};
 use serde_json::{Value, json};
 
@@ -191,14 +191,7 @@ fn a_run_that_is_stopped_leaves_nothing() {
     let (folder, temp) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let logs = tree(folder.path(), &records());
     // A reader that never gets to its end: the last path is a pipe that nobody writes to.
-    let pipe = folder.path().join("pipe.json");
-    assert!(
-        Command::new("mkfifo")
-            .arg(&pipe)
-            .status()
-            .unwrap()
-            .success()
-    );
+    let pipe = silent_pipe(folder.path());
     for signal in ["-TERM", "-KILL"] {
         let mut run = process("", temp.path(), &[&logs, pipe.to_str().unwrap()])
             .stdout(Stdio::null())

@@ -12,7 +12,7 @@ pub mod steps;
 
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -313,6 +313,15 @@ pub fn write_gz(path: &Path, text: &[u8]) {
     std::fs::create_dir_all(path.parent().expect("a file is in a folder"))
         .expect("folders are made");
     std::fs::write(path, packed(text)).expect("a file is written");
+}
+
+/// A pipe in a folder that nobody writes to: a reader of it never gets to its end.
+#[cfg(unix)]
+pub fn silent_pipe(folder: &Path) -> PathBuf {
+    let pipe = folder.join("pipe.json");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.expect("mkfifo runs").success());
+    pipe
 }
 
 /// Bytes as gzip.

@@ -13,7 +13,7 @@ use crate::args::output::{ColorChoice, OutputArgs, OutputDestination, OutputForm
 use crate::args::path::is_stdin;
 use crate::host::{ProcessHost, RunFailure};
 
-/// Bytes of events held in memory before temporary files are written.
+/// Bytes of events held in memory by default before temporary files are written.
 const HELD_BYTES: u64 = 96 * 1024 * 1024;
 
 /// The settings of a run.

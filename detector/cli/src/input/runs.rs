@@ -20,10 +20,6 @@ use self::merge::{RunMerge, RunSource};
 use crate::host::RunFailure;
 use crate::temp_file;
 
-/// Bytes of entries held in memory by default: half of them collects while the other half is
-/// written.
-pub const HELD_BYTES: u64 = 96 * 1024 * 1024;
-
 /// Runs that are merged into a longer one, so that few files are open at once. A merge holds a
 /// block of each, about 0.3 MB.
 const FAN_IN: usize = 64;
