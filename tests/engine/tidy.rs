@@ -157,6 +157,7 @@ fn the_engine_knows_nothing_of_the_world() {
         "simdutf8",
         "strsim",
         "thiserror",
+        "twox-hash",
         "wide",
         "yaml_serde",
         "zstd",

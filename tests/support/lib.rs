@@ -376,16 +376,44 @@ pub fn siblings() -> Vec<Value> {
 
 /// Any record that concerns the engine, from a world small enough for them to meet.
 pub fn any_record() -> impl Strategy<Value = Value> {
-    let parts = (0_u8..15, 0_u8..2, 0_u8..3, 0_i64..40, any::<u32>());
-    parts.prop_map(|(kind, who, what, secs, id)| {
-        record_of(
-            kind,
-            &format!("e{id}"),
-            &format!("app{who}"),
-            &format!("s{what}"),
-            secs,
-        )
+    let parts = (
+        0_u8..15,
+        0_u8..2,
+        0_u8..3,
+        0_i64..40,
+        any::<u32>(),
+        0_u8..12,
+    );
+    parts.prop_map(|(kind, who, what, secs, id, twist)| {
+        let (who, what) = (format!("app{who}"), format!("s{what}"));
+        match twist {
+            0 => without_id(record_of(kind, "-", &who, &what, secs)),
+            1 => record_of(kind, &format!("c{}", id % 3), &who, &what, secs),
+            2 | 3 => copy(id, &what),
+            _ => record_of(kind, &format!("e{id}"), &who, &what, secs),
+        }
     })
+}
+
+fn without_id(mut record: Value) -> Value {
+    if let Some(record) = record.as_object_mut() {
+        record.remove("eventID");
+    }
+    record
+}
+
+/// A copy of one of three events: of this secret, some poorer, and some an update.
+fn copy(which: u32, name: &str) -> Value {
+    let id = format!("c{}", which % 3);
+    let mut copy = read(&id, "app0", i64::from(which % 3), name);
+    if which.is_multiple_of(5) {
+        copy["userIdentity"]["accessKeyId"] = Value::Null;
+    }
+    if which.is_multiple_of(4) {
+        copy["eventID"] = json!(format!("u{}", which % 7));
+        copy["addendum"] = json!({"reason": "UPDATED_DATA", "originalEventID": id});
+    }
+    copy
 }
 
 /// A record of one of fifteen kinds.

@@ -6,6 +6,7 @@ pub mod checkpoint;
 pub mod known;
 pub mod manifest;
 pub mod object;
+pub mod overwrite;
 mod pieces;
 pub mod progress;
 pub mod read;

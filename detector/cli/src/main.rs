@@ -26,7 +26,7 @@ fn main() -> ExitCode {
         now: EventTime(chrono::Utc::now().timestamp()),
     };
     // Before the run: the handler must exist when the first temporary file does.
-    secretrail_cli::output::out::remove_partial_on_interrupt();
+    secretrail_cli::output::target::remove_partial_on_interrupt();
     ExitCode::from(run(std::env::args_os(), &mut host))
 }
 

@@ -11,3 +11,4 @@ pub mod report;
 pub mod run_summary;
 pub mod style;
 pub mod table;
+pub mod target;

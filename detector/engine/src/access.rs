@@ -177,7 +177,7 @@ impl Access {
     pub fn ledger_order(&self) -> impl Ord + '_ {
         (
             self.head.time,
-            &self.head.event_id,
+            (&self.head.event_id, self.head.event),
             &self.secret,
             &self.decrypt,
             self.method,

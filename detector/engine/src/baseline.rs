@@ -112,7 +112,7 @@ fn learn_pair(
     let (in_bulk, others): (Vec<&Access>, Vec<&Access>) = reads
         .iter()
         .copied()
-        .partition(|access| bulk.contains(&access.head.event_id));
+        .partition(|access| bulk.contains(&access.head.event_key()));
     let mut pair = ReadPair::default();
     others.iter().for_each(|access| pair.add(access));
     if others.is_empty() {

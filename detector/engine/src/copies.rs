@@ -9,7 +9,7 @@ use std::cmp::Reverse;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use ahash::HashMap;
+use ahash::{HashMap, HashSet};
 
 use crate::evidence::Evidence;
 use crate::ids::SharedStr;
@@ -26,7 +26,8 @@ pub trait CopiedEvent {
 
 impl CopiedEvent for EventHeader {
     fn rank(&self) -> impl Ord + '_ {
-        // Ids and names do not make a copy better; they only make the choice deterministic.
+        // Names do not make a copy better; they only make the choice between equal records
+        // deterministic.
         (standing(self), Reverse((&self.event_id, &self.object)))
     }
 }
@@ -55,9 +56,11 @@ impl<C: CopiedEvent> CopiedEvent for Arc<C> {
     }
 }
 
-/// Rank of a record among copies: an update replaces the event; otherwise the richer identity wins.
-fn standing(head: &EventHeader) -> (bool, u8) {
-    (head.updated, head.richness())
+/// Rank of a record among copies: the update that was delivered last replaces the event; otherwise
+/// the richer identity wins, and then the digest of the record, which depends on nothing else.
+fn standing(head: &EventHeader) -> impl Ord + use<> {
+    let updated = head.updated.then_some(head.delivered);
+    (updated, head.richness(), head.content)
 }
 
 /// Replaces the known copy with another one, if that one ranks higher.
@@ -67,40 +70,94 @@ pub fn keep<C: CopiedEvent>(known: &mut C, copy: C) {
     }
 }
 
-/// Removes duplicate deliveries of pending events. Updates and the copies in other accounts are
-/// pending events of their own, and stay.
+/// Removes duplicate deliveries of pending events. Copies that differ are pending events of their
+/// own: they stay, and are marked as such.
 #[must_use]
 pub fn distinct(ends: Vec<Arc<PendingEvent>>) -> Vec<Arc<PendingEvent>> {
-    // The fingerprint nearly always decides. Stored beside the pointer, it can be compared without
+    // The digest nearly always decides. Stored beside the pointer, it can be compared without
     // following it.
     let mut ends: Vec<_> = ends
         .into_iter()
-        .map(|end| (end.id.fingerprint(), end))
+        .map(|end| (end.observation.head().event, end))
         .collect();
-    ends.sort_unstable_by(|(a_print, a), (b_print, b)| {
-        a_print
-            .cmp(b_print)
+    ends.sort_unstable_by(|(a_event, a), (b_event, b)| {
+        a_event
+            .cmp(b_event)
             .then_with(|| a.id.cmp(&b.id))
             .then_with(|| b.rank().cmp(&a.rank()))
     });
-    ends.dedup_by(|(later_print, later), (kept_print, kept)| {
-        later_print == kept_print && later.id == kept.id
+    ends.dedup_by(|(later_event, later), (kept_event, kept)| {
+        later_event == kept_event && later.id == kept.id
     });
+    for copies in ends.chunk_by_mut(|(a, _), (b, _)| a == b) {
+        if copies.len() > 1 {
+            for (_, end) in copies {
+                Arc::make_mut(end).may_have_copies = true;
+            }
+        }
+    }
     ends.into_iter().map(|(_, end)| end).collect()
+}
+
+/// Number of events whose id stands on an earlier event too, of pairs of an id and
+/// [`EventHeader::event`] in ascending order.
+pub fn conflicting<I: PartialEq, E: PartialEq>(sorted: impl IntoIterator<Item = (I, E)>) -> u64 {
+    let (mut conflicts, mut last) = (0, None);
+    for (id, event) in sorted {
+        if let Some((known, other)) = &last
+            && *known == id
+            && *other != event
+        {
+            conflicts += 1;
+        }
+        last = Some((id, event));
+    }
+    conflicts
 }
 
 /// The best copy of each event that may have copies.
 #[derive(Debug, Default)]
-pub struct BestCopies(HashMap<(u8, SharedStr), Arc<PendingEvent>>);
+pub struct BestCopies(HashMap<EventCopies, Arc<PendingEvent>>);
+
+/// What copies share: the kind of observation, and the event. The digest of the event nearly always
+/// decides.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct EventCopies {
+    event: u64,
+    kind: u8,
+    /// `sharedEventID`, or the event id.
+    id: SharedStr,
+}
 
 impl BestCopies {
     /// Adds a copy; events that cannot have copies are not stored.
     ///
-    /// An updated event has no mark that says so. Its update has one, and is the copy to keep.
+    /// A copy may have come without the others, and then has no mark that says so. One of those has
+    /// it.
     pub fn add(&mut self, end: &Arc<PendingEvent>) {
-        if !end.may_have_copies {
-            return;
+        if end.may_have_copies {
+            self.keep(end);
         }
+    }
+
+    /// Adds events as a store returns them: those that came in different batches have no mark that
+    /// says that they are copies.
+    pub fn add_unmarked(&mut self, ends: &[Arc<PendingEvent>]) {
+        let event = |end: &PendingEvent| end.observation.head().event;
+        let mut known = HashSet::default();
+        let repeated: HashSet<u64> = ends
+            .iter()
+            .map(|end| event(end))
+            .filter(|event| !known.insert(*event))
+            .collect();
+        for end in ends {
+            if end.may_have_copies || repeated.contains(&event(end)) {
+                self.keep(end);
+            }
+        }
+    }
+
+    fn keep(&mut self, end: &Arc<PendingEvent>) {
         match self.0.entry(event_of(end)) {
             Entry::Occupied(mut known) => keep(known.get_mut(), end.clone()),
             Entry::Vacant(place) => drop(place.insert(end.clone())),
@@ -129,9 +186,13 @@ impl BestCopies {
     }
 }
 
-/// The identity that copies share: the kind of observation, and the event.
-fn event_of(end: &PendingEvent) -> (u8, SharedStr) {
-    (end.id.kind(), end.observation.head().event_key().clone())
+fn event_of(end: &PendingEvent) -> EventCopies {
+    let head = end.observation.head();
+    EventCopies {
+        event: head.event,
+        kind: end.id.kind(),
+        id: head.shared_id.as_ref().unwrap_or(&head.event_id).clone(),
+    }
 }
 
 #[cfg(test)]
@@ -240,6 +301,53 @@ mod tests {
                 set(&[("e1", "a", true), ("e2", "object", true)])
             );
         }
+    }
+
+    #[test]
+    fn copies_that_differ_are_marked_and_one_is_best() {
+        let delivered = [
+            end("e1", |head| head.content = 1),
+            end("e1", |head| head.content = 2),
+            // The same record in another object.
+            end("e1", |head| {
+                (head.content, head.object) = (2, "z".into());
+            }),
+            // Another event under the same id.
+            end("e1", |head| (head.event, head.content) = (9, 3)),
+        ];
+        for ends in orders(&delivered) {
+            let kept = distinct(ends);
+            assert_eq!(kept.len(), 3);
+            let (mut marked, mut unmarked) = (BestCopies::default(), BestCopies::default());
+            kept.iter().for_each(|end| marked.add(end));
+            unmarked.add_unmarked(&kept);
+            for best in [marked, unmarked] {
+                let best = kept.iter().filter(|end| best.is_best(end));
+                let best = best.map(|end| end.observation.head().content);
+                assert_eq!(best.collect::<BTreeSet<_>>(), [2, 3].into());
+            }
+        }
+    }
+
+    #[test]
+    fn the_update_that_was_delivered_last_is_kept() {
+        let update = |delivered, content, change: fn(&mut EventHeader)| {
+            end("e", move |head| {
+                (head.updated, head.content) = (true, content);
+                head.delivered = EventTime(delivered);
+                change(head);
+            })
+        };
+        let (first, last) = (update(1, 2, |_| {}), update(2, 1, poorer));
+        let original = end("e", |head| head.delivered = EventTime(3));
+        assert!(last.rank() > first.rank() && first.rank() > original.rank());
+    }
+
+    #[test]
+    fn events_under_an_id_that_was_used_are_counted() {
+        let events = [("a", 1), ("a", 1), ("b", 1), ("b", 2), ("b", 3), ("c", 3)];
+        assert_eq!(conflicting(events), 2);
+        assert_eq!(conflicting([("a", 1)]), 0);
     }
 
     #[test]

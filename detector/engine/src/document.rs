@@ -5,6 +5,7 @@
 //! through every element of an array (`resources.ARN`) or one of them (`resources[0].ARN`).
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -179,6 +180,37 @@ impl<'a> JsonNode<'a> {
             Self::List(items) => items.iter().for_each(|item| item.strings(out)),
             Self::Map(entries) => entries.iter().for_each(|(_, value)| value.strings(out)),
             _ => {}
+        }
+    }
+
+    /// The value as JSON without spaces, its keys in one order: the same for every text with these
+    /// values.
+    #[must_use]
+    pub fn canonical(&self) -> String {
+        serde_json::to_string(&self.sorted()).unwrap_or_default()
+    }
+
+    /// The same value with sorted keys. Of a repeated key the last value counts, as everywhere.
+    fn sorted(&self) -> JsonNode<'_> {
+        match self {
+            Self::Map(entries) => {
+                let by_key: BTreeMap<&str, JsonNode<'_>> = entries
+                    .iter()
+                    .map(|(key, value)| (&**key, value.sorted()))
+                    .collect();
+                let entries = by_key.into_iter();
+                JsonNode::Map(
+                    entries
+                        .map(|(key, value)| (Cow::Borrowed(key), value))
+                        .collect(),
+                )
+            }
+            Self::List(items) => JsonNode::List(items.iter().map(JsonNode::sorted).collect()),
+            Self::Str(text) => JsonNode::Str(Cow::Borrowed(text)),
+            Self::Null => JsonNode::Null,
+            Self::Bool(value) => JsonNode::Bool(*value),
+            Self::Int(value) => JsonNode::Int(*value),
+            Self::Float(value) => JsonNode::Float(*value),
         }
     }
 

@@ -45,6 +45,8 @@ pub(crate) fn head(event_id: &str, api: &str, secs: i64) -> EventHeader {
     };
     EventHeader {
         event_id: event_id.into(),
+        event: 0,
+        content: 0,
         shared_id: None,
         updated: false,
         time: EventTime(secs),

@@ -43,7 +43,7 @@ impl Evidence {
     pub fn fact_key(&self) -> SharedStr {
         match &self.access {
             Some(access) => access.fact_key(),
-            None => self.head.event_key().clone(),
+            None => self.head.event_key(),
         }
     }
 
@@ -60,7 +60,7 @@ impl Evidence {
         let access = self.access.as_ref();
         (
             self.head.time,
-            &self.head.event_id,
+            (&self.head.event_id, self.head.event, self.head.content),
             &self.secret,
             access.map(|a| (&a.decrypt, a.method)),
             &self.head.object,
@@ -109,7 +109,7 @@ mod tests {
         );
         assert_eq!(pending.fact_key(), finalized.fact_key());
         let record = Evidence::event(pending.head.clone(), None);
-        assert_eq!(record.fact_key(), *pending.head.event_key());
+        assert_eq!(record.fact_key(), pending.head.event_key());
         assert!(!record.is_finalized());
     }
 

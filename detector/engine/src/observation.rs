@@ -123,9 +123,16 @@ pub struct KeptFields {
 /// The fields that all observations have.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EventHeader {
-    /// `eventID`; for an addendum that updates an event, `addendum.originalEventID`; a hash of the
-    /// record if it has no id.
+    /// `eventID`; for an addendum that updates an event, `addendum.originalEventID`; a digest of
+    /// the record's values if it has no id.
     pub event_id: SharedStr,
+    /// Digest of what the copies of an event agree on: its id, `eventSource`, `eventName`,
+    /// `eventTime`, and the caller with its region. Records with one id and different digests are
+    /// different events.
+    pub event: u64,
+    /// Digest of the values of the record that the engine and the loaded rules look at. Records
+    /// that differ in it may be copies of one event.
+    pub content: u64,
     /// `sharedEventID`; `None` unless several accounts receive the event.
     pub shared_id: Option<SharedStr>,
     /// Whether the record is an `UPDATED_DATA` addendum, which replaces the event.
@@ -164,8 +171,9 @@ impl EventHeader {
     /// The event behind the record: the same for redeliveries, updates, and copies in several
     /// accounts.
     #[must_use]
-    pub fn event_key(&self) -> &SharedStr {
-        self.shared_id.as_ref().unwrap_or(&self.event_id)
+    pub fn event_key(&self) -> SharedStr {
+        let id = self.shared_id.as_ref().unwrap_or(&self.event_id);
+        format!("{id}\n{:016x}", self.event).into()
     }
 
     /// How much this copy of an event reveals about the caller; the copy with the highest value is

@@ -62,7 +62,7 @@ fn fingerprint(value: &impl Hash) -> u64 {
 /// theirs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PendingEvent {
-    /// Identity; the same for every delivery of the same event.
+    /// Identity; the same for every delivery of the same record.
     pub id: PendingEventId,
     /// The group in which its other half would be.
     pub correlation_group: CorrelationKey,
@@ -71,7 +71,8 @@ pub struct PendingEvent {
     pub time: EventTime,
     /// Delivery time of its object; the event time when the object name has none.
     pub delivered: EventTime,
-    /// Whether its event may have copies: it is shared with another account, or is an update.
+    /// Whether its event may have copies: it is shared with another account, is an update, or
+    /// another record of it is known.
     pub may_have_copies: bool,
     /// The observation.
     pub observation: Observation,
@@ -103,13 +104,16 @@ impl PendingEvent {
     }
 }
 
-/// Identity of a pending event: kind, event id, and whether it is an update.
+/// Identity of a pending event: kind, event id, whether it is an update, and the digest of its
+/// record. Records of one event that differ are pending events of their own, so that the choice
+/// between them does not depend on which came first.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PendingEventId {
     fingerprint: u64,
     kind: u8,
     updated: bool,
     event_id: SharedStr,
+    content: u64,
 }
 
 impl PendingEventId {
@@ -146,26 +150,27 @@ impl PendingEventId {
         self.kind
     }
 
-    /// Kind (see [`Self::kind`]), event id, and whether it is an update. Unlike the order of ids,
-    /// these are the same on every machine.
+    /// Kind (see [`Self::kind`]), event id, whether it is an update, and the digest of its record
+    /// ([`EventHeader::content`]). Unlike the order of ids, these are the same on every machine.
     #[must_use]
-    pub fn parts(&self) -> (u8, &str, bool) {
-        (self.kind, &self.event_id, self.updated)
+    pub fn parts(&self) -> (u8, &str, bool, u64) {
+        (self.kind, &self.event_id, self.updated, self.content)
     }
 
     /// Rebuilds an identity from its [`Self::parts`].
     #[must_use]
-    pub fn from_parts(kind: u8, event_id: SharedStr, updated: bool) -> Self {
+    pub fn from_parts(kind: u8, event_id: SharedStr, updated: bool, content: u64) -> Self {
         Self {
-            fingerprint: fingerprint(&(kind, updated, &event_id)),
+            fingerprint: fingerprint(&(kind, updated, &event_id, content)),
             kind,
             updated,
             event_id,
+            content,
         }
     }
 
     fn new(kind: u8, head: &EventHeader) -> Self {
-        Self::from_parts(kind, head.event_id.clone(), head.updated)
+        Self::from_parts(kind, head.event_id.clone(), head.updated, head.content)
     }
 }
 
@@ -181,16 +186,17 @@ mod tests {
 
     #[test]
     fn an_identity_is_what_it_is_made_of() {
-        let id = PendingEventId::from_parts(1, "e1".into(), true);
-        let (kind, event_id, updated) = id.parts();
+        let id = PendingEventId::from_parts(1, "e1".into(), true, 7);
+        let (kind, event_id, updated, content) = id.parts();
         assert_eq!(
-            PendingEventId::from_parts(kind, event_id.into(), updated),
+            PendingEventId::from_parts(kind, event_id.into(), updated, content),
             id
         );
         assert_eq!(id.kind(), 1);
-        // The read and the KMS Decrypt of one event id, and an event and its update, are different.
-        for other in [(0, true), (1, false)] {
-            let other = PendingEventId::from_parts(other.0, "e1".into(), other.1);
+        // The read and the KMS Decrypt of one event id, an event and its update, and records with
+        // other content are different.
+        for other in [(0, true, 7), (1, false, 7), (1, true, 8)] {
+            let other = PendingEventId::from_parts(other.0, "e1".into(), other.1, other.2);
             assert_ne!(other, id);
             assert_ne!(other.fingerprint(), id.fingerprint());
         }

@@ -15,6 +15,7 @@ mod finalize;
 pub mod history;
 mod pending_alerts;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ahash::{HashMap, HashSet};
@@ -23,7 +24,7 @@ use self::early::early_remembered;
 use self::pending_alerts::PendingAlerts;
 use crate::access::{Access, AccessMethod};
 use crate::alert::Alert;
-use crate::copies::distinct;
+use crate::copies::{conflicting, distinct};
 use crate::coverage::CoverageMark;
 use crate::evidence::Evidence;
 use crate::ids::SharedStr;
@@ -193,6 +194,9 @@ impl<'a> Pipeline<'a> {
         let delivered = scan_result.observations.len();
         let mut observations = distinct(scan_result.observations);
         report.duplicates += (delivered - observations.len()) as u64;
+        if arrived.is_some() {
+            report.conflicting_copies += conflicting_copies(&observations);
+        }
         pending_alerts.add(self.rules, scan_result.matches);
         self.evaluate_events(store, &observations, pending_alerts, |end| {
             self.early(&end.observation)
@@ -201,10 +205,12 @@ impl<'a> Pipeline<'a> {
         if self.rules.asks_for_seen() {
             let mut times = since(&observations, &scan_result.coverage);
             // Online, another sweep may finalise a later access before this one. In a replay all
-            // accesses are finalised next, and recorded before they are judged.
-            if arrived.is_some() {
-                times.extend(early_remembered(&observations));
-            }
+            // accesses are finalised next, and recorded before they are judged; but not copies that
+            // are not kept, which online may have come first.
+            let early = observations
+                .iter()
+                .filter(|end| arrived.is_some() || end.may_have_copies);
+            times.extend(early_remembered(early));
             self.remember(store, times).await?;
         }
         // Written before the pending events are: whoever finds these due must find the marks as
@@ -374,6 +380,13 @@ impl BatchOutcome {
         }
         self.accesses = accesses;
     }
+}
+
+/// Number of events of a batch whose id stands on another event too.
+fn conflicting_copies(observations: &[Arc<PendingEvent>]) -> u64 {
+    let heads = observations.iter().map(|end| end.observation.head());
+    let events: BTreeSet<_> = heads.map(|head| (&head.event_id, head.event)).collect();
+    conflicting(events)
 }
 
 /// The earliest time in the logs of each account.

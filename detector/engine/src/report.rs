@@ -171,6 +171,8 @@ pub struct ReadReport {
     pub key_validations: u64,
     /// Duplicate records: redeliveries, and copies in another account.
     pub duplicates: u64,
+    /// Number of events whose `eventID` stands on another event too: each is kept.
+    pub conflicting_copies: u64,
     /// Distinct secret reads.
     pub reads: u64,
     /// Distinct KMS Decrypts.
@@ -332,6 +334,7 @@ impl ReadReport {
         }
         self.key_validations += other.key_validations;
         self.duplicates += other.duplicates;
+        self.conflicting_copies += other.conflicting_copies;
         self.reads += other.reads;
         self.kms_decrypts += other.kms_decrypts;
         self.changes += other.changes;
@@ -484,6 +487,7 @@ mod tests {
             records_repaired: 7,
             key_validations: 8,
             duplicates: 9,
+            conflicting_copies: 3,
             reads: 10,
             kms_decrypts: 11,
             changes: 12,

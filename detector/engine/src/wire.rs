@@ -15,7 +15,7 @@ use crate::time::EventTime;
 
 /// A scalar as text: strings as they are, numbers and booleans as written. Null is `None`; arrays
 /// and objects are empty text.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct LenientScalar<'a>(pub Option<Cow<'a, str>>);
 
 impl LenientScalar<'_> {
@@ -109,7 +109,7 @@ fn pass_over_entries<'de, A: MapAccess<'de>>(mut map: A) -> Result<(), A::Error>
 }
 
 /// A list, and whether the value has another type; such a value becomes an empty list.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct LenientList<T>(pub Vec<T>, bool);
 
 impl<T> Default for LenientList<T> {
@@ -126,7 +126,7 @@ impl LenientList<LenientScalar<'_>> {
 }
 
 /// An object, and whether the value has another type; such a value becomes an empty object.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Hash)]
 pub struct LenientObject<T>(pub T, bool);
 
 impl<T> std::ops::Deref for LenientObject<T> {
@@ -225,7 +225,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for LenientList<T> {
 macro_rules! wire {
     ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $key:literal,)* }) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, Default, serde::Deserialize)]
+        #[derive(Debug, Clone, Default, Hash, serde::Deserialize)]
         pub struct $name<'a> {
             $($(#[$field_doc])* #[serde(borrow, default, rename = $key)]
             pub $field: LenientScalar<'a>,)*
@@ -234,7 +234,7 @@ macro_rules! wire {
 }
 
 /// One CloudTrail record, limited to the fields that the engine needs.
-#[derive(Debug, Default, serde::Deserialize)]
+#[derive(Debug, Default, Hash, serde::Deserialize)]
 pub struct CloudTrailRecord<'a> {
     /// `eventVersion`, e.g. `1.08`.
     #[serde(borrow, default, rename = "eventVersion")]
@@ -330,7 +330,7 @@ impl CloudTrailRecord<'_> {
 }
 
 /// `userIdentity`: the caller.
-#[derive(Debug, Clone, Default, serde::Deserialize)]
+#[derive(Debug, Clone, Default, Hash, serde::Deserialize)]
 pub struct UserIdentity<'a> {
     /// `type`; missing on service events.
     #[serde(borrow, default, rename = "type")]
@@ -391,7 +391,7 @@ impl<'a> UserIdentity<'a> {
 }
 
 /// `userIdentity.sessionContext`.
-#[derive(Debug, Clone, Default, serde::Deserialize)]
+#[derive(Debug, Clone, Default, Hash, serde::Deserialize)]
 pub struct SessionContext<'a> {
     /// `sessionIssuer`: the role or user that the session belongs to; often an empty object.
     #[serde(borrow, default, rename = "sessionIssuer")]
@@ -446,7 +446,7 @@ wire! {
 
 /// `requestParameters` of all relevant calls in one struct: no two calls use one name with
 /// different meanings.
-#[derive(Debug, Clone, Default, serde::Deserialize)]
+#[derive(Debug, Clone, Default, Hash, serde::Deserialize)]
 pub struct RequestParameters<'a> {
     /// `secretId`: name, ARN, or ARN without its suffix, as the caller typed it.
     #[serde(borrow, default, rename = "secretId")]

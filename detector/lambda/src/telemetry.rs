@@ -49,7 +49,7 @@ fn print(line: &Value) {
 }
 
 /// Names and units of all metrics. The template and the README must use these names.
-pub const METRICS: [(&str, &str); 20] = [
+pub const METRICS: [(&str, &str); 21] = [
     ("Objects", "Count"),
     ("ObjectsSkipped", "Count"),
     ("ObjectsFailed", "Count"),
@@ -60,6 +60,7 @@ pub const METRICS: [(&str, &str); 20] = [
     ("Reads", "Count"),
     ("Pairs", "Count"),
     ("LatePairings", "Count"),
+    ("ConflictingCopies", "Count"),
     ("Alerts", "Count"),
     ("AlertsPublished", "Count"),
     ("PublishFailures", "Count"),
@@ -129,6 +130,7 @@ impl FunctionMetrics {
             ("Reads", report.reads),
             ("Pairs", paired),
             ("LatePairings", report.late),
+            ("ConflictingCopies", report.conflicting_copies),
             ("Alerts", report.alerts.values().sum()),
         ] {
             if count > 0 {

@@ -332,9 +332,11 @@ fn by_correlation_group(
 
 /// An id as text in sets.
 fn identity(id: &PendingEventId) -> String {
-    let (kind, event_id, updated) = id.parts();
-    // An update has the id of the event that it replaces: closing one must not close the other.
-    format!("{kind}{}{event_id}", if updated { '+' } else { '-' })
+    let (kind, event_id, updated, content) = id.parts();
+    // An update has the id of the event that it replaces, and records that differ may claim one id:
+    // closing one must not close the other.
+    let update = if updated { '+' } else { '-' };
+    format!("{kind}{update}{content:016x}{event_id}")
 }
 
 /// Ids of closed events in the items of a segment.
@@ -477,8 +479,16 @@ mod tests {
 
     #[test]
     fn identities_in_sets_stay_as_they_are() {
-        let of = |kind, updated| identity(&PendingEventId::from_parts(kind, "e1".into(), updated));
-        assert_eq!([of(0, false), of(1, true)], ["0-e1", "1+e1"]);
+        let of = |kind, updated, content| {
+            identity(&PendingEventId::from_parts(
+                kind,
+                "e1".into(),
+                updated,
+                content,
+            ))
+        };
+        let expected = ["0-0000000000000000e1", "1+00000000000000ffe1"];
+        assert_eq!([of(0, false, 0), of(1, true, 255)], expected);
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub struct OutputArgs {
 /// Where the output goes, and what is printed on standard error.
 #[derive(Debug, Args)]
 pub struct OutputDestination {
-    /// Write to this file; it appears only once it is complete.
+    /// Write to this file (`-` is standard output); it appears only once it is complete.
     #[arg(short, long, value_name = "FILE", help_heading = "Output")]
     pub output: Option<PathBuf>,
     /// Print neither the progress bar nor the run summary.
@@ -55,6 +55,28 @@ pub enum OutputFormat {
     Html,
     /// Apache Parquet, for DuckDB and Athena; for accesses only.
     Parquet,
+}
+
+impl OutputFormat {
+    /// The name on the command line, which is also the usual extension.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Table => "table",
+            Self::Json => "json",
+            Self::Jsonl => "jsonl",
+            Self::Csv => "csv",
+            Self::Ocsf => "ocsf",
+            Self::Html => "html",
+            Self::Parquet => "parquet",
+        }
+    }
+
+    /// Whether a person can read it on a terminal, or a terminal at least survives it.
+    #[must_use]
+    pub fn is_for_terminals(self) -> bool {
+        !matches!(self, Self::Html | Self::Parquet)
+    }
 }
 
 /// When to use colours.

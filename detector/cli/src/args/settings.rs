@@ -60,12 +60,17 @@ impl RunSettings {
         host: &ProcessHost,
     ) -> Result<Self, RunFailure> {
         let settings = Self::plain(input, &output.destination, host)?;
+        let is_terminal = settings.output.is_none() && host.stdout_is_terminal;
+        if is_terminal && !output.format.is_for_terminals() {
+            return Err(RunFailure::Usage(format!(
+                "-f {format} is not for a terminal; write it to a file with -o report.{format}",
+                format = output.format.as_str()
+            )));
+        }
         let color = match output.color {
             ColorChoice::Always => true,
             ColorChoice::Never => false,
-            ColorChoice::Auto => {
-                settings.output.is_none() && host.stdout_is_terminal && !host.no_color
-            }
+            ColorChoice::Auto => is_terminal && !host.no_color,
         };
         Ok(Self {
             format: output.format,
@@ -97,7 +102,7 @@ impl RunSettings {
             selection: selection(input, from),
             threads: input.threads.map_or(processors, usize::from),
             format: OutputFormat::Table,
-            output: destination.output.clone(),
+            output: destination.output.clone().filter(|path| !is_stdin(path)),
             checkpoint: input.checkpoint.clone(),
             temp_dir: input.temp_dir.clone().unwrap_or_else(std::env::temp_dir),
             held_bytes: input.held_bytes.unwrap_or(HELD_BYTES),

@@ -27,8 +27,8 @@ use crate::input::store::{ObjectStore, StoreError, WritablePrefix};
 use crate::input::walk::WalkedObjects;
 use crate::input::{aws, batches, rules_and_policy, session};
 use crate::output::ending::RunReading;
-use crate::output::out;
 use crate::output::run_summary::{self, end, input_code};
+use crate::output::target;
 use crate::text::{number, plural};
 
 /// The destination of the extract files.
@@ -68,7 +68,7 @@ impl ExtractDestination {
     /// Writes an extract file, which appears only once it is complete.
     fn put(&self, name: &str, bytes: Vec<u8>, store: &dyn ObjectStore) -> Result<(), PutError> {
         match self {
-            Self::Folder(path) => Ok(out::write_file(&path.join(name), &bytes)?),
+            Self::Folder(path) => Ok(target::write_file(&path.join(name), &bytes)?),
             Self::Bucket(prefix) => Ok(prefix.put(store, name, bytes)?),
         }
     }
@@ -114,7 +114,7 @@ pub fn run(args: &args::ExtractArgs, host: &mut ProcessHost) -> Result<u8, RunFa
     let connection = aws::connect(&settings, place.is_in_s3())?;
     let store = store(connection.as_ref(), &settings.aws);
     let there = there(args, &place, &*store)?;
-    let found = session::logs(&settings, &*store);
+    let found = session::logs(&settings, &*store)?;
     let job = ExtractJob {
         header: &ExtractHeader::new(&rules, &settings.selection),
         selection: &settings.selection,
@@ -253,6 +253,7 @@ impl ExtractBatchResult {
     /// readers report the same problems as readers of the logs.
     fn object(&mut self, object: &InputObject, reader: &mut ObjectReader<'_>) -> ExtractedObject {
         let (mut scan_result, origin) = (ScanResult::default(), origin(object));
+        let tag = object.tag();
         let result = reader.read(object, &origin, &mut scan_result);
         let object_status = scan_result
             .report
@@ -266,7 +267,7 @@ impl ExtractBatchResult {
         self.selected.add(&scan_result.selected);
         ExtractedObject::of(
             &origin,
-            object.tag(),
+            tag,
             object.in_tree,
             &object_status,
             &mut scan_result,

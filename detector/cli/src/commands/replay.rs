@@ -75,6 +75,7 @@ fn settings(args: &args::ReplayArgs, host: &ProcessHost) -> Result<RunSettings, 
     if settings.format == OutputFormat::Parquet {
         return Err(only_rows("replay"));
     }
+    rules_and_policy::refuse_as_output(&settings, &args.files, &args.policy)?;
     Ok(settings)
 }
 

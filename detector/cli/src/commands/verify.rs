@@ -44,7 +44,7 @@ pub fn run(args: &args::VerifyArgs, host: &mut ProcessHost) -> Result<u8, RunFai
     let connection = aws::connect(&settings, args.fetch_keys)?;
     let named = named_keys(args)?;
     let mut out = OpenOutput::open(&settings)?;
-    let (evidence, mut problems) = read_all(&settings, connection.as_ref());
+    let (evidence, mut problems) = read_all(&settings, connection.as_ref())?;
     // With `--public-keys`, CloudTrail is not called: there may be no access to it.
     let keys = named.unwrap_or_else(|| {
         let (keys, unlisted) = fetched_keys(&evidence, connection.as_deref(), host.now);
@@ -94,9 +94,9 @@ fn findings_code(findings: &[ChainFinding], evidence: &ChainFiles) -> u8 {
 fn read_all(
     settings: &RunSettings,
     connection: Option<&Arc<Connection>>,
-) -> (ChainFiles, Vec<InputProblem>) {
+) -> Result<(ChainFiles, Vec<InputProblem>), RunFailure> {
     let store = store(connection, &settings.aws);
-    let mut found = session::walk(settings, &*store, true);
+    let mut found = session::walk(settings, &*store, true)?;
     // Digests cover only files in an `AWSLogs` tree.
     found.objects.retain(|object| object.in_tree);
     let progress = bytes_bar(settings, &found.objects);
@@ -105,7 +105,7 @@ fn read_all(
     let mut problems = found.problems;
     problems.extend(unreadable);
     problems.sort();
-    (evidence, problems)
+    Ok((evidence, problems))
 }
 
 fn settings(args: &args::VerifyArgs, host: &ProcessHost) -> Result<RunSettings, RunFailure> {

@@ -1,5 +1,7 @@
-//! `--checkpoint FILE`: what was read is appended to a file in the format of extract files, so that
-//! an interrupted run can resume.
+//! `--checkpoint FILE`: what was read is appended to a file, so that an interrupted run can resume.
+//!
+//! The file begins with a line of its own; entries in the format of extract files follow. A file
+//! without that line is never written, shortened or deleted.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
@@ -16,6 +18,9 @@ use secretrail_engine::selection::Selection;
 
 use crate::host::RunFailure;
 
+/// First line of a checkpoint: no log and no extract file begins with it.
+const FIRST_LINE: &[u8] = b"secretrail checkpoint 1\n";
+
 /// Objects collected before they are appended to the file.
 const OBJECTS: usize = 64;
 
@@ -26,7 +31,7 @@ pub struct Checkpoint {
     header: ExtractHeader,
     /// Names and tags of the objects that an earlier run recorded.
     known: HashSet<(String, String)>,
-    /// Length in bytes of what an earlier run recorded.
+    /// Length in bytes of what an earlier run recorded, after the first line.
     earlier: u64,
     file: Mutex<File>,
     /// The last write error; the run continues without recording.
@@ -102,8 +107,10 @@ impl Checkpoint {
         if self.earlier == 0 {
             return Ok(None);
         }
+        let mut file = File::open(&self.path)?;
+        file.seek(SeekFrom::Start(FIRST_LINE.len() as u64))?;
         // This run appends behind it.
-        Ok(Some(File::open(&self.path)?.take(self.earlier)))
+        Ok(Some(file.take(self.earlier)))
     }
 
     /// Removes the file if everything was read; otherwise it stays for the next run. Returns a
@@ -136,8 +143,6 @@ enum NoCheckpoint {
     OtherRun,
     #[error("is not a checkpoint; choose a file that does not exist yet")]
     Foreign,
-    #[error("{0}")]
-    Part(ExtractFileError),
 }
 
 /// Opens or creates the file, and returns the length of its complete entries. The rest, left by a
@@ -147,16 +152,39 @@ fn reopen(
     header: &ExtractHeader,
     known: &mut HashSet<(String, String)>,
 ) -> Result<(File, u64), NoCheckpoint> {
-    let mut file = File::options()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path)?;
-    let earlier = noted(&file, known, header)?;
-    file.set_len(earlier)?;
+    match create(path) {
+        Ok(file) => return Ok((file, 0)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(error.into()),
+    }
+    // Opened for writing only once it is known to be ours.
+    let found = File::open(path)?;
+    if !found.metadata()?.is_file() || !begins_with_first_line(&found)? {
+        return Err(NoCheckpoint::Foreign);
+    }
+    let earlier = noted(&found, known, header)?;
+    let mut file = File::options().read(true).write(true).open(path)?;
+    file.set_len(FIRST_LINE.len() as u64 + earlier)?;
     file.seek(SeekFrom::End(0))?;
     Ok((file, earlier))
+}
+
+/// A new checkpoint, only for its user: it holds records.
+fn create(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.read(true).write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    file.write_all(FIRST_LINE)?;
+    Ok(file)
+}
+
+/// Whether a file is a checkpoint; it is then read up to its first entry.
+fn begins_with_first_line(file: &File) -> io::Result<bool> {
+    let mut line = Vec::new();
+    file.take(FIRST_LINE.len() as u64).read_to_end(&mut line)?;
+    Ok(line == FIRST_LINE)
 }
 
 /// Reads the recorded objects, and returns the length in bytes of all complete entries.
@@ -172,14 +200,10 @@ fn noted(
             Ok((theirs, found)) if theirs == *header => known.extend(found),
             // Other rules keep other records: resuming would mix them with those of this run.
             Ok(_) => return Err(NoCheckpoint::OtherRun),
-            Err(ExtractFileError::Foreign(_)) if whole == 0 => return Err(NoCheckpoint::Foreign),
-            Err(error) if whole == 0 && source_is_foreign(file) => {
-                return Err(NoCheckpoint::Part(error));
-            }
             // The run was killed while it wrote this entry.
             Err(_) => break,
         }
-        whole = source.stream_position()?;
+        whole = source.stream_position()? - FIRST_LINE.len() as u64;
     }
     Ok(whole)
 }
@@ -198,15 +222,6 @@ fn one(source: impl BufRead) -> Result<(ExtractHeader, Vec<(String, String)>), E
     let header = reader.header.purpose();
     // Consumes the compressed bytes to their end, so that the next entry starts after them.
     reader.next_extract_file().map(|_| (header, found))
-}
-
-/// Whether the file does not start with the gzip magic number.
-fn source_is_foreign(mut file: &File) -> bool {
-    let mut magic = [0; 2];
-    let read = file
-        .seek(SeekFrom::Start(0))
-        .and_then(|_| file.read(&mut magic));
-    read.is_ok_and(|read| read > 0) && magic != [0x1f, 0x8b]
 }
 
 #[cfg(test)]
@@ -233,9 +248,44 @@ mod tests {
     fn a_file_that_is_something_else_is_not_touched() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("notes.txt");
-        std::fs::write(&path, "my notes").unwrap();
-        let error = open(&path).map(|_| ()).unwrap_err();
-        assert!(error.starts_with("--checkpoint "), "{error}");
-        assert_eq!(std::fs::read(&path).unwrap(), b"my notes");
+        let extract_file = extract_file::write(&ExtractHeader::default(), Vec::new());
+        let cut = extract_file[..extract_file.len() - 9].to_vec();
+        let gzip = b"\x1f\x8b\x08\0\0\0".to_vec();
+        let begun = FIRST_LINE[..9].to_vec();
+        for content in [
+            b"my notes".to_vec(),
+            extract_file,
+            cut,
+            gzip,
+            begun,
+            Vec::new(),
+        ] {
+            std::fs::write(&path, &content).unwrap();
+            let error = open(&path).map(|_| ()).unwrap_err();
+            assert!(error.starts_with("--checkpoint "), "{error}");
+            assert!(error.ends_with("choose a file that does not exist yet"));
+            assert_eq!(std::fs::read(&path).unwrap(), content);
+        }
+        let error = open(folder.path()).map(|_| ()).unwrap_err();
+        assert!(error.contains("is not a checkpoint"), "{error}");
+    }
+
+    #[test]
+    fn an_entry_that_was_not_completed_is_dropped() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run.checkpoint");
+        drop(open(&path).unwrap());
+        let header = ExtractHeader::new(&RuleSet::default(), &Selection::default());
+        let entry = extract_file::write(&header, Vec::new());
+        let whole = [FIRST_LINE, &entry].concat();
+        std::fs::write(&path, [&whole[..], &entry[..entry.len() / 2]].concat()).unwrap();
+        let checkpoint = open(&path).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), whole);
+        let mut earlier = Vec::new();
+        let mut source = checkpoint.earlier().unwrap().unwrap();
+        source.read_to_end(&mut earlier).unwrap();
+        assert_eq!(earlier, entry);
+        assert_eq!(checkpoint.close(false), None);
+        assert!(path.exists());
     }
 }

@@ -1,11 +1,14 @@
 //! Objects to read: files, objects in S3 and standard input, and how to open them.
 
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use secretrail_engine::extract_file;
 use secretrail_engine::object::{self as key, ObjectPath};
+use sha2::{Digest, Sha256};
 
 use super::store::{FetchedBytes, ObjectStore, RemoteObject, StoreError};
 
@@ -135,13 +138,16 @@ impl InputObject {
         }
     }
 
-    /// Tag of its version: the ETag in S3, the size of a file.
+    /// Tag of its version: the ETag in S3; of a file its size, its time of modification, and a
+    /// digest of its first and last bytes. Taken before it is read: a file that changes meanwhile
+    /// must be read again.
     #[must_use]
     pub fn tag(&self) -> String {
         match &self.place {
             ObjectPlace::S3(remote) if !remote.etag.is_empty() => remote.etag.clone(),
-            // CloudTrail never rewrites a file; one that was being copied has grown.
-            _ => self.size().to_string(),
+            ObjectPlace::S3(_) | ObjectPlace::Stdin => self.size().to_string(),
+            // A file that has vanished is reported when it is opened.
+            ObjectPlace::File(path) => tag_of_file(path).unwrap_or_default(),
         }
     }
 
@@ -153,6 +159,32 @@ impl InputObject {
             ObjectPlace::File(_) | ObjectPlace::Stdin => None,
         }
     }
+}
+
+/// Bytes at each end of a file that its tag depends on.
+const TAGGED: u64 = 4_096;
+
+fn tag_of_file(path: &Path) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    let meta = file.metadata()?;
+    let size = meta.len();
+    let mut digest = Sha256::new();
+    for from in [0, size.saturating_sub(TAGGED)] {
+        file.seek(SeekFrom::Start(from))?;
+        let mut bytes = Vec::new();
+        (&file).take(TAGGED).read_to_end(&mut bytes)?;
+        digest.update(&bytes);
+    }
+    let modified = meta.modified()?.duration_since(UNIX_EPOCH);
+    // Before 1970 only if somebody has set it so.
+    let modified = modified.unwrap_or_default().as_nanos();
+    let digest = digest.finalize();
+    let ends = digest.iter().take(8).fold(String::new(), |mut hex, byte| {
+        // Writing to a string cannot fail.
+        write!(hex, "{byte:02x}").ok();
+        hex
+    });
+    Ok(format!("{size}-{modified}-{ends}"))
 }
 
 impl ObjectPlace {
@@ -280,15 +312,33 @@ mod tests {
     }
 
     #[test]
-    fn versions_of_an_object_are_distinguished_by_etag_or_size() {
-        let file = file(b"four");
+    fn versions_of_a_file_are_distinguished_by_size_time_and_ends() {
+        let mut content = vec![b'a'; 3 * 4_096];
+        let file = file(&content);
         let object = InputObject::at(
             ObjectPlace::File(file.path().to_owned()),
             "f".to_owned(),
             "f.json",
             true,
         );
-        assert_eq!((object.size(), object.tag().as_str()), (4, "4"));
+        let time = UNIX_EPOCH + std::time::Duration::from_secs(7);
+        let mut tag_of = |at: usize, time| {
+            content[at] ^= 1;
+            std::fs::write(file.path(), &content).unwrap();
+            file.as_file().set_modified(time).unwrap();
+            object.tag()
+        };
+        let tag = tag_of(0, time);
+        assert!(tag.starts_with("12288-7000000000-"), "{tag}");
+        assert_eq!(tag_of(5_000, time), tag, "the middle is not read");
+        assert_ne!(tag_of(0, time), tag);
+        assert_ne!(tag_of(12_287, time), tag_of(12_287, time));
+        let later = time + std::time::Duration::from_nanos(1);
+        assert_ne!(tag_of(5_000, later), tag_of(5_000, time));
+    }
+
+    #[test]
+    fn versions_of_an_object_are_distinguished_by_etag_or_size() {
         let etags = [("", "7"), ("\"abc\"", "\"abc\"")];
         for (etag, tag) in etags {
             let remote = RemoteObject {

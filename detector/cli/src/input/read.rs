@@ -184,6 +184,7 @@ impl SharedWork<'_> {
     ) {
         let mut scan_result = ScanResult::default();
         let origin = origin(object);
+        let tag = self.task.checkpoint.map(|_| object.tag());
         let result = self.records(object, &origin, reader, &mut scan_result);
         let object_status = scan_result
             .report
@@ -193,10 +194,9 @@ impl SharedWork<'_> {
             &object_status,
             &scan_result.report,
         ));
-        if let Some(checkpoint) = self.task.checkpoint
+        if let Some((checkpoint, tag)) = self.task.checkpoint.zip(tag)
             && !matches!(object_status, ObjectStatus::Failed(_))
         {
-            let tag = object.tag();
             read.push(ExtractedObject::of(
                 &origin,
                 tag,

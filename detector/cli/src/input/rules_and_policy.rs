@@ -10,8 +10,10 @@ use secretrail_engine::sanitize;
 use secretrail_pack::{FileTexts, RulePack, complete, is_rule};
 use walkdir::{DirEntry, WalkDir};
 
+use crate::args::settings::RunSettings;
 use crate::args::{PolicyArgs, RuleFilesArgs};
 use crate::host::{ProcessHost, RunFailure, say};
+use crate::input::overwrite;
 
 /// Rules from files and folders; the built-in pack if none are named. What is skipped in folders is
 /// reported on standard error.
@@ -24,6 +26,20 @@ pub fn rules(named: &RuleFilesArgs, host: &mut ProcessHost) -> Result<RulePack, 
     files.say_skipped(host);
     RulePack::load(complete(files.texts), &vars)
         .map_err(|faults| RunFailure::Rules(faults.to_string()))
+}
+
+/// Checks that the output is none of the files named here.
+///
+/// # Errors
+///
+/// [`RunFailure::Usage`]: it is one of them.
+pub fn refuse_as_output(
+    settings: &RunSettings,
+    named: &RuleFilesArgs,
+    policy: &PolicyArgs,
+) -> Result<(), RunFailure> {
+    let files = named.rules.iter().chain(&named.vars).chain(&policy.policy);
+    overwrite::refuse(settings.output.as_deref(), files.map(PathBuf::as_path))
 }
 
 /// Like [`rules`], with warnings on standard error.

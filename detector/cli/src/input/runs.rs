@@ -5,17 +5,20 @@
 mod block;
 mod entry;
 mod file;
+mod ids;
 mod merge;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use secretrail_engine::observation::EventHeader;
 use secretrail_engine::scan::ScanResult;
 use secretrail_engine::time::EventTime;
 
 use self::entry::{RunEntry, TimedEntry};
 use self::file::{RunFileError, RunReader, RunWriter};
+use self::ids::EventIds;
 use self::merge::{RunMerge, RunSource};
 use crate::host::RunFailure;
 use crate::temp_file;
@@ -44,6 +47,7 @@ struct HeldEntries {
     bytes: u64,
     /// The latest delivery of an observation.
     newest: Option<EventTime>,
+    ids: EventIds,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -74,6 +78,10 @@ impl SortedRuns {
         let bytes: usize = entries.iter().map(TimedEntry::bytes).sum();
         let newest = entries.iter().filter_map(delivered).max();
         let mut held = locked(&self.held);
+        let heads = entries.iter().filter_map(head);
+        if let Err(error) = held.ids.add(heads, &self.folder) {
+            self.fail(&error);
+        }
         held.entries.extend(entries);
         held.bytes = held.bytes.saturating_add(bytes as u64);
         held.newest = held.newest.max(newest);
@@ -87,10 +95,14 @@ impl SortedRuns {
         held.bytes = 0;
         drop(held);
         if let Err(error) = self.write(entries, &mut levels) {
-            self.has_failed.store(true, Ordering::Relaxed);
-            let failure = temp_file::failure(&self.folder, &error);
-            locked(&self.failure).get_or_insert(failure);
+            self.fail(&error);
         }
+    }
+
+    fn fail(&self, error: &impl ToString) {
+        self.has_failed.store(true, Ordering::Relaxed);
+        let failure = temp_file::failure(&self.folder, error);
+        locked(&self.failure).get_or_insert(failure);
     }
 
     /// Whether a run could not be written: nothing more needs to be read.
@@ -138,6 +150,17 @@ impl SortedRuns {
         locked(&self.held).newest
     }
 
+    /// Number of events whose `eventID` stands on another event too. Asked once.
+    ///
+    /// # Errors
+    ///
+    /// [`RunFailure::TempDir`]: a temporary file could not be written or read.
+    pub fn conflicting_copies(&self) -> Result<u64, RunFailure> {
+        let ids = std::mem::take(&mut locked(&self.held).ids);
+        ids.conflicts(&self.folder)
+            .map_err(|error| temp_file::failure(&self.folder, &error))
+    }
+
     /// Passes on everything in slices in the order of event times, each with the time up to which
     /// everything was passed on (exclusive), until `take` wants no more.
     ///
@@ -162,6 +185,13 @@ impl SortedRuns {
 /// Logs are mostly in order, and a stable sort makes use of it.
 fn sort(entries: &mut [TimedEntry]) {
     entries.sort_by_key(|entry| entry.time);
+}
+
+fn head(entry: &TimedEntry) -> Option<&EventHeader> {
+    match &entry.entry {
+        RunEntry::Observation(event) => Some(event.observation.head()),
+        RunEntry::Single(_) | RunEntry::Fact(_) => None,
+    }
 }
 
 fn delivered(entry: &TimedEntry) -> Option<EventTime> {

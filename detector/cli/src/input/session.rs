@@ -29,7 +29,7 @@ use super::s3::store;
 use super::store::ObjectStore;
 use super::unmatched::UnmatchedPatterns;
 use super::walk::{self, WalkedObjects};
-use super::{aws, manifest};
+use super::{aws, manifest, overwrite};
 use crate::args::settings::RunSettings;
 use crate::host::{ProcessHost, RunFailure, say};
 use crate::text::{number, plural};
@@ -90,29 +90,40 @@ impl OpenedInput {
         // broken one must not stop the run.
         let connection = aws::connect(settings, false)?;
         let store = store(connection.as_ref(), &settings.aws);
-        let objects = walk(settings, &*store, false);
+        let objects = walk(settings, &*store, false)?;
         Ok(Self { store, objects })
     }
 }
 
 /// Finds the objects under the paths of a run: logs, and with `digests` also digests. Missing
 /// extract files of backfill jobs are among the problems.
+///
+/// # Errors
+///
+/// [`RunFailure::Usage`]: the output is one of them.
 pub(crate) fn walk(
     settings: &RunSettings,
     store: &dyn ObjectStore,
     digests: bool,
-) -> WalkedObjects {
+) -> Result<WalkedObjects, RunFailure> {
     let mut objects = walk::walk(&settings.paths, &settings.selection, store, digests);
     manifest::check(&mut objects, store);
-    objects
+    overwrite::refuse(
+        settings.output.as_deref(),
+        overwrite::files(&objects.objects),
+    )?;
+    Ok(objects)
 }
 
 /// Finds the logs to extract under the paths of a run, without extract files among them.
-pub(crate) fn logs(settings: &RunSettings, store: &dyn ObjectStore) -> WalkedObjects {
-    let mut found = walk(settings, store, false);
+pub(crate) fn logs(
+    settings: &RunSettings,
+    store: &dyn ObjectStore,
+) -> Result<WalkedObjects, RunFailure> {
+    let mut found = walk(settings, store, false)?;
     // The destination may lie below the paths: an earlier extract must not be extracted again.
     found.objects.retain(|object| !object.is_extract_file);
-    found
+    Ok(found)
 }
 
 /// Finds, reads and evaluates everything, and returns all results at once.
@@ -194,6 +205,7 @@ pub(crate) fn run(
     let mut reading = read_all(&objects, task, &*store, &runs, host)?;
     let mut report = objects.report;
     report.add(&std::mem::take(&mut reading.scan_result.report));
+    report.conflicting_copies = runs.conflicting_copies()?;
     let mut problems = objects.problems;
     problems.extend(reading.problems);
     let mut selected = objects.selected;

@@ -1,11 +1,9 @@
-//! The output of a run. A file gets its name only once it is complete; until then it has a
-//! temporary one.
+//! The output of a run, in the chosen format.
 
 use std::borrow::Cow;
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
 
 use secretrail_engine::access::Access;
 use secretrail_engine::access::json_v1::AccessV1;
@@ -13,7 +11,6 @@ use secretrail_engine::alert::json_v1::AlertV1;
 use secretrail_engine::alert::{Alert, ocsf};
 use secretrail_engine::parallel;
 use secretrail_engine::sanitize;
-use tempfile::NamedTempFile;
 
 use crate::args::OutputFormat;
 use crate::args::settings::{RunSettings, only_rows};
@@ -21,31 +18,7 @@ use crate::host::{ProcessHost, RunFailure};
 use crate::output::csv;
 use crate::output::parquet::ParquetRows;
 use crate::output::table::{self, TableSpool};
-
-/// The incomplete output file, so that an interrupted run can remove it.
-static PARTIAL: Mutex<Option<PathBuf>> = Mutex::new(None);
-
-/// Exit code of an interrupted run: 128 + SIGINT, as in shells.
-const INTERRUPTED: i32 = 130;
-
-/// Installs a handler for Ctrl-C and SIGTERM that removes the incomplete output and exits.
-pub fn remove_partial_on_interrupt() {
-    // Without a handler the run still ends; the incomplete file keeps its temporary name.
-    ctrlc::set_handler(end_interrupted).ok();
-}
-
-fn end_interrupted() {
-    let partial = PARTIAL
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .take();
-    if let Some(path) = partial {
-        // A file that cannot be removed keeps its `.partial` name.
-        std::fs::remove_file(path).ok();
-    }
-    #[expect(clippy::exit, reason = "the process was asked to end")]
-    std::process::exit(INTERRUPTED);
-}
+use crate::output::target::{BUFFER, OutputTarget, failure};
 
 /// The opened output of a run.
 pub struct OpenOutput<'s> {
@@ -69,20 +42,8 @@ enum WaitingRows {
     Parquet(Box<ParquetRows>),
 }
 
-enum OutputTarget {
-    /// Standard output, written at the end.
-    Stdout,
-    /// A device or pipe, written directly.
-    Device(BufWriter<File>, PathBuf),
-    /// A temporary file, and the name that it gets once complete.
-    Partial(BufWriter<NamedTempFile>, PathBuf),
-}
-
 /// Lines that a thread formats at a time; their bytes fit into its cache.
 const LINES: usize = 128;
-
-/// Bytes buffered before they are written.
-const BUFFER: usize = 64 * 1024;
 
 impl<'s> OpenOutput<'s> {
     /// Opens the output; called before anything is read, so that a wrong path fails at once.
@@ -94,7 +55,7 @@ impl<'s> OpenOutput<'s> {
     pub fn open(settings: &'s RunSettings) -> Result<Self, RunFailure> {
         let target = match &settings.output {
             None => OutputTarget::Stdout,
-            Some(path) => open_file(path).map_err(|error| failure(path, error))?,
+            Some(path) => OutputTarget::open(path)?,
         };
         let rows = match settings.format {
             OutputFormat::Parquet => WaitingRows::Parquet(Box::new(ParquetRows::new()?)),
@@ -234,16 +195,12 @@ impl<'s> OpenOutput<'s> {
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), RunFailure> {
-        let written = match &mut self.target {
-            OutputTarget::Stdout => {
-                // Held until the end, or until `pass_on`: a run that fails early prints no results.
-                self.buffer.extend_from_slice(bytes);
-                return Ok(());
-            }
-            OutputTarget::Device(file, path) => (file.write_all(bytes), path),
-            OutputTarget::Partial(file, path) => (file.write_all(bytes), path),
-        };
-        written.0.map_err(|error| failure(written.1, error))
+        if let OutputTarget::Stdout = self.target {
+            // Held until the end, or until `pass_on`: a run that fails early prints no results.
+            self.buffer.extend_from_slice(bytes);
+            return Ok(());
+        }
+        self.target.write(bytes)
     }
 
     /// Flushes a full buffer to standard output, so that memory stays bounded.
@@ -315,117 +272,9 @@ fn escape(bytes: &mut Vec<u8>, start: usize) {
     }
 }
 
-/// Writes another file than the output; it appears only once it is complete.
-///
-/// # Errors
-///
-/// [`RunFailure::Output`]; no file remains.
-pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), RunFailure> {
-    let mut target = open_file(path).map_err(|error| failure(path, error))?;
-    let written = match &mut target {
-        OutputTarget::Stdout => Ok(()),
-        OutputTarget::Device(file, _) => file.write_all(bytes),
-        OutputTarget::Partial(file, _) => file.write_all(bytes),
-    };
-    written.map_err(|error| failure(path, error))?;
-    target.complete()
-}
-
-impl OutputTarget {
-    fn complete(self) -> Result<(), RunFailure> {
-        match self {
-            Self::Stdout => Ok(()),
-            Self::Device(mut file, path) => file.flush().map_err(|error| failure(&path, error)),
-            Self::Partial(file, path) => {
-                let complete = file
-                    .into_inner()
-                    .map_err(io::IntoInnerError::into_error)
-                    .and_then(|file| {
-                        // Before the rename: after a power loss the name must not stand for an
-                        // empty file.
-                        file.as_file().sync_all()?;
-                        file.persist(&path).map_err(|error| error.error)
-                    });
-                *PARTIAL.lock().unwrap_or_else(PoisonError::into_inner) = None;
-                complete.map(|_| ()).map_err(|error| failure(&path, error))
-            }
-        }
-    }
-}
-
-fn open_file(path: &Path) -> io::Result<OutputTarget> {
-    // `/dev/null` or a pipe must not be replaced by a file.
-    let is_special = std::fs::metadata(path).is_ok_and(|meta| !meta.is_file());
-    if is_special {
-        let file = File::options().write(true).open(path)?;
-        let file = BufWriter::with_capacity(BUFFER, file);
-        return Ok(OutputTarget::Device(file, path.to_owned()));
-    }
-    let file = partial_file(path)?;
-    *PARTIAL.lock().unwrap_or_else(PoisonError::into_inner) = Some(file.path().to_owned());
-    let file = BufWriter::with_capacity(BUFFER, file);
-    Ok(OutputTarget::Partial(file, path.to_owned()))
-}
-
-/// A temporary file in the folder of the output, so that renaming it is atomic.
-fn partial_file(path: &Path) -> io::Result<NamedTempFile> {
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
-    let prefix = format!(".{}.", name.to_string_lossy());
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(&prefix).suffix(".partial");
-    // Temporary files are private by default; the permissions of an output follow the umask.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder.tempfile_in(folder.unwrap_or(Path::new(".")))
-}
-
-fn failure(path: &Path, error: io::Error) -> RunFailure {
-    RunFailure::Output {
-        name: path.display().to_string(),
-        error,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn names(folder: &Path) -> Vec<String> {
-        let mut names: Vec<String> = std::fs::read_dir(folder)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
-            .collect();
-        names.sort();
-        names
-    }
-
-    #[test]
-    fn a_file_appears_only_when_it_is_complete() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("out.csv");
-        let OutputTarget::Partial(mut file, _) = open_file(&path).unwrap() else {
-            panic!("a file that does not exist yet is no device");
-        };
-        file.write_all(b"a,b\n").unwrap();
-        let there = names(folder.path());
-        assert_eq!(there.len(), 1);
-        assert!(there[0].starts_with(".out.csv.") && there[0].ends_with(".partial"));
-        OutputTarget::Partial(file, path.clone())
-            .complete()
-            .unwrap();
-        assert_eq!(names(folder.path()), ["out.csv"]);
-        assert_eq!(std::fs::read(&path).unwrap(), b"a,b\n");
-    }
-
-    #[test]
-    fn an_output_that_is_not_completed_leaves_nothing() {
-        let folder = tempfile::tempdir().unwrap();
-        drop(open_file(&folder.path().join("out.csv")).unwrap());
-        assert_eq!(names(folder.path()), [""; 0]);
-    }
 
     #[test]
     fn a_line_of_json_stays_one_line_for_every_reader() {
@@ -436,21 +285,5 @@ mod tests {
         let text = String::from_utf8(bytes).unwrap();
         let line = text.get(start..).unwrap();
         assert_eq!(line, "\"a\\u0085b\\u2028c\\u202eZo\u{eb}\"");
-    }
-
-    #[test]
-    fn a_device_is_written_as_it_is() {
-        let target = open_file(Path::new("/dev/null")).unwrap();
-        assert!(matches!(target, OutputTarget::Device(..)));
-    }
-
-    #[test]
-    fn a_folder_that_does_not_exist_is_named() {
-        let error = write_file(Path::new("/nowhere/at/all.csv"), b"").unwrap_err();
-        let text = error.to_string();
-        assert!(
-            text.starts_with("cannot write /nowhere/at/all.csv: "),
-            "{text}"
-        );
     }
 }

@@ -131,6 +131,7 @@ pub fn words(
         "duplicates     {} ignored",
         number(report.duplicates)
     ));
+    lines.extend(conflicting(report));
     lines.push(format!(
         "late pairs     {} joined after the allowed lateness",
         number(report.late)
@@ -138,6 +139,17 @@ pub fn words(
     lines.push(accesses(report));
     lines.extend(rules.map(|rules| alerts(report, rules)));
     said(&lines)
+}
+
+/// The line about different events with one id; `None` if there are none.
+fn conflicting(report: &ReadReport) -> Option<String> {
+    let count = match report.conflicting_copies {
+        0 => return None,
+        count => number(count),
+    };
+    Some(format!(
+        "conflicting copies {count} (other events under an eventID that was used; all kept)"
+    ))
 }
 
 fn accesses(report: &ReadReport) -> String {

@@ -253,6 +253,8 @@ impl AccessV1<'_> {
         let time = time(&self.time)?;
         Ok(EventHeader {
             event_id: (&*self.event_id).into(),
+            event: 0,
+            content: 0,
             shared_id: None,
             updated: false,
             time,

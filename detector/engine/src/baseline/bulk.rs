@@ -20,18 +20,18 @@ const BULK_SECS: i64 = 600;
 struct TimedRead {
     time: EventTime,
     target: SecretTarget,
-    event_id: SharedStr,
+    event: SharedStr,
 }
 
-/// Event ids of bulk reads by principals that did so on one day only. Bulk reads on several days
-/// are taken for a job.
+/// Event keys ([`EventHeader::event_key`](crate::observation::EventHeader::event_key)) of bulk reads
+/// by principals that did so on one day only. Bulk reads on several days are taken for a job.
 pub(super) fn bulk_reads(accesses: &[Arc<Access>]) -> BTreeSet<SharedStr> {
     let mut bulk = BTreeSet::new();
     for reads in by_principal(accesses).into_values() {
         let matches = in_full_windows(&reads);
         let days: BTreeSet<i64> = matches.iter().map(|read| read.day()).collect();
         if days.len() == 1 {
-            bulk.extend(matches.into_iter().map(|read| read.event_id.clone()));
+            bulk.extend(matches.into_iter().map(|read| read.event.clone()));
         }
     }
     bulk
@@ -46,7 +46,7 @@ fn by_principal(accesses: &[Arc<Access>]) -> BTreeMap<SharedStr, Vec<TimedRead>>
             by_principal.entry(principal).or_default().push(TimedRead {
                 time: access.head.time,
                 target,
-                event_id: access.head.event_id.clone(),
+                event: access.head.event_key(),
             });
         }
     }

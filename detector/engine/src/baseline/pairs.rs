@@ -160,6 +160,8 @@ pub(super) fn read_by(principal: &str, secret: &str, secs: i64) -> Access {
     };
     let head = EventHeader {
         event_id: format!("{secret}@{secs}").into(),
+        event: 0,
+        content: 0,
         shared_id: None,
         updated: false,
         time: EventTime(secs),

@@ -21,7 +21,7 @@ pub struct CorrelationGroup {
 }
 
 impl CorrelationGroup {
-    /// Sorts the events by time, then event id.
+    /// Sorts the events by time, then by what they are.
     pub(super) fn sort(&mut self) {
         self.reads.sort_by(|a, b| by_time(&a.head, &b.head));
         self.kms_decrypts.sort_by(|a, b| by_time(&a.head, &b.head));
@@ -30,7 +30,9 @@ impl CorrelationGroup {
 }
 
 fn by_time(a: &EventHeader, b: &EventHeader) -> Ordering {
-    (a.time, &a.event_id).cmp(&(b.time, &b.event_id))
+    // Different events may claim one id.
+    let key = |head: &EventHeader| (head.event, head.content);
+    (a.time, &a.event_id, key(a)).cmp(&(b.time, &b.event_id, key(b)))
 }
 
 /// The secrets that a read names.

@@ -27,17 +27,20 @@ pub struct CrossingPairs {
     children: Vec<CrossingChild>,
 }
 
+/// Event id and [`EventHeader::event`]: different events may claim one id.
+type EventName = (SharedStr, u64);
+
 #[derive(Debug, Clone, PartialEq)]
 struct CrossingPair {
-    kms_decrypt: SharedStr,
-    read: SharedStr,
+    kms_decrypt: EventName,
+    read: EventName,
     target: usize,
 }
 
 #[derive(Debug, Clone, PartialEq)]
 struct CrossingChild {
-    child: SharedStr,
-    batch: SharedStr,
+    child: EventName,
+    batch: EventName,
     target: Option<usize>,
 }
 
@@ -57,8 +60,8 @@ impl CrossingPairs {
                 && is_between(time, used, &read.head)
             {
                 crossing.pairs.push(CrossingPair {
-                    kms_decrypt: used.event_id.clone(),
-                    read: read.head.event_id.clone(),
+                    kms_decrypt: named(used),
+                    read: named(&read.head),
                     target: assignment.target,
                 });
             }
@@ -72,8 +75,8 @@ impl CrossingPairs {
                 && is_between(time, head, &batch.head)
             {
                 crossing.children.push(CrossingChild {
-                    child: head.event_id.clone(),
-                    batch: batch.head.event_id.clone(),
+                    child: named(head),
+                    batch: named(&batch.head),
                     target: claim.target,
                 });
             }
@@ -112,8 +115,12 @@ impl CrossingPairs {
     }
 }
 
-fn numbered<'h>(heads: impl Iterator<Item = &'h EventHeader>) -> HashMap<&'h SharedStr, usize> {
-    heads.map(|head| &head.event_id).zip(0..).collect()
+fn named(head: &EventHeader) -> EventName {
+    (head.event_id.clone(), head.event)
+}
+
+fn numbered<'h>(heads: impl Iterator<Item = &'h EventHeader>) -> HashMap<EventName, usize> {
+    heads.map(named).zip(0..).collect()
 }
 
 fn is_beside(head: &EventHeader, time: EventTime) -> bool {

@@ -1,14 +1,16 @@
 //! The fields that all observations have.
 
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use super::denial::{denied_by, outcome};
 use super::raw_fields::{RawFields, kept};
-use crate::digest::digest;
-use crate::document::LazyDocument;
+use crate::digest::{digest, short_digest, short_digest_of_bytes};
+use crate::document::{JsonNode, LazyDocument};
 use crate::ids::{ArnParts, RecordHome, SharedStr};
 use crate::object::RecordOrigin;
-use crate::observation::{CallOutcome, CallSource, EventHeader, Interner};
+use crate::observation::{CallOutcome, CallSource, EventHeader, Interner, KeptFields};
+use crate::principal::Principal;
 use crate::time::EventTime;
 use crate::wire::CloudTrailRecord;
 
@@ -25,15 +27,20 @@ pub fn head(
     let updated = updated_event(record);
     let outcome = outcome(record.error_code.get(), record.error_message.get());
     let home = home(record);
+    let event_id = event_id(updated.or(record.event_id.get()), document);
+    let principal = interner.principal(record);
+    let kept = kept(document, wanted);
     Some(EventHeader {
-        event_id: event_id(updated.or(record.event_id.get()), document),
+        event: event_digest(record, &event_id, time, &principal),
+        content: content_digest(record, &kept),
+        event_id,
         shared_id: record.shared_event_id.get().map(SharedStr::from),
         updated: updated.is_some(),
         time,
         api: interner.text(record.event_name.get().unwrap_or_default()),
         account: interner.text(home.account),
         region: interner.text(home.region),
-        principal: interner.principal(record),
+        principal,
         access_key_id: record
             .user_identity
             .access_key_id
@@ -45,7 +52,7 @@ pub fn head(
         error_code: record.error_code.get().map(|code| interner.text(code)),
         object: origin.object.clone(),
         delivered: origin.delivered.unwrap_or(time),
-        kept: kept(document, wanted),
+        kept,
     })
 }
 
@@ -58,8 +65,62 @@ fn updated_event<'r>(record: &'r CloudTrailRecord<'_>) -> Option<&'r str> {
 }
 
 fn event_id(id: Option<&str>, document: &LazyDocument<'_>) -> SharedStr {
-    // Without an id, a digest of the record identifies its redeliveries.
-    id.map_or_else(|| digest(&[document.text()]).into(), SharedStr::from)
+    // Without an id, a digest of the record identifies its redeliveries. Of its values, not of its
+    // text: the same record may be written with other spaces, or another order of keys.
+    id.map_or_else(
+        || digest(&[&document.node().canonical()]).into(),
+        SharedStr::from,
+    )
+}
+
+/// See [`EventHeader::event`].
+fn event_digest(
+    record: &CloudTrailRecord<'_>,
+    event_id: &str,
+    time: EventTime,
+    principal: &Principal,
+) -> u64 {
+    let source = record.event_source.get().unwrap_or_default();
+    let api = record.event_name.get().unwrap_or_default();
+    let time = time.0.to_string();
+    // The owner of a secret logs another caller than the caller's own account does.
+    if let Some(shared) = record.shared_event_id.get() {
+        return short_digest(&[shared, source, api, &time]);
+    }
+    // The caller and the region are the correlation group: copies are always found in it.
+    let actor = principal.actor_key().unwrap_or_else(|| "".into());
+    let region = record.aws_region.get().unwrap_or_default();
+    short_digest(&[event_id, source, api, &time, &actor, region])
+}
+
+/// See [`EventHeader::content`].
+fn content_digest(record: &CloudTrailRecord<'_>, kept: &KeptFields) -> u64 {
+    // Of the values, not of the text: the same record may be written with other spaces, or another
+    // order of keys.
+    let mut values = HashedValues::default();
+    record.hash(&mut values);
+    for (name, value) in &kept.fields {
+        (name, value.canonical()).hash(&mut values);
+    }
+    kept.whole
+        .as_deref()
+        .map(JsonNode::canonical)
+        .hash(&mut values);
+    values.finish()
+}
+
+/// The bytes of values, hashed at once: the same on every machine, unlike the hashers of maps.
+#[derive(Default)]
+struct HashedValues(Vec<u8>);
+
+impl Hasher for HashedValues {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    fn finish(&self) -> u64 {
+        short_digest_of_bytes(&self.0)
+    }
 }
 
 fn source(record: &CloudTrailRecord<'_>, interner: &mut Interner) -> Arc<CallSource> {

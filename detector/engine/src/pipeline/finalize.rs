@@ -273,16 +273,19 @@ async fn best_copies<S: StateStore>(
     store: &S,
     around: &[Vec<Arc<PendingEvent>>],
 ) -> Result<BestCopies, StateError> {
-    let copied = around.iter().flatten().filter(|end| end.may_have_copies);
     // The account that owns a secret logs another caller than the caller's own account does, so
     // that the copies of an event are in different correlation groups.
-    let shared: Vec<SharedStr> = copied
-        .clone()
+    let shared: Vec<SharedStr> = around
+        .iter()
+        .flatten()
         .filter_map(|end| end.observation.head().shared_id.clone())
         .collect();
     let twins = store.pending_events_sharing(&shared).await?;
     let mut best = BestCopies::default();
-    copied.chain(&twins).for_each(|end| best.add(end));
+    for ends in around {
+        best.add_unmarked(ends);
+    }
+    twins.iter().for_each(|end| best.add(end));
     Ok(best)
 }
 

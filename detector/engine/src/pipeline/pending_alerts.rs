@@ -51,7 +51,7 @@ impl PendingAlerts {
     fn add_single(&mut self, rules: &RuleSet, rule: usize, evidence: Evidence) {
         if let Some(meta) = rules.single(rule) {
             // Copies of an event, and its early and its final evidence, are one alert.
-            let id = Alert::single_id(meta, evidence.head.event_key());
+            let id = Alert::single_id(meta, &evidence.head.event_key());
             let pending_alert = self.singles.entry(id).or_insert_with(|| (rule, Vec::new()));
             pending_alert.1.push(evidence);
         }
@@ -143,13 +143,13 @@ pub(super) fn most_telling(evidence: Vec<Evidence>) -> Vec<Evidence> {
     let finalized: HashSet<SharedStr> = evidence
         .iter()
         .filter(|e| e.is_finalized())
-        .map(|e| e.head.event_key().clone())
+        .map(|e| e.head.event_key())
         .collect();
     // Changes have no KMS Decrypt, and never count as finalised.
     evidence
         .into_iter()
         .filter(|e| {
-            e.access.is_none() || e.is_finalized() || !finalized.contains(e.head.event_key())
+            e.access.is_none() || e.is_finalized() || !finalized.contains(&e.head.event_key())
         })
         .collect()
 }

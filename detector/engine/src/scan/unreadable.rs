@@ -97,6 +97,7 @@ impl UnreadableRecord {
         };
         // By object: a redelivery, or many such records in one file, must not be many alerts.
         head.event_id = digest(&["unreadable", &origin.object]).into();
+        (head.event, head.content) = (0, 0);
         if selection.takes_other(&head, None) {
             let evidence = Evidence::event(Arc::new(head), None);
             scan_result

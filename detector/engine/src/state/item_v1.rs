@@ -145,6 +145,10 @@ struct StoredSecretV1 {
 #[derive(Debug, Serialize, Deserialize)]
 struct StoredHeaderV1 {
     event_id: SharedStr,
+    #[serde(default)]
+    event: u64,
+    #[serde(default)]
+    content: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     shared_id: Option<SharedStr>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

@@ -22,7 +22,7 @@ pub(super) fn run(args: &BackfillPlanArgs, host: &mut ProcessHost) -> Result<u8,
     let rules = rules_and_policy::rules(&args.files, host)?.set;
     let connection = aws::connect(&settings, true)?;
     let store = store(connection.as_ref(), &settings.aws);
-    let found = session::logs(&settings, &*store);
+    let found = session::logs(&settings, &*store)?;
     refuse_local(&found.objects)?;
     let manifest = planned(
         ExtractHeader::new(&rules, &settings.selection),

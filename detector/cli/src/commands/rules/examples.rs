@@ -17,7 +17,7 @@ use crate::args::RulesTestArgs;
 use crate::exit;
 use crate::host::{ProcessHost, RunFailure, print};
 use crate::input::rules_and_policy;
-use crate::output::out;
+use crate::output::target;
 use crate::text::plural;
 
 pub(super) fn run(args: &RulesTestArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
@@ -35,7 +35,7 @@ pub(super) fn run(args: &RulesTestArgs, host: &mut ProcessHost) -> Result<u8, Ru
     push_bare(&loaded, &metas, &mut text);
     print(host, &text)?;
     if let Some(path) = &args.junit {
-        out::write_file(path, junit(&tried)?.as_bytes())?;
+        target::write_file(path, junit(&tried)?.as_bytes())?;
     }
     Ok(if failed > 0 {
         exit::FINDINGS

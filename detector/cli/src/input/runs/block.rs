@@ -75,6 +75,8 @@ struct StoredSecret {
 struct StoredHeader<'b> {
     /// Not in the table of texts: nearly every event has its own.
     event_id: &'b str,
+    event: u64,
+    content: u64,
     shared_id: Option<&'b str>,
     updated: bool,
     time: i64,

@@ -250,6 +250,8 @@ fn head(
 ) -> Result<Arc<EventHeader>, ItemError> {
     Ok(Arc::new(EventHeader {
         event_id: h.event_id,
+        event: h.event,
+        content: h.content,
         shared_id: h.shared_id,
         updated: h.updated,
         time: EventTime(h.time),

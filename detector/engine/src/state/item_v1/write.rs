@@ -234,6 +234,8 @@ fn head_v1(
     let fields = kept.fields.into_iter();
     StoredHeaderV1 {
         event_id: head.event_id.clone(),
+        event: head.event,
+        content: head.content,
         shared_id: head.shared_id.clone(),
         updated: head.updated,
         time: head.time.0,

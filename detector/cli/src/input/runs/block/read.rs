@@ -138,6 +138,8 @@ impl BlockTables {
         let whole = stored.whole.as_deref().map(JsonNode::parse).transpose()?;
         Ok(Arc::new(EventHeader {
             event_id: stored.event_id.into(),
+            event: stored.event,
+            content: stored.content,
             shared_id: stored.shared_id.map(SharedStr::from),
             updated: stored.updated,
             time: EventTime(stored.time),

@@ -132,6 +132,8 @@ impl<'b> BlockWriter<'b> {
         let whole = head.kept.whole.as_deref();
         Ok(StoredHeader {
             event_id: &head.event_id,
+            event: head.event,
+            content: head.content,
             shared_id: head.shared_id.as_deref(),
             updated: head.updated,
             time: head.time.0,

@@ -1,0 +1,71 @@
+//! Refuses to write over what is read: evidence, rules and the policy.
+
+use std::path::Path;
+
+use same_file::Handle;
+
+use crate::host::RunFailure;
+use crate::input::object::{InputObject, ObjectPlace};
+
+/// Checks that the output is none of these files, by any of its names.
+///
+/// # Errors
+///
+/// [`RunFailure::Usage`]: it is one of them.
+pub fn refuse<'p>(
+    output: Option<&Path>,
+    inputs: impl IntoIterator<Item = &'p Path>,
+) -> Result<(), RunFailure> {
+    // A file that does not exist yet is no input, and `/dev/stdout` may be where logs come from.
+    let existing = output.filter(|path| path.is_file());
+    let Some((output, handle)) =
+        existing.and_then(|path| Some((path, Handle::from_path(path).ok()?)))
+    else {
+        return Ok(());
+    };
+    for input in inputs {
+        // One that cannot be opened is reported when it is read.
+        if Handle::from_path(input).is_ok_and(|input| input == handle) {
+            return Err(RunFailure::Usage(format!(
+                "--output {} is the input {}, which would be lost; choose another file",
+                output.display(),
+                input.display()
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The files among objects.
+pub fn files(objects: &[InputObject]) -> impl Iterator<Item = &Path> {
+    objects.iter().filter_map(|object| match &object.place {
+        ObjectPlace::File(path) => Some(path.as_path()),
+        ObjectPlace::S3(_) | ObjectPlace::Stdin => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_input_is_not_written_over_by_any_of_its_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        for name in ["log.json", "other.json"] {
+            std::fs::write(at(name), "{}").unwrap();
+        }
+        std::fs::hard_link(at("log.json"), at("hard.json")).unwrap();
+        let log = at("log.json");
+        for output in ["log.json", "hard.json", "./log.json"] {
+            let failure = refuse(Some(&at(output)), [log.as_path()]).unwrap_err();
+            assert_eq!(failure.exit_code(), crate::exit::USAGE);
+            let text = failure.to_string();
+            assert!(text.contains("log.json, which would be lost"), "{text}");
+        }
+        for output in ["other.json", "new.json", "/dev/null"] {
+            refuse(Some(&at(output)), [log.as_path()]).unwrap();
+        }
+        refuse(None, [log.as_path()]).unwrap();
+    }
+}
