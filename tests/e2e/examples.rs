@@ -120,10 +120,23 @@ fn every_read_of_the_example_has_its_decrypt() {
         printed.stderr
     );
     assert!(
-        printed.stderr.contains("skipped files  1 digest"),
+        printed.stderr.contains("skipped files  8 digest"),
         "{}",
         printed.stderr
     );
+}
+
+#[test]
+fn the_example_logs_are_what_was_signed() {
+    let keys = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/public-keys.json");
+    let printed = secretrail(&["verify", LOGS, "--public-keys", keys]);
+    assert_eq!(printed.code, 0, "{}", printed.stdout);
+    for line in [
+        "digests 6 intact, 0 altered, 0 missing, 2 unproven",
+        "logs    52 intact, 0 altered, 0 missing, 0 unproven",
+    ] {
+        assert!(printed.stderr.contains(line), "{}", printed.stderr);
+    }
 }
 
 #[test]

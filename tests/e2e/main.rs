@@ -54,6 +54,7 @@ mod files; // how records are spread over files, and threads, change nothing
 mod infra; // the template, deployed to a stand-in
 mod install; // what tests need is pinned by hash, and a missing client is named
 mod integrity; // chains of digests: what was altered, what is missing
+mod lakes; // Parquet of Security Lake, archives
 mod messages; // what is published: hostile text, and the schema of OCSF
 mod online; // the function, fed as AWS feeds it
 mod remote; // logs in S3

@@ -18,6 +18,7 @@ mod cases; // records in tests/cases, with the ledger and alerts they must give
 mod envelopes; // what wraps, compresses or damages records
 mod formats; // what is published and stored, frozen
 mod invariance; // order, repetition, delay and split of the input change nothing
+mod lakes; // rows of Security Lake, Athena, CloudTrail Lake and Sentinel
 mod ledger; // one small situation each: what the ledger says about it
 mod mutation; // every line of every condition in the pack matters
 mod pack; // every rule of the pack: examples, shape

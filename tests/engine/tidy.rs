@@ -143,6 +143,7 @@ fn the_engine_knows_nothing_of_the_world() {
         "aho-corasick",
         "bzip2",
         "chrono",
+        "csv-core",
         "flate2",
         "hashbrown",
         "ipnet",

@@ -3,7 +3,9 @@
 
     python3 tests/examples/make.py
 """
+import base64
 import gzip
+import hashlib
 import io
 import json
 import pathlib
@@ -167,6 +169,112 @@ def stories():
     return rows
 
 
+def prime(numbers):
+    """A number of 1,024 bits that passes forty rounds of Miller and Rabin."""
+    while True:
+        candidate = numbers.getrandbits(1024) | 3 << 1022 | 1
+        odd, twos = candidate - 1, 0
+        while odd % 2 == 0:
+            odd, twos = odd // 2, twos + 1
+        for _ in range(40):
+            power = pow(numbers.randrange(2, candidate - 1), odd, candidate)
+            if power in (1, candidate - 1):
+                continue
+            for _ in range(twos - 1):
+                power = power * power % candidate
+                if power == candidate - 1:
+                    break
+            else:
+                break
+        else:
+            return candidate
+
+
+def der(number):
+    """An integer of ASN.1."""
+    body = number.to_bytes(number.bit_length() // 8 + 1, "big")
+    return b"\x02" + length(body) + body
+
+
+def length(body):
+    size = len(body)
+    return bytes([size]) if size < 128 else b"\x82" + size.to_bytes(2, "big")
+
+
+class SigningKey:
+    """A key of an invented region. It is made from a seed that everybody knows: it protects nothing."""
+
+    def __init__(self):
+        numbers = random.Random("secretrail example key")
+        p, q = prime(numbers), prime(numbers)
+        self.modulus, self.private = p * q, pow(65537, -1, (p - 1) * (q - 1))
+        pair = der(self.modulus) + der(65537)
+        self.public = b"\x30" + length(pair) + pair
+        self.fingerprint = hashlib.md5(self.public).hexdigest()
+
+    def sign(self, text):
+        """RSASSA-PKCS1-v1_5 with SHA-256."""
+        info = bytes.fromhex("3031300d060960864801650304020105000420") + hashlib.sha256(text.encode()).digest()
+        padded = b"\x00\x01" + b"\xff" * (256 - 3 - len(info)) + b"\x00" + info
+        return "%0512x" % pow(int.from_bytes(padded, "big"), self.private, self.modulus)
+
+
+def chain(files):
+    """The hourly digests of both regions, signed, and the public key in `public-keys.json`."""
+    key = SigningKey()
+    for region in sorted({region for region, _ in files}):
+        hours = sorted({-(-stamp // 60) for place, stamp in files if place == region})
+        tree = HERE / "logs" / "AWSLogs" / ACCOUNT
+        logs = sorted((tree / "CloudTrail" / region).rglob("*.gz"))
+        previous = None
+        # The last one has no logs. On a disk nothing proves it: its signature is in the metadata of S3.
+        for hour in range(hours[0], hours[-1] + 2):
+            of_hour = [log for log in logs if -(-minute_of(log) // 60) == hour]
+            name = f"{ACCOUNT}_CloudTrail-Digest_{region}_main_{HOME}_20260302T{hour:02d}0000Z.json.gz"
+            place = f"AWSLogs/{ACCOUNT}/CloudTrail-Digest/{region}/2026/03/02/{name}"
+            digest = {
+                "awsAccountId": ACCOUNT, "digestStartTime": f"2026-03-02T{hour - 1:02d}:00:00Z",
+                "digestEndTime": f"2026-03-02T{hour:02d}:00:00Z", "digestS3Bucket": "example-trail-logs",
+                "digestS3Object": place, "digestPublicKeyFingerprint": key.fingerprint,
+                "digestSignatureAlgorithm": "SHA256withRSA", "newestEventTime": None, "oldestEventTime": None,
+                "previousDigestS3Bucket": previous and "example-trail-logs",
+                "previousDigestS3Object": previous and previous["place"],
+                "previousDigestHashValue": previous and previous["hash"],
+                "previousDigestHashAlgorithm": previous and "SHA-256",
+                "previousDigestSignature": previous and previous["signature"], "logFiles": [],
+            }
+            for log in of_hour:
+                text = gzip.decompress(log.read_bytes())
+                times = sorted(row["eventTime"] for row in json.loads(text)["Records"])
+                digest["logFiles"].append({
+                    "s3Bucket": "example-trail-logs", "s3Object": str(log.relative_to(HERE / "logs")),
+                    "hashValue": hashlib.sha256(text).hexdigest(), "hashAlgorithm": "SHA-256",
+                    "newestEventTime": times[-1], "oldestEventTime": times[0],
+                })
+            times = [time for log in digest["logFiles"] for time in (log["oldestEventTime"], log["newestEventTime"])]
+            if times:
+                digest["oldestEventTime"], digest["newestEventTime"] = min(times), max(times)
+            text = json.dumps(digest, separators=(",", ":"))
+            hash_value = hashlib.sha256(text.encode()).hexdigest()
+            signed = [digest["digestEndTime"], f"example-trail-logs/{place}", hash_value,
+                      previous["signature"] if previous else "null"]
+            previous = {"place": place, "hash": hash_value, "signature": key.sign("\n".join(signed))}
+            path = HERE / "logs" / place
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(gzip.compress(text.encode(), mtime=0))
+    keys = {"PublicKeyList": [{
+        "Value": base64.b64encode(key.public).decode(), "Fingerprint": key.fingerprint,
+        "ValidityStartTime": "2026-01-01T00:00:00+00:00", "ValidityEndTime": "2026-12-31T00:00:00+00:00",
+    }]}
+    (HERE / "public-keys.json").write_text(json.dumps(keys, indent=2) + "\n")
+
+
+def minute_of(log):
+    """The minute of the day at which a log was delivered, from its name."""
+    stamp = log.name.split("_")[3]
+    return int(stamp[9:11]) * 60 + int(stamp[11:13])
+
+
 def main():
     files = {}
 
@@ -195,10 +303,7 @@ def main():
         with gzip.GzipFile("", "wb", 9, buffer, mtime=0) as out:
             out.write(json.dumps({"Records": rows}, separators=(",", ":")).encode())
         path.write_bytes(buffer.getvalue())
-    digest = HERE / "logs" / "AWSLogs" / ACCOUNT / "CloudTrail-Digest" / HOME / "2026" / "03" / "02"
-    digest.mkdir(parents=True)
-    text = json.dumps({"awsAccountId": ACCOUNT, "digestEndTime": "2026-03-02T09:00:00Z", "logFiles": []}).encode()
-    (digest / f"{ACCOUNT}_CloudTrail-Digest_{HOME}_main_{HOME}_20260302T090000Z.json.gz").write_bytes(gzip.compress(text, mtime=0))
+    chain(files)
 
 
 main()

@@ -8,6 +8,7 @@
 )]
 
 pub mod cases;
+pub mod lakes;
 pub mod steps;
 
 use std::collections::BTreeSet;

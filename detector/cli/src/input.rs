@@ -3,6 +3,7 @@
 pub mod aws;
 pub mod batches;
 pub mod checkpoint;
+pub(crate) mod container;
 pub mod known;
 pub mod manifest;
 pub mod object;

@@ -3,143 +3,18 @@
 //! A unit is a record if its own top level says what happened, where and when. Anything else is
 //! unwrapped, at most [`MAX_ENVELOPES`] deep, or counted; it is never ignored.
 
-use std::fmt;
+use std::borrow::Cow;
 
 use memchr::memmem;
-use serde::{Deserialize, Serialize};
 
+use crate::record_shape::RecordShape;
+use crate::row::{self, RowRecord};
 use crate::shallow::{TopLevel, text_of, values};
 
 /// Envelopes within each other, as in an EventBridge event in an SNS message in an SQS body.
 pub const MAX_ENVELOPES: usize = 4;
 /// Objects, arrays and texts within each other on the way to a record.
 const MAX_STEPS: usize = 16;
-
-/// The form in which a record was found: its outermost envelope.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RecordShape {
-    /// `{"Records": […]}`, as CloudTrail delivers, and copies of it with other names for the list.
-    Records,
-    /// Records by themselves: JSON lines or an array.
-    Plain,
-    /// `Events[].CloudTrailEvent` of `aws cloudtrail lookup-events`.
-    LookupEvents,
-    /// `detail` of EventBridge events.
-    EventBridge,
-    /// `_source` of Elasticsearch and OpenSearch documents.
-    Elasticsearch,
-    /// `message` or `event.original` of Elastic Beats and other shippers.
-    Beats,
-    /// `event` of the Splunk HTTP Event Collector.
-    SplunkHec,
-    /// `result` or `_raw` of Splunk exports.
-    Splunk,
-    /// `attributes` of Datadog logs.
-    Datadog,
-    /// `data.aws` of Wazuh alerts.
-    Wazuh,
-    /// Panther rows: `p_*` fields beside those of the record.
-    Panther,
-    /// `logEvents[].message` or `events[].message` of CloudWatch Logs, and rows of Logs Insights.
-    CloudWatchLogs,
-    /// `eventJson` of CloudTrail Lake.
-    Lake,
-    /// Body of an SQS message.
-    Sqs,
-    /// Message of an SNS notification.
-    Sns,
-    /// JSON text that holds a record.
-    Text,
-}
-
-impl RecordShape {
-    /// Every shape.
-    pub const ALL: [Self; 16] = [
-        Self::Records,
-        Self::Plain,
-        Self::LookupEvents,
-        Self::EventBridge,
-        Self::Elasticsearch,
-        Self::Beats,
-        Self::SplunkHec,
-        Self::Splunk,
-        Self::Datadog,
-        Self::Wazuh,
-        Self::Panther,
-        Self::CloudWatchLogs,
-        Self::Lake,
-        Self::Sqs,
-        Self::Sns,
-        Self::Text,
-    ];
-
-    /// The name in reports.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Records => "Records",
-            Self::Plain => "JSON",
-            Self::LookupEvents => "lookup-events",
-            Self::EventBridge => "EventBridge",
-            Self::Elasticsearch => "Elasticsearch",
-            Self::Beats => "Beats",
-            Self::SplunkHec => "Splunk HEC",
-            Self::Splunk => "Splunk",
-            Self::Datadog => "Datadog",
-            Self::Wazuh => "Wazuh",
-            Self::Panther => "Panther",
-            Self::CloudWatchLogs => "CloudWatch Logs",
-            Self::Lake => "CloudTrail Lake",
-            Self::Sqs => "SQS",
-            Self::Sns => "SNS",
-            Self::Text => "JSON text",
-        }
-    }
-}
-
-impl fmt::Display for RecordShape {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// Number of records by the form in which they were found.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ShapeCounts([u64; RecordShape::ALL.len()]);
-
-impl ShapeCounts {
-    /// Adds records of a form. An array, because this is done for every record of a log.
-    #[inline]
-    pub fn add(&mut self, shape: RecordShape, records: u64) {
-        if let Some(count) = self.0.get_mut(shape as usize) {
-            *count += records;
-        }
-    }
-
-    /// Takes back one record of a form.
-    pub fn remove(&mut self, shape: RecordShape) {
-        if let Some(count) = self.0.get_mut(shape as usize) {
-            *count = count.saturating_sub(1);
-        }
-    }
-
-    /// The forms that occurred, with their counts.
-    pub fn iter(&self) -> impl Iterator<Item = (RecordShape, u64)> + '_ {
-        let counts = RecordShape::ALL.into_iter().zip(self.0);
-        counts.filter(|(_, count)| *count > 0)
-    }
-}
-
-impl FromIterator<(RecordShape, u64)> for ShapeCounts {
-    fn from_iter<I: IntoIterator<Item = (RecordShape, u64)>>(counts: I) -> Self {
-        let mut all = Self::default();
-        counts
-            .into_iter()
-            .for_each(|(shape, count)| all.add(shape, count));
-        all
-    }
-}
 
 /// A record that was found in an envelope.
 #[derive(Debug, PartialEq, Eq)]
@@ -231,6 +106,19 @@ pub(crate) fn row_shape(record: &TopLevel<'_>) -> Option<RecordShape> {
     is_row.then_some(RecordShape::Panther)
 }
 
+/// The record that a row of a table tells of; `None` if it is no row of a known form, or holds a
+/// whole record in one of its columns.
+///
+/// Also with the very names of a record, its cells may hold structs as text.
+pub(crate) fn record_of_row(row: &[u8]) -> Option<RowRecord> {
+    let top = TopLevel::of(row);
+    let holds_record = inner_values(&top).iter().any(|inner| {
+        let text = text_of(inner.value);
+        text.is_some_and(|text| text.contains("eventSource"))
+    });
+    row::record(row, &top).filter(|_| !holds_record)
+}
+
 /// Whether bytes have a field of CloudTrail records and the name of an AWS service, as JSON or as
 /// text in JSON.
 fn names_a_service(bytes: &[u8]) -> bool {
@@ -280,8 +168,9 @@ struct InnerValue<'v> {
 
 /// Keys of lists of records, in lower case: the splitter splits those at the top level of an
 /// object. A list is no envelope of its own.
-pub(crate) const LISTS: [&str; 7] = [
+pub(crate) const LISTS: [&str; 8] = [
     "records",
+    "tables",
     "events",
     "data",
     "logevents",
@@ -295,9 +184,10 @@ const OTHER_LISTS: [&str; 3] = ["hits", "rows", "logs"];
 
 /// Envelopes by the path of keys to what they hold. More specific ones come first: shippers hold
 /// a record twice, parsed and as text, and the first that gives one counts.
-const ENVELOPES: [(&[&str], RecordShape); 24] = [
+const ENVELOPES: [(&[&str], RecordShape); 25] = [
     (&["CloudTrailEvent"], RecordShape::LookupEvents),
     (&["eventJson"], RecordShape::Lake),
+    (&["eventjson"], RecordShape::Lake),
     (&["detail"], RecordShape::EventBridge),
     (&["_source"], RecordShape::Elasticsearch),
     (&["hits", "hits"], RecordShape::Elasticsearch),
@@ -346,11 +236,26 @@ impl RecordSearch {
 
     fn values(&mut self, text: &[u8], place: Place) {
         // Nesting is limited: text in text can be built deeper than the stack.
-        if let Some(place) = place.inside(None, true) {
-            for value in values(text) {
-                self.value(value, place);
-            }
+        let Some(place) = place.inside(None, true) else {
+            return;
+        };
+        let (before, values) = (self.found.len(), values(text));
+        for value in &values {
+            self.value(value, place);
         }
+        // A row of CloudTrail Lake is a list of columns, of which one may hold the whole record.
+        if self.found.len() == before
+            && let Some(row) = row::record_of_list(&values)
+        {
+            self.row(row);
+        }
+    }
+
+    fn row(&mut self, row: RowRecord) {
+        self.found.push(FoundRecord {
+            bytes: row.bytes,
+            shape: Some(row.shape),
+        });
     }
 
     fn object(&mut self, value: &[u8], place: Place) {
@@ -367,6 +272,29 @@ impl RecordSearch {
             let inside = place.inside(shape, value.starts_with(b"["));
             if inside.is_some_and(|place| self.value(value, place)) {
                 return;
+            }
+        }
+        if let Some(row) = row::record(value, &top) {
+            self.row(row);
+        } else {
+            self.table(&top);
+        }
+    }
+
+    /// A table of a query: the names of its columns, and rows of their values.
+    fn table(&mut self, top: &TopLevel<'_>) {
+        let (Some(columns), Some(rows)) = (top.get("columns"), top.get("rows")) else {
+            return;
+        };
+        let columns = values(columns);
+        let names: Vec<Cow<'_, str>> = columns
+            .iter()
+            .filter_map(|column| TopLevel::of(column).text("name"))
+            .collect();
+        for row in values(rows) {
+            let cells = names.iter().map(|name| &**name).zip(values(row));
+            if let Some(row) = row::record_of_cells(cells) {
+                self.row(row);
             }
         }
     }
@@ -579,21 +507,6 @@ mod tests {
         });
         let expected = [("e1".to_owned(), Some(RecordShape::CloudWatchLogs))];
         assert_eq!(found(&logged), expected);
-    }
-
-    #[test]
-    fn shapes_are_counted_in_the_order_of_the_list() {
-        for (index, shape) in RecordShape::ALL.into_iter().enumerate() {
-            assert_eq!(shape as usize, index, "{shape}");
-        }
-        let counts = [
-            (RecordShape::Sns, 2),
-            (RecordShape::Records, 1),
-            (RecordShape::Sns, 1),
-        ];
-        let counts: ShapeCounts = counts.into_iter().collect();
-        let counted: Vec<_> = counts.iter().collect();
-        assert_eq!(counted, [(RecordShape::Records, 1), (RecordShape::Sns, 3)]);
     }
 
     #[test]

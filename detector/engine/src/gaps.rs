@@ -68,6 +68,13 @@ pub struct LogDelivery {
     pub time: EventTime,
 }
 
+/// Reads in a row without their Decrypts that are taken for a time without KMS events: single ones
+/// may be lost in other ways.
+const ENOUGH_READS: usize = 3;
+
+/// Seconds to which the times of such a gap are rounded.
+const MINUTE: i64 = 60;
+
 /// Numbers of missing reads and Decrypts.
 #[derive(Debug, Clone, Copy, Default)]
 struct MissedCounts {
@@ -91,6 +98,7 @@ pub fn find<'a>(
         halves.count(access, coverage);
     }
     let mut gaps = missed_deliveries(deliveries);
+    gaps.extend(halves.silences());
     gaps.extend(merged(halves.uncovered, MissingKind::kms_events));
     gaps.extend(merged(halves.lost, MissingKind::records));
     gaps.sort();
@@ -104,6 +112,9 @@ struct MissedHalves {
     uncovered: MissedByHour,
     /// In hours with KMS events.
     lost: MissedByHour,
+    /// By account and region, the times of reads that decrypt in such hours, and whether the
+    /// Decrypt was found.
+    expected: BTreeMap<(SharedStr, SharedStr), Vec<(EventTime, bool)>>,
 }
 
 impl MissedHalves {
@@ -112,7 +123,11 @@ impl MissedHalves {
         let hour = CoverageMark::at(head.account.clone(), head.region.clone(), head.time);
         match (access.method, access.decrypt.status) {
             (AccessMethod::DecryptOnly, _) => self.lost.entry(hour).or_default().reads += 1,
-            (_, DecryptStatus::Absent) => self.lost.entry(hour).or_default().decrypts += 1,
+            (_, DecryptStatus::Absent) => {
+                self.expect(access, false);
+                self.lost.entry(hour).or_default().decrypts += 1;
+            }
+            (_, DecryptStatus::Paired) => self.expect(access, true),
             // Also unknown: batched reads, and parameters that may not be encrypted. The log is
             // incomplete only where no KMS event was logged at all.
             (_, DecryptStatus::Unknown)
@@ -122,6 +137,54 @@ impl MissedHalves {
                 self.uncovered.entry(hour).or_default().decrypts += 1;
             }
             _ => {}
+        }
+    }
+
+    fn expect(&mut self, access: &Access, is_found: bool) {
+        let head = &access.head;
+        let place = (head.account.clone(), head.region.clone());
+        let expected = self.expected.entry(place).or_default();
+        expected.push((head.time, is_found));
+    }
+
+    /// Times within hours with KMS events in which none was logged: many reads in a row lack their
+    /// Decrypts. These reads are no longer counted by hour.
+    fn silences(&mut self) -> Vec<CoverageGap> {
+        let mut gaps = Vec::new();
+        for ((account, region), mut expected) in std::mem::take(&mut self.expected) {
+            // Of one second, those with a Decrypt come first: they belong to both sides.
+            expected.sort_unstable_by_key(|(time, is_found)| (*time, !is_found));
+            for run in expected.chunk_by(|(_, a), (_, b)| a == b) {
+                let Some(((first, false), (last, _))) = run.first().zip(run.last()) else {
+                    continue;
+                };
+                if run.len() < ENOUGH_READS || last.0 - first.0 < MINUTE {
+                    continue;
+                }
+                for (time, _) in run {
+                    self.forget(CoverageMark::at(account.clone(), region.clone(), *time));
+                }
+                gaps.push(CoverageGap {
+                    account: account.clone(),
+                    region: region.clone(),
+                    from: EventTime(first.0.div_euclid(MINUTE) * MINUTE),
+                    to: EventTime((last.0.div_euclid(MINUTE) + 1) * MINUTE),
+                    missing: MissingKind::KmsEvents {
+                        reads: run.len() as u64,
+                    },
+                });
+            }
+        }
+        gaps
+    }
+
+    /// Takes back a missing Decrypt of an hour.
+    fn forget(&mut self, hour: CoverageMark) {
+        if let Some(missed) = self.lost.get_mut(&hour) {
+            missed.decrypts = missed.decrypts.saturating_sub(1);
+            if missed.decrypts == 0 && missed.reads == 0 {
+                self.lost.remove(&hour);
+            }
         }
     }
 }
@@ -334,6 +397,39 @@ mod tests {
             reads: 2,
         };
         assert_eq!(reported(&accesses, &[3, 4]), [(3, 5, missing)]);
+    }
+
+    #[test]
+    fn an_hour_without_kms_events_for_a_while_is_found_at_minutes() {
+        let at = |secs: i64, status: DecryptStatus| {
+            let mut access = access(3, AccessMethod::Api, status);
+            Arc::make_mut(&mut access.head).time = EventTime(3 * HOUR + secs);
+            access
+        };
+        let (paired, absent) = (DecryptStatus::Paired, DecryptStatus::Absent);
+        let hour = CoverageMark::at("1".into(), "r".into(), EventTime(3 * HOUR));
+        let gaps = |accesses: &[Access]| {
+            let gaps = find([], accesses, &[hour.clone()].into_iter().collect());
+            let gaps = gaps.into_iter().map(|gap| {
+                let (from, to) = (gap.from.0 - 3 * HOUR, gap.to.0 - 3 * HOUR);
+                (from, to, gap.missing)
+            });
+            gaps.collect::<Vec<_>>()
+        };
+        let mut accesses = vec![at(2_500, paired), at(100, paired), at(630, absent)];
+        accesses.extend([at(1_234, absent), at(2_465, absent), at(60, absent)]);
+        let silence = (600, 2_520, MissingKind::KmsEvents { reads: 3 });
+        let records = MissingKind::Records {
+            decrypts: 1,
+            reads: 0,
+        };
+        assert_eq!(gaps(&accesses), [(0, HOUR, records.clone()), silence]);
+        // Two are no silence, and neither are many of one second.
+        let few = [at(60, absent), at(900, absent), at(901, paired)];
+        let missing = |decrypts| MissingKind::Records { decrypts, reads: 0 };
+        assert_eq!(gaps(&few), [(0, HOUR, missing(2))]);
+        let burst = [at(60, absent), at(61, absent), at(61, absent)];
+        assert_eq!(gaps(&burst), [(0, HOUR, missing(3))]);
     }
 
     #[test]

@@ -22,6 +22,9 @@ pub mod time;
 
 // Input: object names, decompression, splitting, and the JSON form of a record.
 pub mod document;
+pub mod record_shape;
+pub mod row;
+
 pub mod envelope;
 pub mod ids;
 pub mod inflate;

@@ -2,9 +2,11 @@
 //!
 //! Layouts: `[prefix/]AWSLogs/<account>/CloudTrail/<region>/YYYY/MM/DD/<file>`, with an
 //! organisation id before the account for organisation trails. Segments are compared whole:
-//! `CloudTrail-Digest` is not `CloudTrail`.
+//! `CloudTrail-Digest` is not `CloudTrail`. Security Lake:
+//! `…/region=<region>/accountId=<account>/eventDay=YYYYMMDD/<file>`.
 //!
-//! Source: AWS CloudTrail user guide, "Finding your CloudTrail log files".
+//! Sources: AWS CloudTrail user guide, "Finding your CloudTrail log files"; Security Lake user
+//! guide, "Collecting data from AWS services".
 
 use crate::ids::SharedStr;
 use crate::time::EventTime;
@@ -84,6 +86,11 @@ impl ObjectKind {
 pub fn parse(key: &str) -> ObjectPath<'_> {
     let segments: Vec<&str> = key.split('/').filter(|s| !s.is_empty()).collect();
     let tree = account_tree(&segments);
+    if tree.is_none()
+        && let Some(partitions) = partitions(&segments)
+    {
+        return partitions;
+    }
     let below = tree.map_or(&[][..], |(_, below)| below);
     ObjectPath {
         // A folder above these segments may contain events, so it must be searched.
@@ -97,6 +104,33 @@ pub fn parse(key: &str) -> ObjectPath<'_> {
     }
 }
 
+/// The partitions of Security Lake in a path; `None` without an account among them.
+fn partitions<'k>(segments: &[&'k str]) -> Option<ObjectPath<'k>> {
+    let value = |name: &str| {
+        let pairs = segments
+            .iter()
+            .filter_map(|segment| segment.split_once('='));
+        let mut values = pairs.filter(|(key, _)| key.eq_ignore_ascii_case(name));
+        values.next().map(|(_, value)| value)
+    };
+    let account = value("accountId").filter(|account| is_account(account))?;
+    let day = value("eventDay").and_then(|day| {
+        let (year, month, day) = (day.get(..4)?, day.get(4..6)?, day.get(6..8)?);
+        days(&[year, month, day])
+    });
+    Some(ObjectPath {
+        kind: ObjectKind::Events,
+        account: Some(account),
+        region: value("region"),
+        days: day,
+        delivered: None,
+    })
+}
+
+fn is_account(text: &str) -> bool {
+    text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit())
+}
+
 /// The account id under `AWSLogs`, and the segments below it.
 fn account_tree<'s, 'k>(segments: &'s [&'k str]) -> Option<(&'k str, &'s [&'k str])> {
     // The last one: a copied bucket may be inside a folder of that name.
@@ -108,8 +142,7 @@ fn account_tree<'s, 'k>(segments: &'s [&'k str]) -> Option<(&'k str, &'s [&'k st
         below = rest;
     }
     let (account, below) = below.split_first()?;
-    let is_account = account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit());
-    is_account.then_some((account, below))
+    is_account(account).then_some((account, below))
 }
 
 /// The period that `YYYY`, `YYYY/MM` or `YYYY/MM/DD` covers.
@@ -239,6 +272,27 @@ mod tests {
             assert_eq!((path.account, path.region), (None, None), "{key}");
             assert_eq!(path.kind, ObjectKind::Events, "{key}");
         }
+    }
+
+    #[test]
+    fn partitions_of_security_lake_are_read() {
+        let key = "aws/CLOUD_TRAIL_MGMT/2.0/region=eu-west-1/accountId=111122223333/\
+            eventDay=20260302/part-0.gz.parquet";
+        let path = parse(key);
+        assert_eq!(
+            (path.kind, path.account, path.region),
+            (ObjectKind::Events, Some("111122223333"), Some("eu-west-1"))
+        );
+        let day = path
+            .days
+            .map(|(from, to)| (from.to_string(), to.to_string()));
+        let expected = ("2026-03-02T00:00:00Z".into(), "2026-03-03T00:00:00Z".into());
+        assert_eq!(day, Some(expected));
+        // Folders on the way, and what is none.
+        let above = parse("region=eu-west-1/accountId=111122223333");
+        assert_eq!((above.account, above.days), (Some("111122223333"), None));
+        assert_eq!(parse("region=eu-west-1/accountId=me/x").account, None);
+        assert_eq!(parse("accountId=111122223333/eventDay=2026030").days, None);
     }
 
     #[test]

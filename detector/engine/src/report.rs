@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::access::{Access, DecryptStatus};
 use crate::alert::Alert;
-use crate::envelope::{RecordShape, ShapeCounts};
 use crate::limits::MAX_RECORD_BYTES;
 use crate::object::{ObjectKind, ObjectPath};
 use crate::observation::Observation;
+use crate::record_shape::{RecordShape, ShapeCounts};
+use crate::row::FormFields;
 use crate::rule_meta::RuleLevel;
 
 /// Why an object was skipped.
@@ -101,11 +102,10 @@ impl SkippedObject {
 
 /// Endings of what is certainly no log. Everything else is read and judged by its content: objects
 /// of Firehose have no ending, and collectors have their own.
-const OTHER_ENDINGS: [&str; 43] = [
-    "7z", "avi", "avro", "bin", "bmp", "class", "css", "csv", "db", "deb", "dll", "doc", "docx",
-    "dylib", "exe", "gif", "go", "html", "ico", "jar", "java", "jpeg", "jpg", "js", "lock", "md",
-    "mp4", "o", "orc", "parquet", "pdf", "png", "py", "rs", "sh", "so", "svg", "tar", "toml", "ts",
-    "xlsx", "zip", "yml",
+const OTHER_ENDINGS: [&str; 40] = [
+    "7z", "avi", "avro", "bin", "bmp", "class", "css", "db", "deb", "dll", "doc", "docx", "dylib",
+    "exe", "gif", "go", "html", "ico", "jar", "java", "jpeg", "jpg", "js", "lock", "md", "mp4",
+    "o", "orc", "pdf", "png", "py", "rs", "sh", "so", "svg", "tar", "toml", "ts", "xlsx", "yml",
 ];
 
 /// By extension.
@@ -159,6 +159,8 @@ pub struct ReadReport {
     pub records_skipped: BTreeMap<SkippedRecord, u64>,
     /// Records read, by the form in which they were found.
     pub shapes: ShapeCounts,
+    /// Which fields the rows of lakes and query results have.
+    pub form_fields: FormFields,
     /// Keys of unknown envelopes, as `a, b`: the first few of them.
     pub unknown_envelopes: BTreeSet<String>,
     /// Relevant records with broken JSON that were read after repair.
@@ -329,6 +331,7 @@ impl ReadReport {
         for (shape, count) in other.shapes.iter() {
             self.shapes.add(shape, count);
         }
+        self.form_fields.add(&other.form_fields);
         for keys in &other.unknown_envelopes {
             self.note_envelope(keys.clone());
         }
@@ -457,7 +460,8 @@ mod tests {
             ("GetSecretValue.json.cloudtrail", None),
             ("x.log", None),
             ("x.json.zst", None),
-            ("x.csv.zip", Some(SkippedObject::NotALog)),
+            ("x.csv.zip", None),
+            ("x.csv.docx", Some(SkippedObject::NotALog)),
             ("a.json/README.MD", Some(SkippedObject::NotALog)),
             (
                 "AWSLogs/111122223333/CloudTrail-Digest/eu-west-1/x.json.gz",
@@ -488,6 +492,11 @@ mod tests {
             key_validations: 8,
             duplicates: 9,
             conflicting_copies: 3,
+            form_fields: {
+                let mut fields = FormFields::default();
+                fields.note(RecordShape::Ocsf, br#"{"eventName":"x"}"#);
+                fields
+            },
             reads: 10,
             kms_decrypts: 11,
             changes: 12,

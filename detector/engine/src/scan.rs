@@ -6,6 +6,7 @@
 mod prefilter;
 mod records;
 mod selected;
+mod table;
 mod units;
 mod unparsed;
 mod unreadable;
@@ -17,23 +18,23 @@ use ahash::HashSet;
 
 use self::prefilter::Prefilter;
 pub use self::records::{records, records_with};
+use self::table::PieceReader;
 use self::unparsed::LastMark;
 pub use self::unreadable::UnreadableRecord;
 use crate::coverage::CoverageMark;
 use crate::document::LazyDocument;
-use crate::envelope::RecordShape;
 use crate::evidence::Evidence;
 use crate::extract::{self, NotRelevant, RawFields};
 use crate::inflate::{self, InflateBuffer, InflateError, InflateScratch};
 use crate::object::RecordOrigin;
 use crate::observation::Interner;
 use crate::pending_event::PendingEvent;
+use crate::record_shape::RecordShape;
 use crate::report::{ReadReport, SkippedRecord};
 use crate::rule::event::RecordEvent;
 use crate::rule::needs::NeededCalls;
 use crate::rule::{EvalScope, Matches, RuleSet, RuleTarget};
 use crate::selection::{Selection, SelectionTally};
-use crate::split::RecordSplitter;
 use crate::time::EventTime;
 use crate::wire::CloudTrailRecord;
 
@@ -216,17 +217,17 @@ impl<'r> ObjectScanner<'r> {
             scan_result,
             take_part,
         };
-        let mut splitter = RecordSplitter::default();
+        let mut pieces = PieceReader::default();
         let read = match input {
             ScanInput::Bytes(bytes) => inflate::inflate(bytes, &mut self.scratch, &mut |bytes| {
-                sink.feed(&mut splitter, bytes);
+                sink.feed(&mut pieces, bytes);
             }),
             ScanInput::Stream(reader) => inflate::inflate_stream(reader, &mut |bytes| {
-                sink.feed(&mut splitter, bytes);
+                sink.feed(&mut pieces, bytes);
             }),
         };
         // Also after an error: in a truncated object, the record that was begun is counted.
-        splitter.finish(&mut |piece| sink.piece(piece));
+        pieces.finish(&mut |piece| sink.object_piece(piece));
         read
     }
 }

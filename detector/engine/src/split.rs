@@ -22,7 +22,7 @@ use crate::limits::MAX_RECORD_BYTES;
 /// A result of the splitter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SplitPiece<'a> {
-    /// A whole JSON object, from its opening to its closing brace.
+    /// A whole JSON object, from its opening to its closing brace, or a row of `QueryResultRows`.
     Unit {
         /// Its bytes.
         bytes: &'a [u8],
@@ -77,6 +77,8 @@ pub struct RecordSplitter {
     nested: usize,
     /// Whether the list is named `Records`.
     in_records: bool,
+    /// Whether the list holds rows, each of which is an array: these are units.
+    in_rows: bool,
     /// Whether the object that is open at depth 1 is the value of `hits`.
     in_hits: bool,
     in_string: bool,
@@ -127,6 +129,7 @@ impl RecordSplitter {
             base: 0,
             nested: 0,
             in_records: false,
+            in_rows: false,
             in_hits: false,
             in_string: false,
             escape_next: false,
@@ -322,6 +325,10 @@ mod tests {
         );
         check(r#"[{"a":1},{"b":{"c":[{}]}}]"#, &two);
         check("{\"a\":1}\n{\"b\":{\"c\":[{}]}}\n", &two);
+        check(
+            r#"{"QueryResultRows":[[{"a":1},{"b":"]"}], [{"a":2}]],"x":[[1]]}"#,
+            &[r#"[{"a":1},{"b":"]"}]"#, r#"[{"a":2}]"#],
+        );
         check(r#"{"Records":[]}"#, &[]);
         check("", &[]);
         check(

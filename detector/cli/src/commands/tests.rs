@@ -164,7 +164,7 @@ const ENDING: &str = "secretrail: nothing was read; this says nothing about your
 #[test]
 fn every_command_that_read_nothing_says_so_last_also_in_quiet_runs() {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("notes.txt.zip"), "x").unwrap();
+    std::fs::write(folder.path().join("notes.txt.docx"), "x").unwrap();
     let out = tempfile::tempdir().unwrap();
     let (path, to) = (
         folder.path().to_str().unwrap(),

@@ -6,6 +6,8 @@ pub mod files;
 pub mod keys;
 
 mod gathered;
+#[cfg(test)]
+mod mutations;
 mod reported;
 
 #[cfg(test)]

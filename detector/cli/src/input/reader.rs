@@ -10,6 +10,7 @@ use secretrail_engine::limits::WHOLE_OBJECT_BYTES;
 use secretrail_engine::object::RecordOrigin;
 use secretrail_engine::scan::{ObjectScanner, ScanInput, ScanResult};
 
+use crate::input::container::{Container, ContainerBytes};
 use crate::input::object::{InputObject, ObjectReadError, OpenedContent};
 use crate::input::runs::SortedRuns;
 use crate::input::store::ObjectStore;
@@ -92,6 +93,12 @@ impl<'r> ObjectReader<'r> {
         scan_result: &mut ScanResult,
     ) -> Result<(), ObjectReadError> {
         match object.place.open(self.store)? {
+            OpenedContent::Bytes(bytes) if Container::of(&bytes).is_some() => {
+                self.progress.inc(bytes.len() as u64);
+                let container = Container::of(&bytes);
+                let bytes = ContainerBytes::Bytes(bytes);
+                self.members(container, bytes, object, origin, scan_result)
+            }
             OpenedContent::Bytes(bytes) => {
                 let result = self.scan(ScanInput::Bytes(&bytes), object, origin, scan_result);
                 self.progress.inc(bytes.len() as u64);
@@ -109,6 +116,13 @@ impl<'r> ObjectReader<'r> {
         scan_result: &mut ScanResult,
     ) -> Result<(), ObjectReadError> {
         let meta = file.metadata()?;
+        if meta.is_file()
+            && let container @ Some(_) = Container::of_file(&mut file)?
+        {
+            self.progress.inc(meta.len());
+            let bytes = ContainerBytes::File(file);
+            return self.members(container, bytes, object, origin, scan_result);
+        }
         // The length of devices and pipes is not reliable.
         if meta.len() > WHOLE_FILE_BYTES || !meta.is_file() {
             let progress = self.progress;
@@ -123,6 +137,32 @@ impl<'r> ObjectReader<'r> {
         self.buffer = buffer;
         self.progress.inc(meta.len());
         result
+    }
+
+    /// Reads the members of a container. One that cannot be read does not keep the others from
+    /// being read; the last such error is returned, with its name.
+    fn members(
+        &mut self,
+        container: Option<Container>,
+        bytes: ContainerBytes,
+        object: &InputObject,
+        origin: &RecordOrigin,
+        scan_result: &mut ScanResult,
+    ) -> Result<(), ObjectReadError> {
+        let Some(container) = container else {
+            return Ok(());
+        };
+        let mut failed = Ok(());
+        container.read(bytes, &mut |name, mut content| {
+            let input = ScanInput::Stream(&mut content);
+            if let Err(error) = self.scan(input, object, origin, scan_result) {
+                let named =
+                    name.map_or_else(|| error.to_string(), |name| format!("{name}: {error}"));
+                failed = Err(ObjectReadError::Content(named));
+            }
+            Ok(())
+        })?;
+        failed
     }
 
     /// Scans an input for records.

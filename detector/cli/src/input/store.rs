@@ -11,7 +11,7 @@ use crate::host::RunFailure;
 pub type RemoteObject = secretrail_engine::manifest::ManifestItem;
 
 /// A fetched object.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct FetchedBytes {
     /// Its bytes, as stored.
     pub bytes: Vec<u8>,

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use secretrail_engine::access::DecryptStatus;
-use secretrail_engine::envelope::RecordShape;
+use secretrail_engine::record_shape::RecordShape;
 use secretrail_engine::report::ReadReport;
 use secretrail_engine::rule_meta::RuleLevel;
 use secretrail_engine::sanitize;
@@ -52,9 +52,17 @@ pub fn read(report: &ReadReport, threads: usize, elapsed: Duration) -> Vec<Strin
     let shapes = counts(&shapes, |shape| shape.as_str());
     lines.extend(shapes.map(|shapes| format!("read as: {shapes}")));
     lines.extend(assumed(report));
+    lines.extend(lacking(report));
     let skipped = counts(&report.records_skipped, |reason| reason.as_str());
     lines.extend(skipped.map(|skipped| format!("skipped records {skipped}")));
     lines
+}
+
+/// What the rows of lakes and query results cannot tell: a line for each form.
+fn lacking(report: &ReadReport) -> impl Iterator<Item = String> {
+    let lacking = report.form_fields.lacking().into_iter();
+    lacking
+        .map(|(form, fields)| format!("{form} has no {}: unknown, not absent", fields.join(", ")))
 }
 
 /// The line about values that were not as documented; `None` if all were.

@@ -23,8 +23,8 @@ struct TimedRead {
     event: SharedStr,
 }
 
-/// Event keys ([`EventHeader::event_key`](crate::observation::EventHeader::event_key)) of bulk reads
-/// by principals that did so on one day only. Bulk reads on several days are taken for a job.
+/// Keys ([`EventHeader::event_key`](crate::observation::EventHeader::event_key)) of bulk reads by
+/// principals that did so on one day only. Bulk reads on several days are taken for a job.
 pub(super) fn bulk_reads(accesses: &[Arc<Access>]) -> BTreeSet<SharedStr> {
     let mut bulk = BTreeSet::new();
     for reads in by_principal(accesses).into_values() {

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::coverage::CoverageMark;
-use crate::envelope::RecordShape;
 use crate::extract_file::stretches::HourStretches;
 use crate::ids::SharedStr;
 use crate::limits::{COVERAGE_BUCKET_SECS, EXTRACTED_TIMES};
 use crate::object::RecordOrigin;
+use crate::record_shape::RecordShape;
 use crate::report::{ObjectStatus, ReadReport, SkippedRecord};
 use crate::scan::{ScanResult, UnreadableRecord};
 use crate::time::EventTime;

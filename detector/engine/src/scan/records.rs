@@ -1,9 +1,10 @@
 //! Records of an object as they are, without evaluation.
 
-use crate::envelope::{is_record, unwrapped};
+use super::table::{ObjectPiece, PieceReader};
+use crate::envelope::{is_record, record_of_row, unwrapped};
 use crate::inflate::{self, InflateError, InflateScratch};
 use crate::shallow::TopLevel;
-use crate::split::{RecordSplitter, SplitPiece};
+use crate::split::SplitPiece;
 
 /// Every record of an object as it is, in any form that
 /// [`ObjectScanner::read`](super::ObjectScanner::read) accepts.
@@ -24,21 +25,31 @@ pub fn records_with(
     wanted: impl Fn(&[u8]) -> bool,
 ) -> (Vec<String>, Result<(), InflateError>) {
     let mut records = Vec::new();
-    let mut splitter = RecordSplitter::default();
+    let mut pieces = PieceReader::default();
     let read = inflate::inflate(bytes, &mut InflateScratch::default(), &mut |bytes| {
-        splitter.feed(bytes, &mut |piece| records.extend(texts_of(piece, &wanted)));
+        pieces.feed(bytes, &mut |piece| records.extend(texts_of(piece, &wanted)));
     });
-    splitter.finish(&mut |piece| records.extend(texts_of(piece, &wanted)));
+    pieces.finish(&mut |piece| records.extend(texts_of(piece, &wanted)));
     (records, read)
 }
 
 /// The wanted records in a piece of an object. What is no record and holds none stays as it is.
-fn texts_of(piece: SplitPiece<'_>, wanted: impl Fn(&[u8]) -> bool) -> Vec<String> {
+fn texts_of(piece: ObjectPiece<'_>, wanted: impl Fn(&[u8]) -> bool) -> Vec<String> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let value = match piece {
-        SplitPiece::Unit { bytes, .. } | SplitPiece::Text(bytes) if wanted(bytes) => bytes,
+        ObjectPiece::Json(SplitPiece::Unit { bytes, .. } | SplitPiece::Text(bytes))
+        | ObjectPiece::Row(bytes)
+            if wanted(bytes) =>
+        {
+            bytes
+        }
         _ => return Vec::new(),
     };
+    if let ObjectPiece::Row(row) = piece
+        && let Some(record) = record_of_row(row)
+    {
+        return vec![text(&record.bytes)];
+    }
     if is_record(&TopLevel::of(value)) {
         return vec![text(value)];
     }

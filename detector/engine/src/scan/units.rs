@@ -3,17 +3,19 @@
 
 use super::UnitSink;
 use super::prefilter::ServiceInterest;
+use super::table::{ObjectPiece, PieceReader};
 use super::unparsed::FrontFields;
 use crate::document::LazyDocument;
-use crate::envelope::{FoundRecord, NoRecord, RecordShape, is_record, row_shape, unwrapped};
+use crate::envelope::{FoundRecord, NoRecord, is_record, record_of_row, row_shape, unwrapped};
 use crate::normalize::{NormalRecord, normalized};
+use crate::record_shape::RecordShape;
 use crate::report::SkippedRecord;
 use crate::shallow::TopLevel;
-use crate::split::{MalformedUnit, RecordSplitter, SplitPiece};
+use crate::split::{MalformedUnit, SplitPiece};
 use crate::wire::CloudTrailRecord;
 
 impl UnitSink<'_, '_> {
-    pub(super) fn feed(&mut self, splitter: &mut RecordSplitter, bytes: &[u8]) {
+    pub(super) fn feed(&mut self, pieces: &mut PieceReader, bytes: &[u8]) {
         // Programs and pictures would be counted as thousands of damaged records. They are one
         // thing that is no record; a log whose beginning was overwritten is read all the same.
         let is_first = self.scan_result.report.bytes == 0;
@@ -23,10 +25,31 @@ impl UnitSink<'_, '_> {
             let report = &mut self.scan_result.report;
             report.skip_record(SkippedRecord::NotARecord);
         }
-        splitter.feed(bytes, &mut |piece| self.piece(piece));
+        if is_first && self.is_binary {
+            pieces.read_as_json();
+        }
+        pieces.feed(bytes, &mut |piece| self.object_piece(piece));
     }
 
-    pub(super) fn piece(&mut self, piece: SplitPiece<'_>) {
+    pub(super) fn object_piece(&mut self, piece: ObjectPiece<'_>) {
+        match piece {
+            ObjectPiece::Json(piece) => self.piece(piece),
+            ObjectPiece::Row(row) => self.row(row),
+            ObjectPiece::TooLarge => {
+                let report = &mut self.scan_result.report;
+                report.skip_record(SkippedRecord::TooLarge);
+            }
+        }
+    }
+
+    fn row(&mut self, row: &[u8]) {
+        match record_of_row(row) {
+            Some(record) => self.unwrapped(&record.bytes, record.shape),
+            None => self.envelope(row),
+        }
+    }
+
+    fn piece(&mut self, piece: SplitPiece<'_>) {
         match piece {
             SplitPiece::Unit {
                 bytes,
@@ -95,8 +118,7 @@ impl UnitSink<'_, '_> {
         match unwrapped(value) {
             Ok(records) => {
                 for FoundRecord { bytes, shape } in records {
-                    let top = TopLevel::of(&bytes);
-                    self.found(&bytes, &top, shape.unwrap_or(RecordShape::Plain));
+                    self.unwrapped(&bytes, shape.unwrap_or(RecordShape::Plain));
                 }
             }
             Err(NoRecord::Empty) => {}
@@ -116,6 +138,12 @@ impl UnitSink<'_, '_> {
                 }
             }
         }
+    }
+
+    /// Handles a record that was unwrapped, or that a row tells of.
+    fn unwrapped(&mut self, record: &[u8], shape: RecordShape) {
+        self.scan_result.report.form_fields.note(shape, record);
+        self.found(record, &TopLevel::of(record), shape);
     }
 
     fn malformed(&mut self, unit: &[u8]) {
@@ -165,7 +193,7 @@ impl UnitSink<'_, '_> {
 
     /// A KMS record that is not a Decrypt for a secret at least proves that KMS events are logged.
     fn presence(&mut self, top: &TopLevel<'_>) {
-        if is_of_kms(top.text("eventSource").as_deref()) {
+        if is_of_kms(top.text("eventSource").as_deref()) && !is_decrypt_without_parameters(top) {
             self.mark(
                 top.text("recipientAccountId").as_deref(),
                 top.text("awsRegion").as_deref(),
@@ -180,7 +208,10 @@ impl UnitSink<'_, '_> {
             return true;
         }
         let document = &LazyDocument::new(text);
-        if is_of_kms(record.event_source.get()) {
+        if is_of_kms(record.event_source.get())
+            && !(record.event_name.get() == Some("Decrypt")
+                && is_decrypt_without_parameters(&TopLevel::of(text.as_bytes())))
+        {
             self.mark(
                 record.recipient_account_id.get(),
                 record.aws_region.get(),
@@ -202,6 +233,15 @@ impl UnitSink<'_, '_> {
         }
         observed.is_some()
     }
+}
+
+/// Whether a record is of a Decrypt without any parameters, as in forms that have no place for
+/// them: it does not prove that a Decrypt for a secret would have been seen.
+fn is_decrypt_without_parameters(top: &TopLevel<'_>) -> bool {
+    let parameters = top.get("requestParameters");
+    top.text("eventName").as_deref() == Some("Decrypt")
+        && parameters.is_none_or(|parameters| parameters == b"null")
+        && top.get("errorCode").is_none()
 }
 
 fn is_of_kms(event_source: Option<&str>) -> bool {

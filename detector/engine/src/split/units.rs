@@ -45,7 +45,10 @@ impl RecordSplitter {
     /// Begins an array of records: bare, in an envelope, or in another such array. Any other array
     /// is part of a unit.
     fn open_array(&mut self, at: usize, walk: &mut SplitWalk<'_>) {
-        if self.place == EnvelopePlace::Between && self.depth == self.base {
+        if self.place == EnvelopePlace::Between && self.depth == self.base && self.in_rows {
+            // The columns of a row are kept apart from those of the next one only in their array.
+            self.open_unit(at, walk);
+        } else if self.place == EnvelopePlace::Between && self.depth == self.base {
             self.look_at_gap(walk.gap_before(at), walk);
             // Rows of results are arrays in the list.
             self.nested += usize::from(self.base > 0);
@@ -58,6 +61,7 @@ impl RecordSplitter {
             // The supposed unit was the envelope: drop what was kept of it.
             self.place = EnvelopePlace::Between;
             self.in_records = in_records;
+            self.in_rows = self.names_rows(at, walk);
             self.base = self.depth + 1;
             self.drop_unit();
             walk.gap_start = at + 1;
@@ -128,7 +132,7 @@ impl RecordSplitter {
             EnvelopePlace::Between
         };
         self.base = 0;
-        self.in_records = false;
+        (self.in_records, self.in_rows) = (false, false);
     }
 
     /// Whether the bracket at `at` opens a list of records: the value of a known key of the
@@ -144,6 +148,12 @@ impl RecordSplitter {
             2 if key == b"hits" && self.in_hits => Some(false),
             _ => None,
         }
+    }
+
+    /// Whether the bracket at `at` opens the rows of a result of CloudTrail Lake.
+    fn names_rows(&self, at: usize, walk: &SplitWalk<'_>) -> bool {
+        let before = self.bytes_before(at, walk);
+        key_at_end(&before).is_some_and(|key| key.eq_ignore_ascii_case(b"queryresultrows"))
     }
 
     /// Keeps bytes of a unit that continues in the next piece, unless it is already too long.

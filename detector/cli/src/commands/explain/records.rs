@@ -9,6 +9,7 @@ use secretrail_engine::parallel;
 use secretrail_engine::scan::records_with;
 use serde_json::Value;
 
+use crate::input::container::{Container, ContainerBytes};
 use crate::input::object::{InputObject, InputProblem, ObjectReadError};
 use crate::input::read::readers;
 use crate::input::store::ObjectStore;
@@ -100,9 +101,26 @@ impl EventSearch<'_> {
                 .parts(&bytes, found)
                 .map_err(|error| ObjectReadError::Content(error.to_string()));
         }
+        match Container::of(&bytes) {
+            Some(container) => container.read(ContainerBytes::Bytes(bytes), &mut |_, content| {
+                let mut bytes = Vec::new();
+                content.read_to_end(&mut bytes)?;
+                self.log(&bytes, object, found)
+            }),
+            None => self.log(&bytes, object, found),
+        }
+    }
+
+    /// The records of these events in a log, up to the first error.
+    fn log(
+        &self,
+        bytes: &[u8],
+        object: &InputObject,
+        found: &mut Vec<RawRecord>,
+    ) -> Result<(), ObjectReadError> {
         // Prefilter: a record is parsed only if it contains one of the ids.
         let finders: Vec<Finder<'_>> = self.ids.iter().map(Finder::new).collect();
-        let (records, read) = records_with(&bytes, |unit| {
+        let (records, read) = records_with(bytes, |unit| {
             finders.iter().any(|finder| finder.find(unit).is_some())
         });
         for json in records {

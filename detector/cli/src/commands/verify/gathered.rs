@@ -27,17 +27,13 @@ pub(super) fn gathered(
     let read = parallel::map(threads, objects, |object| {
         object.place.fetch(store).map(|fetched| {
             progress.inc(fetched.bytes.len() as u64);
-            content(object, fetched)
+            content(&tree_key_of(object), &fetched)
         })
     });
     let (mut evidence, mut problems) = (ChainFiles::default(), Vec::new());
     for (object, result) in objects.iter().zip(read) {
         let key = tree_key_of(object);
         match result {
-            // Without its compression a log has the same hash, and is the same file.
-            Ok(GatheredContent::Log(hash)) if !key.ends_with(".gz") => {
-                evidence.logs.entry(format!("{key}.gz")).or_insert(hash);
-            }
             Ok(content) => add(content, key, &mut evidence),
             Err(error) => {
                 problems.push(InputProblem::new(&*object.name, error));
@@ -48,8 +44,18 @@ pub(super) fn gathered(
     (evidence, problems)
 }
 
+/// Reads one object, as [`gathered`] does.
+#[cfg(test)]
+pub(super) fn gather(key: &str, fetched: &FetchedBytes, evidence: &mut ChainFiles) {
+    add(content(key, fetched), key.to_owned(), evidence);
+}
+
 fn add(content: GatheredContent, key: String, evidence: &mut ChainFiles) {
     match content {
+        // Without its compression a log has the same hash, and is the same file.
+        GatheredContent::Log(hash) if !key.ends_with(".gz") => {
+            evidence.logs.entry(format!("{key}.gz")).or_insert(hash);
+        }
         GatheredContent::Digest(read) => {
             evidence.digests.insert(key, *read);
         }
@@ -71,8 +77,8 @@ enum GatheredContent {
     Spoiled(String),
 }
 
-fn content(object: &InputObject, fetched: FetchedBytes) -> GatheredContent {
-    let is_digest = object::parse(&tree_key_of(object)).kind == ObjectKind::Digest;
+fn content(key: &str, fetched: &FetchedBytes) -> GatheredContent {
+    let is_digest = object::parse(key).kind == ObjectKind::Digest;
     let mut hash = Sha256::new();
     let mut text = Vec::new();
     let inflated = inflated(&fetched.bytes, &mut |piece| {
@@ -88,7 +94,7 @@ fn content(object: &InputObject, fetched: FetchedBytes) -> GatheredContent {
         // What CloudTrail did not write gets a hash that no digest lists, and so is `altered`.
         (Err(_), false) => GatheredContent::Log(hex(&Sha256::digest(&fetched.bytes))),
         (Err(error), true) => GatheredContent::Spoiled(error.to_string()),
-        (Ok(()), true) => digest(&text, hash, fetched.signature),
+        (Ok(()), true) => digest(&text, hash, fetched.signature.clone()),
     }
 }
 

@@ -1,0 +1,245 @@
+//! Files that hold logs in their own way: Parquet, whose rows are read as JSON, and zip archives,
+//! whose members are read one after the other.
+
+use std::io::{self, Cursor, Read, Seek, SeekFrom};
+
+use zip::ZipArchive;
+
+use crate::input::object::ObjectReadError;
+
+/// A container, by its first bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Container {
+    /// A Parquet file.
+    Parquet,
+    /// A zip archive.
+    Zip,
+}
+
+/// A container in a file or in memory.
+pub(crate) enum ContainerBytes {
+    /// A file.
+    File(std::fs::File),
+    /// All its bytes.
+    Bytes(Vec<u8>),
+}
+
+/// Reads a member of a container: its name, if it has one, and its content.
+pub(crate) type ReadMember<'m> =
+    dyn FnMut(Option<&str>, &mut dyn Read) -> Result<(), ObjectReadError> + 'm;
+
+impl Container {
+    /// The container that begins with these bytes; `None` for any other content.
+    pub(crate) fn of(bytes: &[u8]) -> Option<Self> {
+        if bytes.starts_with(b"PAR1") {
+            return Some(Self::Parquet);
+        }
+        // The second is an archive without members.
+        let is_zip = bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(b"PK\x05\x06");
+        is_zip.then_some(Self::Zip)
+    }
+
+    /// The container in a file, which is then at its start again.
+    pub(crate) fn of_file(file: &mut std::fs::File) -> io::Result<Option<Self>> {
+        let mut first = Vec::new();
+        file.by_ref().take(4).read_to_end(&mut first)?;
+        file.seek(SeekFrom::Start(0))?;
+        Ok(Self::of(&first))
+    }
+
+    /// Passes on the content, member by member.
+    ///
+    /// # Errors
+    ///
+    /// [`ObjectReadError`]: it is damaged, a member is encrypted, or this build cannot read it.
+    pub(crate) fn read(
+        self,
+        bytes: ContainerBytes,
+        member: &mut ReadMember<'_>,
+    ) -> Result<(), ObjectReadError> {
+        match (self, bytes) {
+            (Self::Parquet, bytes) => member(None, &mut parquet::rows(bytes)?),
+            (Self::Zip, ContainerBytes::File(file)) => members(io::BufReader::new(file), member),
+            (Self::Zip, ContainerBytes::Bytes(bytes)) => members(Cursor::new(bytes), member),
+        }
+    }
+}
+
+fn members(archive: impl Read + Seek, member: &mut ReadMember<'_>) -> Result<(), ObjectReadError> {
+    let content = |error: &dyn ToString| ObjectReadError::Content(error.to_string());
+    let mut archive = ZipArchive::new(archive).map_err(|error| content(&error))?;
+    for index in 0..archive.len() {
+        let mut file = archive.by_index(index).map_err(|error| {
+            ObjectReadError::Content(format!("member {} of the zip archive: {error}", index + 1))
+        })?;
+        if file.is_file() {
+            let name = file.name().unwrap_or_default().into_owned();
+            member(Some(&name), &mut file)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(feature = "parquet")]
+mod parquet {
+    //! Rows of a Parquet file as lines of JSON.
+
+    use std::io::{self, Read};
+    use std::sync::Arc;
+
+    use parquet::file::reader::{ChunkReader, FileReader, SerializedFileReader};
+    use parquet::record::reader::RowIter;
+    use parquet::schema::types::Type;
+
+    use super::ContainerBytes;
+    use crate::input::object::ObjectReadError;
+
+    /// Columns of OCSF events that tell of a record. The others repeat them.
+    const OCSF: [&str; 14] = [
+        "class_uid",
+        "metadata",
+        "time",
+        "time_dt",
+        "cloud",
+        "api",
+        "actor",
+        "src_endpoint",
+        "http_request",
+        "resources",
+        "unmapped",
+        "region",
+        "accountid",
+        "accountId",
+    ];
+
+    /// The rows of a file.
+    pub(super) fn rows(bytes: ContainerBytes) -> Result<Lines, ObjectReadError> {
+        let rows = match bytes {
+            ContainerBytes::File(file) => of(file),
+            ContainerBytes::Bytes(bytes) => of(bytes::Bytes::from(bytes)),
+        };
+        let rows = rows.map_err(|error| ObjectReadError::Content(error.to_string()))?;
+        Ok(Lines {
+            rows,
+            line: Vec::new(),
+            at: 0,
+        })
+    }
+
+    fn of<R: ChunkReader + 'static>(source: R) -> parquet::errors::Result<RowIter<'static>> {
+        let reader = SerializedFileReader::new(source)?;
+        let schema = reader.metadata().file_metadata().schema();
+        let wanted = wanted(schema)?;
+        RowIter::from_file_into(Box::new(reader)).project(wanted)
+    }
+
+    /// The columns to read; `None` for all.
+    fn wanted(schema: &Type) -> parquet::errors::Result<Option<Type>> {
+        let columns = schema.get_fields();
+        let has = |name: &str| columns.iter().any(|column| column.name() == name);
+        if !(has("class_uid") && has("metadata")) {
+            return Ok(None);
+        }
+        let wanted = columns
+            .iter()
+            .filter(|column| OCSF.contains(&column.name()));
+        let wanted = wanted.map(Arc::clone).collect();
+        let schema = Type::group_type_builder(schema.name()).with_fields(wanted);
+        Ok(Some(schema.build()?))
+    }
+
+    /// Lines of JSON, one for each row.
+    pub(super) struct Lines {
+        rows: RowIter<'static>,
+        line: Vec<u8>,
+        at: usize,
+    }
+
+    impl Read for Lines {
+        fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+            if self.at >= self.line.len() {
+                let Some(row) = self.rows.next() else {
+                    return Ok(0);
+                };
+                let row = row.map_err(io::Error::other)?;
+                self.line.clear();
+                serde_json::to_writer(&mut self.line, &row.to_json_value())?;
+                self.line.push(b'\n');
+                self.at = 0;
+            }
+            let read = self.line.get(self.at..).unwrap_or_default().read(out)?;
+            self.at += read;
+            Ok(read)
+        }
+    }
+}
+
+#[cfg(not(feature = "parquet"))]
+mod parquet {
+    //! Stands in for a build without Parquet.
+
+    use super::ContainerBytes;
+    use crate::input::object::ObjectReadError;
+
+    /// Fails.
+    pub(super) fn rows(_: ContainerBytes) -> Result<std::io::Empty, ObjectReadError> {
+        Err(ObjectReadError::Content(
+            "is a Parquet file, and this build cannot read any: build with the feature `parquet`"
+                .to_owned(),
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use zip::ZipWriter;
+    use zip::write::SimpleFileOptions;
+
+    use super::*;
+
+    fn archive(members: &[(&str, &[u8])]) -> Vec<u8> {
+        let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
+        archive
+            .add_directory("logs", SimpleFileOptions::default())
+            .unwrap();
+        for (name, content) in members {
+            archive
+                .start_file(*name, SimpleFileOptions::default())
+                .unwrap();
+            archive.write_all(content).unwrap();
+        }
+        archive.finish().unwrap().into_inner()
+    }
+
+    #[test]
+    fn members_of_an_archive_are_read_in_their_order() {
+        let bytes = archive(&[("logs/a.json", b"{}"), ("b.csv", b"x,y\n")]);
+        assert_eq!(Container::of(&bytes), Some(Container::Zip));
+        let mut found = Vec::new();
+        Container::Zip
+            .read(ContainerBytes::Bytes(bytes), &mut |name, content| {
+                let mut text = String::new();
+                content.read_to_string(&mut text)?;
+                found.push(format!("{} {text}", name.unwrap_or("-")));
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(found, ["logs/a.json {}", "b.csv x,y\n"]);
+    }
+
+    #[test]
+    fn what_is_damaged_says_so() {
+        for (container, bytes) in [
+            (Container::Zip, &b"PK\x03\x04 and no more"[..]),
+            (Container::Parquet, b"PAR1 and no more"),
+        ] {
+            assert_eq!(Container::of(bytes), Some(container));
+            let bytes = ContainerBytes::Bytes(bytes.to_vec());
+            let error = container.read(bytes, &mut |_, _| Ok(())).unwrap_err();
+            assert!(matches!(error, ObjectReadError::Content(_)), "{error}");
+        }
+        assert_eq!(Container::of(b"{\"PAR1\"}"), None);
+    }
+}

@@ -1,0 +1,403 @@
+//! Rows whose columns are the fields of a record: results of Athena and CloudTrail Lake, the
+//! console's event history, tables of Sentinel.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use super::RowRecord;
+use super::structs;
+use crate::record_shape::RecordShape;
+use crate::shallow::text_of;
+
+/// A column name in one spelling: lower-case letters and digits. `TimeGenerated [UTC]` is
+/// `timegenerated`.
+pub(crate) fn column_key(name: &str) -> String {
+    let name = name.split_once('[').map_or(name, |(name, _)| name);
+    let letters = name.chars().filter(char::is_ascii_alphanumeric);
+    letters.map(|letter| letter.to_ascii_lowercase()).collect()
+}
+
+/// Columns by their names in one spelling, and the fields that they hold.
+const COLUMNS: [(&str, &[&str]); 60] = [
+    ("eventversion", &["eventVersion"]),
+    ("useridentity", &["userIdentity"]),
+    ("eventtime", &["eventTime"]),
+    ("eventsource", &["eventSource"]),
+    ("eventname", &["eventName"]),
+    ("awsregion", &["awsRegion"]),
+    ("sourceipaddress", &["sourceIPAddress"]),
+    ("useragent", &["userAgent"]),
+    ("errorcode", &["errorCode"]),
+    ("errormessage", &["errorMessage"]),
+    ("requestparameters", &["requestParameters"]),
+    ("responseelements", &["responseElements"]),
+    ("additionaleventdata", &["additionalEventData"]),
+    ("requestid", &["requestID"]),
+    ("eventid", &["eventID"]),
+    ("resources", &["resources"]),
+    ("eventtype", &["eventType"]),
+    ("apiversion", &["apiVersion"]),
+    ("readonly", &["readOnly"]),
+    ("managementevent", &["managementEvent"]),
+    ("recipientaccountid", &["recipientAccountId"]),
+    ("serviceeventdetails", &["serviceEventDetails"]),
+    ("sharedeventid", &["sharedEventID"]),
+    ("vpcendpointid", &["vpcEndpointId"]),
+    ("vpcendpointaccountid", &["vpcEndpointAccountId"]),
+    ("eventcategory", &["eventCategory"]),
+    ("addendum", &["addendum"]),
+    (
+        "sessioncredentialfromconsole",
+        &["sessionCredentialFromConsole"],
+    ),
+    ("edgedevicedetails", &["edgeDeviceDetails"]),
+    ("tlsdetails", &["tlsDetails"]),
+    // The console's event history.
+    ("awsaccesskey", &["userIdentity", "accessKeyId"]),
+    ("username", &["userIdentity", "userName"]),
+    // Sentinel.
+    ("awseventid", &["eventID"]),
+    ("timegenerated", &["eventTime"]),
+    ("awsrequestid", &["requestID"]),
+    ("eventtypename", &["eventType"]),
+    ("category", &["eventCategory"]),
+    ("useridentitytype", &["userIdentity", "type"]),
+    ("useridentityprincipalid", &["userIdentity", "principalId"]),
+    ("useridentityarn", &["userIdentity", "arn"]),
+    ("useridentityaccountid", &["userIdentity", "accountId"]),
+    ("useridentityinvokedby", &["userIdentity", "invokedBy"]),
+    ("useridentityaccesskeyid", &["userIdentity", "accessKeyId"]),
+    ("useridentityusername", &["userIdentity", "userName"]),
+    (
+        "useridentityuserid",
+        &["userIdentity", "onBehalfOf", "userId"],
+    ),
+    (
+        "useridentitystorearn",
+        &["userIdentity", "onBehalfOf", "identityStoreArn"],
+    ),
+    (
+        "sessionmfaauthenticated",
+        &[
+            "userIdentity",
+            "sessionContext",
+            "attributes",
+            "mfaAuthenticated",
+        ],
+    ),
+    (
+        "sessioncreationdate",
+        &[
+            "userIdentity",
+            "sessionContext",
+            "attributes",
+            "creationDate",
+        ],
+    ),
+    (
+        "sessionissuertype",
+        &["userIdentity", "sessionContext", "sessionIssuer", "type"],
+    ),
+    (
+        "sessionissuerprincipalid",
+        &[
+            "userIdentity",
+            "sessionContext",
+            "sessionIssuer",
+            "principalId",
+        ],
+    ),
+    (
+        "sessionissuerarn",
+        &["userIdentity", "sessionContext", "sessionIssuer", "arn"],
+    ),
+    (
+        "sessionissueraccountid",
+        &[
+            "userIdentity",
+            "sessionContext",
+            "sessionIssuer",
+            "accountId",
+        ],
+    ),
+    (
+        "sessionissuerusername",
+        &[
+            "userIdentity",
+            "sessionContext",
+            "sessionIssuer",
+            "userName",
+        ],
+    ),
+    (
+        "ec2roledelivery",
+        &["userIdentity", "sessionContext", "ec2RoleDelivery"],
+    ),
+    ("tlsversion", &["tlsDetails", "tlsVersion"]),
+    ("ciphersuite", &["tlsDetails", "cipherSuite"]),
+    (
+        "clientprovidedhostheader",
+        &["tlsDetails", "clientProvidedHostHeader"],
+    ),
+    // Partitions.
+    ("accountid", &["recipientAccountId"]),
+    ("account", &["recipientAccountId"]),
+    ("region", &["awsRegion"]),
+];
+
+/// Names inside the structs of a record, which tables write in lower case.
+const INNER: [&str; 24] = [
+    "type",
+    "principalId",
+    "arn",
+    "accountId",
+    "invokedBy",
+    "accessKeyId",
+    "userName",
+    "identityProvider",
+    "credentialId",
+    "sessionContext",
+    "attributes",
+    "mfaAuthenticated",
+    "creationDate",
+    "sessionIssuer",
+    "sourceIdentity",
+    "ec2RoleDelivery",
+    "webIdFederationData",
+    "onBehalfOf",
+    "userId",
+    "identityStoreArn",
+    "inScopeOf",
+    "reason",
+    "originalEventID",
+    "updatedFields",
+];
+
+/// Fields whose structs have names of CloudTrail, not of a caller.
+const STRUCTS: [&str; 3] = ["userIdentity", "resources", "addendum"];
+
+/// The record that columns tell of; `None` if they do not say what happened.
+pub(super) fn record<'c>(columns: impl Iterator<Item = (&'c str, &'c [u8])>) -> Option<RowRecord> {
+    let columns: BTreeMap<String, &[u8]> = columns
+        .map(|(name, value)| (column_key(name), value))
+        .collect();
+    let has = |name: &str| columns.contains_key(name);
+    if !has("eventname") || !(has("eventtime") || has("timegenerated")) {
+        return None;
+    }
+    let shape = shape(&has)?;
+    let mut record = Map::new();
+    for (column, path) in COLUMNS {
+        if let Some(value) = columns.get(column).and_then(|value| value_of(value, path)) {
+            put(&mut record, path, value);
+        }
+    }
+    time(&mut record);
+    if record
+        .get("eventSource")
+        .is_none_or(|source| !source.is_string())
+    {
+        return None;
+    }
+    Some(RowRecord {
+        bytes: Value::Object(record).to_string().into_bytes(),
+        shape,
+    })
+}
+
+/// The form of a row with these columns; `None` for records by themselves.
+fn shape(has: &dyn Fn(&str) -> bool) -> Option<RecordShape> {
+    if !has("eventsource") {
+        return None;
+    }
+    Some(if has("useridentitytype") || has("awseventid") {
+        RecordShape::Sentinel
+    } else if has("username") && !has("useridentity") {
+        RecordShape::EventHistory
+    } else {
+        RecordShape::QueryResult
+    })
+}
+
+/// The value of a column; `None` where it is empty.
+fn value_of(value: &[u8], path: &[&str]) -> Option<Value> {
+    let text: Cow<'_, str> = match text_of(value) {
+        Some(text) => text,
+        None => {
+            let value = serde_json::from_slice::<Value>(value).ok()?;
+            return (!value.is_null()).then_some(value);
+        }
+    };
+    let name = path.first().copied().unwrap_or_default();
+    let is_nested = path.len() == 1
+        && (STRUCTS.contains(&name)
+            || ["requestParameters", "responseElements", "tlsDetails"].contains(&name));
+    let mut value = match &*text {
+        "" | "null" => return None,
+        text if is_nested => structs::parsed(text),
+        text => Value::from(text),
+    };
+    if STRUCTS.contains(&name) {
+        spell(&mut value, name == "resources");
+    }
+    Some(value)
+}
+
+/// Writes the names in structs as CloudTrail does.
+fn spell(value: &mut Value, is_resource: bool) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(|item| spell(item, is_resource)),
+        Value::Object(fields) => {
+            let spelled = std::mem::take(fields).into_iter().map(|(name, mut value)| {
+                spell(&mut value, is_resource);
+                let known = INNER.iter().find(|known| known.eq_ignore_ascii_case(&name));
+                let name = match known {
+                    Some(&"arn") if is_resource => "ARN".to_owned(),
+                    Some(known) => (*known).to_owned(),
+                    None => name,
+                };
+                (name, value)
+            });
+            *fields = spelled.filter(|(_, value)| !value.is_null()).collect();
+        }
+        _ => {}
+    }
+}
+
+/// Puts a value at a path. What is there already stays: the first column of several counts.
+pub(super) fn put(record: &mut Map<String, Value>, path: &[&str], value: Value) {
+    let [name, rest @ ..] = path else {
+        return;
+    };
+    if rest.is_empty() {
+        record.entry(*name).or_insert(value);
+        return;
+    }
+    let inner = record
+        .entry(*name)
+        .or_insert_with(|| Value::Object(Map::new()));
+    if let Value::Object(inner) = inner {
+        put(inner, rest, value);
+    }
+}
+
+/// Writes times that spreadsheets have rewritten as CloudTrail does.
+fn time(record: &mut Map<String, Value>) {
+    let written = record.get("eventTime").and_then(Value::as_str);
+    if let Some(time) = written.and_then(of_spreadsheet) {
+        record.insert("eventTime".to_owned(), Value::from(time));
+    }
+}
+
+/// `21/04/2025, 09:45:54.000`, where the order of day and month shows; other texts are `None`.
+fn of_spreadsheet(text: &str) -> Option<String> {
+    let (date, clock) = text.split_once([',', ' '])?;
+    let mut parts = date.split('/').map(str::parse::<u32>);
+    let (Some(Ok(first)), Some(Ok(second)), Some(Ok(year)), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return None;
+    };
+    let (day, month) = match (first, second) {
+        (day @ 13.., month) => (day, month),
+        (month, day @ 13..) => (day, month),
+        (day, month) if day == month => (day, month),
+        // The 4th of May or the 5th of April: a guess would move the record by months.
+        _ => return None,
+    };
+    let clock = clock.trim_start_matches([' ', ',']);
+    // The normal form of a record reads the clock, and refuses what is none.
+    Some(format!("{year:04}-{month:02}-{day:02} {clock} UTC"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shallow::TopLevel;
+    use serde_json::json;
+
+    fn record_of(row: &Value) -> Option<(Value, RecordShape)> {
+        let row = row.to_string();
+        let found = record(TopLevel::of(row.as_bytes()).iter())?;
+        Some((serde_json::from_slice(&found.bytes).unwrap(), found.shape))
+    }
+
+    #[test]
+    fn a_row_of_athena_is_the_record() {
+        let row = json!({"eventversion": "1.11", "useridentity": "{type=AssumedRole, \
+            principalid=AROA:s, arn=arn:aws:sts::111122223333:assumed-role/app/s, \
+            accountid=111122223333, invokedby=null, accesskeyid=ASIA1, username=null, \
+            sessioncontext={attributes={mfaauthenticated=false}, sessionissuer={type=Role, \
+            arn=arn:aws:iam::111122223333:role/app}}}", "eventtime": "2026-03-02T10:00:00Z",
+            "eventsource": "ssm.amazonaws.com", "eventname": "GetParameter",
+            "errorcode": "", "errormessage": "null",
+            "requestparameters": "{\"name\":\"/a\"}",
+            "resources": "[{arn=arn:x, accountid=1, type=null}]", "region": "eu-west-1",
+            "recipientaccountid": "111122223333", "eventid": "e"});
+        let expected = json!({"eventVersion": "1.11", "userIdentity": {"type": "AssumedRole",
+            "principalId": "AROA:s", "arn": "arn:aws:sts::111122223333:assumed-role/app/s",
+            "accountId": "111122223333", "accessKeyId": "ASIA1", "sessionContext":
+            {"attributes": {"mfaAuthenticated": "false"}, "sessionIssuer": {"type": "Role",
+            "arn": "arn:aws:iam::111122223333:role/app"}}}, "eventTime": "2026-03-02T10:00:00Z",
+            "eventSource": "ssm.amazonaws.com", "eventName": "GetParameter",
+            "requestParameters": {"name": "/a"}, "resources": [{"ARN": "arn:x",
+            "accountId": "1"}], "awsRegion": "eu-west-1", "recipientAccountId": "111122223333",
+            "eventID": "e"});
+        assert_eq!(record_of(&row), Some((expected, RecordShape::QueryResult)));
+    }
+
+    #[test]
+    fn a_row_of_sentinel_and_one_of_the_event_history_are_records() {
+        let sentinel = json!({"TimeGenerated [UTC]": "21/04/2026, 09:45:54.000", "AwsEventId": "e",
+            "EventSource": "kms.amazonaws.com", "EventName": "Decrypt", "AWSRegion": "eu-west-1",
+            "UserIdentityType": "Root", "UserIdentityArn": "a", "SessionIssuerArn": "r",
+            "RequestParameters": "{\"encryptionContext\":{\"SecretARN\":\"s\"}}"});
+        let (record, shape) = record_of(&sentinel).unwrap();
+        assert_eq!(shape, RecordShape::Sentinel);
+        assert_eq!(record["eventTime"], "2026-04-21 09:45:54.000 UTC");
+        assert_eq!(
+            record["userIdentity"]["sessionContext"]["sessionIssuer"]["arn"],
+            "r"
+        );
+        assert_eq!(
+            record["requestParameters"]["encryptionContext"]["SecretARN"],
+            "s"
+        );
+        let history = json!({"User name": "u", "AWS access key": "k",
+            "Event time": "2026-03-02T10:00:00Z", "Event source": "ssm.amazonaws.com",
+            "Event name": "GetParameter", "Event ID": "e", "Resources": "[]"});
+        let (record, shape) = record_of(&history).unwrap();
+        assert_eq!(shape, RecordShape::EventHistory);
+        assert_eq!(
+            record["userIdentity"],
+            json!({"userName": "u", "accessKeyId": "k"})
+        );
+    }
+
+    #[test]
+    fn what_does_not_say_what_happened_is_no_row() {
+        for other in [
+            json!({"eventname": "x", "eventsource": "y"}),
+            json!({"eventname": "x", "eventtime": "y"}),
+            json!({"a": 1}),
+        ] {
+            assert_eq!(record_of(&other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_date_of_a_spreadsheet_is_read_where_its_order_shows() {
+        for (text, expected) in [
+            ("21/04/2026, 09:45:54", Some("2026-04-21 09:45:54 UTC")),
+            ("4/21/2026, 9:45:54", Some("2026-04-21 9:45:54 UTC")),
+            ("5/5/2026 09:45:54", Some("2026-05-05 09:45:54 UTC")),
+            ("4/5/2026, 09:45:54", None),
+            ("2026-04-05T09:45:54Z", None),
+            ("1/2/3/4, 5", None),
+        ] {
+            assert_eq!(of_spreadsheet(text).as_deref(), expected, "{text}");
+        }
+    }
+}

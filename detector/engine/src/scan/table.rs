@@ -1,0 +1,354 @@
+//! Splits an object into pieces: JSON as by [`RecordSplitter`], and query results as CSV, of which
+//! each row becomes a JSON object with its columns.
+
+use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
+use serde_json::{Map, Value};
+
+use crate::limits::MAX_RECORD_BYTES;
+use crate::row::column_key;
+use crate::split::{RecordSplitter, SplitPiece};
+
+/// Bytes at the beginning of an object in which the first line of a table must end.
+const FIRST_LINE: usize = 64 * 1024;
+
+/// Columns of a row: more than any result has, and a limit for hostile files.
+const COLUMNS: usize = 4_096;
+
+/// Columns that hold a whole record.
+const WHOLE: [&str; 4] = ["eventjson", "cloudtrailevent", "message", "raw"];
+
+/// A piece of an object.
+pub(super) enum ObjectPiece<'a> {
+    /// A piece of JSON.
+    Json(SplitPiece<'a>),
+    /// A row of a table, as a JSON object.
+    Row(&'a [u8]),
+    /// A row that is longer than a record may be.
+    TooLarge,
+}
+
+/// Splits an object into pieces, whether it is JSON or a table.
+#[derive(Default)]
+pub(super) struct PieceReader {
+    form: ObjectForm,
+    splitter: RecordSplitter,
+}
+
+/// What the first bytes of an object say about the rest.
+enum ObjectForm {
+    /// Nothing yet: they are too few.
+    Open(Vec<u8>),
+    /// JSON, or what is no table.
+    Json,
+    /// A table.
+    Table(Box<TableReader>),
+}
+
+impl Default for ObjectForm {
+    fn default() -> Self {
+        Self::Open(Vec::new())
+    }
+}
+
+impl PieceReader {
+    /// Reads the object as JSON, whatever its first bytes are.
+    pub(super) fn read_as_json(&mut self) {
+        self.form = ObjectForm::Json;
+    }
+
+    /// Takes the next bytes and passes on each piece that ends in them.
+    pub(super) fn feed(&mut self, bytes: &[u8], sink: &mut dyn FnMut(ObjectPiece<'_>)) {
+        match std::mem::take(&mut self.form) {
+            ObjectForm::Open(begun) if begun.is_empty() => self.begin(bytes, false, sink),
+            ObjectForm::Open(begun) => self.begin(&[&begun, bytes].concat(), false, sink),
+            form => self.go_on(form, bytes, sink),
+        }
+    }
+
+    /// Decides by the first bytes. `is_whole` means that no more bytes follow.
+    fn begin(&mut self, first: &[u8], is_whole: bool, sink: &mut dyn FnMut(ObjectPiece<'_>)) {
+        match ObjectForm::of(first, is_whole) {
+            Some(form) => self.go_on(form, first, sink),
+            None => self.form = ObjectForm::Open(first.to_owned()),
+        }
+    }
+
+    fn go_on(&mut self, mut form: ObjectForm, bytes: &[u8], sink: &mut dyn FnMut(ObjectPiece<'_>)) {
+        match &mut form {
+            ObjectForm::Table(table) => table.feed(bytes, sink),
+            ObjectForm::Open(_) | ObjectForm::Json => {
+                self.splitter
+                    .feed(bytes, &mut |piece| sink(ObjectPiece::Json(piece)));
+            }
+        }
+        self.form = form;
+    }
+
+    /// Ends an object, whole or not: what was begun is passed on.
+    pub(super) fn finish(&mut self, sink: &mut dyn FnMut(ObjectPiece<'_>)) {
+        match std::mem::take(&mut self.form) {
+            ObjectForm::Open(begun) => self.begin(&begun, true, sink),
+            form => self.form = form,
+        }
+        if let ObjectForm::Table(mut table) = std::mem::take(&mut self.form) {
+            table.feed(b"", sink);
+        }
+        self.splitter
+            .finish(&mut |piece| sink(ObjectPiece::Json(piece)));
+    }
+}
+
+impl ObjectForm {
+    /// Decides by the first bytes; `None` while they are too few. `is_whole` means that no more
+    /// bytes follow.
+    fn of(first: &[u8], is_whole: bool) -> Option<Self> {
+        let text = first.strip_prefix(b"\xef\xbb\xbf").unwrap_or(first);
+        let text = text.trim_ascii_start();
+        // Objects and arrays begin like this, and no first line of a table does.
+        if text.starts_with(b"{") || text.starts_with(b"[") {
+            return Some(Self::Json);
+        }
+        // Results of CloudTrail Lake begin with a comment.
+        let mut lines = text.split_inclusive(|byte| *byte == b'\n');
+        let line = lines.find(|line| !line.starts_with(b"#"));
+        if !line.is_some_and(|line| line.ends_with(b"\n")) && !is_whole && first.len() < FIRST_LINE
+        {
+            return None;
+        }
+        let line = line.unwrap_or_default();
+        let delimiter = [b',', b'\t', b';']
+            .into_iter()
+            .find(|delimiter| is_header(&columns_of(line, *delimiter)));
+        Some(delimiter.map_or(Self::Json, |delimiter| {
+            Self::Table(Box::new(TableReader::new(delimiter)))
+        }))
+    }
+}
+
+/// The columns of a first line.
+fn columns_of(line: &[u8], delimiter: u8) -> Vec<String> {
+    let mut table = TableReader::new(delimiter);
+    let mut columns = Vec::new();
+    table.rows(
+        [line.trim_ascii_start(), b"\n"].concat().as_slice(),
+        &mut |row| {
+            if let TableRow::Cells(cells) = row {
+                columns = cells.iter().map(|cell| column_key(cell)).collect();
+            }
+        },
+    );
+    columns
+}
+
+/// Whether these are columns of records: those that say what happened, or a whole record.
+fn is_header(columns: &[String]) -> bool {
+    let has = |name: &str| columns.iter().any(|column| column == name);
+    let says_what = has("eventname") && (has("eventsource") || has("eventtime"));
+    says_what || (columns.len() > 1 && WHOLE.iter().any(|name| has(name)))
+}
+
+fn value_of(cell: &str) -> Value {
+    if cell.is_empty() {
+        Value::Null
+    } else {
+        Value::from(cell)
+    }
+}
+
+/// Something in a table.
+enum TableRow<'t> {
+    /// The cells of a row.
+    Cells(Vec<&'t str>),
+    /// A row beyond the limit of a record.
+    TooLarge,
+}
+
+/// Reads a table from pieces of any length.
+struct TableReader {
+    reader: Reader,
+    cells: Vec<u8>,
+    ends: Vec<usize>,
+    /// Bytes and cells of the row that was begun.
+    begun: (usize, usize),
+    is_too_large: bool,
+    header: Option<Vec<String>>,
+}
+
+impl TableReader {
+    fn new(delimiter: u8) -> Self {
+        Self {
+            reader: ReaderBuilder::new()
+                .delimiter(delimiter)
+                .comment(Some(b'#'))
+                .build(),
+            cells: vec![0; 4_096],
+            ends: vec![0; 64],
+            begun: (0, 0),
+            is_too_large: false,
+            header: None,
+        }
+    }
+
+    /// Reads the next bytes; no bytes mean the end.
+    fn feed(&mut self, bytes: &[u8], found: &mut dyn FnMut(ObjectPiece<'_>)) {
+        let mut header = self.header.take();
+        self.rows(bytes, &mut |row| match (&header, row) {
+            (_, TableRow::TooLarge) => found(ObjectPiece::TooLarge),
+            (None, TableRow::Cells(cells)) => {
+                header = Some(cells.into_iter().map(ToOwned::to_owned).collect());
+            }
+            (Some(header), TableRow::Cells(cells)) => {
+                // What is empty in a table is absent; its column still tells the form of the row.
+                let is_empty = cells.iter().all(|cell| cell.is_empty());
+                let row: Map<String, Value> = header
+                    .iter()
+                    .zip(cells)
+                    .map(|(column, cell)| (column.clone(), value_of(cell)))
+                    .collect();
+                if !is_empty {
+                    found(ObjectPiece::Row(Value::Object(row).to_string().as_bytes()));
+                }
+            }
+        });
+        self.header = header;
+    }
+
+    fn rows(&mut self, bytes: &[u8], found: &mut dyn FnMut(TableRow<'_>)) {
+        let mut rest = bytes;
+        loop {
+            let (cells, ends) = self.begun;
+            let (result, read, written, ended) = self.reader.read_record(
+                rest,
+                self.cells.get_mut(cells..).unwrap_or_default(),
+                self.ends.get_mut(ends..).unwrap_or_default(),
+            );
+            rest = rest.get(read..).unwrap_or_default();
+            self.begun = (cells + written, ends + ended);
+            match result {
+                ReadRecordResult::InputEmpty | ReadRecordResult::End => return,
+                ReadRecordResult::OutputFull => self.make_room(),
+                ReadRecordResult::OutputEndsFull if self.ends.len() < COLUMNS => {
+                    self.ends.resize(self.ends.len() * 2, 0);
+                }
+                ReadRecordResult::OutputEndsFull => self.drop_begun(),
+                ReadRecordResult::Record => {
+                    let row = if std::mem::take(&mut self.is_too_large) {
+                        TableRow::TooLarge
+                    } else {
+                        TableRow::Cells(self.row())
+                    };
+                    found(row);
+                    self.begun = (0, 0);
+                }
+            }
+        }
+    }
+
+    fn make_room(&mut self) {
+        if self.cells.len() < MAX_RECORD_BYTES {
+            self.cells.resize(self.cells.len() * 2, 0);
+        } else {
+            self.drop_begun();
+        }
+    }
+
+    /// Forgets the row that was begun: the rest of it is read and dropped, too.
+    fn drop_begun(&mut self) {
+        self.is_too_large = true;
+        self.begun = (0, 0);
+    }
+
+    /// The cells of the row that is complete.
+    fn row(&self) -> Vec<&str> {
+        let (_, cells) = self.begun;
+        let ends = self.ends.get(..cells).unwrap_or_default();
+        let starts = [0].iter().chain(ends);
+        let cells = starts.zip(ends).map(|(start, end)| {
+            let cell = self.cells.get(*start..*end).unwrap_or_default();
+            // A byte that is no text costs one cell.
+            std::str::from_utf8(cell).unwrap_or_default()
+        });
+        cells.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn form(first: &str, is_whole: bool) -> &'static str {
+        match ObjectForm::of(first.as_bytes(), is_whole) {
+            None => "open",
+            Some(ObjectForm::Table(_)) => "table",
+            Some(_) => "json",
+        }
+    }
+
+    #[test]
+    fn a_table_is_known_by_its_first_line() {
+        for (first, expected) in [
+            ("\"eventtime\",\"eventsource\",\"eventname\"\n", "table"),
+            ("\u{feff}Event name;Event time;Region\r\n", "table"),
+            ("TimeGenerated [UTC]\tEventName\tEventSource\n1", "table"),
+            ("@timestamp,@message\n", "table"),
+            ("# Execution Time: t\neventName,eventTime\n", "table"),
+            ("# Execution Time: t\neventName,", "open"),
+            ("eventname,even", "open"),
+            ("{\"eventname\",\"eventsource\"\n", "json"),
+            ("", "open"),
+        ] {
+            assert_eq!(form(first, false), expected, "{first}");
+        }
+        assert_eq!(
+            (form("eventname,eventtime", true), form("", true)),
+            ("table", "json")
+        );
+        for other in [
+            "name,time\n",
+            "eventname\n",
+            "message\n",
+            "event name in eventtime\n",
+        ] {
+            assert_eq!(form(other, false), "json", "{other}");
+        }
+    }
+
+    /// Rows as JSON, from pieces of this length.
+    fn rows(text: &str, piece: usize) -> Vec<String> {
+        let mut table = TableReader::new(b',');
+        let mut rows = Vec::new();
+        let mut add = |row: ObjectPiece<'_>| {
+            rows.push(match row {
+                ObjectPiece::Row(json) => String::from_utf8(json.to_vec()).unwrap(),
+                ObjectPiece::TooLarge | ObjectPiece::Json(_) => "too large".to_owned(),
+            });
+        };
+        for piece in text.as_bytes().chunks(piece) {
+            table.feed(piece, &mut add);
+        }
+        table.feed(b"", &mut add);
+        rows
+    }
+
+    #[test]
+    fn rows_are_the_same_in_pieces_of_any_length() {
+        let text = "a,b\r\n\"x\"\"y\n\",\"\"\n\n1,2,3\n,\nz";
+        let expected = [
+            r#"{"a":"x\"y\n","b":null}"#,
+            r#"{"a":"1","b":"2"}"#,
+            r#"{"a":"z"}"#,
+        ];
+        for piece in 1..text.len() {
+            assert_eq!(rows(text, piece), expected, "{piece}");
+        }
+    }
+
+    #[test]
+    fn a_row_beyond_the_limit_costs_only_itself() {
+        let long = "x".repeat(2 * MAX_RECORD_BYTES);
+        let wide = ",".repeat(2 * COLUMNS);
+        let text = format!("a,b\n{long},1\n{wide}\n2,3\n");
+        let expected = ["too large", "too large", r#"{"a":"2","b":"3"}"#];
+        assert_eq!(rows(&text, 1 << 16), expected);
+    }
+}
