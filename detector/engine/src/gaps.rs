@@ -112,8 +112,8 @@ struct MissedHalves {
     uncovered: MissedByHour,
     /// In hours with KMS events.
     lost: MissedByHour,
-    /// By account and region, the times of reads that decrypt in such hours, and whether the
-    /// Decrypt was found.
+    /// By account and region, the times of reads that decrypt in such hours and of KMS Decrypts,
+    /// and whether a Decrypt was seen.
     expected: BTreeMap<(SharedStr, SharedStr), Vec<(EventTime, bool)>>,
 }
 
@@ -122,7 +122,11 @@ impl MissedHalves {
         let head = &access.head;
         let hour = CoverageMark::at(head.account.clone(), head.region.clone(), head.time);
         match (access.method, access.decrypt.status) {
-            (AccessMethod::DecryptOnly, _) => self.lost.entry(hour).or_default().reads += 1,
+            (AccessMethod::DecryptOnly, _) => {
+                self.expect(access, true);
+                self.lost.entry(hour).or_default().reads += 1;
+            }
+            (AccessMethod::DirectDecrypt, _) => self.expect(access, true),
             (_, DecryptStatus::Absent) => {
                 self.expect(access, false);
                 self.lost.entry(hour).or_default().decrypts += 1;
@@ -147,14 +151,17 @@ impl MissedHalves {
         expected.push((head.time, is_found));
     }
 
-    /// Times within hours with KMS events in which none was logged: many reads in a row lack their
-    /// Decrypts. These reads are no longer counted by hour.
+    /// Times within hours with KMS events in which no Decrypt was logged: many reads in a row lack
+    /// theirs. These reads are no longer counted by hour.
     fn silences(&mut self) -> Vec<CoverageGap> {
         let mut gaps = Vec::new();
         for ((account, region), mut expected) in std::mem::take(&mut self.expected) {
             // Of one second, those with a Decrypt come first: they belong to both sides.
             expected.sort_unstable_by_key(|(time, is_found)| (*time, !is_found));
-            for run in expected.chunk_by(|(_, a), (_, b)| a == b) {
+            // A longer time without any read says nothing about what was logged in it.
+            let is_near = |a: EventTime, b: EventTime| b.0 - a.0 <= COVERAGE_BUCKET_SECS;
+            let runs = expected.chunk_by(|a, b| a.1 == b.1 && is_near(a.0, b.0));
+            for run in runs {
                 let Some(((first, false), (last, _))) = run.first().zip(run.last()) else {
                     continue;
                 };

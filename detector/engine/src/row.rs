@@ -13,7 +13,7 @@ mod structs;
 use crate::record_shape::RecordShape;
 use crate::shallow::TopLevel;
 
-pub(crate) use self::columns::column_key;
+pub(crate) use self::columns::{WHOLE, column_key, is_column};
 pub use self::fields::FormFields;
 
 /// A record that a row tells of.

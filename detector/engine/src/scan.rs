@@ -112,6 +112,9 @@ struct UnitSink<'s, 'r> {
     in_tree: bool,
     /// Whether the bytes of the object are no text.
     is_binary: bool,
+    is_begun: bool,
+    /// Whether the current record is written from a row.
+    is_row: bool,
     scan_result: &'s mut ScanResult,
     /// Takes what was found out of the scan result whenever it is a part.
     take_part: &'s mut dyn FnMut(&mut ScanResult),
@@ -169,6 +172,8 @@ impl<'r> ObjectScanner<'r> {
             origin,
             in_tree,
             is_binary: false,
+            is_begun: false,
+            is_row: false,
             scan_result,
             take_part: &mut |_| {},
         };
@@ -214,6 +219,8 @@ impl<'r> ObjectScanner<'r> {
             origin,
             in_tree,
             is_binary: false,
+            is_begun: false,
+            is_row: false,
             scan_result,
             take_part,
         };

@@ -2,6 +2,7 @@
 
 mod compare;
 
+use std::path::PathBuf;
 use std::time::Instant;
 
 use secretrail_engine::alert::Alert;
@@ -14,8 +15,8 @@ use crate::args::settings::{RunSettings, only_rows};
 use crate::args::{self, OutputFormat};
 use crate::exit;
 use crate::host::{ProcessHost, RunFailure};
-use crate::input::rules_and_policy;
 use crate::input::session::{self, EvaluationTask, OpenedInput, SessionResult, find};
+use crate::input::{overwrite, rules_and_policy};
 use crate::output::out::OpenOutput;
 use crate::output::run_summary::close;
 use crate::output::{listing, report};
@@ -76,6 +77,8 @@ fn settings(args: &args::ReplayArgs, host: &ProcessHost) -> Result<RunSettings, 
         return Err(only_rows("replay"));
     }
     rules_and_policy::refuse_as_output(&settings, &args.files, &args.policy)?;
+    let compared = args.compare.iter().map(PathBuf::as_path);
+    overwrite::refuse(settings.output.as_deref(), compared)?;
     Ok(settings)
 }
 

@@ -13,6 +13,7 @@ mod reported;
 #[cfg(test)]
 mod tests;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -27,6 +28,7 @@ use crate::exit;
 use crate::host::{ProcessHost, RunFailure, say};
 use crate::input::aws::{self, Connection};
 use crate::input::object::InputProblem;
+use crate::input::overwrite;
 use crate::input::progress::bytes_bar;
 use crate::input::s3::store;
 use crate::input::session;
@@ -113,6 +115,8 @@ fn read_all(
 fn settings(args: &args::VerifyArgs, host: &ProcessHost) -> Result<RunSettings, RunFailure> {
     let settings = RunSettings::new(&args.input, &args.output, host)?;
     settings.must_be_rows("verify")?;
+    let keys = args.public_keys.iter().map(PathBuf::as_path);
+    overwrite::refuse(settings.output.as_deref(), keys)?;
     if settings.reads_stdin() {
         return Err(RunFailure::Usage(
             "verify reads trees of digests and logs, not standard input".to_owned(),

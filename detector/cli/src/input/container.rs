@@ -3,6 +3,7 @@
 
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
 
+use secretrail_engine::limits::{MAX_INFLATE_RATIO, MAX_INFLATED_BYTES};
 use zip::ZipArchive;
 
 use crate::input::object::ObjectReadError;
@@ -22,6 +23,16 @@ pub(crate) enum ContainerBytes {
     File(std::fs::File),
     /// All its bytes.
     Bytes(Vec<u8>),
+}
+
+impl ContainerBytes {
+    /// Their number.
+    fn len(&self) -> io::Result<u64> {
+        match self {
+            Self::File(file) => Ok(file.metadata()?.len()),
+            Self::Bytes(bytes) => Ok(bytes.len() as u64),
+        }
+    }
 }
 
 /// Reads a member of a container: its name, if it has one, and its content.
@@ -58,26 +69,72 @@ impl Container {
         member: &mut ReadMember<'_>,
     ) -> Result<(), ObjectReadError> {
         match (self, bytes) {
-            (Self::Parquet, bytes) => member(None, &mut parquet::rows(bytes)?),
-            (Self::Zip, ContainerBytes::File(file)) => members(io::BufReader::new(file), member),
-            (Self::Zip, ContainerBytes::Bytes(bytes)) => members(Cursor::new(bytes), member),
+            (Self::Parquet, bytes) => {
+                let left = most(bytes.len()?);
+                let of = parquet::rows(bytes)?;
+                member(None, &mut Limited { of, left })
+            }
+            (Self::Zip, ContainerBytes::File(file)) => {
+                let stored = file.metadata()?.len();
+                members(io::BufReader::new(file), stored, member)
+            }
+            (Self::Zip, ContainerBytes::Bytes(bytes)) => {
+                let stored = bytes.len() as u64;
+                members(Cursor::new(bytes), stored, member)
+            }
         }
     }
 }
 
-fn members(archive: impl Read + Seek, member: &mut ReadMember<'_>) -> Result<(), ObjectReadError> {
-    let content = |error: &dyn ToString| ObjectReadError::Content(error.to_string());
-    let mut archive = ZipArchive::new(archive).map_err(|error| content(&error))?;
+/// Passes on the members of an archive. One that cannot be read does not keep the others from being
+/// read; the last such error is returned, with its name.
+fn members(
+    archive: impl Read + Seek,
+    stored: u64,
+    member: &mut ReadMember<'_>,
+) -> Result<(), ObjectReadError> {
+    let mut archive = ZipArchive::new(archive)
+        .map_err(|error| ObjectReadError::Content(format!("is no zip archive: {error}")))?;
+    // The total counts: members may lie within each other.
+    let (mut left, mut failed) = (most(stored), Ok(()));
     for index in 0..archive.len() {
-        let mut file = archive.by_index(index).map_err(|error| {
-            ObjectReadError::Content(format!("member {} of the zip archive: {error}", index + 1))
-        })?;
-        if file.is_file() {
-            let name = file.name().unwrap_or_default().into_owned();
-            member(Some(&name), &mut file)?;
+        let read = match archive.by_index(index) {
+            Err(error) => Err(format!("member {}: {error}", index + 1)),
+            Ok(file) if !file.is_file() => Ok(()),
+            Ok(file) => {
+                let name = file.name().unwrap_or_default().into_owned();
+                let mut file = Limited { of: file, left };
+                let read = member(Some(&name), &mut file);
+                left = file.left;
+                read.map_err(|error| format!("{name}: {error}"))
+            }
+        };
+        if let Err(error) = read {
+            failed = Err(ObjectReadError::Content(error));
         }
     }
-    Ok(())
+    failed
+}
+
+/// Most bytes that a container of this size may hold, as for compressed logs.
+fn most(stored: u64) -> u64 {
+    MAX_INFLATED_BYTES.max(stored.saturating_mul(MAX_INFLATE_RATIO))
+}
+
+/// A reader that fails after so many bytes.
+struct Limited<R> {
+    of: R,
+    left: u64,
+}
+
+impl<R: Read> Read for Limited<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let read = self.of.read(out)?;
+        self.left = self.left.checked_sub(read as u64).ok_or_else(|| {
+            io::Error::other("holds more than such a file may: is it meant to fill the memory?")
+        })?;
+        Ok(read)
+    }
 }
 
 #[cfg(feature = "parquet")]
@@ -87,6 +144,7 @@ mod parquet {
     use std::io::{self, Read};
     use std::sync::Arc;
 
+    use parquet::errors::ParquetError;
     use parquet::file::reader::{ChunkReader, FileReader, SerializedFileReader};
     use parquet::record::reader::RowIter;
     use parquet::schema::types::Type;
@@ -114,16 +172,24 @@ mod parquet {
 
     /// The rows of a file.
     pub(super) fn rows(bytes: ContainerBytes) -> Result<Lines, ObjectReadError> {
-        let rows = match bytes {
+        let rows = guarded(|| match bytes {
             ContainerBytes::File(file) => of(file),
             ContainerBytes::Bytes(bytes) => of(bytes::Bytes::from(bytes)),
-        };
+        });
         let rows = rows.map_err(|error| ObjectReadError::Content(error.to_string()))?;
         Ok(Lines {
             rows,
             line: Vec::new(),
             at: 0,
         })
+    }
+
+    /// The library panics at schemas that it does not expect.
+    fn guarded<T>(read: impl FnOnce() -> parquet::errors::Result<T>) -> parquet::errors::Result<T> {
+        let general = |text: &str| ParquetError::General(text.to_owned());
+        // Nothing of what panicked is used again.
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(read))
+            .unwrap_or_else(|_| Err(general("the Parquet file has a form that cannot be read")))
     }
 
     fn of<R: ChunkReader + 'static>(source: R) -> parquet::errors::Result<RowIter<'static>> {
@@ -158,10 +224,10 @@ mod parquet {
     impl Read for Lines {
         fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
             if self.at >= self.line.len() {
-                let Some(row) = self.rows.next() else {
+                let next = guarded(|| self.rows.next().transpose());
+                let Some(row) = next.map_err(io::Error::other)? else {
                     return Ok(0);
                 };
-                let row = row.map_err(io::Error::other)?;
                 self.line.clear();
                 serde_json::to_writer(&mut self.line, &row.to_json_value())?;
                 self.line.push(b'\n');

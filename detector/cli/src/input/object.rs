@@ -165,6 +165,10 @@ impl InputObject {
 const TAGGED: u64 = 4_096;
 
 fn tag_of_file(path: &Path) -> io::Result<String> {
+    // A pipe must not be opened twice.
+    if !std::fs::metadata(path)?.is_file() {
+        return Ok(String::new());
+    }
     let mut file = File::open(path)?;
     let meta = file.metadata()?;
     let size = meta.len();

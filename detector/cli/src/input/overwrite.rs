@@ -3,6 +3,8 @@
 use std::path::Path;
 
 use same_file::Handle;
+use secretrail_engine::object;
+use secretrail_engine::report::SkippedObject;
 
 use crate::host::RunFailure;
 use crate::input::object::{InputObject, ObjectPlace};
@@ -24,8 +26,7 @@ pub fn refuse<'p>(
         return Ok(());
     };
     for input in inputs {
-        // One that cannot be opened is reported when it is read.
-        if Handle::from_path(input).is_ok_and(|input| input == handle) {
+        if is_lost(input, output, &handle) {
             return Err(RunFailure::Usage(format!(
                 "--output {} is the input {}, which would be lost; choose another file",
                 output.display(),
@@ -34,6 +35,25 @@ pub fn refuse<'p>(
         }
     }
     Ok(())
+}
+
+/// Whether the output is this input, or a file in this folder of inputs that may be one: also those
+/// that this run does not read are evidence, or rules.
+fn is_lost(input: &Path, output: &Path, handle: &Handle) -> bool {
+    // What cannot be looked at is reported when it is read.
+    let Ok(meta) = std::fs::metadata(input) else {
+        return false;
+    };
+    if meta.is_dir() {
+        let (Ok(folder), Ok(output)) = (input.canonicalize(), output.canonicalize()) else {
+            return false;
+        };
+        let name = output.to_string_lossy();
+        let skipped = SkippedObject::by_name(&object::parse(&name), &name);
+        return output.starts_with(folder) && skipped != Some(SkippedObject::NotALog);
+    }
+    // A pipe must not be opened twice.
+    meta.is_file() && Handle::from_path(input).is_ok_and(|input| input == *handle)
 }
 
 /// The files among objects.
@@ -67,5 +87,9 @@ mod tests {
             refuse(Some(&at(output)), [log.as_path()]).unwrap();
         }
         refuse(None, [log.as_path()]).unwrap();
+        // In a folder of logs, whatever may be one; a report is none.
+        std::fs::write(at("report.html"), "").unwrap();
+        assert!(refuse(Some(&at("other.json")), [folder.path()]).is_err());
+        refuse(Some(&at("report.html")), [folder.path()]).unwrap();
     }
 }

@@ -7,7 +7,7 @@ use indicatif::ProgressBar;
 use memmap2::MmapMut;
 use secretrail_engine::inflate::InflateBuffer;
 use secretrail_engine::limits::WHOLE_OBJECT_BYTES;
-use secretrail_engine::object::RecordOrigin;
+use secretrail_engine::object::{self, RecordOrigin};
 use secretrail_engine::scan::{ObjectScanner, ScanInput, ScanResult};
 
 use crate::input::container::{Container, ContainerBytes};
@@ -139,8 +139,7 @@ impl<'r> ObjectReader<'r> {
         result
     }
 
-    /// Reads the members of a container. One that cannot be read does not keep the others from
-    /// being read; the last such error is returned, with its name.
+    /// Reads the members of a container; each has the delivery that its own name has.
     fn members(
         &mut self,
         container: Option<Container>,
@@ -152,17 +151,15 @@ impl<'r> ObjectReader<'r> {
         let Some(container) = container else {
             return Ok(());
         };
-        let mut failed = Ok(());
         container.read(bytes, &mut |name, mut content| {
+            let delivered = name.and_then(|name| object::parse(name).delivered);
+            let origin = RecordOrigin {
+                delivered: delivered.or(origin.delivered),
+                ..origin.clone()
+            };
             let input = ScanInput::Stream(&mut content);
-            if let Err(error) = self.scan(input, object, origin, scan_result) {
-                let named =
-                    name.map_or_else(|| error.to_string(), |name| format!("{name}: {error}"));
-                failed = Err(ObjectReadError::Content(named));
-            }
-            Ok(())
-        })?;
-        failed
+            self.scan(input, object, &origin, scan_result)
+        })
     }
 
     /// Scans an input for records.

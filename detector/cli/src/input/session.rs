@@ -3,6 +3,7 @@
 //! history.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 
 use ahash::HashSet;
@@ -108,10 +109,9 @@ pub(crate) fn walk(
 ) -> Result<WalkedObjects, RunFailure> {
     let mut objects = walk::walk(&settings.paths, &settings.selection, store, digests);
     manifest::check(&mut objects, store);
-    overwrite::refuse(
-        settings.output.as_deref(),
-        overwrite::files(&objects.objects),
-    )?;
+    let files = overwrite::files(&objects.objects);
+    let paths = settings.paths.iter().map(PathBuf::as_path);
+    overwrite::refuse(settings.output.as_deref(), files.chain(paths))?;
     Ok(objects)
 }
 

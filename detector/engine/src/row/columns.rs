@@ -20,7 +20,7 @@ pub(crate) fn column_key(name: &str) -> String {
 }
 
 /// Columns by their names in one spelling, and the fields that they hold.
-const COLUMNS: [(&str, &[&str]); 60] = [
+const COLUMNS: [(&str, &[&str]); 59] = [
     ("eventversion", &["eventVersion"]),
     ("useridentity", &["userIdentity"]),
     ("eventtime", &["eventTime"]),
@@ -143,7 +143,6 @@ const COLUMNS: [(&str, &[&str]); 60] = [
     ),
     // Partitions.
     ("accountid", &["recipientAccountId"]),
-    ("account", &["recipientAccountId"]),
     ("region", &["awsRegion"]),
 ];
 
@@ -180,9 +179,15 @@ const STRUCTS: [&str; 3] = ["userIdentity", "resources", "addendum"];
 
 /// The record that columns tell of; `None` if they do not say what happened.
 pub(super) fn record<'c>(columns: impl Iterator<Item = (&'c str, &'c [u8])>) -> Option<RowRecord> {
-    let columns: BTreeMap<String, &[u8]> = columns
-        .map(|(name, value)| (column_key(name), value))
-        .collect();
+    // Of two columns with one name the first that has a value counts.
+    let mut by_key: BTreeMap<String, &[u8]> = BTreeMap::new();
+    for (name, value) in columns {
+        let known = by_key.entry(column_key(name)).or_insert(value);
+        if is_empty(known) {
+            *known = value;
+        }
+    }
+    let columns = by_key;
     let has = |name: &str| columns.contains_key(name);
     if !has("eventname") || !(has("eventtime") || has("timegenerated")) {
         return None;
@@ -190,21 +195,36 @@ pub(super) fn record<'c>(columns: impl Iterator<Item = (&'c str, &'c [u8])>) -> 
     let shape = shape(&has)?;
     let mut record = Map::new();
     for (column, path) in COLUMNS {
+        // Beside the caller as a whole it is a partition, else a part of the caller.
+        if column == "accountid" && !has("useridentity") {
+            continue;
+        }
         if let Some(value) = columns.get(column).and_then(|value| value_of(value, path)) {
             put(&mut record, path, value);
         }
     }
     time(&mut record);
-    if record
-        .get("eventSource")
-        .is_none_or(|source| !source.is_string())
-    {
+    // The source of notifications of S3 and others begins with `aws:`.
+    let source = record.get("eventSource").and_then(Value::as_str)?;
+    if source.starts_with("aws:") {
         return None;
     }
     Some(RowRecord {
         bytes: Value::Object(record).to_string().into_bytes(),
         shape,
     })
+}
+
+/// Whether a column with this name holds a field of a record, or a whole one.
+pub(crate) fn is_column(key: &str) -> bool {
+    COLUMNS.iter().any(|(column, _)| *column == key) || WHOLE.contains(&key)
+}
+
+/// Columns that hold a whole record.
+pub(crate) const WHOLE: [&str; 4] = ["eventjson", "cloudtrailevent", "message", "raw"];
+
+fn is_empty(value: &[u8]) -> bool {
+    [&b""[..], b"null", b"\"\"", b"\"null\""].contains(&value)
 }
 
 /// The form of a row with these columns; `None` for records by themselves.

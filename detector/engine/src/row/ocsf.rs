@@ -71,7 +71,12 @@ pub(super) fn record(event: &[u8]) -> Option<RowRecord> {
             .iter()
             .find_map(|source| stated(at(&event, source)?));
         if let Some(value) = value {
-            put(&mut record, path, value);
+            let is_text = path.first().is_some_and(|name| AS_TEXT.contains(name));
+            put(
+                &mut record,
+                path,
+                if is_text { parsed(value) } else { value },
+            );
         }
     }
     let time = at(&event, "time").or_else(|| at(&event, "time_dt"))?;
@@ -97,18 +102,28 @@ fn at<'v>(value: &'v Value, path: &str) -> Option<&'v Value> {
         .try_fold(value, |value, name| value.get(name))
 }
 
-/// A value that tells something; JSON text is what it holds.
+/// A value, unless it stands for nothing: empty objects and texts do.
 fn stated(value: &Value) -> Option<Value> {
     match value {
         Value::Null => None,
         Value::Object(fields) if fields.is_empty() => None,
         Value::String(text) if text.is_empty() || text == "null" => None,
-        Value::String(text) if text.starts_with(['{', '[']) => {
-            Some(serde_json::from_str(text).unwrap_or_else(|_| value.clone()))
-        }
         value => Some(value.clone()),
     }
 }
+
+/// What JSON text holds; other values as they are.
+fn parsed(value: Value) -> Value {
+    match &value {
+        Value::String(text) if text.starts_with(['{', '[']) => {
+            serde_json::from_str(text).unwrap_or(value)
+        }
+        _ => value,
+    }
+}
+
+/// Fields that some versions hold as JSON text. The text of others is the caller's.
+const AS_TEXT: [&str; 2] = ["requestParameters", "responseElements"];
 
 /// ARN and principal id of the caller. Versions differ in which of two fields has which; an ARN
 /// says what it is.
@@ -164,6 +179,9 @@ fn resources(event: &Value) -> Option<Value> {
     Some(Value::Array(resources.collect()))
 }
 
+/// Names within each other in the name of an unmapped field.
+const DEEPEST: usize = 16;
+
 /// Fields of a record whose parts may be among the unmapped ones.
 const UNMAPPED: [&str; 13] = [
     "eventVersion",
@@ -197,7 +215,11 @@ fn unmapped(event: &Value, record: &mut Map<String, Value>) {
             .find(|known| known.eq_ignore_ascii_case(first));
         if let Some(known) = known {
             *first = known;
-            graft(record, &steps, value);
+            // Nothing in a record is nested deeper.
+            if steps.len() <= DEEPEST {
+                let is_whole = steps.len() == 1;
+                graft(record, &steps, if is_whole { parsed(value) } else { value });
+            }
         }
     }
 }
@@ -224,17 +246,48 @@ fn graft(record: &mut Map<String, Value>, path: &[&str], value: Value) {
     };
     let mut place = before.to_vec();
     place.push(name.trim_end_matches("[]"));
-    let items = text.split(',').map(|item| {
-        let mut element = Map::new();
-        match inner {
-            [] => Value::from(item),
-            inner => {
-                put(&mut element, inner, Value::from(item));
-                Value::Object(element)
+    let inner: Vec<&str> = inner
+        .iter()
+        .map(|name| name.trim_end_matches("[]"))
+        .collect();
+    let items: Vec<Value> = text
+        .split(',')
+        .map(|item| {
+            let mut element = Map::new();
+            if inner.is_empty() {
+                return Value::from(item);
+            }
+            put(&mut element, &inner, Value::from(item));
+            Value::Object(element)
+        })
+        .collect();
+    match known_list(record, &place) {
+        Some(known) => merge(known, items),
+        None => put(record, &place, Value::Array(items)),
+    }
+}
+
+fn known_list<'r>(
+    record: &'r mut Map<String, Value>,
+    place: &[&str],
+) -> Option<&'r mut Vec<Value>> {
+    let (first, rest) = place.split_first()?;
+    let first = record.get_mut(*first)?;
+    let list = rest
+        .iter()
+        .try_fold(first, |value, name| value.get_mut(*name))?;
+    list.as_array_mut()
+}
+
+/// Adds the fields of elements to those of a list that is known.
+fn merge(known: &mut [Value], items: Vec<Value>) {
+    for (known, item) in known.iter_mut().zip(items) {
+        if let (Value::Object(known), Value::Object(item)) = (known, item) {
+            for (name, value) in item {
+                known.entry(name).or_insert(value);
             }
         }
-    });
-    put(record, &place, Value::Array(items.collect()));
+    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ pub(super) fn parsed(text: &str) -> Value {
         return json;
     }
     let mut reader = StructReader { rest: text };
-    match reader.value(0) {
+    match reader.value(0, false) {
         Some(value) if reader.rest.trim().is_empty() => value,
         _ => Value::from(text),
     }
@@ -41,7 +41,7 @@ impl StructReader<'_> {
     }
 
     /// A value up to the comma or bracket that ends it; `None` if it has no end.
-    fn value(&mut self, depth: usize) -> Option<Value> {
+    fn value(&mut self, depth: usize, is_item: bool) -> Option<Value> {
         if depth > DEEPEST {
             return None;
         }
@@ -54,13 +54,20 @@ impl StructReader<'_> {
             self.rest = self.rest.get(json.byte_offset()..)?;
             return Some(value);
         }
-        if self.takes("{") {
-            return self.fields(depth);
+        let begun = self.rest;
+        let nested = if self.takes("{") {
+            self.fields(depth)
+        } else if self.takes("[") {
+            self.items(depth)
+        } else {
+            None
+        };
+        if nested.is_some() {
+            return nested;
         }
-        if self.takes("[") {
-            return self.items(depth);
-        }
-        let end = self.end_of_scalar()?;
+        // Also a text of the caller may begin with a bracket.
+        self.rest = begun;
+        let end = self.end_of_scalar(is_item)?;
         let (text, rest) = self.rest.split_at_checked(end)?;
         self.rest = rest;
         Some(scalar(text))
@@ -72,9 +79,12 @@ impl StructReader<'_> {
             let (name, rest) = self.rest.split_once('=')?;
             let name = name.trim().to_owned();
             self.rest = rest;
-            let value = self.value(depth + 1)?;
-            // The first counts: a later one may stand in the value of a caller.
-            fields.entry(name).or_insert(value);
+            let value = self.value(depth + 1, false)?;
+            // Of two, one stands in a value that the caller chose: neither can be believed.
+            let known = fields.insert(name, value);
+            if known.is_some() {
+                return None;
+            }
             if !self.takes(", ") && !self.rest.starts_with('}') {
                 return None;
             }
@@ -85,7 +95,7 @@ impl StructReader<'_> {
     fn items(&mut self, depth: usize) -> Option<Value> {
         let mut items = Vec::new();
         while !self.takes("]") {
-            items.push(self.value(depth + 1)?);
+            items.push(self.value(depth + 1, true)?);
             if !self.takes(", ") && !self.rest.starts_with(']') {
                 return None;
             }
@@ -93,21 +103,29 @@ impl StructReader<'_> {
         Some(Value::Array(items))
     }
 
-    /// Where a text ends: before a closing bracket that ends its struct, or before `, name=`.
-    fn end_of_scalar(&self) -> Option<usize> {
+    /// Where a text ends: before the brackets that end its struct, or before `, name=`; an item of
+    /// a list before any comma.
+    fn end_of_scalar(&self, is_item: bool) -> Option<usize> {
         let mut from = 0;
         loop {
-            let found = self.rest.get(from..)?.find([',', '}', ']'])?;
-            let at = from + found;
+            let at = from + self.rest.get(from..)?.find([',', '}', ']'])?;
             let after = self.rest.get(at..)?;
-            let ends = match after.strip_prefix(", ") {
-                Some(next) => is_field(next) || !self.rest.contains('='),
-                None => !after.starts_with(',') && closes(after),
-            };
-            if ends {
+            if let Some(next) = after.strip_prefix(',') {
+                let ends = next
+                    .strip_prefix(' ')
+                    .is_some_and(|next| is_item || is_field(next));
+                if ends {
+                    return Some(at);
+                }
+                from = at + 1;
+                continue;
+            }
+            let rest = after.trim_start_matches(['}', ']']);
+            if rest.is_empty() || rest.starts_with(", ") {
                 return Some(at);
             }
-            from = at + 1;
+            // Past the whole run of brackets: each is looked at once.
+            from = at + after.len() - rest.len();
         }
     }
 }
@@ -118,17 +136,17 @@ fn is_empty(value: &Value) -> bool {
 
 /// Whether the name of a field and `=` follow.
 fn is_field(text: &str) -> bool {
-    let name = text.split_once('=').map(|(name, _)| name);
-    name.is_some_and(|name| {
-        !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-    })
+    let is_letter = |letter: &u8| letter.is_ascii_alphanumeric() || *letter == b'_';
+    let length = text
+        .bytes()
+        .take(LONGEST_NAME)
+        .take_while(is_letter)
+        .count();
+    length > 0 && text.as_bytes().get(length) == Some(&b'=')
 }
 
-/// Whether brackets end values here: what follows them is another, a comma, or the end.
-fn closes(text: &str) -> bool {
-    let after = text.trim_start_matches(['}', ']']);
-    after.is_empty() || after.starts_with(", ")
-}
+/// Longest name of a field.
+const LONGEST_NAME: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -159,15 +177,34 @@ mod tests {
             ("{a=, b={}, c=[]}", json!({"a": null, "b": {}, "c": []})),
             ("null", json!(null)),
             ("plain", json!("plain")),
+            (
+                "{secretId=a, description=[prod] x}",
+                json!({"secretId": "a", "description": "[prod] x"}),
+            ),
+            ("{a=x}} y, b=z}", json!({"a": "x}} y", "b": "z"})),
         ] {
             assert_eq!(parsed(text), expected, "{text}");
         }
     }
 
     #[test]
+    fn time_grows_with_the_text() {
+        let many = 1 << 20;
+        for text in [
+            format!("{{a={}x", "}".repeat(many)),
+            format!("[{}", "a, ".repeat(many)),
+            format!("{{a=x{}", ", b".repeat(many)),
+        ] {
+            parsed(&text);
+        }
+    }
+
+    #[test]
     fn what_is_none_stays_as_it_is() {
         let deep = format!("{}x{}", "{a=".repeat(40), "}".repeat(40));
-        for text in ["{a", "{a=b", "[a", "{a=b}x", "{a={b=c}", &deep] {
+        // A caller has written a second secret into a description.
+        let spoofed = "{description=x, secretId=decoy, secretId=app}";
+        for text in ["{a", "{a=b", "[a", "{a=b}x", &deep, spoofed] {
             assert_eq!(parsed(text), Value::from(text), "{text}");
         }
     }

@@ -1,11 +1,13 @@
 //! Splits an object into pieces: JSON as by [`RecordSplitter`], and query results as CSV, of which
 //! each row becomes a JSON object with its columns.
 
+use std::borrow::Cow;
+
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 use serde_json::{Map, Value};
 
 use crate::limits::MAX_RECORD_BYTES;
-use crate::row::column_key;
+use crate::row::{WHOLE, column_key, is_column};
 use crate::split::{RecordSplitter, SplitPiece};
 
 /// Bytes at the beginning of an object in which the first line of a table must end.
@@ -13,9 +15,6 @@ const FIRST_LINE: usize = 64 * 1024;
 
 /// Columns of a row: more than any result has, and a limit for hostile files.
 const COLUMNS: usize = 4_096;
-
-/// Columns that hold a whole record.
-const WHOLE: [&str; 4] = ["eventjson", "cloudtrailevent", "message", "raw"];
 
 /// A piece of an object.
 pub(super) enum ObjectPiece<'a> {
@@ -25,6 +24,8 @@ pub(super) enum ObjectPiece<'a> {
     Row(&'a [u8]),
     /// A row that is longer than a record may be.
     TooLarge,
+    /// A row with fewer cells than there are columns: it is cut.
+    Cut,
 }
 
 /// Splits an object into pieces, whether it is JSON or a table.
@@ -58,6 +59,10 @@ impl PieceReader {
 
     /// Takes the next bytes and passes on each piece that ends in them.
     pub(super) fn feed(&mut self, bytes: &[u8], sink: &mut dyn FnMut(ObjectPiece<'_>)) {
+        // No bytes would end a table.
+        if bytes.is_empty() {
+            return;
+        }
         match std::mem::take(&mut self.form) {
             ObjectForm::Open(begun) if begun.is_empty() => self.begin(bytes, false, sink),
             ObjectForm::Open(begun) => self.begin(&[&begun, bytes].concat(), false, sink),
@@ -147,18 +152,24 @@ fn is_header(columns: &[String]) -> bool {
     says_what || (columns.len() > 1 && WHOLE.iter().any(|name| has(name)))
 }
 
-fn value_of(cell: &str) -> Value {
-    if cell.is_empty() {
-        Value::Null
-    } else {
-        Value::from(cell)
+/// A row as JSON. What is empty is absent, but its column still tells the form of the row.
+fn object(header: &[Option<String>], cells: &[Cow<'_, str>]) -> String {
+    let mut row = Map::new();
+    for (column, cell) in header.iter().zip(cells) {
+        let Some(column) = column else { continue };
+        // Of columns with one name the first that has a value counts.
+        let known = row.entry(column.clone()).or_insert(Value::Null);
+        if known.is_null() && !cell.is_empty() {
+            *known = Value::from(&**cell);
+        }
     }
+    Value::Object(row).to_string()
 }
 
 /// Something in a table.
 enum TableRow<'t> {
     /// The cells of a row.
-    Cells(Vec<&'t str>),
+    Cells(Vec<Cow<'t, str>>),
     /// A row beyond the limit of a record.
     TooLarge,
 }
@@ -171,7 +182,10 @@ struct TableReader {
     /// Bytes and cells of the row that was begun.
     begun: (usize, usize),
     is_too_large: bool,
-    header: Option<Vec<String>>,
+    delimiter: u8,
+    may_comment: bool,
+    /// The columns; `None` before they are known, and for those that tell nothing of a record.
+    header: Option<Vec<Option<String>>>,
 }
 
 impl TableReader {
@@ -186,6 +200,8 @@ impl TableReader {
             begun: (0, 0),
             is_too_large: false,
             header: None,
+            delimiter,
+            may_comment: true,
         }
     }
 
@@ -195,18 +211,16 @@ impl TableReader {
         self.rows(bytes, &mut |row| match (&header, row) {
             (_, TableRow::TooLarge) => found(ObjectPiece::TooLarge),
             (None, TableRow::Cells(cells)) => {
-                header = Some(cells.into_iter().map(ToOwned::to_owned).collect());
+                let columns = cells.into_iter().map(Cow::into_owned);
+                let columns =
+                    columns.map(|name| Some(name).filter(|name| is_column(&column_key(name))));
+                header = Some(columns.collect());
             }
             (Some(header), TableRow::Cells(cells)) => {
-                // What is empty in a table is absent; its column still tells the form of the row.
-                let is_empty = cells.iter().all(|cell| cell.is_empty());
-                let row: Map<String, Value> = header
-                    .iter()
-                    .zip(cells)
-                    .map(|(column, cell)| (column.clone(), value_of(cell)))
-                    .collect();
-                if !is_empty {
-                    found(ObjectPiece::Row(Value::Object(row).to_string().as_bytes()));
+                if cells.len() < header.len() {
+                    found(ObjectPiece::Cut);
+                } else if cells.iter().any(|cell| !cell.is_empty()) {
+                    found(ObjectPiece::Row(object(header, &cells).as_bytes()));
                 }
             }
         });
@@ -239,6 +253,11 @@ impl TableReader {
                     };
                     found(row);
                     self.begun = (0, 0);
+                    // Only before the first line may there be comments: a cell may begin with `#`.
+                    if self.may_comment {
+                        self.may_comment = false;
+                        self.reader = ReaderBuilder::new().delimiter(self.delimiter).build();
+                    }
                 }
             }
         }
@@ -259,14 +278,14 @@ impl TableReader {
     }
 
     /// The cells of the row that is complete.
-    fn row(&self) -> Vec<&str> {
+    fn row(&self) -> Vec<Cow<'_, str>> {
         let (_, cells) = self.begun;
         let ends = self.ends.get(..cells).unwrap_or_default();
         let starts = [0].iter().chain(ends);
         let cells = starts.zip(ends).map(|(start, end)| {
             let cell = self.cells.get(*start..*end).unwrap_or_default();
-            // A byte that is no text costs one cell.
-            std::str::from_utf8(cell).unwrap_or_default()
+            // A byte that is no text costs only itself.
+            String::from_utf8_lossy(cell)
         });
         cells.collect()
     }
@@ -320,6 +339,7 @@ mod tests {
         let mut add = |row: ObjectPiece<'_>| {
             rows.push(match row {
                 ObjectPiece::Row(json) => String::from_utf8(json.to_vec()).unwrap(),
+                ObjectPiece::Cut => "cut".to_owned(),
                 ObjectPiece::TooLarge | ObjectPiece::Json(_) => "too large".to_owned(),
             });
         };
@@ -332,11 +352,11 @@ mod tests {
 
     #[test]
     fn rows_are_the_same_in_pieces_of_any_length() {
-        let text = "a,b\r\n\"x\"\"y\n\",\"\"\n\n1,2,3\n,\nz";
+        let text = "eventname,other,raw\r\n\"x\"\"y\n\",1,\"\"\n\n#1,2,3,4\n,,\nz";
         let expected = [
-            r#"{"a":"x\"y\n","b":null}"#,
-            r#"{"a":"1","b":"2"}"#,
-            r#"{"a":"z"}"#,
+            r##"{"eventname":"x\"y\n","raw":null}"##,
+            r##"{"eventname":"#1","raw":"3"}"##,
+            "cut",
         ];
         for piece in 1..text.len() {
             assert_eq!(rows(text, piece), expected, "{piece}");
@@ -347,8 +367,8 @@ mod tests {
     fn a_row_beyond_the_limit_costs_only_itself() {
         let long = "x".repeat(2 * MAX_RECORD_BYTES);
         let wide = ",".repeat(2 * COLUMNS);
-        let text = format!("a,b\n{long},1\n{wide}\n2,3\n");
-        let expected = ["too large", "too large", r#"{"a":"2","b":"3"}"#];
+        let text = format!("eventname,raw\n{long},1\n{wide}\n2,3\n");
+        let expected = ["too large", "too large", r#"{"eventname":"2","raw":"3"}"#];
         assert_eq!(rows(&text, 1 << 16), expected);
     }
 }

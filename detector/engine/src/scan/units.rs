@@ -18,7 +18,7 @@ impl UnitSink<'_, '_> {
     pub(super) fn feed(&mut self, pieces: &mut PieceReader, bytes: &[u8]) {
         // Programs and pictures would be counted as thousands of damaged records. They are one
         // thing that is no record; a log whose beginning was overwritten is read all the same.
-        let is_first = self.scan_result.report.bytes == 0;
+        let is_first = !std::mem::replace(&mut self.is_begun, true);
         self.scan_result.report.bytes += bytes.len() as u64;
         if is_first && is_binary(bytes) {
             self.is_binary = true;
@@ -38,6 +38,10 @@ impl UnitSink<'_, '_> {
             ObjectPiece::TooLarge => {
                 let report = &mut self.scan_result.report;
                 report.skip_record(SkippedRecord::TooLarge);
+            }
+            ObjectPiece::Cut => {
+                let report = &mut self.scan_result.report;
+                report.skip_record(SkippedRecord::Truncated);
             }
         }
     }
@@ -143,7 +147,9 @@ impl UnitSink<'_, '_> {
     /// Handles a record that was unwrapped, or that a row tells of.
     fn unwrapped(&mut self, record: &[u8], shape: RecordShape) {
         self.scan_result.report.form_fields.note(shape, record);
+        self.is_row = is_row(shape);
         self.found(record, &TopLevel::of(record), shape);
+        self.is_row = false;
     }
 
     fn malformed(&mut self, unit: &[u8]) {
@@ -193,13 +199,22 @@ impl UnitSink<'_, '_> {
 
     /// A KMS record that is not a Decrypt for a secret at least proves that KMS events are logged.
     fn presence(&mut self, top: &TopLevel<'_>) {
-        if is_of_kms(top.text("eventSource").as_deref()) && !is_decrypt_without_parameters(top) {
+        if is_of_kms(top.text("eventSource").as_deref()) && self.proves_coverage(top) {
             self.mark(
                 top.text("recipientAccountId").as_deref(),
                 top.text("awsRegion").as_deref(),
                 top.text("eventTime").as_deref(),
             );
         }
+    }
+
+    /// Whether a KMS event proves that a Decrypt for a secret would have been seen. A log has all
+    /// of a record; of a row only Decrypts with their parameters show that these were kept.
+    fn proves_coverage(&self, top: &TopLevel<'_>) -> bool {
+        let has_parameters = top
+            .get("requestParameters")
+            .is_some_and(|parameters| parameters.starts_with(b"{"));
+        !self.is_row || (has_parameters && top.text("eventName").as_deref() == Some("Decrypt"))
     }
 
     /// Returns whether the record has a time, if it needs one.
@@ -209,8 +224,7 @@ impl UnitSink<'_, '_> {
         }
         let document = &LazyDocument::new(text);
         if is_of_kms(record.event_source.get())
-            && !(record.event_name.get() == Some("Decrypt")
-                && is_decrypt_without_parameters(&TopLevel::of(text.as_bytes())))
+            && (!self.is_row || self.proves_coverage(&TopLevel::of(text.as_bytes())))
         {
             self.mark(
                 record.recipient_account_id.get(),
@@ -235,13 +249,10 @@ impl UnitSink<'_, '_> {
     }
 }
 
-/// Whether a record is of a Decrypt without any parameters, as in forms that have no place for
-/// them: it does not prove that a Decrypt for a secret would have been seen.
-fn is_decrypt_without_parameters(top: &TopLevel<'_>) -> bool {
-    let parameters = top.get("requestParameters");
-    top.text("eventName").as_deref() == Some("Decrypt")
-        && parameters.is_none_or(|parameters| parameters == b"null")
-        && top.get("errorCode").is_none()
+/// Whether a record is written from a row, which may have no place for parameters.
+fn is_row(shape: RecordShape) -> bool {
+    use RecordShape::{EventHistory, Ocsf, QueryResult, Sentinel};
+    matches!(shape, EventHistory | Ocsf | QueryResult | Sentinel)
 }
 
 fn is_of_kms(event_source: Option<&str>) -> bool {

@@ -77,7 +77,7 @@ impl RecordSplitter {
         if is_log || is_envelope {
             self.base = 0;
             self.nested = 0;
-            self.in_records = false;
+            (self.in_records, self.in_rows) = (false, false);
         }
         self.depth = self.base;
         self.place = EnvelopePlace::Between;
