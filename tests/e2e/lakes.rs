@@ -30,7 +30,7 @@ source, target = sys.argv[1:]
 duckdb.sql(f"COPY (SELECT *, 'x' AS observables FROM read_json('{source}', columns={columns})) "
            f"TO '{target}' (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 500)")
 print(json.dumps(duckdb.sql("SELECT count(*), count(*) FILTER (api.operation = 'GetSecretValue') "
-                            f"FROM '{target}'").fetchone()))
+                            f"FROM '{target}'").fetchall()[0]))
 "#;
 
 /// The accesses of logs, without the names of files.

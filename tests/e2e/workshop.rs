@@ -559,8 +559,9 @@ fn gaps_say_what_the_logs_cannot_show() {
     assert_eq!(
         reported,
         [
-            // KMS events of the hour before still prove that they are logged.
-            "records 2026-03-02T10:00:00Z 2026-03-02T12:00:00Z",
+            "records 2026-03-02T10:00:00Z 2026-03-02T11:00:00Z",
+            // KMS events of the hour before still prove that they are logged, until they end.
+            "kms_events 2026-03-02T10:59:00Z 2026-03-02T12:00:00Z",
             "kms_events 2026-03-02T12:00:00Z 2026-03-02T15:00:00Z",
             "deliveries 2026-03-02T12:25:00Z 2026-03-02T13:30:00Z",
             "trail_changed 2026-03-02T14:09:00Z 2026-03-02T14:09:00Z",

@@ -1,8 +1,8 @@
 //! Records of an object as they are, without evaluation.
 
-use super::table::{ObjectPiece, PieceReader};
 use crate::envelope::{is_record, record_of_row, unwrapped};
 use crate::inflate::{self, InflateError, InflateScratch};
+use crate::scan::table::{ObjectPiece, PieceReader};
 use crate::shallow::TopLevel;
 use crate::split::SplitPiece;
 
