@@ -49,6 +49,11 @@ pub(crate) fn close<'n>(wanted: &str, names: impl IntoIterator<Item = &'n str>) 
     names.take(SUGGESTED).collect()
 }
 
+/// Bytes as hexadecimal digits, in lower case.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -68,20 +68,17 @@ impl Container {
         bytes: ContainerBytes,
         member: &mut ReadMember<'_>,
     ) -> Result<(), ObjectReadError> {
+        // Most bytes that it may hold, as for compressed logs.
+        let left = MAX_INFLATED_BYTES.max(bytes.len()?.saturating_mul(MAX_INFLATE_RATIO));
         match (self, bytes) {
             (Self::Parquet, bytes) => {
-                let left = most(bytes.len()?);
                 let of = parquet::rows(bytes)?;
                 member(None, &mut Limited { of, left })
             }
             (Self::Zip, ContainerBytes::File(file)) => {
-                let stored = file.metadata()?.len();
-                members(io::BufReader::new(file), stored, member)
+                members(io::BufReader::new(file), left, member)
             }
-            (Self::Zip, ContainerBytes::Bytes(bytes)) => {
-                let stored = bytes.len() as u64;
-                members(Cursor::new(bytes), stored, member)
-            }
+            (Self::Zip, ContainerBytes::Bytes(bytes)) => members(Cursor::new(bytes), left, member),
         }
     }
 }
@@ -90,13 +87,13 @@ impl Container {
 /// read; the last such error is returned, with its name.
 fn members(
     archive: impl Read + Seek,
-    stored: u64,
+    mut left: u64,
     member: &mut ReadMember<'_>,
 ) -> Result<(), ObjectReadError> {
     let mut archive = ZipArchive::new(archive)
         .map_err(|error| ObjectReadError::Content(format!("is no zip archive: {error}")))?;
     // The total counts: members may lie within each other.
-    let (mut left, mut failed) = (most(stored), Ok(()));
+    let mut failed = Ok(());
     for index in 0..archive.len() {
         let read = match archive.by_index(index) {
             Err(error) => Err(format!("member {}: {error}", index + 1)),
@@ -114,11 +111,6 @@ fn members(
         }
     }
     failed
-}
-
-/// Most bytes that a container of this size may hold, as for compressed logs.
-fn most(stored: u64) -> u64 {
-    MAX_INFLATED_BYTES.max(stored.saturating_mul(MAX_INFLATE_RATIO))
 }
 
 /// A reader that fails after so many bytes.

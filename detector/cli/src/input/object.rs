@@ -1,6 +1,5 @@
 //! Objects to read: files, objects in S3 and standard input, and how to open them.
 
-use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -11,6 +10,7 @@ use secretrail_engine::object::{self as key, ObjectPath};
 use sha2::{Digest, Sha256};
 
 use super::store::{FetchedBytes, ObjectStore, RemoteObject, StoreError};
+use crate::text::hex;
 
 /// An object to read.
 #[derive(Debug)]
@@ -183,11 +183,7 @@ fn tag_of_file(path: &Path) -> io::Result<String> {
     // Before 1970 only if somebody has set it so.
     let modified = modified.unwrap_or_default().as_nanos();
     let digest = digest.finalize();
-    let ends = digest.iter().take(8).fold(String::new(), |mut hex, byte| {
-        // Writing to a string cannot fail.
-        write!(hex, "{byte:02x}").ok();
-        hex
-    });
+    let ends = hex(digest.get(..8).unwrap_or(&digest));
     Ok(format!("{size}-{modified}-{ends}"))
 }
 

@@ -15,6 +15,7 @@ use crate::commands::verify::files::{ChainFiles, DigestRead, tree_key};
 use crate::input::object::{InputObject, InputProblem, ObjectPlace};
 use crate::input::store::{FetchedBytes, ObjectStore};
 use crate::input::walk;
+use crate::text::hex;
 
 /// Reads all objects, and returns what cannot be read as problems. These objects are also in
 /// `unread`: they exist, so they are not missing.
@@ -144,10 +145,6 @@ fn digest(text: &[u8], hash: String, signature: Option<String>) -> GatheredConte
         })),
         Err(error) => GatheredContent::Spoiled(format!("it is not a digest: {error}")),
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The tree key of an object.

@@ -13,6 +13,7 @@ use super::files::{ChainFiles, DigestRead, FileVerdict};
 use super::gathered::gather;
 use super::tests::{digest_key, gzip, json, keys, log_key, made, signature};
 use crate::input::store::FetchedBytes;
+use crate::text::hex;
 
 const MUTATIONS: u64 = 10_000;
 
@@ -24,8 +25,7 @@ fn stored(bytes: Vec<u8>, signature: Option<String>) -> FetchedBytes {
 }
 
 fn hash_of(bytes: &[u8]) -> String {
-    let hash = Sha256::digest(bytes);
-    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(bytes))
 }
 
 /// Three hours of a trail, each with two logs.

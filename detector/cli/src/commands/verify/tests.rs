@@ -18,6 +18,7 @@ use crate::commands::tests::ran;
 use crate::commands::verify::digest::{DigestFile, DigestLogFile, PublicKeys};
 use crate::commands::verify::files::DigestRead;
 use crate::exit;
+use crate::text::hex;
 
 /// Fingerprint of the test key.
 pub(super) const FINGERPRINT: &str = "0123456789abcdef0123456789abcdef";
@@ -70,8 +71,7 @@ pub(super) fn keys() -> PublicKeys {
 /// The signature of a text, in hexadecimal digits.
 pub(super) fn signature(text: &str) -> String {
     let signed = SigningKey::<Sha256>::new(KEY.clone()).sign(text.as_bytes());
-    let bytes = signed.to_bytes();
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&signed.to_bytes())
 }
 
 /// The S3 key of the digest that ends at this hour.
