@@ -75,6 +75,20 @@ impl RecordShape {
         Self::Sentinel,
     ];
 
+    /// Rows of lakes and query results, from which a record is written; they may lack fields.
+    pub const ROWS: [Self; 4] = [
+        Self::Ocsf,
+        Self::QueryResult,
+        Self::EventHistory,
+        Self::Sentinel,
+    ];
+
+    /// Whether it is one of [`Self::ROWS`].
+    #[must_use]
+    pub fn is_row(self) -> bool {
+        Self::ROWS.contains(&self)
+    }
+
     /// The name in reports.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -17,22 +17,14 @@ const NEEDED: [&str; 9] = [
     "errorMessage",
 ];
 
-/// Forms of rows.
-const FORMS: [RecordShape; 4] = [
-    RecordShape::Ocsf,
-    RecordShape::QueryResult,
-    RecordShape::EventHistory,
-    RecordShape::Sentinel,
-];
-
 /// The fields that the rows of each form have so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct FormFields([u16; FORMS.len()]);
+pub struct FormFields([u16; RecordShape::ROWS.len()]);
 
 impl FormFields {
     /// Notes the fields of a record of a form.
     pub(crate) fn note(&mut self, shape: RecordShape, record: &[u8]) {
-        let Some(form) = FORMS.iter().position(|form| *form == shape) else {
+        let Some(form) = RecordShape::ROWS.iter().position(|form| *form == shape) else {
             return;
         };
         let Ok(record) = serde_json::from_slice::<Map<String, Value>>(record) else {
@@ -59,7 +51,7 @@ impl FormFields {
     /// lacks them only where another one says that there were errors.
     #[must_use]
     pub fn lacking(&self) -> Vec<(RecordShape, Vec<&'static str>)> {
-        let forms = FORMS
+        let forms = RecordShape::ROWS
             .into_iter()
             .zip(self.0)
             .filter(|(_, present)| *present != 0);

@@ -147,7 +147,7 @@ impl UnitSink<'_, '_> {
     /// Handles a record that was unwrapped, or that a row tells of.
     fn unwrapped(&mut self, record: &[u8], shape: RecordShape) {
         self.scan_result.report.form_fields.note(shape, record);
-        self.is_row = is_row(shape);
+        self.is_row = shape.is_row();
         self.found(record, &TopLevel::of(record), shape);
         self.is_row = false;
     }
@@ -247,12 +247,6 @@ impl UnitSink<'_, '_> {
         }
         observed.is_some()
     }
-}
-
-/// Whether a record is written from a row, which may have no place for parameters.
-fn is_row(shape: RecordShape) -> bool {
-    use RecordShape::{EventHistory, Ocsf, QueryResult, Sentinel};
-    matches!(shape, EventHistory | Ocsf | QueryResult | Sentinel)
 }
 
 fn is_of_kms(event_source: Option<&str>) -> bool {
