@@ -13,7 +13,7 @@
 
 mod blocks;
 mod gaps;
-mod lines;
+pub(crate) mod lines;
 mod simd;
 mod units;
 
@@ -207,12 +207,12 @@ impl RecordSplitter {
         *self = Self::with_limit(self.max_record);
     }
 
-    /// The last bytes before `at`, also those of earlier pieces.
+    /// The last [`TAIL`] bytes before `at`, also those of earlier pieces: as many whatever the pieces.
     fn bytes_before(&self, at: usize, walk: &SplitWalk<'_>) -> Vec<u8> {
-        // Far from the beginning of these bytes, the tail of the earlier ones is not adjacent. It
-        // does no harm: enough of these bytes then follow it.
         let here = walk.bytes.get(at.saturating_sub(TAIL)..at);
-        [&self.tail, here.unwrap_or_default()].concat()
+        let here = here.unwrap_or_default();
+        let earlier = self.tail.len().saturating_sub(TAIL - here.len());
+        [self.tail.get(earlier..).unwrap_or_default(), here].concat()
     }
 
     /// Keeps the last bytes, for the key of an array that begins in the next piece.
@@ -309,6 +309,15 @@ mod tests {
         let inner = "{\n   \": 1.\n   \"b\": {\n      \"c\": [\n     }\n\" ]\n}";
         let text = format!("{{\n   \"x\":      [\n{inner}");
         check(&text, &["Truncated", "Truncated"]);
+    }
+
+    #[test]
+    fn what_precedes_a_line_is_seen_as_far_whatever_the_pieces() {
+        let text = format!("{{\"a\":x{}{{\"b\":{{\"c\":3}}]}}\n", "\n".repeat(120));
+        let whole = split(&text, 1 << 20, 48);
+        for piece in 1..300 {
+            assert_eq!(split(&text, piece, 48), whole, "in pieces of {piece}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::limits::MAX_RECORD_BYTES;
 use crate::row::{WHOLE, column_key, is_column};
+use crate::split::lines::{RECORDS, known_up_to};
 use crate::split::{RecordSplitter, SplitPiece};
 
 /// Bytes at the beginning of an object in which the first line of a table must end.
@@ -33,6 +34,8 @@ pub(super) enum ObjectPiece<'a> {
 pub(super) struct PieceReader {
     form: ObjectForm,
     splitter: RecordSplitter,
+    /// The end of the last piece of a table, where a log may begin.
+    held: Vec<u8>,
 }
 
 /// What the first bytes of an object say about the rest.
@@ -78,15 +81,41 @@ impl PieceReader {
         }
     }
 
-    fn go_on(&mut self, mut form: ObjectForm, bytes: &[u8], sink: &mut dyn FnMut(ObjectPiece<'_>)) {
-        match &mut form {
-            ObjectForm::Table(table) => table.feed(bytes, sink),
+    fn go_on(&mut self, form: ObjectForm, bytes: &[u8], sink: &mut dyn FnMut(ObjectPiece<'_>)) {
+        match form {
+            ObjectForm::Table(table) => self.table(table, bytes, sink),
             ObjectForm::Open(_) | ObjectForm::Json => {
+                self.form = ObjectForm::Json;
                 self.splitter
                     .feed(bytes, &mut |piece| sink(ObjectPiece::Json(piece)));
             }
         }
-        self.form = form;
+    }
+
+    /// Takes the next bytes of a table. It ends where a log begins: no cell holds a line break and
+    /// then that text, because quotes in a cell are doubled.
+    fn table(
+        &mut self,
+        mut table: Box<TableReader>,
+        bytes: &[u8],
+        sink: &mut dyn FnMut(ObjectPiece<'_>),
+    ) {
+        let mut joined = std::mem::take(&mut self.held);
+        joined.extend_from_slice(bytes);
+        let mut breaks = memchr::memchr_iter(b'\n', &joined);
+        let starts = |at: &usize| joined.get(at + 1..).is_some_and(|l| l.starts_with(RECORDS));
+        if let Some(at) = breaks.find(starts) {
+            let (rows, log) = joined.split_at_checked(at + 1).unwrap_or((&joined, &[]));
+            table.feed(rows, sink);
+            table.feed(b"", sink);
+            return self.go_on(ObjectForm::Json, log, sink);
+        }
+        self.held = joined.split_off(known_up_to(&joined));
+        // No bytes would end it.
+        if !joined.is_empty() {
+            table.feed(&joined, sink);
+        }
+        self.form = ObjectForm::Table(table);
     }
 
     /// Ends an object, whole or not: what was begun is passed on.
@@ -96,6 +125,10 @@ impl PieceReader {
             form => self.form = form,
         }
         if let ObjectForm::Table(mut table) = std::mem::take(&mut self.form) {
+            let held = std::mem::take(&mut self.held);
+            if !held.is_empty() {
+                table.feed(&held, sink);
+            }
             table.feed(b"", sink);
         }
         self.splitter
@@ -360,6 +393,31 @@ mod tests {
         ];
         for piece in 1..text.len() {
             assert_eq!(rows(text, piece), expected, "{piece}");
+        }
+    }
+
+    #[test]
+    fn a_log_behind_a_table_is_read_whatever_the_pieces() {
+        let text = "\\,CloudTrailEvent\nx,y\n\"open\n{\"Records\":[{\"a\":1}]}\n";
+        for piece in 1..text.len() {
+            let mut found = Vec::new();
+            let mut add = |piece: ObjectPiece<'_>| {
+                found.push(match piece {
+                    ObjectPiece::Json(SplitPiece::Unit { bytes, .. }) => {
+                        String::from_utf8(bytes.to_vec()).unwrap()
+                    }
+                    ObjectPiece::Row(json) => String::from_utf8(json.to_vec()).unwrap(),
+                    ObjectPiece::Cut => "cut".to_owned(),
+                    ObjectPiece::Json(_) | ObjectPiece::TooLarge => "other".to_owned(),
+                });
+            };
+            let mut reader = PieceReader::default();
+            for bytes in text.as_bytes().chunks(piece) {
+                reader.feed(bytes, &mut add);
+            }
+            reader.finish(&mut add);
+            let row = r#"{"CloudTrailEvent":"y"}"#;
+            assert_eq!(found, [row, "cut", r#"{"a":1}"#], "{piece}");
         }
     }
 

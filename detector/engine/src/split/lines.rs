@@ -8,10 +8,10 @@
 use super::{EnvelopePlace, MalformedUnit, RecordSplitter, SplitPiece, SplitWalk};
 
 /// How documents of CloudTrail begin. Nothing else begins a line so.
-const RECORDS: &[u8] = b"{\"Records\":";
+pub(crate) const RECORDS: &[u8] = b"{\"Records\":";
 
 /// The first line break whose line is not known far enough; the end of the bytes if there is none.
-pub(super) fn known_up_to(bytes: &[u8]) -> usize {
+pub(crate) fn known_up_to(bytes: &[u8]) -> usize {
     let end = bytes.len().saturating_sub(RECORDS.len());
     let last = bytes.get(end..).unwrap_or_default();
     memchr::memchr(b'\n', last).map_or(bytes.len(), |at| end + at)
