@@ -10,7 +10,7 @@ use secretrail_engine::time::EventTime;
 
 use crate::commands::verify::digest::{DigestFile, DigestLogFile, PublicKeys};
 use crate::commands::verify::files::{
-    ChainFiles, ChainFinding, DigestRead, FileVerdict, chain_of, place, tree_key,
+    ChainFiles, ChainFinding, DigestRead, FileVerdict, LogCopy, chain_of, place, tree_key,
 };
 use crate::input::walk;
 
@@ -284,6 +284,10 @@ impl<'e> ChainJudge<'e> {
     /// Judges the logs that digests list: by a proven one, if there is any.
     fn logs(&mut self) {
         let mut findings = Vec::new();
+        let mut copies: HashMap<&str, Vec<&LogCopy>> = HashMap::default();
+        for copy in &self.evidence.copies {
+            copies.entry(&copy.key).or_default().push(copy);
+        }
         for (key, listings) in &self.listings {
             if self.evidence.unread.contains(*key) || self.is_outside(key) {
                 continue;
@@ -291,6 +295,9 @@ impl<'e> ChainJudge<'e> {
             let hash = self.evidence.logs.get(*key).map(String::as_str);
             if let Some(listing) = listings.iter().min_by_key(|listing| listing.proof.rank()) {
                 findings.push((*key, log_verdict(listing, hash)));
+                for copy in copies.get(key).into_iter().flatten() {
+                    findings.push((&*copy.name, log_verdict(listing, Some(&copy.hash))));
+                }
             }
         }
         for (key, (verdict, why)) in findings {
@@ -320,6 +327,12 @@ impl<'e> ChainJudge<'e> {
             .keys()
             .filter(|key| !self.listings.contains_key(key.as_str()))
             .collect();
+        for copy in &self.evidence.copies {
+            if !self.listings.contains_key(&*copy.key) {
+                let why = "no digest lists it, and another log is in its place";
+                self.find(FileVerdict::Unproven, &copy.name, false, why);
+            }
+        }
         for key in unlisted {
             let place = place(key);
             let end = place.as_ref().and_then(|place| newest.get(place).copied());

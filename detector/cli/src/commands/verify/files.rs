@@ -87,6 +87,17 @@ impl DigestRead {
     }
 }
 
+/// A second file in the place of a log, as where a tree holds a copy of another tree.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LogCopy {
+    /// The tree key of both.
+    pub key: String,
+    /// Name of the file.
+    pub name: String,
+    /// Hash of its content, which differs from that of the first.
+    pub hash: String,
+}
+
 /// All files to verify.
 #[derive(Debug, Default)]
 pub struct ChainFiles {
@@ -94,6 +105,8 @@ pub struct ChainFiles {
     pub digests: BTreeMap<String, DigestRead>,
     /// Hashes of logs by their tree key.
     pub logs: HashMap<String, String>,
+    /// Other files in the place of a log, with other contents: each is judged.
+    pub copies: Vec<LogCopy>,
     /// Objects in place of digests that are not digests, with the error, by tree key.
     pub spoiled: BTreeMap<String, String>,
     /// Tree keys of files that exist and could not be read; reported as problems of the input.
@@ -130,9 +143,13 @@ pub(super) fn place(key: &str) -> Option<(String, String)> {
 }
 
 /// The chain of a digest: the parts of its key that all digests of one trail in one region share.
-pub(super) fn chain_of(key: &str) -> Option<(&str, &str)> {
+pub(super) fn chain_of(key: &str) -> Option<(&str, &str, &str)> {
     let (folder, file) = key.rsplit_once('/')?;
-    let file = file.strip_suffix(BACKFILL).unwrap_or(file);
+    // Digests that were written later have a chain of their own.
+    let (file, tail) = match file.strip_suffix(BACKFILL) {
+        Some(file) => (file, BACKFILL),
+        None => (file, ""),
+    };
     let (name, _) = file.rsplit_once('_')?;
     // The folder without its day.
     let tree = folder
@@ -141,7 +158,7 @@ pub(super) fn chain_of(key: &str) -> Option<(&str, &str)> {
         .nth(2)
         .and_then(|(at, _)| folder.get(..at))
         .unwrap_or(folder);
-    Some((tree, name))
+    Some((tree, name, tail))
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use secretrail_engine::parallel;
 use sha2::{Digest, Sha256};
 
 use crate::commands::verify::digest::DigestFile;
-use crate::commands::verify::files::{ChainFiles, DigestRead, tree_key};
+use crate::commands::verify::files::{ChainFiles, DigestRead, LogCopy, tree_key};
 use crate::input::object::{InputObject, InputProblem, ObjectPlace};
 use crate::input::store::{FetchedBytes, ObjectStore};
 use crate::input::walk;
@@ -32,10 +32,13 @@ pub(super) fn gathered(
         })
     });
     let (mut evidence, mut problems) = (ChainFiles::default(), Vec::new());
-    for (object, result) in objects.iter().zip(read) {
+    let mut read: Vec<_> = objects.iter().zip(read).collect();
+    // Which of two files in one place comes first does not depend on the order of the paths.
+    read.sort_by_key(|(object, _)| &*object.name);
+    for (object, result) in read {
         let key = tree_key_of(object);
         match result {
-            Ok(content) => add(content, key, &mut evidence),
+            Ok(content) => add(content, key, &object.name, &mut evidence),
             Err(error) => {
                 problems.push(InputProblem::new(&*object.name, error));
                 evidence.unread.insert(key);
@@ -48,24 +51,40 @@ pub(super) fn gathered(
 /// Reads one object, as [`gathered`] does.
 #[cfg(test)]
 pub(super) fn gather(key: &str, fetched: &FetchedBytes, evidence: &mut ChainFiles) {
-    add(content(key, fetched), key.to_owned(), evidence);
+    add(content(key, fetched), key.to_owned(), key, evidence);
 }
 
-fn add(content: GatheredContent, key: String, evidence: &mut ChainFiles) {
+fn add(content: GatheredContent, key: String, name: &str, evidence: &mut ChainFiles) {
     match content {
         // Without its compression a log has the same hash, and is the same file.
         GatheredContent::Log(hash) if !key.ends_with(".gz") => {
-            evidence.logs.entry(format!("{key}.gz")).or_insert(hash);
+            add_log(format!("{key}.gz"), name, hash, evidence);
         }
-        GatheredContent::Digest(read) => {
-            evidence.digests.insert(key, *read);
-        }
-        GatheredContent::Log(hash) => {
-            evidence.logs.insert(key, hash);
-        }
+        GatheredContent::Log(hash) => add_log(key, name, hash, evidence),
+        GatheredContent::Digest(read) => match evidence.digests.get(&key) {
+            Some(first) if first.hash != read.hash => {
+                let why = format!("another digest with other content has its key, {key}");
+                evidence.spoiled.insert(name.to_owned(), why);
+            }
+            Some(_) => {}
+            None => drop(evidence.digests.insert(key, *read)),
+        },
         GatheredContent::Spoiled(why) => {
             evidence.spoiled.insert(key, why);
         }
+    }
+}
+
+/// Adds a log; a second one in its place with other content is judged on its own.
+fn add_log(key: String, name: &str, hash: String, evidence: &mut ChainFiles) {
+    match evidence.logs.get(&key) {
+        Some(first) if *first != hash => evidence.copies.push(LogCopy {
+            key,
+            name: name.to_owned(),
+            hash,
+        }),
+        Some(_) => {}
+        None => drop(evidence.logs.insert(key, hash)),
     }
 }
 
@@ -182,6 +201,24 @@ mod tests {
         // SHA-256 of `{}`, whatever gzip made of it.
         let hash = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
         assert_eq!(evidence.logs[&key], hash);
+    }
+
+    #[test]
+    fn of_two_files_in_one_place_both_are_judged_in_any_order() {
+        let (folder, key) = (tempfile::tempdir().unwrap(), log_key("T1010Z"));
+        let at = |tree: &str, bytes: &[u8]| {
+            let name = format!("{tree}/{key}");
+            object(folder.path(), &name, &gzip(bytes))
+        };
+        let gathered = |objects: &[InputObject]| {
+            let (evidence, _) = gathered(objects, 1, &NoObjectStore, &ProgressBar::hidden());
+            (evidence.logs[&key].clone(), evidence.copies)
+        };
+        let found = gathered(&[at("a", b"{}"), at("b", b"[]")]);
+        assert_eq!(found, gathered(&[at("b", b"[]"), at("a", b"{}")]));
+        assert_eq!(found.1.len(), 1);
+        assert_ne!(found.0, found.1[0].hash);
+        assert_eq!(gathered(&[at("a", b"{}"), at("b", b"{}")]).1, []);
     }
 
     #[test]

@@ -128,7 +128,7 @@ pub(super) fn words(
         "secretrail: verified {} and {} of {} in {:.2} s\n\
          {}{}  chains  {} restarted\n",
         plural(evidence.digests.len() as u64, "digest"),
-        plural(evidence.logs.len() as u64, "log"),
+        plural((evidence.logs.len() + evidence.copies.len()) as u64, "log"),
         plural(places.len() as u64, "account-region pair"),
         elapsed.as_secs_f64(),
         counts.line("digests", true),
