@@ -319,7 +319,10 @@ fn key_arn<'r>(record: &'r CloudTrailRecord<'_>) -> Option<&'r str> {
 fn is_direct(head: &EventHeader) -> bool {
     // `invokedBy` may be missing: a source that is a service, or a service as principal, shows as
     // much.
-    head.principal.via.is_none()
+    let is_known = head.principal.actor.is_some() || head.source.ip.is_some();
+    // A query may leave out the caller: then nothing says that there was no service.
+    is_known
+        && head.principal.via.is_none()
         && !matches!(head.source.kind, SourceKind::Service | SourceKind::Internal)
         && head.principal.kind != PrincipalKind::Service
 }
@@ -370,6 +373,21 @@ mod tests {
         let direct = r#""sourceIPAddress":"198.51.100.7","errorCode":"AccessDenied""#;
         let direct = extracted("kms", "Decrypt", direct).err();
         assert_eq!(direct, Some(NotRelevant::Other), "it names no secret");
+    }
+
+    #[test]
+    fn who_is_not_known_did_not_call_kms_directly() {
+        let arn = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:x-AbC123";
+        let context = format!(r#""encryptionContext":{{"SecretARN":"{arn}"}}"#);
+        let direct = |more: &str| {
+            let fields = format!(r#""requestParameters":{{{context}}}{more}"#);
+            match extracted("kms", "Decrypt", &fields) {
+                Ok(Observation::KmsDecrypt(kms_decrypt)) => kms_decrypt.direct,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert!(direct(r#","sourceIPAddress":"198.51.100.7""#));
+        assert!(!direct(""));
     }
 
     #[test]

@@ -182,7 +182,9 @@ fn columns_of(line: &[u8], delimiter: u8) -> Vec<String> {
 fn is_header(columns: &[String]) -> bool {
     let has = |name: &str| columns.iter().any(|column| column == name);
     let says_what = has("eventname") && (has("eventsource") || has("eventtime"));
-    says_what || (columns.len() > 1 && WHOLE.iter().any(|name| has(name)))
+    // One word of ordinary text may be the name of one column, but not these.
+    let is_whole = has("eventjson") || has("cloudtrailevent");
+    says_what || is_whole || (columns.len() > 1 && WHOLE.iter().any(|name| has(name)))
 }
 
 /// A row as JSON. What is empty is absent, but its column still tells the form of the row.
@@ -343,6 +345,7 @@ mod tests {
             ("\u{feff}Event name;Event time;Region\r\n", "table"),
             ("TimeGenerated [UTC]\tEventName\tEventSource\n1", "table"),
             ("@timestamp,@message\n", "table"),
+            ("eventJson\n", "table"),
             ("# Execution Time: t\neventName,eventTime\n", "table"),
             ("# Execution Time: t\neventName,", "open"),
             ("eventname,even", "open"),
