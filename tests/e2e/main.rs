@@ -60,6 +60,7 @@ mod online; // the function, fed as AWS feeds it
 mod remote; // logs in S3
 mod report; // the report in a browser, the ledger in DuckDB, hostile text in every form
 mod selection; // formats of input, time, place, exit codes
+mod sigma; // rules mean what pySigma says
 mod state; // the stores: one contract for all
 mod temp_files; // a history that does not fit into memory
 mod workshop; // the commands for people who write rules

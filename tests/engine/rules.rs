@@ -407,7 +407,8 @@ fn a_copy_of_a_rule_is_read_once_and_told() {
     );
     assert_eq!(
         run(&[read("r", "app", 0, "x")], &rules, None).alerts.len(),
-        2
+        3,
+        "the rule, its copy's that stands alone, and the correlation"
     );
 }
 

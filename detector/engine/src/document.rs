@@ -134,14 +134,22 @@ impl<'a> JsonNode<'a> {
         match self {
             // The path stays the same: an array is not a step in it.
             Self::List(items) => items.iter().for_each(|item| item.collect(path, found)),
-            Self::Map(_) => match path.split_once('.') {
-                Some((segment, rest)) => {
+            Self::Map(_) => {
+                if let Some(node) = self.at(path) {
+                    return found.push(node);
+                }
+                // A key may have dots of its own: the shortest one that leads somewhere counts.
+                let known = found.len();
+                for (dot, _) in path.match_indices('.') {
+                    let (segment, rest) = path.split_at(dot);
                     if let Some(node) = self.at(segment) {
-                        node.collect(rest, found);
+                        node.collect(rest.trim_start_matches('.'), found);
+                    }
+                    if found.len() > known {
+                        return;
                     }
                 }
-                None => found.extend(self.at(path)),
-            },
+            }
             _ => {}
         }
     }

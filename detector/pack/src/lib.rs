@@ -122,6 +122,14 @@ fn only_single((name, text): (String, String)) -> (String, String) {
 #[derive(Debug)]
 pub struct RuleFaults(Vec<LoadError>);
 
+impl RuleFaults {
+    /// The files with errors, by name.
+    #[must_use]
+    pub fn files(&self) -> BTreeSet<&str> {
+        self.0.iter().map(|error| &*error.file).collect()
+    }
+}
+
 impl fmt::Display for RuleFaults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.len() {

@@ -38,6 +38,12 @@ pub fn ocsf() -> PathBuf {
     install::python("ocsf").join("bin/python")
 }
 
+/// A Python that has pySigma, the reference for what a Sigma rule means.
+#[must_use]
+pub fn pysigma() -> PathBuf {
+    install::python("pysigma").join("bin/python")
+}
+
 /// A Python that drives a browser, the browser, and the folder of its libraries.
 #[must_use]
 pub fn browser() -> (PathBuf, PathBuf, PathBuf) {

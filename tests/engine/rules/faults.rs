@@ -100,11 +100,6 @@ event_count, value_count, temporal or temporal_ordered",
 use event_count, value_count, temporal or temporal_ordered",
         ),
         (
-            sound.replace("  group-by: [principal.arn]\n", ""),
-            "r.yml:14: \"c\": correlation.group-by: is missing; name at least one field, \
-as in `principal.arn`",
-        ),
-        (
             counted("event_count", "principal.arnn", "gte: 3"),
             "r.yml:17: \"c\": principal.arnn: `base` has no such field; did you mean \
 `principal.arn`?",

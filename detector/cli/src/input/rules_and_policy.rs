@@ -1,10 +1,12 @@
 //! Reads rule files, placeholder values and the access policy from disk.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use secretrail_engine::policy::AccessPolicy;
 use secretrail_engine::report::SkippedObject;
 use secretrail_engine::rule::RuleSet;
+use secretrail_engine::rule::load::is_foreign;
 use secretrail_engine::rule::vars::{self, Placeholders};
 use secretrail_engine::sanitize;
 use secretrail_pack::{FileTexts, RulePack, complete, is_rule};
@@ -14,6 +16,7 @@ use crate::args::settings::RunSettings;
 use crate::args::{PolicyArgs, RuleFilesArgs};
 use crate::host::{ProcessHost, RunFailure, say};
 use crate::input::overwrite;
+use crate::text::plural;
 
 /// Rules from files and folders; the built-in pack if none are named. What is skipped in folders is
 /// reported on standard error.
@@ -24,8 +27,21 @@ use crate::input::overwrite;
 pub fn rules(named: &RuleFilesArgs, host: &mut ProcessHost) -> Result<RulePack, RunFailure> {
     let (files, vars) = (files(&named.rules)?, vars(named.vars.as_deref())?);
     files.say_skipped(host);
-    RulePack::load(complete(files.texts), &vars)
-        .map_err(|faults| RunFailure::Rules(faults.to_string()))
+    let mut texts = files.texts;
+    loop {
+        let faults = match RulePack::load(complete(texts.clone()), &vars) {
+            Ok(pack) => return Ok(pack),
+            Err(faults) => faults,
+        };
+        let known = texts.len();
+        texts.retain(|(name, _)| !faults.files().contains(&**name));
+        // Without any file the pack would take their place.
+        if !named.skip_invalid || texts.is_empty() || texts.len() == known {
+            return Err(RunFailure::Rules(faults.to_string()));
+        }
+        let skipped = plural((known - texts.len()) as u64, "rule file");
+        say(host, &format!("secretrail: {skipped} left out: {faults}\n"));
+    }
 }
 
 /// Checks that the output is none of the files named here.
@@ -66,6 +82,8 @@ pub struct RuleFiles {
     pub texts: FileTexts,
     /// Pipes, sockets and devices in folders, and links to them, which were not opened.
     pub skipped: Vec<PathBuf>,
+    /// Number of YAML files in folders that hold no rules for AWS.
+    pub foreign: u64,
 }
 
 impl RuleFiles {
@@ -77,6 +95,11 @@ impl RuleFiles {
             let path = sanitize::line(&path);
             say(host, &format!("secretrail: {path}: skipped: {reason}\n"));
         }
+        if self.foreign > 0 {
+            let files = plural(self.foreign, "YAML file");
+            let note = format!("secretrail: skipped {files} without Sigma rules for AWS\n");
+            say(host, &note);
+        }
     }
 }
 
@@ -87,8 +110,9 @@ impl RuleFiles {
 /// [`RunFailure::Rules`] if a file cannot be read or a folder has no rules.
 pub fn files(paths: &[PathBuf]) -> Result<RuleFiles, RunFailure> {
     let mut files = RuleFiles::default();
+    let mut read = BTreeSet::new();
     for path in paths {
-        let before = files.texts.len();
+        let (before, mut is_known) = (files.texts.len(), false);
         // Sorted by name: the order in which rules are loaded is the same on every machine.
         for entry in WalkDir::new(path).follow_links(true).sort_by_file_name() {
             let entry = entry.map_err(|error| unreadable(path, error))?;
@@ -100,10 +124,23 @@ pub fn files(paths: &[PathBuf]) -> Result<RuleFiles, RunFailure> {
                 files.skipped.push(entry.into_path());
                 continue;
             }
-            let name = entry.path().display().to_string();
-            files.texts.push((name, text(entry.path())?));
+            // A folder may be named twice, or with a file in it.
+            let file = entry
+                .path()
+                .canonicalize()
+                .unwrap_or(entry.path().to_owned());
+            if entry.file_type().is_file() && !read.insert(file) {
+                is_known = true;
+                continue;
+            }
+            let (name, text) = (entry.path().display().to_string(), text(entry.path())?);
+            if entry.depth() > 0 && is_foreign(&text) {
+                files.foreign += 1;
+            } else {
+                files.texts.push((name, text));
+            }
         }
-        if files.texts.len() == before {
+        if files.texts.len() == before && !is_known {
             let message = "holds no rules; Sigma files end in .yml or .yaml";
             return Err(unreadable(path, message));
         }
@@ -164,7 +201,9 @@ mod tests {
     #[test]
     fn in_folders_only_sigma_files_count_but_a_named_file_always() {
         let folder = tempfile::tempdir().unwrap();
-        let write = |name: &str| std::fs::write(folder.path().join(name), "title: x").unwrap();
+        let write = |name: &str| {
+            std::fs::write(folder.path().join(name), "title: x\nlevel: low\n").unwrap();
+        };
         ["b.yml", "a.yaml", "notes.txt"].into_iter().for_each(write);
         let names = |paths: &[PathBuf]| -> Vec<String> {
             let files = files(paths).unwrap().texts.into_iter();
@@ -175,6 +214,11 @@ mod tests {
         assert_eq!(names(&[folder.path().to_owned()]), ["a.yaml", "b.yml"]);
         assert_eq!(names(&[folder.path().join("notes.txt")]), ["notes.txt"]);
         assert_eq!(files(&[]).unwrap().texts.len(), 0, "the pack, then");
+        let twice = [folder.path().to_owned(), folder.path().join("b.yml")];
+        assert_eq!(names(&twice), ["a.yaml", "b.yml"]);
+        std::fs::write(folder.path().join("c.yml"), "services: {}\n").unwrap();
+        let found = files(&[folder.path().to_owned()]).unwrap();
+        assert_eq!((found.texts.len(), found.foreign), (2, 1));
     }
 
     #[cfg(unix)]
@@ -182,7 +226,7 @@ mod tests {
     fn sockets_and_devices_among_rules_are_skipped_without_being_opened() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
-        std::fs::write(path("a.yml"), "title: x").unwrap();
+        std::fs::write(path("a.yml"), "title: x\nlevel: low\n").unwrap();
         std::os::unix::fs::symlink("/dev/zero", path("b.yml")).unwrap();
         let files = files(&[folder.path().to_owned()]).unwrap();
         assert_eq!((files.texts.len(), files.skipped), (1, vec![path("b.yml")]));

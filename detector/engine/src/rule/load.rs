@@ -7,6 +7,7 @@ mod copies;
 mod correlation;
 mod filters;
 mod lists;
+mod meaning;
 mod meta;
 mod parsed;
 mod single;
@@ -20,6 +21,7 @@ use self::copies::drop_copies;
 use self::parsed::ParsedFiles;
 use crate::rule::example::RuleExample;
 use crate::rule::fault::LoadError;
+pub use crate::rule::source::is_foreign;
 use crate::rule::source::{self, RuleDocument};
 use crate::rule::vars::Placeholders;
 use crate::rule::{RuleSet, WindowRule};
@@ -51,6 +53,8 @@ pub fn load_with<'a>(
     let mut loading = RuleLoading::default();
     // Copies are dropped first: two rules with one id would be refused.
     (parsed.rules, loading.build.set.warnings) = drop_copies(parsed.rules, &parsed.correlations);
+    let repeated = parsed.drop_repeated();
+    loading.build.set.warnings.extend(repeated);
     let faults = filters::apply(parsed.filters, &mut parsed.rules, &mut parsed.lists);
     parsed.errors.extend(faults);
     loading.errors = parsed.errors;

@@ -1,6 +1,7 @@
 //! What a rule needs to be asked: the fields it reads, and the services whose records it can match.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use rsigma_parser::{
     ConditionExpr, Detection as Selection, DetectionItem, Modifier, Quantifier, SelectorPattern,
@@ -9,6 +10,8 @@ use rsigma_parser::{
 use serde::{Deserialize, Serialize};
 
 use crate::glob::GlobPattern;
+use crate::rule::RuleSet;
+use crate::rule_meta::RuleMeta;
 
 /// What a detection asks for.
 #[derive(Debug, Default)]
@@ -134,6 +137,67 @@ pub(crate) fn is_meant(pattern: &SelectorPattern, selection: &str) -> bool {
     match pattern {
         SelectorPattern::Them => !selection.starts_with('_'),
         SelectorPattern::Pattern(pattern) => GlobPattern::new(pattern).matches(selection),
+    }
+}
+
+impl RuleSet {
+    /// The rules that can raise alerts, but only with an access policy.
+    pub fn needing_policy(&self) -> impl Iterator<Item = &Arc<RuleMeta>> {
+        let single = self.detections.iter();
+        let single = single
+            .filter(|d| d.alerts && d.needs_policy)
+            .map(|d| &d.meta);
+        let windows = self.windows.iter();
+        single.chain(
+            windows
+                .filter(|w| w.alerts && w.needs_policy)
+                .map(|w| &w.meta),
+        )
+    }
+}
+
+/// Whether a rule can only match with an access policy: without one, `expected.*` is absent.
+pub(super) fn needs_policy(rule: &SigmaRule) -> bool {
+    let conditions = &rule.detection.conditions;
+    !conditions.is_empty() && conditions.iter().all(|c| condition_needs_policy(c, rule))
+}
+
+fn condition_needs_policy(expr: &ConditionExpr, rule: &SigmaRule) -> bool {
+    let needs = |part: &ConditionExpr| condition_needs_policy(part, rule);
+    match expr {
+        ConditionExpr::And(parts) => parts.iter().any(needs),
+        ConditionExpr::Or(parts) => parts.iter().all(needs),
+        ConditionExpr::Not(_) => false,
+        ConditionExpr::Identifier(name) => {
+            let selection = rule.detection.named.get(name);
+            selection.is_some_and(selection_needs_policy)
+        }
+        ConditionExpr::Selector {
+            quantifier,
+            pattern,
+        } => {
+            let selections = rule.detection.named.iter();
+            let mut meant = selections.filter(|(name, _)| is_meant(pattern, name));
+            match quantifier {
+                Quantifier::All => meant.any(|(_, selection)| selection_needs_policy(selection)),
+                _ => meant.all(|(_, selection)| selection_needs_policy(selection)),
+            }
+        }
+    }
+}
+
+fn selection_needs_policy(selection: &Selection) -> bool {
+    match selection {
+        Selection::AllOf(items) => items.iter().any(|item| {
+            let name = item.field.name.as_deref().unwrap_or_default();
+            let must_be_absent = item.field.has_modifier(Modifier::Exists)
+                && item.values.contains(&SigmaValue::Bool(false));
+            let is_asked = !item.values.contains(&SigmaValue::Null) && !must_be_absent;
+            name.starts_with("expected.") && is_asked && !item.field.has_modifier(Modifier::Neq)
+        }),
+        Selection::AnyOf(many) => many.iter().all(selection_needs_policy),
+        Selection::And(many) => many.iter().any(selection_needs_policy),
+        _ => false,
     }
 }
 

@@ -135,6 +135,22 @@ impl<'a> RuleDocument<'a> {
         }
     }
 
+    /// Whether another file holds the same text.
+    pub(super) fn says_the_same(&self, other: &Self) -> bool {
+        fn text<'t>(document: &RuleDocument<'t>) -> &'t str {
+            document.text.trim_start_matches("---").trim()
+        }
+        self.index != other.index && text(self) == text(other)
+    }
+
+    /// The warning that a rule is a copy of the one in another file.
+    pub(super) fn is_a_copy(&self, title: &str, first: &Self) -> String {
+        format!(
+            "{}: `{title}` is a copy of the rule in {}, and is read once",
+            self.file, first.file
+        )
+    }
+
     /// Whether the file has no document with content.
     pub(super) fn is_empty(&self) -> bool {
         !has_content(self.text)
@@ -232,6 +248,8 @@ impl EarlierDocuments {
 
 /// Parses text whose lines from `skipped` on stand in a file after `lines_before` lines.
 fn parse_text(text: &str, lines_before: usize, skipped: usize) -> SigmaCollection {
+    let merged = merged(text);
+    let text = merged.as_deref().unwrap_or(text);
     let mut parsed = parse_sigma_yaml(text).unwrap_or_else(|error| {
         let mut failed = SigmaCollection::new();
         failed.errors.push(error.to_string());
@@ -241,6 +259,62 @@ fn parse_text(text: &str, lines_before: usize, skipped: usize) -> SigmaCollectio
         *error = with_lines_of_file(error, lines_before, skipped);
     }
     parsed
+}
+
+/// The text of a document with merge keys (`<<`) in which they are merged; `None` without any. The
+/// Sigma parser takes them for fields.
+fn merged(text: &str) -> Option<String> {
+    if !text.contains("<<") {
+        return None;
+    }
+    let mut document: yaml_serde::Value = yaml_serde::from_str(text).ok()?;
+    document.apply_merge().ok()?;
+    yaml_serde::to_string(&document).ok()
+}
+
+/// Keys of which a rule, a correlation or a filter has one.
+const SIGMA_KEYS: [&str; 4] = ["detection", "correlation", "filter", "logsource"];
+
+/// Whether a YAML file among rules is none of ours: it holds nothing of Sigma, or only rules about
+/// other products. A broken rule is ours.
+#[must_use]
+pub fn is_foreign(text: &str) -> bool {
+    let mut documents = RuleDocument::all("", text, 0);
+    documents.retain(|document| !document.is_empty());
+    // Correlations have no product: it is that of the rules beside them.
+    if documents
+        .iter()
+        .any(|document| document.has_key("logsource"))
+    {
+        documents.retain(|document| !document.has_key("correlation"));
+    }
+    // An empty file is a mistake that is reported.
+    !documents.is_empty() && documents.iter().all(RuleDocument::is_foreign)
+}
+
+impl RuleDocument<'_> {
+    fn is_foreign(&self) -> bool {
+        let Ok(document) = yaml_serde::from_str::<yaml_serde::Value>(self.text) else {
+            return !SIGMA_KEYS.iter().any(|key| self.has_key(key));
+        };
+        // A rule that lacks its detection is a mistake, which only a title shows.
+        let is_sigma = |key: &str| document.get(key).is_some();
+        if !SIGMA_KEYS.iter().any(|key| is_sigma(key)) {
+            return !(is_sigma("title") && (is_sigma("level") || is_sigma("status")));
+        }
+        let product = document.get("logsource").and_then(|l| l.get("product"));
+        let product = product.and_then(yaml_serde::Value::as_str);
+        product.is_some_and(|product| !product.eq_ignore_ascii_case("aws"))
+    }
+
+    /// Whether a line begins with a key.
+    fn has_key(&self, key: &str) -> bool {
+        let mut lines = self.text.lines();
+        lines.any(|line| {
+            line.strip_prefix(key)
+                .is_some_and(|rest| rest.starts_with(':'))
+        })
+    }
 }
 
 /// A message of the YAML parser whose `line N` are lines of the file.
@@ -320,6 +394,42 @@ mod tests {
             error.contains("line 5") || error.contains("line 6"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn merge_keys_are_merged_and_other_documents_stay_as_they_are() {
+        let text = "a: &a {x: 1}\nb:\n  <<: *a\n  y: 2\n";
+        let value: yaml_serde::Value = yaml_serde::from_str(&merged(text).unwrap()).unwrap();
+        assert_eq!(value["b"]["x"], yaml_serde::Value::from(1));
+        assert_eq!(merged("a: 1\n"), None);
+    }
+
+    #[test]
+    fn yaml_of_others_is_foreign_and_a_broken_rule_is_not() {
+        let rule = |product: &str| format!("title: T\nlogsource: {{product: {product}}}\n");
+        for foreign in [
+            "services:\n  web: {image: x}\n",
+            "on: push\njobs: {}\n",
+            "name: p\npriority: 1\ntransformations: []\n",
+            "- 1\n",
+            "{{ template }}\n",
+            &rule("windows"),
+            &format!("{}---\ntitle: C\ncorrelation: {{}}\n", rule("azure")),
+            &format!("title: C\ncorrelation: {{}}\n---\n{}", rule("azure")),
+        ] {
+            assert!(is_foreign(foreign), "{foreign}");
+        }
+        for ours in [
+            "",
+            "# nothing\n",
+            "title: T\nlevel: low\n",
+            "title: T\ndetection: [\n",
+            "title: C\ncorrelation: {}\n",
+            &rule("aws"),
+            "title: T\nlogsource: {category: secret_access}\n",
+        ] {
+            assert!(!is_foreign(ours), "{ours}");
+        }
     }
 
     #[test]

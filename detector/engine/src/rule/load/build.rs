@@ -3,9 +3,10 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use rsigma_parser::SigmaRule;
+use rsigma_parser::{SigmaRule, Status};
 
 use crate::rule::RuleSet;
+use crate::rule::source::RuleDocument;
 
 /// What has been built so far.
 #[derive(Default)]
@@ -25,6 +26,24 @@ impl RuleSetBuild {
         for name in names {
             self.names.entry(name.clone()).or_default().push(index);
         }
+    }
+
+    /// Tells of a rule that its authors have given up.
+    pub(super) fn warn_of_status(
+        &mut self,
+        status: Option<Status>,
+        title: &str,
+        source: &RuleDocument<'_>,
+    ) {
+        let word = match status {
+            Some(Status::Deprecated) => "deprecated",
+            Some(Status::Unsupported) => "unsupported",
+            _ => return,
+        };
+        let file = source.file;
+        let warning =
+            format!("{file}: `{title}` has the status `{word}`, and is used all the same");
+        self.set.warnings.push(warning);
     }
 
     /// The one rule of that id, name or title.

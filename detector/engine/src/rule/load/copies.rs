@@ -14,31 +14,38 @@ pub(super) fn drop_copies<'a>(
     let mut warnings = Vec::new();
     let mut kept: Vec<ParsedRule<'a>> = Vec::new();
     for rule in rules {
-        let first = kept.iter().find(|known| {
-            says_the_same(&known.rule, &rule.rule) && is_needed(known, &rule, correlations)
+        let first = kept.iter_mut().find(|known| {
+            known.source.says_the_same(&rule.source)
+                || says_the_same(&known.rule, &rule.rule) && is_needed(known, &rule, correlations)
         });
         match first {
-            Some(first) => warnings.push(format!(
-                "{}: `{}` is a copy of the rule in {}, and is read once",
-                rule.source.file, rule.rule.title, first.source.file
-            )),
+            Some(first) => {
+                warnings.push(rule.source.is_a_copy(&rule.rule.title, &first.source));
+                // The other copy is only there for its correlation.
+                let is_brought = [&*first, &rule].map(|copy| is_brought(copy, correlations));
+                first.stands_alone |= is_brought[0] != is_brought[1];
+            }
             None => kept.push(rule),
         }
     }
     (kept, warnings)
 }
 
-/// Whether a correlation in the file of one of two copies names the rule. Only then is it repeated
-/// on purpose; anywhere else a copied id is a mistake.
+/// Whether a correlation in the file of one of two copies names the rule. Only then may the texts
+/// differ; anywhere else a copied id is a mistake.
 fn is_needed(
     known: &ParsedRule<'_>,
     rule: &ParsedRule<'_>,
     correlations: &[ParsedCorrelation<'_>],
 ) -> bool {
-    let files = [known.source.index, rule.source.index];
+    is_brought(known, correlations) || is_brought(rule, correlations)
+}
+
+/// Whether a correlation in its own file names the rule.
+fn is_brought(rule: &ParsedRule<'_>, correlations: &[ParsedCorrelation<'_>]) -> bool {
     correlations
         .iter()
-        .filter(|correlation| files.contains(&correlation.source.index))
+        .filter(|correlation| correlation.source.index == rule.source.index)
         .flat_map(|correlation| &correlation.rule.rules)
         .any(|name| is_called(&rule.rule, name))
 }
@@ -89,10 +96,37 @@ correlation:
     }
 
     #[test]
-    fn what_only_shares_the_id_or_was_copied_by_mistake_is_refused() {
+    fn a_copy_beside_a_correlation_does_not_silence_the_rule_that_stands_alone() {
+        let alerting = |files: &[&str]| {
+            let files = files.iter().enumerate().map(|(index, text)| {
+                let name: &'static str = ["a.yml", "b.yml", "c.yml"][index];
+                (name, *text)
+            });
+            load(files).unwrap().0.alerting().count()
+        };
+        let (alone, with) = (rule("denied"), rule("denied") + CORRELATION);
+        assert_eq!(alerting(&[&alone, &with]), 2);
+        assert_eq!(alerting(&[&with, &alone]), 2);
+        assert_eq!(alerting(&[&with]), 1);
+        assert_eq!(alerting(&[&with, &with]), 1);
+        assert_eq!(alerting(&[&alone, CORRELATION]), 1);
+        assert_eq!(alerting(&[&alone, &alone, CORRELATION]), 1);
+    }
+
+    #[test]
+    fn the_same_text_in_several_files_is_read_once() {
+        let with = rule("denied") + CORRELATION;
+        let (rules, _) = load([("a.yml", &*with), ("b.yml", &*with)]).unwrap();
+        assert_eq!((rules.detections.len(), rules.windows.len()), (1, 1));
+        assert_eq!(rules.warnings.len(), 2);
+    }
+
+    #[test]
+    fn what_only_shares_the_id_is_refused() {
         let (alone, with) = (rule("failed"), rule("denied") + CORRELATION);
         assert!(load([("a.yml", &*alone), ("b.yml", &*with)]).is_err());
-        let errors = load([("a.yml", &*alone), ("b.yml", &*alone)]).unwrap_err();
+        let other = alone.replace("title: T", "title: U");
+        let errors = load([("a.yml", &*alone), ("b.yml", &*other)]).unwrap_err();
         assert!(
             errors[0]
                 .message

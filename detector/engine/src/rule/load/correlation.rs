@@ -27,6 +27,7 @@ pub(super) fn add(
     let suppress_secs = block.suppress_secs(source)?;
     // A span beyond this is longer than any log; sums with event times must not overflow.
     let span_secs = i64::try_from(rule.timespan.seconds).unwrap_or(i64::MAX / 4);
+    build.warn_of_status(rule.status, &rule.title, source);
     let meta = meta!(rule, source.file);
     let id = meta.id.clone();
     build.set.windows.push(WindowRule {
@@ -39,10 +40,24 @@ pub(super) fn add(
         // event.
         suppress_secs: suppress_secs.unwrap_or(span_secs),
         rate_multiplier: block.rate_multiplier,
+        needs_policy: block.rate_multiplier.is_some() || needs_policy(rule, build),
         group: rule.group_by.iter().map(|g| g.as_str().into()).collect(),
         members,
     });
     Ok(AddedRule { id, block })
+}
+
+/// Whether a correlation can only fire with an access policy: its rules can, where one of them must
+/// have a fact.
+fn needs_policy(rule: &CorrelationRule, build: &RuleSetBuild) -> bool {
+    let mut members = rule.rules.iter().filter_map(|name| {
+        let detection = build.set.detections.get(build.named(name)?)?;
+        Some(detection.needs_policy)
+    });
+    match rule.correlation_type {
+        CorrelationType::Temporal | CorrelationType::TemporalOrdered => members.any(|needs| needs),
+        _ => members.all(|needs| needs),
+    }
 }
 
 /// Our block in a correlation.
@@ -151,13 +166,6 @@ fn check_shape(rule: &CorrelationRule) -> Result<(), CorrelationFault> {
         Err(CorrelationFault::new(
             "correlation:",
             "correlation.rules",
-            message,
-        ))
-    } else if rule.group_by.is_empty() {
-        let message = "is missing; name at least one field, as in `principal.arn`";
-        Err(CorrelationFault::new(
-            "correlation:",
-            "correlation.group-by",
             message,
         ))
     } else if rule.timespan.seconds == 0 {

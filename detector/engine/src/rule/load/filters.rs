@@ -6,6 +6,7 @@ use rsigma_parser::{FilterRule, FilterRuleTarget, SigmaRule};
 use crate::rule::fault::LoadError;
 use crate::rule::load::build::is_called;
 use crate::rule::load::lists::without_long_lists;
+use crate::rule::load::meaning::as_specified;
 use crate::rule::load::parsed::{ParsedFilter, ParsedRule};
 use crate::rule::values::ValueLists;
 
@@ -22,6 +23,9 @@ pub(super) fn apply(
     let mut engine = Engine::new();
     engine.extend_compiled_rules(rules.iter().map(|parsed| parsed.compiled.clone()));
     for mut filter in filters {
+        if let Err((word, message)) = as_specified(&mut filter.rule.detection) {
+            errors.push(filter.source.error(&word, "filter", message));
+        }
         errors.extend(resolve(&mut filter, rules));
         if let Err(error) = weave(&filter.rule, &mut engine, lists) {
             errors.push(filter.source.sigma_error(&error.to_string(), "filter"));

@@ -5,6 +5,7 @@ use rsigma_parser::{CorrelationRule, FilterRule, SigmaCollection, SigmaRule};
 
 use crate::rule::fault::LoadError;
 use crate::rule::load::lists::without_long_lists;
+use crate::rule::load::meaning::as_specified;
 use crate::rule::source::{self, ParsedDocument, RuleDocument};
 use crate::rule::values::ValueLists;
 use crate::rule::vars::{Placeholders, expand};
@@ -14,6 +15,9 @@ pub(super) struct ParsedRule<'a> {
     pub(super) source: RuleDocument<'a>,
     pub(super) rule: SigmaRule,
     pub(super) compiled: CompiledRule,
+    /// Whether it raises alerts of its own although a correlation names it: one of its copies
+    /// stands in a file without the correlation.
+    pub(super) stands_alone: bool,
 }
 
 /// A rule about many events.
@@ -59,6 +63,26 @@ impl<'a> ParsedFiles<'a> {
         }
     }
 
+    /// Drops correlations and filters whose text has stood in a file before, and tells of them.
+    pub(super) fn drop_repeated(&mut self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let mut known: Vec<RuleDocument<'_>> = Vec::new();
+        let mut is_new = |source: RuleDocument<'a>, title: &str| {
+            let first = known.iter().find(|known| known.says_the_same(&source));
+            if let Some(first) = first {
+                warnings.push(source.is_a_copy(title, first));
+                return false;
+            }
+            known.push(source);
+            true
+        };
+        self.correlations
+            .retain(|parsed| is_new(parsed.source, &parsed.rule.title));
+        self.filters
+            .retain(|parsed| is_new(parsed.source, &parsed.rule.title));
+        warnings
+    }
+
     fn add(&mut self, parsed: SigmaCollection, source: RuleDocument<'a>, vars: &Placeholders) {
         for rule in parsed.rules {
             match compiled(rule, source, vars, &mut self.lists) {
@@ -88,11 +112,14 @@ fn compiled<'a>(
         let placeholder = format!("%{}%", missing.name);
         source.error(&placeholder, "detection", missing.to_string())
     })?;
+    as_specified(&mut rule.detection)
+        .map_err(|(word, message)| source.error(&word, "detection", message))?;
     match compiled_with_lists(&rule, lists) {
         Ok(compiled) => Ok(ParsedRule {
             source,
             rule,
             compiled,
+            stands_alone: false,
         }),
         Err(error) => Err(source.sigma_error(&error.to_string(), "detection")),
     }

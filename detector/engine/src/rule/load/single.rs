@@ -10,7 +10,7 @@ use crate::rule::load::block::{AddedRule, ExtensionBlock};
 use crate::rule::load::build::RuleSetBuild;
 use crate::rule::load::meta::meta;
 use crate::rule::load::parsed::ParsedRule;
-use crate::rule::needs::{DetectionNeeds, needed_calls};
+use crate::rule::needs::{DetectionNeeds, needed_calls, needs_policy};
 use crate::rule::source::RuleDocument;
 use crate::rule::{DetectionRule, RuleSet, RuleTarget, WindowCondition, WindowMember, WindowRule};
 use crate::rule_meta::RuleMeta;
@@ -27,6 +27,7 @@ pub(super) fn add(
         source,
         rule,
         compiled,
+        stands_alone,
     } = parsed;
     let target = target(&source, &rule)?;
     let uses = DetectionNeeds::of(&rule);
@@ -44,12 +45,17 @@ pub(super) fn add(
         late: uses.fields.iter().any(|field| fields::is_late(field)),
         compiled,
         calls: needed_calls(&rule),
+        needs_policy: needs_policy(&rule),
         feeds: Vec::new(),
     };
     if let Some(suppression) = suppression {
         suppression.apply(&mut detection, &mut build.set);
     }
     build.name(build.set.detections.len(), &rule);
+    if stands_alone {
+        build.generated.insert(build.set.detections.len(), true);
+    }
+    build.warn_of_status(rule.status, &rule.title, &source);
     build.set.detections.push(detection);
     Ok(AddedRule { id, block })
 }
@@ -128,11 +134,12 @@ impl Suppression {
             set.ask_for_field(detection.target, field);
         }
         detection.feeds.push((set.windows.len(), 0));
-        set.windows.push(self.into_window(&detection.meta));
+        let window = self.into_window(&detection.meta, detection.needs_policy);
+        set.windows.push(window);
     }
 
     /// At most one alert a group and bucket is a window that one fact fills.
-    fn into_window(self, meta: &Arc<RuleMeta>) -> WindowRule {
+    fn into_window(self, meta: &Arc<RuleMeta>, needs_policy: bool) -> WindowRule {
         WindowRule {
             id: meta.id.as_str().into(),
             meta: meta.clone(),
@@ -141,6 +148,7 @@ impl Suppression {
             span_secs: self.span_secs,
             suppress_secs: self.span_secs,
             rate_multiplier: None,
+            needs_policy,
             group: self.group.iter().map(|g| g.as_str().into()).collect(),
             members: vec![WindowMember {
                 group: self.group,

@@ -1,0 +1,175 @@
+//! Selections as the Sigma specification means them, where the Sigma engine reads them otherwise.
+
+use rsigma_parser::{
+    Detection as Selection, DetectionItem, Detections, Modifier, SigmaString, SigmaValue,
+};
+
+/// Rewrites selections so that the Sigma engine does what the specification says.
+///
+/// # Errors
+///
+/// What cannot be meant: a word at its place, and the message.
+pub(super) fn as_specified(detections: &mut Detections) -> Result<(), (String, String)> {
+    for selection in detections.named.values_mut() {
+        let taken = std::mem::replace(selection, Selection::AllOf(Vec::new()));
+        *selection = rewritten(taken)?;
+    }
+    Ok(())
+}
+
+fn rewritten(selection: Selection) -> Result<Selection, (String, String)> {
+    let each = |many: Vec<Selection>| many.into_iter().map(rewritten).collect::<Result<_, _>>();
+    Ok(match selection {
+        Selection::AllOf(items) => all_of(items)?,
+        Selection::AnyOf(many) => Selection::AnyOf(each(many)?),
+        Selection::And(many) => Selection::And(each(many)?),
+        Selection::Keywords(values) => Selection::Keywords(values.into_iter().map(word).collect()),
+        other => other,
+    })
+}
+
+fn all_of(items: Vec<DetectionItem>) -> Result<Selection, (String, String)> {
+    let (mut plain, mut parts) = (Vec::new(), Vec::new());
+    for item in items {
+        match item.field.name.as_deref() {
+            None => parts.push(keywords(item)?),
+            Some("<<") => {
+                let message = "a merge key that cannot be resolved; write its fields out";
+                return Err(("<<".to_owned(), message.to_owned()));
+            }
+            Some(_) if may_be_null(&item) => parts.push(null_or(item)),
+            Some(_) => plain.push(item),
+        }
+    }
+    if parts.is_empty() {
+        return Ok(Selection::AllOf(plain));
+    }
+    if !plain.is_empty() {
+        parts.insert(0, Selection::AllOf(plain));
+    }
+    Ok(Selection::And(parts))
+}
+
+/// Keywords with modifiers: each is contained in the event, or all of them are.
+fn keywords(item: DetectionItem) -> Result<Selection, (String, String)> {
+    let mut all = false;
+    for modifier in &item.field.modifiers {
+        match modifier {
+            Modifier::All => all = true,
+            // Keywords are contained anyway.
+            Modifier::Contains => {}
+            other => {
+                let name = format!("{other:?}").to_lowercase();
+                let message = format!("keywords cannot have `|{name}`; use `|all`, or a field");
+                return Err((name, message));
+            }
+        }
+    }
+    let words = item.values.into_iter().map(word);
+    Ok(if all {
+        Selection::And(words.map(|word| Selection::Keywords(vec![word])).collect())
+    } else {
+        Selection::Keywords(words.collect())
+    })
+}
+
+/// A keyword as text: numbers are contained in texts as they are written.
+fn word(value: SigmaValue) -> SigmaValue {
+    match value {
+        SigmaValue::Integer(number) => SigmaValue::String(SigmaString::new(&number.to_string())),
+        SigmaValue::Float(number) => SigmaValue::String(SigmaString::new(&number.to_string())),
+        value => value,
+    }
+}
+
+/// Whether `null` is one of several values that are compared as they are.
+fn may_be_null(item: &DetectionItem) -> bool {
+    let is_plain = item.field.modifiers.iter().all(|m| *m == Modifier::Cased);
+    is_plain && item.values.len() > 1 && item.values.iter().any(is_null)
+}
+
+fn is_null(value: &SigmaValue) -> bool {
+    matches!(value, SigmaValue::Null)
+}
+
+/// One of the values, or no value: a list is an OR.
+fn null_or(mut item: DetectionItem) -> Selection {
+    let mut absent = item.clone();
+    absent.field.modifiers.clear();
+    absent.values = vec![SigmaValue::Null];
+    item.values.retain(|value| !is_null(value));
+    let mut any = vec![Selection::AllOf(vec![absent])];
+    if !item.values.is_empty() {
+        any.push(Selection::AllOf(vec![item]));
+    }
+    Selection::AnyOf(any)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::document::LazyDocument;
+    use crate::rule::event::RecordEvent;
+    use crate::rule::load::load;
+    use crate::rule::{EvalScope, RuleTarget};
+
+    fn matches(selection: &str, record: &str) -> bool {
+        let text = format!(
+            "title: T\nlogsource: {{product: aws, service: cloudtrail}}\n\
+             detection:\n  s: {selection}\n  condition: s\n"
+        );
+        let (rules, _) = load([("r.yml", &*text)]).unwrap();
+        let document = LazyDocument::new(record);
+        rules.any_match(
+            EvalScope::finalized(RuleTarget::Record),
+            &RecordEvent(&document),
+        )
+    }
+
+    #[test]
+    fn keywords_are_contained_one_or_all() {
+        let record = r#"{"a":"the quick fox","b":{"c":"port 8080"},"n":7}"#;
+        for (selection, expected) in [
+            ("['QUICK', 'slow']", true),
+            ("{'|all': ['quick', '8080']}", true),
+            ("{'|all': ['quick', 'slow']}", false),
+            ("{'|contains|all': ['quick', 'fox']}", true),
+            ("{'|contains': ['slow', 'fox']}", true),
+            ("[8080]", true),
+            ("{'|all': [8080, 'fox']}", true),
+            ("[9090]", false),
+        ] {
+            assert_eq!(matches(selection, record), expected, "{selection}");
+        }
+    }
+
+    #[test]
+    fn null_in_a_list_is_one_of_its_values() {
+        let absent = r#"{"a":1}"#;
+        for (selection, record, expected) in [
+            ("{x: [null, y]}", absent, true),
+            ("{x: [null, y]}", r#"{"x":null}"#, true),
+            ("{x: [null, y]}", r#"{"x":"y"}"#, true),
+            ("{x: [null, y]}", r#"{"x":"z"}"#, false),
+            ("{x: [null, null]}", absent, true),
+            ("{a: 1, x: ['', null]}", absent, true),
+            ("{a: 2, x: ['', null]}", absent, false),
+            ("[{a: 2}, {x: [null, y]}]", absent, true),
+        ] {
+            assert_eq!(matches(selection, record), expected, "{selection} {record}");
+        }
+    }
+
+    #[test]
+    fn a_key_may_have_dots() {
+        let record = r#"{"r":{"a.b":{"c":"x"},"k.v":"y"}}"#;
+        assert!(matches("{r.a.b.c: x}", record) && matches("{r.k.v: y}", record));
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused_by_name() {
+        let text = "title: T\nlogsource: {product: aws, service: cloudtrail}\n\
+             detection:\n  s: {'|re': ['a.b']}\n  condition: s\n";
+        let errors = load([("r.yml", text)]).unwrap_err();
+        assert!(errors[0].message.contains("`|re`"), "{}", errors[0]);
+    }
+}

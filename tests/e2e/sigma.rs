@@ -1,0 +1,66 @@
+//! Rules mean what the Sigma specification says: compared with pySigma over many forms of
+//! selections, modifiers and conditions.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+
+use e2e::{local, secretrail};
+use serde_json::Value;
+
+/// Forms that are read otherwise than by pySigma, each with the reason. The text is a part of the
+/// detection.
+const DIFFERENT: [(&str, &str); 0] = [];
+
+#[test]
+fn rules_mean_what_pysigma_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/support/sigma_reference.py");
+    let mut python = Command::new(local::pysigma());
+    let output = python.arg(script).arg(folder.path()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let expected: BTreeMap<String, Value> = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(expected.len() >= 150, "{} forms", expected.len());
+
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (logs, rules) = (path("logs"), path("rules"));
+    let args = [
+        "replay",
+        &logs,
+        "-r",
+        &rules,
+        "--skip-invalid",
+        "-f",
+        "jsonl",
+    ];
+    let run = secretrail(&args);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let mut matched: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for line in run.stdout.lines() {
+        let alert: Value = serde_json::from_str(line).unwrap();
+        let (rule, event) = (&alert["rule"]["id"], &alert["event_id"]);
+        let matched = matched.entry(rule.as_str().unwrap().to_owned());
+        matched
+            .or_default()
+            .insert(event.as_str().unwrap().to_owned());
+    }
+    let mut differences = Vec::new();
+    for (name, form) in &expected {
+        let detection = form["detection"].as_str().unwrap();
+        if DIFFERENT.iter().any(|(part, _)| detection.contains(part)) {
+            continue;
+        }
+        let is_refused = run.stderr.contains(&format!("{name}.yml:"));
+        let ours = (!is_refused).then(|| matched.remove(name).unwrap_or_default());
+        let theirs = form["matched"].as_array().map(|ids| {
+            let ids = ids.iter().map(|id| id.as_str().unwrap().to_owned());
+            ids.collect::<BTreeSet<_>>()
+        });
+        if ours != theirs {
+            differences.push(format!(
+                "{detection}  pySigma: {theirs:?}\n  ours: {ours:?}\n"
+            ));
+        }
+    }
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
