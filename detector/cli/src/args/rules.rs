@@ -22,6 +22,8 @@ pub enum RulesCommand {
     List(RulesListArgs),
     /// Show, selection by selection, why a rule fires or not for the records in a file.
     Explain(RulesExplainArgs),
+    /// Print the ATT&CK techniques of the rules as a layer for the ATT&CK Navigator.
+    Coverage(RulesCoverageArgs),
     /// List the fields that rules may use in addition to CloudTrail's own.
     Fields(RulesFieldsArgs),
 }
@@ -42,6 +44,9 @@ pub struct RuleFilesArgs {
     /// values.
     #[arg(long, value_name = "FILE", help_heading = "Rules")]
     pub vars: Option<PathBuf>,
+    /// Go on without the files whose rules cannot be used, and name them.
+    #[arg(long, help_heading = "Rules")]
+    pub skip_invalid: bool,
 }
 
 /// The access policy, and how strictly it applies.
@@ -53,6 +58,14 @@ pub struct PolicyArgs {
     /// Treat reads of secrets that no grant covers as unexpected.
     #[arg(long, requires = "policy", help_heading = "Rules")]
     pub strict: bool,
+}
+
+/// Arguments of `rules coverage`.
+#[derive(Debug, Args)]
+pub struct RulesCoverageArgs {
+    /// The rules.
+    #[command(flatten)]
+    pub files: RuleFilesArgs,
 }
 
 /// Arguments of `rules test`.

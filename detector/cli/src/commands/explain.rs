@@ -23,7 +23,7 @@ use crate::input::rules_and_policy;
 use crate::input::session::{OpenedInput, find};
 use crate::output::ending::RunReading;
 use crate::output::out::OpenOutput;
-use crate::output::run_summary::{self, close, end, input_code};
+use crate::output::run_summary::{self, RulesInUse, close, end, input_code};
 use crate::text::plural;
 
 /// Runs the command and returns its exit code.
@@ -72,7 +72,8 @@ fn from_logs(
     let (records, _) = records(alert, &found.objects, settings.threads, &*found.store);
     out.raw(&explained(alert, &settings.paths, &records))?;
     out.finish(host)?;
-    Ok(close(settings, &found, started, Some(rules.len()), host))
+    let in_use = RulesInUse::of(rules, policy.as_ref());
+    Ok(close(settings, &found, started, Some(in_use), host))
 }
 
 /// Explains an alert from a file. Logs are only searched for its records; the rules and the policy

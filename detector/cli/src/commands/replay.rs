@@ -18,7 +18,7 @@ use crate::host::{ProcessHost, RunFailure};
 use crate::input::session::{self, EvaluationTask, OpenedInput, SessionResult, find};
 use crate::input::{overwrite, rules_and_policy};
 use crate::output::out::OpenOutput;
-use crate::output::run_summary::close;
+use crate::output::run_summary::{RulesInUse, close};
 use crate::output::{listing, report};
 
 /// The error about `--compare` with standard input, which cannot be read twice.
@@ -99,9 +99,10 @@ impl LoadedRules {
         })
     }
 
-    /// Number of rules for the run summary.
-    fn in_force(&self) -> usize {
-        self.replacing.as_ref().unwrap_or(&self.rules).len()
+    /// The rules for the run summary.
+    fn in_force(&self) -> RulesInUse {
+        let rules = self.replacing.as_ref().unwrap_or(&self.rules);
+        RulesInUse::of(rules, self.policy.as_ref())
     }
 }
 
@@ -117,6 +118,7 @@ fn replacing(
     let files = args::RuleFilesArgs {
         rules: args.compare.clone(),
         vars: args.files.vars.clone(),
+        skip_invalid: args.files.skip_invalid,
     };
     rules_and_policy::rules_with_warnings(&files, host).map(Some)
 }

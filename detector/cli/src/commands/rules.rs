@@ -1,5 +1,6 @@
 //! `rules`: runs examples, lints, lists and explains rules, and lists their fields.
 
+mod coverage;
 mod examples;
 mod explain;
 mod lint;
@@ -19,6 +20,7 @@ pub fn run(command: &RulesCommand, host: &mut ProcessHost) -> Result<u8, RunFail
         RulesCommand::Lint(args) => lint::run(args, host),
         RulesCommand::List(args) => list::run(args, host),
         RulesCommand::Explain(args) => explain::run(args, host),
+        RulesCommand::Coverage(args) => coverage::run(args, host),
         RulesCommand::Fields(args) => list::fields(args, host),
     }
 }

@@ -20,7 +20,7 @@ use crate::input::rules_and_policy;
 use crate::input::session::find;
 use crate::output::ending::RunReading;
 use crate::output::out::OpenOutput;
-use crate::output::run_summary::close;
+use crate::output::run_summary::{RulesInUse, close};
 use crate::output::table;
 use crate::text::{number, plural};
 
@@ -48,7 +48,8 @@ pub fn run(args: &args::SummaryArgs, host: &mut ProcessHost) -> Result<u8, RunFa
         out.raw(&text(&found.accesses, &found.alerts, args.top))?;
     }
     out.finish(host)?;
-    Ok(close(&settings, &found, started, Some(rules.len()), host))
+    let in_use = RulesInUse::of(&rules, policy.as_ref());
+    Ok(close(&settings, &found, started, Some(in_use), host))
 }
 
 /// Successful and denied accesses. Accesses that failed for another reason count as neither.

@@ -8,10 +8,12 @@ use crate::input::session::SessionResult;
 use crate::text::plural;
 
 /// Rules of the pack about trails that were stopped or narrowed.
-const BLINDED: [&str; 3] = [
+const BLINDED: [&str; 5] = [
     "rules/trail-without-kms.yml",
     "rules/trail-without-reads.yml",
     "rules/logging-stopped.yml",
+    "rules/trail-weakened.yml",
+    "rules/trail-bucket-changed.yml",
 ];
 
 /// One gap.

@@ -1,12 +1,14 @@
 //! The run summary on standard error: what was read, what was not and why, and the results.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::time::{Duration, Instant};
 
 use secretrail_engine::access::DecryptStatus;
+use secretrail_engine::policy::AccessPolicy;
 use secretrail_engine::record_shape::RecordShape;
 use secretrail_engine::report::ReadReport;
+use secretrail_engine::rule::RuleSet;
 use secretrail_engine::rule_meta::RuleLevel;
 use secretrail_engine::sanitize;
 use secretrail_engine::selection::SelectionTally;
@@ -116,6 +118,37 @@ pub fn left_out(selected: &SelectionTally) -> Option<String> {
     ))
 }
 
+/// How many rules a run has, and how many of them cannot fire as it stands.
+#[derive(Debug, Clone, Copy)]
+pub struct RulesInUse {
+    all: usize,
+    needing_policy: usize,
+}
+
+impl RulesInUse {
+    /// The rules of a run, with an access policy or without one.
+    pub(crate) fn of(rules: &RuleSet, policy: Option<&AccessPolicy>) -> Self {
+        let needing_policy = match policy {
+            Some(_) => 0,
+            None => rules.needing_policy().count(),
+        };
+        Self {
+            all: rules.len(),
+            needing_policy,
+        }
+    }
+}
+
+impl fmt::Display for RulesInUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rules = plural(self.all as u64, "rule");
+        match self.all.saturating_sub(self.needing_policy) {
+            active if active == self.all => f.write_str(&rules),
+            active => write!(f, "{active} of {rules} active: no --policy"),
+        }
+    }
+}
+
 /// The whole run summary; `rules` is the number of rules, `None` for commands without alerts, and
 /// for runs that read nothing: no alerts would say too much.
 #[must_use]
@@ -123,7 +156,7 @@ pub fn words(
     report: &ReadReport,
     threads: usize,
     elapsed: Duration,
-    rules: Option<usize>,
+    rules: Option<RulesInUse>,
     selected: &SelectionTally,
 ) -> String {
     let mut lines = read(report, threads, elapsed);
@@ -179,7 +212,7 @@ fn accesses(report: &ReadReport) -> String {
 }
 
 /// The alerts by level, the most severe first.
-fn alerts(report: &ReadReport, rules: usize) -> String {
+fn alerts(report: &ReadReport, rules: RulesInUse) -> String {
     let mut counts = Vec::new();
     for level in RuleLevel::ALL.iter().rev() {
         if let Some(count) = report.alerts.get(level) {
@@ -189,7 +222,6 @@ fn alerts(report: &ReadReport, rules: usize) -> String {
     if counts.is_empty() {
         counts.push("none".to_owned());
     }
-    let rules = plural(rules as u64, "rule");
     format!("alerts         {} ({rules})", counts.join(", "))
 }
 
@@ -233,7 +265,7 @@ pub(crate) fn close(
     settings: &RunSettings,
     found: &SessionResult,
     started: Instant,
-    rules: Option<usize>,
+    rules: Option<RulesInUse>,
     host: &mut ProcessHost,
 ) -> u8 {
     let code = input_code(&found.problems, host);
@@ -287,7 +319,21 @@ mod tests {
 
     use super::*;
 
-    fn lines(report: &ReadReport, rules: Option<usize>) -> Vec<String> {
+    fn in_use(all: usize, needing_policy: usize) -> RulesInUse {
+        RulesInUse {
+            all,
+            needing_policy,
+        }
+    }
+
+    #[test]
+    fn rules_that_cannot_fire_are_told() {
+        assert_eq!(in_use(37, 0).to_string(), "37 rules");
+        let idle = in_use(37, 7).to_string();
+        assert_eq!(idle, "30 of 37 rules active: no --policy");
+    }
+
+    fn lines(report: &ReadReport, rules: Option<RulesInUse>) -> Vec<String> {
         let none = SelectionTally::default();
         let text = words(report, 2, Duration::from_secs(2), rules, &none);
         text.lines().map(|line| line.trim().to_owned()).collect()
@@ -310,7 +356,13 @@ mod tests {
             ..ReadReport::default()
         };
         let none = SelectionTally::default();
-        let text = words(&report, 1, Duration::from_secs(1), Some(1), &none);
+        let text = words(
+            &report,
+            1,
+            Duration::from_secs(1),
+            Some(in_use(1, 0)),
+            &none,
+        );
         assert!(text.contains("read 1 file, ") && text.contains("1 thread)"));
         assert!(text.contains("1 key-validation Decrypt ignored)"));
         assert!(text.ends_with("alerts         none (1 rule)\n"), "{text}");
@@ -321,9 +373,11 @@ mod tests {
         let mut report = ReadReport::default();
         report.alerts.insert(RuleLevel::Low, 1_200);
         report.alerts.insert(RuleLevel::Critical, 1);
-        let last = lines(&report, Some(37)).pop().unwrap();
+        let last = lines(&report, Some(in_use(37, 0))).pop().unwrap();
         assert_eq!(last, "alerts         1 critical, 1,200 low (37 rules)");
-        let none = lines(&ReadReport::default(), Some(37)).pop().unwrap();
+        let none = lines(&ReadReport::default(), Some(in_use(37, 0)))
+            .pop()
+            .unwrap();
         assert_eq!(none, "alerts         none (37 rules)");
     }
 

@@ -20,6 +20,8 @@ const SHOWN: usize = 20;
 struct RuleChange<'a> {
     meta: Option<&'a RuleMeta>,
     kept: Vec<&'a Alert>,
+    /// Of those kept, the ones whose level changes: before and after.
+    changed: Vec<[&'a Alert; 2]>,
     gained: Vec<&'a Alert>,
     lost: Vec<&'a Alert>,
 }
@@ -31,16 +33,21 @@ impl<'a> Comparison<'a> {
     /// Compares the alerts of the rules in use with those of the rules of `--compare`.
     pub(super) fn of(before: &'a [Alert], after: &'a [Alert]) -> Self {
         let (old, new) = (ids(before), ids(after));
+        let known: BTreeMap<&AlertId, &Alert> = before.iter().map(|a| (&a.id, a)).collect();
         let mut changes: BTreeMap<&str, RuleChange<'_>> = BTreeMap::new();
         for alert in after {
             let change = changes.entry(&alert.rule.id).or_default();
             change.meta = Some(&alert.rule);
             // The id does not depend on title and level: a rule that only changes these keeps its
-            // alerts.
-            if old.contains(&alert.id) {
-                change.kept.push(alert);
-            } else {
-                change.gained.push(alert);
+            // alerts. But who is woken depends on the level.
+            match known.get(&alert.id) {
+                Some(earlier) => {
+                    change.kept.push(alert);
+                    if earlier.rule.level != alert.rule.level {
+                        change.changed.push([earlier, alert]);
+                    }
+                }
+                None => change.gained.push(alert),
             }
         }
         for alert in before.iter().filter(|alert| !new.contains(&alert.id)) {
@@ -57,34 +64,41 @@ impl<'a> Comparison<'a> {
         let mut sorted: Vec<_> = self.0.iter().collect();
         sorted.sort_by_key(|(_, change)| {
             (
-                Reverse(change.gained.len() + change.lost.len()),
+                Reverse(change.gained.len() + change.lost.len() + change.changed.len()),
                 change.meta.map(|meta| &meta.title),
             )
         });
-        let rows: Vec<[String; 5]> = sorted
+        let rows: Vec<[String; 6]> = sorted
             .into_iter()
             .map(|(id, change)| {
-                let [_, title, level, kept, gained, lost] = row(id, change);
-                [kept, gained, lost, level, title]
+                let [_, title, level, kept, changed, gained, lost] = row(id, change);
+                [kept, changed, gained, lost, level, title]
             })
             .collect();
-        table::columns(["KEPT", "GAINED", "LOST", "LEVEL", "RULE"], &rows)
+        let header = ["KEPT", "CHANGED", "GAINED", "LOST", "LEVEL", "RULE"];
+        table::columns(header, &rows)
     }
 }
 
-impl RowListing<6> for Comparison<'_> {
+impl RowListing<7> for Comparison<'_> {
     const NAME: &'static str = "--compare";
-    const HEADER: [&'static str; 6] = ["rule_id", "title", "level", "kept", "gained", "lost"];
+    const HEADER: [&'static str; 7] = [
+        "rule_id", "title", "level", "kept", "changed", "gained", "lost",
+    ];
 
     fn table(&self) -> String {
         let mut text = self.counts();
         let changes = self.0.values();
+        let changed = changes.clone().flat_map(|change| &change.changed);
+        push_shown("changed", changed.map(level_change), &mut text);
+        let gained = changes.clone().flat_map(|change| &change.gained);
         push_shown(
             "gained",
-            changes.clone().flat_map(|change| &change.gained),
+            gained.map(|alert| (*alert, String::new())),
             &mut text,
         );
-        push_shown("lost", changes.flat_map(|change| &change.lost), &mut text);
+        let lost = changes.flat_map(|change| &change.lost);
+        push_shown("lost", lost.map(|alert| (*alert, String::new())), &mut text);
         text
     }
 
@@ -95,7 +109,7 @@ impl RowListing<6> for Comparison<'_> {
             .collect()
     }
 
-    fn rows(&self) -> Vec<[String; 6]> {
+    fn rows(&self) -> Vec<[String; 7]> {
         self.0.iter().map(|(id, change)| row(id, change)).collect()
     }
 }
@@ -112,6 +126,11 @@ fn value(id: &str, change: &RuleChange<'_>) -> Value {
         "schema": "secretrail.comparison/1",
         "rule": rule,
         "kept": change.kept.len(),
+        "changed": change.changed.iter().map(|[before, after]| json!({
+            "id": after.id.0.to_string(),
+            "before": before.rule.level.as_str(),
+            "after": after.rule.level.as_str(),
+        })).collect::<Vec<_>>(),
         "gained": id_texts(&change.gained),
         "lost": id_texts(&change.lost),
     })
@@ -121,7 +140,7 @@ fn id_texts(alerts: &[&Alert]) -> Vec<String> {
     alerts.iter().map(|alert| alert.id.0.to_string()).collect()
 }
 
-fn row(id: &str, change: &RuleChange<'_>) -> [String; 6] {
+fn row(id: &str, change: &RuleChange<'_>) -> [String; 7] {
     let (title, level) = change
         .meta
         .map_or(("", ""), |m| (m.title.as_str(), m.level.as_str()));
@@ -130,15 +149,26 @@ fn row(id: &str, change: &RuleChange<'_>) -> [String; 6] {
         title.to_owned(),
         level.to_owned(),
         change.kept.len().to_string(),
+        change.changed.len().to_string(),
         change.gained.len().to_string(),
         change.lost.len().to_string(),
     ]
 }
 
-/// The first of these alerts, and the number of the others.
-fn push_shown<'a>(mark: &str, alerts: impl Iterator<Item = &'a &'a Alert>, text: &mut String) {
+/// An alert whose level changes, and both levels.
+fn level_change<'a>([before, after]: &[&'a Alert; 2]) -> (&'a Alert, String) {
+    let levels = format!(" ({} → {})", before.rule.level, after.rule.level);
+    (after, levels)
+}
+
+/// The first of these alerts, each with what is said of it, and the number of the others.
+fn push_shown<'a>(
+    mark: &str,
+    alerts: impl Iterator<Item = (&'a Alert, String)>,
+    text: &mut String,
+) {
     let mut more = 0;
-    for (index, alert) in alerts.enumerate() {
+    for (index, (alert, said)) in alerts.enumerate() {
         if index >= SHOWN {
             more += 1;
             continue;
@@ -146,7 +176,7 @@ fn push_shown<'a>(mark: &str, alerts: impl Iterator<Item = &'a &'a Alert>, text:
         let title = sanitize::line(&alert.rule.title);
         let summary = sanitize::line(&alert.summary);
         let id = &alert.id.0;
-        write!(text, "\n{mark}: {title}\n  {summary}\n  alert {id}\n").ok();
+        write!(text, "\n{mark}: {title}{said}\n  {summary}\n  alert {id}\n").ok();
     }
     if more > 0 {
         write!(text, "\n{mark}: {more} more; -f jsonl lists them all\n").ok();
@@ -164,8 +194,26 @@ mod tests {
         let before = [alert(&old, "a"), alert(&old, "b")];
         let after = [alert(&new, "b"), alert(&new, "c")];
         let rows = Comparison::of(&before, &after).rows();
-        let expected = ["r", "New title", "high", "1", "1", "1"];
+        let expected = ["r", "New title", "high", "1", "0", "1", "1"];
         assert_eq!(rows, [expected.map(str::to_owned)]);
+    }
+
+    #[test]
+    fn an_alert_that_is_kept_at_another_level_is_changed() {
+        let (old, mut new) = (rule("r", "T"), (*rule("r", "T")).clone());
+        new.level = secretrail_engine::rule_meta::RuleLevel::Informational;
+        let (before, after) = ([alert(&old, "a")], [alert(&new.into(), "a")]);
+        let comparison = Comparison::of(&before, &after);
+        assert!(
+            comparison
+                .table()
+                .contains("changed: T (high → informational)")
+        );
+        let changed = &comparison.values()[0]["changed"][0];
+        assert_eq!(
+            (&changed["before"], &changed["after"]),
+            (&json!("high"), &json!("informational"))
+        );
     }
 
     #[test]

@@ -31,8 +31,8 @@ pub(super) fn run(args: &RulesTestArgs, host: &mut ProcessHost) -> Result<u8, Ru
         }
     }
     let failed = tried.iter().filter(|one| one.result.is_err()).count();
-    push_total(&tried, failed, &mut text);
     push_bare(&loaded, &metas, &mut text);
+    push_total(&tried, failed, &mut text);
     print(host, &text)?;
     if let Some(path) = &args.junit {
         target::write_file(path, junit(&tried)?.as_bytes())?;

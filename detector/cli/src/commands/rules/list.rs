@@ -11,6 +11,7 @@ use crate::exit;
 use crate::host::{ProcessHost, RunFailure, print};
 use crate::input::rules_and_policy;
 use crate::output::table;
+use crate::text::plural;
 
 /// The note about raw fields, below the table of derived fields.
 const RAW_FIELDS: &str = "\nRules may also use every field of the CloudTrail record under its own \
@@ -24,7 +25,7 @@ pub(super) fn run(args: &RulesListArgs, host: &mut ProcessHost) -> Result<u8, Ru
     let text = match args.format {
         ListFormat::Table => {
             let rows: Vec<_> = metas.iter().map(|meta| rule_row(meta, &loaded)).collect();
-            table::columns(["LEVEL", "TITLE", "ID", "FILE"], &rows)
+            table::columns(["LEVEL", "TITLE", "ID", "FILE"], &rows) + &policy_note(&loaded)
         }
         ListFormat::Json => pretty(metas.iter().map(|meta| rule_value(meta, &loaded)))?,
     };
@@ -49,6 +50,25 @@ fn feeds_another(meta: &RuleMeta, loaded: &RulePack) -> bool {
     !loaded.set.alerting().any(|known| known.id == meta.id)
 }
 
+/// Which rules never fire without an access policy.
+fn policy_note(loaded: &RulePack) -> String {
+    let mut needing: Vec<&str> = loaded
+        .set
+        .needing_policy()
+        .map(|meta| &*meta.title)
+        .collect();
+    needing.sort_unstable();
+    if needing.is_empty() {
+        return String::new();
+    }
+    let rules = plural(needing.len() as u64, "rule");
+    let titles = needing.join("\n  ");
+    format!(
+        "\n{rules} of {} can fire only with --policy:\n  {titles}\n",
+        loaded.set.len()
+    )
+}
+
 fn rule_row(meta: &RuleMeta, loaded: &RulePack) -> [String; 4] {
     let level = if feeds_another(meta, loaded) {
         "(feeds another)"
@@ -69,6 +89,7 @@ fn rule_value(meta: &RuleMeta, loaded: &RulePack) -> Value {
         "title": meta.title,
         "level": meta.level.as_str(),
         "alerts": !feeds_another(meta, loaded),
+        "needs_policy": loaded.set.needing_policy().any(|needing| needing.id == meta.id),
         "tags": meta.tags,
         "references": meta.references,
         "false_positives": meta.false_positives,
@@ -132,7 +153,9 @@ mod tests {
         let table = ran(&["rules", "list"]);
         let values = values(&["rules", "list", "-f", "json"]);
         assert_eq!(table.code, exit::DONE);
-        assert_eq!(table.out.lines().count(), values.len() + 1);
+        let rows = table.out.lines().take_while(|line| !line.is_empty());
+        assert_eq!(rows.count(), values.len() + 1);
+        assert!(table.out.contains("can fire only with --policy"));
         let files: Vec<&str> = values.iter().filter_map(|v| v["file"].as_str()).collect();
         assert!(files.is_sorted() && files.len() == values.len());
         let feeding = values.iter().filter(|v| v["alerts"] == false).count();
