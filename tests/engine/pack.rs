@@ -70,6 +70,7 @@ fn the_readme_is_what_the_files_say() {
         fields += &format!("| `{}` | {} | {only} |\n", field.name, field.meaning);
     }
     let made = between(&between(&written, "rules", &table), "fields", &fields);
+    let made = between(&made, "public detections", &public_detections(&files));
     if std::env::var_os("UPDATE_DOCS").is_some() {
         return std::fs::write(path, &made).unwrap();
     }
@@ -77,6 +78,33 @@ fn the_readme_is_what_the_files_say() {
         written, made,
         "rules/README.md is out of date: UPDATE_DOCS=1 cargo test -p engine-tests pack"
     );
+}
+
+/// Public detections on this theme, and the rules of the pack that cover them.
+fn public_detections(files: &[(String, String)]) -> String {
+    let mut table = "| source | detection | rules | note |\n| --- | --- | --- | --- |\n".to_owned();
+    let lines = include_str!("public_detections.csv").lines().skip(1);
+    for line in lines {
+        let cells: Vec<&str> = line.split(',').collect();
+        let [source, detection, rules, note] = cells[..] else {
+            panic!("not four cells: {line}");
+        };
+        let linked = rules.split_whitespace().map(|rule| {
+            let is_rule = files
+                .iter()
+                .any(|(name, _)| *name == format!("rules/{rule}"));
+            assert!(is_rule, "{rule} of {detection} is no rule");
+            format!("[{rule}]({rule})")
+        });
+        let linked: Vec<String> = linked.collect();
+        let linked = if linked.is_empty() {
+            "none".to_owned()
+        } else {
+            linked.join(", ")
+        };
+        table += &format!("| {source} | {detection} | {linked} | {note} |\n");
+    }
+    table
 }
 
 /// The text with what stands between the marks of that name replaced.

@@ -16,6 +16,11 @@ const REFERENCE_PREFIX: &str = "/aws/reference/secretsmanager/";
 /// Length of the random suffix of a secret's ARN, including its hyphen.
 const SUFFIX: usize = 7;
 
+/// Whether text is an account id: twelve digits.
+pub(crate) fn is_account(text: &str) -> bool {
+    text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 /// The parts of an ARN. `resource` may contain colons.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ArnParts<'a> {

@@ -56,8 +56,10 @@ pub mod fact;
 
 pub mod alert;
 pub mod correlate;
+pub mod event_selectors;
 pub mod policy;
 pub mod report;
+pub mod resource_policy;
 pub mod seen;
 pub mod selection;
 

@@ -8,7 +8,7 @@
 //! Sources: AWS CloudTrail user guide, "Finding your CloudTrail log files"; Security Lake user
 //! guide, "Collecting data from AWS services".
 
-use crate::ids::SharedStr;
+use crate::ids::{SharedStr, is_account};
 use crate::time::EventTime;
 
 /// Content of an object, judged by its path.
@@ -125,10 +125,6 @@ fn partitions<'k>(segments: &[&'k str]) -> Option<ObjectPath<'k>> {
         days: day,
         delivered: None,
     })
-}
-
-fn is_account(text: &str) -> bool {
-    text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit())
 }
 
 /// The account id under `AWSLogs`, and the segments below it.

@@ -4,10 +4,11 @@ mod file;
 mod index;
 mod source;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use self::file::PolicyContent;
 use self::index::GrantIndex;
 
 pub use self::file::{GrantFault, PolicyError, PolicyFault};
@@ -84,6 +85,7 @@ struct CoveringGrants {
 #[derive(Debug)]
 pub struct AccessPolicy {
     grants: Vec<PolicyGrant>,
+    trusted_accounts: BTreeSet<String>,
     /// Finds grants by secret; `None` if all of them must be asked.
     index: Option<GrantIndex>,
     /// Cache of the grants that cover a secret: policies are large and secrets are few.
@@ -97,8 +99,12 @@ impl FromStr for AccessPolicy {
     type Err = PolicyError;
 
     fn from_str(text: &str) -> Result<Self, PolicyError> {
-        let grants = file::read(text)?;
+        let PolicyContent {
+            grants,
+            trusted_accounts,
+        } = file::read(text)?;
         Ok(Self {
+            trusted_accounts,
             index: GrantIndex::new(&grants),
             grants,
             covering: Mutex::default(),
@@ -167,6 +173,12 @@ fn any_matches(patterns: &[GlobPattern], subject: &str) -> bool {
 }
 
 impl AccessPolicy {
+    /// Whether an account, twelve digits, is under `trusted_accounts`.
+    #[must_use]
+    pub fn trusts(&self, account: &str) -> bool {
+        self.trusted_accounts.contains(account)
+    }
+
     /// The number of grants.
     #[must_use]
     pub fn len(&self) -> usize {

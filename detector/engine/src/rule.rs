@@ -1,6 +1,7 @@
 //! Rules: what to look for, in standard Sigma files, behind our own types. The Sigma engine parses
 //! and matches single events; windows, joins and alerts are ours.
 
+mod changed;
 pub mod event;
 pub mod example;
 pub mod fault;
@@ -41,6 +42,8 @@ pub struct DetectionRule {
     /// Whether it needs fields that are known only at final evaluation.
     pub late: bool,
     pub(crate) compiled: CompiledRule,
+    /// Whether it can only match with an access policy.
+    needs_policy: bool,
     /// Calls of which a matching record must be one; `None` when it may be any.
     calls: Option<Vec<NeededCalls>>,
     /// Windows that it feeds: index of the window, and which of its rules this is.
@@ -65,6 +68,8 @@ pub struct WindowRule {
     /// Fires at so many times the usual rate of the access policy, if that is more than the
     /// condition asks for. Events without a usual rate do not count.
     pub rate_multiplier: Option<f64>,
+    /// Whether it can only fire with an access policy.
+    needs_policy: bool,
     /// Names of the group's fields in alerts.
     group: Vec<SharedStr>,
     members: Vec<WindowMember>,
@@ -236,6 +241,9 @@ impl RuleSet {
     pub(crate) fn ask_for_field(&mut self, target: RuleTarget, field: &str) {
         self.asks_for_seen |= fields::is_seen(field);
         self.wanted.take(target, field);
+        for source in fields::sources(field) {
+            self.wanted.take(target, source);
+        }
     }
 
     /// The rule about single events with this index in [`Matches`].

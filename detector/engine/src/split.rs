@@ -207,7 +207,8 @@ impl RecordSplitter {
         *self = Self::with_limit(self.max_record);
     }
 
-    /// The last [`TAIL`] bytes before `at`, also those of earlier pieces: as many whatever the pieces.
+    /// The last [`TAIL`] bytes before `at`, also those of earlier pieces: as many whatever the
+    /// pieces.
     fn bytes_before(&self, at: usize, walk: &SplitWalk<'_>) -> Vec<u8> {
         let here = walk.bytes.get(at.saturating_sub(TAIL)..at);
         let here = here.unwrap_or_default();

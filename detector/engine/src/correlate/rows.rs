@@ -109,7 +109,10 @@ impl JoinState<'_> {
             let kms_decrypt = self.use_taken_by(assignment);
             let kms_decrypt = kms_decrypt.and_then(|index| self.group.kms_decrypts.get(index));
             let full = kms_decrypt.and_then(|kms_decrypt| kms_decrypt.secret.as_ref());
-            let known = full.map_or_else(|| secret.clone(), |full| secret.completed(full));
+            let mut known = full.map_or_else(|| secret.clone(), |full| secret.completed(full));
+            // The version that was revealed, where the request does not say which it wants.
+            let revealed = kms_decrypt.and_then(|kms_decrypt| kms_decrypt.version_id.as_ref());
+            known.version_id = known.version_id.or_else(|| revealed.cloned());
             rows.push(row(read, method, known, secret.key(), kms_decrypt));
         }
     }
@@ -130,7 +133,8 @@ impl JoinState<'_> {
         }
         let uses = uses.iter();
         for kms_decrypt in uses.filter_map(|index| self.group.kms_decrypts.get(*index)) {
-            let secret = kms_decrypt.secret.as_ref().unwrap_or(asked).clone();
+            let mut secret = kms_decrypt.secret.as_ref().unwrap_or(asked).clone();
+            secret.version_id = kms_decrypt.version_id.clone().or(secret.version_id);
             let key = secret.key();
             rows.push(row(read, method, secret, key, Some(kms_decrypt)));
         }

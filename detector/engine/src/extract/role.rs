@@ -41,6 +41,8 @@ pub fn role(source: &str, api: &str) -> Option<CallRole> {
             | "UpdateSecretVersionStage"
             | "RemoveRegionsFromReplication"
             | "StopReplicationToReplica"
+            | "AssociateCrossAccountReplica"
+            | "DisassociateCrossAccountReplica"
             | "RotateSecret"
             | "CancelRotateSecret"
             | "DeleteSecret"
@@ -57,13 +59,23 @@ pub fn role(source: &str, api: &str) -> Option<CallRole> {
             | "PutResourcePolicy"
             | "DeleteResourcePolicy",
         )
-        | ("kms", "PutKeyPolicy" | "DisableKey" | "ScheduleKeyDeletion")
+        | (
+            "kms",
+            "PutKeyPolicy"
+            | "CreateKey"
+            | "CreateGrant"
+            | "DisableKey"
+            | "ScheduleKeyDeletion"
+            | "DeleteImportedKeyMaterial",
+        )
+        | ("ram", "CreateResourceShare" | "AssociateResourceShare")
         | (
             "cloudtrail",
             "PutEventSelectors"
             | "StopLogging"
             | "DeleteTrail"
             | "UpdateTrail"
+            | "UpdateEventDataStore"
             | "StopEventDataStoreIngestion"
             | "DeleteEventDataStore",
         ) => Some(CallRole::Change { decrypts: false }),

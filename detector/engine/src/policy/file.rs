@@ -1,12 +1,14 @@
 //! Parses and validates the YAML of an access policy. Errors name the line.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
 use super::PolicyGrant;
 use super::source::InvalidSource;
 use crate::glob::GlobPattern;
+use crate::ids::is_account;
 use crate::sanitize::without_byte_order_mark;
 
 /// Why a policy cannot be used.
@@ -30,6 +32,12 @@ pub enum PolicyFault {
     /// The `version` is not supported.
     #[error("version {0} is not supported; write `version: 1`")]
     Version(u32),
+    /// An entry of `trusted_accounts` is not an account id.
+    #[error(
+        "`trusted_accounts` has `{0}`, which is not an account id; \
+         write twelve digits in quotes, as in \"111122223333\""
+    )]
+    NotAnAccount(String),
     /// A grant is invalid.
     #[error("grant {number}: {fault}")]
     Grant {
@@ -76,6 +84,8 @@ impl GrantFault {
 #[serde(deny_unknown_fields)]
 struct PolicyFile {
     version: u32,
+    #[serde(default)]
+    trusted_accounts: Vec<yaml_serde::Value>,
     grants: Vec<GrantFile>,
 }
 
@@ -90,8 +100,15 @@ struct GrantFile {
     baseline_per_hour: Option<f64>,
 }
 
-/// Parses and validates the grants of a policy.
-pub(super) fn read(text: &str) -> Result<Vec<PolicyGrant>, PolicyError> {
+/// What a policy says.
+#[derive(Debug)]
+pub(super) struct PolicyContent {
+    pub(super) grants: Vec<PolicyGrant>,
+    pub(super) trusted_accounts: BTreeSet<String>,
+}
+
+/// Parses and validates a policy.
+pub(super) fn read(text: &str) -> Result<PolicyContent, PolicyError> {
     let text = without_byte_order_mark(text);
     let file: PolicyFile = yaml_serde::from_str(text).map_err(|error| PolicyError {
         line: error.location().map(|l| l.line()),
@@ -103,6 +120,12 @@ pub(super) fn read(text: &str) -> Result<Vec<PolicyGrant>, PolicyError> {
             fault: PolicyFault::Version(file.version),
         });
     }
+    let accounts = file.trusted_accounts.iter().map(account);
+    let trusted_accounts: Result<BTreeSet<String>, String> = accounts.collect();
+    let trusted_accounts = trusted_accounts.map_err(|wrong| PolicyError {
+        line: line_of(text, "trusted_accounts", 0),
+        fault: PolicyFault::NotAnAccount(wrong),
+    })?;
     let grants = file.grants.into_iter().enumerate().map(|(index, grant)| {
         grant.read().map_err(|fault| PolicyError {
             line: line_of(text, &fault.word(), index),
@@ -112,7 +135,24 @@ pub(super) fn read(text: &str) -> Result<Vec<PolicyGrant>, PolicyError> {
             },
         })
     });
-    grants.collect()
+    Ok(PolicyContent {
+        grants: grants.collect::<Result<_, _>>()?,
+        trusted_accounts,
+    })
+}
+
+/// An account id. One without quotes is a number, of which leading zeros are lost.
+fn account(value: &yaml_serde::Value) -> Result<String, String> {
+    let text = match value {
+        yaml_serde::Value::String(text) => text.clone(),
+        yaml_serde::Value::Number(number) => number.to_string(),
+        other => format!("{other:?}"),
+    };
+    if is_account(&text) {
+        Ok(text)
+    } else {
+        Err(text)
+    }
 }
 
 impl GrantFile {

@@ -10,7 +10,8 @@ use crate::access::Access;
 use crate::document::{JsonNode, LazyDocument};
 use crate::ids::SecretRef;
 use crate::observation::EventHeader;
-use crate::policy::Expectation;
+use crate::policy::{AccessPolicy, Expectation};
+use crate::rule::changed::ChangedPolicy;
 use crate::rule::fields::{self, FieldSubject};
 use crate::seen::SeenVerdicts;
 
@@ -38,13 +39,19 @@ impl<'a> DerivedEvent<'a> {
                 access: Some(access),
                 expected,
                 seen,
+                policy: None,
+                changed: ChangedPolicy::default(),
             },
         }
     }
 
-    /// A change.
+    /// A change, with the access policy, if there is one.
     #[must_use]
-    pub fn change(head: &'a EventHeader, secret: Option<&'a SecretRef>) -> Self {
+    pub fn change(
+        head: &'a EventHeader,
+        secret: Option<&'a SecretRef>,
+        policy: Option<&'a AccessPolicy>,
+    ) -> Self {
         Self {
             subject: FieldSubject {
                 head,
@@ -52,6 +59,8 @@ impl<'a> DerivedEvent<'a> {
                 access: None,
                 expected: None,
                 seen: None,
+                policy,
+                changed: ChangedPolicy::default(),
             },
         }
     }
@@ -167,7 +176,7 @@ mod tests {
         for absent in ["expected.principal", "seen.principal", "eventVersion"] {
             assert_eq!(field(absent), None, "{absent}");
         }
-        let change = DerivedEvent::change(&access.head, Some(&access.secret));
+        let change = DerivedEvent::change(&access.head, Some(&access.secret), None);
         assert_eq!(text(change.get_field("access.method")), None);
     }
 

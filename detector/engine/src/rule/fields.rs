@@ -2,14 +2,16 @@
 //! check and the docs.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use rsigma_eval::EventValue;
 
 use crate::access::Access;
 use crate::ids::SecretRef;
 use crate::observation::EventHeader;
-use crate::policy::{Expectation, PolicyVerdict};
+use crate::policy::{AccessPolicy, Expectation, PolicyVerdict};
 use crate::rule::RuleTarget;
+use crate::rule::changed::{self, ChangedPolicy};
 use crate::seen::{Novelty, SeenVerdicts};
 
 /// What a rule is matched against: an access or a secret change.
@@ -25,6 +27,10 @@ pub struct FieldSubject<'a> {
     pub expected: Option<Expectation>,
     /// Verdicts for `seen.*`; `None` before the final evaluation.
     pub seen: Option<SeenVerdicts>,
+    /// The access policy, for what a change opens; `None` without one, and for an access.
+    pub policy: Option<&'a AccessPolicy>,
+    /// What a policy in the record allows, once it was asked for.
+    pub changed: ChangedPolicy,
 }
 
 /// A field that Secretrail derives; CloudTrail records do not have it.
@@ -36,7 +42,7 @@ pub struct DerivedField {
     pub meaning: &'static str,
     /// Whether only accesses have it, and secret changes do not.
     pub access_only: bool,
-    get: for<'a> fn(&FieldSubject<'a>) -> Option<Cow<'a, str>>,
+    get: for<'a> fn(&FieldSubject<'a>) -> Option<EventValue<'a>>,
 }
 
 // Each entry: name, whether only accesses have the field, its meaning, and a function that reads
@@ -53,29 +59,48 @@ macro_rules! fields {
     };
 }
 
-fn opt(text: Option<&crate::ids::SharedStr>) -> Option<Cow<'_, str>> {
-    text.map(|t| Cow::Borrowed(&**t))
+fn opt(text: Option<&crate::ids::SharedStr>) -> Option<EventValue<'_>> {
+    text.and_then(|text| word(text))
 }
 
-fn word(text: &'static str) -> Option<Cow<'static, str>> {
-    Some(Cow::Borrowed(text))
+fn word(text: &str) -> Option<EventValue<'_>> {
+    Some(EventValue::Str(Cow::Borrowed(text)))
+}
+
+fn secret_id(secret: &SecretRef) -> Option<EventValue<'static>> {
+    let SecretRef {
+        store,
+        account,
+        region,
+        name,
+        ..
+    } = secret;
+    let name = name.as_ref()?;
+    let id = format!("{}:{account}:{region}:{name}", store.as_str());
+    Some(EventValue::Str(id.into()))
+}
+
+fn list(texts: &BTreeSet<String>) -> Option<EventValue<'static>> {
+    let texts = texts.iter().cloned();
+    let values: Vec<_> = texts.map(|text| EventValue::Str(text.into())).collect();
+    (!values.is_empty()).then_some(EventValue::Array(values))
 }
 
 fn verdict(
     expected: Option<Expectation>,
     of: fn(&Expectation) -> PolicyVerdict,
-) -> Option<Cow<'static, str>> {
-    expected.map(|e| Cow::Borrowed(of(&e).as_str()))
+) -> Option<EventValue<'static>> {
+    expected.and_then(|e| word(of(&e).as_str()))
 }
 
 fn novelty(
     seen: Option<SeenVerdicts>,
     of: fn(&SeenVerdicts) -> Novelty,
-) -> Option<Cow<'static, str>> {
-    seen.map(|s| Cow::Borrowed(of(&s).as_str()))
+) -> Option<EventValue<'static>> {
+    seen.and_then(|s| word(of(&s).as_str()))
 }
 
-fn yes(value: bool) -> Option<Cow<'static, str>> {
+fn yes(value: bool) -> Option<EventValue<'static>> {
     word(if value { "true" } else { "false" })
 }
 
@@ -89,14 +114,21 @@ fields! {
     "secret.name" false
         "name without random suffix, version or label; for `GetParametersByPath`, the path"
         |s| opt(s.secret?.name.as_ref());
+    "secret.id" false
+        "store, account, region and name in one text, to count different secrets by; absent \
+         without a name"
+        |s| secret_id(s.secret?);
+    "secret.count" false
+        "number of parameters that a change names in a list; absent when it names none so"
+        |s| Some(EventValue::Int(changed::names(s.head)?));
     "secret.account" false
         "account that owns the secret"
-        |s| Some(Cow::Borrowed(&*s.secret?.account));
+        |s| word(&s.secret?.account);
     "secret.region" false
         "region of the secret"
-        |s| Some(Cow::Borrowed(&*s.secret?.region));
+        |s| word(&s.secret?.region);
     "secret.version_id" false
-        "requested version id"
+        "version id in the request, or that of the KMS Decrypt, which is known at final evaluation"
         |s| opt(s.secret?.version_id.as_ref());
     "secret.version_stage" false
         "requested staging label or parameter label"
@@ -142,7 +174,7 @@ fields! {
         |s| opt(s.head.source.vpc_endpoint.as_ref());
     "access.api" false
         "`eventName`"
-        |s| Some(Cow::Borrowed(&*s.head.api));
+        |s| word(&s.head.api);
     "access.outcome" false
         "`success`, `denied` or `failed`"
         |s| word(s.head.outcome.as_str());
@@ -180,7 +212,7 @@ fields! {
     "expected.baseline_per_hour" true
         "highest `baseline_per_hour` of the grants for secret and principal; absent when none has \
          one"
-        |s| Some(s.expected?.baseline_per_hour?.to_string().into());
+        |s| Some(EventValue::Str(s.expected?.baseline_per_hour?.to_string().into()));
     "seen.principal_secret" true
         "`first` when the principal has not read the secret within the lookback, `known` when it \
          has, `unknown` when the account's logs do not cover the warm-up; final evaluation only"
@@ -191,6 +223,39 @@ fields! {
     "seen.region" true
         "the same for the region and any read in the secret's account; final evaluation only"
         |s| novelty(s.seen, |s| s.region);
+    "policy.opens" false
+        "of a change to a policy, a grant or a share: to whom it opens the resource beside its own \
+         account and those under `trusted_accounts`: `public`, `foreign_account`, `organization`, \
+         `service`, `nobody`, or `unknown` when that cannot be decided; absent for other changes"
+        |s| word(s.changed.reach(s)?.opens.as_str());
+    "policy.accounts" false
+        "the other accounts that it names"
+        |s| list(&s.changed.reach(s)?.accounts);
+    "policy.confined_by" false
+        "condition keys that confine who may call, such as `aws:PrincipalOrgID`"
+        |s| list(&s.changed.reach(s)?.confined_by);
+    "policy.actions_read" false
+        "whether what it opens includes reading or decrypting: `true` or `false`; absent when it \
+         allows nothing"
+        |s| yes(s.changed.reach(s)?.reads?);
+    "policy.denies" false
+        "whether it has a statement that denies: `true` or `false`"
+        |s| yes(s.changed.reach(s)?.denies);
+    "policy.blocks_public" false
+        "`blockPublicPolicy` of the request: `true` or `false`; absent when it was not given"
+        |s| yes(changed::blocks_public(s.head)?);
+    "policy.key_account" false
+        "the other account that owns the KMS key in the request, if it is not under \
+         `trusted_accounts`"
+        |s| Some(EventValue::Str(changed::key_account(s)?.into()));
+    "policy.replica_account" false
+        "the other account to which a secret is replicated, if it is not under \
+         `trusted_accounts`"
+        |s| Some(EventValue::Str(changed::replica_account(s)?.into()));
+    "trail.management_events" false
+        "which management events a change of event selectors leaves: `all`, `reads`, \
+         `without_kms`, `some`, `writes` or `none`; absent for other changes"
+        |s| word(changed::management_events(s.head)?.as_str());
 }
 
 /// Top-level keys of a CloudTrail record (user guide, "CloudTrail record contents").
@@ -252,7 +317,7 @@ pub fn held<'a>(head: &'a EventHeader, name: &str) -> Option<EventValue<'a>> {
 #[must_use]
 pub fn derived<'a>(subject: &FieldSubject<'a>, name: &str) -> Option<Option<EventValue<'a>>> {
     let field = DERIVED.iter().find(|f| f.name == name)?;
-    Some((field.get)(subject).map(EventValue::Str))
+    Some((field.get)(subject))
 }
 
 /// Whether a field has a value only in the final evaluation, after the allowed lateness.
@@ -278,6 +343,17 @@ pub fn is_raw(name: &str) -> bool {
 #[must_use]
 pub fn is_kept(name: &str) -> bool {
     is_raw(name) && !HELD.iter().any(|(held, _)| *held == name)
+}
+
+/// The fields of the record from which a field is derived, beside those that are always known.
+#[must_use]
+pub fn sources(name: &str) -> &'static [&'static str] {
+    match name.split_once('.') {
+        Some(("policy", _)) => &changed::POLICY_FIELDS,
+        Some(("trail", _)) => &changed::SELECTOR_FIELDS,
+        Some(("secret", "count")) => &changed::NAMES,
+        _ => &[],
+    }
 }
 
 /// Why a rule cannot use a field, and what to write instead.

@@ -144,7 +144,8 @@ fn least_interest(service: &[u8]) -> Option<ServiceInterest> {
     }
     let is_ours = after(service, b"ssm.").is_some()
         || after(service, b"secretsmanager.").is_some()
-        || after(service, b"cloudtrail.").is_some();
+        || after(service, b"cloudtrail.").is_some()
+        || after(service, b"ram.").is_some();
     is_ours.then_some(ServiceInterest::None)
 }
 

@@ -91,7 +91,10 @@ impl<'a> JudgedEvents<'a> {
                 let judged = self.accesses.iter();
                 judged.map(|j| look.at_access(j, self.policy)).collect()
             }
-            RuleTarget::Change => self.changes.iter().map(|c| look.at_change(c)).collect(),
+            RuleTarget::Change => {
+                let changes = self.changes.iter();
+                changes.map(|c| look.at_change(c, self.policy)).collect()
+            }
             RuleTarget::Record => self.records.iter().map(|r| look.at_record(r)).collect(),
         }
     }
@@ -122,8 +125,8 @@ impl FeedingRule<'_> {
         self.at(&event, Some(&Evidence::access(access.clone())))
     }
 
-    fn at_change(&self, change: &SecretChange) -> RuleTrace {
-        let event = DerivedEvent::change(&change.head, change.secret.as_ref());
+    fn at_change(&self, change: &SecretChange, policy: Option<&AccessPolicy>) -> RuleTrace {
+        let event = DerivedEvent::change(&change.head, change.secret.as_ref(), policy);
         let evidence = Evidence::event(change.head.clone(), change.secret.clone());
         self.at(&event, Some(&evidence))
     }
