@@ -57,8 +57,8 @@ pub struct Alert {
     pub account: Option<SharedStr>,
     /// `awsRegion` of the evidence; `None` where it differs.
     pub region: Option<SharedStr>,
-    /// Stable identity of the principal (an ARN or service name); `None` where it differs or is
-    /// unknown.
+    /// Stable identity of the principal (an ARN or service name): of all evidence, or else of the
+    /// accesses; `None` where it differs or is unknown.
     pub principal: Option<SharedStr>,
     /// The first [`ALERT_SECRETS`] secrets: the ARN where known, otherwise the name.
     pub secrets: Vec<SharedStr>,
@@ -134,7 +134,7 @@ impl Alert {
             summary: summary(&rule, window_match.as_ref(), &evidence, secrets.total),
             account: shared_by_all(evidence.iter().map(|e| Some(&e.head.account))),
             region: shared_by_all(evidence.iter().map(|e| Some(&e.head.region))),
-            principal: shared_by_all(evidence.iter().map(|e| e.head.principal.id.as_ref())),
+            principal: principal(&evidence),
             secrets: secrets.first,
             secrets_total: secrets.total,
             accesses_total: accesses.len(),
@@ -145,6 +145,17 @@ impl Alert {
             window_match,
         }
     }
+}
+
+/// The principal of all evidence; where some prepared what another did, the one that accessed the
+/// secrets.
+fn principal(evidence: &[Evidence]) -> Option<SharedStr> {
+    let id = |e: &'_ Evidence| e.head.principal.id.clone();
+    let all: Vec<_> = evidence.iter().map(id).collect();
+    let of_accesses = evidence.iter().filter(|e| e.access.is_some()).map(id);
+    let of_accesses: Vec<_> = of_accesses.collect();
+    shared_by_all(all.iter().map(Option::as_ref))
+        .or_else(|| shared_by_all(of_accesses.iter().map(Option::as_ref)))
 }
 
 /// Evidence sorted by time and deduplicated. It arrives in batch order; summary, lists and

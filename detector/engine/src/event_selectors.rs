@@ -138,7 +138,7 @@ fn advanced_selector(selector: &JsonNode<'_>) -> Selected {
     let category = |field: &&JsonNode<'_>| name_of(field) == "eventCategory";
     let is_management = fields.iter().filter(category).any(|field| {
         let wanted = values(field.get("equals"));
-        wanted.iter().any(|category| *category == "Management")
+        wanted.contains(&"Management")
     });
     if !is_management {
         return Selected::default();

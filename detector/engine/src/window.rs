@@ -35,8 +35,11 @@ pub fn evaluate<'f>(
     let mut window_matches: Vec<_> = peaks(window, &sorted, ends)
         .into_iter()
         .filter_map(|(bucket, peak)| {
-            let facts = sorted.get(peak.first..=peak.last)?.to_vec();
+            let mut facts = sorted.get(peak.first..=peak.last)?.to_vec();
             let end = facts.last()?.time;
+            if let WindowCondition::Ordered(rules) = window.condition {
+                keep_in_order(&mut facts, rules);
+            }
             let window_match = WindowMatch {
                 group: group.to_vec(),
                 bucket,
@@ -49,6 +52,25 @@ pub fn evaluate<'f>(
         .collect();
     window_matches.sort_by_key(|(window_match, _)| window_match.bucket);
     window_matches
+}
+
+/// Keeps the facts that can be part of the order: what a rule matched before the rule that precedes
+/// it has nothing to do with it.
+fn keep_in_order(facts: &mut Vec<&Fact>, rules: u64) {
+    let (mut starts, mut earliest) = (HashMap::default(), EventTime(i64::MIN));
+    for slot in 0..usize::try_from(rules).unwrap_or(usize::MAX) {
+        let mut of_rule = facts.iter().filter(|fact| fact.slot == slot);
+        let Some(first) = of_rule.find(|fact| fact.time >= earliest) else {
+            return;
+        };
+        earliest = first.time;
+        starts.insert(slot, earliest);
+    }
+    facts.retain(|fact| {
+        starts
+            .get(&fact.slot)
+            .is_some_and(|start| fact.time >= *start)
+    });
 }
 
 /// Facts in canonical order: stores return them in any order, and the result must not depend on it,
@@ -369,6 +391,16 @@ secretrail: {suppress: 20s}
         assert_eq!(fired(&window, &facts(&[5, 5, 5])), [(0, 5, 3, 3)]);
         // At either edge, all facts that are one span old are outside.
         assert_eq!(fired(&window, &facts(&[0, 10, 10])), [(0, 10, 2, 2)]);
+    }
+
+    #[test]
+    fn what_precedes_the_first_rule_of_an_order_is_no_evidence() {
+        let window = window(WindowCondition::Ordered(2));
+        let at = |secs, slot| fact(secs, slot, &secs.to_string());
+        let facts = [at(1, 1), at(3, 0), at(4, 1), at(5, 0), at(6, 1)];
+        let found = evaluate(&window, &[], &facts, EVER);
+        let times = found[0].1.iter().map(|fact| fact.time.0);
+        assert_eq!(times.collect::<Vec<_>>(), [3, 4]);
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub(super) struct Comparison<'a>(BTreeMap<&'a str, RuleChange<'a>>);
 impl<'a> Comparison<'a> {
     /// Compares the alerts of the rules in use with those of the rules of `--compare`.
     pub(super) fn of(before: &'a [Alert], after: &'a [Alert]) -> Self {
-        let (old, new) = (ids(before), ids(after));
+        let new = ids(after);
         let known: BTreeMap<&AlertId, &Alert> = before.iter().map(|a| (&a.id, a)).collect();
         let mut changes: BTreeMap<&str, RuleChange<'_>> = BTreeMap::new();
         for alert in after {
