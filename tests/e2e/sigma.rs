@@ -9,7 +9,14 @@ use serde_json::Value;
 
 /// Forms that are read otherwise than by pySigma, each with the reason. The text is a part of the
 /// detection.
-const DIFFERENT: [(&str, &str); 0] = [];
+const DIFFERENT: [(&str, &str); 3] = [
+    ("{r.a: '*'}", "a wildcard ends at a line break in the value"),
+    (
+        "|wide:",
+        "text in UTF-16 without base64 is no text of a record",
+    ),
+    ("2 of them", "pySigma knows no numbers above one"),
+];
 
 #[test]
 fn rules_mean_what_pysigma_says() {
@@ -38,16 +45,17 @@ fn rules_mean_what_pysigma_says() {
     let mut matched: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for line in run.stdout.lines() {
         let alert: Value = serde_json::from_str(line).unwrap();
-        let (rule, event) = (&alert["rule"]["id"], &alert["event_id"]);
+        let (rule, summary) = (&alert["rule"]["id"], alert["summary"].as_str().unwrap());
+        let (_, event) = summary.rsplit_once(" event ").unwrap();
         let matched = matched.entry(rule.as_str().unwrap().to_owned());
-        matched
-            .or_default()
-            .insert(event.as_str().unwrap().to_owned());
+        matched.or_default().insert(event.to_owned());
     }
+    let mut unseen: BTreeSet<&str> = DIFFERENT.iter().map(|(part, _)| *part).collect();
     let mut differences = Vec::new();
     for (name, form) in &expected {
         let detection = form["detection"].as_str().unwrap();
-        if DIFFERENT.iter().any(|(part, _)| detection.contains(part)) {
+        if let Some((part, _)) = DIFFERENT.iter().find(|(part, _)| detection.contains(part)) {
+            unseen.remove(part);
             continue;
         }
         let is_refused = run.stderr.contains(&format!("{name}.yml:"));
@@ -63,4 +71,5 @@ fn rules_mean_what_pysigma_says() {
         }
     }
     assert!(differences.is_empty(), "{}", differences.join("\n"));
+    assert!(unseen.is_empty(), "no form has {unseen:?}");
 }

@@ -314,9 +314,15 @@ fn compare_shows_what_a_change_of_rules_does() {
         .take(3)
         .map(|l| l.split_whitespace().collect())
         .collect();
-    assert_eq!(rows[0], ["KEPT", "GAINED", "LOST", "LEVEL", "RULE"]);
-    assert_eq!(rows[1], ["1", "0", "1", "high", "Denied", "Or", "Dear"]);
-    assert_eq!(rows[2], ["0", "1", "0", "high", "Test"]);
+    assert_eq!(
+        rows[0],
+        ["KEPT", "CHANGED", "GAINED", "LOST", "LEVEL", "RULE"]
+    );
+    assert_eq!(
+        rows[1],
+        ["1", "0", "0", "1", "high", "Denied", "Or", "Dear"]
+    );
+    assert_eq!(rows[2], ["0", "0", "1", "0", "high", "Test"]);
     assert!(
         run.stdout.contains("lost: Denied Or Dear\n") && run.stdout.contains("gained: Test\n"),
         "{}",
@@ -352,7 +358,7 @@ fn compare_shows_what_a_change_of_rules_does() {
             "csv"
         ])
         .stdout
-        .contains("Denied Or Dear,high,1,0,1")
+        .contains("Denied Or Dear,high,1,0,0,1")
     );
     assert_eq!(
         secretrail(&["replay", "-", "-r", &before, "--compare", &after]).code,

@@ -103,10 +103,11 @@ fn stored_items_are_read_as_they_were_written() {
     let mut back = item_v1::unpack_pending(&stored("pending-events.v1.json")).unwrap();
     back.sort_by_key(|end| ends.iter().position(|known| known.id == end.id));
     assert_eq!(back, ends);
-    assert_eq!(
-        &item_v1::unpack_alert(&stored("alert-item.v1.json")).unwrap(),
-        alert
-    );
+    // Fields of the record that only rules need are not kept in it.
+    let alert_back = item_v1::unpack_alert(&stored("alert-item.v1.json")).unwrap();
+    let whole = |alert: &Alert| json_v1::within(alert, usize::MAX);
+    assert_eq!(whole(&alert_back), whole(alert));
+    assert_eq!(alert_back.events, alert.events);
     // An item from before `events` was there.
     let bytes = item_v1::unsqueezed(&stored("alert-item.v1.json")).unwrap();
     let mut before: Value = serde_json::from_slice(&bytes).unwrap();

@@ -343,7 +343,7 @@ id: 0b1d6c0e-6a55-4c8b-9c47-0d0f6a1d2f11
 level: low
 logsource: {product: aws, service: cloudtrail}
 detection:
-  selection: {eventSource: s3.amazonaws.com, eventName: DeleteBucket}
+  selection: {eventSource: s3.amazonaws.com, eventName: DeleteBucketWebsite}
   condition: selection
 ";
     std::fs::write(&path, text).expect("a rule is written");

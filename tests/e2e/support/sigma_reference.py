@@ -209,8 +209,8 @@ def as_text(value):
 
 
 def equals(value, found, record):
-    if isinstance(value, SigmaExists):
-        return bool(found) == bool(value)
+    if isinstance(value, SigmaExists):                  # null is no value, as in a log that leaves the field out
+        return any(item is not None for item in found) == bool(value)
     if isinstance(value, SigmaNull):
         return not found or all(item is None for item in found)
     items = [item for item in flat(found) if item is not None]

@@ -1,8 +1,11 @@
 //! Selections as the Sigma specification means them, where the Sigma engine reads them otherwise.
 
 use rsigma_parser::{
-    Detection as Selection, DetectionItem, Detections, Modifier, SigmaString, SigmaValue,
+    ConditionExpr, Detection as Selection, DetectionItem, Detections, Modifier, SigmaString,
+    SigmaValue,
 };
+
+use crate::rule::needs::is_meant;
 
 /// Rewrites selections so that the Sigma engine does what the specification says.
 ///
@@ -10,11 +13,36 @@ use rsigma_parser::{
 ///
 /// What cannot be meant: a word at its place, and the message.
 pub(super) fn as_specified(detections: &mut Detections) -> Result<(), (String, String)> {
+    for condition in &detections.conditions {
+        means_something(condition, detections)?;
+    }
     for selection in detections.named.values_mut() {
         let taken = std::mem::replace(selection, Selection::AllOf(Vec::new()));
         *selection = rewritten(taken)?;
     }
     Ok(())
+}
+
+/// Refuses `1 of x*` where no selection is called so: it would never match.
+fn means_something(
+    condition: &ConditionExpr,
+    detections: &Detections,
+) -> Result<(), (String, String)> {
+    match condition {
+        ConditionExpr::And(parts) | ConditionExpr::Or(parts) => parts
+            .iter()
+            .try_for_each(|part| means_something(part, detections)),
+        ConditionExpr::Not(part) => means_something(part, detections),
+        ConditionExpr::Identifier(_) => Ok(()),
+        ConditionExpr::Selector { pattern, .. } => {
+            let mut names = detections.named.keys();
+            if names.any(|name| is_meant(pattern, name)) {
+                return Ok(());
+            }
+            let message = "the condition asks for selections of which there is none";
+            Err(("condition".to_owned(), message.to_owned()))
+        }
+    }
 }
 
 fn rewritten(selection: Selection) -> Result<Selection, (String, String)> {
@@ -38,7 +66,7 @@ fn all_of(items: Vec<DetectionItem>) -> Result<Selection, (String, String)> {
                 return Err(("<<".to_owned(), message.to_owned()));
             }
             Some(_) if may_be_null(&item) => parts.push(null_or(item)),
-            Some(_) => plain.push(item),
+            Some(_) => plain.push(anchored(sound(item)?)),
         }
     }
     if parts.is_empty() {
@@ -48,6 +76,71 @@ fn all_of(items: Vec<DetectionItem>) -> Result<Selection, (String, String)> {
         parts.insert(0, Selection::AllOf(plain));
     }
     Ok(Selection::And(parts))
+}
+
+/// Refuses values that a modifier cannot take.
+fn sound(item: DetectionItem) -> Result<DetectionItem, (String, String)> {
+    let modifiers = &item.field.modifiers;
+    let is_known = |modifier: &Modifier| item.field.has_modifier(*modifier);
+    let of_text = [
+        Modifier::Contains,
+        Modifier::StartsWith,
+        Modifier::EndsWith,
+        Modifier::Re,
+        Modifier::Cidr,
+    ];
+    let name = item.field.name.clone().unwrap_or_default();
+    if of_text.iter().any(is_known) && item.values.iter().any(is_null) {
+        let message = format!("`null` cannot be compared by {modifiers:?}; write `{name}: null`");
+        return Err((name, message));
+    }
+    let is_bool = |value: &SigmaValue| matches!(value, SigmaValue::Bool(_));
+    if is_known(&Modifier::Exists) && !item.values.iter().all(is_bool) {
+        let message = "`|exists` is true or false".to_owned();
+        return Err((name, message));
+    }
+    Ok(item)
+}
+
+/// A beginning or an end with wildcards in it, as a whole value: the Sigma engine would look for it
+/// at the other side.
+fn anchored(mut item: DetectionItem) -> DetectionItem {
+    let [mut starts, mut ends] = [false; 2];
+    for modifier in &item.field.modifiers {
+        match modifier {
+            Modifier::StartsWith => starts = true,
+            Modifier::EndsWith => ends = true,
+            Modifier::Cased | Modifier::All | Modifier::Neq => {}
+            _ => return item,
+        }
+    }
+    let has_wildcards = |value: &SigmaValue| match value {
+        SigmaValue::String(text) => !text.is_plain(),
+        _ => false,
+    };
+    if starts == ends || !item.values.iter().any(has_wildcards) {
+        return item;
+    }
+    let anchors = [Modifier::StartsWith, Modifier::EndsWith];
+    item.field
+        .modifiers
+        .retain(|modifier| !anchors.contains(modifier));
+    for value in &mut item.values {
+        let text = match &*value {
+            SigmaValue::String(text) => text.original.clone(),
+            SigmaValue::Integer(number) => number.to_string(),
+            _ => continue,
+        };
+        let slashes = text.bytes().rev().take_while(|byte| *byte == b'\\').count();
+        let text = match (starts, slashes % 2) {
+            (true, 0) => format!("{text}*"),
+            // The last backslash is one, and escapes nothing.
+            (true, _) => format!("{text}\\*"),
+            (false, _) => format!("*{text}"),
+        };
+        *value = SigmaValue::String(SigmaString::new(&text));
+    }
+    item
 }
 
 /// Keywords with modifiers: each is contained in the event, or all of them are.
@@ -166,10 +259,34 @@ mod tests {
     }
 
     #[test]
+    fn a_beginning_may_have_wildcards_in_it() {
+        let record = r#"{"a":"abcd","b":"x\\y"}"#;
+        for (selection, expected) in [
+            ("{a|startswith: 'a?c'}", true),
+            ("{a|startswith: ['b?', 'z']}", false),
+            ("{a|startswith: ['b?', ab]}", true),
+            ("{a|endswith: 'b*d'}", true),
+            ("{a|endswith: 'b?'}", false),
+            ("{a|startswith|cased: 'A?'}", false),
+            ("{b|startswith: ['?\\']}", true),
+        ] {
+            assert_eq!(matches(selection, record), expected, "{selection}");
+        }
+    }
+
+    #[test]
     fn what_cannot_be_meant_is_refused_by_name() {
-        let text = "title: T\nlogsource: {product: aws, service: cloudtrail}\n\
-             detection:\n  s: {'|re': ['a.b']}\n  condition: s\n";
-        let errors = load([("r.yml", text)]).unwrap_err();
-        assert!(errors[0].message.contains("`|re`"), "{}", errors[0]);
+        let refused = |selection: &str, condition: &str| {
+            let text = format!(
+                "title: T\nlogsource: {{product: aws, service: cloudtrail}}\n\
+                 detection:\n  s: {selection}\n  condition: {condition}\n"
+            );
+            let errors = load([("r.yml", &*text)]).unwrap_err();
+            errors[0].message.clone()
+        };
+        assert!(refused("{'|re': ['a.b']}", "s").contains("`|re`"));
+        assert!(refused("{a|contains: [null, x]}", "s").contains("`null`"));
+        assert!(refused("{a|exists: maybe}", "s").contains("`|exists`"));
+        assert!(refused("{a: x}", "s or 1 of x*").contains("there is none"));
     }
 }
