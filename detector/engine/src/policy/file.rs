@@ -121,10 +121,10 @@ pub(super) fn read(text: &str) -> Result<PolicyContent, PolicyError> {
         });
     }
     let accounts = file.trusted_accounts.iter().map(account);
-    let trusted_accounts: Result<BTreeSet<String>, String> = accounts.collect();
-    let trusted_accounts = trusted_accounts.map_err(|wrong| PolicyError {
+    let trusted_accounts: Result<_, PolicyFault> = accounts.collect();
+    let trusted_accounts = trusted_accounts.map_err(|fault| PolicyError {
         line: line_of(text, "trusted_accounts", 0),
-        fault: PolicyFault::NotAnAccount(wrong),
+        fault,
     })?;
     let grants = file.grants.into_iter().enumerate().map(|(index, grant)| {
         grant.read().map_err(|fault| PolicyError {
@@ -142,7 +142,7 @@ pub(super) fn read(text: &str) -> Result<PolicyContent, PolicyError> {
 }
 
 /// An account id. One without quotes is a number, of which leading zeros are lost.
-fn account(value: &yaml_serde::Value) -> Result<String, String> {
+fn account(value: &yaml_serde::Value) -> Result<String, PolicyFault> {
     let text = match value {
         yaml_serde::Value::String(text) => text.clone(),
         yaml_serde::Value::Number(number) => number.to_string(),
@@ -151,7 +151,7 @@ fn account(value: &yaml_serde::Value) -> Result<String, String> {
     if is_account(&text) {
         Ok(text)
     } else {
-        Err(text)
+        Err(PolicyFault::NotAnAccount(text))
     }
 }
 
@@ -221,6 +221,19 @@ fn line_with(text: &str, word: &str, skipped: usize) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn trusted_accounts_are_account_ids() {
+        let text =
+            |accounts: &str| format!("version: 1\ntrusted_accounts: {accounts}\ngrants: []\n");
+        let content = read(&text("[\"111122223333\", 444455556666]")).unwrap();
+        assert_eq!(content.trusted_accounts.len(), 2);
+        for wrong in ["[\"1111-2222-3333\"]", "[12]", "[{}]"] {
+            let error = read(&text(wrong)).unwrap_err();
+            assert_eq!(error.line, Some(2), "{wrong}");
+            assert!(error.to_string().contains("twelve digits"), "{error}");
+        }
+    }
 
     #[test]
     fn faults_name_line_and_remedy() {

@@ -5,10 +5,10 @@ use std::cell::OnceCell;
 
 use crate::document::JsonNode;
 use crate::event_selectors::ManagementEvents;
-use crate::ids::ArnParts;
+use crate::ids::{ArnParts, SecretRef};
 use crate::observation::EventHeader;
+use crate::policy::AccessPolicy;
 use crate::resource_policy::{OwnAccounts, PolicyReach};
-use crate::rule::fields::FieldSubject;
 
 /// Fields of the record from which `policy.*` is derived.
 pub(super) const POLICY_FIELDS: [&str; 10] = [
@@ -36,19 +36,28 @@ pub(super) const NAMES: [&str; 1] = ["requestParameters.names"];
 /// Operations of a KMS grant that reveal what a key protects, or let the grantee allow them.
 const REVEALING: [&str; 3] = ["Decrypt", "ReEncryptFrom", "CreateGrant"];
 
+/// A change, and the access policy that says which accounts are one's own.
+pub(super) struct ChangeSubject<'a> {
+    pub(super) head: &'a EventHeader,
+    /// The secret; `None` for a change that names none.
+    pub(super) secret: Option<&'a SecretRef>,
+    /// The access policy; `None` without one.
+    pub(super) policy: Option<&'a AccessPolicy>,
+}
+
 /// What the policy in a record allows: read once, whatever rules ask of it.
 #[derive(Debug, Default)]
 pub struct ChangedPolicy(OnceCell<Option<PolicyReach>>);
 
 impl ChangedPolicy {
     /// What the policy, the grant or the share allows; `None` for other changes.
-    pub(super) fn reach(&self, subject: &FieldSubject<'_>) -> Option<&PolicyReach> {
+    pub(super) fn reach(&self, subject: &ChangeSubject<'_>) -> Option<&PolicyReach> {
         self.0.get_or_init(|| reach(subject)).as_ref()
     }
 }
 
-fn reach(subject: &FieldSubject<'_>) -> Option<PolicyReach> {
-    let FieldSubject { head, secret, .. } = subject;
+fn reach(subject: &ChangeSubject<'_>) -> Option<PolicyReach> {
+    let ChangeSubject { head, secret, .. } = subject;
     let trusts = |account: &str| trusts(subject, account);
     let ours = OwnAccounts {
         owner: secret.map_or(&head.account, |secret| &secret.account),
@@ -84,17 +93,17 @@ fn reach(subject: &FieldSubject<'_>) -> Option<PolicyReach> {
 }
 
 /// Whether an account is one's own.
-fn trusts(subject: &FieldSubject<'_>, account: &str) -> bool {
+fn trusts(subject: &ChangeSubject<'_>, account: &str) -> bool {
     account == &*subject.head.account || subject.policy.is_some_and(|policy| policy.trusts(account))
 }
 
 /// The other account to which a secret is replicated from now on.
-pub(super) fn replica_account(subject: &FieldSubject<'_>) -> Option<String> {
+pub(super) fn replica_account(subject: &ChangeSubject<'_>) -> Option<String> {
     other_account(subject, "requestParameters.crossAccountReplicaARN")
 }
 
 /// The other account that owns the key with which a secret or parameter is encrypted from now on.
-pub(super) fn key_account(subject: &FieldSubject<'_>) -> Option<String> {
+pub(super) fn key_account(subject: &ChangeSubject<'_>) -> Option<String> {
     let field = match &*subject.head.api {
         "CreateSecret" | "UpdateSecret" => "requestParameters.kmsKeyId",
         "PutParameter" => "requestParameters.keyId",
@@ -104,7 +113,7 @@ pub(super) fn key_account(subject: &FieldSubject<'_>) -> Option<String> {
 }
 
 /// The account in an ARN, if it is not one's own.
-fn other_account(subject: &FieldSubject<'_>, field: &str) -> Option<String> {
+fn other_account(subject: &ChangeSubject<'_>, field: &str) -> Option<String> {
     let JsonNode::Str(arn) = kept(subject.head, field)? else {
         return None;
     };
@@ -147,15 +156,11 @@ mod tests {
     use super::*;
     use crate::access;
 
-    fn subject(head: &EventHeader) -> FieldSubject<'_> {
-        FieldSubject {
+    fn subject(head: &EventHeader) -> ChangeSubject<'_> {
+        ChangeSubject {
             head,
             secret: None,
-            access: None,
-            expected: None,
-            seen: None,
             policy: None,
-            changed: ChangedPolicy::default(),
         }
     }
 
@@ -173,8 +178,7 @@ mod tests {
     fn opens(api: &str, fields: &[(&str, &str)]) -> Option<&'static str> {
         let head = head(api, fields);
         let subject = subject(&head);
-        subject
-            .changed
+        ChangedPolicy::default()
             .reach(&subject)
             .map(|reach| reach.opens.as_str())
     }
@@ -213,7 +217,7 @@ mod tests {
         let reads = |operations: &str| {
             let head = head("CreateGrant", &[grantee, ("operations", operations)]);
             let subject = subject(&head);
-            subject.changed.reach(&subject).unwrap().reads
+            ChangedPolicy::default().reach(&subject).unwrap().reads
         };
         assert_eq!(reads(r#"["Encrypt","GenerateDataKey"]"#), Some(false));
         assert_eq!(reads(r#"["Encrypt","Decrypt"]"#), Some(true));

@@ -11,7 +11,7 @@ use crate::ids::SecretRef;
 use crate::observation::EventHeader;
 use crate::policy::{AccessPolicy, Expectation, PolicyVerdict};
 use crate::rule::RuleTarget;
-use crate::rule::changed::{self, ChangedPolicy};
+use crate::rule::changed::{self, ChangeSubject, ChangedPolicy};
 use crate::seen::{Novelty, SeenVerdicts};
 
 /// What a rule is matched against: an access or a secret change.
@@ -31,6 +31,16 @@ pub struct FieldSubject<'a> {
     pub policy: Option<&'a AccessPolicy>,
     /// What a policy in the record allows, once it was asked for.
     pub changed: ChangedPolicy,
+}
+
+impl<'a> FieldSubject<'a> {
+    fn change(&self) -> ChangeSubject<'a> {
+        ChangeSubject {
+            head: self.head,
+            secret: self.secret,
+            policy: self.policy,
+        }
+    }
 }
 
 /// A field that Secretrail derives; CloudTrail records do not have it.
@@ -227,31 +237,31 @@ fields! {
         "of a change to a policy, a grant or a share: to whom it opens the resource beside its own \
          account and those under `trusted_accounts`: `public`, `foreign_account`, `organization`, \
          `service`, `nobody`, or `unknown` when that cannot be decided; absent for other changes"
-        |s| word(s.changed.reach(s)?.opens.as_str());
+        |s| word(s.changed.reach(&s.change())?.opens.as_str());
     "policy.accounts" false
         "the other accounts that it names"
-        |s| list(&s.changed.reach(s)?.accounts);
+        |s| list(&s.changed.reach(&s.change())?.accounts);
     "policy.confined_by" false
         "condition keys that confine who may call, such as `aws:PrincipalOrgID`"
-        |s| list(&s.changed.reach(s)?.confined_by);
+        |s| list(&s.changed.reach(&s.change())?.confined_by);
     "policy.actions_read" false
         "whether what it opens includes reading or decrypting: `true` or `false`; absent when it \
          allows nothing"
-        |s| yes(s.changed.reach(s)?.reads?);
+        |s| yes(s.changed.reach(&s.change())?.reads?);
     "policy.denies" false
         "whether it has a statement that denies: `true` or `false`"
-        |s| yes(s.changed.reach(s)?.denies);
+        |s| yes(s.changed.reach(&s.change())?.denies);
     "policy.blocks_public" false
         "`blockPublicPolicy` of the request: `true` or `false`; absent when it was not given"
         |s| yes(changed::blocks_public(s.head)?);
     "policy.key_account" false
         "the other account that owns the KMS key in the request, if it is not under \
          `trusted_accounts`"
-        |s| Some(EventValue::Str(changed::key_account(s)?.into()));
+        |s| Some(EventValue::Str(changed::key_account(&s.change())?.into()));
     "policy.replica_account" false
         "the other account to which a secret is replicated, if it is not under \
          `trusted_accounts`"
-        |s| Some(EventValue::Str(changed::replica_account(s)?.into()));
+        |s| Some(EventValue::Str(changed::replica_account(&s.change())?.into()));
     "trail.management_events" false
         "which management events a change of event selectors leaves: `all`, `reads`, \
          `without_kms`, `some`, `writes` or `none`; absent for other changes"
