@@ -53,11 +53,7 @@ fn the_readme_is_what_the_files_say() {
     let mut table = "| file | title | level | ATT&CK |\n| --- | --- | --- | --- |\n".to_owned();
     for meta in metas {
         let name = meta.file.trim_start_matches("rules/");
-        let techniques = meta
-            .tags
-            .iter()
-            .filter_map(|t| t.strip_prefix("attack.t"))
-            .map(|t| format!("T{t}"));
+        let techniques = meta.techniques().map(|t| format!("T{t}"));
         let techniques = techniques.collect::<Vec<_>>().join(", ");
         table += &format!(
             "| [{name}]({name}) | {} | {} | {techniques} |\n",

@@ -150,12 +150,12 @@ impl Alert {
 /// The principal of all evidence; where some prepared what another did, the one that accessed the
 /// secrets.
 fn principal(evidence: &[Evidence]) -> Option<SharedStr> {
-    let id = |e: &'_ Evidence| e.head.principal.id.clone();
-    let all: Vec<_> = evidence.iter().map(id).collect();
-    let of_accesses = evidence.iter().filter(|e| e.access.is_some()).map(id);
-    let of_accesses: Vec<_> = of_accesses.collect();
-    shared_by_all(all.iter().map(Option::as_ref))
-        .or_else(|| shared_by_all(of_accesses.iter().map(Option::as_ref)))
+    let shared = |only_accesses: bool| {
+        let some = evidence.iter();
+        let some = some.filter(|e| !only_accesses || e.access.is_some());
+        shared_by_all(some.map(|e| e.head.principal.id.as_ref()))
+    };
+    shared(false).or_else(|| shared(true))
 }
 
 /// Evidence sorted by time and deduplicated. It arrives in batch order; summary, lists and

@@ -93,6 +93,15 @@ impl<'a> JsonNode<'a> {
             .map(JsonNode::into_owned)
     }
 
+    /// The text of a string; `None` for any other value.
+    #[must_use]
+    pub fn as_text(&self) -> Option<&str> {
+        match self {
+            Self::Str(text) => Some(text),
+            _ => None,
+        }
+    }
+
     /// The value of a key, the last one if it is repeated; `None` when it is absent, or when this
     /// is not an object.
     #[must_use]

@@ -104,7 +104,7 @@ fn basic_selector(selector: &JsonNode<'_>) -> Selected {
     }
     let kind = selector
         .get("readWriteType")
-        .and_then(text)
+        .and_then(JsonNode::as_text)
         .unwrap_or("All");
     let reads = !kind.eq_ignore_ascii_case("WriteOnly");
     let excluded = values(selector.get("excludeManagementEventSources"));
@@ -125,22 +125,19 @@ fn is_of_another_kind(selector: &JsonNode<'_>) -> bool {
         "Evidence",
         "ActivityAuditLog",
     ];
+    let mut categories = categories(selector);
+    categories.any(|wanted| !wanted.is_empty() && wanted.iter().all(|one| KINDS.contains(one)))
+}
+
+/// The categories of events that a selector asks for, once for each of its conditions.
+fn categories<'n>(selector: &'n JsonNode<'_>) -> impl Iterator<Item = Vec<&'n str>> {
     let fields = members(selector.get("fieldSelectors")).iter();
-    let mut categories = fields.filter(|field| name_of(field) == "eventCategory");
-    categories.any(|field| {
-        let wanted = values(field.get("equals"));
-        !wanted.is_empty() && wanted.iter().all(|category| KINDS.contains(category))
-    })
+    let fields = fields.filter(|field| name_of(field) == "eventCategory");
+    fields.map(|field| values(field.get("equals")))
 }
 
 fn advanced_selector(selector: &JsonNode<'_>) -> Selected {
-    let fields = members(selector.get("fieldSelectors"));
-    let category = |field: &&JsonNode<'_>| name_of(field) == "eventCategory";
-    let is_management = fields.iter().filter(category).any(|field| {
-        let wanted = values(field.get("equals"));
-        wanted.contains(&"Management")
-    });
-    if !is_management {
+    if !categories(selector).any(|wanted| wanted.contains(&"Management")) {
         return Selected::default();
     }
     let mut selected = Selected {
@@ -149,10 +146,8 @@ fn advanced_selector(selector: &JsonNode<'_>) -> Selected {
         kms_reads: true,
         some_reads: true,
     };
-    for field in fields
-        .iter()
-        .filter(|field| name_of(field) != "eventCategory")
-    {
+    let fields = members(selector.get("fieldSelectors")).iter();
+    for field in fields.filter(|field| name_of(field) != "eventCategory") {
         selected.narrow(field);
     }
     selected
@@ -191,16 +186,16 @@ fn field_has_only(field: &JsonNode<'_>, operator: &str) -> bool {
     let JsonNode::Map(entries) = field else {
         return false;
     };
-    entries.iter().all(|(key, value)| {
-        key == "field"
-            || key == operator
-            || matches!(value, JsonNode::Null)
-            || members(Some(value)).is_empty()
-    })
+    entries
+        .iter()
+        .all(|(key, value)| key == "field" || key == operator || members(Some(value)).is_empty())
 }
 
 fn name_of<'n>(field: &'n JsonNode<'_>) -> &'n str {
-    field.get("field").and_then(text).unwrap_or_default()
+    field
+        .get("field")
+        .and_then(JsonNode::as_text)
+        .unwrap_or_default()
 }
 
 fn is_kms(source: &str) -> bool {
@@ -215,17 +210,10 @@ fn is_false(value: Option<&JsonNode<'_>>) -> bool {
     }
 }
 
-fn text<'n>(node: &'n JsonNode<'_>) -> Option<&'n str> {
-    match node {
-        JsonNode::Str(text) => Some(text),
-        _ => None,
-    }
-}
-
 fn values<'n>(node: Option<&'n JsonNode<'_>>) -> Vec<&'n str> {
     match node {
-        Some(JsonNode::List(many)) => many.iter().filter_map(text).collect(),
-        Some(one) => text(one).into_iter().collect(),
+        Some(JsonNode::List(many)) => many.iter().filter_map(JsonNode::as_text).collect(),
+        Some(one) => one.as_text().into_iter().collect(),
         None => Vec::new(),
     }
 }

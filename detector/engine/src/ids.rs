@@ -17,7 +17,8 @@ const REFERENCE_PREFIX: &str = "/aws/reference/secretsmanager/";
 const SUFFIX: usize = 7;
 
 /// Whether text is an account id: twelve digits.
-pub(crate) fn is_account(text: &str) -> bool {
+#[must_use]
+pub fn is_account(text: &str) -> bool {
     text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 

@@ -120,6 +120,18 @@ pub struct KeptFields {
     pub whole: Option<Box<JsonNode<'static>>>,
 }
 
+impl KeptFields {
+    /// The value of a field, by its name as in the rules; `None` when it was absent or not asked
+    /// for.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&JsonNode<'static>> {
+        let mut fields = self.fields.iter();
+        fields
+            .find(|(kept, _)| &**kept == name)
+            .map(|(_, node)| node)
+    }
+}
+
 /// The fields that all observations have.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EventHeader {

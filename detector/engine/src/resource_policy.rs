@@ -12,6 +12,7 @@ use self::condition::{confinements, confines_by_denial};
 use crate::document::JsonNode;
 use crate::glob::GlobPattern;
 use crate::ids::{ArnParts, is_account};
+use crate::observation::SourceKind;
 
 /// To whom a policy opens a resource, beside its own account. A later one is worse.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -167,7 +168,7 @@ impl PolicyReach {
             Some(one @ JsonNode::Map(_)) => std::slice::from_ref(one),
             _ => return unknown,
         };
-        let effect = |statement| element(statement, "Effect").and_then(text);
+        let effect = |statement| element(statement, "Effect").and_then(JsonNode::as_text);
         let denials: Vec<&JsonNode<'_>> = statements
             .iter()
             .filter(|statement| effect(statement) == Some("Deny"))
@@ -280,17 +281,17 @@ fn aws_principal(name: &str, ours: &OwnAccounts<'_>) -> Callers {
     if is_account(name) {
         return Callers::account(name, ours);
     }
-    // KMS grants that services make for themselves.
-    if name == "AWS Internal" {
-        return Callers::only(PolicyOpens::Service);
-    }
     if let Some((account, rest)) = name.split_once(':')
         && is_account(account)
         && rest.starts_with("aws:")
     {
         return Callers::account(account, ours);
     }
-    if name.ends_with(".amazonaws.com") || name.ends_with(".amazonaws.com.cn") {
+    // `AWS Internal` stands in KMS grants that services make for themselves.
+    if matches!(
+        SourceKind::of(Some(name)),
+        SourceKind::Service | SourceKind::Internal
+    ) {
         return Callers::only(PolicyOpens::Service);
     }
     by_arn(name, ours)
@@ -363,13 +364,6 @@ fn element<'n, 'a>(node: &'n JsonNode<'a>, name: &str) -> Option<&'n JsonNode<'a
     latest
         .find(|(key, _)| key.eq_ignore_ascii_case(name))
         .map(|(_, value)| value)
-}
-
-fn text<'n>(node: &'n JsonNode<'_>) -> Option<&'n str> {
-    match node {
-        JsonNode::Str(text) => Some(text),
-        _ => None,
-    }
 }
 
 /// One text or many. Numbers are account ids without quotes; what is neither is left as a text

@@ -88,6 +88,14 @@ pub struct RuleMeta {
     pub file: String,
 }
 
+impl RuleMeta {
+    /// The ATT&CK techniques among its tags as Sigma writes them, without their `t`: `1555.006`.
+    pub fn techniques(&self) -> impl Iterator<Item = &str> {
+        let tags = self.tags.iter();
+        tags.filter_map(|tag| tag.strip_prefix("attack.t"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

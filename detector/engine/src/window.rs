@@ -57,20 +57,31 @@ pub fn evaluate<'f>(
 /// Keeps the facts that can be part of the order: what a rule matched before the rule that precedes
 /// it has nothing to do with it.
 fn keep_in_order(facts: &mut Vec<&Fact>, rules: u64) {
-    let (mut starts, mut earliest) = (HashMap::default(), EventTime(i64::MIN));
-    for slot in 0..usize::try_from(rules).unwrap_or(usize::MAX) {
+    let first = |slot: usize, earliest: EventTime| {
         let mut of_rule = facts.iter().filter(|fact| fact.slot == slot);
-        let Some(first) = of_rule.find(|fact| fact.time >= earliest) else {
-            return;
-        };
-        earliest = first.time;
-        starts.insert(slot, earliest);
-    }
+        let fact = of_rule.find(|fact| fact.time >= earliest)?;
+        Some(fact.time)
+    };
+    let starts: Option<Vec<EventTime>> = starts_in_order(rules, first).collect();
+    let Some(starts) = starts else { return };
     facts.retain(|fact| {
-        starts
-            .get(&fact.slot)
-            .is_some_and(|start| fact.time >= *start)
+        let start = starts.get(fact.slot);
+        start.is_some_and(|start| fact.time >= *start)
     });
+}
+
+/// For each rule of an order, the earliest fact that is not older than that of the rule before:
+/// that leaves the most room for the rules after it. `None` where there is none. `first` gives the
+/// first fact of a rule from a time on.
+fn starts_in_order(
+    rules: u64,
+    first: impl Fn(usize, EventTime) -> Option<EventTime>,
+) -> impl Iterator<Item = Option<EventTime>> {
+    let mut earliest = EventTime(i64::MIN);
+    (0..usize::try_from(rules).unwrap_or(usize::MAX)).map(move |slot| {
+        earliest = first(slot, earliest)?;
+        Some(earliest)
+    })
 }
 
 /// Facts in canonical order: stores return them in any order, and the result must not depend on it,
@@ -219,20 +230,13 @@ impl<'f> WindowTally<'f> {
 
     /// Whether each rule has a fact that is not older than one of the preceding rule.
     fn in_order(&self, rules: u64) -> bool {
-        // The earliest possible fact of a rule leaves the most room for the rules after it.
-        let mut earliest = EventTime(i64::MIN);
-        for slot in 0..usize::try_from(rules).unwrap_or(usize::MAX) {
-            // Found by halves: the times of a rule are in order, and there may be a day of them.
-            let next = self.slots.get(&slot).and_then(|times| {
-                let next = times.partition_point(|time| *time < earliest);
-                times.get(next)
-            });
-            match next {
-                Some(time) => earliest = *time,
-                None => return false,
-            }
-        }
-        true
+        // Found by halves: the times of a rule are in order, and there may be a day of them.
+        let first = |slot: usize, earliest: EventTime| {
+            let times = self.slots.get(&slot)?;
+            let next = times.partition_point(|time| *time < earliest);
+            times.get(next).copied()
+        };
+        starts_in_order(rules, first).all(|start| start.is_some())
     }
 }
 

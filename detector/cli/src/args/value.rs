@@ -1,6 +1,7 @@
 //! Parsers for the values of options: times, ages, sizes and account ids.
 
 use chrono::{FixedOffset, NaiveDate, NaiveTime};
+use secretrail_engine::ids::is_account;
 use secretrail_engine::time::EventTime;
 
 /// The syntax that a value should have. clap adds the option and the value.
@@ -104,7 +105,6 @@ fn offset_secs(zone: &str) -> Option<i64> {
 /// An account id: 12 digits.
 pub(crate) fn account(text: &str) -> Result<String, ValueError> {
     let text = text.trim();
-    let is_account = |text: &str| text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit());
     if is_account(text) {
         return Ok(text.to_owned());
     }

@@ -263,11 +263,6 @@ impl<'a> OcsfCloud<'a> {
 impl<'a> OcsfFindingInfo<'a> {
     fn of(alert: &'a Alert) -> Self {
         let rule = &*alert.rule;
-        // Sigma writes techniques in lower case, ATT&CK and OCSF in upper case.
-        let techniques = rule
-            .tags
-            .iter()
-            .filter_map(|tag| tag.strip_prefix("attack.t"));
         let earliest = alert.accesses.iter().map(|access| access.head.time).min();
         Self {
             analytic: OcsfAnalytic {
@@ -276,7 +271,7 @@ impl<'a> OcsfFindingInfo<'a> {
                 type_id: 1,
                 uid: &rule.id,
             },
-            attacks: techniques.map(OcsfAttack::of).collect(),
+            attacks: rule.techniques().map(OcsfAttack::of).collect(),
             created_time: milliseconds(alert.time),
             desc: &alert.summary,
             // Alerts about changes and other records have no accesses.

@@ -83,35 +83,31 @@ fn blocks<'n>(statement: &'n JsonNode<'_>) -> Vec<(&'n str, &'n str, Vec<Cow<'n,
         .collect()
 }
 
+/// Operators that let only some values through, and those that hold for all others.
+const OPERATORS: [(&str, &str); 6] = [
+    ("stringequals", "stringnotequals"),
+    ("stringequalsignorecase", "stringnotequalsignorecase"),
+    ("stringlike", "stringnotlike"),
+    ("arnequals", "arnnotequals"),
+    ("arnlike", "arnnotlike"),
+    ("ipaddress", "notipaddress"),
+];
+
 /// Whether an operator lets only some values through. `…IfExists` and `ForAllValues:` also hold
 /// where the key is absent.
 fn confines(operator: &str) -> bool {
-    const KNOWN: [&str; 6] = [
-        "stringequals",
-        "stringequalsignorecase",
-        "stringlike",
-        "arnequals",
-        "arnlike",
-        "ipaddress",
-    ];
     let operator = operator.to_ascii_lowercase();
     let operator = operator.strip_prefix("foranyvalue:").unwrap_or(&operator);
-    KNOWN.contains(&operator)
+    OPERATORS
+        .iter()
+        .any(|(confining, _)| *confining == operator)
 }
 
 /// Whether an operator holds for all values but some, also where the key is absent.
 fn is_negated(operator: &str) -> bool {
-    const KNOWN: [&str; 6] = [
-        "stringnotequals",
-        "stringnotequalsignorecase",
-        "stringnotlike",
-        "arnnotequals",
-        "arnnotlike",
-        "notipaddress",
-    ];
     let operator = operator.to_ascii_lowercase();
     let operator = operator.strip_suffix("ifexists").unwrap_or(&operator);
-    KNOWN.contains(&operator)
+    OPERATORS.iter().any(|(_, negated)| *negated == operator)
 }
 
 /// What a key confines to with these values; `None` when any value confines nothing, or the key

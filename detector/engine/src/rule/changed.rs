@@ -114,9 +114,7 @@ pub(super) fn key_account(subject: &ChangeSubject<'_>) -> Option<String> {
 
 /// The account in an ARN, if it is not one's own.
 fn other_account(subject: &ChangeSubject<'_>, field: &str) -> Option<String> {
-    let JsonNode::Str(arn) = kept(subject.head, field)? else {
-        return None;
-    };
+    let arn = kept(subject.head, field)?.as_text()?;
     let account = ArnParts::parse(arn)?.account;
     (!trusts(subject, account)).then(|| account.to_owned())
 }
@@ -146,8 +144,7 @@ pub(super) fn management_events(head: &EventHeader) -> Option<ManagementEvents> 
 }
 
 fn kept<'h>(head: &'h EventHeader, name: &str) -> Option<&'h JsonNode<'static>> {
-    let mut fields = head.kept.fields.iter();
-    let (_, node) = fields.find(|(kept, _)| &**kept == name)?;
+    let node = head.kept.get(name)?;
     (*node != JsonNode::Null).then_some(node)
 }
 

@@ -75,11 +75,8 @@ impl Event for DerivedEvent<'_> {
         if let Some(value) = fields::held(self.subject.head, path) {
             return Some(value);
         }
-        let kept = &self.subject.head.kept;
-        kept.fields
-            .iter()
-            .find(|(name, _)| &**name == path)
-            .map(|(_, node)| node.to_event_value())
+        let kept = self.subject.head.kept.get(path);
+        kept.map(JsonNode::to_event_value)
     }
 
     fn any_string_value(&self, predicate: &dyn Fn(&str) -> bool) -> bool {

@@ -100,20 +100,25 @@ impl PieceReader {
         bytes: &[u8],
         sink: &mut dyn FnMut(ObjectPiece<'_>),
     ) {
-        let mut joined = std::mem::take(&mut self.held);
-        joined.extend_from_slice(bytes);
-        let mut breaks = memchr::memchr_iter(b'\n', &joined);
-        let starts = |at: &usize| joined.get(at + 1..).is_some_and(|l| l.starts_with(RECORDS));
+        // Joined only where a line break is at the end of a piece, which is rare.
+        let held = std::mem::take(&mut self.held);
+        let joined = (!held.is_empty()).then(|| [&held, bytes].concat());
+        let bytes = joined.as_deref().unwrap_or(bytes);
+        let mut breaks = memchr::memchr_iter(b'\n', bytes);
+        let starts = |at: &usize| bytes.get(at + 1..).is_some_and(|l| l.starts_with(RECORDS));
         if let Some(at) = breaks.find(starts) {
-            let (rows, log) = joined.split_at_checked(at + 1).unwrap_or((&joined, &[]));
+            let (rows, log) = bytes.split_at_checked(at + 1).unwrap_or((bytes, &[]));
             table.feed(rows, sink);
             table.feed(b"", sink);
             return self.go_on(ObjectForm::Json, log, sink);
         }
-        self.held = joined.split_off(known_up_to(&joined));
+        let (known, held) = bytes
+            .split_at_checked(known_up_to(bytes))
+            .unwrap_or((bytes, &[]));
+        self.held = held.to_vec();
         // No bytes would end it.
-        if !joined.is_empty() {
-            table.feed(&joined, sink);
+        if !known.is_empty() {
+            table.feed(known, sink);
         }
         self.form = ObjectForm::Table(table);
     }

@@ -1,7 +1,7 @@
 //! `replay --compare`: how a change of rules changes the alerts over the same logs.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use secretrail_engine::alert::{Alert, AlertId};
@@ -32,15 +32,14 @@ pub(super) struct Comparison<'a>(BTreeMap<&'a str, RuleChange<'a>>);
 impl<'a> Comparison<'a> {
     /// Compares the alerts of the rules in use with those of the rules of `--compare`.
     pub(super) fn of(before: &'a [Alert], after: &'a [Alert]) -> Self {
-        let new = ids(after);
-        let known: BTreeMap<&AlertId, &Alert> = before.iter().map(|a| (&a.id, a)).collect();
+        let (old, new) = (by_id(before), by_id(after));
         let mut changes: BTreeMap<&str, RuleChange<'_>> = BTreeMap::new();
         for alert in after {
             let change = changes.entry(&alert.rule.id).or_default();
             change.meta = Some(&alert.rule);
             // The id does not depend on title and level: a rule that only changes these keeps its
             // alerts. But who is woken depends on the level.
-            match known.get(&alert.id) {
+            match old.get(&alert.id) {
                 Some(earlier) => {
                     change.kept.push(alert);
                     if earlier.rule.level != alert.rule.level {
@@ -50,7 +49,7 @@ impl<'a> Comparison<'a> {
                 None => change.gained.push(alert),
             }
         }
-        for alert in before.iter().filter(|alert| !new.contains(&alert.id)) {
+        for alert in before.iter().filter(|alert| !new.contains_key(&alert.id)) {
             let change = changes.entry(&alert.rule.id).or_default();
             // A rule in both sets has its new title.
             change.meta = change.meta.or(Some(&alert.rule));
@@ -114,8 +113,8 @@ impl RowListing<7> for Comparison<'_> {
     }
 }
 
-fn ids(alerts: &[Alert]) -> BTreeSet<&AlertId> {
-    alerts.iter().map(|alert| &alert.id).collect()
+fn by_id(alerts: &[Alert]) -> BTreeMap<&AlertId, &Alert> {
+    alerts.iter().map(|alert| (&alert.id, alert)).collect()
 }
 
 fn value(id: &str, change: &RuleChange<'_>) -> Value {

@@ -5,10 +5,10 @@
 use std::collections::BTreeMap;
 
 use secretrail_engine::rule_meta::RuleMeta;
-use secretrail_engine::sanitize;
 use serde_json::{Value, json};
 
 use crate::args::RulesCoverageArgs;
+use crate::commands::rules::list::pretty;
 use crate::exit;
 use crate::host::{ProcessHost, RunFailure, print};
 use crate::input::rules_and_policy;
@@ -16,9 +16,7 @@ use crate::input::rules_and_policy;
 pub(super) fn run(args: &RulesCoverageArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
     let loaded = rules_and_policy::rules(&args.files, host)?;
     let layer = layer(loaded.set.alerting().map(|meta| &**meta));
-    let text = serde_json::to_string_pretty(&layer)
-        .map_err(|error| RunFailure::Internal(error.to_string()))?;
-    print(host, &(sanitize::json(&text).into_owned() + "\n"))?;
+    print(host, &pretty(&layer)?)?;
     Ok(exit::DONE)
 }
 
@@ -26,7 +24,8 @@ pub(super) fn run(args: &RulesCoverageArgs, host: &mut ProcessHost) -> Result<u8
 fn layer<'m>(metas: impl Iterator<Item = &'m RuleMeta>) -> Value {
     let mut techniques: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for meta in metas {
-        for technique in meta.tags.iter().filter_map(|tag| technique(tag)) {
+        for number in meta.techniques().filter(|number| is_number(number)) {
+            let technique = format!("T{number}");
             techniques.entry(technique).or_default().push(&meta.title);
         }
     }
@@ -52,19 +51,15 @@ fn layer<'m>(metas: impl Iterator<Item = &'m RuleMeta>) -> Value {
     })
 }
 
-/// `T1555.006` of the tag `attack.t1555.006`; `None` for other tags.
-fn technique(tag: &str) -> Option<String> {
-    let name = tag.strip_prefix("attack.")?;
-    let number = name.strip_prefix('t')?;
-    let is_number = number
-        .bytes()
-        .all(|byte| byte.is_ascii_digit() || byte == b'.');
-    (is_number && !number.is_empty()).then(|| name.to_uppercase())
+/// Whether it is the number of a technique: a tactic may begin with the same letter.
+fn is_number(text: &str) -> bool {
+    let mut bytes = text.bytes();
+    !text.is_empty() && bytes.all(|byte| byte.is_ascii_digit() || byte == b'.')
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::commands::tests::ran;
+    use crate::commands::tests::{ran, rule};
     use crate::exit;
 
     #[test]
@@ -99,7 +94,11 @@ mod tests {
             ("attack.t", None),
             ("cve.2026-1", None),
         ] {
-            assert_eq!(super::technique(tag).as_deref(), expected, "{tag}");
+            let mut meta = (*rule("r", "T")).clone();
+            meta.tags = vec![tag.to_owned()];
+            let layer = super::layer(std::iter::once(&meta));
+            let technique = layer["techniques"].get(0).map(|t| &t["techniqueID"]);
+            assert_eq!(technique.and_then(|t| t.as_str()), expected, "{tag}");
         }
     }
 }

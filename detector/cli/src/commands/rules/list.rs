@@ -27,7 +27,7 @@ pub(super) fn run(args: &RulesListArgs, host: &mut ProcessHost) -> Result<u8, Ru
             let rows: Vec<_> = metas.iter().map(|meta| rule_row(meta, &loaded)).collect();
             table::columns(["LEVEL", "TITLE", "ID", "FILE"], &rows) + &policy_note(&loaded)
         }
-        ListFormat::Json => pretty(metas.iter().map(|meta| rule_value(meta, &loaded)))?,
+        ListFormat::Json => pretty(&metas.iter().map(|meta| rule_value(meta, &loaded)).collect())?,
     };
     print(host, &text)?;
     Ok(exit::DONE)
@@ -103,7 +103,7 @@ pub(super) fn fields(args: &RulesFieldsArgs, host: &mut ProcessHost) -> Result<u
             let rows: Vec<_> = DERIVED.iter().map(field_row).collect();
             table::columns(["FIELD", "APPLIES TO", "MEANING"], &rows) + RAW_FIELDS
         }
-        ListFormat::Json => pretty(DERIVED.iter().map(field_value))?,
+        ListFormat::Json => pretty(&DERIVED.iter().map(field_value).collect())?,
     };
     print(host, &text)?;
     Ok(exit::DONE)
@@ -128,9 +128,9 @@ fn field_value(field: &DerivedField) -> Value {
     })
 }
 
-fn pretty(rows: impl Iterator<Item = Value>) -> Result<String, RunFailure> {
-    let rows: Vec<Value> = rows.collect();
-    let text = serde_json::to_string_pretty(&rows)
+/// A value as JSON for people and programs.
+pub(super) fn pretty(value: &Value) -> Result<String, RunFailure> {
+    let text = serde_json::to_string_pretty(value)
         .map_err(|error| RunFailure::Internal(error.to_string()))?;
     Ok(sanitize::json(&text).into_owned() + "\n")
 }
