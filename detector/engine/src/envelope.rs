@@ -14,7 +14,7 @@ use crate::shallow::{TopLevel, text_of, values};
 /// Envelopes within each other, as in an EventBridge event in an SNS message in an SQS body.
 pub const MAX_ENVELOPES: usize = 4;
 /// Objects, arrays and texts within each other on the way to a record.
-const MAX_STEPS: usize = 16;
+const MAX_STEPS: usize = 32;
 
 /// A record that was found in an envelope.
 #[derive(Debug, PartialEq, Eq)]
@@ -32,29 +32,61 @@ pub(crate) enum NoRecord {
     Other,
     /// It is an envelope that is known and holds no record: a control message, a column.
     Empty,
-    /// It holds a field of CloudTrail records in an envelope with these keys, which is not known.
-    UnknownEnvelope(Vec<String>),
+    /// It holds a field of CloudTrail records, and no record that could be found.
+    UnknownEnvelope {
+        /// The keys of the envelope, which is not known.
+        keys: Vec<String>,
+        /// Values in known envelopes that gave no record; empty where the envelope is not known.
+        lost: Vec<Vec<u8>>,
+    },
+}
+
+/// What a unit holds that is no record itself.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Unwrapped {
+    /// The records in it.
+    pub(crate) records: Vec<FoundRecord>,
+    /// Values beside them that name a service and gave no record.
+    pub(crate) lost: Vec<Vec<u8>>,
 }
 
 /// The records in a unit that is none itself: in its envelopes.
-pub(crate) fn unwrapped(unit: &[u8]) -> Result<Vec<FoundRecord>, NoRecord> {
+pub(crate) fn unwrapped(unit: &[u8]) -> Result<Unwrapped, NoRecord> {
     let mut search = RecordSearch::default();
     search.value(unit, Place::default());
-    if !search.found.is_empty() {
-        return Ok(search.found);
-    }
-    if search.is_known {
-        return Err(NoRecord::Empty);
+    let RecordSearch {
+        found: records,
+        lost,
+        is_known,
+    } = search;
+    if !records.is_empty() {
+        return Ok(Unwrapped { records, lost });
     }
     let top = TopLevel::of(unit);
-    if is_column(&top) {
+    if is_column(&top) || is_empty_list(&top) {
         return Err(NoRecord::Empty);
     }
     if !names_a_service(unit) {
-        return Err(NoRecord::Other);
+        return Err(if is_known {
+            NoRecord::Empty
+        } else {
+            NoRecord::Other
+        });
     }
-    let keys = top.iter().map(|(key, _)| key.to_owned());
-    Err(NoRecord::UnknownEnvelope(keys.collect()))
+    let keys = top.iter().map(|(key, _)| key.to_owned()).collect();
+    Err(NoRecord::UnknownEnvelope { keys, lost })
+}
+
+/// Whether an object is a log without records: a list of records is empty, and nothing else in it
+/// may be one.
+fn is_empty_list(top: &TopLevel<'_>) -> bool {
+    let is_list = |key: &str| LISTS.contains(&&*key.to_lowercase());
+    let is_empty = |value: &[u8]| {
+        let inside = value.strip_prefix(b"[").and_then(|v| v.strip_suffix(b"]"));
+        inside.is_some_and(|inside| inside.trim_ascii().is_empty())
+    };
+    let mut lists = top.iter().filter(|(key, _)| is_list(key));
+    lists.any(|(_, value)| is_empty(value)) && !top.iter().any(|(_, value)| names_a_service(value))
 }
 
 /// Columns of a result of CloudTrail Lake that may stand beside the one with the record.
@@ -83,7 +115,12 @@ const COLUMNS: [&str; 18] = [
 fn is_column(top: &TopLevel<'_>) -> bool {
     let mut fields = top.iter();
     match (fields.next(), fields.next()) {
-        (Some((key, _)), None) => COLUMNS.iter().any(|name| name.eq_ignore_ascii_case(key)),
+        // A record may be below such a key, too.
+        (Some((key, value)), None) => {
+            let is_scalar = !value.starts_with(b"{") && !value.starts_with(b"[");
+            let mut names = COLUMNS.iter();
+            (is_scalar || !names_a_service(value)) && names.any(|n| n.eq_ignore_ascii_case(key))
+        }
         _ => false,
     }
 }
@@ -132,6 +169,8 @@ fn names_a_service(bytes: &[u8]) -> bool {
 #[derive(Default)]
 struct RecordSearch {
     found: Vec<FoundRecord>,
+    /// Values of lists and texts that name a service and gave no record.
+    lost: Vec<Vec<u8>>,
     /// Whether an envelope was recognised that rightly holds no record.
     is_known: bool,
 }
@@ -237,17 +276,32 @@ impl RecordSearch {
     fn values(&mut self, text: &[u8], place: Place) {
         // Nesting is limited: text in text can be built deeper than the stack.
         let Some(place) = place.inside(None, true) else {
-            return;
+            return self.lose(text);
         };
-        let (before, values) = (self.found.len(), values(text));
+        let (before, lost) = (self.found.len(), self.lost.len());
+        let values = values(text);
         for value in &values {
-            self.value(value, place);
+            let lost = self.lost.len();
+            // What is lost in a value is named by its innermost part.
+            if !self.value(value, place) && self.lost.len() == lost {
+                self.lose(value);
+            }
         }
         // A row of CloudTrail Lake is a list of columns, of which one may hold the whole record.
         if self.found.len() == before
             && let Some(row) = row::record_of_list(&values)
         {
+            self.lost.truncate(lost);
             self.row(row);
+        }
+    }
+
+    /// Notes a value that gave no record although it names a service.
+    fn lose(&mut self, value: &[u8]) {
+        let text = text_of(value);
+        let value = text.as_deref().map_or(value, str::as_bytes);
+        if names_a_service(value) && !is_column(&TopLevel::of(value)) {
+            self.lost.push(value.trim_ascii().to_owned());
         }
     }
 
@@ -268,13 +322,27 @@ impl RecordSearch {
             return;
         }
         self.is_known |= is_without_records(&top);
+        let lost = self.lost.len();
         for InnerValue { value, shape } in inner_values(&top) {
             let inside = place.inside(shape, value.starts_with(b"["));
+            let before = self.lost.len();
             if inside.is_some_and(|place| self.value(value, place)) {
+                // What is damaged in one place is whole in this one.
+                self.lost.drain(lost..before);
                 return;
             }
         }
-        if let Some(row) = row::record(value, &top) {
+        // A column that holds a whole record tells more than those beside it: where it is damaged,
+        // they must not stand for it.
+        let whole = inner_values(&top).into_iter().find(|inner| {
+            let text = text_of(inner.value);
+            text.is_some_and(|text| names_a_service(text.as_bytes()))
+        });
+        if let Some(inner) = whole {
+            if self.lost.is_empty() {
+                self.lose(inner.value);
+            }
+        } else if let Some(row) = row::record(value, &top) {
             self.row(row);
         } else {
             self.table(&top);
@@ -366,7 +434,8 @@ mod tests {
 
     fn found(unit: &Value) -> Vec<(String, Option<RecordShape>)> {
         let found = unwrapped(unit.to_string().as_bytes()).unwrap_or_default();
-        let found = found.into_iter().map(|found| {
+        assert_eq!(found.lost.len(), 0, "{unit}");
+        let found = found.records.into_iter().map(|found| {
             let value: Value = serde_json::from_slice(&found.bytes).unwrap();
             let id = value["eventID"].as_str().unwrap().to_owned();
             assert_eq!(value["requestParameters"]["secretId"], "prod/a\"b\\c");
@@ -489,10 +558,50 @@ mod tests {
             assert_eq!(found(&wrapped), [("e1".to_owned(), Some(RecordShape::Sns))]);
         }
         let result = unwrapped(wrap(&wrapped).to_string().as_bytes());
-        assert_eq!(
-            result,
-            Err(NoRecord::UnknownEnvelope(vec!["Message".to_owned()]))
-        );
+        let Err(NoRecord::UnknownEnvelope { keys, lost }) = result else {
+            panic!("{result:?}");
+        };
+        assert_eq!((keys, lost.len()), (vec!["Message".to_owned()], 1));
+    }
+
+    #[test]
+    fn what_is_damaged_in_an_envelope_is_lost_and_not_hidden_by_what_stands_beside_it() {
+        let (one, other) = (record("e1"), record("e2").to_string());
+        let cut = &other[..other.find("eventTime").unwrap()];
+        let event = |message: &str| json!({"id": "1", "timestamp": 1, "message": message});
+        let row = json!({"EventId": "e2", "EventName": "GetSecretValue", "Username": "u",
+            "EventTime": "2026-03-02T10:00:00Z", "EventSource": "ssm.amazonaws.com"});
+        let with = |key: &str, value: &str| {
+            let mut row = row.clone();
+            row[key] = value.into();
+            row
+        };
+        for (unit, records) in [
+            (
+                json!({"messageType": "DATA_MESSAGE",
+                    "logEvents": [event(&one.to_string()), event(cut)]}),
+                1,
+            ),
+            (json!({"Body": format!("{one}\n{cut}")}), 1),
+            (
+                json!({"Records": {"Records": [one, {"foo": record("e2")}]}}),
+                1,
+            ),
+            (with("CloudTrailEvent", cut), 0),
+            (with("eventJson", cut), 0),
+            (json!({"detail-type": "other", "detail": {"x": one}}), 0),
+            (json!({"resources": [one]}), 0),
+        ] {
+            let unit = unit.to_string();
+            match unwrapped(unit.as_bytes()) {
+                Ok(found) => assert_eq!((found.records.len(), found.lost.len()), (records, 1)),
+                Err(NoRecord::UnknownEnvelope { .. }) => assert_eq!(records, 0, "{unit}"),
+                Err(other) => panic!("{other:?} {unit}"),
+            }
+        }
+        // Held twice, as by shippers: one whole copy is enough.
+        let twice = json!({"message": one.to_string(), "event": {"original": cut}});
+        assert_eq!(found(&twice).len(), 1);
     }
 
     #[test]
@@ -553,7 +662,10 @@ mod tests {
     #[test]
     fn what_gives_no_record_is_told_apart() {
         let none = |value: Value| unwrapped(value.to_string().as_bytes()).unwrap_err();
-        let key = |key: &str| NoRecord::UnknownEnvelope(vec![key.to_owned()]);
+        let key = |key: &str| NoRecord::UnknownEnvelope {
+            keys: vec![key.to_owned()],
+            lost: Vec::new(),
+        };
         assert_eq!(
             none(json!({"note": {"eventSource": "kms.amazonaws.com"}})),
             key("note")

@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use chrono::{DateTime, NaiveDateTime};
 
 use crate::document::JsonNode;
+use crate::shallow::text_of;
 use crate::time::EventTime;
 
 /// A record in the documented form.
@@ -214,11 +215,26 @@ impl Changes {
         let JsonNode::Map(entries) = value else {
             return;
         };
-        let names = entries
-            .iter_mut()
-            .filter(|(key, _)| key == "secretId" || key == "name");
-        for (_, name) in names {
-            self.text(name, false);
+        for (key, value) in entries {
+            match &**key {
+                "secretId" | "name" => self.text(value, false),
+                "encryptionContext" => {
+                    self.nested(value);
+                    self.object(value);
+                    self.context(value);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Takes the names of secrets in an encryption context out of lists of one.
+    fn context(&mut self, value: &mut JsonNode<'_>) {
+        let JsonNode::Map(entries) = value else {
+            return;
+        };
+        for (_, value) in entries {
+            self.text(value, false);
         }
     }
 
@@ -249,6 +265,18 @@ impl Changes {
             self.any = true;
         }
     }
+}
+
+/// The time in a value of `eventTime` in any form that records are read in; `None` for any other.
+pub(crate) fn time_of(value: &[u8]) -> Option<EventTime> {
+    let text = match text_of(value) {
+        Some(text) => text,
+        None => std::str::from_utf8(value.trim_ascii()).ok()?.into(),
+    };
+    EventTime::parse(&text).or_else(|| {
+        let number = text.parse::<f64>().ok().map(|number| number as i64);
+        number.map_or_else(|| Changes::default().written_time(&text), since_epoch)
+    })
 }
 
 /// The object or array that a text holds; `None` for any other text.

@@ -225,10 +225,15 @@ impl ReadReport {
     /// Status of an object that was read to its end.
     fn object_status_at_end(&self, in_tree: bool, explicit: bool) -> ObjectStatus {
         let has_bytes = self.bytes > 0;
-        // Part of it may have been a record.
-        let is_cut = [SkippedRecord::Truncated, SkippedRecord::TooLarge]
-            .iter()
-            .any(|reason| self.records_skipped.contains_key(reason));
+        // Part of it may have been a record, or it was one.
+        let is_cut = [
+            SkippedRecord::Truncated,
+            SkippedRecord::TooLarge,
+            SkippedRecord::Malformed,
+            SkippedRecord::NoTime,
+        ]
+        .iter()
+        .any(|reason| self.records_skipped.contains_key(reason));
         // A log with an empty list of records is valid.
         if self.records > 0 || (has_bytes && self.records_skipped.is_empty()) {
             return ObjectStatus::Read;
@@ -398,13 +403,20 @@ mod tests {
     fn what_is_no_log_fails_only_where_a_log_must_be() {
         let failed = ObjectStatus::Failed("holds no CloudTrail records".to_owned());
         let other = ObjectStatus::Skipped(SkippedObject::NoRecords);
-        let malformed = without(Some(SkippedRecord::Malformed));
+        let no_record = without(Some(SkippedRecord::NotARecord));
         assert_eq!(
-            object_statuses(&malformed),
+            object_statuses(&no_record),
             [other, failed.clone(), failed.clone(), failed.clone()]
         );
-        let cut = without(Some(SkippedRecord::Truncated));
-        assert_eq!(object_statuses(&cut), [(); 4].map(|()| failed.clone()));
+        // What was or may have been a record fails anywhere.
+        for reason in [
+            SkippedRecord::Truncated,
+            SkippedRecord::Malformed,
+            SkippedRecord::NoTime,
+        ] {
+            let lost = without(Some(reason));
+            assert_eq!(object_statuses(&lost), [(); 4].map(|()| failed.clone()));
+        }
         // Part of what is over the limit may be a record.
         let large = without(Some(SkippedRecord::TooLarge));
         for status in object_statuses(&large) {
@@ -425,7 +437,7 @@ mod tests {
 
     #[test]
     fn records_of_a_skipped_object_are_not_missing() {
-        let mut report = without(Some(SkippedRecord::Malformed));
+        let mut report = without(Some(SkippedRecord::NotARecord));
         report.finalize(Ok::<_, &str>(()), false, false);
         assert!(report.records_skipped.is_empty());
         assert_eq!(report.objects_skipped[&SkippedObject::NoRecords], 1);

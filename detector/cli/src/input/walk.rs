@@ -78,13 +78,17 @@ impl PathWalker<'_> {
     fn path(&mut self, path: &Path) {
         match std::fs::metadata(path) {
             Ok(meta) if meta.is_dir() => self.folder(path),
-            // A file named by the user is read whatever its extension.
-            Ok(_) => self.found.objects.push(InputObject::at(
-                ObjectPlace::File(path.to_owned()),
-                key(path),
-                &tree_path(path),
-                true,
-            )),
+            // A file named by the user is read whatever its extension, if it may hold events of the
+            // selection.
+            Ok(_) => {
+                let whole = tree_path(path);
+                let parsed = object::parse(&whole);
+                if self.takes(&parsed) {
+                    let place = ObjectPlace::File(path.to_owned());
+                    let object = InputObject::parsed(place, key(path), &whole, &parsed, true);
+                    self.found.objects.push(object);
+                }
+            }
             Err(error) => {
                 let named = key(path);
                 match hint(path) {

@@ -3,7 +3,7 @@
 //! Most records of a trail belong to services that nothing needs. They are not parsed, so that a
 //! scan takes the time for inflating and for this prefilter.
 
-use super::unparsed::{DecryptMarks, FrontFields, after};
+use super::unparsed::{DecryptMarks, FrontFields, RepeatedKeys, after, is_name};
 use crate::extract::{self, CallRole};
 use crate::rule::needs::NeededCalls;
 use crate::rule::{RuleSet, RuleTarget};
@@ -30,6 +30,7 @@ pub(super) struct Prefilter {
     /// Whether there are rules about changes; changes of trails and keys are read only for them.
     matches_changes: bool,
     marks: DecryptMarks,
+    repeated: RepeatedKeys,
 }
 
 impl Prefilter {
@@ -39,6 +40,7 @@ impl Prefilter {
             matches_records: rules.sees(RuleTarget::Record),
             matches_changes: rules.sees(RuleTarget::Change),
             marks: DecryptMarks::new(),
+            repeated: RepeatedKeys::new(),
         }
     }
 
@@ -52,6 +54,12 @@ impl Prefilter {
     /// Whether there are rules about records to match.
     pub(super) fn matches_records(&self) -> bool {
         self.matches_records
+    }
+
+    /// Whether the fields at the front of a record say what it is.
+    #[inline]
+    pub(super) fn is_sound(&self, front: &FrontFields<'_>) -> bool {
+        self.repeated.are_sound(front)
     }
 
     /// Judges a record with its fields in the order of AWS.
@@ -147,6 +155,19 @@ fn least_interest(service: &[u8]) -> Option<ServiceInterest> {
         || after(service, b"cloudtrail.").is_some()
         || after(service, b"ram.").is_some();
     is_ours.then_some(ServiceInterest::None)
+}
+
+/// Whether an odd character in its service or call hides that a record is of one of our services:
+/// without it, it would be.
+pub(super) fn has_odd_name(top: &TopLevel<'_>) -> bool {
+    let [service, name] = ["eventSource", "eventName"].map(|key| top.text(key).unwrap_or_default());
+    if is_name(service.as_bytes()) && is_name(name.as_bytes()) {
+        return false;
+    }
+    let service: String = service.chars().filter(char::is_ascii_graphic).collect();
+    ["kms.", "ssm.", "secretsmanager."]
+        .iter()
+        .any(|own| service.starts_with(own))
 }
 
 #[cfg(test)]

@@ -54,7 +54,11 @@ fn texts_of(piece: ObjectPiece<'_>, wanted: impl Fn(&[u8]) -> bool) -> Vec<Strin
         return vec![text(value)];
     }
     match unwrapped(value) {
-        Ok(found) => found.iter().map(|record| text(&record.bytes)).collect(),
+        Ok(found) => found
+            .records
+            .iter()
+            .map(|record| text(&record.bytes))
+            .collect(),
         Err(_) => vec![text(value)],
     }
 }

@@ -4,8 +4,8 @@
 use std::borrow::Cow;
 
 use super::UnitSink;
+use crate::normalize::time_of;
 use crate::shallow::TopLevel;
-use crate::time::EventTime;
 
 impl UnitSink<'_, '_> {
     /// Counts a record for the selection, if it is limited: only then the record is looked at.
@@ -22,8 +22,7 @@ impl UnitSink<'_, '_> {
             return;
         }
         let (account, region) = (scalar(top, "recipientAccountId"), scalar(top, "awsRegion"));
-        let time = top.text("eventTime");
-        let time = time.and_then(|time| EventTime::parse(&time));
+        let time = top.get("eventTime").and_then(time_of);
         let place = [account.as_deref(), region.as_deref()];
         let selected = &mut self.scan_result.selected;
         selected.record(selection, self.in_tree, place, time);
@@ -31,7 +30,7 @@ impl UnitSink<'_, '_> {
 }
 
 /// A text, or the digits of a number, as some converters write account ids.
-fn scalar<'u>(top: &TopLevel<'u>, key: &str) -> Option<Cow<'u, str>> {
+pub(super) fn scalar<'u>(top: &TopLevel<'u>, key: &str) -> Option<Cow<'u, str>> {
     let digits = |value: &'u [u8]| {
         let text = std::str::from_utf8(value.trim_ascii()).ok()?;
         text.bytes()
@@ -102,8 +101,17 @@ mod tests {
             ..Selection::default()
         };
         assert_eq!(counted(&selection, RECORD).taken, 1);
-        // A time in another form is not known to be outside.
-        let other = RECORD.replace("2026-03-02T10:00:00Z", "2026-03-02 10:00:00");
-        assert_eq!(counted(&selection, &other).taken, 1);
+        // A time in another form counts as well; what is none is not known to be outside.
+        for (time, taken) in [
+            ("\"2026-03-02 10:00:00\"", 1),
+            ("\"2019-03-02 10:00:00\"", 0),
+            ("1551520800", 0),
+            ("1551520800.5", 0),
+            ("\"1551520800000\"", 0),
+            ("\"yesterday\"", 1),
+        ] {
+            let other = RECORD.replacen("\"2026-03-02T10:00:00Z\"", time, 1);
+            assert_eq!(counted(&selection, &other).taken, taken, "{time}");
+        }
     }
 }

@@ -2,12 +2,15 @@
 //! rest.
 
 use super::UnitSink;
-use super::prefilter::ServiceInterest;
+use super::prefilter::{ServiceInterest, has_odd_name};
+use super::selected::scalar;
 use super::table::{ObjectPiece, PieceReader};
 use super::unparsed::FrontFields;
 use crate::document::LazyDocument;
-use crate::envelope::{FoundRecord, NoRecord, is_record, record_of_row, row_shape, unwrapped};
-use crate::normalize::{NormalRecord, normalized};
+use crate::envelope::{
+    FoundRecord, NoRecord, Unwrapped, is_record, record_of_row, row_shape, unwrapped,
+};
+use crate::normalize::{NormalRecord, normalized, time_of};
 use crate::record_shape::RecordShape;
 use crate::report::SkippedRecord;
 use crate::shallow::TopLevel;
@@ -85,7 +88,9 @@ impl UnitSink<'_, '_> {
             RecordShape::Plain
         };
         // Nearly all units are records with their fields in the order of AWS.
-        if let Some(front) = FrontFields::of(unit, after_first) {
+        if let Some(front) = FrontFields::of(unit, after_first)
+            .filter(|front| self.scanner.prefilter.is_sound(front))
+        {
             self.scan_result.report.count_record(shape);
             self.select(unit);
             match self.scanner.prefilter.front_interest(&front) {
@@ -110,6 +115,10 @@ impl UnitSink<'_, '_> {
     fn found(&mut self, unit: &[u8], top: &TopLevel<'_>, shape: RecordShape) {
         self.scan_result.report.count_record(shape);
         self.select_top(top);
+        if has_odd_name(top) {
+            self.scan_result.report.uncount_record(shape);
+            return self.malformed(unit);
+        }
         match self.scanner.prefilter.interest(unit, top) {
             ServiceInterest::None => {}
             ServiceInterest::Kms => self.presence(top),
@@ -120,28 +129,41 @@ impl UnitSink<'_, '_> {
     /// Handles a value that is no record itself: the records in it, or none.
     fn envelope(&mut self, value: &[u8]) {
         match unwrapped(value) {
-            Ok(records) => {
+            Ok(Unwrapped { records, lost }) => {
                 for FoundRecord { bytes, shape } in records {
                     self.unwrapped(&bytes, shape.unwrap_or(RecordShape::Plain));
                 }
+                lost.iter().for_each(|value| self.lost(value, &[]));
             }
             Err(NoRecord::Empty) => {}
             Err(_) if self.is_binary => self.look_at_unreadable(value),
-            Err(NoRecord::Other) if normalized(value).is_none() && value.starts_with(b"{") => {
-                self.malformed(value);
-            }
             Err(NoRecord::Other) => {
                 let report = &mut self.scan_result.report;
                 report.skip_record(SkippedRecord::NotARecord);
             }
-            Err(NoRecord::UnknownEnvelope(keys)) => {
+            Err(NoRecord::UnknownEnvelope { keys, lost }) => {
                 if normalized(value).is_none() {
                     self.malformed(value);
-                } else {
+                } else if lost.is_empty() {
                     self.scan_result.report.skip_unknown_envelope(&keys);
+                } else {
+                    lost.iter().for_each(|value| self.lost(value, &keys));
                 }
             }
         }
+    }
+
+    /// Handles a value in a known envelope that names a service and gave no record. `keys` are those
+    /// of the envelope if it gave none at all.
+    fn lost(&mut self, value: &[u8], keys: &[String]) {
+        let is_broken = value.starts_with(b"{") && normalized(value).is_none();
+        if is_broken {
+            return self.malformed(value);
+        }
+        let own = TopLevel::of(value);
+        let own: Vec<String> = own.iter().map(|(key, _)| key.to_owned()).collect();
+        let keys = if own.is_empty() { keys } else { &own };
+        self.scan_result.report.skip_unknown_envelope(keys);
     }
 
     /// Handles a record that was unwrapped, or that a row tells of.
@@ -200,10 +222,11 @@ impl UnitSink<'_, '_> {
     /// A KMS record that is not a Decrypt for a secret at least proves that KMS events are logged.
     fn presence(&mut self, top: &TopLevel<'_>) {
         if is_of_kms(top.text("eventSource").as_deref()) && self.proves_coverage(top) {
+            let time = top.get("eventTime").and_then(time_of);
             self.mark(
-                top.text("recipientAccountId").as_deref(),
+                scalar(top, "recipientAccountId").as_deref(),
                 top.text("awsRegion").as_deref(),
-                top.text("eventTime").as_deref(),
+                time.map(|time| time.to_string()).as_deref(),
             );
         }
     }

@@ -72,12 +72,14 @@ impl LastMark {
 }
 
 /// Keys of a KMS Decrypt for a secret, or of a denied one; and the key that follows them.
-const MARKS: [&str; 6] = [
+const MARKS: [&str; 7] = [
     "\"SecretARN\"",
     "\"PARAMETER_ARN\"",
-    // In parameters that are written as text.
-    "SecretARN\\\"",
-    "PARAMETER_ARN\\\"",
+    // In parameters that are written as text, or as text in text.
+    "SecretARN\\",
+    "PARAMETER_ARN\\",
+    // A letter of a key may be written as an escape.
+    "\\u00",
     "\"errorCode\"",
     RESPONSE,
 ];
@@ -92,12 +94,14 @@ impl DecryptMarks {
         Self(Searcher::new(MARKS))
     }
 
-    /// Whether one of the keys precedes the response.
+    /// Whether one of the keys precedes the response, which follows the parameters.
     pub(super) fn are_asked_for(&self, rest: &[u8]) -> bool {
         self.0.as_ref().is_none_or(|marks| {
-            marks
-                .find(rest)
-                .is_some_and(|found| is_mark(rest, found.span()))
+            marks.find(rest).is_some_and(|found| {
+                let before = rest.get(..found.start()).unwrap_or_default();
+                is_mark(rest, found.span())
+                    || memchr::memmem::find(before, b"\"requestParameters\"").is_none()
+            })
         })
     }
 
@@ -127,6 +131,28 @@ pub(super) struct FrontFields<'u> {
     pub(super) rest: &'u [u8],
 }
 
+/// Number of bytes at the end of a record in which the keys of its front are looked for once more.
+const REPEATED: usize = 128;
+
+/// Searches for a second `eventSource` or `eventName`.
+pub(super) struct RepeatedKeys(Option<Searcher>);
+
+impl RepeatedKeys {
+    pub(super) fn new() -> Self {
+        Self(Searcher::new(["\"eventSource\"", "\"eventName\""]))
+    }
+
+    /// Whether service and call are names as AWS writes them, and are not written once more at the
+    /// end, where they would count instead.
+    #[inline]
+    pub(super) fn are_sound(&self, front: &FrontFields<'_>) -> bool {
+        let end = front.rest.len().saturating_sub(REPEATED);
+        let end = front.rest.get(end..).unwrap_or_default();
+        let is_repeated = self.0.as_ref().is_some_and(|keys| keys.find(end).is_some());
+        !is_repeated && is_name(front.service) && is_name(front.name)
+    }
+}
+
 impl<'u> FrontFields<'u> {
     /// `None` in any other layout.
     pub(super) fn of(unit: &'u [u8], after_first: usize) -> Option<Self> {
@@ -144,6 +170,12 @@ impl<'u> FrontFields<'u> {
             rest,
         })
     }
+}
+
+/// Whether bytes may be the name of a service or call: others hide what it is.
+#[inline]
+pub(super) fn is_name(text: &[u8]) -> bool {
+    text.iter().all(u8::is_ascii_graphic)
 }
 
 /// Text before and from the next quote on; `None` for text with escapes, which AWS writes in no

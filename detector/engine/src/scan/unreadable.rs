@@ -45,12 +45,27 @@ pub struct UnreadableRecord {
 impl UnreadableRecord {
     /// `None` for bytes that do not name Secrets Manager, Parameter Store or KMS as their service.
     pub(super) fn of(unit: &[u8]) -> Option<Self> {
+        // As text in an envelope, a record has its quotes escaped.
+        Self::of_plain(unit).or_else(|| {
+            memchr::memmem::find(unit, b"\\\"eventSource")?;
+            let plain: Vec<u8> = unit.iter().copied().filter(|byte| *byte != b'\\').collect();
+            Self::of_plain(&plain)
+        })
+    }
+
+    fn of_plain(unit: &[u8]) -> Option<Self> {
         let first = |key: &str| {
             let quoted = format!("\"{key}\"");
             let value = values_of(unit, &Finder::new(&quoted)).next()?;
             Some(String::from_utf8_lossy(value).into_owned())
         };
         let is_ours = |service: &[u8]| {
+            // An odd byte in the name is what may hide it.
+            let service: Vec<u8> = service
+                .iter()
+                .copied()
+                .filter(u8::is_ascii_graphic)
+                .collect();
             ["secretsmanager.", "ssm.", "kms."]
                 .iter()
                 .any(|name| service.starts_with(name.as_bytes()))

@@ -81,6 +81,7 @@ impl RecordSplitter {
         }
         self.depth = self.base;
         self.place = EnvelopePlace::Between;
+        self.before_list.clear();
         self.drop_unit();
         walk.gap_start = at + 1;
     }

@@ -1,6 +1,8 @@
 //! Handles a bracket where it may begin or end something: a unit, the list of an envelope, the
 //! envelope itself.
 
+use memchr::memmem;
+
 use super::{EnvelopePlace, MalformedUnit, RecordSplitter, SplitPiece, SplitWalk};
 use crate::envelope::LISTS;
 
@@ -30,6 +32,7 @@ impl RecordSplitter {
     fn open_unit(&mut self, at: usize, walk: &mut SplitWalk<'_>) {
         self.end_gap(at, walk);
         self.place = EnvelopePlace::Unit;
+        self.before_list.clear();
         self.drop_unit();
         walk.unit_start = at;
     }
@@ -57,14 +60,49 @@ impl RecordSplitter {
         } else if self.base == 0
             && self.place != EnvelopePlace::Between
             && let Some(in_records) = self.names_records(at, walk)
+            && !self.is_record_so_far(at, walk)
         {
-            // The supposed unit was the envelope: drop what was kept of it.
+            // The supposed unit was the envelope: drop what was kept of it, unless the list turns
+            // out to be empty.
+            self.before_list = self.unit_before(at, walk);
             self.place = EnvelopePlace::Between;
             self.in_records = in_records;
             self.in_rows = self.names_rows(at, walk);
             self.base = self.depth + 1;
             self.drop_unit();
             walk.gap_start = at + 1;
+        }
+    }
+
+    /// Whether the open object already has a field of records: then a list in it is none of
+    /// records, whatever its name.
+    fn is_record_so_far(&self, at: usize, walk: &SplitWalk<'_>) -> bool {
+        const FIELD: &[u8] = b"\"eventSource\"";
+        let here = walk.bytes.get(walk.unit_start..at).unwrap_or_default();
+        let is_unit = self.place == EnvelopePlace::Unit;
+        // The key may lie in both.
+        let seam = self.carry.len().saturating_sub(FIELD.len());
+        let seam = [
+            self.carry.get(seam..).unwrap_or_default(),
+            here.get(..FIELD.len()).unwrap_or(here),
+        ];
+        is_unit
+            && (memmem::find(here, FIELD).is_some()
+                || memmem::find(&self.carry, FIELD).is_some()
+                || memmem::find(&seam.concat(), FIELD).is_some())
+    }
+
+    /// The open object up to its list; empty where it is none or too long.
+    fn unit_before(&self, at: usize, walk: &SplitWalk<'_>) -> Vec<u8> {
+        let here = walk.bytes.get(walk.unit_start..at).unwrap_or_default();
+        let is_kept = self.place == EnvelopePlace::Unit
+            && self.depth == 1
+            && !self.oversize
+            && self.carry.len() + here.len() <= self.max_record;
+        if is_kept {
+            [&self.carry, here].concat()
+        } else {
+            Vec::new()
         }
     }
 
@@ -124,6 +162,18 @@ impl RecordSplitter {
         if self.nested > 0 {
             self.nested -= 1;
             self.base -= 1;
+            return;
+        }
+        let object = std::mem::take(&mut self.before_list);
+        if !object.is_empty() {
+            // Nothing was in the list, so that the object may be a record or another envelope.
+            self.base = 0;
+            (self.in_records, self.in_rows) = (false, false);
+            self.place = EnvelopePlace::Unit;
+            self.drop_unit();
+            self.carry = object;
+            self.carry.extend_from_slice(b"[");
+            walk.unit_start = at;
             return;
         }
         self.place = if self.base > 1 {
