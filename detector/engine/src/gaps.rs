@@ -86,9 +86,11 @@ struct MissedCounts {
 /// covered). Sorted, so that consecutive hours are adjacent.
 type MissedByHour = BTreeMap<CoverageMark, MissedCounts>;
 
-/// Finds gaps, sorted by account, region and time. `coverage` has the hours with KMS events.
+/// Finds gaps, sorted by account, region and time. `asked` is the time that the run selects: a gap may
+/// be at its edges. `coverage` has the hours with KMS events.
 #[must_use]
 pub fn find<'a>(
+    asked: [Option<EventTime>; 2],
     deliveries: impl IntoIterator<Item = LogDelivery>,
     accesses: impl IntoIterator<Item = &'a Access>,
     coverage: &CoverageHours,
@@ -97,7 +99,7 @@ pub fn find<'a>(
     for access in accesses {
         halves.count(access, coverage);
     }
-    let mut gaps = missed_deliveries(deliveries);
+    let mut gaps = missed_deliveries(asked, deliveries);
     gaps.extend(halves.silences());
     gaps.extend(merged(halves.uncovered, MissingKind::kms_events));
     gaps.extend(merged(halves.lost, MissingKind::records));
@@ -212,7 +214,10 @@ impl MissingKind {
     }
 }
 
-fn missed_deliveries(deliveries: impl IntoIterator<Item = LogDelivery>) -> Vec<CoverageGap> {
+fn missed_deliveries(
+    asked: [Option<EventTime>; 2],
+    deliveries: impl IntoIterator<Item = LogDelivery>,
+) -> Vec<CoverageGap> {
     // Files with the same delivery time, of which busy accounts have many, are one delivery.
     let mut times: BTreeMap<(SharedStr, SharedStr), BTreeSet<EventTime>> = BTreeMap::new();
     for delivery in deliveries {
@@ -223,21 +228,31 @@ fn missed_deliveries(deliveries: impl IntoIterator<Item = LogDelivery>) -> Vec<C
         .into_iter()
         .flat_map(|((account, region), times)| {
             let times: Vec<EventTime> = times.into_iter().collect();
-            gaps_between(&account, &region, &times)
+            gaps_between(&account, &region, &times, asked)
         })
         .collect()
 }
 
 /// Intervals between deliveries for one account and region that are much longer than usual.
-fn gaps_between(account: &SharedStr, region: &SharedStr, times: &[EventTime]) -> Vec<CoverageGap> {
+fn gaps_between(
+    account: &SharedStr,
+    region: &SharedStr,
+    times: &[EventTime],
+    asked: [Option<EventTime>; 2],
+) -> Vec<CoverageGap> {
     let Some(usual_secs) = usual_interval(times) else {
         return Vec::new();
     };
     let long = usual_secs
         .saturating_mul(RATE_MULTIPLIER)
         .max(SHORTEST_SECS);
-    intervals(times)
-        .filter(|(from, to)| to.0 - from.0 > long)
+    let [from, to] = asked;
+    let before = from.zip(times.first().copied());
+    let after = times.last().copied().zip(to);
+    let at_edges = before.into_iter().chain(after);
+    at_edges
+        .chain(intervals(times))
+        .filter(|(from, to)| to.0.saturating_sub(from.0) > long)
         .map(|(from, to)| CoverageGap {
             account: account.clone(),
             region: region.clone(),
@@ -341,9 +356,17 @@ mod tests {
                 region: "r".into(),
                 time: EventTime(m * 60),
             };
-            let gaps = find(minutes.iter().map(delivery), [], &CoverageHours::default());
-            let found: Vec<_> = gaps.iter().map(|g| (g.from.0 / 60, g.to.0 / 60)).collect();
-            assert_eq!(found, expected);
+            let gaps = |asked| {
+                let deliveries = minutes.iter().map(delivery);
+                let gaps = find(asked, deliveries, [], &CoverageHours::default());
+                let minutes = gaps.iter().map(|g| (g.from.0 / 60, g.to.0 / 60));
+                minutes.collect::<Vec<_>>()
+            };
+            assert_eq!(gaps([None, None]), expected);
+            // A day before the first and after the last.
+            let edges = [-24 * HOUR, 48 * HOUR].map(|secs| Some(EventTime(secs)));
+            let at_edges = usize::from(minutes.len() >= ENOUGH_FILES) * 2;
+            assert_eq!(gaps(edges).len(), expected.len() + at_edges);
         };
         let every = |step: i64, n: i64| (0..n).map(|i| i * step).collect::<Vec<_>>();
         check(&every(5, 40), &[]);
@@ -370,7 +393,7 @@ mod tests {
             .iter()
             .map(|hour| CoverageMark::at("1".into(), "r".into(), EventTime(hour * HOUR)))
             .collect::<CoverageHours>();
-        find([], accesses, &coverage)
+        find([None, None], [], accesses, &coverage)
             .into_iter()
             .map(|gap| (gap.from.0 / HOUR, gap.to.0 / HOUR, gap.missing))
             .collect()
@@ -416,7 +439,12 @@ mod tests {
         let (paired, absent) = (DecryptStatus::Paired, DecryptStatus::Absent);
         let hour = CoverageMark::at("1".into(), "r".into(), EventTime(3 * HOUR));
         let gaps = |accesses: &[Access]| {
-            let gaps = find([], accesses, &[hour.clone()].into_iter().collect());
+            let gaps = find(
+                [None, None],
+                [],
+                accesses,
+                &[hour.clone()].into_iter().collect(),
+            );
             let gaps = gaps.into_iter().map(|gap| {
                 let (from, to) = (gap.from.0 - 3 * HOUR, gap.to.0 - 3 * HOUR);
                 (from, to, gap.missing)

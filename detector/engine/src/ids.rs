@@ -112,7 +112,8 @@ pub struct SecretRef {
     pub partition: SharedStr,
     /// Id of the owning account: from the ARN, else the account of the record.
     pub account: SharedStr,
-    /// Region: from the ARN, else the region of the record.
+    /// Region: from the ARN, else the region of the record. Empty where the record lacks its own, as
+    /// in some query results: bare names beside full ARNs are then one secret.
     pub region: SharedStr,
     /// Name without suffix, version or label; `None` when the record does not contain it (denied
     /// reads, batches with filters).
@@ -158,6 +159,19 @@ pub struct RecordHome<'a> {
     pub region: &'a str,
 }
 
+impl RecordHome<'_> {
+    /// The place that an ARN names, for the identity of a secret: without its region where the
+    /// record has none, because other records of this kind name the secret without an ARN.
+    fn beside(self, record: RecordHome<'_>) -> Self {
+        let region = if record.region.is_empty() {
+            ""
+        } else {
+            self.region
+        };
+        Self { region, ..self }
+    }
+}
+
 impl SecretRef {
     /// A reference of which only store, partition, account and region are known.
     #[must_use]
@@ -197,7 +211,7 @@ impl SecretRef {
             arn: bare.map(|_| id.into()),
             partial_name: bare.map(|_| name.into()),
             // The secret is where its ARN says, possibly in another account than the record.
-            ..Self::unnamed(SecretStore::SecretsManager, arn.home())
+            ..Self::unnamed(SecretStore::SecretsManager, arn.home().beside(home))
         }
     }
 
@@ -209,6 +223,7 @@ impl SecretRef {
             return Self::secret(secret, home);
         }
         // A parameter shared by another account can only be requested by its full ARN.
+        let record = home;
         let (home, rest) = match ArnParts::parse(name).filter(|arn| arn.service == "ssm") {
             Some(arn) => {
                 let rest = arn.resource.strip_prefix("parameter");
@@ -220,9 +235,9 @@ impl SecretRef {
         let (bare, selector) = rest.split_once(':').unwrap_or((rest, ""));
         let name = one_name(bare);
         let mut parameter = Self {
-            arn: Some(parameter_arn(&name, home)),
+            arn: (!home.region.is_empty()).then(|| parameter_arn(&name, home)),
             name: Some(name.into()),
-            ..Self::unnamed(SecretStore::Ssm, home)
+            ..Self::unnamed(SecretStore::Ssm, home.beside(record))
         };
         parameter.select(selector);
         parameter
@@ -247,7 +262,7 @@ impl SecretRef {
     pub fn path(path: &str, home: RecordHome<'_>) -> Self {
         Self {
             name: Some(path.into()),
-            arn: Some(parameter_arn(path, home)),
+            arn: (!home.region.is_empty()).then(|| parameter_arn(path, home)),
             ..Self::unnamed(SecretStore::Ssm, home)
         }
     }

@@ -123,11 +123,11 @@ impl PolicyGrant {
 
     fn names(&self, access: &Access) -> bool {
         let principal = &access.head.principal;
-        // A grant may name the stable identity or the full session.
-        [&principal.id, &principal.actor]
-            .into_iter()
-            .flatten()
-            .any(|subject| any_matches(&self.principals, subject))
+        // A grant may name the stable identity, the full session, or the role of a person, which
+        // is everybody on it.
+        let identities = [principal.id.as_deref(), principal.actor.as_deref()];
+        let mut subjects = identities.into_iter().chain([principal.role_of_person()]);
+        subjects.any(|subject| subject.is_some_and(|id| any_matches(&self.principals, id)))
     }
 
     /// Whether the grant allows the source of the access.

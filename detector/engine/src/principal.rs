@@ -63,7 +63,8 @@ pub struct Principal<T = SharedStr> {
     pub account: Option<T>,
     /// Name of the role, user or service.
     pub name: Option<T>,
-    /// Name of the role session or federated session.
+    /// Name of the role session or federated session; of a chain of roles, the mail address in
+    /// `sessionContext.sourceIdentity`.
     pub session: Option<T>,
     /// `userIdentity.invokedBy`: the service that called on behalf of the principal.
     pub via: Option<T>,
@@ -82,6 +83,15 @@ impl Principal {
             .clone()
             .or_else(|| self.account_and_principal_id())
             .or_else(|| self.id.clone())
+    }
+
+    /// ARN of the role of a person: a grant that names it covers everybody on it. `None` for others.
+    #[must_use]
+    pub fn role_of_person(&self) -> Option<&str> {
+        let (id, person) = (self.id.as_deref()?, self.session.as_deref()?);
+        let role = id.strip_suffix(person)?.strip_suffix('/')?;
+        let is_role = role.contains(":role/") && last_segment(role) == self.name.as_deref()?;
+        is_role.then_some(role)
     }
 
     fn account_and_principal_id(&self) -> Option<SharedStr> {
@@ -131,7 +141,11 @@ impl<'r> Principal<Cow<'r, str>> {
         let identity = &record.user_identity.0;
         let console = record.session_credential_from_console.is_true();
         // Service events, and many calls by services, lack the caller's account.
-        let account = identity.account_id.get();
+        let by_arn = || {
+            let arn = identity.arn.get().and_then(ArnParts::parse)?;
+            Some(arn.account).filter(|account| !account.is_empty())
+        };
+        let account = identity.account_id.get().or_else(by_arn);
         let account = account.or(record.recipient_account_id.get());
         let mut principal = Self {
             id: None,
@@ -172,6 +186,17 @@ impl<'r> Principal<Cow<'r, str>> {
     /// Sets the fields that depend on the type of the identity: id, kind, name and session.
     fn fold(&mut self, identity: &'r wire::UserIdentity<'_>) {
         match identity.kind.get() {
+            // The ARN tells more than the type: examples of AWS have `IAMUser` beside the ARN of a
+            // role session, and results of queries may have no type.
+            None | Some("IAMUser") if identity.arn.get().and_then(RoleSession::parse).is_some() => {
+                self.fold_role(identity);
+            }
+            None if identity.arn.get().is_some_and(|arn| arn.contains(":user/")) => {
+                self.fold_user(identity);
+            }
+            None if identity.arn.get().is_some_and(|arn| arn.ends_with(":root")) => {
+                self.fold_root();
+            }
             Some("AssumedRole" | "Role") => self.fold_role(identity),
             Some("FederatedUser") => self.fold_federated_user(identity),
             Some("Root") => self.fold_root(),
@@ -182,7 +207,13 @@ impl<'r> Principal<Cow<'r, str>> {
             None if self.via.is_some() && self.actor.is_none() => self.fold_service(),
             // `AWSAccount`, in the owner's copy of another account's call, has neither ARN nor
             // name.
-            _ => self.id = self.actor.clone().or_else(|| self.without_arn()),
+            _ => {
+                let is_numbered = self.principal_id.is_some();
+                let numbered = || self.without_arn().filter(|_| is_numbered);
+                let id = self.actor.clone().or_else(numbered);
+                // The console's event history has only the name.
+                self.id = id.or(self.name.clone()).or_else(|| self.without_arn());
+            }
         }
     }
 
@@ -192,9 +223,18 @@ impl<'r> Principal<Cow<'r, str>> {
         let name = role_name(identity, session);
         let session = session_name(identity, session);
         self.kind = kind_of_role(name, role.as_deref());
+        // Sessions of a federation are named after the person; behind a chain of roles, only the
+        // source identity is.
+        let source_identity = identity.session_context.source_identity.get();
+        let mut people = [source_identity, session].into_iter().flatten();
+        let person = people.find(|name| is_mail_address(name));
+        if person.is_some() && self.kind == PrincipalKind::Workload {
+            self.kind = PrincipalKind::Human;
+        }
+        let session = person.or(session);
         self.id = match (role, session) {
-            // All users of a permission set of IAM Identity Center share one role, and only the
-            // session name identifies the person. Sessions of software are named after tasks and
+            // All users of a permission set of IAM Identity Center share one role, as those of other
+            // federations do, and only the session name identifies the person. Sessions of software are named after tasks and
             // instances: as principals of their own, they would always be new.
             (Some(role), Some(person)) if self.kind == PrincipalKind::Human => {
                 Some(format!("{role}/{person}").into())
@@ -325,10 +365,30 @@ fn session_name<'r>(
         .or_else(|| Some(identity.principal_id.get()?.split_once(':')?.1))
 }
 
+/// Whether a name is a mail address, as federations name the sessions of people.
+fn is_mail_address(name: &str) -> bool {
+    let Some((person, domain)) = name.split_once('@') else {
+        return false;
+    };
+    let mut labels = domain.split('.');
+    let top = labels.next_back().unwrap_or_default();
+    let mut labels = labels.peekable();
+    !person.is_empty()
+        && labels.peek().is_some()
+        && labels.all(|label| !label.is_empty() && !label.contains('@'))
+        && top.len() >= 2
+        && top.bytes().all(|byte| byte.is_ascii_alphabetic())
+        // Agents of AWS and addresses of service accounts are no people.
+        && !domain.ends_with(".gserviceaccount.com")
+}
+
 /// Kind of caller behind a role, judged by the role's name and ARN.
 fn kind_of_role(name: Option<&str>, arn: Option<&str>) -> PrincipalKind {
-    // IAM Identity Center names the roles of its permission sets like this.
-    if name.is_some_and(|name| name.starts_with("AWSReservedSSO_")) {
+    // IAM Identity Center names the roles of its permission sets like this, and puts them below
+    // this path, whatever their name.
+    let is_permission_set = name.is_some_and(|name| name.starts_with("AWSReservedSSO_"))
+        || arn.is_some_and(|arn| arn.contains(":role/aws-reserved/sso.amazonaws.com/"));
+    if is_permission_set {
         PrincipalKind::Human
     } else if arn.is_some_and(|arn| arn.contains(":role/aws-service-role/")) {
         PrincipalKind::Service
@@ -410,6 +470,60 @@ mod tests {
             Some(&format!("{role}/ann@example.com")),
             PrincipalKind::Human,
         );
+    }
+
+    #[test]
+    fn a_person_of_a_federation_or_of_a_permission_set_with_any_name_keeps_the_name() {
+        let session = |role: &str, path: &str, name: &str, context: &str| {
+            format!(
+                r#"{{"type":"AssumedRole","principalId":"AROA:{name}","accountId":"111122223333",
+                "arn":"arn:aws:sts::111122223333:assumed-role/{role}/{name}",
+                "sessionContext":{{"sessionIssuer":{{
+                "arn":"arn:aws:iam::111122223333:role/{path}{role}","userName":"{role}"}}{context}}}}}"#
+            )
+        };
+        let sso = "aws-reserved/sso.amazonaws.com/eu-west-1/";
+        let eve = r#","sourceIdentity":"eve@example.com""#;
+        for (path, name, context, person) in [
+            ("", "eve@example.com", "", Some("eve@example.com")),
+            ("", "task-1", eve, Some("eve@example.com")),
+            (sso, "gina", "", Some("gina")),
+            ("", "i-0123", "", None),
+            ("", "@me", "", None),
+            ("", "git@host", "", None),
+            ("", "a@b@example.com", "", None),
+            ("", "run@7.8", "", None),
+        ] {
+            let found = principal(&session("Dev", path, name, context));
+            let role = format!("arn:aws:iam::111122223333:role/{path}Dev");
+            let expected = person.map_or_else(|| role.clone(), |person| format!("{role}/{person}"));
+            assert_eq!(found.id.as_deref(), Some(&*expected), "{name}");
+            assert_eq!(found.kind == PrincipalKind::Human, person.is_some());
+            assert_eq!(found.role_of_person(), person.map(|_| &*role));
+        }
+    }
+
+    #[test]
+    fn an_arn_tells_more_than_the_type() {
+        let role = principal(
+            r#"{"type":"IAMUser","principalId":"AROA:s",
+            "arn":"arn:aws:sts::111122223333:assumed-role/sync/s"}"#,
+        );
+        assert_eq!(
+            role.id.as_deref(),
+            Some("arn:aws:iam::111122223333:role/sync")
+        );
+        assert_eq!(role.kind, PrincipalKind::Workload);
+        assert_eq!(role.account.as_deref(), Some("111122223333"));
+        let user = principal(r#"{"arn":"arn:aws:iam::111122223333:user/eve"}"#);
+        assert_eq!(
+            (user.kind, user.name.as_deref()),
+            (PrincipalKind::Human, Some("eve"))
+        );
+        let root = principal(r#"{"arn":"arn:aws:iam::111122223333:root"}"#);
+        assert_eq!(root.kind, PrincipalKind::Root);
+        let named = principal(r#"{"userName":"eve"}"#);
+        assert_eq!(named.id.as_deref(), Some("eve"));
     }
 
     #[test]

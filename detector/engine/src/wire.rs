@@ -396,6 +396,9 @@ pub struct SessionContext<'a> {
     /// `sessionIssuer`: the role or user that the session belongs to; often an empty object.
     #[serde(borrow, default, rename = "sessionIssuer")]
     pub session_issuer: LenientObject<SessionIssuer<'a>>,
+    /// `sourceIdentity`: who stands behind a chain of sessions, set when the first was assumed.
+    #[serde(borrow, default, rename = "sourceIdentity")]
+    pub source_identity: LenientScalar<'a>,
 }
 
 wire! {

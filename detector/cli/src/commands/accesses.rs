@@ -8,6 +8,7 @@ use crate::args::settings::RunSettings;
 use crate::args::{self, OutputFormat};
 use crate::host::{ProcessHost, RunFailure};
 use crate::input::session::{self, EvaluationTask, OpenedInput};
+use crate::output::ending::RunReading;
 use crate::output::out::OpenOutput;
 use crate::output::run_summary::close;
 
@@ -32,7 +33,8 @@ pub fn run(args: &args::AccessesArgs, host: &mut ProcessHost) -> Result<u8, RunF
         out.accesses(&outcome.accesses)?;
         out.pass_on(host)
     })?;
-    out.finish(host)?;
+    let is_nothing = RunReading::of(&found, &settings.selection).is_nothing();
+    out.finish_reading(is_nothing, host)?;
     Ok(close(&settings, &found, started, None, host))
 }
 

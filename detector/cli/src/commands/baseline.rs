@@ -39,10 +39,11 @@ pub fn run(args: &args::BaselineArgs, host: &mut ProcessHost) -> Result<u8, RunF
     let policy = earlier.as_ref().map(|earlier| &earlier.policy);
     let proposal = propose(&found.accesses, policy, options);
     out.raw(&yaml(&proposal, earlier.as_ref())?)?;
-    out.finish(host)?;
+    let is_nothing = RunReading::of(&found, &settings.selection).is_nothing();
+    out.finish_reading(is_nothing, host)?;
     let code = close(&settings, &found, started, None, host);
     // Below the run summary: a proposal is only as good as the logs behind it.
-    if !settings.quiet && !RunReading::of(&found, &settings.selection).is_nothing() {
+    if !settings.quiet && !is_nothing {
         say(host, &summary(&proposal));
     }
     Ok(code)

@@ -32,11 +32,11 @@ pub fn run(args: &args::GapsArgs, host: &mut ProcessHost) -> Result<u8, RunFailu
     let mut out = OpenOutput::open(&settings)?;
     let found = find(&settings, &pack, None, host)?;
     let gaps = GapListing {
-        lines: lines(&found),
+        lines: lines(&found, &settings.selection),
         is_read: !RunReading::of(&found, &settings.selection).is_nothing(),
     };
     listing::write(&gaps, settings.format, &mut out)?;
-    out.finish(host)?;
+    out.finish_reading(!gaps.is_read, host)?;
     let code = close(&settings, &found, started, None, host);
     let failed = args.fail_on_gaps && !gaps.lines.is_empty();
     Ok(code.max(if failed { exit::FINDINGS } else { exit::DONE }))

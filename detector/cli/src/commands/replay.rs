@@ -17,6 +17,7 @@ use crate::exit;
 use crate::host::{ProcessHost, RunFailure};
 use crate::input::session::{self, EvaluationTask, OpenedInput, SessionResult, find};
 use crate::input::{overwrite, rules_and_policy};
+use crate::output::ending::RunReading;
 use crate::output::out::OpenOutput;
 use crate::output::run_summary::{RulesInUse, close};
 use crate::output::{listing, report};
@@ -45,7 +46,8 @@ pub fn run(args: &args::ReplayArgs, host: &mut ProcessHost) -> Result<u8, RunFai
         None => replaying.alerts(&loaded.rules, host)?,
         Some(after) => replaying.comparison(&loaded.rules, after, host)?,
     };
-    out.finish(host)?;
+    let is_nothing = RunReading::of(&found, &settings.selection).is_nothing();
+    out.finish_reading(is_nothing, host)?;
     // The run summary counts only what was printed, at or above `--min-level`.
     let alerts = &mut found.report.alerts;
     alerts.retain(|level, _| *level >= args.min_level);

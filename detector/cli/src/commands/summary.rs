@@ -42,12 +42,13 @@ pub fn run(args: &args::SummaryArgs, host: &mut ProcessHost) -> Result<u8, RunFa
     let policy = rules_and_policy::policy(&args.policy)?;
     let mut out = OpenOutput::open(&settings)?;
     let found = find(&settings, &rules, policy.as_ref(), host)?;
-    if RunReading::of(&found, &settings.selection).is_nothing() {
+    let is_nothing = RunReading::of(&found, &settings.selection).is_nothing();
+    if is_nothing {
         out.raw("nothing was read\n")?;
     } else {
         out.raw(&text(&found.accesses, &found.alerts, args.top))?;
     }
-    out.finish(host)?;
+    out.finish_reading(is_nothing, host)?;
     let in_use = RulesInUse::of(&rules, policy.as_ref());
     Ok(close(&settings, &found, started, Some(in_use), host))
 }

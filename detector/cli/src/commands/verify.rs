@@ -58,7 +58,7 @@ pub fn run(args: &args::VerifyArgs, host: &mut ProcessHost) -> Result<u8, RunFai
     let findings = chain::judge(&evidence, &keys, &settings.selection);
     let shown = ListedFindings::of(&findings, args.all);
     listing::write(&shown, settings.format, &mut out)?;
-    out.finish(host)?;
+    out.finish_reading(findings.is_empty(), host)?;
     let code = input_code(&problems, host);
     if !settings.quiet {
         say(host, &words(&findings, &evidence, &keys, started.elapsed()));
@@ -70,14 +70,23 @@ pub fn run(args: &args::VerifyArgs, host: &mut ProcessHost) -> Result<u8, RunFai
         );
         return Ok(exit::INPUT);
     }
-    Ok(code.max(findings_code(&findings, &evidence)))
+    let by_findings = findings_code(&findings, &evidence);
+    let is_proven = |finding: &ChainFinding| finding.verdict == FileVerdict::Intact;
+    if by_findings == exit::DONE && !findings.iter().any(is_proven) {
+        say(host, &format!("secretrail: {NOTHING_PROVEN}\n"));
+        return Ok(exit::INPUT);
+    }
+    Ok(code.max(by_findings))
 }
+
+/// The last line of a run that found no fault and could not prove anything either, as without keys.
+const NOTHING_PROVEN: &str = "nothing was proven; this says nothing about the logs";
 
 /// Why there was nothing to verify.
 const NO_TREE: &str = "no digests or logs of this selection in an AWSLogs tree";
 
-/// The exit code by the findings alone. Unproven files do not fail the run: the newest digest of a
-/// copy is always unproven. Logs without any digest do: who removes all of them leaves nothing that
+/// The exit code by the findings alone. Unproven files beside proven ones do not fail the run: the
+/// newest digest of a copy is always unproven. Logs without any digest do: who removes all of them leaves nothing that
 /// could be found wrong.
 fn findings_code(findings: &[ChainFinding], evidence: &ChainFiles) -> u8 {
     let has = |verdict| findings.iter().any(|finding| finding.verdict == verdict);

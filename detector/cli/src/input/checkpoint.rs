@@ -1,7 +1,7 @@
 //! `--checkpoint FILE`: what was read is appended to a file, so that an interrupted run can resume.
 //!
-//! The file begins with a line of its own; entries in the format of extract files follow. A file
-//! without that line is never written, shortened or deleted.
+//! The file begins with a line of its own and one with the paths of the run; entries in the format
+//! of extract files follow. A file without the first line is never written, shortened or deleted.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
@@ -19,7 +19,15 @@ use secretrail_engine::selection::Selection;
 use crate::host::RunFailure;
 
 /// First line of a checkpoint: no log and no extract file begins with it.
-const FIRST_LINE: &[u8] = b"secretrail checkpoint 1\n";
+const FIRST_LINE: &[u8] = b"secretrail checkpoint 2\n";
+
+/// Both lines before the first entry.
+fn preamble(paths: &[PathBuf]) -> Vec<u8> {
+    let paths: Vec<_> = paths.iter().map(|path| path.to_string_lossy()).collect();
+    // An array of texts, which ends where its line does.
+    let line = serde_json::Value::from(paths).to_string();
+    [FIRST_LINE, line.as_bytes(), b"\n"].concat()
+}
 
 /// Objects collected before they are appended to the file.
 const OBJECTS: usize = 64;
@@ -31,7 +39,9 @@ pub struct Checkpoint {
     header: ExtractHeader,
     /// Names and tags of the objects that an earlier run recorded.
     known: HashSet<(String, String)>,
-    /// Length in bytes of what an earlier run recorded, after the first line.
+    /// Length in bytes of what stands before the first entry.
+    preamble: u64,
+    /// Length in bytes of what an earlier run recorded, after that.
     earlier: u64,
     file: Mutex<File>,
     /// The last write error; the run continues without recording.
@@ -44,18 +54,25 @@ impl Checkpoint {
     /// # Errors
     ///
     /// [`RunFailure::Usage`]: the file cannot be opened, is not a checkpoint, or belongs to a run
-    /// with other rules or another selection.
-    pub fn open(path: &Path, rules: &RuleSet, selection: &Selection) -> Result<Self, RunFailure> {
+    /// with other paths, other rules or another selection.
+    pub fn open(
+        path: &Path,
+        rules: &RuleSet,
+        selection: &Selection,
+        paths: &[PathBuf],
+    ) -> Result<Self, RunFailure> {
         let name = path.display().to_string();
         let header = ExtractHeader::new(rules, selection);
+        let preamble = preamble(paths);
         let mut known = HashSet::default();
-        let (file, earlier) = reopen(path, &header, &mut known)
+        let (file, earlier) = reopen(path, &preamble, &header, &mut known)
             .map_err(|error| RunFailure::Usage(format!("--checkpoint {name}: {error}")))?;
         Ok(Self {
             path: path.to_owned(),
             name,
             header,
             known,
+            preamble: preamble.len() as u64,
             earlier,
             file: Mutex::new(file),
             failed: Mutex::default(),
@@ -108,7 +125,7 @@ impl Checkpoint {
             return Ok(None);
         }
         let mut file = File::open(&self.path)?;
-        file.seek(SeekFrom::Start(FIRST_LINE.len() as u64))?;
+        file.seek(SeekFrom::Start(self.preamble))?;
         // This run appends behind it.
         Ok(Some(file.take(self.earlier)))
     }
@@ -139,7 +156,9 @@ impl Checkpoint {
 enum NoCheckpoint {
     #[error("{0}")]
     File(#[from] io::Error),
-    #[error("belongs to a run with another selection or other rules; choose another file")]
+    #[error(
+        "belongs to a run with other paths, another selection or other rules; choose another file"
+    )]
     OtherRun,
     #[error("is not a checkpoint; choose a file that does not exist yet")]
     Foreign,
@@ -149,47 +168,54 @@ enum NoCheckpoint {
 /// killed run, is removed; appending starts there.
 fn reopen(
     path: &Path,
+    preamble: &[u8],
     header: &ExtractHeader,
     known: &mut HashSet<(String, String)>,
 ) -> Result<(File, u64), NoCheckpoint> {
-    match create(path) {
+    match create(path, preamble) {
         Ok(file) => return Ok((file, 0)),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(error.into()),
     }
     // Opened for writing only once it is known to be ours.
     let found = File::open(path)?;
-    if !found.metadata()?.is_file() || !begins_with_first_line(&found)? {
+    if !found.metadata()?.is_file() || !begins_with(&found, FIRST_LINE)? {
         return Err(NoCheckpoint::Foreign);
     }
-    let earlier = noted(&found, known, header)?;
+    let paths = preamble.get(FIRST_LINE.len()..).unwrap_or_default();
+    if !begins_with(&found, paths)? {
+        return Err(NoCheckpoint::OtherRun);
+    }
+    let start = preamble.len() as u64;
+    let earlier = noted(&found, start, known, header)?;
     let mut file = File::options().read(true).write(true).open(path)?;
-    file.set_len(FIRST_LINE.len() as u64 + earlier)?;
+    file.set_len(start + earlier)?;
     file.seek(SeekFrom::End(0))?;
     Ok((file, earlier))
 }
 
 /// A new checkpoint, only for its user: it holds records.
-fn create(path: &Path) -> io::Result<File> {
+fn create(path: &Path, preamble: &[u8]) -> io::Result<File> {
     let mut options = File::options();
     options.read(true).write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(path)?;
-    file.write_all(FIRST_LINE)?;
+    file.write_all(preamble)?;
     Ok(file)
 }
 
-/// Whether a file is a checkpoint; it is then read up to its first entry.
-fn begins_with_first_line(file: &File) -> io::Result<bool> {
-    let mut line = Vec::new();
-    file.take(FIRST_LINE.len() as u64).read_to_end(&mut line)?;
-    Ok(line == FIRST_LINE)
+/// Whether these bytes come next in a file; it is then read up to what follows them.
+fn begins_with(file: &File, expected: &[u8]) -> io::Result<bool> {
+    let mut found = Vec::new();
+    file.take(expected.len() as u64).read_to_end(&mut found)?;
+    Ok(found == expected)
 }
 
 /// Reads the recorded objects, and returns the length in bytes of all complete entries.
 fn noted(
     file: &File,
+    start: u64,
     known: &mut HashSet<(String, String)>,
     header: &ExtractHeader,
 ) -> Result<u64, NoCheckpoint> {
@@ -203,7 +229,7 @@ fn noted(
             // The run was killed while it wrote this entry.
             Err(_) => break,
         }
-        whole = source.stream_position()? - FIRST_LINE.len() as u64;
+        whole = source.stream_position()? - start;
     }
     Ok(whole)
 }
@@ -229,7 +255,12 @@ mod tests {
     use super::*;
 
     fn open(path: &Path) -> Result<Checkpoint, String> {
-        let checkpoint = Checkpoint::open(path, &RuleSet::default(), &Selection::default());
+        open_for(path, "logs")
+    }
+
+    fn open_for(path: &Path, logs: &str) -> Result<Checkpoint, String> {
+        let (rules, selection) = (RuleSet::default(), Selection::default());
+        let checkpoint = Checkpoint::open(path, &rules, &selection, &[logs.into()]);
         checkpoint.map_err(|failure| failure.to_string())
     }
 
@@ -277,7 +308,7 @@ mod tests {
         drop(open(&path).unwrap());
         let header = ExtractHeader::new(&RuleSet::default(), &Selection::default());
         let entry = extract_file::write(&header, Vec::new());
-        let whole = [FIRST_LINE, &entry].concat();
+        let whole = [&preamble(&["logs".into()])[..], &entry].concat();
         std::fs::write(&path, [&whole[..], &entry[..entry.len() / 2]].concat()).unwrap();
         let checkpoint = open(&path).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), whole);
@@ -287,5 +318,11 @@ mod tests {
         assert_eq!(earlier, entry);
         assert_eq!(checkpoint.close(false), None);
         assert!(path.exists());
+        // A line end in a path is escaped: the line of paths is one line.
+        for other in ["log", "logs\n", "logs2"] {
+            let error = open_for(&path, other).map(|_| ()).unwrap_err();
+            assert!(error.contains("other paths"), "{error}");
+        }
+        assert_eq!(std::fs::read(&path).unwrap(), whole);
     }
 }

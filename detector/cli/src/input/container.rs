@@ -68,6 +68,18 @@ impl Container {
         bytes: ContainerBytes,
         member: &mut ReadMember<'_>,
     ) -> Result<(), ObjectReadError> {
+        self.read_nested(bytes, NESTED, member)
+    }
+
+    /// As [`Container::read`], of containers within each other down to this depth.
+    fn read_nested(
+        self,
+        bytes: ContainerBytes,
+        depth: usize,
+        member: &mut ReadMember<'_>,
+    ) -> Result<(), ObjectReadError> {
+        let member: &mut ReadMember<'_> =
+            &mut |name, content| pass_on(name, content, depth, member);
         // Most bytes that it may hold, as for compressed logs.
         let left = MAX_INFLATED_BYTES.max(bytes.len()?.saturating_mul(MAX_INFLATE_RATIO));
         match (self, bytes) {
@@ -81,6 +93,50 @@ impl Container {
             (Self::Zip, ContainerBytes::Bytes(bytes)) => members(Cursor::new(bytes), left, member),
         }
     }
+}
+
+/// Containers within each other that are opened.
+const NESTED: usize = 3;
+
+/// Most bytes of a container within another one, or on standard input: it is held in memory.
+const HELD_BYTES: u64 = 256 * 1024 * 1024;
+
+/// Passes on content that is read once from start to end. Of a container, that of its members.
+///
+/// # Errors
+///
+/// As [`Container::read`].
+pub(crate) fn pass_on_stream(
+    content: &mut dyn Read,
+    member: &mut ReadMember<'_>,
+) -> Result<(), ObjectReadError> {
+    pass_on(None, content, NESTED, member)
+}
+
+fn pass_on(
+    name: Option<&str>,
+    content: &mut dyn Read,
+    depth: usize,
+    member: &mut ReadMember<'_>,
+) -> Result<(), ObjectReadError> {
+    let mut first = Vec::new();
+    content.take(4).read_to_end(&mut first)?;
+    let container = Container::of(&first);
+    let mut whole = first.chain(content);
+    let Some(container) = container else {
+        return member(name, &mut whole);
+    };
+    let Some(depth) = depth.checked_sub(1) else {
+        let why = "holds archives within archives; unpack the outer ones first";
+        return Err(ObjectReadError::Content(why.to_owned()));
+    };
+    let mut bytes = Vec::new();
+    whole.take(HELD_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > HELD_BYTES {
+        let why = "holds an archive of more than 256 MiB; write it to a file and name that";
+        return Err(ObjectReadError::Content(why.to_owned()));
+    }
+    container.read_nested(ContainerBytes::Bytes(bytes), depth, member)
 }
 
 /// Passes on the members of an archive. One that cannot be read does not keep the others from being

@@ -10,7 +10,7 @@ use secretrail_engine::extract_file::ExtractedObject;
 use secretrail_engine::object::RecordOrigin;
 use secretrail_engine::report::ObjectStatus;
 use secretrail_engine::rule::RuleSet;
-use secretrail_engine::scan::{ObjectScanner, ScanInput, ScanResult};
+use secretrail_engine::scan::{ObjectScanner, ScanResult};
 use secretrail_engine::selection::Selection;
 
 use crate::input::checkpoint::Checkpoint;
@@ -222,8 +222,7 @@ impl SharedWork<'_> {
         }
         // Standard input occurs at most once, so no other thread waits for it.
         let mut stdin = self.stdin.lock().unwrap_or_else(PoisonError::into_inner);
-        let input = ScanInput::Stream(&mut **stdin);
-        reader.scan(input, object, origin, scan_result)
+        reader.read_stream(&mut **stdin, object, origin, scan_result)
     }
 
     /// Merges the results of all threads. Problems are sorted by name, because threads finish in

@@ -10,7 +10,7 @@ use secretrail_engine::limits::WHOLE_OBJECT_BYTES;
 use secretrail_engine::object::{self, RecordOrigin};
 use secretrail_engine::scan::{ObjectScanner, ScanInput, ScanResult};
 
-use crate::input::container::{Container, ContainerBytes};
+use crate::input::container::{Container, ContainerBytes, pass_on_stream};
 use crate::input::object::{InputObject, ObjectReadError, OpenedContent};
 use crate::input::runs::SortedRuns;
 use crate::input::store::ObjectStore;
@@ -139,7 +139,7 @@ impl<'r> ObjectReader<'r> {
         result
     }
 
-    /// Reads the members of a container; each has the delivery that its own name has.
+    /// Reads the members of a container.
     fn members(
         &mut self,
         container: Option<Container>,
@@ -151,19 +151,48 @@ impl<'r> ObjectReader<'r> {
         let Some(container) = container else {
             return Ok(());
         };
-        container.read(bytes, &mut |name, mut content| {
-            let delivered = name.and_then(|name| object::parse(name).delivered);
-            let origin = RecordOrigin {
-                delivered: delivered.or(origin.delivered),
-                ..origin.clone()
-            };
-            let input = ScanInput::Stream(&mut content);
-            self.scan(input, object, &origin, scan_result)
+        container.read(bytes, &mut |name, content| {
+            self.member(name, content, object, origin, scan_result)
         })
     }
 
+    /// Reads what comes once from start to end, as standard input does.
+    ///
+    /// # Errors
+    ///
+    /// As [`ObjectReader::read`].
+    pub(crate) fn read_stream(
+        &mut self,
+        content: &mut dyn Read,
+        object: &InputObject,
+        origin: &RecordOrigin,
+        scan_result: &mut ScanResult,
+    ) -> Result<(), ObjectReadError> {
+        pass_on_stream(content, &mut |name, content| {
+            self.member(name, content, object, origin, scan_result)
+        })
+    }
+
+    /// Scans a member of a container; it has the delivery that its own name has.
+    fn member(
+        &mut self,
+        name: Option<&str>,
+        mut content: &mut dyn Read,
+        object: &InputObject,
+        origin: &RecordOrigin,
+        scan_result: &mut ScanResult,
+    ) -> Result<(), ObjectReadError> {
+        let delivered = name.and_then(|name| object::parse(name).delivered);
+        let origin = RecordOrigin {
+            delivered: delivered.or(origin.delivered),
+            ..origin.clone()
+        };
+        let input = ScanInput::Stream(&mut content);
+        self.scan(input, object, &origin, scan_result)
+    }
+
     /// Scans an input for records.
-    pub(crate) fn scan(
+    fn scan(
         &mut self,
         input: ScanInput<'_>,
         object: &InputObject,

@@ -271,7 +271,10 @@ fn read_all(
     } = task;
     let progress = bytes_bar(settings, &objects.objects);
     let checkpoint = match &settings.checkpoint {
-        Some(path) => Some(Checkpoint::open(path, rules, &settings.selection)?),
+        Some(path) => {
+            let (selection, paths) = (&settings.selection, &settings.paths);
+            Some(Checkpoint::open(path, rules, selection, paths)?)
+        }
         None => None,
     };
     if let Some(checkpoint) = &checkpoint {

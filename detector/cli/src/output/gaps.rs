@@ -2,6 +2,7 @@
 
 use secretrail_engine::alert::Alert;
 use secretrail_engine::gaps::{self, CoverageGap, MissingKind};
+use secretrail_engine::selection::Selection;
 use secretrail_engine::time::EventTime;
 
 use crate::input::session::SessionResult;
@@ -35,8 +36,9 @@ pub struct GapLine {
 
 /// The gaps in the logs of a run, by account, region and time.
 #[must_use]
-pub(crate) fn lines(found: &SessionResult) -> Vec<GapLine> {
+pub(crate) fn lines(found: &SessionResult, selection: &Selection) -> Vec<GapLine> {
     let gaps = gaps::find(
+        [selection.from, selection.to],
         found.deliveries(),
         found.accesses.iter().map(|access| &**access),
         &found.coverage,

@@ -14,7 +14,7 @@ use secretrail_engine::sanitize;
 
 use crate::args::OutputFormat;
 use crate::args::settings::{RunSettings, only_rows};
-use crate::host::{ProcessHost, RunFailure};
+use crate::host::{ProcessHost, RunFailure, say};
 use crate::output::csv;
 use crate::output::parquet::ParquetRows;
 use crate::output::table::{self, TableSpool};
@@ -234,6 +234,29 @@ impl<'s> OpenOutput<'s> {
                 let bytes = rows.finish()?;
                 self.write(&bytes)
             }
+        }
+    }
+
+    /// Completes the output of a run that read logs. A run that read nothing never takes the place
+    /// of an earlier result: that file is kept, and this is said.
+    ///
+    /// # Errors
+    ///
+    /// As [`OpenOutput::finish`].
+    pub(crate) fn finish_reading(
+        self,
+        is_nothing: bool,
+        host: &mut ProcessHost,
+    ) -> Result<(), RunFailure> {
+        match self.target.replaces() {
+            Some(path) if is_nothing => {
+                let name = path.display().to_string();
+                let name = sanitize::line(&name);
+                say(host, &format!("secretrail: {name} is kept as it was\n"));
+                self.target.discard();
+                Ok(())
+            }
+            _ => self.finish(host),
         }
     }
 

@@ -94,6 +94,23 @@ impl OutputTarget {
         written.map_err(|error| failure(path, error))
     }
 
+    /// The file with content that completing this one would replace.
+    pub(super) fn replaces(&self) -> Option<&Path> {
+        match self {
+            Self::Stdout | Self::Device(..) => None,
+            Self::Partial(_, path) => {
+                let there = fs::metadata(path).is_ok_and(|meta| meta.len() > 0);
+                there.then_some(path)
+            }
+        }
+    }
+
+    /// Removes an incomplete file; what it would have replaced stays.
+    pub(super) fn discard(self) {
+        drop(self);
+        *PARTIAL.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// Completes a file: it now gets its name, and keeps the mode of the file that had it.
     ///
     /// # Errors

@@ -221,7 +221,9 @@ pub fn row(
 ) -> AccessRow {
     // Only a single read of Secrets Manager always decrypts: a batch may reuse a data key, and a
     // parameter may be plain text even if it was requested with decryption.
-    let absence_proves = method == AccessMethod::Api && secret.store == SecretStore::SecretsManager;
+    let always_decrypts =
+        method == AccessMethod::Api && secret.store == SecretStore::SecretsManager;
+    let absence_proves = always_decrypts && tells_group(&read.head);
     AccessRow {
         access: Arc::new(Access {
             head: read.head.clone(),
@@ -234,6 +236,14 @@ pub fn row(
         kms_decrypt: kms_decrypt.map(|k| k.head.clone()),
         absence_proves,
     }
+}
+
+/// Whether a record says who called and where: the Decrypt of a row of a query without these columns
+/// may be in another correlation group.
+fn tells_group(head: &EventHeader) -> bool {
+    let principal = &head.principal;
+    let has_caller = principal.actor.is_some() || principal.principal_id.is_some();
+    has_caller && !head.region.is_empty()
 }
 
 fn decrypt_of(read: &SecretRead, kms_decrypt: Option<&Arc<KmsDecrypt>>) -> AccessDecrypt {

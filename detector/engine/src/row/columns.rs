@@ -20,7 +20,7 @@ pub(crate) fn column_key(name: &str) -> String {
 }
 
 /// Columns by their names in one spelling, and the fields that they hold.
-const COLUMNS: [(&str, &[&str]); 59] = [
+const COLUMNS: [(&str, &[&str]); 63] = [
     ("eventversion", &["eventVersion"]),
     ("useridentity", &["userIdentity"]),
     ("eventtime", &["eventTime"]),
@@ -141,6 +141,11 @@ const COLUMNS: [(&str, &[&str]); 59] = [
         "clientprovidedhostheader",
         &["tlsDetails", "clientProvidedHostHeader"],
     ),
+    // Parts of the caller, as a query names them that selects `useridentity.arn`.
+    ("arn", &["userIdentity", "arn"]),
+    ("principalid", &["userIdentity", "principalId"]),
+    ("accesskeyid", &["userIdentity", "accessKeyId"]),
+    ("invokedby", &["userIdentity", "invokedBy"]),
     // Partitions.
     ("accountid", &["recipientAccountId"]),
     ("region", &["awsRegion"]),
@@ -196,14 +201,19 @@ pub(super) fn record<'c>(columns: impl Iterator<Item = (&'c str, &'c [u8])>) -> 
     let mut record = Map::new();
     for (column, path) in COLUMNS {
         // Beside the caller as a whole it is a partition, else a part of the caller.
-        if column == "accountid" && !has("useridentity") {
+        if column == "accountid" && !has("useridentity") && !has("arn") {
             continue;
         }
         if let Some(value) = columns.get(column).and_then(|value| value_of(value, path)) {
             put(&mut record, path, value);
         }
     }
+    // A number or a list is no name of a call.
+    record.get("eventName").and_then(Value::as_str)?;
     time(&mut record);
+    if !record.contains_key("requestParameters") {
+        requested(&mut record, &columns);
+    }
     // The source of notifications of S3 and others begins with `aws:`.
     let source = record.get("eventSource").and_then(Value::as_str)?;
     if source.starts_with("aws:") {
@@ -217,7 +227,47 @@ pub(super) fn record<'c>(columns: impl Iterator<Item = (&'c str, &'c [u8])>) -> 
 
 /// Whether a column with this name holds a field of a record, or a whole one.
 pub(crate) fn is_column(key: &str) -> bool {
-    COLUMNS.iter().any(|(column, _)| *column == key) || WHOLE.contains(&key)
+    COLUMNS.iter().any(|(column, _)| *column == key)
+        || WHOLE.contains(&key)
+        || RESOURCE.contains(&key)
+}
+
+/// Columns of the console's event history that name a resource, beside `Resources`.
+const RESOURCE: [&str; 2] = ["resourcetype", "resourcename"];
+
+/// The name of the secret, from the resources of a row that does not tell what was requested.
+fn requested(record: &mut Map<String, Value>, columns: &BTreeMap<String, &[u8]>) {
+    let listed = record.get("resources").and_then(Value::as_array);
+    let mut named: Vec<(String, String)> = Vec::new();
+    for resource in listed.into_iter().flatten() {
+        let field = |names: [&str; 2]| {
+            let found = names.iter().find_map(|name| resource.get(*name)?.as_str());
+            found.unwrap_or_default().to_owned()
+        };
+        let kind = field(["resourceType", "ResourceType"]);
+        named.push((kind, field(["resourceName", "ResourceName"])));
+    }
+    let cell = |name: &str| columns.get(name).and_then(|value| text_of(value));
+    let [kind, name] = RESOURCE.map(cell);
+    named.extend(name.map(|name| (kind.unwrap_or_default().into_owned(), name.into_owned())));
+    let of = |kind: &str| {
+        let mut names = named
+            .iter()
+            .filter(|(k, name)| k == kind && !name.is_empty());
+        names.next().map(|(_, name)| name.as_str())
+    };
+    let api = record.get("eventName").and_then(Value::as_str);
+    let parameters = match api {
+        Some("GetSecretValue") => {
+            of("AWS::SecretsManager::Secret").map(|name| serde_json::json!({"secretId": name}))
+        }
+        // Whether the value was asked for in plain text is unknown: a Decrypt may be missing, and
+        // proves nothing.
+        Some("GetParameter" | "GetParameters") => of("AWS::SSM::Parameter")
+            .map(|name| serde_json::json!({"name": name, "withDecryption": true})),
+        _ => None,
+    };
+    record.extend(parameters.map(|parameters| ("requestParameters".to_owned(), parameters)));
 }
 
 /// Columns that hold a whole record.
@@ -311,7 +361,8 @@ fn time(record: &mut Map<String, Value>) {
     }
 }
 
-/// `21/04/2025, 09:45:54.000`, where the order of day and month shows; other texts are `None`.
+/// `21/04/2025, 09:45:54.000`, where the order of day and month shows, and `4/21/2025, 9:45:54.000 AM`,
+/// in which the month is first; other texts are `None`.
 fn of_spreadsheet(text: &str) -> Option<String> {
     let (date, clock) = text.split_once([',', ' '])?;
     let mut parts = date.split('/').map(str::parse::<u32>);
@@ -320,14 +371,34 @@ fn of_spreadsheet(text: &str) -> Option<String> {
     else {
         return None;
     };
+    let clock = clock.trim_matches([' ', ',']);
+    let half = [("AM", 0), ("PM", 12)]
+        .into_iter()
+        .find_map(|(half, hours)| {
+            let (at, end) = clock.split_at_checked(clock.len().checked_sub(2)?)?;
+            end.eq_ignore_ascii_case(half)
+                .then_some((at.trim_end(), hours))
+        });
     let (day, month) = match (first, second) {
         (day @ 13.., month) => (day, month),
         (month, day @ 13..) => (day, month),
         (day, month) if day == month => (day, month),
+        // Only English of the United States writes such clocks.
+        (month, day) if half.is_some() => (day, month),
         // The 4th of May or the 5th of April: a guess would move the record by months.
         _ => return None,
     };
-    let clock = clock.trim_start_matches([' ', ',']);
+    let clock = match half {
+        Some((at, hours)) => {
+            let (hour, rest) = at.split_once(':')?;
+            let hour = hour
+                .parse::<u32>()
+                .ok()
+                .filter(|hour| (1..=12).contains(hour))?;
+            format!("{:02}:{rest}", hour % 12 + hours)
+        }
+        None => clock.to_owned(),
+    };
     // The normal form of a record reads the clock, and refuses what is none.
     Some(format!("{year:04}-{month:02}-{day:02} {clock} UTC"))
 }
@@ -397,6 +468,42 @@ mod tests {
     }
 
     #[test]
+    fn the_event_history_names_the_secret_among_its_resources() {
+        let row = |api: &str, more: Value| {
+            let mut row = json!({"User name": "u", "Event time": "2026-03-02T10:00:00Z",
+                "Event source": "x.amazonaws.com", "Event name": api, "Event ID": "e"});
+            row.as_object_mut()
+                .unwrap()
+                .extend(more.as_object().unwrap().clone());
+            record_of(&row).unwrap().0["requestParameters"].clone()
+        };
+        let listed = json!({"Resources": "[{\"resourceType\":\"AWS::KMS::Key\",\
+            \"resourceName\":\"k\"},{\"resourceType\":\"AWS::SecretsManager::Secret\",\
+            \"resourceName\":\"prod/db\"}]"});
+        assert_eq!(
+            row("GetSecretValue", listed.clone()),
+            json!({"secretId": "prod/db"})
+        );
+        let columns = json!({"Resource type": "AWS::SSM::Parameter", "Resource name": "/a"});
+        assert_eq!(
+            row("GetParameter", columns),
+            json!({"name": "/a", "withDecryption": true})
+        );
+        assert_eq!(row("PutSecretValue", listed), Value::Null);
+    }
+
+    #[test]
+    fn a_column_may_be_a_part_of_the_caller() {
+        let row = json!({"eventtime": "2026-03-02T10:00:00Z", "eventname": "Decrypt",
+            "eventsource": "kms.amazonaws.com", "arn": "a", "accountid": "1", "principalid": "p",
+            "invokedby": "s"});
+        let expected = json!({"arn": "a", "principalId": "p", "invokedBy": "s"});
+        let (record, _) = record_of(&row).unwrap();
+        assert_eq!(record["userIdentity"], expected);
+        assert_eq!(record["recipientAccountId"], "1");
+    }
+
+    #[test]
     fn what_does_not_say_what_happened_is_no_row() {
         for other in [
             json!({"eventname": "x", "eventsource": "y"}),
@@ -414,6 +521,13 @@ mod tests {
             ("4/21/2026, 9:45:54", Some("2026-04-21 9:45:54 UTC")),
             ("5/5/2026 09:45:54", Some("2026-05-05 09:45:54 UTC")),
             ("4/5/2026, 09:45:54", None),
+            (
+                "4/5/2026, 9:45:54.000 AM",
+                Some("2026-04-05 09:45:54.000 UTC"),
+            ),
+            ("3/2/2026, 12:00:01 am", Some("2026-03-02 00:00:01 UTC")),
+            ("3/2/2026, 12:00:01 PM", Some("2026-03-02 12:00:01 UTC")),
+            ("3/2/2026, 13:00:01 PM", None),
             ("2026-04-05T09:45:54Z", None),
             ("1/2/3/4, 5", None),
         ] {

@@ -145,8 +145,15 @@ impl<'e> ChainJudge<'e> {
         let is_there =
             self.evidence.unread.contains(key) || self.evidence.spoiled.contains_key(key);
         if !is_there && !self.is_outside(key) {
-            let why = format!("not found, although {follower} names it as the previous digest");
-            self.find(FileVerdict::Missing, key, true, why);
+            // Anybody can plant a digest: only one that is proven tells that another is missing.
+            if self.proofs.get(follower) == Some(&DigestProof::Proven) {
+                let why = format!("not found, although {follower} names it as the previous digest");
+                return self.find(FileVerdict::Missing, key, true, why);
+            }
+            let why = format!(
+                "not found; {follower}, which is unproven, names it as the previous digest"
+            );
+            self.find(FileVerdict::Contradicted, key, true, why);
         }
     }
 
@@ -353,9 +360,14 @@ fn log_verdict(listing: &LogListing<'_>, hash: Option<&str>) -> (FileVerdict, St
                 FileVerdict::Unproven,
                 format!("not found; {digest}, which was altered, lists it"),
             ),
-            _ => (
+            DigestProof::Proven => (
                 FileVerdict::Missing,
                 format!("not found, although {digest} lists it"),
+            ),
+            // Anybody can plant a digest.
+            DigestProof::Unproven(_) => (
+                FileVerdict::Contradicted,
+                format!("not found; {digest}, which is unproven, lists it"),
             ),
         };
     };
@@ -375,7 +387,8 @@ fn log_verdict(listing: &LogListing<'_>, hash: Option<&str>) -> (FileVerdict, St
         ),
         (DigestProof::Unproven(_), true) => (
             FileVerdict::Unproven,
-            format!("its hash matches {digest}, which is unproven"),
+            // Without its name: what stands there for many logs is one row.
+            "its hash matches its digest, which is unproven".to_owned(),
         ),
         (DigestProof::Unproven(_), false) => (
             FileVerdict::Contradicted,

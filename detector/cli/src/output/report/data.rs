@@ -174,7 +174,7 @@ impl ReportData {
             accesses: ledger.columns,
             rules,
             alerts,
-            gaps: gaps::lines(about.found)
+            gaps: gaps::lines(about.found, about.selection)
                 .iter()
                 .map(GapTableRow::of)
                 .collect(),
