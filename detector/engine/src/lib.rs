@@ -33,8 +33,10 @@ pub mod object;
 pub mod split;
 pub mod wire;
 
+pub mod client;
 pub mod principal;
 
+pub mod network;
 pub mod observation;
 
 #[cfg(test)]

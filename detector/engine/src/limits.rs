@@ -91,6 +91,15 @@ pub const SEEN_LOOKBACK_SECS: i64 = 90 * 86_400;
 /// new. A week, because many jobs run once a week.
 pub const SEEN_WARM_UP_SECS: i64 = 7 * 86_400;
 
+/// Seconds of a day.
+pub const DAY_SECS: i64 = 86_400;
+
+/// Days with reads that must be known before the usual number of secrets in a day is.
+pub const PROFILE_DAYS: usize = 5;
+
+/// Percentile of days that counts as a busy one: not the maximum, which one odd day would raise.
+pub const PROFILE_QUANTILE: usize = 90;
+
 /// Number of grains in the lookback; sightings are stored by grain. With a lookback of 90 days a
 /// grain is one day, so that a store writes once a day what is seen all day long.
 pub const SEEN_GRAINS: i64 = 90;

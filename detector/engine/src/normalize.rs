@@ -137,6 +137,10 @@ impl Changes {
             match key {
                 "requestParameters" => self.parameters(value),
                 "userIdentity" => self.identity(value),
+                "resources" if matches!(value, JsonNode::Map(_)) => {
+                    *value = JsonNode::List(vec![std::mem::replace(value, JsonNode::Null)]);
+                    self.any = true;
+                }
                 _ => {}
             }
         } else if SCALARS.contains(&key) {
@@ -217,7 +221,8 @@ impl Changes {
         };
         for (key, value) in entries {
             match &**key {
-                "secretId" | "name" => self.text(value, false),
+                "secretId" | "name" | "path" => self.text(value, false),
+                "secretIdList" | "names" => self.texts(value),
                 "encryptionContext" => {
                     self.nested(value);
                     self.object(value);
@@ -225,6 +230,18 @@ impl Changes {
                 }
                 _ => {}
             }
+        }
+    }
+
+    /// Makes a list of names of one that is written alone, or as text.
+    fn texts(&mut self, value: &mut JsonNode<'_>) {
+        if let JsonNode::Str(text) = value {
+            let list = parsed_text(text).filter(|inner| matches!(inner, JsonNode::List(_)));
+            let one = || JsonNode::List(vec![JsonNode::Str(Cow::Owned(text.to_string()))]);
+            *value = list.unwrap_or_else(one);
+            self.any = true;
+        } else if !matches!(value, JsonNode::Null | JsonNode::List(_)) {
+            self.mistyped += 1;
         }
     }
 
@@ -281,6 +298,11 @@ pub(crate) fn time_of(value: &[u8]) -> Option<EventTime> {
 
 /// The object or array that a text holds; `None` for any other text.
 fn parsed_text(text: &str) -> Option<JsonNode<'static>> {
+    // Some shippers write it as text twice.
+    if text.trim_start().starts_with("\"{") || text.trim_start().starts_with("\"[") {
+        let inner = serde_json::from_str::<String>(text).ok()?;
+        return parsed_text(&inner).filter(|_| !inner.starts_with('"'));
+    }
     if !text.trim_start().starts_with(['{', '[']) {
         return None;
     }

@@ -211,6 +211,7 @@ impl<'a> Pipeline<'a> {
                 .iter()
                 .filter(|end| arrived.is_some() || end.may_have_copies);
             times.extend(early_remembered(early));
+            times.extend(observations.iter().filter_map(|end| created(end)));
             self.remember(store, times).await?;
         }
         // Written before the pending events are: whoever finds these due must find the marks as
@@ -353,7 +354,7 @@ impl<'a> Pipeline<'a> {
             return Matches::default();
         }
         let expected = self.policy.map(|policy| policy.judge(access));
-        let event = DerivedEvent::access(access, expected, seen);
+        let event = DerivedEvent::access(access, expected, seen, self.rules.networks());
         let evidence = Evidence::access(access.clone());
         self.rules.matches(scope, &event, &evidence)
     }
@@ -379,6 +380,14 @@ impl BatchOutcome {
             self.report.count_access(access);
         }
         self.accesses = accesses;
+    }
+}
+
+/// That an event created a secret.
+pub(crate) fn created(end: &PendingEvent) -> Option<Sighting> {
+    match &end.observation {
+        Observation::Change(change) => seen::remembered_change(change),
+        Observation::Read(_) | Observation::KmsDecrypt(_) => None,
     }
 }
 

@@ -16,7 +16,8 @@ pub use self::source::{InvalidSource, SourcePattern};
 use crate::access::{Access, AccessMethod};
 use crate::glob::{GlobPattern, UNKNOWN};
 use crate::ids::{SecretKey, SecretRef, SecretStore, SharedStr};
-use crate::observation::SourceKind;
+use crate::network::SourceClass;
+use crate::observation::{CallSource, SourceKind};
 
 /// Whether the policy expects something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -140,7 +141,18 @@ impl PolicyGrant {
         if access.method == AccessMethod::DecryptOnly || source.kind == SourceKind::Internal {
             return PolicyVerdict::Undeclared;
         }
-        yes_or_no(list.iter().any(|pattern| pattern.matches(source)))
+        // Anybody may number a network like ours: through an endpoint, a private address counts only
+        // if its grant names the endpoint.
+        let is_private = SourceClass::by_shape(&CallSource {
+            vpc_endpoint: None,
+            ..(**source).clone()
+        }) == Some(SourceClass::Private);
+        let by_endpoint_alone = is_private && source.vpc_endpoint.is_some();
+        let mut patterns = list.iter().filter(|pattern| match pattern {
+            SourcePattern::Net(_) => !by_endpoint_alone,
+            SourcePattern::Name(_) => true,
+        });
+        yes_or_no(patterns.any(|pattern| pattern.matches(source)))
     }
 
     /// Whether the grant covers secrets of an account in a region; `None` when it covers none of

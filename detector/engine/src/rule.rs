@@ -26,6 +26,7 @@ use crate::evidence::Evidence;
 use crate::extract::{RawFields, WantedFields};
 use crate::fact::{Fact, WindowKey};
 use crate::ids::SharedStr;
+use crate::network::NetworkLists;
 use crate::rule::needs::{DetectionNeeds, NeededCalls};
 use crate::rule::values::{ListedEvent, ValueLists};
 use crate::rule_meta::{RuleLevel, RuleMeta};
@@ -77,6 +78,10 @@ pub struct WindowRule {
 
 /// The field that holds the usual rate.
 const USUAL: &str = "expected.baseline_per_hour";
+
+/// How many different secrets a principal reads on a busy day: what the rate multiplier of a count
+/// of values multiplies.
+pub(crate) const USUAL_SECRETS: &str = "profile.distinct_secrets_day";
 
 /// What a window reads from the events of one of its rules.
 #[derive(Debug)]
@@ -146,6 +151,8 @@ pub struct RuleSet {
     pub warnings: Vec<String>,
     wanted: WantedFields,
     asks_for_seen: bool,
+    /// Lists of networks that rules name by label.
+    networks: NetworkLists,
     /// The long lists of values in all rules.
     pub(crate) lists: ValueLists,
 }
@@ -219,6 +226,19 @@ impl RuleSet {
     #[must_use]
     pub fn wanted(&self) -> &WantedFields {
         &self.wanted
+    }
+
+    /// The same rules with these lists of networks.
+    #[must_use]
+    pub fn with_networks(mut self, networks: NetworkLists) -> Self {
+        self.networks = networks;
+        self
+    }
+
+    /// Lists of networks that the rules name by label.
+    #[must_use]
+    pub fn networks(&self) -> &NetworkLists {
+        &self.networks
     }
 
     /// Whether a rule asks for `seen.*`, so that it must be remembered.
@@ -440,6 +460,11 @@ impl WindowRule {
             None => None,
             // Without a declared baseline nothing says what is too much, so that the event does not
             // count.
+            Some(times) if matches!(self.condition, WindowCondition::Values(_)) => {
+                // A principal without a usual number is judged by the condition alone.
+                let usual = text_of(event, USUAL_SECRETS).and_then(|n| n.parse::<f64>().ok());
+                usual.map(|usual| (times * usual).ceil() as u64)
+            }
             Some(times) => Some(self.too_many(times, text_of(event, USUAL)?.parse().ok()?)),
         };
         let fact = Fact {
@@ -512,7 +537,7 @@ detection: {sel: {access.outcome: success}, condition: sel}
             finalized: true,
             counts,
         };
-        let event = DerivedEvent::access(&access, None, None);
+        let event = DerivedEvent::access(&access, None, None, NetworkLists::none());
         rules.matches(scope, &event, &Evidence::access(Arc::new(access.clone())))
     }
 
@@ -536,7 +561,7 @@ detection: {sel: {access.outcome: success}, condition: sel}
     fn a_rule_that_waits_is_not_asked_before() {
         let waiting = rules(&READS.replace("access.outcome: success", "decrypt.status: unknown"));
         let access = access::sample();
-        let event = DerivedEvent::access(&access, None, None);
+        let event = DerivedEvent::access(&access, None, None, NetworkLists::none());
         let scope = |finalized| EvalScope {
             target: RuleTarget::Access,
             finalized,

@@ -6,13 +6,21 @@
 //! `first` when nothing of its kind was seen within the lookback before it and the logs of the
 //! account cover the warm-up; when they do not, it is `unknown`, so that the first days of a log
 //! raise no alerts.
+//!
+//! The same memory holds the profile of each principal: its networks, clients and methods, and how
+//! many different secrets it reads in a day.
+
+mod keys;
 
 use ahash::{HashMap, HashSet};
 
+use self::keys::{AccessKeys, SECRET_SLOTS, is_coarse, needed_for};
+pub use self::keys::{item_of, remembered, remembered_change};
 use crate::access::Access;
 use crate::ids::SharedStr;
-use crate::limits::{SEEN_GRAINS, SEEN_LOOKBACK_SECS, SEEN_WARM_UP_SECS};
-use crate::observation::CallOutcome;
+use crate::limits::{
+    DAY_SECS, PROFILE_DAYS, PROFILE_QUANTILE, SEEN_GRAINS, SEEN_LOOKBACK_SECS, SEEN_WARM_UP_SECS,
+};
 use crate::time::EventTime;
 
 /// Whether something was seen before.
@@ -48,6 +56,25 @@ pub struct SeenVerdicts {
     pub principal: Novelty,
     /// The region, among the reads of the secret's account.
     pub region: Novelty,
+    /// The principal with this network. `known` too for a principal whose networks never repeat.
+    pub source: Novelty,
+    /// The network, among the reads of the secret's account.
+    pub account_source: Novelty,
+    /// The principal with a network of this kind: private, VPC endpoint or public.
+    pub class: Novelty,
+    /// The principal with this program.
+    pub client: Novelty,
+    /// The principal with this method.
+    pub method: Novelty,
+    /// The person behind the session, with whatever role; `unknown` for others.
+    pub person: Novelty,
+    /// The person with this hour of the day, give or take one; `unknown` for others.
+    pub hour: Novelty,
+    /// Whether the log has the creation of the secret within the day before.
+    pub is_fresh: bool,
+    /// About how many different secrets the principal reads on a busy day; `None` where too few
+    /// days are known.
+    pub secrets_a_day: Option<u64>,
 }
 
 /// When something was seen: the first event time in each grain of the lookback
@@ -101,6 +128,11 @@ impl SeenTimes {
         self.0.get(place).is_some_and(|known| *known < before)
     }
 
+    /// Whether any time is from `first` on and before `before`.
+    fn any_from(&self, first: EventTime, before: EventTime) -> bool {
+        self.iter().any(|time| first <= time && time < before)
+    }
+
     /// Index of the first time in this grain or a later one.
     fn first_from(&self, first: i64, grain_secs: i64) -> usize {
         self.0
@@ -138,6 +170,20 @@ impl LookbackPeriods {
     pub fn grain_secs(&self) -> i64 {
         (self.lookback_secs / SEEN_GRAINS).max(1)
     }
+
+    /// Number of grains of a key that a store must keep: those of the lookback, and as many again for
+    /// late deliveries.
+    #[must_use]
+    pub fn grains_kept(&self, key: &str) -> usize {
+        let times = self.grain_secs_of(key) / self.grain_secs();
+        usize::try_from(2 * SEEN_GRAINS / times + 1).unwrap_or(usize::MAX)
+    }
+
+    /// Length of a grain of a key in seconds: a week instead of a day for the profile.
+    #[must_use]
+    pub fn grain_secs_of(&self, key: &str) -> i64 {
+        self.grain_secs() * if is_coarse(key) { 7 } else { 1 }
+    }
 }
 
 impl Default for LookbackPeriods {
@@ -163,53 +209,13 @@ pub(crate) fn is_since_key(key: &str) -> bool {
     key.starts_with(SINCE)
 }
 
-/// The keys of an access: principal and secret, principal, region. `None` where the record names no
-/// principal or no secret.
-fn keys(access: &Access) -> [Option<SharedStr>; 3] {
-    let principal = access.head.principal.id.as_deref();
-    // Without a name, one key would stand for every unnamed secret of the store.
-    let named = access.secret.name.is_some();
-    [
-        principal
-            .filter(|_| named)
-            .map(|p| format!("pair\n{p}\n{}", access.secret.key().to_text()).into()),
-        principal.map(|p| format!("principal\n{p}").into()),
-        Some(
-            format!(
-                "region\n{}\n{}",
-                access.secret.account, access.secret.region
-            )
-            .into(),
-        ),
-    ]
-}
-
 /// All keys needed to judge the accesses, sorted.
 #[must_use]
 pub fn needed<'a>(accesses: impl Iterator<Item = &'a Access>) -> Vec<SharedStr> {
-    let distinct: HashSet<SharedStr> = accesses
-        .flat_map(|access| {
-            let since = since_key(&access.head.account);
-            keys(access).into_iter().flatten().chain([since])
-        })
-        .collect();
+    let distinct: HashSet<SharedStr> = accesses.flat_map(needed_for).collect();
     let mut all: Vec<SharedStr> = distinct.into_iter().collect();
     all.sort_unstable();
     all
-}
-
-/// The sightings to record for an access: its keys at its event time. None unless it succeeded.
-pub fn remembered(access: &Access) -> impl Iterator<Item = Sighting> + use<> {
-    let time = access.head.time;
-    // A denied attempt must not make an attacker known before the first read that succeeds.
-    let keys = if access.head.outcome == CallOutcome::Success {
-        keys(access)
-    } else {
-        [None, None, None]
-    };
-    keys.into_iter()
-        .flatten()
-        .map(move |key| Sighting { key, time })
 }
 
 /// Reduces sightings to the earliest time of each key and grain.
@@ -235,10 +241,8 @@ fn by_key(
 ) -> HashMap<SharedStr, SeenTimes> {
     let mut known: HashMap<SharedStr, SeenTimes> = HashMap::default();
     for Sighting { key, time } in sightings {
-        known
-            .entry(key)
-            .or_default()
-            .add(time, lookback.grain_secs());
+        let grain_secs = lookback.grain_secs_of(&key);
+        known.entry(key).or_default().add(time, grain_secs);
     }
     known
 }
@@ -286,31 +290,106 @@ impl NoveltyJudge {
             .known
             .get(&since_key(&access.head.account))
             .and_then(SeenTimes::first);
-        let [principal_secret, principal, region] = keys(access).map(|key| match key {
-            Some(key) => self.novelty(&key, since, time),
+        let keys = AccessKeys::of(access);
+        let novelty = |key: &Option<SharedStr>| match key {
+            Some(key) => self.novelty(key, since, time),
             None => Novelty::Unknown,
-        });
+        };
+        // What somebody does on the first day is no habit yet.
+        let is_known_for = |secs: i64| {
+            let secs = secs.min(self.lookback.warm_up_secs);
+            let principal = keys.principal.as_ref();
+            principal.is_some_and(|principal| self.is_known(principal, time.plus(-secs)))
+        };
+        let is_settled = is_known_for(DAY_SECS);
+        let habit = |key: &Option<SharedStr>| match novelty(key) {
+            Novelty::First if !is_settled => Novelty::Unknown,
+            novelty => novelty,
+        };
+        let profile = &keys.profile;
+        let mut slots = profile.roam_slots().peekable();
+        let roams = slots.peek().is_some() && slots.all(|slot| self.is_known(&slot, time));
+        let day = time.plus(-DAY_SECS);
         SeenVerdicts {
-            principal_secret,
-            principal,
-            region,
+            principal_secret: novelty(&keys.principal_secret),
+            principal: novelty(&keys.principal),
+            region: novelty(&keys.region),
+            source: match habit(&keys.source) {
+                Novelty::First if roams => Novelty::Known,
+                novelty => novelty,
+            },
+            account_source: novelty(&keys.account_source),
+            class: habit(&profile.class),
+            client: habit(&profile.client),
+            method: habit(&profile.method),
+            person: novelty(&profile.person),
+            hour: match profile.hours.first() {
+                Some(_) if profile.hours.iter().any(|hour| self.is_known(hour, time)) => {
+                    Novelty::Known
+                }
+                // Hours are a habit only after a week of work.
+                Some(_) if is_known_for(PROFILE_DAYS as i64 * DAY_SECS) => Novelty::First,
+                _ => Novelty::Unknown,
+            },
+            is_fresh: keys.created.is_some_and(|key| {
+                let created = self.known.get(&key);
+                created.is_some_and(|times| times.any_from(day, time.plus(1)))
+            }),
+            secrets_a_day: self.secrets_a_day(profile.secret_slots(), time),
         }
+    }
+
+    /// Whether something was seen within the lookback before a time.
+    fn is_known(&self, key: &SharedStr, time: EventTime) -> bool {
+        let oldest = time.plus(-self.lookback.lookback_secs);
+        let grain_secs = self.lookback.grain_secs_of(key);
+        let times = self.known.get(key);
+        times.is_some_and(|times| times.any_between(oldest, time, grain_secs))
     }
 
     fn novelty(&self, key: &SharedStr, since: Option<EventTime>, time: EventTime) -> Novelty {
         // Known needs no warm-up: one sighting proves it, however short the logs are.
-        let oldest = time.plus(-self.lookback.lookback_secs);
-        if self
-            .known
-            .get(key)
-            .is_some_and(|times| times.any_between(oldest, time, self.lookback.grain_secs()))
-        {
+        if self.is_known(key, time) {
             Novelty::Known
         } else if since.is_some_and(|since| since <= time.plus(-self.lookback.warm_up_secs)) {
             Novelty::First
         } else {
             Novelty::Unknown
         }
+    }
+
+    /// A high quantile of the number of different secrets on the days before that of a time.
+    ///
+    /// Each secret falls into one of a few slots, and the slots of a day are counted: of `n` secrets
+    /// in `m` slots, `m * (1 - 1/e^(n/m))` are taken (linear counting).
+    fn secrets_a_day(
+        &self,
+        slots: impl Iterator<Item = SharedStr>,
+        time: EventTime,
+    ) -> Option<u64> {
+        let today = grain(time, DAY_SECS);
+        let oldest = grain(time.plus(-self.lookback.lookback_secs), DAY_SECS);
+        let mut days: HashMap<i64, u64> = HashMap::default();
+        for slot in slots {
+            let times = self.known.get(&slot).into_iter().flat_map(SeenTimes::iter);
+            let seen: HashSet<i64> = times.map(|time| grain(time, DAY_SECS)).collect();
+            for day in seen {
+                if oldest <= day && day < today {
+                    *days.entry(day).or_default() += 1;
+                }
+            }
+        }
+        let mut taken: Vec<u64> = days.into_values().collect();
+        if taken.len() < PROFILE_DAYS {
+            return None;
+        }
+        taken.sort_unstable();
+        let busy = taken.len() * PROFILE_QUANTILE / 100;
+        let busy = taken.get(busy.min(taken.len() - 1)).copied()?;
+        let slots = SECRET_SLOTS as f64;
+        // A full table would stand for any number.
+        let free = (slots - busy as f64).max(0.5);
+        Some((slots * (slots / free).ln()).round() as u64)
     }
 }
 
@@ -320,6 +399,7 @@ mod tests {
 
     use super::*;
     use crate::access::sample;
+    use crate::observation::CallOutcome;
 
     const DAY: i64 = 86_400;
     const LOOKBACK: LookbackPeriods = LookbackPeriods {
@@ -407,10 +487,17 @@ mod tests {
     #[test]
     fn only_what_succeeded_is_remembered() {
         let mut denied = at(0);
-        assert_eq!(remembered(&denied).count(), 3);
+        let kinds = |access: &Access| -> Vec<String> {
+            let keys = remembered(access).map(|sighting| sighting.key);
+            keys.map(|key| key.split('\n').next().unwrap_or_default().to_owned())
+                .collect()
+        };
+        let mut expected = vec!["pair", "principal", "region", "source", "network"];
+        expected.extend(["profile"; 4]);
+        assert_eq!(kinds(&denied), expected);
         Arc::make_mut(&mut denied.head).outcome = CallOutcome::Denied;
         assert_eq!(remembered(&denied).count(), 0);
         // It is judged nonetheless.
-        assert_eq!(needed([&denied].into_iter()).len(), 4);
+        assert!(needed([&denied].into_iter()).len() > 4);
     }
 }

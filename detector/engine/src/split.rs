@@ -83,8 +83,10 @@ pub struct RecordSplitter {
     in_hits: bool,
     in_string: bool,
     escape_next: bool,
-    /// The object up to the list that is open in it, while nothing was in that list; else empty.
+    /// The object up to the list that is or was open in it; empty where it is not kept.
     before_list: Vec<u8>,
+    /// Whether nothing was in that list so far.
+    list_is_empty: bool,
     /// Whether a line break has ended a string, at this line break.
     string_is_cut: bool,
     /// Bytes of the current unit from earlier pieces.
@@ -134,6 +136,7 @@ impl RecordSplitter {
             in_rows: false,
             in_hits: false,
             before_list: Vec::new(),
+            list_is_empty: false,
             in_string: false,
             escape_next: false,
             string_is_cut: false,
@@ -187,7 +190,8 @@ impl RecordSplitter {
                 let gap = walk.gap_before(bytes.len());
                 self.look_at_gap(gap, &mut walk);
             }
-            EnvelopePlace::Envelope => {}
+            // What follows a list may be a record.
+            EnvelopePlace::Envelope => self.keep(bytes.get(walk.unit_start..).unwrap_or_default()),
         }
         self.keep_tail(bytes);
     }
@@ -424,6 +428,13 @@ mod tests {
         ] {
             check(one, &[one]);
         }
+        check(
+            r#"{"z":2,"data":[{"y":1}],"eventSource":"x","n":{"m":[]}}"#,
+            &[
+                r#"{"y":1}"#,
+                r#"{"z":2,"data":null,"eventSource":"x","n":{"m":[]}}"#,
+            ],
+        );
         check(
             r#"{"a":1,"events":[ ],"records":[{"x":1}]}"#,
             &[r#"{"x":1}"#],

@@ -317,12 +317,18 @@ impl CloudTrailRecord<'_> {
             &self.event_type,
             &parameters.secret_id,
             &parameters.name,
+            &parameters.path,
+            &parameters.encryption_context.secret_arn,
+            &parameters.encryption_context.parameter_arn,
         ];
         let time = self.event_time.get();
         self.user_identity.1
             || self.user_identity.is_odd()
             || parameters.1
             || self.resources.1
+            || parameters.secret_id_list.1
+            || parameters.names.1
+            || parameters.encryption_context.1
             || self.addendum.1
             || scalars.iter().any(|scalar| scalar.is_empty())
             || time.is_none_or(|time| EventTime::parse(time).is_none())

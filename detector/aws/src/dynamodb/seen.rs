@@ -1,13 +1,12 @@
-//! Sightings: one item for each key, read before it is written, and written on the condition that
-//! no other writer changed it in between.
+//! Sightings: one item for each key, or for the profile of a principal, read before it is written,
+//! and written on the condition that no other writer changed it in between.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
 use secretrail_engine::ids::SharedStr;
-use secretrail_engine::limits::SEEN_GRAINS;
-use secretrail_engine::seen::{LookbackPeriods, SeenTimes, Sighting};
+use secretrail_engine::seen::{LookbackPeriods, SeenTimes, Sighting, item_of};
 use secretrail_engine::state::StateError;
 use secretrail_engine::time::EventTime;
 
@@ -33,34 +32,41 @@ pub(super) struct StoredSeenTimes {
     written: Mutex<HashMap<(SharedStr, i64), EventTime>>,
 }
 
-/// Number of times kept under a key: those of the lookback, and as many again for late deliveries.
-fn grains_kept() -> usize {
-    usize::try_from(2 * SEEN_GRAINS).unwrap_or(usize::MAX)
-}
-
 /// The grain of the lookback that a time is in: only the first time in each grain is kept.
-fn grain(time: EventTime, lookback: LookbackPeriods) -> i64 {
-    time.0.div_euclid(lookback.grain_secs())
+fn grain(key: &str, time: EventTime, lookback: LookbackPeriods) -> i64 {
+    time.0.div_euclid(lookback.grain_secs_of(key))
 }
 
-/// The times of an item: seconds since 1970, separated by spaces.
-fn times_of(item: &Attributes) -> SeenTimes {
-    let times = text_of(item, TIMES)
-        .unwrap_or_default()
-        .split(' ')
-        .filter_map(|time| time.parse().ok());
-    let mut all = SeenTimes::default();
-    // They were reduced to grains when they were written.
-    times.for_each(|time| all.add(EventTime(time), 1));
+/// The times of an item by token; those of an item for one key have none.
+type TimesByToken = BTreeMap<Option<String>, SeenTimes>;
+
+/// The times of an item: seconds since 1970, separated by spaces; in a profile, lines that begin
+/// with their token.
+fn times_of(item: &Attributes) -> TimesByToken {
+    let text = text_of(item, TIMES).unwrap_or_default();
+    let mut all = TimesByToken::new();
+    for line in text.lines() {
+        let (token, times) = match line.split_once(' ') {
+            Some((token, times)) if token.starts_with(|c: char| c.is_ascii_alphabetic()) => {
+                (Some(token.to_owned()), times)
+            }
+            _ => (None, line),
+        };
+        let known = all.entry(token).or_default();
+        // They were reduced to grains when they were written.
+        let times = times.split(' ').filter_map(|time| time.parse().ok());
+        times.for_each(|time| known.add(EventTime(time), 1));
+    }
     all
 }
 
-fn stored(times: &SeenTimes) -> String {
-    times
-        .iter()
-        .map(|time| time.0.to_string())
-        .collect::<Vec<_>>()
-        .join(" ")
+fn stored(times: &TimesByToken) -> String {
+    let lines = times.iter().map(|(token, times)| {
+        let times = times.iter().map(|time| time.0.to_string());
+        let words = token.iter().cloned().chain(times);
+        words.collect::<Vec<_>>().join(" ")
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 impl StoredSeenTimes {
@@ -73,13 +79,20 @@ impl StoredSeenTimes {
     }
 
     pub(super) async fn times(&self, keys: &[SharedStr]) -> Result<Vec<SeenTimes>, StateError> {
-        let asked = keys.iter().map(|key| keys::seen(key)).collect();
+        let distinct: HashSet<&str> = keys.iter().map(|key| item_of(key).0).collect();
+        let asked = distinct.iter().map(|item| keys::seen(item)).collect();
         let items = self.table.get(asked, None).await?;
-        Ok(keys
-            .iter()
-            .map(|key| items.get(&keys::seen(key)).map(times_of))
-            .map(Option::unwrap_or_default)
-            .collect())
+        let mut known: HashMap<&str, TimesByToken> = HashMap::new();
+        for item in distinct {
+            let times = items.get(&keys::seen(item)).map(times_of);
+            known.insert(item, times.unwrap_or_default());
+        }
+        let times = keys.iter().map(|key| {
+            let (item, token) = item_of(key);
+            let token = token.map(str::to_owned);
+            known.get(item).and_then(|times| times.get(&token)).cloned()
+        });
+        Ok(times.map(Option::unwrap_or_default).collect())
     }
 
     pub(super) async fn put(
@@ -128,26 +141,31 @@ impl StoredSeenTimes {
         new: &TimesOf,
         lookback: LookbackPeriods,
     ) -> Result<Vec<TransactWriteItem>, StateError> {
-        let asked = new.keys().map(|key| keys::seen(key)).collect();
+        let mut by_item: BTreeMap<&str, Vec<(&SharedStr, &Vec<EventTime>)>> = BTreeMap::new();
+        for (key, times) in new {
+            by_item
+                .entry(item_of(key).0)
+                .or_default()
+                .push((key, times));
+        }
+        let asked = by_item.keys().map(|item| keys::seen(item)).collect();
         let items = self.table.get(asked, None).await?;
-        Ok(new
-            .iter()
-            .filter_map(|(key, times)| {
-                let item = items.get(&keys::seen(key));
-                let before = item.and_then(|item| text_of(item, TIMES));
-                let after = with_times(item, times, lookback);
-                // Most keys have their times already: a principal reads the same secret all day.
-                (before != Some(&*after))
-                    .then(|| self.on_condition(key, before, &after))
-                    .flatten()
-            })
-            .collect())
+        let writes = by_item.into_iter().filter_map(|(key, times)| {
+            let item = items.get(&keys::seen(key));
+            let before = item.and_then(|item| text_of(item, TIMES));
+            let after = with_times(item, &times, lookback);
+            // Most keys have their times already: a principal reads the same secret all day.
+            (before != Some(&*after))
+                .then(|| self.on_condition(key, before, &after))
+                .flatten()
+        });
+        Ok(writes.collect())
     }
 
     /// A write that succeeds only if the item has not changed since it was read.
     fn on_condition(
         &self,
-        key: &SharedStr,
+        key: &str,
         before: Option<&str>,
         after: &str,
     ) -> Option<TransactWriteItem> {
@@ -182,7 +200,8 @@ impl StoredSeenTimes {
         let written = self.written();
         let mut missing = TimesOf::new();
         for Sighting { key, time } in times {
-            let place = (key, grain(time, lookback));
+            let grain = grain(&key, time, lookback);
+            let place = (key, grain);
             if written.get(&place).is_none_or(|first| *first > time) {
                 missing.entry(place.0).or_default().push(time);
             }
@@ -199,7 +218,7 @@ impl StoredSeenTimes {
         for (key, times) in times {
             for time in times {
                 let first = written
-                    .entry((key.clone(), grain(time, lookback)))
+                    .entry((key.clone(), grain(&key, time, lookback)))
                     .or_insert(time);
                 *first = (*first).min(time);
             }
@@ -208,12 +227,19 @@ impl StoredSeenTimes {
 }
 
 /// The times of an item, if there is one, merged with these, as they are stored.
-fn with_times(item: Option<&Attributes>, times: &[EventTime], lookback: LookbackPeriods) -> String {
+fn with_times(
+    item: Option<&Attributes>,
+    times: &[(&SharedStr, &Vec<EventTime>)],
+    lookback: LookbackPeriods,
+) -> String {
     let mut all = item.map(times_of).unwrap_or_default();
-    times
-        .iter()
-        .for_each(|time| all.add(*time, lookback.grain_secs()));
-    all.keep(grains_kept());
+    for (key, times) in times {
+        let token = item_of(key).1.map(str::to_owned);
+        let known = all.entry(token).or_default();
+        let grain_secs = lookback.grain_secs_of(key);
+        times.iter().for_each(|time| known.add(*time, grain_secs));
+        known.keep(lookback.grains_kept(key));
+    }
     stored(&all)
 }
 
@@ -239,9 +265,11 @@ mod tests {
     #[test]
     fn stored_times_are_read_back() {
         let all = times_of(&item("-5 7 12"));
-        assert!(all.iter().eq(at(&[-5, 7, 12])));
+        assert!(all[&None].iter().eq(at(&[-5, 7, 12])));
         assert_eq!(stored(&all), "-5 7 12");
-        assert_eq!(times_of(&item("")), SeenTimes::default());
+        assert_eq!(times_of(&item("")), TimesByToken::new());
+        let profile = "c7 5\nkpublic 7 12\ns3 -1";
+        assert_eq!(stored(&times_of(&item(profile))), profile);
     }
 
     #[test]
@@ -250,13 +278,38 @@ mod tests {
         let (first, later, next) = (grain, grain + 1, 2 * grain);
         let expected = format!("{first} {next}");
         let item = item(&later.to_string());
+        let key: SharedStr = "k".into();
         for times in [at(&[first, next]), at(&[next, later, first])] {
-            assert_eq!(with_times(Some(&item), &times, LOOKBACK), expected);
+            assert_eq!(
+                with_times(Some(&item), &[(&key, &times)], LOOKBACK),
+                expected
+            );
         }
         assert_eq!(
-            with_times(None, &at(&[next, first, later]), LOOKBACK),
+            with_times(None, &[(&key, &at(&[next, first, later]))], LOOKBACK),
             expected
         );
+    }
+
+    #[test]
+    fn the_keys_of_a_profile_are_one_item_of_a_bounded_size() {
+        let (client, secret): (SharedStr, SharedStr) =
+            ("profile\np\tc7".into(), "profile\np\ts3".into());
+        assert_eq!(item_of(&client).0, item_of(&secret).0);
+        let week = LOOKBACK.grain_secs_of(&client);
+        assert_eq!(week, 7 * LOOKBACK.grain_secs_of(&secret));
+        let old = item("c7 5");
+        let (later, grain) = (at(&[6, week]), LOOKBACK.grain_secs());
+        let secrets = at(&[grain]);
+        let written = with_times(
+            Some(&old),
+            &[(&client, &later), (&secret, &secrets)],
+            LOOKBACK,
+        );
+        assert_eq!(written, format!("c7 5 {week}\ns3 {grain}"));
+        let many: Vec<EventTime> = (0..1_000).map(|n| EventTime(n * week)).collect();
+        let written = with_times(None, &[(&client, &many)], LOOKBACK);
+        assert!(written.len() < 400, "{}", written.len());
     }
 
     #[test]
@@ -278,7 +331,7 @@ mod tests {
     fn a_write_holds_only_if_the_item_is_as_it_was_read() {
         let seen = StoredSeenTimes::new(Arc::new(uncalled()), 60);
         let condition = |before| {
-            let write = seen.on_condition(&"k".into(), before, "1 2").unwrap();
+            let write = seen.on_condition("k", before, "1 2").unwrap();
             write.put.unwrap().condition_expression.unwrap()
         };
         assert_eq!(condition(None), "attribute_not_exists(pk)");

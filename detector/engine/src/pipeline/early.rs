@@ -64,7 +64,7 @@ impl Pipeline<'_> {
         if !self.selection.takes_other(&change.head, secret) {
             return Matches::default();
         }
-        let event = DerivedEvent::change(&change.head, secret, self.policy);
+        let event = DerivedEvent::change(&change.head, secret, self.policy, self.rules.networks());
         let evidence = Evidence {
             head: change.head.clone(),
             secret: change.secret.clone(),

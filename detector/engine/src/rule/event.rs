@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::access::Access;
 use crate::document::{JsonNode, LazyDocument};
 use crate::ids::SecretRef;
+use crate::network::NetworkLists;
 use crate::observation::EventHeader;
 use crate::policy::{AccessPolicy, Expectation};
 use crate::rule::changed::ChangedPolicy;
@@ -30,6 +31,7 @@ impl<'a> DerivedEvent<'a> {
         access: &'a Access,
         expected: Option<Expectation>,
         seen: Option<SeenVerdicts>,
+        networks: &'a NetworkLists,
     ) -> Self {
         let secret = Some(&access.secret);
         Self {
@@ -39,6 +41,7 @@ impl<'a> DerivedEvent<'a> {
                 access: Some(access),
                 expected,
                 seen,
+                networks,
                 policy: None,
                 changed: ChangedPolicy::default(),
             },
@@ -51,6 +54,7 @@ impl<'a> DerivedEvent<'a> {
         head: &'a EventHeader,
         secret: Option<&'a SecretRef>,
         policy: Option<&'a AccessPolicy>,
+        networks: &'a NetworkLists,
     ) -> Self {
         Self {
             subject: FieldSubject {
@@ -59,6 +63,7 @@ impl<'a> DerivedEvent<'a> {
                 access: None,
                 expected: None,
                 seen: None,
+                networks,
                 policy,
                 changed: ChangedPolicy::default(),
             },
@@ -164,7 +169,7 @@ mod tests {
         let mut access = access::sample();
         let head = std::sync::Arc::make_mut(&mut access.head);
         head.kept.fields = vec![("errorCode".into(), JsonNode::Str("kept".into()))];
-        let event = DerivedEvent::access(&access, None, None);
+        let event = DerivedEvent::access(&access, None, None, NetworkLists::none());
         let field = |name| text(event.get_field(name));
         assert_eq!(field("secret.name").as_deref(), Some("/db"));
         assert_eq!(field("eventName").as_deref(), Some("GetParameter"));
@@ -173,7 +178,12 @@ mod tests {
         for absent in ["expected.principal", "seen.principal", "eventVersion"] {
             assert_eq!(field(absent), None, "{absent}");
         }
-        let change = DerivedEvent::change(&access.head, Some(&access.secret), None);
+        let change = DerivedEvent::change(
+            &access.head,
+            Some(&access.secret),
+            None,
+            NetworkLists::none(),
+        );
         assert_eq!(text(change.get_field("access.method")), None);
     }
 

@@ -7,7 +7,9 @@ use std::collections::BTreeSet;
 use rsigma_eval::EventValue;
 
 use crate::access::Access;
+use crate::client::ClientProgram;
 use crate::ids::SecretRef;
+use crate::network::{NetworkLists, SourceClass, network_of};
 use crate::observation::EventHeader;
 use crate::policy::{AccessPolicy, Expectation, PolicyVerdict};
 use crate::rule::RuleTarget;
@@ -27,6 +29,8 @@ pub struct FieldSubject<'a> {
     pub expected: Option<Expectation>,
     /// Verdicts for `seen.*`; `None` before the final evaluation.
     pub seen: Option<SeenVerdicts>,
+    /// Lists of networks that the user named.
+    pub networks: &'a NetworkLists,
     /// The access policy, for what a change opens; `None` without one, and for an access.
     pub policy: Option<&'a AccessPolicy>,
     /// What a policy in the record allows, once it was asked for.
@@ -94,6 +98,15 @@ fn list(texts: &BTreeSet<String>) -> Option<EventValue<'static>> {
     let texts = texts.iter().cloned();
     let values: Vec<_> = texts.map(|text| EventValue::Str(text.into())).collect();
     (!values.is_empty()).then_some(EventValue::Array(values))
+}
+
+fn labels(subject: &FieldSubject<'_>) -> Option<EventValue<'static>> {
+    let labels = subject.networks.containing(&subject.head.source);
+    list(&labels.map(str::to_owned).collect())
+}
+
+fn client<'a>(subject: &FieldSubject<'a>) -> Option<ClientProgram<'a>> {
+    ClientProgram::of(subject.head.source.user_agent.as_deref()?)
 }
 
 fn verdict(
@@ -182,6 +195,26 @@ fields! {
     "source.vpc_endpoint" false
         "`vpcEndpointId` of the API call"
         |s| opt(s.head.source.vpc_endpoint.as_ref());
+    "source.class" false
+        "class of the source: `private`, `vpc_endpoint`, `aws_service`, `public`; with lists of \
+         networks (`--networks`) also `own`, `hosted_ci`, `anonymizer`, `aws_public`"
+        |s| word(SourceClass::of(&s.head.source, s.networks)?.as_str());
+    "source.network" false
+        "the VPC endpoint, or the /24 (IPv6: /48) around the address"
+        |s| Some(EventValue::Str(network_of(&s.head.source)?.into()));
+    "source.lists" false
+        "labels of the lists of networks (`--networks`) that contain the address"
+        |s| labels(s);
+    "client.family" false
+        "program of the user agent: `aws-cli`, `boto3`, `terraform`, `browser`, `kali` …, else its \
+         first word in lower case"
+        |s| Some(EventValue::Str(client(s)?.family));
+    "client.version" false
+        "version of the program"
+        |s| word(client(s)?.version?);
+    "client.command" false
+        "command of the AWS CLI, such as `secretsmanager.get-secret-value`"
+        |s| word(client(s)?.command?);
     "access.api" false
         "`eventName`"
         |s| word(&s.head.api);
@@ -233,6 +266,41 @@ fields! {
     "seen.region" true
         "the same for the region and any read in the secret's account; final evaluation only"
         |s| novelty(s.seen, |s| s.region);
+    "seen.source" true
+        "the same for the principal and this network (the VPC endpoint, or the /24 or /48 of the \
+         address); `known` too for a principal whose networks never repeat; `unknown` on the first \
+         day of a principal; final evaluation only"
+        |s| novelty(s.seen, |s| s.source);
+    "seen.account_source" true
+        "the same for the network and any read in the secret's account; final evaluation only"
+        |s| novelty(s.seen, |s| s.account_source);
+    "seen.class" true
+        "the same for the principal and this kind of network: private, VPC endpoint or public; \
+         `unknown` on the first day of a principal; final evaluation only"
+        |s| novelty(s.seen, |s| s.class);
+    "seen.client" true
+        "the same for the principal and this program (`client.family`); `unknown` on the first day \
+         of a principal; final evaluation only"
+        |s| novelty(s.seen, |s| s.client);
+    "seen.method" true
+        "the same for the principal and `access.method`; `unknown` on the first day of a \
+         principal; final evaluation only"
+        |s| novelty(s.seen, |s| s.method);
+    "seen.person" true
+        "the same for the person behind the session, with whatever role; `unknown` for others; \
+         final evaluation only"
+        |s| novelty(s.seen, |s| s.person);
+    "seen.hour" true
+        "the same for the person and this hour of the day in UTC, give or take one; `unknown` for \
+         others, and until the person has read for five days; final evaluation only"
+        |s| novelty(s.seen, |s| s.hour);
+    "secret.fresh" true
+        "`true` when the log has the secret's creation within the day before; final evaluation only"
+        |s| yes(s.seen?.is_fresh);
+    "profile.distinct_secrets_day" true
+        "about how many different secrets the principal reads on a busy day (90th percentile of \
+         the days within the lookback); absent until five days are known; final evaluation only"
+        |s| Some(EventValue::Str(s.seen?.secrets_a_day?.to_string().into()));
     "policy.opens" false
         "of a change to a policy, a grant or a share: to whom it opens the resource beside its own \
          account and those under `trusted_accounts`: `public`, `foreign_account`, `organization`, \
@@ -339,7 +407,7 @@ pub fn is_late(name: &str) -> bool {
 /// Whether a field needs the lookback (`seen.*`).
 #[must_use]
 pub fn is_seen(name: &str) -> bool {
-    name.starts_with("seen.")
+    name.starts_with("seen.") || name.starts_with("profile.") || name == "secret.fresh"
 }
 
 /// Whether a field is one of CloudTrail's own, judged by its first segment.

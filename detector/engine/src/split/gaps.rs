@@ -20,7 +20,7 @@ impl RecordSplitter {
         if self.stray.is_empty() && gap.iter().all(|b| is_between(*b)) {
             return;
         }
-        self.before_list.clear();
+        self.list_is_empty = false;
         let mut stray = std::mem::take(&mut self.stray);
         stray.extend_from_slice(gap);
         let mut rest = stray.as_slice();

@@ -6,6 +6,9 @@ use memchr::memmem;
 use super::{EnvelopePlace, MalformedUnit, RecordSplitter, SplitPiece, SplitWalk};
 use crate::envelope::LISTS;
 
+/// A key that only records have.
+const FIELD: &[u8] = b"\"eventSource\"";
+
 impl RecordSplitter {
     /// Handles the byte at `at`, which is a bracket outside strings or a line break.
     pub(super) fn event(&mut self, at: usize, walk: &mut SplitWalk<'_>) {
@@ -32,7 +35,10 @@ impl RecordSplitter {
     fn open_unit(&mut self, at: usize, walk: &mut SplitWalk<'_>) {
         self.end_gap(at, walk);
         self.place = EnvelopePlace::Unit;
-        self.before_list.clear();
+        self.list_is_empty = false;
+        if self.base == 0 {
+            self.before_list.clear();
+        }
         self.drop_unit();
         walk.unit_start = at;
     }
@@ -65,6 +71,7 @@ impl RecordSplitter {
             // The supposed unit was the envelope: drop what was kept of it, unless the list turns
             // out to be empty.
             self.before_list = self.unit_before(at, walk);
+            self.list_is_empty = true;
             self.place = EnvelopePlace::Between;
             self.in_records = in_records;
             self.in_rows = self.names_rows(at, walk);
@@ -74,10 +81,32 @@ impl RecordSplitter {
         }
     }
 
+    /// Ends an envelope. With fields of a record behind its list it is a record itself, without the
+    /// list.
+    fn close_envelope(&mut self, at: usize, walk: &mut SplitWalk<'_>) {
+        let here = walk.bytes.get(walk.unit_start..=at).unwrap_or_default();
+        self.keep(here);
+        let head = std::mem::take(&mut self.before_list);
+        if memmem::find(&self.carry, FIELD).is_some() {
+            if self.oversize {
+                walk.bad(MalformedUnit::TooLarge, &self.carry);
+            } else if head.is_empty() {
+                walk.bad(MalformedUnit::NotAnObject, &[]);
+            } else {
+                let bytes = [&head, &b"null"[..], &self.carry].concat();
+                (walk.sink)(SplitPiece::Unit {
+                    bytes: &bytes,
+                    after_first: 0,
+                    in_records: false,
+                });
+            }
+        }
+        self.drop_unit();
+    }
+
     /// Whether the open object already has a field of records: then a list in it is none of
     /// records, whatever its name.
     fn is_record_so_far(&self, at: usize, walk: &SplitWalk<'_>) -> bool {
-        const FIELD: &[u8] = b"\"eventSource\"";
         let here = walk.bytes.get(walk.unit_start..at).unwrap_or_default();
         let is_unit = self.place == EnvelopePlace::Unit;
         // The key may lie in both.
@@ -123,6 +152,7 @@ impl RecordSplitter {
             EnvelopePlace::Between if self.depth < self.base => self.close_records(at, walk),
             // Another envelope may follow: people concatenate log files.
             EnvelopePlace::Envelope if self.depth == 0 => {
+                self.close_envelope(at, walk);
                 self.place = EnvelopePlace::Between;
                 walk.gap_start = at + 1;
             }
@@ -164,8 +194,8 @@ impl RecordSplitter {
             self.base -= 1;
             return;
         }
-        let object = std::mem::take(&mut self.before_list);
-        if !object.is_empty() {
+        if self.list_is_empty && !self.before_list.is_empty() {
+            let object = std::mem::take(&mut self.before_list);
             // Nothing was in the list, so that the object may be a record or another envelope.
             self.base = 0;
             (self.in_records, self.in_rows) = (false, false);
@@ -177,6 +207,8 @@ impl RecordSplitter {
             return;
         }
         self.place = if self.base > 1 {
+            self.drop_unit();
+            walk.unit_start = at + 1;
             EnvelopePlace::Envelope
         } else {
             EnvelopePlace::Between

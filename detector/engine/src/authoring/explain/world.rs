@@ -12,6 +12,7 @@ use crate::document::LazyDocument;
 use crate::evidence::Evidence;
 use crate::extract::{self, RawFields};
 use crate::fact::{Fact, WindowKey};
+use crate::network::NetworkLists;
 use crate::object::origin;
 use crate::observation::{Interner, Observation, SecretChange};
 use crate::pipeline;
@@ -30,6 +31,7 @@ pub(super) struct JudgedEvents<'a> {
     policy: Option<&'a AccessPolicy>,
     /// The long lists of the rules.
     lists: &'a ValueLists,
+    networks: &'a NetworkLists,
 }
 
 /// An access, and what is new about it.
@@ -55,7 +57,9 @@ impl<'a> JudgedEvents<'a> {
             return Err(ExplainError::NoRecords);
         }
         let records = scan::records(text)?;
-        let since = pipeline::since(&scan_result.observations, &scan_result.coverage);
+        let mut since = pipeline::since(&scan_result.observations, &scan_result.coverage);
+        let observations = scan_result.observations.iter();
+        since.extend(observations.filter_map(|end| pipeline::created(end)));
         let changes = changes(&scan_result);
         // The rules are asked one by one below; here only the accesses are wanted, all of them.
         let outcome = offline::finalize(&RuleSet::default(), policy, scan_result).await?;
@@ -71,6 +75,7 @@ impl<'a> JudgedEvents<'a> {
             records,
             policy,
             lists: &rules.lists,
+            networks: rules.networks(),
         })
     }
 
@@ -84,6 +89,7 @@ impl<'a> JudgedEvents<'a> {
         let look = FeedingRule {
             detection,
             lists: self.lists,
+            networks: self.networks,
             into,
         };
         match detection.target {
@@ -114,6 +120,7 @@ fn changes(scan_result: &ScanResult) -> Vec<Arc<SecretChange>> {
 struct FeedingRule<'l> {
     detection: &'l DetectionRule,
     lists: &'l ValueLists,
+    networks: &'l NetworkLists,
     into: Option<(&'l WindowRule, usize)>,
 }
 
@@ -121,12 +128,13 @@ impl FeedingRule<'_> {
     fn at_access(&self, judged: &JudgedAccess, policy: Option<&AccessPolicy>) -> RuleTrace {
         let JudgedAccess { access, seen } = judged;
         let expected = policy.map(|policy| policy.judge(access));
-        let event = DerivedEvent::access(access, expected, Some(*seen));
+        let event = DerivedEvent::access(access, expected, Some(*seen), self.networks);
         self.at(&event, Some(&Evidence::access(access.clone())))
     }
 
     fn at_change(&self, change: &SecretChange, policy: Option<&AccessPolicy>) -> RuleTrace {
-        let event = DerivedEvent::change(&change.head, change.secret.as_ref(), policy);
+        let event =
+            DerivedEvent::change(&change.head, change.secret.as_ref(), policy, self.networks);
         let evidence = Evidence::event(change.head.clone(), change.secret.clone());
         self.at(&event, Some(&evidence))
     }

@@ -10,7 +10,7 @@ use crate::rule::load::block::{AddedRule, ExtensionBlock};
 use crate::rule::load::build::RuleSetBuild;
 use crate::rule::load::meta::meta;
 use crate::rule::load::parsed::ParsedCorrelation;
-use crate::rule::{WindowCondition, WindowMember, WindowRule, fields};
+use crate::rule::{USUAL_SECRETS, WindowCondition, WindowMember, WindowRule, fields};
 
 /// Adds the window of a correlation to a set in the making; the rules that it names feed it from
 /// now on.
@@ -22,14 +22,20 @@ pub(super) fn add(
     let ParsedCorrelation { source, rule } = parsed;
     let asked = CorrelationTerms::of(rule).map_err(|refusal| refusal.at(parsed))?;
     // Before the window is pushed: the rules feed the index that it is about to get.
-    let members = members(rule, &asked, all, build).map_err(|refusal| refusal.at(parsed))?;
     let block = block(parsed)?;
+    if block.rate_multiplier.is_some() {
+        check_rate_multiplier(rule, &asked).map_err(|refusal| refusal.at(parsed))?;
+    }
+    let is_rated = block.rate_multiplier.is_some();
+    let members =
+        members(rule, &asked, is_rated, all, build).map_err(|refusal| refusal.at(parsed))?;
     let suppress_secs = block.suppress_secs(source)?;
     // A span beyond this is longer than any log; sums with event times must not overflow.
     let span_secs = i64::try_from(rule.timespan.seconds).unwrap_or(i64::MAX / 4);
     build.warn_of_status(rule.status, &rule.title, source);
     let meta = meta!(rule, source.file);
     let id = meta.id.clone();
+    let counts_values = rule.correlation_type == CorrelationType::ValueCount;
     build.set.windows.push(WindowRule {
         id: meta.id.as_str().into(),
         meta,
@@ -40,7 +46,8 @@ pub(super) fn add(
         // event.
         suppress_secs: suppress_secs.unwrap_or(span_secs),
         rate_multiplier: block.rate_multiplier,
-        needs_policy: block.rate_multiplier.is_some() || needs_policy(rule, build),
+        needs_policy: (block.rate_multiplier.is_some() && !counts_values)
+            || needs_policy(rule, build),
         group: rule.group_by.iter().map(|g| g.as_str().into()).collect(),
         members,
     });
@@ -63,11 +70,7 @@ fn needs_policy(rule: &CorrelationRule, build: &RuleSetBuild) -> bool {
 /// Our block in a correlation.
 fn block(parsed: &ParsedCorrelation<'_>) -> Result<ExtensionBlock, LoadError> {
     let ParsedCorrelation { source, rule } = parsed;
-    let block = ExtensionBlock::read(source, &rule.custom_attributes)?;
-    if block.rate_multiplier.is_some() {
-        check_rate_multiplier(rule).map_err(|refusal| refusal.at(parsed))?;
-    }
-    Ok(block)
+    ExtensionBlock::read(source, &rule.custom_attributes)
 }
 
 /// What is wrong in a correlation.
@@ -225,6 +228,7 @@ fn has_not(expr: &ConditionExpr) -> bool {
 fn members(
     rule: &CorrelationRule,
     asked: &CorrelationTerms,
+    is_rated: bool,
     all: &[ParsedCorrelation<'_>],
     build: &mut RuleSetBuild,
 ) -> Result<Vec<WindowMember>, CorrelationFault> {
@@ -236,6 +240,7 @@ fn members(
             detection,
             slot,
             generate: rule.generate,
+            knows_usual: is_rated && !asked.counted.is_empty(),
         };
         feed.connect(&member, build).map_err(|(field, wrong)| {
             let message = format!("`{name}` has no such field; {wrong}");
@@ -286,6 +291,8 @@ struct WindowFeed {
     slot: usize,
     /// Whether it may raise alerts of its own nevertheless.
     generate: bool,
+    /// Whether the usual number of what is counted is needed.
+    knows_usual: bool,
 }
 
 impl WindowFeed {
@@ -306,6 +313,10 @@ impl WindowFeed {
             // The rule itself may be evaluated early; the fields of the window may not.
             rule.late |= fields::is_late(field);
         }
+        if self.knows_usual {
+            rule.late |= fields::is_late(USUAL_SECRETS);
+            build.set.ask_for_field(target, USUAL_SECRETS);
+        }
         for field in member.group.iter().chain(&member.value) {
             build.set.ask_for_field(target, field);
         }
@@ -316,14 +327,22 @@ impl WindowFeed {
 }
 
 /// Refuses a rate where there is no usual one to compare with.
-fn check_rate_multiplier(rule: &CorrelationRule) -> Result<(), CorrelationFault> {
+fn check_rate_multiplier(
+    rule: &CorrelationRule,
+    asked: &CorrelationTerms,
+) -> Result<(), CorrelationFault> {
     let by = |field: &str| rule.group_by.iter().any(|group| group == field);
     let by_pair = by("principal.arn") && (by("secret.name") || by("secret.arn"));
     if rule.correlation_type == CorrelationType::EventCount && by_pair {
         return Ok(());
     }
-    let message = "needs reads of one secret by one principal; \
-                   use `type: event_count` and `group-by: [principal.arn, secret.name]`";
+    let counts_secrets = asked.counted.iter().map(String::as_str).eq(["secret.id"]);
+    if counts_secrets && by("principal.arn") {
+        return Ok(());
+    }
+    let message = "needs reads of one secret by one principal, or different secrets of one; \
+                   use `type: event_count` and `group-by: [principal.arn, secret.name]`, or \
+                   `type: value_count`, `field: secret.id` and `group-by: [principal.arn]`";
     Err(CorrelationFault::new(
         "rate_multiplier",
         "secretrail.rate_multiplier",

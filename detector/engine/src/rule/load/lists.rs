@@ -166,6 +166,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::network::NetworkLists;
     use crate::rule::load::load;
     use crate::rule::values::ListedEvent;
 
@@ -332,7 +333,7 @@ filter:
         use crate::rule::{EvalScope, RuleTarget};
 
         let access = sample();
-        let event = DerivedEvent::access(&access, None, None);
+        let event = DerivedEvent::access(&access, None, None, NetworkLists::none());
         let fires = |values: &str, filter: &str| {
             let (rules, _) = load([("r.yml", &*long_lists(values, filter))]).unwrap();
             rules.any_match(EvalScope::finalized(RuleTarget::Access), &event)

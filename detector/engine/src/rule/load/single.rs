@@ -76,7 +76,7 @@ fn block(source: &RuleDocument<'_>, rule: &SigmaRule) -> Result<ExtensionBlock, 
         return Ok(block);
     }
     let field = "secretrail.rate_multiplier";
-    let message = "works on an event_count only; write a correlation";
+    let message = "works on an event_count or a value_count only; write a correlation";
     Err(source.error("rate_multiplier", field, message))
 }
 

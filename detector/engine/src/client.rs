@@ -1,0 +1,240 @@
+//! The program behind a call, from its user agent.
+//!
+//! Sources: AWS SDK user agent headers as in the SDK sources and `facts.md`'s records; GuardDuty
+//! user guide, finding types `PenTest:IAMUser/*`, for the distributions.
+
+use std::borrow::Cow;
+
+/// The program behind a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientProgram<'a> {
+    /// Lower-case name: `aws-cli`, `boto3`, `terraform`, `browser`, `kali`, or the first word of the
+    /// user agent.
+    pub family: Cow<'a, str>,
+    /// Its version; `None` where the user agent has none.
+    pub version: Option<&'a str>,
+    /// The command of the AWS CLI, as `secretsmanager.get-secret-value`; `None` for others.
+    pub command: Option<&'a str>,
+}
+
+/// Words anywhere in a user agent that name a program or an offensive distribution, most telling
+/// first, and the family: a tool names itself beside the SDK that it uses.
+const MARKERS: [(&str, &str); 32] = [
+    ("trufflehog", "trufflehog"),
+    ("pacu", "pacu"),
+    ("cloudfox", "cloudfox"),
+    ("scoutsuite", "scoutsuite"),
+    ("scout suite", "scoutsuite"),
+    ("cloudsploit", "cloudsploit"),
+    ("stratus-red-team", "stratus-red-team"),
+    ("nuclei", "nuclei"),
+    ("gitleaks", "gitleaks"),
+    ("weirdaal", "weirdaal"),
+    ("enumerate-iam", "enumerate-iam"),
+    ("kali", "kali"),
+    ("parrot", "parrot"),
+    ("pentoo", "pentoo"),
+    ("blackarch", "blackarch"),
+    ("prowler", "prowler"),
+    ("steampipe", "steampipe"),
+    ("opentofu", "opentofu"),
+    ("terraform", "terraform"),
+    ("pulumi", "pulumi"),
+    ("external-secrets", "external-secrets"),
+    ("secrets-store-csi-driver", "secrets-store-csi-driver"),
+    ("aws-secrets-manager-agent", "secrets-manager-agent"),
+    ("awssecretsmanageragent", "secrets-manager-agent"),
+    ("aws-secretsmanager-caching", "secrets-manager-cache"),
+    ("awssecretsmanagercache", "secrets-manager-cache"),
+    ("chamber", "chamber"),
+    ("ansible", "ansible"),
+    ("aws-toolkit", "aws-toolkit"),
+    ("aws-cli/", "aws-cli"),
+    ("boto3/", "boto3"),
+    ("botocore/", "botocore"),
+];
+
+/// Consoles of AWS.
+const CONSOLES: [&str; 4] = [
+    "console.amazonaws.com",
+    "signin.amazonaws.com",
+    "[s3console",
+    "aws internal",
+];
+
+/// Families that are made to find or take credentials, or distributions that come with such tools.
+pub const OFFENSIVE: [&str; 14] = [
+    "trufflehog",
+    "pacu",
+    "cloudfox",
+    "scoutsuite",
+    "cloudsploit",
+    "stratus-red-team",
+    "nuclei",
+    "gitleaks",
+    "weirdaal",
+    "enumerate-iam",
+    "kali",
+    "parrot",
+    "pentoo",
+    "blackarch",
+];
+
+impl<'a> ClientProgram<'a> {
+    /// The program that sends this user agent; `None` for an empty text.
+    #[must_use]
+    pub fn of(user_agent: &'a str) -> Option<Self> {
+        let text = user_agent.trim().trim_matches(['[', ']']);
+        if text.is_empty() {
+            return None;
+        }
+        let lower = text.to_ascii_lowercase();
+        let marked = MARKERS
+            .into_iter()
+            .find_map(|(word, family)| Some((position_of(&lower, word)?, word, family)));
+        let command = ["command/", "md/command#"]
+            .into_iter()
+            .find_map(|word| Some(word_at(text, text.find(word)? + word.len())));
+        let command = command.filter(|command| !command.is_empty());
+        if let Some((at, word, family)) = marked {
+            let end = at + word.trim_end_matches('/').len();
+            return Some(Self {
+                family: family.into(),
+                version: version_at(text, end),
+                command,
+            });
+        }
+        if CONSOLES.iter().any(|console| lower.starts_with(console)) {
+            return Some(Self::named("console"));
+        }
+        if lower.ends_with(".amazonaws.com") && !lower.contains(' ') {
+            return Some(Self::named("aws-service"));
+        }
+        if lower.starts_with("mozilla/") {
+            return Some(Self::named("browser"));
+        }
+        let first = word_at(text, 0);
+        let (name, version) = match first.split_once('/') {
+            Some((name, version)) => (name, Some(version)),
+            None => (first, None),
+        };
+        Some(Self {
+            family: name.to_ascii_lowercase().into(),
+            version: version.filter(|version| !version.is_empty()),
+            command,
+        })
+    }
+
+    fn named(family: &'static str) -> Self {
+        Self {
+            family: family.into(),
+            version: None,
+            command: None,
+        }
+    }
+}
+
+/// Where a word begins in a text, not within another word.
+fn position_of(text: &str, word: &str) -> Option<usize> {
+    let starts = text.match_indices(word).map(|(at, _)| at);
+    let is_alone = |at: &usize| {
+        let before = text.get(..*at).and_then(|text| text.chars().next_back());
+        let after = text
+            .get(at + word.len()..)
+            .and_then(|text| text.chars().next());
+        let goes_on = after.is_some_and(|c| c.is_ascii_alphabetic());
+        let is_open = word.ends_with('/');
+        before.is_none_or(|c| !c.is_ascii_alphanumeric()) && (is_open || !goes_on)
+    };
+    starts.into_iter().find(is_alone)
+}
+
+/// The text from a place up to the next space.
+fn word_at(text: &str, at: usize) -> &str {
+    let rest = text.get(at..).unwrap_or_default();
+    rest.split(' ').next().unwrap_or_default()
+}
+
+/// The version that follows a name: `/1.2.3`.
+fn version_at(text: &str, end: usize) -> Option<&str> {
+    let version = word_at(text, end).strip_prefix('/')?;
+    (!version.is_empty()).then_some(version)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_known_by_the_most_telling_word() {
+        for (agent, family, version, command) in [
+            (
+                "aws-cli/2.24.5 md/awscrt#0.23.8 ua/2.0 os/linux md/command#secretsmanager.get-secret-value",
+                "aws-cli",
+                Some("2.24.5"),
+                Some("secretsmanager.get-secret-value"),
+            ),
+            (
+                "aws-cli/2.13.5 Python/3.11.4 Linux/4.14 exe/x86_64.amzn.2 prompt/off command/ssm.get-parameter",
+                "aws-cli",
+                Some("2.13.5"),
+                Some("ssm.get-parameter"),
+            ),
+            (
+                "aws-cli/2.15.0 Python/3.11.6 Linux/6.5.0-kali3-amd64 exe/x86_64.kali.2023",
+                "kali",
+                None,
+                None,
+            ),
+            ("TruffleHog", "trufflehog", None, None),
+            (
+                "APN/1.0 HashiCorp/1.0 Terraform/1.9.5 terraform-provider-aws/5.6 aws-sdk-go-v2/1.3",
+                "terraform",
+                Some("1.9.5"),
+                None,
+            ),
+            (
+                "Boto3/1.36.2 md/Botocore#1.36.2 ua/2.0",
+                "boto3",
+                Some("1.36.2"),
+                None,
+            ),
+            (
+                "aws-sdk-go-v2/1.32.6 os/linux",
+                "aws-sdk-go-v2",
+                Some("1.32.6"),
+                None,
+            ),
+            ("Mozilla/5.0 (X11)", "browser", None, None),
+            ("console.amazonaws.com", "console", None, None),
+            ("cloudformation.amazonaws.com", "aws-service", None, None),
+            (
+                "python-requests/2.32",
+                "python-requests",
+                Some("2.32"),
+                None,
+            ),
+            ("[curl/8.1]", "curl", Some("8.1"), None),
+            ("kalium/1.0", "kalium", Some("1.0"), None),
+            ("my app", "my", None, None),
+        ] {
+            let expected = ClientProgram {
+                family: family.into(),
+                version,
+                command,
+            };
+            assert_eq!(ClientProgram::of(agent), Some(expected), "{agent}");
+        }
+        assert_eq!(ClientProgram::of(" "), None);
+    }
+
+    #[test]
+    fn every_offensive_family_has_a_marker() {
+        for family in OFFENSIVE {
+            assert!(
+                MARKERS.iter().any(|(_, known)| *known == family),
+                "{family}"
+            );
+        }
+    }
+}
