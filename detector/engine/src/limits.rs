@@ -94,6 +94,14 @@ pub const SEEN_WARM_UP_SECS: i64 = 7 * 86_400;
 /// Seconds of a day.
 pub const DAY_SECS: i64 = 86_400;
 
+/// Seconds after which what somebody does on several days has become a habit. Until then it stays
+/// new, so that an intruder does not become known by his first reads.
+pub const HABIT_SECS: i64 = 3 * DAY_SECS;
+
+/// Seconds after which what somebody did on one day counts as a habit, as of a job that runs once in
+/// two weeks.
+pub const OLD_HABIT_SECS: i64 = 10 * DAY_SECS;
+
 /// Days with reads that must be known before the usual number of secrets in a day is.
 pub const PROFILE_DAYS: usize = 5;
 

@@ -14,12 +14,13 @@ mod keys;
 
 use ahash::{HashMap, HashSet};
 
-use self::keys::{AccessKeys, SECRET_SLOTS, is_coarse, needed_for};
+use self::keys::{AccessKeys, SECRET_SLOTS, needed_for};
 pub use self::keys::{item_of, remembered, remembered_change};
 use crate::access::Access;
 use crate::ids::SharedStr;
 use crate::limits::{
-    DAY_SECS, PROFILE_DAYS, PROFILE_QUANTILE, SEEN_GRAINS, SEEN_LOOKBACK_SECS, SEEN_WARM_UP_SECS,
+    DAY_SECS, HABIT_SECS, OLD_HABIT_SECS, PROFILE_DAYS, PROFILE_QUANTILE, SEEN_GRAINS,
+    SEEN_LOOKBACK_SECS, SEEN_WARM_UP_SECS,
 };
 use crate::time::EventTime;
 
@@ -72,6 +73,8 @@ pub struct SeenVerdicts {
     pub hour: Novelty,
     /// Whether the log has the creation of the secret within the day before.
     pub is_fresh: bool,
+    /// Whether the principal rotates secrets: it reads pending versions.
+    pub rotates: bool,
     /// About how many different secrets the principal reads on a busy day; `None` where too few
     /// days are known.
     pub secrets_a_day: Option<u64>,
@@ -128,6 +131,13 @@ impl SeenTimes {
         self.0.get(place).is_some_and(|known| *known < before)
     }
 
+    /// Number of grains with a time before `before`, from the grain of `oldest` on.
+    fn count_between(&self, oldest: EventTime, before: EventTime, grain_secs: i64) -> usize {
+        let first = self.first_from(grain(oldest, grain_secs), grain_secs);
+        let end = self.0.partition_point(|known| *known < before);
+        end.saturating_sub(first)
+    }
+
     /// Whether any time is from `first` on and before `before`.
     fn any_from(&self, first: EventTime, before: EventTime) -> bool {
         self.iter().any(|time| first <= time && time < before)
@@ -169,20 +179,6 @@ impl LookbackPeriods {
     #[must_use]
     pub fn grain_secs(&self) -> i64 {
         (self.lookback_secs / SEEN_GRAINS).max(1)
-    }
-
-    /// Number of grains of a key that a store must keep: those of the lookback, and as many again for
-    /// late deliveries.
-    #[must_use]
-    pub fn grains_kept(&self, key: &str) -> usize {
-        let times = self.grain_secs_of(key) / self.grain_secs();
-        usize::try_from(2 * SEEN_GRAINS / times + 1).unwrap_or(usize::MAX)
-    }
-
-    /// Length of a grain of a key in seconds: a week instead of a day for the profile.
-    #[must_use]
-    pub fn grain_secs_of(&self, key: &str) -> i64 {
-        self.grain_secs() * if is_coarse(key) { 7 } else { 1 }
     }
 }
 
@@ -241,8 +237,10 @@ fn by_key(
 ) -> HashMap<SharedStr, SeenTimes> {
     let mut known: HashMap<SharedStr, SeenTimes> = HashMap::default();
     for Sighting { key, time } in sightings {
-        let grain_secs = lookback.grain_secs_of(&key);
-        known.entry(key).or_default().add(time, grain_secs);
+        known
+            .entry(key)
+            .or_default()
+            .add(time, lookback.grain_secs());
     }
     known
 }
@@ -295,20 +293,29 @@ impl NoveltyJudge {
             Some(key) => self.novelty(key, since, time),
             None => Novelty::Unknown,
         };
-        // What somebody does on the first day is no habit yet.
+        let was_settled = |key: &SharedStr| self.is_habit(key, time);
         let is_known_for = |secs: i64| {
-            let secs = secs.min(self.lookback.warm_up_secs);
+            let before = time.plus(-secs.min(self.lookback.warm_up_secs));
             let principal = keys.principal.as_ref();
-            principal.is_some_and(|principal| self.is_known(principal, time.plus(-secs)))
+            principal.is_some_and(|principal| self.is_known_from(principal, time, before))
         };
-        let is_settled = is_known_for(DAY_SECS);
-        let habit = |key: &Option<SharedStr>| match novelty(key) {
+        let is_settled = is_known_for(HABIT_SECS);
+        let new = |since: Option<EventTime>| match since {
+            Some(since) if since <= time.plus(-self.lookback.warm_up_secs) => Novelty::First,
+            _ => Novelty::Unknown,
+        };
+        let settled_novelty = |key: &Option<SharedStr>| match key {
+            Some(key) if was_settled(key) => Novelty::Known,
+            Some(_) => new(since),
+            None => Novelty::Unknown,
+        };
+        let habit = |key: &Option<SharedStr>| match settled_novelty(key) {
             Novelty::First if !is_settled => Novelty::Unknown,
             novelty => novelty,
         };
         let profile = &keys.profile;
         let mut slots = profile.roam_slots().peekable();
-        let roams = slots.peek().is_some() && slots.all(|slot| self.is_known(&slot, time));
+        let roams = slots.peek().is_some() && slots.all(|slot| was_settled(&slot));
         let day = time.plus(-DAY_SECS);
         SeenVerdicts {
             principal_secret: novelty(&keys.principal_secret),
@@ -318,15 +325,13 @@ impl NoveltyJudge {
                 Novelty::First if roams => Novelty::Known,
                 novelty => novelty,
             },
-            account_source: novelty(&keys.account_source),
+            account_source: settled_novelty(&keys.account_source),
             class: habit(&profile.class),
             client: habit(&profile.client),
             method: habit(&profile.method),
             person: novelty(&profile.person),
             hour: match profile.hours.first() {
-                Some(_) if profile.hours.iter().any(|hour| self.is_known(hour, time)) => {
-                    Novelty::Known
-                }
+                Some(_) if profile.hours.iter().any(was_settled) => Novelty::Known,
                 // Hours are a habit only after a week of work.
                 Some(_) if is_known_for(PROFILE_DAYS as i64 * DAY_SECS) => Novelty::First,
                 _ => Novelty::Unknown,
@@ -335,16 +340,36 @@ impl NoveltyJudge {
                 let created = self.known.get(&key);
                 created.is_some_and(|times| times.any_from(day, time.plus(1)))
             }),
+            rotates: profile.rotates.as_ref().is_some_and(was_settled),
             secrets_a_day: self.secrets_a_day(profile.secret_slots(), time),
         }
     }
 
     /// Whether something was seen within the lookback before a time.
     fn is_known(&self, key: &SharedStr, time: EventTime) -> bool {
+        self.is_known_from(key, time, time)
+    }
+
+    /// Whether something was seen within the lookback of a time, and before another one.
+    fn is_known_from(&self, key: &SharedStr, time: EventTime, before: EventTime) -> bool {
         let oldest = time.plus(-self.lookback.lookback_secs);
-        let grain_secs = self.lookback.grain_secs_of(key);
+        let grain_secs = self.lookback.grain_secs();
         let times = self.known.get(key);
-        times.is_some_and(|times| times.any_between(oldest, time, grain_secs))
+        times.is_some_and(|times| times.any_between(oldest, before, grain_secs))
+    }
+
+    /// Whether something is a habit at a time: it was seen some days before, and on more than one
+    /// day, or long before. An intruder must not become known by his first reads.
+    fn is_habit(&self, key: &SharedStr, time: EventTime) -> bool {
+        let before = |secs: i64| time.plus(-secs.min(self.lookback.warm_up_secs));
+        let often = || {
+            let oldest = time.plus(-self.lookback.lookback_secs);
+            let grain_secs = self.lookback.grain_secs();
+            let times = self.known.get(key);
+            times.is_some_and(|times| times.count_between(oldest, time, grain_secs) > 1)
+        };
+        self.is_known_from(key, time, before(HABIT_SECS))
+            && (self.is_known_from(key, time, before(OLD_HABIT_SECS)) || often())
     }
 
     fn novelty(&self, key: &SharedStr, since: Option<EventTime>, time: EventTime) -> Novelty {

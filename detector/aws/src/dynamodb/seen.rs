@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
 use secretrail_engine::ids::SharedStr;
+use secretrail_engine::limits::SEEN_GRAINS;
 use secretrail_engine::seen::{LookbackPeriods, SeenTimes, Sighting, item_of};
 use secretrail_engine::state::StateError;
 use secretrail_engine::time::EventTime;
@@ -32,9 +33,14 @@ pub(super) struct StoredSeenTimes {
     written: Mutex<HashMap<(SharedStr, i64), EventTime>>,
 }
 
+/// Number of times kept under a key: those of the lookback, and as many again for late deliveries.
+fn grains_kept() -> usize {
+    usize::try_from(2 * SEEN_GRAINS).unwrap_or(usize::MAX)
+}
+
 /// The grain of the lookback that a time is in: only the first time in each grain is kept.
-fn grain(key: &str, time: EventTime, lookback: LookbackPeriods) -> i64 {
-    time.0.div_euclid(lookback.grain_secs_of(key))
+fn grain(time: EventTime, lookback: LookbackPeriods) -> i64 {
+    time.0.div_euclid(lookback.grain_secs())
 }
 
 /// The times of an item by token; those of an item for one key have none.
@@ -200,7 +206,7 @@ impl StoredSeenTimes {
         let written = self.written();
         let mut missing = TimesOf::new();
         for Sighting { key, time } in times {
-            let grain = grain(&key, time, lookback);
+            let grain = grain(time, lookback);
             let place = (key, grain);
             if written.get(&place).is_none_or(|first| *first > time) {
                 missing.entry(place.0).or_default().push(time);
@@ -218,7 +224,7 @@ impl StoredSeenTimes {
         for (key, times) in times {
             for time in times {
                 let first = written
-                    .entry((key.clone(), grain(&key, time, lookback)))
+                    .entry((key.clone(), grain(time, lookback)))
                     .or_insert(time);
                 *first = (*first).min(time);
             }
@@ -236,9 +242,10 @@ fn with_times(
     for (key, times) in times {
         let token = item_of(key).1.map(str::to_owned);
         let known = all.entry(token).or_default();
-        let grain_secs = lookback.grain_secs_of(key);
-        times.iter().for_each(|time| known.add(*time, grain_secs));
-        known.keep(lookback.grains_kept(key));
+        times
+            .iter()
+            .for_each(|time| known.add(*time, lookback.grain_secs()));
+        known.keep(grains_kept());
     }
     stored(&all)
 }
@@ -296,20 +303,18 @@ mod tests {
         let (client, secret): (SharedStr, SharedStr) =
             ("profile\np\tc7".into(), "profile\np\ts3".into());
         assert_eq!(item_of(&client).0, item_of(&secret).0);
-        let week = LOOKBACK.grain_secs_of(&client);
-        assert_eq!(week, 7 * LOOKBACK.grain_secs_of(&secret));
+        let grain = LOOKBACK.grain_secs();
         let old = item("c7 5");
-        let (later, grain) = (at(&[6, week]), LOOKBACK.grain_secs());
-        let secrets = at(&[grain]);
+        let (later, secrets) = (at(&[6, grain]), at(&[grain]));
         let written = with_times(
             Some(&old),
             &[(&client, &later), (&secret, &secrets)],
             LOOKBACK,
         );
-        assert_eq!(written, format!("c7 5 {week}\ns3 {grain}"));
-        let many: Vec<EventTime> = (0..1_000).map(|n| EventTime(n * week)).collect();
+        assert_eq!(written, format!("c7 5 {grain}\ns3 {grain}"));
+        let many: Vec<EventTime> = (0..1_000).map(|n| EventTime(n * grain)).collect();
         let written = with_times(None, &[(&client, &many)], LOOKBACK);
-        assert!(written.len() < 400, "{}", written.len());
+        assert_eq!(written.split(' ').count(), 2 + grains_kept());
     }
 
     #[test]

@@ -268,23 +268,24 @@ fields! {
         |s| novelty(s.seen, |s| s.region);
     "seen.source" true
         "the same for the principal and this network (the VPC endpoint, or the /24 or /48 of the \
-         address); `known` too for a principal whose networks never repeat; `unknown` on the first \
-         day of a principal; final evaluation only"
+         address); `known` too for a principal whose networks never repeat; known when seen on two days, \
+         the first three days ago, or ten days ago; final evaluation only"
         |s| novelty(s.seen, |s| s.source);
     "seen.account_source" true
         "the same for the network and any read in the secret's account; final evaluation only"
         |s| novelty(s.seen, |s| s.account_source);
     "seen.class" true
         "the same for the principal and this kind of network: private, VPC endpoint or public; \
-         `unknown` on the first day of a principal; final evaluation only"
+         known when seen on two days, \
+         the first three days ago, or ten days ago; final evaluation only"
         |s| novelty(s.seen, |s| s.class);
     "seen.client" true
-        "the same for the principal and this program (`client.family`); `unknown` on the first day \
-         of a principal; final evaluation only"
+        "the same for the principal and this program (`client.family`); known when seen on two days, \
+         the first three days ago, or ten days ago; final evaluation only"
         |s| novelty(s.seen, |s| s.client);
     "seen.method" true
-        "the same for the principal and `access.method`; `unknown` on the first day of a \
-         principal; final evaluation only"
+        "the same for the principal and `access.method`; known when seen on two days, \
+         the first three days ago, or ten days ago; final evaluation only"
         |s| novelty(s.seen, |s| s.method);
     "seen.person" true
         "the same for the person behind the session, with whatever role; `unknown` for others; \
@@ -297,6 +298,10 @@ fields! {
     "secret.fresh" true
         "`true` when the log has the secret's creation within the day before; final evaluation only"
         |s| yes(s.seen?.is_fresh);
+    "profile.rotates" true
+        "`true` for a principal that reads pending versions (`AWSPENDING`), as a function does that \
+         rotates secrets; from three days after the first such read; final evaluation only"
+        |s| yes(s.seen?.rotates);
     "profile.distinct_secrets_day" true
         "about how many different secrets the principal reads on a busy day (90th percentile of \
          the days within the lookback); absent until five days are known; final evaluation only"

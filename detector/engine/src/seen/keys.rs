@@ -50,6 +50,8 @@ pub(super) struct ProfileKeys {
     pub(super) method: Option<SharedStr>,
     /// The person behind a session, with whatever role.
     pub(super) person: Option<SharedStr>,
+    /// Whether the principal reads pending versions.
+    pub(super) rotates: Option<SharedStr>,
     /// Of a person: this hour of the day, then the hours beside it.
     pub(super) hours: Vec<SharedStr>,
     /// Prefix of the slots of the class: see [`ProfileKeys::roam_slots`].
@@ -83,6 +85,7 @@ impl ProfileKeys {
             client: client.map(token),
             method: Some(token(format!("m{}", access.method.as_str()))),
             person: person_key(access),
+            rotates: Some(token("r".to_owned())),
             hours: hours_of(access)
                 .map(|hour| token(format!("h{hour}")))
                 .collect(),
@@ -173,7 +176,7 @@ impl AccessKeys {
     }
 
     /// The keys to record at the time of an access.
-    fn recorded(self) -> impl Iterator<Item = SharedStr> {
+    fn recorded(self, is_rotation: bool) -> impl Iterator<Item = SharedStr> {
         let ProfileKeys {
             class,
             client,
@@ -182,6 +185,7 @@ impl AccessKeys {
             roam_slot,
             secret_slot,
             mut hours,
+            rotates,
             ..
         } = self.profile;
         hours.truncate(1);
@@ -197,6 +201,7 @@ impl AccessKeys {
             person,
             roam_slot,
             secret_slot,
+            rotates.filter(|_| is_rotation),
         ]
         .into_iter()
         .flatten()
@@ -217,6 +222,7 @@ impl AccessKeys {
             &profile.client,
             &profile.method,
             &profile.person,
+            &profile.rotates,
         ]
         .into_iter()
         .flatten()
@@ -231,9 +237,11 @@ impl AccessKeys {
 pub fn remembered(access: &Access) -> impl Iterator<Item = Sighting> + use<> {
     let time = access.head.time;
     // A denied attempt must not make an attacker known before the first read that succeeds.
+    // Only the function that rotates a secret has a use for the value that is not in force yet.
+    let is_rotation = access.secret.version_stage.as_deref() == Some("AWSPENDING");
     let keys = (access.head.outcome == CallOutcome::Success).then(|| AccessKeys::of(access));
     keys.into_iter()
-        .flat_map(AccessKeys::recorded)
+        .flat_map(move |keys| keys.recorded(is_rotation))
         .map(move |key| Sighting { key, time })
 }
 
@@ -264,16 +272,5 @@ pub fn item_of(key: &str) -> (&str, Option<&str>) {
     match key.rsplit_once('\t') {
         Some((item, token)) if key.starts_with(PROFILE) => (item, Some(token)),
         _ => (key, None),
-    }
-}
-
-/// Whether only the weeks count in which something was seen: of the profile and of networks, not of
-/// the secrets of a day.
-pub(super) fn is_coarse(key: &str) -> bool {
-    match item_of(key).1 {
-        Some(token) => !token.starts_with('s'),
-        None => ["source\n", "network\n", "person\n"]
-            .iter()
-            .any(|kind| key.starts_with(kind)),
     }
 }

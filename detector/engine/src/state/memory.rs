@@ -75,7 +75,7 @@ impl MemoryStore {
     /// Drops what was last seen before a time, but not when an account's logs begin.
     pub(crate) fn forget_seen(&self, oldest: EventTime, lookback: LookbackPeriods) {
         self.tables().seen.retain(|key, times| {
-            seen::is_since_key(key) || times.forget(oldest, lookback.grain_secs_of(key))
+            seen::is_since_key(key) || times.forget(oldest, lookback.grain_secs())
         });
     }
 }
@@ -212,8 +212,8 @@ impl StateStore for MemoryStore {
     ) -> Result<(), StateError> {
         let mut tables = self.tables();
         for Sighting { key, time } in times {
-            let grain_secs = lookback.grain_secs_of(&key);
-            tables.seen.entry(key).or_default().add(time, grain_secs);
+            let times = tables.seen.entry(key).or_default();
+            times.add(time, lookback.grain_secs());
         }
         Ok(())
     }
