@@ -33,7 +33,16 @@ static RULES: LazyLock<RuleSet> = LazyLock::new(|| rules_with(|_| true));
 
 /// The same without rules about what is new.
 static RULES_WITHOUT_SEEN: LazyLock<RuleSet> =
-    LazyLock::new(|| rules_with(|text| !text.contains(" seen.")));
+    LazyLock::new(|| rules_with(|text| !NOVELTY.iter().any(|word| text.contains(word))));
+
+/// Words of rules that need what was seen before, or a base rule that does.
+const NOVELTY: [&str; 5] = [
+    " seen.",
+    " profile.",
+    "secret.fresh",
+    "secret_denied_that_is_new",
+    "secret_new_to_reader",
+];
 
 fn rules_with(takes: impl Fn(&str) -> bool) -> RuleSet {
     let small = |text: &str| {

@@ -8,8 +8,8 @@ use std::borrow::Cow;
 /// The program behind a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientProgram<'a> {
-    /// Lower-case name: `aws-cli`, `boto3`, `terraform`, `browser`, `kali`, or the first word of the
-    /// user agent.
+    /// Lower-case name: `aws-cli`, `boto3`, `terraform`, `browser`, `kali`, or the first word of
+    /// the user agent.
     pub family: Cow<'a, str>,
     /// Its version; `None` where the user agent has none.
     pub version: Option<&'a str>,
@@ -136,17 +136,17 @@ impl<'a> ClientProgram<'a> {
 
 /// Where a word begins in a text, not within another word.
 fn position_of(text: &str, word: &str) -> Option<usize> {
-    let starts = text.match_indices(word).map(|(at, _)| at);
-    let is_alone = |at: &usize| {
-        let before = text.get(..*at).and_then(|text| text.chars().next_back());
-        let after = text
-            .get(at + word.len()..)
-            .and_then(|text| text.chars().next());
-        let goes_on = after.is_some_and(|c| c.is_ascii_alphabetic());
-        let is_open = word.ends_with('/');
-        before.is_none_or(|c| !c.is_ascii_alphanumeric()) && (is_open || !goes_on)
-    };
-    starts.into_iter().find(is_alone)
+    let mut starts = text.match_indices(word).map(|(at, _)| at);
+    starts.find(|at| is_alone(text, *at, word))
+}
+
+fn is_alone(text: &str, at: usize, word: &str) -> bool {
+    let before = text.get(..at).and_then(|text| text.chars().next_back());
+    let after = text
+        .get(at + word.len()..)
+        .and_then(|text| text.chars().next());
+    let goes_on = after.is_some_and(|c| c.is_ascii_alphabetic()) && !word.ends_with('/');
+    before.is_none_or(|c| !c.is_ascii_alphanumeric()) && !goes_on
 }
 
 /// The text from a place up to the next space.

@@ -80,13 +80,16 @@ pub(crate) fn unwrapped(unit: &[u8]) -> Result<Unwrapped, NoRecord> {
 /// Whether an object is a log without records: a list of records is empty, and nothing else in it
 /// may be one.
 fn is_empty_list(top: &TopLevel<'_>) -> bool {
-    let is_list = |key: &str| LISTS.contains(&&*key.to_lowercase());
-    let is_empty = |value: &[u8]| {
-        let inside = value.strip_prefix(b"[").and_then(|v| v.strip_suffix(b"]"));
-        inside.is_some_and(|inside| inside.trim_ascii().is_empty())
-    };
-    let mut lists = top.iter().filter(|(key, _)| is_list(key));
+    let mut lists = top
+        .iter()
+        .filter(|(key, _)| LISTS.contains(&&*key.to_lowercase()));
     lists.any(|(_, value)| is_empty(value)) && !top.iter().any(|(_, value)| names_a_service(value))
+}
+
+/// Whether a value is an array without elements.
+fn is_empty(value: &[u8]) -> bool {
+    let inside = value.strip_prefix(b"[").and_then(|v| v.strip_suffix(b"]"));
+    inside.is_some_and(|inside| inside.trim_ascii().is_empty())
 }
 
 /// Columns of a result of CloudTrail Lake that may stand beside the one with the record.

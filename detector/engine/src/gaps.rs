@@ -86,8 +86,8 @@ struct MissedCounts {
 /// covered). Sorted, so that consecutive hours are adjacent.
 type MissedByHour = BTreeMap<CoverageMark, MissedCounts>;
 
-/// Finds gaps, sorted by account, region and time. `asked` is the time that the run selects: a gap may
-/// be at its edges. `coverage` has the hours with KMS events.
+/// Finds gaps, sorted by account, region and time. `asked` is the time that the run selects: a gap
+/// may be at its edges. `coverage` has the hours with KMS events.
 #[must_use]
 pub fn find<'a>(
     asked: [Option<EventTime>; 2],

@@ -112,8 +112,8 @@ pub struct SecretRef {
     pub partition: SharedStr,
     /// Id of the owning account: from the ARN, else the account of the record.
     pub account: SharedStr,
-    /// Region: from the ARN, else the region of the record. Empty where the record lacks its own, as
-    /// in some query results: bare names beside full ARNs are then one secret.
+    /// Region: from the ARN, else the region of the record. Empty where the record lacks its own,
+    /// as in some query results: bare names beside full ARNs are then one secret.
     pub region: SharedStr,
     /// Name without suffix, version or label; `None` when the record does not contain it (denied
     /// reads, batches with filters).

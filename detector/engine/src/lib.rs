@@ -36,8 +36,9 @@ pub mod wire;
 pub mod client;
 pub mod principal;
 
-pub mod network;
 pub mod observation;
+
+pub mod network;
 
 #[cfg(test)]
 mod events_for_tests;

@@ -98,12 +98,12 @@ pub const DAY_SECS: i64 = 86_400;
 /// new, so that an intruder does not become known by his first reads.
 pub const HABIT_SECS: i64 = 3 * DAY_SECS;
 
-/// Seconds after which what somebody did on one day counts as a habit, as of a job that runs once in
-/// two weeks.
+/// Seconds after which what somebody did on one day counts as a habit, as of a job that runs once
+/// in two weeks.
 pub const OLD_HABIT_SECS: i64 = 10 * DAY_SECS;
 
 /// Days with reads that must be known before the usual number of secrets in a day is.
-pub const PROFILE_DAYS: usize = 5;
+pub const PROFILE_DAYS: i64 = 5;
 
 /// Percentile of days that counts as a busy one: not the maximum, which one odd day would raise.
 pub const PROFILE_QUANTILE: usize = 90;

@@ -157,8 +157,7 @@ impl NetworkLists {
     ///
     /// [`NetworkListFault`]: the label or the text is none.
     pub fn add(&mut self, label: &str, text: &str) -> Result<(), NetworkListFault> {
-        let is_word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_-".contains(c);
-        if label.is_empty() || !label.chars().all(is_word) {
+        if label.is_empty() || !label.chars().all(is_of_label) {
             return Err(NetworkListFault::Label(label.to_owned()));
         }
         let ranges = NetworkList::read(text)?;
@@ -205,7 +204,8 @@ pub enum NetworkListFault {
     },
     /// JSON without networks.
     #[error(
-        "is JSON without networks; use ip-ranges.json of AWS, the meta document of GitHub, or one network on each line"
+        "is JSON without networks; use ip-ranges.json of AWS, the meta document of GitHub, or one \
+         network on each line"
     )]
     Json,
     /// Nothing.
@@ -298,10 +298,14 @@ impl NetworkList {
     }
 }
 
+fn is_of_label(c: char) -> bool {
+    c.is_ascii_lowercase() || c.is_ascii_digit() || "_-".contains(c)
+}
+
 /// A network, or an address, which is a network of one.
 fn net(text: &str) -> Option<IpNet> {
-    let of_one = || text.parse::<IpAddr>().ok().map(IpNet::from);
-    text.parse::<IpNet>().ok().or_else(of_one)
+    let net = text.parse::<IpNet>().ok();
+    net.or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
 }
 
 fn range(net: IpNet) -> (u128, u128) {

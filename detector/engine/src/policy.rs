@@ -116,10 +116,20 @@ impl FromStr for AccessPolicy {
 }
 
 impl PolicyGrant {
-    fn covers(&self, subjects: &[String]) -> bool {
-        self.secrets
-            .iter()
-            .any(|pattern| subjects.iter().any(|subject| pattern.matches(subject)))
+    fn covers(&self, subjects: &[String], secret: &SecretRef) -> bool {
+        let name = secret.name.as_deref().unwrap_or_default();
+        let is_secret = secret.store == SecretStore::SecretsManager;
+        let bare = is_secret.then(|| bare_arn(secret, name));
+        self.secrets.iter().any(|pattern| {
+            let mut subjects = subjects.iter();
+            // AWS's way to write one secret: the marks stand for its random suffix, not for the end
+            // of a longer name.
+            let is_suffix = pattern.as_str().ends_with('?');
+            subjects.any(|subject| {
+                let is_bare = bare.as_ref() == Some(subject);
+                !(is_suffix && is_bare) && pattern.matches(subject)
+            })
+        })
     }
 
     fn names(&self, access: &Access) -> bool {
@@ -141,8 +151,8 @@ impl PolicyGrant {
         if access.method == AccessMethod::DecryptOnly || source.kind == SourceKind::Internal {
             return PolicyVerdict::Undeclared;
         }
-        // Anybody may number a network like ours: through an endpoint, a private address counts only
-        // if its grant names the endpoint.
+        // Anybody may number a network like ours: through an endpoint, a private address counts
+        // only if its grant names the endpoint.
         let is_private = SourceClass::by_shape(&CallSource {
             vpc_endpoint: None,
             ..(**source).clone()
@@ -303,7 +313,7 @@ impl AccessPolicy {
             .into_iter()
             .filter(|number| {
                 let grant = self.grants.get(*number);
-                grant.is_some_and(|grant| grant.covers(&subjects))
+                grant.is_some_and(|grant| grant.covers(&subjects, secret))
             })
             .collect()
     }
@@ -387,6 +397,7 @@ fn bare_arn(secret: &SecretRef, name: &str) -> String {
 mod tests {
     use super::*;
     use crate::access::sample;
+    use crate::ids::RecordHome;
 
     /// The verdicts about a read of `/db` by the role `app` in eu-west-1.
     fn judged(grants: &str, change: impl FnOnce(&mut Access)) -> Expectation {
@@ -401,6 +412,35 @@ mod tests {
         let secret = format!("arn:aws:ssm:*:111122223333:parameter/{secret}");
         let role = "arn:aws:iam::111122223333:role/app";
         format!("  - secrets: ['{secret}']\n    principals: ['{role}']\n{more}")
+    }
+
+    #[test]
+    fn marks_at_the_end_of_a_secret_stand_for_its_suffix_alone() {
+        let arn =
+            |name: &str| format!("arn:aws:secretsmanager:eu-west-1:111122223333:secret:{name}");
+        let covered = |pattern: &str, id: &str| {
+            let home = RecordHome {
+                partition: "aws",
+                account: "111122223333",
+                region: "eu-west-1",
+            };
+            let secret = SecretRef::secret(id, home);
+            judged(&grant(&arn(pattern), ""), |access| access.secret = secret).principal
+                == PolicyVerdict::Yes
+        };
+        for (pattern, id, expected) in [
+            ("prod/db-??????", "prod/db", true),
+            ("prod/db-??????", &*arn("prod/db"), true),
+            ("prod/db-??????", &*arn("prod/db-AbCdEf"), true),
+            ("prod/db-??????", "prod/db-master", false),
+            ("prod/db-??????", &*arn("prod/db-master-AbCdEf"), false),
+            ("prod/db-master-??????", "prod/db-master", true),
+            ("prod/db-*", "prod/db-master", true),
+            ("prod/db-??ster-??????", "prod/db-master", true),
+            ("prod/*-??????", "prod/db-master", true),
+        ] {
+            assert_eq!(covered(pattern, id), expected, "{pattern} {id}");
+        }
     }
 
     #[test]

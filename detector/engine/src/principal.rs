@@ -85,7 +85,8 @@ impl Principal {
             .or_else(|| self.id.clone())
     }
 
-    /// ARN of the role of a person: a grant that names it covers everybody on it. `None` for others.
+    /// ARN of the role of a person: a grant that names it covers everybody on it. `None` for
+    /// others.
     #[must_use]
     pub fn role_of_person(&self) -> Option<&str> {
         let (id, person) = (self.id.as_deref()?, self.session.as_deref()?);
@@ -233,9 +234,10 @@ impl<'r> Principal<Cow<'r, str>> {
         }
         let session = person.or(session);
         self.id = match (role, session) {
-            // All users of a permission set of IAM Identity Center share one role, as those of other
-            // federations do, and only the session name identifies the person. Sessions of software are named after tasks and
-            // instances: as principals of their own, they would always be new.
+            // All users of a permission set of IAM Identity Center share one role, as those of
+            // other federations do, and only the session name identifies the person. Sessions of
+            // software are named after tasks and instances: as principals of their own, they would
+            // always be new.
             (Some(role), Some(person)) if self.kind == PrincipalKind::Human => {
                 Some(format!("{role}/{person}").into())
             }

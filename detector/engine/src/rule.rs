@@ -10,13 +10,16 @@ pub mod load;
 pub mod needs;
 pub(crate) mod source;
 mod target;
+mod unreadable;
 pub(crate) mod values;
 pub mod vars;
 
 pub use self::target::RuleTarget;
+use self::unreadable::UNREADABLE;
+pub(crate) use self::unreadable::UNREADABLE_RECORD;
 
 use std::cell::OnceCell;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use rsigma_eval::{CompiledRule, Event, compiler::eval_condition};
 use rsigma_parser::ConditionExpr;
@@ -29,7 +32,7 @@ use crate::ids::SharedStr;
 use crate::network::NetworkLists;
 use crate::rule::needs::{DetectionNeeds, NeededCalls};
 use crate::rule::values::{ListedEvent, ValueLists};
-use crate::rule_meta::{RuleLevel, RuleMeta};
+use crate::rule_meta::RuleMeta;
 
 /// A rule about single events.
 #[derive(Debug)]
@@ -119,26 +122,6 @@ impl WindowCondition {
         }
     }
 }
-
-/// In [`Matches`], the index of the built-in rule about records that could not be read.
-pub(crate) const UNREADABLE_RECORD: usize = usize::MAX;
-
-/// The built-in rule about records that could not be read.
-static UNREADABLE: LazyLock<Arc<RuleMeta>> = LazyLock::new(|| {
-    let texts = |texts: &[&str]| texts.iter().map(ToString::to_string).collect();
-    Arc::new(RuleMeta {
-        id: "0d6cf7f1-6a52-4d38-9c07-2f1c35b8d9e4".to_owned(),
-        title: "Record Could Not Be Read".to_owned(),
-        level: RuleLevel::Medium,
-        tags: texts(&["attack.stealth", "attack.t1562.008"]),
-        false_positives: texts(&[
-            "A file that was damaged on the way; fetch it again and compare its digest \
-             (secretrail verify)",
-        ]),
-        references: texts(&["https://attack.mitre.org/techniques/T1562/008/"]),
-        file: "built in".to_owned(),
-    })
-});
 
 /// Rules that have been read and checked.
 #[derive(Debug, Default)]

@@ -10,18 +10,17 @@
 //! The same memory holds the profile of each principal: its networks, clients and methods, and how
 //! many different secrets it reads in a day.
 
+mod judge;
 mod keys;
 
 use ahash::{HashMap, HashSet};
 
-use self::keys::{AccessKeys, SECRET_SLOTS, needed_for};
+pub use self::judge::NoveltyJudge;
+use self::keys::needed_for;
 pub use self::keys::{item_of, remembered, remembered_change};
 use crate::access::Access;
 use crate::ids::SharedStr;
-use crate::limits::{
-    DAY_SECS, HABIT_SECS, OLD_HABIT_SECS, PROFILE_DAYS, PROFILE_QUANTILE, SEEN_GRAINS,
-    SEEN_LOOKBACK_SECS, SEEN_WARM_UP_SECS,
-};
+use crate::limits::{SEEN_GRAINS, SEEN_LOOKBACK_SECS, SEEN_WARM_UP_SECS};
 use crate::time::EventTime;
 
 /// Whether something was seen before.
@@ -57,6 +56,8 @@ pub struct SeenVerdicts {
     pub principal: Novelty,
     /// The region, among the reads of the secret's account.
     pub region: Novelty,
+    /// The principal with this secret, as a habit.
+    pub usual: Novelty,
     /// The principal with this network. `known` too for a principal whose networks never repeat.
     pub source: Novelty,
     /// The network, among the reads of the secret's account.
@@ -243,179 +244,6 @@ fn by_key(
             .add(time, lookback.grain_secs());
     }
     known
-}
-
-/// Judges novelty by recorded sightings.
-#[derive(Debug)]
-pub struct NoveltyJudge {
-    lookback: LookbackPeriods,
-    known: HashMap<SharedStr, SeenTimes>,
-}
-
-impl NoveltyJudge {
-    /// Starts from the times that a store has recorded.
-    #[must_use]
-    pub fn new(
-        lookback: LookbackPeriods,
-        known: impl IntoIterator<Item = (SharedStr, SeenTimes)>,
-    ) -> Self {
-        Self {
-            lookback,
-            known: known.into_iter().collect(),
-        }
-    }
-
-    /// Starts from accesses, and the times at which the logs of accounts begin.
-    #[must_use]
-    pub fn of<'a>(
-        lookback: LookbackPeriods,
-        since: impl IntoIterator<Item = Sighting>,
-        accesses: impl IntoIterator<Item = &'a Access>,
-    ) -> Self {
-        let sightings = accesses.into_iter().flat_map(remembered);
-        Self {
-            lookback,
-            known: by_key(since.into_iter().chain(sightings), lookback),
-        }
-    }
-
-    /// Judges an access by what was seen before its event time. Accesses in the same second do not
-    /// make each other known.
-    #[must_use]
-    pub fn judge(&self, access: &Access) -> SeenVerdicts {
-        let time = access.head.time;
-        let since = self
-            .known
-            .get(&since_key(&access.head.account))
-            .and_then(SeenTimes::first);
-        let keys = AccessKeys::of(access);
-        let novelty = |key: &Option<SharedStr>| match key {
-            Some(key) => self.novelty(key, since, time),
-            None => Novelty::Unknown,
-        };
-        let was_settled = |key: &SharedStr| self.is_habit(key, time);
-        let is_known_for = |secs: i64| {
-            let before = time.plus(-secs.min(self.lookback.warm_up_secs));
-            let principal = keys.principal.as_ref();
-            principal.is_some_and(|principal| self.is_known_from(principal, time, before))
-        };
-        let is_settled = is_known_for(HABIT_SECS);
-        let new = |since: Option<EventTime>| match since {
-            Some(since) if since <= time.plus(-self.lookback.warm_up_secs) => Novelty::First,
-            _ => Novelty::Unknown,
-        };
-        let settled_novelty = |key: &Option<SharedStr>| match key {
-            Some(key) if was_settled(key) => Novelty::Known,
-            Some(_) => new(since),
-            None => Novelty::Unknown,
-        };
-        let habit = |key: &Option<SharedStr>| match settled_novelty(key) {
-            Novelty::First if !is_settled => Novelty::Unknown,
-            novelty => novelty,
-        };
-        let profile = &keys.profile;
-        let mut slots = profile.roam_slots().peekable();
-        let roams = slots.peek().is_some() && slots.all(|slot| was_settled(&slot));
-        let day = time.plus(-DAY_SECS);
-        SeenVerdicts {
-            principal_secret: novelty(&keys.principal_secret),
-            principal: novelty(&keys.principal),
-            region: novelty(&keys.region),
-            source: match habit(&keys.source) {
-                Novelty::First if roams => Novelty::Known,
-                novelty => novelty,
-            },
-            account_source: settled_novelty(&keys.account_source),
-            class: habit(&profile.class),
-            client: habit(&profile.client),
-            method: habit(&profile.method),
-            person: novelty(&profile.person),
-            hour: match profile.hours.first() {
-                Some(_) if profile.hours.iter().any(was_settled) => Novelty::Known,
-                // Hours are a habit only after a week of work.
-                Some(_) if is_known_for(PROFILE_DAYS as i64 * DAY_SECS) => Novelty::First,
-                _ => Novelty::Unknown,
-            },
-            is_fresh: keys.created.is_some_and(|key| {
-                let created = self.known.get(&key);
-                created.is_some_and(|times| times.any_from(day, time.plus(1)))
-            }),
-            rotates: profile.rotates.as_ref().is_some_and(was_settled),
-            secrets_a_day: self.secrets_a_day(profile.secret_slots(), time),
-        }
-    }
-
-    /// Whether something was seen within the lookback before a time.
-    fn is_known(&self, key: &SharedStr, time: EventTime) -> bool {
-        self.is_known_from(key, time, time)
-    }
-
-    /// Whether something was seen within the lookback of a time, and before another one.
-    fn is_known_from(&self, key: &SharedStr, time: EventTime, before: EventTime) -> bool {
-        let oldest = time.plus(-self.lookback.lookback_secs);
-        let grain_secs = self.lookback.grain_secs();
-        let times = self.known.get(key);
-        times.is_some_and(|times| times.any_between(oldest, before, grain_secs))
-    }
-
-    /// Whether something is a habit at a time: it was seen some days before, and on more than one
-    /// day, or long before. An intruder must not become known by his first reads.
-    fn is_habit(&self, key: &SharedStr, time: EventTime) -> bool {
-        let before = |secs: i64| time.plus(-secs.min(self.lookback.warm_up_secs));
-        let often = || {
-            let oldest = time.plus(-self.lookback.lookback_secs);
-            let grain_secs = self.lookback.grain_secs();
-            let times = self.known.get(key);
-            times.is_some_and(|times| times.count_between(oldest, time, grain_secs) > 1)
-        };
-        self.is_known_from(key, time, before(HABIT_SECS))
-            && (self.is_known_from(key, time, before(OLD_HABIT_SECS)) || often())
-    }
-
-    fn novelty(&self, key: &SharedStr, since: Option<EventTime>, time: EventTime) -> Novelty {
-        // Known needs no warm-up: one sighting proves it, however short the logs are.
-        if self.is_known(key, time) {
-            Novelty::Known
-        } else if since.is_some_and(|since| since <= time.plus(-self.lookback.warm_up_secs)) {
-            Novelty::First
-        } else {
-            Novelty::Unknown
-        }
-    }
-
-    /// A high quantile of the number of different secrets on the days before that of a time.
-    ///
-    /// Each secret falls into one of a few slots, and the slots of a day are counted: of `n` secrets
-    /// in `m` slots, `m * (1 - 1/e^(n/m))` are taken (linear counting).
-    fn secrets_a_day(
-        &self,
-        slots: impl Iterator<Item = SharedStr>,
-        time: EventTime,
-    ) -> Option<u64> {
-        let today = grain(time, DAY_SECS);
-        let oldest = grain(time.plus(-self.lookback.lookback_secs), DAY_SECS);
-        let mut days: HashMap<i64, u64> = HashMap::default();
-        for slot in slots {
-            let times = self.known.get(&slot).into_iter().flat_map(SeenTimes::iter);
-            let seen: HashSet<i64> = times.map(|time| grain(time, DAY_SECS)).collect();
-            for day in seen {
-                if oldest <= day && day < today {
-                    *days.entry(day).or_default() += 1;
-                }
-            }
-        }
-        let mut taken: Vec<u64> = days.into_values().collect();
-        if taken.len() < PROFILE_DAYS {
-            return None;
-        }
-        taken.sort_unstable();
-        let busy = taken.len() * PROFILE_QUANTILE / 100;
-        let busy = taken.get(busy.min(taken.len() - 1)).copied()?;
-        let slots = SECRET_SLOTS as f64;
-        // A full table would stand for any number.
-        let free = (slots - busy as f64).max(0.5);
-        Some((slots * (slots / free).ln()).round() as u64)
-    }
 }
 
 #[cfg(test)]

@@ -4,14 +4,14 @@
 //! Source: AWS CloudTrail user guide, "CloudTrail record contents" and "CloudTrail userIdentity
 //! element".
 
+mod odd;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-
-use crate::time::EventTime;
 
 /// A scalar as text: strings as they are, numbers and booleans as written. Null is `None`; arrays
 /// and objects are empty text.
@@ -295,46 +295,6 @@ pub struct CloudTrailRecord<'a> {
     pub session_credential_from_console: LenientScalar<'a>,
 }
 
-impl CloudTrailRecord<'_> {
-    /// Whether a field may have another type or form than documented, so that the record must be
-    /// brought into the documented form first. `true` also for some empty texts.
-    pub(crate) fn is_odd(&self) -> bool {
-        let parameters = &self.request_parameters;
-        // An empty text may stand for an array or object, which the tolerant parse has to look at.
-        let scalars = [
-            &self.event_version,
-            &self.event_source,
-            &self.event_name,
-            &self.aws_region,
-            &self.source_ip_address,
-            &self.user_agent,
-            &self.error_code,
-            &self.error_message,
-            &self.event_id,
-            &self.shared_event_id,
-            &self.recipient_account_id,
-            &self.vpc_endpoint_id,
-            &self.event_type,
-            &parameters.secret_id,
-            &parameters.name,
-            &parameters.path,
-            &parameters.encryption_context.secret_arn,
-            &parameters.encryption_context.parameter_arn,
-        ];
-        let time = self.event_time.get();
-        self.user_identity.1
-            || self.user_identity.is_odd()
-            || parameters.1
-            || self.resources.1
-            || parameters.secret_id_list.1
-            || parameters.names.1
-            || parameters.encryption_context.1
-            || self.addendum.1
-            || scalars.iter().any(|scalar| scalar.is_empty())
-            || time.is_none_or(|time| EventTime::parse(time).is_none())
-    }
-}
-
 /// `userIdentity`: the caller.
 #[derive(Debug, Clone, Default, Hash, serde::Deserialize)]
 pub struct UserIdentity<'a> {
@@ -368,24 +328,6 @@ pub struct UserIdentity<'a> {
     /// `onBehalfOf`: the person behind an IAM Identity Center call.
     #[serde(borrow, default, rename = "onBehalfOf")]
     pub on_behalf_of: LenientObject<OnBehalfOf<'a>>,
-}
-
-impl UserIdentity<'_> {
-    /// Like [`CloudTrailRecord::is_odd`], of the fields below.
-    fn is_odd(&self) -> bool {
-        let kind = self.kind.0.as_deref();
-        let is_named = kind.is_none_or(|kind| kind.starts_with(|c: char| c.is_ascii_alphabetic()));
-        let is_empty = LenientScalar::is_empty;
-        !is_named
-            || is_empty(&self.arn)
-            || is_empty(&self.principal_id)
-            || is_empty(&self.account_id)
-            || is_empty(&self.user_name)
-            || is_empty(&self.invoked_by)
-            || self.session_context.1
-            || self.session_context.session_issuer.1
-            || self.on_behalf_of.1
-    }
 }
 
 impl<'a> UserIdentity<'a> {

@@ -141,14 +141,15 @@ number and s, m, h or d, as in `1h`",
         ),
         (
             own("rate_multiplier: 5"),
-            "r.yml:11: \"t\": secretrail.rate_multiplier: works on an event_count only; \
+            "r.yml:11: \"t\": secretrail.rate_multiplier: works on an event_count or a \
+value_count only; \
 write a correlation",
         ),
         (
             spike("principal.arn", "5"),
             "r.yml:21: \"c\": secretrail.rate_multiplier: needs reads of one secret by \
-one principal; use `type: event_count` and `group-by: [principal.arn, \
-secret.name]`",
+one principal, or different secrets of one; use `type: event_count` and `group-by: [principal.arn, \
+secret.name]`, or `type: value_count`, `field: secret.id` and `group-by: [principal.arn]`",
         ),
         (
             spike("principal.arn, secret.name", "-1"),

@@ -86,8 +86,8 @@ const NOTHING_PROVEN: &str = "nothing was proven; this says nothing about the lo
 const NO_TREE: &str = "no digests or logs of this selection in an AWSLogs tree";
 
 /// The exit code by the findings alone. Unproven files beside proven ones do not fail the run: the
-/// newest digest of a copy is always unproven. Logs without any digest do: who removes all of them leaves nothing that
-/// could be found wrong.
+/// newest digest of a copy is always unproven. Logs without any digest do: who removes all of them
+/// leaves nothing that could be found wrong.
 fn findings_code(findings: &[ChainFinding], evidence: &ChainFiles) -> u8 {
     let has = |verdict| findings.iter().any(|finding| finding.verdict == verdict);
     if has(FileVerdict::Unreadable) {

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use super::WindowMatch;
 use crate::access::AccessMethod;
 use crate::evidence::Evidence;
-use crate::observation::CallOutcome;
+use crate::ids::SharedStr;
+use crate::observation::{CallOutcome, SourceKind};
 use crate::rule_meta::RuleMeta;
 
 /// The summary of sorted evidence that names `secrets` distinct secrets.
@@ -61,10 +62,30 @@ fn region(evidence: &[Evidence]) -> String {
     one_or_number(evidence.iter().map(|e| &*e.head.region), "regions").unwrap_or_default()
 }
 
-/// The source address or service, or the number of sources.
+/// Sources that are named; of more, only the number is given.
+const NAMED_SOURCES: usize = 5;
+
+/// The source address or service, or the number of sources and their names if they are few.
 fn source(evidence: &[Evidence]) -> String {
-    let addresses = evidence.iter().filter_map(|e| e.head.source.ip.as_deref());
-    one_or_number(addresses, "sources").unwrap_or_else(|| "an unknown source".to_owned())
+    // The service that called KMS is no second machine of the reader.
+    let is_own = |e: &&Evidence| {
+        let access = e.access.as_deref();
+        access.is_none_or(|access| access.method != AccessMethod::DecryptOnly)
+            && e.head.source.kind != SourceKind::Internal
+    };
+    let address = |e: &'_ Evidence| e.head.source.ip.clone();
+    let own = evidence.iter().filter(is_own).filter_map(address);
+    let mut distinct: BTreeSet<SharedStr> = own.collect();
+    if distinct.is_empty() {
+        distinct = evidence.iter().filter_map(address).collect();
+    }
+    let names: Vec<&str> = distinct.iter().map(|name| &**name).collect();
+    match names.as_slice() {
+        [] => "an unknown source".to_owned(),
+        [one] => (*one).to_owned(),
+        few if few.len() <= NAMED_SOURCES => format!("{} sources ({})", few.len(), few.join(", ")),
+        many => format!("{} sources", many.len()),
+    }
 }
 
 /// The value if there is only one, otherwise the number of distinct values; `None` if there are
@@ -232,7 +253,8 @@ mod tests {
         let reported = said(&[read("e1", |_| {}), elsewhere.clone()], 1, Some(2));
         assert!(
             reported.starts_with(
-                "2 principals read or tried to read /db, 2 calls from 2 sources in 2 regions "
+                "2 principals read or tried to read /db, 2 calls from 2 sources \
+                 (198.51.100.7, 203.0.113.9) in 2 regions "
             ),
             "{reported}"
         );

@@ -238,8 +238,8 @@ pub fn row(
     }
 }
 
-/// Whether a record says who called and where: the Decrypt of a row of a query without these columns
-/// may be in another correlation group.
+/// Whether a record says who called and where: the Decrypt of a row of a query without these
+/// columns may be in another correlation group.
 fn tells_group(head: &EventHeader) -> bool {
     let principal = &head.principal;
     let has_caller = principal.actor.is_some() || principal.principal_id.is_some();

@@ -99,6 +99,8 @@ fn before_suffix(literal: &[u8]) -> Option<&[u8]> {
 mod tests {
     use proptest::prelude::*;
 
+    use crate::events_for_tests::HOME;
+    use crate::ids::{SecretRef, SecretStore};
     use crate::policy::AccessPolicy;
 
     proptest! {
@@ -117,9 +119,10 @@ mod tests {
             }
             let policy: AccessPolicy = policy.parse().unwrap();
             let subjects = [format!("arn:aws:ssm:r:1:parameter/{known}{end}")];
+            let parameter = SecretRef::unnamed(SecretStore::Ssm, HOME);
             let all = 0..policy.grants.len();
             let covering: Vec<usize> =
-                all.filter(|n| policy.grants[*n].covers(&subjects)).collect();
+                all.filter(|n| policy.grants[*n].covers(&subjects, &parameter)).collect();
             if let Some(found) = policy.index.as_ref().unwrap().candidates(&subjects) {
                 prop_assert!(covering.iter().all(|grant| found.contains(grant)));
             }

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::RowRecord;
 use super::structs;
@@ -237,19 +237,7 @@ const RESOURCE: [&str; 2] = ["resourcetype", "resourcename"];
 
 /// The name of the secret, from the resources of a row that does not tell what was requested.
 fn requested(record: &mut Map<String, Value>, columns: &BTreeMap<String, &[u8]>) {
-    let listed = record.get("resources").and_then(Value::as_array);
-    let mut named: Vec<(String, String)> = Vec::new();
-    for resource in listed.into_iter().flatten() {
-        let field = |names: [&str; 2]| {
-            let found = names.iter().find_map(|name| resource.get(*name)?.as_str());
-            found.unwrap_or_default().to_owned()
-        };
-        let kind = field(["resourceType", "ResourceType"]);
-        named.push((kind, field(["resourceName", "ResourceName"])));
-    }
-    let cell = |name: &str| columns.get(name).and_then(|value| text_of(value));
-    let [kind, name] = RESOURCE.map(cell);
-    named.extend(name.map(|name| (kind.unwrap_or_default().into_owned(), name.into_owned())));
+    let named = named_resources(record, columns);
     let of = |kind: &str| {
         let mut names = named
             .iter()
@@ -259,15 +247,37 @@ fn requested(record: &mut Map<String, Value>, columns: &BTreeMap<String, &[u8]>)
     let api = record.get("eventName").and_then(Value::as_str);
     let parameters = match api {
         Some("GetSecretValue") => {
-            of("AWS::SecretsManager::Secret").map(|name| serde_json::json!({"secretId": name}))
+            of("AWS::SecretsManager::Secret").map(|name| json!({"secretId": name}))
         }
         // Whether the value was asked for in plain text is unknown: a Decrypt may be missing, and
         // proves nothing.
-        Some("GetParameter" | "GetParameters") => of("AWS::SSM::Parameter")
-            .map(|name| serde_json::json!({"name": name, "withDecryption": true})),
+        Some("GetParameter" | "GetParameters") => {
+            of("AWS::SSM::Parameter").map(|name| json!({"name": name, "withDecryption": true}))
+        }
         _ => None,
     };
     record.extend(parameters.map(|parameters| ("requestParameters".to_owned(), parameters)));
+}
+
+/// Types and names of the resources of a row.
+fn named_resources(
+    record: &Map<String, Value>,
+    columns: &BTreeMap<String, &[u8]>,
+) -> Vec<(String, String)> {
+    let listed = record.get("resources").and_then(Value::as_array);
+    let listed = listed.into_iter().flatten().map(|resource| {
+        let kind = first_text(resource, ["resourceType", "ResourceType"]);
+        (kind, first_text(resource, ["resourceName", "ResourceName"]))
+    });
+    let [kind, name] = RESOURCE.map(|name| columns.get(name).and_then(|value| text_of(value)));
+    let alone = name.map(|name| (kind.unwrap_or_default().into_owned(), name.into_owned()));
+    listed.chain(alone).collect()
+}
+
+/// The first of these fields that is a text.
+fn first_text(object: &Value, names: [&str; 2]) -> String {
+    let found = names.iter().find_map(|name| object.get(*name)?.as_str());
+    found.unwrap_or_default().to_owned()
 }
 
 /// Columns that hold a whole record.
@@ -361,8 +371,8 @@ fn time(record: &mut Map<String, Value>) {
     }
 }
 
-/// `21/04/2025, 09:45:54.000`, where the order of day and month shows, and `4/21/2025, 9:45:54.000 AM`,
-/// in which the month is first; other texts are `None`.
+/// `21/04/2025, 09:45:54.000`, where the order of day and month shows, and `4/21/2025, 9:45:54.000
+/// AM`, in which the month is first; other texts are `None`.
 fn of_spreadsheet(text: &str) -> Option<String> {
     let (date, clock) = text.split_once([',', ' '])?;
     let mut parts = date.split('/').map(str::parse::<u32>);
@@ -407,7 +417,6 @@ fn of_spreadsheet(text: &str) -> Option<String> {
 mod tests {
     use super::*;
     use crate::shallow::TopLevel;
-    use serde_json::json;
 
     fn record_of(row: &Value) -> Option<(Value, RecordShape)> {
         let row = row.to_string();

@@ -206,8 +206,8 @@ fields! {
         "labels of the lists of networks (`--networks`) that contain the address"
         |s| labels(s);
     "client.family" false
-        "program of the user agent: `aws-cli`, `boto3`, `terraform`, `browser`, `kali` …, else its \
-         first word in lower case"
+        "program of the user agent: `aws-cli`, `boto3`, `terraform`, `browser`, `kali` …, else \
+         its first word in lower case"
         |s| Some(EventValue::Str(client(s)?.family));
     "client.version" false
         "version of the program"
@@ -266,26 +266,31 @@ fields! {
     "seen.region" true
         "the same for the region and any read in the secret's account; final evaluation only"
         |s| novelty(s.seen, |s| s.region);
+    "seen.usual" true
+        "the same for the principal and the secret as a habit: known when seen on two days, the \
+         first three days ago, or ten days ago, so that an intruder does not become known by the \
+         first reads; final evaluation only"
+        |s| novelty(s.seen, |s| s.usual);
     "seen.source" true
         "the same for the principal and this network (the VPC endpoint, or the /24 or /48 of the \
-         address); `known` too for a principal whose networks never repeat; known when seen on two days, \
-         the first three days ago, or ten days ago; final evaluation only"
+         address); `known` too for a principal whose networks never repeat; known when seen on \
+         two days, the first three days ago, or ten days ago; final evaluation only"
         |s| novelty(s.seen, |s| s.source);
     "seen.account_source" true
         "the same for the network and any read in the secret's account; final evaluation only"
         |s| novelty(s.seen, |s| s.account_source);
     "seen.class" true
         "the same for the principal and this kind of network: private, VPC endpoint or public; \
-         known when seen on two days, \
-         the first three days ago, or ten days ago; final evaluation only"
+         known when seen on two days, the first three days ago, or ten days ago; final evaluation \
+         only"
         |s| novelty(s.seen, |s| s.class);
     "seen.client" true
-        "the same for the principal and this program (`client.family`); known when seen on two days, \
-         the first three days ago, or ten days ago; final evaluation only"
+        "the same for the principal and this program (`client.family`); known when seen on two \
+         days, the first three days ago, or ten days ago; final evaluation only"
         |s| novelty(s.seen, |s| s.client);
     "seen.method" true
-        "the same for the principal and `access.method`; known when seen on two days, \
-         the first three days ago, or ten days ago; final evaluation only"
+        "the same for the principal and `access.method`; known when seen on two days, the first \
+         three days ago, or ten days ago; final evaluation only"
         |s| novelty(s.seen, |s| s.method);
     "seen.person" true
         "the same for the person behind the session, with whatever role; `unknown` for others; \
@@ -296,11 +301,12 @@ fields! {
          others, and until the person has read for five days; final evaluation only"
         |s| novelty(s.seen, |s| s.hour);
     "secret.fresh" true
-        "`true` when the log has the secret's creation within the day before; final evaluation only"
+        "`true` when the log has the secret's creation within the day before; final evaluation \
+         only"
         |s| yes(s.seen?.is_fresh);
     "profile.rotates" true
-        "`true` for a principal that reads pending versions (`AWSPENDING`), as a function does that \
-         rotates secrets; from three days after the first such read; final evaluation only"
+        "`true` for a principal that reads pending versions (`AWSPENDING`), as a function does \
+         that rotates secrets; from three days after the first such read; final evaluation only"
         |s| yes(s.seen?.rotates);
     "profile.distinct_secrets_day" true
         "about how many different secrets the principal reads on a busy day (90th percentile of \

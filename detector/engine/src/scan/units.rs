@@ -153,8 +153,8 @@ impl UnitSink<'_, '_> {
         }
     }
 
-    /// Handles a value in a known envelope that names a service and gave no record. `keys` are those
-    /// of the envelope if it gave none at all.
+    /// Handles a value in a known envelope that names a service and gave no record. `keys` are
+    /// those of the envelope if it gave none at all.
     fn lost(&mut self, value: &[u8], keys: &[String]) {
         let is_broken = value.starts_with(b"{") && normalized(value).is_none();
         if is_broken {

@@ -533,8 +533,8 @@ mod tests {
         );
     }
 
-    /// A digest that somebody has put beside the others: unsigned, with wrong words about the one of
-    /// this hour, and with another hash of its log.
+    /// A digest that somebody has put beside the others: unsigned, with wrong words about the one
+    /// of this hour, and with another hash of its log.
     fn planted(evidence: &mut ChainFiles, about: u32) -> String {
         let previous = &evidence.digests[&digest_key(about)];
         let mut read = made(about + 1, Some(previous), &[(&log_at(about), "cc")]);

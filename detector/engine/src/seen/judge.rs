@@ -1,0 +1,348 @@
+//! Judges what is new about an access by recorded sightings.
+
+use ahash::{HashMap, HashSet};
+
+use super::keys::{AccessKeys, SECRET_SLOTS};
+use super::{
+    LookbackPeriods, Novelty, SeenTimes, SeenVerdicts, Sighting, by_key, grain, remembered,
+    since_key,
+};
+use crate::access::Access;
+use crate::ids::SharedStr;
+use crate::limits::{DAY_SECS, HABIT_SECS, OLD_HABIT_SECS, PROFILE_DAYS, PROFILE_QUANTILE};
+use crate::time::EventTime;
+
+/// Judges novelty by recorded sightings.
+#[derive(Debug)]
+pub struct NoveltyJudge {
+    lookback: LookbackPeriods,
+    known: HashMap<SharedStr, SeenTimes>,
+}
+
+/// The judgement about one access.
+struct AccessJudgement<'j> {
+    known: &'j HashMap<SharedStr, SeenTimes>,
+    lookback: LookbackPeriods,
+    keys: AccessKeys,
+    time: EventTime,
+    /// When the logs of the account begin.
+    since: Option<EventTime>,
+}
+
+impl NoveltyJudge {
+    /// Starts from the times that a store has recorded.
+    #[must_use]
+    pub fn new(
+        lookback: LookbackPeriods,
+        known: impl IntoIterator<Item = (SharedStr, SeenTimes)>,
+    ) -> Self {
+        Self {
+            lookback,
+            known: known.into_iter().collect(),
+        }
+    }
+
+    /// Starts from accesses, and the times at which the logs of accounts begin.
+    #[must_use]
+    pub fn of<'a>(
+        lookback: LookbackPeriods,
+        since: impl IntoIterator<Item = Sighting>,
+        accesses: impl IntoIterator<Item = &'a Access>,
+    ) -> Self {
+        let sightings = accesses.into_iter().flat_map(remembered);
+        Self {
+            lookback,
+            known: by_key(since.into_iter().chain(sightings), lookback),
+        }
+    }
+
+    /// Judges an access by what was seen before its event time. Accesses in the same second do not
+    /// make each other known.
+    #[must_use]
+    pub fn judge(&self, access: &Access) -> SeenVerdicts {
+        let since = self.known.get(&since_key(&access.head.account));
+        let judgement = AccessJudgement {
+            known: &self.known,
+            lookback: self.lookback,
+            keys: AccessKeys::of(access),
+            time: access.head.time,
+            since: since.and_then(SeenTimes::first),
+        };
+        judgement.verdicts()
+    }
+}
+
+impl AccessJudgement<'_> {
+    fn verdicts(&self) -> SeenVerdicts {
+        let keys = &self.keys;
+        let profile = &keys.profile;
+        SeenVerdicts {
+            principal_secret: self.novelty(keys.principal_secret.as_ref()),
+            principal: self.novelty(keys.principal.as_ref()),
+            region: self.novelty(keys.region.as_ref()),
+            usual: self.habit(keys.principal_secret.as_ref()),
+            source: match self.own_habit(keys.source.as_ref()) {
+                Novelty::First if self.roams() => Novelty::Known,
+                novelty => novelty,
+            },
+            account_source: self.habit(keys.account_source.as_ref()),
+            class: self.own_habit(profile.class.as_ref()),
+            client: self.own_habit(profile.client.as_ref()),
+            method: self.own_habit(profile.method.as_ref()),
+            person: self.habit(profile.person.as_ref()),
+            hour: self.hour(),
+            is_fresh: self.is_fresh(),
+            rotates: profile
+                .rotates
+                .as_ref()
+                .is_some_and(|key| self.is_habit(key)),
+            secrets_a_day: self.secrets_a_day(),
+        }
+    }
+
+    /// Whether something was seen before; one sighting is enough.
+    fn novelty(&self, key: Option<&SharedStr>) -> Novelty {
+        match key {
+            // Known needs no warm-up: one sighting proves it, however short the logs are.
+            Some(key) if self.is_known_before(key, self.time) => Novelty::Known,
+            Some(_) => self.new(),
+            None => Novelty::Unknown,
+        }
+    }
+
+    /// Whether something is a habit.
+    fn habit(&self, key: Option<&SharedStr>) -> Novelty {
+        match key {
+            Some(key) if self.is_habit(key) => Novelty::Known,
+            Some(_) => self.new(),
+            None => Novelty::Unknown,
+        }
+    }
+
+    /// Whether something is a habit of the principal, who may be too new to have any.
+    fn own_habit(&self, key: Option<&SharedStr>) -> Novelty {
+        match self.habit(key) {
+            Novelty::First if !self.principal_is_known_for(HABIT_SECS) => Novelty::Unknown,
+            novelty => novelty,
+        }
+    }
+
+    /// The verdict about what was not seen.
+    fn new(&self) -> Novelty {
+        let warm = self.before(self.lookback.warm_up_secs);
+        if self.since.is_some_and(|since| since <= warm) {
+            Novelty::First
+        } else {
+            Novelty::Unknown
+        }
+    }
+
+    /// Whether the networks of the principal never repeat.
+    fn roams(&self) -> bool {
+        let mut slots = self.keys.profile.roam_slots().peekable();
+        slots.peek().is_some() && slots.all(|slot| self.is_habit(&slot))
+    }
+
+    fn hour(&self) -> Novelty {
+        let hours = &self.keys.profile.hours;
+        if hours.iter().any(|hour| self.is_habit(hour)) {
+            Novelty::Known
+        } else if !hours.is_empty() && self.principal_is_known_for(PROFILE_DAYS * DAY_SECS) {
+            Novelty::First
+        } else {
+            Novelty::Unknown
+        }
+    }
+
+    fn is_fresh(&self) -> bool {
+        let created = self
+            .keys
+            .created
+            .as_ref()
+            .and_then(|key| self.known.get(key));
+        let (day, now) = (self.before(DAY_SECS), self.time.plus(1));
+        created.is_some_and(|times| times.any_from(day, now))
+    }
+
+    fn before(&self, secs: i64) -> EventTime {
+        self.time.plus(-secs)
+    }
+
+    /// Whether the principal was seen so long ago.
+    fn principal_is_known_for(&self, secs: i64) -> bool {
+        let before = self.before(secs.min(self.lookback.warm_up_secs));
+        let principal = self.keys.principal.as_ref();
+        principal.is_some_and(|principal| self.is_known_before(principal, before))
+    }
+
+    /// Whether something was seen within the lookback of the access, and before a time.
+    fn is_known_before(&self, key: &SharedStr, before: EventTime) -> bool {
+        let oldest = self.before(self.lookback.lookback_secs);
+        let times = self.known.get(key);
+        times.is_some_and(|times| times.any_between(oldest, before, self.lookback.grain_secs()))
+    }
+
+    /// Whether something was seen some days before, and on more than one day, or long before. An
+    /// intruder must not become known by his first reads.
+    fn is_habit(&self, key: &SharedStr) -> bool {
+        let since = |secs: i64| self.before(secs.min(self.lookback.warm_up_secs));
+        self.is_known_before(key, since(HABIT_SECS))
+            && (self.is_known_before(key, since(OLD_HABIT_SECS)) || self.was_seen_often(key))
+    }
+
+    fn was_seen_often(&self, key: &SharedStr) -> bool {
+        let oldest = self.before(self.lookback.lookback_secs);
+        let grain_secs = self.lookback.grain_secs();
+        let times = self.known.get(key);
+        times.is_some_and(|times| times.count_between(oldest, self.time, grain_secs) > 1)
+    }
+
+    /// A high quantile of the number of different secrets on the days before that of the access;
+    /// `None` where too few days are known.
+    fn secrets_a_day(&self) -> Option<u64> {
+        let today = grain(self.time, DAY_SECS);
+        let oldest = grain(self.before(self.lookback.lookback_secs), DAY_SECS);
+        let mut days: HashMap<i64, u64> = HashMap::default();
+        for slot in self.keys.profile.secret_slots() {
+            let times = self.known.get(&slot).into_iter().flat_map(SeenTimes::iter);
+            let seen: HashSet<i64> = times.map(|time| grain(time, DAY_SECS)).collect();
+            let in_range = seen.into_iter().filter(|day| (oldest..today).contains(day));
+            in_range.for_each(|day| *days.entry(day).or_default() += 1);
+        }
+        let mut taken: Vec<u64> = days.into_values().collect();
+        if (taken.len() as i64) < PROFILE_DAYS {
+            return None;
+        }
+        taken.sort_unstable();
+        let busy = taken.len() * PROFILE_QUANTILE / 100;
+        let busy = taken.get(busy.min(taken.len() - 1)).copied()?;
+        Some(counted(busy))
+    }
+}
+
+/// The number of secrets that take so many slots.
+///
+/// Each secret falls into one of a few slots: of `n` secrets in `m` slots, `m * (1 - 1/e^(n/m))`
+/// are taken (linear counting).
+fn counted(taken: u64) -> u64 {
+    let slots = SECRET_SLOTS as f64;
+    // A full table would stand for any number.
+    let free = (slots - taken as f64).max(0.5);
+    (slots * (slots / free).ln()).round() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::access::sample;
+    use crate::principal::PrincipalKind;
+
+    /// A read of [`sample`]'s secret by its principal at a time.
+    fn at(secs: i64, change: impl FnOnce(&mut Access)) -> Access {
+        let mut access = sample();
+        Arc::make_mut(&mut access.head).time = EventTime(secs);
+        change(&mut access);
+        access
+    }
+
+    fn from(ip: &str) -> impl FnOnce(&mut Access) {
+        let ip = SharedStr::from(ip);
+        move |access: &mut Access| {
+            let head = Arc::make_mut(&mut access.head);
+            Arc::make_mut(&mut head.source).ip = Some(ip);
+        }
+    }
+
+    fn judged(history: &[Access], access: &Access) -> SeenVerdicts {
+        let since = Sighting {
+            key: since_key(&access.head.account),
+            time: EventTime(0),
+        };
+        NoveltyJudge::of(LookbackPeriods::default(), [since], history).judge(access)
+    }
+
+    fn day(day: i64) -> i64 {
+        day * DAY_SECS + 36_000
+    }
+
+    #[test]
+    fn an_intruder_does_not_become_known_by_the_first_reads() {
+        let mut history: Vec<Access> = (0..20).map(|n| at(day(n), from("10.0.0.1"))).collect();
+        let source =
+            |history: &[Access], on: i64| judged(history, &at(day(on), from("203.0.113.7"))).source;
+        assert_eq!(source(&history, 20), Novelty::First);
+        history.push(at(day(20), from("203.0.113.7")));
+        assert_eq!(source(&history, 21), Novelty::First);
+        // After some days one day is not enough, and long after it is.
+        assert_eq!(source(&history, 24), Novelty::First);
+        assert_eq!(source(&history, 31), Novelty::Known);
+        history.push(at(day(22), from("203.0.113.7")));
+        assert_eq!(source(&history, 22), Novelty::First);
+        assert_eq!(source(&history, 24), Novelty::Known);
+    }
+
+    #[test]
+    fn a_new_principal_has_no_habits_that_could_be_broken() {
+        let history = [at(day(20), from("10.0.0.1"))];
+        let seen = judged(&history, &at(day(21), from("203.0.113.7")));
+        assert_eq!(
+            (seen.source, seen.class),
+            (Novelty::Unknown, Novelty::Unknown)
+        );
+        assert_eq!(seen.account_source, Novelty::First);
+    }
+
+    #[test]
+    fn networks_that_never_repeat_are_no_news() {
+        let runner = |n: i64| at(day(n), from(&format!("198.51.{n}.7")));
+        let history: Vec<Access> = (0..20).map(runner).collect();
+        let seen = judged(&history, &runner(30));
+        assert_eq!(seen.source, Novelty::Known);
+        // Another kind of network is.
+        assert_eq!(
+            judged(&history, &at(day(30), from("10.0.0.1"))).source,
+            Novelty::First
+        );
+    }
+
+    #[test]
+    fn the_hours_of_a_person_are_known_give_or_take_one() {
+        let person = |secs: i64| {
+            at(secs, |access| {
+                let head = Arc::make_mut(&mut access.head);
+                Arc::make_mut(&mut head.principal).kind = PrincipalKind::Human;
+            })
+        };
+        let history: Vec<Access> = (0..10).map(|n| person(day(n))).collect();
+        let hour = |secs: i64| judged(&history, &person(secs)).hour;
+        assert_eq!(hour(day(11) + 3_600), Novelty::Known);
+        assert_eq!(hour(day(11) - 7 * 3_600), Novelty::First);
+        assert_eq!(
+            judged(&history, &at(day(11), |_| {})).hour,
+            Novelty::Unknown
+        );
+    }
+
+    #[test]
+    fn the_usual_number_of_secrets_is_that_of_busy_days_and_not_of_the_busiest() {
+        let read = |on: i64, n: usize| {
+            let name = SharedStr::from(format!("/s/{n}"));
+            at(day(on), move |access| access.secret.name = Some(name))
+        };
+        let history: Vec<Access> = (0..20)
+            .flat_map(|on| (0..if on == 3 { 200 } else { 10 }).map(move |n| read(on, n)))
+            .collect();
+        let usual = judged(&history, &read(25, 0)).secrets_a_day.unwrap();
+        assert!((8..=12).contains(&usual), "{usual}");
+        let short: Vec<Access> = (0..4).map(|on| read(on, 0)).collect();
+        assert_eq!(judged(&short, &read(25, 0)).secrets_a_day, None);
+    }
+
+    #[test]
+    fn slots_stand_for_about_as_many_secrets() {
+        assert_eq!((counted(0), counted(1), counted(5)), (0, 1, 5));
+        assert!((100..200).contains(&counted(SECRET_SLOTS)));
+    }
+}
