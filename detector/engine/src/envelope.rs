@@ -63,7 +63,7 @@ pub(crate) fn unwrapped(unit: &[u8]) -> Result<Unwrapped, NoRecord> {
         return Ok(Unwrapped { records, lost });
     }
     let top = TopLevel::of(unit);
-    if is_column(&top) || is_empty_list(&top) {
+    if top.is_whole() && (is_column(&top) || is_empty_list(&top)) {
         return Err(NoRecord::Empty);
     }
     if !names_a_service(unit) {
@@ -165,7 +165,7 @@ fn names_a_service(bytes: &[u8]) -> bool {
     // Insights events name a service inside `insightDetails`, and are no calls.
     memmem::find(bytes, b"eventSource").is_some()
         && memmem::find(bytes, b".amazonaws.com").is_some()
-        && memmem::find(bytes, b"\"insightDetails\"").is_none()
+        && memmem::find(bytes, b"insightDetails").is_none()
 }
 
 /// A search for records.
@@ -303,7 +303,8 @@ impl RecordSearch {
     fn lose(&mut self, value: &[u8]) {
         let text = text_of(value);
         let value = text.as_deref().map_or(value, str::as_bytes);
-        if names_a_service(value) && !is_column(&TopLevel::of(value)) {
+        let top = TopLevel::of(value);
+        if names_a_service(value) && !(top.is_whole() && is_column(&top)) {
             self.lost.push(value.trim_ascii().to_owned());
         }
     }

@@ -425,8 +425,8 @@ mod tests {
                 region: "eu-west-1",
             };
             let secret = SecretRef::secret(id, home);
-            judged(&grant(&arn(pattern), ""), |access| access.secret = secret).principal
-                == PolicyVerdict::Yes
+            let grants = format!("  - secrets: ['{}']\n    principals: ['*']\n", arn(pattern));
+            judged(&grants, |access| access.secret = secret).principal == PolicyVerdict::Yes
         };
         for (pattern, id, expected) in [
             ("prod/db-??????", "prod/db", true),

@@ -115,6 +115,8 @@ struct UnitSink<'s, 'r> {
     is_begun: bool,
     /// Whether the current record is written from a row.
     is_row: bool,
+    /// Whether the last text between units was a key of records: a record lies in pieces.
+    is_fragment: bool,
     scan_result: &'s mut ScanResult,
     /// Takes what was found out of the scan result whenever it is a part.
     take_part: &'s mut dyn FnMut(&mut ScanResult),
@@ -174,6 +176,7 @@ impl<'r> ObjectScanner<'r> {
             is_binary: false,
             is_begun: false,
             is_row: false,
+            is_fragment: false,
             scan_result,
             take_part: &mut |_| {},
         };
@@ -221,6 +224,7 @@ impl<'r> ObjectScanner<'r> {
             is_binary: false,
             is_begun: false,
             is_row: false,
+            is_fragment: false,
             scan_result,
             take_part,
         };

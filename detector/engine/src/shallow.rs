@@ -9,6 +9,7 @@ use memchr::{memchr2, memchr3};
 #[derive(Debug, Default)]
 pub(crate) struct TopLevel<'u> {
     entries: Vec<(Cow<'u, str>, &'u [u8])>,
+    is_whole: bool,
 }
 
 impl<'u> TopLevel<'u> {
@@ -27,7 +28,15 @@ impl<'u> TopLevel<'u> {
             entries.push((decoded(key), value));
             rest = next_item(after);
         }
-        Self { entries }
+        Self {
+            entries,
+            is_whole: rest.starts_with(b"}"),
+        }
+    }
+
+    /// Whether the object was read to its end: behind damage there may be more.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.is_whole
     }
 
     /// The value of a key, as it stands.

@@ -38,7 +38,7 @@ pub enum SplitPiece<'a> {
     Bad {
         /// Why.
         why: MalformedUnit,
-        /// The beginning of the unit, as far as it was kept.
+        /// The beginning of the unit, as far as it was kept; empty where the input ends in it.
         bytes: &'a [u8],
     },
 }
@@ -424,6 +424,7 @@ mod tests {
         for one in [
             r#"{"eventSource":"x","data":[{"y":1}],"a":[]}"#,
             r#"{"data":[],"eventSource":"x"}"#,
+            r#"{"message":"{\"eventSource\":1}","events":[{"y":1}]}"#,
             r#"{"a":{"b":[1]},"messages":[],"result":{"eventSource":"x"}}"#,
         ] {
             check(one, &[one]);
@@ -434,6 +435,32 @@ mod tests {
                 r#"{"y":1}"#,
                 r#"{"z":2,"data":null,"eventSource":"x","n":{"m":[]}}"#,
             ],
+        );
+        check(
+            r#"{"data":[{"y":1}],"eventSource":"x","events":[{"y":2}]}"#,
+            &[
+                r#"{"y":1}"#,
+                r#"{"data":null,"eventSource":"x","events":[{"y":2}]}"#,
+            ],
+        );
+        check(
+            r#"{"data":[{"y":1}],"events":[{"y":2}],"eventSource":"x"}"#,
+            &[
+                r#"{"y":1}"#,
+                r#"{"y":2}"#,
+                r#"{"data":null,"events":null,"eventSource":"x"}"#,
+            ],
+        );
+        check(
+            r#"{"Records":[{"y":1}],"message":"{\"eventSource\":1}"}"#,
+            &[
+                r#"{"y":1}"#,
+                r#"{"Records":null,"message":"{\"eventSource\":1}"}"#,
+            ],
+        );
+        check(
+            r#"{"fields":["eventSource"],"records":[{"x":1}]}"#,
+            &[r#"{"x":1}"#],
         );
         check(
             r#"{"a":1,"events":[ ],"records":[{"x":1}]}"#,

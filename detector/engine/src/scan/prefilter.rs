@@ -164,10 +164,33 @@ pub(super) fn has_odd_name(top: &TopLevel<'_>) -> bool {
     if is_name(service.as_bytes()) && is_name(name.as_bytes()) {
         return false;
     }
-    let service: String = service.chars().filter(char::is_ascii_graphic).collect();
+    may_be_ours(&service)
+}
+
+/// Whether a service may be one of ours, if odd characters hide its name.
+pub(super) fn may_be_ours(service: &str) -> bool {
+    let service: Vec<char> = service.chars().take(64).collect();
     ["kms.", "ssm.", "secretsmanager."]
         .iter()
-        .any(|own| service.starts_with(own))
+        .any(|own| may_begin(&service, own))
+}
+
+/// Whether a text may begin like this, if each odd character in it stands beside a letter or in the
+/// place of one.
+fn may_begin(text: &[char], own: &str) -> bool {
+    let Some((first, rest)) = own.split_at_checked(1) else {
+        return true;
+    };
+    match text.split_first() {
+        None => own.is_empty(),
+        Some(_) if own.is_empty() => true,
+        Some((letter, after)) if letter.is_ascii_graphic() => {
+            first.starts_with(*letter) && may_begin(after, rest)
+        }
+        // Many odd characters would be tried in ever more ways, and hide anything.
+        Some((_, after)) if after.iter().filter(|c| !c.is_ascii_graphic()).count() > 4 => true,
+        Some((_, after)) => may_begin(after, own) || may_begin(after, rest),
+    }
 }
 
 #[cfg(test)]
@@ -256,6 +279,23 @@ mod tests {
         let nested = r#"{"a":{"eventSource":"ssm.amazonaws.com","eventName":"GetParameter"}}"#;
         let [_, other] = both_orders("s3", "PutObject", nested);
         assert_eq!(interest(&prefilter, &other), ServiceInterest::None);
+    }
+
+    #[test]
+    fn odd_characters_in_a_service_are_seen_through() {
+        let may_be = |text: &str, own: &str| {
+            let text: Vec<char> = text.chars().collect();
+            may_begin(&text, own)
+        };
+        assert!(may_be("kms.amazonaws.com", "kms."));
+        assert!(may_be("k\u{fffd}s.amazonaws.com", "kms."));
+        assert!(may_be("k\u{1}ms.amazonaws.com", "kms."));
+        assert!(may_be(
+            "\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}",
+            "kms."
+        ));
+        assert!(!may_be("s\u{fffd}.amazonaws.com", "kms."));
+        assert!(!may_be("ec2", "kms.") && !may_be("km", "kms."));
     }
 
     #[test]

@@ -62,8 +62,11 @@ impl UnitSink<'_, '_> {
                 bytes,
                 after_first,
                 in_records,
-            } => self.unit(bytes, after_first, in_records),
-            SplitPiece::Text(text) => self.envelope(text),
+            } => {
+                self.is_fragment = false;
+                self.unit(bytes, after_first, in_records);
+            }
+            SplitPiece::Text(text) => self.text(text),
             SplitPiece::Bad { why, .. } if self.is_binary && why != MalformedUnit::TooLarge => {}
             SplitPiece::Bad { why, bytes } => {
                 let reason = match why {
@@ -72,11 +75,23 @@ impl UnitSink<'_, '_> {
                     MalformedUnit::Truncated => SkippedRecord::Truncated,
                 };
                 self.scan_result.report.skip_record(reason);
-                // A download that broke off is no evasion; a record beyond the limit may be.
-                if why == MalformedUnit::TooLarge {
+                // A record beyond the limit may be an evasion, and one that is broken while others
+                // follow it.
+                if why != MalformedUnit::NotAnObject {
                     self.look_at_unreadable(bytes);
                 }
             }
+        }
+    }
+
+    /// Handles a text between units: a record, or a fragment of one, as after a closing brace too
+    /// many.
+    fn text(&mut self, text: &[u8]) {
+        let is_key = text == b"\"eventSource\"";
+        if std::mem::replace(&mut self.is_fragment, is_key) {
+            self.malformed(&[b"\"eventSource\":", text].concat());
+        } else if !is_key {
+            self.envelope(text);
         }
     }
 

@@ -131,9 +131,6 @@ pub(super) struct FrontFields<'u> {
     pub(super) rest: &'u [u8],
 }
 
-/// Number of bytes at the end of a record in which the keys of its front are looked for once more.
-const REPEATED: usize = 128;
-
 /// Searches for a second `eventSource` or `eventName`.
 pub(super) struct RepeatedKeys(Option<Searcher>);
 
@@ -143,10 +140,11 @@ impl RepeatedKeys {
     }
 
     /// Whether service and call are names as AWS writes them, and are not written once more at the
-    /// end, where they would count instead.
+    /// end, where they would count instead. To search the whole record would take longer than all
+    /// the rest.
     #[inline]
     pub(super) fn are_sound(&self, front: &FrontFields<'_>) -> bool {
-        let end = front.rest.len().saturating_sub(REPEATED);
+        let end = front.rest.len().saturating_sub(ENDING);
         let end = front.rest.get(end..).unwrap_or_default();
         let is_repeated = self.0.as_ref().is_some_and(|keys| keys.find(end).is_some());
         !is_repeated && is_name(front.service) && is_name(front.name)

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use memchr::memmem::Finder;
 use serde::{Deserialize, Serialize};
 
+use super::prefilter::may_be_ours;
 use super::unparsed::values_of;
 use super::{ScanResult, UnitSink};
 use crate::digest::digest;
@@ -16,6 +17,7 @@ use crate::object::RecordOrigin;
 use crate::observation::Interner;
 use crate::rule::UNREADABLE_RECORD;
 use crate::selection::Selection;
+use crate::shallow::text_of;
 use crate::time::EventTime;
 use crate::wire::{CloudTrailRecord, LenientScalar};
 
@@ -42,6 +44,13 @@ pub struct UnreadableRecord {
     pub actor: Option<String>,
 }
 
+/// Whether the text between quotes names one of our services. An odd byte or an escape in it is what
+/// may hide it.
+fn is_ours(service: &[u8]) -> bool {
+    let quoted = [b"\"", service, b"\""].concat();
+    text_of(&quoted).is_some_and(|service| may_be_ours(&service))
+}
+
 impl UnreadableRecord {
     /// `None` for bytes that do not name Secrets Manager, Parameter Store or KMS as their service.
     pub(super) fn of(unit: &[u8]) -> Option<Self> {
@@ -58,17 +67,6 @@ impl UnreadableRecord {
             let quoted = format!("\"{key}\"");
             let value = values_of(unit, &Finder::new(&quoted)).next()?;
             Some(String::from_utf8_lossy(value).into_owned())
-        };
-        let is_ours = |service: &[u8]| {
-            // An odd byte in the name is what may hide it.
-            let service: Vec<u8> = service
-                .iter()
-                .copied()
-                .filter(u8::is_ascii_graphic)
-                .collect();
-            ["secretsmanager.", "ssm.", "kms."]
-                .iter()
-                .any(|name| service.starts_with(name.as_bytes()))
         };
         let services = Finder::new("\"eventSource\"");
         let service = values_of(unit, &services).find(|service| is_ours(service))?;

@@ -105,6 +105,9 @@ impl RecordSplitter {
                 .unwrap_or((&self.carry, &[])),
             None => (self.carry.as_slice(), &[][..]),
         };
+        // A download that broke off has nothing behind it, and is no evasion.
+        let is_cut_off = why == MalformedUnit::Truncated && here.is_empty() && document.is_empty();
+        let bytes = if is_cut_off { &[][..] } else { bytes };
         sink(SplitPiece::Bad { why, bytes });
         if !document.is_empty() {
             let mut splitter = Self::with_limit(self.max_record);

@@ -87,7 +87,7 @@ impl RecordSplitter {
         let here = walk.bytes.get(walk.unit_start..=at).unwrap_or_default();
         self.keep(here);
         let head = std::mem::take(&mut self.before_list);
-        if memmem::find(&self.carry, FIELD).is_some() {
+        if memmem::find(&self.carry, b"eventSource").is_some() {
             if self.oversize {
                 walk.bad(MalformedUnit::TooLarge, &self.carry);
             } else if head.is_empty() {
@@ -104,34 +104,36 @@ impl RecordSplitter {
         self.drop_unit();
     }
 
-    /// Whether the open object already has a field of records: then a list in it is none of
-    /// records, whatever its name.
+    /// Whether the open object already has a field of records, itself or in a text: then a list in it
+    /// is none of records, whatever its name.
     fn is_record_so_far(&self, at: usize, walk: &SplitWalk<'_>) -> bool {
         let here = walk.bytes.get(walk.unit_start..at).unwrap_or_default();
-        let is_unit = self.place == EnvelopePlace::Unit;
+        if self.carry.is_empty() {
+            return has_field(here);
+        }
         // The key may lie in both.
-        let seam = self.carry.len().saturating_sub(FIELD.len());
+        let end = self.carry.len().saturating_sub(2 * FIELD.len());
         let seam = [
-            self.carry.get(seam..).unwrap_or_default(),
-            here.get(..FIELD.len()).unwrap_or(here),
+            self.carry.get(end..).unwrap_or_default(),
+            here.get(..2 * FIELD.len()).unwrap_or(here),
         ];
-        is_unit
-            && (memmem::find(here, FIELD).is_some()
-                || memmem::find(&self.carry, FIELD).is_some()
-                || memmem::find(&seam.concat(), FIELD).is_some())
+        has_field(here) || has_field(&self.carry) || has_field(&seam.concat())
     }
 
     /// The open object up to its list; empty where it is none or too long.
     fn unit_before(&self, at: usize, walk: &SplitWalk<'_>) -> Vec<u8> {
         let here = walk.bytes.get(walk.unit_start..at).unwrap_or_default();
-        let is_kept = self.place == EnvelopePlace::Unit
-            && self.depth == 1
+        let is_kept = self.depth == 1
             && !self.oversize
-            && self.carry.len() + here.len() <= self.max_record;
-        if is_kept {
-            [&self.carry, here].concat()
-        } else {
-            Vec::new()
+            && self.before_list.len() + self.carry.len() + here.len() <= self.max_record;
+        if !is_kept {
+            return Vec::new();
+        }
+        match self.place {
+            EnvelopePlace::Unit => [&self.carry, here].concat(),
+            // What follows an earlier list, which is left out.
+            _ if self.before_list.is_empty() => Vec::new(),
+            _ => [&self.before_list, &b"null"[..], &self.carry, here].concat(),
         }
     }
 
@@ -249,6 +251,14 @@ impl RecordSplitter {
         self.carry
             .extend_from_slice(bytes.get(..room).unwrap_or(bytes));
     }
+}
+
+/// Whether an object has a field of records: its key, or the key in a text.
+fn has_field(bytes: &[u8]) -> bool {
+    memmem::find_iter(bytes, FIELD).any(|at| {
+        let after = bytes.get(at + FIELD.len()..).unwrap_or_default();
+        after.trim_ascii_start().starts_with(b":")
+    }) || memmem::find(bytes, b"eventSource\\").is_some()
 }
 
 /// The key at the end of text, before the value that it is of.
