@@ -19,7 +19,7 @@ pub struct ClientProgram<'a> {
 
 /// Words anywhere in a user agent that name a program or an offensive distribution, most telling
 /// first, and the family: a tool names itself beside the SDK that it uses.
-const MARKERS: [(&str, &str); 32] = [
+const MARKERS: [(&str, &str); 37] = [
     ("trufflehog", "trufflehog"),
     ("pacu", "pacu"),
     ("cloudfox", "cloudfox"),
@@ -45,22 +45,44 @@ const MARKERS: [(&str, &str); 32] = [
     ("aws-secrets-manager-agent", "secrets-manager-agent"),
     ("awssecretsmanageragent", "secrets-manager-agent"),
     ("aws-secretsmanager-caching", "secrets-manager-cache"),
+    ("awssecretcache", "secrets-manager-cache"),
     ("awssecretsmanagercache", "secrets-manager-cache"),
     ("chamber", "chamber"),
     ("ansible", "ansible"),
     ("aws-toolkit", "aws-toolkit"),
+    ("windowspowershell", "powershell"),
+    ("powershell", "powershell"),
+    ("s3console", "console"),
+    ("aiobotocore/", "botocore"),
     ("aws-cli/", "aws-cli"),
     ("boto3/", "boto3"),
     ("botocore/", "botocore"),
 ];
 
-/// Consoles of AWS.
-const CONSOLES: [&str; 4] = [
-    "console.amazonaws.com",
-    "signin.amazonaws.com",
-    "[s3console",
-    "aws internal",
+/// Further families, by the first word of their user agents.
+const FAMILIES: [&str; 18] = [
+    "aws-sdk-cpp",
+    "aws-sdk-dotnet-coreclr",
+    "aws-sdk-go",
+    "aws-sdk-go-v2",
+    "aws-sdk-java",
+    "aws-sdk-js",
+    "aws-sdk-kotlin",
+    "aws-sdk-nodejs",
+    "aws-sdk-php",
+    "aws-sdk-ruby3",
+    "aws-sdk-rust",
+    "aws-sdk-swift",
+    "aws-service",
+    "browser",
+    "console",
+    "curl",
+    "go-http-client",
+    "python-requests",
 ];
+
+/// Consoles of AWS.
+const CONSOLES: [&str; 2] = ["console.amazonaws.com", "signin.amazonaws.com"];
 
 /// Families that are made to find or take credentials, or distributions that come with such tools.
 pub const OFFENSIVE: [&str; 14] = [
@@ -107,7 +129,7 @@ impl<'a> ClientProgram<'a> {
         if CONSOLES.iter().any(|console| lower.starts_with(console)) {
             return Some(Self::named("console"));
         }
-        if lower.ends_with(".amazonaws.com") && !lower.contains(' ') {
+        if lower == "aws internal" || (lower.ends_with(".amazonaws.com") && !lower.contains(' ')) {
             return Some(Self::named("aws-service"));
         }
         if lower.starts_with("mozilla/") {
@@ -125,6 +147,13 @@ impl<'a> ClientProgram<'a> {
         })
     }
 
+    /// Whether its name is one of a few dozen, and not of the caller's choice.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        let families = MARKERS.iter().map(|(_, family)| *family);
+        families.chain(FAMILIES).any(|family| family == self.family)
+    }
+
     fn named(family: &'static str) -> Self {
         Self {
             family: family.into(),
@@ -140,11 +169,23 @@ fn position_of(text: &str, word: &str) -> Option<usize> {
     starts.find(|at| is_alone(text, *at, word))
 }
 
+/// Distributions, which stand in the version of a kernel or a package: `6.5.0-13parrot1-amd64`.
+const DISTRIBUTIONS: [&str; 4] = ["kali", "parrot", "pentoo", "blackarch"];
+
 fn is_alone(text: &str, at: usize, word: &str) -> bool {
     let before = text.get(..at).and_then(|text| text.chars().next_back());
     let after = text
         .get(at + word.len()..)
         .and_then(|text| text.chars().next());
+    if DISTRIBUTIONS.contains(&word) {
+        let is_in_version = before.is_none_or(|c| !c.is_ascii_alphabetic() && c != '/');
+        return is_in_version && after.is_none_or(|c| c.is_ascii_digit() || " .)".contains(c));
+    }
+    if OFFENSIVE.contains(&word) {
+        // A tool is the program itself, not a part of the name of another.
+        let begins = before.is_none_or(|c| c.is_whitespace() || c == '(');
+        return begins && after.is_none_or(|c| !c.is_ascii_alphabetic() && c != '-');
+    }
     let goes_on = after.is_some_and(|c| c.is_ascii_alphabetic()) && !word.ends_with('/');
     before.is_none_or(|c| !c.is_ascii_alphanumeric()) && !goes_on
 }
@@ -216,6 +257,37 @@ mod tests {
             ),
             ("[curl/8.1]", "curl", Some("8.1"), None),
             ("kalium/1.0", "kalium", Some("1.0"), None),
+            (
+                "aws-cli/1.29.0 Python/3.11 Linux/6.5.0-13parrot1-amd64",
+                "parrot",
+                None,
+                None,
+            ),
+            (
+                "parrot-inventory-service/2.1",
+                "parrot-inventory-service",
+                Some("2.1"),
+                None,
+            ),
+            (
+                "app/nuclei-templates-team",
+                "app",
+                Some("nuclei-templates-team"),
+                None,
+            ),
+            (
+                "Boto3/1.3 AwsSecretCache/1.1",
+                "secrets-manager-cache",
+                Some("1.1"),
+                None,
+            ),
+            (
+                "[S3Console/0.4, aws-internal/3]",
+                "console",
+                Some("0.4,"),
+                None,
+            ),
+            ("AWS Internal", "aws-service", None, None),
             ("my app", "my", None, None),
         ] {
             let expected = ClientProgram {

@@ -142,11 +142,11 @@ impl<'r> Principal<Cow<'r, str>> {
         let identity = &record.user_identity.0;
         let console = record.session_credential_from_console.is_true();
         // Service events, and many calls by services, lack the caller's account.
-        let by_arn = || {
-            let arn = identity.arn.get().and_then(ArnParts::parse)?;
-            Some(arn.account).filter(|account| !account.is_empty())
-        };
-        let account = identity.account_id.get().or_else(by_arn);
+        let arn = identity.arn.get().and_then(ArnParts::parse);
+        let in_arn = arn
+            .map(|arn| arn.account)
+            .filter(|account| !account.is_empty());
+        let account = identity.account_id.get().or(in_arn);
         let account = account.or(record.recipient_account_id.get());
         let mut principal = Self {
             id: None,
@@ -210,8 +210,8 @@ impl<'r> Principal<Cow<'r, str>> {
             // name.
             _ => {
                 let is_numbered = self.principal_id.is_some();
-                let numbered = || self.without_arn().filter(|_| is_numbered);
-                let id = self.actor.clone().or_else(numbered);
+                let numbered = self.without_arn().filter(|_| is_numbered);
+                let id = self.actor.clone().or(numbered);
                 // The console's event history has only the name.
                 self.id = id.or(self.name.clone()).or_else(|| self.without_arn());
             }

@@ -13,14 +13,16 @@
 mod judge;
 mod keys;
 
-use ahash::{HashMap, HashSet};
+use std::sync::Arc;
+
+use ahash::HashMap;
 
 pub use self::judge::NoveltyJudge;
 use self::keys::needed_for;
-pub use self::keys::{item_of, remembered, remembered_change};
+pub use self::keys::{item_of, remembered, remembered_change, remembered_early};
 use crate::access::Access;
 use crate::ids::SharedStr;
-use crate::limits::{SEEN_GRAINS, SEEN_LOOKBACK_SECS, SEEN_WARM_UP_SECS};
+use crate::limits::{DAY_SECS, SEEN_GRAINS, SEEN_LOOKBACK_SECS, SEEN_WARM_UP_SECS};
 use crate::time::EventTime;
 
 /// Whether something was seen before.
@@ -58,7 +60,9 @@ pub struct SeenVerdicts {
     pub region: Novelty,
     /// The principal with this secret, as a habit.
     pub usual: Novelty,
-    /// The principal with this network. `known` too for a principal whose networks never repeat.
+    /// The principal with this network.
+    pub network: Novelty,
+    /// The same; `known` too for a principal whose networks never repeat.
     pub source: Novelty,
     /// The network, among the reads of the secret's account.
     pub account_source: Novelty,
@@ -84,20 +88,29 @@ pub struct SeenVerdicts {
 /// When something was seen: the first event time in each grain of the lookback
 /// ([`LookbackPeriods::grain_secs`]). Adding times gives the same in any order and any number of
 /// times.
+///
+/// Shared: a store in memory gives all times of a profile for each access.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct SeenTimes(Vec<EventTime>);
+pub struct SeenTimes(Arc<Vec<EventTime>>);
 
 impl SeenTimes {
     /// Adds an event time.
     pub fn add(&mut self, time: EventTime, grain_secs: i64) {
         let grain = grain(time, grain_secs);
         let place = self.first_from(grain, grain_secs);
-        let known = self.0.get_mut(place);
-        match known.filter(|known| self::grain(**known, grain_secs) == grain) {
-            // The earliest time of a grain shows whether there was any before a given time. The
-            // latest does not: each new read would make earlier accesses look new.
-            Some(known) => *known = (*known).min(time),
-            None => self.0.insert(place, time),
+        // The earliest time of a grain shows whether there was any before a given time. The latest
+        // does not: each new read would make earlier accesses look new.
+        match self.0.get(place) {
+            Some(known) if self::grain(*known, grain_secs) != grain => {
+                Arc::make_mut(&mut self.0).insert(place, time);
+            }
+            Some(known) if *known <= time => {}
+            Some(_) => {
+                if let Some(known) = Arc::make_mut(&mut self.0).get_mut(place) {
+                    *known = time;
+                }
+            }
+            None => Arc::make_mut(&mut self.0).push(time),
         }
     }
 
@@ -116,13 +129,18 @@ impl SeenTimes {
     pub fn keep(&mut self, latest: usize) {
         // The earliest time shows when the logs of an account begin.
         let end = self.0.len().saturating_sub(latest).max(1).min(self.0.len());
-        self.0.drain(self.0.len().min(1)..end);
+        let start = self.0.len().min(1);
+        if start < end {
+            Arc::make_mut(&mut self.0).drain(start..end);
+        }
     }
 
     /// Drops the grains before that of a time, and returns whether any are left.
     pub(crate) fn forget(&mut self, before: EventTime, grain_secs: i64) -> bool {
         let end = self.first_from(grain(before, grain_secs), grain_secs);
-        self.0.drain(..end);
+        if end > 0 {
+            Arc::make_mut(&mut self.0).drain(..end);
+        }
         !self.0.is_empty()
     }
 
@@ -132,11 +150,18 @@ impl SeenTimes {
         self.0.get(place).is_some_and(|known| *known < before)
     }
 
-    /// Number of grains with a time before `before`, from the grain of `oldest` on.
-    fn count_between(&self, oldest: EventTime, before: EventTime, grain_secs: i64) -> usize {
-        let first = self.first_from(grain(oldest, grain_secs), grain_secs);
+    /// Number of days (UTC) with a time from the first time on and before the second.
+    fn days_between(&self, first: EventTime, before: EventTime) -> usize {
+        let start = self.0.partition_point(|known| *known < first);
         let end = self.0.partition_point(|known| *known < before);
-        end.saturating_sub(first)
+        let times = self.0.get(start..end).unwrap_or_default();
+        times.chunk_by(|a, b| day(*a) == day(*b)).count()
+    }
+
+    /// The days (UTC) with a time, in ascending order.
+    fn days(&self) -> impl Iterator<Item = i64> + '_ {
+        let days = self.0.chunk_by(|a, b| day(*a) == day(*b));
+        days.filter_map(|times| times.first().map(|time| day(*time)))
     }
 
     /// Whether any time is from `first` on and before `before`.
@@ -149,6 +174,11 @@ impl SeenTimes {
         self.0
             .partition_point(|known| grain(*known, grain_secs) < first)
     }
+}
+
+/// The day that a time is in.
+fn day(time: EventTime) -> i64 {
+    grain(time, DAY_SECS)
 }
 
 /// The number of the grain that a time is in.
@@ -209,8 +239,7 @@ pub(crate) fn is_since_key(key: &str) -> bool {
 /// All keys needed to judge the accesses, sorted.
 #[must_use]
 pub fn needed<'a>(accesses: impl Iterator<Item = &'a Access>) -> Vec<SharedStr> {
-    let distinct: HashSet<SharedStr> = accesses.flat_map(needed_for).collect();
-    let mut all: Vec<SharedStr> = distinct.into_iter().collect();
+    let mut all: Vec<SharedStr> = needed_for(accesses).into_iter().collect();
     all.sort_unstable();
     all
 }
@@ -224,7 +253,8 @@ pub fn condensed(
     let known = by_key(sightings, lookback).into_iter();
     known
         .flat_map(|(key, times)| {
-            times.0.into_iter().map(move |time| Sighting {
+            let times: Vec<EventTime> = times.iter().collect();
+            times.into_iter().map(move |time| Sighting {
                 key: key.clone(),
                 time,
             })
@@ -248,8 +278,6 @@ fn by_key(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::access::sample;
     use crate::observation::CallOutcome;
@@ -291,7 +319,7 @@ mod tests {
     #[test]
     fn the_first_time_ever_outlives_all_but_the_latest() {
         let kept = |latest: usize| {
-            let mut times = SeenTimes((0..5).map(EventTime).collect());
+            let mut times = SeenTimes(Arc::new((0..5).map(EventTime).collect()));
             times.keep(latest);
             times.iter().map(|time| time.0).collect::<Vec<_>>()
         };

@@ -22,6 +22,10 @@ const TIMES: &str = "times";
 /// Most writes in one transaction.
 const TOGETHER: usize = 100;
 
+/// Most bytes of items in one transaction, of the four megabytes that DynamoDB takes: the condition
+/// holds an item once more.
+const BYTES_TOGETHER: usize = 1_500_000;
+
 /// Event times by key.
 type TimesOf = HashMap<SharedStr, Vec<EventTime>>;
 
@@ -125,8 +129,9 @@ impl StoredSeenTimes {
     ) -> Result<bool, StateError> {
         let mut is_done = true;
         // In transactions only for their conditions: batch writes take none.
-        for writes in self.outstanding(new, lookback).await?.chunks(TOGETHER) {
-            if let Err(error) = self.table.transact(writes.to_vec()).await {
+        let outstanding = self.outstanding(new, lookback).await?;
+        for writes in chunks(outstanding) {
+            if let Err(error) = self.table.transact(writes).await {
                 is_done = false;
                 let why = FailedCall::of(&error);
                 // Canceled: another writer changed one of the items after it was read here. The
@@ -141,12 +146,12 @@ impl StoredSeenTimes {
         Ok(is_done)
     }
 
-    /// The writes that are still needed so that every key has its times.
+    /// The writes that are still needed so that every key has its times, with their bytes.
     async fn outstanding(
         &self,
         new: &TimesOf,
         lookback: LookbackPeriods,
-    ) -> Result<Vec<TransactWriteItem>, StateError> {
+    ) -> Result<Vec<(TransactWriteItem, usize)>, StateError> {
         let mut by_item: BTreeMap<&str, Vec<(&SharedStr, &Vec<EventTime>)>> = BTreeMap::new();
         for (key, times) in new {
             by_item
@@ -161,9 +166,8 @@ impl StoredSeenTimes {
             let before = item.and_then(|item| text_of(item, TIMES));
             let after = with_times(item, &times, lookback);
             // Most keys have their times already: a principal reads the same secret all day.
-            (before != Some(&*after))
-                .then(|| self.on_condition(key, before, &after))
-                .flatten()
+            let write = (before != Some(&*after)).then(|| self.on_condition(key, before, &after));
+            Some((write.flatten()?, key.len() + after.len()))
         });
         Ok(writes.collect())
     }
@@ -230,6 +234,25 @@ impl StoredSeenTimes {
             }
         }
     }
+}
+
+/// Writes in transactions that DynamoDB takes.
+fn chunks(writes: Vec<(TransactWriteItem, usize)>) -> Vec<Vec<TransactWriteItem>> {
+    let mut chunks: Vec<Vec<TransactWriteItem>> = Vec::new();
+    let mut room = 0;
+    for (write, bytes) in writes {
+        match chunks.last_mut() {
+            Some(chunk) if chunk.len() < TOGETHER && bytes <= room => {
+                room -= bytes;
+                chunk.push(write);
+            }
+            _ => {
+                room = BYTES_TOGETHER.saturating_sub(bytes);
+                chunks.push(vec![write]);
+            }
+        }
+    }
+    chunks
 }
 
 /// The times of an item, if there is one, merged with these, as they are stored.
@@ -315,6 +338,21 @@ mod tests {
         let many: Vec<EventTime> = (0..1_000).map(|n| EventTime(n * grain)).collect();
         let written = with_times(None, &[(&client, &many)], LOOKBACK);
         assert_eq!(written.split(' ').count(), 2 + grains_kept());
+    }
+
+    #[test]
+    fn a_transaction_has_few_items_and_few_bytes() {
+        let sizes = |sizes: &[usize]| -> Vec<usize> {
+            let writes = sizes
+                .iter()
+                .map(|bytes| (TransactWriteItem::builder().build(), *bytes));
+            chunks(writes.collect()).iter().map(Vec::len).collect()
+        };
+        assert_eq!(sizes(&[]), [0; 0]);
+        assert_eq!(sizes(&[10; 250]), [100, 100, 50]);
+        let large = BYTES_TOGETHER / 3;
+        assert_eq!(sizes(&[large; 7]), [3, 3, 1]);
+        assert_eq!(sizes(&[1, BYTES_TOGETHER + 1, 1]), [1, 1, 1]);
     }
 
     #[test]

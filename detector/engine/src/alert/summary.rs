@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use super::WindowMatch;
 use crate::access::AccessMethod;
 use crate::evidence::Evidence;
-use crate::ids::SharedStr;
 use crate::observation::{CallOutcome, SourceKind};
 use crate::rule_meta::RuleMeta;
 
@@ -67,25 +66,27 @@ const NAMED_SOURCES: usize = 5;
 
 /// The source address or service, or the number of sources and their names if they are few.
 fn source(evidence: &[Evidence]) -> String {
-    // The service that called KMS is no second machine of the reader.
-    let is_own = |e: &&Evidence| {
-        let access = e.access.as_deref();
-        access.is_none_or(|access| access.method != AccessMethod::DecryptOnly)
-            && e.head.source.kind != SourceKind::Internal
-    };
-    let address = |e: &'_ Evidence| e.head.source.ip.clone();
-    let own = evidence.iter().filter(is_own).filter_map(address);
-    let mut distinct: BTreeSet<SharedStr> = own.collect();
+    let own = evidence.iter().filter(|e| is_from_caller(e));
+    let mut distinct: BTreeSet<&str> = own.filter_map(|e| e.head.source.ip.as_deref()).collect();
     if distinct.is_empty() {
-        distinct = evidence.iter().filter_map(address).collect();
+        let all = evidence.iter();
+        distinct = all.filter_map(|e| e.head.source.ip.as_deref()).collect();
     }
-    let names: Vec<&str> = distinct.iter().map(|name| &**name).collect();
+    let names: Vec<&str> = distinct.into_iter().collect();
     match names.as_slice() {
         [] => "an unknown source".to_owned(),
         [one] => (*one).to_owned(),
         few if few.len() <= NAMED_SOURCES => format!("{} sources ({})", few.len(), few.join(", ")),
         many => format!("{} sources", many.len()),
     }
+}
+
+/// Whether the source of an event is that of its caller: the service that called KMS is no second
+/// machine of the reader.
+fn is_from_caller(evidence: &Evidence) -> bool {
+    let access = evidence.access.as_deref();
+    access.is_none_or(|access| access.method != AccessMethod::DecryptOnly)
+        && evidence.head.source.kind != SourceKind::Internal
 }
 
 /// The value if there is only one, otherwise the number of distinct values; `None` if there are

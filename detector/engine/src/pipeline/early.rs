@@ -118,7 +118,7 @@ pub(super) fn early_remembered<'e>(
             _ => None,
         })
         .flat_map(|read| early_accesses(read))
-        .flat_map(|access| seen::remembered(&access))
+        .flat_map(|access| seen::remembered_early(&access))
 }
 
 #[cfg(test)]

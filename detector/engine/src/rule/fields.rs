@@ -276,6 +276,10 @@ fields! {
          address); `known` too for a principal whose networks never repeat; known when seen on \
          two days, the first three days ago, or ten days ago; final evaluation only"
         |s| novelty(s.seen, |s| s.source);
+    "seen.network" true
+        "like `seen.source`, also for a principal whose networks never repeat; final evaluation \
+         only"
+        |s| novelty(s.seen, |s| s.network);
     "seen.account_source" true
         "the same for the network and any read in the secret's account; final evaluation only"
         |s| novelty(s.seen, |s| s.account_source);

@@ -44,8 +44,8 @@ pub struct UnreadableRecord {
     pub actor: Option<String>,
 }
 
-/// Whether the text between quotes names one of our services. An odd byte or an escape in it is what
-/// may hide it.
+/// Whether the text between quotes names one of our services. An odd byte or an escape in it is
+/// what may hide it.
 fn is_ours(service: &[u8]) -> bool {
     let quoted = [b"\"", service, b"\""].concat();
     text_of(&quoted).is_some_and(|service| may_be_ours(&service))

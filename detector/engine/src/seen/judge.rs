@@ -1,8 +1,10 @@
 //! Judges what is new about an access by recorded sightings.
 
-use ahash::{HashMap, HashSet};
+use std::sync::{Mutex, PoisonError};
 
-use super::keys::{AccessKeys, SECRET_SLOTS};
+use ahash::HashMap;
+
+use super::keys::{AccessKeys, ROAMING, SECRET_SLOTS};
 use super::{
     LookbackPeriods, Novelty, SeenTimes, SeenVerdicts, Sighting, by_key, grain, remembered,
     since_key,
@@ -17,6 +19,8 @@ use crate::time::EventTime;
 pub struct NoveltyJudge {
     lookback: LookbackPeriods,
     known: HashMap<SharedStr, SeenTimes>,
+    /// Usual numbers of secrets by principal and day: the same for all its accesses of the day.
+    usual: Mutex<HashMap<(SharedStr, i64), Option<u64>>>,
 }
 
 /// The judgement about one access.
@@ -39,6 +43,7 @@ impl NoveltyJudge {
         Self {
             lookback,
             known: known.into_iter().collect(),
+            usual: Mutex::default(),
         }
     }
 
@@ -53,6 +58,7 @@ impl NoveltyJudge {
         Self {
             lookback,
             known: by_key(since.into_iter().chain(sightings), lookback),
+            usual: Mutex::default(),
         }
     }
 
@@ -68,7 +74,19 @@ impl NoveltyJudge {
             time: access.head.time,
             since: since.and_then(SeenTimes::first),
         };
-        judgement.verdicts()
+        SeenVerdicts {
+            secrets_a_day: self.secrets_a_day(&judgement),
+            ..judgement.verdicts()
+        }
+    }
+
+    fn secrets_a_day(&self, judgement: &AccessJudgement<'_>) -> Option<u64> {
+        let principal = judgement.keys.principal.clone()?;
+        let place = (principal, grain(judgement.time, DAY_SECS));
+        // The map is usable even after a panic.
+        let mut usual = self.usual.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = usual.entry(place);
+        *known.or_insert_with(|| judgement.secrets_a_day())
     }
 }
 
@@ -81,6 +99,7 @@ impl AccessJudgement<'_> {
             principal: self.novelty(keys.principal.as_ref()),
             region: self.novelty(keys.region.as_ref()),
             usual: self.habit(keys.principal_secret.as_ref()),
+            network: self.own_habit(keys.source.as_ref()),
             source: match self.own_habit(keys.source.as_ref()) {
                 Novelty::First if self.roams() => Novelty::Known,
                 novelty => novelty,
@@ -96,7 +115,7 @@ impl AccessJudgement<'_> {
                 .rotates
                 .as_ref()
                 .is_some_and(|key| self.is_habit(key)),
-            secrets_a_day: self.secrets_a_day(),
+            secrets_a_day: None,
         }
     }
 
@@ -119,12 +138,18 @@ impl AccessJudgement<'_> {
         }
     }
 
-    /// Whether something is a habit of the principal, who may be too new to have any.
+    /// Whether something is a habit of the principal, who may have none yet: a job that runs every
+    /// fourth day has nothing that could be new at its second run.
     fn own_habit(&self, key: Option<&SharedStr>) -> Novelty {
         match self.habit(key) {
-            Novelty::First if !self.principal_is_known_for(HABIT_SECS) => Novelty::Unknown,
+            Novelty::First if !self.has_habits() => Novelty::Unknown,
             novelty => novelty,
         }
+    }
+
+    fn has_habits(&self) -> bool {
+        let mut classes = self.keys.profile.classes.iter();
+        classes.any(|class| self.is_habit(class))
     }
 
     /// The verdict about what was not seen.
@@ -139,8 +164,8 @@ impl AccessJudgement<'_> {
 
     /// Whether the networks of the principal never repeat.
     fn roams(&self) -> bool {
-        let mut slots = self.keys.profile.roam_slots().peekable();
-        slots.peek().is_some() && slots.all(|slot| self.is_habit(&slot))
+        let slots = self.keys.profile.roam_slots();
+        slots.filter(|slot| self.is_habit(slot)).count() >= ROAMING
     }
 
     fn hour(&self) -> Novelty {
@@ -170,9 +195,8 @@ impl AccessJudgement<'_> {
 
     /// Whether the principal was seen so long ago.
     fn principal_is_known_for(&self, secs: i64) -> bool {
-        let before = self.before(secs.min(self.lookback.warm_up_secs));
         let principal = self.keys.principal.as_ref();
-        principal.is_some_and(|principal| self.is_known_before(principal, before))
+        principal.is_some_and(|principal| self.was_seen_for(principal, secs))
     }
 
     /// Whether something was seen within the lookback of the access, and before a time.
@@ -185,16 +209,21 @@ impl AccessJudgement<'_> {
     /// Whether something was seen some days before, and on more than one day, or long before. An
     /// intruder must not become known by his first reads.
     fn is_habit(&self, key: &SharedStr) -> bool {
-        let since = |secs: i64| self.before(secs.min(self.lookback.warm_up_secs));
-        self.is_known_before(key, since(HABIT_SECS))
-            && (self.is_known_before(key, since(OLD_HABIT_SECS)) || self.was_seen_often(key))
+        self.was_seen_for(key, HABIT_SECS)
+            && (self.was_seen_for(key, OLD_HABIT_SECS) || self.was_seen_often(key))
+    }
+
+    /// Whether something was seen so long ago, or before the warm-up.
+    fn was_seen_for(&self, key: &SharedStr, secs: i64) -> bool {
+        self.is_known_before(key, self.before(secs.min(self.lookback.warm_up_secs)))
     }
 
     fn was_seen_often(&self, key: &SharedStr) -> bool {
         let oldest = self.before(self.lookback.lookback_secs);
-        let grain_secs = self.lookback.grain_secs();
+        // Not today: a second use some days later must not be known by itself.
+        let today = EventTime(grain(self.time, DAY_SECS) * DAY_SECS);
         let times = self.known.get(key);
-        times.is_some_and(|times| times.count_between(oldest, self.time, grain_secs) > 1)
+        times.is_some_and(|times| times.days_between(oldest, today) > 1)
     }
 
     /// A high quantile of the number of different secrets on the days before that of the access;
@@ -204,9 +233,8 @@ impl AccessJudgement<'_> {
         let oldest = grain(self.before(self.lookback.lookback_secs), DAY_SECS);
         let mut days: HashMap<i64, u64> = HashMap::default();
         for slot in self.keys.profile.secret_slots() {
-            let times = self.known.get(&slot).into_iter().flat_map(SeenTimes::iter);
-            let seen: HashSet<i64> = times.map(|time| grain(time, DAY_SECS)).collect();
-            let in_range = seen.into_iter().filter(|day| (oldest..today).contains(day));
+            let seen = self.known.get(&slot).into_iter().flat_map(SeenTimes::days);
+            let in_range = seen.filter(|day| (oldest..today).contains(day));
             in_range.for_each(|day| *days.entry(day).or_default() += 1);
         }
         let mut taken: Vec<u64> = days.into_values().collect();
@@ -220,15 +248,20 @@ impl AccessJudgement<'_> {
     }
 }
 
+/// Stands for more secrets than can be counted.
+const MANY_SECRETS: u64 = 10_000;
+
 /// The number of secrets that take so many slots.
 ///
 /// Each secret falls into one of a few slots: of `n` secrets in `m` slots, `m * (1 - 1/e^(n/m))`
 /// are taken (linear counting).
 fn counted(taken: u64) -> u64 {
+    // A table that is nearly full stands for any number.
+    let Some(free) = SECRET_SLOTS.checked_sub(taken).filter(|free| *free > 1) else {
+        return MANY_SECRETS;
+    };
     let slots = SECRET_SLOTS as f64;
-    // A full table would stand for any number.
-    let free = (slots - taken as f64).max(0.5);
-    (slots * (slots / free).ln()).round() as u64
+    (slots * (slots / free as f64).ln()).round() as u64
 }
 
 #[cfg(test)]
@@ -281,6 +314,9 @@ mod tests {
         history.push(at(day(22), from("203.0.113.7")));
         assert_eq!(source(&history, 22), Novelty::First);
         assert_eq!(source(&history, 24), Novelty::Known);
+        // A job that runs every fourth day has no habits at its second run.
+        let rare = [at(day(10), from("203.0.113.7"))];
+        assert_eq!(source(&rare, 14), Novelty::Unknown);
     }
 
     #[test]
@@ -297,14 +333,17 @@ mod tests {
     #[test]
     fn networks_that_never_repeat_are_no_news() {
         let runner = |n: i64| at(day(n), from(&format!("198.51.{n}.7")));
-        let history: Vec<Access> = (0..20).map(runner).collect();
-        let seen = judged(&history, &runner(30));
+        let history: Vec<Access> = (0..40).map(runner).collect();
+        let seen = judged(&history, &runner(60));
         assert_eq!(seen.source, Novelty::Known);
         // Another kind of network is.
-        assert_eq!(
-            judged(&history, &at(day(30), from("10.0.0.1"))).source,
-            Novelty::First
-        );
+        assert_eq!(seen.network, Novelty::First);
+        let inside = judged(&history, &at(day(60), from("10.0.0.1")));
+        assert_eq!(inside.source, Novelty::First);
+        // Four networks that are always the same do repeat.
+        let four = (0..40).map(|n| at(day(n), from(&format!("198.51.{}.7", n % 4))));
+        let four = judged(&four.collect::<Vec<_>>(), &runner(60));
+        assert_eq!(four.source, Novelty::First);
     }
 
     #[test]
@@ -343,6 +382,7 @@ mod tests {
     #[test]
     fn slots_stand_for_about_as_many_secrets() {
         assert_eq!((counted(0), counted(1), counted(5)), (0, 1, 5));
-        assert!((100..200).contains(&counted(SECRET_SLOTS)));
+        assert!((70..120).contains(&counted(SECRET_SLOTS - 2)));
+        assert_eq!(counted(SECRET_SLOTS - 1), MANY_SECRETS);
     }
 }

@@ -4,6 +4,7 @@
 //! tab and a short token. The tokens of a principal are few, whatever it does, so that a store can
 //! keep them in one item.
 
+use ahash::HashSet;
 use twox_hash::XxHash3_64;
 
 use super::{Sighting, since_key};
@@ -17,12 +18,15 @@ use crate::principal::PrincipalKind;
 /// Prefix of the keys of a profile.
 const PROFILE: &str = "profile\n";
 
-/// Networks of one class are counted by this many slots: a principal in all of them comes from
-/// networks that never repeat. About eight networks fill them.
-pub(super) const ROAM_SLOTS: u64 = 4;
+/// Networks of one class are counted by this many slots.
+const ROAM_SLOTS: u64 = 8;
 
-/// Programs are remembered by this many slots.
-const CLIENT_SLOTS: u64 = 64;
+/// A principal in this many of the slots comes from networks that never repeat: about seven
+/// networks fill them, and four that are always the same never do.
+pub(super) const ROAMING: usize = 5;
+
+/// Programs that are not known by name are remembered by this many slots.
+const CLIENT_SLOTS: u64 = 32;
 
 /// Different secrets of a day are counted by this many slots.
 pub(super) const SECRET_SLOTS: u64 = 32;
@@ -50,6 +54,8 @@ pub(super) struct ProfileKeys {
     pub(super) method: Option<SharedStr>,
     /// The person behind a session, with whatever role.
     pub(super) person: Option<SharedStr>,
+    /// Any class: whether the principal has habits at all.
+    pub(super) classes: Vec<SharedStr>,
     /// Whether the principal reads pending versions.
     pub(super) rotates: Option<SharedStr>,
     /// Of a person: this hour of the day, then the hours beside it.
@@ -65,36 +71,33 @@ pub(super) struct ProfileKeys {
 
 impl ProfileKeys {
     fn of(access: &Access, principal: &str, network: Option<&str>) -> Self {
-        let head = &access.head;
-        let token = |token: String| SharedStr::from(format!("{PROFILE}{principal}\t{token}"));
+        let prefix = format!("{PROFILE}{principal}\t");
+        let token = |token: &str| SharedStr::from([&*prefix, token].concat());
         let class = class_of(access).map(SourceClass::as_str);
-        let agent = head
-            .source
-            .user_agent
-            .as_deref()
-            .filter(|_| class.is_some());
-        let client = agent.and_then(ClientProgram::of);
-        // A caller may choose any name, and must not fill the memory with them.
-        let client = client.map(|client| format!("c{}", slot(&client.family, CLIENT_SLOTS)));
-        let roam = class.map(|class| format!("{PROFILE}{principal}\tn{class}"));
-        let secrets = format!("{PROFILE}{principal}\ts");
-        let named = access.secret.name.is_some();
-        let secret = named.then(|| slot(&access.secret.key().to_text(), SECRET_SLOTS));
+        let roam = class.map(|class| format!("{prefix}n{class}"));
+        let secrets = format!("{prefix}s");
+        let secret = access.secret.name.as_ref().map(|_| access.secret.key());
         Self {
-            class: class.map(|class| token(format!("k{class}"))),
-            client: client.map(token),
-            method: Some(token(format!("m{}", access.method.as_str()))),
+            class: class.map(|class| token(&format!("k{class}"))),
+            classes: CLASSES
+                .map(|class| token(&format!("k{}", class.as_str())))
+                .into(),
+            client: client_token(access)
+                .filter(|_| class.is_some())
+                .map(|client| token(&client)),
+            method: Some(token(&format!("m{}", access.method.as_str()))),
             person: person_key(access),
-            rotates: Some(token("r".to_owned())),
+            rotates: Some(token("r")),
             hours: hours_of(access)
-                .map(|hour| token(format!("h{hour}")))
+                .map(|hour| token(&format!("h{hour}")))
                 .collect(),
             roam_slot: roam
                 .as_ref()
                 .zip(network)
                 .map(|(roam, network)| format!("{roam}{}", slot(network, ROAM_SLOTS)).into()),
             roam,
-            secret_slot: secret.map(|slot| format!("{secrets}{slot}").into()),
+            secret_slot: secret
+                .map(|key| format!("{secrets}{}", slot(&key.to_text(), SECRET_SLOTS)).into()),
             secrets: Some(secrets),
         }
     }
@@ -120,6 +123,24 @@ fn slot(text: &str, slots: u64) -> u64 {
     XxHash3_64::oneshot(text.as_bytes()) % slots
 }
 
+/// The token of the program; `None` where the record names none.
+fn client_token(access: &Access) -> Option<String> {
+    let client = ClientProgram::of(access.head.source.user_agent.as_deref()?)?;
+    // A caller may choose any name, and must not fill the memory with them.
+    Some(if client.is_known() {
+        format!("c{}", client.family)
+    } else {
+        format!("c{}", slot(&client.family, CLIENT_SLOTS))
+    })
+}
+
+/// Classes of addresses, as they show themselves.
+const CLASSES: [SourceClass; 3] = [
+    SourceClass::Private,
+    SourceClass::VpcEndpoint,
+    SourceClass::Public,
+];
+
 /// The class of an access's source, as its address shows it. A KMS Decrypt is made by a service.
 fn class_of(access: &Access) -> Option<SourceClass> {
     let is_own = access.method != AccessMethod::DecryptOnly;
@@ -127,11 +148,13 @@ fn class_of(access: &Access) -> Option<SourceClass> {
     class.filter(|class| *class != SourceClass::AwsService)
 }
 
+/// Only IAM Identity Center names its sessions after people: elsewhere callers choose the name.
 fn person_key(access: &Access) -> Option<SharedStr> {
     let principal = &access.head.principal;
-    let is_person = principal.kind == PrincipalKind::Human;
-    let name = principal.session.as_deref().or(principal.name.as_deref());
-    let name = name.filter(|_| is_person)?;
+    let role = principal.role_of_person()?;
+    let is_permission_set =
+        role.contains("/AWSReservedSSO_") || role.contains(":role/aws-reserved/sso.amazonaws.com/");
+    let name = principal.session.as_deref().filter(|_| is_permission_set)?;
     Some(format!("person\n{}\n{name}", access.head.account).into())
 }
 
@@ -208,8 +231,8 @@ impl AccessKeys {
         .chain(hours)
     }
 
-    /// The keys that decide about an access.
-    pub(super) fn deciding(&self) -> impl Iterator<Item = SharedStr> + '_ {
+    /// The keys that decide about an access, without those of whole profiles.
+    fn deciding(&self) -> impl Iterator<Item = SharedStr> + '_ {
         let profile = &self.profile;
         [
             &self.principal_secret,
@@ -228,21 +251,28 @@ impl AccessKeys {
         .flatten()
         .cloned()
         .chain(profile.hours.iter().cloned())
-        .chain(profile.roam_slots())
-        .chain(profile.secret_slots())
     }
 }
 
 /// The sightings to record for an access: its keys at its event time. None unless it succeeded.
 pub fn remembered(access: &Access) -> impl Iterator<Item = Sighting> + use<> {
     let time = access.head.time;
-    // A denied attempt must not make an attacker known before the first read that succeeds.
     // Only the function that rotates a secret has a use for the value that is not in force yet.
     let is_rotation = access.secret.version_stage.as_deref() == Some("AWSPENDING");
+    // A denied attempt must not make an attacker known before the first read that succeeds.
     let keys = (access.head.outcome == CallOutcome::Success).then(|| AccessKeys::of(access));
     keys.into_iter()
         .flat_map(move |keys| keys.recorded(is_rotation))
         .map(move |key| Sighting { key, time })
+}
+
+/// Like [`remembered`], of an access whose method is not known for certain yet: that of a batch is
+/// known only when its calls are joined.
+pub fn remembered_early(access: &Access) -> impl Iterator<Item = Sighting> + use<> {
+    remembered(access).filter(|sighting| {
+        let token = item_of(&sighting.key).1;
+        !token.is_some_and(|token| token.starts_with('m'))
+    })
 }
 
 /// The sighting to record for a change: that it created a secret.
@@ -260,10 +290,23 @@ pub fn remembered_change(change: &SecretChange) -> Option<Sighting> {
     })
 }
 
-/// The keys that decide about an access, with when the logs of its account begin.
-pub(super) fn needed_for(access: &Access) -> impl Iterator<Item = SharedStr> {
-    let keys: Vec<SharedStr> = AccessKeys::of(access).deciding().collect();
-    keys.into_iter().chain([since_key(&access.head.account)])
+/// The keys that decide about accesses, with when the logs of their accounts begin.
+pub(super) fn needed_for<'a>(accesses: impl Iterator<Item = &'a Access>) -> HashSet<SharedStr> {
+    let mut needed = HashSet::default();
+    // The keys of a whole profile are many, and the same for all accesses of a principal.
+    let mut profiles: HashSet<(Option<SharedStr>, Option<SharedStr>)> = HashSet::default();
+    for access in accesses {
+        let keys = AccessKeys::of(access);
+        let profile = (keys.principal.clone(), keys.profile.class.clone());
+        if profiles.insert(profile) {
+            needed.extend(keys.profile.roam_slots());
+            needed.extend(keys.profile.secret_slots());
+            needed.extend(keys.profile.classes.iter().cloned());
+        }
+        needed.extend(keys.deciding());
+        needed.insert(since_key(&access.head.account));
+    }
+    needed
 }
 
 /// The part of a key by which a store may keep several in one item, and the rest.

@@ -104,8 +104,8 @@ impl RecordSplitter {
         self.drop_unit();
     }
 
-    /// Whether the open object already has a field of records, itself or in a text: then a list in it
-    /// is none of records, whatever its name.
+    /// Whether the open object already has a field of records, itself or in a text: then a list in
+    /// it is none of records, whatever its name.
     fn is_record_so_far(&self, at: usize, walk: &SplitWalk<'_>) -> bool {
         let here = walk.bytes.get(walk.unit_start..at).unwrap_or_default();
         if self.carry.is_empty() {
