@@ -74,7 +74,15 @@ fn the_replay_tells_the_five_stories_and_nothing_else() {
             "critical,Secret Read With EC2 Credentials From An Unexpected Source,{}",
             role("search-app")
         ),
+        format!(
+            "high,Instance Session Reads From Inside And From The Internet,{}",
+            role("search-app")
+        ),
         format!("{unexpected},{}", user("jo.backup")),
+        format!(
+            "medium,Secret Read With An Attack Tool Or An Offensive Distribution,{}",
+            user("jo.backup")
+        ),
         format!(
             "high,Many Different Secrets Read By One Principal,{}",
             user("jo.backup")
@@ -91,7 +99,7 @@ fn the_replay_tells_the_five_stories_and_nothing_else() {
         ),
         format!("{unexpected},{}", role("web-frontend")),
         format!(
-            "medium,Secret Read Soon After A Denied Read,{}",
+            "high,Secret Read Soon After A Denied Read,{}",
             role("web-frontend")
         ),
         format!("{unexpected},{}", user("kim.dev")),
@@ -279,7 +287,7 @@ fn an_alert_is_explained_from_the_file_that_a_replay_wrote() {
     );
     let none = secretrail(&["explain", "ffffffffffff", &lines, "-q"]);
     assert!(
-        none.code == 3 && none.stderr.contains("not among the 17 alerts"),
+        none.code == 3 && none.stderr.contains("not among the 19 alerts"),
         "{}",
         none.stderr
     );

@@ -327,6 +327,7 @@ fn a_run_that_was_killed_goes_on_from_its_checkpoint() {
     let other = secretrail(&[
         "accesses",
         &logs,
+        pipe.to_str().unwrap(),
         "--from",
         "2026-03-02",
         "-q",
@@ -338,8 +339,18 @@ fn a_run_that_was_killed_goes_on_from_its_checkpoint() {
         "{}",
         other.stderr
     );
+    let elsewhere = secretrail(&["accesses", &logs, "-q", "--checkpoint", name]);
+    assert!(
+        elsewhere.code == 64 && elsewhere.stderr.contains("other paths"),
+        "{}",
+        elsewhere.stderr
+    );
+    std::fs::remove_file(&pipe).unwrap();
+    std::fs::write(&pipe, r#"{"Records":[]}"#).unwrap();
+    let paths = [&*logs, pipe.to_str().unwrap()];
+    let run = |more: &[&str]| secretrail(&[&["accesses"], &paths[..], more].concat());
     // What was noted is not opened again: it is gone.
-    let again = secretrail(&["accesses", &logs, "-f", "jsonl", "--checkpoint", name]);
+    let again = run(&["-f", "jsonl", "--checkpoint", name]);
     assert!(
         noted > 1_000 && again.stderr.contains("already read"),
         "{}",
@@ -353,7 +364,7 @@ fn a_run_that_was_killed_goes_on_from_its_checkpoint() {
     assert!(!checkpoint.exists(), "everything was read");
     // With something that could not be read, it stays.
     std::fs::write(Path::new(&logs).join("9999.json.gz"), poison()).unwrap();
-    let failed = secretrail(&["accesses", &logs, "-f", "jsonl", "-q", "--checkpoint", name]);
+    let failed = run(&["-f", "jsonl", "-q", "--checkpoint", name]);
     assert!(
         failed.stdout == whole.stdout && failed.code == 3 && checkpoint.exists(),
         "{}",

@@ -443,9 +443,10 @@ fn without_the_key_nothing_is_proven_and_the_remedy_is_said() {
             .iter()
             .all(|(verdict, ..)| verdict == "unproven")
     );
-    assert_eq!(printed.code, 0);
+    assert_eq!(printed.code, 3);
     assert!(
-        printed.stderr.contains("list-public-keys"),
+        printed.stderr.contains("list-public-keys")
+            && printed.stderr.contains("nothing was proven"),
         "{}",
         printed.stderr
     );

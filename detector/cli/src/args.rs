@@ -17,8 +17,8 @@ use secretrail_engine::rule_meta::RuleLevel;
 pub use self::input::{AwsArgs, InputArgs};
 pub use self::output::{ColorChoice, ListFormat, OutputArgs, OutputDestination, OutputFormat};
 pub use self::rules::{
-    PolicyArgs, RuleFilesArgs, RulesCommand, RulesCoverageArgs, RulesExplainArgs, RulesFieldsArgs,
-    RulesLintArgs, RulesListArgs, RulesTestArgs,
+    NetworkFile, PolicyArgs, RuleFilesArgs, RulesCommand, RulesCoverageArgs, RulesExplainArgs,
+    RulesFieldsArgs, RulesLintArgs, RulesListArgs, RulesTestArgs,
 };
 use self::value::{age, bytes};
 

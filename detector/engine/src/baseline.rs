@@ -8,6 +8,7 @@
 mod proposal;
 
 mod bulk;
+mod held;
 mod pairs;
 
 mod convention;
@@ -22,8 +23,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use self::bulk::bulk_reads;
+use self::held::HeldBack;
 use self::pairs::{ReadPair, ReadPairs, SecretTarget, usable};
 use crate::access::Access;
+use crate::alert::Alert;
 use crate::glob::GlobPattern;
 use crate::ids::SharedStr;
 use crate::policy::{AccessPolicy, PolicyVerdict};
@@ -41,6 +44,18 @@ pub fn propose(
     earlier: Option<&AccessPolicy>,
     options: BaselineOptions,
 ) -> PolicyProposal {
+    propose_beside(&[], accesses, earlier, options)
+}
+
+/// Like [`propose`]; what an alert of medium level or higher names is held back.
+#[must_use]
+pub fn propose_beside(
+    alerts: &[Alert],
+    accesses: &[Arc<Access>],
+    earlier: Option<&AccessPolicy>,
+    options: BaselineOptions,
+) -> PolicyProposal {
+    let held = HeldBack::of(alerts);
     let (expected, new): (Vec<&Access>, Vec<&Access>) = accesses
         .iter()
         .map(|access| &**access)
@@ -48,13 +63,24 @@ pub fn propose(
     // Searched in all accesses: the earlier policy may expect some reads of a bulk read.
     let bulk = bulk_reads(accesses);
     let mut omissions = Omissions::default();
+    let (held_back, new): (Vec<&Access>, Vec<&Access>) = new
+        .into_iter()
+        .partition(|access| held.title(access).is_some());
+    for access in held_back {
+        // What is omitted anyway has a reason of its own.
+        match usable(access) {
+            Err(why) => omissions.add(why, access),
+            Ok(_) => omissions.add_alerted(access, held.title(access)),
+        }
+    }
     let pairs = learn(&new, &bulk, options, &mut omissions);
     let left_out = omissions.into_sorted();
     let mut by_principal: Vec<&Omission> = left_out.iter().collect();
     by_principal.sort_by(|a, b| a.principal.cmp(&b.principal));
     let mut grants = fold::grants(&pairs);
     for grant in &mut grants {
-        grant.doubts = doubts(grant, &by_principal);
+        let more = doubts(grant, &by_principal);
+        grant.doubts.extend(more);
     }
     PolicyProposal {
         grants,
@@ -138,9 +164,19 @@ struct LeftOutReads {
     accesses: u64,
     secrets: BTreeSet<SecretTarget>,
     first: EventTime,
+    alerts: BTreeSet<String>,
 }
 
 impl Omissions {
+    fn add_alerted(&mut self, access: &Access, title: Option<&str>) {
+        let why = OmissionReason::Alerted;
+        self.add(why, access);
+        let principal = access.head.principal.id.clone().unwrap_or_default();
+        if let Some(reads) = self.0.get_mut(&(why, principal)) {
+            reads.alerts.extend(title.map(str::to_owned));
+        }
+    }
+
     fn add(&mut self, why: OmissionReason, access: &Access) {
         let head = &access.head;
         let principal = head.principal.id.clone();
@@ -149,6 +185,7 @@ impl Omissions {
             accesses: 0,
             secrets: BTreeSet::new(),
             first: head.time,
+            alerts: BTreeSet::new(),
         });
         reads.accesses += 1;
         reads.secrets.extend(SecretTarget::of(access));
@@ -170,6 +207,7 @@ impl Omissions {
                 accesses: reads.accesses,
                 secrets: reads.secrets.len(),
                 first: reads.first,
+                alerts: reads.alerts.into_iter().collect(),
             })
             .collect();
         list.sort_by(|a, b| {
@@ -183,13 +221,15 @@ impl Omissions {
 fn doubts(grant: &ProposedGrant, left_out: &[&Omission]) -> Vec<String> {
     let mut doubts = Vec::new();
     let owner = grant.secrets.first().map(|arn| account_of(arn));
-    // Only ARNs contain an account; services and principals without an ARN are not checked.
-    let mut roles = grant
+    let others: BTreeSet<&str> = grant
         .principals
         .iter()
-        .filter(|name| name.starts_with("arn:"));
-    if roles.any(|arn| Some(account_of(arn)) != owner) {
-        doubts.push("reads from another account".to_owned());
+        .filter_map(|name| account_of_principal(name))
+        .filter(|account| Some(*account) != owner)
+        .collect();
+    if !others.is_empty() {
+        let others: Vec<&str> = others.into_iter().collect();
+        doubts.push(format!("reads from another account: {}", others.join(", ")));
     }
     if grant.days == 1 {
         doubts.push("on one day only".to_owned());
@@ -216,6 +256,17 @@ fn reasons_left_out(grant: &ProposedGrant, left_out: &[&Omission]) -> BTreeSet<&
         reasons.extend(omitted.map(|omission| omission.why.as_str()));
     }
     reasons
+}
+
+/// The account of a principal: of its ARN, or before the principal id of a caller without one.
+/// `None` for services.
+fn account_of_principal(name: &str) -> Option<&str> {
+    if name.starts_with("arn:") {
+        return Some(account_of(name));
+    }
+    let account = name.split(':').next().unwrap_or(name);
+    let is_account = account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
+    is_account.then_some(account)
 }
 
 /// The account in an ARN or in a pattern of one.
@@ -296,7 +347,7 @@ mod tests {
     fn a_grant_across_accounts_is_doubted() {
         let reads = |principal: &str| (0..2).map(|n| read_by(principal, "db", n)).collect();
         let doubts = |principal| proposed(reads(principal), None).grants[0].doubts.clone();
-        let elsewhere = "reads from another account";
+        let elsewhere = "reads from another account: 2";
         assert_eq!(doubts("arn:aws:iam::1:role/app"), ["on one day only"]);
         assert_eq!(
             doubts("arn:aws:iam::2:role/app"),

@@ -124,7 +124,8 @@ fn address(source: &CallSource) -> Option<IpAddr> {
     Some(address.to_canonical())
 }
 
-fn is_private(address: IpAddr) -> bool {
+/// Whether an address is private, shared, link-local or of the machine itself.
+pub(crate) fn is_private(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => is_private_v4(v4),
         IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),

@@ -19,6 +19,7 @@ use self::unreadable::UNREADABLE;
 pub(crate) use self::unreadable::UNREADABLE_RECORD;
 
 use std::cell::OnceCell;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rsigma_eval::{CompiledRule, Event, compiler::eval_condition};
@@ -48,6 +49,8 @@ pub struct DetectionRule {
     pub(crate) compiled: CompiledRule,
     /// Whether it can only match with an access policy.
     needs_policy: bool,
+    /// Labels of the lists of networks that it names.
+    networks: BTreeSet<String>,
     /// Calls of which a matching record must be one; `None` when it may be any.
     calls: Option<Vec<NeededCalls>>,
     /// Windows that it feeds: index of the window, and which of its rules this is.
@@ -216,6 +219,17 @@ impl RuleSet {
     pub fn with_networks(mut self, networks: NetworkLists) -> Self {
         self.networks = networks;
         self
+    }
+
+    /// The rules that name a list of networks which no file defines, each with its label.
+    pub fn without_networks(&self) -> impl Iterator<Item = (&RuleMeta, &str)> {
+        self.detections.iter().flat_map(|rule| {
+            let missing = rule
+                .networks
+                .iter()
+                .filter(|label| !self.networks.has(label));
+            missing.map(|label| (&*rule.meta, label.as_str()))
+        })
     }
 
     /// Lists of networks that the rules name by label.

@@ -47,6 +47,31 @@ pub struct RuleFilesArgs {
     /// Go on without the files whose rules cannot be used, and name them.
     #[arg(long, help_heading = "Rules")]
     pub skip_invalid: bool,
+    /// List of networks under a label, for `source.class` (own, hosted_ci, anonymizer, aws) and
+    /// `source.lists`: one network a line, or ip-ranges.json of AWS, or the meta document of
+    /// GitHub; may be repeated.
+    #[arg(long, value_name = "LABEL=FILE", value_parser = network_file, help_heading = "Rules")]
+    pub networks: Vec<NetworkFile>,
+}
+
+/// A list of networks and its label.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkFile {
+    /// Its label.
+    pub label: String,
+    /// Its file.
+    pub path: PathBuf,
+}
+
+/// Reads `LABEL=FILE`.
+fn network_file(text: &str) -> Result<NetworkFile, String> {
+    match text.split_once('=') {
+        Some((label, path)) if !path.is_empty() => Ok(NetworkFile {
+            label: label.to_owned(),
+            path: path.into(),
+        }),
+        _ => Err("write a label and a file, as in own=networks.txt".to_owned()),
+    }
 }
 
 /// The access policy, and how strictly it applies.

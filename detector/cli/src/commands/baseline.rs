@@ -5,10 +5,9 @@ use std::fmt::Write as _;
 use std::time::Instant;
 
 use secretrail_engine::baseline::{
-    BaselineOptions, Omission, OmissionReason, PolicyProposal, propose,
+    BaselineOptions, Omission, OmissionReason, PolicyProposal, propose_beside,
 };
 use secretrail_engine::policy::AccessPolicy;
-use secretrail_engine::rule::RuleSet;
 
 use crate::args;
 use crate::args::settings::RunSettings;
@@ -30,14 +29,16 @@ pub fn run(args: &args::BaselineArgs, host: &mut ProcessHost) -> Result<u8, RunF
     let settings = RunSettings::plain(&args.input, &args.destination, host)?;
     let earlier = EarlierPolicy::of(args)?;
     let mut out = OpenOutput::open(&settings)?;
-    // Without rules and policy: the proposal depends only on who read what.
-    let found = find(&settings, &RuleSet::default(), None, host)?;
+    // The rules run while it learns: what an alert names is held back, or an attack in the history
+    // would be granted.
+    let pack = rules_and_policy::rules(&args::RuleFilesArgs::default(), host)?.set;
     let options = BaselineOptions {
         min_reads: args.min_reads,
         min_days: args.min_days,
     };
     let policy = earlier.as_ref().map(|earlier| &earlier.policy);
-    let proposal = propose(&found.accesses, policy, options);
+    let found = find(&settings, &pack, policy, host)?;
+    let proposal = propose_beside(&found.alerts, &found.accesses, policy, options);
     out.raw(&yaml(&proposal, earlier.as_ref())?)?;
     let is_nothing = RunReading::of(&found, &settings.selection).is_nothing();
     out.finish_reading(is_nothing, host)?;
@@ -131,6 +132,7 @@ mod tests {
             accesses,
             secrets: 1,
             first: EventTime(0),
+            alerts: Vec::new(),
         }
     }
 

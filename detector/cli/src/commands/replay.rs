@@ -121,6 +121,7 @@ fn replacing(
         rules: args.compare.clone(),
         vars: args.files.vars.clone(),
         skip_invalid: args.files.skip_invalid,
+        networks: args.files.networks.clone(),
     };
     rules_and_policy::rules_with_warnings(&files, host).map(Some)
 }

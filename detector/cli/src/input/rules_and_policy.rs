@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use secretrail_engine::network::NetworkLists;
 use secretrail_engine::policy::AccessPolicy;
 use secretrail_engine::report::SkippedObject;
 use secretrail_engine::rule::RuleSet;
@@ -13,7 +14,7 @@ use secretrail_pack::{FileTexts, RulePack, complete, is_rule};
 use walkdir::{DirEntry, WalkDir};
 
 use crate::args::settings::RunSettings;
-use crate::args::{PolicyArgs, RuleFilesArgs};
+use crate::args::{NetworkFile, PolicyArgs, RuleFilesArgs};
 use crate::host::{ProcessHost, RunFailure, say};
 use crate::input::overwrite;
 use crate::text::plural;
@@ -30,7 +31,7 @@ pub fn rules(named: &RuleFilesArgs, host: &mut ProcessHost) -> Result<RulePack, 
     let mut texts = files.texts;
     loop {
         let faults = match RulePack::load(complete(texts.clone()), &vars) {
-            Ok(pack) => return Ok(pack),
+            Ok(pack) => return with_networks(pack, &named.networks),
             Err(faults) => faults,
         };
         let known = texts.len();
@@ -44,6 +45,26 @@ pub fn rules(named: &RuleFilesArgs, host: &mut ProcessHost) -> Result<RulePack, 
     }
 }
 
+/// The rules with the lists of networks that were named. A rule that names another is refused: it
+/// would never match, and nobody would know.
+fn with_networks(mut pack: RulePack, named: &[NetworkFile]) -> Result<RulePack, RunFailure> {
+    let mut lists = NetworkLists::default();
+    for NetworkFile { label, path } in named {
+        lists
+            .add(label, &text(path)?)
+            .map_err(|fault| unreadable(path, format!("--networks {label}: {fault}")))?;
+    }
+    pack.set = pack.set.with_networks(lists);
+    if let Some((rule, label)) = pack.set.without_networks().next() {
+        return Err(RunFailure::Rules(format!(
+            "{}: \"{}\": no list of networks has the label `{label}`; name its file with \
+             --networks {label}=FILE",
+            rule.file, rule.title
+        )));
+    }
+    Ok(pack)
+}
+
 /// Checks that the output is none of the files named here.
 ///
 /// # Errors
@@ -54,7 +75,9 @@ pub fn refuse_as_output(
     named: &RuleFilesArgs,
     policy: &PolicyArgs,
 ) -> Result<(), RunFailure> {
+    let networks = named.networks.iter().map(|list| &list.path);
     let files = named.rules.iter().chain(&named.vars).chain(&policy.policy);
+    let files = files.chain(networks);
     overwrite::refuse(settings.output.as_deref(), files.map(PathBuf::as_path))
 }
 
@@ -197,6 +220,58 @@ pub fn policy_text(path: &Path) -> Result<(AccessPolicy, String), RunFailure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lists_of_networks_are_named_by_the_rules_that_need_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        let rule = |field: &str, value: &str| {
+            let text = format!(
+                "title: t\nid: t\nlogsource: {{product: aws, category: secret_access}}\n\
+                 detection: {{a: {{{field}: {value}}}, condition: a}}\nlevel: low\n"
+            );
+            at(&format!("{field}-{value}.yml"), &text)
+        };
+        let load = |rule: &Path, lists: &[(&str, &Path)]| {
+            let named = RuleFilesArgs {
+                rules: vec![rule.to_owned()],
+                networks: lists
+                    .iter()
+                    .map(|(label, path)| NetworkFile {
+                        label: (*label).to_owned(),
+                        path: (*path).to_owned(),
+                    })
+                    .collect(),
+                ..RuleFilesArgs::default()
+            };
+            let pack = with_networks(
+                RulePack::load(complete(files(&named.rules)?.texts), &Placeholders::new())
+                    .map_err(|faults| RunFailure::Rules(faults.to_string()))?,
+                &named.networks,
+            );
+            pack.map(|pack| pack.set.networks().has("own"))
+        };
+        let own = at("own.txt", "192.0.2.0/24\n");
+        let (class, list) = (rule("source.class", "own"), rule("source.lists", "vpn"));
+        assert!(load(&class, &[("own", &own)]).unwrap());
+        let error = |rule: &Path, lists: &[(&str, &Path)]| {
+            let error = load(rule, lists).unwrap_err();
+            assert!(matches!(error, RunFailure::Rules(_)));
+            error.to_string()
+        };
+        assert!(error(&class, &[]).contains("--networks own=FILE"));
+        assert!(error(&list, &[("own", &own)]).contains("--networks vpn=FILE"));
+        let odd = rule("source.class", "office");
+        assert!(error(&odd, &[]).contains("`office` is no class of sources"));
+        let broken = at("broken.txt", "ten\n");
+        assert!(error(&class, &[("own", &broken)]).contains("line 1: `ten` is no network"));
+        // A class that the address shows needs no list.
+        assert!(!load(&rule("source.class", "private"), &[]).unwrap());
+    }
 
     #[test]
     fn in_folders_only_sigma_files_count_but_a_named_file_always() {

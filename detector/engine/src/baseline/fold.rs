@@ -7,13 +7,16 @@ use crate::baseline::convention::Convention;
 use crate::baseline::groups::{OwnedPair, PrincipalGroup, groups};
 use crate::baseline::names::{KnownNames, StoredName, patterns};
 use crate::baseline::networks::networks;
-use crate::baseline::pairs::{ENOUGH_READS, ReadPair, ReadPairs, SecretTarget};
+use crate::baseline::pairs::{ENOUGH_READS, ReadOrigin, ReadPair, ReadPairs, SecretTarget};
 use crate::baseline::proposal::ProposedGrant;
 use crate::ids::{ArnParts, SecretStore, SharedStr};
 use crate::time::EventTime;
 
 /// Most KMS keys listed one by one; beyond that, all keys of their accounts are granted.
 const LISTED_KEYS: usize = 3;
+
+/// Public addresses from which on a reader may be one whose addresses never repeat.
+const ROAMING: usize = 8;
 
 /// Partition and account that own secrets.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -121,7 +124,11 @@ impl<'p> GroupShare<'_, 'p> {
             secrets: names.iter().map(|name| self.owner.resource(name)).collect(),
             regions: self.regions(inventory),
             // With few reads, a list would make the next address or key an alert.
-            sources: if enough { self.sources() } else { Vec::new() },
+            sources: if enough && !self.roams() {
+                self.sources()
+            } else {
+                Vec::new()
+            },
             keys: if enough {
                 self.keys(folded)
             } else {
@@ -137,7 +144,11 @@ impl<'p> GroupShare<'_, 'p> {
             last: self.last(),
             seen_principals: self.distinct(|pair| pair.principal),
             seen_secrets: self.distinct(|pair| (pair.target.store, &pair.target.name)),
-            doubts: Vec::new(),
+            doubts: if self.roams() {
+                vec!["its public addresses hardly ever repeat, so that any is allowed".to_owned()]
+            } else {
+                Vec::new()
+            },
         }
     }
 
@@ -148,6 +159,13 @@ impl<'p> GroupShare<'_, 'p> {
     fn days(&self) -> usize {
         let days: BTreeSet<&i64> = self.all().flat_map(|pair| &pair.days).collect();
         days.len()
+    }
+
+    /// Whether most days have a public address that was not seen before, as of hosted runners.
+    fn roams(&self) -> bool {
+        let origins: BTreeSet<&ReadOrigin> = self.all().flat_map(|pair| &pair.origins).collect();
+        let public = origins.iter().filter(|origin| origin.is_public()).count();
+        public >= ROAMING && public * 4 >= self.days() * 3
     }
 
     fn last(&self) -> EventTime {
@@ -219,7 +237,6 @@ impl<'p> GroupShare<'_, 'p> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::pairs::ReadOrigin;
     use super::*;
 
     const READER: &str = "arn:aws:iam::1:role/reader";

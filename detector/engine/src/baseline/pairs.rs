@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use crate::access::{Access, AccessMethod};
 use crate::baseline::proposal::OmissionReason;
 use crate::ids::{SecretStore, SharedStr};
+use crate::network::is_private;
 use crate::observation::{CallOutcome, CallSource, SourceKind};
 use crate::principal::PrincipalKind;
 use crate::time::EventTime;
@@ -73,6 +74,11 @@ impl ReadPair {
 }
 
 impl ReadOrigin {
+    /// Whether it is a public address.
+    pub(super) fn is_public(&self) -> bool {
+        matches!(self, Self::Address(address) if !is_private(address.to_canonical()))
+    }
+
     /// `None` if the source is no address, service or VPC endpoint.
     fn of(source: &CallSource) -> Option<Self> {
         // Behind an endpoint the address is private to that VPC, and other VPCs may use the same;

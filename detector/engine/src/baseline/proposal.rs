@@ -40,6 +40,8 @@ pub enum OmissionReason {
     Unnamed,
     /// The read failed.
     Failed,
+    /// An alert of medium level or higher names it.
+    Alerted,
 }
 
 impl OmissionReason {
@@ -55,6 +57,7 @@ impl OmissionReason {
             Self::Rare => "fewer reads or days than the minimum",
             Self::Unnamed => "no usable name of principal or secret",
             Self::Failed => "failed",
+            Self::Alerted => "named by an alert",
         }
     }
 }
@@ -72,6 +75,8 @@ pub struct Omission {
     pub secrets: usize,
     /// Event time of the first access.
     pub first: EventTime,
+    /// Titles of the alerts that name them; empty for any other reason.
+    pub alerts: Vec<String>,
 }
 
 /// A proposed grant and the evidence for it.

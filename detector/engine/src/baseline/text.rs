@@ -142,8 +142,12 @@ fn left_out(proposal: &PolicyProposal, out: &mut String) {
         for omission in omissions.iter().take(LISTED) {
             // The name is untrusted log text outside quotes: a line break in it would start a new
             // line of the policy.
+            let alerts = match omission.alerts.join(", ") {
+                alerts if alerts.is_empty() => alerts,
+                alerts => format!(": {alerts}"),
+            };
             let text = format!(
-                "#   {}: {} accesses to {} secrets by {}, first {}",
+                "#   {}{alerts}: {} accesses to {} secrets by {}, first {}",
                 why.as_str(),
                 omission.accesses,
                 omission.secrets,
@@ -199,6 +203,7 @@ mod tests {
     fn omission(principal: &str) -> Omission {
         Omission {
             why: OmissionReason::Denied,
+            alerts: Vec::new(),
             principal: principal.into(),
             accesses: 3,
             secrets: 2,

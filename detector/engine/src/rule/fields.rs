@@ -199,6 +199,10 @@ fields! {
         "class of the source: `private`, `vpc_endpoint`, `aws_service`, `public`; with lists of \
          networks (`--networks`) also `own`, `hosted_ci`, `anonymizer`, `aws_public`"
         |s| word(SourceClass::of(&s.head.source, s.networks)?.as_str());
+    "source.scope" false
+        "class of the source by its address alone, whatever lists say: `private`, `vpc_endpoint`, \
+         `aws_service` or `public`"
+        |s| word(SourceClass::by_shape(&s.head.source)?.as_str());
     "source.network" false
         "the VPC endpoint, or the /24 (IPv6: /48) around the address"
         |s| Some(EventValue::Str(network_of(&s.head.source)?.into()));

@@ -20,6 +20,10 @@ pub(crate) struct DetectionNeeds {
     pub(crate) fields: BTreeSet<String>,
     /// Whether it searches the whole record.
     pub(crate) keywords: bool,
+    /// Classes of sources that it names.
+    pub(crate) classes: BTreeSet<String>,
+    /// Lists of networks that it names.
+    pub(crate) lists: BTreeSet<String>,
 }
 
 impl DetectionNeeds {
@@ -47,6 +51,12 @@ impl DetectionNeeds {
         match &item.field.name {
             Some(name) => drop(self.fields.insert(name.clone())),
             None => self.keywords = true,
+        }
+        let values = item.values.iter().filter_map(plain);
+        match item.field.name.as_deref() {
+            Some("source.class") if item.field.modifiers.is_empty() => self.classes.extend(values),
+            Some("source.lists") if item.field.modifiers.is_empty() => self.lists.extend(values),
+            _ => {}
         }
         // Its values are names of other fields, which must be there as well.
         if item.field.has_modifier(Modifier::FieldRef) {

@@ -31,13 +31,13 @@ impl UnitSink<'_, '_> {
 
 /// A text, or the digits of a number, as some converters write account ids.
 pub(super) fn scalar<'u>(top: &TopLevel<'u>, key: &str) -> Option<Cow<'u, str>> {
-    let digits = |value: &'u [u8]| {
-        let text = std::str::from_utf8(value.trim_ascii()).ok()?;
-        text.bytes()
-            .all(|byte| byte.is_ascii_digit())
-            .then_some(Cow::Borrowed(text))
-    };
     top.text(key).or_else(|| top.get(key).and_then(digits))
+}
+
+fn digits(value: &[u8]) -> Option<Cow<'_, str>> {
+    let text = std::str::from_utf8(value.trim_ascii()).ok()?;
+    let are_digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    are_digits.then_some(Cow::Borrowed(text))
 }
 
 #[cfg(test)]

@@ -72,24 +72,23 @@ pub(super) struct ProfileKeys {
 impl ProfileKeys {
     fn of(access: &Access, principal: &str, network: Option<&str>) -> Self {
         let prefix = format!("{PROFILE}{principal}\t");
-        let token = |token: &str| SharedStr::from([&*prefix, token].concat());
         let class = class_of(access).map(SourceClass::as_str);
         let roam = class.map(|class| format!("{prefix}n{class}"));
         let secrets = format!("{prefix}s");
         let secret = access.secret.name.as_ref().map(|_| access.secret.key());
         Self {
-            class: class.map(|class| token(&format!("k{class}"))),
+            class: class.map(|class| key(&prefix, &format!("k{class}"))),
             classes: CLASSES
-                .map(|class| token(&format!("k{}", class.as_str())))
+                .map(|class| key(&prefix, &format!("k{}", class.as_str())))
                 .into(),
             client: client_token(access)
                 .filter(|_| class.is_some())
-                .map(|client| token(&client)),
-            method: Some(token(&format!("m{}", access.method.as_str()))),
+                .map(|client| key(&prefix, &client)),
+            method: Some(key(&prefix, &format!("m{}", access.method.as_str()))),
             person: person_key(access),
-            rotates: Some(token("r")),
+            rotates: Some(key(&prefix, "r")),
             hours: hours_of(access)
-                .map(|hour| token(&format!("h{hour}")))
+                .map(|hour| key(&prefix, &format!("h{hour}")))
                 .collect(),
             roam_slot: roam
                 .as_ref()
@@ -121,6 +120,10 @@ fn slots(prefix: Option<&str>, number: u64) -> impl Iterator<Item = SharedStr> +
 /// The same on every machine: it is part of a key in a table.
 fn slot(text: &str, slots: u64) -> u64 {
     XxHash3_64::oneshot(text.as_bytes()) % slots
+}
+
+fn key(prefix: &str, token: &str) -> SharedStr {
+    [prefix, token].concat().into()
 }
 
 /// The token of the program; `None` where the record names none.

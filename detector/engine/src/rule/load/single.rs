@@ -1,9 +1,11 @@
 //! Rules about single events, and the windows of those that hold back repeated alerts.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rsigma_parser::SigmaRule;
 
+use crate::network::SourceClass;
 use crate::rule::fault::LoadError;
 use crate::rule::fields;
 use crate::rule::load::block::{AddedRule, ExtensionBlock};
@@ -46,6 +48,7 @@ pub(super) fn add(
         compiled,
         calls: needed_calls(&rule),
         needs_policy: needs_policy(&rule),
+        networks: networks(&uses, &source)?,
         feeds: Vec::new(),
     };
     if let Some(suppression) = suppression {
@@ -67,6 +70,23 @@ fn target(source: &RuleDocument<'_>, rule: &SigmaRule) -> Result<RuleTarget, Loa
                        `category: secret_change` or `service: cloudtrail`";
         source.error("logsource", "logsource", message)
     })
+}
+
+/// Labels of the lists of networks that a rule needs.
+fn networks(
+    uses: &DetectionNeeds,
+    source: &RuleDocument<'_>,
+) -> Result<BTreeSet<String>, LoadError> {
+    let mut labels = uses.lists.clone();
+    for class in &uses.classes {
+        let Some(known) = SourceClass::ALL.iter().find(|c| c.as_str() == class) else {
+            let classes = SourceClass::ALL.map(SourceClass::as_str).join(", ");
+            let message = format!("`{class}` is no class of sources; use one of {classes}");
+            return Err(source.error(class, "source.class", &message));
+        };
+        labels.extend(known.label().map(str::to_owned));
+    }
+    Ok(labels)
 }
 
 /// Our block in a rule about single events.
