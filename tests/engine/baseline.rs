@@ -174,7 +174,7 @@ fn denied_later(mut records: Vec<Value>) {
         "{text}"
     );
     assert!(
-        text.contains("# Check: reads from another account; on one day only\n"),
+        text.contains("# Check: reads from another account: 999988887777; on one day only\n"),
         "{text}"
     );
 }

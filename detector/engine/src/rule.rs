@@ -214,30 +214,6 @@ impl RuleSet {
         &self.wanted
     }
 
-    /// The same rules with these lists of networks.
-    #[must_use]
-    pub fn with_networks(mut self, networks: NetworkLists) -> Self {
-        self.networks = networks;
-        self
-    }
-
-    /// The rules that name a list of networks which no file defines, each with its label.
-    pub fn without_networks(&self) -> impl Iterator<Item = (&RuleMeta, &str)> {
-        self.detections.iter().flat_map(|rule| {
-            let missing = rule
-                .networks
-                .iter()
-                .filter(|label| !self.networks.has(label));
-            missing.map(|label| (&*rule.meta, label.as_str()))
-        })
-    }
-
-    /// Lists of networks that the rules name by label.
-    #[must_use]
-    pub fn networks(&self) -> &NetworkLists {
-        &self.networks
-    }
-
     /// Whether a rule asks for `seen.*`, so that it must be remembered.
     #[must_use]
     pub fn asks_for_seen(&self) -> bool {

@@ -1,5 +1,5 @@
-//! Accesses that alerts name: they are held back from a proposal, because an attack that lies in the
-//! history must not become a grant.
+//! Accesses that alerts name: they are held back from a proposal, because an attack that lies in
+//! the history must not become a grant.
 
 use ahash::HashMap;
 

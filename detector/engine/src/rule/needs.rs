@@ -10,6 +10,7 @@ use rsigma_parser::{
 use serde::{Deserialize, Serialize};
 
 use crate::glob::GlobPattern;
+use crate::network::NetworkLists;
 use crate::rule::RuleSet;
 use crate::rule_meta::RuleMeta;
 
@@ -151,6 +152,30 @@ pub(crate) fn is_meant(pattern: &SelectorPattern, selection: &str) -> bool {
 }
 
 impl RuleSet {
+    /// The same rules with these lists of networks.
+    #[must_use]
+    pub fn with_networks(mut self, networks: NetworkLists) -> Self {
+        self.networks = networks;
+        self
+    }
+
+    /// The rules that name a list of networks which no file defines, each with its label.
+    pub fn without_networks(&self) -> impl Iterator<Item = (&RuleMeta, &str)> {
+        self.detections.iter().flat_map(|rule| {
+            let missing = rule
+                .networks
+                .iter()
+                .filter(|label| !self.networks.has(label));
+            missing.map(|label| (&*rule.meta, label.as_str()))
+        })
+    }
+
+    /// Lists of networks that the rules name by label.
+    #[must_use]
+    pub fn networks(&self) -> &NetworkLists {
+        &self.networks
+    }
+
     /// The rules that can raise alerts, but only with an access policy.
     pub fn needing_policy(&self) -> impl Iterator<Item = &Arc<RuleMeta>> {
         let single = self.detections.iter();
