@@ -207,6 +207,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a table")]
     fn programs_are_known_by_the_most_telling_word() {
         for (agent, family, version, command) in [
             (

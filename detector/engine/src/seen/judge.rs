@@ -124,7 +124,7 @@ impl AccessJudgement<'_> {
         match key {
             // Known needs no warm-up: one sighting proves it, however short the logs are.
             Some(key) if self.is_known_before(key, self.time) => Novelty::Known,
-            Some(_) => self.new(),
+            Some(_) => self.unseen(),
             None => Novelty::Unknown,
         }
     }
@@ -133,7 +133,7 @@ impl AccessJudgement<'_> {
     fn habit(&self, key: Option<&SharedStr>) -> Novelty {
         match key {
             Some(key) if self.is_habit(key) => Novelty::Known,
-            Some(_) => self.new(),
+            Some(_) => self.unseen(),
             None => Novelty::Unknown,
         }
     }
@@ -153,7 +153,7 @@ impl AccessJudgement<'_> {
     }
 
     /// The verdict about what was not seen.
-    fn new(&self) -> Novelty {
+    fn unseen(&self) -> Novelty {
         let warm = self.before(self.lookback.warm_up_secs);
         if self.since.is_some_and(|since| since <= warm) {
             Novelty::First
