@@ -90,8 +90,10 @@ impl Documents {
     }
 
     fn list(&mut self, opens: &[u8], closes: &[u8], bytes: &mut Unstructured<'_>) -> Result<()> {
+        let from = self.text.len();
         self.text.extend_from_slice(opens);
-        for index in 0..bytes.int_in_range(0..=4)? {
+        let units = bytes.int_in_range(0..=4)?;
+        for index in 0..units {
             if index > 0 {
                 self.text
                     .extend_from_slice(bytes.choose(&[&b","[..], b" , ", b",\n"])?);
@@ -99,6 +101,11 @@ impl Documents {
             self.unit(bytes)?;
         }
         self.text.extend_from_slice(closes);
+        // A list with a name that holds nothing may be a field of a record, such as `resources`:
+        // the object around it is what there is to read.
+        if units == 0 && opens.starts_with(b"{") {
+            self.units.push(self.text[from..].to_vec());
+        }
         Ok(())
     }
 
