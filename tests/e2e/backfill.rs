@@ -1,23 +1,30 @@
 //! A job of the backfill on a stand-in, from its plan to its replay: the same ledger and alerts as
 //! without it, and clear words about everything that can go wrong.
 
-use std::collections::BTreeSet;
-use std::path::Path;
-use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    path::Path,
+    process::Stdio,
+    time::{Duration, Instant},
+};
 
-use e2e::deployment::{invoke, s3};
-use e2e::local::Server;
-use e2e::proxy::{Fault, Proxy};
 use e2e::{
-    ACCOUNT, Printed, REGION, at, bucket_rule, decrypt_secret, denied, direct_decrypt, packed,
+    ACCOUNT, Printed, REGION, at, bucket_rule, decrypt_secret, denied,
+    deployment::{invoke, s3},
+    direct_decrypt,
+    local::Server,
+    packed,
+    proxy::{Fault, Proxy},
     read, record, role,
 };
 use secretrail_engine::extract_file::ENDING;
 use serde_json::{Value, json};
 
-use crate::infra::{Stack, root};
-use crate::{command, with_endpoint};
+use crate::{
+    command,
+    infra::{Stack, root},
+    with_endpoint,
+};
 
 /// A backfill on a stand-in. Its function reaches S3 through a proxy.
 struct Backfill {

@@ -1,7 +1,9 @@
 //! The cases of `tests/cases` through the command.
 
-use e2e::cases::{self, Case};
-use e2e::secretrail;
+use e2e::{
+    cases::{self, Case},
+    secretrail,
+};
 use serde_json::Value;
 
 /// Every line as JSON, with files named relative to the case.

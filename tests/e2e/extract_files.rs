@@ -1,10 +1,12 @@
 //! Observation parts in place of the logs they were made of: the same bytes out of every command,
 //! and clear words about parts that cannot stand for their logs. And checkpoints, which are parts.
 
-use std::io::Read;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::{
+    io::Read,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
 
 use e2e::{LOGS, POLICY, Printed, bucket_rule, read, secretrail, silent_pipe, write_gz};
 use serde_json::{Value, json};

@@ -1,15 +1,22 @@
 //! Everything that can go wrong between the function and AWS: the alerts are those of the replay,
 //! none is missing, and none comes twice unless nobody could know that it had gone out.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
-use e2e::deployment::{Cloud, Deployment};
-use e2e::function::{Ended, Function};
-use e2e::proxy::{Call, Fault, Proxy};
-use e2e::{decrypt_secret, denied, read, secretrail, write_gz};
+use e2e::{
+    decrypt_secret, denied,
+    deployment::{Cloud, Deployment},
+    function::{Ended, Function},
+    proxy::{Call, Fault, Proxy},
+    read, secretrail, write_gz,
+};
 use serde_json::{Value, json};
 
 const BOOTSTRAP: &str = env!("CARGO_BIN_EXE_bootstrap-under-test");

@@ -1,17 +1,23 @@
 //! The template itself, deployed to a stand-in: files in, alerts out, and what cannot be read in
 //! the dead-letter queue.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::{Duration, Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, Instant},
+};
 
-use e2e::cloud::{LOCAL_ACCOUNT, LOCAL_REGION};
-use e2e::deployment::{s3, sns, sqs};
-use e2e::local::Server;
-use e2e::theft;
-use secretrail_lambda::config::{ALLOWED_LATENESS, LOOKBACK, SETTINGS, SettingSpec, WARM_UP};
-use secretrail_lambda::telemetry::METRICS;
+use e2e::{
+    cloud::{LOCAL_ACCOUNT, LOCAL_REGION},
+    deployment::{s3, sns, sqs},
+    local::Server,
+    theft,
+};
+use secretrail_lambda::{
+    config::{ALLOWED_LATENESS, LOOKBACK, SETTINGS, SettingSpec, WARM_UP},
+    telemetry::METRICS,
+};
 use serde_json::{Value, json};
 
 const BOOTSTRAP: &str = env!("CARGO_BIN_EXE_bootstrap-under-test");

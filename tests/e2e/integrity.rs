@@ -1,23 +1,29 @@
 //! `verify`, on chains of digests that are made and signed here, with a key of our own: whatever
 //! was done to them is named.
 
-use std::collections::BTreeSet;
-use std::io::Read as _;
-use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
+use std::{
+    collections::BTreeSet,
+    io::Read as _,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    sync::LazyLock,
+};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use e2e::cloud::{config, runtime};
-use e2e::deployment::Cloud;
-use e2e::http::Exchange;
-use e2e::{Printed, packed, secretrail, write_gz};
-use rsa::PrivateKey;
-use rsa::pkcs1::EncodeRsaPublicKey;
-use rsa::pkcs1v15::SigningKey;
-use rsa::rand_core::{TryCryptoRng, TryRng};
-use rsa::signature::{SignatureEncoding, Signer};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use e2e::{
+    Printed,
+    cloud::{config, runtime},
+    deployment::Cloud,
+    http::Exchange,
+    packed, secretrail, write_gz,
+};
+use rsa::{
+    PrivateKey,
+    pkcs1::EncodeRsaPublicKey,
+    pkcs1v15::SigningKey,
+    rand_core::{TryCryptoRng, TryRng},
+    signature::{SignatureEncoding, Signer},
+};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;

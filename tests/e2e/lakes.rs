@@ -1,8 +1,6 @@
 //! Logs in the forms of lakes: Parquet that DuckDB has written, tables of query results, archives.
 
-use std::io::Write;
-use std::path::Path;
-use std::process::Command;
+use std::{io::Write, path::Path, process::Command};
 
 use e2e::{local, secretrail};
 use serde_json::Value;

@@ -13,8 +13,7 @@
 
 use std::process::Command;
 
-use e2e::Printed;
-use e2e::cloud::LOCAL_REGION;
+use e2e::{Printed, cloud::LOCAL_REGION};
 
 /// The built command against a stand-in for AWS.
 fn command(url: &str, args: &[&str]) -> Command {

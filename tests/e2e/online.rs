@@ -1,16 +1,21 @@
 //! The real function on stand-ins for AWS: the same alerts as the replay, in other orders and
 //! batches.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
-use e2e::deployment::{Cloud, Deployment};
-use e2e::function::{Ended, Function};
-use e2e::proxy::{Fault, Proxy};
 use e2e::{
-    LOGS, POLICY, cases, decrypt_secret, denied, direct_decrypt, packed, read, secretrail, theft,
+    LOGS, POLICY, cases, decrypt_secret, denied,
+    deployment::{Cloud, Deployment},
+    direct_decrypt,
+    function::{Ended, Function},
+    packed,
+    proxy::{Fault, Proxy},
+    read, secretrail, theft,
 };
 use serde_json::{Value, json};
 

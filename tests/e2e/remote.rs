@@ -1,15 +1,22 @@
 //! Logs in S3: the same result as from a folder, no more requests than the question needs, and
 //! clear words when it fails.
 
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
-use e2e::cloud::{config, runtime};
-use e2e::deployment::{Cloud, Deployment};
-use e2e::proxy::{Fault, Proxy};
-use e2e::{LOGS, cases, secretrail};
-use secretrail_aws::retry::RetryPolicy;
-use secretrail_aws::s3::{ObjectRef, S3Source};
+use e2e::{
+    LOGS, cases,
+    cloud::{config, runtime},
+    deployment::{Cloud, Deployment},
+    proxy::{Fault, Proxy},
+    secretrail,
+};
+use secretrail_aws::{
+    retry::RetryPolicy,
+    s3::{ObjectRef, S3Source},
+};
 use serde_json::{Value, json};
 
 use crate::with_endpoint;

@@ -1,8 +1,10 @@
 //! The report, opened in a browser: it draws itself without a network, finds what is looked for,
 //! and runs nothing that came from a log. And the ledger as Parquet, read by DuckDB.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use e2e::{LOGS, POLICY, local, secretrail};
 use serde_json::{Value, json};

@@ -1,7 +1,6 @@
 //! What the command reads: formats, places, times; what it says when it cannot, and how it ends.
 
-use std::fs;
-use std::path::Path;
+use std::{fs, path::Path};
 
 use e2e::{
     ACCOUNT, LOGS, Printed, REGION, afterwards, decrypt_secret, read, record, role, secretrail,

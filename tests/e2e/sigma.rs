@@ -1,8 +1,10 @@
 //! Rules mean what the Sigma specification says: compared with pySigma over many forms of
 //! selections, modifiers and conditions.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::process::Command;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    process::Command,
+};
 
 use e2e::{local, secretrail};
 use serde_json::Value;

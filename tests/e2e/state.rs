@@ -3,14 +3,15 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use e2e::cloud::{config, make_table, runtime, store};
-use e2e::local::Server;
-use e2e::steps::{
-    additions, look, repetition_changes_nothing, sequences, take, whoever_came_first, write_as,
+use e2e::{
+    cloud::{config, make_table, runtime, store},
+    local::Server,
+    steps::{
+        additions, look, repetition_changes_nothing, sequences, take, whoever_came_first, write_as,
+    },
 };
 use secretrail_aws::dynamodb::DynamoStore;
-use secretrail_engine::state::contract;
-use secretrail_engine::state::memory::MemoryStore;
+use secretrail_engine::state::{contract, memory::MemoryStore};
 use tokio::runtime::Runtime;
 
 struct Tables {

@@ -1,12 +1,16 @@
 //! A history that does not fit into memory: the same results through temporary files, nothing left
 //! of them, and clear words when they cannot be written.
 
-use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
 
-use e2e::{ACCOUNT, LOGS, POLICY, REGION, any_record, at, secretrail, secretrail_with, siblings};
-use e2e::{Printed, silent_pipe, write_gz};
+use e2e::{
+    ACCOUNT, LOGS, POLICY, Printed, REGION, any_record, at, secretrail, secretrail_with, siblings,
+    silent_pipe, write_gz,
+};
 use proptest::strategy::{Strategy, ValueTree};
 use serde_json::{Value, json};
 

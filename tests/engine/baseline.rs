@@ -1,10 +1,12 @@
 //! History to a proposed access policy: what is learned, what is left out, and that the result is
 //! quiet on its own history.
 
-use secretrail_engine::baseline::{BaselineOptions, OmissionReason, PolicyProposal, propose};
-use secretrail_engine::policy::AccessPolicy;
-use secretrail_engine::rule::RuleSet;
-use secretrail_engine::rule_meta::RuleLevel;
+use secretrail_engine::{
+    baseline::{BaselineOptions, OmissionReason, PolicyProposal, propose},
+    policy::AccessPolicy,
+    rule::RuleSet,
+    rule_meta::RuleLevel,
+};
 use serde_json::{Value, json};
 use test_support::{ACCOUNT, DAY, decrypt, pack, read, record, role, run, secret_arn, siblings};
 

@@ -7,18 +7,21 @@
 //! To add a shape of input: a function that makes it, of any size, and what to do with it. Its size
 //! is best one like 600: 600 and 6,000 things fill buffers that double by about as much.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-use std::fmt::Write as _;
-use std::sync::Arc;
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    cell::Cell,
+    fmt::Write as _,
+    sync::Arc,
+};
 
-use secretrail_engine::access::Access;
-use secretrail_engine::baseline::{BaselineOptions, propose};
-use secretrail_engine::extract_file::{ExtractFileReader, ExtractHeader};
-use secretrail_engine::rule::RuleSet;
-use secretrail_engine::rule::load::load;
-use secretrail_engine::scan::ScanResult;
-use secretrail_engine::selection::Selection;
+use secretrail_engine::{
+    access::Access,
+    baseline::{BaselineOptions, propose},
+    extract_file::{ExtractFileReader, ExtractHeader},
+    rule::{RuleSet, load::load},
+    scan::ScanResult,
+    selection::Selection,
+};
 use serde_json::{Value, json};
 use test_support::{denied, pack, read, run, run_scanned, scan_result, secret_arn};
 

@@ -1,17 +1,22 @@
 //! The cases of `tests/cases` through the engine.
 
-use secretrail_engine::access::json_v1::AccessV1;
-use secretrail_engine::alert::json_v1;
-use secretrail_engine::object::origin;
-use secretrail_engine::pipeline::{BatchOutcome, Pipeline};
-use secretrail_engine::policy::AccessPolicy;
-use secretrail_engine::rule::RuleSet;
-use secretrail_engine::scan::{ObjectScanner, ScanInput, ScanResult};
-use secretrail_engine::selection::Selection;
-use secretrail_engine::state::memory::MemoryStore;
+use secretrail_engine::{
+    access::json_v1::AccessV1,
+    alert::json_v1,
+    object::origin,
+    pipeline::{BatchOutcome, Pipeline},
+    policy::AccessPolicy,
+    rule::RuleSet,
+    scan::{ObjectScanner, ScanInput, ScanResult},
+    selection::Selection,
+    state::memory::MemoryStore,
+};
 use serde_json::Value;
-use test_support::cases::{self, Case};
-use test_support::{afterwards, pack};
+use test_support::{
+    afterwards,
+    cases::{self, Case},
+    pack,
+};
 
 /// Everything that a case holds, as one batch, long after its time.
 fn outcome(case: &Case, rules: &RuleSet, policy: Option<&AccessPolicy>) -> BatchOutcome {

@@ -1,17 +1,20 @@
 //! Whatever wraps or compresses records changes nothing, and damage to one document nothing in the
 //! others.
 
-use std::collections::BTreeSet;
-use std::io::Write;
+use std::{collections::BTreeSet, io::Write};
 
-use proptest::collection::vec;
 use proptest::prelude::*;
-use proptest::sample::{Index, select};
-use secretrail_engine::object::origin;
-use secretrail_engine::report::SkippedRecord;
-use secretrail_engine::rule::RuleSet;
-use secretrail_engine::scan::{ObjectScanner, ScanInput, ScanResult};
-use secretrail_engine::selection::Selection;
+use proptest::{
+    collection::vec,
+    sample::{Index, select},
+};
+use secretrail_engine::{
+    object::origin,
+    report::SkippedRecord,
+    rule::RuleSet,
+    scan::{ObjectScanner, ScanInput, ScanResult},
+    selection::Selection,
+};
 use serde_json::{Value, json};
 use test_support::{
     alert_ids, any_record, ledger, pack, packed, read, run, run_scanned, scan_result,

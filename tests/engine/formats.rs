@@ -4,8 +4,10 @@
 
 use std::path::Path;
 
-use secretrail_engine::alert::{Alert, chat, json_v1, ocsf, text};
-use secretrail_engine::state::item_v1;
+use secretrail_engine::{
+    alert::{Alert, chat, json_v1, ocsf, text},
+    state::item_v1,
+};
 use serde_json::{Value, json};
 use test_support::{
     decrypt_secret, denied, direct_decrypt, pack, read, run, scan_result, secret_arn,

@@ -1,26 +1,24 @@
 //! The law: shuffling, repeating, delaying or splitting the input changes neither the ledger nor
 //! the set of alert ids.
 
-use std::collections::BTreeSet;
-use std::sync::LazyLock;
+use std::{collections::BTreeSet, sync::LazyLock};
 
-use proptest::collection::vec;
 use proptest::prelude::*;
-use proptest::sample::Index;
-use secretrail_engine::access::json_v1::AccessV1;
-use secretrail_engine::alert::Alert;
-use secretrail_engine::extract_file::{self, ExtractFileReader, ExtractHeader, ExtractedObject};
-use secretrail_engine::object::origin;
-use secretrail_engine::pipeline::history::HistoryPipeline;
-use secretrail_engine::pipeline::{BatchOutcome, Pipeline};
-use secretrail_engine::policy::AccessPolicy;
-use secretrail_engine::report::ReadReport;
-use secretrail_engine::rule::RuleSet;
-use secretrail_engine::rule::load::load;
-use secretrail_engine::scan::{ObjectScanner, ScanInput, ScanResult};
-use secretrail_engine::selection::Selection;
-use secretrail_engine::state::memory::MemoryStore;
-use secretrail_engine::time::EventTime;
+use proptest::{collection::vec, sample::Index};
+use secretrail_engine::{
+    access::json_v1::AccessV1,
+    alert::Alert,
+    extract_file::{self, ExtractFileReader, ExtractHeader, ExtractedObject},
+    object::origin,
+    pipeline::{BatchOutcome, Pipeline, history::HistoryPipeline},
+    policy::AccessPolicy,
+    report::ReadReport,
+    rule::{RuleSet, load::load},
+    scan::{ObjectScanner, ScanInput, ScanResult},
+    selection::Selection,
+    state::memory::MemoryStore,
+    time::EventTime,
+};
 use serde_json::{Value, json};
 use test_support::{
     LOOKBACK, afterwards, alert_ids, any_record, at, decrypt_secret, ledger, read, run, run_on,

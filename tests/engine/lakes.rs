@@ -1,15 +1,20 @@
 //! The example logs through the forms of lakes and query results, and back: the same accesses and
 //! alerts, but for what a form cannot hold.
 
-use secretrail_engine::object::origin;
-use secretrail_engine::pipeline::BatchOutcome;
-use secretrail_engine::record_shape::RecordShape;
-use secretrail_engine::rule::RuleSet;
-use secretrail_engine::scan::{ObjectScanner, ScanInput, ScanResult};
-use secretrail_engine::selection::Selection;
+use secretrail_engine::{
+    object::origin,
+    pipeline::BatchOutcome,
+    record_shape::RecordShape,
+    rule::RuleSet,
+    scan::{ObjectScanner, ScanInput, ScanResult},
+    selection::Selection,
+};
 use serde_json::{Value, json};
-use test_support::lakes::{examples, ocsf};
-use test_support::{alert_ids, ledger, pack, run_scanned};
+use test_support::{
+    alert_ids,
+    lakes::{examples, ocsf},
+    ledger, pack, run_scanned,
+};
 
 fn scanned(text: &[u8], rules: &RuleSet) -> ScanResult {
     let (selection, mut found) = (Selection::default(), ScanResult::default());

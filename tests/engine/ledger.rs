@@ -1,7 +1,6 @@
 //! One small situation each: what the ledger says about it.
 
-use secretrail_engine::access::Access;
-use secretrail_engine::rule::RuleSet;
+use secretrail_engine::{access::Access, rule::RuleSet};
 use serde_json::{Value, json};
 use test_support::{
     at, decrypt, decrypt_parameter, decrypt_secret, denied_by_key, key_arn, parameter_arn, read,

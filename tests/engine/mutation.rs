@@ -1,8 +1,7 @@
 //! Every line of every condition in the pack matters: without it, some example of the rule, or of
 //! one that builds on it, does not hold any more.
 
-use secretrail_engine::authoring::examples;
-use secretrail_engine::rule::load::load;
+use secretrail_engine::{authoring::examples, rule::load::load};
 
 /// Blocks in which every line is a condition, and the line elsewhere that is one.
 const BLOCKS: [&str; 2] = ["detection:", "correlation:"];

@@ -1,7 +1,6 @@
 //! Every rule of the pack: it loads, it has both kinds of example, and they hold.
 
-use secretrail_engine::authoring::examples;
-use secretrail_engine::rule::load::load;
+use secretrail_engine::{authoring::examples, rule::load::load};
 
 #[test]
 fn every_example_holds_and_every_alerting_rule_has_both_kinds() {

@@ -4,9 +4,7 @@
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
-use secretrail_engine::access::Access;
-use secretrail_engine::limits::PAIRING_TOLERANCE_SECS;
-use secretrail_engine::rule::RuleSet;
+use secretrail_engine::{access::Access, limits::PAIRING_TOLERANCE_SECS, rule::RuleSet};
 use serde_json::{Value, json};
 use test_support::{decrypt_secret, denied_by_key, read, record, role, run};
 

@@ -1,12 +1,16 @@
 //! Rules: what they match, and how fields, verdicts and placeholders behave.
 
-use secretrail_engine::pipeline::Pipeline;
-use secretrail_engine::policy::AccessPolicy;
-use secretrail_engine::rule::RuleSet;
-use secretrail_engine::rule::load::{load, load_with};
-use secretrail_engine::rule::vars;
-use secretrail_engine::selection::Selection;
-use secretrail_engine::state::memory::MemoryStore;
+use secretrail_engine::{
+    pipeline::Pipeline,
+    policy::AccessPolicy,
+    rule::{
+        RuleSet,
+        load::{load, load_with},
+        vars,
+    },
+    selection::Selection,
+    state::memory::MemoryStore,
+};
 use serde_json::{Value, json};
 use test_support::{afterwards, decrypt_secret, read, record, role, run, scan_result_text};
 

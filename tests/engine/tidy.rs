@@ -5,8 +5,10 @@ mod shape;
 mod tokens;
 mod words;
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 /// Crates whose `lib.rs` states the order of their modules, and modules whose children are kept
 /// apart.

@@ -2,8 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use secretrail_engine::scan::records;
-use secretrail_engine::time::EventTime;
+use secretrail_engine::{scan::records, time::EventTime};
 use serde_json::{Map, Value, json};
 
 const LOGS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/logs");

@@ -11,24 +11,26 @@ pub mod cases;
 pub mod lakes;
 pub mod steps;
 
-use std::collections::BTreeSet;
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::{
+    collections::BTreeSet,
+    io::Write,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use proptest::prelude::*;
-use secretrail_engine::access::Access;
-use secretrail_engine::access::json_v1::AccessV1;
-use secretrail_engine::object::origin;
-use secretrail_engine::pipeline::{BatchOutcome, Pipeline};
-use secretrail_engine::policy::AccessPolicy;
-use secretrail_engine::rule::RuleSet;
-use secretrail_engine::rule::load::load;
-use secretrail_engine::scan::{ObjectScanner, ScanInput, ScanResult};
-use secretrail_engine::seen::LookbackPeriods;
-use secretrail_engine::selection::Selection;
-use secretrail_engine::state::memory::MemoryStore;
-use secretrail_engine::time::EventTime;
+use secretrail_engine::{
+    access::{Access, json_v1::AccessV1},
+    object::origin,
+    pipeline::{BatchOutcome, Pipeline},
+    policy::AccessPolicy,
+    rule::{RuleSet, load::load},
+    scan::{ObjectScanner, ScanInput, ScanResult},
+    seen::LookbackPeriods,
+    selection::Selection,
+    state::memory::MemoryStore,
+    time::EventTime,
+};
 use serde_json::{Value, json};
 
 /// The account of the tests.

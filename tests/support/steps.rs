@@ -1,24 +1,22 @@
 //! Small worlds of steps for stores of state: the same properties for the store in memory and for
 //! the table.
 
-use std::collections::BTreeSet;
-use std::ops::Range;
-use std::sync::Arc;
+use std::{collections::BTreeSet, ops::Range, sync::Arc};
 
-use proptest::collection::vec;
 use proptest::prelude::*;
-use proptest::strategy::ValueTree;
-use proptest::test_runner::TestRunner;
-use secretrail_engine::alert::Alert;
-use secretrail_engine::coverage::CoverageMark;
-use secretrail_engine::evidence::Evidence;
-use secretrail_engine::fact::{Fact, RuleRange, WindowKey, WindowRange};
-use secretrail_engine::ids::SharedStr;
-use secretrail_engine::pending_event::{CorrelationRange, PendingEvent};
-use secretrail_engine::rule::RuleSet;
-use secretrail_engine::seen::{LookbackPeriods, Sighting};
-use secretrail_engine::state::{StateStore, contract};
-use secretrail_engine::time::EventTime;
+use proptest::{collection::vec, strategy::ValueTree, test_runner::TestRunner};
+use secretrail_engine::{
+    alert::Alert,
+    coverage::CoverageMark,
+    evidence::Evidence,
+    fact::{Fact, RuleRange, WindowKey, WindowRange},
+    ids::SharedStr,
+    pending_event::{CorrelationRange, PendingEvent},
+    rule::RuleSet,
+    seen::{LookbackPeriods, Sighting},
+    state::{StateStore, contract},
+    time::EventTime,
+};
 use serde_json::json;
 
 use crate::{at, decrypt_secret, read, scan_result, secret_arn};

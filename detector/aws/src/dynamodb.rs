@@ -37,29 +37,30 @@ mod table;
 mod windows;
 mod written;
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use aws_sdk_dynamodb::Client;
-use secretrail_engine::alert::{Alert, AlertId};
-use secretrail_engine::coverage::CoverageMark;
-use secretrail_engine::fact::{Fact, RuleRange, WindowKey, WindowRange};
-use secretrail_engine::ids::SharedStr;
-use secretrail_engine::pending_event::{CorrelationRange, PendingEvent};
-use secretrail_engine::seen::{LookbackPeriods, SeenTimes, Sighting};
-use secretrail_engine::state::{DueEvents, StateError, StateStore};
-use secretrail_engine::time::EventTime;
+use secretrail_engine::{
+    alert::{Alert, AlertId},
+    coverage::CoverageMark,
+    fact::{Fact, RuleRange, WindowKey, WindowRange},
+    ids::SharedStr,
+    pending_event::{CorrelationRange, PendingEvent},
+    seen::{LookbackPeriods, SeenTimes, Sighting},
+    state::{DueEvents, StateError, StateStore},
+    time::EventTime,
+};
 
-use self::alerts::StoredAlerts;
-use self::coverage::StoredCoverage;
-use self::ledger::ObjectLedger;
-pub use self::ledger::{ObjectEntry, ObjectKey, ObjectState};
-pub use self::pending_events::PendingReceipt;
-use self::pending_events::StoredPendingEvents;
-use self::seen::StoredSeenTimes;
-pub use self::table::Clock;
-use self::table::DynamoTable;
-use self::windows::StoredWindows;
+use self::{
+    alerts::StoredAlerts, coverage::StoredCoverage, ledger::ObjectLedger,
+    pending_events::StoredPendingEvents, seen::StoredSeenTimes, table::DynamoTable,
+    windows::StoredWindows,
+};
+pub use self::{
+    ledger::{ObjectEntry, ObjectKey, ObjectState},
+    pending_events::PendingReceipt,
+    table::Clock,
+};
 use crate::retry::RetryPolicy;
 
 /// How long items are kept, in seconds from when they are written.

@@ -72,8 +72,7 @@ fn one_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use aws_sdk_s3::error::SdkError;
-    use aws_sdk_s3::operation::get_object::GetObjectError;
+    use aws_sdk_s3::{error::SdkError, operation::get_object::GetObjectError};
     use std::io;
 
     #[test]

@@ -1,14 +1,14 @@
 //! Retries, with a wait before each: for what the SDK does not retry itself, such as unprocessed
 //! items of a DynamoDB batch, or an interrupted download.
 
-use std::error::Error;
-use std::fmt;
-use std::time::Duration;
+use std::{error::Error, fmt, time::Duration};
 
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
-use crate::cause::{ErrorResponse, FailureCause, credentials_error};
-use crate::plain::{described, plain};
+use crate::{
+    cause::{ErrorResponse, FailureCause, credentials_error},
+    plain::{described, plain},
+};
 
 /// Header with the region of a bucket.
 const BUCKET_REGION: &str = "x-amz-bucket-region";
@@ -235,10 +235,10 @@ fn passes(code: &str) -> bool {
 mod tests {
     use super::*;
     use aws_credential_types::provider::error::CredentialsError;
-    use aws_sdk_s3::config::http::HttpResponse;
-    use aws_sdk_s3::error::ErrorMetadata;
-    use aws_sdk_s3::operation::get_object::GetObjectError;
-    use aws_sdk_s3::primitives::SdkBody;
+    use aws_sdk_s3::{
+        config::http::HttpResponse, error::ErrorMetadata, operation::get_object::GetObjectError,
+        primitives::SdkBody,
+    };
 
     fn answered(status: u16, code: &str) -> FailedCall {
         let meta = ErrorMetadata::builder().code(code).message("why").build();

@@ -1,19 +1,21 @@
 //! Objects in S3: complete, in the version that their notification names, and not above a size
 //! limit.
 
-use std::collections::HashMap;
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
-use aws_sdk_s3::Client;
-use aws_sdk_s3::config::{Builder, ResponseChecksumValidation, StalledStreamProtectionConfig};
-use aws_sdk_s3::operation::get_object::GetObjectOutput;
-use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
-use aws_sdk_s3::primitives::ByteStreamError;
-use aws_sdk_s3::types::{Object, RequestPayer};
+use aws_sdk_s3::{
+    Client,
+    config::{Builder, ResponseChecksumValidation, StalledStreamProtectionConfig},
+    operation::{get_object::GetObjectOutput, list_objects_v2::ListObjectsV2Output},
+    primitives::ByteStreamError,
+    types::{Object, RequestPayer},
+};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
-use crate::cause::FailureCause;
-use crate::retry::{FailedCall, RetryPolicy};
+use crate::{
+    cause::FailureCause,
+    retry::{FailedCall, RetryPolicy},
+};
 
 /// Longest time without data before a download is retried.
 const STALLED: Duration = Duration::from_secs(20);
@@ -455,8 +457,7 @@ async fn body(mut answer: GetObjectOutput, stalled: Duration) -> Result<Vec<u8>,
 #[cfg(test)]
 mod tests {
     use super::*;
-    use aws_sdk_s3::primitives::ByteStream;
-    use aws_sdk_s3::types::CommonPrefix;
+    use aws_sdk_s3::{primitives::ByteStream, types::CommonPrefix};
 
     fn failed(status: u16, retry: bool, message: &str) -> FailedCall {
         let cause = match status {

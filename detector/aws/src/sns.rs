@@ -10,15 +10,16 @@ mod message;
 
 use std::collections::HashMap;
 
-use aws_sdk_sns::Client;
-use aws_sdk_sns::operation::publish_batch::PublishBatchOutput;
-use aws_sdk_sns::types::PublishBatchRequestEntry;
-use secretrail_engine::alert::Alert;
-use secretrail_engine::rule_meta::RuleLevel;
+use aws_sdk_sns::{
+    Client, operation::publish_batch::PublishBatchOutput, types::PublishBatchRequestEntry,
+};
+use secretrail_engine::{alert::Alert, rule_meta::RuleLevel};
 
-pub use self::batch::EntryError;
 use self::batch::{OutgoingMessage, PublishBatch, batches};
-pub use self::message::{MessageFormat, SnsMessage};
+pub use self::{
+    batch::EntryError,
+    message::{MessageFormat, SnsMessage},
+};
 use crate::retry::{FailedCall, RetryPolicy};
 
 /// A topic, and which alerts are published to it in which format.

@@ -14,13 +14,15 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use secretrail_engine::rule_meta::RuleLevel;
 
-pub use self::input::{AwsArgs, InputArgs};
-pub use self::output::{ColorChoice, ListFormat, OutputArgs, OutputDestination, OutputFormat};
-pub use self::rules::{
-    NetworkFile, PolicyArgs, RuleFilesArgs, RulesCommand, RulesCoverageArgs, RulesExplainArgs,
-    RulesFieldsArgs, RulesLintArgs, RulesListArgs, RulesTestArgs,
-};
 use self::value::{age, bytes};
+pub use self::{
+    input::{AwsArgs, InputArgs},
+    output::{ColorChoice, ListFormat, OutputArgs, OutputDestination, OutputFormat},
+    rules::{
+        NetworkFile, PolicyArgs, RuleFilesArgs, RulesCommand, RulesCoverageArgs, RulesExplainArgs,
+        RulesFieldsArgs, RulesLintArgs, RulesListArgs, RulesTestArgs,
+    },
+};
 
 /// Who read which AWS secret, with whose key, and whether they should have.
 #[derive(Debug, Parser)]

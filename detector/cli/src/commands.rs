@@ -17,8 +17,10 @@ pub mod verify;
 #[cfg(test)]
 mod tests;
 
-use crate::args::CommandArgs;
-use crate::host::{ProcessHost, RunFailure};
+use crate::{
+    args::CommandArgs,
+    host::{ProcessHost, RunFailure},
+};
 
 /// Runs a command and returns its exit code.
 ///

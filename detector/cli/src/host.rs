@@ -1,9 +1,11 @@
 //! What a run gets from its process (streams, terminals, configuration, clock), and the failures
 //! that end it.
 
-use std::ffi::OsString;
-use std::io::{self, Read, Write};
-use std::path::PathBuf;
+use std::{
+    ffi::OsString,
+    io::{self, Read, Write},
+    path::PathBuf,
+};
 
 use secretrail_engine::time::EventTime;
 
@@ -130,8 +132,10 @@ pub(crate) fn print(host: &mut ProcessHost, text: &str) -> Result<(), RunFailure
 
 #[cfg(test)]
 pub(crate) mod for_tests {
-    use std::io::{self, Write};
-    use std::sync::{Arc, Mutex, PoisonError};
+    use std::{
+        io::{self, Write},
+        sync::{Arc, Mutex, PoisonError},
+    };
 
     use super::*;
 

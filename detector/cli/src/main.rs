@@ -1,12 +1,16 @@
 //! The `secretrail` command: the process around [`secretrail_cli::run`].
 
-use std::io::{self, IsTerminal, Write};
-use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    io::{self, IsTerminal, Write},
+    process::ExitCode,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use mimalloc::MiMalloc;
-use secretrail_cli::host::{ConfigSource, ProcessHost};
-use secretrail_cli::run::run;
+use secretrail_cli::{
+    host::{ConfigSource, ProcessHost},
+    run::run,
+};
 use secretrail_engine::time::EventTime;
 
 /// The threads keep millions of small allocations, for which the system's allocator requests each

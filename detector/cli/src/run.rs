@@ -1,13 +1,14 @@
 //! The command without its process: arguments in, exit code out.
 
-use std::ffi::OsString;
-use std::io::ErrorKind;
+use std::{ffi::OsString, io::ErrorKind};
 
 use clap::{CommandFactory, Parser};
 
-use crate::args::{CommandArgs, CommandLine, defaults};
-use crate::host::{ProcessHost, RunFailure, say};
-use crate::{commands, exit};
+use crate::{
+    args::{CommandArgs, CommandLine, defaults},
+    commands, exit,
+    host::{ProcessHost, RunFailure, say},
+};
 
 /// Runs the command and returns its exit code.
 pub fn run(args: impl IntoIterator<Item = OsString>, host: &mut ProcessHost) -> u8 {

@@ -1,8 +1,6 @@
 //! Temporary files without names.
 
-use std::fs::File;
-use std::io;
-use std::path::Path;
+use std::{fs::File, io, path::Path};
 
 use crate::host::RunFailure;
 

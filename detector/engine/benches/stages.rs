@@ -3,21 +3,20 @@
 //! decode → split → scan (with extraction) → correlate → rules. Throughput is in bytes of JSON, or
 //! in observations.
 
-use std::fmt::Write as _;
-use std::hint::black_box;
-use std::io::Write as _;
+use std::{fmt::Write as _, hint::black_box, io::Write as _};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use secretrail_engine::inflate::{InflateScratch, inflate};
-use secretrail_engine::object::origin;
-use secretrail_engine::pipeline::Pipeline;
-use secretrail_engine::rule::RuleSet;
-use secretrail_engine::rule::load::load;
-use secretrail_engine::scan::{ObjectScanner, ScanInput, ScanResult};
-use secretrail_engine::selection::Selection;
-use secretrail_engine::split::RecordSplitter;
-use secretrail_engine::state::memory::MemoryStore;
-use secretrail_engine::time::EventTime;
+use secretrail_engine::{
+    inflate::{InflateScratch, inflate},
+    object::origin,
+    pipeline::Pipeline,
+    rule::{RuleSet, load::load},
+    scan::{ObjectScanner, ScanInput, ScanResult},
+    selection::Selection,
+    split::RecordSplitter,
+    state::memory::MemoryStore,
+    time::EventTime,
+};
 
 const RECORDS: usize = 4_000;
 

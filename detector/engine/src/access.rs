@@ -2,12 +2,13 @@
 
 pub mod json_v1;
 
-use std::str::FromStr;
-use std::sync::Arc;
+use std::{str::FromStr, sync::Arc};
 
-use crate::ids::{SecretKey, SecretRef, SharedStr};
-use crate::observation::EventHeader;
-use crate::parse_enum::parse_enum;
+use crate::{
+    ids::{SecretKey, SecretRef, SharedStr},
+    observation::EventHeader,
+    parse_enum::parse_enum,
+};
 
 /// How the secret was accessed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -203,8 +204,10 @@ pub(crate) fn sample() -> Access {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{RecordHome, SecretStore};
-    use crate::principal::Principal;
+    use crate::{
+        ids::{RecordHome, SecretStore},
+        principal::Principal,
+    };
 
     fn access(caller: Option<&str>, trail: &str, owner: &str) -> Access {
         let mut access = sample();

@@ -7,18 +7,21 @@ pub mod ocsf;
 mod summary;
 pub mod text;
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
+use std::{
+    collections::{BTreeSet, HashMap, hash_map::Entry},
+    sync::Arc,
+};
 
 use self::summary::summary;
-use crate::access::Access;
-use crate::digest::digest;
-use crate::evidence::Evidence;
-use crate::ids::{SecretKey, SharedStr};
-use crate::limits::{ALERT_ACCESSES, ALERT_SECRETS};
-use crate::rule_meta::RuleMeta;
-use crate::time::EventTime;
+use crate::{
+    access::Access,
+    digest::digest,
+    evidence::Evidence,
+    ids::{SecretKey, SharedStr},
+    limits::{ALERT_ACCESSES, ALERT_SECRETS},
+    rule_meta::RuleMeta,
+    time::EventTime,
+};
 
 /// Identity of an alert: 32 hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -243,8 +246,7 @@ fn cut_known(text: Option<&SharedStr>, chars: usize) -> Option<SharedStr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::access;
-    use crate::rule_meta::RuleLevel;
+    use crate::{access, rule_meta::RuleLevel};
 
     fn rule() -> Arc<RuleMeta> {
         Arc::new(RuleMeta {

@@ -19,23 +19,29 @@ mod networks;
 mod fold;
 mod text;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-
-use self::bulk::bulk_reads;
-use self::held::HeldBack;
-use self::pairs::{ReadPair, ReadPairs, SecretTarget, usable};
-use crate::access::Access;
-use crate::alert::Alert;
-use crate::glob::GlobPattern;
-use crate::ids::SharedStr;
-use crate::policy::{AccessPolicy, PolicyVerdict};
-use crate::time::EventTime;
-
-pub use self::proposal::{
-    BaselineOptions, Omission, OmissionReason, PolicyProposal, ProposedGrant,
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
 };
-pub use self::text::MergeError;
+
+use self::{
+    bulk::bulk_reads,
+    held::HeldBack,
+    pairs::{ReadPair, ReadPairs, SecretTarget, usable},
+};
+use crate::{
+    access::Access,
+    alert::Alert,
+    glob::GlobPattern,
+    ids::SharedStr,
+    policy::{AccessPolicy, PolicyVerdict},
+    time::EventTime,
+};
+
+pub use self::{
+    proposal::{BaselineOptions, Omission, OmissionReason, PolicyProposal, ProposedGrant},
+    text::MergeError,
+};
 
 /// Proposes grants for accesses. With an earlier policy, only for accesses that it does not expect.
 #[must_use]

@@ -5,17 +5,14 @@
 //! keeps one of several copies uses the ranking in this module, so that the choice does not depend
 //! on the order or number of deliveries.
 
-use std::cmp::Reverse;
-use std::collections::hash_map::Entry;
-use std::sync::Arc;
+use std::{cmp::Reverse, collections::hash_map::Entry, sync::Arc};
 
 use ahash::{HashMap, HashSet};
 
-use crate::evidence::Evidence;
-use crate::ids::SharedStr;
-use crate::observation::EventHeader;
-use crate::pending_event::PendingEvent;
-use crate::time::EventTime;
+use crate::{
+    evidence::Evidence, ids::SharedStr, observation::EventHeader, pending_event::PendingEvent,
+    time::EventTime,
+};
 
 /// An event that may have copies.
 pub trait CopiedEvent {
@@ -200,11 +197,13 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::access::{AccessDecrypt, AccessMethod, DecryptStatus};
-    use crate::correlate;
-    use crate::events_for_tests::get_secret;
-    use crate::fact::{Fact, FactSet};
-    use crate::observation::{Observation, SecretRead};
+    use crate::{
+        access::{AccessDecrypt, AccessMethod, DecryptStatus},
+        correlate,
+        events_for_tests::get_secret,
+        fact::{Fact, FactSet},
+        observation::{Observation, SecretRead},
+    };
 
     fn read(event_id: &str, change: impl Fn(&mut EventHeader)) -> Arc<SecretRead> {
         let mut read = get_secret(event_id, 0, "x");

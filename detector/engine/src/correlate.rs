@@ -21,13 +21,13 @@ mod steps;
 
 use std::ops::Range;
 
-pub use self::correlation_group::CorrelationGroup;
-pub use self::crossing::{CrossingPairs, latest_cut};
-pub use self::rows::{AccessRow, CorrelationResult, alone, row};
+pub use self::{
+    correlation_group::CorrelationGroup,
+    crossing::{CrossingPairs, latest_cut},
+    rows::{AccessRow, CorrelationResult, alone, row},
+};
 
-use self::children::ChildSearch;
-use self::join::JoinState;
-use self::nearest::DecryptSearch;
+use self::{children::ChildSearch, join::JoinState, nearest::DecryptSearch};
 use crate::time::EventTime;
 
 /// Joins the reads, KMS Decrypts and changes of one actor in one region.
@@ -81,21 +81,29 @@ mod tests {
     //! The join once more, too simple to be wrong: all possible pairs in a list, the best first. The
     //! fast one must decide the same, for any events, in any pieces, and in linear time.
 
-    use std::collections::{BTreeMap, BTreeSet};
-    use std::ops::Range;
-    use std::sync::Arc;
+    use std::{
+        collections::{BTreeMap, BTreeSet},
+        ops::Range,
+        sync::Arc,
+    };
 
     use proptest::prelude::*;
 
-    use super::correlation_group::{get_secret_value, is_of_secrets_manager, is_plain, named};
-    use super::crossing::{CrossingPairs, latest_cut};
-    use super::join::{JoinState, PairAssignment};
-    use super::{CorrelationGroup, correlate_within, decide, steps};
-    use crate::events_for_tests::{HOME, decrypt_secret, put_secret, read};
-    use crate::ids::SecretRef;
-    use crate::limits::{PAIRING_TOLERANCE_SECS, SETTLE_MARGIN_SECS};
-    use crate::observation::{CallOutcome, KmsDecrypt, ReadRequest, SecretRead};
-    use crate::time::EventTime;
+    use super::{
+        CorrelationGroup, correlate_within,
+        correlation_group::{get_secret_value, is_of_secrets_manager, is_plain, named},
+        crossing::{CrossingPairs, latest_cut},
+        decide,
+        join::{JoinState, PairAssignment},
+        steps,
+    };
+    use crate::{
+        events_for_tests::{HOME, decrypt_secret, put_secret, read},
+        ids::SecretRef,
+        limits::{PAIRING_TOLERANCE_SECS, SETTLE_MARGIN_SECS},
+        observation::{CallOutcome, KmsDecrypt, ReadRequest, SecretRead},
+        time::EventTime,
+    };
 
     /// The decisions: for each KMS Decrypt the read and which of its secrets, for each read its batch.
     #[derive(Debug, Default, PartialEq)]

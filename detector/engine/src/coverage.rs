@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 
 use ahash::{HashMap, HashSet};
 
-use crate::ids::SharedStr;
-use crate::limits::COVERAGE_BUCKET_SECS;
-use crate::time::EventTime;
+use crate::{ids::SharedStr, limits::COVERAGE_BUCKET_SECS, time::EventTime};
 
 /// Hours in a row in which KMS events were seen in one account and region.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

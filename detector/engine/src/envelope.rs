@@ -5,11 +5,14 @@
 
 use std::borrow::Cow;
 
+use ahash::HashSet;
 use memchr::memmem;
 
-use crate::record_shape::RecordShape;
-use crate::row::{self, RowRecord};
-use crate::shallow::{TopLevel, text_of, values};
+use crate::{
+    record_shape::RecordShape,
+    row::{self, RowRecord},
+    shallow::{TopLevel, text_of, values},
+};
 
 /// Envelopes within each other, as in an EventBridge event in an SNS message in an SQS body.
 pub const MAX_ENVELOPES: usize = 4;
@@ -226,7 +229,7 @@ const OTHER_LISTS: [&str; 3] = ["hits", "rows", "logs"];
 
 /// Envelopes by the path of keys to what they hold. More specific ones come first: shippers hold
 /// a record twice, parsed and as text, and the first that gives one counts.
-const ENVELOPES: [(&[&str], RecordShape); 25] = [
+const ENVELOPES: [(&[&str], RecordShape); 26] = [
     (&["CloudTrailEvent"], RecordShape::LookupEvents),
     (&["eventJson"], RecordShape::Lake),
     (&["eventjson"], RecordShape::Lake),
@@ -238,6 +241,7 @@ const ENVELOPES: [(&[&str], RecordShape); 25] = [
     (&["attributes", "attributes"], RecordShape::Datadog),
     (&["attributes"], RecordShape::Datadog),
     (&["logEvents"], RecordShape::CloudWatchLogs),
+    (&["result", "_raw"], RecordShape::Splunk),
     (&["result"], RecordShape::Splunk),
     (&["_raw"], RecordShape::Splunk),
     (&["event", "original"], RecordShape::Beats),
@@ -326,15 +330,8 @@ impl RecordSearch {
             return;
         }
         self.is_known |= is_without_records(&top);
-        let lost = self.lost.len();
-        for InnerValue { value, shape } in inner_values(&top) {
-            let inside = place.inside(shape, value.starts_with(b"["));
-            let before = self.lost.len();
-            if inside.is_some_and(|place| self.value(value, place)) {
-                // What is damaged in one place is whole in this one.
-                self.lost.drain(lost..before);
-                return;
-            }
+        if self.inner(&top, place) {
+            return;
         }
         // A column that holds a whole record tells more than those beside it: where it is damaged,
         // they must not stand for it.
@@ -353,6 +350,61 @@ impl RecordSearch {
         }
     }
 
+    /// Searches the parts of an object in which records may be. Returns whether one gave a record.
+    fn inner(&mut self, top: &TopLevel<'_>, place: Place) -> bool {
+        let first = self.found.len();
+        let mut gave: Vec<&[u8]> = Vec::new();
+        // A record may be damaged in one place and whole in another. A list is no such copy.
+        let mut damaged = Vec::new();
+        for InnerValue { value, shape } in inner_values(top) {
+            let is_list = value.starts_with(b"[");
+            let Some(place) = place.inside(shape, is_list) else {
+                continue;
+            };
+            // `hits.hits` is a part of `hits`: what gave records is not searched again around them.
+            if gave.iter().any(|other| overlap(other, value)) {
+                continue;
+            }
+            let lost = self.lost.len();
+            let has_records = if gave.is_empty() {
+                self.value(value, place)
+            } else {
+                names_a_service(value) && self.beside(first, value, place)
+            };
+            if has_records {
+                gave.push(value);
+            } else if !is_list {
+                damaged.extend(self.lost.drain(lost..));
+            }
+        }
+        if gave.is_empty() {
+            self.lost.append(&mut damaged);
+        }
+        !gave.is_empty()
+    }
+
+    /// Searches a part of an object beside one that gave records, from the one at `first` on.
+    /// Shippers hold a record twice, parsed and as text: only those count that were not found
+    /// before. Returns whether there were such.
+    fn beside(&mut self, first: usize, value: &[u8], place: Place) -> bool {
+        let mut search = Self::default();
+        search.value(value, place);
+        self.lost.append(&mut search.lost);
+        if search.found.is_empty() {
+            return false;
+        }
+        let known: HashSet<_> = self.found[first..]
+            .iter()
+            .map(|found| identity(&found.bytes))
+            .collect();
+        let mut found = search.found;
+        found.retain(|found| !known.contains(&identity(&found.bytes)));
+        drop(known);
+        let has_new = !found.is_empty();
+        self.found.append(&mut found);
+        has_new
+    }
+
     /// A table of a query: the names of its columns, and rows of their values.
     fn table(&mut self, top: &TopLevel<'_>) {
         let (Some(columns), Some(rows)) = (top.get("columns"), top.get("rows")) else {
@@ -369,6 +421,24 @@ impl RecordSearch {
                 self.row(row);
             }
         }
+    }
+}
+
+/// Whether two parts of one text share bytes.
+fn overlap(one: &[u8], other: &[u8]) -> bool {
+    let (one, other) = (one.as_ptr_range(), other.as_ptr_range());
+    one.start < other.end && other.start < one.end
+}
+
+/// What two copies of a record in one envelope share; without an `eventID`, all of it.
+fn identity(record: &[u8]) -> Vec<Cow<'_, str>> {
+    let top = TopLevel::of(record);
+    let keys = ["eventID", "eventSource", "eventName", "eventTime"];
+    let known: Vec<_> = keys.iter().filter_map(|key| top.text(key)).collect();
+    if known.len() == keys.len() {
+        known
+    } else {
+        vec![String::from_utf8_lossy(record)]
     }
 }
 
@@ -426,8 +496,11 @@ fn is_without_records(top: &TopLevel<'_>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::collections::BTreeSet;
+
     use serde_json::{Value, json};
+
+    use super::*;
 
     fn record(id: &str) -> Value {
         json!({"eventVersion": "1.11", "userIdentity": {"type": "Root"},
@@ -606,6 +679,40 @@ mod tests {
         // Held twice, as by shippers: one whole copy is enough.
         let twice = json!({"message": one.to_string(), "event": {"original": cut}});
         assert_eq!(found(&twice).len(), 1);
+    }
+
+    #[test]
+    fn what_stands_beside_a_record_is_read_once() {
+        let (one, two) = (record("e1"), record("e2"));
+        let ids = |unit: &Value| {
+            let found = found(unit);
+            found.into_iter().map(|(id, _)| id).collect::<BTreeSet<_>>()
+        };
+        for unit in [
+            json!({"Body": {"events": [one], "data": [two]}}),
+            json!({"detail": one, "message": two.to_string()}),
+            json!({"message": one.to_string(), "event": {"original": two.to_string()}}),
+            json!({"hits": {"hits": [{"_source": one}]}, "results": [two, one]}),
+        ] {
+            assert!(ids(&unit).iter().eq(["e1", "e2"]), "{unit}");
+        }
+        // Copies in other words, and a list that is searched under two names.
+        let spaced = serde_json::to_string_pretty(&one).unwrap();
+        let mut unnamed = one.clone();
+        unnamed.as_object_mut().unwrap().remove("eventID");
+        for unit in [
+            json!({"message": spaced, "event": {"original": one.to_string()}}),
+            json!({"content": {"attributes": one, "message": spaced}}),
+            json!({"hits": {"hits": [{"_source": one}]}}),
+        ] {
+            assert!(ids(&unit).iter().eq(["e1"]), "{unit}");
+        }
+        let twice = json!({"hits": {"hits": [{"_source": unnamed}]}}).to_string();
+        assert_eq!(unwrapped(twice.as_bytes()).unwrap().records.len(), 1);
+        // A damaged second list is no damaged copy.
+        let cut = json!({"Body": {"events": [one], "data": [{"x": two}]}}).to_string();
+        let found = unwrapped(cut.as_bytes()).unwrap();
+        assert_eq!((found.records.len(), found.lost.len()), (1, 1));
     }
 
     #[test]

@@ -3,14 +3,16 @@
 
 use std::sync::Arc;
 
-use crate::ids::{RecordHome, SecretRef};
-use crate::observation::{
-    CallOutcome, CallSource, EventHeader, KeptFields, KmsDecrypt, Observation, ReadRequest,
-    SecretChange, SecretRead, SourceKind,
+use crate::{
+    ids::{RecordHome, SecretRef},
+    observation::{
+        CallOutcome, CallSource, EventHeader, KeptFields, KmsDecrypt, Observation, ReadRequest,
+        SecretChange, SecretRead, SourceKind,
+    },
+    pending_event::PendingEvent,
+    principal::{Principal, PrincipalKind},
+    time::EventTime,
 };
-use crate::pending_event::PendingEvent;
-use crate::principal::{Principal, PrincipalKind};
-use crate::time::EventTime;
 
 const ACCOUNT: &str = "111122223333";
 const REGION: &str = "eu-west-1";

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::access::{Access, DecryptStatus};
-use crate::ids::{SecretRef, SharedStr};
-use crate::observation::EventHeader;
+use crate::{
+    access::{Access, DecryptStatus},
+    ids::{SecretRef, SharedStr},
+    observation::EventHeader,
+};
 
 /// One event behind an alert.
 #[derive(Debug, Clone, PartialEq)]
@@ -71,8 +73,10 @@ impl Evidence {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::access::{self, AccessDecrypt};
-    use crate::copies::CopiedEvent;
+    use crate::{
+        access::{self, AccessDecrypt},
+        copies::CopiedEvent,
+    };
 
     fn sample(status: DecryptStatus) -> Evidence {
         Evidence::access(Arc::new(Access {

@@ -8,24 +8,29 @@ mod head;
 mod raw_fields;
 mod role;
 
-use std::collections::HashSet;
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
-use self::denial::{KMS_KEY, denied_key, denied_target, is_key};
-pub use self::head::head;
-use self::head::home;
-pub use self::raw_fields::{RawFields, WantedFields};
-use self::role::store;
-pub use self::role::{CallRole, role};
-use crate::document::LazyDocument;
-use crate::ids::{RecordHome, SecretRef, SecretStore, SharedStr};
-use crate::object::RecordOrigin;
-use crate::observation::{
-    CallOutcome, EventHeader, Interner, KmsDecrypt, Observation, ReadRequest, SecretChange,
-    SecretRead, SourceKind,
+use self::{
+    denial::{KMS_KEY, denied_key, denied_target, is_key},
+    head::home,
+    role::store,
 };
-use crate::principal::PrincipalKind;
-use crate::wire::CloudTrailRecord;
+pub use self::{
+    head::head,
+    raw_fields::{RawFields, WantedFields},
+    role::{CallRole, role},
+};
+use crate::{
+    document::LazyDocument,
+    ids::{RecordHome, SecretRef, SecretStore, SharedStr},
+    object::RecordOrigin,
+    observation::{
+        CallOutcome, EventHeader, Interner, KmsDecrypt, Observation, ReadRequest, SecretChange,
+        SecretRead, SourceKind,
+    },
+    principal::PrincipalKind,
+    wire::CloudTrailRecord,
+};
 
 /// `SecretVersionId` of the Decrypt by which Secrets Manager checks that a caller may use a key.
 /// Not a read.

@@ -21,11 +21,13 @@ mod write;
 
 use crate::digest::digest;
 
-pub use self::entry::{CoveredPlace, ExtractEntry, ExtractedObject};
-pub use self::header::{ExtractHeader, ExtractShortfall, SCHEMA};
-pub use self::line::ExtractRecord;
-pub use self::read::{ExtractFileError, ExtractFileReader, Inflated};
-pub use self::write::write;
+pub use self::{
+    entry::{CoveredPlace, ExtractEntry, ExtractedObject},
+    header::{ExtractHeader, ExtractShortfall, SCHEMA},
+    line::ExtractRecord,
+    read::{ExtractFileError, ExtractFileReader, Inflated},
+    write::write,
+};
 
 /// Suffix of the name of an extract file.
 pub const ENDING: &str = ".extract.jsonl.gz";
@@ -49,17 +51,18 @@ pub fn name(header: &ExtractHeader, objects: impl Iterator<Item = (String, Strin
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-    use std::io::BufReader;
+    use std::{collections::BTreeMap, io::BufReader};
 
     use flate2::bufread::MultiGzDecoder;
 
     use super::*;
-    use crate::coverage::CoverageMark;
-    use crate::report::{ObjectStatus, SkippedRecord};
-    use crate::rule::RuleSet;
-    use crate::selection::Selection;
-    use crate::time::EventTime;
+    use crate::{
+        coverage::CoverageMark,
+        report::{ObjectStatus, SkippedRecord},
+        rule::RuleSet,
+        selection::Selection,
+        time::EventTime,
+    };
 
     fn header() -> ExtractHeader {
         ExtractHeader::new(&RuleSet::default(), &Selection::default())

@@ -1,12 +1,13 @@
 //! Facts: matches that window rules count, by rule and group.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, btree_map::Entry};
 
-use crate::copies::{CopiedEvent, keep};
-use crate::evidence::Evidence;
-use crate::ids::SharedStr;
-use crate::time::EventTime;
+use crate::{
+    copies::{CopiedEvent, keep},
+    evidence::Evidence,
+    ids::SharedStr,
+    time::EventTime,
+};
 
 /// Identifies one group of a window rule.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

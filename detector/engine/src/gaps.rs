@@ -5,12 +5,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::access::{Access, AccessMethod, DecryptStatus};
-use crate::coverage::{CoverageHours, CoverageMark};
-use crate::ids::SharedStr;
-use crate::limits::COVERAGE_BUCKET_SECS;
-use crate::observation::CallOutcome;
-use crate::time::EventTime;
+use crate::{
+    access::{Access, AccessMethod, DecryptStatus},
+    coverage::{CoverageHours, CoverageMark},
+    ids::SharedStr,
+    limits::COVERAGE_BUCKET_SECS,
+    observation::CallOutcome,
+    time::EventTime,
+};
 
 /// Deliveries of an account and region below which the usual interval is not known.
 const ENOUGH_FILES: usize = 12;

@@ -4,8 +4,7 @@
 //! Sources: AWS Secrets Manager user guide, "Secret ARN"; Systems Manager user guide, "Working with
 //! parameter versions", "Referencing Secrets Manager secrets from Parameter Store parameters".
 
-use std::fmt;
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 /// Reference-counted text, shared between records.
 pub type SharedStr = Arc<str>;

@@ -8,9 +8,11 @@
 //! twice as fast; everything else is streamed in chunks of bounded size. Everything before an error
 //! has been passed on, so that a truncated object is not lost completely.
 
-use std::cell::{Cell, RefCell};
-use std::fmt;
-use std::io::{self, Read};
+use std::{
+    cell::{Cell, RefCell},
+    fmt,
+    io::{self, Read},
+};
 
 use bzip2::read::MultiBzDecoder;
 use flate2::read::MultiGzDecoder;

@@ -244,8 +244,7 @@ fn add_line(text: &mut String, value: &impl Serialize) -> ManifestLine {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rule::RuleSet;
-    use crate::selection::Selection;
+    use crate::{rule::RuleSet, selection::Selection};
 
     fn manifest() -> BackfillManifest {
         let header = ExtractHeader::new(&RuleSet::default(), &Selection::default());

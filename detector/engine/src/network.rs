@@ -1,8 +1,10 @@
 //! Where a call comes from: its network, and the class of it. Classes beyond the shape of the
 //! address come from lists of networks that the user names; nothing is downloaded.
 
-use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde_json::Value;

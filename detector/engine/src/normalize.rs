@@ -8,9 +8,7 @@ use std::borrow::Cow;
 
 use chrono::{DateTime, NaiveDateTime};
 
-use crate::document::JsonNode;
-use crate::shallow::text_of;
-use crate::time::EventTime;
+use crate::{document::JsonNode, shallow::text_of, time::EventTime};
 
 /// A record in the documented form.
 pub(crate) struct NormalRecord<'t> {

@@ -8,8 +8,10 @@
 //! Sources: AWS CloudTrail user guide, "Finding your CloudTrail log files"; Security Lake user
 //! guide, "Collecting data from AWS services".
 
-use crate::ids::{SharedStr, is_account};
-use crate::time::EventTime;
+use crate::{
+    ids::{SharedStr, is_account},
+    time::EventTime,
+};
 
 /// Content of an object, judged by its path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,17 +1,18 @@
 //! Observations: the secret reads, KMS Decrypts and secret changes in the records.
 
-use std::str::FromStr;
-use std::sync::Arc;
+use std::{str::FromStr, sync::Arc};
 
 use ahash::RandomState;
 use hashbrown::HashTable;
 
-use crate::document::JsonNode;
-use crate::ids::{RecordHome, SecretRef, SecretStore, SharedStr};
-use crate::parse_enum::parse_enum;
-use crate::principal::Principal;
-use crate::time::EventTime;
-use crate::wire::CloudTrailRecord;
+use crate::{
+    document::JsonNode,
+    ids::{RecordHome, SecretRef, SecretStore, SharedStr},
+    parse_enum::parse_enum,
+    principal::Principal,
+    time::EventTime,
+    wire::CloudTrailRecord,
+};
 
 /// Outcome of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

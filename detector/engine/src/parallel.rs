@@ -1,9 +1,13 @@
 //! Work on several threads with a deterministic result: results come in the order of the items,
 //! whatever the number of threads.
 
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Condvar, LockResult, Mutex, MutexGuard, PoisonError};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    sync::{
+        Condvar, LockResult, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 /// Blocks of items per thread, so that no thread is left with all the slow ones.
 const ROUNDS: usize = 16;

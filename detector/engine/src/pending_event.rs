@@ -3,9 +3,11 @@
 
 use std::hash::{Hash, Hasher};
 
-use crate::ids::SharedStr;
-use crate::observation::{EventHeader, Observation};
-use crate::time::EventTime;
+use crate::{
+    ids::SharedStr,
+    observation::{EventHeader, Observation},
+    time::EventTime,
+};
 
 /// A correlation group: one actor in one region. Only events of the same group can be joined.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

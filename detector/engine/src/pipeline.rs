@@ -15,32 +15,31 @@ mod finalize;
 pub mod history;
 mod pending_alerts;
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use ahash::{HashMap, HashSet};
 
-use self::early::early_remembered;
-use self::pending_alerts::PendingAlerts;
-use crate::access::{Access, AccessMethod};
-use crate::alert::Alert;
-use crate::copies::{conflicting, distinct};
-use crate::coverage::CoverageMark;
-use crate::evidence::Evidence;
-use crate::ids::SharedStr;
-use crate::limits::{ALLOWED_LATENESS_SECS, COVERAGE_BUCKET_SECS};
-use crate::observation::{CallOutcome as Ending, Observation};
-use crate::parallel;
-use crate::pending_event::PendingEvent;
-use crate::policy::AccessPolicy;
-use crate::report::ReadReport;
-use crate::rule::event::DerivedEvent;
-use crate::rule::{EvalScope, Matches, RuleSet, RuleTarget};
-use crate::scan::ScanResult;
-use crate::seen::{self, LookbackPeriods, SeenVerdicts, Sighting};
-use crate::selection::Selection;
-use crate::state::{DueEvents, StateError, StateStore};
-use crate::time::EventTime;
+use self::{early::early_remembered, pending_alerts::PendingAlerts};
+use crate::{
+    access::{Access, AccessMethod},
+    alert::Alert,
+    copies::{conflicting, distinct},
+    coverage::CoverageMark,
+    evidence::Evidence,
+    ids::SharedStr,
+    limits::{ALLOWED_LATENESS_SECS, COVERAGE_BUCKET_SECS},
+    observation::{CallOutcome as Ending, Observation},
+    parallel,
+    pending_event::PendingEvent,
+    policy::AccessPolicy,
+    report::ReadReport,
+    rule::{EvalScope, Matches, RuleSet, RuleTarget, event::DerivedEvent},
+    scan::ScanResult,
+    seen::{self, LookbackPeriods, SeenVerdicts, Sighting},
+    selection::Selection,
+    state::{DueEvents, StateError, StateStore},
+    time::EventTime,
+};
 
 /// Configuration of the pipeline.
 pub struct Pipeline<'a> {
@@ -435,8 +434,10 @@ fn may_pair(end: &Arc<PendingEvent>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::events_for_tests::{get_secret, put_secret};
-    use crate::observation::SecretChange;
+    use crate::{
+        events_for_tests::{get_secret, put_secret},
+        observation::SecretChange,
+    };
 
     #[test]
     fn logs_from_the_future_are_their_own_clock() {

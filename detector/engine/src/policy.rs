@@ -4,20 +4,25 @@ mod file;
 mod index;
 mod source;
 
-use std::collections::{BTreeSet, HashMap};
-use std::str::FromStr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::{BTreeSet, HashMap},
+    str::FromStr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
-use self::file::PolicyContent;
-use self::index::GrantIndex;
+use self::{file::PolicyContent, index::GrantIndex};
 
-pub use self::file::{GrantFault, PolicyError, PolicyFault};
-pub use self::source::{InvalidSource, SourcePattern};
-use crate::access::{Access, AccessMethod};
-use crate::glob::{GlobPattern, UNKNOWN};
-use crate::ids::{SecretKey, SecretRef, SecretStore, SharedStr};
-use crate::network::SourceClass;
-use crate::observation::{CallSource, SourceKind};
+pub use self::{
+    file::{GrantFault, PolicyError, PolicyFault},
+    source::{InvalidSource, SourcePattern},
+};
+use crate::{
+    access::{Access, AccessMethod},
+    glob::{GlobPattern, UNKNOWN},
+    ids::{SecretKey, SecretRef, SecretStore, SharedStr},
+    network::SourceClass,
+    observation::{CallSource, SourceKind},
+};
 
 /// Whether the policy expects something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -396,8 +401,7 @@ fn bare_arn(secret: &SecretRef, name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::access::sample;
-    use crate::ids::RecordHome;
+    use crate::{access::sample, ids::RecordHome};
 
     /// The verdicts about a read of `/db` by the role `app` in eu-west-1.
     fn judged(grants: &str, change: impl FnOnce(&mut Access)) -> Expectation {

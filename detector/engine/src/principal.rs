@@ -5,8 +5,10 @@
 
 use std::borrow::Cow;
 
-use crate::ids::{ArnParts, SharedStr};
-use crate::wire;
+use crate::{
+    ids::{ArnParts, SharedStr},
+    wire,
+};
 
 /// Kind of caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

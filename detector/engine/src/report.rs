@@ -1,18 +1,22 @@
 //! Counts of everything that was read, as both front ends print them.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use serde::{Deserialize, Serialize};
 
-use crate::access::{Access, DecryptStatus};
-use crate::alert::Alert;
-use crate::limits::MAX_RECORD_BYTES;
-use crate::object::{ObjectKind, ObjectPath};
-use crate::observation::Observation;
-use crate::record_shape::{RecordShape, ShapeCounts};
-use crate::row::FormFields;
-use crate::rule_meta::RuleLevel;
+use crate::{
+    access::{Access, DecryptStatus},
+    alert::Alert,
+    limits::MAX_RECORD_BYTES,
+    object::{ObjectKind, ObjectPath},
+    observation::Observation,
+    record_shape::{RecordShape, ShapeCounts},
+    row::FormFields,
+    rule_meta::RuleLevel,
+};
 
 /// Why an object was skipped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

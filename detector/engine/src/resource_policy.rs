@@ -5,14 +5,15 @@
 
 mod condition;
 
-use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use self::condition::{confinements, confines_by_denial};
-use crate::document::JsonNode;
-use crate::glob::GlobPattern;
-use crate::ids::{ArnParts, is_account};
-use crate::observation::SourceKind;
+use crate::{
+    document::JsonNode,
+    glob::GlobPattern,
+    ids::{ArnParts, is_account},
+    observation::SourceKind,
+};
 
 /// To whom a policy opens a resource, beside its own account. A later one is worse.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

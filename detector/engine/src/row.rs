@@ -10,8 +10,7 @@ mod fields;
 mod ocsf;
 mod structs;
 
-use crate::record_shape::RecordShape;
-use crate::shallow::TopLevel;
+use crate::{record_shape::RecordShape, shallow::TopLevel};
 
 pub(crate) use self::columns::{WHOLE, column_key, is_column};
 pub use self::fields::FormFields;

@@ -18,22 +18,24 @@ pub use self::target::RuleTarget;
 use self::unreadable::UNREADABLE;
 pub(crate) use self::unreadable::UNREADABLE_RECORD;
 
-use std::cell::OnceCell;
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::{cell::OnceCell, collections::BTreeSet, sync::Arc};
 
 use rsigma_eval::{CompiledRule, Event, compiler::eval_condition};
 use rsigma_parser::ConditionExpr;
 
-use crate::document::scalar_text;
-use crate::evidence::Evidence;
-use crate::extract::{RawFields, WantedFields};
-use crate::fact::{Fact, WindowKey};
-use crate::ids::SharedStr;
-use crate::network::NetworkLists;
-use crate::rule::needs::{DetectionNeeds, NeededCalls};
-use crate::rule::values::{ListedEvent, ValueLists};
-use crate::rule_meta::RuleMeta;
+use crate::{
+    document::scalar_text,
+    evidence::Evidence,
+    extract::{RawFields, WantedFields},
+    fact::{Fact, WindowKey},
+    ids::SharedStr,
+    network::NetworkLists,
+    rule::{
+        needs::{DetectionNeeds, NeededCalls},
+        values::{ListedEvent, ValueLists},
+    },
+    rule_meta::RuleMeta,
+};
 
 /// A rule about single events.
 #[derive(Debug)]
@@ -488,9 +490,10 @@ fn text_of(event: &impl Event, field: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::access;
-    use crate::rule::event::DerivedEvent;
-    use crate::rule::load::load;
+    use crate::{
+        access,
+        rule::{event::DerivedEvent, load::load},
+    };
     use rsigma_parser::LogSource;
 
     fn rules(text: &str) -> RuleSet {

@@ -1,7 +1,6 @@
 //! Descriptive data of a rule, for code that shows or stores alerts without evaluating rules.
 
-use std::fmt;
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 use crate::parse_enum::parse_enum;
 

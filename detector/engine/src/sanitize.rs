@@ -1,7 +1,6 @@
 //! Sanitises text from logs for display.
 
-use std::borrow::Cow;
-use std::fmt::Write as _;
+use std::{borrow::Cow, fmt::Write as _};
 
 /// For terminals: one line, in which escapes such as `\u{202e}` stand for control characters,
 /// escape sequences, invisible characters, and marks that change the direction of text.

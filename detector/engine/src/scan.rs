@@ -11,32 +11,31 @@ mod units;
 mod unparsed;
 mod unreadable;
 
-use std::io::Read;
-use std::sync::Arc;
+use std::{io::Read, sync::Arc};
 
 use ahash::HashSet;
 
-use self::prefilter::Prefilter;
-pub use self::records::{records, records_with};
-use self::table::PieceReader;
-use self::unparsed::LastMark;
-pub use self::unreadable::UnreadableRecord;
-use crate::coverage::CoverageMark;
-use crate::document::LazyDocument;
-use crate::evidence::Evidence;
-use crate::extract::{self, NotRelevant, RawFields};
-use crate::inflate::{self, InflateBuffer, InflateError, InflateScratch};
-use crate::object::RecordOrigin;
-use crate::observation::Interner;
-use crate::pending_event::PendingEvent;
-use crate::record_shape::RecordShape;
-use crate::report::{ReadReport, SkippedRecord};
-use crate::rule::event::RecordEvent;
-use crate::rule::needs::NeededCalls;
-use crate::rule::{EvalScope, Matches, RuleSet, RuleTarget};
-use crate::selection::{Selection, SelectionTally};
-use crate::time::EventTime;
-use crate::wire::CloudTrailRecord;
+use self::{prefilter::Prefilter, table::PieceReader, unparsed::LastMark};
+pub use self::{
+    records::{records, records_with},
+    unreadable::UnreadableRecord,
+};
+use crate::{
+    coverage::CoverageMark,
+    document::LazyDocument,
+    evidence::Evidence,
+    extract::{self, NotRelevant, RawFields},
+    inflate::{self, InflateBuffer, InflateError, InflateScratch},
+    object::RecordOrigin,
+    observation::Interner,
+    pending_event::PendingEvent,
+    record_shape::RecordShape,
+    report::{ReadReport, SkippedRecord},
+    rule::{EvalScope, Matches, RuleSet, RuleTarget, event::RecordEvent, needs::NeededCalls},
+    selection::{Selection, SelectionTally},
+    time::EventTime,
+    wire::CloudTrailRecord,
+};
 
 /// Result of scanning one object, or several.
 #[derive(Debug, Default)]

@@ -17,13 +17,17 @@ use std::sync::Arc;
 
 use ahash::HashMap;
 
-pub use self::judge::NoveltyJudge;
 use self::keys::needed_for;
-pub use self::keys::{item_of, remembered, remembered_change, remembered_early};
-use crate::access::Access;
-use crate::ids::SharedStr;
-use crate::limits::{DAY_SECS, SEEN_GRAINS, SEEN_LOOKBACK_SECS, SEEN_WARM_UP_SECS};
-use crate::time::EventTime;
+pub use self::{
+    judge::NoveltyJudge,
+    keys::{item_of, remembered, remembered_change, remembered_early},
+};
+use crate::{
+    access::Access,
+    ids::SharedStr,
+    limits::{DAY_SECS, SEEN_GRAINS, SEEN_LOOKBACK_SECS, SEEN_WARM_UP_SECS},
+    time::EventTime,
+};
 
 /// Whether something was seen before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -279,8 +283,7 @@ fn by_key(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::access::sample;
-    use crate::observation::CallOutcome;
+    use crate::{access::sample, observation::CallOutcome};
 
     const DAY: i64 = 86_400;
     const LOOKBACK: LookbackPeriods = LookbackPeriods {

@@ -3,13 +3,15 @@
 
 use std::collections::BTreeSet;
 
-use crate::access::{Access, AccessMethod};
-use crate::glob::GlobPattern;
-use crate::ids::SecretRef;
-use crate::limits::SETTLE_MARGIN_SECS;
-use crate::observation::{CallOutcome, EventHeader};
-use crate::policy::{SourcePattern, subjects};
-use crate::time::EventTime;
+use crate::{
+    access::{Access, AccessMethod},
+    glob::GlobPattern,
+    ids::SecretRef,
+    limits::SETTLE_MARGIN_SECS,
+    observation::{CallOutcome, EventHeader},
+    policy::{SourcePattern, subjects},
+    time::EventTime,
+};
 
 /// The selected part of the logs.
 #[derive(Debug, Clone, Default)]

@@ -27,7 +27,7 @@ pub enum SplitPiece<'a> {
         /// Its bytes.
         bytes: &'a [u8],
         /// Offset of the first byte after the first object or array in it: the text there is not
-        /// nested. 0 when there is none.
+        /// nested. 0 when there is none, and for an object around a list that gave no unit.
         after_first: usize,
         /// Whether it is an element of a list named `Records`.
         in_records: bool,
@@ -258,9 +258,8 @@ impl<'a> SplitWalk<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::collection::vec;
     use proptest::prelude::*;
-    use proptest::sample::select;
+    use proptest::{collection::vec, sample::select};
 
     /// The result for a text that comes in pieces: units with the offset after their first object,
     /// and errors by their names.

@@ -9,17 +9,17 @@ pub mod contract;
 pub mod item_v1;
 pub mod memory;
 
-use std::collections::BTreeSet;
-use std::future::Future;
-use std::sync::Arc;
+use std::{collections::BTreeSet, future::Future, sync::Arc};
 
-use crate::alert::{Alert, AlertId};
-use crate::coverage::CoverageMark;
-use crate::fact::{Fact, RuleRange, WindowKey, WindowRange};
-use crate::ids::SharedStr;
-use crate::pending_event::{CorrelationRange, PendingEvent};
-use crate::seen::{LookbackPeriods, SeenTimes, Sighting};
-use crate::time::EventTime;
+use crate::{
+    alert::{Alert, AlertId},
+    coverage::CoverageMark,
+    fact::{Fact, RuleRange, WindowKey, WindowRange},
+    ids::SharedStr,
+    pending_event::{CorrelationRange, PendingEvent},
+    seen::{LookbackPeriods, SeenTimes, Sighting},
+    time::EventTime,
+};
 
 /// Why an operation of a store failed. A retry completes whatever was partly done.
 #[derive(Debug, thiserror::Error)]

@@ -9,12 +9,14 @@ use std::collections::{BTreeSet, VecDeque};
 use ahash::{HashMap, HashSet};
 use rsigma_parser::{ConditionExpr, Quantifier, SelectorPattern};
 
-use crate::alert::WindowMatch;
-use crate::fact::Fact;
-use crate::glob::GlobPattern;
-use crate::ids::SharedStr;
-use crate::rule::{WindowCondition, WindowRule};
-use crate::time::EventTime;
+use crate::{
+    alert::WindowMatch,
+    fact::Fact,
+    glob::GlobPattern,
+    ids::SharedStr,
+    rule::{WindowCondition, WindowRule},
+    time::EventTime,
+};
 
 /// Evaluates the windows that end at a fact in `ends` (both inclusive), and returns the match of
 /// each bucket with the facts of its window.
@@ -297,9 +299,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::events_for_tests::head;
-    use crate::evidence::Evidence;
-    use crate::rule::load::load;
+    use crate::{events_for_tests::head, evidence::Evidence, rule::load::load};
 
     const EVER: (EventTime, EventTime) = (EventTime(i64::MIN), EventTime(i64::MAX));
 

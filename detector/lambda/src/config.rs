@@ -3,21 +3,25 @@
 mod fault;
 mod settings;
 
-use std::collections::BTreeMap;
-use std::str::FromStr;
-use std::time::Duration;
+use std::{collections::BTreeMap, str::FromStr, time::Duration};
 
-use secretrail_aws::dynamodb::Retention;
-use secretrail_aws::sns::{MessageFormat, TopicDestination};
-use secretrail_engine::limits::{ALLOWED_LATENESS_SECS, SEEN_LOOKBACK_SECS, SEEN_WARM_UP_SECS};
-use secretrail_engine::rule::RuleSet;
-use secretrail_engine::rule_meta::{RuleLevel, timespan_secs};
-use secretrail_engine::seen::LookbackPeriods;
+use secretrail_aws::{
+    dynamodb::Retention,
+    sns::{MessageFormat, TopicDestination},
+};
+use secretrail_engine::{
+    limits::{ALLOWED_LATENESS_SECS, SEEN_LOOKBACK_SECS, SEEN_WARM_UP_SECS},
+    rule::RuleSet,
+    rule_meta::{RuleLevel, timespan_secs},
+    seen::LookbackPeriods,
+};
 
-pub use self::fault::{ConfigError, LocationFault, SettingFault, TopicFault};
-pub use self::settings::{
-    ALLOWED_LATENESS, CALL_TIMEOUT, LEASE, LOOKBACK, MAX_OBJECT_BYTES, MODE, PARALLEL, PATH_STYLE,
-    POLICY, RULES, SETTINGS, STRICT, SettingSpec, TABLE, TOPICS, VARS, WARM_UP,
+pub use self::{
+    fault::{ConfigError, LocationFault, SettingFault, TopicFault},
+    settings::{
+        ALLOWED_LATENESS, CALL_TIMEOUT, LEASE, LOOKBACK, MAX_OBJECT_BYTES, MODE, PARALLEL,
+        PATH_STYLE, POLICY, RULES, SETTINGS, STRICT, SettingSpec, TABLE, TOPICS, VARS, WARM_UP,
+    },
 };
 
 /// What the function does.

@@ -6,20 +6,26 @@ use std::sync::Arc;
 
 use aws_config::SdkConfig;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
-use secretrail_aws::retry::RetryPolicy;
-use secretrail_aws::s3::{FetchError, ObjectRef, S3Source};
-use secretrail_engine::extract_file::{self, ExtractedObject};
-use secretrail_engine::manifest::{ManifestBatch, ManifestError, ManifestHeader, ManifestItem};
-use secretrail_engine::object::{self, RecordOrigin};
-use secretrail_engine::report::ObjectStatus;
-use secretrail_engine::rule::RuleSet;
-use secretrail_engine::scan::{ObjectScanner, ScanInput, ScanResult};
+use secretrail_aws::{
+    retry::RetryPolicy,
+    s3::{FetchError, ObjectRef, S3Source},
+};
+use secretrail_engine::{
+    extract_file::{self, ExtractedObject},
+    manifest::{ManifestBatch, ManifestError, ManifestHeader, ManifestItem},
+    object::{self, RecordOrigin},
+    report::ObjectStatus,
+    rule::RuleSet,
+    scan::{ObjectScanner, ScanInput, ScanResult},
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::task::JoinError;
 
-use crate::config::FunctionConfig;
-use crate::telemetry::{LogSeverity, log};
+use crate::{
+    config::FunctionConfig,
+    telemetry::{LogSeverity, log},
+};
 
 /// The event: the location of a job, and the lines of its manifest to process.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

@@ -5,31 +5,39 @@
 mod deadline;
 mod object_reader;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-use std::time::Instant;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Instant,
+};
 
 use aws_config::SdkConfig;
 use futures_util::stream::{self, StreamExt};
-use secretrail_aws::dynamodb::{Clock, DynamoStore, ObjectEntry, ObjectState};
-use secretrail_aws::retry::RetryPolicy;
-use secretrail_aws::s3::S3Source;
-use secretrail_aws::sns::{PublishError, SnsSink};
-use secretrail_engine::alert::Alert;
-use secretrail_engine::pipeline::{BatchOutcome, Pipeline};
-use secretrail_engine::scan::ScanResult;
-use secretrail_engine::selection::Selection;
-use secretrail_engine::state::{StateError, StateStore};
+use secretrail_aws::{
+    dynamodb::{Clock, DynamoStore, ObjectEntry, ObjectState},
+    retry::RetryPolicy,
+    s3::S3Source,
+    sns::{PublishError, SnsSink},
+};
+use secretrail_engine::{
+    alert::Alert,
+    pipeline::{BatchOutcome, Pipeline},
+    scan::ScanResult,
+    selection::Selection,
+    state::{StateError, StateStore},
+};
 use serde_json::{Value, json};
 
-use self::deadline::{has_time, last_moment};
-use self::object_reader::{ObjectReading, ObjectResult};
-use crate::config::FunctionConfig;
-use crate::notification::{
-    self, DeliveredObject, FunctionInvocation, QueueMessage, UnparseableMessage,
+use self::{
+    deadline::{has_time, last_moment},
+    object_reader::{ObjectReading, ObjectResult},
 };
-use crate::rules::{ActiveRules, RuleSource, RulesError};
-use crate::telemetry::{FunctionMetrics, LogSeverity, log};
+use crate::{
+    config::FunctionConfig,
+    notification::{self, DeliveredObject, FunctionInvocation, QueueMessage, UnparseableMessage},
+    rules::{ActiveRules, RuleSource, RulesError},
+    telemetry::{FunctionMetrics, LogSeverity, log},
+};
 
 /// Pending events that a sweep finalises at a time, and alerts that it publishes at a time.
 const AT_A_TIME: usize = 2_000;

@@ -1,19 +1,21 @@
 //! `bootstrap`: the executable that Lambda starts. Reads the settings once, then handles events.
 
-use std::process::ExitCode;
-use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::{
+    process::ExitCode,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
 
-use aws_config::retry::RetryConfig;
-use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, SdkConfig};
+use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 use lambda_runtime::{LambdaEvent, service_fn};
 use secretrail_aws::retry::RetryPolicy;
 use secretrail_engine::time::EventTime;
-use secretrail_lambda::config::{FunctionConfig, FunctionMode};
-use secretrail_lambda::extract::Extractor;
-use secretrail_lambda::handler::FunctionContext;
-use secretrail_lambda::telemetry::{LogSeverity, log};
+use secretrail_lambda::{
+    config::{FunctionConfig, FunctionMode},
+    extract::Extractor,
+    handler::FunctionContext,
+    telemetry::{LogSeverity, log},
+};
 use serde_json::{Value, json};
 
 /// Timeout for connecting to a service.

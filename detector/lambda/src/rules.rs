@@ -7,20 +7,22 @@ mod places;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use secretrail_aws::dynamodb::DynamoStore;
-use secretrail_aws::s3::S3Source;
-use secretrail_engine::policy::{AccessPolicy, PolicyError};
-use secretrail_engine::rule::RuleSet;
-use secretrail_engine::rule::vars;
-use secretrail_engine::state::item_v1;
-use secretrail_engine::time::EventTime;
+use secretrail_aws::{dynamodb::DynamoStore, s3::S3Source};
+use secretrail_engine::{
+    policy::{AccessPolicy, PolicyError},
+    rule::{RuleSet, vars},
+    state::item_v1,
+    time::EventTime,
+};
 use secretrail_pack::{RulePack, complete};
 use serde_json::json;
 
 pub use self::error::RulesError;
 use self::places::{FetchedRules, RulePlaces};
-use crate::config::FunctionConfig;
-use crate::telemetry::{LogSeverity, log};
+use crate::{
+    config::FunctionConfig,
+    telemetry::{LogSeverity, log},
+};
 
 /// Seconds between two checks of S3.
 const LOOK_SECS: i64 = 60;

@@ -4,11 +4,9 @@
 //!
 //! Source: Amazon CloudWatch user guide, "Specification: Embedded metric format", checked 2026-11.
 
-use std::collections::BTreeMap;
-use std::io::Write;
+use std::{collections::BTreeMap, io::Write};
 
-use secretrail_engine::access::DecryptStatus;
-use secretrail_engine::report::ReadReport;
+use secretrail_engine::{access::DecryptStatus, report::ReadReport};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 

@@ -1,16 +1,19 @@
 //! The built-in rules (the pack), for both front ends: used alone, or to complete custom rules
 //! whose correlations refer to built-in rules. The front ends read files themselves.
 
-use std::collections::BTreeSet;
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use include_dir::{Dir, include_dir};
-use secretrail_engine::rule::RuleSet;
-use secretrail_engine::rule::example::RuleExample;
-use secretrail_engine::rule::fault::LoadError;
-use secretrail_engine::rule::load::{defines, load_with, unresolved};
-use secretrail_engine::rule::vars::Placeholders;
-use secretrail_engine::rule_meta::RuleMeta;
+use secretrail_engine::{
+    rule::{
+        RuleSet,
+        example::RuleExample,
+        fault::LoadError,
+        load::{defines, load_with, unresolved},
+        vars::Placeholders,
+    },
+    rule_meta::RuleMeta,
+};
 
 /// Names and texts of files.
 pub type FileTexts = Vec<(String, String)>;

@@ -1,14 +1,15 @@
 //! Clients of a stand-in for AWS, and the things that a deployment has.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
 };
-use secretrail_aws::dynamodb::{DynamoStore, Retention};
-use secretrail_aws::retry::RetryPolicy;
+use secretrail_aws::{
+    dynamodb::{DynamoStore, Retention},
+    retry::RetryPolicy,
+};
 use secretrail_engine::time::EventTime;
 
 /// The account of the stand-ins.

@@ -1,14 +1,18 @@
 //! What a deployment has, on stand-ins: a bucket for logs, a table for state, a topic for alerts,
 //! and a queue that hears it.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use serde_json::{Value, json};
 
-use crate::cloud::{LOCAL_ACCOUNT, LOCAL_REGION, config, make_table, runtime};
-use crate::http::{Exchange, send};
-use crate::local::Server;
+use crate::{
+    cloud::{LOCAL_ACCOUNT, LOCAL_REGION, config, make_table, runtime},
+    http::{Exchange, send},
+    local::Server,
+};
 
 /// The stand-ins.
 pub struct Cloud {

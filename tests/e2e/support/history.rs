@@ -9,15 +9,17 @@
 
 use std::path::Path;
 
-use secretrail_engine::coverage::CoverageMark;
-use secretrail_engine::extract_file::{self, ExtractHeader, ExtractedObject};
-use secretrail_engine::object::RecordOrigin;
-use secretrail_engine::parallel;
-use secretrail_engine::report::ObjectStatus;
-use secretrail_engine::rule::load::load;
-use secretrail_engine::scan::ScanResult;
-use secretrail_engine::selection::Selection;
-use secretrail_engine::time::EventTime;
+use secretrail_engine::{
+    coverage::CoverageMark,
+    extract_file::{self, ExtractHeader, ExtractedObject},
+    object::RecordOrigin,
+    parallel,
+    report::ObjectStatus,
+    rule::load::load,
+    scan::ScanResult,
+    selection::Selection,
+    time::EventTime,
+};
 
 /// The first second of the history, and its length.
 const START: i64 = 1_772_445_600;

@@ -1,9 +1,11 @@
 //! As much HTTP/1.1 as the stand-ins and the tests speak with each other: a head, a body of known
 //! length, one exchange for each connection.
 
-use std::io::{self, Read, Write};
-use std::net::TcpStream;
-use std::time::Duration;
+use std::{
+    io::{self, Read, Write},
+    net::TcpStream,
+    time::Duration,
+};
 
 /// A request or an answer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -2,11 +2,13 @@
 //! registry, from a lock file in `packages/` with names, versions and hashes. What cannot be
 //! installed fails with what to do about it.
 
-use std::ffi::OsString;
-use std::fs::File;
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::{
+    ffi::OsString,
+    fs::File,
+    io::ErrorKind,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use sha2::{Digest, Sha256};
 

@@ -16,8 +16,7 @@ pub mod install;
 pub mod local;
 pub mod proxy;
 
-use std::io::Write;
-use std::sync::Arc;
+use std::{io::Write, sync::Arc};
 
 use secretrail_cli::host::ProcessHost;
 pub use test_support::*;

@@ -11,14 +11,19 @@
     reason = "a tool of ours, run by hand"
 )]
 
-use std::collections::BTreeMap;
-use std::io::Write;
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    io::Write,
+    time::{Duration, Instant},
+};
 
-use e2e::deployment::Cloud;
-use e2e::function::{Ended, Function};
-use e2e::proxy::{Call, Fault, Proxy};
-use e2e::{decrypt_secret, read, record, role, secret_arn};
+use e2e::{
+    decrypt_secret,
+    deployment::Cloud,
+    function::{Ended, Function},
+    proxy::{Call, Fault, Proxy},
+    read, record, role, secret_arn,
+};
 use serde_json::{Value, json};
 
 const TIME: Duration = Duration::from_secs(300);

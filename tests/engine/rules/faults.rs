@@ -1,8 +1,9 @@
 //! Rule files that are refused, and in which words; what the linter adds.
 
-use secretrail_engine::authoring::lint::{LintSeverity, lint};
-use secretrail_engine::rule::load::load;
-use secretrail_engine::rule::vars;
+use secretrail_engine::{
+    authoring::lint::{LintSeverity, lint},
+    rule::{load::load, vars},
+};
 
 use super::{access, correlation, counting, rule};
 

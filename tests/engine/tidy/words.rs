@@ -1,8 +1,10 @@
 //! Words that the project no longer uses, wherever people read: Markdown, help, messages, comments,
 //! rules, templates and the report.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 

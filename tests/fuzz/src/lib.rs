@@ -2,15 +2,14 @@
 
 pub mod reference;
 
-use std::collections::BTreeSet;
-use std::io::Read;
-use std::sync::LazyLock;
+use std::{collections::BTreeSet, io::Read, sync::LazyLock};
 
-use secretrail_engine::object::origin;
-use secretrail_engine::rule::RuleSet;
-use secretrail_engine::rule::load::load;
-use secretrail_engine::scan::{ObjectScanner, ScanInput, ScanResult};
-use secretrail_engine::selection::Selection;
+use secretrail_engine::{
+    object::origin,
+    rule::{RuleSet, load::load},
+    scan::{ObjectScanner, ScanInput, ScanResult},
+    selection::Selection,
+};
 
 /// A record that every scan must find, with its event id.
 pub const GOOD_ID: &str = "9f3c5b1e-good";

@@ -5,8 +5,7 @@
 
 use std::io::Write;
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
+use flate2::{Compression, write::GzEncoder};
 use libfuzzer_sys::fuzz_target;
 use secretrail_fuzz::{cut, is_encoded, scan, scan_stream, seed_of};
 

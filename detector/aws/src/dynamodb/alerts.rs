@@ -1,25 +1,33 @@
 //! Alerts and their outbox: an alert and its outbox note are created together, once; the note is
 //! deleted after publication.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
-
-use aws_sdk_dynamodb::error::SdkError;
-use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::types::builders::PutBuilder;
-use aws_sdk_dynamodb::types::error::TransactionCanceledException;
-use aws_sdk_dynamodb::types::{
-    CancellationReason, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
 };
-use secretrail_engine::alert::{Alert, AlertId};
-use secretrail_engine::state::StateError;
-use secretrail_engine::state::item_v1;
-use secretrail_engine::time::EventTime;
 
-use crate::dynamodb::item::{Attributes, CONTENT, SK, bytes_of, number, number_of, text, text_of};
-use crate::dynamodb::keys;
-use crate::dynamodb::table::DynamoTable;
-use crate::retry::FailedCall;
+use aws_sdk_dynamodb::{
+    error::SdkError,
+    operation::transact_write_items::TransactWriteItemsError,
+    types::{
+        CancellationReason, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
+        builders::PutBuilder, error::TransactionCanceledException,
+    },
+};
+use secretrail_engine::{
+    alert::{Alert, AlertId},
+    state::{StateError, item_v1},
+    time::EventTime,
+};
+
+use crate::{
+    dynamodb::{
+        item::{Attributes, CONTENT, SK, bytes_of, number, number_of, text, text_of},
+        keys,
+        table::DynamoTable,
+    },
+    retry::FailedCall,
+};
 
 const CREATED: &str = "created";
 const ATTEMPT: &str = "attempt";

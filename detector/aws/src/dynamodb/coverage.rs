@@ -1,15 +1,15 @@
 //! Hours in which KMS events were seen: one item each, with all data in the key.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
-use secretrail_engine::coverage::CoverageMark;
-use secretrail_engine::state::StateError;
+use secretrail_engine::{coverage::CoverageMark, state::StateError};
 
-use crate::dynamodb::item::{Attributes, ItemKey};
-use crate::dynamodb::keys;
-use crate::dynamodb::table::DynamoTable;
-use crate::dynamodb::written::RecentlyWritten;
+use crate::dynamodb::{
+    item::{Attributes, ItemKey},
+    keys,
+    table::DynamoTable,
+    written::RecentlyWritten,
+};
 
 /// Coverage in the table.
 pub(super) struct StoredCoverage {

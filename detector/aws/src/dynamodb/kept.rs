@@ -5,9 +5,11 @@ use std::collections::HashMap;
 
 use secretrail_engine::state::StateError;
 
-use crate::dynamodb::item::{CONTENT, bytes, bytes_of};
-use crate::dynamodb::keys;
-use crate::dynamodb::table::DynamoTable;
+use crate::dynamodb::{
+    item::{CONTENT, bytes, bytes_of},
+    keys,
+    table::DynamoTable,
+};
 
 pub(super) async fn keep(
     table: &DynamoTable,

@@ -1,12 +1,14 @@
 //! Keys of the table, one function for each row of the table in [`super`]'s documentation. They are
 //! a stored format: items under a changed key are not found any more.
 
-use secretrail_engine::alert::AlertId;
-use secretrail_engine::coverage::CoverageMark;
-use secretrail_engine::digest::digest;
-use secretrail_engine::fact::{RuleRange, WindowKey};
-use secretrail_engine::pending_event::{CorrelationKey, CorrelationRange};
-use secretrail_engine::time::EventTime;
+use secretrail_engine::{
+    alert::AlertId,
+    coverage::CoverageMark,
+    digest::digest,
+    fact::{RuleRange, WindowKey},
+    pending_event::{CorrelationKey, CorrelationRange},
+    time::EventTime,
+};
 
 use crate::dynamodb::item::{ItemKey, SortKeyRange};
 

@@ -1,15 +1,15 @@
 //! The object ledger: the state of each object, so that a duplicate notification costs one read,
 //! and when the last one arrived.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
-use secretrail_engine::state::StateError;
-use secretrail_engine::time::EventTime;
+use secretrail_engine::{state::StateError, time::EventTime};
 
-use crate::dynamodb::item::{Attributes, ItemKey, number, number_of, text, text_of};
-use crate::dynamodb::keys;
-use crate::dynamodb::table::DynamoTable;
+use crate::dynamodb::{
+    item::{Attributes, ItemKey, number, number_of, text, text_of},
+    keys,
+    table::DynamoTable,
+};
 
 /// An object version, as its notification names it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

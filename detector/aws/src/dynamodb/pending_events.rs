@@ -3,20 +3,26 @@
 //! A pending event is written once and never changed. Closing it writes its id into another item,
 //! and deletes what refers to it in partition `due`.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::Arc,
+};
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use secretrail_engine::copies::distinct;
-use secretrail_engine::digest::digest;
-use secretrail_engine::ids::SharedStr;
-use secretrail_engine::pending_event::{CorrelationRange, PendingEvent, PendingEventId};
-use secretrail_engine::state::{DueEvents, StateError, item_v1};
-use secretrail_engine::time::EventTime;
+use secretrail_engine::{
+    copies::distinct,
+    digest::digest,
+    ids::SharedStr,
+    pending_event::{CorrelationRange, PendingEvent, PendingEventId},
+    state::{DueEvents, StateError, item_v1},
+    time::EventTime,
+};
 
-use crate::dynamodb::item::{Attributes, ItemKey, SK, SortKeyRange, text, text_of};
-use crate::dynamodb::keys::{self, CorrelationSegment};
-use crate::dynamodb::table::DynamoTable;
+use crate::dynamodb::{
+    item::{Attributes, ItemKey, SK, SortKeyRange, text, text_of},
+    keys::{self, CorrelationSegment},
+    table::DynamoTable,
+};
 
 /// References to pending events, by the start of their wait.
 type DueReferences = BTreeMap<EventTime, Vec<DueReference>>;

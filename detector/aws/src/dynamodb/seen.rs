@@ -1,21 +1,29 @@
 //! Sightings: one item for each key, or for the profile of a principal, read before it is written,
 //! and written on the condition that no other writer changed it in between.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
-use secretrail_engine::ids::SharedStr;
-use secretrail_engine::limits::SEEN_GRAINS;
-use secretrail_engine::seen::{LookbackPeriods, SeenTimes, Sighting, item_of};
-use secretrail_engine::state::StateError;
-use secretrail_engine::time::EventTime;
+use secretrail_engine::{
+    ids::SharedStr,
+    limits::SEEN_GRAINS,
+    seen::{LookbackPeriods, SeenTimes, Sighting, item_of},
+    state::StateError,
+    time::EventTime,
+};
 
-use crate::dynamodb::item::{Attributes, text, text_of};
-use crate::dynamodb::keys;
-use crate::dynamodb::table::DynamoTable;
-use crate::dynamodb::written::REMEMBERED;
-use crate::retry::{FailedAttempts, FailedCall};
+use crate::{
+    dynamodb::{
+        item::{Attributes, text, text_of},
+        keys,
+        table::DynamoTable,
+        written::REMEMBERED,
+    },
+    retry::{FailedAttempts, FailedCall},
+};
 
 const TIMES: &str = "times";
 

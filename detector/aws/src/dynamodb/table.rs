@@ -1,26 +1,38 @@
 //! Access to the table in batches: limits of DynamoDB, unprocessed items, expiry, and a count of
 //! the calls.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
-use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::{BuildError, SdkError};
-use aws_sdk_dynamodb::operation::query::QueryOutput;
-use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::types::{
-    AttributeValue, DeleteRequest, KeysAndAttributes, PutRequest, TransactWriteItem, WriteRequest,
+use aws_sdk_dynamodb::{
+    Client,
+    error::{BuildError, SdkError},
+    operation::{query::QueryOutput, transact_write_items::TransactWriteItemsError},
+    types::{
+        AttributeValue, DeleteRequest, KeysAndAttributes, PutRequest, TransactWriteItem,
+        WriteRequest,
+    },
 };
 use futures_util::stream::{self, StreamExt, TryStreamExt};
-use secretrail_engine::state::StateError;
-use secretrail_engine::state::item_v1::{ItemError, PackedItem};
-use secretrail_engine::time::EventTime;
-
-use crate::dynamodb::item::{
-    Attributes, CONTENT, ItemKey, SortKeyRange, TTL, bytes, bytes_of, number, text,
+use secretrail_engine::{
+    state::{
+        StateError,
+        item_v1::{ItemError, PackedItem},
+    },
+    time::EventTime,
 };
-use crate::retry::{FailedAttempts, FailedCall, RetryPolicy};
+
+use crate::{
+    dynamodb::item::{
+        Attributes, CONTENT, ItemKey, SortKeyRange, TTL, bytes, bytes_of, number, text,
+    },
+    retry::{FailedAttempts, FailedCall, RetryPolicy},
+};
 
 /// Most items that `BatchWriteItem` accepts.
 const WRITES: usize = 25;

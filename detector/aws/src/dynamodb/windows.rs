@@ -1,19 +1,29 @@
 //! Facts of windows, and marks for the slots that have facts.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+};
 
-use secretrail_engine::fact::{Fact, FactSet, RuleRange, WindowKey, WindowRange};
-use secretrail_engine::ids::SharedStr;
-use secretrail_engine::state::StateError;
-use secretrail_engine::state::item_v1::{self, StoredGroup};
-use secretrail_engine::time::EventTime;
+use secretrail_engine::{
+    fact::{Fact, FactSet, RuleRange, WindowKey, WindowRange},
+    ids::SharedStr,
+    state::{
+        StateError,
+        item_v1::{self, StoredGroup},
+    },
+    time::EventTime,
+};
 
-use crate::dynamodb::item::{Attributes, ItemKey, SK, SortKeyRange, text_of};
-use crate::dynamodb::keys;
-use crate::dynamodb::table::DynamoTable;
-use crate::dynamodb::written::RecentlyWritten;
+use crate::dynamodb::{
+    item::{Attributes, ItemKey, SK, SortKeyRange, text_of},
+    keys,
+    table::DynamoTable,
+    written::RecentlyWritten,
+};
 
 /// Facts of windows in the table.
 pub(super) struct StoredWindows {

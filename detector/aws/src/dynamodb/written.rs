@@ -4,9 +4,11 @@
 //! Only a hint. What is forgotten is written again, which changes nothing; what is remembered was
 //! written, and stays in the table for days, longer than a process of the function lives.
 
-use std::collections::HashSet;
-use std::hash::Hash;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::HashSet,
+    hash::Hash,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 /// Most things that are remembered.
 pub(super) const REMEMBERED: usize = 100_000;

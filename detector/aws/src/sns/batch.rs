@@ -4,13 +4,17 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use aws_sdk_sns::error::BuildError;
-use aws_sdk_sns::operation::publish_batch::PublishBatchOutput;
-use aws_sdk_sns::types::{BatchResultErrorEntry, MessageAttributeValue, PublishBatchRequestEntry};
+use aws_sdk_sns::{
+    error::BuildError,
+    operation::publish_batch::PublishBatchOutput,
+    types::{BatchResultErrorEntry, MessageAttributeValue, PublishBatchRequestEntry},
+};
 use secretrail_engine::alert::Alert;
 
-use crate::retry::FailedCall;
-use crate::sns::message::{SnsMessage, plain};
+use crate::{
+    retry::FailedCall,
+    sns::message::{SnsMessage, plain},
+};
 
 /// Most bytes of a message and of a batch.
 const MAX_BYTES: usize = 256 * 1024;
@@ -204,8 +208,7 @@ fn attribute(value: &str) -> Result<MessageAttributeValue, BuildError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cause::FailureCause;
-    use crate::sns::message::MessageFormat;
+    use crate::{cause::FailureCause, sns::message::MessageFormat};
     use aws_sdk_sns::types::PublishBatchResultEntry;
     use secretrail_engine::state::contract::alert;
 

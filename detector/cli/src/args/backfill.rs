@@ -4,9 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use crate::args::input::{AwsArgs, InputArgs};
-use crate::args::rules::RuleFilesArgs;
-use crate::args::value::bytes;
+use crate::args::{
+    input::{AwsArgs, InputArgs},
+    rules::RuleFilesArgs,
+    value::bytes,
+};
 
 /// Extraction in parallel inside AWS.
 #[derive(Debug, Subcommand)]

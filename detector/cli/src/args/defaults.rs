@@ -3,12 +3,13 @@
 //! The file is never searched for in the working directory: evidence may lie there, and must not
 //! decide where output goes or which endpoint is called.
 
-use std::collections::BTreeSet;
-use std::ffi::{OsStr, OsString};
-use std::path::Path;
+use std::{
+    collections::BTreeSet,
+    ffi::{OsStr, OsString},
+    path::Path,
+};
 
-use clap::parser::ValueSource;
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command, parser::ValueSource};
 use secretrail_engine::sanitize::without_byte_order_mark;
 use toml::{Table, Value};
 

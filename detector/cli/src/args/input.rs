@@ -3,10 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use secretrail_engine::access::AccessMethod;
-use secretrail_engine::observation::CallOutcome;
-use secretrail_engine::policy::SourcePattern;
-use secretrail_engine::time::EventTime;
+use secretrail_engine::{
+    access::AccessMethod, observation::CallOutcome, policy::SourcePattern, time::EventTime,
+};
 
 use crate::args::value::{EndTime, account, age, bytes, end_time, time};
 

@@ -3,15 +3,21 @@
 
 use std::path::PathBuf;
 
-use secretrail_engine::glob::GlobPattern;
-use secretrail_engine::seen::LookbackPeriods;
-use secretrail_engine::selection::{AccessFilter, Selection};
-use secretrail_engine::time::EventTime;
+use secretrail_engine::{
+    glob::GlobPattern,
+    seen::LookbackPeriods,
+    selection::{AccessFilter, Selection},
+    time::EventTime,
+};
 
-use crate::args::input::{AwsArgs, InputArgs};
-use crate::args::output::{ColorChoice, OutputArgs, OutputDestination, OutputFormat};
-use crate::args::path::is_stdin;
-use crate::host::{ProcessHost, RunFailure};
+use crate::{
+    args::{
+        input::{AwsArgs, InputArgs},
+        output::{ColorChoice, OutputArgs, OutputDestination, OutputFormat},
+        path::is_stdin,
+    },
+    host::{ProcessHost, RunFailure},
+};
 
 /// Bytes of events held in memory by default before temporary files are written.
 const HELD_BYTES: u64 = 96 * 1024 * 1024;
@@ -192,8 +198,10 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::args::{CommandArgs, CommandLine};
-    use crate::host::for_tests::in_memory;
+    use crate::{
+        args::{CommandArgs, CommandLine},
+        host::for_tests::in_memory,
+    };
 
     fn host(is_terminal: bool, no_color: bool) -> ProcessHost {
         ProcessHost {

@@ -1,8 +1,7 @@
 //! Parsers for the values of options: times, ages, sizes and account ids.
 
 use chrono::{FixedOffset, NaiveDate, NaiveTime};
-use secretrail_engine::ids::is_account;
-use secretrail_engine::time::EventTime;
+use secretrail_engine::{ids::is_account, time::EventTime};
 
 /// The syntax that a value should have. clap adds the option and the value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

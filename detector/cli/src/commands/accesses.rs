@@ -4,13 +4,12 @@ use std::time::Instant;
 
 use secretrail_engine::rule::RuleSet;
 
-use crate::args::settings::RunSettings;
-use crate::args::{self, OutputFormat};
-use crate::host::{ProcessHost, RunFailure};
-use crate::input::session::{self, EvaluationTask, OpenedInput};
-use crate::output::ending::RunReading;
-use crate::output::out::OpenOutput;
-use crate::output::run_summary::close;
+use crate::{
+    args::{self, OutputFormat, settings::RunSettings},
+    host::{ProcessHost, RunFailure},
+    input::session::{self, EvaluationTask, OpenedInput},
+    output::{ending::RunReading, out::OpenOutput, run_summary::close},
+};
 
 /// Runs the command and returns its exit code.
 ///
@@ -40,8 +39,10 @@ pub fn run(args: &args::AccessesArgs, host: &mut ProcessHost) -> Result<u8, RunF
 
 #[cfg(test)]
 mod tests {
-    use crate::commands::tests::{LOGS, READ, ran, ran_with};
-    use crate::exit;
+    use crate::{
+        commands::tests::{LOGS, READ, ran, ran_with},
+        exit,
+    };
 
     #[test]
     fn extract_files_give_the_same_ledger_as_their_logs() {

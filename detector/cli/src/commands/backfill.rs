@@ -16,11 +16,15 @@ mod tests;
 
 use secretrail_engine::manifest::ManifestBatch;
 
-use self::items::{MOST_ITEMS, MapItems};
-use self::reached::{ReachedJob, StateMachineExecution};
-use self::watch::RunWatcher;
-use crate::args::backfill::{BackfillCommand, BackfillJobArgs, BackfillRunArgs};
-use crate::host::{ProcessHost, RunFailure};
+use self::{
+    items::{MOST_ITEMS, MapItems},
+    reached::{ReachedJob, StateMachineExecution},
+    watch::RunWatcher,
+};
+use crate::{
+    args::backfill::{BackfillCommand, BackfillJobArgs, BackfillRunArgs},
+    host::{ProcessHost, RunFailure},
+};
 
 /// Runs the command and returns its exit code.
 ///

@@ -1,23 +1,19 @@
 //! `baseline`: proposes an access policy from history.
 
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::time::Instant;
+use std::{collections::BTreeMap, fmt::Write as _, time::Instant};
 
-use secretrail_engine::baseline::{
-    BaselineOptions, Omission, OmissionReason, PolicyProposal, propose_beside,
+use secretrail_engine::{
+    baseline::{BaselineOptions, Omission, OmissionReason, PolicyProposal, propose_beside},
+    policy::AccessPolicy,
 };
-use secretrail_engine::policy::AccessPolicy;
 
-use crate::args;
-use crate::args::settings::RunSettings;
-use crate::host::{ProcessHost, RunFailure, say};
-use crate::input::rules_and_policy;
-use crate::input::session::find;
-use crate::output::ending::RunReading;
-use crate::output::out::OpenOutput;
-use crate::output::run_summary::close;
-use crate::text::{number, plural};
+use crate::{
+    args::{self, settings::RunSettings},
+    host::{ProcessHost, RunFailure, say},
+    input::{rules_and_policy, session::find},
+    output::{ending::RunReading, out::OpenOutput, run_summary::close},
+    text::{number, plural},
+};
 
 /// Runs the command and returns its exit code.
 ///
@@ -122,8 +118,10 @@ mod tests {
     use secretrail_engine::time::EventTime;
 
     use super::*;
-    use crate::commands::tests::{LOGS, POLICY, ran};
-    use crate::exit;
+    use crate::{
+        commands::tests::{LOGS, POLICY, ran},
+        exit,
+    };
 
     fn omission(why: OmissionReason, principal: &str, accesses: u64) -> Omission {
         Omission {

@@ -3,9 +3,11 @@
 use clap::CommandFactory;
 use clap_complete::Shell;
 
-use crate::args::CommandLine;
-use crate::exit;
-use crate::host::{ProcessHost, RunFailure, print};
+use crate::{
+    args::CommandLine,
+    exit,
+    host::{ProcessHost, RunFailure, print},
+};
 
 /// Prints the completions of a shell and returns the exit code.
 ///
@@ -20,8 +22,7 @@ pub fn run(shell: Shell, host: &mut ProcessHost) -> Result<u8, RunFailure> {
 
 #[cfg(test)]
 mod tests {
-    use crate::commands::tests::ran;
-    use crate::exit;
+    use crate::{commands::tests::ran, exit};
 
     #[test]
     fn a_shell_learns_every_command() {

@@ -5,26 +5,29 @@ mod records;
 mod text;
 mod written;
 
-use std::sync::Arc;
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
-use secretrail_engine::alert::Alert;
-use secretrail_engine::rule::RuleSet;
-use secretrail_engine::rule_meta::RuleMeta;
-use secretrail_engine::selection::Selection;
+use secretrail_engine::{alert::Alert, rule::RuleSet, rule_meta::RuleMeta, selection::Selection};
 
-use self::records::records;
-use self::text::{AROUND, explained};
-use self::written::ExplainPaths;
-use crate::args;
-use crate::args::settings::RunSettings;
-use crate::host::{ProcessHost, RunFailure, say};
-use crate::input::rules_and_policy;
-use crate::input::session::{OpenedInput, find};
-use crate::output::ending::RunReading;
-use crate::output::out::OpenOutput;
-use crate::output::run_summary::{self, RulesInUse, close, end, input_code};
-use crate::text::plural;
+use self::{
+    records::records,
+    text::{AROUND, explained},
+    written::ExplainPaths,
+};
+use crate::{
+    args::{self, settings::RunSettings},
+    host::{ProcessHost, RunFailure, say},
+    input::{
+        rules_and_policy,
+        session::{OpenedInput, find},
+    },
+    output::{
+        ending::RunReading,
+        out::OpenOutput,
+        run_summary::{self, RulesInUse, close, end, input_code},
+    },
+    text::plural,
+};
 
 /// Runs the command and returns its exit code.
 ///
@@ -148,8 +151,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::commands::tests::{LOGS, access, alert, ran, ran_with, rule};
-    use crate::exit;
+    use crate::{
+        commands::tests::{LOGS, access, alert, ran, ran_with, rule},
+        exit,
+    };
 
     #[test]
     fn the_first_characters_of_an_id_are_enough_while_they_fit_one_alert() {

@@ -1,35 +1,45 @@
 //! `extract`: logs to extract files. The same logs, rules and selection give the same files with
 //! the same names, so that an interrupted run can be resumed.
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
 
 use indicatif::ProgressBar;
-use secretrail_engine::extract_file::{self, ExtractHeader, ExtractedObject};
-use secretrail_engine::parallel;
-use secretrail_engine::report::ReadReport;
-use secretrail_engine::rule::RuleSet;
-use secretrail_engine::scan::{ObjectScanner, ScanResult};
-use secretrail_engine::selection::{Selection, SelectionTally};
+use secretrail_engine::{
+    extract_file::{self, ExtractHeader, ExtractedObject},
+    parallel,
+    report::ReadReport,
+    rule::RuleSet,
+    scan::{ObjectScanner, ScanResult},
+    selection::{Selection, SelectionTally},
+};
 
-use crate::args;
-use crate::args::path::hint;
-use crate::args::settings::RunSettings;
-use crate::host::{ProcessHost, RunFailure, say};
-use crate::input::object::{InputObject, InputProblem};
-use crate::input::progress::bytes_bar;
-use crate::input::read::readers;
-use crate::input::reader::{ObjectReader, origin};
-use crate::input::reading::problems_of;
-use crate::input::s3::store;
-use crate::input::store::{ObjectStore, StoreError, WritablePrefix};
-use crate::input::walk::WalkedObjects;
-use crate::input::{aws, batches, rules_and_policy, session};
-use crate::output::ending::RunReading;
-use crate::output::run_summary::{self, end, input_code};
-use crate::output::target;
-use crate::text::{number, plural};
+use crate::{
+    args::{self, path::hint, settings::RunSettings},
+    host::{ProcessHost, RunFailure, say},
+    input::{
+        aws, batches,
+        object::{InputObject, InputProblem},
+        progress::bytes_bar,
+        read::readers,
+        reader::{ObjectReader, origin},
+        reading::problems_of,
+        rules_and_policy,
+        s3::store,
+        session,
+        store::{ObjectStore, StoreError, WritablePrefix},
+        walk::WalkedObjects,
+    },
+    output::{
+        ending::RunReading,
+        run_summary::{self, end, input_code},
+        target,
+    },
+    text::{number, plural},
+};
 
 /// The destination of the extract files.
 enum ExtractDestination {
@@ -337,9 +347,11 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::commands::tests::{LOGS, ran};
-    use crate::exit;
-    use crate::input::store::NoObjectStore;
+    use crate::{
+        commands::tests::{LOGS, ran},
+        exit,
+        input::store::NoObjectStore,
+    };
 
     fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
         let names = names_in(folder).unwrap().into_iter();

@@ -4,18 +4,20 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use crate::args;
-use crate::args::settings::RunSettings;
-use crate::exit;
-use crate::host::{ProcessHost, RunFailure};
-use crate::input::rules_and_policy;
-use crate::input::session::find;
-use crate::output::ending::RunReading;
-use crate::output::gaps::{GapLine, lines};
-use crate::output::listing::{self, RowListing};
-use crate::output::out::OpenOutput;
-use crate::output::run_summary::close;
-use crate::output::table;
+use crate::{
+    args::{self, settings::RunSettings},
+    exit,
+    host::{ProcessHost, RunFailure},
+    input::{rules_and_policy, session::find},
+    output::{
+        ending::RunReading,
+        gaps::{GapLine, lines},
+        listing::{self, RowListing},
+        out::OpenOutput,
+        run_summary::close,
+        table,
+    },
+};
 
 /// Runs the command and returns its exit code.
 ///

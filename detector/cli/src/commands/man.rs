@@ -2,9 +2,11 @@
 
 use clap::CommandFactory;
 
-use crate::args::CommandLine;
-use crate::exit;
-use crate::host::{ProcessHost, RunFailure, print};
+use crate::{
+    args::CommandLine,
+    exit,
+    host::{ProcessHost, RunFailure, print},
+};
 
 /// Prints the manual pages and returns the exit code.
 ///

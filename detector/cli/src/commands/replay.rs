@@ -2,25 +2,30 @@
 
 mod compare;
 
-use std::path::PathBuf;
-use std::time::Instant;
+use std::{path::PathBuf, time::Instant};
 
-use secretrail_engine::alert::Alert;
-use secretrail_engine::policy::AccessPolicy;
-use secretrail_engine::report::ReadReport;
-use secretrail_engine::rule::RuleSet;
+use secretrail_engine::{alert::Alert, policy::AccessPolicy, report::ReadReport, rule::RuleSet};
 
 use self::compare::Comparison;
-use crate::args::settings::{RunSettings, only_rows};
-use crate::args::{self, OutputFormat};
-use crate::exit;
-use crate::host::{ProcessHost, RunFailure};
-use crate::input::session::{self, EvaluationTask, OpenedInput, SessionResult, find};
-use crate::input::{overwrite, rules_and_policy};
-use crate::output::ending::RunReading;
-use crate::output::out::OpenOutput;
-use crate::output::run_summary::{RulesInUse, close};
-use crate::output::{listing, report};
+use crate::{
+    args::{
+        self, OutputFormat,
+        settings::{RunSettings, only_rows},
+    },
+    exit,
+    host::{ProcessHost, RunFailure},
+    input::{
+        overwrite, rules_and_policy,
+        session::{self, EvaluationTask, OpenedInput, SessionResult, find},
+    },
+    output::{
+        ending::RunReading,
+        listing,
+        out::OpenOutput,
+        report,
+        run_summary::{RulesInUse, close},
+    },
+};
 
 /// The error about `--compare` with standard input, which cannot be read twice.
 const COMPARE_READS_TWICE: &str = "--compare reads the logs twice, and standard input can be read \
@@ -204,8 +209,10 @@ impl Replaying<'_, '_> {
 
 #[cfg(test)]
 mod tests {
-    use crate::commands::tests::{LOGS, POLICY, RULES, ran, ran_with};
-    use crate::exit;
+    use crate::{
+        commands::tests::{LOGS, POLICY, RULES, ran, ran_with},
+        exit,
+    };
 
     /// A rule of a lower level than any that would fail a run.
     const LOW_RULE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../rules/access-denied.yml");

@@ -6,8 +6,10 @@ mod explain;
 mod lint;
 mod list;
 
-use crate::args::RulesCommand;
-use crate::host::{ProcessHost, RunFailure};
+use crate::{
+    args::RulesCommand,
+    host::{ProcessHost, RunFailure},
+};
 
 /// Runs one of the commands and returns its exit code.
 ///

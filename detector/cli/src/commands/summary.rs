@@ -1,28 +1,34 @@
 //! `summary`: one screen with who read what, what was denied, what is new, and the alerts.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
-use std::sync::Arc;
-use std::time::Instant;
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    sync::Arc,
+    time::Instant,
+};
 
-use secretrail_engine::access::Access;
-use secretrail_engine::alert::Alert;
-use secretrail_engine::observation::CallOutcome;
-use secretrail_engine::rule_meta::RuleLevel;
-use secretrail_engine::seen::{LookbackPeriods, Novelty, NoveltyJudge, Sighting, since_key};
-use secretrail_engine::time::EventTime;
+use secretrail_engine::{
+    access::Access,
+    alert::Alert,
+    observation::CallOutcome,
+    rule_meta::RuleLevel,
+    seen::{LookbackPeriods, Novelty, NoveltyJudge, Sighting, since_key},
+    time::EventTime,
+};
 
-use crate::args;
-use crate::args::settings::RunSettings;
-use crate::host::{ProcessHost, RunFailure};
-use crate::input::rules_and_policy;
-use crate::input::session::find;
-use crate::output::ending::RunReading;
-use crate::output::out::OpenOutput;
-use crate::output::run_summary::{RulesInUse, close};
-use crate::output::table;
-use crate::text::{number, plural};
+use crate::{
+    args::{self, settings::RunSettings},
+    host::{ProcessHost, RunFailure},
+    input::{rules_and_policy, session::find},
+    output::{
+        ending::RunReading,
+        out::OpenOutput,
+        run_summary::{RulesInUse, close},
+        table,
+    },
+    text::{number, plural},
+};
 
 const DAY: i64 = 86_400;
 

@@ -1,21 +1,28 @@
 //! Helpers to run commands in tests, and tests of behaviour common to all commands.
 
-use std::io::{Cursor, Write};
-use std::sync::Arc;
+use std::{
+    io::{Cursor, Write},
+    sync::Arc,
+};
 
 use clap::Parser;
-use secretrail_engine::access::Access;
-use secretrail_engine::access::json_v1::AccessV1;
-use secretrail_engine::alert::Alert;
-use secretrail_engine::rule_meta::{RuleLevel, RuleMeta};
-use secretrail_engine::time::EventTime;
+use secretrail_engine::{
+    access::{Access, json_v1::AccessV1},
+    alert::Alert,
+    rule_meta::{RuleLevel, RuleMeta},
+    time::EventTime,
+};
 use serde_json::{Value, json};
 
 use super::execute;
-use crate::args::CommandLine;
-use crate::exit;
-use crate::host::ProcessHost;
-use crate::host::for_tests::{Written, in_memory};
+use crate::{
+    args::CommandLine,
+    exit,
+    host::{
+        ProcessHost,
+        for_tests::{Written, in_memory},
+    },
+};
 
 /// Invented logs of a morning, described in `tests/examples/README.md`.
 pub(super) const LOGS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/examples/logs");

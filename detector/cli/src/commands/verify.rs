@@ -13,29 +13,29 @@ mod reported;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Instant;
+use std::{path::PathBuf, sync::Arc, time::Instant};
 
-use self::digest::PublicKeys;
-use self::files::{ChainFiles, ChainFinding, FileVerdict};
-use self::gathered::gathered;
-use self::keys::fetched_keys;
-use self::reported::{ListedFindings, words};
-use crate::args;
-use crate::args::settings::RunSettings;
-use crate::exit;
-use crate::host::{ProcessHost, RunFailure, say};
-use crate::input::aws::{self, Connection};
-use crate::input::object::InputProblem;
-use crate::input::overwrite;
-use crate::input::progress::bytes_bar;
-use crate::input::s3::store;
-use crate::input::session;
-use crate::output::ending::NOTHING_READ;
-use crate::output::listing;
-use crate::output::out::OpenOutput;
-use crate::output::run_summary::input_code;
+use self::{
+    digest::PublicKeys,
+    files::{ChainFiles, ChainFinding, FileVerdict},
+    gathered::gathered,
+    keys::fetched_keys,
+    reported::{ListedFindings, words},
+};
+use crate::{
+    args::{self, settings::RunSettings},
+    exit,
+    host::{ProcessHost, RunFailure, say},
+    input::{
+        aws::{self, Connection},
+        object::InputProblem,
+        overwrite,
+        progress::bytes_bar,
+        s3::store,
+        session,
+    },
+    output::{ending::NOTHING_READ, listing, out::OpenOutput, run_summary::input_code},
+};
 
 /// Runs the command and returns its exit code.
 ///

@@ -5,10 +5,10 @@
 use std::sync::Arc;
 
 use super::store::StoreError;
-use crate::args::AwsArgs;
-use crate::args::path::bucket_and_prefix;
-use crate::args::settings::RunSettings;
-use crate::host::RunFailure;
+use crate::{
+    args::{AwsArgs, path::bucket_and_prefix, settings::RunSettings},
+    host::RunFailure,
+};
 
 #[cfg(feature = "s3")]
 mod credentials;
@@ -62,13 +62,11 @@ pub fn connect_to(aws: &AwsArgs) -> Result<Arc<Connection>, RunFailure> {
 mod with_sdk {
     use std::time::Duration;
 
-    use aws_config::identity::IdentityCache;
-    use aws_config::{BehaviorVersion, Region, SdkConfig};
+    use aws_config::{BehaviorVersion, Region, SdkConfig, identity::IdentityCache};
     use aws_credential_types::provider::SharedCredentialsProvider;
     use tokio::runtime::{Builder, Runtime};
 
-    use super::credentials::RunCredentials;
-    use super::{AwsArgs, StoreError};
+    use super::{AwsArgs, StoreError, credentials::RunCredentials};
 
     /// Longest wait for credentials: a `credential_process` may ask for a touch of a key.
     const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(120);

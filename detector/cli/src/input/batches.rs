@@ -33,8 +33,7 @@ pub(crate) fn by_delivery(
 
 #[cfg(test)]
 mod tests {
-    use super::super::object::ObjectPlace;
-    use super::super::store::RemoteObject;
+    use super::super::{object::ObjectPlace, store::RemoteObject};
     use super::*;
 
     fn object(minute: u32, size: u64) -> InputObject {

@@ -3,18 +3,20 @@
 //! The file begins with a line of its own and one with the paths of the run; entries in the format
 //! of extract files follow. A file without the first line is never written, shortened or deleted.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
 
 use ahash::HashSet;
 use flate2::bufread::GzDecoder;
-use secretrail_engine::extract_file::{
-    self, ExtractFileError, ExtractFileReader, ExtractHeader, ExtractedObject,
+use secretrail_engine::{
+    extract_file::{self, ExtractFileError, ExtractFileReader, ExtractHeader, ExtractedObject},
+    rule::RuleSet,
+    selection::Selection,
 };
-use secretrail_engine::rule::RuleSet;
-use secretrail_engine::selection::Selection;
 
 use crate::host::RunFailure;
 

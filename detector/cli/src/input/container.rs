@@ -189,13 +189,17 @@ impl<R: Read> Read for Limited<R> {
 mod parquet {
     //! Rows of a Parquet file as lines of JSON.
 
-    use std::io::{self, Read};
-    use std::sync::Arc;
+    use std::{
+        io::{self, Read},
+        sync::Arc,
+    };
 
-    use parquet::errors::ParquetError;
-    use parquet::file::reader::{ChunkReader, FileReader, SerializedFileReader};
-    use parquet::record::reader::RowIter;
-    use parquet::schema::types::Type;
+    use parquet::{
+        errors::ParquetError,
+        file::reader::{ChunkReader, FileReader, SerializedFileReader},
+        record::reader::RowIter,
+        schema::types::Type,
+    };
 
     use super::ContainerBytes;
     use crate::input::object::ObjectReadError;
@@ -308,8 +312,7 @@ mod parquet {
 mod tests {
     use std::io::Write;
 
-    use zip::ZipWriter;
-    use zip::write::SimpleFileOptions;
+    use zip::{ZipWriter, write::SimpleFileOptions};
 
     use super::*;
 

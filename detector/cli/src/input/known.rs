@@ -1,18 +1,24 @@
 //! Extract files in place of logs: which of their objects a run uses, each once, and their records.
 
-use std::io::BufRead;
-use std::sync::{Mutex, PoisonError};
+use std::{
+    io::BufRead,
+    sync::{Mutex, PoisonError},
+};
 
 use ahash::{HashSet, RandomState};
-use secretrail_engine::extract_file::{ExtractEntry, ExtractFileError, ExtractFileReader};
-use secretrail_engine::gaps::LogDelivery;
-use secretrail_engine::object::{self, RecordOrigin};
-use secretrail_engine::scan::ObjectScanner;
+use secretrail_engine::{
+    extract_file::{ExtractEntry, ExtractFileError, ExtractFileReader},
+    gaps::LogDelivery,
+    object::{self, RecordOrigin},
+    scan::ObjectScanner,
+};
 
-use crate::input::object::InputProblem;
-use crate::input::read::ReadTask;
-use crate::input::reading::{ReadingResult, problems_of};
-use crate::input::walk;
+use crate::input::{
+    object::InputProblem,
+    read::ReadTask,
+    reading::{ReadingResult, problems_of},
+    walk,
+};
 
 /// The objects of extract files read so far: two files may hold the same object.
 pub struct KnownObjects<'t> {

@@ -1,13 +1,14 @@
 //! Manifests of backfill jobs among the objects of a run: which of their extract files are missing.
 
-use std::collections::BTreeSet;
-use std::fmt::Write as _;
+use std::{collections::BTreeSet, fmt::Write as _};
 
 use secretrail_engine::manifest::{self, BackfillManifest, ManifestBatch, ManifestError};
 
-use super::object::{InputObject, InputProblem};
-use super::store::ObjectStore;
-use super::walk::WalkedObjects;
+use super::{
+    object::{InputObject, InputProblem},
+    store::ObjectStore,
+    walk::WalkedObjects,
+};
 use crate::text::plural;
 
 /// Most missing extract files to name one by one.

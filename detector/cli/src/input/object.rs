@@ -1,12 +1,16 @@
 //! Objects to read: files, objects in S3 and standard input, and how to open them.
 
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
+use std::{
+    fs::File,
+    io::{self, Read, Seek, SeekFrom},
+    path::{Path, PathBuf},
+    time::UNIX_EPOCH,
+};
 
-use secretrail_engine::extract_file;
-use secretrail_engine::object::{self as key, ObjectPath};
+use secretrail_engine::{
+    extract_file,
+    object::{self as key, ObjectPath},
+};
 use sha2::{Digest, Sha256};
 
 use super::store::{FetchedBytes, ObjectStore, RemoteObject, StoreError};

@@ -3,11 +3,12 @@
 use std::path::Path;
 
 use same_file::Handle;
-use secretrail_engine::object;
-use secretrail_engine::report::SkippedObject;
+use secretrail_engine::{object, report::SkippedObject};
 
-use crate::host::RunFailure;
-use crate::input::object::{InputObject, ObjectPlace};
+use crate::{
+    host::RunFailure,
+    input::object::{InputObject, ObjectPlace},
+};
 
 /// Checks that the output is none of these files, by any of its names.
 ///

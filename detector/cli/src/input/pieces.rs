@@ -4,8 +4,10 @@ use std::io::{self, BufRead, Read};
 
 use indicatif::ProgressBar;
 
-use crate::input::object::{InputObject, ObjectReadError};
-use crate::input::store::ObjectStore;
+use crate::input::{
+    object::{InputObject, ObjectReadError},
+    store::ObjectStore,
+};
 
 /// Bytes fetched at a time: a large extract file in S3 does not fit into memory, and nearly all of
 /// them are one piece.
@@ -97,8 +99,7 @@ impl Read for ObjectPieces<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::input::object::ObjectPlace;
-    use crate::input::store::NoObjectStore;
+    use crate::input::{object::ObjectPlace, store::NoObjectStore};
 
     #[test]
     fn pieces_of_any_size_make_the_whole() {

@@ -1,26 +1,34 @@
 //! Reads objects on several threads: events go into sorted runs, everything else into one reading
 //! result. Threads are independent: the order in which they finish does not change the results.
 
-use std::io::{BufReader, Read};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::{
+    io::{BufReader, Read},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use indicatif::ProgressBar;
-use secretrail_engine::extract_file::ExtractedObject;
-use secretrail_engine::object::RecordOrigin;
-use secretrail_engine::report::ObjectStatus;
-use secretrail_engine::rule::RuleSet;
-use secretrail_engine::scan::{ObjectScanner, ScanResult};
-use secretrail_engine::selection::Selection;
+use secretrail_engine::{
+    extract_file::ExtractedObject,
+    object::RecordOrigin,
+    report::ObjectStatus,
+    rule::RuleSet,
+    scan::{ObjectScanner, ScanResult},
+    selection::Selection,
+};
 
-use crate::input::checkpoint::Checkpoint;
-use crate::input::known::KnownObjects;
-use crate::input::object::{InputObject, InputProblem, ObjectPlace, ObjectReadError};
-use crate::input::pieces::{ObjectPieces, PIECE};
-use crate::input::reader::{ObjectReader, origin};
-use crate::input::reading::{ReadingResult, problems_of};
-use crate::input::runs::SortedRuns;
-use crate::input::store::ObjectStore;
+use crate::input::{
+    checkpoint::Checkpoint,
+    known::KnownObjects,
+    object::{InputObject, InputProblem, ObjectPlace, ObjectReadError},
+    pieces::{ObjectPieces, PIECE},
+    reader::{ObjectReader, origin},
+    reading::{ReadingResult, problems_of},
+    runs::SortedRuns,
+    store::ObjectStore,
+};
 
 /// Readers for each thread if objects come from S3, and the most readers: each holds an object.
 const WAITING: usize = 8;

@@ -1,19 +1,22 @@
 //! Reads files and objects in S3 one after the other; one reader for each thread.
 
-use std::fs::File;
-use std::io::Read;
+use std::{fs::File, io::Read};
 
 use indicatif::ProgressBar;
 use memmap2::MmapMut;
-use secretrail_engine::inflate::InflateBuffer;
-use secretrail_engine::limits::WHOLE_OBJECT_BYTES;
-use secretrail_engine::object::{self, RecordOrigin};
-use secretrail_engine::scan::{ObjectScanner, ScanInput, ScanResult};
+use secretrail_engine::{
+    inflate::InflateBuffer,
+    limits::WHOLE_OBJECT_BYTES,
+    object::{self, RecordOrigin},
+    scan::{ObjectScanner, ScanInput, ScanResult},
+};
 
-use crate::input::container::{Container, ContainerBytes, pass_on_stream};
-use crate::input::object::{InputObject, ObjectReadError, OpenedContent};
-use crate::input::runs::SortedRuns;
-use crate::input::store::ObjectStore;
+use crate::input::{
+    container::{Container, ContainerBytes, pass_on_stream},
+    object::{InputObject, ObjectReadError, OpenedContent},
+    runs::SortedRuns,
+    store::ObjectStore,
+};
 
 /// Larger files, in bytes, are streamed instead of read at once.
 const WHOLE_FILE_BYTES: u64 = 16 * 1024 * 1024;

@@ -1,13 +1,14 @@
 //! The result of reading: records and problems.
 
-use secretrail_engine::coverage::CoverageHours;
-use secretrail_engine::gaps::LogDelivery;
-use secretrail_engine::limits::MAX_RECORD_BYTES;
-use secretrail_engine::report::{ObjectStatus, ReadReport, SkippedRecord};
-use secretrail_engine::scan::ScanResult;
+use secretrail_engine::{
+    coverage::CoverageHours,
+    gaps::LogDelivery,
+    limits::MAX_RECORD_BYTES,
+    report::{ObjectStatus, ReadReport, SkippedRecord},
+    scan::ScanResult,
+};
 
-use crate::input::object::InputProblem;
-use crate::text::plural;
+use crate::{input::object::InputProblem, text::plural};
 
 /// The result of reading objects.
 #[derive(Debug, Default)]

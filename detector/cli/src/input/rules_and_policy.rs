@@ -1,23 +1,30 @@
 //! Reads rule files, placeholder values and the access policy from disk.
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
-use secretrail_engine::network::NetworkLists;
-use secretrail_engine::policy::AccessPolicy;
-use secretrail_engine::report::SkippedObject;
-use secretrail_engine::rule::RuleSet;
-use secretrail_engine::rule::load::is_foreign;
-use secretrail_engine::rule::vars::{self, Placeholders};
-use secretrail_engine::sanitize;
+use secretrail_engine::{
+    network::NetworkLists,
+    policy::AccessPolicy,
+    report::SkippedObject,
+    rule::{
+        RuleSet,
+        load::is_foreign,
+        vars::{self, Placeholders},
+    },
+    sanitize,
+};
 use secretrail_pack::{FileTexts, RulePack, complete, is_rule};
 use walkdir::{DirEntry, WalkDir};
 
-use crate::args::settings::RunSettings;
-use crate::args::{NetworkFile, PolicyArgs, RuleFilesArgs};
-use crate::host::{ProcessHost, RunFailure, say};
-use crate::input::overwrite;
-use crate::text::plural;
+use crate::{
+    args::{NetworkFile, PolicyArgs, RuleFilesArgs, settings::RunSettings},
+    host::{ProcessHost, RunFailure, say},
+    input::overwrite,
+    text::plural,
+};
 
 /// Rules from files and folders; the built-in pack if none are named. What is skipped in folders is
 /// reported on standard error.

@@ -8,20 +8,23 @@ mod file;
 mod ids;
 mod merge;
 
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
-use secretrail_engine::observation::EventHeader;
-use secretrail_engine::scan::ScanResult;
-use secretrail_engine::time::EventTime;
+use secretrail_engine::{observation::EventHeader, scan::ScanResult, time::EventTime};
 
-use self::entry::{RunEntry, TimedEntry};
-use self::file::{RunFileError, RunReader, RunWriter};
-use self::ids::EventIds;
-use self::merge::{RunMerge, RunSource};
-use crate::host::RunFailure;
-use crate::temp_file;
+use self::{
+    entry::{RunEntry, TimedEntry},
+    file::{RunFileError, RunReader, RunWriter},
+    ids::EventIds,
+    merge::{RunMerge, RunSource},
+};
+use crate::{host::RunFailure, temp_file};
 
 /// Runs that are merged into a longer one, so that few files are open at once. A merge holds a
 /// block of each, about 0.3 MB.
@@ -203,10 +206,12 @@ fn delivered(entry: &TimedEntry) -> Option<EventTime> {
 
 #[cfg(test)]
 mod for_tests {
-    use secretrail_engine::object::origin;
-    use secretrail_engine::rule::load::load;
-    use secretrail_engine::scan::{ObjectScanner, ScanInput, ScanResult};
-    use secretrail_engine::selection::Selection;
+    use secretrail_engine::{
+        object::origin,
+        rule::load::load,
+        scan::{ObjectScanner, ScanInput, ScanResult},
+        selection::Selection,
+    };
 
     /// Rules about records, so that a scan has matches: one about single events, and a window.
     const RULES: &str = "title: call

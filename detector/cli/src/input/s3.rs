@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use super::aws::Connection;
-use super::store::{NoObjectStore, ObjectStore};
+use super::{
+    aws::Connection,
+    store::{NoObjectStore, ObjectStore},
+};
 use crate::args::AwsArgs;
 
 /// S3 through a connection; without one, a store that fails every call.
@@ -29,13 +31,15 @@ pub fn store(connection: Option<&Arc<Connection>>, aws: &AwsArgs) -> Box<dyn Obj
 mod with_sdk {
     use aws_config::Region;
     use aws_sdk_s3::config::Builder;
-    use secretrail_aws::retry::RetryPolicy;
-    use secretrail_aws::s3::{FetchError, ListedObject, ObjectRef, S3Source};
+    use secretrail_aws::{
+        retry::RetryPolicy,
+        s3::{FetchError, ListedObject, ObjectRef, S3Source},
+    };
 
     use super::{Arc, AwsArgs, Connection};
-    use crate::input::aws::{GLOBAL_REGION, explained};
-    use crate::input::store::{
-        FetchedBytes, FolderPredicate, ObjectStore, RemoteObject, StoreError,
+    use crate::input::{
+        aws::{GLOBAL_REGION, explained},
+        store::{FetchedBytes, FolderPredicate, ObjectStore, RemoteObject, StoreError},
     };
 
     /// Largest object to read, in bytes: CloudTrail writes at most 50 MB, but other tools join

@@ -2,38 +2,47 @@
 //! they hold by time, and evaluates it slice by slice, so that memory does not grow with the
 //! history.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::sync::{Arc, mpsc};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, mpsc},
+};
 
 use ahash::HashSet;
-use secretrail_engine::access::Access;
-use secretrail_engine::alert::Alert;
-use secretrail_engine::coverage::CoverageHours;
-use secretrail_engine::gaps::LogDelivery;
-use secretrail_engine::pipeline::history::HistoryPipeline;
-use secretrail_engine::pipeline::{BatchOutcome, Pipeline};
-use secretrail_engine::policy::AccessPolicy;
-use secretrail_engine::report::ReadReport;
-use secretrail_engine::rule::RuleSet;
-use secretrail_engine::sanitize;
-use secretrail_engine::selection::SelectionTally;
-use secretrail_engine::state::StateError;
+use secretrail_engine::{
+    access::Access,
+    alert::Alert,
+    coverage::CoverageHours,
+    gaps::LogDelivery,
+    pipeline::{BatchOutcome, Pipeline, history::HistoryPipeline},
+    policy::AccessPolicy,
+    report::ReadReport,
+    rule::RuleSet,
+    sanitize,
+    selection::SelectionTally,
+    state::StateError,
+};
 
-use super::checkpoint::Checkpoint;
-use super::object::{InputObject, InputProblem};
-use super::progress::bytes_bar;
-use super::read;
-use super::reading::ReadingResult;
-use super::runs::SortedRuns;
-use super::s3::store;
-use super::store::ObjectStore;
-use super::unmatched::UnmatchedPatterns;
-use super::walk::{self, WalkedObjects};
-use super::{aws, manifest, overwrite};
-use crate::args::settings::RunSettings;
-use crate::host::{ProcessHost, RunFailure, say};
-use crate::text::{number, plural};
+use super::{
+    aws,
+    checkpoint::Checkpoint,
+    manifest,
+    object::{InputObject, InputProblem},
+    overwrite,
+    progress::bytes_bar,
+    read,
+    reading::ReadingResult,
+    runs::SortedRuns,
+    s3::store,
+    store::ObjectStore,
+    unmatched::UnmatchedPatterns,
+    walk::{self, WalkedObjects},
+};
+use crate::{
+    args::settings::RunSettings,
+    host::{ProcessHost, RunFailure, say},
+    text::{number, plural},
+};
 
 /// The result of a run.
 pub(crate) struct SessionResult {

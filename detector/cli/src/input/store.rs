@@ -1,11 +1,8 @@
 //! The trait behind which objects in S3 are read and written, and its implementation without S3.
 
-use std::collections::BTreeSet;
-use std::io;
-use std::path::Path;
+use std::{collections::BTreeSet, io, path::Path};
 
-use crate::args::path::bucket_and_prefix;
-use crate::host::RunFailure;
+use crate::{args::path::bucket_and_prefix, host::RunFailure};
 
 /// An object in S3, as listed.
 pub type RemoteObject = secretrail_engine::manifest::ManifestItem;

@@ -4,12 +4,14 @@
 use std::path::Path;
 
 use ahash::HashSet;
-use secretrail_engine::glob::GlobPattern;
-use secretrail_engine::ids::{SecretRef, SharedStr};
-use secretrail_engine::observation::{Observation, ReadRequest};
-use secretrail_engine::pending_event::PendingEvent;
-use secretrail_engine::sanitize;
-use secretrail_engine::selection::{AccessFilter, Selection, is_called};
+use secretrail_engine::{
+    glob::GlobPattern,
+    ids::{SecretRef, SharedStr},
+    observation::{Observation, ReadRequest},
+    pending_event::PendingEvent,
+    sanitize,
+    selection::{AccessFilter, Selection, is_called},
+};
 
 use crate::text::{close, number};
 

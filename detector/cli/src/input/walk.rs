@@ -1,17 +1,23 @@
 //! Finds the objects to read under the paths: files, and folders and prefixes in S3 to any depth,
 //! sorted by name. In an `AWSLogs` tree, folders and files outside of the selection are not opened.
 
-use std::cell::RefCell;
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::{
+    cell::RefCell,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
 
-use secretrail_engine::object::{self, ObjectKind, ObjectPath};
-use secretrail_engine::report::{ReadReport, SkippedObject};
-use secretrail_engine::selection::{Selection, SelectionTally};
+use secretrail_engine::{
+    object::{self, ObjectKind, ObjectPath},
+    report::{ReadReport, SkippedObject},
+    selection::{Selection, SelectionTally},
+};
 use walkdir::{DirEntry, WalkDir};
 
-use super::object::{InputObject, InputProblem, ObjectPlace};
-use super::store::{ObjectStore, RemoteObject, StoreError};
+use super::{
+    object::{InputObject, InputProblem, ObjectPlace},
+    store::{ObjectStore, RemoteObject, StoreError},
+};
 use crate::args::path::{bucket_and_prefix, hint, is_stdin};
 
 /// Seconds after the end of the selection in which deliveries are still read. Most events are

@@ -1,7 +1,6 @@
 //! The columns of the ledger, shared by all output formats with columns.
 
-use secretrail_engine::access::Access;
-use secretrail_engine::time::EventTime;
+use secretrail_engine::{access::Access, time::EventTime};
 
 /// The value of a cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,12 +4,12 @@
 use std::sync::Arc;
 
 use csv::Writer;
-use secretrail_engine::access::Access;
-use secretrail_engine::alert::Alert;
-use secretrail_engine::sanitize;
+use secretrail_engine::{access::Access, alert::Alert, sanitize};
 
-use crate::host::RunFailure;
-use crate::output::columns::{ACCESS, CellValue};
+use crate::{
+    host::RunFailure,
+    output::columns::{ACCESS, CellValue},
+};
 
 const ALERT: &[&str] = &[
     "time",

@@ -1,16 +1,21 @@
 //! The last lines of a run that found nothing to judge: it must not look like a clean log.
 
-use std::collections::BTreeSet;
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
-use secretrail_engine::report::ReadReport;
-use secretrail_engine::sanitize;
-use secretrail_engine::selection::{Selection, SelectionTally};
+use secretrail_engine::{
+    report::ReadReport,
+    sanitize,
+    selection::{Selection, SelectionTally},
+};
 
-use crate::input::object::{InputObject, InputProblem, ObjectPlace};
-use crate::input::session::SessionResult;
-use crate::output::run_summary;
-use crate::text::{close, number, plural};
+use crate::{
+    input::{
+        object::{InputObject, InputProblem, ObjectPlace},
+        session::SessionResult,
+    },
+    output::run_summary,
+    text::{close, number, plural},
+};
 
 /// The last line of a run that read nothing, whatever else is printed.
 pub(crate) const NOTHING_READ: &str = "nothing was read; this says nothing about your secrets";
@@ -210,8 +215,7 @@ fn folder(object: &InputObject) -> Option<&Path> {
 
 #[cfg(test)]
 mod tests {
-    use secretrail_engine::report::SkippedObject;
-    use secretrail_engine::time::EventTime;
+    use secretrail_engine::{report::SkippedObject, time::EventTime};
 
     use super::*;
 

@@ -1,12 +1,13 @@
 //! The gaps in the logs of a run, one line each: for the command `gaps` and for the report.
 
-use secretrail_engine::alert::Alert;
-use secretrail_engine::gaps::{self, CoverageGap, MissingKind};
-use secretrail_engine::selection::Selection;
-use secretrail_engine::time::EventTime;
+use secretrail_engine::{
+    alert::Alert,
+    gaps::{self, CoverageGap, MissingKind},
+    selection::Selection,
+    time::EventTime,
+};
 
-use crate::input::session::SessionResult;
-use crate::text::plural;
+use crate::{input::session::SessionResult, text::plural};
 
 /// Rules of the pack about trails that were stopped or narrowed.
 const BLINDED: [&str; 5] = [

@@ -3,11 +3,11 @@
 
 use serde_json::Value;
 
-use super::csv;
-use super::out::OpenOutput;
-use crate::args::OutputFormat;
-use crate::args::settings::only_rows;
-use crate::host::RunFailure;
+use super::{csv, out::OpenOutput};
+use crate::{
+    args::{OutputFormat, settings::only_rows},
+    host::RunFailure,
+};
 
 /// A list of results, with a row of `CELLS` cells for each; [`write()`] writes it in any format.
 pub trait RowListing<const CELLS: usize> {

@@ -1,24 +1,26 @@
 //! The output of a run, in the chosen format.
 
-use std::borrow::Cow;
-use std::io::Write;
-use std::path::Path;
-use std::sync::Arc;
+use std::{borrow::Cow, io::Write, path::Path, sync::Arc};
 
-use secretrail_engine::access::Access;
-use secretrail_engine::access::json_v1::AccessV1;
-use secretrail_engine::alert::json_v1::AlertV1;
-use secretrail_engine::alert::{Alert, ocsf};
-use secretrail_engine::parallel;
-use secretrail_engine::sanitize;
+use secretrail_engine::{
+    access::{Access, json_v1::AccessV1},
+    alert::{Alert, json_v1::AlertV1, ocsf},
+    parallel, sanitize,
+};
 
-use crate::args::OutputFormat;
-use crate::args::settings::{RunSettings, only_rows};
-use crate::host::{ProcessHost, RunFailure, say};
-use crate::output::csv;
-use crate::output::parquet::ParquetRows;
-use crate::output::table::{self, TableSpool};
-use crate::output::target::{BUFFER, OutputTarget, failure};
+use crate::{
+    args::{
+        OutputFormat,
+        settings::{RunSettings, only_rows},
+    },
+    host::{ProcessHost, RunFailure, say},
+    output::{
+        csv,
+        parquet::ParquetRows,
+        table::{self, TableSpool},
+        target::{BUFFER, OutputTarget, failure},
+    },
+};
 
 /// The opened output of a run.
 pub struct OpenOutput<'s> {

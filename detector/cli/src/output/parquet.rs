@@ -60,15 +60,17 @@ mod with_arrow {
         ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
     };
     use arrow_schema::{ArrowError, DataType, Field, Schema, TimeUnit};
-    use parquet::arrow::ArrowWriter;
-    use parquet::basic::Compression;
-    use parquet::file::metadata::KeyValue;
-    use parquet::file::properties::WriterProperties;
-    use secretrail_engine::access::Access;
-    use secretrail_engine::access::json_v1::SCHEMA;
+    use parquet::{
+        arrow::ArrowWriter,
+        basic::Compression,
+        file::{metadata::KeyValue, properties::WriterProperties},
+    };
+    use secretrail_engine::access::{Access, json_v1::SCHEMA};
 
-    use crate::host::RunFailure;
-    use crate::output::columns::{ACCESS, CellValue, Column};
+    use crate::{
+        host::RunFailure,
+        output::columns::{ACCESS, CellValue, Column},
+    };
 
     /// Rows of a row group.
     const ROWS: usize = 65_536;

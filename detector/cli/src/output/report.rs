@@ -7,16 +7,12 @@
 
 mod data;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use secretrail_engine::seen::LookbackPeriods;
-use secretrail_engine::selection::Selection;
-use secretrail_engine::time::EventTime;
+use base64::{Engine, engine::general_purpose::STANDARD};
+use secretrail_engine::{seen::LookbackPeriods, selection::Selection, time::EventTime};
 use sha2::{Digest, Sha256};
 
 use self::data::ReportData;
-use crate::host::RunFailure;
-use crate::input::session::SessionResult;
+use crate::{host::RunFailure, input::session::SessionResult};
 
 const PAGE: &str = include_str!("report/page.html");
 const STYLES: [&str; 2] = [

@@ -1,25 +1,24 @@
 //! The run summary on standard error: what was read, what was not and why, and the results.
 
-use std::collections::BTreeMap;
-use std::fmt::{self, Write as _};
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Write as _},
+    time::{Duration, Instant},
+};
 
-use secretrail_engine::access::DecryptStatus;
-use secretrail_engine::policy::AccessPolicy;
-use secretrail_engine::record_shape::RecordShape;
-use secretrail_engine::report::ReadReport;
-use secretrail_engine::rule::RuleSet;
-use secretrail_engine::rule_meta::RuleLevel;
-use secretrail_engine::sanitize;
-use secretrail_engine::selection::SelectionTally;
+use secretrail_engine::{
+    access::DecryptStatus, policy::AccessPolicy, record_shape::RecordShape, report::ReadReport,
+    rule::RuleSet, rule_meta::RuleLevel, sanitize, selection::SelectionTally,
+};
 
-use crate::args::settings::RunSettings;
-use crate::exit;
-use crate::host::{ProcessHost, say};
-use crate::input::object::InputProblem;
-use crate::input::session::SessionResult;
-use crate::output::ending::{RunReading, hint_about_named_files};
-use crate::text::{number, plural};
+use crate::{
+    args::settings::RunSettings,
+    exit,
+    host::{ProcessHost, say},
+    input::{object::InputProblem, session::SessionResult},
+    output::ending::{RunReading, hint_about_named_files},
+    text::{number, plural},
+};
 
 /// One line for each input that could not be read.
 #[must_use]

@@ -2,19 +2,13 @@
 
 mod spool;
 
-use std::borrow::Cow;
-use std::fmt::Write as _;
-use std::path::Path;
+use std::{borrow::Cow, fmt::Write as _, path::Path};
 
-use secretrail_engine::access::Access;
-use secretrail_engine::alert::Alert;
-use secretrail_engine::ids::ArnParts;
-use secretrail_engine::sanitize;
+use secretrail_engine::{access::Access, alert::Alert, ids::ArnParts, sanitize};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 pub(crate) use self::spool::TableSpool;
-use crate::args::settings::RunSettings;
-use crate::output::style::level_style;
+use crate::{args::settings::RunSettings, output::style::level_style};
 
 /// Most secrets named below an alert; its JSON lists more.
 const SECRETS: usize = 5;

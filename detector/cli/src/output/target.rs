@@ -1,11 +1,13 @@
 //! Files that a command writes. A file gets its name only once it is complete; until then it has a
 //! temporary one.
 
-use std::fs::{self, DirEntry, File};
-use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::{
+    fs::{self, DirEntry, File},
+    io::{self, BufWriter, Write},
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 #[cfg(unix)]
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};

@@ -1,7 +1,9 @@
 //! What the command says when there are no credentials, and when S3 refuses.
 
-use super::stand_in::{Analyst, Answer};
-use super::{KEYS, ROLE, fails, keys_in_environment};
+use super::{
+    KEYS, ROLE, fails, keys_in_environment,
+    stand_in::{Analyst, Answer},
+};
 
 #[test]
 fn a_profile_that_does_not_exist_is_not_replaced_and_the_others_are_named() {

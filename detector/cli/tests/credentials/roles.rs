@@ -1,8 +1,10 @@
 //! Assumed roles, web identity, containers, instances, and keys in the environment.
 
-use super::sessions::{IDENTITY_CENTER, identity_center};
-use super::stand_in::{Analyst, Answer};
-use super::{KEYS, ROLE, fails, keys_in_environment, reads, refreshes};
+use super::{
+    KEYS, ROLE, fails, keys_in_environment, reads, refreshes,
+    sessions::{IDENTITY_CENTER, identity_center},
+    stand_in::{Analyst, Answer},
+};
 
 #[test]
 fn a_role_is_assumed_with_another_profile_and_again_before_it_expires() {

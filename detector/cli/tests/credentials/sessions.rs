@@ -2,8 +2,10 @@
 
 use sha2::{Digest, Sha256};
 
-use super::stand_in::{Analyst, Answer, in_seconds};
-use super::{fails, reads, refreshes};
+use super::{
+    fails, reads, refreshes,
+    stand_in::{Analyst, Answer, in_seconds},
+};
 
 /// SHA-1 of the session name `analysts`, and of the start URL below.
 const SESSION_CACHE: &str = ".aws/sso/cache/a8117bf2e619d38e5f2d47709456e3fa03d3ff3f.json";

@@ -5,17 +5,18 @@
 //! Parquet output of the command has a column for each path of this form. [`AccessV1::read`] reads
 //! it back.
 
-use std::borrow::Cow;
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
 use super::{Access, AccessDecrypt, AccessMethod, DecryptStatus};
-use crate::ids::{RecordHome, SecretRef, SecretStore, SharedStr};
-use crate::observation::{CallOutcome, CallSource, EventHeader, KeptFields, SourceKind};
-use crate::parse_enum::parse_enum;
-use crate::principal::{Principal, PrincipalKind};
-use crate::time::EventTime;
+use crate::{
+    ids::{RecordHome, SecretRef, SecretStore, SharedStr},
+    observation::{CallOutcome, CallSource, EventHeader, KeptFields, SourceKind},
+    parse_enum::parse_enum,
+    principal::{Principal, PrincipalKind},
+    time::EventTime,
+};
 
 /// Name and version of the schema.
 pub const SCHEMA: &str = "secretrail.access/1";

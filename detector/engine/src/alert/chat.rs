@@ -8,8 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::Alert;
-use super::text::line;
+use super::{Alert, text::line};
 use crate::digest::digest;
 
 /// Most secrets named in the description.

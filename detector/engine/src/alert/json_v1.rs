@@ -4,18 +4,18 @@
 //! Every key is always present, except `truncated`. `window`, `group` and `count` are `null` for
 //! alerts about a single event. [`read`] reads the form back.
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Alert, AlertId, WindowMatch};
-use crate::access::json_v1::{AccessV1, UnknownForm, is_of, known, lent, some, time};
-use crate::ids::SharedStr;
-use crate::rule_meta::{RuleLevel, RuleMeta};
-use crate::sanitize;
+use crate::{
+    access::json_v1::{AccessV1, UnknownForm, is_of, known, lent, some, time},
+    ids::SharedStr,
+    rule_meta::{RuleLevel, RuleMeta},
+    sanitize,
+};
 
 /// Name and version of the schema.
 pub const SCHEMA: &str = "secretrail.alert/1";

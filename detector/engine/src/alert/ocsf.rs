@@ -6,12 +6,14 @@
 use serde::Serialize;
 
 use super::Alert;
-use crate::access::Access;
-use crate::ids::{SecretRef, SecretStore, SharedStr};
-use crate::observation::{CallOutcome, CallSource, EventHeader, SourceKind};
-use crate::principal::PrincipalKind;
-use crate::rule_meta::RuleLevel;
-use crate::time::EventTime;
+use crate::{
+    access::Access,
+    ids::{SecretRef, SecretStore, SharedStr},
+    observation::{CallOutcome, CallSource, EventHeader, SourceKind},
+    principal::PrincipalKind,
+    rule_meta::RuleLevel,
+    time::EventTime,
+};
 
 /// Version of the OCSF schema.
 pub const VERSION: &str = "1.5.0";
@@ -447,8 +449,7 @@ impl<'a> OcsfEndpoint<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::access;
-    use crate::state::contract;
+    use crate::{access, state::contract};
     use serde_json::{Value, json};
     use std::sync::Arc;
 

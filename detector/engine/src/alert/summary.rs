@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 
 use super::WindowMatch;
-use crate::access::AccessMethod;
-use crate::evidence::Evidence;
-use crate::observation::{CallOutcome, SourceKind};
-use crate::rule_meta::RuleMeta;
+use crate::{
+    access::AccessMethod,
+    evidence::Evidence,
+    observation::{CallOutcome, SourceKind},
+    rule_meta::RuleMeta,
+};
 
 /// The summary of sorted evidence that names `secrets` distinct secrets.
 pub(super) fn summary(
@@ -171,9 +173,11 @@ fn verb(access: &Evidence) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::access::{self, Access};
-    use crate::rule_meta::RuleLevel;
-    use crate::time::EventTime;
+    use crate::{
+        access::{self, Access},
+        rule_meta::RuleLevel,
+        time::EventTime,
+    };
     use std::sync::Arc;
 
     fn read(event_id: &str, change: impl FnOnce(&mut Access)) -> Evidence {

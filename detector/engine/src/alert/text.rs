@@ -4,9 +4,11 @@
 use std::fmt::{self, Write as _};
 
 use super::{Alert, cut};
-use crate::access::{Access, AccessDecrypt, DecryptStatus};
-use crate::observation::CallOutcome;
-use crate::sanitize;
+use crate::{
+    access::{Access, AccessDecrypt, DecryptStatus},
+    observation::CallOutcome,
+    sanitize,
+};
 
 /// Most secrets listed in a body.
 const SECRETS: usize = 10;
@@ -190,8 +192,7 @@ fn decryption(outcome: CallOutcome, decrypt: &AccessDecrypt) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::access;
-    use crate::state::contract;
+    use crate::{access, state::contract};
     use std::sync::Arc;
 
     #[test]

@@ -2,13 +2,14 @@
 //! stay quiet elsewhere.
 
 use super::offline;
-use crate::inflate::InflateError;
-use crate::policy::{AccessPolicy, PolicyError};
-use crate::report::SkippedRecord;
-use crate::rule::RuleSet;
-use crate::rule::example::RuleExample;
-use crate::scan::ScanResult;
-use crate::state::StateError;
+use crate::{
+    inflate::InflateError,
+    policy::{AccessPolicy, PolicyError},
+    report::SkippedRecord,
+    rule::{RuleSet, example::RuleExample},
+    scan::ScanResult,
+    state::StateError,
+};
 
 /// Why an example does not hold.
 #[derive(Debug, thiserror::Error)]

@@ -4,19 +4,22 @@
 mod lines;
 mod world;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
-use self::lines::SELECTION;
-use self::world::{JudgedEvents, RuleTrace};
-use crate::fact::{Fact, WindowKey};
-use crate::inflate::InflateError;
-use crate::policy::AccessPolicy;
-use crate::rule::{RuleSet, WindowCondition, WindowRule};
-use crate::rule_meta::RuleMeta;
-use crate::state::StateError;
-use crate::time::EventTime;
-use crate::window;
+use self::{
+    lines::SELECTION,
+    world::{JudgedEvents, RuleTrace},
+};
+use crate::{
+    fact::{Fact, WindowKey},
+    inflate::InflateError,
+    policy::AccessPolicy,
+    rule::{RuleSet, WindowCondition, WindowRule},
+    rule_meta::RuleMeta,
+    state::StateError,
+    time::EventTime,
+    window,
+};
 
 /// One line of an explanation.
 #[derive(Debug, Clone, PartialEq, Eq)]

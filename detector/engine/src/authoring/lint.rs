@@ -1,19 +1,25 @@
 //! Faults of style in rule files: those that the Sigma specification's linter knows, and those that
 //! only this engine can see.
 
-use std::collections::{BTreeSet, HashMap};
-use std::fmt;
+use std::{
+    collections::{BTreeSet, HashMap},
+    fmt,
+};
 
-use rsigma_parser::lint::{Severity as Weight, lint_yaml_str};
-use rsigma_parser::{ConditionExpr, SigmaRule};
+use rsigma_parser::{
+    ConditionExpr, SigmaRule,
+    lint::{Severity as Weight, lint_yaml_str},
+};
 
-use crate::rule::RuleTarget;
-use crate::rule::fault::LoadError;
-use crate::rule::fields;
-use crate::rule::load::load_with;
-use crate::rule::needs::{DetectionNeeds, is_meant};
-use crate::rule::source::{self, ParsedDocument, RuleDocument};
-use crate::rule::vars::Placeholders;
+use crate::rule::{
+    RuleTarget,
+    fault::LoadError,
+    fields,
+    load::load_with,
+    needs::{DetectionNeeds, is_meant},
+    source::{self, ParsedDocument, RuleDocument},
+    vars::Placeholders,
+};
 
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

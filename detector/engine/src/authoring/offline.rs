@@ -1,16 +1,17 @@
 //! The whole path over a few records, with nothing around it: what examples and explanations share.
 
-use crate::inflate::InflateError;
-use crate::limits::ALLOWED_LATENESS_SECS;
-use crate::object::origin;
-use crate::pipeline::{BatchOutcome, Pipeline};
-use crate::policy::AccessPolicy;
-use crate::rule::RuleSet;
-use crate::scan::{ObjectScanner, ScanInput, ScanResult};
-use crate::selection::Selection;
-use crate::state::StateError;
-use crate::state::memory::MemoryStore;
-use crate::time::EventTime;
+use crate::{
+    inflate::InflateError,
+    limits::ALLOWED_LATENESS_SECS,
+    object::origin,
+    pipeline::{BatchOutcome, Pipeline},
+    policy::AccessPolicy,
+    rule::RuleSet,
+    scan::{ObjectScanner, ScanInput, ScanResult},
+    selection::Selection,
+    state::{StateError, memory::MemoryStore},
+    time::EventTime,
+};
 
 /// What rules find in bytes, in any form that CloudTrail records come in.
 pub(super) fn read(rules: &RuleSet, bytes: &[u8], name: &str) -> Result<ScanResult, InflateError> {

@@ -1,12 +1,16 @@
 //! Bulk reads: one principal reads many secrets in a short time.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use crate::access::Access;
-use crate::baseline::pairs::{SecretTarget, usable};
-use crate::ids::SharedStr;
-use crate::time::EventTime;
+use crate::{
+    access::Access,
+    baseline::pairs::{SecretTarget, usable},
+    ids::SharedStr,
+    time::EventTime,
+};
 
 /// Distinct secrets read by one principal within [`BULK_SECS`] that make a bulk read, as in the
 /// built-in rule.

@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::baseline::pairs::{ENOUGH_READS, ReadPair, ReadPairs, SecretTarget};
-use crate::ids::{ArnParts, SecretStore, SharedStr};
+use crate::{
+    baseline::pairs::{ENOUGH_READS, ReadPair, ReadPairs, SecretTarget},
+    ids::{ArnParts, SecretStore, SharedStr},
+};
 
 /// Groups of roles that must follow a naming convention before it is applied to roles with little
 /// history.

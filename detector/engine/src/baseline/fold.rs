@@ -3,14 +3,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::baseline::convention::Convention;
-use crate::baseline::groups::{OwnedPair, PrincipalGroup, groups};
-use crate::baseline::names::{KnownNames, StoredName, patterns};
-use crate::baseline::networks::networks;
-use crate::baseline::pairs::{ENOUGH_READS, ReadOrigin, ReadPair, ReadPairs, SecretTarget};
-use crate::baseline::proposal::ProposedGrant;
-use crate::ids::{ArnParts, SecretStore, SharedStr};
-use crate::time::EventTime;
+use crate::{
+    baseline::{
+        convention::Convention,
+        groups::{OwnedPair, PrincipalGroup, groups},
+        names::{KnownNames, StoredName, patterns},
+        networks::networks,
+        pairs::{ENOUGH_READS, ReadOrigin, ReadPair, ReadPairs, SecretTarget},
+        proposal::ProposedGrant,
+    },
+    ids::{ArnParts, SecretStore, SharedStr},
+    time::EventTime,
+};
 
 /// Most KMS keys listed one by one; beyond that, all keys of their accounts are granted.
 const LISTED_KEYS: usize = 3;

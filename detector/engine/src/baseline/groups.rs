@@ -2,9 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::baseline::convention::{Convention, stem, topic};
-use crate::baseline::pairs::{ReadPair, ReadPairs, SecretTarget};
-use crate::ids::{SecretStore, SharedStr};
+use crate::{
+    baseline::{
+        convention::{Convention, stem, topic},
+        pairs::{ReadPair, ReadPairs, SecretTarget},
+    },
+    ids::{SecretStore, SharedStr},
+};
 
 /// Principals that share a grant, and the pattern for them.
 pub(super) struct PrincipalGroup<'p> {

@@ -3,11 +3,7 @@
 
 use ahash::HashMap;
 
-use crate::access::Access;
-use crate::alert::Alert;
-use crate::ids::SharedStr;
-use crate::rule_meta::RuleLevel;
-use crate::time::EventTime;
+use crate::{access::Access, alert::Alert, ids::SharedStr, rule_meta::RuleLevel, time::EventTime};
 
 /// What alerts of medium level or higher name.
 #[derive(Debug, Default)]

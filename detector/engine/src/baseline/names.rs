@@ -3,9 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::baseline::pairs::SecretTarget;
-use crate::ids::SecretStore;
-use crate::literals::begins_with_any;
+use crate::{baseline::pairs::SecretTarget, ids::SecretStore, literals::begins_with_any};
 
 /// Siblings that must have been seen before a pattern replaces them.
 pub(super) const SIBLINGS: usize = 3;

@@ -1,12 +1,13 @@
 //! Aggregates addresses to networks, as a policy lists them.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use crate::baseline::names::SIBLINGS;
-use crate::baseline::pairs::ReadOrigin;
+use crate::baseline::{names::SIBLINGS, pairs::ReadOrigin};
 
 /// Networks of addresses: a /24 with two addresses seen, a private /16 with three of its /24s seen,
 /// a /64 for IPv6. Names of endpoints and services stay as they are.

@@ -1,15 +1,19 @@
 //! What one principal did with one secret, over the whole history.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
-use crate::access::{Access, AccessMethod};
-use crate::baseline::proposal::OmissionReason;
-use crate::ids::{SecretStore, SharedStr};
-use crate::network::is_private;
-use crate::observation::{CallOutcome, CallSource, SourceKind};
-use crate::principal::PrincipalKind;
-use crate::time::EventTime;
+use crate::{
+    access::{Access, AccessMethod},
+    baseline::proposal::OmissionReason,
+    ids::{SecretStore, SharedStr},
+    network::is_private,
+    observation::{CallOutcome, CallSource, SourceKind},
+    principal::PrincipalKind,
+    time::EventTime,
+};
 
 /// Reads below which a grant does not restrict sources and keys: too few to know what is usual.
 pub(super) const ENOUGH_READS: u64 = 10;
@@ -136,10 +140,12 @@ fn is_plain(name: &SharedStr) -> bool {
 /// A successful read, for tests.
 #[cfg(test)]
 pub(super) fn read_by(principal: &str, secret: &str, secs: i64) -> Access {
-    use crate::access::{AccessDecrypt, DecryptStatus};
-    use crate::ids::{RecordHome, SecretRef};
-    use crate::observation::{EventHeader, KeptFields};
-    use crate::principal::Principal;
+    use crate::{
+        access::{AccessDecrypt, DecryptStatus},
+        ids::{RecordHome, SecretRef},
+        observation::{EventHeader, KeptFields},
+        principal::Principal,
+    };
 
     let home = RecordHome {
         partition: "aws",

@@ -1,7 +1,6 @@
 //! The proposed policy, and the accesses that were omitted from it.
 
-use crate::ids::SharedStr;
-use crate::time::EventTime;
+use crate::{ids::SharedStr, time::EventTime};
 
 /// The minimum history of a grant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

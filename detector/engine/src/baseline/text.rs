@@ -3,9 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::baseline::proposal::{OmissionReason, PolicyProposal, ProposedGrant};
-use crate::policy::{AccessPolicy, PolicyError};
-use crate::sanitize;
+use crate::{
+    baseline::proposal::{OmissionReason, PolicyProposal, ProposedGrant},
+    policy::{AccessPolicy, PolicyError},
+    sanitize,
+};
 
 /// Most omissions listed for each reason.
 const LISTED: usize = 10;

@@ -1,14 +1,18 @@
 //! Finds the `GetSecretValue` events that batches have caused: nearest first, one for each secret
 //! that the batch names.
 
-use crate::correlate::correlation_group::get_secret_value;
-use crate::correlate::join::{BatchClaim, JoinState, PairAssignment};
-use crate::correlate::near::{at_distance, distances};
-use crate::correlate::queues::Queues;
-use crate::correlate::spelling::{SpellingIds, asked_to_agree, filed_to_agree};
-use crate::ids::SecretRef;
-use crate::observation::ReadRequest;
-use crate::time::EventTime;
+use crate::{
+    correlate::{
+        correlation_group::get_secret_value,
+        join::{BatchClaim, JoinState, PairAssignment},
+        near::{at_distance, distances},
+        queues::Queues,
+        spelling::{SpellingIds, asked_to_agree, filed_to_agree},
+    },
+    ids::SecretRef,
+    observation::ReadRequest,
+    time::EventTime,
+};
 
 /// Batches that look for their children, and the reads that may be one.
 ///

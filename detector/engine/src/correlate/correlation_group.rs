@@ -1,12 +1,11 @@
 //! Correlation groups: the events of one actor in one region, and what kind of event takes part in
 //! which step.
 
-use std::cmp::Ordering;
-use std::sync::Arc;
+use std::{cmp::Ordering, sync::Arc};
 
-use crate::ids::{SecretRef, SecretStore};
-use crate::observation::{
-    CallOutcome, EventHeader, KmsDecrypt, ReadRequest, SecretChange, SecretRead,
+use crate::{
+    ids::{SecretRef, SecretStore},
+    observation::{CallOutcome, EventHeader, KmsDecrypt, ReadRequest, SecretChange, SecretRead},
 };
 
 /// The events of one actor in one region. Each event is listed once, in any order.

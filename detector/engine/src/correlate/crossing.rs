@@ -5,20 +5,23 @@
 //! Later events reach back only some seconds, because of equally near pairs the earlier one is
 //! made. Earlier events may reach far ahead, and what they have taken is handed on.
 
-use std::collections::BTreeSet;
-use std::ops::RangeInclusive;
+use std::{collections::BTreeSet, ops::RangeInclusive};
 
 use ahash::HashMap;
 
-use crate::correlate::children::{ChildSearch, ChildSink, ClaimChildren};
-use crate::correlate::correlation_group::CorrelationGroup;
-use crate::correlate::join::{BatchClaim, JoinState, PairAssignment};
-use crate::correlate::near::distances;
-use crate::correlate::nearest::{DecryptSearch, MakePairs, PairSink};
-use crate::ids::SharedStr;
-use crate::limits::PAIRING_TOLERANCE_SECS;
-use crate::observation::EventHeader;
-use crate::time::EventTime;
+use crate::{
+    correlate::{
+        children::{ChildSearch, ChildSink, ClaimChildren},
+        correlation_group::CorrelationGroup,
+        join::{BatchClaim, JoinState, PairAssignment},
+        near::distances,
+        nearest::{DecryptSearch, MakePairs, PairSink},
+    },
+    ids::SharedStr,
+    limits::PAIRING_TOLERANCE_SECS,
+    observation::EventHeader,
+    time::EventTime,
+};
 
 /// The pairs of an event before a time with one from then on.
 #[derive(Debug, Default, Clone, PartialEq)]

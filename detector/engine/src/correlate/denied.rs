@@ -4,14 +4,18 @@
 //! context, so that they do not name the secret. What is left is compared instead: the store that
 //! called KMS, and the key, if both messages name it.
 
-use crate::correlate::correlation_group::named;
-use crate::correlate::join::{JoinState, PairAssignment};
-use crate::correlate::nearest::{VersionKey, ask_spellings};
-use crate::correlate::queues::Queues;
-use crate::correlate::spelling::{SpellingIds, filed};
-use crate::ids::{ArnParts, SecretRef, SecretStore, SharedStr};
-use crate::observation::{CallOutcome, KmsDecrypt, SecretRead};
-use crate::time::EventTime;
+use crate::{
+    correlate::{
+        correlation_group::named,
+        join::{JoinState, PairAssignment},
+        nearest::{VersionKey, ask_spellings},
+        queues::Queues,
+        spelling::{SpellingIds, filed},
+    },
+    ids::{ArnParts, SecretRef, SecretStore, SharedStr},
+    observation::{CallOutcome, KmsDecrypt, SecretRead},
+    time::EventTime,
+};
 
 /// What must be equal in a denied Decrypt and what a read asks for.
 #[derive(PartialEq, Eq, Hash)]
@@ -297,9 +301,11 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::correlate::join::tests::check;
-    use crate::events_for_tests::{HOME, decrypt_secret, get_secret, read};
-    use crate::observation::ReadRequest;
+    use crate::{
+        correlate::join::tests::check,
+        events_for_tests::{HOME, decrypt_secret, get_secret, read},
+        observation::ReadRequest,
+    };
 
     const KEYS: [&str; 3] = [
         "arn:aws:kms:eu-west-1:111122223333:key/a",

@@ -3,10 +3,14 @@
 
 use std::sync::Arc;
 
-use crate::correlate::correlation_group::{CorrelationGroup, get_secret_value, named};
-use crate::correlate::near::SecretTimes;
-use crate::observation::{KmsDecrypt, ReadRequest, SecretRead};
-use crate::time::EventTime;
+use crate::{
+    correlate::{
+        correlation_group::{CorrelationGroup, get_secret_value, named},
+        near::SecretTimes,
+    },
+    observation::{KmsDecrypt, ReadRequest, SecretRead},
+    time::EventTime,
+};
 
 /// What a KMS Decrypt is assigned to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -214,13 +218,13 @@ pub(super) mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::access::DecryptStatus;
-    use crate::correlate::{AccessRow, CorrelationResult, correlate};
-    use crate::events_for_tests::{
-        HOME, decrypt_parameter, decrypt_secret, get_secret, put_secret, read,
+    use crate::{
+        access::DecryptStatus,
+        correlate::{AccessRow, CorrelationResult, correlate},
+        events_for_tests::{HOME, decrypt_parameter, decrypt_secret, get_secret, put_secret, read},
+        ids::SecretRef,
+        observation::{EventHeader, KmsDecrypt, SecretChange},
     };
-    use crate::ids::SecretRef;
-    use crate::observation::{EventHeader, KmsDecrypt, SecretChange};
 
     fn correlation_group(
         reads: &[SecretRead],

@@ -2,11 +2,15 @@
 
 use ahash::HashMap;
 
-use crate::correlate::spelling::{Spelling, asked_to_agree, filed_to_agree};
-use crate::correlate::steps;
-use crate::ids::SecretRef;
-use crate::limits::PAIRING_TOLERANCE_SECS;
-use crate::time::EventTime;
+use crate::{
+    correlate::{
+        spelling::{Spelling, asked_to_agree, filed_to_agree},
+        steps,
+    },
+    ids::SecretRef,
+    limits::PAIRING_TOLERANCE_SECS,
+    time::EventTime,
+};
 
 /// The distances in seconds at which a pair is made, nearest first.
 pub(super) fn distances() -> impl Iterator<Item = i64> {

@@ -8,16 +8,20 @@
 
 use ahash::HashMap;
 
-use crate::correlate::correlation_group::{is_of_secrets_manager, is_plain, named};
-use crate::correlate::join::{JoinState, PairAssignment};
-use crate::correlate::near::{at_distance, distances};
-use crate::correlate::paths::{FolderAbove, FolderId, FolderTree};
-use crate::correlate::queues::Queues;
-use crate::correlate::spelling::{Spelling, SpellingIds, asked, filed};
-use crate::correlate::steps;
-use crate::ids::SecretRef;
-use crate::observation::{KmsDecrypt, ReadRequest, SecretRead};
-use crate::time::EventTime;
+use crate::{
+    correlate::{
+        correlation_group::{is_of_secrets_manager, is_plain, named},
+        join::{JoinState, PairAssignment},
+        near::{at_distance, distances},
+        paths::{FolderAbove, FolderId, FolderTree},
+        queues::Queues,
+        spelling::{Spelling, SpellingIds, asked, filed},
+        steps,
+    },
+    ids::SecretRef,
+    observation::{KmsDecrypt, ReadRequest, SecretRead},
+    time::EventTime,
+};
 
 /// Reads that look for KMS Decrypts, and the KMS Decrypts that are free.
 #[derive(Default)]

@@ -3,8 +3,10 @@
 
 use ahash::HashMap;
 
-use crate::correlate::steps;
-use crate::ids::{SecretPlace, SecretRef};
+use crate::{
+    correlate::steps,
+    ids::{SecretPlace, SecretRef},
+};
 
 /// A folder in the tree.
 pub(super) type FolderId = usize;

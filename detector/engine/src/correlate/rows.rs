@@ -1,15 +1,18 @@
 //! The result of correlation: accesses, each with its source records.
 
-use std::ops::Range;
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
-use crate::access::{Access, AccessDecrypt, AccessMethod, DecryptStatus};
-use crate::correlate::correlation_group::CorrelationGroup;
-use crate::correlate::join::{JoinState, PairAssignment};
-use crate::correlate::near::SecretTimes;
-use crate::ids::{ArnParts, RecordHome, SecretKey, SecretRef, SecretStore};
-use crate::observation::{EventHeader, KmsDecrypt, ReadRequest, SecretRead};
-use crate::time::EventTime;
+use crate::{
+    access::{Access, AccessDecrypt, AccessMethod, DecryptStatus},
+    correlate::{
+        correlation_group::CorrelationGroup,
+        join::{JoinState, PairAssignment},
+        near::SecretTimes,
+    },
+    ids::{ArnParts, RecordHome, SecretKey, SecretRef, SecretStore},
+    observation::{EventHeader, KmsDecrypt, ReadRequest, SecretRead},
+    time::EventTime,
+};
 
 /// An access and its source records.
 #[derive(Debug, Clone, PartialEq)]

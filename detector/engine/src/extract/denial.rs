@@ -6,8 +6,10 @@
 
 use std::borrow::Cow;
 
-use crate::ids::{ArnParts, RecordHome, SecretRef, SecretStore};
-use crate::observation::CallOutcome;
+use crate::{
+    ids::{ArnParts, RecordHome, SecretRef, SecretStore},
+    observation::CallOutcome,
+};
 
 /// Value of [`denied_by`] when the caller may not use the key of the secret.
 pub(super) const KMS_KEY: &str = "kms_key";

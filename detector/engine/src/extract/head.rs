@@ -1,18 +1,24 @@
 //! The fields that all observations have.
 
-use std::hash::{Hash, Hasher};
-use std::sync::Arc;
+use std::{
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
 
-use super::denial::{denied_by, outcome};
-use super::raw_fields::{RawFields, kept};
-use crate::digest::{digest, short_digest, short_digest_of_bytes};
-use crate::document::{JsonNode, LazyDocument};
-use crate::ids::{ArnParts, RecordHome, SharedStr};
-use crate::object::RecordOrigin;
-use crate::observation::{CallOutcome, CallSource, EventHeader, Interner, KeptFields};
-use crate::principal::Principal;
-use crate::time::EventTime;
-use crate::wire::CloudTrailRecord;
+use super::{
+    denial::{denied_by, outcome},
+    raw_fields::{RawFields, kept},
+};
+use crate::{
+    digest::{digest, short_digest, short_digest_of_bytes},
+    document::{JsonNode, LazyDocument},
+    ids::{ArnParts, RecordHome, SharedStr},
+    object::RecordOrigin,
+    observation::{CallOutcome, CallSource, EventHeader, Interner, KeptFields},
+    principal::Principal,
+    time::EventTime,
+    wire::CloudTrailRecord,
+};
 
 /// Makes the fields that all observations have. `None` when `eventTime` is missing or is not a
 /// time.

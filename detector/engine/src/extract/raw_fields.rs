@@ -2,9 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::document::LazyDocument;
-use crate::ids::SharedStr;
-use crate::observation::KeptFields;
+use crate::{document::LazyDocument, ids::SharedStr, observation::KeptFields};
 
 /// Raw fields that the loaded rules need besides the typed ones.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

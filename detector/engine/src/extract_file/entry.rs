@@ -4,15 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::coverage::CoverageMark;
-use crate::extract_file::stretches::HourStretches;
-use crate::ids::SharedStr;
-use crate::limits::{COVERAGE_BUCKET_SECS, EXTRACTED_TIMES};
-use crate::object::RecordOrigin;
-use crate::record_shape::RecordShape;
-use crate::report::{ObjectStatus, ReadReport, SkippedRecord};
-use crate::scan::{ScanResult, UnreadableRecord};
-use crate::time::EventTime;
+use crate::{
+    coverage::CoverageMark,
+    extract_file::stretches::HourStretches,
+    ids::SharedStr,
+    limits::{COVERAGE_BUCKET_SECS, EXTRACTED_TIMES},
+    object::RecordOrigin,
+    record_shape::RecordShape,
+    report::{ObjectStatus, ReadReport, SkippedRecord},
+    scan::{ScanResult, UnreadableRecord},
+    time::EventTime,
+};
 
 /// One log object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -230,8 +232,7 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
-    use crate::object::origin;
-    use crate::report::SkippedObject;
+    use crate::{object::origin, report::SkippedObject};
 
     fn extracted(object_status: &ObjectStatus) -> ExtractedObject {
         let mut scan_result = ScanResult::default();

@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::rule::RuleSet;
-use crate::rule::needs::NeededCalls;
-use crate::selection::Selection;
-use crate::time::EventTime;
+use crate::{
+    rule::{RuleSet, needs::NeededCalls},
+    selection::Selection,
+    time::EventTime,
+};
 
 /// Name and version of the schema.
 pub const SCHEMA: &str = "secretrail.extract/1";

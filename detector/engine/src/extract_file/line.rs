@@ -4,8 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::extract_file::entry::ExtractEntry;
-use crate::time::EventTime;
+use crate::{extract_file::entry::ExtractEntry, time::EventTime};
 
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -4,11 +4,15 @@ use std::io::{BufRead, BufReader, Read};
 
 use flate2::bufread::MultiGzDecoder;
 
-use crate::extract_file::entry::ExtractEntry;
-use crate::extract_file::header::{ExtractHeader, SCHEMA};
-use crate::extract_file::line::{ExtractEnd, ExtractRecord, ParsedLine, RECORD};
-use crate::extract_file::stretches::TOO_MANY;
-use crate::limits::{EXTRACTED_OBJECTS, EXTRACTED_STRETCHES, EXTRACTED_TIMES};
+use crate::{
+    extract_file::{
+        entry::ExtractEntry,
+        header::{ExtractHeader, SCHEMA},
+        line::{ExtractEnd, ExtractRecord, ParsedLine, RECORD},
+        stretches::TOO_MANY,
+    },
+    limits::{EXTRACTED_OBJECTS, EXTRACTED_STRETCHES, EXTRACTED_TIMES},
+};
 
 /// Longest line in bytes: records are much shorter, but an object of many years and accounts may
 /// have many coverage marks.

@@ -2,14 +2,17 @@
 
 use std::io::Write;
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
+use flate2::{Compression, write::GzEncoder};
 use serde::Serialize;
 
-use crate::extract_file::entry::ExtractedObject;
-use crate::extract_file::header::ExtractHeader;
-use crate::extract_file::line::{ExtractEnd, ExtractRecord, WrittenLine};
-use crate::time::EventTime;
+use crate::{
+    extract_file::{
+        entry::ExtractedObject,
+        header::ExtractHeader,
+        line::{ExtractEnd, ExtractRecord, WrittenLine},
+    },
+    time::EventTime,
+};
 
 /// Writes an extract file. Objects may come in any order.
 #[must_use]
@@ -96,10 +99,7 @@ impl LineEncoder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::coverage::CoverageMark;
-    use crate::object::origin;
-    use crate::report::ObjectStatus;
-    use crate::scan::ScanResult;
+    use crate::{coverage::CoverageMark, object::origin, report::ObjectStatus, scan::ScanResult};
 
     fn object(name: &str, records: &[(i64, &str)]) -> ExtractedObject {
         let records = records.iter();

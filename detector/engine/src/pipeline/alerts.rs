@@ -3,15 +3,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::pending_alerts::{PendingAlerts, Singles, TouchedWindow, most_telling, touched};
-use super::{BatchOutcome, Pipeline};
-use crate::alert::{Alert, AlertId, WindowMatch};
-use crate::fact::{Fact, RuleRange, WindowRange};
-use crate::rule::WindowRule;
-use crate::state::memory::MemoryStore;
-use crate::state::{StateError, StateStore};
-use crate::time::EventTime;
-use crate::window;
+use super::{
+    BatchOutcome, Pipeline,
+    pending_alerts::{PendingAlerts, Singles, TouchedWindow, most_telling, touched},
+};
+use crate::{
+    alert::{Alert, AlertId, WindowMatch},
+    fact::{Fact, RuleRange, WindowRange},
+    rule::WindowRule,
+    state::{StateError, StateStore, memory::MemoryStore},
+    time::EventTime,
+    window,
+};
 
 /// Number of windows that are read at a time.
 const WINDOWS: usize = 256;

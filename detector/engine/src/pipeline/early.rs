@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use super::Pipeline;
-use crate::access::{Access, AccessMethod};
-use crate::correlate;
-use crate::evidence::Evidence;
-use crate::observation::{KmsDecrypt, Observation, ReadRequest, SecretChange, SecretRead};
-use crate::pending_event::PendingEvent;
-use crate::rule::event::DerivedEvent;
-use crate::rule::{EvalScope, Matches, RuleTarget};
-use crate::seen::{self, Sighting};
+use crate::{
+    access::{Access, AccessMethod},
+    correlate,
+    evidence::Evidence,
+    observation::{KmsDecrypt, Observation, ReadRequest, SecretChange, SecretRead},
+    pending_event::PendingEvent,
+    rule::{EvalScope, Matches, RuleTarget, event::DerivedEvent},
+    seen::{self, Sighting},
+};
 
 impl Pipeline<'_> {
     /// The matches of the rules for an observation, by its own record alone.
@@ -124,11 +125,12 @@ pub(super) fn early_remembered<'e>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::events_for_tests::{HOME, decrypt_secret, get_secret, put_secret, read};
-    use crate::ids::{SecretRef, SecretStore};
-    use crate::rule::RuleSet;
-    use crate::rule::load::load;
-    use crate::selection::Selection;
+    use crate::{
+        events_for_tests::{HOME, decrypt_secret, get_secret, put_secret, read},
+        ids::{SecretRef, SecretStore},
+        rule::{RuleSet, load::load},
+        selection::Selection,
+    };
 
     /// A rule about accesses that alerts, another that counts them, and one about changes.
     fn rules() -> RuleSet {

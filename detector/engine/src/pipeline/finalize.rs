@@ -3,24 +3,25 @@
 
 mod spans;
 
-use std::ops::Range;
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use ahash::HashSet;
 
 use self::spans::{SpanJoin, spans_of};
 use super::Pipeline;
-use crate::access::{Access, AccessDecrypt, DecryptStatus};
-use crate::copies::BestCopies;
-use crate::correlate::{self, AccessRow, CorrelationGroup, CorrelationResult, CrossingPairs};
-use crate::coverage::CoverageMark;
-use crate::ids::SharedStr;
-use crate::observation::{CallOutcome, EventHeader, Observation};
-use crate::parallel;
-use crate::pending_event::{CorrelationRange, PendingEvent, PendingEventId};
-use crate::report::ReadReport;
-use crate::state::{StateError, StateStore};
-use crate::time::EventTime;
+use crate::{
+    access::{Access, AccessDecrypt, DecryptStatus},
+    copies::BestCopies,
+    correlate::{self, AccessRow, CorrelationGroup, CorrelationResult, CrossingPairs},
+    coverage::CoverageMark,
+    ids::SharedStr,
+    observation::{CallOutcome, EventHeader, Observation},
+    parallel,
+    pending_event::{CorrelationRange, PendingEvent, PendingEventId},
+    report::ReadReport,
+    state::{StateError, StateStore},
+    time::EventTime,
+};
 
 /// Number of spans that are joined at a time.
 const SPANS: usize = 64;
@@ -308,11 +309,13 @@ pub(super) fn correlation_group<'e>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::events_for_tests::{decrypt_secret, get_secret, pending_decrypt, pending_read};
-    use crate::observation::SecretRead;
-    use crate::rule::RuleSet;
-    use crate::selection::Selection;
-    use crate::state::memory::MemoryStore;
+    use crate::{
+        events_for_tests::{decrypt_secret, get_secret, pending_decrypt, pending_read},
+        observation::SecretRead,
+        rule::RuleSet,
+        selection::Selection,
+        state::memory::MemoryStore,
+    };
 
     fn delivered(read: SecretRead, secs: i64) -> SecretRead {
         let mut head = (*read.head).clone();

@@ -7,30 +7,33 @@
 
 mod open;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use ahash::{HashMap, HashSet};
 
 use self::open::{GroupPieces, OpenGroup};
-use super::alerts::AlertsById;
-use super::finalize::{JoinedEvents, all_rows, count};
-use super::pending_alerts::{PendingAlerts, TouchedWindow};
-use super::{BatchOutcome, Pipeline, since};
-use crate::access::Access;
-use crate::alert::{Alert, AlertId};
-use crate::copies::BestCopies;
-use crate::correlate::{AccessRow, CrossingPairs};
-use crate::coverage::CoverageMark;
-use crate::ids::SharedStr;
-use crate::parallel;
-use crate::pending_event::{CorrelationKey, PendingEvent};
-use crate::report::ReadReport;
-use crate::rule::WindowRule;
-use crate::scan::ScanResult;
-use crate::state::memory::MemoryStore;
-use crate::state::{StateError, StateStore};
-use crate::time::EventTime;
+use super::{
+    BatchOutcome, Pipeline,
+    alerts::AlertsById,
+    finalize::{JoinedEvents, all_rows, count},
+    pending_alerts::{PendingAlerts, TouchedWindow},
+    since,
+};
+use crate::{
+    access::Access,
+    alert::{Alert, AlertId},
+    copies::BestCopies,
+    correlate::{AccessRow, CrossingPairs},
+    coverage::CoverageMark,
+    ids::SharedStr,
+    parallel,
+    pending_event::{CorrelationKey, PendingEvent},
+    report::ReadReport,
+    rule::WindowRule,
+    scan::ScanResult,
+    state::{StateError, StateStore, memory::MemoryStore},
+    time::EventTime,
+};
 
 /// Later than any event.
 const END_OF_TIME: EventTime = EventTime(i64::MAX);
@@ -411,12 +414,13 @@ fn over(before: EventTime, bucket_secs: i64) -> EventTime {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::access::DecryptStatus;
-    use crate::events_for_tests::{decrypt_secret, get_secret, pending_decrypt, pending_read};
-    use crate::observation::SecretRead;
-    use crate::rule::RuleSet;
-    use crate::rule::load::load;
-    use crate::selection::Selection;
+    use crate::{
+        access::DecryptStatus,
+        events_for_tests::{decrypt_secret, get_secret, pending_decrypt, pending_read},
+        observation::SecretRead,
+        rule::{RuleSet, load::load},
+        selection::Selection,
+    };
 
     #[test]
     fn a_bucket_is_over_when_all_of_it_is_before() {

@@ -1,18 +1,18 @@
 //! Pending alerts: rule matches that have not become alerts yet.
 
-use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::{cmp::Ordering, collections::BTreeMap};
 
 use ahash::{HashMap, HashSet};
 
-use crate::alert::{Alert, AlertId};
-use crate::evidence::Evidence;
-use crate::fact::{Fact, WindowKey, WindowRange};
-use crate::ids::SharedStr;
-use crate::rule::{Matches, RuleSet};
-use crate::state::memory::MemoryStore;
-use crate::state::{StateError, StateStore};
-use crate::time::EventTime;
+use crate::{
+    alert::{Alert, AlertId},
+    evidence::Evidence,
+    fact::{Fact, WindowKey, WindowRange},
+    ids::SharedStr,
+    rule::{Matches, RuleSet},
+    state::{StateError, StateStore, memory::MemoryStore},
+    time::EventTime,
+};
 
 /// Evidence of alerts about single events, each with the index of its rule.
 pub(super) type Singles = BTreeMap<AlertId, (usize, Vec<Evidence>)>;
@@ -159,9 +159,11 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::access::{Access, AccessDecrypt, AccessMethod, DecryptStatus};
-    use crate::correlate;
-    use crate::events_for_tests::{full_secret, get_secret, head};
+    use crate::{
+        access::{Access, AccessDecrypt, AccessMethod, DecryptStatus},
+        correlate,
+        events_for_tests::{full_secret, get_secret, head},
+    };
 
     fn said(event_id: &str, status: DecryptStatus) -> Evidence {
         let (read, secret) = (get_secret(event_id, 0, "x"), full_secret("x"));

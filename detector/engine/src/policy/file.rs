@@ -1,15 +1,11 @@
 //! Parses and validates the YAML of an access policy. Errors name the line.
 
-use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use serde::Deserialize;
 
-use super::PolicyGrant;
-use super::source::InvalidSource;
-use crate::glob::GlobPattern;
-use crate::ids::is_account;
-use crate::sanitize::without_byte_order_mark;
+use super::{PolicyGrant, source::InvalidSource};
+use crate::{glob::GlobPattern, ids::is_account, sanitize::without_byte_order_mark};
 
 /// Why a policy cannot be used.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]

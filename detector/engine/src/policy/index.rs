@@ -5,8 +5,10 @@ use std::collections::BTreeSet;
 use ahash::{HashMap, HashSet};
 
 use super::PolicyGrant;
-use crate::glob::{GlobPattern, UNKNOWN};
-use crate::literals::LiteralIndex;
+use crate::{
+    glob::{GlobPattern, UNKNOWN},
+    literals::LiteralIndex,
+};
 
 /// Length of the random suffix of a secret, without its hyphen.
 const SUFFIX: usize = 6;
@@ -99,9 +101,11 @@ fn before_suffix(literal: &[u8]) -> Option<&[u8]> {
 mod tests {
     use proptest::prelude::*;
 
-    use crate::events_for_tests::HOME;
-    use crate::ids::{SecretRef, SecretStore};
-    use crate::policy::AccessPolicy;
+    use crate::{
+        events_for_tests::HOME,
+        ids::{SecretRef, SecretStore},
+        policy::AccessPolicy,
+    };
 
     proptest! {
         #[test]

@@ -1,12 +1,10 @@
 //! `sources` of a grant: where calls may come from.
 
-use std::net::IpAddr;
-use std::str::FromStr;
+use std::{net::IpAddr, str::FromStr};
 
 use ipnet::IpNet;
 
-use crate::glob::GlobPattern;
-use crate::observation::CallSource;
+use crate::{glob::GlobPattern, observation::CallSource};
 
 /// An allowed source of calls.
 #[derive(Debug, Clone)]

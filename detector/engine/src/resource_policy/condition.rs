@@ -3,8 +3,10 @@
 use std::borrow::Cow;
 
 use super::{Callers, OwnAccounts, PolicyOpens, by_arn, element, principals, texts};
-use crate::document::JsonNode;
-use crate::ids::{ArnParts, is_account};
+use crate::{
+    document::JsonNode,
+    ids::{ArnParts, is_account},
+};
 
 /// A condition that confines.
 pub(super) struct Confinement {

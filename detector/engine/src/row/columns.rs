@@ -1,15 +1,12 @@
 //! Rows whose columns are the fields of a record: results of Athena and CloudTrail Lake, the
 //! console's event history, tables of Sentinel.
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use serde_json::{Map, Value, json};
 
-use super::RowRecord;
-use super::structs;
-use crate::record_shape::RecordShape;
-use crate::shallow::text_of;
+use super::{RowRecord, structs};
+use crate::{record_shape::RecordShape, shallow::text_of};
 
 /// A column name in one spelling: lower-case letters and digits. `TimeGenerated [UTC]` is
 /// `timegenerated`.

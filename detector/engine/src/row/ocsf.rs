@@ -4,8 +4,7 @@
 
 use serde_json::{Map, Value};
 
-use super::RowRecord;
-use super::columns::put;
+use super::{RowRecord, columns::put};
 use crate::record_shape::RecordShape;
 
 /// Fields of a record, and the paths under which OCSF has them, the first that is there.

@@ -3,12 +3,14 @@
 
 use std::cell::OnceCell;
 
-use crate::document::JsonNode;
-use crate::event_selectors::ManagementEvents;
-use crate::ids::{ArnParts, SecretRef};
-use crate::observation::EventHeader;
-use crate::policy::AccessPolicy;
-use crate::resource_policy::{OwnAccounts, PolicyReach};
+use crate::{
+    document::JsonNode,
+    event_selectors::ManagementEvents,
+    ids::{ArnParts, SecretRef},
+    observation::EventHeader,
+    policy::AccessPolicy,
+    resource_policy::{OwnAccounts, PolicyReach},
+};
 
 /// Fields of the record from which `policy.*` is derived.
 pub(super) const POLICY_FIELDS: [&str; 10] = [

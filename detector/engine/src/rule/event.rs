@@ -6,15 +6,19 @@ use std::borrow::Cow;
 use rsigma_eval::{Event, EventValue};
 use serde_json::Value;
 
-use crate::access::Access;
-use crate::document::{JsonNode, LazyDocument};
-use crate::ids::SecretRef;
-use crate::network::NetworkLists;
-use crate::observation::EventHeader;
-use crate::policy::{AccessPolicy, Expectation};
-use crate::rule::changed::ChangedPolicy;
-use crate::rule::fields::{self, FieldSubject};
-use crate::seen::SeenVerdicts;
+use crate::{
+    access::Access,
+    document::{JsonNode, LazyDocument},
+    ids::SecretRef,
+    network::NetworkLists,
+    observation::EventHeader,
+    policy::{AccessPolicy, Expectation},
+    rule::{
+        changed::ChangedPolicy,
+        fields::{self, FieldSubject},
+    },
+    seen::SeenVerdicts,
+};
 
 /// An access or a change: derived fields, and the raw fields that were kept because rules ask for
 /// them.

@@ -2,8 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::rule_meta::timespan_secs;
-use crate::time::EventTime;
+use crate::{rule_meta::timespan_secs, time::EventTime};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -1,20 +1,23 @@
 //! The fields that rules may use besides CloudTrail's own: one table for the lookup, the load-time
 //! check and the docs.
 
-use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use rsigma_eval::EventValue;
 
-use crate::access::Access;
-use crate::client::ClientProgram;
-use crate::ids::SecretRef;
-use crate::network::{NetworkLists, SourceClass, network_of};
-use crate::observation::EventHeader;
-use crate::policy::{AccessPolicy, Expectation, PolicyVerdict};
-use crate::rule::RuleTarget;
-use crate::rule::changed::{self, ChangeSubject, ChangedPolicy};
-use crate::seen::{Novelty, SeenVerdicts};
+use crate::{
+    access::Access,
+    client::ClientProgram,
+    ids::SecretRef,
+    network::{NetworkLists, SourceClass, network_of},
+    observation::EventHeader,
+    policy::{AccessPolicy, Expectation, PolicyVerdict},
+    rule::{
+        RuleTarget,
+        changed::{self, ChangeSubject, ChangedPolicy},
+    },
+    seen::{Novelty, SeenVerdicts},
+};
 
 /// What a rule is matched against: an access or a secret change.
 #[derive(Debug)]

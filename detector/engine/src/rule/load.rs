@@ -12,19 +12,25 @@ mod meta;
 mod parsed;
 mod single;
 
-use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
-use self::block::AddedRule;
-use self::build::{RuleSetBuild, names};
-use self::copies::drop_copies;
-use self::parsed::ParsedFiles;
-use crate::rule::example::RuleExample;
-use crate::rule::fault::LoadError;
+use self::{
+    block::AddedRule,
+    build::{RuleSetBuild, names},
+    copies::drop_copies,
+    parsed::ParsedFiles,
+};
 pub use crate::rule::source::is_foreign;
-use crate::rule::source::{self, RuleDocument};
-use crate::rule::vars::Placeholders;
-use crate::rule::{RuleSet, WindowRule};
+use crate::rule::{
+    RuleSet, WindowRule,
+    example::RuleExample,
+    fault::LoadError,
+    source::{self, RuleDocument},
+    vars::Placeholders,
+};
 
 /// Loads rules from Sigma files, given as pairs of name and text, with their examples.
 ///

@@ -1,7 +1,6 @@
 //! What a rule needs to be asked: the fields it reads, and the services whose records it can match.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use rsigma_parser::{
     ConditionExpr, Detection as Selection, DetectionItem, Modifier, Quantifier, SelectorPattern,
@@ -9,10 +8,7 @@ use rsigma_parser::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::glob::GlobPattern;
-use crate::network::NetworkLists;
-use crate::rule::RuleSet;
-use crate::rule_meta::RuleMeta;
+use crate::{glob::GlobPattern, network::NetworkLists, rule::RuleSet, rule_meta::RuleMeta};
 
 /// What a detection asks for.
 #[derive(Debug, Default)]

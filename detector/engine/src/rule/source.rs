@@ -5,8 +5,10 @@
 
 use rsigma_parser::{SigmaCollection, parse_sigma_yaml};
 
-use crate::rule::fault::{LoadError, SigmaFault};
-use crate::sanitize::without_byte_order_mark;
+use crate::{
+    rule::fault::{LoadError, SigmaFault},
+    sanitize::without_byte_order_mark,
+};
 
 /// One YAML document of a rule file: one rule, correlation or filter.
 #[derive(Debug, Clone, Copy)]

@@ -10,13 +10,11 @@ mod wildcards;
 
 use std::borrow::Cow;
 
-use rsigma_eval::matcher::ascii_lowercase_cow;
-use rsigma_eval::{CompiledMatcher, Event, EventValue};
+use rsigma_eval::{CompiledMatcher, Event, EventValue, matcher::ascii_lowercase_cow};
 use rsigma_parser::SigmaString;
 use serde_json::Value;
 
-use self::plain::PlainValues;
-use self::wildcards::WildcardIndex;
+use self::{plain::PlainValues, wildcards::WildcardIndex};
 
 /// Values from which on a list is a long one. The Sigma engine is as fast with fewer.
 pub(crate) const LONG_LIST: usize = 64;

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rsigma_eval::PipelineState;
-use rsigma_eval::pipeline::Transformation;
+use rsigma_eval::{PipelineState, pipeline::Transformation};
 use rsigma_parser::{Detection as Selection, DetectionItem, Modifier, SigmaRule, SigmaValue};
 
 use crate::sanitize::without_byte_order_mark;

@@ -4,11 +4,12 @@
 //! scan takes the time for inflating and for this prefilter.
 
 use super::unparsed::{DecryptMarks, FrontFields, RepeatedKeys, after, is_name};
-use crate::extract::{self, CallRole};
-use crate::rule::needs::NeededCalls;
-use crate::rule::{RuleSet, RuleTarget};
-use crate::shallow::TopLevel;
-use crate::wire::CloudTrailRecord;
+use crate::{
+    extract::{self, CallRole},
+    rule::{RuleSet, RuleTarget, needs::NeededCalls},
+    shallow::TopLevel,
+    wire::CloudTrailRecord,
+};
 
 /// What a unit needs, judged by its `eventSource` and `eventName` fields. Greater values need more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

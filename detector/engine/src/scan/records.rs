@@ -1,10 +1,12 @@
 //! Records of an object as they are, without evaluation.
 
-use crate::envelope::{is_record, record_of_row, unwrapped};
-use crate::inflate::{self, InflateError, InflateScratch};
-use crate::scan::table::{ObjectPiece, PieceReader};
-use crate::shallow::TopLevel;
-use crate::split::SplitPiece;
+use crate::{
+    envelope::{is_record, record_of_row, unwrapped},
+    inflate::{self, InflateError, InflateScratch},
+    scan::table::{ObjectPiece, PieceReader},
+    shallow::TopLevel,
+    split::SplitPiece,
+};
 
 /// Every record of an object as it is, in any form that
 /// [`ObjectScanner::read`](super::ObjectScanner::read) accepts.

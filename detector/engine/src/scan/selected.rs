@@ -4,8 +4,7 @@
 use std::borrow::Cow;
 
 use super::UnitSink;
-use crate::normalize::time_of;
-use crate::shallow::TopLevel;
+use crate::{normalize::time_of, shallow::TopLevel};
 
 impl UnitSink<'_, '_> {
     /// Counts a record for the selection, if it is limited: only then the record is looked at.
@@ -42,11 +41,13 @@ fn digits(value: &[u8]) -> Option<Cow<'_, str>> {
 
 #[cfg(test)]
 mod tests {
-    use crate::object::origin;
-    use crate::rule::RuleSet;
-    use crate::scan::{ObjectScanner, ScanInput, ScanResult};
-    use crate::selection::{Selection, SelectionTally};
-    use crate::time::EventTime;
+    use crate::{
+        object::origin,
+        rule::RuleSet,
+        scan::{ObjectScanner, ScanInput, ScanResult},
+        selection::{Selection, SelectionTally},
+        time::EventTime,
+    };
 
     const RECORD: &str = r#"{"eventTime":"2026-03-02T10:00:00Z","awsRegion":"eu-west-1",
         "eventSource":"s3.amazonaws.com","eventName":"ListBuckets",

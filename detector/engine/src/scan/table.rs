@@ -6,10 +6,14 @@ use std::borrow::Cow;
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 use serde_json::{Map, Value};
 
-use crate::limits::MAX_RECORD_BYTES;
-use crate::row::{WHOLE, column_key, is_column};
-use crate::split::lines::{RECORDS, known_up_to};
-use crate::split::{RecordSplitter, SplitPiece};
+use crate::{
+    limits::MAX_RECORD_BYTES,
+    row::{WHOLE, column_key, is_column},
+    split::{
+        RecordSplitter, SplitPiece,
+        lines::{RECORDS, known_up_to},
+    },
+};
 
 /// Bytes at the beginning of an object in which the first line of a table must end.
 const FIRST_LINE: usize = 64 * 1024;

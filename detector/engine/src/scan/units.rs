@@ -1,21 +1,23 @@
 //! From the splitter's pieces to records: recognises records, unwraps envelopes, and counts the
 //! rest.
 
-use super::UnitSink;
-use super::prefilter::{ServiceInterest, has_odd_name};
-use super::selected::scalar;
-use super::table::{ObjectPiece, PieceReader};
-use super::unparsed::FrontFields;
-use crate::document::LazyDocument;
-use crate::envelope::{
-    FoundRecord, NoRecord, Unwrapped, is_record, record_of_row, row_shape, unwrapped,
+use super::{
+    UnitSink,
+    prefilter::{ServiceInterest, has_odd_name},
+    selected::scalar,
+    table::{ObjectPiece, PieceReader},
+    unparsed::FrontFields,
 };
-use crate::normalize::{NormalRecord, normalized, time_of};
-use crate::record_shape::RecordShape;
-use crate::report::SkippedRecord;
-use crate::shallow::TopLevel;
-use crate::split::{MalformedUnit, SplitPiece};
-use crate::wire::CloudTrailRecord;
+use crate::{
+    document::LazyDocument,
+    envelope::{FoundRecord, NoRecord, Unwrapped, is_record, record_of_row, row_shape, unwrapped},
+    normalize::{NormalRecord, normalized, time_of},
+    record_shape::RecordShape,
+    report::SkippedRecord,
+    shallow::TopLevel,
+    split::{MalformedUnit, SplitPiece},
+    wire::CloudTrailRecord,
+};
 
 impl UnitSink<'_, '_> {
     pub(super) fn feed(&mut self, pieces: &mut PieceReader, bytes: &[u8]) {

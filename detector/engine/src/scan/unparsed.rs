@@ -1,12 +1,10 @@
 //! Reads fields from the bytes of a record before it is parsed. AWS always writes its fields in one
 //! order; a record in any other order is examined more closely.
 
-use aho_corasick::Span;
-use aho_corasick::packed::Searcher;
+use aho_corasick::{Span, packed::Searcher};
 use memchr::memmem::Finder;
 
-use crate::coverage::CoverageMark;
-use crate::time::EventTime;
+use crate::{coverage::CoverageMark, time::EventTime};
 
 /// Length of a time as AWS writes it: `2026-03-02T10:00:00Z`.
 const TIME: usize = 20;

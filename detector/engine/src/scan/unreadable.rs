@@ -6,20 +6,20 @@ use std::sync::Arc;
 use memchr::memmem::Finder;
 use serde::{Deserialize, Serialize};
 
-use super::prefilter::may_be_ours;
-use super::unparsed::values_of;
-use super::{ScanResult, UnitSink};
-use crate::digest::digest;
-use crate::document::LazyDocument;
-use crate::evidence::Evidence;
-use crate::extract::{self, RawFields};
-use crate::object::RecordOrigin;
-use crate::observation::Interner;
-use crate::rule::UNREADABLE_RECORD;
-use crate::selection::Selection;
-use crate::shallow::text_of;
-use crate::time::EventTime;
-use crate::wire::{CloudTrailRecord, LenientScalar};
+use super::{ScanResult, UnitSink, prefilter::may_be_ours, unparsed::values_of};
+use crate::{
+    digest::digest,
+    document::LazyDocument,
+    evidence::Evidence,
+    extract::{self, RawFields},
+    object::RecordOrigin,
+    observation::Interner,
+    rule::UNREADABLE_RECORD,
+    selection::Selection,
+    shallow::text_of,
+    time::EventTime,
+    wire::{CloudTrailRecord, LenientScalar},
+};
 
 fn scalar(text: Option<&String>) -> LenientScalar<'_> {
     LenientScalar(text.map(|text| text.as_str().into()))

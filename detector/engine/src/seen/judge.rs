@@ -4,15 +4,17 @@ use std::sync::{Mutex, PoisonError};
 
 use ahash::HashMap;
 
-use super::keys::{AccessKeys, ROAMING, SECRET_SLOTS};
 use super::{
-    LookbackPeriods, Novelty, SeenTimes, SeenVerdicts, Sighting, by_key, grain, remembered,
-    since_key,
+    LookbackPeriods, Novelty, SeenTimes, SeenVerdicts, Sighting, by_key, grain,
+    keys::{AccessKeys, ROAMING, SECRET_SLOTS},
+    remembered, since_key,
 };
-use crate::access::Access;
-use crate::ids::SharedStr;
-use crate::limits::{DAY_SECS, HABIT_SECS, OLD_HABIT_SECS, PROFILE_DAYS, PROFILE_QUANTILE};
-use crate::time::EventTime;
+use crate::{
+    access::Access,
+    ids::SharedStr,
+    limits::{DAY_SECS, HABIT_SECS, OLD_HABIT_SECS, PROFILE_DAYS, PROFILE_QUANTILE},
+    time::EventTime,
+};
 
 /// Judges novelty by recorded sightings.
 #[derive(Debug)]
@@ -269,8 +271,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::access::sample;
-    use crate::principal::PrincipalKind;
+    use crate::{access::sample, principal::PrincipalKind};
 
     /// A read of [`sample`]'s secret by its principal at a time.
     fn at(secs: i64, change: impl FnOnce(&mut Access)) -> Access {

@@ -8,12 +8,14 @@ use ahash::HashSet;
 use twox_hash::XxHash3_64;
 
 use super::{Sighting, since_key};
-use crate::access::{Access, AccessMethod};
-use crate::client::ClientProgram;
-use crate::ids::{SecretRef, SharedStr};
-use crate::network::{SourceClass, network_of};
-use crate::observation::{CallOutcome, SecretChange};
-use crate::principal::PrincipalKind;
+use crate::{
+    access::{Access, AccessMethod},
+    client::ClientProgram,
+    ids::{SecretRef, SharedStr},
+    network::{SourceClass, network_of},
+    observation::{CallOutcome, SecretChange},
+    principal::PrincipalKind,
+};
 
 /// Prefix of the keys of a profile.
 const PROFILE: &str = "profile\n";

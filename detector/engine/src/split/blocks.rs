@@ -6,8 +6,10 @@
 
 #[cfg(target_arch = "x86_64")]
 use super::simd::{self, Registers};
-use super::simd::{BlockMasks, RareMasks, prefix_xor};
-use super::{EnvelopePlace, RecordSplitter, SplitWalk};
+use super::{
+    EnvelopePlace, RecordSplitter, SplitWalk,
+    simd::{BlockMasks, RareMasks, prefix_xor},
+};
 
 /// Number of blocks that are processed together.
 const GROUP: usize = 4;

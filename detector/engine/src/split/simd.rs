@@ -214,9 +214,8 @@ pub(super) fn prefix_xor(mut bits: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::collection::vec;
     use proptest::prelude::*;
-    use proptest::sample::select;
+    use proptest::{collection::vec, sample::select};
 
     proptest! {
         #[test]

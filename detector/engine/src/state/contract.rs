@@ -1,24 +1,25 @@
 //! The tests that every state store must pass. A store's own tests call [`run`] with a function
 //! that makes an empty store.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
-use crate::alert::Alert;
-use crate::coverage::CoverageMark;
-use crate::document::LazyDocument;
-use crate::evidence::Evidence;
-use crate::extract::{WantedFields, extract};
-use crate::fact::{Fact, RuleRange, WindowKey, WindowRange};
-use crate::ids::SharedStr;
-use crate::object::origin;
-use crate::observation::{Interner, Observation};
-use crate::pending_event::{CorrelationRange, PendingEvent};
-use crate::rule_meta::{RuleLevel, RuleMeta};
-use crate::seen::{LookbackPeriods, Sighting};
-use crate::state::StateStore;
-use crate::time::EventTime;
-use crate::wire::CloudTrailRecord;
+use crate::{
+    alert::Alert,
+    coverage::CoverageMark,
+    document::LazyDocument,
+    evidence::Evidence,
+    extract::{WantedFields, extract},
+    fact::{Fact, RuleRange, WindowKey, WindowRange},
+    ids::SharedStr,
+    object::origin,
+    observation::{Interner, Observation},
+    pending_event::{CorrelationRange, PendingEvent},
+    rule_meta::{RuleLevel, RuleMeta},
+    seen::{LookbackPeriods, Sighting},
+    state::StateStore,
+    time::EventTime,
+    wire::CloudTrailRecord,
+};
 
 /// Before every event time.
 const LONG_AGO: EventTime = EventTime(i64::MIN);
@@ -463,10 +464,11 @@ async fn nothing_is_asked_for_in_vain<S: StateStore>(store: &S) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::alert::AlertId;
-    use crate::seen::SeenTimes;
-    use crate::state::memory::MemoryStore;
-    use crate::state::{DueEvents, StateError};
+    use crate::{
+        alert::AlertId,
+        seen::SeenTimes,
+        state::{DueEvents, StateError, memory::MemoryStore},
+    };
 
     /// A violation of the contract.
     #[derive(Debug, Clone, Copy, PartialEq)]

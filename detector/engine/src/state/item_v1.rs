@@ -8,22 +8,19 @@
 mod read;
 mod write;
 
-use std::io::{Read, Write};
-use std::sync::Arc;
+use std::{
+    io::{Read, Write},
+    sync::Arc,
+};
 
-use flate2::Compression;
-use flate2::read::ZlibDecoder;
-use flate2::write::ZlibEncoder;
+use flate2::{Compression, read::ZlibDecoder, write::ZlibEncoder};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use self::read::ItemReader;
-use self::write::ItemWriter;
-use crate::alert::Alert;
-use crate::digest::digest;
-use crate::document::JsonNode;
-use crate::fact::Fact;
-use crate::ids::SharedStr;
-use crate::pending_event::PendingEvent;
+use self::{read::ItemReader, write::ItemWriter};
+use crate::{
+    alert::Alert, digest::digest, document::JsonNode, fact::Fact, ids::SharedStr,
+    pending_event::PendingEvent,
+};
 
 /// Version of the format, written into every item.
 pub const VERSION: u32 = 1;
@@ -436,12 +433,14 @@ pub fn unsqueezed(bytes: &[u8]) -> Result<Vec<u8>, ItemError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::document::LazyDocument;
-    use crate::extract::{RawFields, WantedFields, extract};
-    use crate::object::origin;
-    use crate::observation::{Interner, KeptFields};
-    use crate::state::contract::fact;
-    use crate::wire::CloudTrailRecord;
+    use crate::{
+        document::LazyDocument,
+        extract::{RawFields, WantedFields, extract},
+        object::origin,
+        observation::{Interner, KeptFields},
+        state::contract::fact,
+        wire::CloudTrailRecord,
+    };
 
     fn end(event_id: &str, field: &str) -> Arc<PendingEvent> {
         let text = format!(

@@ -2,20 +2,24 @@
 
 mod pending;
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use ahash::HashMap;
 
 use self::pending::{PendingPlace, PendingTable};
-use crate::alert::{Alert, AlertId};
-use crate::coverage::{CoverageHours, CoverageMark};
-use crate::fact::{Fact, FactSet, RuleRange, WindowKey, WindowRange};
-use crate::ids::SharedStr;
-use crate::pending_event::{CorrelationRange, PendingEvent};
-use crate::seen::{self, LookbackPeriods, SeenTimes, Sighting};
-use crate::state::{DueEvents, StateError, StateStore};
-use crate::time::EventTime;
+use crate::{
+    alert::{Alert, AlertId},
+    coverage::{CoverageHours, CoverageMark},
+    fact::{Fact, FactSet, RuleRange, WindowKey, WindowRange},
+    ids::SharedStr,
+    pending_event::{CorrelationRange, PendingEvent},
+    seen::{self, LookbackPeriods, SeenTimes, Sighting},
+    state::{DueEvents, StateError, StateStore},
+    time::EventTime,
+};
 
 #[derive(Default)]
 struct MemoryTables {
@@ -265,9 +269,7 @@ impl StateStore for MemoryStore {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::events_for_tests::head;
-    use crate::evidence::Evidence;
-    use crate::state::contract;
+    use crate::{events_for_tests::head, evidence::Evidence, state::contract};
 
     #[test]
     fn keeps_the_contract() {

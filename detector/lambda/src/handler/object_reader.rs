@@ -1,22 +1,27 @@
 //! Reads one object: from its notification to its observations, or to the reason why there are
 //! none.
 
-use std::sync::Arc;
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
-use secretrail_aws::dynamodb::ObjectState;
-use secretrail_aws::s3::{ObjectRef, S3Source};
-use secretrail_engine::object::{self, origin};
-use secretrail_engine::report::{self, ReadReport, SkippedObject};
-use secretrail_engine::scan::{ObjectScanner, ScanInput, ScanResult};
-use secretrail_engine::selection::Selection;
-use secretrail_engine::time::EventTime;
+use secretrail_aws::{
+    dynamodb::ObjectState,
+    s3::{ObjectRef, S3Source},
+};
+use secretrail_engine::{
+    object::{self, origin},
+    report::{self, ReadReport, SkippedObject},
+    scan::{ObjectScanner, ScanInput, ScanResult},
+    selection::Selection,
+    time::EventTime,
+};
 use serde_json::json;
 
-use crate::handler::deadline::has_time;
-use crate::notification::DeliveredObject;
-use crate::rules::ActiveRules;
-use crate::telemetry::{FunctionMetrics, LogSeverity, log, skipped};
+use crate::{
+    handler::deadline::has_time,
+    notification::DeliveredObject,
+    rules::ActiveRules,
+    telemetry::{FunctionMetrics, LogSeverity, log, skipped},
+};
 
 /// Reason why an object was not started.
 pub(super) const NO_TIME: &str = "not started: too little time left in the invocation";

@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 
 use secretrail_aws::s3::FetchError;
-use secretrail_engine::state::StateError;
-use secretrail_engine::state::item_v1::ItemError;
+use secretrail_engine::state::{StateError, item_v1::ItemError};
 
 /// Why rules, access policy or placeholder values could not be read or are invalid.
 #[derive(Debug, thiserror::Error)]

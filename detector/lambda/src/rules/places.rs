@@ -7,8 +7,10 @@ use secretrail_aws::s3::{ListedObject, ObjectRef, S3Source};
 use secretrail_pack::{FileTexts, is_rule};
 use serde::{Deserialize, Serialize};
 
-use crate::config::{FileLocation, FunctionConfig};
-use crate::rules::error::RulesError;
+use crate::{
+    config::{FileLocation, FunctionConfig},
+    rules::error::RulesError,
+};
 
 /// The texts as they were read, before parsing.
 #[derive(Debug, Default, Serialize, Deserialize)]

@@ -4,8 +4,7 @@ use std::fmt::Write as _;
 
 use secretrail_engine::manifest::{self, BackfillManifest};
 
-use crate::commands::backfill::job::JobLocation;
-use crate::text::number;
+use crate::{commands::backfill::job::JobLocation, text::number};
 
 /// Assumptions about an invocation, not measured on AWS: seconds to start, stored bytes per second,
 /// seconds per object with 16 concurrent requests, and gigabytes of memory.

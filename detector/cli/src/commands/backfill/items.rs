@@ -3,11 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use secretrail_engine::digest::digest;
-use secretrail_engine::manifest::{
-    self, BackfillManifest, ManifestBatch, ManifestLine, ManifestText,
+use secretrail_engine::{
+    digest::digest,
+    manifest::{self, BackfillManifest, ManifestBatch, ManifestLine, ManifestText},
+    time::EventTime,
 };
-use secretrail_engine::time::EventTime;
 
 use crate::commands::backfill::job::JobLocation;
 

@@ -1,13 +1,13 @@
 //! A job in S3: its manifest, its extract files, and the ARN of its last execution.
 
-use std::collections::BTreeSet;
-use std::fmt::Display;
-use std::path::Path;
+use std::{collections::BTreeSet, fmt::Display, path::Path};
 
 use secretrail_engine::manifest::{self, BackfillManifest};
 
-use crate::host::RunFailure;
-use crate::input::store::{ObjectStore, RemoteObject, WritablePrefix};
+use crate::{
+    host::RunFailure,
+    input::store::{ObjectStore, RemoteObject, WritablePrefix},
+};
 
 /// Object with the ARN of the last execution; its extension keeps it from being read as a log.
 const EXECUTION: &str = "execution.arn";

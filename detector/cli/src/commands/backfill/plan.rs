@@ -1,20 +1,18 @@
 //! `backfill plan`: divides the logs into batches and writes the manifest of the job.
 
-use secretrail_engine::extract_file::ExtractHeader;
-use secretrail_engine::manifest::{self, BackfillManifest, ManifestBatch};
+use secretrail_engine::{
+    extract_file::ExtractHeader,
+    manifest::{self, BackfillManifest, ManifestBatch},
+};
 
-use crate::args;
-use crate::args::backfill::BackfillPlanArgs;
-use crate::args::settings::RunSettings;
-use crate::commands::backfill::estimate;
-use crate::commands::backfill::job::JobLocation;
-use crate::exit;
-use crate::host::{ProcessHost, RunFailure, print, say};
-use crate::input::object::InputObject;
-use crate::input::s3::store;
-use crate::input::{aws, batches, rules_and_policy, session};
-use crate::output::ending::NOTHING_READ;
-use crate::output::run_summary::input_code;
+use crate::{
+    args::{self, backfill::BackfillPlanArgs, settings::RunSettings},
+    commands::backfill::{estimate, job::JobLocation},
+    exit,
+    host::{ProcessHost, RunFailure, print, say},
+    input::{aws, batches, object::InputObject, rules_and_policy, s3::store, session},
+    output::{ending::NOTHING_READ, run_summary::input_code},
+};
 
 pub(super) fn run(args: &BackfillPlanArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
     let settings = settings(args, host)?;
@@ -76,9 +74,10 @@ fn planned(header: ExtractHeader, objects: &[InputObject], part_size: u64) -> Ba
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::tests::{LOGS, ran};
-    use crate::input::object::ObjectPlace;
-    use crate::input::store::RemoteObject;
+    use crate::{
+        commands::tests::{LOGS, ran},
+        input::{object::ObjectPlace, store::RemoteObject},
+    };
 
     fn remote(key: &str, size: u64) -> InputObject {
         let remote = RemoteObject {

@@ -1,7 +1,6 @@
 //! Progress of an execution of the state machine.
 
-use secretrail_engine::sanitize;
-use secretrail_engine::time::EventTime;
+use secretrail_engine::{sanitize, time::EventTime};
 
 use crate::text::{number, plural};
 

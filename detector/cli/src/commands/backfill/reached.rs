@@ -2,18 +2,22 @@
 
 use std::collections::BTreeSet;
 
-use secretrail_engine::manifest::{BackfillManifest, ManifestBatch};
-use secretrail_engine::time::EventTime;
+use secretrail_engine::{
+    manifest::{BackfillManifest, ManifestBatch},
+    time::EventTime,
+};
 
-use crate::args::backfill::BackfillJobArgs;
-use crate::commands::backfill::items::MapItems;
-use crate::commands::backfill::job::JobLocation;
-use crate::commands::backfill::progress::{ExecutionProgress, ExecutionState};
-use crate::commands::backfill::step_functions::StepFunctions;
-use crate::host::RunFailure;
-use crate::input::s3::store;
-use crate::input::store::ObjectStore;
-use crate::input::{aws, manifest as job_manifest};
+use crate::{
+    args::backfill::BackfillJobArgs,
+    commands::backfill::{
+        items::MapItems,
+        job::JobLocation,
+        progress::{ExecutionProgress, ExecutionState},
+        step_functions::StepFunctions,
+    },
+    host::RunFailure,
+    input::{aws, manifest as job_manifest, s3::store, store::ObjectStore},
+};
 
 /// An execution of the state machine, and its progress.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,17 +2,23 @@
 
 use std::fmt::Write as _;
 
-use secretrail_engine::manifest::{BackfillManifest, ManifestBatch};
-use secretrail_engine::time::EventTime;
+use secretrail_engine::{
+    manifest::{BackfillManifest, ManifestBatch},
+    time::EventTime,
+};
 
-use crate::commands::backfill::job::JobLocation;
-use crate::commands::backfill::progress::ExecutionState;
-use crate::commands::backfill::reached::{ReachedJob, StateMachineExecution};
-use crate::exit;
-use crate::host::{ProcessHost, RunFailure, print, say};
-use crate::input::manifest as job_manifest;
-use crate::output::run_summary;
-use crate::text::number;
+use crate::{
+    commands::backfill::{
+        job::JobLocation,
+        progress::ExecutionState,
+        reached::{ReachedJob, StateMachineExecution},
+    },
+    exit,
+    host::{ProcessHost, RunFailure, print, say},
+    input::manifest as job_manifest,
+    output::run_summary,
+    text::number,
+};
 
 /// Prints the progress of a job and, if no execution is running, what is missing; returns the exit
 /// code.
@@ -88,8 +94,7 @@ fn parts_text(
 mod tests {
     use std::path::Path;
 
-    use super::super::progress::ExecutionProgress;
-    use super::super::tests::manifest;
+    use super::super::{progress::ExecutionProgress, tests::manifest};
     use super::*;
 
     #[test]

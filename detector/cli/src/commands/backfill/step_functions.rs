@@ -9,15 +9,19 @@ pub(crate) use self::without_sdk::NoStepFunctions as StepFunctions;
 mod with_sdk {
     use std::sync::{Arc, OnceLock};
 
-    use aws_sdk_sfn::Client;
-    use aws_sdk_sfn::error::{ProvideErrorMetadata, SdkError};
-    use aws_sdk_sfn::operation::describe_execution::DescribeExecutionOutput;
-    use aws_sdk_sfn::types::{ExecutionStatus, MapRunItemCounts};
+    use aws_sdk_sfn::{
+        Client,
+        error::{ProvideErrorMetadata, SdkError},
+        operation::describe_execution::DescribeExecutionOutput,
+        types::{ExecutionStatus, MapRunItemCounts},
+    };
     use secretrail_engine::time::EventTime;
 
-    use crate::commands::backfill::progress::{ExecutionProgress, ExecutionState};
-    use crate::host::RunFailure;
-    use crate::input::aws::{Connection, failed_call};
+    use crate::{
+        commands::backfill::progress::{ExecutionProgress, ExecutionState},
+        host::RunFailure,
+        input::aws::{Connection, failed_call},
+    };
 
     /// A client of Step Functions.
     pub(crate) struct StepFunctions {
@@ -145,9 +149,9 @@ mod with_sdk {
 mod without_sdk {
     use std::sync::Arc;
 
-    use crate::commands::backfill::progress::ExecutionProgress;
-    use crate::host::RunFailure;
-    use crate::input::aws::Connection;
+    use crate::{
+        commands::backfill::progress::ExecutionProgress, host::RunFailure, input::aws::Connection,
+    };
 
     /// Never exists: this build has no connection.
     pub(crate) struct NoStepFunctions(Arc<Connection>);

@@ -1,14 +1,17 @@
 //! A job without AWS, for the tests of planning and status.
 
-use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::{collections::BTreeMap, sync::Mutex};
 
-use secretrail_engine::extract_file::ExtractHeader;
-use secretrail_engine::manifest::{BackfillManifest, ManifestBatch};
+use secretrail_engine::{
+    extract_file::ExtractHeader,
+    manifest::{BackfillManifest, ManifestBatch},
+};
 
-use crate::commands::tests::ran;
-use crate::exit;
-use crate::input::store::{FetchedBytes, FolderPredicate, ObjectStore, RemoteObject, StoreError};
+use crate::{
+    commands::tests::ran,
+    exit,
+    input::store::{FetchedBytes, FolderPredicate, ObjectStore, RemoteObject, StoreError},
+};
 
 /// A manifest with one batch of one object for each of these sizes.
 pub(super) fn manifest(sizes: &[u64]) -> BackfillManifest {

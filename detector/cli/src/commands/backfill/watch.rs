@@ -5,12 +5,16 @@ use std::time::{Duration, Instant};
 use indicatif::ProgressBar;
 use secretrail_engine::time::EventTime;
 
-use crate::args::backfill::BackfillJobArgs;
-use crate::commands::backfill::progress::{ExecutionProgress, ExecutionState};
-use crate::commands::backfill::reached::StateMachineExecution;
-use crate::commands::backfill::step_functions::StepFunctions;
-use crate::host::{ProcessHost, RunFailure, say};
-use crate::input::progress::parts_bar;
+use crate::{
+    args::backfill::BackfillJobArgs,
+    commands::backfill::{
+        progress::{ExecutionProgress, ExecutionState},
+        reached::StateMachineExecution,
+        step_functions::StepFunctions,
+    },
+    host::{ProcessHost, RunFailure, say},
+    input::progress::parts_bar,
+};
 
 /// Time between two polls, and between two lines about the progress if there is no bar.
 const LOOK: Duration = Duration::from_secs(2);

@@ -3,16 +3,20 @@
 use std::collections::BTreeSet;
 
 use memchr::memmem::Finder;
-use secretrail_engine::alert::Alert;
-use secretrail_engine::extract_file::{ExtractFileError, ExtractFileReader};
-use secretrail_engine::parallel;
-use secretrail_engine::scan::records_with;
+use secretrail_engine::{
+    alert::Alert,
+    extract_file::{ExtractFileError, ExtractFileReader},
+    parallel,
+    scan::records_with,
+};
 use serde_json::Value;
 
-use crate::input::container::{Container, ContainerBytes};
-use crate::input::object::{InputObject, InputProblem, ObjectReadError};
-use crate::input::read::readers;
-use crate::input::store::ObjectStore;
+use crate::input::{
+    container::{Container, ContainerBytes},
+    object::{InputObject, InputProblem, ObjectReadError},
+    read::readers,
+    store::ObjectStore,
+};
 
 /// A record as AWS wrote it.
 #[derive(Debug, PartialEq, Eq)]
@@ -177,9 +181,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::commands::tests::{access, alert, rule};
-    use crate::input::object::ObjectPlace;
-    use crate::input::store::NoObjectStore;
+    use crate::{
+        commands::tests::{access, alert, rule},
+        input::{object::ObjectPlace, store::NoObjectStore},
+    };
 
     fn log(name: &str, text: &str) -> (tempfile::NamedTempFile, InputObject) {
         let mut file = tempfile::NamedTempFile::new().unwrap();

@@ -1,11 +1,11 @@
 //! The text of `explain`: the alert, its records, and where to look next.
 
-use std::collections::BTreeSet;
-use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::{collections::BTreeSet, fmt::Write as _, path::PathBuf};
 
-use secretrail_engine::alert::{Alert, text};
-use secretrail_engine::sanitize;
+use secretrail_engine::{
+    alert::{Alert, text},
+    sanitize,
+};
 use serde_json::Value;
 
 use super::records::RawRecord;

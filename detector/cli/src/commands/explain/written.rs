@@ -1,17 +1,20 @@
 //! Separates files of alerts, written by `replay` or received from SNS, from logs.
 
-use std::collections::BTreeMap;
-use std::fmt::Display;
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    fmt::Display,
+    fs::File,
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
 
-use secretrail_engine::alert::{Alert, AlertId, json_v1};
-use secretrail_engine::inflate::{self, InflateError, InflateScratch};
+use secretrail_engine::{
+    alert::{Alert, AlertId, json_v1},
+    inflate::{self, InflateError, InflateScratch},
+};
 use serde_json::{Deserializer, Value};
 
-use crate::args::path::is_stdin;
-use crate::host::RunFailure;
+use crate::{args::path::is_stdin, host::RunFailure};
 
 /// Bytes read to recognise a file of alerts.
 const HEAD: u64 = 512;
@@ -153,13 +156,14 @@ enum ValuesError {
 mod tests {
     use std::io::Write;
 
-    use flate2::Compression;
-    use flate2::write::GzEncoder;
+    use flate2::{Compression, write::GzEncoder};
     use secretrail_engine::alert::json_v1::AlertV1;
 
     use super::*;
-    use crate::commands::tests::{access, alert, rule};
-    use crate::exit;
+    use crate::{
+        commands::tests::{access, alert, rule},
+        exit,
+    };
 
     fn json(alert: &Alert) -> String {
         serde_json::to_string(&AlertV1::from(alert)).unwrap()

@@ -1,16 +1,15 @@
 //! `replay --compare`: how a change of rules changes the alerts over the same logs.
 
-use std::cmp::Reverse;
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::{cmp::Reverse, collections::BTreeMap, fmt::Write as _};
 
-use secretrail_engine::alert::{Alert, AlertId};
-use secretrail_engine::rule_meta::RuleMeta;
-use secretrail_engine::sanitize;
+use secretrail_engine::{
+    alert::{Alert, AlertId},
+    rule_meta::RuleMeta,
+    sanitize,
+};
 use serde_json::{Value, json};
 
-use crate::output::listing::RowListing;
-use crate::output::table;
+use crate::output::{listing::RowListing, table};
 
 /// Most alerts to show one by one, of those gained and of those lost.
 const SHOWN: usize = 20;

@@ -7,11 +7,13 @@ use std::collections::BTreeMap;
 use secretrail_engine::rule_meta::RuleMeta;
 use serde_json::{Value, json};
 
-use crate::args::RulesCoverageArgs;
-use crate::commands::rules::list::pretty;
-use crate::exit;
-use crate::host::{ProcessHost, RunFailure, print};
-use crate::input::rules_and_policy;
+use crate::{
+    args::RulesCoverageArgs,
+    commands::rules::list::pretty,
+    exit,
+    host::{ProcessHost, RunFailure, print},
+    input::rules_and_policy,
+};
 
 pub(super) fn run(args: &RulesCoverageArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
     let loaded = rules_and_policy::rules(&args.files, host)?;
@@ -59,8 +61,10 @@ fn is_number(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::commands::tests::{ran, rule};
-    use crate::exit;
+    use crate::{
+        commands::tests::{ran, rule},
+        exit,
+    };
 
     #[test]
     fn every_technique_of_the_pack_has_its_rules() {

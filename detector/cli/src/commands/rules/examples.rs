@@ -3,22 +3,27 @@
 use std::fmt::Write as _;
 
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
-use secretrail_engine::authoring::examples::{self, ExampleFault};
-use secretrail_engine::authoring::explain::{EventTrace, Explanation, explain, is_named};
-use secretrail_engine::policy::AccessPolicy;
-use secretrail_engine::rule::RuleSet;
-use secretrail_engine::rule::example::RuleExample;
-use secretrail_engine::rule_meta::RuleMeta;
-use secretrail_engine::sanitize;
+use secretrail_engine::{
+    authoring::{
+        examples::{self, ExampleFault},
+        explain::{EventTrace, Explanation, explain, is_named},
+    },
+    policy::AccessPolicy,
+    rule::{RuleSet, example::RuleExample},
+    rule_meta::RuleMeta,
+    sanitize,
+};
 use secretrail_pack::RulePack;
 
 use super::list::metas;
-use crate::args::RulesTestArgs;
-use crate::exit;
-use crate::host::{ProcessHost, RunFailure, print};
-use crate::input::rules_and_policy;
-use crate::output::target;
-use crate::text::plural;
+use crate::{
+    args::RulesTestArgs,
+    exit,
+    host::{ProcessHost, RunFailure, print},
+    input::rules_and_policy,
+    output::target,
+    text::plural,
+};
 
 pub(super) fn run(args: &RulesTestArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
     let loaded = rules_and_policy::rules(&args.files, host)?;

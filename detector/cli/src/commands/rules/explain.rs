@@ -1,20 +1,23 @@
 //! `rules explain`: why a rule fires or not for the records in a file, selection by selection.
 
-use std::fmt::Write as _;
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::Path;
-
-use secretrail_engine::authoring::explain::{
-    EventTrace, ExplainError, ExplainLine, Explanation, explain,
+use std::{
+    fmt::Write as _,
+    fs::File,
+    io::{self, Read},
+    path::Path,
 };
-use secretrail_engine::sanitize;
 
-use crate::args::RulesExplainArgs;
-use crate::args::path::is_stdin;
-use crate::exit;
-use crate::host::{ProcessHost, RunFailure, print};
-use crate::input::rules_and_policy;
+use secretrail_engine::{
+    authoring::explain::{EventTrace, ExplainError, ExplainLine, Explanation, explain},
+    sanitize,
+};
+
+use crate::{
+    args::{RulesExplainArgs, path::is_stdin},
+    exit,
+    host::{ProcessHost, RunFailure, print},
+    input::rules_and_policy,
+};
 
 pub(super) fn run(args: &RulesExplainArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
     let loaded = rules_and_policy::rules(&args.files, host)?;

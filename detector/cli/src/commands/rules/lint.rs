@@ -2,15 +2,19 @@
 
 use std::fmt::Write as _;
 
-use secretrail_engine::authoring::lint::{LintFinding, LintSeverity, lint};
-use secretrail_engine::sanitize;
+use secretrail_engine::{
+    authoring::lint::{LintFinding, LintSeverity, lint},
+    sanitize,
+};
 use secretrail_pack::complete;
 
-use crate::args::RulesLintArgs;
-use crate::exit;
-use crate::host::{ProcessHost, RunFailure, print, say};
-use crate::input::rules_and_policy;
-use crate::text::plural;
+use crate::{
+    args::RulesLintArgs,
+    exit,
+    host::{ProcessHost, RunFailure, print, say},
+    input::rules_and_policy,
+    text::plural,
+};
 
 pub(super) fn run(args: &RulesLintArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
     let LintReport { files, findings } = linted(args, host)?;

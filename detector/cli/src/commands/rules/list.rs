@@ -1,17 +1,21 @@
 //! `rules list` and `rules fields`: lists for people and for programs.
 
-use secretrail_engine::rule::fields::{DERIVED, DerivedField};
-use secretrail_engine::rule_meta::RuleMeta;
-use secretrail_engine::sanitize;
+use secretrail_engine::{
+    rule::fields::{DERIVED, DerivedField},
+    rule_meta::RuleMeta,
+    sanitize,
+};
 use secretrail_pack::RulePack;
 use serde_json::{Value, json};
 
-use crate::args::{ListFormat, RulesFieldsArgs, RulesListArgs};
-use crate::exit;
-use crate::host::{ProcessHost, RunFailure, print};
-use crate::input::rules_and_policy;
-use crate::output::table;
-use crate::text::plural;
+use crate::{
+    args::{ListFormat, RulesFieldsArgs, RulesListArgs},
+    exit,
+    host::{ProcessHost, RunFailure, print},
+    input::rules_and_policy,
+    output::table,
+    text::plural,
+};
 
 /// The note about raw fields, below the table of derived fields.
 const RAW_FIELDS: &str = "\nRules may also use every field of the CloudTrail record under its own \
@@ -140,9 +144,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::args::RuleFilesArgs;
-    use crate::commands::tests::ran;
-    use crate::host::for_tests::in_memory;
+    use crate::{args::RuleFilesArgs, commands::tests::ran, host::for_tests::in_memory};
 
     fn values(args: &[&str]) -> Vec<Value> {
         serde_json::from_str(&ran(args).out).unwrap()

@@ -4,15 +4,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ahash::{HashMap, HashSet};
-use secretrail_engine::object;
-use secretrail_engine::selection::Selection;
-use secretrail_engine::time::EventTime;
+use secretrail_engine::{object, selection::Selection, time::EventTime};
 
-use crate::commands::verify::digest::{DigestFile, DigestLogFile, PublicKeys};
-use crate::commands::verify::files::{
-    ChainFiles, ChainFinding, DigestRead, FileVerdict, LogCopy, chain_of, place, tree_key,
+use crate::{
+    commands::verify::{
+        digest::{DigestFile, DigestLogFile, PublicKeys},
+        files::{
+            ChainFiles, ChainFinding, DigestRead, FileVerdict, LogCopy, chain_of, place, tree_key,
+        },
+    },
+    input::walk,
 };
-use crate::input::walk;
 
 /// Judges all files in the selection; findings are sorted by verdict and key.
 #[must_use]
@@ -432,8 +434,10 @@ fn why_unlisted(key: &str, end: Option<EventTime>, has_hole: bool) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::files;
-    use super::super::tests::{digest_key, keys, log_key, made};
+    use super::super::{
+        files,
+        tests::{digest_key, keys, log_key, made},
+    };
     use super::*;
 
     const HASH: &str = "aa";

@@ -4,12 +4,13 @@
 //! validation".
 
 use ahash::HashMap;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use rsa::PublicKey;
-use rsa::pkcs1::{self, DecodeRsaPublicKey};
-use rsa::pkcs1v15::{Signature, VerifyingKey};
-use rsa::signature::Verifier;
+use base64::{Engine, engine::general_purpose::STANDARD};
+use rsa::{
+    PublicKey,
+    pkcs1::{self, DecodeRsaPublicKey},
+    pkcs1v15::{Signature, VerifyingKey},
+    signature::Verifier,
+};
 use secretrail_engine::time::EventTime;
 use serde::Deserialize;
 use sha2::Sha256;

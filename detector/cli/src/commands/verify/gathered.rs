@@ -4,18 +4,26 @@ use std::io::{self, Read};
 
 use flate2::bufread::GzDecoder;
 use indicatif::ProgressBar;
-use secretrail_engine::inflate::Compression;
-use secretrail_engine::limits::{MAX_INFLATED_BYTES, STREAM_CHUNK_BYTES};
-use secretrail_engine::object::{self, ObjectKind};
-use secretrail_engine::parallel;
+use secretrail_engine::{
+    inflate::Compression,
+    limits::{MAX_INFLATED_BYTES, STREAM_CHUNK_BYTES},
+    object::{self, ObjectKind},
+    parallel,
+};
 use sha2::{Digest, Sha256};
 
-use crate::commands::verify::digest::DigestFile;
-use crate::commands::verify::files::{ChainFiles, DigestRead, LogCopy, tree_key};
-use crate::input::object::{InputObject, InputProblem, ObjectPlace};
-use crate::input::store::{FetchedBytes, ObjectStore};
-use crate::input::walk;
-use crate::text::hex;
+use crate::{
+    commands::verify::{
+        digest::DigestFile,
+        files::{ChainFiles, DigestRead, LogCopy, tree_key},
+    },
+    input::{
+        object::{InputObject, InputProblem, ObjectPlace},
+        store::{FetchedBytes, ObjectStore},
+        walk,
+    },
+    text::hex,
+};
 
 /// Reads all objects, and returns what cannot be read as problems. These objects are also in
 /// `unread`: they exist, so they are not missing.

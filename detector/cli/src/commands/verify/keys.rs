@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use secretrail_engine::time::EventTime;
 
-use crate::commands::verify::digest::{PublicKeyError, PublicKeys};
-use crate::commands::verify::files::{self, ChainFiles};
-use crate::input::aws::Connection;
-use crate::input::object::InputProblem;
-use crate::input::store::StoreError;
+use crate::{
+    commands::verify::{
+        digest::{PublicKeyError, PublicKeys},
+        files::{self, ChainFiles},
+    },
+    input::{aws::Connection, object::InputProblem, store::StoreError},
+};
 
 #[cfg(feature = "s3")]
 pub use self::with_sdk::list_public_keys;
@@ -104,10 +106,9 @@ fn add_listed(
 #[cfg(feature = "s3")]
 mod with_sdk {
     use aws_config::Region;
-    use aws_sdk_cloudtrail::Client;
-    use aws_sdk_cloudtrail::config::Builder;
-    use aws_sdk_cloudtrail::primitives::DateTime;
-    use aws_sdk_cloudtrail::types::PublicKey as Listed;
+    use aws_sdk_cloudtrail::{
+        Client, config::Builder, primitives::DateTime, types::PublicKey as Listed,
+    };
 
     use super::{Connection, EventTime, StoreError, TrailPublicKey};
     use crate::input::aws::failed_call;

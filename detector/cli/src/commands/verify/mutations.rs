@@ -1,19 +1,19 @@
 //! A signed chain of digests and their logs, damaged in ten thousand ways: what was changed is
 //! never intact, and what was not is never altered.
 
-use std::collections::BTreeMap;
-use std::io::Read;
+use std::{collections::BTreeMap, io::Read};
 
 use flate2::bufread::GzDecoder;
 use secretrail_engine::selection::Selection;
 use sha2::{Digest, Sha256};
 
-use super::chain::judge;
-use super::files::{ChainFiles, DigestRead, FileVerdict};
-use super::gathered::gather;
-use super::tests::{digest_key, gzip, json, keys, log_key, made, signature};
-use crate::input::store::FetchedBytes;
-use crate::text::hex;
+use super::{
+    chain::judge,
+    files::{ChainFiles, DigestRead, FileVerdict},
+    gathered::gather,
+    tests::{digest_key, gzip, json, keys, log_key, made, signature},
+};
+use crate::{input::store::FetchedBytes, text::hex};
 
 const MUTATIONS: u64 = 10_000;
 

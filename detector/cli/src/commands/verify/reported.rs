@@ -1,16 +1,18 @@
 //! The output of `verify`: a line for each finding, and the summary on standard error.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use ahash::HashSet;
 use serde_json::{Value, json};
 
-use crate::commands::verify::digest::PublicKeys;
-use crate::commands::verify::files::{self, ChainFiles, ChainFinding, FileVerdict};
-use crate::output::listing::RowListing;
-use crate::output::table;
-use crate::text::{number, plural};
+use crate::{
+    commands::verify::{
+        digest::PublicKeys,
+        files::{self, ChainFiles, ChainFinding, FileVerdict},
+    },
+    output::{listing::RowListing, table},
+    text::{number, plural},
+};
 
 /// Name and version of the JSON schema.
 const SCHEMA: &str = "secretrail.verification/1";

@@ -1,24 +1,29 @@
 //! Digests for tests, signed with a test key.
 
-use std::convert::Infallible;
-use std::io::Write;
-use std::sync::LazyLock;
+use std::{convert::Infallible, io::Write, sync::LazyLock};
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
-use rsa::PrivateKey;
-use rsa::pkcs1::EncodeRsaPublicKey;
-use rsa::pkcs1v15::SigningKey;
-use rsa::rand_core::{TryCryptoRng, TryRng};
-use rsa::signature::{SignatureEncoding, Signer};
+use flate2::{Compression, write::GzEncoder};
+use rsa::{
+    PrivateKey,
+    pkcs1::EncodeRsaPublicKey,
+    pkcs1v15::SigningKey,
+    rand_core::{TryCryptoRng, TryRng},
+    signature::{SignatureEncoding, Signer},
+};
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-use crate::commands::tests::ran;
-use crate::commands::verify::digest::{DigestFile, DigestLogFile, PublicKeys};
-use crate::commands::verify::files::DigestRead;
-use crate::exit;
-use crate::text::hex;
+use crate::{
+    commands::{
+        tests::ran,
+        verify::{
+            digest::{DigestFile, DigestLogFile, PublicKeys},
+            files::DigestRead,
+        },
+    },
+    exit,
+    text::hex,
+};
 
 /// Fingerprint of the test key.
 pub(super) const FINGERPRINT: &str = "0123456789abcdef0123456789abcdef";

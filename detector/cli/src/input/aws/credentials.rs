@@ -1,20 +1,18 @@
 //! Credentials as analysts have them: in the environment, in profiles of every kind, from
 //! containers and instances.
 
-use aws_config::SdkConfig;
-use aws_config::default_provider::credentials::DefaultCredentialsChain;
-use aws_config::ecs::EcsCredentialsProvider;
-use aws_config::environment::EnvironmentVariableCredentialsProvider;
-use aws_config::imds::credentials::ImdsCredentialsProvider;
-use aws_config::meta::credentials::CredentialsProviderChain;
-use aws_config::profile::ProfileFileCredentialsProvider;
-use aws_config::provider_config::ProviderConfig;
-use aws_credential_types::provider::error::CredentialsError;
-use aws_credential_types::provider::future::ProvideCredentials as Provided;
-use aws_credential_types::provider::{self, ProvideCredentials, SharedCredentialsProvider};
+use aws_config::{
+    SdkConfig, default_provider::credentials::DefaultCredentialsChain, ecs::EcsCredentialsProvider,
+    environment::EnvironmentVariableCredentialsProvider,
+    imds::credentials::ImdsCredentialsProvider, meta::credentials::CredentialsProviderChain,
+    profile::ProfileFileCredentialsProvider, provider_config::ProviderConfig,
+};
+use aws_credential_types::provider::{
+    self, ProvideCredentials, SharedCredentialsProvider, error::CredentialsError,
+    future::ProvideCredentials as Provided,
+};
 
-use super::GLOBAL_REGION;
-use super::profiles::SelectedProfile;
+use super::{GLOBAL_REGION, profiles::SelectedProfile};
 
 /// The credentials of a run. The SDK requests them again before they expire; each error names the
 /// profile and the remedy.

@@ -1,8 +1,7 @@
 //! Failed calls to AWS for people: the cause, what AWS said, and the remedy, on one line.
 
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
-use secretrail_aws::cause::FailureCause;
-use secretrail_aws::retry::FailedCall;
+use secretrail_aws::{cause::FailureCause, retry::FailedCall};
 
 /// The error of a call, with its action as in `s3:ListBucket`.
 pub(crate) fn failed_call<E>(action: &str, error: &SdkError<E>) -> String

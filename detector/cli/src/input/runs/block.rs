@@ -8,8 +8,7 @@ mod write;
 
 use serde::{Deserialize, Serialize};
 
-pub(super) use self::read::decode;
-pub(super) use self::write::encode;
+pub(super) use self::{read::decode, write::encode};
 
 /// Number of a text among those of its block.
 type TextNumber = u32;
@@ -166,8 +165,7 @@ mod tests {
     use secretrail_engine::observation::Interner;
 
     use super::*;
-    use crate::input::runs::entry::TimedEntry;
-    use crate::input::runs::for_tests::scanned_examples;
+    use crate::input::runs::{entry::TimedEntry, for_tests::scanned_examples};
 
     #[test]
     fn what_is_read_is_what_was_written() {

@@ -1,20 +1,21 @@
 //! What is sorted: an observation, or a match of a rule about records, with its event time.
 
-use std::mem::size_of;
-use std::sync::Arc;
+use std::{mem::size_of, sync::Arc};
 
-use secretrail_engine::document::JsonNode;
-use secretrail_engine::evidence::Evidence;
-use secretrail_engine::fact::{Fact, WindowKey};
-use secretrail_engine::ids::{SecretRef, SharedStr};
-use secretrail_engine::observation::{
-    CallSource, EventHeader, KeptFields, KmsDecrypt, Observation, ReadRequest, SecretChange,
-    SecretRead,
+use secretrail_engine::{
+    document::JsonNode,
+    evidence::Evidence,
+    fact::{Fact, WindowKey},
+    ids::{SecretRef, SharedStr},
+    observation::{
+        CallSource, EventHeader, KeptFields, KmsDecrypt, Observation, ReadRequest, SecretChange,
+        SecretRead,
+    },
+    pending_event::PendingEvent,
+    principal::Principal,
+    scan::ScanResult,
+    time::EventTime,
 };
-use secretrail_engine::pending_event::PendingEvent;
-use secretrail_engine::principal::Principal;
-use secretrail_engine::scan::ScanResult;
-use secretrail_engine::time::EventTime;
 
 /// An entry of a sorted run.
 #[derive(Debug, Clone, PartialEq)]

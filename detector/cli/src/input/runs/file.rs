@@ -1,16 +1,20 @@
 //! One sorted run on disk, in a temporary file.
 
-use std::fs::File;
-use std::io::{self, Read, Seek, Write};
-use std::mem::size_of;
-use std::path::Path;
-use std::vec;
+use std::{
+    fs::File,
+    io::{self, Read, Seek, Write},
+    mem::size_of,
+    path::Path,
+    vec,
+};
 
 use secretrail_engine::observation::Interner;
 use zstd::bulk::{Compressor, Decompressor};
 
-use super::block::{self, BlockError};
-use super::entry::TimedEntry;
+use super::{
+    block::{self, BlockError},
+    entry::TimedEntry,
+};
 use crate::temp_file;
 
 /// Entries of a block: what a merge holds of each run.

@@ -1,13 +1,13 @@
 //! Event ids that different events claim, counted over the whole history: in memory up to a budget,
 //! and beyond it in temporary files, one for each part of the ids.
 
-use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
-use std::path::Path;
+use std::{
+    fs::File,
+    io::{self, BufReader, BufWriter, Read, Seek, Write},
+    path::Path,
+};
 
-use secretrail_engine::copies::conflicting;
-use secretrail_engine::digest::short_digest;
-use secretrail_engine::observation::EventHeader;
+use secretrail_engine::{copies::conflicting, digest::short_digest, observation::EventHeader};
 
 use crate::temp_file;
 

@@ -1,14 +1,13 @@
 //! Merges sorted runs by event time, into slices.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
-use std::vec;
+use std::{cmp::Reverse, collections::BinaryHeap, vec};
 
-use secretrail_engine::scan::ScanResult;
-use secretrail_engine::time::EventTime;
+use secretrail_engine::{scan::ScanResult, time::EventTime};
 
-use super::entry::TimedEntry;
-use super::file::{BlockDecoder, RunFileError, RunReader, RunWriter};
+use super::{
+    entry::TimedEntry,
+    file::{BlockDecoder, RunFileError, RunReader, RunWriter},
+};
 
 /// Accesses evaluated at a time, about.
 const SLICE: usize = 16_384;

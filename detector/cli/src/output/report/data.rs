@@ -3,20 +3,22 @@
 use std::sync::Arc;
 
 use ahash::{HashMap, HashMapExt};
-use secretrail_engine::access::{Access, DecryptStatus};
-use secretrail_engine::alert::Alert;
-use secretrail_engine::ids::SharedStr;
-use secretrail_engine::observation::{CallOutcome, EventHeader};
-use secretrail_engine::rule_meta::RuleMeta;
-use secretrail_engine::sanitize;
-use secretrail_engine::seen::{LookbackPeriods, Novelty, NoveltyJudge, Sighting, since_key};
+use secretrail_engine::{
+    access::{Access, DecryptStatus},
+    alert::Alert,
+    ids::SharedStr,
+    observation::{CallOutcome, EventHeader},
+    rule_meta::RuleMeta,
+    sanitize,
+    seen::{LookbackPeriods, Novelty, NoveltyJudge, Sighting, since_key},
+};
 use serde::Serialize;
 
 use super::ReportAbout;
-use crate::input::object::InputProblem;
-use crate::input::session::SessionResult;
-use crate::output::ending::RunReading;
-use crate::output::{gaps, run_summary};
+use crate::{
+    input::{object::InputProblem, session::SessionResult},
+    output::{ending::RunReading, gaps, run_summary},
+};
 
 /// Longest text in characters; longer ones are truncated. CloudTrail itself truncates at 1 KB.
 const MAX_CHARS: usize = 1024;

@@ -1,14 +1,15 @@
 //! Rows of a table: its columns are as wide as their widest cell, which is known only at the end.
 //! Until then the rows are in memory, and many of them in a temporary file.
 
-use std::borrow::Cow;
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Cursor, Seek, Write};
-use std::path::{Path, PathBuf};
+use std::{
+    borrow::Cow,
+    fs::File,
+    io::{self, BufRead, BufReader, Cursor, Seek, Write},
+    path::{Path, PathBuf},
+};
 
 use super::{line, shown, widen};
-use crate::host::RunFailure;
-use crate::temp_file;
+use crate::{host::RunFailure, temp_file};
 
 /// Bytes of rows in memory before they go to a file.
 const HELD: usize = 16 * 1024 * 1024;

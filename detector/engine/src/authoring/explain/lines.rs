@@ -1,12 +1,17 @@
 //! The lines of an explanation: what a condition, its selections and their items asked for, and
 //! what was there.
 
-use rsigma_eval::explain::{ConditionTrace, DetectionTrace, ItemTrace, MatchReason, explain_rule};
-use rsigma_eval::{Event, result::MatcherKind};
+use rsigma_eval::{
+    Event,
+    explain::{ConditionTrace, DetectionTrace, ItemTrace, MatchReason, explain_rule},
+    result::MatcherKind,
+};
 
 use super::{EventTrace, ExplainLine};
-use crate::rule::DetectionRule;
-use crate::rule::values::{ListTrace, ListedEvent, ValueLists};
+use crate::rule::{
+    DetectionRule,
+    values::{ListTrace, ListedEvent, ValueLists},
+};
 
 /// How the line of a selection begins; its name follows.
 pub(super) const SELECTION: &str = "selection ";

@@ -4,24 +4,27 @@ use std::sync::Arc;
 
 use rsigma_eval::Event;
 
-use super::lines::trace;
-use super::{EventTrace, ExplainError};
-use crate::access::Access;
-use crate::authoring::offline;
-use crate::document::LazyDocument;
-use crate::evidence::Evidence;
-use crate::extract::{self, RawFields};
-use crate::fact::{Fact, WindowKey};
-use crate::network::NetworkLists;
-use crate::object::origin;
-use crate::observation::{Interner, Observation, SecretChange};
-use crate::pipeline;
-use crate::policy::AccessPolicy;
-use crate::rule::event::{DerivedEvent, RecordEvent};
-use crate::rule::values::ValueLists;
-use crate::rule::{DetectionRule, RuleSet, RuleTarget, WindowRule};
-use crate::scan::{self, ScanResult};
-use crate::seen::{LookbackPeriods, NoveltyJudge, SeenVerdicts};
+use super::{EventTrace, ExplainError, lines::trace};
+use crate::{
+    access::Access,
+    authoring::offline,
+    document::LazyDocument,
+    evidence::Evidence,
+    extract::{self, RawFields},
+    fact::{Fact, WindowKey},
+    network::NetworkLists,
+    object::origin,
+    observation::{Interner, Observation, SecretChange},
+    pipeline,
+    policy::AccessPolicy,
+    rule::{
+        DetectionRule, RuleSet, RuleTarget, WindowRule,
+        event::{DerivedEvent, RecordEvent},
+        values::ValueLists,
+    },
+    scan::{self, ScanResult},
+    seen::{LookbackPeriods, NoveltyJudge, SeenVerdicts},
+};
 
 /// The events of a text, joined and judged.
 pub(super) struct JudgedEvents<'a> {

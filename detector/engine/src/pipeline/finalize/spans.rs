@@ -4,18 +4,18 @@
 //! it has decided. So each event gets the answer that a join of everything would give, however long
 //! its actor has been active, and only a part is in memory.
 
-use std::collections::BTreeMap;
-use std::ops::Range;
-use std::sync::Arc;
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 use super::correlation_group;
-use crate::copies::BestCopies;
-use crate::correlate::{self, CrossingPairs};
-use crate::limits::{
-    CORRELATION_GROUP_SECS, LONGEST_CHAIN_SECS, PAIRING_TOLERANCE_SECS, SETTLE_MARGIN_SECS,
+use crate::{
+    copies::BestCopies,
+    correlate::{self, CrossingPairs},
+    limits::{
+        CORRELATION_GROUP_SECS, LONGEST_CHAIN_SECS, PAIRING_TOLERANCE_SECS, SETTLE_MARGIN_SECS,
+    },
+    pending_event::{CorrelationKey, CorrelationRange, PendingEvent},
+    time::EventTime,
 };
-use crate::pending_event::{CorrelationKey, CorrelationRange, PendingEvent};
-use crate::time::EventTime;
 
 /// The times of one correlation group in which some due events may be part of a row.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,13 +1,14 @@
 //! The open events of a correlation group, and the pieces of it that can be joined without the
 //! rest.
 
-use std::ops::Range;
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
-use crate::correlate::CrossingPairs;
-use crate::limits::{CORRELATION_GROUP_SECS, PAIRING_TOLERANCE_SECS, SETTLE_MARGIN_SECS};
-use crate::pending_event::{CorrelationKey, PendingEvent};
-use crate::time::EventTime;
+use crate::{
+    correlate::CrossingPairs,
+    limits::{CORRELATION_GROUP_SECS, PAIRING_TOLERANCE_SECS, SETTLE_MARGIN_SECS},
+    pending_event::{CorrelationKey, PendingEvent},
+    time::EventTime,
+};
 
 /// The open events of a correlation group.
 pub(super) struct OpenGroup {
@@ -135,8 +136,10 @@ impl PieceSpan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::events_for_tests::get_secret;
-    use crate::observation::{Observation, SecretRead};
+    use crate::{
+        events_for_tests::get_secret,
+        observation::{Observation, SecretRead},
+    };
 
     const LATER: EventTime = EventTime(1_000_000);
 

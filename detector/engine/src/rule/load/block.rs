@@ -4,10 +4,14 @@ use std::collections::HashMap;
 
 use serde::Deserialize;
 
-use crate::rule::example::{ExampleFile, RuleExample};
-use crate::rule::fault::{LoadError, named_word};
-use crate::rule::source::RuleDocument;
-use crate::rule_meta::timespan_secs;
+use crate::{
+    rule::{
+        example::{ExampleFile, RuleExample},
+        fault::{LoadError, named_word},
+        source::RuleDocument,
+    },
+    rule_meta::timespan_secs,
+};
 
 /// A rule that is in the set.
 pub(super) struct AddedRule {

@@ -1,12 +1,13 @@
 //! A set of rules in the making.
 
-use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use rsigma_parser::{SigmaRule, Status};
 
-use crate::rule::RuleSet;
-use crate::rule::source::RuleDocument;
+use crate::rule::{RuleSet, source::RuleDocument};
 
 /// What has been built so far.
 #[derive(Default)]

@@ -2,8 +2,10 @@
 
 use rsigma_parser::SigmaRule;
 
-use crate::rule::load::build::is_called;
-use crate::rule::load::parsed::{ParsedCorrelation, ParsedRule};
+use crate::rule::load::{
+    build::is_called,
+    parsed::{ParsedCorrelation, ParsedRule},
+};
 
 /// Keeps one of several copies of a rule, and tells of the others. Other rules that share an id are
 /// left, and refused later.

@@ -5,12 +5,17 @@ use rsigma_parser::{
     WindowMode,
 };
 
-use crate::rule::fault::LoadError;
-use crate::rule::load::block::{AddedRule, ExtensionBlock};
-use crate::rule::load::build::RuleSetBuild;
-use crate::rule::load::meta::meta;
-use crate::rule::load::parsed::ParsedCorrelation;
-use crate::rule::{USUAL_SECRETS, WindowCondition, WindowMember, WindowRule, fields};
+use crate::rule::{
+    USUAL_SECRETS, WindowCondition, WindowMember, WindowRule,
+    fault::LoadError,
+    fields,
+    load::{
+        block::{AddedRule, ExtensionBlock},
+        build::RuleSetBuild,
+        meta::meta,
+        parsed::ParsedCorrelation,
+    },
+};
 
 /// Adds the window of a correlation to a set in the making; the rules that it names feed it from
 /// now on.
@@ -353,8 +358,7 @@ fn check_rate_multiplier(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rule::RuleSet;
-    use crate::rule::load::load;
+    use crate::rule::{RuleSet, load::load};
 
     fn text(body: &str) -> String {
         let rule = |name: &str| {

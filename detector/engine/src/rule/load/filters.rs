@@ -3,12 +3,16 @@
 use rsigma_eval::{Engine, EvalError};
 use rsigma_parser::{FilterRule, FilterRuleTarget, SigmaRule};
 
-use crate::rule::fault::LoadError;
-use crate::rule::load::build::is_called;
-use crate::rule::load::lists::without_long_lists;
-use crate::rule::load::meaning::as_specified;
-use crate::rule::load::parsed::{ParsedFilter, ParsedRule};
-use crate::rule::values::ValueLists;
+use crate::rule::{
+    fault::LoadError,
+    load::{
+        build::is_called,
+        lists::without_long_lists,
+        meaning::as_specified,
+        parsed::{ParsedFilter, ParsedRule},
+    },
+    values::ValueLists,
+};
 
 /// Applies filters to rules, and gives what is wrong with some of them.
 pub(super) fn apply(

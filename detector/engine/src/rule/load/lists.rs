@@ -1,7 +1,9 @@
 //! Takes long lists of values out of rules before the Sigma engine compiles them.
 
-use rsigma_eval::compiler::{CompiledDetection, compile_detection};
-use rsigma_eval::{CompiledMatcher, EvalError};
+use rsigma_eval::{
+    CompiledMatcher, EvalError,
+    compiler::{CompiledDetection, compile_detection},
+};
 use rsigma_parser::{
     Detection as Selection, DetectionItem, Detections, FieldSpec, Modifier, SigmaString, SigmaValue,
 };
@@ -166,9 +168,10 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::network::NetworkLists;
-    use crate::rule::load::load;
-    use crate::rule::values::ListedEvent;
+    use crate::{
+        network::NetworkLists,
+        rule::{load::load, values::ListedEvent},
+    };
 
     /// A rule with one selection.
     fn rule(selection: Selection) -> SigmaRule {
@@ -328,9 +331,10 @@ filter:
 
     #[test]
     fn rules_and_filters_have_their_lists_beside_them() {
-        use crate::access::sample;
-        use crate::rule::event::DerivedEvent;
-        use crate::rule::{EvalScope, RuleTarget};
+        use crate::{
+            access::sample,
+            rule::{EvalScope, RuleTarget, event::DerivedEvent},
+        };
 
         let access = sample();
         let event = DerivedEvent::access(&access, None, None, NetworkLists::none());

@@ -200,10 +200,10 @@ fn null_or(mut item: DetectionItem) -> Selection {
 
 #[cfg(test)]
 mod tests {
-    use crate::document::LazyDocument;
-    use crate::rule::event::RecordEvent;
-    use crate::rule::load::load;
-    use crate::rule::{EvalScope, RuleTarget};
+    use crate::{
+        document::LazyDocument,
+        rule::{EvalScope, RuleTarget, event::RecordEvent, load::load},
+    };
 
     fn matches(selection: &str, record: &str) -> bool {
         let text = format!(

@@ -3,12 +3,13 @@
 use rsigma_eval::{CompiledRule, EvalError, compile_rule};
 use rsigma_parser::{CorrelationRule, FilterRule, SigmaCollection, SigmaRule};
 
-use crate::rule::fault::LoadError;
-use crate::rule::load::lists::without_long_lists;
-use crate::rule::load::meaning::as_specified;
-use crate::rule::source::{self, ParsedDocument, RuleDocument};
-use crate::rule::values::ValueLists;
-use crate::rule::vars::{Placeholders, expand};
+use crate::rule::{
+    fault::LoadError,
+    load::{lists::without_long_lists, meaning::as_specified},
+    source::{self, ParsedDocument, RuleDocument},
+    values::ValueLists,
+    vars::{Placeholders, expand},
+};
 
 /// A rule about single events.
 pub(super) struct ParsedRule<'a> {

@@ -1,21 +1,26 @@
 //! Rules about single events, and the windows of those that hold back repeated alerts.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use rsigma_parser::SigmaRule;
 
-use crate::network::SourceClass;
-use crate::rule::fault::LoadError;
-use crate::rule::fields;
-use crate::rule::load::block::{AddedRule, ExtensionBlock};
-use crate::rule::load::build::RuleSetBuild;
-use crate::rule::load::meta::meta;
-use crate::rule::load::parsed::ParsedRule;
-use crate::rule::needs::{DetectionNeeds, needed_calls, needs_policy};
-use crate::rule::source::RuleDocument;
-use crate::rule::{DetectionRule, RuleSet, RuleTarget, WindowCondition, WindowMember, WindowRule};
-use crate::rule_meta::RuleMeta;
+use crate::{
+    network::SourceClass,
+    rule::{
+        DetectionRule, RuleSet, RuleTarget, WindowCondition, WindowMember, WindowRule,
+        fault::LoadError,
+        fields,
+        load::{
+            block::{AddedRule, ExtensionBlock},
+            build::RuleSetBuild,
+            meta::meta,
+            parsed::ParsedRule,
+        },
+        needs::{DetectionNeeds, needed_calls, needs_policy},
+        source::RuleDocument,
+    },
+    rule_meta::RuleMeta,
+};
 
 /// Group of a suppressed rule that names none.
 const DEFAULT_GROUP: [&str; 2] = ["principal.arn", "secret.name"];

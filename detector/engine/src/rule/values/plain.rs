@@ -2,8 +2,10 @@
 
 use ahash::HashSet;
 
-use crate::literals::{LiteralSet, begins_with_any};
-use crate::rule::values::TextTest;
+use crate::{
+    literals::{LiteralSet, begins_with_any},
+    rule::values::TextTest,
+};
 
 /// Values, as a text is compared with them.
 #[derive(Debug)]

@@ -10,9 +10,7 @@ use ahash::{HashMap, HashSet};
 use regex_syntax::hir::{ClassUnicode, ClassUnicodeRange};
 use rsigma_parser::value::{SpecialChar, StringPart};
 
-use crate::glob;
-use crate::literals::LiteralIndex;
-use crate::rule::values::TextTest;
+use crate::{glob, literals::LiteralIndex, rule::values::TextTest};
 
 /// The wildcards in an encoded pattern: bytes that no text contains.
 const MANY: u8 = 0xff;

@@ -1,26 +1,27 @@
 //! Converts the stored format to the types of the engine.
 
-use std::mem::take;
-use std::sync::Arc;
+use std::{mem::take, sync::Arc};
 
 use super::{
     ItemError, StoredAccessV1, StoredAlertV1, StoredFactV1, StoredGroup, StoredHeaderV1,
     StoredPackV1, StoredPendingEventV1, StoredPrincipalV1, StoredRequestV1, StoredRuleV1,
     StoredSecretV1, StoredSourceV1, StoredValueV1, StoredWindowMatchV1, VERSION, unsqueezed,
 };
-use crate::access::{Access, AccessDecrypt, AccessMethod, DecryptStatus};
-use crate::alert::{Alert, AlertId, WindowMatch};
-use crate::evidence::Evidence;
-use crate::fact::Fact;
-use crate::ids::{SecretRef, SecretStore, SharedStr};
-use crate::observation::{
-    CallOutcome, CallSource, EventHeader, KeptFields, KmsDecrypt, Observation, ReadRequest,
-    SecretChange, SecretRead, SourceKind,
+use crate::{
+    access::{Access, AccessDecrypt, AccessMethod, DecryptStatus},
+    alert::{Alert, AlertId, WindowMatch},
+    evidence::Evidence,
+    fact::Fact,
+    ids::{SecretRef, SecretStore, SharedStr},
+    observation::{
+        CallOutcome, CallSource, EventHeader, KeptFields, KmsDecrypt, Observation, ReadRequest,
+        SecretChange, SecretRead, SourceKind,
+    },
+    parse_enum::parse_enum,
+    principal::{Principal, PrincipalKind},
+    rule_meta::{RuleLevel, RuleMeta},
+    time::EventTime,
 };
-use crate::parse_enum::parse_enum;
-use crate::principal::{Principal, PrincipalKind};
-use crate::rule_meta::{RuleLevel, RuleMeta};
-use crate::time::EventTime;
 
 /// The tables of an item, with their types.
 pub(super) struct ItemReader {

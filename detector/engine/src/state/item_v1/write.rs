@@ -9,14 +9,16 @@ use super::{
     StoredPendingEventV1, StoredPrincipalV1, StoredRequestV1, StoredRuleV1, StoredSecretV1,
     StoredSourceV1, StoredValueV1, StoredWindowMatchV1,
 };
-use crate::access::Access;
-use crate::alert::{Alert, WindowMatch};
-use crate::evidence::Evidence;
-use crate::fact::Fact;
-use crate::ids::{SecretRef, SharedStr};
-use crate::observation::{CallSource, EventHeader, KeptFields, Observation, ReadRequest};
-use crate::principal::Principal;
-use crate::rule_meta::RuleMeta;
+use crate::{
+    access::Access,
+    alert::{Alert, WindowMatch},
+    evidence::Evidence,
+    fact::Fact,
+    ids::{SecretRef, SharedStr},
+    observation::{CallSource, EventHeader, KeptFields, Observation, ReadRequest},
+    principal::Principal,
+    rule_meta::RuleMeta,
+};
 
 /// Fills the tables of an item.
 #[derive(Default)]
@@ -283,9 +285,11 @@ fn window_match_v1(window_match: &WindowMatch) -> StoredWindowMatchV1 {
 mod tests {
     use super::super::{PackedItem, pack_facts, pack_pending, unsqueezed};
     use super::*;
-    use crate::access::{AccessDecrypt, AccessMethod, DecryptStatus};
-    use crate::pending_event::PendingEvent;
-    use crate::state::contract::{end, fact};
+    use crate::{
+        access::{AccessDecrypt, AccessMethod, DecryptStatus},
+        pending_event::PendingEvent,
+        state::contract::{end, fact},
+    };
 
     fn tables(packed: &[PackedItem]) -> StoredPackV1 {
         let [one] = packed else { panic!("one item") };

@@ -1,13 +1,13 @@
 //! Pending events by correlation group and by identity.
 
-use std::ops::RangeInclusive;
-use std::sync::Arc;
+use std::{ops::RangeInclusive, sync::Arc};
 
-use hashbrown::HashTable;
-use hashbrown::hash_table::Entry;
+use hashbrown::{HashTable, hash_table::Entry};
 
-use crate::pending_event::{CorrelationKey, PendingEvent, PendingEventId};
-use crate::time::EventTime;
+use crate::{
+    pending_event::{CorrelationKey, PendingEvent, PendingEventId},
+    time::EventTime,
+};
 
 /// A pending event in the store.
 pub(super) struct WaitingEvent {

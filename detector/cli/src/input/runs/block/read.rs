@@ -2,17 +2,19 @@
 
 use std::sync::Arc;
 
-use secretrail_engine::document::JsonNode;
-use secretrail_engine::evidence::Evidence;
-use secretrail_engine::fact::{Fact, WindowKey};
-use secretrail_engine::ids::{SecretRef, SecretStore, SharedStr};
-use secretrail_engine::observation::{
-    CallOutcome, CallSource, EventHeader, Interner, KeptFields, KmsDecrypt, Observation,
-    ReadRequest, SecretChange, SecretRead,
+use secretrail_engine::{
+    document::JsonNode,
+    evidence::Evidence,
+    fact::{Fact, WindowKey},
+    ids::{SecretRef, SecretStore, SharedStr},
+    observation::{
+        CallOutcome, CallSource, EventHeader, Interner, KeptFields, KmsDecrypt, Observation,
+        ReadRequest, SecretChange, SecretRead,
+    },
+    pending_event::PendingEvent,
+    principal::{Principal, PrincipalKind},
+    time::EventTime,
 };
-use secretrail_engine::pending_event::PendingEvent;
-use secretrail_engine::principal::{Principal, PrincipalKind};
-use secretrail_engine::time::EventTime;
 
 use super::{
     BlockError, StoredBlock, StoredEntry, StoredEvidence, StoredFact, StoredHeader,

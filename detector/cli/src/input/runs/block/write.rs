@@ -1,13 +1,13 @@
 //! Writes blocks.
 
 use ahash::HashMap;
-use secretrail_engine::evidence::Evidence;
-use secretrail_engine::fact::{Fact, WindowKey};
-use secretrail_engine::ids::{SecretRef, SecretStore, SharedStr};
-use secretrail_engine::observation::{
-    CallOutcome, CallSource, EventHeader, Observation, ReadRequest,
+use secretrail_engine::{
+    evidence::Evidence,
+    fact::{Fact, WindowKey},
+    ids::{SecretRef, SecretStore, SharedStr},
+    observation::{CallOutcome, CallSource, EventHeader, Observation, ReadRequest},
+    principal::{Principal, PrincipalKind},
 };
-use secretrail_engine::principal::{Principal, PrincipalKind};
 
 use super::{
     BlockError, StoredBlock, StoredEntry, StoredEvidence, StoredFact, StoredHeader,
