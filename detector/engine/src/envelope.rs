@@ -393,8 +393,10 @@ impl RecordSearch {
         if search.found.is_empty() {
             return false;
         }
-        let known: HashSet<_> = self.found[first..]
+        let known: HashSet<_> = self
+            .found
             .iter()
+            .skip(first)
             .map(|found| identity(&found.bytes))
             .collect();
         let mut found = search.found;

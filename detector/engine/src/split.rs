@@ -27,7 +27,7 @@ pub enum SplitPiece<'a> {
         /// Its bytes.
         bytes: &'a [u8],
         /// Offset of the first byte after the first object or array in it: the text there is not
-        /// nested. 0 when there is none, and for an object around a list that gave no unit.
+        /// nested. 0 when there is none. With an empty list of records it may be a later one, or 0.
         after_first: usize,
         /// Whether it is an element of a list named `Records`.
         in_records: bool,

@@ -36,7 +36,19 @@ fn ends_with_line(unit: &[u8], at: usize) -> bool {
 /// Offset of the first byte after the first object or array in a unit; 0 when there is none.
 #[must_use]
 pub fn after_first(unit: &[u8]) -> usize {
+    ends_of_values(unit).first().copied().unwrap_or(0)
+}
+
+/// Whether an offset is the first byte after an object or array at the top level of a unit.
+#[must_use]
+pub fn is_after_value(unit: &[u8], offset: usize) -> bool {
+    ends_of_values(unit).contains(&offset)
+}
+
+/// Offsets behind the objects and arrays at the top level of a unit.
+fn ends_of_values(unit: &[u8]) -> Vec<usize> {
     let (mut depth, mut in_string, mut is_escaped) = (0_usize, false, false);
+    let mut ends = Vec::new();
     for (at, byte) in unit.iter().enumerate() {
         let escaped = std::mem::take(&mut is_escaped);
         match byte {
@@ -47,13 +59,13 @@ pub fn after_first(unit: &[u8]) -> usize {
             b'}' | b']' if !in_string => {
                 depth = depth.saturating_sub(1);
                 if depth == 1 {
-                    return at + 1;
+                    ends.push(at + 1);
                 }
             }
             _ => {}
         }
     }
-    0
+    ends
 }
 
 /// Documents as log files and JSON lines have them, and their units.
