@@ -39,6 +39,26 @@ fn split<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, limit: usize) -> Vec<Fo
     found
 }
 
+/// Whether an object may be one around a list that was looked into.
+fn has_list(unit: &[u8]) -> bool {
+    let holds = |part: &[u8]| unit.windows(part.len()).any(|window| window == part);
+    holds(b"[]") || holds(b"null")
+}
+
+/// Where the bytes of a unit end in a text that has them in this order, with others between. The
+/// `null` for a list may be in none.
+fn end_of_parts(text: &[u8], unit: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    for byte in unit {
+        match text[at..].iter().position(|other| other == byte) {
+            Some(skipped) => at += skipped + 1,
+            None if b"null".contains(byte) => {}
+            None => return None,
+        }
+    }
+    Some(at)
+}
+
 fn check(bytes: &[u8], limit: usize) -> Vec<Found> {
     let whole = split([bytes], limit);
     let seed = seed_of(bytes);
@@ -65,9 +85,12 @@ fn check(bytes: &[u8], limit: usize) -> Vec<Found> {
         } else {
             assert_eq!(*after, after_first(unit), "{unit:?}");
         }
-        // Units are parts of the text, in its order, and none is in another.
-        let at = rest.windows(unit.len()).position(|part| part == unit);
-        rest = &rest[at.expect("a unit is a part of the text") + unit.len()..];
+        // Units are parts of the text, in its order, and none is in another. An object around a
+        // list is without what the list holds.
+        let end = rest.windows(unit.len()).position(|part| part == unit);
+        let end = end.map(|at| at + unit.len());
+        let end = end.or_else(|| end_of_parts(rest, unit).filter(|_| has_list(unit)));
+        rest = &rest[end.expect("a unit is a part of the text")..];
     }
     whole
 }
