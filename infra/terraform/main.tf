@@ -21,6 +21,7 @@ locals {
   has_rules  = var.rules_bucket != "" && var.rules_prefix != ""
   has_policy = var.rules_bucket != "" && var.policy_key != ""
   has_vars   = var.rules_bucket != "" && var.vars_key != ""
+  has_lists  = var.rules_bucket != "" && var.networks_prefix != ""
   partition  = data.aws_partition.here.partition
   place      = "${data.aws_region.here.name}:${data.aws_caller_identity.here.account_id}"
   function   = "${var.name}-detector"
@@ -244,12 +245,18 @@ resource "aws_iam_role_policy" "role" {
         Action   = "s3:GetObject"
         Resource = "arn:${local.partition}:s3:::${var.rules_bucket}/${var.vars_key}"
       }],
-      !(local.has_rules || local.has_policy || local.has_vars) ? [] : [{
+      !local.has_lists ? [] : [{
+        Sid      = "ReadNetworks"
+        Effect   = "Allow"
+        Action   = "s3:GetObject"
+        Resource = "arn:${local.partition}:s3:::${var.rules_bucket}/${var.networks_prefix}*"
+      }],
+      !(local.has_rules || local.has_policy || local.has_vars || local.has_lists) ? [] : [{
         Sid       = "ListRules"
         Effect    = "Allow"
         Action    = "s3:ListBucket"
         Resource  = "arn:${local.partition}:s3:::${var.rules_bucket}"
-        Condition = { StringLike = { "s3:prefix" = compact([local.has_rules ? "${var.rules_prefix}*" : "", local.has_policy ? var.policy_key : "", local.has_vars ? var.vars_key : ""]) } }
+        Condition = { StringLike = { "s3:prefix" = compact([local.has_rules ? "${var.rules_prefix}*" : "", local.has_policy ? var.policy_key : "", local.has_vars ? var.vars_key : "", local.has_lists ? "${var.networks_prefix}*" : ""]) } }
       }],
     )
   })
@@ -281,6 +288,7 @@ resource "aws_lambda_function" "detector" {
       SECRETRAIL_POLICY           = local.has_policy ? "s3://${var.rules_bucket}/${var.policy_key}" : ""
       SECRETRAIL_STRICT           = tostring(var.strict)
       SECRETRAIL_VARS             = local.has_vars ? "s3://${var.rules_bucket}/${var.vars_key}" : ""
+      SECRETRAIL_NETWORKS         = local.has_lists ? "s3://${var.rules_bucket}/${var.networks_prefix}" : ""
       SECRETRAIL_ALLOWED_LATENESS = var.allowed_lateness
       SECRETRAIL_LOOKBACK         = var.lookback
       SECRETRAIL_WARM_UP          = var.warm_up

@@ -103,6 +103,12 @@ variable "vars_key" {
   default     = ""
 }
 
+variable "networks_prefix" {
+  description = "Prefix of lists of networks in that bucket, with a trailing slash; the name of a file is the label of its list (anonymizer.txt). Empty for none."
+  type        = string
+  default     = ""
+}
+
 variable "key_arn" {
   description = "ARN of a customer managed KMS key for queue, table, topics and log; empty for AWS managed keys."
   type        = string

@@ -319,7 +319,8 @@ fn without(template: &str, sid: &str) -> String {
 #[test]
 fn every_statement_of_the_role_is_needed() {
     let rule = "title: Mine\nid: own-1\nlogsource: {product: aws, category: secret_access}\ndetection:\n  \
-        stranger:\n    expected.principal: 'no'\n    eventName|expand: '%readers%'\n  condition: stranger\n";
+        stranger:\n    expected.principal: 'no'\n    eventName|expand: '%readers%'\n    source.lists: partners\n  \
+        condition: stranger\n";
     let policy = "version: 1\ngrants:\n  - secrets: ['arn:aws:secretsmanager:*:111122223333:secret:prod/*']\n    \
         principals: ['arn:aws:iam::111122223333:role/app']\n";
     let parameters = [
@@ -327,23 +328,19 @@ fn every_statement_of_the_role_is_needed() {
         ("RulesPrefix", "rules/"),
         ("PolicyKey", "access-policy.yaml"),
         ("VarsKey", "vars.yaml"),
+        ("NetworksPrefix", "networks/"),
     ];
     let alerts = |template: &str, patience: u64| {
         let server = Server::strict_stack();
         s3(&server.url, "PUT", "/config", Vec::new());
-        s3(&server.url, "PUT", "/config/rules/own.yml", rule.into());
-        s3(
-            &server.url,
-            "PUT",
-            "/config/access-policy.yaml",
-            policy.into(),
-        );
-        s3(
-            &server.url,
-            "PUT",
-            "/config/vars.yaml",
-            "readers: [GetSecretValue, Decrypt]".into(),
-        );
+        for (key, text) in [
+            ("rules/own.yml", rule),
+            ("access-policy.yaml", policy),
+            ("networks/partners.txt", "198.51.100.0/24\n"),
+            ("vars.yaml", "readers: [GetSecretValue, Decrypt]"),
+        ] {
+            s3(&server.url, "PUT", &format!("/config/{key}"), text.into());
+        }
         let stack = Stack::deploy(server, template, &parameters);
         let heard = stack.listen();
         s3(

@@ -1,6 +1,8 @@
 //! The real function on stand-ins for AWS: the same alerts as the replay, in other orders and
 //! batches.
 
+mod rules;
+
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -483,66 +485,6 @@ fn access_denied_no_table_no_topic_and_no_time_hand_back_or_wait() {
     sweep(&function);
     assert_eq!(shop.deployment.published().len(), 1);
     assert_eq!(metric(&function.log(), "MinutesSinceLastObject"), 0.0);
-}
-
-#[test]
-fn rules_in_s3_are_read_again_when_they_change_and_refused_when_they_are_bad() {
-    let shop = Shop::open();
-    let rule = |title: &str, level: &str| {
-        format!(
-            "title: {title}\nid: own-1\nlevel: {level}\nlogsource: {{product: aws, category: secret_access}}\n\
-             detection:\n  direct:\n    access.method: direct_decrypt\n  condition: direct\n"
-        )
-    };
-    let place = format!("s3://{}/rules/", shop.deployment.bucket);
-    let settings = [("SECRETRAIL_RULES", place.as_str())];
-    let message = shop.put(KEY, &theft("e1"));
-
-    let empty = shop.start(&settings);
-    let Ended::Error(error) = empty.invoke(&batch(vec![message.clone()]), ENOUGH) else {
-        panic!("there are no rules")
-    };
-    assert!(
-        error.to_string().contains("holds no rules")
-            && error.to_string().contains("no stored rules"),
-        "{error}"
-    );
-
-    shop.deployment
-        .put("rules/own.yml", rule("Mine", "low").as_bytes());
-    let function = shop.start(&settings);
-    assert_eq!(
-        back(&answered(&function, &batch(vec![message.clone()]))),
-        Vec::<&str>::new()
-    );
-    let reported = shop.deployment.published();
-    assert_eq!(
-        reported.values().next().unwrap()[0]["rule"]["title"],
-        "Mine"
-    );
-
-    // Another process finds bad rules, and takes those that the table keeps.
-    shop.deployment
-        .put("rules/own.yml", rule("Mine", "loud").as_bytes());
-    let other = shop.start(&settings);
-    assert_eq!(
-        back(&answered(
-            &other,
-            &batch(vec![shop.put("second.json.gz", &theft("e2"))])
-        )),
-        Vec::<&str>::new()
-    );
-    let log = other.log();
-    assert!(
-        has(
-            &log,
-            "rules rejected, the last valid ones are loaded from the table",
-            "loud"
-        ),
-        "{log:?}"
-    );
-    assert_eq!(metric(&log, "RulesRejected"), 1.0);
-    assert_eq!(shop.deployment.published().len(), 1);
 }
 
 #[test]

@@ -19,7 +19,7 @@ pub(crate) fn begins_with_any<B: AsRef<[u8]>>(sorted: &[B], text: &[u8]) -> bool
 }
 
 /// Literals that a text is searched for at once.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct LiteralSet(Vec<AhoCorasick>);
 
 impl LiteralSet {
@@ -45,7 +45,7 @@ impl LiteralSet {
 }
 
 /// Patterns by one of their literals. A text is searched once for all of them.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct LiteralIndex {
     /// The literals, each once.
     literals: LiteralSet,

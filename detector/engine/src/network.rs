@@ -3,10 +3,11 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use ipnet::{IpNet, IpSubnets, Ipv4Net, Ipv4Subnets, Ipv6Net, Ipv6Subnets};
 use serde_json::Value;
 
 use crate::observation::{CallSource, SourceKind};
@@ -176,6 +177,13 @@ impl NetworkLists {
         self.0.contains_key(label)
     }
 
+    /// The lists by their labels, as short as they can be written: one network on each line.
+    /// [`Self::add`] reads them again as the same lists.
+    pub fn texts(&self) -> impl Iterator<Item = (&str, String)> {
+        let lists = self.0.iter();
+        lists.map(|(label, list)| (label.as_str(), list.to_string()))
+    }
+
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -286,7 +294,8 @@ impl NetworkList {
         let mut merged: Vec<(u128, u128)> = Vec::with_capacity(self.ranges.len());
         for (first, last) in self.ranges.drain(..) {
             match merged.last_mut() {
-                Some((_, end)) if first <= *end => *end = (*end).max(last),
+                // Networks side by side are one range too.
+                Some((_, end)) if first <= end.saturating_add(1) => *end = (*end).max(last),
                 _ => merged.push((first, last)),
             }
         }
@@ -298,6 +307,26 @@ impl NetworkList {
         let after = self.ranges.partition_point(|(first, _)| *first <= number);
         let range = after.checked_sub(1).and_then(|at| self.ranges.get(at));
         range.is_some_and(|(_, last)| number <= *last)
+    }
+}
+
+impl fmt::Display for NetworkList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (first, last) in &self.ranges {
+            for net in subnets(*first, *last) {
+                writeln!(f, "{net}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The fewest networks that make a range.
+fn subnets(first: u128, last: u128) -> IpSubnets {
+    let [first, last] = [first, last].map(Ipv6Addr::from_bits);
+    match (first.to_ipv4_mapped(), last.to_ipv4_mapped()) {
+        (Some(first), Some(last)) => Ipv4Subnets::new(first, last, 0).into(),
+        _ => Ipv6Subnets::new(first, last, 0).into(),
     }
 }
 
@@ -334,6 +363,22 @@ mod tests {
             user_agent: None,
             vpc_endpoint: endpoint.map(Into::into),
         }
+    }
+
+    #[test]
+    fn lists_are_written_as_few_networks_and_read_back() {
+        let mut lists = NetworkLists::default();
+        let text = "192.0.2.0/25\n192.0.2.128/25 # the other half\n198.51.100.7\n2001:db8::/32";
+        lists.add("own", text).unwrap();
+        lists.add("vpn", "203.0.113.0/24\n").unwrap();
+        let mut again = NetworkLists::default();
+        for (label, text) in lists.texts() {
+            again.add(label, &text).unwrap();
+        }
+        assert_eq!(again, lists);
+        let written: Vec<_> = lists.texts().collect();
+        let own = "192.0.2.0/24\n198.51.100.7/32\n2001:db8::/32\n";
+        assert_eq!(written[0], ("own", own.to_owned()));
     }
 
     #[test]

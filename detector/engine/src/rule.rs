@@ -38,7 +38,7 @@ use crate::{
 };
 
 /// A rule about single events.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct DetectionRule {
     /// What the rule says of itself.
     pub meta: Arc<RuleMeta>,
@@ -60,7 +60,7 @@ pub struct DetectionRule {
 }
 
 /// A rule about many events: a Sigma correlation, or the suppression of a rule about single events.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct WindowRule {
     /// What the rule says of itself.
     pub meta: Arc<RuleMeta>,
@@ -92,7 +92,7 @@ const USUAL: &str = "expected.baseline_per_hour";
 pub(crate) const USUAL_SECRETS: &str = "profile.distinct_secrets_day";
 
 /// What a window reads from the events of one of its rules.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct WindowMember {
     group: Vec<String>,
     value: Vec<String>,
@@ -129,7 +129,7 @@ impl WindowCondition {
 }
 
 /// Rules that have been read and checked.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct RuleSet {
     /// Rules about single events.
     pub detections: Vec<DetectionRule>,

@@ -19,8 +19,9 @@ use secretrail_engine::{
 pub use self::{
     fault::{ConfigError, LocationFault, SettingFault, TopicFault},
     settings::{
-        ALLOWED_LATENESS, CALL_TIMEOUT, LEASE, LOOKBACK, MAX_OBJECT_BYTES, MODE, PARALLEL,
-        PATH_STYLE, POLICY, RULES, SETTINGS, STRICT, SettingSpec, TABLE, TOPICS, VARS, WARM_UP,
+        ALLOWED_LATENESS, CALL_TIMEOUT, LEASE, LOOKBACK, MAX_OBJECT_BYTES, MODE, NETWORKS,
+        PARALLEL, PATH_STYLE, POLICY, RULES, SETTINGS, STRICT, SettingSpec, TABLE, TOPICS, VARS,
+        WARM_UP,
     },
 };
 
@@ -59,6 +60,16 @@ pub enum FileLocation {
     },
 }
 
+/// Location of lists of networks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkLocation {
+    /// The label of the only list there; `None` where each file is a list, whose label is the name
+    /// of the file up to its first dot.
+    pub label: Option<String>,
+    /// The file, or the folder or prefix.
+    pub place: FileLocation,
+}
+
 /// The settings of the function.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FunctionConfig {
@@ -76,6 +87,8 @@ pub struct FunctionConfig {
     pub strict: bool,
     /// Values of placeholders in rules (`|expand`).
     pub vars: FileLocation,
+    /// Lists of networks that rules name by label; empty for none.
+    pub networks: Vec<NetworkLocation>,
     /// Allowed lateness in seconds.
     pub allowed_lateness_secs: i64,
     /// Lookback and warm-up of `seen.*`.
@@ -118,6 +131,7 @@ impl FunctionConfig {
             rules: settings.place(RULES),
             policy: settings.place(POLICY),
             vars: settings.place(VARS),
+            networks: settings.networks(),
             destinations: settings.destinations(),
         };
         settings.checked().map(|()| config)
@@ -227,6 +241,22 @@ impl SettingReader {
         })
     }
 
+    fn networks(&mut self) -> Vec<NetworkLocation> {
+        let texts = self.value(NETWORKS).to_owned();
+        let mut networks = Vec::new();
+        for text in texts.split_whitespace() {
+            match NetworkLocation::read(text) {
+                Ok(location) => networks.push(location),
+                Err(why) => self.faults.push(SettingFault::Place {
+                    name: NETWORKS,
+                    value: text.to_owned(),
+                    why,
+                }),
+            }
+        }
+        networks
+    }
+
     fn destinations(&mut self) -> Vec<TopicDestination> {
         let topics = self.value(TOPICS).to_owned();
         let mut destinations = Vec::new();
@@ -248,6 +278,24 @@ impl SettingReader {
         } else {
             Err(ConfigError(self.faults))
         }
+    }
+}
+
+impl NetworkLocation {
+    /// Parses `[LABEL=]place`. A key in S3 may hold `=` too.
+    fn read(text: &str) -> Result<Self, LocationFault> {
+        let labelled = text
+            .split_once('=')
+            .filter(|(label, _)| !label.contains('/'));
+        let (label, place) = match labelled {
+            Some((label, place)) => (Some(label.to_owned()), place),
+            None => (None, text),
+        };
+        let place = match FileLocation::read(place)? {
+            FileLocation::None => return Err(LocationFault::Incomplete),
+            place => place,
+        };
+        Ok(Self { label, place })
     }
 }
 
@@ -427,6 +475,29 @@ mod tests {
             FileLocation::read("file:///rules"),
             Err(LocationFault::OtherScheme)
         );
+    }
+
+    #[test]
+    fn lists_of_networks_have_a_label_or_lie_in_a_folder() {
+        let set = "own=s3://b/nets/office=1.txt vpn=lists/vpn.txt s3://b/networks/x=y/";
+        let config = read(&[(TABLE, "t"), (TOPICS, TOPIC), (NETWORKS, set)]).unwrap();
+        let places: Vec<_> = config
+            .networks
+            .iter()
+            .map(|location| (location.label.as_deref(), location.place.clone()))
+            .collect();
+        let s3 = |key: &str| FileLocation::read(&format!("s3://b/{key}")).unwrap();
+        assert_eq!(
+            places,
+            [
+                (Some("own"), s3("nets/office=1.txt")),
+                (Some("vpn"), FileLocation::Path("lists/vpn.txt".to_owned())),
+                (None, s3("networks/x=y/")),
+            ]
+        );
+        for wrong in ["own=", "own=s3://b", "https://example.com/x"] {
+            assert!(NetworkLocation::read(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use secretrail_aws::{dynamodb::DynamoStore, s3::S3Source};
 use secretrail_engine::{
+    network::NetworkLists,
     policy::{AccessPolicy, PolicyError},
     rule::{RuleSet, vars},
     state::item_v1,
@@ -92,7 +93,11 @@ impl RuleSource {
         let (active, refused) = match self.look(known.clone()).await {
             Ok(RefreshResult::Same(active)) => (active, false),
             Ok(RefreshResult::New(active, source)) => {
-                let reported = json!({"rules": active.rules.len(), "version": active.version});
+                let reported = json!({
+                    "rules": active.rules.len(),
+                    "without_networks": active.rules.needing_networks().count(),
+                    "version": active.version,
+                });
                 log(LogSeverity::Info, "rules loaded", reported);
                 // Rules of the package need not be stored: all instances have them.
                 if self.places.may_change() {
@@ -190,9 +195,21 @@ fn rules_of(source: &FetchedRules) -> Result<RuleSet, RulesError> {
     let vars = source.vars.as_deref().map(vars::read).transpose();
     let vars = vars.map_err(|error| RulesError::Vars(error.to_string()))?;
     let files = complete(source.rules.clone());
-    RulePack::load(files, &vars.unwrap_or_default())
-        .map(|rules| rules.set)
-        .map_err(|error| RulesError::Rules(error.to_string()))
+    let pack = RulePack::load(files, &vars.unwrap_or_default())
+        .map_err(|error| RulesError::Rules(error.to_string()))?;
+    Ok(pack.with_networks(networks_of(source)?)?.set)
+}
+
+fn networks_of(source: &FetchedRules) -> Result<NetworkLists, RulesError> {
+    let mut lists = NetworkLists::default();
+    for (label, text) in &source.networks {
+        let added = lists.add(label, text);
+        added.map_err(|fault| RulesError::Networks {
+            place: label.clone(),
+            fault,
+        })?;
+    }
+    Ok(lists)
 }
 
 fn policy_of(source: &FetchedRules) -> Result<Option<AccessPolicy>, RulesError> {

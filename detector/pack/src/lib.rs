@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, fmt};
 
 use include_dir::{Dir, include_dir};
 use secretrail_engine::{
+    network::NetworkLists,
     rule::{
         RuleSet,
         example::RuleExample,
@@ -79,11 +80,40 @@ impl RulePack {
         })
     }
 
+    /// The same rules with these lists of networks. A built-in rule that names another list stays,
+    /// and cannot fire: a front end tells how many these are.
+    ///
+    /// # Errors
+    ///
+    /// [`MissingNetworks`]: a custom rule names another list. It would never fire, and nobody would
+    /// know.
+    pub fn with_networks(mut self, lists: NetworkLists) -> Result<Self, MissingNetworks> {
+        self.set = self.set.with_networks(lists);
+        let mut missing = self.set.without_networks();
+        if let Some((rule, label)) = missing.find(|(rule, _)| !is_built_in(rule)) {
+            return Err(MissingNetworks {
+                file: rule.file.clone(),
+                title: rule.title.clone(),
+                label: label.to_owned(),
+            });
+        }
+        drop(missing);
+        Ok(self)
+    }
+
     /// Whether a rule was requested, and is not only a dependency of another.
     #[must_use]
     pub fn holds(&self, meta: &RuleMeta) -> bool {
         !self.needed.contains(&meta.file)
     }
+}
+
+/// Whether a rule is one of the pack, wherever it was read from.
+fn is_built_in(rule: &RuleMeta) -> bool {
+    let id = BTreeSet::from([rule.id.clone()]);
+    // Parsing a file costs more than searching it.
+    let mut files = files().into_iter();
+    files.any(|(_, text)| text.contains(&rule.id) && defines(&text, &id))
 }
 
 /// Rule files with their dependencies from the pack: rules about single events that a correlation
@@ -119,6 +149,18 @@ fn only_single((name, text): (String, String)) -> (String, String) {
         format!("{name} (built in)"),
         single.collect::<Vec<_>>().join("\n---\n"),
     )
+}
+
+/// A rule that names a list of networks which no file defines.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{file}: \"{title}\": no list of networks has the label `{label}`")]
+pub struct MissingNetworks {
+    /// The file of the rule.
+    pub file: String,
+    /// The title of the rule.
+    pub title: String,
+    /// The label.
+    pub label: String,
 }
 
 /// All errors in rule files; as text, several lines.

@@ -52,24 +52,19 @@ pub fn rules(named: &RuleFilesArgs, host: &mut ProcessHost) -> Result<RulePack, 
     }
 }
 
-/// The rules with the lists of networks that were named. A rule that names another is refused: it
-/// would never match, and nobody would know.
-fn with_networks(mut pack: RulePack, named: &[NetworkFile]) -> Result<RulePack, RunFailure> {
+/// The rules with the lists of networks that were named.
+fn with_networks(pack: RulePack, named: &[NetworkFile]) -> Result<RulePack, RunFailure> {
     let mut lists = NetworkLists::default();
     for NetworkFile { label, path } in named {
         lists
             .add(label, &text(path)?)
             .map_err(|fault| unreadable(path, format!("--networks {label}: {fault}")))?;
     }
-    pack.set = pack.set.with_networks(lists);
-    if let Some((rule, label)) = pack.set.without_networks().next() {
-        return Err(RunFailure::Rules(format!(
-            "{}: \"{}\": no list of networks has the label `{label}`; name its file with \
-             --networks {label}=FILE",
-            rule.file, rule.title
-        )));
-    }
-    Ok(pack)
+    pack.with_networks(lists).map_err(|missing| {
+        let label = &missing.label;
+        let remedy = format!("name its file with --networks {label}=FILE");
+        RunFailure::Rules(format!("{missing}; {remedy}"))
+    })
 }
 
 /// Checks that the output is none of the files named here.

@@ -122,18 +122,23 @@ pub fn left_out(selected: &SelectionTally) -> Option<String> {
 pub struct RulesInUse {
     all: usize,
     needing_policy: usize,
+    needing_networks: usize,
 }
 
 impl RulesInUse {
     /// The rules of a run, with an access policy or without one.
     pub(crate) fn of(rules: &RuleSet, policy: Option<&AccessPolicy>) -> Self {
-        let needing_policy = match policy {
-            Some(_) => 0,
-            None => rules.needing_policy().count(),
+        let needing_policy: Vec<_> = match policy {
+            Some(_) => Vec::new(),
+            None => rules.needing_policy().collect(),
         };
+        // A rule that needs both is counted once.
+        let networks = rules.needing_networks();
+        let networks = networks.filter(|rule| !needing_policy.contains(rule));
         Self {
             all: rules.len(),
-            needing_policy,
+            needing_networks: networks.count(),
+            needing_policy: needing_policy.len(),
         }
     }
 }
@@ -141,10 +146,15 @@ impl RulesInUse {
 impl fmt::Display for RulesInUse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rules = plural(self.all as u64, "rule");
-        match self.all.saturating_sub(self.needing_policy) {
-            active if active == self.all => f.write_str(&rules),
-            active => write!(f, "{active} of {rules} active: no --policy"),
-        }
+        let idle = self.needing_policy.saturating_add(self.needing_networks);
+        let active = self.all.saturating_sub(idle);
+        let absent = match (self.needing_policy, self.needing_networks) {
+            (0, 0) => return f.write_str(&rules),
+            (_, 0) => "no --policy",
+            (0, _) => "no --networks",
+            (_, _) => "no --policy, no --networks",
+        };
+        write!(f, "{active} of {rules} active: {absent}")
     }
 }
 
@@ -322,6 +332,7 @@ mod tests {
         RulesInUse {
             all,
             needing_policy,
+            needing_networks: 0,
         }
     }
 
@@ -330,6 +341,12 @@ mod tests {
         assert_eq!(in_use(37, 0).to_string(), "37 rules");
         let idle = in_use(37, 7).to_string();
         assert_eq!(idle, "30 of 37 rules active: no --policy");
+        let both = RulesInUse {
+            needing_networks: 1,
+            ..in_use(37, 7)
+        };
+        let told = "29 of 37 rules active: no --policy, no --networks";
+        assert_eq!(both.to_string(), told);
     }
 
     fn lines(report: &ReadReport, rules: Option<RulesInUse>) -> Vec<String> {

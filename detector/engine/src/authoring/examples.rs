@@ -50,6 +50,7 @@ pub async fn run(rules: &RuleSet, example: &RuleExample) -> Result<(), ExampleFa
         .as_ref()
         .map(|text| text.parse::<AccessPolicy>());
     let policy = policy.transpose()?;
+    let rules = &*example.rules(rules);
     let scan_result = read(rules, example)?;
     let outcome = offline::finalize(rules, policy.as_ref(), scan_result).await?;
     let mut alerts = outcome.alerts.iter();

@@ -1,8 +1,15 @@
 //! The examples that rules carry: records on which a rule must fire, or must not.
 
+use std::{borrow::Cow, collections::BTreeMap};
+
 use serde::Deserialize;
 
-use crate::{rule_meta::timespan_secs, time::EventTime};
+use crate::{
+    network::{NetworkListFault, NetworkLists},
+    rule::RuleSet,
+    rule_meta::timespan_secs,
+    time::EventTime,
+};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -11,6 +18,9 @@ pub(super) struct ExampleFile {
     fires: bool,
     #[serde(default)]
     policy: Option<yaml_serde::Value>,
+    /// Lists of networks by their labels.
+    #[serde(default)]
+    networks: BTreeMap<String, Vec<String>>,
     /// How often the events happen; `{n}` in their text is the number, from 0.
     #[serde(default)]
     repeat: Option<u32>,
@@ -34,6 +44,8 @@ pub struct RuleExample {
     pub fires: bool,
     /// Access policy of the example, as YAML.
     pub policy: Option<String>,
+    /// Lists of networks of the example, as `--networks` names them.
+    pub networks: NetworkLists,
     /// Records as JSON, with only the fields that matter.
     pub events: Vec<String>,
 }
@@ -47,6 +59,8 @@ pub(super) enum ExampleError {
     Event(#[from] serde_json::Error),
     #[error("{0}")]
     Policy(#[from] yaml_serde::Error),
+    #[error("networks: {0}: {1}")]
+    Networks(String, NetworkListFault),
 }
 
 impl ExampleFile {
@@ -63,13 +77,30 @@ impl ExampleFile {
             }
         }
         let policy = self.policy.as_ref().map(yaml_serde::to_string);
+        let mut networks = NetworkLists::default();
+        for (label, list) in &self.networks {
+            let added = networks.add(label, &list.join("\n"));
+            added.map_err(|fault| ExampleError::Networks(label.clone(), fault))?;
+        }
         Ok(RuleExample {
             rule: rule.to_owned(),
             name: self.name.clone(),
             fires: self.fires,
             policy: policy.transpose()?,
+            networks,
             events,
         })
+    }
+}
+
+impl RuleExample {
+    /// The rules as the example asks for them: with its lists of networks, if it has any.
+    #[must_use]
+    pub fn rules<'r>(&self, rules: &'r RuleSet) -> Cow<'r, RuleSet> {
+        if self.networks.is_empty() {
+            return Cow::Borrowed(rules);
+        }
+        Cow::Owned(rules.clone().with_networks(self.networks.clone()))
     }
 }
 

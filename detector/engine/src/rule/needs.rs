@@ -8,7 +8,12 @@ use rsigma_parser::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{glob::GlobPattern, network::NetworkLists, rule::RuleSet, rule_meta::RuleMeta};
+use crate::{
+    glob::GlobPattern,
+    network::NetworkLists,
+    rule::{DetectionRule, RuleSet},
+    rule_meta::RuleMeta,
+};
 
 /// What a detection asks for.
 #[derive(Debug, Default)]
@@ -163,6 +168,27 @@ impl RuleSet {
                 .iter()
                 .filter(|label| !self.networks.has(label));
             missing.map(|label| (&*rule.meta, label.as_str()))
+        })
+    }
+
+    /// The rules that can raise alerts, but name a list of networks which no file defines.
+    pub fn needing_networks(&self) -> impl Iterator<Item = &Arc<RuleMeta>> {
+        let lacks = |rule: &&DetectionRule| {
+            let mut labels = rule.networks.iter();
+            labels.any(|label| !self.networks.has(label))
+        };
+        let single = self.detections.iter().filter(lacks);
+        single.filter_map(|rule| {
+            let feeds = rule.feeds.iter();
+            let mut windows = feeds.filter_map(|(window, _)| self.windows.get(*window));
+            let window = windows
+                .find(|window| window.alerts)
+                .map(|window| &window.meta);
+            if rule.alerts {
+                Some(&rule.meta)
+            } else {
+                window
+            }
         })
     }
 

@@ -47,7 +47,7 @@ impl TextTest {
 }
 
 /// A long list of values, of which a field must have one.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct ValueList {
     /// The field; `None` for any text of the event.
     field: Option<String>,
@@ -135,7 +135,7 @@ impl ValueList {
 }
 
 /// The long lists of a set of rules.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct ValueLists(Vec<ValueList>);
 
 /// What a list asked for, and what was there instead.

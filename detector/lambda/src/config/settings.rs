@@ -43,11 +43,14 @@ pub const STRICT: &str = "SECRETRAIL_STRICT";
 /// Location of the values of placeholders in rules.
 pub const VARS: &str = "SECRETRAIL_VARS";
 
+/// Locations of the lists of networks that rules name.
+pub const NETWORKS: &str = "SECRETRAIL_NETWORKS";
+
 /// Mode of the function: `alerts` or `extract`.
 pub const MODE: &str = "SECRETRAIL_MODE";
 
 /// Every setting.
-pub const SETTINGS: [SettingSpec; 15] = [
+pub const SETTINGS: [SettingSpec; 16] = [
     SettingSpec {
         name: MODE,
         default: Some("alerts"),
@@ -83,6 +86,13 @@ pub const SETTINGS: [SettingSpec; 15] = [
         name: VARS,
         default: Some(""),
         help: "s3://bucket/key or a file of the package with values for rules with |expand; \
+            empty for none",
+    },
+    SettingSpec {
+        name: NETWORKS,
+        default: Some(""),
+        help: "lists of networks that rules name by label: s3://bucket/prefix/ or a folder of the \
+            package, with a file for each label, or LABEL=s3://bucket/key, separated by spaces; \
             empty for none",
     },
     SettingSpec {

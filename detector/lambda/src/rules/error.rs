@@ -3,7 +3,13 @@
 use std::path::PathBuf;
 
 use secretrail_aws::s3::FetchError;
-use secretrail_engine::state::{StateError, item_v1::ItemError};
+use secretrail_engine::{
+    network::NetworkListFault,
+    state::{StateError, item_v1::ItemError},
+};
+use secretrail_pack::MissingNetworks;
+
+use crate::config::NETWORKS;
 
 /// Why rules, access policy or placeholder values could not be read or are invalid.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +51,20 @@ pub enum RulesError {
     /// The placeholder values are invalid.
     #[error("placeholders: {0}")]
     Vars(String),
+    /// A prefix in S3, or a folder of the package, holds no lists of networks.
+    #[error("{0} holds no lists of networks; the name of a file is its label: own.txt")]
+    NoNetworks(String),
+    /// A list of networks is invalid.
+    #[error("{place}: {fault}")]
+    Networks {
+        /// Its `s3://…` URL, or its path in the package.
+        place: String,
+        /// The error.
+        fault: NetworkListFault,
+    },
+    /// A custom rule names a list of networks that the settings do not.
+    #[error("{0}; add its file to {setting}", setting = NETWORKS)]
+    MissingNetworks(#[from] MissingNetworks),
     /// The table has no stored rules.
     #[error("the table has no stored rules")]
     NoneKept,

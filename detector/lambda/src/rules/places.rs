@@ -1,6 +1,8 @@
 //! Locations of rules, access policy and placeholder values, in the package or in S3, and their
 //! texts.
 
+mod networks;
+
 use std::path::{Path, PathBuf};
 
 use secretrail_aws::s3::{ListedObject, ObjectRef, S3Source};
@@ -8,7 +10,7 @@ use secretrail_pack::{FileTexts, is_rule};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    config::{FileLocation, FunctionConfig},
+    config::{FileLocation, FunctionConfig, NetworkLocation},
     rules::error::RulesError,
 };
 
@@ -21,6 +23,9 @@ pub(super) struct FetchedRules {
     pub(super) rules: FileTexts,
     pub(super) policy: Option<String>,
     pub(super) vars: Option<String>,
+    /// Lists of networks: labels, and one network on each line. Earlier versions stored none.
+    #[serde(default)]
+    pub(super) networks: Vec<(String, String)>,
 }
 
 /// All locations.
@@ -28,6 +33,7 @@ pub(super) struct RulePlaces {
     rules: FileLocation,
     policy: FileLocation,
     vars: FileLocation,
+    networks: Vec<NetworkLocation>,
     s3: S3Source,
 }
 
@@ -36,6 +42,8 @@ pub(super) struct PlaceListings {
     rules: Vec<ListedObject>,
     policy: Option<ListedObject>,
     vars: Option<ListedObject>,
+    /// Those of each location of lists of networks.
+    networks: Vec<Vec<ListedObject>>,
 }
 
 impl PlaceListings {
@@ -43,6 +51,7 @@ impl PlaceListings {
     /// cannot change.
     pub(super) fn version(&self) -> String {
         let all = self.rules.iter().chain(&self.policy).chain(&self.vars);
+        let all = all.chain(self.networks.iter().flatten());
         all.map(|object| format!("{}={}", object.key, object.etag))
             .collect::<Vec<_>>()
             .join(" ")
@@ -55,14 +64,17 @@ impl RulePlaces {
             rules: config.rules.clone(),
             policy: config.policy.clone(),
             vars: config.vars.clone(),
+            networks: config.networks.clone(),
             s3,
         }
     }
 
     /// Whether any location is in S3: files of the package cannot change.
     pub(super) fn may_change(&self) -> bool {
+        let networks = self.networks.iter().map(|location| &location.place);
         [&self.rules, &self.policy, &self.vars]
-            .iter()
+            .into_iter()
+            .chain(networks)
             .any(|place| matches!(place, FileLocation::S3 { .. }))
     }
 
@@ -72,6 +84,7 @@ impl RulePlaces {
             rules: self.rule_objects().await?,
             policy: self.object(&self.policy).await?,
             vars: self.object(&self.vars).await?,
+            networks: self.network_objects().await?,
         })
     }
 
@@ -81,6 +94,7 @@ impl RulePlaces {
             rules: self.rule_files(&listings.rules).await?,
             policy: self.text(&self.policy, listings.policy).await?,
             vars: self.text(&self.vars, listings.vars).await?,
+            networks: self.network_texts(&listings.networks).await?,
         })
     }
 
@@ -215,21 +229,25 @@ mod tests {
 
     #[test]
     fn a_version_changes_with_every_object() {
-        let of = |rules: &[(&str, &str)], policy: Option<&str>| {
+        let of = |rules: &[(&str, &str)], policy: Option<&str>, lists: Option<&str>| {
+            let lists = lists.into_iter();
             let listings = PlaceListings {
                 rules: rules.iter().map(|(key, etag)| listed(key, etag)).collect(),
                 policy: policy.map(|etag| listed("policy.yaml", etag)),
                 vars: None,
+                networks: lists.map(|etag| vec![listed("own.txt", etag)]).collect(),
             };
             listings.version()
         };
-        let one = of(&[("a.yml", "1")], None);
-        assert_eq!(one, of(&[("a.yml", "1")], None));
+        let one = of(&[("a.yml", "1")], None, None);
+        assert_eq!(one, of(&[("a.yml", "1")], None, None));
         for other in [
-            of(&[("a.yml", "2")], None),
-            of(&[("b.yml", "1")], None),
-            of(&[("a.yml", "1"), ("b.yml", "1")], None),
-            of(&[("a.yml", "1")], Some("1")),
+            of(&[("a.yml", "2")], None, None),
+            of(&[("b.yml", "1")], None, None),
+            of(&[("a.yml", "1"), ("b.yml", "1")], None, None),
+            of(&[("a.yml", "1")], Some("1"), None),
+            of(&[("a.yml", "1")], None, Some("1")),
+            of(&[("a.yml", "1")], None, Some("2")),
         ] {
             assert_ne!(one, other);
         }

@@ -90,6 +90,7 @@ fn try_example<'e>(
     meta: &RuleMeta,
     example: &'e RuleExample,
 ) -> ExampleResult<'e> {
+    let rules = &*example.rules(rules);
     // The pipeline decides; the explanation only says why.
     let result = pollster::block_on(examples::run(rules, example));
     // An invalid policy is an error of the example, which the run has reported.
@@ -211,7 +212,7 @@ fn case(one: &ExampleResult<'_>) -> TestCase {
 
 #[cfg(test)]
 mod tests {
-    use secretrail_engine::authoring::explain::GroupTrace;
+    use secretrail_engine::{authoring::explain::GroupTrace, network::NetworkLists};
 
     use super::*;
     use crate::commands::tests::{ran, rule};
@@ -260,6 +261,7 @@ mod tests {
             name: "twenty at once".to_owned(),
             fires,
             policy: None,
+            networks: NetworkLists::default(),
             events: Vec::new(),
         };
         let (fires, quiet) = (example(true), example(false));

@@ -29,7 +29,7 @@ pub(super) fn run(args: &RulesListArgs, host: &mut ProcessHost) -> Result<u8, Ru
     let text = match args.format {
         ListFormat::Table => {
             let rows: Vec<_> = metas.iter().map(|meta| rule_row(meta, &loaded)).collect();
-            table::columns(["LEVEL", "TITLE", "ID", "FILE"], &rows) + &policy_note(&loaded)
+            table::columns(["LEVEL", "TITLE", "ID", "FILE"], &rows) + &idle_notes(&loaded)
         }
         ListFormat::Json => pretty(&metas.iter().map(|meta| rule_value(meta, &loaded)).collect())?,
     };
@@ -54,23 +54,23 @@ fn feeds_another(meta: &RuleMeta, loaded: &RulePack) -> bool {
     !loaded.set.alerting().any(|known| known.id == meta.id)
 }
 
-/// Which rules never fire without an access policy.
-fn policy_note(loaded: &RulePack) -> String {
-    let mut needing: Vec<&str> = loaded
-        .set
-        .needing_policy()
-        .map(|meta| &*meta.title)
-        .collect();
+/// Which rules never fire without an access policy, and which lack a list of networks.
+fn idle_notes(loaded: &RulePack) -> String {
+    let set = &loaded.set;
+    let policy = set.needing_policy().map(|meta| &*meta.title).collect();
+    let networks = set.needing_networks().map(|meta| &*meta.title).collect();
+    idle_note(set.len(), policy, "--policy") + &idle_note(set.len(), networks, "--networks")
+}
+
+/// Which of the rules can fire only with an argument; nothing if all can without it.
+fn idle_note(all: usize, mut needing: Vec<&str>, argument: &str) -> String {
     needing.sort_unstable();
     if needing.is_empty() {
         return String::new();
     }
     let rules = plural(needing.len() as u64, "rule");
     let titles = needing.join("\n  ");
-    format!(
-        "\n{rules} of {} can fire only with --policy:\n  {titles}\n",
-        loaded.set.len()
-    )
+    format!("\n{rules} of {all} can fire only with {argument}:\n  {titles}\n")
 }
 
 fn rule_row(meta: &RuleMeta, loaded: &RulePack) -> [String; 4] {
@@ -94,6 +94,7 @@ fn rule_value(meta: &RuleMeta, loaded: &RulePack) -> Value {
         "level": meta.level.as_str(),
         "alerts": !feeds_another(meta, loaded),
         "needs_policy": loaded.set.needing_policy().any(|needing| needing.id == meta.id),
+        "needs_networks": loaded.set.needing_networks().any(|needing| needing.id == meta.id),
         "tags": meta.tags,
         "references": meta.references,
         "false_positives": meta.false_positives,

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Values, as a text is compared with them.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum PlainValues {
     Is(HashSet<Box<str>>),
     Contains(LiteralSet),
@@ -47,7 +47,7 @@ fn backwards(text: &str) -> Vec<u8> {
 }
 
 /// Beginnings of texts, sorted; none of them is the beginning of another.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Beginnings(Vec<Box<[u8]>>);
 
 impl FromIterator<Vec<u8>> for Beginnings {

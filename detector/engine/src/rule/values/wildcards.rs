@@ -20,7 +20,7 @@ const ONE: u8 = 0xfe;
 type EncodedPattern = Box<[u8]>;
 
 /// Patterns, found by their literals.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct WildcardIndex {
     test: TextTest,
     fold: CaseFold,
@@ -108,7 +108,7 @@ fn literals(pattern: &[u8]) -> Vec<&[u8]> {
 
 /// Gives one form to all characters that differ only in case, by simple case folding as in regular
 /// expressions. It has to know the characters of the patterns; for others, it does not matter.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 struct CaseFold {
     /// Leaves every text as it is.
     cased: bool,

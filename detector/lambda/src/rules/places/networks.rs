@@ -1,0 +1,113 @@
+//! Lists of networks, in the package or in S3.
+
+use std::path::Path;
+
+use secretrail_aws::s3::ListedObject;
+use secretrail_engine::network::NetworkLists;
+use secretrail_pack::FileTexts;
+
+use super::{RulePlaces, entries, file, url};
+use crate::{
+    config::{FileLocation, NetworkLocation},
+    rules::error::RulesError,
+};
+
+impl RulePlaces {
+    /// The objects of each location of lists of networks.
+    pub(super) async fn network_objects(&self) -> Result<Vec<Vec<ListedObject>>, RulesError> {
+        let mut all = Vec::with_capacity(self.networks.len());
+        for location in &self.networks {
+            all.push(match location.label {
+                Some(_) => self.object(&location.place).await?.into_iter().collect(),
+                None => self.lists_under(&location.place).await?,
+            });
+        }
+        Ok(all)
+    }
+
+    async fn lists_under(&self, place: &FileLocation) -> Result<Vec<ListedObject>, RulesError> {
+        let mut objects = self.listed(place).await?;
+        // The console makes an empty object for a folder.
+        objects.retain(|object| !object.key.ends_with('/'));
+        Ok(objects)
+    }
+
+    /// The labels of the lists, and their networks, one on each line. They are read once here, so
+    /// that what is stored in the table stays small: the document of AWS has two megabytes, its
+    /// networks a hundredth of that.
+    pub(super) async fn network_texts(
+        &self,
+        objects: &[Vec<ListedObject>],
+    ) -> Result<Vec<(String, String)>, RulesError> {
+        let mut lists = NetworkLists::default();
+        for (location, objects) in self.networks.iter().zip(objects) {
+            for (name, text) in self.network_files(location, objects).await? {
+                let label = location.label.as_deref().unwrap_or_else(|| label_of(&name));
+                let added = lists.add(label, &text);
+                added.map_err(|fault| RulesError::Networks { place: name, fault })?;
+            }
+        }
+        let texts = lists.texts();
+        Ok(texts
+            .map(|(label, text)| (label.to_owned(), text))
+            .collect())
+    }
+
+    /// The files at a location, with their names. A location without any is an error: its rules
+    /// would never fire, and nobody would know.
+    async fn network_files(
+        &self,
+        location: &NetworkLocation,
+        objects: &[ListedObject],
+    ) -> Result<FileTexts, RulesError> {
+        let (name, files) = match &location.place {
+            FileLocation::None => return Ok(FileTexts::new()),
+            FileLocation::Path(path) => (path.clone(), of_package(Path::new(path))?),
+            FileLocation::S3 { bucket, key } => {
+                (url(bucket, key), self.texts(bucket, objects).await?)
+            }
+        };
+        match location.label {
+            _ if !files.is_empty() => Ok(files),
+            Some(_) => Err(RulesError::Missing(name)),
+            None => Err(RulesError::NoNetworks(name)),
+        }
+    }
+}
+
+/// The name of a file up to its first dot.
+fn label_of(name: &str) -> &str {
+    let file = name.rsplit('/').next().unwrap_or(name);
+    file.split('.').next().unwrap_or(file)
+}
+
+/// The file at a path, or the files in a folder.
+fn of_package(path: &Path) -> Result<FileTexts, RulesError> {
+    if !path.is_dir() {
+        let text = file(path.to_owned())?;
+        return Ok(vec![(path.to_string_lossy().into_owned(), text)]);
+    }
+    let mut files = FileTexts::new();
+    for path in entries(path)? {
+        if path.is_file() {
+            files.push((path.to_string_lossy().into_owned(), file(path)?));
+        }
+    }
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_file_is_its_label() {
+        for (name, label) in [
+            ("s3://bucket/networks/own.txt", "own"),
+            ("lists/aws.ip-ranges.json", "aws"),
+            ("anonymizer", "anonymizer"),
+        ] {
+            assert_eq!(label_of(name), label);
+        }
+    }
+}
