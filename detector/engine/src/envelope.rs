@@ -3,11 +3,18 @@
 //! A unit is a record if its own top level says what happened, where and when. Anything else is
 //! unwrapped, at most [`MAX_ENVELOPES`] deep, or counted; it is never ignored.
 
+pub(crate) mod copies;
+mod parts;
+
 use std::borrow::Cow;
 
 use ahash::HashSet;
-use memchr::memmem;
 
+pub(crate) use self::parts::LISTS;
+use self::{
+    copies::{KnownRecords, event_ids, is_copy, is_explained, names_a_service, services_named},
+    parts::{InnerValue, inner_values},
+};
 use crate::{
     record_shape::RecordShape,
     row::{self, RowRecord},
@@ -51,25 +58,33 @@ pub(crate) struct Unwrapped {
     pub(crate) records: Vec<FoundRecord>,
     /// Values beside them that name a service and gave no record.
     pub(crate) lost: Vec<Vec<u8>>,
+    /// Number of rows of a table with fewer cells than it has columns.
+    pub(crate) cut_rows: u64,
 }
 
 /// The records in a unit that is none itself: in its envelopes.
 pub(crate) fn unwrapped(unit: &[u8]) -> Result<Unwrapped, NoRecord> {
     let mut search = RecordSearch::default();
-    search.value(unit, Place::default());
+    search.value(unit, Place::default(), None);
     let RecordSearch {
         found: records,
         lost,
+        cut_rows,
         is_known,
+        insights,
     } = search;
-    if !records.is_empty() {
-        return Ok(Unwrapped { records, lost });
+    if !records.is_empty() || cut_rows > 0 {
+        return Ok(Unwrapped {
+            records,
+            lost,
+            cut_rows,
+        });
     }
     let top = TopLevel::of(unit);
     if top.is_whole() && (is_column(&top) || is_empty_list(&top)) {
         return Err(NoRecord::Empty);
     }
-    if !names_a_service(unit) {
+    if !names_a_service(unit) || (lost.is_empty() && is_explained(unit, insights)) {
         return Err(if is_known {
             NoRecord::Empty
         } else {
@@ -162,14 +177,29 @@ pub(crate) fn record_of_row(row: &[u8]) -> Option<RowRecord> {
     row::record(row, &top).filter(|_| !holds_record)
 }
 
-/// Whether bytes have a field of CloudTrail records and the name of an AWS service, as JSON or as
-/// text in JSON.
-fn names_a_service(bytes: &[u8]) -> bool {
-    // Insights events name a service inside `insightDetails`, and are no calls.
-    memmem::find(bytes, b"eventSource").is_some()
-        && memmem::find(bytes, b".amazonaws.com").is_some()
-        && memmem::find(bytes, b"insightDetails").is_none()
+/// Whether an object is a record by its own top level, and has no column with a whole record, which
+/// tells more.
+pub(crate) fn is_record_itself(top: &TopLevel<'_>) -> bool {
+    is_record(top) && !top.iter().any(|(key, value)| is_whole_record(key, value))
 }
+
+/// Whether a column holds a whole record as text.
+fn is_whole_record(key: &str, value: &[u8]) -> bool {
+    let mut names = WHOLE_COLUMNS.iter();
+    value.starts_with(b"\"")
+        && names.any(|name| name.eq_ignore_ascii_case(key))
+        && text_of(value).is_some_and(|text| names_a_service(text.as_bytes()))
+}
+
+/// Columns with a whole record as text.
+const WHOLE_COLUMNS: [&str; 6] = [
+    "CloudTrailEvent",
+    "eventJson",
+    "_raw",
+    "message",
+    "@message",
+    "event.original",
+];
 
 /// A search for records.
 #[derive(Default)]
@@ -177,8 +207,12 @@ struct RecordSearch {
     found: Vec<FoundRecord>,
     /// Values of lists and texts that name a service and gave no record.
     lost: Vec<Vec<u8>>,
+    /// Number of rows of a table with fewer cells than it has columns.
+    cut_rows: u64,
     /// Whether an envelope was recognised that rightly holds no record.
     is_known: bool,
+    /// Number of services that Insights events name: these are no calls.
+    insights: usize,
 }
 
 /// Where in the envelopes a value stands.
@@ -204,72 +238,18 @@ impl Place {
     }
 }
 
-/// Part of an envelope in which records may be.
-struct InnerValue<'v> {
-    value: &'v [u8],
-    /// The envelope; `None` for a list under a common name.
-    shape: Option<RecordShape>,
-}
-
-/// Keys of lists of records, in lower case: the splitter splits those at the top level of an
-/// object. A list is no envelope of its own.
-pub(crate) const LISTS: [&str; 8] = [
-    "records",
-    "tables",
-    "events",
-    "data",
-    "logevents",
-    "queryresultrows",
-    "results",
-    "messages",
-];
-
-/// Keys of lists beside which there may be records, too, so that they are not split at once.
-const OTHER_LISTS: [&str; 3] = ["hits", "rows", "logs"];
-
-/// Envelopes by the path of keys to what they hold. More specific ones come first: shippers hold
-/// a record twice, parsed and as text, and the first that gives one counts.
-const ENVELOPES: [(&[&str], RecordShape); 26] = [
-    (&["CloudTrailEvent"], RecordShape::LookupEvents),
-    (&["eventJson"], RecordShape::Lake),
-    (&["eventjson"], RecordShape::Lake),
-    (&["detail"], RecordShape::EventBridge),
-    (&["_source"], RecordShape::Elasticsearch),
-    (&["hits", "hits"], RecordShape::Elasticsearch),
-    (&["data", "aws"], RecordShape::Wazuh),
-    (&["content", "attributes"], RecordShape::Datadog),
-    (&["attributes", "attributes"], RecordShape::Datadog),
-    (&["attributes"], RecordShape::Datadog),
-    (&["logEvents"], RecordShape::CloudWatchLogs),
-    (&["result", "_raw"], RecordShape::Splunk),
-    (&["result"], RecordShape::Splunk),
-    (&["_raw"], RecordShape::Splunk),
-    (&["event", "original"], RecordShape::Beats),
-    (&["event"], RecordShape::SplunkHec),
-    (&["event.original"], RecordShape::Beats),
-    (&["@message"], RecordShape::CloudWatchLogs),
-    (&["Sns", "Message"], RecordShape::Sns),
-    (&["Message"], RecordShape::Sns),
-    (&["Body"], RecordShape::Sqs),
-    (&["body"], RecordShape::Sqs),
-    (&["message"], RecordShape::Beats),
-    (&["content"], RecordShape::Datadog),
-    (&["fields"], RecordShape::Elasticsearch),
-    (&["log"], RecordShape::Beats),
-];
-
 impl RecordSearch {
     /// Searches a value: an object, an array, or text with JSON in it. Returns whether it gave a
     /// record.
-    fn value(&mut self, value: &[u8], place: Place) -> bool {
+    fn value(&mut self, value: &[u8], place: Place, without: Option<&str>) -> bool {
         let before = self.found.len();
         match value.first() {
-            Some(b'{') => self.object(value, place),
+            Some(b'{') => self.object(value, place, without),
             Some(b'[') => self.values(value, place),
             Some(b'"') => {
                 // Text may hold several values, as JSON lines do.
                 let text = text_of(value).unwrap_or_default();
-                let text = text.trim();
+                let text = text.trim_start_matches('\u{feff}').trim();
                 if text.starts_with(['{', '[', '"']) {
                     let shape = place.shape.or(Some(RecordShape::Text));
                     self.values(text.as_bytes(), Place { shape, ..place });
@@ -283,15 +263,15 @@ impl RecordSearch {
     fn values(&mut self, text: &[u8], place: Place) {
         // Nesting is limited: text in text can be built deeper than the stack.
         let Some(place) = place.inside(None, true) else {
-            return self.lose(text);
+            return self.lose(text, self.insights);
         };
         let (before, lost) = (self.found.len(), self.lost.len());
         let values = values(text);
         for value in &values {
-            let lost = self.lost.len();
+            let (lost, insights) = (self.lost.len(), self.insights);
             // What is lost in a value is named by its innermost part.
-            if !self.value(value, place) && self.lost.len() == lost {
-                self.lose(value);
+            if !self.value(value, place, None) && self.lost.len() == lost {
+                self.lose(value, insights);
             }
         }
         // A row of CloudTrail Lake is a list of columns, of which one may hold the whole record.
@@ -303,12 +283,16 @@ impl RecordSearch {
         }
     }
 
-    /// Notes a value that gave no record although it names a service.
-    fn lose(&mut self, value: &[u8]) {
+    /// Notes a value that gave no record although it names a service. `insights` is the number of
+    /// services that Insights events had named before it.
+    fn lose(&mut self, value: &[u8], insights: usize) {
         let text = text_of(value);
         let value = text.as_deref().map_or(value, str::as_bytes);
         let top = TopLevel::of(value);
-        if names_a_service(value) && !(top.is_whole() && is_column(&top)) {
+        let is_lost = names_a_service(value)
+            && !is_explained(value, self.insights - insights)
+            && !(top.is_whole() && is_column(&top));
+        if is_lost {
             self.lost.push(value.trim_ascii().to_owned());
         }
     }
@@ -320,16 +304,26 @@ impl RecordSearch {
         });
     }
 
-    fn object(&mut self, value: &[u8], place: Place) {
-        let top = TopLevel::of(value);
-        if is_record(&top) {
+    fn object(&mut self, value: &[u8], place: Place, without: Option<&str>) {
+        let mut top = TopLevel::of(value);
+        if is_record_itself(&top) {
             self.found.push(FoundRecord {
                 bytes: value.to_owned(),
                 shape: place.shape.or_else(|| row_shape(&top)),
             });
             return;
         }
+        // An Insights event names a service, and is no call. No caller chooses the keys of an
+        // event, but many a text in it.
+        if top.get("insightDetails").is_some() {
+            self.insights += services_named(value);
+            return;
+        }
         self.is_known |= is_without_records(&top);
+        if let Some(key) = without {
+            top.remove(key);
+        }
+        let insights = self.insights;
         if self.inner(&top, place) {
             return;
         }
@@ -341,7 +335,7 @@ impl RecordSearch {
         });
         if let Some(inner) = whole {
             if self.lost.is_empty() {
-                self.lose(inner.value);
+                self.lose(inner.value, insights);
             }
         } else if let Some(row) = row::record(value, &top) {
             self.row(row);
@@ -353,58 +347,75 @@ impl RecordSearch {
     /// Searches the parts of an object in which records may be. Returns whether one gave a record.
     fn inner(&mut self, top: &TopLevel<'_>, place: Place) -> bool {
         let first = self.found.len();
-        let mut gave: Vec<&[u8]> = Vec::new();
+        let mut known = None;
         // A record may be damaged in one place and whole in another. A list is no such copy.
         let mut damaged = Vec::new();
-        for InnerValue { value, shape } in inner_values(top) {
-            let is_list = value.starts_with(b"[");
-            let Some(place) = place.inside(shape, is_list) else {
+        let parts = inner_values(top);
+        for part in &parts {
+            let is_list = part.value.starts_with(b"[");
+            let Some(place) = place.inside(part.shape, is_list) else {
                 continue;
             };
-            // `hits.hits` is a part of `hits`: what gave records is not searched again around them.
-            if gave.iter().any(|other| overlap(other, value)) {
-                continue;
-            }
             let lost = self.lost.len();
-            let has_records = if gave.is_empty() {
-                self.value(value, place)
+            let has_records = if self.found.len() == first {
+                self.value(part.value, place, part.without)
             } else {
-                names_a_service(value) && self.beside(first, value, place)
+                let known = known.get_or_insert_with(|| KnownRecords::of(self.found.get(first..)));
+                names_a_service(part.value) && self.beside(known, part, place)
             };
-            if has_records {
-                gave.push(value);
-            } else if !is_list {
+            if !has_records && !is_list {
                 damaged.extend(self.lost.drain(lost..));
             }
         }
-        if gave.is_empty() {
+        if self.found.len() == first {
             self.lost.append(&mut damaged);
-        }
-        !gave.is_empty()
-    }
-
-    /// Searches a part of an object beside one that gave records, from the one at `first` on.
-    /// Shippers hold a record twice, parsed and as text: only those count that were not found
-    /// before. Returns whether there were such.
-    fn beside(&mut self, first: usize, value: &[u8], place: Place) -> bool {
-        let mut search = Self::default();
-        search.value(value, place);
-        self.lost.append(&mut search.lost);
-        if search.found.is_empty() {
             return false;
         }
-        let known: HashSet<_> = self
-            .found
-            .iter()
-            .skip(first)
-            .map(|found| identity(&found.bytes))
-            .collect();
-        let mut found = search.found;
-        found.retain(|found| !known.contains(&identity(&found.bytes)));
-        drop(known);
-        let has_new = !found.is_empty();
-        self.found.append(&mut found);
-        has_new
+        self.strangers(first, top, &parts);
+        for (part, key) in parts.iter().filter_map(|part| Some((part, part.without?))) {
+            let mut rest = TopLevel::of(part.value);
+            rest.remove(key);
+            self.strangers(first, &rest, &inner_values(&rest));
+        }
+        true
+    }
+
+    /// Searches a part of an object beside one that gave records. Shippers hold a record twice,
+    /// parsed and as text: only those count that are not known. Returns whether there were such.
+    fn beside(&mut self, known: &mut KnownRecords, part: &InnerValue<'_>, place: Place) -> bool {
+        let mut search = Self::default();
+        search.value(part.value, place, part.without);
+        self.lost.append(&mut search.lost);
+        self.cut_rows += search.cut_rows;
+        self.insights += search.insights;
+        let before = self.found.len();
+        let found = search.found.into_iter();
+        self.found.extend(found.filter(|found| !known.has(found)));
+        known.add(self.found.get(before..));
+        self.found.len() > before
+    }
+
+    /// Notes values under keys of no envelope, beside those that gave records from the one at
+    /// `first` on: each that names a service and is no copy of these records.
+    fn strangers(&mut self, first: usize, top: &TopLevel<'_>, parts: &[InnerValue<'_>]) {
+        let searched: HashSet<*const u8> = parts.iter().map(|part| part.value.as_ptr()).collect();
+        let mut ids = None;
+        for (key, value) in top.iter() {
+            let is_nested = match value.first() {
+                Some(b'{' | b'[') => true,
+                Some(b'"') => text_of(value).is_some_and(|t| t.trim().starts_with(['{', '['])),
+                _ => false,
+            };
+            let is_field = COLUMNS.iter().any(|name| name.eq_ignore_ascii_case(key));
+            let is_strange = is_nested && !is_field && !searched.contains(&value.as_ptr());
+            if !is_strange || !names_a_service(value) {
+                continue;
+            }
+            let ids = ids.get_or_insert_with(|| event_ids(self.found.get(first..)));
+            if !is_copy(value, ids) {
+                self.lose(value, self.insights);
+            }
+        }
     }
 
     /// A table of a query: the names of its columns, and rows of their values.
@@ -418,70 +429,17 @@ impl RecordSearch {
             .filter_map(|column| TopLevel::of(column).text("name"))
             .collect();
         for row in values(rows) {
-            let cells = names.iter().map(|name| &**name).zip(values(row));
+            let cells = values(row);
+            // Which cell is missing is not known.
+            if cells.len() < names.len() {
+                self.cut_rows += 1;
+                continue;
+            }
+            let cells = names.iter().map(|name| &**name).zip(cells);
             if let Some(row) = row::record_of_cells(cells) {
                 self.row(row);
             }
         }
-    }
-}
-
-/// Whether two parts of one text share bytes.
-fn overlap(one: &[u8], other: &[u8]) -> bool {
-    let (one, other) = (one.as_ptr_range(), other.as_ptr_range());
-    one.start < other.end && other.start < one.end
-}
-
-/// What two copies of a record in one envelope share; without an `eventID`, all of it.
-fn identity(record: &[u8]) -> Vec<Cow<'_, str>> {
-    let top = TopLevel::of(record);
-    let keys = ["eventID", "eventSource", "eventName", "eventTime"];
-    let known: Vec<_> = keys.iter().filter_map(|key| top.text(key)).collect();
-    if known.len() == keys.len() {
-        known
-    } else {
-        vec![String::from_utf8_lossy(record)]
-    }
-}
-
-/// The parts of an object in which records may be, the likeliest first.
-fn inner_values<'v>(top: &TopLevel<'v>) -> Vec<InnerValue<'v>> {
-    let mut inner: Vec<InnerValue<'v>> = Vec::new();
-    // A row of Logs Insights: one object for each column.
-    if top.text("field").as_deref() == Some("@message") {
-        inner.extend(top.get("value").map(|value| InnerValue {
-            value,
-            shape: Some(RecordShape::CloudWatchLogs),
-        }));
-    }
-    for (path, shape) in ENVELOPES {
-        let value = match path {
-            [key] => top.get(key),
-            [key, next] => top.get(key).and_then(|value| TopLevel::of(value).get(next)),
-            _ => None,
-        };
-        inner.extend(value.map(|value| InnerValue {
-            value,
-            shape: Some(shape_of(shape, top)),
-        }));
-    }
-    for (key, value) in top.iter() {
-        let name = key.to_lowercase();
-        if LISTS.contains(&&*name) || OTHER_LISTS.contains(&&*name) {
-            let shape = (key == "Records").then_some(RecordShape::Records);
-            inner.push(InnerValue { value, shape });
-        }
-    }
-    inner
-}
-
-/// `message` is also the text of an event of CloudWatch Logs, which has a time in milliseconds.
-fn shape_of(shape: RecordShape, top: &TopLevel<'_>) -> RecordShape {
-    let is_log_event = shape == RecordShape::Beats && top.get("timestamp").is_some();
-    if is_log_event && top.get("@timestamp").is_none() {
-        RecordShape::CloudWatchLogs
-    } else {
-        shape
     }
 }
 
@@ -715,6 +673,146 @@ mod tests {
         let cut = json!({"Body": {"events": [one], "data": [{"x": two}]}}).to_string();
         let found = unwrapped(cut.as_bytes()).unwrap();
         assert_eq!((found.records.len(), found.lost.len()), (1, 1));
+    }
+
+    #[test]
+    fn what_stands_under_a_strange_key_beside_a_record_is_a_copy_or_told() {
+        let (one, two) = (record("e1"), record("e2"));
+        let text = one.to_string();
+        for (unit, lost) in [
+            (json!({"detail": one, "other": two}), 1),
+            (json!({"event": one, "raw": two.to_string()}), 1),
+            (json!({"Records": [one], "x": {"y": two}}), 1),
+            (
+                json!({"hits": {"hits": [{"_source": one}], "other": two}}),
+                1,
+            ),
+            // Copies in a shipper's own form, columns, and a word of a caller.
+            (
+                json!({"data": {"aws": one}, "full_log": json!({"aws": one}).to_string()}),
+                0,
+            ),
+            (json!({"_raw": text, "eventSource": "kms.amazonaws.com"}), 0),
+            (
+                json!({"detail": one, "resources": ["eventSource", "kms.amazonaws.com"]}),
+                0,
+            ),
+            (
+                json!({"message": text, "note": "eventSource=kms.amazonaws.com"}),
+                0,
+            ),
+        ] {
+            let found = unwrapped(unit.to_string().as_bytes()).unwrap();
+            assert_eq!((found.records.len(), found.lost.len()), (1, lost), "{unit}");
+        }
+    }
+
+    #[test]
+    fn neither_escapes_nor_the_words_of_a_caller_hide_a_record() {
+        let escape = |text: String| text.replace("eventSource", "event\\u0053ource");
+        let (one, two) = (record("e1"), record("e2"));
+        let list = escape(json!({"Body": {"events": [one], "data": [two]}}).to_string());
+        assert_eq!(unwrapped(list.as_bytes()).unwrap().records.len(), 2);
+        let text = json!({"detail": one, "message": escape(two.to_string())});
+        assert_eq!(found(&text).len(), 2);
+        let strange =
+            json!({"Message": format!("{one}\n{}", escape(json!({"x": two}).to_string()))});
+        let found = unwrapped(strange.to_string().as_bytes()).unwrap();
+        assert_eq!((found.records.len(), found.lost.len()), (1, 1));
+
+        let mut agent = two.clone();
+        agent["userAgent"] = json!("insightDetails");
+        let unit = json!({"foo": agent});
+        let none = unwrapped(unit.to_string().as_bytes());
+        assert!(
+            matches!(none, Err(NoRecord::UnknownEnvelope { .. })),
+            "{none:?}"
+        );
+        let insight =
+            json!({"eventTime": "t", "insightDetails": {"eventSource": "ssm.amazonaws.com"}});
+        for unit in [
+            json!({"detail": insight}),
+            json!({"Message": format!("{insight}\n{insight}")}),
+        ] {
+            let none = unwrapped(unit.to_string().as_bytes());
+            assert_eq!(none, Err(NoRecord::Other), "{unit}");
+        }
+        let beside = json!({"Message": format!("{insight}\n{}", json!({"foo": two}))});
+        let none = unwrapped(beside.to_string().as_bytes());
+        assert!(
+            matches!(none, Err(NoRecord::UnknownEnvelope { .. })),
+            "{none:?}"
+        );
+    }
+
+    #[test]
+    fn a_text_holds_what_a_file_may_hold() {
+        let (one, two) = (record("e1"), record("e2"));
+        for text in [
+            format!("[{one}]\n[{two}]"),
+            format!("{one}}}\n{two}"),
+            format!("{one}]{two}"),
+            format!("[]\n[{one},{two}"),
+            format!("\u{feff}{one}{two}"),
+        ] {
+            for unit in [
+                json!({"Message": text}),
+                json!({"Body": text}),
+                json!({"logEvents": [{"message": text}]}),
+            ] {
+                assert_eq!(found(&unit).len(), 2, "{unit}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_column_with_the_whole_record_tells_more_than_those_beside_it() {
+        let mut row = json!({"eventName": "GetSecretValue", "eventTime": "2026-03-02T10:00:00Z",
+                             "eventSource": "secretsmanager.amazonaws.com"});
+        for column in [
+            "_raw",
+            "eventJson",
+            "eventjson",
+            "cloudtrailevent",
+            "message",
+        ] {
+            let whole = record("e1").to_string();
+            row[column] = json!(whole);
+            assert_eq!(found(&row).len(), 1, "{column}");
+            assert_eq!(found(&json!({"_source": row})).len(), 1, "{column}");
+            row[column] = json!(whole.replace("\"eventID", ""));
+            let cut = unwrapped(row.to_string().as_bytes());
+            assert!(
+                matches!(cut, Err(NoRecord::UnknownEnvelope { .. })),
+                "{cut:?}"
+            );
+            row.as_object_mut().unwrap().remove(column);
+        }
+    }
+
+    #[test]
+    fn a_row_that_is_cut_is_counted() {
+        let table = json!({
+            "columns": [{"name": "eventTime"}, {"name": "eventName"}, {"name": "eventSource"}],
+            "rows": [["2026-03-02T10:00:00Z", "GetSecretValue", "secretsmanager.amazonaws.com"],
+                     ["2026-03-02T10:00:01Z", "GetSecretValue"]],
+        });
+        let found = unwrapped(table.to_string().as_bytes()).unwrap();
+        assert_eq!((found.records.len(), found.cut_rows), (1, 1));
+    }
+
+    #[test]
+    fn a_part_is_searched_once_under_all_its_names() {
+        let mut unit = json!([{"foo": record("e1")}]);
+        for list in ["logEvents", "hits", "logEvents", "hits", "data", "hits"].repeat(4) {
+            unit = json!([{list: unit}]);
+        }
+        let unit = json!({"Body": unit[0]}).to_string();
+        let none = unwrapped(unit.as_bytes());
+        let Err(NoRecord::UnknownEnvelope { lost, .. }) = none else {
+            panic!("{none:?}")
+        };
+        assert_eq!(lost.len(), 1);
     }
 
     #[test]

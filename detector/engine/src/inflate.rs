@@ -117,7 +117,24 @@ pub enum InflateError {
     /// The text is UTF-16, which CloudTrail never writes.
     #[error("the text is encoded as UTF-16; convert it to UTF-8")]
     Utf16,
+    /// The data has a form that is known and cannot be read: logs may be in it.
+    #[error("is {0}, which cannot be read; unpack it first")]
+    Foreign(&'static str),
 }
+
+/// Forms of data that may hold logs and are not read here, by what they begin with. A zip archive
+/// is opened by whoever has the file, before its bytes come here.
+const FOREIGN: [(&[u8], &str); 6] = [
+    (b"\xfd7zXZ\0", "xz data"),
+    (b"\x04\x22\x4d\x18", "LZ4 data"),
+    (b"\xff\x06\0\0sNaPpY", "Snappy data"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
+    (b"PK\x03\x04", "a zip archive"),
+    (b"Rar!\x1a\x07", "a rar archive"),
+];
+/// What a header of a tar archive has at this place (POSIX ustar, GNU tar).
+const TAR: &[u8] = b"ustar";
+const TAR_AT: usize = 257;
 
 /// Buffer that objects are inflated into.
 pub type InflateBuffer = Box<dyn AsMut<[u8]> + Send>;
@@ -156,12 +173,12 @@ pub fn inflate(
     sink: &mut dyn FnMut(&[u8]),
 ) -> Result<(), InflateError> {
     match Compression::of(bytes) {
-        None => sink(without_bom(bytes)?),
+        None => sink(readable(bytes)?),
         Some(Compression::Gzip) => match inflate_whole(bytes, scratch) {
             Some(inner) if Compression::of(inner).is_some() => {
                 return inflate_again(inner, Some(bytes.len() as u64), sink);
             }
-            Some(text) => sink(without_bom(text)?),
+            Some(text) => sink(readable(text)?),
             None => return inflate_again(bytes, None, sink),
         },
         Some(_) => return inflate_again(bytes, None, sink),
@@ -287,7 +304,7 @@ fn pump<R: Read>(
         let piece = buffer.get(..filled).unwrap_or_default();
         // A byte order mark is in the first bytes; later bytes that look like one are text.
         let piece = match total {
-            0 => match without_bom(piece) {
+            0 => match readable(piece) {
                 Ok(piece) => piece,
                 Err(error) => return Ok(Err(error)),
             },
@@ -359,13 +376,25 @@ fn may_be_head(body: &[u8], at: usize) -> bool {
         .is_some_and(|flags| flags & 0xe0 == 0)
 }
 
-/// Strips the byte order mark of UTF-8, which JSON parsers do not accept. UTF-16 comes from Windows
-/// shells, when downloaded logs are redirected to a file as text.
-fn without_bom(text: &[u8]) -> Result<&[u8], InflateError> {
-    if text.starts_with(&[0xff, 0xfe]) || text.starts_with(&[0xfe, 0xff]) {
+/// The first bytes without the byte order mark of UTF-8, which JSON parsers do not accept. UTF-16
+/// comes from Windows shells, when downloaded logs are redirected to a file as text.
+fn readable(text: &[u8]) -> Result<&[u8], InflateError> {
+    let is_utf_16 = match text {
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => true,
+        // Without the mark, as JSON begins.
+        [first, 0, _, 0, ..] | [0, first, 0, _, ..] => b"{[\"".contains(first),
+        _ => false,
+    };
+    if is_utf_16 {
         return Err(InflateError::Utf16);
     }
-    Ok(text.strip_prefix(UTF8_BOM).unwrap_or(text))
+    let foreign = FOREIGN.iter().find(|(magic, _)| text.starts_with(magic));
+    let is_tar = text.get(TAR_AT..).is_some_and(|at| at.starts_with(TAR));
+    match foreign {
+        Some((_, name)) => Err(InflateError::Foreign(name)),
+        None if is_tar => Err(InflateError::Foreign("a tar archive")),
+        None => Ok(text.strip_prefix(UTF8_BOM).unwrap_or(text)),
+    }
 }
 
 /// Notes what happens to a reader, for those who see only its decoder.
@@ -567,9 +596,21 @@ mod tests {
                 limit: MAX_INFLATED_BYTES
             })
         ));
-        for utf_16 in [b"\xff\xfe{\0}\0", b"\xfe\xff\0{\0}"] {
+        for utf_16 in [
+            &b"\xff\xfe{\0}\0"[..],
+            b"\xfe\xff\0{\0}",
+            b"{\0\"\0",
+            b"\0[\0{",
+        ] {
             assert!(matches!(read(utf_16).1, Err(InflateError::Utf16)));
             assert!(matches!(read(&gzip(utf_16)).1, Err(InflateError::Utf16)));
+        }
+        let mut tar = vec![0; 512];
+        tar.splice(TAR_AT..TAR_AT + TAR.len(), TAR.iter().copied());
+        let forms = FOREIGN.iter().map(|(magic, _)| magic.to_vec());
+        for foreign in forms.chain([tar]) {
+            let is_foreign = |bytes: &[u8]| matches!(read(bytes).1, Err(InflateError::Foreign(_)));
+            assert!(is_foreign(&foreign) && is_foreign(&gzip(&foreign)));
         }
     }
 

@@ -54,6 +54,11 @@ impl<'u> TopLevel<'u> {
         self.get(key).and_then(text_of)
     }
 
+    /// Forgets a key and its values.
+    pub(crate) fn remove(&mut self, key: &str) {
+        self.entries.retain(|(name, _)| name != key);
+    }
+
     /// Keys and values, in their order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &'u [u8])> {
         self.entries.iter().map(|(key, value)| (&**key, *value))
@@ -63,19 +68,29 @@ impl<'u> TopLevel<'u> {
 /// The values in a text of JSON: of an array, or one after the other, with or without commas.
 pub(crate) fn values(text: &[u8]) -> Vec<&[u8]> {
     let text = text.trim_ascii();
-    let inside = text.strip_prefix(b"[").and_then(|t| t.strip_suffix(b"]"));
-    let mut rest = next_item(inside.unwrap_or(text));
+    let mut rest = next_item(inside_array(text).unwrap_or(text));
     let mut values = Vec::new();
     while !rest.is_empty() {
         let (value, after) = value_at(rest);
         if value.is_empty() {
-            // A closing bracket too many: nothing after it is certain.
-            break;
+            // A closing bracket too many costs only itself.
+            rest = next_item(rest.get(1..).unwrap_or_default());
+            continue;
         }
         values.push(value);
         rest = next_item(after);
     }
     values
+}
+
+/// What is between the brackets of an array; `None` where the text is no array, or more than one.
+fn inside_array(text: &[u8]) -> Option<&[u8]> {
+    let inside = text.strip_prefix(b"[")?;
+    let (_, after) = value_at(text);
+    // An array that is cut has no closing bracket.
+    after
+        .is_empty()
+        .then(|| inside.strip_suffix(b"]").unwrap_or(inside))
 }
 
 /// The text of a JSON string; `None` for any other value.
@@ -219,7 +234,10 @@ mod tests {
             ["{\"a\":1}", "{\"b\":2}", "{\"c\":3}"]
         );
         assert!(texts("").is_empty() && texts("[]").is_empty());
-        assert_eq!(texts("1}2"), ["1"]);
+        assert_eq!(texts("1}2]3"), ["1", "2", "3"]);
+        assert_eq!(texts("[1]\n[2]"), ["[1]", "[2]"]);
+        assert_eq!(texts("[[1],[2]]"), ["[1]", "[2]"]);
+        assert_eq!(texts("[1,{\"a\":2}"), ["1", "{\"a\":2}"]);
     }
 
     proptest! {

@@ -17,6 +17,7 @@ pub(crate) mod lines;
 mod simd;
 mod units;
 
+use self::{gaps::names_a_record, units::FieldSearch};
 use crate::limits::MAX_RECORD_BYTES;
 
 /// A result of the splitter.
@@ -94,6 +95,8 @@ pub struct RecordSplitter {
     /// Offset in the current unit of the first byte after the first object or array in it; 0 until
     /// that was seen.
     after_first: usize,
+    /// The search for a field of records in it.
+    field: FieldSearch,
     /// Whether the current unit is too long; its bytes are then no longer kept.
     oversize: bool,
     /// Offset in the current unit of the last line that may begin a document of its own.
@@ -142,6 +145,7 @@ impl RecordSplitter {
             string_is_cut: false,
             carry: Vec::new(),
             after_first: 0,
+            field: FieldSearch::default(),
             oversize: false,
             candidate: None,
             stray: Vec::new(),
@@ -205,6 +209,10 @@ impl RecordSplitter {
         if self.place == EnvelopePlace::Unit {
             self.abandon_unit(&[], sink);
         } else if self.depth > 0 {
+            let why = MalformedUnit::Truncated;
+            sink(SplitPiece::Bad { why, bytes: &[] });
+        } else if names_a_record(&self.stray) {
+            // A text with a record, cut off at its end.
             let why = MalformedUnit::Truncated;
             sink(SplitPiece::Bad { why, bytes: &[] });
         } else if self.dirty || !self.stray.is_empty() {
@@ -309,6 +317,31 @@ mod tests {
         check("{\"a\":\"x\n{\"c\":1}\n", &["Truncated", "{\"c\":1}"]);
         let pretty = "{\n  \"a\": \"x,\n  \"b\": 1\n}";
         check(&format!("{pretty}\n{{\"c\":1}}\n"), &[pretty, "{\"c\":1}"]);
+    }
+
+    #[test]
+    fn a_text_that_is_cut_tells_of_the_record_in_it() {
+        let cut = r#""{\"event\u0053ource\":\"kms"#;
+        let text = format!("{{\"a\":1}}\n{cut}\n{{\"b\":2}}");
+        check(&text, &["{\"a\":1}", "Truncated", "{\"b\":2}"]);
+        check(&format!("{{\"a\":1}}\n{cut}"), &["{\"a\":1}", "Truncated"]);
+        check("\"{\\\"x\n{\"b\":2}", &["NotAnObject", "{\"b\":2}"]);
+        let long = format!("\"{}\n{{\"b\":2}}", "x".repeat(100));
+        for piece in [1, 7, 1 << 20] {
+            assert_eq!(split(&long, piece, 48), ["TooLarge", "{\"b\":2}"]);
+        }
+    }
+
+    /// With work for each list that grows with the object, this takes minutes.
+    #[test]
+    fn any_number_of_lists_in_one_object_is_read_in_time() {
+        for list in ["\"data\":[],", "\"data\":[{}],"] {
+            let object = format!("{{{}\"eventSource\":\"x\"}}", list.repeat(100_000));
+            let record = format!("{{\"eventSource\":\"x\",{}", object.get(1..).unwrap());
+            for text in [object, record] {
+                assert!(!split(&text, 1 << 16, 1 << 22).is_empty());
+            }
+        }
     }
 
     #[test]

@@ -145,16 +145,24 @@ fn scanned(is_whole: bool, result: ScanResult) -> Scanned {
 /// Whether the bytes begin as those of a compressed object, or as text in UTF-16.
 #[must_use]
 pub fn is_encoded(bytes: &[u8]) -> bool {
-    let starts: [&[u8]; 5] = [
+    let starts: [&[u8]; 11] = [
         &[0x1f, 0x8b],
         &[0x28, 0xb5, 0x2f, 0xfd],
         b"BZh",
         &[0xff, 0xfe],
         &[0xfe, 0xff],
+        // Forms that are refused.
+        b"\xfd7zXZ\0",
+        b"\x04\x22\x4d\x18",
+        b"\xff\x06\0\0sNaPpY",
+        b"7z\xbc\xaf\x27\x1c",
+        b"PK\x03\x04",
+        b"Rar!\x1a\x07",
     ];
     starts.iter().any(|start| bytes.starts_with(start))
         // A chunk that can be skipped, in zstd.
         || bytes.get(..4).is_some_and(|b| b[0] & 0xf0 == 0x50 && b[1..] == [0x2a, 0x4d, 0x18])
+        || bytes.get(257..).is_some_and(|b| b.starts_with(b"ustar"))
         // UTF-16 without a mark.
         || bytes.get(..2).is_some_and(|b| b.contains(&0))
 }

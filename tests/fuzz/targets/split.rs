@@ -39,18 +39,24 @@ fn split<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, limit: usize) -> Vec<Fo
     found
 }
 
-/// Where the bytes of a unit end in a text that has them in this order, with others between. The
-/// `null` for a list may be in none.
+/// Where a unit ends in a text, with others in the place of each `null`.
 fn end_of_parts(text: &[u8], unit: &[u8]) -> Option<usize> {
-    let mut at = 0;
-    for byte in unit {
-        match text[at..].iter().position(|other| other == byte) {
-            Some(skipped) => at += skipped + 1,
-            None if b"null".contains(byte) => {}
-            None => return None,
-        }
+    let (mut at, mut unit) = (0, unit);
+    while !unit.is_empty() {
+        let null = unit.windows(4).position(|part| part == b"null");
+        let (part, rest) = unit.split_at(null.unwrap_or(unit.len()));
+        at += position(&text[at..], part)? + part.len();
+        unit = rest.strip_prefix(b"null").unwrap_or(rest);
     }
     Some(at)
+}
+
+/// Where a part begins in a text.
+fn position(text: &[u8], part: &[u8]) -> Option<usize> {
+    if part.is_empty() {
+        return Some(0);
+    }
+    text.windows(part.len()).position(|other| other == part)
 }
 
 fn check(bytes: &[u8], limit: usize) -> Vec<Found> {
@@ -67,7 +73,7 @@ fn check(bytes: &[u8], limit: usize) -> Vec<Found> {
             "in pieces of {size}"
         );
     }
-    let mut rest = bytes;
+    let mut from = 0;
     for (unit, after) in whole.iter().filter_map(|(unit, _)| unit.as_ref()) {
         assert!(unit.len() <= limit && is_one_object(unit), "{unit:?}");
         // Where an empty list was looked into, a later value or none may be told.
@@ -79,15 +85,15 @@ fn check(bytes: &[u8], limit: usize) -> Vec<Found> {
         } else {
             assert_eq!(*after, after_first(unit), "{unit:?}");
         }
-        // Units are parts of the text, in its order, and none is in another. An object around a
-        // list is without what the list holds.
-        let end = rest.windows(unit.len()).position(|part| part == unit);
-        let end = end.map(|at| at + unit.len());
-        let end = end.or_else(|| end_of_parts(rest, unit).filter(|_| unit.contains(&b'[')));
+        // Units are parts of the text, in its order, and none is in another. An object around
+        // lists is without what they hold, and comes behind it.
+        let rest = &bytes[from..];
+        let end = position(rest, unit).map(|at| from + at + unit.len());
+        let end = end.or_else(|| end_of_parts(bytes, unit).filter(|_| unit.contains(&b'[')));
         let Some(end) = end else {
             panic!("{unit:?} is no part of {rest:?}");
         };
-        rest = &rest[end..];
+        from = from.max(end);
     }
     whole
 }

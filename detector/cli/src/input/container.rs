@@ -142,10 +142,11 @@ fn pass_on(
 /// Passes on the members of an archive. One that cannot be read does not keep the others from being
 /// read; the last such error is returned, with its name.
 fn members(
-    archive: impl Read + Seek,
+    mut archive: impl Read + Seek,
     mut left: u64,
     member: &mut ReadMember<'_>,
 ) -> Result<(), ObjectReadError> {
+    let entries = entries(&mut archive)?;
     let mut archive = ZipArchive::new(archive)
         .map_err(|error| ObjectReadError::Content(format!("is no zip archive: {error}")))?;
     // The total counts: members may lie within each other.
@@ -166,7 +167,45 @@ fn members(
             failed = Err(ObjectReadError::Content(error));
         }
     }
-    failed
+    // What the library passes over must not be lost in silence.
+    let passed_over = match entries {
+        None => Some("holds more behind its archive"),
+        Some(_) if archive.offset() > 0 => Some("holds more before its archive"),
+        Some(entries) if entries != ZIP64 && usize::from(entries) != archive.len() => {
+            Some("holds several members of one name, of which only the last is read")
+        }
+        Some(_) => None,
+    };
+    match passed_over {
+        Some(why) => Err(ObjectReadError::Content(format!("{why}; unpack it first"))),
+        None => failed,
+    }
+}
+
+/// Number of members where the directory is too long for two bytes and says so elsewhere.
+const ZIP64: u16 = u16::MAX;
+
+/// Number of members that the end of an archive tells (APPNOTE.TXT §4.3.16); `None` where the file
+/// does not end with it.
+fn entries(archive: &mut (impl Read + Seek)) -> io::Result<Option<u16>> {
+    const END: usize = 22;
+    let longest = (END + usize::from(u16::MAX)) as u64;
+    let size = archive.seek(SeekFrom::End(0))?;
+    archive.seek(SeekFrom::Start(size.saturating_sub(longest)))?;
+    let mut tail = Vec::new();
+    archive.by_ref().take(longest).read_to_end(&mut tail)?;
+    archive.seek(SeekFrom::Start(0))?;
+    let number = |record: &[u8], at: usize| {
+        let bytes = record.get(at..at + 2)?.try_into().ok()?;
+        Some(u16::from_le_bytes(bytes))
+    };
+    let mut ends = memchr::memmem::rfind_iter(&tail, b"PK\x05\x06").filter_map(|at| {
+        let record = tail.get(at..)?;
+        // The comment reaches up to the end of the file.
+        let is_last = record.len() == END + usize::from(number(record, 20)?);
+        number(record, 10).filter(|_| is_last)
+    });
+    Ok(ends.next())
 }
 
 /// A reader that fails after so many bytes.
@@ -344,6 +383,29 @@ mod tests {
             })
             .unwrap();
         assert_eq!(found, ["logs/a.json {}", "b.csv x,y\n"]);
+    }
+
+    #[test]
+    fn what_an_archive_passes_over_is_told() {
+        let whole = archive(&[("a.json", b"{}"), ("b.json", b"[]")]);
+        let mut same = whole.clone();
+        let names = memchr::memmem::find_iter(&whole, b"b.json");
+        names.for_each(|at| same[at] = b'a');
+        for bytes in [
+            same,
+            [archive(&[("c.json", b"1")]), whole.clone()].concat(),
+            [&whole[..], b"\n{}"].concat(),
+        ] {
+            let mut found = 0;
+            let error = Container::Zip
+                .read(ContainerBytes::Bytes(bytes), &mut |_, _| {
+                    found += 1;
+                    Ok(())
+                })
+                .unwrap_err();
+            assert!(error.to_string().contains("unpack it first"), "{error}");
+            assert!(found > 0);
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Rows whose columns are the fields of a record: results of Athena and CloudTrail Lake, the
 //! console's event history, tables of Sentinel.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
@@ -300,22 +300,20 @@ fn shape(has: &dyn Fn(&str) -> bool) -> Option<RecordShape> {
 
 /// The value of a column; `None` where it is empty.
 fn value_of(value: &[u8], path: &[&str]) -> Option<Value> {
-    let text: Cow<'_, str> = match text_of(value) {
-        Some(text) => text,
-        None => {
-            let value = serde_json::from_slice::<Value>(value).ok()?;
-            return (!value.is_null()).then_some(value);
-        }
-    };
     let name = path.first().copied().unwrap_or_default();
     let is_nested = path.len() == 1
         && (STRUCTS.contains(&name)
             || ["requestParameters", "responseElements", "tlsDetails"].contains(&name));
-    let mut value = match &*text {
-        "" | "null" => return None,
-        text if is_nested => structs::parsed(text),
-        text => Value::from(text),
+    let mut value = match text_of(value).as_deref() {
+        Some("" | "null") => return None,
+        Some(text) if is_nested => structs::parsed(text),
+        Some(text) => Value::from(text),
+        // A struct of Parquet, whose names a table has in lower case, too.
+        None => serde_json::from_slice(value).ok()?,
     };
+    if value.is_null() {
+        return None;
+    }
     if STRUCTS.contains(&name) {
         spell(&mut value, name == "resources");
     }
@@ -442,7 +440,17 @@ mod tests {
             "requestParameters": {"name": "/a"}, "resources": [{"ARN": "arn:x",
             "accountId": "1"}], "awsRegion": "eu-west-1", "recipientAccountId": "111122223333",
             "eventID": "e"});
-        assert_eq!(record_of(&row), Some((expected, RecordShape::QueryResult)));
+        let expected = Some((expected, RecordShape::QueryResult));
+        assert_eq!(record_of(&row), expected);
+        // As Parquet has it: structs, with the names of the table.
+        let mut native = row.clone();
+        native["useridentity"] = json!({"type": "AssumedRole", "principalid": "AROA:s",
+            "arn": "arn:aws:sts::111122223333:assumed-role/app/s", "accountid": "111122223333",
+            "invokedby": null, "accesskeyid": "ASIA1", "sessioncontext": {
+            "attributes": {"mfaauthenticated": "false"}, "sessionissuer": {"type": "Role",
+            "arn": "arn:aws:iam::111122223333:role/app"}}});
+        native["resources"] = json!([{"arn": "arn:x", "accountid": "1", "type": null}]);
+        assert_eq!(record_of(&native), expected);
     }
 
     #[test]

@@ -9,10 +9,7 @@ use serde_json::{Map, Value};
 use crate::{
     limits::MAX_RECORD_BYTES,
     row::{WHOLE, column_key, is_column},
-    split::{
-        RecordSplitter, SplitPiece,
-        lines::{RECORDS, known_up_to},
-    },
+    split::{RecordSplitter, SplitPiece, lines::known_up_to},
 };
 
 /// Bytes at the beginning of an object in which the first line of a table must end.
@@ -29,7 +26,8 @@ pub(super) enum ObjectPiece<'a> {
     Row(&'a [u8]),
     /// A row that is longer than a record may be.
     TooLarge,
-    /// A row with fewer cells than there are columns: it is cut.
+    /// A row with fewer or more cells than there are columns: it is damaged, and which cell belongs
+    /// to which column is not known.
     Cut,
 }
 
@@ -96,8 +94,8 @@ impl PieceReader {
         }
     }
 
-    /// Takes the next bytes of a table. It ends where a log begins: no cell holds a line break and
-    /// then that text, because quotes in a cell are doubled.
+    /// Takes the next bytes of a table. It ends where a line of JSON begins: no cell holds a line
+    /// break and then that text, because quotes in a cell are doubled.
     fn table(
         &mut self,
         mut table: Box<TableReader>,
@@ -109,8 +107,8 @@ impl PieceReader {
         let joined = (!held.is_empty()).then(|| [&held, bytes].concat());
         let bytes = joined.as_deref().unwrap_or(bytes);
         let mut breaks = memchr::memchr_iter(b'\n', bytes);
-        let starts = |at: &usize| bytes.get(at + 1..).is_some_and(|l| l.starts_with(RECORDS));
-        if let Some(at) = breaks.find(starts) {
+        let log = breaks.find(|at| bytes.get(at + 1..).is_some_and(begins_json));
+        if let Some(at) = log {
             let (rows, log) = bytes.split_at_checked(at + 1).unwrap_or((bytes, &[]));
             table.feed(rows, sink);
             table.feed(b"", sink);
@@ -151,9 +149,14 @@ impl ObjectForm {
     fn of(first: &[u8], is_whole: bool) -> Option<Self> {
         let text = first.strip_prefix(b"\xef\xbb\xbf").unwrap_or(first);
         let text = text.trim_ascii_start();
-        // Objects and arrays begin like this, and no first line of a table does.
-        if text.starts_with(b"{") || text.starts_with(b"[") {
+        // Objects, arrays and texts with them begin like this, and no first line of a table does.
+        let value = text.strip_prefix(b"\"").unwrap_or(text);
+        if value.starts_with(b"{") || value.starts_with(b"[") {
             return Some(Self::Json);
+        }
+        // Two bytes decide about a text.
+        if text == b"\"" && !is_whole {
+            return None;
         }
         // Results of CloudTrail Lake begin with a comment.
         let mut lines = text.split_inclusive(|byte| *byte == b'\n');
@@ -170,6 +173,15 @@ impl ObjectForm {
             Self::Table(Box::new(TableReader::new(delimiter)))
         }))
     }
+}
+
+/// Whether a line begins as a line of JSON does, and no row of a table.
+fn begins_json(line: &[u8]) -> bool {
+    // A quote that is doubled is one in a cell.
+    matches!(
+        line.strip_prefix(b"[").unwrap_or(line),
+        [b'{', b'"', next, ..] if *next != b'"'
+    )
 }
 
 /// The columns of a first line.
@@ -194,6 +206,38 @@ fn is_header(columns: &[String]) -> bool {
     // One word of ordinary text may be the name of one column, but not these.
     let is_whole = has("eventjson") || has("cloudtrailevent");
     says_what || is_whole || (columns.len() > 1 && WHOLE.iter().any(|name| has(name)))
+}
+
+/// The columns that a first line names; `None` for those that tell nothing of a record.
+fn columns(cells: Vec<Cow<'_, str>>) -> Vec<Option<String>> {
+    let cells = cells.into_iter().map(Cow::into_owned);
+    let columns = cells.map(|name| Some(name).filter(|name| is_column(&column_key(name))));
+    columns.collect()
+}
+
+/// Whether a row is the first line of another table. No caller chooses what stands under
+/// `eventTime`, so that a row of a record is none.
+fn is_first_line(cells: &[Cow<'_, str>]) -> bool {
+    // Nearly every row ends the search at a time or an address.
+    cells.len() > 1
+        && cells.iter().all(|cell| is_name(cell))
+        && is_header(
+            &cells
+                .iter()
+                .map(|cell| column_key(cell))
+                .collect::<Vec<_>>(),
+        )
+}
+
+/// Whether a cell may be the name of a column.
+fn is_name(cell: &str) -> bool {
+    let mut letters = cell.chars();
+    letters.all(|letter| letter.is_ascii_alphanumeric() || "_@.- ".contains(letter))
+        && !cell.starts_with(|first: char| first.is_ascii_digit())
+}
+
+fn is_blank(cells: &[Cow<'_, str>]) -> bool {
+    cells.iter().all(|cell| cell.is_empty())
 }
 
 /// A row as JSON. What is empty is absent, but its column still tells the form of the row.
@@ -255,16 +299,21 @@ impl TableReader {
         self.rows(bytes, &mut |row| match (&header, row) {
             (_, TableRow::TooLarge) => found(ObjectPiece::TooLarge),
             (None, TableRow::Cells(cells)) => {
-                let columns = cells.into_iter().map(Cow::into_owned);
-                let columns =
-                    columns.map(|name| Some(name).filter(|name| is_column(&column_key(name))));
-                header = Some(columns.collect());
+                header = Some(columns(cells));
             }
-            (Some(header), TableRow::Cells(cells)) => {
-                if cells.len() < header.len() {
+            // Tables behind each other, of which each has its own columns.
+            (Some(_), TableRow::Cells(cells)) if is_first_line(&cells) => {
+                header = Some(columns(cells));
+            }
+            (Some(known), TableRow::Cells(cells)) => {
+                // Spreadsheets write empty cells behind a row.
+                let surplus = cells.get(known.len()..).unwrap_or_default();
+                let is_odd =
+                    cells.len() < known.len() || surplus.iter().any(|cell| !cell.is_empty());
+                if is_odd && !is_blank(&cells) {
                     found(ObjectPiece::Cut);
-                } else if cells.iter().any(|cell| !cell.is_empty()) {
-                    found(ObjectPiece::Row(object(header, &cells).as_bytes()));
+                } else if !is_blank(&cells) {
+                    found(ObjectPiece::Row(object(known, &cells).as_bytes()));
                 }
             }
         });
@@ -397,14 +446,64 @@ mod tests {
 
     #[test]
     fn rows_are_the_same_in_pieces_of_any_length() {
-        let text = "eventname,other,raw\r\n\"x\"\"y\n\",1,\"\"\n\n#1,2,3,4\n,,\nz";
+        let text = "eventname,other,raw\r\n\"x\"\"y\n\",1,\"\"\n\n#1,2,3,,\n1,2,3,4\n,,\nz";
         let expected = [
             r##"{"eventname":"x\"y\n","raw":null}"##,
             r##"{"eventname":"#1","raw":"3"}"##,
             "cut",
+            "cut",
         ];
         for piece in 1..text.len() {
             assert_eq!(rows(text, piece), expected, "{piece}");
+        }
+    }
+
+    #[test]
+    fn tables_behind_each_other_have_their_own_columns() {
+        let text = "eventName,eventTime,eventSource\nGetSecretValue,2026,kms\n\
+                    eventSource,eventTime,eventName\nssm,2027,eventName\n";
+        let expected = [
+            r#"{"eventName":"GetSecretValue","eventTime":"2026","eventSource":"kms"}"#,
+            r#"{"eventSource":"ssm","eventTime":"2027","eventName":"eventName"}"#,
+        ];
+        for piece in 1..text.len() {
+            let rows = rows(text, piece);
+            let same = rows.iter().zip(expected).all(|(row, expected)| {
+                let [row, expected] =
+                    [row, expected].map(|row| serde_json::from_str::<Value>(row).unwrap());
+                row == expected
+            });
+            assert!(same && rows.len() == 2, "{rows:?}");
+        }
+    }
+
+    #[test]
+    fn lines_of_json_behind_a_first_line_and_texts_are_no_table() {
+        let pieces = |text: &str, size: usize| {
+            let mut found = Vec::new();
+            let mut add = |piece: ObjectPiece<'_>| {
+                found.push(match piece {
+                    ObjectPiece::Json(SplitPiece::Unit { .. }) => "unit",
+                    ObjectPiece::Json(SplitPiece::Text(_)) => "text",
+                    ObjectPiece::Row(_) => "row",
+                    _ => "other",
+                });
+            };
+            let mut reader = PieceReader::default();
+            text.as_bytes()
+                .chunks(size)
+                .for_each(|piece| reader.feed(piece, &mut add));
+            reader.finish(&mut add);
+            found
+        };
+        let first = "eventName,eventTime,eventSource\n";
+        for size in 1..40 {
+            let lines = format!("{first}{{\"a\":1,\"b\":2}}\n[{{\"a\":1}}]\n");
+            assert_eq!(pieces(&lines, size), ["unit", "unit"]);
+            let quoted = format!("{first}\"{{\"\"a\"\":1}}\",\"\n{{\"\"\",x\n");
+            assert_eq!(pieces(&quoted, size), ["row"]);
+            let text = "\"{\\\"a\\\":1,\\\"message\\\":[1]}\"\n{\"a\":1}\n";
+            assert_eq!(pieces(text, size), ["text", "unit"]);
         }
     }
 

@@ -10,11 +10,14 @@ use super::{
 };
 use crate::{
     document::LazyDocument,
-    envelope::{FoundRecord, NoRecord, Unwrapped, is_record, record_of_row, row_shape, unwrapped},
+    envelope::{
+        FoundRecord, NoRecord, Unwrapped, copies::names_a_service, is_record_itself, record_of_row,
+        row_shape, unwrapped,
+    },
     normalize::{NormalRecord, normalized, time_of},
     record_shape::RecordShape,
     report::SkippedRecord,
-    shallow::TopLevel,
+    shallow::{TopLevel, values},
     split::{MalformedUnit, SplitPiece},
     wire::CloudTrailRecord,
 };
@@ -24,7 +27,11 @@ impl UnitSink<'_, '_> {
         // Programs and pictures would be counted as thousands of damaged records. They are one
         // thing that is no record; a log whose beginning was overwritten is read all the same.
         let is_first = !std::mem::replace(&mut self.is_begun, true);
-        self.scan_result.report.bytes += bytes.len() as u64;
+        // White space alone is as empty as nothing.
+        let report = &mut self.scan_result.report;
+        if report.bytes > 0 || !bytes.trim_ascii_start().is_empty() {
+            report.bytes += bytes.len() as u64;
+        }
         if is_first && is_binary(bytes) {
             self.is_binary = true;
             let report = &mut self.scan_result.report;
@@ -69,7 +76,9 @@ impl UnitSink<'_, '_> {
                 self.unit(bytes, after_first, in_records);
             }
             SplitPiece::Text(text) => self.text(text),
-            SplitPiece::Bad { why, .. } if self.is_binary && why != MalformedUnit::TooLarge => {}
+            // Of no text, only what names a service is worth a word.
+            SplitPiece::Bad { why, bytes }
+                if self.is_binary && why != MalformedUnit::TooLarge && !names_a_service(bytes) => {}
             SplitPiece::Bad { why, bytes } => {
                 let reason = match why {
                     MalformedUnit::NotAnObject => SkippedRecord::NotARecord,
@@ -121,7 +130,7 @@ impl UnitSink<'_, '_> {
             return;
         }
         let top = TopLevel::of(unit);
-        if is_record(&top) {
+        if is_record_itself(&top) {
             self.found(unit, &top, row_shape(&top).unwrap_or(shape));
         } else {
             self.envelope(unit);
@@ -146,14 +155,20 @@ impl UnitSink<'_, '_> {
     /// Handles a value that is no record itself: the records in it, or none.
     fn envelope(&mut self, value: &[u8]) {
         match unwrapped(value) {
-            Ok(Unwrapped { records, lost }) => {
+            Ok(Unwrapped {
+                records,
+                lost,
+                cut_rows,
+            }) => {
                 for FoundRecord { bytes, shape } in records {
                     self.unwrapped(&bytes, shape.unwrap_or(RecordShape::Plain));
                 }
                 lost.iter().for_each(|value| self.lost(value, &[]));
+                let report = &mut self.scan_result.report;
+                (0..cut_rows).for_each(|_| report.skip_record(SkippedRecord::Truncated));
             }
             Err(NoRecord::Empty) => {}
-            Err(_) if self.is_binary => self.look_at_unreadable(value),
+            Err(NoRecord::Other) if self.is_binary => {}
             Err(NoRecord::Other) => {
                 let report = &mut self.scan_result.report;
                 report.skip_record(SkippedRecord::NotARecord);
@@ -177,7 +192,10 @@ impl UnitSink<'_, '_> {
         if is_broken {
             return self.malformed(value);
         }
-        let own = TopLevel::of(value);
+        // Of a list, its first element has the keys.
+        let first = value.starts_with(b"[").then(|| values(value));
+        let own = first.and_then(|values| values.first().copied());
+        let own = TopLevel::of(own.unwrap_or(value));
         let own: Vec<String> = own.iter().map(|(key, _)| key.to_owned()).collect();
         let keys = if own.is_empty() { keys } else { &own };
         self.scan_result.report.skip_unknown_envelope(keys);

@@ -1,9 +1,10 @@
 //! Handles what is between units: white space and commas, texts that may hold records, and stray
 //! text.
 
-use memchr::memchr3;
+use memchr::{memchr3, memmem};
 
 use super::{MalformedUnit, RecordSplitter, SplitPiece, SplitWalk};
+use crate::envelope::copies::unescaped;
 
 impl RecordSplitter {
     /// Ends the gap between units. Stray text in it is reported once, however much there is.
@@ -38,9 +39,9 @@ impl RecordSplitter {
                         rest = after;
                     }
                     Some(StringLength::Cut(length)) => {
-                        self.dirty = true;
-                        self.long_text = false;
-                        rest = rest.get(length..).unwrap_or_default();
+                        let (text, after) = rest.split_at_checked(length).unwrap_or((rest, &[]));
+                        self.pass_cut_text(text, walk);
+                        rest = after;
                     }
                     None => return self.keep_stray(rest),
                 },
@@ -69,6 +70,18 @@ impl RecordSplitter {
         }
     }
 
+    /// Handles a string that a line break has cut. With a record in it, it is one that is cut.
+    fn pass_cut_text(&mut self, text: &[u8], walk: &mut SplitWalk<'_>) {
+        let is_too_long = std::mem::take(&mut self.long_text);
+        if is_too_long || text.len() > self.max_record {
+            walk.bad(MalformedUnit::TooLarge, text);
+        } else if names_a_record(text) {
+            walk.bad(MalformedUnit::Truncated, text);
+        } else {
+            self.dirty = true;
+        }
+    }
+
     /// Keeps text that goes on in the next piece; of a string that is too long for a record only
     /// that it is open.
     fn keep_stray(&mut self, rest: &[u8]) {
@@ -84,6 +97,11 @@ impl RecordSplitter {
             self.stray.push(b'\\');
         }
     }
+}
+
+/// Whether a text may hold a record: it has the key that all of them have.
+pub(super) fn names_a_record(text: &[u8]) -> bool {
+    memmem::find(&unescaped(text), b"eventSource").is_some()
 }
 
 /// How long the string at the beginning of a text is.

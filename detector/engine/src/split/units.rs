@@ -3,7 +3,9 @@
 
 use memchr::memmem;
 
-use super::{EnvelopePlace, MalformedUnit, RecordSplitter, SplitPiece, SplitWalk};
+use super::{
+    EnvelopePlace, MalformedUnit, RecordSplitter, SplitPiece, SplitWalk, gaps::names_a_record,
+};
 use crate::envelope::LISTS;
 
 /// A key that only records have.
@@ -49,6 +51,7 @@ impl RecordSplitter {
         self.after_first = 0;
         self.oversize = false;
         self.candidate = None;
+        self.field = FieldSearch::default();
     }
 
     /// Begins an array of records: bare, in an envelope, or in another such array. Any other array
@@ -87,7 +90,7 @@ impl RecordSplitter {
         let here = walk.bytes.get(walk.unit_start..=at).unwrap_or_default();
         self.keep(here);
         let head = std::mem::take(&mut self.before_list);
-        if memmem::find(&self.carry, b"eventSource").is_some() {
+        if names_a_record(&self.carry) {
             if self.oversize {
                 walk.bad(MalformedUnit::TooLarge, &self.carry);
             } else if head.is_empty() {
@@ -106,22 +109,26 @@ impl RecordSplitter {
 
     /// Whether the open object already has a field of records, itself or in a text: then a list in
     /// it is none of records, whatever its name.
-    fn is_record_so_far(&self, at: usize, walk: &SplitWalk<'_>) -> bool {
-        let here = walk.bytes.get(walk.unit_start..at).unwrap_or_default();
-        if self.carry.is_empty() {
-            return has_field(here);
+    fn is_record_so_far(&mut self, at: usize, walk: &SplitWalk<'_>) -> bool {
+        // An object may hold any number of lists: it is not searched from its beginning for each.
+        if self.field.is_found {
+            return true;
         }
+        let here = walk.bytes.get(walk.unit_start..at).unwrap_or_default();
+        let known = self.field.searched.saturating_sub(2 * FIELD.len());
+        let carried = self.carry.get(known..).unwrap_or_default();
         // The key may lie in both.
-        let end = self.carry.len().saturating_sub(2 * FIELD.len());
+        let end = carried.len().saturating_sub(2 * FIELD.len());
         let seam = [
-            self.carry.get(end..).unwrap_or_default(),
+            carried.get(end..).unwrap_or_default(),
             here.get(..2 * FIELD.len()).unwrap_or(here),
         ];
-        has_field(here) || has_field(&self.carry) || has_field(&seam.concat())
+        self.field.is_found = has_field(here) || has_field(carried) || has_field(&seam.concat());
+        self.field.is_found
     }
 
     /// The open object up to its list; empty where it is none or too long.
-    fn unit_before(&self, at: usize, walk: &SplitWalk<'_>) -> Vec<u8> {
+    fn unit_before(&mut self, at: usize, walk: &SplitWalk<'_>) -> Vec<u8> {
         let here = walk.bytes.get(walk.unit_start..at).unwrap_or_default();
         let is_kept = self.depth == 1
             && !self.oversize
@@ -129,12 +136,21 @@ impl RecordSplitter {
         if !is_kept {
             return Vec::new();
         }
-        match self.place {
-            EnvelopePlace::Unit => [&self.carry, here].concat(),
+        // What was kept is moved and not copied: after it there may be any number of lists.
+        let mut before = if self.place == EnvelopePlace::Unit {
+            std::mem::take(&mut self.carry)
+        } else {
             // What follows an earlier list, which is left out.
-            _ if self.before_list.is_empty() => Vec::new(),
-            _ => [&self.before_list, &b"null"[..], &self.carry, here].concat(),
-        }
+            let mut before = std::mem::take(&mut self.before_list);
+            if before.is_empty() {
+                return before;
+            }
+            before.extend_from_slice(b"null");
+            before.append(&mut self.carry);
+            before
+        };
+        before.extend_from_slice(here);
+        before
     }
 
     fn close(&mut self, at: usize, walk: &mut SplitWalk<'_>) {
@@ -204,6 +220,8 @@ impl RecordSplitter {
             self.place = EnvelopePlace::Unit;
             self.drop_unit();
             self.carry = object;
+            // A list was looked for in it only because it had no field of a record so far.
+            self.field.searched = self.carry.len();
             self.carry.extend_from_slice(b"[");
             walk.unit_start = at;
             return;
@@ -251,6 +269,14 @@ impl RecordSplitter {
         self.carry
             .extend_from_slice(bytes.get(..room).unwrap_or(bytes));
     }
+}
+
+/// How far the open unit was searched for a field of records.
+#[derive(Debug, Default)]
+pub(super) struct FieldSearch {
+    /// Number of its first bytes that have none.
+    searched: usize,
+    is_found: bool,
 }
 
 /// Whether an object has a field of records: its key, or the key in a text.
