@@ -39,12 +39,14 @@ fn split<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, limit: usize) -> Vec<Fo
     found
 }
 
-/// Where a unit ends in a text, with others in the place of each `null`.
+/// Where a unit ends in a text, with others in the place of each `null`, and white space in lists
+/// that are empty.
 fn end_of_parts(text: &[u8], unit: &[u8]) -> Option<usize> {
     let (mut at, mut unit) = (0, unit);
     while !unit.is_empty() {
-        let null = unit.windows(4).position(|part| part == b"null");
-        let (part, rest) = unit.split_at(null.unwrap_or(unit.len()));
+        let list = unit.iter().position(|byte| *byte == b'[').map(|at| at + 1);
+        let end = position(unit, b"null").into_iter().chain(list).min();
+        let (part, rest) = unit.split_at(end.unwrap_or(unit.len()));
         at += position(&text[at..], part)? + part.len();
         unit = rest.strip_prefix(b"null").unwrap_or(rest);
     }
