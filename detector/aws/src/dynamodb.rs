@@ -111,6 +111,7 @@ impl DynamoStore {
         retry: RetryPolicy,
         clock: Clock,
     ) -> Self {
+        // One table for all parts, so that its calls are counted and limited together.
         let table = Arc::new(DynamoTable::new(client, table, retry, clock));
         Self {
             windows: StoredWindows::new(table.clone(), retention.facts_secs),

@@ -4,7 +4,7 @@
 use std::{
     ffi::OsString,
     io::{self, Read, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use secretrail_engine::time::EventTime;
@@ -89,6 +89,13 @@ pub enum ConfigSource {
 }
 
 impl ConfigSource {
+    /// Path of the file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        let (Self::Named(path) | Self::Usual(path)) = self;
+        path
+    }
+
     /// From the environment: `SECRETRAIL_CONFIG`, then
     /// `$XDG_CONFIG_HOME/secretrail/secretrail.toml`, then the same below `~/.config`. `None` if
     /// none of the variables is set.

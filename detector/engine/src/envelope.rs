@@ -289,6 +289,7 @@ impl RecordSearch {
         let text = text_of(value);
         let value = text.as_deref().map_or(value, str::as_bytes);
         let top = TopLevel::of(value);
+        // A column beside others is told with its row.
         let is_lost = names_a_service(value)
             && !is_explained(value, self.insights - insights)
             && !(top.is_whole() && is_column(&top));
@@ -305,6 +306,7 @@ impl RecordSearch {
     }
 
     fn object(&mut self, value: &[u8], place: Place, without: Option<&str>) {
+        // A record ends the search: what its caller wrote into it is no envelope.
         let mut top = TopLevel::of(value);
         if is_record_itself(&top) {
             self.found.push(FoundRecord {

@@ -324,6 +324,7 @@ impl fmt::Display for NetworkList {
 /// The fewest networks that make a range.
 fn subnets(first: u128, last: u128) -> IpSubnets {
     let [first, last] = [first, last].map(Ipv6Addr::from_bits);
+    // A range of both families can only come from one as wide as `::/0`.
     match (first.to_ipv4_mapped(), last.to_ipv4_mapped()) {
         (Some(first), Some(last)) => Ipv4Subnets::new(first, last, 0).into(),
         _ => Ipv6Subnets::new(first, last, 0).into(),

@@ -17,8 +17,8 @@ pub(crate) mod lines;
 mod simd;
 mod units;
 
-use self::{gaps::names_a_record, units::FieldSearch};
-use crate::limits::MAX_RECORD_BYTES;
+use self::units::FieldSearch;
+use crate::{envelope::copies::names_a_record, limits::MAX_RECORD_BYTES};
 
 /// A result of the splitter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -89,6 +89,7 @@ impl RulePack {
     /// know.
     pub fn with_networks(mut self, lists: NetworkLists) -> Result<Self, MissingNetworks> {
         self.set = self.set.with_networks(lists);
+        // One is enough: whoever mends it runs again.
         let mut missing = self.set.without_networks();
         if let Some((rule, label)) = missing.find(|(rule, _)| !is_built_in(rule)) {
             return Err(MissingNetworks {

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use secretrail_engine::{coverage::CoverageMark, state::StateError};
 
-use crate::dynamodb::{
+use super::{
     item::{Attributes, ItemKey},
     keys,
     table::DynamoTable,

@@ -82,6 +82,7 @@ pub(super) fn text_of<'i>(item: &'i Attributes, name: &str) -> Option<&'i str> {
 }
 
 pub(super) fn number_of(item: &Attributes, name: &str) -> Option<i64> {
+    // An item of another version may have another type there: it then has no such number.
     item.get(name)
         .and_then(|value| value.as_n().ok())
         .and_then(|text| text.parse().ok())

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use secretrail_engine::state::StateError;
 
-use crate::dynamodb::{
+use super::{
     item::{CONTENT, bytes, bytes_of},
     keys,
     table::DynamoTable,

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use secretrail_engine::{state::StateError, time::EventTime};
 
-use crate::dynamodb::{
+use super::{
     item::{Attributes, ItemKey, number, number_of, text, text_of},
     keys,
     table::DynamoTable,

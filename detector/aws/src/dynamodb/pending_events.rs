@@ -18,7 +18,7 @@ use secretrail_engine::{
     time::EventTime,
 };
 
-use crate::dynamodb::{
+use super::{
     item::{Attributes, ItemKey, SK, SortKeyRange, text, text_of},
     keys::{self, CorrelationSegment},
     table::DynamoTable,

@@ -18,7 +18,7 @@ use secretrail_engine::{
     time::EventTime,
 };
 
-use crate::dynamodb::{
+use super::{
     item::{Attributes, ItemKey, SK, SortKeyRange, text_of},
     keys,
     table::DynamoTable,

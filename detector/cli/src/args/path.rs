@@ -8,6 +8,13 @@ pub fn is_stdin(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 
+/// Whether a path is standard output, by `-` or by the name of its device.
+#[must_use]
+pub fn is_stdout(path: &Path) -> bool {
+    let names = ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"];
+    names.iter().any(|name| path.as_os_str() == *name)
+}
+
 /// Bucket and prefix of `s3://bucket/prefix`; `None` for any other path.
 #[must_use]
 pub fn bucket_and_prefix(path: &Path) -> Option<(String, String)> {

@@ -14,7 +14,7 @@ use crate::{
     args::{
         input::{AwsArgs, InputArgs},
         output::{ColorChoice, OutputArgs, OutputDestination, OutputFormat},
-        path::is_stdin,
+        path::{is_stdin, is_stdout},
     },
     host::{ProcessHost, RunFailure},
 };
@@ -39,6 +39,9 @@ pub struct RunSettings {
     pub output: Option<PathBuf>,
     /// File in which to record progress.
     pub checkpoint: Option<PathBuf>,
+    /// File with the defaults of options, whether it exists or not; `None` if there is no place for
+    /// one.
+    pub config: Option<PathBuf>,
     /// Folder for temporary files.
     pub temp_dir: PathBuf,
     /// Bytes of events to hold in memory before temporary files are written.
@@ -101,6 +104,11 @@ impl RunSettings {
                 "`-` was given twice; standard input can be read only once".to_owned(),
             ));
         }
+        if destination.output.is_some() && destination.output == input.checkpoint {
+            return Err(RunFailure::Usage(
+                "--output and --checkpoint name the same file; choose another one".to_owned(),
+            ));
+        }
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Self {
             paths: input.paths.clone(),
@@ -108,8 +116,9 @@ impl RunSettings {
             selection: selection(input, from),
             threads: input.threads.map_or(processors, usize::from),
             format: OutputFormat::Table,
-            output: destination.output.clone().filter(|path| !is_stdin(path)),
+            output: destination.output.clone().filter(|path| !is_stdout(path)),
             checkpoint: input.checkpoint.clone(),
+            config: host.config.as_ref().map(|source| source.path().to_owned()),
             temp_dir: input.temp_dir.clone().unwrap_or_else(std::env::temp_dir),
             held_bytes: input.held_bytes.unwrap_or(HELD_BYTES),
             lookback: LookbackPeriods::default(),
@@ -144,7 +153,7 @@ impl RunSettings {
 
 /// The first event time of the selection; `None` for no lower bound.
 fn first_time(input: &InputArgs, now: EventTime) -> Result<Option<EventTime>, RunFailure> {
-    let since = input.since.map(|secs| now.plus(secs.saturating_neg()));
+    let since = input.since.map(|secs| since(now, secs));
     let from = input.from.or(since);
     match (from, input.to) {
         (Some(from), Some(to)) if from > to.typed => Err(RunFailure::Usage(format!(
@@ -157,6 +166,17 @@ fn first_time(input: &InputArgs, now: EventTime) -> Result<Option<EventTime>, Ru
         ))),
         _ => Ok(from),
     }
+}
+
+/// The first time of the last `secs` seconds. Of several days it is the beginning of the first one,
+/// so that a run can be resumed: the same command means the same selection until midnight in UTC.
+fn since(now: EventTime, secs: i64) -> EventTime {
+    const DAY: i64 = 86_400;
+    let from = now.plus(secs.saturating_neg());
+    if secs < 2 * DAY {
+        return from;
+    }
+    from.plus(from.0.rem_euclid(DAY).saturating_neg())
 }
 
 fn selection(input: &InputArgs, from: Option<EventTime>) -> Selection {
@@ -235,9 +255,25 @@ mod tests {
 
     #[test]
     fn an_age_counts_back_from_now() {
-        let settings = settings("logs --since 1h", &host(false, false)).unwrap();
-        let from = EventTime::parse("2026-03-02T11:00:00Z");
-        assert_eq!(settings.selection.from, from);
+        let host = host(false, false);
+        let from = |age: &str| {
+            let settings = settings(&format!("logs --since {age}"), &host).unwrap();
+            settings.selection.from
+        };
+        assert_eq!(from("1h"), EventTime::parse("2026-03-02T11:00:00Z"));
+        assert_eq!(from("1d"), EventTime::parse("2026-03-01T12:00:00Z"));
+        // Of days it is the same until midnight, so that a run can be resumed.
+        assert_eq!(from("3d"), EventTime::parse("2026-02-27T00:00:00Z"));
+    }
+
+    #[test]
+    fn standard_output_has_several_names_and_the_checkpoint_is_no_output() {
+        let host = host(false, false);
+        for name in ["-", "/dev/stdout", "/dev/fd/1"] {
+            let settings = settings(&format!("logs -o {name}"), &host).unwrap();
+            assert_eq!(settings.output, None);
+        }
+        assert!(settings("logs -o same --checkpoint same", &host).is_err());
     }
 
     #[test]

@@ -78,7 +78,7 @@ impl ExtractDestination {
     /// Writes an extract file, which appears only once it is complete.
     fn put(&self, name: &str, bytes: Vec<u8>, store: &dyn ObjectStore) -> Result<(), PutError> {
         match self {
-            Self::Folder(path) => Ok(target::write_file(&path.join(name), &bytes)?),
+            Self::Folder(path) => Ok(target::write_made_file(&path.join(name), &bytes)?),
             Self::Bucket(prefix) => Ok(prefix.put(store, name, bytes)?),
         }
     }
@@ -108,8 +108,8 @@ enum PutError {
 }
 
 /// The error about standard input, which has no name.
-const NOT_STDIN: &str = "extract reads files and S3, not standard input: an extract file names the \
-    objects that it was made from";
+const NOT_STDIN: &str = "extract reads files and S3, not pipes: an extract file names the objects \
+    that it was made from";
 
 /// Runs the command and returns its exit code.
 ///
@@ -125,6 +125,9 @@ pub fn run(args: &args::ExtractArgs, host: &mut ProcessHost) -> Result<u8, RunFa
     let store = store(connection.as_ref(), &settings.aws);
     let there = there(args, &place, &*store)?;
     let found = session::logs(&settings, &*store)?;
+    if let Some(object) = found.objects.iter().find(|object| object.is_stream()) {
+        return Err(RunFailure::Usage(format!("{}: {NOT_STDIN}", object.name)));
+    }
     let job = ExtractJob {
         header: &ExtractHeader::new(&rules, &settings.selection),
         selection: &settings.selection,

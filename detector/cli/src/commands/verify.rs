@@ -7,7 +7,7 @@ pub mod keys;
 
 mod gathered;
 #[cfg(test)]
-mod mutations;
+mod mutation_tests;
 mod reported;
 
 #[cfg(test)]

@@ -191,6 +191,7 @@ fn entries(archive: &mut (impl Read + Seek)) -> io::Result<Option<u16>> {
     const END: usize = 22;
     let longest = (END + usize::from(u16::MAX)) as u64;
     let size = archive.seek(SeekFrom::End(0))?;
+    // The end of the file is enough: behind the record is a comment of at most 64 KiB.
     archive.seek(SeekFrom::Start(size.saturating_sub(longest)))?;
     let mut tail = Vec::new();
     archive.by_ref().take(longest).read_to_end(&mut tail)?;

@@ -131,6 +131,17 @@ impl InputObject {
         }
     }
 
+    /// Whether it is standard input, a pipe or a device: what is read from it once is not there again
+    /// under its name.
+    #[must_use]
+    pub fn is_stream(&self) -> bool {
+        match &self.place {
+            ObjectPlace::File(path) => std::fs::metadata(path).is_ok_and(|meta| !meta.is_file()),
+            ObjectPlace::S3(_) => false,
+            ObjectPlace::Stdin => true,
+        }
+    }
+
     /// Size in bytes as stored; 0 if unknown.
     #[must_use]
     pub fn size(&self) -> u64 {

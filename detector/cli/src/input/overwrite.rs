@@ -6,6 +6,7 @@ use same_file::Handle;
 use secretrail_engine::{object, report::SkippedObject};
 
 use crate::{
+    args::path::is_stdin,
     host::RunFailure,
     input::object::{InputObject, ObjectPlace},
 };
@@ -41,6 +42,9 @@ pub fn refuse<'p>(
 /// Whether the output is this input, or a file in this folder of inputs that may be one: also those
 /// that this run does not read are evidence, or rules.
 fn is_lost(input: &Path, output: &Path, handle: &Handle) -> bool {
+    if is_stdin(input) {
+        return Handle::stdin().is_ok_and(|input| input == *handle);
+    }
     // What cannot be looked at is reported when it is read.
     let Ok(meta) = std::fs::metadata(input) else {
         return false;

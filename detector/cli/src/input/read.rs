@@ -153,7 +153,11 @@ impl SharedWork<'_> {
     /// Whether an earlier run recorded this version of the object.
     fn is_noted(&self, object: &InputObject) -> bool {
         let checkpoint = self.task.checkpoint;
-        checkpoint.is_some_and(|checkpoint| checkpoint.has(&object.name, &object.tag()))
+        checkpoint.is_some_and(|checkpoint| {
+            !checkpoint.is_empty()
+                && !object.is_stream()
+                && checkpoint.has(&object.name, &object.tag())
+        })
     }
 
     /// What an earlier run recorded.
@@ -192,7 +196,9 @@ impl SharedWork<'_> {
     ) {
         let mut scan_result = ScanResult::default();
         let origin = origin(object);
-        let tag = self.task.checkpoint.map(|_| object.tag());
+        // A stream has other content in the next run.
+        let is_kept = self.task.checkpoint.is_some() && !object.is_stream();
+        let tag = is_kept.then(|| object.tag());
         let result = self.records(object, &origin, reader, &mut scan_result);
         let object_status = scan_result
             .report

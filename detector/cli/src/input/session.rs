@@ -119,7 +119,8 @@ pub(crate) fn walk(
     let mut objects = walk::walk(&settings.paths, &settings.selection, store, digests);
     manifest::check(&mut objects, store);
     let files = overwrite::files(&objects.objects);
-    let paths = settings.paths.iter().map(PathBuf::as_path);
+    let own = settings.checkpoint.iter().chain(&settings.config);
+    let paths = settings.paths.iter().chain(own).map(PathBuf::as_path);
     overwrite::refuse(settings.output.as_deref(), files.chain(paths))?;
     Ok(objects)
 }

@@ -67,7 +67,21 @@ pub(super) const BUFFER: usize = 64 * 1024;
 ///
 /// [`RunFailure::Output`]; no file remains.
 pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), RunFailure> {
-    let mut target = OutputTarget::open(path)?;
+    written(OutputTarget::open(path)?, bytes)
+}
+
+/// Writes a file whose name the program has made. A link of this name is replaced: nobody has asked
+/// for the file behind it.
+///
+/// # Errors
+///
+/// [`RunFailure::Output`]; no file remains.
+pub fn write_made_file(path: &Path, bytes: &[u8]) -> Result<(), RunFailure> {
+    let target = open_partial(path).map_err(|error| failure(path, error))?;
+    written(target, bytes)
+}
+
+fn written(mut target: OutputTarget, bytes: &[u8]) -> Result<(), RunFailure> {
     target.write(bytes)?;
     target.complete()
 }
@@ -143,14 +157,18 @@ impl OutputTarget {
 }
 
 fn open_file(path: &Path) -> io::Result<OutputTarget> {
-    let path = &behind_links(path)?;
-    // `/dev/null` or a pipe must not be replaced by a file.
+    // `/dev/null` or a pipe must not be replaced by a file. The link to a pipe leads to no path.
     let is_special = fs::metadata(path).is_ok_and(|meta| !meta.is_file());
     if is_special {
         let file = File::options().write(true).open(path)?;
         let file = BufWriter::with_capacity(BUFFER, file);
         return Ok(OutputTarget::Device(file, path.to_owned()));
     }
+    open_partial(&behind_links(path)?)
+}
+
+/// Opens a file that will get this name, whatever has it now.
+fn open_partial(path: &Path) -> io::Result<OutputTarget> {
     let file = partial_file(path)?;
     *PARTIAL.lock().unwrap_or_else(PoisonError::into_inner) = Some(file.path().to_owned());
     let file = BufWriter::with_capacity(BUFFER, file);
@@ -246,6 +264,18 @@ mod tests {
             .collect();
         names.sort();
         names
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_link_with_a_name_that_the_program_has_made_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let [evidence, part] = ["evidence", "part"].map(|name| folder.path().join(name));
+        fs::write(&evidence, "evidence").unwrap();
+        std::os::unix::fs::symlink(&evidence, &part).unwrap();
+        write_made_file(&part, b"part").unwrap();
+        assert_eq!(fs::read(&evidence).unwrap(), b"evidence");
+        assert_eq!(fs::read(&part).unwrap(), b"part");
     }
 
     #[test]

@@ -44,6 +44,7 @@ impl<'s> Spelling<'s> {
 pub(super) fn filed(full: &SecretRef) -> [Spelling<'_>; 2] {
     let arn = full.arn.as_deref();
     let arn = arn.map_or(ArnSpelling::Unknown, ArnSpelling::Is);
+    // Under both: some ask by place alone, others know an ARN.
     [ArnSpelling::Any, arn].map(|arn| Spelling::new(full.place(), arn))
 }
 
@@ -51,6 +52,7 @@ pub(super) fn filed(full: &SecretRef) -> [Spelling<'_>; 2] {
 /// [`SecretRef::is_completed_by`] holds.
 pub(super) fn asked(secret: &SecretRef) -> impl Iterator<Item = Spelling<'_>> {
     let arns = match secret.arn.as_deref() {
+        // A full reference without an ARN may be any of that name.
         Some(arn) => [Some(ArnSpelling::Is(arn)), Some(ArnSpelling::Unknown)],
         None => [Some(ArnSpelling::Any), None],
     };
@@ -71,6 +73,7 @@ pub(super) fn filed_to_agree(secret: &SecretRef) -> impl Iterator<Item = Spellin
 /// Where a reference finds those that agree with it: shares a spelling with [`filed_to_agree`]
 /// exactly when [`SecretRef::agrees_with`] holds.
 pub(super) fn asked_to_agree(secret: &SecretRef) -> impl Iterator<Item = Spelling<'_>> {
+    // A partial one agrees with the name that it may stand for, too.
     let completes = Spelling::new(secret.place(), ArnSpelling::Partial);
     asked(secret).chain([completes])
 }
@@ -83,6 +86,7 @@ pub(super) struct SpellingIds<'s>(HashMap<Spelling<'s>, usize>);
 impl<'s> SpellingIds<'s> {
     /// The number of a spelling that is asked for.
     pub(super) fn ask(&mut self, spelling: Spelling<'s>) -> usize {
+        // Numbers without gaps: they are positions in lists of events.
         let next = self.0.len();
         *self.0.entry(spelling).or_insert(next)
     }

@@ -19,6 +19,11 @@ pub(crate) fn names_a_service(bytes: &[u8]) -> bool {
     memmem::find(&bytes, SERVICE).is_some() && memmem::find(&bytes, b".amazonaws.com").is_some()
 }
 
+/// Whether a text may hold a record: it has the key that all of them have.
+pub(crate) fn names_a_record(text: &[u8]) -> bool {
+    memmem::find(&unescaped(text), SERVICE).is_some()
+}
+
 /// Number of services that bytes name: keys of records whose value is a text.
 pub(super) fn services_named(bytes: &[u8]) -> usize {
     let bytes = unescaped(bytes);
@@ -48,10 +53,12 @@ pub(super) fn is_copy(value: &[u8], known: &HashSet<String>) -> bool {
         let end = text.iter().position(|byte| b"\"\\".contains(byte));
         let id = text.get(..end.unwrap_or(text.len())).unwrap_or_default();
         if !known.contains(&*String::from_utf8_lossy(id)) {
+            // One stranger is enough: the value is no mere copy.
             return false;
         }
         copies += 1;
     }
+    // A record without an id beside them is none of them.
     copies >= services_named(&value)
 }
 
@@ -70,7 +77,7 @@ fn quote(text: &[u8]) -> Option<&[u8]> {
 
 /// The same bytes with letters for their escapes, however often the text was quoted: `\u0053` and
 /// `\\u0053` are `S`. A key with escapes is read as any other, and must not hide anything.
-pub(crate) fn unescaped(bytes: &[u8]) -> Cow<'_, [u8]> {
+fn unescaped(bytes: &[u8]) -> Cow<'_, [u8]> {
     const ESCAPE: &[u8] = b"\\u00";
     if memmem::find(bytes, ESCAPE).is_none() {
         return Cow::Borrowed(bytes);
@@ -81,10 +88,12 @@ pub(crate) fn unescaped(bytes: &[u8]) -> Cow<'_, [u8]> {
         let digits = bytes.get(at + ESCAPE.len()..at + ESCAPE.len() + 2);
         let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok());
         let letter = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        // Control characters stay escaped: they are no part of a key, and would make other text.
         let Some(letter) = letter.filter(u8::is_ascii_graphic) else {
             continue;
         };
         plain.extend_from_slice(bytes.get(done..at).unwrap_or_default());
+        // A text in a text in a text has three of them before the `u`.
         while plain.last() == Some(&b'\\') {
             plain.pop();
         }
@@ -132,6 +141,7 @@ fn identity(record: &[u8]) -> Vec<String> {
     let keys = ["eventID", "eventSource", "eventName", "eventTime"];
     let texts = keys.iter().filter_map(|key| top.text(key));
     let known: Vec<String> = texts.map(Cow::into_owned).collect();
+    // Of a record without an id only the whole tells whether it is the same.
     if known.len() == keys.len() {
         known
     } else {

@@ -80,6 +80,7 @@ pub(super) fn inner_values<'v>(top: &TopLevel<'v>) -> Vec<InnerValue<'v>> {
     for (key, value) in top.iter() {
         let without = around.remove(&value.as_ptr());
         let name = key.to_lowercase();
+        // Writers of exports differ in the case of these names.
         let is_list = LISTS.contains(&&*name) || OTHER_LISTS.contains(&&*name);
         if (is_list || without.is_some()) && searched.insert(value.as_ptr()) {
             let shape = (key == "Records").then_some(RecordShape::Records);

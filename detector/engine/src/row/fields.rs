@@ -27,6 +27,7 @@ impl FormFields {
         let Some(form) = RecordShape::ROWS.iter().position(|form| *form == shape) else {
             return;
         };
+        // Written by the reader of rows, so that it can always be parsed.
         let Ok(record) = serde_json::from_slice::<Map<String, Value>>(record) else {
             return;
         };
@@ -76,6 +77,7 @@ impl FormFields {
 fn tells(record: &Map<String, Value>, path: &str) -> bool {
     let mut steps = path.split('.');
     let first = steps.next().and_then(|name| record.get(name));
+    // A field that is null tells no more than one that is absent.
     let value = steps.fold(first, |value, step| value?.get(step));
     value.is_some_and(|value| !value.is_null())
 }

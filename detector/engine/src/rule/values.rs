@@ -75,6 +75,7 @@ impl ValueList {
     ) -> Option<Self> {
         let (plain, wildcards): (Vec<&SigmaString>, Vec<&SigmaString>) =
             values.iter().partition(|value| value.is_plain());
+        // As the Sigma engine does, which lowers the text once for a set of plain values.
         let lowers = !cased && !plain.is_empty() && rest.is_none();
         let plain = plain.into_iter().filter_map(SigmaString::as_plain);
         let plain = plain.map(|text| if cased { text } else { text.to_lowercase() });
@@ -154,6 +155,7 @@ impl ValueLists {
 
     /// The list that a field stands for; `None` for every other field.
     fn get(&self, field: &str) -> Option<&ValueList> {
+        // The mark begins with a control character, which no field of a rule can have.
         let number = field.strip_prefix(MARK)?;
         self.0.get(number.parse::<usize>().ok()?)
     }

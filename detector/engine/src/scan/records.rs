@@ -1,7 +1,7 @@
 //! Records of an object as they are, without evaluation.
 
 use crate::{
-    envelope::{is_record, record_of_row, unwrapped},
+    envelope::{is_record_itself, record_of_row, unwrapped},
     inflate::{self, InflateError, InflateScratch},
     scan::table::{ObjectPiece, PieceReader},
     shallow::TopLevel,
@@ -52,7 +52,7 @@ fn texts_of(piece: ObjectPiece<'_>, wanted: impl Fn(&[u8]) -> bool) -> Vec<Strin
     {
         return vec![text(&record.bytes)];
     }
-    if is_record(&TopLevel::of(value)) {
+    if is_record_itself(&TopLevel::of(value)) {
         return vec![text(value)];
     }
     match unwrapped(value) {

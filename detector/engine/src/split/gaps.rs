@@ -1,10 +1,10 @@
 //! Handles what is between units: white space and commas, texts that may hold records, and stray
 //! text.
 
-use memchr::{memchr3, memmem};
+use memchr::memchr3;
 
 use super::{MalformedUnit, RecordSplitter, SplitPiece, SplitWalk};
-use crate::envelope::copies::unescaped;
+use crate::envelope::copies::names_a_record;
 
 impl RecordSplitter {
     /// Ends the gap between units. Stray text in it is reported once, however much there is.
@@ -97,11 +97,6 @@ impl RecordSplitter {
             self.stray.push(b'\\');
         }
     }
-}
-
-/// Whether a text may hold a record: it has the key that all of them have.
-pub(super) fn names_a_record(text: &[u8]) -> bool {
-    memmem::find(&unescaped(text), b"eventSource").is_some()
 }
 
 /// How long the string at the beginning of a text is.

@@ -3,10 +3,8 @@
 
 use memchr::memmem;
 
-use super::{
-    EnvelopePlace, MalformedUnit, RecordSplitter, SplitPiece, SplitWalk, gaps::names_a_record,
-};
-use crate::envelope::LISTS;
+use super::{EnvelopePlace, MalformedUnit, RecordSplitter, SplitPiece, SplitWalk};
+use crate::envelope::{LISTS, copies::names_a_record};
 
 /// A key that only records have.
 const FIELD: &[u8] = b"\"eventSource\"";

@@ -53,6 +53,7 @@ pub(super) fn gathered(
             }
         }
     }
+    settle_rivals(&mut evidence);
     (evidence, problems)
 }
 
@@ -63,23 +64,57 @@ pub(super) fn gather(key: &str, fetched: &FetchedBytes, evidence: &mut ChainFile
 }
 
 fn add(content: GatheredContent, key: String, name: &str, evidence: &mut ChainFiles) {
+    // Without its compression a file has the same hash, and is the same file.
+    let key = if key.ends_with(".gz") {
+        key
+    } else {
+        format!("{key}.gz")
+    };
     match content {
-        // Without its compression a log has the same hash, and is the same file.
-        GatheredContent::Log(hash) if !key.ends_with(".gz") => {
-            add_log(format!("{key}.gz"), name, hash, evidence);
-        }
         GatheredContent::Log(hash) => add_log(key, name, hash, evidence),
-        GatheredContent::Digest(read) => match evidence.digests.get(&key) {
-            Some(first) if first.hash != read.hash => {
-                let why = format!("another digest with other content has its key, {key}");
-                evidence.spoiled.insert(name.to_owned(), why);
-            }
-            Some(_) => {}
-            None => drop(evidence.digests.insert(key, *read)),
-        },
+        GatheredContent::Digest(read) => add_digest(key, name, *read, evidence),
         GatheredContent::Spoiled(why) => {
             evidence.spoiled.insert(key, why);
         }
+    }
+}
+
+/// Adds a digest. Of several with one key and other content, it is the one that a later digest
+/// names; without such, the first by name.
+fn add_digest(key: String, name: &str, read: DigestRead, evidence: &mut ChainFiles) {
+    let Some(first) = evidence.digests.get(&key) else {
+        evidence.names.insert(key.clone(), name.to_owned());
+        evidence.digests.insert(key, read);
+        return;
+    };
+    if first.hash == read.hash {
+        return;
+    }
+    evidence.rivals.push((key, name.to_owned(), read));
+}
+
+/// Decides between digests with one key. All others are read by then, because those that name one
+/// of them may come later.
+fn settle_rivals(evidence: &mut ChainFiles) {
+    let mut rivals = std::mem::take(&mut evidence.rivals);
+    // The newest first: what an older one is depends on them.
+    rivals.sort_by(|(a, ..), (b, ..)| b.cmp(a));
+    for (key, name, read) in rivals {
+        let named = |hash: &str| {
+            let mut later = evidence.digests.values();
+            later.any(|later| later.previous() == Some(&key) && later.names(hash))
+        };
+        let first = evidence.digests.get(&key);
+        let is_first = first.is_none_or(|first| named(&first.hash) || !named(&read.hash));
+        let loser = if is_first {
+            name
+        } else {
+            evidence.digests.insert(key.clone(), read);
+            let first = evidence.names.insert(key.clone(), name);
+            first.unwrap_or_default()
+        };
+        let why = format!("another digest with other content has its key, {key}");
+        evidence.spoiled.insert(loser, why);
     }
 }
 
@@ -178,7 +213,16 @@ fn digest(text: &[u8], hash: String, signature: Option<String>) -> GatheredConte
 fn tree_key_of(object: &InputObject) -> String {
     match &object.place {
         ObjectPlace::S3(remote) => tree_key(&remote.key).to_owned(),
-        ObjectPlace::File(path) => tree_key(&walk::tree_path(path)).to_owned(),
+        ObjectPlace::File(path) => {
+            // A file has the place where it was found, also where a link leads to its bytes. Only
+            // where no tree is above it, a link may have led into one.
+            let typed = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+            let typed = typed.to_string_lossy().replace('\\', "/");
+            match tree_key(&typed) {
+                key if key.starts_with("AWSLogs/") => key.to_owned(),
+                _ => tree_key(&walk::tree_path(path)).to_owned(),
+            }
+        }
         // The command rejects standard input.
         ObjectPlace::Stdin => String::new(),
     }
@@ -250,6 +294,51 @@ mod tests {
         let log = object(folder.path(), key.trim_end_matches(".gz"), b"{}");
         let (evidence, _) = gathered(&[log], 1, &NoObjectStore, &ProgressBar::hidden());
         assert_eq!(evidence.logs.keys().collect::<Vec<_>>(), [&key]);
+    }
+
+    #[test]
+    fn a_later_digest_decides_between_two_with_one_key_in_any_folder() {
+        let text = |read: &DigestRead| json(read).to_string();
+        let mut first = made(1, None, &[(&log_key("T0010Z"), "00")]);
+        first.hash = hex(&Sha256::digest(text(&first)));
+        let planted = made(1, None, &[]);
+        let second = made(2, Some(&first), &[]);
+        for (good, bad) in [("aa", "zz"), ("zz", "aa")] {
+            let folder = tempfile::tempdir().unwrap();
+            let at = |tree: &str, read: &DigestRead| {
+                let name = format!("{tree}/{}", read.file.digest_s3_object);
+                object(folder.path(), &name, &gzip(text(read).as_bytes()))
+            };
+            let objects = [at(bad, &planted), at(good, &first), at(good, &second)];
+            let (evidence, _) = gathered(&objects, 1, &NoObjectStore, &ProgressBar::hidden());
+            assert_eq!(evidence.digests[&digest_key(1)].hash, first.hash, "{good}");
+            let spoiled = evidence.spoiled.keys().collect::<Vec<_>>();
+            assert_eq!(spoiled, [&format!("{bad}/{}", digest_key(1))]);
+        }
+    }
+
+    #[test]
+    fn a_digest_that_was_gunzipped_and_one_behind_a_link_are_in_their_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = json(&made(1, None, &[])).to_string();
+        let plain = digest_key(1).trim_end_matches(".gz").to_owned();
+        let mut objects = vec![object(folder.path(), &plain, text.as_bytes())];
+        #[cfg(unix)]
+        {
+            let linked = object(folder.path(), "store/object", &gzip(b"{}"));
+            let ObjectPlace::File(target) = &linked.place else {
+                unreachable!("it is a file")
+            };
+            let key = log_key("T1010Z");
+            let link = object(folder.path(), &key, b"");
+            std::fs::remove_file(folder.path().join(&key)).unwrap();
+            std::os::unix::fs::symlink(target, folder.path().join(&key)).unwrap();
+            objects.push(link);
+        }
+        let (evidence, _) = gathered(&objects, 1, &NoObjectStore, &ProgressBar::hidden());
+        assert!(evidence.digests.contains_key(&digest_key(1)));
+        #[cfg(unix)]
+        assert!(evidence.logs.contains_key(&log_key("T1010Z")));
     }
 
     #[test]

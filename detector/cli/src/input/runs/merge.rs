@@ -39,6 +39,7 @@ impl RunMerge {
             order: BinaryHeap::new(),
             decoder: BlockDecoder::new()?,
         };
+        // Empty sources never enter the order.
         for index in 0..merge.sources.len() {
             merge.read(index)?;
         }
@@ -82,6 +83,7 @@ impl RunMerge {
     ) -> Result<(), RunFileError> {
         let (mut slice, mut taken, mut last) = (ScanResult::default(), 0, EventTime(i64::MIN));
         while let Some(time) = self.time() {
+            // Only between two seconds: events of one second belong to one slice.
             if taken >= SLICE && time > last {
                 if !take(std::mem::take(&mut slice), time) {
                     return Ok(());
@@ -94,6 +96,7 @@ impl RunMerge {
             }
             last = time;
         }
+        // Also without entries: the caller learns that the end was reached.
         take(slice, last.plus(1));
         Ok(())
     }

@@ -37,6 +37,7 @@ impl<const N: usize> TableSpool<N> {
             buffer: String::new(),
             widths: [0; N],
         };
+        // The header is a row: it takes part in the widths.
         table.add(&header.map(Cow::Borrowed));
         table
     }
@@ -90,6 +91,7 @@ impl<const N: usize> TableSpool<N> {
         let rows = rows.map_err(|error| temp_file::failure(&folder, &error))?;
         for row in rows.lines() {
             let row = row.map_err(|error| temp_file::failure(&folder, &error))?;
+            // Cells were made fit for the terminal before: no line break is in one.
             let mut cells = row.split(SEPARATOR);
             let cells = [(); N].map(|()| Cow::Borrowed(cells.next().unwrap_or_default()));
             take(&line(&cells, self.widths))?;
@@ -112,6 +114,7 @@ impl SpooledBytes {
                 Ok(())
             }
             Self::Memory(held) => {
+                // From here on memory does not grow with the rows.
                 let mut file = temp_file::create(folder)?;
                 file.write_all(held)?;
                 file.write_all(bytes)?;

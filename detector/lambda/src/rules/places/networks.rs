@@ -77,6 +77,7 @@ impl RulePlaces {
 
 /// The name of a file up to its first dot.
 fn label_of(name: &str) -> &str {
+    // Of `aws.2026-11.json` too: the rest of a name is for people.
     let file = name.rsplit('/').next().unwrap_or(name);
     file.split('.').next().unwrap_or(file)
 }

@@ -34,6 +34,7 @@ pub(crate) fn decode(bytes: &[u8], interner: &mut Interner) -> Result<Vec<TimedE
         sources,
         entries,
     } = postcard::from_bytes(bytes)?;
+    // In this order: callers and sources name texts, and entries name all three.
     let texts = texts.into_iter().map(|text| interner.text(text)).collect();
     let mut tables = BlockTables {
         texts,
@@ -63,6 +64,7 @@ struct BlockTables {
 
 /// An entry of a table.
 fn at<T: Clone>(table: &[T], number: u32) -> Result<T, BlockError> {
+    // A number beyond the table is damage of the temporary file, and no bug to panic at.
     let index = number as usize;
     table.get(index).cloned().ok_or(BlockError::Entry(index))
 }
@@ -135,6 +137,7 @@ impl BlockTables {
     fn head(&self, stored: StoredHeader<'_>) -> Result<Arc<EventHeader>, BlockError> {
         let mut fields = Vec::with_capacity(stored.fields.len());
         for (name, value) in &stored.fields {
+            // Values keep their own bytes: rules compare numbers as they were written.
             fields.push((self.text(*name)?, JsonNode::parse(value)?.into_owned()));
         }
         let whole = stored.whole.as_deref().map(JsonNode::parse).transpose()?;
@@ -184,6 +187,7 @@ impl BlockTables {
     fn entry(&self, stored: StoredEntry<'_>) -> Result<TimedEntry, BlockError> {
         Ok(match stored {
             StoredEntry::Observation(stored) => {
+                // What a pending event derives from its observation is derived again: the file is smaller.
                 let event = Arc::new(PendingEvent::new(self.observation(stored)?));
                 TimedEntry {
                     time: event.time,
