@@ -289,7 +289,7 @@ impl RecordSearch {
         let text = text_of(value);
         let value = text.as_deref().map_or(value, str::as_bytes);
         let top = TopLevel::of(value);
-        // A column beside others is told with its row.
+        // A column beside others is reported with its row.
         let is_lost = names_a_service(value)
             && !is_explained(value, self.insights - insights)
             && !(top.is_whole() && is_column(&top));

@@ -24,8 +24,8 @@ pub struct InputArgs {
     /// --to 2026-03-02` is that day. Log files delivered up to a day later are read too.
     #[arg(long, value_name = "TIME", value_parser = end_time, help_heading = "Selection")]
     pub to: Option<EndTime>,
-    /// Only events of the last 30d, 12h, 90m or 2w; of two days or more, from midnight in UTC on, so
-    /// that the same command can be resumed.
+    /// Only events of the last 30d, 12h, 90m or 2w; of two days or more, from midnight in UTC on,
+    /// so that the same command can be resumed.
     #[arg(
         long,
         value_name = "AGE",

@@ -131,8 +131,8 @@ impl InputObject {
         }
     }
 
-    /// Whether it is standard input, a pipe or a device: what is read from it once is not there again
-    /// under its name.
+    /// Whether it is standard input, a pipe or a device: what is read from it once is not there
+    /// again under its name.
     #[must_use]
     pub fn is_stream(&self) -> bool {
         match &self.place {

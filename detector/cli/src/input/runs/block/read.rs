@@ -187,7 +187,7 @@ impl BlockTables {
     fn entry(&self, stored: StoredEntry<'_>) -> Result<TimedEntry, BlockError> {
         Ok(match stored {
             StoredEntry::Observation(stored) => {
-                // What a pending event derives from its observation is derived again: the file is smaller.
+                // What it derives from its observation is not in the file.
                 let event = Arc::new(PendingEvent::new(self.observation(stored)?));
                 TimedEntry {
                     time: event.time,
