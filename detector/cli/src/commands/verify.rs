@@ -35,6 +35,7 @@ use crate::{
         session,
     },
     output::{ending::NOTHING_READ, listing, out::OpenOutput, run_summary::input_code},
+    text::plural,
 };
 
 /// Runs the command and returns its exit code.
@@ -48,7 +49,16 @@ pub fn run(args: &args::VerifyArgs, host: &mut ProcessHost) -> Result<u8, RunFai
     let connection = aws::connect(&settings, args.fetch_keys)?;
     let named = named_keys(args)?;
     let mut out = OpenOutput::open(&settings)?;
-    let (evidence, mut problems) = read_all(&settings, connection.as_ref())?;
+    let ReadFiles {
+        evidence,
+        mut problems,
+        outside,
+    } = read_all(&settings, connection.as_ref())?;
+    if outside > 0 && !settings.quiet {
+        let files = plural(outside, "file");
+        let why = "outside of an AWSLogs tree not verified: no digest names them";
+        say(host, &format!("secretrail: {files} {why}\n"));
+    }
     // With `--public-keys`, CloudTrail is not called: there may be no access to it.
     let keys = named.unwrap_or_else(|| {
         let (keys, unlisted) = fetched_keys(&evidence, connection.as_deref(), host.now);
@@ -103,22 +113,37 @@ fn findings_code(findings: &[ChainFinding], evidence: &ChainFiles) -> u8 {
     }
 }
 
-/// Reads all digests and logs, and returns what cannot be read beside them, sorted by name.
+/// What was read.
+struct ReadFiles {
+    evidence: ChainFiles,
+    /// What could not be read, sorted by name.
+    problems: Vec<InputProblem>,
+    /// Number of files that no digest can name. Other commands read them.
+    outside: u64,
+}
+
+/// Reads all digests and logs.
 fn read_all(
     settings: &RunSettings,
     connection: Option<&Arc<Connection>>,
-) -> Result<(ChainFiles, Vec<InputProblem>), RunFailure> {
+) -> Result<ReadFiles, RunFailure> {
     let store = store(connection, &settings.aws);
     let mut found = session::walk(settings, &*store, true)?;
     // Digests cover only files in an `AWSLogs` tree.
+    let all = found.objects.len();
     found.objects.retain(|object| object.in_tree);
+    let outside = (all - found.objects.len()) as u64;
     let progress = bytes_bar(settings, &found.objects);
     let (evidence, unreadable) = gathered(&found.objects, settings.threads, &*store, &progress);
     progress.finish_and_clear();
     let mut problems = found.problems;
     problems.extend(unreadable);
     problems.sort();
-    Ok((evidence, problems))
+    Ok(ReadFiles {
+        evidence,
+        problems,
+        outside,
+    })
 }
 
 fn settings(args: &args::VerifyArgs, host: &ProcessHost) -> Result<RunSettings, RunFailure> {

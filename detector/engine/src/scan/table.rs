@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
 use crate::{
@@ -236,6 +237,14 @@ fn is_name(cell: &str) -> bool {
         && !cell.starts_with(|first: char| first.is_ascii_digit())
 }
 
+/// Whether a cell goes on in another row, as where the quote at its end is missing: it begins as
+/// JSON, holds a line break and is none.
+fn is_run_on(cell: &str) -> bool {
+    cell.starts_with("{\"")
+        && cell.contains('\n')
+        && serde_json::from_str::<IgnoredAny>(cell).is_err()
+}
+
 fn is_blank(cells: &[Cow<'_, str>]) -> bool {
     cells.iter().all(|cell| cell.is_empty())
 }
@@ -308,8 +317,9 @@ impl TableReader {
             (Some(known), TableRow::Cells(cells)) => {
                 // Spreadsheets write empty cells behind a row.
                 let surplus = cells.get(known.len()..).unwrap_or_default();
-                let is_odd =
-                    cells.len() < known.len() || surplus.iter().any(|cell| !cell.is_empty());
+                let is_odd = cells.len() < known.len()
+                    || surplus.iter().any(|cell| !cell.is_empty())
+                    || cells.iter().any(|cell| is_run_on(cell));
                 if is_odd && !is_blank(&cells) {
                     found(ObjectPiece::Cut);
                 } else if !is_blank(&cells) {
@@ -453,6 +463,15 @@ mod tests {
             "cut",
             "cut",
         ];
+        for piece in 1..text.len() {
+            assert_eq!(rows(text, piece), expected, "{piece}");
+        }
+    }
+
+    #[test]
+    fn a_cell_without_its_last_quote_does_not_swallow_the_next_row() {
+        let text = "eventname,raw\nx,\"{\"\"a\"\":1}\ny,\"{\"\"a\"\":2}\"\nz,\"{\"\"a\"\":\n3}\"\n";
+        let expected = ["cut", r#"{"eventname":"z","raw":"{\"a\":\n3}"}"#];
         for piece in 1..text.len() {
             assert_eq!(rows(text, piece), expected, "{piece}");
         }
