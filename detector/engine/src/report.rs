@@ -106,10 +106,10 @@ impl SkippedObject {
 
 /// Endings of what is certainly no log. Everything else is read and judged by its content: objects
 /// of Firehose have no ending, and collectors have their own.
-const OTHER_ENDINGS: [&str; 40] = [
+const OTHER_ENDINGS: [&str; 39] = [
     "7z", "avi", "avro", "bin", "bmp", "class", "css", "db", "deb", "dll", "doc", "docx", "dylib",
     "exe", "gif", "go", "html", "ico", "jar", "java", "jpeg", "jpg", "js", "lock", "md", "mp4",
-    "o", "orc", "pdf", "png", "py", "rs", "sh", "so", "svg", "tar", "toml", "ts", "xlsx", "yml",
+    "o", "orc", "pdf", "png", "py", "rs", "sh", "so", "svg", "toml", "ts", "xlsx", "yml",
 ];
 
 /// By extension.

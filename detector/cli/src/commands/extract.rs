@@ -111,6 +111,10 @@ enum PutError {
 const NOT_STDIN: &str = "extract reads files and S3, not pipes: an extract file names the objects \
     that it was made from";
 
+/// The error about a filter. What is joined with an access is not of its principal or secret.
+const NO_FILTER: &str = "extract keeps all accesses of its logs: select principals, secrets, \
+    sources, outcomes, methods and access keys where the extract files are read";
+
 /// Runs the command and returns its exit code.
 ///
 /// # Errors
@@ -119,7 +123,7 @@ const NOT_STDIN: &str = "extract reads files and S3, not pipes: an extract file 
 pub fn run(args: &args::ExtractArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
     let started = Instant::now();
     let settings = settings(args, host)?;
-    let rules = rules_and_policy::rules(&args.files, host)?.set;
+    let rules = rules_and_policy::rules_alone(&args.files, host)?.set;
     let place = ExtractDestination::of(&args.output)?;
     let connection = aws::connect(&settings, place.is_in_s3())?;
     let store = store(connection.as_ref(), &settings.aws);
@@ -163,6 +167,9 @@ fn settings(args: &args::ExtractArgs, host: &ProcessHost) -> Result<RunSettings,
     let settings = RunSettings::plain(&args.input, &destination, host)?;
     if settings.reads_stdin() {
         return Err(RunFailure::Usage(NOT_STDIN.to_owned()));
+    }
+    if !settings.selection.filter.is_empty() {
+        return Err(RunFailure::Usage(NO_FILTER.to_owned()));
     }
     Ok(settings)
 }

@@ -73,20 +73,26 @@ pub fn run(args: &args::VerifyArgs, host: &mut ProcessHost) -> Result<u8, RunFai
     if !settings.quiet {
         say(host, &words(&findings, &evidence, &keys, started.elapsed()));
     }
+    Ok(end(&findings, &evidence, code, host))
+}
+
+/// The exit code, and the last line where a run could not do what it is for. `code` is that of the
+/// problems of the input.
+fn end(findings: &[ChainFinding], evidence: &ChainFiles, code: u8, host: &mut ProcessHost) -> u8 {
     if findings.is_empty() {
         say(
             host,
             &format!("secretrail: {NO_TREE}\nsecretrail: {NOTHING_READ}\n"),
         );
-        return Ok(exit::INPUT);
+        return exit::INPUT;
     }
-    let by_findings = findings_code(&findings, &evidence);
+    let by_findings = findings_code(findings, evidence);
     let is_proven = |finding: &ChainFinding| finding.verdict == FileVerdict::Intact;
     if by_findings == exit::DONE && !findings.iter().any(is_proven) {
         say(host, &format!("secretrail: {NOTHING_PROVEN}\n"));
-        return Ok(exit::INPUT);
+        return exit::INPUT;
     }
-    Ok(code.max(by_findings))
+    code.max(by_findings)
 }
 
 /// The last line of a run that found no fault and could not prove anything either, as without keys.

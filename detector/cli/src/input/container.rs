@@ -147,8 +147,11 @@ fn members(
     member: &mut ReadMember<'_>,
 ) -> Result<(), ObjectReadError> {
     let entries = entries(&mut archive)?;
-    let mut archive = ZipArchive::new(archive)
-        .map_err(|error| ObjectReadError::Content(format!("is no zip archive: {error}")))?;
+    let mut archive = ZipArchive::new(archive).map_err(|error| {
+        ObjectReadError::Content(format!(
+            "is no zip archive, or one that is cut off: {error}"
+        ))
+    })?;
     // The total counts: members may lie within each other.
     let mut failed = Ok(());
     for index in 0..archive.len() {

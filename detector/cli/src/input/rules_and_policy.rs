@@ -16,7 +16,7 @@ use secretrail_engine::{
     },
     sanitize,
 };
-use secretrail_pack::{FileTexts, RulePack, complete, is_rule};
+use secretrail_pack::{FileTexts, MissingNetworks, RulePack, complete, is_rule};
 use walkdir::{DirEntry, WalkDir};
 
 use crate::{
@@ -31,40 +31,70 @@ use crate::{
 ///
 /// # Errors
 ///
-/// [`RunFailure::Rules`] with all errors in the rules.
+/// [`RunFailure::Rules`] with all errors in the rules, and of a rule that names a list of networks
+/// which is not there: it would never match, and nobody would know.
 pub fn rules(named: &RuleFilesArgs, host: &mut ProcessHost) -> Result<RulePack, RunFailure> {
+    loaded(named, host, RulePack::with_networks)
+}
+
+/// Like [`rules`], for commands that are about the rules alone: lists of networks may be missing.
+///
+/// # Errors
+///
+/// See [`rules`].
+pub fn rules_alone(named: &RuleFilesArgs, host: &mut ProcessHost) -> Result<RulePack, RunFailure> {
+    loaded(named, host, |mut pack, lists| {
+        pack.set = pack.set.with_networks(lists);
+        Ok(pack)
+    })
+}
+
+fn loaded(
+    named: &RuleFilesArgs,
+    host: &mut ProcessHost,
+    with_networks: impl Fn(RulePack, NetworkLists) -> Result<RulePack, MissingNetworks>,
+) -> Result<RulePack, RunFailure> {
+    let lists = networks(&named.networks)?;
     let (files, vars) = (files(&named.rules)?, vars(named.vars.as_deref())?);
     files.say_skipped(host);
     let mut texts = files.texts;
     loop {
-        let faults = match RulePack::load(complete(texts.clone()), &vars) {
-            Ok(pack) => return with_networks(pack, &named.networks),
-            Err(faults) => faults,
+        let (faulty, why) = match RulePack::load(complete(texts.clone()), &vars) {
+            Ok(pack) => match with_networks(pack, lists.clone()) {
+                Ok(pack) => return Ok(pack),
+                Err(missing) => (BTreeSet::from([missing.file.clone()]), remedy(&missing)),
+            },
+            Err(faults) => {
+                let files = faults.files().into_iter().map(str::to_owned);
+                (files.collect(), faults.to_string())
+            }
         };
         let known = texts.len();
-        texts.retain(|(name, _)| !faults.files().contains(&**name));
+        texts.retain(|(name, _)| !faulty.contains(name));
         // Without any file the pack would take their place.
         if !named.skip_invalid || texts.is_empty() || texts.len() == known {
-            return Err(RunFailure::Rules(faults.to_string()));
+            return Err(RunFailure::Rules(why));
         }
         let skipped = plural((known - texts.len()) as u64, "rule file");
-        say(host, &format!("secretrail: {skipped} left out: {faults}\n"));
+        say(host, &format!("secretrail: {skipped} left out: {why}\n"));
     }
 }
 
-/// The rules with the lists of networks that were named.
-fn with_networks(pack: RulePack, named: &[NetworkFile]) -> Result<RulePack, RunFailure> {
+/// What to do about a missing list.
+fn remedy(missing: &MissingNetworks) -> String {
+    let label = &missing.label;
+    format!("a rule cannot be used\n  {missing}; name its file with --networks {label}=FILE")
+}
+
+/// The lists of networks that were named.
+fn networks(named: &[NetworkFile]) -> Result<NetworkLists, RunFailure> {
     let mut lists = NetworkLists::default();
     for NetworkFile { label, path } in named {
         lists
             .add(label, &text(path)?)
             .map_err(|fault| unreadable(path, format!("--networks {label}: {fault}")))?;
     }
-    pack.with_networks(lists).map_err(|missing| {
-        let label = &missing.label;
-        let remedy = format!("name its file with --networks {label}=FILE");
-        RunFailure::Rules(format!("{missing}; {remedy}"))
-    })
+    Ok(lists)
 }
 
 /// Checks that the output is none of the files named here.
@@ -222,6 +252,7 @@ pub fn policy_text(path: &Path) -> Result<(AccessPolicy, String), RunFailure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::for_tests::in_memory;
 
     #[test]
     fn lists_of_networks_are_named_by_the_rules_that_need_them() {
@@ -250,11 +281,8 @@ mod tests {
                     .collect(),
                 ..RuleFilesArgs::default()
             };
-            let pack = with_networks(
-                RulePack::load(complete(files(&named.rules)?.texts), &Placeholders::new())
-                    .map_err(|faults| RunFailure::Rules(faults.to_string()))?,
-                &named.networks,
-            );
+            let mut host = in_memory("2026-03-02T00:00:00Z");
+            let pack = super::rules(&named, &mut host);
             pack.map(|pack| pack.set.networks().has("own"))
         };
         let own = at("own.txt", "192.0.2.0/24\n");

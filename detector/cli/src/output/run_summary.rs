@@ -151,8 +151,8 @@ impl fmt::Display for RulesInUse {
         let absent = match (self.needing_policy, self.needing_networks) {
             (0, 0) => return f.write_str(&rules),
             (_, 0) => "no --policy",
-            (0, _) => "no --networks",
-            (_, _) => "no --policy, no --networks",
+            (0, _) => "a list of networks is missing",
+            (_, _) => "no --policy, and a list of networks is missing",
         };
         write!(f, "{active} of {rules} active: {absent}")
     }
@@ -345,7 +345,7 @@ mod tests {
             needing_networks: 1,
             ..in_use(37, 7)
         };
-        let told = "29 of 37 rules active: no --policy, no --networks";
+        let told = "29 of 37 rules active: no --policy, and a list of networks is missing";
         assert_eq!(both.to_string(), told);
     }
 

@@ -127,8 +127,8 @@ pub enum ExtractShortfall {
     },
     /// The run selects more of the logs than was extracted.
     #[error(
-        "this run selects more of the logs than was extracted; use the same --from, --to, \
-         --account and --region, or extract again"
+        "this run selects more of the logs than was extracted; use the same --since, --from, \
+         --to, --account and --region, or extract again"
     )]
     Selection,
 }

@@ -17,7 +17,7 @@ use crate::{
 pub(super) fn run(args: &BackfillPlanArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
     let settings = settings(args, host)?;
     let place = JobLocation::of(&args.output)?;
-    let rules = rules_and_policy::rules(&args.files, host)?.set;
+    let rules = rules_and_policy::rules_alone(&args.files, host)?.set;
     let connection = aws::connect(&settings, true)?;
     let store = store(connection.as_ref(), &settings.aws);
     let found = session::logs(&settings, &*store)?;

@@ -16,7 +16,7 @@ use crate::{
 };
 
 pub(super) fn run(args: &RulesCoverageArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
-    let loaded = rules_and_policy::rules(&args.files, host)?;
+    let loaded = rules_and_policy::rules_alone(&args.files, host)?;
     let layer = layer(loaded.set.alerting().map(|meta| &**meta));
     print(host, &pretty(&layer)?)?;
     Ok(exit::DONE)

@@ -22,7 +22,7 @@ const RAW_FIELDS: &str = "\nRules may also use every field of the CloudTrail rec
     name, as in requestParameters.secretId.\n";
 
 pub(super) fn run(args: &RulesListArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
-    let loaded = rules_and_policy::rules(&args.files, host)?;
+    let loaded = rules_and_policy::rules_alone(&args.files, host)?;
     let mut metas = metas(&loaded);
     // Sorted by file, not in the order of loading.
     metas.sort_by(|a, b| (&a.file, &a.title).cmp(&(&b.file, &b.title)));

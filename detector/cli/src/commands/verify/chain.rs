@@ -329,6 +329,9 @@ impl<'e> ChainJudge<'e> {
             })
             .filter_map(|f| place(&f.key))
             .collect();
+        let proven = self.findings.iter();
+        let proven = proven.filter(|f| f.digest && f.verdict == FileVerdict::Intact);
+        let proven: HashSet<_> = proven.filter_map(|f| place(&f.key)).collect();
         // All logs that were read: the walk has applied the selection.
         let unlisted: BTreeSet<&String> = self
             .evidence
@@ -345,9 +348,14 @@ impl<'e> ChainJudge<'e> {
         for key in unlisted {
             let place = place(key);
             let end = place.as_ref().and_then(|place| newest.get(place).copied());
-            let has_hole = place.is_some_and(|place| holes.contains(&place));
-            let why = why_unlisted(key, end, has_hole);
-            self.find(FileVerdict::Unproven, key, false, why);
+            let is_in = |places: &HashSet<_>| place.as_ref().is_some_and(|at| places.contains(at));
+            let why = Unlisted::of(key, end, is_in(&holes));
+            // Without a proven digest there, nothing says that any is what CloudTrail wrote.
+            let verdict = match why {
+                Unlisted::Foreign if is_in(&proven) => FileVerdict::Contradicted,
+                _ => FileVerdict::Unproven,
+            };
+            self.find(verdict, key, false, why.to_string());
         }
     }
 }
@@ -414,21 +422,31 @@ fn newest_ends(evidence: &ChainFiles) -> BTreeMap<(String, String), EventTime> {
     newest
 }
 
-/// Why no digest lists a log. `end` is the end time of the newest digest of its account and region;
-/// `has_hole` is whether any of those digests is altered or missing.
-fn why_unlisted(key: &str, end: Option<EventTime>, has_hole: bool) -> String {
-    let Some(end) = end else {
-        return "no digests found for its account and region; is log file validation enabled?"
-            .to_owned();
-    };
-    // The digest of its hour may not have been delivered yet.
-    if object::parse(key).delivered.is_some_and(|at| at >= end) {
-        return format!("newer than the newest digest, which ends at {end}");
-    }
-    if has_hole {
-        "no digest lists it; an altered or missing one may have".to_owned()
-    } else {
-        "no digest lists it: CloudTrail may not have written it".to_owned()
+/// Why no digest lists a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+enum Unlisted {
+    #[error("no digests found for its account and region; is log file validation enabled?")]
+    NoDigests,
+    /// The digest of its hour may not have been delivered yet.
+    #[error("newer than the newest digest, which ends at {0}")]
+    Newer(EventTime),
+    #[error("no digest lists it; an altered or missing one may have")]
+    Hole,
+    #[error("no digest lists it: CloudTrail may not have written it")]
+    Foreign,
+}
+
+impl Unlisted {
+    /// `end` is the end time of the newest digest of its account and region; `has_hole` is whether
+    /// any of those digests is altered or missing.
+    fn of(key: &str, end: Option<EventTime>, has_hole: bool) -> Self {
+        let Some(end) = end else {
+            return Self::NoDigests;
+        };
+        if object::parse(key).delivered.is_some_and(|at| at >= end) {
+            return Self::Newer(end);
+        }
+        if has_hole { Self::Hole } else { Self::Foreign }
     }
 }
 
@@ -629,9 +647,13 @@ mod tests {
     fn why_no_digest_lists_a_log_depends_on_the_digests_around_it() {
         let end = EventTime::parse("2026-03-02T03:00:00Z");
         let (during, after) = (log_key("T0215Z"), log_key("T0305Z"));
-        assert!(why_unlisted(&during, None, true).contains("is log file validation enabled?"));
-        assert!(why_unlisted(&after, end, true).starts_with("newer than the newest digest"));
-        assert!(why_unlisted(&during, end, true).ends_with("may have"));
-        assert!(why_unlisted(&during, end, false).ends_with("may not have written it"));
+        for (key, end, has_hole, why) in [
+            (&during, None, true, Unlisted::NoDigests),
+            (&after, end, true, Unlisted::Newer(end.unwrap())),
+            (&during, end, true, Unlisted::Hole),
+            (&during, end, false, Unlisted::Foreign),
+        ] {
+            assert_eq!(Unlisted::of(key, end, has_hole), why);
+        }
     }
 }

@@ -20,7 +20,7 @@ pub enum FileVerdict {
     /// It stands in the place of a digest and cannot be read as one.
     Unreadable,
     /// It differs from what a digest says that is unproven itself: one of both is not what
-    /// CloudTrail wrote. Reported as unproven.
+    /// CloudTrail wrote. Or proven digests of its time do not list it. Reported as unproven.
     Contradicted,
     /// Nothing proves that it is what CloudTrail wrote.
     Unproven,
