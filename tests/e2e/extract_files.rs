@@ -184,7 +184,7 @@ fn parts_that_cannot_stand_for_their_logs_are_refused() {
     let path = parts.to_str().unwrap();
     let less = secretrail(&["replay", path]);
     assert!(
-        less.code == 2 && less.stderr.contains("use the same --from"),
+        less.code == 2 && less.stderr.contains("use the same --since"),
         "{}",
         less.stderr
     );

