@@ -4,7 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ahash::{HashMap, HashSet};
-use secretrail_engine::{object, selection::Selection, time::EventTime};
+use secretrail_engine::{
+    object::{self, ObjectKind},
+    selection::Selection,
+    time::EventTime,
+};
 
 use crate::{
     commands::verify::{
@@ -327,7 +331,10 @@ impl<'e> ChainJudge<'e> {
                         FileVerdict::Altered | FileVerdict::Missing | FileVerdict::Unreadable
                     )
             })
-            .filter_map(|f| place(&f.key))
+            .map(|f| &f.key)
+            // One that could not be read may have listed anything, too.
+            .chain(self.evidence.unread.iter().filter(|key| is_digest(key)))
+            .filter_map(|key| place(key))
             .collect();
         let proven = self.findings.iter();
         let proven = proven.filter(|f| f.digest && f.verdict == FileVerdict::Intact);
@@ -420,6 +427,10 @@ fn newest_ends(evidence: &ChainFiles) -> BTreeMap<(String, String), EventTime> {
         }
     }
     newest
+}
+
+fn is_digest(key: &str) -> bool {
+    object::parse(key).kind == ObjectKind::Digest
 }
 
 /// Why no digest lists a log.
