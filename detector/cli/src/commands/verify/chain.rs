@@ -318,24 +318,26 @@ impl<'e> ChainJudge<'e> {
         }
     }
 
+    /// Accounts and regions of which a digest is missing, altered or not read.
+    fn holes(&self) -> HashSet<(String, String)> {
+        let lost = [
+            FileVerdict::Altered,
+            FileVerdict::Missing,
+            FileVerdict::Unreadable,
+        ];
+        let findings = self.findings.iter();
+        let lost = findings.filter(|f| f.digest && lost.contains(&f.verdict));
+        // One that could not be read may have listed anything, too.
+        let unread = self.evidence.unread.iter();
+        let unread = unread.filter(|key| is_digest(key));
+        let keys = lost.map(|f| &f.key).chain(unread);
+        keys.filter_map(|key| place(key)).collect()
+    }
+
     /// Judges the logs that no digest lists.
     fn unlisted(&mut self) {
         let newest = newest_ends(self.evidence);
-        let holes: HashSet<_> = self
-            .findings
-            .iter()
-            .filter(|f| {
-                f.digest
-                    && matches!(
-                        f.verdict,
-                        FileVerdict::Altered | FileVerdict::Missing | FileVerdict::Unreadable
-                    )
-            })
-            .map(|f| &f.key)
-            // One that could not be read may have listed anything, too.
-            .chain(self.evidence.unread.iter().filter(|key| is_digest(key)))
-            .filter_map(|key| place(key))
-            .collect();
+        let holes = self.holes();
         let proven = self.findings.iter();
         let proven = proven.filter(|f| f.digest && f.verdict == FileVerdict::Intact);
         let proven: HashSet<_> = proven.filter_map(|f| place(&f.key)).collect();
