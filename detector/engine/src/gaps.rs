@@ -178,8 +178,8 @@ impl MissedHalves {
                 gaps.push(CoverageGap {
                     account: account.clone(),
                     region: region.clone(),
-                    from: EventTime(first.0.div_euclid(MINUTE) * MINUTE),
-                    to: EventTime((last.0.div_euclid(MINUTE) + 1) * MINUTE),
+                    from: first.start_of(MINUTE),
+                    to: last.start_of(MINUTE).plus(MINUTE),
                     missing: MissingKind::KmsEvents {
                         reads: run.len() as u64,
                     },

@@ -42,6 +42,13 @@ impl EventTime {
         Self(self.0.saturating_add(secs))
     }
 
+    /// The start of the span of `secs` seconds that contains this time. Spans are counted from
+    /// 1970 in UTC.
+    #[must_use]
+    pub fn start_of(self, secs: i64) -> Self {
+        Self(self.0.div_euclid(secs).saturating_mul(secs))
+    }
+
     /// Absolute difference to another time in seconds.
     #[must_use]
     pub fn distance(self, other: Self) -> i64 {

@@ -242,34 +242,38 @@ impl SettingReader {
     }
 
     fn networks(&mut self) -> Vec<NetworkLocation> {
-        let texts = self.value(NETWORKS).to_owned();
-        let mut networks = Vec::new();
-        for text in texts.split_whitespace() {
-            match NetworkLocation::read(text) {
-                Ok(location) => networks.push(location),
-                Err(why) => self.faults.push(SettingFault::Place {
-                    name: NETWORKS,
-                    value: text.to_owned(),
-                    why,
-                }),
+        self.items(NETWORKS, NetworkLocation::read, |value, why| {
+            SettingFault::Place {
+                name: NETWORKS,
+                value,
+                why,
             }
-        }
-        networks
+        })
     }
 
     fn destinations(&mut self) -> Vec<TopicDestination> {
-        let topics = self.value(TOPICS).to_owned();
-        let mut destinations = Vec::new();
-        for topic in topics.split_whitespace() {
-            match destination(topic) {
-                Ok(destination) => destinations.push(destination),
-                Err(why) => self.faults.push(SettingFault::Topic {
-                    topic: topic.to_owned(),
-                    why,
-                }),
+        self.items(TOPICS, destination, |topic, why| SettingFault::Topic {
+            topic,
+            why,
+        })
+    }
+
+    /// The items of a setting, separated by white space. An invalid one is an error, and left out.
+    fn items<T, E>(
+        &mut self,
+        name: &str,
+        read: impl Fn(&str) -> Result<T, E>,
+        fault: impl Fn(String, E) -> SettingFault,
+    ) -> Vec<T> {
+        let text = self.value(name).to_owned();
+        let mut items = Vec::new();
+        for item in text.split_whitespace() {
+            match read(item) {
+                Ok(item) => items.push(item),
+                Err(why) => self.faults.push(fault(item.to_owned(), why)),
             }
         }
-        destinations
+        items
     }
 
     fn checked(self) -> Result<(), ConfigError> {

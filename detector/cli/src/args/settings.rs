@@ -174,9 +174,10 @@ fn since(now: EventTime, secs: i64) -> EventTime {
     const DAY: i64 = 86_400;
     let from = now.plus(secs.saturating_neg());
     if secs < 2 * DAY {
-        return from;
+        from
+    } else {
+        from.start_of(DAY)
     }
-    from.plus(from.0.rem_euclid(DAY).saturating_neg())
 }
 
 fn selection(input: &InputArgs, from: Option<EventTime>) -> Selection {

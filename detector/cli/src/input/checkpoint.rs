@@ -102,7 +102,7 @@ impl Checkpoint {
     /// Whether an earlier run recorded this version of an object.
     #[must_use]
     pub fn has(&self, name: &str, tag: &str) -> bool {
-        !self.known.is_empty() && self.known.contains(&(name.to_owned(), tag.to_owned()))
+        self.known.contains(&(name.to_owned(), tag.to_owned()))
     }
 
     /// Appends what was read if enough has been collected, or in any case with `now`.

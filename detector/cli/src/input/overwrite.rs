@@ -29,9 +29,10 @@ pub fn refuse<'p>(
     };
     for input in inputs {
         if is_lost(input, output, &handle) {
-            let name = match is_stdin(input) {
-                true => "standard input".to_owned(),
-                false => input.display().to_string(),
+            let name = if is_stdin(input) {
+                "standard input".to_owned()
+            } else {
+                input.display().to_string()
             };
             return Err(RunFailure::Usage(format!(
                 "--output {} is the same file as {name}, which would be lost; choose another file",

@@ -345,7 +345,8 @@ fn canonical(path: &Path) -> PathBuf {
     std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
 
-fn key(path: &Path) -> String {
+/// A path with `/`, as in an S3 key.
+pub(crate) fn key(path: &Path) -> String {
     path.to_string_lossy().replace('\\', "/")
 }
 

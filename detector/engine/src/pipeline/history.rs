@@ -408,7 +408,7 @@ fn over(before: EventTime, bucket_secs: i64) -> EventTime {
     if before.0 == i64::MAX {
         return before;
     }
-    EventTime(before.0.div_euclid(bucket_secs).saturating_mul(bucket_secs))
+    before.start_of(bucket_secs)
 }
 
 #[cfg(test)]

@@ -162,23 +162,24 @@ impl RuleSet {
 
     /// The rules that name a list of networks which no file defines, each with its label.
     pub fn without_networks(&self) -> impl Iterator<Item = (&RuleMeta, &str)> {
-        self.detections.iter().flat_map(|rule| {
-            let missing = rule
-                .networks
-                .iter()
-                .filter(|label| !self.networks.has(label));
-            missing.map(|label| (&*rule.meta, label.as_str()))
+        let rules = self.detections.iter();
+        rules.flat_map(|rule| {
+            let missing = self.missing_networks(rule);
+            missing.map(|label| (&*rule.meta, label))
         })
+    }
+
+    /// The labels of lists of networks that a rule names and no file defines.
+    fn missing_networks<'s>(&'s self, rule: &'s DetectionRule) -> impl Iterator<Item = &'s str> {
+        let labels = rule.networks.iter().map(String::as_str);
+        labels.filter(|label| !self.networks.has(label))
     }
 
     /// The rules that can raise alerts, but name a list of networks which no file defines.
     pub fn needing_networks(&self) -> impl Iterator<Item = &Arc<RuleMeta>> {
-        let lacks = |rule: &&DetectionRule| {
-            let mut labels = rule.networks.iter();
-            labels.any(|label| !self.networks.has(label))
-        };
-        let single = self.detections.iter().filter(lacks);
-        single.filter_map(|rule| {
+        let rules = self.detections.iter();
+        let lacking = rules.filter(|rule| self.missing_networks(rule).next().is_some());
+        lacking.filter_map(|rule| {
             let feeds = rule.feeds.iter();
             let mut windows = feeds.filter_map(|(window, _)| self.windows.get(*window));
             let window = windows

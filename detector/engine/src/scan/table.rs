@@ -245,10 +245,6 @@ fn is_run_on(cell: &str) -> bool {
         && serde_json::from_str::<IgnoredAny>(cell).is_err()
 }
 
-fn is_blank(cells: &[Cow<'_, str>]) -> bool {
-    cells.iter().all(|cell| cell.is_empty())
-}
-
 /// A row as JSON. What is empty is absent, but its column still tells the form of the row.
 fn object(header: &[Option<String>], cells: &[Cow<'_, str>]) -> String {
     let mut row = Map::new();
@@ -310,6 +306,7 @@ impl TableReader {
             (None, TableRow::Cells(cells)) => {
                 header = Some(columns(cells));
             }
+            (Some(_), TableRow::Cells(cells)) if cells.iter().all(|cell| cell.is_empty()) => {}
             // Tables behind each other, of which each has its own columns.
             (Some(_), TableRow::Cells(cells)) if is_first_line(&cells) => {
                 header = Some(columns(cells));
@@ -320,9 +317,9 @@ impl TableReader {
                 let is_odd = cells.len() < known.len()
                     || surplus.iter().any(|cell| !cell.is_empty())
                     || cells.iter().any(|cell| is_run_on(cell));
-                if is_odd && !is_blank(&cells) {
+                if is_odd {
                     found(ObjectPiece::Cut);
-                } else if !is_blank(&cells) {
+                } else {
                     found(ObjectPiece::Row(object(known, &cells).as_bytes()));
                 }
             }

@@ -90,13 +90,18 @@ fn try_example<'e>(
     meta: &RuleMeta,
     example: &'e RuleExample,
 ) -> ExampleResult<'e> {
-    let rules = &*example.rules(rules);
     // The pipeline decides; the explanation only says why.
     let result = pollster::block_on(examples::run(rules, example));
     // An invalid policy is an error of the example, which the run has reported.
     let policy: Option<AccessPolicy> = example.policy.as_ref().and_then(|text| text.parse().ok());
     let events = format!("[{}]", example.events.join(","));
-    let reported = pollster::block_on(explain(rules, &meta.id, events.as_bytes(), policy.as_ref()));
+    let rules = example.rules(rules);
+    let reported = pollster::block_on(explain(
+        &rules,
+        &meta.id,
+        events.as_bytes(),
+        policy.as_ref(),
+    ));
     let decided = reported
         .map(|explanation| decided(&explanation))
         .unwrap_or_default();

@@ -320,27 +320,30 @@ impl<'e> ChainJudge<'e> {
 
     /// Accounts and regions of which a digest is missing, altered or not read.
     fn holes(&self) -> HashSet<(String, String)> {
-        let lost = [
+        let mut holes = self.places_of_digests(&[
             FileVerdict::Altered,
             FileVerdict::Missing,
             FileVerdict::Unreadable,
-        ];
-        let findings = self.findings.iter();
-        let lost = findings.filter(|f| f.digest && lost.contains(&f.verdict));
+        ]);
         // One that could not be read may have listed anything, too.
         let unread = self.evidence.unread.iter();
         let unread = unread.filter(|key| is_digest(key));
-        let keys = lost.map(|f| &f.key).chain(unread);
-        keys.filter_map(|key| place(key)).collect()
+        holes.extend(unread.filter_map(|key| place(key)));
+        holes
+    }
+
+    /// Accounts and regions that have digests with one of these verdicts.
+    fn places_of_digests(&self, verdicts: &[FileVerdict]) -> HashSet<(String, String)> {
+        let findings = self.findings.iter();
+        let digests = findings.filter(|f| f.digest && verdicts.contains(&f.verdict));
+        digests.filter_map(|f| place(&f.key)).collect()
     }
 
     /// Judges the logs that no digest lists.
     fn unlisted(&mut self) {
         let newest = newest_ends(self.evidence);
         let holes = self.holes();
-        let proven = self.findings.iter();
-        let proven = proven.filter(|f| f.digest && f.verdict == FileVerdict::Intact);
-        let proven: HashSet<_> = proven.filter_map(|f| place(&f.key)).collect();
+        let proven = self.places_of_digests(&[FileVerdict::Intact]);
         // All logs that were read: the walk has applied the selection.
         let unlisted: BTreeSet<&String> = self
             .evidence

@@ -103,10 +103,6 @@ pub struct LogCopy {
 pub struct ChainFiles {
     /// Digests by their tree key.
     pub digests: BTreeMap<String, DigestRead>,
-    /// Names of the files of these digests, by their tree key.
-    pub names: BTreeMap<String, String>,
-    /// Other digests in the place of one of these, with their keys and names, until all are read.
-    pub rivals: Vec<(String, String, DigestRead)>,
     /// Hashes of logs by their tree key.
     pub logs: HashMap<String, String>,
     /// Other files in the place of a log, with other contents: each is judged.

@@ -1,7 +1,11 @@
 //! Reads digests and logs once; of logs only the hash is kept.
 
-use std::io::{self, Read};
+use std::{
+    collections::BTreeMap,
+    io::{self, Read},
+};
 
+use ahash::HashSet;
 use flate2::bufread::GzDecoder;
 use indicatif::ProgressBar;
 use secretrail_engine::{
@@ -39,95 +43,99 @@ pub(super) fn gathered(
             content(&tree_key_of(object), &fetched)
         })
     });
-    let (mut evidence, mut problems) = (ChainFiles::default(), Vec::new());
+    let (mut gathering, mut problems) = (Gathering::default(), Vec::new());
     let mut read: Vec<_> = objects.iter().zip(read).collect();
     // Which of two files in one place comes first does not depend on the order of the paths.
     read.sort_by_key(|(object, _)| &*object.name);
     for (object, result) in read {
         let key = tree_key_of(object);
         match result {
-            Ok(content) => add(content, key, &object.name, &mut evidence),
+            Ok(content) => gathering.add(content, key, &object.name),
             Err(error) => {
                 problems.push(InputProblem::new(&*object.name, error));
-                evidence.unread.insert(key);
+                gathering.evidence.unread.insert(key);
             }
         }
     }
-    settle_rivals(&mut evidence);
-    (evidence, problems)
+    (gathering.settled(), problems)
 }
 
-/// Reads one object, as [`gathered`] does.
+/// Reads objects by their keys, as [`gathered`] does.
 #[cfg(test)]
-pub(super) fn gather(key: &str, fetched: &FetchedBytes, evidence: &mut ChainFiles) {
-    add(content(key, fetched), key.to_owned(), key, evidence);
+pub(super) fn gather<'o>(
+    objects: impl IntoIterator<Item = (&'o String, &'o FetchedBytes)>,
+) -> ChainFiles {
+    let mut gathering = Gathering::default();
+    for (key, fetched) in objects {
+        gathering.add(content(key, fetched), key.clone(), key);
+    }
+    gathering.settled()
 }
 
-fn add(content: GatheredContent, key: String, name: &str, evidence: &mut ChainFiles) {
-    // Without its compression a file has the same hash, and is the same file.
-    let key = if key.ends_with(".gz") {
-        key
-    } else {
-        format!("{key}.gz")
-    };
-    match content {
-        GatheredContent::Log(hash) => add_log(key, name, hash, evidence),
-        GatheredContent::Digest(read) => add_digest(key, name, *read, evidence),
-        GatheredContent::Spoiled(why) => {
-            evidence.spoiled.insert(key, why);
+/// Files that were read, while more may come.
+#[derive(Default)]
+struct Gathering {
+    /// All but the digests.
+    evidence: ChainFiles,
+    /// Digests with other content under one key, with the names of their files.
+    digests: BTreeMap<String, Vec<(String, DigestRead)>>,
+}
+
+impl Gathering {
+    fn add(&mut self, content: GatheredContent, key: String, name: &str) {
+        // Without its compression a file has the same hash, and is the same file.
+        let key = if key.ends_with(".gz") {
+            key
+        } else {
+            format!("{key}.gz")
+        };
+        match content {
+            GatheredContent::Log(hash) => self.add_log(key, name, hash),
+            GatheredContent::Digest(read) => {
+                let rivals = self.digests.entry(key).or_default();
+                if rivals.iter().all(|(_, rival)| rival.hash != read.hash) {
+                    rivals.push((name.to_owned(), *read));
+                }
+            }
+            GatheredContent::Spoiled(why) => {
+                self.evidence.spoiled.insert(key, why);
+            }
         }
     }
-}
 
-/// Adds a digest. Of several with one key and other content, it is the one that a later digest
-/// names; without such, the first by name.
-fn add_digest(key: String, name: &str, read: DigestRead, evidence: &mut ChainFiles) {
-    let Some(first) = evidence.digests.get(&key) else {
-        evidence.names.insert(key.clone(), name.to_owned());
-        evidence.digests.insert(key, read);
-        return;
-    };
-    if first.hash == read.hash {
-        return;
+    /// Adds a log; a second one in its place with other content is judged on its own.
+    fn add_log(&mut self, key: String, name: &str, hash: String) {
+        match self.evidence.logs.get(&key) {
+            Some(first) if *first != hash => self.evidence.copies.push(LogCopy {
+                key,
+                name: name.to_owned(),
+                hash,
+            }),
+            Some(_) => {}
+            None => drop(self.evidence.logs.insert(key, hash)),
+        }
     }
-    evidence.rivals.push((key, name.to_owned(), read));
-}
 
-/// Decides between digests with one key. All others are read by then, because those that name one
-/// of them may come later.
-fn settle_rivals(evidence: &mut ChainFiles) {
-    let mut rivals = std::mem::take(&mut evidence.rivals);
-    // The newest first: what an older one is depends on them.
-    rivals.sort_by(|(a, ..), (b, ..)| b.cmp(a));
-    for (key, name, read) in rivals {
-        let named = |hash: &str| {
-            let mut later = evidence.digests.values();
-            later.any(|later| later.previous() == Some(&key) && later.names(hash))
-        };
-        let first = evidence.digests.get(&key);
-        let is_first = first.is_none_or(|first| named(&first.hash) || !named(&read.hash));
-        let loser = if is_first {
-            name
-        } else {
-            evidence.digests.insert(key.clone(), read);
-            let first = evidence.names.insert(key.clone(), name);
-            first.unwrap_or_default()
-        };
-        let why = format!("another digest with other content has its key, {key}");
-        evidence.spoiled.insert(loser, why);
-    }
-}
-
-/// Adds a log; a second one in its place with other content is judged on its own.
-fn add_log(key: String, name: &str, hash: String, evidence: &mut ChainFiles) {
-    match evidence.logs.get(&key) {
-        Some(first) if *first != hash => evidence.copies.push(LogCopy {
-            key,
-            name: name.to_owned(),
-            hash,
-        }),
-        Some(_) => {}
-        None => drop(evidence.logs.insert(key, hash)),
+    /// All files, with one digest under each key: the one that a later digest names; without such,
+    /// the first by name.
+    fn settled(mut self) -> ChainFiles {
+        let mut named: HashSet<(String, String)> = HashSet::default();
+        // The newest first: which digest an older one is depends on them.
+        for (key, mut rivals) in self.digests.into_iter().rev() {
+            let is_named =
+                |read: &DigestRead| named.contains(&(key.clone(), read.hash.to_ascii_lowercase()));
+            let at = rivals.iter().position(|(_, read)| is_named(read));
+            let (_, read) = rivals.remove(at.unwrap_or(0));
+            let why = format!("another digest with other content has its key, {key}");
+            let losers = rivals.into_iter().map(|(name, _)| (name, why.clone()));
+            self.evidence.spoiled.extend(losers);
+            let hash = read.file.previous_digest_hash_value.as_deref();
+            if let (Some(previous), Some(hash)) = (read.previous(), hash) {
+                named.insert((previous.to_owned(), hash.to_ascii_lowercase()));
+            }
+            self.evidence.digests.insert(key, read);
+        }
+        self.evidence
     }
 }
 
@@ -217,8 +225,7 @@ fn tree_key_of(object: &InputObject) -> String {
             // A file has the place where it was found, also where a link leads to its bytes. Only
             // where no tree is above it, a link may have led into one.
             let typed = std::path::absolute(path).unwrap_or_else(|_| path.clone());
-            let typed = typed.to_string_lossy().replace('\\', "/");
-            match tree_key(&typed) {
+            match tree_key(&walk::key(&typed)) {
                 key if key.starts_with("AWSLogs/") => key.to_owned(),
                 _ => tree_key(&walk::tree_path(path)).to_owned(),
             }

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     chain::judge,
-    files::{ChainFiles, DigestRead, FileVerdict},
+    files::{DigestRead, FileVerdict},
     gathered::gather,
     tests::{digest_key, gzip, json, keys, log_key, made, signature},
 };
@@ -118,11 +118,7 @@ fn what_was_changed_is_never_intact_and_what_was_not_is_never_altered() {
         for _ in 0..random.u8(1..=2) {
             change(&mut tree, &original, &mut random);
         }
-        let mut evidence = ChainFiles::default();
-        for (key, object) in &tree {
-            gather(key, object, &mut evidence);
-        }
-        for finding in judge(&evidence, &keys, &Selection::default()) {
+        for finding in judge(&gather(&tree), &keys, &Selection::default()) {
             let (now, before) = (tree.get(&finding.key), original.get(&finding.key));
             let is_genuine = now
                 .zip(before)
