@@ -193,7 +193,7 @@ resource "aws_iam_role_policy" "role" {
         {
           Sid      = "KeepState"
           Effect   = "Allow"
-          Action   = ["dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:PutItem", "dynamodb:Query"]
+          Action   = ["dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:Query"]
           Resource = aws_dynamodb_table.table.arn
         },
         {

@@ -133,6 +133,25 @@ correlation:
   condition: {gte: 2}
 secretrail:
   rate_multiplier: 600
+---
+title: New At Once
+id: own-8
+logsource: {product: aws, category: secret_access}
+detection:
+  selection: {access.outcome: success}
+  new: { seen.principal_secret: first }
+  condition: selection and new
+secretrail: {judge: early}
+---
+title: New At Once, Once
+id: own-9
+logsource: {product: aws, category: secret_access}
+detection:
+  selection: {access.api|startswith: Get}
+  new: { seen.source: first }
+  known: { seen.principal: known }
+  condition: selection and new and known
+secretrail: {judge: early, suppress: 10s, group-by: [principal.arn]}
 ";
 
 static POLICY: LazyLock<AccessPolicy> = LazyLock::new(|| {
@@ -270,7 +289,8 @@ fn unpacked(bytes: &[u8], scanner: &mut ObjectScanner<'_>, scan_result: &mut Sca
         .iter()
         .for_each(|entry| scan_result.coverage.extend(entry.marks()));
     while let Some(record) = part.next_record().unwrap() {
-        scanner.record(record.text, &origins[record.object], false, scan_result);
+        let origin = record.origin(&origins[record.object]);
+        scanner.record(record.text, &origin, false, scan_result);
     }
 }
 

@@ -301,14 +301,17 @@ pub fn ledger(accesses: &[Arc<Access>]) -> BTreeSet<String> {
     accesses.iter().map(line).collect()
 }
 
-/// The ids of alerts.
+/// The ids of the alerts that were raised and not withdrawn, by outcomes in their order.
 #[must_use]
 pub fn alert_ids(outcomes: &[BatchOutcome]) -> BTreeSet<String> {
-    outcomes
-        .iter()
-        .flat_map(|o| &o.alerts)
-        .map(|alert| alert.id.0.to_string())
-        .collect()
+    let mut ids = BTreeSet::new();
+    for outcome in outcomes {
+        ids.extend(outcome.alerts.iter().map(|alert| alert.id.0.to_string()));
+        for alert in &outcome.withdrawn {
+            ids.remove(&*alert.id.0);
+        }
+    }
+    ids
 }
 
 /// Writes a gzip file, and the folders above it.

@@ -36,6 +36,10 @@ pub enum Step {
     See(Vec<(u8, i64)>),
     /// Alerts, and when they are created.
     Create(Vec<u8>, i64),
+    /// Provisional alerts, since when their events wait, and when they are created.
+    Provisional(Vec<(u8, i64)>, i64),
+    /// Withdraws alerts.
+    Withdraw(Vec<u8>, i64),
     /// Alerts that are out.
     Publish(Vec<u8>),
 }
@@ -49,6 +53,9 @@ fn a_step() -> impl Strategy<Value = Step> {
         vec(0_u8..6, 1..4).prop_map(Step::Cover),
         vec((0_u8..3, 0_i64..200), 1..5).prop_map(Step::See),
         (vec(0_u8..5, 1..4), 0_i64..50).prop_map(|(alerts, at)| Step::Create(alerts, at)),
+        (vec((0_u8..5, 0_i64..50), 1..4), 0_i64..50)
+            .prop_map(|(alerts, at)| Step::Provisional(alerts, at)),
+        (vec(0_u8..5, 1..4), 0_i64..50).prop_map(|(alerts, at)| Step::Withdraw(alerts, at)),
         vec(0_u8..5, 1..3).prop_map(Step::Publish),
     ]
 }
@@ -164,6 +171,17 @@ pub async fn take<S: StateStore>(store: &S, step: &Step) -> String {
                 .unwrap();
             return format!("{created:?}");
         }
+        Step::Provisional(alerts, now) => {
+            let alerts = alerts.iter();
+            let alerts = alerts.map(|(number, since)| (alert(*number), at(*since)));
+            let created = store.create_provisional_alerts(alerts.collect(), at(*now));
+            return format!("{:?}", created.await.unwrap());
+        }
+        Step::Withdraw(alerts, now) => {
+            let ids: Vec<_> = alerts.iter().map(|number| alert(*number).id).collect();
+            let withdrawn = store.withdraw_alerts(&ids, at(*now)).await.unwrap();
+            return format!("{withdrawn:?}");
+        }
         Step::Publish(alerts) => {
             let ids: Vec<_> = alerts.iter().map(|number| alert(*number).id).collect();
             store.mark_published(&ids).await.unwrap();
@@ -244,6 +262,9 @@ pub async fn look<S: StateStore>(store: &S) -> Vec<String> {
     let keys: Vec<SharedStr> = (0..4).map(|i| format!("key{i}").into()).collect();
     seen.push(format!("{:?}", store.seen(&keys).await.unwrap()));
     for before in [10, 100] {
+        let mut open = store.provisional_alerts(at(before)).await.unwrap();
+        open.sort();
+        seen.push(format!("{open:?}"));
         let waiting = store.unpublished(at(before), usize::MAX).await.unwrap();
         seen.push(format!(
             "{:?}",
@@ -274,13 +295,18 @@ pub fn sequences(count: usize, length: Range<usize>) -> Vec<Vec<Step>> {
         .collect()
 }
 
-/// Sequences of what is only added. What is closed or published depends on what was there; what is
-/// added can come in any order.
+/// Sequences of what is only added. What is closed, withdrawn or published depends on what was
+/// there; what is added can come in any order.
 #[must_use]
 pub fn additions(count: usize) -> Vec<Vec<Step>> {
     let mut all = sequences(count, 12..24);
     for steps in &mut all {
-        steps.retain(|step| !matches!(step, Step::Close(_) | Step::Publish(_)));
+        steps.retain(|step| {
+            !matches!(
+                step,
+                Step::Close(_) | Step::Publish(_) | Step::Provisional(..) | Step::Withdraw(..)
+            )
+        });
     }
     all
 }
@@ -305,7 +331,7 @@ pub async fn write_as<S: StateStore>(
 /// wait, and when an alert was created, is the first writer's to say.
 #[must_use]
 pub fn whoever_came_first(seen: &[String]) -> Vec<&String> {
-    let same = |(index, _): &(usize, &String)| !(7..11).contains(index) && *index < seen.len() - 2;
+    let same = |(index, _): &(usize, &String)| !(7..11).contains(index) && *index < seen.len() - 4;
     seen.iter()
         .enumerate()
         .filter(same)

@@ -13,6 +13,7 @@
 //! | sightings (`seen.*`) | `seen#` digest of the key | `-` |
 //! | alert | `alert#` id | `-` |
 //! | outbox note: alert to be published | `outbox` | id |
+//! | note: alert to be confirmed or withdrawn | `provisional` | id |
 //! | object ledger | `object#` digest of bucket, key and version | `-` |
 //! | time of the last object (permanent) | `last-object` | `-` |
 //! | data of the front end (permanent) | `kept#` name | `-` |
@@ -262,6 +263,26 @@ impl StateStore for DynamoStore {
         now: EventTime,
     ) -> Result<Vec<bool>, StateError> {
         self.alerts.create(alerts, now).await
+    }
+
+    async fn create_provisional_alerts(
+        &self,
+        alerts: Vec<(Alert, EventTime)>,
+        now: EventTime,
+    ) -> Result<Vec<bool>, StateError> {
+        self.alerts.create_provisional(alerts, now).await
+    }
+
+    async fn provisional_alerts(&self, since: EventTime) -> Result<Vec<AlertId>, StateError> {
+        self.alerts.provisional(since).await
+    }
+
+    async fn withdraw_alerts(
+        &self,
+        ids: &[AlertId],
+        now: EventTime,
+    ) -> Result<Vec<Alert>, StateError> {
+        self.alerts.withdraw(ids, now).await
     }
 
     async fn unpublished(

@@ -74,6 +74,9 @@ pub struct Alert {
     /// `eventID`s of the first [`ALERT_ACCESSES`] events of the evidence, accesses or not. Not in
     /// any published form: empty in an alert that was read from JSON.
     pub events: Vec<SharedStr>,
+    /// Whether the final evaluation has refuted it: what it calls new was seen before, in a record
+    /// that came late.
+    pub withdrawn: bool,
 }
 
 impl Alert {
@@ -143,6 +146,7 @@ impl Alert {
             accesses_total: accesses.len(),
             events: event_ids(&evidence, ALERT_ACCESSES),
             accesses: accesses.into_iter().take(ALERT_ACCESSES).collect(),
+            withdrawn: false,
             id,
             rule,
             window_match,

@@ -68,7 +68,7 @@ pub fn keep<C: CopiedEvent>(known: &mut C, copy: C) {
 }
 
 /// Removes duplicate deliveries of pending events. Copies that differ are pending events of their
-/// own: they stay, and are marked as such.
+/// own: they stay, and are marked as such, as is one without `sharedEventID` beside one with it.
 #[must_use]
 pub fn distinct(ends: Vec<Arc<PendingEvent>>) -> Vec<Arc<PendingEvent>> {
     // The digest nearly always decides. Stored beside the pointer, it can be compared without
@@ -86,8 +86,9 @@ pub fn distinct(ends: Vec<Arc<PendingEvent>>) -> Vec<Arc<PendingEvent>> {
     ends.dedup_by(|(later_event, later), (kept_event, kept)| {
         later_event == kept_event && later.id == kept.id
     });
+    let shared: HashSet<u64> = unshared_events(ends.iter().map(|(_, end)| end)).collect();
     for copies in ends.chunk_by_mut(|(a, _), (b, _)| a == b) {
-        if copies.len() > 1 {
+        if copies.len() > 1 || copies.iter().any(|(event, _)| shared.contains(event)) {
             for (_, end) in copies {
                 Arc::make_mut(end).may_have_copies = true;
             }
@@ -96,8 +97,21 @@ pub fn distinct(ends: Vec<Arc<PendingEvent>>) -> Vec<Arc<PendingEvent>> {
     ends.into_iter().map(|(_, end)| end).collect()
 }
 
+/// [`EventHeader::unshared_event`] of those that have one.
+fn unshared_events<'e>(
+    ends: impl Iterator<Item = &'e Arc<PendingEvent>>,
+) -> impl Iterator<Item = u64> {
+    ends.filter_map(|end| end.observation.head().unshared_event)
+}
+
+/// What records of one event have in common that stand under its own id, for [`conflicting`].
+#[must_use]
+pub fn claimed_event(head: &EventHeader) -> u64 {
+    head.unshared_event.unwrap_or(head.event)
+}
+
 /// Number of events whose id stands on an earlier event too, of pairs of an id and
-/// [`EventHeader::event`] in ascending order.
+/// [`claimed_event`] in ascending order.
 pub fn conflicting<I: PartialEq, E: PartialEq>(sorted: impl IntoIterator<Item = (I, E)>) -> u64 {
     let (mut conflicts, mut last) = (0, None);
     for (id, event) in sorted {
@@ -114,7 +128,13 @@ pub fn conflicting<I: PartialEq, E: PartialEq>(sorted: impl IntoIterator<Item = 
 
 /// The best copy of each event that may have copies.
 #[derive(Debug, Default)]
-pub struct BestCopies(HashMap<EventCopies, Arc<PendingEvent>>);
+pub struct BestCopies {
+    best: HashMap<EventCopies, Arc<PendingEvent>>,
+    /// [`EventHeader::unshared_event`] of copies with `sharedEventID`, with their times. A copy
+    /// without it comes from a form that cannot tell, and is never better: its content would hide
+    /// that the copies of other accounts are the same event.
+    shared: HashMap<u64, EventTime>,
+}
 
 /// What copies share: the kind of observation, and the event. The digest of the event nearly always
 /// decides.
@@ -155,7 +175,10 @@ impl BestCopies {
     }
 
     fn keep(&mut self, end: &Arc<PendingEvent>) {
-        match self.0.entry(event_of(end)) {
+        if let Some(unshared) = end.observation.head().unshared_event {
+            self.shared.insert(unshared, end.time);
+        }
+        match self.best.entry(event_of(end)) {
             Entry::Occupied(mut known) => keep(known.get_mut(), end.clone()),
             Entry::Vacant(place) => drop(place.insert(end.clone())),
         }
@@ -165,21 +188,23 @@ impl BestCopies {
     #[must_use]
     pub fn is_best(&self, end: &PendingEvent) -> bool {
         // Many logs have no copies at all, and this runs for every pending event.
-        self.0.is_empty()
+        self.best.is_empty()
             || self
-                .0
+                .best
                 .get(&event_of(end))
                 .is_none_or(|best| best.id == end.id)
+                && !self.shared.contains_key(&end.observation.head().event)
     }
 
     /// Drops copies of events before a time.
     pub fn forget(&mut self, before: EventTime) {
-        self.0.retain(|_, end| end.time >= before);
+        self.best.retain(|_, end| end.time >= before);
+        self.shared.retain(|_, time| *time >= before);
     }
 
     /// The copies to keep.
     pub fn into_pending_events(self) -> impl Iterator<Item = Arc<PendingEvent>> {
-        self.0.into_values()
+        self.best.into_values()
     }
 }
 
@@ -367,6 +392,35 @@ mod tests {
             assert!(best.is_best(&alone));
         }
         assert!(BestCopies::default().is_best(&owner));
+    }
+
+    #[test]
+    fn a_copy_without_the_shared_id_is_never_best_beside_one_with_it() {
+        let caller = end("e1", |head| {
+            (head.shared_id, head.event, head.unshared_event) = (Some("s".into()), 5, Some(9));
+        });
+        let owner = end("e2", |head| {
+            (head.shared_id, head.event, head.unshared_event) = (Some("s".into()), 5, Some(8));
+            poorer(head);
+        });
+        // Of a query that returns neither the shared id nor all fields, and an update of it.
+        let unshared = end("e1", |head| (head.event, head.content) = (9, 99));
+        let update = end("e1", |head| {
+            (head.event, head.content, head.updated) = (9, 98, true);
+        });
+        for ends in orders(&[&caller, &owner, &unshared, &update].map(Arc::clone)) {
+            let kept = distinct(ends);
+            assert!(kept.iter().all(|end| end.may_have_copies));
+            let (mut marked, mut unmarked) = (BestCopies::default(), BestCopies::default());
+            kept.iter().for_each(|end| marked.add(end));
+            unmarked.add_unmarked(&kept);
+            for best in [marked, unmarked] {
+                let best: Vec<_> = kept.iter().filter(|end| best.is_best(end)).collect();
+                assert_eq!(best, [&caller]);
+            }
+        }
+        let ids = [&caller, &unshared].map(|end| ("e1", claimed_event(end.observation.head())));
+        assert_eq!(conflicting(ids), 0);
     }
 
     #[test]

@@ -48,6 +48,7 @@ pub(crate) fn head(event_id: &str, api: &str, secs: i64) -> EventHeader {
     EventHeader {
         event_id: event_id.into(),
         event: 0,
+        unshared_event: None,
         content: 0,
         shared_id: None,
         updated: false,

@@ -60,6 +60,7 @@ mod tests {
         coverage::CoverageMark,
         report::{ObjectStatus, SkippedRecord},
         rule::RuleSet,
+        scan::KeptRecord,
         selection::Selection,
         time::EventTime,
     };
@@ -88,6 +89,7 @@ mod tests {
             repaired: 0,
             mistyped: 0,
             without_zone: 0,
+            ahead: 0,
             unreadable: None,
             key_validations: 0,
             skipped: BTreeMap::from([(SkippedRecord::Malformed, 1)]),
@@ -97,7 +99,7 @@ mod tests {
         ExtractedObject {
             entry,
             records: records
-                .map(|(time, text)| (EventTime(*time), (*text).to_owned()))
+                .map(|(time, text)| KeptRecord::new(EventTime(*time), (*text).to_owned()))
                 .collect(),
         }
     }
@@ -109,7 +111,9 @@ mod tests {
             let names: Vec<&str> = reader.entries.iter().map(|e| &*e.name).collect();
             found.push(format!("{names:?}"));
             while let Some(record) = reader.next_record()? {
-                let ExtractRecord { object, time, text } = record;
+                let ExtractRecord {
+                    object, time, text, ..
+                } = record;
                 found.push(format!("{object} {} {text}", time.0));
             }
             part = reader.next_extract_file()?;

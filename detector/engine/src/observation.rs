@@ -143,6 +143,9 @@ pub struct EventHeader {
     /// `eventTime`, and the caller with its region. Records with one id and different digests are
     /// different events.
     pub event: u64,
+    /// The same digest of a copy that lacks `sharedEventID`, as in the results of some queries;
+    /// `None` if this record has none either.
+    pub unshared_event: Option<u64>,
     /// Digest of the values of the record that the engine and the loaded rules look at. Records
     /// that differ in it may be copies of one event.
     pub content: u64,

@@ -5,6 +5,7 @@ use std::hash::{Hash, Hasher};
 
 use crate::{
     ids::SharedStr,
+    limits::DAY_SECS,
     observation::{EventHeader, Observation},
     time::EventTime,
 };
@@ -96,6 +97,25 @@ impl PendingEvent {
             may_have_copies: head.shared_id.is_some() || head.updated,
             observation,
         }
+    }
+
+    /// Since when it waits for its other half, if it arrived then: from its delivery on, or from a
+    /// later arrival, so that the other half, which may be as late, has as much time.
+    #[must_use]
+    pub fn waits_since(&self, arrived: EventTime) -> EventTime {
+        if self.is_ahead_of(arrived) {
+            // Dated by a broken clock, or by somebody who would rather have it never finalised.
+            arrived
+        } else {
+            self.delivered.max(arrived)
+        }
+    }
+
+    /// Whether it is dated more than a day after its arrival.
+    #[must_use]
+    pub fn is_ahead_of(&self, arrived: EventTime) -> bool {
+        // What did not arrive at a time of its own is part of a history.
+        arrived.0 != i64::MIN && self.delivered > arrived.plus(DAY_SECS)
     }
 
     /// The same with fingerprints that others share, as happens once in 2⁶⁴ times.
@@ -202,6 +222,20 @@ mod tests {
             assert_ne!(other, id);
             assert_ne!(other.fingerprint(), id.fingerprint());
         }
+    }
+
+    #[test]
+    fn a_date_more_than_a_day_ahead_does_not_keep_an_event_waiting() {
+        let mut event = (*crate::state::contract::end("e1", 100, "ann")).clone();
+        let mut since = |delivered, arrived| {
+            event.delivered = EventTime(delivered);
+            event.waits_since(EventTime(arrived)).0
+        };
+        assert_eq!(since(100, 90), 100);
+        assert_eq!(since(100, 110), 110);
+        assert_eq!(since(90 + DAY_SECS, 90), 90 + DAY_SECS);
+        assert_eq!(since(91 + DAY_SECS, 90), 90);
+        assert_eq!(since(100, i64::MIN), 100);
     }
 
     #[test]

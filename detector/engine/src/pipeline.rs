@@ -14,16 +14,17 @@ mod early;
 mod finalize;
 pub mod history;
 mod pending_alerts;
+mod provisional;
 
 use std::{collections::BTreeSet, sync::Arc};
 
 use ahash::{HashMap, HashSet};
 
-use self::{early::early_remembered, pending_alerts::PendingAlerts};
+use self::{alerts::AlertsById, early::early_remembered, pending_alerts::PendingAlerts};
 use crate::{
     access::{Access, AccessMethod},
     alert::Alert,
-    copies::{conflicting, distinct},
+    copies::{claimed_event, conflicting, distinct},
     coverage::CoverageMark,
     evidence::Evidence,
     ids::SharedStr,
@@ -63,6 +64,8 @@ pub struct Pipeline<'a> {
 pub struct BatchOutcome {
     /// Alerts that this batch created, by time and id.
     pub alerts: Vec<Alert>,
+    /// Alerts of earlier batches that turned out to be wrong.
+    pub withdrawn: Vec<Alert>,
     /// Accesses that this batch finalised, in the order of [`Access::ledger_order`].
     pub accesses: Vec<Arc<Access>>,
     /// Counts, in addition to those of the scan result.
@@ -116,7 +119,7 @@ impl<'a> Pipeline<'a> {
     ) -> Result<BatchOutcome, StateError> {
         let mut outcome = BatchOutcome::default();
         let mut pending_alerts = PendingAlerts::default();
-        let ends = self
+        let (ends, _) = self
             .look_at(
                 store,
                 scan_result,
@@ -146,7 +149,7 @@ impl<'a> Pipeline<'a> {
     ) -> Result<BatchOutcome, StateError> {
         let mut outcome = BatchOutcome::default();
         let mut pending_alerts = PendingAlerts::default();
-        let ends = self
+        let (ends, provisional) = self
             .look_at(
                 store,
                 scan_result,
@@ -157,6 +160,8 @@ impl<'a> Pipeline<'a> {
             .await?;
         store.put_pending_events(ends, now).await?;
         self.create(store, pending_alerts, now, &mut outcome)
+            .await?;
+        self.create_provisional(store, provisional, now, &mut outcome)
             .await?;
         Ok(outcome)
     }
@@ -180,8 +185,9 @@ impl<'a> Pipeline<'a> {
         Ok((outcome, some))
     }
 
-    /// Writes the content of a batch, except its pending events, which are returned, and runs the
-    /// early evaluation. Without a time of arrival, all events are present, and are finalised next.
+    /// Writes the content of a batch, except its pending events, which are returned with the
+    /// provisional alerts, and runs the early evaluation. Without a time of arrival, all events are
+    /// present, and are finalised next.
     async fn look_at<S: StateStore>(
         &self,
         store: &S,
@@ -189,12 +195,14 @@ impl<'a> Pipeline<'a> {
         arrived: Option<EventTime>,
         pending_alerts: &mut PendingAlerts,
         report: &mut ReadReport,
-    ) -> Result<Vec<Arc<PendingEvent>>, StateError> {
+    ) -> Result<(Vec<Arc<PendingEvent>>, PendingAlerts), StateError> {
         let delivered = scan_result.observations.len();
         let mut observations = distinct(scan_result.observations);
         report.duplicates += (delivered - observations.len()) as u64;
-        if arrived.is_some() {
+        if let Some(arrived) = arrived {
             report.conflicting_copies += conflicting_copies(&observations);
+            let ahead = observations.iter().filter(|end| end.is_ahead_of(arrived));
+            report.times_ahead += ahead.count() as u64;
         }
         pending_alerts.add(self.rules, scan_result.matches);
         self.evaluate_events(store, &observations, pending_alerts, |end| {
@@ -217,8 +225,13 @@ impl<'a> Pipeline<'a> {
         // well.
         let coverage = scan_result.coverage.into_iter().collect();
         store.mark_coverage(coverage).await?;
+        // What is finalised next need not be reported before.
+        let provisional = match arrived {
+            Some(_) => self.provisional(store, &observations).await?,
+            None => PendingAlerts::default(),
+        };
         observations.retain(may_pair);
-        Ok(observations)
+        Ok((observations, provisional))
     }
 
     async fn remember<S: StateStore>(
@@ -252,6 +265,9 @@ impl<'a> Pipeline<'a> {
         // Only now: after a crash before this line, the same events are finalised again, with the
         // same result.
         store.close_pending_events(receipt).await?;
+        if ends.is_empty() {
+            self.withdraw_unconfirmed(store, now, outcome).await?;
+        }
         Ok(!ends.is_empty())
     }
 
@@ -339,12 +355,19 @@ impl<'a> Pipeline<'a> {
         }
         let times = accesses.iter().flat_map(|access| seen::remembered(access));
         self.remember(store, times).await?;
+        self.novelty(store, accesses).await.map(Some)
+    }
+
+    /// All known sightings of the kind of these accesses.
+    async fn novelty<S: StateStore>(
+        &self,
+        store: &S,
+        accesses: &[Arc<Access>],
+    ) -> Result<seen::NoveltyJudge, StateError> {
         let keys = seen::needed(accesses.iter().map(|access| &**access));
         let known = store.seen(&keys).await?;
-        Ok(Some(seen::NoveltyJudge::new(
-            self.lookback,
-            keys.into_iter().zip(known),
-        )))
+        let known = keys.into_iter().zip(known);
+        Ok(seen::NoveltyJudge::new(self.lookback, known))
     }
 
     /// The matches of the rules for an access.
@@ -363,6 +386,7 @@ impl BatchOutcome {
     /// Adds a later result.
     fn append(&mut self, mut other: Self) {
         self.alerts.append(&mut other.alerts);
+        self.withdrawn.append(&mut other.withdrawn);
         self.accesses.append(&mut other.accesses);
         self.report.add(&other.report);
     }
@@ -371,7 +395,7 @@ impl BatchOutcome {
         for alert in &alerts {
             self.report.count_alert(alert);
         }
-        self.alerts = alerts;
+        self.alerts.extend(alerts);
     }
 
     fn list_accesses(&mut self, accesses: Vec<Arc<Access>>) {
@@ -393,7 +417,9 @@ pub(crate) fn created(end: &PendingEvent) -> Option<Sighting> {
 /// Number of events of a batch whose id stands on another event too.
 fn conflicting_copies(observations: &[Arc<PendingEvent>]) -> u64 {
     let heads = observations.iter().map(|end| end.observation.head());
-    let events: BTreeSet<_> = heads.map(|head| (&head.event_id, head.event)).collect();
+    let events: BTreeSet<_> = heads
+        .map(|head| (&head.event_id, claimed_event(head)))
+        .collect();
     conflicting(events)
 }
 

@@ -173,6 +173,8 @@ pub struct ReadReport {
     pub fields_mistyped: u64,
     /// Relevant records whose `eventTime` has no time zone, so that UTC was assumed.
     pub times_without_zone: u64,
+    /// Observations that are dated more than a day after their delivery.
+    pub times_ahead: u64,
     /// Key-validation Decrypts, which are ignored.
     pub key_validations: u64,
     /// Duplicate records: redeliveries, and copies in another account.
@@ -193,6 +195,8 @@ pub struct ReadReport {
     pub accesses: BTreeMap<DecryptStatus, u64>,
     /// Alerts, by level.
     pub alerts: BTreeMap<RuleLevel, u64>,
+    /// Alerts that the final evaluation has withdrawn.
+    pub alerts_withdrawn: u64,
 }
 
 impl ReadReport {
@@ -337,6 +341,7 @@ impl ReadReport {
         self.records_repaired += other.records_repaired;
         self.fields_mistyped += other.fields_mistyped;
         self.times_without_zone += other.times_without_zone;
+        self.times_ahead += other.times_ahead;
         for (shape, count) in other.shapes.iter() {
             self.shapes.add(shape, count);
         }
@@ -352,6 +357,7 @@ impl ReadReport {
         self.changes += other.changes;
         self.explained += other.explained;
         self.late += other.late;
+        self.alerts_withdrawn += other.alerts_withdrawn;
         add_counts(&mut self.objects_skipped, &other.objects_skipped);
         add_counts(&mut self.records_skipped, &other.records_skipped);
         add_counts(&mut self.accesses, &other.accesses);
@@ -520,10 +526,12 @@ mod tests {
             late: 14,
             accesses: [(DecryptStatus::Paired, 15)].into(),
             alerts: [(RuleLevel::High, 16)].into(),
+            alerts_withdrawn: 20,
             shapes: [(RecordShape::Sns, 17)].into_iter().collect(),
             unknown_envelopes: ["a".to_owned()].into(),
             fields_mistyped: 18,
             times_without_zone: 19,
+            times_ahead: 21,
         };
         let mut sum = ReadReport::default();
         sum.add(&one);

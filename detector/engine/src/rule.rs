@@ -6,6 +6,7 @@ pub mod event;
 pub mod example;
 pub mod fault;
 pub mod fields;
+pub mod judged;
 pub mod load;
 pub mod needs;
 pub(crate) mod source;
@@ -14,9 +15,9 @@ mod unreadable;
 pub(crate) mod values;
 pub mod vars;
 
-pub use self::target::RuleTarget;
 use self::unreadable::UNREADABLE;
 pub(crate) use self::unreadable::UNREADABLE_RECORD;
+pub use self::{judged::EvalScope, target::RuleTarget};
 
 use std::{cell::OnceCell, collections::BTreeSet, sync::Arc};
 
@@ -31,6 +32,7 @@ use crate::{
     ids::SharedStr,
     network::NetworkLists,
     rule::{
+        judged::JudgedAt,
         needs::{DetectionNeeds, NeededCalls},
         values::{ListedEvent, ValueLists},
     },
@@ -46,8 +48,10 @@ pub struct DetectionRule {
     pub target: RuleTarget,
     /// Whether it raises alerts of its own: not when it only feeds a correlation.
     pub alerts: bool,
-    /// Whether it needs fields that are known only at final evaluation.
-    pub late: bool,
+    /// When it is asked.
+    pub judged: JudgedAt,
+    /// See [`judged::regardless_of_seen`].
+    regardless_of_seen: Vec<Option<ConditionExpr>>,
     pub(crate) compiled: CompiledRule,
     /// Whether it can only match with an access policy.
     needs_policy: bool,
@@ -183,29 +187,6 @@ impl Matches {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.singles.is_empty() && self.facts.is_empty()
-    }
-}
-
-/// Which rules to ask about an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EvalScope {
-    /// What kind of event it is.
-    pub target: RuleTarget,
-    /// Whether this is the final evaluation.
-    pub finalized: bool,
-    /// Whether it counts in windows.
-    pub counts: bool,
-}
-
-impl EvalScope {
-    /// Every rule about events of this kind, when nothing more will be known of them.
-    #[must_use]
-    pub fn finalized(target: RuleTarget) -> Self {
-        Self {
-            target,
-            finalized: true,
-            counts: true,
-        }
     }
 }
 
@@ -351,8 +332,7 @@ impl RuleSet {
             .iter()
             .enumerate()
             .filter(move |(_, detection)| {
-                let asked =
-                    detection.target == scope.target && (scope.finalized || !detection.late);
+                let asked = detection.target == scope.target && scope.asks(detection);
                 asked && detection.may_match(source.as_deref()) && detection.matches(&event)
             })
     }
@@ -368,8 +348,9 @@ impl RuleSet {
             if detection.alerts {
                 matches.singles.push((index, evidence.clone()));
             }
-            for (window, slot) in detection.feeds.iter().filter(|_| scope.counts) {
-                let fact = self.windows.get(*window).and_then(|window| {
+            for (window, slot) in &detection.feeds {
+                let counting = self.windows.get(*window).filter(|w| scope.counts_in(w));
+                let fact = counting.and_then(|window| {
                     window.fact(*slot, event, evidence, || {
                         key.get_or_init(|| evidence.fact_key()).clone()
                     })
@@ -394,11 +375,14 @@ impl DetectionRule {
     }
 
     fn matches(&self, event: &impl Event) -> bool {
+        let mut conditions = self.compiled.conditions.iter();
+        conditions.any(|condition| self.holds(condition, event))
+    }
+
+    fn holds(&self, condition: &ConditionExpr, event: &impl Event) -> bool {
         // Not the Sigma engine's `evaluate_rule`: for each match that also collects the selections
         // and fields behind it, which nobody asks for here.
-        self.compiled.conditions.iter().any(|condition| {
-            eval_condition(condition, &self.compiled.detections, event, &mut Vec::new())
-        })
+        eval_condition(condition, &self.compiled.detections, event, &mut Vec::new())
     }
 }
 
@@ -510,7 +494,7 @@ detection: {sel: {access.outcome: success}, condition: sel}
         let access = access::sample();
         let scope = EvalScope {
             target: RuleTarget::Access,
-            finalized: true,
+            at: JudgedAt::Final,
             counts,
         };
         let event = DerivedEvent::access(&access, None, None, NetworkLists::none());
@@ -538,13 +522,32 @@ detection: {sel: {access.outcome: success}, condition: sel}
         let waiting = rules(&READS.replace("access.outcome: success", "decrypt.status: unknown"));
         let access = access::sample();
         let event = DerivedEvent::access(&access, None, None, NetworkLists::none());
-        let scope = |finalized| EvalScope {
+        let scope = |at| EvalScope {
             target: RuleTarget::Access,
-            finalized,
+            at,
             counts: true,
         };
-        assert!(!waiting.any_match(scope(false), &event));
-        assert!(waiting.any_match(scope(true), &event));
+        for early in [JudgedAt::Early, JudgedAt::Provisional] {
+            assert!(!waiting.any_match(scope(early), &event));
+        }
+        assert!(waiting.any_match(scope(JudgedAt::Final), &event));
+    }
+
+    #[test]
+    fn what_was_seen_is_looked_up_only_where_the_rest_of_a_rule_holds() {
+        let text = |outcome: &str| {
+            let selections =
+                format!("sel: {{access.outcome: {outcome}}}, new: {{seen.source: first}}");
+            let text = READS
+                .replace("sel: {access.outcome: success}", &selections)
+                .replace("condition: sel", "condition: sel and new");
+            format!("{text}secretrail: {{judge: early}}\n")
+        };
+        let access = access::sample();
+        let event = DerivedEvent::access(&access, None, None, NetworkLists::none());
+        assert!(rules(&text("success")).may_match_by_seen(&event));
+        assert!(!rules(&text("denied")).may_match_by_seen(&event));
+        assert!(!rules(READS).may_match_by_seen(&event), "it needs no look");
     }
 
     #[test]

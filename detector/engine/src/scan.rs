@@ -26,12 +26,16 @@ use crate::{
     evidence::Evidence,
     extract::{self, NotRelevant, RawFields},
     inflate::{self, InflateBuffer, InflateError, InflateScratch},
+    limits::DAY_SECS,
     object::RecordOrigin,
     observation::Interner,
     pending_event::PendingEvent,
     record_shape::RecordShape,
     report::{ReadReport, SkippedRecord},
-    rule::{EvalScope, Matches, RuleSet, RuleTarget, event::RecordEvent, needs::NeededCalls},
+    rule::{
+        EvalScope, Matches, RuleSet, RuleTarget, event::RecordEvent, judged::JudgedAt,
+        needs::NeededCalls,
+    },
     selection::{Selection, SelectionTally},
     time::EventTime,
     wire::CloudTrailRecord,
@@ -46,9 +50,8 @@ pub struct ScanResult {
     pub matches: Matches,
     /// Where and when KMS events were seen.
     pub coverage: HashSet<CoverageMark>,
-    /// Relevant records as in the log, with their event times; only from a scanner with
-    /// [`ObjectScanner::keeping`].
-    pub kept: Vec<(EventTime, String)>,
+    /// Relevant records as in the log; only from a scanner with [`ObjectScanner::keeping`].
+    pub kept: Vec<KeptRecord>,
     /// A record of the object that could not be read and names one of our services; only from a
     /// scanner with [`ObjectScanner::keeping`].
     pub unreadable: Option<UnreadableRecord>,
@@ -75,6 +78,30 @@ impl ScanResult {
         self.unreadable = self.unreadable.take().or(other.unreadable);
         self.report.add(&other.report);
         self.selected.add(&other.selected);
+    }
+}
+
+/// A record as in the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptRecord {
+    /// Its event time.
+    pub time: EventTime,
+    /// Delivery time from the name of its object, or of the member of an archive; `None` when the
+    /// name has none.
+    pub delivered: Option<EventTime>,
+    /// Its JSON.
+    pub text: String,
+}
+
+impl KeptRecord {
+    /// A record without a delivery of its own.
+    #[must_use]
+    pub fn new(time: EventTime, text: String) -> Self {
+        Self {
+            time,
+            delivered: None,
+            text,
+        }
     }
 }
 
@@ -255,6 +282,10 @@ impl UnitSink<'_, '_> {
         match extract::extract(record, document, self.origin, wanted, &mut scanner.interner) {
             // An event just outside the selection may be the other half of one inside.
             Ok(observation) if scanner.selection.is_near(observation.head().time) => {
+                let delivered = self.origin.delivered;
+                let latest = delivered.map_or(EventTime(i64::MAX), |time| time.plus(DAY_SECS));
+                let is_ahead = observation.head().time > latest;
+                self.scan_result.report.times_ahead += u64::from(is_ahead);
                 let observation = Arc::new(PendingEvent::new(observation));
                 self.scan_result.observations.push(observation);
                 return Some(true);
@@ -272,7 +303,11 @@ impl UnitSink<'_, '_> {
     /// Keeps a record as it is. A record without a time has no place in the order, and is not kept.
     fn keep(&mut self, record: &CloudTrailRecord<'_>, text: &str) {
         if let Some(time) = record.event_time.get().and_then(EventTime::parse) {
-            self.scan_result.kept.push((time, text.to_owned()));
+            self.scan_result.kept.push(KeptRecord {
+                time,
+                delivered: self.origin.delivered,
+                text: text.to_owned(),
+            });
         }
     }
 
@@ -281,7 +316,7 @@ impl UnitSink<'_, '_> {
         let event = RecordEvent(document);
         let ask = EvalScope {
             target: RuleTarget::Record,
-            finalized: true,
+            at: JudgedAt::Final,
             counts: true,
         };
         if !scanner.rules.any_match(ask, &event) {
@@ -461,7 +496,7 @@ mod tests {
             scan_result
                 .kept
                 .into_iter()
-                .map(|(_, text)| text)
+                .map(|kept| kept.text)
                 .collect::<Vec<_>>()
         };
         let none: [&str; 0] = [];

@@ -128,13 +128,37 @@ pub trait StateStore: Sync {
         lookback: LookbackPeriods,
     ) -> impl Future<Output = Result<(), StateError>> + Send;
 
-    /// Creates alerts that do not exist yet; for each, whether this call created it. Of several
-    /// concurrent writers, one gets `true`.
+    /// Creates alerts that do not exist yet, or were withdrawn; for each, whether this call created
+    /// it. Of several concurrent writers, one gets `true`. A provisional alert that exists is
+    /// thereby confirmed.
     fn create_alerts(
         &self,
         alerts: Vec<Alert>,
         now: EventTime,
     ) -> impl Future<Output = Result<Vec<bool>, StateError>> + Send;
+
+    /// Creates provisional alerts that do not exist yet, withdrawn or not, each with the time since
+    /// which its event waits to be finalised; for each, whether this call created it.
+    fn create_provisional_alerts(
+        &self,
+        alerts: Vec<(Alert, EventTime)>,
+        now: EventTime,
+    ) -> impl Future<Output = Result<Vec<bool>, StateError>> + Send;
+
+    /// Provisional alerts whose event has waited since a time or longer, and that are neither
+    /// confirmed nor withdrawn, in any order.
+    fn provisional_alerts(
+        &self,
+        since: EventTime,
+    ) -> impl Future<Output = Result<Vec<AlertId>, StateError>> + Send;
+
+    /// Withdraws provisional alerts, which are then to be published again; returns those that this
+    /// call has withdrawn. Those that were confirmed or withdrawn before are left alone.
+    fn withdraw_alerts(
+        &self,
+        ids: &[AlertId],
+        now: EventTime,
+    ) -> impl Future<Output = Result<Vec<Alert>, StateError>> + Send;
 
     /// Alerts that were created before a time and are not marked as published, in any order. A
     /// store may return only some of them, about `most`; none only when there are none.

@@ -303,6 +303,7 @@ impl FunctionContext {
     async fn finish(&self, outcome: BatchOutcome, metrics: &mut FunctionMetrics) {
         metrics.count(&outcome.report);
         self.publish(&outcome.alerts, metrics).await;
+        self.publish(&outcome.withdrawn, metrics).await;
     }
 
     /// Publishes alerts and removes them from the outbox; returns how many were published.

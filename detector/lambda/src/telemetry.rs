@@ -47,7 +47,7 @@ fn print(line: &Value) {
 }
 
 /// Names and units of all metrics. The template and the README must use these names.
-pub const METRICS: [(&str, &str); 21] = [
+pub const METRICS: [(&str, &str); 22] = [
     ("Objects", "Count"),
     ("ObjectsSkipped", "Count"),
     ("ObjectsFailed", "Count"),
@@ -61,6 +61,7 @@ pub const METRICS: [(&str, &str); 21] = [
     ("ConflictingCopies", "Count"),
     ("Alerts", "Count"),
     ("AlertsPublished", "Count"),
+    ("AlertsWithdrawn", "Count"),
     ("PublishFailures", "Count"),
     ("MessagesRetried", "Count"),
     ("MessagesUnparseable", "Count"),
@@ -130,6 +131,7 @@ impl FunctionMetrics {
             ("LatePairings", report.late),
             ("ConflictingCopies", report.conflicting_copies),
             ("Alerts", report.alerts.values().sum()),
+            ("AlertsWithdrawn", report.alerts_withdrawn),
         ] {
             if count > 0 {
                 self.add(name, count);

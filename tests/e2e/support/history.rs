@@ -16,7 +16,7 @@ use secretrail_engine::{
     parallel,
     report::ObjectStatus,
     rule::load::load,
-    scan::ScanResult,
+    scan::{KeptRecord, ScanResult},
     selection::Selection,
     time::EventTime,
 };
@@ -103,7 +103,10 @@ fn object(first: i64, of: i64) -> ExtractedObject {
             .into(),
         delivered: records.last().map(|(time, _)| time.plus(300)),
     };
-    scan_result.kept = records;
+    let kept = records
+        .into_iter()
+        .map(|(time, text)| KeptRecord::new(time, text));
+    scan_result.kept = kept.collect();
     let tag = first.to_string();
     ExtractedObject::of(&origin, tag, false, &ObjectStatus::Read, &mut scan_result)
 }

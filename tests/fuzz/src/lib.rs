@@ -138,7 +138,7 @@ fn scanned(is_whole: bool, result: ScanResult) -> Scanned {
         observations: observations
             .map(|end| format!("{:?}", end.observation))
             .collect(),
-        kept: result.kept.into_iter().map(|(_, text)| text).collect(),
+        kept: result.kept.into_iter().map(|kept| kept.text).collect(),
     }
 }
 

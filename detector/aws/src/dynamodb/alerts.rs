@@ -1,5 +1,8 @@
 //! Alerts and their outbox: an alert and its outbox note are created together, once; the note is
-//! deleted after publication.
+//! deleted after publication. A provisional alert has a second note until it is confirmed or
+//! withdrawn.
+
+mod provisional;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -31,9 +34,13 @@ use crate::{
 
 const CREATED: &str = "created";
 const ATTEMPT: &str = "attempt";
+/// On an alert that was created as a provisional one, whatever became of it.
+const PROVISIONAL: &str = "provisional";
+/// On an alert that is withdrawn.
+const WITHDRAWN: &str = "withdrawn";
 
-/// Alerts in one transaction: each takes two of its at most 100 writes, and all together may have 4
-/// MB.
+/// Alerts in one transaction: each takes two or three of its at most 100 writes, and all together
+/// may have 4 MB.
 const TOGETHER: usize = 10;
 
 /// Alerts in the table.
@@ -47,8 +54,15 @@ struct NewAlert {
     /// Index in the caller's list.
     index: usize,
     item: Attributes,
-    note: Attributes,
+    notes: Vec<Attributes>,
+    /// When the item may be written.
+    condition: &'static str,
 }
+
+/// An alert that does not exist.
+const IS_NEW: &str = "attribute_not_exists(pk)";
+/// An alert that may be created, even if it was withdrawn.
+const IS_NEW_OR_WITHDRAWN: &str = "attribute_not_exists(pk) OR attribute_exists(withdrawn)";
 
 /// Alerts that existed already, by position in a transaction, and the attempt that created each.
 type Existing = HashMap<usize, Option<String>>;
@@ -63,18 +77,29 @@ impl StoredAlerts {
         alerts: Vec<Alert>,
         now: EventTime,
     ) -> Result<Vec<bool>, StateError> {
-        // Stored in the item, to recognise alerts that this call created.
-        let attempt = format!("{:032x}", fastrand::u128(..));
-        let mut created = vec![false; alerts.len()];
-        let mut new: Vec<NewAlert> = self
-            .missing(&alerts)
-            .await?
-            .into_iter()
+        let attempt = attempt();
+        // A sweep finds the alerts of the early evaluation again: most exist already, and a read is
+        // cheaper than a failed write.
+        let mut known = self.standing(alerts.iter()).await?;
+        self.confirm(&mut known).await?;
+        let new = first_of_each(&alerts)
+            .filter(|(_, alert)| known.get(&alert.id).is_none_or(|known| known.withdrawn))
             .map(|(index, alert)| self.new_alert(index, alert, &attempt, now))
             .collect();
+        self.create_all(alerts.len(), new, &attempt).await
+    }
+
+    /// Creates alerts; for each index up to a number, whether its alert was created here.
+    async fn create_all(
+        &self,
+        alerts: usize,
+        mut new: Vec<NewAlert>,
+        attempt: &str,
+    ) -> Result<Vec<bool>, StateError> {
+        let mut created = vec![false; alerts];
         while !new.is_empty() {
             let rest = new.split_off(new.len().min(TOGETHER));
-            for index in self.create_together(new, &attempt).await? {
+            for index in self.create_together(new, attempt).await? {
                 if let Some(created) = created.get_mut(index) {
                     *created = true;
                 }
@@ -84,29 +109,49 @@ impl StoredAlerts {
         Ok(created)
     }
 
-    /// The alerts that are not in the table, each once and with its index.
-    async fn missing<'a>(
+    /// What became of the alerts that are in the table.
+    async fn standing(
         &self,
-        alerts: &'a [Alert],
-    ) -> Result<Vec<(usize, &'a Alert)>, StateError> {
-        // A sweep finds the alerts of the early evaluation again: most exist already, and a read is
-        // cheaper than a failed write.
-        let asked = alerts.iter().map(|alert| keys::alert(&alert.id));
-        let known = self.table.get(asked.collect(), Some("pk, sk")).await?;
-        Ok(first_of_each(alerts)
-            .filter(|(_, alert)| !known.contains_key(&keys::alert(&alert.id)))
-            .collect())
+        alerts: impl Iterator<Item = &Alert> + Send,
+    ) -> Result<HashMap<AlertId, AlertStanding>, StateError> {
+        let asked = alerts.map(|alert| (keys::alert(&alert.id), alert.id.clone()));
+        let asked: HashMap<_, _> = asked.collect();
+        let only = "pk, sk, provisional, withdrawn";
+        let items = self.table.get(asked.keys().cloned().collect(), Some(only));
+        let known = items.await?.into_iter().filter_map(|(key, item)| {
+            let standing = AlertStanding {
+                provisional: item.contains_key(PROVISIONAL),
+                withdrawn: item.contains_key(WITHDRAWN),
+            };
+            Some((asked.get(&key)?.clone(), standing))
+        });
+        Ok(known.collect())
     }
 
     fn new_alert(&self, index: usize, alert: &Alert, attempt: &str, now: EventTime) -> NewAlert {
+        let mut item = self.item(alert, now);
+        item.extend([(ATTEMPT.to_owned(), text(attempt))]);
+        NewAlert {
+            index,
+            item,
+            notes: vec![self.outbox_note(&alert.id, now)],
+            condition: IS_NEW_OR_WITHDRAWN,
+        }
+    }
+
+    fn item(&self, alert: &Alert, created: EventTime) -> Attributes {
         let packed = item_v1::pack_alert(alert);
-        let created = (CREATED.to_owned(), number(now.0));
         let mut item = keys::alert(&alert.id).attributes();
         item.extend(self.table.packed(packed, self.keep_secs));
-        item.extend([created.clone(), (ATTEMPT.to_owned(), text(attempt))]);
-        let mut note = keys::note(&alert.id).attributes();
+        item.extend([(CREATED.to_owned(), number(created.0))]);
+        item
+    }
+
+    fn outbox_note(&self, id: &AlertId, created: EventTime) -> Attributes {
+        let created = (CREATED.to_owned(), number(created.0));
+        let mut note = keys::note(id).attributes();
         note.extend([created, self.table.expiry(self.keep_secs)]);
-        NewAlert { index, item, note }
+        note
     }
 
     /// Creates alerts that other writers may create at the same time; returns the indices of those
@@ -124,7 +169,8 @@ impl StoredAlerts {
                 break;
             };
             let is_last = !tries.again();
-            let existing = existing(&error);
+            let each = new.first().map_or(1, |new| 1 + new.notes.len());
+            let existing = existing(&error, each);
             if existing.is_empty() {
                 // A conflict with another transaction is temporary; so is every error marked as
                 // such.
@@ -144,18 +190,20 @@ impl StoredAlerts {
         Ok(ours)
     }
 
-    /// Two writes for each alert. The note is in the same transaction, so that no unpublished alert
-    /// exists without one; it needs no condition, because it is written only if the alert is.
+    /// The writes for each alert. The notes are in the same transaction, so that no unpublished
+    /// alert exists without one; they need no condition, because they are written only if the alert
+    /// is.
     fn writes(&self, new: &[NewAlert]) -> Vec<TransactWriteItem> {
         new.iter()
             .flat_map(|new| {
                 let once = self
                     .put(&new.item)
-                    .condition_expression("attribute_not_exists(pk)")
+                    .condition_expression(new.condition)
                     .return_values_on_condition_check_failure(
                         ReturnValuesOnConditionCheckFailure::AllOld,
                     );
-                [once, self.put(&new.note)]
+                let notes = new.notes.iter().map(|note| self.put(note));
+                std::iter::once(once).chain(notes)
             })
             // Cannot fail: table and item are set.
             .filter_map(|put| put.build().ok())
@@ -204,6 +252,19 @@ impl StoredAlerts {
     }
 }
 
+/// What became of an alert.
+#[derive(Clone, Copy)]
+struct AlertStanding {
+    /// Whether it was created as a provisional one.
+    provisional: bool,
+    withdrawn: bool,
+}
+
+/// Stored in an item, to recognise alerts that one call created.
+fn attempt() -> String {
+    format!("{:032x}", fastrand::u128(..))
+}
+
 /// The first alert with each id, and its index.
 fn first_of_each(alerts: &[Alert]) -> impl Iterator<Item = (usize, &Alert)> {
     let mut met: HashSet<&AlertId> = HashSet::new();
@@ -231,8 +292,8 @@ fn canceled(error: &SdkError<TransactWriteItemsError>) -> Option<&TransactionCan
     }
 }
 
-/// Of the alerts of a canceled transaction, two writes each, those that existed already.
-fn existing(error: &SdkError<TransactWriteItemsError>) -> Existing {
+/// Of the alerts of a canceled transaction, so many writes each, those that existed already.
+fn existing(error: &SdkError<TransactWriteItemsError>, each: usize) -> Existing {
     let reasons = canceled(error)
         .map(TransactionCanceledException::cancellation_reasons)
         .unwrap_or_default();
@@ -241,7 +302,7 @@ fn existing(error: &SdkError<TransactWriteItemsError>) -> Existing {
         .iter()
         .enumerate()
         .filter(|(_, reason)| reason.code() == Some("ConditionalCheckFailed"))
-        .map(|(write, reason)| (write / 2, attempt_of(reason)))
+        .map(|(write, reason)| (write / each, attempt_of(reason)))
         .collect()
 }
 

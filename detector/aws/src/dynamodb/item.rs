@@ -71,6 +71,11 @@ pub(super) fn number(number: impl ToString) -> AttributeValue {
     AttributeValue::N(number.to_string())
 }
 
+/// The value of an attribute that is there or not.
+pub(super) fn truth() -> AttributeValue {
+    AttributeValue::Bool(true)
+}
+
 pub(super) fn bytes(bytes: Vec<u8>) -> AttributeValue {
     AttributeValue::B(Blob::new(bytes))
 }

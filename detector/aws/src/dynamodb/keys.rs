@@ -18,6 +18,7 @@ const SEGMENT_SECS: i64 = 600;
 
 const DUE: &str = "due";
 const OUTBOX: &str = "outbox";
+const PROVISIONAL: &str = "provisional";
 
 /// Sort key of an item that is alone in its partition.
 const ALONE: &str = "-";
@@ -182,6 +183,16 @@ pub(super) fn outbox() -> SortKeyRange {
     SortKeyRange::whole(OUTBOX)
 }
 
+/// The note of a provisional alert.
+pub(super) fn provisional(id: &AlertId) -> ItemKey {
+    ItemKey::new(PROVISIONAL, &*id.0)
+}
+
+/// All notes of provisional alerts.
+pub(super) fn all_provisional() -> SortKeyRange {
+    SortKeyRange::whole(PROVISIONAL)
+}
+
 pub(super) fn object(bucket: &str, key: &str, version: &str) -> ItemKey {
     ItemKey::new(format!("object#{}", digest(&[bucket, key, version])), ALONE)
 }
@@ -232,6 +243,7 @@ mod tests {
             seen("k"),
             alert(&id),
             note(&id),
+            provisional(&id),
             object("b", "k", "v"),
             last_object(),
             kept("rules"),
@@ -250,6 +262,7 @@ mod tests {
                 "seen#95d6b7920c5acf9a9b3032984a47488c -",
                 "alert#a1 -",
                 "outbox a1",
+                "provisional a1",
                 "object#6a6ba39be033c5fd57a906b1ea9aaed2 -",
                 "last-object -",
                 "kept#rules -",

@@ -317,8 +317,7 @@ fn named(items: &[Attributes], most: usize) -> ReferencedItems {
     named
 }
 
-/// Events of one correlation group and segment with the same start of their wait. A late event
-/// waits from its arrival on, so that its other half, which may be as late, has as much time.
+/// Events of one correlation group and segment with the same start of their wait.
 fn by_correlation_group(
     ends: &[Arc<PendingEvent>],
     arrived: EventTime,
@@ -329,7 +328,7 @@ fn by_correlation_group(
         let head = end.observation.head();
         let place = CorrelationSegment::of(&end.correlation_group, head.time);
         correlation_groups
-            .entry((head.delivered.max(arrived), place))
+            .entry((end.waits_since(arrived), place))
             .or_default()
             .push(end.clone());
     }

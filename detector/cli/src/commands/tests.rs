@@ -114,6 +114,7 @@ pub(super) fn alert(rule: &Arc<RuleMeta>, event: &str) -> Alert {
         accesses: Vec::new(),
         accesses_total: 0,
         events: Vec::new(),
+        withdrawn: false,
     }
 }
 

@@ -125,7 +125,8 @@ impl<'t> KnownObjects<'t> {
             }
             while let Some(record) = part.next_record()? {
                 if let Some((Some(origin), in_tree)) = origins.get(record.object) {
-                    scanner.record(record.text, origin, *in_tree, &mut out.scan_result);
+                    let origin = record.origin(origin);
+                    scanner.record(record.text, &origin, *in_tree, &mut out.scan_result);
                 }
                 if out.scan_result.is_part() {
                     self.task.runs.take(&mut out.scan_result);

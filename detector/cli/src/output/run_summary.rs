@@ -74,6 +74,7 @@ fn assumed(report: &ReadReport) -> Option<String> {
             "without a time zone (UTC assumed)",
         ),
         (report.fields_mistyped, "fields of a wrong type"),
+        (report.times_ahead, "dated after their delivery"),
     ];
     let texts: Vec<String> = counted
         .iter()

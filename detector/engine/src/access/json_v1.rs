@@ -255,6 +255,7 @@ impl AccessV1<'_> {
         Ok(EventHeader {
             event_id: (&*self.event_id).into(),
             event: 0,
+            unshared_event: None,
             content: 0,
             shared_id: None,
             updated: false,

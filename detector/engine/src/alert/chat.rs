@@ -8,7 +8,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Alert, text::line};
+use super::{
+    Alert,
+    text::{WITHDRAWN, line},
+};
 use crate::digest::digest;
 
 /// Most secrets named in the description.
@@ -53,7 +56,11 @@ pub fn notification(alert: &Alert) -> String {
     let notification = Notification {
         version: "1.0",
         source: "custom",
-        id: alert.id.0.to_string(),
+        id: if alert.withdrawn {
+            format!("{}-withdrawn", alert.id.0)
+        } else {
+            alert.id.0.to_string()
+        },
         content: ChatContent::of(alert),
         metadata: ChatMetadata::of(alert),
     };
@@ -66,7 +73,11 @@ impl ChatContent {
         let rule = &*alert.rule;
         Self {
             text_type: "client-markdown",
-            title: format!("{}: {}", rule.level, plain(&rule.title)),
+            title: if alert.withdrawn {
+                format!("withdrawn: {}: {}", rule.level, plain(&rule.title))
+            } else {
+                format!("{}: {}", rule.level, plain(&rule.title))
+            },
             description: description(alert),
             next_steps: rule
                 .false_positives
@@ -80,7 +91,10 @@ impl ChatContent {
 
 /// The summary, then the first secrets.
 fn description(alert: &Alert) -> String {
-    let summary = plain(&alert.summary);
+    let summary = match plain(&alert.summary) {
+        summary if alert.withdrawn => format!("{WITHDRAWN}\n{summary}"),
+        summary => summary,
+    };
     let shown = alert.secrets.iter().take(SECRETS);
     let named: Vec<String> = shown.map(|secret| plain(secret)).collect();
     let list = named.join(", ");

@@ -47,6 +47,9 @@ pub struct AlertV1<'a> {
     /// The first ten, each a `secretrail.access/1`.
     accesses: Vec<AccessV1<'a>>,
     accesses_total: usize,
+    /// `true` where a record that came late shows that there was nothing to tell.
+    #[serde(default)]
+    withdrawn: bool,
     false_positives: Cow<'a, [String]>,
     references: Cow<'a, [String]>,
     /// `true` where accesses, secrets or texts were omitted or truncated to fit a size limit; the
@@ -124,6 +127,7 @@ impl<'a> From<&'a Alert> for AlertV1<'a> {
             secrets_total: alert.secrets_total,
             accesses: accesses.map(|a| AccessV1::from(&**a)).collect(),
             accesses_total: alert.accesses_total,
+            withdrawn: alert.withdrawn,
             false_positives: (&*rule.false_positives).into(),
             references: (&*rule.references).into(),
             truncated: false,
@@ -190,6 +194,7 @@ pub fn read(value: Value) -> Result<Alert, UnknownForm> {
             .collect::<Result<_, _>>()?,
         accesses_total: alert.accesses_total,
         events: Vec::new(),
+        withdrawn: alert.withdrawn,
     })
 }
 

@@ -207,6 +207,32 @@ struct OcsfUnmapped {
     accesses_total: usize,
 }
 
+/// The stage of a finding, in the words of the schema.
+struct FindingStage {
+    activity_id: u8,
+    activity: &'static str,
+    type_name: &'static str,
+    status_id: u8,
+    status: &'static str,
+}
+
+const NEW: FindingStage = FindingStage {
+    activity_id: 1,
+    activity: "Create",
+    type_name: "Detection Finding: Create",
+    status_id: 1,
+    status: "New",
+};
+
+/// Of an alert that is withdrawn.
+const RESOLVED: FindingStage = FindingStage {
+    activity_id: 3,
+    activity: "Close",
+    type_name: "Detection Finding: Close",
+    status_id: 4,
+    status: "Resolved",
+};
+
 /// The alert as a Detection Finding in JSON.
 #[must_use]
 pub fn detection_finding(alert: &Alert) -> String {
@@ -219,9 +245,10 @@ impl<'a> DetectionFinding<'a> {
         let window_match = alert.window_match.as_ref();
         let (severity, severity_id) = severity(alert.rule.level);
         let evidences = alert.accesses.iter();
+        let stage = if alert.withdrawn { RESOLVED } else { NEW };
         Self {
-            activity_id: 1,
-            activity_name: "Create",
+            activity_id: stage.activity_id,
+            activity_name: stage.activity,
             category_name: "Findings",
             category_uid: 2,
             class_name: "Detection Finding",
@@ -238,12 +265,12 @@ impl<'a> DetectionFinding<'a> {
             severity,
             severity_id,
             start_time: window_match.map(|window_match| milliseconds(window_match.start)),
-            status: "New",
-            status_id: 1,
+            status: stage.status,
+            status_id: stage.status_id,
             time: milliseconds(alert.time),
-            type_name: "Detection Finding: Create",
-            // Defined by the schema as class × 100 + activity: 2004 × 100 + 1.
-            type_uid: 200_401,
+            type_name: stage.type_name,
+            // Defined by the schema as class × 100 + activity.
+            type_uid: 200_400 + u32::from(stage.activity_id),
             unmapped: OcsfUnmapped {
                 secrets_total: alert.secrets_total,
                 accesses_total: alert.accesses_total,

@@ -10,6 +10,10 @@ use crate::{
     sanitize,
 };
 
+/// What is said of an alert that turned out to be wrong.
+pub(super) const WITHDRAWN: &str = "Withdrawn: a record that came late shows that what this alert \
+                                    calls new was seen before. Nothing need be done.";
+
 /// Most secrets listed in a body.
 const SECRETS: usize = 10;
 
@@ -24,7 +28,9 @@ pub const SUBJECT: usize = 99;
 /// e-mail.
 #[must_use]
 pub fn subject(alert: &Alert) -> String {
-    let start = ascii(&format!("{}: {}", alert.rule.level, alert.rule.title));
+    let withdrawn = if alert.withdrawn { "withdrawn: " } else { "" };
+    let rule = &alert.rule;
+    let start = ascii(&format!("{withdrawn}{}: {}", rule.level, rule.title));
     let place = [alert.account.as_deref(), alert.region.as_deref()];
     let place = match place.into_iter().flatten().collect::<Vec<_>>().join(" ") {
         place if place.is_empty() => place,
@@ -68,7 +74,11 @@ pub fn body(alert: &Alert) -> String {
 fn write(alert: &Alert, out: &mut String) -> fmt::Result {
     let rule = &*alert.rule;
     let (title, summary) = (line(&rule.title), line(&alert.summary));
-    writeln!(out, "{title} ({})\n\n{summary}.\n", rule.level)?;
+    writeln!(out, "{title} ({})\n", rule.level)?;
+    if alert.withdrawn {
+        writeln!(out, "{WITHDRAWN}\n")?;
+    }
+    writeln!(out, "{summary}.\n")?;
     write_facts(alert, out)?;
     write_secrets(alert, out)?;
     write_accesses(alert, out)?;

@@ -173,6 +173,7 @@ pub(super) fn read_by(principal: &str, secret: &str, secs: i64) -> Access {
     let head = EventHeader {
         event_id: format!("{secret}@{secs}").into(),
         event: 0,
+        unshared_event: None,
         content: 0,
         shared_id: None,
         updated: false,

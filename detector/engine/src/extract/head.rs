@@ -36,8 +36,11 @@ pub fn head(
     let event_id = event_id(updated.or(record.event_id.get()), document);
     let principal = interner.principal(record);
     let kept = kept(document, wanted);
+    let unshared = unshared_digest(record, &event_id, time, &principal);
+    let shared = shared_digest(record, time);
     Some(EventHeader {
-        event: event_digest(record, &event_id, time, &principal),
+        event: shared.unwrap_or(unshared),
+        unshared_event: shared.map(|_| unshared),
         content: content_digest(record, &kept),
         event_id,
         shared_id: record.shared_event_id.get().map(SharedStr::from),
@@ -79,8 +82,17 @@ fn event_id(id: Option<&str>, document: &LazyDocument<'_>) -> SharedStr {
     )
 }
 
-/// See [`EventHeader::event`].
-fn event_digest(
+/// See [`EventHeader::event`]; `None` without `sharedEventID`.
+fn shared_digest(record: &CloudTrailRecord<'_>, time: EventTime) -> Option<u64> {
+    // The owner of a secret logs another caller than the caller's own account does.
+    let shared = record.shared_event_id.get()?;
+    let source = record.event_source.get().unwrap_or_default();
+    let api = record.event_name.get().unwrap_or_default();
+    Some(short_digest(&[shared, source, api, &time.0.to_string()]))
+}
+
+/// See [`EventHeader::unshared_event`].
+fn unshared_digest(
     record: &CloudTrailRecord<'_>,
     event_id: &str,
     time: EventTime,
@@ -89,10 +101,6 @@ fn event_digest(
     let source = record.event_source.get().unwrap_or_default();
     let api = record.event_name.get().unwrap_or_default();
     let time = time.0.to_string();
-    // The owner of a secret logs another caller than the caller's own account does.
-    if let Some(shared) = record.shared_event_id.get() {
-        return short_digest(&[shared, source, api, &time]);
-    }
     // The caller and the region are the correlation group: copies are always found in it.
     let actor = principal.actor_key().unwrap_or_else(|| "".into());
     let region = record.aws_region.get().unwrap_or_default();

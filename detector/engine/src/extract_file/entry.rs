@@ -12,7 +12,7 @@ use crate::{
     object::RecordOrigin,
     record_shape::RecordShape,
     report::{ObjectStatus, ReadReport, SkippedRecord},
-    scan::{ScanResult, UnreadableRecord},
+    scan::{KeptRecord, ScanResult, UnreadableRecord},
     time::EventTime,
 };
 
@@ -47,6 +47,9 @@ pub struct ExtractEntry {
     /// Number of records whose time has no zone.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub without_zone: u64,
+    /// Number of observations dated more than a day after their delivery.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub ahead: u64,
     /// A record that could not be read and names one of our services; `None` if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unreadable: Option<UnreadableRecord>,
@@ -111,6 +114,7 @@ impl ExtractEntry {
             records_repaired: self.repaired,
             fields_mistyped: self.mistyped,
             times_without_zone: self.without_zone,
+            times_ahead: self.ahead,
             key_validations: self.key_validations,
             records_skipped: self.skipped.clone(),
             ..ReadReport::default()
@@ -186,8 +190,8 @@ impl ExtractEntry {
 pub struct ExtractedObject {
     /// Its entry in the extract file.
     pub entry: ExtractEntry,
-    /// Its records, in any order.
-    pub records: Vec<(EventTime, String)>,
+    /// Its records, in any order; their delivery is `None` where it is that of the entry.
+    pub records: Vec<KeptRecord>,
 }
 
 impl ExtractedObject {
@@ -215,15 +219,20 @@ impl ExtractedObject {
             repaired: report.records_repaired,
             mistyped: report.fields_mistyped,
             without_zone: report.times_without_zone,
+            ahead: report.times_ahead,
             unreadable: scan_result.unreadable.clone(),
             key_validations: report.key_validations,
             skipped: report.records_skipped.clone(),
             coverage: ExtractEntry::coverage(scan_result.coverage.iter().cloned()),
         };
-        Self {
-            entry,
-            records: std::mem::take(&mut scan_result.kept),
+        let mut records = std::mem::take(&mut scan_result.kept);
+        for record in &mut records {
+            // Only a member of an archive was delivered at another time than the entry says.
+            record.delivered = record
+                .delivered
+                .filter(|own| Some(*own) != origin.delivered);
         }
+        Self { entry, records }
     }
 }
 
@@ -251,7 +260,11 @@ mod tests {
             hours: 1,
         };
         scan_result.coverage.extend([mark(5), mark(3)]);
-        scan_result.kept.push((EventTime(1), "{}".to_owned()));
+        for delivered in [7, 9] {
+            let mut record = KeptRecord::new(EventTime(1), "{}".to_owned());
+            record.delivered = Some(EventTime(delivered));
+            scan_result.kept.push(record);
+        }
         let object = RecordOrigin {
             delivered: Some(EventTime(9)),
             ..origin("a")
@@ -267,7 +280,12 @@ mod tests {
             scan_result.kept.is_empty(),
             "they are moved, and not held twice"
         );
-        assert_eq!(extracted.records.len(), 1);
+        let delivered = extracted.records.iter().map(|record| record.delivered);
+        assert_eq!(
+            delivered.collect::<Vec<_>>(),
+            [Some(EventTime(7)), None],
+            "one delivery stands in the entry"
+        );
         extracted
     }
 

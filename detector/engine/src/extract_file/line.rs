@@ -1,10 +1,10 @@
 //! The lines of an extract file after its header.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{extract_file::entry::ExtractEntry, time::EventTime};
+use crate::{extract_file::entry::ExtractEntry, object::RecordOrigin, time::EventTime};
 
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -44,6 +44,8 @@ pub(super) const RECORD: &str = "{\"of\":";
 
 const TIME: &str = ",\"time\":";
 
+const DELIVERED: &str = ",\"delivered\":";
+
 const TEXT: &str = ",\"record\":";
 
 /// A record in an extract file.
@@ -53,6 +55,9 @@ pub struct ExtractRecord<'a> {
     pub object: usize,
     /// Its event time.
     pub time: EventTime,
+    /// Delivery time of the member of an archive that held it; `None` where it is that of its
+    /// object.
+    pub delivered: Option<EventTime>,
     /// The record as in the logs, but on one line.
     pub text: &'a str,
 }
@@ -65,10 +70,16 @@ impl<'a> ExtractRecord<'a> {
         let line = std::str::from_utf8(line).ok()?.trim_end();
         let rest = line.strip_prefix(RECORD)?.strip_suffix('}')?;
         let (object, rest) = rest.split_once(TIME)?;
-        let (time, text) = rest.split_once(TEXT)?;
+        let (times, text) = rest.split_once(TEXT)?;
+        let seconds = |text: &str| text.parse().ok().map(EventTime);
+        let (time, delivered) = match times.split_once(DELIVERED) {
+            Some((time, delivered)) => (time, Some(seconds(delivered)?)),
+            None => (times, None),
+        };
         Some(Self {
             object: object.parse().ok()?,
-            time: EventTime(time.parse().ok()?),
+            time: seconds(time)?,
+            delivered,
             text,
         })
     }
@@ -77,7 +88,23 @@ impl<'a> ExtractRecord<'a> {
     pub(super) fn to_line(self) -> String {
         // A line break in JSON is white space; inside a string it would be escaped.
         let text = self.text.replace(['\n', '\r'], " ");
-        format!("{RECORD}{}{TIME}{}{TEXT}{text}}}", self.object, self.time.0)
+        let delivered = self
+            .delivered
+            .map(|time| format!("{DELIVERED}{}", time.0))
+            .unwrap_or_default();
+        let (object, time) = (self.object, self.time.0);
+        format!("{RECORD}{object}{TIME}{time}{delivered}{TEXT}{text}}}")
+    }
+
+    /// Its origin, of that of its object.
+    #[must_use]
+    pub fn origin<'o>(&self, object: &'o RecordOrigin) -> Cow<'o, RecordOrigin> {
+        self.delivered.map_or(Cow::Borrowed(object), |delivered| {
+            Cow::Owned(RecordOrigin {
+                delivered: Some(delivered),
+                ..object.clone()
+            })
+        })
     }
 }
 
@@ -93,25 +120,28 @@ mod tests {
             "{\",\\\"record\\\":\":1}",
             "not JSON",
         ] {
-            let record = ExtractRecord {
-                object: 12,
-                time: EventTime(-3),
-                text,
-            };
-            let line = record.to_line();
-            assert_eq!(
-                ExtractRecord::parse(line.as_bytes()),
-                Some(record),
-                "{line}"
-            );
-            let ended = format!("{line}\n");
-            assert_eq!(ExtractRecord::parse(ended.as_bytes()), Some(record));
+            for delivered in [None, Some(EventTime(40))] {
+                let record = ExtractRecord {
+                    object: 12,
+                    time: EventTime(-3),
+                    delivered,
+                    text,
+                };
+                let line = record.to_line();
+                assert_eq!(
+                    ExtractRecord::parse(line.as_bytes()),
+                    Some(record),
+                    "{line}"
+                );
+                let ended = format!("{line}\n");
+                assert_eq!(ExtractRecord::parse(ended.as_bytes()), Some(record));
+            }
         }
     }
 
     #[test]
     fn a_truncated_line_is_no_record() {
-        let line = b"{\"of\":1,\"time\":2,\"record\":[]}";
+        let line = b"{\"of\":1,\"time\":2,\"delivered\":3,\"record\":[]}";
         for cut in 0..line.len() {
             assert_eq!(ExtractRecord::parse(&line[..cut]), None, "{cut}");
         }

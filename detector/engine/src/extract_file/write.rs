@@ -46,6 +46,7 @@ pub fn write(header: &ExtractHeader, mut objects: Vec<ExtractedObject>) -> Vec<u
 struct TimedRecord {
     time: EventTime,
     object: usize,
+    delivered: Option<EventTime>,
     text: String,
 }
 
@@ -54,6 +55,7 @@ impl TimedRecord {
         ExtractRecord {
             object: self.object,
             time: self.time,
+            delivered: self.delivered,
             text: &self.text,
         }
     }
@@ -64,10 +66,11 @@ fn by_time(objects: &mut [ExtractedObject]) -> Vec<TimedRecord> {
     let mut records = Vec::new();
     for (index, object) in objects.iter_mut().enumerate() {
         let taken = std::mem::take(&mut object.records).into_iter();
-        records.extend(taken.map(|(time, text)| TimedRecord {
-            time,
+        records.extend(taken.map(|record| TimedRecord {
+            time: record.time,
             object: index,
-            text,
+            delivered: record.delivered,
+            text: record.text,
         }));
     }
     // Across all objects: a replay merges extract files by time without holding them in memory.
@@ -99,13 +102,18 @@ impl LineEncoder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{coverage::CoverageMark, object::origin, report::ObjectStatus, scan::ScanResult};
+    use crate::{
+        coverage::CoverageMark,
+        object::origin,
+        report::ObjectStatus,
+        scan::{KeptRecord, ScanResult},
+    };
 
     fn object(name: &str, records: &[(i64, &str)]) -> ExtractedObject {
         let records = records.iter();
         let mut scan_result = ScanResult {
             kept: records
-                .map(|(time, text)| (EventTime(*time), (*text).to_owned()))
+                .map(|(time, text)| KeptRecord::new(EventTime(*time), (*text).to_owned()))
                 .collect(),
             ..ScanResult::default()
         };

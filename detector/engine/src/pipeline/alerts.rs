@@ -23,29 +23,38 @@ const WINDOWS: usize = 256;
 pub(super) type AlertsById = BTreeMap<AlertId, Alert>;
 
 impl Pipeline<'_> {
-    /// Writes the remaining facts, reads the windows that facts have touched, and creates the
-    /// alerts.
+    /// Creates the alerts of matches.
     pub(super) async fn create<S: StateStore>(
         &self,
         store: &S,
-        mut pending_alerts: PendingAlerts,
+        pending_alerts: PendingAlerts,
         now: EventTime,
         outcome: &mut BatchOutcome,
     ) -> Result<(), StateError> {
-        // Before any window is read: of several writers that complete a window together, the last
-        // to write reads all of it.
-        pending_alerts.write(store, 0).await?;
         let mut alerts = AlertsById::new();
-        self.single_alerts(pending_alerts.singles, &mut alerts);
-        let touched = touched(pending_alerts.touched, self.rules);
-        self.window_alerts(store, &pending_alerts.lone, touched, &mut alerts)
-            .await?;
+        self.alerts_of(store, pending_alerts, &mut alerts).await?;
         let alerts = in_order(alerts);
         let created = store.create_alerts(alerts.clone(), now).await?;
         // An alert that another writer created first is reported by that writer.
         let created = alerts.into_iter().zip(created).filter(|(_, new)| *new);
         outcome.list_alerts(created.map(|(alert, _)| alert).collect());
         Ok(())
+    }
+
+    /// Writes the remaining facts, reads the windows that facts have touched, and adds the alerts.
+    pub(super) async fn alerts_of<S: StateStore>(
+        &self,
+        store: &S,
+        mut pending_alerts: PendingAlerts,
+        alerts: &mut AlertsById,
+    ) -> Result<(), StateError> {
+        // Before any window is read: of several writers that complete a window together, the last
+        // to write reads all of it.
+        pending_alerts.write(store, 0).await?;
+        self.single_alerts(pending_alerts.singles, alerts);
+        let touched = touched(pending_alerts.touched, self.rules);
+        self.window_alerts(store, &pending_alerts.lone, touched, alerts)
+            .await
     }
 
     /// Adds the alerts about single events.

@@ -9,7 +9,7 @@ use crate::{
     evidence::Evidence,
     observation::{KmsDecrypt, Observation, ReadRequest, SecretChange, SecretRead},
     pending_event::PendingEvent,
-    rule::{EvalScope, Matches, RuleTarget, event::DerivedEvent},
+    rule::{EvalScope, Matches, RuleTarget, event::DerivedEvent, judged::JudgedAt},
     seen::{self, Sighting},
 };
 
@@ -31,7 +31,7 @@ impl Pipeline<'_> {
         }
         let scope = EvalScope {
             target: RuleTarget::Access,
-            finalized: false,
+            at: JudgedAt::Early,
             // Facts are never removed: one about a path would remain beside those about the
             // returned secrets.
             counts: is_about_known_secrets(read),
@@ -51,7 +51,7 @@ impl Pipeline<'_> {
                 let row = correlate::alone(kms_decrypt, secret, AccessMethod::DirectDecrypt);
                 let scope = EvalScope {
                     target: RuleTarget::Access,
-                    finalized: false,
+                    at: JudgedAt::Early,
                     counts: true,
                 };
                 self.judge(&row.access, scope, None)
@@ -89,7 +89,7 @@ fn is_about_known_secrets(read: &SecretRead) -> bool {
 
 /// The accesses of a read, by its own record alone. A batch has none here; its children have their
 /// own.
-fn early_accesses(read: &SecretRead) -> impl Iterator<Item = Arc<Access>> {
+pub(super) fn early_accesses(read: &SecretRead) -> impl Iterator<Item = Arc<Access>> {
     let (method, secrets) = match &read.request {
         ReadRequest::Named(secrets) => (AccessMethod::Api, secrets.as_slice()),
         ReadRequest::Path { path, .. } => (AccessMethod::ByPath, std::slice::from_ref(path)),
@@ -107,19 +107,21 @@ pub(super) fn early_remembered<'e>(
     observations: impl Iterator<Item = &'e Arc<PendingEvent>>,
 ) -> impl Iterator<Item = Sighting> {
     observations
-        .filter(|end| {
-            // Of an event that several accounts know, only the best copy identifies the caller; an
-            // update may not be the last. Looked up in the record alone, not in what else is known:
-            // the other copies may come before or after it.
-            let head = end.observation.head();
-            head.shared_id.is_none() && !head.updated
-        })
+        .filter(|end| is_final_copy(end))
         .filter_map(|end| match &end.observation {
             Observation::Read(read) if matches!(read.request, ReadRequest::Named(_)) => Some(read),
             _ => None,
         })
         .flat_map(|read| early_accesses(read))
         .flat_map(|access| seen::remembered_early(&access))
+}
+
+/// Whether no better copy of an event is to be expected. Of an event that several accounts know,
+/// only the best copy identifies the caller; an update may not be the last. Looked up in the record
+/// alone, not in what else is known: the other copies may come before or after it.
+pub(super) fn is_final_copy(end: &PendingEvent) -> bool {
+    let head = end.observation.head();
+    head.shared_id.is_none() && !head.updated
 }
 
 #[cfg(test)]

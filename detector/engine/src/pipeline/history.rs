@@ -109,7 +109,7 @@ impl<'p, 'a> HistoryPipeline<'p, 'a> {
         upto: EventTime,
     ) -> Result<BatchOutcome, StateError> {
         let mut outcome = BatchOutcome::default();
-        let ends = self
+        let (ends, _) = self
             .pipeline
             .look_at(
                 &self.store,

@@ -37,6 +37,13 @@ impl DetectionNeeds {
         uses
     }
 
+    /// What one selection asks for.
+    pub(super) fn of_selection(selection: &Selection) -> Self {
+        let mut uses = Self::default();
+        uses.selection(selection);
+        uses
+    }
+
     fn selection(&mut self, selection: &Selection) {
         match selection {
             Selection::AllOf(items) => items.iter().for_each(|item| self.item(item)),

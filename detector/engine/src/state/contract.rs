@@ -1,6 +1,8 @@
 //! The tests that every state store must pass. A store's own tests call [`run`] with a function
 //! that makes an empty store.
 
+mod provisional;
+
 use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
@@ -42,6 +44,8 @@ pub async fn run<S: StateStore>(empty: impl Fn() -> S) {
     what_was_seen_is_remembered_by_grain(&empty()).await;
     alerts_are_created_once(&empty()).await;
     alerts_wait_until_they_are_published(&empty()).await;
+    provisional::alerts_wait_to_be_confirmed(&empty()).await;
+    provisional::withdrawn_alerts_are_published_again(&empty()).await;
     nothing_is_asked_for_in_vain(&empty()).await;
 }
 
@@ -483,6 +487,8 @@ mod tests {
         SightingsAreLost,
         AlertsAreCreatedAgain,
         NothingIsPublished,
+        NothingIsProvisional,
+        WithdrawalsAreNotTold,
     }
 
     /// A store that violates the contract in one way.
@@ -608,6 +614,33 @@ mod tests {
                 .collect())
         }
 
+        async fn create_provisional_alerts(
+            &self,
+            alerts: Vec<(Alert, EventTime)>,
+            now: EventTime,
+        ) -> Result<Vec<bool>, StateError> {
+            self.0.create_provisional_alerts(alerts, now).await
+        }
+
+        async fn provisional_alerts(&self, since: EventTime) -> Result<Vec<AlertId>, StateError> {
+            if self.breaks(Broken::NothingIsProvisional) {
+                return Ok(Vec::new());
+            }
+            self.0.provisional_alerts(since).await
+        }
+
+        async fn withdraw_alerts(
+            &self,
+            ids: &[AlertId],
+            now: EventTime,
+        ) -> Result<Vec<Alert>, StateError> {
+            let withdrawn = self.0.withdraw_alerts(ids, now).await?;
+            if self.breaks(Broken::WithdrawalsAreNotTold) {
+                self.0.mark_published(ids).await?;
+            }
+            Ok(withdrawn)
+        }
+
         async fn unpublished(
             &self,
             created_before: EventTime,
@@ -637,6 +670,8 @@ mod tests {
             Broken::SightingsAreLost,
             Broken::AlertsAreCreatedAgain,
             Broken::NothingIsPublished,
+            Broken::NothingIsProvisional,
+            Broken::WithdrawalsAreNotTold,
         ] {
             let suite = || pollster::block_on(run(|| BrokenStore(MemoryStore::default(), promise)));
             assert!(std::panic::catch_unwind(suite).is_err(), "{promise:?}");

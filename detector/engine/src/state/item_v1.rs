@@ -144,6 +144,8 @@ struct StoredHeaderV1 {
     event_id: SharedStr,
     #[serde(default)]
     event: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unshared_event: Option<u64>,
     #[serde(default)]
     content: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -262,6 +264,8 @@ struct StoredAlertV1 {
     /// Absent in items of earlier versions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     events: Vec<SharedStr>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    withdrawn: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

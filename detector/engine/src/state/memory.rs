@@ -38,12 +38,32 @@ struct CreatedAlert {
     alert: Alert,
     created: EventTime,
     published: bool,
+    /// Since when the event of a provisional alert waits to be finalised; `None` once it is
+    /// confirmed or withdrawn.
+    provisional: Option<EventTime>,
+}
+
+impl CreatedAlert {
+    fn new(alert: Alert, created: EventTime, provisional: Option<EventTime>) -> Self {
+        Self {
+            alert,
+            created,
+            published: false,
+            provisional,
+        }
+    }
 }
 
 /// A store that keeps everything in memory, until it is dropped.
 #[derive(Default)]
 pub struct MemoryStore {
     tables: Mutex<MemoryTables>,
+}
+
+impl MemoryTables {
+    fn add_alert(&mut self, created: CreatedAlert) {
+        self.alerts.insert(created.alert.id.clone(), created);
+    }
 }
 
 impl MemoryStore {
@@ -230,18 +250,57 @@ impl StateStore for MemoryStore {
         let mut tables = self.tables();
         let mut created = Vec::with_capacity(alerts.len());
         for alert in alerts {
-            let new = !tables.alerts.contains_key(&alert.id);
-            if new {
-                let created = CreatedAlert {
-                    created: now,
-                    published: false,
-                    alert,
-                };
-                tables.alerts.insert(created.alert.id.clone(), created);
+            let known = tables.alerts.get_mut(&alert.id);
+            let standing = known.filter(|known| !known.alert.withdrawn);
+            created.push(standing.is_none());
+            match standing {
+                Some(known) => known.provisional = None,
+                None => tables.add_alert(CreatedAlert::new(alert, now, None)),
             }
-            created.push(new);
         }
         Ok(created)
+    }
+
+    async fn create_provisional_alerts(
+        &self,
+        alerts: Vec<(Alert, EventTime)>,
+        now: EventTime,
+    ) -> Result<Vec<bool>, StateError> {
+        let mut tables = self.tables();
+        let mut created = Vec::with_capacity(alerts.len());
+        for (alert, since) in alerts {
+            let new = !tables.alerts.contains_key(&alert.id);
+            created.push(new);
+            if new {
+                tables.add_alert(CreatedAlert::new(alert, now, Some(since)));
+            }
+        }
+        Ok(created)
+    }
+
+    async fn provisional_alerts(&self, since: EventTime) -> Result<Vec<AlertId>, StateError> {
+        let tables = self.tables();
+        let alerts = tables.alerts.values();
+        let open = alerts.filter(|known| known.provisional.is_some_and(|began| began <= since));
+        Ok(open.map(|known| known.alert.id.clone()).collect())
+    }
+
+    async fn withdraw_alerts(
+        &self,
+        ids: &[AlertId],
+        now: EventTime,
+    ) -> Result<Vec<Alert>, StateError> {
+        let mut tables = self.tables();
+        let mut withdrawn = Vec::new();
+        for id in ids {
+            let known = tables.alerts.get_mut(id);
+            if let Some(known) = known.filter(|known| known.provisional.is_some()) {
+                known.alert.withdrawn = true;
+                *known = CreatedAlert::new(known.alert.clone(), now, None);
+                withdrawn.push(known.alert.clone());
+            }
+        }
+        Ok(withdrawn)
     }
 
     async fn unpublished(

@@ -75,6 +75,7 @@ struct StoredHeader<'b> {
     /// Not in the table of texts: nearly every event has its own.
     event_id: &'b str,
     event: u64,
+    unshared_event: Option<u64>,
     content: u64,
     shared_id: Option<&'b str>,
     updated: bool,

@@ -7,7 +7,11 @@ use std::{
     path::Path,
 };
 
-use secretrail_engine::{copies::conflicting, digest::short_digest, observation::EventHeader};
+use secretrail_engine::{
+    copies::{claimed_event, conflicting},
+    digest::short_digest,
+    observation::EventHeader,
+};
 
 use crate::temp_file;
 
@@ -17,7 +21,7 @@ const PARTS: usize = 64;
 /// Number of ids that are held in memory: 16 MB.
 const HELD: usize = 1 << 20;
 
-/// Digest of an event id, and [`EventHeader::event`].
+/// Digest of an event id, and [`claimed_event`].
 type IdAndEvent = (u64, u64);
 
 /// Ids of all events of a history.
@@ -39,7 +43,7 @@ impl EventIds {
         folder: &Path,
     ) -> io::Result<()> {
         self.held
-            .extend(heads.map(|head| (short_digest(&[&head.event_id]), head.event)));
+            .extend(heads.map(|head| (short_digest(&[&head.event_id]), claimed_event(head))));
         if self.held.len() < HELD {
             return Ok(());
         }

@@ -8,6 +8,7 @@ use crate::{
     rule::{
         example::{ExampleFile, RuleExample},
         fault::{LoadError, named_word},
+        judged::AskedJudgement,
         source::RuleDocument,
     },
     rule_meta::timespan_secs,
@@ -27,6 +28,7 @@ pub(super) struct ExtensionBlock {
     pub(super) group_by: Vec<String>,
     #[serde(rename = "rate_multiplier")]
     pub(super) rate_multiplier: Option<f64>,
+    pub(super) judge: Option<AskedJudgement>,
     examples: Vec<ExampleFile>,
 }
 

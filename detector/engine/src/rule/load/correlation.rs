@@ -316,10 +316,10 @@ impl WindowFeed {
         for field in member.group.iter().chain(&member.value) {
             fields::check(field, target).map_err(|wrong| (field.clone(), wrong))?;
             // The rule itself may be evaluated early; the fields of the window may not.
-            rule.late |= fields::is_late(field);
+            rule.judged = rule.judged.needing(field);
         }
         if self.knows_usual {
-            rule.late |= fields::is_late(USUAL_SECRETS);
+            rule.judged = rule.judged.needing(USUAL_SECRETS);
             build.set.ask_for_field(target, USUAL_SECRETS);
         }
         for field in member.group.iter().chain(&member.value) {

@@ -10,6 +10,7 @@ use crate::{
         DetectionRule, RuleSet, RuleTarget, WindowCondition, WindowMember, WindowRule,
         fault::LoadError,
         fields,
+        judged::{AskedJudgement, JudgedAt, regardless_of_seen},
         load::{
             block::{AddedRule, ExtensionBlock},
             build::RuleSetBuild,
@@ -41,6 +42,9 @@ pub(super) fn add(
     check(&uses, target, &source)?;
     let block = block(&source, &rule)?;
     let suppression = Suppression::read(&block, target, &source)?;
+    let asked = JudgedAt::asked(block.judge, &uses);
+    let fields = uses.fields.iter();
+    let judged = fields.fold(asked, |judged, field| judged.needing(field));
     build.set.ask_for(target, &uses);
     let meta = meta!(rule, source.file);
     let id = meta.id.clone();
@@ -49,7 +53,8 @@ pub(super) fn add(
         target,
         // The window of a suppressed rule raises its alerts, at most one in each bucket.
         alerts: suppression.is_none(),
-        late: uses.fields.iter().any(|field| fields::is_late(field)),
+        judged,
+        regardless_of_seen: regardless_of_seen(&compiled.conditions, &rule),
         compiled,
         calls: needed_calls(&rule),
         needs_policy: needs_policy(&rule),
@@ -59,6 +64,7 @@ pub(super) fn add(
     if let Some(suppression) = suppression {
         suppression.apply(&mut detection, &mut build.set);
     }
+    check_judge(&block, &detection, &source)?;
     build.name(build.set.detections.len(), &rule);
     if stands_alone {
         build.generated.insert(build.set.detections.len(), true);
@@ -103,6 +109,25 @@ fn block(source: &RuleDocument<'_>, rule: &SigmaRule) -> Result<ExtensionBlock, 
     let field = "secretrail.rate_multiplier";
     let message = "works on an event_count or a value_count only; write a correlation";
     Err(source.error("rate_multiplier", field, message))
+}
+
+/// Refuses `judge` where it cannot be meant.
+fn check_judge(
+    block: &ExtensionBlock,
+    detection: &DetectionRule,
+    source: &RuleDocument<'_>,
+) -> Result<(), LoadError> {
+    let error = |message: &str| Err(source.error("judge", "secretrail.judge", message));
+    match block.judge {
+        Some(_) if detection.target != RuleTarget::Access => {
+            error("is for accesses only; changes and records are judged once, as they come")
+        }
+        Some(AskedJudgement::Early) if detection.judged == JudgedAt::Final => error(
+            "cannot be `early`: the rule asks for `decrypt.*` or `expected.key`, \
+             which are known only when the allowed lateness has passed",
+        ),
+        _ => Ok(()),
+    }
 }
 
 /// Refuses fields that events of this kind never have: the rule would never match, and nobody would
@@ -155,7 +180,7 @@ impl Suppression {
     /// Lets a rule feed a window that raises the alerts in its place.
     fn apply(self, detection: &mut DetectionRule, set: &mut RuleSet) {
         for field in &self.group {
-            detection.late |= fields::is_late(field);
+            detection.judged = detection.judged.needing(field);
             set.ask_for_field(detection.target, field);
         }
         detection.feeds.push((set.windows.len(), 0));
@@ -187,7 +212,7 @@ impl Suppression {
 
 #[cfg(test)]
 mod tests {
-    use crate::rule::load::load;
+    use crate::rule::{judged::JudgedAt, load::load};
 
     fn text(detection: &str, block: &str) -> String {
         format!(
@@ -208,14 +233,39 @@ detection: {{sel: {detection}, condition: sel}}
 
     #[test]
     fn a_rule_waits_when_it_or_its_group_asks_for_what_is_known_late() {
-        let late = |detection: &str, block: &str| {
+        let judged = |detection: &str, block: &str| {
             let (rules, _) = load([("r.yml", &*text(detection, block))]).unwrap();
-            rules.detections[0].late
+            rules.detections[0].judged
         };
-        assert!(!late("{access.outcome: success}", ""));
-        assert!(late("{decrypt.status: absent}", ""));
+        let (success, absent) = ("{access.outcome: success}", "{decrypt.status: absent}");
+        assert_eq!(judged(success, ""), JudgedAt::Early);
+        assert_eq!(judged(absent, ""), JudgedAt::Final);
         let block = "secretrail: {suppress: 1h, group-by: [decrypt.key_arn]}\n";
-        assert!(late("{access.outcome: success}", block));
+        assert_eq!(judged(success, block), JudgedAt::Final);
+        // What was seen is known finally, unless the rule would rather be told to be wrong.
+        let (new, early) = ("{seen.source: first}", "secretrail: {judge: early}\n");
+        assert_eq!(judged(new, ""), JudgedAt::Final);
+        assert_eq!(judged(new, early), JudgedAt::Provisional);
+        assert_eq!(judged(success, early), JudgedAt::Early);
+        assert_eq!(
+            judged(success, "secretrail: {judge: final}\n"),
+            JudgedAt::Final
+        );
+    }
+
+    #[test]
+    fn a_judgement_that_cannot_be_meant_is_refused_at_its_line() {
+        let early = "secretrail:\n    judge: early\n";
+        let refused = |text: &str| {
+            let errors = load([("r.yml", text)]).unwrap_err();
+            (errors[0].line, errors[0].field.clone())
+        };
+        let at_judge = (6, "secretrail.judge".to_owned());
+        assert_eq!(refused(&text("{decrypt.status: absent}", early)), at_judge);
+        let change = text("{eventName: x}", early).replace("secret_access", "secret_change");
+        assert_eq!(refused(&change), at_judge);
+        let soon = text("{access.outcome: success}", "secretrail: {judge: soon}\n");
+        assert_eq!(refused(&soon).1, "secretrail");
     }
 
     #[test]

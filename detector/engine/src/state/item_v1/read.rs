@@ -170,6 +170,7 @@ impl ItemReader {
             accesses: each(alert.accesses, |index| at(&self.accesses, index))?,
             accesses_total: alert.accesses_total,
             events: alert.events,
+            withdrawn: alert.withdrawn,
         })
     }
 }
@@ -252,6 +253,7 @@ fn head(
     Ok(Arc::new(EventHeader {
         event_id: h.event_id,
         event: h.event,
+        unshared_event: h.unshared_event,
         content: h.content,
         shared_id: h.shared_id,
         updated: h.updated,

@@ -223,6 +223,7 @@ impl ItemWriter {
             accesses: accesses.map(|access| self.access(access)).collect(),
             accesses_total: alert.accesses_total,
             events: alert.events.clone(),
+            withdrawn: alert.withdrawn,
         }
     }
 }
@@ -237,6 +238,7 @@ fn head_v1(
     StoredHeaderV1 {
         event_id: head.event_id.clone(),
         event: head.event,
+        unshared_event: head.unshared_event,
         content: head.content,
         shared_id: head.shared_id.clone(),
         updated: head.updated,

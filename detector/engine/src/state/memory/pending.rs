@@ -67,8 +67,7 @@ impl PendingTable {
         vacant.insert((id.fingerprint(), (correlation_group, ends.len())));
         ends.push(WaitingEvent {
             end: end.clone(),
-            // The other half of a late event may be as late: it gets the whole allowed lateness.
-            since: end.delivered.max(arrived),
+            since: end.waits_since(arrived),
             open: true,
         });
         true

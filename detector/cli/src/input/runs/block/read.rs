@@ -144,6 +144,7 @@ impl BlockTables {
         Ok(Arc::new(EventHeader {
             event_id: stored.event_id.into(),
             event: stored.event,
+            unshared_event: stored.unshared_event,
             content: stored.content,
             shared_id: stored.shared_id.map(SharedStr::from),
             updated: stored.updated,

@@ -133,6 +133,7 @@ impl<'b> BlockWriter<'b> {
         Ok(StoredHeader {
             event_id: &head.event_id,
             event: head.event,
+            unshared_event: head.unshared_event,
             content: head.content,
             shared_id: head.shared_id.as_deref(),
             updated: head.updated,

@@ -1,0 +1,164 @@
+//! Provisional alerts: created with a second note, which is deleted when the alert is confirmed or
+//! withdrawn. Whoever deletes the note decides.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::{Delete, TransactWriteItem};
+use secretrail_engine::{
+    alert::{Alert, AlertId},
+    state::StateError,
+    time::EventTime,
+};
+
+use super::{
+    AlertStanding, IS_NEW, NewAlert, PROVISIONAL, StoredAlerts, WITHDRAWN, attempt, canceled,
+    first_of_each,
+};
+use crate::{
+    dynamodb::{
+        item::{Attributes, SK, number, number_of, text_of, truth},
+        keys,
+    },
+    retry::FailedCall,
+};
+
+/// Since when the event of the alert waits to be finalised.
+const SINCE: &str = "since";
+
+impl StoredAlerts {
+    pub(in crate::dynamodb) async fn create_provisional(
+        &self,
+        alerts: Vec<(Alert, EventTime)>,
+        now: EventTime,
+    ) -> Result<Vec<bool>, StateError> {
+        let attempt = attempt();
+        let (alerts, since): (Vec<Alert>, Vec<EventTime>) = alerts.into_iter().unzip();
+        let known = self.standing(alerts.iter()).await?;
+        let new = first_of_each(&alerts)
+            .filter(|(_, alert)| !known.contains_key(&alert.id))
+            .map(|(index, alert)| {
+                let since = since.get(index).copied().unwrap_or(now);
+                let mut new = self.new_alert(index, alert, &attempt, now);
+                new.item.insert(PROVISIONAL.to_owned(), truth());
+                new.notes.push(self.provisional_note(&alert.id, since));
+                NewAlert {
+                    condition: IS_NEW,
+                    ..new
+                }
+            })
+            .collect();
+        self.create_all(alerts.len(), new, &attempt).await
+    }
+
+    fn provisional_note(&self, id: &AlertId, since: EventTime) -> Attributes {
+        let mut note = keys::provisional(id).attributes();
+        let since = (SINCE.to_owned(), number(since.0));
+        note.extend([since, self.table.expiry(self.keep_secs)]);
+        note
+    }
+
+    pub(in crate::dynamodb) async fn provisional(
+        &self,
+        since: EventTime,
+    ) -> Result<Vec<AlertId>, StateError> {
+        // Few alerts are raised within the allowed lateness.
+        let notes = self
+            .table
+            .query(keys::all_provisional(), usize::MAX)
+            .await?;
+        let due = notes.iter().filter(|note| {
+            let began = number_of(note, SINCE);
+            began.is_some_and(|began| began <= since.0)
+        });
+        let ids = due.filter_map(|note| text_of(note, SK));
+        Ok(ids.map(|id| AlertId(id.into())).collect())
+    }
+
+    /// Confirms the alerts that are provisional. What was withdrawn meanwhile is marked so.
+    pub(super) async fn confirm(
+        &self,
+        known: &mut HashMap<AlertId, AlertStanding>,
+    ) -> Result<(), StateError> {
+        let standing = known.iter();
+        let open = standing.filter(|(_, known)| known.provisional && !known.withdrawn);
+        let open: Vec<AlertId> = open.map(|(id, _)| id.clone()).collect();
+        for id in open {
+            if !self.delete_provisional_note(&id).await? {
+                // Another call has confirmed or withdrawn it.
+                let now = self.item_of(&id).await?;
+                if let Some(known) = known.get_mut(&id) {
+                    known.withdrawn = now.is_some_and(|item| item.contains_key(WITHDRAWN));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn item_of(&self, id: &AlertId) -> Result<Option<Attributes>, StateError> {
+        let key = keys::alert(id);
+        let mut found = self.table.get(vec![key.clone()], None).await?;
+        Ok(found.remove(&key))
+    }
+
+    /// Deletes the note; returns whether it was there.
+    async fn delete_provisional_note(&self, id: &AlertId) -> Result<bool, StateError> {
+        self.decide(id, Vec::new()).await
+    }
+
+    pub(in crate::dynamodb) async fn withdraw(
+        &self,
+        ids: &[AlertId],
+        now: EventTime,
+    ) -> Result<Vec<Alert>, StateError> {
+        let mut withdrawn = Vec::new();
+        for id in ids {
+            let Some(item) = self.item_of(id).await? else {
+                // The alert expired a moment before its note.
+                self.delete_provisional_note(id).await?;
+                continue;
+            };
+            let alert = Alert {
+                withdrawn: true,
+                ..self.unpacked(&item)?
+            };
+            let mut item = self.item(&alert, now);
+            item.insert(WITHDRAWN.to_owned(), truth());
+            let items = [item, self.outbox_note(id, now)];
+            if self.decide(id, items.into()).await? {
+                withdrawn.push(alert);
+            }
+        }
+        Ok(withdrawn)
+    }
+
+    /// Deletes the note of a provisional alert and writes some items, or does nothing when there is
+    /// no note; returns whether there was.
+    async fn decide(&self, id: &AlertId, items: Vec<Attributes>) -> Result<bool, StateError> {
+        let note = Delete::builder()
+            .table_name(self.table.name())
+            .set_key(Some(keys::provisional(id).attributes()))
+            .condition_expression("attribute_exists(pk)")
+            .build();
+        // Cannot fail: table and key, or item, are set.
+        let delete = note.ok().into_iter();
+        let delete = delete.map(|delete| TransactWriteItem::builder().delete(delete).build());
+        let puts = items.iter().filter_map(|item| self.put(item).build().ok());
+        let puts = puts.map(|put| TransactWriteItem::builder().put(put).build());
+        let writes: Vec<TransactWriteItem> = delete.chain(puts).collect();
+        let mut tries = self.table.tries();
+        loop {
+            let Err(error) = self.table.transact(writes.clone()).await else {
+                return Ok(true);
+            };
+            if !super::existing(&error, writes.len()).is_empty() {
+                return Ok(false);
+            }
+            let why = FailedCall::of(&error);
+            let retry = why.retry || canceled(&error).is_some();
+            if !retry || !tries.again() {
+                return Err(self.table.failed("TransactWriteItems", &why));
+            }
+            tries.wait().await;
+        }
+    }
+}

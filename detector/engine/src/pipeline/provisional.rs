@@ -1,0 +1,119 @@
+//! Provisional alerts: raised early by what was seen so far, so that nobody waits for them, and
+//! withdrawn when the final evaluation does not confirm them, because a record that came late shows
+//! that it was no news.
+
+use std::sync::Arc;
+
+use super::{
+    AlertsById, BatchOutcome, Pipeline,
+    early::{early_accesses, is_final_copy},
+    pending_alerts::PendingAlerts,
+};
+use crate::{
+    access::Access,
+    alert::Alert,
+    observation::Observation,
+    pending_event::PendingEvent,
+    rule::{EvalScope, RuleTarget, event::DerivedEvent, judged::JudgedAt},
+    state::{StateError, StateStore},
+    time::EventTime,
+};
+
+impl Pipeline<'_> {
+    /// The matches of rules that are judged early by what was seen, for the reads of a batch. The
+    /// sightings of the batch must have been recorded.
+    pub(super) async fn provisional<S: StateStore>(
+        &self,
+        store: &S,
+        observations: &[Arc<PendingEvent>],
+    ) -> Result<PendingAlerts, StateError> {
+        let mut pending_alerts = PendingAlerts::default();
+        let accesses = self.worth_looking_up(observations);
+        if accesses.is_empty() {
+            return Ok(pending_alerts);
+        }
+        let seen = self.novelty(store, &accesses).await?;
+        let scope = EvalScope {
+            target: RuleTarget::Access,
+            at: JudgedAt::Provisional,
+            counts: true,
+        };
+        for access in &accesses {
+            let matches = self.judge(access, scope, Some(seen.judge(access)));
+            pending_alerts.add(self.rules, matches);
+        }
+        Ok(pending_alerts)
+    }
+
+    /// The accesses about which such a rule may have something to say. Of most accesses the store
+    /// is asked nothing.
+    fn worth_looking_up(&self, observations: &[Arc<PendingEvent>]) -> Vec<Arc<Access>> {
+        if !self.rules.has_provisional() || !self.selection.filter.methods.is_empty() {
+            return Vec::new();
+        }
+        let reads = observations
+            .iter()
+            .filter_map(|end| match &end.observation {
+                Observation::Read(read) if is_final_copy(end) => Some(read),
+                _ => None,
+            });
+        let mut accesses: Vec<_> = reads.flat_map(|read| early_accesses(read)).collect();
+        accesses.retain(|access| {
+            let expected = self.policy.map(|policy| policy.judge(access));
+            let event = DerivedEvent::access(access, expected, None, self.rules.networks());
+            self.rules.may_match_by_seen(&event)
+        });
+        accesses
+    }
+
+    /// Creates provisional alerts of events that arrived at `now`.
+    pub(super) async fn create_provisional<S: StateStore>(
+        &self,
+        store: &S,
+        pending_alerts: PendingAlerts,
+        now: EventTime,
+        outcome: &mut BatchOutcome,
+    ) -> Result<(), StateError> {
+        let mut alerts = AlertsById::new();
+        self.alerts_of(store, pending_alerts, &mut alerts).await?;
+        let alerts: Vec<(Alert, EventTime)> = alerts
+            .into_values()
+            .map(|alert| {
+                let since = waiting_since(&alert, now);
+                (alert, since)
+            })
+            .collect();
+        if alerts.is_empty() {
+            return Ok(());
+        }
+        let created = store.create_provisional_alerts(alerts.clone(), now).await?;
+        let created = alerts.into_iter().zip(created).filter(|(_, new)| *new);
+        outcome.list_alerts(created.map(|((alert, _), _)| alert).collect());
+        Ok(())
+    }
+
+    /// Withdraws the provisional alerts whose events were finalised without confirming them. Right
+    /// only when nothing is due any more.
+    pub(super) async fn withdraw_unconfirmed<S: StateStore>(
+        &self,
+        store: &S,
+        now: EventTime,
+        outcome: &mut BatchOutcome,
+    ) -> Result<(), StateError> {
+        if !self.rules.has_provisional() {
+            return Ok(());
+        }
+        let finalized = now.plus(-self.allowed_lateness_secs);
+        let unconfirmed = store.provisional_alerts(finalized).await?;
+        outcome.withdrawn = store.withdraw_alerts(&unconfirmed, now).await?;
+        outcome.report.alerts_withdrawn += outcome.withdrawn.len() as u64;
+        Ok(())
+    }
+}
+
+/// Since when the events of an alert wait to be finalised, as in
+/// [`StateStore::put_pending_events`].
+fn waiting_since(alert: &Alert, arrived: EventTime) -> EventTime {
+    let delivered = alert.accesses.iter().map(|access| access.head.delivered);
+    delivered.fold(arrived, EventTime::max)
+}
